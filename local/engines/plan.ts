@@ -1,0 +1,78 @@
+import {
+  type ClickHouseAddress,
+  type External,
+  externalClickHouse,
+  externalPostgres,
+  externalRedis,
+  externalS3,
+  type S3Address,
+  withoutLogin,
+} from './addresses.ts';
+import { localClickHouse } from './clickhouse/engine.ts';
+import { local } from './credentials.ts';
+import type { EngineName } from './failure.ts';
+import type { Ports } from './ports.ts';
+import { localPostgresUrl } from './postgres/engine.ts';
+import { localRedisUrl } from './redis/engine.ts';
+import { localS3 } from './s3/engine.ts';
+
+/** Where everything is, known before anything runs: engines that need each other are given addresses, not engines. */
+export type Plan = {
+  clickhouse: ClickHouseAddress;
+  redisUrl: string;
+  upstashUrl: string;
+  postgresUrl: string;
+  neonUrl: string;
+  s3: S3Address;
+  /** Engines that run elsewhere, with an address to show. */
+  elsewhere: Partial<Record<EngineName, string>>;
+  /** The ports that something here listens on. */
+  ports: (keyof Ports)[];
+};
+
+export function planStack(ports: Ports, external: External): Plan {
+  const { clickhouseUrl, redisUrl, postgresUrl, s3Endpoint } = external;
+  return {
+    clickhouse: clickhouseUrl ? externalClickHouse(clickhouseUrl) : localClickHouse(ports.clickhouseHttp),
+    redisUrl: redisUrl ? externalRedis(redisUrl) : localRedisUrl(ports.redis),
+    upstashUrl: `http://127.0.0.1:${ports.upstash}`,
+    postgresUrl: postgresUrl ? externalPostgres(postgresUrl) : localPostgresUrl(ports.postgres),
+    neonUrl: `http://127.0.0.1:${ports.neon}/sql`,
+    s3: s3Endpoint ? externalS3(s3Endpoint) : localS3(ports.s3),
+    elsewhere: {
+      ...(clickhouseUrl && { clickhouse: withoutLogin(clickhouseUrl) }),
+      ...(redisUrl && { redis: withoutLogin(redisUrl) }),
+      ...(s3Endpoint && { s3: withoutLogin(s3Endpoint) }),
+    },
+    ports: [
+      ...(clickhouseUrl ? [] : (['clickhouseHttp', 'clickhouseTcp'] as const)),
+      ...(redisUrl ? [] : (['redis'] as const)),
+      'upstash',
+      ...(postgresUrl ? [] : (['postgres'] as const)),
+      'neon',
+      ...(s3Endpoint ? [] : (['s3'] as const)),
+    ],
+  };
+}
+
+/** What the Worker gets as its environment, under the names of the design. */
+export function workerEnv(plan: Plan): Record<string, string> {
+  const { clickhouse, s3 } = plan;
+  return {
+    UPSTASH_REDIS_REST_URL: plan.upstashUrl,
+    UPSTASH_REDIS_REST_TOKEN: local.upstash.token,
+    DATABASE_URL: plan.postgresUrl,
+    NEON_FETCH_ENDPOINT: plan.neonUrl,
+    CLICKHOUSE_URL: clickhouse.url,
+    CLICKHOUSE_USER: clickhouse.writer.user,
+    CLICKHOUSE_PASSWORD: clickhouse.writer.password,
+    CLICKHOUSE_READER_USER: clickhouse.reader.user,
+    CLICKHOUSE_READER_PASSWORD: clickhouse.reader.password,
+    CLICKHOUSE_STORAGE_POLICY: clickhouse.storagePolicy,
+    S3_ENDPOINT: s3.endpoint,
+    S3_REGION: s3.region,
+    S3_BUCKET: s3.bucket,
+    S3_ACCESS_KEY_ID: s3.accessKeyId,
+    S3_SECRET_ACCESS_KEY: s3.secretAccessKey,
+  };
+}

@@ -1,0 +1,86 @@
+import { createServer } from 'node:net';
+import { EngineFailure, type EngineName } from './failure.ts';
+
+export type Ports = {
+  clickhouseHttp: number;
+  clickhouseTcp: number;
+  redis: number;
+  upstash: number;
+  postgres: number;
+  neon: number;
+  s3: number;
+};
+
+const engineOfPort = {
+  clickhouseHttp: 'clickhouse',
+  clickhouseTcp: 'clickhouse',
+  redis: 'redis',
+  upstash: 'upstash',
+  postgres: 'postgres',
+  neon: 'postgres',
+  s3: 's3',
+} as const satisfies Record<keyof Ports, EngineName>;
+
+/** The seven ports base+0 … base+6, in the order of the type. */
+export function portsFrom(base: number): Ports {
+  if (!Number.isInteger(base) || base < 1 || base > 65_535 - 6) {
+    throw new RangeError(`LOCAL_PORT_BASE must be a whole number from 1 to ${65_535 - 6}, not ${base}.`);
+  }
+  return {
+    clickhouseHttp: base,
+    clickhouseTcp: base + 1,
+    redis: base + 2,
+    upstash: base + 3,
+    postgres: base + 4,
+    neon: base + 5,
+    s3: base + 6,
+  };
+}
+
+/**
+ * Seven ports that nobody listens on right now, below those that the system gives to outgoing connections: one of
+ * these could be taken again before an engine has it. All are held until the last one is known, so they differ.
+ */
+export async function freePorts(): Promise<Ports> {
+  const names = Object.keys(engineOfPort) as (keyof Ports)[];
+  const holds = await Promise.all(names.map(holdAnyPort));
+  await Promise.all(holds.map((held) => held.release()));
+  return Object.fromEntries(names.map((name, at) => [name, holds[at]?.port])) as Ports;
+}
+
+/** Throws for the first of these ports that somebody else has. */
+export async function requireFreePorts(ports: Ports, names: (keyof Ports)[]): Promise<void> {
+  for (const name of names) {
+    try {
+      const held = await hold(ports[name]);
+      await held.release();
+    } catch (error) {
+      throw new EngineFailure(
+        engineOfPort[name],
+        `port ${ports[name]} (${name}) on 127.0.0.1 cannot be used: ${(error as NodeJS.ErrnoException).code ?? error}. ` +
+          'Stop the program that has it, or choose other ports with LOCAL_PORT_BASE ' +
+          '(and another LOCAL_DATA_DIR to run a second stack beside the first).',
+        { cause: error },
+      );
+    }
+  }
+}
+
+type Held = { port: number; release(): Promise<void> };
+
+async function holdAnyPort(): Promise<Held> {
+  for (;;) {
+    const held = await hold(10_000 + Math.floor(Math.random() * 22_000)).catch(() => undefined);
+    if (held) return held;
+  }
+}
+
+function hold(port: number): Promise<Held> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once('error', reject);
+    server.listen({ port, host: '127.0.0.1', exclusive: true }, () => {
+      resolve({ port, release: () => new Promise((done) => server.close(() => done())) });
+    });
+  });
+}

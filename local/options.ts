@@ -1,0 +1,139 @@
+/**
+ * What a person can set: the arguments and the environment, read here and nowhere else in local/.
+ *
+ * @module
+ */
+import { dirname, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { externalClickHouse, externalPostgres, externalRedis, externalS3 } from './engines/addresses.ts';
+import { type External, type Ports, portsFrom } from './stack.ts';
+
+export const root = dirname(import.meta.dirname);
+
+export type Options = {
+  once: boolean;
+  /** Of the Worker. */
+  port: number;
+  inspectorPort: number;
+  ports: Ports;
+  dataDir: string;
+  collectSeconds: number;
+  external: External;
+  /** Epoch ms at which the command began, and how much of it went into installing packages. */
+  startedAt: number;
+  installMs: number;
+};
+
+export type Command = { run: Options } | { help: string } | { problems: string[]; exitCode: 1 | 2 };
+
+type Env = Record<string, string | undefined>;
+
+const defaults = { port: 8787, portBase: 8790, collectSeconds: 5, dataDir: '.local' } as const;
+/** base+0 … base+6 are the engines', base+7 is the Worker's inspector. */
+const inspectorOffset = 7;
+
+const help = `Starts Timestore on this machine: ClickHouse, Redis, Postgres, S3 and the Worker, then collects this
+machine's metrics into dataset "machine", table "metrics", until Ctrl-C.
+
+  npm start                    until Ctrl-C
+  npm start -- --once          send rows, query, flush, query again, show the proof, stop; exit code 0 or 1
+  npm start -- --help          this page
+  npm run reset                remove the data folder
+
+Environment
+  PORT                         the Worker's port on 127.0.0.1 (${defaults.port})
+  LOCAL_PORT_BASE              the first of the 8 ports for the engines and the inspector (${defaults.portBase})
+  LOCAL_DATA_DIR               where the state is kept (${defaults.dataDir})
+  LOCAL_COLLECT_SECONDS        seconds between two collections (${defaults.collectSeconds})
+  LOCAL_CLICKHOUSE_URL         use these servers, which run already:
+  LOCAL_REDIS_URL                http(s)://user:password@host:port, redis://…,
+  LOCAL_POSTGRES_URL             postgresql://user:password@host/database,
+  LOCAL_S3_ENDPOINT              http(s)://key:secret@host:port?region=…&bucket=…
+
+A second stack beside the first wants its own PORT, LOCAL_PORT_BASE and LOCAL_DATA_DIR.`;
+
+/** Reads everything, and says all that is wrong at once. */
+export function readCommand(args: string[], env: Env): Command {
+  const flags = readFlags(args);
+  if ('problem' in flags) return { problems: [flags.problem], exitCode: 2 };
+  if (flags.help) return { help };
+  const problems: string[] = [];
+  const whole = (name: string, fallback: number, lowest: number, highest: number): number => {
+    const text = env[name];
+    if (text === undefined || text === '') return fallback;
+    const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+    if (value >= lowest && value <= highest) return value;
+    problems.push(`${name} must be a whole number from ${lowest} to ${highest}, not "${text}".`);
+    return fallback;
+  };
+  const port = whole('PORT', defaults.port, 1, 65_535);
+  const base = whole('LOCAL_PORT_BASE', defaults.portBase, 1024, 65_535 - inspectorOffset);
+  const collectSeconds = whole('LOCAL_COLLECT_SECONDS', defaults.collectSeconds, 1, 3_600);
+  if (port >= base && port <= base + inspectorOffset && problems.length === 0) {
+    problems.push(
+      `PORT ${port} is one of the ports ${base} to ${base + inspectorOffset} of LOCAL_PORT_BASE: change one of the two.`,
+    );
+  }
+  const external = readExternal(env, problems);
+  if (problems.length > 0) return { problems, exitCode: 1 };
+  return {
+    run: {
+      once: flags.once,
+      port,
+      inspectorPort: base + inspectorOffset,
+      ports: portsFrom(base),
+      dataDir: readDataDir(env),
+      collectSeconds,
+      external,
+      startedAt: Number(env.LOCAL_STARTED_AT ?? Date.now()),
+      installMs: Number(env.LOCAL_INSTALL_MS ?? 0),
+    },
+  };
+}
+
+export function readDataDir(env: Env): string {
+  return resolve(root, env.LOCAL_DATA_DIR || defaults.dataDir);
+}
+
+/** The caller's environment without what would steer Wrangler, its bundler or its Node.js elsewhere. */
+export function environmentForWorker(env: Env): Env {
+  return Object.fromEntries(
+    Object.entries(env).filter(
+      ([name]) => !/^(CLOUDFLARE_|CF_|WRANGLER_|MINIFLARE_|NODE_|(HTTPS?|ALL)_PROXY$)/i.test(name),
+    ),
+  );
+}
+
+function readFlags(args: string[]): { once: boolean; help: boolean } | { problem: string } {
+  try {
+    const { values } = parseArgs({
+      args,
+      options: { once: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } },
+    });
+    return { once: values.once ?? false, help: values.help ?? false };
+  } catch (error) {
+    const [reason] = (error as Error).message.split('. To specify');
+    return { problem: `${reason}. \`npm start -- --help\` lists the options.` };
+  }
+}
+
+function readExternal(env: Env, problems: string[]): External {
+  const checks = {
+    clickhouseUrl: ['LOCAL_CLICKHOUSE_URL', externalClickHouse],
+    redisUrl: ['LOCAL_REDIS_URL', externalRedis],
+    postgresUrl: ['LOCAL_POSTGRES_URL', externalPostgres],
+    s3Endpoint: ['LOCAL_S3_ENDPOINT', externalS3],
+  } as const satisfies Record<keyof External, readonly [string, (text: string) => unknown]>;
+  const external: External = {};
+  for (const [name, [variable, check]] of Object.entries(checks)) {
+    const text = env[variable];
+    if (!text) continue;
+    try {
+      check(text);
+      external[name as keyof External] = text;
+    } catch (error) {
+      problems.push((error as Error).message.replace(/^\w+: /, ''));
+    }
+  }
+  return external;
+}

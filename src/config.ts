@@ -1,0 +1,109 @@
+import { z } from 'zod';
+
+/** Defaults of every limit; each is one environment value, `TIMESTORE_` and the name in capitals. Units are last in names. */
+const limitsSchema = z.object({
+  body_bytes_max: count(10 * 1024 * 1024),
+  request_rows_max: count(50_000),
+  row_bytes_max: count(1024 * 1024),
+  chunk_bytes_max: count(512 * 1024),
+  table_fields_max: count(1_000),
+  idempotency_ms: count(24 * 3_600_000),
+  pending_rows_max: count(500_000),
+  pending_bytes_max: count(64 * 1024 * 1024),
+  trigger_rows: count(10_000),
+  trigger_bytes: count(4 * 1024 * 1024),
+  trigger_age_ms: count(5_000),
+  flush_rows_max: count(50_000),
+  flush_bytes_max: count(8 * 1024 * 1024),
+  flush_partitions_max: count(100),
+  flush_cells_max: count(5_000_000),
+  flush_batches_max: count(10_000),
+  insert_timeout_ms: count(30_000),
+  lease_ms: count(60_000),
+  outbox_max: count(10_000),
+  tail_rows_max: count(50_000),
+  tail_bytes_max: count(8 * 1024 * 1024),
+  query_rows_default: count(10_000),
+  query_rows_max: count(500_000),
+  query_timeout_ms: count(30_000),
+  query_memory_bytes_max: count(4 * 1024 ** 3),
+  query_wait_ms: count(2_000),
+  query_wait_ms_max: count(10_000),
+});
+
+export type Limits = z.output<typeof limitsSchema>;
+
+const environment = z.object({
+  TIMESTORE_ADMIN_KEY: z.string().min(8, 'must have at least 8 characters'),
+  TIMESTORE_LOCAL: z.stringbool().default(false),
+  TIMESTORE_KEY_PREFIX: z
+    .string()
+    .regex(/^[a-z0-9_-]{1,32}$/, 'must match [a-z0-9_-]{1,32}')
+    .default('ts'),
+  UPSTASH_REDIS_REST_URL: z.url({ protocol: /^https?$/ }),
+  UPSTASH_REDIS_REST_TOKEN: z.string().min(1),
+  DATABASE_URL: z.url({ protocol: /^postgres(ql)?$/ }),
+  NEON_FETCH_ENDPOINT: z.url({ protocol: /^https?$/ }).optional(),
+  CLICKHOUSE_URL: z.url({ protocol: /^https?$/ }),
+  CLICKHOUSE_USER: z.string().min(1),
+  CLICKHOUSE_PASSWORD: z.string(),
+  CLICKHOUSE_READER_USER: z.string().min(1),
+  CLICKHOUSE_READER_PASSWORD: z.string(),
+  CLICKHOUSE_STORAGE_POLICY: z
+    .string()
+    .regex(/^[A-Za-z0-9_]+$/)
+    .optional(),
+  S3_ENDPOINT: z.url({ protocol: /^https?$/ }),
+  S3_REGION: z.string().min(1),
+  S3_BUCKET: z.string().min(1),
+  S3_ACCESS_KEY_ID: z.string().min(1),
+  S3_SECRET_ACCESS_KEY: z.string().min(1),
+});
+
+export type Config = z.output<typeof environment> & { limits: Limits };
+
+/** The deployment's environment lacks values or has malformed ones. `problems` names each; it never holds a value. */
+export class ConfigError extends Error {
+  readonly problems: string[];
+  constructor(problems: string[]) {
+    super(`The environment is not complete:\n${problems.map((problem) => `  ${problem}`).join('\n')}`);
+    this.name = 'ConfigError';
+    this.problems = problems;
+  }
+}
+
+/**
+ * Reads the environment; the one place that does.
+ *
+ * @throws ConfigError naming every missing and malformed variable at once
+ */
+export function readConfig(env: Record<string, unknown>): Config {
+  const set = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined && value !== ''));
+  const values = environment.safeParse(set);
+  const limitValues = Object.fromEntries(
+    Object.keys(limitsSchema.shape).map((name) => [name, set[limitVariable(name)]]),
+  );
+  const limits = limitsSchema.safeParse(limitValues);
+
+  const problems = [
+    ...issuesOf(values).map(({ path, message }) => `${path}: ${set[path] === undefined ? 'is missing' : message}`),
+    ...issuesOf(limits).map(({ path, message }) => `${limitVariable(path)}: ${message}`),
+  ];
+  if (values.success && values.data.TIMESTORE_ADMIN_KEY === 'local-admin' && !values.data.TIMESTORE_LOCAL) {
+    problems.push('TIMESTORE_ADMIN_KEY: the key local-admin is known to everybody; set a secret of your own');
+  }
+  if (problems.length > 0 || !values.success || !limits.success) throw new ConfigError(problems);
+  return { ...values.data, limits: limits.data };
+}
+
+function issuesOf(result: z.ZodSafeParseResult<unknown>): { path: string; message: string }[] {
+  return result.success ? [] : result.error.issues.map(({ path, message }) => ({ path: path.join('.'), message }));
+}
+
+function limitVariable(name: string): string {
+  return `TIMESTORE_${name.toUpperCase()}`;
+}
+
+function count(initial: number) {
+  return z.coerce.number().int().positive().default(initial);
+}

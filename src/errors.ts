@@ -1,0 +1,66 @@
+/**
+ * The catalogue of errors. A code is stable: clients switch on it (`type` of the problem answer is `urn:timestore:<code>`).
+ * Whether a caller may try the same request again is part of the code, never guessed from a message.
+ */
+export const errorCatalogue = {
+  'malformed-body': { status: 400, retryable: false, title: 'The body cannot be read' },
+  'invalid-request': { status: 400, retryable: false, title: 'The request is not of the documented form' },
+  unauthenticated: { status: 401, retryable: false, title: 'A valid key is needed' },
+  forbidden: { status: 403, retryable: false, title: 'The key may not do this' },
+  'not-found': { status: 404, retryable: false, title: 'There is no such thing' },
+  'stale-read': { status: 409, retryable: true, title: 'The freshness asked for cannot be given yet' },
+  'dataset-frozen': { status: 409, retryable: true, title: 'Writes are stopped for a cutover' },
+  conflict: { status: 409, retryable: true, title: 'Somebody else changed this at the same time' },
+  'limit-exceeded': { status: 413, retryable: false, title: 'A limit is exceeded' },
+  'unsupported-media-type': { status: 415, retryable: false, title: 'This content type is not understood' },
+  'rows-refused': { status: 422, retryable: false, title: 'Rows were refused; nothing was stored' },
+  'schema-refused': { status: 422, retryable: false, title: 'The rows do not fit the schema; nothing was stored' },
+  'key-reused': { status: 422, retryable: false, title: 'This Idempotency-Key was used for another payload' },
+  'buffer-full': { status: 429, retryable: true, title: 'The hot buffer is full' },
+  internal: { status: 500, retryable: true, title: 'Something failed here' },
+  misconfigured: { status: 503, retryable: false, title: 'The deployment is not configured' },
+  unavailable: { status: 503, retryable: true, title: 'A store that the answer needs is away' },
+} as const satisfies Record<string, { status: number; retryable: boolean; title: string }>;
+
+export type ErrorCode = keyof typeof errorCatalogue;
+
+/** An error that is an answer. `detail` and `extra` are read by strangers: no SQL, no stack, no secret goes in. */
+export class TimestoreError extends Error {
+  readonly code: ErrorCode;
+  /** Members of the problem answer beside the standard ones, such as `errors` of refused rows. */
+  readonly extra: Record<string, unknown>;
+  /** When a retry makes sense, for the `Retry-After` header. */
+  readonly retryAfterMs: number | undefined;
+
+  constructor(
+    code: ErrorCode,
+    detail: string,
+    options: { extra?: Record<string, unknown>; retryAfterMs?: number; cause?: unknown } = {},
+  ) {
+    super(detail, { cause: options.cause });
+    this.name = 'TimestoreError';
+    this.code = code;
+    this.extra = options.extra ?? {};
+    this.retryAfterMs = options.retryAfterMs;
+  }
+}
+
+export type StoreName = 'redis' | 'clickhouse' | 'postgres' | 's3';
+
+/** A store did not answer, or answered with an error that is not the caller's. Its own words stay in `cause`, for the log. */
+export class StoreError extends TimestoreError {
+  readonly store: StoreName;
+
+  constructor(store: StoreName, did: string, cause: unknown) {
+    super('unavailable', `${storeTitles[store]} ${did}. Try again shortly.`, { retryAfterMs: 1000, cause });
+    this.name = 'StoreError';
+    this.store = store;
+  }
+}
+
+const storeTitles: Record<StoreName, string> = {
+  redis: 'The hot buffer (Redis)',
+  clickhouse: 'ClickHouse',
+  postgres: 'The catalogue (Postgres)',
+  s3: 'The object store (S3)',
+};

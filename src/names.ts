@@ -1,0 +1,29 @@
+import { z } from 'zod';
+
+/** Names of datasets and tables. No dot and no brace, so that `<dataset>.<table>` is unambiguous in keys and databases. */
+export const slugPattern = /^[a-z0-9][a-z0-9_-]{0,62}$/;
+
+export const slug = z.string().regex(slugPattern, 'must match [a-z0-9][a-z0-9_-]{0,62}');
+
+/** Where a table lives: its dataset and its physical name, which is new for each life of a table of the same name. */
+export type TableRef = { dataset: string; physical: string };
+
+/** The one function that quotes a ClickHouse identifier: backticks, with backslash and backtick escaped. */
+export function quoteName(name: string): string {
+  return `\`${name.replaceAll('\\', '\\\\').replaceAll('`', '\\`')}\``;
+}
+
+/** The one function that writes a ClickHouse string literal, for the places that take no parameter (types, settings). */
+export function quoteString(text: string): string {
+  return `'${text.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`;
+}
+
+/** The quoted ClickHouse database of a dataset. */
+export function databaseName(dataset: string): string {
+  return quoteName(`ts_${dataset}`);
+}
+
+/** The quoted, qualified ClickHouse name of a table. */
+export function qualifiedName(table: TableRef): string {
+  return `${databaseName(table.dataset)}.${quoteName(table.physical)}`;
+}

@@ -1,0 +1,161 @@
+import { JsonReader, type Member } from './json-reader.ts';
+import { parseTimestamp, storedTimestamp } from './timestamp.ts';
+import { type FieldType, vectorLength } from './types.ts';
+
+/** Why a value cannot be stored in its field. Codes are stable; `detail` is for people. */
+export type Refusal = { reason: RefusalReason; detail: string };
+
+export type RefusalReason =
+  | 'not-an-object'
+  | 'missing'
+  | 'wrong-type'
+  | 'bad-timestamp'
+  | 'out-of-range'
+  | 'not-exact'
+  | 'bad-string'
+  | 'wrong-length'
+  | 'duplicate-field'
+  | 'bad-name'
+  | 'too-large'
+  | 'too-many-fields';
+
+type Value = Pick<Member, 'kind' | 'text' | 'escaped'>;
+
+/**
+ * Turns a value as sent into the JSON text that is stored: exactly the same value, or a refusal, nothing in between.
+ * The result holds no line break, so that a row is one line. A null is the caller's.
+ */
+export function coerce(type: FieldType, value: Value): string | Refusal {
+  switch (type) {
+    case 'timestamp': {
+      const time_ms = parseTimestamp(value);
+      return typeof time_ms === 'number' ? JSON.stringify(storedTimestamp(time_ms)) : time_ms;
+    }
+    case 'string':
+      return value.kind === 'string' ? coerceString(value) : wrongType(type, value);
+    case 'double':
+      return value.kind === 'number' ? coerceDouble(value.text) : wrongType(type, value);
+    case 'integer':
+      return coerceInteger(value);
+    case 'boolean':
+      return value.kind === 'true' || value.kind === 'false' ? value.text : wrongType(type, value);
+    case 'json':
+      // The text itself is what is kept: digits, order of members and spelling are the sender's.
+      return JSON.stringify(value.text);
+    case 'string[]':
+      return coerceStrings(value);
+    default:
+      return coerceVector(type, value);
+  }
+}
+
+/** The type a field gets that no schema names; undefined for null, which tells nothing. */
+export function inferType(value: Value): FieldType | undefined {
+  switch (value.kind) {
+    case 'null':
+      return undefined;
+    case 'string':
+      return 'string';
+    case 'true':
+    case 'false':
+      return 'boolean';
+    case 'number':
+      // A counter that starts at 0 may go on with 0.5, so numbers are doubles, unless a double cannot hold this one.
+      return isInexactInteger(value.text) ? 'integer' : 'double';
+    case 'array':
+      return isStrings(value.text) ? 'string[]' : 'json';
+    case 'object':
+      return 'json';
+  }
+}
+
+function coerceString(value: Value): string | Refusal {
+  if (!value.escaped) return value.text;
+  const text = JSON.parse(value.text) as string;
+  // Half of a surrogate pair has no UTF-8 form: the store would change it.
+  if (!text.isWellFormed()) return { reason: 'bad-string', detail: 'half of a surrogate pair is not a character' };
+  return JSON.stringify(text);
+}
+
+function coerceDouble(text: string): string | Refusal {
+  if (!Number.isFinite(Number(text))) return { reason: 'out-of-range', detail: 'larger than a double can be' };
+  if (isInexactInteger(text)) {
+    return { reason: 'not-exact', detail: 'a double cannot hold this integer exactly; send it to an integer field' };
+  }
+  return text;
+}
+
+const integerLiteral = /^-?(?:0|[1-9][0-9]*)$/;
+const int64Min = -(2n ** 63n);
+const int64Max = 2n ** 63n - 1n;
+
+function coerceInteger(value: Value): string | Refusal {
+  // In quotes too: many JSON writers cannot write integers beyond 2^53 in any other way.
+  const text = value.kind === 'string' && !value.escaped ? value.text.slice(1, -1) : value.text;
+  if (value.kind !== 'number' && !integerLiteral.test(text)) return wrongType('integer', value);
+  if (integerLiteral.test(text)) {
+    if (text.length <= 16) return text === '-0' ? '0' : text;
+    const integer = BigInt(text);
+    if (integer < int64Min || integer > int64Max) {
+      return { reason: 'out-of-range', detail: 'outside of the 64-bit integers' };
+    }
+    return text;
+  }
+  const number = Number(text);
+  if (Number.isSafeInteger(number)) return String(number === 0 ? 0 : number);
+  return { reason: 'not-exact', detail: 'not a whole number that can be read exactly' };
+}
+
+function coerceStrings(value: Value): string | Refusal {
+  if (value.kind !== 'array') return wrongType('string[]', value);
+  const items = JSON.parse(value.text) as unknown[];
+  for (const item of items) {
+    if (typeof item !== 'string') return { reason: 'wrong-type', detail: 'string[] takes an array of strings only' };
+    if (!item.isWellFormed()) return { reason: 'bad-string', detail: 'half of a surrogate pair is not a character' };
+  }
+  return JSON.stringify(items);
+}
+
+function coerceVector(type: `vector(${number})`, value: Value): string | Refusal {
+  if (value.kind !== 'array') return wrongType(type, value);
+  const items = JSON.parse(value.text) as unknown[];
+  const length = vectorLength(type);
+  if (items.length !== length) {
+    return { reason: 'wrong-length', detail: `${type} takes ${length} numbers, not ${items.length}` };
+  }
+  for (const item of items) {
+    if (typeof item !== 'number') return { reason: 'wrong-type', detail: `${type} takes numbers only` };
+    if (!Number.isFinite(Math.fround(item))) {
+      return { reason: 'out-of-range', detail: 'larger than a single-precision float can be' };
+    }
+  }
+  return JSON.stringify(items);
+}
+
+function isInexactInteger(text: string): boolean {
+  return text.length >= 16 && integerLiteral.test(text) && BigInt(text) !== BigInt(Number(text));
+}
+
+function isStrings(arrayText: string): boolean {
+  const reader = new JsonReader(arrayText);
+  reader.expect('[');
+  // An empty array may go on as anything, and json holds anything.
+  if (reader.peek() === ']') return false;
+  do if (reader.value().kind !== 'string') return false;
+  while (reader.take(','));
+  return true;
+}
+
+const kindNames: Record<Member['kind'], string> = {
+  string: 'a string',
+  number: 'a number',
+  true: 'a boolean',
+  false: 'a boolean',
+  null: 'null',
+  array: 'an array',
+  object: 'an object',
+};
+
+function wrongType(type: FieldType, value: Value): Refusal {
+  return { reason: 'wrong-type', detail: `${type} does not take ${kindNames[value.kind]}` };
+}

@@ -1,0 +1,177 @@
+/**
+ * Reads rows out of JSON text without building them: each value is kept as the text it was sent as, so that integers
+ * beyond 2^53, the digits of a number and the spelling of nested JSON reach the store exactly as they came. One pass,
+ * strict RFC 8259.
+ */
+export type ValueKind = 'string' | 'number' | 'true' | 'false' | 'null' | 'array' | 'object';
+
+/** One member of a row: `text` is the value as sent (strings with their quotes). */
+export type Member = { name: string; kind: ValueKind; text: string; /** a string with a backslash escape in it */ escaped: boolean };
+
+/** Not JSON. `offset` counts UTF-16 units from the start of the text. */
+export class JsonSyntaxError extends Error {
+  readonly offset: number;
+  constructor(message: string, offset: number) {
+    super(message);
+    this.name = 'JsonSyntaxError';
+    this.offset = offset;
+  }
+}
+
+const depthMax = 64;
+// Sticky expressions do the scanning of long runs in native code.
+const plainString = /[^"\\\u0000-\u001f]*/y;
+const escapeSequence = /\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})/y;
+const numberLiteral = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y;
+
+export class JsonReader {
+  readonly text: string;
+  private at = 0;
+  private escaped = false;
+
+  constructor(text: string) {
+    // A byte order mark is not part of JSON, but spreadsheets and Windows editors write one.
+    this.text = text.charCodeAt(0) === 0xfeff ? text.slice(1) : text;
+  }
+
+  get offset(): number {
+    return this.at;
+  }
+
+  /** Skips white space; true when nothing follows it. */
+  atEnd(): boolean {
+    this.skipSpace();
+    return this.at >= this.text.length;
+  }
+
+  /** The next character that is not white space, or '' at the end. */
+  peek(): string {
+    this.skipSpace();
+    return this.text.charAt(this.at);
+  }
+
+  /** Takes `character` if it comes next. */
+  take(character: string): boolean {
+    this.skipSpace();
+    if (this.text.charAt(this.at) !== character) return false;
+    this.at += 1;
+    return true;
+  }
+
+  expect(character: string): void {
+    if (!this.take(character)) this.fail(`expected ${character}`);
+  }
+
+  /** Reads one object and gives its members in order; duplicates are the caller's to judge. */
+  members(): Member[] {
+    const members: Member[] = [];
+    this.expect('{');
+    if (this.take('}')) return members;
+    do {
+      if (this.peek() !== '"') this.fail('expected a field name in double quotes');
+      const nameText = this.value();
+      const name = nameText.escaped ? (JSON.parse(nameText.text) as string) : nameText.text.slice(1, -1);
+      this.expect(':');
+      const value = this.value();
+      members.push({ name, kind: value.kind, text: value.text, escaped: value.escaped });
+    } while (this.take(','));
+    this.expect('}');
+    return members;
+  }
+
+  /** Reads any one value. */
+  value(): Omit<Member, 'name'> {
+    this.skipSpace();
+    const start = this.at;
+    this.escaped = false;
+    const kind = this.scan(0);
+    return { kind, text: this.text.slice(start, this.at), escaped: this.escaped };
+  }
+
+  private scan(depth: number): ValueKind {
+    this.skipSpace();
+    switch (this.text.charCodeAt(this.at)) {
+      case 0x22:
+        this.scanString();
+        return 'string';
+      case 0x7b:
+        this.scanObject(depth + 1);
+        return 'object';
+      case 0x5b:
+        this.scanArray(depth + 1);
+        return 'array';
+      case 0x74:
+        return this.scanWord('true');
+      case 0x66:
+        return this.scanWord('false');
+      case 0x6e:
+        return this.scanWord('null');
+      default:
+        if (!this.advance(numberLiteral)) this.fail(this.at < this.text.length ? 'expected a value' : 'ends too early');
+        return 'number';
+    }
+  }
+
+  private scanString(): void {
+    this.at += 1;
+    for (;;) {
+      this.advance(plainString);
+      const code = this.text.charCodeAt(this.at);
+      if (code === 0x22) {
+        this.at += 1;
+        return;
+      }
+      if (code !== 0x5c) this.fail(Number.isNaN(code) ? 'a string is not closed' : 'a control character in a string');
+      if (!this.advance(escapeSequence)) this.fail('an unknown escape in a string');
+      this.escaped = true;
+    }
+  }
+
+  private scanObject(depth: number): void {
+    if (depth > depthMax) this.fail(`nested deeper than ${depthMax} levels`);
+    this.expect('{');
+    if (this.take('}')) return;
+    do {
+      if (this.peek() !== '"') this.fail('expected a field name in double quotes');
+      this.scanString();
+      this.expect(':');
+      this.scan(depth);
+    } while (this.take(','));
+    this.expect('}');
+  }
+
+  private scanArray(depth: number): void {
+    if (depth > depthMax) this.fail(`nested deeper than ${depthMax} levels`);
+    this.expect('[');
+    if (this.take(']')) return;
+    do this.scan(depth);
+    while (this.take(','));
+    this.expect(']');
+  }
+
+  private scanWord<W extends ValueKind>(word: W): W {
+    if (!this.text.startsWith(word, this.at)) this.fail('expected a value');
+    this.at += word.length;
+    return word;
+  }
+
+  /** Moves over what `pattern` matches here; true if that is anything. */
+  private advance(pattern: RegExp): boolean {
+    pattern.lastIndex = this.at;
+    if (!pattern.test(this.text) || pattern.lastIndex === this.at) return false;
+    this.at = pattern.lastIndex;
+    return true;
+  }
+
+  private skipSpace(): void {
+    for (;;) {
+      const code = this.text.charCodeAt(this.at);
+      if (code !== 0x20 && code !== 0x0a && code !== 0x0d && code !== 0x09) return;
+      this.at += 1;
+    }
+  }
+
+  private fail(message: string): never {
+    throw new JsonSyntaxError(message, this.at);
+  }
+}

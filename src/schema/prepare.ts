@@ -1,0 +1,240 @@
+import type { Limits } from '../config.ts';
+import { TimestoreError } from '../errors.ts';
+import { coerce, inferType, type Refusal, type RefusalReason } from './coerce.ts';
+import { JsonReader, JsonSyntaxError, type Member } from './json-reader.ts';
+import { parseTimestamp, storedTimestamp } from './timestamp.ts';
+import type { Field, FieldType, TableSchema } from './types.ts';
+import { type PartitionWindow, windowOf } from './window.ts';
+
+/** A row that cannot be stored: its place in the request (from 0), the field at fault and why. */
+export type RowError = { index: number; field: string | null; reason: RefusalReason; detail: string };
+
+/** Rows of one request, ready to be staged. */
+export type PreparedRows = {
+  /** NDJSON in the stored form; every row begins with its place in the batch: `{"_row":0,…}`. */
+  payload: string;
+  rows: number;
+  /** Event time of the earliest and latest row, in ms. */
+  timeMin_ms: number;
+  timeMax_ms: number;
+  /** The distinct partition windows the rows lie in. */
+  windows: number[];
+  /** Fields the schema does not have yet, with the types their values imply. */
+  added: Field[];
+  /** The first rows at fault, and how many there are. */
+  errors: RowError[];
+  errorsTotal: number;
+};
+
+export type RowFormat = 'json' | 'ndjson';
+
+const errorsListed = 100;
+const nameLengthMax = 128;
+
+type Slot = { type: FieldType; nameJson: string; required: boolean; lastRow: number; fractionSeen: boolean; added: boolean };
+
+/**
+ * Validates and normalises the rows of a request against a schema. Nothing is stored and nothing is thrown for a row at
+ * fault: the caller decides what becomes of the others.
+ *
+ * @throws TimestoreError `malformed-body` when the text is not of `format`; `limit-exceeded` over the rows of a request
+ */
+export function prepareRows(
+  text: string,
+  format: RowFormat,
+  schema: TableSchema,
+  window: PartitionWindow,
+  limits: Limits,
+): PreparedRows {
+  const hints = new Map<string, FieldType>();
+  for (;;) {
+    const pass = new Pass(schema, window, limits, hints);
+    try {
+      readRows(text, format, pass);
+    } catch (error) {
+      if (error instanceof JsonSyntaxError) throw malformed(text, error);
+      throw error;
+    }
+    // A new field that looked like a double and then brought an integer no double holds: read again as integers.
+    if (pass.rehint === undefined) return pass.result();
+    hints.set(pass.rehint, 'integer');
+  }
+}
+
+function readRows(text: string, format: RowFormat, pass: Pass): void {
+  const reader = new JsonReader(text);
+  if (reader.atEnd()) throw new TimestoreError('malformed-body', 'The body is empty; send one row or more.');
+  if (format === 'json' && reader.take('[')) {
+    if (!reader.take(']')) {
+      do pass.row(reader);
+      while (reader.take(','));
+      reader.expect(']');
+    }
+    if (!reader.atEnd()) throw new JsonSyntaxError('more text after the end of the array', reader.offset);
+    return;
+  }
+  do {
+    pass.row(reader);
+    if (format === 'json' && !reader.atEnd()) {
+      throw new JsonSyntaxError('more text after the end of the object (rows by line are application/x-ndjson)', reader.offset);
+    }
+  } while (!reader.atEnd());
+}
+
+class Pass {
+  rehint: string | undefined;
+  private readonly slots = new Map<string, Slot>();
+  private readonly lines: string[] = [];
+  private readonly windows = new Set<number>();
+  private readonly errors: RowError[] = [];
+  private errorsTotal = 0;
+  private timeMin_ms = Number.POSITIVE_INFINITY;
+  private timeMax_ms = Number.NEGATIVE_INFINITY;
+  private lastWindow = Number.NaN;
+  private index = -1;
+
+  constructor(
+    private readonly schema: TableSchema,
+    private readonly window: PartitionWindow,
+    private readonly limits: Limits,
+    private readonly hints: Map<string, FieldType>,
+  ) {
+    for (const field of schema.fields) this.slots.set(field.name, this.slot(field, false));
+  }
+
+  row(reader: JsonReader): void {
+    this.index += 1;
+    if (this.index >= this.limits.request_rows_max) {
+      throw new TimestoreError(
+        'limit-exceeded',
+        `More than ${this.limits.request_rows_max} rows in one request (limit request_rows_max); send them in several.`,
+      );
+    }
+    if (reader.peek() !== '{') {
+      reader.value();
+      this.refuse(null, { reason: 'not-an-object', detail: 'a row is a JSON object' });
+      return;
+    }
+    const start = reader.offset;
+    const members = reader.members();
+    // A UTF-16 unit is at most 3 bytes of UTF-8: only rows that may be over the limit are counted exactly.
+    const length = reader.offset - start;
+    if (length * 3 > this.limits.row_bytes_max && utf8Length(reader.text.slice(start, reader.offset)) > this.limits.row_bytes_max) {
+      this.refuse(null, { reason: 'too-large', detail: `a row has at most ${this.limits.row_bytes_max} bytes (limit row_bytes_max)` });
+      return;
+    }
+    const line = this.line(members);
+    if (line !== undefined) this.lines.push(line);
+  }
+
+  result(): PreparedRows {
+    const added = [...this.slots].filter(([, slot]) => slot.added).map(([name, slot]) => ({ name, type: slot.type }));
+    return {
+      payload: this.lines.length === 0 ? '' : `${this.lines.join('\n')}\n`,
+      rows: this.lines.length,
+      timeMin_ms: this.timeMin_ms,
+      timeMax_ms: this.timeMax_ms,
+      windows: [...this.windows],
+      added,
+      errors: this.errors,
+      errorsTotal: this.errorsTotal,
+    };
+  }
+
+  /** The stored line of a row, or undefined when it is at fault. */
+  private line(members: Member[]): string | undefined {
+    let line = `{"_row":${this.lines.length}`;
+    let time_ms: number | undefined;
+    for (const member of members) {
+      const slot = this.slots.get(member.name) ?? this.add(member);
+      if (slot === undefined) continue;
+      if ('reason' in slot) return this.refuse(member.name, slot);
+      if (slot.lastRow === this.index) {
+        return this.refuse(member.name, { reason: 'duplicate-field', detail: 'the row names this field twice' });
+      }
+      slot.lastRow = this.index;
+      // Null and absent are the same, and absent is shorter; fields that must be there are checked below.
+      if (member.kind === 'null') continue;
+      if (member.name === this.schema.timestampColumn) {
+        const parsed = parseTimestamp(member);
+        if (typeof parsed !== 'number') return this.refuse(member.name, parsed);
+        time_ms = parsed;
+        line += `,${slot.nameJson}:"${storedTimestamp(parsed)}"`;
+        continue;
+      }
+      const stored = coerce(slot.type, member);
+      if (typeof stored !== 'string') {
+        if (slot.added && slot.type === 'double' && stored.reason === 'not-exact' && !slot.fractionSeen) {
+          this.rehint = member.name;
+        }
+        return this.refuse(member.name, stored);
+      }
+      if (slot.added && slot.type === 'double' && !/^-?[0-9]+$/.test(stored)) slot.fractionSeen = true;
+      line += `,${slot.nameJson}:${stored}`;
+    }
+    if (time_ms === undefined) {
+      return this.refuse(this.schema.timestampColumn, { reason: 'missing', detail: 'every row has a timestamp' });
+    }
+    for (const key of this.schema.keyFields) {
+      if (!members.some((member) => member.name === key && member.kind !== 'null')) {
+        return this.refuse(key, { reason: 'missing', detail: 'a key field cannot be null or absent' });
+      }
+    }
+    this.see(time_ms);
+    return `${line}}`;
+  }
+
+  private see(time_ms: number): void {
+    if (time_ms < this.timeMin_ms) this.timeMin_ms = time_ms;
+    if (time_ms > this.timeMax_ms) this.timeMax_ms = time_ms;
+    const window = windowOf(this.window, time_ms);
+    if (window !== this.lastWindow) {
+      this.windows.add(window);
+      this.lastWindow = window;
+    }
+  }
+
+  /** A field nobody has seen: it gets the type its value implies. */
+  private add(member: Member): Slot | Refusal | undefined {
+    const problem = nameProblem(member.name);
+    if (problem !== undefined) return { reason: 'bad-name', detail: problem };
+    const type = this.hints.get(member.name) ?? inferType(member);
+    if (type === undefined) return undefined;
+    if (this.slots.size >= this.limits.table_fields_max) {
+      return { reason: 'too-many-fields', detail: `a table has at most ${this.limits.table_fields_max} fields (limit table_fields_max)` };
+    }
+    const slot = this.slot({ name: member.name, type }, true);
+    this.slots.set(member.name, slot);
+    return slot;
+  }
+
+  private slot(field: Field, added: boolean): Slot {
+    const required = field.name === this.schema.timestampColumn || this.schema.keyFields.includes(field.name);
+    return { type: field.type, nameJson: JSON.stringify(field.name), required, lastRow: -1, fractionSeen: false, added };
+  }
+
+  private refuse(field: string | null, refusal: Refusal): undefined {
+    this.errorsTotal += 1;
+    if (this.errors.length < errorsListed) this.errors.push({ index: this.index, field, ...refusal });
+  }
+}
+
+/** Why a field cannot have this name; undefined if it can. */
+export function nameProblem(name: string): string | undefined {
+  if (name === '') return 'a field has a name';
+  if (name.startsWith('_')) return 'names that begin with _ are reserved';
+  if (name.length > nameLengthMax) return `a name has at most ${nameLengthMax} characters`;
+  if (/\p{Cc}/u.test(name) || !name.isWellFormed()) return 'a name has no control characters';
+  return undefined;
+}
+
+function utf8Length(text: string): number {
+  return new TextEncoder().encode(text).length;
+}
+
+function malformed(text: string, error: JsonSyntaxError): TimestoreError {
+  const before = text.slice(0, error.offset);
+  const line = before.split('\n').length;
+  const column = error.offset - before.lastIndexOf('\n');
+  return new TimestoreError('malformed-body', `The body is not valid JSON at line ${line}, column ${column}: ${error.message}.`);
+}

@@ -1,0 +1,72 @@
+import type { Refusal } from './coerce.ts';
+import type { Member } from './json-reader.ts';
+
+/** 1970-01-01T00:00:00.000Z and 2105-12-31T23:59:59.999Z: what every ClickHouse date function takes too. */
+export const time_ms_min = 0;
+export const time_ms_max = Date.UTC(2106, 0, 1) - 1;
+
+const form = /^(\d{4})-(\d{2})-(\d{2})([Tt ])(\d{2}):(\d{2}):(\d{2})(?:\.(\d{1,9}))?([Zz]|[+-]\d{2}:\d{2})?$/;
+const epochForm = /^-?(?:0|[1-9]\d*)$/;
+
+/**
+ * Reads a timestamp: RFC 3339, `YYYY-MM-DD hh:mm:ss[.fff]` taken as UTC, or epoch milliseconds as a number. Digits
+ * finer than milliseconds are cut.
+ *
+ * @returns milliseconds since 1970 in UTC
+ */
+export function parseTimestamp(value: Pick<Member, 'kind' | 'text'>): number | Refusal {
+  if (value.kind === 'number') {
+    if (!epochForm.test(value.text)) return bad('epoch milliseconds are a whole number');
+    return inRange(Number(value.text));
+  }
+  if (value.kind !== 'string') return bad('a timestamp is a string or epoch milliseconds');
+  return parseTimestampText(value.text.slice(1, -1));
+}
+
+/** The same for bare text, as CSV and query parameters have it. */
+export function parseTimestampText(text: string): number | Refusal {
+  const parts = form.exec(text);
+  if (parts === null) return bad('not RFC 3339 and not YYYY-MM-DD hh:mm:ss[.fff]');
+  const [, year, month, day, separator, hour, minute, second, fraction = '', zone] = parts;
+  if (zone === undefined && separator !== ' ') return bad('a time with T needs a zone: Z or ±hh:mm');
+  const time_ms = Date.UTC(
+    Number(year),
+    Number(month) - 1,
+    Number(day),
+    Number(hour),
+    Number(minute),
+    Number(second),
+    Number(fraction.slice(0, 3).padEnd(3, '0')),
+  );
+  // Date.UTC carries 31 April into May and 25 o'clock into the next day; such a time does not exist.
+  const back = new Date(time_ms);
+  const exists =
+    back.getUTCMonth() === Number(month) - 1 &&
+    back.getUTCDate() === Number(day) &&
+    back.getUTCHours() === Number(hour) &&
+    back.getUTCMinutes() === Number(minute) &&
+    back.getUTCSeconds() === Number(second);
+  if (!exists) return bad('there is no such date or time');
+  return inRange(time_ms - zoneOffset_ms(zone));
+}
+
+/** The form in which the store takes a timestamp, in UTC: `2026-05-01 10:00:00.000`. */
+export function storedTimestamp(time_ms: number): string {
+  const iso = new Date(time_ms).toISOString();
+  return `${iso.slice(0, 10)} ${iso.slice(11, 23)}`;
+}
+
+function zoneOffset_ms(zone: string | undefined): number {
+  if (zone === undefined || zone.length === 1) return 0;
+  const minutes = Number(zone.slice(1, 3)) * 60 + Number(zone.slice(4, 6));
+  return (zone.startsWith('-') ? -minutes : minutes) * 60_000;
+}
+
+function inRange(time_ms: number): number | Refusal {
+  if (time_ms >= time_ms_min && time_ms <= time_ms_max) return time_ms;
+  return { reason: 'out-of-range', detail: 'timestamps go from 1970 to 2105' };
+}
+
+function bad(detail: string): Refusal {
+  return { reason: 'bad-timestamp', detail };
+}

@@ -1,0 +1,53 @@
+import { z } from 'zod';
+import { quoteString } from '../names.ts';
+
+/** The types a field can have, as clients name them. `vector(n)` is a list of n single-precision floats. */
+const scalarTypes = ['timestamp', 'string', 'double', 'integer', 'boolean', 'json', 'string[]'] as const;
+
+export const fieldType = z.union([z.enum(scalarTypes), z.templateLiteral(['vector(', z.int().positive(), ')'])]);
+
+export type FieldType = (typeof scalarTypes)[number] | `vector(${number})`;
+
+export type Field = { name: string; type: FieldType };
+
+/** One version of a table's schema. Fields are only ever added, in order; a type never changes in place. */
+export type TableSchema = {
+  version: number;
+  /** The field that holds the time of a row; required in each row. */
+  timestampColumn: string;
+  /** Fields of the sort key before the timestamp; they cannot be null. */
+  keyFields: string[];
+  fields: Field[];
+};
+
+/** How many numbers a `vector(n)` has. */
+export function vectorLength(type: `vector(${number})`): number {
+  return Number(type.slice('vector('.length, -1));
+}
+
+/** The ClickHouse type of a field, exactly as in its table, so that the tail has the same. */
+export function clickhouseType(field: Field, schema: Pick<TableSchema, 'timestampColumn' | 'keyFields'>): string {
+  const required = field.name === schema.timestampColumn || schema.keyFields.includes(field.name);
+  const plain = plainType(field.type);
+  return required || plain.startsWith('Array') ? plain : `Nullable(${plain})`;
+}
+
+function plainType(type: FieldType): string {
+  switch (type) {
+    case 'timestamp':
+      return `DateTime64(3, ${quoteString('UTC')})`;
+    case 'string':
+    case 'json':
+      return 'String';
+    case 'double':
+      return 'Float64';
+    case 'integer':
+      return 'Int64';
+    case 'boolean':
+      return 'Bool';
+    case 'string[]':
+      return 'Array(String)';
+    default:
+      return 'Array(Float32)';
+  }
+}
