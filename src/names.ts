@@ -8,6 +8,16 @@ export const slug = z.string().regex(slugPattern, 'must match [a-z0-9][a-z0-9_-]
 /** Where a table lives: its dataset and its physical name, which is new for each life of a table of the same name. */
 export type TableRef = { dataset: string; physical: string };
 
+/** A table's name in its first life is the one clients use; later lives are numbered, with a dot no slug can have. */
+export function physicalName(name: string, life: number): string {
+  return life === 1 ? name : `${name}.${life}`;
+}
+
+/** The name that clients use. */
+export function logicalName(physical: string): string {
+  return physical.split('.')[0] ?? physical;
+}
+
 /** The one function that quotes a ClickHouse identifier: backticks, with backslash and backtick escaped. */
 export function quoteName(name: string): string {
   return `\`${name.replaceAll('\\', '\\\\').replaceAll('`', '\\`')}\``;

@@ -1,0 +1,29 @@
+import type { TableRef } from '../names.ts';
+
+/** Every key of the hot buffer. Those of one table share a hash tag, so that one script can work on all of them. */
+export type Keys = ReturnType<typeof keysOf>;
+
+export function keysOf(prefix: string) {
+  const of = (table: TableRef, rest: string) => `${prefix}:{${table.dataset}.${table.physical}}:${rest}`;
+  return {
+    state: (table: TableRef, lane: number) => of(table, `state:${lane}`),
+    log: (table: TableRef, lane: number) => of(table, `log:${lane}`),
+    idem: (table: TableRef, key: string) => of(table, `idem:${key}`),
+    lease: (table: TableRef, lane: number) => of(table, `lease:${lane}`),
+    /** Under the name that clients use, which is the same in each of the table's lives. */
+    table: (dataset: string, name: string) => `${prefix}:{${dataset}.${name}}:table`,
+    due: `${prefix}:due`,
+    outbox: `${prefix}:outbox`,
+  };
+}
+
+/** A lane as a member of the due set. Neither slugs nor physical names hold a slash. */
+export function dueMember(table: TableRef, lane: number): string {
+  return `${table.dataset}/${table.physical}/${lane}`;
+}
+
+export function parseDueMember(member: string): { table: TableRef; lane: number } | undefined {
+  const [dataset, physical, lane] = member.split('/');
+  if (dataset === undefined || physical === undefined || !/^\d+$/.test(lane ?? '')) return undefined;
+  return { table: { dataset, physical }, lane: Number(lane) };
+}

@@ -1,0 +1,50 @@
+-- Makes a seal history, once ClickHouse has all its rows: moves the watermark to its end, trims its batches, and hands
+-- the manifest to the outbox. Only for whoever holds the epoch and the very seal; a second call after the first had its
+-- effect gets the same answer.
+--
+-- KEYS  1 lane state   2 lane log   3 due lanes   4 outbox
+-- ARGV  1 epoch   2 token   3 manifest (JSON)   4 most manifests in the outbox   5 the lane as a member of the due set
+-- Answers {'published', watermark, batches trimmed, 'kept' | 'dropped' (the manifest, when the outbox was full)},
+--         {'already', watermark}, {'fenced'} or {'unknown'}.
+local state = redis.call('HMGET', KEYS[1], 'inc', 'epoch', 's_token', 's_from', 's_to', 's_rows', 's_bytes', 's_hi', 's_at',
+  'rows', 'bytes', 'maxet', 'w', 'last')
+if not state[1] then return {'unknown'} end
+if not state[3] then
+  if state[14] == ARGV[1] .. ' ' .. ARGV[2] then return {'already', tonumber(state[13])} end
+  return {'fenced'}
+end
+if state[2] ~= ARGV[1] or state[3] ~= ARGV[2] then return {'fenced'} end
+
+local to = tonumber(state[5])
+local kept = 'dropped'
+-- A full outbox never holds a publish up: missing manifests are rebuilt from ClickHouse.
+if redis.call('XLEN', KEYS[4]) < tonumber(ARGV[4]) then
+  redis.call('XADD', KEYS[4], '*', 'm', ARGV[3])
+  kept = 'kept'
+end
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local rows = tonumber(state[6])
+-- What a full lane tells a writer to wait by.
+local rate = math.ceil(rows * 1000 / math.max(1, now - tonumber(state[9])))
+local hi = math.max(tonumber(state[8]), tonumber(state[12] or 0))
+redis.call('HSET', KEYS[1], 'w', string.format('%.0f', to), 'rows', tonumber(state[10]) - rows,
+  'bytes', tonumber(state[11]) - tonumber(state[7]), 'maxet', string.format('%.0f', hi), 'rate', rate,
+  'flushed', string.format('%.0f', now), 'last', ARGV[1] .. ' ' .. ARGV[2])
+redis.call('HDEL', KEYS[1], 's_from', 's_to', 's_token', 's_rows', 's_bytes', 's_hi', 's_at')
+local trimmed = redis.call('XTRIM', KEYS[2], 'MINID', '=', string.format('%.0f-0', to + 1))
+
+local first = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1]
+if first then
+  local oldest
+  for i = 1, #first[2], 2 do
+    if first[2][i] == 'at' then oldest = first[2][i + 1] end
+  end
+  redis.call('HSET', KEYS[1], 'oldest', oldest)
+  redis.call('ZADD', KEYS[3], oldest, ARGV[5])
+else
+  redis.call('HDEL', KEYS[1], 'oldest')
+  redis.call('ZREM', KEYS[3], ARGV[5])
+end
+return {'published', to, trimmed, kept}

@@ -1,0 +1,71 @@
+import { createHash } from 'node:crypto';
+import { Redis } from '@upstash/redis/cloudflare';
+import type { Config } from '../config.ts';
+import { StoreError } from '../errors.ts';
+
+export type { Redis } from '@upstash/redis/cloudflare';
+
+/** One attempt at a command; the scripts answer in milliseconds, the rest is the way there and back. */
+const attemptMs = 5_000;
+const retries = 2;
+
+/** The hot buffer's client. Every command is safe to send again: the client's own retries rely on it. */
+export function createRedis(config: Config): Redis {
+  return new Redis({
+    url: config.UPSTASH_REDIS_REST_URL,
+    token: config.UPSTASH_REDIS_REST_TOKEN,
+    retry: { retries, backoff: (attempt) => 50 * 2 ** attempt },
+    // As a function: with a plain signal the client takes an abort for an answer.
+    signal: () => AbortSignal.timeout(attemptMs),
+    // Replies as they are: the client would read numbers beyond 2^53 out of payloads and round them.
+    automaticDeserialization: false,
+    responseEncoding: false,
+    // Snapshots must come from the primary, which is what scripts are run on; a sync token adds nothing to that.
+    readYourWrites: false,
+    enableAutoPipelining: false,
+    enableTelemetry: false,
+  });
+}
+
+/** A Lua script and the name that Redis knows it by. */
+export type Script = { source: string; sha1: string };
+
+export function script(source: string): Script {
+  return { source, sha1: createHash('sha1').update(source).digest('hex') };
+}
+
+/**
+ * Runs a script by its hash, and by its text where Redis has not seen it.
+ *
+ * @throws StoreError when Redis is away or refuses
+ */
+export async function runScript<Reply>(
+  redis: Redis,
+  { source, sha1 }: Script,
+  keys: string[],
+  args: (string | number)[],
+): Promise<Reply> {
+  try {
+    return await redis.evalsha<(string | number)[], Reply>(sha1, keys, args);
+  } catch (error) {
+    if (!(error instanceof Error && error.message.includes('NOSCRIPT'))) throw redisError(error);
+  }
+  return await ask(() => redis.eval<(string | number)[], Reply>(source, keys, args));
+}
+
+/** Runs commands, and turns what goes wrong into a StoreError. */
+export async function ask<Reply>(command: () => Promise<Reply>): Promise<Reply> {
+  try {
+    return await command();
+  } catch (error) {
+    throw redisError(error);
+  }
+}
+
+function redisError(error: unknown): StoreError {
+  const message = error instanceof Error ? error.message : String(error);
+  // The client's messages end with the whole command, payload included.
+  const [reason = ''] = message.split(', command was:');
+  const refused = error instanceof Error && error.name === 'UpstashError';
+  return new StoreError('redis', refused ? 'refused a command' : 'did not answer', new Error(reason.slice(0, 500)));
+}

@@ -1,0 +1,86 @@
+-- Fixes the range of batches that one flush moves, and returns them. A seal that is there already is taken over exactly
+-- as it is stored: whoever retries it sends the same rows under the same token.
+--
+-- KEYS  1 lane state   2 lane log
+-- ARGV  1 lane   2 most rows, 3 bytes, 4 partitions, 5 cells and 6 batches of one flush
+-- Answers {'sealed' | 'taken-over', epoch, token, from, to, incarnation, rows, bytes, batches},
+--         a batch being {sequence, id, received at (ms), schema version, payload};
+--         {'empty'}, {'unknown'}, or {'fenced', what}: the log is not what the seal or the sequence says.
+local state = redis.call('HMGET', KEYS[1], 'inc', 'seq', 'w', 'epoch', 's_from', 's_to', 's_token', 's_rows', 's_bytes')
+local inc = state[1]
+if not inc then return {'unknown'} end
+local w = tonumber(state[3])
+
+local function id(seq) return string.format('%.0f-0', seq) end
+local function sequence(entry) return tonumber(string.match(entry[1], '^(%d+)')) end
+local function fieldsOf(entry)
+  local fields = {}
+  for i = 1, #entry[2], 2 do fields[entry[2][i]] = entry[2][i + 1] end
+  return fields
+end
+local function tokenOf(from, to, ids)
+  return string.format('%s:%.0f-%.0f:%s', ARGV[1], from, to, redis.sha1hex(table.concat(ids, ',')))
+end
+local function batch(seq, fields) return {seq, fields.id, fields.at, fields.v, fields.p} end
+
+if state[7] then
+  local from = tonumber(state[5])
+  local to = tonumber(state[6])
+  local ids, batches = {}, {}
+  for i, entry in ipairs(redis.call('XRANGE', KEYS[2], id(from), id(to))) do
+    local seq, fields = sequence(entry), fieldsOf(entry)
+    if seq ~= from + i - 1 then return {'fenced', 'gap'} end
+    ids[i] = fields.id
+    batches[i] = batch(seq, fields)
+  end
+  if #batches ~= to - from + 1 then return {'fenced', 'gap'} end
+  if tokenOf(from, to, ids) ~= state[7] then return {'fenced', 'other-batches'} end
+  return {'taken-over', tonumber(state[4]), state[7], from, to, inc, tonumber(state[8]), tonumber(state[9]), batches}
+end
+
+if tonumber(state[2]) == w then return {'empty'} end
+
+local rows, bytes, partitions, cells, hi = 0, 0, 0, 0, 0
+local windows, ids, batches = {}, {}, {}
+local to = w
+local full = false
+repeat
+  local page = redis.call('XRANGE', KEYS[2], id(to + 1), '+', 'COUNT', 32)
+  for _, entry in ipairs(page) do
+    local seq, fields = sequence(entry), fieldsOf(entry)
+    if seq ~= to + 1 then return {'fenced', 'gap'} end
+    local added = 0
+    for window in string.gmatch(fields.w, '[^,]+') do
+      if not windows[window] then
+        windows[window] = true
+        added = added + 1
+      end
+    end
+    rows = rows + tonumber(fields.n)
+    bytes = bytes + tonumber(fields.b)
+    cells = cells + tonumber(fields.c)
+    partitions = partitions + added
+    -- One batch always goes: it was within the limits of a request.
+    full = to > w and (rows > tonumber(ARGV[2]) or bytes > tonumber(ARGV[3]) or partitions > tonumber(ARGV[4])
+      or cells > tonumber(ARGV[5]) or #batches >= tonumber(ARGV[6]))
+    if full then
+      rows = rows - tonumber(fields.n)
+      bytes = bytes - tonumber(fields.b)
+      break
+    end
+    to = seq
+    hi = math.max(hi, tonumber(fields.hi))
+    ids[#ids + 1] = fields.id
+    batches[#batches + 1] = batch(seq, fields)
+  end
+until full or #page == 0
+if to == w then return {'fenced', 'gap'} end
+
+local from = w + 1
+local epoch = string.format('%.0f', tonumber(state[4]) + 1)
+local token = tokenOf(from, to, ids)
+local time = redis.call('TIME')
+redis.call('HSET', KEYS[1], 'epoch', epoch, 's_from', string.format('%.0f', from), 's_to', string.format('%.0f', to),
+  's_token', token, 's_rows', rows, 's_bytes', bytes, 's_hi', string.format('%.0f', hi),
+  's_at', string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000)))
+return {'sealed', tonumber(epoch), token, from, to, inc, rows, bytes, batches}

@@ -1,0 +1,45 @@
+-- Stages one batch: gives it the lane's next sequence, or says why not. Everything is checked before anything is written.
+-- Writes come in an order that a failure between them cannot hurt: the rows first, the key that remembers them last.
+--
+-- KEYS  1 lane state   2 lane log   3 idempotency key   4 due lanes
+-- ARGV  1 hash of the request   2 how long the key is remembered (ms)   3 batch id   4 rows   5 payload (NDJSON)
+--       6 cells   7 schema version   8 earliest and 9 latest event time (ms)   10 partition windows, comma separated
+--       11 most pending rows and 12 bytes of a lane   13 the lane as a member of the due set
+-- Answers {'staged' | 'replayed', batch id, rows, incarnation, sequence, received at (ms), pending rows, bytes, oldest}
+--         (a replay ends after the received time), {'reused'}, {'unknown'}, {'frozen'} or {'full', pending rows, bytes, rows drained a second}.
+local known = redis.call('GET', KEYS[3])
+if known then
+  local first = cjson.decode(known)
+  if first.hash ~= ARGV[1] then return {'reused'} end
+  return {'replayed', first.id, first.rows, first.inc, first.seq, first.at}
+end
+
+local state = redis.call('HMGET', KEYS[1], 'inc', 'seq', 'rows', 'bytes', 'oldest', 'frozen', 'rate')
+local inc = state[1]
+-- Absent means unknown, not empty: sequences given from 1 again would collide with rows that are stored already.
+if not inc then return {'unknown'} end
+if state[6] then return {'frozen'} end
+
+local rows = tonumber(ARGV[4])
+local bytes = #ARGV[5]
+local pendingRows = tonumber(state[3])
+local pendingBytes = tonumber(state[4])
+if pendingRows + rows > tonumber(ARGV[11]) or pendingBytes + bytes > tonumber(ARGV[12]) then
+  return {'full', pendingRows, pendingBytes, state[7] or ''}
+end
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local seq = tonumber(state[2]) + 1
+redis.call('XADD', KEYS[2], string.format('%.0f-0', seq),
+  'id', ARGV[3], 'n', ARGV[4], 'b', bytes, 'c', ARGV[6], 'v', ARGV[7], 'lo', ARGV[8], 'hi', ARGV[9], 'w', ARGV[10],
+  'at', string.format('%.0f', now), 'p', ARGV[5])
+
+local oldest = tonumber(state[5])
+if pendingRows == 0 or not oldest then oldest = now end
+redis.call('HSET', KEYS[1], 'seq', string.format('%.0f', seq), 'rows', pendingRows + rows, 'bytes', pendingBytes + bytes,
+  'oldest', string.format('%.0f', oldest))
+redis.call('ZADD', KEYS[4], 'NX', string.format('%.0f', oldest), ARGV[13])
+redis.call('SET', KEYS[3],
+  cjson.encode({hash = ARGV[1], id = ARGV[3], rows = rows, inc = inc, seq = seq, at = now}), 'PX', ARGV[2])
+return {'staged', ARGV[3], rows, inc, seq, now, pendingRows + rows, pendingBytes + bytes, oldest}
