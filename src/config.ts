@@ -25,6 +25,7 @@ const limitsSchema = z.object({
   tail_bytes_max: count(8 * 1024 * 1024),
   query_rows_default: count(10_000),
   query_rows_max: count(500_000),
+  query_result_bytes_max: count(64 * 1024 * 1024),
   query_timeout_ms: count(30_000),
   query_memory_bytes_max: count(4 * 1024 ** 3),
   query_wait_ms: count(2_000),

@@ -1,0 +1,36 @@
+import { Hono } from 'hono';
+import { createContext, type Context as Timestore } from '../src/context.ts';
+import { ConfigError } from '../src/config.ts';
+import { TimestoreError } from '../src/errors.ts';
+
+/** The Worker's bindings: the variables of src/config.ts and the files of the browsable page. */
+export type Bindings = { ASSETS?: Fetcher } & Record<string, unknown>;
+
+export type App = {
+  Bindings: Bindings;
+  Variables: {
+    requestId: string;
+    timestore: Timestore;
+    /** Members that a route adds to the request's one event in the log. */
+    event: Record<string, unknown>;
+  };
+};
+
+export const routes = () => new Hono<App>();
+
+const contexts = new WeakMap<Bindings, Timestore>();
+
+/** What an instance keeps between requests: clients and caches. Throws TimestoreError `misconfigured`, naming everything wrong. */
+export function contextFor(env: Bindings): Timestore {
+  let context = contexts.get(env);
+  if (context === undefined) {
+    try {
+      context = createContext(env);
+    } catch (error) {
+      if (error instanceof ConfigError) throw new TimestoreError('misconfigured', error.message, { cause: error });
+      throw error;
+    }
+    contexts.set(env, context);
+  }
+  return context;
+}

@@ -1,0 +1,70 @@
+import { type DescribeRouteOptions, describeRoute, resolver } from 'hono-openapi';
+import { z } from 'zod';
+import { type ErrorCode, errorCatalogue } from '../src/errors.ts';
+import { slug } from '../src/names.ts';
+import { problemSchema } from './problem.ts';
+
+type Description = {
+  summary: string;
+  description?: string;
+  tag: string;
+  /** Names of path parameters, all slugs. */
+  path?: string[];
+  headers?: Record<string, string>;
+  /** Media types of the body, each with its schema or without one. */
+  body?: { required: boolean; types: Record<string, z.ZodType> };
+  answers: Record<number, { description: string; schema?: z.ZodType; headers?: Record<string, string> }>;
+  errors?: ErrorCode[];
+  public?: boolean;
+};
+
+/** A route's entry in the OpenAPI document, from the schemas that validate it and the catalogue of errors. */
+export function describe(route: Description) {
+  const { body } = route;
+  const headers = (names: Record<string, string> = {}) =>
+    Object.fromEntries(Object.entries(names).map(([name, description]) => [name, { description, schema: { type: 'string' } }]));
+  const answers = Object.entries(route.answers).map(([status, { description, schema, headers: sent }]) => [
+    status,
+    {
+      description,
+      headers: headers({ 'x-request-id': 'names the request in the log', ...sent }),
+      ...(schema !== undefined && { content: { 'application/json': { schema: resolver(schema) } } }),
+    },
+  ]);
+  const options = {
+    summary: route.summary,
+    tags: [route.tag],
+    ...(route.description !== undefined && { description: route.description }),
+    ...(route.public && { security: [] }),
+    parameters: [
+      ...(route.path ?? []).map((name) => ({ in: 'path', name, required: true, schema: slugSchema })),
+      ...Object.entries(route.headers ?? {}).map(([name, description]) => ({
+        ...{ in: 'header', name, description, schema: { type: 'string' } },
+      })),
+    ],
+    ...(body !== undefined && {
+      requestBody: {
+        required: body.required,
+        content: Object.fromEntries(
+          Object.entries(body.types).map(([type, schema]) => [type, { schema: resolver(schema) }]),
+        ),
+      },
+    }),
+    responses: Object.fromEntries([...answers, ...problems(route.errors ?? [])]),
+  };
+  return describeRoute(options as DescribeRouteOptions);
+}
+
+const { $schema: _, ...slugSchema } = z.toJSONSchema(slug);
+
+/** Codes of one status share an answer. */
+function problems(codes: ErrorCode[]) {
+  const byStatus = Map.groupBy(codes, (code) => errorCatalogue[code].status);
+  return [...byStatus].map(([status, group]) => [
+    status,
+    {
+      description: group.map((code) => `\`${code}\`: ${errorCatalogue[code].title}`).join('. '),
+      content: { 'application/problem+json': { schema: resolver(problemSchema) } },
+    },
+  ]);
+}

@@ -1,0 +1,14 @@
+-- The heartbeat of flushes: what each lane's flushes have made visible, written just before they publish it.
+CREATE DATABASE IF NOT EXISTS timestore;
+
+CREATE TABLE IF NOT EXISTS timestore.ingest_watermarks
+(
+    `dataset`             String               COMMENT 'dataset, as clients name it',
+    `table`               String               COMMENT 'physical table: the name, and a number from its second life on',
+    `lane`                UInt16               COMMENT 'lane of the hot buffer',
+    `watermark`           UInt64               COMMENT 'every row of the lane with a sequence up to this is visible here',
+    `clickhouse_revision` UInt64               COMMENT 'revision of the server that took the rows',
+    `flushed_at`          DateTime64(3, 'UTC') COMMENT 'when, by this server''s clock'
+)
+ENGINE = ReplacingMergeTree(watermark)
+ORDER BY (`dataset`, `table`, `lane`);

@@ -1,0 +1,43 @@
+import { addMissingColumns } from '../clickhouse/table.ts';
+import type { Context } from '../context.ts';
+import { StoreError } from '../errors.ts';
+import { describeError } from '../log.ts';
+import type { Field } from '../schema/types.ts';
+import { checksumOf } from './create-table.ts';
+import { readTable } from './find-table.ts';
+import { schemaText, type Table } from './table.ts';
+
+/**
+ * Adds fields to a table's schema as its next version, by compare-and-set: of several writers at once one succeeds, and
+ * the others start again from what it made.
+ *
+ * @returns the newest definition, which may be another writer's: check the rows against it again
+ * @throws StoreError when Postgres is away: rows of a known schema are still taken
+ */
+export async function evolveSchema(ctx: Context, table: Table, added: Field[]): Promise<Table | undefined> {
+  const { schema } = table;
+  const version = schema.version + 1;
+  const text = schemaText({ ...schema, version, fields: [...schema.fields, ...added] });
+  const changed = await ctx.postgres.rows(
+    `with t as (update tables set schema_version = $4 + 1
+                 where dataset = $1 and name = $2 and life = $3 and schema_version = $4 and dropped_at is null
+             returning dataset, name, life, schema_version)
+     insert into schema_versions (dataset, name, life, version, schema, checksum)
+     select dataset, name, life, schema_version, $5, $6 from t
+     returning version`,
+    [table.dataset, table.name, table.life, schema.version, text, checksumOf(text)],
+  );
+  const newest = await readTable(ctx, table.dataset, table.name);
+  if (changed.length > 0 && newest !== undefined) await tryAddingColumns(ctx, newest);
+  return newest;
+}
+
+/** So that queries may name the new field at once. The flush adds what is missing then, ClickHouse away or not. */
+async function tryAddingColumns(ctx: Context, table: Table): Promise<void> {
+  try {
+    await addMissingColumns(ctx, table);
+  } catch (error) {
+    const event = error instanceof StoreError ? 'columns-later' : 'columns-refused';
+    ctx.log({ event, dataset: table.dataset, table: table.name, ...describeError(error) });
+  }
+}

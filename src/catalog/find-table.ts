@@ -1,0 +1,91 @@
+import { ask, runScript, script } from '../buffer/redis.ts';
+import rememberTableLua from '../buffer/remember-table.lua';
+import type { Context } from '../context.ts';
+import { StoreError } from '../errors.ts';
+import { describeError } from '../log.ts';
+import { parseTable, type Table, tableText } from './table.ts';
+
+const rememberScript = script(rememberTableLua);
+
+/** How long an instance goes by what it has seen. A new field or a missing lane makes it look again at once. */
+const trusted_ms = 30_000;
+
+/**
+ * A table's definition: from this instance's memory, then the hot buffer's, then the catalogue in Postgres.
+ *
+ * @param atLeast a schema version known to exist: an older definition is not enough
+ * @returns undefined when there is no such table
+ * @throws StoreError when neither knows it and Postgres is away
+ */
+export async function findTable(
+  ctx: Context,
+  dataset: string,
+  name: string,
+  atLeast: { version: number } = { version: 0 },
+): Promise<Table | undefined> {
+  const seen = ctx.tables.get(memoryKey(dataset, name));
+  const suffices = (table: Table) => table.schema.version >= atLeast.version;
+  if (seen !== undefined && suffices(seen.table) && ctx.now() - seen.seenAt_ms < trusted_ms) return seen.table;
+  try {
+    const buffered = await readBuffered(ctx, dataset, name);
+    if (buffered !== undefined && suffices(buffered)) return keep(ctx, buffered);
+    return await readTable(ctx, dataset, name);
+  } catch (error) {
+    // Old knowledge is better than none: fields are only ever added.
+    if (seen === undefined || !suffices(seen.table) || !(error instanceof StoreError)) throw error;
+    return seen.table;
+  }
+}
+
+/** Undefined also when Redis is away: Postgres may know. */
+async function readBuffered(ctx: Context, dataset: string, name: string): Promise<Table | undefined> {
+  try {
+    const text = await ask(() => ctx.redis.hget<string>(ctx.keys.table(dataset, name), 'definition'));
+    return text === null ? undefined : parseTable(JSON.parse(text));
+  } catch (error) {
+    ctx.log({ event: 'table-cache-unreadable', dataset, table: name, ...describeError(error) });
+    return undefined;
+  }
+}
+
+/** The same straight from Postgres, for whoever is about to change it. What came is kept for the others. */
+export async function readTable(ctx: Context, dataset: string, name: string): Promise<Table | undefined> {
+  const [row] = await ctx.postgres.rows<{ life: number; definition: object; schema: string }>(
+    `select t.life, t.definition, s.schema
+       from tables t
+       join schema_versions s on (s.dataset, s.name, s.life, s.version) = (t.dataset, t.name, t.life, t.schema_version)
+      where t.dataset = $1 and t.name = $2 and t.dropped_at is null`,
+    [dataset, name],
+  );
+  if (row === undefined) {
+    ctx.tables.delete(memoryKey(dataset, name));
+    return undefined;
+  }
+  const table = parseTable({ dataset, name, life: row.life, ...row.definition, schema: JSON.parse(row.schema) });
+  await remember(ctx, table);
+  return keep(ctx, table);
+}
+
+/** Only a cache: who needs Redis for more will find out. */
+async function remember(ctx: Context, table: Table): Promise<void> {
+  const { dataset, name, life, schema } = table;
+  try {
+    await runScript(ctx.redis, rememberScript, [ctx.keys.table(dataset, name)], [life, schema.version, tableText(table)]);
+  } catch (error) {
+    ctx.log({ event: 'table-cache-unwritten', dataset, table: name, ...describeError(error) });
+  }
+}
+
+/** Makes this instance look again. */
+export function forgetTable(ctx: Context, { dataset, name }: Pick<Table, 'dataset' | 'name'>): void {
+  ctx.tables.delete(memoryKey(dataset, name));
+}
+
+function keep(ctx: Context, table: Table): Table {
+  ctx.tables.set(memoryKey(table.dataset, table.name), { table, seenAt_ms: ctx.now() });
+  return table;
+}
+
+function memoryKey(dataset: string, name: string): string {
+  return `${dataset}.${name}`;
+}

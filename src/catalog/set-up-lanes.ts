@@ -1,0 +1,56 @@
+import { setUpLane } from '../buffer/set-up.ts';
+import { ensureTable } from '../clickhouse/table.ts';
+import type { Context } from '../context.ts';
+import { qualifiedName } from '../names.ts';
+import type { Table } from './table.ts';
+
+/**
+ * Makes a table's lanes known to the hot buffer: at its creation, and again when the buffer has lost them. A lane goes on
+ * after the greatest sequence that ClickHouse has of it.
+ *
+ * @throws StoreError when Postgres or ClickHouse is away: nothing may be staged before both have answered
+ */
+export async function setUpLanes(ctx: Context, table: Table): Promise<void> {
+  await ensureTable(ctx, table);
+  for (let lane = 0; lane < table.lanes; lane += 1) {
+    const earlier = await ctx.postgres.rows<{ watermark: string }>(
+      'select watermark from lanes where dataset = $1 and name = $2 and life = $3 and lane = $4',
+      [table.dataset, table.name, table.life, lane],
+    );
+    const incarnation = crypto.randomUUID().slice(0, 8);
+    const watermark = await lastSequence(ctx, table, lane, earlier);
+    // On record first: whoever sets the lane up after a loss must know that there was something to lose.
+    await recordLane(ctx, table, lane, { incarnation, watermark });
+    const made = await setUpLane(ctx, table, lane, { incarnation, watermark });
+    if (made.outcome === 'created') {
+      ctx.log({ event: 'lane-set-up', dataset: table.dataset, table: table.name, lane, again: earlier.length > 0, ...made });
+    }
+  }
+}
+
+/**
+ * The sequence to go on after. An insert of a seal that the buffer has forgotten may still be on its way: its sequences
+ * end at most one seal beyond what ClickHouse shows, so those are left out. They must not be given to other batches.
+ */
+async function lastSequence(ctx: Context, table: Table, lane: number, earlier: { watermark: string }[]): Promise<number> {
+  const [found] = await ctx.clickhouse.rows<{ seq: string }>(
+    `SELECT max(_seq) AS seq FROM ${qualifiedName(table)} WHERE _lane = {lane:UInt16}`,
+    { lane },
+  );
+  const shown = Number(found?.seq ?? 0);
+  if (shown === 0 && earlier.length === 0) return 0;
+  return Math.max(shown, ...earlier.map(({ watermark }) => Number(watermark))) + ctx.config.limits.flush_batches_max;
+}
+
+async function recordLane(
+  ctx: Context,
+  table: Table,
+  lane: number,
+  { incarnation, watermark }: { incarnation: string; watermark: number },
+): Promise<void> {
+  await ctx.postgres.rows(
+    `insert into lanes (dataset, name, life, lane, incarnation, watermark) values ($1, $2, $3, $4, $5, $6)
+     on conflict do nothing`,
+    [table.dataset, table.name, table.life, lane, incarnation, watermark],
+  );
+}

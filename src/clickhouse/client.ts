@@ -1,0 +1,103 @@
+import { createClient } from '@clickhouse/client-web';
+import type { Config } from '../config.ts';
+import { StoreError } from '../errors.ts';
+
+/** ClickHouse refused a statement. `code` is its error code; its words may hold SQL and values, so they are for the log. */
+export class ClickHouseError extends Error {
+  readonly code: number;
+  constructor(code: number, message: string) {
+    super(message);
+    this.name = 'ClickHouseError';
+    this.code = code;
+  }
+}
+
+export const clickhouseCodes = {
+  unknownIdentifier: 47,
+  unknownTable: 60,
+  unknownDatabase: 81,
+  noSuchColumnInTable: 16,
+  timeoutExceeded: 159,
+  tooSlow: 160,
+  memoryLimit: 241,
+  tooManyRowsOrBytes: 396,
+} as const;
+
+export type Settings = Record<string, string | number>;
+
+export type Request = {
+  /** Settings and parameters (`param_<name>`) of the statement. */
+  settings: Settings;
+  body: string | Uint8Array | FormData;
+  timeout_ms: number;
+};
+
+export type ClickHouse = {
+  /** Sends a statement as it is and answers with the text that came. For what the official client does not do. */
+  send(request: Request): Promise<string>;
+  /** A statement without an answer, such as DDL. Values come as `{name:Type}` parameters. */
+  command(sql: string, params?: Record<string, unknown>): Promise<void>;
+  /** Rows of a SELECT as objects; 64-bit integers are strings. */
+  rows<Row>(sql: string, params?: Record<string, unknown>, settings?: Settings): Promise<Row[]>;
+};
+
+const commandTimeout_ms = 15_000;
+
+/** One user's access. Throws StoreError where ClickHouse is away and ClickHouseError where it refuses. */
+export function createClickHouse(config: Config, as: 'writer' | 'reader'): ClickHouse {
+  const [username, password] =
+    as === 'writer'
+      ? [config.CLICKHOUSE_USER, config.CLICKHOUSE_PASSWORD]
+      : [config.CLICKHOUSE_READER_USER, config.CLICKHOUSE_READER_PASSWORD];
+  const client = createClient({
+    url: config.CLICKHOUSE_URL,
+    username,
+    password,
+    request_timeout: commandTimeout_ms,
+    keep_alive: { enabled: true },
+  });
+  return {
+    async send({ settings, body, timeout_ms }) {
+      const query = new URLSearchParams(Object.entries(settings).map(([name, value]) => [name, String(value)]));
+      const { status, code, text } = await answered(async () => {
+        const response = await fetch(`${config.CLICKHOUSE_URL}/?${query}`, {
+          method: 'POST',
+          headers: { 'X-ClickHouse-User': username, 'X-ClickHouse-Key': password },
+          body,
+          signal: AbortSignal.timeout(timeout_ms),
+        });
+        const code = response.headers.get('X-ClickHouse-Exception-Code');
+        return { status: response.status, code, text: await response.text() };
+      });
+      if (code !== null) throw new ClickHouseError(Number(code), text);
+      if (status !== 200) throw new StoreError('clickhouse', 'did not answer', new Error(`status ${status}`));
+      return text;
+    },
+    async command(sql, params = {}) {
+      await answered(() => client.command({ query: sql, query_params: params }));
+    },
+    async rows<Row>(sql: string, params: Record<string, unknown> = {}, settings: Settings = {}) {
+      return await answered(async () => {
+        const result = await client.query({
+          query: sql,
+          query_params: params,
+          clickhouse_settings: { output_format_json_quote_64bit_integers: 1, ...settings },
+          format: 'JSONEachRow',
+        });
+        return await result.json<Row>();
+      });
+    },
+  };
+}
+
+/** Tells a refusal, which has a code, from an engine that is away. */
+async function answered<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && /^\d+$/.test(String(error.code))) {
+      throw new ClickHouseError(Number(error.code), error.message);
+    }
+    throw new StoreError('clickhouse', 'did not answer', error);
+  }
+}

@@ -1,0 +1,47 @@
+import { neonConfig } from '@neondatabase/serverless';
+import { type Keys, keysOf } from './buffer/keys.ts';
+import { createRedis, type Redis } from './buffer/redis.ts';
+import type { Table } from './catalog/table.ts';
+import { type ClickHouse, createClickHouse } from './clickhouse/client.ts';
+import { type Config, readConfig } from './config.ts';
+import { type Log, logToConsole } from './log.ts';
+import { createObjects, type Objects } from './objects/client.ts';
+import { createPostgres, type Postgres } from './postgres/client.ts';
+
+/** What everything here works with: the configuration, the clients, and what this instance remembers. */
+export type Context = {
+  config: Config;
+  keys: Keys;
+  redis: Redis;
+  clickhouse: ClickHouse;
+  reader: ClickHouse;
+  postgres: Postgres;
+  objects: Objects;
+  /** Definitions of tables that this instance has seen, under `<dataset>.<name>`. */
+  tables: Map<string, { table: Table; seenAt_ms: number }>;
+  /** The schema version that ClickHouse's table has for certain, under `<dataset>.<physical>`. */
+  columnsAdded: Map<string, number>;
+  log: Log;
+  /** Milliseconds since 1970 by this machine's clock, for ages in caches; what matters uses the stores' clocks. */
+  now(): number;
+};
+
+/** The one place where clients are made. Throws ConfigError. */
+export function createContext(env: Record<string, unknown>): Context {
+  const config = readConfig(env);
+  // The driver has this for the whole program only. Absent, it is derived from the database's host, as Neon has it.
+  if (config.NEON_FETCH_ENDPOINT !== undefined) neonConfig.fetchEndpoint = config.NEON_FETCH_ENDPOINT;
+  return {
+    config,
+    keys: keysOf(config.TIMESTORE_KEY_PREFIX),
+    redis: createRedis(config),
+    clickhouse: createClickHouse(config, 'writer'),
+    reader: createClickHouse(config, 'reader'),
+    postgres: createPostgres(config),
+    objects: createObjects(config),
+    tables: new Map(),
+    columnsAdded: new Map(),
+    log: logToConsole,
+    now: Date.now,
+  };
+}

@@ -1,0 +1,53 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { type Snapshot, snapshotTable } from '../buffer/snapshot.ts';
+import type { Table } from '../catalog/table.ts';
+import type { Context } from '../context.ts';
+import { type FlushTrigger, flushLane } from './flush-lane.ts';
+
+const busyPoll_ms = 50;
+
+export type TableFlush = {
+  /** Whether all that was acknowledged when this began is published. */
+  complete: boolean;
+  rows: number;
+  seals: number;
+};
+
+/**
+ * Flushes a table until everything acknowledged before the call is published, or until the deadline.
+ *
+ * @param deadline_ms by `ctx.now()`
+ * @throws StoreError, ClickHouseError when a store is away
+ */
+export async function flushTable(
+  ctx: Context,
+  table: Table,
+  trigger: FlushTrigger,
+  deadline_ms: number,
+): Promise<TableFlush> {
+  const start = await snapshotTable(ctx, table, 'state');
+  // A lane that has no state has nothing that could be flushed.
+  if (start === 'unknown') return { complete: true, rows: 0, seals: 0 };
+  const flushed = { rows: 0, seals: 0 };
+  for (const { lane, seq, watermark } of start.lanes) {
+    let reached = watermark;
+    while (reached < seq) {
+      const result = await flushLane(ctx, table, lane, trigger);
+      if (result.outcome === 'ok') {
+        flushed.rows += result.rows;
+        flushed.seals += 1;
+      }
+      const now = await snapshotTable(ctx, table, 'state');
+      if (now === 'unknown') break;
+      reached = watermarkOf(now, lane);
+      if (reached >= seq) break;
+      if (ctx.now() >= deadline_ms) return { complete: false, ...flushed };
+      if (result.outcome !== 'ok') await delay(busyPoll_ms);
+    }
+  }
+  return { complete: true, ...flushed };
+}
+
+function watermarkOf(snapshot: Snapshot, lane: number): number {
+  return snapshot.lanes[lane]?.watermark ?? Number.POSITIVE_INFINITY;
+}

@@ -1,0 +1,42 @@
+import { ask } from '../buffer/redis.ts';
+import type { Context } from '../context.ts';
+import type { StoreName } from '../errors.ts';
+import { describeError } from '../log.ts';
+
+export type Readiness = {
+  /** `unavailable`: without the hot buffer nothing can be accepted. `degraded`: some requests will fail or be less fresh. */
+  status: 'ok' | 'degraded' | 'unavailable';
+  stores: Record<StoreName, { ok: boolean; latencyMs: number }>;
+};
+
+/** Asks each store for something that only a reachable, migrated one with the right credentials can answer. */
+const questions: Record<StoreName, (ctx: Context) => Promise<unknown>> = {
+  redis: (ctx) => ask(() => ctx.redis.ping()),
+  clickhouse: (ctx) =>
+    Promise.all([
+      ctx.reader.rows('SELECT 1 FROM timestore.ingest_watermarks LIMIT 1'),
+      ctx.clickhouse.rows('SELECT 1 FROM timestore.ingest_watermarks LIMIT 1'),
+    ]),
+  postgres: (ctx) => ctx.postgres.rows('select 1 from manifests limit 1'),
+  s3: (ctx) => ctx.objects.check(),
+};
+
+export async function checkStores(ctx: Context): Promise<Readiness> {
+  const names = Object.keys(questions) as StoreName[];
+  const answers = await Promise.all(
+    names.map(async (name) => {
+      const from = performance.now();
+      const ok = await questions[name](ctx).then(
+        () => true,
+        (error) => {
+          ctx.log({ event: 'store-away', store: name, ...describeError(error) });
+          return false;
+        },
+      );
+      return [name, { ok, latencyMs: Math.round((performance.now() - from) * 10) / 10 }] as const;
+    }),
+  );
+  const stores = Object.fromEntries(answers) as Readiness['stores'];
+  const allOk = Object.values(stores).every(({ ok }) => ok);
+  return { status: !stores.redis.ok ? 'unavailable' : allOk ? 'ok' : 'degraded', stores };
+}

@@ -1,0 +1,41 @@
+import { NeonDbError, neon } from '@neondatabase/serverless';
+import type { Config } from '../config.ts';
+import { StoreError } from '../errors.ts';
+
+export type Statement = [sql: string, params?: unknown[]];
+
+export type Postgres = {
+  /** One statement, its values bound as $1 …. Throws StoreError. */
+  rows<Row>(sql: string, params?: unknown[]): Promise<Row[]>;
+  /** Several in one transaction, in this order. Throws StoreError; nothing has happened then. */
+  transaction(statements: Statement[]): Promise<Record<string, unknown>[][]>;
+};
+
+const timeout_ms = 10_000;
+
+/** The catalogue's client, over HTTP: there is no session, so whatever belongs together is one statement or one batch. */
+export function createPostgres(config: Config): Postgres {
+  const sql = neon(config.DATABASE_URL);
+  const fetchOptions = () => ({ signal: AbortSignal.timeout(timeout_ms) });
+  return {
+    rows: (text, params = []) =>
+      answered(async () => (await sql.query(text, params, { fetchOptions: fetchOptions() })) as never),
+    transaction: (statements) =>
+      answered(
+        async () =>
+          (await sql.transaction(
+            statements.map(([text, params = []]) => sql.query(text, params)),
+            { fetchOptions: fetchOptions() },
+          )) as Record<string, unknown>[][],
+      ),
+  };
+}
+
+async function answered<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    const refused = error instanceof NeonDbError && error.code !== undefined;
+    throw new StoreError('postgres', refused ? 'refused a statement' : 'did not answer', error);
+  }
+}
