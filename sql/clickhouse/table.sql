@@ -4,7 +4,7 @@ CREATE TABLE IF NOT EXISTS <table>
     `_lane`        UInt16                               COMMENT 'lane of the hot buffer the row came through',
     `_seq`         UInt64                               COMMENT 'batch within the lane, from 1, without gaps',
     `_row`         UInt32                               COMMENT 'place within the batch, from 0',
-    `_received_at` DateTime64(3, 'UTC') CODEC(Delta, ZSTD) COMMENT 'when the hot buffer acknowledged the batch',
+    `_received_at` DateTime64(3, 'UTC')                 COMMENT 'when the hot buffer acknowledged the batch' CODEC(Delta, ZSTD),
     `_partition`   Map(LowCardinality(String), String)  COMMENT 'partition key the batch was sent with, if any',
 <fields>,
     -- Counting the rows of a seal reads only the parts they are in.

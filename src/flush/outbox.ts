@@ -15,16 +15,21 @@ const pageSize = 100;
 export async function drainOutbox(ctx: Context): Promise<number> {
   let moved = 0;
   for (;;) {
-    const entries = Object.entries(
-      await ask(() => ctx.redis.xrange<{ m: string }>(ctx.keys.outbox, '-', '+', pageSize)),
-    );
+    const entries = await readOutbox(ctx);
     if (entries.length === 0) return moved;
-    const manifests = entries.map(([, { m }]) => JSON.parse(m) as Manifest);
+    const manifests = entries.map(([, [, manifest]]) => JSON.parse(manifest) as Manifest);
     await record(ctx, manifests);
     await ask(() => ctx.redis.xdel(ctx.keys.outbox, entries.map(([id]) => id)));
     moved += entries.length;
     if (entries.length < pageSize) return moved;
   }
+}
+
+type Entry = [id: string, fields: [name: 'm', manifest: string]];
+
+async function readOutbox(ctx: Context): Promise<Entry[]> {
+  // The client's declared form is the one it makes when it deserialises, which it does not do here.
+  return (await ask(() => ctx.redis.xrange(ctx.keys.outbox, '-', '+', pageSize))) as unknown as Entry[];
 }
 
 /** The same for the end of a flush, which is a success whether Postgres is there or not. */
