@@ -1,11 +1,11 @@
 import { z } from 'zod';
 import { findTable } from '../src/catalog/find-table.ts';
+import { ClickHouseError } from '../src/clickhouse/client.ts';
 import type { Context } from '../src/context.ts';
 import { StoreError, TimestoreError } from '../src/errors.ts';
 import { flushDue } from '../src/flush/flush-due.ts';
 import { flushTable } from '../src/flush/flush-table.ts';
 import { tryDrainingOutbox } from '../src/flush/outbox.ts';
-import { ClickHouseError } from '../src/clickhouse/client.ts';
 import { slug } from '../src/names.ts';
 import { routes } from './app.ts';
 import { requireKey } from './auth.ts';
@@ -53,13 +53,15 @@ async function flushOne(ctx: Context, { dataset, table: name }: z.output<typeof 
     if (!complete) throw new StoreError('clickhouse', `has taken ${rows} rows so far, and more are pending`, undefined);
     return rows;
   } catch (error) {
-    if (error instanceof ClickHouseError) throw new StoreError('clickhouse', 'refused the rows; they stay in the buffer', error);
+    if (error instanceof ClickHouseError)
+      throw new StoreError('clickhouse', 'refused the rows; they stay in the buffer', error);
     throw error;
   }
 }
 
 async function flushAll(ctx: Context): Promise<number> {
   const { rows, failed } = await flushDue(ctx, ctx.now() + flushLongest_ms);
-  if (failed > 0) throw new StoreError('clickhouse', `has not taken the rows of ${failed} lanes; they stay in the buffer`, undefined);
+  if (failed > 0)
+    throw new StoreError('clickhouse', `has not taken the rows of ${failed} lanes; they stay in the buffer`, undefined);
   return rows;
 }

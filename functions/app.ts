@@ -1,6 +1,6 @@
 import { Hono } from 'hono';
-import { createContext, type Context as Timestore } from '../src/context.ts';
 import { ConfigError } from '../src/config.ts';
+import { createContext, type Context as Timestore } from '../src/context.ts';
 import { TimestoreError } from '../src/errors.ts';
 
 /** The Worker's bindings: the variables of src/config.ts and the files of the browsable page. */

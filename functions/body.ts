@@ -12,7 +12,10 @@ export async function bodyText(c: Context<App>): Promise<string> {
   const { body_bytes_max } = c.get('timestore').config.limits;
   const encoding = c.req.header('content-encoding') ?? 'identity';
   if (encoding.toLowerCase() !== 'identity') {
-    throw new TimestoreError('unsupported-media-type', `Content-Encoding ${encoding} is not understood; send the body as it is.`);
+    throw new TimestoreError(
+      'unsupported-media-type',
+      `Content-Encoding ${encoding} is not understood; send the body as it is.`,
+    );
   }
   const tooLarge = () =>
     new TimestoreError('limit-exceeded', `The body has more than ${body_bytes_max} bytes (limit body_bytes_max).`);
@@ -37,7 +40,10 @@ export async function bodyText(c: Context<App>): Promise<string> {
 export async function bodyAs<Schema extends z.ZodType>(c: Context<App>, schema: Schema): Promise<z.output<Schema>> {
   const type = mediaType(c);
   if (type !== 'application/json') {
-    throw new TimestoreError('unsupported-media-type', `Send the body as application/json, not ${type || 'without a type'}.`);
+    throw new TimestoreError(
+      'unsupported-media-type',
+      `Send the body as application/json, not ${type || 'without a type'}.`,
+    );
   }
   const result = schema.safeParse(parseJson(await bodyText(c)));
   if (result.success) return result.data;

@@ -22,7 +22,9 @@ type Description = {
 export function describe(route: Description) {
   const { body } = route;
   const headers = (names: Record<string, string> = {}) =>
-    Object.fromEntries(Object.entries(names).map(([name, description]) => [name, { description, schema: { type: 'string' } }]));
+    Object.fromEntries(
+      Object.entries(names).map(([name, description]) => [name, { description, schema: { type: 'string' } }]),
+    );
   const answers = Object.entries(route.answers).map(([status, { description, schema, headers: sent }]) => [
     status,
     {

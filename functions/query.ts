@@ -44,7 +44,8 @@ export const queryRoutes = routes().post(
         schema: answerSchema,
         headers: {
           'x-timestore-freshness-mode': '`replica-only` or `replica+hot-buffer`',
-          'x-timestore-replica-age-ms': 'age of the oldest acknowledged row that is not in ClickHouse; absent if unknown',
+          'x-timestore-replica-age-ms':
+            'age of the oldest acknowledged row that is not in ClickHouse; absent if unknown',
           'x-timestore-watermark': 'token of what this answer includes; absent if unknown',
         },
       },

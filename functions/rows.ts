@@ -1,3 +1,4 @@
+import type { Context } from 'hono';
 import { z } from 'zod';
 import { TimestoreError } from '../src/errors.ts';
 import { flushLane } from '../src/flush/flush-lane.ts';
@@ -9,7 +10,6 @@ import { type App, routes } from './app.ts';
 import { requireKey } from './auth.ts';
 import { bodyText, mediaType } from './body.ts';
 import { describe } from './describe.ts';
-import type { Context } from 'hono';
 
 const formats: Record<string, RowFormat> = {
   'application/json': 'json',
@@ -20,7 +20,11 @@ const formats: Record<string, RowFormat> = {
 
 const row = z
   .record(z.string(), z.unknown())
-  .meta({ id: 'Row', description: 'One row: its timestamp, and any fields', examples: [{ timestamp: '2026-05-01T10:00:00Z', cpu: 0.5 }] });
+  .meta({
+    id: 'Row',
+    description: 'One row: its timestamp, and any fields',
+    examples: [{ timestamp: '2026-05-01T10:00:00Z', cpu: 0.5 }],
+  });
 
 const acceptedSchema = z
   .object({
@@ -29,7 +33,9 @@ const acceptedSchema = z
     rejected: z.int(),
     quarantined: z.int(),
     errors: z.array(z.object({ index: z.int(), field: z.string().nullable(), reason: z.string() })),
-    replayed: z.boolean().meta({ description: 'true when the same request was accepted before; nothing was stored again' }),
+    replayed: z
+      .boolean()
+      .meta({ description: 'true when the same request was accepted before; nothing was stored again' }),
     watermark: z.string().meta({ description: 'token of what a reader must have to see these rows' }),
   })
   .meta({ id: 'Accepted' });
@@ -59,7 +65,14 @@ export const rowRoutes = routes().post(
       },
     },
     errors: [
-      ...(['malformed-body', 'invalid-request', 'unauthenticated', 'conflict', 'dataset-frozen', 'limit-exceeded'] as const),
+      ...([
+        'malformed-body',
+        'invalid-request',
+        'unauthenticated',
+        'conflict',
+        'dataset-frozen',
+        'limit-exceeded',
+      ] as const),
       ...(['unsupported-media-type', 'rows-refused', 'key-reused', 'buffer-full', 'unavailable'] as const),
     ],
   }),

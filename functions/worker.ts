@@ -14,7 +14,9 @@ const app = new Hono<App>();
 app.use(requestEvents);
 app.use('/v1/*', withTimestore);
 app.onError((error, c) => problem(c, error));
-app.notFound((c) => problem(c, new TimestoreError('not-found', `There is no ${c.req.method} ${c.req.path}. See /docs.`)));
+app.notFound((c) =>
+  problem(c, new TimestoreError('not-found', `There is no ${c.req.method} ${c.req.path}. See /docs.`)),
+);
 app.route('/', healthRoutes);
 app.route('/', rowRoutes);
 app.route('/', queryRoutes);

@@ -56,7 +56,9 @@ async function migratePostgres(ctx: Context): Promise<string[]> {
 }
 
 async function isApplied(ctx: Context, { name, checksum }: Migration): Promise<boolean> {
-  const [row] = await ctx.postgres.rows<{ checksum: string }>('select checksum from migrations where name = $1', [name]);
+  const [row] = await ctx.postgres.rows<{ checksum: string }>('select checksum from migrations where name = $1', [
+    name,
+  ]);
   if (row !== undefined && row.checksum !== checksum) {
     throw new TimestoreError(
       'conflict',

@@ -44,7 +44,11 @@ type Reply = ['unknown', number] | [number, Snapshot['tail'], ...LaneReply[]];
  * @returns 'unknown' when a lane has no state: it has to be set up before anything is known of it
  * @throws StoreError when Redis is away
  */
-export async function snapshotTable(ctx: Context, table: Table, want: 'entries' | 'state'): Promise<Snapshot | 'unknown'> {
+export async function snapshotTable(
+  ctx: Context,
+  table: Table,
+  want: 'entries' | 'state',
+): Promise<Snapshot | 'unknown'> {
   const { keys, config } = ctx;
   const lanes = Array.from({ length: table.lanes }, (_, lane) => lane);
   const reply = await runScript<Reply>(

@@ -70,7 +70,12 @@ export async function readTable(ctx: Context, dataset: string, name: string): Pr
 async function remember(ctx: Context, table: Table): Promise<void> {
   const { dataset, name, life, schema } = table;
   try {
-    await runScript(ctx.redis, rememberScript, [ctx.keys.table(dataset, name)], [life, schema.version, tableText(table)]);
+    await runScript(
+      ctx.redis,
+      rememberScript,
+      [ctx.keys.table(dataset, name)],
+      [life, schema.version, tableText(table)],
+    );
   } catch (error) {
     ctx.log({ event: 'table-cache-unwritten', dataset, table: name, ...describeError(error) });
   }

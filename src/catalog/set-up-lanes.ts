@@ -23,7 +23,14 @@ export async function setUpLanes(ctx: Context, table: Table): Promise<void> {
     await recordLane(ctx, table, lane, { incarnation, watermark });
     const made = await setUpLane(ctx, table, lane, { incarnation, watermark });
     if (made.outcome === 'created') {
-      ctx.log({ event: 'lane-set-up', dataset: table.dataset, table: table.name, lane, again: earlier.length > 0, ...made });
+      ctx.log({
+        event: 'lane-set-up',
+        dataset: table.dataset,
+        table: table.name,
+        lane,
+        again: earlier.length > 0,
+        ...made,
+      });
     }
   }
 }
@@ -32,7 +39,12 @@ export async function setUpLanes(ctx: Context, table: Table): Promise<void> {
  * The sequence to go on after. An insert of a seal that the buffer has forgotten may still be on its way: its sequences
  * end at most one seal beyond what ClickHouse shows, so those are left out. They must not be given to other batches.
  */
-async function lastSequence(ctx: Context, table: Table, lane: number, earlier: { watermark: string }[]): Promise<number> {
+async function lastSequence(
+  ctx: Context,
+  table: Table,
+  lane: number,
+  earlier: { watermark: string }[],
+): Promise<number> {
   const [found] = await ctx.clickhouse.rows<{ seq: string }>(
     `SELECT max(_seq) AS seq FROM ${qualifiedName(table)} WHERE _lane = {lane:UInt16}`,
     { lane },

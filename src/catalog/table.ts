@@ -31,5 +31,10 @@ export function tableText({ dataset, name, life, window, lanes, schema }: Table)
 
 /** The canonical text of a schema, which its checksum is of. The version is not part of it. */
 export function schemaText({ version, timestampColumn, keyFields, fields }: TableSchema): string {
-  return JSON.stringify({ version, timestampColumn, keyFields, fields: fields.map(({ name, type }) => ({ name, type })) });
+  return JSON.stringify({
+    version,
+    timestampColumn,
+    keyFields,
+    fields: fields.map(({ name, type }) => ({ name, type })),
+  });
 }

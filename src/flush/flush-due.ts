@@ -41,7 +41,10 @@ export async function flushDue(ctx: Context, deadline_ms: number): Promise<PassR
  * What a cron trigger runs: passes, a few seconds apart, as long as there is something to flush. An idle deployment asks
  * once and is done.
  */
-export async function flushWhileDue(ctx: Context, { pause_ms, until_ms }: { pause_ms: number; until_ms: number }): Promise<void> {
+export async function flushWhileDue(
+  ctx: Context,
+  { pause_ms, until_ms }: { pause_ms: number; until_ms: number },
+): Promise<void> {
   for (;;) {
     const pass = await flushDue(ctx, until_ms);
     if (pass.lanes > 0) await tryDrainingOutbox(ctx);

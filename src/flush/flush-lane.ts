@@ -115,7 +115,14 @@ async function insertAndCount(
     const counted = await timed('count', countSeal(ctx, table, lane, seal));
     rows = rowsCounted(counted);
     if (rows === seal.rows) return { counted, inserts: attempt + 1 };
-    ctx.log({ event: 'rows-missing', alarm: rows > seal.rows, token: seal.token, attempt, expected: seal.rows, found: rows });
+    ctx.log({
+      event: 'rows-missing',
+      alarm: rows > seal.rows,
+      token: seal.token,
+      attempt,
+      expected: seal.rows,
+      found: rows,
+    });
     if (rows > seal.rows) break;
   }
   throw new StoreError('clickhouse', `shows ${rows} rows of a seal of ${seal.rows}`, undefined);

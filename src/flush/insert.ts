@@ -47,7 +47,9 @@ export async function insertSeal(
 ): Promise<void> {
   const name = qualifiedName(table);
   const fields = table.schema.fields.map((field) => quoteName(field.name)).join(', ');
-  const structure = ['_seq UInt64', '_row UInt32', "_received_at DateTime64(3, 'UTC')", ...fieldColumns(table)].join(', ');
+  const structure = ['_seq UInt64', '_row UInt32', "_received_at DateTime64(3, 'UTC')", ...fieldColumns(table)].join(
+    ', ',
+  );
   const statement = `INSERT INTO ${name} (_lane, _seq, _row, _received_at, ${fields})
 SELECT {lane:UInt16}, _seq, _row, _received_at, ${fields} FROM input(${quoteString(structure)})
 WHERE (_seq, _row) NOT IN (SELECT _seq, _row FROM ${name} WHERE _lane = {lane:UInt16} AND _seq BETWEEN {from:UInt64} AND {to:UInt64})

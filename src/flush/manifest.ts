@@ -53,7 +53,9 @@ export function manifestOf(
     rows: seal.rows,
     bytes: seal.bytes,
     schema_version: newestVersion(seal),
-    checksum: createHash('sha256').update(counted.map((part) => `${part.partition}:${part.checksum}`).join()).digest('hex'),
+    checksum: createHash('sha256')
+      .update(counted.map((part) => `${part.partition}:${part.checksum}`).join())
+      .digest('hex'),
     trigger,
     flushed_at: new Date(now_ms).toISOString(),
     partitions: counted.map((part) => ({

@@ -19,7 +19,12 @@ export async function drainOutbox(ctx: Context): Promise<number> {
     if (entries.length === 0) return moved;
     const manifests = entries.map(([, [, manifest]]) => JSON.parse(manifest) as Manifest);
     await record(ctx, manifests);
-    await ask(() => ctx.redis.xdel(ctx.keys.outbox, entries.map(([id]) => id)));
+    await ask(() =>
+      ctx.redis.xdel(
+        ctx.keys.outbox,
+        entries.map(([id]) => id),
+      ),
+    );
     moved += entries.length;
     if (entries.length < pageSize) return moved;
   }

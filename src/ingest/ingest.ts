@@ -63,7 +63,13 @@ export async function ingestRows(ctx: Context, request: IngestRequest): Promise<
   const requestHash = createHash('sha256').update(request.format).update('\n').update(text).digest('hex');
   for (let round = 0; round < roundsMax; round += 1) {
     const table = await findTable(ctx, dataset, name);
-    const rows = prepareRows(text, request.format, table?.schema ?? emptySchema, table?.window ?? 'day', ctx.config.limits);
+    const rows = prepareRows(
+      text,
+      request.format,
+      table?.schema ?? emptySchema,
+      table?.window ?? 'day',
+      ctx.config.limits,
+    );
     if (rows.errorsTotal > 0) throw refusal(rows);
     if (rows.rows === 0) throw new TimestoreError('malformed-body', 'The body holds no rows; send one or more.');
     if (table === undefined) {
@@ -93,9 +99,13 @@ export async function ingestRows(ctx: Context, request: IngestRequest): Promise<
           'This Idempotency-Key was used for another payload. Send a new key with new rows.',
         );
       case 'frozen':
-        throw new TimestoreError('dataset-frozen', `Writes to table ${name} of dataset ${dataset} are stopped for a cutover.`, {
-          retryAfterMs: 5_000,
-        });
+        throw new TimestoreError(
+          'dataset-frozen',
+          `Writes to table ${name} of dataset ${dataset} are stopped for a cutover.`,
+          {
+            retryAfterMs: 5_000,
+          },
+        );
       case 'full':
         throw bufferFull(ctx, name, rows, staged);
     }
@@ -161,12 +171,17 @@ function bufferFull(
   ctx: Context,
   name: string,
   rows: PreparedRows,
-  { pending, drainedRowsPerSecond }: { pending: { rows: number; bytes: number }; drainedRowsPerSecond: number | undefined },
+  {
+    pending,
+    drainedRowsPerSecond,
+  }: { pending: { rows: number; bytes: number }; drainedRowsPerSecond: number | undefined },
 ): TimestoreError {
   const { pending_rows_max, pending_bytes_max } = ctx.config.limits;
   const share = Math.min(1, Math.max(rows.rows / pending_rows_max, rows.payload.length / pending_bytes_max));
   const drain_ms =
-    drainedRowsPerSecond === undefined ? retryLongest_ms : (1_000 * share * pending.rows) / Math.max(1, drainedRowsPerSecond);
+    drainedRowsPerSecond === undefined
+      ? retryLongest_ms
+      : (1_000 * share * pending.rows) / Math.max(1, drainedRowsPerSecond);
   return new TimestoreError(
     'buffer-full',
     `The hot buffer of table ${name} holds ${pending.rows} rows that wait for ClickHouse (limits pending_rows_max and ` +

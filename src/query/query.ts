@@ -108,7 +108,9 @@ async function replicaOnly(
   if (snapshot === undefined) {
     return {
       ...describe(table, plan, answer),
-      warnings: ['The hot buffer cannot be read: rows acknowledged lately may be missing, and a batch may be there in part.'],
+      warnings: [
+        'The hot buffer cannot be read: rows acknowledged lately may be missing, and a batch may be there in part.',
+      ],
       freshness: { mode: 'replica-only', replicaAge_ms: undefined, watermark: undefined },
       streaming: { bufferState: 'unavailable', ...bare },
     };

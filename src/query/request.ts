@@ -17,7 +17,10 @@ export const queryBody = z.strictObject({
     .strictObject({ start: time.optional(), end: time.optional() })
     .optional()
     .meta({ description: 'rows with start ≤ timestamp < end; a side left out is open' }),
-  timestampColumn: z.string().optional().meta({ description: "the table's timestamp column; nothing else is accepted" }),
+  timestampColumn: z
+    .string()
+    .optional()
+    .meta({ description: "the table's timestamp column; nothing else is accepted" }),
   columns: z.array(z.string()).min(1).max(1_000).optional().meta({ description: 'fields to answer; all by default' }),
   limit: z.int().positive().optional().meta({ description: 'most rows to answer, the earliest first' }),
 });

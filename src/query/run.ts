@@ -8,7 +8,11 @@ import { type Fence, rowsStatement, sourceColumn, tailName } from './sql.ts';
 import { type Tail, tailStructure } from './tail.ts';
 
 /** Rows as JSON text, in order, and where they came from. */
-export type RowsAnswer = { rows: string[]; published: { rows: number; partitions: number }; hotBuffer: { rows: number } };
+export type RowsAnswer = {
+  rows: string[];
+  published: { rows: number; partitions: number };
+  hotBuffer: { rows: number };
+};
 
 const settings = {
   // The whole answer or an error: nothing is passed on that a later failure would belie.
@@ -25,7 +29,13 @@ const settings = {
  *
  * @throws TimestoreError `limit-exceeded` for a query that is too much; StoreError when ClickHouse is away
  */
-export async function runRows(ctx: Context, table: Table, plan: QueryPlan, fence: Fence, tail: Tail): Promise<RowsAnswer> {
+export async function runRows(
+  ctx: Context,
+  table: Table,
+  plan: QueryPlan,
+  fence: Fence,
+  tail: Tail,
+): Promise<RowsAnswer> {
   try {
     return readAnswer(await send(ctx, table, plan, fence, tail));
   } catch (error) {

@@ -43,7 +43,8 @@ export function rowsStatement(table: Table, plan: QueryPlan, fence: Fence, withT
   const branches = [
     `SELECT toString(_partition_id) AS ${sourceColumn}, ${inner} FROM ${qualifiedName(table)}${where([...range, ...fences])} ${order}`,
   ];
-  if (withTail) branches.push(`SELECT '' AS ${sourceColumn}, ${inner} FROM ${quoteName(tailName)}${where(range)} ${order}`);
+  if (withTail)
+    branches.push(`SELECT '' AS ${sourceColumn}, ${inner} FROM ${quoteName(tailName)}${where(range)} ${order}`);
   const sql = `SELECT ${[sourceColumn, ...plan.columns.map(quoteName)].join(', ')} FROM (
 ${branches.map((branch) => `(${branch})`).join('\nUNION ALL\n')}
 ) ${order} FORMAT JSONEachRow`;

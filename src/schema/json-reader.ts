@@ -6,7 +6,12 @@
 export type ValueKind = 'string' | 'number' | 'true' | 'false' | 'null' | 'array' | 'object';
 
 /** One member of a row: `text` is the value as sent (strings with their quotes). */
-export type Member = { name: string; kind: ValueKind; text: string; /** a string with a backslash escape in it */ escaped: boolean };
+export type Member = {
+  name: string;
+  kind: ValueKind;
+  text: string /** a string with a backslash escape in it */;
+  escaped: boolean;
+};
 
 /** Not JSON. `offset` counts UTF-16 units from the start of the text. */
 export class JsonSyntaxError extends Error {

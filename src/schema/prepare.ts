@@ -31,7 +31,14 @@ export type RowFormat = 'json' | 'ndjson';
 const errorsListed = 100;
 const nameLengthMax = 128;
 
-type Slot = { type: FieldType; nameJson: string; required: boolean; lastRow: number; fractionSeen: boolean; added: boolean };
+type Slot = {
+  type: FieldType;
+  nameJson: string;
+  required: boolean;
+  lastRow: number;
+  fractionSeen: boolean;
+  added: boolean;
+};
 
 /**
  * Validates and normalises the rows of a request against a schema. Nothing is stored and nothing is thrown for a row at
@@ -76,7 +83,10 @@ function readRows(text: string, format: RowFormat, pass: Pass): void {
   do {
     pass.row(reader);
     if (format === 'json' && !reader.atEnd()) {
-      throw new JsonSyntaxError('more text after the end of the object (rows by line are application/x-ndjson)', reader.offset);
+      throw new JsonSyntaxError(
+        'more text after the end of the object (rows by line are application/x-ndjson)',
+        reader.offset,
+      );
     }
   } while (!reader.atEnd());
 }
@@ -119,8 +129,14 @@ class Pass {
     const members = reader.members();
     // A UTF-16 unit is at most 3 bytes of UTF-8: only rows that may be over the limit are counted exactly.
     const length = reader.offset - start;
-    if (length * 3 > this.limits.row_bytes_max && utf8Length(reader.text.slice(start, reader.offset)) > this.limits.row_bytes_max) {
-      this.refuse(null, { reason: 'too-large', detail: `a row has at most ${this.limits.row_bytes_max} bytes (limit row_bytes_max)` });
+    if (
+      length * 3 > this.limits.row_bytes_max &&
+      utf8Length(reader.text.slice(start, reader.offset)) > this.limits.row_bytes_max
+    ) {
+      this.refuse(null, {
+        reason: 'too-large',
+        detail: `a row has at most ${this.limits.row_bytes_max} bytes (limit row_bytes_max)`,
+      });
       return;
     }
     const line = this.line(members);
@@ -201,7 +217,10 @@ class Pass {
     const type = this.hints.get(member.name) ?? inferType(member);
     if (type === undefined) return undefined;
     if (this.slots.size >= this.limits.table_fields_max) {
-      return { reason: 'too-many-fields', detail: `a table has at most ${this.limits.table_fields_max} fields (limit table_fields_max)` };
+      return {
+        reason: 'too-many-fields',
+        detail: `a table has at most ${this.limits.table_fields_max} fields (limit table_fields_max)`,
+      };
     }
     const slot = this.slot({ name: member.name, type }, true);
     this.slots.set(member.name, slot);
@@ -210,7 +229,14 @@ class Pass {
 
   private slot(field: Field, added: boolean): Slot {
     const required = field.name === this.schema.timestampColumn || this.schema.keyFields.includes(field.name);
-    return { type: field.type, nameJson: JSON.stringify(field.name), required, lastRow: -1, fractionSeen: false, added };
+    return {
+      type: field.type,
+      nameJson: JSON.stringify(field.name),
+      required,
+      lastRow: -1,
+      fractionSeen: false,
+      added,
+    };
   }
 
   private refuse(field: string | null, refusal: Refusal): undefined {
@@ -236,5 +262,8 @@ function malformed(text: string, error: JsonSyntaxError): TimestoreError {
   const before = text.slice(0, error.offset);
   const line = before.split('\n').length;
   const column = error.offset - before.lastIndexOf('\n');
-  return new TimestoreError('malformed-body', `The body is not valid JSON at line ${line}, column ${column}: ${error.message}.`);
+  return new TimestoreError(
+    'malformed-body',
+    `The body is not valid JSON at line ${line}, column ${column}: ${error.message}.`,
+  );
 }

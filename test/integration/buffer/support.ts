@@ -1,0 +1,36 @@
+import { keysOf } from '../../../src/buffer/keys.ts';
+import { type StageOutcome, stageBatch } from '../../../src/buffer/stage.ts';
+import type { Table } from '../../../src/catalog/table.ts';
+import type { Context } from '../../../src/context.ts';
+import { prepareRows } from '../../../src/schema/prepare.ts';
+
+/** Rows of one batch: values of field `v`, all at the given day. */
+export function batchOf(ctx: Context, table: Table, values: number[], day = 1) {
+  const text = values.map((v) => `{"timestamp":"2026-05-0${day}T10:00:00Z","v":${v}}`).join('\n');
+  return prepareRows(text, 'ndjson', table.schema, table.window, ctx.config.limits);
+}
+
+export async function stage(
+  ctx: Context,
+  table: Table,
+  values: number[],
+  { key = crypto.randomUUID(), hash = `hash of ${values}`, lane = 0, day = 1 } = {},
+): Promise<StageOutcome> {
+  const rows = batchOf(ctx, table, values, day);
+  return await stageBatch(ctx, table, { lane, idempotencyKey: key, requestHash: hash, rows });
+}
+
+/** All that the hot buffer holds of a lane, to see that something changed nothing. */
+export async function laneContent(ctx: Context, table: Table, lane = 0) {
+  const keys = keysOf(ctx.config.TIMESTORE_KEY_PREFIX);
+  return {
+    state: pairs((await ctx.redis.hgetall(keys.state(table, lane))) as unknown as string[]),
+    log: await ctx.redis.xrange(keys.log(table, lane), '-', '+'),
+    due: await ctx.redis.zscore(keys.due, `${table.dataset}/${table.physical}/${lane}`),
+  };
+}
+
+/** A hash as Redis sends it: names and values in turn. */
+function pairs(flat: string[]): Record<string, string> {
+  return Object.fromEntries(flat.flatMap((name, i) => (i % 2 === 0 ? [[name, flat[i + 1] ?? '']] : [])));
+}

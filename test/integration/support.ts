@@ -1,0 +1,83 @@
+import { expect, inject } from 'vitest';
+import { createTable } from '../../src/catalog/create-table.ts';
+import { findTable } from '../../src/catalog/find-table.ts';
+import { setUpLanes } from '../../src/catalog/set-up-lanes.ts';
+import type { Table } from '../../src/catalog/table.ts';
+import { type Context, createContext } from '../../src/context.ts';
+import { flushTable } from '../../src/flush/flush-table.ts';
+import { ingestRows } from '../../src/ingest/ingest.ts';
+import type { Event } from '../../src/log.ts';
+import { qualifiedName } from '../../src/names.ts';
+import { queryRows } from '../../src/query/query.ts';
+
+export type Row = Record<string, unknown> & { timestamp: string };
+
+/** An instance of the functions: its own clients and caches, and its log kept. */
+export type Instance = Context & { events: Event[] };
+
+/** As another isolate of the same deployment would be. `overrides` are environment values. */
+export function newInstance(overrides: Record<string, string> = {}): Instance {
+  const events: Event[] = [];
+  return { ...createContext({ ...inject('env'), ...overrides }), log: (event) => events.push(event), events };
+}
+
+let datasets = 0;
+
+/** A dataset that no other test has. */
+export function newDataset(): string {
+  datasets += 1;
+  return `t${process.pid}-${process.env.VITEST_WORKER_ID ?? 0}-${Date.now()}-${datasets}`;
+}
+
+export const at = (second: number, day = 1): string =>
+  `2026-05-${String(day).padStart(2, '0')}T10:00:${String(second).padStart(2, '0')}.000Z`;
+
+/** Sends rows as one request. */
+export async function send(ctx: Context, dataset: string, rows: object[], idempotencyKey?: string) {
+  const text = rows.map((row) => JSON.stringify(row)).join('\n');
+  return await ingestRows(ctx, { dataset, table: 'm', text, format: 'ndjson', idempotencyKey });
+}
+
+export async function query(ctx: Context, dataset: string, body: object = {}) {
+  const result = await queryRows(ctx, dataset, { tableName: 'm', ...body });
+  return { ...result, rows: result.rows.map((row) => JSON.parse(row) as Row) };
+}
+
+export async function tableOf(ctx: Context, dataset: string): Promise<Table> {
+  const table = await findTable(ctx, dataset, 'm');
+  if (table === undefined) throw new Error(`there is no table m in ${dataset}`);
+  return table;
+}
+
+export async function flush(ctx: Context, dataset: string) {
+  return await flushTable(ctx, await tableOf(ctx, dataset), 'admin', ctx.now() + 20_000);
+}
+
+/** Rows in ClickHouse itself, whatever the buffer says. */
+export async function storedRows(ctx: Context, table: Table): Promise<number> {
+  const [found] = await ctx.clickhouse.rows<{ n: string }>(`SELECT count() AS n FROM ${qualifiedName(table)}`);
+  return Number(found?.n);
+}
+
+/** Each row in ClickHouse exactly once. */
+export async function expectStored(ctx: Context, table: Table, rows: number): Promise<void> {
+  const [found] = await ctx.clickhouse.rows<{ n: string; distinct: string }>(
+    `SELECT count() AS n, uniqExact(_lane, _seq, _row) AS distinct FROM ${qualifiedName(table)}`,
+  );
+  expect({ rows: Number(found?.n), distinct: Number(found?.distinct) }).toEqual({ rows, distinct: rows });
+}
+
+/** A table with the given number of lanes and no rows. */
+export async function newTable(ctx: Context, lanes = 1): Promise<Table> {
+  const dataset = newDataset();
+  const fields = [
+    { name: 'timestamp', type: 'timestamp' },
+    { name: 'v', type: 'double' },
+  ] as const;
+  const table = await createTable(ctx, {
+    ...{ dataset, name: 'm', window: 'day', lanes },
+    schema: { version: 1, timestampColumn: 'timestamp', keyFields: [], fields: [...fields] },
+  });
+  await setUpLanes(ctx, table);
+  return table;
+}

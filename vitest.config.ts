@@ -1,0 +1,25 @@
+import { readFileSync } from 'node:fs';
+import { defineConfig } from 'vitest/config';
+
+/** `.sql` and `.lua` files are text, as in the Worker's bundle. */
+const textModules = {
+  name: 'text-modules',
+  enforce: 'pre' as const,
+  load(id: string) {
+    if (!/\.(?:sql|lua)$/.test(id)) return undefined;
+    return `export default ${JSON.stringify(readFileSync(id, 'utf8'))};`;
+  },
+};
+
+export default defineConfig({
+  plugins: [textModules],
+  test: {
+    include: ['test/**/*.test.ts'],
+    globalSetup: ['test/global-setup.ts'],
+    reporters: ['default', './test/closing-line.ts'],
+    // Real engines on two cores: more at once only wait for each other.
+    maxWorkers: 2,
+    testTimeout: 30_000,
+    hookTimeout: 60_000,
+  },
+});
