@@ -27,7 +27,7 @@ export function contextFor(env: Bindings): Timestore {
     try {
       context = createContext(env);
     } catch (error) {
-      if (error instanceof ConfigError) throw new TimestoreError('misconfigured', error.message, { cause: error });
+      if (error instanceof ConfigError) throw new TimestoreError('misconfigured', error.message);
       throw error;
     }
     contexts.set(env, context);

@@ -106,5 +106,6 @@ function limitVariable(name: string): string {
 }
 
 function count(initial: number) {
-  return z.coerce.number().int().positive().default(initial);
+  const error = 'must be a whole number above 0';
+  return z.coerce.number({ error }).int({ error }).positive({ error }).default(initial);
 }

@@ -1,6 +1,8 @@
+import { execFile } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import type { TestProject } from 'vitest/node';
 import { migrate } from '../local/migrate.ts';
 import { freePorts, startStack } from '../local/stack.ts';
@@ -9,13 +11,16 @@ declare module 'vitest' {
   export interface ProvidedContext {
     /** The environment of a stack that all integration tests share; each uses datasets of its own. */
     env: Record<string, string>;
+    /** The folder of the built Worker. */
+    build: string;
   }
 }
 
 /** One stack on free ports in a temporary folder for the whole run. */
 export default async function setUp(project: TestProject): Promise<() => Promise<void>> {
   const dataDir = mkdtempSync(join(tmpdir(), 'timestore-test-'));
-  const stack = await startStack({ dataDir, ports: await freePorts() });
+  const build = join(dataDir, 'build');
+  const [stack] = await Promise.all([startStack({ dataDir, ports: await freePorts() }), buildWorker(build)]);
   const env = { ...stack.env, TIMESTORE_ADMIN_KEY: 'local-admin', TIMESTORE_LOCAL: 'true' };
   try {
     await migrate(env);
@@ -24,8 +29,20 @@ export default async function setUp(project: TestProject): Promise<() => Promise
     throw error;
   }
   project.provide('env', env);
+  project.provide('build', build);
   return async () => {
     await stack.stop();
     rmSync(dataDir, { recursive: true, force: true });
   };
+}
+
+/** As it is deployed. */
+async function buildWorker(outDir: string): Promise<void> {
+  const root = join(import.meta.dirname, '..');
+  const wrangler = join(root, 'node_modules', 'wrangler', 'bin', 'wrangler.js');
+  const settings = { WRANGLER_SEND_METRICS: 'false', WRANGLER_WRITE_LOGS: 'false', WRANGLER_HIDE_BANNER: 'true', CI: 'true' };
+  await promisify(execFile)(process.execPath, [wrangler, 'deploy', '--dry-run', '--outdir', outDir], {
+    cwd: root,
+    env: { ...process.env, ...settings },
+  });
 }

@@ -23,7 +23,7 @@ export async function setUpLane(
     ctx.redis,
     setUpScript,
     [keys.state(table, lane), keys.log(table, lane), keys.due],
-    [incarnation, watermark, dueMember(table, lane)],
+    [incarnation, watermark, dueMember(table, lane), table.schema.version],
   );
   return { outcome, incarnation: made, watermark: from };
 }

@@ -11,7 +11,6 @@ export type TailBatch = {
   id: string;
   rows: number;
   receivedAt_ms: number;
-  schemaVersion: number;
   timeMax_ms: number;
   payload: string;
 };
@@ -27,14 +26,16 @@ export type LaneSnapshot = {
   sealedTo: number | undefined;
   pendingRows: number;
   oldest_ms: number | undefined;
+  /** The newest that rows were staged with, flushed or not: what a reader must know to see all their fields. */
+  schemaVersion: number;
   tail: TailBatch[];
 };
 
 /** All lanes of a table at one moment of the hot buffer. */
 export type Snapshot = { now_ms: number; tail: 'ready' | 'too-large' | 'skipped'; lanes: LaneSnapshot[] };
 
-type BatchReply = [seq: number, id: string, rows: number, at: string, version: string, hi: string, payload: string];
-type LaneReply = [string, number, number, number, string, number, string, BatchReply[]];
+type BatchReply = [seq: number, id: string, rows: number, at: string, hi: string, payload: string];
+type LaneReply = [string, number, number, number, string, number, string, number, BatchReply[]];
 type Reply = ['unknown', number] | [number, Snapshot['tail'], ...LaneReply[]];
 
 /**
@@ -63,7 +64,7 @@ export async function snapshotTable(
 }
 
 function laneOf(reply: LaneReply, lane: number): LaneSnapshot {
-  const [incarnation, seq, watermark, epoch, sealedTo, pendingRows, oldest, batches] = reply;
+  const [incarnation, seq, watermark, epoch, sealedTo, pendingRows, oldest, schemaVersion, batches] = reply;
   return {
     lane,
     incarnation,
@@ -73,12 +74,12 @@ function laneOf(reply: LaneReply, lane: number): LaneSnapshot {
     sealedTo: sealedTo === '' ? undefined : Number(sealedTo),
     pendingRows,
     oldest_ms: oldest === '' ? undefined : Number(oldest),
-    tail: batches.map(([seq, id, rows, at, version, hi, payload]) => ({
+    schemaVersion,
+    tail: batches.map(([seq, id, rows, at, hi, payload]) => ({
       seq,
       id,
       rows,
       receivedAt_ms: Number(at),
-      schemaVersion: Number(version),
       timeMax_ms: Number(hi),
       payload,
     })),

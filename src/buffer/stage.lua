@@ -14,7 +14,7 @@ if known then
   return {'replayed', first.id, first.rows, first.inc, first.seq, first.at}
 end
 
-local state = redis.call('HMGET', KEYS[1], 'inc', 'seq', 'rows', 'bytes', 'oldest', 'frozen', 'rate')
+local state = redis.call('HMGET', KEYS[1], 'inc', 'seq', 'rows', 'bytes', 'oldest', 'frozen', 'rate', 'v')
 local inc = state[1]
 -- Absent means unknown, not empty: sequences given from 1 again would collide with rows that are stored already.
 if not inc then return {'unknown'} end
@@ -38,7 +38,7 @@ redis.call('XADD', KEYS[2], string.format('%.0f-0', seq),
 local oldest = tonumber(state[5])
 if pendingRows == 0 or not oldest then oldest = now end
 redis.call('HSET', KEYS[1], 'seq', string.format('%.0f', seq), 'rows', pendingRows + rows, 'bytes', pendingBytes + bytes,
-  'oldest', string.format('%.0f', oldest))
+  'oldest', string.format('%.0f', oldest), 'v', math.max(tonumber(state[8]), tonumber(ARGV[7])))
 redis.call('ZADD', KEYS[4], 'NX', string.format('%.0f', oldest), ARGV[13])
 redis.call('SET', KEYS[3],
   cjson.encode({hash = ARGV[1], id = ARGV[3], rows = rows, inc = inc, seq = seq, at = now}), 'PX', ARGV[2])

@@ -43,16 +43,14 @@ const noTail = tailOf([]);
  */
 export async function queryRows(ctx: Context, dataset: string, body: z.output<typeof queryBody>): Promise<QueryResult> {
   const table = await requireTable(ctx, dataset, body.tableName);
-  // What is wrong with the query is said before a store is asked.
-  planQuery(body, table, ctx.config.limits);
   let snapshot = await readBuffer(ctx, table);
   if (snapshot?.tail === 'too-large') {
     await flushWithin(ctx, table, ctx.config.limits.query_wait_ms);
     snapshot = await readBuffer(ctx, table);
   }
-  if (snapshot?.tail !== 'ready') return await replicaOnly(ctx, table, body, snapshot);
+  const current = snapshot === undefined ? table : await newestOf(ctx, table, snapshot);
+  if (snapshot?.tail !== 'ready') return await replicaOnly(ctx, current, body, snapshot);
 
-  const current = await newestOf(ctx, table, snapshot);
   const plan = planQuery(body, current, ctx.config.limits);
   const tail = tailOf(snapshot.lanes);
   const answer = await oneCut(ctx, current, plan, snapshot.lanes, (fence) => runRows(ctx, current, plan, fence, tail));
@@ -160,9 +158,9 @@ async function readBuffer(ctx: Context, table: Table): Promise<Snapshot | undefi
   }
 }
 
-/** The tail may hold rows of a schema version that this instance has not seen. */
+/** Rows may have come with a schema version that this instance has not seen. */
 async function newestOf(ctx: Context, table: Table, { lanes }: Snapshot): Promise<Table> {
-  const version = Math.max(0, ...lanes.flatMap(({ tail }) => tail.map((batch) => batch.schemaVersion)));
+  const version = Math.max(...lanes.map(({ schemaVersion }) => schemaVersion));
   if (version <= table.schema.version) return table;
   const newest = await findTable(ctx, table.dataset, table.name, { version });
   if (newest === undefined || newest.schema.version < version) {

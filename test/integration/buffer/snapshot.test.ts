@@ -18,7 +18,7 @@ test('a snapshot has every lane, its seal, and the batches beyond its watermark 
   expect(snapshot).toMatchObject({
     tail: 'ready',
     lanes: [
-      { lane: 0, seq: 1, sealedTo: undefined, tail: [{ seq: 1, rows: 1, schemaVersion: 1 }] },
+      { lane: 0, seq: 1, sealedTo: undefined, schemaVersion: 1, tail: [{ seq: 1, rows: 1 }] },
       { lane: 1, seq: 2, sealedTo: 1, pendingRows: 3, tail: [{ seq: 1, rows: 2 }, { seq: 2, rows: 1 }] },
     ],
   });

@@ -1,0 +1,211 @@
+import { describe, expect, inject, test } from 'vitest';
+import { at, newDataset } from '../support.ts';
+import { useWorker } from './worker.ts';
+
+const call = useWorker();
+
+const rowsPath = (dataset: string) => `/v1/datasets/${dataset}/tables/m/rows`;
+const queryPath = (dataset: string) => `/v1/datasets/${dataset}/query`;
+
+test('a row goes the whole way over HTTP: sent, read at once, flushed, read again', async () => {
+  const dataset = newDataset();
+  const sent = await call(rowsPath(dataset), { json: { timestamp: at(1), v: 1 } });
+  expect(sent.status).toBe(202);
+  const accepted = (await sent.json()) as Record<string, unknown>;
+  expect(accepted).toMatchObject({ accepted: 1, rejected: 0, quarantined: 0, errors: [], replayed: false });
+
+  const before = await call(queryPath(dataset), { json: { tableName: 'm' } });
+  expect(before.status).toBe(200);
+  expect(before.headers.get('x-timestore-freshness-mode')).toBe('replica+hot-buffer');
+  expect(Number(before.headers.get('x-timestore-replica-age-ms'))).toBeGreaterThanOrEqual(0);
+  expect(before.headers.get('x-timestore-watermark')).toBe(accepted.watermark);
+  expect(await before.json()).toEqual({
+    rows: [{ timestamp: at(1), v: 1 }],
+    columns: ['timestamp', 'v'],
+    types: ["DateTime64(3, 'UTC')", 'Nullable(Float64)'],
+    mode: 'raw',
+    warnings: [],
+    streaming: {
+      ...{ enabled: true, bufferState: 'ready', rows: 1, fresh: true },
+      ...{ watermark: accepted.watermark, latestTimestamp: at(1) },
+    },
+    sources: { published: { rows: 0, partitions: 0 }, hotBuffer: { rows: 1 } },
+    latest_ingest_watermark: accepted.watermark,
+  });
+
+  const flushed = await call('/v1/admin/flush', { json: { dataset, table: 'm' } });
+  expect([flushed.status, await flushed.json()]).toEqual([200, { rows: 1 }]);
+
+  const after = await call(queryPath(dataset), { json: { tableName: 'm' } });
+  expect(after.headers.get('x-timestore-freshness-mode')).toBe('replica-only');
+  expect(after.headers.get('x-timestore-replica-age-ms')).toBe('0');
+  expect(after.headers.get('x-timestore-watermark')).toBe(accepted.watermark);
+  expect(await after.json()).toMatchObject({
+    rows: [{ timestamp: at(1), v: 1 }],
+    sources: { published: { rows: 1, partitions: 1 }, hotBuffer: { rows: 0 } },
+  });
+});
+
+test('rows come as an object, an array or by line, and a repeated request says so', async () => {
+  const dataset = newDataset();
+  await call(rowsPath(dataset), { json: { timestamp: at(1) } });
+  await call(rowsPath(dataset), { json: [{ timestamp: at(2) }, { timestamp: at(3) }] });
+  const byLine = {
+    method: 'POST',
+    headers: { 'content-type': 'application/x-ndjson; charset=utf-8', 'idempotency-key': 'k-1' },
+    body: `{"timestamp":"${at(4)}"}\n\n{"timestamp":"${at(5)}"}\r\n`,
+  };
+  const first = await call(rowsPath(dataset), byLine);
+  expect(first.headers.get('idempotency-replayed')).toBeNull();
+  const again = await call(rowsPath(dataset), byLine);
+  expect([again.status, again.headers.get('idempotency-replayed')]).toEqual([202, 'true']);
+  expect(await again.json()).toEqual({ ...((await first.json()) as object), replayed: true });
+  const { rows } = (await (await call(queryPath(dataset), { json: { tableName: 'm' } })).json()) as { rows: unknown[] };
+  expect(rows).toEqual([1, 2, 3, 4, 5].map((n) => ({ timestamp: at(n) })));
+});
+
+test('a flush without a body takes every table with pending rows', async () => {
+  const [one, other] = [newDataset(), newDataset()];
+  await call(rowsPath(one), { json: { timestamp: at(1) } });
+  await call(rowsPath(other), { json: { timestamp: at(1) } });
+  expect((await call('/v1/admin/flush', { method: 'POST' })).status).toBe(200);
+  for (const dataset of [one, other]) {
+    const answer = await call(queryPath(dataset), { json: { tableName: 'm' } });
+    expect(answer.headers.get('x-timestore-freshness-mode')).toBe('replica-only');
+  }
+});
+
+test('the cron trigger flushes what is pending', async () => {
+  const dataset = newDataset();
+  await call(rowsPath(dataset), { json: { timestamp: at(1) } });
+  await call.fireCron();
+  const answer = await call(queryPath(dataset), { json: { tableName: 'm' } });
+  expect(answer.headers.get('x-timestore-freshness-mode')).toBe('replica-only');
+});
+
+describe('whatever goes wrong is a problem document that says what to do', () => {
+  const dataset = newDataset();
+  const json = { timestamp: at(1) };
+  test.each<[string, string, Parameters<typeof call>[1], number, string]>([
+    ['no key', rowsPath(dataset), { json, key: null }, 401, 'unauthenticated'],
+    ['another key', rowsPath(dataset), { json, key: 'wrong-key' }, 401, 'unauthenticated'],
+    ['an unknown route', '/v1/nothing', {}, 404, 'not-found'],
+    ['a table that is not there', queryPath(dataset), { json: { tableName: 'm' } }, 404, 'not-found'],
+    ['a name that is no slug', '/v1/datasets/Bad.Name/tables/m/rows', { json }, 400, 'invalid-request'],
+    ['an empty body', rowsPath(dataset), { method: 'POST', headers: { 'content-type': 'application/json' } }, 400, 'malformed-body'],
+    ['broken JSON', rowsPath(dataset), { method: 'POST', body: '{"a":', headers: { 'content-type': 'application/json' } }, 400, 'malformed-body'],
+    ['a body that is not UTF-8', rowsPath(dataset), { method: 'POST', body: new Uint8Array([0x7b, 0xff]), headers: { 'content-type': 'application/json' } }, 400, 'malformed-body'],
+    ['an unknown content type', rowsPath(dataset), { method: 'POST', body: 'a=1', headers: { 'content-type': 'text/plain' } }, 415, 'unsupported-media-type'],
+    ['rows without a timestamp', rowsPath(dataset), { json: { v: 1 } }, 422, 'rows-refused'],
+    ['a member of the query nobody knows', queryPath(dataset), { json: { tableName: 'm', limt: 1 } }, 400, 'invalid-request'],
+    ['a key with a space', rowsPath(dataset), { json, headers: { 'idempotency-key': 'a b' } }, 400, 'invalid-request'],
+  ])('%s', async (_, path, init, status, code) => {
+    const answer = await call(path, { ...init, headers: { 'x-request-id': 'my-id', ...(init?.headers as object) } });
+    expect(answer.status).toBe(status);
+    expect(answer.headers.get('content-type')).toBe('application/problem+json');
+    expect(answer.headers.get('x-request-id')).toBe('my-id');
+    const body = (await answer.json()) as Record<string, unknown>;
+    expect(body).toMatchObject({
+      ...{ type: `urn:timestore:${code}`, status, requestId: 'my-id', title: expect.any(String) },
+      ...{ detail: expect.stringMatching(/\.$/), retryable: expect.any(Boolean) },
+    });
+  });
+
+  test('a body over the limit is refused without being read whole, with and without its length', async () => {
+    const large = new Uint8Array(11 * 1024 * 1024).fill(0x20);
+    const headers = { 'content-type': 'application/json' };
+    const withLength = await call(rowsPath(dataset), { method: 'POST', body: large, headers });
+    expect(withLength.status).toBe(413);
+    const stream = new Blob([large]).stream();
+    const streamed = await call(rowsPath(dataset), { method: 'POST', body: stream, headers, duplex: 'half' } as RequestInit);
+    expect(streamed.status).toBe(413);
+    expect(await streamed.json()).toMatchObject({ detail: expect.stringContaining('body_bytes_max') });
+  });
+});
+
+test('a request id that is none of ours is replaced', async () => {
+  const answer = await call('/health', { headers: { 'x-request-id': 'a b<script>' } });
+  expect(answer.headers.get('x-request-id')).toMatch(/^[0-9a-f-]{36}$/);
+});
+
+test('health and readiness need no key', async () => {
+  expect(await (await call('/health', { key: null })).json()).toEqual({ status: 'ok' });
+  const ready = await call('/ready', { key: null });
+  expect(ready.status).toBe(200);
+  const store = { ok: true, latencyMs: expect.any(Number) };
+  expect(await ready.json()).toEqual({
+    status: 'ok',
+    stores: { redis: store, clickhouse: store, postgres: store, s3: store },
+  });
+});
+
+test('the description names every route, and its page loads nothing from elsewhere', async () => {
+  const document = (await (await call('/openapi.json', { key: null })).json()) as {
+    openapi: string;
+    paths: Record<string, Record<string, { responses: object; requestBody?: object }>>;
+    components: { schemas: Record<string, unknown> };
+  };
+  expect(document.openapi).toMatch(/^3\.1/);
+  expect(Object.keys(document.paths).sort()).toEqual([
+    '/health',
+    '/ready',
+    '/v1/admin/flush',
+    '/v1/datasets/{dataset}/query',
+    '/v1/datasets/{dataset}/tables/{table}/rows',
+  ]);
+  const rows = document.paths['/v1/datasets/{dataset}/tables/{table}/rows']?.post;
+  expect(Object.keys(rows?.responses ?? {})).toEqual(expect.arrayContaining(['202', '400', '401', '413', '415', '422', '429', '503']));
+  expect(document.components.schemas).toHaveProperty('Accepted');
+  const page = await call('/docs', { key: null });
+  const html = await page.text();
+  expect(page.headers.get('content-security-policy')).toContain("default-src 'self'");
+  for (const [, path = ''] of html.matchAll(/(?:src|href)="([^"]+)"/g)) {
+    expect(path).toMatch(/^\/docs\//);
+    const file = await call(path, { key: null });
+    expect([path, file.status]).toEqual([path, 200]);
+  }
+});
+
+describe('with an environment that is not complete', () => {
+  const broken = useWorker({ CLICKHOUSE_URL: undefined, DATABASE_URL: 'not a url', TIMESTORE_TRIGGER_ROWS: 'many' });
+
+  test('everything missing and malformed is named at once, and no value is shown', async () => {
+    const answer = await broken('/ready', { key: null });
+    expect(answer.status).toBe(503);
+    const { type, detail } = (await answer.json()) as { type: string; detail: string };
+    expect(type).toBe('urn:timestore:misconfigured');
+    for (const name of ['CLICKHOUSE_URL', 'DATABASE_URL', 'TIMESTORE_TRIGGER_ROWS']) expect(detail).toContain(name);
+    expect(detail).not.toContain('not a url');
+    expect((await broken('/health', { key: null })).status).toBe(200);
+  });
+});
+
+describe('with stores that are away', () => {
+  const withoutRedis = useWorker({ UPSTASH_REDIS_REST_URL: 'http://127.0.0.1:1' });
+  const withoutOthers = useWorker({ S3_ENDPOINT: 'http://127.0.0.1:1', NEON_FETCH_ENDPOINT: 'http://127.0.0.1:1/sql' });
+
+  test('without the hot buffer it is not ready, and a write says when to come again', async () => {
+    const ready = await withoutRedis('/ready', { key: null });
+    expect([ready.status, await ready.json()]).toMatchObject([503, { status: 'unavailable', stores: { redis: { ok: false } } }]);
+    const sent = await withoutRedis(rowsPath(newDataset()), { json: { timestamp: at(1) } });
+    expect(sent.status).toBe(503);
+    expect(Number(sent.headers.get('retry-after'))).toBeGreaterThan(0);
+    const text = await sent.text();
+    for (const secret of Object.entries(inject('env')).filter(([name]) => /TOKEN|PASSWORD|SECRET/.test(name))) {
+      expect(text).not.toContain(secret[1]);
+    }
+  });
+
+  test('without Postgres and S3 it is degraded, and known tables go on', async () => {
+    const dataset = newDataset();
+    await call(rowsPath(dataset), { json: { timestamp: at(1) } });
+    const ready = await withoutOthers('/ready', { key: null });
+    expect([ready.status, await ready.json()]).toMatchObject([
+      200,
+      { status: 'degraded', stores: { redis: { ok: true }, postgres: { ok: false }, s3: { ok: false } } },
+    ]);
+    expect((await withoutOthers(rowsPath(dataset), { json: { timestamp: at(2) } })).status).toBe(202);
+    const flushed = await withoutOthers('/v1/admin/flush', { json: { dataset, table: 'm' } });
+    expect([flushed.status, await flushed.json()]).toEqual([200, { rows: 2 }]);
+  });
+});

@@ -1,0 +1,275 @@
+import { describe, expect, test } from 'vitest';
+import { sealLane } from '../../../src/buffer/seal.ts';
+import { insertSeal } from '../../../src/flush/insert.ts';
+import { qualifiedName } from '../../../src/names.ts';
+import { decodeToken } from '../../../src/query/token.ts';
+import { at, flush, type Instance, newDataset, newInstance, query, send, tableOf } from '../support.ts';
+
+const ctx = newInstance();
+
+/** An instance in which `meanwhile` happens once, after ClickHouse was asked and before the answer is given out. */
+function during(meanwhile: () => Promise<unknown>): Instance & { asked: number } {
+  const instance = newInstance();
+  const { reader } = instance;
+  const spied = { ...instance, asked: 0, reader };
+  spied.reader = {
+    ...reader,
+    async send(request) {
+      spied.asked += 1;
+      const answer = await reader.send(request);
+      if (spied.asked === 1) await meanwhile();
+      return answer;
+    },
+  };
+  return spied;
+}
+
+describe('a row acknowledged before the query starts is in its answer, once', () => {
+  test('before any flush, from an instance that has never seen the table', async () => {
+    const dataset = newDataset();
+    await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
+    const answer = await query(newInstance(), dataset);
+    expect(answer.rows).toEqual([{ timestamp: at(1), v: 1 }]);
+    expect(answer.freshness).toMatchObject({ mode: 'replica+hot-buffer', replicaAge_ms: expect.any(Number) });
+    expect(answer.sources).toEqual({ published: { rows: 0, partitions: 0 }, hotBuffer: { rows: 1 } });
+  });
+
+  test('after the flush, from ClickHouse alone', async () => {
+    const dataset = newDataset();
+    await send(ctx, dataset, [{ timestamp: at(1), v: 1 }, { timestamp: at(1, 2), v: 2 }]);
+    await flush(ctx, dataset);
+    const answer = await query(ctx, dataset);
+    expect(answer.rows.map(({ v }) => v)).toEqual([1, 2]);
+    expect(answer.freshness).toMatchObject({ mode: 'replica-only', replicaAge_ms: 0 });
+    expect(answer.sources).toEqual({ published: { rows: 2, partitions: 2 }, hotBuffer: { rows: 0 } });
+  });
+
+  test('while a flush has stored some of its partitions and not others', async () => {
+    const dataset = newDataset();
+    await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
+    await send(ctx, dataset, [{ timestamp: at(1, 2), v: 2 }]);
+    const table = await tableOf(ctx, dataset);
+    const sealed = await sealLane(ctx, table, 0);
+    if (!('seal' in sealed)) throw new Error('expected a seal');
+    await insertSeal(ctx, table, 0, { ...sealed.seal, batches: sealed.seal.batches.slice(0, 1) }, 0, 10_000);
+    await send(ctx, dataset, [{ timestamp: at(3), v: 3 }]);
+    const answer = await query(ctx, dataset);
+    expect(answer.rows.map(({ v }) => v)).toEqual([1, 3, 2]);
+    expect(answer.sources.hotBuffer.rows).toBe(3);
+  });
+
+  test('while a flush begins, inserts and publishes between the snapshot and the answer', async () => {
+    const dataset = newDataset();
+    await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
+    await flush(ctx, dataset);
+    await send(ctx, dataset, [{ timestamp: at(2), v: 2 }]);
+    const instance = during(() => flush(ctx, dataset));
+    const answer = await query(instance, dataset);
+    expect(answer.rows.map(({ v }) => v)).toEqual([1, 2]);
+    // The first read was of a state that a flush has changed: it was read again, with a fence.
+    expect(instance.asked).toBe(2);
+  });
+
+  test('with an empty tail, while a flush of several partitions is between two of them', async () => {
+    const dataset = newDataset();
+    await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
+    await flush(ctx, dataset);
+    const instance = newInstance();
+    const { reader } = instance;
+    let asked = 0;
+    instance.reader = {
+      ...reader,
+      async send(request) {
+        asked += 1;
+        if (asked === 1) {
+          // Both days are one batch; only one of them is there when the read comes.
+          await send(ctx, dataset, [{ timestamp: at(2), v: 2 }, { timestamp: at(2, 2), v: 3 }]);
+          const table = await tableOf(ctx, dataset);
+          const sealed = await sealLane(ctx, table, 0);
+          if (!('seal' in sealed)) throw new Error('expected a seal');
+          const [batch] = sealed.seal.batches;
+          if (batch === undefined) throw new Error('expected a batch');
+          const half = { ...batch, payload: `${batch.payload.split('\n')[0]}\n` };
+          await insertSeal(ctx, table, 0, { ...sealed.seal, batches: [half] }, 0, 10_000);
+        }
+        return await reader.send(request);
+      },
+    };
+    const answer = await query(instance, dataset);
+    expect(answer.rows.map(({ v }) => v)).toEqual([1]);
+    expect(asked).toBe(2);
+  });
+
+  test('when it brought a field that ClickHouse’s table does not have yet', async () => {
+    const dataset = newDataset();
+    await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
+    await flush(ctx, dataset);
+    await send(ctx, dataset, [{ timestamp: at(2), v: 2, fresh: true }]);
+    await ctx.clickhouse.command(`ALTER TABLE ${qualifiedName(await tableOf(ctx, dataset))} DROP COLUMN fresh`);
+    expect((await query(newInstance(), dataset)).rows).toEqual([
+      { timestamp: at(1), v: 1, fresh: null },
+      { timestamp: at(2), v: 2, fresh: true },
+    ]);
+  });
+
+  test('when another instance made its schema version', async () => {
+    const dataset = newDataset();
+    const late = newInstance();
+    await send(late, dataset, [{ timestamp: at(1), v: 1 }]);
+    await query(late, dataset);
+    await send(newInstance(), dataset, [{ timestamp: at(2), w: 'x' }]);
+    const both = [
+      { timestamp: at(1), v: 1, w: null },
+      { timestamp: at(2), v: null, w: 'x' },
+    ];
+    expect((await query(late, dataset)).rows).toEqual(both);
+    // And by name, also when a third one has flushed it.
+    const later = newInstance();
+    await query(later, dataset);
+    await send(newInstance(), dataset, [{ timestamp: at(3), x: 3 }]);
+    await flush(newInstance(), dataset);
+    expect((await query(later, dataset, { columns: ['x'] })).rows).toEqual([{ x: null }, { x: null }, { x: 3 }]);
+  });
+});
+
+describe('filters, order and limit count for both sides alike', () => {
+  const columns = ['timestamp', 'v'];
+
+  test('the range takes its start and leaves its end out, flushed or not', async () => {
+    const dataset = newDataset();
+    await send(ctx, dataset, [at(1), at(3), at(5)].map((timestamp, v) => ({ timestamp, v })));
+    await flush(ctx, dataset);
+    await send(ctx, dataset, [at(2), at(3), at(5)].map((timestamp, v) => ({ timestamp, v: v + 10 })));
+    const { rows } = await query(ctx, dataset, { timeRange: { start: at(2), end: at(5) }, columns });
+    expect(rows.map(({ v }) => v)).toEqual([10, 1, 11]);
+  });
+
+  test('the limit takes the earliest rows, wherever they are', async () => {
+    const dataset = newDataset();
+    await send(ctx, dataset, [{ timestamp: at(2), v: 2 }, { timestamp: at(4), v: 4 }]);
+    await flush(ctx, dataset);
+    await send(ctx, dataset, [{ timestamp: at(1), v: 1 }, { timestamp: at(3), v: 3 }]);
+    const { rows, sources } = await query(ctx, dataset, { limit: 3 });
+    expect(rows.map(({ v }) => v)).toEqual([1, 2, 3]);
+    expect(sources).toEqual({ published: { rows: 1, partitions: 1 }, hotBuffer: { rows: 2 } });
+  });
+
+  test('late rows for an earlier day are there before and after their flush', async () => {
+    const dataset = newDataset();
+    await send(ctx, dataset, [{ timestamp: at(1, 9), v: 9 }]);
+    await flush(ctx, dataset);
+    await send(ctx, dataset, [{ timestamp: at(1, 2), v: 2 }]);
+    expect((await query(ctx, dataset)).rows.map(({ v }) => v)).toEqual([2, 9]);
+    await flush(ctx, dataset);
+    expect((await query(ctx, dataset)).rows.map(({ v }) => v)).toEqual([2, 9]);
+  });
+
+  test('rows that happen to be equal are all there', async () => {
+    const dataset = newDataset();
+    const row = { timestamp: at(1), v: 1 };
+    await send(ctx, dataset, [row, row]);
+    await flush(ctx, dataset);
+    await send(ctx, dataset, [row]);
+    expect((await query(ctx, dataset)).rows).toEqual([row, row, row]);
+  });
+});
+
+test('values come back exactly as they were sent, in one form, before and after the flush', async () => {
+  const dataset = newDataset();
+  const text = `{"timestamp":"2026-05-01T12:00:00.123+02:00","big":9007199254740993,"neg":-9223372036854775808,"d":0.1,"tiny":5e-324,"s":"ü \\"q\\" \\\\ \\u0000 / 😀 \\n","zero":"007","b":false,"tags":["a","b\\"c"],"j":{"n":1.50,"k":[1,{"x":null}]},"empty":""}`;
+  const { ingestRows } = await import('../../../src/ingest/ingest.ts');
+  await ingestRows(ctx, { dataset, table: 'm', text, format: 'json', idempotencyKey: undefined });
+  const { queryRows } = await import('../../../src/query/query.ts');
+  const before = await queryRows(ctx, dataset, { tableName: 'm' });
+  await flush(ctx, dataset);
+  const after = await queryRows(ctx, dataset, { tableName: 'm' });
+  expect(after.rows).toEqual(before.rows);
+  expect(before.rows[0]).toContain('"big":9007199254740993,"neg":-9223372036854775808,"d":0.1,"tiny":5e-324,');
+  expect(JSON.parse(before.rows[0] ?? '')).toMatchObject({
+    ...{ timestamp: '2026-05-01T10:00:00.123Z', s: 'ü "q" \\ \0 / 😀 \n', zero: '007', b: false, empty: '' },
+    ...{ tags: ['a', 'b"c'], j: '{"n":1.50,"k":[1,{"x":null}]}' },
+  });
+});
+
+test('a name that SQL has a meaning for is only a name', async () => {
+  const dataset = newDataset();
+  const name = 'a`b\\c "d" \'e\' -- {x:Int8} ; DROP';
+  await send(ctx, dataset, [{ timestamp: at(1), [name]: 1 }]);
+  await flush(ctx, dataset);
+  await send(ctx, dataset, [{ timestamp: at(2), [name]: 2 }]);
+  const answer = await query(ctx, dataset, { columns: [name] });
+  expect(answer.rows).toEqual([{ [name]: 1 }, { [name]: 2 }]);
+});
+
+test('the watermark names what the answer includes', async () => {
+  const dataset = newDataset();
+  const { accepted } = await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
+  const { watermark } = (await query(ctx, dataset)).freshness;
+  expect(watermark).toBe(accepted.watermark);
+  expect(decodeToken(watermark ?? '')).toMatchObject({ dataset, table: 'm', lanes: [[0, expect.any(String), 1]] });
+});
+
+test('a tail too large to send along is flushed first', async () => {
+  const small = newInstance({ TIMESTORE_TAIL_ROWS_MAX: '2' });
+  const dataset = newDataset();
+  for (const n of [1, 2, 3]) await send(small, dataset, [{ timestamp: at(n), v: n }]);
+  const answer = await query(small, dataset);
+  expect(answer.rows).toHaveLength(3);
+  expect(answer.freshness.mode).toBe('replica-only');
+  expect(answer.warnings).toEqual([]);
+});
+
+test('a tail too large that cannot be flushed in time is left out, whole, and the answer says so', async () => {
+  const small = newInstance({ TIMESTORE_TAIL_ROWS_MAX: '2', TIMESTORE_QUERY_WAIT_MS: '100' });
+  const dataset = newDataset();
+  await send(small, dataset, [{ timestamp: at(1), v: 1 }]);
+  await flush(small, dataset);
+  for (const n of [2, 3, 4]) await send(small, dataset, [{ timestamp: at(n), v: n }]);
+  const table = await tableOf(small, dataset);
+  await small.redis.set(small.keys.lease(table, 0), 'another flusher');
+  // That flusher has stored some of it already.
+  const sealed = await sealLane(small, table, 0);
+  if (!('seal' in sealed)) throw new Error('expected a seal');
+  await insertSeal(small, table, 0, { ...sealed.seal, batches: sealed.seal.batches.slice(0, 1) }, 0, 10_000);
+  const answer = await query(small, dataset);
+  expect(answer.rows.map(({ v }) => v)).toEqual([1]);
+  expect(answer.warnings).toEqual([expect.stringContaining('3 acknowledged rows')]);
+  expect(answer.streaming).toMatchObject({ bufferState: 'too-large', fresh: false });
+  expect(answer.freshness.replicaAge_ms).toBeGreaterThan(0);
+});
+
+test('without the hot buffer the answer is ClickHouse’s alone, and says so', async () => {
+  const dataset = newDataset();
+  await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
+  await flush(ctx, dataset);
+  // A port that nobody listens on.
+  const away = newInstance({ UPSTASH_REDIS_REST_URL: 'http://127.0.0.1:1' });
+  const answer = await query(away, dataset);
+  expect(answer.rows).toHaveLength(1);
+  expect(answer.freshness).toEqual({ mode: 'replica-only', replicaAge_ms: undefined, watermark: undefined });
+  expect(answer.streaming.bufferState).toBe('unavailable');
+  expect(answer.warnings).toHaveLength(1);
+});
+
+test.each([
+  ['a table that is not there', { tableName: 'none' }, 'not-found'],
+  ['a column that is not there', { columns: ['v', 'none'] }, 'invalid-request'],
+  ['another timestamp column', { timestampColumn: 'v' }, 'invalid-request'],
+  ['a time that is none', { timeRange: { start: 'yesterday' } }, 'invalid-request'],
+  ['a range that ends before it starts', { timeRange: { start: at(2), end: at(1) } }, 'invalid-request'],
+  ['more rows than a query may answer', { limit: 500_001 }, 'limit-exceeded'],
+])('%s is refused by name', async (_, body, code) => {
+  const dataset = newDataset();
+  await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
+  await expect(query(ctx, dataset, body)).rejects.toMatchObject({ code });
+});
+
+test('a query over a limit of the server says which', async () => {
+  const dataset = newDataset();
+  await send(ctx, dataset, [{ timestamp: at(1), v: 'x'.repeat(2_000) }]);
+  const small = newInstance({ TIMESTORE_QUERY_RESULT_BYTES_MAX: '1000' });
+  await expect(query(small, dataset)).rejects.toMatchObject({
+    code: 'limit-exceeded',
+    message: expect.stringContaining('query_result_bytes_max'),
+  });
+});
