@@ -18,13 +18,11 @@ const formats: Record<string, RowFormat> = {
   'application/jsonl': 'ndjson',
 };
 
-const row = z
-  .record(z.string(), z.unknown())
-  .meta({
-    id: 'Row',
-    description: 'One row: its timestamp, and any fields',
-    examples: [{ timestamp: '2026-05-01T10:00:00Z', cpu: 0.5 }],
-  });
+const row = z.record(z.string(), z.unknown()).meta({
+  id: 'Row',
+  description: 'One row: its timestamp, and any fields',
+  examples: [{ timestamp: '2026-05-01T10:00:00Z', cpu: 0.5 }],
+});
 
 const acceptedSchema = z
   .object({

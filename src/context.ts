@@ -1,4 +1,3 @@
-import { neonConfig } from '@neondatabase/serverless';
 import { type Keys, keysOf } from './buffer/keys.ts';
 import { createRedis, type Redis } from './buffer/redis.ts';
 import type { Table } from './catalog/table.ts';
@@ -29,8 +28,6 @@ export type Context = {
 /** The one place where clients are made. Throws ConfigError. */
 export function createContext(env: Record<string, unknown>): Context {
   const config = readConfig(env);
-  // The driver has this for the whole program only. Absent, it is derived from the database's host, as Neon has it.
-  if (config.NEON_FETCH_ENDPOINT !== undefined) neonConfig.fetchEndpoint = config.NEON_FETCH_ENDPOINT;
   return {
     config,
     keys: keysOf(config.TIMESTORE_KEY_PREFIX),

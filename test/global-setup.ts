@@ -40,7 +40,12 @@ export default async function setUp(project: TestProject): Promise<() => Promise
 async function buildWorker(outDir: string): Promise<void> {
   const root = join(import.meta.dirname, '..');
   const wrangler = join(root, 'node_modules', 'wrangler', 'bin', 'wrangler.js');
-  const settings = { WRANGLER_SEND_METRICS: 'false', WRANGLER_WRITE_LOGS: 'false', WRANGLER_HIDE_BANNER: 'true', CI: 'true' };
+  const settings = {
+    WRANGLER_SEND_METRICS: 'false',
+    WRANGLER_WRITE_LOGS: 'false',
+    WRANGLER_HIDE_BANNER: 'true',
+    CI: 'true',
+  };
   await promisify(execFile)(process.execPath, [wrangler, 'deploy', '--dry-run', '--outdir', outDir], {
     cwd: root,
     env: { ...process.env, ...settings },

@@ -1,4 +1,4 @@
-import { NeonDbError, neon } from '@neondatabase/serverless';
+import { NeonDbError, neon, neonConfig } from '@neondatabase/serverless';
 import type { Config } from '../config.ts';
 import { StoreError } from '../errors.ts';
 
@@ -13,8 +13,19 @@ export type Postgres = {
 
 const timeout_ms = 10_000;
 
+/** Databases whose HTTP interface is not where Neon's own would be, by host and port. */
+const endpoints = new Map<string, string>();
+const neonEndpoint = neonConfig.fetchEndpoint;
+
+// The driver knows one setting for the whole program, and asks it for each database.
+neonConfig.fetchEndpoint = (host, port, options) =>
+  endpoints.get(`${host}:${port}`) ??
+  (typeof neonEndpoint === 'string' ? neonEndpoint : neonEndpoint(host, port, options));
+
 /** The catalogue's client, over HTTP: there is no session, so whatever belongs together is one statement or one batch. */
 export function createPostgres(config: Config): Postgres {
+  const { hostname, port } = new URL(config.DATABASE_URL);
+  if (config.NEON_FETCH_ENDPOINT !== undefined) endpoints.set(`${hostname}:${port}`, config.NEON_FETCH_ENDPOINT);
   const sql = neon(config.DATABASE_URL);
   const fetchOptions = () => ({ signal: AbortSignal.timeout(timeout_ms) });
   return {

@@ -19,7 +19,16 @@ test('a snapshot has every lane, its seal, and the batches beyond its watermark 
     tail: 'ready',
     lanes: [
       { lane: 0, seq: 1, sealedTo: undefined, schemaVersion: 1, tail: [{ seq: 1, rows: 1 }] },
-      { lane: 1, seq: 2, sealedTo: 1, pendingRows: 3, tail: [{ seq: 1, rows: 2 }, { seq: 2, rows: 1 }] },
+      {
+        lane: 1,
+        seq: 2,
+        sealedTo: 1,
+        pendingRows: 3,
+        tail: [
+          { seq: 1, rows: 2 },
+          { seq: 2, rows: 1 },
+        ],
+      },
     ],
   });
 });
@@ -40,7 +49,10 @@ test.each([
   await stage(small, table, [3], { lane: 1 });
   expect(await snapshotTable(small, table, 'entries')).toMatchObject({
     tail: 'too-large',
-    lanes: [{ seq: 1, pendingRows: 2, tail: [] }, { seq: 1, pendingRows: 1, tail: [] }],
+    lanes: [
+      { seq: 1, pendingRows: 2, tail: [] },
+      { seq: 1, pendingRows: 1, tail: [] },
+    ],
   });
 });
 

@@ -29,7 +29,10 @@ async function watermarkOf(table: Table): Promise<number | undefined> {
 function withInserts(around: (insert: () => Promise<string>, request: Request) => Promise<string>): Instance {
   const instance = newInstance();
   const { clickhouse } = instance;
-  return { ...instance, clickhouse: { ...clickhouse, send: (request) => around(() => clickhouse.send(request), request) } };
+  return {
+    ...instance,
+    clickhouse: { ...clickhouse, send: (request) => around(() => clickhouse.send(request), request) },
+  };
 }
 
 test('a flush moves everything pending, once, with its heartbeat', async () => {

@@ -92,12 +92,42 @@ describe('whatever goes wrong is a problem document that says what to do', () =>
     ['an unknown route', '/v1/nothing', {}, 404, 'not-found'],
     ['a table that is not there', queryPath(dataset), { json: { tableName: 'm' } }, 404, 'not-found'],
     ['a name that is no slug', '/v1/datasets/Bad.Name/tables/m/rows', { json }, 400, 'invalid-request'],
-    ['an empty body', rowsPath(dataset), { method: 'POST', headers: { 'content-type': 'application/json' } }, 400, 'malformed-body'],
-    ['broken JSON', rowsPath(dataset), { method: 'POST', body: '{"a":', headers: { 'content-type': 'application/json' } }, 400, 'malformed-body'],
-    ['a body that is not UTF-8', rowsPath(dataset), { method: 'POST', body: new Uint8Array([0x7b, 0xff]), headers: { 'content-type': 'application/json' } }, 400, 'malformed-body'],
-    ['an unknown content type', rowsPath(dataset), { method: 'POST', body: 'a=1', headers: { 'content-type': 'text/plain' } }, 415, 'unsupported-media-type'],
+    [
+      'an empty body',
+      rowsPath(dataset),
+      { method: 'POST', headers: { 'content-type': 'application/json' } },
+      400,
+      'malformed-body',
+    ],
+    [
+      'broken JSON',
+      rowsPath(dataset),
+      { method: 'POST', body: '{"a":', headers: { 'content-type': 'application/json' } },
+      400,
+      'malformed-body',
+    ],
+    [
+      'a body that is not UTF-8',
+      rowsPath(dataset),
+      { method: 'POST', body: new Uint8Array([0x7b, 0xff]), headers: { 'content-type': 'application/json' } },
+      400,
+      'malformed-body',
+    ],
+    [
+      'an unknown content type',
+      rowsPath(dataset),
+      { method: 'POST', body: 'a=1', headers: { 'content-type': 'text/plain' } },
+      415,
+      'unsupported-media-type',
+    ],
     ['rows without a timestamp', rowsPath(dataset), { json: { v: 1 } }, 422, 'rows-refused'],
-    ['a member of the query nobody knows', queryPath(dataset), { json: { tableName: 'm', limt: 1 } }, 400, 'invalid-request'],
+    [
+      'a member of the query nobody knows',
+      queryPath(dataset),
+      { json: { tableName: 'm', limt: 1 } },
+      400,
+      'invalid-request',
+    ],
     ['a key with a space', rowsPath(dataset), { json, headers: { 'idempotency-key': 'a b' } }, 400, 'invalid-request'],
   ])('%s', async (_, path, init, status, code) => {
     const answer = await call(path, { ...init, headers: { 'x-request-id': 'my-id', ...(init?.headers as object) } });
@@ -117,7 +147,12 @@ describe('whatever goes wrong is a problem document that says what to do', () =>
     const withLength = await call(rowsPath(dataset), { method: 'POST', body: large, headers });
     expect(withLength.status).toBe(413);
     const stream = new Blob([large]).stream();
-    const streamed = await call(rowsPath(dataset), { method: 'POST', body: stream, headers, duplex: 'half' } as RequestInit);
+    const streamed = await call(rowsPath(dataset), {
+      method: 'POST',
+      body: stream,
+      headers,
+      duplex: 'half',
+    } as RequestInit);
     expect(streamed.status).toBe(413);
     expect(await streamed.json()).toMatchObject({ detail: expect.stringContaining('body_bytes_max') });
   });
@@ -154,7 +189,9 @@ test('the description names every route, and its page loads nothing from elsewhe
     '/v1/datasets/{dataset}/tables/{table}/rows',
   ]);
   const rows = document.paths['/v1/datasets/{dataset}/tables/{table}/rows']?.post;
-  expect(Object.keys(rows?.responses ?? {})).toEqual(expect.arrayContaining(['202', '400', '401', '413', '415', '422', '429', '503']));
+  expect(Object.keys(rows?.responses ?? {})).toEqual(
+    expect.arrayContaining(['202', '400', '401', '413', '415', '422', '429', '503']),
+  );
   expect(document.components.schemas).toHaveProperty('Accepted');
   const page = await call('/docs', { key: null });
   const html = await page.text();
@@ -186,7 +223,10 @@ describe('with stores that are away', () => {
 
   test('without the hot buffer it is not ready, and a write says when to come again', async () => {
     const ready = await withoutRedis('/ready', { key: null });
-    expect([ready.status, await ready.json()]).toMatchObject([503, { status: 'unavailable', stores: { redis: { ok: false } } }]);
+    expect([ready.status, await ready.json()]).toMatchObject([
+      503,
+      { status: 'unavailable', stores: { redis: { ok: false } } },
+    ]);
     const sent = await withoutRedis(rowsPath(newDataset()), { json: { timestamp: at(1) } });
     expect(sent.status).toBe(503);
     expect(Number(sent.headers.get('retry-after'))).toBeGreaterThan(0);

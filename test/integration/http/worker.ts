@@ -24,7 +24,10 @@ export function useWorker(overrides: Record<string, string | undefined> = {}): C
       modulesRoot: inject('build'),
       compatibilityDate: '2026-11-01',
       compatibilityFlags: ['nodejs_compat'],
-      bindings: Object.fromEntries(Object.entries(bindings).filter(([, value]) => value !== undefined)) as Record<string, string>,
+      bindings: Object.fromEntries(Object.entries(bindings).filter(([, value]) => value !== undefined)) as Record<
+        string,
+        string
+      >,
       assets: {
         directory: join(root, 'node_modules', 'swagger-ui-dist'),
         binding: 'ASSETS',

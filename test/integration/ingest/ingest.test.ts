@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { snapshotTable } from '../../../src/buffer/snapshot.ts';
-import { StoreError, TimestoreError } from '../../../src/errors.ts';
+import { StoreError, type TimestoreError } from '../../../src/errors.ts';
 import { at, expectStored, flush, newDataset, newInstance, query, send, tableOf } from '../support.ts';
 
 const ctx = newInstance();
@@ -31,7 +31,9 @@ test('new fields from many writers at once all become part of one schema', async
   );
   expect(schema.version).toBeLessThanOrEqual(9);
   const { rows } = await query(newInstance(), dataset);
-  expect(rows.filter((row) => Object.entries(row).some(([name, value]) => /^f\d$/.test(name) && value !== null))).toHaveLength(8);
+  expect(
+    rows.filter((row) => Object.entries(row).some(([name, value]) => /^f\d$/.test(name) && value !== null)),
+  ).toHaveLength(8);
 });
 
 test('rows that do not fit are refused with index, field and reason before anything is stored or changed', async () => {

@@ -36,7 +36,10 @@ describe('a row acknowledged before the query starts is in its answer, once', ()
 
   test('after the flush, from ClickHouse alone', async () => {
     const dataset = newDataset();
-    await send(ctx, dataset, [{ timestamp: at(1), v: 1 }, { timestamp: at(1, 2), v: 2 }]);
+    await send(ctx, dataset, [
+      { timestamp: at(1), v: 1 },
+      { timestamp: at(1, 2), v: 2 },
+    ]);
     await flush(ctx, dataset);
     const answer = await query(ctx, dataset);
     expect(answer.rows.map(({ v }) => v)).toEqual([1, 2]);
@@ -83,7 +86,10 @@ describe('a row acknowledged before the query starts is in its answer, once', ()
         asked += 1;
         if (asked === 1) {
           // Both days are one batch; only one of them is there when the read comes.
-          await send(ctx, dataset, [{ timestamp: at(2), v: 2 }, { timestamp: at(2, 2), v: 3 }]);
+          await send(ctx, dataset, [
+            { timestamp: at(2), v: 2 },
+            { timestamp: at(2, 2), v: 3 },
+          ]);
           const table = await tableOf(ctx, dataset);
           const sealed = await sealLane(ctx, table, 0);
           if (!('seal' in sealed)) throw new Error('expected a seal');
@@ -137,18 +143,32 @@ describe('filters, order and limit count for both sides alike', () => {
 
   test('the range takes its start and leaves its end out, flushed or not', async () => {
     const dataset = newDataset();
-    await send(ctx, dataset, [at(1), at(3), at(5)].map((timestamp, v) => ({ timestamp, v })));
+    await send(
+      ctx,
+      dataset,
+      [at(1), at(3), at(5)].map((timestamp, v) => ({ timestamp, v })),
+    );
     await flush(ctx, dataset);
-    await send(ctx, dataset, [at(2), at(3), at(5)].map((timestamp, v) => ({ timestamp, v: v + 10 })));
+    await send(
+      ctx,
+      dataset,
+      [at(2), at(3), at(5)].map((timestamp, v) => ({ timestamp, v: v + 10 })),
+    );
     const { rows } = await query(ctx, dataset, { timeRange: { start: at(2), end: at(5) }, columns });
     expect(rows.map(({ v }) => v)).toEqual([10, 1, 11]);
   });
 
   test('the limit takes the earliest rows, wherever they are', async () => {
     const dataset = newDataset();
-    await send(ctx, dataset, [{ timestamp: at(2), v: 2 }, { timestamp: at(4), v: 4 }]);
+    await send(ctx, dataset, [
+      { timestamp: at(2), v: 2 },
+      { timestamp: at(4), v: 4 },
+    ]);
     await flush(ctx, dataset);
-    await send(ctx, dataset, [{ timestamp: at(1), v: 1 }, { timestamp: at(3), v: 3 }]);
+    await send(ctx, dataset, [
+      { timestamp: at(1), v: 1 },
+      { timestamp: at(3), v: 3 },
+    ]);
     const { rows, sources } = await query(ctx, dataset, { limit: 3 });
     expect(rows.map(({ v }) => v)).toEqual([1, 2, 3]);
     expect(sources).toEqual({ published: { rows: 1, partitions: 1 }, hotBuffer: { rows: 2 } });
