@@ -14,8 +14,9 @@ const releaseScript = script(releaseLua);
 export async function takeLease(ctx: Context, table: Table, lane: number): Promise<(() => Promise<void>) | undefined> {
   const key = ctx.keys.lease(table, lane);
   const token = crypto.randomUUID();
-  const taken = await ask(() => ctx.redis.set(key, token, { nx: true, px: ctx.config.limits.lease_ms }));
-  if (taken !== 'OK') return undefined;
+  // Answers with who had it before: with our own token when an answer was lost and the client asked again.
+  const holder = await ask(() => ctx.redis.set(key, token, { nx: true, px: ctx.config.limits.lease_ms, get: true }));
+  if (holder !== null && holder !== token) return undefined;
   return async () => {
     await runScript(ctx.redis, releaseScript, [key], [token]);
   };
