@@ -61,7 +61,7 @@ export function inferType(value: Value): FieldType | undefined {
       return 'boolean';
     case 'number':
       // A counter that starts at 0 may go on with 0.5, so numbers are doubles, unless a double cannot hold this one.
-      return isInexactInteger(value.text) ? 'integer' : 'double';
+      return isBeyondExact(value.text) ? 'integer' : 'double';
     case 'array':
       return isStrings(value.text) ? 'string[]' : 'json';
     case 'object':
@@ -134,6 +134,13 @@ function coerceVector(type: `vector(${number})`, value: Value): string | Refusal
 
 function isInexactInteger(text: string): boolean {
   return text.length >= 16 && integerLiteral.test(text) && BigInt(text) !== BigInt(Number(text));
+}
+
+/** A whole number beyond 2^53 that 64 bits hold: it is meant to be exact, whether a double happens to hold it or not. */
+function isBeyondExact(text: string): boolean {
+  if (text.length < 16 || !integerLiteral.test(text)) return false;
+  const integer = BigInt(text);
+  return !Number.isSafeInteger(Number(text)) && integer >= int64Min && integer <= int64Max;
 }
 
 function isStrings(arrayText: string): boolean {

@@ -25,6 +25,7 @@ export class JsonSyntaxError extends Error {
 
 const depthMax = 64;
 // Sticky expressions do the scanning of long runs in native code.
+// biome-ignore lint/suspicious/noControlCharactersInRegex: JSON strings may not hold them, which this finds out
 const plainString = /[^"\\\u0000-\u001f]*/y;
 const escapeSequence = /\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})/y;
 const numberLiteral = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y;

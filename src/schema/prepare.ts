@@ -34,10 +34,12 @@ const nameLengthMax = 128;
 type Slot = {
   type: FieldType;
   nameJson: string;
-  required: boolean;
+  /** The last row that named the field, to find one that names it twice. */
   lastRow: number;
-  fractionSeen: boolean;
-  added: boolean;
+  /** Not in the schema: the first accepted row of this request that has it makes it. */
+  isNew: boolean;
+  /** An accepted row has a value in it that is not whole. */
+  hasFraction: boolean;
 };
 
 /**
@@ -91,38 +93,46 @@ function readRows(text: string, format: RowFormat, pass: Pass): void {
   } while (!reader.atEnd());
 }
 
+/** One reading of all rows. */
 class Pass {
+  /** A new field to read again as integers, from the start. */
   rehint: string | undefined;
-  private readonly slots = new Map<string, Slot>();
-  private readonly lines: string[] = [];
-  private readonly windows = new Set<number>();
-  private readonly errors: RowError[] = [];
-  private errorsTotal = 0;
-  private timeMin_ms = Number.POSITIVE_INFINITY;
-  private timeMax_ms = Number.NEGATIVE_INFINITY;
-  private lastWindow = Number.NaN;
-  private index = -1;
+  readonly #schema: TableSchema;
+  readonly #window: PartitionWindow;
+  readonly #limits: Limits;
+  readonly #hints: Map<string, FieldType>;
+  readonly #slots = new Map<string, Slot>();
+  readonly #lines: string[] = [];
+  readonly #windows = new Set<number>();
+  readonly #errors: RowError[] = [];
+  /** What the row at hand would add and change: it counts only if the row is accepted. */
+  #newNames: string[] = [];
+  #fractions: Slot[] = [];
+  #errorsTotal = 0;
+  #timeMin_ms = Number.POSITIVE_INFINITY;
+  #timeMax_ms = Number.NEGATIVE_INFINITY;
+  #lastWindow = Number.NaN;
+  #index = -1;
 
-  constructor(
-    private readonly schema: TableSchema,
-    private readonly window: PartitionWindow,
-    private readonly limits: Limits,
-    private readonly hints: Map<string, FieldType>,
-  ) {
-    for (const field of schema.fields) this.slots.set(field.name, this.slot(field, false));
+  constructor(schema: TableSchema, window: PartitionWindow, limits: Limits, hints: Map<string, FieldType>) {
+    this.#schema = schema;
+    this.#window = window;
+    this.#limits = limits;
+    this.#hints = hints;
+    for (const { name, type } of schema.fields) this.#slots.set(name, newSlot(name, type, false));
   }
 
   row(reader: JsonReader): void {
-    this.index += 1;
-    if (this.index >= this.limits.request_rows_max) {
+    this.#index += 1;
+    if (this.#index >= this.#limits.request_rows_max) {
       throw new TimestoreError(
         'limit-exceeded',
-        `More than ${this.limits.request_rows_max} rows in one request (limit request_rows_max); send them in several.`,
+        `More than ${this.#limits.request_rows_max} rows in one request (limit request_rows_max); send them in several.`,
       );
     }
     if (reader.peek() !== '{') {
       reader.value();
-      this.refuse(null, { reason: 'not-an-object', detail: 'a row is a JSON object' });
+      this.#refuse(null, { reason: 'not-an-object', detail: 'a row is a JSON object' });
       return;
     }
     const start = reader.offset;
@@ -130,123 +140,128 @@ class Pass {
     // A UTF-16 unit is at most 3 bytes of UTF-8: only rows that may be over the limit are counted exactly.
     const length = reader.offset - start;
     if (
-      length * 3 > this.limits.row_bytes_max &&
-      utf8Length(reader.text.slice(start, reader.offset)) > this.limits.row_bytes_max
+      length * 3 > this.#limits.row_bytes_max &&
+      utf8Length(reader.text.slice(start, reader.offset)) > this.#limits.row_bytes_max
     ) {
-      this.refuse(null, {
+      this.#refuse(null, {
         reason: 'too-large',
-        detail: `a row has at most ${this.limits.row_bytes_max} bytes (limit row_bytes_max)`,
+        detail: `a row has at most ${this.#limits.row_bytes_max} bytes (limit row_bytes_max)`,
       });
       return;
     }
-    const line = this.line(members);
-    if (line !== undefined) this.lines.push(line);
+    const line = this.#line(members);
+    if (line !== undefined) {
+      this.#lines.push(line);
+      for (const slot of this.#fractions) slot.hasFraction = true;
+    } else {
+      for (const name of this.#newNames) this.#slots.delete(name);
+    }
+    this.#newNames = [];
+    this.#fractions = [];
   }
 
   result(): PreparedRows {
-    const added = [...this.slots].filter(([, slot]) => slot.added).map(([name, slot]) => ({ name, type: slot.type }));
+    const added = [...this.#slots].filter(([, slot]) => slot.isNew).map(([name, slot]) => ({ name, type: slot.type }));
     return {
-      payload: this.lines.length === 0 ? '' : `${this.lines.join('\n')}\n`,
-      rows: this.lines.length,
-      timeMin_ms: this.timeMin_ms,
-      timeMax_ms: this.timeMax_ms,
-      windows: [...this.windows],
+      payload: this.#lines.length === 0 ? '' : `${this.#lines.join('\n')}\n`,
+      rows: this.#lines.length,
+      timeMin_ms: this.#timeMin_ms,
+      timeMax_ms: this.#timeMax_ms,
+      windows: [...this.#windows],
       added,
-      errors: this.errors,
-      errorsTotal: this.errorsTotal,
+      errors: this.#errors,
+      errorsTotal: this.#errorsTotal,
     };
   }
 
   /** The stored line of a row, or undefined when it is at fault. */
-  private line(members: Member[]): string | undefined {
-    let line = `{"_row":${this.lines.length}`;
+  #line(members: Member[]): string | undefined {
+    let line = `{"_row":${this.#lines.length}`;
     let time_ms: number | undefined;
     for (const member of members) {
-      const slot = this.slots.get(member.name) ?? this.add(member);
-      if (slot === undefined) continue;
-      if ('reason' in slot) return this.refuse(member.name, slot);
-      if (slot.lastRow === this.index) {
-        return this.refuse(member.name, { reason: 'duplicate-field', detail: 'the row names this field twice' });
+      const slot = this.#slots.get(member.name) ?? this.#add(member);
+      if (slot === undefined) {
+        if (members.filter(({ name }) => name === member.name).length > 1) return this.#twice(member.name);
+        continue;
       }
-      slot.lastRow = this.index;
+      if ('reason' in slot) return this.#refuse(member.name, slot);
+      if (slot.lastRow === this.#index) return this.#twice(member.name);
+      slot.lastRow = this.#index;
       // Null and absent are the same, and absent is shorter; fields that must be there are checked below.
       if (member.kind === 'null') continue;
-      if (member.name === this.schema.timestampColumn) {
+      if (member.name === this.#schema.timestampColumn) {
         const parsed = parseTimestamp(member);
-        if (typeof parsed !== 'number') return this.refuse(member.name, parsed);
+        if (typeof parsed !== 'number') return this.#refuse(member.name, parsed);
         time_ms = parsed;
         line += `,${slot.nameJson}:"${storedTimestamp(parsed)}"`;
         continue;
       }
       const stored = coerce(slot.type, member);
       if (typeof stored !== 'string') {
-        if (slot.added && slot.type === 'double' && stored.reason === 'not-exact' && !slot.fractionSeen) {
+        if (slot.isNew && slot.type === 'double' && stored.reason === 'not-exact' && !slot.hasFraction) {
           this.rehint = member.name;
         }
-        return this.refuse(member.name, stored);
+        return this.#refuse(member.name, stored);
       }
-      if (slot.added && slot.type === 'double' && !/^-?[0-9]+$/.test(stored)) slot.fractionSeen = true;
+      if (slot.isNew && slot.type === 'double' && !/^-?[0-9]+$/.test(stored)) this.#fractions.push(slot);
       line += `,${slot.nameJson}:${stored}`;
     }
     if (time_ms === undefined) {
-      return this.refuse(this.schema.timestampColumn, { reason: 'missing', detail: 'every row has a timestamp' });
+      return this.#refuse(this.#schema.timestampColumn, { reason: 'missing', detail: 'every row has a timestamp' });
     }
-    for (const key of this.schema.keyFields) {
+    for (const key of this.#schema.keyFields) {
       if (!members.some((member) => member.name === key && member.kind !== 'null')) {
-        return this.refuse(key, { reason: 'missing', detail: 'a key field cannot be null or absent' });
+        return this.#refuse(key, { reason: 'missing', detail: 'a key field cannot be null or absent' });
       }
     }
-    this.see(time_ms);
+    this.#see(time_ms);
     return `${line}}`;
   }
 
-  private see(time_ms: number): void {
-    if (time_ms < this.timeMin_ms) this.timeMin_ms = time_ms;
-    if (time_ms > this.timeMax_ms) this.timeMax_ms = time_ms;
-    const window = windowOf(this.window, time_ms);
-    if (window !== this.lastWindow) {
-      this.windows.add(window);
-      this.lastWindow = window;
+  #see(time_ms: number): void {
+    if (time_ms < this.#timeMin_ms) this.#timeMin_ms = time_ms;
+    if (time_ms > this.#timeMax_ms) this.#timeMax_ms = time_ms;
+    const window = windowOf(this.#window, time_ms);
+    if (window !== this.#lastWindow) {
+      this.#windows.add(window);
+      this.#lastWindow = window;
     }
   }
 
   /** A field nobody has seen: it gets the type its value implies. */
-  private add(member: Member): Slot | Refusal | undefined {
+  #add(member: Member): Slot | Refusal | undefined {
     const problem = nameProblem(member.name);
     if (problem !== undefined) return { reason: 'bad-name', detail: problem };
-    const type = this.hints.get(member.name) ?? inferType(member);
+    const type = this.#hints.get(member.name) ?? inferType(member);
     if (type === undefined) return undefined;
-    if (this.slots.size >= this.limits.table_fields_max) {
+    if (this.#slots.size >= this.#limits.table_fields_max) {
       return {
         reason: 'too-many-fields',
-        detail: `a table has at most ${this.limits.table_fields_max} fields (limit table_fields_max)`,
+        detail: `a table has at most ${this.#limits.table_fields_max} fields (limit table_fields_max)`,
       };
     }
-    const slot = this.slot({ name: member.name, type }, true);
-    this.slots.set(member.name, slot);
+    const slot = newSlot(member.name, type, true);
+    this.#slots.set(member.name, slot);
+    this.#newNames.push(member.name);
     return slot;
   }
 
-  private slot(field: Field, added: boolean): Slot {
-    const required = field.name === this.schema.timestampColumn || this.schema.keyFields.includes(field.name);
-    return {
-      type: field.type,
-      nameJson: JSON.stringify(field.name),
-      required,
-      lastRow: -1,
-      fractionSeen: false,
-      added,
-    };
+  #twice(field: string): undefined {
+    return this.#refuse(field, { reason: 'duplicate-field', detail: 'the row names this field twice' });
   }
 
-  private refuse(field: string | null, refusal: Refusal): undefined {
-    this.errorsTotal += 1;
-    if (this.errors.length < errorsListed) this.errors.push({ index: this.index, field, ...refusal });
+  #refuse(field: string | null, refusal: Refusal): undefined {
+    this.#errorsTotal += 1;
+    if (this.#errors.length < errorsListed) this.#errors.push({ index: this.#index, field, ...refusal });
   }
 }
 
+function newSlot(name: string, type: FieldType, isNew: boolean): Slot {
+  return { type, nameJson: JSON.stringify(name), lastRow: -1, isNew, hasFraction: false };
+}
+
 /** Why a field cannot have this name; undefined if it can. */
-export function nameProblem(name: string): string | undefined {
+function nameProblem(name: string): string | undefined {
   if (name === '') return 'a field has a name';
   if (name.startsWith('_')) return 'names that begin with _ are reserved';
   if (name.length > nameLengthMax) return `a name has at most ${nameLengthMax} characters`;

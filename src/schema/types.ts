@@ -4,7 +4,9 @@ import { quoteString } from '../names.ts';
 /** The types a field can have, as clients name them. `vector(n)` is a list of n single-precision floats. */
 const scalarTypes = ['timestamp', 'string', 'double', 'integer', 'boolean', 'json', 'string[]'] as const;
 
-export const fieldType = z.union([z.enum(scalarTypes), z.templateLiteral(['vector(', z.int().positive(), ')'])]);
+const vectorType = z.templateLiteral(['vector(', z.number(), ')']).check(z.regex(/^vector\([1-9][0-9]{0,3}\)$/));
+
+export const fieldType = z.union([z.enum(scalarTypes), vectorType]);
 
 export type FieldType = (typeof scalarTypes)[number] | `vector(${number})`;
 

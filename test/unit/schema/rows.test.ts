@@ -1,0 +1,155 @@
+import { describe, expect, test } from 'vitest';
+import { TimestoreError } from '../../../src/errors.ts';
+import { prepare, schemaOf } from './support.ts';
+
+const row = (members: string, time = 0) => `{"timestamp":${time}${members === '' ? '' : `,${members}`}}`;
+
+describe('rows come as an object, a list or by line', () => {
+  test.each([
+    ['an object', row('"v":1'), 'json', 1],
+    ['a list', ` [ ${row('"v":1')} , ${row('')} ] `, 'json', 2],
+    ['an empty list', '[]', 'json', 0],
+    ['a byte order mark in front', `\ufeff${row('')}`, 'json', 1],
+    ['lines', `${row('')}\n${row('')}\n`, 'ndjson', 2],
+    ['lines with empty ones and carriage returns', `\r\n${row('')}\r\n\r\n${row('')}`, 'ndjson', 2],
+  ] as const)('%s', (_, text, format, rows) => {
+    expect(prepare(text, { format })).toMatchObject({ rows, errorsTotal: 0 });
+  });
+
+  test.each([
+    ['nothing', ''],
+    ['white space', ' \n '],
+    ['two objects where one is expected', `${row('')}${row('')}`],
+    ['text after the list', `[${row('')}]x`],
+    ['a comma at the end', `[${row('')},]`],
+    ['a list that is not closed', `[${row('')}`],
+    ['single quotes', "{'timestamp':0}"],
+    ['a name without quotes', '{timestamp:0}'],
+    ['a control character in a string', row('"s":"\n"')],
+    ['an unknown escape', row('"s":"\\x41"')],
+    ['a number with a leading zero', row('"v":01')],
+    ['NaN', row('"v":NaN')],
+    ['Infinity', row('"v":-Infinity')],
+    ['nesting without end', row(`"j":${'['.repeat(100)}${']'.repeat(100)}`)],
+  ])('%s is malformed, and says where', (_, text) => {
+    expect(() => prepare(text)).toThrow(TimestoreError);
+    expect(() => prepare(text)).toThrow(/The body is/);
+  });
+
+  test('where it is malformed is told by line and column', () => {
+    expect(() => prepare(`${row('')}\n{"timestamp":0,}`, { format: 'ndjson' })).toThrow('line 2, column 16');
+  });
+});
+
+test('each stored line begins with its place, in the order of acceptance', () => {
+  const { payload } = prepare(`[${row('"v":1')},${row('"v":"x"')},${row('"v":2')}]`, {
+    schema: schemaOf({ name: 'v', type: 'double' }),
+  });
+  expect(payload).toBe(
+    '{"_row":0,"timestamp":"1970-01-01 00:00:00.000","v":1}\n{"_row":1,"timestamp":"1970-01-01 00:00:00.000","v":2}\n',
+  );
+});
+
+test('a row at fault is named by index, field and reason; a hundred are listed, all are counted', () => {
+  const one = prepare(`[${row('')},7,{"v":1},${row('"a":1,"\\u0061":2')},${row('"_x":1')},${row('"n":null,"n":1')}]`);
+  expect(one.errors.map(({ index, field, reason }) => [index, field, reason])).toEqual([
+    [1, null, 'not-an-object'],
+    [2, 'timestamp', 'missing'],
+    [3, 'a', 'duplicate-field'],
+    [4, '_x', 'bad-name'],
+    [5, 'n', 'duplicate-field'],
+  ]);
+  const many = prepare(`[${Array.from({ length: 150 }, () => '{}').join()}]`);
+  expect(many).toMatchObject({ rows: 0, errorsTotal: 150 });
+  expect(many.errors).toHaveLength(100);
+});
+
+test.each(['', '_a', 'a\u0000b', 'x'.repeat(129)])('a field cannot be named %j', (name) => {
+  expect(prepare(row(`${JSON.stringify(name)}:1`)).errors).toMatchObject([{ reason: 'bad-name' }]);
+});
+
+test('names that mean something to JavaScript or SQL are only names', () => {
+  const names = ['constructor', 'hasOwnProperty', 'toString', 'a`b', "a'b", 'a\\b', 'a.b', 'ü', 'A', 'a', '\u2028'];
+  const { added, errors } = prepare(row(names.map((name) => `${JSON.stringify(name)}:1`).join()));
+  expect(errors).toEqual([]);
+  expect(added.map(({ name }) => name)).toEqual(names);
+});
+
+describe('fields that no schema names get the type of their first value', () => {
+  test.each([
+    ['1', 'double'],
+    ['0.5', 'double'],
+    ['9007199254740993', 'integer'],
+    ['9007199254740992', 'integer'],
+    ['100000000000000000000', 'double'],
+    ['"s"', 'string'],
+    ['"2026-05-01T10:00:00Z"', 'string'],
+    ['true', 'boolean'],
+    ['["a"]', 'string[]'],
+    ['[]', 'json'],
+    ['[1,2]', 'json'],
+    ['["a",1]', 'json'],
+    ['{"a":1}', 'json'],
+  ])('%s → %s', (json, type) => {
+    expect(prepare(row(`"f":${json}`)).added).toEqual([{ name: 'f', type }]);
+  });
+
+  test('null tells nothing', () => {
+    expect(prepare(row('"f":null'))).toMatchObject({ added: [], errors: [], rows: 1 });
+  });
+
+  test('a number that only 64 bits hold makes the field an integer, also after smaller ones', () => {
+    const text = `[${row('"f":1')},${row('"f":9007199254740993')}]`;
+    expect(prepare(text)).toMatchObject({ added: [{ name: 'f', type: 'integer' }], errors: [], rows: 2 });
+  });
+
+  test('after a fraction the field is a double, and such a number is refused', () => {
+    const text = `[${row('"f":0.5')},${row('"f":9007199254740993')}]`;
+    expect(prepare(text)).toMatchObject({
+      added: [{ name: 'f', type: 'double' }],
+      errors: [{ index: 1, field: 'f', reason: 'not-exact' }],
+    });
+  });
+});
+
+test('a refused row leaves no trace: no field, no type, no time', () => {
+  const text = `[${row('"f":"text","timestamp2":"x","v":"no"', 99_999_999_999)},${row('"f":1', 1)}]`;
+  expect(prepare(text, { schema: schemaOf({ name: 'v', type: 'double' }) })).toMatchObject({
+    ...{ added: [{ name: 'f', type: 'double' }], rows: 1, timeMin_ms: 1, timeMax_ms: 1, windows: [0] },
+    errors: [{ index: 0, field: 'v', reason: 'wrong-type' }],
+  });
+});
+
+test('a key field cannot be null or absent', () => {
+  const schema = { ...schemaOf({ name: 'host', type: 'string' }), keyFields: ['host'] };
+  const { errors, rows } = prepare(`[${row('"host":"a"')},${row('')},${row('"host":null')}]`, { schema });
+  expect(rows).toBe(1);
+  expect(errors.map(({ index, reason }) => [index, reason])).toEqual([
+    [1, 'missing'],
+    [2, 'missing'],
+  ]);
+});
+
+test('the range of times and the partitions it takes are known', () => {
+  const text = [0, 86_400_000, 86_399_999, 1].map((time) => row('', time)).join('\n');
+  expect(prepare(text, { format: 'ndjson' })).toMatchObject({ timeMin_ms: 0, timeMax_ms: 86_400_000, windows: [0, 1] });
+});
+
+describe('limits', () => {
+  test('rows of a request', () => {
+    expect(() => prepare(`[${row('')},${row('')}]`, { limits: { request_rows_max: 1 } })).toThrow('request_rows_max');
+  });
+
+  test('bytes of a row, counted as UTF-8', () => {
+    const text = row('"s":"üüüü"');
+    const bytes = new TextEncoder().encode(text).length;
+    expect(prepare(text, { limits: { row_bytes_max: bytes } }).errors).toEqual([]);
+    expect(prepare(text, { limits: { row_bytes_max: bytes - 1 } }).errors).toMatchObject([{ reason: 'too-large' }]);
+  });
+
+  test('fields of a table', () => {
+    const limits = { table_fields_max: 2 };
+    expect(prepare(row('"a":1'), { limits }).errors).toEqual([]);
+    expect(prepare(row('"a":1,"b":1'), { limits }).errors).toMatchObject([{ field: 'b', reason: 'too-many-fields' }]);
+  });
+});
