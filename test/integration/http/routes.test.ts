@@ -140,21 +140,24 @@ describe('whatever goes wrong is a problem document that says what to do', () =>
       ...{ detail: expect.stringMatching(/\.$/), retryable: expect.any(Boolean) },
     });
   });
+});
 
-  test('a body over the limit is refused without being read whole, with and without its length', async () => {
-    const large = new Uint8Array(11 * 1024 * 1024).fill(0x20);
-    const headers = { 'content-type': 'application/json' };
-    const withLength = await call(rowsPath(dataset), { method: 'POST', body: large, headers });
-    expect(withLength.status).toBe(413);
-    const stream = new Blob([large]).stream();
-    const streamed = await call(rowsPath(dataset), {
-      method: 'POST',
-      body: stream,
-      headers,
-      duplex: 'half',
-    } as RequestInit);
-    expect(streamed.status).toBe(413);
-    expect(await streamed.json()).toMatchObject({ detail: expect.stringContaining('body_bytes_max') });
+describe('with a small limit for bodies', () => {
+  const tight = useWorker({ TIMESTORE_BODY_BYTES_MAX: '1000' });
+
+  test.each([
+    ['with its length', (bytes: Uint8Array<ArrayBuffer>) => bytes],
+    ['streamed, without', (bytes: Uint8Array<ArrayBuffer>) => new Blob([bytes]).stream()],
+  ])('a body over it is refused by its name: %s', async (_, bodyOf) => {
+    const init = {
+      ...{ method: 'POST', headers: { 'content-type': 'application/json' }, duplex: 'half' },
+      body: bodyOf(new Uint8Array(1001).fill(0x20)),
+    };
+    const answer = await tight(rowsPath(newDataset()), init);
+    expect([answer.status, await answer.json()]).toMatchObject([
+      413,
+      { type: 'urn:timestore:limit-exceeded', detail: expect.stringContaining('body_bytes_max') },
+    ]);
   });
 });
 
