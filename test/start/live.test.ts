@@ -1,0 +1,84 @@
+import { existsSync } from 'node:fs';
+import { expect, test } from 'vitest';
+import { until } from '../local/support.ts';
+import { call, endProcess, expectNothingLeft, metricRows, newPlace, type Place, processOf, run } from './command.ts';
+
+/** Up to where it has printed everything and goes on collecting. */
+async function started(place: Place) {
+  const command = run('start', place.env);
+  await command.prints(/Ctrl-C stops everything/);
+  return command;
+}
+
+test('npm start collects this machine until Ctrl-C in the terminal, and leaves nothing', async () => {
+  const place = await newPlace();
+  const command = await started(place);
+  expect(await call(place, '/ready')).toMatchObject({ status: 200, body: { status: 'ok' } });
+  const output = command.output();
+  expect(output).toContain(`http://127.0.0.1:${place.port}`);
+  expect(output).toMatch(/key +local-admin/);
+  for (const header of ['freshness-mode', 'replica-age-ms', 'watermark']) {
+    expect(output).toMatch(new RegExp(`x-timestore-${header}: \\S+`));
+  }
+  const first = await metricRows(place);
+  expect(first).toBeGreaterThan(0);
+  await until('more rows arrive', async () => (await metricRows(place)) > first);
+  // A terminal sends it to the whole group.
+  process.kill(-command.pid, 'SIGINT');
+  expect(await command.ended).toBe(0);
+  await expectNothingLeft(place);
+}, 120_000);
+
+test('killed outright it leaves nothing, and the next start has every row that was acknowledged', async () => {
+  const place = await newPlace();
+  const command = await started(place);
+  const dataset = '/v1/datasets/kept';
+  const acknowledged = await call(place, `${dataset}/tables/m/rows`, { timestamp: '2026-05-01T10:00:00Z', v: 1 });
+  expect(acknowledged.status).toBe(202);
+  process.kill(-command.pid, 'SIGKILL');
+  await command.ended;
+  await expectNothingLeft(place);
+
+  const again = await started(place);
+  const { body } = await call<{ rows: unknown[] }>(place, `${dataset}/query`, { tableName: 'm' });
+  expect(body.rows).toEqual([{ timestamp: '2026-05-01T10:00:00.000Z', v: 1 }]);
+  endProcess(again.pid, 'SIGTERM');
+  expect(await again.ended).toBe(0);
+  await expectNothingLeft(place);
+}, 120_000);
+
+test('two run side by side; reset leaves the one that runs alone, and removes the one that has stopped', async () => {
+  const [one, other] = [await newPlace(), await newPlace()];
+  const commands = await Promise.all([started(one), started(other)]);
+  await call(one, '/v1/datasets/only/tables/one/rows', { timestamp: 0 });
+  expect((await call(other, '/v1/datasets/only/query', { tableName: 'one' })).status).toBe(404);
+
+  const refused = run('reset', one.env);
+  expect(await refused.ended).toBe(1);
+  expect(refused.output()).toContain('in use by another running stack');
+
+  endProcess(commands[0].pid, 'SIGINT');
+  expect(await commands[0].ended).toBe(0);
+  await expectNothingLeft(one);
+  expect((await call(other, '/ready')).status).toBe(200);
+  expect(await run('reset', one.env).ended).toBe(0);
+  expect(existsSync(one.dataDir)).toBe(false);
+  endProcess(commands[1].pid, 'SIGINT');
+  expect(await commands[1].ended).toBe(0);
+}, 120_000);
+
+test.each([
+  ['an engine', /redis-server|valkey-server/, /redis: ended by itself/],
+  ['the Worker', /^(?!.*group-guard).*wrangler\.js/s, /The Worker \(wrangler dev\) ended by itself/],
+])(
+  '%s that dies later ends everything, with one clear message',
+  async (_, program, message) => {
+    const place = await newPlace();
+    const command = await started(place);
+    endProcess(processOf(place.dataDir, program));
+    expect(await command.ended).toBe(1);
+    expect(command.output()).toMatch(message);
+    await expectNothingLeft(place);
+  },
+  120_000,
+);
