@@ -70,8 +70,10 @@ describe('the reader', () => {
   test('queries data together with a tail it sends along, with parameters and settings', async () => {
     await prepare();
     const answer = await reader(
-      `SELECT a, 'table' AS source, toDateTime64(0, 3, 'UTC') AS at FROM ts_read.t WHERE a = {wanted:Int64}
-       UNION ALL SELECT a, b, at FROM tail ORDER BY a FORMAT JSONEachRow`,
+      `SELECT * FROM (
+         SELECT a, 'table' AS source, toDateTime64(0, 3, 'UTC') AS at FROM ts_read.t WHERE a = {wanted:Int64}
+         UNION ALL SELECT a, b, at FROM tail
+       ) ORDER BY a FORMAT JSONEachRow`,
       {
         ...{
           tail_format: 'JSONEachRow',
