@@ -149,9 +149,12 @@ export function endProcess(pid: number, signal: NodeJS.Signals = 'SIGKILL'): voi
 /** Nothing of a start is left: no process, no listener. */
 export async function expectNothingLeft({ dataDir, base, port }: Place): Promise<void> {
   await until('no process is left', () => processesOf(dataDir).length === 0, stopLimitMs);
-  for (let each = base; each <= port; each += 1) {
-    if (await isListening(each)) throw new Error(`something listens on port ${each}`);
-  }
+  const ports = Array.from({ length: port - base + 1 }, (_, n) => base + n);
+  // A killed process is out of the list before the last of its threads lets go of its ports.
+  await until(
+    `nothing listens on the ports ${base} to ${port}`,
+    async () => !(await Promise.all(ports.map(isListening))).includes(true),
+  );
 }
 
 function isListening(port: number): Promise<boolean> {
