@@ -1,0 +1,167 @@
+import { describe, expect, test } from 'vitest';
+import { snapshotTable } from '../../src/buffer/snapshot.ts';
+import type { Context } from '../../src/context.ts';
+import { StoreError } from '../../src/errors.ts';
+import { flushLane } from '../../src/flush/flush-lane.ts';
+import { drainOutbox } from '../../src/flush/outbox.ts';
+import {
+  at,
+  expectStored,
+  flush,
+  newDataset,
+  newInstance,
+  query,
+  type Row,
+  send,
+  tableOf,
+} from '../integration/support.ts';
+import { type Fault, faultKinds, type Injected, inject } from './injection.ts';
+
+// Keys of this file's own: nobody else flushes its lanes or drains its outbox.
+const prefix = { TIMESTORE_KEY_PREFIX: `crash-${process.pid}` };
+const ctx = newInstance(prefix);
+
+/** One batch with rows in two partitions, and one with a field that the first lacks. */
+const firstBatch = [
+  { timestamp: at(1), v: 1 },
+  { timestamp: at(1, 2), v: 2 },
+];
+const secondBatch = [{ timestamp: at(2), v: 3, extra: 'x' }];
+
+/** Runs work in an instance of its own with a fault; resolves when it has ended, well or badly, or died. */
+async function withFault(
+  fault: Fault | undefined,
+  work: (instance: Context) => Promise<unknown>,
+): Promise<Injected<Context>> {
+  const instance = inject(newInstance(prefix), fault);
+  const ended = work(instance).then(
+    () => undefined,
+    (error) => {
+      if (!(error instanceof StoreError)) throw error;
+    },
+  );
+  await Promise.race([ended, instance.died]);
+  return instance;
+}
+
+function inOrder(rows: object[]): string[] {
+  return rows.map((row) => JSON.stringify(Object.entries(row).filter(([, value]) => value !== null))).sort();
+}
+
+/** Every acknowledged row, once, in the answer of a function that knows nothing of what happened. */
+async function expectAnswered(dataset: string, rows: object[]): Promise<void> {
+  const answer = await query(newInstance(prefix), dataset);
+  expect(inOrder(answer.rows as Row[])).toEqual(inOrder(rows));
+  expect(answer.streaming.fresh).toBe(true);
+}
+
+async function expectFlushed(dataset: string, rows: number): Promise<void> {
+  // The lease of a dead flusher runs out.
+  const table = await tableOf(ctx, dataset);
+  await ctx.redis.del(ctx.keys.lease(table, 0));
+  expect(await flush(newInstance(prefix), dataset)).toMatchObject({ complete: true });
+  await expectStored(ctx, table, rows);
+  const snapshot = await snapshotTable(ctx, table, 'state');
+  if (snapshot === 'unknown') throw new Error('the lane is unknown');
+  for (const lane of snapshot.lanes) {
+    expect(lane).toMatchObject({ watermark: lane.seq, pendingRows: 0, sealedTo: undefined, oldest_ms: undefined });
+  }
+}
+
+const points = (calls: string[]) =>
+  calls.flatMap((name, call) => faultKinds.map((kind) => ({ name: `${call} ${name} ${kind}`, fault: { call, kind } })));
+
+async function twoBatches(): Promise<string> {
+  const dataset = newDataset();
+  await send(ctx, dataset, firstBatch);
+  await send(ctx, dataset, secondBatch);
+  // The column of the new field is not there yet, as when ClickHouse was away: the flush has to add it.
+  const { dataset: database, physical } = await tableOf(ctx, dataset);
+  await ctx.clickhouse.command(`ALTER TABLE \`ts_${database}\`.\`${physical}\` DROP COLUMN extra`);
+  return dataset;
+}
+
+const flushAndDrain = (dataset: string) => async (instance: Context) => {
+  await flushLane(instance, await tableOf(instance, dataset), 0, 'admin');
+  await drainOutbox(instance);
+};
+
+// Once, so that Redis knows the scripts and the calls counted are those of every later time.
+await flushAndDrain(await twoBatches())(ctx);
+
+const flushCalls = (await withFault(undefined, flushAndDrain(await twoBatches()))).calls;
+
+describe('a flush that goes wrong at any call: every acknowledged row is in every answer, and in ClickHouse once', () => {
+  test('there are calls to go wrong', () => {
+    expect(flushCalls).toEqual([
+      ...['redis.hget', 'redis.set', 'redis.evalsha', 'clickhouse.command', 'clickhouse.send', 'clickhouse.rows'],
+      ...['clickhouse.command', 'redis.evalsha', 'redis.evalsha', 'redis.xrange', 'postgres.transaction', 'redis.xdel'],
+    ]);
+  });
+
+  test.each(points(flushCalls))('$name', async ({ fault }) => {
+    const dataset = await twoBatches();
+    const instance = await withFault(fault, flushAndDrain(dataset));
+    await expectAnswered(dataset, [...firstBatch, ...secondBatch]);
+
+    const later = { timestamp: at(5), v: 5 };
+    await send(ctx, dataset, [later]);
+    await expectAnswered(dataset, [...firstBatch, ...secondBatch, later]);
+
+    await expectFlushed(dataset, 4);
+    await instance.releaseLate();
+    await expectStored(ctx, await tableOf(ctx, dataset), 4);
+    await expectAnswered(dataset, [...firstBatch, ...secondBatch, later]);
+
+    await drainOutbox(ctx);
+    const [recorded] = await ctx.postgres.rows<{ rows: string; ranges: string }>(
+      `select sum(rows) as rows, string_agg(seq_from || '-' || seq_to, ' ' order by seq_from) as ranges
+         from manifests where dataset = $1`,
+      [dataset],
+    );
+    expect(recorded).toEqual({ rows: '4', ranges: expect.stringMatching(/^1-2 3-3$|^1-3$/) });
+  });
+});
+
+const sendOnce = (dataset: string) => (instance: Context) => send(instance, dataset, firstBatch, 'the-key');
+
+const firstCalls = (await withFault(undefined, sendOnce(newDataset()))).calls;
+
+describe('a first write that goes wrong at any call: sent again with its key it is stored once', () => {
+  test.each(points(firstCalls))('$name', async ({ fault }) => {
+    const dataset = newDataset();
+    const instance = await withFault(fault, sendOnce(dataset));
+    const { accepted } = await send(newInstance(prefix), dataset, firstBatch, 'the-key');
+    expect(accepted).toMatchObject({ accepted: 2 });
+    await expectAnswered(dataset, firstBatch);
+    await instance.releaseLate();
+    await expectAnswered(dataset, firstBatch);
+    await expectFlushed(dataset, 2);
+    expect((await send(newInstance(prefix), dataset, firstBatch, 'the-key')).accepted).toMatchObject({
+      replayed: true,
+    });
+    await expectAnswered(dataset, firstBatch);
+  });
+});
+
+const sendNewField = (dataset: string) => (instance: Context) => send(instance, dataset, secondBatch, 'the-key');
+
+async function oneBatch(): Promise<string> {
+  const dataset = newDataset();
+  await send(ctx, dataset, firstBatch);
+  return dataset;
+}
+
+const evolveCalls = (await withFault(undefined, sendNewField(await oneBatch()))).calls;
+
+describe('a write with a new field that goes wrong at any call: sent again with its key it is stored once', () => {
+  test.each(points(evolveCalls))('$name', async ({ fault }) => {
+    const dataset = await oneBatch();
+    const instance = await withFault(fault, sendNewField(dataset));
+    await send(newInstance(prefix), dataset, secondBatch, 'the-key');
+    await instance.releaseLate();
+    await expectAnswered(dataset, [...firstBatch, ...secondBatch]);
+    await expectFlushed(dataset, 3);
+    await expectAnswered(dataset, [...firstBatch, ...secondBatch]);
+  });
+});

@@ -1,0 +1,87 @@
+import type { Context } from '../../src/context.ts';
+import { StoreError } from '../../src/errors.ts';
+
+/**
+ * What can happen at a call to a store. `dies`: the function ends there, and calls nothing any more. `lost`: the call has
+ * its effect, and the answer does not arrive. `late`: the answer does not arrive, and the effect comes long after.
+ */
+export const faultKinds = ['dies before', 'dies after', 'fails', 'answer lost', 'effect late'] as const;
+export type FaultKind = (typeof faultKinds)[number];
+
+export type Fault = { call: number; kind: FaultKind };
+
+export type Injected<C extends Context> = C & {
+  /** The calls made so far, in order, as `store.method`. */
+  calls: string[];
+  /** Resolves when the function has died. Whatever it waited for then never settles, so nothing can catch it. */
+  died: Promise<void>;
+  /** Lets what is late have its effect. */
+  releaseLate(): Promise<void>;
+};
+
+const methods = {
+  redis: ['evalsha', 'eval', 'set', 'hget', 'xrange', 'xdel', 'zrange'],
+  clickhouse: ['send', 'command', 'rows'],
+  postgres: ['rows', 'transaction'],
+} as const;
+
+/** An instance whose n-th call to a store (from 0) goes wrong. Without a fault it only counts. */
+export function inject<C extends Context>(instance: C, fault?: Fault): Injected<C> {
+  const calls: string[] = [];
+  const late: (() => Promise<unknown>)[] = [];
+  const death = Promise.withResolvers<void>();
+  const never = new Promise<never>(() => undefined);
+  let isDead = false;
+  const die = () => {
+    isDead = true;
+    death.resolve();
+    return never;
+  };
+
+  async function call(name: string, perform: () => Promise<unknown>): Promise<unknown> {
+    if (isDead) return await never;
+    const index = calls.push(name) - 1;
+    if (fault === undefined || index !== fault.call) return await perform();
+    const noAnswer = () => new StoreError('redis', 'did not answer', new Error(`injected at ${name}`));
+    switch (fault.kind) {
+      case 'dies before':
+        return await die();
+      case 'dies after':
+        await perform();
+        return await die();
+      case 'fails':
+        throw noAnswer();
+      case 'answer lost':
+        await perform();
+        throw noAnswer();
+      case 'effect late':
+        late.push(perform);
+        throw noAnswer();
+    }
+  }
+
+  function through<Client extends object>(store: keyof typeof methods, client: Client): Client {
+    return new Proxy(client, {
+      get(target, property) {
+        const value = Reflect.get(target, property) as unknown;
+        if (typeof value !== 'function') return value;
+        const bound = value.bind(target) as (...args: unknown[]) => Promise<unknown>;
+        if (!(methods[store] as readonly string[]).includes(String(property))) return bound;
+        return (...args: unknown[]) => call(`${store}.${String(property)}`, () => bound(...args));
+      },
+    });
+  }
+
+  return {
+    ...instance,
+    redis: through('redis', instance.redis),
+    clickhouse: through('clickhouse', instance.clickhouse),
+    postgres: through('postgres', instance.postgres),
+    calls,
+    died: death.promise,
+    async releaseLate() {
+      // What comes late may be refused by then: that is its business.
+      for (const perform of late.splice(0)) await perform().catch(() => undefined);
+    },
+  };
+}
