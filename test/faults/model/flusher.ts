@@ -1,0 +1,131 @@
+import type { Bounds, Rules } from './rules.ts';
+import { type Flusher, partitionOf, type Row, rowsOf, type Seal, type State, sequenceOf } from './state.ts';
+
+/** A step somebody can take: what it is, and the state after it. */
+export type Step = { name: string; next: State };
+
+const repairsMax = 2;
+const idle: Flusher = { at: 'idle', seal: undefined, attempt: 0 };
+
+/** What each flusher can do next. */
+export function flusherSteps(state: State, rules: Rules, bounds: Bounds): Step[] {
+  return state.flushers.flatMap((flusher, i) => {
+    const become = (changed: Flusher, others: Partial<State> = {}): State => ({
+      ...state,
+      ...others,
+      flushers: state.flushers.map((each, j) => (j === i ? changed : each)),
+    });
+    const name = (what: string) => `flusher ${i + 1}: ${what}`;
+    const steps: Step[] = [];
+    const { seal } = flusher;
+    if (flusher.at === 'idle') {
+      const sealed = sealNext(state, rules);
+      if (sealed !== undefined) {
+        const { epoch, ids } = sealed;
+        const buffer = { ...state.buffer, seal: sealed, epoch };
+        steps.push({
+          name: name(`seals ${ids}`),
+          next: become({ at: 'sealed', seal: sealed, attempt: 0 }, { buffer }),
+        });
+      }
+      return steps;
+    }
+    if (seal === undefined) return steps;
+    if (flusher.at === 'sealed') {
+      const isSafe = bounds.failovers === 0 || !rules.waitForReplica || isSame(state.replica.seal, seal);
+      steps.push(
+        isSafe
+          ? { name: name('knows its seal safe'), next: become({ ...flusher, at: 'ready' }) }
+          : { name: name('waits for the replica in vain'), next: become(idle) },
+      );
+    }
+    if (flusher.at === 'ready') {
+      const insert = { owner: i, ...request(state, rules, bounds, seal, flusher.attempt), left: undefined };
+      steps.push({
+        name: name(`sends ${insert.token}`),
+        next: become({ ...flusher, at: 'waiting' }, { inserts: [...state.inserts, insert] }),
+      });
+    }
+    if (flusher.at === 'waiting' && state.left.timeouts > 0) {
+      const left = { ...state.left, timeouts: state.left.timeouts - 1 };
+      const next = become(afterError(flusher, rules), { inserts: disown(state, i), left });
+      steps.push({ name: name('waits no longer'), next });
+    }
+    if (flusher.at === 'answered') {
+      const expected = rowsOf(bounds, seal.ids).length;
+      const found = state.stored.filter((row) => sequenceOf(row) >= seal.from && sequenceOf(row) <= seal.to).length;
+      const next = !rules.count || found === expected ? 'counted' : 'missing';
+      if (next === 'counted')
+        steps.push({ name: name(`counts ${found}`), next: become({ ...flusher, at: 'counted' }) });
+      else steps.push({ name: name(`counts ${found} of ${expected}`), next: become(afterMissing(flusher, rules)) });
+    }
+    if (flusher.at === 'counted') {
+      const current = state.buffer.seal;
+      const isHeld = current !== undefined && current.epoch === seal.epoch && String(current.ids) === String(seal.ids);
+      const may = isHeld || !rules.publishNeedsSeal;
+      const w = Math.min(seal.to, state.buffer.ids.length);
+      const buffer = { ...state.buffer, w, trimmed: Math.max(w, state.buffer.trimmed), seal: undefined };
+      steps.push({
+        name: name(may ? `publishes ${seal.ids}` : 'is fenced'),
+        next: become(idle, may ? { buffer } : {}),
+      });
+    }
+    if (state.left.deaths > 0) {
+      const left = { ...state.left, deaths: state.left.deaths - 1 };
+      steps.push({ name: name('dies'), next: become(idle, { inserts: disown(state, i), left }) });
+    }
+    return steps;
+  });
+}
+
+/** One step with reading the payloads; in the real thing a script, or checked gapless against the seal. */
+function sealNext({ buffer, incarnation: life }: State, rules: Rules): Seal | undefined {
+  if (buffer.seal !== undefined && rules.takeOver) return buffer.seal;
+  if (buffer.ids.length === buffer.w) return undefined;
+  const ids = buffer.ids.slice(buffer.w);
+  return { from: buffer.w + 1, to: buffer.ids.length, epoch: buffer.epoch + 1, ids, life };
+}
+
+/** The very same, not one that looks alike and was made after a failover: WAIT speaks of what its own primary wrote. */
+function isSame(replicated: Seal | undefined, seal: Seal): boolean {
+  return replicated !== undefined && replicated.life === seal.life && String(replicated.ids) === String(seal.ids);
+}
+
+function request(
+  state: State,
+  rules: Rules,
+  bounds: Bounds,
+  seal: Seal,
+  attempt: number,
+): { token: string; rows: Row[] } {
+  const all = rowsOf(bounds, seal.ids);
+  const token = `${seal.from}-${seal.to}:${seal.ids}${attempt > 0 ? `:r${attempt}` : ''}`;
+  if (rules.tokenOfSeal) return { token, rows: all };
+  const rows = all.filter((row) => !isStored(state.stored, row));
+  return { token: `${token}:${rows}`, rows };
+}
+
+/** ClickHouse knows a row by its lane, sequence and place, not by the batch it was sent with. */
+export function isStored(stored: Row[], row: Row): boolean {
+  return stored.some((each) => sequenceOf(each) === sequenceOf(row) && partitionOf(each) === partitionOf(row));
+}
+
+function afterError(flusher: Flusher, rules: Rules): Flusher {
+  if (rules.startOverAfterError) return idle;
+  return flusher.attempt < repairsMax ? { ...flusher, at: 'ready', attempt: flusher.attempt + 1 } : idle;
+}
+
+function afterMissing(flusher: Flusher, rules: Rules): Flusher {
+  if (!rules.repairTokens) return { ...flusher, at: 'ready' };
+  return flusher.attempt < repairsMax ? { ...flusher, at: 'ready', attempt: flusher.attempt + 1 } : idle;
+}
+
+/** What a flusher has sent goes its way without it. */
+function disown({ inserts }: State, owner: number) {
+  return inserts.map((insert) => (insert.owner === owner ? { ...insert, owner: undefined } : insert));
+}
+
+/** Every flusher that waits for an answer gets an error: the server is gone. */
+export function allFail(state: State, rules: Rules): Flusher[] {
+  return state.flushers.map((flusher) => (flusher.at === 'waiting' ? afterError(flusher, rules) : flusher));
+}

@@ -1,0 +1,85 @@
+/**
+ * The rules of the protocol that look odd until they are taken out. Each is on in the real thing; the model finds what
+ * goes wrong without it.
+ */
+export type Rules = {
+  /** The insert itself asks ClickHouse, while it runs, which rows are there, and adds the others. */
+  question: boolean;
+  /** The token names the seal alone. Without: also the rows that are sent, those that were missing when asked before. */
+  tokenOfSeal: boolean;
+  /** A seal is published only when ClickHouse shows all its rows. */
+  count: boolean;
+  /** Rows that are missing after an OK are sent again under another token, since theirs may be remembered without them. */
+  repairTokens: boolean;
+  /** After an error or a time-out the next try starts at the seal's own token. */
+  startOverAfterError: boolean;
+  /** ClickHouse remembers tokens for as long as an insert can live. */
+  window: boolean;
+  /** A seal that is there is taken over as it is. Without: what is pending now is sealed anew. */
+  takeOver: boolean;
+  /** Publishing requires the very seal that was inserted. */
+  publishNeedsSeal: boolean;
+  /** An insert waits until the buffer's replica has the seal. */
+  waitForReplica: boolean;
+  /** A reader's snapshot is one step. Without: first the watermark, then the batches after it. */
+  oneSnapshot: boolean;
+  /** A read with lanes that are not fenced is compared afterwards with what flushes did meanwhile. */
+  validation: boolean;
+  /** While a seal is there, a reader does not look beyond the watermark in ClickHouse. */
+  fence: boolean;
+};
+
+export const allRules: Rules = {
+  question: true,
+  tokenOfSeal: true,
+  count: true,
+  repairTokens: true,
+  startOverAfterError: true,
+  window: true,
+  takeOver: true,
+  publishNeedsSeal: true,
+  waitForReplica: true,
+  oneSnapshot: true,
+  validation: true,
+  fence: true,
+};
+
+/** How much of what can go wrong happens in one run, and what is written. */
+export type Bounds = {
+  /** Partitions that each batch has one row in. */
+  batches: string[][];
+  flushers: number;
+  reader: boolean;
+  timeouts: number;
+  kills: number;
+  deaths: number;
+  failovers: number;
+};
+
+const nothing = { flushers: 2, reader: false, timeouts: 0, kills: 0, deaths: 0, failovers: 0 };
+const twoBatches = [['A', 'B'], ['A']];
+
+/** What is searched whole each time; together some hundred thousand states. */
+export const bounded: Record<string, Bounds> = {
+  'inserts that come late': { ...nothing, batches: twoBatches, timeouts: 2 },
+  'a server that is killed': { ...nothing, batches: twoBatches, timeouts: 1, kills: 1 },
+  'a query beside two flushers': { ...nothing, batches: twoBatches, reader: true },
+  'a query beside a late insert': { ...nothing, batches: twoBatches, reader: true, timeouts: 1, flushers: 1 },
+  'a buffer that fails over': { ...nothing, batches: twoBatches, timeouts: 1, failovers: 1 },
+};
+
+/** Further than what is searched each time: minutes, and gigabytes. */
+export const wide: Record<string, Bounds> = {
+  ...bounded,
+  'flushers that die beside a server that is killed': {
+    ...nothing,
+    batches: twoBatches,
+    timeouts: 1,
+    kills: 1,
+    deaths: 1,
+  },
+  'a server that is killed twice': { ...nothing, batches: [['A', 'B']], timeouts: 1, kills: 2, deaths: 1 },
+  'a buffer that fails over twice': { ...nothing, batches: twoBatches, timeouts: 1, failovers: 2 },
+  'three batches and a failover': { ...nothing, batches: [['A'], ['A'], ['A']], timeouts: 1, failovers: 1 },
+  'a query beside flushers that die': { ...nothing, batches: twoBatches, reader: true, timeouts: 1, deaths: 1 },
+};

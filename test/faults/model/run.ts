@@ -1,0 +1,36 @@
+/**
+ * Searches the model further than the tests do, and prints the shortest counterexample for each rule that is taken out.
+ *
+ *   npm run model
+ *
+ * @module
+ */
+import { allRules, bounded, type Rules, wide } from './rules.ts';
+import { search } from './search.ts';
+
+const statesMax = 3_000_000;
+
+for (const [name, bounds] of Object.entries(wide)) {
+  const from = performance.now();
+  const { states, complete, found } = search(allRules, bounds, statesMax);
+  const took = `${((performance.now() - from) / 1000).toFixed(1)} s`;
+  console.log(`${found ? '✘' : '✔'} ${name}: ${states} states${complete ? '' : ', not all'}, ${took}`);
+  if (found === undefined) continue;
+  console.log(`  ${found.violation}\n${found.steps.map((step) => `    ${step}`).join('\n')}`);
+  process.exitCode = 1;
+}
+
+for (const rule of Object.keys(allRules) as (keyof Rules)[]) {
+  const results = Object.entries(bounded).map(([name, bounds]) => ({
+    name,
+    ...search({ ...allRules, [rule]: false }, bounds),
+  }));
+  const [shortest] = results
+    .filter(({ found }) => found)
+    .sort((a, b) => (a.found?.steps.length ?? 0) - (b.found?.steps.length ?? 0));
+  console.log(
+    `\nWithout ${rule}: ${shortest?.found ? `${shortest.found.violation} (${shortest.name})` : 'nothing is found'}`,
+  );
+  for (const step of shortest?.found?.steps ?? []) console.log(`    ${step}`);
+  if (shortest === undefined) process.exitCode = 1;
+}

@@ -1,0 +1,106 @@
+import { flusherSteps, isStored, type Step } from './flusher.ts';
+import { readerSteps } from './reader.ts';
+import type { Bounds, Rules } from './rules.ts';
+import { initialState, keyOf, type Row, rowsOf, type State, sequenceOf } from './state.ts';
+import { bufferSteps, serverSteps } from './stores.ts';
+
+export type Found = { violation: string; steps: string[] };
+export type Result = { states: number; complete: boolean; found: Found | undefined };
+
+function stepsOf(state: State, rules: Rules, bounds: Bounds): Step[] {
+  return [
+    ...bufferSteps(state, bounds),
+    ...flusherSteps(state, rules, bounds),
+    ...serverSteps(state, rules),
+    ...readerSteps(state, rules, bounds),
+  ];
+}
+
+/** What is wrong with a state, if anything. */
+function violationOf(state: State, bounds: Bounds): string | undefined {
+  const { buffer, stored, reader } = state;
+  const twice = stored.find((row, i) => stored.indexOf(row) !== i);
+  if (twice !== undefined) return `row ${twice} is in ClickHouse twice`;
+  const published = rowsOf(bounds, buffer.ids.slice(0, buffer.w));
+  const lost = published.find((row) => !stored.includes(row));
+  if (lost !== undefined) return `row ${lost} is published and trimmed, and not in ClickHouse`;
+  if (buffer.w < buffer.trimmed) return `batch ${buffer.trimmed} is trimmed, and pending again`;
+  return reader.at === 'done' ? wrongAnswer(state, bounds) : undefined;
+}
+
+function wrongAnswer({ reader }: State, bounds: Bounds): string | undefined {
+  if (reader.known.length === 0 && reader.answer.length === 0) return undefined;
+  const times = (row: Row) => reader.answer.filter((each) => each === row).length;
+  for (const row of rowsOf(bounds, reader.known)) {
+    if (times(row) !== 1) return `row ${row}, acknowledged before the query, is in its answer ${times(row)} times`;
+  }
+  for (const row of reader.answer) {
+    if (times(row) > 1) return `row ${row} is in the answer ${times(row)} times`;
+    const whole = rowsOf(bounds, [row.split(' ')[0] as `${number}.${number}`]);
+    if (!whole.every((each) => isStored(reader.answer, each)))
+      return `batch ${sequenceOf(row)} is in the answer in part`;
+  }
+  return undefined;
+}
+
+/** Everything acknowledged is published, and nobody has anything left to do. */
+function isDone({ buffer, flushers }: State, bounds: Bounds): boolean {
+  return buffer.w === bounds.batches.length && flushers.every(({ at }) => at === 'idle');
+}
+
+/**
+ * Visits all states breadth first, so that what is found first is shortest. When nothing is wrong in any of them, checks
+ * that from each the end can still be reached: no lane is stuck for ever.
+ *
+ * @param statesMax where to give up
+ */
+export function search(rules: Rules, bounds: Bounds, statesMax = Number.POSITIVE_INFINITY): Result {
+  const states: State[] = [initialState(bounds)];
+  const numbers = new Map<string, number>([[keyOf(states[0] as State), 0]]);
+  const cameFrom: { state: number; step: string }[] = [{ state: -1, step: '' }];
+  const before: number[][] = [[]];
+  const path = (at: number): string[] => {
+    const steps: string[] = [];
+    for (let each = at; each > 0; each = cameFrom[each]?.state ?? 0) steps.unshift(cameFrom[each]?.step ?? '');
+    return steps;
+  };
+
+  for (let at = 0; at < states.length; at += 1) {
+    if (states.length > statesMax) return { states: states.length, complete: false, found: undefined };
+    for (const { name, next } of stepsOf(states[at] as State, rules, bounds)) {
+      const key = keyOf(next);
+      const known = numbers.get(key);
+      if (known !== undefined) {
+        before[known]?.push(at);
+        continue;
+      }
+      const number = states.push(next) - 1;
+      numbers.set(key, number);
+      cameFrom.push({ state: at, step: name });
+      before.push([at]);
+      const violation = violationOf(next, bounds);
+      if (violation !== undefined) {
+        return { states: states.length, complete: false, found: { violation, steps: path(number) } };
+      }
+    }
+  }
+  const stuck = firstStuck(states, before, bounds);
+  const found = stuck === undefined ? undefined : { violation: 'a lane is stuck for ever', steps: path(stuck) };
+  return { states: states.length, complete: true, found };
+}
+
+/** Goes backward from every end; what it does not come to, cannot end. */
+function firstStuck(states: State[], before: number[][], bounds: Bounds): number | undefined {
+  const reaches = new Uint8Array(states.length);
+  const queue = states.flatMap((state, i) => (isDone(state, bounds) ? [i] : []));
+  for (const end of queue) reaches[end] = 1;
+  for (let at = queue.pop(); at !== undefined; at = queue.pop()) {
+    for (const each of before[at] ?? []) {
+      if (reaches[each] === 1) continue;
+      reaches[each] = 1;
+      queue.push(each);
+    }
+  }
+  const stuck = reaches.indexOf(0);
+  return stuck === -1 ? undefined : stuck;
+}

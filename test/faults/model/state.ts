@@ -1,0 +1,107 @@
+import type { Bounds } from './rules.ts';
+
+/** A batch by its sequence and its life: a failover may lose the first batch of a sequence, and another one gets it. */
+export type BatchId = `${number}.${number}`;
+
+export type Seal = {
+  from: number;
+  to: number;
+  epoch: number;
+  ids: BatchId[] /** of the buffer, when it was made */;
+  life: number;
+};
+
+export type Buffer = {
+  /** The batches acknowledged, by sequence from 1. */
+  ids: BatchId[];
+  w: number;
+  /** The newest batch that is gone from the log. */
+  trimmed: number;
+  epoch: number;
+  seal: Seal | undefined;
+};
+
+/** A row in ClickHouse: batch and partition. */
+export type Row = `${BatchId} ${string}`;
+
+export type Insert = {
+  owner: number | undefined;
+  token: string;
+  rows: Row[];
+  /** What is left to be committed, once the server has begun; a partition at a time. */
+  left: Row[] | undefined;
+};
+
+export type Flusher = {
+  at: 'idle' | 'sealed' | 'ready' | 'waiting' | 'answered' | 'counted';
+  seal: Seal | undefined;
+  attempt: number;
+};
+
+export type Reader = {
+  at: 'idle' | 'watermark' | 'snapshot' | 'read' | 'again' | 'done';
+  w: number;
+  epoch: number;
+  incarnation: number;
+  sealed: boolean;
+  tail: BatchId[];
+  /** What was acknowledged when the query began. */
+  known: BatchId[];
+  answer: Row[];
+};
+
+export type State = {
+  buffer: Buffer;
+  replica: Buffer;
+  incarnation: number;
+  stored: Row[];
+  /** Tokens remembered, with their partition. */
+  log: string[];
+  inserts: Insert[];
+  flushers: Flusher[];
+  reader: Reader;
+  left: { timeouts: number; kills: number; deaths: number; failovers: number };
+};
+
+const noReader: Reader = {
+  ...{ at: 'idle', w: 0, epoch: 0, incarnation: 0, sealed: false },
+  ...{ tail: [], known: [], answer: [] },
+};
+
+export function initialState(bounds: Bounds): State {
+  const empty: Buffer = { ids: [], w: 0, trimmed: 0, epoch: 0, seal: undefined };
+  const { timeouts, kills, deaths, failovers } = bounds;
+  return {
+    buffer: empty,
+    replica: empty,
+    incarnation: 0,
+    stored: [],
+    log: [],
+    inserts: [],
+    flushers: Array.from({ length: bounds.flushers }, () => ({ at: 'idle', seal: undefined, attempt: 0 })),
+    reader: { ...noReader, at: bounds.reader ? 'idle' : 'done' },
+    left: { timeouts, kills, deaths, failovers },
+  };
+}
+
+/** The same for states that differ only in the order of things that have none. */
+export function keyOf(state: State): string {
+  const inserts = state.inserts.map((insert) => JSON.stringify(insert)).sort();
+  return JSON.stringify([{ ...state, inserts, stored: state.stored.toSorted(), log: state.log.toSorted() }]);
+}
+
+export function rowsOf(bounds: Bounds, ids: BatchId[]): Row[] {
+  return ids.flatMap((id) => partitionsOf(bounds, id).map((partition): Row => `${id} ${partition}`));
+}
+
+export function sequenceOf(idOrRow: BatchId | Row): number {
+  return Number.parseInt(idOrRow, 10);
+}
+
+export function partitionOf(row: Row): string {
+  return row.split(' ')[1] ?? '';
+}
+
+function partitionsOf(bounds: Bounds, id: BatchId): string[] {
+  return bounds.batches[sequenceOf(id) - 1] ?? [];
+}
