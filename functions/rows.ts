@@ -16,6 +16,7 @@ const formats: Record<string, RowFormat> = {
   'application/x-ndjson': 'ndjson',
   'application/ndjson': 'ndjson',
   'application/jsonl': 'ndjson',
+  'text/csv': 'csv',
 };
 
 const row = z.record(z.string(), z.unknown()).meta({
@@ -53,7 +54,11 @@ export const rowRoutes = routes().post(
     headers: { 'Idempotency-Key': 'at most 255 visible characters; the same key with the same body is accepted once' },
     body: {
       required: true,
-      types: { 'application/json': z.union([row, z.array(row)]), 'application/x-ndjson': z.string() },
+      types: {
+        'application/json': z.union([row, z.array(row)]),
+        'application/x-ndjson': z.string(),
+        'text/csv': z.string(),
+      },
     },
     answers: {
       202: {
@@ -80,7 +85,7 @@ export const rowRoutes = routes().post(
     if (format === undefined) {
       throw new TimestoreError(
         'unsupported-media-type',
-        `Rows come as application/json or application/x-ndjson, not ${mediaType(c) || 'without a Content-Type'}.`,
+        `Rows come as application/json, application/x-ndjson or text/csv, not ${mediaType(c) || 'without a Content-Type'}.`,
       );
     }
     const result = await ingestRows(c.get('timestore'), {
