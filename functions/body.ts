@@ -1,39 +1,72 @@
+import { promisify } from 'node:util';
+import { gunzip, inflate, zstdDecompress } from 'node:zlib';
 import type { Context } from 'hono';
 import type { z } from 'zod';
 import { TimestoreError } from '../src/errors.ts';
 import type { App } from './app.ts';
 
+type Decompress = (bytes: Uint8Array, options: { maxOutputLength: number }) => Promise<Uint8Array>;
+
+const encodings: Record<string, Decompress> = {
+  gzip: promisify(gunzip) as Decompress,
+  deflate: promisify(inflate) as Decompress,
+  zstd: promisify(zstdDecompress) as Decompress,
+};
+
 /**
- * The body as text, read no further than the limit.
+ * The body as text, decompressed, neither read nor unpacked further than the limit.
  *
- * @throws TimestoreError `limit-exceeded`, `unsupported-media-type` for an encoding, `malformed-body` for what is not UTF-8
+ * @throws TimestoreError `limit-exceeded`, `unsupported-media-type` for an encoding, `malformed-body` for what cannot be
+ *   unpacked or is not UTF-8
  */
 export async function bodyText(c: Context<App>): Promise<string> {
   const { body_bytes_max } = c.get('timestore').config.limits;
-  const encoding = c.req.header('content-encoding') ?? 'identity';
-  if (encoding.toLowerCase() !== 'identity') {
-    throw new TimestoreError(
-      'unsupported-media-type',
-      `Content-Encoding ${encoding} is not understood; send the body as it is.`,
-    );
+  const encoding = (c.req.header('content-encoding') ?? 'identity').trim().toLowerCase();
+  const decompress = encodings[encoding];
+  if (decompress === undefined && encoding !== 'identity') {
+    throw new TimestoreError('unsupported-media-type', 'Content-Encoding: gzip, deflate, zstd or none is understood.');
   }
-  const tooLarge = () =>
-    new TimestoreError('limit-exceeded', `The body has more than ${body_bytes_max} bytes (limit body_bytes_max).`);
-  if (Number(c.req.header('content-length') ?? 0) > body_bytes_max) throw tooLarge();
-  const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false });
-  let bytes = 0;
-  let text = '';
+  const sent = await bodyBytes(c, body_bytes_max);
+  const bytes = decompress === undefined ? sent : await unpack(sent, encoding, decompress, body_bytes_max);
   try {
-    for await (const chunk of c.req.raw.body ?? []) {
-      bytes += chunk.byteLength;
-      if (bytes > body_bytes_max) throw tooLarge();
-      text += decoder.decode(chunk, { stream: true });
-    }
-    return text + decoder.decode();
-  } catch (error) {
-    if (error instanceof TypeError) throw new TimestoreError('malformed-body', 'The body is not valid UTF-8.');
-    throw error;
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: false }).decode(bytes);
+  } catch {
+    throw new TimestoreError('malformed-body', 'The body is not valid UTF-8.');
   }
+}
+
+async function unpack(
+  sent: Uint8Array,
+  encoding: string,
+  decompress: Decompress,
+  bytesMax: number,
+): Promise<Uint8Array> {
+  try {
+    return await decompress(sent, { maxOutputLength: bytesMax });
+  } catch (error) {
+    // What the runtime says when more comes out than it was allowed to make.
+    if (error instanceof RangeError) throw tooLarge(bytesMax);
+    throw new TimestoreError('malformed-body', `The body is not valid ${encoding}.`, { cause: error });
+  }
+}
+
+async function bodyBytes(c: Context<App>, bytesMax: number): Promise<Uint8Array> {
+  if (Number(c.req.header('content-length') ?? 0) > bytesMax) throw tooLarge(bytesMax);
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of c.req.raw.body ?? []) {
+    bytes += chunk.byteLength;
+    if (bytes > bytesMax) throw tooLarge(bytesMax);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
+function tooLarge(bytesMax: number): TimestoreError {
+  return new TimestoreError(
+    'limit-exceeded',
+    `The body has more than ${bytesMax} bytes, decompressed (limit body_bytes_max); send it in several.`,
+  );
 }
 
 /** A JSON body in the form that a schema describes. Every problem is named, with its path. */

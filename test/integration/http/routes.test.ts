@@ -1,3 +1,4 @@
+import { deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import { describe, expect, inject, test } from 'vitest';
 import { at, newDataset } from '../support.ts';
 import { useWorker } from './worker.ts';
@@ -62,6 +63,45 @@ test('rows come as an object, an array or by line, and a repeated request says s
   expect(await again.json()).toEqual({ ...((await first.json()) as object), replayed: true });
   const { rows } = (await (await call(queryPath(dataset), { json: { tableName: 'm' } })).json()) as { rows: unknown[] };
   expect(rows).toEqual([1, 2, 3, 4, 5].map((n) => ({ timestamp: at(n) })));
+});
+
+describe('a compressed body', () => {
+  const text = (n: number) => `timestamp,v\n${at(n)},${n}\n`;
+
+  test.each([
+    ['gzip', gzipSync],
+    ['deflate', deflateSync],
+    ['zstd', zstdCompressSync],
+  ])('%s is unpacked', async (encoding, compress) => {
+    const dataset = newDataset();
+    const headers = { 'content-type': 'text/csv', 'content-encoding': encoding };
+    const sent = await call(rowsPath(dataset), { method: 'POST', body: new Uint8Array(compress(text(1))), headers });
+    expect(sent.status).toBe(202);
+    const { rows } = (await (await call(queryPath(dataset), { json: { tableName: 'm' } })).json()) as {
+      rows: unknown[];
+    };
+    expect(rows).toEqual([{ timestamp: at(1), v: 1 }]);
+    const broken = await call(rowsPath(dataset), { method: 'POST', body: text(1), headers });
+    expect([broken.status, await broken.json()]).toMatchObject([400, { type: 'urn:timestore:malformed-body' }]);
+  });
+
+  test.each([
+    ['gzip', gzipSync],
+    ['zstd', zstdCompressSync],
+  ])('%s that unpacks to more than the limit is refused before it fills the memory', async (encoding, compress) => {
+    const bomb = new Uint8Array(compress(Buffer.alloc(64 * 1024 * 1024, 0x20)));
+    const headers = { 'content-type': 'application/json', 'content-encoding': encoding };
+    const answer = await call(rowsPath(newDataset()), { method: 'POST', body: bomb, headers });
+    expect([answer.status, await answer.json()]).toMatchObject([
+      413,
+      { detail: expect.stringContaining('body_bytes_max') },
+    ]);
+  });
+
+  test('an encoding that nobody here knows is refused by name', async () => {
+    const headers = { 'content-type': 'text/csv', 'content-encoding': 'br' };
+    expect((await call(rowsPath(newDataset()), { method: 'POST', body: text(1), headers })).status).toBe(415);
+  });
 });
 
 test('a flush without a body takes every table with pending rows', async () => {
