@@ -6,7 +6,7 @@ import { type PreparedRows, RowsPass } from './rows-pass.ts';
 import type { FieldType, TableSchema } from './types.ts';
 import type { PartitionWindow } from './window.ts';
 
-export type { PreparedRows, RowError } from './rows-pass.ts';
+export type { PreparedRows } from './rows-pass.ts';
 
 export type RowFormat = 'json' | 'ndjson' | 'csv';
 
