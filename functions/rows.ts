@@ -35,6 +35,10 @@ const acceptedSchema = z
     replayed: z
       .boolean()
       .meta({ description: 'true when the same request was accepted before; nothing was stored again' }),
+    chunks: z
+      .int()
+      .optional()
+      .meta({ description: 'into how many a large request was cut; a query sees each whole or not at all' }),
     watermark: z.string().meta({ description: 'token of what a reader must have to see these rows' }),
   })
   .meta({ id: 'Accepted' });

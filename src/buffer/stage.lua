@@ -2,16 +2,18 @@
 -- Writes come in an order that a failure between them cannot hurt: the rows first, the key that remembers them last.
 --
 -- KEYS  1 lane state   2 lane log   3 idempotency key   4 due lanes
--- ARGV  1 hash of the request   2 how long the key is remembered (ms)   3 batch id   4 rows   5 payload (NDJSON)
+-- ARGV  1 hash of the request   2 how long its keys are remembered (ms)   3 batch id   4 rows   5 payload (NDJSON)
 --       6 cells   7 schema version   8 earliest and 9 latest event time (ms)   10 partition windows, comma separated
 --       11 most pending rows and 12 bytes of a lane   13 the lane as a member of the due set
--- Answers {'staged' | 'replayed', batch id, rows, incarnation, sequence, received at (ms), pending rows, bytes, oldest}
---         (a replay ends after the received time), {'reused'}, {'unknown'}, {'frozen'} or {'full', pending rows, bytes, rows drained a second}.
+--       14 rows and 15 bytes of the whole request, which need room now; '' for its later chunks, which had it
+--       16 rows of each chunk, comma separated   17 when the first chunk was accepted (ms), '' for that one itself
+-- Answers {'staged', batch id, rows, incarnation, sequence, received at (ms), chunks, pending rows, bytes, oldest},
+--         {'replayed', …} up to the chunks, {'reused'}, {'unknown'}, {'frozen'} or {'full', pending rows, bytes, rows drained a second}.
 local known = redis.call('GET', KEYS[3])
 if known then
   local first = cjson.decode(known)
   if first.hash ~= ARGV[1] then return {'reused'} end
-  return {'replayed', first.id, first.rows, first.inc, first.seq, first.at}
+  return {'replayed', first.id, first.rows, first.inc, first.seq, first.at, first.plan}
 end
 
 local state = redis.call('HMGET', KEYS[1], 'inc', 'seq', 'rows', 'bytes', 'oldest', 'frozen', 'rate', 'v')
@@ -24,7 +26,8 @@ local rows = tonumber(ARGV[4])
 local bytes = #ARGV[5]
 local pendingRows = tonumber(state[3])
 local pendingBytes = tonumber(state[4])
-if pendingRows + rows > tonumber(ARGV[11]) or pendingBytes + bytes > tonumber(ARGV[12]) then
+if ARGV[14] ~= '' and (pendingRows + tonumber(ARGV[14]) > tonumber(ARGV[11])
+    or pendingBytes + tonumber(ARGV[15]) > tonumber(ARGV[12])) then
   return {'full', pendingRows, pendingBytes, state[7] or ''}
 end
 
@@ -40,6 +43,9 @@ if pendingRows == 0 or not oldest then oldest = now end
 redis.call('HSET', KEYS[1], 'seq', string.format('%.0f', seq), 'rows', pendingRows + rows, 'bytes', pendingBytes + bytes,
   'oldest', string.format('%.0f', oldest), 'v', math.max(tonumber(state[8]), tonumber(ARGV[7])))
 redis.call('ZADD', KEYS[4], 'NX', string.format('%.0f', oldest), ARGV[13])
+-- All chunks of a request are forgotten at the same moment: a part that is remembered alone would be worse than none.
+local begun = tonumber(ARGV[17]) or now
 redis.call('SET', KEYS[3],
-  cjson.encode({hash = ARGV[1], id = ARGV[3], rows = rows, inc = inc, seq = seq, at = now}), 'PX', ARGV[2])
-return {'staged', ARGV[3], rows, inc, seq, now, pendingRows + rows, pendingBytes + bytes, oldest}
+  cjson.encode({hash = ARGV[1], id = ARGV[3], rows = rows, inc = inc, seq = seq, at = now, plan = ARGV[16]}),
+  'PXAT', string.format('%.0f', begun + tonumber(ARGV[2])))
+return {'staged', ARGV[3], rows, inc, seq, now, ARGV[16], pendingRows + rows, pendingBytes + bytes, oldest}

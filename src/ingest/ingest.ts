@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { type StagedBatch, stageBatch } from '../buffer/stage.ts';
+import type { Pending, StagedBatch } from '../buffer/stage.ts';
 import { createTable } from '../catalog/create-table.ts';
 import { evolveSchema } from '../catalog/evolve-schema.ts';
 import { findTable, forgetTable } from '../catalog/find-table.ts';
@@ -12,6 +12,7 @@ import { encodeToken } from '../query/token.ts';
 import { type PreparedRows, prepareRows, type RowFormat } from '../schema/prepare.ts';
 import type { TableSchema } from '../schema/types.ts';
 import { encodeBatchId } from './batch-id.ts';
+import { stageChunks } from './stage-chunks.ts';
 
 export type IngestRequest = {
   dataset: string;
@@ -29,6 +30,8 @@ export type Accepted = {
   quarantined: number;
   errors: { index: number; field: string | null; reason: string }[];
   replayed: boolean;
+  /** Set when the request was cut; a query sees each chunk whole or not at all. */
+  chunks?: number;
   watermark: string;
 };
 
@@ -51,27 +54,21 @@ const emptySchema: TableSchema = {
 };
 
 /**
- * Accepts the rows of a request: checks them all, brings the schema to them, and puts them into the hot buffer as one
- * batch. All or nothing.
+ * Accepts the rows of a request: checks them all, brings the schema to them, and puts them into the hot buffer. All
+ * or nothing; a request cut in chunks is acknowledged when its last one is.
  *
  * @throws TimestoreError with what is wrong with the rows; StoreError when a store that this needs is away
  */
 export async function ingestRows(ctx: Context, request: IngestRequest): Promise<IngestResult> {
   const { dataset, table: name, text } = request;
-  requireOneChunk(ctx, text);
   const idempotencyKey = request.idempotencyKey ?? `auto:${crypto.randomUUID()}`;
   const requestHash = createHash('sha256').update(request.format).update('\n').update(text).digest('hex');
   for (let round = 0; round < roundsMax; round += 1) {
     const table = await findTable(ctx, dataset, name);
-    const rows = prepareRows(
-      text,
-      request.format,
-      table?.schema ?? emptySchema,
-      table?.window ?? 'day',
-      ctx.config.limits,
-    );
+    const rows = prepareRows(text, request.format, table?.schema ?? emptySchema, ctx.config.limits);
     if (rows.errorsTotal > 0) throw refusal(rows);
-    if (rows.rows === 0) throw new TimestoreError('malformed-body', 'The body holds no rows; send one or more.');
+    if (rows.lines.length === 0)
+      throw new TimestoreError('malformed-body', 'The body holds no rows; send one or more.');
     if (table === undefined) {
       const schema = { ...emptySchema, version: 1, fields: [...emptySchema.fields, ...rows.added] };
       await createTable(ctx, { dataset, name, window: 'day', lanes: 1, schema });
@@ -81,13 +78,12 @@ export async function ingestRows(ctx: Context, request: IngestRequest): Promise<
       await evolveSchema(ctx, table, rows.added);
       continue;
     }
-    const lane = laneOf(idempotencyKey, table.lanes);
-    const staged = await stageBatch(ctx, table, { lane, idempotencyKey, requestHash, rows });
+    const staged = await stageChunks(ctx, table, rows, { idempotencyKey, requestHash });
     switch (staged.outcome) {
-      case 'staged':
-        return { accepted: accepted(table, lane, staged.batch, false), table, lane, flush: flushFor(ctx, staged) };
-      case 'replayed':
-        return { accepted: accepted(table, lane, staged.batch, true), table, lane, flush: undefined };
+      case 'accepted': {
+        const { lane, batches, replayed, pending } = staged;
+        return { accepted: accepted(table, lane, batches, replayed), table, lane, flush: flushFor(ctx, pending) };
+      }
       case 'unknown':
         // New, or lost: either way the lane is made from the catalogue and ClickHouse, by whoever comes first.
         forgetTable(ctx, table);
@@ -115,48 +111,34 @@ export async function ingestRows(ctx: Context, request: IngestRequest): Promise<
   });
 }
 
-function requireOneChunk(ctx: Context, text: string): void {
-  const { chunk_bytes_max } = ctx.config.limits;
-  // A UTF-16 unit is at most 3 bytes of UTF-8.
-  if (text.length * 3 <= chunk_bytes_max || Buffer.byteLength(text) <= chunk_bytes_max) return;
-  throw new TimestoreError(
-    'limit-exceeded',
-    `The rows of one request have at most ${chunk_bytes_max} bytes (limit chunk_bytes_max); send them in several.`,
-  );
-}
-
-/** The lane is a function of the key, so that a repeated request comes to the lane that remembers it. */
-function laneOf(key: string, lanes: number): number {
-  return createHash('sha256').update(key).digest().readUInt32BE(0) % lanes;
-}
-
-function flushFor(
-  ctx: Context,
-  { batch, pending }: { batch: StagedBatch; pending: { rows: number; bytes: number; oldest_ms: number } },
-): FlushTrigger | undefined {
+function flushFor(ctx: Context, pending: Pending | undefined): FlushTrigger | undefined {
+  if (pending === undefined) return undefined;
   const { trigger_rows, trigger_bytes, trigger_age_ms } = ctx.config.limits;
   if (pending.rows >= trigger_rows || pending.bytes >= trigger_bytes) return 'size';
-  return batch.receivedAt_ms - pending.oldest_ms >= trigger_age_ms ? 'age' : undefined;
+  return pending.age_ms >= trigger_age_ms ? 'age' : undefined;
 }
 
-function accepted(table: Table, lane: number, batch: StagedBatch, replayed: boolean): Accepted {
+function accepted(table: Table, lane: number, batches: StagedBatch[], replayed: boolean): Accepted {
+  const [first, last] = [batches[0], batches.at(-1)];
+  if (first === undefined || last === undefined) throw new RangeError('a request that was accepted has a batch');
   return {
-    batchId: encodeBatchId(table, lane, batch),
-    accepted: batch.rows,
+    batchId: encodeBatchId(table, lane, first),
+    accepted: batches.reduce((sum, { rows }) => sum + rows, 0),
     rejected: 0,
     quarantined: 0,
     errors: [],
     replayed,
+    ...(batches.length > 1 && { chunks: batches.length }),
     watermark: encodeToken({
       dataset: table.dataset,
       table: table.name,
-      lanes: [[lane, batch.incarnation, batch.seq]],
+      lanes: [[lane, last.incarnation, last.seq]],
     }),
   };
 }
 
 function refusal(rows: PreparedRows): TimestoreError {
-  const total = rows.rows + rows.errorsTotal;
+  const total = rows.lines.length + rows.errorsTotal;
   return new TimestoreError(
     'rows-refused',
     `${rows.errorsTotal} of ${total} rows were refused, so none was stored. Mend the rows named in errors and send all again.`,
@@ -177,7 +159,8 @@ function bufferFull(
   }: { pending: { rows: number; bytes: number }; drainedRowsPerSecond: number | undefined },
 ): TimestoreError {
   const { pending_rows_max, pending_bytes_max } = ctx.config.limits;
-  const share = Math.min(1, Math.max(rows.rows / pending_rows_max, rows.payload.length / pending_bytes_max));
+  const bytes = rows.lines.reduce((sum, line) => sum + line.length, 0);
+  const share = Math.min(1, Math.max(rows.lines.length / pending_rows_max, bytes / pending_bytes_max));
   const drain_ms =
     drainedRowsPerSecond === undefined
       ? retryLongest_ms

@@ -4,7 +4,6 @@ import { readCsv } from './csv.ts';
 import { JsonReader, JsonSyntaxError } from './json-reader.ts';
 import { type PreparedRows, RowsPass } from './rows-pass.ts';
 import type { FieldType, TableSchema } from './types.ts';
-import type { PartitionWindow } from './window.ts';
 
 export type { PreparedRows } from './rows-pass.ts';
 
@@ -16,16 +15,10 @@ export type RowFormat = 'json' | 'ndjson' | 'csv';
  *
  * @throws TimestoreError `malformed-body` when the text is not of `format`; `limit-exceeded` over the rows of a request
  */
-export function prepareRows(
-  text: string,
-  format: RowFormat,
-  schema: TableSchema,
-  window: PartitionWindow,
-  limits: Limits,
-): PreparedRows {
+export function prepareRows(text: string, format: RowFormat, schema: TableSchema, limits: Limits): PreparedRows {
   const hints = new Map<string, FieldType>();
   for (;;) {
-    const pass = new RowsPass(schema, window, limits, hints);
+    const pass = new RowsPass(schema, limits, hints);
     try {
       readRows(text, format, pass, limits.request_rows_max);
     } catch (error) {

@@ -5,21 +5,16 @@ import { type CsvRow, cellMember } from './csv.ts';
 import type { JsonReader, Member } from './json-reader.ts';
 import { parseTimestamp, storedTimestamp } from './timestamp.ts';
 import type { Field, FieldType, TableSchema } from './types.ts';
-import { type PartitionWindow, windowOf } from './window.ts';
 
 /** A row that cannot be stored: its place in the request (from 0), the field at fault and why. */
 export type RowError = { index: number; field: string | null; reason: RefusalReason; detail: string };
 
 /** Rows of one request, ready to be staged. */
 export type PreparedRows = {
-  /** NDJSON in the stored form; every row begins with its place in the batch: `{"_row":0,…}`. */
-  payload: string;
-  rows: number;
-  /** Event time of the earliest and latest row, in ms. */
-  timeMin_ms: number;
-  timeMax_ms: number;
-  /** The distinct partition windows the rows lie in. */
-  windows: number[];
+  /** Each accepted row as a JSON object without its opening brace, in the stored form: `"field":…}`. No line breaks. */
+  lines: string[];
+  /** Event time of each, in ms. */
+  times_ms: number[];
   /** Fields the schema does not have yet, with the types their values imply. */
   added: Field[];
   /** The first rows at fault, and how many there are. */
@@ -46,25 +41,20 @@ export class RowsPass {
   /** A new field to read again as integers, from the start. */
   rehint: string | undefined;
   readonly #schema: TableSchema;
-  readonly #window: PartitionWindow;
   readonly #limits: Limits;
   readonly #hints: Map<string, FieldType>;
   readonly #slots = new Map<string, Slot>();
   readonly #lines: string[] = [];
-  readonly #windows = new Set<number>();
+  readonly #times_ms: number[] = [];
   readonly #errors: RowError[] = [];
   /** What the row at hand would add and change: it counts only if the row is accepted. */
   #newNames: string[] = [];
   #fractions: Slot[] = [];
   #errorsTotal = 0;
-  #timeMin_ms = Number.POSITIVE_INFINITY;
-  #timeMax_ms = Number.NEGATIVE_INFINITY;
-  #lastWindow = Number.NaN;
   #index = -1;
 
-  constructor(schema: TableSchema, window: PartitionWindow, limits: Limits, hints: Map<string, FieldType>) {
+  constructor(schema: TableSchema, limits: Limits, hints: Map<string, FieldType>) {
     this.#schema = schema;
-    this.#window = window;
     this.#limits = limits;
     this.#hints = hints;
     for (const { name, type } of schema.fields) this.#slots.set(name, newSlot(name, type, false));
@@ -124,11 +114,8 @@ export class RowsPass {
   result(): PreparedRows {
     const added = [...this.#slots].filter(([, slot]) => slot.isNew).map(([name, slot]) => ({ name, type: slot.type }));
     return {
-      payload: this.#lines.length === 0 ? '' : `${this.#lines.join('\n')}\n`,
-      rows: this.#lines.length,
-      timeMin_ms: this.#timeMin_ms,
-      timeMax_ms: this.#timeMax_ms,
-      windows: [...this.#windows],
+      lines: this.#lines,
+      times_ms: this.#times_ms,
       added,
       errors: this.#errors,
       errorsTotal: this.#errorsTotal,
@@ -137,7 +124,7 @@ export class RowsPass {
 
   /** The stored line of a row, or undefined when it is at fault. */
   #line(members: Member[]): string | undefined {
-    let line = `{"_row":${this.#lines.length}`;
+    let line = '';
     let time_ms: number | undefined;
     for (const member of members) {
       const slot = this.#slots.get(member.name) ?? this.#add(member);
@@ -154,7 +141,7 @@ export class RowsPass {
         const parsed = parseTimestamp(member);
         if (typeof parsed !== 'number') return this.#refuse(member.name, parsed);
         time_ms = parsed;
-        line += `,${slot.nameJson}:"${storedTimestamp(parsed)}"`;
+        line += `${line === '' ? '' : ','}${slot.nameJson}:"${storedTimestamp(parsed)}"`;
         continue;
       }
       const stored = coerce(slot.type, member);
@@ -165,7 +152,7 @@ export class RowsPass {
         return this.#refuse(member.name, stored);
       }
       if (slot.isNew && slot.type === 'double' && !/^-?[0-9]+$/.test(stored)) this.#fractions.push(slot);
-      line += `,${slot.nameJson}:${stored}`;
+      line += `${line === '' ? '' : ','}${slot.nameJson}:${stored}`;
     }
     if (time_ms === undefined) {
       return this.#refuse(this.#schema.timestampColumn, { reason: 'missing', detail: 'every row has a timestamp' });
@@ -175,18 +162,8 @@ export class RowsPass {
         return this.#refuse(key, { reason: 'missing', detail: 'a key field cannot be null or absent' });
       }
     }
-    this.#see(time_ms);
+    this.#times_ms.push(time_ms);
     return `${line}}`;
-  }
-
-  #see(time_ms: number): void {
-    if (time_ms < this.#timeMin_ms) this.#timeMin_ms = time_ms;
-    if (time_ms > this.#timeMax_ms) this.#timeMax_ms = time_ms;
-    const window = windowOf(this.#window, time_ms);
-    if (window !== this.#lastWindow) {
-      this.#windows.add(window);
-      this.#lastWindow = window;
-    }
   }
 
   /** A field nobody has seen: it gets the type its value implies. */

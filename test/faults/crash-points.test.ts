@@ -32,8 +32,9 @@ const secondBatch = [{ timestamp: at(2), v: 3, extra: 'x' }];
 async function withFault(
   fault: Fault | undefined,
   work: (instance: Context) => Promise<unknown>,
+  overrides: Record<string, string> = prefix,
 ): Promise<Injected<Context>> {
-  const instance = inject(newInstance(prefix), fault);
+  const instance = inject(newInstance(overrides), fault);
   const ended = work(instance).then(
     () => undefined,
     (error) => {
@@ -163,5 +164,39 @@ describe('a write with a new field that goes wrong at any call: sent again with 
     await expectAnswered(dataset, [...firstBatch, ...secondBatch]);
     await expectFlushed(dataset, 3);
     await expectAnswered(dataset, [...firstBatch, ...secondBatch]);
+  });
+});
+
+// Three chunks of one row each.
+const small = { ...prefix, TIMESTORE_CHUNK_BYTES_MAX: '60' };
+const chunked = [1, 2, 3].map((v) => ({ timestamp: at(v, v), v }));
+const sendChunked = (dataset: string) => (instance: Context) => send(instance, dataset, chunked, 'the-key');
+
+async function known(): Promise<string> {
+  const dataset = newDataset();
+  await send(ctx, dataset, [{ timestamp: at(0), v: 0 }]);
+  return dataset;
+}
+
+const chunkCalls = (await withFault(undefined, sendChunked(await known()), small)).calls;
+
+describe('a request cut in chunks that goes wrong at any call: sent again with its key it is completed, each chunk once', () => {
+  test('there is a call for each chunk', () => {
+    expect(chunkCalls.filter((name) => name === 'redis.evalsha')).toHaveLength(3);
+  });
+
+  test.each(points(chunkCalls))('$name', async ({ fault }) => {
+    const dataset = await known();
+    const instance = await withFault(fault, sendChunked(dataset), small);
+    // By an instance that would cut it in another way: the plan of the first time holds.
+    const { accepted } = await send(newInstance(prefix), dataset, chunked, 'the-key');
+    expect(accepted.accepted).toBe(3);
+    await instance.releaseLate();
+    const rows = [{ timestamp: at(0), v: 0 }, ...chunked];
+    await expectAnswered(dataset, rows);
+    await expectFlushed(dataset, 4);
+    const again = await send(newInstance(small), dataset, chunked, 'the-key');
+    expect(again.accepted).toEqual({ ...accepted, replayed: true });
+    await expectAnswered(dataset, rows);
   });
 });

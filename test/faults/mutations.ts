@@ -75,6 +75,18 @@ const mutations: Mutation[] = [
     to: "if not inc then inc = 'made-up'; state = {inc, 0, 0, 0, false, false, false, 1} end",
   },
   {
+    rule: 'one expiry for all chunks',
+    file: 'src/buffer/stage.lua',
+    from: 'local begun = tonumber(ARGV[17]) or now',
+    to: 'local begun = now',
+  },
+  {
+    rule: 'the stored plan of chunks',
+    file: 'src/ingest/stage-chunks.ts',
+    from: "if (begun.outcome === 'replayed' && String",
+    to: "if (begun.outcome !== 'replayed' && String",
+  },
+  {
     rule: 'the fence while a seal is there',
     file: 'src/query/query.ts',
     from: 'await run(lanes.filter((lane) => lane.sealedTo !== undefined))',

@@ -2,22 +2,23 @@ import { keysOf } from '../../../src/buffer/keys.ts';
 import { type StageOutcome, stageBatch } from '../../../src/buffer/stage.ts';
 import type { Table } from '../../../src/catalog/table.ts';
 import type { Context } from '../../../src/context.ts';
+import { cutBatches } from '../../../src/ingest/batches.ts';
 import { prepareRows } from '../../../src/schema/prepare.ts';
 
-/** Rows of one batch: values of field `v`, all at the given day. */
-export function batchOf(ctx: Context, table: Table, values: number[], day = 1) {
-  const text = values.map((v) => `{"timestamp":"2026-05-0${day}T10:00:00Z","v":${v}}`).join('\n');
-  return prepareRows(text, 'ndjson', table.schema, table.window, ctx.config.limits);
-}
-
+/** Stages one batch: values of field `v`, all at the given day. */
 export async function stage(
   ctx: Context,
   table: Table,
   values: number[],
   { key = crypto.randomUUID(), hash = `hash of ${values}`, lane = 0, day = 1 } = {},
 ): Promise<StageOutcome> {
-  const rows = batchOf(ctx, table, values, day);
-  return await stageBatch(ctx, table, { lane, idempotencyKey: key, requestHash: hash, rows });
+  const text = values.map((v) => `{"timestamp":"2026-05-0${day}T10:00:00Z","v":${v}}`).join('\n');
+  const rows = prepareRows(text, 'ndjson', table.schema, ctx.config.limits);
+  const plan = [values.length];
+  const [batch] = cutBatches(rows, plan, table.window);
+  if (batch === undefined) throw new Error('expected a batch');
+  const place = { first: { rows: batch.rows, bytes: batch.payload.length } };
+  return await stageBatch(ctx, table, { lane, idempotencyKey: key, requestHash: hash, batch, plan, place });
 }
 
 /** All that the hot buffer holds of a lane, to see that something changed nothing. */

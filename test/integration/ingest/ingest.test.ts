@@ -140,15 +140,6 @@ test('enough pending rows ask for a flush at once', async () => {
   expect((await send(eager, dataset, [{ timestamp: at(2) }])).flush).toBe('size');
 });
 
-test('a body over the size of one chunk is refused by the name of its limit', async () => {
-  const dataset = newDataset();
-  const row = { timestamp: at(1), s: 'x'.repeat(600_000) };
-  await expect(send(ctx, dataset, [row])).rejects.toMatchObject({
-    code: 'limit-exceeded',
-    message: expect.stringContaining('chunk_bytes_max'),
-  });
-});
-
 test('a snapshot after a thousand writes of one table adds up', async () => {
   const dataset = newDataset();
   await send(ctx, dataset, [{ timestamp: at(0), v: -1 }]);

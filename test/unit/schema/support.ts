@@ -1,4 +1,5 @@
 import { readConfig } from '../../../src/config.ts';
+import { cutBatches } from '../../../src/ingest/batches.ts';
 import { prepareRows, type RowFormat } from '../../../src/schema/prepare.ts';
 import type { Field, TableSchema } from '../../../src/schema/types.ts';
 
@@ -32,7 +33,9 @@ export function schemaOf(...fields: Field[]): TableSchema {
 }
 
 export function prepare(text: string, { schema = schemaOf(), format = 'json' as RowFormat, limits = {} } = {}) {
-  return prepareRows(text, format, schema, 'day', { ...readConfig(complete).limits, ...limits });
+  const prepared = prepareRows(text, format, schema, { ...readConfig(complete).limits, ...limits });
+  const [batch] = cutBatches(prepared, [prepared.lines.length], 'day');
+  return { ...prepared, ...batch, rows: prepared.lines.length, payload: batch?.payload ?? '' };
 }
 
 /** One value in a field of the given type: its stored JSON text, or why it was refused. */

@@ -1,0 +1,41 @@
+import type { Batch, ChunkPlan } from '../buffer/stage.ts';
+import type { PreparedRows } from '../schema/prepare.ts';
+import { type PartitionWindow, windowOf } from '../schema/window.ts';
+
+/** About what a row's place and its line break add. */
+const rowOverhead_bytes = 16;
+
+/** Cuts a request into chunks of at most so many bytes; a row that is larger is one by itself. */
+export function planChunks({ lines }: PreparedRows, bytesMax: number): ChunkPlan {
+  const plan: ChunkPlan = [];
+  let rows = 0;
+  let bytes = 0;
+  for (const line of lines) {
+    const added = Buffer.byteLength(line) + rowOverhead_bytes;
+    if (rows > 0 && bytes + added > bytesMax) {
+      plan.push(rows);
+      rows = 0;
+      bytes = 0;
+    }
+    rows += 1;
+    bytes += added;
+  }
+  plan.push(rows);
+  return plan;
+}
+
+export function cutBatches(rows: PreparedRows, plan: ChunkPlan, window: PartitionWindow): Batch[] {
+  let from = 0;
+  return plan.map((count) => {
+    const lines = rows.lines.slice(from, from + count);
+    const times_ms = rows.times_ms.slice(from, from + count);
+    from += count;
+    return {
+      payload: lines.map((line, row) => `{"_row":${row},${line}\n`).join(''),
+      rows: count,
+      timeMin_ms: times_ms.reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY),
+      timeMax_ms: times_ms.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY),
+      windows: [...new Set(times_ms.map((time_ms) => windowOf(window, time_ms)))],
+    };
+  });
+}
