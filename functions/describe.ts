@@ -11,6 +11,9 @@ type Description = {
   /** Names of path parameters, all slugs. */
   path?: string[];
   headers?: Record<string, string>;
+  query?: Record<string, string>;
+  /** Path parameters that are no slugs. */
+  parameters?: Record<string, string>;
   /** Media types of the body, each with its schema or without one. */
   body?: { required: boolean; types: Record<string, z.ZodType> };
   answers: Record<number, { description: string; schema?: z.ZodType; headers?: Record<string, string> }>;
@@ -40,9 +43,9 @@ export function describe(route: Description) {
     ...(route.public && { security: [] }),
     parameters: [
       ...(route.path ?? []).map((name) => ({ in: 'path', name, required: true, schema: slugSchema })),
-      ...Object.entries(route.headers ?? {}).map(([name, description]) => ({
-        ...{ in: 'header', name, description, schema: { type: 'string' } },
-      })),
+      ...strings('path', route.parameters),
+      ...strings('query', route.query),
+      ...strings('header', route.headers),
     ],
     ...(body !== undefined && {
       requestBody: {
@@ -55,6 +58,12 @@ export function describe(route: Description) {
     responses: Object.fromEntries([...answers, ...problems(route.errors ?? [])]),
   };
   return describeRoute(options as DescribeRouteOptions);
+}
+
+function strings(place: 'path' | 'query' | 'header', named: Record<string, string> = {}) {
+  return Object.entries(named).map(([name, description]) => ({
+    ...{ in: place, name, description, required: place === 'path', schema: { type: 'string' } },
+  }));
 }
 
 const { $schema: _, ...slugSchema } = z.toJSONSchema(slug);

@@ -1,8 +1,28 @@
+import { z } from 'zod';
+import type { StagedBatch } from '../buffer/stage.ts';
 import type { TableRef } from '../names.ts';
 
+/** What a batch id says: where the batch was put, and which it is. */
+export type BatchPlace = { table: TableRef; lane: number; incarnation: string; seq: number; id: string };
+
+const content = z.tuple([z.string(), z.string(), z.int(), z.string(), z.int(), z.string()]);
+
 /** What clients see of a batch: opaque, and enough to find it again. */
-export function encodeBatchId(table: TableRef, lane: number, batch: { seq: number; batchId: string }): string {
-  return Buffer.from(JSON.stringify([table.dataset, table.physical, lane, batch.seq, batch.batchId])).toString(
-    'base64url',
-  );
+export function encodeBatchId({ dataset, physical }: TableRef, lane: number, batch: StagedBatch): string {
+  const place = [dataset, physical, lane, batch.incarnation, batch.seq, batch.batchId] satisfies z.output<
+    typeof content
+  >;
+  return Buffer.from(JSON.stringify(place)).toString('base64url');
+}
+
+/** Undefined when the string is no batch id. */
+export function decodeBatchId(text: string): BatchPlace | undefined {
+  try {
+    const [dataset, physical, lane, incarnation, seq, id] = content.parse(
+      JSON.parse(Buffer.from(text, 'base64url').toString()),
+    );
+    return { table: { dataset, physical }, lane, incarnation, seq, id };
+  } catch {
+    return undefined;
+  }
 }

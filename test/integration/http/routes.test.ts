@@ -104,6 +104,27 @@ describe('a compressed body', () => {
   });
 });
 
+test('a receipt tells how far a batch is', async () => {
+  const dataset = newDataset();
+  const sent = await call(rowsPath(dataset), { json: { timestamp: at(1) } });
+  const { batchId } = (await sent.json()) as { batchId: string };
+  const receipt = async () => await (await call(`/v1/receipts/${batchId}`)).json();
+  expect(await receipt()).toEqual({ batchId, dataset, table: 'm', state: 'buffered', manifest: null });
+  await call('/v1/admin/flush', { json: { dataset, table: 'm' } });
+  expect(await receipt()).toMatchObject({ state: 'verified', manifest: expect.stringContaining(dataset) });
+  expect((await call('/v1/receipts/nothing')).status).toBe(404);
+  expect((await call(`/v1/receipts/${batchId}`, { key: null })).status).toBe(401);
+});
+
+test('ack=flushed answers when ClickHouse has the rows', async () => {
+  const dataset = newDataset();
+  const sent = await call(`${rowsPath(dataset)}?ack=flushed`, { json: { timestamp: at(1) } });
+  expect([sent.status, await sent.json()]).toMatchObject([200, { accepted: 1 }]);
+  const answer = await call(queryPath(dataset), { json: { tableName: 'm' } });
+  expect(answer.headers.get('x-timestore-freshness-mode')).toBe('replica-only');
+  expect((await call(`${rowsPath(dataset)}?ack=soon`, { json: { timestamp: at(1) } })).status).toBe(400);
+});
+
 test('a flush without a body takes every table with pending rows', async () => {
   const [one, other] = [newDataset(), newDataset()];
   await call(rowsPath(one), { json: { timestamp: at(1) } });
@@ -236,6 +257,7 @@ test('the description names every route, and its page loads nothing from elsewhe
     '/v1/admin/flush',
     '/v1/datasets/{dataset}/query',
     '/v1/datasets/{dataset}/tables/{table}/rows',
+    '/v1/receipts/{batchId}',
   ]);
   const rows = document.paths['/v1/datasets/{dataset}/tables/{table}/rows']?.post;
   expect(Object.keys(rows?.responses ?? {})).toEqual(
@@ -283,6 +305,19 @@ describe('with stores that are away', () => {
     for (const secret of Object.entries(inject('env')).filter(([name]) => /TOKEN|PASSWORD|SECRET/.test(name))) {
       expect(text).not.toContain(secret[1]);
     }
+  });
+
+  const withoutClickHouse = useWorker({ CLICKHOUSE_URL: 'http://127.0.0.1:1' });
+
+  test('without ClickHouse rows are accepted, and a client that waits for it is told that they are', async () => {
+    const dataset = newDataset();
+    await call(rowsPath(dataset), { json: { timestamp: at(1) } });
+    expect((await withoutClickHouse(rowsPath(dataset), { json: { timestamp: at(2) } })).status).toBe(202);
+    const waited = await withoutClickHouse(`${rowsPath(dataset)}?ack=flushed`, { json: { timestamp: at(3) } });
+    expect([waited.status, await waited.json()]).toMatchObject([503, { accepted: 1, retryable: true }]);
+    expect((await withoutClickHouse('/v1/admin/flush', { json: { dataset, table: 'm' } })).status).toBe(503);
+    expect((await withoutClickHouse(queryPath(dataset), { json: { tableName: 'm' } })).status).toBe(503);
+    expect(await (await call('/v1/admin/flush', { json: { dataset, table: 'm' } })).json()).toEqual({ rows: 3 });
   });
 
   test('without Postgres and S3 it is degraded, and known tables go on', async () => {

@@ -1,0 +1,63 @@
+import { snapshotTable } from '../buffer/snapshot.ts';
+import { findTable } from '../catalog/find-table.ts';
+import type { Context } from '../context.ts';
+import { StoreError, TimestoreError } from '../errors.ts';
+import { logicalName } from '../names.ts';
+import { decodeBatchId } from './batch-id.ts';
+
+export type Receipt = {
+  batchId: string;
+  dataset: string;
+  table: string;
+  /**
+   * `buffered`: acknowledged, in every answer, not in ClickHouse for certain. `flushed`: all its rows were counted in
+   * ClickHouse. `verified`: and its manifest is on record. `unknown`: the hot buffer has lost the lane it was in.
+   */
+  state: 'buffered' | 'flushed' | 'verified' | 'unknown';
+  /** The manifest that has it. */
+  manifest: string | null;
+};
+
+/**
+ * How far a batch is. For a request that was cut in chunks: its first.
+ *
+ * @throws TimestoreError `not-found` for an id of nothing that is there; StoreError when Redis is away
+ */
+export async function readReceipt(ctx: Context, batchId: string): Promise<Receipt> {
+  const place = decodeBatchId(batchId);
+  if (place === undefined) throw new TimestoreError('not-found', 'This is not the id of a batch.');
+  const { dataset, physical } = place.table;
+  const name = logicalName(physical);
+  const table = await findTable(ctx, dataset, name);
+  if (table === undefined || table.physical !== physical) {
+    throw new TimestoreError('not-found', `The table of this batch, ${name} of dataset ${dataset}, is not there.`);
+  }
+  const found = { batchId, dataset, table: name };
+  const snapshot = await snapshotTable(ctx, table, 'state');
+  const lane = snapshot === 'unknown' ? undefined : snapshot.lanes[place.lane];
+  const isHere = lane?.incarnation === place.incarnation;
+  if (isHere && place.seq > lane.watermark) {
+    if (place.seq > lane.seq) throw new TimestoreError('not-found', 'There is no batch of this id.');
+    return { ...found, state: 'buffered', manifest: null };
+  }
+  const manifest = await manifestOf(ctx, place);
+  if (manifest !== null) return { ...found, state: 'verified', manifest };
+  return { ...found, state: isHere ? 'flushed' : 'unknown', manifest: null };
+}
+
+type Place = NonNullable<ReturnType<typeof decodeBatchId>>;
+
+/** Null also when Postgres is away: the manifest waits in the outbox then. */
+async function manifestOf(ctx: Context, { table, lane, incarnation, seq }: Place): Promise<string | null> {
+  try {
+    const [row] = await ctx.postgres.rows<{ id: string }>(
+      `select id from manifests
+        where dataset = $1 and physical_table = $2 and lane = $3 and incarnation = $4 and $5 between seq_from and seq_to`,
+      [table.dataset, table.physical, lane, incarnation, seq],
+    );
+    return row?.id ?? null;
+  } catch (error) {
+    if (error instanceof StoreError) return null;
+    throw error;
+  }
+}
