@@ -121,20 +121,23 @@ test('a lane whose lease is held is busy', async () => {
   expect(await watermarkOf(table)).toBe(0);
 });
 
-test('rows that the server answered OK for and does not have are sent again under a repair token', async () => {
+test('rows that the server answered OK for and does not have are sent again, and those it has are not doubled', async () => {
   const table = await newTable(ctx);
-  await stage(ctx, table, [1, 2]);
+  await stage(ctx, table, [1, 2], { day: 1 });
+  await stage(ctx, table, [3], { day: 2 });
   const seal = await sealOf(table);
   await insertSeal(ctx, table, 0, seal, 0, insertTimeout_ms);
-  // The token is remembered and the rows are gone: what a kill between the two leaves behind.
-  await ctx.clickhouse.command(`ALTER TABLE ${qualifiedName(table)} DELETE WHERE 1 SETTINGS mutations_sync = 1`);
+  // One partition's token is remembered and its rows are gone: what a kill between the two leaves behind.
+  await ctx.clickhouse.command(
+    `ALTER TABLE ${qualifiedName(table)} DELETE WHERE toDate(timestamp) = '2026-05-01' SETTINGS mutations_sync = 1`,
+  );
   await insertSeal(ctx, table, 0, seal, 0, insertTimeout_ms);
-  expect(await storedRows(ctx, table)).toBe(0);
+  expect(await storedRows(ctx, table)).toBe(1);
 
   const flusher = newInstance();
-  expect(await flushLane(flusher, table, 0, 'admin')).toMatchObject({ outcome: 'ok', rows: 2 });
-  await expectStored(ctx, table, 2);
-  expect(flusher.events).toContainEqual(expect.objectContaining({ event: 'rows-missing', expected: 2, found: 0 }));
+  expect(await flushLane(flusher, table, 0, 'admin')).toMatchObject({ outcome: 'ok', rows: 3 });
+  await expectStored(ctx, table, 3);
+  expect(flusher.events).toContainEqual(expect.objectContaining({ event: 'rows-missing', expected: 3, found: 1 }));
 });
 
 test('after an error the next try starts at the seal’s own token', async () => {
