@@ -5,8 +5,18 @@
  * @module
  */
 import { isDeepStrictEqual } from 'node:util';
-import { neon, neonConfig } from '@neondatabase/serverless';
-import { type Answer, type Api, dataset, describeAnswer, type QueryAnswer, type TimeRange, table } from './api.ts';
+import { readConfig } from '../src/config.ts';
+import { createPostgres } from '../src/postgres/client.ts';
+import {
+  type Answer,
+  type Api,
+  adminKey,
+  dataset,
+  describeAnswer,
+  type QueryAnswer,
+  type TimeRange,
+  table,
+} from './api.ts';
 import { StartFailure } from './failure.ts';
 import { collectMachine, type MetricRow, metricColumns } from './machine-metrics.ts';
 import { freshnessHeaders, showAnswer, showRecord } from './report.ts';
@@ -99,10 +109,11 @@ function inOrder(rows: MetricRow[]): MetricRow[] {
 }
 
 async function newestManifest(env: Record<string, string>): Promise<Record<string, unknown> | undefined> {
-  if (env.NEON_FETCH_ENDPOINT !== undefined) neonConfig.fetchEndpoint = env.NEON_FETCH_ENDPOINT;
-  const sql = neon(env.DATABASE_URL ?? '');
-  const [manifest] = await sql`
-    select * from manifests where dataset = ${dataset} and "table" = ${table} order by published_at desc limit 1`;
+  const postgres = createPostgres(readConfig({ ...env, TIMESTORE_ADMIN_KEY: adminKey, TIMESTORE_LOCAL: 'true' }));
+  const [manifest] = await postgres.rows<Record<string, unknown>>(
+    'select * from manifests where dataset = $1 and "table" = $2 order by published_at desc limit 1',
+    [dataset, table],
+  );
   return manifest;
 }
 
