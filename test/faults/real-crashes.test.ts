@@ -1,0 +1,141 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { migrate } from '../../local/migrate.ts';
+import { freePorts, type Stack, startStack } from '../../local/stack.ts';
+import { ClickHouseError } from '../../src/clickhouse/client.ts';
+import { type Context, createContext } from '../../src/context.ts';
+import { StoreError, TimestoreError } from '../../src/errors.ts';
+import { flushLane } from '../../src/flush/flush-lane.ts';
+import { at, expectStored, flush, query, send, tableOf } from '../integration/support.ts';
+
+/** `npm run test:crashes -- --seconds 600` makes it a soak. */
+const seconds = Number(process.env.FAULT_SECONDS ?? 15);
+const clients = 4;
+const rowsInBatch = 3;
+
+const dataDir = mkdtempSync(join(tmpdir(), 'timestore-crashes-'));
+let stack: Stack;
+let env: Record<string, string>;
+
+beforeAll(async () => {
+  stack = await startStack({ dataDir, ports: await freePorts() });
+  env = { ...stack.env, TIMESTORE_ADMIN_KEY: 'local-admin', TIMESTORE_LOCAL: 'true', TIMESTORE_LEASE_MS: '2000' };
+  await migrate(env);
+}, 60_000);
+
+afterAll(async () => {
+  await stack.stop();
+  rmSync(dataDir, { recursive: true, force: true });
+}, 20_000);
+
+const quiet = (): Context => ({ ...createContext(env), log: () => undefined });
+
+/** The result, or undefined when a store was away. */
+async function unlessAway<T>(work: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await work();
+  } catch (error) {
+    const isAway = error instanceof StoreError || error instanceof ClickHouseError;
+    if (isAway || (error instanceof TimestoreError && error.code === 'conflict')) return undefined;
+    throw error;
+  }
+}
+
+test(`clients that retry, flushers and readers go on while ClickHouse and Redis are killed again and again for ${seconds} s`, async () => {
+  const dataset = 'crashes';
+  await send(quiet(), dataset, [
+    { timestamp: at(0), id: 'first/0' },
+    { timestamp: at(0), id: 'first/1' },
+    { timestamp: at(0), id: 'first/2' },
+  ]);
+  const acknowledged = new Set(['first']);
+  const perhaps = new Set(['first']);
+  const end = performance.now() + seconds * 1000;
+  const going = () => performance.now() < end;
+  const done = { kills: 0, flushes: 0, answers: 0 };
+
+  async function client(name: number): Promise<void> {
+    let instance = quiet();
+    for (let n = 0; going(); n += 1) {
+      const key = `${name}-${n}`;
+      perhaps.add(key);
+      const rows = Array.from({ length: rowsInBatch }, (_, i) => ({
+        timestamp: at(n % 60, 1 + ((n + i) % 4)),
+        id: `${key}/${i}`,
+      }));
+      // Until it is acknowledged, whatever it takes; sometimes by another instance.
+      while ((await unlessAway(() => send(instance, dataset, rows, key))) === undefined) {
+        instance = quiet();
+        await delay(20);
+      }
+      acknowledged.add(key);
+    }
+  }
+
+  async function flusher(): Promise<void> {
+    while (going()) {
+      const instance = quiet();
+      const result = await unlessAway(
+        async () => await flushLane(instance, await tableOf(instance, dataset), 0, 'cron'),
+      );
+      if (result?.outcome === 'ok') done.flushes += 1;
+      else await delay(20);
+    }
+  }
+
+  async function reader(): Promise<void> {
+    while (going()) {
+      const before = [...acknowledged];
+      const answer = await unlessAway(() => query(quiet(), dataset, { columns: ['id'], limit: 500_000 }));
+      if (answer?.streaming.fresh) {
+        expectAnswer(
+          answer.rows.map(({ id }) => String(id)),
+          before,
+          perhaps,
+        );
+        done.answers += 1;
+      } else await delay(20);
+    }
+  }
+
+  async function killer(): Promise<void> {
+    for (let n = 0; going(); n += 1) {
+      await delay(300 + Math.random() * 700);
+      const engine = stack.engines[n % 3 === 2 ? 'redis' : 'clickhouse'];
+      engine.kill('SIGKILL');
+      done.kills += 1;
+      await engine.restart();
+    }
+  }
+
+  await Promise.all([
+    ...Array.from({ length: clients }, (_, n) => client(n)),
+    flusher(),
+    flusher(),
+    reader(),
+    killer(),
+  ]);
+
+  const instance = quiet();
+  const table = await tableOf(instance, dataset);
+  await instance.redis.del(instance.keys.lease(table, 0));
+  expect(await flush(instance, dataset)).toMatchObject({ complete: true });
+  await expectStored(instance, table, acknowledged.size * rowsInBatch);
+  console.log(`${acknowledged.size} batches, ${done.flushes} flushes, ${done.answers} answers, ${done.kills} kills`);
+  expect(Math.min(done.kills, done.flushes, done.answers)).toBeGreaterThan(3);
+}, 3_600_000);
+
+/** Every batch acknowledged before, and of the others each whole or not at all; no row twice. */
+function expectAnswer(ids: string[], acknowledged: string[], perhaps: Set<string>): void {
+  expect(new Set(ids)).toHaveLength(ids.length);
+  const rows = Map.groupBy(ids, (id) => id.split('/')[0] ?? '');
+  for (const key of acknowledged)
+    if (!rows.has(key)) throw new Error(`batch ${key} was acknowledged and is not in the answer`);
+  for (const [key, of] of rows) {
+    if (of.length !== rowsInBatch) throw new Error(`batch ${key} is in the answer in part: ${of}`);
+    if (!perhaps.has(key)) throw new Error(`batch ${key} was never sent`);
+  }
+}
