@@ -3,10 +3,11 @@
 --
 -- KEYS  1 lane state   2 lane log
 -- ARGV  1 lane   2 most rows, 3 bytes, 4 partitions, 5 cells and 6 batches of one flush
--- Answers {'sealed' | 'taken-over', epoch, token, from, to, incarnation, rows, bytes, batches},
+--       7 version of the insert settings that a new seal is sent with
+-- Answers {'sealed' | 'taken-over', epoch, token, from, to, incarnation, rows, bytes, settings version, batches},
 --         a batch being {sequence, id, received at (ms), schema version, payload};
 --         {'empty'}, {'unknown'}, or {'fenced', what}: the log is not what the seal or the sequence says.
-local state = redis.call('HMGET', KEYS[1], 'inc', 'seq', 'w', 'epoch', 's_from', 's_to', 's_token', 's_rows', 's_bytes')
+local state = redis.call('HMGET', KEYS[1], 'inc', 'seq', 'w', 'epoch', 's_from', 's_to', 's_token', 's_rows', 's_bytes', 's_settings')
 local inc = state[1]
 if not inc then return {'unknown'} end
 local w = tonumber(state[3])
@@ -35,7 +36,7 @@ if state[7] then
   end
   if #batches ~= to - from + 1 then return {'fenced', 'gap'} end
   if tokenOf(from, to, ids) ~= state[7] then return {'fenced', 'other-batches'} end
-  return {'taken-over', tonumber(state[4]), state[7], from, to, inc, tonumber(state[8]), tonumber(state[9]), batches}
+  return {'taken-over', tonumber(state[4]), state[7], from, to, inc, tonumber(state[8]), tonumber(state[9]), tonumber(state[10]), batches}
 end
 
 if tonumber(state[2]) == w then return {'empty'} end
@@ -81,6 +82,6 @@ local epoch = string.format('%.0f', tonumber(state[4]) + 1)
 local token = tokenOf(from, to, ids)
 local time = redis.call('TIME')
 redis.call('HSET', KEYS[1], 'epoch', epoch, 's_from', string.format('%.0f', from), 's_to', string.format('%.0f', to),
-  's_token', token, 's_rows', rows, 's_bytes', bytes, 's_hi', string.format('%.0f', hi),
+  's_token', token, 's_rows', rows, 's_bytes', bytes, 's_hi', string.format('%.0f', hi), 's_settings', ARGV[7],
   's_at', string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000)))
-return {'sealed', tonumber(epoch), token, from, to, inc, rows, bytes, batches}
+return {'sealed', tonumber(epoch), token, from, to, inc, rows, bytes, tonumber(ARGV[7]), batches}

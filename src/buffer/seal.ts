@@ -23,6 +23,8 @@ export type Seal = {
   incarnation: string;
   rows: number;
   bytes: number;
+  /** The version of the insert settings that its first insert was sent with: every other one needs the same. */
+  settingsVersion: number;
   batches: SealedBatch[];
 };
 
@@ -33,12 +35,17 @@ export type SealOutcome =
 
 type BatchReply = [seq: number, id: string, at: string, version: string, payload: string];
 type Reply =
-  | ['sealed' | 'taken-over', number, string, number, number, string, number, number, BatchReply[]]
+  | ['sealed' | 'taken-over', number, string, number, number, string, number, number, number, BatchReply[]]
   | ['empty' | 'unknown']
   | ['fenced', 'gap' | 'other-batches'];
 
 /** Fixes what to flush next, or takes over what is fixed already. Throws StoreError when Redis is away. */
-export async function sealLane(ctx: Context, table: Table, lane: number): Promise<SealOutcome> {
+export async function sealLane(
+  ctx: Context,
+  table: Table,
+  lane: number,
+  settingsVersion: number,
+): Promise<SealOutcome> {
   const { keys, config } = ctx;
   const { limits } = config;
   const reply = await runScript<Reply>(
@@ -52,6 +59,7 @@ export async function sealLane(ctx: Context, table: Table, lane: number): Promis
       limits.flush_partitions_max,
       limits.flush_cells_max,
       limits.flush_batches_max,
+      settingsVersion,
     ],
   );
   switch (reply[0]) {
@@ -59,10 +67,20 @@ export async function sealLane(ctx: Context, table: Table, lane: number): Promis
       return { outcome: 'fenced', what: reply[1] };
     case 'sealed':
     case 'taken-over': {
-      const [outcome, epoch, token, from, to, incarnation, rows, bytes, batches] = reply;
+      const [outcome, epoch, token, from, to, incarnation, rows, bytes, version, batches] = reply;
       return {
         outcome,
-        seal: { epoch, token, from, to, incarnation, rows, bytes, batches: batches.map(batchOf) },
+        seal: {
+          epoch,
+          token,
+          from,
+          to,
+          incarnation,
+          rows,
+          bytes,
+          settingsVersion: version,
+          batches: batches.map(batchOf),
+        },
       };
     }
     default:

@@ -10,7 +10,7 @@ import { StoreError } from '../errors.ts';
 import { describeError } from '../log.ts';
 import { countSeal, type PartitionCount, rowsCounted } from './count.ts';
 import { writeHeartbeat } from './heartbeat.ts';
-import { insertSeal } from './insert.ts';
+import { insertSeal, settingsVersion } from './insert.ts';
 import { manifestOf, newestVersion } from './manifest.ts';
 
 export type FlushTrigger = 'cron' | 'size' | 'age' | 'admin' | 'query';
@@ -53,7 +53,7 @@ export async function flushLane(
   const release = await timed('lease', takeLease(ctx, table, lane));
   if (release === undefined) return { outcome: 'busy', rows: 0, bytes: 0, more: true };
   try {
-    const sealed = await timed('seal', sealLane(ctx, table, lane));
+    const sealed = await timed('seal', sealLane(ctx, table, lane, settingsVersion));
     if (!('seal' in sealed)) {
       const outcome = sealed.outcome === 'fenced' ? 'fenced' : 'empty';
       if (outcome === 'fenced') ctx.log({ ...event, ...sealed, alarm: true });

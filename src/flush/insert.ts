@@ -2,14 +2,11 @@ import type { Seal } from '../buffer/seal.ts';
 import type { Table } from '../catalog/table.ts';
 import { fieldColumns } from '../clickhouse/table.ts';
 import type { Context } from '../context.ts';
+import { StoreError } from '../errors.ts';
 import { qualifiedName, quoteName, quoteString } from '../names.ts';
 import { identifiedRows } from './payload.ts';
 
-/**
- * What an insert of a seal runs under. A part of the protocol: the same rows under the same token are dropped only when
- * they come in the same blocks, so a change here is a change of what a taken-over seal sends.
- */
-const insertSettings = {
+const firstSettings = {
   // Answered when the rows are there, not when they are queued.
   async_insert: 0,
   // The token counts for an INSERT … SELECT too, and every block of it gets its own place under the token.
@@ -31,6 +28,15 @@ const insertSettings = {
 } as const;
 
 /**
+ * What the inserts of a seal run under, by a version that is stored with it. The same rows under the same token are
+ * dropped only when they come in the same blocks, so a version never changes: another deployment may have sent a part of
+ * the seal under it. Changes are a new version.
+ */
+const insertSettings: Record<number, typeof firstSettings> = { 1: firstSettings };
+
+export const settingsVersion = 1;
+
+/**
  * Sends a seal's rows. The statement asks ClickHouse itself which of them it has, while it runs: an insert that comes
  * late, or again, adds only what is missing.
  *
@@ -45,6 +51,14 @@ export async function insertSeal(
   attempt: number,
   timeout_ms: number,
 ): Promise<void> {
+  const settings = insertSettings[seal.settingsVersion];
+  if (settings === undefined) {
+    throw new StoreError(
+      'clickhouse',
+      `is sent this seal by a newer version (${seal.settingsVersion}) only`,
+      undefined,
+    );
+  }
   const name = qualifiedName(table);
   const fields = table.schema.fields.map((field) => quoteName(field.name)).join(', ');
   const structure = ['_seq UInt64', '_row UInt32', "_received_at DateTime64(3, 'UTC')", ...fieldColumns(table)].join(
@@ -58,7 +72,7 @@ FORMAT JSONEachRow
   const rows = seal.batches.map((batch) => identifiedRows(batch)).join('');
   await ctx.clickhouse.send({
     settings: {
-      ...insertSettings,
+      ...settings,
       insert_deduplication_token: attempt === 0 ? seal.token : `${seal.token}:r${attempt}`,
       max_execution_time: Math.ceil(timeout_ms / 1000),
       param_lane: lane,

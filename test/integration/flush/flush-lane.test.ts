@@ -15,7 +15,7 @@ const ctx = newInstance();
 const insertTimeout_ms = 10_000;
 
 async function sealOf(table: Table) {
-  const sealed = await sealLane(ctx, table, 0);
+  const sealed = await sealLane(ctx, table, 0, 1);
   if (!('seal' in sealed)) throw new Error(`expected a seal, got ${sealed.outcome}`);
   return sealed.seal;
 }
