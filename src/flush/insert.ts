@@ -2,7 +2,7 @@ import type { Seal } from '../buffer/seal.ts';
 import type { Table } from '../catalog/table.ts';
 import { fieldColumns } from '../clickhouse/table.ts';
 import type { Context } from '../context.ts';
-import { StoreError } from '../errors.ts';
+import { TimestoreError } from '../errors.ts';
 import { qualifiedName, quoteName, quoteString } from '../names.ts';
 import { identifiedRows } from './payload.ts';
 
@@ -41,7 +41,8 @@ export const settingsVersion = 1;
  * late, or again, adds only what is missing.
  *
  * @param attempt 0 for the seal's own token; 1 and 2 for what a server that died has remembered but not kept
- * @throws ClickHouseError, StoreError; the rows may be there, or may still come, after either
+ * @throws ClickHouseError, StoreError: the rows may be there, or may still come, after either; TimestoreError for a seal
+ *   of a newer version
  */
 export async function insertSeal(
   ctx: Context,
@@ -53,10 +54,9 @@ export async function insertSeal(
 ): Promise<void> {
   const settings = insertSettings[seal.settingsVersion];
   if (settings === undefined) {
-    throw new StoreError(
-      'clickhouse',
-      `is sent this seal by a newer version (${seal.settingsVersion}) only`,
-      undefined,
+    throw new TimestoreError(
+      'unavailable',
+      `A newer version has begun to flush this seal (insert settings ${seal.settingsVersion}); only that one can go on with it.`,
     );
   }
   const name = qualifiedName(table);

@@ -156,6 +156,14 @@ test('after an error the next try starts at the seal’s own token', async () =>
   expect(tokens[1]).toBe(tokens[0]);
 });
 
+test('a seal that newer code has begun is left to it: other settings would cut other blocks', async () => {
+  const table = await newTable(ctx);
+  await stage(ctx, table, [1]);
+  await sealLane(ctx, table, 0, 2);
+  await expect(flushLane(ctx, table, 0, 'admin')).rejects.toMatchObject({ code: 'unavailable' });
+  expect([await storedRows(ctx, table), await watermarkOf(table)]).toEqual([0, 0]);
+});
+
 test('a seal is not published while a row of it is missing', async () => {
   const table = await newTable(ctx);
   await stage(ctx, table, [1, 2]);
