@@ -170,12 +170,22 @@ export class RowsPass {
   #add(member: Member): Slot | Refusal | undefined {
     const problem = nameProblem(member.name);
     if (problem !== undefined) return { reason: 'bad-name', detail: problem };
-    const type = this.#hints.get(member.name) ?? inferType(member);
-    if (type === undefined) return undefined;
+    const inferred = this.#hints.get(member.name) ?? inferType(member);
+    if (inferred === undefined) return undefined;
+    // ClickHouse takes lists whose names share what is before a dot for one nested table, and refuses other lengths.
+    const type = inferred === 'string[]' && member.name.includes('.') ? 'json' : inferred;
     if (this.#slots.size >= this.#limits.table_fields_max) {
       return {
         reason: 'too-many-fields',
         detail: `a table has at most ${this.#limits.table_fields_max} fields (limit table_fields_max)`,
+      };
+    }
+    // The other way round it is well: a.b may come after a.
+    const nested = [...this.#slots.keys()].find((name) => name.startsWith(`${member.name}.`));
+    if (nested !== undefined) {
+      return {
+        reason: 'bad-name',
+        detail: `there is a field ${nested}, beside which ClickHouse adds none of this name`,
       };
     }
     const slot = newSlot(member.name, type, true);
@@ -202,6 +212,8 @@ function newSlot(name: string, type: FieldType, isNew: boolean): Slot {
 function nameProblem(name: string): string | undefined {
   if (name === '') return 'a field has a name';
   if (name.startsWith('_')) return 'names that begin with _ are reserved';
+  // ClickHouse makes such columns itself, beside the one they belong to, and then has two of the name.
+  if (/\.(?:null|size\d*)$/.test(name)) return 'names that end with .null or .size are ClickHouse’s own';
   if (name.length > nameLengthMax) return `a name has at most ${nameLengthMax} characters`;
   if (/\p{Cc}/u.test(name) || !name.isWellFormed()) return 'a name has no control characters';
   return undefined;

@@ -64,12 +64,20 @@ test('a row at fault is named by index, field and reason; a hundred are listed, 
   expect(many.errors).toHaveLength(100);
 });
 
-test.each(['', '_a', 'a\u0000b', 'x'.repeat(129)])('a field cannot be named %j', (name) => {
-  expect(prepare(row(`${JSON.stringify(name)}:1`)).errors).toMatchObject([{ reason: 'bad-name' }]);
+test.each(['', 'a.null', 'a.size0', 'a.b.size', '_a', 'a\u0000b', 'x'.repeat(129)])(
+  'a field cannot be named %j',
+  (name) => {
+    expect(prepare(row(`${JSON.stringify(name)}:1`)).errors).toMatchObject([{ reason: 'bad-name' }]);
+  },
+);
+
+test('a field cannot come after one that has its name and a dot in front; the other way round it can', () => {
+  expect(prepare(row('"a.b":1,"a":1')).errors).toMatchObject([{ field: 'a', reason: 'bad-name' }]);
+  expect(prepare(row('"a":1,"a.b":1,"ab":1')).errors).toEqual([]);
 });
 
 test('names that mean something to JavaScript or SQL are only names', () => {
-  const names = ['constructor', 'hasOwnProperty', 'toString', 'a`b', "a'b", 'a\\b', 'a.b', 'ü', 'A', 'a', '\u2028'];
+  const names = ['constructor', 'hasOwnProperty', 'toString', 'a`b', "a'b", 'a\\b', 'a', 'a.b', 'ü', 'A', '\u2028'];
   const { added, errors } = prepare(row(names.map((name) => `${JSON.stringify(name)}:1`).join()));
   expect(errors).toEqual([]);
   expect(added.map(({ name }) => name)).toEqual(names);
@@ -92,6 +100,13 @@ describe('fields that no schema names get the type of their first value', () => 
     ['{"a":1}', 'json'],
   ])('%s → %s', (json, type) => {
     expect(prepare(row(`"f":${json}`)).added).toEqual([{ name: 'f', type }]);
+  });
+
+  test('a list with a dot in its name is json: ClickHouse would want all lists of that name of one length', () => {
+    expect(prepare(row('"n":["a"],"n.x":["a"]')).added).toEqual([
+      { name: 'n', type: 'string[]' },
+      { name: 'n.x', type: 'json' },
+    ]);
   });
 
   test('null tells nothing', () => {
