@@ -1,3 +1,4 @@
+import { KeptTails } from './buffer/kept-tails.ts';
 import { type Keys, keysOf } from './buffer/keys.ts';
 import { createRedis, type Redis } from './buffer/redis.ts';
 import type { Table } from './catalog/table.ts';
@@ -18,6 +19,8 @@ export type Context = {
   objects: Objects;
   /** Definitions of tables that this instance has seen, under `<dataset>.<name>`. */
   tables: Map<string, { table: Table; seenAt_ms: number }>;
+  /** The batches of tails that this instance has seen. */
+  tails: KeptTails;
   /** The schema version that ClickHouse's table has for certain, under `<dataset>.<physical>`. */
   columnsAdded: Map<string, number>;
   log: Log;
@@ -37,6 +40,7 @@ export function createContext(env: Record<string, unknown>): Context {
     postgres: createPostgres(config),
     objects: createObjects(config),
     tables: new Map(),
+    tails: new KeptTails(),
     columnsAdded: new Map(),
     log: logToConsole,
     now: Date.now,

@@ -12,7 +12,7 @@ CREATE TABLE IF NOT EXISTS <table>
 )
 ENGINE = MergeTree
 PARTITION BY <partition>
-ORDER BY (<order>)
+ORDER BY (<order>)<ttl>
 SETTINGS
     -- Tokens of inserts are remembered by block and partition: more of them than blocks can come in the longest life of an insert.
     non_replicated_deduplication_window = 10000,

@@ -1,10 +1,35 @@
 import type { Context } from '../context.ts';
 import type { TableRef } from '../names.ts';
-import { parseDueMember } from './keys.ts';
-import { ask } from './redis.ts';
+import deferLua from './defer.lua';
+import dueLua from './due.lua';
+import { dueMember, parseDueMember } from './keys.ts';
+import markDueLua from './mark-due.lua';
+import { runScript, script } from './redis.ts';
 
-/** The lanes with pending rows, the one that waits longest first. At most `count`. */
+const dueScript = script(dueLua);
+const deferScript = script(deferLua);
+const markDueScript = script(markDueLua);
+
+/** The lanes with pending rows whose turn it is, the one that waits longest first. At most `count`. */
 export async function dueLanes(ctx: Context, count: number): Promise<{ table: TableRef; lane: number }[]> {
-  const members = await ask(() => ctx.redis.zrange<string[]>(ctx.keys.due, 0, count - 1));
+  const members = await runScript<string[]>(ctx.redis, dueScript, [ctx.keys.due], [count]);
   return members.flatMap((member) => parseDueMember(member) ?? []);
+}
+
+/** Puts the next try of a lane off, longer after each failure in a row. Failing that, its lease does for a while. */
+export async function deferLane(ctx: Context, table: TableRef, lane: number): Promise<void> {
+  const { retry_ms, retry_ms_max } = ctx.config.limits;
+  const keyNames = [ctx.keys.state(table, lane), ctx.keys.due];
+  await runScript(ctx.redis, deferScript, keyNames, [dueMember(table, lane), retry_ms, retry_ms_max]);
+}
+
+/** Makes sure that lanes with pending rows are in the due set; answers how many were not. */
+export async function markDue(ctx: Context, lanes: { table: TableRef; lane: number }[]): Promise<number> {
+  const keyNames = [ctx.keys.due, ...lanes.map(({ table, lane }) => ctx.keys.state(table, lane))];
+  return await runScript(
+    ctx.redis,
+    markDueScript,
+    keyNames,
+    lanes.map(({ table, lane }) => dueMember(table, lane)),
+  );
 }

@@ -4,16 +4,19 @@
 --
 -- KEYS  1 lane state   2 lane log   3 due lanes   4 outbox
 -- ARGV  1 epoch   2 token   3 manifest (JSON)   4 most manifests in the outbox   5 the lane as a member of the due set
+--       6 the skip list that was gone by
 -- Answers {'published', watermark, batches trimmed, 'kept' | 'dropped' (the manifest, when the outbox was full)},
 --         {'already', watermark}, {'fenced'} or {'unknown'}.
 local state = redis.call('HMGET', KEYS[1], 'inc', 'epoch', 's_token', 's_from', 's_to', 's_rows', 's_bytes', 's_hi', 's_at',
-  'rows', 'bytes', 'maxet', 'w', 'last')
+  'rows', 'bytes', 'maxet', 'w', 'last', 's_skip')
 if not state[1] then return {'unknown'} end
 if not state[3] then
   if state[14] == ARGV[1] .. ' ' .. ARGV[2] then return {'already', tonumber(state[13])} end
   return {'fenced'}
 end
 if state[2] ~= ARGV[1] or state[3] ~= ARGV[2] then return {'fenced'} end
+-- Another flusher found rows that ClickHouse refuses, or had them stored after all.
+if (state[15] or '') ~= ARGV[6] then return {'fenced'} end
 
 local to = tonumber(state[5])
 local kept = 'dropped'
@@ -32,7 +35,8 @@ local hi = math.max(tonumber(state[8]), tonumber(state[12] or 0))
 redis.call('HSET', KEYS[1], 'w', string.format('%.0f', to), 'rows', tonumber(state[10]) - rows,
   'bytes', tonumber(state[11]) - tonumber(state[7]), 'maxet', string.format('%.0f', hi), 'rate', rate,
   'flushed', string.format('%.0f', now), 'last', ARGV[1] .. ' ' .. ARGV[2])
-redis.call('HDEL', KEYS[1], 's_from', 's_to', 's_token', 's_rows', 's_bytes', 's_hi', 's_at', 's_settings')
+redis.call('HDEL', KEYS[1], 's_from', 's_to', 's_token', 's_rows', 's_bytes', 's_hi', 's_at', 's_settings', 's_times', 's_skip',
+  'fails', 'retry')
 local trimmed = redis.call('XTRIM', KEYS[2], 'MINID', '=', string.format('%.0f-0', to + 1))
 
 local first = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1]

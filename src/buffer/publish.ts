@@ -4,6 +4,7 @@ import { dueMember } from './keys.ts';
 import publishLua from './publish.lua';
 import { runScript, script } from './redis.ts';
 import type { Seal } from './seal.ts';
+import { encodeSkip } from './skip.ts';
 
 const publishScript = script(publishLua);
 
@@ -29,7 +30,7 @@ export async function publishSeal(
     ctx.redis,
     publishScript,
     [keys.state(table, lane), keys.log(table, lane), keys.due, keys.outbox],
-    [seal.epoch, seal.token, manifest, config.limits.outbox_max, dueMember(table, lane)],
+    [seal.epoch, seal.token, manifest, config.limits.outbox_max, dueMember(table, lane), encodeSkip(seal.skip)],
   );
   if (reply[0] !== 'published') return { outcome: reply[0] };
   return { outcome: 'published', batchesTrimmed: reply[2], manifestKept: reply[3] === 'kept' };

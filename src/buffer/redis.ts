@@ -1,9 +1,17 @@
 import { createHash } from 'node:crypto';
-import { Redis } from '@upstash/redis/cloudflare';
+import { Redis as Upstash } from '@upstash/redis/cloudflare';
 import type { Config } from '../config.ts';
 import { StoreError } from '../errors.ts';
 
-export type { Redis } from '@upstash/redis/cloudflare';
+type InTurn = { result?: unknown; error?: string }[];
+
+/** The official client, and commands that have to share a connection. */
+export class Redis extends Upstash {
+  /** Runs commands one after the other on one connection. A refused one is an error in its place. */
+  async inTurn(commands: (string | number)[][]): Promise<InTurn> {
+    return (await this.client.request({ path: ['pipeline'], body: commands })) as unknown as InTurn;
+  }
+}
 
 /** One attempt at a command; the scripts answer in milliseconds, the rest is the way there and back. */
 const attemptMs = 5_000;
@@ -51,6 +59,30 @@ export async function runScript<Reply>(
     if (!(error instanceof Error && error.message.includes('NOSCRIPT'))) throw redisError(error);
   }
   return await ask(() => redis.eval<(string | number)[], Reply>(source, keys, args));
+}
+
+/**
+ * The same, and then waits on the same connection until replicas have what the script wrote; one that writes nothing
+ * waits for nothing.
+ *
+ * @returns the script's reply, and how many replicas have it
+ */
+export async function runScriptAndWait<Reply>(
+  redis: Redis,
+  { source, sha1 }: Script,
+  keys: string[],
+  args: (string | number)[],
+  { replicas, timeout_ms }: { replicas: number; timeout_ms: number },
+): Promise<{ reply: Reply; replicas: number }> {
+  const wait = ['WAIT', replicas, timeout_ms];
+  const rest = [keys.length, ...keys, ...args];
+  let [ran, waited] = await ask(() => redis.inTurn([['EVALSHA', sha1, ...rest], wait]));
+  if (ran?.error?.includes('NOSCRIPT')) {
+    [ran, waited] = await ask(() => redis.inTurn([['EVAL', source, ...rest], wait]));
+  }
+  const refused = ran?.error ?? waited?.error;
+  if (refused !== undefined) throw new StoreError('redis', 'refused a command', new Error(refused.slice(0, 500)));
+  return { reply: ran?.result as Reply, replicas: Number(waited?.result) };
 }
 
 /** Runs commands, and turns what goes wrong into a StoreError. */

@@ -3,14 +3,20 @@
 --
 -- KEYS  1 lane state   2 lane log
 -- ARGV  1 lane   2 most rows, 3 bytes, 4 partitions, 5 cells and 6 batches of one flush
---       7 version of the insert settings that a new seal is sent with
--- Answers {'sealed' | 'taken-over', epoch, token, from, to, incarnation, rows, bytes, settings version, batches},
---         a batch being {sequence, id, received at (ms), schema version, payload};
---         {'empty'}, {'unknown'}, or {'fenced', what}: the log is not what the seal or the sequence says.
-local state = redis.call('HMGET', KEYS[1], 'inc', 'seq', 'w', 'epoch', 's_from', 's_to', 's_token', 's_rows', 's_bytes', 's_settings')
+--       7 version of the insert settings that a new seal is sent with   8 '1' to try although the last flush failed lately
+-- Answers {'sealed' | 'taken-over', epoch, token, from, to, incarnation, rows, bytes, settings version, times it was taken,
+--         skip list, batches}, a batch being {sequence, id, rows, received at (ms), schema version, earliest, latest event
+--         time, meta, payload};
+--         {'empty'}, {'unknown'}, {'waits', ms until the next try}, or {'fenced', what}: the log is not what the seal or
+--         the sequence says.
+local state = redis.call('HMGET', KEYS[1], 'inc', 'seq', 'w', 'epoch', 's_from', 's_to', 's_token', 's_rows', 's_bytes',
+  's_settings', 's_skip', 'retry')
 local inc = state[1]
 if not inc then return {'unknown'} end
 local w = tonumber(state[3])
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+if ARGV[8] ~= '1' and state[12] and tonumber(state[12]) > now then return {'waits', tonumber(state[12]) - now} end
 
 local function id(seq) return string.format('%.0f-0', seq) end
 local function sequence(entry) return tonumber(string.match(entry[1], '^(%d+)')) end
@@ -22,7 +28,9 @@ end
 local function tokenOf(from, to, ids)
   return string.format('%s:%.0f-%.0f:%s', ARGV[1], from, to, redis.sha1hex(table.concat(ids, ',')))
 end
-local function batch(seq, fields) return {seq, fields.id, fields.at, fields.v, fields.p} end
+local function batch(seq, fields)
+  return {seq, fields.id, fields.n, fields.at, fields.v, fields.lo, fields.hi, fields.m, fields.p}
+end
 
 if state[7] then
   local from = tonumber(state[5])
@@ -36,7 +44,10 @@ if state[7] then
   end
   if #batches ~= to - from + 1 then return {'fenced', 'gap'} end
   if tokenOf(from, to, ids) ~= state[7] then return {'fenced', 'other-batches'} end
-  return {'taken-over', tonumber(state[4]), state[7], from, to, inc, tonumber(state[8]), tonumber(state[9]), tonumber(state[10]), batches}
+  -- A write, so that waiting for replicas on this connection means that they have the seal.
+  local times = redis.call('HINCRBY', KEYS[1], 's_times', 1)
+  return {'taken-over', tonumber(state[4]), state[7], from, to, inc, tonumber(state[8]), tonumber(state[9]), tonumber(state[10]),
+    times, state[11] or '', batches}
 end
 
 if tonumber(state[2]) == w then return {'empty'} end
@@ -80,8 +91,7 @@ if to == w then return {'fenced', 'gap'} end
 local from = w + 1
 local epoch = string.format('%.0f', tonumber(state[4]) + 1)
 local token = tokenOf(from, to, ids)
-local time = redis.call('TIME')
 redis.call('HSET', KEYS[1], 'epoch', epoch, 's_from', string.format('%.0f', from), 's_to', string.format('%.0f', to),
   's_token', token, 's_rows', rows, 's_bytes', bytes, 's_hi', string.format('%.0f', hi), 's_settings', ARGV[7],
-  's_at', string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000)))
-return {'sealed', tonumber(epoch), token, from, to, inc, rows, bytes, tonumber(ARGV[7]), batches}
+  's_at', string.format('%.0f', now), 's_times', 1)
+return {'sealed', tonumber(epoch), token, from, to, inc, rows, bytes, tonumber(ARGV[7]), 1, '', batches}

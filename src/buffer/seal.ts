@@ -1,18 +1,12 @@
 import type { Table } from '../catalog/table.ts';
 import type { Context } from '../context.ts';
-import { runScript, script } from './redis.ts';
+import { StoreError } from '../errors.ts';
+import { type BatchReply, type BufferedBatch, bufferedBatch } from './buffered-batch.ts';
+import { runScript, runScriptAndWait, script } from './redis.ts';
 import sealLua from './seal.lua';
+import { parseSkip, type SkipList } from './skip.ts';
 
 const sealScript = script(sealLua);
-
-/** A batch as the hot buffer holds it. The payload's rows begin with `{"_row":`, one a line. */
-export type SealedBatch = {
-  seq: number;
-  id: string;
-  receivedAt_ms: number;
-  schemaVersion: number;
-  payload: string;
-};
 
 /** The fixed range that one flush moves, with everything in it. */
 export type Seal = {
@@ -25,69 +19,87 @@ export type Seal = {
   bytes: number;
   /** The version of the insert settings that its first insert was sent with: every other one needs the same. */
   settingsVersion: number;
-  batches: SealedBatch[];
+  /** How many flushers have begun it. */
+  timesTaken: number;
+  /** Rows that ClickHouse refuses, which go into quarantine. */
+  skip: SkipList;
+  batches: BufferedBatch[];
 };
 
 export type SealOutcome =
   | { outcome: 'sealed' | 'taken-over'; seal: Seal }
   | { outcome: 'empty' | 'unknown' }
+  | { outcome: 'waits'; retryIn_ms: number }
   | { outcome: 'fenced'; what: 'gap' | 'other-batches' };
 
-type BatchReply = [seq: number, id: string, at: string, version: string, payload: string];
 type Reply =
-  | ['sealed' | 'taken-over', number, string, number, number, string, number, number, number, BatchReply[]]
+  | [
+      ...['sealed' | 'taken-over', number, string, number, number, string, number, number, number],
+      ...[timesTaken: number, skip: string, batches: BatchReply[]],
+    ]
   | ['empty' | 'unknown']
+  | ['waits', number]
   | ['fenced', 'gap' | 'other-batches'];
 
-/** Fixes what to flush next, or takes over what is fixed already. Throws StoreError when Redis is away. */
+const replicasTimeout_ms = 5_000;
+
+/**
+ * Fixes what to flush next, or takes over what is fixed already. Where the buffer has replicas they know of it before
+ * this returns: a buffer that failed over without it could give its sequences to other rows.
+ *
+ * @param isForced also while the lane waits after a failed flush
+ * @throws StoreError when Redis is away, or its replicas are
+ */
 export async function sealLane(
   ctx: Context,
   table: Table,
   lane: number,
   settingsVersion: number,
+  isForced: boolean,
 ): Promise<SealOutcome> {
   const { keys, config } = ctx;
   const { limits } = config;
-  const reply = await runScript<Reply>(
-    ctx.redis,
-    sealScript,
-    [keys.state(table, lane), keys.log(table, lane)],
-    [
-      lane,
-      limits.flush_rows_max,
-      limits.flush_bytes_max,
-      limits.flush_partitions_max,
-      limits.flush_cells_max,
-      limits.flush_batches_max,
-      settingsVersion,
-    ],
-  );
+  const keyNames = [keys.state(table, lane), keys.log(table, lane)];
+  const args = [
+    lane,
+    limits.flush_rows_max,
+    limits.flush_bytes_max,
+    limits.flush_partitions_max,
+    limits.flush_cells_max,
+    limits.flush_batches_max,
+    settingsVersion,
+    isForced ? '1' : '',
+  ];
+  const needed = config.BUFFER_WAIT_REPLICAS;
+  const { reply, replicas } =
+    needed === 0
+      ? { reply: await runScript<Reply>(ctx.redis, sealScript, keyNames, args), replicas: 0 }
+      : await runScriptAndWait<Reply>(ctx.redis, sealScript, keyNames, args, {
+          replicas: needed,
+          timeout_ms: replicasTimeout_ms,
+        });
   switch (reply[0]) {
     case 'fenced':
       return { outcome: 'fenced', what: reply[1] };
+    case 'waits':
+      return { outcome: 'waits', retryIn_ms: reply[1] };
     case 'sealed':
     case 'taken-over': {
-      const [outcome, epoch, token, from, to, incarnation, rows, bytes, version, batches] = reply;
+      if (replicas < needed) {
+        throw new StoreError('redis', `has the seal on ${replicas} of ${needed} replicas so far`, undefined);
+      }
+      const [outcome, epoch, token, from, to, incarnation, rows, bytes, version, timesTaken, skip, batches] = reply;
       return {
         outcome,
         seal: {
-          epoch,
-          token,
-          from,
-          to,
-          incarnation,
-          rows,
-          bytes,
+          ...{ epoch, token, from, to, incarnation, rows, bytes, timesTaken },
           settingsVersion: version,
-          batches: batches.map(batchOf),
+          skip: parseSkip(skip),
+          batches: batches.map(bufferedBatch),
         },
       };
     }
     default:
       return { outcome: reply[0] };
   }
-}
-
-function batchOf([seq, id, at, version, payload]: BatchReply): SealedBatch {
-  return { seq, id, receivedAt_ms: Number(at), schemaVersion: Number(version), payload };
 }

@@ -3,7 +3,7 @@
 --
 -- KEYS  1 lane state   2 lane log   3 due lanes
 -- ARGV  1 incarnation   2 watermark to begin with where there is no log   3 the lane as a member of the due set
---       4 newest schema version
+--       4 newest schema version   5 number of lanes for writers and 6 for readers, '' but for lane 0, which keeps them
 -- Answers {'created' | 'exists', incarnation, watermark}.
 local there = redis.call('HMGET', KEYS[1], 'inc', 'w')
 if there[1] then return {'exists', there[1], tonumber(there[2])} end
@@ -36,6 +36,7 @@ end
 -- Epochs begin at the clock, so that no earlier life of this state has used one of them.
 redis.call('HSET', KEYS[1], 'inc', ARGV[1], 'seq', string.format('%.0f', seq), 'w', string.format('%.0f', w),
   'epoch', string.format('%.0f', now), 'rows', rows, 'bytes', bytes, 'v', ARGV[4])
+if ARGV[5] ~= '' then redis.call('HSET', KEYS[1], 'lanes', ARGV[5], 'rlanes', ARGV[6]) end
 if oldest then
   redis.call('HSET', KEYS[1], 'oldest', oldest)
   redis.call('ZADD', KEYS[3], oldest, ARGV[3])

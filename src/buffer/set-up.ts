@@ -19,11 +19,12 @@ export async function setUpLane(
   { incarnation, watermark }: { incarnation: string; watermark: number },
 ): Promise<{ outcome: 'created' | 'exists'; incarnation: string; watermark: number }> {
   const { keys } = ctx;
+  const lanes = lane === 0 ? [table.lanes, table.readLanes] : ['', ''];
   const [outcome, made, from] = await runScript<['created' | 'exists', string, number]>(
     ctx.redis,
     setUpScript,
     [keys.state(table, lane), keys.log(table, lane), keys.due],
-    [incarnation, watermark, dueMember(table, lane), table.schema.version],
+    [incarnation, watermark, dueMember(table, lane), table.schema.version, ...lanes],
   );
   return { outcome, incarnation: made, watermark: from };
 }

@@ -1,21 +1,28 @@
 -- Reads all lanes of a table at one moment: what ClickHouse has (the watermark), what is on its way (epoch and seal),
--- and the tail beyond it.
+-- and the tail beyond it. Of batches that the caller has already, only their ids are sent.
 --
 -- KEYS  state and log of each lane, in turn
--- ARGV  1 'entries' | 'state'   2 most rows and 3 bytes of the tail
+-- ARGV  1 'entries' | 'state'   2 most rows and 3 bytes of the tail   then for each lane the newest sequence the caller has, or 0
 -- Answers {now (ms), 'ready' | 'too-large' | 'skipped', lane …}, a lane being
---         {incarnation, sequence, watermark, epoch, sealed to or '', pending rows, oldest or '',
---         newest schema version staged, batches}, a batch {sequence, id, rows, received at (ms), latest event time, payload};
+--         {incarnation, sequence, watermark, epoch, sealed to or '', pending rows, bytes, oldest or '',
+--         newest schema version staged, ids from watermark + 1 on of those the caller has, batches after them},
+--         a batch {sequence, id, rows, received at (ms), schema version, earliest, latest event time, meta, payload};
+--         {'lanes', for writers, for readers} when the table has another number of lanes than were asked for,
 --         or {'unknown', lane} when a lane has no state.
+local asked = #KEYS / 2
+local count = redis.call('HMGET', KEYS[1], 'lanes', 'rlanes')
+if not count[1] then return {'unknown', 0} end
+if tonumber(count[2]) ~= asked then return {'lanes', tonumber(count[1]), tonumber(count[2])} end
+
 local time = redis.call('TIME')
 local lanes, rows, bytes = {}, 0, 0
-for lane = 1, #KEYS / 2 do
+for lane = 1, asked do
   local state = redis.call('HMGET', KEYS[2 * lane - 1], 'inc', 'seq', 'w', 'epoch', 's_to', 'rows', 'bytes', 'oldest', 'v')
   if not state[1] then return {'unknown', lane - 1} end
   rows = rows + tonumber(state[6])
   bytes = bytes + tonumber(state[7])
   lanes[lane] = {state[1], tonumber(state[2]), tonumber(state[3]), tonumber(state[4]), state[5] or '', tonumber(state[6]),
-    state[8] or '', tonumber(state[9]), {}}
+    tonumber(state[7]), state[8] or '', tonumber(state[9]), {}, {}}
 end
 
 local tail = 'skipped'
@@ -24,13 +31,19 @@ if ARGV[1] == 'entries' then
   if rows > tonumber(ARGV[2]) or bytes > tonumber(ARGV[3]) then tail = 'too-large' end
 end
 if tail == 'ready' then
-  for lane = 1, #KEYS / 2 do
-    local batches = lanes[lane][9]
+  for lane = 1, asked do
+    local ids, batches = lanes[lane][10], lanes[lane][11]
+    local has = tonumber(ARGV[3 + lane])
     local after = string.format('%.0f-0', lanes[lane][3] + 1)
-    for i, entry in ipairs(redis.call('XRANGE', KEYS[2 * lane], after, '+')) do
+    for _, entry in ipairs(redis.call('XRANGE', KEYS[2 * lane], after, '+')) do
+      local seq = tonumber(string.match(entry[1], '^(%d+)'))
       local fields = {}
       for j = 1, #entry[2], 2 do fields[entry[2][j]] = entry[2][j + 1] end
-      batches[i] = {tonumber(string.match(entry[1], '^(%d+)')), fields.id, tonumber(fields.n), fields.at, fields.hi, fields.p}
+      if seq <= has then
+        ids[#ids + 1] = fields.id
+      else
+        batches[#batches + 1] = {seq, fields.id, fields.n, fields.at, fields.v, fields.lo, fields.hi, fields.m, fields.p}
+      end
     end
   end
 end

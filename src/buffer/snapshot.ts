@@ -1,19 +1,12 @@
 import type { Table } from '../catalog/table.ts';
 import type { Context } from '../context.ts';
+import { StoreError } from '../errors.ts';
+import { type BatchReply, type BufferedBatch, bufferedBatch } from './buffered-batch.ts';
+import type { TailMemory } from './kept-tails.ts';
 import { runScript, script } from './redis.ts';
 import snapshotLua from './snapshot.lua';
 
 const snapshotScript = script(snapshotLua);
-
-/** A batch of the tail. The payload's rows begin with `{"_row":`, one a line. */
-export type TailBatch = {
-  seq: number;
-  id: string;
-  rows: number;
-  receivedAt_ms: number;
-  timeMax_ms: number;
-  payload: string;
-};
 
 export type LaneSnapshot = {
   lane: number;
@@ -25,21 +18,28 @@ export type LaneSnapshot = {
   /** The end of the seal under way. */
   sealedTo: number | undefined;
   pendingRows: number;
+  pendingBytes: number;
   oldest_ms: number | undefined;
   /** The newest that rows were staged with, flushed or not: what a reader must know to see all their fields. */
   schemaVersion: number;
-  tail: TailBatch[];
+  tail: BufferedBatch[];
 };
 
 /** All lanes of a table at one moment of the hot buffer. */
 export type Snapshot = { now_ms: number; tail: 'ready' | 'too-large' | 'skipped'; lanes: LaneSnapshot[] };
 
-type BatchReply = [seq: number, id: string, rows: number, at: string, hi: string, payload: string];
-type LaneReply = [string, number, number, number, string, number, string, number, BatchReply[]];
-type Reply = ['unknown', number] | [number, Snapshot['tail'], ...LaneReply[]];
+type LaneReply = [
+  ...[string, number, number, number, string, number, number, string, number],
+  ...[ids: string[], batches: BatchReply[]],
+];
+type Reply = ['unknown', number] | ['lanes', number, number] | [number, Snapshot['tail'], ...LaneReply[]];
+
+/** The number of lanes may change between a reply that tells it and the next question. */
+const roundsMax = 5;
 
 /**
- * Reads all lanes of a table in one step, on the primary.
+ * Reads all lanes of a table in one step, on the primary. Batches that this instance has seen are not sent again: they
+ * are used if their ids are still those of the log, in a row from the watermark on.
  *
  * @param want `entries` with the tail's rows, `state` without them
  * @returns 'unknown' when a lane has no state: it has to be set up before anything is known of it
@@ -50,21 +50,51 @@ export async function snapshotTable(
   table: Table,
   want: 'entries' | 'state',
 ): Promise<Snapshot | 'unknown'> {
+  let { readLanes } = table;
+  for (let round = 0; round < roundsMax; round += 1) {
+    const kept = want === 'entries' && round === 0 ? ctx.tails.of(table) : undefined;
+    const reply = await readLanesOf(ctx, table, readLanes, want, kept);
+    if (reply[0] === 'unknown') return 'unknown';
+    if (reply[0] === 'lanes') {
+      readLanes = reply[2];
+      continue;
+    }
+    const [now_ms, tail, ...lanes] = reply as [number, Snapshot['tail'], ...LaneReply[]];
+    const snapshot = { now_ms, tail, lanes: lanes.map((lane, number) => laneOf(lane, number, kept?.get(number))) };
+    // What was kept is of another life of the lane: all of it is asked for again.
+    if (tail === 'ready' && !snapshot.lanes.every(isGapless)) continue;
+    if (tail === 'ready') ctx.tails.keep(table, snapshot.lanes);
+    return snapshot;
+  }
+  throw new StoreError('redis', `kept changing the lanes of table ${table.name}`, undefined);
+}
+
+async function readLanesOf(
+  ctx: Context,
+  table: Table,
+  count: number,
+  want: 'entries' | 'state',
+  kept: TailMemory | undefined,
+): Promise<Reply> {
   const { keys, config } = ctx;
-  const lanes = Array.from({ length: table.lanes }, (_, lane) => lane);
-  const reply = await runScript<Reply>(
+  const lanes = Array.from({ length: count }, (_, lane) => lane);
+  return await runScript<Reply>(
     ctx.redis,
     snapshotScript,
     lanes.flatMap((lane) => [keys.state(table, lane), keys.log(table, lane)]),
-    [want, config.limits.tail_rows_max, config.limits.tail_bytes_max],
+    [
+      want,
+      config.limits.tail_rows_max,
+      config.limits.tail_bytes_max,
+      ...lanes.map((lane) => kept?.get(lane)?.at(-1)?.seq ?? 0),
+    ],
   );
-  if (reply[0] === 'unknown') return 'unknown';
-  const [now_ms, tail, ...rest] = reply as [number, Snapshot['tail'], ...LaneReply[]];
-  return { now_ms, tail, lanes: rest.map(laneOf) };
 }
 
-function laneOf(reply: LaneReply, lane: number): LaneSnapshot {
-  const [incarnation, seq, watermark, epoch, sealedTo, pendingRows, oldest, schemaVersion, batches] = reply;
+function laneOf(reply: LaneReply, lane: number, kept: BufferedBatch[] = []): LaneSnapshot {
+  const [incarnation, seq, watermark, epoch, sealedTo, pendingRows, pendingBytes, oldest, schemaVersion] = reply;
+  const [ids, batches] = reply.slice(9) as [string[], BatchReply[]];
+  const known = kept.filter((batch) => batch.seq > watermark && batch.id === ids[batch.seq - watermark - 1]);
   return {
     lane,
     incarnation,
@@ -73,15 +103,13 @@ function laneOf(reply: LaneReply, lane: number): LaneSnapshot {
     epoch,
     sealedTo: sealedTo === '' ? undefined : Number(sealedTo),
     pendingRows,
+    pendingBytes,
     oldest_ms: oldest === '' ? undefined : Number(oldest),
     schemaVersion,
-    tail: batches.map(([seq, id, rows, at, hi, payload]) => ({
-      seq,
-      id,
-      rows,
-      receivedAt_ms: Number(at),
-      timeMax_ms: Number(hi),
-      payload,
-    })),
+    tail: [...known, ...batches.map(bufferedBatch)],
   };
+}
+
+function isGapless({ watermark, seq, tail }: LaneSnapshot): boolean {
+  return tail.length === seq - watermark && tail.every((batch, i) => batch.seq === watermark + 1 + i);
 }

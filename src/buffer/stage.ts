@@ -1,7 +1,9 @@
 import type { Table } from '../catalog/table.ts';
 import type { Context } from '../context.ts';
+import { StoreError } from '../errors.ts';
+import { type ChunkPlan, encodePlan, parsePlan } from './chunk-plan.ts';
 import { dueMember } from './keys.ts';
-import { runScript, script } from './redis.ts';
+import { runScript, runScriptAndWait, script } from './redis.ts';
 import stageLua from './stage.lua';
 
 const stageScript = script(stageLua);
@@ -17,9 +19,6 @@ export type Batch = {
   windows: number[];
 };
 
-/** How many rows each chunk of a request has. Kept with its key, so that the same request is always cut in the same way. */
-export type ChunkPlan = number[];
-
 export type StageRequest = {
   lane: number;
   /** As the client sent it, or one of our own making. */
@@ -30,12 +29,17 @@ export type StageRequest = {
   plan: ChunkPlan;
   /** Of the first chunk: what the whole request needs room for. Of the others: when the first was accepted. */
   place: { first: { rows: number; bytes: number } } | { after_ms: number };
+  /** What was said of the rows as a whole, as canonical JSON; '' for nothing. */
+  meta: string;
+  /** Whether the buffer's replicas must have it, where there are any. */
+  durable: boolean;
 };
 
 /** Where a batch is: what its receipt and the token of its answer are made of. */
 export type StagedBatch = {
   batchId: string;
   rows: number;
+  lane: number;
   incarnation: string;
   seq: number;
   receivedAt_ms: number;
@@ -49,56 +53,76 @@ export type StageOutcome =
   | { outcome: 'staged'; batch: StagedBatch; pending: Pending }
   | { outcome: 'replayed'; batch: StagedBatch }
   | { outcome: 'reused' | 'unknown' | 'frozen' }
+  /** The table has another number of lanes: `lanes` that writers choose among, `readLanes` that readers look at. */
+  | { outcome: 'lanes'; lanes: number; readLanes: number }
   | { outcome: 'full'; pending: { rows: number; bytes: number }; drainedRowsPerSecond: number | undefined };
 
+type Where = [string, number, string, number, number, string, number];
 type Reply =
-  | ['staged', string, number, string, number, number, string, number, number, number]
-  | ['replayed', string, number, string, number, number, string]
+  | ['staged', ...Where, number, number, number]
+  | ['replayed', ...Where]
   | ['reused' | 'unknown' | 'frozen']
+  | ['lanes', number, number]
   | ['full', number, number, number | ''];
+
+/** How long replicas have to take what a durable batch waits for. */
+const replicasTimeout_ms = 2_000;
 
 /**
  * Puts one batch into the hot buffer, in one step: all of it or nothing.
  *
- * @throws StoreError when Redis is away; the batch may be there then, and the same key finds out
+ * @throws StoreError when Redis is away, or its replicas do not have the batch in time; it may be there then, and the
+ *   same key finds out
  */
 export async function stageBatch(ctx: Context, table: Table, request: StageRequest): Promise<StageOutcome> {
   const { keys, config } = ctx;
   const { lane, place } = request;
   const room = 'first' in place ? place.first : undefined;
-  const reply = await runScript<Reply>(
-    ctx.redis,
-    stageScript,
-    [keys.state(table, lane), keys.log(table, lane), keys.idem(table, request.idempotencyKey), keys.due],
-    [
-      request.requestHash,
-      config.limits.idempotency_ms,
-      crypto.randomUUID(),
-      request.batch.rows,
-      request.batch.payload,
-      request.batch.rows * table.schema.fields.length,
-      table.schema.version,
-      request.batch.timeMin_ms,
-      request.batch.timeMax_ms,
-      request.batch.windows.join(','),
-      config.limits.pending_rows_max,
-      config.limits.pending_bytes_max,
-      dueMember(table, lane),
-      room?.rows ?? '',
-      room?.bytes ?? '',
-      request.plan.join(','),
-      'after_ms' in place ? place.after_ms : '',
-    ],
-  );
+  const isDurable = request.durable && config.BUFFER_WAIT_REPLICAS > 0;
+  const keyNames = [
+    keys.state(table, lane),
+    keys.log(table, lane),
+    keys.idem(table, request.idempotencyKey),
+    keys.due,
+    keys.state(table, 0),
+  ];
+  const args = [
+    request.requestHash,
+    config.limits.idempotency_ms,
+    crypto.randomUUID(),
+    request.batch.rows,
+    request.batch.payload,
+    request.batch.rows * table.schema.fields.length,
+    table.schema.version,
+    request.batch.timeMin_ms,
+    request.batch.timeMax_ms,
+    request.batch.windows.join(','),
+    config.limits.pending_rows_max,
+    config.limits.pending_bytes_max,
+    dueMember(table, lane),
+    room?.rows ?? '',
+    room?.bytes ?? '',
+    encodePlan(request.plan),
+    'after_ms' in place ? place.after_ms : '',
+    lane,
+    table.lanes,
+    request.meta,
+    isDurable ? '1' : '',
+  ];
+  const reply = isDurable
+    ? await staged(ctx, keyNames, args)
+    : await runScript<Reply>(ctx.redis, stageScript, keyNames, args);
   switch (reply[0]) {
     case 'staged': {
-      const [, , , , , , , pendingRows, pendingBytes, oldest_ms] = reply;
+      const [, , , , , , , , pendingRows, pendingBytes, oldest_ms] = reply;
       const batch = batchOf(reply);
       const pending = { rows: pendingRows, bytes: pendingBytes, age_ms: batch.receivedAt_ms - oldest_ms };
       return { outcome: 'staged', batch, pending };
     }
     case 'replayed':
       return { outcome: 'replayed', batch: batchOf(reply) };
+    case 'lanes':
+      return { outcome: 'lanes', lanes: reply[1], readLanes: reply[2] };
     case 'full':
       return {
         outcome: 'full',
@@ -110,7 +134,21 @@ export async function stageBatch(ctx: Context, table: Table, request: StageReque
   }
 }
 
-function batchOf(reply: Extract<Reply, ['staged' | 'replayed', ...unknown[]]>): StagedBatch {
-  const [, batchId, rows, incarnation, seq, receivedAt_ms, plan] = reply;
-  return { batchId, rows, incarnation, seq, receivedAt_ms, plan: plan.split(',').map(Number) };
+/** Also when it was staged before: the replicas may have been missing then. */
+async function staged(ctx: Context, keyNames: string[], args: (string | number)[]): Promise<Reply> {
+  const needed = ctx.config.BUFFER_WAIT_REPLICAS;
+  const { reply, replicas } = await runScriptAndWait<Reply>(ctx.redis, stageScript, keyNames, args, {
+    replicas: needed,
+    timeout_ms: replicasTimeout_ms,
+  });
+  const isThere = reply[0] === 'staged' || reply[0] === 'replayed';
+  if (isThere && replicas < needed) {
+    throw new StoreError('redis', `has the rows on ${replicas} of ${needed} replicas so far`, undefined);
+  }
+  return reply;
+}
+
+function batchOf(reply: ['staged' | 'replayed', ...Where, ...unknown[]]): StagedBatch {
+  const [, batchId, rows, incarnation, seq, receivedAt_ms, plan, lane] = reply;
+  return { batchId, rows, lane, incarnation, seq, receivedAt_ms, plan: parsePlan(plan) };
 }

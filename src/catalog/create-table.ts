@@ -24,7 +24,7 @@ export async function createTable(ctx: Context, { dataset, name, window, lanes, 
                 returning dataset, name, life, schema_version)
      insert into schema_versions (dataset, name, life, version, schema, checksum)
      select dataset, name, life, schema_version, $5, $6 from t`,
-    [dataset, name, JSON.stringify({ window, lanes }), schema.version, text, checksumOf(text)],
+    [dataset, name, JSON.stringify({ window, lanes, readLanes: lanes }), schema.version, text, checksumOf(text)],
   );
   const table = await readTable(ctx, dataset, name);
   if (table === undefined) {

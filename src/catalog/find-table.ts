@@ -50,8 +50,8 @@ async function readBuffered(ctx: Context, dataset: string, name: string): Promis
 
 /** The same straight from Postgres, for whoever is about to change it. What came is kept for the others. */
 export async function readTable(ctx: Context, dataset: string, name: string): Promise<Table | undefined> {
-  const [row] = await ctx.postgres.rows<{ life: number; definition: object; schema: string }>(
-    `select t.life, t.definition, s.schema
+  const [row] = await ctx.postgres.rows<{ life: number; revision: number; definition: object; schema: string }>(
+    `select t.life, t.revision, t.definition, s.schema
        from tables t
        join schema_versions s on (s.dataset, s.name, s.life, s.version) = (t.dataset, t.name, t.life, t.schema_version)
       where t.dataset = $1 and t.name = $2 and t.dropped_at is null`,
@@ -61,20 +61,27 @@ export async function readTable(ctx: Context, dataset: string, name: string): Pr
     ctx.tables.delete(memoryKey(dataset, name));
     return undefined;
   }
-  const table = parseTable({ dataset, name, life: row.life, ...row.definition, schema: JSON.parse(row.schema) });
+  const table = parseTable({
+    ...row.definition,
+    dataset,
+    name,
+    life: row.life,
+    revision: row.revision,
+    schema: JSON.parse(row.schema),
+  });
   await remember(ctx, table);
   return keep(ctx, table);
 }
 
 /** Only a cache: who needs Redis for more will find out. */
 async function remember(ctx: Context, table: Table): Promise<void> {
-  const { dataset, name, life, schema } = table;
+  const { dataset, name, life, revision, schema } = table;
   try {
     await runScript(
       ctx.redis,
       rememberScript,
       [ctx.keys.table(dataset, name)],
-      [life, schema.version, tableText(table)],
+      [life, schema.version, revision, tableText(table)],
     );
   } catch (error) {
     ctx.log({ event: 'table-cache-unwritten', dataset, table: name, ...describeError(error) });
@@ -84,6 +91,11 @@ async function remember(ctx: Context, table: Table): Promise<void> {
 /** Makes this instance look again. */
 export function forgetTable(ctx: Context, { dataset, name }: Pick<Table, 'dataset' | 'name'>): void {
   ctx.tables.delete(memoryKey(dataset, name));
+}
+
+/** Goes on with the number of lanes that the hot buffer says there are now, which is the one that counts. */
+export function noteLanes(ctx: Context, table: Table, lanes: number, readLanes: number): Table {
+  return keep(ctx, { ...table, lanes, readLanes });
 }
 
 function keep(ctx: Context, table: Table): Table {

@@ -12,7 +12,8 @@ import type { Table } from './table.ts';
  */
 export async function setUpLanes(ctx: Context, table: Table): Promise<void> {
   await ensureTable(ctx, table);
-  for (let lane = 0; lane < table.lanes; lane += 1) {
+  // Lane 0 last: it says how many there are, so that nobody is sent to one that is not there yet.
+  for (let lane = table.readLanes - 1; lane >= 0; lane -= 1) {
     const earlier = await ctx.postgres.rows<{ watermark: string }>(
       'select watermark from lanes where dataset = $1 and name = $2 and life = $3 and lane = $4',
       [table.dataset, table.name, table.life, lane],
@@ -23,6 +24,7 @@ export async function setUpLanes(ctx: Context, table: Table): Promise<void> {
     await recordLane(ctx, table, lane, { incarnation, watermark });
     const made = await setUpLane(ctx, table, lane, { incarnation, watermark });
     if (made.outcome === 'created') {
+      await noteBeginning(ctx, table, lane, made);
       ctx.log({
         event: 'lane-set-up',
         dataset: table.dataset,
@@ -63,6 +65,20 @@ async function recordLane(
   await ctx.postgres.rows(
     `insert into lanes (dataset, name, life, lane, incarnation, watermark) values ($1, $2, $3, $4, $5, $6)
      on conflict do nothing`,
+    [table.dataset, table.name, table.life, lane, incarnation, watermark],
+  );
+}
+
+/** Where the log was still there, the lane has begun elsewhere than was reckoned with. */
+async function noteBeginning(
+  ctx: Context,
+  table: Table,
+  lane: number,
+  { incarnation, watermark }: { incarnation: string; watermark: number },
+): Promise<void> {
+  await ctx.postgres.rows(
+    `update lanes set watermark = $6
+      where dataset = $1 and name = $2 and life = $3 and lane = $4 and incarnation = $5 and watermark <> $6`,
     [table.dataset, table.name, table.life, lane, incarnation, watermark],
   );
 }

@@ -8,16 +8,38 @@ const definition = z.object({
   name: z.string(),
   life: z.int().positive(),
   window: z.enum(['hour', 'day', 'month']),
+  /** How many lanes writers choose among, and how many there are for readers: never fewer than there ever were. */
   lanes: z.int().positive(),
+  readLanes: z.int().positive(),
+  /** Counts the changes of all but the schema. */
+  revision: z.int().positive(),
+  retention: z.object({ totalDays: z.int().positive(), hotDays: z.int().positive().optional() }).optional(),
   schema: z.object({
     version: z.int().positive(),
     timestampColumn: z.string(),
     keyFields: z.array(z.string()),
-    fields: z.array(z.object({ name: z.string(), type: fieldType })),
+    fields: z.array(
+      z.object({
+        name: z.string(),
+        type: fieldType,
+        default: z.string().optional(),
+        since: z.int().positive().optional(),
+      }),
+    ),
   }),
 });
 
 export type Table = z.output<typeof definition> & { physical: string; schema: TableSchema };
+
+/** How long rows are kept after their time, and after how much of it they move to the cold volume. */
+export type Retention = NonNullable<Table['retention']>;
+
+const day_ms = 86_400_000;
+
+/** Rows before this time are dropped as soon as ClickHouse gets them; undefined where all are kept. */
+export function retainedFrom_ms(table: Pick<Table, 'retention'> | undefined, now_ms: number): number | undefined {
+  return table?.retention === undefined ? undefined : now_ms - table.retention.totalDays * day_ms;
+}
 
 export function parseTable(value: unknown): Table {
   const table = definition.parse(value);
@@ -25,8 +47,10 @@ export function parseTable(value: unknown): Table {
 }
 
 /** The canonical text of a definition: the same for the same definition. */
-export function tableText({ dataset, name, life, window, lanes, schema }: Table): string {
-  return JSON.stringify({ dataset, name, life, window, lanes, schema: JSON.parse(schemaText(schema)) });
+export function tableText({ schema, ...table }: Table): string {
+  const { dataset, name, life, window, lanes, readLanes, revision, retention } = table;
+  const rest = { dataset, name, life, revision, window, lanes, readLanes, retention };
+  return JSON.stringify({ ...rest, schema: JSON.parse(schemaText(schema)) });
 }
 
 /** The canonical text of a schema, which its checksum is of. The version is not part of it. */
@@ -35,6 +59,6 @@ export function schemaText({ version, timestampColumn, keyFields, fields }: Tabl
     version,
     timestampColumn,
     keyFields,
-    fields: fields.map(({ name, type }) => ({ name, type })),
+    fields: fields.map((field) => ({ name: field.name, type: field.type, default: field.default, since: field.since })),
   });
 }

@@ -1,6 +1,7 @@
 import tableSql from '../../sql/clickhouse/table.sql';
 import type { Table } from '../catalog/table.ts';
 import type { Context } from '../context.ts';
+import { StoreError } from '../errors.ts';
 import { databaseName, qualifiedName, quoteName, quoteString } from '../names.ts';
 import { clickhouseType } from '../schema/types.ts';
 
@@ -18,6 +19,16 @@ export function fieldColumns({ schema }: Table): string[] {
   return schema.fields.map((field) => `${quoteName(field.name)} ${clickhouseType(field, schema)}`);
 }
 
+/** The same as a table declares them. A default is what rows have that were stored before the field was there. */
+function declaredColumns({ schema }: Table): string[] {
+  return schema.fields.map((field) => {
+    const type = clickhouseType(field, schema);
+    const column = `${quoteName(field.name)} ${type}`;
+    if (field.default === undefined) return column;
+    return `${column} DEFAULT JSONExtract(${quoteString(`{"v":${field.default}}`)}, 'v', ${quoteString(type)})`;
+  });
+}
+
 /** Makes the table with all fields of its schema, or brings the one that is there to it. Additive, and safe to repeat. */
 export async function ensureTable(ctx: Context, table: Table): Promise<void> {
   await ctx.clickhouse.command(`CREATE DATABASE IF NOT EXISTS ${databaseName(table.dataset)}`);
@@ -30,24 +41,81 @@ export async function addMissingColumns(ctx: Context, table: Table): Promise<voi
   await ctx.clickhouse.command(addColumns(table));
 }
 
+/**
+ * Looks whether ClickHouse has the columns in the types that they were made in. In others it would take values and change
+ * them: text that is no number becomes null, for one. LowCardinality changes nothing.
+ *
+ * @throws StoreError naming the columns
+ */
+export async function requireTypes(ctx: Context, table: Table): Promise<void> {
+  const columns = await ctx.clickhouse.rows<{ name: string; type: string }>(
+    'SELECT name, type FROM system.columns WHERE database = {database:String} AND table = {table:String}',
+    { database: `ts_${table.dataset}`, table: table.physical },
+  );
+  const types = new Map(columns.map(({ name, type }) => [name, type]));
+  const plain = (type: string) => type.replace(/LowCardinality\((.*)\)/, '$1');
+  const others = table.schema.fields.filter((field) => {
+    return plain(types.get(field.name) ?? '') !== plain(clickhouseType(field, table.schema));
+  });
+  if (others.length === 0) return;
+  const told = others.slice(0, 5).map((field) => {
+    return `${field.name} (${types.get(field.name) ?? 'absent'}, not ${clickhouseType(field, table.schema)})`;
+  });
+  throw new StoreError(
+    'clickhouse',
+    `has columns of table ${table.name} in other types than their schema: ${told.join(', ')}. The rows wait until they are back`,
+    undefined,
+  );
+}
+
 function createTable(table: Table, storagePolicy: string | undefined): string {
   const { schema, window } = table;
   const time = quoteName(schema.timestampColumn);
   const partition = { hour: `toStartOfHour(${time})`, day: `toDate(${time})`, month: `toYYYYMM(${time})` }[window];
   return fill(tableSql, {
     table: qualifiedName(table),
-    fields: fieldColumns(table)
+    fields: declaredColumns(table)
       .map((column) => `    ${column}`)
       .join(',\n'),
     partition,
     order: [...schema.keyFields.map(quoteName), time].join(', '),
+    ttl: ttlClause(table),
     settings: storagePolicy === undefined ? '' : `,\n    storage_policy = ${quoteString(storagePolicy)}`,
   });
 }
 
 function addColumns(table: Table): string {
-  const columns = fieldColumns(table).map((column) => `ADD COLUMN IF NOT EXISTS ${column}`);
+  const columns = declaredColumns(table).map((column) => `ADD COLUMN IF NOT EXISTS ${column}`);
   return `ALTER TABLE ${qualifiedName(table)} ${columns.join(', ')}`;
+}
+
+/** Of what a retention policy says; none without one. */
+function ttlExpressions({ schema, retention }: Table): string[] {
+  if (retention === undefined) return [];
+  const time = quoteName(schema.timestampColumn);
+  const move =
+    retention.hotDays === undefined ? [] : [`${time} + toIntervalDay(${retention.hotDays}) TO VOLUME 'cold'`];
+  return [...move, `${time} + toIntervalDay(${retention.totalDays}) DELETE`];
+}
+
+/** Makes ClickHouse keep rows for as long as the policy says. Rows that are there already go when their parts are merged. */
+export async function applyRetention(ctx: Context, table: Table): Promise<void> {
+  await ensureTable(ctx, table);
+  const expressions = ttlExpressions(table);
+  const [found] = await ctx.clickhouse.rows<{ n: string }>(
+    `SELECT count() AS n FROM system.tables WHERE database = {database:String} AND name = {table:String}
+        AND create_table_query LIKE '%TTL %'`,
+    { database: `ts_${table.dataset}`, table: table.physical },
+  );
+  if (expressions.length === 0 && found?.n === '0') return;
+  await ctx.clickhouse.command(
+    `ALTER TABLE ${qualifiedName(table)} ${expressions.length === 0 ? 'REMOVE TTL' : `MODIFY TTL ${expressions.join(', ')}`}`,
+  );
+}
+
+function ttlClause(table: Table): string {
+  const expressions = ttlExpressions(table);
+  return expressions.length === 0 ? '' : `\nTTL ${expressions.join(', ')}`;
 }
 
 function fill(template: string, values: Record<string, string>): string {

@@ -1,4 +1,5 @@
 import type { Seal } from '../buffer/seal.ts';
+import type { SkipList } from '../buffer/skip.ts';
 import type { Table } from '../catalog/table.ts';
 import type { Context } from '../context.ts';
 import { qualifiedName, quoteName } from '../names.ts';
@@ -36,6 +37,23 @@ export async function countSeal(ctx: Context, table: Table, lane: number, seal: 
     timeTo_ms: Number(count.timeTo_ms),
     checksum: count.checksum,
   }));
+}
+
+/** Which of the rows that were not to be sent ClickHouse has all the same. */
+export async function storedAmong(
+  ctx: Context,
+  table: Table,
+  lane: number,
+  skip: SkipList,
+): Promise<{ seq: number; row: number }[]> {
+  const rows = [...skip].flatMap(([seq, places]) => [...places].map((row) => `(${seq},${row})`));
+  const found = await ctx.clickhouse.rows<{ seq: string; row: number }>(
+    `SELECT _seq AS seq, _row AS row FROM ${qualifiedName(table)}
+      WHERE _lane = {lane:UInt16} AND _seq BETWEEN {from:UInt64} AND {to:UInt64} AND (_seq, _row) IN (${rows.join(',')})`,
+    { lane, from: Math.min(...skip.keys()), to: Math.max(...skip.keys()) },
+    { max_query_size: 4_194_304, max_ast_elements: 1_000_000 },
+  );
+  return found.map(({ seq, row }) => ({ seq: Number(seq), row: Number(row) }));
 }
 
 export function rowsCounted(partitions: PartitionCount[]): number {

@@ -2,39 +2,60 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { dueLanes } from '../buffer/due.ts';
 import { findTable } from '../catalog/find-table.ts';
 import type { Context } from '../context.ts';
+import { StoreError } from '../errors.ts';
 import { describeError } from '../log.ts';
 import { logicalName, type TableRef } from '../names.ts';
-import { flushLane } from './flush-lane.ts';
+import { type FlushTrigger, flushLane } from './flush-lane.ts';
 import { tryDrainingOutbox } from './outbox.ts';
 
 const lanesInPass = 1_000;
 /** Of the six connections an invocation has, a flush uses one or two. */
 const lanesAtOnce = 3;
+const aliveWithin_ms = 3_000;
 
-export type PassResult = { lanes: number; rows: number; failed: number };
+export type PassResult = {
+  lanes: number;
+  rows: number;
+  failed: number;
+  /** ClickHouse is away: the other lanes were not tried. */
+  stopped: boolean;
+};
 
 /**
- * One pass over all lanes with pending rows, the one that waits longest first, each until it is empty or its share is
- * over. A lane that fails waits for the next pass and holds up no other.
+ * One pass over all lanes whose turn it is, the one that waits longest first. Each moves one seal and then goes behind
+ * those that have not had a turn, so that catching up holds nobody up. A lane that fails waits, longer each time; while
+ * ClickHouse is away the pass ends, since each try would cost the time of an answer that does not come.
  */
-export async function flushDue(ctx: Context, deadline_ms: number): Promise<PassResult> {
-  const result: PassResult = { lanes: 0, rows: 0, failed: 0 };
+export async function flushDue(ctx: Context, deadline_ms: number, trigger: FlushTrigger = 'cron'): Promise<PassResult> {
+  const result: PassResult = { lanes: 0, rows: 0, failed: 0, stopped: false };
   const waiting = await dueLanes(ctx, lanesInPass);
   result.lanes = waiting.length;
   const work = async () => {
-    for (let due = waiting.shift(); due !== undefined && ctx.now() < deadline_ms; due = waiting.shift()) {
+    for (
+      let due = waiting.shift();
+      due !== undefined && ctx.now() < deadline_ms && !result.stopped;
+      due = waiting.shift()
+    ) {
       try {
-        const flushed = await flushDueLane(ctx, due);
+        const flushed = await flushDueLane(ctx, due, trigger);
         result.rows += flushed.rows;
-        // Behind those that have not had a turn yet.
         if (flushed.more) waiting.push(due);
-      } catch {
+      } catch (error) {
         result.failed += 1; // told in the flush's own event
+        if (error instanceof StoreError && error.store === 'clickhouse') result.stopped ||= await isAway(ctx);
       }
     }
   };
   await Promise.all(Array.from({ length: lanesAtOnce }, work));
   return result;
+}
+
+async function isAway(ctx: Context): Promise<boolean> {
+  const answers = await ctx.clickhouse.send({ settings: {}, body: 'SELECT 1', timeout_ms: aliveWithin_ms }).then(
+    () => true,
+    () => false,
+  );
+  return !answers;
 }
 
 /**
@@ -53,13 +74,18 @@ export async function flushWhileDue(
   }
 }
 
-async function flushDueLane(ctx: Context, { table: ref, lane }: { table: TableRef; lane: number }) {
+/** Flushes one seal of a lane that was due. Throws StoreError, ClickHouseError. */
+export async function flushDueLane(
+  ctx: Context,
+  { table: ref, lane }: { table: TableRef; lane: number },
+  trigger: FlushTrigger,
+): Promise<{ rows: number; more: boolean }> {
   const nothing = { rows: 0, more: false };
   try {
     const table = await findTable(ctx, ref.dataset, logicalName(ref.physical));
     // Of an earlier life, or dropped: its rows have nowhere to go.
     if (table === undefined || table.physical !== ref.physical) return nothing;
-    const { outcome, rows, more } = await flushLane(ctx, table, lane, 'cron');
+    const { outcome, rows, more } = await flushLane(ctx, table, lane, trigger);
     return { rows, more: more && outcome === 'ok' };
   } catch (error) {
     ctx.log({ event: 'flush-due-failed', dataset: ref.dataset, table: ref.physical, lane, ...describeError(error) });

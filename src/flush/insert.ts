@@ -3,8 +3,8 @@ import type { Table } from '../catalog/table.ts';
 import { fieldColumns } from '../clickhouse/table.ts';
 import type { Context } from '../context.ts';
 import { TimestoreError } from '../errors.ts';
-import { qualifiedName, quoteName, quoteString } from '../names.ts';
-import { identifiedRows } from './payload.ts';
+import { qualifiedName, quoteName, quoteString, type TableRef } from '../names.ts';
+import { identifiedLines, identifiedRows } from './payload.ts';
 
 const firstSettings = {
   // Answered when the rows are there, not when they are queued.
@@ -37,8 +37,8 @@ const insertSettings: Record<number, typeof firstSettings> = { 1: firstSettings 
 export const settingsVersion = 1;
 
 /**
- * Sends a seal's rows. The statement asks ClickHouse itself which of them it has, while it runs: an insert that comes
- * late, or again, adds only what is missing.
+ * Sends a seal's rows but those on its skip list. The statement asks ClickHouse itself which of them it has, while it
+ * runs: an insert that comes late, or again, adds only what is missing.
  *
  * @param attempt 0 for the seal's own token; 1 and 2 for what a server that died has remembered but not kept
  * @throws ClickHouseError, StoreError: the rows may be there, or may still come, after either; TimestoreError for a seal
@@ -52,35 +52,76 @@ export async function insertSeal(
   attempt: number,
   timeout_ms: number,
 ): Promise<void> {
-  const settings = insertSettings[seal.settingsVersion];
-  if (settings === undefined) {
-    throw new TimestoreError(
-      'unavailable',
-      `A newer version has begun to flush this seal (insert settings ${seal.settingsVersion}); only that one can go on with it.`,
-    );
-  }
   const name = qualifiedName(table);
-  const fields = table.schema.fields.map((field) => quoteName(field.name)).join(', ');
-  const structure = ['_seq UInt64', '_row UInt32', "_received_at DateTime64(3, 'UTC')", ...fieldColumns(table)].join(
-    ', ',
-  );
-  const statement = `INSERT INTO ${name} (_lane, _seq, _row, _received_at, ${fields})
-SELECT {lane:UInt16}, _seq, _row, _received_at, ${fields} FROM input(${quoteString(structure)})
-WHERE (_seq, _row) NOT IN (SELECT _seq, _row FROM ${name} WHERE _lane = {lane:UInt16} AND _seq BETWEEN {from:UInt64} AND {to:UInt64})
-FORMAT JSONEachRow
-`;
-  const rows = seal.batches.map((batch) => identifiedRows(batch)).join('');
+  const rows = seal.batches.map((batch) => {
+    const skipped = seal.skip.get(batch.seq);
+    if (skipped === undefined) return identifiedRows(batch, table.schema);
+    return identifiedLines(batch, table.schema, (row) => !skipped.has(row)).join('');
+  });
   await ctx.clickhouse.send({
     settings: {
-      ...settings,
+      ...settingsOf(seal),
       insert_deduplication_token: attempt === 0 ? seal.token : `${seal.token}:r${attempt}`,
       max_execution_time: Math.ceil(timeout_ms / 1000),
       param_lane: lane,
       param_from: seal.from,
       param_to: seal.to,
     },
-    // One buffer, so that it goes with its length: a body cut short is refused whole.
-    body: new TextEncoder().encode(statement + rows),
+    body: statement(
+      table,
+      name,
+      `WHERE (_seq, _row) NOT IN (SELECT _seq, _row FROM ${name} WHERE _lane = {lane:UInt16} AND _seq BETWEEN {from:UInt64} AND {to:UInt64})\n`,
+      rows.join(''),
+    ),
     timeout_ms: timeout_ms + 1_000,
   });
+}
+
+/** The name of the table that takes the same rows as a seal's and keeps none: the same for all who look into that seal. */
+export function twinOf({ dataset, physical }: TableRef, lane: number, { epoch }: Seal): TableRef {
+  return { dataset, physical: `_twin.${physical}.${lane}.${epoch}` };
+}
+
+/** Sends lines of a seal to its twin. Throws ClickHouseError where the real table would refuse them too. */
+export async function insertIntoTwin(
+  ctx: Context,
+  table: Table,
+  lane: number,
+  seal: Seal,
+  lines: string[],
+  timeout_ms: number,
+): Promise<void> {
+  await ctx.clickhouse.send({
+    settings: {
+      ...settingsOf(seal),
+      insert_deduplicate: 0,
+      max_execution_time: Math.ceil(timeout_ms / 1000),
+      param_lane: lane,
+    },
+    body: statement(table, qualifiedName(twinOf(table, lane, seal)), '', lines.join('')),
+    timeout_ms: timeout_ms + 1_000,
+  });
+}
+
+function settingsOf({ settingsVersion: version }: Seal): typeof firstSettings {
+  const settings = insertSettings[version];
+  if (settings !== undefined) return settings;
+  throw new TimestoreError(
+    'unavailable',
+    `A newer version has begun to flush this seal (insert settings ${version}); only that one can go on with it.`,
+  );
+}
+
+/** One buffer, so that it goes with its length: a body cut short is refused whole. */
+function statement(table: Table, target: string, where: string, rows: string): Uint8Array {
+  const system = ['_seq', '_row', '_received_at', '_partition'];
+  const structure = [
+    ...["_seq UInt64, _row UInt32, _received_at DateTime64(3, 'UTC')"],
+    ...['_partition Map(LowCardinality(String), String)', ...fieldColumns(table)],
+  ].join(', ');
+  const columns = [...system, ...table.schema.fields.map(({ name }) => quoteName(name))].join(', ');
+  return new TextEncoder().encode(
+    `INSERT INTO ${target} (_lane, ${columns})\nSELECT {lane:UInt16}, ${columns} FROM input(${quoteString(structure)})\n` +
+      `${where}FORMAT JSONEachRow\n${rows}`,
+  );
 }

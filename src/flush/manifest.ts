@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto';
 import type { Seal } from '../buffer/seal.ts';
+import { skippedRows } from '../buffer/skip.ts';
 import type { Table } from '../catalog/table.ts';
-import type { PartitionCount } from './count.ts';
+import { rowsCounted } from './count.ts';
+import type { Moved } from './move-seal.ts';
 
 /** The record of what a flush put where; the columns of `manifests`, and its partitions. */
 export type Manifest = {
@@ -20,6 +22,12 @@ export type Manifest = {
   schema_version: number;
   checksum: string;
   trigger: string;
+  /** Of the seal's rows, those that ClickHouse refused, and those that were past their retention. */
+  quarantined: number;
+  expired: number;
+  inserts: number;
+  /** What was said of batches, and of which. */
+  batches: { seq: number; meta: unknown }[];
   flushed_at: string;
   partitions: {
     partition: string;
@@ -35,8 +43,7 @@ export type Manifest = {
 export function manifestOf(
   table: Table,
   lane: number,
-  seal: Seal,
-  counted: PartitionCount[],
+  { seal, counted, expired, inserts }: Moved,
   { trigger, now_ms }: { trigger: string; now_ms: number },
 ): Manifest {
   return {
@@ -50,13 +57,17 @@ export function manifestOf(
     epoch: seal.epoch,
     seq_from: seal.from,
     seq_to: seal.to,
-    rows: seal.rows,
+    rows: rowsCounted(counted),
     bytes: seal.bytes,
     schema_version: newestVersion(seal),
     checksum: createHash('sha256')
       .update(counted.map((part) => `${part.partition}:${part.checksum}`).join())
       .digest('hex'),
     trigger,
+    quarantined: skippedRows(seal.skip),
+    expired,
+    inserts: inserts + seal.timesTaken - 1,
+    batches: seal.batches.flatMap(({ seq, meta }) => (meta === '' ? [] : [{ seq, meta: JSON.parse(meta) }])),
     flushed_at: new Date(now_ms).toISOString(),
     partitions: counted.map((part) => ({
       partition: part.partition,

@@ -51,9 +51,10 @@ async function record(ctx: Context, manifests: Manifest[]): Promise<void> {
   const [, , conflicts = []] = await ctx.postgres.transaction([
     [
       `insert into manifests (id, dataset, "table", physical_table, lane, incarnation, token, epoch, seq_from, seq_to,
-                              rows, bytes, schema_version, checksum, trigger, flushed_at)
+                              rows, bytes, schema_version, checksum, trigger, quarantined, expired, inserts, batches,
+                              flushed_at)
        select id, dataset, "table", physical_table, lane, incarnation, token, epoch, seq_from, seq_to,
-              rows, bytes, schema_version, checksum, trigger, flushed_at
+              rows, bytes, schema_version, checksum, trigger, quarantined, expired, inserts, batches, flushed_at
          from jsonb_populate_recordset(null::manifests, $1::jsonb)
        on conflict do nothing`,
       [told],

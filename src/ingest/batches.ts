@@ -1,4 +1,5 @@
-import type { Batch, ChunkPlan } from '../buffer/stage.ts';
+import type { ChunkPlan } from '../buffer/chunk-plan.ts';
+import type { Batch } from '../buffer/stage.ts';
 import type { PreparedRows } from '../schema/prepare.ts';
 import { type PartitionWindow, windowOf } from '../schema/window.ts';
 
@@ -6,27 +7,27 @@ import { type PartitionWindow, windowOf } from '../schema/window.ts';
 const rowOverhead_bytes = 16;
 
 /** Cuts a request into chunks of at most so many bytes; a row that is larger is one by itself. */
-export function planChunks({ lines }: PreparedRows, bytesMax: number): ChunkPlan {
-  const plan: ChunkPlan = [];
+export function planChunks({ lines, refused }: PreparedRows, bytesMax: number): ChunkPlan {
+  const chunks: number[] = [];
   let rows = 0;
   let bytes = 0;
   for (const line of lines) {
     const added = Buffer.byteLength(line) + rowOverhead_bytes;
     if (rows > 0 && bytes + added > bytesMax) {
-      plan.push(rows);
+      chunks.push(rows);
       rows = 0;
       bytes = 0;
     }
     rows += 1;
     bytes += added;
   }
-  plan.push(rows);
-  return plan;
+  chunks.push(rows);
+  return { rows: chunks, quarantined: refused.map(({ index }) => index) };
 }
 
 export function cutBatches(rows: PreparedRows, plan: ChunkPlan, window: PartitionWindow): Batch[] {
   let from = 0;
-  return plan.map((count) => {
+  return plan.rows.map((count) => {
     const lines = rows.lines.slice(from, from + count);
     const times_ms = rows.times_ms.slice(from, from + count);
     from += count;

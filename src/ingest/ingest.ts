@@ -1,26 +1,39 @@
 import { createHash } from 'node:crypto';
+import { recallBatch } from '../buffer/recall.ts';
 import type { Pending, StagedBatch } from '../buffer/stage.ts';
 import { createTable } from '../catalog/create-table.ts';
 import { evolveSchema } from '../catalog/evolve-schema.ts';
-import { findTable, forgetTable } from '../catalog/find-table.ts';
-import { setUpLanes } from '../catalog/set-up-lanes.ts';
-import type { Table } from '../catalog/table.ts';
+import { findTable } from '../catalog/find-table.ts';
+import { retainedFrom_ms, type Table } from '../catalog/table.ts';
 import type { Context } from '../context.ts';
 import { TimestoreError } from '../errors.ts';
 import type { FlushTrigger } from '../flush/flush-lane.ts';
+import { quarantineRefused } from '../quarantine/quarantine.ts';
 import { encodeToken } from '../query/token.ts';
-import { type PreparedRows, prepareRows, type RowFormat } from '../schema/prepare.ts';
-import type { TableSchema } from '../schema/types.ts';
+import { type DeclaredSchema, mergeSchema } from '../schema/declared.ts';
+import { type PreparedRows, prepareRows, type RowChecks, type RowFormat } from '../schema/prepare.ts';
 import { encodeBatchId } from './batch-id.ts';
+import { settle } from './settle.ts';
 import { stageChunks } from './stage-chunks.ts';
 
 export type IngestRequest = {
   dataset: string;
   table: string;
+  /** The rows. */
   text: string;
   format: RowFormat;
+  /** What the request is recognised by when it comes again: all of it, as it came. The rows alone if left out. */
+  source?: string;
   /** Undefined when the client sent none: the answer cannot be asked for again then. */
   idempotencyKey: string | undefined;
+  declared?: DeclaredSchema | undefined;
+  /** What is said of the rows as a whole, kept with them; canonical JSON. */
+  meta?: string;
+  timeRange?: { start_ms: number; end_ms: number } | undefined;
+  /** Rows at fault: all of the request is refused, or they go into quarantine and the others are accepted. */
+  onError?: 'reject' | 'quarantine';
+  /** Whether the buffer's replicas must have the rows, where there are any. */
+  durable?: boolean;
 };
 
 export type Accepted = {
@@ -46,69 +59,99 @@ export type IngestResult = {
 /** Each round answers a change somebody else made; that many in a row mean that something is wrong. */
 const roundsMax = 20;
 
-const emptySchema: TableSchema = {
-  version: 0,
-  timestampColumn: 'timestamp',
-  keyFields: [],
-  fields: [{ name: 'timestamp', type: 'timestamp' }],
-};
-
 /**
  * Accepts the rows of a request: checks them all, brings the schema to them, and puts them into the hot buffer. All
- * or nothing; a request cut in chunks is acknowledged when its last one is.
+ * or nothing, but for rows that go into quarantine; a request cut in chunks is acknowledged when its last one is.
  *
  * @throws TimestoreError with what is wrong with the rows; StoreError when a store that this needs is away
  */
 export async function ingestRows(ctx: Context, request: IngestRequest): Promise<IngestResult> {
-  const { dataset, table: name, text } = request;
+  const { dataset, table: name, declared, onError = 'reject', meta = '', durable = false } = request;
+  const { limits } = ctx.config;
   const idempotencyKey = request.idempotencyKey ?? `auto:${crypto.randomUUID()}`;
-  const requestHash = createHash('sha256').update(request.format).update('\n').update(text).digest('hex');
+  const requestHash = hashOf(request);
   for (let round = 0; round < roundsMax; round += 1) {
     const table = await findTable(ctx, dataset, name);
-    const rows = prepareRows(text, request.format, table?.schema ?? emptySchema, ctx.config.limits);
-    if (rows.errorsTotal > 0) throw refusal(rows);
-    if (rows.lines.length === 0)
-      throw new TimestoreError('malformed-body', 'The body holds no rows; send one or more.');
+    const target = mergeSchema(table?.schema, declared, limits);
+    const prepare = (checks: RowChecks) => {
+      return prepareRows(request.text, request.format, target.schema, limits, {
+        ...checks,
+        keepRefused: onError === 'quarantine' ? limits.quarantine_rows_max : 0,
+      });
+    };
+    const prepareAgain = (quarantined: number[]) => prepare({ refuse: new Set(quarantined) });
+    let rows = prepare({ retainedFrom_ms: retainedFrom_ms(table, ctx.now()), timeRange: request.timeRange });
+    if (rows.errorsTotal > 0 && request.idempotencyKey !== undefined && table !== undefined) {
+      // What was accepted once stays so, also when its rows are too old by now.
+      const known = await recallBatch(ctx, table, idempotencyKey);
+      if (known?.requestHash === requestHash) rows = prepareAgain(known.plan.quarantined);
+    }
+    requireAcceptable(rows, onError, limits.quarantine_rows_max);
+    if (rows.lines.length === 0) {
+      const staged = await quarantineRefused(ctx, { dataset, name, idempotencyKey, requestHash, durable }, rows);
+      return resultOf(ctx, staged.table, { ...staged, batches: [staged.batch], ofRows: [] }, rows);
+    }
+    const added = [...target.added, ...rows.added];
     if (table === undefined) {
-      const schema = { ...emptySchema, version: 1, fields: [...emptySchema.fields, ...rows.added] };
+      const schema = { ...target.schema, fields: [...target.schema.fields, ...rows.added] };
       await createTable(ctx, { dataset, name, window: 'day', lanes: 1, schema });
       continue;
     }
-    if (rows.added.length > 0) {
-      await evolveSchema(ctx, table, rows.added);
+    if (added.length > 0) {
+      await evolveSchema(ctx, table, added);
       continue;
     }
-    const staged = await stageChunks(ctx, table, rows, { idempotencyKey, requestHash });
-    switch (staged.outcome) {
-      case 'accepted': {
-        const { lane, batches, replayed, pending } = staged;
-        return { accepted: accepted(table, lane, batches, replayed), table, lane, flush: flushFor(ctx, pending) };
-      }
-      case 'unknown':
-        // New, or lost: either way the lane is made from the catalogue and ClickHouse, by whoever comes first.
-        forgetTable(ctx, table);
-        await setUpLanes(ctx, (await findTable(ctx, dataset, name)) ?? table);
-        continue;
-      case 'reused':
-        throw new TimestoreError(
-          'key-reused',
-          'This Idempotency-Key was used for another payload. Send a new key with new rows.',
-        );
-      case 'frozen':
-        throw new TimestoreError(
-          'dataset-frozen',
-          `Writes to table ${name} of dataset ${dataset} are stopped for a cutover.`,
-          {
-            retryAfterMs: 5_000,
-          },
-        );
-      case 'full':
-        throw bufferFull(ctx, name, rows, staged);
+    const staged = await stageChunks(ctx, table, rows, { idempotencyKey, requestHash, meta, durable, prepareAgain });
+    if (staged.outcome !== 'accepted') {
+      await settle(ctx, table, staged, rows);
+      continue;
     }
+    const { quarantined } = staged.batches[0]?.plan ?? { quarantined: [] };
+    const aside = quarantined.length === rows.refused.length ? rows : prepareAgain(quarantined);
+    if (quarantined.length > 0) {
+      await quarantineRefused(ctx, { dataset, name, idempotencyKey, requestHash, durable }, aside);
+    }
+    return resultOf(ctx, table, { ...staged, ofRows: staged.batches }, aside);
   }
   throw new TimestoreError('conflict', `Table ${name} of dataset ${dataset} kept changing. Try again.`, {
     retryAfterMs: 500,
   });
+}
+
+function hashOf({ source, text, format }: IngestRequest): string {
+  return createHash('sha256')
+    .update(format)
+    .update('\n')
+    .update(source ?? text)
+    .digest('hex');
+}
+
+/** Throws where nothing can be accepted of the rows. */
+function requireAcceptable(rows: PreparedRows, onError: 'reject' | 'quarantine', quarantinedMax: number): void {
+  const total = rows.lines.length + rows.errorsTotal;
+  if (total === 0) throw new TimestoreError('malformed-body', 'The body holds no rows; send one or more.');
+  if (rows.errorsTotal === 0 || rows.errorsTotal === rows.refused.length) return;
+  const extra = {
+    ...{ accepted: 0, rejected: total, quarantined: 0, errors: rows.errors, errorsTotal: rows.errorsTotal },
+  };
+  if (onError === 'quarantine') {
+    throw new TimestoreError(
+      'limit-exceeded',
+      `${rows.errorsTotal} of ${total} rows are at fault, and at most ${quarantinedMax} of a request go into quarantine ` +
+        '(limit quarantine_rows_max). Nothing was stored.',
+      { extra },
+    );
+  }
+  const conflicts = rows.errors.some(({ oldType }) => oldType !== undefined)
+    ? ' A type never changes: send a value of another type (newType) as the field’s own (oldType), under a new field name, ' +
+      'or to a new table.'
+    : '';
+  throw new TimestoreError(
+    'rows-refused',
+    `${rows.errorsTotal} of ${total} rows were refused, so none was stored. Mend the rows named in errors and send all ` +
+      `again, or send them with onError=quarantine.${conflicts}`,
+    { extra },
+  );
 }
 
 function flushFor(ctx: Context, pending: Pending | undefined): FlushTrigger | undefined {
@@ -118,57 +161,33 @@ function flushFor(ctx: Context, pending: Pending | undefined): FlushTrigger | un
   return pending.age_ms >= trigger_age_ms ? 'age' : undefined;
 }
 
-function accepted(table: Table, lane: number, batches: StagedBatch[], replayed: boolean): Accepted {
-  const [first, last] = [batches[0], batches.at(-1)];
-  if (first === undefined || last === undefined) throw new RangeError('a request that was accepted has a batch');
-  return {
-    batchId: encodeBatchId(table, lane, first),
-    accepted: batches.reduce((sum, { rows }) => sum + rows, 0),
+type Staged = {
+  batches: StagedBatch[];
+  /** Those of them that hold accepted rows. */
+  ofRows: StagedBatch[];
+  replayed: boolean;
+  pending: Pending | undefined;
+};
+
+function resultOf(ctx: Context, table: Table, staged: Staged, { errors, refused }: PreparedRows): IngestResult {
+  const { batches, ofRows, replayed, pending } = staged;
+  const [first] = batches;
+  if (first === undefined) throw new RangeError('a request that was accepted has a batch');
+  // The newest of each lane: chunks before and after a change of the number of lanes may be in different ones.
+  const newest = new Map(batches.map(({ lane, incarnation, seq }) => [lane, [lane, incarnation, seq] as const]));
+  const accepted = {
+    batchId: encodeBatchId(table, first.lane, first),
+    accepted: ofRows.reduce((sum, { rows }) => sum + rows, 0),
     rejected: 0,
-    quarantined: 0,
-    errors: [],
+    quarantined: refused.length,
+    errors,
     replayed,
-    ...(batches.length > 1 && { chunks: batches.length }),
+    ...(ofRows.length > 1 && { chunks: ofRows.length }),
     watermark: encodeToken({
       dataset: table.dataset,
       table: table.name,
-      lanes: [[lane, last.incarnation, last.seq]],
+      lanes: [...newest.values()].map(([lane, incarnation, seq]) => [lane, incarnation, seq]),
     }),
   };
-}
-
-function refusal(rows: PreparedRows): TimestoreError {
-  const total = rows.lines.length + rows.errorsTotal;
-  return new TimestoreError(
-    'rows-refused',
-    `${rows.errorsTotal} of ${total} rows were refused, so none was stored. Mend the rows named in errors and send all again.`,
-    { extra: { accepted: 0, rejected: total, quarantined: 0, errors: rows.errors, errorsTotal: rows.errorsTotal } },
-  );
-}
-
-const retryLongest_ms = 60_000;
-
-/** Told to wait for as long as the lane needs to drain what this request lacks room for, at the pace of its last flush. */
-function bufferFull(
-  ctx: Context,
-  name: string,
-  rows: PreparedRows,
-  {
-    pending,
-    drainedRowsPerSecond,
-  }: { pending: { rows: number; bytes: number }; drainedRowsPerSecond: number | undefined },
-): TimestoreError {
-  const { pending_rows_max, pending_bytes_max } = ctx.config.limits;
-  const bytes = rows.lines.reduce((sum, line) => sum + line.length, 0);
-  const share = Math.min(1, Math.max(rows.lines.length / pending_rows_max, bytes / pending_bytes_max));
-  const drain_ms =
-    drainedRowsPerSecond === undefined
-      ? retryLongest_ms
-      : (1_000 * share * pending.rows) / Math.max(1, drainedRowsPerSecond);
-  return new TimestoreError(
-    'buffer-full',
-    `The hot buffer of table ${name} holds ${pending.rows} rows that wait for ClickHouse (limits pending_rows_max and ` +
-      'pending_bytes_max). Nothing of this request was stored; send it again later with the same Idempotency-Key.',
-    { retryAfterMs: Math.min(retryLongest_ms, Math.max(1_000, Math.ceil(drain_ms))) },
-  );
+  return { accepted, table, lane: first.lane, flush: flushFor(ctx, pending) };
 }

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { encodePlan } from '../buffer/chunk-plan.ts';
 import { type Pending, type StagedBatch, type StageOutcome, stageBatch } from '../buffer/stage.ts';
 import type { Table } from '../catalog/table.ts';
 import type { Context } from '../context.ts';
@@ -8,8 +9,7 @@ import { cutBatches, planChunks } from './batches.ts';
 export type ChunksOutcome =
   | {
       outcome: 'accepted';
-      lane: number;
-      /** One a chunk, in order; sequences ascend. */
+      /** One a chunk, in order. */
       batches: StagedBatch[];
       /** Nothing was stored now: all of it was accepted before. */
       replayed: boolean;
@@ -17,6 +17,15 @@ export type ChunksOutcome =
       pending: Pending | undefined;
     }
   | Exclude<StageOutcome, { outcome: 'staged' | 'replayed' }>;
+
+export type ChunksRequest = {
+  idempotencyKey: string;
+  requestHash: string;
+  meta: string;
+  durable: boolean;
+  /** The rows again, without those that went into quarantine when the request came first. */
+  prepareAgain: (quarantined: number[]) => PreparedRows;
+};
 
 /**
  * Stages the rows of a request, in chunks where they are too many for one step. The first chunk is under the request's
@@ -29,38 +38,39 @@ export async function stageChunks(
   ctx: Context,
   table: Table,
   rows: PreparedRows,
-  { idempotencyKey, requestHash }: { idempotencyKey: string; requestHash: string },
+  { idempotencyKey, requestHash, meta, durable, prepareAgain }: ChunksRequest,
 ): Promise<ChunksOutcome> {
   const lane = laneOf(idempotencyKey, table.lanes);
   let plan = planChunks(rows, ctx.config.limits.chunk_bytes_max);
   let chunks = cutBatches(rows, plan, table.window);
   const [first] = chunks;
   if (first === undefined) throw new RangeError('a request without rows has no chunks');
-  const needs = { rows: rows.lines.length, bytes: chunks.reduce((sum, { payload }) => sum + payload.length, 0) };
-  const request = { lane, requestHash };
-  const begun = await stageBatch(ctx, table, {
-    ...request,
-    idempotencyKey,
-    batch: first,
-    plan,
-    place: { first: needs },
-  });
+  const needs = {
+    rows: rows.lines.length,
+    bytes: chunks.reduce((sum, { payload }) => sum + payload.length + meta.length, 0),
+  };
+  const request = { lane, requestHash, meta, durable };
+  const place = { first: needs };
+  const begun = await stageBatch(ctx, table, { ...request, idempotencyKey, batch: first, plan, place });
   if (begun.outcome !== 'staged' && begun.outcome !== 'replayed') return begun;
 
   const accepted = {
-    ...{ outcome: 'accepted' as const, lane, batches: [begun.batch], replayed: begun.outcome === 'replayed' },
+    ...{ outcome: 'accepted' as const, batches: [begun.batch], replayed: begun.outcome === 'replayed' },
     pending: begun.outcome === 'staged' ? begun.pending : undefined,
   };
-  // Cut as it was at first, whatever the limits were then.
-  if (begun.outcome === 'replayed' && String(begun.batch.plan) !== String(plan)) {
+  // Cut as it was at first, whatever the limits and the schema were then.
+  if (begun.outcome === 'replayed' && encodePlan(begun.batch.plan) !== encodePlan(plan)) {
     plan = begun.batch.plan;
-    chunks = cutBatches(rows, plan, table.window);
+    if (plan.rows.length > 1) chunks = cutBatches(prepareAgain(plan.quarantined), plan, table.window);
+    else chunks = [];
   }
   for (const [n, batch] of chunks.entries()) {
     if (n === 0) continue;
-    const chunkKey = `chunk:${n}:${idempotencyKey}`;
-    const place = { after_ms: begun.batch.receivedAt_ms };
-    const staged = await stageBatch(ctx, table, { ...request, idempotencyKey: chunkKey, batch, plan, place });
+    const staged = await stageBatch(ctx, table, {
+      ...request,
+      idempotencyKey: `chunk:${n}:${idempotencyKey}`,
+      ...{ batch, plan, place: { after_ms: begun.batch.receivedAt_ms } },
+    });
     if (staged.outcome !== 'staged' && staged.outcome !== 'replayed') return staged;
     accepted.batches.push(staged.batch);
     if (staged.outcome === 'staged') {
@@ -71,7 +81,7 @@ export async function stageChunks(
   return accepted;
 }
 
-/** The lane is a function of the key, so that a repeated request comes to the lane that remembers it. */
+/** The lane is a function of the key, so that a request is spread by what it is and not by who takes it. */
 function laneOf(key: string, lanes: number): number {
   return createHash('sha256').update(key).digest().readUInt32BE(0) % lanes;
 }

@@ -10,9 +10,9 @@ import { flushTable } from '../flush/flush-table.ts';
 import { describeError } from '../log.ts';
 import { clickhouseType } from '../schema/types.ts';
 import { planQuery, type QueryPlan, type queryBody } from './request.ts';
-import { type RowsAnswer, runRows } from './run.ts';
+import { type RowsAnswer, runRows, TailRefused } from './run.ts';
 import type { Fence } from './sql.ts';
-import { tailOf } from './tail.ts';
+import { type Tail, tailOf } from './tail.ts';
 import { tokenOf } from './token.ts';
 
 export type FreshnessMode = 'replica-only' | 'replica+hot-buffer';
@@ -34,7 +34,7 @@ export type QueryResult = {
   streaming: { bufferState: BufferState; rows: number; latest_ms: number | undefined; fresh: boolean };
 };
 
-const noTail = tailOf([]);
+const noTail: Tail = { rows: 0, latest_ms: undefined, ndjson: '' };
 
 /**
  * Answers a query for rows with everything acknowledged before it began, or says in its warnings why not.
@@ -52,8 +52,10 @@ export async function queryRows(ctx: Context, dataset: string, body: z.output<ty
   if (snapshot?.tail !== 'ready') return await replicaOnly(ctx, current, body, snapshot);
 
   const plan = planQuery(body, current, ctx.config.limits);
-  const tail = tailOf(snapshot.lanes);
-  const answer = await oneCut(ctx, current, plan, snapshot.lanes, (fence) => runRows(ctx, current, plan, fence, tail));
+  const tail = tailOf(snapshot.lanes, current.schema);
+  const answer = await oneCut(ctx, current, plan, snapshot.lanes, (fence) =>
+    runRows(ctx, current, plan, fence, tail).catch((error) => tailRefused(ctx, current, error)),
+  );
   const { now_ms, lanes } = snapshot;
   return {
     ...describe(current, plan, answer),
@@ -80,12 +82,18 @@ async function oneCut<Answer>(
   run: (fence: Fence) => Promise<Answer>,
 ): Promise<Answer> {
   const open = lanes.filter((lane) => lane.sealedTo === undefined);
-  const answer = await run(lanes.filter((lane) => lane.sealedTo !== undefined));
-  if (open.length === 0) return answer;
+  if (open.length === 0) return await run(everywhere(lanes));
+  const answer = await run({ lanes: lanes.filter((lane) => lane.sealedTo !== undefined) });
   const after = await snapshotTable(ctx, table, 'state');
-  if (after !== 'unknown' && open.every((lane) => isUnchanged(lane, after))) return answer;
+  if (after !== 'unknown' && after.lanes.length === lanes.length && open.every((lane) => isUnchanged(lane, after))) {
+    return answer;
+  }
   ctx.log({ event: 'query-fenced', dataset: table.dataset, table: table.name, columns: plan.columns.length });
-  return await run(lanes);
+  return await run(everywhere(lanes));
+}
+
+function everywhere(lanes: LaneSnapshot[]): Fence {
+  return { lanes, below: lanes.length };
 }
 
 function isUnchanged(before: LaneSnapshot, { lanes }: Snapshot): boolean {
@@ -101,7 +109,7 @@ async function replicaOnly(
   snapshot: Snapshot | undefined,
 ): Promise<QueryResult> {
   const plan = planQuery(body, table, ctx.config.limits);
-  const answer = await runRows(ctx, table, plan, snapshot?.lanes ?? [], noTail);
+  const answer = await runRows(ctx, table, plan, snapshot === undefined ? { lanes: [] } : everywhere(snapshot.lanes), noTail);
   const bare = { rows: 0, latest_ms: undefined, fresh: false };
   if (snapshot === undefined) {
     return {
@@ -127,6 +135,13 @@ async function replicaOnly(
     },
     streaming: { bufferState: 'too-large', ...bare },
   };
+}
+
+/** Rows that ClickHouse cannot read are set aside by the flush; until then there is no exact answer. */
+async function tailRefused(ctx: Context, table: Table, error: unknown): Promise<never> {
+  if (!(error instanceof TailRefused)) throw error;
+  await flushWithin(ctx, table, ctx.config.limits.query_wait_ms);
+  throw new StoreError('clickhouse', 'refused rows that wait to be flushed; a flush has begun to set them aside', error);
 }
 
 /** A flush that may make the tail small enough. One that takes longer is left to itself: being cut off does it no harm. */

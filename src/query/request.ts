@@ -3,6 +3,7 @@ import type { Table } from '../catalog/table.ts';
 import type { Limits } from '../config.ts';
 import { TimestoreError } from '../errors.ts';
 import { slug } from '../names.ts';
+import { quarantineTable } from '../quarantine/table.ts';
 import { parseTimestampText } from '../schema/timestamp.ts';
 
 const time = z.union([z.string(), z.int()]).meta({
@@ -12,7 +13,7 @@ const time = z.union([z.string(), z.int()]).meta({
 
 /** The body of a query. */
 export const queryBody = z.strictObject({
-  tableName: slug,
+  tableName: z.union([slug, z.literal(quarantineTable)]).default('records'),
   timeRange: z
     .strictObject({ start: time.optional(), end: time.optional() })
     .optional()

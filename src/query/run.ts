@@ -3,6 +3,7 @@ import { ClickHouseError, clickhouseCodes } from '../clickhouse/client.ts';
 import { ensureTable } from '../clickhouse/table.ts';
 import type { Context } from '../context.ts';
 import { StoreError, TimestoreError } from '../errors.ts';
+import { isDataError } from '../flush/refusal.ts';
 import type { QueryPlan } from './request.ts';
 import { type Fence, rowsStatement, sourceColumn, tailName } from './sql.ts';
 import { type Tail, tailStructure } from './tail.ts';
@@ -13,6 +14,9 @@ export type RowsAnswer = {
   published: { rows: number; partitions: number };
   hotBuffer: { rows: number };
 };
+
+/** ClickHouse cannot read the rows of the tail. */
+export class TailRefused extends Error {}
 
 const settings = {
   // The whole answer or an error: nothing is passed on that a later failure would belie.
@@ -27,7 +31,7 @@ const settings = {
 /**
  * Asks ClickHouse for the rows of a plan, the tail sent along.
  *
- * @throws TimestoreError `limit-exceeded` for a query that is too much; StoreError when ClickHouse is away
+ * @throws TimestoreError `limit-exceeded` for a query that is too much; StoreError when ClickHouse is away; TailRefused
  */
 export async function runRows(
   ctx: Context,
@@ -39,6 +43,7 @@ export async function runRows(
   try {
     return readAnswer(await send(ctx, table, plan, fence, tail));
   } catch (error) {
+    if (tail.rows > 0 && isDataError(error)) throw new TailRefused('the tail was refused', { cause: error });
     if (!(error instanceof ClickHouseError)) throw error;
     // The table's columns come with the flush where they could not be added at once.
     if (!isBehind(error)) throw queryError(ctx, error);

@@ -3,8 +3,11 @@ import type { Settings } from '../clickhouse/client.ts';
 import { qualifiedName, quoteName } from '../names.ts';
 import type { QueryPlan } from './request.ts';
 
-/** Rows of these lanes count only up to these sequences. */
-export type Fence = { lane: number; watermark: number }[];
+/**
+ * Rows of these lanes count only up to these sequences. With `below`, rows of other lanes do not count at all: a lane may
+ * have come since.
+ */
+export type Fence = { lanes: { lane: number; watermark: number }[]; below?: number };
 
 export type Statement = { sql: string; params: Settings };
 
@@ -35,10 +38,11 @@ export function rowsStatement(table: Table, plan: QueryPlan, fence: Fence, withT
     range.push(`${time} < fromUnixTimestamp64Milli({end:Int64}, 'UTC')`);
     params.param_end = plan.end_ms;
   }
-  const fences = fence.map(({ lane, watermark }) => {
+  const fences = fence.lanes.map(({ lane, watermark }) => {
     params[`param_w${lane}`] = watermark;
-    return table.lanes === 1 ? `_seq <= {w${lane}:UInt64}` : `(_lane != ${lane} OR _seq <= {w${lane}:UInt64})`;
+    return fence.below === 1 ? `_seq <= {w${lane}:UInt64}` : `(_lane != ${lane} OR _seq <= {w${lane}:UInt64})`;
   });
+  if (fence.below !== undefined) fences.push(`_lane < ${fence.below}`);
   const where = (conditions: string[]) => (conditions.length > 0 ? ` WHERE ${conditions.join(' AND ')}` : '');
   const branches = [
     `SELECT toString(_partition_id) AS ${sourceColumn}, ${inner} FROM ${qualifiedName(table)}${where([...range, ...fences])} ${order}`,

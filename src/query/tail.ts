@@ -2,11 +2,12 @@ import type { LaneSnapshot } from '../buffer/snapshot.ts';
 import type { Table } from '../catalog/table.ts';
 import { fieldColumns, systemColumns } from '../clickhouse/table.ts';
 import { identifiedRows } from '../flush/payload.ts';
+import type { TableSchema } from '../schema/types.ts';
 
 /** The acknowledged rows that are not in ClickHouse for certain, as they are sent along with a query. */
 export type Tail = { rows: number; latest_ms: number | undefined; ndjson: string };
 
-export function tailOf(lanes: LaneSnapshot[]): Tail {
+export function tailOf(lanes: LaneSnapshot[], schema: TableSchema): Tail {
   let rows = 0;
   let latest_ms: number | undefined;
   const lines: string[] = [];
@@ -14,7 +15,7 @@ export function tailOf(lanes: LaneSnapshot[]): Tail {
     for (const batch of tail) {
       rows += batch.rows;
       latest_ms = Math.max(latest_ms ?? batch.timeMax_ms, batch.timeMax_ms);
-      lines.push(identifiedRows(batch, lane));
+      lines.push(identifiedRows(batch, schema, lane));
     }
   }
   return { rows, latest_ms, ndjson: lines.join('') };

@@ -3,7 +3,7 @@ import { parseTimestamp, storedTimestamp } from './timestamp.ts';
 import { type FieldType, vectorLength } from './types.ts';
 
 /** Why a value cannot be stored in its field. Codes are stable; `detail` is for people. */
-export type Refusal = { reason: RefusalReason; detail: string };
+export type Refusal = { reason: RefusalReason; detail: string; oldType?: FieldType; newType?: FieldType };
 
 export type RefusalReason =
   | 'not-an-object'
@@ -17,6 +17,9 @@ export type RefusalReason =
   | 'duplicate-field'
   | 'bad-name'
   | 'too-large'
+  | 'past-retention'
+  | 'outside-time-range'
+  | 'refused-before'
   | 'too-many-fields';
 
 type Value = Pick<Member, 'kind' | 'text' | 'escaped'>;
@@ -132,8 +135,19 @@ function coerceVector(type: `vector(${number})`, value: Value): string | Refusal
   return JSON.stringify(items);
 }
 
+/** Whether the digits would come back as others. Those that a double is written with are exact, whatever follows them. */
 function isInexactInteger(text: string): boolean {
-  return text.length >= 16 && integerLiteral.test(text) && BigInt(text) !== BigInt(Number(text));
+  if (text.length < 16 || !integerLiteral.test(text)) return false;
+  const number = Number(text);
+  return BigInt(text) !== BigInt(number) && text !== digitsOf(number);
+}
+
+/** The shortest decimal that reads as this double, without an exponent. */
+function digitsOf(number: number): string {
+  const [mantissa = '', exponent] = String(number).split('e+');
+  if (exponent === undefined) return mantissa;
+  const [whole = '', fraction = ''] = mantissa.split('.');
+  return whole + fraction.padEnd(Number(exponent), '0');
 }
 
 /** A whole number beyond 2^53 that 64 bits hold: it is meant to be exact, whether a double happens to hold it or not. */
@@ -164,5 +178,10 @@ const kindNames: Record<Member['kind'], string> = {
 };
 
 function wrongType(type: FieldType, value: Value): Refusal {
-  return { reason: 'wrong-type', detail: `${type} does not take ${kindNames[value.kind]}` };
+  const newType = inferType(value);
+  return {
+    reason: 'wrong-type',
+    detail: `${type} does not take ${kindNames[value.kind]}`,
+    ...(newType !== undefined && { oldType: type, newType }),
+  };
 }

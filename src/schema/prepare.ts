@@ -2,10 +2,10 @@ import type { Limits } from '../config.ts';
 import { TimestoreError } from '../errors.ts';
 import { readCsv } from './csv.ts';
 import { JsonReader, JsonSyntaxError } from './json-reader.ts';
-import { type PreparedRows, RowsPass } from './rows-pass.ts';
+import { type PreparedRows, type RowChecks, RowsPass } from './rows-pass.ts';
 import type { FieldType, TableSchema } from './types.ts';
 
-export type { PreparedRows } from './rows-pass.ts';
+export type { PreparedRows, RowChecks } from './rows-pass.ts';
 
 export type RowFormat = 'json' | 'ndjson' | 'csv';
 
@@ -15,10 +15,16 @@ export type RowFormat = 'json' | 'ndjson' | 'csv';
  *
  * @throws TimestoreError `malformed-body` when the text is not of `format`; `limit-exceeded` over the rows of a request
  */
-export function prepareRows(text: string, format: RowFormat, schema: TableSchema, limits: Limits): PreparedRows {
+export function prepareRows(
+  text: string,
+  format: RowFormat,
+  schema: TableSchema,
+  limits: Limits,
+  checks: RowChecks = {},
+): PreparedRows {
   const hints = new Map<string, FieldType>();
   for (;;) {
-    const pass = new RowsPass(schema, limits, hints);
+    const pass = new RowsPass(schema, limits, hints, checks);
     try {
       readRows(text, format, pass, limits.request_rows_max);
     } catch (error) {

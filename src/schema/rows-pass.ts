@@ -2,12 +2,36 @@ import type { Limits } from '../config.ts';
 import { TimestoreError } from '../errors.ts';
 import { coerce, inferType, type Refusal, type RefusalReason } from './coerce.ts';
 import { type CsvRow, cellMember } from './csv.ts';
+import { nameProblem } from './field-name.ts';
 import type { JsonReader, Member } from './json-reader.ts';
 import { parseTimestamp, storedTimestamp } from './timestamp.ts';
 import type { Field, FieldType, TableSchema } from './types.ts';
 
 /** A row that cannot be stored: its place in the request (from 0), the field at fault and why. */
-export type RowError = { index: number; field: string | null; reason: RefusalReason; detail: string };
+export type RowError = {
+  index: number;
+  field: string | null;
+  reason: RefusalReason;
+  detail: string;
+  /** Of a value that its field does not take: the field's type, and the one that the value would have given a new field. */
+  oldType?: FieldType;
+  newType?: FieldType;
+};
+
+/** A row at fault with what was sent. */
+export type RefusedRow = RowError & { source: string };
+
+/** What is asked of rows beyond the schema. */
+export type RowChecks = {
+  /** Rows before this time would be dropped by ClickHouse at once. */
+  retainedFrom_ms?: number | undefined;
+  /** What the sender says of all rows; the end is exclusive. */
+  timeRange?: { start_ms: number; end_ms: number } | undefined;
+  /** Places of rows that are refused whatever is in them: they were when the same request came first. */
+  refuse?: Set<number> | undefined;
+  /** Whether refused rows are kept as they were sent, up to how many. */
+  keepRefused?: number | undefined;
+};
 
 /** Rows of one request, ready to be staged. */
 export type PreparedRows = {
@@ -20,10 +44,11 @@ export type PreparedRows = {
   /** The first rows at fault, and how many there are. */
   errors: RowError[];
   errorsTotal: number;
+  /** The refused rows, where they were asked for. */
+  refused: RefusedRow[];
 };
 
 const errorsListed = 100;
-const nameLengthMax = 128;
 
 type Slot = {
   type: FieldType;
@@ -47,13 +72,20 @@ export class RowsPass {
   readonly #lines: string[] = [];
   readonly #times_ms: number[] = [];
   readonly #errors: RowError[] = [];
+  readonly #refused: RefusedRow[] = [];
+  readonly #checks: RowChecks;
+  readonly #defaults: Field[];
+  /** The row at hand as it was sent; CSV as the JSON that it means. */
+  #source = () => '';
   /** What the row at hand would add and change: it counts only if the row is accepted. */
   #newNames: string[] = [];
   #fractions: Slot[] = [];
   #errorsTotal = 0;
   #index = -1;
 
-  constructor(schema: TableSchema, limits: Limits, hints: Map<string, FieldType>) {
+  constructor(schema: TableSchema, limits: Limits, hints: Map<string, FieldType>, checks: RowChecks) {
+    this.#checks = checks;
+    this.#defaults = schema.fields.filter((field) => field.default !== undefined);
     this.#schema = schema;
     this.#limits = limits;
     this.#hints = hints;
@@ -67,19 +99,23 @@ export class RowsPass {
       const name = names[i] ?? '';
       return cellMember(name, cell, this.#slots.get(name)?.type ?? this.#hints.get(name));
     });
+    this.#source = () => `{${members.map(({ name, text }) => `${JSON.stringify(name)}:${text}`).join()}}`;
     this.#take(members, cells.map(({ text }) => text).join());
   }
 
   row(reader: JsonReader): void {
     this.#begin();
     if (reader.peek() !== '{') {
-      reader.value();
+      const { text } = reader.value();
+      this.#source = () => text;
       this.#refuse(null, { reason: 'not-an-object', detail: 'a row is a JSON object' });
       return;
     }
     const start = reader.offset;
     const members = reader.members();
-    this.#take(members, reader.text.slice(start, reader.offset));
+    const source = reader.text.slice(start, reader.offset);
+    this.#source = () => source;
+    this.#take(members, source);
   }
 
   #begin(): void {
@@ -91,8 +127,12 @@ export class RowsPass {
     );
   }
 
-  /** @param source the row as it was sent */
+  /** @param source as long as the row that was sent */
   #take(members: Member[], source: string): void {
+    if (this.#checks.refuse?.has(this.#index)) {
+      this.#refuse(null, { reason: 'refused-before', detail: 'refused when this request came first' });
+      return;
+    }
     if (isLarger(source, this.#limits.row_bytes_max)) {
       this.#refuse(null, {
         reason: 'too-large',
@@ -119,6 +159,7 @@ export class RowsPass {
       added,
       errors: this.#errors,
       errorsTotal: this.#errorsTotal,
+      refused: this.#refused,
     };
   }
 
@@ -136,10 +177,15 @@ export class RowsPass {
       if (slot.lastRow === this.#index) return this.#twice(member.name);
       slot.lastRow = this.#index;
       // Null and absent are the same, and absent is shorter; fields that must be there are checked below.
-      if (member.kind === 'null') continue;
+      if (member.kind === 'null') {
+        if (this.#hasDefault(member.name)) line += `${line === '' ? '' : ','}${slot.nameJson}:null`;
+        continue;
+      }
       if (member.name === this.#schema.timestampColumn) {
         const parsed = parseTimestamp(member);
         if (typeof parsed !== 'number') return this.#refuse(member.name, parsed);
+        const outside = this.#outside(parsed);
+        if (outside !== undefined) return this.#refuse(member.name, outside);
         time_ms = parsed;
         line += `${line === '' ? '' : ','}${slot.nameJson}:"${storedTimestamp(parsed)}"`;
         continue;
@@ -162,13 +208,32 @@ export class RowsPass {
         return this.#refuse(key, { reason: 'missing', detail: 'a key field cannot be null or absent' });
       }
     }
+    for (const { name, default: text } of this.#defaults) {
+      // Absent means the default; null means null.
+      if (this.#slots.get(name)?.lastRow !== this.#index) line += `,${JSON.stringify(name)}:${text}`;
+    }
     this.#times_ms.push(time_ms);
     return `${line}}`;
   }
 
+  #hasDefault(name: string): boolean {
+    return this.#defaults.some((field) => field.name === name);
+  }
+
+  #outside(time_ms: number): Refusal | undefined {
+    const { retainedFrom_ms, timeRange } = this.#checks;
+    if (retainedFrom_ms !== undefined && time_ms < retainedFrom_ms) {
+      return { reason: 'past-retention', detail: 'the table does not keep rows of this time any more' };
+    }
+    if (timeRange !== undefined && (time_ms < timeRange.start_ms || time_ms >= timeRange.end_ms)) {
+      return { reason: 'outside-time-range', detail: 'the time is not in the range that partition.timeRange says' };
+    }
+    return undefined;
+  }
+
   /** A field nobody has seen: it gets the type its value implies. */
   #add(member: Member): Slot | Refusal | undefined {
-    const problem = nameProblem(member.name);
+    const problem = nameProblem(member.name, this.#slots.keys());
     if (problem !== undefined) return { reason: 'bad-name', detail: problem };
     const inferred = this.#hints.get(member.name) ?? inferType(member);
     if (inferred === undefined) return undefined;
@@ -178,14 +243,6 @@ export class RowsPass {
       return {
         reason: 'too-many-fields',
         detail: `a table has at most ${this.#limits.table_fields_max} fields (limit table_fields_max)`,
-      };
-    }
-    // The other way round it is well: a.b may come after a.
-    const nested = [...this.#slots.keys()].find((name) => name.startsWith(`${member.name}.`));
-    if (nested !== undefined) {
-      return {
-        reason: 'bad-name',
-        detail: `there is a field ${nested}, beside which ClickHouse adds none of this name`,
       };
     }
     const slot = newSlot(member.name, type, true);
@@ -200,23 +257,15 @@ export class RowsPass {
 
   #refuse(field: string | null, refusal: Refusal): undefined {
     this.#errorsTotal += 1;
-    if (this.#errors.length < errorsListed) this.#errors.push({ index: this.#index, field, ...refusal });
+    const error = { index: this.#index, field, ...refusal };
+    if (this.#errors.length < errorsListed) this.#errors.push(error);
+    if (this.#refused.length < (this.#checks.keepRefused ?? 0))
+      this.#refused.push({ ...error, source: this.#source() });
   }
 }
 
 function newSlot(name: string, type: FieldType, isNew: boolean): Slot {
   return { type, nameJson: JSON.stringify(name), lastRow: -1, isNew, hasFraction: false };
-}
-
-/** Why a field cannot have this name; undefined if it can. */
-function nameProblem(name: string): string | undefined {
-  if (name === '') return 'a field has a name';
-  if (name.startsWith('_')) return 'names that begin with _ are reserved';
-  // ClickHouse makes such columns itself, beside the one they belong to, and then has two of the name.
-  if (/\.(?:null|size\d*)$/.test(name)) return 'names that end with .null or .size are ClickHouse’s own';
-  if (name.length > nameLengthMax) return `a name has at most ${nameLengthMax} characters`;
-  if (/\p{Cc}/u.test(name) || !name.isWellFormed()) return 'a name has no control characters';
-  return undefined;
 }
 
 /** A UTF-16 unit is at most 3 bytes of UTF-8: only text that may be over the limit is counted exactly. */

@@ -10,7 +10,14 @@ export const fieldType = z.union([z.enum(scalarTypes), vectorType]);
 
 export type FieldType = (typeof scalarTypes)[number] | `vector(${number})`;
 
-export type Field = { name: string; type: FieldType };
+export type Field = {
+  name: string;
+  type: FieldType;
+  /** What a row has that does not name the field, as stored JSON text; rows from before the field was there have it too. */
+  default?: string | undefined;
+  /** The schema version that brought the field; told where there is a default, which older batches lack. */
+  since?: number | undefined;
+};
 
 /** One version of a table's schema. Fields are only ever added, in order; a type never changes in place. */
 export type TableSchema = {

@@ -3,13 +3,13 @@ import { cutBatches, planChunks } from '../../src/ingest/batches.ts';
 
 const rows = (...lines: string[]) => ({
   ...{ lines: lines.map((line) => `"s":"${line}"}`), times_ms: lines.map((_, i) => i * 86_400_000) },
-  ...{ added: [], errors: [], errorsTotal: 0 },
+  ...{ added: [], errors: [], errorsTotal: 0, refused: [] },
 });
 
 test('chunks are as large as they may be, in the order of the rows; a row that is larger is one by itself', () => {
   const prepared = rows('a'.repeat(30), 'b'.repeat(30), 'c'.repeat(500), 'd', 'e');
   const plan = planChunks(prepared, 120);
-  expect(plan).toEqual([2, 1, 2]);
+  expect(plan).toEqual({ rows: [2, 1, 2], quarantined: [] });
   const batches = cutBatches(prepared, plan, 'day');
   expect(
     batches.map(({ payload }) =>
@@ -39,6 +39,6 @@ test('chunks are as large as they may be, in the order of the rows; a row that i
 });
 
 test('bytes are counted as UTF-8', () => {
-  expect(planChunks(rows('üüüü', 'ü'), 52)).toEqual([1, 1]);
-  expect(planChunks(rows('uuuu', 'u'), 52)).toEqual([2]);
+  expect(planChunks(rows('üüüü', 'ü'), 52).rows).toEqual([1, 1]);
+  expect(planChunks(rows('uuuu', 'u'), 52).rows).toEqual([2]);
 });

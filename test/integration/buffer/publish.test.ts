@@ -16,7 +16,7 @@ beforeEach(async () => {
   table = await newTable(ctx);
   await stage(ctx, table, [1, 2]);
   await stage(ctx, table, [3]);
-  const sealed = await sealLane(ctx, table, 0, 1);
+  const sealed = await sealLane(ctx, table, 0, 1, true);
   if (!('seal' in sealed)) throw new Error('expected a seal');
   seal = sealed.seal;
   await stage(ctx, table, [4]);
@@ -52,7 +52,7 @@ test.each([
 
 test('the last batch published leaves nothing due', async () => {
   await publishSeal(ctx, table, 0, seal, '{}');
-  const rest = await sealLane(ctx, table, 0, 1);
+  const rest = await sealLane(ctx, table, 0, 1, true);
   if (!('seal' in rest)) throw new Error('expected a seal');
   await publishSeal(ctx, table, 0, rest.seal, '{}');
   const { state, log, due } = await laneContent(ctx, table);

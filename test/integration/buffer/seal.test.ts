@@ -8,7 +8,7 @@ import { laneContent, stage } from './support.ts';
 const ctx = newInstance();
 
 async function sealOf(instance: Context, table: Table): Promise<Seal> {
-  const sealed = await sealLane(instance, table, 0, 1);
+  const sealed = await sealLane(instance, table, 0, 1, true);
   if (!('seal' in sealed)) throw new Error(`expected a seal, got ${sealed.outcome}`);
   return sealed.seal;
 }
@@ -16,7 +16,7 @@ async function sealOf(instance: Context, table: Table): Promise<Seal> {
 test('a lane without pending batches is empty, and keeps its epoch', async () => {
   const table = await newTable(ctx);
   const before = await laneContent(ctx, table);
-  expect(await sealLane(ctx, table, 0, 1)).toEqual({ outcome: 'empty' });
+  expect(await sealLane(ctx, table, 0, 1, true)).toEqual({ outcome: 'empty' });
   expect(await laneContent(ctx, table)).toEqual(before);
 });
 
@@ -26,7 +26,7 @@ test('a seal stays the same until it is published, whatever is staged meanwhile'
   const seal = await sealOf(ctx, table);
   expect(seal).toMatchObject({ from: 1, to: 1, rows: 2 });
   await stage(ctx, table, [3]);
-  expect(await sealLane(ctx, table, 0, 1)).toEqual({ outcome: 'taken-over', seal });
+  expect(await sealLane(ctx, table, 0, 1, true)).toEqual({ outcome: 'taken-over', seal: { ...seal, timesTaken: 2 } });
 });
 
 test('a seal is taken over as it is stored, also by code with other limits and other insert settings', async () => {
@@ -34,7 +34,7 @@ test('a seal is taken over as it is stored, also by code with other limits and o
   for (const value of [1, 2, 3]) await stage(ctx, table, [value]);
   const seal = await sealOf(ctx, table);
   const narrower = newInstance({ TIMESTORE_FLUSH_ROWS_MAX: '1' });
-  expect(await sealLane(narrower, table, 0, 2)).toEqual({ outcome: 'taken-over', seal });
+  expect(await sealLane(narrower, table, 0, 2, true)).toEqual({ outcome: 'taken-over', seal: { ...seal, timesTaken: 2 } });
   expect(seal.settingsVersion).toBe(1);
 });
 
@@ -76,13 +76,13 @@ test('a gap in the log is fenced, with and without a seal', async () => {
   for (const value of [1, 2, 3]) await stage(ctx, table, [value]);
   const seal = await sealOf(ctx, table);
   await ctx.redis.xdel(ctx.keys.log(table, 0), '2-0');
-  expect(await sealLane(ctx, table, 0, 1)).toEqual({ outcome: 'fenced', what: 'gap' });
+  expect(await sealLane(ctx, table, 0, 1, true)).toEqual({ outcome: 'fenced', what: 'gap' });
   expect(seal.batches).toHaveLength(3);
 
   const unsealed = await newTable(ctx);
   for (const value of [1, 2]) await stage(ctx, unsealed, [value]);
   await ctx.redis.xdel(ctx.keys.log(unsealed, 0), '1-0');
-  expect(await sealLane(ctx, unsealed, 0, 1)).toEqual({ outcome: 'fenced', what: 'gap' });
+  expect(await sealLane(ctx, unsealed, 0, 1, true)).toEqual({ outcome: 'fenced', what: 'gap' });
 });
 
 test('other batches under the numbers of a seal are fenced: they were acknowledged in another life of the buffer', async () => {
@@ -100,5 +100,5 @@ test('other batches under the numbers of a seal are fenced: they were acknowledg
     [],
   );
   expect(entry[0]).toBe('1-0');
-  expect(await sealLane(ctx, table, 0, 1)).toEqual({ outcome: 'fenced', what: 'other-batches' });
+  expect(await sealLane(ctx, table, 0, 1, true)).toEqual({ outcome: 'fenced', what: 'other-batches' });
 });

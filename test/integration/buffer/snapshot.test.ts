@@ -12,7 +12,7 @@ test('a snapshot has every lane, its seal, and the batches beyond its watermark 
   const table = await newTable(ctx, 2);
   await stage(ctx, table, [1], { lane: 0 });
   await stage(ctx, table, [2, 3], { lane: 1 });
-  await sealLane(ctx, table, 1, 1);
+  await sealLane(ctx, table, 1, 1, true);
   await stage(ctx, table, [4], { lane: 1 });
   const snapshot = await snapshotTable(ctx, table, 'entries');
   expect(snapshot).toMatchObject({

@@ -14,11 +14,13 @@ export async function stage(
 ): Promise<StageOutcome> {
   const text = values.map((v) => `{"timestamp":"2026-05-0${day}T10:00:00Z","v":${v}}`).join('\n');
   const rows = prepareRows(text, 'ndjson', table.schema, ctx.config.limits);
-  const plan = [values.length];
+  const plan = { rows: [values.length], quarantined: [] };
   const [batch] = cutBatches(rows, plan, table.window);
   if (batch === undefined) throw new Error('expected a batch');
   const place = { first: { rows: batch.rows, bytes: batch.payload.length } };
-  return await stageBatch(ctx, table, { lane, idempotencyKey: key, requestHash: hash, batch, plan, place });
+  return await stageBatch(ctx, table, {
+    ...{ lane, idempotencyKey: key, requestHash: hash, batch, plan, place, meta: '', durable: false },
+  });
 }
 
 /** All that the hot buffer holds of a lane, to see that something changed nothing. */

@@ -15,7 +15,7 @@ const ctx = newInstance();
 const insertTimeout_ms = 10_000;
 
 async function sealOf(table: Table) {
-  const sealed = await sealLane(ctx, table, 0, 1);
+  const sealed = await sealLane(ctx, table, 0, 1, true);
   if (!('seal' in sealed)) throw new Error(`expected a seal, got ${sealed.outcome}`);
   return sealed.seal;
 }
@@ -159,7 +159,7 @@ test('after an error the next try starts at the seal’s own token', async () =>
 test('a seal that newer code has begun is left to it: other settings would cut other blocks', async () => {
   const table = await newTable(ctx);
   await stage(ctx, table, [1]);
-  await sealLane(ctx, table, 0, 2);
+  await sealLane(ctx, table, 0, 2, true);
   await expect(flushLane(ctx, table, 0, 'admin')).rejects.toMatchObject({ code: 'unavailable' });
   expect([await storedRows(ctx, table), await watermarkOf(table)]).toEqual([0, 0]);
 });

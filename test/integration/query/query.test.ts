@@ -52,7 +52,7 @@ describe('a row acknowledged before the query starts is in its answer, once', ()
     await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
     await send(ctx, dataset, [{ timestamp: at(1, 2), v: 2 }]);
     const table = await tableOf(ctx, dataset);
-    const sealed = await sealLane(ctx, table, 0, 1);
+    const sealed = await sealLane(ctx, table, 0, 1, true);
     if (!('seal' in sealed)) throw new Error('expected a seal');
     await insertSeal(ctx, table, 0, { ...sealed.seal, batches: sealed.seal.batches.slice(0, 1) }, 0, 10_000);
     await send(ctx, dataset, [{ timestamp: at(3), v: 3 }]);
@@ -91,7 +91,7 @@ describe('a row acknowledged before the query starts is in its answer, once', ()
             { timestamp: at(2, 2), v: 3 },
           ]);
           const table = await tableOf(ctx, dataset);
-          const sealed = await sealLane(ctx, table, 0, 1);
+          const sealed = await sealLane(ctx, table, 0, 1, true);
           if (!('seal' in sealed)) throw new Error('expected a seal');
           const [batch] = sealed.seal.batches;
           if (batch === undefined) throw new Error('expected a batch');
@@ -248,7 +248,7 @@ test('a tail too large that cannot be flushed in time is left out, whole, and th
   const table = await tableOf(small, dataset);
   await small.redis.set(small.keys.lease(table, 0), 'another flusher');
   // That flusher has stored some of it already.
-  const sealed = await sealLane(small, table, 0, 1);
+  const sealed = await sealLane(small, table, 0, 1, true);
   if (!('seal' in sealed)) throw new Error('expected a seal');
   await insertSeal(small, table, 0, { ...sealed.seal, batches: sealed.seal.batches.slice(0, 1) }, 0, 10_000);
   const answer = await query(small, dataset);

@@ -34,7 +34,7 @@ export function schemaOf(...fields: Field[]): TableSchema {
 
 export function prepare(text: string, { schema = schemaOf(), format = 'json' as RowFormat, limits = {} } = {}) {
   const prepared = prepareRows(text, format, schema, { ...readConfig(complete).limits, ...limits });
-  const [batch] = cutBatches(prepared, [prepared.lines.length], 'day');
+  const [batch] = cutBatches(prepared, { rows: [prepared.lines.length], quarantined: [] }, 'day');
   return { ...prepared, ...batch, rows: prepared.lines.length, payload: batch?.payload ?? '' };
 }
 

@@ -1,0 +1,143 @@
+import type { Seal } from '../buffer/seal.ts';
+import { encodeSkip, recordSkip, type SkipList, skippedRows } from '../buffer/skip.ts';
+import type { Table } from '../catalog/table.ts';
+import type { ClickHouseError } from '../clickhouse/client.ts';
+import type { Context } from '../context.ts';
+import { StoreError } from '../errors.ts';
+import { quarantineTable } from '../quarantine/table.ts';
+import { countSeal, type PartitionCount, rowsCounted, storedAmong } from './count.ts';
+import { findRefused } from './find-refused.ts';
+import { insertSeal } from './insert.ts';
+import { isDataError } from './refusal.ts';
+import { retainedRows } from './retained.ts';
+
+/** What an insert that the server has answered with OK may still lack: see the count. */
+const repairsMax = 2;
+
+export type Moved = {
+  /** With the skip list that the rows were counted by. */
+  seal: Seal;
+  counted: PartitionCount[];
+  /** Rows that were past their retention when ClickHouse got them. */
+  expired: number;
+  inserts: number;
+};
+
+/** Times a part of a flush for its event. */
+export type Timed = <T>(phase: string, work: Promise<T>) => Promise<T>;
+
+/**
+ * Has every row of a seal in ClickHouse, or on its skip list.
+ *
+ * @returns undefined when the seal is not this flusher's any more
+ * @throws StoreError, ClickHouseError: the next try starts at the seal's own token again, since what failed may still come
+ */
+export async function moveSeal(
+  ctx: Context,
+  table: Table,
+  lane: number,
+  sealed: Seal,
+  timeout_ms: number,
+  timed: Timed,
+): Promise<Moved | undefined> {
+  const deadline_ms = ctx.now() + ctx.config.limits.probe_ms;
+  let seal = sealed;
+  let inserts = 0;
+  for (;;) {
+    let skip: SkipList;
+    try {
+      const result = await insertAndCount(ctx, table, lane, seal, timeout_ms, timed);
+      inserts += result.inserts;
+      if (result.storedAll) return { seal, inserts, counted: result.counted, expired: result.expired };
+      // They have come after all, with an insert from before somebody mended the table.
+      skip = without(seal.skip, result.stored);
+    } catch (error) {
+      // What is refused here has nowhere else to go.
+      if (!isDataError(error) || table.name === quarantineTable) throw error;
+      inserts += 1;
+      skip = await timed('probe', lookForRefused(ctx, table, lane, seal, error, deadline_ms));
+    }
+    const recorded = await timed('skip', recordSkip(ctx, table, lane, seal, skip));
+    if (recorded === undefined) return undefined;
+    seal = recorded;
+    ctx.log({
+      event: 'rows-skipped',
+      dataset: table.dataset,
+      table: table.name,
+      lane,
+      token: seal.token,
+      rows: skippedRows(skip),
+    });
+    if (ctx.now() > deadline_ms) {
+      throw new StoreError('clickhouse', 'refuses many rows, which are still being looked for', undefined);
+    }
+  }
+}
+
+/** Throws the error itself when no row is at fault alone: then it was not the rows, but a view over the table, say. */
+async function lookForRefused(
+  ctx: Context,
+  table: Table,
+  lane: number,
+  seal: Seal,
+  error: ClickHouseError,
+  deadline_ms: number,
+): Promise<SkipList> {
+  const skip = await findRefused(ctx, table, lane, seal, deadline_ms);
+  if (encodeSkip(skip) === encodeSkip(seal.skip)) throw error;
+  return skip;
+}
+
+type Counted =
+  | { storedAll: true; counted: PartitionCount[]; expired: number; inserts: number }
+  | { storedAll: false; stored: { seq: number; row: number }[]; inserts: number };
+
+/**
+ * Inserts until ClickHouse shows every row. A repair token is for rows that are missing although the insert was answered
+ * with OK, which happens when a server dies after it has remembered a token and before it has kept the rows.
+ */
+async function insertAndCount(
+  ctx: Context,
+  table: Table,
+  lane: number,
+  seal: Seal,
+  timeout_ms: number,
+  timed: Timed,
+): Promise<Counted> {
+  const expected = seal.rows - skippedRows(seal.skip);
+  let rows = 0;
+  for (let attempt = 0; attempt <= repairsMax; attempt += 1) {
+    await timed('insert', insertSeal(ctx, table, lane, seal, attempt, timeout_ms));
+    const inserts = attempt + 1;
+    const counted = await timed('count', countSeal(ctx, table, lane, seal));
+    // After the count: what is not there now was not there then.
+    const stored = seal.skip.size === 0 ? [] : await timed('count', storedAmong(ctx, table, lane, seal.skip));
+    if (stored.length > 0) return { storedAll: false, stored, inserts };
+    rows = rowsCounted(counted);
+    if (rows === expected) return { storedAll: true, counted, expired: 0, inserts };
+    if (rows < expected && (await timed('count', hasAllRetained(ctx, table, lane, seal)))) {
+      return { storedAll: true, counted, expired: expected - rows, inserts };
+    }
+    const alarm = rows > expected;
+    ctx.log({ event: 'rows-missing', alarm, token: seal.token, attempt, expected, found: rows });
+    if (alarm) break;
+  }
+  throw new StoreError('clickhouse', `shows ${rows} rows of a seal of ${expected}`, undefined);
+}
+
+/** Whether ClickHouse has every row that its retention lets it have. */
+async function hasAllRetained(ctx: Context, table: Table, lane: number, seal: Seal): Promise<boolean> {
+  if (table.retention === undefined) return false;
+  const { found, sent } = await retainedRows(ctx, table, table.retention, lane, seal);
+  return found === sent;
+}
+
+function without(skip: SkipList, stored: { seq: number; row: number }[]): SkipList {
+  const left: SkipList = new Map([...skip].map(([seq, rows]) => [seq, new Set(rows)]));
+  for (const { seq, row } of stored) {
+    const rows = left.get(seq);
+    rows?.delete(row);
+    if (rows?.size === 0) left.delete(seq);
+  }
+  return left;
+}

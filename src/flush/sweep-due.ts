@@ -1,0 +1,34 @@
+import { markDue } from '../buffer/due.ts';
+import type { Context } from '../context.ts';
+import { physicalName } from '../names.ts';
+
+const tablesAtOnce = 50;
+
+/**
+ * Looks at every lane of every table on record, and makes those with pending rows due that were not: the due set is one
+ * key, and may be lost alone.
+ *
+ * @returns how many lanes were found
+ * @throws StoreError when Postgres or Redis is away
+ */
+export async function sweepDue(ctx: Context): Promise<number> {
+  let found = 0;
+  let after = { dataset: '', name: '' };
+  for (;;) {
+    const tables = await ctx.postgres.rows<{ dataset: string; name: string; life: number; lanes: number }>(
+      `select dataset, name, life, (definition->>'readLanes')::int as lanes from tables
+        where dropped_at is null and (dataset, name) > ($1, $2) order by dataset, name limit $3`,
+      [after.dataset, after.name, tablesAtOnce],
+    );
+    const last = tables.at(-1);
+    if (last === undefined) break;
+    const lanes = tables.flatMap(({ dataset, name, life, lanes: count }) => {
+      const table = { dataset, physical: physicalName(name, life) };
+      return Array.from({ length: count }, (_, lane) => ({ table, lane }));
+    });
+    found += await markDue(ctx, lanes);
+    after = last;
+  }
+  if (found > 0) ctx.log({ event: 'due-swept', alarm: true, lanes: found });
+  return found;
+}

@@ -1,0 +1,98 @@
+import { createHash } from 'node:crypto';
+import type { Pending, StagedBatch } from '../buffer/stage.ts';
+import { createTable } from '../catalog/create-table.ts';
+import { findTable } from '../catalog/find-table.ts';
+import type { Table } from '../catalog/table.ts';
+import type { Context } from '../context.ts';
+import { TimestoreError } from '../errors.ts';
+import { settle } from '../ingest/settle.ts';
+import { stageChunks } from '../ingest/stage-chunks.ts';
+import { type PreparedRows, prepareRows } from '../schema/prepare.ts';
+import { type QuarantineRecord, quarantineSchema, quarantineTable } from './table.ts';
+
+const roundsMax = 20;
+
+export type Quarantined = {
+  table: Table;
+  batch: StagedBatch;
+  replayed: boolean;
+  pending: Pending | undefined;
+};
+
+type Request = { dataset: string; name: string; idempotencyKey: string; requestHash: string; durable: boolean };
+
+/**
+ * Puts the rows of a request that were refused into quarantine, once for each key of a request.
+ *
+ * @throws StoreError when a store that this needs is away: Postgres for the first of a dataset, S3 for a large row
+ */
+export async function quarantineRefused(
+  ctx: Context,
+  { dataset, name, idempotencyKey, requestHash, durable }: Request,
+  { refused }: PreparedRows,
+): Promise<Quarantined> {
+  const records = refused.map(({ index, field, reason, detail, source }): QuarantineRecord => {
+    const id = digest(`${dataset}/${name}/${idempotencyKey}/${index}`);
+    return { id, event: 'quarantined', table: name, origin: 'request', reason, detail, field, index, payload: source };
+  });
+  const idempotencyOfRecords = `quarantine:${name}:${idempotencyKey}`;
+  return await recordInQuarantine(ctx, dataset, records, {
+    idempotencyKey: idempotencyOfRecords,
+    requestHash,
+    durable,
+  });
+}
+
+/**
+ * Writes into a dataset's quarantine, through its hot buffer like any rows: they are in every answer at once.
+ *
+ * @param request a key of our own making, and the hash of what it stands for
+ */
+export async function recordInQuarantine(
+  ctx: Context,
+  dataset: string,
+  records: QuarantineRecord[],
+  { durable = false, ...request }: { idempotencyKey: string; requestHash: string; durable?: boolean },
+): Promise<Quarantined> {
+  const timestamp = new Date(ctx.now()).toISOString();
+  const kept: QuarantineRecord[] = [];
+  for (const record of records) kept.push(await withoutLargePayload(ctx, dataset, record));
+  const text = kept.map((record) => JSON.stringify({ timestamp, ...record })).join('\n');
+  const rows = prepareRows(text, 'ndjson', quarantineSchema, {
+    ...ctx.config.limits,
+    ...{ row_bytes_max: Number.MAX_SAFE_INTEGER, request_rows_max: Number.MAX_SAFE_INTEGER },
+  });
+  const prepareAgain = () => rows;
+  for (let round = 0; round < roundsMax; round += 1) {
+    const table =
+      (await findTable(ctx, dataset, quarantineTable)) ??
+      (await createTable(ctx, { dataset, name: quarantineTable, window: 'month', lanes: 1, schema: quarantineSchema }));
+    const staged = await stageChunks(ctx, table, rows, { ...request, meta: '', durable, prepareAgain });
+    if (staged.outcome !== 'accepted') {
+      await settle(ctx, table, staged, rows);
+      continue;
+    }
+    const [batch] = staged.batches;
+    if (batch === undefined) throw new RangeError('rows that were accepted have a batch');
+    return { table, batch, replayed: staged.replayed, pending: staged.pending };
+  }
+  throw new TimestoreError('conflict', `The quarantine of dataset ${dataset} kept changing. Try again.`, {
+    retryAfterMs: 500,
+  });
+}
+
+async function withoutLargePayload(ctx: Context, dataset: string, record: QuarantineRecord): Promise<QuarantineRecord> {
+  const { payload, id, table } = record;
+  if (payload === undefined) return record;
+  const bytes = Buffer.byteLength(payload);
+  if (bytes <= ctx.config.limits.quarantine_inline_bytes_max) return { ...record, bytes };
+  const object = `quarantine/${dataset}/${table}/${id}.json`;
+  await ctx.objects.put(object, payload);
+  const { payload: _, ...rest } = record;
+  return { ...rest, object, bytes };
+}
+
+/** Names a row, or a list of them, by what makes it that one. */
+export function digest(text: string): string {
+  return createHash('sha256').update(text).digest('hex').slice(0, 32);
+}

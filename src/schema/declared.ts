@@ -1,0 +1,129 @@
+import type { Limits } from '../config.ts';
+import { TimestoreError } from '../errors.ts';
+import { coerce } from './coerce.ts';
+import { nameProblem } from './field-name.ts';
+import { JsonReader } from './json-reader.ts';
+import type { Field, FieldType, TableSchema } from './types.ts';
+
+/** What a request says of the schema, beyond what its rows imply. */
+export type DeclaredSchema = {
+  fields: { name: string; type: FieldType }[];
+  /** The value of a new field in rows that lack it, those stored before included; as JSON text. */
+  defaults: { name: string; json: string }[];
+  timestampColumn?: string | undefined;
+  keyFields?: string[] | undefined;
+};
+
+/** The schema that rows are checked against, and which of its fields the table does not have yet. */
+export type MergedSchema = { schema: TableSchema; added: Field[] };
+
+const keyTypes: FieldType[] = ['string', 'integer', 'boolean', 'timestamp'];
+
+/**
+ * A table's schema with what a request declares. Fields are added; nothing that is there changes.
+ *
+ * @param known of the table; undefined where there is none yet
+ * @throws TimestoreError `schema-refused` with each field, its old and new type, and the ways out
+ */
+export function mergeSchema(
+  known: TableSchema | undefined,
+  declared: DeclaredSchema | undefined,
+  limits: Limits,
+): MergedSchema {
+  const base = known ?? firstSchema(declared);
+  if (declared === undefined) return { schema: base, added: [] };
+  if (known !== undefined) requireSame(known, declared);
+  const version = known === undefined ? base.version : known.version + 1;
+  const fields = new Map(base.fields.map((field) => [field.name, field]));
+  const added: Field[] = [];
+  for (const { name, type } of declared.fields) {
+    const there = fields.get(name);
+    if (there !== undefined) {
+      if (there.type !== type) throw typeConflict(name, there.type, type);
+      continue;
+    }
+    const problem = nameProblem(name, fields.keys()) ?? listProblem(name, type);
+    if (problem !== undefined) throw refused(`schema.fields: ${name || 'a field'}: ${problem}`, { field: name });
+    const field: Field = { name, type };
+    fields.set(name, field);
+    added.push(field);
+  }
+  for (const { name, json } of declared.defaults) setDefault(fields.get(name), added, version, name, json);
+  if (fields.size > limits.table_fields_max) {
+    throw refused(`a table has at most ${limits.table_fields_max} fields (limit table_fields_max)`, {});
+  }
+  requireKeys(base, fields);
+  return { schema: { ...base, fields: [...fields.values()] }, added };
+}
+
+/** Version 0: the table is made with the fields that the first rows bring besides. */
+function firstSchema(declared: DeclaredSchema | undefined): TableSchema {
+  const timestampColumn = declared?.timestampColumn ?? 'timestamp';
+  return {
+    version: 1,
+    timestampColumn,
+    keyFields: declared?.keyFields ?? [],
+    fields: [{ name: timestampColumn, type: 'timestamp' }],
+  };
+}
+
+function requireSame(known: TableSchema, declared: DeclaredSchema): void {
+  const { timestampColumn = known.timestampColumn, keyFields = known.keyFields } = declared;
+  if (timestampColumn !== known.timestampColumn) {
+    throw refused(`schema.timestampColumn: it is ${known.timestampColumn} and stays so; ${newTable}`, {});
+  }
+  if (String(keyFields) !== String(known.keyFields)) {
+    throw refused(`schema.keyFields: they are [${known.keyFields.join(', ')}] and stay so; ${newTable}`, {});
+  }
+}
+
+function requireKeys({ keyFields, timestampColumn }: TableSchema, fields: Map<string, Field>): void {
+  for (const key of keyFields) {
+    const field = fields.get(key);
+    if (field === undefined || key === timestampColumn) {
+      throw refused(`schema.keyFields: ${key} is not among the fields besides the timestamp`, { field: key });
+    }
+    if (!keyTypes.includes(field.type)) {
+      throw refused(`schema.keyFields: ${key} is ${field.type}; a key is one of ${keyTypes.join(', ')}`, {
+        field: key,
+      });
+    }
+  }
+}
+
+function setDefault(field: Field | undefined, added: Field[], version: number, name: string, json: string): void {
+  const place = 'schema.evolution.defaults';
+  if (field === undefined) throw refused(`${place}: ${name} is not among the fields`, { field: name });
+  const value = new JsonReader(json).value();
+  if (value.kind === 'null') return;
+  const stored = coerce(field.type, value);
+  if (typeof stored !== 'string') throw refused(`${place}: ${name}: ${stored.detail}`, { field: name });
+  if (field.default === stored) return;
+  if (!added.includes(field)) {
+    const there = field.default === undefined ? 'has none' : `has ${field.default}`;
+    throw refused(`${place}: ${name} ${there}, and is there already. Leave the default out, or use a new field`, {
+      field: name,
+    });
+  }
+  field.default = stored;
+  field.since = version;
+}
+
+function listProblem(name: string, type: FieldType): string | undefined {
+  const isList = type === 'string[]' || type.startsWith('vector');
+  return isList && name.includes('.') ? 'a list cannot have a dot in its name; declare it as json' : undefined;
+}
+
+const newTable = 'send to a new table instead';
+
+function typeConflict(name: string, oldType: FieldType, newType: FieldType): TimestoreError {
+  return refused(
+    `schema.fields: ${name} is ${oldType} and stays so, not ${newType}. Send its values as ${oldType}, or under a new name, ` +
+      'or to a new table',
+    { field: name, row: null, oldType, newType },
+  );
+}
+
+function refused(detail: string, extra: Record<string, unknown>): TimestoreError {
+  return new TimestoreError('schema-refused', `${detail}.`, { extra });
+}
