@@ -2,9 +2,10 @@ import { Hono } from 'hono';
 import { ConfigError } from '../src/config.ts';
 import { createContext, type Context as Timestore } from '../src/context.ts';
 import { TimestoreError } from '../src/errors.ts';
+import type { LaneMessage } from '../src/flush/hand-on.ts';
 
-/** The Worker's bindings: the variables of src/config.ts and the files of the browsable page. */
-export type Bindings = { ASSETS?: Fetcher } & Record<string, unknown>;
+/** The Worker's bindings: the variables of src/config.ts, the files of the browsable page, and a queue of due lanes. */
+export type Bindings = { ASSETS?: Fetcher; FLUSH_QUEUE?: Queue<LaneMessage> } & Record<string, unknown>;
 
 export type App = {
   Bindings: Bindings;

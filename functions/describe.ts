@@ -16,7 +16,7 @@ type Description = {
   parameters?: Record<string, string>;
   /** Media types of the body, each with its schema or without one. */
   body?: { required: boolean; types: Record<string, z.ZodType> };
-  answers: Record<number, { description: string; schema?: z.ZodType; headers?: Record<string, string> }>;
+  answers: Record<number, { description: string; type?: string; schema?: z.ZodType; headers?: Record<string, string> }>;
   errors?: ErrorCode[];
   public?: boolean;
 };
@@ -28,14 +28,16 @@ export function describe(route: Description) {
     Object.fromEntries(
       Object.entries(names).map(([name, description]) => [name, { description, schema: { type: 'string' } }]),
     );
-  const answers = Object.entries(route.answers).map(([status, { description, schema, headers: sent }]) => [
-    status,
-    {
-      description,
-      headers: headers({ 'x-request-id': 'names the request in the log', ...sent }),
-      ...(schema !== undefined && { content: { 'application/json': { schema: resolver(schema) } } }),
-    },
-  ]);
+  const answers = Object.entries(route.answers).map(
+    ([status, { description, type = 'application/json', schema, headers: sent }]) => [
+      status,
+      {
+        description,
+        headers: headers({ 'x-request-id': 'names the request in the log', ...sent }),
+        ...(schema !== undefined && { content: { [type]: { schema: resolver(schema) } } }),
+      },
+    ],
+  );
   const options = {
     summary: route.summary,
     tags: [route.tag],

@@ -5,7 +5,7 @@ import { routes } from './app.ts';
 import { requireKey } from './auth.ts';
 import { bodyAs } from './body.ts';
 import { describe } from './describe.ts';
-import { slugOf } from './rows.ts';
+import { slugOf } from './path.ts';
 
 const answerSchema = z
   .object({
@@ -30,44 +30,48 @@ const answerSchema = z
   })
   .meta({ id: 'QueryAnswer' });
 
-export const queryRoutes = routes().post(
-  '/v1/datasets/:dataset/query',
-  describe({
-    summary: 'Query rows of a table',
-    description: 'Every row that was acknowledged before the query is in its answer, flushed or not.',
-    tag: 'Query',
-    path: ['dataset'],
-    body: { required: true, types: { 'application/json': queryBody } },
-    answers: {
-      200: {
-        description: 'The rows, the earliest first. Integers are exact; timestamps are UTC with milliseconds',
-        schema: answerSchema,
-        headers: {
-          'x-timestore-freshness-mode': '`replica-only` or `replica+hot-buffer`',
-          'x-timestore-replica-age-ms':
-            'age of the oldest acknowledged row that is not in ClickHouse; absent if unknown',
-          'x-timestore-watermark': 'token of what this answer includes; absent if unknown',
+export const queryRoutes = routes();
+
+for (const path of ['/v1/datasets/:dataset/query', '/datasets/:dataset/query'] as const) {
+  queryRoutes.post(
+    path,
+    describe({
+      summary: 'Query rows of a table',
+      description: 'Every row that was acknowledged before the query is in its answer, flushed or not.',
+      tag: 'Query',
+      path: ['dataset'],
+      body: { required: true, types: { 'application/json': queryBody } },
+      answers: {
+        200: {
+          description: 'The rows, the earliest first. Integers are exact; timestamps are UTC with milliseconds',
+          schema: answerSchema,
+          headers: {
+            'x-timestore-freshness-mode': '`replica-only` or `replica+hot-buffer`',
+            'x-timestore-replica-age-ms':
+              'age of the oldest acknowledged row that is not in ClickHouse; absent if unknown',
+            'x-timestore-watermark': 'token of what this answer includes; absent if unknown',
+          },
         },
       },
+      errors: [
+        ...(['malformed-body', 'invalid-request', 'unauthenticated', 'not-found', 'limit-exceeded'] as const),
+        ...(['unsupported-media-type', 'unavailable'] as const),
+      ],
+    }),
+    requireKey,
+    async (c) => {
+      const dataset = slugOf('dataset', c.req.param('dataset'));
+      const result = await queryRows(c.get('timestore'), dataset, await bodyAs(c, queryBody));
+      const { mode, replicaAge_ms, watermark } = result.freshness;
+      c.header('content-type', 'application/json');
+      c.header('x-timestore-freshness-mode', mode);
+      if (replicaAge_ms !== undefined) c.header('x-timestore-replica-age-ms', String(replicaAge_ms));
+      if (watermark !== undefined) c.header('x-timestore-watermark', watermark);
+      c.set('event', { rows: result.rows.length, tailRows: result.streaming.rows, mode });
+      return c.body(answerText(result));
     },
-    errors: [
-      ...(['malformed-body', 'invalid-request', 'unauthenticated', 'not-found', 'limit-exceeded'] as const),
-      ...(['unsupported-media-type', 'unavailable'] as const),
-    ],
-  }),
-  requireKey,
-  async (c) => {
-    const dataset = slugOf('dataset', c.req.param('dataset'));
-    const result = await queryRows(c.get('timestore'), dataset, await bodyAs(c, queryBody));
-    const { mode, replicaAge_ms, watermark } = result.freshness;
-    c.header('content-type', 'application/json');
-    c.header('x-timestore-freshness-mode', mode);
-    if (replicaAge_ms !== undefined) c.header('x-timestore-replica-age-ms', String(replicaAge_ms));
-    if (watermark !== undefined) c.header('x-timestore-watermark', watermark);
-    c.set('event', { rows: result.rows.length, tailRows: result.streaming.rows, mode });
-    return c.body(answerText(result));
-  },
-);
+  );
+}
 
 /** The rows are JSON text already, exactly as ClickHouse wrote them. */
 function answerText({ rows, columns, types, warnings, sources, streaming, freshness }: QueryResult): string {

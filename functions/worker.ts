@@ -1,36 +1,49 @@
 import { Hono } from 'hono';
 import { TimestoreError } from '../src/errors.ts';
-import { flushWhileDue } from '../src/flush/flush-due.ts';
+import { flushMessage, type LaneMessage } from '../src/flush/hand-on.ts';
+import { runMinute } from '../src/schedule.ts';
 import { adminRoutes } from './admin.ts';
 import { type App, type Bindings, contextFor } from './app.ts';
+import { auditRoutes } from './audit.ts';
 import { docsRoutes } from './docs.ts';
 import { healthRoutes } from './health.ts';
+import { ingestRoutes } from './ingest.ts';
 import { problem } from './problem.ts';
+import { quarantineRoutes } from './quarantine.ts';
 import { queryRoutes } from './query.ts';
 import { requestEvents, withTimestore } from './request.ts';
 import { rowRoutes } from './rows.ts';
+import { tableRoutes } from './tables.ts';
 
 const app = new Hono<App>();
 app.use(requestEvents);
 app.use('/v1/*', withTimestore);
+app.use('/datasets/*', withTimestore);
 app.onError((error, c) => problem(c, error));
 app.notFound((c) =>
   problem(c, new TimestoreError('not-found', `There is no ${c.req.method} ${c.req.path}. See /docs.`)),
 );
 app.route('/', healthRoutes);
 app.route('/', rowRoutes);
+app.route('/', ingestRoutes);
 app.route('/', queryRoutes);
 app.route('/', adminRoutes);
+app.route('/', tableRoutes);
+app.route('/', quarantineRoutes);
+app.route('/', auditRoutes);
 app.route('/', docsRoutes(app));
 
-/** Passes within the minute that the trigger comes every one of. */
-const pause_ms = 5_000;
-const passes_ms = 50_000;
+/** How long one batch of messages is worked on; Cloudflare gives a consumer 15 minutes, and a lane its turn meanwhile. */
+const messages_ms = 60_000;
 
 export default {
   fetch: app.fetch,
-  async scheduled(_controller, env) {
-    const ctx = contextFor(env);
-    await flushWhileDue(ctx, { pause_ms, until_ms: ctx.now() + passes_ms });
+  async scheduled(controller, env) {
+    await runMinute(contextFor(env), controller.scheduledTime, env.FLUSH_QUEUE);
   },
-} satisfies ExportedHandler<Bindings>;
+  async queue(batch, env) {
+    const ctx = contextFor(env);
+    const until_ms = ctx.now() + messages_ms;
+    await Promise.all(batch.messages.map((message) => flushMessage(ctx, message.body, until_ms)));
+  },
+} satisfies ExportedHandler<Bindings, LaneMessage>;

@@ -29,6 +29,7 @@ const limitsSchema = z.object({
   partition_key_entries_max: count(16),
   partition_meta_bytes_max: count(4 * 1024),
   lanes_max: count(64),
+  audit_every_ms: count(6 * 3_600_000),
   tail_rows_max: count(50_000),
   tail_bytes_max: count(8 * 1024 * 1024),
   query_rows_default: count(10_000),

@@ -1,5 +1,8 @@
 -- What the write path keeps on record beyond schemas and manifests.
 
+-- What people call a dataset.
+alter table datasets add column title text;
+
 -- Counts the changes of a table's definition, so that an older one does not replace a newer one in a cache.
 alter table tables add column revision integer not null default 1;
 

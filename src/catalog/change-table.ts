@@ -41,7 +41,13 @@ async function recordChange(ctx: Context, dataset: string, name: string, change:
     const changed = await ctx.postgres.rows(
       `update tables set definition = $5::jsonb, revision = revision + 1
         where dataset = $1 and name = $2 and life = $3 and revision = $4 and dropped_at is null returning revision`,
-      [dataset, name, table.life, table.revision, JSON.stringify({ window: table.window, lanes, readLanes, retention })],
+      [
+        dataset,
+        name,
+        table.life,
+        table.revision,
+        JSON.stringify({ window: table.window, lanes, readLanes, retention }),
+      ],
     );
     if (changed.length === 0) continue;
     const newest = await readTable(ctx, dataset, name);

@@ -6,7 +6,15 @@ import type { PartitionWindow } from '../schema/window.ts';
 import { readTable } from './find-table.ts';
 import { schemaText, type Table } from './table.ts';
 
-export type NewTable = { dataset: string; name: string; window: PartitionWindow; lanes: number; schema: TableSchema };
+export type NewTable = {
+  dataset: string;
+  /** What people call the dataset, if this makes it. */
+  datasetTitle?: string | undefined;
+  name: string;
+  window: PartitionWindow;
+  lanes: number;
+  schema: TableSchema;
+};
 
 /**
  * Records a table, and its dataset, in the catalogue, unless there is one of that name: of several first writers one
@@ -14,23 +22,32 @@ export type NewTable = { dataset: string; name: string; window: PartitionWindow;
  *
  * @throws StoreError when Postgres is away: a table that nobody has on record cannot take rows
  */
-export async function createTable(ctx: Context, { dataset, name, window, lanes, schema }: NewTable): Promise<Table> {
+export async function createTable(ctx: Context, table: NewTable): Promise<Table> {
+  const { dataset, datasetTitle = null, name, window, lanes, schema } = table;
   const text = schemaText(schema);
   await ctx.postgres.rows(
-    `with d as (insert into datasets (name) values ($1) on conflict do nothing),
+    `with d as (insert into datasets (name, title) values ($1, $7) on conflict do nothing),
           t as (insert into tables (dataset, name, life, definition, schema_version)
                 select $1, $2, 1 + count(*), $3::jsonb, $4 from tables where dataset = $1 and name = $2
                 on conflict do nothing
                 returning dataset, name, life, schema_version)
      insert into schema_versions (dataset, name, life, version, schema, checksum)
      select dataset, name, life, schema_version, $5, $6 from t`,
-    [dataset, name, JSON.stringify({ window, lanes, readLanes: lanes }), schema.version, text, checksumOf(text)],
+    [
+      dataset,
+      name,
+      JSON.stringify({ window, lanes, readLanes: lanes }),
+      schema.version,
+      text,
+      checksumOf(text),
+      datasetTitle,
+    ],
   );
-  const table = await readTable(ctx, dataset, name);
-  if (table === undefined) {
+  const made = await readTable(ctx, dataset, name);
+  if (made === undefined) {
     throw new TimestoreError('conflict', `Table ${name} of dataset ${dataset} was dropped meanwhile. Try again.`);
   }
-  return table;
+  return made;
 }
 
 export function checksumOf(text: string): string {

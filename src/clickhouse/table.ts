@@ -104,7 +104,7 @@ export async function applyRetention(ctx: Context, table: Table): Promise<void> 
   const expressions = ttlExpressions(table);
   const [found] = await ctx.clickhouse.rows<{ n: string }>(
     `SELECT count() AS n FROM system.tables WHERE database = {database:String} AND name = {table:String}
-        AND create_table_query LIKE '%TTL %'`,
+        AND engine_full LIKE '% TTL %'`,
     { database: `ts_${table.dataset}`, table: table.physical },
   );
   if (expressions.length === 0 && found?.n === '0') return;

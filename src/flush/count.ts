@@ -17,7 +17,12 @@ export type PartitionCount = {
 };
 
 /** Counts what ClickHouse holds of a seal: the only proof that an insert is there. One entry a partition. */
-export async function countSeal(ctx: Context, table: Table, lane: number, seal: Seal): Promise<PartitionCount[]> {
+export async function countSeal(
+  ctx: Context,
+  table: Table,
+  lane: number,
+  seal: Pick<Seal, 'from' | 'to'>,
+): Promise<PartitionCount[]> {
   const time = quoteName(table.schema.timestampColumn);
   const counts = await ctx.clickhouse.rows<Record<keyof PartitionCount, string>>(
     `SELECT _partition_id AS partition, count() AS rows, min(_seq) AS seqFrom, max(_seq) AS seqTo,

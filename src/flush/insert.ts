@@ -60,7 +60,7 @@ export async function insertSeal(
   });
   await ctx.clickhouse.send({
     settings: {
-      ...settingsOf(seal),
+      ...settingsOf(seal.settingsVersion),
       insert_deduplication_token: attempt === 0 ? seal.token : `${seal.token}:r${attempt}`,
       max_execution_time: Math.ceil(timeout_ms / 1000),
       param_lane: lane,
@@ -77,33 +77,29 @@ export async function insertSeal(
   });
 }
 
-/** The name of the table that takes the same rows as a seal's and keeps none: the same for all who look into that seal. */
-export function twinOf({ dataset, physical }: TableRef, lane: number, { epoch }: Seal): TableRef {
-  return { dataset, physical: `_twin.${physical}.${lane}.${epoch}` };
-}
-
-/** Sends lines of a seal to its twin. Throws ClickHouseError where the real table would refuse them too. */
+/** Sends lines to a twin of the table, which keeps none. Throws ClickHouseError where the table would refuse them too. */
 export async function insertIntoTwin(
   ctx: Context,
   table: Table,
-  lane: number,
-  seal: Seal,
+  twin: TableRef,
+  version: number,
   lines: string[],
   timeout_ms: number,
 ): Promise<void> {
   await ctx.clickhouse.send({
     settings: {
-      ...settingsOf(seal),
+      ...settingsOf(version),
       insert_deduplicate: 0,
+      deduplicate_insert_select: 'disable',
       max_execution_time: Math.ceil(timeout_ms / 1000),
-      param_lane: lane,
+      param_lane: 0,
     },
-    body: statement(table, qualifiedName(twinOf(table, lane, seal)), '', lines.join('')),
+    body: statement(table, qualifiedName(twin), '', lines.join('')),
     timeout_ms: timeout_ms + 1_000,
   });
 }
 
-function settingsOf({ settingsVersion: version }: Seal): typeof firstSettings {
+function settingsOf(version: number): typeof firstSettings {
   const settings = insertSettings[version];
   if (settings !== undefined) return settings;
   throw new TimestoreError(

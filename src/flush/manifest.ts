@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { Seal } from '../buffer/seal.ts';
 import { skippedRows } from '../buffer/skip.ts';
 import type { Table } from '../catalog/table.ts';
-import { rowsCounted } from './count.ts';
+import { type PartitionCount, rowsCounted } from './count.ts';
 import type { Moved } from './move-seal.ts';
 
 /** The record of what a flush put where; the columns of `manifests`, and its partitions. */
@@ -69,16 +69,20 @@ export function manifestOf(
     inserts: inserts + seal.timesTaken - 1,
     batches: seal.batches.flatMap(({ seq, meta }) => (meta === '' ? [] : [{ seq, meta: JSON.parse(meta) }])),
     flushed_at: new Date(now_ms).toISOString(),
-    partitions: counted.map((part) => ({
-      partition: part.partition,
-      rows: part.rows,
-      seq_from: part.seqFrom,
-      seq_to: part.seqTo,
-      time_from: new Date(part.timeFrom_ms).toISOString(),
-      time_to: new Date(part.timeTo_ms).toISOString(),
-      checksum: part.checksum,
-    })),
+    partitions: partitionsOf(counted),
   };
+}
+
+export function partitionsOf(counted: PartitionCount[]): Manifest['partitions'] {
+  return counted.map((part) => ({
+    partition: part.partition,
+    rows: part.rows,
+    seq_from: part.seqFrom,
+    seq_to: part.seqTo,
+    time_from: new Date(part.timeFrom_ms).toISOString(),
+    time_to: new Date(part.timeTo_ms).toISOString(),
+    checksum: part.checksum,
+  }));
 }
 
 /** The schema version that a seal's rows need. */

@@ -18,7 +18,7 @@ export async function drainOutbox(ctx: Context): Promise<number> {
     const entries = await readOutbox(ctx);
     if (entries.length === 0) return moved;
     const manifests = entries.map(([, [, manifest]]) => JSON.parse(manifest) as Manifest);
-    await record(ctx, manifests);
+    await recordManifests(ctx, manifests);
     await ask(() =>
       ctx.redis.xdel(
         ctx.keys.outbox,
@@ -46,7 +46,8 @@ export async function tryDrainingOutbox(ctx: Context): Promise<void> {
   }
 }
 
-async function record(ctx: Context, manifests: Manifest[]): Promise<void> {
+/** Writes manifests down, each once. Throws StoreError when Postgres is away. */
+export async function recordManifests(ctx: Context, manifests: Manifest[]): Promise<void> {
   const told = JSON.stringify(manifests);
   const [, , conflicts = []] = await ctx.postgres.transaction([
     [

@@ -25,17 +25,22 @@ export function identifiedLines(
   return lines.filter((_, row) => isWanted(row)).map((line) => `${identity}${line.slice(1)}\n`);
 }
 
-function identityOf(batch: BufferedBatch, { fields }: TableSchema, lane?: number): string {
+function identityOf(batch: BufferedBatch, schema: TableSchema, lane?: number): string {
   const { seq, receivedAt_ms, schemaVersion, meta } = batch;
-  const defaults = fields
-    .filter((field) => field.default !== undefined && (field.since ?? 1) > schemaVersion)
-    .map((field) => `${JSON.stringify(field.name)}:${field.default},`);
   const key = partitionKeyOf(meta);
   return (
     `{${lane === undefined ? '' : `"_lane":${lane},`}"_seq":${seq},` +
     `"_received_at":"${storedTimestamp(receivedAt_ms)}",` +
-    `${key === undefined ? '' : `"_partition":${JSON.stringify(key)},`}${defaults.join('')}`
+    `${key === undefined ? '' : `"_partition":${JSON.stringify(key)},`}${youngerDefaults(schema, schemaVersion)}`
   );
+}
+
+/** Members, each with a comma after it, for fields with a default that rows of an older schema version do not name. */
+export function youngerDefaults({ fields }: TableSchema, schemaVersion: number): string {
+  return fields
+    .filter((field) => field.default !== undefined && (field.since ?? 1) > schemaVersion)
+    .map((field) => `${JSON.stringify(field.name)}:${field.default},`)
+    .join('');
 }
 
 function partitionKeyOf(meta: string): Record<string, string> | undefined {

@@ -19,6 +19,8 @@ import { stageChunks } from './stage-chunks.ts';
 export type IngestRequest = {
   dataset: string;
   table: string;
+  /** What people call the dataset, if this request makes it. */
+  datasetTitle?: string | undefined;
   /** The rows. */
   text: string;
   format: RowFormat;
@@ -94,7 +96,7 @@ export async function ingestRows(ctx: Context, request: IngestRequest): Promise<
     const added = [...target.added, ...rows.added];
     if (table === undefined) {
       const schema = { ...target.schema, fields: [...target.schema.fields, ...rows.added] };
-      await createTable(ctx, { dataset, name, window: 'day', lanes: 1, schema });
+      await createTable(ctx, { dataset, datasetTitle: request.datasetTitle, name, window: 'day', lanes: 1, schema });
       continue;
     }
     if (added.length > 0) {
@@ -118,9 +120,9 @@ export async function ingestRows(ctx: Context, request: IngestRequest): Promise<
   });
 }
 
-function hashOf({ source, text, format }: IngestRequest): string {
+function hashOf({ source, text, format, onError = 'reject' }: IngestRequest): string {
   return createHash('sha256')
-    .update(format)
+    .update(onError === 'reject' ? format : `${format} ${onError}`)
     .update('\n')
     .update(source ?? text)
     .digest('hex');

@@ -1,9 +1,10 @@
 import { snapshotTable } from '../buffer/snapshot.ts';
 import { findTable } from '../catalog/find-table.ts';
 import type { Context } from '../context.ts';
-import { StoreError, TimestoreError } from '../errors.ts';
+import { TimestoreError } from '../errors.ts';
 import { logicalName } from '../names.ts';
 import { decodeBatchId } from './batch-id.ts';
+import { manifestOfBatch } from './manifest-of.ts';
 
 export type Receipt = {
   batchId: string;
@@ -40,24 +41,7 @@ export async function readReceipt(ctx: Context, batchId: string): Promise<Receip
     if (place.seq > lane.seq) throw new TimestoreError('not-found', 'There is no batch of this id.');
     return { ...found, state: 'buffered', manifest: null };
   }
-  const manifest = await manifestOf(ctx, place);
-  if (manifest !== null) return { ...found, state: 'verified', manifest };
+  const manifest = await manifestOfBatch(ctx, batchId);
+  if (manifest !== null) return { ...found, state: 'verified', manifest: manifest.id };
   return { ...found, state: isHere ? 'flushed' : 'unknown', manifest: null };
-}
-
-type Place = NonNullable<ReturnType<typeof decodeBatchId>>;
-
-/** Null also when Postgres is away: the manifest waits in the outbox then. */
-async function manifestOf(ctx: Context, { table, lane, incarnation, seq }: Place): Promise<string | null> {
-  try {
-    const [row] = await ctx.postgres.rows<{ id: string }>(
-      `select id from manifests
-        where dataset = $1 and physical_table = $2 and lane = $3 and incarnation = $4 and $5 between seq_from and seq_to`,
-      [table.dataset, table.physical, lane, incarnation, seq],
-    );
-    return row?.id ?? null;
-  } catch (error) {
-    if (error instanceof StoreError) return null;
-    throw error;
-  }
 }

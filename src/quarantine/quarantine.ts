@@ -4,7 +4,7 @@ import { createTable } from '../catalog/create-table.ts';
 import { findTable } from '../catalog/find-table.ts';
 import type { Table } from '../catalog/table.ts';
 import type { Context } from '../context.ts';
-import { TimestoreError } from '../errors.ts';
+import { StoreError, TimestoreError } from '../errors.ts';
 import { settle } from '../ingest/settle.ts';
 import { stageChunks } from '../ingest/stage-chunks.ts';
 import { type PreparedRows, prepareRows } from '../schema/prepare.ts';
@@ -87,7 +87,13 @@ async function withoutLargePayload(ctx: Context, dataset: string, record: Quaran
   const bytes = Buffer.byteLength(payload);
   if (bytes <= ctx.config.limits.quarantine_inline_bytes_max) return { ...record, bytes };
   const object = `quarantine/${dataset}/${table}/${id}.json`;
-  await ctx.objects.put(object, payload);
+  try {
+    await ctx.objects.put(object, payload);
+  } catch (error) {
+    // An acknowledged row holds its lane up until it is somewhere else: the hot buffer can take it as it did before.
+    if (record.origin === 'flush' && error instanceof StoreError) return { ...record, bytes };
+    throw error;
+  }
   const { payload: _, ...rest } = record;
   return { ...rest, object, bytes };
 }

@@ -109,7 +109,13 @@ async function replicaOnly(
   snapshot: Snapshot | undefined,
 ): Promise<QueryResult> {
   const plan = planQuery(body, table, ctx.config.limits);
-  const answer = await runRows(ctx, table, plan, snapshot === undefined ? { lanes: [] } : everywhere(snapshot.lanes), noTail);
+  const answer = await runRows(
+    ctx,
+    table,
+    plan,
+    snapshot === undefined ? { lanes: [] } : everywhere(snapshot.lanes),
+    noTail,
+  );
   const bare = { rows: 0, latest_ms: undefined, fresh: false };
   if (snapshot === undefined) {
     return {
@@ -141,7 +147,11 @@ async function replicaOnly(
 async function tailRefused(ctx: Context, table: Table, error: unknown): Promise<never> {
   if (!(error instanceof TailRefused)) throw error;
   await flushWithin(ctx, table, ctx.config.limits.query_wait_ms);
-  throw new StoreError('clickhouse', 'refused rows that wait to be flushed; a flush has begun to set them aside', error);
+  throw new StoreError(
+    'clickhouse',
+    'refused rows that wait to be flushed; a flush has begun to set them aside',
+    error,
+  );
 }
 
 /** A flush that may make the tail small enough. One that takes longer is left to itself: being cut off does it no harm. */

@@ -25,7 +25,7 @@ export type RefusedRow = RowError & { source: string };
 export type RowChecks = {
   /** Rows before this time would be dropped by ClickHouse at once. */
   retainedFrom_ms?: number | undefined;
-  /** What the sender says of all rows; the end is exclusive. */
+  /** What the sender says of all rows; both ends belong to it. */
   timeRange?: { start_ms: number; end_ms: number } | undefined;
   /** Places of rows that are refused whatever is in them: they were when the same request came first. */
   refuse?: Set<number> | undefined;
@@ -225,7 +225,7 @@ export class RowsPass {
     if (retainedFrom_ms !== undefined && time_ms < retainedFrom_ms) {
       return { reason: 'past-retention', detail: 'the table does not keep rows of this time any more' };
     }
-    if (timeRange !== undefined && (time_ms < timeRange.start_ms || time_ms >= timeRange.end_ms)) {
+    if (timeRange !== undefined && (time_ms < timeRange.start_ms || time_ms > timeRange.end_ms)) {
       return { reason: 'outside-time-range', detail: 'the time is not in the range that partition.timeRange says' };
     }
     return undefined;

@@ -34,7 +34,10 @@ test('a seal is taken over as it is stored, also by code with other limits and o
   for (const value of [1, 2, 3]) await stage(ctx, table, [value]);
   const seal = await sealOf(ctx, table);
   const narrower = newInstance({ TIMESTORE_FLUSH_ROWS_MAX: '1' });
-  expect(await sealLane(narrower, table, 0, 2, true)).toEqual({ outcome: 'taken-over', seal: { ...seal, timesTaken: 2 } });
+  expect(await sealLane(narrower, table, 0, 2, true)).toEqual({
+    outcome: 'taken-over',
+    seal: { ...seal, timesTaken: 2 },
+  });
   expect(seal.settingsVersion).toBe(1);
 });
 

@@ -252,9 +252,17 @@ test('the description names every route, and its page loads nothing from elsewhe
   };
   expect(document.openapi).toMatch(/^3\.1/);
   expect(Object.keys(document.paths).sort()).toEqual([
+    '/datasets/{dataset}/ingest',
+    '/datasets/{dataset}/query',
     '/health',
+    '/metrics',
     '/ready',
+    '/v1/admin/audit',
+    '/v1/admin/datasets/{dataset}/tables/{table}',
     '/v1/admin/flush',
+    '/v1/admin/quarantine/replay',
+    '/v1/admin/quarantine/{dataset}',
+    '/v1/datasets/{dataset}/ingest',
     '/v1/datasets/{dataset}/query',
     '/v1/datasets/{dataset}/tables/{table}/rows',
     '/v1/receipts/{batchId}',

@@ -8,13 +8,20 @@ const root = join(import.meta.dirname, '..', '..', '..');
 export type Client = (path: string, init?: RequestInit & { json?: unknown; key?: string | null }) => Promise<Response>;
 
 /** The built Worker in the real runtime, over HTTP. `overrides` are environment values. */
-export function useWorker(overrides: Record<string, string | undefined> = {}): Client & { fireCron(): Promise<void> } {
+export function useWorker(
+  overrides: Record<string, string | undefined> = {},
+  { queue = false } = {},
+): Client & { fireCron(): Promise<void> } {
   let miniflare: Miniflare | undefined;
   let url: URL | undefined;
 
   beforeAll(async () => {
     // Keys of its own: its cron and its flush of everything must not take other tests' batches.
-    const bindings = { ...inject('env'), TIMESTORE_KEY_PREFIX: `http-${process.pid}`, ...overrides };
+    const bindings = {
+      ...inject('env'),
+      TIMESTORE_KEY_PREFIX: `http-${process.pid}${queue ? '-queue' : ''}`,
+      ...overrides,
+    };
     const options = convertV4MiniflareOptions({
       name: 'timestore',
       host: '127.0.0.1',
@@ -33,6 +40,10 @@ export function useWorker(overrides: Record<string, string | undefined> = {}): C
         binding: 'ASSETS',
         routerConfig: { has_user_worker: true, invoke_user_worker_ahead_of_assets: true },
       },
+      ...(queue && {
+        queueProducers: { FLUSH_QUEUE: 'timestore-flush' },
+        queueConsumers: { 'timestore-flush': { maxBatchSize: 3, maxBatchTimeout: 0.1 } },
+      }),
       // Its events are not the tests' output.
       handleStructuredLogs: () => undefined,
     });
@@ -55,7 +66,7 @@ export function useWorker(overrides: Record<string, string | undefined> = {}): C
     /** As Cloudflare's clock does. Resolves when the handler has. */
     async fireCron() {
       const worker = await miniflare?.getWorker();
-      const result = await worker?.scheduled({ cron: '* * * * *' });
+      const result = await worker?.scheduled({ cron: '* * * * *', scheduledTime: new Date('2026-05-01T10:07:00Z') });
       if (result?.outcome !== 'ok') throw new Error(`the cron handler ended with ${result?.outcome}`);
     },
   });

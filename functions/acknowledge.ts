@@ -1,0 +1,99 @@
+import type { Context } from 'hono';
+import { z } from 'zod';
+import { TimestoreError } from '../src/errors.ts';
+import { flushLane } from '../src/flush/flush-lane.ts';
+import { flushTable } from '../src/flush/flush-table.ts';
+import { tryDrainingOutbox } from '../src/flush/outbox.ts';
+import type { IngestResult } from '../src/ingest/ingest.ts';
+import { describeError } from '../src/log.ts';
+import type { App } from './app.ts';
+
+const fault = z.object({
+  index: z.int().meta({ description: 'place of the row in the request, from 0' }),
+  field: z.string().nullable(),
+  reason: z.string().meta({ description: 'a stable code' }),
+  detail: z.string().optional(),
+  oldType: z.string().optional().meta({ description: 'type of the field, where the value is of another' }),
+  newType: z.string().optional(),
+});
+
+/** What is said of rows that were accepted. */
+export const acceptedSchema = z
+  .object({
+    batchId: z.string().meta({ description: 'names these rows, whatever becomes of them' }),
+    accepted: z.int(),
+    rejected: z.int(),
+    quarantined: z.int().meta({ description: 'rows at fault that went into the dataset’s quarantine' }),
+    errors: z.array(fault).meta({ description: 'the first 100 rows at fault' }),
+    replayed: z
+      .boolean()
+      .meta({ description: 'true when the same request was accepted before; nothing was stored again' }),
+    chunks: z
+      .int()
+      .optional()
+      .meta({ description: 'into how many a large request was cut; a query sees each whole or not at all' }),
+    watermark: z.string().meta({ description: 'token of what a reader must have to see these rows' }),
+  })
+  .meta({ id: 'Accepted' });
+
+export const ackDescription =
+  '`buffered` (default): answered when the hot buffer has the rows; `durable`: and its replicas, where it has any; ' +
+  '`flushed`: when ClickHouse has them';
+export const onErrorDescription =
+  '`reject` (default): all rows or none; `quarantine`: rows at fault go into the dataset’s quarantine, the others are accepted';
+
+const options = z.object({
+  ack: z.enum(['buffered', 'durable', 'flushed'], { error: 'buffered, durable or flushed' }).default('buffered'),
+  onError: z.enum(['reject', 'quarantine'], { error: 'reject or quarantine' }).default('reject'),
+});
+
+/** What a client wants to be told, and when. Throws TimestoreError `invalid-request`. */
+export function ingestOptions(c: Context<App>): z.output<typeof options> {
+  const parsed = options.safeParse({ ack: c.req.query('ack'), onError: c.req.query('onError') });
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  throw new TimestoreError('invalid-request', `${issue?.path.join('.')}: ${issue?.message}.`);
+}
+
+/** Keys of clients are apart from those made here. */
+export function clientKey(sent: string | undefined): string | undefined {
+  if (sent === undefined) return undefined;
+  if (/^[\x21-\x7e]{1,255}$/.test(sent)) return `client:${sent}`;
+  throw new TimestoreError('invalid-request', 'Idempotency-Key: 1 to 255 visible ASCII characters, without spaces.');
+}
+
+/** A client that waits for a flush waits no longer than this. */
+const ackLongest_ms = 25_000;
+
+/** Whether everything acknowledged so far is published, after a flush that waits for it. */
+export async function flushBefore(c: Context<App>, { table }: IngestResult): Promise<boolean> {
+  const timestore = c.get('timestore');
+  const { complete } = await flushTable(timestore, table, 'ack', timestore.now() + ackLongest_ms).catch((error) => {
+    timestore.log({ event: 'ack-flush-failed', dataset: table.dataset, table: table.name, ...describeError(error) });
+    return { complete: false };
+  });
+  await tryDrainingOutbox(timestore);
+  return complete;
+}
+
+/** Cloudflare ends what a request leaves behind 30 s after its answer. */
+const backgroundInsert_ms = 15_000;
+
+/** Starts a flush that the answer does not wait for, where enough is pending. */
+export function flushBehind(c: Context<App>, { flush, table, lane }: IngestResult): void {
+  if (flush === undefined) return;
+  const timestore = c.get('timestore');
+  const work = async () => {
+    const { outcome } = await flushLane(timestore, table, lane, flush, backgroundInsert_ms);
+    if (outcome === 'ok') await tryDrainingOutbox(timestore);
+  };
+  // What goes wrong is in the flush's own event, and the cron takes it up.
+  c.executionCtx.waitUntil(work().catch(() => undefined));
+}
+
+/** For the request's event and its headers. */
+export function noteAccepted(c: Context<App>, { accepted }: IngestResult): void {
+  const { accepted: rows, quarantined, replayed } = accepted;
+  c.set('event', { rows, quarantined, replayed });
+  if (replayed) c.header('Idempotency-Replayed', 'true');
+}

@@ -1,0 +1,108 @@
+import { z } from 'zod';
+import { newestAudits } from '../src/audit/audit-due.ts';
+import { auditTable } from '../src/audit/audit-table.ts';
+import { metricsText } from '../src/audit/metrics.ts';
+import { findTable } from '../src/catalog/find-table.ts';
+import { TimestoreError } from '../src/errors.ts';
+import { slug } from '../src/names.ts';
+import { quarantineTable } from '../src/quarantine/table.ts';
+import { routes } from './app.ts';
+import { requireKey } from './auth.ts';
+import { bodyAs } from './body.ts';
+import { describe } from './describe.ts';
+import { withTimestore } from './request.ts';
+
+const sums = z.object({ expected: z.int(), found: z.int() });
+const range = z.object({ from: z.int(), to: z.int() });
+
+const auditSchema = z
+  .object({
+    dataset: z.string(),
+    table: z.string(),
+    ok: z.boolean().meta({ description: 'nothing missing, doubled or unaccounted for' }),
+    missing: z.int().meta({ description: 'rows that should be in ClickHouse and are not' }),
+    doubled: z.int().meta({ description: 'rows that are there more than once' }),
+    unaccounted: z.int().meta({ description: 'rows that are there and on no record' }),
+    lanes: z.array(
+      z.object({
+        lane: z.int(),
+        incarnation: z.string(),
+        sequence: z.int(),
+        watermark: z.int(),
+        buffer: z.object({ batches: sums, rows: sums, isWhole: z.boolean() }).nullable(),
+        rebuilt: z.array(range).meta({ description: 'sequences whose manifest was missing and is on record again' }),
+      }),
+    ),
+    partitions: z
+      .array(
+        z.object({
+          lane: z.int(),
+          partition: z.string(),
+          expected: z.int(),
+          found: z.int(),
+          missing: z.int(),
+          doubled: z.int(),
+          unaccounted: z.int(),
+          expired: z.int(),
+          deleted: z.int(),
+        }),
+      )
+      .meta({ description: 'those that do not add up, or of which rows are gone for a reason' }),
+    compared: z.int().meta({ description: 'partitions compared, over all lanes' }),
+  })
+  .meta({ id: 'Audit' });
+
+const auditBody = z.strictObject({ dataset: slug, table: z.union([slug, z.literal(quarantineTable)]) });
+
+const newestSchema = z.object({
+  audits: z.array(auditSchema.extend({ age_s: z.number().meta({ description: 'seconds since it was made' }) })),
+});
+
+export const auditRoutes = routes()
+  .post(
+    '/v1/admin/audit',
+    describe({
+      summary: 'Audit a table now',
+      description:
+        'Compares what was acknowledged with where it is: the hot buffer, the manifests and ClickHouse, for each lane and ' +
+        'partition. Retention and recorded deletions are accounted for; manifests that are missing are rebuilt.',
+      tag: 'Admin',
+      body: { required: true, types: { 'application/json': auditBody } },
+      answers: { 200: { description: 'The result', schema: auditSchema } },
+      errors: ['malformed-body', 'invalid-request', 'unauthenticated', 'not-found', 'unavailable'],
+    }),
+    requireKey,
+    async (c) => {
+      const { dataset, table: name } = await bodyAs(c, auditBody);
+      const table = await findTable(c.get('timestore'), dataset, name);
+      if (table === undefined) {
+        throw new TimestoreError('not-found', `There is no table ${name} in dataset ${dataset}.`);
+      }
+      return c.json((await auditTable(c.get('timestore'), table)) satisfies z.input<typeof auditSchema>);
+    },
+  )
+  .get(
+    '/v1/admin/audit',
+    describe({
+      summary: 'The newest audit of each table',
+      description: 'Made every few hours (limit audit_every_ms), and by `POST`.',
+      tag: 'Admin',
+      answers: { 200: { description: 'The audits', schema: newestSchema } },
+      errors: ['unauthenticated', 'unavailable'],
+    }),
+    requireKey,
+    async (c) => c.json({ audits: await newestAudits(c.get('timestore')) } satisfies z.input<typeof newestSchema>),
+  )
+  .get(
+    '/metrics',
+    describe({
+      summary: 'Metrics',
+      description: 'In the text format of Prometheus, from state that all instances share.',
+      tag: 'Health',
+      answers: { 200: { description: 'Metrics', type: 'text/plain', schema: z.string() } },
+      errors: ['unauthenticated', 'unavailable'],
+    }),
+    withTimestore,
+    requireKey,
+    async (c) => c.body(await metricsText(c.get('timestore')), 200, { 'content-type': 'text/plain; version=0.0.4' }),
+  );

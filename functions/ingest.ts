@@ -1,0 +1,122 @@
+import { z } from 'zod';
+import { TimestoreError } from '../src/errors.ts';
+import { batchForm, readBatchForm } from '../src/ingest/batch-form.ts';
+import { type IngestResult, ingestRows } from '../src/ingest/ingest.ts';
+import { manifestOfBatch } from '../src/ingest/manifest-of.ts';
+import {
+  acceptedSchema,
+  ackDescription,
+  clientKey,
+  flushBefore,
+  flushBehind,
+  ingestOptions,
+  noteAccepted,
+  onErrorDescription,
+} from './acknowledge.ts';
+import { routes } from './app.ts';
+import { requireKey } from './auth.ts';
+import { bodyText, mediaType } from './body.ts';
+import { describe } from './describe.ts';
+import { slugOf } from './path.ts';
+
+const target = {
+  dataset: z.object({ name: z.string() }),
+  storageTarget: z.object({ kind: z.literal('clickhouse'), database: z.string(), table: z.string() }),
+  flushPending: z.boolean().meta({ description: 'whether the rows are still on their way to ClickHouse' }),
+};
+
+const queuedSchema = acceptedSchema
+  .extend({ mode: z.literal('queued'), jobId: z.string().meta({ description: 'the batch id' }), ...target })
+  .meta({ id: 'Queued' });
+
+const inlineSchema = acceptedSchema
+  .extend({
+    mode: z.literal('inline'),
+    manifest: z
+      .object({
+        id: z.string(),
+        rows: z.int(),
+        bytes: z.int(),
+        checksum: z.string(),
+        schemaVersion: z.int(),
+        sequences: z.object({ from: z.int(), to: z.int() }),
+        flushedAt: z.string(),
+        partitions: z.array(
+          z.object({ partition: z.string(), rows: z.int(), timeFrom: z.string(), timeTo: z.string() }),
+        ),
+      })
+      .nullable()
+      .meta({ description: 'of the flush that has the first of the rows; null while it is not on record' }),
+    ...target,
+  })
+  .meta({ id: 'Inline' });
+
+export const ingestRoutes = routes();
+
+for (const path of ['/v1/datasets/:dataset/ingest', '/datasets/:dataset/ingest'] as const) {
+  ingestRoutes.post(
+    path,
+    describe({
+      summary: 'Send rows with what is said of them',
+      description:
+        'Rows with a schema, a partition key, attributes, a time range and who sent them. The same guarantees as for rows ' +
+        'that are sent alone.',
+      tag: 'Rows',
+      path: ['dataset'],
+      query: { ack: ackDescription, onError: onErrorDescription },
+      headers: { 'Idempotency-Key': 'the same as `idempotencyKey` in the body' },
+      body: { required: true, types: { 'application/json': batchForm } },
+      answers: {
+        201: { description: 'With `ack=flushed`: the rows are in ClickHouse and published', schema: inlineSchema },
+        202: {
+          description: 'The hot buffer has the rows; every later query includes them',
+          schema: queuedSchema,
+          headers: { 'Idempotency-Replayed': 'true when the same request was accepted before' },
+        },
+      },
+      errors: [
+        ...(['malformed-body', 'invalid-request', 'unauthenticated', 'conflict', 'dataset-frozen'] as const),
+        ...(['limit-exceeded', 'unsupported-media-type', 'rows-refused', 'schema-refused'] as const),
+        ...(['key-reused', 'buffer-full', 'unavailable'] as const),
+      ],
+    }),
+    requireKey,
+    async (c) => {
+      if (mediaType(c) !== 'application/json') {
+        throw new TimestoreError(
+          'unsupported-media-type',
+          `Send the body as application/json, not ${mediaType(c) || 'without a type'}.`,
+        );
+      }
+      const timestore = c.get('timestore');
+      const { ack, onError } = ingestOptions(c);
+      const dataset = slugOf('dataset', c.req.param('dataset'));
+      const form = readBatchForm(await bodyText(c), timestore.config.limits);
+      const idempotencyKey = oneKey(c.req.header('idempotency-key'), form.idempotencyKey);
+      const durable = ack !== 'buffered';
+      const result = await ingestRows(timestore, { ...form, dataset, idempotencyKey, onError, durable });
+      noteAccepted(c, result);
+      if (ack === 'flushed' && (await flushBefore(c, result))) {
+        const manifest = await manifestOfBatch(timestore, result.accepted.batchId);
+        const answer = { ...result.accepted, mode: 'inline' as const, manifest, ...targetOf(result, false) };
+        return c.json(answer satisfies z.input<typeof inlineSchema>, 201);
+      }
+      if (ack !== 'flushed') flushBehind(c, result);
+      const jobId = result.accepted.batchId;
+      const answer = { ...result.accepted, mode: 'queued' as const, jobId, ...targetOf(result, true) };
+      return c.json(answer satisfies z.input<typeof queuedSchema>, 202);
+    },
+  );
+}
+
+function targetOf({ table }: IngestResult, flushPending: boolean) {
+  const storageTarget = { kind: 'clickhouse' as const, database: `ts_${table.dataset}`, table: table.physical };
+  return { dataset: { name: table.dataset }, storageTarget, flushPending };
+}
+
+function oneKey(header: string | undefined, body: string | undefined): string | undefined {
+  if (header !== undefined && body !== undefined && header !== body) {
+    throw new TimestoreError('invalid-request', 'Idempotency-Key and idempotencyKey say different things. Send one.');
+  }
+  return clientKey(header ?? body);
+}

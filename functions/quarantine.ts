@@ -1,0 +1,95 @@
+import { z } from 'zod';
+import { slug } from '../src/names.ts';
+import { openRecords, replayRecords } from '../src/quarantine/replay.ts';
+import { routes } from './app.ts';
+import { requireKey } from './auth.ts';
+import { bodyAs } from './body.ts';
+import { describe } from './describe.ts';
+import { slugOf } from './path.ts';
+
+const rowsMax = 1_000;
+
+const listSchema = z
+  .object({
+    rows: z.array(
+      z.looseObject({
+        id: z.string(),
+        timestamp: z.string().meta({ description: 'when it was set aside' }),
+        table: z.string(),
+        origin: z.enum(['request', 'flush']).meta({
+          description: '`request`: refused when it was sent; `flush`: acknowledged, and refused by ClickHouse',
+        }),
+        reason: z.string(),
+        detail: z.string(),
+        field: z.string().optional(),
+        payload: z.string().optional().meta({ description: 'as it was sent, or as it was buffered' }),
+        object: z.string().optional().meta({ description: 'where the payload is in the object store, if it is large' }),
+      }),
+    ),
+  })
+  .meta({ id: 'QuarantinedRows' });
+
+const replayBody = z.strictObject({
+  dataset: slug,
+  table: slug.optional(),
+  ids: z.array(z.string()).min(1).max(rowsMax).optional().meta({ description: 'all that is open, if left out' }),
+});
+
+const replayedSchema = z
+  .object({
+    replayed: z.int().meta({ description: 'accepted now, as new rows' }),
+    stored: z.int().meta({ description: 'had come to ClickHouse after all' }),
+    refused: z.array(z.object({ id: z.string(), reason: z.string(), detail: z.string() })),
+    waiting: z.int().meta({
+      description:
+        'set aside so lately that an insert with them may still be on its way; ask again after `retryAfterMs`',
+    }),
+    retryAfterMs: z.number().optional(),
+  })
+  .meta({ id: 'Replayed' });
+
+export const quarantineRoutes = routes()
+  .get(
+    '/v1/admin/quarantine/:dataset',
+    describe({
+      summary: 'Rows in quarantine',
+      description: `The first ${rowsMax} that nothing has become of. All there ever were are in table \`_quarantine\` of the dataset.`,
+      tag: 'Admin',
+      path: ['dataset'],
+      query: { table: 'of this table only' },
+      answers: { 200: { description: 'The rows, the earliest first', schema: listSchema } },
+      errors: ['invalid-request', 'unauthenticated', 'not-found', 'unavailable'],
+    }),
+    requireKey,
+    async (c) => {
+      const dataset = slugOf('dataset', c.req.param('dataset'));
+      const sent = c.req.query('table');
+      const table = sent === undefined ? undefined : slugOf('table', sent);
+      const rows = await openRecords(c.get('timestore'), dataset, { table, limit: rowsMax });
+      return c.json({ rows } as z.input<typeof listSchema>);
+    },
+  )
+  .post(
+    '/v1/admin/quarantine/replay',
+    describe({
+      summary: 'Send rows from quarantine again',
+      description: `At most ${rowsMax} at once, the earliest first. Each is accepted once, however often this is called.`,
+      tag: 'Admin',
+      body: { required: true, types: { 'application/json': replayBody } },
+      answers: { 200: { description: 'What became of them', schema: replayedSchema } },
+      errors: [
+        ...(['malformed-body', 'invalid-request', 'unauthenticated', 'not-found', 'unsupported-media-type'] as const),
+        ...(['buffer-full', 'unavailable'] as const),
+      ],
+    }),
+    requireKey,
+    async (c) => {
+      const timestore = c.get('timestore');
+      const { dataset, table, ids } = await bodyAs(c, replayBody);
+      const open = await openRecords(timestore, dataset, { table, limit: rowsMax });
+      const chosen = ids === undefined ? open : open.filter(({ id }) => ids.includes(id));
+      const result = await replayRecords(timestore, dataset, chosen);
+      c.set('event', { replayed: result.replayed, refused: result.refused.length, waiting: result.waiting });
+      return c.json(result satisfies z.input<typeof replayedSchema>);
+    },
+  );

@@ -1,0 +1,99 @@
+import { type LaneSums, sumLane } from '../buffer/audit-lane.ts';
+import { type LaneSnapshot, snapshotTable } from '../buffer/snapshot.ts';
+import { retainedFrom_ms, type Table } from '../catalog/table.ts';
+import { ensureTable } from '../clickhouse/table.ts';
+import type { Context } from '../context.ts';
+import { StoreError } from '../errors.ts';
+import { drainOutbox } from '../flush/outbox.ts';
+import { comparePartitions, type PartitionAudit } from './partitions.ts';
+import { rebuildManifests } from './rebuild-manifests.ts';
+
+export type LaneAudit = {
+  lane: number;
+  incarnation: string;
+  sequence: number;
+  watermark: number;
+  /** The hot buffer's log against its state. */
+  buffer: LaneSums | null;
+  /** Ranges of sequences that no manifest had, and that are on record again. */
+  rebuilt: { from: number; to: number }[];
+};
+
+export type TableAudit = {
+  dataset: string;
+  table: string;
+  /** Nothing is missing, doubled or unaccounted for, and the hot buffer adds up. */
+  ok: boolean;
+  missing: number;
+  doubled: number;
+  unaccounted: number;
+  lanes: LaneAudit[];
+  /** Only those that do not add up, or of which rows are gone for a reason. */
+  partitions: PartitionAudit[];
+  /** How many partitions were compared, over all lanes. */
+  compared: number;
+};
+
+/**
+ * Compares what was acknowledged with where it is: sequences in the hot buffer, manifests in Postgres, rows in
+ * ClickHouse, for each lane and partition up to the watermark. What retention and recorded deletions took is accounted
+ * for. Manifests that are missing are rebuilt first. The result is on record as the table's newest audit.
+ *
+ * @throws StoreError, ClickHouseError when a store is away: nothing is concluded then
+ */
+export async function auditTable(ctx: Context, table: Table): Promise<TableAudit> {
+  const snapshot = await snapshotTable(ctx, table, 'state');
+  if (snapshot === 'unknown') {
+    throw new StoreError(
+      'redis',
+      `does not know the lanes of table ${table.name}; the next write sets them up`,
+      undefined,
+    );
+  }
+  await ensureTable(ctx, table);
+  // After the snapshot: whatever is published by then is in Postgres afterwards, or was lost on the way.
+  await drainOutbox(ctx);
+  const lanes: LaneAudit[] = [];
+  for (const lane of snapshot.lanes) lanes.push(await auditLane(ctx, table, lane));
+  const all = await comparePartitions(ctx, table, snapshot.lanes, retainedFrom_ms(table, ctx.now()));
+  const sum = (of: (partition: PartitionAudit) => number) => all.reduce((total, each) => total + of(each), 0);
+  const [missing, doubled, unaccounted] = [
+    sum((each) => each.missing),
+    sum((each) => each.doubled),
+    sum((each) => each.unaccounted),
+  ];
+  const isBufferWhole = lanes.every(({ buffer }) => buffer === null || buffer.isWhole);
+  const audit: TableAudit = {
+    ...{ dataset: table.dataset, table: table.name },
+    ok: missing + doubled + unaccounted === 0 && isBufferWhole,
+    ...{ missing, doubled, unaccounted, lanes },
+    partitions: all.filter((each) => each.expected !== each.found || each.doubled > 0 || each.unaccounted > 0),
+    compared: all.length,
+  };
+  await record(ctx, audit);
+  if (!audit.ok) {
+    const { dataset, table: name } = audit;
+    ctx.log({ event: 'audit', alarm: true, dataset, table: name, missing, doubled, unaccounted, isBufferWhole });
+  }
+  return audit;
+}
+
+async function auditLane(ctx: Context, table: Table, snapshot: LaneSnapshot): Promise<LaneAudit> {
+  const { lane, incarnation, seq, watermark } = snapshot;
+  return {
+    ...{ lane, incarnation, sequence: seq, watermark },
+    buffer: (await sumLane(ctx, table, lane)) ?? null,
+    rebuilt: await rebuildManifests(ctx, table, snapshot),
+  };
+}
+
+async function record(ctx: Context, audit: TableAudit): Promise<void> {
+  const { dataset, table, missing, doubled, unaccounted } = audit;
+  await ctx.postgres.rows(
+    `insert into audits (dataset, name, missing, doubled, unaccounted, report) values ($1, $2, $3, $4, $5, $6::jsonb)
+     on conflict (dataset, name) do update
+       set audited_at = now(), missing = excluded.missing, doubled = excluded.doubled,
+           unaccounted = excluded.unaccounted, report = excluded.report`,
+    [dataset, table, missing, doubled, unaccounted, JSON.stringify(audit)],
+  );
+}

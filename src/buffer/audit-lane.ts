@@ -1,0 +1,30 @@
+import type { Table } from '../catalog/table.ts';
+import type { Context } from '../context.ts';
+import auditLaneLua from './audit-lane.lua';
+import { runScript, script } from './redis.ts';
+
+const auditLaneScript = script(auditLaneLua);
+
+/** What a lane's state says of its log, and what is there. */
+export type LaneSums = {
+  batches: { expected: number; found: number };
+  rows: { expected: number; found: number };
+  isWhole: boolean;
+};
+
+/** Adds up a lane in the hot buffer, at one moment. Undefined when it has no state. */
+export async function sumLane(ctx: Context, table: Table, lane: number): Promise<LaneSums | undefined> {
+  const reply = await runScript<[number, number, number, number, 'whole' | 'broken'] | ['unknown']>(
+    ctx.redis,
+    auditLaneScript,
+    [ctx.keys.state(table, lane), ctx.keys.log(table, lane)],
+    [],
+  );
+  if (reply[0] === 'unknown') return undefined;
+  const [batchesExpected, batches, rowsExpected, rows, order] = reply as [number, number, number, number, string];
+  return {
+    batches: { expected: batchesExpected, found: batches },
+    rows: { expected: rowsExpected, found: rows },
+    isWhole: order === 'whole' && batchesExpected === batches && rowsExpected === rows,
+  };
+}

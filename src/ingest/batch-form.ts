@@ -1,0 +1,159 @@
+import { z } from 'zod';
+import type { Limits } from '../config.ts';
+import { TimestoreError } from '../errors.ts';
+import { slug } from '../names.ts';
+import type { DeclaredSchema } from '../schema/declared.ts';
+import { JsonReader, JsonSyntaxError } from '../schema/json-reader.ts';
+import { parseTimestampText } from '../schema/timestamp.ts';
+import { fieldType } from '../schema/types.ts';
+import type { IngestRequest } from './ingest.ts';
+
+const time = z.union([z.string(), z.int()]);
+const short = z.string().min(1).max(256);
+
+/** The body of the batch form: rows and what is said of them. */
+export const batchForm = z.strictObject({
+  datasetName: z
+    .string()
+    .min(1)
+    .max(255)
+    .optional()
+    .meta({ description: 'what people call the dataset, if this makes it' }),
+  tableName: slug.default('records'),
+  schema: z
+    .strictObject({
+      fields: z
+        .array(z.strictObject({ name: z.string(), type: fieldType }))
+        .max(10_000)
+        .default([]),
+      timestampColumn: z.string().optional().meta({ description: 'of a new table; `timestamp` by default' }),
+      keyFields: z
+        .array(z.string())
+        .max(16)
+        .optional()
+        .meta({ description: 'of a new table: the sort key before the timestamp' }),
+      evolution: z
+        .strictObject({
+          defaults: z.record(z.string(), z.unknown()).optional().meta({
+            description: 'of new fields: what rows have that do not name them, those stored before included',
+          }),
+        })
+        .optional(),
+    })
+    .optional()
+    .meta({ description: 'fields that no schema has yet are added; without it they are inferred from the rows' }),
+  partition: z
+    .strictObject({
+      key: z.record(short, z.string().max(256)).optional().meta({ description: 'kept with each row, to filter by' }),
+      attributes: z.record(short, z.unknown()).optional().meta({ description: 'kept with the manifest' }),
+      timeRange: z
+        .strictObject({ start: time, end: time })
+        .optional()
+        .meta({ description: 'a row outside of start ≤ timestamp ≤ end is at fault' }),
+    })
+    .optional(),
+  rows: z.union([z.array(z.record(z.string(), z.unknown())), z.record(z.string(), z.unknown())]),
+  idempotencyKey: z.string().optional().meta({ description: 'the same as the header' }),
+  actor: z
+    .union([short, z.record(short, z.unknown())])
+    .optional()
+    .meta({ description: 'who sends this; kept with the manifest' }),
+});
+
+export type BatchForm = Pick<
+  IngestRequest,
+  'table' | 'datasetTitle' | 'text' | 'format' | 'source' | 'declared' | 'meta' | 'timeRange'
+> & { idempotencyKey: string | undefined };
+
+/**
+ * Reads the batch form. The rows stay the text that was sent: building them would round integers beyond 2^53.
+ *
+ * @throws TimestoreError `malformed-body`, `invalid-request` with every problem, `limit-exceeded`
+ */
+export function readBatchForm(source: string, limits: Limits): BatchForm {
+  const members = membersOf(source);
+  const rows = members.get('rows');
+  if (rows === undefined || !/^[[{]/.test(rows))
+    throw invalid([{ path: 'rows', message: 'an array of rows, or one row' }]);
+  const rest = Object.fromEntries(
+    [...members].filter(([name]) => name !== 'rows').map(([name, text]) => [name, JSON.parse(text)]),
+  );
+  const parsed = batchForm.omit({ rows: true }).safeParse(rest);
+  if (!parsed.success) {
+    throw invalid(parsed.error.issues.map(({ path, message }) => ({ path: path.join('.'), message })));
+  }
+  const { datasetName, tableName, schema, partition, idempotencyKey, actor } = parsed.data;
+  const meta = metaOf({ ...partition, actor });
+  requireWithin(meta, partition?.key ?? {}, limits);
+  return {
+    ...{ table: tableName, datasetTitle: datasetName, text: rows, format: 'json', source, idempotencyKey, meta },
+    declared: schema && {
+      ...{ fields: schema.fields, timestampColumn: schema.timestampColumn, keyFields: schema.keyFields },
+      defaults: defaultsOf(members.get('schema') ?? '{}'),
+    },
+    timeRange: partition?.timeRange && {
+      start_ms: timeOf('partition.timeRange.start', partition.timeRange.start),
+      end_ms: timeOf('partition.timeRange.end', partition.timeRange.end),
+    },
+  };
+}
+
+/** The members of an object, each as the text it was sent as. */
+function membersOf(text: string): Map<string, string> {
+  try {
+    const reader = new JsonReader(text);
+    if (reader.peek() !== '{') throw new JsonSyntaxError('expected an object', reader.offset);
+    const members = reader.members();
+    if (!reader.atEnd()) throw new JsonSyntaxError('more text after the end of the object', reader.offset);
+    const names = members.map(({ name }) => name);
+    const twice = names.find((name, i) => names.indexOf(name) !== i);
+    if (twice !== undefined) throw invalid([{ path: twice, message: 'is named twice' }]);
+    return new Map(members.map(({ name, text: value }) => [name, value]));
+  } catch (error) {
+    if (!(error instanceof JsonSyntaxError)) throw error;
+    throw new TimestoreError(
+      'malformed-body',
+      `The body is not valid JSON at character ${error.offset}: ${error.message}.`,
+    );
+  }
+}
+
+function defaultsOf(schemaText: string): DeclaredSchema['defaults'] {
+  const evolution = membersOf(schemaText).get('evolution');
+  const defaults = evolution === undefined ? undefined : membersOf(evolution).get('defaults');
+  return defaults === undefined ? [] : [...membersOf(defaults)].map(([name, json]) => ({ name, json }));
+}
+
+/** '' where nothing was said. */
+function metaOf(said: Record<string, unknown>): string {
+  const told = Object.entries(said).filter(([, value]) => value !== undefined);
+  return told.length === 0 ? '' : JSON.stringify(Object.fromEntries(told));
+}
+
+function requireWithin(meta: string, key: Record<string, string>, limits: Limits): void {
+  const { partition_key_entries_max, partition_meta_bytes_max } = limits;
+  if (Object.keys(key).length > partition_key_entries_max) {
+    throw tooMuch(`partition.key: at most ${partition_key_entries_max} entries (limit partition_key_entries_max)`);
+  }
+  if (Buffer.byteLength(meta) > partition_meta_bytes_max) {
+    throw tooMuch(
+      `partition and actor: at most ${partition_meta_bytes_max} bytes together (limit partition_meta_bytes_max)`,
+    );
+  }
+}
+
+function timeOf(path: string, value: string | number): number {
+  if (typeof value === 'number') return value;
+  const time_ms = parseTimestampText(value);
+  if (typeof time_ms === 'number') return time_ms;
+  throw invalid([{ path, message: time_ms.detail }]);
+}
+
+function tooMuch(detail: string): TimestoreError {
+  return new TimestoreError('limit-exceeded', `${detail}.`);
+}
+
+function invalid(problems: { path: string; message: string }[]): TimestoreError {
+  const told = problems.map(({ path, message }) => (path === '' ? message : `${path}: ${message}`));
+  return new TimestoreError('invalid-request', `${told.join('; ')}.`, { extra: { problems } });
+}

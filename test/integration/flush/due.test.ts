@@ -1,0 +1,169 @@
+import { describe, expect, test } from 'vitest';
+import { snapshotTable } from '../../../src/buffer/snapshot.ts';
+import type { Table } from '../../../src/catalog/table.ts';
+import type { Context } from '../../../src/context.ts';
+import { StoreError } from '../../../src/errors.ts';
+import { flushDue } from '../../../src/flush/flush-due.ts';
+import { flushLane } from '../../../src/flush/flush-lane.ts';
+import { flushMessage, handOnDue, type LaneMessage } from '../../../src/flush/hand-on.ts';
+import { sweepDue } from '../../../src/flush/sweep-due.ts';
+import { qualifiedName } from '../../../src/names.ts';
+import { stage } from '../buffer/support.ts';
+import { at, expectStored, newInstance, newTable, send } from '../support.ts';
+
+let names = 0;
+/** Due lanes of a test's own. */
+const ownKeys = (overrides: Record<string, string> = {}) => {
+  names += 1;
+  return { TIMESTORE_KEY_PREFIX: `due-${process.pid}-${names}`, ...overrides };
+};
+
+const refused = () => Promise.reject(new StoreError('clickhouse', 'did not answer', undefined));
+
+function withoutClickHouse(instance: Context): Context & { tried: { n: number } } {
+  const tried = { n: 0 };
+  const away = () => {
+    tried.n += 1;
+    return refused();
+  };
+  return { ...instance, clickhouse: { send: away, command: away, rows: refused }, tried };
+}
+
+async function pending(ctx: Context, table: Table): Promise<number> {
+  const snapshot = await snapshotTable(ctx, table, 'state');
+  return snapshot === 'unknown' ? Number.NaN : snapshot.lanes.reduce((sum, lane) => sum + lane.pendingRows, 0);
+}
+
+const until = (ctx: Context) => ctx.now() + 20_000;
+
+describe('a lane whose flush fails', () => {
+  test('waits longer each time, up to a limit, and is tried at once by who asks for it', async () => {
+    const keys = ownKeys({ TIMESTORE_RETRY_MS: '60000', TIMESTORE_RETRY_MS_MAX: '200000' });
+    const ctx = newInstance(keys);
+    const table = await newTable(ctx);
+    await stage(ctx, table, [1]);
+    const away = withoutClickHouse(newInstance(keys));
+    const retry = async () => Number(await ctx.redis.hget(ctx.keys.state(table, 0), 'retry'));
+    const waits: number[] = [];
+    for (let n = 0; n < 4; n += 1) {
+      const from = Date.now();
+      await expect(flushLane(away, table, 0, 'admin')).rejects.toBeInstanceOf(StoreError);
+      waits.push((await retry()) - from);
+    }
+    expect(waits.map((wait) => Math.round(wait / 10_000))).toEqual([6, 12, 20, 20]);
+    // Nothing is sent while it waits: not by the cron, not by a large write.
+    expect(await flushDue(ctx, until(ctx))).toMatchObject({ lanes: 0 });
+    expect(await flushLane(ctx, table, 0, 'size')).toMatchObject({ outcome: 'busy' });
+    await stage(ctx, table, [2]);
+    expect(await flushDue(ctx, until(ctx))).toMatchObject({ lanes: 0 });
+    expect(await flushLane(ctx, table, 0, 'admin')).toMatchObject({ outcome: 'ok' });
+    expect(await retry()).toBe(0);
+    expect(await flushDue(ctx, until(ctx))).toMatchObject({ lanes: 1, rows: 1, failed: 0 });
+    await expectStored(ctx, table, 2);
+  });
+
+  test('holds up no other, and is not tried again in the same pass', async () => {
+    const keys = ownKeys();
+    const ctx = newInstance(keys);
+    const [bad, good] = [await newTable(ctx), await newTable(ctx)];
+    await stage(ctx, bad, [1]);
+    await stage(ctx, good, [1]);
+    await ctx.clickhouse.command(`RENAME TABLE ${qualifiedName(bad)} TO \`ts_${bad.dataset}\`.moved`);
+    await ctx.clickhouse.command(`CREATE VIEW ${qualifiedName(bad)} AS SELECT 1 AS x`);
+    expect(await flushDue(ctx, until(ctx))).toMatchObject({ lanes: 2, rows: 1, failed: 1, stopped: false });
+    expect(await pending(ctx, good)).toBe(0);
+    expect(await pending(ctx, bad)).toBe(1);
+  });
+});
+
+test('DESIGN 10.19: with ClickHouse away a pass ends after the first tries, and rows are accepted all the while', async () => {
+  const keys = ownKeys();
+  const ctx = newInstance(keys);
+  const tables: Table[] = [];
+  for (let n = 0; n < 12; n += 1) tables.push(await newTable(ctx));
+  for (const table of tables) await stage(ctx, table, [1]);
+  const away = withoutClickHouse(newInstance(keys));
+  const result = await flushDue(away, until(ctx));
+  expect(result).toMatchObject({ lanes: 12, rows: 0, stopped: true });
+  expect(result.failed).toBeLessThanOrEqual(3);
+  for (const table of tables) expect((await stage(ctx, table, [2])).outcome).toBe('staged');
+});
+
+test('DESIGN 10.22: after an outage a lane with a long backlog does not starve the others: each moves one seal in turn', async () => {
+  const keys = ownKeys({ TIMESTORE_FLUSH_ROWS_MAX: '2' });
+  const ctx = newInstance(keys);
+  const [long, fresh] = [await newTable(ctx), await newTable(ctx)];
+  for (let n = 0; n < 12; n += 1) await stage(ctx, long, [n, n]);
+  await stage(ctx, fresh, [1]);
+  const flusher = newInstance(keys);
+  expect(await flushDue(flusher, until(ctx))).toMatchObject({ lanes: 2, rows: 25, failed: 0 });
+  const order = flusher.events.filter(({ event }) => event === 'flush').map(({ dataset }) => dataset);
+  expect(order).toHaveLength(13);
+  expect(order.indexOf(fresh.dataset)).toBeLessThan(3);
+});
+
+test('lanes with pending rows that are not due, as after the loss of that key, are found by the sweep', async () => {
+  const keys = ownKeys();
+  const ctx = newInstance(keys);
+  const [one, other, empty] = [await newTable(ctx, 2), await newTable(ctx), await newTable(ctx)];
+  await stage(ctx, one, [1], { lane: 1 });
+  await stage(ctx, other, [1]);
+  await ctx.redis.del(ctx.keys.due);
+  expect(await flushDue(ctx, until(ctx))).toMatchObject({ lanes: 0 });
+  expect(await sweepDue(ctx)).toBe(2);
+  expect(await sweepDue(ctx)).toBe(0);
+  expect(await flushDue(ctx, until(ctx))).toMatchObject({ lanes: 2, rows: 2 });
+  expect(await pending(ctx, empty)).toBe(0);
+});
+
+describe('with a queue', () => {
+  test('due lanes are handed on, and flushed once although messages come twice and at once', async () => {
+    const keys = ownKeys({ TIMESTORE_FLUSH_ROWS_MAX: '2' });
+    const ctx = newInstance(keys);
+    const tables = [await newTable(ctx), await newTable(ctx)];
+    for (const table of tables) for (const n of [1, 2, 3]) await stage(ctx, table, [n, n]);
+    const sent: LaneMessage[] = [];
+    const queue = {
+      sendBatch: async (messages: { body: LaneMessage }[]) => {
+        await Promise.resolve();
+        sent.push(...messages.map(({ body }) => body));
+      },
+    };
+    expect(await handOnDue(ctx, queue)).toBe(2);
+    expect(sent).toHaveLength(2);
+    const consumers = [...sent, ...sent].map((body) => flushMessage(newInstance(keys), body, until(ctx)));
+    await Promise.all(consumers);
+    // One that found the lane busy leaves it to the other, and to the next message.
+    for (const body of sent) await flushMessage(ctx, body, until(ctx));
+    for (const table of tables) {
+      await expectStored(ctx, table, 6);
+      expect(await pending(ctx, table)).toBe(0);
+    }
+  });
+
+  test('a message that fails or makes no sense is told in the log and ends there', async () => {
+    const keys = ownKeys();
+    const ctx = newInstance(keys);
+    const table = await newTable(ctx);
+    await stage(ctx, table, [1]);
+    const away = withoutClickHouse(newInstance(keys));
+    const events: unknown[] = [];
+    const quiet = { ...away, log: (event: unknown) => events.push(event) };
+    await flushMessage(quiet, { dataset: table.dataset, physical: table.physical, lane: 0 }, until(ctx));
+    await flushMessage(quiet, { lane: 'x' }, until(ctx));
+    expect(events).toContainEqual(expect.objectContaining({ event: 'queue-flush-failed' }));
+    expect(events).toContainEqual(expect.objectContaining({ event: 'queue-message-malformed' }));
+    expect(await pending(ctx, table)).toBe(1);
+  });
+});
+
+test('what an isolate of another clock does is the same: turns and waits go by the buffer’s clock', async () => {
+  const keys = ownKeys();
+  const ctx = newInstance(keys);
+  for (const shift_ms of [-3_600_000, 3_600_000]) {
+    const skewed = { ...newInstance(keys), now: () => Date.now() + shift_ms };
+    const dataset = `${(await newTable(ctx)).dataset}s`;
+    await send(skewed, dataset, [{ timestamp: at(1), v: 1 }]);
+    expect(await flushDue(skewed, skewed.now() + 20_000)).toMatchObject({ lanes: 1, rows: 1, failed: 0 });
+  }
+});

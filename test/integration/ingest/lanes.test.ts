@@ -1,0 +1,112 @@
+import { expect, test } from 'vitest';
+import { snapshotTable } from '../../../src/buffer/snapshot.ts';
+import { changeTable } from '../../../src/catalog/change-table.ts';
+import { flushLane } from '../../../src/flush/flush-lane.ts';
+import { at, expectStored, flush, newDataset, newInstance, query, send, tableOf } from '../support.ts';
+
+const ctx = newInstance();
+
+test('DESIGN 10.24: while the number of lanes changes, a repeated request is recognised and no answer is short', async () => {
+  const dataset = newDataset();
+  await send(ctx, dataset, [{ timestamp: at(0), id: 'first' }], 'first');
+  const acknowledged = new Set(['first']);
+  const instances = Array.from({ length: 4 }, () => newInstance());
+  let going = true;
+
+  const writers = instances.map(async (instance, name) => {
+    for (let n = 0; going; n += 1) {
+      const id = `${name}-${n}`;
+      const first = await send(instance, dataset, [{ timestamp: at(n % 60), id }], id);
+      acknowledged.add(id);
+      // By another instance, which may know another number of lanes.
+      const again = await send(instances[(name + 1) % 4] ?? instance, dataset, [{ timestamp: at(n % 60), id }], id);
+      expect(again.accepted).toEqual({ ...first.accepted, replayed: true });
+    }
+  });
+  const reader = (async () => {
+    const instance = newInstance();
+    while (going) {
+      const before = [...acknowledged];
+      const { rows, streaming } = await query(instance, dataset, { columns: ['id'], limit: 500_000 });
+      expect(streaming.fresh).toBe(true);
+      const ids = rows.map(({ id }) => String(id));
+      expect(new Set(ids)).toHaveLength(ids.length);
+      const seen = new Set(ids);
+      expect(before.filter((id) => !seen.has(id))).toEqual([]);
+    }
+  })();
+  const flusher = (async () => {
+    const instance = newInstance();
+    while (going) {
+      const snapshot = await snapshotTable(instance, await tableOf(instance, dataset), 'state');
+      if (snapshot === 'unknown') throw new Error('a lane is unknown');
+      for (const { lane } of snapshot.lanes) await flushLane(instance, await tableOf(instance, dataset), lane, 'admin');
+    }
+  })();
+  for (const lanes of [4, 2, 7, 1, 3]) {
+    const before = acknowledged.size;
+    const table = await changeTable(newInstance(), dataset, 'm', { lanes });
+    expect(table.lanes).toBe(lanes);
+    await expect.poll(() => acknowledged.size).toBeGreaterThan(before + 20);
+  }
+  going = false;
+  await Promise.all([...writers, reader, flusher]);
+  const table = await tableOf(newInstance(), dataset);
+  expect(await flush(newInstance(), dataset)).toMatchObject({ complete: true });
+  await expectStored(ctx, table, acknowledged.size);
+});
+
+test('a change of lanes that broke off after it was on record is completed by asking again', async () => {
+  const dataset = newDataset();
+  await send(ctx, dataset, [{ timestamp: at(0) }]);
+  const dying = newInstance();
+  const { redis } = dying;
+  dying.redis = new Proxy(redis, {
+    get: (target, name, self) =>
+      name === 'evalsha' || name === 'eval' ? () => Promise.reject(new Error('gone')) : Reflect.get(target, name, self),
+  });
+  await expect(changeTable(dying, dataset, 'm', { lanes: 3 })).rejects.toThrow();
+  expect((await send(newInstance(), dataset, [{ timestamp: at(1) }])).accepted.accepted).toBe(1);
+  await changeTable(ctx, dataset, 'm', { lanes: 3 });
+  const snapshot = await snapshotTable(newInstance(), await tableOf(newInstance(), dataset), 'state');
+  expect(snapshot === 'unknown' || snapshot.lanes).toHaveLength(3);
+  expect((await query(ctx, dataset)).rows).toHaveLength(2);
+});
+
+test('lanes that the buffer lost come back as many as there were', async () => {
+  const dataset = newDataset();
+  await send(ctx, dataset, [{ timestamp: at(0) }]);
+  await changeTable(ctx, dataset, 'm', { lanes: 3 });
+  for (let n = 1; n < 10; n += 1) await send(ctx, dataset, [{ timestamp: at(n) }]);
+  const table = await tableOf(newInstance(), dataset);
+  await flush(ctx, dataset);
+  for (const lane of [0, 1, 2]) await ctx.redis.del(ctx.keys.state(table, lane), ctx.keys.log(table, lane));
+  for (let n = 10; n < 20; n += 1) await send(newInstance(), dataset, [{ timestamp: at(n) }]);
+  expect((await query(newInstance(), dataset)).rows).toHaveLength(20);
+});
+
+test('a lane that came between the snapshot of a query and its read does not show in part', async () => {
+  const dataset = newDataset();
+  await send(ctx, dataset, [{ timestamp: at(0), id: 0 }]);
+  await flush(ctx, dataset);
+  await tableOf(ctx, dataset);
+  const reader = newInstance();
+  const { reader: clickhouse } = reader;
+  let reads = 0;
+  reader.reader = {
+    ...clickhouse,
+    async send(request) {
+      reads += 1;
+      if (reads === 1) {
+        await changeTable(ctx, dataset, 'm', { lanes: 8 });
+        for (let n = 1; n < 20; n += 1) await send(ctx, dataset, [{ timestamp: at(n), id: n }], `k${n}`);
+        const table = await tableOf(ctx, dataset);
+        for (let lane = 1; lane < 8; lane += 1) await flushLane(ctx, table, lane, 'admin');
+      }
+      return await clickhouse.send(request);
+    },
+  };
+  expect((await query(reader, dataset)).rows.map(({ id }) => id)).toEqual([0]);
+  expect(reads).toBe(2);
+  expect((await query(reader, dataset)).rows).toHaveLength(20);
+});

@@ -1,0 +1,125 @@
+import { expect, test } from 'vitest';
+import { ingestRows } from '../../../src/ingest/ingest.ts';
+import { openRecords, replayRecords } from '../../../src/quarantine/replay.ts';
+import { inject } from '../../faults/injection.ts';
+import { at, expectStored, flush, newDataset, newInstance, query, send, tableOf } from '../support.ts';
+
+const ctx = newInstance();
+
+async function sendSome(dataset: string, rows: unknown[], idempotencyKey?: string, instance = ctx, overrides = {}) {
+  return await ingestRows(instance, {
+    ...{ dataset, table: 'm', text: JSON.stringify(rows), format: 'json', idempotencyKey },
+    ...{ onError: 'quarantine', ...overrides },
+  });
+}
+
+const mixed = [{ timestamp: at(1), v: 1 }, { timestamp: at(2), v: 'two' }, 7, { v: 4 }, { timestamp: at(5), v: 5 }];
+
+test('rows at fault go into quarantine, the others are accepted, and all are accounted for', async () => {
+  const dataset = newDataset();
+  const { accepted } = await sendSome(dataset, mixed);
+  expect(accepted).toMatchObject({ accepted: 2, rejected: 0, quarantined: 3 });
+  expect(accepted.errors.map(({ index, field, reason }) => [index, field, reason])).toEqual([
+    [1, 'v', 'wrong-type'],
+    [2, null, 'not-an-object'],
+    [3, 'timestamp', 'missing'],
+  ]);
+  expect((await query(ctx, dataset)).rows.map(({ v }) => v)).toEqual([1, 5]);
+  const aside = await query(ctx, dataset, { tableName: '_quarantine' });
+  expect(aside.rows.map(({ index, payload, reason }) => [index, payload, reason])).toEqual([
+    [1, JSON.stringify(mixed[1]), 'wrong-type'],
+    [2, '7', 'not-an-object'],
+    [3, '{"v":4}', 'missing'],
+  ]);
+});
+
+test('the same request again is answered as at first, also when its rows would fit by now', async () => {
+  const dataset = newDataset();
+  const rows = [
+    { timestamp: at(1), a: 1 },
+    { timestamp: at(2), a: 1, b: 2 },
+  ];
+  const narrow = newInstance({ TIMESTORE_TABLE_FIELDS_MAX: '2' });
+  const first = await sendSome(dataset, rows, 'k', narrow);
+  expect(first.accepted).toMatchObject({ accepted: 1, quarantined: 1 });
+  const again = await sendSome(dataset, rows, 'k', newInstance());
+  expect(again.accepted).toMatchObject({
+    ...{ accepted: 1, quarantined: 1, replayed: true, batchId: first.accepted.batchId },
+    watermark: first.accepted.watermark,
+  });
+  expect((await query(newInstance(), dataset)).rows).toHaveLength(1);
+  expect(await openRecords(ctx, dataset, { limit: 10 })).toHaveLength(1);
+});
+
+test.each([2, 3])(
+  'a request cut in chunks with rows at fault that died at call %i is completed as it was begun',
+  async (call) => {
+    const dataset = newDataset();
+    await send(ctx, dataset, [{ timestamp: at(0), v: 0 }]);
+    // Its calls: what the table is, chunk 0, chunk 1, what the quarantine is, …
+    const dying = inject(newInstance({ TIMESTORE_CHUNK_BYTES_MAX: '70' }), { call, kind: 'dies before' });
+    await Promise.race([sendSome(dataset, mixed, 'k', dying), dying.died]);
+    expect(dying.calls.slice(0, call)).toEqual(['redis.hget', 'redis.evalsha', 'redis.evalsha'].slice(0, call));
+    const again = await sendSome(dataset, mixed, 'k', newInstance());
+    expect(again.accepted).toMatchObject({ accepted: 2, quarantined: 3, chunks: 2 });
+    expect((await query(newInstance(), dataset)).rows.map(({ v }) => v)).toEqual([0, 1, 5]);
+    expect(await openRecords(ctx, dataset, { limit: 10 })).toHaveLength(3);
+  },
+);
+
+test('when every row is at fault, all go into quarantine and no table is made', async () => {
+  const dataset = newDataset();
+  const { accepted } = await sendSome(dataset, [7, { timestamp: 'never' }], 'k');
+  expect(accepted).toMatchObject({ accepted: 0, quarantined: 2 });
+  await expect(tableOf(newInstance(), dataset)).rejects.toThrow('no table');
+  expect((await sendSome(dataset, [7, { timestamp: 'never' }], 'k')).accepted).toMatchObject({ replayed: true });
+  expect((await query(ctx, dataset, { tableName: '_quarantine' })).rows).toHaveLength(2);
+});
+
+test('more rows at fault than may be set aside of one request are refused as a whole', async () => {
+  const strict = newInstance({ TIMESTORE_QUARANTINE_ROWS_MAX: '2' });
+  const dataset = newDataset();
+  await expect(sendSome(dataset, mixed, undefined, strict)).rejects.toMatchObject({
+    code: 'limit-exceeded',
+    message: expect.stringContaining('quarantine_rows_max'),
+  });
+  await expect(tableOf(newInstance(), dataset)).rejects.toThrow('no table');
+});
+
+test('a row of CSV at fault is kept as the JSON that it means', async () => {
+  const dataset = newDataset();
+  await send(ctx, dataset, [{ timestamp: at(0), v: 0, s: 'x' }]);
+  const text = `timestamp,v,s\n${at(1)},1,a\n${at(2)},no,"b ""q"""\n`;
+  const sent = { dataset, table: 'm', text, format: 'csv', idempotencyKey: undefined, onError: 'quarantine' } as const;
+  expect((await ingestRows(ctx, sent)).accepted).toMatchObject({ accepted: 1, quarantined: 1 });
+  const [record] = await openRecords(ctx, dataset, { limit: 10 });
+  expect(JSON.parse(record?.payload ?? '')).toEqual({ timestamp: at(2), v: 'no', s: 'b "q"' });
+});
+
+test('rows in quarantine that fit by now are accepted, each once; the others stay', async () => {
+  const dataset = newDataset();
+  const narrow = newInstance({ TIMESTORE_TABLE_FIELDS_MAX: '2' });
+  await sendSome(
+    dataset,
+    [{ timestamp: at(1), a: 1 }, { timestamp: at(2), b: 9007199254740991 }, { a: 3 }],
+    'k',
+    narrow,
+  );
+  const records = await openRecords(ctx, dataset, { limit: 10 });
+  const result = await replayRecords(ctx, dataset, records);
+  expect(result).toMatchObject({ replayed: 1, refused: [{ reason: 'missing' }] });
+  await replayRecords(newInstance(), dataset, records);
+  expect(await openRecords(ctx, dataset, { limit: 10 })).toMatchObject([{ reason: 'missing' }]);
+  await flush(newInstance(), dataset);
+  await expectStored(ctx, await tableOf(newInstance(), dataset), 2);
+});
+
+test('with the object store away a request with a large row at fault is refused, and one without is not', async () => {
+  const dataset = newDataset();
+  await sendSome(dataset, mixed);
+  const away = newInstance({ S3_ENDPOINT: 'http://127.0.0.1:1' });
+  expect((await sendSome(dataset, mixed, undefined, away)).accepted.quarantined).toBe(3);
+  const large = [{ timestamp: at(1), v: 'x'.repeat(100_000) }];
+  await expect(sendSome(dataset, large, 'k', away)).rejects.toMatchObject({ code: 'unavailable', store: 's3' });
+  expect((await sendSome(dataset, large, 'k')).accepted.quarantined).toBe(1);
+});

@@ -1,0 +1,285 @@
+import { describe, expect, test } from 'vitest';
+import { sealLane } from '../../../src/buffer/seal.ts';
+import { recordSkip } from '../../../src/buffer/skip.ts';
+import { snapshotTable } from '../../../src/buffer/snapshot.ts';
+import type { Table } from '../../../src/catalog/table.ts';
+import type { Context } from '../../../src/context.ts';
+import { StoreError } from '../../../src/errors.ts';
+import { flushLane } from '../../../src/flush/flush-lane.ts';
+import { insertSeal } from '../../../src/flush/insert.ts';
+import { drainOutbox } from '../../../src/flush/outbox.ts';
+import { qualifiedName } from '../../../src/names.ts';
+import { openRecords, replayRecords } from '../../../src/quarantine/replay.ts';
+import { at, expectStored, flush, newDataset, newInstance, query, send, storedRows, tableOf } from '../support.ts';
+
+// Inserts time out at once here, so that what was set aside can be sent again at once.
+const prefix = { TIMESTORE_KEY_PREFIX: `quarantine-${process.pid}`, TIMESTORE_INSERT_TIMEOUT_MS: '1' };
+const ctx = newInstance({ ...prefix, TIMESTORE_INSERT_TIMEOUT_MS: '10000' });
+const soon = newInstance(prefix);
+
+/** A table that takes no v below 0, as somebody who works on the server may have said: rows were accepted before. */
+async function constrained(): Promise<{ dataset: string; table: Table }> {
+  const dataset = newDataset();
+  await send(ctx, dataset, [{ timestamp: at(0), v: 0 }]);
+  const table = await tableOf(ctx, dataset);
+  await flush(ctx, dataset);
+  await ctx.clickhouse.command(`ALTER TABLE ${qualifiedName(table)} ADD CONSTRAINT positive CHECK v >= 0`);
+  return { dataset, table };
+}
+
+async function mend(table: Table): Promise<void> {
+  await ctx.clickhouse.command(`ALTER TABLE ${qualifiedName(table)} DROP CONSTRAINT positive`);
+}
+
+const open = (dataset: string, instance: Context = ctx) => openRecords(instance, dataset, { limit: 1_000 });
+
+async function watermark(table: Table) {
+  const snapshot = await snapshotTable(ctx, table, 'state');
+  return snapshot === 'unknown' ? undefined : snapshot.lanes[0];
+}
+
+test('DESIGN 10.15: a poison row neither stops its lane nor is lost, and no good row goes with it', async () => {
+  const { dataset, table } = await constrained();
+  await send(ctx, dataset, [
+    { timestamp: at(1), v: 1 },
+    { timestamp: at(2, 2), v: -2 },
+    { timestamp: at(3, 3), v: 3 },
+  ]);
+  await send(ctx, dataset, [{ timestamp: at(4), v: -4 }]);
+  await send(ctx, dataset, [{ timestamp: at(5), v: 5 }]);
+  expect(await flushLane(ctx, table, 0, 'admin')).toMatchObject({ outcome: 'ok', rows: 5 });
+  await expectStored(ctx, table, 4);
+  expect(await watermark(table)).toMatchObject({ watermark: 4, seq: 4, pendingRows: 0, sealedTo: undefined });
+  expect((await query(ctx, dataset)).rows.map(({ v }) => v)).toEqual([0, 1, 5, 3]);
+
+  const aside = await query(ctx, dataset, { tableName: '_quarantine' });
+  expect(aside.rows.map(({ event, table: of, origin, seq, row }) => [event, of, origin, seq, row])).toEqual([
+    ['quarantined', 'm', 'flush', 2, 1],
+    ['quarantined', 'm', 'flush', 3, 0],
+  ]);
+  await drainOutbox(ctx);
+  const [manifest] = await ctx.postgres.rows(
+    'select rows, quarantined from manifests where dataset = $1 and "table" = $2 and seq_from = 2',
+    [dataset, 'm'],
+  );
+  expect(manifest).toEqual({ rows: '3', quarantined: '2' });
+  // No twin is left behind.
+  const tables = await ctx.clickhouse.rows(
+    'SELECT name FROM system.tables WHERE database = {d:String} AND name LIKE {n:String}',
+    {
+      d: `ts_${dataset}`,
+      n: '\\_twin%',
+    },
+  );
+  expect(tables).toEqual([]);
+});
+
+test('what is in quarantine is accepted again after a fix, each row once, and is refused before it', async () => {
+  const { dataset, table } = await constrained();
+  await send(ctx, dataset, [
+    { timestamp: at(1), v: -1 },
+    { timestamp: at(2), v: -2 },
+  ]);
+  await flush(ctx, dataset);
+  expect(await replayRecords(soon, dataset, await open(dataset))).toMatchObject({
+    ...{ replayed: 0, stored: 0, waiting: 0 },
+    refused: [{ reason: 'refused-by-clickhouse' }, { reason: 'refused-by-clickhouse' }],
+  });
+  expect(await open(dataset)).toHaveLength(2);
+
+  await mend(table);
+  const records = await open(dataset);
+  expect(await replayRecords(soon, dataset, records)).toMatchObject({ replayed: 2, refused: [] });
+  // Again, as by somebody whose answer was lost.
+  await replayRecords(newInstance(prefix), dataset, records);
+  expect(await open(dataset)).toEqual([]);
+  await flush(ctx, dataset);
+  await expectStored(ctx, table, 3);
+  expect((await query(ctx, dataset)).rows.map(({ v }) => v)).toEqual([0, -1, -2]);
+});
+
+test('a row set aside lately is not sent again while an insert with it may be on its way', async () => {
+  const { dataset, table } = await constrained();
+  await send(ctx, dataset, [{ timestamp: at(1), v: -1 }]);
+  await flush(ctx, dataset);
+  await mend(table);
+  const result = await replayRecords(ctx, dataset, await open(dataset));
+  expect(result).toMatchObject({ replayed: 0, waiting: 1, retryAfterMs: expect.any(Number) });
+  expect(result.retryAfterMs).toBeLessThanOrEqual(20_000);
+});
+
+test('an insert from before that comes after the fix brings its rows once: they are not sent again', async () => {
+  const { dataset, table } = await constrained();
+  await send(ctx, dataset, [
+    { timestamp: at(1), v: -1 },
+    { timestamp: at(2), v: 2 },
+  ]);
+  const sealed = await sealLane(ctx, table, 0, 1, true);
+  if (!('seal' in sealed)) throw new Error('expected a seal');
+  await flush(ctx, dataset);
+  await mend(table);
+  await insertSeal(ctx, table, 0, sealed.seal, 0, 10_000);
+  expect(await replayRecords(soon, dataset, await open(dataset))).toMatchObject({ stored: 0, replayed: 1 });
+
+  // In a partition of its own no token was remembered: there it comes.
+  const other = await constrained();
+  await send(ctx, other.dataset, [
+    { timestamp: at(1, 5), v: -1 },
+    { timestamp: at(2), v: 2 },
+  ]);
+  const again = await sealLane(ctx, other.table, 0, 1, true);
+  if (!('seal' in again)) throw new Error('expected a seal');
+  await flush(ctx, other.dataset);
+  await mend(other.table);
+  await insertSeal(ctx, other.table, 0, again.seal, 0, 10_000);
+  await expectStored(ctx, other.table, 3);
+  expect(await replayRecords(soon, other.dataset, await open(other.dataset))).toMatchObject({ stored: 1, replayed: 0 });
+  await flush(ctx, other.dataset);
+  await expectStored(ctx, other.table, 3);
+});
+
+test('a row on the skip list that ClickHouse has all the same is taken off it, not quarantined', async () => {
+  const { dataset, table } = await constrained();
+  await send(ctx, dataset, [
+    { timestamp: at(1), v: -1 },
+    { timestamp: at(2, 2), v: 2 },
+  ]);
+  const sealed = await sealLane(ctx, table, 0, 1, true);
+  if (!('seal' in sealed)) throw new Error('expected a seal');
+  expect(await recordSkip(ctx, table, 0, sealed.seal, new Map([[2, new Set([0])]]))).toBeDefined();
+  await mend(table);
+  await insertSeal(ctx, table, 0, sealed.seal, 0, 10_000);
+  await flush(ctx, dataset);
+  await expectStored(ctx, table, 3);
+  await expect(open(dataset)).rejects.toMatchObject({ code: 'not-found' });
+});
+
+test('a flusher that knew nothing of the skip list cannot publish, and cannot make it its own', async () => {
+  const { dataset, table } = await constrained();
+  await send(ctx, dataset, [
+    { timestamp: at(1), v: -1 },
+    { timestamp: at(2), v: 2 },
+  ]);
+  const slow = newInstance({ TIMESTORE_KEY_PREFIX: prefix.TIMESTORE_KEY_PREFIX });
+  let others: Promise<unknown> | undefined;
+  const { clickhouse } = slow;
+  const late: Context = {
+    ...slow,
+    clickhouse: {
+      ...clickhouse,
+      // While it is about to insert, another flusher finds the poison and sets it aside, and somebody mends the table.
+      async send(request) {
+        others ??= (async () => {
+          const sealed = await sealLane(ctx, table, 0, 1, true);
+          if (!('seal' in sealed)) throw new Error('expected a seal');
+          await recordSkip(ctx, table, 0, sealed.seal, new Map([[2, new Set([0])]]));
+          await mend(table);
+        })();
+        await others;
+        return await clickhouse.send(request);
+      },
+    },
+  };
+  expect(await flushLane(late, table, 0, 'admin')).toMatchObject({ outcome: 'fenced' });
+  await flush(ctx, dataset);
+  await expectStored(ctx, table, 3);
+});
+
+test('DESIGN 10.27: an error of a view over the table says nothing of the rows: none is set aside, none doubled', async () => {
+  const dataset = newDataset();
+  await send(ctx, dataset, [{ timestamp: at(0), s: '0' }]);
+  const table = await tableOf(ctx, dataset);
+  await flush(ctx, dataset);
+  await ctx.clickhouse.command(`CREATE TABLE \`ts_${dataset}\`.numbers (n UInt32) ENGINE = Null`);
+  await ctx.clickhouse.command(
+    `CREATE MATERIALIZED VIEW \`ts_${dataset}\`.mv TO \`ts_${dataset}\`.numbers
+       AS SELECT toUInt32(assumeNotNull(s)) AS n FROM ${qualifiedName(table)}`,
+  );
+  await send(ctx, dataset, [
+    { timestamp: at(1), s: 'not a number' },
+    { timestamp: at(2, 2), s: '2' },
+  ]);
+  const flusher = newInstance({ TIMESTORE_KEY_PREFIX: prefix.TIMESTORE_KEY_PREFIX });
+  await flushLane(flusher, table, 0, 'admin').catch(() => undefined);
+  expect(await flush(ctx, dataset)).toMatchObject({ complete: true });
+  await expectStored(ctx, table, 3);
+  await expect(open(dataset)).rejects.toMatchObject({ code: 'not-found' });
+  await drainOutbox(ctx);
+  const [manifest] = await ctx.postgres.rows<{ inserts: number }>(
+    'select inserts from manifests where dataset = $1 and seq_from = 2',
+    [dataset],
+  );
+  expect(manifest?.inserts).toBeGreaterThan(1);
+});
+
+test('a whole seal that is refused is set aside in bounded time, a part in each flush', async () => {
+  const { dataset, table } = await constrained();
+  const rows = Array.from({ length: 300 }, (_, n) => ({ timestamp: at(n % 60), v: -1 - n }));
+  await send(ctx, dataset, rows);
+  await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
+  const hurried = newInstance({ ...prefix, TIMESTORE_INSERT_TIMEOUT_MS: '10000', TIMESTORE_PROBE_MS: '100' });
+  await expect(flushLane(hurried, table, 0, 'admin')).rejects.toBeInstanceOf(StoreError);
+  expect(await storedRows(ctx, table)).toBe(1);
+  expect(await flush(ctx, dataset)).toMatchObject({ complete: true });
+  await expectStored(ctx, table, 2);
+  expect(await open(dataset)).toHaveLength(300);
+});
+
+test('columns in other types than their schema hold a lane, since values would be changed; back again it goes on', async () => {
+  const dataset = newDataset();
+  await send(ctx, dataset, [{ timestamp: at(1), s: 'a' }]);
+  const table = await tableOf(ctx, dataset);
+  const alter = (type: string) =>
+    ctx.clickhouse.command(`ALTER TABLE ${qualifiedName(table)} MODIFY COLUMN s ${type} SETTINGS mutations_sync = 1`);
+  await alter('Nullable(UInt32)');
+  await expect(flushLane(newInstance(prefix), table, 0, 'admin')).rejects.toThrow(
+    /s \(Nullable\(UInt32\), not Nullable\(String\)\)/,
+  );
+  expect((await watermark(table))?.pendingRows).toBe(1);
+  await alter('LowCardinality(Nullable(String))');
+  await flush(ctx, dataset);
+  expect((await query(ctx, dataset)).rows).toEqual([{ timestamp: at(1), s: 'a' }]);
+});
+
+describe('while refused rows are in the tail', () => {
+  test('a query says so and starts the flush that sets them aside; then it is answered', async () => {
+    const { dataset, table } = await constrained();
+    await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
+    await ctx.redis.eval(
+      `local e = redis.call('XRANGE', KEYS[1], '-', '+')[1]
+       local f = e[2]
+       for i = 1, #f, 2 do if f[i] == 'p' then f[i + 1] = string.gsub(f[i + 1], '"v":1', '"v":"x"') end end
+       redis.call('DEL', KEYS[1])
+       redis.call('XADD', KEYS[1], e[1], unpack(f))`,
+      [ctx.keys.log(table, 0)],
+      [],
+    );
+    await expect(query(newInstance(prefix), dataset)).rejects.toMatchObject({ code: 'unavailable' });
+    await expect.poll(async () => (await watermark(table))?.pendingRows, { timeout: 10_000 }).toBe(0);
+    expect((await query(newInstance(prefix), dataset)).rows.map(({ v }) => v)).toEqual([0]);
+    expect(await open(dataset)).toMatchObject([{ payload: expect.stringContaining('"v":"x"') }]);
+  });
+});
+
+test('a large row in quarantine is in the object store, and comes back from there; without it the lane goes on', async () => {
+  const { dataset, table } = await constrained();
+  const large = 'x'.repeat(100_000);
+  await send(ctx, dataset, [{ timestamp: at(1), v: -1, s: large }]);
+  await flush(ctx, dataset);
+  const [record] = await open(dataset);
+  expect(record).toMatchObject({ object: expect.stringMatching(/^quarantine\//), bytes: expect.any(Number) });
+  expect(record?.payload).toBeUndefined();
+
+  await send(ctx, dataset, [{ timestamp: at(2), v: -2, s: large }]);
+  const away = newInstance({ ...prefix, TIMESTORE_INSERT_TIMEOUT_MS: '10000', S3_ENDPOINT: 'http://127.0.0.1:1' });
+  expect(await flushLane(away, table, 0, 'admin')).toMatchObject({ outcome: 'ok' });
+
+  await mend(table);
+  expect(await replayRecords(soon, dataset, await open(dataset))).toMatchObject({ replayed: 2 });
+  await flush(ctx, dataset);
+  expect((await query(ctx, dataset)).rows.map(({ v, s }) => [v, String(s ?? '').length])).toEqual([
+    [0, 0],
+    [-1, 100_000],
+    [-2, 100_000],
+  ]);
+});
