@@ -24,6 +24,7 @@ const limitsSchema = z.object({
   retry_ms: count(1_000),
   retry_ms_max: count(60_000),
   probe_ms: count(20_000),
+  replicas_timeout_ms: count(2_000),
   quarantine_rows_max: count(10_000),
   quarantine_inline_bytes_max: count(64 * 1024),
   partition_key_entries_max: count(16),

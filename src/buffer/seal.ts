@@ -41,8 +41,6 @@ type Reply =
   | ['waits', number]
   | ['fenced', 'gap' | 'other-batches'];
 
-const replicasTimeout_ms = 5_000;
-
 /**
  * Fixes what to flush next, or takes over what is fixed already. Where the buffer has replicas they know of it before
  * this returns: a buffer that failed over without it could give its sequences to other rows.
@@ -76,7 +74,7 @@ export async function sealLane(
       ? { reply: await runScript<Reply>(ctx.redis, sealScript, keyNames, args), replicas: 0 }
       : await runScriptAndWait<Reply>(ctx.redis, sealScript, keyNames, args, {
           replicas: needed,
-          timeout_ms: replicasTimeout_ms,
+          timeout_ms: limits.replicas_timeout_ms,
         });
   switch (reply[0]) {
     case 'fenced':

@@ -65,9 +65,6 @@ type Reply =
   | ['lanes', number, number]
   | ['full', number, number, number | ''];
 
-/** How long replicas have to take what a durable batch waits for. */
-const replicasTimeout_ms = 2_000;
-
 /**
  * Puts one batch into the hot buffer, in one step: all of it or nothing.
  *
@@ -139,7 +136,7 @@ async function staged(ctx: Context, keyNames: string[], args: (string | number)[
   const needed = ctx.config.BUFFER_WAIT_REPLICAS;
   const { reply, replicas } = await runScriptAndWait<Reply>(ctx.redis, stageScript, keyNames, args, {
     replicas: needed,
-    timeout_ms: replicasTimeout_ms,
+    timeout_ms: ctx.config.limits.replicas_timeout_ms,
   });
   const isThere = reply[0] === 'staged' || reply[0] === 'replayed';
   if (isThere && replicas < needed) {

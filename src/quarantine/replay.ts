@@ -57,7 +57,7 @@ export async function openRecords(
        FROM ${name}
       WHERE event = 'quarantined' AND ({table:String} = '' OR table = {table:String})
         AND id NOT IN (SELECT id FROM ${name} WHERE event != 'quarantined')
-      ORDER BY timestamp, id LIMIT 1 BY id LIMIT {limit:UInt32}`,
+      ORDER BY timestamp, lane, seq, row, index, id LIMIT 1 BY id LIMIT {limit:UInt32}`,
     { table: table ?? '', limit },
     { output_format_json_quote_64bit_integers: 0, date_time_output_format: 'iso' },
   );

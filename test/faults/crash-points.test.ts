@@ -4,6 +4,8 @@ import type { Context } from '../../src/context.ts';
 import { StoreError } from '../../src/errors.ts';
 import { flushLane } from '../../src/flush/flush-lane.ts';
 import { drainOutbox } from '../../src/flush/outbox.ts';
+import { qualifiedName } from '../../src/names.ts';
+import { openRecords, replayRecords } from '../../src/quarantine/replay.ts';
 import {
   at,
   expectStored,
@@ -95,8 +97,9 @@ const flushCalls = (await withFault(undefined, flushAndDrain(await twoBatches())
 describe('a flush that goes wrong at any call: every acknowledged row is in every answer, and in ClickHouse once', () => {
   test('there are calls to go wrong', () => {
     expect(flushCalls).toEqual([
-      ...['redis.hget', 'redis.set', 'redis.evalsha', 'clickhouse.command', 'clickhouse.send', 'clickhouse.rows'],
-      ...['clickhouse.command', 'redis.evalsha', 'redis.evalsha', 'redis.xrange', 'postgres.transaction', 'redis.xdel'],
+      ...['redis.hget', 'redis.set', 'redis.evalsha', 'clickhouse.command', 'clickhouse.rows', 'clickhouse.send'],
+      ...['clickhouse.rows', 'clickhouse.command', 'redis.evalsha', 'redis.evalsha', 'redis.xrange'],
+      ...['postgres.transaction', 'redis.xdel'],
     ]);
   });
 
@@ -198,5 +201,54 @@ describe('a request cut in chunks that goes wrong at any call: sent again with i
     const again = await send(newInstance(small), dataset, chunked, 'the-key');
     expect(again.accepted).toEqual({ ...accepted, replayed: true });
     await expectAnswered(dataset, rows);
+  });
+});
+
+/** Batches with rows that the table takes no more, in a partition of their own and beside others. */
+async function poisoned(): Promise<string> {
+  const dataset = newDataset();
+  await send(ctx, dataset, [{ timestamp: at(0), v: 0 }]);
+  await flush(ctx, dataset);
+  const table = await tableOf(ctx, dataset);
+  await ctx.clickhouse.command(`ALTER TABLE ${qualifiedName(table)} ADD CONSTRAINT positive CHECK v >= 0`);
+  await send(ctx, dataset, poison);
+  return dataset;
+}
+
+const poison = [
+  { timestamp: at(1), v: 1 },
+  { timestamp: at(2), v: -2 },
+  { timestamp: at(3, 2), v: -3 },
+];
+
+const flushPoison = (dataset: string) => async (instance: Context) => {
+  await flushLane(instance, await tableOf(instance, dataset), 0, 'admin');
+};
+
+const poisonCalls = (await withFault(undefined, flushPoison(await poisoned()))).calls;
+
+describe('a flush that meets rows ClickHouse refuses, and goes wrong at any call: good rows are stored once, the others set aside once', () => {
+  test('the refused rows are looked for, recorded and set aside on the way', () => {
+    expect(poisonCalls.filter((name) => name === 'clickhouse.send').length).toBeGreaterThan(4);
+    expect(poisonCalls.filter((name) => name === 'redis.evalsha').length).toBeGreaterThan(4);
+  });
+
+  test.each(points(poisonCalls))('$name', async ({ fault }) => {
+    const dataset = await poisoned();
+    const instance = await withFault(fault, flushPoison(dataset));
+    await expectFlushed(dataset, 2);
+    await instance.releaseLate();
+    await expectStored(ctx, await tableOf(ctx, dataset), 2);
+    await expectAnswered(dataset, [{ timestamp: at(0), v: 0 }, poison[0] as Row]);
+    const aside = await openRecords(newInstance(prefix), dataset, { limit: 10 });
+    expect(aside.map(({ seq, row }) => [seq, row])).toEqual([
+      [2, 1],
+      [2, 2],
+    ]);
+    const table = await tableOf(ctx, dataset);
+    await ctx.clickhouse.command(`ALTER TABLE ${qualifiedName(table)} DROP CONSTRAINT positive`);
+    const soon = newInstance({ ...prefix, TIMESTORE_INSERT_TIMEOUT_MS: '1' });
+    expect(await replayRecords(soon, dataset, aside)).toMatchObject({ replayed: 2 });
+    await expectFlushed(dataset, 4);
   });
 });

@@ -20,9 +20,10 @@ export type Injected<C extends Context> = C & {
 };
 
 const methods = {
-  redis: ['evalsha', 'eval', 'set', 'hget', 'xrange', 'xdel', 'zrange'],
+  redis: ['evalsha', 'eval', 'set', 'get', 'hget', 'xrange', 'xdel', 'inTurn'],
   clickhouse: ['send', 'command', 'rows'],
   postgres: ['rows', 'transaction'],
+  objects: ['put', 'get'],
 } as const;
 
 /** An instance whose n-th call to a store (from 0) goes wrong. Without a fault it only counts. */
@@ -77,6 +78,7 @@ export function inject<C extends Context>(instance: C, fault?: Fault): Injected<
     redis: through('redis', instance.redis),
     clickhouse: through('clickhouse', instance.clickhouse),
     postgres: through('postgres', instance.postgres),
+    objects: through('objects', instance.objects),
     calls,
     died: death.promise,
     async releaseLate() {

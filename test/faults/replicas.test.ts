@@ -1,0 +1,74 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { findRedisServer } from '../../local/engines/redis/find.ts';
+import { migrate } from '../../local/migrate.ts';
+import { freePorts, type Stack, startStack } from '../../local/stack.ts';
+import { type Context, createContext } from '../../src/context.ts';
+import { flushLane } from '../../src/flush/flush-lane.ts';
+import { ingestRows } from '../../src/ingest/ingest.ts';
+import { at, expectStored, flush, query, send, storedRows, tableOf } from '../integration/support.ts';
+
+const dataDir = mkdtempSync(join(tmpdir(), 'timestore-replicas-'));
+let stack: Stack;
+let replica: ChildProcess;
+let ctx: Context;
+
+// A buffer with one replica, which a test can stop in its tracks.
+beforeAll(async () => {
+  stack = await startStack({ dataDir, ports: await freePorts() });
+  const env = {
+    ...{ ...stack.env, TIMESTORE_ADMIN_KEY: 'local-admin', TIMESTORE_LOCAL: 'true' },
+    ...{ BUFFER_WAIT_REPLICAS: '1', TIMESTORE_REPLICAS_TIMEOUT_MS: '300' },
+  };
+  await migrate(env);
+  ctx = { ...createContext(env), log: () => undefined };
+  await ctx.redis.inTurn([['CONFIG', 'SET', 'repl-diskless-sync-delay', '0']]);
+  const { hostname, port } = new URL(stack.urls.redis);
+  const own = (await freePorts()).redis;
+  const settings = ['--port', String(own), '--bind', '127.0.0.1', '--dir', dataDir, '--save', '', '--appendonly', 'no'];
+  replica = spawn(findRedisServer(), [...settings, '--replicaof', hostname, port, '--dbfilename', 'replica.rdb'], {
+    stdio: 'ignore',
+  });
+  await vi.waitFor(async () => expect(await ctx.redis.inTurn([['WAIT', 1, 200]])).toMatchObject([{ result: 1 }]), {
+    timeout: 20_000,
+  });
+}, 60_000);
+
+afterAll(async () => {
+  replica.kill('SIGCONT');
+  replica.kill('SIGKILL');
+  await stack.stop();
+  rmSync(dataDir, { recursive: true, force: true });
+}, 20_000);
+
+const durable = (rows: object[], idempotencyKey: string) =>
+  ingestRows(ctx, {
+    ...{ dataset: 'replicas', table: 'm', text: JSON.stringify(rows), format: 'json', idempotencyKey, durable: true },
+  });
+
+test('a durable row is acknowledged when the replica has it, and a flush begins when the replica has its seal', async () => {
+  expect((await durable([{ timestamp: at(1), v: 1 }], 'one')).accepted.accepted).toBe(1);
+
+  replica.kill('SIGSTOP');
+  await expect(durable([{ timestamp: at(2), v: 2 }], 'two')).rejects.toMatchObject({ code: 'unavailable' });
+  // Sent again it is there already; that says nothing of the replica, which still has not got it.
+  await expect(durable([{ timestamp: at(2), v: 2 }], 'two')).rejects.toMatchObject({ code: 'unavailable' });
+  // Who does not ask for it does not wait for it.
+  await send(ctx, 'replicas', [{ timestamp: at(3), v: 3 }], 'three');
+  expect((await query(ctx, 'replicas')).rows).toHaveLength(3);
+
+  const table = await tableOf(ctx, 'replicas');
+  await expect(flushLane(ctx, table, 0, 'admin')).rejects.toMatchObject({ store: 'redis' });
+  // The seal is there and is taken over: nothing is inserted for it either while the replica does not know of it.
+  await expect(flushLane(ctx, table, 0, 'admin')).rejects.toMatchObject({ store: 'redis' });
+  expect(await storedRows(ctx, table)).toBe(0);
+
+  replica.kill('SIGCONT');
+  const again = await durable([{ timestamp: at(2), v: 2 }], 'two');
+  expect(again.accepted).toMatchObject({ accepted: 1, replayed: true });
+  expect(await flush(ctx, 'replicas')).toMatchObject({ complete: true, rows: 3 });
+  await expectStored(ctx, table, 3);
+}, 60_000);
