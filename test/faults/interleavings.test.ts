@@ -1,8 +1,13 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { auditTable } from '../../src/audit/audit-table.ts';
+import { changeTable } from '../../src/catalog/change-table.ts';
+import { findTable } from '../../src/catalog/find-table.ts';
 import type { Context } from '../../src/context.ts';
 import { StoreError } from '../../src/errors.ts';
 import { flushLane } from '../../src/flush/flush-lane.ts';
+import { qualifiedName } from '../../src/names.ts';
+import { openRecords, replayRecords } from '../../src/quarantine/replay.ts';
 import { at, expectStored, flush, newDataset, newInstance, query, send, tableOf } from '../integration/support.ts';
 import { type Fault, faultKinds, type Injected, inject } from './injection.ts';
 
@@ -15,11 +20,22 @@ const keys = 6;
 
 type Operation =
   | { do: 'send'; key: number; fault: Fault | null }
-  | { do: 'flush'; fault: Fault | null; beside: boolean }
+  | { do: 'flush'; lane: number; fault: Fault | null; beside: boolean }
   | { do: 'all at once'; key: number }
-  | { do: 'query' | 'lease runs out' | 'late arrives' | 'new instance' };
+  | { do: 'lanes'; count: number }
+  | { do: 'new instance'; skew_h: number }
+  /** Somebody works on the server: rows that were accepted are refused now, or taken again. */
+  | { do: 'constrain' | 'mend' }
+  | { do: 'query' | 'lease runs out' | 'late arrives' };
 
-const fault = fc.option(fc.record({ call: fc.nat(11), kind: fc.constantFrom(...faultKinds) }), { freq: 2 });
+const lanesMax = 4;
+const fault = fc.option(
+  fc.record({
+    call: fc.oneof({ weight: 3, arbitrary: fc.nat(13) }, { weight: 1, arbitrary: fc.nat(36) }),
+    kind: fc.constantFrom(...faultKinds),
+  }),
+  { freq: 2 },
+);
 const operation: fc.Arbitrary<Operation> = fc.oneof(
   {
     weight: 4,
@@ -27,24 +43,49 @@ const operation: fc.Arbitrary<Operation> = fc.oneof(
   },
   {
     weight: 4,
-    arbitrary: fc.record({ do: fc.constant('flush'), fault, beside: fc.boolean() }) as fc.Arbitrary<Operation>,
+    arbitrary: fc.record({
+      ...{ do: fc.constant('flush'), lane: fc.nat(lanesMax - 1), fault, beside: fc.boolean() },
+    }) as fc.Arbitrary<Operation>,
   },
   {
     weight: 2,
     arbitrary: fc.record({ do: fc.constant('all at once'), key: fc.nat(keys - 1) }) as fc.Arbitrary<Operation>,
   },
-  ...(['query', 'lease runs out', 'late arrives', 'new instance'] as const).map((name) => ({
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      ...{ do: fc.constant('lanes'), count: fc.integer({ min: 1, max: lanesMax }) },
+    }) as fc.Arbitrary<Operation>,
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      ...{ do: fc.constant('new instance'), skew_h: fc.constantFrom(0, 0, -2, 2) },
+    }) as fc.Arbitrary<Operation>,
+  },
+  ...(['query', 'lease runs out', 'late arrives', 'constrain', 'mend'] as const).map((name) => ({
     ...{ weight: name === 'query' ? 2 : 1, arbitrary: fc.constant<Operation>({ do: name }) },
   })),
 );
 
-/** What is sent under a key is always the same: rows in some partitions, with a field that only some keys have. */
+/**
+ * What is sent under a key is always the same: rows in some partitions, with a field that only some keys have. Some keys
+ * have a row that is refused while the table is constrained.
+ */
 function rowsOf(key: number): { timestamp: string; id: string }[] {
   return Array.from({ length: 1 + (key % 3) }, (_, i) => ({
-    ...{ timestamp: at(key, 1 + i), id: `${key}/${i}` },
+    ...{ timestamp: at(key, 1 + i), id: `${key}/${i}`, bad: isPoison(key, i) ? 1 : 0 },
     ...(key % 2 === 1 && { [`only${key}`]: i }),
   }));
 }
+
+const isPoison = (key: number, row: number) => key % 3 === 2 && row === 1;
+const idsOf = (keys: Iterable<number>) => [...keys].flatMap((key) => rowsOf(key).map(({ id }) => id)).sort();
+const poisonIds = new Set(
+  idsOf(Array.from({ length: keys }, (_, key) => key)).filter((id) =>
+    isPoison(Number.parseInt(id, 10), Number(id.split('/')[1])),
+  ),
+);
 
 /** A run of the system beside a plain set of what was acknowledged. */
 class World {
@@ -52,6 +93,7 @@ class World {
   readonly acknowledged = new Set<number>();
   readonly injected: Injected<Context>[] = [];
   instance: Context = newInstance(prefix);
+  wasConstrained = false;
 
   async run(step: Operation): Promise<void> {
     switch (step.do) {
@@ -59,11 +101,12 @@ class World {
         await this.send(step.key, step.fault);
         return;
       case 'flush':
-        await Promise.all([this.flush(step.fault), step.beside ? this.flush(null) : undefined]);
+        await Promise.all([this.flush(step.lane, step.fault), step.beside ? this.flush(step.lane, null) : undefined]);
         return;
       case 'all at once': {
         const before = new Set(this.acknowledged);
-        const [answer] = await Promise.all([this.ask(), this.send(step.key, null), this.flush(null), this.flush(null)]);
+        const flushes = [0, 0, 1].map((lane) => this.flush(lane, null));
+        const [answer] = await Promise.all([this.ask(), this.send(step.key, null), ...flushes]);
         this.expectAnswer(answer, before, new Set([...before, step.key]));
         return;
       }
@@ -76,8 +119,19 @@ class World {
       case 'late arrives':
         for (const each of this.injected) await each.releaseLate();
         return;
+      case 'lanes':
+        if (this.acknowledged.size > 0) await changeTable(this.instance, this.dataset, 'm', { lanes: step.count });
+        return;
+      case 'constrain':
+        await this.alter('ADD CONSTRAINT IF NOT EXISTS good CHECK bad = 0');
+        this.wasConstrained = true;
+        return;
+      case 'mend':
+        await this.alter('DROP CONSTRAINT IF EXISTS good');
+        return;
       case 'new instance':
-        this.instance = newInstance(prefix);
+        // Its clock may be another: what matters goes by the stores' clocks.
+        this.instance = { ...newInstance(prefix), now: () => Date.now() + step.skew_h * 3_600_000 };
     }
   }
 
@@ -92,10 +146,16 @@ class World {
     this.acknowledged.add(key);
   }
 
-  async flush(injectedFault: Fault | null): Promise<void> {
+  async alter(change: string): Promise<void> {
     if (this.acknowledged.size === 0) return;
     const table = await tableOf(this.instance, this.dataset);
-    await this.with(injectedFault, (instance) => flushLane(instance, table, 0, 'admin'));
+    await this.instance.clickhouse.command(`ALTER TABLE ${qualifiedName(table)} ${change}`);
+  }
+
+  async flush(lane: number, injectedFault: Fault | null): Promise<void> {
+    if (this.acknowledged.size === 0) return;
+    const table = await tableOf(this.instance, this.dataset);
+    await this.with(injectedFault, (instance) => flushLane(instance, table, lane, 'admin'));
   }
 
   async ask(): Promise<string[] | undefined> {
@@ -111,25 +171,45 @@ class World {
     const seen = new Set(answer.map((id) => Number.parseInt(id, 10)));
     for (const key of surely) expect(seen).toContain(key);
     for (const key of seen) expect(perhaps).toContain(key);
-    expect(answer).toEqual([...seen].flatMap((key) => rowsOf(key).map(({ id }) => id)).sort());
+    const missing = idsOf(seen).filter((id) => !answer.includes(id));
+    for (const id of missing) expect(this.wasConstrained && poisonIds.has(id)).toBe(true);
+    expect(answer).toEqual(idsOf(seen).filter((id) => !missing.includes(id)));
   }
 
   async leaseRunsOut(): Promise<void> {
     if (this.acknowledged.size === 0) return;
     const table = await tableOf(this.instance, this.dataset);
-    await this.instance.redis.del(this.instance.keys.lease(table, 0));
+    const lanes = Array.from({ length: lanesMax }, (_, lane) => this.instance.keys.lease(table, lane));
+    await this.instance.redis.del(...lanes);
   }
 
-  /** Whatever happened: once every store answers again, every acknowledged row is in ClickHouse once. */
+  /**
+   * Whatever happened: once every store answers again, every acknowledged row is in ClickHouse or in quarantine, and once
+   * the table is mended and what is in quarantine was sent again, each is in ClickHouse once.
+   */
   async recover(): Promise<void> {
     if (this.acknowledged.size === 0) return;
     await this.leaseRunsOut();
     expect(await flush(this.instance, this.dataset)).toMatchObject({ complete: true });
     for (const each of this.injected) await each.releaseLate();
     await flush(this.instance, this.dataset);
-    const rows = [...this.acknowledged].flatMap((key) => rowsOf(key));
-    await expectStored(this.instance, await tableOf(this.instance, this.dataset), rows.length);
-    this.expectAnswer(await this.ask(), this.acknowledged, this.acknowledged);
+    await this.run({ do: 'mend' });
+    if ((await findTable(newInstance(prefix), this.dataset, '_quarantine')) !== undefined) {
+      const records = await openRecords(newInstance(prefix), this.dataset, { limit: 1_000 });
+      const soon = {
+        ...newInstance({ ...prefix, TIMESTORE_INSERT_TIMEOUT_MS: '1' }),
+        now: () => Date.now() + 86_400_000,
+      };
+      const result = await replayRecords(soon, this.dataset, records);
+      expect(result).toMatchObject({ refused: [], waiting: 0 });
+      await flush(newInstance(prefix), this.dataset);
+    }
+    const ids = idsOf(this.acknowledged);
+    await expectStored(this.instance, await tableOf(this.instance, this.dataset), ids.length);
+    expect(await this.ask()).toEqual(ids);
+    expect(await auditTable(newInstance(prefix), await tableOf(this.instance, this.dataset))).toMatchObject({
+      ...{ missing: 0, doubled: 0 },
+    });
   }
 
   private async with(injectedFault: Fault | null, work: (instance: Context) => Promise<unknown>): Promise<void> {
