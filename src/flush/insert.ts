@@ -37,8 +37,8 @@ const insertSettings: Record<number, typeof firstSettings> = { 1: firstSettings 
 export const settingsVersion = 1;
 
 /**
- * Sends a seal's rows but those on its skip list. The statement asks ClickHouse itself which of them it has, while it
- * runs: an insert that comes late, or again, adds only what is missing.
+ * Sends a seal's rows but those on its skip list. The statement asks ClickHouse itself, while it runs, which of them it
+ * has and which were set aside: an insert that comes late, or again, adds only what is missing.
  *
  * @param attempt 0 for the seal's own token; 1 and 2 for what a server that died has remembered but not kept
  * @throws ClickHouseError, StoreError: the rows may be there, or may still come, after either; TimestoreError for a seal
@@ -66,11 +66,15 @@ export async function insertSeal(
       param_lane: lane,
       param_from: seal.from,
       param_to: seal.to,
+      param_dataset: table.dataset,
+      param_table: table.physical,
     },
     body: statement(
       table,
       name,
-      `WHERE (_seq, _row) NOT IN (SELECT _seq, _row FROM ${name} WHERE _lane = {lane:UInt16} AND _seq BETWEEN {from:UInt64} AND {to:UInt64})\n`,
+      `WHERE (_seq, _row) NOT IN (SELECT _seq, _row FROM ${name} WHERE _lane = {lane:UInt16} AND _seq BETWEEN {from:UInt64} AND {to:UInt64})
+  AND (_seq, _row) NOT IN (SELECT seq, row FROM timestore.skipped_rows WHERE dataset = {dataset:String} AND \`table\` = {table:String}
+                              AND lane = {lane:UInt16} AND seq BETWEEN {from:UInt64} AND {to:UInt64})\n`,
       rows.join(''),
     ),
     timeout_ms: timeout_ms + 1_000,

@@ -13,6 +13,7 @@ import { qualifiedName } from '../names.ts';
 import type { PreparedRows } from '../schema/prepare.ts';
 import { parseTimestampText } from '../schema/timestamp.ts';
 import { digest, recordInQuarantine } from './quarantine.ts';
+import { type Identity, stillOnTheirWay } from './skipped.ts';
 import { type QuarantineRecord, quarantineTable } from './table.ts';
 
 /** A row in quarantine that nothing has become of yet. */
@@ -89,12 +90,11 @@ export async function replayRecords(ctx: Context, dataset: string, records: Open
     const stored = await storedOf(ctx, table, buffered);
     for (const record of stored) done(record, 'stored');
     const rest = buffered.filter((record) => !stored.includes(record));
-    const settledBefore_ms = ctx.now() - 2 * ctx.config.limits.insert_timeout_ms;
-    const ready = rest.filter(({ timestamp }) => Date.parse(timestamp) < settledBefore_ms);
-    const late = rest.filter((record) => !ready.includes(record));
+    const late = await stillOnTheirWay(ctx, table, rest as (OpenRecord & Identity)[]);
+    const ready = rest.filter((record) => !late.some(({ id }) => id === record.id));
     if (late.length > 0) {
       result.waiting += late.length;
-      result.retryAfterMs = Math.max(...late.map(({ timestamp }) => Date.parse(timestamp) - settledBefore_ms));
+      result.retryAfterMs = 2 * ctx.config.limits.insert_timeout_ms;
     }
     const refused = await stageBuffered(ctx, table, ready);
     for (const record of ready) {

@@ -5,7 +5,7 @@ import { type Flusher, partitionOf, type Row, rowsOf, type Seal, type State, seq
 export type Step = { name: string; next: State };
 
 const repairsMax = 2;
-const idle: Flusher = { at: 'idle', seal: undefined, attempt: 0 };
+const idle: Flusher = { at: 'idle', seal: undefined, attempt: 0, found: 0 };
 
 /** What each flusher can do next. */
 export function flusherSteps(state: State, rules: Rules, bounds: Bounds): Step[] {
@@ -25,7 +25,7 @@ export function flusherSteps(state: State, rules: Rules, bounds: Bounds): Step[]
         const buffer = { ...state.buffer, seal: sealed, epoch };
         steps.push({
           name: name(`seals ${ids}`),
-          next: become({ at: 'sealed', seal: sealed, attempt: 0 }, { buffer }),
+          next: become({ ...idle, at: 'sealed', seal: sealed }, { buffer }),
         });
       }
       return steps;
@@ -51,17 +51,48 @@ export function flusherSteps(state: State, rules: Rules, bounds: Bounds): Step[]
       const next = become(afterError(flusher, rules), { inserts: disown(state, i), left });
       steps.push({ name: name('waits no longer'), next });
     }
-    if (flusher.at === 'answered') {
-      const expected = rowsOf(bounds, seal.ids).length;
-      const found = state.stored.filter((row) => sequenceOf(row) >= seal.from && sequenceOf(row) <= seal.to).length;
-      const next = !rules.count || found === expected ? 'counted' : 'missing';
-      if (next === 'counted')
-        steps.push({ name: name(`counts ${found}`), next: become({ ...flusher, at: 'counted' }) });
-      else steps.push({ name: name(`counts ${found} of ${expected}`), next: become(afterMissing(flusher, rules)) });
+    const current = state.buffer.seal;
+    const isHeld =
+      current !== undefined &&
+      current.epoch === seal.epoch &&
+      String(current.ids) === String(seal.ids) &&
+      String(current.skip) === String(seal.skip);
+    /** With another skip list, from the start; for nobody but who holds the seal with the list that is replaced. */
+    const withSkip = (skip: Row[]): State => {
+      if (!isHeld) return become(idle);
+      const changed = { ...seal, skip };
+      return become({ ...idle, at: 'ready', seal: changed }, { buffer: { ...state.buffer, seal: changed } });
+    };
+    if (flusher.at === 'refused') {
+      const isAtFault = state.refuses && bounds.poison !== undefined;
+      const what = isAtFault ? `finds ${bounds.poison}` : 'finds no row at fault';
+      const next = isAtFault ? withSkip([bounds.poison as Row]) : become(idle);
+      steps.push({ name: name(what), next });
     }
-    if (flusher.at === 'counted') {
-      const current = state.buffer.seal;
-      const isHeld = current !== undefined && current.epoch === seal.epoch && String(current.ids) === String(seal.ids);
+    if (flusher.at === 'answered') {
+      const found = state.stored.filter((row) => sequenceOf(row) >= seal.from && sequenceOf(row) <= seal.to).length;
+      const at = seal.skip.length > 0 && rules.storedIsNotSkipped ? 'present' : undefined;
+      const counting = { ...flusher, found };
+      steps.push({
+        name: name(`counts ${found}`),
+        next: become(at === undefined ? afterCount(counting, rules, bounds) : { ...counting, at }),
+      });
+    }
+    if (flusher.at === 'present') {
+      const stored = seal.skip.filter((row) => isStored(state.stored, row));
+      steps.push({
+        name: name(`sees ${stored.length} of the rows that it skipped`),
+        next:
+          stored.length > 0
+            ? withSkip(seal.skip.filter((row) => !stored.includes(row)))
+            : become(afterCount(flusher, rules, bounds)),
+      });
+    }
+    if (flusher.at === 'counted' && seal.skip.length > 0) {
+      const quarantine = [...new Set([...state.quarantine, ...seal.skip])];
+      steps.push({ name: name(`sets ${seal.skip} aside`), next: become({ ...flusher, at: 'aside' }, { quarantine }) });
+    }
+    if (flusher.at === 'aside' || (flusher.at === 'counted' && seal.skip.length === 0)) {
       const may = isHeld || !rules.publishNeedsSeal;
       const w = Math.min(seal.to, state.buffer.ids.length);
       const buffer = { ...state.buffer, w, trimmed: Math.max(w, state.buffer.trimmed), seal: undefined };
@@ -83,7 +114,7 @@ function sealNext({ buffer, incarnation: life }: State, rules: Rules): Seal | un
   if (buffer.seal !== undefined && rules.takeOver) return buffer.seal;
   if (buffer.ids.length === buffer.w) return undefined;
   const ids = buffer.ids.slice(buffer.w);
-  return { from: buffer.w + 1, to: buffer.ids.length, epoch: buffer.epoch + 1, ids, life };
+  return { from: buffer.w + 1, to: buffer.ids.length, epoch: buffer.epoch + 1, ids, life, skip: [] };
 }
 
 /** The very same, not one that looks alike and was made after a failover: WAIT speaks of what its own primary wrote. */
@@ -98,7 +129,7 @@ function request(
   seal: Seal,
   attempt: number,
 ): { token: string; rows: Row[] } {
-  const all = rowsOf(bounds, seal.ids);
+  const all = rowsOf(bounds, seal.ids).filter((row) => !seal.skip.includes(row));
   const token = `${seal.from}-${seal.to}:${seal.ids}${attempt > 0 ? `:r${attempt}` : ''}`;
   if (rules.tokenOfSeal) return { token, rows: all };
   const rows = all.filter((row) => !isStored(state.stored, row));
@@ -115,9 +146,17 @@ function afterError(flusher: Flusher, rules: Rules): Flusher {
   return flusher.attempt < repairsMax ? { ...flusher, at: 'ready', attempt: flusher.attempt + 1 } : idle;
 }
 
+/** All that was sent is there, or something is missing. */
+function afterCount(flusher: Flusher, rules: Rules, bounds: Bounds): Flusher {
+  const { seal, found } = flusher;
+  if (seal === undefined) return flusher;
+  const expected = rowsOf(bounds, seal.ids).length - seal.skip.length;
+  return !rules.count || found === expected ? { ...flusher, at: 'counted', found: 0 } : afterMissing(flusher, rules);
+}
+
 function afterMissing(flusher: Flusher, rules: Rules): Flusher {
-  if (!rules.repairTokens) return { ...flusher, at: 'ready' };
-  return flusher.attempt < repairsMax ? { ...flusher, at: 'ready', attempt: flusher.attempt + 1 } : idle;
+  if (!rules.repairTokens) return { ...flusher, at: 'ready', found: 0 };
+  return flusher.attempt < repairsMax ? { ...flusher, at: 'ready', attempt: flusher.attempt + 1, found: 0 } : idle;
 }
 
 /** What a flusher has sent goes its way without it. */

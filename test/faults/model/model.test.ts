@@ -24,6 +24,9 @@ const answered: [keyof Rules, keyof typeof bounded, number, RegExp][] = [
   ['waitForReplica', 'a buffer that fails over', 14, /in ClickHouse twice/],
   ['oneSnapshot', 'a query beside two flushers', 13, /in its answer 0 times/],
   ['validation', 'a query beside two flushers', 8, /in its answer 2 times/],
+  ['storedIsNotSkipped', 'a row that is refused', 12, /stuck/],
+  ['asideStaysOut', 'a row that is refused', 21, /was sent again, and is in ClickHouse/],
+  ['replayWaits', 'a row that is refused', 21, /was sent again, and is in ClickHouse/],
   ['fence', 'a query beside two flushers', 9, /in its answer 2 times/],
 ];
 

@@ -25,6 +25,12 @@ export type Rules = {
   oneSnapshot: boolean;
   /** A read with lanes that are not fenced is compared afterwards with what flushes did meanwhile. */
   validation: boolean;
+  /** A row on a seal's skip list that ClickHouse has all the same is taken off it before the seal is published. */
+  storedIsNotSkipped: boolean;
+  /** An insert leaves out what was set aside, as ClickHouse itself knows when it begins, whoever sends it. */
+  asideStaysOut: boolean;
+  /** A row in quarantine is sent again only when every insert has ended that began before it was set aside. */
+  replayWaits: boolean;
   /** While a seal is there, a reader does not look beyond the watermark in ClickHouse. */
   fence: boolean;
 };
@@ -41,6 +47,9 @@ export const allRules: Rules = {
   waitForReplica: true,
   oneSnapshot: true,
   validation: true,
+  storedIsNotSkipped: true,
+  asideStaysOut: true,
+  replayWaits: true,
   fence: true,
 };
 
@@ -54,9 +63,11 @@ export type Bounds = {
   kills: number;
   deaths: number;
   failovers: number;
+  /** A row that the server refuses until somebody mends its table, and then takes. */
+  poison: string | undefined;
 };
 
-const nothing = { flushers: 2, reader: false, timeouts: 0, kills: 0, deaths: 0, failovers: 0 };
+const nothing = { flushers: 2, reader: false, timeouts: 0, kills: 0, deaths: 0, failovers: 0, poison: undefined };
 const twoBatches = [['A', 'B'], ['A']];
 
 /** What is searched whole each time; together some hundred thousand states. */
@@ -65,6 +76,14 @@ export const bounded: Record<string, Bounds> = {
   'a server that is killed': { ...nothing, batches: twoBatches, timeouts: 1, kills: 1 },
   'a query beside two flushers': { ...nothing, batches: twoBatches, reader: true },
   'a query beside a late insert': { ...nothing, batches: twoBatches, reader: true, timeouts: 1, flushers: 1 },
+  'a row that is refused': { ...nothing, batches: [['A', 'B'], ['A']], timeouts: 1, poison: '1.0 A' },
+  'a row that is refused, in two flushes': {
+    ...nothing,
+    batches: [['A', 'B']],
+    timeouts: 1,
+    deaths: 1,
+    poison: '1.0 B',
+  },
   'a buffer that fails over': { ...nothing, batches: twoBatches, timeouts: 1, failovers: 1 },
 };
 

@@ -11,18 +11,21 @@ function stepsOf(state: State, rules: Rules, bounds: Bounds): Step[] {
   return [
     ...bufferSteps(state, bounds),
     ...flusherSteps(state, rules, bounds),
-    ...serverSteps(state, rules),
+    ...serverSteps(state, rules, bounds),
     ...readerSteps(state, rules, bounds),
   ];
 }
 
 /** What is wrong with a state, if anything. */
 function violationOf(state: State, bounds: Bounds): string | undefined {
-  const { buffer, stored, reader } = state;
+  const { buffer, stored, reader, quarantine, replayed } = state;
   const twice = stored.find((row, i) => stored.indexOf(row) !== i);
   if (twice !== undefined) return `row ${twice} is in ClickHouse twice`;
   const published = rowsOf(bounds, buffer.ids.slice(0, buffer.w));
-  const lost = published.find((row) => !stored.includes(row));
+  const again = replayed.find((row) => stored.includes(row));
+  if (again !== undefined) return `row ${again} was sent again, and is in ClickHouse`;
+  const aside = [...quarantine, ...replayed];
+  const lost = published.find((row) => !stored.includes(row) && !aside.includes(row));
   if (lost !== undefined) return `row ${lost} is published and trimmed, and not in ClickHouse`;
   if (buffer.w < buffer.trimmed) return `batch ${buffer.trimmed} is trimmed, and pending again`;
   return reader.at === 'done' ? wrongAnswer(state, bounds) : undefined;

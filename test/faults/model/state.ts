@@ -9,6 +9,8 @@ export type Seal = {
   epoch: number;
   ids: BatchId[] /** of the buffer, when it was made */;
   life: number;
+  /** Rows that are not sent. */
+  skip: Row[];
 };
 
 export type Buffer = {
@@ -33,9 +35,11 @@ export type Insert = {
 };
 
 export type Flusher = {
-  at: 'idle' | 'sealed' | 'ready' | 'waiting' | 'answered' | 'counted';
+  at: 'idle' | 'sealed' | 'ready' | 'waiting' | 'refused' | 'answered' | 'present' | 'counted' | 'aside';
   seal: Seal | undefined;
   attempt: number;
+  /** How many rows of the seal it has counted. */
+  found: number;
 };
 
 export type Reader = {
@@ -60,6 +64,10 @@ export type State = {
   inserts: Insert[];
   flushers: Flusher[];
   reader: Reader;
+  /** Whether the server refuses the poison row, and what has become of it. */
+  refuses: boolean;
+  quarantine: Row[];
+  replayed: Row[];
   left: { timeouts: number; kills: number; deaths: number; failovers: number };
 };
 
@@ -78,7 +86,10 @@ export function initialState(bounds: Bounds): State {
     stored: [],
     log: [],
     inserts: [],
-    flushers: Array.from({ length: bounds.flushers }, () => ({ at: 'idle', seal: undefined, attempt: 0 })),
+    flushers: Array.from({ length: bounds.flushers }, () => ({ at: 'idle', seal: undefined, attempt: 0, found: 0 })),
+    refuses: bounds.poison !== undefined,
+    quarantine: [],
+    replayed: [],
     reader: { ...noReader, at: bounds.reader ? 'idle' : 'done' },
     left: { timeouts, kills, deaths, failovers },
   };

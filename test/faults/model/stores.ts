@@ -1,6 +1,6 @@
 import { allFail, isStored, type Step } from './flusher.ts';
 import type { Bounds, Rules } from './rules.ts';
-import { type BatchId, type Buffer, type Insert, partitionOf, type Row, type State } from './state.ts';
+import { type BatchId, type Buffer, type Insert, partitionOf, type Row, type State, sequenceOf } from './state.ts';
 
 /** Writers, and a buffer that fails over to a replica which lags. */
 export function bufferSteps(state: State, bounds: Bounds): Step[] {
@@ -25,8 +25,8 @@ export function bufferSteps(state: State, bounds: Bounds): Step[] {
 }
 
 /** ClickHouse: each insert commits partition by partition, and remembers its token before the rows are there. */
-export function serverSteps(state: State, rules: Rules): Step[] {
-  const steps: Step[] = [];
+export function serverSteps(state: State, rules: Rules, { poison }: Bounds): Step[] {
+  const steps: Step[] = poison === undefined ? [] : operatorSteps(state, rules, poison as Row);
   const told = new Set<string>();
   state.inserts.forEach((insert, i) => {
     const same = JSON.stringify(insert);
@@ -34,8 +34,19 @@ export function serverSteps(state: State, rules: Rules): Step[] {
     told.add(same);
     const others = state.inserts.filter((_, j) => j !== i);
     const change = (changed: Insert): Insert[] => [...others, changed];
+    const isAside = rules.asideStaysOut && [...state.quarantine, ...state.replayed].includes(poison as Row);
+    const sendsPoison = insert.rows.includes(poison as Row) && !isAside && !isStored(state.stored, poison as Row);
+    if (insert.left === undefined && state.refuses && sendsPoison) {
+      const flushers = state.flushers.map((flusher, j) => {
+        return j === insert.owner && flusher.at === 'waiting' ? { ...flusher, at: 'refused' as const } : flusher;
+      });
+      steps.push({ name: `the server refuses ${insert.token}`, next: { ...state, inserts: others, flushers } });
+      return;
+    }
     if (insert.left === undefined) {
-      const left = rules.question ? insert.rows.filter((row) => !isStored(state.stored, row)) : insert.rows;
+      const aside = rules.asideStaysOut ? [...state.quarantine, ...state.replayed] : [];
+      const wanted = insert.rows.filter((row) => !aside.includes(row));
+      const left = rules.question ? wanted.filter((row) => !isStored(state.stored, row)) : wanted;
       steps.push({
         name: `the server begins ${insert.token}`,
         next: { ...state, inserts: change({ ...insert, left }) },
@@ -71,6 +82,21 @@ export function serverSteps(state: State, rules: Rules): Step[] {
     steps.push({ name: 'the server is killed', next: killed(state, rules) });
   }
   return steps;
+}
+
+/** Somebody mends the table, and sends what is in quarantine again: as a new row, unless ClickHouse has it by now. */
+function operatorSteps(state: State, rules: Rules, poison: Row): Step[] {
+  const { quarantine, inserts, stored, buffer } = state;
+  if (state.refuses) return [{ name: 'somebody mends the table', next: { ...state, refuses: false } }];
+  const isPublished = sequenceOf(poison) <= buffer.w;
+  const isOnItsWay = inserts.some(({ left }) => left?.includes(poison));
+  if (!quarantine.includes(poison) || !isPublished || (rules.replayWaits && isOnItsWay)) return [];
+  const rest = quarantine.filter((row) => row !== poison);
+  if (isStored(stored, poison)) {
+    return [{ name: `${poison} turns out to be stored`, next: { ...state, quarantine: rest } }];
+  }
+  const replayed = [...state.replayed, poison];
+  return [{ name: `${poison} is sent again`, next: { ...state, quarantine: rest, replayed } }];
 }
 
 function killed(state: State, rules: Rules): State {

@@ -12,10 +12,10 @@ import { qualifiedName } from '../../../src/names.ts';
 import { openRecords, replayRecords } from '../../../src/quarantine/replay.ts';
 import { at, expectStored, flush, newDataset, newInstance, query, send, storedRows, tableOf } from '../support.ts';
 
-// Inserts time out at once here, so that what was set aside can be sent again at once.
-const prefix = { TIMESTORE_KEY_PREFIX: `quarantine-${process.pid}`, TIMESTORE_INSERT_TIMEOUT_MS: '1' };
-const ctx = newInstance({ ...prefix, TIMESTORE_INSERT_TIMEOUT_MS: '10000' });
-const soon = newInstance(prefix);
+const prefix = { TIMESTORE_KEY_PREFIX: `quarantine-${process.pid}` };
+const ctx = newInstance(prefix);
+/** For which no insert lives for long: what was set aside can be sent again at once. */
+const soon = newInstance({ ...prefix, TIMESTORE_INSERT_TIMEOUT_MS: '1' });
 
 /** A table that takes no v below 0, as somebody who works on the server may have said: rows were accepted before. */
 async function constrained(): Promise<{ dataset: string; table: Table }> {
@@ -91,7 +91,7 @@ test('what is in quarantine is accepted again after a fix, each row once, and is
   const records = await open(dataset);
   expect(await replayRecords(soon, dataset, records)).toMatchObject({ replayed: 2, refused: [] });
   // Again, as by somebody whose answer was lost.
-  await replayRecords(newInstance(prefix), dataset, records);
+  await replayRecords(soon, dataset, records);
   expect(await open(dataset)).toEqual([]);
   await flush(ctx, dataset);
   await expectStored(ctx, table, 3);
@@ -105,37 +105,44 @@ test('a row set aside lately is not sent again while an insert with it may be on
   await mend(table);
   const result = await replayRecords(ctx, dataset, await open(dataset));
   expect(result).toMatchObject({ replayed: 0, waiting: 1, retryAfterMs: expect.any(Number) });
-  expect(result.retryAfterMs).toBeLessThanOrEqual(20_000);
+  expect(result.retryAfterMs).toBeLessThanOrEqual(60_000);
 });
 
-test('an insert from before that comes after the fix brings its rows once: they are not sent again', async () => {
+test('an insert of a flusher that slept through all of it, table mended and rows sent again, brings none of them', async () => {
   const { dataset, table } = await constrained();
+  // One in a partition of its own, for which no token is remembered.
   await send(ctx, dataset, [
-    { timestamp: at(1), v: -1 },
-    { timestamp: at(2), v: 2 },
+    { timestamp: at(1, 5), v: -1 },
+    { timestamp: at(2), v: -2 },
+    { timestamp: at(3), v: 3 },
   ]);
   const sealed = await sealLane(ctx, table, 0, 1, true);
   if (!('seal' in sealed)) throw new Error('expected a seal');
   await flush(ctx, dataset);
   await mend(table);
+  expect(await replayRecords(soon, dataset, await open(dataset))).toMatchObject({ stored: 0, replayed: 2 });
   await insertSeal(ctx, table, 0, sealed.seal, 0, 10_000);
-  expect(await replayRecords(soon, dataset, await open(dataset))).toMatchObject({ stored: 0, replayed: 1 });
+  await flush(ctx, dataset);
+  await insertSeal(ctx, table, 0, sealed.seal, 0, 10_000);
+  await expectStored(ctx, table, 4);
+  expect((await query(ctx, dataset)).rows.map(({ v }) => v).sort()).toEqual([-1, -2, 0, 3]);
+});
 
-  // In a partition of its own no token was remembered: there it comes.
-  const other = await constrained();
-  await send(ctx, other.dataset, [
+test('a row that came by an insert which had begun before it was set aside is found, and not sent again', async () => {
+  const { dataset, table } = await constrained();
+  await send(ctx, dataset, [
     { timestamp: at(1, 5), v: -1 },
     { timestamp: at(2), v: 2 },
   ]);
-  const again = await sealLane(ctx, other.table, 0, 1, true);
-  if (!('seal' in again)) throw new Error('expected a seal');
-  await flush(ctx, other.dataset);
-  await mend(other.table);
-  await insertSeal(ctx, other.table, 0, again.seal, 0, 10_000);
-  await expectStored(ctx, other.table, 3);
-  expect(await replayRecords(soon, other.dataset, await open(other.dataset))).toMatchObject({ stored: 1, replayed: 0 });
-  await flush(ctx, other.dataset);
-  await expectStored(ctx, other.table, 3);
+  await flush(ctx, dataset);
+  await mend(table);
+  // What such an insert does; it cannot be held half-way here.
+  await ctx.clickhouse.command(
+    `INSERT INTO ${qualifiedName(table)} (_lane, _seq, _row, timestamp, v) VALUES (0, 2, 0, '2026-05-05 10:00:01', -1)`,
+  );
+  expect(await replayRecords(soon, dataset, await open(dataset))).toMatchObject({ stored: 1, replayed: 0 });
+  expect(await open(dataset)).toEqual([]);
+  await expectStored(ctx, table, 3);
 });
 
 test('a row on the skip list that ClickHouse has all the same is taken off it, not quarantined', async () => {
@@ -160,7 +167,7 @@ test('a flusher that knew nothing of the skip list cannot publish, and cannot ma
     { timestamp: at(1), v: -1 },
     { timestamp: at(2), v: 2 },
   ]);
-  const slow = newInstance({ TIMESTORE_KEY_PREFIX: prefix.TIMESTORE_KEY_PREFIX });
+  const slow = newInstance(prefix);
   let others: Promise<unknown> | undefined;
   const { clickhouse } = slow;
   const late: Context = {
@@ -199,7 +206,7 @@ test('DESIGN 10.27: an error of a view over the table says nothing of the rows: 
     { timestamp: at(1), s: 'not a number' },
     { timestamp: at(2, 2), s: '2' },
   ]);
-  const flusher = newInstance({ TIMESTORE_KEY_PREFIX: prefix.TIMESTORE_KEY_PREFIX });
+  const flusher = newInstance(prefix);
   await flushLane(flusher, table, 0, 'admin').catch(() => undefined);
   expect(await flush(ctx, dataset)).toMatchObject({ complete: true });
   await expectStored(ctx, table, 3);
@@ -217,7 +224,7 @@ test('a whole seal that is refused is set aside in bounded time, a part in each 
   const rows = Array.from({ length: 300 }, (_, n) => ({ timestamp: at(n % 60), v: -1 - n }));
   await send(ctx, dataset, rows);
   await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
-  const hurried = newInstance({ ...prefix, TIMESTORE_INSERT_TIMEOUT_MS: '10000', TIMESTORE_PROBE_MS: '100' });
+  const hurried = newInstance({ ...prefix, TIMESTORE_PROBE_MS: '100' });
   await expect(flushLane(hurried, table, 0, 'admin')).rejects.toBeInstanceOf(StoreError);
   expect(await storedRows(ctx, table)).toBe(1);
   expect(await flush(ctx, dataset)).toMatchObject({ complete: true });
@@ -271,7 +278,7 @@ test('a large row in quarantine is in the object store, and comes back from ther
   expect(record?.payload).toBeUndefined();
 
   await send(ctx, dataset, [{ timestamp: at(2), v: -2, s: large }]);
-  const away = newInstance({ ...prefix, TIMESTORE_INSERT_TIMEOUT_MS: '10000', S3_ENDPOINT: 'http://127.0.0.1:1' });
+  const away = newInstance({ ...prefix, S3_ENDPOINT: 'http://127.0.0.1:1' });
   expect(await flushLane(away, table, 0, 'admin')).toMatchObject({ outcome: 'ok' });
 
   await mend(table);
