@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, inject, test } from 'vitest';
 import { migrate } from '../../local/migrate.ts';
 import { freePorts, type Stack, startStack } from '../../local/stack.ts';
 import { ClickHouseError } from '../../src/clickhouse/client.ts';
@@ -10,6 +10,7 @@ import { type Context, createContext } from '../../src/context.ts';
 import { StoreError, TimestoreError } from '../../src/errors.ts';
 import { flushLane } from '../../src/flush/flush-lane.ts';
 import { at, expectStored, flush, query, send, tableOf } from '../integration/support.ts';
+import { startWorkerProcess, type WorkerProcess } from './worker-process.ts';
 
 /** `npm run test:crashes -- --seconds 600` makes it a soak. */
 const seconds = Number(process.env.FAULT_SECONDS ?? 15);
@@ -19,14 +20,19 @@ const rowsInBatch = 3;
 const dataDir = mkdtempSync(join(tmpdir(), 'timestore-crashes-'));
 let stack: Stack;
 let env: Record<string, string>;
+let worker: WorkerProcess;
 
 beforeAll(async () => {
   stack = await startStack({ dataDir, ports: await freePorts() });
   env = { ...stack.env, TIMESTORE_ADMIN_KEY: 'local-admin', TIMESTORE_LOCAL: 'true', TIMESTORE_LEASE_MS: '2000' };
   await migrate(env);
+  // It flushes in the background after a few requests, so that kills meet it in the middle of that too.
+  const bindings = { ...env, TIMESTORE_TRIGGER_ROWS: '60' };
+  worker = await startWorkerProcess({ build: inject('build'), bindings, port: (await freePorts()).upstash });
 }, 60_000);
 
 afterAll(async () => {
+  await worker.kill();
   await stack.stop();
   rmSync(dataDir, { recursive: true, force: true });
 }, 20_000);
@@ -44,7 +50,7 @@ async function unlessAway<T>(work: () => Promise<T>): Promise<T | undefined> {
   }
 }
 
-test(`clients that retry, flushers and readers go on while ClickHouse and Redis are killed again and again for ${seconds} s`, async () => {
+test(`clients that retry, flushers and readers go on while ClickHouse, Redis and the Worker are killed again and again for ${seconds} s`, async () => {
   const dataset = 'crashes';
   await send(quiet(), dataset, [
     { timestamp: at(0), id: 'first/0' },
@@ -67,7 +73,10 @@ test(`clients that retry, flushers and readers go on while ClickHouse and Redis 
         id: `${key}/${i}`,
       }));
       // Until it is acknowledged, whatever it takes; sometimes by another instance.
-      while ((await unlessAway(() => send(instance, dataset, rows, key))) === undefined) {
+      const attempt = async (): Promise<unknown> => {
+        return name % 2 === 0 ? await sendOverHttp(dataset, rows, key) : await send(instance, dataset, rows, key);
+      };
+      while ((await unlessAway(attempt)) === undefined) {
         instance = quiet();
         await delay(20);
       }
@@ -104,9 +113,14 @@ test(`clients that retry, flushers and readers go on while ClickHouse and Redis 
   async function killer(): Promise<void> {
     for (let n = 0; going(); n += 1) {
       await delay(300 + Math.random() * 700);
-      const engine = stack.engines[n % 3 === 2 ? 'redis' : 'clickhouse'];
-      engine.kill('SIGKILL');
       done.kills += 1;
+      if (n % 4 === 3) {
+        await worker.kill();
+        await worker.restart();
+        continue;
+      }
+      const engine = stack.engines[n % 4 === 2 ? 'redis' : 'clickhouse'];
+      engine.kill('SIGKILL');
       await engine.restart();
     }
   }
@@ -127,6 +141,21 @@ test(`clients that retry, flushers and readers go on while ClickHouse and Redis 
   console.log(`${acknowledged.size} batches, ${done.flushes} flushes, ${done.answers} answers, ${done.kills} kills`);
   expect(Math.min(done.kills, done.flushes, done.answers)).toBeGreaterThan(3);
 }, 3_600_000);
+
+/** Through the Worker, as clients do. Undefined when that or a store behind it is away. */
+async function sendOverHttp(dataset: string, rows: object[], key: string): Promise<true | undefined> {
+  const answer = await fetch(`${worker.url}/v1/datasets/${dataset}/tables/m/rows`, {
+    method: 'POST',
+    headers: { authorization: 'Bearer local-admin', 'content-type': 'application/json', 'idempotency-key': key },
+    body: JSON.stringify(rows),
+    signal: AbortSignal.timeout(20_000),
+  }).catch(() => undefined);
+  if (answer === undefined) return undefined;
+  const body = (await answer.json().catch(() => undefined)) as { accepted?: number; retryable?: boolean } | undefined;
+  if (answer.status === 202 && body?.accepted === rows.length) return true;
+  if (body === undefined || body.retryable) return undefined;
+  throw new Error(`the Worker answered ${answer.status}: ${JSON.stringify(body)}`);
+}
 
 /** Every batch acknowledged before, and of the others each whole or not at all; no row twice. */
 function expectAnswer(ids: string[], acknowledged: string[], perhaps: Set<string>): void {

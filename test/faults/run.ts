@@ -2,7 +2,8 @@
  * Runs a fault test for longer than `npm test` does.
  *
  *   npm run test:faults -- --runs 2000 [--seed N]     random interleavings
- *   npm run test:crashes -- --seconds 600             stores killed again and again
+ *   npm run test:crashes -- --seconds 600             stores and Workers killed again and again
+ *   npm run test:kills -- --rounds 20                 ClickHouse killed between its log of tokens and the rows
  *
  * @module
  */
@@ -16,6 +17,7 @@ const { values, positionals } = parseArgs({
     runs: { type: 'string', default: '1000' },
     seed: { type: 'string' },
     seconds: { type: 'string', default: '60' },
+    rounds: { type: 'string', default: '20' },
   },
 });
 const root = join(import.meta.dirname, '..', '..');
@@ -24,7 +26,7 @@ const child = spawn(process.execPath, [vitest, 'run', `test/faults/${positionals
   cwd: root,
   env: {
     ...process.env,
-    ...{ FAULT_RUNS: values.runs, FAULT_SECONDS: values.seconds },
+    ...{ FAULT_RUNS: values.runs, FAULT_SECONDS: values.seconds, FAULT_ROUNDS: values.rounds },
     ...(values.seed !== undefined && { FAULT_SEED: values.seed }),
   },
   stdio: 'inherit',

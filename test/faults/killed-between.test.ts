@@ -1,0 +1,96 @@
+import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { installWithApt, onPath } from '../../local/engines/apt.ts';
+import { migrate } from '../../local/migrate.ts';
+import { freePorts, type Stack, startStack } from '../../local/stack.ts';
+import { ClickHouseError } from '../../src/clickhouse/client.ts';
+import { type Context, createContext } from '../../src/context.ts';
+import { StoreError } from '../../src/errors.ts';
+import { flushLane } from '../../src/flush/flush-lane.ts';
+import type { Event } from '../../src/log.ts';
+import { at, expectStored, flush, query, send, tableOf } from '../integration/support.ts';
+
+/** `npm run test:kills -- --rounds 20` does more. */
+const rounds = Number(process.env.FAULT_ROUNDS ?? 20);
+const partitions = 3;
+
+if (onPath(['strace']) === undefined) installWithApt('strace');
+const strace = onPath(['strace']);
+
+const dataDir = mkdtempSync(join(tmpdir(), 'timestore-killed-between-'));
+let stack: Stack;
+let env: Record<string, string>;
+
+beforeAll(async () => {
+  stack = await startStack({ dataDir, ports: await freePorts() });
+  env = { ...stack.env, TIMESTORE_ADMIN_KEY: 'local-admin', TIMESTORE_LOCAL: 'true' };
+  await migrate(env);
+}, 60_000);
+
+afterAll(async () => {
+  await stack.stop();
+  rmSync(dataDir, { recursive: true, force: true });
+}, 20_000);
+
+/** Has the server killed where it gives its n-th new part its name: its token is in the log of tokens by then. */
+async function killAtRename(pid: number, n: number): Promise<{ done: Promise<void> }> {
+  const inject = `inject=rename,renameat,renameat2:error=EIO:signal=SIGKILL:when=${n}`;
+  const tracer = spawn(
+    strace as string,
+    ['-f', '-e', 'trace=rename,renameat,renameat2', '-e', inject, '-p', String(pid)],
+    {
+      stdio: ['ignore', 'ignore', 'pipe'],
+    },
+  );
+  const done = new Promise<void>((resolve) => tracer.once('exit', () => resolve()));
+  await new Promise<void>((resolve, reject) => {
+    let said = '';
+    tracer.stderr.on('data', (data) => {
+      said += String(data);
+      if (said.includes('attached')) resolve();
+    });
+    tracer.once('exit', () => reject(new Error(`strace ended: ${said.slice(0, 500)}`)));
+  });
+  return { done };
+}
+
+test.skipIf(strace === undefined)(
+  `[elsewhere 25] a server killed between the log of tokens and the rows, ${rounds} times, loses none of them`,
+  async () => {
+    const events: Event[] = [];
+    const quiet = (): Context => ({ ...createContext(env), log: (event) => events.push(event) });
+    const dataset = 'between';
+    await send(quiet(), dataset, [{ timestamp: at(0), v: 0 }]);
+    await flush(quiet(), dataset);
+    let rows = 1;
+    let killed = 0;
+    for (let round = 0; round < rounds; round += 1) {
+      const batch = Array.from({ length: 2 * partitions }, (_, n) => ({
+        timestamp: at(round % 60, 1 + (n % partitions)),
+        v: n,
+      }));
+      await send(quiet(), dataset, batch);
+      rows += batch.length;
+      const table = await tableOf(quiet(), dataset);
+      const { done } = await killAtRename(stack.engines.clickhouse.pid as number, 1 + (round % partitions));
+      const flusher = flushLane(quiet(), table, 0, 'admin').catch((error) => {
+        if (!(error instanceof StoreError) && !(error instanceof ClickHouseError)) throw error;
+        killed += 1;
+      });
+      await Promise.all([done, flusher]);
+      await stack.engines.clickhouse.restart();
+      await quiet().redis.del(quiet().keys.lease(table, 0));
+      expect((await query(quiet(), dataset, { limit: 100_000 })).rows).toHaveLength(rows);
+      expect(await flush(quiet(), dataset)).toMatchObject({ complete: true });
+      await expectStored(quiet(), table, rows);
+    }
+    expect(killed).toBe(rounds);
+    const repaired = events.filter(({ event }) => event === 'rows-missing').length;
+    console.log(`${killed} kills, ${repaired} of the flushes after them found rows missing under a remembered token`);
+    expect(repaired).toBeGreaterThan(0);
+  },
+  3_600_000,
+);

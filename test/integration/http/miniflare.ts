@@ -1,0 +1,53 @@
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { convertV4MiniflareOptions, Miniflare } from 'miniflare';
+
+const root = join(import.meta.dirname, '..', '..', '..');
+
+export type WorkerOptions = {
+  /** The folder of the built Worker. */
+  build: string;
+  bindings: Record<string, string | undefined>;
+  /** 0 for any that is free. */
+  port?: number;
+  queue?: boolean;
+};
+
+/** The built Worker in the real runtime. */
+export function startMiniflare({ build, bindings, port = 0, queue = false }: WorkerOptions): Miniflare {
+  const options = convertV4MiniflareOptions({
+    name: 'timestore',
+    host: '127.0.0.1',
+    port,
+    cf: false,
+    modules: builtModules(build),
+    modulesRoot: build,
+    compatibilityDate: '2026-11-01',
+    compatibilityFlags: ['nodejs_compat'],
+    bindings: Object.fromEntries(Object.entries(bindings).filter(([, value]) => value !== undefined)) as Record<
+      string,
+      string
+    >,
+    assets: {
+      directory: join(root, 'node_modules', 'swagger-ui-dist'),
+      binding: 'ASSETS',
+      routerConfig: { has_user_worker: true, invoke_user_worker_ahead_of_assets: true },
+    },
+    ...(queue && {
+      queueProducers: { FLUSH_QUEUE: 'timestore-flush' },
+      queueConsumers: { 'timestore-flush': { maxBatchSize: 3, maxBatchTimeout: 0.1 } },
+    }),
+    // Its events are not the tests' output.
+    handleStructuredLogs: () => undefined,
+  });
+  return new Miniflare(options);
+}
+
+/** The bundle, first, and the texts that it imports. */
+function builtModules(dir: string) {
+  const texts = readdirSync(dir).filter((name) => /\.(?:lua|sql)$/.test(name));
+  return [
+    { type: 'ESModule' as const, path: join(dir, 'worker.js') },
+    ...texts.map((name) => ({ type: 'Text' as const, path: join(dir, name) })),
+  ];
+}
