@@ -24,6 +24,8 @@ const limitsSchema = z.object({
   retry_ms: count(1_000),
   retry_ms_max: count(60_000),
   probe_ms: count(20_000),
+  // One attempt at a command; the scripts answer in milliseconds, the rest is the way there and back.
+  redis_timeout_ms: count(5_000),
   replicas_timeout_ms: count(2_000),
   quarantine_rows_max: count(10_000),
   quarantine_inline_bytes_max: count(64 * 1024),
@@ -33,6 +35,7 @@ const limitsSchema = z.object({
   audit_every_ms: count(6 * 3_600_000),
   tail_rows_max: count(50_000),
   tail_bytes_max: count(8 * 1024 * 1024),
+  kept_tails_chars_max: count(12 * 1024 * 1024),
   query_rows_default: count(10_000),
   query_rows_max: count(500_000),
   query_result_bytes_max: count(64 * 1024 * 1024),

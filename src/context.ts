@@ -40,7 +40,7 @@ export function createContext(env: Record<string, unknown>): Context {
     postgres: createPostgres(config),
     objects: createObjects(config),
     tables: new Map(),
-    tails: new KeptTails(),
+    tails: new KeptTails(config.limits.kept_tails_chars_max),
     columnsAdded: new Map(),
     log: logToConsole,
     now: Date.now,

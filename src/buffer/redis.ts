@@ -13,8 +13,6 @@ export class Redis extends Upstash {
   }
 }
 
-/** One attempt at a command; the scripts answer in milliseconds, the rest is the way there and back. */
-const attemptMs = 5_000;
 const retries = 2;
 
 /** The hot buffer's client. Every command is safe to send again: the client's own retries rely on it. */
@@ -24,7 +22,7 @@ export function createRedis(config: Config): Redis {
     token: config.UPSTASH_REDIS_REST_TOKEN,
     retry: { retries, backoff: (attempt) => 50 * 2 ** attempt },
     // As a function: with a plain signal the client takes an abort for an answer.
-    signal: () => AbortSignal.timeout(attemptMs),
+    signal: () => AbortSignal.timeout(config.limits.redis_timeout_ms),
     // Replies as they are: the client would read numbers beyond 2^53 out of payloads and round them.
     automaticDeserialization: false,
     responseEncoding: false,

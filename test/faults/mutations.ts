@@ -16,15 +16,15 @@ type Mutation = { rule: string; file: string; from: string; to: string };
 const mutations: Mutation[] = [
   {
     rule: 'the count before publishing',
-    file: 'src/flush/flush-lane.ts',
-    from: 'if (rows === seal.rows) return',
+    file: 'src/flush/move-seal.ts',
+    from: 'if (rows === expected) return',
     to: 'if (rows >= 0) return',
   },
   {
     rule: 'the question within the insert',
     file: 'src/flush/insert.ts',
-    from: 'AND _seq BETWEEN {from:UInt64} AND {to:UInt64})\nFORMAT',
-    to: 'AND _seq BETWEEN {from:UInt64} AND {to:UInt64} AND 0)\nFORMAT',
+    from: 'AND _seq BETWEEN {from:UInt64} AND {to:UInt64})\n  AND',
+    to: 'AND _seq BETWEEN {from:UInt64} AND {to:UInt64} AND 0)\n  AND',
   },
   {
     rule: 'the token, and with it the question',
@@ -40,7 +40,7 @@ const mutations: Mutation[] = [
   },
   {
     rule: 'starting over at the first token after an error',
-    file: 'src/flush/flush-lane.ts',
+    file: 'src/flush/move-seal.ts',
     from: 'for (let attempt = 0;',
     to: 'for (let attempt = Math.floor(Math.random() * 3);',
   },
@@ -71,8 +71,8 @@ const mutations: Mutation[] = [
   {
     rule: 'absent state is unknown',
     file: 'src/buffer/stage.lua',
-    from: "if not inc then return {'unknown'} end",
-    to: "if not inc then inc = 'made-up'; state = {inc, 0, 0, 0, false, false, false, 1} end",
+    from: "if not inc or not lanes[1] then return {'unknown'} end",
+    to: "if not inc then inc = 'made-up'; state = {inc, 0, 0, 0, false, false, false, 1} end; lanes = {ARGV[19], ARGV[19]}",
   },
   {
     rule: 'one expiry for all chunks',
@@ -83,20 +83,110 @@ const mutations: Mutation[] = [
   {
     rule: 'the stored plan of chunks',
     file: 'src/ingest/stage-chunks.ts',
-    from: "if (begun.outcome === 'replayed' && String",
-    to: "if (begun.outcome !== 'replayed' && String",
+    from: "if (begun.outcome === 'replayed' && encodePlan",
+    to: "if (begun.outcome !== 'replayed' && encodePlan",
   },
   {
     rule: 'the fence while a seal is there',
     file: 'src/query/query.ts',
-    from: 'await run(lanes.filter((lane) => lane.sealedTo !== undefined))',
-    to: 'await run([])',
+    from: 'await run({ lanes: lanes.filter((lane) => lane.sealedTo !== undefined) })',
+    to: 'await run({ lanes: [] })',
   },
   {
     rule: 'the comparison after a read',
     file: 'src/query/query.ts',
-    from: 'if (open.length === 0) return answer;',
-    to: 'if (open.length >= 0) return answer;',
+    from: "if (after !== 'unknown' && after.lanes.length === lanes.length && open.every",
+    to: 'if (after !== undefined || open.every',
+  },
+  {
+    rule: 'comparing the skip list in publish',
+    file: 'src/buffer/publish.lua',
+    from: "if (state[15] or '') ~= ARGV[6] then",
+    to: 'if false then',
+  },
+  {
+    rule: 'recording the skip list for the holder of the seal only',
+    file: 'src/buffer/skip.lua',
+    from: 'if current ~= ARGV[3] then',
+    to: 'if false then',
+  },
+  {
+    rule: 'looking for skipped rows that are stored',
+    file: 'src/flush/move-seal.ts',
+    from: 'const stored = seal.skip.size === 0 ?',
+    to: 'const stored = seal.skip.size >= 0 ?',
+  },
+  {
+    rule: 'leaving out of every insert what was set aside',
+    file: 'src/flush/insert.ts',
+    from: 'AND lane = {lane:UInt16} AND seq BETWEEN',
+    to: 'AND lane = {lane:UInt16} AND 0 AND seq BETWEEN',
+  },
+  {
+    rule: 'waiting before rows in quarantine are sent again',
+    file: 'src/quarantine/replay.ts',
+    from: 'const late = await stillOnTheirWay(',
+    to: 'const late: OpenRecord[] = [] || await stillOnTheirWay(',
+  },
+  {
+    rule: 'setting rows aside before they leave the buffer',
+    file: 'src/flush/flush-lane.ts',
+    from: 'if (seal.skip.size > 0) await',
+    to: 'if (seal.skip.size < 0) await',
+  },
+  {
+    rule: 'trying refused rows on a table without views',
+    file: 'src/flush/move-seal.ts',
+    from: 'if (encodeSkip(skip) === encodeSkip(seal.skip)) throw error;',
+    to: 'if (encodeSkip(skip) === encodeSkip(seal.skip)) return new Map(seal.batches.map((b) => [b.seq, new Set([0])]));',
+  },
+  {
+    rule: 'one number of lanes for all writers',
+    file: 'src/buffer/stage.lua',
+    from: 'if lanes[1] ~= ARGV[19] then',
+    to: 'if false then',
+  },
+  {
+    rule: 'one number of lanes for all readers',
+    file: 'src/buffer/snapshot.lua',
+    from: 'if tonumber(count[2]) ~= asked then',
+    to: 'if false then',
+  },
+  {
+    rule: 'no rows of lanes that came since',
+    file: 'src/query/sql.ts',
+    from: 'if (fence.below !== undefined) fences.push',
+    to: 'if (fence.below === -1) fences.push',
+  },
+  {
+    rule: 'a key found whatever its lane',
+    file: 'src/buffer/stage.ts',
+    from: 'keys.idem(table, request.idempotencyKey)',
+    to: "keys.idem(table, lane + ':' + request.idempotencyKey)",
+  },
+  {
+    rule: 'using a kept batch only by its id',
+    file: 'src/buffer/snapshot.ts',
+    from: 'batch.seq > watermark && batch.id === ids[batch.seq - watermark - 1]',
+    to: 'batch.seq > watermark',
+  },
+  {
+    rule: 'waiting after a failure',
+    file: 'src/buffer/seal.lua',
+    from: "if ARGV[8] ~= '1' and state[12]",
+    to: 'if false and state[12]',
+  },
+  {
+    rule: 'draining the outbox before manifests are rebuilt',
+    file: 'src/audit/audit-table.ts',
+    from: 'await drainOutbox(ctx);',
+    to: '',
+  },
+  {
+    rule: 'defaults for rows of older versions',
+    file: 'src/flush/payload.ts',
+    from: '(field.since ?? 1) > schemaVersion',
+    to: '(field.since ?? 1) > schemaVersion + 1_000',
   },
 ];
 

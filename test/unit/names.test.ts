@@ -20,7 +20,7 @@ test.each([
   expect(slug.safeParse(name).success).toBe(is);
 });
 
-test('quotes and backslashes are both escaped', () => {
+test('[elsewhere 13] quotes and backslashes are both escaped', () => {
   expect(quoteName('a`b\\c')).toBe('`a\\`b\\\\c`');
   expect(quoteString("a'b\\c")).toBe("'a\\'b\\\\c'");
 });

@@ -20,7 +20,7 @@ test('a lane without pending batches is empty, and keeps its epoch', async () =>
   expect(await laneContent(ctx, table)).toEqual(before);
 });
 
-test('a seal stays the same until it is published, whatever is staged meanwhile', async () => {
+test('[elsewhere 1] a seal stays the same until it is published, whatever is staged meanwhile', async () => {
   const table = await newTable(ctx);
   await stage(ctx, table, [1, 2]);
   const seal = await sealOf(ctx, table);

@@ -1,9 +1,11 @@
 import { expect, test } from 'vitest';
+import type { BufferedBatch } from '../../../src/buffer/buffered-batch.ts';
 import { dueLanes } from '../../../src/buffer/due.ts';
+import { KeptTails } from '../../../src/buffer/kept-tails.ts';
 import { takeLease } from '../../../src/buffer/lease.ts';
 import { sealLane } from '../../../src/buffer/seal.ts';
 import { snapshotTable } from '../../../src/buffer/snapshot.ts';
-import { newInstance, newTable } from '../support.ts';
+import { flush, newInstance, newTable } from '../support.ts';
 import { stage } from './support.ts';
 
 const ctx = newInstance();
@@ -79,4 +81,86 @@ test('what waits longest is due first', async () => {
   await stage(own, second, [1]);
   await stage(own, first, [2]);
   expect((await dueLanes(own, 10)).map((due) => due.table.dataset)).toEqual([first.dataset, second.dataset]);
+});
+
+/** An instance that notes what snapshots bring: the batches of lane 0 that were sent, and the ids of those that were not. */
+function noting(overrides: Record<string, string> = {}) {
+  const instance = newInstance(overrides);
+  const sent: { ids: number; batches: number }[] = [];
+  const { redis } = instance;
+  instance.redis = new Proxy(redis, {
+    get(target, name, self) {
+      if (name !== 'evalsha') return Reflect.get(target, name, self);
+      return async (...args: Parameters<typeof redis.evalsha>) => {
+        const reply = (await redis.evalsha(...args)) as [number, string, unknown[][]];
+        const lane = reply[2];
+        if (Array.isArray(lane)) sent.push({ ids: lane[9]?.length, batches: lane[10]?.length } as never);
+        return reply;
+      };
+    },
+  });
+  return { instance, sent };
+}
+
+test('an instance that has seen a batch does not get it again, and has the same tail as one that gets all', async () => {
+  const table = await newTable(ctx);
+  const { instance, sent } = noting();
+  for (const value of [1, 2, 3]) {
+    await stage(ctx, table, [value]);
+    expect(await snapshotTable(instance, table, 'entries')).toMatchObject({
+      lanes: await snapshotTable(newInstance(), table, 'entries').then((all) => (all === 'unknown' ? [] : all.lanes)),
+    });
+  }
+  expect(sent.map(({ ids, batches }) => [ids, batches])).toEqual([
+    [0, 1],
+    [1, 1],
+    [2, 1],
+  ]);
+  await flush(ctx, table.dataset);
+  await stage(ctx, table, [4]);
+  expect(await snapshotTable(instance, table, 'entries')).toMatchObject({ lanes: [{ tail: [{ seq: 4 }] }] });
+  expect(sent.at(-1)).toEqual({ ids: 0, batches: 1 });
+});
+
+test('batches of another life of a lane are not taken for those that were seen under the same numbers', async () => {
+  const table = await newTable(ctx);
+  await stage(ctx, table, [1]);
+  await stage(ctx, table, [2]);
+  const { instance, sent } = noting();
+  await snapshotTable(instance, table, 'entries');
+  // What a buffer that failed over may have: the same sequence, given to another batch.
+  await ctx.redis.eval(
+    `local log = redis.call('XRANGE', KEYS[1], '-', '+')
+     redis.call('DEL', KEYS[1])
+     for i, e in ipairs(log) do
+       local f = e[2]
+       for j = 1, #f, 2 do
+         if i == 2 and f[j] == 'id' then f[j + 1] = 'another' end
+         if i == 2 and f[j] == 'p' then f[j + 1] = string.gsub(f[j + 1], '"v":2', '"v":7') end
+       end
+       redis.call('XADD', KEYS[1], e[1], unpack(f))
+     end`,
+    [ctx.keys.log(table, 0)],
+    [],
+  );
+  const snapshot = await snapshotTable(instance, table, 'entries');
+  const tail = snapshot === 'unknown' ? [] : snapshot.lanes[0]?.tail;
+  expect(tail?.map(({ id, payload }) => [id === 'another', payload.includes('"v":7')])).toEqual([
+    [false, false],
+    [true, true],
+  ]);
+  expect(sent).toHaveLength(3);
+});
+
+test('a tail is kept only as far as the memory of an instance allows', () => {
+  const kept = new KeptTails(100);
+  const tail = (chars: number) => [{ lane: 0, tail: [{ payload: 'x'.repeat(chars) } as BufferedBatch] }];
+  const of = (physical: string) => ({ dataset: 'd', physical });
+  kept.keep(of('a'), tail(60));
+  kept.keep(of('b'), tail(30));
+  expect([kept.of(of('a')), kept.of(of('b'))].map((lanes) => lanes?.size)).toEqual([1, 1]);
+  kept.keep(of('c'), tail(30));
+  expect(['a', 'b', 'c'].map((name) => kept.of(of(name))?.size)).toEqual([undefined, 1, 1]);
+  kept.keep(of('b'), tail(101));
+  expect(kept.of(of('b'))).toBeUndefined();
 });

@@ -13,7 +13,7 @@ test('sequences of a lane are 1, 2, 3 … whoever stages at the same time', asyn
   expect(sequences.sort((a, b) => a - b)).toEqual(Array.from({ length: 40 }, (_, n) => n + 1));
 });
 
-test('a request sent again is answered as the first time and stored once, also by forty at once', async () => {
+test('[elsewhere 4] a request sent again is answered as the first time and stored once, also by forty at once', async () => {
   const table = await newTable(ctx);
   const outcomes = await Promise.all(Array.from({ length: 40 }, () => stage(ctx, table, [1, 2], { key: 'k' })));
   const batches = outcomes.map((each) => ('batch' in each ? each.batch : undefined));
@@ -30,7 +30,7 @@ test('a key used for another payload is told, and changes nothing', async () => 
   expect(await laneContent(ctx, table)).toEqual(before);
 });
 
-test('the same key is another one in another table', async () => {
+test('[elsewhere 5] the same key is another one in another table', async () => {
   const [one, other] = [await newTable(ctx), await newTable(ctx)];
   expect((await stage(ctx, one, [1], { key: 'k' })).outcome).toBe('staged');
   expect((await stage(ctx, other, [1], { key: 'k' })).outcome).toBe('staged');
@@ -65,7 +65,7 @@ test.each([
   expect((await stage(ctx, table, [3, 4], { key: 'k' })).outcome).toBe('staged');
 });
 
-test('an append that fails leaves no trace: the key is not remembered for rows that are not there', async () => {
+test('[elsewhere 30] an append that fails leaves no trace: the key is not remembered for rows that are not there', async () => {
   const table = await newTable(ctx);
   // The append fails, so nothing after it happens: no sequence is taken, no key remembered.
   await ctx.redis.hset(ctx.keys.log(table, 0), { not: 'a stream' });

@@ -76,7 +76,7 @@ describe('a lane whose flush fails', () => {
   });
 });
 
-test('DESIGN 10.19: with ClickHouse away a pass ends after the first tries, and rows are accepted all the while', async () => {
+test('with ClickHouse away a pass ends after the first tries, and rows are accepted all the while', async () => {
   const keys = ownKeys();
   const ctx = newInstance(keys);
   const tables: Table[] = [];
@@ -89,7 +89,7 @@ test('DESIGN 10.19: with ClickHouse away a pass ends after the first tries, and 
   for (const table of tables) expect((await stage(ctx, table, [2])).outcome).toBe('staged');
 });
 
-test('DESIGN 10.22: after an outage a lane with a long backlog does not starve the others: each moves one seal in turn', async () => {
+test('[elsewhere 22] after an outage a lane with a long backlog does not starve the others: each moves one seal in turn', async () => {
   const keys = ownKeys({ TIMESTORE_FLUSH_ROWS_MAX: '2' });
   const ctx = newInstance(keys);
   const [long, fresh] = [await newTable(ctx), await newTable(ctx)];

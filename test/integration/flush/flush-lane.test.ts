@@ -48,7 +48,7 @@ test('a flush moves everything pending, once, with its heartbeat', async () => {
   expect(heartbeat).toEqual([{ lane: 0, watermark: '3' }]);
 });
 
-test('a flusher that died after its insert is followed by one that publishes the same rows, not more', async () => {
+test('[elsewhere 3] a flusher that died after its insert is followed by one that publishes the same rows, not more', async () => {
   const table = await newTable(ctx);
   await stage(ctx, table, [1, 2]);
   await insertSeal(ctx, table, 0, await sealOf(table), 0, insertTimeout_ms);
@@ -96,7 +96,7 @@ test('six inserts of one seal at the same moment store it once', async () => {
   await expectStored(ctx, table, 15);
 });
 
-test('two flushers at once without a lease publish one seal once', async () => {
+test('[elsewhere 2] two flushers at once without a lease publish one seal once', async () => {
   const table = await newTable(ctx);
   for (const day of [1, 2, 3]) await stage(ctx, table, [1, 2], { day });
   const leaseless = () => {
@@ -140,7 +140,7 @@ test('rows that the server answered OK for and does not have are sent again, and
   expect(flusher.events).toContainEqual(expect.objectContaining({ event: 'rows-missing', expected: 3, found: 1 }));
 });
 
-test('after an error the next try starts at the seal’s own token', async () => {
+test('[elsewhere 26] after an error the next try starts at the seal’s own token', async () => {
   const table = await newTable(ctx);
   await stage(ctx, table, [1]);
   const tokens: unknown[] = [];
@@ -180,4 +180,13 @@ test('a table that ClickHouse has lost is made again', async () => {
   await ctx.clickhouse.command(`DROP TABLE ${qualifiedName(table)} SYNC`);
   await flushLane(newInstance(), table, 0, 'admin');
   await expectStored(ctx, table, 1);
+});
+
+test('[elsewhere 16] tokens are remembered by every table, for more blocks than can come in the life of an insert', async () => {
+  const table = await newTable(ctx);
+  const [found] = await ctx.clickhouse.rows<{ engine_full: string }>(
+    'SELECT engine_full FROM system.tables WHERE database = {d:String} AND name = {n:String}',
+    { d: `ts_${table.dataset}`, n: table.physical },
+  );
+  expect(found?.engine_full).toContain('non_replicated_deduplication_window = 10000');
 });

@@ -300,7 +300,7 @@ describe('with stores that are away', () => {
   const withoutRedis = useWorker({ UPSTASH_REDIS_REST_URL: 'http://127.0.0.1:1' });
   const withoutOthers = useWorker({ S3_ENDPOINT: 'http://127.0.0.1:1', NEON_FETCH_ENDPOINT: 'http://127.0.0.1:1/sql' });
 
-  test('without the hot buffer it is not ready, and a write says when to come again', async () => {
+  test('[elsewhere 18] without the hot buffer it is not ready, and a write says when to come again', async () => {
     const ready = await withoutRedis('/ready', { key: null });
     expect([ready.status, await ready.json()]).toMatchObject([
       503,

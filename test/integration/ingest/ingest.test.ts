@@ -10,7 +10,7 @@ function refuse(): Promise<never> {
   return Promise.reject(new StoreError('postgres', 'did not answer', undefined));
 }
 
-test('first writes at once to a new dataset all succeed, and each row is there once', async () => {
+test('[elsewhere 10] first writes at once to a new dataset all succeed, and each row is there once', async () => {
   const dataset = newDataset();
   const writers = Array.from({ length: 12 }, (_, n) => send(newInstance(), dataset, [{ timestamp: at(n), v: n }]));
   await Promise.all(writers);
@@ -36,7 +36,7 @@ test('new fields from many writers at once all become part of one schema', async
   ).toHaveLength(8);
 });
 
-test('rows that do not fit are refused with index, field and reason before anything is stored or changed', async () => {
+test('[elsewhere 14] rows that do not fit are refused with index, field and reason before anything is stored or changed', async () => {
   const dataset = newDataset();
   await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
   const before = await tableOf(newInstance(), dataset);
@@ -61,14 +61,14 @@ test('rows that do not fit are refused with index, field and reason before anyth
   expect((await query(ctx, dataset)).rows).toHaveLength(1);
 });
 
-test('a counter that began with 0 goes on with 0.5', async () => {
+test('[elsewhere 23] a counter that began with 0 goes on with 0.5', async () => {
   const dataset = newDataset();
   await send(ctx, dataset, [{ timestamp: at(1), cpu: 0 }]);
   await send(ctx, dataset, [{ timestamp: at(2), cpu: 0.5 }]);
   expect((await query(ctx, dataset)).rows.map(({ cpu }) => cpu)).toEqual([0, 0.5]);
 });
 
-test('names that would run together in one string are apart: a_b and c, a and b_c', async () => {
+test('[elsewhere 12] names that would run together in one string are apart: a_b and c, a and b_c', async () => {
   const base = newDataset();
   const one = newInstance();
   await send(one, `${base}a_b`, [{ timestamp: at(1), v: 1 }]);

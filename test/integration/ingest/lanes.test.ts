@@ -6,7 +6,7 @@ import { at, expectStored, flush, newDataset, newInstance, query, send, tableOf 
 
 const ctx = newInstance();
 
-test('DESIGN 10.24: while the number of lanes changes, a repeated request is recognised and no answer is short', async () => {
+test('[elsewhere 24] while the number of lanes changes, a repeated request is recognised and no answer is short', async () => {
   const dataset = newDataset();
   await send(ctx, dataset, [{ timestamp: at(0), id: 'first' }], 'first');
   const acknowledged = new Set(['first']);

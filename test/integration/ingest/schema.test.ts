@@ -15,7 +15,7 @@ async function sendDeclared(dataset: string, rows: object[], declared: Partial<D
   });
 }
 
-test('declared fields have their declared types from the first row on, and the others are inferred', async () => {
+test('[elsewhere 20] declared fields have their declared types from the first row on, and the others are inferred', async () => {
   const dataset = newDataset();
   const declared: Partial<DeclaredSchema> = {
     fields: [
@@ -127,7 +127,7 @@ describe('a field that comes with a default', () => {
   });
 });
 
-test('DESIGN 10.11: a declared type that is another is refused before anything is stored, with both types and the ways out', async () => {
+test('[elsewhere 11] a declared type that is another is refused before anything is stored, with both types and the ways out', async () => {
   const dataset = newDataset();
   await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
   const refused = sendDeclared(dataset, [{ timestamp: at(2), v: 'x', w: 1 }], {
@@ -197,7 +197,7 @@ describe('with a retention', () => {
     return dataset;
   }
 
-  test('DESIGN 10.21: rows past it are refused, not acknowledged and gone', async () => {
+  test('[elsewhere 21] rows past it are refused, not acknowledged and gone', async () => {
     const dataset = await kept(7);
     await expect(send(ctx, dataset, [{ timestamp: daysAgo(6) }, { timestamp: daysAgo(8) }])).rejects.toMatchObject({
       extra: { errors: [{ index: 1, reason: 'past-retention' }] },

@@ -38,7 +38,7 @@ async function watermark(table: Table) {
   return snapshot === 'unknown' ? undefined : snapshot.lanes[0];
 }
 
-test('DESIGN 10.15: a poison row neither stops its lane nor is lost, and no good row goes with it', async () => {
+test('[elsewhere 15] a poison row neither stops its lane nor is lost, and no good row goes with it', async () => {
   const { dataset, table } = await constrained();
   await send(ctx, dataset, [
     { timestamp: at(1), v: 1 },
@@ -192,7 +192,7 @@ test('a flusher that knew nothing of the skip list cannot publish, and cannot ma
   await expectStored(ctx, table, 3);
 });
 
-test('DESIGN 10.27: an error of a view over the table says nothing of the rows: none is set aside, none doubled', async () => {
+test('[elsewhere 27] an error of a view over the table says nothing of the rows: none is set aside, none doubled', async () => {
   const dataset = newDataset();
   await send(ctx, dataset, [{ timestamp: at(0), s: '0' }]);
   const table = await tableOf(ctx, dataset);

@@ -47,7 +47,7 @@ describe('a row acknowledged before the query starts is in its answer, once', ()
     expect(answer.sources).toEqual({ published: { rows: 2, partitions: 2 }, hotBuffer: { rows: 0 } });
   });
 
-  test('while a flush has stored some of its partitions and not others', async () => {
+  test('[elsewhere 29] while a flush has stored some of its partitions and not others', async () => {
     const dataset = newDataset();
     await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
     await send(ctx, dataset, [{ timestamp: at(1, 2), v: 2 }]);
@@ -61,7 +61,7 @@ describe('a row acknowledged before the query starts is in its answer, once', ()
     expect(answer.sources.hotBuffer.rows).toBe(3);
   });
 
-  test('while a flush begins, inserts and publishes between the snapshot and the answer', async () => {
+  test('[elsewhere 17] while a flush begins, inserts and publishes between the snapshot and the answer', async () => {
     const dataset = newDataset();
     await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
     await flush(ctx, dataset);
@@ -73,7 +73,7 @@ describe('a row acknowledged before the query starts is in its answer, once', ()
     expect(instance.asked).toBe(2);
   });
 
-  test('with an empty tail, while a flush of several partitions is between two of them', async () => {
+  test('[elsewhere 28] with an empty tail, while a flush of several partitions is between two of them', async () => {
     const dataset = newDataset();
     await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
     await flush(ctx, dataset);
@@ -158,7 +158,7 @@ describe('filters, order and limit count for both sides alike', () => {
     expect(rows.map(({ v }) => v)).toEqual([10, 1, 11]);
   });
 
-  test('the limit takes the earliest rows, wherever they are', async () => {
+  test('[elsewhere 8] the limit takes the earliest rows, wherever they are', async () => {
     const dataset = newDataset();
     await send(ctx, dataset, [
       { timestamp: at(2), v: 2 },
@@ -174,7 +174,7 @@ describe('filters, order and limit count for both sides alike', () => {
     expect(sources).toEqual({ published: { rows: 1, partitions: 1 }, hotBuffer: { rows: 2 } });
   });
 
-  test('late rows for an earlier day are there before and after their flush', async () => {
+  test('[elsewhere 9] late rows for an earlier day are there before and after their flush', async () => {
     const dataset = newDataset();
     await send(ctx, dataset, [{ timestamp: at(1, 9), v: 9 }]);
     await flush(ctx, dataset);
@@ -184,7 +184,7 @@ describe('filters, order and limit count for both sides alike', () => {
     expect((await query(ctx, dataset)).rows.map(({ v }) => v)).toEqual([2, 9]);
   });
 
-  test('rows that happen to be equal are all there', async () => {
+  test('[elsewhere 6] rows that happen to be equal are all there', async () => {
     const dataset = newDataset();
     const row = { timestamp: at(1), v: 1 };
     await send(ctx, dataset, [row, row]);
@@ -194,7 +194,7 @@ describe('filters, order and limit count for both sides alike', () => {
   });
 });
 
-test('values come back exactly as they were sent, in one form, before and after the flush', async () => {
+test('[elsewhere 7] values come back exactly as they were sent, in one form, before and after the flush', async () => {
   const dataset = newDataset();
   const text = `{"timestamp":"2026-05-01T12:00:00.123+02:00","big":9007199254740993,"neg":-9223372036854775808,"d":0.1,"tiny":5e-324,"s":"ü \\"q\\" \\\\ \\u0000 / 😀 \\n","zero":"007","b":false,"tags":["a","b\\"c"],"j":{"n":1.50,"k":[1,{"x":null}]},"empty":""}`;
   const { ingestRows } = await import('../../../src/ingest/ingest.ts');
