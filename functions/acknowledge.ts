@@ -4,8 +4,9 @@ import { TimestoreError } from '../src/errors.ts';
 import { flushLane } from '../src/flush/flush-lane.ts';
 import { flushTable } from '../src/flush/flush-table.ts';
 import { tryDrainingOutbox } from '../src/flush/outbox.ts';
-import type { IngestResult } from '../src/ingest/ingest.ts';
+import type { Accepted, IngestResult } from '../src/ingest/ingest.ts';
 import { describeError } from '../src/log.ts';
+import { countSkipped } from '../src/quarantine/skipped.ts';
 import type { App } from './app.ts';
 
 const fault = z.object({
@@ -65,15 +66,22 @@ export function clientKey(sent: string | undefined): string | undefined {
 /** A client that waits for a flush waits no longer than this. */
 const ackLongest_ms = 25_000;
 
-/** Whether everything acknowledged so far is published, after a flush that waits for it. */
-export async function flushBefore(c: Context<App>, { table }: IngestResult): Promise<boolean> {
+/**
+ * Flushes until everything acknowledged so far is published.
+ *
+ * @returns what became of the rows, those that ClickHouse refused among the quarantined; undefined when it took too long
+ */
+export async function flushBefore(c: Context<App>, result: IngestResult): Promise<Accepted | undefined> {
+  const { table, batches, accepted } = result;
   const timestore = c.get('timestore');
   const { complete } = await flushTable(timestore, table, 'ack', timestore.now() + ackLongest_ms).catch((error) => {
     timestore.log({ event: 'ack-flush-failed', dataset: table.dataset, table: table.name, ...describeError(error) });
     return { complete: false };
   });
   await tryDrainingOutbox(timestore);
-  return complete;
+  if (!complete) return undefined;
+  const refused = await countSkipped(timestore, table, batches);
+  return { ...accepted, accepted: accepted.accepted - refused, quarantined: accepted.quarantined + refused };
 }
 
 /** Cloudflare ends what a request leaves behind 30 s after its answer. */

@@ -60,7 +60,7 @@ async function flushOne(ctx: Context, { dataset, table: name }: z.output<typeof 
 }
 
 async function flushAll(ctx: Context): Promise<number> {
-  const { rows, failed } = await flushDue(ctx, ctx.now() + flushLongest_ms);
+  const { rows, failed } = await flushDue(ctx, ctx.now() + flushLongest_ms, 'admin');
   if (failed > 0)
     throw new StoreError('clickhouse', `has not taken the rows of ${failed} lanes; they stay in the buffer`, undefined);
   return rows;

@@ -96,9 +96,10 @@ for (const path of ['/v1/datasets/:dataset/ingest', '/datasets/:dataset/ingest']
       const durable = ack !== 'buffered';
       const result = await ingestRows(timestore, { ...form, dataset, idempotencyKey, onError, durable });
       noteAccepted(c, result);
-      if (ack === 'flushed' && (await flushBefore(c, result))) {
+      const flushed = ack === 'flushed' ? await flushBefore(c, result) : undefined;
+      if (flushed !== undefined) {
         const manifest = await manifestOfBatch(timestore, result.accepted.batchId);
-        const answer = { ...result.accepted, mode: 'inline' as const, manifest, ...targetOf(result, false) };
+        const answer = { ...flushed, mode: 'inline' as const, manifest, ...targetOf(result, false) };
         return c.json(answer satisfies z.input<typeof inlineSchema>, 201);
       }
       if (ack !== 'flushed') flushBehind(c, result);

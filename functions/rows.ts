@@ -44,6 +44,12 @@ const receiptSchema = z
         'is on record; `unknown`: the hot buffer has lost the lane it was in',
     }),
     manifest: z.string().nullable(),
+    quarantined: z
+      .int()
+      .nullable()
+      .meta({
+        description: 'rows of it that ClickHouse refused and that are in quarantine; null while that is unknown',
+      }),
   })
   .meta({ id: 'Receipt' });
 
@@ -125,7 +131,8 @@ rowRoutes.post(
       flushBehind(c, result);
       return c.json(accepted satisfies z.input<typeof acceptedSchema>, 202);
     }
-    if (await flushBefore(c, result)) return c.json(accepted satisfies z.input<typeof acceptedSchema>, 200);
+    const flushed = await flushBefore(c, result);
+    if (flushed !== undefined) return c.json(flushed satisfies z.input<typeof acceptedSchema>, 200);
     throw new TimestoreError(
       'unavailable',
       'The rows are acknowledged and in every answer, but ClickHouse has not taken them yet. The same request with the same ' +

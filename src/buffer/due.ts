@@ -10,9 +10,17 @@ const dueScript = script(dueLua);
 const deferScript = script(deferLua);
 const markDueScript = script(markDueLua);
 
-/** The lanes with pending rows whose turn it is, the one that waits longest first. At most `count`. */
-export async function dueLanes(ctx: Context, count: number): Promise<{ table: TableRef; lane: number }[]> {
-  const members = await runScript<string[]>(ctx.redis, dueScript, [ctx.keys.due], [count]);
+/**
+ * The lanes with pending rows, the one that waits longest first.
+ *
+ * @param which those whose turn it is, or also those that wait for their next try after a failed flush
+ */
+export async function dueLanes(
+  ctx: Context,
+  count: number,
+  which: 'due' | 'all' = 'due',
+): Promise<{ table: TableRef; lane: number }[]> {
+  const members = await runScript<string[]>(ctx.redis, dueScript, [ctx.keys.due], [count, which === 'all' ? '1' : '']);
   return members.flatMap((member) => parseDueMember(member) ?? []);
 }
 

@@ -6,6 +6,10 @@
 --       4 newest schema version   5 number of lanes for writers and 6 for readers, '' but for lane 0, which keeps them
 -- Answers {'created' | 'exists', incarnation, watermark}.
 local there = redis.call('HMGET', KEYS[1], 'inc', 'w')
+if there[1] and ARGV[5] ~= '' then
+  redis.call('HSETNX', KEYS[1], 'lanes', ARGV[5])
+  redis.call('HSETNX', KEYS[1], 'rlanes', ARGV[6])
+end
 if there[1] then return {'exists', there[1], tonumber(there[2])} end
 
 local time = redis.call('TIME')

@@ -28,7 +28,8 @@ export type PassResult = {
  */
 export async function flushDue(ctx: Context, deadline_ms: number, trigger: FlushTrigger = 'cron'): Promise<PassResult> {
   const result: PassResult = { lanes: 0, rows: 0, failed: 0, stopped: false };
-  const waiting = await dueLanes(ctx, lanesInPass);
+  // Who asks for a flush asks for all of it.
+  const waiting = await dueLanes(ctx, lanesInPass, trigger === 'admin' ? 'all' : 'due');
   result.lanes = waiting.length;
   const work = async () => {
     for (

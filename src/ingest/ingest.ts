@@ -54,6 +54,8 @@ export type IngestResult = {
   accepted: Accepted;
   table: Table;
   lane: number;
+  /** Of the accepted rows. */
+  batches: StagedBatch[];
   /** Set when the lane has enough pending for a flush of its own. */
   flush: FlushTrigger | undefined;
 };
@@ -191,5 +193,5 @@ function resultOf(ctx: Context, table: Table, staged: Staged, { errors, refused 
       lanes: [...newest.values()].map(([lane, incarnation, seq]) => [lane, incarnation, seq]),
     }),
   };
-  return { accepted, table, lane: first.lane, flush: flushFor(ctx, pending) };
+  return { accepted, table, lane: first.lane, batches: ofRows, flush: flushFor(ctx, pending) };
 }

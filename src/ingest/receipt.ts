@@ -3,6 +3,7 @@ import { findTable } from '../catalog/find-table.ts';
 import type { Context } from '../context.ts';
 import { TimestoreError } from '../errors.ts';
 import { logicalName } from '../names.ts';
+import { countSkipped } from '../quarantine/skipped.ts';
 import { decodeBatchId } from './batch-id.ts';
 import { manifestOfBatch } from './manifest-of.ts';
 
@@ -17,6 +18,8 @@ export type Receipt = {
   state: 'buffered' | 'flushed' | 'verified' | 'unknown';
   /** The manifest that has it. */
   manifest: string | null;
+  /** Rows of it that ClickHouse refused and that are in quarantine; null while that is unknown. */
+  quarantined: number | null;
 };
 
 /**
@@ -39,9 +42,10 @@ export async function readReceipt(ctx: Context, batchId: string): Promise<Receip
   const isHere = lane?.incarnation === place.incarnation;
   if (isHere && place.seq > lane.watermark) {
     if (place.seq > lane.seq) throw new TimestoreError('not-found', 'There is no batch of this id.');
-    return { ...found, state: 'buffered', manifest: null };
+    return { ...found, state: 'buffered', manifest: null, quarantined: null };
   }
+  const quarantined = await countSkipped(ctx, table, [place]).catch(() => null);
   const manifest = await manifestOfBatch(ctx, batchId);
-  if (manifest !== null) return { ...found, state: 'verified', manifest: manifest.id };
-  return { ...found, state: isHere ? 'flushed' : 'unknown', manifest: null };
+  if (manifest !== null) return { ...found, state: 'verified', manifest: manifest.id, quarantined };
+  return { ...found, state: isHere ? 'flushed' : 'unknown', manifest: null, quarantined };
 }

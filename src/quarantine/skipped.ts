@@ -45,6 +45,22 @@ async function markSkipped(ctx: Context, { dataset, physical }: TableRef, rows: 
   });
 }
 
+/** How many rows of batches were refused by ClickHouse and set aside. Throws StoreError, ClickHouseError. */
+export async function countSkipped(
+  ctx: Context,
+  { dataset, physical }: TableRef,
+  batches: { lane: number; seq: number }[],
+): Promise<number> {
+  if (batches.length === 0) return 0;
+  const places = batches.map(({ lane, seq }) => `(${Number(lane)},${Number(seq)})`);
+  const [found] = await ctx.clickhouse.rows<{ rows: string }>(
+    `SELECT uniqExact(lane, seq, row) AS rows FROM timestore.skipped_rows
+      WHERE dataset = {dataset:String} AND \`table\` = {table:String} AND (lane, seq) IN (${places.join(',')})`,
+    { dataset, table: physical },
+  );
+  return Number(found?.rows ?? 0);
+}
+
 /**
  * Of rows that were set aside, those that an insert which began before may still bring.
  *

@@ -204,6 +204,23 @@ test('onError=quarantine accepts the good rows; the others can be read, and sent
   );
 });
 
+test('who waits for ClickHouse is told of rows that it refused, and so is who asks for the receipt', async () => {
+  const dataset = newDataset();
+  const path = `/v1/datasets/${dataset}/tables/m/rows?ack=flushed`;
+  await call(path, { json: { timestamp: at(0), v: 0 } });
+  await ctx.clickhouse.command(`ALTER TABLE \`ts_${dataset}\`.m ADD CONSTRAINT positive CHECK v >= 0`);
+  const sent = await call(path, {
+    json: [
+      { timestamp: at(1), v: 1 },
+      { timestamp: at(2), v: -2 },
+    ],
+  });
+  const answer = (await sent.json()) as Json;
+  expect([sent.status, answer]).toMatchObject([200, { accepted: 1, rejected: 0, quarantined: 1 }]);
+  const receipt = await call(`/v1/receipts/${answer.batchId}`);
+  expect(await receipt.json()).toMatchObject({ state: 'verified', quarantined: 1 });
+});
+
 test('a table’s lanes and retention can be changed', async () => {
   const dataset = newDataset();
   await call(`/v1/datasets/${dataset}/tables/m/rows`, { json: { timestamp: new Date().toISOString(), v: 0 } });

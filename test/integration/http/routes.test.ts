@@ -109,9 +109,18 @@ test('a receipt tells how far a batch is', async () => {
   const sent = await call(rowsPath(dataset), { json: { timestamp: at(1) } });
   const { batchId } = (await sent.json()) as { batchId: string };
   const receipt = async () => await (await call(`/v1/receipts/${batchId}`)).json();
-  expect(await receipt()).toEqual({ batchId, dataset, table: 'm', state: 'buffered', manifest: null });
+  expect(await receipt()).toEqual({
+    batchId,
+    dataset,
+    table: 'm',
+    state: 'buffered',
+    manifest: null,
+    quarantined: null,
+  });
   await call('/v1/admin/flush', { json: { dataset, table: 'm' } });
-  expect(await receipt()).toMatchObject({ state: 'verified', manifest: expect.stringContaining(dataset) });
+  expect(await receipt()).toMatchObject({
+    ...{ state: 'verified', manifest: expect.stringContaining(dataset), quarantined: 0 },
+  });
   expect((await call('/v1/receipts/nothing')).status).toBe(404);
   expect((await call(`/v1/receipts/${batchId}`, { key: null })).status).toBe(401);
 });
