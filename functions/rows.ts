@@ -44,12 +44,9 @@ const receiptSchema = z
         'is on record; `unknown`: the hot buffer has lost the lane it was in',
     }),
     manifest: z.string().nullable(),
-    quarantined: z
-      .int()
-      .nullable()
-      .meta({
-        description: 'rows of it that ClickHouse refused and that are in quarantine; null while that is unknown',
-      }),
+    quarantined: z.int().nullable().meta({
+      description: 'rows of it that ClickHouse refused and that are in quarantine; null while that is unknown',
+    }),
   })
   .meta({ id: 'Receipt' });
 

@@ -1,9 +1,12 @@
 import { describe, expect, test } from 'vitest';
 import { snapshotTable } from '../../src/buffer/snapshot.ts';
+import { changeTable } from '../../src/catalog/change-table.ts';
+import { findTable } from '../../src/catalog/find-table.ts';
 import type { Context } from '../../src/context.ts';
 import { StoreError } from '../../src/errors.ts';
 import { flushLane } from '../../src/flush/flush-lane.ts';
 import { drainOutbox } from '../../src/flush/outbox.ts';
+import { ingestRows } from '../../src/ingest/ingest.ts';
 import { qualifiedName } from '../../src/names.ts';
 import { openRecords, replayRecords } from '../../src/quarantine/replay.ts';
 import {
@@ -61,7 +64,7 @@ async function expectAnswered(dataset: string, rows: object[]): Promise<void> {
 async function expectFlushed(dataset: string, rows: number): Promise<void> {
   // The lease of a dead flusher runs out.
   const table = await tableOf(ctx, dataset);
-  await ctx.redis.del(ctx.keys.lease(table, 0));
+  await ctx.redis.del(...[0, 1, 2].map((lane) => ctx.keys.lease(table, lane)));
   expect(await flush(newInstance(prefix), dataset)).toMatchObject({ complete: true });
   await expectStored(ctx, table, rows);
   const snapshot = await snapshotTable(ctx, table, 'state');
@@ -240,15 +243,91 @@ describe('a flush that meets rows ClickHouse refuses, and goes wrong at any call
     await instance.releaseLate();
     await expectStored(ctx, await tableOf(ctx, dataset), 2);
     await expectAnswered(dataset, [{ timestamp: at(0), v: 0 }, poison[0] as Row]);
-    const aside = await openRecords(newInstance(prefix), dataset, { limit: 10 });
-    expect(aside.map(({ seq, row }) => [seq, row])).toEqual([
+    const records = await openRecords(newInstance(prefix), dataset, { limit: 10 });
+    expect(records.map(({ seq, row }) => [seq, row])).toEqual([
       [2, 1],
       [2, 2],
     ]);
     const table = await tableOf(ctx, dataset);
     await ctx.clickhouse.command(`ALTER TABLE ${qualifiedName(table)} DROP CONSTRAINT positive`);
-    const soon = newInstance({ ...prefix, TIMESTORE_INSERT_TIMEOUT_MS: '1' });
-    expect(await replayRecords(soon, dataset, aside)).toMatchObject({ replayed: 2 });
+    const later = newInstance({ ...prefix, TIMESTORE_INSERT_TIMEOUT_MS: '1' });
+    expect(await replayRecords(later, dataset, records)).toMatchObject({ replayed: 2 });
     await expectFlushed(dataset, 4);
+  });
+});
+
+const faulty = [{ timestamp: at(1), v: 1 }, { timestamp: at(2), v: 'two' }, { v: 3 }];
+const sendFaulty = (dataset: string) => (instance: Context) =>
+  ingestRows(instance, {
+    ...{ dataset, table: 'm', text: JSON.stringify(faulty), format: 'json', idempotencyKey: 'the-key' },
+    onError: 'quarantine',
+  });
+
+const faultyCalls = (await withFault(undefined, sendFaulty(await known()))).calls;
+
+describe('a request with rows for the quarantine that goes wrong at any call: sent again each row is there once', () => {
+  test.each(points(faultyCalls))('$name', async ({ fault }) => {
+    const dataset = await known();
+    const instance = await withFault(fault, sendFaulty(dataset));
+    const { accepted } = await sendFaulty(dataset)(newInstance(prefix));
+    expect(accepted).toMatchObject({ accepted: 1, rejected: 0, quarantined: 2 });
+    await instance.releaseLate();
+    await expectAnswered(dataset, [{ timestamp: at(0), v: 0 }, faulty[0] as Row]);
+    const records = await openRecords(newInstance(prefix), dataset, { limit: 10 });
+    expect(records.map(({ index }) => index)).toEqual([1, 2]);
+    await expectFlushed(dataset, 2);
+  });
+});
+
+/** Rows that ClickHouse refused and would take by now, and one that was refused when it was sent and would be still. */
+async function aside(): Promise<string> {
+  const dataset = await poisoned();
+  await flush(ctx, dataset);
+  await sendFaulty(dataset)(ctx);
+  await ctx.clickhouse.command(`ALTER TABLE ${qualifiedName(await tableOf(ctx, dataset))} DROP CONSTRAINT positive`);
+  return dataset;
+}
+
+const soon = { ...prefix, TIMESTORE_INSERT_TIMEOUT_MS: '1' };
+const replayAll = (dataset: string) => async (instance: Context) => {
+  await replayRecords(instance, dataset, await openRecords(instance, dataset, { limit: 10 }));
+};
+
+const replayCalls = (await withFault(undefined, replayAll(await aside()), soon)).calls;
+
+describe('a replay from quarantine that goes wrong at any call: asked for again, each row is accepted once', () => {
+  test.each(points(replayCalls))('$name', async ({ fault }) => {
+    const dataset = await aside();
+    const instance = await withFault(fault, replayAll(dataset), soon);
+    const quarantine = await findTable(newInstance(prefix), dataset, '_quarantine');
+    if (quarantine !== undefined) await ctx.redis.del(ctx.keys.lease(quarantine, 0));
+    await replayAll(dataset)(newInstance(soon));
+    await instance.releaseLate();
+    await replayAll(dataset)(newInstance(soon));
+    expect(await openRecords(newInstance(prefix), dataset, { limit: 10 })).toHaveLength(2);
+    const rows = [{ timestamp: at(0), v: 0 }, ...poison, faulty[0] as Row];
+    await expectAnswered(dataset, rows);
+    await expectFlushed(dataset, rows.length);
+  });
+});
+
+const changeLanes = (dataset: string) => (instance: Context) => changeTable(instance, dataset, 'm', { lanes: 3 });
+const lanesCalls = (await withFault(undefined, changeLanes(await known()))).calls;
+
+describe('a change of lanes that goes wrong at any call: rows are taken and read before and after, and asked for again it is done', () => {
+  test.each(points(lanesCalls))('$name', async ({ fault }) => {
+    const dataset = await known();
+    const instance = await withFault(fault, changeLanes(dataset));
+    const rows = [1, 2, 3, 4].map((v) => ({ timestamp: at(v), v }));
+    for (const row of rows) await send(newInstance(prefix), dataset, [row], `key ${row.v}`);
+    await expectAnswered(dataset, [{ timestamp: at(0), v: 0 }, ...rows]);
+    await instance.releaseLate();
+    await changeLanes(dataset)(newInstance(prefix));
+    for (const row of rows) {
+      expect((await send(newInstance(prefix), dataset, [row], `key ${row.v}`)).accepted.replayed).toBe(true);
+    }
+    await expectAnswered(dataset, [{ timestamp: at(0), v: 0 }, ...rows]);
+    expect((await tableOf(newInstance(prefix), dataset)).lanes).toBe(3);
+    await expectFlushed(dataset, 5);
   });
 });

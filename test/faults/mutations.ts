@@ -223,12 +223,14 @@ function passes({ file, from, to }: Mutation, suite: string): boolean {
     if (!source.includes(from)) throw new Error(`${file} does not have what the mutation replaces: ${from}`);
     writeFileSync(join(copy, file), source.replace(from, to));
     const vitest = join(root, 'node_modules', 'vitest', 'vitest.mjs');
-    const { status } = spawnSync(process.execPath, [vitest, 'run', '--bail=1', suite], {
+    const { status, signal } = spawnSync(process.execPath, [vitest, 'run', '--bail=1', suite], {
       cwd: copy,
       env: { ...process.env, FAULT_RUNS: '200' },
       stdio: 'ignore',
-      timeout: 300_000,
+      timeout: 900_000,
     });
+    // Not over in time is not noticed.
+    if (signal !== null) throw new Error(`${suite} ended by ${signal}`);
     return status === 0;
   } finally {
     rmSync(copy, { recursive: true, force: true });
