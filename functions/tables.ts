@@ -35,7 +35,13 @@ const tableSchema = z
       version: z.int(),
       timestampColumn: z.string(),
       keyFields: z.array(z.string()),
-      fields: z.array(z.object({ name: z.string(), type: fieldType, default: z.unknown().optional() })),
+      fields: z.array(
+        z.object({
+          name: z.string(),
+          type: fieldType,
+          default: z.string().optional().meta({ description: 'as JSON text' }),
+        }),
+      ),
     }),
   })
   .meta({ id: 'Table' });
@@ -84,7 +90,7 @@ function requirePossible({ lanes, retention: wanted }: z.output<typeof changeBod
 function viewOf({ dataset, name, lanes, retention: kept, window, schema }: Table): z.input<typeof tableSchema> {
   const fields = schema.fields.map(({ name: field, type, default: text }) => ({
     ...{ name: field, type },
-    ...(text !== undefined && { default: JSON.parse(text) as unknown }),
+    ...(text !== undefined && { default: text }),
   }));
   const { version, timestampColumn, keyFields } = schema;
   return {

@@ -32,7 +32,10 @@ export type ReplayResult = {
 };
 
 const flushLongest_ms = 15_000;
-const probeLongest_ms = 10_000;
+/** Enough for as many as one call takes, all of them at fault. */
+const probeLongest_ms = 60_000;
+/** Of one answer: a row may have a large payload. */
+const listed_bytes_max = 16 * 1024 * 1024;
 const roundsMax = 20;
 
 /**
@@ -60,7 +63,11 @@ export async function openRecords(
         AND id NOT IN (SELECT id FROM ${name} WHERE event != 'quarantined')
       ORDER BY timestamp, lane, seq, row, index, id LIMIT 1 BY id LIMIT {limit:UInt32}`,
     { table: table ?? '', limit },
-    { output_format_json_quote_64bit_integers: 0, date_time_output_format: 'iso' },
+    {
+      ...{ output_format_json_quote_64bit_integers: 0, date_time_output_format: 'iso' },
+      // What goes beyond is left for the next call.
+      ...{ max_result_bytes: listed_bytes_max, result_overflow_mode: 'break', max_block_size: 64 },
+    },
   );
   return rows.map((row) => Object.fromEntries(Object.entries(row).filter(([, value]) => value !== null)) as OpenRecord);
 }

@@ -193,16 +193,25 @@ const mutations: Mutation[] = [
 const root = join(import.meta.dirname, '..', '..');
 const suites = ['test/integration', 'test/faults/interleavings', 'test/faults/crash-points'];
 
+// Without a change every suite passes: what fails below fails for its change.
+const unchanged = { rule: 'nothing', file: 'package.json', from: '"name"', to: '"name"' };
+for (const suite of suites) {
+  const failing = firstFailure(unchanged, suite);
+  if (failing !== undefined) throw new Error(`${suite} fails as it is: ${failing}`);
+}
+
 let survived = 0;
 for (const mutation of mutations) {
-  const noticed = suites.find((suite) => !passes(mutation, suite));
+  let noticed: string | undefined;
+  for (const suite of suites) noticed ??= firstFailure(mutation, suite);
   if (noticed === undefined) survived += 1;
   console.log(`${noticed ? '✔' : '✘'} without ${mutation.rule}: ${noticed ?? 'nothing is noticed'}`);
 }
 console.log(`\n${mutations.length - survived} noticed, ${survived} not`);
 process.exitCode = survived === 0 ? 0 : 1;
 
-function passes({ file, from, to }: Mutation, suite: string): boolean {
+/** The first test of a suite that fails; undefined when all pass. */
+function firstFailure({ file, from, to }: Mutation, suite: string): string | undefined {
   const copy = mkdtempSync(join(tmpdir(), 'timestore-mutation-'));
   try {
     for (const each of [
@@ -223,15 +232,17 @@ function passes({ file, from, to }: Mutation, suite: string): boolean {
     if (!source.includes(from)) throw new Error(`${file} does not have what the mutation replaces: ${from}`);
     writeFileSync(join(copy, file), source.replace(from, to));
     const vitest = join(root, 'node_modules', 'vitest', 'vitest.mjs');
-    const { status, signal } = spawnSync(process.execPath, [vitest, 'run', '--bail=1', suite], {
+    const { status, signal, stdout } = spawnSync(process.execPath, [vitest, 'run', '--bail=1', suite], {
       cwd: copy,
-      env: { ...process.env, FAULT_RUNS: '200' },
-      stdio: 'ignore',
+      env: { ...process.env, NO_COLOR: '1', FAULT_RUNS: '200' },
+      stdio: ['ignore', 'pipe', 'ignore'],
+      encoding: 'utf8',
+      maxBuffer: 1024 ** 3,
       timeout: 900_000,
     });
     // Not over in time is not noticed.
     if (signal !== null) throw new Error(`${suite} ended by ${signal}`);
-    return status === 0;
+    return status === 0 ? undefined : (/ FAIL +(.*)/.exec(stdout)?.[1] ?? `${suite} ended with ${status}`);
   } finally {
     rmSync(copy, { recursive: true, force: true });
   }

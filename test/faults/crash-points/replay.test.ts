@@ -1,0 +1,46 @@
+import { describe, expect, test } from 'vitest';
+import { findTable } from '../../../src/catalog/find-table.ts';
+import type { Context } from '../../../src/context.ts';
+import { qualifiedName } from '../../../src/names.ts';
+import { openRecords, replayRecords } from '../../../src/quarantine/replay.ts';
+import { at, flush, newInstance, type Row, tableOf } from '../../integration/support.ts';
+import { faulty, poison, poisoned, sendFaulty } from './refused-rows.ts';
+import { ctx, expectAnswered, expectFlushed, points, prefix, withFault } from './support.ts';
+
+/** Rows that ClickHouse refused and would take by now, and one that was refused when it was sent and would be still. */
+async function aside(): Promise<string> {
+  const dataset = await poisoned();
+  await flush(ctx, dataset);
+  await sendFaulty(dataset)(ctx);
+  await ctx.clickhouse.command(`ALTER TABLE ${qualifiedName(await tableOf(ctx, dataset))} DROP CONSTRAINT positive`);
+  return dataset;
+}
+
+const soon = { ...prefix, TIMESTORE_INSERT_TIMEOUT_MS: '1' };
+const replayAll = (dataset: string) => async (instance: Context) => {
+  await replayRecords(instance, dataset, await openRecords(instance, dataset, { limit: 10 }));
+};
+
+/** What a flusher that died has taken, or takes late. */
+async function quarantineLeaseRunsOut(dataset: string): Promise<void> {
+  const quarantine = await findTable(newInstance(prefix), dataset, '_quarantine');
+  if (quarantine !== undefined) await ctx.redis.del(ctx.keys.lease(quarantine, 0));
+}
+
+const replayCalls = (await withFault(undefined, replayAll(await aside()), soon)).calls;
+
+describe('a replay from quarantine that goes wrong at any call: asked for again, each row is accepted once', () => {
+  test.each(points(replayCalls))('$name', async ({ fault }) => {
+    const dataset = await aside();
+    const instance = await withFault(fault, replayAll(dataset), soon);
+    await quarantineLeaseRunsOut(dataset);
+    await replayAll(dataset)(newInstance(soon));
+    await instance.releaseLate();
+    await quarantineLeaseRunsOut(dataset);
+    await replayAll(dataset)(newInstance(soon));
+    expect(await openRecords(newInstance(prefix), dataset, { limit: 10 })).toHaveLength(2);
+    const rows = [{ timestamp: at(0), v: 0 }, ...poison, faulty[0] as Row];
+    await expectAnswered(dataset, rows);
+    await expectFlushed(dataset, rows.length);
+  });
+});

@@ -1,0 +1,78 @@
+import { expect } from 'vitest';
+import { snapshotTable } from '../../../src/buffer/snapshot.ts';
+import type { Context } from '../../../src/context.ts';
+import { StoreError } from '../../../src/errors.ts';
+import {
+  at,
+  expectStored,
+  flush,
+  newDataset,
+  newInstance,
+  query,
+  type Row,
+  send,
+  tableOf,
+} from '../../integration/support.ts';
+import { type Fault, faultKinds, type Injected, inject } from '../injection.ts';
+
+// Keys of each file's own: nobody else flushes its lanes or drains its outbox.
+export const prefix = { TIMESTORE_KEY_PREFIX: `crash-${process.pid}` };
+export const ctx = newInstance(prefix);
+
+/** Runs work in an instance of its own with a fault; resolves when it has ended, well or badly, or died. */
+export async function withFault(
+  fault: Fault | undefined,
+  work: (instance: Context) => Promise<unknown>,
+  overrides: Record<string, string> = prefix,
+): Promise<Injected<Context>> {
+  const instance = inject(newInstance(overrides), fault);
+  const ended = work(instance).then(
+    () => undefined,
+    (error) => {
+      if (!(error instanceof StoreError)) throw error;
+    },
+  );
+  await Promise.race([ended, instance.died]);
+  return instance;
+}
+
+function inOrder(rows: object[]): string[] {
+  return rows.map((row) => JSON.stringify(Object.entries(row).filter(([, value]) => value !== null))).sort();
+}
+
+/** Every acknowledged row, once, in the answer of a function that knows nothing of what happened. */
+export async function expectAnswered(dataset: string, rows: object[]): Promise<void> {
+  const answer = await query(newInstance(prefix), dataset);
+  expect(inOrder(answer.rows as Row[])).toEqual(inOrder(rows));
+  expect(answer.streaming.fresh).toBe(true);
+}
+
+export async function expectFlushed(dataset: string, rows: number): Promise<void> {
+  // The lease of a dead flusher runs out.
+  const table = await tableOf(ctx, dataset);
+  await ctx.redis.del(...[0, 1, 2].map((lane) => ctx.keys.lease(table, lane)));
+  expect(await flush(newInstance(prefix), dataset)).toMatchObject({ complete: true });
+  await expectStored(ctx, table, rows);
+  const snapshot = await snapshotTable(ctx, table, 'state');
+  if (snapshot === 'unknown') throw new Error('the lane is unknown');
+  for (const lane of snapshot.lanes) {
+    expect(lane).toMatchObject({ watermark: lane.seq, pendingRows: 0, sealedTo: undefined, oldest_ms: undefined });
+  }
+}
+
+export const points = (calls: string[]) =>
+  calls.flatMap((name, call) => faultKinds.map((kind) => ({ name: `${call} ${name} ${kind}`, fault: { call, kind } })));
+
+/** One batch with rows in two partitions, and one with a field that the first lacks. */
+export const firstBatch = [
+  { timestamp: at(1), v: 1 },
+  { timestamp: at(1, 2), v: 2 },
+];
+export const secondBatch = [{ timestamp: at(2), v: 3, extra: 'x' }];
+
+/** A dataset with one row. */
+export async function known(): Promise<string> {
+  const dataset = newDataset();
+  await send(ctx, dataset, [{ timestamp: at(0), v: 0 }]);
+  return dataset;
+}
