@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { slug } from '../src/names.ts';
-import { openRecords, replayRecords } from '../src/quarantine/replay.ts';
+import { discardRecords, openRecords, replayRecords } from '../src/quarantine/replay.ts';
 import { routes } from './app.ts';
 import { requireKey } from './auth.ts';
 import { bodyAs } from './body.ts';
@@ -34,6 +34,8 @@ const replayBody = z.strictObject({
   table: slug.optional(),
   ids: z.array(z.string()).min(1).max(rowsMax).optional().meta({ description: 'all that is open, if left out' }),
 });
+
+const discardBody = z.strictObject({ dataset: slug, ids: z.array(z.string()).min(1).max(rowsMax) });
 
 const replayedSchema = z
   .object({
@@ -91,5 +93,29 @@ export const quarantineRoutes = routes()
       const result = await replayRecords(timestore, dataset, chosen);
       c.set('event', { replayed: result.replayed, refused: result.refused.length, waiting: result.waiting });
       return c.json(result satisfies z.input<typeof replayedSchema>);
+    },
+  )
+  .post(
+    '/v1/admin/quarantine/discard',
+    describe({
+      summary: 'Leave rows in quarantine for good',
+      description: 'They are not listed and not sent again; they stay on record in table `_quarantine`.',
+      tag: 'Admin',
+      body: { required: true, types: { 'application/json': discardBody } },
+      answers: { 200: { description: 'How many of them were open', schema: z.object({ discarded: z.int() }) } },
+      errors: [
+        ...(['malformed-body', 'invalid-request', 'unauthenticated', 'not-found', 'unsupported-media-type'] as const),
+        ...(['buffer-full', 'unavailable'] as const),
+      ],
+    }),
+    requireKey,
+    async (c) => {
+      const timestore = c.get('timestore');
+      const { dataset, ids } = await bodyAs(c, discardBody);
+      const open = await openRecords(timestore, dataset, { limit: rowsMax });
+      const chosen = open.filter(({ id }) => ids.includes(id));
+      await discardRecords(timestore, dataset, chosen);
+      c.set('event', { discarded: chosen.length });
+      return c.json({ discarded: chosen.length });
     },
   );

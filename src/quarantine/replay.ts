@@ -55,7 +55,7 @@ export async function openRecords(
   if (!complete) throw new StoreError('clickhouse', 'has not taken the newest rows of the quarantine yet', undefined);
   const name = qualifiedName(quarantine);
   const rows = await ctx.clickhouse.rows<OpenRecord>(
-    `SELECT * EXCEPT (index, lane, seq, row, schema_version, bytes),
+    `SELECT * EXCEPT (_lane, _seq, _row, _received_at, _partition, index, lane, seq, row, schema_version, bytes),
             toInt64(index) AS index, toInt32(lane) AS lane, toInt64(seq) AS seq, toInt64(row) AS row,
             toInt32(schema_version) AS schema_version, toInt64(bytes) AS bytes
        FROM ${name}
@@ -112,11 +112,24 @@ export async function replayRecords(ctx: Context, dataset: string, records: Open
       }
     }
   }
-  if (settled.length > 0) {
-    const ids = digest(settled.map(({ id, event }) => `${id} ${event}`).join());
-    await recordInQuarantine(ctx, dataset, settled, { idempotencyKey: `settled:${ids}`, requestHash: ids });
-  }
+  await settleRecords(ctx, dataset, settled);
   return result;
+}
+
+/** Says that rows in quarantine will not be sent again. They stay on record. Throws StoreError. */
+export async function discardRecords(ctx: Context, dataset: string, records: OpenRecord[]): Promise<void> {
+  const event = 'discarded';
+  await settleRecords(
+    ctx,
+    dataset,
+    records.map(({ id, table, origin }) => ({ id, event, table, origin })),
+  );
+}
+
+async function settleRecords(ctx: Context, dataset: string, settled: QuarantineRecord[]): Promise<void> {
+  if (settled.length === 0) return;
+  const ids = digest(settled.map(({ id, event }) => `${id} ${event}`).join());
+  await recordInQuarantine(ctx, dataset, settled, { idempotencyKey: `settled:${ids}`, requestHash: ids });
 }
 
 function isSent({ origin }: OpenRecord): boolean {

@@ -6,7 +6,7 @@ export const quarantineTable = '_quarantine';
 const fields: Field[] = [
   { name: 'timestamp', type: 'timestamp' }, // when it was refused, or put back
   { name: 'id', type: 'string' }, // of the refused row; the same however often it is told
-  { name: 'event', type: 'string' }, // quarantined, or what became of it: replayed, stored
+  { name: 'event', type: 'string' }, // quarantined, or what became of it: replayed, stored, discarded
   { name: 'table', type: 'string' },
   { name: 'origin', type: 'string' }, // request: refused when it was sent; flush: acknowledged, and refused by ClickHouse
   { name: 'reason', type: 'string' },
@@ -29,7 +29,7 @@ export const quarantineSchema: TableSchema = { version: 1, timestampColumn: 'tim
 /** A row of the table. */
 export type QuarantineRecord = {
   id: string;
-  event: 'quarantined' | 'replayed' | 'stored';
+  event: 'quarantined' | 'replayed' | 'stored' | 'discarded';
   table: string;
   origin: 'request' | 'flush';
   reason?: string;

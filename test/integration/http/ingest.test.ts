@@ -197,6 +197,10 @@ test('onError=quarantine accepts the good rows; the others can be read, and sent
   expect(rows).toMatchObject([{ reason: 'wrong-type', origin: 'request', table: 'm' }]);
   const replayed = await call('/v1/admin/quarantine/replay', { json: { dataset, ids: [rows[0]?.id] } });
   expect(await replayed.json()).toMatchObject({ replayed: 0, refused: [{ id: rows[0]?.id, reason: 'wrong-type' }] });
+  const discard = () => call('/v1/admin/quarantine/discard', { json: { dataset, ids: [rows[0]?.id] } });
+  expect(await (await discard()).json()).toEqual({ discarded: 1 });
+  expect(await (await discard()).json()).toEqual({ discarded: 0 });
+  expect(await (await call(`/v1/admin/quarantine/${dataset}`)).json()).toEqual({ rows: [] });
   expect((await call(`/v1/admin/quarantine/${newDataset()}`)).status).toBe(404);
   // Nobody but us writes there.
   expect((await call(`/v1/datasets/${dataset}/tables/_quarantine/rows`, { json: { timestamp: at(1) } })).status).toBe(

@@ -269,6 +269,7 @@ test('the description names every route, and its page loads nothing from elsewhe
     '/v1/admin/audit',
     '/v1/admin/datasets/{dataset}/tables/{table}',
     '/v1/admin/flush',
+    '/v1/admin/quarantine/discard',
     '/v1/admin/quarantine/replay',
     '/v1/admin/quarantine/{dataset}',
     '/v1/datasets/{dataset}/ingest',
