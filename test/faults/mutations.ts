@@ -232,17 +232,17 @@ function firstFailure({ file, from, to }: Mutation, suite: string): string | und
     if (!source.includes(from)) throw new Error(`${file} does not have what the mutation replaces: ${from}`);
     writeFileSync(join(copy, file), source.replace(from, to));
     const vitest = join(root, 'node_modules', 'vitest', 'vitest.mjs');
-    const { status, signal, stdout } = spawnSync(process.execPath, [vitest, 'run', '--bail=1', suite], {
+    const { status, signal, stderr } = spawnSync(process.execPath, [vitest, 'run', '--bail=1', suite], {
       cwd: copy,
       env: { ...process.env, NO_COLOR: '1', FAULT_RUNS: '200' },
-      stdio: ['ignore', 'pipe', 'ignore'],
+      stdio: ['ignore', 'ignore', 'pipe'],
       encoding: 'utf8',
       maxBuffer: 1024 ** 3,
       timeout: 900_000,
     });
     // Not over in time is not noticed.
     if (signal !== null) throw new Error(`${suite} ended by ${signal}`);
-    return status === 0 ? undefined : (/ FAIL +(.*)/.exec(stdout)?.[1] ?? `${suite} ended with ${status}`);
+    return status === 0 ? undefined : (/ FAIL +(.*)/.exec(stderr)?.[1] ?? `${suite} ended with ${status}`);
   } finally {
     rmSync(copy, { recursive: true, force: true });
   }
