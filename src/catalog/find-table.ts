@@ -88,11 +88,6 @@ async function remember(ctx: Context, table: Table): Promise<void> {
   }
 }
 
-/** Makes this instance look again. */
-export function forgetTable(ctx: Context, { dataset, name }: Pick<Table, 'dataset' | 'name'>): void {
-  ctx.tables.delete(memoryKey(dataset, name));
-}
-
 /** Goes on with the number of lanes that the hot buffer says there are now, which is the one that counts. */
 export function noteLanes(ctx: Context, table: Table, lanes: number, readLanes: number): Table {
   return keep(ctx, { ...table, lanes, readLanes });

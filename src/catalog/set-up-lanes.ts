@@ -2,6 +2,7 @@ import { setUpLane } from '../buffer/set-up.ts';
 import { ensureTable } from '../clickhouse/table.ts';
 import type { Context } from '../context.ts';
 import { qualifiedName } from '../names.ts';
+import { readTable } from './find-table.ts';
 import type { Table } from './table.ts';
 
 /**
@@ -10,7 +11,10 @@ import type { Table } from './table.ts';
  *
  * @throws StoreError when Postgres or ClickHouse is away: nothing may be staged before both have answered
  */
-export async function setUpLanes(ctx: Context, table: Table): Promise<void> {
+export async function setUpLanes(ctx: Context, seen: Table): Promise<void> {
+  // As many as there are by now: with fewer, rows that wait in the others would be in no answer.
+  const newest = await readTable(ctx, seen.dataset, seen.name);
+  const table = newest?.physical === seen.physical ? newest : seen;
   await ensureTable(ctx, table);
   // Lane 0 last: it says how many there are, so that nobody is sent to one that is not there yet.
   for (let lane = table.readLanes - 1; lane >= 0; lane -= 1) {

@@ -1,4 +1,4 @@
-import { findTable, forgetTable, noteLanes } from '../catalog/find-table.ts';
+import { noteLanes } from '../catalog/find-table.ts';
 import { setUpLanes } from '../catalog/set-up-lanes.ts';
 import type { Table } from '../catalog/table.ts';
 import type { Context } from '../context.ts';
@@ -19,8 +19,7 @@ export async function settle(ctx: Context, table: Table, outcome: NotAccepted, r
   switch (outcome.outcome) {
     case 'unknown':
       // New, or lost: either way the lane is made from the catalogue and ClickHouse, by whoever comes first.
-      forgetTable(ctx, table);
-      await setUpLanes(ctx, (await findTable(ctx, dataset, name)) ?? table);
+      await setUpLanes(ctx, table);
       return;
     case 'lanes':
       noteLanes(ctx, table, outcome.lanes, outcome.readLanes);

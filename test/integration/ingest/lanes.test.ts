@@ -110,3 +110,17 @@ test('a lane that came between the snapshot of a query and its read does not sho
   expect(reads).toBe(2);
   expect((await query(reader, dataset)).rows).toHaveLength(20);
 });
+
+test('a reader that knows fewer lanes than there are sets a lost one up without forgetting the others', async () => {
+  const dataset = newDataset();
+  await send(ctx, dataset, [{ timestamp: at(0), id: 0 }]);
+  const stale = newInstance();
+  expect((await tableOf(stale, dataset)).readLanes).toBe(1);
+  await changeTable(ctx, dataset, 'm', { lanes: 4 });
+  for (let n = 1; n < 12; n += 1) await send(ctx, dataset, [{ timestamp: at(n), id: n }], `k${n}`);
+  await ctx.redis.del(ctx.keys.state(await tableOf(ctx, dataset), 0));
+  expect((await query(stale, dataset)).rows).toHaveLength(12);
+  expect((await send(stale, dataset, [{ timestamp: at(3), id: 3 }], 'k3')).accepted.replayed).toBe(true);
+  expect(await flush(stale, dataset)).toMatchObject({ complete: true });
+  await expectStored(ctx, await tableOf(ctx, dataset), 12);
+});
