@@ -59,7 +59,7 @@ async function killAtRename(pid: number, n: number): Promise<{ done: Promise<voi
 
 test.skipIf(strace === undefined)(
   `[elsewhere 25] a server killed between the log of tokens and the rows, ${rounds} times, loses none of them`,
-  async () => {
+  async ({ skip }) => {
     const events: Event[] = [];
     const quiet = (): Context => ({ ...createContext(env), log: (event) => events.push(event) });
     const dataset = 'between';
@@ -75,7 +75,12 @@ test.skipIf(strace === undefined)(
       await send(quiet(), dataset, batch);
       rows += batch.length;
       const table = await tableOf(quiet(), dataset);
-      const { done } = await killAtRename(stack.engines.clickhouse.pid as number, 1 + (round % partitions));
+      const pid = stack.engines.clickhouse.pid as number;
+      const { done } = await killAtRename(pid, 1 + (round % partitions)).catch((error: Error) => {
+        // In some containers nobody may trace another process.
+        if (error.message.includes('not permitted')) skip('strace may not attach to a process here');
+        throw error;
+      });
       const flusher = flushLane(quiet(), table, 0, 'admin').catch((error) => {
         if (!(error instanceof StoreError) && !(error instanceof ClickHouseError)) throw error;
         killed += 1;
