@@ -135,10 +135,10 @@ const mutations: Mutation[] = [
     to: 'if (seal.skip.size < 0) await',
   },
   {
-    rule: 'trying refused rows on a table without views',
-    file: 'src/flush/move-seal.ts',
-    from: 'if (encodeSkip(skip) === encodeSkip(seal.skip)) throw error;',
-    to: 'if (encodeSkip(skip) === encodeSkip(seal.skip)) return new Map(seal.batches.map((b) => [b.seq, new Set([0])]));',
+    rule: 'holding only refused values against rows',
+    file: 'src/flush/refusal.ts',
+    from: 'error instanceof ClickHouseError && dataCodes.has(error.code)',
+    to: 'error instanceof ClickHouseError',
   },
   {
     rule: 'one number of lanes for all writers',

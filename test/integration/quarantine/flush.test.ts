@@ -3,6 +3,7 @@ import { sealLane } from '../../../src/buffer/seal.ts';
 import { recordSkip } from '../../../src/buffer/skip.ts';
 import { snapshotTable } from '../../../src/buffer/snapshot.ts';
 import type { Table } from '../../../src/catalog/table.ts';
+import { ClickHouseError } from '../../../src/clickhouse/client.ts';
 import type { Context } from '../../../src/context.ts';
 import { StoreError } from '../../../src/errors.ts';
 import { flushLane } from '../../../src/flush/flush-lane.ts';
@@ -217,6 +218,23 @@ test('[elsewhere 27] an error of a view over the table says nothing of the rows:
     [dataset],
   );
   expect(manifest?.inserts).toBeGreaterThan(1);
+});
+
+test.each([
+  [241, 'out of memory'],
+  [252, 'too many parts'],
+  [243, 'a full disk'],
+])('error %i (%s) says nothing of the rows: the seal is kept for another try', async (code) => {
+  const { dataset, table } = await constrained();
+  await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
+  const instance = newInstance(prefix);
+  const refusing = () => Promise.reject(new ClickHouseError(code, 'refused'));
+  const failing: Context = { ...instance, clickhouse: { ...instance.clickhouse, send: refusing } };
+  await expect(flushLane(failing, table, 0, 'admin')).rejects.toMatchObject({ code });
+  expect(await ctx.redis.hget(ctx.keys.state(table, 0), 's_skip')).toBeNull();
+  await flush(ctx, dataset);
+  await expectStored(ctx, table, 2);
+  await expect(open(dataset)).rejects.toMatchObject({ code: 'not-found' });
 });
 
 test('a whole seal that is refused is set aside in bounded time, a part in each flush', async () => {
