@@ -1,0 +1,68 @@
+import { expect, test } from 'vitest';
+import { snapshotTable } from '../../src/buffer/snapshot.ts';
+import { StoreError } from '../../src/errors.ts';
+import { runMinute } from '../../src/schedule.ts';
+import { at, newDataset, newInstance, send, tableOf } from './support.ts';
+
+const prefix = { TIMESTORE_KEY_PREFIX: `schedule-${process.pid}` };
+const ctx = newInstance(prefix);
+const minute = (minutes: number) => Date.UTC(2026, 4, 1, 10, minutes);
+/** Takes what is handed on, and flushes nothing: what a test looks at is what came before. */
+const queue = { sendBatch: () => Promise.resolve() };
+
+async function pendingRows(dataset: string): Promise<number | undefined> {
+  const snapshot = await snapshotTable(ctx, await tableOf(ctx, dataset), 'state');
+  return snapshot === 'unknown' ? undefined : snapshot.lanes[0]?.pendingRows;
+}
+
+test('every minute what is due is flushed; an idle minute costs one command', async () => {
+  const dataset = newDataset();
+  await send(ctx, dataset, [{ timestamp: at(1) }]);
+  await runMinute(ctx, minute(7), undefined);
+  expect(await pendingRows(dataset)).toBe(0);
+  const instance = newInstance(prefix);
+  let commands = 0;
+  const { redis } = instance;
+  instance.redis = new Proxy(redis, {
+    get(target, name, self) {
+      const value = Reflect.get(target, name, self) as unknown;
+      if (typeof value !== 'function') return value;
+      commands += 1;
+      return value.bind(target);
+    },
+  });
+  await runMinute(instance, minute(8), undefined);
+  expect(commands).toBe(1);
+});
+
+test('once an hour lanes that nobody marked due are swept up, also where Postgres does not answer', async () => {
+  const dataset = newDataset();
+  await send(ctx, dataset, [{ timestamp: at(1) }]);
+  await ctx.redis.del(ctx.keys.due);
+  const away = () => Promise.reject(new StoreError('postgres', 'did not answer', undefined));
+  const without = { ...newInstance(prefix), postgres: { rows: away, transaction: away } };
+  await runMinute(without, minute(0), undefined);
+  expect(without.events).toContainEqual(expect.objectContaining({ event: 'job-failed', job: 'sweep' }));
+  expect(await pendingRows(dataset)).toBe(1);
+  await runMinute(ctx, minute(0), undefined);
+  expect(await pendingRows(dataset)).toBe(0);
+});
+
+test('once an hour what is due is audited', async () => {
+  const dataset = newDataset();
+  await send(ctx, dataset, [{ timestamp: at(1) }]);
+  const instance = newInstance(prefix);
+  const { postgres } = instance;
+  // Others' tables are not this test's to audit.
+  instance.postgres = {
+    ...postgres,
+    rows: <Row>(sql: string, params: unknown[] = []) =>
+      sql.includes('left join audits')
+        ? postgres.rows<Row>(sql.replace('where', 'where t.dataset = $3 and'), [...params, dataset])
+        : postgres.rows<Row>(sql, params),
+  };
+  await ctx.redis.del(ctx.keys.due);
+  await runMinute(instance, minute(30), queue);
+  const audits = await ctx.postgres.rows('select name, missing from audits where dataset = $1', [dataset]);
+  expect(audits).toEqual([{ name: 'm', missing: '0' }]);
+});
