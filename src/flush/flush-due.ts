@@ -52,11 +52,10 @@ export async function flushDue(ctx: Context, deadline_ms: number, trigger: Flush
 }
 
 async function isAway(ctx: Context): Promise<boolean> {
-  const answers = await ctx.clickhouse.send({ settings: {}, body: 'SELECT 1', timeout_ms: aliveWithin_ms }).then(
-    () => true,
+  return await ctx.clickhouse.send({ settings: {}, body: 'SELECT 1', timeout_ms: aliveWithin_ms }).then(
     () => false,
+    () => true,
   );
-  return !answers;
 }
 
 /**

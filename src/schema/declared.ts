@@ -56,7 +56,7 @@ export function mergeSchema(
   return { schema: { ...base, fields: [...fields.values()] }, added };
 }
 
-/** Version 0: the table is made with the fields that the first rows bring besides. */
+/** Of a table that is not there yet, but for the fields that are declared and that the first rows bring. */
 function firstSchema(declared: DeclaredSchema | undefined): TableSchema {
   const timestampColumn = declared?.timestampColumn ?? 'timestamp';
   return {
