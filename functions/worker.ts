@@ -13,12 +13,14 @@ import { quarantineRoutes } from './quarantine.ts';
 import { queryRoutes } from './query.ts';
 import { requestEvents, withTimestore } from './request.ts';
 import { rowRoutes } from './rows.ts';
+import { sqlRoutes } from './sql.ts';
 import { tableRoutes } from './tables.ts';
 
 const app = new Hono<App>();
 app.use(requestEvents);
 app.use('/v1/*', withTimestore);
 app.use('/datasets/*', withTimestore);
+app.use('/sql/*', withTimestore);
 app.onError((error, c) => problem(c, error));
 app.notFound((c) =>
   problem(c, new TimestoreError('not-found', `There is no ${c.req.method} ${c.req.path}. See /docs.`)),
@@ -27,6 +29,7 @@ app.route('/', healthRoutes);
 app.route('/', rowRoutes);
 app.route('/', ingestRoutes);
 app.route('/', queryRoutes);
+app.route('/', sqlRoutes);
 app.route('/', adminRoutes);
 app.route('/', tableRoutes);
 app.route('/', quarantineRoutes);

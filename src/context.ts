@@ -7,6 +7,8 @@ import { type Config, readConfig } from './config.ts';
 import { type Log, logToConsole } from './log.ts';
 import { createObjects, type Objects } from './objects/client.ts';
 import { createPostgres, type Postgres } from './postgres/client.ts';
+import { CheckedSql } from './query/sql/checked.ts';
+import type { SavedQuery } from './query/sql/saved.ts';
 
 /** What everything here works with: the configuration, the clients, and what this instance remembers. */
 export type Context = {
@@ -23,6 +25,16 @@ export type Context = {
   tails: KeptTails;
   /** The schema version that ClickHouse's table has for certain, under `<dataset>.<physical>`. */
   columnsAdded: Map<string, number>;
+  /** The schema version that a query has brought ClickHouse's table to, under `<dataset>.<physical>`. */
+  columnsLooked: Map<string, number>;
+  /** What reads were seen to cost: rows read, and whether their answers are too long to be held. The oldest first. */
+  readCosts: Map<string, { rows: number; isLong: boolean }>;
+  /** SQL that was found to read nothing but its tables. */
+  checkedSql: CheckedSql;
+  /** Saved queries that this instance has run, under `<dataset>.<name>`. */
+  savedQueries: Map<string, { query: SavedQuery; seenAt_ms: number }>;
+  /** Queries of each key that run on this instance. */
+  running: Map<string, number>;
   log: Log;
   /** Milliseconds since 1970 by this machine's clock, for ages in caches; what matters uses the stores' clocks. */
   now(): number;
@@ -42,6 +54,11 @@ export function createContext(env: Record<string, unknown>): Context {
     tables: new Map(),
     tails: new KeptTails(config.limits.kept_tails_chars_max),
     columnsAdded: new Map(),
+    columnsLooked: new Map(),
+    readCosts: new Map(),
+    checkedSql: new CheckedSql(config.limits.checked_sql_chars_max),
+    savedQueries: new Map(),
+    running: new Map(),
     log: logToConsole,
     now: Date.now,
   };

@@ -17,6 +17,7 @@ export const errorCatalogue = {
   'schema-refused': { status: 422, retryable: false, title: 'The rows do not fit the schema; nothing was stored' },
   'key-reused': { status: 422, retryable: false, title: 'This Idempotency-Key was used for another payload' },
   'buffer-full': { status: 429, retryable: true, title: 'The hot buffer is full' },
+  'too-many-queries': { status: 429, retryable: true, title: 'Too many queries at once' },
   internal: { status: 500, retryable: true, title: 'Something failed here' },
   misconfigured: { status: 503, retryable: false, title: 'The deployment is not configured' },
   unavailable: { status: 503, retryable: true, title: 'A store that the answer needs is away' },

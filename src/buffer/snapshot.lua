@@ -5,7 +5,7 @@
 -- ARGV  1 'entries' | 'state'   2 most rows and 3 bytes of the tail   then for each lane the newest sequence the caller has, or 0
 -- Answers {now (ms), 'ready' | 'too-large' | 'skipped', lane …}, a lane being
 --         {incarnation, sequence, watermark, epoch, sealed to or '', pending rows, bytes, oldest or '',
---         newest schema version staged, ids from watermark + 1 on of those the caller has, batches after them},
+--         newest schema version staged, greatest event time ever flushed or '', ids from watermark + 1 on of those the caller has, batches after them},
 --         a batch {sequence, id, rows, received at (ms), schema version, earliest, latest event time, meta, payload};
 --         {'lanes', for writers, for readers} when the table has another number of lanes than were asked for,
 --         or {'unknown', lane} when a lane has no state.
@@ -17,12 +17,12 @@ if tonumber(count[2]) ~= asked then return {'lanes', tonumber(count[1]), tonumbe
 local time = redis.call('TIME')
 local lanes, rows, bytes = {}, 0, 0
 for lane = 1, asked do
-  local state = redis.call('HMGET', KEYS[2 * lane - 1], 'inc', 'seq', 'w', 'epoch', 's_to', 'rows', 'bytes', 'oldest', 'v')
+  local state = redis.call('HMGET', KEYS[2 * lane - 1], 'inc', 'seq', 'w', 'epoch', 's_to', 'rows', 'bytes', 'oldest', 'v', 'maxet')
   if not state[1] then return {'unknown', lane - 1} end
   rows = rows + tonumber(state[6])
   bytes = bytes + tonumber(state[7])
   lanes[lane] = {state[1], tonumber(state[2]), tonumber(state[3]), tonumber(state[4]), state[5] or '', tonumber(state[6]),
-    tonumber(state[7]), state[8] or '', tonumber(state[9]), {}, {}}
+    tonumber(state[7]), state[8] or '', tonumber(state[9]), state[10] or '', {}, {}}
 end
 
 local tail = 'skipped'
@@ -32,7 +32,7 @@ if ARGV[1] == 'entries' then
 end
 if tail == 'ready' then
   for lane = 1, asked do
-    local ids, batches = lanes[lane][10], lanes[lane][11]
+    local ids, batches = lanes[lane][11], lanes[lane][12]
     local has = tonumber(ARGV[3 + lane])
     local after = string.format('%.0f-0', lanes[lane][3] + 1)
     for _, entry in ipairs(redis.call('XRANGE', KEYS[2 * lane], after, '+')) do

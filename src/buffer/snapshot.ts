@@ -22,6 +22,8 @@ export type LaneSnapshot = {
   oldest_ms: number | undefined;
   /** The newest that rows were staged with, flushed or not: what a reader must know to see all their fields. */
   schemaVersion: number;
+  /** No row of the lane that is in ClickHouse is later than this; undefined when that is not known. */
+  flushedTo_ms: number | undefined;
   tail: BufferedBatch[];
 };
 
@@ -29,7 +31,7 @@ export type LaneSnapshot = {
 export type Snapshot = { now_ms: number; tail: 'ready' | 'too-large' | 'skipped'; lanes: LaneSnapshot[] };
 
 type LaneReply = [
-  ...[string, number, number, number, string, number, number, string, number],
+  ...[string, number, number, number, string, number, number, string, number, string],
   ...[ids: string[], batches: BatchReply[]],
 ];
 type Reply = ['unknown', number] | ['lanes', number, number] | [number, Snapshot['tail'], ...LaneReply[]];
@@ -92,8 +94,9 @@ async function readLanesOf(
 }
 
 function laneOf(reply: LaneReply, lane: number, kept: BufferedBatch[] = []): LaneSnapshot {
-  const [incarnation, seq, watermark, epoch, sealedTo, pendingRows, pendingBytes, oldest, schemaVersion] = reply;
-  const [ids, batches] = reply.slice(9) as [string[], BatchReply[]];
+  const [incarnation, seq, watermark, epoch, sealedTo, pendingRows, pendingBytes, oldest, schemaVersion, flushedTo] =
+    reply;
+  const [ids, batches] = reply.slice(10) as [string[], BatchReply[]];
   const known = kept.filter((batch) => batch.seq > watermark && batch.id === ids[batch.seq - watermark - 1]);
   return {
     lane,
@@ -106,6 +109,8 @@ function laneOf(reply: LaneReply, lane: number, kept: BufferedBatch[] = []): Lan
     pendingBytes,
     oldest_ms: oldest === '' ? undefined : Number(oldest),
     schemaVersion,
+    // A lane that began at 0 and is still there has never been flushed.
+    flushedTo_ms: watermark === 0 ? Number.NEGATIVE_INFINITY : flushedTo === '' ? undefined : Number(flushedTo),
     tail: [...known, ...batches.map(bufferedBatch)],
   };
 }

@@ -21,6 +21,12 @@ export const clickhouseCodes = {
   tooSlow: 160,
   memoryLimit: 241,
   tooManyRowsOrBytes: 396,
+  tooDeepAst: 167,
+  tooBigAst: 168,
+  tooDeepRecursion: 306,
+  tooDeepPipeline: 361,
+  tooManyQueries: 202,
+  syntaxError: 62,
 } as const;
 
 export type Settings = Record<string, string | number>;
@@ -32,7 +38,16 @@ export type Request = {
   timeout_ms: number;
 };
 
+/** An answer that has begun. */
+export type Opened = {
+  body: ReadableStream<Uint8Array>;
+  /** What stands before and after the words of an error that came too late for a status. */
+  exceptionTag: string | undefined;
+};
+
 export type ClickHouse = {
+  /** Sends a statement as it is and answers as soon as the first rows are there; `signal` takes it back. */
+  open(request: Request & { signal: AbortSignal }): Promise<Opened>;
   /** Sends a statement as it is and answers with the text that came. For what the official client does not do. */
   send(request: Request): Promise<string>;
   /** A statement without an answer, such as DDL. Values come as `{name:Type}` parameters. */
@@ -56,22 +71,31 @@ export function createClickHouse(config: Config, as: 'writer' | 'reader'): Click
     request_timeout: commandTimeout_ms,
     keep_alive: { enabled: true },
   });
+  const post = async ({ settings, body }: Request, signal: AbortSignal): Promise<Response> => {
+    const query = new URLSearchParams(Object.entries(settings).map(([name, value]) => [name, String(value)]));
+    const response = await answered(() =>
+      fetch(`${config.CLICKHOUSE_URL}/?${query}`, {
+        method: 'POST',
+        headers: { 'X-ClickHouse-User': username, 'X-ClickHouse-Key': password },
+        body,
+        signal,
+      }),
+    );
+    const code = response.headers.get('X-ClickHouse-Exception-Code');
+    if (code !== null) throw new ClickHouseError(Number(code), await answered(() => response.text()));
+    if (response.status === 200) return response;
+    await response.body?.cancel();
+    throw new StoreError('clickhouse', 'did not answer', new Error(`status ${response.status}`));
+  };
   return {
-    async send({ settings, body, timeout_ms }) {
-      const query = new URLSearchParams(Object.entries(settings).map(([name, value]) => [name, String(value)]));
-      const { status, code, text } = await answered(async () => {
-        const response = await fetch(`${config.CLICKHOUSE_URL}/?${query}`, {
-          method: 'POST',
-          headers: { 'X-ClickHouse-User': username, 'X-ClickHouse-Key': password },
-          body,
-          signal: AbortSignal.timeout(timeout_ms),
-        });
-        const code = response.headers.get('X-ClickHouse-Exception-Code');
-        return { status: response.status, code, text: await response.text() };
-      });
-      if (code !== null) throw new ClickHouseError(Number(code), text);
-      if (status !== 200) throw new StoreError('clickhouse', 'did not answer', new Error(`status ${status}`));
-      return text;
+    async open({ signal, ...request }) {
+      const response = await post(request, AbortSignal.any([signal, AbortSignal.timeout(request.timeout_ms)]));
+      const exceptionTag = response.headers.get('X-ClickHouse-Exception-Tag') ?? undefined;
+      return { body: response.body ?? new Blob().stream(), exceptionTag };
+    },
+    async send(request) {
+      const response = await post(request, AbortSignal.timeout(request.timeout_ms));
+      return await answered(() => response.text());
     },
     async command(sql, params = {}) {
       await answered(() => client.command({ query: sql, query_params: params }));

@@ -1,211 +1,208 @@
-import { setTimeout as delay } from 'node:timers/promises';
-import type { z } from 'zod';
-import { type LaneSnapshot, type Snapshot, snapshotTable } from '../buffer/snapshot.ts';
 import { findTable } from '../catalog/find-table.ts';
-import { setUpLanes } from '../catalog/set-up-lanes.ts';
 import type { Table } from '../catalog/table.ts';
 import type { Context } from '../context.ts';
 import { StoreError, TimestoreError } from '../errors.ts';
-import { flushTable } from '../flush/flush-table.ts';
-import { describeError } from '../log.ts';
-import { clickhouseType } from '../schema/types.ts';
-import { planQuery, type QueryPlan, type queryBody } from './request.ts';
-import { type RowsAnswer, runRows, TailRefused } from './run.ts';
-import type { Fence } from './sql.ts';
-import { type Tail, tailOf } from './tail.ts';
-import { tokenOf } from './token.ts';
+import { isDataError } from '../flush/refusal.ts';
+import { type Answer, type Format, notesOf } from './answer.ts';
+import { encodeCursor } from './cursor.ts';
+import { type Cut, pinTo, takeCut, unreadCut } from './cut.ts';
+import { downsampleStatement } from './downsample.ts';
+import { type Freshness, freshnessOf } from './freshness.ts';
+import { hotRows } from './hot-rows.ts';
+import { type JsonEnd, jsonAnswer } from './json-answer.ts';
+import { planQuery, type QueryBody, type QueryPlan } from './request.ts';
+import { rowsStatement } from './rows.ts';
+import { noteCost, type Read, type Running, runRead } from './run.ts';
+import type { Watermark } from './token.ts';
 
-export type FreshnessMode = 'replica-only' | 'replica+hot-buffer';
-export type BufferState = 'ready' | 'unavailable' | 'too-large';
-
-export type QueryResult = {
-  /** One JSON text a row, exactly as ClickHouse wrote it. */
-  rows: string[];
-  columns: string[];
-  types: string[];
-  warnings: string[];
-  sources: Pick<RowsAnswer, 'published' | 'hotBuffer'>;
-  freshness: {
-    mode: FreshnessMode;
-    /** Undefined when unknown. */
-    replicaAge_ms: number | undefined;
-    watermark: string | undefined;
-  };
-  streaming: { bufferState: BufferState; rows: number; latest_ms: number | undefined; fresh: boolean };
+export type Asked = {
+  format: Format;
+  /** When the caller is gone. */
+  signal: AbortSignal;
 };
 
-const noTail: Tail = { rows: 0, latest_ms: undefined, ndjson: '' };
-
 /**
- * Answers a query for rows with everything acknowledged before it began, or says in its warnings why not.
+ * Answers a structured query with everything acknowledged before it began, or says why not.
  *
- * @throws TimestoreError for a query that cannot be answered; StoreError when ClickHouse is away
+ * @throws TimestoreError for a query that cannot be answered; StoreError when a store that it needs is away
  */
-export async function queryRows(ctx: Context, dataset: string, body: z.output<typeof queryBody>): Promise<QueryResult> {
+export async function queryTable(ctx: Context, dataset: string, body: QueryBody, asked: Asked): Promise<Answer> {
+  const { limits } = ctx.config;
   const table = await requireTable(ctx, dataset, body.tableName);
-  let snapshot = await readBuffer(ctx, table);
-  if (snapshot?.tail === 'too-large') {
-    await flushWithin(ctx, table, ctx.config.limits.query_wait_ms);
-    snapshot = await readBuffer(ctx, table);
-  }
-  const current = snapshot === undefined ? table : await newestOf(ctx, table, snapshot);
-  if (snapshot?.tail !== 'ready') return await replicaOnly(ctx, current, body, snapshot);
-
-  const plan = planQuery(body, current, ctx.config.limits);
-  const tail = tailOf(snapshot.lanes, current.schema);
-  const answer = await oneCut(ctx, current, plan, snapshot.lanes, (fence) =>
-    runRows(ctx, current, plan, fence, tail).catch((error) => tailRefused(ctx, current, error)),
-  );
-  const { now_ms, lanes } = snapshot;
-  return {
-    ...describe(current, plan, answer),
-    warnings: [],
-    freshness: {
-      mode: tail.rows > 0 ? 'replica+hot-buffer' : 'replica-only',
-      replicaAge_ms: ageOf(now_ms, lanes),
-      watermark: tokenOf(current, lanes, (lane) => lane.seq),
-    },
-    streaming: { bufferState: 'ready', rows: tail.rows, latest_ms: tail.latest_ms, fresh: true },
-  };
-}
-
-/**
- * Runs a read so that a flush in the middle of it cannot show. Lanes with a seal are fenced at their watermark; the
- * others are not, which is faster, and are proved afterwards to have had no seal meanwhile: a flush that has not begun
- * when the answer is complete has inserted nothing. Otherwise the read runs again with a fence on every lane.
- */
-async function oneCut<Answer>(
-  ctx: Context,
-  table: Table,
-  plan: QueryPlan,
-  lanes: LaneSnapshot[],
-  run: (fence: Fence) => Promise<Answer>,
-): Promise<Answer> {
-  const open = lanes.filter((lane) => lane.sealedTo === undefined);
-  if (open.length === 0) return await run(everywhere(lanes));
-  const answer = await run({ lanes: lanes.filter((lane) => lane.sealedTo !== undefined) });
-  const after = await snapshotTable(ctx, table, 'state');
-  if (after !== 'unknown' && after.lanes.length === lanes.length && open.every((lane) => isUnchanged(lane, after))) {
+  const freshness = freshnessOf(body, limits);
+  requireOwnTokens(freshness, [table]);
+  // What was asked wrongly is said at once, if it can be.
+  const early = planQuery(body, table, limits, asked.format, 'early');
+  const cut = await cutOf(ctx, table, freshness, early.cursor);
+  const plan = planQuery(body, cut.table, limits, asked.format);
+  try {
+    return await fromClickHouse(ctx, cut, plan, body, asked);
+  } catch (error) {
+    if (!(error instanceof StoreError) || error.store !== 'clickhouse' || isDataError(error.cause)) throw error;
+    const answer = hotRows(cut, plan, body, asked.format);
+    if (answer === undefined) throw error;
     return answer;
   }
-  ctx.log({ event: 'query-fenced', dataset: table.dataset, table: table.name, columns: plan.columns.length });
-  return await run(everywhere(lanes));
 }
 
-function everywhere(lanes: LaneSnapshot[]): Fence {
-  return { lanes, below: lanes.length };
-}
-
-function isUnchanged(before: LaneSnapshot, { lanes }: Snapshot): boolean {
-  const after = lanes[before.lane];
-  return after !== undefined && after.epoch === before.epoch && after.incarnation === before.incarnation;
-}
-
-/** ClickHouse alone, with a warning that says what is missing. */
-async function replicaOnly(
-  ctx: Context,
-  table: Table,
-  body: z.output<typeof queryBody>,
-  snapshot: Snapshot | undefined,
-): Promise<QueryResult> {
-  const plan = planQuery(body, table, ctx.config.limits);
-  const answer = await runRows(
-    ctx,
-    table,
-    plan,
-    snapshot === undefined ? { lanes: [] } : everywhere(snapshot.lanes),
-    noTail,
-  );
-  const bare = { rows: 0, latest_ms: undefined, fresh: false };
-  if (snapshot === undefined) {
-    return {
-      ...describe(table, plan, answer),
-      warnings: [
-        'The hot buffer cannot be read: rows acknowledged lately may be missing, and a batch may be there in part.',
-      ],
-      freshness: { mode: 'replica-only', replicaAge_ms: undefined, watermark: undefined },
-      streaming: { bufferState: 'unavailable', ...bare },
-    };
+/** The cut of a first page; of a further one, the cut that the first one was of. */
+async function cutOf(ctx: Context, table: Table, freshness: Freshness, cursor: QueryPlan['cursor']): Promise<Cut> {
+  if (cursor === undefined) return await takeCut(ctx, table, freshness);
+  if (cursor.cut === null) {
+    return unreadCut(table, 'skipped', ['The first page was of no cut: rows may have come and gone since.']);
   }
-  const { lanes, now_ms } = snapshot;
-  return {
-    ...describe(table, plan, answer),
-    warnings: [
-      `${lanes.reduce((sum, lane) => sum + lane.pendingRows, 0)} acknowledged rows wait to be flushed, more than can be ` +
-        'merged into a query (limits tail_rows_max and tail_bytes_max), and are missing here.',
-    ],
-    freshness: {
-      mode: 'replica-only',
-      replicaAge_ms: ageOf(now_ms, lanes),
-      watermark: tokenOf(table, lanes, (lane) => lane.watermark),
+  const pin: Watermark = { dataset: table.dataset, table: table.name, lanes: cursor.cut };
+  return pinTo(await takeCut(ctx, table, { ...freshness, required: [...freshness.required, pin] }), pin);
+}
+
+async function fromClickHouse(
+  ctx: Context,
+  cut: Cut,
+  plan: QueryPlan,
+  body: QueryBody,
+  { format, signal }: Asked,
+): Promise<Answer> {
+  const { limits } = ctx.config;
+  const { downsample } = body;
+  const isRaw = downsample === undefined;
+  const wants = format === 'json' ? 'marked' : 'rows';
+  const read: Read = {
+    cuts: [cut],
+    statement: ([source]) => {
+      if (source === undefined) throw new Error('a query reads one table');
+      return isRaw
+        ? rowsStatement(source, plan, limits, wants)
+        : downsampleStatement(source, plan, downsample, limits, wants);
     },
-    streaming: { bufferState: 'too-large', ...bare },
+    format,
+    rowsMax: plan.limit === undefined ? undefined : plan.limit + 1,
+    costKey: `${cut.table.dataset}.${cut.table.physical} ${plan.hash} ${plan.limit}`,
+    signal,
   };
+  const pages = isRaw && plan.limit !== undefined;
+  const [running, next] = await Promise.all([
+    runRead(ctx, read),
+    // Formats with no room for a cursor carry it in a header, before the rows.
+    pages && format !== 'json' ? endKey(ctx, read, plan) : undefined,
+  ]);
+  const notes = notesOf([cut], running.exactness);
+  const cursor = cursorOf(cut, plan, next, notes.warnings);
+  if (format !== 'json') return { format, notes, cursor, body: running.chunks, isComplete: running.isComplete };
+  return { format, notes, body: asJson(ctx, cut, plan, body, read, running, notes), isComplete: running.isComplete };
 }
 
-/** Rows that ClickHouse cannot read are set aside by the flush; until then there is no exact answer. */
-async function tailRefused(ctx: Context, table: Table, error: unknown): Promise<never> {
-  if (!(error instanceof TailRefused)) throw error;
-  await flushWithin(ctx, table, ctx.config.limits.query_wait_ms);
-  throw new StoreError(
-    'clickhouse',
-    'refused rows that wait to be flushed; a flush has begun to set them aside',
-    error,
-  );
-}
-
-/** A flush that may make the tail small enough. One that takes longer is left to itself: being cut off does it no harm. */
-async function flushWithin(ctx: Context, table: Table, wait_ms: number): Promise<void> {
-  const flush = flushTable(ctx, table, 'query', ctx.now() + wait_ms).catch((error) => {
-    ctx.log({ event: 'query-flush-failed', dataset: table.dataset, table: table.name, ...describeError(error) });
+function asJson(
+  ctx: Context,
+  cut: Cut,
+  plan: QueryPlan,
+  { downsample }: QueryBody,
+  read: Read,
+  running: Running,
+  notes: Answer['notes'],
+): AsyncGenerator<string> {
+  const { warnings, streaming, watermark } = notes;
+  const from = ctx.now();
+  return jsonAnswer(running.chunks, {
+    begin: (columns) => ({
+      columns: columns.map(({ name }) => name),
+      types: columns.map(({ type }) => type),
+      mode: downsample === undefined ? 'raw' : 'downsampled',
+    }),
+    end: (end) => {
+      noteCost(ctx, read, end.rowsRead, !running.isComplete);
+      const { published, hotBuffer, next } = originsOf(end.hidden);
+      const cursor = cursorOf(cut, plan, next, warnings) ?? null;
+      return {
+        warnings,
+        ...(downsample === undefined && { cursor }),
+        streaming,
+        sources: { published, hotBuffer },
+        statistics: {
+          rows: end.rows,
+          elapsedMs: Math.max(end.elapsed_ms, running.isComplete ? 0 : ctx.now() - from),
+          rowsRead: end.rowsRead,
+          tailRows: streaming.rows,
+        },
+        latest_ingest_watermark: watermark ?? null,
+      };
+    },
   });
-  await Promise.race([flush, delay(wait_ms)]);
 }
 
-async function requireTable(ctx: Context, dataset: string, name: string): Promise<Table> {
+/** What the hidden members say: the partition of a row, or `stored buffered partitions…` of an interval. */
+function originsOf(hidden: JsonEnd['hidden']) {
+  const partitions = new Set<string>();
+  const published = { rows: 0, partitions: 0 };
+  const hotBuffer = { rows: 0 };
+  let next: (string | null)[] | undefined;
+  for (const said of hidden) {
+    const [, stored, buffered, list] = /^([0-9]+) ([0-9]+) (.*)$/.exec(said) ?? [];
+    if (list !== undefined) {
+      published.rows += Number(stored);
+      hotBuffer.rows += Number(buffered);
+      for (const partition of list.split(' ')) if (partition !== '') partitions.add(partition);
+      continue;
+    }
+    const at = said.indexOf(' [');
+    const partition = at < 0 ? said : said.slice(0, at);
+    if (at >= 0) next = JSON.parse(said.slice(at + 1));
+    if (partition === '') {
+      hotBuffer.rows += 1;
+    } else {
+      published.rows += 1;
+      partitions.add(partition);
+    }
+  }
+  published.partitions = partitions.size;
+  return { published, hotBuffer, next };
+}
+
+/** The sort key of a page's last row; undefined when no page follows. */
+async function endKey(ctx: Context, read: Read, plan: QueryPlan): Promise<(string | null)[] | undefined> {
+  const { chunks } = await runRead(ctx, {
+    ...read,
+    format: 'ndjson',
+    costKey: `${read.costKey} end`,
+    statement: ([source]) => {
+      if (source === undefined) throw new Error('a query reads one table');
+      return rowsStatement(source, plan, ctx.config.limits, 'end');
+    },
+  });
+  const parts: Uint8Array[] = [];
+  for await (const chunk of chunks) parts.push(chunk);
+  const text = Buffer.concat(parts).toString().trim();
+  return text === '' ? undefined : JSON.parse((JSON.parse(text) as { _k: string })._k);
+}
+
+export function cursorOf(
+  { lanes, pin, isFresh, table, bufferState }: Cut,
+  plan: QueryPlan,
+  key: (string | null)[] | undefined,
+  warnings: string[],
+): string | undefined {
+  if (key === undefined) return undefined;
+  const upTo = bufferState === 'ready' || isFresh ? 'seq' : 'watermark';
+  const cut = pin?.lanes ?? lanes?.map((lane): [number, string, number] => [lane.lane, lane.incarnation, lane[upTo]]);
+  const fields = plan.cursor?.fields ?? table.schema.fields.length;
+  const cursor = encodeCursor({ query: plan.hash, fields, cut: cut ?? null, key });
+  if (cursor === undefined)
+    warnings.push('There are further rows, and no cursor: the sort key of the last one is too long.');
+  return cursor;
+}
+
+export async function requireTable(ctx: Context, dataset: string, name: string): Promise<Table> {
   const table = await findTable(ctx, dataset, name);
   if (table === undefined) throw new TimestoreError('not-found', `There is no table ${name} in dataset ${dataset}.`);
   return table;
 }
 
-/** Undefined when Redis is away. A lane that it has lost is set up again first. */
-async function readBuffer(ctx: Context, table: Table): Promise<Snapshot | undefined> {
-  try {
-    const snapshot = await snapshotTable(ctx, table, 'entries');
-    if (snapshot !== 'unknown') return snapshot;
-    await setUpLanes(ctx, table);
-    const again = await snapshotTable(ctx, table, 'entries');
-    return again === 'unknown' ? undefined : again;
-  } catch (error) {
-    if (!(error instanceof StoreError) || error.store !== 'redis') throw error;
-    ctx.log({ event: 'buffer-unreadable', dataset: table.dataset, table: table.name, ...describeError(error) });
-    return undefined;
+/** A token of a table that is not read says nothing of the answer: its sender means something else. */
+export function requireOwnTokens({ required }: Freshness, tables: Table[]): void {
+  for (const { dataset, table } of required) {
+    if (tables.some((each) => each.dataset === dataset && each.name === table)) continue;
+    throw new TimestoreError(
+      'invalid-request',
+      `minWatermark: a token is of table ${table} in dataset ${dataset}, which this query does not read.`,
+    );
   }
-}
-
-/** Rows may have come with a schema version that this instance has not seen. */
-async function newestOf(ctx: Context, table: Table, { lanes }: Snapshot): Promise<Table> {
-  const version = Math.max(...lanes.map(({ schemaVersion }) => schemaVersion));
-  if (version <= table.schema.version) return table;
-  const newest = await findTable(ctx, table.dataset, table.name, { version });
-  if (newest === undefined || newest.schema.version < version) {
-    throw new StoreError('postgres', `does not know schema version ${version} of table ${table.name} yet`, undefined);
-  }
-  return newest;
-}
-
-function describe(table: Table, plan: QueryPlan, { rows, published, hotBuffer }: RowsAnswer) {
-  const { schema } = table;
-  const types = new Map(schema.fields.map((field) => [field.name, clickhouseType(field, schema)]));
-  return {
-    rows,
-    columns: plan.columns,
-    types: plan.columns.map((column) => types.get(column) ?? ''),
-    sources: { published, hotBuffer },
-  };
-}
-
-/** How long the oldest acknowledged row that is not in ClickHouse has waited, by the buffer's clock; 0 if there is none. */
-function ageOf(now_ms: number, lanes: LaneSnapshot[]): number {
-  return Math.max(0, ...lanes.flatMap(({ oldest_ms }) => (oldest_ms === undefined ? [] : now_ms - oldest_ms)));
 }

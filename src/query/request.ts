@@ -1,15 +1,23 @@
 import { z } from 'zod';
 import type { Table } from '../catalog/table.ts';
 import type { Limits } from '../config.ts';
-import { TimestoreError } from '../errors.ts';
 import { slug } from '../names.ts';
 import { quarantineTable } from '../quarantine/table.ts';
-import { parseTimestampText } from '../schema/timestamp.ts';
+import { parseTimestampText, time_ms_max, time_ms_min } from '../schema/timestamp.ts';
+import type { Field } from '../schema/types.ts';
+import { type Format, formatNames } from './answer.ts';
+import { type Cursor, decodeCursor, queryHash } from './cursor.ts';
+import { downsampleSchema } from './downsample.ts';
+import { type Filter, filterSchema, partitionKeySchema } from './filters.ts';
+import { freshnessFields } from './freshness.ts';
+import { invalid, tooMuch } from './invalid.ts';
 
 const time = z.union([z.string(), z.int()]).meta({
   description: 'RFC 3339, YYYY-MM-DD hh:mm:ss[.fff] in UTC, or epoch milliseconds',
   examples: ['2026-05-01T10:00:00Z'],
 });
+
+const direction = z.enum(['asc', 'desc']).default('asc');
 
 /** The body of a query. */
 export const queryBody = z.strictObject({
@@ -23,45 +31,121 @@ export const queryBody = z.strictObject({
     .optional()
     .meta({ description: "the table's timestamp column; nothing else is accepted" }),
   columns: z.array(z.string()).min(1).max(1_000).optional().meta({ description: 'fields to answer; all by default' }),
-  limit: z.int().positive().optional().meta({ description: 'most rows to answer, the earliest first' }),
+  filters: z
+    .strictObject({
+      partitionKey: partitionKeySchema
+        .optional()
+        .meta({ description: 'entries of the partition key that rows were sent with, each with its value or values' }),
+      columns: z.array(filterSchema).optional().meta({ description: 'conditions that all hold' }),
+    })
+    .optional(),
+  downsample: downsampleSchema.optional(),
+  orderBy: z
+    .array(z.strictObject({ column: z.string(), direction }))
+    .min(1)
+    .max(16)
+    .optional()
+    .meta({ description: 'by time by default; null comes last in both directions' }),
+  limit: z.int().positive().nullable().optional().meta({
+    description: 'most rows to answer; null for all of them, in formats other than JSON',
+  }),
+  cursor: z.string().optional().meta({ description: 'the cursor of the page before, with the same query' }),
+  format: z.enum(formatNames).optional().meta({ description: 'before what `Accept` says' }),
+  ...freshnessFields,
 });
 
-/** A query with everything checked against the table. Times are in ms, `end_ms` exclusive. */
-export type QueryPlan = { columns: string[]; start_ms: number | undefined; end_ms: number | undefined; limit: number };
+export type QueryBody = z.output<typeof queryBody>;
 
-/** Throws TimestoreError `invalid-request` or `limit-exceeded`, naming what is wrong. */
-export function planQuery(body: z.output<typeof queryBody>, table: Table, limits: Limits): QueryPlan {
+/** A query with everything checked against the table. Times are in ms, `end_ms` exclusive. */
+export type QueryPlan = {
+  /** Fields of the answer; of a downsampled one, those that its SQL needs. */
+  fields: Field[];
+  start_ms: number | undefined;
+  end_ms: number | undefined;
+  partitionKey: Record<string, string | string[]>;
+  filters: Filter[];
+  orderBy: { column: string; direction: 'asc' | 'desc' }[];
+  /** Undefined for an export. */
+  limit: number | undefined;
+  cursor: Cursor | undefined;
+  /** Of the query, so that a cursor is used with its own. */
+  hash: string;
+};
+
+/**
+ * @param when `early`, before the newest fields are known: those that are not may be new
+ * @throws TimestoreError `invalid-request` or `limit-exceeded`, naming what is wrong
+ */
+export function planQuery(
+  body: QueryBody,
+  table: Table,
+  limits: Limits,
+  format: Format,
+  when: 'early' | 'now' = 'now',
+): QueryPlan {
   const { schema } = table;
   if (body.timestampColumn !== undefined && body.timestampColumn !== schema.timestampColumn) {
     throw invalid(`timestampColumn: the timestamp column of table ${table.name} is ${schema.timestampColumn}`);
   }
-  const known = new Set(schema.fields.map((field) => field.name));
-  const columns = body.columns ?? [...known];
+  const hash = queryHash(table, body);
+  const cursor = body.cursor === undefined ? undefined : decodeCursor(body.cursor);
+  if (body.cursor !== undefined && cursor?.query !== hash) {
+    throw invalid('cursor: it is of another query; send it with the query that it came from, unchanged');
+  }
+  // A page has the columns of the first one, also when there are new fields by now.
+  const fields = schema.fields.slice(0, cursor?.fields);
+  if (body.downsample !== undefined && (body.columns !== undefined || body.cursor !== undefined)) {
+    throw invalid('downsample: columns and cursor are of raw rows');
+  }
+  const range = rangeOf(body);
+  return {
+    ...range,
+    fields: body.downsample === undefined && when === 'now' ? chosen(body.columns, fields, table) : fields,
+    partitionKey: body.filters?.partitionKey ?? {},
+    filters: body.filters?.columns ?? [],
+    orderBy: body.orderBy ?? [],
+    limit: limitOf(body.limit, limits, format),
+    cursor,
+    hash,
+  };
+}
+
+function chosen(columns: string[] | undefined, fields: Field[], table: Table): Field[] {
+  if (columns === undefined) return fields;
+  const known = new Map(fields.map((field) => [field.name, field]));
   const unknown = columns.filter((column) => !known.has(column));
   if (unknown.length > 0) throw invalid(`columns: table ${table.name} has no field ${unknown.slice(0, 10).join(', ')}`);
   if (new Set(columns).size < columns.length) throw invalid('columns: a field is named twice');
-  const limit = body.limit ?? limits.query_rows_default;
-  if (limit > limits.query_rows_max) {
-    throw new TimestoreError(
-      'limit-exceeded',
-      `limit: a query answers at most ${limits.query_rows_max} rows (limit query_rows_max).`,
-    );
+  return columns.flatMap((column) => known.get(column) ?? []);
+}
+
+function limitOf(asked: number | null | undefined, limits: Limits, format: Format): number | undefined {
+  if (asked === null) {
+    if (format !== 'json') return undefined;
+    throw invalid('limit: all rows can be had as NDJSON, CSV, Parquet or Arrow, not as JSON');
   }
-  const start_ms = timeOf('timeRange.start', body.timeRange?.start);
-  const end_ms = timeOf('timeRange.end', body.timeRange?.end);
+  const limit = asked ?? limits.query_rows_default;
+  if (limit <= limits.query_rows_max) return limit;
+  throw tooMuch(
+    `limit: a query answers at most ${limits.query_rows_max} rows (limit query_rows_max). Follow the cursor, or ask for ` +
+      'all of them (limit null) as NDJSON, CSV, Parquet or Arrow',
+  );
+}
+
+function rangeOf({ timeRange }: QueryBody): { start_ms: number | undefined; end_ms: number | undefined } {
+  const start_ms = timeOf('timeRange.start', timeRange?.start);
+  const end_ms = timeOf('timeRange.end', timeRange?.end);
   if (start_ms !== undefined && end_ms !== undefined && start_ms > end_ms) {
     throw invalid('timeRange: start is after end');
   }
-  return { columns, start_ms, end_ms, limit };
+  return { start_ms, end_ms };
 }
 
 function timeOf(field: string, value: string | number | undefined): number | undefined {
-  if (value === undefined || typeof value === 'number') return value;
+  if (value === undefined) return undefined;
+  // No row is earlier or later than these.
+  if (typeof value === 'number') return Math.min(Math.max(value, time_ms_min), time_ms_max + 1);
   const time_ms = parseTimestampText(value);
   if (typeof time_ms !== 'number') throw invalid(`${field}: ${time_ms.detail}`);
   return time_ms;
-}
-
-function invalid(detail: string): TimestoreError {
-  return new TimestoreError('invalid-request', `${detail}.`);
 }

@@ -1,97 +1,185 @@
-import type { Table } from '../catalog/table.ts';
-import { ClickHouseError, clickhouseCodes } from '../clickhouse/client.ts';
+import { chunksOf } from '../clickhouse/chunks.ts';
+import { ClickHouseError, clickhouseCodes, type Settings } from '../clickhouse/client.ts';
 import { ensureTable } from '../clickhouse/table.ts';
 import type { Context } from '../context.ts';
-import { StoreError, TimestoreError } from '../errors.ts';
+import { StoreError } from '../errors.ts';
 import { isDataError } from '../flush/refusal.ts';
-import type { QueryPlan } from './request.ts';
-import { type Fence, rowsStatement, sourceColumn, tailName } from './sql.ts';
-import { type Tail, tailStructure } from './tail.ts';
+import { type Format, formats } from './answer.ts';
+import type { Cut } from './cut.ts';
+import { type Exactness, exactly, type Fence } from './exact.ts';
+import { flushWithin } from './flush-within.ts';
+import { queryError } from './refusal.ts';
+import type { Source } from './relation.ts';
+import { tailStructure } from './tail.ts';
 
-/** Rows as JSON text, in order, and where they came from. */
-export type RowsAnswer = {
-  rows: string[];
-  published: { rows: number; partitions: number };
-  hotBuffer: { rows: number };
+/** SQL without its format, and its parameters. */
+export type Statement = { sql: string; params: Settings };
+
+export type Read = {
+  cuts: Cut[];
+  statement(sources: Source[]): Statement;
+  format: Format;
+  /** Most rows of the answer; undefined for exports. */
+  rowsMax: number | undefined;
+  /** Names queries that read about as much as each other. */
+  costKey: string;
+  /** When the caller is gone. */
+  signal: AbortSignal;
 };
 
-/** ClickHouse cannot read the rows of the tail. */
-export class TailRefused extends Error {}
+export type Running = {
+  exactness: Exactness;
+  chunks: AsyncGenerator<Uint8Array>;
+  /** Whether ClickHouse has said all of it: then it fits into memory, and nothing can fail any more. */
+  isComplete: boolean;
+};
 
 const settings = {
-  // The whole answer or an error: nothing is passed on that a later failure would belie.
-  wait_end_of_query: 1,
   date_time_output_format: 'iso',
+  session_timezone: 'UTC',
   output_format_json_quote_64bit_integers: 0,
+  output_format_json_quote_denormals: 0,
   output_format_json_escape_forward_slashes: 0,
+  http_write_exception_in_output_format: 0,
   input_format_skip_unknown_fields: 0,
   precise_float_parsing: 1,
+  // A caller that is gone takes its query along.
+  cancel_http_readonly_queries_on_client_close: 1,
+  max_query_size: 8 * 1024 * 1024,
 } as const;
 
 /**
- * Asks ClickHouse for the rows of a plan, the tail sent along.
+ * Asks ClickHouse over the cuts of one or more tables, their tails sent along.
  *
- * @throws TimestoreError `limit-exceeded` for a query that is too much; StoreError when ClickHouse is away; TailRefused
+ * @throws TimestoreError for a query that cannot be answered; StoreError when ClickHouse is away, or refuses a tail
  */
-export async function runRows(
-  ctx: Context,
-  table: Table,
-  plan: QueryPlan,
-  fence: Fence,
-  tail: Tail,
-): Promise<RowsAnswer> {
+export async function runRead(ctx: Context, read: Read): Promise<Running> {
+  const known = ctx.readCosts.get(read.costKey);
+  const isExport = read.rowsMax === undefined;
+  const isCheap = isExport || (known !== undefined && (known.isLong || known.rows <= ctx.config.limits.fence_rows_max));
+  const { answer, exactness } = await exactly(ctx, read.cuts, isCheap, async (fences, isLast) => {
+    const begun = await begin(ctx, read, fences);
+    if (begun.isComplete || isLast) return begun;
+    // Too long to be held until it is validated.
+    ctx.readCosts.set(read.costKey, { rows: known?.rows ?? 0, isLong: true });
+    await begun.chunks.return(undefined);
+    return undefined;
+  });
+  return { ...answer, exactness };
+}
+
+/** What reads of a kind were seen to cost, so that the next one is run in the cheaper way. */
+export function noteCost(ctx: Context, read: Pick<Read, 'costKey'>, rows: number, isLong: boolean): void {
+  ctx.readCosts.delete(read.costKey);
+  ctx.readCosts.set(read.costKey, { rows, isLong });
+  if (ctx.readCosts.size <= ctx.config.limits.read_costs_max) return;
+  const [oldest] = ctx.readCosts.keys();
+  if (oldest !== undefined) ctx.readCosts.delete(oldest);
+}
+
+async function begin(ctx: Context, read: Read, fences: Fence[]): Promise<Omit<Running, 'exactness'>> {
   try {
-    return readAnswer(await send(ctx, table, plan, fence, tail));
+    return await attempt(ctx, read, fences);
   } catch (error) {
-    if (tail.rows > 0 && isDataError(error)) throw new TailRefused('the tail was refused', { cause: error });
+    await refuseTail(ctx, read.cuts, error);
     if (!(error instanceof ClickHouseError)) throw error;
-    // The table's columns come with the flush where they could not be added at once.
-    if (!isBehind(error)) throw queryError(ctx, error);
+    const behind = isBehind(error) ? tablesToBring(ctx, read.cuts) : [];
+    if (behind.length === 0) throw queryError(ctx, error);
+    // A table's columns come with its flush where they could not be added at once.
+    for (const { table } of behind) {
+      await ensureTable(ctx, table);
+      ctx.columnsLooked.set(keyOf(table), table.schema.version);
+    }
   }
-  await ensureTable(ctx, table);
   try {
-    return readAnswer(await send(ctx, table, plan, fence, tail));
+    return await attempt(ctx, read, fences);
   } catch (error) {
     throw error instanceof ClickHouseError ? queryError(ctx, error) : error;
   }
 }
 
-async function send(ctx: Context, table: Table, plan: QueryPlan, fence: Fence, tail: Tail): Promise<string> {
+async function attempt(ctx: Context, read: Read, fences: Fence[]): Promise<Omit<Running, 'exactness'>> {
   const { limits } = ctx.config;
-  const { sql, params } = rowsStatement(table, plan, fence, tail.rows > 0);
-  const limited = {
-    ...settings,
-    ...params,
-    max_execution_time: Math.ceil(limits.query_timeout_ms / 1000),
-    max_memory_usage: limits.query_memory_bytes_max,
-    max_result_bytes: limits.query_result_bytes_max,
-  };
-  const timeout_ms = limits.query_timeout_ms + 1_000;
-  if (tail.rows === 0) return await ctx.reader.send({ settings: limited, body: sql, timeout_ms });
-  const body = new FormData();
-  body.append('query', sql);
-  // Before the rows it describes: the server reads the parts in their order.
-  body.append(`${tailName}_format`, 'JSONEachRow');
-  body.append(`${tailName}_structure`, tailStructure(table));
-  body.append(tailName, new Blob([tail.ndjson]), tailName);
-  return await ctx.reader.send({ settings: limited, body, timeout_ms });
+  const sources = read.cuts.map(({ table, tail }, number) => {
+    return {
+      table,
+      number,
+      fence: fences[number] ?? { lanes: [] },
+      tail: tail.rows > 0 ? `_tail${number}` : undefined,
+    };
+  });
+  const { sql, params } = read.statement(sources);
+  const timeout_ms = read.rowsMax === undefined ? limits.export_timeout_ms : limits.query_timeout_ms;
+  const opened = await ctx.reader.open({
+    settings: {
+      ...settings,
+      max_execution_time: Math.ceil(timeout_ms / 1000),
+      max_memory_usage: limits.query_memory_bytes_max,
+      max_result_rows: read.rowsMax ?? 0,
+      result_overflow_mode: 'throw',
+    },
+    body: bodyOf(`${sql}\nFORMAT ${formats[read.format].clickhouse}`, params, sources, read.cuts),
+    timeout_ms: timeout_ms + 1_000,
+    signal: read.signal,
+  });
+  return await headOf(chunksOf(opened), limits.query_held_bytes_max);
 }
 
-const firstMember = new RegExp(`^\\{"${sourceColumn}":"([^"]*)",`);
-
-function readAnswer(text: string): RowsAnswer {
-  const partitions = new Set<string>();
-  const hotBuffer = { rows: 0 };
-  const rows: string[] = [];
-  // The rows stay the text that ClickHouse wrote: parsing them would round integers beyond 2^53.
-  for (const line of text.split('\n')) {
-    if (line === '') continue;
-    const [member = '', partition = ''] = firstMember.exec(line) ?? [];
-    rows.push(`{${line.slice(member.length)}`);
-    if (partition === '') hotBuffer.rows += 1;
-    else partitions.add(partition);
+/** The parameters go in the body too: a URL has no room for long lists. */
+function bodyOf(sql: string, params: Settings, sources: Source[], cuts: Cut[]): FormData {
+  const body = new FormData();
+  body.append('query', sql);
+  for (const [name, value] of Object.entries(params)) body.append(name, String(value));
+  for (const [i, { table, tail }] of sources.entries()) {
+    if (tail === undefined) continue;
+    // Before the rows it describes: the server reads the parts in their order.
+    body.append(`${tail}_format`, 'JSONEachRow');
+    body.append(`${tail}_structure`, tailStructure(table));
+    body.append(tail, new Blob([cuts[i]?.tail.ndjson ?? '']), tail);
   }
-  return { rows, published: { rows: rows.length - hotBuffer.rows, partitions: partitions.size }, hotBuffer };
+  return body;
+}
+
+/** Reads until the answer is complete or longer than may be held. An error until then is one that can be told. */
+async function headOf(
+  chunks: AsyncGenerator<Uint8Array>,
+  bytesMax: number,
+): Promise<{ chunks: AsyncGenerator<Uint8Array>; isComplete: boolean }> {
+  const head: Uint8Array[] = [];
+  let bytes = 0;
+  while (bytes <= bytesMax) {
+    const { done, value } = await chunks.next();
+    if (done) return { chunks: replay(head), isComplete: true };
+    head.push(value);
+    bytes += value.length;
+  }
+  return { chunks: replay(head, chunks), isComplete: false };
+}
+
+async function* replay(head: Uint8Array[], rest?: AsyncGenerator<Uint8Array>): AsyncGenerator<Uint8Array> {
+  try {
+    while (head.length > 0) yield head.shift() as Uint8Array;
+    if (rest !== undefined) yield* rest;
+  } finally {
+    await rest?.return(undefined);
+  }
+}
+
+/** Rows that ClickHouse cannot read are set aside by the flush; until then there is no exact answer. */
+async function refuseTail(ctx: Context, cuts: Cut[], error: unknown): Promise<void> {
+  const tables = cuts.filter(({ tail }) => tail.rows > 0).map(({ table }) => table);
+  if (tables.length === 0 || !isDataError(error) || !isOfTail(error)) return;
+  await Promise.all(tables.map((table) => flushWithin(ctx, table, ctx.config.limits.query_wait_ms)));
+  throw new StoreError(
+    'clickhouse',
+    'refused rows that wait to be flushed; a flush has begun to set them aside',
+    error,
+  );
+}
+
+/** SQL has values of its own that cannot be read; those of a tail are read from its rows. */
+function isOfTail(error: unknown): boolean {
+  return error instanceof ClickHouseError && /JSONEachRow|_tail[0-9]|while read/i.test(error.message);
 }
 
 function isBehind({ code }: ClickHouseError): boolean {
@@ -99,29 +187,11 @@ function isBehind({ code }: ClickHouseError): boolean {
   return [unknownTable, unknownDatabase, unknownIdentifier, noSuchColumnInTable].some((each) => each === code);
 }
 
-function queryError(ctx: Context, error: ClickHouseError): TimestoreError {
-  const { limits } = ctx.config;
-  switch (error.code) {
-    case clickhouseCodes.timeoutExceeded:
-    case clickhouseCodes.tooSlow:
-      return new TimestoreError(
-        'limit-exceeded',
-        `The query took longer than ${limits.query_timeout_ms} ms (limit query_timeout_ms). Ask for less at once.`,
-        { cause: error },
-      );
-    case clickhouseCodes.memoryLimit:
-      return new TimestoreError(
-        'limit-exceeded',
-        `The query needs more than ${limits.query_memory_bytes_max} bytes of memory (limit query_memory_bytes_max). Ask for less at once.`,
-        { cause: error },
-      );
-    case clickhouseCodes.tooManyRowsOrBytes:
-      return new TimestoreError(
-        'limit-exceeded',
-        `The answer is larger than ${limits.query_result_bytes_max} bytes (limit query_result_bytes_max). Ask for fewer rows or columns at once.`,
-        { cause: error },
-      );
-    default:
-      return new StoreError('clickhouse', 'refused the query', error);
-  }
+/** Those that nobody has looked at since their newest version: a name that is wrong is not looked for again and again. */
+function tablesToBring(ctx: Context, cuts: Cut[]): Cut[] {
+  return cuts.filter(({ table }) => ctx.columnsLooked.get(keyOf(table)) !== table.schema.version);
+}
+
+function keyOf({ dataset, physical }: Cut['table']): string {
+  return `${dataset}.${physical}`;
 }

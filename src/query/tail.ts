@@ -7,6 +7,8 @@ import type { TableSchema } from '../schema/types.ts';
 /** The acknowledged rows that are not in ClickHouse for certain, as they are sent along with a query. */
 export type Tail = { rows: number; latest_ms: number | undefined; ndjson: string };
 
+export const noTail: Tail = { rows: 0, latest_ms: undefined, ndjson: '' };
+
 export function tailOf(lanes: LaneSnapshot[], schema: TableSchema): Tail {
   let rows = 0;
   let latest_ms: number | undefined;

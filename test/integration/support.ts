@@ -8,7 +8,10 @@ import { flushTable } from '../../src/flush/flush-table.ts';
 import { ingestRows } from '../../src/ingest/ingest.ts';
 import type { Event } from '../../src/log.ts';
 import { qualifiedName } from '../../src/names.ts';
-import { queryRows } from '../../src/query/query.ts';
+import type { Answer } from '../../src/query/answer.ts';
+import { queryTable } from '../../src/query/query.ts';
+import { queryBody } from '../../src/query/request.ts';
+import { querySql, type Reader, sqlBody } from '../../src/query/sql/query-sql.ts';
 
 export type Row = Record<string, unknown> & { timestamp: string };
 
@@ -38,9 +41,38 @@ export async function send(ctx: Context, dataset: string, rows: object[], idempo
   return await ingestRows(ctx, { dataset, table: 'm', text, format: 'ndjson', idempotencyKey });
 }
 
+/** A structured query as a client sends it, its JSON answer read: rows as objects, and as the text that they came as. */
 export async function query(ctx: Context, dataset: string, body: object = {}) {
-  const result = await queryRows(ctx, dataset, { tableName: 'm', ...body });
-  return { ...result, rows: result.rows.map((row) => JSON.parse(row) as Row) };
+  const asked = queryBody.parse({ tableName: 'm', ...body });
+  const answer = await queryTable(ctx, dataset, asked, { format: 'json', signal: new AbortController().signal });
+  const text = await textOf(answer);
+  return { ...(JSON.parse(text) as JsonAnswer), ...answer.notes, text };
+}
+
+/** SQL as a client sends it, by somebody who may read everything. */
+export async function sql(ctx: Context, text: string, body: object = {}, reader: Reader = { reads: () => true }) {
+  const asked = sqlBody.parse({ sql: text, ...body });
+  const answer = await querySql(ctx, reader, asked, { format: 'json', signal: new AbortController().signal });
+  const json = await textOf(answer);
+  const parsed = JSON.parse(json) as Omit<JsonAnswer, 'columns'> & { columns: { name: string; type: string }[] };
+  return { ...parsed, ...answer.notes, text: json };
+}
+
+type JsonAnswer = {
+  rows: Row[];
+  columns: string[];
+  types: string[];
+  warnings: string[];
+  cursor: string | null;
+  sources: { published: { rows: number; partitions: number }; hotBuffer: { rows: number } };
+  streaming: Answer['notes']['streaming'];
+  statistics: { rows: number; elapsedMs: number; rowsRead: number; tailRows: number };
+};
+
+export async function textOf({ body }: Pick<Answer, 'body'>): Promise<string> {
+  const parts: Buffer[] = [];
+  for await (const part of body) parts.push(Buffer.from(part as string));
+  return Buffer.concat(parts).toString();
 }
 
 export async function tableOf(ctx: Context, dataset: string): Promise<Table> {

@@ -24,13 +24,10 @@ const writerGrants = [
 
 /** Limits of the reader: what it gets, and between which bounds a query may ask for less. 0 would mean no limit. */
 const readerLimits = {
-  max_execution_time: { value: 30, min: 0.001, max: 30 },
+  max_execution_time: { value: 30, min: 0.001, max: 600 },
   max_memory_usage: { value: 4_294_967_296, min: 1_048_576, max: 4_294_967_296 },
   max_memory_usage_for_user: { value: 8_589_934_592, min: 1_048_576, max: 8_589_934_592 },
-  // One row more than the most a query may answer with, so that the caller can tell "more" from "exactly all".
-  max_result_rows: { value: 500_001, min: 1, max: 500_001 },
-  max_result_bytes: { value: 1_073_741_824, min: 1, max: 1_073_741_824 },
-  max_query_size: { value: 1_048_576, min: 1, max: 1_048_576 },
+  max_query_size: { value: 8_388_608, min: 1, max: 8_388_608 },
   max_ast_depth: { value: 1_000, min: 1, max: 1_000 },
   max_ast_elements: { value: 50_000, min: 1, max: 50_000 },
   max_threads: { value: 8, min: 1, max: 16 },

@@ -26,7 +26,7 @@ function withoutClickHouse(instance: Context): Context & { tried: { n: number } 
     tried.n += 1;
     return refused();
   };
-  return { ...instance, clickhouse: { send: away, command: away, rows: refused }, tried };
+  return { ...instance, clickhouse: { open: away, send: away, command: away, rows: refused }, tried };
 }
 
 async function pending(ctx: Context, table: Table): Promise<number> {

@@ -26,8 +26,10 @@ test('a row goes the whole way over HTTP: sent, read at once, flushed, read agai
     types: ["DateTime64(3, 'UTC')", 'Nullable(Float64)'],
     mode: 'raw',
     warnings: [],
+    cursor: null,
+    statistics: { rows: 1, elapsedMs: expect.any(Number), rowsRead: 1, tailRows: 1 },
     streaming: {
-      ...{ enabled: true, bufferState: 'ready', rows: 1, fresh: true },
+      ...{ enabled: true, bufferState: 'ready', rows: 1, fresh: true, exactness: 'validated' },
       ...{ watermark: accepted.watermark, latestTimestamp: at(1) },
     },
     sources: { published: { rows: 0, partitions: 0 }, hotBuffer: { rows: 1 } },
@@ -266,6 +268,7 @@ test('the description names every route, and its page loads nothing from elsewhe
     '/health',
     '/metrics',
     '/ready',
+    '/sql/read',
     '/v1/admin/audit',
     '/v1/admin/datasets/{dataset}/tables/{table}',
     '/v1/admin/flush',
@@ -276,6 +279,11 @@ test('the description names every route, and its page loads nothing from elsewhe
     '/v1/datasets/{dataset}/query',
     '/v1/datasets/{dataset}/tables/{table}/rows',
     '/v1/receipts/{batchId}',
+    '/v1/sql',
+    '/v1/sql/saved',
+    '/v1/sql/saved/{dataset}/{name}',
+    '/v1/sql/saved/{dataset}/{name}/run',
+    '/v1/sql/schema',
   ]);
   const rows = document.paths['/v1/datasets/{dataset}/tables/{table}/rows']?.post;
   expect(Object.keys(rows?.responses ?? {})).toEqual(

@@ -10,7 +10,7 @@ test('a request of many chunks is acknowledged as one, and all of it is there', 
   expect(accepted).toMatchObject({ accepted: 3_000, replayed: false, chunks: 4 });
   const answer = await query(ctx, dataset, { columns: ['v'] });
   expect(answer.rows.map(({ v }) => Number(v)).sort((a, b) => a - b)).toEqual(rows.map(({ v }) => v));
-  expect(answer.freshness.watermark).toBe(accepted.watermark);
+  expect(answer.watermark).toBe(accepted.watermark);
   expect((await send(newInstance(), dataset, rows, 'k')).accepted).toEqual({ ...accepted, replayed: true });
   await flush(ctx, dataset);
   await expectStored(ctx, await tableOf(ctx, dataset), 3_000);

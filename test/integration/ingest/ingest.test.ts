@@ -4,7 +4,7 @@ import { StoreError, type TimestoreError } from '../../../src/errors.ts';
 import { at, expectStored, flush, newDataset, newInstance, query, send, tableOf } from '../support.ts';
 
 const ctx = newInstance();
-const away = { rows: refuse, transaction: refuse, command: refuse, send: refuse };
+const away = { rows: refuse, transaction: refuse, command: refuse, send: refuse, open: refuse };
 
 function refuse(): Promise<never> {
   return Promise.reject(new StoreError('postgres', 'did not answer', undefined));

@@ -79,7 +79,7 @@ test('whatever is sent is refused, or comes back the same before and after its f
       expect(await flush(newInstance(), dataset)).toMatchObject({ complete: true });
       const after = await query(ctx, dataset);
       expect(after.rows).toEqual(before.rows);
-      expect(after.freshness.mode).toBe('replica-only');
+      expect(after.mode).toBe('replica-only');
       const types = new Map((await tableOf(ctx, dataset)).schema.fields.map((field) => [field.name, field.type]));
       expect(after.rows.map(answered)).toEqual(kept.map((fields) => expected(fields, types)));
     }),

@@ -1,0 +1,206 @@
+import { z } from 'zod';
+import { querySql, sqlBody } from '../src/query/sql/query-sql.ts';
+import { dropSaved, findSaved, listSaved, saveQuery } from '../src/query/sql/saved.ts';
+import { listTables } from '../src/query/sql/tables.ts';
+import { fieldType } from '../src/schema/types.ts';
+import { answerWith, formatOf } from './answers.ts';
+import { routes } from './app.ts';
+import { requireKey } from './auth.ts';
+import { bodyAs } from './body.ts';
+import { describe } from './describe.ts';
+import { slugOf } from './path.ts';
+import { freshnessHeaders, noteHeaders, statisticsSchema, streamingSchema } from './query-answer.ts';
+
+const answerSchema = z
+  .object({
+    columns: z.array(z.object({ name: z.string(), type: z.string().meta({ description: 'ClickHouse type' }) })),
+    rows: z.array(z.record(z.string(), z.unknown())),
+    totals: z.record(z.string(), z.unknown()).optional().meta({ description: 'of a query WITH TOTALS' }),
+    statistics: statisticsSchema,
+    warnings: z.array(z.string()),
+    streaming: streamingSchema,
+    latest_ingest_watermark: z.string().nullable().meta({ description: 'one token a table, with blanks between' }),
+  })
+  .meta({ id: 'SqlAnswer' });
+
+const answers = {
+  200: {
+    description:
+      'The rows: JSON, or by `format` or `Accept` NDJSON, CSV, Parquet or an Arrow stream. JSON has at most 500,000 rows, ' +
+      'the others as many as there are. Long answers are streamed, and break off if they fail',
+    schema: answerSchema,
+    headers: { ...freshnessHeaders, ...noteHeaders },
+  },
+};
+
+const errors = [
+  ...(['malformed-body', 'invalid-request', 'unauthenticated', 'not-found', 'limit-exceeded'] as const),
+  ...(['unsupported-media-type', 'stale-read', 'too-many-queries', 'unavailable'] as const),
+];
+
+const savedSchema = z
+  .object({
+    dataset: z.string(),
+    name: z.string(),
+    sql: z.string(),
+    description: z.string(),
+    params: z.record(z.string(), z.unknown()),
+    savedAt: z.string(),
+  })
+  .meta({ id: 'SavedQuery' });
+
+const saveBody = z.strictObject({
+  sql: sqlBody.shape.sql,
+  description: z.string().max(1_000).default(''),
+  params: z.record(z.string(), z.unknown()).default({}).meta({
+    description: 'values of its parameters that a caller leaves out',
+  }),
+});
+
+const runBody = sqlBody.omit({ sql: true, dataset: true });
+
+const savedPath = '/v1/sql/saved/:dataset/:name';
+
+export const sqlRoutes = routes();
+
+for (const path of ['/v1/sql', '/sql/read'] as const) {
+  sqlRoutes.post(
+    path,
+    describe({
+      summary: 'Query with SQL',
+      description:
+        'One SELECT of ClickHouse’s SQL over any tables: joins, windows, common table expressions, subqueries. The rows that ' +
+        'were acknowledged and are not flushed yet are merged into every table it names. `SELECT *` gives the fields. What is ' +
+        'not a SELECT over tables is refused before it runs.',
+      tag: 'SQL',
+      body: { required: true, types: { 'application/json': sqlBody } },
+      answers,
+      errors,
+    }),
+    requireKey,
+    async (c) => {
+      const body = await bodyAs(c, sqlBody);
+      const format = formatOf(c, body.format);
+      return await answerWith(c, (signal) => querySql(c.get('timestore'), c.get('key'), body, { format, signal }));
+    },
+  );
+}
+
+sqlRoutes
+  .get(
+    '/v1/sql/schema',
+    describe({
+      summary: 'List tables and columns',
+      tag: 'SQL',
+      query: { dataset: 'only this one', after: '`next` of the answer before' },
+      answers: {
+        200: {
+          description: 'The tables that can be named in SQL, at most 1,000 at a time',
+          schema: z.object({
+            tables: z.array(
+              z.object({
+                dataset: z.string(),
+                table: z.string(),
+                timestampColumn: z.string(),
+                columns: z.array(z.object({ name: z.string(), type: fieldType, clickhouseType: z.string() })),
+              }),
+            ),
+            next: z.string().nullable(),
+          }),
+        },
+      },
+      errors: ['unauthenticated', 'unavailable'],
+    }),
+    requireKey,
+    async (c) => {
+      const { dataset, after } = c.req.query();
+      return c.json(await listTables(c.get('timestore'), c.get('key'), { dataset, after }));
+    },
+  )
+  .get(
+    '/v1/sql/saved',
+    describe({
+      summary: 'List saved queries',
+      tag: 'SQL',
+      query: { dataset: 'only those of this one' },
+      answers: { 200: { description: 'By name', schema: z.object({ queries: z.array(savedSchema) }) } },
+      errors: ['unauthenticated', 'unavailable'],
+    }),
+    requireKey,
+    async (c) => c.json({ queries: await listSaved(c.get('timestore'), c.get('key'), c.req.query('dataset')) }),
+  )
+  .put(
+    savedPath,
+    describe({
+      summary: 'Save a query',
+      description: 'Under a name of the dataset; what had the name before is replaced.',
+      tag: 'SQL',
+      path: ['dataset', 'name'],
+      body: { required: true, types: { 'application/json': saveBody } },
+      answers: { 200: { description: 'The query as it is saved', schema: savedSchema } },
+      errors: ['malformed-body', 'invalid-request', 'unauthenticated', 'not-found', 'limit-exceeded', 'unavailable'],
+    }),
+    requireKey,
+    async (c) => {
+      const { dataset, name } = namesOf(c.req.param());
+      const body = await bodyAs(c, saveBody);
+      return c.json(await saveQuery(c.get('timestore'), c.get('key'), { dataset, name, ...body }));
+    },
+  )
+  .get(
+    savedPath,
+    describe({
+      summary: 'Read a saved query',
+      tag: 'SQL',
+      path: ['dataset', 'name'],
+      answers: { 200: { description: 'The query', schema: savedSchema } },
+      errors: ['unauthenticated', 'not-found', 'unavailable'],
+    }),
+    requireKey,
+    async (c) => {
+      const { dataset, name } = namesOf(c.req.param());
+      return c.json(await findSaved(c.get('timestore'), c.get('key'), dataset, name));
+    },
+  )
+  .delete(
+    savedPath,
+    describe({
+      summary: 'Delete a saved query',
+      tag: 'SQL',
+      path: ['dataset', 'name'],
+      answers: { 204: { description: 'It is gone' } },
+      errors: ['unauthenticated', 'not-found', 'unavailable'],
+    }),
+    requireKey,
+    async (c) => {
+      const { dataset, name } = namesOf(c.req.param());
+      await dropSaved(c.get('timestore'), c.get('key'), dataset, name);
+      return c.body(null, 204);
+    },
+  )
+  .post(
+    `${savedPath}/run`,
+    describe({
+      summary: 'Run a saved query',
+      tag: 'SQL',
+      path: ['dataset', 'name'],
+      body: { required: true, types: { 'application/json': runBody } },
+      answers,
+      errors,
+    }),
+    requireKey,
+    async (c) => {
+      const { dataset, name } = namesOf(c.req.param());
+      const body = await bodyAs(c, runBody);
+      const format = formatOf(c, body.format);
+      return await answerWith(c, async (signal) => {
+        const { sql, params } = await findSaved(c.get('timestore'), c.get('key'), dataset, name);
+        const filled = { ...body, sql, dataset, params: { ...params, ...body.params } };
+        return await querySql(c.get('timestore'), c.get('key'), filled, { format, signal });
+      });
+    },
+  );
+
+function namesOf({ dataset, name }: { dataset: string; name: string }): { dataset: string; name: string } {
+  return { dataset: slugOf('dataset', dataset), name: slugOf('name', name) };
+}

@@ -1,0 +1,230 @@
+import { z } from 'zod';
+import type { Table } from '../catalog/table.ts';
+import type { Settings } from '../clickhouse/client.ts';
+import type { Limits } from '../config.ts';
+import type { TimestoreError } from '../errors.ts';
+import { quoteName } from '../names.ts';
+import { parseTimestampText, storedTimestamp, time_ms_max, time_ms_min } from '../schema/timestamp.ts';
+import type { Field, FieldType } from '../schema/types.ts';
+import { invalid, tooMuch } from './invalid.ts';
+import { arrayText, parameterText } from './parameter.ts';
+
+const operators = [
+  ...['eq', 'ne', 'lt', 'lte', 'gt', 'gte', 'in', 'notIn', 'between', 'isNull', 'isNotNull'],
+  ...['contains', 'notContains', 'startsWith', 'endsWith', 'like', 'notLike', 'ilike', 'matches'],
+  ...['has', 'hasAny', 'hasAll', 'isEmpty', 'isNotEmpty'],
+] as const;
+
+export type Operator = (typeof operators)[number];
+
+const scalar = z.union([z.string(), z.number(), z.boolean(), z.null()]);
+const condition = z.strictObject({
+  column: z.string(),
+  op: z.enum(operators as unknown as [Operator, ...Operator[]]),
+  value: z.union([scalar, z.array(scalar)]).optional(),
+});
+
+export type Condition = z.output<typeof condition>;
+export type Filter = Condition | { and: Filter[] } | { or: Filter[] };
+
+const depthMax = 8;
+
+/** A condition on a column, or a group of them. */
+export const filterSchema: z.ZodType<Filter> = z
+  .union([
+    condition,
+    z.strictObject({
+      get and() {
+        return z.array(filterSchema).min(1);
+      },
+    }),
+    z.strictObject({
+      get or() {
+        return z.array(filterSchema).min(1);
+      },
+    }),
+  ])
+  .meta({ id: 'Filter' });
+
+export const partitionKeySchema = z.record(z.string(), z.union([z.string(), z.array(z.string()).min(1)]));
+
+/** Which operators a type has. Null is neither equal nor unequal to anything, as in SQL: `isNull` finds it. */
+const ordered: Operator[] = ['eq', 'ne', 'lt', 'lte', 'gt', 'gte', 'in', 'notIn', 'between', 'isNull', 'isNotNull'];
+const texts: Operator[] = [
+  ...ordered,
+  ...(['contains', 'notContains', 'startsWith', 'endsWith', 'like', 'notLike', 'ilike', 'matches'] as const),
+];
+const operatorsOf: Record<'timestamp' | 'number' | 'text' | 'boolean' | 'strings' | 'vector', Operator[]> = {
+  timestamp: ordered,
+  number: ordered,
+  text: texts,
+  boolean: ['eq', 'ne', 'in', 'notIn', 'isNull', 'isNotNull'],
+  strings: ['eq', 'ne', 'has', 'hasAny', 'hasAll', 'isEmpty', 'isNotEmpty'],
+  vector: ['eq', 'ne', 'isEmpty', 'isNotEmpty'],
+};
+
+function kindOf(type: FieldType): keyof typeof operatorsOf {
+  if (type === 'timestamp' || type === 'boolean') return type;
+  if (type === 'double' || type === 'integer') return 'number';
+  if (type === 'string' || type === 'json') return 'text';
+  return type === 'string[]' ? 'strings' : 'vector';
+}
+
+const infix: Partial<Record<Operator, string>> = {
+  ...{ eq: '=', ne: '!=', lt: '<', lte: '<=', gt: '>', gte: '>=', in: 'IN', notIn: 'NOT IN' },
+  ...{ like: 'LIKE', notLike: 'NOT LIKE', ilike: 'ILIKE' },
+};
+const called: Partial<Record<Operator, string>> = {
+  ...{ startsWith: 'startsWith', endsWith: 'endsWith', matches: 'match' },
+  ...{ has: 'has', hasAny: 'hasAny', hasAll: 'hasAll' },
+};
+
+/**
+ * SQL of filters, their values bound as parameters.
+ *
+ * @throws TimestoreError `invalid-request`, `limit-exceeded`
+ */
+export function filterSql(filters: Filter[], table: Table, limits: Limits, params: Settings): string[] {
+  const fields = new Map(table.schema.fields.map((field) => [field.name, field]));
+  let count = 0;
+  const one = (filter: Filter, depth: number): string => {
+    if (depth > depthMax) throw tooMuch(`filters.columns: groups nest at most ${depthMax} deep`);
+    if ('and' in filter) return `(${filter.and.map((each) => one(each, depth + 1)).join(' AND ')})`;
+    if ('or' in filter) return `(${filter.or.map((each) => one(each, depth + 1)).join(' OR ')})`;
+    count += 1;
+    if (count > limits.query_filters_max) {
+      throw tooMuch(`filters.columns: at most ${limits.query_filters_max} conditions (limit query_filters_max)`);
+    }
+    const field = fields.get(filter.column);
+    if (field === undefined) throw invalid(`filters.columns: table ${table.name} has no field ${filter.column}`);
+    return conditionSql(filter, field, limits, params, `_f${count}`);
+  };
+  return filters.map((filter) => one(filter, 0));
+}
+
+/** SQL of a partition key: entries that all must be there, each with one of its values. */
+export function partitionKeySql(key: z.output<typeof partitionKeySchema>, limits: Limits, params: Settings): string[] {
+  return Object.entries(key).map(([name, value], i) => {
+    const values = [value].flat();
+    if (values.length > limits.query_list_max) throw listTooLong('filters.partitionKey', limits);
+    params[`param__k${i}`] = parameterText(name);
+    params[`param__v${i}`] = arrayText(values);
+    return `_partition[{_k${i}:String}] IN {_v${i}:Array(String)} AND mapContains(_partition, {_k${i}:String})`;
+  });
+}
+
+function conditionSql(
+  { column, op, value }: Condition,
+  field: Field,
+  limits: Limits,
+  params: Settings,
+  name: string,
+): string {
+  if (!operatorsOf[kindOf(field.type)].includes(op)) {
+    const known = operatorsOf[kindOf(field.type)].join(', ');
+    throw invalid(`filters.columns: ${column} is ${field.type}, which has no ${op}, but ${known}`);
+  }
+  const quoted = quoteName(column);
+  const needsNone = ['isNull', 'isNotNull', 'isEmpty', 'isNotEmpty'].includes(op);
+  if (needsNone !== (value === undefined)) {
+    throw invalid(`filters.columns: ${op} of ${column} takes ${needsNone ? 'no value' : 'a value'}`);
+  }
+  if (op === 'isNull' || op === 'isNotNull') return `${quoted} IS ${op === 'isNull' ? '' : 'NOT '}NULL`;
+  if (op === 'isEmpty' || op === 'isNotEmpty') return `${op === 'isEmpty' ? 'empty' : 'notEmpty'}(${quoted})`;
+  const isList = Array.isArray(value);
+  const wantsList = ['in', 'notIn', 'between', 'hasAny', 'hasAll'].includes(op) || (isArray(field) && op !== 'has');
+  if (isList !== wantsList)
+    throw invalid(`filters.columns: ${op} of ${column} takes ${wantsList ? 'a list' : 'one value'}`);
+  if (!isList) {
+    // Null is found by its own operators; what is compared with it is never true.
+    if (value === null || value === undefined) {
+      if (op === 'eq') return `${quoted} IS NULL`;
+      if (op === 'ne') return `${quoted} IS NOT NULL`;
+      throw invalid(`filters.columns: ${op} of ${column} does not take null`);
+    }
+    const { text, type } = boundTo(field, value);
+    params[`param_${name}`] = parameterText(text);
+    return operation(op, quoted, `{${name}:${type}}`);
+  }
+  if (value.length > limits.query_list_max) throw listTooLong('filters.columns', limits);
+  const values = value.map((each) => {
+    if (each === null) throw invalid(`filters.columns: the list of ${column} has null in it; ask with isNull`);
+    return boundTo(field, each);
+  });
+  const type = isArray(field) ? itemType(field) : exactType(values.map((each) => each.type));
+  if (op === 'between') {
+    const [low, high, ...more] = values;
+    if (low === undefined || high === undefined || more.length > 0) {
+      throw invalid(`filters.columns: between of ${column} takes two values`);
+    }
+    params[`param_${name}a`] = parameterText(low.text);
+    params[`param_${name}b`] = parameterText(high.text);
+    return `(${quoted} >= {${name}a:${low.type}} AND ${quoted} <= {${name}b:${high.type}})`;
+  }
+  params[`param_${name}`] = arrayText(
+    values.map(({ text }) => text),
+    type !== 'String' && !type.startsWith('Date'),
+  );
+  return operation(op, quoted, `{${name}:Array(${type})}`);
+}
+
+function operation(op: Operator, column: string, value: string): string {
+  if (op === 'contains') return `position(${column}, ${value}) > 0`;
+  if (op === 'notContains') return `position(${column}, ${value}) = 0`;
+  const name = called[op];
+  return name === undefined ? `${column} ${infix[op]} ${value}` : `${name}(${column}, ${value})`;
+}
+
+type Bound = { text: string; type: string };
+
+/** A value as the type of its field has it, so that nothing is converted on the way. */
+function boundTo(field: Field, value: string | number | boolean): Bound {
+  const wrong = () => {
+    const taken = field.type === 'integer' ? 'a whole number, beyond 2^53 as a string of digits' : `a ${field.type}`;
+    return invalid(`filters.columns: ${field.name} takes ${taken}, not ${JSON.stringify(value).slice(0, 100)}`);
+  };
+  const { type } = field;
+  if (type === 'timestamp') {
+    const time_ms = typeof value === 'number' ? value : parseTimestampText(String(value));
+    if (typeof time_ms !== 'number' || !Number.isSafeInteger(time_ms)) throw wrong();
+    // No row is earlier or later than these, so the comparison stays what it was.
+    const near_ms = Math.min(Math.max(time_ms, time_ms_min - 1), time_ms_max + 1);
+    return { text: storedTimestamp(near_ms), type: "DateTime64(3, 'UTC')" };
+  }
+  if (type === 'boolean') {
+    if (typeof value !== 'boolean') throw wrong();
+    return { text: String(value), type: 'Bool' };
+  }
+  if (type === 'string' || type === 'json' || type === 'string[]') {
+    if (typeof value !== 'string') throw wrong();
+    return { text: value, type: 'String' };
+  }
+  if (type === 'integer' && typeof value === 'string' && isInt64(value)) return { text: value, type: 'Int64' };
+  if (typeof value !== 'number') throw wrong();
+  if (type !== 'integer') return { text: String(value), type: type === 'double' ? 'Float64' : itemType(field) };
+  if (Number.isSafeInteger(value)) return { text: String(value), type: 'Int64' };
+  // 1.5 has a place among the integers; 2^60 as a JSON number may have been another one.
+  if (Number.isInteger(value)) throw wrong();
+  return { text: String(value), type: 'Float64' };
+}
+
+function isInt64(text: string): boolean {
+  if (!/^-?[0-9]{1,19}$/.test(text)) return false;
+  return BigInt.asIntN(64, BigInt(text)) === BigInt(text);
+}
+
+function isArray({ type }: Field): boolean {
+  return type === 'string[]' || type.startsWith('vector');
+}
+
+function itemType({ type }: Field): string {
+  return type === 'string[]' ? 'String' : 'Float32';
+}
+
+function exactType(types: string[]): string {
+  return types.includes('Float64') ? 'Float64' : (types[0] ?? 'String');
+}
+
+function listTooLong(where: string, limits: Limits): TimestoreError {
+  return tooMuch(`${where}: a list has at most ${limits.query_list_max} values (limit query_list_max)`);
+}

@@ -1,0 +1,107 @@
+/** What ClickHouse says of the columns of an answer. */
+export type Column = { name: string; type: string };
+
+/** What is known of an answer once its last row is there. */
+export type JsonEnd = {
+  columns: Column[];
+  rows: number;
+  /** What the hidden members of the rows said, in their order. */
+  hidden: string[];
+  elapsed_ms: number;
+  rowsRead: number;
+};
+
+/** A hidden member is the first of its row and says where it came from; no field begins with `_`. */
+export const hiddenColumn = '_from';
+
+/** What the hidden member of a row says that is only there to tell that more rows follow. */
+export const surplus = '+';
+
+const memberName = /(\n\t+"(?:[^"\\]|\\.)*":) /g;
+
+type Parts = {
+  /** Members before the rows, and after them. */
+  begin(columns: Column[]): object;
+  end(end: JsonEnd): object;
+};
+
+const dataBegin = '"data":\n\t[';
+const dataEnd = '\n\t],';
+const rowBegin = '\n\t\t{';
+const hiddenMember = new RegExp(`${rowBegin}\\n\\t\\t\\t"${hiddenColumn}": "((?:[^"\\\\]|\\\\.)*)",?`, 'g');
+
+/**
+ * Makes an answer of what ClickHouse writes in format `JSON`, as it comes. Rows stay the text that ClickHouse wrote:
+ * parsing them would round integers beyond 2^53. In that text a line break or a tab is never part of a value, so the lines
+ * that are not rows can be told from those that are.
+ */
+export async function* jsonAnswer(chunks: AsyncIterable<Uint8Array>, parts: Parts): AsyncGenerator<string> {
+  const decoder = new TextDecoder();
+  const rows = new Rows();
+  let columns: Column[] | undefined;
+  let text = '';
+  let isOver = false;
+  for await (const chunk of chunks) {
+    text += decoder.decode(chunk, { stream: true });
+    if (columns === undefined) {
+      const at = text.indexOf(dataBegin);
+      if (at < 0) continue;
+      columns = columnsOf(text.slice(0, at));
+      yield `${JSON.stringify(parts.begin(columns)).slice(0, -1)},"rows":[`;
+      text = text.slice(at + dataBegin.length);
+    }
+    if (isOver) continue;
+    const end = text.indexOf(dataEnd);
+    isOver = end >= 0;
+    // The last row waits: it may be the one that only tells that there are more.
+    const upTo = isOver ? end : text.lastIndexOf(rowBegin);
+    if (upTo <= 0 && !isOver) continue;
+    yield rows.compact(text.slice(0, upTo), isOver);
+    text = text.slice(isOver ? end + dataEnd.length : upTo);
+  }
+  if (columns === undefined || !isOver) throw new Error('an answer ended before its rows did');
+  const { totals, ...statistics } = endOf(text);
+  const end = { ...statistics, rows: rows.count, hidden: rows.hidden, columns };
+  yield `],${totals === undefined ? '' : `"totals":${totals},`}${JSON.stringify(parts.end(end)).slice(1)}`;
+}
+
+class Rows {
+  readonly hidden: string[] = [];
+  count = 0;
+
+  /** Whole rows without what is between and hidden in them; a comma at the end stands before what follows. */
+  compact(segment: string, isLast: boolean): string {
+    let text = segment;
+    if (isLast) {
+      const at = text.lastIndexOf(`${rowBegin}\n\t\t\t"${hiddenColumn}": "${surplus}"`);
+      if (at >= 0) text = text.slice(0, at).replace(/,$/, '');
+    }
+    text = text.replace(hiddenMember, (_, said: string) => {
+      this.hidden.push(JSON.parse(`"${said}"`));
+      return rowBegin;
+    });
+    this.count += text.split(rowBegin).length - 1;
+    return compactText(text);
+  }
+}
+
+/** Without the blanks around members and between lines. */
+function compactText(text: string): string {
+  return text.replace(memberName, '$1').replace(/[\n\t]+/g, '');
+}
+
+function columnsOf(text: string): Column[] {
+  const { meta } = JSON.parse(`${text.trimEnd().replace(/,$/, '')}}`) as { meta: Column[] };
+  return meta.filter(({ name }) => name !== hiddenColumn);
+}
+
+/** What follows the rows. The totals of a query WITH TOTALS stay text too. */
+function endOf(text: string): Pick<JsonEnd, 'elapsed_ms' | 'rowsRead'> & { totals: string | undefined } {
+  const { statistics } = JSON.parse(`{${text}`) as { statistics: { elapsed: number; rows_read: number } };
+  const [, totals] = /"totals":\s*(\{.*?\n\t\})/s.exec(text) ?? [];
+  return {
+    totals: totals === undefined ? undefined : compactText(totals),
+    elapsed_ms: Math.round(statistics.elapsed * 1000),
+    rowsRead: statistics.rows_read,
+  };
+}

@@ -1,0 +1,119 @@
+import type { Settings } from '../../clickhouse/client.ts';
+import type { Limits } from '../../config.ts';
+import { quoteName } from '../../names.ts';
+import { invalid, tooMuch } from '../invalid.ts';
+import { lex, type Token, textOf } from './lex.ts';
+import { type TableUse, tablesIn } from './scan.ts';
+import { markerOf, markerPrefix } from './tree.ts';
+
+/** SQL cut into what stays and the tables it uses. */
+export type CompiledSql = {
+  tokens: Token[];
+  uses: TableUse[];
+  /** The parameters it has. */
+  params: string[];
+};
+
+/** Throws TimestoreError `invalid-request`, `limit-exceeded` for what can be seen without asking ClickHouse. */
+export function compileSql(sql: string, limits: Limits): CompiledSql {
+  if (sql.length > limits.sql_chars_max) {
+    throw tooMuch(`sql: it has ${sql.length} characters, more than ${limits.sql_chars_max} (limit sql_chars_max)`);
+  }
+  const tokens = lex(sql);
+  refuseOtherStatements(tokens);
+  const uses = tablesIn(tokens);
+  return { tokens, uses, params: paramsOf(tokens) };
+}
+
+/** The SQL with something else in the place of each table. `strings` as in `textOf`. */
+export function sqlWith(
+  { tokens, uses }: CompiledSql,
+  put: (use: TableUse, n: number) => string,
+  strings: 'as-sent' | 'plain' = 'as-sent',
+): string {
+  const parts: Token[] = [];
+  let next = 0;
+  for (const [n, use] of uses.entries()) {
+    parts.push(...tokens.slice(next, use.first));
+    const alias = use.place === 'in' || use.hasAlias ? '' : ` AS ${quoteName(use.parts.at(-1) ?? '')}`;
+    parts.push({ kind: 'word', name: '', at: 0, isApart: true, text: put(use, n) + alias });
+    next = use.last + 1;
+  }
+  return textOf([...parts, ...tokens.slice(next)], strings);
+}
+
+/** The two texts whose trees are compared. */
+export function textsToCheck(compiled: CompiledSql): { before: string; after: string } {
+  return {
+    before: textOf(compiled.tokens, 'plain'),
+    after: sqlWith(compiled, (_, n) => markerOf(n), 'plain'),
+  };
+}
+
+/** Clauses that a SELECT can have and that are not its business. ClickHouse would refuse most of them too, in its own words. */
+function refuseOtherStatements(tokens: Token[]): void {
+  const first = tokens.find(({ text }) => text !== '(');
+  const word = first?.kind === 'word' ? first.text.toUpperCase() : '';
+  if (!['SELECT', 'WITH', 'FROM'].includes(word)) throw invalid('sql: only a SELECT can be sent');
+  let depth = 0;
+  for (const [i, { kind, text, name }] of tokens.entries()) {
+    if ('([{'.includes(text)) depth += 1;
+    if (')]}'.includes(text)) depth -= 1;
+    if (name.startsWith(markerPrefix)) throw invalid(`sql: names that begin with ${markerPrefix} are reserved`);
+    if (kind !== 'word') continue;
+    const next = tokens[i + 1];
+    const upper = text.toUpperCase();
+    if (upper === 'INTO' && next?.text.toUpperCase() === 'OUTFILE') throw invalid('sql: INTO OUTFILE cannot be used');
+    if (upper === 'PARALLEL' && next?.text.toUpperCase() === 'WITH') throw invalid('sql: PARALLEL WITH cannot be used');
+    if (upper === 'SETTINGS' && next?.kind === 'word' && tokens[i + 2]?.text === '=') {
+      throw invalid('sql: SETTINGS cannot be given with SQL');
+    }
+    const isLast = tokens[i + 2] === undefined || tokens[i + 2]?.text.toUpperCase() === 'SETTINGS';
+    if (upper === 'FORMAT' && depth === 0 && next?.kind === 'word' && isLast && !/^(?:asc|desc)$/i.test(next.text)) {
+      throw invalid('sql: leave FORMAT out, and say format beside the SQL or in Accept');
+    }
+  }
+}
+
+/** Of `{name:Type}`. One that stands for a name could be any table. */
+function paramsOf(tokens: Token[]): string[] {
+  const names: string[] = [];
+  for (const [i, { text }] of tokens.entries()) {
+    if (text !== '{' || tokens[i + 1]?.kind !== 'word' || tokens[i + 2]?.text !== ':') continue;
+    const name = tokens[i + 1]?.name ?? '';
+    const end = tokens.findIndex((token, at) => at > i && token.text === '}');
+    if (tokens.slice(i + 3, end).some((token) => /identifier/i.test(token.text))) {
+      throw invalid(`sql: the parameter ${name} is an Identifier; parameters are values, not names`);
+    }
+    if (name.startsWith('_')) throw invalid(`sql: the parameter ${name} begins with _, which is reserved`);
+    names.push(name);
+  }
+  return names;
+}
+
+/** Values as the SQL's parameters. Throws TimestoreError `invalid-request`, `limit-exceeded`. */
+export function boundParams(
+  { params }: CompiledSql,
+  sent: Record<string, unknown>,
+  limits: Limits,
+  text: (value: unknown) => string | undefined,
+): Settings {
+  const names = Object.keys(sent);
+  if (names.length > limits.sql_params_max) {
+    throw tooMuch(`params: at most ${limits.sql_params_max} parameters (limit sql_params_max)`);
+  }
+  const missing = params.find((name) => !Object.hasOwn(sent, name));
+  if (missing !== undefined) throw invalid(`params: the SQL has a parameter ${missing}, which was not sent`);
+  const settings: Settings = {};
+  for (const [name, value] of Object.entries(sent)) {
+    if (!params.includes(name)) throw invalid(`params: the SQL has no parameter ${name}`);
+    const written = text(value);
+    if (written === undefined)
+      throw invalid(`params: ${name} is neither a value nor a list of values (integers beyond 2^53 come as strings)`);
+    if (Buffer.byteLength(written) > limits.sql_param_bytes_max) {
+      throw tooMuch(`params: ${name} is longer than ${limits.sql_param_bytes_max} bytes (limit sql_param_bytes_max)`);
+    }
+    settings[`param_${name}`] = written;
+  }
+  return settings;
+}

@@ -1,0 +1,188 @@
+import { createHash } from 'node:crypto';
+import { z } from 'zod';
+import { findTable } from '../../catalog/find-table.ts';
+import type { Table } from '../../catalog/table.ts';
+import { ClickHouseError, type Settings } from '../../clickhouse/client.ts';
+import type { Context } from '../../context.ts';
+import { TimestoreError } from '../../errors.ts';
+import { quoteName, slug, slugPattern } from '../../names.ts';
+import { quarantineTable } from '../../quarantine/table.ts';
+import { type Answer, formatNames, notesOf } from '../answer.ts';
+import { type Cut, takeCut } from '../cut.ts';
+import { freshnessFields, freshnessOf } from '../freshness.ts';
+import { invalid, tooMuch } from '../invalid.ts';
+import { jsonAnswer } from '../json-answer.ts';
+import { paramText } from '../parameter.ts';
+import { type Asked, requireOwnTokens } from '../query.ts';
+import { queryError } from '../refusal.ts';
+import { relation } from '../relation.ts';
+import { noteCost, type Read, runRead } from '../run.ts';
+import { boundParams, type CompiledSql, compileSql, sqlWith, textsToCheck } from './compile.ts';
+import { syntaxError } from './syntax-error.ts';
+import { checkTree } from './tree.ts';
+
+/** Which datasets somebody may read. */
+export type Reader = { reads(dataset: string): boolean };
+
+export const sqlBody = z.strictObject({
+  sql: z
+    .string()
+    .min(1)
+    .meta({
+      description: 'one SELECT; tables are `table` in `dataset`, or `dataset.table`; values come as `{name:Type}`',
+      examples: ['SELECT sensor, avg(celsius) FROM readings GROUP BY sensor ORDER BY sensor'],
+    }),
+  dataset: slug.optional().meta({ description: 'where tables are that the SQL names without a dataset' }),
+  params: z.record(z.string(), z.unknown()).default({}).meta({ description: 'values of the parameters' }),
+  format: z.enum(formatNames).optional().meta({ description: 'before what `Accept` says' }),
+  ...freshnessFields,
+});
+
+export type SqlBody = z.output<typeof sqlBody>;
+
+/**
+ * Answers a SELECT over any tables of the datasets that somebody may read, each with its tail merged in.
+ *
+ * Nothing runs before it is known what would be read: the SQL is cut into tokens, ClickHouse says what it understands of
+ * it, without running it, and every table it names has to be one of the catalogue. This is the wall between datasets, for
+ * all queries share one user of ClickHouse. What that user may do is the second one, around all of them.
+ *
+ * @throws TimestoreError for SQL that is refused, and for a query that cannot be answered; StoreError
+ */
+export async function querySql(ctx: Context, reader: Reader, body: SqlBody, asked: Asked): Promise<Answer> {
+  const { limits } = ctx.config;
+  const freshness = freshnessOf(body, limits);
+  const known = ctx.checkedSql.get(body.sql);
+  const compiled = known ?? compileSql(body.sql, limits);
+  const params = boundParams(compiled, body.params, limits, paramText);
+  const [tables] = await Promise.all([
+    tablesOf(ctx, reader, body, compiled),
+    known === undefined && check(ctx, body.sql, compiled, params),
+  ]);
+  const distinct = [...new Set(tables.filter((table) => table !== undefined))];
+  requireOwnTokens(freshness, distinct);
+  const cuts = await Promise.all(distinct.map((table) => takeCut(ctx, table, freshness)));
+  const read: Read = {
+    cuts,
+    statement: (sources) => {
+      const own: Settings = { ...params };
+      const relations = sources.map((source) => {
+        return relation(source, own, { columns: source.table.schema.fields.map(({ name }) => quoteName(name)) });
+      });
+      const sql = sqlWith(compiled, ({ parts }, n) => {
+        const table = tables[n];
+        // A name that IN looks into, and that is no table, is one of the SQL's own.
+        if (table === undefined) return parts.map(quoteName).join('.');
+        return relations[distinct.indexOf(table)] ?? '';
+      });
+      return { sql, params: own };
+    },
+    format: asked.format,
+    rowsMax: asked.format === 'json' ? limits.query_rows_max : undefined,
+    // Not the SQL itself, which may be long.
+    costKey: createHash('sha256').update(body.sql).digest('base64url'),
+    signal: asked.signal,
+  };
+  return answerOf(ctx, cuts, read, await runRead(ctx, read));
+}
+
+function answerOf(ctx: Context, cuts: Cut[], read: Read, running: Awaited<ReturnType<typeof runRead>>): Answer {
+  const { format } = read;
+  const notes = notesOf(cuts, running.exactness);
+  if (format !== 'json') return { format, notes, body: running.chunks, isComplete: running.isComplete };
+  const from = ctx.now();
+  const body = jsonAnswer(running.chunks, {
+    begin: (columns) => ({ columns }),
+    end: ({ rows, rowsRead, elapsed_ms }) => {
+      noteCost(ctx, read, rowsRead, !running.isComplete);
+      return {
+        statistics: {
+          rows,
+          elapsedMs: Math.max(elapsed_ms, running.isComplete ? 0 : ctx.now() - from),
+          rowsRead,
+          tailRows: notes.streaming.rows,
+        },
+        warnings: notes.warnings,
+        streaming: notes.streaming,
+        latest_ingest_watermark: notes.watermark ?? null,
+      };
+    },
+  });
+  return { format, notes, body, isComplete: running.isComplete };
+}
+
+/** The table of each use, one object for each table. Undefined for what IN looks into and is no table. */
+async function tablesOf(
+  ctx: Context,
+  reader: Reader,
+  { dataset: own }: SqlBody,
+  { uses }: CompiledSql,
+): Promise<(Table | undefined)[]> {
+  const found = new Map<string, Promise<Table | undefined>>();
+  const named = uses.map(({ parts }) => {
+    const [name = '', dataset] = [...parts].reverse();
+    return { name, dataset: dataset ?? own, parts };
+  });
+  const distinct = new Set(named.map(({ name, dataset }) => `${dataset}.${name}`));
+  if (distinct.size > ctx.config.limits.sql_tables_max) {
+    throw tooMuch(`sql: it uses more than ${ctx.config.limits.sql_tables_max} tables (limit sql_tables_max)`);
+  }
+  return await Promise.all(
+    named.map(async ({ name, dataset, parts }, n) => {
+      const isOptional = uses[n]?.place === 'in' && parts.length === 1;
+      if (dataset === undefined) {
+        if (isOptional) return undefined;
+        throw invalid(`sql: ${name} is a table of which dataset? Say dataset beside the SQL, or write dataset.${name}`);
+      }
+      const key = `${dataset}.${name}`;
+      const mayBe = parts.length <= 2 && slugPattern.test(dataset) && isTableName(name) && reader.reads(dataset);
+      if (!found.has(key)) found.set(key, mayBe ? findTable(ctx, dataset, name) : Promise.resolve(undefined));
+      const table = await found.get(key);
+      // One that the key does not list is as if it were not there.
+      if (table === undefined && !isOptional) {
+        throw new TimestoreError(
+          'not-found',
+          `There is no table ${parts.length > 1 ? parts.join('.') : `${name} in dataset ${dataset}`}.`,
+        );
+      }
+      return table;
+    }),
+  );
+}
+
+function isTableName(name: string): boolean {
+  return slugPattern.test(name) || name === quarantineTable;
+}
+
+/** Asks ClickHouse what it would read. What was found harmless once stays so: it depends on the text alone. */
+async function check(ctx: Context, sql: string, compiled: CompiledSql, params: Settings): Promise<void> {
+  const { before, after } = textsToCheck(compiled);
+  const [first, second] = await Promise.all([
+    explain(ctx, compiled, before, params),
+    explain(ctx, compiled, after, params),
+  ]);
+  checkTree(first, second, compiled.uses);
+  ctx.checkedSql.add(sql, compiled);
+}
+
+const explainPrefix = 'EXPLAIN QUERY TREE run_passes = 0\n';
+
+async function explain(ctx: Context, compiled: CompiledSql, text: string, params: Settings): Promise<string[]> {
+  const body = new FormData();
+  body.append('query', `${explainPrefix}${text}\nFORMAT JSONEachRow`);
+  for (const [name, value] of Object.entries(params)) body.append(name, String(value));
+  let answer: string;
+  try {
+    answer = await ctx.reader.send({ settings: { wait_end_of_query: 1 }, body, timeout_ms: 10_000 });
+  } catch (error) {
+    if (!(error instanceof ClickHouseError)) throw error;
+    throw syntaxError(compiled, error, explainPrefix.length) ?? queryError(ctx, error);
+  }
+  try {
+    const lines = answer.trimEnd().split('\n');
+    return lines.map((line) => (JSON.parse(line) as { explain: string }).explain);
+  } catch {
+    // It took the format for a part of the SQL.
+    throw invalid('sql: it ends too early (SYNTAX_ERROR)');
+  }
+}

@@ -1,0 +1,97 @@
+import type { Context } from '../../context.ts';
+import { StoreError, TimestoreError } from '../../errors.ts';
+import { compileSql } from './compile.ts';
+import type { Reader } from './query-sql.ts';
+
+/** SQL under a name. */
+export type SavedQuery = {
+  dataset: string;
+  name: string;
+  sql: string;
+  description: string;
+  /** Values of its parameters that a caller leaves out. */
+  params: Record<string, unknown>;
+  savedAt: string;
+};
+
+/** How long an instance runs what it has read. */
+const trusted_ms = 10_000;
+const listed_max = 1_000;
+
+const columns = `dataset, name, sql, description, params,
+  to_char(saved_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as "savedAt"`;
+
+/** Throws TimestoreError `not-found`, `invalid-request`, `limit-exceeded`; StoreError. */
+export async function saveQuery(ctx: Context, reader: Reader, query: Omit<SavedQuery, 'savedAt'>): Promise<SavedQuery> {
+  const { dataset, name, sql, description, params } = query;
+  compileSql(sql, ctx.config.limits);
+  if (!reader.reads(dataset)) throw noDataset(dataset);
+  const [saved] = await ctx.postgres.rows<SavedQuery>(
+    `insert into saved_queries (dataset, name, sql, description, params)
+     select name, $2, $3, $4, $5::jsonb from datasets where name = $1
+     on conflict (dataset, name) do update
+       set sql = excluded.sql, description = excluded.description, params = excluded.params, saved_at = now()
+     returning ${columns}`,
+    [dataset, name, sql, description, JSON.stringify(params)],
+  );
+  if (saved === undefined) throw noDataset(dataset);
+  ctx.savedQueries.delete(keyOf(dataset, name));
+  return saved;
+}
+
+/** Those of a dataset, or of all that may be read, by name. */
+export async function listSaved(ctx: Context, reader: Reader, dataset: string | undefined): Promise<SavedQuery[]> {
+  const queries = await ctx.postgres.rows<SavedQuery>(
+    `select ${columns} from saved_queries where $1::text is null or dataset = $1 order by dataset, name limit ${listed_max}`,
+    [dataset ?? null],
+  );
+  return queries.filter((query) => reader.reads(query.dataset));
+}
+
+/** Throws TimestoreError `not-found`; StoreError when the catalogue is away and this instance does not know the query. */
+export async function findSaved(ctx: Context, reader: Reader, dataset: string, name: string): Promise<SavedQuery> {
+  const key = keyOf(dataset, name);
+  const seen = ctx.savedQueries.get(key);
+  if (!reader.reads(dataset)) throw noQuery(dataset, name);
+  if (seen !== undefined && ctx.now() - seen.seenAt_ms < trusted_ms) return seen.query;
+  try {
+    const [query] = await ctx.postgres.rows<SavedQuery>(
+      `select ${columns} from saved_queries where dataset = $1 and name = $2`,
+      [dataset, name],
+    );
+    if (query === undefined) {
+      ctx.savedQueries.delete(key);
+      throw noQuery(dataset, name);
+    }
+    if (ctx.savedQueries.size >= listed_max) ctx.savedQueries.clear();
+    ctx.savedQueries.set(key, { query, seenAt_ms: ctx.now() });
+    return query;
+  } catch (error) {
+    // Queries go on without the catalogue.
+    if (seen === undefined || !(error instanceof StoreError)) throw error;
+    return seen.query;
+  }
+}
+
+/** Throws TimestoreError `not-found`; StoreError. */
+export async function dropSaved(ctx: Context, reader: Reader, dataset: string, name: string): Promise<void> {
+  if (!reader.reads(dataset)) throw noQuery(dataset, name);
+  const gone = await ctx.postgres.rows('delete from saved_queries where dataset = $1 and name = $2 returning name', [
+    dataset,
+    name,
+  ]);
+  ctx.savedQueries.delete(keyOf(dataset, name));
+  if (gone.length === 0) throw noQuery(dataset, name);
+}
+
+function keyOf(dataset: string, name: string): string {
+  return `${dataset}.${name}`;
+}
+
+function noDataset(dataset: string): TimestoreError {
+  return new TimestoreError('not-found', `There is no dataset ${dataset}.`);
+}
+
+function noQuery(dataset: string, name: string): TimestoreError {
+  return new TimestoreError('not-found', `There is no saved query ${name} in dataset ${dataset}.`);
+}

@@ -1,0 +1,195 @@
+import type { Token } from './lex.ts';
+
+/** A place where SQL names a table: which tokens, and by what name the rest of the SQL knows it. */
+export type TableUse = {
+  /** Tokens from `first` to `last`. */
+  first: number;
+  last: number;
+  /** The name, or the dataset and the name. */
+  parts: string[];
+  /** `in` for what is looked up with IN, which may be an alias or a column too, and takes no alias. */
+  place: 'from' | 'in';
+  hasAlias: boolean;
+};
+
+/** What is between two brackets, or the SQL as a whole. */
+type Group = {
+  parent: Group | undefined;
+  /** The function whose arguments they are. */
+  of: string;
+  isQuery: boolean;
+  /** At the beginning of a SELECT, where a WITH clause may stand. */
+  atStart: boolean;
+  inWith: boolean;
+  isRecursive: boolean;
+  inFrom: boolean;
+  expectsTable: boolean;
+  /** Commas separate tables, and not what is joined on or over. */
+  commasCount: boolean;
+  ctes: Set<string>;
+  /** The one that this is the definition of. */
+  defines: string | undefined;
+};
+
+const endsFrom = new Set(
+  'WHERE PREWHERE GROUP HAVING ORDER LIMIT WINDOW QUALIFY SETTINGS FORMAT OFFSET FETCH INTO SELECT'.split(' '),
+);
+const setOperations = new Set(['UNION', 'EXCEPT', 'INTERSECT']);
+/** What may follow a table that has no alias. */
+const notAliases = new Set([
+  ...endsFrom,
+  ...setOperations,
+  ...'ON USING JOIN INNER LEFT RIGHT FULL CROSS OUTER ANY ALL ASOF SEMI ANTI ONLY PASTE NATURAL ARRAY'.split(' '),
+  ...'GLOBAL LOCAL FINAL SAMPLE STREAM WITH AND OR THEN ELSE END WHEN IS NOT IN BETWEEN LIKE ILIKE AS ASC DESC'.split(
+    ' ',
+  ),
+]);
+
+/**
+ * Finds the tables that SQL names, where its grammar has them: after FROM and JOIN, between the commas there, and after
+ * IN. Names that common table expressions have at that place are left out. What this gets wrong is found by comparing
+ * what ClickHouse reads before and after the names are replaced.
+ */
+export function tablesIn(tokens: Token[]): TableUse[] {
+  const uses: TableUse[] = [];
+  let group = newGroup(undefined, '');
+  group.isQuery = true;
+  for (let i = 0; i < tokens.length; i += 1) {
+    const token = tokens[i];
+    if (token === undefined) break;
+    if (token.kind === 'sign') {
+      if (token.text === '(' || token.text === '[' || token.text === '{') group = enter(group, tokens, i);
+      else if (token.text === ')' || token.text === ']' || token.text === '}') group = group.parent ?? group;
+      else if (token.text === ',' && group.inFrom && group.commasCount) group.expectsTable = true;
+      continue;
+    }
+    if (token.kind !== 'word' && token.kind !== 'name') {
+      group.expectsTable = false;
+      continue;
+    }
+    if (group.expectsTable && !isClause(token)) {
+      const last = endOfPath(tokens, i);
+      group.expectsTable = false;
+      if (tokens[last + 1]?.text !== '(') use(uses, tokens, group, i, last, 'from');
+      i = last;
+      continue;
+    }
+    if (token.kind === 'word') i = onWord(uses, tokens, group, i);
+  }
+  return uses;
+}
+
+/** A word that has a meaning in a query. Answers with the last token that was looked at. */
+function onWord(uses: TableUse[], tokens: Token[], group: Group, i: number): number {
+  const word = tokens[i]?.text.toUpperCase() ?? '';
+  const before = tokens[i - 1]?.text.toUpperCase();
+  // A name after a dot, or before one, is only a name.
+  if (before === '.' || tokens[i + 1]?.text === '.') return i;
+  if (word === 'IN' && group.of !== 'POSITION') return onIn(uses, tokens, group, i);
+  if (!group.isQuery) return i;
+  if (word === 'WITH' && group.atStart) {
+    group.inWith = true;
+  } else if (word === 'RECURSIVE' && before === 'WITH') {
+    group.isRecursive = true;
+  } else if (word === 'FROM' && before !== 'DISTINCT') {
+    Object.assign(group, { inFrom: true, expectsTable: true, commasCount: true, inWith: false });
+  } else if (word === 'FROM' && !['IS', 'NOT'].includes(tokens[i - 2]?.text.toUpperCase() ?? '')) {
+    Object.assign(group, { inFrom: true, expectsTable: true, commasCount: true, inWith: false });
+  } else if (word === 'JOIN') {
+    const isArray = before === 'ARRAY';
+    Object.assign(group, { expectsTable: !isArray, commasCount: !isArray });
+  } else if (word === 'USING') {
+    group.commasCount = false;
+  } else if (endsFrom.has(word)) {
+    Object.assign(group, { inFrom: false, inWith: false });
+  }
+  if (setOperations.has(word)) Object.assign(group, { inFrom: false, atStart: true });
+  else if (!['WITH', 'ALL', 'DISTINCT'].includes(word)) group.atStart = false;
+  return i;
+}
+
+function onIn(uses: TableUse[], tokens: Token[], group: Group, i: number): number {
+  // One name in brackets is the same as the name.
+  let first = i + 1;
+  while (tokens[first]?.text === '(') first += 1;
+  const brackets = first - i - 1;
+  const token = tokens[first];
+  if (token?.kind !== 'word' && token?.kind !== 'name') return i;
+  const last = endOfPath(tokens, first);
+  const closed = tokens.slice(last + 1, last + 1 + brackets).every(({ text }) => text === ')');
+  if (tokens[last + 1]?.text === '(' || !closed || isClause(token)) return i;
+  use(uses, tokens, group, first, last, 'in');
+  return i;
+}
+
+function use(uses: TableUse[], tokens: Token[], group: Group, first: number, last: number, place: TableUse['place']) {
+  const parts = tokens.slice(first, last + 1).filter(({ text }) => text !== '.');
+  const names = parts.map(({ name }) => name);
+  if (names.length === 1 && names[0] !== undefined && isCte(group, names[0])) return;
+  const next = tokens[last + 1];
+  const hasAlias =
+    next?.kind === 'name' ||
+    (next?.kind === 'word' && (next.text.toUpperCase() === 'AS' || !notAliases.has(next.text.toUpperCase())));
+  uses.push({ first, last, parts: names, place, hasAlias: place === 'from' && hasAlias });
+}
+
+/** Whether a name is that of a common table expression here. In its own definition, it is one only where it may be. */
+function isCte(group: Group, name: string): boolean {
+  const within = new Set<string>();
+  for (let at: Group | undefined = group; at !== undefined; at = at.parent) {
+    if (at.ctes.has(name) && (!within.has(name) || at.isRecursive)) return true;
+    if (at.defines !== undefined) within.add(at.defines);
+  }
+  return false;
+}
+
+function enter(group: Group, tokens: Token[], i: number): Group {
+  const before = tokens[i - 1];
+  const inner = newGroup(group, before?.kind === 'word' ? before.text.toUpperCase() : '');
+  const first = tokens.slice(i + 1).find(({ text }) => text !== '(');
+  inner.isQuery = first?.kind === 'word' && ['SELECT', 'WITH', 'FROM'].includes(first.text.toUpperCase());
+  if (group.expectsTable) {
+    // Brackets around joined tables.
+    if (!inner.isQuery) Object.assign(inner, { isQuery: true, inFrom: true, expectsTable: true, commasCount: true });
+    group.expectsTable = false;
+  }
+  if (group.inWith && inner.isQuery) {
+    const name = definedName(tokens, i);
+    if (name !== undefined) {
+      group.ctes.add(name);
+      inner.defines = name;
+    }
+  }
+  return inner;
+}
+
+/** Of `name AS (`, with or without a list of columns after the name. */
+function definedName(tokens: Token[], i: number): string | undefined {
+  let at = i - 1;
+  while (['MATERIALIZED', 'NOT'].includes(tokens[at]?.text.toUpperCase() ?? '')) at -= 1;
+  if (tokens[at]?.text.toUpperCase() !== 'AS') return undefined;
+  at -= 1;
+  if (tokens[at]?.text === ')') {
+    while (at > 0 && tokens[at]?.text !== '(') at -= 1;
+    at -= 1;
+  }
+  const token = tokens[at];
+  return token?.kind === 'word' || token?.kind === 'name' ? token.name : undefined;
+}
+
+function endOfPath(tokens: Token[], first: number): number {
+  let last = first;
+  while (tokens[last + 1]?.text === '.' && ['word', 'name'].includes(tokens[last + 2]?.kind ?? '')) last += 2;
+  return last;
+}
+
+function isClause({ kind, text }: Token): boolean {
+  return kind === 'word' && ['SELECT', 'WITH', 'FROM'].includes(text.toUpperCase());
+}
+
+function newGroup(parent: Group | undefined, of: string): Group {
+  return {
+    ...{ parent, of, isQuery: false, atStart: true, inWith: false, isRecursive: false, inFrom: false },
+    ...{ expectsTable: false, commasCount: true, ctes: new Set(), defines: undefined },
+  };
+}

@@ -1,0 +1,154 @@
+import { isAllowedFunction, isAllowedTableFunction } from './functions.ts';
+import { refused } from './lex.ts';
+import type { TableUse } from './scan.ts';
+
+/** What stands for the n-th table that a query uses, while ClickHouse is asked what it reads. */
+export function markerOf(n: number): string {
+  return `${markerPrefix}${n}`;
+}
+
+export const markerPrefix = '__ts_';
+
+/** What a FROM that is not there reads. */
+const noTable = 'system.one';
+
+/**
+ * Holds what ClickHouse reads in a query against what may be read. Both trees are its own (`EXPLAIN QUERY TREE` without
+ * any pass, which runs nothing): of the query as it came, and of the query with markers in the place of its tables. They
+ * must be the same but for the markers, each at a place where a table stands, and nothing else may stand at such a place.
+ * What is not known is refused.
+ *
+ * @throws TimestoreError `invalid-request` naming what is not allowed
+ */
+export function checkTree(before: string[], after: string[], uses: TableUse[]): void {
+  const found = new Set<number>();
+  const names = cteNames(after);
+  /** The lines above the one at hand, by their depth. */
+  const above: Line[] = [];
+  for (const [i, text] of after.entries()) {
+    const line = readLine(text);
+    above.length = line.depth;
+    above[line.depth] = line;
+    const marker = markerIn(text);
+    if (marker === undefined) {
+      if (text !== before[i]) throw notUnderstood();
+    } else {
+      const use = uses[marker];
+      if (use === undefined || found.has(marker) || before[i] !== unmarked(text, use)) throw notUnderstood();
+      found.add(marker);
+    }
+    checkLine(line, above, names);
+  }
+  if (before.length !== after.length || found.size !== uses.length) throw notUnderstood();
+}
+
+type Line = { depth: number; kind: string; rest: string };
+
+const kinds =
+  /^(QUERY|UNION|IDENTIFIER|MATCHER|FUNCTION|LIST|CONSTANT|LAMBDA|SORT|INTERPOLATE|WINDOW|JOIN|CROSS JOIN|ARRAY_JOIN|TABLE_FUNCTION|(?:EXCEPT|REPLACE|APPLY) COLUMN TRANSFORMER) id: [0-9]+(.*)$/s;
+const tablePlaces = /^(?:JOIN TREE|(?:LEFT |RIGHT )?TABLE EXPRESSION(?: [0-9]+)?)$/;
+const otherPlaces =
+  /^(?:WITH|PROJECTION|WHERE|GROUP BY|HAVING|QUALIFY|WINDOW|ORDER BY|PARTITION BY|LIMIT BY LIMIT|LIMIT BY OFFSET|LIMIT BY|LIMIT|OFFSET|ARGUMENTS|PARAMETERS|JOIN EXPRESSIONS?|QUERIES|INTERPOLATE|INTERPOLATE_EXPRESSION|FILL FROM|FILL TO|FILL STEP|FILL STALENESS|FRAME BEGIN OFFSET|FRAME END OFFSET|EXPRESSION.*|REPLACEMENTS [0-9]+|REPLACEMENT NAME .* EXPRESSION)$/s;
+
+/** `kind` is of a node, `table` or `other` of a place where nodes stand. */
+function readLine(text: string): Line {
+  const rest = text.trimStart();
+  const depth = (text.length - rest.length) / 2;
+  const trimmed = rest.trimEnd();
+  const [, kind, more] = kinds.exec(trimmed) ?? [];
+  if (kind !== undefined) return { depth, kind, rest: more ?? '' };
+  if (tablePlaces.test(trimmed)) return { depth, kind: 'table', rest: '' };
+  if (otherPlaces.test(trimmed)) return { depth, kind: 'other', rest: trimmed };
+  if (trimmed.startsWith('PREWHERE')) throw refused('PREWHERE cannot be used: write WHERE');
+  if (trimmed.startsWith('SETTINGS')) throw refused('SETTINGS cannot be given with SQL');
+  throw notUnderstood();
+}
+
+function checkLine({ depth, kind, rest }: Line, above: Line[], names: Set<string>): void {
+  switch (kind) {
+    case 'IDENTIFIER':
+      checkIdentifier(rest, depth, above, names);
+      break;
+    case 'FUNCTION': {
+      const [, name] = /, function_name: ([^,]*), function_type: [a-z]+(?:, nulls_action : [A-Z_]+)?$/.exec(rest) ?? [];
+      if (name === undefined) throw notUnderstood();
+      if (!isAllowedFunction(name)) throw refused(`The function ${name} is not available`);
+      break;
+    }
+    case 'TABLE_FUNCTION': {
+      const [, name] = /, table_function_name: ([^,]*)$/.exec(rest) ?? [];
+      if (name === undefined) throw notUnderstood();
+      if (!isAllowedTableFunction(name)) throw refused(`The table function ${name} is not available`);
+      break;
+    }
+    default:
+  }
+}
+
+function checkIdentifier(rest: string, depth: number, above: Line[], names: Set<string>): void {
+  const [, name, modifiers] = /^(?:, alias: .*)?, identifier: (.*?)(, final: .*)?$/s.exec(rest) ?? [];
+  if (name === undefined) throw notUnderstood();
+  if (modifiers !== undefined) throw refused('FINAL and SAMPLE cannot be used');
+  if (above.some((line, i) => i < depth && line.kind === 'TABLE_FUNCTION' && isArgumentOf(above, i))) {
+    throw refused('A table function takes values, not names');
+  }
+  const isMarker = name.startsWith(markerPrefix);
+  const isCte = !name.includes('.') && names.has(name);
+  if (above[depth - 1]?.kind === 'table') {
+    if (isMarker || isCte || name === noTable) return;
+    throw refused(
+      `${name} is not a table that can be read here; name tables as table or dataset.table after FROM and JOIN`,
+    );
+  }
+  if (isLookedUpIn(depth, above)) {
+    if (isMarker || !name.includes('.')) return;
+    throw refused(`IN takes a list, a subquery or a table, not ${name}`);
+  }
+  if (isMarker) throw notUnderstood();
+}
+
+/** Whether what is below belongs to the arguments of the table function at this depth. */
+function isArgumentOf(above: Line[], i: number): boolean {
+  // A query among the arguments has names of its own, which are checked as such.
+  return above[i + 1]?.rest === 'ARGUMENTS' && !above.slice(i + 1).some(({ kind }) => kind === 'QUERY');
+}
+
+/** Whether a name is what IN looks into: there, a table may stand. */
+function isLookedUpIn(depth: number, above: Line[]): boolean {
+  const called = above[depth - 3];
+  return (
+    above[depth - 1]?.kind === 'LIST' &&
+    above[depth - 2]?.rest === 'ARGUMENTS' &&
+    called?.kind === 'FUNCTION' &&
+    /, function_name: (?:global)?(?:not)?(?:null)?in(?:ignoreset)?, /i.test(called.rest)
+  );
+}
+
+function cteNames(lines: string[]): Set<string> {
+  const names = lines.map((line) => /^ *(?:QUERY|UNION) id: .*, cte_name: ([^,]*)/.exec(line)?.[1]);
+  return new Set(names.filter((name) => name !== undefined));
+}
+
+const marked = new RegExp(`^( *IDENTIFIER id: [0-9]+)(, alias: (.*))?, identifier: ${markerPrefix}([0-9]+)$`, 's');
+
+function markerIn(text: string): number | undefined {
+  if (!text.includes(markerPrefix)) return undefined;
+  const n = marked.exec(text)?.[4];
+  if (n === undefined && /, final: [01]/.test(text)) throw refused('FINAL and SAMPLE cannot be used');
+  if (n === undefined) throw notUnderstood();
+  return Number(n);
+}
+
+/** The line as it was before the table's name became a marker. A table without an alias was given its name as one. */
+function unmarked(text: string, { parts, place, hasAlias }: TableUse): string {
+  const [, head = '', alias = '', aliasName] = marked.exec(text) ?? [];
+  const path = parts.join('.');
+  if (place === 'in' || hasAlias) return `${head}${alias}, identifier: ${path}`;
+  return aliasName === parts.at(-1) ? `${head}, identifier: ${path}` : '';
+}
+
+function notUnderstood() {
+  return refused(
+    'The SQL is not understood for certain and was not run; name tables as table or dataset.table after FROM and JOIN, each with an alias of its own',
+  );
+}

@@ -1,0 +1,136 @@
+import { describe, expect, test } from 'vitest';
+import { at, flush, newDataset, newInstance, send, sql, tableOf } from '../support.ts';
+
+const ctx = newInstance();
+
+/** Half of the rows in ClickHouse, half in the tail. */
+async function halves(): Promise<string> {
+  const dataset = newDataset();
+  await send(
+    ctx,
+    dataset,
+    [1, 2, 3].map((n) => ({ timestamp: at(n), k: n % 2 === 0 ? 'even' : 'odd', v: n })),
+  );
+  await flush(ctx, dataset);
+  await send(
+    ctx,
+    dataset,
+    [4, 5, 6].map((n) => ({ timestamp: at(n), k: n % 2 === 0 ? 'even' : 'odd', v: n })),
+  );
+  return dataset;
+}
+
+async function rowsOf(text: string, body: object = {}): Promise<object[]> {
+  return (await sql(ctx, text, body)).rows;
+}
+
+describe('every clause sees the tail and ClickHouse as one table', () => {
+  test.each<[string, string, object[]]>([
+    ['count', 'SELECT count() AS n, sum(v) AS s FROM m', [{ n: 6, s: 21 }]],
+    ['the fields and no others', 'SELECT * FROM m ORDER BY v LIMIT 1', [{ timestamp: at(1), k: 'odd', v: 1 }]],
+    ['an alias', 'SELECT a.v FROM m AS a WHERE a.v > 5', [{ v: 6 }]],
+    ['the name of the table as that of its rows', 'SELECT m.v FROM m WHERE m.v > 5', [{ v: 6 }]],
+    ['a join with itself', 'SELECT count() AS n FROM m a JOIN m b USING (k)', [{ n: 18 }]],
+    ['comma joins', 'SELECT count() AS n FROM m, m AS other', [{ n: 36 }]],
+    [
+      'a window',
+      'SELECT v, sum(v) OVER (PARTITION BY k ORDER BY v) AS s FROM m ORDER BY v LIMIT 1 OFFSET 5',
+      [{ v: 6, s: 12 }],
+    ],
+    ['a scalar subquery', 'SELECT v FROM m WHERE v = (SELECT max(v) FROM m)', [{ v: 6 }]],
+    ['IN a subquery', 'SELECT count() AS n FROM m WHERE v IN (SELECT v + 1 FROM m WHERE v > 3)', [{ n: 2 }]],
+    ['IN a table', 'WITH e AS (SELECT v FROM m WHERE v > 4) SELECT count() AS n FROM m WHERE v IN e', [{ n: 2 }]],
+    [
+      'a common table expression of its own name',
+      'WITH m AS (SELECT v FROM m WHERE v < 3) SELECT sum(v) AS s FROM m',
+      [{ s: 3 }],
+    ],
+    [
+      'a chain of them',
+      'WITH a AS (SELECT * FROM m), b AS (SELECT k, max(v) AS x FROM a GROUP BY k) SELECT x FROM b ORDER BY k',
+      [{ x: 6 }, { x: 5 }],
+    ],
+    ['UNION ALL', 'SELECT sum(v) AS s FROM (SELECT v FROM m UNION ALL SELECT v FROM m)', [{ s: 42 }]],
+    ['EXISTS', 'SELECT count() AS n FROM m AS o WHERE EXISTS (SELECT 1 FROM m AS i WHERE i.v = o.v + 3)', [{ n: 3 }]],
+    ['FROM first', 'FROM m SELECT max(v) AS x', [{ x: 6 }]],
+    [
+      'what looks like FROM',
+      "SELECT EXTRACT(YEAR FROM timestamp) AS y, trim(BOTH 'o' FROM k) AS t FROM m WHERE v = 1",
+      [{ y: 2026, t: 'dd' }],
+    ],
+    ['array joins', 'SELECT sum(v * x) AS s FROM m ARRAY JOIN [1, 10] AS x', [{ s: 231 }]],
+    [
+      'recursion',
+      'WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r WHERE n < 4) SELECT count() AS n FROM m JOIN r ON m.v = toFloat64(r.n)',
+      [{ n: 4 }],
+    ],
+    ['comments and a semicolon', '-- FROM other\nSELECT /* m */ count() AS n FROM /* x */ m; -- end', [{ n: 6 }]],
+    ['no table at all', 'SELECT 1 + 1 AS two', [{ two: 2 }]],
+  ])('%s', async (_, text, expected) => {
+    const dataset = await halves();
+    expect(await rowsOf(text, { dataset })).toEqual(expected);
+  });
+
+  test('tables of several datasets, by their full names', async () => {
+    const [one, two] = [await halves(), await halves()];
+    const text = `SELECT count() AS n FROM \`${one}\`.m AS a JOIN "${two}".m AS b ON a.v = b.v`;
+    expect(await rowsOf(text)).toEqual([{ n: 6 }]);
+  });
+});
+
+test('the answer says its columns, its statistics and what it includes', async () => {
+  const dataset = await halves();
+  const answer = await sql(ctx, 'SELECT k, count() AS n FROM m GROUP BY k ORDER BY k', { dataset });
+  expect(answer.columns).toEqual([
+    { name: 'k', type: 'Nullable(String)' },
+    { name: 'n', type: 'UInt64' },
+  ]);
+  expect(answer).toMatchObject({ statistics: { rows: 2, rowsRead: 6, tailRows: 3 }, warnings: [] });
+  expect(answer.streaming).toMatchObject({ bufferState: 'ready', rows: 3, fresh: true, latestTimestamp: at(6) });
+  expect(answer.mode).toBe('replica+hot-buffer');
+});
+
+test('parameters are values, whatever is in them', async () => {
+  const dataset = await halves();
+  const evil = "x' OR 1 = 1 -- \\' \n\t\0 {y:String} `";
+  const params = { s: evil, n: 3, list: ['odd', "it's"], when: at(2), none: null, big: '9223372036854775807' };
+  const text = `SELECT {s:String} AS s, {big:Int64} AS big, {none:Nullable(String)} AS none, count() AS n FROM m
+    WHERE v >= {n:UInt8} AND k IN {list:Array(String)} AND timestamp > parseDateTime64BestEffort({when:String}, 3, 'UTC')`;
+  const answer = await sql(ctx, text, { dataset, params });
+  expect(answer.rows).toEqual([{ s: evil, big: Number('9223372036854775807'), none: null, n: 2 }]);
+  expect(answer.text).toContain('"big":9223372036854775807');
+});
+
+test('totals stay exact', async () => {
+  const dataset = await halves();
+  const answer = await sql(ctx, 'SELECT k, sum(9007199254740993) AS s FROM m GROUP BY k WITH TOTALS ORDER BY k', {
+    dataset,
+  });
+  expect(answer.text).toContain('"totals":{"k":null,"s":54043195528445958}');
+});
+
+test.each<[string, string, object, string]>([
+  ['SQL that ends too early', 'SELECT v FROM', {}, 'ends too early'],
+  ['SQL that lacks its end', 'SELECT v FROM m WHERE v >', {}, 'at its end'],
+  ['SQL that is none', 'SELECT v FROM m WHERE = 3', {}, 'near 3'],
+  ['a column that is not there', 'SELECT nope FROM m', {}, 'no such column or name: nope'],
+  ['a function that is not there', 'SELECT nope(v) FROM m', {}, 'function nope'],
+  ['a value of another type', 'SELECT toInt64(assumeNotNull(k)) FROM m', {}, 'cannot be read'],
+  ['an aggregate out of place', 'SELECT v, sum(v) FROM m', {}, 'neither aggregated nor in GROUP BY'],
+  ['a parameter that was not sent', 'SELECT {x:UInt8}', {}, 'parameter x'],
+  ['a parameter that nobody asked for', 'SELECT 1', { params: { x: 1 } }, 'no parameter x'],
+  ['a parameter of another type', 'SELECT {x:UInt8}', { params: { x: 'a' } }, 'x'],
+  ['a table that is not there', 'SELECT * FROM none', {}, 'no table none'],
+])('%s is refused in words', async (_, text, body, words) => {
+  const dataset = await halves();
+  await expect(sql(ctx, text, { dataset, ...body })).rejects.toThrow(words);
+});
+
+test('a table that was never flushed is read too', async () => {
+  const dataset = newDataset();
+  await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
+  await ctx.clickhouse.command(`DROP TABLE \`ts_${dataset}\`.m`);
+  const fresh = newInstance();
+  expect((await sql(fresh, 'SELECT v FROM m', { dataset })).rows).toEqual([{ v: 1 }]);
+  await tableOf(ctx, dataset);
+});
