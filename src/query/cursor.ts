@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import type { Table } from '../catalog/table.ts';
-import type { QueryBody } from './request.ts';
+import type { Cut } from './cut.ts';
+import type { QueryBody, QueryPlan } from './request.ts';
 import type { Watermark } from './token.ts';
 
 const content = z.object({
@@ -45,4 +46,21 @@ export function queryHash(table: Table, body: QueryBody): string {
   const { timeRange, columns, filters, downsample, orderBy } = body;
   const what = [table.dataset, table.physical, timeRange, columns, filters, downsample, orderBy];
   return createHash('sha256').update(JSON.stringify(what)).digest('base64url').slice(0, 16);
+}
+
+/** The cursor of a page that ended with the row of this sort key; undefined when no page follows. */
+export function cursorOf(
+  { lanes, pin, isFresh, table, bufferState }: Cut,
+  plan: QueryPlan,
+  key: (string | null)[] | undefined,
+  warnings: string[],
+): string | undefined {
+  if (key === undefined) return undefined;
+  const upTo = bufferState === 'ready' || isFresh ? 'seq' : 'watermark';
+  const cut = pin?.lanes ?? lanes?.map((lane): [number, string, number] => [lane.lane, lane.incarnation, lane[upTo]]);
+  const fields = plan.cursor?.fields ?? table.schema.fields.length;
+  const cursor = encodeCursor({ query: plan.hash, fields, cut: cut ?? null, key });
+  if (cursor === undefined)
+    warnings.push('There are further rows, and no cursor: the sort key of the last one is too long.');
+  return cursor;
 }

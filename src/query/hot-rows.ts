@@ -1,7 +1,127 @@
-import type { Answer, Format } from './answer.ts';
+import type { Table } from '../catalog/table.ts';
+import { JsonReader } from '../schema/json-reader.ts';
+import { clickhouseType, type Field } from '../schema/types.ts';
+import { type Answer, type Format, notesOf } from './answer.ts';
+import { cursorOf } from './cursor.ts';
 import type { Cut } from './cut.ts';
+import { hotFilter } from './hot-filter.ts';
+import { compareValues, type HotValue, hotJson, hotText, hotValue, hotValueOf } from './hot-values.ts';
 import type { QueryBody, QueryPlan } from './request.ts';
 
-export function hotRows(_cut: Cut, _plan: QueryPlan, _body: QueryBody, _format: Format): Answer | undefined {
-  return undefined;
+type Key = { field: Field; isDescending: boolean };
+
+type HotRow = { values: Map<string, HotValue>; partition: Record<string, string>; keys: HotValue[] };
+
+/**
+ * Raw rows of a query from the hot buffer alone, while ClickHouse is away.
+ *
+ * @returns undefined unless it is certain that ClickHouse has no row in the range: one that it may have would be missing
+ */
+export function hotRows(cut: Cut, plan: QueryPlan, body: QueryBody, format: Format): Answer | undefined {
+  const { table, lanes } = cut;
+  const { start_ms } = plan;
+  if (cut.bufferState !== 'ready' || lanes === undefined || start_ms === undefined) return undefined;
+  if (body.downsample !== undefined || plan.limit === undefined || (format !== 'json' && format !== 'ndjson')) {
+    return undefined;
+  }
+  if (lanes.some(({ flushedTo_ms }) => flushedTo_ms === undefined || flushedTo_ms >= start_ms)) return undefined;
+  const holds = hotFilter(plan, table);
+  if (holds === undefined) return undefined;
+
+  const keys = keysOf(plan, table);
+  const rows = rowsOf(cut, keys)
+    .filter((row) => isInRange(row, plan, table) && holds(row.values, row.partition) && isAfter(row.keys, plan, keys))
+    .sort((a, b) => compareKeys(a.keys, b.keys, keys));
+  const shown = rows.slice(0, plan.limit);
+  const last = rows.length > shown.length ? shown.at(-1) : undefined;
+  const notes = notesOf([cut], 'fenced', 'hot-buffer-only');
+  notes.warnings.push('ClickHouse is away. The answer is from the hot buffer, which has all rows of this time range.');
+  const key = last?.keys.map((value, i) => hotText(keys[i]?.field.type ?? 'integer', value));
+  const cursor = cursorOf(cut, plan, key, notes.warnings);
+  const texts = shown.map(({ values }) => {
+    const members = plan.fields.map(({ name, type }) => {
+      return `${JSON.stringify(name)}:${hotJson(type, values.get(name) ?? null)}`;
+    });
+    return `{${members.join(',')}}`;
+  });
+  if (format === 'ndjson') {
+    return { format, notes, cursor, body: once(texts.map((text) => `${text}\n`).join('')), isComplete: true };
+  }
+  const head = {
+    columns: plan.fields.map(({ name }) => name),
+    types: plan.fields.map((field) => clickhouseType(field, table.schema)),
+    mode: 'raw',
+  };
+  const rest = {
+    warnings: notes.warnings,
+    cursor: cursor ?? null,
+    streaming: notes.streaming,
+    sources: { published: { rows: 0, partitions: 0 }, hotBuffer: { rows: shown.length } },
+    statistics: { rows: shown.length, elapsedMs: 0, rowsRead: cut.tail.rows, tailRows: cut.tail.rows },
+    latest_ingest_watermark: notes.watermark ?? null,
+  };
+  const text = `${JSON.stringify(head).slice(0, -1)},"rows":[${texts.join(',')}],${JSON.stringify(rest).slice(1)}`;
+  return { format, notes, body: once(text), isComplete: true };
+}
+
+async function* once(text: string): AsyncGenerator<string> {
+  yield await Promise.resolve(text);
+}
+
+function rowsOf({ tail, table }: Cut, keys: Key[]): HotRow[] {
+  const rows: HotRow[] = [];
+  for (const line of tail.ndjson.split('\n')) {
+    if (line === '') continue;
+    const members = new Map(new JsonReader(line).members().map((member) => [member.name, member]));
+    const values = new Map(
+      [...table.schema.fields, ...identity].map(({ name, type }) => [name, hotValue(type, members.get(name))]),
+    );
+    const partition = members.get('_partition')?.text;
+    rows.push({
+      values,
+      partition: partition === undefined ? {} : JSON.parse(partition),
+      keys: keys.map(({ field }) => values.get(field.name) ?? null),
+    });
+  }
+  return rows;
+}
+
+const identity: Field[] = [
+  { name: '_lane', type: 'integer' },
+  { name: '_seq', type: 'integer' },
+  { name: '_row', type: 'integer' },
+];
+
+/** As in the SQL of rows: the order asked for, then time, then what tells rows apart. */
+function keysOf({ orderBy }: QueryPlan, { schema }: Table): Key[] {
+  const asked = orderBy.flatMap(({ column, direction }) => {
+    const field = schema.fields.find(({ name }) => name === column);
+    return field === undefined ? [] : [{ field, isDescending: direction === 'desc' }];
+  });
+  const time: Field = { name: schema.timestampColumn, type: 'timestamp' };
+  const rest = [time, ...identity].filter(({ name }) => !asked.some(({ field }) => field.name === name));
+  return [...asked, ...rest.map((field) => ({ field, isDescending: false }))];
+}
+
+function isInRange({ values }: HotRow, { start_ms, end_ms }: QueryPlan, { schema }: Table): boolean {
+  const time_ms = Number(values.get(schema.timestampColumn));
+  return (start_ms === undefined || time_ms >= start_ms) && (end_ms === undefined || time_ms < end_ms);
+}
+
+function isAfter(keys: HotValue[], { cursor }: QueryPlan, order: Key[]): boolean {
+  if (cursor === undefined) return true;
+  const from = order.map(({ field }, i) => hotValueOf(field, cursor.key[i] ?? null));
+  return compareKeys(keys, from, order) > 0;
+}
+
+/** Null comes last in either direction. */
+function compareKeys(a: HotValue[], b: HotValue[], order: Key[]): number {
+  for (const [i, { isDescending }] of order.entries()) {
+    const [left = null, right = null] = [a[i], b[i]];
+    if (left === null && right === null) continue;
+    if (left === null || right === null) return left === null ? 1 : -1;
+    const compared = compareValues(left, right);
+    if (compared !== 0) return isDescending ? -compared : compared;
+  }
+  return 0;
 }

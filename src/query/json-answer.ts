@@ -7,6 +7,8 @@ export type JsonEnd = {
   rows: number;
   /** What the hidden members of the rows said, in their order. */
   hidden: string[];
+  /** Whether there was a surplus row. */
+  hasMore: boolean;
   elapsed_ms: number;
   rowsRead: number;
 };
@@ -61,12 +63,13 @@ export async function* jsonAnswer(chunks: AsyncIterable<Uint8Array>, parts: Part
   }
   if (columns === undefined || !isOver) throw new Error('an answer ended before its rows did');
   const { totals, ...statistics } = endOf(text);
-  const end = { ...statistics, rows: rows.count, hidden: rows.hidden, columns };
+  const end = { ...statistics, rows: rows.count, hidden: rows.hidden, hasMore: rows.hasMore, columns };
   yield `],${totals === undefined ? '' : `"totals":${totals},`}${JSON.stringify(parts.end(end)).slice(1)}`;
 }
 
 class Rows {
   readonly hidden: string[] = [];
+  hasMore = false;
   count = 0;
 
   /** Whole rows without what is between and hidden in them; a comma at the end stands before what follows. */
@@ -74,7 +77,8 @@ class Rows {
     let text = segment;
     if (isLast) {
       const at = text.lastIndexOf(`${rowBegin}\n\t\t\t"${hiddenColumn}": "${surplus}"`);
-      if (at >= 0) text = text.slice(0, at).replace(/,$/, '');
+      this.hasMore = at >= 0;
+      if (this.hasMore) text = text.slice(0, at).replace(/,$/, '');
     }
     text = text.replace(hiddenMember, (_, said: string) => {
       this.hidden.push(JSON.parse(`"${said}"`));

@@ -4,7 +4,7 @@ import type { Context } from '../context.ts';
 import { StoreError, TimestoreError } from '../errors.ts';
 import { isDataError } from '../flush/refusal.ts';
 import { type Answer, type Format, notesOf } from './answer.ts';
-import { encodeCursor } from './cursor.ts';
+import { cursorOf } from './cursor.ts';
 import { type Cut, pinTo, takeCut, unreadCut } from './cut.ts';
 import { downsampleStatement } from './downsample.ts';
 import { type Freshness, freshnessOf } from './freshness.ts';
@@ -111,7 +111,7 @@ function asJson(
     end: (end) => {
       noteCost(ctx, read, end.rowsRead, !running.isComplete);
       const { published, hotBuffer, next } = originsOf(end.hidden);
-      const cursor = cursorOf(cut, plan, next, warnings) ?? null;
+      const cursor = cursorOf(cut, plan, end.hasMore ? next : undefined, warnings) ?? null;
       return {
         warnings,
         ...(downsample === undefined && { cursor }),
@@ -172,22 +172,6 @@ async function endKey(ctx: Context, read: Read, plan: QueryPlan): Promise<(strin
   for await (const chunk of chunks) parts.push(chunk);
   const text = Buffer.concat(parts).toString().trim();
   return text === '' ? undefined : JSON.parse((JSON.parse(text) as { _k: string })._k);
-}
-
-export function cursorOf(
-  { lanes, pin, isFresh, table, bufferState }: Cut,
-  plan: QueryPlan,
-  key: (string | null)[] | undefined,
-  warnings: string[],
-): string | undefined {
-  if (key === undefined) return undefined;
-  const upTo = bufferState === 'ready' || isFresh ? 'seq' : 'watermark';
-  const cut = pin?.lanes ?? lanes?.map((lane): [number, string, number] => [lane.lane, lane.incarnation, lane[upTo]]);
-  const fields = plan.cursor?.fields ?? table.schema.fields.length;
-  const cursor = encodeCursor({ query: plan.hash, fields, cut: cut ?? null, key });
-  if (cursor === undefined)
-    warnings.push('There are further rows, and no cursor: the sort key of the last one is too long.');
-  return cursor;
 }
 
 export async function requireTable(ctx: Context, dataset: string, name: string): Promise<Table> {

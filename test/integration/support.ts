@@ -12,6 +12,7 @@ import type { Answer } from '../../src/query/answer.ts';
 import { queryTable } from '../../src/query/query.ts';
 import { queryBody } from '../../src/query/request.ts';
 import { querySql, type Reader, sqlBody } from '../../src/query/sql/query-sql.ts';
+import type { Field } from '../../src/schema/types.ts';
 
 export type Row = Record<string, unknown> & { timestamp: string };
 
@@ -99,16 +100,17 @@ export async function expectStored(ctx: Context, table: Table, rows: number): Pr
   expect({ rows: Number(found?.n), distinct: Number(found?.distinct) }).toEqual({ rows, distinct: rows });
 }
 
-/** A table with the given number of lanes and no rows. */
-export async function newTable(ctx: Context, lanes = 1): Promise<Table> {
+/** A table with the given number of lanes, a timestamp and fields, and no rows. */
+export async function newTable(
+  ctx: Context,
+  lanes = 1,
+  more: readonly Field[] = [{ name: 'v', type: 'double' }],
+): Promise<Table> {
   const dataset = newDataset();
-  const fields = [
-    { name: 'timestamp', type: 'timestamp' },
-    { name: 'v', type: 'double' },
-  ] as const;
+  const fields: Field[] = [{ name: 'timestamp', type: 'timestamp' }, ...more];
   const table = await createTable(ctx, {
     ...{ dataset, name: 'm', window: 'day', lanes },
-    schema: { version: 1, timestampColumn: 'timestamp', keyFields: [], fields: [...fields] },
+    schema: { version: 1, timestampColumn: 'timestamp', keyFields: [], fields },
   });
   await setUpLanes(ctx, table);
   return table;

@@ -1,0 +1,104 @@
+import type { Member } from '../schema/json-reader.ts';
+import { parseTimestampText } from '../schema/timestamp.ts';
+import type { Field, FieldType } from '../schema/types.ts';
+
+/** A value of the tail: null, or what JavaScript compares as ClickHouse does. */
+export type HotValue = null | number | bigint | string | boolean | string[] | number[];
+
+/** A stored value, read. Timestamps are ms since 1970. */
+export function hotValue(type: FieldType, member: Pick<Member, 'kind' | 'text'> | undefined): HotValue {
+  const isList = type === 'string[]' || type.startsWith('vector');
+  if (member === undefined || member.kind === 'null') return isList ? [] : null;
+  const { text } = member;
+  switch (type) {
+    case 'timestamp':
+      return timeOf(JSON.parse(text));
+    case 'integer':
+      return BigInt(text);
+    case 'double':
+      return Number(text);
+    case 'boolean':
+      return text === 'true';
+    case 'string':
+    case 'json':
+      return JSON.parse(text) as string;
+    case 'string[]':
+      return JSON.parse(text) as string[];
+    default:
+      return (JSON.parse(text) as number[]).map(Math.fround);
+  }
+}
+
+function timeOf(stored: string): number {
+  const time_ms = parseTimestampText(stored);
+  if (typeof time_ms !== 'number') throw new Error('a stored timestamp cannot be read');
+  return time_ms;
+}
+
+/** Below 0 where `a` comes first; strings by their bytes. Neither is null. */
+export function compareValues(a: HotValue, b: HotValue): number {
+  if (typeof a === 'string' && typeof b === 'string') return Buffer.compare(Buffer.from(a), Buffer.from(b));
+  const [left, right] = [a, b] as [number | bigint, number | bigint];
+  if (left < right) return -1;
+  return left > right ? 1 : 0;
+}
+
+/** The JSON that ClickHouse writes for a value, to the byte. */
+export function hotJson(type: FieldType, value: HotValue): string {
+  if (value === null) return 'null';
+  if (Array.isArray(value)) {
+    return `[${value.map((item) => (typeof item === 'string' ? jsonString(item) : floatText(item))).join(',')}]`;
+  }
+  if (typeof value === 'string') return jsonString(value);
+  if (type === 'timestamp') return `"${new Date(Number(value)).toISOString()}"`;
+  return typeof value === 'number' ? doubleText(value) : String(value);
+}
+
+/** What `toString` of ClickHouse makes of a value, as sort keys have it. */
+export function hotText(type: FieldType, value: HotValue): string | null {
+  if (value === null) return null;
+  if (type === 'timestamp') return new Date(Number(value)).toISOString().replace('T', ' ').slice(0, -1);
+  return typeof value === 'number' ? doubleText(value) : String(value);
+}
+
+/** The other way around. */
+export function hotValueOf({ type }: Pick<Field, 'type'>, text: string | null): HotValue {
+  if (text === null) return null;
+  if (type === 'string' || type === 'json') return text;
+  if (type === 'timestamp') return timeOf(text);
+  if (type === 'integer') return BigInt(text);
+  return type === 'boolean' ? text === 'true' : Number(text);
+}
+
+/** Shortest digits, as both write them; ClickHouse has no plus in an exponent, and a sign of zero. */
+function doubleText(value: number): string {
+  return Object.is(value, -0) ? '-0' : String(value).replace('e+', 'e');
+}
+
+/** The shortest digits that read as this single-precision number; of two as near, those with an even end. */
+function floatText(value: number): string {
+  for (let digits = 1; digits < 9; digits += 1) {
+    const short = roundedTo(value, digits);
+    if (Math.fround(short) === value) return doubleText(short);
+  }
+  return doubleText(roundedTo(value, 9));
+}
+
+function roundedTo(value: number, digits: number): number {
+  const [mantissa = '', exponent = '0'] = Math.abs(value).toExponential(100).split('e');
+  const all = mantissa.replace('.', '');
+  const head = BigInt(all.slice(0, digits));
+  const rest = all.slice(digits);
+  const half = `5${'0'.repeat(rest.length - 1)}`;
+  const isUp = rest > half || (rest === half && head % 2n === 1n);
+  return Number(
+    `${value < 0 || Object.is(value, -0) ? '-' : ''}${isUp ? head + 1n : head}e${Number(exponent) - digits + 1}`,
+  );
+}
+
+function jsonString(text: string): string {
+  return JSON.stringify(text)
+    .replace(/\\u00[0-9a-f]{2}/g, (sequence) => `\\u${sequence.slice(2).toUpperCase()}`)
+    .replaceAll('\u2028', '\\u2028')
+    .replaceAll('\u2029', '\\u2029');
+}
