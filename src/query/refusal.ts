@@ -40,7 +40,9 @@ function limitError(ctx: Context, cause: ClickHouseError): TimestoreError | unde
         cause,
       });
     default:
-      return undefined;
+      // A query whose parts multiply has no code of its own.
+      if (!cause.message.includes('Query tree is too big')) return undefined;
+      return exceeded('The query is too large for ClickHouse once its parts are put in place. Ask for less at once.');
   }
 }
 
@@ -56,6 +58,7 @@ const told: Record<number, [pattern: RegExp | undefined, detail: string]> = {
   46: [/(?:Unknown|Function with name) (?:function )?[`']?([A-Za-z0-9_]+)[`']?/, 'There is no such function'],
   47: [/identifier [`']([^`']{1,128})[`']/i, 'There is no such column or name'],
   53: [undefined, 'Two sides have types that cannot be brought together'],
+  60: [undefined, 'A name is not that of a table or of a common table expression where it stands'],
   69: [undefined, 'A number is out of the range that a function takes'],
   70: [undefined, 'A value cannot be converted to the type that is asked for'],
   72: [undefined, 'A value cannot be read as a number'],

@@ -34,6 +34,9 @@ export type Running = {
   isComplete: boolean;
 };
 
+/** Begins as nothing does that SQL may name. */
+const tailPrefix = '__ts_tail';
+
 const settings = {
   date_time_output_format: 'iso',
   session_timezone: 'UTC',
@@ -105,7 +108,7 @@ async function attempt(ctx: Context, read: Read, fences: Fence[]): Promise<Omit<
       table,
       number,
       fence: fences[number] ?? { lanes: [] },
-      tail: tail.rows > 0 ? `_tail${number}` : undefined,
+      tail: tail.rows > 0 ? `${tailPrefix}${number}` : undefined,
     };
   });
   const { sql, params } = read.statement(sources);
@@ -179,7 +182,7 @@ async function refuseTail(ctx: Context, cuts: Cut[], error: unknown): Promise<vo
 
 /** SQL has values of its own that cannot be read; those of a tail are read from its rows. */
 function isOfTail(error: unknown): boolean {
-  return error instanceof ClickHouseError && /JSONEachRow|_tail[0-9]|while read/i.test(error.message);
+  return error instanceof ClickHouseError && /JSONEachRow|__ts_tail[0-9]|while read/i.test(error.message);
 }
 
 function isBehind({ code }: ClickHouseError): boolean {

@@ -4,6 +4,7 @@
  *   npm run test:faults -- --runs 2000 [--seed N]     random interleavings
  *   npm run test:crashes -- --seconds 600             stores and Workers killed again and again
  *   npm run test:kills -- --rounds 20                 ClickHouse killed between its log of tokens and the rows
+ *   npm run test:reads -- --probes 10000 --seconds 60 reads of what was just written, and of sums that never change
  *
  * @module
  */
@@ -18,15 +19,18 @@ const { values, positionals } = parseArgs({
     seed: { type: 'string' },
     seconds: { type: 'string', default: '60' },
     rounds: { type: 'string', default: '20' },
+    probes: { type: 'string', default: '10000' },
   },
 });
 const root = join(import.meta.dirname, '..', '..');
 const vitest = join(root, 'node_modules', 'vitest', 'vitest.mjs');
-const child = spawn(process.execPath, [vitest, 'run', `test/faults/${positionals[0] ?? 'interleavings'}`], {
+const files = positionals.length === 0 ? ['interleavings'] : positionals;
+const child = spawn(process.execPath, [vitest, 'run', ...files.map((name) => `test/faults/${name}`)], {
   cwd: root,
   env: {
     ...process.env,
     ...{ FAULT_RUNS: values.runs, FAULT_SECONDS: values.seconds, FAULT_ROUNDS: values.rounds },
+    ...{ READ_PROBES: values.probes, CUT_SECONDS: values.seconds },
     ...(values.seed !== undefined && { FAULT_SEED: values.seed }),
   },
   stdio: 'inherit',

@@ -55,10 +55,8 @@ export async function querySql(ctx: Context, reader: Reader, body: SqlBody, aske
   const known = ctx.checkedSql.get(body.sql);
   const compiled = known ?? compileSql(body.sql, limits);
   const params = boundParams(compiled, body.params, limits, paramText);
-  const [tables] = await Promise.all([
-    tablesOf(ctx, reader, body, compiled),
-    known === undefined && check(ctx, body.sql, compiled, params),
-  ]);
+  const tables = await tablesOf(ctx, reader, body, compiled);
+  if (known === undefined) await check(ctx, body.sql, compiled, params);
   const distinct = [...new Set(tables.filter((table) => table !== undefined))];
   requireOwnTokens(freshness, distinct);
   const cuts = await Promise.all(distinct.map((table) => takeCut(ctx, table, freshness)));
@@ -129,7 +127,7 @@ async function tablesOf(
   }
   return await Promise.all(
     named.map(async ({ name, dataset, parts }, n) => {
-      const isOptional = uses[n]?.place === 'in' && parts.length === 1;
+      const isOptional = uses[n]?.place === 'in' && parts.length === 1 && !name.includes('.');
       if (dataset === undefined) {
         if (isOptional) return undefined;
         throw invalid(`sql: ${name} is a table of which dataset? Say dataset beside the SQL, or write dataset.${name}`);

@@ -21,6 +21,7 @@ const noTable = 'system.one';
  * @throws TimestoreError `invalid-request` naming what is not allowed
  */
 export function checkTree(before: string[], after: string[], uses: TableUse[]): void {
+  // A common table expression may be shown where it is used, more than once.
   const found = new Set<number>();
   const names = cteNames(after);
   /** The lines above the one at hand, by their depth. */
@@ -34,7 +35,7 @@ export function checkTree(before: string[], after: string[], uses: TableUse[]): 
       if (text !== before[i]) throw notUnderstood();
     } else {
       const use = uses[marker];
-      if (use === undefined || found.has(marker) || before[i] !== unmarked(text, use)) throw notUnderstood();
+      if (use === undefined || before[i] !== unmarked(text, use)) throw notUnderstood();
       found.add(marker);
     }
     checkLine(line, above, names);
