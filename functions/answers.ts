@@ -63,18 +63,24 @@ async function whole(body: Body): Promise<Uint8Array<ArrayBuffer>> {
   return Buffer.concat(parts) as Uint8Array<ArrayBuffer>;
 }
 
+/** The runtime passes the bytes on without keeping them: what is written is read before the next is asked for. */
 function stream(body: Body, gone: AbortController): ReadableStream<Uint8Array> {
-  return new ReadableStream({
-    async pull(controller) {
-      const { done, value } = await body.next();
-      if (done) controller.close();
-      else if (value.length > 0) controller.enqueue(bytesOf(value));
-    },
-    async cancel() {
-      gone.abort();
-      await body.return(undefined).catch(() => undefined);
-    },
-  });
+  const { readable, writable } = new IdentityTransformStream();
+  void passOn(body, writable.getWriter(), gone);
+  return readable;
+}
+
+async function passOn(body: Body, writer: WritableStreamDefaultWriter, gone: AbortController): Promise<void> {
+  try {
+    for await (const part of body) {
+      if (part.length > 0) await writer.write(bytesOf(part));
+    }
+    await writer.close();
+  } catch (error) {
+    // The client is gone, or ClickHouse is: nobody goes on with the other.
+    gone.abort();
+    await writer.abort(error).catch(() => undefined);
+  }
 }
 
 function bytesOf(part: Uint8Array | string): Uint8Array {

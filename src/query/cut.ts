@@ -120,8 +120,8 @@ async function withoutTail(
       `The hot buffer cannot be read: rows of table ${table.name} acknowledged lately may be missing, and a batch may be there in part.`,
     ]);
   }
-  const behind = lackOf('watermark', lack.snapshot, required);
-  if (lack.kind !== 'too-large' || behind !== undefined) throw staleRead(table, behind ?? lack, asked);
+  const behind = lack.kind === 'too-large' ? lackOf('watermark', lack.snapshot, required) : lack;
+  if (behind !== undefined) throw staleRead(table, behind, asked);
   const pending = lack.snapshot.lanes.reduce((sum, { pendingRows }) => sum + pendingRows, 0);
   return await cutAtWatermark(ctx, table, lack.snapshot, 'too-large', [
     `${pending} acknowledged rows of table ${table.name} wait to be flushed, more than can be merged into a query ` +

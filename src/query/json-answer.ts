@@ -72,20 +72,23 @@ class Rows {
   hasMore = false;
   count = 0;
 
-  /** Whole rows without what is between and hidden in them; a comma at the end stands before what follows. */
+  /** Whole rows without what is between and hidden in them, and with a comma before them if there were others. */
   compact(segment: string, isLast: boolean): string {
     let text = segment;
     if (isLast) {
       const at = text.lastIndexOf(`${rowBegin}\n\t\t\t"${hiddenColumn}": "${surplus}"`);
       this.hasMore = at >= 0;
-      if (this.hasMore) text = text.slice(0, at).replace(/,$/, '');
+      if (this.hasMore) text = text.slice(0, at);
     }
     text = text.replace(hiddenMember, (_, said: string) => {
       this.hidden.push(JSON.parse(`"${said}"`));
       return rowBegin;
     });
+    const rows = compactText(text).replace(/,$/, '');
+    if (rows === '') return '';
+    const before = this.count === 0 ? '' : ',';
     this.count += text.split(rowBegin).length - 1;
-    return compactText(text);
+    return before + rows;
   }
 }
 

@@ -124,7 +124,7 @@ function limitOf(asked: number | null | undefined, limits: Limits, format: Forma
     if (format !== 'json') return undefined;
     throw invalid('limit: all rows can be had as NDJSON, CSV, Parquet or Arrow, not as JSON');
   }
-  const limit = asked ?? limits.query_rows_default;
+  const limit = asked ?? Math.min(limits.query_rows_default, limits.query_rows_max);
   if (limit <= limits.query_rows_max) return limit;
   throw tooMuch(
     `limit: a query answers at most ${limits.query_rows_max} rows (limit query_rows_max). Follow the cursor, or ask for ` +

@@ -153,7 +153,7 @@ async function headOf(
   while (bytes <= bytesMax) {
     const { done, value } = await chunks.next();
     if (done) return { chunks: replay(head), isComplete: true };
-    head.push(value);
+    head.push(Uint8Array.from(value));
     bytes += value.length;
   }
   return { chunks: replay(head, chunks), isComplete: false };

@@ -1,9 +1,14 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { local } from '../../local/engines/credentials.ts';
 import { findRedisServer } from '../../local/engines/redis/find.ts';
+import { openConnections } from '../../local/engines/upstash/connections.ts';
+import { upstashServer } from '../../local/engines/upstash/server.ts';
 import { migrate } from '../../local/migrate.ts';
 import { freePorts, type Stack, startStack } from '../../local/stack.ts';
 import { type Context, createContext } from '../../src/context.ts';
@@ -15,11 +20,13 @@ const dataDir = mkdtempSync(join(tmpdir(), 'timestore-replicas-'));
 let stack: Stack;
 let replica: ChildProcess;
 let ctx: Context;
+let env: Record<string, string>;
+let replicaUrl: string;
 
 // A buffer with one replica, which a test can stop in its tracks.
 beforeAll(async () => {
   stack = await startStack({ dataDir, ports: await freePorts() });
-  const env = {
+  env = {
     ...{ ...stack.env, TIMESTORE_ADMIN_KEY: 'local-admin', TIMESTORE_LOCAL: 'true' },
     ...{ BUFFER_WAIT_REPLICAS: '1', TIMESTORE_REPLICAS_TIMEOUT_MS: '300' },
   };
@@ -28,6 +35,7 @@ beforeAll(async () => {
   await ctx.redis.inTurn([['CONFIG', 'SET', 'repl-diskless-sync-delay', '0']]);
   const { hostname, port } = new URL(stack.urls.redis);
   const own = (await freePorts()).redis;
+  replicaUrl = `redis://127.0.0.1:${own}`;
   const settings = ['--port', String(own), '--bind', '127.0.0.1', '--dir', dataDir, '--save', '', '--appendonly', 'no'];
   replica = spawn(findRedisServer(), [...settings, '--replicaof', hostname, port, '--dbfilename', 'replica.rdb'], {
     stdio: 'ignore',
@@ -72,3 +80,30 @@ test('a durable row is acknowledged when the replica has it, and a flush begins 
   expect(await flush(ctx, 'replicas')).toMatchObject({ complete: true, rows: 3 });
   await expectStored(ctx, table, 3);
 }, 60_000);
+
+test('a reader whose buffer lags behind is told so, and never given less than its token in silence', async () => {
+  // One that was a replica and follows nobody any more: it answers with what it had.
+  const connections = openConnections(replicaUrl);
+  const front = upstashServer(connections, local.upstash.token).listen(0, '127.0.0.1');
+  await once(front, 'listening');
+  try {
+    await durable([{ timestamp: at(10), v: 10 }], 'before');
+    expect(String(await connections.shared.send(['REPLICAOF', 'NO', 'ONE']))).toBe('OK');
+    const { accepted } = await send(ctx, 'replicas', [{ timestamp: at(11), v: 11 }], 'after');
+    const { port } = front.address() as AddressInfo;
+    const lagging = {
+      ...createContext({ ...env, UPSTASH_REDIS_REST_URL: `http://127.0.0.1:${port}` }),
+      log: () => undefined,
+    };
+    const asked = { timeRange: { start: at(10) }, minWatermark: accepted.watermark };
+    await expect(query(lagging, 'replicas', { ...asked, maxWaitMs: 200 })).rejects.toMatchObject({
+      code: 'stale-read',
+      extra: { required: accepted.watermark },
+    });
+    expect((await query(ctx, 'replicas', asked)).rows).toHaveLength(2);
+  } finally {
+    front.closeAllConnections();
+    front.close();
+    connections.close();
+  }
+}, 30_000);

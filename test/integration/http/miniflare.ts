@@ -23,7 +23,7 @@ export function startMiniflare({ build, bindings, port = 0, queue = false }: Wor
     modules: builtModules(build),
     modulesRoot: build,
     compatibilityDate: '2026-11-01',
-    compatibilityFlags: ['nodejs_compat'],
+    compatibilityFlags: ['nodejs_compat', 'enable_request_signal'],
     bindings: Object.fromEntries(Object.entries(bindings).filter(([, value]) => value !== undefined)) as Record<
       string,
       string

@@ -1,0 +1,277 @@
+import { describe, expect, test } from 'vitest';
+import { ingestRows } from '../../../src/ingest/ingest.ts';
+import { flush, newDataset, newInstance, newTable, query, send } from '../support.ts';
+
+const ctx = newInstance();
+
+const count = [{ function: 'count' }];
+
+/** Rows sent in turn, the first half of them flushed. */
+async function sent(rows: object[]): Promise<string> {
+  const dataset = newDataset();
+  const half = Math.ceil(rows.length / 2);
+  await send(ctx, dataset, rows.slice(0, half));
+  await flush(ctx, dataset);
+  if (half < rows.length) await send(ctx, dataset, rows.slice(half));
+  return dataset;
+}
+
+const rowsOf = async (dataset: string, body: object) => (await query(ctx, dataset, body)).rows;
+
+test('every aggregation, over rows of both sides', async () => {
+  const values = [4, 1, 3, 2, null];
+  const dataset = await sent(
+    values.map((v, i) => ({ timestamp: `2026-05-01T10:00:0${i}Z`, v, s: v === null ? null : `s${v % 2}` })),
+  );
+  const all = ['avg', 'min', 'max', 'sum', 'median', 'count', 'count_distinct', 'first', 'last'].map((name) => ({
+    function: name,
+    column: 'v',
+  }));
+  const aggregations = [
+    ...all,
+    { function: 'percentile', column: 'v', percentile: 75 },
+    { function: 'percentile', column: 'v', percentile: 99.5, as: 'tail' },
+    { function: 'count' },
+    { function: 'count_distinct', column: 's', as: 'kinds' },
+    { function: 'first', column: 's' },
+    { function: 'max', column: 'timestamp' },
+  ];
+  const answer = await query(ctx, dataset, { downsample: { intervalUnit: 'minute', aggregations } });
+  expect(answer.rows).toEqual([
+    {
+      timestamp: '2026-05-01T10:00:00.000Z',
+      ...{
+        avg_v: 2.5,
+        min_v: 1,
+        max_v: 4,
+        sum_v: 10,
+        median_v: 2.5,
+        count_v: 4,
+        count_distinct_v: 4,
+        first_v: 4,
+        last_v: 2,
+      },
+      ...{ p75_v: 3.25, tail: 3.985, count: 5, kinds: 2, first_s: 's0', max_timestamp: '2026-05-01T10:00:04.000Z' },
+    },
+  ]);
+  expect(answer).toMatchObject({
+    columns: [
+      'timestamp',
+      'avg_v',
+      'min_v',
+      'max_v',
+      'sum_v',
+      'median_v',
+      'count_v',
+      'count_distinct_v',
+      'first_v',
+      'last_v',
+      'p75_v',
+      'tail',
+      'count',
+      'kinds',
+      'first_s',
+      'max_timestamp',
+    ],
+    sources: { published: { rows: 3, partitions: 1 }, hotBuffer: { rows: 2 } },
+  });
+  expect(JSON.parse(answer.text).mode).toBe('downsampled');
+});
+
+test('a sum of integers does not run over', async () => {
+  const table = await newTable(ctx, 1, [{ name: 'n', type: 'integer' }]);
+  const rows = [1, 2].map((ms) => `{"timestamp":${ms},"n":9223372036854775807}`).join('\n');
+  await ingestRows(ctx, {
+    dataset: table.dataset,
+    table: 'm',
+    text: rows,
+    format: 'ndjson',
+    idempotencyKey: undefined,
+  });
+  const aggregations = [{ function: 'sum', column: 'n' }];
+  const { text } = await query(ctx, table.dataset, { downsample: { intervalUnit: 'day', aggregations } });
+  expect(text).toContain('"sum_n":18446744073709551614');
+});
+
+describe('intervals begin where they do in the time zone', () => {
+  test.each<[string, string, number, string, string[], [string, number][]]>([
+    [
+      'days, over the change of the clocks in spring',
+      ...(['day', 1, 'Europe/Zurich'] as const),
+      ['2026-03-28T22:59:59Z', '2026-03-28T23:00:00Z', '2026-03-29T21:59:59Z', '2026-03-29T22:00:00Z'],
+      [
+        ['2026-03-27T23:00:00.000Z', 1],
+        ['2026-03-28T23:00:00.000Z', 2],
+        ['2026-03-29T22:00:00.000Z', 1],
+      ],
+    ],
+    [
+      'months',
+      ...(['month', 1, 'America/New_York'] as const),
+      ['2026-02-01T04:59:59Z', '2026-02-01T05:00:00Z', '2026-04-01T03:59:59Z'],
+      [
+        ['2026-01-01T05:00:00.000Z', 1],
+        ['2026-02-01T05:00:00.000Z', 1],
+        ['2026-03-01T05:00:00.000Z', 1],
+      ],
+    ],
+    [
+      'weeks, from Monday',
+      ...(['week', 1, 'UTC'] as const),
+      ['2026-05-03T23:59:59Z', '2026-05-04T00:00:00Z'],
+      [
+        ['2026-04-27T00:00:00.000Z', 1],
+        ['2026-05-04T00:00:00.000Z', 1],
+      ],
+    ],
+    [
+      'six hours, in a zone off by a quarter of an hour',
+      ...(['hour', 6, 'Asia/Kathmandu'] as const),
+      ['2026-05-01T00:14:59Z', '2026-05-01T00:15:00Z'],
+      [
+        ['2026-04-30T18:15:00.000Z', 1],
+        ['2026-05-01T00:15:00.000Z', 1],
+      ],
+    ],
+    [
+      'seconds',
+      ...(['second', 15, 'UTC'] as const),
+      ['2026-05-01T00:00:14.999Z', '2026-05-01T00:00:15Z'],
+      [
+        ['2026-05-01T00:00:00.000Z', 1],
+        ['2026-05-01T00:00:15.000Z', 1],
+      ],
+    ],
+  ])('%s', async (_, intervalUnit, intervalSize, timeZone, times, expected) => {
+    const dataset = await sent(times.map((timestamp) => ({ timestamp })));
+    const downsample = { intervalUnit, intervalSize, timeZone, aggregations: count };
+    expect((await rowsOf(dataset, { downsample })).map((row) => [row.timestamp, row.count])).toEqual(expected);
+  });
+});
+
+describe('intervals without rows', () => {
+  const minute = (n: number) => `2026-05-01T10:0${n}:00.000Z`;
+  const rows = [
+    { timestamp: minute(2), k: 'a', v: 1, s: 'x' },
+    { timestamp: minute(5), k: 'a', v: 3, s: 'y' },
+    { timestamp: minute(4), k: 'b', v: 7, s: 'z' },
+  ];
+  const timeRange = { start: minute(1), end: minute(7) };
+  const aggregations = [{ function: 'sum', column: 'v' }, { function: 'count' }, { function: 'last', column: 's' }];
+  const ask = async (more: object, range: object = { timeRange }) => {
+    const dataset = await sent(rows);
+    const found = await rowsOf(dataset, { ...range, downsample: { intervalUnit: 'minute', aggregations, ...more } });
+    return found.map(({ timestamp, k, sum_v, count: n, last_s }) => [
+      timestamp.slice(15, 16),
+      ...(k === undefined ? [] : [k]),
+      sum_v,
+      n,
+      last_s,
+    ]);
+  };
+
+  test('are left out by default', async () => {
+    expect(await ask({})).toEqual([
+      ['2', 1, 1, 'x'],
+      ['4', 7, 1, 'z'],
+      ['5', 3, 1, 'y'],
+    ]);
+  });
+
+  test('are null', async () => {
+    expect(await ask({ fill: 'null' })).toEqual([
+      ['1', null, null, null],
+      ['2', 1, 1, 'x'],
+      ['3', null, null, null],
+      ['4', 7, 1, 'z'],
+      ['5', 3, 1, 'y'],
+      ['6', null, null, null],
+    ]);
+  });
+
+  test('are 0 where there is a number', async () => {
+    expect(await ask({ fill: 'zero' })).toEqual([
+      ['1', 0, 0, null],
+      ['2', 1, 1, 'x'],
+      ['3', 0, 0, null],
+      ['4', 7, 1, 'z'],
+      ['5', 3, 1, 'y'],
+      ['6', 0, 0, null],
+    ]);
+  });
+
+  test('are as the one before, of each group by itself', async () => {
+    expect(await ask({ fill: 'previous', groupBy: ['k'] })).toEqual([
+      ['1', 'a', null, null, null],
+      ['1', 'b', null, null, null],
+      ['2', 'a', 1, 1, 'x'],
+      ['2', 'b', null, null, null],
+      ['3', 'a', 1, 1, 'x'],
+      ['3', 'b', null, null, null],
+      ['4', 'a', 1, 1, 'x'],
+      ['4', 'b', 7, 1, 'z'],
+      ['5', 'a', 3, 1, 'y'],
+      ['5', 'b', 7, 1, 'z'],
+      ['6', 'a', 3, 1, 'y'],
+      ['6', 'b', 7, 1, 'z'],
+    ]);
+  });
+
+  test('without a range, only those between others are filled', async () => {
+    expect(await ask({ fill: 'zero' }, {})).toEqual([
+      ['2', 1, 1, 'x'],
+      ['3', 0, 0, null],
+      ['4', 7, 1, 'z'],
+      ['5', 3, 1, 'y'],
+    ]);
+  });
+
+  test('of days, none is missed or doubled where clocks change', async () => {
+    const dataset = await sent([{ timestamp: '2026-03-20T12:00:00Z' }, { timestamp: '2026-04-02T12:00:00Z' }]);
+    for (const [intervalUnit, intervalSize, length] of [
+      ['day', 1, 14],
+      ['hour', 6, 53],
+      ['hour', 1, 313],
+      ['week', 1, 3],
+    ] as const) {
+      const found = await rowsOf(dataset, {
+        downsample: { intervalUnit, intervalSize, timeZone: 'Europe/Zurich', fill: 'zero', aggregations: count },
+      });
+      expect({ intervalUnit, intervalSize, length: found.length }).toEqual({ intervalUnit, intervalSize, length });
+      expect(new Set(found.map(({ timestamp }) => timestamp)).size).toBe(length);
+    }
+  });
+});
+
+test('order and limit are of the answer’s columns', async () => {
+  const dataset = await sent([1, 2, 2, 3, 3, 3].map((n) => ({ timestamp: `2026-05-0${n}T00:00:00Z`, n })));
+  const downsample = { intervalUnit: 'day', aggregations: count };
+  const found = await rowsOf(dataset, { downsample, orderBy: [{ column: 'count', direction: 'desc' }], limit: 2 });
+  expect(found.map((row) => row.count)).toEqual([3, 2]);
+});
+
+test.each<[object, string]>([
+  [{ aggregations: [{ function: 'avg', column: 's' }] }, 'takes numbers'],
+  [{ aggregations: [{ function: 'avg' }] }, 'needs a column'],
+  [{ aggregations: [{ function: 'max', column: 'none' }] }, 'no field none'],
+  [{ aggregations: [{ function: 'percentile', column: 'v' }] }, 'percentile'],
+  [{ aggregations: [{ function: 'max', column: 'v', percentile: 5 }] }, 'percentile'],
+  [
+    {
+      aggregations: [
+        { function: 'max', column: 'v' },
+        { function: 'max', column: 'v' },
+      ],
+    },
+    'max_v',
+  ],
+  [{ aggregations: [{ function: 'max', column: 'v', as: '_x' }] }, 'reserved'],
+  [{ aggregations: count, groupBy: ['none'] }, 'no field none'],
+  [{ aggregations: count, groupBy: ['timestamp'] }, 'intervals'],
+  [{ aggregations: count, timeZone: 'Mars/Olympus' }, 'no time zone'],
+])('%j is refused in words', async (downsample, words) => {
+  const dataset = await sent([{ timestamp: 0, v: 1, s: 'x' }]);
+  await expect(query(ctx, dataset, { downsample: { intervalUnit: 'day', ...downsample } })).rejects.toMatchObject({
+    ...{ code: 'invalid-request', message: expect.stringContaining(words) },
+  });
+});
