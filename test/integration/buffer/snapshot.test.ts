@@ -94,7 +94,7 @@ function noting(overrides: Record<string, string> = {}) {
       return async (...args: Parameters<typeof redis.evalsha>) => {
         const reply = (await redis.evalsha(...args)) as [number, string, unknown[][]];
         const lane = reply[2];
-        if (Array.isArray(lane)) sent.push({ ids: lane[9]?.length, batches: lane[10]?.length } as never);
+        if (Array.isArray(lane)) sent.push({ ids: lane[10]?.length, batches: lane[11]?.length } as never);
         return reply;
       };
     },

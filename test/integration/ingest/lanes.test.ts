@@ -95,7 +95,7 @@ test('a lane that came between the snapshot of a query and its read does not sho
   let reads = 0;
   reader.reader = {
     ...clickhouse,
-    async send(request) {
+    async open(request) {
       reads += 1;
       if (reads === 1) {
         await changeTable(ctx, dataset, 'm', { lanes: 8 });
@@ -103,7 +103,7 @@ test('a lane that came between the snapshot of a query and its read does not sho
         const table = await tableOf(ctx, dataset);
         for (let lane = 1; lane < 8; lane += 1) await flushLane(ctx, table, lane, 'admin');
       }
-      return await clickhouse.send(request);
+      return await clickhouse.open(request);
     },
   };
   expect((await query(reader, dataset)).rows.map(({ id }) => id)).toEqual([0]);
