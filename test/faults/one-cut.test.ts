@@ -133,10 +133,10 @@ test('every answer is of one cut, whichever way it is asked, while several lanes
   expect(done.complete).toBe(true);
   await expectStored(ctx, table, 2 * transfers);
   console.log(`${transfers} transfers in ${seconds} s, ${JSON.stringify(counts)}`);
-  expect(counts.answers).toBeGreaterThan(seconds * 10);
+  expect(counts.answers).toBeGreaterThan(seconds * 4);
   // Both ways, and answers that were thrown away.
-  expect(counts.validated).toBeGreaterThan(seconds);
-  expect(counts.fenced).toBeGreaterThan(seconds);
+  expect(counts.validated).toBeGreaterThan(seconds / 2);
+  expect(counts.fenced).toBeGreaterThan(seconds / 2);
   expect(counts.again).toBeGreaterThan(0);
-  expect(counts.seals).toBeGreaterThan(seconds);
+  expect(counts.seals).toBeGreaterThan(seconds / 4);
 });
