@@ -53,7 +53,7 @@ const limitsSchema = z.object({
   sql_tables_max: count(20),
   sql_params_max: count(100),
   sql_param_bytes_max: count(100_000),
-  checked_sql_chars_max: count(2 * 1024 * 1024),
+  checked_sql_chars_max: count(256 * 1024),
   queries_per_key_max: count(32),
   query_memory_bytes_max: count(4 * 1024 ** 3),
   query_wait_ms: count(2_000),

@@ -166,7 +166,7 @@ function fill(
     '_slot.1 AS _b',
     ...groups.map((_, i) => `_g${i}`),
     ...aggregates.map((each, i) => `${empty(each, i)} AS _a${i}`),
-    "if(_slot.2 = 0, _o, '') AS _o",
+    "if(_slot.2 = 0, _o, '0 0 ') AS _o",
   ].filter((column) => aggregated.includes(' AS _o') || !column.endsWith(' AS _o'));
   const neighbours = `SELECT *, row_number() OVER (${over}) AS _n, leadInFrame(toNullable(_b)) OVER (${over} ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING) AS _next FROM (${aggregated})`;
   const each = `SELECT *, arrayJoin(arrayConcat(${slots.join(', ')})) AS _slot FROM (${neighbours})`;

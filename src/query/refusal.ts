@@ -8,19 +8,20 @@ import { StoreError, TimestoreError } from '../errors.ts';
  *
  * The codes are those of https://github.com/ClickHouse/ClickHouse/blob/master/src/Common/ErrorCodes.cpp.
  */
-export function queryError(ctx: Context, error: ClickHouseError): TimestoreError {
-  return limitError(ctx, error) ?? callersError(error) ?? new StoreError('clickhouse', 'refused the query', error);
+export function queryError(ctx: Context, error: ClickHouseError, isExport = false): TimestoreError {
+  return (
+    limitError(ctx, error, isExport) ?? callersError(error) ?? new StoreError('clickhouse', 'refused the query', error)
+  );
 }
 
-function limitError(ctx: Context, cause: ClickHouseError): TimestoreError | undefined {
+function limitError(ctx: Context, cause: ClickHouseError, isExport: boolean): TimestoreError | undefined {
+  const time = isExport ? 'export_timeout_ms' : 'query_timeout_ms';
   const { limits } = ctx.config;
   const exceeded = (detail: string) => new TimestoreError('limit-exceeded', detail, { cause });
   switch (cause.code) {
     case clickhouseCodes.timeoutExceeded:
     case clickhouseCodes.tooSlow:
-      return exceeded(
-        `The query took longer than ${limits.query_timeout_ms} ms (limit query_timeout_ms). Ask for less at once.`,
-      );
+      return exceeded(`The query took longer than ${limits[time]} ms (limit ${time}). Ask for less at once.`);
     case clickhouseCodes.memoryLimit:
       return exceeded(
         `The query needs more than ${limits.query_memory_bytes_max} bytes of memory (limit query_memory_bytes_max). Ask for less at once.`,

@@ -87,7 +87,7 @@ async function begin(ctx: Context, read: Read, fences: Fence[]): Promise<Omit<Ru
     await refuseTail(ctx, read.cuts, error);
     if (!(error instanceof ClickHouseError)) throw error;
     const behind = isBehind(error) ? tablesToBring(ctx, read.cuts) : [];
-    if (behind.length === 0) throw queryError(ctx, error);
+    if (behind.length === 0) throw queryError(ctx, error, read.rowsMax === undefined);
     // A table's columns come with its flush where they could not be added at once.
     for (const { table } of behind) {
       await ensureTable(ctx, table);
@@ -97,7 +97,7 @@ async function begin(ctx: Context, read: Read, fences: Fence[]): Promise<Omit<Ru
   try {
     return await attempt(ctx, read, fences);
   } catch (error) {
-    throw error instanceof ClickHouseError ? queryError(ctx, error) : error;
+    throw error instanceof ClickHouseError ? queryError(ctx, error, read.rowsMax === undefined) : error;
   }
 }
 

@@ -15,8 +15,6 @@ import { parseArgs } from 'node:util';
 /** `suite`: where it is noticed first, if not among all. */
 type Mutation = { rule: string; file: string; from: string; to: string; suite?: string };
 
-const reading = 'test/integration/query';
-
 const mutations: Mutation[] = [
   {
     rule: 'the count before publishing',
@@ -95,14 +93,14 @@ const mutations: Mutation[] = [
     file: 'src/query/exact.ts',
     from: 'lanes.filter((lane) => lane.sealedTo !== undefined) }))',
     to: 'lanes.filter((lane) => lane.sealedTo === -1) }))',
-    suite: reading,
+    suite: 'test/integration/query/query.test.ts',
   },
   {
     rule: 'the comparison after a read',
     file: 'src/query/exact.ts',
     from: 'if (answer !== undefined && (await areUnchanged(ctx, cuts, open)))',
     to: 'if (answer !== undefined)',
-    suite: reading,
+    suite: 'test/integration/query/query.test.ts',
   },
   {
     rule: 'comparing the skip list in publish',
@@ -199,91 +197,91 @@ const mutations: Mutation[] = [
     file: 'src/query/cut.ts',
     from: 'lane.tail.filter((batch) => batch.seq <= seq)',
     to: 'lane.tail',
-    suite: reading,
+    suite: 'test/integration/query/pages.test.ts',
   },
   {
     rule: 'a page’s rows of ClickHouse no later than its cut',
     file: 'src/query/exact.ts',
     from: 'Math.min(seq, lanes[lane]?.watermark ?? 0)',
     to: 'lanes[lane]?.watermark ?? 0',
-    suite: reading,
+    suite: 'test/integration/query/pages.test.ts',
   },
   {
     rule: 'the life of a lane in a token',
     file: 'src/query/stale.ts',
     from: 'lane.incarnation !== incarnation',
     to: 'false',
-    suite: reading,
+    suite: 'test/integration/query/freshness.test.ts',
   },
   {
     rule: 'the sequence in a token',
     file: 'src/query/stale.ts',
     from: 'if (reached(lane) < seq) isShort = true',
     to: 'if (reached(lane) < 0) isShort = true',
-    suite: reading,
+    suite: 'test/integration/query/freshness.test.ts',
   },
   {
     rule: 'that ClickHouse has nothing of the range, before the buffer answers alone',
     file: 'src/query/hot-rows.ts',
     from: 'flushedTo_ms === undefined || flushedTo_ms >= start_ms',
     to: 'flushedTo_ms === undefined',
-    suite: reading,
+    suite: 'test/integration/query/hot-rows.test.ts',
   },
   {
     rule: 'that it is known what was flushed, before the buffer answers alone',
     file: 'src/query/hot-rows.ts',
     from: 'flushedTo_ms === undefined || flushedTo_ms >= start_ms',
     to: 'flushedTo_ms !== undefined && flushedTo_ms >= start_ms',
-    suite: reading,
+    suite: 'test/integration/query/hot-rows.test.ts',
   },
   {
     rule: 'comparing what ClickHouse reads before and after',
     file: 'src/query/sql/tree.ts',
     from: 'if (text !== before[i]) throw notUnderstood();',
     to: '',
-    suite: reading,
+    suite: 'test/integration/query/walls.test.ts',
   },
   {
     rule: 'nothing but tables where tables stand',
     file: 'src/query/sql/tree.ts',
     from: 'if (isMarker || isCte || name === noTable) return;',
     to: 'if (name !== "") return;',
-    suite: reading,
+    suite: 'test/integration/query/walls.test.ts',
   },
   {
     rule: 'names of common table expressions without a dot',
     file: 'src/query/sql/tree.ts',
     from: "!name.includes('.') && names.has(name)",
     to: 'names.has(name)',
-    suite: reading,
+    suite: 'test/integration/query/walls.test.ts',
   },
   {
     rule: 'the list of functions',
     file: 'src/query/sql/tree.ts',
     from: 'if (!isAllowedFunction(name))',
     to: 'if (isAllowedFunction(name) && false)',
-    suite: reading,
+    suite: 'test/integration/query/walls.test.ts',
   },
   {
     rule: 'what IN looks into',
     file: 'src/query/sql/tree.ts',
     from: "if (isMarker || !name.includes('.')) return;",
     to: "if (name !== '') return;",
-    suite: reading,
+    suite: 'test/integration/query/walls.test.ts',
   },
   {
     rule: 'the datasets of a key',
     file: 'src/query/sql/query-sql.ts',
     from: '&& reader.reads(dataset)',
     to: '',
-    suite: reading,
+    suite: 'test/integration/query/walls.test.ts',
   },
   {
     rule: 'withholding what ClickHouse says in the middle of an answer',
     file: 'src/clickhouse/chunks.ts',
     from: 'if (at >= 0) throw',
     to: 'if (at === -2) throw',
-    suite: 'test/integration/http',
+    suite: 'test/integration/http/answers.test.ts',
   },
 ];
 

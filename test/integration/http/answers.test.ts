@@ -244,6 +244,11 @@ describe('what goes wrong on the way', () => {
 
   test.each<[string, object, string]>([
     ['time', { sql: 'SELECT sum(sipHash64(number)) FROM numbers(1000000000000)' }, 'query_timeout_ms'],
+    [
+      'time of an export',
+      { sql: 'SELECT sum(sipHash64(number)) FROM numbers(1000000000000)', format: 'csv' },
+      'export_timeout_ms',
+    ],
     ['memory', { sql: 'SELECT length(groupArray(number)) FROM numbers(100000000)' }, 'query_memory_bytes_max'],
     ['rows', { sql: 'SELECT number FROM numbers(11)' }, 'query_rows_max'],
     ['length', { sql: `SELECT ${'1,'.repeat(60_000)}1` }, 'sql_chars_max'],

@@ -217,6 +217,15 @@ describe('intervals without rows', () => {
     ]);
   });
 
+  test('come from nowhere', async () => {
+    const dataset = await sent(rows);
+    const answer = await query(ctx, dataset, {
+      timeRange,
+      downsample: { intervalUnit: 'minute', aggregations, fill: 'zero' },
+    });
+    expect(answer.sources).toEqual({ published: { rows: 2, partitions: 1 }, hotBuffer: { rows: 1 } });
+  });
+
   test('without a range, only those between others are filled', async () => {
     expect(await ask({ fill: 'zero' }, {})).toEqual([
       ['2', 1, 1, 'x'],
