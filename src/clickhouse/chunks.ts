@@ -3,6 +3,14 @@ import { ClickHouseError, type Opened } from './client.ts';
 
 const marker = '__exception__';
 
+/** The connection ended before the answer did. What ClickHouse had to say of it may be lost with it. */
+export class BrokenOff extends StoreError {
+  constructor(cause: unknown) {
+    super('clickhouse', 'broke off its answer', cause);
+    this.name = 'BrokenOff';
+  }
+}
+
 const buffer_bytes = 128 * 1024;
 
 /**
@@ -10,7 +18,7 @@ const buffer_bytes = 128 * 1024;
  * so that a long answer leaves nothing behind to be collected. An error that ClickHouse meets on the way stands in the body, between two markers
  * with a tag that the headers told; it is thrown, and nothing of it is passed on.
  *
- * @throws ClickHouseError; StoreError when the connection breaks
+ * @throws ClickHouseError; BrokenOff
  */
 export async function* chunksOf({ body, exceptionTag }: Opened): AsyncGenerator<Uint8Array> {
   const begin = Buffer.from(exceptionTag === undefined ? marker : `\r\n${marker}\r\n${exceptionTag}\r\n`);
@@ -21,7 +29,7 @@ export async function* chunksOf({ body, exceptionTag }: Opened): AsyncGenerator<
   try {
     for (;;) {
       const { done, value } = await readInto(reader, buffer).catch((error) => {
-        throw new StoreError('clickhouse', 'broke off its answer', error);
+        throw new BrokenOff(error);
       });
       if (done || value === undefined) break;
       buffer = value.buffer;

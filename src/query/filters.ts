@@ -165,6 +165,7 @@ function conditionSql(
     values.map(({ text }) => text),
     type !== 'String' && !type.startsWith('Date'),
   );
+  if (String(params[`param_${name}`]).length > limits.sql_param_bytes_max) throw listTooLong('filters.columns', limits);
   return operation(op, quoted, `{${name}:Array(${type})}`);
 }
 
@@ -226,5 +227,7 @@ function exactType(types: string[]): string {
 }
 
 function listTooLong(where: string, limits: Limits): TimestoreError {
-  return tooMuch(`${where}: a list has at most ${limits.query_list_max} values (limit query_list_max)`);
+  return tooMuch(
+    `${where}: a list has at most ${limits.query_list_max} values (limit query_list_max) and ${limits.sql_param_bytes_max} bytes (limit sql_param_bytes_max)`,
+  );
 }

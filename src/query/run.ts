@@ -1,4 +1,4 @@
-import { chunksOf } from '../clickhouse/chunks.ts';
+import { BrokenOff, chunksOf } from '../clickhouse/chunks.ts';
 import { ClickHouseError, clickhouseCodes, type Settings } from '../clickhouse/client.ts';
 import { ensureTable } from '../clickhouse/table.ts';
 import type { Context } from '../context.ts';
@@ -8,6 +8,7 @@ import { type Format, formats } from './answer.ts';
 import type { Cut } from './cut.ts';
 import { type Exactness, exactly, type Fence } from './exact.ts';
 import { flushWithin } from './flush-within.ts';
+import { formOf } from './form.ts';
 import { queryError } from './refusal.ts';
 import type { Source } from './relation.ts';
 import { tailStructure } from './tail.ts';
@@ -101,7 +102,17 @@ async function begin(ctx: Context, read: Read, fences: Fence[]): Promise<Omit<Ru
   }
 }
 
+/** An answer that broke off before anything of it was given out is asked for once more, so that its error can be told. */
 async function attempt(ctx: Context, read: Read, fences: Fence[]): Promise<Omit<Running, 'exactness'>> {
+  try {
+    return await ask(ctx, read, fences, {});
+  } catch (error) {
+    if (!(error instanceof BrokenOff) || read.signal.aborted) throw error;
+    return await ask(ctx, read, fences, { wait_end_of_query: 1 });
+  }
+}
+
+async function ask(ctx: Context, read: Read, fences: Fence[], more: Settings): Promise<Omit<Running, 'exactness'>> {
   const { limits } = ctx.config;
   const sources = read.cuts.map(({ table, tail }, number) => {
     return {
@@ -113,34 +124,27 @@ async function attempt(ctx: Context, read: Read, fences: Fence[]): Promise<Omit<
   });
   const { sql, params } = read.statement(sources);
   const timeout_ms = read.rowsMax === undefined ? limits.export_timeout_ms : limits.query_timeout_ms;
+  const tails = sources.flatMap(({ tail: name, table }, i) => {
+    return name === undefined
+      ? []
+      : [{ name, structure: tailStructure(table), ndjson: read.cuts[i]?.tail.ndjson ?? '' }];
+  });
+  const form = formOf(`${sql}\nFORMAT ${formats[read.format].clickhouse}`, params, tails);
   const opened = await ctx.reader.open({
     settings: {
       ...settings,
+      ...more,
+      ...form.settings,
       max_execution_time: Math.ceil(timeout_ms / 1000),
       max_memory_usage: limits.query_memory_bytes_max,
       max_result_rows: read.rowsMax ?? 0,
       result_overflow_mode: 'throw',
     },
-    body: bodyOf(`${sql}\nFORMAT ${formats[read.format].clickhouse}`, params, sources, read.cuts),
+    body: form.body,
     timeout_ms: timeout_ms + 1_000,
     signal: read.signal,
   });
   return await headOf(chunksOf(opened), limits.query_held_bytes_max);
-}
-
-/** The parameters go in the body too: a URL has no room for long lists. */
-function bodyOf(sql: string, params: Settings, sources: Source[], cuts: Cut[]): FormData {
-  const body = new FormData();
-  body.append('query', sql);
-  for (const [name, value] of Object.entries(params)) body.append(name, String(value));
-  for (const [i, { table, tail }] of sources.entries()) {
-    if (tail === undefined) continue;
-    // Before the rows it describes: the server reads the parts in their order.
-    body.append(`${tail}_format`, 'JSONEachRow');
-    body.append(`${tail}_structure`, tailStructure(table));
-    body.append(tail, new Blob([cuts[i]?.tail.ndjson ?? '']), tail);
-  }
-  return body;
 }
 
 /** Reads until the answer is complete or longer than may be held. An error until then is one that can be told. */

@@ -246,7 +246,7 @@ const mutations: Mutation[] = [
     file: 'src/query/sql/tree.ts',
     from: 'if (isMarker || isCte || name === noTable) return;',
     to: 'if (name !== "") return;',
-    suite: 'test/integration/query/walls.test.ts',
+    suite: 'test/unit/sql-tree.test.ts',
   },
   {
     rule: 'names of common table expressions without a dot',
@@ -281,7 +281,7 @@ const mutations: Mutation[] = [
     file: 'src/clickhouse/chunks.ts',
     from: 'if (at >= 0) throw',
     to: 'if (at === -2) throw',
-    suite: 'test/integration/http/answers.test.ts',
+    suite: 'test/integration/query/chunks.test.ts',
   },
 ];
 

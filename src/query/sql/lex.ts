@@ -61,8 +61,9 @@ export function textOf(tokens: Token[], strings: 'as-sent' | 'plain' = 'as-sent'
 
 /** The same literal without line breaks: what shows it, line by line, must not be led to show others. */
 function plainString(literal: string): string {
+  const plain = literal.replace(/\\([\s\S])/g, (pair, escaped: string) => (/[\\']/.test(escaped) ? pair : '__'));
   // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is looked for
-  return literal.replace(/\\(?![\\'])./gs, '__').replace(/[\u0000-\u001f\u007f]/g, '_');
+  return plain.replace(/[\u0000-\u001f\u007f]/g, '_');
 }
 
 export function refused(detail: string): TimestoreError {

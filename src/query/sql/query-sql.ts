@@ -9,6 +9,7 @@ import { quoteName, slug, slugPattern } from '../../names.ts';
 import { quarantineTable } from '../../quarantine/table.ts';
 import { type Answer, formatNames, notesOf } from '../answer.ts';
 import { type Cut, takeCut } from '../cut.ts';
+import { formOf } from '../form.ts';
 import { freshnessFields, freshnessOf } from '../freshness.ts';
 import { invalid, tooMuch } from '../invalid.ts';
 import { jsonAnswer } from '../json-answer.ts';
@@ -169,12 +170,14 @@ async function check(ctx: Context, sql: string, compiled: CompiledSql, params: S
 const explainPrefix = 'EXPLAIN QUERY TREE run_passes = 0\n';
 
 async function explain(ctx: Context, compiled: CompiledSql, text: string, params: Settings): Promise<string[]> {
-  const body = new FormData();
-  body.append('query', `${explainPrefix}${text}\nFORMAT JSONEachRow`);
-  for (const [name, value] of Object.entries(params)) body.append(name, String(value));
+  const { body, settings } = formOf(`${explainPrefix}${text}\nFORMAT JSONEachRow`, params);
   let answer: string;
   try {
-    answer = await ctx.reader.send({ settings: { wait_end_of_query: 1 }, body, timeout_ms: 10_000 });
+    answer = await ctx.reader.send({
+      settings: { ...settings, wait_end_of_query: 1, max_query_size: 1024 * 1024 },
+      body,
+      timeout_ms: 10_000,
+    });
   } catch (error) {
     if (!(error instanceof ClickHouseError)) throw error;
     throw syntaxError(compiled, error, explainPrefix.length) ?? queryError(ctx, error);

@@ -3,7 +3,7 @@ import { sealLane } from '../../../src/buffer/seal.ts';
 import { insertSeal } from '../../../src/flush/insert.ts';
 import { qualifiedName } from '../../../src/names.ts';
 import { decodeToken } from '../../../src/query/token.ts';
-import { at, flush, type Instance, newDataset, newInstance, query, send, tableOf } from '../support.ts';
+import { at, flush, type Instance, newDataset, newInstance, newTable, query, send, tableOf } from '../support.ts';
 
 const ctx = newInstance();
 
@@ -282,4 +282,22 @@ test.each([
   const dataset = newDataset();
   await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
   await expect(query(ctx, dataset, body)).rejects.toMatchObject({ code });
+});
+
+test('of two lanes, one sealed and half stored, the other open: each row once, validated', async () => {
+  const reader = newInstance({ TIMESTORE_FENCE_ROWS_MAX: '1' });
+  const table = await newTable(ctx, 2);
+  const { dataset } = table;
+  // Keys are spread over the lanes: some of these in each.
+  for (let n = 0; n < 8; n += 1) {
+    const rows = [1, 2].map((day) => ({ timestamp: at(n, day), v: n }));
+    await send(ctx, dataset, rows, `k${n}`);
+  }
+  const sealed = await sealLane(ctx, table, 0, 1, true);
+  if (!('seal' in sealed)) throw new Error('expected a seal');
+  const halves = sealed.seal.batches.map((batch) => ({ ...batch, payload: `${batch.payload.split('\n')[0]}\n` }));
+  await insertSeal(ctx, table, 0, { ...sealed.seal, batches: halves }, 0, 10_000);
+  const answer = await query(reader, dataset, { limit: 100 });
+  expect(answer.streaming).toMatchObject({ exactness: 'validated', rows: 16 });
+  expect(answer.rows).toHaveLength(16);
 });
