@@ -3,6 +3,8 @@ import { type Answer, type Format, formatNames, formats } from '../src/query/ans
 import { takeSlot } from '../src/query/slots.ts';
 import type { App } from './app.ts';
 
+const headerChars_max = 8_000;
+
 /** The format that a request asks for: by its body, else the first one of `Accept` that there is, else JSON. */
 export function formatOf(c: Context<App>, asked: Format | undefined): Format {
   if (asked !== undefined) return asked;
@@ -35,14 +37,15 @@ export async function answerWith(c: Context<App>, ask: (signal: AbortSignal) => 
   c.header('content-type', `${formats[format].type}${format === 'csv' ? '; charset=utf-8; header=present' : ''}`);
   c.header('x-timestore-freshness-mode', mode);
   if (replicaAge_ms !== undefined) c.header('x-timestore-replica-age-ms', String(replicaAge_ms));
-  if (watermark !== undefined) c.header('x-timestore-watermark', watermark);
+  // Of many tables with many lanes, it is only in the body: headers have an end.
+  if (watermark !== undefined && watermark.length <= headerChars_max) c.header('x-timestore-watermark', watermark);
   c.set('event', { ...c.get('event'), format, mode, tailRows: streaming.rows, exactness: streaming.exactness });
   const body = released(answer.body, release);
   if (format === 'json') return c.body(isComplete ? await whole(body) : stream(body, gone));
 
   if (cursor !== undefined) c.header('x-timestore-cursor', cursor);
   if (warnings.length > 0) c.header('x-timestore-warnings', headerText(warnings));
-  c.header('x-timestore-streaming', headerText(streaming));
+  c.header('x-timestore-streaming', headerText({ ...streaming, watermark: undefined }));
   c.header('x-timestore-statistics', headerText({ tailRows: streaming.rows }));
   return c.body(isComplete ? await whole(body) : stream(body, gone));
 }

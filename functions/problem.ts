@@ -40,5 +40,9 @@ export function problem(c: Context<App>, error: unknown): Response {
 function asKnown(error: unknown): TimestoreError {
   if (error instanceof TimestoreError) return error;
   if (error instanceof HTTPException && error.status < 500) return new TimestoreError('invalid-request', error.message);
+  // What nests so deep that it cannot be gone through was sent so.
+  if (error instanceof RangeError && error.message.includes('call stack')) {
+    return new TimestoreError('limit-exceeded', 'The request nests too deep.', { cause: error });
+  }
   return new TimestoreError('internal', 'Something failed here. The request id finds it in the log.', { cause: error });
 }

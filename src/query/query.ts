@@ -80,15 +80,20 @@ async function fromClickHouse(
     signal,
   };
   const pages = isRaw && plan.limit !== undefined;
-  const [running, next] = await Promise.all([
-    runRead(ctx, read),
-    // Formats with no room for a cursor carry it in a header, before the rows.
-    pages && format !== 'json' ? endKey(ctx, read, plan) : undefined,
-  ]);
+  // Formats with no room for a cursor carry it in a header, before the rows.
+  const next = pages && format !== 'json' ? endKey(ctx, read, plan) : Promise.resolve(undefined);
+  next.catch(() => undefined);
+  const running = await runRead(ctx, read);
   const notes = notesOf([cut], running.exactness);
-  const cursor = cursorOf(cut, plan, next, notes.warnings);
+  const cursor = cursorOf(cut, plan, await next.catch((error) => giveUp(running, error)), notes.warnings);
   if (format !== 'json') return { format, notes, cursor, body: running.chunks, isComplete: running.isComplete };
   return { format, notes, body: asJson(ctx, cut, plan, body, read, running, notes), isComplete: running.isComplete };
+}
+
+/** Rows that nobody will read would hold their place in ClickHouse. */
+async function giveUp({ chunks }: Running, error: unknown): Promise<never> {
+  await chunks.return(undefined);
+  throw error;
 }
 
 function asJson(

@@ -65,7 +65,7 @@ export async function runRead(ctx: Context, read: Read): Promise<Running> {
     const begun = await begin(ctx, read, fences);
     if (begun.isComplete || isLast) return begun;
     // Too long to be held until it is validated.
-    ctx.readCosts.set(read.costKey, { rows: known?.rows ?? 0, isLong: true });
+    noteCost(ctx, read, known?.rows ?? 0, true);
     await begun.chunks.return(undefined);
     return undefined;
   });

@@ -79,7 +79,7 @@ export async function querySql(ctx: Context, reader: Reader, body: SqlBody, aske
     format: asked.format,
     rowsMax: asked.format === 'json' ? limits.query_rows_max : undefined,
     // Not the SQL itself, which may be long.
-    costKey: createHash('sha256').update(body.sql).digest('base64url'),
+    costKey: createHash('sha256').update(`${body.dataset} ${body.sql}`).digest('base64url'),
     signal: asked.signal,
   };
   return answerOf(ctx, cuts, read, await runRead(ctx, read));

@@ -1,5 +1,6 @@
 import type { Context } from '../../context.ts';
 import { StoreError, TimestoreError } from '../../errors.ts';
+import { tooMuch } from '../invalid.ts';
 import { compileSql } from './compile.ts';
 import type { Reader } from './query-sql.ts';
 
@@ -24,7 +25,11 @@ const columns = `dataset, name, sql, description, params,
 /** Throws TimestoreError `not-found`, `invalid-request`, `limit-exceeded`; StoreError. */
 export async function saveQuery(ctx: Context, reader: Reader, query: Omit<SavedQuery, 'savedAt'>): Promise<SavedQuery> {
   const { dataset, name, sql, description, params } = query;
-  compileSql(sql, ctx.config.limits);
+  const { limits } = ctx.config;
+  compileSql(sql, limits);
+  if (JSON.stringify(params).length > limits.sql_param_bytes_max) {
+    throw tooMuch(`params: they are longer than ${limits.sql_param_bytes_max} bytes (limit sql_param_bytes_max)`);
+  }
   if (!reader.reads(dataset)) throw noDataset(dataset);
   const [saved] = await ctx.postgres.rows<SavedQuery>(
     `insert into saved_queries (dataset, name, sql, description, params)

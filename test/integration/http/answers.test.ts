@@ -331,6 +331,22 @@ test('the tables that SQL can name are listed with their columns', async () => {
   });
 });
 
+test('a body that nests without end is refused, and nothing fails', async () => {
+  for (const nested of ['{"and":[', '{"or":[']) {
+    const depth = 20_000;
+    const filter = `${nested.repeat(depth)}{"column":"v","op":"isNull"}${']}'.repeat(depth)}`;
+    const body = `{"tableName":"m","filters":{"columns":[${filter}]}}`;
+    const headers = { 'content-type': 'application/json' };
+    const answer = await call('/v1/datasets/any/query', { method: 'POST', headers, body });
+    expect([400, 413]).toContain(answer.status);
+  }
+  const answer = await call('/v1/sql', {
+    ...{ method: 'POST', headers: { 'content-type': 'application/json' } },
+    body: `{"sql":"SELECT {p:Array(UInt8)}","params":{"p":${'['.repeat(20_000)}${']'.repeat(20_000)}}}`,
+  });
+  expect([400, 413]).toContain(answer.status);
+});
+
 test('the read routes need a key, and a body of the documented form', async () => {
   for (const path of ['/v1/sql', '/sql/read', '/v1/datasets/d/query', '/v1/sql/saved/d/q/run']) {
     expect((await call(path, { json: {}, key: null })).status).toBe(401);

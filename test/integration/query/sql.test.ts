@@ -1,4 +1,6 @@
 import { describe, expect, test } from 'vitest';
+import { formatNames } from '../../../src/query/answer.ts';
+import { querySql, sqlBody } from '../../../src/query/sql/query-sql.ts';
 import { at, flush, newDataset, newInstance, send, sql, tableOf } from '../support.ts';
 
 const ctx = newInstance();
@@ -124,6 +126,19 @@ test.each<[string, string, object, string]>([
 ])('%s is refused in words', async (_, text, body, words) => {
   const dataset = await halves();
   await expect(sql(ctx, text, { dataset, ...body })).rejects.toThrow(words);
+});
+
+test('a value that SQL cannot read is told as such, in each format, also beside rows that wait to be flushed', async () => {
+  const dataset = await halves();
+  const text = 'SELECT toInt64(assumeNotNull(k)) AS n FROM m';
+  for (const format of formatNames) {
+    const asked = sqlBody.parse({ sql: text, dataset });
+    const answer = querySql(ctx, { reads: () => true }, asked, { format, signal: new AbortController().signal });
+    await expect(answer).rejects.toMatchObject({
+      code: 'invalid-request',
+      message: expect.stringContaining('cannot be read'),
+    });
+  }
 });
 
 test('a table that was never flushed is read too', async () => {
