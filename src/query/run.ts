@@ -35,10 +35,17 @@ export type Running = {
   isComplete: boolean;
 };
 
+/**
+ * Where a name without a database is looked for that is neither a table of the catalogue nor of the statement itself: where
+ * the reader has no rights, whatever its user's own default is.
+ */
+export const nobodysDatabase = 'default';
+
 /** Begins as nothing does that SQL may name. */
 const tailPrefix = '__ts_tail';
 
 const settings = {
+  database: nobodysDatabase,
   date_time_output_format: 'iso',
   session_timezone: 'UTC',
   output_format_json_quote_64bit_integers: 0,

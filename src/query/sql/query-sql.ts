@@ -17,7 +17,7 @@ import { paramText } from '../parameter.ts';
 import { type Asked, requireOwnTokens } from '../query.ts';
 import { queryError } from '../refusal.ts';
 import { relation } from '../relation.ts';
-import { noteCost, type Read, runRead } from '../run.ts';
+import { nobodysDatabase, noteCost, type Read, runRead } from '../run.ts';
 import { boundParams, type CompiledSql, compileSql, sqlWith, textsToCheck } from './compile.ts';
 import { syntaxError } from './syntax-error.ts';
 import { checkTree } from './tree.ts';
@@ -174,7 +174,7 @@ async function explain(ctx: Context, compiled: CompiledSql, text: string, params
   let answer: string;
   try {
     answer = await ctx.reader.send({
-      settings: { ...settings, wait_end_of_query: 1, max_query_size: 1024 * 1024 },
+      settings: { ...settings, database: nobodysDatabase, wait_end_of_query: 1, max_query_size: 1024 * 1024 },
       body,
       timeout_ms: 10_000,
     });

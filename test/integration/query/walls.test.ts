@@ -398,25 +398,33 @@ function queryOf(depth: number): fc.Arbitrary<string> {
     { weight: 1, arbitrary: fc.tuple(path, name).map(([a, as]) => `${a} ARRAY JOIN [1, 2] AS ${as}`) },
   );
   const value = fc.oneof(
-    { weight: 6, arbitrary: fc.constantFrom('v', 'v', 'v', '1', 'max(v)', 'm.v', 'x.v') },
-    { weight: 1, arbitrary: inner.map((text) => `(SELECT max(v) FROM (${text}))`) },
+    { weight: 16, arbitrary: fc.constantFrom('v', '1', 'any(v)', 'toFloat64(v) + 1') },
+    { weight: 1, arbitrary: fc.constantFrom('m.v', 'x.v') },
+    { weight: 2, arbitrary: inner.map((text) => `(SELECT max(v) FROM (${text}))`) },
     { weight: 1, arbitrary: path.map((target) => `(1 IN ${target})`) },
     { weight: 1, arbitrary: path.map((target) => `(v IN (${target}))`) },
-    { weight: 1, arbitrary: inner.map((text) => `(v IN (${text}))`) },
-    { weight: 1, arbitrary: inner.map((text) => `exists(${text})`) },
+    { weight: 2, arbitrary: inner.map((text) => `(v IN (${text}))`) },
+    { weight: 2, arbitrary: inner.map((text) => `exists(${text})`) },
+  );
+  const condition = fc.oneof(
+    { weight: 4, arbitrary: fc.constantFrom('v > 0', '1 = 1') },
+    { weight: 2, arbitrary: inner.map((text) => `(v IN (${text}))`) },
+    { weight: 1, arbitrary: path.map((target) => `(v IN (SELECT v FROM ${target}))`) },
   );
   return fc
     .record({
       ctes: fc.array(fc.tuple(name, inner), { maxLength: 2 }),
       value,
       from,
-      where: fc.option(value),
+      where: fc.option(condition),
       union: fc.option(inner, { freq: 4 }),
     })
     .map(({ ctes, value: selected, from: source, where, union }) => {
       const named = ctes.length === 0 ? '' : `WITH ${ctes.map(([as, text]) => `${as} AS (${text})`).join(', ')} `;
-      const filter = where === null ? '' : ` WHERE ${where} IS NOT NULL`;
-      return `${named}SELECT ${selected} AS v FROM ${source}${filter}${union === null ? '' : ` UNION ALL ${union}`}`;
+      const filter = where === null ? '' : ` WHERE ${where}`;
+      // Named anew outside: a name must not be of two things.
+      const one = `SELECT w AS v FROM (${named}SELECT ${selected} AS w FROM ${source}${filter}) AS renamed`;
+      return union === null ? one : `${one} UNION ALL ${union}`;
     });
 }
 
