@@ -143,6 +143,11 @@ function conditionSql(
       throw invalid(`filters.columns: ${op} of ${column} does not take null`);
     }
     const { text, type } = boundTo(field, value);
+    if (patterns.has(op) && /(?<!\\)(?:\\\\)*\\$/.test(text)) {
+      throw invalid(
+        `filters.columns: the pattern of ${column} ends with a backslash that has nothing to take the meaning from`,
+      );
+    }
     params[`param_${name}`] = parameterText(text);
     return operation(op, quoted, `{${name}:${type}}`);
   }
@@ -175,6 +180,8 @@ function operation(op: Operator, column: string, value: string): string {
   const name = called[op];
   return name === undefined ? `${column} ${infix[op]} ${value}` : `${name}(${column}, ${value})`;
 }
+
+const patterns = new Set<Operator>(['like', 'notLike', 'ilike']);
 
 type Bound = { text: string; type: string };
 

@@ -124,12 +124,13 @@ function wantedOf(type: FieldType, value: string | number | boolean | null): Hot
   return type.startsWith('vector') ? Math.fround(Number(value)) : value;
 }
 
+/** A backslash takes the meaning from `%`, `_` and itself, and is one before anything else. */
 function likePattern(pattern: string): RegExp {
   let source = '';
-  for (const [part] of pattern.matchAll(/\\[\s\S]|[\s\S]/gu)) {
+  for (const [part] of pattern.matchAll(/\\[\\%_]|[\s\S]/gu)) {
     if (part === '%') source += '[\\s\\S]*';
     else if (part === '_') source += '[\\s\\S]';
-    else source += escapeRegExp(part.length > 1 && part.startsWith('\\') ? part.slice(1) : part);
+    else source += escapeRegExp(/^\\[\\%_]$/.test(part) ? part.slice(1) : part);
   }
   return new RegExp(`^${source}$`, 'u');
 }

@@ -147,6 +147,7 @@ test.each<[object, string, string]>([
   [{ filters: { columns: [{ column: 'id', op: 'in', value: [1, null] }] } }, 'invalid-request', 'isNull'],
   [{ filters: { columns: [{ column: 'id', op: 'between', value: [1] }] } }, 'invalid-request', 'two values'],
   [{ filters: { columns: [{ column: 'id', op: 'isNull', value: 1 }] } }, 'invalid-request', 'no value'],
+  [{ filters: { columns: [{ column: 'k', op: 'like', value: 'a\\' }] } }, 'invalid-request', 'ends with a backslash'],
   [{ filters: { columns: [{ column: 'id', op: 'gt' }] } }, 'invalid-request', 'a value'],
   [
     { filters: { columns: [{ column: 'timestamp', op: 'gt', value: 'soon' }] } },
