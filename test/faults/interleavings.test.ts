@@ -192,7 +192,9 @@ class World {
     await this.leaseRunsOut();
     expect(await flush(this.instance, this.dataset)).toMatchObject({ complete: true });
     for (const each of this.injected) await each.releaseLate();
-    await flush(this.instance, this.dataset);
+    // What arrived late may be a lease, and its flush is dead.
+    await this.leaseRunsOut();
+    expect(await flush(this.instance, this.dataset)).toMatchObject({ complete: true });
     await this.run({ do: 'mend' });
     if ((await findTable(newInstance(prefix), this.dataset, '_quarantine')) !== undefined) {
       const records = await openRecords(newInstance(prefix), this.dataset, { limit: 1_000 });
@@ -202,7 +204,7 @@ class World {
       };
       const result = await replayRecords(soon, this.dataset, records);
       expect(result).toMatchObject({ refused: [], waiting: 0 });
-      await flush(newInstance(prefix), this.dataset);
+      expect(await flush(newInstance(prefix), this.dataset)).toMatchObject({ complete: true });
     }
     const ids = idsOf(this.acknowledged);
     await expectStored(this.instance, await tableOf(this.instance, this.dataset), ids.length);
@@ -222,6 +224,17 @@ class World {
   }
 }
 
+/** Sequences that failed once. */
+const known: Operation[][] = [
+  [
+    // A lease that a dead flush takes late, and then a row that is in quarantine and sent again.
+    ...[{ do: 'all at once', key: 0 } as const, { do: 'constrain' } as const],
+    { do: 'flush', lane: 0, fault: { call: 0, kind: 'effect late' }, beside: false },
+    { do: 'all at once', key: 2 },
+    { do: 'flush', lane: 0, fault: null, beside: false },
+  ],
+];
+
 test(`any interleaving of writes, repeats, flushes, faults and queries keeps every acknowledged row, once (seed ${seed})`, async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(operation, { minLength: 4, maxLength: 16 }), async (steps) => {
@@ -229,6 +242,6 @@ test(`any interleaving of writes, repeats, flushes, faults and queries keeps eve
       for (const step of steps) await world.run(step);
       await world.recover();
     }),
-    { numRuns: runs, seed, endOnFailure: false },
+    { numRuns: runs, seed, endOnFailure: false, examples: known.map((steps) => [steps]) },
   );
 }, 3_600_000);
