@@ -15,8 +15,8 @@ const buffer_bytes = 128 * 1024;
 
 /**
  * The bytes of an answer as they come. Each piece is good until the next one is asked for: all of them use one buffer,
- * so that a long answer leaves nothing behind to be collected. An error that ClickHouse meets on the way stands in the body, between two markers
- * with a tag that the headers told; it is thrown, and nothing of it is passed on.
+ * so that a long answer leaves nothing behind to be collected. An error that ClickHouse meets on the way stands in the
+ * body, between two markers with a tag that the headers told; it is thrown, and nothing of it is passed on.
  *
  * @throws ClickHouseError; BrokenOff
  */

@@ -85,12 +85,9 @@ async function look(
   if (consistency === 'bounded' || consistency === 'eventual') {
     const state = await read('state');
     if (state === undefined) return { lack: lackOf('unavailable', undefined, required) };
-    const isNear = consistency === 'eventual' || ageOf(state) <= maxStaleness_ms;
     const lack = lackOf('watermark', state, required);
-    if (isNear && lack === undefined) {
-      const warnings = consistency === 'eventual' ? [eventualWarning] : [];
-      return { cut: await cutAtWatermark(ctx, table, state, 'skipped', warnings) };
-    }
+    const isNear = consistency === 'eventual' || ageOf(state) <= maxStaleness_ms;
+    if (isNear && lack === undefined) return { cut: await cutAtWatermark(ctx, table, state, 'skipped', []) };
     if (consistency === 'eventual' && lack !== undefined) return { lack };
   }
   const snapshot = await read('entries');

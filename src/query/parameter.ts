@@ -17,22 +17,13 @@ function quoted(text: string): string {
 }
 
 /** A value of JSON as a parameter of whatever type the SQL gives it; undefined for what is neither a value nor a list. */
-export function paramText(value: unknown): string | undefined {
-  if (value === null) return '\\N';
-  if (typeof value === 'string') return parameterText(value);
+export function paramText(value: unknown, place: 'alone' | 'item' = 'alone'): string | undefined {
+  if (value === null) return place === 'alone' ? '\\N' : 'NULL';
+  if (typeof value === 'string') return place === 'alone' ? parameterText(value) : quoted(value);
   if (typeof value === 'number' || typeof value === 'boolean') return exactText(value);
   if (!Array.isArray(value)) return undefined;
-  const items = value.map(itemText);
-  return items.includes(undefined) ? undefined : `[${items.join(',')}]`;
-}
-
-function itemText(value: unknown): string | undefined {
-  if (value === null) return 'NULL';
-  if (typeof value === 'string') return quoted(value);
-  if (typeof value === 'number' || typeof value === 'boolean') return exactText(value);
-  if (!Array.isArray(value)) return undefined;
-  const items = value.map(itemText);
-  return items.includes(undefined) ? undefined : `[${items.join(',')}]`;
+  const items = value.flatMap((item) => paramText(item, 'item') ?? []);
+  return items.length < value.length ? undefined : arrayText(items, true);
 }
 
 /** An integer beyond 2^53 may have been another one before it was read: it has to come as a string. */

@@ -12,7 +12,7 @@ import { hotRows } from './hot-rows.ts';
 import { type JsonEnd, jsonAnswer } from './json-answer.ts';
 import { planQuery, type QueryBody, type QueryPlan } from './request.ts';
 import { rowsStatement } from './rows.ts';
-import { noteCost, type Read, type Running, runRead } from './run.ts';
+import { type Read, type Running, runRead, statisticsOf } from './run.ts';
 import type { Watermark } from './token.ts';
 
 export type Asked = {
@@ -106,7 +106,6 @@ function asJson(
   notes: Answer['notes'],
 ): AsyncGenerator<string> {
   const { warnings, streaming, watermark } = notes;
-  const from = ctx.now();
   return jsonAnswer(running.chunks, {
     begin: (columns) => ({
       columns: columns.map(({ name }) => name),
@@ -114,7 +113,6 @@ function asJson(
       mode: downsample === undefined ? 'raw' : 'downsampled',
     }),
     end: (end) => {
-      noteCost(ctx, read, end.rowsRead, !running.isComplete);
       const { published, hotBuffer, next } = originsOf(end.hidden);
       const cursor = cursorOf(cut, plan, end.hasMore ? next : undefined, warnings) ?? null;
       return {
@@ -122,12 +120,7 @@ function asJson(
         ...(downsample === undefined && { cursor }),
         streaming,
         sources: { published, hotBuffer },
-        statistics: {
-          rows: end.rows,
-          elapsedMs: Math.max(end.elapsed_ms, running.isComplete ? 0 : ctx.now() - from),
-          rowsRead: end.rowsRead,
-          tailRows: streaming.rows,
-        },
+        statistics: statisticsOf(ctx, read, running, end, notes),
         latest_ingest_watermark: watermark ?? null,
       };
     },

@@ -4,11 +4,12 @@ import { ensureTable } from '../clickhouse/table.ts';
 import type { Context } from '../context.ts';
 import { StoreError } from '../errors.ts';
 import { isDataError } from '../flush/refusal.ts';
-import { type Format, formats } from './answer.ts';
+import { type Format, formats, type Notes } from './answer.ts';
 import type { Cut } from './cut.ts';
 import { type Exactness, exactly, type Fence } from './exact.ts';
 import { flushWithin } from './flush-within.ts';
 import { formOf } from './form.ts';
+import type { JsonEnd } from './json-answer.ts';
 import { queryError } from './refusal.ts';
 import type { Source } from './relation.ts';
 import { tailStructure } from './tail.ts';
@@ -33,6 +34,8 @@ export type Running = {
   chunks: AsyncGenerator<Uint8Array>;
   /** Whether ClickHouse has said all of it: then it fits into memory, and nothing can fail any more. */
   isComplete: boolean;
+  /** When the read began, by the instance's clock. */
+  from_ms: number;
 };
 
 /**
@@ -65,6 +68,7 @@ const settings = {
  * @throws TimestoreError for a query that cannot be answered; StoreError when ClickHouse is away, or refuses a tail
  */
 export async function runRead(ctx: Context, read: Read): Promise<Running> {
+  const from_ms = ctx.now();
   const known = ctx.readCosts.get(read.costKey);
   const isExport = read.rowsMax === undefined;
   const isCheap = isExport || (known !== undefined && (known.isLong || known.rows <= ctx.config.limits.fence_rows_max));
@@ -76,11 +80,24 @@ export async function runRead(ctx: Context, read: Read): Promise<Running> {
     await begun.chunks.return(undefined);
     return undefined;
   });
-  return { ...answer, exactness };
+  return { ...answer, exactness, from_ms };
+}
+
+/** Statistics of an answer whose end was seen, which are also what the next read of its kind is chosen by. */
+export function statisticsOf(ctx: Context, read: Read, running: Running, end: JsonEnd, notes: Notes) {
+  const { isComplete, from_ms } = running;
+  noteCost(ctx, read, end.rowsRead, !isComplete);
+  return {
+    rows: end.rows,
+    // ClickHouse says its own time before the last rows are out.
+    elapsedMs: Math.max(end.elapsed_ms, isComplete ? 0 : ctx.now() - from_ms),
+    rowsRead: end.rowsRead,
+    tailRows: notes.streaming.rows,
+  };
 }
 
 /** What reads of a kind were seen to cost, so that the next one is run in the cheaper way. */
-export function noteCost(ctx: Context, read: Pick<Read, 'costKey'>, rows: number, isLong: boolean): void {
+function noteCost(ctx: Context, read: Pick<Read, 'costKey'>, rows: number, isLong: boolean): void {
   ctx.readCosts.delete(read.costKey);
   ctx.readCosts.set(read.costKey, { rows, isLong });
   if (ctx.readCosts.size <= ctx.config.limits.read_costs_max) return;
@@ -88,7 +105,9 @@ export function noteCost(ctx: Context, read: Pick<Read, 'costKey'>, rows: number
   if (oldest !== undefined) ctx.readCosts.delete(oldest);
 }
 
-async function begin(ctx: Context, read: Read, fences: Fence[]): Promise<Omit<Running, 'exactness'>> {
+type Begun = Pick<Running, 'chunks' | 'isComplete'>;
+
+async function begin(ctx: Context, read: Read, fences: Fence[]): Promise<Begun> {
   try {
     return await attempt(ctx, read, fences);
   } catch (error) {
@@ -110,7 +129,7 @@ async function begin(ctx: Context, read: Read, fences: Fence[]): Promise<Omit<Ru
 }
 
 /** An answer that broke off before anything of it was given out is asked for once more, so that its error can be told. */
-async function attempt(ctx: Context, read: Read, fences: Fence[]): Promise<Omit<Running, 'exactness'>> {
+async function attempt(ctx: Context, read: Read, fences: Fence[]): Promise<Begun> {
   try {
     return await ask(ctx, read, fences, {});
   } catch (error) {
@@ -119,7 +138,7 @@ async function attempt(ctx: Context, read: Read, fences: Fence[]): Promise<Omit<
   }
 }
 
-async function ask(ctx: Context, read: Read, fences: Fence[], more: Settings): Promise<Omit<Running, 'exactness'>> {
+async function ask(ctx: Context, read: Read, fences: Fence[], more: Settings): Promise<Begun> {
   const { limits } = ctx.config;
   const sources = read.cuts.map(({ table, tail }, number) => {
     return {
@@ -155,10 +174,7 @@ async function ask(ctx: Context, read: Read, fences: Fence[], more: Settings): P
 }
 
 /** Reads until the answer is complete or longer than may be held. An error until then is one that can be told. */
-async function headOf(
-  chunks: AsyncGenerator<Uint8Array>,
-  bytesMax: number,
-): Promise<{ chunks: AsyncGenerator<Uint8Array>; isComplete: boolean }> {
+async function headOf(chunks: AsyncGenerator<Uint8Array>, bytesMax: number): Promise<Begun> {
   const head: Uint8Array[] = [];
   let bytes = 0;
   while (bytes <= bytesMax) {

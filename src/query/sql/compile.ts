@@ -2,6 +2,7 @@ import type { Settings } from '../../clickhouse/client.ts';
 import type { Limits } from '../../config.ts';
 import { quoteName } from '../../names.ts';
 import { invalid, tooMuch } from '../invalid.ts';
+import { paramText } from '../parameter.ts';
 import { lex, type Token, textOf } from './lex.ts';
 import { type TableUse, tablesIn } from './scan.ts';
 import { markerOf, markerPrefix } from './tree.ts';
@@ -92,12 +93,7 @@ function paramsOf(tokens: Token[]): string[] {
 }
 
 /** Values as the SQL's parameters. Throws TimestoreError `invalid-request`, `limit-exceeded`. */
-export function boundParams(
-  { params }: CompiledSql,
-  sent: Record<string, unknown>,
-  limits: Limits,
-  text: (value: unknown) => string | undefined,
-): Settings {
+export function boundParams({ params }: CompiledSql, sent: Record<string, unknown>, limits: Limits): Settings {
   const names = Object.keys(sent);
   if (names.length > limits.sql_params_max) {
     throw tooMuch(`params: at most ${limits.sql_params_max} parameters (limit sql_params_max)`);
@@ -107,7 +103,7 @@ export function boundParams(
   const settings: Settings = {};
   for (const [name, value] of Object.entries(sent)) {
     if (!params.includes(name)) throw invalid(`params: the SQL has no parameter ${name}`);
-    const written = text(value);
+    const written = paramText(value);
     if (written === undefined)
       throw invalid(`params: ${name} is neither a value nor a list of values (integers beyond 2^53 come as strings)`);
     if (Buffer.byteLength(written) > limits.sql_param_bytes_max) {

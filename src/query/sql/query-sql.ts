@@ -13,11 +13,10 @@ import { formOf } from '../form.ts';
 import { freshnessFields, freshnessOf } from '../freshness.ts';
 import { invalid, tooMuch } from '../invalid.ts';
 import { jsonAnswer } from '../json-answer.ts';
-import { paramText } from '../parameter.ts';
 import { type Asked, requireOwnTokens } from '../query.ts';
 import { queryError } from '../refusal.ts';
 import { relation } from '../relation.ts';
-import { nobodysDatabase, noteCost, type Read, runRead } from '../run.ts';
+import { nobodysDatabase, type Read, runRead, statisticsOf } from '../run.ts';
 import { boundParams, type CompiledSql, compileSql, sqlWith, textsToCheck } from './compile.ts';
 import { syntaxError } from './syntax-error.ts';
 import { checkTree } from './tree.ts';
@@ -55,7 +54,7 @@ export async function querySql(ctx: Context, reader: Reader, body: SqlBody, aske
   const freshness = freshnessOf(body, limits);
   const known = ctx.checkedSql.get(body.sql);
   const compiled = known ?? compileSql(body.sql, limits);
-  const params = boundParams(compiled, body.params, limits, paramText);
+  const params = boundParams(compiled, body.params, limits);
   const tables = await tablesOf(ctx, reader, body, compiled);
   if (known === undefined) await check(ctx, body.sql, compiled, params);
   const distinct = [...new Set(tables.filter((table) => table !== undefined))];
@@ -89,18 +88,11 @@ function answerOf(ctx: Context, cuts: Cut[], read: Read, running: Awaited<Return
   const { format } = read;
   const notes = notesOf(cuts, running.exactness);
   if (format !== 'json') return { format, notes, body: running.chunks, isComplete: running.isComplete };
-  const from = ctx.now();
   const body = jsonAnswer(running.chunks, {
     begin: (columns) => ({ columns }),
-    end: ({ rows, rowsRead, elapsed_ms }) => {
-      noteCost(ctx, read, rowsRead, !running.isComplete);
+    end: (end) => {
       return {
-        statistics: {
-          rows,
-          elapsedMs: Math.max(elapsed_ms, running.isComplete ? 0 : ctx.now() - from),
-          rowsRead,
-          tailRows: notes.streaming.rows,
-        },
+        statistics: statisticsOf(ctx, read, running, end, notes),
         warnings: notes.warnings,
         streaming: notes.streaming,
         latest_ingest_watermark: notes.watermark ?? null,
