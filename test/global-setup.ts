@@ -37,7 +37,7 @@ export default async function setUp(project: TestProject): Promise<() => Promise
 }
 
 /** As it is deployed. */
-async function buildWorker(outDir: string): Promise<void> {
+export async function buildWorker(outDir: string): Promise<void> {
   const root = join(import.meta.dirname, '..');
   const wrangler = join(root, 'node_modules', 'wrangler', 'bin', 'wrangler.js');
   const settings = {

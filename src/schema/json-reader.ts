@@ -32,16 +32,22 @@ const numberLiteral = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y;
 
 export class JsonReader {
   readonly text: string;
-  private at = 0;
+  private at: number;
   private escaped = false;
 
-  constructor(text: string) {
+  constructor(text: string, at = 0) {
     // A byte order mark is not part of JSON, but spreadsheets and Windows editors write one.
     this.text = text.charCodeAt(0) === 0xfeff ? text.slice(1) : text;
+    this.at = at;
   }
 
   get offset(): number {
     return this.at;
+  }
+
+  /** Goes on at a place that somebody else has read up to. */
+  moveTo(offset: number): void {
+    this.at = offset;
   }
 
   /** Skips white space; true when nothing follows it. */

@@ -4,6 +4,7 @@ import { coerce, inferType, type Refusal, type RefusalReason } from './coerce.ts
 import { type CsvRow, cellMember } from './csv.ts';
 import { nameProblem } from './field-name.ts';
 import type { JsonReader, Member } from './json-reader.ts';
+import { PlainRows, type PlainSlot } from './plain-row.ts';
 import { parseTimestamp, storedTimestamp } from './timestamp.ts';
 import type { Field, FieldType, TableSchema } from './types.ts';
 
@@ -50,11 +51,7 @@ export type PreparedRows = {
 
 const errorsListed = 100;
 
-type Slot = {
-  type: FieldType;
-  nameJson: string;
-  /** The last row that named the field, to find one that names it twice. */
-  lastRow: number;
+type Slot = PlainSlot & {
   /** Not in the schema: the first accepted row of this request that has it makes it. */
   isNew: boolean;
   /** An accepted row has a value in it that is not whole. */
@@ -75,6 +72,9 @@ export class RowsPass {
   readonly #refused: RefusedRow[] = [];
   readonly #checks: RowChecks;
   readonly #defaults: Field[];
+  #plain: PlainRows<Slot> | undefined;
+  /** Counts the rows, and those twice that were read again. */
+  #reading = 0;
   /** The row at hand as it was sent; CSV as the JSON that it means. */
   #source = () => '';
   /** What the row at hand would add and change: it counts only if the row is accepted. */
@@ -112,14 +112,37 @@ export class RowsPass {
       return;
     }
     const start = reader.offset;
+    if (this.#takePlain(reader, start)) return;
     const members = reader.members();
     const source = reader.text.slice(start, reader.offset);
     this.#source = () => source;
     this.#take(members, source);
   }
 
+  /** Whether the row was one that needs no more than a look. */
+  #takePlain(reader: JsonReader, start: number): boolean {
+    if (this.#checks.refuse?.has(this.#index)) return false;
+    this.#plain ??= new PlainRows(reader.text, this.#slots, this.#schema.timestampColumn);
+    const row = this.#plain.read(start, this.#reading);
+    const isTaken =
+      row !== undefined &&
+      (row.end - start) * utf8BytesOfUnit <= this.#limits.row_bytes_max &&
+      this.#outside(row.time_ms) === undefined &&
+      this.#schema.keyFields.every((key) => this.#slots.get(key)?.lastReading === this.#reading) &&
+      this.#defaults.every(({ name }) => this.#slots.get(name)?.lastReading === this.#reading);
+    if (isTaken) {
+      this.#lines.push(row.line);
+      this.#times_ms.push(row.time_ms);
+      reader.moveTo(row.end);
+    } else {
+      this.#reading += 1;
+    }
+    return isTaken;
+  }
+
   #begin(): void {
     this.#index += 1;
+    this.#reading += 1;
     if (this.#index < this.#limits.request_rows_max) return;
     throw new TimestoreError(
       'limit-exceeded',
@@ -174,8 +197,8 @@ export class RowsPass {
         continue;
       }
       if ('reason' in slot) return this.#refuse(member.name, slot);
-      if (slot.lastRow === this.#index) return this.#twice(member.name);
-      slot.lastRow = this.#index;
+      if (slot.lastReading === this.#reading) return this.#twice(member.name);
+      slot.lastReading = this.#reading;
       // Null and absent are the same, and absent is shorter; fields that must be there are checked below.
       if (member.kind === 'null') {
         if (this.#hasDefault(member.name)) line += `${line === '' ? '' : ','}${slot.nameJson}:null`;
@@ -210,7 +233,7 @@ export class RowsPass {
     }
     for (const { name, default: text } of this.#defaults) {
       // Absent means the default; null means null.
-      if (this.#slots.get(name)?.lastRow !== this.#index) line += `,${JSON.stringify(name)}:${text}`;
+      if (this.#slots.get(name)?.lastReading !== this.#reading) line += `,${JSON.stringify(name)}:${text}`;
     }
     this.#times_ms.push(time_ms);
     return `${line}}`;
@@ -265,10 +288,13 @@ export class RowsPass {
 }
 
 function newSlot(name: string, type: FieldType, isNew: boolean): Slot {
-  return { type, nameJson: JSON.stringify(name), lastRow: -1, isNew, hasFraction: false };
+  return { type, nameJson: JSON.stringify(name), lastReading: -1, isNew, hasFraction: false };
 }
 
-/** A UTF-16 unit is at most 3 bytes of UTF-8: only text that may be over the limit is counted exactly. */
+/** The most that a UTF-16 unit becomes. */
+const utf8BytesOfUnit = 3;
+
+/** Only text that may be over the limit is counted exactly. */
 function isLarger(text: string, bytesMax: number): boolean {
-  return text.length * 3 > bytesMax && new TextEncoder().encode(text).length > bytesMax;
+  return text.length * utf8BytesOfUnit > bytesMax && new TextEncoder().encode(text).length > bytesMax;
 }

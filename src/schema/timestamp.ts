@@ -56,6 +56,50 @@ export function storedTimestamp(time_ms: number): string {
   return `${iso.slice(0, 10)} ${iso.slice(11, 23)}`;
 }
 
+/**
+ * The time that `text` has between two places, in the form that JSON.stringify gives a Date: `2026-05-01T10:00:00.000Z`,
+ * or without its milliseconds. Undefined for whatever else `parseTimestampText` may know.
+ */
+export function utcTimestamp(text: string, start: number, end: number): number | undefined {
+  const hasFraction = end - start === 24;
+  if (!hasFraction && end - start !== 20) return undefined;
+  const month = twoDigits(text, start + 5);
+  const day = twoDigits(text, start + 8);
+  const hour = twoDigits(text, start + 11);
+  const minute = twoDigits(text, start + 14);
+  const second = twoDigits(text, start + 17);
+  const fraction_ms = hasFraction ? twoDigits(text, start + 20) * 10 + digit(text, start + 22) : 0;
+  const year = twoDigits(text, start) * 100 + twoDigits(text, start + 2);
+  const isOfForm =
+    text[start + 4] === '-' &&
+    text[start + 7] === '-' &&
+    text[start + 10] === 'T' &&
+    text[start + 13] === ':' &&
+    text[start + 16] === ':' &&
+    (!hasFraction || text[start + 19] === '.') &&
+    text[end - 1] === 'Z';
+  // What is no digit is not a number, and no comparison with it holds.
+  const isTime = hour < 24 && minute < 60 && second < 60 && fraction_ms < 1_000;
+  const isDay = year >= 1970 && year < 2106 && day >= 1 && day <= daysOf(year, month);
+  if (!isOfForm || !isTime || !isDay) return undefined;
+  return Date.UTC(year, month - 1, day, hour, minute, second, fraction_ms);
+}
+
+/** NaN for what is no month. */
+function daysOf(year: number, month: number): number {
+  if (month === 2) return (year % 4 === 0 && year % 100 !== 0) || year % 400 === 0 ? 29 : 28;
+  return [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31][month - 1] ?? Number.NaN;
+}
+
+function twoDigits(text: string, at: number): number {
+  return digit(text, at) * 10 + digit(text, at + 1);
+}
+
+function digit(text: string, at: number): number {
+  const value = text.charCodeAt(at) - 0x30;
+  return value >= 0 && value <= 9 ? value : Number.NaN;
+}
+
 function zoneOffset_ms(zone: string | undefined): number {
   if (zone === undefined || zone.length === 1) return 0;
   const minutes = Number(zone.slice(1, 3)) * 60 + Number(zone.slice(4, 6));

@@ -5,6 +5,8 @@ import type { WorkerOptions } from '../integration/http/miniflare.ts';
 /** The built Worker in a process of its own, on a port of its own, to be killed. */
 export type WorkerProcess = {
   url: string;
+  /** The program; the runtime is a child of it. */
+  pid(): number;
   /** `kill -9` of the program and the runtime. */
   kill(): Promise<void>;
   restart(): Promise<void>;
@@ -27,6 +29,7 @@ export async function startWorkerProcess(options: WorkerOptions & { port: number
   await start();
   return {
     url: `http://127.0.0.1:${options.port}`,
+    pid: () => child.pid as number,
     async kill() {
       const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
       process.kill(-(child.pid as number), 'SIGKILL');

@@ -7,20 +7,27 @@ const root = join(import.meta.dirname, '..', '..', '..');
 export type WorkerOptions = {
   /** The folder of the built Worker. */
   build: string;
+  /** The module in it that is the Worker. */
+  main?: string;
+  /** With the files of the browsable page, for which the runtime puts a router before the Worker. */
+  assets?: boolean;
   bindings: Record<string, string | undefined>;
   /** 0 for any that is free. */
   port?: number;
   queue?: boolean;
+  inspectorPort?: number;
 };
 
 /** The built Worker in the real runtime. */
-export function startMiniflare({ build, bindings, port = 0, queue = false }: WorkerOptions): Miniflare {
+export function startMiniflare(worker: WorkerOptions): Miniflare {
+  const { build, main = 'worker.js', assets = true, bindings, port = 0, queue = false, inspectorPort } = worker;
   const options = convertV4MiniflareOptions({
     name: 'timestore',
     host: '127.0.0.1',
     port,
     cf: false,
-    modules: builtModules(build),
+    ...(inspectorPort !== undefined && { inspectorPort, inspectorHost: "127.0.0.1" }),
+    modules: builtModules(build, main),
     modulesRoot: build,
     compatibilityDate: '2026-11-01',
     compatibilityFlags: ['nodejs_compat', 'enable_request_signal'],
@@ -28,11 +35,13 @@ export function startMiniflare({ build, bindings, port = 0, queue = false }: Wor
       string,
       string
     >,
-    assets: {
-      directory: join(root, 'node_modules', 'swagger-ui-dist'),
-      binding: 'ASSETS',
-      routerConfig: { has_user_worker: true, invoke_user_worker_ahead_of_assets: true },
-    },
+    ...(assets && {
+      assets: {
+        directory: join(root, 'node_modules', 'swagger-ui-dist'),
+        binding: 'ASSETS',
+        routerConfig: { has_user_worker: true, invoke_user_worker_ahead_of_assets: true },
+      },
+    }),
     ...(queue && {
       queueProducers: { FLUSH_QUEUE: 'timestore-flush' },
       queueConsumers: { 'timestore-flush': { maxBatchSize: 3, maxBatchTimeout: 0.1 } },
@@ -44,10 +53,10 @@ export function startMiniflare({ build, bindings, port = 0, queue = false }: Wor
 }
 
 /** The bundle, first, and the texts that it imports. */
-function builtModules(dir: string) {
+function builtModules(dir: string, main: string) {
   const texts = readdirSync(dir).filter((name) => /\.(?:lua|sql)$/.test(name));
   return [
-    { type: 'ESModule' as const, path: join(dir, 'worker.js') },
+    { type: 'ESModule' as const, path: join(dir, main) },
     ...texts.map((name) => ({ type: 'Text' as const, path: join(dir, name) })),
   ];
 }

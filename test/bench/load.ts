@@ -1,0 +1,56 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { Client } from 'undici';
+
+export type Request = { path: string; headers: Record<string, string>; body?: string; method?: 'GET' | 'POST' };
+
+export type Load = {
+  url: string;
+  connections: number;
+  seconds: number;
+  /** The request of number n. */
+  request(n: number): Request;
+  /** Whether an answer is a good one. Any other ends the round with an error. */
+  isGood(status: number, body: string): boolean;
+};
+
+export type LoadResult = { requests: number; perSecond: number; p50_ms: number; p99_ms: number };
+
+/** A closed loop: each connection sends its next request when it has its answer. */
+export async function applyLoad({ url, connections, seconds, request, isGood }: Load): Promise<LoadResult> {
+  const times: number[] = [];
+  const from = performance.now();
+  const until = from + seconds * 1000;
+  let sent = 0;
+  const clients = Array.from({ length: connections }, () => new Client(url, { pipelining: 1 }));
+  try {
+    await Promise.all(
+      clients.map(async (client, i) => {
+        // Not all in one instant.
+        await delay((i * 100) / connections);
+        while (performance.now() < until) {
+          const { method = 'POST', ...rest } = request(sent++);
+          const begun = performance.now();
+          const answer = await client.request({ method, ...rest });
+          const body = await answer.body.text();
+          times.push(performance.now() - begun);
+          if (!isGood(answer.statusCode, body)) throw new Error(`${url} answered ${answer.statusCode}: ${body.slice(0, 500)}`);
+        }
+      }),
+    );
+  } finally {
+    await Promise.all(clients.map((client) => client.destroy()));
+  }
+  const took_s = (performance.now() - from) / 1000;
+  times.sort((a, b) => a - b);
+  return {
+    requests: times.length,
+    perSecond: times.length / took_s,
+    p50_ms: percentile(times, 0.5),
+    p99_ms: percentile(times, 0.99),
+  };
+}
+
+/** Of sorted values. */
+export function percentile(sorted: number[], share: number): number {
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
+}

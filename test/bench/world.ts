@@ -1,0 +1,62 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { migrate } from '../../local/migrate.ts';
+import { freePorts, type Stack, startStack } from '../../local/stack.ts';
+import { type Context, createContext } from '../../src/context.ts';
+import { startWorkerProcess } from '../faults/worker-process.ts';
+import { buildWorker } from '../global-setup.ts';
+import { childOf } from './processes.ts';
+
+export const adminKey = 'local-admin';
+
+/** A Worker in a runtime of its own. */
+export type Running = { url: string; /** Of the runtime. */ pid: number; stop(): Promise<void> };
+
+/** The engines, and Timestore's Worker as it is deployed. */
+export type World = {
+  stack: Stack;
+  env: Record<string, string>;
+  build: string;
+  ctx: Context;
+  timestore: Running;
+  /** Another Worker beside it. */
+  start(options: { build: string; main?: string; bindings: Record<string, string> }): Promise<Running>;
+  stop(): Promise<void>;
+};
+
+export const peersDir = join(import.meta.dirname, 'peers');
+
+export async function openWorld(): Promise<World> {
+  const dataDir = mkdtempSync(join(tmpdir(), 'timestore-bench-'));
+  const build = join(dataDir, 'build');
+  const [stack] = await Promise.all([startStack({ dataDir, ports: await freePorts() }), buildWorker(build)]);
+  const env = { ...stack.env, TIMESTORE_ADMIN_KEY: adminKey, TIMESTORE_LOCAL: 'true' };
+  const workers = new Set<Running>();
+  const start: World['start'] = async (options) => {
+    const { upstash: port } = await freePorts();
+    const worker = await startWorkerProcess({ assets: false, ...options, port });
+    const running = {
+      url: worker.url,
+      pid: childOf(worker.pid()),
+      stop: async () => {
+        workers.delete(running);
+        await worker.kill();
+      },
+    };
+    workers.add(running);
+    return running;
+  };
+  const stop = async () => {
+    await Promise.all([...workers].map((worker) => worker.stop()));
+    await stack.stop();
+    rmSync(dataDir, { recursive: true, force: true });
+  };
+  try {
+    await migrate(env);
+    return { stack, env, build, ctx: createContext(env), timestore: await start({ build, bindings: env }), start, stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
