@@ -5,7 +5,7 @@ import { prepareRows, type RowChecks } from '../../../src/schema/prepare.ts';
 import type { TableSchema } from '../../../src/schema/types.ts';
 import { environment } from './support.ts';
 
-const limits = { ...readConfig(environment).limits, row_bytes_max: 400 };
+const limits = { ...readConfig(environment).limits, row_bytes_max: 1_000 };
 
 const schema: TableSchema = {
   version: 3,
@@ -39,7 +39,7 @@ const oddNumbers = [
   ...['999999999999999', '9007199254740993', '-9223372036854775809', '0.1234567890123456789'],
 ];
 const oddStrings = [
-  ...['"a\tb"', '"a\nb"', '"a\\nb"', '"\\ud800"', '"ü€😀"', '"unfinished', '""', '"a\\"b"', `"${'x'.repeat(300)}"`],
+  ...['"a\tb"', '"a\nb"', '"a\\nb"', '"\\ud800"', '"ü€😀"', '"unfinished', '""', '"a\\"b"', `"${'x'.repeat(1_000)}"`],
 ];
 const oddTimes = [
   ...['"2026-02-28T23:59:59Z"', '"2026-02-29T00:00:00Z"', '"2024-02-29T00:00:00.000Z"', '"2100-02-29T00:00:00Z"'],
