@@ -8,6 +8,10 @@ const rowOverhead_bytes = 16;
 
 /** Cuts a request into chunks of at most so many bytes; a row that is larger is one by itself. */
 export function planChunks({ lines, refused }: PreparedRows, bytesMax: number): ChunkPlan {
+  const quarantined = refused.map(({ index }) => index);
+  // Nearly every request is small enough without a count of its bytes: a UTF-16 unit is at most 3 of UTF-8.
+  const unitsMax = (bytesMax - lines.length * rowOverhead_bytes) / 3;
+  if (lines.reduce((sum, line) => sum + line.length, 0) <= unitsMax) return { rows: [lines.length], quarantined };
   const chunks: number[] = [];
   let rows = 0;
   let bytes = 0;
@@ -22,7 +26,7 @@ export function planChunks({ lines, refused }: PreparedRows, bytesMax: number): 
     bytes += added;
   }
   chunks.push(rows);
-  return { rows: chunks, quarantined: refused.map(({ index }) => index) };
+  return { rows: chunks, quarantined };
 }
 
 export function cutBatches(rows: PreparedRows, plan: ChunkPlan, window: PartitionWindow): Batch[] {

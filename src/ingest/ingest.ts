@@ -73,7 +73,8 @@ export async function ingestRows(ctx: Context, request: IngestRequest): Promise<
   const { dataset, table: name, declared, onError = 'reject', meta = '', durable = false } = request;
   const { limits } = ctx.config;
   const idempotencyKey = request.idempotencyKey ?? `auto:${crypto.randomUUID()}`;
-  const requestHash = hashOf(request);
+  // A key made here is of this request alone, so that nothing else can come under it.
+  const requestHash = request.idempotencyKey === undefined ? 'auto' : hashOf(request);
   for (let round = 0; round < roundsMax; round += 1) {
     const table = await findTable(ctx, dataset, name);
     const target = mergeSchema(table?.schema, declared, limits);

@@ -83,5 +83,5 @@ export async function stageChunks(
 
 /** The lane is a function of the key, so that a request is spread by what it is and not by who takes it. */
 function laneOf(key: string, lanes: number): number {
-  return createHash('sha256').update(key).digest().readUInt32BE(0) % lanes;
+  return lanes === 1 ? 0 : createHash('sha256').update(key).digest().readUInt32BE(0) % lanes;
 }
