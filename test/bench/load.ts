@@ -33,7 +33,8 @@ export async function applyLoad({ url, connections, seconds, request, isGood }: 
           const answer = await client.request({ method, ...rest });
           const body = await answer.body.text();
           times.push(performance.now() - begun);
-          if (!isGood(answer.statusCode, body)) throw new Error(`${url} answered ${answer.statusCode}: ${body.slice(0, 500)}`);
+          if (!isGood(answer.statusCode, body))
+            throw new Error(`${url} answered ${answer.statusCode}: ${body.slice(0, 500)}`);
         }
       }),
     );

@@ -11,7 +11,7 @@ import { childOf } from './processes.ts';
 export const adminKey = 'local-admin';
 
 /** A Worker in a runtime of its own. */
-export type Running = { url: string; /** Of the runtime. */ pid: number; stop(): Promise<void> };
+export type Running = { url: string /** Of the runtime. */; pid: number; stop(): Promise<void> };
 
 /** The engines, and Timestore's Worker as it is deployed. */
 export type World = {
@@ -54,7 +54,15 @@ export async function openWorld(): Promise<World> {
   };
   try {
     await migrate(env);
-    return { stack, env, build, ctx: createContext(env), timestore: await start({ build, bindings: env }), start, stop };
+    return {
+      stack,
+      env,
+      build,
+      ctx: createContext(env),
+      timestore: await start({ build, bindings: env }),
+      start,
+      stop,
+    };
   } catch (error) {
     await stop();
     throw error;

@@ -1,0 +1,51 @@
+/**
+ * `npm run bench`: Timestore beside what a user would pick instead, on this machine and its engines, in one run.
+ *
+ *   npm run bench [-- --lines 1,2,4] [--short] [--json] [--write]
+ *
+ * `--short` takes a minute or two and fails only where a ratio is below half of its goal; `--write` puts the results
+ * into RESULTS.md and the curves beside it.
+ *
+ * @module
+ */
+import { parseArgs } from 'node:util';
+import { type Figure, isReached, showFigures } from './figures.ts';
+import { measureIngest } from './lines/ingest.ts';
+import { machine } from './machine.ts';
+import { full, type Scale, short } from './scale.ts';
+import { openWorld, type World } from './world.ts';
+
+const { values } = parseArgs({
+  options: {
+    lines: { type: 'string' },
+    short: { type: 'boolean' },
+    json: { type: 'boolean' },
+    write: { type: 'boolean' },
+  },
+});
+const scale = values.short ? short : full;
+
+const measurements: { lines: number[]; measure: (world: World, scale: Scale) => Promise<Figure[]> }[] = [
+  { lines: [1, 2], measure: measureIngest },
+];
+
+const asked = values.lines?.split(',').map(Number);
+const figures: Figure[] = [];
+for (const { lines, measure } of measurements) {
+  if (asked !== undefined && !lines.some((line) => asked.includes(line))) continue;
+  // Each in a world of its own, so that none finds what another has left.
+  const world = await openWorld();
+  try {
+    const from = performance.now();
+    figures.push(...(await measure(world, scale)));
+    console.error(`line ${lines.join(', ')}: ${((performance.now() - from) / 1000).toFixed(0)} s`);
+  } finally {
+    await world.stop();
+  }
+}
+if (values.json) console.log(JSON.stringify({ machine: machine(), figures }, undefined, 2));
+else console.log(`${machine()}\n\n${showFigures(figures)}`);
+const failed = figures.filter((each) => !isReached(each, values.short ? 2 : 1));
+for (const { line, name } of failed)
+  console.error(`line ${line}: ${name} is ${values.short ? 'below half of' : 'not at'} its goal`);
+process.exit(values.short && failed.length > 0 ? 1 : 0);
