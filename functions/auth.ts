@@ -1,4 +1,4 @@
-import { createHash, timingSafeEqual } from 'node:crypto';
+import { hash, timingSafeEqual } from 'node:crypto';
 import { createMiddleware } from 'hono/factory';
 import type { Context as Timestore } from '../src/context.ts';
 import { TimestoreError } from '../src/errors.ts';
@@ -11,7 +11,7 @@ export const requireKey = createMiddleware<App>(async (c, next) => {
     throw new TimestoreError('unauthenticated', 'Send a key: Authorization: Bearer <key>.');
   }
   // Hashes have one length, so the comparison takes the same time whatever was sent.
-  if (!timingSafeEqual(hash(sent), adminHash(c.get('timestore')))) {
+  if (!timingSafeEqual(hashOf(sent), adminHash(c.get('timestore')))) {
     throw new TimestoreError('unauthenticated', 'This key is not valid here.');
   }
   c.set('key', { id: 'admin', reads: () => true });
@@ -21,11 +21,11 @@ export const requireKey = createMiddleware<App>(async (c, next) => {
 const adminHashes = new WeakMap<Timestore, Buffer>();
 
 function adminHash(timestore: Timestore): Buffer {
-  const known = adminHashes.get(timestore) ?? hash(timestore.config.TIMESTORE_ADMIN_KEY);
+  const known = adminHashes.get(timestore) ?? hashOf(timestore.config.TIMESTORE_ADMIN_KEY);
   adminHashes.set(timestore, known);
   return known;
 }
 
-function hash(key: string): Buffer {
-  return createHash('sha256').update(key).digest();
+function hashOf(key: string): Buffer {
+  return hash('sha256', key, 'buffer');
 }

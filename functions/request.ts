@@ -11,8 +11,10 @@ export const requestEvents = createMiddleware<App>(async (c, next) => {
   const requestId = sent !== undefined && requestIdForm.test(sent) ? sent : crypto.randomUUID();
   c.set('requestId', requestId);
   c.set('event', {});
-  await next();
+  // Before there is an answer, which would have to be made again for it.
   c.header('x-request-id', requestId);
+  await next();
+  if (!c.res.headers.has('x-request-id')) c.header('x-request-id', requestId);
   logToConsole({
     event: 'request',
     requestId,

@@ -2,6 +2,7 @@
 -- Writes come in an order that a failure between them cannot hurt: the rows first, the key that remembers them last.
 --
 -- KEYS  1 lane state   2 lane log   3 idempotency key   4 due lanes   5 state of lane 0, which knows the number of lanes
+--       6 lease of the lane
 -- ARGV  1 hash of the request   2 how long its keys are remembered (ms)   3 batch id   4 rows   5 payload (NDJSON)
 --       6 cells   7 schema version   8 earliest and 9 latest event time (ms)   10 partition windows, comma separated
 --       11 most pending rows and 12 bytes of a lane   13 the lane as a member of the due set
@@ -9,7 +10,8 @@
 --       16 how the request is cut   17 when the first chunk was accepted (ms), '' for that one itself
 --       18 lane   19 number of lanes it was chosen among   20 what was said of the rows as a whole (JSON) or ''
 --       21 '1' to write in any case, so that waiting for replicas means something
--- Answers {'staged', batch id, rows, incarnation, sequence, received at (ms), plan, lane, pending rows, bytes, oldest},
+-- Answers {'staged', batch id, rows, incarnation, sequence, received at (ms), plan, lane, pending rows, bytes, oldest,
+--         1 when somebody flushes the lane just now},
 --         {'replayed', …} up to the lane, {'reused'}, {'unknown'}, {'frozen'}, {'lanes', for writers, for readers} when the
 --         number of lanes is another, or {'full', pending rows, bytes, rows drained a second}.
 local known = redis.call('GET', KEYS[3])
@@ -56,4 +58,5 @@ local lane = tonumber(ARGV[18])
 redis.call('SET', KEYS[3],
   cjson.encode({hash = ARGV[1], id = ARGV[3], rows = rows, inc = inc, seq = seq, at = now, plan = ARGV[16], lane = lane}),
   'PXAT', string.format('%.0f', begun + tonumber(ARGV[2])))
-return {'staged', ARGV[3], rows, inc, seq, now, ARGV[16], lane, pendingRows + rows, pendingBytes + bytes, oldest}
+return {'staged', ARGV[3], rows, inc, seq, now, ARGV[16], lane, pendingRows + rows, pendingBytes + bytes, oldest,
+  redis.call('EXISTS', KEYS[6])}

@@ -46,8 +46,8 @@ export type StagedBatch = {
   plan: ChunkPlan;
 };
 
-/** What waits in the lane, the batch included, and for how long its oldest has. */
-export type Pending = { rows: number; bytes: number; age_ms: number };
+/** What waits in the lane, the batch included, for how long its oldest has, and whether it is being flushed. */
+export type Pending = { rows: number; bytes: number; age_ms: number; isFlushed: boolean };
 
 export type StageOutcome =
   | { outcome: 'staged'; batch: StagedBatch; pending: Pending }
@@ -59,7 +59,7 @@ export type StageOutcome =
 
 type Where = [string, number, string, number, number, string, number];
 type Reply =
-  | ['staged', ...Where, number, number, number]
+  | ['staged', ...Where, number, number, number, 0 | 1]
   | ['replayed', ...Where]
   | ['reused' | 'unknown' | 'frozen']
   | ['lanes', number, number]
@@ -82,6 +82,7 @@ export async function stageBatch(ctx: Context, table: Table, request: StageReque
     keys.idem(table, request.idempotencyKey),
     keys.due,
     keys.state(table, 0),
+    keys.lease(table, lane),
   ];
   const args = [
     request.requestHash,
@@ -111,9 +112,10 @@ export async function stageBatch(ctx: Context, table: Table, request: StageReque
     : await runScript<Reply>(ctx.redis, stageScript, keyNames, args);
   switch (reply[0]) {
     case 'staged': {
-      const [, , , , , , , , pendingRows, pendingBytes, oldest_ms] = reply;
+      const [, , , , , , , , pendingRows, pendingBytes, oldest_ms, leases] = reply;
       const batch = batchOf(reply);
-      const pending = { rows: pendingRows, bytes: pendingBytes, age_ms: batch.receivedAt_ms - oldest_ms };
+      const age_ms = batch.receivedAt_ms - oldest_ms;
+      const pending = { rows: pendingRows, bytes: pendingBytes, age_ms, isFlushed: leases === 1 };
       return { outcome: 'staged', batch, pending };
     }
     case 'replayed':

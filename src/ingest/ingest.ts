@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { recallBatch } from '../buffer/recall.ts';
 import type { Pending, StagedBatch } from '../buffer/stage.ts';
 import { createTable } from '../catalog/create-table.ts';
@@ -124,11 +124,7 @@ export async function ingestRows(ctx: Context, request: IngestRequest): Promise<
 }
 
 function hashOf({ source, text, format, onError = 'reject' }: IngestRequest): string {
-  return createHash('sha256')
-    .update(onError === 'reject' ? format : `${format} ${onError}`)
-    .update('\n')
-    .update(source ?? text)
-    .digest('hex');
+  return hash('sha256', `${onError === 'reject' ? format : `${format} ${onError}`}\n${source ?? text}`);
 }
 
 /** Throws where nothing can be accepted of the rows. */
@@ -160,7 +156,7 @@ function requireAcceptable(rows: PreparedRows, onError: 'reject' | 'quarantine',
 }
 
 function flushFor(ctx: Context, pending: Pending | undefined): FlushTrigger | undefined {
-  if (pending === undefined) return undefined;
+  if (pending === undefined || pending.isFlushed) return undefined;
   const { trigger_rows, trigger_bytes, trigger_age_ms } = ctx.config.limits;
   if (pending.rows >= trigger_rows || pending.bytes >= trigger_bytes) return 'size';
   return pending.age_ms >= trigger_age_ms ? 'age' : undefined;

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { encodePlan } from '../buffer/chunk-plan.ts';
 import { type Pending, type StagedBatch, type StageOutcome, stageBatch } from '../buffer/stage.ts';
 import type { Table } from '../catalog/table.ts';
@@ -83,5 +83,5 @@ export async function stageChunks(
 
 /** The lane is a function of the key, so that a request is spread by what it is and not by who takes it. */
 function laneOf(key: string, lanes: number): number {
-  return lanes === 1 ? 0 : createHash('sha256').update(key).digest().readUInt32BE(0) % lanes;
+  return lanes === 1 ? 0 : hash('sha256', key, 'buffer').readUInt32BE(0) % lanes;
 }

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { z } from 'zod';
 import type { Table } from '../catalog/table.ts';
 import type { Cut } from './cut.ts';
@@ -45,7 +45,7 @@ export function decodeCursor(text: string): Cursor | undefined {
 export function queryHash(table: Table, body: QueryBody): string {
   const { timeRange, columns, filters, downsample, orderBy } = body;
   const what = [table.dataset, table.physical, timeRange, columns, filters, downsample, orderBy];
-  return createHash('sha256').update(JSON.stringify(what)).digest('base64url').slice(0, 16);
+  return hash('sha256', JSON.stringify(what), 'base64url').slice(0, 16);
 }
 
 /** The cursor of a page that ended with the row of this sort key; undefined when no page follows. */

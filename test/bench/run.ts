@@ -10,7 +10,10 @@
  */
 import { parseArgs } from 'node:util';
 import { type Figure, isReached, showFigures } from './figures.ts';
+import { measureFlush } from './lines/flush.ts';
 import { measureIngest } from './lines/ingest.ts';
+import { measureQueries } from './lines/queries.ts';
+import { measureVisibility } from './lines/visible.ts';
 import { machine } from './machine.ts';
 import { full, type Scale, short } from './scale.ts';
 import { openWorld, type World } from './world.ts';
@@ -25,16 +28,30 @@ const { values } = parseArgs({
 });
 const scale = values.short ? short : full;
 
-const measurements: { lines: number[]; measure: (world: World, scale: Scale) => Promise<Figure[]> }[] = [
+/** No flush but those that are measured. */
+const quiet = {
+  ...{ TIMESTORE_TRIGGER_ROWS: '10000000', TIMESTORE_TRIGGER_BYTES: '1000000000', TIMESTORE_TRIGGER_AGE_MS: '3600000' },
+};
+
+type Measurement = {
+  lines: number[];
+  measure: (world: World, scale: Scale) => Promise<Figure[]>;
+  env?: Record<string, string>;
+};
+
+const measurements: Measurement[] = [
   { lines: [1, 2], measure: measureIngest },
+  { lines: [3], measure: measureVisibility },
+  { lines: [4], measure: measureQueries, env: quiet },
+  { lines: [5], measure: measureFlush, env: quiet },
 ];
 
 const asked = values.lines?.split(',').map(Number);
 const figures: Figure[] = [];
-for (const { lines, measure } of measurements) {
+for (const { lines, measure, env } of measurements) {
   if (asked !== undefined && !lines.some((line) => asked.includes(line))) continue;
   // Each in a world of its own, so that none finds what another has left.
-  const world = await openWorld();
+  const world = await openWorld(env);
   try {
     const from = performance.now();
     figures.push(...(await measure(world, scale)));

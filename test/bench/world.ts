@@ -27,11 +27,12 @@ export type World = {
 
 export const peersDir = join(import.meta.dirname, 'peers');
 
-export async function openWorld(): Promise<World> {
+/** @param overrides environment values of Timestore's Worker */
+export async function openWorld(overrides: Record<string, string> = {}): Promise<World> {
   const dataDir = mkdtempSync(join(tmpdir(), 'timestore-bench-'));
   const build = join(dataDir, 'build');
   const [stack] = await Promise.all([startStack({ dataDir, ports: await freePorts() }), buildWorker(build)]);
-  const env = { ...stack.env, TIMESTORE_ADMIN_KEY: adminKey, TIMESTORE_LOCAL: 'true' };
+  const env = { ...stack.env, TIMESTORE_ADMIN_KEY: adminKey, TIMESTORE_LOCAL: 'true', ...overrides };
   const workers = new Set<Running>();
   const start: World['start'] = async (options) => {
     const { upstash: port } = await freePorts();

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { z } from 'zod';
 import { findTable } from '../../catalog/find-table.ts';
 import type { Table } from '../../catalog/table.ts';
@@ -78,7 +78,7 @@ export async function querySql(ctx: Context, reader: Reader, body: SqlBody, aske
     format: asked.format,
     rowsMax: asked.format === 'json' ? limits.query_rows_max : undefined,
     // Not the SQL itself, which may be long.
-    costKey: createHash('sha256').update(`${body.dataset} ${body.sql}`).digest('base64url'),
+    costKey: hash('sha256', `${body.dataset} ${body.sql}`, 'base64url'),
     signal: asked.signal,
   };
   return answerOf(ctx, cuts, read, await runRead(ctx, read));

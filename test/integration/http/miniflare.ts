@@ -26,7 +26,7 @@ export function startMiniflare(worker: WorkerOptions): Miniflare {
     host: '127.0.0.1',
     port,
     cf: false,
-    ...(inspectorPort !== undefined && { inspectorPort, inspectorHost: "127.0.0.1" }),
+    ...(inspectorPort !== undefined && { inspectorPort, inspectorHost: '127.0.0.1' }),
     modules: builtModules(build, main),
     modulesRoot: build,
     compatibilityDate: '2026-11-01',

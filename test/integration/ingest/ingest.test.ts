@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { takeLease } from '../../../src/buffer/lease.ts';
 import { snapshotTable } from '../../../src/buffer/snapshot.ts';
 import { StoreError, type TimestoreError } from '../../../src/errors.ts';
 import { at, expectStored, flush, newDataset, newInstance, query, send, tableOf } from '../support.ts';
@@ -138,6 +139,11 @@ test('enough pending rows ask for a flush at once', async () => {
   const dataset = newDataset();
   expect((await send(eager, dataset, [{ timestamp: at(1) }])).flush).toBeUndefined();
   expect((await send(eager, dataset, [{ timestamp: at(2) }])).flush).toBe('size');
+  // One under way takes them along, or leaves them to whoever comes next.
+  const release = await takeLease(eager, await tableOf(eager, dataset), 0);
+  expect((await send(eager, dataset, [{ timestamp: at(3) }])).flush).toBeUndefined();
+  await release?.();
+  expect((await send(eager, dataset, [{ timestamp: at(4) }])).flush).toBe('size');
 });
 
 test('a snapshot after a thousand writes of one table adds up', async () => {
