@@ -6,7 +6,9 @@ export type Request = { path: string; headers: Record<string, string>; body?: st
 export type Load = {
   url: string;
   connections: number;
-  seconds: number;
+  /** When no further request is sent, or how many are. */
+  seconds?: number;
+  requests?: number;
   /** The request of number n. */
   request(n: number): Request;
   /** Whether an answer is a good one. Any other ends the round with an error. */
@@ -16,7 +18,15 @@ export type Load = {
 export type LoadResult = { requests: number; perSecond: number; p50_ms: number; p99_ms: number };
 
 /** A closed loop: each connection sends its next request when it has its answer. */
-export async function applyLoad({ url, connections, seconds, request, isGood }: Load): Promise<LoadResult> {
+export async function applyLoad(load: Load): Promise<LoadResult> {
+  const {
+    url,
+    connections,
+    seconds = Number.POSITIVE_INFINITY,
+    requests = Number.POSITIVE_INFINITY,
+    request,
+    isGood,
+  } = load;
   const times: number[] = [];
   const from = performance.now();
   const until = from + seconds * 1000;
@@ -27,7 +37,7 @@ export async function applyLoad({ url, connections, seconds, request, isGood }: 
       clients.map(async (client, i) => {
         // Not all in one instant.
         await delay((i * 100) / connections);
-        while (performance.now() < until) {
+        while (performance.now() < until && sent < requests) {
           const { method = 'POST', ...rest } = request(sent++);
           const begun = performance.now();
           const answer = await client.request({ method, ...rest });

@@ -10,9 +10,13 @@
  */
 import { parseArgs } from 'node:util';
 import { type Figure, isReached, showFigures } from './figures.ts';
+import { measureClickHouseLoad } from './lines/clickhouse-load.ts';
+import { measureCost } from './lines/cost.ts';
 import { measureFlush } from './lines/flush.ts';
 import { measureIngest } from './lines/ingest.ts';
+import { measureMemory } from './lines/memory.ts';
 import { measureQueries } from './lines/queries.ts';
+import { measureStart } from './lines/start.ts';
 import { measureVisibility } from './lines/visible.ts';
 import { machine } from './machine.ts';
 import { full, type Scale, short } from './scale.ts';
@@ -44,6 +48,10 @@ const measurements: Measurement[] = [
   { lines: [3], measure: measureVisibility },
   { lines: [4], measure: measureQueries, env: quiet },
   { lines: [5], measure: measureFlush, env: quiet },
+  { lines: [6], measure: measureClickHouseLoad },
+  { lines: [7], measure: measureCost },
+  { lines: [9], measure: measureMemory, env: quiet },
+  { lines: [10], measure: measureStart },
 ];
 
 const asked = values.lines?.split(',').map(Number);
