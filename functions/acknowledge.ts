@@ -1,5 +1,5 @@
 import type { Context } from 'hono';
-import { z } from 'zod';
+import * as z from 'zod';
 import { TimestoreError } from '../src/errors.ts';
 import { flushLane } from '../src/flush/flush-lane.ts';
 import { flushTable } from '../src/flush/flush-table.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { findTable } from '../src/catalog/find-table.ts';
 import { ClickHouseError } from '../src/clickhouse/client.ts';
 import type { Context } from '../src/context.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { newestAudits } from '../src/audit/audit-due.ts';
 import { auditTable } from '../src/audit/audit-table.ts';
 import { metricsText } from '../src/audit/metrics.ts';

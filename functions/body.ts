@@ -1,7 +1,7 @@
 import { promisify } from 'node:util';
 import { gunzip, inflate, zstdDecompress } from 'node:zlib';
 import type { Context } from 'hono';
-import type { z } from 'zod';
+import type * as z from 'zod';
 import { TimestoreError } from '../src/errors.ts';
 import type { App } from './app.ts';
 

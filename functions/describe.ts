@@ -1,5 +1,5 @@
 import { type DescribeRouteOptions, describeRoute, resolver } from 'hono-openapi';
-import { z } from 'zod';
+import * as z from 'zod';
 import { type ErrorCode, errorCatalogue } from '../src/errors.ts';
 import { slug } from '../src/names.ts';
 import { problemSchema } from './problem.ts';

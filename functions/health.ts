@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Context } from '../src/context.ts';
 import { checkStores, type Readiness } from '../src/health/readiness.ts';
 import { routes } from './app.ts';

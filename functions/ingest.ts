@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { TimestoreError } from '../src/errors.ts';
 import { batchForm, readBatchForm } from '../src/ingest/batch-form.ts';
 import { type IngestResult, ingestRows } from '../src/ingest/ingest.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { slug } from '../src/names.ts';
 import { discardRecords, openRecords, replayRecords } from '../src/quarantine/replay.ts';
 import { routes } from './app.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** What the answers of all queries say of themselves. */
 export const streamingSchema = z.object({

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { queryTable } from '../src/query/query.ts';
 import { queryBody } from '../src/query/request.ts';
 import { answerWith, formatOf } from './answers.ts';

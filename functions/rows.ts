@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { TimestoreError } from '../src/errors.ts';
 import { ingestRows } from '../src/ingest/ingest.ts';
 import { readReceipt } from '../src/ingest/receipt.ts';

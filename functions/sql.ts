@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { querySql, sqlBody } from '../src/query/sql/query-sql.ts';
 import { dropSaved, findSaved, listSaved, saveQuery } from '../src/query/sql/saved.ts';
 import { listTables } from '../src/query/sql/tables.ts';

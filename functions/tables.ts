@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { changeTable } from '../src/catalog/change-table.ts';
 import type { Table } from '../src/catalog/table.ts';
 import type { Config } from '../src/config.ts';

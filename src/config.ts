@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** Defaults of every limit; each is one environment value, `TIMESTORE_` and the name in capitals. Units are last in names. */
 const limitsSchema = z.object({

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** Names of datasets and tables. No dot and no brace, so that `<dataset>.<table>` is unambiguous in keys and databases. */
 export const slugPattern = /^[a-z0-9][a-z0-9_-]{0,62}$/;

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { physicalName } from '../names.ts';
 import { fieldType, type TableSchema } from '../schema/types.ts';
 

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { z } from 'zod';
+import * as z from 'zod';
 import { dueLanes } from '../buffer/due.ts';
 import type { Context } from '../context.ts';
 import { describeError } from '../log.ts';

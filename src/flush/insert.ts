@@ -75,7 +75,7 @@ export async function insertSeal(
       `WHERE (_seq, _row) NOT IN (SELECT _seq, _row FROM ${name} WHERE _lane = {lane:UInt16} AND _seq BETWEEN {from:UInt64} AND {to:UInt64})
   AND (_seq, _row) NOT IN (SELECT seq, row FROM timestore.skipped_rows WHERE dataset = {dataset:String} AND \`table\` = {table:String}
                               AND lane = {lane:UInt16} AND seq BETWEEN {from:UInt64} AND {to:UInt64})\n`,
-      rows.join(''),
+      rows,
     ),
     timeout_ms: timeout_ms + 1_000,
   });
@@ -98,7 +98,7 @@ export async function insertIntoTwin(
       max_execution_time: Math.ceil(timeout_ms / 1000),
       param_lane: 0,
     },
-    body: statement(table, qualifiedName(twin), '', lines.join('')),
+    body: statement(table, qualifiedName(twin), '', lines),
     timeout_ms: timeout_ms + 1_000,
   });
 }
@@ -113,15 +113,24 @@ function settingsOf(version: number): typeof firstSettings {
 }
 
 /** One buffer, so that it goes with its length: a body cut short is refused whole. */
-function statement(table: Table, target: string, where: string, rows: string): Uint8Array {
+function statement(table: Table, target: string, where: string, rows: string[]): Uint8Array {
   const system = ['_seq', '_row', '_received_at', '_partition'];
   const structure = [
     ...["_seq UInt64, _row UInt32, _received_at DateTime64(3, 'UTC')"],
     ...['_partition Map(LowCardinality(String), String)', ...fieldColumns(table)],
   ].join(', ');
   const columns = [...system, ...table.schema.fields.map(({ name }) => quoteName(name))].join(', ');
-  return new TextEncoder().encode(
+  const head =
     `INSERT INTO ${target} (_lane, ${columns})\nSELECT {lane:UInt16}, ${columns} FROM input(${quoteString(structure)})\n` +
-      `${where}FORMAT JSONEachRow\n${rows}`,
-  );
+    `${where}FORMAT JSONEachRow\n`;
+  return encoded([head, ...rows]);
+}
+
+/** Several megabytes as a rule: they are never one string, which would be there beside its parts and its bytes. */
+function encoded(parts: string[]): Uint8Array {
+  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + Buffer.byteLength(part), 0));
+  const encoder = new TextEncoder();
+  let at = 0;
+  for (const part of parts) at += encoder.encodeInto(part, bytes.subarray(at)).written;
+  return bytes;
 }

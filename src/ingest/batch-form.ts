@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Limits } from '../config.ts';
 import { TimestoreError } from '../errors.ts';
 import { slug } from '../names.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import type { StagedBatch } from '../buffer/stage.ts';
 import type { TableRef } from '../names.ts';
 

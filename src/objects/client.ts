@@ -1,4 +1,3 @@
-import { GetObjectCommand, HeadBucketCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import type { Config } from '../config.ts';
 import { StoreError } from '../errors.ts';
 
@@ -12,28 +11,45 @@ export type Objects = {
 
 const timeout_ms = 5_000;
 
+/** Nothing of the SDK, which is large, is evaluated before it is needed: most instances never need it. */
 export function createObjects(config: Config): Objects {
-  const client = new S3Client({
-    endpoint: config.S3_ENDPOINT,
-    region: config.S3_REGION,
-    credentials: { accessKeyId: config.S3_ACCESS_KEY_ID, secretAccessKey: config.S3_SECRET_ACCESS_KEY },
-    // The form that every S3 there is understands.
-    forcePathStyle: true,
-    maxAttempts: 2,
-  });
   const Bucket = config.S3_BUCKET;
   const options = () => ({ abortSignal: AbortSignal.timeout(timeout_ms) });
+  const load = async () => {
+    const sdk = await import('@aws-sdk/client-s3');
+    const client = new sdk.S3Client({
+      endpoint: config.S3_ENDPOINT,
+      region: config.S3_REGION,
+      credentials: { accessKeyId: config.S3_ACCESS_KEY_ID, secretAccessKey: config.S3_SECRET_ACCESS_KEY },
+      // The form that every S3 there is understands.
+      forcePathStyle: true,
+      maxAttempts: 2,
+    });
+    return { sdk, client };
+  };
+  let loading: ReturnType<typeof load> | undefined;
+  const loaded = () => {
+    loading ??= load();
+    return loading;
+  };
   return {
     async check() {
-      await answered(() => client.send(new HeadBucketCommand({ Bucket }), options()));
+      await answered(async () => {
+        const { sdk, client } = await loaded();
+        return await client.send(new sdk.HeadBucketCommand({ Bucket }), options());
+      });
     },
     async put(Key, text) {
       const ContentType = 'application/json';
-      await answered(() => client.send(new PutObjectCommand({ Bucket, Key, Body: text, ContentType }), options()));
+      await answered(async () => {
+        const { sdk, client } = await loaded();
+        return await client.send(new sdk.PutObjectCommand({ Bucket, Key, Body: text, ContentType }), options());
+      });
     },
     async get(Key) {
       return await answered(async () => {
-        const { Body } = await client.send(new GetObjectCommand({ Bucket, Key }), options());
+        const { sdk, client } = await loaded();
+        const { Body } = await client.send(new sdk.GetObjectCommand({ Bucket, Key }), options());
         return (await Body?.transformToString()) ?? '';
       });
     },

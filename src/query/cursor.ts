@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Table } from '../catalog/table.ts';
 import type { Cut } from './cut.ts';
 import type { QueryBody, QueryPlan } from './request.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Limits } from '../config.ts';
 import { invalid, tooMuch } from './invalid.ts';
 import { decodeToken, type Watermark } from './token.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Table } from '../catalog/table.ts';
 import type { Limits } from '../config.ts';
 import { slug } from '../names.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { quoteString } from '../names.ts';
 
 /** The types a field can have, as clients name them. `vector(n)` is a list of n single-precision floats. */

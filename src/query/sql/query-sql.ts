@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import { z } from 'zod';
+import * as z from 'zod';
 import { findTable } from '../../catalog/find-table.ts';
 import type { Table } from '../../catalog/table.ts';
 import { ClickHouseError, type Settings } from '../../clickhouse/client.ts';
