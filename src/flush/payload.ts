@@ -43,6 +43,7 @@ export function youngerDefaults({ fields }: TableSchema, schemaVersion: number):
     .join('');
 }
 
-function partitionKeyOf(meta: string): Record<string, string> | undefined {
+/** The partition key that the rows of a batch were sent with, if any. */
+export function partitionKeyOf(meta: string): Record<string, string> | undefined {
   return meta === '' ? undefined : (JSON.parse(meta) as { key?: Record<string, string> }).key;
 }

@@ -60,12 +60,12 @@ export async function takeCut(ctx: Context, table: Table, asked: Freshness): Pro
 
 /** The cut that an earlier page was of. `cut` was taken with it among what is required, so that it has all of it. */
 export function pinTo(cut: Cut, pin: Watermark): Cut {
-  const { table, lanes = [] } = cut;
+  const { lanes = [] } = cut;
   const pinned = pin.lanes.flatMap(([number, , seq]) => {
     const lane = lanes[number];
     return lane === undefined ? [] : [{ ...lane, tail: lane.tail.filter((batch) => batch.seq <= seq) }];
   });
-  const tail = cut.tail.rows === 0 ? noTail : tailOf(pinned, table.schema);
+  const tail = cut.tail.rows === 0 ? noTail : tailOf(pinned);
   return { ...cut, tail, pin, watermark: encodeToken(pin) };
 }
 
@@ -97,7 +97,7 @@ async function look(
   if (lack !== undefined) return { lack };
   const { lanes } = snapshot;
   const newest = await newestOf(ctx, table, lanes);
-  const tail = tailOf(lanes, newest.schema);
+  const tail = tailOf(lanes);
   const watermark = tokenOf(newest, lanes, (lane) => lane.seq);
   const rest = { bufferState: 'ready' as const, isFresh: true, age_ms: ageOf(snapshot), watermark, warnings: [] };
   return { cut: { table: newest, lanes, tail, ...rest } };

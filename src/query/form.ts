@@ -1,8 +1,8 @@
 import type { Settings } from '../clickhouse/client.ts';
 import { tooMuch } from './invalid.ts';
 
-/** A tail as it is sent along: its name in the SQL, its columns, and its rows. */
-export type SentTail = { name: string; structure: string; ndjson: string };
+/** A tail as it is sent along: its name in the SQL, its columns, and its rows in format RowBinary. */
+export type SentTail = { name: string; structure: string; rows: Uint8Array[] };
 
 /** ClickHouse reads a field of a form up to 128 KiB (`http_max_field_value_size`), which a query cannot change. */
 const field_bytes_max = 130_000;
@@ -29,11 +29,11 @@ export function formOf(
   const body = new FormData();
   body.append('query', sql);
   for (const [name, value] of Object.entries(params)) body.append(name, String(value));
-  for (const { name, structure, ndjson } of tails) {
+  for (const { name, structure, rows } of tails) {
     // Before the rows it describes: the server reads the parts in their order.
-    body.append(`${name}_format`, 'JSONEachRow');
+    body.append(`${name}_format`, 'RowBinary');
     body.append(`${name}_structure`, structure);
-    body.append(name, new Blob([ndjson]), name);
+    body.append(name, new Blob(rows), name);
   }
   return { body, settings: {} };
 }

@@ -1,4 +1,5 @@
 import type { Table } from '../catalog/table.ts';
+import { identifiedRows } from '../flush/payload.ts';
 import { JsonReader } from '../schema/json-reader.ts';
 import { clickhouseType, type Field } from '../schema/types.ts';
 import { type Answer, type Format, notesOf } from './answer.ts';
@@ -70,7 +71,8 @@ async function* once(text: string): AsyncGenerator<string> {
 
 function rowsOf({ tail, table }: Cut, keys: Key[]): HotRow[] {
   const rows: HotRow[] = [];
-  for (const line of tail.ndjson.split('\n')) {
+  const lines = tail.batches.flatMap(({ lane, batch }) => identifiedRows(batch, table.schema, lane).split('\n'));
+  for (const line of lines) {
     if (line === '') continue;
     const members = new Map(new JsonReader(line).members().map((member) => [member.name, member]));
     const values = new Map(

@@ -12,7 +12,8 @@ import { formOf } from './form.ts';
 import type { JsonEnd } from './json-answer.ts';
 import { queryError } from './refusal.ts';
 import type { Source } from './relation.ts';
-import { tailStructure } from './tail.ts';
+import { UnreadableBatch } from './row-binary.ts';
+import { tailBytes, tailStructure } from './tail.ts';
 
 /** SQL without its format, and its parameters. */
 export type Statement = { sql: string; params: Settings };
@@ -150,10 +151,9 @@ async function ask(ctx: Context, read: Read, fences: Fence[], more: Settings): P
   });
   const { sql, params } = read.statement(sources);
   const timeout_ms = read.rowsMax === undefined ? limits.export_timeout_ms : limits.query_timeout_ms;
-  const tails = sources.flatMap(({ tail: name, table }, i) => {
-    return name === undefined
-      ? []
-      : [{ name, structure: tailStructure(table), ndjson: read.cuts[i]?.tail.ndjson ?? '' }];
+  const tails = read.cuts.flatMap(({ table, tail }, number) => {
+    const name = sources[number]?.tail;
+    return name === undefined ? [] : [{ name, structure: tailStructure(table), rows: tailBytes(tail, table) }];
   });
   const form = formOf(`${sql}\nFORMAT ${formats[read.format].clickhouse}`, params, tails);
   const opened = await ctx.reader.open({
@@ -198,7 +198,7 @@ async function* replay(head: Uint8Array[], rest?: AsyncGenerator<Uint8Array>): A
 /** Rows that ClickHouse cannot read are set aside by the flush; until then there is no exact answer. */
 async function refuseTail(ctx: Context, cuts: Cut[], error: unknown): Promise<void> {
   const tables = cuts.filter(({ tail }) => tail.rows > 0).map(({ table }) => table);
-  if (tables.length === 0 || !isDataError(error) || !isOfTail(error)) return;
+  if (tables.length === 0 || !(error instanceof UnreadableBatch || (isDataError(error) && isOfTail(error)))) return;
   await Promise.all(tables.map((table) => flushWithin(ctx, table, ctx.config.limits.query_wait_ms)));
   throw new StoreError(
     'clickhouse',

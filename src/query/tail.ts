@@ -1,26 +1,31 @@
+import type { BufferedBatch } from '../buffer/buffered-batch.ts';
 import type { LaneSnapshot } from '../buffer/snapshot.ts';
 import type { Table } from '../catalog/table.ts';
 import { fieldColumns, systemColumns } from '../clickhouse/table.ts';
-import { identifiedRows } from '../flush/payload.ts';
-import type { TableSchema } from '../schema/types.ts';
+import { rowBinaryOf } from './row-binary.ts';
 
-/** The acknowledged rows that are not in ClickHouse for certain, as they are sent along with a query. */
-export type Tail = { rows: number; latest_ms: number | undefined; ndjson: string };
+/** The acknowledged rows that are not in ClickHouse for certain. */
+export type Tail = { rows: number; latest_ms: number | undefined; batches: { lane: number; batch: BufferedBatch }[] };
 
-export const noTail: Tail = { rows: 0, latest_ms: undefined, ndjson: '' };
+export const noTail: Tail = { rows: 0, latest_ms: undefined, batches: [] };
 
-export function tailOf(lanes: LaneSnapshot[], schema: TableSchema): Tail {
+export function tailOf(lanes: LaneSnapshot[]): Tail {
   let rows = 0;
   let latest_ms: number | undefined;
-  const lines: string[] = [];
+  const batches: Tail['batches'] = [];
   for (const { lane, tail } of lanes) {
     for (const batch of tail) {
       rows += batch.rows;
       latest_ms = Math.max(latest_ms ?? batch.timeMax_ms, batch.timeMax_ms);
-      lines.push(identifiedRows(batch, schema, lane));
+      batches.push({ lane, batch });
     }
   }
-  return { rows, latest_ms, ndjson: lines.join('') };
+  return { rows, latest_ms, batches };
+}
+
+/** A tail as it is sent along with a query, in format RowBinary. Throws UnreadableBatch. */
+export function tailBytes({ batches }: Tail, { schema }: Table): Uint8Array[] {
+  return batches.map(({ lane, batch }) => rowBinaryOf(batch, lane, schema));
 }
 
 /** Exactly the table's columns and types: with others, ClickHouse treats the two sides differently, and slower. */

@@ -132,7 +132,17 @@ function coerceVector(type: `vector(${number})`, value: Value): string | Refusal
       return { reason: 'out-of-range', detail: 'larger than a single-precision float can be' };
     }
   }
-  return JSON.stringify(items);
+  return JSON.stringify(items.map((item) => (isBetweenSingles(item as number) ? Math.fround(item as number) : item)));
+}
+
+/**
+ * Whether a double lies just in the middle between two single-precision floats. Rounded from the double, it becomes the even
+ * one; rounded from digits, which are not all that it has, it could become the other.
+ */
+function isBetweenSingles(number: number): boolean {
+  const single = Math.fround(number);
+  const other = 2 * number - single;
+  return number !== single && Math.fround(other) === other;
 }
 
 /** Whether the digits would come back as others. Those that a double is written with are exact, whatever follows them. */
