@@ -11,6 +11,8 @@ export class BrokenOff extends StoreError {
   }
 }
 
+/** Most answers fit into the first. */
+const first_bytes = 16 * 1024;
 const buffer_bytes = 128 * 1024;
 
 /**
@@ -23,7 +25,7 @@ const buffer_bytes = 128 * 1024;
 export async function* chunksOf({ body, exceptionTag }: Opened): AsyncGenerator<Uint8Array> {
   const begin = Buffer.from(exceptionTag === undefined ? marker : `\r\n${marker}\r\n${exceptionTag}\r\n`);
   const reader = body.getReader({ mode: 'byob' });
-  let buffer = new ArrayBuffer(buffer_bytes);
+  let buffer = new ArrayBuffer(first_bytes);
   // What may be the beginning of the marker waits for what comes next.
   let held = Buffer.alloc(0);
   try {
@@ -32,7 +34,7 @@ export async function* chunksOf({ body, exceptionTag }: Opened): AsyncGenerator<
         throw new BrokenOff(error);
       });
       if (done || value === undefined) break;
-      buffer = value.buffer;
+      buffer = value.buffer.byteLength < buffer_bytes ? new ArrayBuffer(buffer_bytes) : value.buffer;
       const bytes = held.length === 0 ? Buffer.from(value.buffer, value.byteOffset, value.length) : join(held, value);
       const at = bytes.indexOf(begin);
       if (at >= 0) throw await thrown(reader, bytes.subarray(at + begin.length));
@@ -48,7 +50,9 @@ export async function* chunksOf({ body, exceptionTag }: Opened): AsyncGenerator<
 
 /** How many bytes at the end may be the beginning of the marker. */
 function startOf(bytes: Buffer, begin: Buffer): number {
-  for (let length = Math.min(bytes.length, begin.length - 1); length > 0; length -= 1) {
+  const longest = Math.min(bytes.length, begin.length - 1);
+  if (bytes.indexOf(begin.subarray(0, 1), bytes.length - longest) < 0) return 0;
+  for (let length = longest; length > 0; length -= 1) {
     if (begin.subarray(0, length).equals(bytes.subarray(bytes.length - length))) return length;
   }
   return 0;
