@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 
 /** What the kernel counts processor time in, on Linux. */
 const tick_ms = 10;

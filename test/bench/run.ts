@@ -8,11 +8,15 @@
  *
  * @module
  */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { type Curve, drawCurve } from './curves.ts';
 import { type Figure, isReached, showFigures } from './figures.ts';
 import { measureClickHouseLoad } from './lines/clickhouse-load.ts';
 import { measureCost } from './lines/cost.ts';
 import { measureFlush } from './lines/flush.ts';
+import { measureGrowth } from './lines/growth.ts';
 import { measureIngest } from './lines/ingest.ts';
 import { measureMemory } from './lines/memory.ts';
 import { measureQueries } from './lines/queries.ts';
@@ -39,7 +43,7 @@ const quiet = {
 
 type Measurement = {
   lines: number[];
-  measure: (world: World, scale: Scale) => Promise<Figure[]>;
+  measure: (world: World, scale: Scale) => Promise<Figure[] | { figures: Figure[]; curves: Curve[] }>;
   env?: Record<string, string>;
 };
 
@@ -50,19 +54,26 @@ const measurements: Measurement[] = [
   { lines: [5], measure: measureFlush, env: quiet },
   { lines: [6], measure: measureClickHouseLoad },
   { lines: [7], measure: measureCost },
+  { lines: [8], measure: measureGrowth, env: quiet },
   { lines: [9], measure: measureMemory, env: quiet },
   { lines: [10], measure: measureStart },
 ];
 
 const asked = values.lines?.split(',').map(Number);
 const figures: Figure[] = [];
+const curves: Curve[] = [];
 for (const { lines, measure, env } of measurements) {
   if (asked !== undefined && !lines.some((line) => asked.includes(line))) continue;
   // Each in a world of its own, so that none finds what another has left.
   const world = await openWorld(env);
   try {
     const from = performance.now();
-    figures.push(...(await measure(world, scale)));
+    const measured = await measure(world, scale);
+    if (Array.isArray(measured)) figures.push(...measured);
+    else {
+      figures.push(...measured.figures);
+      curves.push(...measured.curves);
+    }
     console.error(`line ${lines.join(', ')}: ${((performance.now() - from) / 1000).toFixed(0)} s`);
   } finally {
     await world.stop();
@@ -70,6 +81,16 @@ for (const { lines, measure, env } of measurements) {
 }
 if (values.json) console.log(JSON.stringify({ machine: machine(), figures }, undefined, 2));
 else console.log(`${machine()}\n\n${showFigures(figures)}`);
+if (values.write) {
+  for (const curve of curves) drawCurve(join(import.meta.dirname, `${curve.name}.svg`), curve);
+  const path = join(import.meta.dirname, 'RESULTS.md');
+  const text = readFileSync(path, 'utf8');
+  const told = `<!-- figures -->\n\n${machine()}\n\n${showFigures(figures)}\n\n<!-- end -->`;
+  writeFileSync(
+    path,
+    text.replace(/<!-- figures -->.*<!-- end -->/s, () => told),
+  );
+}
 const failed = figures.filter((each) => !isReached(each, values.short ? 2 : 1));
 for (const { line, name } of failed)
   console.error(`line ${line}: ${name} is ${values.short ? 'below half of' : 'not at'} its goal`);
