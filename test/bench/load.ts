@@ -42,6 +42,11 @@ export async function applyLoad(load: Load): Promise<LoadResult> {
           const begun = performance.now();
           const answer = await client.request({ method, ...rest });
           const body = await answer.body.text();
+          if (answer.statusCode === 429) {
+            // As a client does: what was refused is not acknowledged, and comes again later.
+            await delay(Number(answer.headers['retry-after'] ?? 1) * 1000);
+            continue;
+          }
           times.push(performance.now() - begun);
           if (!isGood(answer.statusCode, body))
             throw new Error(`${url} answered ${answer.statusCode}: ${body.slice(0, 500)}`);

@@ -13,6 +13,14 @@ export const adminKey = 'local-admin';
 /** A Worker in a runtime of its own. */
 export type Running = { url: string /** Of the runtime. */; pid: number; stop(): Promise<void> };
 
+export type WorkerStart = {
+  build: string;
+  main?: string;
+  bindings: Record<string, string>;
+  /** For V8, such as a limit of its heap. */
+  v8Flags?: string;
+};
+
 /** The engines, and Timestore's Worker as it is deployed. */
 export type World = {
   stack: Stack;
@@ -21,7 +29,7 @@ export type World = {
   ctx: Context;
   timestore: Running;
   /** Another Worker beside it. */
-  start(options: { build: string; main?: string; bindings: Record<string, string> }): Promise<Running>;
+  start(options: WorkerStart): Promise<Running>;
   stop(): Promise<void>;
 };
 
@@ -34,9 +42,12 @@ export async function openWorld(overrides: Record<string, string> = {}): Promise
   const [stack] = await Promise.all([startStack({ dataDir, ports: await freePorts() }), buildWorker(build)]);
   const env = { ...stack.env, TIMESTORE_ADMIN_KEY: adminKey, TIMESTORE_LOCAL: 'true', ...overrides };
   const workers = new Set<Running>();
-  const start: World['start'] = async (options) => {
+  const start: World['start'] = async ({ v8Flags, ...options }) => {
     const { upstash: port } = await freePorts();
-    const worker = await startWorkerProcess({ assets: false, ...options, port });
+    const worker = await startWorkerProcess(
+      { assets: false, ...options, port },
+      v8Flags === undefined ? {} : { MINIFLARE_WORKERD_V8_FLAGS: v8Flags },
+    );
     const running = {
       url: worker.url,
       pid: childOf(worker.pid()),

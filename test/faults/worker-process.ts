@@ -12,13 +12,17 @@ export type WorkerProcess = {
   restart(): Promise<void>;
 };
 
-export async function startWorkerProcess(options: WorkerOptions & { port: number }): Promise<WorkerProcess> {
+export async function startWorkerProcess(
+  options: WorkerOptions & { port: number },
+  env: Record<string, string> = {},
+): Promise<WorkerProcess> {
   let child: ChildProcess;
   async function start(): Promise<void> {
     const program = join(import.meta.dirname, 'worker-program.ts');
     child = spawn(process.execPath, [program, JSON.stringify(options)], {
       // A group of its own: the runtime is a child of the program.
       detached: true,
+      env: { ...process.env, ...env },
       stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
     });
     await new Promise<void>((resolve, reject) => {
