@@ -60,8 +60,21 @@ async function flushOne(ctx: Context, { dataset, table: name }: z.output<typeof 
 }
 
 async function flushAll(ctx: Context): Promise<number> {
-  const { rows, failed } = await flushDue(ctx, ctx.now() + flushLongest_ms, 'admin');
-  if (failed > 0)
-    throw new StoreError('clickhouse', `has not taken the rows of ${failed} lanes; they stay in the buffer`, undefined);
-  return rows;
+  const until_ms = ctx.now() + flushLongest_ms;
+  let rows = 0;
+  for (;;) {
+    const pass = await flushDue(ctx, until_ms, 'admin');
+    rows += pass.rows;
+    if (pass.failed > 0) {
+      throw new StoreError(
+        'clickhouse',
+        `has not taken the rows of ${pass.failed} lanes; they stay in the buffer`,
+        undefined,
+      );
+    }
+    if (pass.left === 0) return rows;
+    if (ctx.now() >= until_ms) {
+      throw new StoreError('clickhouse', `has taken ${rows} rows so far, and more are pending`, undefined);
+    }
+  }
 }

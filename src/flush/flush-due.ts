@@ -12,6 +12,8 @@ const lanesInPass = 1_000;
 /** Of the six connections an invocation has, a flush uses one or two. */
 const lanesAtOnce = 3;
 const aliveWithin_ms = 3_000;
+/** Before a lane is tried again that another flush holds. */
+const busy_ms = 50;
 
 export type PassResult = {
   lanes: number;
@@ -19,6 +21,8 @@ export type PassResult = {
   failed: number;
   /** ClickHouse is away: the other lanes were not tried. */
   stopped: boolean;
+  /** Lanes that may have more to flush: there was no time for them, or there are more than a pass looks at. */
+  left: number;
 };
 
 /**
@@ -27,20 +31,21 @@ export type PassResult = {
  * ClickHouse is away the pass ends, since each try would cost the time of an answer that does not come.
  */
 export async function flushDue(ctx: Context, deadline_ms: number, trigger: FlushTrigger = 'cron'): Promise<PassResult> {
-  const result: PassResult = { lanes: 0, rows: 0, failed: 0, stopped: false };
+  const result: PassResult = { lanes: 0, rows: 0, failed: 0, stopped: false, left: 0 };
   // Who asks for a flush asks for all of it.
   const waiting = await dueLanes(ctx, lanesInPass, trigger === 'admin' ? 'all' : 'due');
   result.lanes = waiting.length;
   const work = async () => {
-    for (
-      let due = waiting.shift();
-      due !== undefined && ctx.now() < deadline_ms && !result.stopped;
-      due = waiting.shift()
-    ) {
+    while (ctx.now() < deadline_ms && !result.stopped) {
+      const due = waiting.shift();
+      if (due === undefined) return;
       try {
         const flushed = await flushDueLane(ctx, due, trigger);
         result.rows += flushed.rows;
-        if (flushed.more) waiting.push(due);
+        // Who asks for a flush asks for what another one has not moved, too.
+        const isToCome = flushed.isElsewhere && trigger === 'admin';
+        if (isToCome) await delay(busy_ms);
+        if (flushed.more || isToCome) waiting.push(due);
       } catch (error) {
         result.failed += 1; // told in the flush's own event
         if (error instanceof StoreError && error.store === 'clickhouse') result.stopped ||= await isAway(ctx);
@@ -48,6 +53,7 @@ export async function flushDue(ctx: Context, deadline_ms: number, trigger: Flush
     }
   };
   await Promise.all(Array.from({ length: lanesAtOnce }, work));
+  result.left = waiting.length + (result.lanes === lanesInPass ? 1 : 0);
   return result;
 }
 
@@ -79,14 +85,14 @@ export async function flushDueLane(
   ctx: Context,
   { table: ref, lane }: { table: TableRef; lane: number },
   trigger: FlushTrigger,
-): Promise<{ rows: number; more: boolean }> {
-  const nothing = { rows: 0, more: false };
+): Promise<{ rows: number; more: boolean; isElsewhere: boolean }> {
+  const nothing = { rows: 0, more: false, isElsewhere: false };
   try {
     const table = await findTable(ctx, ref.dataset, logicalName(ref.physical));
     // Of an earlier life, or dropped: its rows have nowhere to go.
     if (table === undefined || table.physical !== ref.physical) return nothing;
     const { outcome, rows, more } = await flushLane(ctx, table, lane, trigger);
-    return { rows, more: more && outcome === 'ok' };
+    return { rows, more: more && outcome === 'ok', isElsewhere: outcome === 'busy' || outcome === 'fenced' };
   } catch (error) {
     ctx.log({ event: 'flush-due-failed', dataset: ref.dataset, table: ref.physical, lane, ...describeError(error) });
     throw error;

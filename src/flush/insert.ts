@@ -4,7 +4,7 @@ import { fieldColumns } from '../clickhouse/table.ts';
 import type { Context } from '../context.ts';
 import { TimestoreError } from '../errors.ts';
 import { qualifiedName, quoteName, quoteString, type TableRef } from '../names.ts';
-import { identifiedLines, identifiedRows } from './payload.ts';
+import { identifiedBytesMax, identifiedLines, identifiedRows } from './payload.ts';
 
 const firstSettings = {
   // Answered when the rows are there, not when they are queued.
@@ -53,11 +53,14 @@ export async function insertSeal(
   timeout_ms: number,
 ): Promise<void> {
   const name = qualifiedName(table);
-  const rows = seal.batches.map((batch) => {
-    const skipped = seal.skip.get(batch.seq);
-    if (skipped === undefined) return identifiedRows(batch, table.schema);
-    return identifiedLines(batch, table.schema, (row) => !skipped.has(row)).join('');
-  });
+  const rows = seal.batches.map((batch) => ({
+    bytesMax: identifiedBytesMax(batch, table.schema),
+    text() {
+      const skipped = seal.skip.get(batch.seq);
+      if (skipped === undefined) return identifiedRows(batch, table.schema);
+      return identifiedLines(batch, table.schema, (row) => !skipped.has(row)).join('');
+    },
+  }));
   await ctx.clickhouse.send({
     settings: {
       ...settingsOf(seal.settingsVersion),
@@ -98,7 +101,12 @@ export async function insertIntoTwin(
       max_execution_time: Math.ceil(timeout_ms / 1000),
       param_lane: 0,
     },
-    body: statement(table, qualifiedName(twin), '', lines),
+    body: statement(
+      table,
+      qualifiedName(twin),
+      '',
+      lines.map((line) => part(line)),
+    ),
     timeout_ms: timeout_ms + 1_000,
   });
 }
@@ -113,7 +121,7 @@ function settingsOf(version: number): typeof firstSettings {
 }
 
 /** One buffer, so that it goes with its length: a body cut short is refused whole. */
-function statement(table: Table, target: string, where: string, rows: string[]): Uint8Array {
+function statement(table: Table, target: string, where: string, rows: Part[]): Uint8Array {
   const system = ['_seq', '_row', '_received_at', '_partition'];
   const structure = [
     ...["_seq UInt64, _row UInt32, _received_at DateTime64(3, 'UTC')"],
@@ -123,14 +131,19 @@ function statement(table: Table, target: string, where: string, rows: string[]):
   const head =
     `INSERT INTO ${target} (_lane, ${columns})\nSELECT {lane:UInt16}, ${columns} FROM input(${quoteString(structure)})\n` +
     `${where}FORMAT JSONEachRow\n`;
-  return encoded([head, ...rows]);
+  return encoded([part(head), ...rows]);
 }
 
-/** Several megabytes as a rule: they are never one string, which would be there beside its parts and its bytes. */
-function encoded(parts: string[]): Uint8Array {
-  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + Buffer.byteLength(part), 0));
+/** A part of a statement, which is made when its turn comes. */
+type Part = { bytesMax: number; text(): string };
+
+const part = (text: string): Part => ({ bytesMax: Buffer.byteLength(text), text: () => text });
+
+/** Several megabytes as a rule: they are never there as strings all at once, beside what they were made of and their bytes. */
+function encoded(parts: Part[]): Uint8Array {
+  const bytes = new Uint8Array(parts.reduce((sum, { bytesMax }) => sum + bytesMax, 0));
   const encoder = new TextEncoder();
   let at = 0;
-  for (const part of parts) at += encoder.encodeInto(part, bytes.subarray(at)).written;
-  return bytes;
+  for (const { text } of parts) at += encoder.encodeInto(text(), bytes.subarray(at)).written;
+  return bytes.subarray(0, at);
 }

@@ -13,6 +13,11 @@ export function identifiedRows(batch: BufferedBatch, schema: TableSchema, lane?:
   return identity + batch.payload.slice(1).replaceAll('\n{', `\n${identity}`);
 }
 
+/** No fewer bytes than the rows of a batch have with what identifies them. */
+export function identifiedBytesMax(batch: BufferedBatch, schema: TableSchema): number {
+  return Buffer.byteLength(batch.payload) + batch.rows * Buffer.byteLength(identityOf(batch, schema));
+}
+
 /** The same for some of the rows, by their place in the batch. */
 export function identifiedLines(
   batch: BufferedBatch,

@@ -29,18 +29,24 @@ export function planChunks({ lines, refused }: PreparedRows, bytesMax: number): 
   return { rows: chunks, quarantined };
 }
 
-export function cutBatches(rows: PreparedRows, plan: ChunkPlan, window: PartitionWindow): Batch[] {
+/** The chunks in their order, each made when it is asked for: a request's bytes are there often enough without them. */
+export function* cutBatches(rows: PreparedRows, plan: ChunkPlan, window: PartitionWindow): Generator<Batch, void> {
   let from = 0;
-  return plan.rows.map((count) => {
+  for (const count of plan.rows) {
     const lines = rows.lines.slice(from, from + count);
     const times_ms = rows.times_ms.slice(from, from + count);
     from += count;
-    return {
+    yield {
       payload: lines.map((line, row) => `{"_row":${row},${line}\n`).join(''),
       rows: count,
       timeMin_ms: times_ms.reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY),
       timeMax_ms: times_ms.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY),
       windows: [...new Set(times_ms.map((time_ms) => windowOf(window, time_ms)))],
     };
-  });
+  }
+}
+
+/** About the bytes of all chunks of a request. */
+export function bytesOf({ lines }: PreparedRows): number {
+  return lines.reduce((sum, line) => sum + line.length + rowOverhead_bytes, 0);
 }

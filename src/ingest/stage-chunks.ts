@@ -4,7 +4,7 @@ import { type Pending, type StagedBatch, type StageOutcome, stageBatch } from '.
 import type { Table } from '../catalog/table.ts';
 import type { Context } from '../context.ts';
 import type { PreparedRows } from '../schema/prepare.ts';
-import { cutBatches, planChunks } from './batches.ts';
+import { bytesOf, cutBatches, planChunks } from './batches.ts';
 
 export type ChunksOutcome =
   | {
@@ -43,12 +43,9 @@ export async function stageChunks(
   const lane = laneOf(idempotencyKey, table.lanes);
   let plan = planChunks(rows, ctx.config.limits.chunk_bytes_max);
   let chunks = cutBatches(rows, plan, table.window);
-  const [first] = chunks;
+  const { value: first } = chunks.next();
   if (first === undefined) throw new RangeError('a request without rows has no chunks');
-  const needs = {
-    rows: rows.lines.length,
-    bytes: chunks.reduce((sum, { payload }) => sum + payload.length + meta.length, 0),
-  };
+  const needs = { rows: rows.lines.length, bytes: bytesOf(rows) + meta.length * plan.rows.length };
   const request = { lane, requestHash, meta, durable };
   const place = { first: needs };
   const begun = await stageBatch(ctx, table, { ...request, idempotencyKey, batch: first, plan, place });
@@ -61,11 +58,12 @@ export async function stageChunks(
   // Cut as it was at first, whatever the limits and the schema were then.
   if (begun.outcome === 'replayed' && encodePlan(begun.batch.plan) !== encodePlan(plan)) {
     plan = begun.batch.plan;
-    if (plan.rows.length > 1) chunks = cutBatches(prepareAgain(plan.quarantined), plan, table.window);
-    else chunks = [];
+    chunks = cutBatches(plan.rows.length > 1 ? prepareAgain(plan.quarantined) : rows, plan, table.window);
+    chunks.next();
   }
-  for (const [n, batch] of chunks.entries()) {
-    if (n === 0) continue;
+  for (let n = 1; n < plan.rows.length; n += 1) {
+    const { value: batch } = chunks.next();
+    if (batch === undefined) throw new RangeError(`a request that is cut into ${plan.rows.length} has a chunk ${n}`);
     const staged = await stageBatch(ctx, table, {
       ...request,
       idempotencyKey: `chunk:${n}:${idempotencyKey}`,

@@ -11,7 +11,7 @@ export type Scale = {
 };
 
 export const full: Scale = {
-  ...{ rounds: 5, seconds: 3, storedRows: 20_000_000, loadRows: 1_000_000, probes: 200, exportRows: 5_000_000 },
+  ...{ rounds: 5, seconds: 3, storedRows: 20_000_000, loadRows: 1_000_000, probes: 60, exportRows: 5_000_000 },
   growth: {
     tails: [100, 1_000, 5_000, 10_000, 25_000, 50_000],
     lanes: [1, 2, 4, 8, 16],

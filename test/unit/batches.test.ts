@@ -10,7 +10,7 @@ test('chunks are as large as they may be, in the order of the rows; a row that i
   const prepared = rows('a'.repeat(30), 'b'.repeat(30), 'c'.repeat(500), 'd', 'e');
   const plan = planChunks(prepared, 120);
   expect(plan).toEqual({ rows: [2, 1, 2], quarantined: [] });
-  const batches = cutBatches(prepared, plan, 'day');
+  const batches = [...cutBatches(prepared, plan, 'day')];
   expect(
     batches.map(({ payload }) =>
       payload

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { takeLease } from '../../../src/buffer/lease.ts';
 import { snapshotTable } from '../../../src/buffer/snapshot.ts';
 import type { Table } from '../../../src/catalog/table.ts';
 import type { Context } from '../../../src/context.ts';
@@ -35,6 +36,23 @@ async function pending(ctx: Context, table: Table): Promise<number> {
 }
 
 const until = (ctx: Context) => ctx.now() + 20_000;
+
+test('who asks for everything is told what is left: lanes that another flush holds, or that there was no time for', async () => {
+  const ctx = newInstance(ownKeys());
+  const tables = [await newTable(ctx), await newTable(ctx)];
+  for (const table of tables) await stage(ctx, table, [1]);
+  expect(await flushDue(ctx, ctx.now(), 'admin')).toMatchObject({ lanes: 2, rows: 0, left: 2 });
+  const [held] = tables;
+  if (held === undefined) throw new Error('there are two');
+  const release = await takeLease(ctx, held, 0);
+  // The cron leaves such a lane to the other flush.
+  expect(await flushDue(ctx, until(ctx))).toMatchObject({ lanes: 2, rows: 1, left: 0 });
+  expect(await flushDue(ctx, ctx.now() + 200, 'admin')).toMatchObject({ lanes: 1, rows: 0, left: 1 });
+  const asked = flushDue(ctx, until(ctx), 'admin');
+  await release?.();
+  expect(await asked).toMatchObject({ lanes: 1, rows: 1, left: 0 });
+  expect(await pending(ctx, held)).toBe(0);
+});
 
 describe('a lane whose flush fails', () => {
   test('waits longer each time, up to a limit, and is tried at once by who asks for it', async () => {
