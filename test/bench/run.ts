@@ -24,7 +24,7 @@ import { measureStart } from './lines/start.ts';
 import { measureVisibility } from './lines/visible.ts';
 import { machine } from './machine.ts';
 import { full, type Scale, short } from './scale.ts';
-import { openWorld, type World } from './world.ts';
+import { openWorld, quiet, type World } from './world.ts';
 
 const { values } = parseArgs({
   options: {
@@ -35,11 +35,6 @@ const { values } = parseArgs({
   },
 });
 const scale = values.short ? short : full;
-
-/** No flush but those that are measured. */
-const quiet = {
-  ...{ TIMESTORE_TRIGGER_ROWS: '10000000', TIMESTORE_TRIGGER_BYTES: '1000000000', TIMESTORE_TRIGGER_AGE_MS: '3600000' },
-};
 
 type Measurement = {
   lines: number[];

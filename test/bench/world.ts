@@ -33,6 +33,11 @@ export type World = {
   stop(): Promise<void>;
 };
 
+/** No flush but those that are measured. */
+export const quiet = {
+  ...{ TIMESTORE_TRIGGER_ROWS: '10000000', TIMESTORE_TRIGGER_BYTES: '1000000000', TIMESTORE_TRIGGER_AGE_MS: '3600000' },
+};
+
 export const peersDir = join(import.meta.dirname, 'peers');
 
 /** @param overrides environment values of Timestore's Worker */

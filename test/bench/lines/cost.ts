@@ -5,7 +5,7 @@ import { cpu_ms } from '../processes.ts';
 import { bodies } from '../rows.ts';
 import type { Scale } from '../scale.ts';
 import { flushAll, headers, post, rowsPath } from '../tables.ts';
-import type { World } from '../world.ts';
+import { quiet, type World } from '../world.ts';
 
 /** Line 7: what a request costs its operator: commands of the hot buffer, subrequests, processor time. */
 export async function measureCost(world: World, scale: Scale): Promise<Figure[]> {
@@ -21,15 +21,11 @@ async function measureCommands(world: World): Promise<Figure[]> {
   );
   const [upstash, clickhouse, neon] = proxies;
   if (upstash === undefined || clickhouse === undefined || neon === undefined) throw new Error('a proxy is missing');
-  const worker = await world.start({
-    build: world.build,
-    bindings: {
-      ...env,
-      UPSTASH_REDIS_REST_URL: upstash.url,
-      CLICKHOUSE_URL: clickhouse.url,
-      NEON_FETCH_ENDPOINT: neon.url,
-    },
-  });
+  const bindings = {
+    ...{ ...env, ...quiet },
+    ...{ UPSTASH_REDIS_REST_URL: upstash.url, CLICKHOUSE_URL: clickhouse.url, NEON_FETCH_ENDPOINT: neon.url },
+  };
+  const worker = await world.start({ build: world.build, bindings });
   const figures: Figure[] = [];
   const count = async (name: string, work: () => Promise<unknown>, goal?: number, chunks = 1) => {
     await work(); // what an instance learns once is not counted
@@ -65,13 +61,7 @@ async function measureCommands(world: World): Promise<Figure[]> {
     );
     const validating = await world.start({
       build: world.build,
-      bindings: {
-        ...env,
-        UPSTASH_REDIS_REST_URL: upstash.url,
-        CLICKHOUSE_URL: clickhouse.url,
-        NEON_FETCH_ENDPOINT: neon.url,
-        TIMESTORE_FENCE_ROWS_MAX: '1',
-      },
+      bindings: { ...bindings, TIMESTORE_FENCE_ROWS_MAX: '1' },
     });
     await count(
       'SQL over one table, validated',
