@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { flushTable } from '../../src/flush/flush-table.ts';
 import { ingestRows } from '../../src/ingest/ingest.ts';
@@ -16,12 +17,15 @@ const fields = [
   { name: 'amount', type: 'integer' },
 ] as const;
 
+/** How much longer it may take until there were enough answers of each kind. */
+const slow_ms = 60_000;
+
 /**
  * As in bank tests: each request moves money between accounts, so that the sum of all amounts is 0 in whatever cut. Its
  * two rows lie in two partitions, and requests in four lanes.
  */
 test('every answer is of one cut, whichever way it is asked, while several lanes are flushed', {
-  timeout: 60_000 + seconds * 2_000,
+  timeout: 60_000 + slow_ms + seconds * 2_000,
 }, async () => {
   const ctx = newInstance();
   const table = await newTable(ctx, 4, fields);
@@ -29,9 +33,15 @@ test('every answer is of one cut, whichever way it is asked, while several lanes
   const until_ms = Date.now() + seconds * 1_000;
   let transfers = 0;
   const counts = { answers: 0, validated: 0, fenced: 0, again: 0, seals: 0, pages: 0 };
+  // Answers of both ways, and some that were thrown away, or the run says nothing of them.
+  const least = { answers: seconds * 4, validated: seconds / 2, fenced: seconds / 2, again: 1, seals: seconds / 4 };
+  const hasEnough = () => Object.entries(least).every(([name, n]) => counts[name as keyof typeof counts] >= n);
+  let hasFailed = false;
+  /** A slow machine gets more time for it. */
+  const isOver = () => hasFailed || (Date.now() >= until_ms && (hasEnough() || Date.now() >= until_ms + slow_ms));
 
   const writer = async (instance = newInstance()) => {
-    while (Date.now() < until_ms) {
+    while (!isOver()) {
       const transfer = `${transfers++}`;
       const amount = transfers % 97;
       const rows = [
@@ -43,8 +53,11 @@ test('every answer is of one cut, whichever way it is asked, while several lanes
     }
   };
   const flusher = async (instance = newInstance()) => {
-    while (Date.now() < until_ms) {
+    while (!isOver()) {
       counts.seals += (await flushTable(instance, table, 'admin', instance.now() + 5_000)).seals;
+      // Between two seals there has to be a time without one.
+      const next = transfers + 10;
+      while (transfers < next && !isOver()) await delay(5);
     }
   };
   const note = ({ exactness }: { exactness: string }) => {
@@ -107,7 +120,7 @@ test('every answer is of one cut, whichever way it is asked, while several lanes
         }
         cursor = answer.cursor ?? undefined;
         counts.pages += 1;
-      } while (cursor !== undefined && Date.now() < until_ms + 10_000);
+      } while (cursor !== undefined);
       expect(sum).toBe(0);
       expect([...seen.values()].every((times) => times === 2)).toBe(true);
       counts.answers += 1;
@@ -124,19 +137,22 @@ test('every answer is of one cut, whichever way it is asked, while several lanes
   // Every other one as if each of its reads were too large to be fenced.
   const reading = [...readers, ...readers].map(async (read, i) => {
     const instance = newInstance(i % 2 === 0 ? {} : { TIMESTORE_FENCE_ROWS_MAX: '1' });
-    while (Date.now() < until_ms) await read(instance);
-    counts.again += instance.events.filter(({ event }) => event === 'query-fenced').length;
+    while (!isOver()) {
+      await read(instance);
+      counts.again += instance.events.splice(0).filter(({ event }) => event === 'query-fenced').length;
+    }
   });
-  await Promise.all([writer(), writer(), flusher(), flusher(), ...reading]);
+  const failed = (error: unknown) => {
+    hasFailed = true;
+    throw error;
+  };
+  await Promise.all([writer(), writer(), flusher(), flusher(), ...reading].map((each) => each.catch(failed)));
 
   const done = await flushTable(ctx, table, 'admin', ctx.now() + 20_000);
   expect(done.complete).toBe(true);
   await expectStored(ctx, table, 2 * transfers);
   console.log(`${transfers} transfers in ${seconds} s, ${JSON.stringify(counts)}`);
-  expect(counts.answers).toBeGreaterThan(seconds * 4);
-  // Both ways, and answers that were thrown away.
-  expect(counts.validated).toBeGreaterThan(seconds / 2);
-  expect(counts.fenced).toBeGreaterThan(seconds / 2);
-  expect(counts.again).toBeGreaterThan(0);
-  expect(counts.seals).toBeGreaterThan(seconds / 4);
+  for (const [name, n] of Object.entries(least)) {
+    expect(counts[name as keyof typeof counts], name).toBeGreaterThanOrEqual(n);
+  }
 });
