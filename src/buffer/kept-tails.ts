@@ -10,7 +10,10 @@ export class KeptTails {
   #chars = 0;
   readonly #charsMax: number;
 
-  /** @param charsMax of payload; the 128 MiB of an isolate are shared with everything else it does */
+  /**
+   * @param charsMax of payload; the 128 MiB of an isolate are shared with everything else it does, and a batch that was sent
+   *   with a query has its bytes in RowBinary beside it, about half as much again
+   */
   constructor(charsMax: number) {
     this.#charsMax = charsMax;
   }
