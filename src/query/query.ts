@@ -2,7 +2,6 @@ import { findTable } from '../catalog/find-table.ts';
 import type { Table } from '../catalog/table.ts';
 import type { Context } from '../context.ts';
 import { StoreError, TimestoreError } from '../errors.ts';
-import { isDataError } from '../flush/refusal.ts';
 import { type Answer, type Format, notesOf } from './answer.ts';
 import { cursorOf } from './cursor.ts';
 import { type Cut, pinTo, takeCut, unreadCut } from './cut.ts';
@@ -12,7 +11,7 @@ import { hotRows } from './hot-rows.ts';
 import { type JsonEnd, jsonAnswer } from './json-answer.ts';
 import { planQuery, type QueryBody, type QueryPlan } from './request.ts';
 import { rowsStatement } from './rows.ts';
-import { type Read, type Running, runRead, statisticsOf } from './run.ts';
+import { type Read, RefusedTail, type Running, runRead, statisticsOf } from './run.ts';
 import type { Watermark } from './token.ts';
 
 export type Asked = {
@@ -38,7 +37,7 @@ export async function queryTable(ctx: Context, dataset: string, body: QueryBody,
   try {
     return await fromClickHouse(ctx, cut, plan, body, asked);
   } catch (error) {
-    if (!(error instanceof StoreError) || error.store !== 'clickhouse' || isDataError(error.cause)) throw error;
+    if (!(error instanceof StoreError) || error.store !== 'clickhouse' || error instanceof RefusedTail) throw error;
     const answer = hotRows(cut, plan, body, asked.format);
     if (answer === undefined) throw error;
     return answer;

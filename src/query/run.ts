@@ -195,21 +195,25 @@ async function* replay(head: Uint8Array[], rest?: AsyncGenerator<Uint8Array>): A
   }
 }
 
+/** ClickHouse is there, and the rows that it lacks are not as they should be: the buffer alone cannot answer with them either. */
+export class RefusedTail extends StoreError {
+  constructor(cause: unknown) {
+    super('clickhouse', 'refused rows that wait to be flushed; a flush has begun to set them aside', cause);
+    this.name = 'RefusedTail';
+  }
+}
+
 /** Rows that ClickHouse cannot read are set aside by the flush; until then there is no exact answer. */
 async function refuseTail(ctx: Context, cuts: Cut[], error: unknown): Promise<void> {
   const tables = cuts.filter(({ tail }) => tail.rows > 0).map(({ table }) => table);
   if (tables.length === 0 || !(error instanceof UnreadableBatch || (isDataError(error) && isOfTail(error)))) return;
   await Promise.all(tables.map((table) => flushWithin(ctx, table, ctx.config.limits.query_wait_ms)));
-  throw new StoreError(
-    'clickhouse',
-    'refused rows that wait to be flushed; a flush has begun to set them aside',
-    error,
-  );
+  throw new RefusedTail(error);
 }
 
 /** SQL has values of its own that cannot be read; those of a tail are read from its rows. */
 function isOfTail(error: unknown): boolean {
-  return error instanceof ClickHouseError && /JSONEachRow|__ts_tail[0-9]|while read/i.test(error.message);
+  return error instanceof ClickHouseError && /RowBinary|__ts_tail[0-9]|while read/i.test(error.message);
 }
 
 function isBehind({ code }: ClickHouseError): boolean {

@@ -11,7 +11,18 @@ import { insertSeal } from '../../../src/flush/insert.ts';
 import { drainOutbox } from '../../../src/flush/outbox.ts';
 import { qualifiedName } from '../../../src/names.ts';
 import { openRecords, replayRecords } from '../../../src/quarantine/replay.ts';
-import { at, expectStored, flush, newDataset, newInstance, query, send, storedRows, tableOf } from '../support.ts';
+import {
+  at,
+  expectStored,
+  flush,
+  newDataset,
+  newInstance,
+  newTable,
+  query,
+  send,
+  storedRows,
+  tableOf,
+} from '../support.ts';
 
 const prefix = { TIMESTORE_KEY_PREFIX: `quarantine-${process.pid}` };
 const ctx = newInstance(prefix);
@@ -266,19 +277,33 @@ test('columns in other types than their schema hold a lane, since values would b
   expect((await query(ctx, dataset)).rows).toEqual([{ timestamp: at(1), s: 'a' }]);
 });
 
+/** Text where the buffered row has a number. */
+async function spoil(table: Table): Promise<void> {
+  await ctx.redis.eval(
+    `local e = redis.call('XRANGE', KEYS[1], '-', '+')[1]
+     local f = e[2]
+     for i = 1, #f, 2 do if f[i] == 'p' then f[i + 1] = string.gsub(f[i + 1], '"v":1', '"v":"x"') end end
+     redis.call('DEL', KEYS[1])
+     redis.call('XADD', KEYS[1], e[1], unpack(f))`,
+    [ctx.keys.log(table, 0)],
+    [],
+  );
+}
+
 describe('while refused rows are in the tail', () => {
+  test('the buffer alone does not answer with them, also where ClickHouse has nothing of the range', async () => {
+    // Nobody flushes before it has been asked, and nothing was flushed before.
+    const table = await newTable(ctx);
+    await send(ctx, table.dataset, [{ timestamp: at(1), v: 1 }]);
+    await spoil(table);
+    const asked = { limit: 10, timeRange: { start: at(0) } };
+    await expect(query(newInstance(prefix), table.dataset, asked)).rejects.toMatchObject({ store: 'clickhouse' });
+  });
+
   test('a query says so and starts the flush that sets them aside; then it is answered', async () => {
     const { dataset, table } = await constrained();
     await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
-    await ctx.redis.eval(
-      `local e = redis.call('XRANGE', KEYS[1], '-', '+')[1]
-       local f = e[2]
-       for i = 1, #f, 2 do if f[i] == 'p' then f[i + 1] = string.gsub(f[i + 1], '"v":1', '"v":"x"') end end
-       redis.call('DEL', KEYS[1])
-       redis.call('XADD', KEYS[1], e[1], unpack(f))`,
-      [ctx.keys.log(table, 0)],
-      [],
-    );
+    await spoil(table);
     await expect(query(newInstance(prefix), dataset)).rejects.toMatchObject({ code: 'unavailable' });
     await expect.poll(async () => (await watermark(table))?.pendingRows, { timeout: 10_000 }).toBe(0);
     expect((await query(newInstance(prefix), dataset)).rows.map(({ v }) => v)).toEqual([0]);
