@@ -13,7 +13,7 @@ const lanesInPass = 1_000;
 const lanesAtOnce = 3;
 const aliveWithin_ms = 3_000;
 /** Before a lane is tried again that another flush holds. */
-const busy_ms = 50;
+const busy_ms = 250;
 
 export type PassResult = {
   lanes: number;

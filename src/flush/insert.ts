@@ -101,12 +101,7 @@ export async function insertIntoTwin(
       max_execution_time: Math.ceil(timeout_ms / 1000),
       param_lane: 0,
     },
-    body: statement(
-      table,
-      qualifiedName(twin),
-      '',
-      lines.map((line) => part(line)),
-    ),
+    body: statement(table, qualifiedName(twin), '', lines.map(part)),
     timeout_ms: timeout_ms + 1_000,
   });
 }

@@ -58,8 +58,10 @@ export async function stageChunks(
   // Cut as it was at first, whatever the limits and the schema were then.
   if (begun.outcome === 'replayed' && encodePlan(begun.batch.plan) !== encodePlan(plan)) {
     plan = begun.batch.plan;
-    chunks = cutBatches(plan.rows.length > 1 ? prepareAgain(plan.quarantined) : rows, plan, table.window);
-    chunks.next();
+    if (plan.rows.length > 1) {
+      chunks = cutBatches(prepareAgain(plan.quarantined), plan, table.window);
+      chunks.next();
+    }
   }
   for (let n = 1; n < plan.rows.length; n += 1) {
     const { value: batch } = chunks.next();

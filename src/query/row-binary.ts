@@ -1,6 +1,6 @@
 import type { BufferedBatch } from '../buffer/buffered-batch.ts';
 import { partitionKeyOf } from '../flush/payload.ts';
-import { storedTime_ms } from '../schema/timestamp.ts';
+import { parseTimestampText } from '../schema/timestamp.ts';
 import { clickhouseType, type Field, type TableSchema } from '../schema/types.ts';
 
 /** A batch holds something that its schema does not say. ClickHouse would refuse it too, and the flush sets it aside. */
@@ -12,8 +12,8 @@ export class UnreadableBatch extends Error {
 }
 
 /**
- * The rows of a batch in ClickHouse's format RowBinary: the columns that every table has, then the fields. A third of what
- * they are as JSON, and read in a third of the time; made once for all queries that come while the batch is in the tail.
+ * The rows of a batch in ClickHouse's format RowBinary: the columns that every table has, then the fields. Some 40 % of
+ * what they are as JSON, in bytes and in the time they take; made once for all queries that come while the batch is in the tail.
  * https://clickhouse.com/docs/interfaces/formats/RowBinary
  *
  * @throws UnreadableBatch
@@ -31,7 +31,8 @@ const made = new WeakMap<BufferedBatch, { version: number; bytes: Uint8Array }>(
 type Column = {
   name: string;
   type: Field['type'];
-  isNullable: boolean /** For rows that do not name it. */;
+  isNullable: boolean;
+  /** What rows have that do not name it. */
   absent: unknown;
 };
 
@@ -99,9 +100,10 @@ function write(writer: Writer, { type, isNullable }: Column, value: unknown): bo
   if (isNullable) writer.byte(0);
   switch (type) {
     case 'timestamp': {
-      const time_ms = typeof value === 'string' ? storedTime_ms(value) : Number.NaN;
+      const time_ms = typeof value === 'string' ? parseTimestampText(value) : undefined;
+      if (typeof time_ms !== 'number') return false;
       writer.int64(time_ms);
-      return !Number.isNaN(time_ms);
+      return true;
     }
     case 'string':
     case 'json':

@@ -85,20 +85,6 @@ export function utcTimestamp(text: string, start: number, end: number): number |
   return Date.UTC(year, month - 1, day, hour, minute, second, fraction_ms);
 }
 
-/** The time of the form that `storedTimestamp` writes; NaN for what it does not write. */
-export function storedTime_ms(text: string): number {
-  if (text.length !== 23) return Number.NaN;
-  return Date.UTC(
-    twoDigits(text, 0) * 100 + twoDigits(text, 2),
-    twoDigits(text, 5) - 1,
-    twoDigits(text, 8),
-    twoDigits(text, 11),
-    twoDigits(text, 14),
-    twoDigits(text, 17),
-    twoDigits(text, 20) * 10 + digit(text, 22),
-  );
-}
-
 /** NaN for what is no month. */
 function daysOf(year: number, month: number): number {
   if (month === 2) return (year % 4 === 0 && year % 100 !== 0) || year % 400 === 0 ? 29 : 28;

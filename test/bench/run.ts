@@ -3,7 +3,7 @@
  *
  *   npm run bench [-- --lines 1,2,4] [--short] [--json] [--write]
  *
- * `--short` takes a minute or two and fails only where a ratio is below half of its goal; `--write` puts the results
+ * `--short` takes some four minutes and fails only where a ratio is below half of its goal; `--write` puts the results
  * into RESULTS.md and the curves beside it.
  *
  * @module

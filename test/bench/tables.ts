@@ -1,6 +1,5 @@
 import type { Context } from '../../src/context.ts';
-import type { Running, World } from './world.ts';
-import { adminKey, peersDir } from './world.ts';
+import { adminKey, peersDir, type Running, type World } from './world.ts';
 
 export const dataset = 'bench';
 export const headers = { authorization: `Bearer ${adminKey}`, 'content-type': 'application/json' };

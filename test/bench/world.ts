@@ -11,7 +11,12 @@ import { childOf } from './processes.ts';
 export const adminKey = 'local-admin';
 
 /** A Worker in a runtime of its own. */
-export type Running = { url: string /** Of the runtime. */; pid: number; stop(): Promise<void> };
+export type Running = {
+  url: string;
+  /** Of the runtime. */
+  pid: number;
+  stop(): Promise<void>;
+};
 
 export type WorkerStart = {
   build: string;

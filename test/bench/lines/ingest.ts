@@ -1,6 +1,5 @@
 import { type Figure, figure, median } from '../figures.ts';
 import { applyLoad, type LoadResult } from '../load.ts';
-import { cpu_ms } from '../processes.ts';
 import { bodies } from '../rows.ts';
 import type { Scale } from '../scale.ts';
 import { asyncVariants, createPeerTable, flushAll, headers, insertUrl, rowsPath, startPeer } from '../tables.ts';
@@ -20,7 +19,7 @@ export async function measureIngest(world: World, { rounds, seconds }: Scale): P
   const figures: Figure[] = [];
   for (const rows of [1, 100, 1_000]) {
     const sent = bodies(rows, rows === 1_000 ? 100 : 500);
-    const own: (LoadResult & { cpu_ms: number })[] = [];
+    const own: LoadResult[] = [];
     const empty: LoadResult[] = [];
     const theirs = peers.map((): LoadResult[] => []);
     // The first round only warms all of them up.
@@ -28,9 +27,7 @@ export async function measureIngest(world: World, { rounds, seconds }: Scale): P
       const time = round === 0 ? Math.min(1, seconds) : seconds;
       const keep = <Result>(list: Result[], result: Result) => round > 0 && list.push(result);
       keep(empty, await load(world.timestore, '/health', undefined, time));
-      const before_ms = cpu_ms(world.timestore.pid);
-      const result = await load(world.timestore, rowsPath(), sent, time);
-      keep(own, { ...result, cpu_ms: (cpu_ms(world.timestore.pid) - before_ms) / result.requests });
+      keep(own, await load(world.timestore, rowsPath(), sent, time));
       await flushAll(world);
       for (const [i, { worker }] of peers.entries()) keep(theirs[i] ?? [], await load(worker, '/', sent, time));
     }
@@ -62,7 +59,7 @@ async function load({ url }: Running, path: string, sent: string[] | undefined, 
 
 function compare(
   rows: number,
-  own: (LoadResult & { cpu_ms: number })[],
+  own: LoadResult[],
   empty: LoadResult[],
   peers: { name: string; rounds: LoadResult[] }[],
   sent: string[],

@@ -15,18 +15,16 @@ export type WorkerOptions = {
   /** 0 for any that is free. */
   port?: number;
   queue?: boolean;
-  inspectorPort?: number;
 };
 
 /** The built Worker in the real runtime. */
 export function startMiniflare(worker: WorkerOptions): Miniflare {
-  const { build, main = 'worker.js', assets = true, bindings, port = 0, queue = false, inspectorPort } = worker;
+  const { build, main = 'worker.js', assets = true, bindings, port = 0, queue = false } = worker;
   const options = convertV4MiniflareOptions({
     name: 'timestore',
     host: '127.0.0.1',
     port,
     cf: false,
-    ...(inspectorPort !== undefined && { inspectorPort, inspectorHost: '127.0.0.1' }),
     modules: builtModules(build, main),
     modulesRoot: build,
     compatibilityDate: '2026-11-01',
