@@ -43,17 +43,20 @@ export const ackDescription =
 export const onErrorDescription =
   '`reject` (default): all rows or none; `quarantine`: rows at fault go into the dataset’s quarantine, the others are accepted';
 
-const options = z.object({
-  ack: z.enum(['buffered', 'durable', 'flushed'], { error: 'buffered, durable or flushed' }).default('buffered'),
-  onError: z.enum(['reject', 'quarantine'], { error: 'reject or quarantine' }).default('reject'),
-});
-
 /** What a client wants to be told, and when. Throws TimestoreError `invalid-request`. */
-export function ingestOptions(c: Context<App>): z.output<typeof options> {
-  const parsed = options.safeParse({ ack: c.req.query('ack'), onError: c.req.query('onError') });
-  if (parsed.success) return parsed.data;
-  const [issue] = parsed.error.issues;
-  throw new TimestoreError('invalid-request', `${issue?.path.join('.')}: ${issue?.message}.`);
+export function ingestOptions(c: Context<App>) {
+  return {
+    ack: oneOf(c, 'ack', ['buffered', 'durable', 'flushed']),
+    onError: oneOf(c, 'onError', ['reject', 'quarantine']),
+  };
+}
+
+/** The first one where nothing was said. */
+function oneOf<Value extends string>(c: Context<App>, name: string, values: [Value, ...Value[]]): Value {
+  const sent = c.req.query(name) ?? values[0];
+  const found = values.find((value) => value === sent);
+  if (found !== undefined) return found;
+  throw new TimestoreError('invalid-request', `${name}: one of ${values.join(', ')}.`);
 }
 
 /** Keys of clients are apart from those made here. */

@@ -13,6 +13,28 @@ const encodings: Record<string, Decompress> = {
   zstd: promisify(zstdDecompress) as Decompress,
 };
 
+/** Bodies up to this are many at once, and none of them is noticed. */
+const small_bytes = 16 * 1024;
+
+/**
+ * Does what needs a request's body when there is room for it: for as many bytes as it says, or as the limit allows.
+ *
+ * @throws TimestoreError `unavailable`, and what `work` does
+ */
+export async function inRoom<Result>(c: Context<App>, work: () => Promise<Result>): Promise<Result> {
+  const { room, config } = c.get('timestore');
+  const { body_bytes_max } = config.limits;
+  const isPlain = (c.req.header('content-encoding') ?? 'identity') === 'identity';
+  const told = isPlain ? Number(c.req.header('content-length') ?? body_bytes_max) : body_bytes_max;
+  if (told <= small_bytes) return await work();
+  const release = await room.forBody(Math.min(told, body_bytes_max));
+  try {
+    return await work();
+  } finally {
+    release();
+  }
+}
+
 /**
  * The body as text, decompressed, neither read nor unpacked further than the limit.
  *

@@ -15,7 +15,7 @@ import {
 } from './acknowledge.ts';
 import { routes } from './app.ts';
 import { requireKey } from './auth.ts';
-import { bodyText, mediaType } from './body.ts';
+import { bodyText, inRoom, mediaType } from './body.ts';
 import { describe } from './describe.ts';
 import { slugOf } from './path.ts';
 
@@ -91,10 +91,12 @@ for (const path of ['/v1/datasets/:dataset/ingest', '/datasets/:dataset/ingest']
       const timestore = c.get('timestore');
       const { ack, onError } = ingestOptions(c);
       const dataset = slugOf('dataset', c.req.param('dataset'));
-      const form = readBatchForm(await bodyText(c), timestore.config.limits);
-      const idempotencyKey = oneKey(c.req.header('idempotency-key'), form.idempotencyKey);
       const durable = ack !== 'buffered';
-      const result = await ingestRows(timestore, { ...form, dataset, idempotencyKey, onError, durable });
+      const result = await inRoom(c, async () => {
+        const form = readBatchForm(await bodyText(c), timestore.config.limits);
+        const idempotencyKey = oneKey(c.req.header('idempotency-key'), form.idempotencyKey);
+        return await ingestRows(timestore, { ...form, dataset, idempotencyKey, onError, durable });
+      });
       noteAccepted(c, result);
       const flushed = ack === 'flushed' ? await flushBefore(c, result) : undefined;
       if (flushed !== undefined) {

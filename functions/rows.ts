@@ -15,7 +15,7 @@ import {
 } from './acknowledge.ts';
 import { routes } from './app.ts';
 import { requireKey } from './auth.ts';
-import { bodyText, mediaType } from './body.ts';
+import { bodyText, inRoom, mediaType } from './body.ts';
 import { describe } from './describe.ts';
 import { slugOf } from './path.ts';
 
@@ -115,12 +115,14 @@ rowRoutes.post(
       );
     }
     const { ack, onError } = ingestOptions(c);
-    const result = await ingestRows(c.get('timestore'), {
+    const request = {
       dataset: slugOf('dataset', c.req.param('dataset')),
       table: slugOf('table', c.req.param('table')),
       idempotencyKey: clientKey(c.req.header('idempotency-key')),
-      text: await bodyText(c),
       ...{ format, onError, durable: ack !== 'buffered' },
+    };
+    const result = await inRoom(c, async () => {
+      return await ingestRows(c.get('timestore'), { ...request, text: await bodyText(c) });
     });
     noteAccepted(c, result);
     const { accepted } = result;

@@ -3,6 +3,8 @@ import * as z from 'zod';
 /** Defaults of every limit; each is one environment value, `TIMESTORE_` and the name in capitals. Units are last in names. */
 const limitsSchema = z.object({
   body_bytes_max: count(10 * 1024 * 1024),
+  // Bodies and seals that an instance works on at once: each takes several times its bytes of the 128 MiB that there are.
+  instance_bytes_max: count(10 * 1024 * 1024),
   request_rows_max: count(50_000),
   row_bytes_max: count(1024 * 1024),
   chunk_bytes_max: count(512 * 1024),

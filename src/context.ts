@@ -9,6 +9,7 @@ import { createObjects, type Objects } from './objects/client.ts';
 import { createPostgres, type Postgres } from './postgres/client.ts';
 import { CheckedSql } from './query/sql/checked.ts';
 import type { SavedQuery } from './query/sql/saved.ts';
+import { Room } from './room.ts';
 
 /** What everything here works with: the configuration, the clients, and what this instance remembers. */
 export type Context = {
@@ -35,6 +36,8 @@ export type Context = {
   savedQueries: Map<string, { query: SavedQuery; seenAt_ms: number }>;
   /** Queries of each key that run on this instance. */
   running: Map<string, number>;
+  /** What bodies and flushes may take of this instance's memory. */
+  room: Room;
   log: Log;
   /** Milliseconds since 1970 by this machine's clock, for ages in caches; what matters uses the stores' clocks. */
   now(): number;
@@ -59,6 +62,7 @@ export function createContext(env: Record<string, unknown>): Context {
     checkedSql: new CheckedSql(config.limits.checked_sql_chars_max),
     savedQueries: new Map(),
     running: new Map(),
+    room: new Room(config.limits.instance_bytes_max),
     log: logToConsole,
     now: Date.now,
   };

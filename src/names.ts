@@ -3,7 +3,9 @@ import * as z from 'zod';
 /** Names of datasets and tables. No dot and no brace, so that `<dataset>.<table>` is unambiguous in keys and databases. */
 export const slugPattern = /^[a-z0-9][a-z0-9_-]{0,62}$/;
 
-export const slug = z.string().regex(slugPattern, 'must match [a-z0-9][a-z0-9_-]{0,62}');
+export const slugRule = 'must match [a-z0-9][a-z0-9_-]{0,62}';
+
+export const slug = z.string().regex(slugPattern, slugRule);
 
 /** Where a table lives: its dataset and its physical name, which is new for each life of a table of the same name. */
 export type TableRef = { dataset: string; physical: string };

@@ -46,6 +46,7 @@ type Reply =
  * this returns: a buffer that failed over without it could give its sequences to other rows.
  *
  * @param isForced also while the lane waits after a failed flush
+ * @param bytesMax of a new seal; one that is fixed already is as large as it is
  * @throws StoreError when Redis is away, or its replicas are
  */
 export async function sealLane(
@@ -54,6 +55,7 @@ export async function sealLane(
   lane: number,
   settingsVersion: number,
   isForced: boolean,
+  bytesMax = ctx.config.limits.flush_bytes_max,
 ): Promise<SealOutcome> {
   const { keys, config } = ctx;
   const { limits } = config;
@@ -61,7 +63,7 @@ export async function sealLane(
   const args = [
     lane,
     limits.flush_rows_max,
-    limits.flush_bytes_max,
+    bytesMax,
     limits.flush_partitions_max,
     limits.flush_cells_max,
     limits.flush_batches_max,

@@ -56,13 +56,16 @@ export async function flushLane(
 
   const release = await timed('lease', takeLease(ctx, table, lane));
   if (release === undefined) return { ...nothing, outcome: 'busy', more: true };
+  const room = ctx.room.forFlush(ctx.config.limits.flush_bytes_max);
   try {
-    const sealed = await timed('seal', sealLane(ctx, table, lane, settingsVersion, forcing.has(trigger)));
+    const sealing = sealLane(ctx, table, lane, settingsVersion, forcing.has(trigger), room.bytesMax);
+    const sealed = await timed('seal', sealing);
     if (!('seal' in sealed)) {
       if (sealed.outcome === 'fenced') ctx.log({ ...event, ...sealed, alarm: true });
       if (sealed.outcome === 'waits') return { ...nothing, outcome: 'busy' };
       return { ...nothing, outcome: sealed.outcome === 'fenced' ? 'fenced' : 'empty' };
     }
+    room.shrinkTo(sealed.seal.bytes);
     const current = await timed('schema', tableFor(ctx, table, sealed.seal));
     const moved = await moveSeal(ctx, current, lane, sealed.seal, insertTimeout_ms, timed);
     if (moved === undefined) {
@@ -94,6 +97,7 @@ export async function flushLane(
     await deferLane(ctx, table, lane).catch(() => undefined);
     throw error;
   } finally {
+    room.release();
     await release().catch(() => undefined); // it expires by itself
   }
 }

@@ -8,11 +8,12 @@ import { createTables, storeRows } from './queries.ts';
 
 const mebibyte = 1024 * 1024;
 const goal = { most: 128 };
-const v8Flags = '--max-heap-size=128';
+const v8Flags = '--max-heap-size=64';
 
 /**
- * Line 9: how much the runtime's memory grows beyond what it has when nothing is asked of it. Each in a runtime of its own,
- * whose heap may have what Cloudflare gives an instance: more would end it. Garbage that is not collected yet is counted.
+ * Line 9: how much the runtime's memory grows beyond what it has when nothing is asked of it, each in a runtime of its own.
+ * Cloudflare gives an instance 128 MiB for its heap and the buffers outside of it. The heap may have half of that here, so
+ * that V8 collects what is left over in time, and ends if more is needed; what it has not collected is counted.
  */
 export async function measureMemory(world: World, { exportRows }: Scale): Promise<Figure[]> {
   await createTables(world);
