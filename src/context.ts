@@ -1,6 +1,6 @@
 import { KeptTails } from './buffer/kept-tails.ts';
 import { type Keys, keysOf } from './buffer/keys.ts';
-import { createRedis, type Redis } from './buffer/redis.ts';
+import { Redis } from './buffer/redis.ts';
 import type { Table } from './catalog/table.ts';
 import { type ClickHouse, createClickHouse } from './clickhouse/client.ts';
 import { type Config, readConfig } from './config.ts';
@@ -49,7 +49,7 @@ export function createContext(env: Record<string, unknown>): Context {
   return {
     config,
     keys: keysOf(config.TIMESTORE_KEY_PREFIX),
-    redis: createRedis(config),
+    redis: new Redis(config),
     clickhouse: createClickHouse(config, 'writer'),
     reader: createClickHouse(config, 'reader'),
     postgres: createPostgres(config),

@@ -1,37 +1,73 @@
 import { createHash } from 'node:crypto';
-import { Redis as Upstash } from '@upstash/redis/cloudflare';
+import { setTimeout as delay } from 'node:timers/promises';
+import { errors, Redis as Upstash } from '@upstash/redis/cloudflare';
 import type { Config } from '../config.ts';
 import { StoreError } from '../errors.ts';
 
 type InTurn = { result?: unknown; error?: string }[];
 
-/** The official client, and commands that have to share a connection. */
+const retries = 2;
+const backoff_ms = (attempt: number) => 50 * 2 ** attempt;
+
+/**
+ * The hot buffer's client: the official one, and what it does not do. Every command is safe to send again: the retries rely
+ * on it.
+ */
 export class Redis extends Upstash {
+  private readonly config: Config;
+
+  constructor(config: Config) {
+    super({
+      url: config.UPSTASH_REDIS_REST_URL,
+      token: config.UPSTASH_REDIS_REST_TOKEN,
+      retry: { retries, backoff: backoff_ms },
+      // As a function: with a plain signal the client takes an abort for an answer.
+      signal: () => AbortSignal.timeout(config.limits.redis_timeout_ms),
+      // Replies as they are: the client would read numbers beyond 2^53 out of payloads and round them.
+      automaticDeserialization: false,
+      responseEncoding: false,
+      // Snapshots must come from the primary, which is what scripts are run on; a sync token adds nothing to that.
+      readYourWrites: false,
+      enableAutoPipelining: false,
+      enableTelemetry: false,
+    });
+    this.config = config;
+  }
+
   /** Runs commands one after the other on one connection. A refused one is an error in its place. */
   async inTurn(commands: (string | number)[][]): Promise<InTurn> {
     return (await this.client.request({ path: ['pipeline'], body: commands })) as unknown as InTurn;
   }
+
+  /**
+   * EVALSHA whose one argument is the body of the request, as it is. In JSON every quote of it would be escaped here and
+   * unescaped there. "JSON or Binary Value" in https://upstash.com/docs/redis/features/restapi
+   */
+  async evalshaWithBody(sha1: string, keys: string[], argument: string): Promise<unknown> {
+    const { UPSTASH_REDIS_REST_URL: url, UPSTASH_REDIS_REST_TOKEN: token, limits } = this.config;
+    const path = ['evalsha', sha1, keys.length, ...keys].map(encodeURIComponent).join('/');
+    const signal = AbortSignal.timeout(limits.redis_timeout_ms);
+    const headers = { Authorization: `Bearer ${token}`, 'Content-Type': 'application/octet-stream' };
+    const send = () => fetch(`${url.replace(/\/$/, '')}/${path}`, { method: 'POST', headers, body: argument, signal });
+    let response: Response | undefined;
+    for (let attempt = 0; response === undefined; attempt += 1) {
+      response = await send().catch(async (error) => {
+        if (attempt === retries || signal.aborted) throw error;
+        await delay(backoff_ms(attempt));
+        return undefined;
+      });
+    }
+    const { result, error } = (await response.json()) as InTurn[number];
+    if (error !== undefined) throw new errors.UpstashError(error);
+    return result;
+  }
 }
 
-const retries = 2;
+/** Shorter arguments go in the usual way, for which an escape more or less is nothing. */
+const body_chars_min = 4096;
 
-/** The hot buffer's client. Every command is safe to send again: the client's own retries rely on it. */
-export function createRedis(config: Config): Redis {
-  return new Redis({
-    url: config.UPSTASH_REDIS_REST_URL,
-    token: config.UPSTASH_REDIS_REST_TOKEN,
-    retry: { retries, backoff: (attempt) => 50 * 2 ** attempt },
-    // As a function: with a plain signal the client takes an abort for an answer.
-    signal: () => AbortSignal.timeout(config.limits.redis_timeout_ms),
-    // Replies as they are: the client would read numbers beyond 2^53 out of payloads and round them.
-    automaticDeserialization: false,
-    responseEncoding: false,
-    // Snapshots must come from the primary, which is what scripts are run on; a sync token adds nothing to that.
-    readYourWrites: false,
-    enableAutoPipelining: false,
-    enableTelemetry: false,
-  });
-}
+/** Keys that nothing on the way reads as anything else. */
+const plainKey = /^[\w.:{}~-]+$/;
 
 /** A Lua script and the name that Redis knows it by. */
 export type Script = { source: string; sha1: string };
@@ -51,7 +87,12 @@ export async function runScript<Reply>(
   keys: string[],
   args: (string | number)[],
 ): Promise<Reply> {
+  const [first, ...others] = args;
+  const isLarge = typeof first === 'string' && first.length >= body_chars_min && others.length === 0;
   try {
+    if (isLarge && keys.every((key) => plainKey.test(key))) {
+      return (await redis.evalshaWithBody(sha1, keys, first)) as Reply;
+    }
     return await redis.evalsha<(string | number)[], Reply>(sha1, keys, args);
   } catch (error) {
     if (!(error instanceof Error && error.message.includes('NOSCRIPT'))) throw redisError(error);

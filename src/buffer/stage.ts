@@ -84,12 +84,11 @@ export async function stageBatch(ctx: Context, table: Table, request: StageReque
     keys.state(table, 0),
     keys.lease(table, lane),
   ];
-  const args = [
+  const given = [
     request.requestHash,
     config.limits.idempotency_ms,
     crypto.randomUUID(),
     request.batch.rows,
-    request.batch.payload,
     request.batch.rows * table.schema.fields.length,
     table.schema.version,
     request.batch.timeMin_ms,
@@ -106,7 +105,9 @@ export async function stageBatch(ctx: Context, table: Table, request: StageReque
     table.lanes,
     request.meta,
     isDurable ? '1' : '',
-  ];
+  ].map(String);
+  // The payload is last and by itself, so that nothing has to escape it.
+  const args = [`${JSON.stringify(given)}\n${request.batch.payload}`];
   const reply = isDurable
     ? await staged(ctx, keyNames, args)
     : await runScript<Reply>(ctx.redis, stageScript, keyNames, args);
@@ -134,7 +135,7 @@ export async function stageBatch(ctx: Context, table: Table, request: StageReque
 }
 
 /** Also when it was staged before: the replicas may have been missing then. */
-async function staged(ctx: Context, keyNames: string[], args: (string | number)[]): Promise<Reply> {
+async function staged(ctx: Context, keyNames: string[], args: string[]): Promise<Reply> {
   const needed = ctx.config.BUFFER_WAIT_REPLICAS;
   const { reply, replicas } = await runScriptAndWait<Reply>(ctx.redis, stageScript, keyNames, args, {
     replicas: needed,

@@ -20,7 +20,7 @@ export type Injected<C extends Context> = C & {
 };
 
 const methods = {
-  redis: ['evalsha', 'eval', 'set', 'get', 'hget', 'xrange', 'xdel', 'inTurn'],
+  redis: ['evalsha', 'evalshaWithBody', 'eval', 'set', 'get', 'hget', 'xrange', 'xdel', 'inTurn'],
   clickhouse: ['send', 'command', 'rows'],
   postgres: ['rows', 'transaction'],
   objects: ['put', 'get'],

@@ -74,12 +74,12 @@ const mutations: Mutation[] = [
     rule: 'absent state is unknown',
     file: 'src/buffer/stage.lua',
     from: "if not inc or not lanes[1] then return {'unknown'} end",
-    to: "if not inc then inc = 'made-up'; state = {inc, 0, 0, 0, false, false, false, 1} end; lanes = {ARGV[19], ARGV[19]}",
+    to: "if not inc then inc = 'made-up'; state = {inc, 0, 0, 0, false, false, false, 1} end; lanes = {given[18], given[18]}",
   },
   {
     rule: 'one expiry for all chunks',
     file: 'src/buffer/stage.lua',
-    from: 'local begun = tonumber(ARGV[17]) or now',
+    from: 'local begun = tonumber(given[16]) or now',
     to: 'local begun = now',
   },
   {
@@ -147,7 +147,7 @@ const mutations: Mutation[] = [
   {
     rule: 'one number of lanes for all writers',
     file: 'src/buffer/stage.lua',
-    from: 'if lanes[1] ~= ARGV[19] then',
+    from: 'if lanes[1] ~= given[18] then',
     to: 'if false then',
   },
   {

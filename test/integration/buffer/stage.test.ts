@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { snapshotTable } from '../../../src/buffer/snapshot.ts';
 import { StoreError } from '../../../src/errors.ts';
 import { newInstance, newTable } from '../support.ts';
@@ -92,4 +92,39 @@ test('what is staged is in the next snapshot, with its age', async () => {
     { seq: 1, watermark: 0, pendingRows: 2, oldest_ms: staged.batch.receivedAt_ms, tail: [{ seq: 1, rows: 2 }] },
   ]);
   expect(snapshot.now_ms).toBeGreaterThanOrEqual(staged.batch.receivedAt_ms);
+});
+
+const many = Array.from({ length: 300 }, (_, n) => n);
+
+test('a large batch, sent as the body of its request, is stored as a small one is, also by a Redis that has forgotten its scripts', async () => {
+  const instance = newInstance();
+  const withBody = vi.spyOn(instance.redis, 'evalshaWithBody');
+  const table = await newTable(instance);
+  await instance.redis.scriptFlush();
+  await stage(instance, table, many, { key: 'k' });
+  await stage(instance, table, many.slice(1), { key: 'k2' });
+  expect(withBody).toHaveBeenCalledTimes(2);
+  expect(await stage(instance, table, many, { key: 'k' })).toMatchObject({ outcome: 'replayed', batch: { seq: 1 } });
+  const snapshot = await snapshotTable(instance, table, 'entries');
+  const [first, second] = snapshot === 'unknown' ? [] : (snapshot.lanes[0]?.tail ?? []);
+  expect(first?.payload.split('\n')[299]).toBe('{"_row":299,"timestamp":"2026-05-01 10:00:00.000","v":299}');
+  expect(second?.payload.split('\n')).toHaveLength(300);
+  // What Redis refuses is told, without the payload.
+  await instance.redis.del(ctx.keys.log(table, 0));
+  await instance.redis.set(ctx.keys.log(table, 0), 'not a stream');
+  const refused = await stage(instance, table, many, { key: 'k3' }).catch((error: Error) => error);
+  expect(refused).toMatchObject({ store: 'redis', message: expect.stringContaining('refused a command') });
+  expect(JSON.stringify([refused, (refused as Error).cause])).not.toContain('2026-05-01');
+});
+
+test('a large batch under a key that a path could change is sent in the usual way', async () => {
+  const instance = newInstance();
+  const withBody = vi.spyOn(instance.redis, 'evalshaWithBody');
+  const table = await newTable(instance);
+  for (const key of ['a/b', 'a%2Fb', 'a b?c#d', '../x']) {
+    expect((await stage(instance, table, many, { key })).outcome).toBe('staged');
+    expect(await instance.redis.exists(instance.keys.idem(table, key))).toBe(1);
+    expect((await stage(ctx, table, many, { key })).outcome).toBe('replayed');
+  }
+  expect(withBody).not.toHaveBeenCalled();
 });
