@@ -2,10 +2,12 @@
 -- and the tail beyond it. Of batches that the caller has already, only their ids are sent.
 --
 -- KEYS  state and log of each lane, in turn
--- ARGV  1 'entries' | 'state'   2 most rows and 3 bytes of the tail   then for each lane the newest sequence the caller has, or 0
+-- ARGV  1 'entries' | 'state'   2 most rows and 3 bytes of the tail   then for each lane the newest sequence that the caller has, or 0,
+--       and the id of its batch
 -- Answers {now (ms), 'ready' | 'too-large' | 'skipped', lane …}, a lane being
 --         {incarnation, sequence, watermark, epoch, sealed to or '', pending rows, bytes, oldest or '',
---         newest schema version staged, greatest event time ever flushed or '', ids from watermark + 1 on of those the caller has, batches after them},
+--         newest schema version staged, greatest event time ever flushed or '',
+--         first sequence sent: those between the watermark and it are as the caller has them, batches from there on},
 --         a batch {sequence, id, rows, received at (ms), schema version, earliest, latest event time, meta, payload};
 --         {'lanes', for writers, for readers} when the table has another number of lanes than were asked for,
 --         or {'unknown', lane} when a lane has no state.
@@ -13,6 +15,13 @@ local asked = #KEYS / 2
 local count = redis.call('HMGET', KEYS[1], 'lanes', 'rlanes')
 if not count[1] then return {'unknown', 0} end
 if tonumber(count[2]) ~= asked then return {'lanes', tonumber(count[1]), tonumber(count[2])} end
+
+local function id(seq) return string.format('%.0f-0', seq) end
+local function fieldsOf(entry)
+  local fields = {}
+  for i = 1, #entry[2], 2 do fields[entry[2][i]] = entry[2][i + 1] end
+  return fields
+end
 
 local time = redis.call('TIME')
 local lanes, rows, bytes = {}, 0, 0
@@ -22,7 +31,7 @@ for lane = 1, asked do
   rows = rows + tonumber(state[6])
   bytes = bytes + tonumber(state[7])
   lanes[lane] = {state[1], tonumber(state[2]), tonumber(state[3]), tonumber(state[4]), state[5] or '', tonumber(state[6]),
-    tonumber(state[7]), state[8] or '', tonumber(state[9]), state[10] or '', {}, {}}
+    tonumber(state[7]), state[8] or '', tonumber(state[9]), state[10] or '', tonumber(state[3]) + 1, {}}
 end
 
 local tail = 'skipped'
@@ -32,18 +41,15 @@ if ARGV[1] == 'entries' then
 end
 if tail == 'ready' then
   for lane = 1, asked do
-    local ids, batches = lanes[lane][11], lanes[lane][12]
-    local has = tonumber(ARGV[3 + lane])
-    local after = string.format('%.0f-0', lanes[lane][3] + 1)
-    for _, entry in ipairs(redis.call('XRANGE', KEYS[2 * lane], after, '+')) do
+    local log, first, batches = KEYS[2 * lane], lanes[lane][11], lanes[lane][12]
+    local has = tonumber(ARGV[2 * lane + 2])
+    local last = has >= first and redis.call('XRANGE', log, id(has), id(has))[1]
+    if last and fieldsOf(last).id == ARGV[2 * lane + 3] then first = has + 1 end
+    lanes[lane][11] = first
+    for _, entry in ipairs(redis.call('XRANGE', log, id(first), '+')) do
+      local fields = fieldsOf(entry)
       local seq = tonumber(string.match(entry[1], '^(%d+)'))
-      local fields = {}
-      for j = 1, #entry[2], 2 do fields[entry[2][j]] = entry[2][j + 1] end
-      if seq <= has then
-        ids[#ids + 1] = fields.id
-      else
-        batches[#batches + 1] = {seq, fields.id, fields.n, fields.at, fields.v, fields.lo, fields.hi, fields.m, fields.p}
-      end
+      batches[#batches + 1] = {seq, fields.id, fields.n, fields.at, fields.v, fields.lo, fields.hi, fields.m, fields.p}
     end
   end
 end

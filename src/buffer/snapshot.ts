@@ -32,7 +32,7 @@ export type Snapshot = { now_ms: number; tail: 'ready' | 'too-large' | 'skipped'
 
 type LaneReply = [
   ...[string, number, number, number, string, number, number, string, number, string],
-  ...[ids: string[], batches: BatchReply[]],
+  ...[first: number, batches: BatchReply[]],
 ];
 type Reply = ['unknown', number] | ['lanes', number, number] | [number, Snapshot['tail'], ...LaneReply[]];
 
@@ -41,7 +41,7 @@ const roundsMax = 5;
 
 /**
  * Reads all lanes of a table in one step, on the primary. Batches that this instance has seen are not sent again: they
- * are used if their ids are still those of the log, in a row from the watermark on.
+ * are used if the newest of them is still the log's, in a row from the watermark on.
  *
  * @param want `entries` with the tail's rows, `state` without them
  * @returns 'unknown' when a lane has no state: it has to be set up before anything is known of it
@@ -88,7 +88,10 @@ async function readLanesOf(
       want,
       config.limits.tail_rows_max,
       config.limits.tail_bytes_max,
-      ...lanes.map((lane) => kept?.get(lane)?.at(-1)?.seq ?? 0),
+      ...lanes.flatMap((lane) => {
+        const newest = kept?.get(lane)?.at(-1);
+        return [newest?.seq ?? 0, newest?.id ?? ''];
+      }),
     ],
   );
 }
@@ -96,8 +99,8 @@ async function readLanesOf(
 function laneOf(reply: LaneReply, lane: number, kept: BufferedBatch[] = []): LaneSnapshot {
   const [incarnation, seq, watermark, epoch, sealedTo, pendingRows, pendingBytes, oldest, schemaVersion, flushedTo] =
     reply;
-  const [ids, batches] = reply.slice(10) as [string[], BatchReply[]];
-  const known = kept.filter((batch) => batch.seq > watermark && batch.id === ids[batch.seq - watermark - 1]);
+  const [first, batches] = reply.slice(10) as [number, BatchReply[]];
+  const known = kept.filter(({ seq: number }) => number > watermark && number < first);
   return {
     lane,
     incarnation,

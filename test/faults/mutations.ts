@@ -151,6 +151,12 @@ const mutations: Mutation[] = [
     to: 'if false then',
   },
   {
+    rule: 'a tail that was kept is of the same log',
+    file: 'src/buffer/snapshot.lua',
+    from: 'if last and fieldsOf(last).id == ARGV[2 * lane + 3] then',
+    to: 'if last then',
+  },
+  {
     rule: 'one number of lanes for all readers',
     file: 'src/buffer/snapshot.lua',
     from: 'if tonumber(count[2]) ~= asked then',
