@@ -11,7 +11,7 @@ export class BrokenOff extends StoreError {
   }
 }
 
-/** Most answers fit into the first. */
+/** Most answers fit into the first; one that fills it is long. */
 const first_bytes = 16 * 1024;
 const buffer_bytes = 128 * 1024;
 
@@ -34,13 +34,14 @@ export async function* chunksOf({ body, exceptionTag }: Opened): AsyncGenerator<
         throw new BrokenOff(error);
       });
       if (done || value === undefined) break;
-      buffer = value.buffer.byteLength < buffer_bytes ? new ArrayBuffer(buffer_bytes) : value.buffer;
+      buffer = value.buffer;
       const bytes = held.length === 0 ? Buffer.from(value.buffer, value.byteOffset, value.length) : join(held, value);
       const at = bytes.indexOf(begin);
       if (at >= 0) throw await thrown(reader, bytes.subarray(at + begin.length));
       const sure = bytes.length - startOf(bytes, begin);
       if (sure > 0) yield bytes.subarray(0, sure);
       held = Buffer.from(bytes.subarray(sure));
+      if (value.length === first_bytes) buffer = new ArrayBuffer(buffer_bytes);
     }
     if (held.length > 0) yield held;
   } finally {

@@ -33,10 +33,20 @@ export function median(values: number[]): number {
   return (low + high) / 2;
 }
 
-/** @param slack 1: the goal itself; 2: half of it is enough, for machines that do other things too */
-export function isReached({ value, goal }: Figure, slack = 1): boolean {
+export function isReached({ value, goal }: Figure): boolean {
   if (goal === undefined) return true;
-  return 'least' in goal ? value >= goal.least / slack : value <= goal.most * slack;
+  return 'least' in goal ? value >= goal.least : value <= goal.most;
+}
+
+/** Not even half of the goal, in any round: what else the machine does, which is never the same, explains a part of them. */
+export function isFarOff({ min, max, goal }: Figure): boolean {
+  if (goal === undefined) return false;
+  return 'least' in goal ? max < goal.least / 2 : min > goal.most * 2;
+}
+
+/** Whether a figure is of two things on the same machine, or a count, and not of how fast the machine is. */
+export function isRatio({ unit }: Figure): boolean {
+  return unit === 'x' || unit === 'commands' || unit === 'count';
 }
 
 export function showFigures(figures: Figure[]): string {
