@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Context } from '../../src/context.ts';
 import { adminKey, peersDir, type Running, type World } from './world.ts';
 
@@ -62,5 +63,15 @@ export async function flushAll(world: World): Promise<void> {
     if (answer.ok) return;
     // More was pending than one call moves.
     if (answer.status !== 503) throw new Error(`the flush was answered ${answer.status}: ${text.slice(0, 500)}`);
+  }
+}
+
+/** Until ClickHouse has done what the load before has left to it: many small parts are merged long after they were inserted. */
+export async function mergesEnd({ ctx }: World): Promise<void> {
+  const until = performance.now() + 60_000;
+  for (let quiet = 0; quiet < 5 && performance.now() < until; ) {
+    const [found] = await ctx.clickhouse.rows<{ n: string }>('SELECT count() AS n FROM system.merges');
+    quiet = found?.n === '0' ? quiet + 1 : 0;
+    await delay(50);
   }
 }

@@ -2,7 +2,16 @@ import { type Figure, figure, median } from '../figures.ts';
 import { applyLoad, type LoadResult } from '../load.ts';
 import { bodies } from '../rows.ts';
 import type { Scale } from '../scale.ts';
-import { asyncVariants, createPeerTable, flushAll, headers, insertUrl, rowsPath, startPeer } from '../tables.ts';
+import {
+  asyncVariants,
+  createPeerTable,
+  flushAll,
+  headers,
+  insertUrl,
+  mergesEnd,
+  rowsPath,
+  startPeer,
+} from '../tables.ts';
 import type { Running, World } from '../world.ts';
 
 const connections = 50;
@@ -28,12 +37,16 @@ export async function measureIngest(world: World, { rounds, seconds }: Scale): P
     for (let round = 0; round <= rounds; round += 1) {
       const time = round === 0 ? Math.min(1, seconds) : seconds;
       const keep = <Result>(list: Result[], result: Result) => round > 0 && list.push(result);
+      await mergesEnd(world);
       keep(empty, await load(world.timestore, '/health', undefined, time));
       keep(own, await load(world.timestore, rowsPath(), sent, time));
       await flushAll(world);
       keep(least, await load(bare, '/', sent, time));
       await world.ctx.redis.del('{bench}:log');
-      for (const [i, { worker }] of peers.entries()) keep(theirs[i] ?? [], await load(worker, '/', sent, time));
+      for (const [i, { worker }] of peers.entries()) {
+        await mergesEnd(world);
+        keep(theirs[i] ?? [], await load(worker, '/', sent, time));
+      }
     }
     figures.push(
       ...compare(
