@@ -108,7 +108,7 @@ export async function ingestRows(ctx: Context, request: IngestRequest): Promise<
     }
     const staged = await stageChunks(ctx, table, rows, { idempotencyKey, requestHash, meta, durable, prepareAgain });
     if (staged.outcome !== 'accepted') {
-      await settle(ctx, table, staged, rows);
+      await settle(ctx, table, staged);
       continue;
     }
     const { quarantined } = staged.batches[0]?.plan ?? { quarantined: [] };

@@ -3,7 +3,6 @@ import { setUpLanes } from '../catalog/set-up-lanes.ts';
 import type { Table } from '../catalog/table.ts';
 import type { Context } from '../context.ts';
 import { TimestoreError } from '../errors.ts';
-import type { PreparedRows } from '../schema/prepare.ts';
 import type { ChunksOutcome } from './stage-chunks.ts';
 
 type NotAccepted = Exclude<ChunksOutcome, { outcome: 'accepted' }>;
@@ -14,7 +13,7 @@ type NotAccepted = Exclude<ChunksOutcome, { outcome: 'accepted' }>;
  *
  * @throws TimestoreError; StoreError when a store that this needs is away
  */
-export async function settle(ctx: Context, table: Table, outcome: NotAccepted, rows: PreparedRows): Promise<void> {
+export async function settle(ctx: Context, table: Table, outcome: NotAccepted): Promise<void> {
   const { dataset, name } = table;
   switch (outcome.outcome) {
     case 'unknown':
@@ -36,7 +35,7 @@ export async function settle(ctx: Context, table: Table, outcome: NotAccepted, r
         { retryAfterMs: 5_000 },
       );
     case 'full':
-      throw bufferFull(ctx, name, rows, outcome);
+      throw bufferFull(ctx, name, outcome);
   }
 }
 
@@ -46,12 +45,10 @@ const retryLongest_ms = 60_000;
 function bufferFull(
   ctx: Context,
   name: string,
-  rows: PreparedRows,
-  { pending, drainedRowsPerSecond }: Extract<NotAccepted, { outcome: 'full' }>,
+  { pending, drainedRowsPerSecond, needs }: Extract<NotAccepted, { outcome: 'full' }>,
 ): TimestoreError {
   const { pending_rows_max, pending_bytes_max } = ctx.config.limits;
-  const bytes = rows.lines.reduce((sum, line) => sum + line.length, 0);
-  const share = Math.min(1, Math.max(rows.lines.length / pending_rows_max, bytes / pending_bytes_max));
+  const share = Math.min(1, Math.max(needs.rows / pending_rows_max, needs.bytes / pending_bytes_max));
   const drain_ms =
     drainedRowsPerSecond === undefined
       ? retryLongest_ms

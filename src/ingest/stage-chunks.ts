@@ -16,7 +16,8 @@ export type ChunksOutcome =
       /** What the lane holds after the last chunk that was stored. */
       pending: Pending | undefined;
     }
-  | Exclude<StageOutcome, { outcome: 'staged' | 'replayed' }>;
+  | (Extract<StageOutcome, { outcome: 'full' }> & { needs: { rows: number; bytes: number } })
+  | Exclude<StageOutcome, { outcome: 'staged' | 'replayed' | 'full' }>;
 
 export type ChunksRequest = {
   idempotencyKey: string;
@@ -32,6 +33,8 @@ export type ChunksRequest = {
  * own key, with the plan that all are cut by and after room for all was found; the others are under keys that no client
  * can send. Dying in between, the same request completes it.
  *
+ * @param rows whose lines are taken out on the way
+ *
  * @throws StoreError when Redis is away
  */
 export async function stageChunks(
@@ -43,12 +46,13 @@ export async function stageChunks(
   const lane = laneOf(idempotencyKey, table.lanes);
   let plan = planChunks(rows, ctx.config.limits.chunk_bytes_max);
   let chunks = cutBatches(rows, plan, table.window);
+  const needs = { rows: rows.lines.length, bytes: bytesOf(rows) + meta.length * plan.rows.length };
   const { value: first } = chunks.next();
   if (first === undefined) throw new RangeError('a request without rows has no chunks');
-  const needs = { rows: rows.lines.length, bytes: bytesOf(rows) + meta.length * plan.rows.length };
   const request = { lane, requestHash, meta, durable };
   const place = { first: needs };
   const begun = await stageBatch(ctx, table, { ...request, idempotencyKey, batch: first, plan, place });
+  if (begun.outcome === 'full') return { ...begun, needs };
   if (begun.outcome !== 'staged' && begun.outcome !== 'replayed') return begun;
 
   const accepted = {
@@ -71,6 +75,7 @@ export async function stageChunks(
       idempotencyKey: `chunk:${n}:${idempotencyKey}`,
       ...{ batch, plan, place: { after_ms: begun.batch.receivedAt_ms } },
     });
+    if (staged.outcome === 'full') throw new RangeError('room for all chunks was found with the first');
     if (staged.outcome !== 'staged' && staged.outcome !== 'replayed') return staged;
     accepted.batches.push(staged.batch);
     if (staged.outcome === 'staged') {

@@ -58,18 +58,22 @@ export async function recordInQuarantine(
   const kept: QuarantineRecord[] = [];
   for (const record of records) kept.push(await withoutLargePayload(ctx, dataset, record));
   const text = kept.map((record) => JSON.stringify({ timestamp, ...record })).join('\n');
-  const rows = prepareRows(text, 'ndjson', quarantineSchema, {
-    ...ctx.config.limits,
-    ...{ row_bytes_max: Number.MAX_SAFE_INTEGER, request_rows_max: Number.MAX_SAFE_INTEGER },
-  });
-  const prepareAgain = () => rows;
+  const prepare = () => {
+    return prepareRows(text, 'ndjson', quarantineSchema, {
+      ...ctx.config.limits,
+      ...{ row_bytes_max: Number.MAX_SAFE_INTEGER, request_rows_max: Number.MAX_SAFE_INTEGER },
+    });
+  };
   for (let round = 0; round < roundsMax; round += 1) {
     const table =
       (await findTable(ctx, dataset, quarantineTable)) ??
       (await createTable(ctx, { dataset, name: quarantineTable, window: 'month', lanes: 1, schema: quarantineSchema }));
-    const staged = await stageChunks(ctx, table, rows, { ...request, meta: '', durable, prepareAgain });
+    const staged = await stageChunks(ctx, table, prepare(), {
+      ...{ ...request, meta: '', durable },
+      prepareAgain: prepare,
+    });
     if (staged.outcome !== 'accepted') {
-      await settle(ctx, table, staged, rows);
+      await settle(ctx, table, staged);
       continue;
     }
     const [batch] = staged.batches;

@@ -197,13 +197,14 @@ async function lineOf(ctx: Context, { schema }: Table, record: OpenRecord): Prom
 async function stageLine(ctx: Context, table: Table, { id, meta = '' }: OpenRecord, line: string): Promise<void> {
   const time_ms = parseTimestampText(String(JSON.parse(`{${line}`)[table.schema.timestampColumn]));
   if (typeof time_ms !== 'number') throw new RangeError('a buffered row has a timestamp');
-  const rows: PreparedRows = { lines: [line], times_ms: [time_ms], added: [], errors: [], errorsTotal: 0, refused: [] };
-  const request = { idempotencyKey: `replay:${id}`, requestHash: id, meta, durable: false, prepareAgain: () => rows };
+  const none = { added: [], errors: [], errorsTotal: 0, refused: [] };
+  const prepare = (): PreparedRows => ({ lines: [line], times_ms: [time_ms], ...none });
+  const request = { idempotencyKey: `replay:${id}`, requestHash: id, meta, durable: false, prepareAgain: prepare };
   for (let round = 0; round < roundsMax; round += 1) {
     const current = (await findTable(ctx, table.dataset, table.name)) ?? table;
-    const staged = await stageChunks(ctx, current, rows, request);
+    const staged = await stageChunks(ctx, current, prepare(), request);
     if (staged.outcome === 'accepted') return;
-    await settle(ctx, current, staged, rows);
+    await settle(ctx, current, staged);
   }
   throw new TimestoreError('conflict', `Table ${table.name} kept changing. Try again.`, { retryAfterMs: 500 });
 }

@@ -82,7 +82,16 @@ export function utcTimestamp(text: string, start: number, end: number): number |
   const isTime = hour < 24 && minute < 60 && second < 60 && fraction_ms < 1_000;
   const isDay = year >= 1970 && year < 2106 && day >= 1 && day <= daysOf(year, month);
   if (!isOfForm || !isTime || !isDay) return undefined;
-  return Date.UTC(year, month - 1, day, hour, minute, second, fraction_ms);
+  return midnight_ms(year, month, day) + ((hour * 60 + minute) * 60 + second) * 1_000 + fraction_ms;
+}
+
+/** Rows that come together are mostly of one day. */
+let lastDay = { date: 0, midnight_ms: 0 };
+
+function midnight_ms(year: number, month: number, day: number): number {
+  const date = (year * 100 + month) * 100 + day;
+  if (lastDay.date !== date) lastDay = { date, midnight_ms: Date.UTC(year, month - 1, day) };
+  return lastDay.midnight_ms;
 }
 
 /** NaN for what is no month. */

@@ -34,8 +34,9 @@ export function schemaOf(...fields: Field[]): TableSchema {
 
 export function prepare(text: string, { schema = schemaOf(), format = 'json' as RowFormat, limits = {} } = {}) {
   const prepared = prepareRows(text, format, schema, { ...readConfig(complete).limits, ...limits });
-  const [batch] = cutBatches(prepared, { rows: [prepared.lines.length], quarantined: [] }, 'day');
-  return { ...prepared, ...batch, rows: prepared.lines.length, payload: batch?.payload ?? '' };
+  const rows = prepared.lines.length;
+  const [batch] = cutBatches(prepared, { rows: [rows], quarantined: [] }, 'day');
+  return { ...prepared, ...batch, rows, payload: batch?.payload ?? '' };
 }
 
 /** One value in a field of the given type: its stored JSON text, or why it was refused. */
