@@ -175,12 +175,6 @@ const mutations: Mutation[] = [
     to: "keys.idem(table, lane + ':' + request.idempotencyKey)",
   },
   {
-    rule: 'using a kept batch only by its id',
-    file: 'src/buffer/snapshot.ts',
-    from: 'batch.seq > watermark && batch.id === ids[batch.seq - watermark - 1]',
-    to: 'batch.seq > watermark',
-  },
-  {
     rule: 'waiting after a failure',
     file: 'src/buffer/seal.lua',
     from: "if ARGV[8] ~= '1' and state[12]",
