@@ -8,7 +8,7 @@ import { flushTable } from '../src/flush/flush-table.ts';
 import { tryDrainingOutbox } from '../src/flush/outbox.ts';
 import { slug } from '../src/names.ts';
 import { routes } from './app.ts';
-import { requireKey } from './auth.ts';
+import { requireAllDatasets, requireDataset, requireScope } from './auth.ts';
 import { bodyAs } from './body.ts';
 import { describe } from './describe.ts';
 
@@ -33,11 +33,13 @@ export const adminRoutes = routes().post(
     answers: { 200: { description: 'Published', schema: flushedSchema } },
     errors: ['malformed-body', 'invalid-request', 'unauthenticated', 'not-found', 'unavailable'],
   }),
-  requireKey,
+  requireScope('admin'),
   async (c) => {
     const timestore = c.get('timestore');
     const hasBody = c.req.header('content-type') !== undefined && c.req.header('content-length') !== '0';
     const target = hasBody ? await bodyAs(c, flushBody) : undefined;
+    if (target === undefined) requireAllDatasets(c, 'admin');
+    else requireDataset(c, ['admin'], target.dataset);
     const rows = target === undefined ? await flushAll(timestore) : await flushOne(timestore, target);
     await tryDrainingOutbox(timestore);
     c.set('event', { rows });

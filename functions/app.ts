@@ -3,7 +3,7 @@ import { ConfigError } from '../src/config.ts';
 import { createContext, type Context as Timestore } from '../src/context.ts';
 import { TimestoreError } from '../src/errors.ts';
 import type { LaneMessage } from '../src/flush/hand-on.ts';
-import type { Reader } from '../src/query/sql/query-sql.ts';
+import type { Caller } from './auth.ts';
 
 /** The Worker's bindings: the variables of src/config.ts, the files of the browsable page, and a queue of due lanes. */
 export type Bindings = { ASSETS?: Fetcher; FLUSH_QUEUE?: Queue<LaneMessage> } & Record<string, unknown>;
@@ -14,7 +14,7 @@ export type App = {
     requestId: string;
     timestore: Timestore;
     /** Who asks, once the key has been looked at. */
-    key: Reader & { id: string };
+    key: Caller;
     /** Members that a route adds to the request's one event in the log. */
     event: Record<string, unknown>;
   };

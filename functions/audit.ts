@@ -7,7 +7,7 @@ import { TimestoreError } from '../src/errors.ts';
 import { slug } from '../src/names.ts';
 import { quarantineTable } from '../src/quarantine/table.ts';
 import { routes } from './app.ts';
-import { requireKey } from './auth.ts';
+import { requireAllDatasets, requireDataset, requireScope } from './auth.ts';
 import { bodyAs } from './body.ts';
 import { describe } from './describe.ts';
 import { withTimestore } from './request.ts';
@@ -71,9 +71,10 @@ export const auditRoutes = routes()
       answers: { 200: { description: 'The result', schema: auditSchema } },
       errors: ['malformed-body', 'invalid-request', 'unauthenticated', 'not-found', 'unavailable'],
     }),
-    requireKey,
+    requireScope('admin'),
     async (c) => {
       const { dataset, table: name } = await bodyAs(c, auditBody);
+      requireDataset(c, ['admin'], dataset);
       const table = await findTable(c.get('timestore'), dataset, name);
       if (table === undefined) {
         throw new TimestoreError('not-found', `There is no table ${name} in dataset ${dataset}.`);
@@ -90,8 +91,12 @@ export const auditRoutes = routes()
       answers: { 200: { description: 'The audits', schema: newestSchema } },
       errors: ['unauthenticated', 'unavailable'],
     }),
-    requireKey,
-    async (c) => c.json({ audits: await newestAudits(c.get('timestore')) } satisfies z.input<typeof newestSchema>),
+    requireScope('admin'),
+    async (c) => {
+      const audits = await newestAudits(c.get('timestore'));
+      const own = audits.filter(({ dataset }) => c.get('key').covers('admin', dataset));
+      return c.json({ audits: own } satisfies z.input<typeof newestSchema>);
+    },
   )
   .get(
     '/metrics',
@@ -103,6 +108,9 @@ export const auditRoutes = routes()
       errors: ['unauthenticated', 'unavailable'],
     }),
     withTimestore,
-    requireKey,
-    async (c) => c.body(await metricsText(c.get('timestore')), 200, { 'content-type': 'text/plain; version=0.0.4' }),
+    requireScope('admin'),
+    async (c) => {
+      requireAllDatasets(c, 'admin');
+      return c.body(await metricsText(c.get('timestore')), 200, { 'content-type': 'text/plain; version=0.0.4' });
+    },
   );

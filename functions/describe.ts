@@ -24,6 +24,9 @@ type Description = {
 /** A route's entry in the OpenAPI document, from the schemas that validate it and the catalogue of errors. */
 export function describe(route: Description) {
   const { body } = route;
+  // Every route that asks for a key refuses in the same two ways.
+  const refusals: ErrorCode[] = route.public ? [] : ['unauthenticated', 'forbidden'];
+  const codes = [...new Set([...(route.errors ?? []), ...refusals])];
   const headers = (names: Record<string, string> = {}) =>
     Object.fromEntries(
       Object.entries(names).map(([name, description]) => [name, { description, schema: { type: 'string' } }]),
@@ -57,7 +60,7 @@ export function describe(route: Description) {
         ),
       },
     }),
-    responses: Object.fromEntries([...answers, ...problems(route.errors ?? [])]),
+    responses: Object.fromEntries([...answers, ...problems(codes)]),
   };
   return describeRoute(options as DescribeRouteOptions);
 }

@@ -14,7 +14,7 @@ import {
   onErrorDescription,
 } from './acknowledge.ts';
 import { routes } from './app.ts';
-import { requireKey } from './auth.ts';
+import { requireScope } from './auth.ts';
 import { bodyText, inRoom, mediaType } from './body.ts';
 import { describe } from './describe.ts';
 import { slugOf } from './path.ts';
@@ -80,7 +80,7 @@ for (const path of ['/v1/datasets/:dataset/ingest', '/datasets/:dataset/ingest']
         ...(['key-reused', 'buffer-full', 'unavailable'] as const),
       ],
     }),
-    requireKey,
+    requireScope('ingest'),
     async (c) => {
       if (mediaType(c) !== 'application/json') {
         throw new TimestoreError(

@@ -2,7 +2,7 @@ import * as z from 'zod';
 import { slug } from '../src/names.ts';
 import { discardRecords, openRecords, replayRecords } from '../src/quarantine/replay.ts';
 import { routes } from './app.ts';
-import { requireKey } from './auth.ts';
+import { requireDataset, requireScope } from './auth.ts';
 import { bodyAs } from './body.ts';
 import { describe } from './describe.ts';
 import { slugOf } from './path.ts';
@@ -62,7 +62,7 @@ export const quarantineRoutes = routes()
       answers: { 200: { description: 'The rows, the earliest first', schema: listSchema } },
       errors: ['invalid-request', 'unauthenticated', 'not-found', 'unavailable'],
     }),
-    requireKey,
+    requireScope('admin'),
     async (c) => {
       const dataset = slugOf('dataset', c.req.param('dataset'));
       const sent = c.req.query('table');
@@ -84,10 +84,11 @@ export const quarantineRoutes = routes()
         ...(['buffer-full', 'unavailable'] as const),
       ],
     }),
-    requireKey,
+    requireScope('admin'),
     async (c) => {
       const timestore = c.get('timestore');
       const { dataset, table, ids } = await bodyAs(c, replayBody);
+      requireDataset(c, ['admin'], dataset);
       const open = await openRecords(timestore, dataset, { table, limit: rowsMax });
       const chosen = ids === undefined ? open : open.filter(({ id }) => ids.includes(id));
       const result = await replayRecords(timestore, dataset, chosen);
@@ -108,10 +109,11 @@ export const quarantineRoutes = routes()
         ...(['buffer-full', 'unavailable'] as const),
       ],
     }),
-    requireKey,
+    requireScope('admin'),
     async (c) => {
       const timestore = c.get('timestore');
       const { dataset, ids } = await bodyAs(c, discardBody);
+      requireDataset(c, ['admin'], dataset);
       const open = await openRecords(timestore, dataset, { limit: rowsMax });
       const chosen = open.filter(({ id }) => ids.includes(id));
       await discardRecords(timestore, dataset, chosen);

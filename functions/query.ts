@@ -3,7 +3,7 @@ import { queryTable } from '../src/query/query.ts';
 import { queryBody } from '../src/query/request.ts';
 import { answerWith, formatOf } from './answers.ts';
 import { routes } from './app.ts';
-import { requireKey } from './auth.ts';
+import { requireScope } from './auth.ts';
 import { bodyAs } from './body.ts';
 import { describe } from './describe.ts';
 import { slugOf } from './path.ts';
@@ -54,12 +54,14 @@ for (const path of ['/v1/datasets/:dataset/query', '/datasets/:dataset/query'] a
         ...(['unsupported-media-type', 'stale-read', 'too-many-queries', 'unavailable'] as const),
       ],
     }),
-    requireKey,
+    requireScope('query'),
     async (c) => {
       const dataset = slugOf('dataset', c.req.param('dataset'));
       const body = await bodyAs(c, queryBody);
       const format = formatOf(c, body.format);
-      return await answerWith(c, (signal) => queryTable(c.get('timestore'), dataset, body, { format, signal }));
+      return await answerWith(c, (signal) =>
+        queryTable(c.get('timestore'), c.get('key').reader('query'), dataset, body, { format, signal }),
+      );
     },
   );
 }

@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import { TimestoreError } from '../src/errors.ts';
+import { decodeBatchId } from '../src/ingest/batch-id.ts';
 import { ingestRows } from '../src/ingest/ingest.ts';
 import { readReceipt } from '../src/ingest/receipt.ts';
 import type { RowFormat } from '../src/schema/prepare.ts';
@@ -14,7 +15,7 @@ import {
   onErrorDescription,
 } from './acknowledge.ts';
 import { routes } from './app.ts';
-import { requireKey } from './auth.ts';
+import { requireDataset, requireScope } from './auth.ts';
 import { bodyText, inRoom, mediaType } from './body.ts';
 import { describe } from './describe.ts';
 import { slugOf } from './path.ts';
@@ -61,9 +62,13 @@ rowRoutes.get(
     answers: { 200: { description: 'The receipt', schema: receiptSchema } },
     errors: ['unauthenticated', 'not-found', 'unavailable'],
   }),
-  requireKey,
-  async (c) =>
-    c.json((await readReceipt(c.get('timestore'), c.req.param('batchId'))) satisfies z.input<typeof receiptSchema>),
+  requireScope('ingest', 'query'),
+  async (c) => {
+    const batchId = c.req.param('batchId');
+    const dataset = decodeBatchId(batchId)?.table.dataset;
+    if (dataset !== undefined) requireDataset(c, ['ingest', 'query'], dataset);
+    return c.json((await readReceipt(c.get('timestore'), batchId)) satisfies z.input<typeof receiptSchema>);
+  },
 );
 
 rowRoutes.post(
@@ -105,7 +110,7 @@ rowRoutes.post(
       ...(['unsupported-media-type', 'rows-refused', 'key-reused', 'buffer-full', 'unavailable'] as const),
     ],
   }),
-  requireKey,
+  requireScope('ingest'),
   async (c) => {
     const format = formats[mediaType(c)];
     if (format === undefined) {

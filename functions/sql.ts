@@ -5,7 +5,7 @@ import { listTables } from '../src/query/sql/tables.ts';
 import { fieldType } from '../src/schema/types.ts';
 import { answerWith, formatOf } from './answers.ts';
 import { routes } from './app.ts';
-import { requireKey } from './auth.ts';
+import { requireScope } from './auth.ts';
 import { bodyAs } from './body.ts';
 import { describe } from './describe.ts';
 import { slugOf } from './path.ts';
@@ -77,11 +77,13 @@ for (const path of ['/v1/sql', '/sql/read'] as const) {
       answers,
       errors,
     }),
-    requireKey,
+    requireScope('sql'),
     async (c) => {
       const body = await bodyAs(c, sqlBody);
       const format = formatOf(c, body.format);
-      return await answerWith(c, (signal) => querySql(c.get('timestore'), c.get('key'), body, { format, signal }));
+      return await answerWith(c, (signal) =>
+        querySql(c.get('timestore'), c.get('key').reader('sql'), body, { format, signal }),
+      );
     },
   );
 }
@@ -111,10 +113,10 @@ sqlRoutes
       },
       errors: ['unauthenticated', 'unavailable'],
     }),
-    requireKey,
+    requireScope('sql'),
     async (c) => {
       const { dataset, after } = c.req.query();
-      return c.json(await listTables(c.get('timestore'), c.get('key'), { dataset, after }));
+      return c.json(await listTables(c.get('timestore'), c.get('key').reader('sql'), { dataset, after }));
     },
   )
   .get(
@@ -126,8 +128,9 @@ sqlRoutes
       answers: { 200: { description: 'By name', schema: z.object({ queries: z.array(savedSchema) }) } },
       errors: ['unauthenticated', 'unavailable'],
     }),
-    requireKey,
-    async (c) => c.json({ queries: await listSaved(c.get('timestore'), c.get('key'), c.req.query('dataset')) }),
+    requireScope('sql'),
+    async (c) =>
+      c.json({ queries: await listSaved(c.get('timestore'), c.get('key').reader('sql'), c.req.query('dataset')) }),
   )
   .put(
     savedPath,
@@ -140,11 +143,11 @@ sqlRoutes
       answers: { 200: { description: 'The query as it is saved', schema: savedSchema } },
       errors: ['malformed-body', 'invalid-request', 'unauthenticated', 'not-found', 'limit-exceeded', 'unavailable'],
     }),
-    requireKey,
+    requireScope('sql'),
     async (c) => {
       const { dataset, name } = namesOf(c.req.param());
       const body = await bodyAs(c, saveBody);
-      return c.json(await saveQuery(c.get('timestore'), c.get('key'), { dataset, name, ...body }));
+      return c.json(await saveQuery(c.get('timestore'), c.get('key').reader('sql'), { dataset, name, ...body }));
     },
   )
   .get(
@@ -156,10 +159,10 @@ sqlRoutes
       answers: { 200: { description: 'The query', schema: savedSchema } },
       errors: ['unauthenticated', 'not-found', 'unavailable'],
     }),
-    requireKey,
+    requireScope('sql'),
     async (c) => {
       const { dataset, name } = namesOf(c.req.param());
-      return c.json(await findSaved(c.get('timestore'), c.get('key'), dataset, name));
+      return c.json(await findSaved(c.get('timestore'), c.get('key').reader('sql'), dataset, name));
     },
   )
   .delete(
@@ -171,10 +174,10 @@ sqlRoutes
       answers: { 204: { description: 'It is gone' } },
       errors: ['unauthenticated', 'not-found', 'unavailable'],
     }),
-    requireKey,
+    requireScope('sql'),
     async (c) => {
       const { dataset, name } = namesOf(c.req.param());
-      await dropSaved(c.get('timestore'), c.get('key'), dataset, name);
+      await dropSaved(c.get('timestore'), c.get('key').reader('sql'), dataset, name);
       return c.body(null, 204);
     },
   )
@@ -188,15 +191,15 @@ sqlRoutes
       answers,
       errors,
     }),
-    requireKey,
+    requireScope('sql'),
     async (c) => {
       const { dataset, name } = namesOf(c.req.param());
       const body = await bodyAs(c, runBody);
       const format = formatOf(c, body.format);
       return await answerWith(c, async (signal) => {
-        const { sql, params } = await findSaved(c.get('timestore'), c.get('key'), dataset, name);
+        const { sql, params } = await findSaved(c.get('timestore'), c.get('key').reader('sql'), dataset, name);
         const filled = { ...body, sql, dataset, params: { ...params, ...body.params } };
-        return await querySql(c.get('timestore'), c.get('key'), filled, { format, signal });
+        return await querySql(c.get('timestore'), c.get('key').reader('sql'), filled, { format, signal });
       });
     },
   );

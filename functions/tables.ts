@@ -5,7 +5,7 @@ import type { Config } from '../src/config.ts';
 import { TimestoreError } from '../src/errors.ts';
 import { fieldType } from '../src/schema/types.ts';
 import { routes } from './app.ts';
-import { requireKey } from './auth.ts';
+import { requireScope } from './auth.ts';
 import { bodyAs } from './body.ts';
 import { describe } from './describe.ts';
 import { slugOf } from './path.ts';
@@ -62,7 +62,7 @@ export const tableRoutes = routes().patch(
       ...(['unsupported-media-type', 'unavailable'] as const),
     ],
   }),
-  requireKey,
+  requireScope('admin'),
   async (c) => {
     const timestore = c.get('timestore');
     const [dataset, name] = [slugOf('dataset', c.req.param('dataset')), slugOf('table', c.req.param('table'))];

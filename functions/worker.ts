@@ -8,6 +8,7 @@ import { auditRoutes } from './audit.ts';
 import { docsRoutes } from './docs.ts';
 import { healthRoutes } from './health.ts';
 import { ingestRoutes } from './ingest.ts';
+import { keyRoutes } from './keys.ts';
 import { problem } from './problem.ts';
 import { quarantineRoutes } from './quarantine.ts';
 import { queryRoutes } from './query.ts';
@@ -34,6 +35,7 @@ app.route('/', adminRoutes);
 app.route('/', tableRoutes);
 app.route('/', quarantineRoutes);
 app.route('/', auditRoutes);
+app.route('/', keyRoutes);
 app.route('/', docsRoutes(app));
 
 /** How long one batch of messages is worked on; Cloudflare gives a consumer 15 minutes, and a lane its turn meanwhile. */

@@ -4,6 +4,7 @@ import { Redis } from './buffer/redis.ts';
 import type { Table } from './catalog/table.ts';
 import { type ClickHouse, createClickHouse } from './clickhouse/client.ts';
 import { type Config, readConfig } from './config.ts';
+import type { SeenKey } from './keys/find-key.ts';
 import { type Log, logToConsole } from './log.ts';
 import { createObjects, type Objects } from './objects/client.ts';
 import { createPostgres, type Postgres } from './postgres/client.ts';
@@ -34,6 +35,8 @@ export type Context = {
   checkedSql: CheckedSql;
   /** Saved queries that this instance has run, under `<dataset>.<name>`. */
   savedQueries: Map<string, { query: SavedQuery; seenAt_ms: number }>;
+  /** Keys that this instance was sent, those that there are not among them. */
+  apiKeys: Map<string, SeenKey>;
   /** Queries of each key that run on this instance. */
   running: Map<string, number>;
   /** What bodies and flushes may take of this instance's memory. */
@@ -61,6 +64,7 @@ export function createContext(env: Record<string, unknown>): Context {
     readCosts: new Map(),
     checkedSql: new CheckedSql(config.limits.checked_sql_chars_max),
     savedQueries: new Map(),
+    apiKeys: new Map(),
     running: new Map(),
     room: new Room(config.limits.instance_bytes_max),
     log: logToConsole,

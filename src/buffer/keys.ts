@@ -14,6 +14,7 @@ export function keysOf(prefix: string) {
     table: (dataset: string, name: string) => `${prefix}:{${dataset}.${name}}:table`,
     due: `${prefix}:due`,
     outbox: `${prefix}:outbox`,
+    apiKeys: `${prefix}:keys`,
   };
 }
 

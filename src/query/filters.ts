@@ -82,9 +82,16 @@ const called: Partial<Record<Operator, string>> = {
 /**
  * SQL of filters, their values bound as parameters.
  *
+ * @param parameter what their names begin with
  * @throws TimestoreError `invalid-request`, `limit-exceeded`
  */
-export function filterSql(filters: Filter[], table: Table, limits: Limits, params: Settings): string[] {
+export function filterSql(
+  filters: Filter[],
+  table: Table,
+  limits: Limits,
+  params: Settings,
+  parameter = '_f',
+): string[] {
   const fields = new Map(table.schema.fields.map((field) => [field.name, field]));
   let count = 0;
   const one = (filter: Filter, depth: number): string => {
@@ -97,7 +104,7 @@ export function filterSql(filters: Filter[], table: Table, limits: Limits, param
     }
     const field = fields.get(filter.column);
     if (field === undefined) throw invalid(`filters.columns: table ${table.name} has no field ${filter.column}`);
-    return conditionSql(filter, field, limits, params, `_f${count}`);
+    return conditionSql(filter, field, limits, params, `${parameter}${count}`);
   };
   return filters.map((filter) => one(filter, 0));
 }

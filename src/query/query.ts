@@ -9,6 +9,7 @@ import { downsampleStatement } from './downsample.ts';
 import { type Freshness, freshnessOf } from './freshness.ts';
 import { hotRows } from './hot-rows.ts';
 import { type JsonEnd, jsonAnswer } from './json-answer.ts';
+import { conditionFor, type Reader } from './reader.ts';
 import { planQuery, type QueryBody, type QueryPlan } from './request.ts';
 import { rowsStatement } from './rows.ts';
 import { type Read, RefusedTail, type Running, runRead, statisticsOf } from './run.ts';
@@ -25,9 +26,16 @@ export type Asked = {
  *
  * @throws TimestoreError for a query that cannot be answered; StoreError when a store that it needs is away
  */
-export async function queryTable(ctx: Context, dataset: string, body: QueryBody, asked: Asked): Promise<Answer> {
+export async function queryTable(
+  ctx: Context,
+  reader: Reader,
+  dataset: string,
+  sent: QueryBody,
+  asked: Asked,
+): Promise<Answer> {
   const { limits } = ctx.config;
-  const table = await requireTable(ctx, dataset, body.tableName);
+  const table = await requireTable(ctx, dataset, sent.tableName);
+  const body = forReader(sent, reader, table);
   const freshness = freshnessOf(body, limits);
   requireOwnTokens(freshness, [table]);
   // What was asked wrongly is said at once, if it can be.
@@ -42,6 +50,13 @@ export async function queryTable(ctx: Context, dataset: string, body: QueryBody,
     if (answer === undefined) throw error;
     return answer;
   }
+}
+
+/** With what holds for all rows of the reader among what is asked for, so that no way to an answer goes without it. */
+function forReader(body: QueryBody, reader: Reader, table: Table): QueryBody {
+  const condition = conditionFor(reader, table);
+  if (condition === undefined) return body;
+  return { ...body, filters: { ...body.filters, columns: [condition, ...(body.filters?.columns ?? [])] } };
 }
 
 /** The cut of a first page; of a further one, the cut that the first one was of. */

@@ -4,7 +4,7 @@ import { flushTable } from '../../src/flush/flush-table.ts';
 import { ingestRows } from '../../src/ingest/ingest.ts';
 import { queryTable } from '../../src/query/query.ts';
 import { queryBody } from '../../src/query/request.ts';
-import { at, expectStored, newInstance, newTable, query, sql, textOf } from '../integration/support.ts';
+import { at, everyone, expectStored, newInstance, newTable, query, sql, textOf } from '../integration/support.ts';
 
 /** `npm run test:reads -- --seconds 60` makes it longer. */
 const seconds = Number(process.env.CUT_SECONDS ?? 8);
@@ -128,7 +128,7 @@ test('every answer is of one cut, whichever way it is asked, while several lanes
     async (instance) => {
       // Streamed, and so fenced from the start.
       const asked = queryBody.parse({ tableName: 'm', limit: null, format: 'ndjson', columns: ['amount'] });
-      const answer = await queryTable(instance, dataset, asked, { format: 'ndjson', signal });
+      const answer = await queryTable(instance, everyone, dataset, asked, { format: 'ndjson', signal });
       const lines = (await textOf(answer)).split('\n').filter((line) => line !== '');
       expect(lines.reduce((sum, line) => sum + JSON.parse(line).amount, 0)).toBe(0);
       note(answer.notes.streaming);

@@ -10,8 +10,9 @@ import type { Event } from '../../src/log.ts';
 import { qualifiedName } from '../../src/names.ts';
 import type { Answer } from '../../src/query/answer.ts';
 import { queryTable } from '../../src/query/query.ts';
+import type { Reader } from '../../src/query/reader.ts';
 import { queryBody } from '../../src/query/request.ts';
-import { querySql, type Reader, sqlBody } from '../../src/query/sql/query-sql.ts';
+import { querySql, sqlBody } from '../../src/query/sql/query-sql.ts';
 import type { Field } from '../../src/schema/types.ts';
 
 export type Row = Record<string, unknown> & { timestamp: string };
@@ -24,6 +25,9 @@ export function newInstance(overrides: Record<string, string> = {}): Instance {
   const events: Event[] = [];
   return { ...createContext({ ...inject('env'), ...overrides }), log: (event) => events.push(event), events };
 }
+
+/** Who reads everything. */
+export const everyone: Reader = { reads: () => true, rowFilter: null };
 
 let datasets = 0;
 
@@ -45,13 +49,16 @@ export async function send(ctx: Context, dataset: string, rows: object[], idempo
 /** A structured query as a client sends it, its JSON answer read: rows as objects, and as the text that they came as. */
 export async function query(ctx: Context, dataset: string, body: object = {}) {
   const asked = queryBody.parse({ tableName: 'm', ...body });
-  const answer = await queryTable(ctx, dataset, asked, { format: 'json', signal: new AbortController().signal });
+  const answer = await queryTable(ctx, everyone, dataset, asked, {
+    format: 'json',
+    signal: new AbortController().signal,
+  });
   const text = await textOf(answer);
   return { ...(JSON.parse(text) as JsonAnswer), ...answer.notes, text };
 }
 
 /** SQL as a client sends it, by somebody who may read everything. */
-export async function sql(ctx: Context, text: string, body: object = {}, reader: Reader = { reads: () => true }) {
+export async function sql(ctx: Context, text: string, body: object = {}, reader: Reader = everyone) {
   const asked = sqlBody.parse({ sql: text, ...body });
   const answer = await querySql(ctx, reader, asked, { format: 'json', signal: new AbortController().signal });
   const json = await textOf(answer);

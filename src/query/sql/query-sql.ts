@@ -9,20 +9,19 @@ import { quoteName, slug, slugPattern } from '../../names.ts';
 import { quarantineTable } from '../../quarantine/table.ts';
 import { type Answer, formatNames, notesOf } from '../answer.ts';
 import { type Cut, takeCut } from '../cut.ts';
+import { filterSql } from '../filters.ts';
 import { formOf } from '../form.ts';
 import { freshnessFields, freshnessOf } from '../freshness.ts';
 import { invalid, tooMuch } from '../invalid.ts';
 import { jsonAnswer } from '../json-answer.ts';
 import { type Asked, requireOwnTokens } from '../query.ts';
+import { conditionFor, type Reader } from '../reader.ts';
 import { queryError } from '../refusal.ts';
 import { relation } from '../relation.ts';
 import { nobodysDatabase, type Read, runRead, statisticsOf } from '../run.ts';
 import { boundParams, type CompiledSql, compileSql, sqlWith, textsToCheck } from './compile.ts';
 import { syntaxError } from './syntax-error.ts';
 import { checkTree } from './tree.ts';
-
-/** Which datasets somebody may read. */
-export type Reader = { reads(dataset: string): boolean };
 
 export const sqlBody = z.strictObject({
   sql: z
@@ -65,7 +64,12 @@ export async function querySql(ctx: Context, reader: Reader, body: SqlBody, aske
     statement: (sources) => {
       const own: Settings = { ...params };
       const relations = sources.map((source) => {
-        return relation(source, own, { columns: source.table.schema.fields.map(({ name }) => quoteName(name)) });
+        const condition = conditionFor(reader, source.table);
+        return relation(source, own, {
+          columns: source.table.schema.fields.map(({ name }) => quoteName(name)),
+          where:
+            condition === undefined ? [] : filterSql([condition], source.table, limits, own, `_k${source.number}_`),
+        });
       });
       const sql = sqlWith(compiled, ({ parts }, n) => {
         const table = tables[n];

@@ -1,8 +1,8 @@
 import type { Context } from '../../context.ts';
 import { StoreError, TimestoreError } from '../../errors.ts';
 import { tooMuch } from '../invalid.ts';
+import type { Reader } from '../reader.ts';
 import { compileSql } from './compile.ts';
-import type { Reader } from './query-sql.ts';
 
 /** SQL under a name. */
 export type SavedQuery = {

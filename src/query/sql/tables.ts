@@ -1,6 +1,6 @@
 import type { Context } from '../../context.ts';
 import { clickhouseType, type TableSchema } from '../../schema/types.ts';
-import type { Reader } from './query-sql.ts';
+import type { Reader } from '../reader.ts';
 
 export type TableListing = {
   dataset: string;

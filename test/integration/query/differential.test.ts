@@ -7,7 +7,7 @@ import { type Format, formatNames, formats } from '../../../src/query/answer.ts'
 import { queryTable } from '../../../src/query/query.ts';
 import { queryBody } from '../../../src/query/request.ts';
 import { querySql, sqlBody } from '../../../src/query/sql/query-sql.ts';
-import { flush, newInstance, newTable } from '../support.ts';
+import { everyone, flush, newInstance, newTable } from '../support.ts';
 import { downsampledQuery, fields, rawQuery, rowText } from './generated.ts';
 
 const ctx = newInstance();
@@ -34,14 +34,14 @@ function structured(body: object, format: Format): Ask {
   return async (dataset) => {
     const { limit, ...rest } = body as { limit?: number };
     const asked = queryBody.parse({ tableName: 'm', ...rest, ...(limit !== undefined && { limit }) });
-    return await bytesOf((await queryTable(other, dataset, asked, { format, signal })).body);
+    return await bytesOf((await queryTable(other, everyone, dataset, asked, { format, signal })).body);
   };
 }
 
 function inSql(text: string, format: Format): Ask {
   return async (dataset) => {
     const asked = sqlBody.parse({ sql: text, dataset });
-    return await bytesOf((await querySql(other, { reads: () => true }, asked, { format, signal })).body);
+    return await bytesOf((await querySql(other, everyone, asked, { format, signal })).body);
   };
 }
 

@@ -3,7 +3,7 @@ import { ingestRows } from '../../../src/ingest/ingest.ts';
 import { type Format, formatNames } from '../../../src/query/answer.ts';
 import { queryTable } from '../../../src/query/query.ts';
 import { queryBody } from '../../../src/query/request.ts';
-import { at, flush, newDataset, newInstance, query, send, tableOf, textOf } from '../support.ts';
+import { at, everyone, flush, newDataset, newInstance, query, send, tableOf, textOf } from '../support.ts';
 
 const ctx = newInstance();
 const signal = new AbortController().signal;
@@ -75,7 +75,7 @@ describe('pages are of the first one’s cut', () => {
     await send(ctx, dataset, rowsOf(0, 9));
     const cursors = await Promise.all(
       formatNames.map(async (format: Format) => {
-        const answer = await queryTable(ctx, dataset, queryBody.parse({ tableName: 'm', limit: 4 }), {
+        const answer = await queryTable(ctx, everyone, dataset, queryBody.parse({ tableName: 'm', limit: 4 }), {
           format,
           signal,
         });

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { formatNames } from '../../../src/query/answer.ts';
 import { querySql, sqlBody } from '../../../src/query/sql/query-sql.ts';
-import { at, flush, newDataset, newInstance, send, sql, tableOf } from '../support.ts';
+import { at, everyone, flush, newDataset, newInstance, send, sql, tableOf } from '../support.ts';
 
 const ctx = newInstance();
 
@@ -133,7 +133,7 @@ test('a value that SQL cannot read is told as such, in each format, also beside 
   const text = 'SELECT toInt64(assumeNotNull(k)) AS n FROM m';
   for (const format of formatNames) {
     const asked = sqlBody.parse({ sql: text, dataset });
-    const answer = querySql(ctx, { reads: () => true }, asked, { format, signal: new AbortController().signal });
+    const answer = querySql(ctx, everyone, asked, { format, signal: new AbortController().signal });
     await expect(answer).rejects.toMatchObject({
       code: 'invalid-request',
       message: expect.stringContaining('cannot be read'),

@@ -9,7 +9,7 @@ const other = newDataset();
 const secret = 424_242_424_242;
 
 /** May read its own dataset and no other. */
-const reader = { reads: (dataset: string) => dataset === own };
+const reader = { reads: (dataset: string) => dataset === own, rowFilter: null };
 const ask = (text: string, body: object = {}) => sql(ctx, text, { dataset: own, ...body }, reader);
 
 beforeAll(async () => {

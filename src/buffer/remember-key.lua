@@ -1,0 +1,8 @@
+-- Keeps what is on record of a key for functions that have not seen it, unless something newer is kept already: of a
+-- revocation and a reader that looked before it, the revocation stays.
+--
+-- KEYS  1 keys   ARGV  1 id   2 revision   3 the record (JSON)
+local known = redis.call('HGET', KEYS[1], ARGV[1])
+if known and cjson.decode(known).revision > tonumber(ARGV[2]) then return 0 end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+return 1

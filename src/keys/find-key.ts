@@ -1,0 +1,117 @@
+import * as z from 'zod';
+import { ask, runScript, script } from '../buffer/redis.ts';
+import rememberKeyLua from '../buffer/remember-key.lua';
+import type { Context } from '../context.ts';
+import { StoreError } from '../errors.ts';
+import { describeError } from '../log.ts';
+import { hashOf, isSame, type Key, keySchema, splitKey } from './key.ts';
+
+const rememberScript = script(rememberKeyLua);
+
+/** How long an instance goes by what it has seen of a key: one that is revoked ends everywhere within that. */
+const trusted_ms = 8_000;
+/** How long what the hot buffer has is believed without asking the catalogue, where that answers. */
+const checked_ms = 3_600_000;
+/** Keys that an instance remembers, those that nobody has made among them. */
+const seen_max = 10_000;
+
+/** What an instance knows of an id: the key, or that there is none. */
+export type SeenKey = {
+  key: Key | undefined;
+  seenAt_ms: number /** The secret half that was found to be its. */;
+  secret?: string;
+};
+
+/**
+ * The key that a text is: one that is on record, with the right secret, neither revoked nor expired.
+ *
+ * @returns undefined for any other text
+ * @throws StoreError when nobody can tell: neither the hot buffer nor the catalogue answers, and this instance has not seen it
+ */
+export async function authenticate(ctx: Context, text: string): Promise<Key | undefined> {
+  const halves = splitKey(text);
+  if (halves === undefined) return undefined;
+  const seen = await find(ctx, halves.id);
+  const { key } = seen;
+  if (key === undefined || !holds(seen, key, halves.secret)) return undefined;
+  if (key.revokedAt_ms !== null) return undefined;
+  return key.expiresAt_ms !== null && key.expiresAt_ms <= ctx.now() ? undefined : key;
+}
+
+/** The hash is worked out once for each time that the key is looked up. */
+function holds(seen: SeenKey, key: Key, secret: string): boolean {
+  if (seen.secret !== undefined && isSame(secret, seen.secret)) return true;
+  if (!isSame(hashOf(secret), key.hash)) return false;
+  seen.secret = secret;
+  return true;
+}
+
+/** From this instance's memory, then the hot buffer's, then the catalogue. Known keys go on while the catalogue is away. */
+async function find(ctx: Context, id: string): Promise<SeenKey> {
+  const seen = ctx.apiKeys.get(id);
+  if (seen !== undefined && ctx.now() - seen.seenAt_ms < trusted_ms) return seen;
+  const buffered = await readBuffered(ctx, id);
+  if (buffered !== undefined && ctx.now() - buffered.checkedAt_ms < checked_ms) return keep(ctx, id, buffered.key);
+  try {
+    const key = await readKey(ctx, id);
+    if (key !== undefined) await tryRemembering(ctx, key);
+    return keep(ctx, id, key);
+  } catch (error) {
+    // What was known goes on while no store can say anything newer.
+    if (!(error instanceof StoreError)) throw error;
+    if (buffered !== undefined) return keep(ctx, id, buffered.key);
+    if (seen === undefined) throw error;
+    return seen;
+  }
+}
+
+const bufferedSchema = z.object({ key: keySchema, revision: z.int(), checkedAt_ms: z.number() });
+
+type Buffered = z.output<typeof bufferedSchema>;
+
+/** Undefined also when Redis is away: the catalogue may know. */
+async function readBuffered(ctx: Context, id: string): Promise<Buffered | undefined> {
+  try {
+    const text = await ask(() => ctx.redis.hget<string>(ctx.keys.apiKeys, id));
+    return text === null ? undefined : bufferedSchema.parse(JSON.parse(text));
+  } catch (error) {
+    ctx.log({ event: 'key-cache-unreadable', id, ...describeError(error) });
+    return undefined;
+  }
+}
+
+const epoch_ms = (column: string) => `(extract(epoch from ${column}) * 1000)::float8`;
+
+/** What is on record of a key, as columns of a statement. */
+export const keyColumns = `id, name, secret_hash as hash, scopes, row_filter as "rowFilter", revision,
+  ${epoch_ms('created_at')} as "createdAt_ms", ${epoch_ms('expires_at')} as "expiresAt_ms",
+  ${epoch_ms('revoked_at')} as "revokedAt_ms", replaced_by as "replacedBy"`;
+
+async function readKey(ctx: Context, id: string): Promise<Key | undefined> {
+  const [row] = await ctx.postgres.rows(`select ${keyColumns} from api_keys where id = $1`, [id]);
+  return row === undefined ? undefined : keySchema.parse(row);
+}
+
+/** Tells all instances what is on record now. Throws StoreError: those that have seen the key go by what they know. */
+export async function rememberKey(ctx: Context, key: Key): Promise<void> {
+  keep(ctx, key.id, key);
+  const buffered: Buffered = { key, revision: key.revision, checkedAt_ms: ctx.now() };
+  await runScript(ctx.redis, rememberScript, [ctx.keys.apiKeys], [key.id, key.revision, JSON.stringify(buffered)]);
+}
+
+async function tryRemembering(ctx: Context, key: Key): Promise<void> {
+  await rememberKey(ctx, key).catch((error) =>
+    ctx.log({ event: 'key-cache-unwritten', id: key.id, ...describeError(error) }),
+  );
+}
+
+function keep(ctx: Context, id: string, key: Key | undefined): SeenKey {
+  const seen: SeenKey = { key, seenAt_ms: ctx.now() };
+  ctx.apiKeys.delete(id);
+  ctx.apiKeys.set(id, seen);
+  if (ctx.apiKeys.size > seen_max) {
+    const [oldest] = ctx.apiKeys.keys();
+    if (oldest !== undefined) ctx.apiKeys.delete(oldest);
+  }
+  return seen;
+}

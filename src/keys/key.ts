@@ -1,0 +1,73 @@
+import { hash } from 'node:crypto';
+import * as z from 'zod';
+import { slug } from '../names.ts';
+
+/** What a key may be for. */
+export const scopeNames = ['ingest', 'query', 'sql', 'admin'] as const;
+
+export type Scope = (typeof scopeNames)[number];
+
+const datasets = z
+  .union([z.literal('*'), z.array(slug).min(1).max(1_000)])
+  .meta({ description: 'names of datasets, or `*` for all there are and will be' });
+
+/** Datasets of each scope that a key has. */
+export const scopesSchema = z
+  .strictObject({
+    ingest: datasets.optional(),
+    query: datasets.optional(),
+    sql: datasets.optional(),
+    admin: datasets.optional(),
+  })
+  .refine((scopes) => Object.values(scopes).some((each) => each !== undefined), 'a key has at least one scope');
+
+/** The only rows that a key reads: those whose column has this value. */
+export const rowFilterSchema = z.strictObject({
+  column: z.string().min(1).max(255),
+  value: z.union([z.string().max(1_000), z.number(), z.boolean()]),
+});
+
+export type RowFilter = z.output<typeof rowFilterSchema>;
+
+export const keySchema = z.object({
+  id: z.string(),
+  name: z.string(),
+  /** SHA-256 of the secret half, hexadecimal. */
+  hash: z.string(),
+  scopes: scopesSchema,
+  rowFilter: rowFilterSchema.nullable(),
+  revision: z.int().positive(),
+  createdAt_ms: z.number(),
+  expiresAt_ms: z.number().nullable(),
+  revokedAt_ms: z.number().nullable(),
+  replacedBy: z.string().nullable(),
+});
+
+/** A key as it is on record. */
+export type Key = z.output<typeof keySchema>;
+
+const form = /^ts_([0-9a-f]{16})_([A-Za-z0-9_-]{43})$/;
+
+/** A key as its holder sends it, in its two halves; undefined for what is none. */
+export function splitKey(text: string): { id: string; secret: string } | undefined {
+  const [, id, secret] = form.exec(text) ?? [];
+  return id === undefined || secret === undefined ? undefined : { id, secret };
+}
+
+/** A new key: 64 bits that name it and 256 that nobody can guess. */
+export function makeKey(): { id: string; hash: string; text: string } {
+  const id = Buffer.from(crypto.getRandomValues(new Uint8Array(8))).toString('hex');
+  const secret = Buffer.from(crypto.getRandomValues(new Uint8Array(32))).toString('base64url');
+  return { id, hash: hashOf(secret), text: `ts_${id}_${secret}` };
+}
+
+export function hashOf(secret: string): string {
+  return hash('sha256', secret);
+}
+
+/** Takes the same time wherever two texts of one length differ; the length is no secret. */
+export function isSame(a: string, b: string): boolean {
+  let difference = a.length ^ b.length;
+  for (let i = 0; i < b.length; i += 1) difference |= a.charCodeAt(i) ^ b.charCodeAt(i);
+  return difference === 0;
+}

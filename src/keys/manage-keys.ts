@@ -1,0 +1,115 @@
+import type * as z from 'zod';
+import { ask } from '../buffer/redis.ts';
+import type { Context } from '../context.ts';
+import { StoreError, TimestoreError } from '../errors.ts';
+import { keyColumns, rememberKey } from './find-key.ts';
+import { type Key, keySchema, makeKey, type RowFilter, type scopesSchema } from './key.ts';
+
+export type NewKey = {
+  name: string;
+  scopes: z.output<typeof scopesSchema>;
+  rowFilter: RowFilter | null;
+  expiresAt_ms: number | null;
+};
+
+/** A key that was just made. Its text is nowhere else. */
+export type MadeKey = { key: Key; text: string };
+
+/** Throws StoreError when the catalogue is away. */
+export async function createKey(ctx: Context, { name, scopes, rowFilter, expiresAt_ms }: NewKey): Promise<MadeKey> {
+  const { id, hash, text } = makeKey();
+  const [row] = await ctx.postgres.rows(
+    `insert into api_keys (id, name, secret_hash, scopes, row_filter, expires_at)
+     values ($1, $2, $3, $4::jsonb, $5::jsonb, to_timestamp($6::float8 / 1000)) returning ${keyColumns}`,
+    [id, name, hash, JSON.stringify(scopes), rowFilter === null ? null : JSON.stringify(rowFilter), expiresAt_ms],
+  );
+  return { key: keySchema.parse(row), text };
+}
+
+/** The newest first, after the place that an earlier list has ended at. */
+export async function listKeys(
+  ctx: Context,
+  { after, limit }: { after: number | undefined; limit: number },
+): Promise<{ keys: Key[]; next: number | undefined }> {
+  const rows = await ctx.postgres.rows<{ n: string }>(
+    `select n, ${keyColumns} from api_keys where $1::bigint is null or n < $1 order by n desc limit $2`,
+    [after ?? null, limit + 1],
+  );
+  const shown = rows.slice(0, limit);
+  return {
+    keys: shown.map((row) => keySchema.parse(row)),
+    next: rows.length > limit ? Number(shown.at(-1)?.n) : undefined,
+  };
+}
+
+/** Throws TimestoreError `not-found`; StoreError. */
+export async function findKeyRecord(ctx: Context, id: string): Promise<Key> {
+  const [row] = await ctx.postgres.rows(`select ${keyColumns} from api_keys where id = $1`, [id]);
+  if (row === undefined) throw noKey(id);
+  return keySchema.parse(row);
+}
+
+/**
+ * Ends a key, everywhere within seconds. Asking again changes nothing and tells all instances again.
+ *
+ * @throws TimestoreError `not-found`; StoreError, also when it is on record and instances could not be told
+ */
+export async function revokeKey(ctx: Context, id: string): Promise<Key> {
+  const [row] = await ctx.postgres.rows(
+    `update api_keys set revoked_at = coalesce(revoked_at, now()), revision = revision + 1
+      where id = $1 returning ${keyColumns}`,
+    [id],
+  );
+  if (row === undefined) throw noKey(id);
+  const key = keySchema.parse(row);
+  await tellAll(ctx, key);
+  return key;
+}
+
+/**
+ * Makes a key that may do the same, and ends the old one after an overlap in which both are good.
+ *
+ * @throws TimestoreError `not-found`; `conflict` for one that has ended or was rotated before; StoreError
+ */
+export async function rotateKey(ctx: Context, id: string, overlap_s: number): Promise<MadeKey & { old: Key }> {
+  // Before anything is on record: the new key's text can be told only once.
+  await ask(() => ctx.redis.ping());
+  const made = makeKey();
+  const rows = await ctx.postgres.transaction([
+    [
+      `insert into api_keys (id, name, secret_hash, scopes, row_filter, expires_at)
+       select $2, name, $3, scopes, row_filter, expires_at from api_keys
+        where id = $1 and revoked_at is null and replaced_by is null and (expires_at is null or expires_at > now())
+          for update
+       returning ${keyColumns}`,
+      [id, made.id, made.hash],
+    ],
+    [
+      `update api_keys set replaced_by = $2, revision = revision + 1,
+              expires_at = least(expires_at, now() + make_interval(secs => $3))
+        where id = $1 and replaced_by is null and exists (select from api_keys as made where made.id = $2)
+       returning ${keyColumns}`,
+      [id, made.id, overlap_s],
+    ],
+  ]);
+  const [created, ended] = rows.map(([row]) => row);
+  if (created === undefined || ended === undefined) {
+    const { revokedAt_ms, replacedBy } = await findKeyRecord(ctx, id);
+    const why =
+      revokedAt_ms !== null ? 'was revoked' : replacedBy !== null ? `was rotated to ${replacedBy}` : 'has expired';
+    throw new TimestoreError('conflict', `Key ${id} ${why}: make a new one.`);
+  }
+  const old = keySchema.parse(ended);
+  await tellAll(ctx, old);
+  return { key: keySchema.parse(created), text: made.text, old };
+}
+
+async function tellAll(ctx: Context, key: Key): Promise<void> {
+  await rememberKey(ctx, key).catch((error) => {
+    throw new StoreError('redis', `could not be told that key ${key.id} has changed, which is on record`, error);
+  });
+}
+
+function noKey(id: string): TimestoreError {
+  return new TimestoreError('not-found', `There is no key ${id}.`);
+}

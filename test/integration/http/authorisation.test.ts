@@ -1,0 +1,316 @@
+import { beforeAll, describe, expect, test } from 'vitest';
+import { at, newDataset, newInstance } from '../support.ts';
+import { useWorker } from './worker.ts';
+
+const call = useWorker();
+const ctx = newInstance();
+
+type Scope = 'ingest' | 'query' | 'sql' | 'admin';
+
+/**
+ * A request of each operation, over the dataset it is given. `names`: it names one, which a key has to list; `all`: it is
+ * of all datasets at once; `lists`: it answers what of them the key may see.
+ */
+type Operation = {
+  scopes: Scope[];
+  of: 'names' | 'all' | 'lists';
+  request(dataset: string): { path: string; method?: string; json?: unknown };
+};
+
+const rows = { timestamp: at(1), v: 1 };
+const sql = { sql: 'SELECT count() AS c FROM m' };
+const key = { name: 'k', scopes: { ingest: '*' } };
+
+const operations: Record<string, Operation> = {
+  'post /v1/datasets/{dataset}/tables/{table}/rows': {
+    ...{ scopes: ['ingest'], of: 'names' },
+    request: (dataset) => ({ path: `/v1/datasets/${dataset}/tables/m/rows`, json: rows }),
+  },
+  'get /v1/receipts/{batchId}': {
+    ...{ scopes: ['ingest', 'query'], of: 'names' },
+    request: (dataset) => {
+      const place = JSON.stringify([dataset, 'm', 0, '0000', 1, 'x']);
+      return { path: `/v1/receipts/${Buffer.from(place).toString('base64url')}`, method: 'GET' };
+    },
+  },
+  ...Object.fromEntries(
+    ['/v1/datasets', '/datasets'].flatMap((begin): [string, Operation][] => [
+      [
+        `post ${begin}/{dataset}/ingest`,
+        {
+          ...{ scopes: ['ingest'], of: 'names' },
+          request: (dataset) => ({ path: `${begin}/${dataset}/ingest`, json: { tableName: 'm', rows: [rows] } }),
+        },
+      ],
+      [
+        `post ${begin}/{dataset}/query`,
+        {
+          ...{ scopes: ['query'], of: 'names' },
+          request: (dataset) => ({ path: `${begin}/${dataset}/query`, json: { tableName: 'm' } }),
+        },
+      ],
+    ]),
+  ),
+  ...Object.fromEntries(
+    ['/v1/sql', '/sql/read'].map((path): [string, Operation] => [
+      `post ${path}`,
+      { scopes: ['sql'], of: 'names', request: (dataset) => ({ path, json: { ...sql, dataset } }) },
+    ]),
+  ),
+  'get /v1/sql/schema': {
+    ...{ scopes: ['sql'], of: 'lists' },
+    request: () => ({ path: '/v1/sql/schema', method: 'GET' }),
+  },
+  'get /v1/sql/saved': {
+    ...{ scopes: ['sql'], of: 'lists' },
+    request: () => ({ path: '/v1/sql/saved', method: 'GET' }),
+  },
+  'put /v1/sql/saved/{dataset}/{name}': {
+    ...{ scopes: ['sql'], of: 'names' },
+    request: (dataset) => ({ path: `/v1/sql/saved/${dataset}/q`, method: 'PUT', json: sql }),
+  },
+  'get /v1/sql/saved/{dataset}/{name}': {
+    ...{ scopes: ['sql'], of: 'names' },
+    request: (dataset) => ({ path: `/v1/sql/saved/${dataset}/q`, method: 'GET' }),
+  },
+  'post /v1/sql/saved/{dataset}/{name}/run': {
+    ...{ scopes: ['sql'], of: 'names' },
+    request: (dataset) => ({ path: `/v1/sql/saved/${dataset}/q/run`, json: {} }),
+  },
+  'delete /v1/sql/saved/{dataset}/{name}': {
+    ...{ scopes: ['sql'], of: 'names' },
+    request: (dataset) => ({ path: `/v1/sql/saved/${dataset}/q`, method: 'DELETE' }),
+  },
+  'post /v1/admin/flush': {
+    ...{ scopes: ['admin'], of: 'names' },
+    request: (dataset) => ({ path: '/v1/admin/flush', json: { dataset, table: 'm' } }),
+  },
+  'patch /v1/admin/datasets/{dataset}/tables/{table}': {
+    ...{ scopes: ['admin'], of: 'names' },
+    request: (dataset) => ({ path: `/v1/admin/datasets/${dataset}/tables/m`, method: 'PATCH', json: { lanes: 1 } }),
+  },
+  'get /v1/admin/quarantine/{dataset}': {
+    ...{ scopes: ['admin'], of: 'names' },
+    request: (dataset) => ({ path: `/v1/admin/quarantine/${dataset}`, method: 'GET' }),
+  },
+  'post /v1/admin/quarantine/replay': {
+    ...{ scopes: ['admin'], of: 'names' },
+    request: (dataset) => ({ path: '/v1/admin/quarantine/replay', json: { dataset } }),
+  },
+  'post /v1/admin/quarantine/discard': {
+    ...{ scopes: ['admin'], of: 'names' },
+    request: (dataset) => ({ path: '/v1/admin/quarantine/discard', json: { dataset, ids: ['x'] } }),
+  },
+  'post /v1/admin/audit': {
+    ...{ scopes: ['admin'], of: 'names' },
+    request: (dataset) => ({ path: '/v1/admin/audit', json: { dataset, table: 'm' } }),
+  },
+  'get /v1/admin/audit': {
+    ...{ scopes: ['admin'], of: 'lists' },
+    request: () => ({ path: '/v1/admin/audit', method: 'GET' }),
+  },
+  'get /metrics': { scopes: ['admin'], of: 'all', request: () => ({ path: '/metrics', method: 'GET' }) },
+  'post /v1/admin/keys': {
+    ...{ scopes: ['admin'], of: 'all' },
+    request: () => ({ path: '/v1/admin/keys', json: key }),
+  },
+  'get /v1/admin/keys': {
+    ...{ scopes: ['admin'], of: 'all' },
+    request: () => ({ path: '/v1/admin/keys', method: 'GET' }),
+  },
+  'get /v1/admin/keys/{id}': {
+    ...{ scopes: ['admin'], of: 'all' },
+    request: () => ({ path: '/v1/admin/keys/0000000000000000', method: 'GET' }),
+  },
+  'post /v1/admin/keys/{id}/rotate': {
+    ...{ scopes: ['admin'], of: 'all' },
+    request: () => ({ path: '/v1/admin/keys/0000000000000000/rotate', json: {} }),
+  },
+  'delete /v1/admin/keys/{id}': {
+    ...{ scopes: ['admin'], of: 'all' },
+    request: () => ({ path: '/v1/admin/keys/0000000000000000', method: 'DELETE' }),
+  },
+};
+
+async function make(scopes: object, more: object = {}): Promise<{ id: string; key: string }> {
+  const answer = await call('/v1/admin/keys', { json: { name: 'of a test', scopes, ...more } });
+  expect(answer.status).toBe(201);
+  return (await answer.json()) as { id: string; key: string };
+}
+
+async function ask(operation: Operation, dataset: string, as: string | null) {
+  const { path, ...init } = operation.request(dataset);
+  const answer = await call(path, { ...init, key: as });
+  const text = await answer.text();
+  return { status: answer.status, text, headers: answer.headers };
+}
+
+const problemOf = ({ text }: { text: string }) => {
+  const { type, detail } = JSON.parse(text) as { type: string; detail: string };
+  return { code: type.replace('urn:timestore:', ''), detail };
+};
+
+const there = newDataset();
+const own = newDataset();
+const never = newDataset();
+let revoked = '';
+let expired = '';
+const ofOwn: Partial<Record<Scope, string>> = {};
+const otherScopes: Partial<Record<Scope, string>> = {};
+
+beforeAll(async () => {
+  for (const dataset of [there, own]) {
+    await call(`/v1/datasets/${dataset}/tables/m/rows`, { json: rows });
+    await call(`/v1/sql/saved/${dataset}/q`, { method: 'PUT', json: sql });
+    await call(`/v1/datasets/${dataset}/tables/m/rows?onError=quarantine`, { json: { timestamp: 'never' } });
+  }
+  const all = { ingest: '*', query: '*', sql: '*', admin: '*' };
+  const gone = await make(all);
+  revoked = gone.key;
+  await call(`/v1/admin/keys/${gone.id}`, { method: 'DELETE' });
+  const old = await make(all);
+  expired = old.key;
+  await ctx.postgres.rows(`update api_keys set expires_at = now() - interval '1 second' where id = $1`, [old.id]);
+  for (const scope of ['ingest', 'query', 'sql', 'admin'] as const) {
+    ofOwn[scope] = (await make({ [scope]: [own] })).key;
+    const { [scope]: _, ...others } = all;
+    otherScopes[scope] = (await make(others)).key;
+  }
+});
+
+test('every operation that asks for a key is among those tried here', async () => {
+  const document = (await (await call('/openapi.json', { key: null })).json()) as {
+    paths: Record<string, Record<string, { security?: unknown[] }>>;
+  };
+  const guarded = Object.entries(document.paths).flatMap(([path, methods]) => {
+    return Object.entries(methods).flatMap(([method, { security }]) =>
+      security?.length === 0 ? [] : [`${method} ${path}`],
+    );
+  });
+  expect(Object.keys(operations).sort()).toEqual(guarded.sort());
+});
+
+describe.each(Object.entries(operations))('%s', (_, operation) => {
+  const [scope = 'admin'] = operation.scopes;
+
+  test.each([
+    ['no key', () => null],
+    ['a key that nobody has made', () => `ts_0123456789abcdef_${'x'.repeat(43)}`],
+    ['what is no key', () => 'local-admim'],
+    ['a revoked key', () => revoked],
+    ['an expired key', () => expired],
+  ])('refuses %s', async (_name, as) => {
+    const answer = await ask(operation, there, as());
+    expect(answer.status, answer.text).toBe(401);
+    expect(problemOf(answer).code).toBe('unauthenticated');
+    expect(answer.headers.get('www-authenticate')).toBe('Bearer');
+  });
+
+  test('refuses a key with all scopes but its own', async () => {
+    const others: Partial<Record<Scope, '*'>> = { ingest: '*', query: '*', sql: '*', admin: '*' };
+    for (const each of operation.scopes) delete others[each];
+    const as = operation.scopes.length === 1 ? (otherScopes[scope] ?? '') : (await make(others)).key;
+    const answer = await ask(operation, there, as);
+    expect(answer.status, answer.text).toBe(403);
+    expect(problemOf(answer).code).toBe('forbidden');
+  });
+
+  test('has nothing of datasets that the key does not list', async () => {
+    const as = ofOwn[scope] ?? '';
+    const answer = await ask(operation, there, as);
+    if (operation.of === 'all') {
+      expect(answer.status, answer.text).toBe(403);
+      return;
+    }
+    if (operation.of === 'lists') {
+      expect(answer.status, answer.text).toBe(200);
+      expect(answer.text).not.toContain(there);
+      return;
+    }
+    expect(answer.status, answer.text).toBe(404);
+    // One that is there and one that is not are told in the same words.
+    const missing = await ask(operation, never, as);
+    expect([missing.status, problemOf(missing)]).toEqual([
+      answer.status,
+      { ...problemOf(answer), detail: problemOf(answer).detail.replaceAll(there, never) },
+    ]);
+  });
+
+  test('lets a key with its scope go on', async () => {
+    const as = operation.of === 'all' ? 'local-admin' : (ofOwn[scope] ?? '');
+    const answer = await ask(operation, own, as);
+    // The keys that some ask for are not there; who asks may know that.
+    const isOfNothing = operation.request(own).path.includes('/keys/0');
+    expect(isOfNothing ? answer.status : Math.floor(answer.status / 100), answer.text).toBe(isOfNothing ? 404 : 2);
+  });
+});
+
+test('writes make datasets where the key lists them, and nowhere else', async () => {
+  const listed = newDataset();
+  const { key: as } = await make({ ingest: [listed] });
+  expect((await call(`/v1/datasets/${listed}/tables/m/rows`, { json: rows, key: as })).status).toBe(202);
+  expect((await call(`/v1/datasets/${newDataset()}/tables/m/rows`, { json: rows, key: as })).status).toBe(404);
+});
+
+test('SQL of a key reads the datasets that it lists, and says of the others that they are not there', async () => {
+  const ask = (text: string) => call('/v1/sql', { json: { sql: text }, key: ofOwn.sql ?? '' });
+  expect((await ask(`SELECT count() AS c FROM \`${own}\`.m`)).status).toBe(200);
+  const refused = await ask(`SELECT count() AS c FROM \`${there}\`.m`);
+  expect([refused.status, await refused.text()]).toEqual([404, expect.stringContaining('There is no table')]);
+  const joined = await ask(`SELECT count() AS c FROM \`${own}\`.m AS a, \`${there}\`.m AS b`);
+  expect(joined.status).toBe(404);
+});
+
+describe('bad input to the routes of keys is one clear problem, and changes nothing', () => {
+  test.each<[string, string, Parameters<typeof call>[1], number, RegExp]>([
+    ['no scope', '', { json: { name: 'k', scopes: {} } }, 400, /at least one scope/],
+    ['an unknown scope', '', { json: { name: 'k', scopes: { root: '*' } } }, 400, /scopes/],
+    ['a dataset that is no name', '', { json: { name: 'k', scopes: { ingest: ['A B'] } } }, 400, /must match/],
+    ['no name', '', { json: { scopes: { ingest: '*' } } }, 400, /name/],
+    ['an end in the past', '', { json: { ...key, expiresAt: '2020-01-01T00:00:00Z' } }, 400, /later than now/],
+    ['an end that is no time', '', { json: { ...key, expiresAt: 'soon' } }, 400, /expiresAt/],
+    ['a filter without a value', '', { json: { ...key, rowFilter: { column: 'a' } } }, 400, /rowFilter/],
+    ['a member that nobody knows', '', { json: { ...key, scope: 'x' } }, 400, /scope/],
+    [
+      'what is no JSON',
+      '',
+      { method: 'POST', body: '{', headers: { 'content-type': 'application/json' } },
+      400,
+      /JSON/,
+    ],
+    ['another type', '', { method: 'POST', body: 'a=1', headers: { 'content-type': 'text/plain' } }, 415, /json/],
+    ['a page beyond the limit', '?limit=100000', { method: 'GET' }, 400, /limit/],
+    ['a page after nothing', '?after=x', { method: 'GET' }, 400, /after/],
+    ['a key that is not there', '/zzz', { method: 'GET' }, 404, /no key/],
+    ['an overlap without end', '/0000000000000000/rotate', { json: { overlapSeconds: 1e12 } }, 400, /overlapSeconds/],
+  ])('%s', async (_name, path, init, status, says) => {
+    const count = async () => (await ctx.postgres.rows('select n, revision from api_keys order by n')).length;
+    const before = await count();
+    const answer = await call(`/v1/admin/keys${path}`, init);
+    const text = await answer.text();
+    expect(answer.status, text).toBe(status);
+    expect((JSON.parse(text) as { detail: string }).detail).toMatch(says);
+    expect(await count()).toBe(before);
+  });
+});
+
+test('a key over HTTP: made, used, listed, rotated, revoked', async () => {
+  const dataset = newDataset();
+  const made = await call('/v1/admin/keys', { json: { name: 'site 7', scopes: { ingest: [dataset], query: '*' } } });
+  expect(made.headers.get('cache-control')).toBe('no-store');
+  const first = (await made.json()) as { id: string; key: string };
+  expect(first).toMatchObject({ name: 'site 7', state: 'active', expiresAt: null, revokedAt: null, replacedBy: null });
+  const send = async (as: string) =>
+    (await call(`/v1/datasets/${dataset}/tables/m/rows`, { json: rows, key: as })).status;
+  expect(await send(first.key)).toBe(202);
+  const read = await (await call(`/v1/admin/keys/${first.id}`)).text();
+  expect(read).not.toContain(first.key);
+  expect(await (await call('/v1/admin/keys?limit=1000')).text()).toContain(first.id);
+  const rotated = await call(`/v1/admin/keys/${first.id}/rotate`, { json: { overlapSeconds: 3600 } });
+  const second = (await rotated.json()) as { id: string; key: string };
+  expect([rotated.status, await send(first.key), await send(second.key)]).toEqual([201, 202, 202]);
+  const gone = await call(`/v1/admin/keys/${second.id}`, { method: 'DELETE' });
+  expect(await gone.json()).toMatchObject({ state: 'revoked' });
+  expect(await send(second.key)).toBe(401);
+  expect(await send(first.key)).toBe(202);
+});
