@@ -92,11 +92,11 @@ function compare(
     `${of(middle(own, of)).toFixed(1)} against ${of(middle(best.rounds, of)).toFixed(1)} (async inserts, ${best.name})`;
   const name = `${rows} row${rows === 1 ? '' : 's'} a request`;
   const perSecond = ({ perSecond: value }: LoadResult) => value;
-  // What sets the limit: no ratio to reach.
+  // For comparison: no ratio to reach.
   const limits = [
     figure(
       rows === 1_000 ? 2 : 1,
-      `${name}: the least that staging can be against async inserts`,
+      `${name}: a bare Worker that stages against async inserts`,
       'x',
       least.map((each, i) => each.perSecond / (best.rounds[i]?.perSecond ?? 0)),
       { detail: `${speed(least).toFixed(1)} requests/s; ${speed(empty).toFixed(1)} of an empty route` },

@@ -1,5 +1,5 @@
 /**
- * The least that staging can be, to see what sets the limit: a Worker that appends a body as it comes to a stream in the
+ * Staging without what makes it safe, for comparison: a Worker that appends a body as it comes to a stream in the
  * hot buffer. It checks no row, remembers no key, has no limits, and nothing is ever flushed.
  */
 const script =
