@@ -1,5 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { init } from 'echarts';
+import { shown } from './figures.ts';
 
 /** How something grows: one point for each size, in order. */
 export type Curve = {
@@ -21,7 +22,7 @@ export function drawCurve(path: string, { title, x, y, lines }: Curve): void {
     legend: { bottom: 0 },
     grid: { left: 70, right: 30, top: 50, bottom: 70 },
     xAxis: { type: 'log', name: x, nameLocation: 'middle', nameGap: 28, min: 'dataMin', max: 'dataMax' },
-    yAxis: { type: 'log', name: y, min: 'dataMin' },
+    yAxis: { type: 'log', name: y, min: 'dataMin', axisLabel: { formatter: shown } },
     series: lines.map(({ name, points }) => ({ type: 'line', name, data: points })),
   });
   writeFileSync(path, chart.renderToSVGString());
