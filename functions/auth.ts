@@ -2,7 +2,7 @@ import type { Context } from 'hono';
 import { createMiddleware } from 'hono/factory';
 import { TimestoreError } from '../src/errors.ts';
 import { authenticate } from '../src/keys/find-key.ts';
-import { isSame, type RowFilter, type Scope, type scopeNames } from '../src/keys/key.ts';
+import { isSame, type RowFilter, type Scope } from '../src/keys/key.ts';
 import type { Reader } from '../src/query/reader.ts';
 import type { App } from './app.ts';
 
@@ -38,7 +38,7 @@ export class Caller {
   }
 }
 
-const everything = { ingest: '*', query: '*', sql: '*', admin: '*' } satisfies Record<(typeof scopeNames)[number], '*'>;
+const everything = { ingest: '*', query: '*', sql: '*', admin: '*' } satisfies Record<Scope, '*'>;
 
 /**
  * Lets only holders of a key with one of the scopes go on, and where the path names a dataset, only those that list it:

@@ -50,16 +50,19 @@ export class Room {
     }
   }
 
-  /** Room for a seal of up to so many bytes, or for less while others are being moved: `bytesMax` says for how much. */
-  forFlush(bytesMost: number): { bytesMax: number; shrinkTo(bytes: number): void; release(): void } {
+  /**
+   * Room for a seal of up to so many bytes, or for less while others are being moved: `bytesMax` says for how much. What it then
+   * holds may be less, or more: a seal that is taken over is as large as it is.
+   */
+  forFlush(bytesMost: number): { bytesMax: number; holds(bytes: number): void; release(): void } {
     const now_ms = Date.now();
     const left = this.#bytesMax - sumOf(this.#bodies, now_ms) - sumOf(this.#flushes, now_ms);
     const claim = { bytes: Math.min(bytesMost, Math.max(left, flush_bytes_min)), until_ms: now_ms + longest_ms };
     this.#flushes.add(claim);
     return {
       bytesMax: claim.bytes,
-      shrinkTo: (bytes) => {
-        claim.bytes = Math.min(claim.bytes, bytes);
+      holds: (bytes) => {
+        claim.bytes = bytes;
       },
       release: () => void this.#flushes.delete(claim),
     };

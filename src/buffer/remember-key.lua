@@ -3,6 +3,6 @@
 --
 -- KEYS  1 keys   ARGV  1 id   2 revision   3 the record (JSON)
 local known = redis.call('HGET', KEYS[1], ARGV[1])
-if known and cjson.decode(known).revision > tonumber(ARGV[2]) then return 0 end
+if known and cjson.decode(known).key.revision > tonumber(ARGV[2]) then return 0 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
 return 1

@@ -65,7 +65,7 @@ export async function flushLane(
       if (sealed.outcome === 'waits') return { ...nothing, outcome: 'busy' };
       return { ...nothing, outcome: sealed.outcome === 'fenced' ? 'fenced' : 'empty' };
     }
-    room.shrinkTo(sealed.seal.bytes);
+    room.holds(sealed.seal.bytes);
     const current = await timed('schema', tableFor(ctx, table, sealed.seal));
     const moved = await moveSeal(ctx, current, lane, sealed.seal, insertTimeout_ms, timed);
     if (moved === undefined) {

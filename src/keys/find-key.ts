@@ -54,7 +54,7 @@ async function find(ctx: Context, id: string): Promise<SeenKey> {
   if (buffered !== undefined && ctx.now() - buffered.checkedAt_ms < checked_ms) return keep(ctx, id, buffered.key);
   try {
     const key = await readKey(ctx, id);
-    if (key !== undefined) await tryRemembering(ctx, key);
+    if (key !== undefined) await tryBuffering(ctx, key);
     return keep(ctx, id, key);
   } catch (error) {
     // What was known goes on while no store can say anything newer.
@@ -65,7 +65,7 @@ async function find(ctx: Context, id: string): Promise<SeenKey> {
   }
 }
 
-const bufferedSchema = z.object({ key: keySchema, revision: z.int(), checkedAt_ms: z.number() });
+const bufferedSchema = z.object({ key: keySchema, checkedAt_ms: z.number() });
 
 type Buffered = z.output<typeof bufferedSchema>;
 
@@ -95,12 +95,17 @@ async function readKey(ctx: Context, id: string): Promise<Key | undefined> {
 /** Tells all instances what is on record now. Throws StoreError: those that have seen the key go by what they know. */
 export async function rememberKey(ctx: Context, key: Key): Promise<void> {
   keep(ctx, key.id, key);
-  const buffered: Buffered = { key, revision: key.revision, checkedAt_ms: ctx.now() };
+  await writeBuffered(ctx, key);
+}
+
+async function writeBuffered(ctx: Context, key: Key): Promise<void> {
+  const buffered: Buffered = { key, checkedAt_ms: ctx.now() };
   await runScript(ctx.redis, rememberScript, [ctx.keys.apiKeys], [key.id, key.revision, JSON.stringify(buffered)]);
 }
 
-async function tryRemembering(ctx: Context, key: Key): Promise<void> {
-  await rememberKey(ctx, key).catch((error) =>
+/** Only a cache here: the next instance asks the catalogue, too. */
+async function tryBuffering(ctx: Context, key: Key): Promise<void> {
+  await writeBuffered(ctx, key).catch((error) =>
     ctx.log({ event: 'key-cache-unwritten', id: key.id, ...describeError(error) }),
   );
 }

@@ -3,9 +3,7 @@ import * as z from 'zod';
 import { slug } from '../names.ts';
 
 /** What a key may be for. */
-export const scopeNames = ['ingest', 'query', 'sql', 'admin'] as const;
-
-export type Scope = (typeof scopeNames)[number];
+export type Scope = 'ingest' | 'query' | 'sql' | 'admin';
 
 const datasets = z
   .union([z.literal('*'), z.array(slug).min(1).max(1_000)])

@@ -36,7 +36,7 @@ test('a flush waits for nobody, and takes what others leave', async () => {
   expect(second.bytesMax).toBe(8 * mebibyte);
   const third = room.forFlush(8 * mebibyte);
   expect(third.bytesMax).toBe(mebibyte);
-  second.shrinkTo(2 * mebibyte);
+  second.holds(2 * mebibyte);
   expect(room.forFlush(8 * mebibyte).bytesMax).toBe(6 * mebibyte);
 });
 
