@@ -1,5 +1,6 @@
 import type { Context } from 'hono';
 import * as z from 'zod';
+import { quotaHeaders } from '../src/buffer/quota.ts';
 import { TimestoreError } from '../src/errors.ts';
 import { flushLane } from '../src/flush/flush-lane.ts';
 import { flushTable } from '../src/flush/flush-table.ts';
@@ -103,7 +104,8 @@ export function flushBehind(c: Context<App>, { flush, table, lane }: IngestResul
 }
 
 /** For the request's event and its headers. */
-export function noteAccepted(c: Context<App>, { accepted }: IngestResult): void {
+export function noteAccepted(c: Context<App>, { accepted, quota }: IngestResult): void {
+  for (const [name, value] of Object.entries(quota === undefined ? {} : quotaHeaders(quota))) c.header(name, value);
   const { accepted: rows, quarantined, replayed } = accepted;
   c.set('event', { rows, quarantined, replayed });
   if (replayed) c.header('Idempotency-Replayed', 'true');

@@ -5,8 +5,13 @@ import { TimestoreError } from '../src/errors.ts';
 import type { LaneMessage } from '../src/flush/hand-on.ts';
 import type { Caller } from './auth.ts';
 
-/** The Worker's bindings: the variables of src/config.ts, the files of the browsable page, and a queue of due lanes. */
-export type Bindings = { ASSETS?: Fetcher; FLUSH_QUEUE?: Queue<LaneMessage> } & Record<string, unknown>;
+/** The Worker's bindings: the variables of src/config.ts, the files of the browsable page, a queue of due lanes, a rate limiter. */
+export type Bindings = {
+  ASSETS?: Fetcher;
+  FLUSH_QUEUE?: Queue<LaneMessage>;
+  /** Counts the requests of each key; without it they have no limit. */
+  RATE_LIMITER?: RateLimit;
+} & Record<string, unknown>;
 
 export type App = {
   Bindings: Bindings;

@@ -11,7 +11,8 @@ type Description = {
   /** Names of path parameters, all slugs. */
   path?: string[];
   headers?: Record<string, string>;
-  query?: Record<string, string>;
+  /** Query parameters: named, or as the schema that they are checked against. */
+  query?: Record<string, string> | z.ZodObject;
   /** Path parameters that are no slugs. */
   parameters?: Record<string, string>;
   /** Media types of the body, each with its schema or without one. */
@@ -19,6 +20,17 @@ type Description = {
   answers: Record<number, { description: string; type?: string; schema?: z.ZodType; headers?: Record<string, string> }>;
   errors?: ErrorCode[];
   public?: boolean;
+  /** A request that works: values of its parameters, and a body. */
+  example?: Example;
+};
+
+export type Example = {
+  path?: Record<string, string>;
+  query?: Record<string, string>;
+  headers?: Record<string, string>;
+  /** JSON, or the text of another media type. */
+  body?: unknown;
+  type?: string;
 };
 
 /** A route's entry in the OpenAPI document, from the schemas that validate it and the catalogue of errors. */
@@ -49,7 +61,7 @@ export function describe(route: Description) {
     parameters: [
       ...(route.path ?? []).map((name) => ({ in: 'path', name, required: true, schema: slugSchema })),
       ...strings('path', route.parameters),
-      ...strings('query', route.query),
+      ...(route.query instanceof z.ZodObject ? fieldsOf(route.query) : strings('query', route.query)),
       ...strings('header', route.headers),
     ],
     ...(body !== undefined && {
@@ -69,6 +81,14 @@ function strings(place: 'path' | 'query' | 'header', named: Record<string, strin
   return Object.entries(named).map(([name, description]) => ({
     ...{ in: place, name, description, required: place === 'path', schema: { type: 'string' } },
   }));
+}
+
+function fieldsOf(schema: z.ZodObject) {
+  const { properties = {}, required = [] } = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' });
+  return Object.entries(properties).map(([name, property]) => {
+    const { description, ...rest } = property as { description?: string };
+    return { in: 'query', name, description, required: required.includes(name), schema: rest };
+  });
 }
 
 const { $schema: _, ...slugSchema } = z.toJSONSchema(slug);

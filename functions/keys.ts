@@ -6,6 +6,7 @@ import { routes } from './app.ts';
 import { requireAllDatasets, requireScope } from './auth.ts';
 import { bodyAs } from './body.ts';
 import { describe } from './describe.ts';
+import { nextSchema, numberOf, pageQuery, queryAs } from './paging.ts';
 
 const createBody = z.strictObject({
   name: z
@@ -53,13 +54,7 @@ const madeView = keyView
 
 const listView = z.object({
   keys: z.array(keyView),
-  next: z.string().nullable().meta({ description: '`after` of the next page; null on the last' }),
-});
-
-const limitMost = 1_000;
-const page = z.object({
-  after: z.coerce.number().int().positive().optional(),
-  limit: z.coerce.number().int().min(1).max(limitMost).default(100),
+  next: nextSchema,
 });
 
 const path = '/v1/admin/keys';
@@ -96,7 +91,7 @@ export const keyRoutes = routes()
       summary: 'List keys',
       description: 'The newest first, those that have ended among them.',
       tag: 'Keys',
-      query: { after: '`next` of the page before', limit: `keys of a page, 100 by default, at most ${limitMost}` },
+      query: z.strictObject(pageQuery),
       answers: { 200: { description: 'A page of keys', schema: listView } },
       errors: ['invalid-request', 'unavailable'],
     }),
@@ -104,12 +99,8 @@ export const keyRoutes = routes()
     async (c) => {
       requireAllDatasets(c, 'admin');
       const timestore = c.get('timestore');
-      const asked = page.safeParse(c.req.query());
-      if (!asked.success) {
-        throw new TimestoreError('invalid-request', `after, limit: whole numbers above 0, limit at most ${limitMost}.`);
-      }
-      const { after, limit } = asked.data;
-      const { keys, next } = await listKeys(timestore, { after, limit });
+      const { cursor, limit } = queryAs(c, z.strictObject(pageQuery));
+      const { keys, next } = await listKeys(timestore, { after: numberOf(cursor), limit: limit ?? 100 });
       const views = keys.map((key) => viewOf(key, timestore.now()));
       return c.json({ keys: views, next: next === undefined ? null : String(next) } satisfies z.input<typeof listView>);
     },

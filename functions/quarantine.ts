@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { recordLine } from '../src/audit-log/line.ts';
 import { slug } from '../src/names.ts';
 import { discardRecords, openRecords, replayRecords } from '../src/quarantine/replay.ts';
 import { routes } from './app.ts';
@@ -91,6 +92,8 @@ export const quarantineRoutes = routes()
       requireDataset(c, ['admin'], dataset);
       const open = await openRecords(timestore, dataset, { table, limit: rowsMax });
       const chosen = ids === undefined ? open : open.filter(({ id }) => ids.includes(id));
+      const detail = { rows: chosen.length };
+      if (chosen.length > 0) await recordLine(timestore, { action: 'quarantine.replay', dataset, table, detail });
       const result = await replayRecords(timestore, dataset, chosen);
       c.set('event', { replayed: result.replayed, refused: result.refused.length, waiting: result.waiting });
       return c.json(result satisfies z.input<typeof replayedSchema>);
@@ -116,6 +119,8 @@ export const quarantineRoutes = routes()
       requireDataset(c, ['admin'], dataset);
       const open = await openRecords(timestore, dataset, { limit: rowsMax });
       const chosen = open.filter(({ id }) => ids.includes(id));
+      const detail = { ids: chosen.map(({ id }) => id) };
+      if (chosen.length > 0) await recordLine(timestore, { action: 'quarantine.discard', dataset, detail });
       await discardRecords(timestore, dataset, chosen);
       c.set('event', { discarded: chosen.length });
       return c.json({ discarded: chosen.length });

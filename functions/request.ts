@@ -1,4 +1,5 @@
 import { createMiddleware } from 'hono/factory';
+import { onBehalfOf } from '../src/asking.ts';
 import { describeError, logToConsole } from '../src/log.ts';
 import { type App, contextFor } from './app.ts';
 
@@ -13,7 +14,7 @@ export const requestEvents = createMiddleware<App>(async (c, next) => {
   c.set('event', {});
   // Before there is an answer, which would have to be made again for it.
   c.header('x-request-id', requestId);
-  await next();
+  await onBehalfOf({ actor: 'unknown', requestId }, next);
   if (!c.res.headers.has('x-request-id')) c.header('x-request-id', requestId);
   logToConsole({
     event: 'request',

@@ -1,100 +1,384 @@
 import * as z from 'zod';
-import { changeTable } from '../src/catalog/change-table.ts';
-import type { Table } from '../src/catalog/table.ts';
-import type { Config } from '../src/config.ts';
+import {
+  changeTable,
+  deleteTable,
+  requireTable,
+  type TableChange,
+  tableTag,
+  type Version,
+} from '../src/catalog/change-table.ts';
+import { createTable } from '../src/catalog/create-table.ts';
+import { listManifests } from '../src/catalog/list-manifests.ts';
+import { type ListedTable, listTables, readListed } from '../src/catalog/list-tables.ts';
+import { schemaHistory } from '../src/catalog/schema-history.ts';
+import { setUpLanes } from '../src/catalog/set-up-lanes.ts';
+import { states } from '../src/catalog/state.ts';
+import type { Context } from '../src/context.ts';
 import { TimestoreError } from '../src/errors.ts';
+import { slug } from '../src/names.ts';
+import { mergeSchema } from '../src/schema/declared.ts';
 import { fieldType } from '../src/schema/types.ts';
 import { routes } from './app.ts';
 import { requireScope } from './auth.ts';
 import { bodyAs } from './body.ts';
+import {
+  grace_s,
+  graceQuery,
+  ifMatchHeader,
+  listQuery,
+  requireRetention,
+  retentionSchema,
+  stateSchema,
+} from './datasets.ts';
 import { describe } from './describe.ts';
+import { workBehind } from './jobs.ts';
+import { ifMatch, nextSchema, numberOf, pageOf, pageQuery, queryAs, timeText, wanted } from './paging.ts';
 import { slugOf } from './path.ts';
 
-const retention = z.strictObject({
-  totalDays: z.int().min(1).max(36_500).meta({ description: 'rows go so many days after their timestamp' }),
-  hotDays: z
-    .int()
-    .min(1)
-    .optional()
-    .meta({ description: 'and move to the cold volume after so many; needs a storage policy with one' }),
-});
+const lanesSchema = z.int().min(1).meta({ description: 'logs of the table in the hot buffer, flushed side by side' });
+const windowSchema = z.enum(['hour', 'day', 'month']);
 
 const changeBody = z.strictObject({
-  lanes: z.int().min(1).optional().meta({ description: 'logs of the table in the hot buffer, flushed side by side' }),
-  retention: retention.nullable().optional().meta({ description: 'null keeps rows for ever' }),
+  lanes: lanesSchema.optional(),
+  retention: z
+    .union([retentionSchema, z.literal('inherit')])
+    .nullable()
+    .optional()
+    .meta({ description: 'null keeps rows for ever; `inherit` goes by the dataset, as tables do at first' }),
+  state: stateSchema.optional(),
+});
+
+const fieldSchema = z.object({
+  name: z.string(),
+  type: fieldType,
+  default: z.string().optional().meta({ description: 'as JSON text' }),
 });
 
 const tableSchema = z
   .object({
     dataset: z.string(),
     name: z.string(),
+    state: z.enum(states).meta({ description: 'its own, or its dataset’s where that is stricter' }),
     lanes: z.int(),
-    retention: retention.nullable(),
-    partition: z.enum(['hour', 'day', 'month']),
+    retention: retentionSchema.nullable(),
+    inheritsRetention: z.boolean().meta({ description: 'whether the retention is the dataset’s' }),
+    partition: windowSchema,
     schema: z.object({
       version: z.int(),
       timestampColumn: z.string(),
       keyFields: z.array(z.string()),
-      fields: z.array(
-        z.object({
-          name: z.string(),
-          type: fieldType,
-          default: z.string().optional().meta({ description: 'as JSON text' }),
-        }),
-      ),
+      fields: z.array(fieldSchema),
     }),
+    createdAt: z.string(),
+    deleteAt: z.string().nullable().meta({ description: 'when it goes for good, while its state is `deleting`' }),
   })
   .meta({ id: 'Table' });
 
-export const tableRoutes = routes().patch(
-  '/v1/admin/datasets/:dataset/tables/:table',
-  describe({
-    summary: 'Change a table',
-    description:
-      'The number of its lanes and how long its rows are kept. Clients may write, retry and read meanwhile: keys that were ' +
-      'accepted are remembered whatever the number of lanes is.',
-    tag: 'Admin',
-    path: ['dataset', 'table'],
-    body: { required: true, types: { 'application/json': changeBody } },
-    answers: { 200: { description: 'The table as it is now', schema: tableSchema } },
-    errors: [
-      ...(['malformed-body', 'invalid-request', 'unauthenticated', 'not-found', 'conflict'] as const),
-      ...(['unsupported-media-type', 'unavailable'] as const),
-    ],
-  }),
-  requireScope('admin'),
-  async (c) => {
-    const timestore = c.get('timestore');
-    const [dataset, name] = [slugOf('dataset', c.req.param('dataset')), slugOf('table', c.req.param('table'))];
-    const change = await bodyAs(c, changeBody);
-    requirePossible(change, timestore.config);
-    return c.json(viewOf(await changeTable(timestore, dataset, name, change)));
-  },
-);
+const createBody = z.strictObject({
+  name: slug,
+  fields: z
+    .array(z.strictObject({ name: z.string(), type: fieldType }))
+    .max(10_000)
+    .default([])
+    .meta({ description: 'beside the timestamp; rows may bring more' }),
+  timestampColumn: z.string().optional().meta({ description: '`timestamp` by default' }),
+  keyFields: z.array(z.string()).max(16).optional().meta({ description: 'the sort key before the timestamp' }),
+  partition: windowSchema.default('day').meta({ description: 'how much time a partition holds in ClickHouse' }),
+  lanes: lanesSchema.default(1),
+  retention: retentionSchema.nullable().optional().meta({ description: 'its dataset’s if left out' }),
+});
 
-function requirePossible({ lanes, retention: wanted }: z.output<typeof changeBody>, config: Config): void {
-  const problems: string[] = [];
-  if (lanes === undefined && wanted === undefined) problems.push('name what to change: lanes, retention');
-  if (lanes !== undefined && lanes > config.limits.lanes_max) {
-    problems.push(`lanes: at most ${config.limits.lanes_max} (limit lanes_max)`);
-  }
-  if (wanted?.hotDays !== undefined) {
-    if (config.CLICKHOUSE_STORAGE_POLICY === undefined) {
-      problems.push('retention.hotDays: there is no cold volume; set CLICKHOUSE_STORAGE_POLICY');
-    }
-    if (wanted.hotDays >= wanted.totalDays) problems.push('retention.hotDays: must be less than totalDays');
-  }
-  if (problems.length > 0) throw new TimestoreError('invalid-request', `${problems.join('; ')}.`);
+const versionSchema = z.object({
+  version: z.int(),
+  createdAt: z.string(),
+  checksum: z.string().meta({ description: 'SHA-256 of its canonical JSON' }),
+  added: z.array(fieldSchema).meta({ description: 'against the version before: fields are only ever added' }),
+  fields: z.array(fieldSchema),
+});
+
+const manifestSchema = z
+  .object({
+    id: z.string(),
+    lane: z.int(),
+    incarnation: z.string(),
+    token: z.string(),
+    epoch: z.int(),
+    sequences: z.object({ from: z.int(), to: z.int() }),
+    rows: z.int(),
+    bytes: z.int(),
+    schemaVersion: z.int(),
+    checksum: z.string(),
+    trigger: z.string().meta({ description: 'what began the flush' }),
+    quarantined: z.int(),
+    expired: z.int().meta({ description: 'rows past their retention before they were there' }),
+    inserts: z.int().meta({ description: 'more than 1: views over the table may have rows twice or in part' }),
+    batches: z.array(z.object({ seq: z.int(), meta: z.unknown() })).meta({ description: 'what was said of batches' }),
+    flushedAt: z.string(),
+    partitions: z.array(
+      z.object({
+        partition: z.string(),
+        rows: z.int(),
+        timeFrom: z.string(),
+        timeTo: z.string(),
+        checksum: z.string(),
+      }),
+    ),
+  })
+  .meta({ id: 'Manifest' });
+
+const path = '/v1/admin/datasets/:dataset/tables';
+const tagHeader = { ETag: 'names this version of it, for `If-Match`' };
+const example = { path: { dataset: 'demo', table: 'readings' } };
+const bodyErrors = ['malformed-body', 'invalid-request', 'unsupported-media-type', 'not-found', 'unavailable'] as const;
+
+export const tableRoutes = routes()
+  .get(
+    path,
+    describe({
+      summary: 'List tables',
+      tag: 'Catalogue',
+      path: ['dataset'],
+      query: z.strictObject(listQuery),
+      answers: {
+        200: { description: 'A page, by name', schema: z.object({ tables: z.array(tableSchema), next: nextSchema }) },
+      },
+      errors: ['invalid-request', 'not-found', 'unavailable'],
+      example: { path: { dataset: 'demo' }, query: { search: 'read' } },
+    }),
+    requireScope('admin'),
+    async (c) => {
+      const dataset = slugOf('dataset', c.req.param('dataset'));
+      const { cursor, limit, search, state } = queryAs(c, z.strictObject(listQuery));
+      const page = { after: cursor, search, state, limit: wanted(limit) };
+      const { items, last } = pageOf(await listTables(c.get('timestore'), dataset, page), limit);
+      return c.json({ tables: items.map(viewOf), next: last?.name ?? null });
+    },
+  )
+  .post(
+    path,
+    describe({
+      summary: 'Create a table',
+      description: 'Writes make tables as well; this is for one with a schema, keys or lanes from the start.',
+      tag: 'Catalogue',
+      path: ['dataset'],
+      body: { required: true, types: { 'application/json': createBody } },
+      answers: { 201: { description: 'The table', schema: tableSchema, headers: tagHeader } },
+      errors: [...bodyErrors, 'conflict', 'dataset-frozen', 'schema-refused'],
+      example: {
+        path: { dataset: 'demo' },
+        body: { name: 'meters', fields: [{ name: 'site', type: 'string' }], keyFields: ['site'], lanes: 2 },
+      },
+    }),
+    requireScope('admin'),
+    async (c) => {
+      const timestore = c.get('timestore');
+      const dataset = slugOf('dataset', c.req.param('dataset'));
+      const { name, fields, timestampColumn, keyFields, partition, lanes, retention } = await bodyAs(c, createBody);
+      requireRetention(retention, timestore.config);
+      requireLanes(lanes, timestore);
+      const declared = { fields, defaults: [], timestampColumn, keyFields };
+      const { schema } = mergeSchema(undefined, declared, timestore.config.limits);
+      const table = await createTable(timestore, { dataset, name, window: partition, lanes, schema, retention });
+      if (!table.isNew) {
+        throw new TimestoreError('conflict', `There is a table ${name} in dataset ${dataset} already.`);
+      }
+      await setUpLanes(timestore, table);
+      const listed = await requireListed(timestore, dataset, name);
+      c.header('etag', tagOf(listed));
+      return c.json(viewOf(listed), 201);
+    },
+  )
+  .get(
+    `${path}/:table`,
+    describe({
+      summary: 'Read a table',
+      tag: 'Catalogue',
+      path: ['dataset', 'table'],
+      answers: { 200: { description: 'The table', schema: tableSchema, headers: tagHeader } },
+      errors: ['invalid-request', 'not-found', 'unavailable'],
+      example,
+    }),
+    requireScope('admin'),
+    async (c) => {
+      const [dataset, name] = [slugOf('dataset', c.req.param('dataset')), slugOf('table', c.req.param('table'))];
+      const table = await requireListed(c.get('timestore'), dataset, name);
+      c.header('etag', tagOf(table));
+      return c.json(viewOf(table));
+    },
+  )
+  .patch(
+    `${path}/:table`,
+    describe({
+      summary: 'Change a table',
+      description:
+        'The number of its lanes, how long its rows are kept and whether it takes rows. Clients may write, retry and read ' +
+        'meanwhile: keys that were accepted are remembered whatever the number of lanes is. When this answers, no row is ' +
+        'accepted any more that the state forbids.',
+      tag: 'Catalogue',
+      path: ['dataset', 'table'],
+      headers: ifMatchHeader,
+      body: { required: true, types: { 'application/json': changeBody } },
+      answers: { 200: { description: 'The table as it is now', schema: tableSchema, headers: tagHeader } },
+      errors: [...bodyErrors, 'conflict', 'precondition-failed'],
+      example: { ...example, body: { lanes: 4, retention: { totalDays: 3650 } } },
+    }),
+    requireScope('admin'),
+    async (c) => {
+      const timestore = c.get('timestore');
+      const [dataset, name] = [slugOf('dataset', c.req.param('dataset')), slugOf('table', c.req.param('table'))];
+      const change = await bodyAs(c, changeBody);
+      requirePossible(change, timestore);
+      await changeTable(timestore, dataset, name, change, versionIn(ifMatch(c, tagForm)));
+      const table = await requireListed(timestore, dataset, name);
+      c.header('etag', tagOf(table));
+      return c.json(viewOf(table));
+    },
+  )
+  .delete(
+    `${path}/:table`,
+    describe({
+      summary: 'Delete a table',
+      description:
+        'It takes no rows and is gone for readers at once (instances that have it in memory follow within 30 s), and for good ' +
+        'after the grace. Until then, `state: active` takes it back.',
+      tag: 'Catalogue',
+      path: ['dataset', 'table'],
+      headers: ifMatchHeader,
+      query: graceQuery,
+      answers: { 202: { description: 'The table, and when it goes', schema: tableSchema } },
+      errors: ['invalid-request', 'not-found', 'conflict', 'precondition-failed', 'unavailable'],
+      example: { path: { dataset: 'demo', table: 'meters' }, query: { graceSeconds: '0' } },
+    }),
+    requireScope('admin'),
+    async (c) => {
+      const timestore = c.get('timestore');
+      const [dataset, name] = [slugOf('dataset', c.req.param('dataset')), slugOf('table', c.req.param('table'))];
+      const { graceSeconds = grace_s } = queryAs(c, graceQuery);
+      await deleteTable(timestore, dataset, name, graceSeconds, versionIn(ifMatch(c, tagForm)));
+      const table = await requireListed(timestore, dataset, name);
+      if (graceSeconds === 0) workBehind(c);
+      return c.json(viewOf(table), 202);
+    },
+  )
+  .get(
+    `${path}/:table/schema`,
+    describe({
+      summary: 'Schema history',
+      description: 'Every version of the table’s schema with what it added, the newest first.',
+      tag: 'Catalogue',
+      path: ['dataset', 'table'],
+      query: z.strictObject(pageQuery),
+      answers: {
+        200: {
+          description: 'A page of versions',
+          schema: z.object({ versions: z.array(versionSchema), next: nextSchema }),
+        },
+      },
+      errors: ['invalid-request', 'not-found', 'unavailable'],
+      example,
+    }),
+    requireScope('admin'),
+    async (c) => {
+      const timestore = c.get('timestore');
+      const [dataset, name] = [slugOf('dataset', c.req.param('dataset')), slugOf('table', c.req.param('table'))];
+      const { cursor, limit } = queryAs(c, z.strictObject(pageQuery));
+      const table = await requireTable(timestore, dataset, name);
+      const found = await schemaHistory(timestore, table, { before: numberOf(cursor), limit: wanted(limit) });
+      const { items, last } = pageOf(found, limit);
+      const versions = items.map(({ version, createdAt_ms, checksum, added, schema }) => ({
+        ...{ version, createdAt: timeText(createdAt_ms), checksum },
+        ...{ added: added.map(fieldOf), fields: schema.fields.map(fieldOf) },
+      }));
+      return c.json({ versions, next: last === undefined ? null : String(last.version) });
+    },
+  )
+  .get(
+    `${path}/:table/manifests`,
+    describe({
+      summary: 'Manifests',
+      description: 'What each flush put where, the newest first.',
+      tag: 'Catalogue',
+      path: ['dataset', 'table'],
+      query: z.strictObject(pageQuery),
+      answers: {
+        200: { description: 'A page', schema: z.object({ manifests: z.array(manifestSchema), next: nextSchema }) },
+      },
+      errors: ['invalid-request', 'not-found', 'unavailable'],
+      example: { ...example, query: { limit: '5' } },
+    }),
+    requireScope('admin'),
+    async (c) => {
+      const timestore = c.get('timestore');
+      const [dataset, name] = [slugOf('dataset', c.req.param('dataset')), slugOf('table', c.req.param('table'))];
+      const { cursor, limit } = queryAs(c, z.strictObject(pageQuery));
+      const after = cursor === undefined ? undefined : Buffer.from(cursor, 'base64url').toString();
+      if (after !== undefined && !/^\d{1,18} \S+$/.test(after)) {
+        throw new TimestoreError('invalid-request', 'cursor: it is not one of this list.');
+      }
+      const table = await requireTable(timestore, dataset, name);
+      const { items, last } = pageOf(await listManifests(timestore, table, { after, limit: wanted(limit) }), limit);
+      const next = last === undefined ? null : Buffer.from(last.at).toString('base64url');
+      return c.json({ manifests: items.map(manifestView), next });
+    },
+  );
+
+const tagForm = /^"(\d{1,9})\.(\d{1,9})\.(\d{1,9})"$/;
+
+function versionIn(parts: number[] | undefined): Version | undefined {
+  if (parts === undefined) return undefined;
+  const [life = 0, revision = 0, schemaVersion = 0] = parts;
+  return { life, revision, schemaVersion };
 }
 
-function viewOf({ dataset, name, lanes, retention: kept, window, schema }: Table): z.input<typeof tableSchema> {
-  const fields = schema.fields.map(({ name: field, type, default: text }) => ({
-    ...{ name: field, type },
-    ...(text !== undefined && { default: text }),
-  }));
-  const { version, timestampColumn, keyFields } = schema;
+function tagOf({ life, revision, schema }: ListedTable): string {
+  return tableTag({ life, revision, schemaVersion: schema.version });
+}
+
+async function requireListed(ctx: Context, dataset: string, name: string): Promise<ListedTable> {
+  const table = await readListed(ctx, dataset, name);
+  if (table !== undefined) return table;
+  throw new TimestoreError('not-found', `There is no table ${name} in dataset ${dataset}.`);
+}
+
+function requireLanes(lanes: number, { config }: Context): void {
+  if (lanes <= config.limits.lanes_max) return;
+  throw new TimestoreError('invalid-request', `lanes: at most ${config.limits.lanes_max} (limit lanes_max).`);
+}
+
+function requirePossible(change: TableChange, ctx: Context): void {
+  const { lanes, retention, state } = change;
+  if (lanes === undefined && retention === undefined && state === undefined) {
+    throw new TimestoreError('invalid-request', 'Name what to change: lanes, retention, state.');
+  }
+  requireLanes(lanes ?? 1, ctx);
+  if (retention !== 'inherit') requireRetention(retention, ctx.config);
+}
+
+function fieldOf({ name, type, default: text }: z.input<typeof fieldSchema>): z.input<typeof fieldSchema> {
+  return { name, type, ...(text !== undefined && { default: text }) };
+}
+
+function viewOf(table: ListedTable): z.input<typeof tableSchema> {
+  const { dataset, name, state, lanes, retention, inherits, window, schema, createdAt_ms, deleteAt_ms } = table;
+  const { version, timestampColumn, keyFields, fields } = schema;
   return {
-    ...{ dataset, name, lanes, retention: kept ?? null, partition: window },
-    schema: { version, timestampColumn, keyFields, fields },
+    ...{ dataset, name, state, lanes, retention, inheritsRetention: inherits, partition: window },
+    schema: { version, timestampColumn, keyFields, fields: fields.map(fieldOf) },
+    createdAt: timeText(createdAt_ms),
+    deleteAt: deleteAt_ms === null ? null : timeText(deleteAt_ms),
+  };
+}
+
+function manifestView(manifest: Awaited<ReturnType<typeof listManifests>>[number]): z.input<typeof manifestSchema> {
+  const { id, lane, incarnation, token, checksum, trigger, inserts, batches } = manifest;
+  return {
+    ...{ id, lane, incarnation, token, epoch: Number(manifest.epoch) },
+    sequences: { from: Number(manifest.seq_from), to: Number(manifest.seq_to) },
+    ...{ rows: Number(manifest.rows), bytes: Number(manifest.bytes), schemaVersion: manifest.schema_version, checksum },
+    ...{ trigger, quarantined: Number(manifest.quarantined), expired: Number(manifest.expired), inserts, batches },
+    flushedAt: timeText(manifest.flushedAt_ms),
+    partitions: manifest.partitions.map(({ partition, rows, timeFrom_ms, timeTo_ms, checksum: sum }) => ({
+      ...{ partition, rows, timeFrom: timeText(timeFrom_ms), timeTo: timeText(timeTo_ms), checksum: sum },
+    })),
   };
 }

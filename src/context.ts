@@ -1,3 +1,4 @@
+import { Refusals } from './audit-log/refusals.ts';
 import { KeptTails } from './buffer/kept-tails.ts';
 import { type Keys, keysOf } from './buffer/keys.ts';
 import { Redis } from './buffer/redis.ts';
@@ -37,6 +38,8 @@ export type Context = {
   savedQueries: Map<string, { query: SavedQuery; seenAt_ms: number }>;
   /** Keys that this instance was sent, those that there are not among them. */
   apiKeys: Map<string, SeenKey>;
+  /** Refused accesses that are not on record yet. */
+  refusals: Refusals;
   /** Queries of each key that run on this instance. */
   running: Map<string, number>;
   /** What bodies and flushes may take of this instance's memory. */
@@ -65,6 +68,7 @@ export function createContext(env: Record<string, unknown>): Context {
     checkedSql: new CheckedSql(config.limits.checked_sql_chars_max),
     savedQueries: new Map(),
     apiKeys: new Map(),
+    refusals: new Refusals(),
     running: new Map(),
     room: new Room(config.limits.instance_bytes_max),
     log: logToConsole,

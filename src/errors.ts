@@ -11,12 +11,15 @@ export const errorCatalogue = {
   'stale-read': { status: 409, retryable: true, title: 'The freshness asked for cannot be given yet' },
   'dataset-frozen': { status: 409, retryable: true, title: 'Writes are stopped for a cutover' },
   conflict: { status: 409, retryable: true, title: 'Somebody else changed this at the same time' },
+  'precondition-failed': { status: 412, retryable: false, title: 'It is not as If-Match says' },
   'limit-exceeded': { status: 413, retryable: false, title: 'A limit is exceeded' },
   'unsupported-media-type': { status: 415, retryable: false, title: 'This content type is not understood' },
   'rows-refused': { status: 422, retryable: false, title: 'Rows were refused; nothing was stored' },
   'schema-refused': { status: 422, retryable: false, title: 'The rows do not fit the schema; nothing was stored' },
   'key-reused': { status: 422, retryable: false, title: 'This Idempotency-Key was used for another payload' },
   'buffer-full': { status: 429, retryable: true, title: 'The hot buffer is full' },
+  'quota-exceeded': { status: 429, retryable: true, title: 'The dataset has taken what it may' },
+  'too-many-requests': { status: 429, retryable: true, title: 'Too many requests with this key' },
   'too-many-queries': { status: 429, retryable: true, title: 'Too many queries at once' },
   internal: { status: 500, retryable: true, title: 'Something failed here' },
   misconfigured: { status: 503, retryable: false, title: 'The deployment is not configured' },
@@ -32,17 +35,25 @@ export class TimestoreError extends Error {
   readonly extra: Record<string, unknown>;
   /** When a retry makes sense, for the `Retry-After` header. */
   readonly retryAfterMs: number | undefined;
+  /** Headers of the answer beside the standard ones. */
+  readonly headers: Record<string, string>;
 
   constructor(
     code: ErrorCode,
     detail: string,
-    options: { extra?: Record<string, unknown>; retryAfterMs?: number; cause?: unknown } = {},
+    options: {
+      extra?: Record<string, unknown>;
+      headers?: Record<string, string>;
+      retryAfterMs?: number;
+      cause?: unknown;
+    } = {},
   ) {
     super(detail, { cause: options.cause });
     this.name = 'TimestoreError';
     this.code = code;
     this.extra = options.extra ?? {};
     this.retryAfterMs = options.retryAfterMs;
+    this.headers = options.headers ?? {};
   }
 }
 

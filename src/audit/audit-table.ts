@@ -67,7 +67,9 @@ export async function auditTable(ctx: Context, table: Table): Promise<TableAudit
     ...{ dataset: table.dataset, table: table.name },
     ok: missing + doubled + unaccounted === 0 && isBufferWhole,
     ...{ missing, doubled, unaccounted, lanes },
-    partitions: all.filter((each) => each.expected !== each.found || each.doubled > 0 || each.unaccounted > 0),
+    partitions: all.filter(({ expected, found, doubled: twice, unaccounted: unknown, deleted }) => {
+      return expected !== found || twice > 0 || unknown > 0 || deleted > 0;
+    }),
     compared: all.length,
   };
   await record(ctx, audit);

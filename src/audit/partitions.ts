@@ -40,16 +40,19 @@ export async function comparePartitions(
     const { lane, partition } = parseKey(key);
     const { rows: told, checksum, timeFrom_ms } = said.get(key) ?? { rows: 0, checksum: zero, timeFrom_ms: Infinity };
     const there = found.get(key) ?? { rows: 0, checksum: zero };
-    const deletedRows = deleted.get(key) ?? 0;
-    const expected = told - deletedRows;
-    const base = { lane, partition, expected, found: there.rows, deleted: deletedRows };
-    const nothing = { missing: 0, doubled: 0, unaccounted: 0, expired: 0 };
+    const deletions = deleted.get(key) ?? { done: 0, underWay: 0 };
+    const nothing = { missing: 0, doubled: 0, unaccounted: 0, expired: 0, deleted: 0 };
     // The same number of rows with the same identities: the cheap proof, which nearly always is enough.
-    if (told === there.rows && checksum === there.checksum && deletedRows === 0) {
-      audits.push({ ...base, ...nothing });
+    if (told === there.rows && checksum === there.checksum && deletions.done === 0) {
+      audits.push({ lane, partition, expected: told, found: there.rows, ...nothing });
       continue;
     }
     const distinct = await distinctIn(ctx, table, lane, partition, lanes[lane]?.watermark ?? 0);
+    // Rows that are being deleted may be there or not.
+    const going = Math.min(deletions.underWay, Math.max(0, told - deletions.done - distinct));
+    const deletedRows = deletions.done + going;
+    const expected = told - deletedRows;
+    const base = { lane, partition, expected, found: there.rows, deleted: deletedRows };
     const gone = Math.max(0, expected - distinct);
     const mayExpire = retainedFrom_ms !== undefined && timeFrom_ms < retainedFrom_ms;
     const isOther =
@@ -104,13 +107,19 @@ async function foundIn(ctx: Context, table: Table, lanes: LaneSnapshot[]): Promi
   return found;
 }
 
-async function deletedFrom(ctx: Context, { dataset, physical }: Table): Promise<Map<string, number>> {
-  const rows = await ctx.postgres.rows<{ lane: number; partition: string; rows: string }>(
-    `select lane, partition, sum(rows) as rows from deletions where dataset = $1 and physical_table = $2
-      group by lane, partition`,
+type Deleted = { done: number; underWay: number };
+
+async function deletedFrom(ctx: Context, { dataset, physical }: Table): Promise<Map<string, Deleted>> {
+  const rows = await ctx.postgres.rows<{ lane: number; partition: string; done: string; all: string }>(
+    `select lane, partition, coalesce(sum(rows) filter (where done_at is not null), 0) as done, sum(rows) as all
+       from deletions where dataset = $1 and physical_table = $2 group by lane, partition`,
     [dataset, physical],
   );
-  return new Map(rows.map(({ lane, partition, rows: count }) => [keyOf(lane, partition), Number(count)]));
+  return new Map(
+    rows.map(({ lane, partition, done, all }) => {
+      return [keyOf(lane, partition), { done: Number(done), underWay: Number(all) - Number(done) }];
+    }),
+  );
 }
 
 async function distinctIn(

@@ -4,24 +4,28 @@ import deferLua from './defer.lua';
 import dueLua from './due.lua';
 import { dueMember, parseDueMember } from './keys.ts';
 import markDueLua from './mark-due.lua';
-import { runScript, script } from './redis.ts';
+import { ask, runScript, script } from './redis.ts';
 
 const dueScript = script(dueLua);
 const deferScript = script(deferLua);
 const markDueScript = script(markDueLua);
 
-/**
- * The lanes with pending rows, the one that waits longest first.
- *
- * @param which those whose turn it is, or also those that wait for their next try after a failed flush
- */
-export async function dueLanes(
-  ctx: Context,
-  count: number,
-  which: 'due' | 'all' = 'due',
-): Promise<{ table: TableRef; lane: number }[]> {
+/** What is due: lanes with pending rows, the one that waits longest first, and whether there are jobs. */
+export type Due = { lanes: { table: TableRef; lane: number }[]; hasJobs: boolean };
+
+/** The due set's member that says that there are jobs, and when the next of them is due. No lane looks like it. */
+export const jobsMember = '#jobs';
+
+/** @param which what is due by now, or also lanes that wait for their next try after a failed flush */
+export async function dueWork(ctx: Context, count: number, which: 'due' | 'all' = 'due'): Promise<Due> {
   const members = await runScript<string[]>(ctx.redis, dueScript, [ctx.keys.due], [count, which === 'all' ? '1' : '']);
-  return members.flatMap((member) => parseDueMember(member) ?? []);
+  const lanes = members.flatMap((member) => parseDueMember(member) ?? []);
+  return { lanes, hasJobs: which === 'due' && members.includes(jobsMember) };
+}
+
+/** Has the clock look for jobs at a time. If this is lost, the hourly sweep does. */
+export async function noteJob(ctx: Context, due_ms: number): Promise<void> {
+  await ask(() => ctx.redis.zadd(ctx.keys.due, { lt: true }, { score: Math.round(due_ms), member: jobsMember }));
 }
 
 /** Puts the next try of a lane off, longer after each failure in a row. Failing that, its lease does for a while. */

@@ -15,6 +15,8 @@ export function keysOf(prefix: string) {
     due: `${prefix}:due`,
     outbox: `${prefix}:outbox`,
     apiKeys: `${prefix}:keys`,
+    /** What a dataset may take and has taken. */
+    quota: (dataset: string) => `${prefix}:quota:${dataset}`,
   };
 }
 

@@ -7,7 +7,8 @@ if life > tonumber(ARGV[1]) then return 0 end
 if life == tonumber(ARGV[1]) then
   local version, revision = tonumber(known[2]), tonumber(known[3])
   if version > tonumber(ARGV[2]) or revision > tonumber(ARGV[3]) then return 0 end
-  if version == tonumber(ARGV[2]) and revision == tonumber(ARGV[3]) then return 0 end
+  if version == tonumber(ARGV[2]) and revision == tonumber(ARGV[3])
+    and redis.call('HEXISTS', KEYS[1], 'definition') == 1 then return 0 end
 end
 redis.call('HSET', KEYS[1], 'life', ARGV[1], 'version', ARGV[2], 'revision', ARGV[3], 'definition', ARGV[4])
 return 1

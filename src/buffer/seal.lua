@@ -10,7 +10,7 @@
 --         {'empty'}, {'unknown'}, {'waits', ms until the next try}, or {'fenced', what}: the log is not what the seal or
 --         the sequence says.
 local state = redis.call('HMGET', KEYS[1], 'inc', 'seq', 'w', 'epoch', 's_from', 's_to', 's_token', 's_rows', 's_bytes',
-  's_settings', 's_skip', 'retry')
+  's_settings', 's_skip', 'retry', 'hold')
 local inc = state[1]
 if not inc then return {'unknown'} end
 local w = tonumber(state[3])
@@ -51,6 +51,8 @@ if state[7] then
 end
 
 if tonumber(state[2]) == w then return {'empty'} end
+-- Rows of the table are being deleted or corrected.
+if state[13] and tonumber(state[13]) > now then return {'waits', tonumber(state[13]) - now} end
 
 local rows, bytes, partitions, cells, hi = 0, 0, 0, 0, 0
 local windows, ids, batches = {}, {}, {}

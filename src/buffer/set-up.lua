@@ -1,10 +1,15 @@
 -- Creates a lane's state where there is none. The log, where it is still there, knows best: its first batch is the one
 -- after the watermark, since a batch is trimmed in the very step that moves the watermark past it.
 --
--- KEYS  1 lane state   2 lane log   3 due lanes
+-- KEYS  1 lane state   2 lane log   3 due lanes   4 where the table's definition is kept
 -- ARGV  1 incarnation   2 watermark to begin with where there is no log   3 the lane as a member of the due set
 --       4 newest schema version   5 number of lanes for writers and 6 for readers, '' but for lane 0, which keeps them
--- Answers {'created' | 'exists', incarnation, watermark}.
+--       7 why it takes no rows; '' for one that does   8 life and 9 revision of the table that this is known from
+-- Answers {'created' | 'exists', incarnation, watermark}, or {'stale'} when something newer is known of the table.
+local kept = redis.call('HMGET', KEYS[4], 'life', 'revision')
+local life = tonumber(kept[1] or 0)
+if life > tonumber(ARGV[8]) or (life == tonumber(ARGV[8]) and tonumber(kept[2]) > tonumber(ARGV[9])) then return {'stale'} end
+
 local there = redis.call('HMGET', KEYS[1], 'inc', 'w')
 if there[1] and ARGV[5] ~= '' then
   redis.call('HSETNX', KEYS[1], 'lanes', ARGV[5])
@@ -41,6 +46,7 @@ end
 redis.call('HSET', KEYS[1], 'inc', ARGV[1], 'seq', string.format('%.0f', seq), 'w', string.format('%.0f', w),
   'epoch', string.format('%.0f', now), 'rows', rows, 'bytes', bytes, 'v', ARGV[4])
 if ARGV[5] ~= '' then redis.call('HSET', KEYS[1], 'lanes', ARGV[5], 'rlanes', ARGV[6]) end
+if ARGV[7] ~= '' then redis.call('HSET', KEYS[1], 'frozen', ARGV[7]) end
 if oldest then
   redis.call('HSET', KEYS[1], 'oldest', oldest)
   redis.call('ZADD', KEYS[3], oldest, ARGV[3])

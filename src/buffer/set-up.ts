@@ -9,6 +9,7 @@ const setUpScript = script(setUpLua);
 /**
  * Gives a lane its state, if it has none.
  *
+ * @param table as it is on record now: `stale` means that it was changed since, and has to be read again
  * @param incarnation the name of this life of the lane
  * @param watermark the sequence that the lane goes on from where the buffer knows nothing of it
  */
@@ -17,14 +18,20 @@ export async function setUpLane(
   table: Table,
   lane: number,
   { incarnation, watermark }: { incarnation: string; watermark: number },
-): Promise<{ outcome: 'created' | 'exists'; incarnation: string; watermark: number }> {
+): Promise<{ outcome: 'created' | 'exists'; incarnation: string; watermark: number } | { outcome: 'stale' }> {
   const { keys } = ctx;
+  const { dataset, name, life, revision, state } = table;
   const lanes = lane === 0 ? [table.lanes, table.readLanes] : ['', ''];
-  const [outcome, made, from] = await runScript<['created' | 'exists', string, number]>(
+  const reply = await runScript<['created' | 'exists', string, number] | ['stale']>(
     ctx.redis,
     setUpScript,
-    [keys.state(table, lane), keys.log(table, lane), keys.due],
-    [incarnation, watermark, dueMember(table, lane), table.schema.version, ...lanes],
+    [keys.state(table, lane), keys.log(table, lane), keys.due, keys.table(dataset, name)],
+    [
+      ...[incarnation, watermark, dueMember(table, lane), table.schema.version, ...lanes],
+      ...[state === 'active' ? '' : state, life, revision],
+    ],
   );
+  if (reply[0] === 'stale') return { outcome: 'stale' };
+  const [outcome, made, from] = reply;
   return { outcome, incarnation: made, watermark: from };
 }

@@ -1,8 +1,10 @@
+import type { State } from '../catalog/state.ts';
 import type { Table } from '../catalog/table.ts';
 import type { Context } from '../context.ts';
 import { StoreError } from '../errors.ts';
 import { type ChunkPlan, encodePlan, parsePlan } from './chunk-plan.ts';
 import { dueMember } from './keys.ts';
+import { type Quota, type QuotaLeft, type QuotaReply, quotaLeft } from './quota.ts';
 import { runScript, runScriptAndWait, script } from './redis.ts';
 import stageLua from './stage.lua';
 
@@ -50,18 +52,23 @@ export type StagedBatch = {
 export type Pending = { rows: number; bytes: number; age_ms: number; isFlushed: boolean };
 
 export type StageOutcome =
-  | { outcome: 'staged'; batch: StagedBatch; pending: Pending }
+  | { outcome: 'staged'; batch: StagedBatch; pending: Pending; quota: QuotaLeft | undefined }
   | { outcome: 'replayed'; batch: StagedBatch }
-  | { outcome: 'reused' | 'unknown' | 'frozen' }
+  | { outcome: 'reused' | 'unknown' }
+  | { outcome: 'frozen'; state: State }
+  /** The dataset would have taken more than it may; what is left is too little for the request. */
+  | { outcome: 'quota'; exceeded: keyof Quota; quota: QuotaLeft }
   /** The table has another number of lanes: `lanes` that writers choose among, `readLanes` that readers look at. */
   | { outcome: 'lanes'; lanes: number; readLanes: number }
   | { outcome: 'full'; pending: { rows: number; bytes: number }; drainedRowsPerSecond: number | undefined };
 
 type Where = [string, number, string, number, number, string, number];
 type Reply =
-  | ['staged', ...Where, number, number, number, 0 | 1]
+  | ['staged', ...Where, number, number, number, 0 | 1, QuotaReply | '']
   | ['replayed', ...Where]
-  | ['reused' | 'unknown' | 'frozen']
+  | ['reused' | 'unknown']
+  | ['frozen', State]
+  | ['quota', keyof Quota, QuotaReply]
   | ['lanes', number, number]
   | ['full', number, number, number | ''];
 
@@ -83,6 +90,7 @@ export async function stageBatch(ctx: Context, table: Table, request: StageReque
     keys.due,
     keys.state(table, 0),
     keys.lease(table, lane),
+    keys.quota(table.dataset),
   ];
   const given = [
     request.requestHash,
@@ -113,12 +121,16 @@ export async function stageBatch(ctx: Context, table: Table, request: StageReque
     : await runScript<Reply>(ctx.redis, stageScript, keyNames, args);
   switch (reply[0]) {
     case 'staged': {
-      const [, , , , , , , , pendingRows, pendingBytes, oldest_ms, leases] = reply;
+      const [, , , , , , , , pendingRows, pendingBytes, oldest_ms, leases, left] = reply;
       const batch = batchOf(reply);
       const age_ms = batch.receivedAt_ms - oldest_ms;
       const pending = { rows: pendingRows, bytes: pendingBytes, age_ms, isFlushed: leases === 1 };
-      return { outcome: 'staged', batch, pending };
+      return { outcome: 'staged', batch, pending, quota: left === '' ? undefined : quotaLeft(left) };
     }
+    case 'frozen':
+      return { outcome: 'frozen', state: reply[1] };
+    case 'quota':
+      return { outcome: 'quota', exceeded: reply[1], quota: quotaLeft(reply[2]) };
     case 'replayed':
       return { outcome: 'replayed', batch: batchOf(reply) };
     case 'lanes':

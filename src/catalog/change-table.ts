@@ -1,27 +1,54 @@
+import { auditLine } from '../audit-log/line.ts';
 import { changeLanes } from '../buffer/change-lanes.ts';
+import { noteJob } from '../buffer/due.ts';
 import { applyRetention } from '../clickhouse/table.ts';
 import type { Context } from '../context.ts';
 import { TimestoreError } from '../errors.ts';
+import { cancelDrop, scheduleDrop } from '../jobs/schedule-drop.ts';
+import { applyStates } from './apply-states.ts';
+import { changedSince, gone } from './datasets.ts';
 import { noteLanes, readTable } from './find-table.ts';
 import { setUpLanes } from './set-up-lanes.ts';
+import type { State } from './state.ts';
 import type { Retention, Table } from './table.ts';
 
 export type TableChange = {
   /** How many lanes writers choose among from now on. */
   lanes?: number | undefined;
-  /** Null keeps rows for ever. */
-  retention?: Retention | null | undefined;
+  /** Null keeps rows for ever; `inherit` goes by the dataset. */
+  retention?: Retention | null | 'inherit' | undefined;
+  state?: Exclude<State, 'deleting'> | undefined;
 };
 
-const roundsMax = 5;
+/** What a table must be like for a change of it to happen. */
+export type Version = { life: number; revision: number; schemaVersion: number };
+
+/** What names a version of a table, for `ETag` and `If-Match`. */
+export function tableTag({ life, revision, schemaVersion }: Version): string {
+  return `"${life}.${revision}.${schemaVersion}"`;
+}
+
+export function versionOf({ life, revision, schema }: Table): Version {
+  return { life, revision, schemaVersion: schema.version };
+}
 
 /**
  * Changes a table that is there. Each step may be repeated: a change that broke off is completed by asking for it again.
  *
- * @throws TimestoreError `not-found`; StoreError when a store that this needs is away
+ * @param must what it has to be like, if anything
+ * @throws TimestoreError `not-found`, `precondition-failed`, `conflict` when it is gone for good; StoreError when a store
+ *   that this needs is away
  */
-export async function changeTable(ctx: Context, dataset: string, name: string, change: TableChange): Promise<Table> {
-  const table = await recordChange(ctx, dataset, name, change);
+export async function changeTable(
+  ctx: Context,
+  dataset: string,
+  name: string,
+  change: TableChange,
+  must?: Version,
+): Promise<Table> {
+  await recordChange(ctx, dataset, name, change, must);
+  if (change.state !== undefined) await applyStates(ctx, dataset, name);
+  const table = await requireTable(ctx, dataset, name);
   if (change.retention !== undefined) await applyRetention(ctx, table);
   if (change.lanes === undefined) return table;
   // The lanes first, then their number: from that moment on writers and readers use them.
@@ -30,30 +57,87 @@ export async function changeTable(ctx: Context, dataset: string, name: string, c
   return noteLanes(ctx, table, table.lanes, table.readLanes);
 }
 
-/** By compare-and-set, so that of two changes at once none is lost. */
-async function recordChange(ctx: Context, dataset: string, name: string, change: TableChange): Promise<Table> {
-  for (let round = 0; round < roundsMax; round += 1) {
-    const table = await readTable(ctx, dataset, name);
-    if (table === undefined) throw new TimestoreError('not-found', `There is no table ${name} in dataset ${dataset}.`);
-    const lanes = change.lanes ?? table.lanes;
-    const readLanes = Math.max(table.readLanes, lanes);
-    const retention = change.retention === undefined ? table.retention : (change.retention ?? undefined);
-    const changed = await ctx.postgres.rows(
-      `update tables set definition = $5::jsonb, revision = revision + 1
-        where dataset = $1 and name = $2 and life = $3 and revision = $4 and dropped_at is null returning revision`,
-      [
-        dataset,
-        name,
-        table.life,
-        table.revision,
-        JSON.stringify({ window: table.window, lanes, readLanes, retention }),
-      ],
-    );
-    if (changed.length === 0) continue;
-    const newest = await readTable(ctx, dataset, name);
-    if (newest !== undefined) return newest;
-  }
-  throw new TimestoreError('conflict', `Table ${name} of dataset ${dataset} kept changing. Try again.`, {
-    retryAfterMs: 500,
-  });
+/** One statement, so that of two changes at once none is lost. */
+async function recordChange(
+  ctx: Context,
+  dataset: string,
+  name: string,
+  { lanes, retention, state }: TableChange,
+  must: Version | undefined,
+): Promise<void> {
+  const params: unknown[] = [
+    ...[dataset, name, must?.life ?? null, must?.revision ?? null, must?.schemaVersion ?? null],
+    ...[lanes ?? null, retention === undefined ? null : JSON.stringify(retention), state ?? null],
+  ];
+  const line = auditLine(
+    { action: 'table.change', dataset, table: name, detail: { lanes, retention, state } },
+    'changed',
+    params,
+  );
+  const [changed] = await ctx.postgres.rows(
+    `with changed as (
+       update tables set revision = revision + 1, state = coalesce($8, state),
+              delete_at = case when $8::text is null then delete_at end,
+              definition = case
+                  when $7::jsonb = '"inherit"' then definition - 'retention'
+                  when $7::jsonb is null then definition
+                  else definition || jsonb_build_object('retention', $7::jsonb) end
+                || case when $6::int is null then '{}' else jsonb_build_object('lanes', $6::int,
+                     'readLanes', greatest((definition->>'readLanes')::int, $6::int)) end
+        where dataset = $1 and name = $2 and dropped_at is null and ($3::int is null or life = $3)
+          and ($4::int is null or revision = $4) and ($5::int is null or schema_version = $5)
+          -- Once it is being taken apart nothing brings it back.
+          and not (state = 'deleting' and delete_at is null)
+       returning name),
+     cancelled as (${cancelDrop('changed', '$8::text is not null', `dataset = $1 and "table" = $2`)}),
+     line as (${line})
+     select name from changed`,
+    params,
+  );
+  if (changed === undefined) throw await whyNot(ctx, dataset, name, must);
+}
+
+/** Takes a table away from readers and writers, and after the grace for good. Throws as `changeTable`. */
+export async function deleteTable(
+  ctx: Context,
+  dataset: string,
+  name: string,
+  grace_s: number,
+  must?: Version,
+): Promise<{ table: Table; deleteAt_ms: number }> {
+  const params: unknown[] = [
+    ...[dataset, name, must?.life ?? null, must?.revision ?? null, must?.schemaVersion ?? null, grace_s],
+  ];
+  const line = auditLine({ action: 'table.delete', dataset, table: name, detail: { grace_s } }, 'changed', params);
+  const [changed] = await ctx.postgres.rows<{ deleteAt_ms: number }>(
+    `with changed as (
+       update tables set revision = revision + 1, state = 'deleting', delete_at = now() + make_interval(secs => $6)
+        where dataset = $1 and name = $2 and dropped_at is null and ($3::int is null or life = $3)
+          and ($4::int is null or revision = $4) and ($5::int is null or schema_version = $5)
+          and not (state = 'deleting' and delete_at is null)
+       returning name, delete_at),
+     cancelled as (${cancelDrop('changed', 'true', `dataset = $1 and "table" = $2`)}),
+     job as (${scheduleDrop('drop-table', 'changed', '$1', '$2', ctx.config.TIMESTORE_KEY_PREFIX, params)}),
+     line as (${line})
+     select (extract(epoch from delete_at) * 1000)::float8 as "deleteAt_ms" from changed`,
+    params,
+  );
+  if (changed === undefined) throw await whyNot(ctx, dataset, name, must);
+  await applyStates(ctx, dataset, name);
+  await noteJob(ctx, ctx.now() + grace_s * 1_000);
+  return { table: await requireTable(ctx, dataset, name), deleteAt_ms: changed.deleteAt_ms };
+}
+
+async function whyNot(ctx: Context, dataset: string, name: string, must: Version | undefined): Promise<TimestoreError> {
+  const table = await requireTable(ctx, dataset, name);
+  const now = tableTag(versionOf(table));
+  const what = `Table ${name} of dataset ${dataset}`;
+  return must !== undefined && tableTag(must) !== now ? changedSince(what, tableTag(must), now) : gone(what);
+}
+
+/** As it is on record. Throws TimestoreError `not-found`; StoreError. */
+export async function requireTable(ctx: Context, dataset: string, name: string): Promise<Table> {
+  const table = await readTable(ctx, dataset, name);
+  if (table !== undefined) return table;
+  throw new TimestoreError('not-found', `There is no table ${name} in dataset ${dataset}.`);
 }

@@ -1,3 +1,4 @@
+import { auditLine } from '../audit-log/line.ts';
 import { addMissingColumns } from '../clickhouse/table.ts';
 import type { Context } from '../context.ts';
 import { StoreError } from '../errors.ts';
@@ -18,14 +19,18 @@ export async function evolveSchema(ctx: Context, table: Table, added: Field[]): 
   const { schema } = table;
   const version = schema.version + 1;
   const text = schemaText({ ...schema, version, fields: [...schema.fields, ...added] });
+  const params: unknown[] = [...[table.dataset, table.name, table.life, schema.version, text, checksumOf(text)]];
+  const { dataset, name } = table;
+  const line = auditLine({ action: 'table.add-fields', dataset, table: name, detail: { version, added } }, 't', params);
   const changed = await ctx.postgres.rows(
     `with t as (update tables set schema_version = $4 + 1
                  where dataset = $1 and name = $2 and life = $3 and schema_version = $4 and dropped_at is null
-             returning dataset, name, life, schema_version)
+             returning dataset, name, life, schema_version),
+     line as (${line})
      insert into schema_versions (dataset, name, life, version, schema, checksum)
      select dataset, name, life, schema_version, $5, $6 from t
      returning version`,
-    [table.dataset, table.name, table.life, schema.version, text, checksumOf(text)],
+    params,
   );
   const newest = await readTable(ctx, table.dataset, table.name);
   if (changed.length > 0 && newest !== undefined) await tryAddingColumns(ctx, newest);

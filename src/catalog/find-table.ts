@@ -3,7 +3,8 @@ import rememberTableLua from '../buffer/remember-table.lua';
 import type { Context } from '../context.ts';
 import { StoreError } from '../errors.ts';
 import { describeError } from '../log.ts';
-import { parseTable, type Table, tableText } from './table.ts';
+import { effectiveRetention, effectiveState, type State } from './state.ts';
+import { parseTable, type Retention, type Table, tableText } from './table.ts';
 
 const rememberScript = script(rememberTableLua);
 
@@ -37,6 +38,12 @@ export async function findTable(
   }
 }
 
+/** The same for who reads it: one that is being deleted is gone. Instances learn of it within the time they trust. */
+export async function findReadable(ctx: Context, dataset: string, name: string): Promise<Table | undefined> {
+  const table = await findTable(ctx, dataset, name);
+  return table?.state === 'deleting' ? undefined : table;
+}
+
 /** Undefined also when Redis is away: Postgres may know. */
 async function readBuffered(ctx: Context, dataset: string, name: string): Promise<Table | undefined> {
   try {
@@ -48,11 +55,21 @@ async function readBuffered(ctx: Context, dataset: string, name: string): Promis
   }
 }
 
+type Recorded = {
+  life: number;
+  revision: number;
+  definition: object;
+  state: State;
+  retention: Retention | null;
+  schema: string;
+};
+
 /** The same straight from Postgres, for whoever is about to change it. What came is kept for the others. */
 export async function readTable(ctx: Context, dataset: string, name: string): Promise<Table | undefined> {
-  const [row] = await ctx.postgres.rows<{ life: number; revision: number; definition: object; schema: string }>(
-    `select t.life, t.revision, t.definition, s.schema
+  const [row] = await ctx.postgres.rows<Recorded>(
+    `select t.life, t.revision, t.definition, ${effectiveState} as state, ${effectiveRetention} as retention, s.schema
        from tables t
+       join datasets d on d.name = t.dataset
        join schema_versions s on (s.dataset, s.name, s.life, s.version) = (t.dataset, t.name, t.life, t.schema_version)
       where t.dataset = $1 and t.name = $2 and t.dropped_at is null`,
     [dataset, name],
@@ -67,6 +84,8 @@ export async function readTable(ctx: Context, dataset: string, name: string): Pr
     name,
     life: row.life,
     revision: row.revision,
+    state: row.state,
+    retention: row.retention ?? undefined,
     schema: JSON.parse(row.schema),
   });
   await remember(ctx, table);

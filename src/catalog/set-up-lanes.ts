@@ -1,21 +1,38 @@
 import { setUpLane } from '../buffer/set-up.ts';
 import { ensureTable } from '../clickhouse/table.ts';
 import type { Context } from '../context.ts';
+import { StoreError } from '../errors.ts';
 import { qualifiedName } from '../names.ts';
+import { applyQuota } from './apply-states.ts';
 import { readTable } from './find-table.ts';
+import { notWritable } from './state.ts';
 import type { Table } from './table.ts';
+
+const roundsMax = 5;
 
 /**
  * Makes a table's lanes known to the hot buffer: at its creation, and again when the buffer has lost them. A lane goes on
  * after the greatest sequence that ClickHouse has of it.
  *
+ * @returns whether there is such a table: one that was dropped meanwhile is not made again
  * @throws StoreError when Postgres or ClickHouse is away: nothing may be staged before both have answered
  */
-export async function setUpLanes(ctx: Context, seen: Table): Promise<void> {
-  // As many as there are by now: with fewer, rows that wait in the others would be in no answer.
-  const newest = await readTable(ctx, seen.dataset, seen.name);
-  const table = newest?.physical === seen.physical ? newest : seen;
-  await ensureTable(ctx, table);
+export async function setUpLanes(ctx: Context, seen: Table): Promise<boolean> {
+  for (let round = 0; round < roundsMax; round += 1) {
+    // As many as there are by now: with fewer, rows that wait in the others would be in no answer.
+    const table = await readTable(ctx, seen.dataset, seen.name);
+    if (table?.physical !== seen.physical) return false;
+    // It may be taken apart at this moment, and what is made now would stay.
+    if (table.state === 'deleting') throw notWritable(table.dataset, table.name, table.state);
+    await ensureTable(ctx, table);
+    await applyQuota(ctx, table.dataset);
+    if (await setUpAll(ctx, table)) return true;
+  }
+  throw new StoreError('postgres', `has kept changing table ${seen.name}`, undefined);
+}
+
+/** False when the table has changed since it was read: whether its lanes take rows, above all. */
+async function setUpAll(ctx: Context, table: Table): Promise<boolean> {
   // Lane 0 last: it says how many there are, so that nobody is sent to one that is not there yet.
   for (let lane = table.readLanes - 1; lane >= 0; lane -= 1) {
     const earlier = await ctx.postgres.rows<{ watermark: string }>(
@@ -27,18 +44,14 @@ export async function setUpLanes(ctx: Context, seen: Table): Promise<void> {
     // On record first: whoever sets the lane up after a loss must know that there was something to lose.
     await recordLane(ctx, table, lane, { incarnation, watermark });
     const made = await setUpLane(ctx, table, lane, { incarnation, watermark });
+    if (made.outcome === 'stale') return false;
     if (made.outcome === 'created') {
       await noteBeginning(ctx, table, lane, made);
-      ctx.log({
-        event: 'lane-set-up',
-        dataset: table.dataset,
-        table: table.name,
-        lane,
-        again: earlier.length > 0,
-        ...made,
-      });
+      const { dataset, name } = table;
+      ctx.log({ event: 'lane-set-up', dataset, table: name, lane, again: earlier.length > 0, ...made });
     }
   }
+  return true;
 }
 
 /**

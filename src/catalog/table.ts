@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import { physicalName } from '../names.ts';
 import { fieldType, type TableSchema } from '../schema/types.ts';
+import { states } from './state.ts';
 
 /** What the catalogue says of a table, in the form that the functions keep. */
 const definition = z.object({
@@ -13,6 +14,8 @@ const definition = z.object({
   readLanes: z.int().positive(),
   /** Counts the changes of all but the schema. */
   revision: z.int().positive(),
+  /** Its own or its dataset's. */
+  state: z.enum(states).default('active'),
   retention: z.object({ totalDays: z.int().positive(), hotDays: z.int().positive().optional() }).optional(),
   schema: z.object({
     version: z.int().positive(),
@@ -48,8 +51,8 @@ export function parseTable(value: unknown): Table {
 
 /** The canonical text of a definition: the same for the same definition. */
 export function tableText({ schema, ...table }: Table): string {
-  const { dataset, name, life, window, lanes, readLanes, revision, retention } = table;
-  const rest = { dataset, name, life, revision, window, lanes, readLanes, retention };
+  const { dataset, name, life, window, lanes, readLanes, revision, state, retention } = table;
+  const rest = { dataset, name, life, revision, window, lanes, readLanes, state, retention };
   return JSON.stringify({ ...rest, schema: JSON.parse(schemaText(schema)) });
 }
 

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { dueLanes } from '../buffer/due.ts';
+import { dueWork } from '../buffer/due.ts';
 import { findTable } from '../catalog/find-table.ts';
 import type { Context } from '../context.ts';
 import { StoreError } from '../errors.ts';
@@ -23,6 +23,7 @@ export type PassResult = {
   stopped: boolean;
   /** Lanes that may have more to flush: there was no time for them, or there are more than a pass looks at. */
   left: number;
+  hasJobs: boolean;
 };
 
 /**
@@ -31,9 +32,9 @@ export type PassResult = {
  * ClickHouse is away the pass ends, since each try would cost the time of an answer that does not come.
  */
 export async function flushDue(ctx: Context, deadline_ms: number, trigger: FlushTrigger = 'cron'): Promise<PassResult> {
-  const result: PassResult = { lanes: 0, rows: 0, failed: 0, stopped: false, left: 0 };
   // Who asks for a flush asks for all of it.
-  const waiting = await dueLanes(ctx, lanesInPass, trigger === 'admin' ? 'all' : 'due');
+  const { lanes: waiting, hasJobs } = await dueWork(ctx, lanesInPass, trigger === 'admin' ? 'all' : 'due');
+  const result: PassResult = { lanes: 0, rows: 0, failed: 0, stopped: false, left: 0, hasJobs };
   result.lanes = waiting.length;
   const work = async () => {
     while (ctx.now() < deadline_ms && !result.stopped) {
@@ -64,16 +65,17 @@ async function isAway(ctx: Context): Promise<boolean> {
   );
 }
 
+/** How passes follow each other, and what is done when one finds that there are jobs. */
+export type Passes = { pause_ms: number; until_ms: number; onJobs?: () => void };
+
 /**
  * What a cron trigger runs: passes, a few seconds apart, as long as there is something to flush. An idle deployment asks
  * once and is done.
  */
-export async function flushWhileDue(
-  ctx: Context,
-  { pause_ms, until_ms }: { pause_ms: number; until_ms: number },
-): Promise<void> {
+export async function flushWhileDue(ctx: Context, { pause_ms, until_ms, onJobs }: Passes): Promise<void> {
   for (;;) {
     const pass = await flushDue(ctx, until_ms);
+    if (pass.hasJobs) onJobs?.();
     if (pass.lanes > 0) await tryDrainingOutbox(ctx);
     if (pass.lanes === 0 || ctx.now() + pause_ms >= until_ms) return;
     await delay(pause_ms);

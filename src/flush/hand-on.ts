@@ -1,9 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import * as z from 'zod';
-import { dueLanes } from '../buffer/due.ts';
+import { dueWork } from '../buffer/due.ts';
 import type { Context } from '../context.ts';
 import { describeError } from '../log.ts';
-import { flushDueLane } from './flush-due.ts';
+import { flushDueLane, type Passes } from './flush-due.ts';
 import { tryDrainingOutbox } from './outbox.ts';
 
 /** A lane that is due, as a queue carries it. Told twice, or late, it does no harm. */
@@ -18,22 +18,27 @@ const lanesInPass = 1_000;
 const messagesAtOnce = 100;
 
 /** Hands every due lane to a queue, whose consumers flush side by side. Throws StoreError when Redis is away. */
-export async function handOnDue(ctx: Context, queue: LaneQueue): Promise<number> {
-  const due = await dueLanes(ctx, lanesInPass);
+export async function handOnDue(ctx: Context, queue: LaneQueue): Promise<{ lanes: number; hasJobs: boolean }> {
+  const { lanes: due, hasJobs } = await dueWork(ctx, lanesInPass);
   for (let from = 0; from < due.length; from += messagesAtOnce) {
     const messages = due.slice(from, from + messagesAtOnce).map(({ table, lane }) => ({ body: { ...table, lane } }));
     await queue.sendBatch(messages);
   }
-  return due.length;
+  return { lanes: due.length, hasJobs };
 }
 
 /** The same again and again, as long as there is something to flush. */
 export async function handOnWhileDue(
   ctx: Context,
   queue: LaneQueue,
-  { pause_ms, until_ms }: { pause_ms: number; until_ms: number },
+  { pause_ms, until_ms, onJobs }: Passes,
 ): Promise<void> {
-  while ((await handOnDue(ctx, queue)) > 0 && ctx.now() + pause_ms < until_ms) await delay(pause_ms);
+  for (;;) {
+    const { lanes, hasJobs } = await handOnDue(ctx, queue);
+    if (hasJobs) onJobs?.();
+    if (lanes === 0 || ctx.now() + pause_ms >= until_ms) return;
+    await delay(pause_ms);
+  }
 }
 
 /**

@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto';
+import type { QuotaLeft } from '../buffer/quota.ts';
 import { recallBatch } from '../buffer/recall.ts';
 import type { Pending, StagedBatch } from '../buffer/stage.ts';
 import { createTable } from '../catalog/create-table.ts';
@@ -58,6 +59,8 @@ export type IngestResult = {
   batches: StagedBatch[];
   /** Set when the lane has enough pending for a flush of its own. */
   flush: FlushTrigger | undefined;
+  /** What the dataset may take after this, where it has limits. */
+  quota: QuotaLeft | undefined;
 };
 
 /** Each round answers a change somebody else made; that many in a row mean that something is wrong. */
@@ -94,7 +97,7 @@ export async function ingestRows(ctx: Context, request: IngestRequest): Promise<
     requireAcceptable(rows, onError, limits.quarantine_rows_max);
     if (rows.lines.length === 0) {
       const staged = await quarantineRefused(ctx, { dataset, name, idempotencyKey, requestHash, durable }, rows);
-      return resultOf(ctx, staged.table, { ...staged, batches: [staged.batch], ofRows: [] }, rows);
+      return resultOf(ctx, staged.table, { ...staged, batches: [staged.batch], ofRows: [], quota: undefined }, rows);
     }
     const added = [...target.added, ...rows.added];
     if (table === undefined) {
@@ -168,10 +171,11 @@ type Staged = {
   ofRows: StagedBatch[];
   replayed: boolean;
   pending: Pending | undefined;
+  quota: QuotaLeft | undefined;
 };
 
 function resultOf(ctx: Context, table: Table, staged: Staged, { errors, refused }: PreparedRows): IngestResult {
-  const { batches, ofRows, replayed, pending } = staged;
+  const { batches, ofRows, replayed, pending, quota } = staged;
   const [first] = batches;
   if (first === undefined) throw new RangeError('a request that was accepted has a batch');
   // The newest of each lane: chunks before and after a change of the number of lanes may be in different ones.
@@ -190,5 +194,5 @@ function resultOf(ctx: Context, table: Table, staged: Staged, { errors, refused 
       lanes: [...newest.values()].map(([lane, incarnation, seq]) => [lane, incarnation, seq]),
     }),
   };
-  return { accepted, table, lane: first.lane, batches: ofRows, flush: flushFor(ctx, pending) };
+  return { accepted, table, lane: first.lane, batches: ofRows, flush: flushFor(ctx, pending), quota };
 }

@@ -1,5 +1,7 @@
+import { quotaHeaders } from '../buffer/quota.ts';
 import { noteLanes } from '../catalog/find-table.ts';
 import { setUpLanes } from '../catalog/set-up-lanes.ts';
+import { notWritable } from '../catalog/state.ts';
 import type { Table } from '../catalog/table.ts';
 import type { Context } from '../context.ts';
 import { TimestoreError } from '../errors.ts';
@@ -18,6 +20,7 @@ export async function settle(ctx: Context, table: Table, outcome: NotAccepted): 
   switch (outcome.outcome) {
     case 'unknown':
       // New, or lost: either way the lane is made from the catalogue and ClickHouse, by whoever comes first.
+      // Where it was dropped meanwhile, the request makes a new one.
       await setUpLanes(ctx, table);
       return;
     case 'lanes':
@@ -29,14 +32,32 @@ export async function settle(ctx: Context, table: Table, outcome: NotAccepted): 
         'This Idempotency-Key was used for another payload. Send a new key with new rows.',
       );
     case 'frozen':
-      throw new TimestoreError(
-        'dataset-frozen',
-        `Writes to table ${name} of dataset ${dataset} are stopped for a cutover.`,
-        { retryAfterMs: 5_000 },
-      );
+      throw notWritable(dataset, name, outcome.state);
+    case 'quota':
+      throw quotaExceeded(dataset, outcome);
     case 'full':
       throw bufferFull(ctx, name, outcome);
   }
+}
+
+const storedAgain_ms = 3_600_000;
+
+function quotaExceeded(
+  dataset: string,
+  { exceeded, quota }: Extract<NotAccepted, { outcome: 'quota' }>,
+): TimestoreError {
+  const { limit = 0, left = 0 } = quota.left.find(({ name }) => name === exceeded) ?? {};
+  const isOfDay = exceeded !== 'storageBytes';
+  return new TimestoreError(
+    'quota-exceeded',
+    `Dataset ${dataset} may take ${limit} (quota ${exceeded}), and ${left} are left, less than this request has. Nothing of ` +
+      `it was stored. ${isOfDay ? 'A new day begins at midnight UTC.' : 'Delete rows, shorten the retention or raise the quota.'}`,
+    {
+      extra: { quota: exceeded, limit, left },
+      headers: quotaHeaders(quota),
+      retryAfterMs: isOfDay ? quota.resetIn_ms : storedAgain_ms,
+    },
+  );
 }
 
 const retryLongest_ms = 60_000;

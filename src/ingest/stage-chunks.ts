@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto';
 import { encodePlan } from '../buffer/chunk-plan.ts';
+import type { QuotaLeft } from '../buffer/quota.ts';
 import { type Pending, type StagedBatch, type StageOutcome, stageBatch } from '../buffer/stage.ts';
 import type { Table } from '../catalog/table.ts';
 import type { Context } from '../context.ts';
@@ -15,6 +16,8 @@ export type ChunksOutcome =
       replayed: boolean;
       /** What the lane holds after the last chunk that was stored. */
       pending: Pending | undefined;
+      /** What the dataset may take after it, where it has limits. */
+      quota: QuotaLeft | undefined;
     }
   | (Extract<StageOutcome, { outcome: 'full' }> & { needs: { rows: number; bytes: number } })
   | Exclude<StageOutcome, { outcome: 'staged' | 'replayed' | 'full' }>;
@@ -58,6 +61,7 @@ export async function stageChunks(
   const accepted = {
     ...{ outcome: 'accepted' as const, batches: [begun.batch], replayed: begun.outcome === 'replayed' },
     pending: begun.outcome === 'staged' ? begun.pending : undefined,
+    quota: begun.outcome === 'staged' ? begun.quota : undefined,
   };
   // Cut as it was at first, whatever the limits and the schema were then.
   if (begun.outcome === 'replayed' && encodePlan(begun.batch.plan) !== encodePlan(plan)) {

@@ -4,6 +4,7 @@ import rememberKeyLua from '../buffer/remember-key.lua';
 import type { Context } from '../context.ts';
 import { StoreError } from '../errors.ts';
 import { describeError } from '../log.ts';
+import { epochMs } from '../postgres/client.ts';
 import { hashOf, isSame, type Key, keySchema, splitKey } from './key.ts';
 
 const rememberScript = script(rememberKeyLua);
@@ -36,6 +37,13 @@ export async function authenticate(ctx: Context, text: string): Promise<Key | un
   if (key === undefined || !holds(seen, key, halves.secret)) return undefined;
   if (key.revokedAt_ms !== null) return undefined;
   return key.expiresAt_ms !== null && key.expiresAt_ms <= ctx.now() ? undefined : key;
+}
+
+/** Whether this instance can tell what a text is without asking a store. */
+export function isKnown(ctx: Context, text: string): boolean {
+  const id = splitKey(text)?.id;
+  const seen = id === undefined ? undefined : ctx.apiKeys.get(id);
+  return id === undefined || (seen !== undefined && ctx.now() - seen.seenAt_ms < trusted_ms) || seen?.key !== undefined;
 }
 
 /** The hash is worked out once for each time that the key is looked up. */
@@ -80,12 +88,10 @@ async function readBuffered(ctx: Context, id: string): Promise<Buffered | undefi
   }
 }
 
-const epoch_ms = (column: string) => `(extract(epoch from ${column}) * 1000)::float8`;
-
 /** What is on record of a key, as columns of a statement. */
 export const keyColumns = `id, name, secret_hash as hash, scopes, row_filter as "rowFilter", revision,
-  ${epoch_ms('created_at')} as "createdAt_ms", ${epoch_ms('expires_at')} as "expiresAt_ms",
-  ${epoch_ms('revoked_at')} as "revokedAt_ms", replaced_by as "replacedBy"`;
+  ${epochMs('created_at')} as "createdAt_ms", ${epochMs('expires_at')} as "expiresAt_ms",
+  ${epochMs('revoked_at')} as "revokedAt_ms", replaced_by as "replacedBy"`;
 
 async function readKey(ctx: Context, id: string): Promise<Key | undefined> {
   const [row] = await ctx.postgres.rows(`select ${keyColumns} from api_keys where id = $1`, [id]);

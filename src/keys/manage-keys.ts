@@ -1,4 +1,5 @@
 import type * as z from 'zod';
+import { auditLine } from '../audit-log/line.ts';
 import { ask } from '../buffer/redis.ts';
 import type { Context } from '../context.ts';
 import { StoreError, TimestoreError } from '../errors.ts';
@@ -18,10 +19,17 @@ export type MadeKey = { key: Key; text: string };
 /** Throws StoreError when the catalogue is away. */
 export async function createKey(ctx: Context, { name, scopes, rowFilter, expiresAt_ms }: NewKey): Promise<MadeKey> {
   const { id, hash, text } = makeKey();
+  const params: unknown[] = [
+    ...[id, name, hash, JSON.stringify(scopes), rowFilter === null ? null : JSON.stringify(rowFilter), expiresAt_ms],
+  ];
+  const detail = { key: id, name, scopes, rowFilter, expiresAt_ms };
   const [row] = await ctx.postgres.rows(
-    `insert into api_keys (id, name, secret_hash, scopes, row_filter, expires_at)
-     values ($1, $2, $3, $4::jsonb, $5::jsonb, to_timestamp($6::float8 / 1000)) returning ${keyColumns}`,
-    [id, name, hash, JSON.stringify(scopes), rowFilter === null ? null : JSON.stringify(rowFilter), expiresAt_ms],
+    `with changed as (
+       insert into api_keys (id, name, secret_hash, scopes, row_filter, expires_at)
+       values ($1, $2, $3, $4::jsonb, $5::jsonb, to_timestamp($6::float8 / 1000)) returning *),
+     line as (${auditLine({ action: 'key.create', detail }, 'changed', params)})
+     select ${keyColumns} from changed`,
+    params,
   );
   return { key: keySchema.parse(row), text };
 }
@@ -55,10 +63,13 @@ export async function findKeyRecord(ctx: Context, id: string): Promise<Key> {
  * @throws TimestoreError `not-found`; StoreError, also when it is on record and instances could not be told
  */
 export async function revokeKey(ctx: Context, id: string): Promise<Key> {
+  const params: unknown[] = [id];
   const [row] = await ctx.postgres.rows(
-    `update api_keys set revoked_at = coalesce(revoked_at, now()), revision = revision + 1
-      where id = $1 returning ${keyColumns}`,
-    [id],
+    `with changed as (
+       update api_keys set revoked_at = coalesce(revoked_at, now()), revision = revision + 1 where id = $1 returning *),
+     line as (${auditLine({ action: 'key.revoke', detail: { key: id } }, 'changed', params)})
+     select ${keyColumns} from changed`,
+    params,
   );
   if (row === undefined) throw noKey(id);
   const key = keySchema.parse(row);
@@ -75,6 +86,12 @@ export async function rotateKey(ctx: Context, id: string, overlap_s: number): Pr
   // Before anything is on record: the new key's text can be told only once.
   await ask(() => ctx.redis.ping());
   const made = makeKey();
+  const params: unknown[] = [id, made.id, overlap_s];
+  const line = auditLine(
+    { action: 'key.rotate', detail: { key: id, replacedBy: made.id, overlap_s } },
+    'changed',
+    params,
+  );
   const rows = await ctx.postgres.transaction([
     [
       `insert into api_keys (id, name, secret_hash, scopes, row_filter, expires_at)
@@ -85,11 +102,14 @@ export async function rotateKey(ctx: Context, id: string, overlap_s: number): Pr
       [id, made.id, made.hash],
     ],
     [
-      `update api_keys set replaced_by = $2, revision = revision + 1,
-              expires_at = least(expires_at, now() + make_interval(secs => $3))
-        where id = $1 and replaced_by is null and exists (select from api_keys as made where made.id = $2)
-       returning ${keyColumns}`,
-      [id, made.id, overlap_s],
+      `with changed as (
+         update api_keys set replaced_by = $2, revision = revision + 1,
+                expires_at = least(expires_at, now() + make_interval(secs => $3))
+          where id = $1 and replaced_by is null and exists (select from api_keys as made where made.id = $2)
+         returning *),
+       line as (${line})
+       select ${keyColumns} from changed`,
+      params,
     ],
   ]);
   const [created, ended] = rows.map(([row]) => row);

@@ -13,6 +13,11 @@ export type Postgres = {
 
 const timeout_ms = 10_000;
 
+/** A time as milliseconds since 1970, in SQL. */
+export function epochMs(column: string): string {
+  return `(extract(epoch from ${column}) * 1000)::float8`;
+}
+
 /** Databases whose HTTP interface is not where Neon's own would be, by host and port. */
 const endpoints = new Map<string, string>();
 const neonEndpoint = neonConfig.fetchEndpoint;

@@ -4,7 +4,7 @@ import { findTable } from '../catalog/find-table.ts';
 import { setUpLanes } from '../catalog/set-up-lanes.ts';
 import type { Table } from '../catalog/table.ts';
 import type { Context } from '../context.ts';
-import { StoreError } from '../errors.ts';
+import { StoreError, TimestoreError } from '../errors.ts';
 import { describeError } from '../log.ts';
 import { flushWithin } from './flush-within.ts';
 import type { Freshness } from './freshness.ts';
@@ -165,7 +165,9 @@ async function readBuffer(
   const ask = async () => {
     const snapshot = await snapshotTable(ctx, table, want);
     if (snapshot !== 'unknown') return snapshot;
-    await setUpLanes(ctx, table);
+    if (!(await setUpLanes(ctx, table))) {
+      throw new TimestoreError('not-found', `There is no table ${table.name} in dataset ${table.dataset} any more.`);
+    }
     const again = await snapshotTable(ctx, table, want);
     return again === 'unknown' ? undefined : again;
   };

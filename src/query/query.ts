@@ -1,4 +1,4 @@
-import { findTable } from '../catalog/find-table.ts';
+import { findReadable } from '../catalog/find-table.ts';
 import type { Table } from '../catalog/table.ts';
 import type { Context } from '../context.ts';
 import { StoreError, TimestoreError } from '../errors.ts';
@@ -187,7 +187,7 @@ async function endKey(ctx: Context, read: Read, plan: QueryPlan): Promise<(strin
 }
 
 export async function requireTable(ctx: Context, dataset: string, name: string): Promise<Table> {
-  const table = await findTable(ctx, dataset, name);
+  const table = await findReadable(ctx, dataset, name);
   if (table === undefined) throw new TimestoreError('not-found', `There is no table ${name} in dataset ${dataset}.`);
   return table;
 }

@@ -132,7 +132,10 @@ function limitOf(asked: number | null | undefined, limits: Limits, format: Forma
   );
 }
 
-function rangeOf({ timeRange }: QueryBody): { start_ms: number | undefined; end_ms: number | undefined } {
+export function rangeOf({ timeRange }: Pick<QueryBody, 'timeRange'>): {
+  start_ms: number | undefined;
+  end_ms: number | undefined;
+} {
   const start_ms = timeOf('timeRange.start', timeRange?.start);
   const end_ms = timeOf('timeRange.end', timeRange?.end);
   if (start_ms !== undefined && end_ms !== undefined && start_ms > end_ms) {

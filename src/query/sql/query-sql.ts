@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto';
 import * as z from 'zod';
-import { findTable } from '../../catalog/find-table.ts';
+import { findReadable } from '../../catalog/find-table.ts';
 import type { Table } from '../../catalog/table.ts';
 import { ClickHouseError, type Settings } from '../../clickhouse/client.ts';
 import type { Context } from '../../context.ts';
@@ -131,7 +131,7 @@ async function tablesOf(
       }
       const key = `${dataset}.${name}`;
       const mayBe = parts.length <= 2 && slugPattern.test(dataset) && isTableName(name) && reader.reads(dataset);
-      if (!found.has(key)) found.set(key, mayBe ? findTable(ctx, dataset, name) : Promise.resolve(undefined));
+      if (!found.has(key)) found.set(key, mayBe ? findReadable(ctx, dataset, name) : Promise.resolve(undefined));
       const table = await found.get(key);
       // One that the key does not list is as if it were not there.
       if (table === undefined && !isOptional) {

@@ -1,3 +1,4 @@
+import { auditLine } from '../../audit-log/line.ts';
 import type { Context } from '../../context.ts';
 import { StoreError, TimestoreError } from '../../errors.ts';
 import { tooMuch } from '../invalid.ts';
@@ -31,13 +32,18 @@ export async function saveQuery(ctx: Context, reader: Reader, query: Omit<SavedQ
     throw tooMuch(`params: they are longer than ${limits.sql_param_bytes_max} bytes (limit sql_param_bytes_max)`);
   }
   if (!reader.reads(dataset)) throw noDataset(dataset);
+  const bound: unknown[] = [dataset, name, sql, description, JSON.stringify(params)];
+  const line = auditLine({ action: 'saved-query.save', dataset, detail: { name, sql } }, 'changed', bound);
   const [saved] = await ctx.postgres.rows<SavedQuery>(
-    `insert into saved_queries (dataset, name, sql, description, params)
-     select name, $2, $3, $4, $5::jsonb from datasets where name = $1
-     on conflict (dataset, name) do update
-       set sql = excluded.sql, description = excluded.description, params = excluded.params, saved_at = now()
-     returning ${columns}`,
-    [dataset, name, sql, description, JSON.stringify(params)],
+    `with changed as (
+       insert into saved_queries (dataset, name, sql, description, params)
+       select name, $2, $3, $4, $5::jsonb from datasets where name = $1 and dropped_at is null
+       on conflict (dataset, name) do update
+         set sql = excluded.sql, description = excluded.description, params = excluded.params, saved_at = now()
+       returning *),
+     line as (${line})
+     select ${columns} from changed`,
+    bound,
   );
   if (saved === undefined) throw noDataset(dataset);
   ctx.savedQueries.delete(keyOf(dataset, name));
@@ -81,10 +87,13 @@ export async function findSaved(ctx: Context, reader: Reader, dataset: string, n
 /** Throws TimestoreError `not-found`; StoreError. */
 export async function dropSaved(ctx: Context, reader: Reader, dataset: string, name: string): Promise<void> {
   if (!reader.reads(dataset)) throw noQuery(dataset, name);
-  const gone = await ctx.postgres.rows('delete from saved_queries where dataset = $1 and name = $2 returning name', [
-    dataset,
-    name,
-  ]);
+  const params: unknown[] = [dataset, name];
+  const line = auditLine({ action: 'saved-query.delete', dataset, detail: { name } }, 'changed', params);
+  const gone = await ctx.postgres.rows(
+    `with changed as (delete from saved_queries where dataset = $1 and name = $2 returning name), line as (${line})
+     select name from changed`,
+    params,
+  );
   ctx.savedQueries.delete(keyOf(dataset, name));
   if (gone.length === 0) throw noQuery(dataset, name);
 }

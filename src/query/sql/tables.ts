@@ -24,6 +24,7 @@ export async function listTables(
   const rows = await ctx.postgres.rows<{ dataset: string; name: string; schema: string }>(
     `select t.dataset, t.name, s.schema
        from tables t
+       join datasets d on d.name = t.dataset and 'deleting' not in (t.state, d.state)
        join schema_versions s on (s.dataset, s.name, s.life, s.version) = (t.dataset, t.name, t.life, t.schema_version)
       where t.dropped_at is null and ($1::text is null or t.dataset = $1)
         and ($2::text is null or t.dataset || '.' || t.name > $2)

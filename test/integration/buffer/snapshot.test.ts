@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { BufferedBatch } from '../../../src/buffer/buffered-batch.ts';
-import { dueLanes } from '../../../src/buffer/due.ts';
+import { dueWork } from '../../../src/buffer/due.ts';
 import { KeptTails } from '../../../src/buffer/kept-tails.ts';
 import { takeLease } from '../../../src/buffer/lease.ts';
 import { sealLane } from '../../../src/buffer/seal.ts';
@@ -80,7 +80,7 @@ test('what waits longest is due first', async () => {
   await stage(own, first, [1]);
   await stage(own, second, [1]);
   await stage(own, first, [2]);
-  expect((await dueLanes(own, 10)).map((due) => due.table.dataset)).toEqual([first.dataset, second.dataset]);
+  expect((await dueWork(own, 10)).lanes.map((due) => due.table.dataset)).toEqual([first.dataset, second.dataset]);
 });
 
 /** An instance that notes what snapshots bring: of lane 0 the first batch that was sent, and how many. */

@@ -46,8 +46,8 @@ test('a lane without state is unknown, not empty: nothing is staged', async () =
 test('a frozen lane takes nothing new and still answers what it has accepted', async () => {
   const table = await newTable(ctx);
   await stage(ctx, table, [1], { key: 'k' });
-  await ctx.redis.hset(ctx.keys.state(table, 0), { frozen: '1' });
-  expect(await stage(ctx, table, [2])).toEqual({ outcome: 'frozen' });
+  await ctx.redis.hset(ctx.keys.state(table, 0), { frozen: 'archived' });
+  expect(await stage(ctx, table, [2])).toEqual({ outcome: 'frozen', state: 'archived' });
   expect((await stage(ctx, table, [1], { key: 'k' })).outcome).toBe('replayed');
 });
 

@@ -148,7 +148,7 @@ describe('with a queue', () => {
         sent.push(...messages.map(({ body }) => body));
       },
     };
-    expect(await handOnDue(ctx, queue)).toBe(2);
+    expect(await handOnDue(ctx, queue)).toEqual({ lanes: 2, hasJobs: false });
     expect(sent).toHaveLength(2);
     const consumers = [...sent, ...sent].map((body) => flushMessage(newInstance(keys), body, until(ctx)));
     await Promise.all(consumers);

@@ -1,0 +1,89 @@
+import type { Context } from 'hono';
+import * as z from 'zod';
+import { requireTable } from '../src/catalog/change-table.ts';
+import { type RowsChange, requireChangeable, rowsSchema, valuesSchema } from '../src/jobs/change-rows.ts';
+import { createJob } from '../src/jobs/job.ts';
+import { digest } from '../src/quarantine/quarantine.ts';
+import { clientKey } from './acknowledge.ts';
+import { type App, routes } from './app.ts';
+import { requireScope } from './auth.ts';
+import { bodyAs } from './body.ts';
+import { describe } from './describe.ts';
+import { jobSchema, jobView, workBehind } from './jobs.ts';
+import { slugOf } from './path.ts';
+
+const correctBody = z.strictObject({ rows: rowsSchema, set: valuesSchema });
+
+const path = '/v1/admin/datasets/:dataset/tables/:table';
+const errors = [
+  ...(['malformed-body', 'invalid-request', 'not-found', 'limit-exceeded', 'unsupported-media-type'] as const),
+  ...(['key-reused', 'unavailable'] as const),
+];
+const headers = { 'Idempotency-Key': 'the same key and body is the same job, however often it is sent' };
+const rules =
+  'Rows acknowledged later are not touched. What waits in the hot buffer is flushed first; the rows are counted and put on ' +
+  'record, and then ClickHouse changes them. Readers may see some of them changed before others until the job is done.';
+
+export const changeRowsRoutes = routes()
+  .post(
+    `${path}/deletions`,
+    describe({
+      summary: 'Delete rows',
+      description: `A job that deletes the rows that match. ${rules} Its receipt says how many there were, by lane and partition.`,
+      tag: 'Jobs',
+      path: ['dataset', 'table'],
+      headers,
+      body: { required: true, types: { 'application/json': rowsSchema } },
+      answers: { 202: { description: 'The job', schema: jobSchema } },
+      errors,
+      example: {
+        path: { dataset: 'demo', table: 'readings' },
+        body: { filters: { columns: [{ column: 'sensor', op: 'eq', value: 'c' }] } },
+      },
+    }),
+    requireScope('admin'),
+    async (c) => {
+      const rows = await bodyAs(c, rowsSchema);
+      return c.json(await begin(c, 'delete-rows', { rows }), 202);
+    },
+  )
+  .post(
+    `${path}/corrections`,
+    describe({
+      summary: 'Correct rows',
+      description: `A job that sets fields of the rows that match, but not those of the sort key. ${rules}`,
+      tag: 'Jobs',
+      path: ['dataset', 'table'],
+      headers,
+      body: { required: true, types: { 'application/json': correctBody } },
+      answers: { 202: { description: 'The job', schema: jobSchema } },
+      errors,
+      example: {
+        path: { dataset: 'demo', table: 'readings' },
+        body: {
+          rows: { timeRange: { start: '2026-05-01T00:00:00Z', end: '2026-05-02T00:00:00Z' } },
+          set: { celsius: 20.5 },
+        },
+      },
+    }),
+    requireScope('admin'),
+    async (c) => {
+      const body = await bodyAs(c, correctBody);
+      return c.json(await begin(c, 'correct-rows', body), 202);
+    },
+  );
+
+async function begin(c: Context<App>, kind: 'delete-rows' | 'correct-rows', request: RowsChange) {
+  const timestore = c.get('timestore');
+  const [dataset, name] = [
+    slugOf('dataset', c.req.param('dataset') ?? ''),
+    slugOf('table', c.req.param('table') ?? ''),
+  ];
+  const table = await requireTable(timestore, dataset, name);
+  requireChangeable(timestore, table, request);
+  const key = clientKey(c.req.header('idempotency-key'));
+  const id = key === undefined ? undefined : digest(`${kind}/${dataset}/${table.physical}/${key}`);
+  const job = await createJob(timestore, { id, kind, dataset, table: name, request });
+  workBehind(c);
+  return jobView(job);
+}

@@ -1,0 +1,71 @@
+import type { Context } from 'hono';
+import * as z from 'zod';
+import { TimestoreError } from '../src/errors.ts';
+import type { App } from './app.ts';
+
+export const pageLimit_max = 1_000;
+const pageLimit = 100;
+
+const whole = (text: string) => (/^\d{1,15}$/.test(text) ? Number(text) : Number.NaN);
+
+/** A whole number as a query parameter has it. */
+export const wholeNumber = z
+  .string()
+  .regex(/^\d{1,15}$/, 'a whole number')
+  .transform(whole);
+
+/** Query parameters of every list. */
+export const pageQuery = {
+  cursor: z.string().max(1_000).optional().meta({ description: '`next` of the page before' }),
+  limit: wholeNumber
+    .refine((limit) => limit >= 1 && limit <= pageLimit_max, `from 1 to ${pageLimit_max}`)
+    .optional()
+    .meta({ description: `how many of a page: ${pageLimit} by default, at most ${pageLimit_max}` }),
+};
+
+export const nextSchema = z.string().nullable().meta({ description: '`cursor` of the next page; null on the last' });
+
+/** The query parameters of a request. Throws TimestoreError `invalid-request`, naming everything wrong. */
+export function queryAs<Schema extends z.ZodType>(c: Context<App>, schema: Schema): z.output<Schema> {
+  const result = schema.safeParse(c.req.query());
+  if (result.success) return result.data;
+  const problems = result.error.issues.map(({ path, message }) => ({ path: path.join('.'), message }));
+  throw new TimestoreError(
+    'invalid-request',
+    `${problems.map(({ path, message }) => (path === '' ? message : `${path}: ${message}`)).join('; ')}.`,
+    { extra: { problems } },
+  );
+}
+
+/** A page of a list, from one entry more than it has. */
+export function pageOf<Item>(found: Item[], limit = pageLimit): { items: Item[]; last: Item | undefined } {
+  const items = found.slice(0, limit);
+  return { items, last: found.length > limit ? items.at(-1) : undefined };
+}
+
+/** How many entries to ask for. */
+export function wanted(limit = pageLimit): number {
+  return limit + 1;
+}
+
+/** A cursor that is a number. Throws TimestoreError `invalid-request`. */
+export function numberOf(cursor: string | undefined): number | undefined {
+  if (cursor === undefined) return undefined;
+  if (/^\d{1,15}$/.test(cursor)) return Number(cursor);
+  throw new TimestoreError('invalid-request', 'cursor: it is not one of this list.');
+}
+
+/** Versions that `If-Match` names; undefined where it was not sent or is `*`. Throws TimestoreError `invalid-request`. */
+export function ifMatch(c: Context<App>, form: RegExp): number[] | undefined {
+  const sent = c.req.header('if-match')?.trim();
+  if (sent === undefined || sent === '*') return undefined;
+  const [, ...parts] = form.exec(sent) ?? [];
+  if (parts.length === 0) {
+    throw new TimestoreError('invalid-request', 'If-Match: the ETag of an earlier answer, as it was sent.');
+  }
+  return parts.map(Number);
+}
+
+export function timeText(time_ms: number): string {
+  return new Date(time_ms).toISOString();
+}

@@ -1,0 +1,38 @@
+import * as z from 'zod';
+import { listTargets } from '../src/clickhouse/targets.ts';
+import { routes } from './app.ts';
+import { requireAllDatasets, requireScope } from './auth.ts';
+import { describe } from './describe.ts';
+
+const targetSchema = z
+  .object({
+    kind: z.enum(['clickhouse', 's3']),
+    name: z.string(),
+    policy: z.string().nullable().meta({ description: 'the storage policy that new tables have' }),
+    volumes: z.array(
+      z.object({
+        name: z.string(),
+        disks: z.array(z.object({ name: z.string(), type: z.string(), freeBytes: z.number(), totalBytes: z.number() })),
+        usedBytes: z.number().meta({ description: 'by rows of Timestore' }),
+        rows: z.number(),
+      }),
+    ),
+  })
+  .meta({ id: 'StorageTarget' });
+
+export const storageTargetRoutes = routes().get(
+  '/v1/admin/storage-targets',
+  describe({
+    summary: 'Where rows are stored',
+    description: 'The ClickHouse server with its volumes and how much of them rows take, and the bucket.',
+    tag: 'Catalogue',
+    answers: { 200: { description: 'The targets', schema: z.object({ targets: z.array(targetSchema) }) } },
+    errors: ['unavailable'],
+    example: {},
+  }),
+  requireScope('admin'),
+  async (c) => {
+    requireAllDatasets(c, 'admin');
+    return c.json({ targets: await listTargets(c.get('timestore')) });
+  },
+);

@@ -1,0 +1,52 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Context } from '../context.ts';
+import { describeError } from '../log.ts';
+
+export type Refusal = { actor: string; requestId: string; action: string; dataset: string | undefined; code: string };
+
+/** Somebody who guesses keys must not cost a statement each: lines of one kind within this time are one. */
+const together_ms = 1_000;
+/** Kinds that are told apart in that time; what goes beyond is one line. */
+const kinds_max = 500;
+
+/** Accesses that were refused and are not on record yet. */
+export class Refusals {
+  #waiting = new Map<string, Refusal & { count: number }>();
+
+  /**
+   * Notes a refused access.
+   *
+   * @returns the work that puts it on record soon, with all like it; undefined where that is under way
+   */
+  note(ctx: Context, refusal: Refusal): Promise<void> | undefined {
+    const isFirst = this.#waiting.size === 0;
+    const { actor, action, dataset, code } = refusal;
+    let kind = JSON.stringify([actor, action, dataset, code]);
+    const isBeyond = this.#waiting.size >= kinds_max && !this.#waiting.has(kind);
+    if (isBeyond) kind = '';
+    const line = this.#waiting.get(kind);
+    if (line !== undefined) line.count += 1;
+    else {
+      const others = { ...refusal, actor: 'unknown', action: 'many', dataset: undefined };
+      this.#waiting.set(kind, { ...(isBeyond ? others : refusal), count: 1 });
+    }
+    return isFirst ? delay(together_ms).then(() => this.#record(ctx)) : undefined;
+  }
+
+  async #record(ctx: Context): Promise<void> {
+    const lines = [...this.#waiting.values()];
+    this.#waiting = new Map();
+    try {
+      await ctx.postgres.rows(
+        `insert into audit_log (actor, request_id, action, outcome, dataset, count, detail)
+         select actor, "requestId", action, 'refused', dataset, count, jsonb_build_object('code', code)
+           from jsonb_to_recordset($1::jsonb)
+             as line(actor text, "requestId" text, action text, dataset text, count integer, code text)`,
+        [JSON.stringify(lines)],
+      );
+    } catch (error) {
+      // The log of requests has them one by one.
+      ctx.log({ event: 'refusals-unrecorded', kinds: lines.length, ...describeError(error) });
+    }
+  }
+}

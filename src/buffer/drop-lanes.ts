@@ -1,0 +1,27 @@
+import type { Context } from '../context.ts';
+import type { TableRef } from '../names.ts';
+import dropLanesLua from './drop-lanes.lua';
+import { dueMember } from './keys.ts';
+import { runScript, script } from './redis.ts';
+
+const dropLanesScript = script(dropLanesLua);
+
+/** Forgets a dropped table's lanes and definition. Answers how many rows were waiting in them. */
+export async function dropLanes(
+  ctx: Context,
+  table: TableRef & { name: string },
+  life: number,
+  lanes: number,
+): Promise<number> {
+  const { keys } = ctx;
+  const numbers = Array.from({ length: lanes }, (_, lane) => lane);
+  return await runScript<number>(
+    ctx.redis,
+    dropLanesScript,
+    [
+      ...[keys.table(table.dataset, table.name), keys.due],
+      ...numbers.flatMap((lane) => [keys.state(table, lane), keys.log(table, lane), keys.lease(table, lane)]),
+    ],
+    [life, ...numbers.map((lane) => dueMember(table, lane))],
+  );
+}

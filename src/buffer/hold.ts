@@ -1,0 +1,12 @@
+import type { Table } from '../catalog/table.ts';
+import type { Context } from '../context.ts';
+import holdLua from './hold.lua';
+import { runScript, script } from './redis.ts';
+
+const holdScript = script(holdLua);
+
+/** Has a table's lanes take no new seals for a while, so that its rows in ClickHouse stay what they are; 0 ends it. */
+export async function holdSeals(ctx: Context, table: Table, hold_ms: number): Promise<void> {
+  const lanes = Array.from({ length: table.readLanes }, (_, lane) => ctx.keys.state(table, lane));
+  await runScript(ctx.redis, holdScript, lanes, [hold_ms]);
+}

@@ -1,0 +1,84 @@
+import type { Context } from '../context.ts';
+import { ask, runScript, script } from './redis.ts';
+import setQuotaLua from './set-quota.lua';
+
+const setQuotaScript = script(setQuotaLua);
+
+/** What a dataset may take; no limit where one is left out. Bytes are those of the rows as they are buffered. */
+export type Quota = {
+  /** Of each day in UTC. */
+  rowsPerDay?: number | undefined;
+  bytesPerDay?: number | undefined;
+  /** On ClickHouse's disks when they were last looked at, and buffered since. */
+  storageBytes?: number | undefined;
+};
+
+/** What a dataset may take and what is left of it, at one moment. */
+export type QuotaLeft = {
+  /** Until a new day begins. */
+  resetIn_ms: number;
+  left: { name: keyof Quota; limit: number; left: number }[];
+};
+
+type Pair = [limit: number | '', left: number | ''];
+export type QuotaReply = [resetIn_ms: number, ...Pair, ...Pair, ...Pair];
+
+export function quotaLeft([resetIn_ms, ...pairs]: QuotaReply): QuotaLeft {
+  const left = (['rowsPerDay', 'bytesPerDay', 'storageBytes'] as const).flatMap((name, i) => {
+    const limit = pairs[2 * i];
+    return limit === '' ? [] : [{ name, limit: Number(limit), left: Number(pairs[2 * i + 1]) }];
+  });
+  return { resetIn_ms, left };
+}
+
+/**
+ * `RateLimit` and `RateLimit-Policy`, as the IETF's draft has them (draft-ietf-httpapi-ratelimit-headers): what is left,
+ * and for how many seconds.
+ */
+export function quotaHeaders({ resetIn_ms, left }: QuotaLeft): Record<string, string> {
+  const policies = left.map(({ name, limit }) => `"${name}";q=${limit}${name === 'storageBytes' ? '' : ';w=86400'}`);
+  const states = left.map(({ name, left: rest }) => {
+    return `"${name}";r=${rest}${name === 'storageBytes' ? '' : `;t=${Math.ceil(resetIn_ms / 1000)}`}`;
+  });
+  return { 'RateLimit-Policy': policies.join(', '), RateLimit: states.join(', ') };
+}
+
+/** Tells the hot buffer a dataset's quota. `revision` of the record, so that an older one does not replace a newer one. */
+export async function setQuota(ctx: Context, dataset: string, revision: number, quota: Quota): Promise<void> {
+  const { rowsPerDay = '', bytesPerDay = '', storageBytes = '' } = quota;
+  const args = [revision, rowsPerDay, bytesPerDay, storageBytes];
+  await runScript(ctx.redis, setQuotaScript, [ctx.keys.quota(dataset)], args);
+}
+
+/** What a dataset has taken. */
+export type Usage = { rowsToday: number; bytesToday: number; storedBytes: number; bytesSince: number };
+
+export async function readUsage(ctx: Context, dataset: string): Promise<Usage> {
+  const reply = await ask(() =>
+    ctx.redis.hmget<Record<string, string | null>>(ctx.keys.quota(dataset), 'day', 'rows', 'bytes', 'stored', 'since'),
+  );
+  // Without the client's own reading of it, the reply is the list of values.
+  const [day, rows, bytes, stored, since] = (reply as unknown as (string | null)[] | null) ?? [];
+  const isToday = Number(day ?? -1) === Math.floor(ctx.now() / 86_400_000);
+  return {
+    rowsToday: isToday ? Number(rows ?? 0) : 0,
+    bytesToday: isToday ? Number(bytes ?? 0) : 0,
+    storedBytes: Number(stored ?? 0),
+    bytesSince: Number(since ?? 0),
+  };
+}
+
+/**
+ * Goes on from what ClickHouse was seen to hold of a dataset. What was buffered before the look is in it or still pending.
+ *
+ * @param counted bytes buffered since the look before, as they were when this one began
+ */
+export async function noteStored(ctx: Context, dataset: string, bytes: number, counted: number): Promise<void> {
+  const key = ctx.keys.quota(dataset);
+  await ask(() =>
+    ctx.redis.inTurn([
+      ['HSET', key, 'stored', bytes],
+      ['HINCRBY', key, 'since', -counted],
+    ]),
+  );
+}

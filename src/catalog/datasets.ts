@@ -1,0 +1,174 @@
+import { auditLine } from '../audit-log/line.ts';
+import { noteJob } from '../buffer/due.ts';
+import type { Quota } from '../buffer/quota.ts';
+import type { Context } from '../context.ts';
+import { TimestoreError } from '../errors.ts';
+import { cancelDrop, scheduleDrop } from '../jobs/schedule-drop.ts';
+import { epochMs } from '../postgres/client.ts';
+import { applyQuota, applyStates } from './apply-states.ts';
+import type { State } from './state.ts';
+import type { Retention } from './table.ts';
+
+export type Dataset = {
+  name: string;
+  title: string | null;
+  state: State;
+  /** For tables without their own; null keeps rows for ever. */
+  retention: Retention | null;
+  quota: Quota | null;
+  revision: number;
+  tables: number;
+  createdAt_ms: number;
+  /** When it will be gone, while it is being deleted. */
+  deleteAt_ms: number | null;
+};
+
+export type DatasetChange = {
+  title?: string | null | undefined;
+  state?: Exclude<State, 'deleting'> | undefined;
+  retention?: Retention | null | undefined;
+  quota?: Quota | null | undefined;
+};
+
+const columns = `d.name, d.title, d.state, d.retention, d.quota, d.revision, ${epochMs('d.created_at')} as "createdAt_ms",
+  ${epochMs('d.delete_at')} as "deleteAt_ms",
+  (select count(*)::int from tables t where t.dataset = d.name and t.dropped_at is null) as tables`;
+
+export type Page = { after?: string | undefined; search?: string | undefined; limit: number };
+
+/** By name. `of`: these alone; `state`: those in it, all but the archived if left out. Throws StoreError. */
+export async function listDatasets(
+  ctx: Context,
+  { after, search, limit, state, of }: Page & { state?: State | undefined; of?: string[] | undefined },
+): Promise<Dataset[]> {
+  return await ctx.postgres.rows<Dataset>(
+    `select ${columns} from datasets d
+      where d.dropped_at is null and ($1::text is null or d.name > $1)
+        and ($2::text is null or strpos(d.name, $2) > 0 or strpos(lower(d.title), $2) > 0)
+        and (d.state = $3 or ($3::text is null and d.state <> 'archived')) and ($4::text[] is null or d.name = any($4))
+      order by d.name limit $5`,
+    [after ?? null, search?.toLowerCase() ?? null, state ?? null, of ?? null, limit],
+  );
+}
+
+/** Throws TimestoreError `not-found`; StoreError. */
+export async function readDataset(ctx: Context, name: string): Promise<Dataset> {
+  const [dataset] = await ctx.postgres.rows<Dataset>(
+    `select ${columns} from datasets d where d.name = $1 and d.dropped_at is null`,
+    [name],
+  );
+  if (dataset === undefined) throw new TimestoreError('not-found', `There is no dataset ${name}.`);
+  return dataset;
+}
+
+export type NewDataset = Pick<DatasetChange, 'title' | 'retention' | 'quota'> & { name: string };
+
+/** Throws TimestoreError `conflict` when there is one of that name; StoreError. */
+export async function createDataset(ctx: Context, { name, title, retention, quota }: NewDataset): Promise<Dataset> {
+  const params: unknown[] = [name, title ?? null, json(retention), json(quota)];
+  const made = await ctx.postgres.rows(
+    `with changed as (
+       insert into datasets as d (name, title, retention, quota) values ($1, $2, $3::jsonb, $4::jsonb)
+       on conflict (name) do update
+         set title = excluded.title, retention = excluded.retention, quota = excluded.quota, state = 'active',
+             created_at = now(), dropped_at = null, delete_at = null, revision = d.revision + 1
+         where d.dropped_at is not null
+       returning d.name),
+     line as (${auditLine({ action: 'dataset.create', dataset: name, detail: { title, retention, quota } }, 'changed', params)})
+     select name from changed`,
+    params,
+  );
+  if (made.length === 0) throw new TimestoreError('conflict', `There is a dataset ${name} already.`);
+  await applyQuota(ctx, name);
+  return await readDataset(ctx, name);
+}
+
+/**
+ * Changes a dataset. When this returns, its tables take rows or not as the state says.
+ *
+ * @param revision that it must have, if any
+ * @throws TimestoreError `not-found`, `precondition-failed`, `conflict` when it is gone for good; StoreError: the record
+ *   may stand then, and asking again completes it
+ */
+export async function changeDataset(
+  ctx: Context,
+  name: string,
+  change: DatasetChange,
+  revision: number | undefined,
+): Promise<Dataset> {
+  const { title, state, retention, quota } = change;
+  const params: unknown[] = [
+    ...[name, revision ?? null, title !== undefined, title ?? null, state ?? null],
+    ...[retention !== undefined, json(retention), quota !== undefined, json(quota)],
+  ];
+  const line = auditLine({ action: 'dataset.change', dataset: name, detail: change }, 'changed', params);
+  const [changed] = await ctx.postgres.rows(
+    `with changed as (
+       update datasets set title = case when $3 then $4 else title end, state = coalesce($5, state),
+              delete_at = case when $5::text is null then delete_at end,
+              retention = case when $6 then $7::jsonb else retention end,
+              quota = case when $8 then $9::jsonb else quota end, revision = revision + 1
+        where name = $1 and dropped_at is null and ($2::int is null or revision = $2)
+          -- Once it is being taken apart nothing brings it back.
+          and not (state = 'deleting' and delete_at is null)
+       returning name),
+     bumped as (
+       update tables set revision = revision + 1
+        where dataset in (select name from changed) and dropped_at is null and ($5::text is not null or $6)),
+     cancelled as (${cancelDrop('changed', '$5::text is not null', `"table" is null and dataset = $1`)}),
+     line as (${line})
+     select name from changed`,
+    params,
+  );
+  if (changed === undefined) throw await whyNot(ctx, name, revision);
+  if (state !== undefined || retention !== undefined) await applyStates(ctx, name);
+  if (quota !== undefined) await applyQuota(ctx, name);
+  return await readDataset(ctx, name);
+}
+
+/** Takes a dataset away from readers and writers, and after the grace for good. Throws as `changeDataset`. */
+export async function deleteDataset(
+  ctx: Context,
+  name: string,
+  grace_s: number,
+  revision: number | undefined,
+): Promise<Dataset> {
+  const params: unknown[] = [name, revision ?? null, grace_s];
+  const line = auditLine({ action: 'dataset.delete', dataset: name, detail: { grace_s } }, 'changed', params);
+  const [changed] = await ctx.postgres.rows(
+    `with changed as (
+       update datasets set state = 'deleting', delete_at = now() + make_interval(secs => $3), revision = revision + 1
+        where name = $1 and dropped_at is null and ($2::int is null or revision = $2)
+          and not (state = 'deleting' and delete_at is null)
+       returning name, delete_at),
+     bumped as (
+       update tables set revision = revision + 1 where dataset in (select name from changed) and dropped_at is null),
+     cancelled as (${cancelDrop('changed', 'true', `"table" is null and dataset = $1`)}),
+     job as (${scheduleDrop('drop-dataset', 'changed', '$1', 'null', ctx.config.TIMESTORE_KEY_PREFIX, params)}),
+     line as (${line})
+     select name from changed`,
+    params,
+  );
+  if (changed === undefined) throw await whyNot(ctx, name, revision);
+  await applyStates(ctx, name);
+  await noteJob(ctx, ctx.now() + grace_s * 1_000);
+  return await readDataset(ctx, name);
+}
+
+async function whyNot(ctx: Context, name: string, revision: number | undefined): Promise<TimestoreError> {
+  const { state, deleteAt_ms, revision: now } = await readDataset(ctx, name);
+  if (state === 'deleting' && deleteAt_ms === null) return gone(`Dataset ${name}`);
+  return changedSince(`Dataset ${name}`, `"${revision}"`, `"${now}"`);
+}
+
+export function gone(what: string): TimestoreError {
+  return new TimestoreError('conflict', `${what} is being deleted for good; its grace is over.`);
+}
+
+export function changedSince(what: string, wanted: string, now: string): TimestoreError {
+  return new TimestoreError('precondition-failed', `${what} is ${now} by now, not ${wanted}. Read it again.`);
+}
+
+function json(value: object | null | undefined): string | null {
+  return value === null || value === undefined ? null : JSON.stringify(value);
+}

@@ -1,0 +1,47 @@
+import type { Context } from '../context.ts';
+import { epochMs } from '../postgres/client.ts';
+
+export type ManifestRecord = {
+  /** The place in the list. */
+  at: string;
+  id: string;
+  lane: number;
+  incarnation: string;
+  token: string;
+  epoch: string;
+  seq_from: string;
+  seq_to: string;
+  rows: string;
+  bytes: string;
+  schema_version: number;
+  checksum: string;
+  trigger: string;
+  quarantined: string;
+  expired: string;
+  inserts: number;
+  batches: { seq: number; meta: unknown }[];
+  flushedAt_ms: number;
+  partitions: { partition: string; rows: number; timeFrom_ms: number; timeTo_ms: number; checksum: string }[];
+};
+
+/** What flushes put where, the newest first; those after a place in the list. Throws StoreError. */
+export async function listManifests(
+  ctx: Context,
+  { dataset, physical }: { dataset: string; physical: string },
+  { after, limit }: { after: string | undefined; limit: number },
+): Promise<ManifestRecord[]> {
+  const [time, id] = after?.split(' ') ?? [];
+  return await ctx.postgres.rows<ManifestRecord>(
+    `select (extract(epoch from flushed_at) * 1000000)::bigint || ' ' || id as at, id, lane, incarnation, token, epoch, seq_from, seq_to, rows, bytes,
+            schema_version, checksum, trigger, quarantined, expired, inserts, batches,
+            ${epochMs('flushed_at')} as "flushedAt_ms",
+            (select coalesce(jsonb_agg(jsonb_build_object('partition', partition, 'rows', p.rows,
+                      'timeFrom_ms', ${epochMs('time_from')}, 'timeTo_ms', ${epochMs('time_to')}, 'checksum', p.checksum)
+                      order by partition), '[]')
+               from manifest_partitions p where p.manifest_id = m.id) as partitions
+       from manifests m
+      where dataset = $1 and physical_table = $2 and ($3::text is null or (flushed_at, id) < (timestamptz 'epoch' + $3::bigint * interval '1 microsecond', $4))
+      order by flushed_at desc, id desc limit $5`,
+    [dataset, physical, time ?? null, id ?? null, limit],
+  );
+}

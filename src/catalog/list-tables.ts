@@ -1,0 +1,57 @@
+import type { Context } from '../context.ts';
+import { epochMs } from '../postgres/client.ts';
+import type { TableSchema } from '../schema/types.ts';
+import type { Page } from './datasets.ts';
+import { effectiveRetention, effectiveState, type State } from './state.ts';
+import type { Retention, Table } from './table.ts';
+
+export type ListedTable = {
+  dataset: string;
+  name: string;
+  life: number;
+  revision: number;
+  state: State;
+  /** Of its own or of its dataset. */
+  retention: Retention | null;
+  /** Whether the retention is the dataset's. */
+  inherits: boolean;
+  window: Table['window'];
+  lanes: number;
+  schema: TableSchema;
+  createdAt_ms: number;
+  deleteAt_ms: number | null;
+};
+
+const columns = `t.dataset, t.name, t.life, t.revision, ${effectiveState} as state, ${effectiveRetention} as retention,
+  not t.definition ? 'retention' as inherits, t.definition->>'window' as window, (t.definition->>'lanes')::int as lanes,
+  s.schema, ${epochMs('t.created_at')} as "createdAt_ms",
+  ${epochMs('coalesce(least(t.delete_at, d.delete_at), t.delete_at, d.delete_at)')} as "deleteAt_ms"`;
+
+const joined = `tables t join datasets d on d.name = t.dataset
+  join schema_versions s on (s.dataset, s.name, s.life, s.version) = (t.dataset, t.name, t.life, t.schema_version)`;
+
+/** By name. `state`: those in it, all but the archived if left out. Throws StoreError. */
+export async function listTables(
+  ctx: Context,
+  dataset: string,
+  { after, search, limit, state }: Page & { state?: State | undefined },
+): Promise<ListedTable[]> {
+  const rows = await ctx.postgres.rows<ListedTable & { schema: string }>(
+    `select ${columns} from ${joined}
+      where t.dataset = $1 and t.dropped_at is null and ($2::text is null or t.name > $2)
+        and ($3::text is null or strpos(t.name, $3) > 0)
+        and (${effectiveState} = $4 or ($4::text is null and ${effectiveState} <> 'archived'))
+      order by t.name limit $5`,
+    [dataset, after ?? null, search ?? null, state ?? null, limit],
+  );
+  return rows.map((row) => ({ ...row, schema: JSON.parse(row.schema) as TableSchema }));
+}
+
+/** Undefined where there is none. */
+export async function readListed(ctx: Context, dataset: string, name: string): Promise<ListedTable | undefined> {
+  const [row] = await ctx.postgres.rows<ListedTable & { schema: string }>(
+    `select ${columns} from ${joined} where t.dataset = $1 and t.name = $2 and t.dropped_at is null`,
+    [dataset, name],
+  );
+  return row === undefined ? undefined : { ...row, schema: JSON.parse(row.schema) as TableSchema };
+}

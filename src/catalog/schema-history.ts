@@ -1,0 +1,32 @@
+import type { Context } from '../context.ts';
+import { epochMs } from '../postgres/client.ts';
+import type { Field, TableSchema } from '../schema/types.ts';
+
+export type SchemaChange = {
+  version: number;
+  checksum: string;
+  createdAt_ms: number;
+  schema: TableSchema;
+  /** Against the version before: fields are only ever added. */
+  added: Field[];
+};
+
+/** The versions of a table's schema, the newest first, before the one given. Throws StoreError. */
+export async function schemaHistory(
+  ctx: Context,
+  table: { dataset: string; name: string; life: number },
+  { before, limit }: { before: number | undefined; limit: number },
+): Promise<SchemaChange[]> {
+  // One more, which the last is compared with.
+  const rows = await ctx.postgres.rows<{ version: number; checksum: string; createdAt_ms: number; schema: string }>(
+    `select version, checksum, ${epochMs('created_at')} as "createdAt_ms", schema from schema_versions
+      where dataset = $1 and name = $2 and life = $3 and ($4::int is null or version < $4)
+      order by version desc limit $5`,
+    [table.dataset, table.name, table.life, before ?? null, limit + 1],
+  );
+  const versions = rows.map((row) => ({ ...row, schema: JSON.parse(row.schema) as TableSchema }));
+  return versions.slice(0, limit).map((version, i) => {
+    const known = new Set(versions[i + 1]?.schema.fields.map(({ name }) => name));
+    return { ...version, added: version.schema.fields.filter(({ name }) => !known.has(name)) };
+  });
+}

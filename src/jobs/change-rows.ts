@@ -1,0 +1,246 @@
+import * as z from 'zod';
+import { rebuildManifests } from '../audit/rebuild-manifests.ts';
+import { holdSeals } from '../buffer/hold.ts';
+import { snapshotTable } from '../buffer/snapshot.ts';
+import { readTable } from '../catalog/find-table.ts';
+import type { Table } from '../catalog/table.ts';
+import type { Settings } from '../clickhouse/client.ts';
+import { ensureTable } from '../clickhouse/table.ts';
+import type { Context } from '../context.ts';
+import { StoreError, TimestoreError } from '../errors.ts';
+import { flushTable } from '../flush/flush-table.ts';
+import { drainOutbox } from '../flush/outbox.ts';
+import { qualifiedName, quoteName } from '../names.ts';
+import { filterSql, partitionKeySql } from '../query/filters.ts';
+import { invalid } from '../query/invalid.ts';
+import { parameterText } from '../query/parameter.ts';
+import { queryBody, rangeOf } from '../query/request.ts';
+import { storedTimestamp } from '../schema/timestamp.ts';
+import type { Field } from '../schema/types.ts';
+import { clickhouseType } from '../schema/types.ts';
+import type { Job } from './job.ts';
+import type { Outcome, Step } from './work.ts';
+
+/** Which rows: those that a query with the same filters and time range answers. One of them at least. */
+export const rowsSchema = z
+  .strictObject({ timeRange: queryBody.shape.timeRange, filters: queryBody.shape.filters })
+  .refine(({ timeRange, filters }) => {
+    const { partitionKey = {}, columns = [] } = filters ?? {};
+    const isRange = timeRange?.start !== undefined || timeRange?.end !== undefined;
+    return isRange || columns.length > 0 || Object.keys(partitionKey).length > 0;
+  }, 'name a time range or a filter; a table as a whole is deleted as such');
+
+const scalar = z.union([z.string(), z.number(), z.boolean(), z.null()]);
+
+/** New values of fields. */
+export const valuesSchema = z
+  .record(z.string(), z.union([scalar, z.array(z.union([z.string(), z.number()]))]))
+  .refine((values) => Object.keys(values).length > 0, 'name one field at least');
+
+const requestSchema = z.object({ rows: rowsSchema, set: valuesSchema.optional() });
+export type RowsChange = z.output<typeof requestSchema>;
+
+const progressSchema = z.object({
+  /** Of the table that the job began with: one that has its name by now is another. */
+  physical: z.string(),
+  /** The newest sequence of each lane when the job began: later rows are not touched. */
+  until: z.array(z.object({ lane: z.int(), seq: z.int() })),
+  /** What was found, by lane and partition, once everything up to there was in ClickHouse. */
+  found: z.array(z.object({ lane: z.int(), partition: z.string(), rows: z.int() })).optional(),
+  isSent: z.boolean().optional(),
+});
+
+type Progress = z.output<typeof progressSchema>;
+
+/** How long new seals wait for a change of rows. One that takes longer goes on beside them: they are of later rows. */
+const hold_ms = 60_000;
+/** What one step waits for ClickHouse. */
+const mutation_ms = 20_000;
+const poll_ms = 1_000;
+
+/**
+ * Deletes or corrects the rows that were acknowledged before the job began and match. What waits in the buffer is flushed
+ * first; the rows are counted and put on record; then ClickHouse changes them. Each step may be repeated: the rows are the
+ * same ones, and those that are gone or corrected already stay so.
+ */
+export const changeRows: Step = async (ctx, job, deadline_ms) => {
+  const table = await tableOf(ctx, job);
+  const request = requestSchema.parse(job.request);
+  if (job.progress.until === undefined)
+    return { progress: { physical: table.physical, until: await untilNow(ctx, table) } };
+  const progress = progressSchema.parse(job.progress);
+  if (progress.found === undefined) return await flushAndCount(ctx, job, table, request, progress, deadline_ms);
+  if (progress.found.length > 0 && !progress.isSent) {
+    await holdSeals(ctx, table, hold_ms);
+    await mutate(ctx, table, request, progress);
+    return { progress: { ...progress, isSent: true } };
+  }
+  if (!(await isOver(ctx, table))) return { progress, wait_ms: poll_ms };
+  const left = request.set === undefined ? rowsIn(await count(ctx, table, request, progress)) : 0;
+  if (left > 0) return { progress: { ...progress, isSent: false } };
+  await holdSeals(ctx, table, 0);
+  return {
+    alongside: [['update deletions set done_at = now() where job = $1', [job.id]]],
+    done: { rows: rowsIn(progress.found), partitions: progress.found },
+  };
+};
+
+async function tableOf(ctx: Context, { dataset, table: name, progress }: Job): Promise<Table> {
+  if (dataset === null || name === null) throw new RangeError('this job is of a table');
+  const table = await readTable(ctx, dataset, name);
+  if (table === undefined || (progress.physical ?? table.physical) !== table.physical)
+    throw new TimestoreError('not-found', `There is no table ${name} in dataset ${dataset}.`);
+  return table;
+}
+
+async function untilNow(ctx: Context, table: Table): Promise<Progress['until']> {
+  const snapshot = await snapshotTable(ctx, table, 'state');
+  if (snapshot === 'unknown')
+    throw new StoreError('redis', `does not know the lanes of table ${table.name}`, undefined);
+  await ensureTable(ctx, table);
+  return snapshot.lanes.map(({ lane, seq }) => ({ lane, seq }));
+}
+
+async function flushAndCount(
+  ctx: Context,
+  job: Job,
+  table: Table,
+  request: RowsChange,
+  progress: Progress,
+  deadline_ms: number,
+): Promise<Outcome> {
+  const snapshot = await snapshotTable(ctx, table, 'state');
+  const reached = (lane: number) => (snapshot === 'unknown' ? Infinity : (snapshot.lanes[lane]?.watermark ?? Infinity));
+  if (progress.until.some(({ lane, seq }) => reached(lane) < seq)) {
+    await flushTable(ctx, table, 'admin', deadline_ms);
+    return { progress };
+  }
+  // What is counted has its manifests on record, from which a deletion is taken off: one that was rebuilt later would
+  // count what is left.
+  await drainOutbox(ctx);
+  for (const lane of snapshot === 'unknown' ? [] : snapshot.lanes) await rebuildManifests(ctx, table, lane);
+  await holdSeals(ctx, table, hold_ms);
+  const found = await count(ctx, table, request, progress);
+  if (request.set !== undefined) return { progress: { ...progress, found } };
+  // On record before anything is gone: an audit must not take it for lost.
+  return {
+    alongside: [
+      [
+        `insert into deletions (dataset, physical_table, lane, partition, rows, job, done_at)
+         select $1, $2, lane, partition, rows, $3, null
+           from jsonb_to_recordset($4::jsonb) as found(lane integer, partition text, rows bigint)
+         on conflict do nothing`,
+        [table.dataset, table.physical, job.id, JSON.stringify(found)],
+      ],
+    ],
+    progress: { ...progress, found },
+  };
+}
+
+const rowsIn = (found: { rows: number }[]) => found.reduce((sum, { rows }) => sum + rows, 0);
+
+/** Which rows, in SQL, their values bound. */
+function conditionOf(ctx: Context, table: Table, { rows }: RowsChange, params: Settings): string {
+  const { limits } = ctx.config;
+  const { start_ms, end_ms } = rangeOf(rows);
+  const time = quoteName(table.schema.timestampColumn);
+  const bound = (name: string, time_ms: number) => {
+    params[`param_${name}`] = parameterText(storedTimestamp(time_ms));
+    return `{${name}:DateTime64(3, 'UTC')}`;
+  };
+  return [
+    ...(start_ms === undefined ? [] : [`${time} >= ${bound('_start', start_ms)}`]),
+    ...(end_ms === undefined ? [] : [`${time} < ${bound('_end', end_ms)}`]),
+    ...partitionKeySql(rows.filters?.partitionKey ?? {}, limits, params),
+    ...filterSql(rows.filters?.columns ?? [], table, limits, params),
+  ].join(' AND ');
+}
+
+function untilSql({ until }: Progress): string {
+  return `(${until.map(({ lane, seq }) => `(_lane = ${Number(lane)} AND _seq <= ${Number(seq)})`).join(' OR ')})`;
+}
+
+async function count(
+  ctx: Context,
+  table: Table,
+  request: RowsChange,
+  progress: Progress,
+): Promise<NonNullable<Progress['found']>> {
+  const params: Settings = {};
+  const condition = conditionOf(ctx, table, request, params);
+  const answer = await ctx.clickhouse.send({
+    settings: { ...params, output_format_json_quote_64bit_integers: 0 },
+    body: `SELECT _lane AS lane, _partition_id AS partition, count() AS rows FROM ${qualifiedName(table)}
+      WHERE ${condition} AND ${untilSql(progress)} GROUP BY lane, partition ORDER BY lane, partition FORMAT JSONEachRow`,
+    timeout_ms: ctx.config.limits.query_timeout_ms,
+  });
+  return answer
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line) as { lane: number; partition: string; rows: number });
+}
+
+async function mutate(ctx: Context, table: Table, request: RowsChange, progress: Progress): Promise<void> {
+  const params: Settings = {};
+  const condition = conditionOf(ctx, table, request, params);
+  const sets = Object.entries(request.set ?? {}).map(([name, value], i) => {
+    const field = correctable(table, name);
+    return `${quoteName(name)} = ${valueSql(field, value, table, params, `_v${i}`)}`;
+  });
+  const change = request.set === undefined ? 'DELETE' : `UPDATE ${sets.join(', ')}`;
+  await ctx.clickhouse.send({
+    settings: { ...params, mutations_sync: 0 },
+    body: `ALTER TABLE ${qualifiedName(table)} ${change} WHERE ${condition} AND ${untilSql(progress)}`,
+    timeout_ms: mutation_ms,
+  });
+}
+
+/** A field that can be corrected in place: one that no row is found by. Throws TimestoreError `invalid-request`. */
+function correctable({ name: table, schema }: Table, name: string): Field {
+  const field = schema.fields.find((each) => each.name === name);
+  if (field === undefined) throw invalid(`set: table ${table} has no field ${name}`);
+  if (name === schema.timestampColumn || schema.keyFields.includes(name)) {
+    throw invalid(`set: ${name} is part of the sort key of table ${table}; delete the rows and send them again`);
+  }
+  return field;
+}
+
+function valueSql(field: Field, value: unknown, table: Table, params: Settings, name: string): string {
+  const wrong = () => invalid(`set: ${field.name} takes a value of type ${field.type}, not ${JSON.stringify(value)}`);
+  const isList = field.type === 'string[]' || field.type.startsWith('vector');
+  if (isList !== Array.isArray(value)) throw wrong();
+  if (value === null) return 'NULL';
+  const kinds: Record<string, string[]> = {
+    double: ['number'],
+    // Beyond 2^53 as a string of digits.
+    integer: typeof value === 'number' && !Number.isSafeInteger(value) ? [] : ['number', 'string'],
+    boolean: ['boolean'],
+  };
+  if (!isList && !(kinds[field.type] ?? ['string', 'number']).includes(typeof value)) throw wrong();
+  if (field.type === 'integer' && !/^-?[0-9]{1,19}$/.test(String(value))) throw wrong();
+  // As a row brings it: ClickHouse reads it out of JSON into the column's type.
+  params[`param_${name}`] = parameterText(JSON.stringify({ v: value }));
+  return `JSONExtract({${name}:String}, 'v', '${clickhouseType(field, table.schema).replaceAll("'", "\\'")}')`;
+}
+
+/** Throws what a job for it would fail with: names, types and limits. */
+export function requireChangeable(ctx: Context, table: Table, request: RowsChange): void {
+  const params: Settings = {};
+  conditionOf(ctx, table, request, params);
+  for (const [name, value] of Object.entries(request.set ?? {})) {
+    valueSql(correctable(table, name), value, table, params, '_v');
+  }
+}
+
+/** Whether ClickHouse has nothing left to change. Throws where it says that it cannot. */
+async function isOver(ctx: Context, { dataset, physical }: Table): Promise<boolean> {
+  const [left] = await ctx.clickhouse.rows<{ n: string; reason: string }>(
+    `SELECT count() AS n, any(latest_fail_reason) AS reason FROM system.mutations
+      WHERE database = {database:String} AND table = {table:String} AND NOT is_done AND NOT is_killed`,
+    { database: `ts_${dataset}`, table: physical },
+  );
+  if (left !== undefined && left.reason !== '') {
+    throw new StoreError('clickhouse', 'has not been able to change the rows yet', new Error(left.reason));
+  }
+  return left?.n === '0';
+}

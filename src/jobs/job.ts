@@ -1,0 +1,149 @@
+import { asking } from '../asking.ts';
+import { auditLine } from '../audit-log/line.ts';
+import { noteJob } from '../buffer/due.ts';
+import type { Context } from '../context.ts';
+import { TimestoreError } from '../errors.ts';
+import { epochMs } from '../postgres/client.ts';
+
+export const jobKinds = ['delete-rows', 'correct-rows', 'drop-table', 'drop-dataset', 'apply-retention'] as const;
+export type JobKind = (typeof jobKinds)[number];
+
+export const jobStates = ['queued', 'running', 'done', 'failed', 'cancelled'] as const;
+export type JobState = (typeof jobStates)[number];
+
+/** Work in steps, as it is on record. */
+export type Job = {
+  n: string;
+  id: string;
+  kind: JobKind;
+  dataset: string | null;
+  table: string | null;
+  state: JobState;
+  /** What was asked for. */
+  request: Record<string, unknown>;
+  /** What later steps need of earlier ones. */
+  progress: Record<string, unknown>;
+  /** The receipt. */
+  result: Record<string, unknown> | null;
+  error: string | null;
+  attempts: number;
+  actor: string;
+  createdAt_ms: number;
+  finishedAt_ms: number | null;
+};
+
+export const jobColumns = `n, id, kind, dataset, "table", state, request, progress, result, error, attempts, actor,
+  ${epochMs('created_at')} as "createdAt_ms", ${epochMs('finished_at')} as "finishedAt_ms"`;
+
+export type NewJob = Pick<Job, 'kind' | 'dataset' | 'table' | 'request'> & {
+  /** The same id is the same job. */
+  id?: string | undefined;
+};
+
+/**
+ * Puts a job on record; one that is there under its id stays as it is, if it asks for the same.
+ *
+ * @throws TimestoreError `key-reused`; StoreError
+ */
+export async function createJob(
+  ctx: Context,
+  { id = crypto.randomUUID(), kind, dataset, table, request }: NewJob,
+): Promise<Job> {
+  const { actor, requestId } = asking();
+  const params: unknown[] = [
+    id,
+    kind,
+    dataset,
+    table,
+    JSON.stringify(request),
+    actor,
+    requestId,
+    ctx.config.TIMESTORE_KEY_PREFIX,
+  ];
+  const line = auditLine(
+    {
+      action: `job.${kind}`,
+      dataset: dataset ?? undefined,
+      table: table ?? undefined,
+      detail: { job: id, ...request },
+    },
+    'changed',
+    params,
+  );
+  await ctx.postgres.rows(
+    `with changed as (
+       insert into jobs (id, kind, dataset, "table", request, actor, request_id, buffer)
+       values ($1, $2, $3, $4, $5::jsonb, $6, $7, $8)
+       on conflict (id) do nothing returning id),
+     line as (${line})
+     select id from changed`,
+    params,
+  );
+  const job = await readJob(ctx, id);
+  if (JSON.stringify(sorted(job.request)) !== JSON.stringify(sorted(JSON.parse(JSON.stringify(request))))) {
+    throw new TimestoreError('key-reused', 'This Idempotency-Key was used for another job. Send a new key.');
+  }
+  await noteJob(ctx, ctx.now());
+  return job;
+}
+
+/** Objects keep no order of their members in the catalogue. */
+function sorted(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(sorted);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value)
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([name, each]) => [name, sorted(each)]),
+  );
+}
+
+/** Throws TimestoreError `not-found`; StoreError. */
+export async function readJob(ctx: Context, id: string): Promise<Job> {
+  const [job] = await ctx.postgres.rows<Job>(`select ${jobColumns} from jobs where id = $1`, [id]);
+  if (job === undefined) throw new TimestoreError('not-found', `There is no job ${id}.`);
+  return job;
+}
+
+export type JobFilter = {
+  before?: number | undefined;
+  dataset?: string | undefined;
+  kind?: string | undefined;
+  state?: string | undefined;
+  /** Of these datasets alone. */
+  of?: string[] | undefined;
+};
+
+/** The newest first. */
+export async function listJobs(
+  ctx: Context,
+  { before, dataset, kind, state, of }: JobFilter,
+  limit: number,
+): Promise<Job[]> {
+  return await ctx.postgres.rows<Job>(
+    `select ${jobColumns} from jobs
+      where ($1::bigint is null or n < $1) and ($2::text is null or dataset = $2) and ($3::text is null or kind = $3)
+        and ($4::text is null or state = $4) and ($5::text[] is null or dataset = any($5))
+      order by n desc limit $6`,
+    [before ?? null, dataset ?? null, kind ?? null, state ?? null, of ?? null, limit],
+  );
+}
+
+/** Has a job that failed go on where it stopped. Throws TimestoreError `not-found`, `conflict`; StoreError. */
+export async function retryJob(ctx: Context, id: string): Promise<Job> {
+  const params: unknown[] = [id];
+  const [job] = await ctx.postgres.rows<Job>(
+    `with changed as (
+       update jobs set state = 'queued', attempts = 0, due_at = now(), claimed_until = null, finished_at = null
+        where id = $1 and state = 'failed' returning *),
+     line as (${auditLine({ action: 'job.retry', detail: { job: id } }, 'changed', params)})
+     select ${jobColumns} from changed`,
+    params,
+  );
+  if (job === undefined) {
+    const { state } = await readJob(ctx, id);
+    throw new TimestoreError('conflict', `Job ${id} is ${state}; only one that failed can be tried again.`);
+  }
+  await noteJob(ctx, ctx.now());
+  return job;
+}

@@ -1,0 +1,13 @@
+import { applyRetentionStep } from './apply-retention.ts';
+import { changeRows } from './change-rows.ts';
+import { dropDatasetStep, dropTableStep } from './drop.ts';
+import type { JobKind } from './job.ts';
+import type { Step } from './work.ts';
+
+export const jobSteps: Record<JobKind, Step> = {
+  'delete-rows': changeRows,
+  'correct-rows': changeRows,
+  'drop-table': dropTableStep,
+  'drop-dataset': dropDatasetStep,
+  'apply-retention': applyRetentionStep,
+};

@@ -1,0 +1,127 @@
+import { onBehalfOf } from '../asking.ts';
+import { jobsMember, noteJob } from '../buffer/due.ts';
+import { ask } from '../buffer/redis.ts';
+import type { Context } from '../context.ts';
+import { errorCatalogue, TimestoreError } from '../errors.ts';
+import { describeError } from '../log.ts';
+import type { Statement } from '../postgres/client.ts';
+import { type Job, type JobKind, jobColumns } from './job.ts';
+
+/** What a step of a job has come to. */
+export type Outcome = {
+  /** Statements of the same transaction that puts it on record: they happen with it or not at all. */
+  alongside?: Statement[];
+} & ({ done: Record<string, unknown> } | { progress: Record<string, unknown>; wait_ms?: number });
+
+/**
+ * A step of a job. It may die anywhere, run twice, or run beside itself: what it does outside of the catalogue may be
+ * repeated, and what it does in it comes with `alongside`.
+ */
+export type Step = (ctx: Context, job: Job, deadline_ms: number) => Promise<Outcome>;
+
+/** A step is given up when nobody has heard of it for so long. */
+const claim_ms = 120_000;
+const retry_ms_max = 300_000;
+/** Failures in a row before somebody has to look. */
+const attempts_max = 30;
+
+/**
+ * Works on jobs that are due, one step after the other, until there are none or the time is over.
+ *
+ * @returns the number of steps
+ * @throws StoreError when the catalogue is away
+ */
+export async function workOnJobs(ctx: Context, steps: Record<JobKind, Step>, deadline_ms: number): Promise<number> {
+  // Taken away first: what is made from now on tells of itself.
+  await ask(() => ctx.redis.zrem(ctx.keys.due, jobsMember));
+  let worked = 0;
+  try {
+    while (ctx.now() < deadline_ms) {
+      const claimed = await claim(ctx);
+      if (claimed === undefined) break;
+      worked += 1;
+      await step(ctx, steps[claimed.kind], claimed, deadline_ms);
+    }
+  } finally {
+    await noteNext(ctx);
+  }
+  return worked;
+}
+
+type Claimed = Job & { claim: string };
+
+/** The one that waits longest. Jobs that change rows of one table take turns: each counts what the one before has left. */
+async function claim(ctx: Context): Promise<Claimed | undefined> {
+  const [job] = await ctx.postgres.rows<Claimed>(
+    `update jobs set state = 'running', claimed_until = now() + $1 * interval '1 millisecond'
+      where id = (
+        select id from jobs j
+         where buffer = $2 and state in ('queued', 'running') and due_at <= now() and (claimed_until is null or claimed_until < now())
+           and not (kind in ('delete-rows', 'correct-rows') and exists (
+                 select from jobs o
+                  where o.dataset = j.dataset and o."table" = j."table" and o.n < j.n
+                    and o.kind in ('delete-rows', 'correct-rows') and o.state in ('queued', 'running')))
+         order by due_at, n limit 1 for update skip locked)
+     returning ${jobColumns}, claimed_until::text as claim`,
+    [claim_ms, ctx.config.TIMESTORE_KEY_PREFIX],
+  );
+  return job;
+}
+
+async function step(ctx: Context, work: Step, job: Claimed, deadline_ms: number): Promise<void> {
+  const event = { event: 'job', job: job.id, kind: job.kind, dataset: job.dataset, table: job.table };
+  const from_ms = ctx.now();
+  try {
+    const who = { actor: job.actor, requestId: job.id };
+    const outcome = await onBehalfOf(who, () => work(ctx, job, deadline_ms));
+    const isDone = 'done' in outcome;
+    await ctx.postgres.transaction([
+      // Divides by zero where somebody else has it by now: then nothing of this happens.
+      ['select 1 / count(*) from jobs where id = $1 and claimed_until::text = $2', [job.id, job.claim]],
+      ...(outcome.alongside ?? []),
+      isDone
+        ? [
+            `update jobs set state = 'done', result = $2::jsonb, error = null, claimed_until = null, finished_at = now()
+              where id = $1`,
+            [job.id, JSON.stringify(outcome.done)],
+          ]
+        : [
+            `update jobs set progress = $2::jsonb, error = null, attempts = 0, claimed_until = null,
+                    due_at = now() + $3 * interval '1 millisecond'
+              where id = $1`,
+            [job.id, JSON.stringify(outcome.progress), outcome.wait_ms ?? 0],
+          ],
+    ]);
+    ctx.log({ ...event, outcome: isDone ? 'done' : 'progress', took_ms: ctx.now() - from_ms });
+  } catch (error) {
+    ctx.log({ ...event, outcome: 'failed', attempts: job.attempts + 1, ...describeError(error) });
+    await giveBack(ctx, job, error);
+  }
+}
+
+/** After a failure that may pass the job waits, longer each time; after another one it is over. */
+async function giveBack(ctx: Context, job: Claimed, error: unknown): Promise<void> {
+  const isKnown = error instanceof TimestoreError;
+  const mayPass = !isKnown || errorCatalogue[error.code].retryable;
+  const isOver = !mayPass || job.attempts + 1 >= attempts_max;
+  const wait_ms = Math.min(retry_ms_max, 1_000 * 2 ** Math.min(job.attempts, 20));
+  await ctx.postgres.rows(
+    `update jobs set attempts = attempts + 1, error = $3, claimed_until = null, state = $4,
+            due_at = now() + $5 * interval '1 millisecond', finished_at = case when $4 = 'failed' then now() end
+      where id = $1 and claimed_until::text = $2`,
+    [
+      ...[job.id, job.claim, isKnown ? error.message : 'Something failed here. The job’s id finds it in the log.'],
+      ...[isOver ? 'failed' : 'running', wait_ms],
+    ],
+  );
+}
+
+/** Has the clock come again when the next job is due. */
+export async function noteNext(ctx: Context): Promise<void> {
+  const [next] = await ctx.postgres.rows<{ due_ms: number | null }>(
+    `select (extract(epoch from min(greatest(due_at, claimed_until))) * 1000)::float8 as due_ms
+       from jobs where buffer = $1 and state in ('queued', 'running')`,
+    [ctx.config.TIMESTORE_KEY_PREFIX],
+  );
+  if (next !== undefined && next.due_ms !== null) await noteJob(ctx, next.due_ms);
+}

@@ -1,0 +1,223 @@
+import { expect, test } from 'vitest';
+import { auditTable } from '../../../src/audit/audit-table.ts';
+import { sealLane } from '../../../src/buffer/seal.ts';
+import { flushLane } from '../../../src/flush/flush-lane.ts';
+import { insertSeal, settingsVersion } from '../../../src/flush/insert.ts';
+import { createJob, type Job, readJob } from '../../../src/jobs/job.ts';
+import { jobSteps } from '../../../src/jobs/steps.ts';
+import { type Step, workOnJobs } from '../../../src/jobs/work.ts';
+import { at, flush, type Instance, newDataset, newInstance, query, send, storedRows, tableOf } from '../support.ts';
+
+/** With keys of its own: jobs are of who has them. */
+const instance = () => newInstance({ TIMESTORE_KEY_PREFIX: `jobs-${process.pid}` });
+const ctx = instance();
+
+async function workUntilOver(own: Instance, job: Job): Promise<Job> {
+  await expect
+    .poll(async () => {
+      await workOnJobs(own, jobSteps, own.now() + 5_000);
+      return (await readJob(own, job.id)).state;
+    })
+    .toMatch(/done|failed/);
+  return await readJob(own, job.id);
+}
+
+const where = (column: string, value: unknown) => ({ filters: { columns: [{ column, op: 'eq', value }] } });
+
+const begin = (dataset: string, kind: 'delete-rows' | 'correct-rows', request: object, id?: string) =>
+  createJob(ctx, { id, kind, dataset, table: 'm', request: request as Record<string, unknown> });
+
+async function withRows(): Promise<string> {
+  const dataset = newDataset();
+  await send(ctx, dataset, [
+    { timestamp: at(1), v: 1, s: 'a' },
+    { timestamp: at(2, 2), v: 2, s: 'b' },
+    { timestamp: at(3), v: 3, s: 'b' },
+  ]);
+  await flush(ctx, dataset);
+  // And one that waits in the buffer.
+  await send(ctx, dataset, [{ timestamp: at(4), v: 4, s: 'b' }]);
+  return dataset;
+}
+
+const values = async (dataset: string) => (await query(ctx, dataset)).rows.map(({ v, s }) => [v, s]);
+
+test('rows are deleted in the buffer and in ClickHouse, counted by partition, and an audit knows of them', async () => {
+  const dataset = await withRows();
+  const job = await begin(dataset, 'delete-rows', { rows: where('s', 'b') });
+  const over = await workUntilOver(ctx, job);
+  expect(over).toMatchObject({
+    state: 'done',
+    result: {
+      rows: 3,
+      partitions: [
+        { lane: 0, partition: '20260501', rows: 2 },
+        { lane: 0, partition: '20260502', rows: 1 },
+      ],
+    },
+  });
+  expect(await values(dataset)).toEqual([[1, 'a']]);
+  await send(ctx, dataset, [{ timestamp: at(5), v: 5, s: 'b' }]);
+  expect(await values(dataset)).toEqual([
+    [1, 'a'],
+    [5, 'b'],
+  ]);
+  await flush(ctx, dataset);
+  const audit = await auditTable(ctx, await tableOf(ctx, dataset));
+  expect(audit).toMatchObject({ ok: true, missing: 0, unaccounted: 0 });
+  expect(audit.partitions.map(({ deleted }) => deleted)).toEqual([2, 1]);
+});
+
+test('rows acknowledged after the job has begun are not touched', async () => {
+  const dataset = await withRows();
+  const job = await begin(dataset, 'delete-rows', { rows: where('s', 'b') });
+  const [first] = [jobSteps['delete-rows']];
+  const outcome = await first(ctx, await readJob(ctx, job.id), ctx.now() + 5_000);
+  await ctx.postgres.rows('update jobs set progress = $2::jsonb where id = $1', [
+    job.id,
+    JSON.stringify('progress' in outcome ? outcome.progress : {}),
+  ]);
+  await send(ctx, dataset, [{ timestamp: at(9), v: 9, s: 'b' }]);
+  expect((await workUntilOver(ctx, job)).result).toMatchObject({ rows: 3 });
+  expect(await values(dataset)).toEqual([
+    [1, 'a'],
+    [9, 'b'],
+  ]);
+});
+
+test('fields are corrected, null and exact integers among the values', async () => {
+  const dataset = newDataset();
+  await send(ctx, dataset, [
+    { timestamp: at(1), v: 1, big: 9007199254740993n.toString(), s: 'a' },
+    { timestamp: at(2), v: 2, s: `it's` },
+  ]);
+  const job = await begin(dataset, 'correct-rows', { rows: where('s', `it's`), set: { v: null, s: 'b\\\'"\n' } });
+  expect(await workUntilOver(ctx, job)).toMatchObject({ state: 'done', result: { rows: 1 } });
+  const { rows } = await query(ctx, dataset, { columns: ['v', 's'] });
+  expect(rows).toEqual([
+    { v: 1, s: 'a' },
+    { v: null, s: 'b\\\'"\n' },
+  ]);
+  expect((await auditTable(ctx, await tableOf(ctx, dataset))).ok).toBe(true);
+});
+
+test('the same request under one id is one job; another one is refused', async () => {
+  const dataset = await withRows();
+  const id = `job-${dataset}`;
+  const first = await begin(dataset, 'delete-rows', { rows: where('v', 1) }, id);
+  expect((await begin(dataset, 'delete-rows', { rows: where('v', 1) }, id)).n).toBe(first.n);
+  await expect(begin(dataset, 'delete-rows', { rows: where('v', 2) }, id)).rejects.toMatchObject({
+    code: 'key-reused',
+  });
+  expect(await workUntilOver(ctx, first)).toMatchObject({ state: 'done', result: { rows: 1 } });
+});
+
+test('a job that dies after any of its steps, before what it did is on record, deletes the same rows once', async () => {
+  for (let dies = 0; dies < 5; dies += 1) {
+    const dataset = await withRows();
+    const job = await begin(dataset, 'delete-rows', { rows: where('s', 'b') });
+    let steps = 0;
+    const dying: Step = async (own, each, until) => {
+      const outcome = await jobSteps['delete-rows'](own, each, until);
+      if (steps === dies) {
+        steps += 1;
+        throw new Error('the function was ended');
+      }
+      steps += 1;
+      return outcome;
+    };
+    await workOnJobs(ctx, { ...jobSteps, 'delete-rows': dying }, ctx.now() + 5_000);
+    await ctx.postgres.rows('update jobs set due_at = now() where id = $1', [job.id]);
+    expect(await workUntilOver(ctx, job), `died after step ${dies}`).toMatchObject({
+      state: 'done',
+      result: { rows: 3 },
+    });
+    expect(await values(dataset)).toEqual([[1, 'a']]);
+    const deleted = await ctx.postgres.rows('select sum(rows)::int as rows from deletions where dataset = $1', [
+      dataset,
+    ]);
+    expect(deleted).toEqual([{ rows: 3 }]);
+    expect((await auditTable(ctx, await tableOf(ctx, dataset))).ok).toBe(true);
+  }
+});
+
+test('several that work on one job at the same time delete its rows once', async () => {
+  const dataset = await withRows();
+  const job = await begin(dataset, 'delete-rows', { rows: where('s', 'b') });
+  // As if every claim had run out: all of them have the same step.
+  const together = async () => {
+    const own = instance();
+    for (let round = 0; round < 8; round += 1) {
+      await ctx.postgres.rows(
+        `update jobs set claimed_until = now() - interval '1 second', due_at = now() where id = $1`,
+        [job.id],
+      );
+      await workOnJobs(own, jobSteps, own.now() + 500).catch(() => undefined);
+    }
+  };
+  await Promise.all([together(), together(), together()]);
+  expect(await workUntilOver(ctx, job)).toMatchObject({ state: 'done', result: { rows: 3 } });
+  expect(await ctx.postgres.rows('select sum(rows)::int as rows from deletions where dataset = $1', [dataset])).toEqual(
+    [{ rows: 3 }],
+  );
+  expect(await values(dataset)).toEqual([[1, 'a']]);
+});
+
+test('two deletions of the same rows count each row once', async () => {
+  const dataset = await withRows();
+  const first = await begin(dataset, 'delete-rows', { rows: where('s', 'b') });
+  const second = await begin(dataset, 'delete-rows', { rows: { timeRange: { start: at(0), end: at(59, 3) } } });
+  await workUntilOver(ctx, second);
+  expect((await readJob(ctx, first.id)).result).toMatchObject({ rows: 3 });
+  expect((await readJob(ctx, second.id)).result).toMatchObject({ rows: 1 });
+  expect(await values(dataset)).toEqual([]);
+  expect((await auditTable(ctx, await tableOf(ctx, dataset))).ok).toBe(true);
+});
+
+test('an insert of deleted rows that comes late brings none of them back', async () => {
+  const dataset = newDataset();
+  await send(ctx, dataset, [{ timestamp: at(1), v: 1, s: 'b' }]);
+  const table = await tableOf(ctx, dataset);
+  const sealed = await sealLane(ctx, table, 0, settingsVersion, true);
+  if (!('seal' in sealed)) throw new Error(`the lane is ${sealed.outcome}`);
+  await flushLane(ctx, table, 0, 'admin');
+  await workUntilOver(ctx, await begin(dataset, 'delete-rows', { rows: where('s', 'b') }));
+  expect(await storedRows(ctx, table)).toBe(0);
+  // A flusher that took the same seal before, and sends it only now.
+  await insertSeal(ctx, table, 0, sealed.seal, 0, 10_000);
+  expect(await storedRows(ctx, table)).toBe(0);
+});
+
+test('new seals wait while rows are deleted, and go on afterwards', async () => {
+  const dataset = await withRows();
+  const job = await begin(dataset, 'delete-rows', { rows: where('s', 'b') });
+  const step = async () => {
+    const outcome = await jobSteps['delete-rows'](ctx, await readJob(ctx, job.id), ctx.now() + 5_000);
+    if ('done' in outcome) return;
+    await ctx.postgres.transaction([
+      ...(outcome.alongside ?? []),
+      ['update jobs set progress = $2::jsonb where id = $1', [job.id, JSON.stringify(outcome.progress)]],
+    ]);
+  };
+  await step(); // where the job ends
+  await step(); // flushed
+  await step(); // counted: from here on held
+  await send(ctx, dataset, [{ timestamp: at(7), v: 7, s: 'z' }]);
+  expect(await flushLane(ctx, await tableOf(ctx, dataset), 0, 'cron')).toMatchObject({ outcome: 'busy' });
+  await workUntilOver(ctx, job);
+  expect(await flushLane(ctx, await tableOf(ctx, dataset), 0, 'cron')).toMatchObject({ outcome: 'ok', rows: 1 });
+});
+
+test('a table that was dropped meanwhile fails its job in words, and the one that has its name now is not touched', async () => {
+  const dataset = await withRows();
+  const job = await begin(dataset, 'delete-rows', { rows: where('s', 'b') });
+  await ctx.postgres.rows(`update jobs set progress = $2::jsonb where id = $1`, [
+    job.id,
+    JSON.stringify({ physical: 'm.7', until: [{ lane: 0, seq: 99 }] }),
+  ]);
+  expect(await workUntilOver(ctx, job)).toMatchObject({
+    state: 'failed',
+    error: expect.stringContaining('no table m'),
+  });
+  expect(await values(dataset)).toHaveLength(4);
+});
