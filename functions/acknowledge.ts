@@ -104,9 +104,9 @@ export function flushBehind(c: Context<App>, { flush, table, lane }: IngestResul
 }
 
 /** For the request's event and its headers. */
-export function noteAccepted(c: Context<App>, { accepted, quota }: IngestResult): void {
+export function noteAccepted(c: Context<App>, { accepted, quota, table }: IngestResult): void {
   for (const [name, value] of Object.entries(quota === undefined ? {} : quotaHeaders(quota))) c.header(name, value);
   const { accepted: rows, quarantined, replayed } = accepted;
-  c.set('event', { rows, quarantined, replayed });
+  c.set('event', { dataset: table.dataset, table: table.name, rows, quarantined, replayed });
   if (replayed) c.header('Idempotency-Replayed', 'true');
 }

@@ -1,10 +1,10 @@
 import * as z from 'zod';
 import { newestAudits } from '../src/audit/audit-due.ts';
 import { auditTable } from '../src/audit/audit-table.ts';
-import { metricsText } from '../src/audit/metrics.ts';
 import { findTable } from '../src/catalog/find-table.ts';
 import { TimestoreError } from '../src/errors.ts';
 import { slug } from '../src/names.ts';
+import { metricsText } from '../src/observe/metrics-text.ts';
 import { quarantineTable } from '../src/quarantine/table.ts';
 import { routes } from './app.ts';
 import { requireAllDatasets, requireDataset, requireScope } from './auth.ts';
@@ -102,7 +102,9 @@ export const auditRoutes = routes()
     '/metrics',
     describe({
       summary: 'Metrics',
-      description: 'In the text format of Prometheus, from state that all instances share.',
+      description:
+        'In the text format of Prometheus, from state that all instances share. What a store that is away would tell is left ' +
+        'out, and `timestore_store_up` says which it is.',
       tag: 'Health',
       answers: { 200: { description: 'Metrics', type: 'text/plain', schema: z.string() } },
       errors: ['unauthenticated', 'unavailable'],

@@ -21,6 +21,8 @@ export const problemSchema = z
 export function problem(c: Context<App>, error: unknown): Response {
   const known = asKnown(error);
   const { status, retryable, title } = errorCatalogue[known.code];
+  const { rejected } = known.extra;
+  c.set('event', { ...c.get('event'), code: known.code, ...(rejected !== undefined && { rejected }) });
   const headers = new Headers({ ...known.headers, 'content-type': 'application/problem+json' });
   if (known.retryAfterMs !== undefined) headers.set('retry-after', String(Math.ceil(known.retryAfterMs / 1000)));
   if (known.code === 'unauthenticated') headers.set('www-authenticate', 'Bearer');

@@ -1,6 +1,9 @@
 import { Hono } from 'hono';
+import { onBehalfOf } from '../src/asking.ts';
+import type { Context } from '../src/context.ts';
 import { TimestoreError } from '../src/errors.ts';
 import { flushMessage, type LaneMessage } from '../src/flush/hand-on.ts';
+import { endTrace, traceOf } from '../src/observe/trace.ts';
 import { runMinute } from '../src/schedule.ts';
 import { adminRoutes } from './admin.ts';
 import { type App, type Bindings, contextFor } from './app.ts';
@@ -16,7 +19,7 @@ import { keyRoutes } from './keys.ts';
 import { problem } from './problem.ts';
 import { quarantineRoutes } from './quarantine.ts';
 import { queryRoutes } from './query.ts';
-import { requestEvents, withTimestore } from './request.ts';
+import { crossOrigin, requestEvents, withTimestore } from './request.ts';
 import { rowRoutes } from './rows.ts';
 import { sqlRoutes } from './sql.ts';
 import { storageTargetRoutes } from './storage-targets.ts';
@@ -24,6 +27,7 @@ import { tableRoutes } from './tables.ts';
 
 const app = new Hono<App>();
 app.use(requestEvents);
+app.use(crossOrigin);
 app.use('/v1/*', withTimestore);
 app.use('/datasets/*', withTimestore);
 app.use('/sql/*', withTimestore);
@@ -48,17 +52,34 @@ app.route('/', auditRoutes);
 app.route('/', keyRoutes);
 app.route('/', docsRoutes(app));
 
+/** What no request began, counted and traced like one. */
+async function byClock(ctx: Context, name: string, work: () => Promise<void>): Promise<void> {
+  const trace = traceOf(undefined, ctx.config.OTEL_TRACES_SAMPLER_ARG);
+  const from_ms = Date.now();
+  let isFailed = true;
+  try {
+    await onBehalfOf({ actor: 'cron', requestId: '', trace }, work);
+    isFailed = false;
+  } finally {
+    if (ctx.counters.isDue(ctx.now(), 0)) await ctx.counters.send(ctx);
+    await endTrace(ctx, trace, { name, kind: 1, from_ms, isFailed, attributes: {} });
+  }
+}
+
 /** How long one batch of messages is worked on; Cloudflare gives a consumer 15 minutes, and a lane its turn meanwhile. */
 const messages_ms = 60_000;
 
 export default {
   fetch: app.fetch,
   async scheduled(controller, env) {
-    await runMinute(contextFor(env), controller.scheduledTime, env.FLUSH_QUEUE);
+    const ctx = contextFor(env);
+    await byClock(ctx, 'minute', () => runMinute(ctx, controller.scheduledTime, env.FLUSH_QUEUE));
   },
   async queue(batch, env) {
     const ctx = contextFor(env);
     const until_ms = ctx.now() + messages_ms;
-    await Promise.all(batch.messages.map((message) => flushMessage(ctx, message.body, until_ms)));
+    await byClock(ctx, 'queue', async () => {
+      await Promise.all(batch.messages.map((message) => flushMessage(ctx, message.body, until_ms)));
+    });
   },
 } satisfies ExportedHandler<Bindings, LaneMessage>;

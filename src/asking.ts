@@ -1,10 +1,13 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
+import type { Trace } from './observe/trace.ts';
 
-/** On whose behalf something is done, for the audit log. */
+/** On whose behalf something is done, for the audit log and traces. */
 export type Asking = {
   /** Id of a key, `admin` for the deployment's own, `cron`, or `unknown` before the key was looked at. */
   actor: string;
   requestId: string;
+  /** What it is a part of; undefined where nobody asked for one. */
+  trace?: Trace;
 };
 
 const current = new AsyncLocalStorage<Asking>();

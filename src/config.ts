@@ -71,6 +71,14 @@ const environment = z.object({
     .string()
     .regex(/^[a-z0-9_-]{1,32}$/, 'must match [a-z0-9_-]{1,32}')
     .default('ts'),
+  TIMESTORE_CORS_ORIGINS: z
+    .string()
+    .transform((text) => text.split(',').map((origin) => origin.trim()))
+    .refine(
+      (origins) => origins.every(isOrigin),
+      'must be * or origins like https://app.example.com, with commas between',
+    )
+    .optional(),
   UPSTASH_REDIS_REST_URL: z.url({ protocol: /^https?$/ }),
   UPSTASH_REDIS_REST_TOKEN: z.string().min(1),
   BUFFER_WAIT_REPLICAS: z.coerce.number().int().min(0).max(5).default(0),
@@ -90,6 +98,15 @@ const environment = z.object({
   S3_BUCKET: z.string().min(1),
   S3_ACCESS_KEY_ID: z.string().min(1),
   S3_SECRET_ACCESS_KEY: z.string().min(1),
+  OTEL_EXPORTER_OTLP_ENDPOINT: z.url({ protocol: /^https?$/ }).optional(),
+  OTEL_EXPORTER_OTLP_HEADERS: z
+    .string()
+    .regex(/^[^=,]+=[^,]*(,[^=,]+=[^,]*)*$/, 'must be name=value, with commas between')
+    .transform((text) => Object.fromEntries(text.split(',').map(headerOf)))
+    .optional(),
+  OTEL_SERVICE_NAME: z.string().min(1).default('timestore'),
+  /** Of the traces that begin here, how many are told. */
+  OTEL_TRACES_SAMPLER_ARG: z.coerce.number().min(0).max(1).default(1),
 });
 
 export type Config = z.output<typeof environment> & { limits: Limits };
@@ -126,6 +143,16 @@ export function readConfig(env: Record<string, unknown>): Config {
   }
   if (problems.length > 0 || !values.success || !limits.success) throw new ConfigError(problems);
   return { ...values.data, limits: limits.data };
+}
+
+/** Values are percent-encoded, as OpenTelemetry has them. */
+function headerOf(pair: string): [string, string] {
+  const at = pair.indexOf('=');
+  return [pair.slice(0, at).trim(), decodeURIComponent(pair.slice(at + 1).trim())];
+}
+
+function isOrigin(text: string): boolean {
+  return text === '*' || (URL.canParse(text) && new URL(text).origin === text);
 }
 
 function issuesOf(result: z.ZodSafeParseResult<unknown>): { path: string; message: string }[] {

@@ -8,6 +8,9 @@ import { type Config, readConfig } from './config.ts';
 import type { SeenKey } from './keys/find-key.ts';
 import { type Log, logToConsole } from './log.ts';
 import { createObjects, type Objects } from './objects/client.ts';
+import { Counters } from './observe/counters.ts';
+import { countEvent } from './observe/from-events.ts';
+import { watched } from './observe/watch.ts';
 import { createPostgres, type Postgres } from './postgres/client.ts';
 import { CheckedSql } from './query/sql/checked.ts';
 import type { SavedQuery } from './query/sql/saved.ts';
@@ -38,6 +41,8 @@ export type Context = {
   savedQueries: Map<string, { query: SavedQuery; seenAt_ms: number }>;
   /** Keys that this instance was sent, those that there are not among them. */
   apiKeys: Map<string, SeenKey>;
+  /** What has happened here and is not in the shared sums yet. */
+  counters: Counters;
   /** Refused accesses that are not on record yet. */
   refusals: Refusals;
   /** Queries of each key that run on this instance. */
@@ -52,14 +57,16 @@ export type Context = {
 /** The one place where clients are made. Throws ConfigError. */
 export function createContext(env: Record<string, unknown>): Context {
   const config = readConfig(env);
+  const counters = new Counters();
   return {
     config,
     keys: keysOf(config.TIMESTORE_KEY_PREFIX),
-    redis: new Redis(config),
-    clickhouse: createClickHouse(config, 'writer'),
-    reader: createClickHouse(config, 'reader'),
-    postgres: createPostgres(config),
-    objects: createObjects(config),
+    redis: watched('redis', new Redis(config), counters),
+    clickhouse: watched('clickhouse', createClickHouse(config, 'writer'), counters),
+    reader: watched('clickhouse', createClickHouse(config, 'reader'), counters),
+    postgres: watched('postgres', createPostgres(config), counters),
+    objects: watched('s3', createObjects(config), counters),
+    counters,
     tables: new Map(),
     tails: new KeptTails(config.limits.kept_tails_chars_max),
     columnsAdded: new Map(),
@@ -71,7 +78,10 @@ export function createContext(env: Record<string, unknown>): Context {
     refusals: new Refusals(),
     running: new Map(),
     room: new Room(config.limits.instance_bytes_max),
-    log: logToConsole,
+    log(event) {
+      countEvent(counters, event);
+      logToConsole(event);
+    },
     now: Date.now,
   };
 }

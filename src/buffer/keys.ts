@@ -14,6 +14,8 @@ export function keysOf(prefix: string) {
     table: (dataset: string, name: string) => `${prefix}:{${dataset}.${name}}:table`,
     due: `${prefix}:due`,
     outbox: `${prefix}:outbox`,
+    /** Sums of what has happened, over all instances. */
+    metrics: `${prefix}:metrics`,
     apiKeys: `${prefix}:keys`,
     /** What a dataset may take and has taken. */
     quota: (dataset: string) => `${prefix}:quota:${dataset}`,

@@ -1,6 +1,7 @@
 import { createClient } from '@clickhouse/client-web';
 import type { Config } from '../config.ts';
 import { StoreError } from '../errors.ts';
+import { traceparent } from '../observe/trace.ts';
 
 /** ClickHouse refused a statement. `code` is its error code; its words may hold SQL and values, so they are for the log. */
 export class ClickHouseError extends Error {
@@ -76,7 +77,7 @@ export function createClickHouse(config: Config, as: 'writer' | 'reader'): Click
     const response = await answered(() =>
       fetch(`${config.CLICKHOUSE_URL}/?${query}`, {
         method: 'POST',
-        headers: { 'X-ClickHouse-User': username, 'X-ClickHouse-Key': password },
+        headers: { 'X-ClickHouse-User': username, 'X-ClickHouse-Key': password, ...traceHeaders() },
         body,
         signal,
       }),
@@ -98,7 +99,7 @@ export function createClickHouse(config: Config, as: 'writer' | 'reader'): Click
       return await answered(() => response.text());
     },
     async command(sql, params = {}) {
-      await answered(() => client.command({ query: sql, query_params: params }));
+      await answered(() => client.command({ query: sql, query_params: params, http_headers: traceHeaders() }));
     },
     async rows<Row>(sql: string, params: Record<string, unknown> = {}, settings: Settings = {}) {
       return await answered(async () => {
@@ -107,11 +108,18 @@ export function createClickHouse(config: Config, as: 'writer' | 'reader'): Click
           query_params: params,
           clickhouse_settings: { output_format_json_quote_64bit_integers: 1, ...settings },
           format: 'JSONEachRow',
+          http_headers: traceHeaders(),
         });
         return await result.json<Row>();
       });
     },
   };
+}
+
+/** What ClickHouse did for a request is in its own `system.opentelemetry_span_log`, where that is on. */
+function traceHeaders(): Record<string, string> {
+  const parent = traceparent();
+  return parent === undefined ? {} : { traceparent: parent };
 }
 
 /** Tells a refusal, which has a code, from an engine that is away. */

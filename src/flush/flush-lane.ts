@@ -43,6 +43,7 @@ export async function flushLane(
   insertTimeout_ms = ctx.config.limits.insert_timeout_ms,
 ): Promise<FlushResult> {
   const phases: Record<string, number> = {};
+  const from_ms = ctx.now();
   const timed: Timed = async (phase, work) => {
     const from = ctx.now();
     try {
@@ -89,7 +90,15 @@ export async function flushLane(
       batches: batches.length,
       inserts: manifest.inserts,
     };
-    ctx.log({ ...event, outcome, ...took, quarantined: manifest.quarantined, publish: published, ...phases });
+    ctx.log({
+      ...event,
+      outcome,
+      ...took,
+      quarantined: manifest.quarantined,
+      publish: published,
+      took_ms: ctx.now() - from_ms,
+      ...phases,
+    });
     return { outcome, rows, bytes, more: outcome === 'ok' };
   } catch (error) {
     ctx.columnsAdded.delete(keyOf(table)); // whatever it was, the next flush looks again

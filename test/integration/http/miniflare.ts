@@ -15,11 +15,13 @@ export type WorkerOptions = {
   /** 0 for any that is free. */
   port?: number;
   queue?: boolean;
+  /** Requests of each key in a minute. */
+  rateLimit?: number | undefined;
 };
 
 /** The built Worker in the real runtime. */
 export function startMiniflare(worker: WorkerOptions): Miniflare {
-  const { build, main = 'worker.js', assets = true, bindings, port = 0, queue = false } = worker;
+  const { build, main = 'worker.js', assets = true, bindings, port = 0, queue = false, rateLimit } = worker;
   const options = convertV4MiniflareOptions({
     name: 'timestore',
     host: '127.0.0.1',
@@ -43,6 +45,9 @@ export function startMiniflare(worker: WorkerOptions): Miniflare {
     ...(queue && {
       queueProducers: { FLUSH_QUEUE: 'timestore-flush' },
       queueConsumers: { 'timestore-flush': { maxBatchSize: 3, maxBatchTimeout: 0.1 } },
+    }),
+    ...(rateLimit !== undefined && {
+      ratelimits: { RATE_LIMITER: { namespace_id: '1', simple: { limit: rateLimit, period: 60 } } },
     }),
     // Its events are not the tests' output.
     handleStructuredLogs: () => undefined,

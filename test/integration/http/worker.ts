@@ -7,7 +7,7 @@ export type Client = (path: string, init?: RequestInit & { json?: unknown; key?:
 /** The built Worker in the real runtime, over HTTP. `overrides` are environment values. */
 export function useWorker(
   overrides: Record<string, string | undefined> = {},
-  { queue = false } = {},
+  { queue = false, rateLimit }: { queue?: boolean; rateLimit?: number } = {},
 ): Client & { fireCron(): Promise<void> } {
   let miniflare: Miniflare | undefined;
   let url: URL | undefined;
@@ -16,7 +16,7 @@ export function useWorker(
     // Keys of its own: its cron and its flush of everything must not take other tests' batches.
     const prefix = `http-${process.pid}${queue ? '-queue' : ''}`;
     const bindings = { ...inject('env'), TIMESTORE_KEY_PREFIX: prefix, ...overrides };
-    miniflare = startMiniflare({ build: inject('build'), bindings, queue });
+    miniflare = startMiniflare({ build: inject('build'), bindings, queue, rateLimit });
     url = await miniflare.ready;
   });
   afterAll(() => miniflare?.dispose());

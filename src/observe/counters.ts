@@ -1,0 +1,76 @@
+import { ask, runScript, script } from '../buffer/redis.ts';
+import type { Context } from '../context.ts';
+import { describeError } from '../log.ts';
+import addCountersLua from './add-counters.lua';
+import { type CounterName, type HistogramName, metrics } from './metrics.ts';
+
+const addScript = script(addCountersLua);
+
+type Labels = Record<string, string>;
+
+/** What has happened on this instance and is not in the hot buffer's sums yet. Lost with the instance: seconds of it. */
+export class Counters {
+  #sums = new Map<string, number>();
+  #isWorth = false;
+  #sentAt_ms = 0;
+
+  add(name: CounterName, labels: Labels, n = 1): void {
+    if (n === 0) return;
+    this.#add(fieldOf(name, labels), n);
+    this.#isWorth = true;
+  }
+
+  /** @param isWorth false for what happens on an idle deployment too: it goes along with other things */
+  observe(name: HistogramName, labels: Labels, value: number, isWorth = true): void {
+    const { buckets } = metrics[name];
+    const le = buckets.find((most) => value <= most) ?? '+Inf';
+    this.#add(fieldOf(`${name}_bucket`, { ...labels, le: String(le) }), 1);
+    this.#add(fieldOf(`${name}_sum`, labels), Math.round(value));
+    this.#isWorth ||= isWorth;
+  }
+
+  #add(field: string, n: number): void {
+    this.#sums.set(field, (this.#sums.get(field) ?? 0) + n);
+  }
+
+  /** Whether it is time to add to the shared sums: each time is a command. */
+  isDue(now_ms: number, every_ms: number): boolean {
+    return this.#isWorth && now_ms - this.#sentAt_ms >= every_ms;
+  }
+
+  /** Adds to the sums that all instances share. Never rejects: what could not be sent goes along the next time. */
+  async send(ctx: Context): Promise<void> {
+    const sums = this.#sums;
+    this.#sums = new Map();
+    this.#isWorth = false;
+    this.#sentAt_ms = ctx.now();
+    try {
+      await runScript(ctx.redis, addScript, [ctx.keys.metrics], [JSON.stringify([...sums].flat())]);
+    } catch (error) {
+      // An answer that was lost may have been a success: rather counted twice than not at all.
+      for (const [field, n] of sums) this.#add(field, n);
+      this.#isWorth = true;
+      ctx.log({ event: 'counters-unsent', ...describeError(error) });
+    }
+  }
+}
+
+/** The sums that all instances share, by name and labels as they are told. Throws StoreError. */
+export async function readCounters(ctx: Context): Promise<Map<string, number>> {
+  const reply = await ask(() => ctx.redis.hgetall(ctx.keys.metrics));
+  // Without the client's own reading of it, the reply is a list of names and values in turn.
+  const list = (reply ?? []) as unknown as string[];
+  const sums = new Map<string, number>();
+  for (let i = 0; i < list.length; i += 2) sums.set(String(list[i]), Number(list[i + 1]));
+  return sums;
+}
+
+/** A name and its labels in the form of Prometheus. */
+export function fieldOf(name: string, labels: Labels): string {
+  const told = Object.entries(labels).map(([label, value]) => `${label}="${escaped(value)}"`);
+  return told.length === 0 ? name : `${name}{${told.join(',')}}`;
+}
+
+function escaped(value: string): string {
+  return value.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n');
+}

@@ -1,0 +1,108 @@
+import { newestAudits } from '../audit/audit-due.ts';
+import { dueWork } from '../buffer/due.ts';
+import { runScript, script } from '../buffer/redis.ts';
+import type { Context } from '../context.ts';
+import { checkStores } from '../health/readiness.ts';
+import { logicalName } from '../names.ts';
+import laneGaugesLua from './lane-gauges.lua';
+import type { GaugeName } from './metrics.ts';
+
+const gaugesScript = script(laneGaugesLua);
+
+export type Sample = { name: GaugeName; labels: Record<string, string>; value: number };
+
+/** So that a scrape stays one answer, whatever waits. The longest waiting are told. */
+const lanes_max = 1_000;
+
+/** Of the hot buffer: what waits in it, by table. Two commands. Throws StoreError. */
+export async function bufferGauges(ctx: Context): Promise<Sample[]> {
+  const { lanes } = await dueWork(ctx, lanes_max, 'all');
+  const [now_ms, outbox, ...states] = await runScript<[number, number, ...[number, number, number, number][]]>(
+    ctx.redis,
+    gaugesScript,
+    [ctx.keys.outbox, ...lanes.map(({ table, lane }) => ctx.keys.state(table, lane))],
+    [],
+  );
+  type Waiting = { rows: number; bytes: number; age_ms: number; failures: number };
+  const tables = new Map<string, Waiting & { dataset: string; table: string }>();
+  for (const [i, { table }] of lanes.entries()) {
+    const [rows, bytes, oldest_ms, failures] = states[i] ?? [0, 0, 0, 0];
+    const key = `${table.dataset}.${table.physical}`;
+    const sum = tables.get(key) ?? {
+      ...{ dataset: table.dataset, table: logicalName(table.physical), rows: 0, bytes: 0, age_ms: 0, failures: 0 },
+    };
+    sum.rows += rows;
+    sum.bytes += bytes;
+    if (rows > 0) sum.age_ms = Math.max(sum.age_ms, now_ms - oldest_ms);
+    sum.failures = Math.max(sum.failures, failures);
+    tables.set(key, sum);
+  }
+  return [
+    { name: 'timestore_lanes_pending', labels: {}, value: lanes.length },
+    { name: 'timestore_outbox_manifests', labels: {}, value: outbox },
+    ...[...tables.values()].flatMap(({ dataset, table, rows, bytes, age_ms, failures }): Sample[] => {
+      const labels = { dataset, table };
+      return [
+        { name: 'timestore_replica_age_ms', labels, value: age_ms },
+        { name: 'timestore_hot_tail_rows', labels, value: rows },
+        { name: 'timestore_hot_tail_bytes', labels, value: bytes },
+        { name: 'timestore_flush_failures', labels, value: failures },
+      ];
+    }),
+  ];
+}
+
+/** What the newest audits say. Throws StoreError. */
+export async function auditGauges(ctx: Context): Promise<Sample[]> {
+  const audits = await newestAudits(ctx);
+  return audits.flatMap(({ dataset, table, missing, doubled, unaccounted, ok, age_s }): Sample[] => {
+    const labels = { dataset, table };
+    return [
+      { name: 'timestore_audit_missing_rows', labels, value: missing },
+      { name: 'timestore_audit_doubled_rows', labels, value: doubled },
+      { name: 'timestore_audit_unaccounted_rows', labels, value: unaccounted },
+      { name: 'timestore_audit_ok', labels, value: ok ? 1 : 0 },
+      { name: 'timestore_audit_age_seconds', labels, value: Math.round(age_s) },
+    ];
+  });
+}
+
+/** What waits and what differs, by the catalogue. Throws StoreError. */
+export async function catalogueGauges(ctx: Context): Promise<Sample[]> {
+  const [jobs = [], drifts = [], oldest = [], backups = []] = await ctx.postgres.transaction([
+    [
+      `select state, count(*)::int as n from jobs where buffer = $1 and state in ('queued', 'running', 'failed')
+        group by state`,
+      [ctx.config.TIMESTORE_KEY_PREFIX],
+    ],
+    [
+      `select dataset, name, (select count(*)::int from jsonb_array_elements(drift) d where not (d->>'mended')::boolean) as n
+         from reconciliations where drift <> '[]'`,
+    ],
+    ['select extract(epoch from now() - min(reconciled_at))::float8 as age_s from reconciliations'],
+    [
+      `select extract(epoch from now() - max(finished_at))::float8 as age_s from jobs where kind = 'backup' and state = 'done'`,
+    ],
+  ]);
+  const states = new Map(jobs.map(({ state, n }) => [state, Number(n)]));
+  const age_s = oldest[0]?.age_s;
+  return [
+    ...['queued', 'running', 'failed'].map((state): Sample => {
+      return { name: 'timestore_jobs', labels: { state }, value: states.get(state) ?? 0 };
+    }),
+    ...drifts.map(({ dataset, name, n }): Sample => {
+      return { name: 'timestore_drift', labels: { dataset: String(dataset), table: String(name) }, value: Number(n) };
+    }),
+    ...(age_s === null || age_s === undefined
+      ? []
+      : [{ name: 'timestore_reconcile_age_seconds' as const, labels: {}, value: Math.round(Number(age_s)) }]),
+    { name: 'timestore_backup_age_seconds', labels: {}, value: Number(backups[0]?.age_s ?? Number.POSITIVE_INFINITY) },
+  ];
+}
+
+export async function storeGauges(ctx: Context): Promise<Sample[]> {
+  const { stores } = await checkStores(ctx);
+  return Object.entries(stores).map(([store, { ok }]) => {
+    return { name: 'timestore_store_up', labels: { store }, value: ok ? 1 : 0 };
+  });
+}
