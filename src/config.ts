@@ -35,6 +35,9 @@ const limitsSchema = z.object({
   partition_meta_bytes_max: count(4 * 1024),
   lanes_max: count(64),
   audit_every_ms: count(6 * 3_600_000),
+  reconcile_every_ms: count(3_600_000),
+  // An object that nothing names may be of something that is being written.
+  orphan_age_ms: count(24 * 3_600_000),
   tail_rows_max: count(50_000),
   tail_bytes_max: count(8 * 1024 * 1024),
   kept_tails_chars_max: count(12 * 1024 * 1024),
@@ -93,6 +96,10 @@ const environment = z.object({
     .string()
     .regex(/^[A-Za-z0-9_]+$/)
     .optional(),
+  /** Hour of the day, in UTC, at which everything is copied into the object store; never if left out. */
+  TIMESTORE_BACKUP_HOUR: z.coerce.number().int().min(0).max(23).optional(),
+  /** How many of those copies are kept. */
+  TIMESTORE_BACKUPS_KEPT: z.coerce.number().int().min(1).max(1_000).default(7),
   S3_ENDPOINT: z.url({ protocol: /^https?$/ }),
   S3_REGION: z.string().min(1),
   S3_BUCKET: z.string().min(1),

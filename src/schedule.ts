@@ -3,9 +3,11 @@ import type { Context } from './context.ts';
 import { flushWhileDue } from './flush/flush-due.ts';
 import { handOnWhileDue, type LaneQueue } from './flush/hand-on.ts';
 import { sweepDue } from './flush/sweep-due.ts';
+import { createJob } from './jobs/job.ts';
 import { jobSteps } from './jobs/steps.ts';
 import { noteNext, workOnJobs } from './jobs/work.ts';
 import { describeError } from './log.ts';
+import { reconcileDue } from './reconcile/reconcile-due.ts';
 
 /** Passes within the minute that the trigger comes every one of. */
 const pause_ms = 5_000;
@@ -13,11 +15,13 @@ const passes_ms = 50_000;
 
 /** Of each hour. They ask Postgres, which many let sleep while it is not used. */
 const sweepMinute = 0;
+const reconcileMinute = 15;
 const auditMinute = 30;
+const backupMinute = 45;
 
 /**
  * What runs every minute: the flush of what is due, by itself or through a queue, and jobs; once an hour the sweep of lanes
- * and jobs that nobody marked due, and the audit.
+ * and jobs that nobody marked due, the audit, the look at ClickHouse, and once a day a backup where one is wanted.
  *
  * @param at_ms of the trigger
  */
@@ -35,8 +39,18 @@ export async function runMinute(ctx: Context, at_ms: number, queue: LaneQueue | 
   const passes = { pause_ms, until_ms, onJobs };
   const flush = queue === undefined ? flushWhileDue(ctx, passes) : handOnWhileDue(ctx, queue, passes);
   const audit = minute === auditMinute ? attempt(ctx, 'audit', auditDue(ctx, until_ms)) : undefined;
-  await Promise.all([flush, audit]);
+  const reconcile = minute === reconcileMinute ? attempt(ctx, 'reconcile', reconcileDue(ctx, until_ms)) : undefined;
+  const backup = minute === backupMinute ? attempt(ctx, 'backup', backUpDaily(ctx, at_ms)) : undefined;
+  await Promise.all([flush, audit, reconcile, backup]);
   await jobs;
+}
+
+/** Once a day, whoever asks how often: the job is named by the day. */
+async function backUpDaily(ctx: Context, at_ms: number): Promise<void> {
+  const at = new Date(at_ms);
+  if (at.getUTCHours() !== ctx.config.TIMESTORE_BACKUP_HOUR) return;
+  const id = `daily-${at.toISOString().slice(0, 10)}`;
+  await createJob(ctx, { id, kind: 'backup', dataset: null, table: null, request: {} });
 }
 
 /** The flush goes on without what this needs. */

@@ -114,7 +114,6 @@ export async function deleteTable(
        update tables set revision = revision + 1, state = 'deleting', delete_at = now() + make_interval(secs => $6)
         where dataset = $1 and name = $2 and dropped_at is null and ($3::int is null or life = $3)
           and ($4::int is null or revision = $4) and ($5::int is null or schema_version = $5)
-          and not (state = 'deleting' and delete_at is null)
        returning name, delete_at),
      cancelled as (${cancelDrop('changed', 'true', `dataset = $1 and "table" = $2`)}),
      job as (${scheduleDrop('drop-table', 'changed', '$1', '$2', ctx.config.TIMESTORE_KEY_PREFIX, params)}),

@@ -90,7 +90,7 @@ function addColumns(table: Table): string {
 }
 
 /** Of what a retention policy says; none without one. */
-function ttlExpressions({ schema, retention }: Table): string[] {
+export function ttlExpressions({ schema, retention }: Table): string[] {
   if (retention === undefined) return [];
   const time = quoteName(schema.timestampColumn);
   const move =

@@ -6,7 +6,8 @@ import { parseTimestampText } from '../schema/timestamp.ts';
 
 /**
  * How many rows of a seal are within their retention by ClickHouse's clock, there and in the seal: a row that is so now
- * was so when it was inserted, and the others may have been dropped at once.
+ * was so when it was inserted, and the others may have been dropped at once. A retention goes by whole seconds: a row may
+ * be gone almost one before its time.
  */
 export async function retainedRows(
   ctx: Context,
@@ -17,7 +18,7 @@ export async function retainedRows(
 ): Promise<{ found: number; sent: number }> {
   const time = quoteName(table.schema.timestampColumn);
   const [row] = await ctx.clickhouse.rows<{ from_ms: string; found: string }>(
-    `WITH now64(3, 'UTC') - toIntervalDay({days:UInt32}) AS retained
+    `WITH now64(3, 'UTC') - toIntervalDay({days:UInt32}) + toIntervalSecond(1) AS retained
      SELECT toUnixTimestamp64Milli(retained) AS from_ms, countIf(${time} >= retained) AS found
        FROM ${qualifiedName(table)} WHERE _lane = {lane:UInt16} AND _seq BETWEEN {from:UInt64} AND {to:UInt64}`,
     { days: totalDays, lane, from: seal.from, to: seal.to },

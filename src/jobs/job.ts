@@ -5,7 +5,9 @@ import type { Context } from '../context.ts';
 import { TimestoreError } from '../errors.ts';
 import { epochMs } from '../postgres/client.ts';
 
-export const jobKinds = ['delete-rows', 'correct-rows', 'drop-table', 'drop-dataset', 'apply-retention'] as const;
+export const jobKinds = [
+  ...(['delete-rows', 'correct-rows', 'drop-table', 'drop-dataset', 'apply-retention', 'backup', 'restore'] as const),
+] as const;
 export type JobKind = (typeof jobKinds)[number];
 
 export const jobStates = ['queued', 'running', 'done', 'failed', 'cancelled'] as const;

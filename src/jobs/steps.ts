@@ -1,3 +1,5 @@
+import { backupStep } from '../backup/backup.ts';
+import { restoreStep } from '../backup/restore.ts';
 import { applyRetentionStep } from './apply-retention.ts';
 import { changeRows } from './change-rows.ts';
 import { dropDatasetStep, dropTableStep } from './drop.ts';
@@ -10,4 +12,6 @@ export const jobSteps: Record<JobKind, Step> = {
   'drop-table': dropTableStep,
   'drop-dataset': dropDatasetStep,
   'apply-retention': applyRetentionStep,
+  backup: backupStep,
+  restore: restoreStep,
 };

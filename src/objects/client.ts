@@ -6,8 +6,15 @@ export type Objects = {
   check(): Promise<void>;
   /** Writes an object, or writes it again. */
   put(key: string, text: string): Promise<void>;
-  get(key: string): Promise<string>;
+  /** The text of an object; undefined where there is none. */
+  get(key: string): Promise<string | undefined>;
+  /** Up to 1,000 objects whose keys begin so and have no further slash (with `delimiter`), in order, after one of them. */
+  list(prefix: string, options?: { after?: string | undefined; delimiter?: '/' }): Promise<StoredObject[]>;
+  /** Removes an object, there or not. */
+  remove(key: string): Promise<void>;
 };
+
+export type StoredObject = { key: string; bytes: number; modifiedAt_ms: number };
 
 const timeout_ms = 5_000;
 
@@ -49,8 +56,29 @@ export function createObjects(config: Config): Objects {
     async get(Key) {
       return await answered(async () => {
         const { sdk, client } = await loaded();
-        const { Body } = await client.send(new sdk.GetObjectCommand({ Bucket, Key }), options());
-        return (await Body?.transformToString()) ?? '';
+        try {
+          const { Body } = await client.send(new sdk.GetObjectCommand({ Bucket, Key }), options());
+          return (await Body?.transformToString()) ?? '';
+        } catch (error) {
+          if (error instanceof Error && error.name === 'NoSuchKey') return undefined;
+          throw error;
+        }
+      });
+    },
+    async list(Prefix, { after, delimiter } = {}) {
+      return await answered(async () => {
+        const { sdk, client } = await loaded();
+        const asked = { Bucket, Prefix, StartAfter: after, Delimiter: delimiter };
+        const { Contents = [] } = await client.send(new sdk.ListObjectsV2Command(asked), options());
+        return Contents.map(({ Key = '', Size = 0, LastModified }) => {
+          return { key: Key, bytes: Size, modifiedAt_ms: LastModified?.getTime() ?? 0 };
+        });
+      });
+    },
+    async remove(Key) {
+      await answered(async () => {
+        const { sdk, client } = await loaded();
+        return await client.send(new sdk.DeleteObjectCommand({ Bucket, Key }), options());
       });
     },
   };

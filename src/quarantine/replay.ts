@@ -211,5 +211,5 @@ async function stageLine(ctx: Context, table: Table, { id, meta = '' }: OpenReco
 
 async function payloadOf(ctx: Context, { payload, object }: OpenRecord): Promise<string> {
   if (payload !== undefined) return payload;
-  return object === undefined ? '' : await ctx.objects.get(object);
+  return object === undefined ? '' : ((await ctx.objects.get(object)) ?? '');
 }

@@ -3,24 +3,15 @@ import { auditTable } from '../../../src/audit/audit-table.ts';
 import { sealLane } from '../../../src/buffer/seal.ts';
 import { flushLane } from '../../../src/flush/flush-lane.ts';
 import { insertSeal, settingsVersion } from '../../../src/flush/insert.ts';
-import { createJob, type Job, readJob } from '../../../src/jobs/job.ts';
+import { createJob, readJob } from '../../../src/jobs/job.ts';
 import { jobSteps } from '../../../src/jobs/steps.ts';
 import { type Step, workOnJobs } from '../../../src/jobs/work.ts';
-import { at, flush, type Instance, newDataset, newInstance, query, send, storedRows, tableOf } from '../support.ts';
+import { at, flush, newDataset, newInstance, query, send, storedRows, tableOf } from '../support.ts';
+import { workUntilOver } from './support.ts';
 
 /** With keys of its own: jobs are of who has them. */
 const instance = () => newInstance({ TIMESTORE_KEY_PREFIX: `jobs-${process.pid}` });
 const ctx = instance();
-
-async function workUntilOver(own: Instance, job: Job): Promise<Job> {
-  await expect
-    .poll(async () => {
-      await workOnJobs(own, jobSteps, own.now() + 5_000);
-      return (await readJob(own, job.id)).state;
-    })
-    .toMatch(/done|failed/);
-  return await readJob(own, job.id);
-}
 
 const where = (column: string, value: unknown) => ({ filters: { columns: [{ column, op: 'eq', value }] } });
 

@@ -1,0 +1,204 @@
+import * as z from 'zod';
+import { rebuildManifests } from '../audit/rebuild-manifests.ts';
+import { snapshotTable } from '../buffer/snapshot.ts';
+import { readTable } from '../catalog/find-table.ts';
+import { ensureTable } from '../clickhouse/table.ts';
+import type { Context } from '../context.ts';
+import { StoreError } from '../errors.ts';
+import { flushTable } from '../flush/flush-table.ts';
+import { drainOutbox } from '../flush/outbox.ts';
+import type { Job } from '../jobs/job.ts';
+import type { Outcome, Step } from '../jobs/work.ts';
+import { physicalName } from '../names.ts';
+import { contentOf, writePartition } from './parquet.ts';
+
+const content = z.object({ rows: z.number(), checksum: z.string() });
+const until = z.array(z.object({ lane: z.number(), seq: z.number() }));
+
+/** What is kept of one table beside its rows. */
+export const tableRecord = z.object({
+  dataset: z.string(),
+  name: z.string(),
+  life: z.number(),
+  definition: z.record(z.string(), z.unknown()),
+  state: z.string(),
+  schemaVersion: z.number(),
+  until,
+  partitions: z.record(z.string(), content),
+  /** Lines of the catalogue's tables, as they are there. */
+  schemaVersions: z.array(z.record(z.string(), z.unknown())),
+  lanes: z.array(z.record(z.string(), z.unknown())),
+  manifests: z.array(z.record(z.string(), z.unknown())),
+  manifestPartitions: z.array(z.record(z.string(), z.unknown())),
+  deletions: z.array(z.record(z.string(), z.unknown())),
+});
+
+/** What a backup is: written last, so that one that has it is whole. */
+export const backupRecord = z.object({
+  id: z.string(),
+  startedAt: z.string(),
+  finishedAt: z.string(),
+  tables: z.array(z.object({ dataset: z.string(), name: z.string(), rows: z.number() })),
+  datasets: z.array(z.record(z.string(), z.unknown())),
+  savedQueries: z.array(z.record(z.string(), z.unknown())),
+  /** With hashes of their secrets, which are nowhere. */
+  keys: z.array(z.record(z.string(), z.unknown())),
+});
+
+const progressSchema = z.object({
+  startedAt: z.string(),
+  tables: z.array(z.object({ dataset: z.string(), name: z.string(), rows: z.number().nullable() })),
+  /** Of the table that is being written. */
+  current: z.object({ until, isFlushed: z.boolean(), done: z.record(z.string(), content) }).optional(),
+});
+
+type Progress = z.output<typeof progressSchema>;
+
+export const backupPrefix = 'backups/';
+export const backupKey = (id: string) => `${backupPrefix}${id}.json`;
+export const tableKey = (id: string, dataset: string, name: string) =>
+  `${backupPrefix}${id}/${dataset}/${name}/table.json`;
+export const partitionKey = (id: string, dataset: string, name: string, partition: string) =>
+  `${backupPrefix}${id}/${dataset}/${name}/${partition}.parquet`;
+
+/**
+ * Copies tables into the object store: everything acknowledged before the job began, each partition as Parquet that was
+ * read back, and what the catalogue says. Each step may be repeated: an object is written again.
+ */
+export const backupStep: Step = async (ctx, job, deadline_ms) => {
+  if (job.progress.tables === undefined) return { progress: await begin(ctx, job) };
+  const progress = progressSchema.parse(job.progress);
+  const next = progress.tables.findIndex(({ rows }) => rows === null);
+  if (next < 0) return await finish(ctx, job, progress);
+  const { dataset, name } = progress.tables[next] ?? { dataset: '', name: '' };
+  const table = await readTable(ctx, dataset, name);
+  // Dropped since the job began: then it is not in it.
+  if (table === undefined || table.state === 'deleting') {
+    return { progress: { ...progress, current: undefined, tables: progress.tables.filter((_, i) => i !== next) } };
+  }
+  const { current } = progress;
+  if (current === undefined) {
+    const snapshot = await snapshotTable(ctx, table, 'state');
+    if (snapshot === 'unknown')
+      throw new StoreError('redis', `does not know the lanes of table ${name}; the next write sets them up`, undefined);
+    await ensureTable(ctx, table);
+    const to = snapshot.lanes.map(({ lane, seq }) => ({ lane, seq }));
+    return { progress: { ...progress, current: { until: to, isFlushed: false, done: {} } } };
+  }
+  if (!current.isFlushed) return { progress: await flushed(ctx, progress, current, table, deadline_ms) };
+
+  const there = await contentOf(ctx, table, current.until);
+  const done = { ...current.done };
+  for (const [partition, { rows, checksum }] of there) {
+    if (done[partition] !== undefined) continue;
+    if (ctx.now() >= deadline_ms) return { progress: { ...progress, current: { ...current, done } } };
+    const written = await writePartition(
+      ctx,
+      table,
+      current.until,
+      partition,
+      partitionKey(job.id, dataset, name, partition),
+    );
+    if (written.rows !== rows || written.checksum !== checksum) {
+      // Deleted or corrected meanwhile, or past its retention: what is there by now is written again.
+      return { progress: { ...progress, current: { ...current, done } }, wait_ms: 1_000 };
+    }
+    done[partition] = written;
+  }
+  const kept = Object.fromEntries(Object.entries(done).filter(([partition]) => there.has(partition)));
+  await ctx.objects.put(
+    tableKey(job.id, dataset, name),
+    JSON.stringify(await recordOf(ctx, table, current.until, kept)),
+  );
+  const rows = Object.values(kept).reduce((sum, each) => sum + each.rows, 0);
+  const tables = progress.tables.map((each, i) => (i === next ? { ...each, rows } : each));
+  return { progress: { ...progress, current: undefined, tables } };
+};
+
+async function begin(ctx: Context, { request }: Job): Promise<Progress> {
+  const { datasets } = request as { datasets?: string[] };
+  const tables = await ctx.postgres.rows<{ dataset: string; name: string }>(
+    `select t.dataset, t.name from tables t join datasets d on d.name = t.dataset
+      where t.dropped_at is null and 'deleting' not in (t.state, d.state) and ($1::text[] is null or t.dataset = any($1))
+      order by t.dataset, t.name`,
+    [datasets ?? null],
+  );
+  return { startedAt: new Date(ctx.now()).toISOString(), tables: tables.map((table) => ({ ...table, rows: null })) };
+}
+
+type TableOf = NonNullable<Awaited<ReturnType<typeof readTable>>>;
+type Current = NonNullable<Progress['current']>;
+
+async function flushed(
+  ctx: Context,
+  progress: Progress,
+  current: Current,
+  table: TableOf,
+  deadline_ms: number,
+): Promise<Progress> {
+  const snapshot = await snapshotTable(ctx, table, 'state');
+  const lanes = snapshot === 'unknown' ? [] : snapshot.lanes;
+  if (current.until.some(({ lane, seq }) => (lanes[lane]?.watermark ?? Infinity) < seq)) {
+    await flushTable(ctx, table, 'admin', deadline_ms);
+    return progress;
+  }
+  await drainOutbox(ctx);
+  for (const lane of lanes) await rebuildManifests(ctx, table, lane);
+  return { ...progress, current: { ...current, isFlushed: true } };
+}
+
+async function recordOf(
+  ctx: Context,
+  { dataset, name, life }: TableOf,
+  to: Current['until'],
+  partitions: Record<string, z.output<typeof content>>,
+): Promise<z.input<typeof tableRecord>> {
+  const key = [dataset, name, life];
+  const physical = [dataset, physicalName(name, life), JSON.stringify(to)];
+  const upTo = `join jsonb_to_recordset($3::jsonb) as u(lane integer, seq bigint) on u.lane = m.lane and m.seq_to <= u.seq`;
+  const [tables = [], schemaVersions = [], lanes = [], manifests = [], manifestPartitions = [], deletions = []] =
+    await ctx.postgres.transaction([
+      ['select definition, state, schema_version from tables where dataset = $1 and name = $2 and life = $3', key],
+      ['select to_jsonb(s) as line from schema_versions s where dataset = $1 and name = $2 and life = $3', key],
+      ['select to_jsonb(l) as line from lanes l where dataset = $1 and name = $2 and life = $3', key],
+      [`select to_jsonb(m) as line from manifests m ${upTo} where m.dataset = $1 and m.physical_table = $2`, physical],
+      [
+        `select to_jsonb(p) as line from manifest_partitions p join manifests m on m.id = p.manifest_id ${upTo}
+          where m.dataset = $1 and m.physical_table = $2`,
+        physical,
+      ],
+      [
+        'select to_jsonb(d) as line from deletions d where dataset = $1 and physical_table = $2 and done_at is not null',
+        physical.slice(0, 2),
+      ],
+    ]);
+  const linesOf = (rows: Record<string, unknown>[]) => rows.map(({ line }) => line as Record<string, unknown>);
+  return {
+    ...{ dataset, name, life, until: to, partitions },
+    definition: tables[0]?.definition as Record<string, unknown>,
+    ...{ state: String(tables[0]?.state), schemaVersion: Number(tables[0]?.schema_version) },
+    ...{ schemaVersions: linesOf(schemaVersions), lanes: linesOf(lanes), manifests: linesOf(manifests) },
+    ...{ manifestPartitions: linesOf(manifestPartitions), deletions: linesOf(deletions) },
+  };
+}
+
+async function finish(ctx: Context, { id, request }: Job, { startedAt, tables }: Progress): Promise<Outcome> {
+  const { datasets: chosen } = request as { datasets?: string[] };
+  const which = [chosen ?? null];
+  const [datasets = [], savedQueries = [], keys = []] = await ctx.postgres.transaction([
+    [
+      'select to_jsonb(d) as line from datasets d where dropped_at is null and ($1::text[] is null or name = any($1))',
+      which,
+    ],
+    ['select to_jsonb(s) as line from saved_queries s where $1::text[] is null or dataset = any($1)', which],
+    ['select to_jsonb(k) as line from api_keys k where $1::text[] is null', which],
+  ]);
+  const linesOf = (rows: Record<string, unknown>[]) => rows.map(({ line }) => line as Record<string, unknown>);
+  const record: z.input<typeof backupRecord> = {
+    ...{ id, startedAt, finishedAt: new Date(ctx.now()).toISOString() },
+    tables: tables.map((table) => ({ ...table, rows: table.rows ?? 0 })),
+    ...{ datasets: linesOf(datasets), savedQueries: linesOf(savedQueries), keys: linesOf(keys) },
+  };
+  await ctx.objects.put(backupKey(id), JSON.stringify(record));
+  return { done: { tables: tables.length, rows: tables.reduce((sum, { rows }) => sum + (rows ?? 0), 0) } };
+}

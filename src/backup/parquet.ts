@@ -1,0 +1,126 @@
+import type { Table } from '../catalog/table.ts';
+import type { Settings } from '../clickhouse/client.ts';
+import { fieldColumns, systemColumns } from '../clickhouse/table.ts';
+import type { Context } from '../context.ts';
+import { qualifiedName, quoteName } from '../names.ts';
+
+/** What a partition holds: how many rows, and a hash of all there is in them. */
+export type Content = { rows: number; checksum: string };
+
+/** Rows of each lane up to a sequence. */
+export type Until = { lane: number; seq: number }[];
+
+function untilSql(until: Until): string {
+  return `(${until.map(({ lane, seq }) => `(_lane = ${Number(lane)} AND _seq <= ${Number(seq)})`).join(' OR ')})`;
+}
+
+function columnsOf(table: Table): string[] {
+  return [...systemColumns.map(([name]) => name), ...table.schema.fields.map(({ name }) => quoteName(name))];
+}
+
+/** Exclusive or of the hashes of whole rows: any value that differs shows, in whatever order they are. */
+function contentSql(table: Table): string {
+  // What the hash cannot take, as the text that it is answered as.
+  const values = columnsOf(table).map((column) => `toString(${column})`);
+  return `count() AS rows, lower(hex(groupBitXor(sipHash64([${values.map((value) => `ifNull(${value}, '\\\\N')`).join(', ')}])))) AS checksum`;
+}
+
+/** The object as ClickHouse reaches it. The secret is bound: the server's log has it hidden. */
+function objectOf(ctx: Context, key: string): { sql: string; params: Settings } {
+  const { S3_ENDPOINT, S3_BUCKET, S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY } = ctx.config;
+  return {
+    sql: `s3({_url:String}, {_key:String}, {_secret:String}, 'Parquet', {_columns:String})`,
+    params: {
+      param__url: `${S3_ENDPOINT.replace(/\/$/, '')}/${S3_BUCKET}/${key}`,
+      param__key: S3_ACCESS_KEY_ID,
+      param__secret: S3_SECRET_ACCESS_KEY,
+    },
+  };
+}
+
+function structureOf(table: Table): string {
+  return [...systemColumns.map(([name, type]) => `${name} ${type}`), ...fieldColumns(table)].join(', ');
+}
+
+async function ask(ctx: Context, body: string, settings: Settings): Promise<string> {
+  return await ctx.clickhouse.send({
+    body,
+    settings: { ...settings, max_execution_time: Math.ceil(ctx.config.limits.export_timeout_ms / 1000) },
+    timeout_ms: ctx.config.limits.export_timeout_ms,
+  });
+}
+
+function contentIn(text: string): Map<string, Content> {
+  const lines = text.split('\n').filter((line) => line !== '');
+  return new Map(
+    lines.map((line) => {
+      const { partition, rows, checksum } = JSON.parse(line) as Content & { partition: string };
+      return [partition, { rows: Number(rows), checksum }];
+    }),
+  );
+}
+
+/** What ClickHouse has of a table, by partition. Throws StoreError, ClickHouseError. */
+export async function contentOf(
+  ctx: Context,
+  table: Table,
+  until: Until,
+  partition?: string,
+): Promise<Map<string, Content>> {
+  const text = await ask(
+    ctx,
+    `SELECT _partition_id AS partition, ${contentSql(table)} FROM ${qualifiedName(table)}
+      WHERE ${untilSql(until)} ${partition === undefined ? '' : 'AND _partition_id = {_partition:String}'}
+      GROUP BY partition ORDER BY partition FORMAT JSONEachRow`,
+    partition === undefined ? {} : { param__partition: partition },
+  );
+  return contentIn(text);
+}
+
+/**
+ * Writes a partition as Parquet and reads it back.
+ *
+ * @returns what the file holds, which is what it was written from at the moment that it was
+ */
+export async function writePartition(
+  ctx: Context,
+  table: Table,
+  until: Until,
+  partition: string,
+  key: string,
+): Promise<Content> {
+  const { sql, params } = objectOf(ctx, key);
+  await ask(
+    ctx,
+    `INSERT INTO FUNCTION ${sql} SELECT ${columnsOf(table).join(', ')} FROM ${qualifiedName(table)}
+      WHERE _partition_id = {_partition:String} AND ${untilSql(until)}`,
+    { ...params, param__columns: structureOf(table), param__partition: partition, s3_truncate_on_insert: 1 },
+  );
+  return await contentOfObject(ctx, table, key);
+}
+
+async function contentOfObject(ctx: Context, table: Table, key: string): Promise<Content> {
+  const { sql, params } = objectOf(ctx, key);
+  const text = await ask(ctx, `SELECT '' AS partition, ${contentSql(table)} FROM ${sql} FORMAT JSONEachRow`, {
+    ...params,
+    param__columns: structureOf(table),
+  });
+  return contentIn(text).get('') ?? { rows: 0, checksum: '' };
+}
+
+/** Brings the rows of a file into a table, each once, however often this is called. */
+export async function readPartition(ctx: Context, table: Table, partition: string, key: string): Promise<void> {
+  const { sql, params } = objectOf(ctx, key);
+  const columns = columnsOf(table).join(', ');
+  await ask(
+    ctx,
+    `INSERT INTO ${qualifiedName(table)} (${columns}) SELECT ${columns} FROM ${sql}
+      WHERE (_lane, _seq, _row) NOT IN (SELECT _lane, _seq, _row FROM ${qualifiedName(table)} WHERE _partition_id = {_partition:String})`,
+    {
+      ...params,
+      ...{ param__columns: structureOf(table), param__partition: partition },
+      ...{ async_insert: 0, deduplicate_insert_select: 'force_enable', max_insert_threads: 1, max_threads: 1 },
+      insert_deduplication_token: `restore:${key}`,
+    },
+  );
+}

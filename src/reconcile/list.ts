@@ -1,0 +1,16 @@
+import type { Context } from '../context.ts';
+import type { Reconciled } from './reconcile-table.ts';
+
+const listed_max = 1_000;
+
+/** Tables of which something differed when they were last compared, of these datasets or of all. Throws StoreError. */
+export async function listReconciled(
+  ctx: Context,
+  of: string[] | undefined,
+): Promise<(Reconciled & { age_s: number })[]> {
+  return await ctx.postgres.rows<Reconciled & { age_s: number }>(
+    `select dataset, name as "table", drift, extract(epoch from now() - reconciled_at)::float8 as age_s from reconciliations
+      where drift <> '[]' and ($1::text[] is null or dataset = any($1)) order by dataset, name limit ${listed_max}`,
+    [of ?? null],
+  );
+}

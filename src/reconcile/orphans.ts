@@ -1,0 +1,137 @@
+import { backupKey, backupPrefix } from '../backup/backup.ts';
+import { snapshotTable } from '../buffer/snapshot.ts';
+import { findTable } from '../catalog/find-table.ts';
+import type { Context } from '../context.ts';
+import { databaseName, qualifiedName, quoteName, quoteString, slugPattern } from '../names.ts';
+import { quarantineTable } from '../quarantine/table.ts';
+
+const objectsInPass = 10_000;
+
+/**
+ * Drops tables in ClickHouse whose life is over by the catalogue: a flush that was on its way when one was dropped may have
+ * made it again. What nobody here has made stays.
+ *
+ * @returns those that were dropped
+ */
+export async function dropOrphanTables(ctx: Context): Promise<string[]> {
+  const tables = await ctx.clickhouse.rows<{ database: string; name: string }>(
+    `SELECT database, name FROM system.tables WHERE startsWith(database, 'ts_') AND NOT is_temporary`,
+  );
+  const named = tables.flatMap(({ database, name }) => {
+    const [, logical = '', life = '1'] = /^([^.]+)(?:\.(\d+))?$/.exec(name) ?? [];
+    const dataset = database.slice('ts_'.length);
+    const isOurs = slugPattern.test(dataset) && (slugPattern.test(logical) || logical === quarantineTable);
+    return isOurs ? [{ dataset, name: logical, life: Number(life), physical: name }] : [];
+  });
+  const over = await ctx.postgres.rows<{ dataset: string; physical: string }>(
+    `select t.dataset, f.physical from tables t
+       join jsonb_to_recordset($1::jsonb) as f(dataset text, name text, life integer, physical text) using (dataset, name, life)
+      where t.dropped_at < now() - interval '1 minute'`,
+    [JSON.stringify(named)],
+  );
+  for (const table of over) {
+    await ctx.clickhouse.command(`DROP TABLE IF EXISTS ${qualifiedName(table)} SYNC`);
+    ctx.log({ event: 'orphan-table-dropped', ...table });
+  }
+  return over.map(({ dataset, physical }) => `${dataset}.${physical}`);
+}
+
+/**
+ * Removes objects that nothing names: payloads of rows that are in no quarantine, backups that were never finished, and
+ * those of them that the clock made and are more than are kept.
+ *
+ * @returns how many objects were removed
+ */
+export async function removeOrphanObjects(ctx: Context): Promise<number> {
+  const old_ms = ctx.now() - ctx.config.limits.orphan_age_ms;
+  return (await removePayloads(ctx, old_ms)) + (await removeBackups(ctx, old_ms));
+}
+
+async function removePayloads(ctx: Context, old_ms: number): Promise<number> {
+  let removed = 0;
+  for await (const page of pagesOf(ctx, 'quarantine/')) {
+    const old = page.filter(({ modifiedAt_ms }) => modifiedAt_ms < old_ms);
+    const byDataset = Map.groupBy(old, ({ key }) => key.split('/')[1] ?? '');
+    for (const [dataset, objects] of byDataset) {
+      const named = await namedIn(
+        ctx,
+        dataset,
+        objects.map(({ key }) => key),
+      );
+      for (const { key } of objects) {
+        if (named === undefined || named.has(key)) continue;
+        await ctx.objects.remove(key);
+        removed += 1;
+      }
+    }
+  }
+  return removed;
+}
+
+/** Those of the keys that rows in quarantine name; undefined where that cannot be told now. */
+async function namedIn(ctx: Context, dataset: string, keys: string[]): Promise<Set<string> | undefined> {
+  if (!slugPattern.test(dataset)) return undefined;
+  const table = await findTable(ctx, dataset, quarantineTable);
+  const [isThere] = await ctx.clickhouse.rows<{ n: string }>(
+    'SELECT count() AS n FROM system.tables WHERE database = {database:String} AND name = {table:String}',
+    { database: `ts_${dataset}`, table: table?.physical ?? '' },
+  );
+  if (table === undefined) return new Set();
+  if (isThere?.n !== '1') return undefined;
+  // A row that waits in the hot buffer is not in ClickHouse, however old: then it is looked at another time.
+  const snapshot = await snapshotTable(ctx, table, 'state');
+  if (snapshot === 'unknown' || snapshot.lanes.some(({ pendingRows }) => pendingRows > 0)) return undefined;
+  const rows = await ctx.clickhouse.rows<{ object: string }>(
+    `SELECT DISTINCT object FROM ${databaseName(dataset)}.${quoteName(table.physical)}
+      WHERE object IN (${keys.map(quoteString).join(', ')})`,
+    {},
+    { max_query_size: 4_194_304 },
+  );
+  return new Set(rows.map(({ object }) => object));
+}
+
+/** Names of backups that the clock made. */
+const byClock = /^daily-\d{4}-\d{2}-\d{2}$/;
+
+async function removeBackups(ctx: Context, old_ms: number): Promise<number> {
+  const whole = new Set<string>();
+  const folders = new Map<string, { keys: string[]; newest_ms: number }>();
+  for await (const page of pagesOf(ctx, backupPrefix)) {
+    for (const { key, modifiedAt_ms } of page) {
+      const [id = '', ...rest] = key.slice(backupPrefix.length).split('/');
+      if (rest.length === 0) {
+        whole.add(id.replace(/\.json$/, ''));
+        continue;
+      }
+      const folder = folders.get(id) ?? { keys: [], newest_ms: 0 };
+      folder.keys.push(key);
+      folder.newest_ms = Math.max(folder.newest_ms, modifiedAt_ms);
+      folders.set(id, folder);
+    }
+  }
+  const surplus = new Set(
+    [...whole]
+      .filter((id) => byClock.test(id))
+      .sort()
+      .slice(0, -ctx.config.TIMESTORE_BACKUPS_KEPT),
+  );
+  let removed = 0;
+  for (const [id, { keys, newest_ms }] of folders) {
+    if (whole.has(id) ? !surplus.has(id) : newest_ms >= old_ms) continue;
+    // What says that it is whole goes first: half a backup is none.
+    for (const key of [backupKey(id), ...keys]) await ctx.objects.remove(key);
+    removed += keys.length;
+  }
+  return removed;
+}
+
+async function* pagesOf(ctx: Context, prefix: string) {
+  let after: string | undefined;
+  for (let seen = 0; seen < objectsInPass; ) {
+    const page = await ctx.objects.list(prefix, { after });
+    if (page.length === 0) return;
+    yield page;
+    seen += page.length;
+    after = page.at(-1)?.key;
+  }
+}

@@ -1,0 +1,79 @@
+import { noteStored, readUsage } from '../buffer/quota.ts';
+import { ask } from '../buffer/redis.ts';
+import { readTable } from '../catalog/find-table.ts';
+import type { Context } from '../context.ts';
+import { describeError } from '../log.ts';
+import { physicalName } from '../names.ts';
+import { dropOrphanTables, removeOrphanObjects } from './orphans.ts';
+import { reconcileTable } from './reconcile-table.ts';
+
+const tablesInPass = 500;
+
+/**
+ * Compares the tables that nobody has looked at for the limit `reconcile_every_ms` with ClickHouse, the oldest look first,
+ * until the deadline; looks what datasets with a quota of storage hold; and removes what nothing names any more. What
+ * fails holds up nothing else.
+ *
+ * @returns how many tables were compared
+ * @throws StoreError when Postgres is away
+ */
+export async function reconcileDue(ctx: Context, deadline_ms: number): Promise<number> {
+  const due = await ctx.postgres.rows<{ dataset: string; name: string }>(
+    `select t.dataset, t.name from tables t join datasets d on d.name = t.dataset left join reconciliations r
+         on (r.dataset, r.name) = (t.dataset, t.name)
+      where t.dropped_at is null and 'deleting' not in (t.state, d.state)
+        and (r.reconciled_at is null or r.reconciled_at < now() - $1 * interval '1 millisecond')
+      order by r.reconciled_at nulls first limit $2`,
+    [ctx.config.limits.reconcile_every_ms, tablesInPass],
+  );
+  let looked = 0;
+  for (const { dataset, name } of due) {
+    if (ctx.now() >= deadline_ms) return looked;
+    const look = async () => {
+      const table = await readTable(ctx, dataset, name);
+      if (table !== undefined) await reconcileTable(ctx, table);
+      looked += 1;
+    };
+    await look().catch((error) => failed(ctx, { what: 'table', dataset, table: name }, error));
+  }
+  await lookAtStorage(ctx).catch((error) => failed(ctx, { what: 'storage' }, error));
+  await dropOrphanTables(ctx).catch((error) => failed(ctx, { what: 'orphan-tables' }, error));
+  await removeOrphanObjects(ctx).catch((error) => failed(ctx, { what: 'orphan-objects' }, error));
+  return looked;
+}
+
+function failed(ctx: Context, where: object, error: unknown): void {
+  ctx.log({ event: 'reconcile-failed', ...where, ...describeError(error) });
+}
+
+/** What datasets with a quota of storage hold on ClickHouse's disks. */
+export async function lookAtStorage(ctx: Context): Promise<void> {
+  const limited = await ctx.postgres.rows<{ name: string }>(
+    `select name from datasets where dropped_at is null and quota ? 'storageBytes'`,
+  );
+  for (const { name } of limited) {
+    // Before the look: what is buffered from now on is not in it.
+    const { bytesSince } = await readUsage(ctx, name);
+    const [held] = await ctx.clickhouse.rows<{ bytes: string }>(
+      'SELECT sum(bytes_on_disk) AS bytes FROM system.parts WHERE active AND database = {database:String}',
+      { database: `ts_${name}` },
+    );
+    const pending = await pendingBytes(ctx, name);
+    await noteStored(ctx, name, Number(held?.bytes ?? 0) + pending, bytesSince);
+  }
+}
+
+/** Of what was buffered before the look, that which is not on the disks yet. */
+async function pendingBytes(ctx: Context, dataset: string): Promise<number> {
+  const tables = await ctx.postgres.rows<{ name: string; life: number; lanes: number }>(
+    `select name, life, (definition->>'readLanes')::int as lanes from tables where dataset = $1 and dropped_at is null`,
+    [dataset],
+  );
+  const keys = tables.flatMap(({ name, life, lanes }) => {
+    const table = { dataset, physical: physicalName(name, life) };
+    return Array.from({ length: lanes }, (_, lane) => ctx.keys.state(table, lane));
+  });
+  if (keys.length === 0) return 0;
+  const replies = await ask(() => ctx.redis.inTurn(keys.map((key) => ['HGET', key, 'bytes'])));
+  return replies.reduce((sum, { result }) => sum + Number(result ?? 0), 0);
+}

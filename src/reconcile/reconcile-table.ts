@@ -1,0 +1,162 @@
+import { applyStates } from '../catalog/apply-states.ts';
+import { retainedFrom_ms, type Table } from '../catalog/table.ts';
+import { addMissingColumns, applyRetention, ensureTable, ttlExpressions } from '../clickhouse/table.ts';
+import type { Context } from '../context.ts';
+import { drainOutbox } from '../flush/outbox.ts';
+import { describeError } from '../log.ts';
+import { qualifiedName, quoteString } from '../names.ts';
+import { clickhouseType } from '../schema/types.ts';
+import { foldExpired } from './fold-expired.ts';
+
+/** Something that is not as the catalogue says, and whether it is by now. */
+export type Drift = {
+  what:
+    | 'table-missing'
+    | 'columns-missing'
+    | 'column-type'
+    | 'column-unknown'
+    | 'retention'
+    | 'storage-policy'
+    | 'manifests-expired';
+  detail: string;
+  mended: boolean;
+};
+
+export type Reconciled = { dataset: string; table: string; drift: Drift[] };
+
+/**
+ * Compares a table of the catalogue with ClickHouse's, and mends what can be mended without losing anything: missing
+ * columns, the retention, the storage policy; a table that is not there only if no row of it is on record. The rest is
+ * reported. What was found is on record afterwards.
+ *
+ * @throws StoreError, ClickHouseError when a store is away: nothing is concluded then
+ */
+export async function reconcileTable(ctx: Context, table: Table): Promise<Reconciled> {
+  const drift: Drift[] = [];
+  const { dataset, name } = table;
+  const [found] = await ctx.clickhouse.rows<{ ttl: string; policy: string }>(
+    `SELECT extract(engine_full, ' TTL (.*?)(?: SETTINGS |$)') AS ttl, storage_policy AS policy
+       FROM system.tables WHERE database = {database:String} AND name = {table:String}`,
+    { database: `ts_${dataset}`, table: table.physical },
+  );
+  if (found === undefined) {
+    drift.push(await tableMissing(ctx, table));
+  } else {
+    drift.push(...(await columnsOf(ctx, table)), ...(await retentionOf(ctx, table, found.ttl)));
+    drift.push(...(await policyOf(ctx, table, found.policy)));
+    drift.push(...(await expiredOf(ctx, table)));
+  }
+  // Whether its lanes take rows: told again, in case that whoever changed it could not.
+  await applyStates(ctx, dataset, name);
+  await record(ctx, table, drift);
+  const left = drift.filter(({ mended }) => !mended);
+  if (left.length > 0) ctx.log({ event: 'drift', alarm: true, dataset, table: name, drift: left });
+  return { dataset, table: name, drift };
+}
+
+async function tableMissing(ctx: Context, table: Table): Promise<Drift> {
+  await drainOutbox(ctx);
+  const [said] = await ctx.postgres.rows<{ rows: string }>(
+    'select coalesce(sum(rows), 0) as rows from manifests where dataset = $1 and physical_table = $2',
+    [table.dataset, table.physical],
+  );
+  const rows = Number(said?.rows);
+  const what = 'table-missing';
+  if (rows > 0)
+    return {
+      what,
+      mended: false,
+      detail: `ClickHouse has no table ${table.physical}, of which ${rows} rows are on record`,
+    };
+  await ensureTable(ctx, table);
+  return { what, mended: true, detail: `ClickHouse had no table ${table.physical}; no row of it is on record` };
+}
+
+async function columnsOf(ctx: Context, table: Table): Promise<Drift[]> {
+  const columns = await ctx.clickhouse.rows<{ name: string; type: string }>(
+    `SELECT name, type FROM system.columns WHERE database = {database:String} AND table = {table:String}
+        AND NOT startsWith(name, '_')`,
+    { database: `ts_${table.dataset}`, table: table.physical },
+  );
+  const there = new Map(columns.map(({ name, type }) => [name, type]));
+  const { fields } = table.schema;
+  const plain = (type: string) => type.replace(/LowCardinality\((.*)\)/, '$1');
+  const missing = fields.filter(({ name }) => !there.has(name)).map(({ name }) => name);
+  const drift: Drift[] = [];
+  if (missing.length > 0) {
+    await addMissingColumns(ctx, table);
+    drift.push({ what: 'columns-missing', mended: true, detail: `added ${missing.join(', ')}` });
+  }
+  for (const field of fields) {
+    const [wanted, is] = [clickhouseType(field, table.schema), there.get(field.name)];
+    if (is === undefined || plain(is) === plain(wanted)) continue;
+    const detail = `${field.name} is ${is}, not ${wanted}: flushes of the table wait until it is back`;
+    drift.push({ what: 'column-type', mended: false, detail });
+  }
+  const known = new Set(fields.map(({ name }) => name));
+  const others = columns.filter(({ name }) => !known.has(name)).map(({ name }) => name);
+  // A field that was added while this looked is in the next version, and no drift.
+  const added = others.length === 0 ? [] : await fieldsSince(ctx, table);
+  const unknown = others.filter((name) => !added.includes(name));
+  if (unknown.length > 0) {
+    drift.push({ what: 'column-unknown', mended: false, detail: `${unknown.join(', ')}: no field has that name` });
+  }
+  return drift;
+}
+
+async function fieldsSince(ctx: Context, { dataset, name, life }: Table): Promise<string[]> {
+  const rows = await ctx.postgres.rows<{ schema: string }>(
+    'select schema from schema_versions where dataset = $1 and name = $2 and life = $3 order by version desc limit 1',
+    [dataset, name, life],
+  );
+  return rows.flatMap(({ schema }) => (JSON.parse(schema) as Table['schema']).fields.map((field) => field.name));
+}
+
+/** As ClickHouse tells it again: names without quotes where they need none, DELETE left out. */
+function normalized(ttl: string): string {
+  return ttl
+    .replaceAll('`', '')
+    .replace(/ DELETE\b/g, '')
+    .replace(/\s+/g, ' ')
+    .trim();
+}
+
+async function retentionOf(ctx: Context, table: Table, ttl: string): Promise<Drift[]> {
+  const wanted = ttlExpressions(table).join(', ');
+  if (normalized(wanted) === normalized(ttl)) return [];
+  await applyRetention(ctx, table);
+  return [{ what: 'retention', mended: true, detail: `it was “${ttl || 'none'}”, and is “${wanted || 'none'}”` }];
+}
+
+async function policyOf(ctx: Context, table: Table, policy: string): Promise<Drift[]> {
+  const wanted = ctx.config.CLICKHOUSE_STORAGE_POLICY;
+  if (wanted === undefined || wanted === policy) return [];
+  const detail = `it is ${policy}, not ${wanted}`;
+  try {
+    // ClickHouse takes one that has all the volumes of the one before.
+    await ctx.clickhouse.command(
+      `ALTER TABLE ${qualifiedName(table)} MODIFY SETTING storage_policy = ${quoteString(wanted)}`,
+    );
+    return [{ what: 'storage-policy', mended: true, detail }];
+  } catch (error) {
+    ctx.log({ event: 'storage-policy-refused', dataset: table.dataset, table: table.name, ...describeError(error) });
+    return [{ what: 'storage-policy', mended: false, detail: `${detail}, and ClickHouse does not change it` }];
+  }
+}
+
+async function expiredOf(ctx: Context, table: Table): Promise<Drift[]> {
+  const from_ms = retainedFrom_ms(table, ctx.now());
+  if (from_ms === undefined) return [];
+  await drainOutbox(ctx);
+  const folded = await foldExpired(ctx, table, from_ms);
+  if (folded === 0) return [];
+  return [{ what: 'manifests-expired', mended: true, detail: `${folded} manifests of rows that are gone were folded` }];
+}
+
+async function record(ctx: Context, { dataset, name }: Table, drift: Drift[]): Promise<void> {
+  await ctx.postgres.rows(
+    `insert into reconciliations (dataset, name, drift) values ($1, $2, $3::jsonb)
+     on conflict (dataset, name) do update set reconciled_at = now(), drift = excluded.drift`,
+    [dataset, name, JSON.stringify(drift)],
+  );
+}
