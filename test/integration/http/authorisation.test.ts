@@ -89,6 +89,85 @@ const operations: Record<string, Operation> = {
     ...{ scopes: ['admin'], of: 'names' },
     request: (dataset) => ({ path: `/v1/admin/datasets/${dataset}/tables/m`, method: 'PATCH', json: { lanes: 1 } }),
   },
+  ...Object.fromEntries(
+    (
+      [
+        ['get', '', undefined],
+        ['patch', '', { title: 'x' }],
+        ['delete', '?graceSeconds=3600', undefined],
+        ['get', '/tables', undefined],
+        ['post', '/tables', { name: 'n' }],
+        ['get', '/tables/m', undefined],
+        ['delete', '/tables/m?graceSeconds=3600', undefined],
+        ['get', '/tables/m/schema', undefined],
+        ['get', '/tables/m/manifests', undefined],
+        ['post', '/tables/m/deletions', { timeRange: { start: at(50) } }],
+        ['post', '/tables/m/corrections', { rows: { timeRange: { start: at(50) } }, set: { v: 2 } }],
+      ] as const
+    ).map(([method, rest, json]): [string, Operation] => [
+      `${method} /v1/admin/datasets/{dataset}${rest.replace(/\?.*/, '').replace('/m', '/{table}')}`,
+      {
+        ...{ scopes: ['admin'], of: 'names' },
+        request: (dataset) => ({
+          ...{ path: `/v1/admin/datasets/${dataset}${rest}`, method: method.toUpperCase() },
+          ...(json !== undefined && { json }),
+        }),
+      },
+    ]),
+  ),
+  'get /v1/admin/datasets': {
+    ...{ scopes: ['admin'], of: 'lists' },
+    request: () => ({ path: '/v1/admin/datasets?limit=1000', method: 'GET' }),
+  },
+  'post /v1/admin/datasets': {
+    ...{ scopes: ['admin'], of: 'names' },
+    // For its own: taken already, which who may make it is told.
+    request: (dataset) => ({ path: '/v1/admin/datasets', json: { name: dataset } }),
+  },
+  'post /v1/admin/reconcile': {
+    ...{ scopes: ['admin'], of: 'names' },
+    request: (dataset) => ({ path: '/v1/admin/reconcile', json: { dataset, table: 'm' } }),
+  },
+  'get /v1/admin/reconcile': {
+    ...{ scopes: ['admin'], of: 'lists' },
+    request: () => ({ path: '/v1/admin/reconcile', method: 'GET' }),
+  },
+  'get /v1/admin/jobs': {
+    ...{ scopes: ['admin'], of: 'lists' },
+    request: () => ({ path: '/v1/admin/jobs?limit=1000', method: 'GET' }),
+  },
+  'get /v1/admin/jobs/{id}': {
+    ...{ scopes: ['admin'], of: 'names' },
+    request: (dataset) => ({ path: `/v1/admin/jobs/of-${dataset}`, method: 'GET' }),
+  },
+  'post /v1/admin/jobs/{id}/retry': {
+    ...{ scopes: ['admin'], of: 'names' },
+    request: (dataset) => ({ path: `/v1/admin/jobs/of-${dataset}/retry`, method: 'POST' }),
+  },
+  'get /v1/admin/audit-log': {
+    ...{ scopes: ['admin'], of: 'lists' },
+    request: () => ({ path: '/v1/admin/audit-log?limit=1000', method: 'GET' }),
+  },
+  'get /v1/admin/storage-targets': {
+    ...{ scopes: ['admin'], of: 'all' },
+    request: () => ({ path: '/v1/admin/storage-targets', method: 'GET' }),
+  },
+  'get /v1/admin/backups': {
+    ...{ scopes: ['admin'], of: 'all' },
+    request: () => ({ path: '/v1/admin/backups', method: 'GET' }),
+  },
+  'post /v1/admin/backups': {
+    ...{ scopes: ['admin'], of: 'all' },
+    request: () => ({ path: '/v1/admin/backups', json: { datasets: ['no-such'] } }),
+  },
+  'get /v1/admin/backups/{id}': {
+    ...{ scopes: ['admin'], of: 'all' },
+    request: () => ({ path: '/v1/admin/backups/none', method: 'GET' }),
+  },
+  'post /v1/admin/backups/{id}/restore': {
+    ...{ scopes: ['admin'], of: 'all' },
+    request: () => ({ path: '/v1/admin/backups/none/restore', json: {} }),
+  },
   'get /v1/admin/quarantine/{dataset}': {
     ...{ scopes: ['admin'], of: 'names' },
     request: (dataset) => ({ path: `/v1/admin/quarantine/${dataset}`, method: 'GET' }),
@@ -163,6 +242,12 @@ beforeAll(async () => {
     await call(`/v1/datasets/${dataset}/tables/m/rows`, { json: rows });
     await call(`/v1/sql/saved/${dataset}/q`, { method: 'PUT', json: sql });
     await call(`/v1/datasets/${dataset}/tables/m/rows?onError=quarantine`, { json: { timestamp: 'never' } });
+    // A job that failed, of another deployment, so that nobody works on it.
+    await ctx.postgres.rows(
+      `insert into jobs (id, kind, dataset, "table", state, request, actor, request_id, buffer)
+       values ($1, 'delete-rows', $2, 'm', 'failed', '{}', 'x', '', 'nobody')`,
+      [`of-${dataset}`, dataset],
+    );
   }
   const all = { ingest: '*', query: '*', sql: '*', admin: '*' };
   const gone = await make(all);
@@ -239,9 +324,15 @@ describe.each(Object.entries(operations))('%s', (_, operation) => {
   test('lets a key with its scope go on', async () => {
     const as = operation.of === 'all' ? 'local-admin' : (ofOwn[scope] ?? '');
     const answer = await ask(operation, own, as);
-    // The keys that some ask for are not there; who asks may know that.
-    const isOfNothing = operation.request(own).path.includes('/keys/0');
-    expect(isOfNothing ? answer.status : Math.floor(answer.status / 100), answer.text).toBe(isOfNothing ? 404 : 2);
+    // What some ask for is not there, or there already; who asks may know that.
+    const { path } = operation.request(own);
+    const told = /\/keys\/0|\/backups\/none/.test(path) ? 404 : path === '/v1/admin/datasets' ? 409 : 2;
+    expect(told === 2 ? Math.floor(answer.status / 100) : answer.status, answer.text).toBe(told);
+    // Some of them stop its writes.
+    if (operation.request(own).method === 'DELETE') {
+      const json = { state: 'active' };
+      await call(path.replace(/\?.*/, ''), { method: 'PATCH', json });
+    }
   });
 });
 
@@ -280,7 +371,7 @@ describe('bad input to the routes of keys is one clear problem, and changes noth
     ],
     ['another type', '', { method: 'POST', body: 'a=1', headers: { 'content-type': 'text/plain' } }, 415, /json/],
     ['a page beyond the limit', '?limit=100000', { method: 'GET' }, 400, /limit/],
-    ['a page after nothing', '?after=x', { method: 'GET' }, 400, /after/],
+    ['a page after nothing', '?cursor=x', { method: 'GET' }, 400, /cursor/],
     ['a key that is not there', '/zzz', { method: 'GET' }, 404, /no key/],
     ['an overlap without end', '/0000000000000000/rotate', { json: { overlapSeconds: 1e12 } }, 400, /overlapSeconds/],
   ])('%s', async (_name, path, init, status, says) => {

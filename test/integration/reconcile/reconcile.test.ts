@@ -61,7 +61,7 @@ describe('a retention', () => {
     const audit = await auditTable(ctx, table);
     expect(audit).toMatchObject({ ok: true, missing: 0 });
     expect(audit.partitions.map(({ expired }) => expired)).toEqual([1]);
-    await expect(send(ctx, dataset, [{ timestamp: ago(3 * day_ms), v: 4 }])).rejects.toMatchObject({
+    await expect(send(ctx, dataset, [{ timestamp: ago(3 * day_ms + 1_000), v: 4 }])).rejects.toMatchObject({
       code: 'rows-refused',
     });
   });
