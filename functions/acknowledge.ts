@@ -38,6 +38,12 @@ export const acceptedSchema = z
   })
   .meta({ id: 'Accepted' });
 
+export const acceptedHeaders = {
+  'Idempotency-Replayed': '`true` when the same request was accepted before',
+  RateLimit: 'what is left of the dataset’s quotas, where it has any',
+  'RateLimit-Policy': 'the quotas',
+};
+
 export const ackDescription =
   '`buffered` (default): answered when the hot buffer has the rows; `durable`: and its replicas, where it has any; ' +
   '`flushed`: when ClickHouse has them';

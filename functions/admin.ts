@@ -25,6 +25,7 @@ export const adminRoutes = routes().post(
   '/v1/admin/flush',
   describe({
     summary: 'Flush now',
+    example: { body: { dataset: 'demo', table: 'readings' } },
     description:
       'Answers when everything acknowledged before the call is in ClickHouse and published. Without a body: all tables with ' +
       'pending rows.',

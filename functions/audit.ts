@@ -63,6 +63,7 @@ export const auditRoutes = routes()
     '/v1/admin/audit',
     describe({
       summary: 'Audit a table now',
+      example: { body: { dataset: 'demo', table: 'readings' } },
       description:
         'Compares what was acknowledged with where it is: the hot buffer, the manifests and ClickHouse, for each lane and ' +
         'partition. Retention and recorded deletions are accounted for; manifests that are missing are rebuilt.',
@@ -86,6 +87,7 @@ export const auditRoutes = routes()
     '/v1/admin/audit',
     describe({
       summary: 'The newest audit of each table',
+      example: {},
       description: 'Made every few hours (limit audit_every_ms), and by `POST`.',
       tag: 'Admin',
       answers: { 200: { description: 'The audits', schema: newestSchema } },
@@ -102,6 +104,7 @@ export const auditRoutes = routes()
     '/metrics',
     describe({
       summary: 'Metrics',
+      example: {},
       description:
         'In the text format of Prometheus, from state that all instances share. What a store that is away would tell is left ' +
         'out, and `timestore_store_up` says which it is.',

@@ -21,7 +21,7 @@ type Description = {
   errors?: ErrorCode[];
   public?: boolean;
   /** A request that works: values of its parameters, and a body. */
-  example?: Example;
+  example: Example;
 };
 
 export type Example = {
@@ -35,10 +35,15 @@ export type Example = {
 
 /** A route's entry in the OpenAPI document, from the schemas that validate it and the catalogue of errors. */
 export function describe(route: Description) {
-  const { body } = route;
-  // Every route that asks for a key refuses in the same two ways.
-  const refusals: ErrorCode[] = route.public ? [] : ['unauthenticated', 'forbidden'];
-  const codes = [...new Set([...(route.errors ?? []), ...refusals])];
+  const { body, example } = route;
+  // Every route that asks for a key refuses in the same ways.
+  const refusals: ErrorCode[] = route.public ? [] : ['unauthenticated', 'forbidden', 'too-many-requests'];
+  const bodyErrors: ErrorCode[] = ['malformed-body', 'unsupported-media-type', 'limit-exceeded'];
+  const always: ErrorCode[] = [
+    ...(['invalid-request', 'internal', 'misconfigured', 'unavailable'] as const),
+    ...(body === undefined ? [] : bodyErrors),
+  ];
+  const codes = [...new Set([...(route.errors ?? []), ...refusals, ...always])];
   const headers = (names: Record<string, string> = {}) =>
     Object.fromEntries(
       Object.entries(names).map(([name, description]) => [name, { description, schema: { type: 'string' } }]),
@@ -62,13 +67,16 @@ export function describe(route: Description) {
       ...(route.path ?? []).map((name) => ({ in: 'path', name, required: true, schema: slugSchema })),
       ...strings('path', route.parameters),
       ...(route.query instanceof z.ZodObject ? fieldsOf(route.query) : strings('query', route.query)),
-      ...strings('header', route.headers),
-    ],
+      ...strings('header', { ...route.headers, ...everyHeader }),
+    ].map((parameter) => withExample(parameter, example)),
     ...(body !== undefined && {
       requestBody: {
         required: body.required,
         content: Object.fromEntries(
-          Object.entries(body.types).map(([type, schema]) => [type, { schema: resolver(schema) }]),
+          Object.entries(body.types).map(([type, schema]) => {
+            const isOfIt = example.body !== undefined && type === (example.type ?? 'application/json');
+            return [type, { schema: resolver(schema), ...(isOfIt && { example: example.body }) }];
+          }),
         ),
       },
     }),
@@ -93,6 +101,27 @@ function fieldsOf(schema: z.ZodObject) {
 
 const { $schema: _, ...slugSchema } = z.toJSONSchema(slug);
 
+/** Headers that every route takes. */
+const everyHeader = {
+  'x-request-id': 'names the request in the log and in its answer; made here if left out',
+  traceparent: 'the trace that the request is part of (W3C Trace Context)',
+};
+
+type Parameter = { in: string; name: string };
+
+function withExample(parameter: Parameter, example: Example): Parameter & { example?: string } {
+  const { path = {}, query = {}, headers = {} } = example;
+  const of = { path, query, header: headers }[parameter.in] ?? {};
+  const value = of[parameter.name];
+  return value === undefined ? parameter : { ...parameter, example: value };
+}
+
+function problemExample([code = 'internal']: ErrorCode[]) {
+  const { title, status, retryable } = errorCatalogue[code];
+  const requestId = '0b77e71c-b2b9-4abf-957e-150f91e52f03';
+  return { type: `urn:timestore:${code}`, title, status, detail: `${title}.`, requestId, retryable };
+}
+
 /** Codes of one status share an answer. */
 function problems(codes: ErrorCode[]) {
   const byStatus = Map.groupBy(codes, (code) => errorCatalogue[code].status);
@@ -100,7 +129,18 @@ function problems(codes: ErrorCode[]) {
     status,
     {
       description: group.map((code) => `\`${code}\`: ${errorCatalogue[code].title}`).join('. '),
-      content: { 'application/problem+json': { schema: resolver(problemSchema) } },
+      headers: Object.fromEntries(
+        Object.entries({
+          'x-request-id': 'names the request in the log',
+          ...(group.some((code) => errorCatalogue[code].retryable) && {
+            'Retry-After': 'seconds after which the same request may succeed',
+          }),
+          ...(status === 429 && { RateLimit: 'what is left, where a quota or a rate is the reason' }),
+          ...(status === 429 && { 'RateLimit-Policy': 'the quotas of the dataset' }),
+          ...(status === 401 && { 'WWW-Authenticate': '`Bearer`' }),
+        }).map(([name, description]) => [name, { description, schema: { type: 'string' } }]),
+      ),
+      content: { 'application/problem+json': { schema: resolver(problemSchema), example: problemExample(group) } },
     },
   ]);
 }

@@ -23,6 +23,7 @@ export const healthRoutes = routes()
     '/health',
     describe({
       summary: 'Is the function alive',
+      example: {},
       tag: 'Health',
       public: true,
       answers: { 200: { description: 'Yes', schema: z.object({ status: z.literal('ok') }) } },
@@ -33,6 +34,7 @@ export const healthRoutes = routes()
     '/ready',
     describe({
       summary: 'Which stores can be used',
+      example: {},
       description: '`degraded`: rows are accepted, and some answers are less fresh or not to be had.',
       tag: 'Health',
       public: true,

@@ -4,6 +4,7 @@ import { batchForm, readBatchForm } from '../src/ingest/batch-form.ts';
 import { type IngestResult, ingestRows } from '../src/ingest/ingest.ts';
 import { manifestOfBatch } from '../src/ingest/manifest-of.ts';
 import {
+  acceptedHeaders,
   acceptedSchema,
   ackDescription,
   clientKey,
@@ -58,6 +59,15 @@ for (const path of ['/v1/datasets/:dataset/ingest', '/datasets/:dataset/ingest']
     path,
     describe({
       summary: 'Send rows with what is said of them',
+      example: {
+        path: { dataset: 'demo' },
+        body: {
+          ...{ tableName: 'orders', idempotencyKey: 'orders-2026-05-01' },
+          schema: { fields: [{ name: 'id', type: 'integer' }] },
+          partition: { key: { source: 'shop' } },
+          rows: [{ timestamp: '2026-05-01T10:00:00Z', id: 7 }],
+        },
+      },
       description:
         'Rows with a schema, a partition key, attributes, a time range and who sent them. The same guarantees as for rows ' +
         'that are sent alone.',
@@ -67,17 +77,21 @@ for (const path of ['/v1/datasets/:dataset/ingest', '/datasets/:dataset/ingest']
       headers: { 'Idempotency-Key': 'the same as `idempotencyKey` in the body' },
       body: { required: true, types: { 'application/json': batchForm } },
       answers: {
-        201: { description: 'With `ack=flushed`: the rows are in ClickHouse and published', schema: inlineSchema },
+        201: {
+          description: 'With `ack=flushed`: the rows are in ClickHouse and published',
+          schema: inlineSchema,
+          headers: acceptedHeaders,
+        },
         202: {
           description: 'The hot buffer has the rows; every later query includes them',
           schema: queuedSchema,
-          headers: { 'Idempotency-Replayed': 'true when the same request was accepted before' },
+          headers: acceptedHeaders,
         },
       },
       errors: [
         ...(['malformed-body', 'invalid-request', 'unauthenticated', 'conflict', 'dataset-frozen'] as const),
         ...(['limit-exceeded', 'unsupported-media-type', 'rows-refused', 'schema-refused'] as const),
-        ...(['key-reused', 'buffer-full', 'unavailable'] as const),
+        ...(['key-reused', 'buffer-full', 'quota-exceeded', 'unavailable'] as const),
       ],
     }),
     requireScope('ingest'),

@@ -64,6 +64,7 @@ export const keyRoutes = routes()
     path,
     describe({
       summary: 'Make a key',
+      example: { body: { name: 'site 7', scopes: { ingest: ['demo'], query: ['demo'] } } },
       description:
         'The key itself is in this answer alone: what is kept of it is a hash. A key has scopes, each for a list of datasets ' +
         'or for all of them (`*`).',
@@ -89,6 +90,7 @@ export const keyRoutes = routes()
     path,
     describe({
       summary: 'List keys',
+      example: { query: { limit: '10' } },
       description: 'The newest first, those that have ended among them.',
       tag: 'Keys',
       query: z.strictObject(pageQuery),
@@ -109,6 +111,7 @@ export const keyRoutes = routes()
     `${path}/:id`,
     describe({
       summary: 'Read a key',
+      example: { path: { id: '0123456789abcdef' } },
       tag: 'Keys',
       parameters: { id: 'of the key' },
       answers: { 200: { description: 'What is on record of it', schema: keyView } },
@@ -125,6 +128,7 @@ export const keyRoutes = routes()
     `${path}/:id/rotate`,
     describe({
       summary: 'Rotate a key',
+      example: { path: { id: '0123456789abcdef' }, body: { overlapSeconds: 3600 } },
       description: 'Makes a key that may do the same. The old one ends after an overlap in which both are good.',
       tag: 'Keys',
       parameters: { id: 'of the key' },
@@ -145,6 +149,7 @@ export const keyRoutes = routes()
     `${path}/:id`,
     describe({
       summary: 'Revoke a key',
+      example: { path: { id: '0123456789abcdef' } },
       description: 'It is refused everywhere within 10 seconds. It stays on record, and cannot be used again.',
       tag: 'Keys',
       parameters: { id: 'of the key' },

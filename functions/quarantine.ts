@@ -56,6 +56,7 @@ export const quarantineRoutes = routes()
     '/v1/admin/quarantine/:dataset',
     describe({
       summary: 'Rows in quarantine',
+      example: { path: { dataset: 'demo' }, query: { table: 'readings' } },
       description: `The first ${rowsMax} that nothing has become of. All there ever were are in table \`_quarantine\` of the dataset.`,
       tag: 'Admin',
       path: ['dataset'],
@@ -76,6 +77,7 @@ export const quarantineRoutes = routes()
     '/v1/admin/quarantine/replay',
     describe({
       summary: 'Send rows from quarantine again',
+      example: { body: { dataset: 'demo', table: 'readings' } },
       description: `At most ${rowsMax} at once, the earliest first. Each is accepted once, however often this is called.`,
       tag: 'Admin',
       body: { required: true, types: { 'application/json': replayBody } },
@@ -103,6 +105,7 @@ export const quarantineRoutes = routes()
     '/v1/admin/quarantine/discard',
     describe({
       summary: 'Leave rows in quarantine for good',
+      example: { body: { dataset: 'demo', ids: ['5f2b6c0e9d1a4b7c8e3f2a1b0c9d8e7f'] } },
       description: 'They are not listed and not sent again; they stay on record in table `_quarantine`.',
       tag: 'Admin',
       body: { required: true, types: { 'application/json': discardBody } },

@@ -34,6 +34,15 @@ for (const path of ['/v1/datasets/:dataset/query', '/datasets/:dataset/query'] a
     path,
     describe({
       summary: 'Query a table',
+      example: {
+        path: { dataset: 'demo' },
+        body: {
+          tableName: 'readings',
+          timeRange: { start: '2026-05-01T00:00:00Z', end: '2026-05-02T00:00:00Z' },
+          filters: { columns: [{ column: 'celsius', op: 'gte', value: 20 }] },
+          limit: 100,
+        },
+      },
       description:
         'Every row that was acknowledged before the query is in its answer, flushed or not, or `warnings` says that it may ' +
         'not be. Rows as they are, or downsampled: aggregated over intervals of time.',

@@ -5,6 +5,7 @@ import { ingestRows } from '../src/ingest/ingest.ts';
 import { readReceipt } from '../src/ingest/receipt.ts';
 import type { RowFormat } from '../src/schema/prepare.ts';
 import {
+  acceptedHeaders,
   acceptedSchema,
   ackDescription,
   clientKey,
@@ -57,6 +58,7 @@ rowRoutes.get(
   '/v1/receipts/:batchId',
   describe({
     summary: 'How far a batch is',
+    example: { path: { batchId: 'WyJkZW1vIiwicmVhZGluZ3MiLDAsIjAwMDAiLDEsIngiXQ' } },
     tag: 'Rows',
     parameters: { batchId: 'as the answer to the rows had it' },
     answers: { 200: { description: 'The receipt', schema: receiptSchema } },
@@ -75,6 +77,14 @@ rowRoutes.post(
   '/v1/datasets/:dataset/tables/:table/rows',
   describe({
     summary: 'Send rows',
+    example: {
+      path: { dataset: 'demo', table: 'readings' },
+      headers: { 'Idempotency-Key': 'readings-2026-05-01' },
+      body: [
+        { timestamp: '2026-05-01T10:00:00Z', sensor: 'a', celsius: 21.5 },
+        { timestamp: '2026-05-01T10:05:00Z', sensor: 'b', celsius: 22 },
+      ],
+    },
     description:
       'All rows of a request are stored, or none. Dataset and table are made by the first rows, fields by the first value. ' +
       'Send an Idempotency-Key to be able to repeat the request without doubling it.',
@@ -91,11 +101,15 @@ rowRoutes.post(
       },
     },
     answers: {
-      200: { description: 'With `ack=flushed`: the rows are in ClickHouse and published', schema: acceptedSchema },
+      200: {
+        description: 'With `ack=flushed`: the rows are in ClickHouse and published',
+        schema: acceptedSchema,
+        headers: acceptedHeaders,
+      },
       202: {
         description: 'The hot buffer has the rows; every later query includes them',
         schema: acceptedSchema,
-        headers: { 'Idempotency-Replayed': 'true when the same request was accepted before' },
+        headers: acceptedHeaders,
       },
     },
     errors: [
@@ -107,7 +121,14 @@ rowRoutes.post(
         'dataset-frozen',
         'limit-exceeded',
       ] as const),
-      ...(['unsupported-media-type', 'rows-refused', 'key-reused', 'buffer-full', 'unavailable'] as const),
+      ...([
+        'unsupported-media-type',
+        'rows-refused',
+        'key-reused',
+        'buffer-full',
+        'quota-exceeded',
+        'unavailable',
+      ] as const),
     ],
   }),
   requireScope('ingest'),

@@ -68,6 +68,12 @@ for (const path of ['/v1/sql', '/sql/read'] as const) {
     path,
     describe({
       summary: 'Query with SQL',
+      example: {
+        body: {
+          sql: 'SELECT sensor, max(celsius) AS most FROM readings WHERE celsius > {least:Float64} GROUP BY sensor ORDER BY sensor',
+          ...{ dataset: 'demo', params: { least: 20 } },
+        },
+      },
       description:
         'One SELECT of ClickHouse’s SQL over any tables: joins, windows, common table expressions, subqueries. The rows that ' +
         'were acknowledged and are not flushed yet are merged into every table it names. `SELECT *` gives the fields. What is ' +
@@ -93,6 +99,7 @@ sqlRoutes
     '/v1/sql/schema',
     describe({
       summary: 'List tables and columns',
+      example: { query: { dataset: 'demo' } },
       tag: 'SQL',
       query: { dataset: 'only this one', after: '`next` of the answer before' },
       answers: {
@@ -123,6 +130,7 @@ sqlRoutes
     '/v1/sql/saved',
     describe({
       summary: 'List saved queries',
+      example: { query: { dataset: 'demo' } },
       tag: 'SQL',
       query: { dataset: 'only those of this one' },
       answers: { 200: { description: 'By name', schema: z.object({ queries: z.array(savedSchema) }) } },
@@ -136,6 +144,10 @@ sqlRoutes
     savedPath,
     describe({
       summary: 'Save a query',
+      example: {
+        path: { dataset: 'demo', name: 'warmest' },
+        body: { sql: 'SELECT max(celsius) AS most FROM readings', description: 'The warmest reading' },
+      },
       description: 'Under a name of the dataset; what had the name before is replaced.',
       tag: 'SQL',
       path: ['dataset', 'name'],
@@ -154,6 +166,7 @@ sqlRoutes
     savedPath,
     describe({
       summary: 'Read a saved query',
+      example: { path: { dataset: 'demo', name: 'warmest' } },
       tag: 'SQL',
       path: ['dataset', 'name'],
       answers: { 200: { description: 'The query', schema: savedSchema } },
@@ -169,6 +182,7 @@ sqlRoutes
     savedPath,
     describe({
       summary: 'Delete a saved query',
+      example: { path: { dataset: 'demo', name: 'warmest' } },
       tag: 'SQL',
       path: ['dataset', 'name'],
       answers: { 204: { description: 'It is gone' } },
@@ -185,6 +199,7 @@ sqlRoutes
     `${savedPath}/run`,
     describe({
       summary: 'Run a saved query',
+      example: { path: { dataset: 'demo', name: 'warmest' }, body: {} },
       tag: 'SQL',
       path: ['dataset', 'name'],
       body: { required: true, types: { 'application/json': runBody } },

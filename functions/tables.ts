@@ -8,6 +8,7 @@ import {
   type Version,
 } from '../src/catalog/change-table.ts';
 import { createTable } from '../src/catalog/create-table.ts';
+import { readDataset } from '../src/catalog/datasets.ts';
 import { listManifests } from '../src/catalog/list-manifests.ts';
 import { type ListedTable, listTables, readListed } from '../src/catalog/list-tables.ts';
 import { schemaHistory } from '../src/catalog/schema-history.ts';
@@ -150,7 +151,10 @@ export const tableRoutes = routes()
       const dataset = slugOf('dataset', c.req.param('dataset'));
       const { cursor, limit, search, state } = queryAs(c, z.strictObject(listQuery));
       const page = { after: cursor, search, state, limit: wanted(limit) };
-      const { items, last } = pageOf(await listTables(c.get('timestore'), dataset, page), limit);
+      const found = await listTables(c.get('timestore'), dataset, page);
+      // Nothing of what is there is another thing than nothing there.
+      if (found.length === 0) await readDataset(c.get('timestore'), dataset);
+      const { items, last } = pageOf(found, limit);
       return c.json({ tables: items.map(viewOf), next: last?.name ?? null });
     },
   )
