@@ -12,7 +12,8 @@ import { schemaText, type Table } from './table.ts';
  * Adds fields to a table's schema as its next version, by compare-and-set: of several writers at once one succeeds, and
  * the others start again from what it made.
  *
- * @returns the newest definition, which may be another writer's: check the rows against it again
+ * @returns the newest definition, which may be another writer's: check the rows against it again; one that takes no rows gets
+ *   no fields either
  * @throws StoreError when Postgres is away: rows of a known schema are still taken
  */
 export async function evolveSchema(ctx: Context, table: Table, added: Field[]): Promise<Table | undefined> {
@@ -25,6 +26,7 @@ export async function evolveSchema(ctx: Context, table: Table, added: Field[]): 
   const changed = await ctx.postgres.rows(
     `with t as (update tables set schema_version = $4 + 1
                  where dataset = $1 and name = $2 and life = $3 and schema_version = $4 and dropped_at is null
+                   and state = 'active' and not exists (select from datasets where name = $1 and state <> 'active')
              returning dataset, name, life, schema_version),
      line as (${line})
      insert into schema_versions (dataset, name, life, version, schema, checksum)

@@ -5,6 +5,7 @@ import type { Pending, StagedBatch } from '../buffer/stage.ts';
 import { createTable } from '../catalog/create-table.ts';
 import { evolveSchema } from '../catalog/evolve-schema.ts';
 import { findTable } from '../catalog/find-table.ts';
+import { notWritable } from '../catalog/state.ts';
 import { retainedFrom_ms, type Table } from '../catalog/table.ts';
 import type { Context } from '../context.ts';
 import { TimestoreError } from '../errors.ts';
@@ -106,7 +107,8 @@ export async function ingestRows(ctx: Context, request: IngestRequest): Promise<
       continue;
     }
     if (added.length > 0) {
-      await evolveSchema(ctx, table, added);
+      const newest = await evolveSchema(ctx, table, added);
+      if (newest !== undefined && newest.state !== 'active') throw notWritable(dataset, name, newest.state);
       continue;
     }
     const staged = await stageChunks(ctx, table, rows, { idempotencyKey, requestHash, meta, durable, prepareAgain });

@@ -56,7 +56,7 @@ type Progress = z.output<typeof progressSchema>;
 const hold_ms = 60_000;
 /** What one step waits for ClickHouse. */
 const mutation_ms = 20_000;
-const poll_ms = 1_000;
+const poll_ms = 250;
 
 /**
  * Deletes or corrects the rows that were acknowledged before the job began and match. What waits in the buffer is flushed

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { onBehalfOf } from '../asking.ts';
 import { jobsMember, noteJob } from '../buffer/due.ts';
 import { ask } from '../buffer/redis.ts';
@@ -22,6 +23,9 @@ export type Step = (ctx: Context, job: Job, deadline_ms: number) => Promise<Outc
 /** A step is given up when nobody has heard of it for so long. */
 const claim_ms = 120_000;
 const retry_ms_max = 300_000;
+/** A job that is due so soon is waited for, looked for so often at most. */
+const soon_ms = 5_000;
+const again_ms = 500;
 /** Failures in a row before somebody has to look. */
 const attempts_max = 30;
 
@@ -38,7 +42,12 @@ export async function workOnJobs(ctx: Context, steps: Record<JobKind, Step>, dea
   try {
     while (ctx.now() < deadline_ms) {
       const claimed = await claim(ctx);
-      if (claimed === undefined) break;
+      if (claimed === undefined) {
+        const wait_ms = await nextIn_ms(ctx);
+        if (wait_ms > soon_ms || ctx.now() + wait_ms >= deadline_ms) break;
+        await delay(wait_ms);
+        continue;
+      }
       worked += 1;
       await step(ctx, steps[claimed.kind], claimed, deadline_ms);
     }
@@ -114,6 +123,16 @@ async function giveBack(ctx: Context, job: Claimed, error: unknown): Promise<voi
       ...[isOver ? 'failed' : 'running', wait_ms],
     ],
   );
+}
+
+/** When the next job is due; one that waits for another has no time of its own. */
+async function nextIn_ms(ctx: Context): Promise<number> {
+  const [next] = await ctx.postgres.rows<{ in_ms: number | null }>(
+    `select (extract(epoch from min(greatest(due_at, claimed_until)) - now()) * 1000)::float8 as in_ms
+       from jobs where buffer = $1 and state in ('queued', 'running')`,
+    [ctx.config.TIMESTORE_KEY_PREFIX],
+  );
+  return Math.max(again_ms, next?.in_ms ?? Number.POSITIVE_INFINITY);
 }
 
 /** Has the clock come again when the next job is due. */

@@ -1,6 +1,8 @@
 import { expect, test } from 'vitest';
 import { snapshotTable } from '../../src/buffer/snapshot.ts';
+import { deleteTable } from '../../src/catalog/change-table.ts';
 import { StoreError } from '../../src/errors.ts';
+import { createJob, readJob } from '../../src/jobs/job.ts';
 import { runMinute } from '../../src/schedule.ts';
 import { at, newDataset, newInstance, send, tableOf } from './support.ts';
 
@@ -65,4 +67,55 @@ test('once an hour what is due is audited', async () => {
   await runMinute(instance, minute(30), queue);
   const audits = await ctx.postgres.rows('select name, missing from audits where dataset = $1', [dataset]);
   expect(audits).toEqual([{ name: 'm', missing: '0' }]);
+});
+
+test('jobs are worked on when they are due, also where lanes go through a queue, and also after their mark was lost', async () => {
+  for (const through of [undefined, queue]) {
+    const dataset = newDataset();
+    await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
+    await runMinute(ctx, minute(7), undefined);
+    const request = { rows: { timeRange: { start: at(0) } } };
+    const job = await createJob(ctx, { kind: 'delete-rows', dataset, table: 'm', request });
+    await runMinute(ctx, minute(7), through);
+    expect(await readJob(ctx, job.id)).toMatchObject({ state: 'done', result: { rows: 1 } });
+
+    const later = await createJob(ctx, {
+      kind: 'delete-rows',
+      dataset,
+      table: 'm',
+      request: { rows: { timeRange: { end: at(9) } } },
+    });
+    await ctx.redis.del(ctx.keys.due);
+    await runMinute(ctx, minute(7), through);
+    expect((await readJob(ctx, later.id)).state).toBe('queued');
+    await runMinute(ctx, minute(0), through);
+    expect((await readJob(ctx, later.id)).state).toBe('done');
+  }
+});
+
+test('a table whose grace is over is dropped by the clock, and not before', async () => {
+  const dataset = newDataset();
+  await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
+  await deleteTable(ctx, dataset, 'm', 3_600);
+  const living = () => ctx.postgres.rows('select 1 from tables where dataset = $1 and dropped_at is null', [dataset]);
+  await runMinute(ctx, minute(7), undefined);
+  expect(await living()).toHaveLength(1);
+  await ctx.postgres.rows(`update tables set delete_at = now() where dataset = $1`, [dataset]);
+  await ctx.postgres.rows(`update jobs set due_at = now() where dataset = $1`, [dataset]);
+  await runMinute(ctx, minute(0), undefined);
+  expect(await living()).toHaveLength(0);
+});
+
+test('once a day, at its hour, everything is backed up, however often the clock comes', async () => {
+  const own = newInstance({ ...prefix, TIMESTORE_KEY_PREFIX: `daily-${process.pid}`, TIMESTORE_BACKUP_HOUR: '10' });
+  // Named by the day, so this test has days of its own; nothing works on it.
+  const day = Date.UTC(1990, 0, 1 + (process.pid % 3_000), 10, 45);
+  const id = `daily-${new Date(day).toISOString().slice(0, 10)}`;
+  await runMinute(own, day - 3_600_000, undefined);
+  expect(await own.postgres.rows('select id from jobs where id = $1', [id])).toEqual([]);
+  await Promise.all([runMinute(own, day, undefined), runMinute(own, day, undefined)]);
+  expect(await own.postgres.rows('select kind, actor from jobs where id = $1', [id])).toEqual([
+    { kind: 'backup', actor: 'cron' },
+  ]);
+  await own.postgres.rows(`update jobs set state = 'cancelled' where id = $1`, [id]);
 });

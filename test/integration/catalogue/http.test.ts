@@ -112,6 +112,9 @@ describe('a state', () => {
     for (const path of [dataset, `${dataset}/tables/m`]) {
       expect((await patch(path, { state: 'frozen' })).status).toBe(200);
       expect(await problem(await send())).toMatchObject([409, 'dataset-frozen', expect.stringContaining('cutover')]);
+      const wider = await call(`/v1/datasets/${dataset}/tables/m/rows`, { json: { timestamp: at(1), more: 1 } });
+      expect(wider.status).toBe(409);
+      expect(await (await call(`${admin}/${dataset}/tables/m`)).json()).toMatchObject({ schema: { version: 1 } });
       expect((await send(once)).headers.get('idempotency-replayed')).toBe('true');
       expect(await read(dataset)).toEqual([1]);
       expect((await patch(path, { state: 'active' })).status).toBe(200);
