@@ -8,9 +8,6 @@ import { type App, contextFor } from './app.ts';
 
 const requestIdForm = /^[A-Za-z0-9._-]{1,128}$/;
 
-/** How often an instance adds to the sums that all share. */
-const counted_ms = 10_000;
-
 /** Gives a request its id, in and out, one wide event in the log, and what is counted and traced of it. */
 export const requestEvents = createMiddleware<App>(async (c, next) => {
   const [from, from_ms] = [performance.now(), Date.now()];
@@ -36,7 +33,7 @@ export const requestEvents = createMiddleware<App>(async (c, next) => {
   if (timestore === undefined) return logToConsole(event);
   timestore.log(event);
   const { counters } = timestore;
-  if (counters.isDue(timestore.now(), counted_ms)) c.executionCtx.waitUntil(counters.send(timestore));
+  if (counters.isDue(timestore.now())) c.executionCtx.waitUntil(counters.send(timestore));
   const attributes = { 'http.request.method': method, 'url.path': path, 'http.response.status_code': status };
   const root = { name: `${method} ${kindOf(path)}`, kind: 2 as const, from_ms, isFailed: status >= 500, attributes };
   if (timestore.config.OTEL_EXPORTER_OTLP_ENDPOINT !== undefined) {

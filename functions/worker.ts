@@ -65,7 +65,7 @@ async function byClock(ctx: Context, name: string, work: () => Promise<void>): P
     await onBehalfOf({ actor: 'cron', requestId: '', trace }, work);
     isFailed = false;
   } finally {
-    if (ctx.counters.isDue(ctx.now(), 0)) await ctx.counters.send(ctx);
+    if (ctx.counters.isWorth) await ctx.counters.send(ctx);
     await endTrace(ctx, trace, { name, kind: 1, from_ms, isFailed, attributes: {} });
   }
 }

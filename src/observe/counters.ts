@@ -8,16 +8,22 @@ const addScript = script(addCountersLua);
 
 type Labels = Record<string, string>;
 
+const busy_ms = 10_000;
+const quiet_ms = 60_000;
+/** Some twenty requests. */
+const busy_worth = 50;
+
 /** What has happened on this instance and is not in the hot buffer's sums yet. Lost with the instance: seconds of it. */
 export class Counters {
   #sums = new Map<string, number>();
-  #isWorth = false;
-  #sentAt_ms = 0;
+  /** What happened since it was sent that is worth a command of its own. */
+  #worth = 0;
+  #sentAt_ms = Date.now();
 
   add(name: CounterName, labels: Labels, n = 1): void {
     if (n === 0) return;
     this.#add(fieldOf(name, labels), n);
-    this.#isWorth = true;
+    this.#worth += 1;
   }
 
   /** @param isWorth false for what happens on an idle deployment too: it goes along with other things */
@@ -26,30 +32,37 @@ export class Counters {
     const le = buckets.find((most) => value <= most) ?? '+Inf';
     this.#add(fieldOf(`${name}_bucket`, { ...labels, le: String(le) }), 1);
     this.#add(fieldOf(`${name}_sum`, labels), Math.round(value));
-    this.#isWorth ||= isWorth;
+    if (isWorth) this.#worth += 1;
   }
 
   #add(field: string, n: number): void {
     this.#sums.set(field, (this.#sums.get(field) ?? 0) + n);
   }
 
-  /** Whether it is time to add to the shared sums: each time is a command. */
-  isDue(now_ms: number, every_ms: number): boolean {
-    return this.#isWorth && now_ms - this.#sentAt_ms >= every_ms;
+  /** Whether there is anything to send. */
+  get isWorth(): boolean {
+    return this.#worth > 0;
+  }
+
+  /** Whether it is time to add to the shared sums. Each time is a command: seldom where little happens. */
+  isDue(now_ms: number): boolean {
+    const age_ms = now_ms - this.#sentAt_ms;
+    return age_ms >= (this.#worth >= busy_worth ? busy_ms : quiet_ms) && this.isWorth;
   }
 
   /** Adds to the sums that all instances share. Never rejects: what could not be sent goes along the next time. */
   async send(ctx: Context): Promise<void> {
     const sums = this.#sums;
     this.#sums = new Map();
-    this.#isWorth = false;
+    const worth = this.#worth;
+    this.#worth = 0;
     this.#sentAt_ms = ctx.now();
     try {
       await runScript(ctx.redis, addScript, [ctx.keys.metrics], [JSON.stringify([...sums].flat())]);
     } catch (error) {
       // An answer that was lost may have been a success: rather counted twice than not at all.
       for (const [field, n] of sums) this.#add(field, n);
-      this.#isWorth = true;
+      this.#worth += worth;
       ctx.log({ event: 'counters-unsent', ...describeError(error) });
     }
   }

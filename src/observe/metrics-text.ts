@@ -10,7 +10,7 @@ import { type MetricName, metrics } from './metrics.ts';
  */
 export async function metricsText(ctx: Context): Promise<string> {
   // Of this instance, so that a scrape has what came before it.
-  if (ctx.counters.isDue(ctx.now(), 0)) await ctx.counters.send(ctx);
+  if (ctx.counters.isWorth) await ctx.counters.send(ctx);
   const parts = [bufferGauges(ctx), auditGauges(ctx), catalogueGauges(ctx), storeGauges(ctx)];
   const [sums, ...gauges] = await Promise.all([
     readCounters(ctx).catch((error) => left(ctx, error, new Map<string, number>())),

@@ -1,0 +1,122 @@
+import { expect, test } from 'vitest';
+import { setUpLane } from '../../../src/buffer/set-up.ts';
+import { changeTable, deleteTable, requireTable } from '../../../src/catalog/change-table.ts';
+import { changeDataset } from '../../../src/catalog/datasets.ts';
+import { findTable, readTable } from '../../../src/catalog/find-table.ts';
+import { setUpLanes } from '../../../src/catalog/set-up-lanes.ts';
+import { jobSteps } from '../../../src/jobs/steps.ts';
+import { workOnJobs } from '../../../src/jobs/work.ts';
+import { physicalName } from '../../../src/names.ts';
+import { workUntilOver } from '../jobs/support.ts';
+import { at, flush, newDataset, newInstance, query, send, tableOf } from '../support.ts';
+
+const prefix = { TIMESTORE_KEY_PREFIX: `races-${process.pid}` };
+const ctx = newInstance(prefix);
+
+const row = (n: number) => [{ timestamp: at(n), v: n }];
+const forget = (dataset: string) =>
+  ctx.redis.del(ctx.keys.state({ dataset, physical: 'm' }, 0), ctx.keys.log({ dataset, physical: 'm' }, 0));
+
+async function drop(dataset: string): Promise<void> {
+  await deleteTable(ctx, dataset, 'm', 0);
+  const [job] = await ctx.postgres.rows<{ id: string }>(
+    `select id from jobs where dataset = $1 and kind = 'drop-table'`,
+    [dataset],
+  );
+  expect(await workUntilOver(ctx, { id: job?.id ?? '' })).toMatchObject({ state: 'done', result: { dropped: true } });
+}
+
+const tablesIn = (dataset: string) =>
+  ctx.clickhouse.rows('SELECT name FROM system.tables WHERE database = {d:String}', { d: `ts_${dataset}` });
+
+test('who sets a lane up from what was on record before a freeze is sent back to the record', async () => {
+  const dataset = newDataset();
+  await send(ctx, dataset, row(1));
+  await flush(ctx, dataset);
+  const before = await tableOf(ctx, dataset);
+  await forget(dataset);
+  await changeTable(ctx, dataset, 'm', { state: 'frozen' });
+  expect(await setUpLane(ctx, before, 0, { incarnation: 'x', watermark: 9 })).toEqual({ outcome: 'stale' });
+  expect(await setUpLanes(ctx, before)).toBe(true);
+  await expect(send(newInstance(prefix), dataset, row(2))).rejects.toMatchObject({ code: 'dataset-frozen' });
+});
+
+test('of freezes and thaws at the same time the last on record holds in every lane', async () => {
+  const dataset = newDataset();
+  await send(ctx, dataset, row(1));
+  await changeTable(ctx, dataset, 'm', { lanes: 4 });
+  for (let round = 0; round < 5; round += 1) {
+    const states = ['frozen', 'active', 'archived', 'active', 'frozen', 'active'] as const;
+    await Promise.all(
+      states.map((state, i) => {
+        const own = newInstance(prefix);
+        return i % 2 === 0
+          ? changeTable(own, dataset, 'm', { state })
+          : changeDataset(own, dataset, { state }, undefined);
+      }),
+    );
+    const { state } = await requireTable(ctx, dataset, 'm');
+    const lanes = [0, 1, 2, 3].map((lane) =>
+      ctx.redis.hget(ctx.keys.state({ dataset, physical: 'm' }, lane), 'frozen'),
+    );
+    expect(new Set(await Promise.all(lanes))).toEqual(new Set([state === 'active' ? null : state]));
+    for (const change of ['table', 'dataset']) {
+      if (change === 'table') await changeTable(ctx, dataset, 'm', { state: 'active' });
+      else await changeDataset(ctx, dataset, { state: 'active' }, undefined);
+    }
+  }
+  await send(ctx, dataset, row(2));
+});
+
+test('an instance that knows a dropped table makes nothing of it again, and goes on with the one of its name', async () => {
+  const dataset = newDataset();
+  await send(ctx, dataset, row(1));
+  const old = newInstance(prefix);
+  await send(old, dataset, row(2));
+  await drop(dataset);
+  expect(await tablesIn(dataset)).toEqual([]);
+  // It has the definition in its memory, and the lane is gone.
+  await send(old, dataset, row(3));
+  expect(await tablesIn(dataset)).toEqual([{ name: physicalName('m', 2) }]);
+  expect((await query(old, dataset)).rows).toEqual([{ timestamp: at(3), v: 3 }]);
+  expect((await query(newInstance(prefix), dataset)).rows).toHaveLength(1);
+});
+
+test('a reader that read the record before a drop and tells the buffer afterwards does not bring the table back', async () => {
+  const dataset = newDataset();
+  await send(ctx, dataset, row(1));
+  const own = newInstance(prefix);
+  const read: unknown[] = await own.postgres.rows(
+    `select life, revision, definition, 'active' as state, null as retention,
+            (select schema from schema_versions s where s.dataset = $1) as schema from tables where dataset = $1`,
+    [dataset],
+  );
+  await drop(dataset);
+  const late = { ...own, postgres: { ...own.postgres, rows: async <Row>() => read as Row[] } };
+  expect(await readTable(late, dataset, 'm')).toBeDefined();
+  expect(await findTable(newInstance(prefix), dataset, 'm')).toBeUndefined();
+});
+
+test('a table that is taken back while it is being dropped is there as a whole, or gone as a whole', async () => {
+  for (let round = 0; round < 4; round += 1) {
+    const dataset = newDataset();
+    await send(ctx, dataset, row(1));
+    await flush(ctx, dataset);
+    await deleteTable(ctx, dataset, 'm', 0);
+    const [taken] = await Promise.all([
+      changeTable(newInstance(prefix), dataset, 'm', { state: 'active' }).then(
+        () => true,
+        (error: { code: string }) => {
+          expect(['conflict', 'not-found']).toContain(error.code);
+          return false;
+        },
+      ),
+      workOnJobs(ctx, jobSteps, ctx.now() + 5_000),
+    ]);
+    const rows = await query(newInstance(prefix), dataset).then(
+      ({ rows: found }) => found.length,
+      (error: { code: string }) => error.code,
+    );
+    expect(rows).toBe(taken ? 1 : 'not-found');
+  }
+});
