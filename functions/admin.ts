@@ -32,7 +32,7 @@ export const adminRoutes = routes().post(
     tag: 'Admin',
     body: { required: false, types: { 'application/json': flushBody } },
     answers: { 200: { description: 'Published', schema: flushedSchema } },
-    errors: ['malformed-body', 'invalid-request', 'unauthenticated', 'not-found', 'unavailable'],
+    errors: ['not-found'],
   }),
   requireScope('admin'),
   async (c) => {

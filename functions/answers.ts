@@ -1,6 +1,6 @@
 import type { Context } from 'hono';
 import { type Answer, type Format, formatNames, formats } from '../src/query/answer.ts';
-import { takeSlot } from '../src/query/slots.ts';
+import { takeSlot } from '../src/slots.ts';
 import type { App } from './app.ts';
 
 const headerChars_max = 8_000;
@@ -24,7 +24,7 @@ export function formatOf(c: Context<App>, asked: Format | undefined): Format {
 export async function answerWith(c: Context<App>, ask: (signal: AbortSignal) => Promise<Answer>): Promise<Response> {
   const gone = new AbortController();
   c.req.raw.signal.addEventListener('abort', () => gone.abort());
-  const release = takeSlot(c.get('timestore'), c.get('key').id);
+  const release = takeSlot(c.get('timestore'), 'queries', c.get('key').id);
   let answer: Answer;
   try {
     answer = await ask(gone.signal);

@@ -42,7 +42,6 @@ export const auditLogRoutes = routes().get(
     tag: 'Catalogue',
     query: logQuery,
     answers: { 200: { description: 'A page', schema: z.object({ lines: z.array(lineSchema), next: nextSchema }) } },
-    errors: ['invalid-request', 'unavailable'],
     example: { query: { dataset: 'demo', outcome: 'done' } },
   }),
   requireScope('admin'),

@@ -6,6 +6,7 @@ import { TimestoreError } from '../src/errors.ts';
 import { authenticate, isKnown } from '../src/keys/find-key.ts';
 import { isSame, type RowFilter, type Scope } from '../src/keys/key.ts';
 import type { Reader } from '../src/query/reader.ts';
+import { takeSlot } from '../src/slots.ts';
 import type { App } from './app.ts';
 
 /** Who asks: the deployment's own key, which may do everything, or one that was made. */
@@ -63,7 +64,23 @@ export function requireScope(...scopes: Scope[]) {
     await requireRate(c, caller);
     const dataset = c.req.param('dataset');
     if (dataset !== undefined) requireDataset(c, scopes, dataset);
-    await next();
+    const release = caller.id === ownId ? undefined : takeSlot(c.get('timestore'), 'requests', caller.id);
+    try {
+      await next();
+    } finally {
+      release?.();
+    }
+  });
+}
+
+/** Lets only holders of a key go on that has the scope for all datasets: what is asked for is of all. */
+export function requireAll(scope: Scope) {
+  const requireOne = requireScope(scope);
+  return createMiddleware<App>(async (c, next) => {
+    return await requireOne(c, async () => {
+      requireAllDatasets(c, scope);
+      await next();
+    });
   });
 }
 

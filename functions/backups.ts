@@ -5,7 +5,7 @@ import { TimestoreError } from '../src/errors.ts';
 import { createJob } from '../src/jobs/job.ts';
 import { slug } from '../src/names.ts';
 import { routes } from './app.ts';
-import { requireAllDatasets, requireScope } from './auth.ts';
+import { requireAll } from './auth.ts';
 import { bodyAs } from './body.ts';
 import { describe } from './describe.ts';
 import { jobSchema, jobView, workBehind } from './jobs.ts';
@@ -39,12 +39,10 @@ export const backupRoutes = routes()
       tag: 'Backups',
       body: { required: true, types: { 'application/json': body } },
       answers: { 202: { description: 'The job', schema: jobSchema } },
-      errors: ['malformed-body', 'invalid-request', 'unsupported-media-type', 'unavailable'],
       example: { body: { datasets: ['demo'] } },
     }),
-    requireScope('admin'),
+    requireAll('admin'),
     async (c) => {
-      requireAllDatasets(c, 'admin');
       const request = await bodyAs(c, body);
       const job = await createJob(c.get('timestore'), { kind: 'backup', dataset: null, table: null, request });
       workBehind(c);
@@ -61,12 +59,10 @@ export const backupRoutes = routes()
       answers: {
         200: { description: 'A page', schema: z.object({ backups: z.array(listedSchema), next: nextSchema }) },
       },
-      errors: ['invalid-request', 'unavailable'],
       example: {},
     }),
-    requireScope('admin'),
+    requireAll('admin'),
     async (c) => {
-      requireAllDatasets(c, 'admin');
       const { cursor } = queryAs(c, z.strictObject({ cursor: pageQuery.cursor }));
       const after = cursor === undefined ? undefined : backupKey(cursor);
       const found = await c.get('timestore').objects.list(backupPrefix, { after, delimiter: '/' });
@@ -83,12 +79,11 @@ export const backupRoutes = routes()
       tag: 'Backups',
       parameters: { id: 'of the backup' },
       answers: { 200: { description: 'What is in it', schema: backupSchema } },
-      errors: ['not-found', 'unavailable'],
+      errors: ['not-found'],
       example: { path: { id: 'daily-2026-05-01' } },
     }),
-    requireScope('admin'),
+    requireAll('admin'),
     async (c) => {
-      requireAllDatasets(c, 'admin');
       const { id, startedAt, finishedAt, tables } = await readBackup(c.get('timestore'), backupId(c.req.param('id')));
       return c.json({ id, startedAt, finishedAt, tables });
     },
@@ -104,12 +99,11 @@ export const backupRoutes = routes()
       parameters: { id: 'of the backup' },
       body: { required: true, types: { 'application/json': body } },
       answers: { 202: { description: 'The job', schema: jobSchema } },
-      errors: ['malformed-body', 'invalid-request', 'not-found', 'unsupported-media-type', 'unavailable'],
+      errors: ['not-found'],
       example: { path: { id: 'daily-2026-05-01' }, body: { datasets: ['demo'] } },
     }),
-    requireScope('admin'),
+    requireAll('admin'),
     async (c) => {
-      requireAllDatasets(c, 'admin');
       const timestore = c.get('timestore');
       const { datasets } = await bodyAs(c, body);
       const backup = await readBackup(timestore, backupId(c.req.param('id')));

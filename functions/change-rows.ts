@@ -15,10 +15,7 @@ import { slugOf } from './path.ts';
 const correctBody = z.strictObject({ rows: rowsSchema, set: valuesSchema });
 
 const path = '/v1/admin/datasets/:dataset/tables/:table';
-const errors = [
-  ...(['malformed-body', 'invalid-request', 'not-found', 'limit-exceeded', 'unsupported-media-type'] as const),
-  ...(['key-reused', 'unavailable'] as const),
-];
+const errors = ['not-found', 'key-reused'] as const;
 const headers = { 'Idempotency-Key': 'the same key and body is the same job, however often it is sent' };
 const rules =
   'Rows acknowledged later are not touched. What waits in the hot buffer is flushed first; the rows are counted and put on ' +

@@ -97,7 +97,7 @@ export const graceQuery = z.strictObject({
 export const grace_s = 7 * 86_400;
 
 const path = '/v1/admin/datasets';
-const errors = ['malformed-body', 'invalid-request', 'unsupported-media-type', 'not-found', 'unavailable'] as const;
+const errors = ['not-found'] as const;
 const tagHeader = { ETag: 'names this version of it, for `If-Match`' };
 export const ifMatchHeader = {
   'If-Match': 'the `ETag` that it must still have; 412 if somebody has changed it since',
@@ -117,7 +117,6 @@ export const datasetRoutes = routes()
           schema: z.object({ datasets: z.array(datasetSchema), next: nextSchema }),
         },
       },
-      errors: ['invalid-request', 'unavailable'],
       example: { query: { limit: '10' } },
     }),
     requireScope('admin'),
@@ -159,7 +158,7 @@ export const datasetRoutes = routes()
       tag: 'Catalogue',
       path: ['dataset'],
       answers: { 200: { description: 'The dataset', schema: withUsageSchema, headers: tagHeader } },
-      errors: ['invalid-request', 'not-found', 'unavailable'],
+      errors: ['not-found'],
       example: { path: { dataset: 'demo' } },
     }),
     requireScope('admin'),
@@ -218,7 +217,7 @@ export const datasetRoutes = routes()
       headers: ifMatchHeader,
       query: graceQuery,
       answers: { 202: { description: 'The dataset, and when it goes', schema: datasetSchema } },
-      errors: ['invalid-request', 'not-found', 'conflict', 'precondition-failed', 'unavailable'],
+      errors: ['not-found', 'conflict', 'precondition-failed'],
       example: { path: { dataset: 'plant' }, query: { graceSeconds: '86400' } },
     }),
     requireScope('admin'),

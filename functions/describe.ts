@@ -18,7 +18,8 @@ type Description = {
   /** Media types of the body, each with its schema or without one. */
   body?: { required: boolean; types: Record<string, z.ZodType> };
   answers: Record<number, { description: string; type?: string; schema?: z.ZodType; headers?: Record<string, string> }>;
-  errors?: ErrorCode[];
+  /** Beside those that every route has, and every route with a body. */
+  errors?: readonly ErrorCode[];
   public?: boolean;
   /** A request that works: values of its parameters, and a body. */
   example: Example;
@@ -42,6 +43,8 @@ export function describe(route: Description) {
   const always: ErrorCode[] = [
     ...(['invalid-request', 'internal', 'misconfigured', 'unavailable'] as const),
     ...(body === undefined ? [] : bodyErrors),
+    // What the path names may not be there, or not for this key.
+    ...(route.path === undefined && route.parameters === undefined ? [] : (['not-found'] as const)),
   ];
   const codes = [...new Set([...(route.errors ?? []), ...refusals, ...always])];
   const headers = (names: Record<string, string> = {}) =>

@@ -3,7 +3,7 @@ import { TimestoreError } from '../src/errors.ts';
 import { type Key, rowFilterSchema, scopesSchema } from '../src/keys/key.ts';
 import { createKey, findKeyRecord, listKeys, type MadeKey, revokeKey, rotateKey } from '../src/keys/manage-keys.ts';
 import { routes } from './app.ts';
-import { requireAllDatasets, requireScope } from './auth.ts';
+import { requireAll } from './auth.ts';
 import { bodyAs } from './body.ts';
 import { describe } from './describe.ts';
 import { nextSchema, numberOf, pageQuery, queryAs } from './paging.ts';
@@ -71,11 +71,9 @@ export const keyRoutes = routes()
       tag: 'Keys',
       body: { required: true, types: { 'application/json': createBody } },
       answers: { 201: { description: 'The key', schema: madeView } },
-      errors: ['malformed-body', 'invalid-request', 'unsupported-media-type', 'unavailable'],
     }),
-    requireScope('admin'),
+    requireAll('admin'),
     async (c) => {
-      requireAllDatasets(c, 'admin');
       const timestore = c.get('timestore');
       const { expiresAt, ...body } = await bodyAs(c, createBody);
       const expiresAt_ms = expiresAt === null ? null : Date.parse(expiresAt);
@@ -95,11 +93,9 @@ export const keyRoutes = routes()
       tag: 'Keys',
       query: z.strictObject(pageQuery),
       answers: { 200: { description: 'A page of keys', schema: listView } },
-      errors: ['invalid-request', 'unavailable'],
     }),
-    requireScope('admin'),
+    requireAll('admin'),
     async (c) => {
-      requireAllDatasets(c, 'admin');
       const timestore = c.get('timestore');
       const { cursor, limit } = queryAs(c, z.strictObject(pageQuery));
       const { keys, next } = await listKeys(timestore, { after: numberOf(cursor), limit: limit ?? 100 });
@@ -115,11 +111,10 @@ export const keyRoutes = routes()
       tag: 'Keys',
       parameters: { id: 'of the key' },
       answers: { 200: { description: 'What is on record of it', schema: keyView } },
-      errors: ['not-found', 'unavailable'],
+      errors: ['not-found'],
     }),
-    requireScope('admin'),
+    requireAll('admin'),
     async (c) => {
-      requireAllDatasets(c, 'admin');
       const timestore = c.get('timestore');
       return c.json(viewOf(await findKeyRecord(timestore, c.req.param('id')), timestore.now()));
     },
@@ -134,11 +129,10 @@ export const keyRoutes = routes()
       parameters: { id: 'of the key' },
       body: { required: true, types: { 'application/json': rotateBody } },
       answers: { 201: { description: 'The new key', schema: madeView } },
-      errors: ['malformed-body', 'invalid-request', 'not-found', 'conflict', 'unsupported-media-type', 'unavailable'],
+      errors: ['not-found', 'conflict'],
     }),
-    requireScope('admin'),
+    requireAll('admin'),
     async (c) => {
-      requireAllDatasets(c, 'admin');
       const timestore = c.get('timestore');
       const { overlapSeconds } = await bodyAs(c, rotateBody);
       c.header('cache-control', 'no-store');
@@ -154,11 +148,10 @@ export const keyRoutes = routes()
       tag: 'Keys',
       parameters: { id: 'of the key' },
       answers: { 200: { description: 'The key as it is now', schema: keyView } },
-      errors: ['not-found', 'unavailable'],
+      errors: ['not-found'],
     }),
-    requireScope('admin'),
+    requireAll('admin'),
     async (c) => {
-      requireAllDatasets(c, 'admin');
       const timestore = c.get('timestore');
       return c.json(viewOf(await revokeKey(timestore, c.req.param('id')), timestore.now()));
     },

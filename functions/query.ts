@@ -58,10 +58,7 @@ for (const path of ['/v1/datasets/:dataset/query', '/datasets/:dataset/query'] a
           headers: { ...freshnessHeaders, ...noteHeaders },
         },
       },
-      errors: [
-        ...(['malformed-body', 'invalid-request', 'unauthenticated', 'not-found', 'limit-exceeded'] as const),
-        ...(['unsupported-media-type', 'stale-read', 'too-many-queries', 'unavailable'] as const),
-      ],
+      errors: ['not-found', 'stale-read', 'too-many-queries'],
     }),
     requireScope('query'),
     async (c) => {

@@ -62,7 +62,7 @@ rowRoutes.get(
     tag: 'Rows',
     parameters: { batchId: 'as the answer to the rows had it' },
     answers: { 200: { description: 'The receipt', schema: receiptSchema } },
-    errors: ['unauthenticated', 'not-found', 'unavailable'],
+    errors: ['not-found'],
   }),
   requireScope('ingest', 'query'),
   async (c) => {
@@ -112,24 +112,7 @@ rowRoutes.post(
         headers: acceptedHeaders,
       },
     },
-    errors: [
-      ...([
-        'malformed-body',
-        'invalid-request',
-        'unauthenticated',
-        'conflict',
-        'dataset-frozen',
-        'limit-exceeded',
-      ] as const),
-      ...([
-        'unsupported-media-type',
-        'rows-refused',
-        'key-reused',
-        'buffer-full',
-        'quota-exceeded',
-        'unavailable',
-      ] as const),
-    ],
+    errors: ['conflict', 'dataset-frozen', 'rows-refused', 'key-reused', 'buffer-full', 'quota-exceeded'],
   }),
   requireScope('ingest'),
   async (c) => {

@@ -33,10 +33,7 @@ const answers = {
   },
 };
 
-const errors = [
-  ...(['malformed-body', 'invalid-request', 'unauthenticated', 'not-found', 'limit-exceeded'] as const),
-  ...(['unsupported-media-type', 'stale-read', 'too-many-queries', 'unavailable'] as const),
-];
+const errors = ['not-found', 'stale-read', 'too-many-queries'] as const;
 
 const savedSchema = z
   .object({
@@ -118,7 +115,6 @@ sqlRoutes
           }),
         },
       },
-      errors: ['unauthenticated', 'unavailable'],
     }),
     requireScope('sql'),
     async (c) => {
@@ -134,7 +130,6 @@ sqlRoutes
       tag: 'SQL',
       query: { dataset: 'only those of this one' },
       answers: { 200: { description: 'By name', schema: z.object({ queries: z.array(savedSchema) }) } },
-      errors: ['unauthenticated', 'unavailable'],
     }),
     requireScope('sql'),
     async (c) =>
@@ -153,7 +148,7 @@ sqlRoutes
       path: ['dataset', 'name'],
       body: { required: true, types: { 'application/json': saveBody } },
       answers: { 200: { description: 'The query as it is saved', schema: savedSchema } },
-      errors: ['malformed-body', 'invalid-request', 'unauthenticated', 'not-found', 'limit-exceeded', 'unavailable'],
+      errors: ['not-found'],
     }),
     requireScope('sql'),
     async (c) => {
@@ -170,7 +165,7 @@ sqlRoutes
       tag: 'SQL',
       path: ['dataset', 'name'],
       answers: { 200: { description: 'The query', schema: savedSchema } },
-      errors: ['unauthenticated', 'not-found', 'unavailable'],
+      errors: ['not-found'],
     }),
     requireScope('sql'),
     async (c) => {
@@ -186,7 +181,7 @@ sqlRoutes
       tag: 'SQL',
       path: ['dataset', 'name'],
       answers: { 204: { description: 'It is gone' } },
-      errors: ['unauthenticated', 'not-found', 'unavailable'],
+      errors: ['not-found'],
     }),
     requireScope('sql'),
     async (c) => {

@@ -130,7 +130,7 @@ const manifestSchema = z
 const path = '/v1/admin/datasets/:dataset/tables';
 const tagHeader = { ETag: 'names this version of it, for `If-Match`' };
 const example = { path: { dataset: 'demo', table: 'readings' } };
-const bodyErrors = ['malformed-body', 'invalid-request', 'unsupported-media-type', 'not-found', 'unavailable'] as const;
+const bodyErrors = ['not-found'] as const;
 
 export const tableRoutes = routes()
   .get(
@@ -143,7 +143,7 @@ export const tableRoutes = routes()
       answers: {
         200: { description: 'A page, by name', schema: z.object({ tables: z.array(tableSchema), next: nextSchema }) },
       },
-      errors: ['invalid-request', 'not-found', 'unavailable'],
+      errors: ['not-found'],
       example: { path: { dataset: 'demo' }, query: { search: 'read' } },
     }),
     requireScope('admin'),
@@ -199,7 +199,7 @@ export const tableRoutes = routes()
       tag: 'Catalogue',
       path: ['dataset', 'table'],
       answers: { 200: { description: 'The table', schema: tableSchema, headers: tagHeader } },
-      errors: ['invalid-request', 'not-found', 'unavailable'],
+      errors: ['not-found'],
       example,
     }),
     requireScope('admin'),
@@ -250,7 +250,7 @@ export const tableRoutes = routes()
       headers: ifMatchHeader,
       query: graceQuery,
       answers: { 202: { description: 'The table, and when it goes', schema: tableSchema } },
-      errors: ['invalid-request', 'not-found', 'conflict', 'precondition-failed', 'unavailable'],
+      errors: ['not-found', 'conflict', 'precondition-failed'],
       example: { path: { dataset: 'demo', table: 'meters' }, query: { graceSeconds: '0' } },
     }),
     requireScope('admin'),
@@ -278,7 +278,7 @@ export const tableRoutes = routes()
           schema: z.object({ versions: z.array(versionSchema), next: nextSchema }),
         },
       },
-      errors: ['invalid-request', 'not-found', 'unavailable'],
+      errors: ['not-found'],
       example,
     }),
     requireScope('admin'),
@@ -307,7 +307,7 @@ export const tableRoutes = routes()
       answers: {
         200: { description: 'A page', schema: z.object({ manifests: z.array(manifestSchema), next: nextSchema }) },
       },
-      errors: ['invalid-request', 'not-found', 'unavailable'],
+      errors: ['not-found'],
       example: { ...example, query: { limit: '5' } },
     }),
     requireScope('admin'),

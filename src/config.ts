@@ -60,6 +60,7 @@ const limitsSchema = z.object({
   sql_param_bytes_max: count(100_000),
   checked_sql_chars_max: count(256 * 1024),
   queries_per_key_max: count(32),
+  requests_per_key_max: count(256),
   query_memory_bytes_max: count(4 * 1024 ** 3),
   query_wait_ms: count(2_000),
   query_wait_ms_max: count(10_000),

@@ -45,7 +45,7 @@ export type Context = {
   counters: Counters;
   /** Refused accesses that are not on record yet. */
   refusals: Refusals;
-  /** Queries of each key that run on this instance. */
+  /** What runs for each key on this instance: requests, and queries among them. */
   running: Map<string, number>;
   /** What bodies and flushes may take of this instance's memory. */
   room: Room;

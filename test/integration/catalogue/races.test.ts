@@ -68,6 +68,26 @@ test('of freezes and thaws at the same time the last on record holds in every la
   await send(ctx, dataset, row(2));
 });
 
+test('who tells the lanes late, after somebody else has changed the record and told them, tells them what holds now', async () => {
+  const dataset = newDataset();
+  await send(ctx, dataset, row(1));
+  const late = newInstance(prefix);
+  const { redis } = late;
+  let isFirst = true;
+  const evalsha: typeof redis.evalsha = async (sha, keys, args) => {
+    // The first script of a change of state is the one that tells its lanes.
+    if (isFirst) {
+      isFirst = false;
+      await changeTable(newInstance(prefix), dataset, 'm', { state: 'active' });
+    }
+    return await redis.evalsha(sha, keys, args);
+  };
+  late.redis = new Proxy(redis, { get: (target, name) => (name === 'evalsha' ? evalsha : Reflect.get(target, name)) });
+  await changeTable(late, dataset, 'm', { state: 'frozen' });
+  expect((await requireTable(ctx, dataset, 'm')).state).toBe('active');
+  await send(newInstance(prefix), dataset, row(2));
+});
+
 test('an instance that knows a dropped table makes nothing of it again, and goes on with the one of its name', async () => {
   const dataset = newDataset();
   await send(ctx, dataset, row(1));

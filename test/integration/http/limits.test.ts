@@ -170,3 +170,22 @@ describe('pages of other origins', () => {
     expect(answer.headers.get('access-control-allow-origin')).toBeNull();
   });
 });
+
+describe('requests of a key at once', () => {
+  const narrow = useWorker({ TIMESTORE_KEY_PREFIX: `once-${process.pid}`, TIMESTORE_REQUESTS_PER_KEY_MAX: '2' });
+
+  test('are so many on an instance, and the next are told to wait', async () => {
+    const made = await narrow('/v1/admin/keys', { json: { name: 'k', scopes: { admin: '*', ingest: '*' } } });
+    const { key } = (await made.json()) as { key: string };
+    const path = `/v1/datasets/${newDataset()}/tables/m/rows?ack=flushed`;
+    const answers = await Promise.all(
+      Array.from({ length: 8 }, () => narrow(path, { json: { timestamp: at(1), v: 1 }, key })),
+    );
+    const statuses = answers.map(({ status }) => status);
+    expect(statuses.filter((status) => status === 200)).toHaveLength(2);
+    expect(statuses.filter((status) => status === 429)).toHaveLength(6);
+    const refused = answers.find(({ status }) => status === 429);
+    expect(await refused?.json()).toMatchObject({ detail: expect.stringContaining('requests_per_key_max') });
+    expect((await narrow(path, { json: { timestamp: at(1), v: 1 }, key })).status).toBe(200);
+  });
+});
