@@ -1,8 +1,6 @@
 import type { Context } from 'hono';
 import * as z from 'zod';
-import { requireTable } from '../src/catalog/change-table.ts';
-import { type RowsChange, requireChangeable, rowsSchema, valuesSchema } from '../src/jobs/change-rows.ts';
-import { createJob } from '../src/jobs/job.ts';
+import { beginChange, type RowsChange, rowsSchema, valuesSchema } from '../src/jobs/change-rows.ts';
 import { digest } from '../src/quarantine/quarantine.ts';
 import { clientKey } from './acknowledge.ts';
 import { type App, routes } from './app.ts';
@@ -18,7 +16,7 @@ const path = '/v1/admin/datasets/:dataset/tables/:table';
 const errors = ['not-found', 'key-reused'] as const;
 const headers = { 'Idempotency-Key': 'the same key and body is the same job, however often it is sent' };
 const rules =
-  'Rows acknowledged later are not touched. What waits in the hot buffer is flushed first; the rows are counted and put on ' +
+  'Rows acknowledged after this answer are not touched. What waits in the hot buffer is flushed first; the rows are counted and put on ' +
   'record, and then ClickHouse changes them. Readers may see some of them changed before others until the job is done.';
 
 export const changeRowsRoutes = routes()
@@ -41,7 +39,7 @@ export const changeRowsRoutes = routes()
     requireScope('admin'),
     async (c) => {
       const rows = await bodyAs(c, rowsSchema);
-      return c.json(await begin(c, 'delete-rows', { rows }), 202);
+      return c.json(await begin(c, { rows }), 202);
     },
   )
   .post(
@@ -66,21 +64,19 @@ export const changeRowsRoutes = routes()
     requireScope('admin'),
     async (c) => {
       const body = await bodyAs(c, correctBody);
-      return c.json(await begin(c, 'correct-rows', body), 202);
+      return c.json(await begin(c, body), 202);
     },
   );
 
-async function begin(c: Context<App>, kind: 'delete-rows' | 'correct-rows', request: RowsChange) {
+async function begin(c: Context<App>, request: RowsChange) {
   const timestore = c.get('timestore');
-  const [dataset, name] = [
+  const [dataset, table] = [
     slugOf('dataset', c.req.param('dataset') ?? ''),
     slugOf('table', c.req.param('table') ?? ''),
   ];
-  const table = await requireTable(timestore, dataset, name);
-  requireChangeable(timestore, table, request);
   const key = clientKey(c.req.header('idempotency-key'));
-  const id = key === undefined ? undefined : digest(`${kind}/${dataset}/${table.physical}/${key}`);
-  const job = await createJob(timestore, { id, kind, dataset, table: name, request });
+  const id = key === undefined ? undefined : digest(`change-rows/${dataset}/${table}/${key}`);
+  const job = await beginChange(timestore, { dataset, table, request, id });
   workBehind(c);
   return jobView(job);
 }

@@ -2,6 +2,7 @@ import * as z from 'zod';
 import { rebuildManifests } from '../audit/rebuild-manifests.ts';
 import { holdSeals } from '../buffer/hold.ts';
 import { snapshotTable } from '../buffer/snapshot.ts';
+import { requireTable } from '../catalog/change-table.ts';
 import { readTable } from '../catalog/find-table.ts';
 import type { Table } from '../catalog/table.ts';
 import type { Settings } from '../clickhouse/client.ts';
@@ -18,7 +19,7 @@ import { queryBody, rangeOf } from '../query/request.ts';
 import { storedTimestamp } from '../schema/timestamp.ts';
 import type { Field } from '../schema/types.ts';
 import { clickhouseType } from '../schema/types.ts';
-import type { Job } from './job.ts';
+import { createJob, type Job } from './job.ts';
 import type { Outcome, Step } from './work.ts';
 
 /** Which rows: those that a query with the same filters and time range answers. One of them at least. */
@@ -41,9 +42,9 @@ const requestSchema = z.object({ rows: rowsSchema, set: valuesSchema.optional() 
 export type RowsChange = z.output<typeof requestSchema>;
 
 const progressSchema = z.object({
-  /** Of the table that the job began with: one that has its name by now is another. */
+  /** Of the table that the job was made for: one that has its name by now is another. */
   physical: z.string(),
-  /** The newest sequence of each lane when the job began: later rows are not touched. */
+  /** The newest sequence of each lane when the job was made: later rows are not touched. */
   until: z.array(z.object({ lane: z.int(), seq: z.int() })),
   /** What was found, by lane and partition, once everything up to there was in ClickHouse. */
   found: z.array(z.object({ lane: z.int(), partition: z.string(), rows: z.int() })).optional(),
@@ -59,15 +60,36 @@ const mutation_ms = 20_000;
 const poll_ms = 250;
 
 /**
- * Deletes or corrects the rows that were acknowledged before the job began and match. What waits in the buffer is flushed
+ * Makes a job that deletes rows, or corrects them: those that are acknowledged by now and match.
+ *
+ * @param id the same id is the same job
+ * @throws TimestoreError `not-found`, and `invalid-request` or `limit-exceeded` for what the job would fail with;
+ *   `key-reused`; StoreError
+ */
+export async function beginChange(
+  ctx: Context,
+  {
+    dataset,
+    table: name,
+    request,
+    id,
+  }: { dataset: string; table: string; request: RowsChange; id?: string | undefined },
+): Promise<Job> {
+  const table = await requireTable(ctx, dataset, name);
+  requireChangeable(ctx, table, request);
+  const progress = { physical: table.physical, until: await untilNow(ctx, table) } satisfies Progress;
+  const kind = request.set === undefined ? 'delete-rows' : 'correct-rows';
+  return await createJob(ctx, { id, kind, dataset, table: name, request, progress });
+}
+
+/**
+ * Deletes or corrects the rows that were acknowledged before the job was made and match. What waits in the buffer is flushed
  * first; the rows are counted and put on record; then ClickHouse changes them. Each step may be repeated: the rows are the
  * same ones, and those that are gone or corrected already stay so.
  */
 export const changeRows: Step = async (ctx, job, deadline_ms) => {
   const table = await tableOf(ctx, job);
   const request = requestSchema.parse(job.request);
-  if (job.progress.until === undefined)
-    return { progress: { physical: table.physical, until: await untilNow(ctx, table) } };
   const progress = progressSchema.parse(job.progress);
   if (progress.found === undefined) return await flushAndCount(ctx, job, table, request, progress, deadline_ms);
   if (progress.found.length > 0 && !progress.isSent) {
@@ -88,7 +110,7 @@ export const changeRows: Step = async (ctx, job, deadline_ms) => {
 async function tableOf(ctx: Context, { dataset, table: name, progress }: Job): Promise<Table> {
   if (dataset === null || name === null) throw new RangeError('this job is of a table');
   const table = await readTable(ctx, dataset, name);
-  if (table === undefined || (progress.physical ?? table.physical) !== table.physical)
+  if (table === undefined || progress.physical !== table.physical)
     throw new TimestoreError('not-found', `There is no table ${name} in dataset ${dataset}.`);
   return table;
 }
@@ -224,7 +246,7 @@ function valueSql(field: Field, value: unknown, table: Table, params: Settings, 
 }
 
 /** Throws what a job for it would fail with: names, types and limits. */
-export function requireChangeable(ctx: Context, table: Table, request: RowsChange): void {
+function requireChangeable(ctx: Context, table: Table, request: RowsChange): void {
   const params: Settings = {};
   conditionOf(ctx, table, request, params);
   for (const [name, value] of Object.entries(request.set ?? {})) {

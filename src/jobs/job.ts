@@ -40,6 +40,8 @@ export const jobColumns = `n, id, kind, dataset, "table", state, request, progre
 export type NewJob = Pick<Job, 'kind' | 'dataset' | 'table' | 'request'> & {
   /** The same id is the same job. */
   id?: string | undefined;
+  /** What its first step needs to know of the moment at which it is made. */
+  progress?: Record<string, unknown>;
 };
 
 /**
@@ -49,18 +51,12 @@ export type NewJob = Pick<Job, 'kind' | 'dataset' | 'table' | 'request'> & {
  */
 export async function createJob(
   ctx: Context,
-  { id = crypto.randomUUID(), kind, dataset, table, request }: NewJob,
+  { id = crypto.randomUUID(), kind, dataset, table, request, progress = {} }: NewJob,
 ): Promise<Job> {
   const { actor, requestId } = asking();
   const params: unknown[] = [
-    id,
-    kind,
-    dataset,
-    table,
-    JSON.stringify(request),
-    actor,
-    requestId,
-    ctx.config.TIMESTORE_KEY_PREFIX,
+    ...[id, kind, dataset, table, JSON.stringify(request), actor, requestId, ctx.config.TIMESTORE_KEY_PREFIX],
+    JSON.stringify(progress),
   ];
   const line = auditLine(
     {
@@ -74,8 +70,8 @@ export async function createJob(
   );
   await ctx.postgres.rows(
     `with changed as (
-       insert into jobs (id, kind, dataset, "table", request, actor, request_id, buffer)
-       values ($1, $2, $3, $4, $5::jsonb, $6, $7, $8)
+       insert into jobs (id, kind, dataset, "table", request, actor, request_id, buffer, progress)
+       values ($1, $2, $3, $4, $5::jsonb, $6, $7, $8, $9::jsonb)
        on conflict (id) do nothing returning id),
      line as (${line})
      select id from changed`,

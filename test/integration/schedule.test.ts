@@ -2,7 +2,8 @@ import { expect, test } from 'vitest';
 import { snapshotTable } from '../../src/buffer/snapshot.ts';
 import { deleteTable } from '../../src/catalog/change-table.ts';
 import { StoreError } from '../../src/errors.ts';
-import { createJob, readJob } from '../../src/jobs/job.ts';
+import { beginChange } from '../../src/jobs/change-rows.ts';
+import { readJob } from '../../src/jobs/job.ts';
 import { runMinute } from '../../src/schedule.ts';
 import { at, newDataset, newInstance, send, tableOf } from './support.ts';
 
@@ -75,16 +76,11 @@ test('jobs are worked on when they are due, also where lanes go through a queue,
     await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
     await runMinute(ctx, minute(7), undefined);
     const request = { rows: { timeRange: { start: at(0) } } };
-    const job = await createJob(ctx, { kind: 'delete-rows', dataset, table: 'm', request });
+    const job = await beginChange(ctx, { dataset, table: 'm', request });
     await runMinute(ctx, minute(7), through);
     expect(await readJob(ctx, job.id)).toMatchObject({ state: 'done', result: { rows: 1 } });
 
-    const later = await createJob(ctx, {
-      kind: 'delete-rows',
-      dataset,
-      table: 'm',
-      request: { rows: { timeRange: { end: at(9) } } },
-    });
+    const later = await beginChange(ctx, { dataset, table: 'm', request: { rows: { timeRange: { end: at(9) } } } });
     await ctx.redis.del(ctx.keys.due);
     await runMinute(ctx, minute(7), through);
     expect((await readJob(ctx, later.id)).state).toBe('queued');

@@ -17,8 +17,9 @@ const row = (n: number) => [{ timestamp: at(n), v: n }];
 const forget = (dataset: string) =>
   ctx.redis.del(ctx.keys.state({ dataset, physical: 'm' }, 0), ctx.keys.log({ dataset, physical: 'm' }, 0));
 
-async function drop(dataset: string): Promise<void> {
+async function drop(dataset: string, between: () => Promise<void> = async () => undefined): Promise<void> {
   await deleteTable(ctx, dataset, 'm', 0);
+  await between();
   const [job] = await ctx.postgres.rows<{ id: string }>(
     `select id from jobs where dataset = $1 and kind = 'drop-table'`,
     [dataset],
@@ -106,15 +107,18 @@ test('a reader that read the record before a drop and tells the buffer afterward
   const dataset = newDataset();
   await send(ctx, dataset, row(1));
   const own = newInstance(prefix);
-  const read: unknown[] = await own.postgres.rows(
-    `select life, revision, definition, 'active' as state, null as retention,
-            (select schema from schema_versions s where s.dataset = $1) as schema from tables where dataset = $1`,
-    [dataset],
-  );
-  await drop(dataset);
+  let read: unknown[] = [];
+  await drop(dataset, async () => {
+    read = await own.postgres.rows(
+      `select life, revision, definition, state, null as retention,
+              (select schema from schema_versions s where s.dataset = $1) as schema from tables where dataset = $1`,
+      [dataset],
+    );
+  });
   const late = { ...own, postgres: { ...own.postgres, rows: async <Row>() => read as Row[] } };
-  expect(await readTable(late, dataset, 'm')).toBeDefined();
+  expect(await readTable(late, dataset, 'm')).toMatchObject({ state: 'deleting' });
   expect(await findTable(newInstance(prefix), dataset, 'm')).toBeUndefined();
+  await send(newInstance(prefix), dataset, row(2));
 });
 
 test('a table that is taken back while it is being dropped is there as a whole, or gone as a whole', async () => {

@@ -3,6 +3,7 @@ import { auditTable } from '../../../src/audit/audit-table.ts';
 import { backupKey, partitionKey } from '../../../src/backup/backup.ts';
 import { readBackup } from '../../../src/backup/restore.ts';
 import { changeTable, deleteTable, requireTable } from '../../../src/catalog/change-table.ts';
+import { beginChange } from '../../../src/jobs/change-rows.ts';
 import { createJob } from '../../../src/jobs/job.ts';
 import { jobSteps } from '../../../src/jobs/steps.ts';
 import { type Step, workOnJobs } from '../../../src/jobs/work.ts';
@@ -26,11 +27,8 @@ async function withEverything(): Promise<string> {
     ]);
     if (n === 7) await flush(ctx, dataset);
   }
-  const filters = { columns: [{ column: 'big', op: 'eq', value: 3 }] };
-  await workUntilOver(
-    ctx,
-    await createJob(ctx, { kind: 'delete-rows', dataset, table: 'm', request: { rows: { filters } } }),
-  );
+  const filters = { columns: [{ column: 'big', op: 'eq' as const, value: 3 }] };
+  await workUntilOver(ctx, await beginChange(ctx, { dataset, table: 'm', request: { rows: { filters } } }));
   await send(ctx, dataset, [{ timestamp: at(30, 5), v: 30 }]);
   return dataset;
 }

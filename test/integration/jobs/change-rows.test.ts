@@ -3,7 +3,8 @@ import { auditTable } from '../../../src/audit/audit-table.ts';
 import { sealLane } from '../../../src/buffer/seal.ts';
 import { flushLane } from '../../../src/flush/flush-lane.ts';
 import { insertSeal, settingsVersion } from '../../../src/flush/insert.ts';
-import { createJob, readJob } from '../../../src/jobs/job.ts';
+import { beginChange, type RowsChange } from '../../../src/jobs/change-rows.ts';
+import { readJob } from '../../../src/jobs/job.ts';
 import { jobSteps } from '../../../src/jobs/steps.ts';
 import { type Step, workOnJobs } from '../../../src/jobs/work.ts';
 import { at, flush, newDataset, newInstance, query, send, storedRows, tableOf } from '../support.ts';
@@ -15,8 +16,8 @@ const ctx = instance();
 
 const where = (column: string, value: unknown) => ({ filters: { columns: [{ column, op: 'eq', value }] } });
 
-const begin = (dataset: string, kind: 'delete-rows' | 'correct-rows', request: object, id?: string) =>
-  createJob(ctx, { id, kind, dataset, table: 'm', request: request as Record<string, unknown> });
+const begin = (dataset: string, request: object, id?: string) =>
+  beginChange(ctx, { dataset, table: 'm', request: request as RowsChange, id });
 
 async function withRows(): Promise<string> {
   const dataset = newDataset();
@@ -35,7 +36,7 @@ const values = async (dataset: string) => (await query(ctx, dataset)).rows.map((
 
 test('rows are deleted in the buffer and in ClickHouse, counted by partition, and an audit knows of them', async () => {
   const dataset = await withRows();
-  const job = await begin(dataset, 'delete-rows', { rows: where('s', 'b') });
+  const job = await begin(dataset, { rows: where('s', 'b') });
   const over = await workUntilOver(ctx, job);
   expect(over).toMatchObject({
     state: 'done',
@@ -59,16 +60,11 @@ test('rows are deleted in the buffer and in ClickHouse, counted by partition, an
   expect(audit.partitions.map(({ deleted }) => deleted)).toEqual([2, 1]);
 });
 
-test('rows acknowledged after the job has begun are not touched', async () => {
+test('rows acknowledged after the job was made are not touched, whenever it begins', async () => {
   const dataset = await withRows();
-  const job = await begin(dataset, 'delete-rows', { rows: where('s', 'b') });
-  const [first] = [jobSteps['delete-rows']];
-  const outcome = await first(ctx, await readJob(ctx, job.id), ctx.now() + 5_000);
-  await ctx.postgres.rows('update jobs set progress = $2::jsonb where id = $1', [
-    job.id,
-    JSON.stringify('progress' in outcome ? outcome.progress : {}),
-  ]);
+  const job = await begin(dataset, { rows: where('s', 'b') });
   await send(ctx, dataset, [{ timestamp: at(9), v: 9, s: 'b' }]);
+  await flush(ctx, dataset);
   expect((await workUntilOver(ctx, job)).result).toMatchObject({ rows: 3 });
   expect(await values(dataset)).toEqual([
     [1, 'a'],
@@ -82,7 +78,7 @@ test('fields are corrected, null and exact integers among the values', async () 
     { timestamp: at(1), v: 1, big: 9007199254740993n.toString(), s: 'a' },
     { timestamp: at(2), v: 2, s: `it's` },
   ]);
-  const job = await begin(dataset, 'correct-rows', { rows: where('s', `it's`), set: { v: null, s: 'b\\\'"\n' } });
+  const job = await begin(dataset, { rows: where('s', `it's`), set: { v: null, s: 'b\\\'"\n' } });
   expect(await workUntilOver(ctx, job)).toMatchObject({ state: 'done', result: { rows: 1 } });
   const { rows } = await query(ctx, dataset, { columns: ['v', 's'] });
   expect(rows).toEqual([
@@ -95,9 +91,9 @@ test('fields are corrected, null and exact integers among the values', async () 
 test('the same request under one id is one job; another one is refused', async () => {
   const dataset = await withRows();
   const id = `job-${dataset}`;
-  const first = await begin(dataset, 'delete-rows', { rows: where('v', 1) }, id);
-  expect((await begin(dataset, 'delete-rows', { rows: where('v', 1) }, id)).n).toBe(first.n);
-  await expect(begin(dataset, 'delete-rows', { rows: where('v', 2) }, id)).rejects.toMatchObject({
+  const first = await begin(dataset, { rows: where('v', 1) }, id);
+  expect((await begin(dataset, { rows: where('v', 1) }, id)).n).toBe(first.n);
+  await expect(begin(dataset, { rows: where('v', 2) }, id)).rejects.toMatchObject({
     code: 'key-reused',
   });
   expect(await workUntilOver(ctx, first)).toMatchObject({ state: 'done', result: { rows: 1 } });
@@ -106,7 +102,7 @@ test('the same request under one id is one job; another one is refused', async (
 test('a job that dies after any of its steps, before what it did is on record, deletes the same rows once', async () => {
   for (let dies = 0; dies < 5; dies += 1) {
     const dataset = await withRows();
-    const job = await begin(dataset, 'delete-rows', { rows: where('s', 'b') });
+    const job = await begin(dataset, { rows: where('s', 'b') });
     let steps = 0;
     const dying: Step = async (own, each, until) => {
       const outcome = await jobSteps['delete-rows'](own, each, until);
@@ -134,7 +130,7 @@ test('a job that dies after any of its steps, before what it did is on record, d
 
 test('several that work on one job at the same time delete its rows once', async () => {
   const dataset = await withRows();
-  const job = await begin(dataset, 'delete-rows', { rows: where('s', 'b') });
+  const job = await begin(dataset, { rows: where('s', 'b') });
   // As if every claim had run out: all of them have the same step.
   const together = async () => {
     const own = instance();
@@ -154,10 +150,39 @@ test('several that work on one job at the same time delete its rows once', async
   expect(await values(dataset)).toEqual([[1, 'a']]);
 });
 
+test('who was overtaken within a step puts nothing on record afterwards', async () => {
+  const dataset = await withRows();
+  const job = await begin(dataset, { rows: where('s', 'b') });
+  const own = instance();
+  /** Takes the job as if its claim had run out, until ClickHouse has been told to delete. */
+  const overtake = async () => {
+    const other = instance();
+    await other.postgres.rows(`update jobs set claimed_until = now() - interval '1 second' where id = $1`, [job.id]);
+    const step: Step = async (ctx_, each, until) => {
+      const outcome = await jobSteps['delete-rows'](ctx_, each, until);
+      const isSent = 'progress' in outcome && outcome.progress.isSent === true;
+      return isSent ? { ...outcome, wait_ms: 3_600_000 } : outcome;
+    };
+    await workOnJobs(other, { ...jobSteps, 'delete-rows': step }, other.now() + 5_000);
+    expect((await readJob(other, job.id)).progress).toMatchObject({ isSent: true });
+  };
+  let isFirst = true;
+  const slow: Step = async (ctx_, each, until) => {
+    const outcome = await jobSteps['delete-rows'](ctx_, each, until);
+    if (isFirst) await overtake();
+    isFirst = false;
+    return outcome;
+  };
+  await workOnJobs(own, { ...jobSteps, 'delete-rows': slow }, own.now() + 1_000);
+  expect((await readJob(own, job.id)).progress).toMatchObject({ isSent: true });
+  await own.postgres.rows('update jobs set due_at = now(), claimed_until = null where id = $1', [job.id]);
+  expect(await workUntilOver(own, job)).toMatchObject({ state: 'done', result: { rows: 3 } });
+});
+
 test('two deletions of the same rows count each row once', async () => {
   const dataset = await withRows();
-  const first = await begin(dataset, 'delete-rows', { rows: where('s', 'b') });
-  const second = await begin(dataset, 'delete-rows', { rows: { timeRange: { start: at(0), end: at(59, 3) } } });
+  const first = await begin(dataset, { rows: where('s', 'b') });
+  const second = await begin(dataset, { rows: { timeRange: { start: at(0), end: at(59, 3) } } });
   await workUntilOver(ctx, second);
   expect((await readJob(ctx, first.id)).result).toMatchObject({ rows: 3 });
   expect((await readJob(ctx, second.id)).result).toMatchObject({ rows: 1 });
@@ -172,7 +197,7 @@ test('an insert of deleted rows that comes late brings none of them back', async
   const sealed = await sealLane(ctx, table, 0, settingsVersion, true);
   if (!('seal' in sealed)) throw new Error(`the lane is ${sealed.outcome}`);
   await flushLane(ctx, table, 0, 'admin');
-  await workUntilOver(ctx, await begin(dataset, 'delete-rows', { rows: where('s', 'b') }));
+  await workUntilOver(ctx, await begin(dataset, { rows: where('s', 'b') }));
   expect(await storedRows(ctx, table)).toBe(0);
   // A flusher that took the same seal before, and sends it only now.
   await insertSeal(ctx, table, 0, sealed.seal, 0, 10_000);
@@ -181,7 +206,7 @@ test('an insert of deleted rows that comes late brings none of them back', async
 
 test('new seals wait while rows are deleted, and go on afterwards', async () => {
   const dataset = await withRows();
-  const job = await begin(dataset, 'delete-rows', { rows: where('s', 'b') });
+  const job = await begin(dataset, { rows: where('s', 'b') });
   const step = async () => {
     const outcome = await jobSteps['delete-rows'](ctx, await readJob(ctx, job.id), ctx.now() + 5_000);
     if ('done' in outcome) return;
@@ -190,7 +215,6 @@ test('new seals wait while rows are deleted, and go on afterwards', async () => 
       ['update jobs set progress = $2::jsonb where id = $1', [job.id, JSON.stringify(outcome.progress)]],
     ]);
   };
-  await step(); // where the job ends
   await step(); // flushed
   await step(); // counted: from here on held
   await send(ctx, dataset, [{ timestamp: at(7), v: 7, s: 'z' }]);
@@ -201,7 +225,7 @@ test('new seals wait while rows are deleted, and go on afterwards', async () => 
 
 test('a table that was dropped meanwhile fails its job in words, and the one that has its name now is not touched', async () => {
   const dataset = await withRows();
-  const job = await begin(dataset, 'delete-rows', { rows: where('s', 'b') });
+  const job = await begin(dataset, { rows: where('s', 'b') });
   await ctx.postgres.rows(`update jobs set progress = $2::jsonb where id = $1`, [
     job.id,
     JSON.stringify({ physical: 'm.7', until: [{ lane: 0, seq: 99 }] }),
