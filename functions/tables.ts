@@ -1,17 +1,8 @@
 import * as z from 'zod';
-import {
-  changeTable,
-  deleteTable,
-  requireTable,
-  type TableChange,
-  tableTag,
-  type Version,
-} from '../src/catalog/change-table.ts';
+import { changeTable, deleteTable, type TableChange, tableTag, type Version } from '../src/catalog/change-table.ts';
 import { createTable } from '../src/catalog/create-table.ts';
 import { readDataset } from '../src/catalog/datasets.ts';
-import { listManifests } from '../src/catalog/list-manifests.ts';
 import { type ListedTable, listTables, readListed } from '../src/catalog/list-tables.ts';
-import { schemaHistory } from '../src/catalog/schema-history.ts';
 import { setUpLanes } from '../src/catalog/set-up-lanes.ts';
 import { states } from '../src/catalog/state.ts';
 import type { Context } from '../src/context.ts';
@@ -33,7 +24,7 @@ import {
 } from './datasets.ts';
 import { describe } from './describe.ts';
 import { workBehind } from './jobs.ts';
-import { ifMatch, nextSchema, numberOf, pageOf, pageQuery, queryAs, timeText, wanted } from './paging.ts';
+import { ifMatch, nextSchema, pageOf, queryAs, timeText, wanted } from './paging.ts';
 import { slugOf } from './path.ts';
 
 const lanesSchema = z.int().min(1).meta({ description: 'logs of the table in the hot buffer, flushed side by side' });
@@ -49,7 +40,7 @@ const changeBody = z.strictObject({
   state: stateSchema.optional(),
 });
 
-const fieldSchema = z.object({
+export const fieldSchema = z.object({
   name: z.string(),
   type: fieldType,
   default: z.string().optional().meta({ description: 'as JSON text' }),
@@ -88,44 +79,6 @@ const createBody = z.strictObject({
   lanes: lanesSchema.default(1),
   retention: retentionSchema.nullable().optional().meta({ description: 'its dataset’s if left out' }),
 });
-
-const versionSchema = z.object({
-  version: z.int(),
-  createdAt: z.string(),
-  checksum: z.string().meta({ description: 'SHA-256 of its canonical JSON' }),
-  added: z.array(fieldSchema).meta({ description: 'against the version before: fields are only ever added' }),
-  fields: z.array(fieldSchema),
-});
-
-const manifestSchema = z
-  .object({
-    id: z.string(),
-    lane: z.int(),
-    incarnation: z.string(),
-    token: z.string(),
-    epoch: z.int(),
-    sequences: z.object({ from: z.int(), to: z.int() }),
-    rows: z.int(),
-    bytes: z.int(),
-    schemaVersion: z.int(),
-    checksum: z.string(),
-    trigger: z.string().meta({ description: 'what began the flush' }),
-    quarantined: z.int(),
-    expired: z.int().meta({ description: 'rows past their retention before they were there' }),
-    inserts: z.int().meta({ description: 'more than 1: views over the table may have rows twice or in part' }),
-    batches: z.array(z.object({ seq: z.int(), meta: z.unknown() })).meta({ description: 'what was said of batches' }),
-    flushedAt: z.string(),
-    partitions: z.array(
-      z.object({
-        partition: z.string(),
-        rows: z.int(),
-        timeFrom: z.string(),
-        timeTo: z.string(),
-        checksum: z.string(),
-      }),
-    ),
-  })
-  .meta({ id: 'Manifest' });
 
 const path = '/v1/admin/datasets/:dataset/tables';
 const tagHeader = { ETag: 'names this version of it, for `If-Match`' };
@@ -263,67 +216,6 @@ export const tableRoutes = routes()
       if (graceSeconds === 0) workBehind(c);
       return c.json(viewOf(table), 202);
     },
-  )
-  .get(
-    `${path}/:table/schema`,
-    describe({
-      summary: 'Schema history',
-      description: 'Every version of the table’s schema with what it added, the newest first.',
-      tag: 'Catalogue',
-      path: ['dataset', 'table'],
-      query: z.strictObject(pageQuery),
-      answers: {
-        200: {
-          description: 'A page of versions',
-          schema: z.object({ versions: z.array(versionSchema), next: nextSchema }),
-        },
-      },
-      errors: ['not-found'],
-      example,
-    }),
-    requireScope('admin'),
-    async (c) => {
-      const timestore = c.get('timestore');
-      const [dataset, name] = [slugOf('dataset', c.req.param('dataset')), slugOf('table', c.req.param('table'))];
-      const { cursor, limit } = queryAs(c, z.strictObject(pageQuery));
-      const table = await requireTable(timestore, dataset, name);
-      const found = await schemaHistory(timestore, table, { before: numberOf(cursor), limit: wanted(limit) });
-      const { items, last } = pageOf(found, limit);
-      const versions = items.map(({ version, createdAt_ms, checksum, added, schema }) => ({
-        ...{ version, createdAt: timeText(createdAt_ms), checksum },
-        ...{ added: added.map(fieldOf), fields: schema.fields.map(fieldOf) },
-      }));
-      return c.json({ versions, next: last === undefined ? null : String(last.version) });
-    },
-  )
-  .get(
-    `${path}/:table/manifests`,
-    describe({
-      summary: 'Manifests',
-      description: 'What each flush put where, the newest first.',
-      tag: 'Catalogue',
-      path: ['dataset', 'table'],
-      query: z.strictObject(pageQuery),
-      answers: {
-        200: { description: 'A page', schema: z.object({ manifests: z.array(manifestSchema), next: nextSchema }) },
-      },
-      errors: ['not-found'],
-      example: { ...example, query: { limit: '5' } },
-    }),
-    requireScope('admin'),
-    async (c) => {
-      const timestore = c.get('timestore');
-      const [dataset, name] = [slugOf('dataset', c.req.param('dataset')), slugOf('table', c.req.param('table'))];
-      const { cursor, limit } = queryAs(c, z.strictObject(pageQuery));
-      const after = cursor === undefined ? undefined : Buffer.from(cursor, 'base64url').toString();
-      if (after !== undefined && !/^\d{1,18} \S+$/.test(after)) {
-        throw new TimestoreError('invalid-request', 'cursor: it is not one of this list.');
-      }
-      const table = await requireTable(timestore, dataset, name);
-      const { items, last } = pageOf(await listManifests(timestore, table, { after, limit: wanted(limit) }), limit);
-      const next = last === undefined ? null : Buffer.from(last.at).toString('base64url');
-      return c.json({ manifests: items.map(manifestView), next });
-    },
   );
 
 const tagForm = /^"(\d{1,9})\.(\d{1,9})\.(\d{1,9})"$/;
@@ -358,7 +250,7 @@ function requirePossible(change: TableChange, ctx: Context): void {
   if (retention !== 'inherit') requireRetention(retention, ctx.config);
 }
 
-function fieldOf({ name, type, default: text }: z.input<typeof fieldSchema>): z.input<typeof fieldSchema> {
+export function fieldOf({ name, type, default: text }: z.input<typeof fieldSchema>): z.input<typeof fieldSchema> {
   return { name, type, ...(text !== undefined && { default: text }) };
 }
 
@@ -370,19 +262,5 @@ function viewOf(table: ListedTable): z.input<typeof tableSchema> {
     schema: { version, timestampColumn, keyFields, fields: fields.map(fieldOf) },
     createdAt: timeText(createdAt_ms),
     deleteAt: deleteAt_ms === null ? null : timeText(deleteAt_ms),
-  };
-}
-
-function manifestView(manifest: Awaited<ReturnType<typeof listManifests>>[number]): z.input<typeof manifestSchema> {
-  const { id, lane, incarnation, token, checksum, trigger, inserts, batches } = manifest;
-  return {
-    ...{ id, lane, incarnation, token, epoch: Number(manifest.epoch) },
-    sequences: { from: Number(manifest.seq_from), to: Number(manifest.seq_to) },
-    ...{ rows: Number(manifest.rows), bytes: Number(manifest.bytes), schemaVersion: manifest.schema_version, checksum },
-    ...{ trigger, quarantined: Number(manifest.quarantined), expired: Number(manifest.expired), inserts, batches },
-    flushedAt: timeText(manifest.flushedAt_ms),
-    partitions: manifest.partitions.map(({ partition, rows, timeFrom_ms, timeTo_ms, checksum: sum }) => ({
-      ...{ partition, rows, timeFrom: timeText(timeFrom_ms), timeTo: timeText(timeTo_ms), checksum: sum },
-    })),
   };
 }

@@ -25,6 +25,7 @@ import { crossOrigin, requestEvents, withTimestore } from './request.ts';
 import { rowRoutes } from './rows.ts';
 import { sqlRoutes } from './sql.ts';
 import { storageTargetRoutes } from './storage-targets.ts';
+import { tableHistoryRoutes } from './table-history.ts';
 import { tableRoutes } from './tables.ts';
 
 const app = new Hono<App>();
@@ -45,6 +46,7 @@ app.route('/', sqlRoutes);
 app.route('/', adminRoutes);
 app.route('/', datasetRoutes);
 app.route('/', tableRoutes);
+app.route('/', tableHistoryRoutes);
 app.route('/', changeRowsRoutes);
 app.route('/', jobRoutes);
 app.route('/', auditLogRoutes);

@@ -2,7 +2,7 @@ import type { Table } from '../catalog/table.ts';
 import type { Settings } from '../clickhouse/client.ts';
 import { fieldColumns, systemColumns } from '../clickhouse/table.ts';
 import type { Context } from '../context.ts';
-import { qualifiedName, quoteName } from '../names.ts';
+import { qualifiedName, quoteName, quoteString } from '../names.ts';
 
 /** What a partition holds: how many rows, and a hash of all there is in them. */
 export type Content = { rows: number; checksum: string };
@@ -25,17 +25,15 @@ function contentSql(table: Table): string {
   return `count() AS rows, lower(hex(groupBitXor(sipHash64([${values.map((value) => `ifNull(${value}, '\\\\N')`).join(', ')}])))) AS checksum`;
 }
 
-/** The object as ClickHouse reaches it. The secret is bound: the server's log has it hidden. */
-function objectOf(ctx: Context, key: string): { sql: string; params: Settings } {
+/**
+ * The object as ClickHouse reaches it. The secret stands in the statement, which is the body of the request: ClickHouse
+ * hides it in its logs, and parameters would be in the URL, which others log.
+ */
+function objectOf(ctx: Context, key: string): string {
   const { S3_ENDPOINT, S3_BUCKET, S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY } = ctx.config;
-  return {
-    sql: `s3({_url:String}, {_key:String}, {_secret:String}, 'Parquet', {_columns:String})`,
-    params: {
-      param__url: `${S3_ENDPOINT.replace(/\/$/, '')}/${S3_BUCKET}/${key}`,
-      param__key: S3_ACCESS_KEY_ID,
-      param__secret: S3_SECRET_ACCESS_KEY,
-    },
-  };
+  const url = `${S3_ENDPOINT.replace(/\/$/, '')}/${S3_BUCKET}/${key}`;
+  const access = [url, S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY].map(quoteString).join(', ');
+  return `s3(${access}, 'Parquet', {_columns:String})`;
 }
 
 function structureOf(table: Table): string {
@@ -89,20 +87,19 @@ export async function writePartition(
   partition: string,
   key: string,
 ): Promise<Content> {
-  const { sql, params } = objectOf(ctx, key);
+  const object = objectOf(ctx, key);
   await ask(
     ctx,
-    `INSERT INTO FUNCTION ${sql} SELECT ${columnsOf(table).join(', ')} FROM ${qualifiedName(table)}
+    `INSERT INTO FUNCTION ${object} SELECT ${columnsOf(table).join(', ')} FROM ${qualifiedName(table)}
       WHERE _partition_id = {_partition:String} AND ${untilSql(until)}`,
-    { ...params, param__columns: structureOf(table), param__partition: partition, s3_truncate_on_insert: 1 },
+    { param__columns: structureOf(table), param__partition: partition, s3_truncate_on_insert: 1 },
   );
   return await contentOfObject(ctx, table, key);
 }
 
 async function contentOfObject(ctx: Context, table: Table, key: string): Promise<Content> {
-  const { sql, params } = objectOf(ctx, key);
-  const text = await ask(ctx, `SELECT '' AS partition, ${contentSql(table)} FROM ${sql} FORMAT JSONEachRow`, {
-    ...params,
+  const object = objectOf(ctx, key);
+  const text = await ask(ctx, `SELECT '' AS partition, ${contentSql(table)} FROM ${object} FORMAT JSONEachRow`, {
     param__columns: structureOf(table),
   });
   return contentIn(text).get('') ?? { rows: 0, checksum: '' };
@@ -110,14 +107,13 @@ async function contentOfObject(ctx: Context, table: Table, key: string): Promise
 
 /** Brings the rows of a file into a table, each once, however often this is called. */
 export async function readPartition(ctx: Context, table: Table, partition: string, key: string): Promise<void> {
-  const { sql, params } = objectOf(ctx, key);
+  const object = objectOf(ctx, key);
   const columns = columnsOf(table).join(', ');
   await ask(
     ctx,
-    `INSERT INTO ${qualifiedName(table)} (${columns}) SELECT ${columns} FROM ${sql}
+    `INSERT INTO ${qualifiedName(table)} (${columns}) SELECT ${columns} FROM ${object}
       WHERE (_lane, _seq, _row) NOT IN (SELECT _lane, _seq, _row FROM ${qualifiedName(table)} WHERE _partition_id = {_partition:String})`,
     {
-      ...params,
       ...{ param__columns: structureOf(table), param__partition: partition },
       ...{ async_insert: 0, deduplicate_insert_select: 'force_enable', max_insert_threads: 1, max_threads: 1 },
       insert_deduplication_token: `restore:${key}`,

@@ -214,6 +214,22 @@ test('rows that come while a backup is made are in it or not, each request as a 
   expect((await auditTable(ctx, await tableOf(ctx, dataset))).ok).toBe(true);
 });
 
+test('the bucket’s secret is in no log, neither of ClickHouse nor of this', async () => {
+  const dataset = newDataset();
+  await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
+  const { id } = await backUp(dataset);
+  await ctx.clickhouse.command('SYSTEM FLUSH LOGS');
+  const { S3_SECRET_ACCESS_KEY: secret } = ctx.config;
+  const [found] = await ctx.clickhouse.rows<{ all: string; told: string }>(
+    `SELECT count() AS all, countIf(position(concat(query, exception, toString(Settings)), base64Decode({secret:String})) > 0) AS told
+       FROM system.query_log WHERE position(query, {id:String}) > 0`,
+    { id: `backups/${id}`, secret: Buffer.from(secret).toString('base64') },
+  );
+  expect(Number(found?.all)).toBeGreaterThan(0);
+  expect(found?.told).toBe('0');
+  expect(JSON.stringify(ctx.events)).not.toContain(secret);
+});
+
 test('a backup is whole when what names it is there', async () => {
   await expect(readBackup(ctx, 'never')).rejects.toMatchObject({ code: 'not-found' });
   const dataset = newDataset();
