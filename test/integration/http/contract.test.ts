@@ -1,6 +1,6 @@
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { at, newDataset } from '../support.ts';
+import { at, newDataset, newInstance } from '../support.ts';
 import { useWorker } from './worker.ts';
 
 /**
@@ -8,6 +8,8 @@ import { useWorker } from './worker.ts';
  * answer must be one that the description has, in status, media type, headers and body.
  */
 const call = useWorker({ TIMESTORE_KEY_PREFIX: `contract-${process.pid}` });
+
+const ctx = newInstance();
 
 type Content = Record<string, { schema?: object; example?: unknown }>;
 type Parameter = {
@@ -302,7 +304,9 @@ describe('wrong input is answered as described', () => {
       const request = of(each);
       if (request === undefined) continue;
       tried += 1;
-      const answer = await call(...request);
+      const [path, init] = request;
+      const headers = { ...(init?.headers as Record<string, string>), 'x-request-id': `wrong-${process.pid}-${tried}` };
+      const answer = await call(path, { ...init, headers });
       expect(answer.status, `${each.name} with ${way}`).toBeGreaterThanOrEqual(
         way === 'parameters that are none' ? 200 : 400,
       );
@@ -310,5 +314,11 @@ describe('wrong input is answered as described', () => {
       await check(each, answer);
     }
     expect(tried).toBeGreaterThan(0);
+    // Every change has its line, so there was none.
+    const lines = await ctx.postgres.rows(
+      `select action from audit_log where outcome = 'done' and request_id like $1`,
+      [`wrong-${process.pid}-%`],
+    );
+    expect(lines).toEqual([]);
   });
 });
