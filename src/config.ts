@@ -35,6 +35,8 @@ const limitsSchema = z.object({
   partition_meta_bytes_max: count(4 * 1024),
   lanes_max: count(64),
   audit_every_ms: count(6 * 3_600_000),
+  // A step of a job is given up when nobody has heard of it for so long.
+  job_claim_ms: count(120_000),
   reconcile_every_ms: count(3_600_000),
   // An object that nothing names may be of something that is being written.
   orphan_age_ms: count(24 * 3_600_000),

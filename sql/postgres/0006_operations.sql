@@ -46,7 +46,8 @@ create table jobs (
   request_id     text not null,
   created_at     timestamptz not null default now(),
   due_at         timestamptz not null default now(),  -- when its next step may run
-  claimed_until  timestamptz,                         -- somebody works on it
+  claim          text,                                -- who works on it
+  claimed_until  timestamptz,                         -- and is heard of until then, or another one takes it
   finished_at    timestamptz
 );
 

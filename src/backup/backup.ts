@@ -10,7 +10,7 @@ import { drainOutbox } from '../flush/outbox.ts';
 import type { Job } from '../jobs/job.ts';
 import type { Outcome, Step } from '../jobs/work.ts';
 import { physicalName } from '../names.ts';
-import { contentOf, writePartition } from './parquet.ts';
+import { contentOf, nothing, writePartition } from './parquet.ts';
 
 const content = z.object({ rows: z.number(), checksum: z.string() });
 const until = z.array(z.object({ lane: z.number(), seq: z.number() }));
@@ -28,9 +28,15 @@ export const tableRecord = z.object({
   /** Lines of the catalogue's tables, as they are there. */
   schemaVersions: z.array(z.record(z.string(), z.unknown())),
   lanes: z.array(z.record(z.string(), z.unknown())),
-  manifests: z.array(z.record(z.string(), z.unknown())),
-  manifestPartitions: z.array(z.record(z.string(), z.unknown())),
+  /** How many objects its manifests are in: there is one for each flush. */
+  manifestPages: z.number(),
   deletions: z.array(z.record(z.string(), z.unknown())),
+});
+
+/** Manifests of a table, with their partitions; lines likewise. */
+export const manifestPage = z.object({
+  manifests: z.array(z.record(z.string(), z.unknown())),
+  partitions: z.array(z.record(z.string(), z.unknown())),
 });
 
 /** What a backup is: written last, so that one that has it is whole. */
@@ -49,7 +55,17 @@ const progressSchema = z.object({
   startedAt: z.string(),
   tables: z.array(z.object({ dataset: z.string(), name: z.string(), rows: z.number().nullable() })),
   /** Of the table that is being written. */
-  current: z.object({ until, isFlushed: z.boolean(), done: z.record(z.string(), content) }).optional(),
+  current: z
+    .object({
+      until,
+      isFlushed: z.boolean(),
+      done: z.record(z.string(), content),
+      /** Objects of manifests that are written, and the last of them. */
+      pages: z.number(),
+      lastManifest: z.string(),
+      hasManifests: z.boolean(),
+    })
+    .optional(),
 });
 
 type Progress = z.output<typeof progressSchema>;
@@ -58,6 +74,8 @@ export const backupPrefix = 'backups/';
 export const backupKey = (id: string) => `${backupPrefix}${id}.json`;
 export const tableKey = (id: string, dataset: string, name: string) =>
   `${backupPrefix}${id}/${dataset}/${name}/table.json`;
+export const manifestKey = (id: string, dataset: string, name: string, page: number) =>
+  `${backupPrefix}${id}/${dataset}/${name}/manifests-${page}.json`;
 export const partitionKey = (id: string, dataset: string, name: string, partition: string) =>
   `${backupPrefix}${id}/${dataset}/${name}/${partition}.parquet`;
 
@@ -83,37 +101,85 @@ export const backupStep: Step = async (ctx, job, deadline_ms) => {
       throw new StoreError('redis', `does not know the lanes of table ${name}; the next write sets them up`, undefined);
     await ensureTable(ctx, table);
     const to = snapshot.lanes.map(({ lane, seq }) => ({ lane, seq }));
-    return { progress: { ...progress, current: { until: to, isFlushed: false, done: {} } } };
+    return {
+      progress: {
+        ...progress,
+        current: { until: to, isFlushed: false, done: {}, pages: 0, lastManifest: '', hasManifests: false },
+      },
+    };
   }
   if (!current.isFlushed) return { progress: await flushed(ctx, progress, current, table, deadline_ms) };
 
-  const there = await contentOf(ctx, table, current.until);
   const done = { ...current.done };
-  for (const [partition, { rows, checksum }] of there) {
+  const soFar = (wait_ms = 0): Outcome => ({ progress: { ...progress, current: { ...current, done } }, wait_ms });
+  for (const partition of await partitionsOf(ctx, table)) {
     if (done[partition] !== undefined) continue;
-    if (ctx.now() >= deadline_ms) return { progress: { ...progress, current: { ...current, done } } };
-    const written = await writePartition(
-      ctx,
-      table,
-      current.until,
-      partition,
-      partitionKey(job.id, dataset, name, partition),
-    );
-    if (written.rows !== rows || written.checksum !== checksum) {
-      // Deleted or corrected meanwhile, or past its retention: what is there by now is written again.
-      return { progress: { ...progress, current: { ...current, done } }, wait_ms: 1_000 };
-    }
+    if (ctx.now() >= deadline_ms) return soFar();
+    const key = partitionKey(job.id, dataset, name, partition);
+    const written = await writePartition(ctx, table, current.until, partition, key);
+    const there = (await contentOf(ctx, table, current.until, partition)).get(partition) ?? nothing;
+    // Deleted or corrected meanwhile, or past its retention: what is there by now is written again.
+    if (written.rows !== there.rows || written.checksum !== there.checksum) return soFar(1_000);
     done[partition] = written;
   }
-  const kept = Object.fromEntries(Object.entries(done).filter(([partition]) => there.has(partition)));
-  await ctx.objects.put(
-    tableKey(job.id, dataset, name),
-    JSON.stringify(await recordOf(ctx, table, current.until, kept)),
+  if (!current.hasManifests) {
+    const paged = await writeManifests(ctx, job, table, current, deadline_ms);
+    return { progress: { ...progress, current: { ...paged, done } } };
+  }
+  // What has gone since as a whole is not in it.
+  const left = new Set(await partitionsOf(ctx, table));
+  const kept = Object.fromEntries(
+    Object.entries(done).filter(([partition, { rows }]) => left.has(partition) && rows > 0),
   );
+  const record = await recordOf(ctx, table, current.until, kept, current.pages);
+  await ctx.objects.put(tableKey(job.id, dataset, name), JSON.stringify(record));
   const rows = Object.values(kept).reduce((sum, each) => sum + each.rows, 0);
   const tables = progress.tables.map((each, i) => (i === next ? { ...each, rows } : each));
   return { progress: { ...progress, current: undefined, tables } };
 };
+
+/** What the table has in ClickHouse, whatever of it is of later rows. */
+async function partitionsOf(ctx: Context, { dataset, physical }: TableOf): Promise<string[]> {
+  const parts = await ctx.clickhouse.rows<{ partition: string }>(
+    `SELECT DISTINCT partition_id AS partition FROM system.parts
+      WHERE active AND rows > 0 AND database = {database:String} AND table = {table:String} ORDER BY partition`,
+    { database: `ts_${dataset}`, table: physical },
+  );
+  return parts.map(({ partition }) => partition);
+}
+
+/** So that a page, each manifest with up to a hundred partitions, stays small beside what an instance has. */
+const manifestsInPage = 500;
+
+async function writeManifests(
+  ctx: Context,
+  { id }: Job,
+  { dataset, name, physical }: TableOf,
+  current: Current,
+  deadline_ms: number,
+): Promise<Current> {
+  let { pages, lastManifest } = current;
+  while (ctx.now() < deadline_ms) {
+    const manifests = await ctx.postgres.rows<{ id: string; line: Record<string, unknown>; partitions: Lines }>(
+      `select m.id, to_jsonb(m) as line,
+              (select coalesce(jsonb_agg(to_jsonb(p)), '[]') from manifest_partitions p where p.manifest_id = m.id) as partitions
+         from manifests m join jsonb_to_recordset($3::jsonb) as u(lane integer, seq bigint)
+           on u.lane = m.lane and m.seq_to <= u.seq
+        where m.dataset = $1 and m.physical_table = $2 and m.id > $4 order by m.id limit ${manifestsInPage}`,
+      [dataset, physical, JSON.stringify(current.until), lastManifest],
+    );
+    const last = manifests.at(-1);
+    if (last === undefined) return { ...current, pages, lastManifest, hasManifests: true };
+    const page: z.input<typeof manifestPage> = {
+      manifests: manifests.map(({ line }) => line),
+      partitions: manifests.flatMap(({ partitions }) => partitions),
+    };
+    await ctx.objects.put(manifestKey(id, dataset, name, pages), JSON.stringify(page));
+    pages += 1;
+    lastManifest = last.id;
+  }
+  return { ...current, pages, lastManifest };
+}
 
 async function begin(ctx: Context, { request }: Job): Promise<Progress> {
   const { datasets } = request as { datasets?: string[] };
@@ -128,6 +194,7 @@ async function begin(ctx: Context, { request }: Job): Promise<Progress> {
 
 type TableOf = NonNullable<Awaited<ReturnType<typeof readTable>>>;
 type Current = NonNullable<Progress['current']>;
+type Lines = Record<string, unknown>[];
 
 async function flushed(
   ctx: Context,
@@ -152,33 +219,24 @@ async function recordOf(
   { dataset, name, life }: TableOf,
   to: Current['until'],
   partitions: Record<string, z.output<typeof content>>,
+  manifestPages: number,
 ): Promise<z.input<typeof tableRecord>> {
   const key = [dataset, name, life];
-  const physical = [dataset, physicalName(name, life), JSON.stringify(to)];
-  const upTo = `join jsonb_to_recordset($3::jsonb) as u(lane integer, seq bigint) on u.lane = m.lane and m.seq_to <= u.seq`;
-  const [tables = [], schemaVersions = [], lanes = [], manifests = [], manifestPartitions = [], deletions = []] =
-    await ctx.postgres.transaction([
-      ['select definition, state, schema_version from tables where dataset = $1 and name = $2 and life = $3', key],
-      ['select to_jsonb(s) as line from schema_versions s where dataset = $1 and name = $2 and life = $3', key],
-      ['select to_jsonb(l) as line from lanes l where dataset = $1 and name = $2 and life = $3', key],
-      [`select to_jsonb(m) as line from manifests m ${upTo} where m.dataset = $1 and m.physical_table = $2`, physical],
-      [
-        `select to_jsonb(p) as line from manifest_partitions p join manifests m on m.id = p.manifest_id ${upTo}
-          where m.dataset = $1 and m.physical_table = $2`,
-        physical,
-      ],
-      [
-        'select to_jsonb(d) as line from deletions d where dataset = $1 and physical_table = $2 and done_at is not null',
-        physical.slice(0, 2),
-      ],
-    ]);
+  const [tables = [], schemaVersions = [], lanes = [], deletions = []] = await ctx.postgres.transaction([
+    ['select definition, state, schema_version from tables where dataset = $1 and name = $2 and life = $3', key],
+    ['select to_jsonb(s) as line from schema_versions s where dataset = $1 and name = $2 and life = $3', key],
+    ['select to_jsonb(l) as line from lanes l where dataset = $1 and name = $2 and life = $3', key],
+    [
+      'select to_jsonb(d) as line from deletions d where dataset = $1 and physical_table = $2 and done_at is not null',
+      [dataset, physicalName(name, life)],
+    ],
+  ]);
   const linesOf = (rows: Record<string, unknown>[]) => rows.map(({ line }) => line as Record<string, unknown>);
   return {
     ...{ dataset, name, life, until: to, partitions },
     definition: tables[0]?.definition as Record<string, unknown>,
     ...{ state: String(tables[0]?.state), schemaVersion: Number(tables[0]?.schema_version) },
-    ...{ schemaVersions: linesOf(schemaVersions), lanes: linesOf(lanes), manifests: linesOf(manifests) },
-    ...{ manifestPartitions: linesOf(manifestPartitions), deletions: linesOf(deletions) },
+    ...{ schemaVersions: linesOf(schemaVersions), lanes: linesOf(lanes), manifestPages, deletions: linesOf(deletions) },
   };
 }
 

@@ -7,6 +7,9 @@ import { qualifiedName, quoteName, quoteString } from '../names.ts';
 /** What a partition holds: how many rows, and a hash of all there is in them. */
 export type Content = { rows: number; checksum: string };
 
+/** Of no rows. */
+export const nothing: Content = { rows: 0, checksum: '0'.repeat(16) };
+
 /** Rows of each lane up to a sequence. */
 export type Until = { lane: number; seq: number }[];
 
@@ -22,7 +25,7 @@ function columnsOf(table: Table): string[] {
 function contentSql(table: Table): string {
   // What the hash cannot take, as the text that it is answered as.
   const values = columnsOf(table).map((column) => `toString(${column})`);
-  return `count() AS rows, lower(hex(groupBitXor(sipHash64([${values.map((value) => `ifNull(${value}, '\\\\N')`).join(', ')}])))) AS checksum`;
+  return `count() AS rows, leftPad(lower(hex(groupBitXor(sipHash64([${values.map((value) => `ifNull(${value}, '\\\\N')`).join(', ')}])))), 16, '0') AS checksum`;
 }
 
 /**
@@ -102,7 +105,7 @@ async function contentOfObject(ctx: Context, table: Table, key: string): Promise
   const text = await ask(ctx, `SELECT '' AS partition, ${contentSql(table)} FROM ${object} FORMAT JSONEachRow`, {
     param__columns: structureOf(table),
   });
-  return contentIn(text).get('') ?? { rows: 0, checksum: '' };
+  return contentIn(text).get('') ?? nothing;
 }
 
 /** Brings the rows of a file into a table, each once, however often this is called. */

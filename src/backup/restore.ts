@@ -2,20 +2,22 @@ import * as z from 'zod';
 import { applyQuota, applyStates } from '../catalog/apply-states.ts';
 import { readTable } from '../catalog/find-table.ts';
 import { setUpLanes } from '../catalog/set-up-lanes.ts';
-import { ensureTable } from '../clickhouse/table.ts';
+import type { Table } from '../catalog/table.ts';
+import { applyRetention, ensureTable } from '../clickhouse/table.ts';
 import type { Context } from '../context.ts';
 import { TimestoreError } from '../errors.ts';
 import type { Job } from '../jobs/job.ts';
 import type { Outcome, Step } from '../jobs/work.ts';
 import { physicalName } from '../names.ts';
-import { backupKey, backupRecord, partitionKey, tableKey, tableRecord } from './backup.ts';
+import { backupKey, backupRecord, manifestKey, manifestPage, partitionKey, tableKey, tableRecord } from './backup.ts';
 import { contentOf, readPartition } from './parquet.ts';
 
 const progressSchema = z.object({
   tables: z.array(z.object({ dataset: z.string(), name: z.string(), rows: z.number() })),
   next: z.number(),
-  /** Partitions of the next table that are there. */
+  /** Partitions of the next table that are there, and how many objects of its manifests. */
   done: z.array(z.string()).optional(),
+  pages: z.number().optional(),
 });
 
 type Progress = z.output<typeof progressSchema>;
@@ -68,12 +70,18 @@ export const restoreStep: Step = async (ctx, job, deadline_ms) => {
     }
     done.add(partition);
   }
+  for (let page = progress.pages ?? 0; page < record.manifestPages; page += 1) {
+    if (ctx.now() >= deadline_ms) return { progress: { ...progress, done: [...done], pages: page } };
+    await recordManifests(ctx, table, record.life, await ctx.objects.get(manifestKey(id, dataset, name, page)));
+  }
   await ctx.postgres.rows(
-    `update tables set state = $3, revision = revision + 1
+    `update tables set state = $3, definition = $4::jsonb, revision = revision + 1
       where dataset = $1 and name = $2 and dropped_at is null and state = 'deleting'`,
-    [dataset, name, record.state],
+    [dataset, name, record.state, JSON.stringify(record.definition)],
   );
   await applyStates(ctx, dataset, name);
+  // What is past its retention by now goes as it would have.
+  await applyRetention(ctx, (await readTable(ctx, dataset, name)) ?? table);
   const shown = await readTable(ctx, dataset, name);
   if (shown !== undefined) await setUpLanes(ctx, shown);
   return { progress: { tables: progress.tables, next: progress.next + 1 } };
@@ -139,14 +147,13 @@ async function recordTable(ctx: Context, record: z.output<typeof tableRecord>): 
     [dataset, name],
   );
   const life = living?.life ?? (known?.life === null || known === undefined ? record.life : known.life + 1);
-  const [was, is] = [physicalName(name, record.life), physicalName(name, life)];
-  const moved = (id: unknown) => String(id).replace(`${dataset}/${was}/`, `${dataset}/${is}/`);
   const inLife = (lines: Record<string, unknown>[]) => JSON.stringify(lines.map((line) => ({ ...line, life })));
   await ctx.postgres.transaction([
     [
       `insert into tables (dataset, name, life, definition, schema_version, state)
        values ($1, $2, $3, $4::jsonb, $5, 'deleting') on conflict do nothing`,
-      [dataset, name, life, JSON.stringify(record.definition), record.schemaVersion],
+      // Without a retention at first: rows that are past it would be gone before they are compared.
+      [dataset, name, life, JSON.stringify({ ...record.definition, retention: null }), record.schemaVersion],
     ],
     [
       `insert into schema_versions select * from jsonb_populate_recordset(null::schema_versions, $1::jsonb)
@@ -158,20 +165,31 @@ async function recordTable(ctx: Context, record: z.output<typeof tableRecord>): 
       [inLife(record.lanes)],
     ],
     [
-      'insert into manifests select * from jsonb_populate_recordset(null::manifests, $1::jsonb) on conflict do nothing',
-      [JSON.stringify(record.manifests.map((line) => ({ ...line, id: moved(line.id), physical_table: is })))],
-    ],
-    [
-      `insert into manifest_partitions select * from jsonb_populate_recordset(null::manifest_partitions, $1::jsonb)
-       on conflict do nothing`,
-      [JSON.stringify(record.manifestPartitions.map((line) => ({ ...line, manifest_id: moved(line.manifest_id) })))],
-    ],
-    [
       `insert into deletions (dataset, physical_table, lane, partition, rows, deleted_at, job, done_at)
        select dataset, $2, lane, partition, rows, deleted_at, coalesce(job, 'before') || ' restored ' || id, done_at
          from jsonb_populate_recordset(null::deletions, $1::jsonb)
        on conflict do nothing`,
-      [JSON.stringify(record.deletions), is],
+      [JSON.stringify(record.deletions), physicalName(name, life)],
+    ],
+  ]);
+}
+
+/** Throws TimestoreError `not-found` where the bucket has lost them; StoreError. */
+async function recordManifests(ctx: Context, table: Table, life: number, text: string | undefined): Promise<void> {
+  const { dataset, name, physical } = table;
+  if (text === undefined) throw new TimestoreError('not-found', `The backup has lost manifests of table ${name}.`);
+  const { manifests, partitions } = manifestPage.parse(JSON.parse(text));
+  const was = physicalName(name, life);
+  const moved = (id: unknown) => String(id).replace(`${dataset}/${was}/`, `${dataset}/${physical}/`);
+  await ctx.postgres.transaction([
+    [
+      'insert into manifests select * from jsonb_populate_recordset(null::manifests, $1::jsonb) on conflict do nothing',
+      [JSON.stringify(manifests.map((line) => ({ ...line, id: moved(line.id), physical_table: physical })))],
+    ],
+    [
+      `insert into manifest_partitions select * from jsonb_populate_recordset(null::manifest_partitions, $1::jsonb)
+       on conflict do nothing`,
+      [JSON.stringify(partitions.map((line) => ({ ...line, manifest_id: moved(line.manifest_id) })))],
     ],
   ]);
 }

@@ -20,8 +20,6 @@ export type Outcome = {
  */
 export type Step = (ctx: Context, job: Job, deadline_ms: number) => Promise<Outcome>;
 
-/** A step is given up when nobody has heard of it for so long. */
-const claim_ms = 120_000;
 const retry_ms_max = 300_000;
 /** A job that is due so soon is waited for, looked for so often at most. */
 const soon_ms = 5_000;
@@ -62,7 +60,7 @@ type Claimed = Job & { claim: string };
 /** The one that waits longest. Jobs that change rows of one table take turns: each counts what the one before has left. */
 async function claim(ctx: Context): Promise<Claimed | undefined> {
   const [job] = await ctx.postgres.rows<Claimed>(
-    `update jobs set state = 'running', claimed_until = now() + $1 * interval '1 millisecond'
+    `update jobs set state = 'running', claim = $3, claimed_until = now() + $1 * interval '1 millisecond'
       where id = (
         select id from jobs j
          where buffer = $2 and state in ('queued', 'running') and due_at <= now() and (claimed_until is null or claimed_until < now())
@@ -71,10 +69,29 @@ async function claim(ctx: Context): Promise<Claimed | undefined> {
                   where o.dataset = j.dataset and o."table" = j."table" and o.n < j.n
                     and o.kind in ('delete-rows', 'correct-rows') and o.state in ('queued', 'running')))
          order by due_at, n limit 1 for update skip locked)
-     returning ${jobColumns}, claimed_until::text as claim`,
-    [claim_ms, ctx.config.TIMESTORE_KEY_PREFIX],
+     returning ${jobColumns}, claim`,
+    [ctx.config.limits.job_claim_ms, ctx.config.TIMESTORE_KEY_PREFIX, crypto.randomUUID()],
   );
   return job;
+}
+
+/** Does work while somebody hears of it, however long it takes. */
+async function whileHeardOf<Result>(ctx: Context, job: Claimed, work: Promise<Result>): Promise<Result> {
+  const { job_claim_ms } = ctx.config.limits;
+  const renew = () => {
+    const renewed = ctx.postgres.rows(
+      `update jobs set claimed_until = now() + $3 * interval '1 millisecond' where id = $1 and claim = $2`,
+      [job.id, job.claim, job_claim_ms],
+    );
+    // Not heard of in time, somebody else begins the step as well: it may be done twice.
+    renewed.catch((error) => ctx.log({ event: 'claim-unrenewed', job: job.id, ...describeError(error) }));
+  };
+  const timer = setInterval(renew, job_claim_ms / 4);
+  try {
+    return await work;
+  } finally {
+    clearInterval(timer);
+  }
 }
 
 async function step(ctx: Context, work: Step, job: Claimed, deadline_ms: number): Promise<void> {
@@ -82,20 +99,21 @@ async function step(ctx: Context, work: Step, job: Claimed, deadline_ms: number)
   const from_ms = ctx.now();
   try {
     const who = { actor: job.actor, requestId: job.id };
-    const outcome = await onBehalfOf(who, () => work(ctx, job, deadline_ms));
+    const outcome = await onBehalfOf(who, () => whileHeardOf(ctx, job, work(ctx, job, deadline_ms)));
     const isDone = 'done' in outcome;
     await ctx.postgres.transaction([
       // Divides by zero where somebody else has it by now: then nothing of this happens.
-      ['select 1 / count(*) from jobs where id = $1 and claimed_until::text = $2', [job.id, job.claim]],
+      ['select 1 / count(*) from jobs where id = $1 and claim = $2', [job.id, job.claim]],
       ...(outcome.alongside ?? []),
       isDone
         ? [
-            `update jobs set state = 'done', result = $2::jsonb, error = null, claimed_until = null, finished_at = now()
+            `update jobs set state = 'done', result = $2::jsonb, error = null, claim = null, claimed_until = null,
+                    finished_at = now()
               where id = $1`,
             [job.id, JSON.stringify(outcome.done)],
           ]
         : [
-            `update jobs set progress = $2::jsonb, error = null, attempts = 0, claimed_until = null,
+            `update jobs set progress = $2::jsonb, error = null, attempts = 0, claim = null, claimed_until = null,
                     due_at = now() + $3 * interval '1 millisecond'
               where id = $1`,
             [job.id, JSON.stringify(outcome.progress), outcome.wait_ms ?? 0],
@@ -115,9 +133,9 @@ async function giveBack(ctx: Context, job: Claimed, error: unknown): Promise<voi
   const isOver = !mayPass || job.attempts + 1 >= attempts_max;
   const wait_ms = Math.min(retry_ms_max, 1_000 * 2 ** Math.min(job.attempts, 20));
   await ctx.postgres.rows(
-    `update jobs set attempts = attempts + 1, error = $3, claimed_until = null, state = $4,
+    `update jobs set attempts = attempts + 1, error = $3, claim = null, claimed_until = null, state = $4,
             due_at = now() + $5 * interval '1 millisecond', finished_at = case when $4 = 'failed' then now() end
-      where id = $1 and claimed_until::text = $2`,
+      where id = $1 and claim = $2`,
     [
       ...[job.id, job.claim, isKnown ? error.message : 'Something failed here. The job’s id finds it in the log.'],
       ...[isOver ? 'failed' : 'running', wait_ms],

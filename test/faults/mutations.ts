@@ -356,9 +356,16 @@ const mutations: Mutation[] = [
   {
     rule: 'the claim of a job',
     file: 'src/jobs/work.ts',
-    from: "['select 1 / count(*) from jobs where id = $1 and claimed_until::text = $2', [job.id, job.claim]],",
+    from: "['select 1 / count(*) from jobs where id = $1 and claim = $2', [job.id, job.claim]],",
     to: '',
     suite: 'test/integration/jobs',
+  },
+  {
+    rule: 'being heard of within a long step',
+    file: 'src/jobs/work.ts',
+    from: 'setInterval(renew, job_claim_ms / 4)',
+    to: 'setInterval(() => undefined, 1_000)',
+    suite: 'test/integration/jobs/change-rows.test.ts',
   },
   {
     rule: 'the comparison of a restore',

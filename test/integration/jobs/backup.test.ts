@@ -7,7 +7,7 @@ import { beginChange } from '../../../src/jobs/change-rows.ts';
 import { createJob } from '../../../src/jobs/job.ts';
 import { jobSteps } from '../../../src/jobs/steps.ts';
 import { type Step, workOnJobs } from '../../../src/jobs/work.ts';
-import { databaseName } from '../../../src/names.ts';
+import { databaseName, qualifiedName } from '../../../src/names.ts';
 import { at, flush, newDataset, newInstance, query, send, sql, tableOf } from '../support.ts';
 import { workUntilOver } from './support.ts';
 
@@ -113,6 +113,55 @@ test('a table that was dropped comes back beside its own past, under the same na
   expect(await restore(id)).toMatchObject({ state: 'done' });
   expect(await seen(dataset)).toEqual(before);
   expect((await tableOf(ctx, dataset)).physical).toBe('m.2');
+  expect((await auditTable(ctx, await tableOf(ctx, dataset))).ok).toBe(true);
+});
+
+test('rows that are past their retention by the time of a restore do not fail it, and go afterwards', async () => {
+  const dataset = newDataset();
+  const day_ms = 86_400_000;
+  await send(ctx, dataset, [
+    { timestamp: new Date(Date.now() - 2 * day_ms + 3_000).toISOString(), v: 1 },
+    { timestamp: new Date(Date.now() - 60_000).toISOString(), v: 2 },
+  ]);
+  await changeTable(ctx, dataset, 'm', { retention: { totalDays: 2 } });
+  const { id, result } = await backUp(dataset);
+  expect(result).toMatchObject({ rows: 2 });
+  await wipe(dataset);
+  const expired_ms = Date.now() + 3_500;
+  await expect.poll(() => Date.now() > expired_ms).toBe(true);
+  expect(await restore(id)).toMatchObject({ state: 'done', result: { rows: 2 } });
+  expect((await requireTable(ctx, dataset, 'm')).retention).toEqual({ totalDays: 2 });
+  await expect
+    .poll(async () => {
+      await ctx.clickhouse.command(`OPTIMIZE TABLE ${qualifiedName(await tableOf(ctx, dataset))} FINAL`);
+      return (await query(ctx, dataset)).rows.map(({ v }) => v);
+    })
+    .toEqual([2]);
+  expect((await auditTable(ctx, await tableOf(ctx, dataset))).ok).toBe(true);
+});
+
+test('a table with more manifests than one object holds has them all again', async () => {
+  const dataset = newDataset();
+  await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
+  await flush(ctx, dataset);
+  await auditTable(ctx, await tableOf(ctx, dataset));
+  // Of flushes long ago whose rows are gone.
+  await ctx.postgres.rows(
+    `insert into manifests select (jsonb_populate_record(m, jsonb_build_object('id', m.id || n, 'rows', 0, 'trigger', n))).*
+       from manifests m, generate_series(1, 1_200) n where dataset = $1`,
+    [dataset],
+  );
+  const sum = () =>
+    ctx.postgres.rows(
+      'select count(*)::int as n, count(distinct trigger)::int as each from manifests where dataset = $1',
+      [dataset],
+    );
+  const before = await sum();
+  expect(before).toEqual([{ n: 1_201, each: 1_201 }]);
+  const { id } = await backUp(dataset);
+  await wipe(dataset);
+  expect(await restore(id)).toMatchObject({ state: 'done' });
+  expect(await sum()).toEqual(before);
   expect((await auditTable(ctx, await tableOf(ctx, dataset))).ok).toBe(true);
 });
 
