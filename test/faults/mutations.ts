@@ -368,6 +368,13 @@ const mutations: Mutation[] = [
     suite: 'test/integration/jobs/change-rows.test.ts',
   },
   {
+    rule: 'no retention while a table is restored',
+    file: 'src/backup/restore.ts',
+    from: '{ ...record.definition, retention: null }',
+    to: 'record.definition',
+    suite: 'test/integration/jobs/backup.test.ts',
+  },
+  {
     rule: 'the comparison of a restore',
     file: 'src/backup/restore.ts',
     from: 'there.checksum !== content.checksum',

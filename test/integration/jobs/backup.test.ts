@@ -76,9 +76,9 @@ const backUp = async (dataset: string) => {
   const job = await createJob(ctx, { kind: 'backup', dataset: null, table: null, request: { datasets: [dataset] } });
   return await workUntilOver(ctx, job);
 };
-const restore = async (backup: string) => {
-  const job = await createJob(ctx, { kind: 'restore', dataset: null, table: null, request: { backup } });
-  return await workUntilOver(ctx, job);
+const restore = async (backup: string, own = ctx) => {
+  const job = await createJob(own, { kind: 'restore', dataset: null, table: null, request: { backup } });
+  return await workUntilOver(own, job);
 };
 
 test('what was wiped comes back from a backup, value by value, and life goes on', async () => {
@@ -129,7 +129,16 @@ test('rows that are past their retention by the time of a restore do not fail it
   await wipe(dataset);
   const expired_ms = Date.now() + 3_500;
   await expect.poll(() => Date.now() > expired_ms).toBe(true);
-  expect(await restore(id)).toMatchObject({ state: 'done', result: { rows: 2 } });
+  // ClickHouse looks for what is past its time when it likes to: here, as soon as something was inserted.
+  const { command, open, rows, send: ask } = ctx.clickhouse;
+  const eager: typeof ask = async (request) => {
+    const text = await ask(request);
+    const [, table] = /^INSERT INTO (`ts_\S+)/.exec(String(request.body)) ?? [];
+    if (table !== undefined) await command(`OPTIMIZE TABLE ${table} FINAL`);
+    return text;
+  };
+  const own = { ...ctx, clickhouse: { command, open, rows, send: eager } };
+  expect(await restore(id, own)).toMatchObject({ state: 'done', result: { rows: 2 } });
   expect((await requireTable(ctx, dataset, 'm')).retention).toEqual({ totalDays: 2 });
   await expect
     .poll(async () => {

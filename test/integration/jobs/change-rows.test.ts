@@ -185,17 +185,19 @@ test('a step that takes longer than a claim is not begun by anybody else', async
   const short = { TIMESTORE_KEY_PREFIX: `jobs-${process.pid}`, TIMESTORE_JOB_CLAIM_MS: '400' };
   const [own, other] = [newInstance(short), newInstance(short)];
   let begun = 0;
+  let begunMeanwhile = 0;
   const long: Step = async (ctx_, each, until) => {
     begun += 1;
     if (begun === 1) {
       const until_ms = Date.now() + 2_000;
       while (Date.now() < until_ms) await workOnJobs(other, steps, other.now() + 100);
-      expect(begun).toBe(1);
+      begunMeanwhile = begun;
     }
     return await jobSteps['delete-rows'](ctx_, each, until);
   };
   const steps = { ...jobSteps, 'delete-rows': long };
   await workOnJobs(own, steps, own.now() + 5_000);
+  expect(begunMeanwhile).toBe(1);
   expect(await workUntilOver(own, job)).toMatchObject({ state: 'done', attempts: 0, result: { rows: 3 } });
 });
 
