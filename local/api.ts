@@ -3,6 +3,8 @@
  *
  * @module
  */
+import { Timestore } from '../src/client/index.ts';
+
 export const dataset = 'machine';
 export const table = 'metrics';
 export const adminKey = 'local-admin';
@@ -49,8 +51,11 @@ export function connect(url: string, signal: AbortSignal) {
     const text = await response.text();
     return { status: response.status, headers: response.headers, body: parse(text) as Body };
   }
+  // One attempt: who sends says what becomes of a failure.
+  const client = new Timestore({ url, key: adminKey, attempts: 1, timeoutMs: limitMs, fetch: endedBy(signal) });
   return {
     url,
+    rows: client.table(dataset, table),
     ready: () => call<Readiness>('/ready'),
     send: (rows: object[], key: string) =>
       call<Accepted>(`/v1/datasets/${dataset}/tables/${table}/rows`, rows, {
@@ -63,6 +68,11 @@ export function connect(url: string, signal: AbortSignal) {
     fireCron: (cron: string) =>
       call<unknown>(`/cdn-cgi/handler/scheduled?cron=${encodeURIComponent(cron)}`, undefined, { within: cronLimitMs }),
   };
+}
+
+function endedBy(signal: AbortSignal): typeof fetch {
+  return (input, init) =>
+    fetch(input, { ...init, signal: AbortSignal.any([signal, ...(init?.signal ? [init.signal] : [])]) });
 }
 
 /** One line that says what an answer was, for a person. */

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { type Accepted, type Answer, type Api, describeAnswer, type Readiness } from './api.ts';
+import { TimestoreError } from '../src/client/index.ts';
+import type { Api, Readiness } from './api.ts';
 import { reasonOf } from './failure.ts';
 import { collectMachine, type MetricRow } from './machine-metrics.ts';
 
@@ -67,15 +68,13 @@ export function createCollector(api: Api, say: (line: string) => void): Collecto
 type Outcome = { state: 'sent' } | { state: 'later' | 'refused'; reason: string };
 
 async function send(api: Api, { rows, key }: Batch): Promise<Outcome> {
-  let answer: Answer<Accepted>;
   try {
-    answer = await api.send(rows, key);
+    await api.rows.write(rows, { idempotencyKey: key });
+    return { state: 'sent' };
   } catch (error) {
-    return { state: 'later', reason: reasonOf(error) };
+    const isRefused = error instanceof TimestoreError && !error.retryable && (error.status ?? 0) < 500;
+    return { state: isRefused ? 'refused' : 'later', reason: reasonOf(error) };
   }
-  if (answer.status === 202 || answer.status === 200) return { state: 'sent' };
-  const isTemporary = answer.status === 408 || answer.status === 409 || answer.status === 429 || answer.status >= 500;
-  return { state: isTemporary ? 'later' : 'refused', reason: describeAnswer(answer) };
 }
 
 async function readiness(api: Api): Promise<Readiness | undefined> {

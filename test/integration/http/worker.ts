@@ -8,7 +8,7 @@ export type Client = (path: string, init?: RequestInit & { json?: unknown; key?:
 export function useWorker(
   overrides: Record<string, string | undefined> = {},
   { queue = false, rateLimit }: { queue?: boolean; rateLimit?: number } = {},
-): Client & { fireCron(): Promise<void> } {
+): Client & { fireCron(): Promise<void>; url(): string } {
   let miniflare: Miniflare | undefined;
   let url: URL | undefined;
 
@@ -32,6 +32,7 @@ export function useWorker(
       },
     });
   return Object.assign(client, {
+    url: () => String(url).replace(/\/$/, ''),
     /** As Cloudflare's clock does. Resolves when the handler has. */
     async fireCron() {
       const worker = await miniflare?.getWorker();

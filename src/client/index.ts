@@ -1,0 +1,11 @@
+/**
+ * The typed client. It works where there is `fetch`: in Node.js 22 and newer, Workers and browsers, without a dependency.
+ *
+ * @module
+ */
+export type { Accepted, QueryAnswer, Receipt, Row, SqlAnswer, WriteOptions } from './client.ts';
+export { Table, Timestore } from './client.ts';
+export { TimestoreError } from './errors.ts';
+export type { ClientOptions } from './transport.ts';
+export type { Aggregation, Downsample, Filter, Freshness, Operator, Query, Sql, Time } from './types.ts';
+export { type Refused, WriteError, Writer, type WriterOptions } from './writer.ts';
