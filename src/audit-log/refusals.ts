@@ -6,12 +6,15 @@ export type Refusal = { actor: string; requestId: string; action: string; datase
 
 /** Somebody who guesses keys must not cost a statement each: lines of one kind within this time are one. */
 const together_ms = 1_000;
+/** Whoever was to record them is gone by then: a function may be ended at any time. */
+const given_up_ms = 5_000;
 /** Kinds that are told apart in that time; what goes beyond is one line. */
 const kinds_max = 500;
 
 /** Accesses that were refused and are not on record yet. */
 export class Refusals {
   #waiting = new Map<string, Refusal & { count: number }>();
+  #promisedAt_ms = 0;
 
   /**
    * Notes a refused access.
@@ -19,7 +22,7 @@ export class Refusals {
    * @returns the work that puts it on record soon, with all like it; undefined where that is under way
    */
   note(ctx: Context, refusal: Refusal): Promise<void> | undefined {
-    const isFirst = this.#waiting.size === 0;
+    const isPromised = this.#waiting.size > 0 && ctx.now() - this.#promisedAt_ms < given_up_ms;
     const { actor, action, dataset, code } = refusal;
     let kind = JSON.stringify([actor, action, dataset, code]);
     const isBeyond = this.#waiting.size >= kinds_max && !this.#waiting.has(kind);
@@ -30,7 +33,9 @@ export class Refusals {
       const others = { ...refusal, actor: 'unknown', action: 'many', dataset: undefined };
       this.#waiting.set(kind, { ...(isBeyond ? others : refusal), count: 1 });
     }
-    return isFirst ? delay(together_ms).then(() => this.#record(ctx)) : undefined;
+    if (isPromised) return undefined;
+    this.#promisedAt_ms = ctx.now();
+    return delay(together_ms).then(() => this.#record(ctx));
   }
 
   async #record(ctx: Context): Promise<void> {
