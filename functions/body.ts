@@ -105,12 +105,14 @@ export async function bodyAs<Schema extends z.ZodType>(c: Context<App>, schema: 
   }
   const result = schema.safeParse(parseJson(await bodyText(c)));
   if (result.success) return result.data;
-  const problems = result.error.issues.map(({ path, message }) => ({ path: path.join('.'), message }));
-  throw new TimestoreError(
-    'invalid-request',
-    `${problems.map(({ path, message }) => (path === '' ? message : `${path}: ${message}`)).join('; ')}.`,
-    { extra: { problems } },
-  );
+  throw notOfForm(result.error);
+}
+
+/** Everything that is wrong, each with its path. */
+export function notOfForm({ issues }: z.ZodError): TimestoreError {
+  const problems = issues.map(({ path, message }) => ({ path: path.join('.'), message }));
+  const told = problems.map(({ path, message }) => (path === '' ? message : `${path}: ${message}`));
+  return new TimestoreError('invalid-request', `${told.join('; ')}.`, { extra: { problems } });
 }
 
 /** The media type without its parameters; '' when there is none. */

@@ -2,17 +2,16 @@ import type { Context } from 'hono';
 import * as z from 'zod';
 import { TimestoreError } from '../src/errors.ts';
 import type { App } from './app.ts';
+import { notOfForm } from './body.ts';
 
 export const pageLimit_max = 1_000;
 const pageLimit = 100;
-
-const whole = (text: string) => (/^\d{1,15}$/.test(text) ? Number(text) : Number.NaN);
 
 /** A whole number as a query parameter has it. */
 export const wholeNumber = z
   .string()
   .regex(/^\d{1,15}$/, 'a whole number')
-  .transform(whole);
+  .transform(Number);
 
 /** Query parameters of every list. */
 export const pageQuery = {
@@ -29,12 +28,7 @@ export const nextSchema = z.string().nullable().meta({ description: '`cursor` of
 export function queryAs<Schema extends z.ZodType>(c: Context<App>, schema: Schema): z.output<Schema> {
   const result = schema.safeParse(c.req.query());
   if (result.success) return result.data;
-  const problems = result.error.issues.map(({ path, message }) => ({ path: path.join('.'), message }));
-  throw new TimestoreError(
-    'invalid-request',
-    `${problems.map(({ path, message }) => (path === '' ? message : `${path}: ${message}`)).join('; ')}.`,
-    { extra: { problems } },
-  );
+  throw notOfForm(result.error);
 }
 
 /** A page of a list, from one entry more than it has. */

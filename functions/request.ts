@@ -24,8 +24,9 @@ export const requestEvents = createMiddleware<App>(async (c, next) => {
   if (!c.res.headers.has('x-request-id')) c.header('x-request-id', requestId);
   const { method, path } = c.req;
   const { status } = c.res;
+  const kind = kindOf(path);
   const event: Event = {
-    ...{ event: 'request', requestId, traceId: trace.traceId, kind: kindOf(path), method, path, status },
+    ...{ event: 'request', requestId, traceId: trace.traceId, kind, method, path, status },
     ...{ actor: who.actor, took_ms: Math.round(performance.now() - from) },
     ...c.get('event'),
     ...(c.error !== undefined && describeError(c.error)),
@@ -35,7 +36,7 @@ export const requestEvents = createMiddleware<App>(async (c, next) => {
   const { counters } = timestore;
   if (counters.isDue(timestore.now())) c.executionCtx.waitUntil(counters.send(timestore));
   const attributes = { 'http.request.method': method, 'url.path': path, 'http.response.status_code': status };
-  const root = { name: `${method} ${kindOf(path)}`, kind: 2 as const, from_ms, isFailed: status >= 500, attributes };
+  const root = { name: `${method} ${kind}`, kind: 2 as const, from_ms, isFailed: status >= 500, attributes };
   if (timestore.config.OTEL_EXPORTER_OTLP_ENDPOINT !== undefined) {
     c.executionCtx.waitUntil(endTrace(timestore, trace, root));
   }

@@ -10,7 +10,7 @@ import { drainOutbox } from '../flush/outbox.ts';
 import type { Job } from '../jobs/job.ts';
 import type { Outcome, Step } from '../jobs/work.ts';
 import { physicalName } from '../names.ts';
-import { contentOf, nothing, writePartition } from './parquet.ts';
+import { contentOf, writePartition } from './parquet.ts';
 
 const content = z.object({ rows: z.number(), checksum: z.string() });
 const until = z.array(z.object({ lane: z.number(), seq: z.number() }));
@@ -117,7 +117,7 @@ export const backupStep: Step = async (ctx, job, deadline_ms) => {
     if (ctx.now() >= deadline_ms) return soFar();
     const key = partitionKey(job.id, dataset, name, partition);
     const written = await writePartition(ctx, table, current.until, partition, key);
-    const there = (await contentOf(ctx, table, current.until, partition)).get(partition) ?? nothing;
+    const there = await contentOf(ctx, table, current.until, partition);
     // Deleted or corrected meanwhile, or past its retention: what is there by now is written again.
     if (written.rows !== there.rows || written.checksum !== there.checksum) return soFar(1_000);
     done[partition] = written;

@@ -1,21 +1,12 @@
 import type { Table } from '../catalog/table.ts';
 import type { Settings } from '../clickhouse/client.ts';
 import { fieldColumns, systemColumns } from '../clickhouse/table.ts';
+import { type Until, untilSql } from '../clickhouse/until.ts';
 import type { Context } from '../context.ts';
 import { qualifiedName, quoteName, quoteString } from '../names.ts';
 
 /** What a partition holds: how many rows, and a hash of all there is in them. */
 export type Content = { rows: number; checksum: string };
-
-/** Of no rows. */
-export const nothing: Content = { rows: 0, checksum: '0'.repeat(16) };
-
-/** Rows of each lane up to a sequence. */
-export type Until = { lane: number; seq: number }[];
-
-function untilSql(until: Until): string {
-  return `(${until.map(({ lane, seq }) => `(_lane = ${Number(lane)} AND _seq <= ${Number(seq)})`).join(' OR ')})`;
-}
 
 function columnsOf(table: Table): string[] {
   return [...systemColumns.map(([name]) => name), ...table.schema.fields.map(({ name }) => quoteName(name))];
@@ -51,31 +42,16 @@ async function ask(ctx: Context, body: string, settings: Settings): Promise<stri
   });
 }
 
-function contentIn(text: string): Map<string, Content> {
-  const lines = text.split('\n').filter((line) => line !== '');
-  return new Map(
-    lines.map((line) => {
-      const { partition, rows, checksum } = JSON.parse(line) as Content & { partition: string };
-      return [partition, { rows: Number(rows), checksum }];
-    }),
-  );
+async function contentFrom(ctx: Context, table: Table, from: string, settings: Settings): Promise<Content> {
+  const text = await ask(ctx, `SELECT ${contentSql(table)} FROM ${from} FORMAT JSONEachRow`, settings);
+  const { rows, checksum } = JSON.parse(text) as Content;
+  return { rows: Number(rows), checksum };
 }
 
-/** What ClickHouse has of a table, by partition. Throws StoreError, ClickHouseError. */
-export async function contentOf(
-  ctx: Context,
-  table: Table,
-  until: Until,
-  partition?: string,
-): Promise<Map<string, Content>> {
-  const text = await ask(
-    ctx,
-    `SELECT _partition_id AS partition, ${contentSql(table)} FROM ${qualifiedName(table)}
-      WHERE ${untilSql(until)} ${partition === undefined ? '' : 'AND _partition_id = {_partition:String}'}
-      GROUP BY partition ORDER BY partition FORMAT JSONEachRow`,
-    partition === undefined ? {} : { param__partition: partition },
-  );
-  return contentIn(text);
+/** What ClickHouse has of a partition. Throws StoreError, ClickHouseError. */
+export async function contentOf(ctx: Context, table: Table, until: Until, partition: string): Promise<Content> {
+  const from = `${qualifiedName(table)} WHERE _partition_id = {_partition:String} AND ${untilSql(until)}`;
+  return await contentFrom(ctx, table, from, { param__partition: partition });
 }
 
 /**
@@ -97,15 +73,7 @@ export async function writePartition(
       WHERE _partition_id = {_partition:String} AND ${untilSql(until)}`,
     { param__columns: structureOf(table), param__partition: partition, s3_truncate_on_insert: 1 },
   );
-  return await contentOfObject(ctx, table, key);
-}
-
-async function contentOfObject(ctx: Context, table: Table, key: string): Promise<Content> {
-  const object = objectOf(ctx, key);
-  const text = await ask(ctx, `SELECT '' AS partition, ${contentSql(table)} FROM ${object} FORMAT JSONEachRow`, {
-    param__columns: structureOf(table),
-  });
-  return contentIn(text).get('') ?? nothing;
+  return await contentFrom(ctx, table, object, { param__columns: structureOf(table) });
 }
 
 /** Brings the rows of a file into a table, each once, however often this is called. */

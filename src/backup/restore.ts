@@ -1,6 +1,7 @@
 import * as z from 'zod';
+import { ask } from '../buffer/redis.ts';
 import { applyQuota, applyStates } from '../catalog/apply-states.ts';
-import { readTable } from '../catalog/find-table.ts';
+import { requireTable } from '../catalog/change-table.ts';
 import { setUpLanes } from '../catalog/set-up-lanes.ts';
 import type { Table } from '../catalog/table.ts';
 import { applyRetention, ensureTable } from '../clickhouse/table.ts';
@@ -51,17 +52,38 @@ export const restoreStep: Step = async (ctx, job, deadline_ms) => {
     await recordTable(ctx, record);
     return { progress: { ...progress, done: [] } };
   }
-  const table = await readTable(ctx, dataset, name);
-  if (table === undefined)
-    throw new TimestoreError('not-found', `Table ${name} of dataset ${dataset} was dropped meanwhile.`);
+  const table = await requireTable(ctx, dataset, name);
+  // Else it is shown already, and may have changed since: whoever did that has died before it was on record.
+  if (table.state === 'deleting') {
+    const left = await restoreHidden(ctx, table, record, id, progress, deadline_ms);
+    if (left !== undefined) return { progress: left };
+  }
+  await applyStates(ctx, dataset, name);
+  const shown = await requireTable(ctx, dataset, name);
+  // What is past its retention by now goes as it would have.
+  await applyRetention(ctx, shown);
+  await setUpLanes(ctx, shown);
+  return { progress: { tables: progress.tables, next: progress.next + 1 } };
+};
+
+/** Brings everything of a table back and shows it; answers how far it is when the time is over before. */
+async function restoreHidden(
+  ctx: Context,
+  table: Table,
+  record: z.output<typeof tableRecord>,
+  id: string,
+  progress: Progress,
+  deadline_ms: number,
+): Promise<Progress | undefined> {
+  const { dataset, name } = table;
   await ensureTable(ctx, table);
   const done = new Set(progress.done);
   for (const [partition, content] of Object.entries(record.partitions)) {
     if (done.has(partition)) continue;
-    if (ctx.now() >= deadline_ms) return { progress: { ...progress, done: [...done] } };
+    if (ctx.now() >= deadline_ms) return { ...progress, done: [...done] };
     await readPartition(ctx, table, partition, partitionKey(id, dataset, name, partition));
-    const there = (await contentOf(ctx, table, record.until, partition)).get(partition);
-    if (there?.rows !== content.rows || there.checksum !== content.checksum) {
+    const there = await contentOf(ctx, table, record.until, partition);
+    if (there.rows !== content.rows || there.checksum !== content.checksum) {
       throw new TimestoreError(
         'invalid-request',
         `Partition ${partition} of table ${name} of dataset ${dataset} is not in the bucket as it was backed up. The table ` +
@@ -71,7 +93,7 @@ export const restoreStep: Step = async (ctx, job, deadline_ms) => {
     done.add(partition);
   }
   for (let page = progress.pages ?? 0; page < record.manifestPages; page += 1) {
-    if (ctx.now() >= deadline_ms) return { progress: { ...progress, done: [...done], pages: page } };
+    if (ctx.now() >= deadline_ms) return { ...progress, done: [...done], pages: page };
     await recordManifests(ctx, table, record.life, await ctx.objects.get(manifestKey(id, dataset, name, page)));
   }
   await ctx.postgres.rows(
@@ -79,13 +101,8 @@ export const restoreStep: Step = async (ctx, job, deadline_ms) => {
       where dataset = $1 and name = $2 and dropped_at is null and state = 'deleting'`,
     [dataset, name, record.state, JSON.stringify(record.definition)],
   );
-  await applyStates(ctx, dataset, name);
-  // What is past its retention by now goes as it would have.
-  await applyRetention(ctx, (await readTable(ctx, dataset, name)) ?? table);
-  const shown = await readTable(ctx, dataset, name);
-  if (shown !== undefined) await setUpLanes(ctx, shown);
-  return { progress: { tables: progress.tables, next: progress.next + 1 } };
-};
+  return undefined;
+}
 
 async function begin(ctx: Context, { request }: Job, id: string): Promise<Outcome> {
   const { datasets: chosen } = request as { datasets?: string[] };
@@ -137,7 +154,7 @@ async function begin(ctx: Context, { request }: Job, id: string): Promise<Outcom
 async function recordTable(ctx: Context, record: z.output<typeof tableRecord>): Promise<void> {
   const { dataset, name } = record;
   // What the hot buffer has of a table of that name may be of a life that the catalogue knows nothing of.
-  await ctx.redis.del(ctx.keys.table(dataset, name));
+  await ask(() => ctx.redis.del(ctx.keys.table(dataset, name)));
   const [known] = await ctx.postgres.rows<{ life: number | null }>(
     'select max(life) as life from tables where dataset = $1 and name = $2',
     [dataset, name],

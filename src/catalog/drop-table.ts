@@ -1,4 +1,5 @@
 import { dropLanes } from '../buffer/drop-lanes.ts';
+import { ask } from '../buffer/redis.ts';
 import type { Context } from '../context.ts';
 import { drainOutbox } from '../flush/outbox.ts';
 import { databaseName, physicalName, qualifiedName } from '../names.ts';
@@ -40,7 +41,7 @@ export async function dropTable(ctx: Context, { dataset, name, life, readLanes }
 
 /** What a dataset has beside its tables, which are gone by now. */
 export async function dropDatabase(ctx: Context, dataset: string): Promise<Statement[]> {
-  await ctx.redis.del(ctx.keys.quota(dataset));
+  await ask(() => ctx.redis.del(ctx.keys.quota(dataset)));
   const [left] = await ctx.clickhouse.rows<{ n: string }>(
     'SELECT count() AS n FROM system.tables WHERE database = {database:String}',
     { database: `ts_${dataset}` },

@@ -53,9 +53,8 @@ export async function requireTypes(ctx: Context, table: Table): Promise<void> {
     { database: `ts_${table.dataset}`, table: table.physical },
   );
   const types = new Map(columns.map(({ name, type }) => [name, type]));
-  const plain = (type: string) => type.replace(/LowCardinality\((.*)\)/, '$1');
   const others = table.schema.fields.filter((field) => {
-    return plain(types.get(field.name) ?? '') !== plain(clickhouseType(field, table.schema));
+    return !isSameType(types.get(field.name) ?? '', clickhouseType(field, table.schema));
   });
   if (others.length === 0) return;
   const told = others.slice(0, 5).map((field) => {
@@ -66,6 +65,12 @@ export async function requireTypes(ctx: Context, table: Table): Promise<void> {
     `has columns of table ${table.name} in other types than their schema: ${told.join(', ')}. The rows wait until they are back`,
     undefined,
   );
+}
+
+/** Whether values are the same in both: LowCardinality changes how they are kept, and no value. */
+export function isSameType(a: string, b: string): boolean {
+  const plain = (type: string) => type.replace(/LowCardinality\((.*)\)/, '$1');
+  return plain(a) === plain(b);
 }
 
 function createTable(table: Table, storagePolicy: string | undefined): string {

@@ -7,6 +7,7 @@ import { readTable } from '../catalog/find-table.ts';
 import type { Table } from '../catalog/table.ts';
 import type { Settings } from '../clickhouse/client.ts';
 import { ensureTable } from '../clickhouse/table.ts';
+import { untilSql } from '../clickhouse/until.ts';
 import type { Context } from '../context.ts';
 import { StoreError, TimestoreError } from '../errors.ts';
 import { flushTable } from '../flush/flush-table.ts';
@@ -178,10 +179,6 @@ function conditionOf(ctx: Context, table: Table, { rows }: RowsChange, params: S
   ].join(' AND ');
 }
 
-function untilSql({ until }: Progress): string {
-  return `(${until.map(({ lane, seq }) => `(_lane = ${Number(lane)} AND _seq <= ${Number(seq)})`).join(' OR ')})`;
-}
-
 async function count(
   ctx: Context,
   table: Table,
@@ -193,7 +190,7 @@ async function count(
   const answer = await ctx.clickhouse.send({
     settings: { ...params, output_format_json_quote_64bit_integers: 0 },
     body: `SELECT _lane AS lane, _partition_id AS partition, count() AS rows FROM ${qualifiedName(table)}
-      WHERE ${condition} AND ${untilSql(progress)} GROUP BY lane, partition ORDER BY lane, partition FORMAT JSONEachRow`,
+      WHERE ${condition} AND ${untilSql(progress.until)} GROUP BY lane, partition ORDER BY lane, partition FORMAT JSONEachRow`,
     timeout_ms: ctx.config.limits.query_timeout_ms,
   });
   return answer
@@ -212,7 +209,7 @@ async function mutate(ctx: Context, table: Table, request: RowsChange, progress:
   const change = request.set === undefined ? 'DELETE' : `UPDATE ${sets.join(', ')}`;
   await ctx.clickhouse.send({
     settings: { ...params, mutations_sync: 0 },
-    body: `ALTER TABLE ${qualifiedName(table)} ${change} WHERE ${condition} AND ${untilSql(progress)}`,
+    body: `ALTER TABLE ${qualifiedName(table)} ${change} WHERE ${condition} AND ${untilSql(progress.until)}`,
     timeout_ms: mutation_ms,
   });
 }

@@ -17,7 +17,11 @@ export async function metricsText(ctx: Context): Promise<string> {
     ...parts.map((part) => part.catch((error) => left(ctx, error, [] as Sample[]))),
   ]);
   const lines = new Map<MetricName, string[]>();
-  const add = (name: MetricName, line: string) => lines.set(name, [...(lines.get(name) ?? []), line]);
+  const add = (name: MetricName, line: string) => {
+    const known = lines.get(name);
+    if (known === undefined) lines.set(name, [line]);
+    else known.push(line);
+  };
   for (const { name, labels, value } of gauges.flat()) add(name, `${fieldOf(name, labels)} ${text(value)}`);
   for (const [field, value] of withTotals(sums)) {
     const name = field.replace(/\{.*$/s, '').replace(/_(?:bucket|sum|count)$/, '') as MetricName;

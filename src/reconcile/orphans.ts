@@ -2,7 +2,8 @@ import { backupKey, backupPrefix } from '../backup/backup.ts';
 import { snapshotTable } from '../buffer/snapshot.ts';
 import { findTable } from '../catalog/find-table.ts';
 import type { Context } from '../context.ts';
-import { databaseName, qualifiedName, quoteName, quoteString, slugPattern } from '../names.ts';
+import { qualifiedName, quoteString, slugPattern } from '../names.ts';
+import type { StoredObject } from '../objects/client.ts';
 import { quarantineTable } from '../quarantine/table.ts';
 
 const objectsInPass = 10_000;
@@ -72,17 +73,17 @@ async function removePayloads(ctx: Context, old_ms: number): Promise<number> {
 async function namedIn(ctx: Context, dataset: string, keys: string[]): Promise<Set<string> | undefined> {
   if (!slugPattern.test(dataset)) return undefined;
   const table = await findTable(ctx, dataset, quarantineTable);
+  if (table === undefined) return new Set();
   const [isThere] = await ctx.clickhouse.rows<{ n: string }>(
     'SELECT count() AS n FROM system.tables WHERE database = {database:String} AND name = {table:String}',
-    { database: `ts_${dataset}`, table: table?.physical ?? '' },
+    { database: `ts_${dataset}`, table: table.physical },
   );
-  if (table === undefined) return new Set();
   if (isThere?.n !== '1') return undefined;
   // A row that waits in the hot buffer is not in ClickHouse, however old: then it is looked at another time.
   const snapshot = await snapshotTable(ctx, table, 'state');
   if (snapshot === 'unknown' || snapshot.lanes.some(({ pendingRows }) => pendingRows > 0)) return undefined;
   const rows = await ctx.clickhouse.rows<{ object: string }>(
-    `SELECT DISTINCT object FROM ${databaseName(dataset)}.${quoteName(table.physical)}
+    `SELECT DISTINCT object FROM ${qualifiedName(table)}
       WHERE object IN (${keys.map(quoteString).join(', ')})`,
     {},
     { max_query_size: 4_194_304 },
@@ -93,42 +94,40 @@ async function namedIn(ctx: Context, dataset: string, keys: string[]): Promise<S
 /** Names of backups that the clock made. */
 const byClock = /^daily-\d{4}-\d{2}-\d{2}$/;
 
+/** Sorts behind everything that a name in a folder begins with. */
+const behindAll = '~';
+
 async function removeBackups(ctx: Context, old_ms: number): Promise<number> {
   const whole = new Set<string>();
-  const folders = new Map<string, { keys: string[]; newest_ms: number }>();
-  for await (const page of pagesOf(ctx, backupPrefix)) {
-    for (const { key, modifiedAt_ms } of page) {
-      const [id = '', ...rest] = key.slice(backupPrefix.length).split('/');
-      if (rest.length === 0) {
-        whole.add(id.replace(/\.json$/, ''));
-        continue;
-      }
-      const folder = folders.get(id) ?? { keys: [], newest_ms: 0 };
-      folder.keys.push(key);
-      folder.newest_ms = Math.max(folder.newest_ms, modifiedAt_ms);
-      folders.set(id, folder);
-    }
+  for await (const page of pagesOf(ctx, backupPrefix, '/')) {
+    for (const { key } of page) whole.add(key.slice(backupPrefix.length).replace(/\.json$/, ''));
   }
-  const surplus = new Set(
-    [...whole]
-      .filter((id) => byClock.test(id))
-      .sort()
-      .slice(0, -ctx.config.TIMESTORE_BACKUPS_KEPT),
-  );
+  const made = [...whole].filter((id) => byClock.test(id)).sort();
+  const surplus = new Set(made.slice(0, -ctx.config.TIMESTORE_BACKUPS_KEPT));
   let removed = 0;
-  for (const [id, { keys, newest_ms }] of folders) {
-    if (whole.has(id) ? !surplus.has(id) : newest_ms >= old_ms) continue;
+  let after: string | undefined;
+  // From folder to folder: what is kept may be more objects than a pass looks at.
+  while (removed < objectsInPass) {
+    const [next] = await ctx.objects.list(backupPrefix, { after });
+    if (next === undefined) break;
+    const [id = '', ...rest] = next.key.slice(backupPrefix.length).split('/');
+    after = rest.length === 0 ? next.key : `${backupPrefix}${id}/${behindAll}`;
+    if (rest.length === 0 || (whole.has(id) && !surplus.has(id))) continue;
+    const objects: StoredObject[] = [];
+    for await (const page of pagesOf(ctx, `${backupPrefix}${id}/`)) objects.push(...page);
+    const newest_ms = Math.max(...objects.map(({ modifiedAt_ms }) => modifiedAt_ms));
+    if (!whole.has(id) && newest_ms >= old_ms) continue;
     // What says that it is whole goes first: half a backup is none.
-    for (const key of [backupKey(id), ...keys]) await ctx.objects.remove(key);
-    removed += keys.length;
+    for (const key of [backupKey(id), ...objects.map((object) => object.key)]) await ctx.objects.remove(key);
+    removed += objects.length;
   }
   return removed;
 }
 
-async function* pagesOf(ctx: Context, prefix: string) {
+async function* pagesOf(ctx: Context, prefix: string, delimiter?: '/') {
   let after: string | undefined;
   for (let seen = 0; seen < objectsInPass; ) {
-    const page = await ctx.objects.list(prefix, { after });
+    const page = await ctx.objects.list(prefix, { after, ...(delimiter !== undefined && { delimiter }) });
     if (page.length === 0) return;
     yield page;
     seen += page.length;

@@ -54,11 +54,12 @@ export async function lookAtStorage(ctx: Context): Promise<void> {
   for (const { name } of limited) {
     // Before the look: what is buffered from now on is not in it.
     const { bytesSince } = await readUsage(ctx, name);
+    // And what waits before what is stored: a flush between the two counts twice then, not at all otherwise.
+    const pending = await pendingBytes(ctx, name);
     const [held] = await ctx.clickhouse.rows<{ bytes: string }>(
       'SELECT sum(bytes_on_disk) AS bytes FROM system.parts WHERE active AND database = {database:String}',
       { database: `ts_${name}` },
     );
-    const pending = await pendingBytes(ctx, name);
     await noteStored(ctx, name, Number(held?.bytes ?? 0) + pending, bytesSince);
   }
 }

@@ -1,6 +1,7 @@
 import { applyStates } from '../catalog/apply-states.ts';
+import { readTable } from '../catalog/find-table.ts';
 import { retainedFrom_ms, type Table } from '../catalog/table.ts';
-import { addMissingColumns, applyRetention, ensureTable, ttlExpressions } from '../clickhouse/table.ts';
+import { addMissingColumns, applyRetention, ensureTable, isSameType, ttlExpressions } from '../clickhouse/table.ts';
 import type { Context } from '../context.ts';
 import { drainOutbox } from '../flush/outbox.ts';
 import { describeError } from '../log.ts';
@@ -80,7 +81,6 @@ async function columnsOf(ctx: Context, table: Table): Promise<Drift[]> {
   );
   const there = new Map(columns.map(({ name, type }) => [name, type]));
   const { fields } = table.schema;
-  const plain = (type: string) => type.replace(/LowCardinality\((.*)\)/, '$1');
   const missing = fields.filter(({ name }) => !there.has(name)).map(({ name }) => name);
   const drift: Drift[] = [];
   if (missing.length > 0) {
@@ -89,27 +89,20 @@ async function columnsOf(ctx: Context, table: Table): Promise<Drift[]> {
   }
   for (const field of fields) {
     const [wanted, is] = [clickhouseType(field, table.schema), there.get(field.name)];
-    if (is === undefined || plain(is) === plain(wanted)) continue;
+    if (is === undefined || isSameType(is, wanted)) continue;
     const detail = `${field.name} is ${is}, not ${wanted}: flushes of the table wait until it is back`;
     drift.push({ what: 'column-type', mended: false, detail });
   }
   const known = new Set(fields.map(({ name }) => name));
   const others = columns.filter(({ name }) => !known.has(name)).map(({ name }) => name);
   // A field that was added while this looked is in the next version, and no drift.
-  const added = others.length === 0 ? [] : await fieldsSince(ctx, table);
-  const unknown = others.filter((name) => !added.includes(name));
+  const newest = others.length === 0 ? undefined : await readTable(ctx, table.dataset, table.name);
+  const added = new Set(newest?.schema.fields.map(({ name }) => name));
+  const unknown = others.filter((name) => !added.has(name));
   if (unknown.length > 0) {
     drift.push({ what: 'column-unknown', mended: false, detail: `${unknown.join(', ')}: no field has that name` });
   }
   return drift;
-}
-
-async function fieldsSince(ctx: Context, { dataset, name, life }: Table): Promise<string[]> {
-  const rows = await ctx.postgres.rows<{ schema: string }>(
-    'select schema from schema_versions where dataset = $1 and name = $2 and life = $3 order by version desc limit 1',
-    [dataset, name, life],
-  );
-  return rows.flatMap(({ schema }) => (JSON.parse(schema) as Table['schema']).fields.map((field) => field.name));
 }
 
 /** As ClickHouse tells it again: names without quotes where they need none, DELETE left out. */

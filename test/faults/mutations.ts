@@ -327,7 +327,7 @@ const mutations: Mutation[] = [
   },
   {
     rule: 'where a deletion ends',
-    file: 'src/jobs/change-rows.ts',
+    file: 'src/clickhouse/until.ts',
     from: ".join(' OR ')})`;",
     to: ".join(' OR ')} OR true)`;",
     suite: 'test/integration/jobs/change-rows.test.ts',

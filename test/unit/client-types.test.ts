@@ -1,6 +1,7 @@
 import { expect, expectTypeOf, test } from 'vitest';
 import type * as z from 'zod';
-import type { Filter, Query, Sql } from '../../src/client/index.ts';
+import type { Filter, Query, Receipt, Sql } from '../../src/client/index.ts';
+import type { Receipt as ServerReceipt } from '../../src/ingest/receipt.ts';
 import type { Filter as ServerFilter } from '../../src/query/filters.ts';
 import type { queryBody } from '../../src/query/request.ts';
 import type { sqlBody } from '../../src/query/sql/query-sql.ts';
@@ -14,12 +15,14 @@ const ways = {
   queryFromServer: (query: Omit<Pick<ServerQuery, keyof Query & keyof ServerQuery>, 'filters'>): Query => query,
   filterToServer: (filter: Filter): ServerFilter => filter,
   filterFromServer: (filter: ServerFilter): Filter => filter,
+  receiptFromServer: (receipt: ServerReceipt): Receipt => receipt,
+  receiptToServer: (receipt: Receipt): ServerReceipt => receipt,
   sqlToServer: (sql: Sql): Omit<ServerSql, 'sql'> => sql,
   sqlFromServer: (sql: Pick<ServerSql, keyof Sql & keyof ServerSql>): Sql => sql,
 };
 
 test('the client’s types of queries are what the server takes', () => {
-  expect(Object.keys(ways)).toHaveLength(6);
+  expect(Object.keys(ways)).toHaveLength(8);
   type Unknown = 'tableName' | 'format' | 'timestampColumn' | 'min_watermark';
   expectTypeOf<Exclude<keyof ServerQuery, keyof Query>>().toEqualTypeOf<Unknown>();
   expectTypeOf<Exclude<keyof ServerSql, keyof Sql>>().toEqualTypeOf<'sql' | 'format' | 'min_watermark'>();

@@ -165,6 +165,13 @@ describe('pages of other origins', () => {
     ]);
   });
 
+  const open = useWorker({ TIMESTORE_CORS_ORIGINS: '*' });
+
+  test('of any origin may where it says so', async () => {
+    const answer = await open('/v1/datasets/x/query', { json: {}, headers: { origin: 'https://any.example.com' } });
+    expect(answer.headers.get('access-control-allow-origin')).toBe('*');
+  });
+
   test('have nothing where it names none', async () => {
     const answer = await call('/v1/datasets/x/query', { json: {}, headers: { origin: 'https://app.example.com' } });
     expect(answer.headers.get('access-control-allow-origin')).toBeNull();
