@@ -1,9 +1,9 @@
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { migrate } from '../src/cli/migrate.ts';
 import { type Answer, type Api, adminKey, connect, describeAnswer, type Readiness } from './api.ts';
 import { prepareDataDir } from './data-dir.ts';
 import { reasonOf, StartFailure } from './failure.ts';
-import { migrate } from './migrate.ts';
 import type { Options } from './options.ts';
 import type { Phases } from './phases.ts';
 import { type Step, showSteps } from './progress.ts';

@@ -131,13 +131,31 @@ export class ConfigError extends Error {
   }
 }
 
+/** Where the stores are that a migration changes. */
+const migrated = environment.pick({
+  DATABASE_URL: true,
+  NEON_FETCH_ENDPOINT: true,
+  CLICKHOUSE_URL: true,
+  CLICKHOUSE_USER: true,
+  CLICKHOUSE_PASSWORD: true,
+});
+
+export type MigrationConfig = z.output<typeof migrated>;
+
+/** Reads what a migration needs. Throws ConfigError. */
+export function readMigrationConfig(env: Record<string, unknown>): MigrationConfig {
+  const values = migrated.safeParse(setIn(env));
+  if (!values.success) throw new ConfigError(problemsOf(values, env));
+  return values.data;
+}
+
 /**
  * Reads the environment; the one place that does.
  *
  * @throws ConfigError naming every missing and malformed variable at once
  */
 export function readConfig(env: Record<string, unknown>): Config {
-  const set = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined && value !== ''));
+  const set = setIn(env);
   const values = environment.safeParse(set);
   const limitValues = Object.fromEntries(
     Object.keys(limitsSchema.shape).map((name) => [name, set[limitVariable(name)]]),
@@ -145,7 +163,7 @@ export function readConfig(env: Record<string, unknown>): Config {
   const limits = limitsSchema.safeParse(limitValues);
 
   const problems = [
-    ...issuesOf(values).map(({ path, message }) => `${path}: ${set[path] === undefined ? 'is missing' : message}`),
+    ...problemsOf(values, set),
     ...issuesOf(limits).map(({ path, message }) => `${limitVariable(path)}: ${message}`),
   ];
   if (values.success && values.data.TIMESTORE_ADMIN_KEY === 'local-admin' && !values.data.TIMESTORE_LOCAL) {
@@ -163,6 +181,14 @@ function headerOf(pair: string): [string, string] {
 
 function isOrigin(text: string): boolean {
   return text === '*' || (URL.canParse(text) && new URL(text).origin === text);
+}
+
+function setIn(env: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined && value !== ''));
+}
+
+function problemsOf(result: z.ZodSafeParseResult<unknown>, env: Record<string, unknown>): string[] {
+  return issuesOf(result).map(({ path, message }) => `${path}: ${(env[path] ?? '') === '' ? 'is missing' : message}`);
 }
 
 function issuesOf(result: z.ZodSafeParseResult<unknown>): { path: string; message: string }[] {

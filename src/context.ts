@@ -58,12 +58,15 @@ export type Context = {
 export function createContext(env: Record<string, unknown>): Context {
   const config = readConfig(env);
   const counters = new Counters();
+  const { CLICKHOUSE_URL: clickhouseUrl } = config;
+  const writer = createClickHouse(clickhouseUrl, config.CLICKHOUSE_USER, config.CLICKHOUSE_PASSWORD);
+  const reader = createClickHouse(clickhouseUrl, config.CLICKHOUSE_READER_USER, config.CLICKHOUSE_READER_PASSWORD);
   return {
     config,
     keys: keysOf(config.TIMESTORE_KEY_PREFIX),
     redis: watched('redis', new Redis(config), counters),
-    clickhouse: watched('clickhouse', createClickHouse(config, 'writer'), counters),
-    reader: watched('clickhouse', createClickHouse(config, 'reader'), counters),
+    clickhouse: watched('clickhouse', writer, counters),
+    reader: watched('clickhouse', reader, counters),
     postgres: watched('postgres', createPostgres(config), counters),
     objects: watched('s3', createObjects(config), counters),
     counters,

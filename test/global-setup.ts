@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { TestProject } from 'vitest/node';
-import { migrate } from '../local/migrate.ts';
 import { freePorts, startStack } from '../local/stack.ts';
+import { migrate } from '../src/cli/migrate.ts';
 
 declare module 'vitest' {
   export interface ProvidedContext {

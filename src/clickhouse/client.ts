@@ -1,5 +1,4 @@
 import { createClient } from '@clickhouse/client-web';
-import type { Config } from '../config.ts';
 import { StoreError } from '../errors.ts';
 import { traceparent } from '../observe/trace.ts';
 
@@ -60,13 +59,9 @@ export type ClickHouse = {
 const commandTimeout_ms = 15_000;
 
 /** One user's access. Throws StoreError where ClickHouse is away and ClickHouseError where it refuses. */
-export function createClickHouse(config: Config, as: 'writer' | 'reader'): ClickHouse {
-  const [username, password] =
-    as === 'writer'
-      ? [config.CLICKHOUSE_USER, config.CLICKHOUSE_PASSWORD]
-      : [config.CLICKHOUSE_READER_USER, config.CLICKHOUSE_READER_PASSWORD];
+export function createClickHouse(url: string, username: string, password: string): ClickHouse {
   const client = createClient({
-    url: config.CLICKHOUSE_URL,
+    url,
     username,
     password,
     request_timeout: commandTimeout_ms,
@@ -75,7 +70,7 @@ export function createClickHouse(config: Config, as: 'writer' | 'reader'): Click
   const post = async ({ settings, body }: Request, signal: AbortSignal): Promise<Response> => {
     const query = new URLSearchParams(Object.entries(settings).map(([name, value]) => [name, String(value)]));
     const response = await answered(() =>
-      fetch(`${config.CLICKHOUSE_URL}/?${query}`, {
+      fetch(`${url}/?${query}`, {
         method: 'POST',
         headers: { 'X-ClickHouse-User': username, 'X-ClickHouse-Key': password, ...traceHeaders() },
         body,

@@ -53,6 +53,8 @@ export type Query = Freshness & {
   downsample?: Downsample | undefined;
   orderBy?: { column: string; direction?: 'asc' | 'desc' | undefined }[] | undefined;
   limit?: number | null | undefined;
+  /** The token of an earlier answer: only rows that were not in it. */
+  afterWatermark?: string | undefined;
   /** Of the page before, with the same query. */
   cursor?: string | undefined;
 };

@@ -28,7 +28,7 @@ neonConfig.fetchEndpoint = (host, port, options) =>
   (typeof neonEndpoint === 'string' ? neonEndpoint : neonEndpoint(host, port, options));
 
 /** The catalogue's client, over HTTP: there is no session, so whatever belongs together is one statement or one batch. */
-export function createPostgres(config: Config): Postgres {
+export function createPostgres(config: Pick<Config, 'DATABASE_URL' | 'NEON_FETCH_ENDPOINT'>): Postgres {
   const { hostname, port } = new URL(config.DATABASE_URL);
   if (config.NEON_FETCH_ENDPOINT !== undefined) endpoints.set(`${hostname}:${port}`, config.NEON_FETCH_ENDPOINT);
   const sql = neon(config.DATABASE_URL);

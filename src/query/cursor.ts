@@ -43,8 +43,8 @@ export function decodeCursor(text: string): Cursor | undefined {
 
 /** Of everything that decides which rows come in which order; not of how many at a time, in which form, how fresh. */
 export function queryHash(table: Table, body: QueryBody): string {
-  const { timeRange, columns, filters, downsample, orderBy } = body;
-  const what = [table.dataset, table.physical, timeRange, columns, filters, downsample, orderBy];
+  const { timeRange, columns, filters, downsample, orderBy, afterWatermark } = body;
+  const what = [table.dataset, table.physical, timeRange, columns, filters, downsample, orderBy, afterWatermark];
   return hash('sha256', JSON.stringify(what), 'base64url').slice(0, 16);
 }
 

@@ -24,7 +24,7 @@ export const freshnessFields = {
   maxWaitMs: z.int().nonnegative().optional().meta({ description: 'how long to wait for the freshness asked for' }),
 };
 
-const fields = z.object(freshnessFields);
+const fields = z.object({ ...freshnessFields, afterWatermark: z.string().optional() });
 
 export type Freshness = {
   consistency: 'default' | 'strict' | 'bounded' | 'eventual';
@@ -50,7 +50,9 @@ export function freshnessOf(body: z.output<typeof fields>, limits: Limits): Fres
   if (maxWaitMs > limits.query_wait_ms_max) {
     throw tooMuch(`maxWaitMs: a query waits at most ${limits.query_wait_ms_max} ms (limit query_wait_ms_max)`);
   }
-  const required = [body.minWatermark ?? [], body.min_watermark ?? []].flat().map((token) => {
+  // What comes after a token can only be told where the token's own rows are there.
+  const sent = [body.minWatermark ?? [], body.min_watermark ?? [], body.afterWatermark ?? []].flat();
+  const required = sent.map((token) => {
     const watermark = decodeToken(token);
     if (watermark === undefined) throw invalid('minWatermark: this is not a token that Timestore gave out');
     return watermark;

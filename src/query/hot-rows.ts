@@ -31,7 +31,13 @@ export function hotRows(cut: Cut, plan: QueryPlan, body: QueryBody, format: Form
 
   const keys = keysOf(plan, table);
   const rows = rowsOf(cut, keys)
-    .filter((row) => isInRange(row, plan, table) && holds(row.values, row.partition) && isAfter(row.keys, plan, keys))
+    .filter(
+      (row) =>
+        isInRange(row, plan, table) &&
+        isNew(row, plan) &&
+        holds(row.values, row.partition) &&
+        isAfter(row.keys, plan, keys),
+    )
     .sort((a, b) => compareKeys(a.keys, b.keys, keys));
   const shown = rows.slice(0, plan.limit);
   const last = rows.length > shown.length ? shown.at(-1) : undefined;
@@ -108,6 +114,11 @@ function keysOf({ orderBy }: QueryPlan, { schema }: Table): Key[] {
 function isInRange({ values }: HotRow, { start_ms, end_ms }: QueryPlan, { schema }: Table): boolean {
   const time_ms = Number(values.get(schema.timestampColumn));
   return (start_ms === undefined || time_ms >= start_ms) && (end_ms === undefined || time_ms < end_ms);
+}
+
+function isNew({ values }: HotRow, { after }: QueryPlan): boolean {
+  const [, , seen] = after.find(([lane]) => lane === Number(values.get('_lane'))) ?? [];
+  return seen === undefined || Number(values.get('_seq')) > seen;
 }
 
 function isAfter(keys: HotValue[], { cursor }: QueryPlan, order: Key[]): boolean {

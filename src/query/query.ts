@@ -90,7 +90,8 @@ async function fromClickHouse(
     },
     format,
     rowsMax: plan.limit === undefined ? undefined : plan.limit + 1,
-    costKey: `${cut.table.dataset}.${cut.table.physical} ${plan.hash} ${plan.limit}`,
+    // Who follows a table asks with another token each time.
+    costKey: `${cut.table.dataset}.${cut.table.physical} ${plan.after.length > 0 ? 'after' : plan.hash} ${plan.limit}`,
     signal,
   };
   const pages = isRaw && plan.limit !== undefined;

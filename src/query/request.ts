@@ -11,6 +11,7 @@ import { downsampleSchema } from './downsample.ts';
 import { type Filter, filterSchema, partitionKeySchema } from './filters.ts';
 import { freshnessFields } from './freshness.ts';
 import { invalid, tooMuch } from './invalid.ts';
+import { decodeToken, type Watermark } from './token.ts';
 
 const time = z.union([z.string(), z.int()]).meta({
   description: 'RFC 3339, YYYY-MM-DD hh:mm:ss[.fff] in UTC, or epoch milliseconds',
@@ -50,6 +51,14 @@ export const queryBody = z.strictObject({
     description: 'most rows to answer; null for all of them, in formats other than JSON',
   }),
   cursor: z.string().optional().meta({ description: 'the cursor of the page before, with the same query' }),
+  afterWatermark: z
+    .string()
+    .optional()
+    .meta({
+      description:
+        'the token of an earlier answer: only rows that were not in it, each once however often one goes on with the next ' +
+        'token; 409 where the hot buffer has lost what the token says',
+    }),
   format: z.enum(formatNames).optional().meta({ description: 'before what `Accept` says' }),
   ...freshnessFields,
 });
@@ -65,6 +74,8 @@ export type QueryPlan = {
   partitionKey: Record<string, string | string[]>;
   filters: Filter[];
   orderBy: { column: string; direction: 'asc' | 'desc' }[];
+  /** Rows up to these sequences of their lanes are not wanted. */
+  after: Watermark['lanes'];
   /** Undefined for an export. */
   limit: number | undefined;
   cursor: Cursor | undefined;
@@ -104,10 +115,18 @@ export function planQuery(
     partitionKey: body.filters?.partitionKey ?? {},
     filters: body.filters?.columns ?? [],
     orderBy: body.orderBy ?? [],
+    after: afterOf(body),
     limit: limitOf(body.limit, limits, format),
     cursor,
     hash,
   };
+}
+
+function afterOf({ afterWatermark }: QueryBody): Watermark['lanes'] {
+  if (afterWatermark === undefined) return [];
+  const watermark = decodeToken(afterWatermark);
+  if (watermark === undefined) throw invalid('afterWatermark: this is not a token that Timestore gave out');
+  return watermark.lanes;
 }
 
 function chosen(columns: string[] | undefined, fields: Field[], table: Table): Field[] {

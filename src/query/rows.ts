@@ -83,8 +83,13 @@ export function conditions(source: Source, plan: QueryPlan, limits: Limits, para
     range.push(`${time} < fromUnixTimestamp64Milli({_end:Int64}, 'UTC')`);
     params.param__end = plan.end_ms;
   }
+  const after = plan.after.map(([lane, , seq]) => {
+    params[`param__a${lane}`] = seq;
+    return `(_lane != ${lane} OR _seq > {_a${lane}:UInt64})`;
+  });
   return [
     ...range,
+    ...after,
     ...partitionKeySql(plan.partitionKey, limits, params),
     ...filterSql(plan.filters, source.table, limits, params),
   ];

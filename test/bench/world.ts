@@ -1,8 +1,8 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { migrate } from '../../local/migrate.ts';
 import { freePorts, type Stack, startStack } from '../../local/stack.ts';
+import { migrate } from '../../src/cli/migrate.ts';
 import { type Context, createContext } from '../../src/context.ts';
 import { startWorkerProcess } from '../faults/worker-process.ts';
 import { buildWorker } from '../global-setup.ts';

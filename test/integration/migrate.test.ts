@@ -2,8 +2,8 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, inject, test } from 'vitest';
-import { migrate } from '../../local/migrate.ts';
 import { freePorts, startStack } from '../../local/stack.ts';
+import { migrate } from '../../src/cli/migrate.ts';
 import { newInstance } from './support.ts';
 
 const ctx = newInstance();

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { splitStatements } from '../../local/split-statements.ts';
+import { splitStatements } from '../../src/cli/split-statements.ts';
 
 test.each<[string, string, string[]]>([
   ['statements end with a semicolon, the last one may go without', 'select 1; select 2', ['select 1', 'select 2']],
