@@ -1,6 +1,6 @@
 import { rowText } from './json.ts';
 import { linesOf } from './lines.ts';
-import { type Call, type ClientOptions, Transport } from './transport.ts';
+import { type Call, type ClientOptions, jsonOf, Transport } from './transport.ts';
 import type { Query, Sql } from './types.ts';
 import { Watermarks } from './watermarks.ts';
 import { Writer, type WriterOptions } from './writer.ts';
@@ -25,6 +25,11 @@ export type Accepted = {
   replayed: boolean;
   chunks?: number;
   watermark: string;
+};
+
+type Rest = Pick<Call, 'query' | 'headers' | 'body' | 'signal'> & {
+  /** That sending it twice is the same as once, which is known of `GET`, `PUT` and `DELETE`. */
+  isRepeatable?: boolean;
 };
 
 type Reading = {
@@ -129,14 +134,20 @@ export class Timestore {
     return await this.#transport.json<Receipt>({ method: 'GET', path, isRepeatable: true });
   }
 
-  /** Anything else that the API has, such as `/v1/admin/…`. A `POST` or `PATCH` is sent once. */
-  async call<Answer>(
-    method: Call['method'],
-    path: string,
-    rest: Pick<Call, 'query' | 'headers' | 'body' | 'signal'> = {},
-  ) {
+  /** Anything else that the API has, such as `/v1/admin/…`. A `POST` or `PATCH` is sent once. Undefined for 204. */
+  async call<Answer>(method: Call['method'], path: string, rest: Rest = {}): Promise<Answer> {
+    const response = await this.open(method, path, rest);
+    return (response.status === 204 ? undefined : await jsonOf<Answer>(response)) as Answer;
+  }
+
+  /**
+   * The same, its body left to the caller: for CSV, Parquet and Arrow. A body that ends well is whole.
+   *
+   * @throws TimestoreError for an answer that is no success
+   */
+  async open(method: Call['method'], path: string, rest: Rest = {}): Promise<Response> {
     const isRepeatable = method === 'GET' || method === 'PUT' || method === 'DELETE';
-    return await this.#transport.json<Answer>({ method, path, isRepeatable, ...rest });
+    return await this.#transport.send({ method, path, isRepeatable, ...rest });
   }
 }
 
@@ -165,6 +176,15 @@ export class Table<Read extends object = Row> {
 
   /** The same of rows that are JSON already. */
   async writeLines(lines: string[], options: WriteOptions = {}): Promise<Accepted> {
+    return await this.writeBody(lines.join('\n'), 'application/x-ndjson', options);
+  }
+
+  /** The same of rows as a file has them; CSV with the names in its first line. */
+  async writeBody(
+    body: string | Uint8Array<ArrayBuffer>,
+    type: 'application/x-ndjson' | 'text/csv',
+    options: WriteOptions = {},
+  ): Promise<Accepted> {
     const { idempotencyKey = crypto.randomUUID(), ack, onError, signal } = options;
     const accepted = await this.#transport.json<Accepted>({
       ...{
@@ -174,7 +194,7 @@ export class Table<Read extends object = Row> {
         signal,
       },
       ...{ query: { ack, onError }, headers: { 'idempotency-key': idempotencyKey } },
-      ...{ body: lines.join('\n'), type: 'application/x-ndjson' },
+      ...{ body, type },
     });
     this.#watermarks.add(this.#key, accepted.watermark);
     return accepted;

@@ -20,7 +20,7 @@ export type Call = {
   path: string;
   query?: Record<string, string | number | undefined> | undefined;
   headers?: Record<string, string> | undefined;
-  /** JSON, or text as it is where `type` says what. */
+  /** JSON, or text and bytes as they are where `type` says what. */
   body?: unknown;
   type?: string | undefined;
   /** Whether sending it twice is the same as once: then it is sent again after a failure that may pass. */
@@ -67,14 +67,7 @@ export class Transport {
 
   /** The same, its JSON read. Integers beyond 2^53 are `bigint`. */
   async json<Answer>(call: Call): Promise<Answer> {
-    const response = await this.send(call);
-    try {
-      return parseExact(await response.text()) as Answer;
-    } catch (error) {
-      throw new TimestoreError('malformed-answer', 'The answer broke off or is no JSON.', {
-        ...{ status: response.status, retryable: true, cause: error },
-      });
-    }
+    return await jsonOf<Answer>(await this.send(call));
   }
 
   async #once(call: Call, body: Body): Promise<Response> {
@@ -109,14 +102,26 @@ export class Transport {
   }
 }
 
+/** The JSON of an answer. Throws TimestoreError `malformed-answer`. */
+export async function jsonOf<Answer>(response: Response): Promise<Answer> {
+  try {
+    return parseExact(await response.text()) as Answer;
+  } catch (error) {
+    throw new TimestoreError('malformed-answer', 'The answer broke off or is no JSON.', {
+      ...{ status: response.status, retryable: true, cause: error },
+    });
+  }
+}
+
 type Body = { content: string | Uint8Array<ArrayBuffer> | undefined; headers: Record<string, string> };
 
 async function bodyOf({ body, type }: Call): Promise<Body> {
   if (body === undefined) return { content: undefined, headers: {} };
-  const text = type === undefined ? JSON.stringify(body) : String(body);
+  const isText = typeof body === 'string' && type !== undefined;
+  const plain = isText || body instanceof Uint8Array ? (body as Body['content'] & object) : JSON.stringify(body);
   const headers = { 'content-type': type ?? 'application/json' };
-  if (text.length < compressedChars || typeof CompressionStream === 'undefined') return { content: text, headers };
-  const packed = new Blob([text]).stream().pipeThrough(new CompressionStream('gzip'));
+  if (plain.length < compressedChars || typeof CompressionStream === 'undefined') return { content: plain, headers };
+  const packed = new Blob([plain]).stream().pipeThrough(new CompressionStream('gzip'));
   const content = new Uint8Array(await new Response(packed).arrayBuffer());
   return { content, headers: { ...headers, 'content-encoding': 'gzip' } };
 }

@@ -1,0 +1,175 @@
+import { createInterface } from 'node:readline';
+import type { Command } from 'commander';
+import { Option } from 'commander';
+import { WriteError } from '../../client/index.ts';
+import { type CommonOptions, connect, stateFolder, tableName } from '../config.ts';
+import { CliFailure, exitCodes, failureOf, usage } from '../failure.ts';
+import { load, type Progress } from '../ingest/load.ts';
+import { showProgress, whole } from '../ingest/show-progress.ts';
+import { type Format, findSource, formats } from '../ingest/source.ts';
+import type { Io } from '../io.ts';
+import { duration, number } from '../options.ts';
+
+type IngestOptions = CommonOptions & {
+  table: string;
+  format?: Format;
+  run: string;
+  onError: 'reject' | 'quarantine';
+  ack: 'buffered' | 'durable' | 'flushed';
+  parallel: number;
+  batchRows: number;
+  batchBytes: number;
+  patience: number;
+  state?: string;
+  live?: boolean;
+};
+
+const examples = `
+Examples
+  timestore ingest readings.ndjson --table demo.readings
+  timestore ingest 2026-*.csv.gz --table demo.readings --parallel 8 --on-error quarantine
+  zcat old.ndjson.gz | timestore ingest - --table demo.readings
+  tail -F app.log | timestore ingest - --table demo.log --live
+
+A load that ended before its time, by Ctrl-C or otherwise, goes on with the same command. Each row of a file is taken once
+under a --run name, however often the command is given; a file that has grown has its new rows taken.`;
+
+export function ingestCommand(program: Command, io: Io): void {
+  program
+    .command('ingest')
+    .description('send files of rows, each row once')
+    .argument(
+      '<file...>',
+      'NDJSON, CSV with names in its first line, or Parquet; plain, gzip or zstd; - is standard input',
+    )
+    .requiredOption('-t, --table <dataset.table>', 'where the rows go; made by the first of them')
+    .addOption(new Option('-f, --format <format>', 'what the files are, where it is not plain').choices([...formats]))
+    .addOption(
+      new Option('--on-error <how>', 'rows at fault refuse their batch and end the load, or are set aside')
+        .choices(['reject', 'quarantine'])
+        .default('reject'),
+    )
+    .addOption(
+      new Option('--ack <when>', 'when a batch counts as accepted')
+        .choices(['buffered', 'durable', 'flushed'])
+        .default('buffered'),
+    )
+    .option('--run <name>', 'a name of this load: under another one the same rows are taken again', 'default')
+    .option(
+      '--live',
+      'standard input as it comes: rows are sent after a second, under keys that cannot be derived again',
+    )
+    .option('-p, --parallel <n>', 'requests at once', number(1, 64), 4)
+    .option('--batch-rows <n>', 'most rows of a request', number(1, 50_000), 20_000)
+    .option('--batch-bytes <n>', 'about as many bytes a request has at most', number(1_000, 8_000_000), 2_000_000)
+    .option('--patience <time>', 'how long to try again while nothing is accepted', duration, 120_000)
+    .option('--state <folder>', `where it is on record what was sent (${stateFolder})`)
+    .addHelpText('after', examples)
+    .action(async (files: string[], _, command: Command) =>
+      ingest(files, command.optsWithGlobals<IngestOptions>(), io),
+    );
+}
+
+async function ingest(files: string[], options: IngestOptions, io: Io): Promise<void> {
+  const { dataset, table: name } = tableName(options.table);
+  if (files.filter((file) => file === '-').length > 1) throw usage('Standard input can be read once.');
+  if (options.live && (files.length > 1 || files[0] !== '-'))
+    throw usage('--live is of standard input alone: timestore ingest - …');
+  const sources = await Promise.all(files.map(findSource));
+  const { timestore, url } = await connect(options, io);
+  const progress: Progress = {
+    ...{
+      bytesRead: 0,
+      accepted: 0,
+      before: 0,
+      quarantined: 0,
+      requests: 0,
+      file: sources[0]?.name ?? '',
+      waits: undefined,
+    },
+  };
+  const sizes = sources.map(({ bytes }) => bytes);
+  const bytes = sizes.includes(undefined) ? undefined : sizes.reduce((sum: number, each) => sum + (each ?? 0), 0);
+  const bar = options.quiet ? undefined : showProgress(io, progress, bytes);
+  const from = performance.now();
+  const { run, format, parallel, patience: patienceMs, ack, onError } = options;
+  const write = { ack, onError };
+  try {
+    if (options.live) {
+      await follow(timestore.table(dataset, name), write, progress, io);
+    } else {
+      await load(
+        sources,
+        {
+          ...{ url, run, format, write, patienceMs, requests: parallel, table: timestore.table(dataset, name) },
+          state: options.state ?? io.env.TIMESTORE_STATE ?? stateFolder,
+          limits: { rows: options.batchRows, bytes: options.batchBytes },
+          ...{ stdin: io.stdin, signal: io.signal, onChange: () => bar?.changed() },
+        },
+        progress,
+      );
+    }
+  } catch (error) {
+    bar?.end();
+    throw ended(error, progress, io, sizes.includes(undefined));
+  }
+  bar?.end();
+  const seconds = (performance.now() - from) / 1000;
+  if (options.json) io.stdout.write(`${JSON.stringify(summary(progress, seconds))}\n`);
+  else io.stdout.write(`${told(progress)} in ${seconds.toFixed(1)} s${rate(progress, seconds)}.\n`);
+}
+
+const summary = ({ accepted, before, quarantined, requests }: Progress, seconds: number) => ({
+  ...{ accepted, before, quarantined, requests, seconds: Math.round(seconds * 1000) / 1000 },
+});
+
+function told({ accepted, before, quarantined }: Progress): string {
+  const parts = [`${whole(accepted)} rows accepted`];
+  if (quarantined > 0) parts.push(`${whole(quarantined)} set aside in quarantine`);
+  if (before > 0) parts.push(`${whole(before)} were there already`);
+  return parts.join(', ');
+}
+
+const rate = ({ accepted }: Progress, seconds: number): string =>
+  accepted > 0 && seconds >= 1 ? ` (${whole(accepted / seconds)} rows/s)` : '';
+
+/** What was accepted until then, and what to do. */
+function ended(error: unknown, progress: Progress, io: Io, hasPipe: boolean): CliFailure {
+  const failure = io.signal.aborted ? new CliFailure('Interrupted.', exitCodes.interrupted) : failureOf(error);
+  if (failure.exitCode === exitCodes.usage) return failure;
+  const next = hasPipe
+    ? 'What came through a pipe can be sent again within 24 hours without a row twice, if it comes the same'
+    : 'The same command goes on from there, without a row twice';
+  return new CliFailure(`${failure.message}\n${told(progress)}. ${next}.`, failure.exitCode, error);
+}
+
+/** Rows as they come. Nobody can send them again, so that their keys need not be derivable. */
+async function follow(
+  table: import('../../client/index.ts').Table,
+  write: Pick<IngestOptions, 'ack' | 'onError'>,
+  progress: Progress,
+  { stdin, signal }: Io,
+): Promise<void> {
+  const writer = table.writer({
+    write,
+    onAccepted({ accepted, quarantined }) {
+      progress.accepted += accepted;
+      progress.quarantined += quarantined;
+      progress.requests += 1;
+    },
+  });
+  const end = () => stdin.destroy();
+  signal.addEventListener('abort', end, { once: true });
+  try {
+    for await (const line of createInterface({ input: stdin, crlfDelay: Number.POSITIVE_INFINITY })) {
+      progress.bytesRead += line.length + 1;
+      if (line.trim() !== '') await writer.addLine(line);
+    }
+    await writer.close();
+    signal.throwIfAborted();
+  } catch (error) {
+    throw error instanceof WriteError ? (error.cause ?? error) : error;
+  } finally {
+    signal.removeEventListener('abort', end);
+  }
+}

@@ -1,0 +1,170 @@
+import { createHash } from 'node:crypto';
+import { CliFailure } from '../failure.ts';
+
+/** Rows of a file that are sent as one request. */
+export type Batch = {
+  /** Where they stand: bytes of the unpacked file, of Parquet rows; `end` exclusive. */
+  start: number;
+  end: number;
+  /** As they are sent: the bytes of the file, in CSV after its line of names; NDJSON of Parquet. */
+  body: Buffer<ArrayBuffer>;
+  /** Of these, the line of names that each batch begins with. */
+  namesBytes: number;
+  type: 'application/x-ndjson' | 'text/csv';
+  /** SHA-256 of the body, hex. */
+  hash: string;
+  /** Which line of the file, or row of Parquet, the first row is; from 1 on. */
+  line: number;
+};
+
+export type Limits = { bytes: number; rows: number };
+
+/**
+ * Where to cut. Rows that were sent before are cut as they were then, since a file that has grown would be cut elsewhere
+ * at its former end.
+ */
+export type Cuts = {
+  /** The end of what was sent from `start` on; undefined if nothing was. */
+  endAt(start: number): number | undefined;
+  /** Where the next thing that was sent after `start` begins. */
+  nextStart(start: number): number | undefined;
+};
+
+export function hashOf(body: Buffer): string {
+  return createHash('sha256').update(body).digest('hex');
+}
+
+const newline = 10;
+const quote = 34;
+const bom = Buffer.from([0xef, 0xbb, 0xbf]);
+/** A row of the API has 1 MiB at most. */
+const rowBytesMax = 4 * 1024 * 1024;
+
+/**
+ * Cuts text into batches of whole rows. A row of CSV may have line breaks in quotes.
+ *
+ * @throws CliFailure for a row without an end
+ */
+export async function* cutText(
+  chunks: AsyncIterable<Buffer>,
+  format: 'ndjson' | 'csv',
+  name: string,
+  limits: Limits,
+  cuts: Cuts,
+): AsyncGenerator<Batch> {
+  /** What is not sent yet begins at byte `start` and line `line` of the file. */
+  let held: Buffer = Buffer.alloc(0);
+  let start = 0;
+  let line = 1;
+  /** Of what is held: bytes seen, where the row under way begins, and what was seen before it. */
+  let seen = 0;
+  let row = 0;
+  let rows = 0;
+  let lines = 0;
+  let isQuoted = false;
+  let names: Buffer | undefined = format === 'csv' ? undefined : Buffer.alloc(0);
+  let until = cuts.endAt(start);
+  let before = cuts.nextStart(start);
+
+  const take = (): Batch | undefined => {
+    const bytes = held.subarray(0, row);
+    const begun = { start, end: start + row, line };
+    const isEmpty = rows === 0;
+    held = held.subarray(row);
+    start += row;
+    line += lines;
+    seen -= row;
+    row = 0;
+    rows = 0;
+    lines = 0;
+    until = cuts.endAt(start);
+    before = cuts.nextStart(start);
+    if (isEmpty) return undefined;
+    // The last line of a file may want its end, and get it when the file grows.
+    const whole = bytes.at(-1) === newline ? bytes : Buffer.concat([bytes, Buffer.from('\n')]);
+    if (names === undefined) {
+      names = Buffer.from(whole);
+      return undefined;
+    }
+    const body = Buffer.concat([names, whole]);
+    const namesBytes = names.length;
+    return {
+      ...begun,
+      body,
+      namesBytes,
+      type: format === 'csv' ? 'text/csv' : 'application/x-ndjson',
+      hash: hashOf(body),
+    };
+  };
+  const endRow = (): Batch | undefined => {
+    if (!isBlank(held, row, seen)) rows += 1;
+    row = seen;
+    const end = start + row;
+    const isFull = rows >= limits.rows || row >= limits.bytes;
+    const isEnd = names === undefined ? rows > 0 : until === undefined ? isFull || end === before : end >= until;
+    return isEnd ? take() : undefined;
+  };
+
+  for await (const chunk of chunks) {
+    held = held.length === 0 ? chunk : Buffer.concat([held, chunk]);
+    if (start === 0 && held.subarray(0, bom.length).equals(bom)) {
+      held = held.subarray(bom.length);
+      start = bom.length;
+    }
+    for (let at = held.indexOf(newline, seen); at >= 0; at = held.indexOf(newline, seen)) {
+      if (format === 'csv' && isOdd(held, seen, at)) isQuoted = !isQuoted;
+      seen = at + 1;
+      lines += 1;
+      const batch = isQuoted ? undefined : endRow();
+      if (batch !== undefined) yield batch;
+    }
+    if (held.length - row > rowBytesMax) {
+      const why = isQuoted ? 'a quote is opened there and not closed' : 'there is no line break';
+      throw new CliFailure(
+        `${name}, line ${line + lines}: a row of more than ${rowBytesMax / 1024 / 1024} MiB, since ${why}.`,
+      );
+    }
+  }
+  if (held.length > row) {
+    seen = held.length;
+    const batch = endRow();
+    if (batch !== undefined) yield batch;
+  }
+  const last = held.length > 0 ? take() : undefined;
+  if (last !== undefined) yield last;
+}
+
+/** Whether there is an odd number of quotes. */
+function isOdd(bytes: Buffer, from: number, to: number): boolean {
+  let odd = false;
+  for (let at = from; at < to; at += 1) if (bytes[at] === quote) odd = !odd;
+  return odd;
+}
+
+function isBlank(bytes: Buffer, from: number, to: number): boolean {
+  for (let at = from; at < to; at += 1) {
+    const byte = bytes[at];
+    if (byte !== 32 && byte !== 9 && byte !== 13 && byte !== newline) return false;
+  }
+  return true;
+}
+
+/** Which line of the file a row of a batch begins on; of Parquet, which row it is. */
+export function lineOf({ body, namesBytes, line, type }: Batch, index: number): number {
+  let [row, seen, lines, rows] = [namesBytes, namesBytes, 0, 0];
+  let begun = 0;
+  let isQuoted = false;
+  for (let at = body.indexOf(newline, seen); at >= 0; at = body.indexOf(newline, seen)) {
+    if (type === 'text/csv' && isOdd(body, seen, at)) isQuoted = !isQuoted;
+    seen = at + 1;
+    lines += 1;
+    if (isQuoted) continue;
+    if (!isBlank(body, row, seen)) {
+      if (rows === index) return line + begun;
+      rows += 1;
+    }
+    row = seen;
+    begun = lines;
+  }
+  return line + begun;
+}

@@ -1,0 +1,121 @@
+import { createHash } from 'node:crypto';
+import { type FileHandle, mkdir, open, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import * as z from 'zod';
+import { CliFailure, isSystemError, systemMessage } from '../failure.ts';
+import type { Cuts } from './cut.ts';
+
+/** What a load of a file is told apart by. */
+export type Load = { url: string; dataset: string; table: string; path: string; run: string };
+
+const entry = z.object({
+  start: z.int(),
+  end: z.int(),
+  hash: z.string(),
+  at: z.number(),
+  /** Only of what was acknowledged. */
+  rows: z.int().optional(),
+});
+
+export type Entry = z.output<typeof entry>;
+
+/**
+ * What was sent of a file, and what was acknowledged: on record before it is sent, and again afterwards, so that a load
+ * that ended at any moment goes on where it was.
+ */
+export class Journal implements Cuts {
+  readonly path: string;
+  readonly #file: FileHandle;
+  readonly #entries: Map<number, Entry>;
+  readonly #starts: number[];
+
+  private constructor(path: string, file: FileHandle, entries: Map<number, Entry>) {
+    this.path = path;
+    this.#file = file;
+    this.#entries = entries;
+    this.#starts = [...entries.keys()].sort((a, b) => a - b);
+  }
+
+  /** Throws CliFailure where it cannot be kept. */
+  static async open(folder: string, load: Load): Promise<Journal> {
+    const name = createHash('sha256').update(JSON.stringify(load)).digest('hex').slice(0, 32);
+    const path = join(folder, `${name}.ndjson`);
+    try {
+      await mkdir(folder, { recursive: true, mode: 0o700 });
+      const text = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
+        if (error.code === 'ENOENT') return '';
+        throw error;
+      });
+      const file = await open(path, 'a', 0o600);
+      // The first line is for people; one that broke off is ended.
+      if (text === '') await file.write(`${JSON.stringify(load)}\n`);
+      else if (!text.endsWith('\n')) await file.write('\n');
+      return new Journal(path, file, entriesIn(text));
+    } catch (error) {
+      throw notKept(error, path);
+    }
+  }
+
+  at(start: number): Entry | undefined {
+    return this.#entries.get(start);
+  }
+
+  endAt(start: number): number | undefined {
+    return this.#entries.get(start)?.end;
+  }
+
+  nextStart(start: number): number | undefined {
+    return this.#starts.find((each) => each > start);
+  }
+
+  /** What was acknowledged from here on. */
+  acknowledgedFrom(start: number): Entry | undefined {
+    const next = this.#starts.find((each) => each >= start && this.#entries.get(each)?.rows !== undefined);
+    return next === undefined ? undefined : this.#entries.get(next);
+  }
+
+  async add(line: Entry): Promise<void> {
+    try {
+      await this.#file.write(`${JSON.stringify(line)}\n`);
+    } catch (error) {
+      throw notKept(error, this.path);
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#file.close();
+  }
+}
+
+function entriesIn(text: string): Map<number, Entry> {
+  const entries = new Map<number, Entry>();
+  for (const line of text.split('\n')) {
+    const parsed = entry.safeParse(jsonOf(line));
+    if (!parsed.success) continue;
+    const { data } = parsed;
+    const before = entries.get(data.start);
+    // The first time that it was sent counts: from then on its key is remembered.
+    entries.set(data.start, {
+      ...data,
+      at: Math.min(data.at, before?.at ?? data.at),
+      ...(before?.rows !== undefined && { rows: before.rows }),
+    });
+  }
+  return entries;
+}
+
+function jsonOf(line: string): unknown {
+  try {
+    return JSON.parse(line);
+  } catch {
+    return undefined;
+  }
+}
+
+function notKept(error: unknown, path: string): unknown {
+  if (!isSystemError(error)) return error;
+  return new CliFailure(
+    `The record of what was accepted cannot be kept. ${systemMessage(error, path)} ` +
+      'Nothing is doubled if you go on within 24 hours; `--state FOLDER` keeps it elsewhere.',
+  );
+}

@@ -1,0 +1,266 @@
+import { createHash } from 'node:crypto';
+import type { Readable } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
+import { type Accepted, type Table, TimestoreError, type WriteOptions } from '../../client/index.ts';
+import { CliFailure, exitCodes, failureOf } from '../failure.ts';
+import { type Batch, type Cuts, cutText, type Limits, lineOf } from './cut.ts';
+import { Journal, type Load } from './journal.ts';
+import { cutParquet } from './parquet.ts';
+import { type Format, openSource, type Source } from './source.ts';
+
+export type LoadOptions = {
+  table: Table;
+  url: string;
+  /** A name of this load: each row of a file is taken once under it. */
+  run: string;
+  format: Format | undefined;
+  /** Where it is on record what was sent. */
+  state: string;
+  limits: Limits;
+  requests: number;
+  /** How long it is tried again while nothing is acknowledged. */
+  patienceMs: number;
+  write: Pick<WriteOptions, 'ack' | 'onError'>;
+  stdin: Readable;
+  /** The wish to end. */
+  signal: AbortSignal;
+  onChange: () => void;
+};
+
+export type Progress = {
+  /** Of sources, as they lie there: read, and in all where that is known. */
+  bytesRead: number;
+  /** Rows that were accepted now, that had been before, and that are in quarantine. */
+  accepted: number;
+  before: number;
+  quarantined: number;
+  requests: number;
+  /** What is read now. */
+  file: string;
+  /** Why nothing moves, if so. */
+  waits: string | undefined;
+};
+
+/** Keys are remembered for 24 hours from the first time that they were sent; the last of them is left to clocks that differ. */
+const remembered_ms = 23 * 3_600_000;
+const pauseMs = 500;
+const pauseMsMax = 10_000;
+/** What is on its way when it is to end. */
+const endingMs = 10_000;
+
+/**
+ * Sends files, several batches at once. What had been accepted is not sent again: it is on record here, and whatever was
+ * on its way when a load ended has the same key as then.
+ *
+ * @throws CliFailure when it cannot go on; the same command goes on later
+ */
+export async function load(sources: Source[], options: LoadOptions, progress: Progress): Promise<void> {
+  const sender = new Sender(options, progress);
+  try {
+    for (const source of sources) {
+      progress.file = source.name;
+      await loadOne(source, options, progress, sender);
+    }
+  } catch (error) {
+    sender.fail(error);
+  }
+  await sender.end();
+}
+
+async function loadOne(source: Source, options: LoadOptions, progress: Progress, sender: Sender): Promise<void> {
+  const { table, url, run, state } = options;
+  // What came through a pipe cannot be read again: there is nothing to go on with.
+  const isFile = source.bytes !== undefined;
+  const place: Load = { url, dataset: table.dataset, table: table.name, path: source.path, run };
+  const journal = isFile ? await Journal.open(state, place) : undefined;
+  const pending: Promise<void>[] = [];
+  try {
+    let end = 0;
+    for await (const batch of await batchesOf(source, options, progress, journal ?? uncut, sender.over)) {
+      end = batch.end;
+      if (isDone(batch, source, journal, progress)) continue;
+      if (sender.over.aborted) return;
+      const { sending } = await sender.start(batch, keyOf(batch, source, options), source, journal);
+      pending.push(sending);
+    }
+    const further = sender.over.aborted ? undefined : journal?.acknowledgedFrom(end);
+    if (further !== undefined) throw changed(source, 'is shorter than');
+  } finally {
+    await Promise.all(pending);
+    await journal?.close();
+  }
+}
+
+const uncut: Cuts = { endAt: () => undefined, nextStart: () => undefined };
+
+async function batchesOf(source: Source, options: LoadOptions, progress: Progress, cuts: Cuts, signal: AbortSignal) {
+  const { stdin, format: asked, limits } = options;
+  const opened = await openSource(source, stdin, asked, signal, (bytes) => {
+    progress.bytesRead += bytes;
+    options.onChange();
+  });
+  if (opened.format !== 'parquet') return cutText(opened.chunks, opened.format, source.name, limits, cuts);
+  if (source.bytes === undefined) {
+    throw new CliFailure('Parquet is read from its end: save it to a file first.', exitCodes.usage);
+  }
+  return cutParquet(source.path, source.name, limits, cuts);
+}
+
+/** Whether a batch had been accepted. Throws CliFailure where that cannot be said. */
+function isDone(batch: Batch, source: Source, journal: Journal | undefined, progress: Progress): boolean {
+  const entry = journal?.at(batch.start);
+  if (entry === undefined) {
+    const next = journal?.nextStart(batch.start);
+    if (next !== undefined && next < batch.end) throw changed(source, 'differs from');
+    return false;
+  }
+  if (entry.hash !== batch.hash) throw changed(source, 'differs from');
+  if (entry.rows !== undefined) {
+    progress.before += entry.rows;
+    return true;
+  }
+  if (Date.now() - entry.at < remembered_ms) return false;
+  throw new CliFailure(
+    `${source.name}, from line ${batch.line} on: these rows were sent ${new Date(entry.at).toISOString()}, and it never came ` +
+      'back whether they were accepted. Since then more time has passed than keys are remembered (24 hours), so that sending ' +
+      'them again could double them. Look whether they are there, and then use another --run for what is missing.',
+  );
+}
+
+function changed({ name }: Source, how: string): CliFailure {
+  return new CliFailure(
+    `${name} ${how} the file that was sent under this name before, so that it cannot be told which of its rows are there ` +
+      'already. Put the former one back to go on with it, or send this one as another: --run NAME.',
+  );
+}
+
+/** The same for the same rows at the same place of a file of this name, whoever sends them. */
+function keyOf({ start, hash }: Batch, { name }: Source, { table, run }: LoadOptions): string {
+  const place = JSON.stringify([1, table.dataset, table.name, run, name, start, hash]);
+  return `ingest-${createHash('sha256').update(place).digest('hex')}`;
+}
+
+class Sender {
+  readonly #options: LoadOptions;
+  readonly #progress: Progress;
+  readonly #running = new Set<Promise<void>>();
+  readonly #over = new AbortController();
+  /** Of what is on its way. */
+  readonly #ending = new AbortController();
+  #failure: unknown;
+  #isFirst = true;
+  #movedAt = Date.now();
+
+  constructor(options: LoadOptions, progress: Progress) {
+    this.#options = options;
+    this.#progress = progress;
+    options.signal.addEventListener('abort', () => this.#stop(), { once: true });
+  }
+
+  /** Aborted when nothing further is to be sent. */
+  get over(): AbortSignal {
+    return this.#over.signal;
+  }
+
+  fail(error: unknown): void {
+    this.#failure ??= error;
+    this.#stop();
+  }
+
+  /** Resolves with the sending when there is room for a further batch. */
+  async start(batch: Batch, key: string, source: Source, journal: Journal | undefined) {
+    await journal?.add({ start: batch.start, end: batch.end, hash: batch.hash, at: Date.now() });
+    const sending = this.#run(batch, key, source, journal).catch((error: unknown) => {
+      this.fail(error);
+    });
+    this.#running.add(sending);
+    void sending.finally(() => this.#running.delete(sending));
+    // The first rows say what types new fields have: the others come after them.
+    if (this.#isFirst) await sending;
+    this.#isFirst = false;
+    if (this.#running.size >= this.#options.requests) await Promise.race(this.#running);
+    return { sending };
+  }
+
+  /** Throws what went wrong first. */
+  async end(): Promise<void> {
+    await Promise.all(this.#running);
+    this.#options.signal.throwIfAborted();
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  #stop(): void {
+    this.#over.abort();
+    // What is on its way may still arrive, and then it is on record.
+    setTimeout(() => this.#ending.abort(), endingMs).unref();
+  }
+
+  async #run(batch: Batch, key: string, source: Source, journal: Journal | undefined): Promise<void> {
+    const accepted = await this.#send(batch, key, source);
+    const rows = accepted.accepted + accepted.quarantined;
+    await journal?.add({ start: batch.start, end: batch.end, hash: batch.hash, at: Date.now(), rows });
+    if (accepted.replayed) this.#progress.before += rows;
+    else this.#progress.accepted += accepted.accepted;
+    if (!accepted.replayed) this.#progress.quarantined += accepted.quarantined;
+    this.#progress.requests += 1;
+    this.#options.onChange();
+  }
+
+  /** Again and again while that may help and others get through. */
+  async #send(batch: Batch, key: string, source: Source): Promise<Accepted> {
+    const { table, write, patienceMs } = this.#options;
+    for (let attempt = 0; ; attempt += 1) {
+      try {
+        const options = { ...write, idempotencyKey: key, signal: this.#ending.signal };
+        const accepted = await table.writeBody(batch.body, batch.type, options);
+        this.#movedAt = Date.now();
+        this.#progress.waits = undefined;
+        return accepted;
+      } catch (error) {
+        if (!(error instanceof TimestoreError)) throw error;
+        if (!error.retryable) throw refused(error, batch, source);
+        const waited = Date.now() - this.#movedAt;
+        if (waited >= patienceMs || this.over.aborted) throw gaveUp(error, waited);
+        this.#progress.waits = error.message;
+        this.#options.onChange();
+        const pause = Math.min(pauseMsMax, pauseMs * 2 ** attempt) * (0.5 + Math.random() / 2);
+        await delay(Math.max(pause, error.retryAfterMs ?? 0), undefined, { signal: this.over }).catch(() => undefined);
+      }
+    }
+  }
+}
+
+function gaveUp(error: TimestoreError, waited: number): CliFailure {
+  const { message } = failureOf(error);
+  const since = waited < 1_000 ? '' : ` Nothing was acknowledged for ${Math.round(waited / 1000)} s.`;
+  return new CliFailure(`${message}${since}`, exitCodes.later, error);
+}
+
+type RowError = { index: number; field: string | null; reason: string; detail?: string };
+
+const shown = 10;
+
+function refused(error: TimestoreError, batch: Batch, { name }: Source): CliFailure {
+  const errors = (error.problem.errors ?? []) as RowError[];
+  const word = name.endsWith('.parquet') ? 'row' : 'line';
+  if (errors.length === 0) {
+    return new CliFailure(
+      `${name}, from ${word} ${batch.line} on: ${failureOf(error).message}`,
+      exitCodes.failed,
+      error,
+    );
+  }
+  const total = Number(error.problem.errorsTotal ?? errors.length);
+  const lines = errors.slice(0, shown).map(({ index, field, reason, detail }) => {
+    const what = [field, reason, detail].filter((part) => part !== null && part !== undefined && part !== '');
+    return `  ${word} ${lineOf(batch, index)}: ${what.join(', ')}`;
+  });
+  if (total > lines.length) lines.push(`  … and ${total - lines.length} more in this batch`);
+  return new CliFailure(
+    `${name}: ${total} ${total === 1 ? 'row is' : 'rows are'} at fault, and nothing of their batch was accepted.\n` +
+      `${lines.join('\n')}\n` +
+      'The same command with --on-error quarantine accepts the others and sets these aside.',
+    exitCodes.failed,
+    error,
+  );
+}

@@ -1,0 +1,103 @@
+import type { ParquetParsers, SchemaElement } from 'hyparquet';
+import { rowText } from '../../client/json.ts';
+import { CliFailure } from '../failure.ts';
+import { type Batch, type Cuts, hashOf, type Limits } from './cut.ts';
+
+const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+/** As the API takes them: exact, or not at all. */
+const parsers: Partial<ParquetParsers> = {
+  stringFromBytes: (bytes) => bytes && text.decode(bytes),
+  jsonFromBytes: (bytes) => bytes && rawJson(text.decode(bytes)),
+  dateFromDays: (days) => new Date(days * 86_400_000).toISOString().slice(0, 10),
+};
+
+const rawJson = (JSON as unknown as { rawJSON(text: string): unknown }).rawJSON;
+
+/**
+ * Rows of a Parquet file as NDJSON, a row group in memory at a time.
+ *
+ * @throws CliFailure for a file that is none, or that has values which JSON has not
+ */
+export async function* cutParquet(path: string, name: string, limits: Limits, cuts: Cuts): AsyncGenerator<Batch> {
+  const { asyncBufferFromFile, parquetMetadataAsync, parquetRead } = await import('hyparquet');
+  const { compressors } = await import('hyparquet-compressors');
+  const file = await asyncBufferFromFile(path);
+  const metadata = await parquetMetadataAsync(file).catch((error: Error) => {
+    throw new CliFailure(`${name} is no Parquet file, or not whole: ${error.message}.`);
+  });
+  const scales = scalesOf(metadata.schema);
+  let groupStart = 0;
+  let open: string[] = [];
+  let openBytes = 0;
+  let start = 0;
+  for (const { num_rows } of metadata.row_groups) {
+    const rowEnd = groupStart + Number(num_rows);
+    const columns = new Map<string, Piece[]>();
+    try {
+      await parquetRead({
+        ...{ file, metadata, compressors, parsers, rowStart: groupStart, rowEnd },
+        onChunk: ({ columnName, columnData, rowStart }) => {
+          const pieces = columns.get(columnName) ?? [];
+          pieces.push({ from: rowStart, values: columnData });
+          columns.set(columnName, pieces);
+        },
+      });
+    } catch (error) {
+      throw new CliFailure(`${name}, rows ${groupStart + 1} to ${rowEnd}: ${(error as Error).message}.`);
+    }
+    const readers = [...columns].map(([column, pieces]) => ({ column, at: reader(pieces), scale: scales.get(column) }));
+    for (let n = groupStart; n < rowEnd; n += 1) {
+      const row: Record<string, unknown> = {};
+      for (const { column, at, scale } of readers) {
+        const value = at(n);
+        if (typeof value === 'number' && !Number.isFinite(value)) {
+          throw new CliFailure(`${name}, row ${n + 1}: ${column} is ${value}, which no JSON number is. Make it null.`);
+        }
+        row[column] = typeof value === 'number' && scale !== undefined ? Number(value.toFixed(scale)) : value;
+      }
+      const line = rowText(row);
+      open.push(line);
+      openBytes += Buffer.byteLength(line) + 1;
+      const until = cuts.endAt(start);
+      const isFull = open.length >= limits.rows || openBytes >= limits.bytes || n + 1 === cuts.nextStart(start);
+      if (until === undefined ? isFull : n + 1 >= until) yield take(n + 1);
+    }
+    groupStart = rowEnd;
+  }
+  if (open.length > 0) yield take(groupStart);
+
+  function take(end: number): Batch {
+    const body = Buffer.from(`${open.join('\n')}\n`);
+    const batch: Batch = {
+      ...{ start, end, line: start + 1, body, namesBytes: 0, type: 'application/x-ndjson', hash: hashOf(body) },
+    };
+    open = [];
+    openBytes = 0;
+    start = end;
+    return batch;
+  }
+}
+
+type Piece = { from: number; values: ArrayLike<unknown> };
+
+/** Rows are asked for in their order. */
+function reader(pieces: Piece[]): (row: number) => unknown {
+  pieces.sort((a, b) => a.from - b.from);
+  let i = 0;
+  return (row) => {
+    for (;;) {
+      const piece = pieces[i];
+      if (piece === undefined) return undefined;
+      if (row < piece.from + piece.values.length) return piece.values[row - piece.from];
+      i += 1;
+    }
+  };
+}
+
+/** Decimals come as a whole number times a power of ten, which is not always the nearest double of what is written. */
+function scalesOf(schema: SchemaElement[]): Map<string, number> {
+  return new Map(
+    schema.flatMap(({ name, scale, converted_type }) => (converted_type === 'DECIMAL' ? [[name, scale ?? 0]] : [])),
+  );
+}

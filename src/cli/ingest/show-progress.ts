@@ -1,0 +1,78 @@
+import { createLogUpdate } from 'log-update';
+import type { Io } from '../io.ts';
+import type { Progress } from './load.ts';
+
+/** Of a terminal, and of a log. */
+const everyMs = { terminal: 100, log: 10_000 };
+const barChars = 28;
+
+/** A bar on a terminal, a line now and then elsewhere. */
+export function showProgress(
+  { stderr }: Io,
+  progress: Progress,
+  bytes: number | undefined,
+): { changed(): void; end(): void } {
+  const from = performance.now();
+  const isTerminal = stderr.isTTY === true;
+  const update = isTerminal ? createLogUpdate(stderr) : undefined;
+  const every = isTerminal ? everyMs.terminal : everyMs.log;
+  let shownAt = isTerminal ? 0 : from;
+  const show = () => {
+    const took = (performance.now() - from) / 1000;
+    const line = lineOf(progress, bytes, took, isTerminal);
+    if (update === undefined) stderr.write(`${line}\n`);
+    else update(progress.waits === undefined ? line : `${line}\n  waits: ${progress.waits}`);
+  };
+  // The clock goes on where nothing else does.
+  const timer = setInterval(() => {
+    if (performance.now() - shownAt < every) return;
+    shownAt = performance.now();
+    show();
+  }, everyMs.terminal);
+  timer.unref();
+  return {
+    changed() {
+      if (performance.now() - shownAt < every) return;
+      shownAt = performance.now();
+      show();
+    },
+    end() {
+      clearInterval(timer);
+      if (update === undefined) return;
+      show();
+      update.done();
+    },
+  };
+}
+
+function lineOf(progress: Progress, bytes: number | undefined, seconds: number, isTerminal: boolean): string {
+  const { accepted, before, bytesRead, file, waits } = progress;
+  const rate = seconds > 0 ? accepted / seconds : 0;
+  const rows = `${whole(accepted + before)} rows`;
+  const speed = `${whole(rate)} rows/s`;
+  const where = file === '-' ? 'standard input' : file;
+  if (bytes === undefined) return `${rows}  ${speed}  ${size(bytesRead)} read  ${where}`;
+  const share = bytes === 0 ? 1 : Math.min(1, bytesRead / bytes);
+  const left = share > 0 && share < 1 ? `  ${clock((seconds * (1 - share)) / share)} left` : '';
+  const percent = `${String(Math.floor(share * 100)).padStart(3)} %`;
+  if (!isTerminal)
+    return `${percent}  ${rows}  ${speed}${left}  ${where}${waits === undefined ? '' : `  waits: ${waits}`}`;
+  const full = Math.round(share * barChars);
+  return `${'█'.repeat(full)}${'░'.repeat(barChars - full)} ${percent}  ${rows}  ${speed}${left}  ${where}`;
+}
+
+const numbers = new Intl.NumberFormat('en-US', { maximumFractionDigits: 0 });
+
+export const whole = (value: number): string => numbers.format(value);
+
+export function size(bytes: number): string {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
+  let [value, unit] = [bytes, 0];
+  while (value >= 1_000 && unit < units.length - 1) [value, unit] = [value / 1_000, unit + 1];
+  return `${value >= 100 || unit === 0 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
+}
+
+function clock(seconds: number): string {
+  const [minutes, rest] = [Math.floor(seconds / 60), Math.ceil(seconds % 60)];
+  return `${minutes}:${String(Math.min(59, rest)).padStart(2, '0')}`;
+}

@@ -1,0 +1,164 @@
+import { createReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { basename, resolve } from 'node:path';
+import type { Readable } from 'node:stream';
+import * as zlib from 'node:zlib';
+import { CliFailure, isSystemError, systemMessage, usage } from '../failure.ts';
+
+export const formats = ['ndjson', 'csv', 'parquet'] as const;
+export type Format = (typeof formats)[number];
+
+/** A file, or standard input. */
+export type Source = {
+  /** `-` for standard input. */
+  path: string;
+  /** What it is called in messages and keys. */
+  name: string;
+  /** As it lies there, packed or not; undefined for standard input. */
+  bytes: number | undefined;
+};
+
+/** Throws CliFailure for what is not there or cannot be read, before anything of anything is sent. */
+export async function findSource(path: string): Promise<Source> {
+  if (path === '-') return { path, name: '-', bytes: undefined };
+  try {
+    const found = await stat(path);
+    if (found.isDirectory()) throw usage(`${path} is a folder. Name the files in it, such as ${path}/*.ndjson.`);
+    // A named pipe has no length and cannot be read twice.
+    return { path: resolve(path), name: basename(path), bytes: found.isFile() ? found.size : undefined };
+  } catch (error) {
+    throw isSystemError(error) ? new CliFailure(systemMessage(error, path)) : error;
+  }
+}
+
+export type Opened = { format: Format; chunks: AsyncIterable<Buffer> };
+
+const chunkBytes = 256 * 1024;
+const magic = { gzip: [0x1f, 0x8b], zstd: [0x28, 0xb5, 0x2f, 0xfd], parquet: [...Buffer.from('PAR1')] };
+
+/**
+ * The bytes of a source, unpacked, and what they are: by `asked`, by their first bytes, by the name.
+ *
+ * @param signal ends the reading, also where nothing comes
+ * @param onRead is told the bytes read, as they lie there
+ */
+export async function openSource(
+  source: Source,
+  stdin: Readable,
+  asked: Format | undefined,
+  signal: AbortSignal,
+  onRead: (bytes: number) => void,
+): Promise<Opened> {
+  const raw: Readable = source.path === '-' ? stdin : createReadStream(source.path, { highWaterMark: chunkBytes });
+  const end = () => raw.destroy();
+  signal.addEventListener('abort', end, { once: true });
+  raw.once('close', () => signal.removeEventListener('abort', end));
+  const packed = await peek(counted(raw, source, onRead));
+  const unpacked = await peek(unpack(packed, source));
+  return { format: formatOf(source, unpacked.head, asked), chunks: unpacked.chunks };
+}
+
+async function* counted(raw: Readable, { path }: Source, onRead: (bytes: number) => void): AsyncGenerator<Buffer> {
+  try {
+    for await (const chunk of raw) {
+      const bytes = typeof chunk === 'string' ? Buffer.from(chunk) : (chunk as Buffer);
+      onRead(bytes.length);
+      yield bytes;
+    }
+  } catch (error) {
+    throw isSystemError(error) ? new CliFailure(systemMessage(error, path)) : error;
+  }
+}
+
+type Peeked = { head: Buffer; chunks: AsyncGenerator<Buffer> };
+
+const headBytes = 4_096;
+
+/** Looks at the beginning of something that goes on as if nobody had. */
+async function peek(chunks: AsyncGenerator<Buffer>): Promise<Peeked> {
+  const seen: Buffer[] = [];
+  let bytes = 0;
+  while (bytes < headBytes) {
+    const { done, value } = await chunks.next();
+    if (done) break;
+    seen.push(value);
+    bytes += value.length;
+    // A pipe that somebody types into is not waited for.
+    if (value.includes(10)) break;
+  }
+  async function* all() {
+    try {
+      yield* seen;
+      yield* chunks;
+    } finally {
+      await chunks.return(undefined);
+    }
+  }
+  return { head: Buffer.concat(seen).subarray(0, headBytes), chunks: all() };
+}
+
+const begins = (head: Buffer, bytes: number[]): boolean => bytes.every((byte, i) => head[i] === byte);
+
+async function* unpack({ head, chunks }: Peeked, { name }: Source): AsyncGenerator<Buffer> {
+  const unpacker = begins(head, magic.gzip) ? zlib.createGunzip() : begins(head, magic.zstd) ? zstd(name) : undefined;
+  if (unpacker === undefined) {
+    yield* chunks;
+    return;
+  }
+  const feeding = (async () => {
+    try {
+      for await (const chunk of chunks) {
+        if (!unpacker.write(chunk)) await drained(unpacker);
+        if (unpacker.destroyed) return;
+      }
+      unpacker.end();
+    } catch (error) {
+      unpacker.destroy(error as Error);
+    }
+  })();
+  try {
+    for await (const chunk of unpacker) yield chunk as Buffer;
+  } catch (error) {
+    if (error instanceof CliFailure) throw error;
+    throw new CliFailure(`${name} is packed, and cannot be unpacked: ${(error as Error).message}. Is it whole?`);
+  } finally {
+    unpacker.destroy();
+    await feeding;
+  }
+}
+
+function zstd(name: string) {
+  if (typeof zlib.createZstdDecompress === 'function') return zlib.createZstdDecompress();
+  throw new CliFailure(
+    `${name} is packed with zstd, which takes Node.js 22.15 or newer. Unpack it: zstdcat ${name} | …`,
+  );
+}
+
+function drained(stream: zlib.Gunzip | zlib.ZstdDecompress): Promise<void> {
+  const { promise, resolve: done } = Promise.withResolvers<void>();
+  stream.once('drain', done).once('close', done);
+  return promise;
+}
+
+function formatOf({ name }: Source, head: Buffer, asked: Format | undefined): Format {
+  if (asked !== undefined) return asked;
+  if (begins(head, magic.parquet)) return 'parquet';
+  if (head.includes(0)) {
+    throw new CliFailure(`${name} is neither NDJSON nor CSV nor Parquet: it holds bytes that no text has.`);
+  }
+  const plain = name.toLowerCase().replace(/\.(gz|zst)$/, '');
+  if (/\.(ndjson|jsonl)$/.test(plain)) return 'ndjson';
+  if (plain.endsWith('.csv')) return 'csv';
+  const text = head
+    .toString('utf8')
+    .replace(/^\uFEFF/, '')
+    .trimStart();
+  if (text.startsWith('{')) return 'ndjson';
+  if (text.startsWith('[')) {
+    throw new CliFailure(
+      `${name} is one JSON array. Make a line of each row: jq -c '.[]' ${name} | timestore ingest - …`,
+    );
+  }
+  if (text.includes(',')) return 'csv';
+  throw usage(`What ${name} is cannot be told from it: say --format ndjson, csv or parquet.`);
+}

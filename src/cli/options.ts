@@ -1,0 +1,22 @@
+import { InvalidArgumentError } from 'commander';
+
+/** A whole number between two. */
+export function number(lowest: number, highest: number): (text: string) => number {
+  return (text) => {
+    const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+    if (value >= lowest && value <= highest) return value;
+    throw new InvalidArgumentError(`It is a whole number from ${lowest} to ${highest}.`);
+  };
+}
+
+const units: Record<string, number> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 };
+
+/** `90s`, `5m`, `7d`; in ms. */
+export function duration(text: string): number {
+  const [, amount, unit = ''] = /^(\d+)(ms|s|m|h|d|w)$/.exec(text) ?? [];
+  if (amount === undefined) throw new InvalidArgumentError('It is a number with its unit: 30s, 5m, 12h, 7d.');
+  return Number(amount) * (units[unit] ?? 1);
+}
+
+/** For an option that may be given several times. */
+export const collect = (value: string, before: string[] = []): string[] => [...before, value];

@@ -1,0 +1,39 @@
+import { Command, CommanderError } from 'commander';
+import { ingestCommand } from './commands/ingest.ts';
+import { exitCodes, failureOf } from './failure.ts';
+import type { Io } from './io.ts';
+
+const help = `
+Where and who
+  timestore login URL                        keeps an address and a key
+  TIMESTORE_URL, TIMESTORE_KEY               instead, or over it
+
+Exit codes
+  0 done · 1 refused or failed · 2 wrong command line or configuration · 75 may succeed later · 130 interrupted`;
+
+/** Runs a command line. Returns the exit code; says everything itself. */
+export async function run(args: string[], version: string, io: Io): Promise<number> {
+  const program = new Command('timestore')
+    .description('Rows over HTTPS, queryable in ClickHouse at once and exactly once.')
+    .version(version)
+    .option('--url <url>', 'the deployment; by default TIMESTORE_URL, or what `timestore login` keeps')
+    .option('--profile <name>', 'which of those that `timestore login` keeps')
+    .option('--config <file>', 'where they are kept')
+    .option('--json', 'answers as JSON')
+    .option('-q, --quiet', 'no progress')
+    .configureHelp({ showGlobalOptions: true })
+    .configureOutput({ writeOut: (text) => io.stdout.write(text), writeErr: (text) => io.stderr.write(text) })
+    .showSuggestionAfterError()
+    .addHelpText('after', help)
+    .exitOverride();
+  ingestCommand(program, io);
+  try {
+    await program.parseAsync(args, { from: 'user' });
+    return exitCodes.done;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.done : exitCodes.usage;
+    const failure = failureOf(error);
+    io.stderr.write(`${failure.message}\n`);
+    return failure.exitCode;
+  }
+}
