@@ -11,3 +11,5 @@ if (major < 22 || (major === 22 && minor < 12)) {
 }
 const { main } = await import('./process.ts');
 await main();
+
+export {};
