@@ -1,5 +1,19 @@
 import { Command, CommanderError } from 'commander';
+import { datasetCommands, tableCommands } from './commands/admin/datasets.ts';
+import { backupCommands, jobCommands, rowCommands } from './commands/admin/jobs.ts';
+import { keyCommands } from './commands/admin/keys.ts';
+import {
+  callCommand,
+  quarantineCommands,
+  savedCommands,
+  tableOperations,
+  tellingCommands,
+} from './commands/admin/operations.ts';
 import { ingestCommand } from './commands/ingest.ts';
+import { queryCommand } from './commands/query.ts';
+import { setupCommands } from './commands/setup.ts';
+import { sqlCommand } from './commands/sql.ts';
+import { tailCommand } from './commands/tail.ts';
 import { exitCodes, failureOf } from './failure.ts';
 import type { Io } from './io.ts';
 
@@ -26,7 +40,16 @@ export async function run(args: string[], version: string, io: Io): Promise<numb
     .showSuggestionAfterError()
     .addHelpText('after', help)
     .exitOverride();
-  ingestCommand(program, io);
+  const groups = [
+    ['Rows', [ingestCommand, queryCommand, sqlCommand, tailCommand, savedCommands, rowCommands]],
+    ['Catalogue', [datasetCommands, tableCommands, keyCommands]],
+    ['Operation', [tellingCommands, tableOperations, jobCommands, quarantineCommands, backupCommands]],
+    ['Set-up', [setupCommands, callCommand]],
+  ] as const;
+  for (const [title, commands] of groups) {
+    program.commandsGroup(title);
+    for (const add of commands) add(program, io);
+  }
   try {
     await program.parseAsync(args, { from: 'user' });
     return exitCodes.done;

@@ -109,10 +109,12 @@ export class Timestore {
     { sees = [], signal, ...body }: Sql & { sees?: string[]; signal?: AbortSignal } = {},
   ): Promise<SqlAnswer<Read>> {
     const required = [...this.#watermarks.of(sees), ...[body.minWatermark ?? []].flat()];
-    return await this.#transport.json<SqlAnswer<Read>>({
-      ...{ method: 'POST', path: '/v1/sql', isRepeatable: true, signal },
-      body: { ...body, sql: text, ...(required.length > 0 && { minWatermark: required }) },
-    });
+    return await this.#watermarks.heard(sees, () =>
+      this.#transport.json<SqlAnswer<Read>>({
+        ...{ method: 'POST', path: '/v1/sql', isRepeatable: true, signal },
+        body: { ...body, sql: text, ...(required.length > 0 && { minWatermark: required }) },
+      }),
+    );
   }
 
   /** Rows of SQL as they come, however many there are. Throws TimestoreError; a stream that breaks off does not end well. */
@@ -121,10 +123,12 @@ export class Timestore {
     { sees = [], signal, ...body }: Sql & { sees?: string[]; signal?: AbortSignal } = {},
   ): AsyncGenerator<Read, void, undefined> {
     const required = [...this.#watermarks.of(sees), ...[body.minWatermark ?? []].flat()];
-    const response = await this.#transport.send({
-      ...{ method: 'POST', path: '/v1/sql', isRepeatable: true, signal },
-      body: { ...body, sql: text, format: 'ndjson', ...(required.length > 0 && { minWatermark: required }) },
-    });
+    const response = await this.#watermarks.heard(sees, () =>
+      this.#transport.send({
+        ...{ method: 'POST', path: '/v1/sql', isRepeatable: true, signal },
+        body: { ...body, sql: text, format: 'ndjson', ...(required.length > 0 && { minWatermark: required }) },
+      }),
+    );
     yield* linesOf<Read>(response);
   }
 
@@ -205,11 +209,17 @@ export class Table<Read extends object = Row> {
     return new Writer((lines, key) => this.writeLines(lines, { ...options.write, idempotencyKey: key }), options);
   }
 
-  /** Rows of a structured query; with `downsample` aggregates. Throws TimestoreError, such as `stale-read`. */
+  /**
+   * Rows of a structured query; with `downsample` aggregates.
+   *
+   * @throws TimestoreError, such as `stale-read`. With `problem.lost` the server has lost rows that this client wrote or
+   *   read, and it is said this once: later reads do without them
+   */
   async query(query: Query & Reading = {}): Promise<QueryAnswer<Read>> {
     const { seesOwn = true, signal, ...body } = query;
     const own = seesOwn ? this.#watermarks.of([this.#key]) : [];
-    const answer = await this.#transport.json<QueryAnswer<Read>>(this.#read({ ...body }, own, signal));
+    const call = this.#read(body, own, signal);
+    const answer = await this.#watermarks.heard([this.#key], () => this.#transport.json<QueryAnswer<Read>>(call));
     this.#watermarks.replace(this.#key, own, answer.latest_ingest_watermark);
     return answer;
   }
@@ -219,7 +229,7 @@ export class Table<Read extends object = Row> {
     const { seesOwn = true, signal, ...body } = query;
     const own = seesOwn ? this.#watermarks.of([this.#key]) : [];
     const call = this.#read({ limit: null, ...body, format: 'ndjson' }, own, signal);
-    yield* linesOf<Read>(await this.#transport.send(call));
+    yield* linesOf<Read>(await this.#watermarks.heard([this.#key], () => this.#transport.send(call)));
   }
 
   get #path(): string {

@@ -1,3 +1,5 @@
+import { TimestoreError } from './errors.ts';
+
 /** More than these many writes between two reads, and the oldest are left to what every read has anyway. */
 const tokensMost = 50;
 
@@ -21,6 +23,21 @@ export class Watermarks {
   /** Before a read of these tables. */
   of(tables: string[]): string[] {
     return tables.flatMap((table) => [...(this.#tokens.get(table) ?? [])]);
+  }
+
+  /**
+   * Reads. Where the server has lost what the tokens of these tables are of, they are forgotten after it was said: with
+   * them nothing could be read ever again.
+   */
+  async heard<Answer>(tables: string[], read: () => Promise<Answer>): Promise<Answer> {
+    try {
+      return await read();
+    } catch (error) {
+      if (error instanceof TimestoreError && error.problem.lost === true) {
+        for (const table of tables) this.#tokens.delete(table);
+      }
+      throw error;
+    }
   }
 
   /** After a read that had at least `sent`: its own token stands for all of them. */

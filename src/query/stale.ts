@@ -59,13 +59,15 @@ export function staleRead(table: Table, lack: Lack, asked: Freshness): Timestore
     'stale-read',
     `Table ${table.name} cannot be read as fresh as asked (${asked.consistency}) within ${asked.maxWait_ms} ms: ${
       lack.isLost
-        ? 'the hot buffer has lost the state that minWatermark is of, and perhaps rows; take a new token from a new answer'
+        ? 'the hot buffer has lost the state that the token is of, and perhaps rows; take a new token from a new answer'
         : reasons[kind]
     }.`,
     {
       extra: {
         required: tokens.length > 1 ? tokens : (tokens[0] ?? all),
         current: snapshot === undefined ? null : tokenOf(table, snapshot.lanes, available),
+        // Then no wait helps: the token is of nothing that there is.
+        lost: lack.isLost,
         lagMs: snapshot === undefined ? null : Math.max(0, ...oldest.map((each) => snapshot.now_ms - each)),
       },
       retryAfterMs,

@@ -1,0 +1,191 @@
+import { type Command, Option } from 'commander';
+import type { Aggregation, Downsample, Freshness, Query, QueryAnswer } from '../../client/index.ts';
+import { type CommonOptions, connect, tableName } from '../config.ts';
+import { usage } from '../failure.ts';
+import { whole } from '../ingest/show-progress.ts';
+import { type Io, print } from '../io.ts';
+import { collect, duration, number } from '../options.ts';
+import { deliver, formatFor, type OutputOptions, outputFormats, tellWarnings, warningsIn } from '../output.ts';
+import { tableText } from '../table-text.ts';
+import { filterOf } from '../where.ts';
+
+export type FreshnessOptions = { consistency?: Freshness['consistency']; maxStaleness?: number; maxWait?: number };
+
+type QueryOptions = CommonOptions &
+  OutputOptions &
+  FreshnessOptions & {
+    from?: string;
+    to?: string;
+    last?: number;
+    columns?: string;
+    where?: string[];
+    order?: string[];
+    limit?: number;
+    every?: string;
+    agg?: string[];
+    by?: string;
+    fill?: Downsample['fill'];
+    zone?: string;
+  };
+
+const examples = `
+Examples
+  timestore query demo.readings --last 1h
+  timestore query demo.readings --where 'celsius>=20' --where 'sensor startsWith a' --order -celsius
+  timestore query demo.readings --last 7d --every 6h --agg avg:celsius --agg p95:celsius --agg count --by sensor
+  timestore query demo.readings --from 2026-05-01T00:00:00Z --to 2026-06-01T00:00:00Z --out may.parquet
+
+A table has 100 rows unless --limit says more; files and the other formats have all of them.`;
+
+const tableRows = 100;
+
+/** Options of every command that reads. */
+export function readingOptions(command: Command): Command {
+  return command
+    .addOption(new Option('-f, --format <format>', 'of the answer').choices([...outputFormats]))
+    .option('-o, --out <file>', 'where to, in the format that its name says')
+    .addOption(
+      new Option('--consistency <how>', 'strict: every acknowledged row or a failure').choices([
+        'strict',
+        'bounded',
+        'eventual',
+      ]),
+    )
+    .option('--max-staleness <time>', 'with bounded: how old what is missing may be', duration)
+    .option('--max-wait <time>', 'how long the server may wait to be so fresh', duration);
+}
+
+export const freshnessOf = ({ consistency, maxStaleness, maxWait }: FreshnessOptions): Freshness => ({
+  ...{ consistency, maxStalenessMs: maxStaleness, maxWaitMs: maxWait },
+});
+
+/** Options that choose rows. */
+export function choosingOptions(command: Command): Command {
+  return command
+    .option('--from <time>', 'rows from here on: RFC 3339, or YYYY-MM-DD hh:mm:ss in UTC')
+    .option('--to <time>', 'rows before')
+    .option('--last <time>', 'rows of the last 30s, 5m, 12h, 7d …', duration)
+    .option('-w, --where <condition>', 'COLUMN=VALUE, COLUMN>=VALUE, COLUMN OPERATOR VALUE; may be repeated', collect);
+}
+
+export type Choosing = Pick<QueryOptions, 'from' | 'to' | 'last' | 'where'>;
+
+export function chosenRows({ from, to, last, where }: Choosing): Pick<Query, 'timeRange' | 'filters'> {
+  if (last !== undefined && from !== undefined) throw usage('--last and --from say different things. Use one.');
+  const start = last === undefined ? timeOf(from) : new Date(Date.now() - last).toISOString();
+  const end = timeOf(to);
+  return {
+    ...((start ?? end) !== undefined && { timeRange: { start, end } }),
+    ...(where !== undefined && { filters: { columns: where.map(filterOf) } }),
+  };
+}
+
+/** A day alone is its beginning in UTC. */
+const timeOf = (text: string | undefined): string | undefined =>
+  text !== undefined && /^\d{4}-\d{2}-\d{2}$/.test(text) ? `${text} 00:00:00` : text;
+
+export function queryCommand(program: Command, io: Io): void {
+  const command = program
+    .command('query')
+    .description('rows of a table, or aggregates of them')
+    .argument('<dataset.table>');
+  readingOptions(choosingOptions(command))
+    .option('-c, --columns <names>', 'with commas between; all by default')
+    .option('--order <column>', 'by it, -column from the greatest on; may be repeated', collect)
+    .option('-n, --limit <n>', 'most rows', number(1, 1_000_000_000))
+    .option('--every <interval>', 'aggregates over 10s, 5m, 6h, 1d, 1w, 1mo')
+    .option(
+      '--agg <function[:column]>',
+      'avg min max sum median count count_distinct first last p95 …; may be repeated',
+      collect,
+    )
+    .option('--by <columns>', 'groups, with commas between')
+    .addOption(new Option('--fill <how>', 'intervals without rows').choices(['none', 'null', 'zero', 'previous']))
+    .option('--zone <name>', 'where intervals begin as they do there: Europe/Zurich')
+    .addHelpText('after', examples)
+    .action(async (table: string, _, own: Command) => query(table, own.optsWithGlobals<QueryOptions>(), io));
+}
+
+async function query(name: string, options: QueryOptions, io: Io): Promise<void> {
+  const { dataset, table } = tableName(name);
+  const format = formatFor(options, io);
+  const { limit } = options;
+  const body: Query = {
+    ...chosenRows(options),
+    ...freshnessOf(options),
+    ...(options.columns !== undefined && { columns: names(options.columns) }),
+    ...(options.order !== undefined && { orderBy: options.order.map(orderOf) }),
+    ...downsampleOf(options),
+  };
+  const { timestore } = await connect(options, io);
+  if (format === 'table') {
+    const answer = await timestore
+      .table(dataset, table)
+      .query({ ...body, limit: limit ?? tableRows, signal: io.signal });
+    await showAnswer(answer, limit, io);
+    return;
+  }
+  const all = format === 'json' ? limit : (limit ?? null);
+  const response = await timestore.open('POST', `/v1/datasets/${encodeURIComponent(dataset)}/query`, {
+    ...{ body: { ...body, tableName: table, format, limit: all }, isRepeatable: true, signal: io.signal },
+  });
+  tellWarnings(warningsIn(response), io);
+  await deliver(response, options.out, io);
+}
+
+async function showAnswer(
+  answer: QueryAnswer<Record<string, unknown>>,
+  limit: number | undefined,
+  io: Io,
+): Promise<void> {
+  const { columns, types, rows, warnings, cursor } = answer;
+  const shown = columns.map((name, i) => ({ name, isNumber: isNumber(types[i] ?? '') }));
+  await print(io.stdout, `${tableText(shown, rows, io.stdout.isTTY ? io.stdout.columns : undefined)}\n`);
+  const more = cursor !== null && cursor !== undefined && limit === undefined;
+  io.stderr.write(
+    `${whole(rows.length)} ${rows.length === 1 ? 'row' : 'rows'}${more ? ', and there are more: --limit N, or --out FILE for all' : ''}\n`,
+  );
+  tellWarnings(warnings, io);
+}
+
+export const isNumber = (type: string): boolean => /^(Nullable\()?(U?Int|Float|Decimal)/.test(type);
+
+export const names = (text: string): string[] => text.split(',').map((name) => name.trim());
+
+const orderOf = (text: string) =>
+  text.startsWith('-') ? { column: text.slice(1), direction: 'desc' as const } : { column: text };
+
+const units: Record<string, Downsample['intervalUnit']> = {
+  ...{ s: 'second', m: 'minute', h: 'hour', d: 'day', w: 'week', mo: 'month' },
+};
+
+function downsampleOf({ every, agg, by, fill, zone, columns }: QueryOptions): { downsample?: Downsample } {
+  if (every === undefined) {
+    if (agg ?? by ?? fill ?? zone) throw usage('--agg, --by, --fill and --zone go with --every.');
+    return {};
+  }
+  const [, size, unit = ''] = /^(\d+)(s|m|h|d|w|mo)$/.exec(every) ?? [];
+  const intervalUnit = units[unit];
+  if (intervalUnit === undefined) throw usage(`--every ${every} is no interval: 10s, 5m, 6h, 1d, 1w, 1mo.`);
+  if (columns !== undefined) throw usage('--columns is of rows; aggregates are chosen by --agg and --by.');
+  return {
+    downsample: {
+      ...{ intervalUnit, intervalSize: Number(size), aggregations: (agg ?? ['count']).map(aggregationOf) },
+      ...(by !== undefined && { groupBy: names(by) }),
+      ...{ fill, timeZone: zone },
+    },
+  };
+}
+
+function aggregationOf(text: string): Aggregation {
+  const at = text.indexOf(':');
+  const [name, column] = at < 0 ? [text, undefined] : [text.slice(0, at), text.slice(at + 1)];
+  const [, percentile] = /^p(\d+(?:\.\d+)?)$/.exec(name) ?? [];
+  if (percentile === undefined) return { function: name as Aggregation['function'], column };
+  return {
+    function: 'percentile',
+    percentile: Number(percentile),
+    column,
+    as: `${name}_${column}`.replaceAll('.', '_'),
+  };
+}

@@ -1,0 +1,106 @@
+import { readFile } from 'node:fs/promises';
+import { text as textOf } from 'node:stream/consumers';
+import type { Command } from 'commander';
+import type { SqlAnswer } from '../../client/index.ts';
+import { type CommonOptions, connect } from '../config.ts';
+import { CliFailure, isSystemError, systemMessage, usage } from '../failure.ts';
+import { whole } from '../ingest/show-progress.ts';
+import { type Io, print } from '../io.ts';
+import { collect } from '../options.ts';
+import { deliver, formatFor, type OutputOptions, tellWarnings, warningsIn } from '../output.ts';
+import { tableText } from '../table-text.ts';
+import { type FreshnessOptions, freshnessOf, isNumber, readingOptions } from './query.ts';
+
+type SqlOptions = CommonOptions &
+  OutputOptions &
+  FreshnessOptions & { dataset?: string; param?: string[]; file?: string; saved?: string };
+
+const examples = `
+Examples
+  timestore sql 'SELECT sensor, avg(celsius) AS mean FROM demo.readings GROUP BY sensor'
+  timestore sql 'SELECT count() FROM readings WHERE celsius > {least:Float64}' --dataset demo --param least=20
+  timestore sql --file report.sql --out report.csv
+  timestore sql --saved demo/by-sensor --param least=20`;
+
+export function sqlCommand(program: Command, io: Io): void {
+  const command = program
+    .command('sql')
+    .description('one SELECT of ClickHouse’s SQL over any tables')
+    .argument('[statement]', 'the statement; - reads it from standard input');
+  readingOptions(command)
+    .option('-d, --dataset <name>', 'where tables are that are named without one')
+    .option('--param <name=value>', 'a value of {name:Type}; may be repeated', collect)
+    .option('--file <file>', 'where the statement is')
+    .option('--saved <dataset/name>', 'a saved query')
+    .addHelpText('after', examples)
+    .action(async (statement: string | undefined, _, own: Command) =>
+      sql(statement, own.optsWithGlobals<SqlOptions>(), io),
+    );
+}
+
+async function sql(statement: string | undefined, options: SqlOptions, io: Io): Promise<void> {
+  const format = formatFor(options, io);
+  const said = [statement, options.file, options.saved].filter((each) => each !== undefined);
+  if (said.length !== 1) throw usage('Give one statement, or --file, or --saved.');
+  const params = paramsOf(options.param ?? []);
+  const body = { ...freshnessOf(options), ...(params !== undefined && { params }) };
+  const request =
+    options.saved === undefined
+      ? {
+          path: '/v1/sql',
+          body: { ...body, sql: await textFrom(statement, options.file, io), dataset: options.dataset },
+        }
+      : { path: `/v1/sql/saved/${savedPath(options.saved)}/run`, body };
+  const { timestore } = await connect(options, io);
+  const asked = format === 'table' ? 'json' : format;
+  const rest = { isRepeatable: true, signal: io.signal, body: { ...request.body, format: asked } };
+  if (format === 'table') {
+    await show(await timestore.call<SqlAnswer<Record<string, unknown>>>('POST', request.path, rest), io);
+    return;
+  }
+  const response = await timestore.open('POST', request.path, rest);
+  tellWarnings(warningsIn(response), io);
+  await deliver(response, options.out, io);
+}
+
+async function show(
+  { columns, rows, statistics, warnings }: SqlAnswer<Record<string, unknown>>,
+  io: Io,
+): Promise<void> {
+  const shown = columns.map(({ name, type }) => ({ name, isNumber: isNumber(type) }));
+  await print(io.stdout, `${tableText(shown, rows, io.stdout.isTTY ? io.stdout.columns : undefined)}\n`);
+  const { elapsedMs, rowsRead } = statistics;
+  io.stderr.write(
+    `${whole(rows.length)} ${rows.length === 1 ? 'row' : 'rows'} in ${elapsedMs} ms, ${whole(rowsRead)} read\n`,
+  );
+  tellWarnings(warnings, io);
+}
+
+async function textFrom(statement: string | undefined, file: string | undefined, io: Io): Promise<string> {
+  if (statement === '-') return await textOf(io.stdin);
+  if (statement !== undefined) return statement;
+  try {
+    return await readFile(file ?? '', 'utf8');
+  } catch (error) {
+    throw isSystemError(error) ? new CliFailure(systemMessage(error, file)) : error;
+  }
+}
+
+function paramsOf(texts: string[]): Record<string, unknown> | undefined {
+  if (texts.length === 0) return undefined;
+  return Object.fromEntries(
+    texts.map((text) => {
+      const at = text.indexOf('=');
+      if (at < 1) throw usage(`--param ${text}: write NAME=VALUE.`);
+      const value = text.slice(at + 1);
+      // Lists and null; the type that the statement gives it reads the rest.
+      return [text.slice(0, at), /^(\[.*\]|null)$/s.test(value) ? JSON.parse(value) : value];
+    }),
+  );
+}
+
+function savedPath(text: string): string {
+  const [dataset = '', name = '', ...rest] = text.split('/');
+  if (dataset === '' || name === '' || rest.length > 0) throw usage(`--saved ${text}: write DATASET/NAME.`);
+  return `${encodeURIComponent(dataset)}/${encodeURIComponent(name)}`;
+}

@@ -1,0 +1,97 @@
+import { createWriteStream } from 'node:fs';
+import { rename, rm, stat } from 'node:fs/promises';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { CliFailure, exitCodes, isSystemError, systemMessage, usage } from './failure.ts';
+import { size } from './ingest/show-progress.ts';
+import { type Io, print } from './io.ts';
+
+export const outputFormats = ['table', 'json', 'ndjson', 'csv', 'parquet', 'arrow'] as const;
+export type OutputFormat = (typeof outputFormats)[number];
+
+export type OutputOptions = { format?: OutputFormat; out?: string; json?: boolean };
+
+/** What is asked for, or what the name of the file says; else a table. */
+export function formatFor({ format, out, json }: OutputOptions, io: Io): OutputFormat {
+  const asked = format ?? (json ? 'json' : undefined) ?? formatOfName(out);
+  if (asked === 'table' && out !== undefined)
+    throw usage('A table goes to the terminal. For a file: --format csv, say.');
+  if ((asked === 'parquet' || asked === 'arrow') && out === undefined && io.stdout.isTTY) {
+    throw usage(`${asked} is not for a terminal: --out FILE.`);
+  }
+  return asked ?? (out === undefined ? 'table' : 'ndjson');
+}
+
+function formatOfName(out: string | undefined): OutputFormat | undefined {
+  const [, extension = ''] = /\.([a-z]+)$/i.exec(out ?? '') ?? [];
+  const known: Record<string, OutputFormat> = {
+    ...{
+      json: 'json',
+      ndjson: 'ndjson',
+      jsonl: 'ndjson',
+      csv: 'csv',
+      parquet: 'parquet',
+      arrow: 'arrow',
+      arrows: 'arrow',
+    },
+  };
+  return known[extension.toLowerCase()];
+}
+
+/**
+ * An answer's body into a file, which is there as a whole or not at all, or to standard output.
+ *
+ * @throws CliFailure where it breaks off or the disk is full
+ */
+export async function deliver(response: Response, out: string | undefined, io: Io): Promise<void> {
+  const body = Readable.fromWeb((response.body ?? new Blob().stream()) as never);
+  let bytes = 0;
+  body.on('data', (chunk: Uint8Array) => {
+    bytes += chunk.length;
+  });
+  // Counting must not begin before somebody takes the bytes.
+  body.pause();
+  body.once('error', () => undefined);
+  if (out === undefined) {
+    try {
+      for await (const chunk of body) await print(io.stdout, chunk as Uint8Array);
+    } catch (error) {
+      throw isSystemError(error) ? error : brokeOff(error);
+    }
+    return;
+  }
+  const from = performance.now();
+  await intoFile(body, out);
+  const seconds = (performance.now() - from) / 1000;
+  io.stderr.write(`${out}: ${size(bytes)} in ${seconds.toFixed(1)} s\n`);
+}
+
+async function intoFile(body: Readable, out: string): Promise<void> {
+  const found = await stat(out).catch(() => undefined);
+  if (found?.isDirectory()) throw usage(`${out} is a folder.`);
+  // What is no file, such as a pipe, cannot be replaced by one.
+  const isFile = found === undefined || found.isFile();
+  const part = isFile ? `${out}.${process.pid}.part` : out;
+  try {
+    await pipeline(body, createWriteStream(part, { flags: isFile ? 'wx' : 'w' }));
+    if (isFile) await rename(part, out);
+  } catch (error) {
+    if (isFile) await rm(part, { force: true });
+    if (isSystemError(error)) throw new CliFailure(`${systemMessage(error, out)} Nothing of it was kept.`);
+    throw brokeOff(error);
+  }
+}
+
+function brokeOff(cause: unknown): CliFailure {
+  return new CliFailure('The answer broke off, so that it is not whole. Try again.', exitCodes.later, cause);
+}
+
+/** Warnings of an answer, which must not be lost in another format. */
+export function tellWarnings(warnings: string[], io: Io): void {
+  for (const warning of warnings) io.stderr.write(`Warning: ${warning}\n`);
+}
+
+export function warningsIn(response: Response): string[] {
+  const header = response.headers.get('x-timestore-warnings');
+  return header === null ? [] : (JSON.parse(header) as string[]);
+}

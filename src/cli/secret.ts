@@ -1,0 +1,28 @@
+import { text as textOf } from 'node:stream/consumers';
+import type { Io } from './io.ts';
+
+/** A secret from a pipe, or typed without being seen. */
+export async function askSecret(question: string, { stdin, stderr, signal }: Io): Promise<string> {
+  const terminal = stdin as Io['stdin'] & { setRawMode?(raw: boolean): void };
+  if (!terminal.isTTY || terminal.setRawMode === undefined) return (await textOf(stdin)).trim();
+  stderr.write(question);
+  terminal.setRawMode(true);
+  let typed = '';
+  try {
+    for await (const chunk of terminal) {
+      for (const character of String(chunk)) {
+        if (character === '\r' || character === '\n' || character === '\u0004') return typed.trim();
+        if (character === '\u0003') {
+          process.kill(process.pid, 'SIGINT');
+          signal.throwIfAborted();
+          return '';
+        }
+        typed = character === '\u007f' || character === '\b' ? typed.slice(0, -1) : typed + character;
+      }
+    }
+    return typed.trim();
+  } finally {
+    terminal.setRawMode(false);
+    stderr.write('\n');
+  }
+}

@@ -1,0 +1,77 @@
+import { createInterface } from 'node:readline/promises';
+import type { Timestore } from '../client/index.ts';
+import { rowText } from '../client/json.ts';
+import type { CommonOptions } from './config.ts';
+import { usage } from './failure.ts';
+import { type Io, print } from './io.ts';
+import { cellText, tableText } from './table-text.ts';
+
+export type Item = Record<string, unknown>;
+
+/** Things of a kind, as a table of some of their members or as JSON with all of them. */
+export async function showList(items: Item[], columns: string[], { json }: CommonOptions, io: Io): Promise<void> {
+  if (json) {
+    await print(io.stdout, `${rowText(items)}\n`);
+    return;
+  }
+  if (items.length === 0) {
+    io.stderr.write('There are none.\n');
+    return;
+  }
+  const shown = columns.map((name) => ({
+    name,
+    isNumber: items.every((item) => typeof memberOf(item, name) === 'number'),
+  }));
+  const rows = items.map((item) => Object.fromEntries(columns.map((name) => [name, memberOf(item, name)])));
+  await print(io.stdout, `${tableText(shown, rows, io.stdout.isTTY ? io.stdout.columns : undefined)}\n`);
+}
+
+/** `schema.version` is the member of a member. */
+function memberOf(item: Item, name: string): unknown {
+  return name.split('.').reduce<unknown>((value, part) => (value as Item | null | undefined)?.[part], item);
+}
+
+/** One thing, a line for each of its members. */
+export async function showOne(item: Item, { json }: CommonOptions, io: Io): Promise<void> {
+  if (json) {
+    await print(io.stdout, `${rowText(item)}\n`);
+    return;
+  }
+  const entries = Object.entries(item).filter(([, value]) => value !== undefined && value !== null);
+  const widest = Math.max(0, ...entries.map(([name]) => name.length));
+  const lines = entries.map(([name, value]) => `${name.padEnd(widest)}  ${cellText(value)}\n`);
+  await print(io.stdout, lines.join(''));
+}
+
+const itemsMost = 10_000;
+
+/** All pages of a list, or as many things of it as are wanted. */
+export async function allOf(
+  timestore: Timestore,
+  path: string,
+  member: string,
+  query: Record<string, string | number | undefined>,
+  { limit = itemsMost, signal }: { limit?: number | undefined; signal: AbortSignal },
+): Promise<Item[]> {
+  const items: Item[] = [];
+  let cursor: string | undefined;
+  do {
+    const page = await timestore.call<Item>('GET', path, { query: { ...query, cursor }, signal });
+    items.push(...(page[member] as Item[]));
+    cursor = typeof page.next === 'string' ? page.next : undefined;
+  } while (cursor !== undefined && items.length < limit);
+  return items.slice(0, limit);
+}
+
+/** Asks a person before something goes; a script says `--yes`. */
+export async function confirm(what: string, { yes }: { yes?: boolean }, io: Io): Promise<void> {
+  if (yes) return;
+  if (!io.stdin.isTTY || !io.stderr.isTTY) throw usage(`${what} Say --yes if that is meant.`);
+  const ask = createInterface({ input: io.stdin, output: io.stderr });
+  try {
+    const said = await ask.question(`${what} Type yes to go on: `, { signal: io.signal });
+    if (said.trim().toLowerCase() !== 'yes') throw usage('Nothing was done.');
+  } finally {
+    ask.close();
+  }
+}

@@ -1,0 +1,66 @@
+import type { Filter, Operator } from '../client/index.ts';
+import { usage } from './failure.ts';
+
+const signs: Record<string, Operator> = {
+  '=': 'eq',
+  '==': 'eq',
+  '!=': 'ne',
+  '<': 'lt',
+  '<=': 'lte',
+  '>': 'gt',
+  '>=': 'gte',
+};
+const words: Operator[] = [
+  ...(['eq', 'ne', 'lt', 'lte', 'gt', 'gte', 'in', 'notIn', 'between', 'isNull', 'isNotNull'] as const),
+  ...(['contains', 'notContains', 'startsWith', 'endsWith', 'like', 'notLike', 'ilike', 'matches'] as const),
+  ...(['has', 'hasAny', 'hasAll', 'isEmpty', 'isNotEmpty'] as const),
+];
+const none: Operator[] = ['isNull', 'isNotNull', 'isEmpty', 'isNotEmpty'];
+const lists: Operator[] = ['in', 'notIn', 'between', 'hasAny', 'hasAll'];
+
+/**
+ * A condition as people write it: `celsius>=20`, `sensor = a`, `sensor startsWith a`, `celsius between 10,30`, `note isNull`.
+ * A value is what it is as JSON, else text: `zip="0123"`.
+ *
+ * @throws CliFailure
+ */
+export function filterOf(text: string): Filter {
+  const word = /^\s*(\S+)\s+([A-Za-z]+)(?:\s+(.*?))?\s*$/s.exec(text);
+  const byWord = words.find((each) => each.toLowerCase() === word?.[2]?.toLowerCase());
+  const [, column, sign, rest] =
+    word !== null && byWord !== undefined
+      ? [word[0], word[1], byWord, word[3]]
+      : (/^\s*([^\s=!<>]+)\s*(==|!=|<=|>=|=|<|>)\s*(.*?)\s*$/s.exec(text) ?? []);
+  const op = byWord ?? signs[sign ?? ''];
+  if (column === undefined || op === undefined) {
+    throw usage(
+      `--where "${text}" is no condition. Write COLUMN=VALUE, COLUMN>=VALUE, or COLUMN OPERATOR VALUE (${words.join(' ')}).`,
+    );
+  }
+  if (none.includes(op)) return { column, op };
+  if (rest === undefined || rest === '') throw usage(`--where "${text}": ${op} wants a value; "" is the empty text.`);
+  return { column, op, value: lists.includes(op) ? listOf(rest) : scalarOf(rest) };
+}
+
+type Scalar = string | number | boolean | null;
+
+function scalarOf(text: string): Scalar {
+  const value = jsonOf(text);
+  // What a number cannot hold is sent as its digits.
+  if (typeof value === 'number') return Number.isInteger(value) && !Number.isSafeInteger(value) ? text : value;
+  return typeof value === 'string' || typeof value === 'boolean' || value === null ? value : text;
+}
+
+function listOf(text: string): Scalar[] {
+  const value = jsonOf(text);
+  if (Array.isArray(value)) return value as Scalar[];
+  return text.split(',').map((each) => scalarOf(each.trim()));
+}
+
+function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
