@@ -2,7 +2,7 @@ import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import envPaths from 'env-paths';
 import * as z from 'zod';
-import { Timestore } from '../client/index.ts';
+import { type ClientOptions, Timestore } from '../client/index.ts';
 import { isSystemError, systemMessage, usage } from './failure.ts';
 import type { Io } from './io.ts';
 
@@ -93,13 +93,17 @@ async function keyFor(url: string, options: CommonOptions, io: Io): Promise<stri
 
 const trimmed = (url: string): string => url.replace(/\/+$/, '');
 
-export async function connect(options: CommonOptions, io: Io): Promise<{ timestore: Timestore; url: string }> {
+export async function connect(
+  options: CommonOptions,
+  io: Io,
+  client: Pick<ClientOptions, 'attempts'> = {},
+): Promise<{ timestore: Timestore; url: string }> {
   const { url, key } = await targetOf(options, io);
   const onLoopback = ['localhost', '127.0.0.1', '[::1]'].includes(new URL(url).hostname);
   if (url.startsWith('http:') && !onLoopback) {
     io.stderr.write(`Warning: the key and the rows go to ${url} unencrypted.\n`);
   }
-  return { timestore: new Timestore({ url, key }), url };
+  return { timestore: new Timestore({ ...client, url, key }), url };
 }
 
 /** `dataset.table`. */

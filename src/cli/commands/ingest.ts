@@ -76,7 +76,8 @@ async function ingest(files: string[], options: IngestOptions, io: Io): Promise<
   if (options.live && (files.length > 1 || files[0] !== '-'))
     throw usage('--live is of standard input alone: timestore ingest - …');
   const sources = await Promise.all(files.map(findSource));
-  const { timestore, url } = await connect(options, io);
+  // How often and how long it is tried again is decided for all batches together.
+  const { timestore, url } = await connect(options, io, options.live ? {} : { attempts: 1 });
   const progress: Progress = {
     ...{
       bytesRead: 0,

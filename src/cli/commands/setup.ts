@@ -6,6 +6,7 @@ import { type CommonOptions, configPath, readConfigFile, writeConfigFile } from 
 import { CliFailure, exitCodes, usage } from '../failure.ts';
 import type { Io } from '../io.ts';
 import { askSecret } from '../secret.ts';
+import { showList } from '../show.ts';
 
 const loginExamples = `
 Examples
@@ -70,7 +71,6 @@ async function logout(name: string | undefined, options: CommonOptions, io: Io):
 async function profiles(options: CommonOptions, io: Io): Promise<void> {
   const file = await readConfigFile(configPath(options, io));
   const items = Object.entries(file.profiles).map(([name, { url }]) => ({ name, url, inUse: name === file.use }));
-  const { showList } = await import('../show.ts');
   await showList(items, ['name', 'url', 'inUse'], options, io);
 }
 

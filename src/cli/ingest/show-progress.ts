@@ -53,7 +53,10 @@ function lineOf(progress: Progress, bytes: number | undefined, seconds: number, 
   const where = file === '-' ? 'standard input' : file;
   if (bytes === undefined) return `${rows}  ${speed}  ${size(bytesRead)} read  ${where}`;
   const share = bytes === 0 ? 1 : Math.min(1, bytesRead / bytes);
-  const left = share > 0 && share < 1 ? `  ${clock((seconds * (1 - share)) / share)} left` : '';
+  const left =
+    share > 0 && share < 1 && accepted > 0 && waits === undefined
+      ? `  ${clock((seconds * (1 - share)) / share)} left`
+      : '';
   const percent = `${String(Math.floor(share * 100)).padStart(3)} %`;
   if (!isTerminal)
     return `${percent}  ${rows}  ${speed}${left}  ${where}${waits === undefined ? '' : `  waits: ${waits}`}`;

@@ -1,16 +1,22 @@
 import { execFile } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import { convertV4MiniflareOptions, Miniflare } from 'miniflare';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, inject, test } from 'vitest';
+import { buildPackage } from '../../../local/package.ts';
 import { useWorker } from '../http/worker.ts';
 import { at, newDataset } from '../support.ts';
 
 const root = join(import.meta.dirname, '..', '..', '..');
 const call = useWorker();
+const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
+  dependencies: Record<string, string>;
+  bin: { timestore: string };
+  version: string;
+};
 
 /** A project that depends on the package, as it is packed. */
 let project = '';
@@ -23,9 +29,16 @@ const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
 beforeAll(async () => {
   project = mkdtempSync(join(tmpdir(), 'timestore-test-'));
   const installed = join(project, 'node_modules', 'timestore');
-  client = join(installed, '.client');
+  client = join(installed, '.package', 'client');
   mkdirSync(installed, { recursive: true });
-  await run(tsc, ['-p', join(root, 'src', 'client', 'tsconfig.json'), '--outDir', client], root);
+  await buildPackage(join(installed, '.package'));
+  // What installing it brings along, and no more.
+  for (const name of Object.keys(manifest.dependencies)) {
+    const link = join(installed, 'node_modules', name);
+    mkdirSync(dirname(link), { recursive: true });
+    symlinkSync(join(root, 'node_modules', name), link);
+  }
+  cpSync(join(root, 'sql'), join(installed, 'sql'), { recursive: true });
   cpSync(join(root, 'package.json'), join(installed, 'package.json'));
 });
 afterAll(() => rmSync(project, { recursive: true, force: true }));
@@ -100,7 +113,21 @@ test('its types are those of a program that uses it', async () => {
   await expect(run(tsc, ['-p', project], project)).rejects.toMatchObject({ stdout: expect.stringContaining('near') });
 });
 
-test('it is small: no dependency, and less than 8 kB as it is sent', () => {
+test('the packed command sends, asks and migrates', async () => {
+  const bin = join('node_modules', 'timestore', manifest.bin.timestore);
+  const env = { ...inject('env'), PATH: '', HOME: project, TIMESTORE_URL: call.url(), TIMESTORE_KEY: 'local-admin' };
+  const timestore = async (...args: string[]) =>
+    (await promisify(execFile)(process.execPath, [bin, ...args], { cwd: project, env })).stdout;
+  const dataset = newDataset();
+  writeFileSync(join(project, 'rows.csv'), `timestamp,v\n${at(1)},1\n${at(2)},2\n`);
+  expect(await timestore('ingest', 'rows.csv', '--table', `${dataset}.m`)).toContain('2 rows accepted');
+  const answer = await timestore('sql', 'SELECT sum(v) AS s FROM m', '--dataset', dataset, '--json');
+  expect(JSON.parse(answer)).toMatchObject({ rows: [{ s: 3 }] });
+  expect(await timestore('migrate')).toBe('Nothing to migrate.\n');
+  expect(await timestore('--version')).toBe(`${manifest.version}\n`);
+});
+
+test('the client is small: no dependency, and less than 8 kB as it is sent', () => {
   const files = readdirSync(client).filter((name) => name.endsWith('.js'));
   const texts = files.map((name) => readFileSync(join(client, name), 'utf8'));
   expect(gzipSync(texts.join('')).length).toBeLessThan(8 * 1024);

@@ -63,7 +63,7 @@ async function audit(name: string | undefined, options: Own, io: Io): Promise<vo
   if (bad.length > 0) throw new CliFailure(`Rows do not add up in ${bad.join(', ')}.`);
 }
 
-const logColumns = ['at', 'actor', 'action', 'outcome', 'dataset', 'table', 'count', 'requestId'];
+const logColumns = ['at', 'actor', 'action', 'outcome', 'dataset', 'table', 'count'];
 
 /** What is told of the deployment. */
 export function tellingCommands(program: Command, io: Io): void {
