@@ -125,7 +125,7 @@ const summary = ({ accepted, before, quarantined, requests }: Progress, seconds:
 });
 
 function told({ accepted, before, quarantined }: Progress): string {
-  const parts = [`${whole(accepted)} rows accepted`];
+  const parts = [`${whole(accepted)} ${accepted === 1 ? 'row' : 'rows'} accepted`];
   if (quarantined > 0) parts.push(`${whole(quarantined)} set aside in quarantine`);
   if (before > 0) parts.push(`${whole(before)} were there already`);
   return parts.join(', ');

@@ -257,7 +257,7 @@ function refused(error: TimestoreError, batch: Batch, { name }: Source): CliFail
   });
   if (total > lines.length) lines.push(`  … and ${total - lines.length} more in this batch`);
   return new CliFailure(
-    `${name}: ${total} ${total === 1 ? 'row is' : 'rows are'} at fault, and nothing of their batch was accepted.\n` +
+    `${name}: ${total} ${total === 1 ? 'row is' : 'rows are'} at fault, and nothing of ${total === 1 ? 'its' : 'their'} batch was accepted.\n` +
       `${lines.join('\n')}\n` +
       'The same command with --on-error quarantine accepts the others and sets these aside.',
     exitCodes.failed,

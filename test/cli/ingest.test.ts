@@ -1,0 +1,278 @@
+import { appendFileSync, globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { gzipSync, zstdCompressSync } from 'node:zlib';
+import { describe, expect, test } from 'vitest';
+import { Timestore } from '../../src/client/index.ts';
+import { useWorker } from '../integration/http/worker.ts';
+import { at, newDataset } from '../integration/support.ts';
+import { useCli } from './support.ts';
+
+const call = useWorker();
+const cli = useCli();
+const env = () => ({ TIMESTORE_URL: call.url(), TIMESTORE_KEY: 'local-admin' });
+const client = () => new Timestore({ url: call.url(), key: 'local-admin' });
+
+const rowAt = (v: number) => JSON.stringify({ timestamp: at(v % 60), v });
+const lines = (from: number, to: number) =>
+  Array.from({ length: to - from }, (_, i) => `${rowAt(from + i)}\n`).join('');
+
+function file(name: string, content: string | Uint8Array): string {
+  const path = join(cli.home, name);
+  mkdirSync(join(path, '..'), { recursive: true });
+  writeFileSync(path, content);
+  return path;
+}
+
+const ingest = (args: string[], input?: string | Uint8Array, more: Record<string, string> = {}) =>
+  cli.run(['ingest', ...args], { ...env(), ...more }, input);
+
+/** All values there are, and how many rows. */
+async function values(dataset: string): Promise<number[]> {
+  const { rows } = await client()
+    .table<{ v: number }>(dataset, 'm')
+    .query({ columns: ['v'], orderBy: [{ column: 'v' }] });
+  return rows.map(({ v }) => v);
+}
+
+const upTo = (n: number) => Array.from({ length: n }, (_, v) => v);
+
+describe('files are taken', () => {
+  test('as NDJSON and CSV, plain, gzip and zstd, several together, and from standard input', async () => {
+    const dataset = newDataset();
+    const csv = `timestamp,v\n${upTo(10)
+      .map((v) => `${at(v)},${v + 30}`)
+      .join('\n')}`;
+    const files = [
+      file('a.ndjson', lines(0, 10)),
+      file('b.jsonl.gz', gzipSync(lines(10, 20))),
+      // What it is shows in its bytes, whatever it is called.
+      file('c.data', zstdCompressSync(lines(20, 30))),
+      file('d.csv', csv),
+    ];
+    const done = await ingest([...files, '--table', `${dataset}.m`, '--batch-rows', '4', '--json']);
+    expect(done).toMatchObject({ code: 0 });
+    expect(JSON.parse(done.stdout)).toMatchObject({ accepted: 40, before: 0, quarantined: 0 });
+    const piped = await ingest(['-', '--table', `${dataset}.m`], lines(40, 50));
+    expect(piped).toMatchObject({ code: 0, stdout: expect.stringMatching(/^10 rows accepted in /) });
+    expect(await values(dataset)).toEqual(upTo(50));
+  });
+
+  test('as Parquet, with all that the API’s own Parquet has', async () => {
+    const dataset = newDataset();
+    const table = client().table(dataset, 'm');
+    const rows = upTo(50).map((v) => ({
+      ...{ timestamp: at(v), v, big: 2n ** 60n + BigInt(v), ok: v % 2 === 0, none: v === 7 ? 1.5 : null },
+      ...{ text: `é "${v}"\n`, list: v % 3 === 1 ? [] : ['a', `${v}`] },
+    }));
+    await table.write(rows);
+    const path = join(cli.home, 'all.parquet');
+    const saved = await cli.run(['sql', 'SELECT * FROM m', '--dataset', dataset, '--out', path], env());
+    expect(saved).toMatchObject({ code: 0, stdout: '' });
+    const fields = ['big:integer', 'list:string[]'].flatMap((field) => ['--field', field]);
+    await cli.run(['tables', 'create', `${dataset}.copy`, ...fields], env());
+    const done = await ingest([path, '--table', `${dataset}.copy`, '--batch-rows', '20', '--json']);
+    expect(done.stderr).toBe('');
+    expect(JSON.parse(done.stdout)).toMatchObject({ accepted: 50 });
+    const columns = ['timestamp', 'v', 'big', 'ok', 'none', 'text', 'list'];
+    const [from, to] = await Promise.all(['m', 'copy'].map((name) => client().table(dataset, name).query({ columns })));
+    expect(to?.rows).toEqual(from?.rows);
+    expect(JSON.parse((await ingest([path, '--table', `${dataset}.copy`, '--json'])).stdout)).toMatchObject({
+      ...{ accepted: 0, before: 50 },
+    });
+    expect(await ingest(['-', '--table', `${dataset}.m`], readFileSync(path))).toMatchObject({
+      ...{ code: 2, stderr: expect.stringContaining('save it to a file') },
+    });
+  });
+
+  test('live: rows are there before standard input ends', async () => {
+    const dataset = newDataset();
+    const live = cli.start(['ingest', '-', '--live', '--table', `${dataset}.m`], env());
+    live.stdin.write(lines(0, 3));
+    await expect.poll(() => values(dataset).catch(() => [])).toEqual(upTo(3));
+    live.stdin.end(lines(3, 5));
+    expect(await live.ended).toMatchObject({ code: 0, stdout: expect.stringContaining('5 rows accepted') });
+    expect(await values(dataset)).toEqual(upTo(5));
+  });
+});
+
+describe('each row of a file once', () => {
+  test('however often it is sent, by whoever has the record or has it not', async () => {
+    const dataset = newDataset();
+    const args = [file('once.ndjson', lines(0, 100)), '--table', `${dataset}.m`, '--batch-rows', '7', '--json'];
+    const [first, again, elsewhere] = [
+      await ingest(args),
+      await ingest(args),
+      // Another machine: the keys are derived, and the server knows them.
+      await ingest([...args, '--state', join(cli.home, 'elsewhere')]),
+    ];
+    expect([first, again, elsewhere].map(({ stdout }) => JSON.parse(stdout) as object)).toMatchObject([
+      { accepted: 100, before: 0 },
+      { accepted: 0, before: 100, requests: 0 },
+      { accepted: 0, before: 100, requests: 15 },
+    ]);
+    expect(await values(dataset)).toEqual(upTo(100));
+    expect(JSON.parse((await ingest([...args, '--run', 'second'])).stdout)).toMatchObject({ accepted: 100 });
+  });
+
+  test('of one that grows its new rows, and one that has changed is refused', async () => {
+    const dataset = newDataset();
+    const path = file('grows.ndjson', lines(0, 10).trimEnd());
+    const args = [path, '--table', `${dataset}.m`, '--batch-rows', '4', '--json'];
+    await ingest(args);
+    appendFileSync(path, `\n${lines(10, 15)}`);
+    expect(JSON.parse((await ingest(args)).stdout)).toMatchObject({ accepted: 5, before: 10 });
+    expect(await values(dataset)).toEqual(upTo(15));
+    for (const changed of [lines(1, 15), lines(0, 8), `${lines(0, 3)}${lines(90, 91)}${lines(4, 15)}`]) {
+      writeFileSync(path, changed);
+      const refused = await ingest(args);
+      expect(refused).toMatchObject({ code: 1, stdout: '' });
+      expect(refused.stderr).toMatch(/(differs from|is shorter than) the file that was sent under this name/);
+    }
+    expect(await values(dataset)).toEqual(upTo(15));
+  });
+
+  test('when a request breaks after its effect, and when the record’s last line is torn', async () => {
+    const dataset = newDataset();
+    let requests = 0;
+    // Every third answer is lost on its way.
+    const proxy = createServer((request, response) => {
+      const parts: Buffer[] = [];
+      request.on('data', (part: Buffer) => parts.push(part));
+      request.on('end', async () => {
+        requests += 1;
+        const answer = await fetch(`${call.url()}${request.url}`, {
+          ...{ method: request.method ?? 'GET', body: Buffer.concat(parts) },
+          headers: request.headers as Record<string, string>,
+        });
+        const body = await answer.text();
+        if (requests % 3 === 0) response.destroy();
+        else response.writeHead(answer.status, { 'content-type': 'application/json' }).end(body);
+      });
+    });
+    await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+    const url = `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`;
+    const state = join(cli.home, 'torn');
+    const args = [
+      file('torn.ndjson', lines(0, 60)),
+      '--table',
+      `${dataset}.m`,
+      '--batch-rows',
+      '5',
+      '--state',
+      state,
+      '--json',
+    ];
+    const first = JSON.parse((await ingest(args, undefined, { TIMESTORE_URL: url })).stdout) as Record<string, number>;
+    expect((first.accepted ?? 0) + (first.before ?? 0)).toBe(60);
+    expect(first.before).toBeGreaterThan(0);
+    const [journal = ''] = globSync(join(state, '*.ndjson'));
+    const text = readFileSync(journal, 'utf8');
+    writeFileSync(journal, text.slice(0, -20));
+    expect(JSON.parse((await ingest(args, undefined, { TIMESTORE_URL: url })).stdout)).toMatchObject({
+      accepted: 0,
+      before: 60,
+    });
+    proxy.close();
+    proxy.closeAllConnections();
+    expect(await values(dataset)).toEqual(upTo(60));
+  });
+
+  test('and what nobody can know after a day is said, not guessed', async () => {
+    const dataset = newDataset();
+    const state = join(cli.home, 'late');
+    const args = [file('late.ndjson', lines(0, 10)), '--table', `${dataset}.m`, '--batch-rows', '5', '--state', state];
+    await ingest(args);
+    const [journal = ''] = globSync(join(state, '*.ndjson'));
+    const entries = readFileSync(journal, 'utf8').split('\n');
+    const early = Date.now() - 24 * 3_600_000;
+    // As if it had been killed a day ago while its second batch was on its way.
+    const sent = entries.filter((line) => !line.includes('"rows"') || line.includes('"start":0'));
+    writeFileSync(journal, sent.join('\n').replaceAll(/"at":\d+/g, `"at":${early}`));
+    const refused = await ingest(args);
+    expect(refused).toMatchObject({ code: 1, stderr: expect.stringMatching(/from line 6 on: .*more time has passed/) });
+  });
+});
+
+describe('what is wrong is said in one message, with the right exit code', () => {
+  test('rows at fault by their lines; with --on-error quarantine they are set aside', async () => {
+    const dataset = newDataset();
+    const path = file(
+      'bad.ndjson',
+      `${lines(0, 10)}\n{"timestamp":"never","v":1}\n${lines(10, 12)}{"timestamp":"${at(1)}","v":"x"}\n`,
+    );
+    const args = [path, '--table', `${dataset}.m`, '--batch-rows', '4'];
+    const refused = await ingest(args);
+    expect(refused).toMatchObject({ code: 1, stdout: '' });
+    expect(refused.stderr).toMatch(/bad\.ndjson: 1 row is at fault.*\n {2}line 12: timestamp, .*\n.*quarantine/);
+    expect(refused.stderr).toContain('8 rows accepted. The same command goes on from there');
+    const done = await ingest([...args, '--on-error', 'quarantine']);
+    expect(done).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/^4 rows accepted, 2 set aside in quarantine, 8 were there/),
+    });
+    expect(await values(dataset)).toEqual(upTo(12));
+  });
+
+  test('a file that is not there, a folder, a wrong format, half a gzip', async () => {
+    const table = ['--table', `${newDataset()}.m`];
+    const cases: [string[], number, RegExp][] = [
+      [[join(cli.home, 'nowhere.csv')], 1, /nowhere\.csv: there is no such file/],
+      [[cli.home], 2, /is a folder/],
+      [[file('x.bin', new Uint8Array(100))], 1, /neither NDJSON nor CSV nor Parquet/],
+      [[file('x.json', '[{"v":1}]')], 1, /one JSON array.*jq/],
+      [[file('x.txt', 'hello\n')], 2, /say --format/],
+      [[file('x.gz', gzipSync(lines(0, 5_000)).subarray(0, 500))], 1, /cannot be unpacked.*Is it whole/],
+      [[file('x.parquet', 'PAR1 and nothing more PAR1')], 1, /no Parquet file, or not whole/],
+      [[file('y.ndjson', 'no json\n')], 1, /y\.ndjson, from line 1 on/],
+      [['-', '-'], 2, /can be read once/],
+    ];
+    for (const [files, code, message] of cases) {
+      const ended = await ingest([...files, ...table]);
+      expect(ended, files.join()).toMatchObject({ code, stderr: expect.stringMatching(message) });
+      expect(ended.stderr).not.toContain('    at ');
+    }
+    expect((await ingest([file('z.ndjson', lines(0, 1))])).stderr).toContain("required option '-t, --table");
+  });
+
+  test('a wrong key, a server that is away, one that is none, a record that cannot be kept', async () => {
+    const path = file('ok.ndjson', lines(0, 3));
+    const args = [path, '--table', `${newDataset()}.m`, '--patience', '1ms'];
+    expect(await ingest(args, undefined, { TIMESTORE_KEY: 'wrong-key' })).toMatchObject({
+      ...{ code: 1, stderr: expect.stringMatching(/key is not accepted.*timestore login/) },
+    });
+    // A port that was free a moment ago.
+    const server = createServer((_, response) => response.writeHead(404).end('<h1>nothing here</h1>'));
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    expect(await ingest(args, undefined, { TIMESTORE_URL: url })).toMatchObject({
+      ...{ code: 1, stderr: expect.stringContaining('Is the address that of a Timestore?') },
+    });
+    await new Promise((resolve) => server.close(resolve));
+    expect(await ingest(args, undefined, { TIMESTORE_URL: url })).toMatchObject({
+      ...{
+        code: 75,
+        stderr: expect.stringMatching(
+          /cannot be reached: .*ECONNREFUSED.*\n0 rows accepted. The same command goes on/s,
+        ),
+      },
+    });
+    const kept = await ingest([...args, '--state', file('no-folder', '')]);
+    expect(kept).toMatchObject({ code: 1, stderr: expect.stringContaining('`--state FOLDER` keeps it elsewhere') });
+    expect(kept.stderr).toContain('cannot be kept');
+    rmSync(path);
+  });
+
+  test('while the server is away it is waited for, and Ctrl-C ends the wait', async () => {
+    const state = join(cli.home, 'waiting');
+    const waiting = cli.start(
+      ['ingest', file('wait.ndjson', lines(0, 3)), '--table', `${newDataset()}.m`, '--state', state],
+      { ...env(), TIMESTORE_URL: 'http://127.0.0.1:9' },
+    );
+    const record = () => globSync(join(state, '*')).map((path) => readFileSync(path, 'utf8'));
+    await expect.poll(() => record().join()).toContain('"start":0');
+    waiting.kill('SIGINT');
+    expect(await waiting.ended).toMatchObject({ code: 130, stderr: expect.stringContaining('Interrupted.') });
+  });
+});

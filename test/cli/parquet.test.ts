@@ -1,0 +1,81 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, expect, test } from 'vitest';
+import { cutParquet } from '../../src/cli/ingest/parquet.ts';
+import { newInstance } from '../integration/support.ts';
+
+const ctx = newInstance();
+const folder = mkdtempSync(join(tmpdir(), 'timestore-parquet-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+/** Rows as they are sent, of a file that ClickHouse wrote. */
+async function rowsOf(sql: string, settings: Record<string, string | number> = {}): Promise<unknown[]> {
+  const { body } = await ctx.clickhouse.open({
+    ...{ settings, body: `${sql} FORMAT Parquet`, timeout_ms: 10_000, signal: new AbortController().signal },
+  });
+  const path = join(folder, `${Math.random()}.parquet`);
+  writeFileSync(path, new Uint8Array(await new Response(body as ReadableStream).arrayBuffer()));
+  const rows: unknown[] = [];
+  const uncut = { endAt: () => undefined, nextStart: () => undefined };
+  let end = 0;
+  for await (const batch of cutParquet(path, 'file', { rows: 7, bytes: 10_000 }, uncut)) {
+    expect(batch.start).toBe(end);
+    end = batch.end;
+    rows.push(
+      ...batch.body
+        .toString()
+        .trimEnd()
+        .split('\n')
+        .map((line) => JSON.parse(line) as unknown),
+    );
+  }
+  expect(end).toBe(rows.length);
+  return rows;
+}
+
+test('values are what they were: decimals, times, dates, nested ones, none', async () => {
+  const [row] = await rowsOf(`SELECT toDecimal64('0.57', 2) AS price, toDecimal128('12345.678901', 6) AS long,
+    toDateTime64('2026-05-01 10:00:00.123456', 6, 'UTC') AS at, toDate('2026-05-01') AS day, CAST(NULL AS Nullable(String)) AS none,
+    tuple(1, 'a')::Tuple(n UInt8, s String) AS pair, ['x', 'y'] AS list, map('k', 1) AS keyed, 'é' AS text, 1.5 AS v, true AS ok`);
+  expect(row).toEqual({
+    ...{ price: 0.57, long: 12345.678901, at: '2026-05-01T10:00:00.123Z', day: '2026-05-01', none: null },
+    ...{ pair: { n: 1, s: 'a' }, list: ['x', 'y'], keyed: { k: 1 }, text: 'é', v: 1.5, ok: true },
+  });
+});
+
+test('integers beyond 2^53 are exact', async () => {
+  const path = join(folder, 'big.parquet');
+  const { body } = await ctx.clickhouse.open({
+    ...{ settings: {}, body: 'SELECT 9223372036854775807::Int64 AS big FORMAT Parquet', timeout_ms: 10_000 },
+    signal: new AbortController().signal,
+  });
+  writeFileSync(path, new Uint8Array(await new Response(body as ReadableStream).arrayBuffer()));
+  for await (const batch of cutParquet(
+    path,
+    'file',
+    { rows: 1, bytes: 1 },
+    { endAt: () => undefined, nextStart: () => undefined },
+  )) {
+    expect(batch.body.toString()).toBe('{"big":9223372036854775807}\n');
+  }
+});
+
+test('every way of packing, several row groups and pages', async () => {
+  for (const output_format_parquet_compression_method of ['none', 'snappy', 'gzip', 'zstd', 'lz4', 'brotli']) {
+    const rows = await rowsOf(
+      "SELECT number AS n, if(number % 3 = 0, NULL, concat('s', toString(number % 5))) AS s FROM numbers(100)",
+      {
+        ...{ output_format_parquet_compression_method, output_format_parquet_row_group_size: 30 },
+        ...{ output_format_parquet_data_page_size: 64, max_block_size: 10 },
+      },
+    );
+    const expected = Array.from({ length: 100 }, (_, n) => ({ n, s: n % 3 === 0 ? null : `s${n % 5}` }));
+    expect(rows, output_format_parquet_compression_method).toEqual(expected);
+  }
+});
+
+test('what JSON has not is refused by row and column, and so is text that is none', async () => {
+  await expect(rowsOf('SELECT if(number = 2, nan, 1) AS v FROM numbers(5)')).rejects.toThrow(/file, row 3: v is NaN/);
+  await expect(rowsOf("SELECT unhex('ff00') AS b")).rejects.toThrow(/file, rows 1 to 1: /);
+});
