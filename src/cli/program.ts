@@ -25,8 +25,8 @@ Where and who
 Exit codes
   0 done · 1 refused or failed · 2 wrong command line or configuration · 75 may succeed later · 130 interrupted`;
 
-/** Runs a command line. Returns the exit code; says everything itself. */
-export async function run(args: string[], version: string, io: Io): Promise<number> {
+/** All commands. */
+export function programOf(version: string, io: Io): Command {
   const program = new Command('timestore')
     .description('Rows over HTTPS, queryable in ClickHouse at once and exactly once.')
     .version(version)
@@ -50,8 +50,13 @@ export async function run(args: string[], version: string, io: Io): Promise<numb
     program.commandsGroup(title);
     for (const add of commands) add(program, io);
   }
+  return program;
+}
+
+/** Runs a command line. Returns the exit code; says everything itself. */
+export async function run(args: string[], version: string, io: Io): Promise<number> {
   try {
-    await program.parseAsync(args, { from: 'user' });
+    await programOf(version, io).parseAsync(args, { from: 'user' });
     return exitCodes.done;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.done : exitCodes.usage;

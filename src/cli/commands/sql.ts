@@ -93,10 +93,20 @@ function paramsOf(texts: string[]): Record<string, unknown> | undefined {
       const at = text.indexOf('=');
       if (at < 1) throw usage(`--param ${text}: write NAME=VALUE.`);
       const value = text.slice(at + 1);
-      // Lists and null; the type that the statement gives it reads the rest.
-      return [text.slice(0, at), /^(\[.*\]|null)$/s.test(value) ? JSON.parse(value) : value];
+      return [text.slice(0, at), parameterOf(value)];
     }),
   );
+}
+
+/** Lists and null are what they are as JSON; the type that the statement gives it reads the rest. */
+function parameterOf(text: string): unknown {
+  if (text === 'null') return null;
+  if (!text.startsWith('[')) return text;
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw usage(`--param: ${text} is no list in JSON, such as ["a","b"].`);
+  }
 }
 
 function savedPath(text: string): string {

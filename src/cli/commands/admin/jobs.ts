@@ -36,6 +36,7 @@ export function jobCommands(program: Command, io: Io): void {
   const jobs = program.command('jobs').description('work that outlives a request: list, show, retry');
   jobs
     .command('list', { isDefault: true })
+    .description('the newest first')
     .option('--dataset <name>')
     .option('--kind <kind>')
     .addOption(new Option('--state <state>').choices(['queued', 'running', 'done', 'failed', 'cancelled']))
@@ -60,11 +61,13 @@ export function jobCommands(program: Command, io: Io): void {
         io,
       );
     });
-  waiting(jobs.command('show').argument('<id>')).action(async (id: string, _, own: Command) => {
-    const options = own.optsWithGlobals<Waiting>();
-    const { timestore } = await connect(options, io);
-    await showJob(timestore, await timestore.call<Job>('GET', pathOf(id), { signal: io.signal }), options, io);
-  });
+  waiting(jobs.command('show').description('one, with its receipt').argument('<id>')).action(
+    async (id: string, _, own: Command) => {
+      const options = own.optsWithGlobals<Waiting>();
+      const { timestore } = await connect(options, io);
+      await showJob(timestore, await timestore.call<Job>('GET', pathOf(id), { signal: io.signal }), options, io);
+    },
+  );
   waiting(jobs.command('retry').description('one that has failed').argument('<id>')).action(
     async (id: string, _, own: Command) => {
       const options = own.optsWithGlobals<Waiting>();
@@ -127,14 +130,18 @@ function settingOf(text: string): [string, unknown] {
 
 export function backupCommands(program: Command, io: Io): void {
   const backups = program.command('backups').description('copies of everything: list, show, create, restore');
-  backups.command('list', { isDefault: true }).action(async (_, own: Command) => {
-    const options = own.optsWithGlobals<CommonOptions>();
-    const { timestore } = await connect(options, io);
-    const items = await allOf(timestore, '/v1/admin/backups', 'backups', {}, { signal: io.signal });
-    await showList(items, ['id', 'finishedAt'], options, io);
-  });
+  backups
+    .command('list', { isDefault: true })
+    .description('those in the bucket')
+    .action(async (_, own: Command) => {
+      const options = own.optsWithGlobals<CommonOptions>();
+      const { timestore } = await connect(options, io);
+      const items = await allOf(timestore, '/v1/admin/backups', 'backups', {}, { signal: io.signal });
+      await showList(items, ['id', 'finishedAt'], options, io);
+    });
   backups
     .command('show')
+    .description('what is in one')
     .argument('<id>')
     .action(async (id: string, _, own: Command) => {
       const { timestore } = await connect(own.optsWithGlobals(), io);

@@ -37,6 +37,7 @@ export function keyCommands(program: Command, io: Io): void {
     });
   keys
     .command('show')
+    .description('one, without its secret')
     .argument('<id>')
     .action(async (id: string, _, own: Command) => {
       const { timestore } = await connect(own.optsWithGlobals(), io);

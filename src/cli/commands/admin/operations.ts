@@ -132,6 +132,7 @@ export function quarantineCommands(program: Command, io: Io): void {
   const quarantine = program.command('quarantine').description('rows that were set aside: list, replay, discard');
   quarantine
     .command('list', { isDefault: true })
+    .description('rows at fault, with why')
     .argument('<dataset>')
     .option('--table <name>')
     .action(async (dataset: string, _, own: Command) => {
@@ -181,6 +182,7 @@ export function savedCommands(program: Command, io: Io): void {
   };
   saved
     .command('list', { isDefault: true })
+    .description('all, or those of a dataset')
     .option('--dataset <name>')
     .action(async (_, own: Command) => {
       const options = own.optsWithGlobals<Own & { dataset?: string }>();
@@ -196,6 +198,7 @@ export function savedCommands(program: Command, io: Io): void {
     });
   saved
     .command('show')
+    .description('its statement')
     .argument('<dataset/name>')
     .action(async (name: string, _, own: Command) => {
       const { timestore } = await connect(own.optsWithGlobals(), io);
@@ -203,6 +206,7 @@ export function savedCommands(program: Command, io: Io): void {
     });
   saved
     .command('save')
+    .description('keeps a statement under a name')
     .argument('<dataset/name>')
     .argument('<statement>', 'or - for standard input')
     .option('--description <text>')
@@ -215,6 +219,7 @@ export function savedCommands(program: Command, io: Io): void {
     });
   saved
     .command('delete')
+    .description('forgets it')
     .argument('<dataset/name>')
     .action(async (name: string, _, own: Command) => {
       const { timestore } = await connect(own.optsWithGlobals(), io);
