@@ -24,11 +24,15 @@ export class CliFailure extends Error {
   }
 }
 
+/** Ctrl-C. */
+export const interrupted = (): CliFailure => new CliFailure('Interrupted.', exitCodes.interrupted);
+
 export const usage = (message: string): CliFailure => new CliFailure(message, exitCodes.usage);
 
 /** Anything that was thrown, as what to print and how to exit. */
 export function failureOf(error: unknown): CliFailure {
   if (error instanceof CliFailure) return error;
+  if (error instanceof Error && error.name === 'AbortError') return interrupted();
   if (error instanceof TimestoreError) return ofAnswer(error);
   if (isSystemError(error)) return new CliFailure(systemMessage(error), exitCodes.failed, error);
   const message = error instanceof Error ? (error.stack ?? error.message) : String(error);

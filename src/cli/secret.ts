@@ -1,8 +1,9 @@
 import { text as textOf } from 'node:stream/consumers';
+import { interrupted } from './failure.ts';
 import type { Io } from './io.ts';
 
 /** A secret from a pipe, or typed without being seen. */
-export async function askSecret(question: string, { stdin, stderr, signal }: Io): Promise<string> {
+export async function askSecret(question: string, { stdin, stderr }: Io): Promise<string> {
   const terminal = stdin as Io['stdin'] & { setRawMode?(raw: boolean): void };
   if (!terminal.isTTY || terminal.setRawMode === undefined) return (await textOf(stdin)).trim();
   stderr.write(question);
@@ -12,11 +13,8 @@ export async function askSecret(question: string, { stdin, stderr, signal }: Io)
     for await (const chunk of terminal) {
       for (const character of String(chunk)) {
         if (character === '\r' || character === '\n' || character === '\u0004') return typed.trim();
-        if (character === '\u0003') {
-          process.kill(process.pid, 'SIGINT');
-          signal.throwIfAborted();
-          return '';
-        }
+        // In this mode Ctrl-C is a character like others.
+        if (character === '\u0003') throw interrupted();
         typed = character === '\u007f' || character === '\b' ? typed.slice(0, -1) : typed + character;
       }
     }

@@ -175,6 +175,18 @@ describe('sql', () => {
     expect(globSync(`${out}.*`)).toEqual([]);
   });
 
+  test('Ctrl-C ends a question that is not answered', async () => {
+    const asked = Promise.withResolvers<void>();
+    const server = createServer(() => asked.resolve());
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const asking = cli.start(['sql', 'SELECT 1'], { ...env(), TIMESTORE_URL: url });
+    await asked.promise;
+    asking.kill('SIGINT');
+    expect(await asking.ended).toMatchObject({ code: 130, stderr: 'Interrupted.\n' });
+    server.close();
+  });
+
   test.skipIf(!existsSync('/dev/full'))('a full disk is one message', async () => {
     const full = await run('sql', 'SELECT * FROM m', '--dataset', dataset, '--format', 'csv', '--out', '/dev/full');
     expect(full).toMatchObject({ code: 1, stderr: '/dev/full: the disk is full (ENOSPC). Nothing of it was kept.\n' });

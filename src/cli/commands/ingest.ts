@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { Option } from 'commander';
 import { WriteError } from '../../client/index.ts';
 import { type CommonOptions, connect, stateFolder, tableName } from '../config.ts';
-import { CliFailure, exitCodes, failureOf, usage } from '../failure.ts';
+import { CliFailure, exitCodes, failureOf, interrupted, usage } from '../failure.ts';
 import { load, type Progress } from '../ingest/load.ts';
 import { showProgress, whole } from '../ingest/show-progress.ts';
 import { type Format, findSource, formats } from '../ingest/source.ts';
@@ -136,7 +136,7 @@ const rate = ({ accepted }: Progress, seconds: number): string =>
 
 /** What was accepted until then, and what to do. */
 function ended(error: unknown, progress: Progress, io: Io, hasPipe: boolean): CliFailure {
-  const failure = io.signal.aborted ? new CliFailure('Interrupted.', exitCodes.interrupted) : failureOf(error);
+  const failure = io.signal.aborted ? interrupted() : failureOf(error);
   if (failure.exitCode === exitCodes.usage) return failure;
   const next = hasPipe
     ? 'What came through a pipe can be sent again within 24 hours without a row twice, if it comes the same'
