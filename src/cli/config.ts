@@ -103,7 +103,7 @@ export async function connect(
   if (url.startsWith('http:') && !onLoopback) {
     io.stderr.write(`Warning: the key and the rows go to ${url} unencrypted.\n`);
   }
-  return { timestore: new Timestore({ ...client, url, key }), url };
+  return { timestore: new Timestore({ compress: !onLoopback, ...client, url, key }), url };
 }
 
 /** `dataset.table`. */

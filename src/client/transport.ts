@@ -10,6 +10,8 @@ export type ClientOptions = {
   /** How often a request is sent at most, and how long at most it is waited between; 5 times and 30 s by default. */
   attempts?: number;
   retryMsMax?: number;
+  /** Whether long bodies go compressed; they do by default. On one machine it costs more than it saves. */
+  compress?: boolean;
   /** What requests are sent with; the runtime's own by default. */
   fetch?: typeof fetch;
 };
@@ -50,7 +52,7 @@ export class Transport {
    */
   async send(call: Call): Promise<Response> {
     const { attempts = attemptsMost, retryMsMax = retryMsMost } = this.#options;
-    const body = await bodyOf(call);
+    const body = await bodyOf(call, this.#options.compress ?? true);
     for (let attempt = 1; ; attempt += 1) {
       try {
         return await this.#once(call, body);
@@ -115,12 +117,13 @@ export async function jsonOf<Answer>(response: Response): Promise<Answer> {
 
 type Body = { content: string | Uint8Array<ArrayBuffer> | undefined; headers: Record<string, string> };
 
-async function bodyOf({ body, type }: Call): Promise<Body> {
+async function bodyOf({ body, type }: Call, compress: boolean): Promise<Body> {
   if (body === undefined) return { content: undefined, headers: {} };
   const isText = typeof body === 'string' && type !== undefined;
   const plain = isText || body instanceof Uint8Array ? (body as Body['content'] & object) : JSON.stringify(body);
   const headers = { 'content-type': type ?? 'application/json' };
-  if (plain.length < compressedChars || typeof CompressionStream === 'undefined') return { content: plain, headers };
+  if (!compress || plain.length < compressedChars || typeof CompressionStream === 'undefined')
+    return { content: plain, headers };
   const packed = new Blob([plain]).stream().pipeThrough(new CompressionStream('gzip'));
   const content = new Uint8Array(await new Response(packed).arrayBuffer());
   return { content, headers: { ...headers, 'content-encoding': 'gzip' } };

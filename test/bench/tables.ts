@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { Timestore, TimestoreError } from '../../src/client/index.ts';
 import type { Context } from '../../src/context.ts';
 import { adminKey, peersDir, type Running, type World } from './world.ts';
 
@@ -55,14 +56,25 @@ export async function post(url: string, body: unknown): Promise<Response> {
   return answer;
 }
 
+/**
+ * Timestore as programs have it. Each request is sent once, so that what is measured is one; loads of many connections are
+ * `applyLoad`'s, which is the same for all that are compared.
+ */
+export function clientOf({ url }: Pick<Running, 'url'>): Timestore {
+  return new Timestore({ url, key: adminKey, attempts: 1, compress: false, timeoutMs: 600_000 });
+}
+
 /** Until everything acknowledged is in ClickHouse. */
-export async function flushAll(world: World): Promise<void> {
+export async function flushAll({ timestore }: World): Promise<void> {
+  const client = clientOf(timestore);
   for (;;) {
-    const answer = await fetch(`${world.timestore.url}/v1/admin/flush`, { method: 'POST', headers });
-    const text = await answer.text();
-    if (answer.ok) return;
-    // More was pending than one call moves.
-    if (answer.status !== 503) throw new Error(`the flush was answered ${answer.status}: ${text.slice(0, 500)}`);
+    try {
+      await client.call('POST', '/v1/admin/flush');
+      return;
+    } catch (error) {
+      // More was pending than one call moves.
+      if (!(error instanceof TimestoreError) || error.status !== 503) throw error;
+    }
   }
 }
 

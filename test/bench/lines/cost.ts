@@ -4,7 +4,7 @@ import { applyLoad } from '../load.ts';
 import { cpu_ms } from '../processes.ts';
 import { bodies } from '../rows.ts';
 import type { Scale } from '../scale.ts';
-import { flushAll, headers, post, rowsPath } from '../tables.ts';
+import { clientOf, dataset, flushAll, headers, post, rowsPath } from '../tables.ts';
 import { quiet, type World } from '../world.ts';
 
 /** Line 7: what a request costs its operator: commands of the hot buffer, subrequests, processor time. */
@@ -52,11 +52,12 @@ async function measureCommands(world: World): Promise<Figure[]> {
     const cut = figures.at(-1);
     if (cut !== undefined)
       Object.assign(cut, { goal: { most: chunks }, name: `ingest of 10,000 rows in ${chunks} chunks: commands` });
-    const sql = (text: string) => post(`${worker.url}/v1/sql`, { sql: text, dataset: 'bench' });
+    const client = clientOf(worker);
+    const sql = (text: string) => client.sql(text, { dataset });
     await count('SQL over one table, fenced', () => sql('SELECT count() AS c FROM readings'), 1);
     await count(
       'structured query, fenced',
-      () => post(`${worker.url}/v1/datasets/bench/query`, { tableName: 'readings', limit: 10 }),
+      () => client.table(dataset, 'readings').query({ limit: 10, seesOwn: false }),
       1,
     );
     const validating = await world.start({
@@ -65,7 +66,7 @@ async function measureCommands(world: World): Promise<Figure[]> {
     });
     await count(
       'SQL over one table, validated',
-      () => post(`${validating.url}/v1/sql`, { sql: 'SELECT sum(n) AS s FROM readings', dataset: 'bench' }),
+      () => clientOf(validating).sql('SELECT sum(n) AS s FROM readings', { dataset }),
       2,
     );
     await validating.stop();

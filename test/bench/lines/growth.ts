@@ -5,7 +5,7 @@ import { type Figure, figure, shown } from '../figures.ts';
 import { applyLoad } from '../load.ts';
 import { bodies, rowOf } from '../rows.ts';
 import type { Scale } from '../scale.ts';
-import { flushAll, headers, post, rowsPath } from '../tables.ts';
+import { clientOf, flushAll, headers, rowsPath } from '../tables.ts';
 import type { World } from '../world.ts';
 import { ask, createTables, p50, queries, stageTail, storeRows } from './queries.ts';
 
@@ -109,10 +109,10 @@ async function ingest({ timestore }: World, seconds: number): Promise<number> {
 /** The time until a row of each of so many datasets is published (ms). None is left behind. */
 async function flushDatasets(world: World, count: number): Promise<number> {
   const { timestore, ctx } = world;
+  const client = clientOf(timestore);
   const names = Array.from({ length: count }, (_, n) => `due-${n}`);
   const send = async (at: number, by: number) => {
-    for (let n = at; n < count; n += by)
-      await post(`${timestore.url}/v1/datasets/${names[n]}/tables/readings/rows`, [rowOf(n)]);
+    for (let n = at; n < count; n += by) await client.table(String(names[n]), 'readings').write([rowOf(n)]);
   };
   await Promise.all([0, 1, 2, 3].map((at) => send(at, 4)));
   const from = performance.now();

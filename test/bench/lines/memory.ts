@@ -2,7 +2,7 @@ import { type Figure, figure } from '../figures.ts';
 import { memoryOf } from '../processes.ts';
 import { bodies, rowOf } from '../rows.ts';
 import type { Scale } from '../scale.ts';
-import { flushAll, headers, post, rowsPath } from '../tables.ts';
+import { clientOf, dataset, flushAll, headers, post, rowsPath } from '../tables.ts';
 import type { Running, World } from '../world.ts';
 import { createTables, storeRows } from './queries.ts';
 
@@ -25,15 +25,10 @@ export async function measureMemory(world: World, { exportRows }: Scale): Promis
     'bodies of 10 MiB': ({ url }: Running) => post(url + rowsPath('large'), large),
     'flush of 50,000 rows': async ({ url }: Running, n: number) => {
       for (const body of few) await post(url + rowsPath(`flushed${n}`), body);
-      await post(`${url}/v1/admin/flush`, { dataset: 'bench', table: `flushed${n}` });
+      await clientOf({ url }).call('POST', '/v1/admin/flush', { body: { dataset, table: `flushed${n}` } });
     },
     [`export of ${exportRows.toLocaleString('en')} rows`]: async ({ url }: Running) => {
-      const answer = await post(`${url}/v1/sql?`, {
-        sql: 'SELECT * FROM readings',
-        dataset: 'bench',
-        format: 'ndjson',
-      });
-      for await (const _ of answer.body ?? []);
+      for await (const _ of clientOf({ url }).sqlRows('SELECT * FROM readings', { dataset }));
     },
   };
   for (const [name, ask] of Object.entries(work)) {

@@ -1,7 +1,7 @@
 import { type Figure, figure, median } from '../figures.ts';
 import { bodies } from '../rows.ts';
 import type { Scale } from '../scale.ts';
-import { flushAll, post, rowsPath, startPeer } from '../tables.ts';
+import { clientOf, dataset, flushAll, post, rowsPath, startPeer } from '../tables.ts';
 import type { Running, World } from '../world.ts';
 
 const tailRows = 5_000;
@@ -93,11 +93,14 @@ export async function storeRows(world: World, from: number, to: number): Promise
 export async function stageTail(world: World, rows: number): Promise<void> {
   const perRequest = Math.min(rows, 1_000);
   for (const body of bodies(perRequest, Math.round(rows / perRequest)))
-    await post(world.timestore.url + rowsPath(), body);
+    await clientOf(world.timestore)
+      .table(dataset, 'readings')
+      .write(JSON.parse(body) as object[]);
 }
 
-export async function ask({ url }: Running, sql: string): Promise<void> {
-  const answer = await post(`${url}/v1/sql`, { sql, dataset: 'bench' });
+export async function ask(running: Running, sql: string): Promise<void> {
+  const answer = await clientOf(running).open('POST', '/v1/sql', { body: { sql, dataset } });
+  // As little as is done with the answer of what it is compared with.
   await answer.arrayBuffer();
 }
 

@@ -3,7 +3,18 @@ import { type Figure, figure, median } from '../figures.ts';
 import { applyLoad } from '../load.ts';
 import { bodies, rowOf } from '../rows.ts';
 import type { Scale } from '../scale.ts';
-import { asyncVariants, createPeerTable, flushAll, headers, insertUrl, post, rowsPath, startPeer } from '../tables.ts';
+import {
+  asyncVariants,
+  clientOf,
+  createPeerTable,
+  dataset,
+  flushAll,
+  headers,
+  insertUrl,
+  post,
+  rowsPath,
+  startPeer,
+} from '../tables.ts';
 import type { World } from '../world.ts';
 
 /** How long the batcher waits between two looks at its list. */
@@ -13,7 +24,7 @@ const probesFrom = 1_000_000_000;
 
 type Target = {
   name: string;
-  send(body: unknown): Promise<unknown>;
+  send(rows: object[]): Promise<unknown>;
   count(sql: string): Promise<number>;
   table: string;
 };
@@ -32,13 +43,14 @@ export async function measureVisibility(world: World, { probes }: Scale): Promis
     const answer = await post(direct.url, { sql });
     return Number(((await answer.json()) as { data: [[number]] }).data[0][0]);
   };
+  const client = clientOf(timestore);
   const targets: Target[] = [
     {
       ...{ name: 'Timestore', table: 'readings' },
-      send: (body) => post(timestore.url + rowsPath(), body),
+      send: (rows) => client.table(dataset, 'readings').write(rows),
       async count(sql) {
-        const answer = await post(`${timestore.url}/v1/sql`, { sql, dataset: 'bench' });
-        return Number(Object.values(((await answer.json()) as { rows: [Record<string, number>] }).rows[0])[0]);
+        const { rows } = await client.sql<Record<string, number>>(sql, { dataset });
+        return Number(Object.values(rows[0] ?? {})[0]);
       },
     },
     { name: 'async inserts', table: asyncTable, send: (body) => post(forwarder.url, body), count: askDirectly },
