@@ -185,7 +185,7 @@ export class Table<Read extends object = Row> {
 
   /** The same of rows as a file has them; CSV with the names in its first line. */
   async writeBody(
-    body: string | Uint8Array<ArrayBuffer>,
+    body: string | Uint8Array,
     type: 'application/x-ndjson' | 'text/csv',
     options: WriteOptions = {},
   ): Promise<Accepted> {

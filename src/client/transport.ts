@@ -120,7 +120,8 @@ type Body = { content: string | Uint8Array<ArrayBuffer> | undefined; headers: Re
 async function bodyOf({ body, type }: Call, compress: boolean): Promise<Body> {
   if (body === undefined) return { content: undefined, headers: {} };
   const isText = typeof body === 'string' && type !== undefined;
-  const plain = isText || body instanceof Uint8Array ? (body as Body['content'] & object) : JSON.stringify(body);
+  const plain =
+    isText || body instanceof Uint8Array ? (body as string | Uint8Array<ArrayBuffer>) : JSON.stringify(body);
   const headers = { 'content-type': type ?? 'application/json' };
   if (!compress || plain.length < compressedChars || typeof CompressionStream === 'undefined')
     return { content: plain, headers };

@@ -38,6 +38,44 @@ async function values(dataset: string): Promise<number[]> {
 
 const upTo = (n: number) => Array.from({ length: n }, (_, v) => v);
 
+/** Between the command and the server: passes requests on, and answers if it likes. */
+async function startProxy() {
+  const proxy = {
+    answers: (_: number): boolean | 'never' => true,
+    taken: 0,
+    atOnce: [] as number[],
+    url: '',
+    stop: () => {},
+  };
+  let open = 0;
+  const server = createServer((request, response) => {
+    const parts: Buffer[] = [];
+    open += 1;
+    proxy.atOnce.push(open);
+    const n = proxy.atOnce.length;
+    request.on('data', (part: Buffer) => parts.push(part));
+    request.on('end', async () => {
+      const { method = 'GET', headers } = request;
+      const init = { method, body: Buffer.concat(parts), headers: headers as Record<string, string> };
+      const answer = await fetch(`${call.url()}${request.url}`, init);
+      const body = await answer.text();
+      proxy.taken += 1;
+      open -= 1;
+      const does = proxy.answers(n);
+      if (does === 'never') return;
+      if (does) response.writeHead(answer.status, { 'content-type': 'application/json' }).end(body);
+      else response.destroy();
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  proxy.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  proxy.stop = () => {
+    server.close();
+    server.closeAllConnections();
+  };
+  return proxy;
+}
+
 describe('files are taken', () => {
   test('as NDJSON and CSV, plain, gzip and zstd, several together, and from standard input', async () => {
     const dataset = newDataset();
@@ -135,24 +173,10 @@ describe('each row of a file once', () => {
 
   test('when a request breaks after its effect, and when the record’s last line is torn', async () => {
     const dataset = newDataset();
-    let requests = 0;
+    const proxy = await startProxy();
     // Every third answer is lost on its way.
-    const proxy = createServer((request, response) => {
-      const parts: Buffer[] = [];
-      request.on('data', (part: Buffer) => parts.push(part));
-      request.on('end', async () => {
-        requests += 1;
-        const answer = await fetch(`${call.url()}${request.url}`, {
-          ...{ method: request.method ?? 'GET', body: Buffer.concat(parts) },
-          headers: request.headers as Record<string, string>,
-        });
-        const body = await answer.text();
-        if (requests % 3 === 0) response.destroy();
-        else response.writeHead(answer.status, { 'content-type': 'application/json' }).end(body);
-      });
-    });
-    await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
-    const url = `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`;
+    proxy.answers = (n) => n % 3 !== 0;
+    const { url } = proxy;
     const state = join(cli.home, 'torn');
     const args = [
       file('torn.ndjson', lines(0, 60)),
@@ -174,9 +198,30 @@ describe('each row of a file once', () => {
       accepted: 0,
       before: 60,
     });
-    proxy.close();
-    proxy.closeAllConnections();
     expect(await values(dataset)).toEqual(upTo(60));
+    // The first rows say what types new fields have: until they are accepted, no others are sent.
+    expect(proxy.atOnce.slice(0, 2)).toEqual([1, 1]);
+    expect(Math.max(...proxy.atOnce)).toBeGreaterThan(1);
+    proxy.stop();
+  });
+
+  test('also when it is killed before it hears of them, and then cut otherwise and longer', async () => {
+    const dataset = newDataset();
+    const proxy = await startProxy();
+    proxy.answers = (n) => (n < 3 ? true : 'never');
+    const path = file('silent.ndjson', lines(0, 50));
+    const args = ['ingest', path, '--table', `${dataset}.m`, '--json'];
+    const killed = cli.start([...args, '--batch-rows', '7'], { ...env(), TIMESTORE_URL: proxy.url });
+    await expect.poll(() => proxy.taken).toBeGreaterThan(4);
+    killed.kill('SIGKILL');
+    await killed.ended;
+    appendFileSync(path, lines(50, 55));
+    proxy.answers = () => true;
+    const done = await cli.run([...args, '--batch-rows', '3'], { ...env(), TIMESTORE_URL: proxy.url });
+    const { accepted, before } = JSON.parse(done.stdout) as { accepted: number; before: number };
+    expect([accepted + before, before >= 28]).toEqual([55, true]);
+    expect(await values(dataset)).toEqual(upTo(55));
+    proxy.stop();
   });
 
   test('and what nobody can know after a day is said, not guessed', async () => {

@@ -17,6 +17,62 @@ type Mutation = { rule: string; file: string; from: string; to: string; suite?: 
 
 const mutations: Mutation[] = [
   {
+    rule: 'rows after a token are those of later sequences',
+    file: 'src/query/rows.ts',
+    from: '_seq > {_a',
+    to: '_seq >= {_a',
+    suite: 'test/integration/query/follow.test.ts',
+  },
+  {
+    rule: 'a token that is gone on from must be there',
+    file: 'src/query/freshness.ts',
+    from: ', body.afterWatermark ?? []]',
+    to: ']',
+    suite: 'test/integration/query/follow.test.ts',
+  },
+  {
+    rule: 'keys of a file’s rows are derived',
+    file: 'src/cli/ingest/load.ts',
+    from: '[1, table.dataset',
+    to: '[Math.random(), table.dataset',
+    suite: 'test/cli/ingest.test.ts',
+  },
+  {
+    rule: 'the record before rows of a file are sent',
+    file: 'src/cli/ingest/load.ts',
+    from: 'await journal?.add({ start: batch.start, end: batch.end, hash: batch.hash, at: Date.now() });',
+    to: '',
+    suite: 'test/cli/ingest.test.ts',
+  },
+  {
+    rule: 'a file that has changed is not gone on with',
+    file: 'src/cli/ingest/load.ts',
+    from: 'if (entry.hash !== batch.hash) throw',
+    to: 'if (false) throw',
+    suite: 'test/cli/ingest.test.ts',
+  },
+  {
+    rule: 'rows of a file whose fate nobody knows are not sent again',
+    file: 'src/cli/ingest/load.ts',
+    from: '< remembered_ms) return false;',
+    to: '< Number.POSITIVE_INFINITY) return false;',
+    suite: 'test/cli/ingest.test.ts',
+  },
+  {
+    rule: 'the first rows of a load go before the others',
+    file: 'src/cli/ingest/load.ts',
+    from: 'if (this.#isFirst) await sending;',
+    to: '',
+    suite: 'test/cli/ingest.test.ts',
+  },
+  {
+    rule: 'a client forgets what the server has lost',
+    file: 'src/client/watermarks.ts',
+    from: 'this.#tokens.delete(table);',
+    to: '',
+    suite: 'test/integration/client/client.test.ts',
+  },
+  {
     rule: 'the count before publishing',
     file: 'src/flush/move-seal.ts',
     from: 'if (rows === expected) return',

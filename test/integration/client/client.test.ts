@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { Timestore, TimestoreError, WriteError } from '../../../src/client/index.ts';
 import { useWorker } from '../http/worker.ts';
-import { at, newDataset } from '../support.ts';
+import { at, newDataset, newInstance, tableOf } from '../support.ts';
 
 const call = useWorker();
 
@@ -181,6 +181,57 @@ test('SQL is answered with rows, as a whole or as they come', async () => {
   }
   expect(read).toEqual([1, 2]);
   await expect(client.sql('DROP TABLE m', { dataset })).rejects.toMatchObject({ code: 'invalid-request' });
+});
+
+test('where the hot buffer has lost its state that is said once, and reads go on', async () => {
+  const dataset = newDataset();
+  const ctx = newInstance({ TIMESTORE_KEY_PREFIX: `http-${process.pid}` });
+  const client = connect({ attempts: 1 });
+  const table = client.table<{ v: number }>(dataset, 'm');
+  await table.write([{ timestamp: at(1), v: 1 }], { ack: 'flushed' });
+  const sees = [`${dataset}.m`];
+  for (const read of [
+    () => table.query(),
+    () => client.sql('SELECT v FROM m', { dataset, sees }),
+    async () => {
+      for await (const _ of table.rows());
+    },
+  ]) {
+    await table.write([{ timestamp: at(1), v: 1 }], { ack: 'flushed' });
+    await ctx.redis.del(ctx.keys.state(await tableOf(ctx, dataset), 0));
+    await expect(read()).rejects.toMatchObject({ code: 'stale-read', problem: { lost: true } });
+    await read();
+  }
+});
+
+test('rows go as a file has them, and answers come as they are', async () => {
+  const dataset = newDataset();
+  const client = connect();
+  const table = client.table<{ v: number }>(dataset, 'm');
+  const names = new TextEncoder().encode(`timestamp,v\n${at(1)},1\n`);
+  await table.writeBody(names, 'text/csv');
+  await table.writeBody(`{"timestamp":"${at(2)}","v":2}\n`, 'application/x-ndjson');
+  const large = Array.from({ length: 2_000 }, () => `${at(3)},3`).join('\n');
+  await table.writeBody(new TextEncoder().encode(`timestamp,v\n${large}`), 'text/csv');
+  const { rows } = await table.query({ limit: 3 });
+  expect(rows.map(({ v }) => v)).toEqual([1, 2, 3]);
+  const body = { sql: 'SELECT count() AS n FROM m', dataset, format: 'csv' };
+  const csv = await client.open('POST', '/v1/sql', { body, isRepeatable: true });
+  expect([csv.headers.get('content-type'), await csv.text()]).toEqual([
+    expect.stringMatching('text/csv'),
+    '"n"\n2002\n',
+  ]);
+  await client.call('PUT', `/v1/sql/saved/${dataset}/x`, { body: { sql: 'SELECT 1 FROM m' } });
+  expect(await client.call('DELETE', `/v1/sql/saved/${dataset}/x`)).toBeUndefined();
+});
+
+test('who goes on from a token has what came after it', async () => {
+  const table = connect().table<{ v: number }>(newDataset(), 'm');
+  await table.write([{ timestamp: at(5), v: 1 }]);
+  const { latest_ingest_watermark: token } = await table.query();
+  await table.write([{ timestamp: at(1), v: 2 }]);
+  const { rows } = await table.query({ afterWatermark: String(token) });
+  expect(rows.map(({ v }) => v)).toEqual([2]);
 });
 
 test('anything else of the API can be called', async () => {
