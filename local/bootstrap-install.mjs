@@ -82,10 +82,11 @@ const isBuiltForHere = ({ os, cpu, libc }) =>
   os !== undefined && libc === undefined && os.includes(process.platform) && (cpu?.includes(process.arch) ?? true);
 
 async function npmCi(root) {
-  console.log('Installing the packages of package-lock.json with npm ci (1.3 GB on disk, once) …');
+  // Not on standard output: that is the answer of whatever is run.
+  console.error('Installing the packages of package-lock.json with npm ci (1.3 GB on disk, once) …');
   const startedAt = Date.now();
   const seconds = () => ((Date.now() - startedAt) / 1000).toFixed(0);
-  const ticker = process.stdout.isTTY ? setInterval(() => process.stdout.write(`\r  ${seconds()} s`), 1000) : undefined;
+  const ticker = process.stderr.isTTY ? setInterval(() => process.stderr.write(`\r  ${seconds()} s`), 1000) : undefined;
   const { code, output } = await runNpm(root, [
     'ci',
     '--include=dev', // NODE_ENV=production would leave out what the start command is made of
@@ -95,9 +96,9 @@ async function npmCi(root) {
     '--no-fund',
   ]);
   clearInterval(ticker);
-  if (ticker !== undefined) process.stdout.write('\r');
+  if (ticker !== undefined) process.stderr.write('\r');
   if (code !== 0) throw new Error(npmFailure(code, output));
-  console.log(`Installed in ${seconds()} s.`);
+  console.error(`Installed in ${seconds()} s.`);
 }
 
 function runNpm(root, args) {
