@@ -1,6 +1,5 @@
 import { createWriteStream } from 'node:fs';
 import { rename, rm, stat } from 'node:fs/promises';
-import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { CliFailure, exitCodes, isSystemError, systemMessage, usage } from './failure.ts';
 import { size } from './ingest/show-progress.ts';
@@ -44,37 +43,33 @@ function formatOfName(out: string | undefined): OutputFormat | undefined {
  * @throws CliFailure where it breaks off or the disk is full
  */
 export async function deliver(response: Response, out: string | undefined, io: Io): Promise<void> {
-  const body = Readable.fromWeb((response.body ?? new Blob().stream()) as never);
-  let bytes = 0;
-  body.on('data', (chunk: Uint8Array) => {
-    bytes += chunk.length;
-  });
-  // Counting must not begin before somebody takes the bytes.
-  body.pause();
-  body.once('error', () => undefined);
+  const body = (response.body ?? new Blob().stream()) as AsyncIterable<Uint8Array>;
   if (out === undefined) {
     try {
-      for await (const chunk of body) await print(io.stdout, chunk as Uint8Array);
+      for await (const chunk of body) await print(io.stdout, chunk);
     } catch (error) {
       throw isSystemError(error) ? error : brokeOff(error);
     }
     return;
   }
   const from = performance.now();
-  await intoFile(body, out);
+  const bytes = await intoFile(body, out);
   const seconds = (performance.now() - from) / 1000;
   io.stderr.write(`${out}: ${size(bytes)} in ${seconds.toFixed(1)} s\n`);
 }
 
-async function intoFile(body: Readable, out: string): Promise<void> {
+/** Returns how many bytes it has. */
+async function intoFile(body: AsyncIterable<Uint8Array>, out: string): Promise<number> {
   const found = await stat(out).catch(() => undefined);
   if (found?.isDirectory()) throw usage(`${out} is a folder.`);
   // What is no file, such as a pipe, cannot be replaced by one.
   const isFile = found === undefined || found.isFile();
   const part = isFile ? `${out}.${process.pid}.part` : out;
   try {
-    await pipeline(body, createWriteStream(part, { flags: isFile ? 'wx' : 'w' }));
+    const file = createWriteStream(part, { flags: isFile ? 'wx' : 'w' });
+    await pipeline(body, file);
     if (isFile) await rename(part, out);
+    return file.bytesWritten;
   } catch (error) {
     if (isFile) await rm(part, { force: true });
     if (isSystemError(error)) throw new CliFailure(`${systemMessage(error, out)} Nothing of it was kept.`);
@@ -82,7 +77,8 @@ async function intoFile(body: Readable, out: string): Promise<void> {
   }
 }
 
-function brokeOff(cause: unknown): CliFailure {
+function brokeOff(cause: unknown): unknown {
+  if (cause instanceof Error && cause.name === 'AbortError') return cause;
   return new CliFailure('The answer broke off, so that it is not whole. Try again.', exitCodes.later, cause);
 }
 

@@ -6,7 +6,7 @@ import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { Timestore } from '../../src/client/index.ts';
 import { useWorker } from '../integration/http/worker.ts';
-import { at, newDataset } from '../integration/support.ts';
+import { at, newDataset, newInstance, tableOf } from '../integration/support.ts';
 import { useCli } from './support.ts';
 
 const call = useWorker();
@@ -56,14 +56,15 @@ async function startProxy() {
     request.on('data', (part: Buffer) => parts.push(part));
     request.on('end', async () => {
       const { method = 'GET', headers } = request;
-      const init = { method, body: Buffer.concat(parts), headers: headers as Record<string, string> };
+      const body = parts.length === 0 ? {} : { body: Buffer.concat(parts) };
+      const init = { method, ...body, headers: headers as Record<string, string> };
       const answer = await fetch(`${call.url()}${request.url}`, init);
-      const body = await answer.text();
+      const text = await answer.text();
       proxy.taken += 1;
       open -= 1;
       const does = proxy.answers(n);
       if (does === 'never') return;
-      if (does) response.writeHead(answer.status, { 'content-type': 'application/json' }).end(body);
+      if (does) response.writeHead(answer.status, { 'content-type': 'application/json' }).end(text);
       else response.destroy();
     });
   });
@@ -225,7 +226,23 @@ describe('each row of a file once', () => {
     proxy.stop();
   });
 
-  test('and what nobody can know after a day is said, not guessed', async () => {
+  test('of a table that is another by now, only if that is meant', async () => {
+    const dataset = newDataset();
+    const args = [file('again.ndjson', lines(0, 10)), '--table', `${dataset}.m`, '--json'];
+    await ingest(args);
+    await cli.run(['tables', 'delete', `${dataset}.m`, '--grace', '0s', '--yes'], env());
+    await expect
+      .poll(async () => {
+        await call.fireCron();
+        return (await ingest(args)).stderr;
+      })
+      .toContain('no longer there');
+    const run = () => ingest([...args, '--run', 'new']);
+    await expect.poll(async () => (await run()).code).toBe(0);
+    expect(await values(dataset)).toEqual(upTo(10));
+  });
+
+  test('and what nobody can know after the server has lost its keys, or after a day is said, not guessed', async () => {
     const dataset = newDataset();
     const state = join(cli.home, 'late');
     const args = [file('late.ndjson', lines(0, 10)), '--table', `${dataset}.m`, '--batch-rows', '5', '--state', state];
@@ -238,6 +255,11 @@ describe('each row of a file once', () => {
     writeFileSync(journal, sent.join('\n').replaceAll(/"at":\d+/g, `"at":${early}`));
     const refused = await ingest(args);
     expect(refused).toMatchObject({ code: 1, stderr: expect.stringMatching(/from line 6 on: .*more time has passed/) });
+    writeFileSync(journal, sent.join('\n'));
+    const ctx = newInstance({ TIMESTORE_KEY_PREFIX: `http-${process.pid}` });
+    await ctx.redis.del(ctx.keys.state(await tableOf(ctx, dataset), 0));
+    const lost = await ingest(args);
+    expect(lost).toMatchObject({ code: 1, stderr: expect.stringMatching(/from line 6 on: .*has lost the keys/) });
   });
 });
 

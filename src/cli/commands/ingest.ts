@@ -1,7 +1,6 @@
 import { createInterface } from 'node:readline';
-import type { Command } from 'commander';
-import { Option } from 'commander';
-import { WriteError } from '../../client/index.ts';
+import { type Command, Option } from 'commander';
+import { type Table, WriteError } from '../../client/index.ts';
 import { type CommonOptions, connect, stateFolder, tableName } from '../config.ts';
 import { CliFailure, exitCodes, failureOf, interrupted, usage } from '../failure.ts';
 import { load, type Progress } from '../ingest/load.ts';
@@ -78,17 +77,9 @@ async function ingest(files: string[], options: IngestOptions, io: Io): Promise<
   const sources = await Promise.all(files.map(findSource));
   // How often and how long it is tried again is decided for all batches together.
   const { timestore, url } = await connect(options, io, options.live ? {} : { attempts: 1 });
-  const progress: Progress = {
-    ...{
-      bytesRead: 0,
-      accepted: 0,
-      before: 0,
-      quarantined: 0,
-      requests: 0,
-      file: sources[0]?.name ?? '',
-      waits: undefined,
-    },
-  };
+  const file = sources[0]?.name ?? '';
+  const counts = { bytesRead: 0, accepted: 0, before: 0, quarantined: 0, requests: 0 };
+  const progress: Progress = { ...counts, file, waits: undefined };
   const sizes = sources.map(({ bytes }) => bytes);
   const bytes = sizes.includes(undefined) ? undefined : sizes.reduce((sum: number, each) => sum + (each ?? 0), 0);
   const bar = options.quiet ? undefined : showProgress(io, progress, bytes);
@@ -103,6 +94,7 @@ async function ingest(files: string[], options: IngestOptions, io: Io): Promise<
         sources,
         {
           ...{ url, run, format, write, patienceMs, requests: parallel, table: timestore.table(dataset, name) },
+          receipt: (batchId) => timestore.receipt(batchId),
           state: options.state ?? io.env.TIMESTORE_STATE ?? stateFolder,
           limits: { rows: options.batchRows, bytes: options.batchBytes },
           ...{ stdin: io.stdin, signal: io.signal, onChange: () => bar?.changed() },
@@ -112,7 +104,7 @@ async function ingest(files: string[], options: IngestOptions, io: Io): Promise<
     }
   } catch (error) {
     bar?.end();
-    throw ended(error, progress, io, sizes.includes(undefined));
+    throw ended(error, progress, io, options.live ? 'live' : sizes.includes(undefined) ? 'pipe' : 'files');
   }
   bar?.end();
   const seconds = (performance.now() - from) / 1000;
@@ -134,19 +126,22 @@ function told({ accepted, before, quarantined }: Progress): string {
 const rate = ({ accepted }: Progress, seconds: number): string =>
   accepted > 0 && seconds >= 1 ? ` (${whole(accepted / seconds)} rows/s)` : '';
 
+const further = {
+  files: 'The same command goes on from there, without a row twice',
+  pipe: 'What came through a pipe can be sent again within 24 hours without a row twice, if it comes the same',
+  live: 'Rows that were read after these are not sent',
+};
+
 /** What was accepted until then, and what to do. */
-function ended(error: unknown, progress: Progress, io: Io, hasPipe: boolean): CliFailure {
+function ended(error: unknown, progress: Progress, io: Io, kind: keyof typeof further): CliFailure {
   const failure = io.signal.aborted ? interrupted() : failureOf(error);
   if (failure.exitCode === exitCodes.usage) return failure;
-  const next = hasPipe
-    ? 'What came through a pipe can be sent again within 24 hours without a row twice, if it comes the same'
-    : 'The same command goes on from there, without a row twice';
-  return new CliFailure(`${failure.message}\n${told(progress)}. ${next}.`, failure.exitCode, error);
+  return new CliFailure(`${failure.message}\n${told(progress)}. ${further[kind]}.`, failure.exitCode, error);
 }
 
-/** Rows as they come. Nobody can send them again, so that their keys need not be derivable. */
+/** Rows as they come, until there are no more or Ctrl-C. Nobody can send them again: their keys need not be derivable. */
 async function follow(
-  table: import('../../client/index.ts').Table,
+  table: Table,
   write: Pick<IngestOptions, 'ack' | 'onError'>,
   progress: Progress,
   { stdin, signal }: Io,
@@ -167,7 +162,6 @@ async function follow(
       if (line.trim() !== '') await writer.addLine(line);
     }
     await writer.close();
-    signal.throwIfAborted();
   } catch (error) {
     throw error instanceof WriteError ? (error.cause ?? error) : error;
   } finally {

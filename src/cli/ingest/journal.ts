@@ -15,6 +15,7 @@ const entry = z.object({
   at: z.number(),
   /** Only of what was acknowledged. */
   rows: z.int().optional(),
+  batchId: z.string().optional(),
 });
 
 export type Entry = z.output<typeof entry>;
@@ -65,13 +66,24 @@ export class Journal implements Cuts {
   }
 
   nextStart(start: number): number | undefined {
-    return this.#starts.find((each) => each > start);
+    let [low, high] = [0, this.#starts.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if ((this.#starts[middle] ?? 0) > start) high = middle;
+      else low = middle + 1;
+    }
+    return this.#starts[low];
   }
 
-  /** What was acknowledged from here on. */
-  acknowledgedFrom(start: number): Entry | undefined {
-    const next = this.#starts.find((each) => each >= start && this.#entries.get(each)?.rows !== undefined);
-    return next === undefined ? undefined : this.#entries.get(next);
+  /** Whether something was acknowledged from here on. */
+  hasFrom(start: number): boolean {
+    return this.#starts.some((each) => each >= start && this.#entries.get(each)?.rows !== undefined);
+  }
+
+  /** A batch that was acknowledged, if one was. */
+  get someBatch(): string | undefined {
+    for (const { batchId } of this.#entries.values()) if (batchId !== undefined) return batchId;
+    return undefined;
   }
 
   async add(line: Entry): Promise<void> {
@@ -96,9 +108,9 @@ function entriesIn(text: string): Map<number, Entry> {
     const before = entries.get(data.start);
     // The first time that it was sent counts: from then on its key is remembered.
     entries.set(data.start, {
+      ...before,
       ...data,
       at: Math.min(data.at, before?.at ?? data.at),
-      ...(before?.rows !== undefined && { rows: before.rows }),
     });
   }
   return entries;

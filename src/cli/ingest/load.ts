@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
-import { type Accepted, type Table, TimestoreError, type WriteOptions } from '../../client/index.ts';
+import { type Receipt, type Table, TimestoreError, type WriteOptions } from '../../client/index.ts';
 import { CliFailure, exitCodes, failureOf } from '../failure.ts';
 import { type Batch, type Cuts, cutText, type Limits, lineOf } from './cut.ts';
 import { Journal, type Load } from './journal.ts';
@@ -10,6 +10,7 @@ import { type Format, openSource, type Source } from './source.ts';
 
 export type LoadOptions = {
   table: Table;
+  receipt(batchId: string): Promise<Receipt>;
   url: string;
   /** A name of this load: each row of a file is taken once under it. */
   run: string;
@@ -75,16 +76,17 @@ async function loadOne(source: Source, options: LoadOptions, progress: Progress,
   const journal = isFile ? await Journal.open(state, place) : undefined;
   const pending: Promise<void>[] = [];
   try {
+    const batchId = journal?.someBatch;
+    const forgets = batchId !== undefined && (await sender.forgets(batchId, source));
     let end = 0;
     for await (const batch of await batchesOf(source, options, progress, journal ?? uncut, sender.over)) {
       end = batch.end;
-      if (isDone(batch, source, journal, progress)) continue;
+      if (isDone(batch, source, journal, progress, forgets)) continue;
       if (sender.over.aborted) return;
       const { sending } = await sender.start(batch, keyOf(batch, source, options), source, journal);
       pending.push(sending);
     }
-    const further = sender.over.aborted ? undefined : journal?.acknowledgedFrom(end);
-    if (further !== undefined) throw changed(source, 'is shorter than');
+    if (!sender.over.aborted && journal?.hasFrom(end)) throw changed(source, 'is shorter than');
   } finally {
     await Promise.all(pending);
     await journal?.close();
@@ -106,8 +108,18 @@ async function batchesOf(source: Source, options: LoadOptions, progress: Progres
   return cutParquet(source.path, source.name, limits, cuts);
 }
 
-/** Whether a batch had been accepted. Throws CliFailure where that cannot be said. */
-function isDone(batch: Batch, source: Source, journal: Journal | undefined, progress: Progress): boolean {
+/**
+ * Whether a batch had been accepted. Throws CliFailure where that cannot be said.
+ *
+ * @param forgets whether the server has lost its keys
+ */
+function isDone(
+  batch: Batch,
+  source: Source,
+  journal: Journal | undefined,
+  progress: Progress,
+  forgets: boolean,
+): boolean {
   const entry = journal?.at(batch.start);
   if (entry === undefined) {
     const next = journal?.nextStart(batch.start);
@@ -119,11 +131,11 @@ function isDone(batch: Batch, source: Source, journal: Journal | undefined, prog
     progress.before += entry.rows;
     return true;
   }
-  if (Date.now() - entry.at < remembered_ms) return false;
+  if (Date.now() - entry.at < remembered_ms && !forgets) return false;
   throw new CliFailure(
     `${source.name}, from line ${batch.line} on: these rows were sent ${new Date(entry.at).toISOString()}, and it never came ` +
-      'back whether they were accepted. Since then more time has passed than keys are remembered (24 hours), so that sending ' +
-      'them again could double them. Look whether they are there, and then use another --run for what is missing.',
+      `back whether they were accepted. Since then ${forgets ? 'the server has lost the keys that it knew' : 'more time has passed than keys are remembered (24 hours)'}, ` +
+      'so that sending them again could double them. Look whether they are there, and then use another --run for what is missing.',
   );
 }
 
@@ -196,9 +208,14 @@ class Sender {
   }
 
   async #run(batch: Batch, key: string, source: Source, journal: Journal | undefined): Promise<void> {
-    const accepted = await this.#send(batch, key, source);
+    const { table, write } = this.#options;
+    const options = { ...write, idempotencyKey: key, signal: this.#ending.signal };
+    const accepted = await this.#patiently(() => table.writeBody(batch.body, batch.type, options)).catch((error) => {
+      throw error instanceof TimestoreError ? refused(error, batch, source) : error;
+    });
     const rows = accepted.accepted + accepted.quarantined;
-    await journal?.add({ start: batch.start, end: batch.end, hash: batch.hash, at: Date.now(), rows });
+    const { start, end, hash } = batch;
+    await journal?.add({ start, end, hash, at: Date.now(), rows, batchId: accepted.batchId });
     if (accepted.replayed) this.#progress.before += rows;
     else this.#progress.accepted += accepted.accepted;
     if (!accepted.replayed) this.#progress.quarantined += accepted.quarantined;
@@ -206,21 +223,36 @@ class Sender {
     this.#options.onChange();
   }
 
-  /** Again and again while that may help and others get through. */
-  async #send(batch: Batch, key: string, source: Source): Promise<Accepted> {
-    const { table, write, patienceMs } = this.#options;
+  /**
+   * Looks whether the table is still the one that was loaded, and whether the server has lost its keys.
+   *
+   * @throws CliFailure where the table is another: what is on record says nothing of it
+   */
+  async forgets(batchId: string, { name }: Source): Promise<boolean> {
+    const { receipt, table } = this.#options;
+    try {
+      return (await this.#patiently(() => receipt(batchId))).state === 'unknown';
+    } catch (error) {
+      if (!(error instanceof TimestoreError) || error.code !== 'not-found') throw error;
+      throw new CliFailure(
+        `${name} was sent to a table ${table.dataset}.${table.name} that is no longer there: it was deleted, or deleted and ` +
+          'made again. To send the file to the one that is there now: --run NAME.',
+      );
+    }
+  }
+
+  /** Again and again while that may help and others get through. Throws what is for good. */
+  async #patiently<Answer>(ask: () => Promise<Answer>): Promise<Answer> {
     for (let attempt = 0; ; attempt += 1) {
       try {
-        const options = { ...write, idempotencyKey: key, signal: this.#ending.signal };
-        const accepted = await table.writeBody(batch.body, batch.type, options);
+        const answer = await ask();
         this.#movedAt = Date.now();
         this.#progress.waits = undefined;
-        return accepted;
+        return answer;
       } catch (error) {
-        if (!(error instanceof TimestoreError)) throw error;
-        if (!error.retryable) throw refused(error, batch, source);
+        if (!(error instanceof TimestoreError) || !error.retryable) throw error;
         const waited = Date.now() - this.#movedAt;
-        if (waited >= patienceMs || this.over.aborted) throw gaveUp(error, waited);
+        if (waited >= this.#options.patienceMs || this.over.aborted) throw gaveUp(error, waited);
         this.#progress.waits = error.message;
         this.#options.onChange();
         const pause = Math.min(pauseMsMax, pauseMs * 2 ** attempt) * (0.5 + Math.random() / 2);
