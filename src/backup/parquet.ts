@@ -1,9 +1,10 @@
 import type { Table } from '../catalog/table.ts';
 import type { Settings } from '../clickhouse/client.ts';
+import { askLong, objectFunction } from '../clickhouse/object.ts';
 import { fieldColumns, systemColumns } from '../clickhouse/table.ts';
 import { type Until, untilSql } from '../clickhouse/until.ts';
 import type { Context } from '../context.ts';
-import { qualifiedName, quoteName, quoteString } from '../names.ts';
+import { qualifiedName, quoteName } from '../names.ts';
 
 /** What a partition holds: how many rows, and a hash of all there is in them. */
 export type Content = { rows: number; checksum: string };
@@ -19,31 +20,12 @@ function contentSql(table: Table): string {
   return `count() AS rows, leftPad(lower(hex(groupBitXor(sipHash64([${values.map((value) => `ifNull(${value}, '\\\\N')`).join(', ')}])))), 16, '0') AS checksum`;
 }
 
-/**
- * The object as ClickHouse reaches it. The secret stands in the statement, which is the body of the request: ClickHouse
- * hides it in its logs, and parameters would be in the URL, which others log.
- */
-function objectOf(ctx: Context, key: string): string {
-  const { S3_ENDPOINT, S3_BUCKET, S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY } = ctx.config;
-  const url = `${S3_ENDPOINT.replace(/\/$/, '')}/${S3_BUCKET}/${key}`;
-  const access = [url, S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY].map(quoteString).join(', ');
-  return `s3(${access}, 'Parquet', {_columns:String})`;
-}
-
 function structureOf(table: Table): string {
   return [...systemColumns.map(([name, type]) => `${name} ${type}`), ...fieldColumns(table)].join(', ');
 }
 
-async function ask(ctx: Context, body: string, settings: Settings): Promise<string> {
-  return await ctx.clickhouse.send({
-    body,
-    settings: { ...settings, max_execution_time: Math.ceil(ctx.config.limits.export_timeout_ms / 1000) },
-    timeout_ms: ctx.config.limits.export_timeout_ms,
-  });
-}
-
 async function contentFrom(ctx: Context, table: Table, from: string, settings: Settings): Promise<Content> {
-  const text = await ask(ctx, `SELECT ${contentSql(table)} FROM ${from} FORMAT JSONEachRow`, settings);
+  const text = await askLong(ctx, `SELECT ${contentSql(table)} FROM ${from} FORMAT JSONEachRow`, settings);
   const { rows, checksum } = JSON.parse(text) as Content;
   return { rows: Number(rows), checksum };
 }
@@ -66,8 +48,8 @@ export async function writePartition(
   partition: string,
   key: string,
 ): Promise<Content> {
-  const object = objectOf(ctx, key);
-  await ask(
+  const object = objectFunction(ctx, key, 'Parquet');
+  await askLong(
     ctx,
     `INSERT INTO FUNCTION ${object} SELECT ${columnsOf(table).join(', ')} FROM ${qualifiedName(table)}
       WHERE _partition_id = {_partition:String} AND ${untilSql(until)}`,
@@ -78,9 +60,9 @@ export async function writePartition(
 
 /** Brings the rows of a file into a table, each once, however often this is called. */
 export async function readPartition(ctx: Context, table: Table, partition: string, key: string): Promise<void> {
-  const object = objectOf(ctx, key);
+  const object = objectFunction(ctx, key, 'Parquet');
   const columns = columnsOf(table).join(', ');
-  await ask(
+  await askLong(
     ctx,
     `INSERT INTO ${qualifiedName(table)} (${columns}) SELECT ${columns} FROM ${object}
       WHERE (_lane, _seq, _row) NOT IN (SELECT _lane, _seq, _row FROM ${qualifiedName(table)} WHERE _partition_id = {_partition:String})`,

@@ -6,7 +6,16 @@ import { TimestoreError } from '../errors.ts';
 import { epochMs } from '../postgres/client.ts';
 
 export const jobKinds = [
-  ...(['delete-rows', 'correct-rows', 'drop-table', 'drop-dataset', 'apply-retention', 'backup', 'restore'] as const),
+  ...([
+    'delete-rows',
+    'correct-rows',
+    'drop-table',
+    'drop-dataset',
+    'apply-retention',
+    'backup',
+    'restore',
+    'export',
+  ] as const),
 ] as const;
 export type JobKind = (typeof jobKinds)[number];
 

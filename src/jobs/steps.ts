@@ -1,5 +1,6 @@
 import { backupStep } from '../backup/backup.ts';
 import { restoreStep } from '../backup/restore.ts';
+import { exportStep } from '../export/export.ts';
 import { applyRetentionStep } from './apply-retention.ts';
 import { changeRows } from './change-rows.ts';
 import { dropDatasetStep, dropTableStep } from './drop.ts';
@@ -14,4 +15,5 @@ export const jobSteps: Record<JobKind, Step> = {
   'apply-retention': applyRetentionStep,
   backup: backupStep,
   restore: restoreStep,
+  export: exportStep,
 };

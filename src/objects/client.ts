@@ -10,6 +10,8 @@ export type Objects = {
   get(key: string): Promise<string | undefined>;
   /** Up to 1,000 objects whose keys begin so and have no further slash (with `delimiter`), in order, after one of them. */
   list(prefix: string, options?: { after?: string | undefined; delimiter?: '/' }): Promise<StoredObject[]>;
+  /** An address that anybody can read an object at for a while, without credentials of their own. */
+  presign(key: string, seconds: number): Promise<string>;
   /** Removes an object, there or not. */
   remove(key: string): Promise<void>;
 };
@@ -73,6 +75,13 @@ export function createObjects(config: Config): Objects {
         return Contents.map(({ Key = '', Size = 0, LastModified }) => {
           return { key: Key, bytes: Size, modifiedAt_ms: LastModified?.getTime() ?? 0 };
         });
+      });
+    },
+    async presign(Key, expiresIn) {
+      return await answered(async () => {
+        const { sdk, client } = await loaded();
+        const { getSignedUrl } = await import('@aws-sdk/s3-request-presigner');
+        return await getSignedUrl(client, new sdk.GetObjectCommand({ Bucket, Key }), { expiresIn });
       });
     },
     async remove(Key) {

@@ -2,6 +2,7 @@ import { backupKey, backupPrefix } from '../backup/backup.ts';
 import { snapshotTable } from '../buffer/snapshot.ts';
 import { findTable } from '../catalog/find-table.ts';
 import type { Context } from '../context.ts';
+import { exportPrefix } from '../export/export.ts';
 import { qualifiedName, quoteString, slugPattern } from '../names.ts';
 import type { StoredObject } from '../objects/client.ts';
 import { quarantineTable } from '../quarantine/table.ts';
@@ -38,14 +39,14 @@ export async function dropOrphanTables(ctx: Context): Promise<string[]> {
 }
 
 /**
- * Removes objects that nothing names: payloads of rows that are in no quarantine, backups that were never finished, and
- * those of them that the clock made and are more than are kept.
+ * Removes objects that nothing names: payloads of rows that are in no quarantine, exports that were never published, backups
+ * that were never finished, and those of them that the clock made and are more than are kept.
  *
  * @returns how many objects were removed
  */
 export async function removeOrphanObjects(ctx: Context): Promise<number> {
   const old_ms = ctx.now() - ctx.config.limits.orphan_age_ms;
-  return (await removePayloads(ctx, old_ms)) + (await removeBackups(ctx, old_ms));
+  return (await removePayloads(ctx, old_ms)) + (await removeBackups(ctx, old_ms)) + (await removeExports(ctx, old_ms));
 }
 
 async function removePayloads(ctx: Context, old_ms: number): Promise<number> {
@@ -120,6 +121,27 @@ async function removeBackups(ctx: Context, old_ms: number): Promise<number> {
     // What says that it is whole goes first: half a backup is none.
     for (const key of [backupKey(id), ...objects.map((object) => object.key)]) await ctx.objects.remove(key);
     removed += objects.length;
+  }
+  return removed;
+}
+
+async function removeExports(ctx: Context, old_ms: number): Promise<number> {
+  let removed = 0;
+  for await (const page of pagesOf(ctx, exportPrefix)) {
+    const old = page.filter(({ modifiedAt_ms }) => modifiedAt_ms < old_ms);
+    // exports/<dataset>/<table>/<id>/…
+    const byId = Map.groupBy(old, ({ key }) => key.split('/')[3] ?? '');
+    const named = await ctx.postgres.rows<{ id: string }>(
+      `select id from exports where id = any($1)
+       union all select id from jobs where id = any($1) and state in ('queued', 'running')`,
+      [[...byId.keys()]],
+    );
+    const kept = new Set(named.map(({ id }) => id));
+    for (const [id, objects] of byId) {
+      if (kept.has(id)) continue;
+      for (const { key } of objects) await ctx.objects.remove(key);
+      removed += objects.length;
+    }
   }
   return removed;
 }

@@ -17,6 +17,20 @@ type Mutation = { rule: string; file: string; from: string; to: string; suite?: 
 
 const mutations: Mutation[] = [
   {
+    rule: 'an export is of one moment',
+    file: 'src/export/export.ts',
+    from: 'days[day]?.rows !== rows || days[day]?.checksum !== checksum',
+    to: 'days[day] === undefined',
+    suite: 'test/integration/jobs/export.test.ts',
+  },
+  {
+    rule: 'an export has nothing that came after it',
+    file: 'src/export/day.ts',
+    from: 'const conditions = [untilSql(until)];',
+    to: "const conditions = ['1'];",
+    suite: 'test/integration/jobs/export.test.ts',
+  },
+  {
     rule: 'rows after a token are those of later sequences',
     file: 'src/query/rows.ts',
     from: '_seq > {_a',

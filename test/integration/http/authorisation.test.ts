@@ -102,6 +102,7 @@ const operations: Record<string, Operation> = {
         ['get', '/tables/m/schema', undefined],
         ['get', '/tables/m/manifests', undefined],
         ['post', '/tables/m/deletions', { timeRange: { start: at(50) } }],
+        ['post', '/tables/m/exports', {}],
         ['post', '/tables/m/corrections', { rows: { timeRange: { start: at(50) } }, set: { v: 2 } }],
       ] as const
     ).map(([method, rest, json]): [string, Operation] => [
@@ -143,6 +144,18 @@ const operations: Record<string, Operation> = {
   'post /v1/admin/jobs/{id}/retry': {
     ...{ scopes: ['admin'], of: 'names' },
     request: (dataset) => ({ path: `/v1/admin/jobs/of-${dataset}/retry`, method: 'POST' }),
+  },
+  'get /v1/admin/exports': {
+    ...{ scopes: ['admin'], of: 'lists' },
+    request: () => ({ path: '/v1/admin/exports?limit=1000', method: 'GET' }),
+  },
+  'get /v1/admin/exports/{id}': {
+    ...{ scopes: ['admin'], of: 'names' },
+    request: (dataset) => ({ path: `/v1/admin/exports/of-${dataset}`, method: 'GET' }),
+  },
+  'delete /v1/admin/exports/{id}': {
+    ...{ scopes: ['admin'], of: 'names' },
+    request: (dataset) => ({ path: `/v1/admin/exports/of-${dataset}`, method: 'DELETE' }),
   },
   'get /v1/admin/audit-log': {
     ...{ scopes: ['admin'], of: 'lists' },
@@ -246,6 +259,11 @@ beforeAll(async () => {
     await ctx.postgres.rows(
       `insert into jobs (id, kind, dataset, "table", state, request, actor, request_id, buffer)
        values ($1, 'delete-rows', $2, 'm', 'failed', '{}', 'x', '', 'nobody')`,
+      [`of-${dataset}`, dataset],
+    );
+    await ctx.postgres.rows(
+      `insert into exports (id, dataset, "table", format, watermark, columns, rows, bytes, objects, actor)
+       values ($1, $2, 'm', 'csv', '', '[]', 0, 0, '[]', 'x')`,
       [`of-${dataset}`, dataset],
     );
   }

@@ -201,6 +201,11 @@ test('the examples run, in an order in which somebody might try them, and answer
   await run(`post ${of}/tables/{table}/deletions`);
   await run(`get ${admin}/jobs/{id}`, { id: String(job) });
   await run(`get ${admin}/jobs`);
+  const { id: exported } = await run(`post ${of}/tables/{table}/exports`);
+  await expect.poll(async () => (await call(`${admin}/exports/${exported}`)).status).toBe(200);
+  await run(`get ${admin}/exports`);
+  await run(`get ${admin}/exports/{id}`, { id: String(exported) });
+  await run(`delete ${admin}/exports/{id}`, { id: String(exported) });
   await run(`delete ${of}/tables/{table}`);
   await run(`post ${admin}/reconcile`);
   await run(`get ${admin}/reconcile`);

@@ -1,0 +1,25 @@
+import type { Context } from '../context.ts';
+import { quoteString } from '../names.ts';
+import type { Settings } from './client.ts';
+
+/**
+ * An object of the bucket as ClickHouse reaches it: a table function, with the structure in parameter `_columns`. The secret
+ * stands in the statement, which is the body of the request: ClickHouse hides it in its logs, and parameters would be in the
+ * URL, which others log.
+ */
+export function objectFunction(ctx: Context, key: string, format: string): string {
+  const { S3_ENDPOINT, S3_BUCKET, S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY } = ctx.config;
+  const url = `${S3_ENDPOINT.replace(/\/$/, '')}/${S3_BUCKET}/${key}`;
+  const access = [url, S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY].map(quoteString).join(', ');
+  return `s3(${access}, ${quoteString(format)}, {_columns:String})`;
+}
+
+/** A statement that may take as long as an export. Throws StoreError, ClickHouseError. */
+export async function askLong(ctx: Context, body: string, settings: Settings): Promise<string> {
+  const { export_timeout_ms: timeout_ms } = ctx.config.limits;
+  return await ctx.clickhouse.send({
+    body,
+    settings: { ...settings, max_execution_time: Math.ceil(timeout_ms / 1000) },
+    timeout_ms,
+  });
+}

@@ -1,0 +1,108 @@
+import type { Table } from '../catalog/table.ts';
+import type { Settings } from '../clickhouse/client.ts';
+import { askLong, objectFunction } from '../clickhouse/object.ts';
+import { type Until, untilSql } from '../clickhouse/until.ts';
+import type { Context } from '../context.ts';
+import { qualifiedName, quoteName } from '../names.ts';
+import { clickhouseType, type Field } from '../schema/types.ts';
+
+export const exportFormats = {
+  parquet: { clickhouse: 'Parquet', extension: 'parquet' },
+  csv: { clickhouse: 'CSVWithNames', extension: 'csv' },
+  ndjson: { clickhouse: 'JSONEachRow', extension: 'ndjson' },
+} as const;
+
+export type ExportFormat = keyof typeof exportFormats;
+
+/** Which rows of a table are exported, and what of them. */
+export type Exported = {
+  table: Table;
+  fields: Field[];
+  until: Until;
+  start_ms: number | undefined;
+  end_ms: number | undefined;
+};
+
+/** How many rows there are, and a sum of hashes of whole rows: any value that differs shows, in whatever order they are. */
+export type Content = { rows: number; checksum: string };
+
+/** As answers of the API have values, and as they are read again. */
+const written: Settings = {
+  ...{ date_time_output_format: 'iso', output_format_json_quote_64bit_integers: 0, session_timezone: 'UTC' },
+  ...{ output_format_json_escape_forward_slashes: 0, format_csv_null_representation: '' },
+  ...{ s3_truncate_on_insert: 1, max_bytes_before_external_sort: 1_000_000_000 },
+};
+const read: Settings = {
+  ...{ date_time_input_format: 'best_effort', session_timezone: 'UTC', precise_float_parsing: 1 },
+  ...{ format_csv_null_representation: '', input_format_csv_empty_as_default: 0, input_format_null_as_default: 0 },
+};
+
+function contentSql(fields: Field[]): string {
+  // Null is told from every text.
+  const values = fields.map(({ name }) => `ifNull(concat('=', toString(${quoteName(name)})), '')`);
+  return `count() AS rows, leftPad(lower(hex(sum(sipHash64([${values.join(', ')}])))), 16, '0') AS checksum`;
+}
+
+function dayOf({ schema }: Table): string {
+  return `toDate(${quoteName(schema.timestampColumn)}, 'UTC')`;
+}
+
+function rowsSql({ table, until, start_ms, end_ms }: Exported, params: Settings): string {
+  const time = quoteName(table.schema.timestampColumn);
+  const conditions = [untilSql(until)];
+  if (start_ms !== undefined) conditions.push(`${time} >= fromUnixTimestamp64Milli({_start:Int64}, 'UTC')`);
+  if (end_ms !== undefined) conditions.push(`${time} < fromUnixTimestamp64Milli({_end:Int64}, 'UTC')`);
+  Object.assign(
+    params,
+    start_ms !== undefined && { param__start: start_ms },
+    end_ms !== undefined && { param__end: end_ms },
+  );
+  return `${qualifiedName(table)} WHERE ${conditions.join(' AND ')}`;
+}
+
+/** What ClickHouse has of each day at one moment. Throws StoreError, ClickHouseError. */
+export async function contentByDay(ctx: Context, exported: Exported): Promise<Map<string, Content>> {
+  const params: Settings = {};
+  const from = rowsSql(exported, params);
+  const day = dayOf(exported.table);
+  const text = await askLong(
+    ctx,
+    `SELECT toString(${day}) AS day, ${contentSql(exported.fields)} FROM ${from} GROUP BY day ORDER BY day FORMAT JSONEachRow`,
+    params,
+  );
+  const lines = text.split('\n').filter((line) => line !== '');
+  const found = lines.map((line) => JSON.parse(line) as { day: string; rows: string; checksum: string });
+  return new Map(found.map(({ day: name, rows, checksum }) => [name, { rows: Number(rows), checksum }]));
+}
+
+/**
+ * Writes a day's rows as an object, in order of time, and reads it back.
+ *
+ * @returns what the object holds
+ */
+export async function writeDay(
+  ctx: Context,
+  exported: Exported,
+  day: string,
+  key: string,
+  format: ExportFormat,
+): Promise<Content> {
+  const { table, fields } = exported;
+  const object = objectFunction(ctx, key, exportFormats[format].clickhouse);
+  const names = fields.map(({ name }) => quoteName(name));
+  const structure = fields.map((field) => `${quoteName(field.name)} ${clickhouseType(field, table.schema)}`).join(', ');
+  const params: Settings = { param__day: day };
+  const rows = rowsSql(exported, params);
+  const order = [quoteName(table.schema.timestampColumn), '_lane', '_seq', '_row'].join(', ');
+  await askLong(
+    ctx,
+    `INSERT INTO FUNCTION ${object} SELECT ${names.join(', ')} FROM ${rows} AND ${dayOf(table)} = {_day:Date} ORDER BY ${order}`,
+    { ...params, ...written, param__columns: structure },
+  );
+  const text = await askLong(ctx, `SELECT ${contentSql(fields)} FROM ${object} FORMAT JSONEachRow`, {
+    ...read,
+    param__columns: structure,
+  });
+  const found = JSON.parse(text) as { rows: string; checksum: string };
+  return { rows: Number(found.rows), checksum: found.checksum };
+}

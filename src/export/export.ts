@@ -1,0 +1,175 @@
+import * as z from 'zod';
+import { snapshotTable } from '../buffer/snapshot.ts';
+import { findReadable, readTable } from '../catalog/find-table.ts';
+import { setUpLanes } from '../catalog/set-up-lanes.ts';
+import type { Table } from '../catalog/table.ts';
+import { ensureTable } from '../clickhouse/table.ts';
+import type { Context } from '../context.ts';
+import { StoreError, TimestoreError } from '../errors.ts';
+import { flushTable } from '../flush/flush-table.ts';
+import { createJob, type Job } from '../jobs/job.ts';
+import type { Outcome, Step } from '../jobs/work.ts';
+import { rangeOf } from '../query/request.ts';
+import { tokenOf } from '../query/token.ts';
+import { contentByDay, type Exported, type ExportFormat, exportFormats, writeDay } from './day.ts';
+import { type ExportedObject, publishExport } from './published.ts';
+
+/** What is asked for. */
+export type ExportRequest = {
+  format: ExportFormat;
+  timeRange?: { start?: string | number | undefined; end?: string | number | undefined } | undefined;
+  columns?: string[] | undefined;
+};
+
+const content = z.object({ rows: z.number(), checksum: z.string() });
+
+const progressSchema = z.object({
+  life: z.number(),
+  until: z.array(z.object({ lane: z.number(), seq: z.number() })),
+  watermark: z.string(),
+  columns: z.array(z.string()),
+  isFlushed: z.boolean().default(false),
+  days: z.record(z.string(), content).default({}),
+  /** How often what was written was compared with what is there. */
+  rounds: z.number().default(0),
+});
+
+/** Rows that change so often while they are written are not to be had as one cut. */
+const rounds_max = 50;
+const days_max = 10_000;
+
+export const exportPrefix = 'exports/';
+export const exportFolder = (dataset: string, table: string, id: string) => `${exportPrefix}${dataset}/${table}/${id}/`;
+
+/**
+ * Puts an export on record: of every row acknowledged by now. The same id is the same export.
+ *
+ * @throws TimestoreError `not-found`, `invalid-request`, `key-reused`; StoreError
+ */
+export async function beginExport(
+  ctx: Context,
+  dataset: string,
+  name: string,
+  request: ExportRequest,
+  id: string | undefined,
+): Promise<Job> {
+  const table = await findReadable(ctx, dataset, name);
+  if (table === undefined) throw new TimestoreError('not-found', `There is no table ${name} in dataset ${dataset}.`);
+  rangeOf(request);
+  const columns = chosen(table, request.columns);
+  const progress = { life: table.life, ...(await cutOf(ctx, table)), columns };
+  return await createJob(ctx, { id, kind: 'export', dataset, table: name, request: { ...request }, progress });
+}
+
+function chosen({ name, schema }: Table, columns: string[] | undefined): string[] {
+  const known = schema.fields.map((field) => field.name);
+  const unknown = columns?.find((column) => !known.includes(column));
+  if (unknown !== undefined)
+    throw new TimestoreError('invalid-request', `columns: table ${name} has no field ${unknown}`);
+  return columns ?? known;
+}
+
+async function cutOf(ctx: Context, table: Table) {
+  let snapshot = await snapshotTable(ctx, table, 'state');
+  if (snapshot === 'unknown' && (await setUpLanes(ctx, table))) snapshot = await snapshotTable(ctx, table, 'state');
+  if (snapshot === 'unknown')
+    throw new StoreError('redis', `does not know the lanes of table ${table.name}`, undefined);
+  const { lanes } = snapshot;
+  return { until: lanes.map(({ lane, seq }) => ({ lane, seq })), watermark: tokenOf(table, lanes, ({ seq }) => seq) };
+}
+
+/**
+ * Writes each day as an object. It is published when all objects hold what the table has at one moment: what was deleted or
+ * corrected while days were written is written again.
+ */
+export const exportStep: Step = async (ctx, job, deadline_ms) => {
+  const progress = progressSchema.parse(job.progress);
+  const request = job.request as ExportRequest;
+  const table = await readTable(ctx, job.dataset ?? '', job.table ?? '');
+  if (table === undefined || table.life !== progress.life || table.state === 'deleting') {
+    throw new TimestoreError(
+      'not-found',
+      `Table ${job.table} of dataset ${job.dataset} was deleted before it was exported.`,
+    );
+  }
+  if (!progress.isFlushed) return await flushed(ctx, table, progress, deadline_ms);
+
+  const fields = progress.columns.flatMap((column) => table.schema.fields.find(({ name }) => name === column) ?? []);
+  const exported: Exported = { table, fields, until: progress.until, ...rangeOf(request) };
+  const there = await contentByDay(ctx, exported);
+  if (there.size > days_max) {
+    throw new TimestoreError(
+      'limit-exceeded',
+      `These rows are of ${there.size} days; an export has ${days_max} at most.`,
+    );
+  }
+  const folder = exportFolder(table.dataset, table.name, job.id);
+  const keyOf = (day: string) => `${folder}${day}.${exportFormats[request.format].extension}`;
+  const days = { ...progress.days };
+  const soFar = (wait_ms: number): Outcome => ({
+    progress: { ...progress, days, rounds: progress.rounds + 1 },
+    wait_ms,
+  });
+  const others = [...there].filter(([day, { rows, checksum }]) => {
+    return days[day]?.rows !== rows || days[day]?.checksum !== checksum;
+  });
+  const gone = Object.keys(days).filter((day) => !there.has(day));
+  if (others.length === 0 && gone.length === 0) return await publish(ctx, job, progress, fields, keyOf, folder);
+  if (progress.rounds >= rounds_max + there.size) {
+    throw new TimestoreError('conflict', `Rows of table ${table.name} change faster than they can be exported.`);
+  }
+  for (const day of gone) {
+    await ctx.objects.remove(keyOf(day));
+    delete days[day];
+  }
+  for (const [day] of others) {
+    if (ctx.now() >= deadline_ms) break;
+    days[day] = await writeDay(ctx, exported, day, keyOf(day), request.format);
+  }
+  return soFar(0);
+};
+
+async function flushed(
+  ctx: Context,
+  table: Table,
+  progress: z.output<typeof progressSchema>,
+  deadline_ms: number,
+): Promise<Outcome> {
+  await ensureTable(ctx, table);
+  const snapshot = await snapshotTable(ctx, table, 'state');
+  const lanes = snapshot === 'unknown' ? [] : snapshot.lanes;
+  if (progress.until.some(({ lane, seq }) => (lanes[lane]?.watermark ?? Number.POSITIVE_INFINITY) < seq)) {
+    await flushTable(ctx, table, 'admin', deadline_ms);
+    return { progress };
+  }
+  return { progress: { ...progress, isFlushed: true } };
+}
+
+async function publish(
+  ctx: Context,
+  job: Job,
+  { days, watermark }: z.output<typeof progressSchema>,
+  fields: Exported['fields'],
+  keyOf: (day: string) => string,
+  folder: string,
+): Promise<Outcome> {
+  const bytes = new Map<string, number>();
+  for (let after: string | undefined; ; ) {
+    const page = await ctx.objects.list(folder, { after });
+    for (const object of page) bytes.set(object.key, object.bytes);
+    after = page.at(-1)?.key;
+    if (page.length < 1_000) break;
+  }
+  const objects: ExportedObject[] = Object.entries(days)
+    .map(([day, each]) => ({ day, key: keyOf(day), ...each, bytes: bytes.get(keyOf(day)) ?? 0 }))
+    .sort((a, b) => (a.day < b.day ? -1 : 1));
+  const columns = fields.map(({ name, type }) => ({ name, type }));
+  const record = { id: job.id, dataset: job.dataset, table: job.table, ...job.request, watermark, columns, objects };
+  await ctx.objects.put(`${folder}manifest.json`, JSON.stringify(record));
+  const total = (of: 'rows' | 'bytes') => objects.reduce((sum, each) => sum + each[of], 0);
+  const sums = { rows: total('rows'), bytes: total('bytes') };
+  return {
+    done: { export: job.id, objects: objects.length, ...sums },
+    alongside: [publishExport(job, { watermark, columns, objects, ...sums, ...rangeOf(job.request as ExportRequest) })],
+  };
+}

@@ -1,0 +1,98 @@
+import { auditLine } from '../audit-log/line.ts';
+import type { Context } from '../context.ts';
+import { TimestoreError } from '../errors.ts';
+import type { Job } from '../jobs/job.ts';
+import { epochMs, type Statement } from '../postgres/client.ts';
+import type { ExportFormat } from './day.ts';
+
+/** The rows of one day (UTC). */
+export type ExportedObject = { day: string; key: string; rows: number; bytes: number; checksum: string };
+
+export type Export = {
+  n: string;
+  id: string;
+  dataset: string;
+  table: string;
+  format: ExportFormat;
+  from_ms: number | null;
+  to_ms: number | null;
+  /** Token of the cut that it is of. */
+  watermark: string;
+  columns: { name: string; type: string }[];
+  rows: number;
+  bytes: number;
+  objects: ExportedObject[];
+  actor: string;
+  publishedAt_ms: number;
+};
+
+const columnsSql = `n, id, dataset, "table", format, ${epochMs('time_from')} as from_ms, ${epochMs('time_to')} as to_ms, watermark,
+  columns, rows::float8 as rows, bytes::float8 as bytes, objects, actor, ${epochMs('published_at')} as "publishedAt_ms"`;
+
+/** The statement that publishes what a job has written. */
+export function publishExport(
+  job: Job,
+  what: Pick<Export, 'watermark' | 'columns' | 'objects' | 'rows' | 'bytes'> & {
+    start_ms: number | undefined;
+    end_ms: number | undefined;
+  },
+): Statement {
+  const { watermark, columns, objects, rows, bytes, start_ms = null, end_ms = null } = what;
+  return [
+    `insert into exports (id, dataset, "table", format, time_from, time_to, watermark, columns, rows, bytes, objects, actor)
+     values ($1, $2, $3, $4, to_timestamp($5::float8 / 1000), to_timestamp($6::float8 / 1000), $7, $8::jsonb, $9, $10, $11::jsonb, $12)
+     on conflict (id) do nothing`,
+    [
+      ...[job.id, job.dataset, job.table, job.request.format, start_ms, end_ms, watermark, JSON.stringify(columns)],
+      ...[rows, bytes, JSON.stringify(objects), job.actor],
+    ],
+  ];
+}
+
+/** The newest first. `of`: of these datasets alone. */
+export async function listExports(
+  ctx: Context,
+  {
+    before,
+    dataset,
+    table,
+    of,
+  }: {
+    before?: number | undefined;
+    dataset?: string | undefined;
+    table?: string | undefined;
+    of?: string[] | undefined;
+  },
+  limit: number,
+): Promise<Export[]> {
+  return await ctx.postgres.rows<Export>(
+    `select ${columnsSql} from exports
+      where ($1::bigint is null or n < $1) and ($2::text is null or dataset = $2) and ($3::text is null or "table" = $3)
+        and ($4::text[] is null or dataset = any($4))
+      order by n desc limit $5`,
+    [before ?? null, dataset ?? null, table ?? null, of ?? null, limit],
+  );
+}
+
+/** Throws TimestoreError `not-found`; StoreError. */
+export async function readExport(ctx: Context, id: string): Promise<Export> {
+  const [found] = await ctx.postgres.rows<Export>(`select ${columnsSql} from exports where id = $1`, [id]);
+  if (found === undefined) throw new TimestoreError('not-found', `There is no export ${id}.`);
+  return found;
+}
+
+/** Takes it off the list and removes its objects; what broke off is completed by asking again. */
+export async function removeExport(ctx: Context, found: Export, folder: string): Promise<void> {
+  for (const { key } of found.objects) await ctx.objects.remove(key);
+  await ctx.objects.remove(`${folder}manifest.json`);
+  const params: unknown[] = [found.id];
+  const line = auditLine(
+    { action: 'export.delete', dataset: found.dataset, table: found.table, detail: { export: found.id } },
+    'changed',
+    params,
+  );
+  await ctx.postgres.rows(
+    `with changed as (delete from exports where id = $1 returning id), line as (${line}) select id from changed`,
+    params,
+  );
+}
