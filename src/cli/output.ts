@@ -58,8 +58,8 @@ export async function deliver(response: Response, out: string | undefined, io: I
   io.stderr.write(`${out}: ${size(bytes)} in ${seconds.toFixed(1)} s\n`);
 }
 
-/** Returns how many bytes it has. */
-async function intoFile(body: AsyncIterable<Uint8Array>, out: string): Promise<number> {
+/** Returns how many bytes it has. Throws CliFailure, as `deliver` does. */
+export async function intoFile(body: AsyncIterable<Uint8Array>, out: string): Promise<number> {
   const found = await stat(out).catch(() => undefined);
   if (found?.isDirectory()) throw usage(`${out} is a folder.`);
   // What is no file, such as a pipe, cannot be replaced by one.

@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { datasetCommands, tableCommands } from './commands/admin/datasets.ts';
+import { exportCommands } from './commands/admin/exports.ts';
 import { backupCommands, jobCommands, rowCommands } from './commands/admin/jobs.ts';
 import { keyCommands } from './commands/admin/keys.ts';
 import {
@@ -43,7 +44,7 @@ export function programOf(version: string, io: Io): Command {
   const groups = [
     ['Rows', [ingestCommand, queryCommand, sqlCommand, tailCommand, savedCommands, rowCommands]],
     ['Catalogue', [datasetCommands, tableCommands, keyCommands]],
-    ['Operation', [tellingCommands, tableOperations, jobCommands, quarantineCommands, backupCommands]],
+    ['Operation', [tellingCommands, tableOperations, jobCommands, quarantineCommands, exportCommands, backupCommands]],
     ['Set-up', [setupCommands, callCommand]],
   ] as const;
   for (const [title, commands] of groups) {

@@ -124,6 +124,42 @@ test('keys are made, rotated and revoked, and rows in quarantine sent again', as
   });
 });
 
+test('exports are made, listed, fetched without a key and deleted', async () => {
+  const dataset = newDataset();
+  const rows = [1, 2, 3].map((day) => ({ timestamp: at(1, day), v: day }));
+  await call(`/v1/datasets/${dataset}/tables/m/rows`, { json: rows });
+  const made = await json(
+    'exports',
+    'create',
+    `${dataset}.m`,
+    '--format',
+    'csv',
+    '--from',
+    '2026-05-02',
+    '--columns',
+    'v',
+    '--wait',
+  );
+  expect(made).toMatchObject({ state: 'done', result: { rows: 2, objects: 2 } });
+  const id = String(made.id);
+  expect((await run('exports', '--dataset', dataset)).stdout).toMatch(new RegExp(`${id} .* csv +│ +2 │ +2 │`));
+  expect(await json('exports', 'show', id, '--expires-in', '1m')).toMatchObject({
+    objects: [{ url: expect.any(String) }, {}],
+  });
+  const folder = join(cli.home, 'may');
+  expect(await run('exports', 'download', id, '--to', folder)).toMatchObject({
+    code: 0,
+    stdout: expect.stringMatching(/^2 rows in 2 files/),
+  });
+  expect(readFileSync(join(folder, '2026-05-03.csv'), 'utf8')).toBe('"v"\n3\n');
+  expect(await json('exports', 'download', id, '--to', folder, '-q')).toMatchObject({ files: 2, bytes: 0 });
+  expect(await run('exports', 'delete', id, '--yes')).toMatchObject({ code: 0 });
+  expect(await run('exports', 'show', id)).toMatchObject({
+    code: 1,
+    stderr: expect.stringContaining('There is no export'),
+  });
+});
+
 test('backups, storage, metrics, status, and whatever else the API has', async () => {
   const dataset = newDataset();
   await json('call', 'POST', `/v1/datasets/${dataset}/tables/m/rows`, '--data', `{"timestamp":"${at(1)}","v":1}`);

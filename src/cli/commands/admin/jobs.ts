@@ -9,7 +9,7 @@ import { collect, number } from '../../options.ts';
 import { allOf, confirm, type Item, showList, showOne } from '../../show.ts';
 import { type Choosing, choosingOptions, chosenRows, names } from '../query.ts';
 
-type Job = Item & { id: string; state: string; error: string | null };
+export type Job = Item & { id: string; state: string; error: string | null };
 
 type Waiting = CommonOptions & { wait?: boolean; yes?: boolean };
 
@@ -18,7 +18,7 @@ const pathOf = (id: string): string => `/v1/admin/jobs/${encodeURIComponent(id)}
 const everyMs = 500;
 
 /** Shows a job, when it is over if so asked. Throws CliFailure for one that has failed. */
-async function showJob(timestore: Timestore, begun: Job, options: Waiting, io: Io): Promise<void> {
+export async function showJob(timestore: Timestore, begun: Job, options: Waiting, io: Io): Promise<void> {
   let job = begun;
   while (options.wait && (job.state === 'queued' || job.state === 'running')) {
     await delay(everyMs, undefined, { signal: io.signal });
@@ -30,7 +30,7 @@ async function showJob(timestore: Timestore, begun: Job, options: Waiting, io: I
   }
 }
 
-const waiting = (command: Command): Command => command.option('--wait', 'until it is over');
+export const waiting = (command: Command): Command => command.option('--wait', 'until it is over');
 
 export function jobCommands(program: Command, io: Io): void {
   const jobs = program.command('jobs').description('work that outlives a request: list, show, retry');

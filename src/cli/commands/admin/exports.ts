@@ -1,0 +1,148 @@
+import { mkdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type Command, Option } from 'commander';
+import { type CommonOptions, connect, tableName } from '../../config.ts';
+import { CliFailure, exitCodes, usage } from '../../failure.ts';
+import { size, whole } from '../../ingest/show-progress.ts';
+import type { Io } from '../../io.ts';
+import { duration, number } from '../../options.ts';
+import { intoFile } from '../../output.ts';
+import { allOf, confirm, type Item, showList, showOne } from '../../show.ts';
+import { chosenRows, names } from '../query.ts';
+import { type Job, showJob, waiting } from './jobs.ts';
+
+type Creating = CommonOptions & {
+  format: string;
+  from?: string;
+  to?: string;
+  last?: number;
+  columns?: string;
+  key?: string;
+  wait?: boolean;
+};
+
+type Export = Item & {
+  dataset: string;
+  table: string;
+  rows: number;
+  objects: { day: string; key: string; bytes: number; url: string }[];
+};
+
+const path = '/v1/admin/exports';
+const pathOf = (id: string): string => `${path}/${encodeURIComponent(id)}`;
+
+const examples = `
+Examples
+  timestore exports create demo.readings --from 2026-05-01 --to 2026-06-01 --wait
+  timestore exports download 4f0c… --to may/
+  timestore exports show 4f0c… --json | jq -r '.objects[].url'`;
+
+export function exportCommands(program: Command, io: Io): void {
+  const exports = program
+    .command('exports')
+    .description('copies of rows in the bucket, a file a day: list, show, create, download, delete')
+    .addHelpText('after', examples);
+  exports
+    .command('list', { isDefault: true })
+    .description('those that are published, the newest first')
+    .option('--dataset <name>')
+    .option('--table <name>')
+    .option('-n, --limit <n>', 'most of them', number(1, 10_000), 50)
+    .action(async (_, own: Command) => {
+      const options = own.optsWithGlobals<CommonOptions & { dataset?: string; table?: string; limit: number }>();
+      const { timestore } = await connect(options, io);
+      const { dataset, table, limit } = options;
+      const items = await allOf(timestore, path, 'exports', { dataset, table }, { limit, signal: io.signal });
+      const counted = options.json
+        ? items
+        : items.map((item) => ({ ...item, days: (item.objects as object[]).length }));
+      await showList(
+        counted,
+        ['id', 'dataset', 'table', 'format', 'days', 'rows', 'bytes', 'publishedAt'],
+        options,
+        io,
+      );
+    });
+  exports
+    .command('show')
+    .description('one, with an address for each file that needs no key')
+    .argument('<id>')
+    .option('--expires-in <time>', 'how long the addresses are good', duration, 3_600_000)
+    .action(async (id: string, _, own: Command) => {
+      const options = own.optsWithGlobals<CommonOptions & { expiresIn: number }>();
+      const { timestore } = await connect(options, io);
+      const query = { expiresIn: Math.ceil(options.expiresIn / 1000) };
+      await showOne(await timestore.call<Item>('GET', pathOf(id), { query, signal: io.signal }), options, io);
+    });
+  const create = exports.command('create').description('of all rows accepted until now, or those of a time range');
+  waiting(create.argument('<dataset.table>'))
+    .addOption(new Option('-f, --format <format>').choices(['parquet', 'csv', 'ndjson']).default('parquet'))
+    .option('--from <time>', 'rows from here on')
+    .option('--to <time>', 'rows before')
+    .option('--last <time>', 'rows of the last 12h, 7d …', duration)
+    .option('-c, --columns <names>', 'with commas between; all by default')
+    .option('--key <key>', 'the same request with the same key is the same export')
+    .action(async (name: string, _, own: Command) => createExport(name, own.optsWithGlobals<Creating>(), io));
+  exports
+    .command('download')
+    .description('its files; those that are there already are left')
+    .argument('<id>')
+    .option('--to <folder>', 'DATASET.TABLE-ID by default')
+    .action(async (id: string, _, own: Command) => download(id, own.optsWithGlobals(), io));
+  exports
+    .command('delete')
+    .description('it and its files')
+    .argument('<id>')
+    .option('-y, --yes', 'without asking')
+    .action(async (id: string, _, own: Command) => {
+      const options = own.optsWithGlobals<CommonOptions & { yes?: boolean }>();
+      const { timestore } = await connect(options, io);
+      await confirm(`Export ${id} with its files is deleted.`, options, io);
+      await timestore.call('DELETE', pathOf(id), { signal: io.signal });
+      io.stderr.write(`${id} is deleted.\n`);
+    });
+}
+
+async function createExport(name: string, options: Creating, io: Io): Promise<void> {
+  const { dataset, table } = tableName(name);
+  const { timeRange } = chosenRows(options);
+  const body = {
+    ...{ format: options.format, timeRange },
+    ...(options.columns !== undefined && { columns: names(options.columns) }),
+  };
+  const { timestore } = await connect(options, io);
+  const of = `/v1/admin/datasets/${encodeURIComponent(dataset)}/tables/${encodeURIComponent(table)}/exports`;
+  const headers = { 'idempotency-key': options.key ?? crypto.randomUUID() };
+  const job = await timestore.call<Job>('POST', of, { body, headers, isRepeatable: true, signal: io.signal });
+  await showJob(timestore, job, options, io);
+}
+
+async function download(id: string, options: CommonOptions & { to?: string }, io: Io): Promise<void> {
+  const { timestore } = await connect(options, io);
+  const found = await timestore.call<Export>('GET', pathOf(id), { signal: io.signal });
+  const folder = options.to ?? `${found.dataset}.${found.table}-${id}`;
+  if ((await stat(folder).catch(() => undefined))?.isFile()) throw usage(`${folder} is a file.`);
+  await mkdir(folder, { recursive: true });
+  let files = 0;
+  let bytes = 0;
+  for (const { key, bytes: expected, url } of found.objects) {
+    const file = join(folder, key.split('/').at(-1) ?? key);
+    files += 1;
+    if ((await stat(file).catch(() => undefined))?.size === expected) continue;
+    // The address is all that is needed: no key goes to the bucket.
+    const answer = await fetch(url, { signal: io.signal }).catch((error: unknown) => {
+      if (io.signal.aborted) throw error;
+      throw new CliFailure(`${new URL(url).origin} cannot be reached. Try again.`, exitCodes.later, error);
+    });
+    if (!answer.ok)
+      throw new CliFailure(`The bucket answered ${answer.status} for ${key}. Try again.`, exitCodes.later);
+    const written = await intoFile((answer.body ?? new Blob().stream()) as AsyncIterable<Uint8Array>, file);
+    if (written !== expected) throw new CliFailure(`${file} has ${written} bytes instead of ${expected}.`);
+    bytes += written;
+    if (!options.quiet) io.stderr.write(`${file}  ${size(written)}\n`);
+  }
+  const summary = { folder, files, rows: found.rows, bytes };
+  if (options.json) io.stdout.write(`${JSON.stringify(summary)}\n`);
+  else
+    io.stdout.write(`${whole(found.rows)} rows in ${files} files in ${folder}, ${size(bytes)} of them fetched now.\n`);
+}
