@@ -1,9 +1,11 @@
 import type { Context } from 'hono';
 import * as z from 'zod';
+import { requireTable } from '../src/catalog/change-table.ts';
 import { TimestoreError } from '../src/errors.ts';
 import { exportFormats } from '../src/export/day.ts';
 import { beginExport, exportFolder } from '../src/export/export.ts';
 import { type Export, listExports, readExport, removeExport } from '../src/export/published.ts';
+import { type ExportSchedule, listSchedules, removeSchedule, setSchedule } from '../src/export/schedule.ts';
 import { digest } from '../src/quarantine/quarantine.ts';
 import { queryBody } from '../src/query/request.ts';
 import { clientKey } from './acknowledge.ts';
@@ -169,6 +171,87 @@ export const exportRoutes = routes()
       return c.body(null, 204);
     },
   );
+
+const scheduleBody = z.strictObject({
+  hour: z.int().min(0).max(23).meta({ description: 'of the day, in UTC' }),
+  days: z.int().min(1).max(366).default(1).meta({ description: 'so many whole days before it, each time' }),
+  format: z.enum(formatNames).default('parquet'),
+  columns: queryBody.shape.columns,
+});
+
+const scheduleSchema = z
+  .object({
+    dataset: z.string(),
+    table: z.string(),
+    hour: z.int(),
+    days: z.int(),
+    format: z.enum(formatNames),
+    columns: z.array(z.string()).nullable(),
+    nextAt: z.string().meta({ description: 'it begins within an hour of then' }),
+    actor: z.string(),
+  })
+  .meta({ id: 'ExportSchedule' });
+
+const schedulePath = '/v1/admin/datasets/:dataset/tables/:table/export-schedule';
+const exampleTable = { path: { dataset: 'demo', table: 'readings' } };
+
+export const exportScheduleRoutes = routes()
+  .put(
+    schedulePath,
+    describe({
+      summary: 'Export every day',
+      description:
+        'From then on whole days are exported at an hour of each day; one that was missed is made up for. A table has one schedule.',
+      tag: 'Exports',
+      path: ['dataset', 'table'],
+      body: { required: true, types: { 'application/json': scheduleBody } },
+      answers: { 200: { description: 'The schedule', schema: scheduleSchema } },
+      errors: ['not-found'],
+      example: { ...exampleTable, body: { hour: 3, days: 1 } },
+    }),
+    requireScope('admin'),
+    async (c) => {
+      const [dataset, table] = [slugOf('dataset', c.req.param('dataset')), slugOf('table', c.req.param('table'))];
+      const { columns = null, ...rest } = await bodyAs(c, scheduleBody);
+      await requireTable(c.get('timestore'), dataset, table);
+      return c.json(scheduleView(await setSchedule(c.get('timestore'), { dataset, table, columns, ...rest })));
+    },
+  )
+  .delete(
+    schedulePath,
+    describe({
+      summary: 'Export no more',
+      tag: 'Exports',
+      path: ['dataset', 'table'],
+      answers: { 204: { description: 'There is no schedule' } },
+      errors: ['not-found'],
+      example: exampleTable,
+    }),
+    requireScope('admin'),
+    async (c) => {
+      const [dataset, table] = [slugOf('dataset', c.req.param('dataset')), slugOf('table', c.req.param('table'))];
+      if (await removeSchedule(c.get('timestore'), dataset, table)) return c.body(null, 204);
+      throw new TimestoreError('not-found', `Table ${table} of dataset ${dataset} has no export schedule.`);
+    },
+  )
+  .get(
+    '/v1/admin/export-schedules',
+    describe({
+      summary: 'List export schedules',
+      tag: 'Exports',
+      answers: { 200: { description: 'All of them', schema: z.object({ schedules: z.array(scheduleSchema) }) } },
+      example: {},
+    }),
+    requireScope('admin'),
+    async (c) => {
+      const schedules = await listSchedules(c.get('timestore'), c.get('key').listed('admin'));
+      return c.json({ schedules: schedules.map(scheduleView) });
+    },
+  );
+
+function scheduleView({ nextAt_ms, ...schedule }: ExportSchedule): z.input<typeof scheduleSchema> {
+  return { ...schedule, nextAt: timeText(nextAt_ms) };
+}
 
 /** One of a dataset that the key lists. Throws TimestoreError `not-found`, in the same words for any other. */
 async function ownExport(c: Context<App>, id: string): Promise<Export> {

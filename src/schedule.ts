@@ -1,5 +1,6 @@
 import { auditDue } from './audit/audit-due.ts';
 import type { Context } from './context.ts';
+import { exportDue } from './export/schedule.ts';
 import { flushWhileDue } from './flush/flush-due.ts';
 import { handOnWhileDue, type LaneQueue } from './flush/hand-on.ts';
 import { sweepDue } from './flush/sweep-due.ts';
@@ -15,13 +16,14 @@ const passes_ms = 50_000;
 
 /** Of each hour. They ask Postgres, which many let sleep while it is not used. */
 const sweepMinute = 0;
+const exportMinute = 5;
 const reconcileMinute = 15;
 const auditMinute = 30;
 const backupMinute = 45;
 
 /**
  * What runs every minute: the flush of what is due, by itself or through a queue, and jobs; once an hour the sweep of lanes
- * and jobs that nobody marked due, the audit, the look at ClickHouse, and once a day a backup where one is wanted.
+ * and jobs that nobody marked due, the audit, the look at ClickHouse, exports that are due, and once a day a backup where one is wanted.
  *
  * @param at_ms of the trigger
  */
@@ -40,8 +42,9 @@ export async function runMinute(ctx: Context, at_ms: number, queue: LaneQueue | 
   const flush = queue === undefined ? flushWhileDue(ctx, passes) : handOnWhileDue(ctx, queue, passes);
   const audit = minute === auditMinute ? attempt(ctx, 'audit', auditDue(ctx, until_ms)) : undefined;
   const reconcile = minute === reconcileMinute ? attempt(ctx, 'reconcile', reconcileDue(ctx, until_ms)) : undefined;
+  const exported = minute === exportMinute ? attempt(ctx, 'exports', exportDue(ctx)) : undefined;
   const backup = minute === backupMinute ? attempt(ctx, 'backup', backUpDaily(ctx, at_ms)) : undefined;
-  await Promise.all([flush, audit, reconcile, backup]);
+  await Promise.all([flush, audit, reconcile, exported, backup]);
   await jobs;
 }
 

@@ -32,6 +32,7 @@ export async function dropTable(ctx: Context, { dataset, name, life, readLanes }
     ['delete from deletions where dataset = $1 and physical_table = $2', physical],
     ['delete from audits where dataset = $1 and name = $2', [dataset, name]],
     ['delete from reconciliations where dataset = $1 and name = $2', [dataset, name]],
+    ['delete from export_schedules where dataset = $1 and "table" = $2', [dataset, name]],
     [
       'update tables set dropped_at = now(), revision = revision + 1 where dataset = $1 and name = $2 and life = $3',
       [dataset, name, life],

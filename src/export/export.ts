@@ -11,6 +11,7 @@ import { createJob, type Job } from '../jobs/job.ts';
 import type { Outcome, Step } from '../jobs/work.ts';
 import { rangeOf } from '../query/request.ts';
 import { tokenOf } from '../query/token.ts';
+import { notifyStatement } from '../webhooks/webhook.ts';
 import { contentByDay, type Exported, type ExportFormat, exportFormats, writeDay } from './day.ts';
 import { type ExportedObject, publishExport } from './published.ts';
 
@@ -170,6 +171,9 @@ async function publish(
   const sums = { rows: total('rows'), bytes: total('bytes') };
   return {
     done: { export: job.id, objects: objects.length, ...sums },
-    alongside: [publishExport(job, { watermark, columns, objects, ...sums, ...rangeOf(job.request as ExportRequest) })],
+    alongside: [
+      publishExport(job, { watermark, columns, objects, ...sums, ...rangeOf(job.request as ExportRequest) }),
+      notifyStatement(ctx, job.id, 'export.published', job.dataset ?? '', { ...record, ...sums }),
+    ],
   };
 }

@@ -6,16 +6,8 @@ import { TimestoreError } from '../errors.ts';
 import { epochMs } from '../postgres/client.ts';
 
 export const jobKinds = [
-  ...([
-    'delete-rows',
-    'correct-rows',
-    'drop-table',
-    'drop-dataset',
-    'apply-retention',
-    'backup',
-    'restore',
-    'export',
-  ] as const),
+  ...(['delete-rows', 'correct-rows', 'drop-table', 'drop-dataset', 'apply-retention', 'backup', 'restore'] as const),
+  ...(['export', 'notify'] as const),
 ] as const;
 export type JobKind = (typeof jobKinds)[number];
 
@@ -117,6 +109,8 @@ export type JobFilter = {
   dataset?: string | undefined;
   kind?: string | undefined;
   state?: string | undefined;
+  /** Deliveries of this webhook. */
+  webhook?: string | undefined;
   /** Of these datasets alone. */
   of?: string[] | undefined;
 };
@@ -124,15 +118,16 @@ export type JobFilter = {
 /** The newest first. */
 export async function listJobs(
   ctx: Context,
-  { before, dataset, kind, state, of }: JobFilter,
+  { before, dataset, kind, state, webhook, of }: JobFilter,
   limit: number,
 ): Promise<Job[]> {
   return await ctx.postgres.rows<Job>(
     `select ${jobColumns} from jobs
       where ($1::bigint is null or n < $1) and ($2::text is null or dataset = $2) and ($3::text is null or kind = $3)
         and ($4::text is null or state = $4) and ($5::text[] is null or dataset = any($5))
-      order by n desc limit $6`,
-    [before ?? null, dataset ?? null, kind ?? null, state ?? null, of ?? null, limit],
+        and ($6::text is null or (kind = 'notify' and request->>'webhook' = $6))
+      order by n desc limit $7`,
+    [before ?? null, dataset ?? null, kind ?? null, state ?? null, of ?? null, webhook ?? null, limit],
   );
 }
 
@@ -141,7 +136,8 @@ export async function retryJob(ctx: Context, id: string): Promise<Job> {
   const params: unknown[] = [id];
   const [job] = await ctx.postgres.rows<Job>(
     `with changed as (
-       update jobs set state = 'queued', attempts = 0, due_at = now(), claim = null, claimed_until = null, finished_at = null
+       update jobs set state = 'queued', attempts = 0, due_at = now(), claim = null, claimed_until = null, finished_at = null,
+              progress = progress - 'isOver'
         where id = $1 and state = 'failed' returning *),
      line as (${auditLine({ action: 'job.retry', detail: { job: id } }, 'changed', params)})
      select ${jobColumns} from changed`,

@@ -1,6 +1,7 @@
 import { backupStep } from '../backup/backup.ts';
 import { restoreStep } from '../backup/restore.ts';
 import { exportStep } from '../export/export.ts';
+import { notifyStep } from '../webhooks/notify.ts';
 import { applyRetentionStep } from './apply-retention.ts';
 import { changeRows } from './change-rows.ts';
 import { dropDatasetStep, dropTableStep } from './drop.ts';
@@ -16,4 +17,5 @@ export const jobSteps: Record<JobKind, Step> = {
   backup: backupStep,
   restore: restoreStep,
   export: exportStep,
+  notify: notifyStep,
 };

@@ -103,6 +103,8 @@ const operations: Record<string, Operation> = {
         ['get', '/tables/m/manifests', undefined],
         ['post', '/tables/m/deletions', { timeRange: { start: at(50) } }],
         ['post', '/tables/m/exports', {}],
+        ['put', '/tables/m/export-schedule', { hour: 3 }],
+        ['delete', '/tables/m/export-schedule', undefined],
         ['post', '/tables/m/corrections', { rows: { timeRange: { start: at(50) } }, set: { v: 2 } }],
       ] as const
     ).map(([method, rest, json]): [string, Operation] => [
@@ -156,6 +158,30 @@ const operations: Record<string, Operation> = {
   'delete /v1/admin/exports/{id}': {
     ...{ scopes: ['admin'], of: 'names' },
     request: (dataset) => ({ path: `/v1/admin/exports/of-${dataset}`, method: 'DELETE' }),
+  },
+  'get /v1/admin/export-schedules': {
+    ...{ scopes: ['admin'], of: 'lists' },
+    request: () => ({ path: '/v1/admin/export-schedules', method: 'GET' }),
+  },
+  'get /v1/admin/webhooks': {
+    ...{ scopes: ['admin'], of: 'all' },
+    request: () => ({ path: '/v1/admin/webhooks', method: 'GET' }),
+  },
+  'post /v1/admin/webhooks': {
+    ...{ scopes: ['admin'], of: 'all' },
+    request: () => ({ path: '/v1/admin/webhooks', json: { url: 'http://127.0.0.1:9/', datasets: ['no-such'] } }),
+  },
+  'delete /v1/admin/webhooks/{id}': {
+    ...{ scopes: ['admin'], of: 'all' },
+    request: () => ({ path: '/v1/admin/webhooks/none', method: 'DELETE' }),
+  },
+  'post /v1/admin/webhooks/{id}/test': {
+    ...{ scopes: ['admin'], of: 'all' },
+    request: () => ({ path: '/v1/admin/webhooks/none/test', method: 'POST' }),
+  },
+  'get /v1/admin/webhooks/{id}/deliveries': {
+    ...{ scopes: ['admin'], of: 'all' },
+    request: () => ({ path: '/v1/admin/webhooks/none/deliveries', method: 'GET' }),
   },
   'get /v1/admin/audit-log': {
     ...{ scopes: ['admin'], of: 'lists' },
@@ -344,7 +370,7 @@ describe.each(Object.entries(operations))('%s', (_, operation) => {
     const answer = await ask(operation, own, as);
     // What some ask for is not there, or there already; who asks may know that.
     const { path } = operation.request(own);
-    const told = /\/keys\/0|\/backups\/none/.test(path) ? 404 : path === '/v1/admin/datasets' ? 409 : 2;
+    const told = /\/keys\/0|\/(?:backups|webhooks)\/none/.test(path) ? 404 : path === '/v1/admin/datasets' ? 409 : 2;
     expect(told === 2 ? Math.floor(answer.status / 100) : answer.status, answer.text).toBe(told);
     // Some of them stop its writes.
     if (operation.request(own).method === 'DELETE') {

@@ -206,6 +206,18 @@ test('the examples run, in an order in which somebody might try them, and answer
   await run(`get ${admin}/exports`);
   await run(`get ${admin}/exports/{id}`, { id: String(exported) });
   await run(`delete ${admin}/exports/{id}`, { id: String(exported) });
+  await run(`put ${of}/tables/{table}/export-schedule`);
+  await run(`get ${admin}/export-schedules`);
+  await run(`delete ${of}/tables/{table}/export-schedule`);
+  // After everything that it would be told of: its address is somebody's.
+  const { id: webhook } = await run(`post ${admin}/webhooks`);
+  await run(`get ${admin}/webhooks`);
+  await run(`get ${admin}/webhooks/{id}/deliveries`, { id: String(webhook) });
+  await run(`delete ${admin}/webhooks/{id}`, { id: String(webhook) });
+  const own = await call(`${admin}/webhooks`, { json: { url: 'http://127.0.0.1:9/' } });
+  const { id: local } = (await own.json()) as { id: string };
+  await run(`post ${admin}/webhooks/{id}/test`, { id: local });
+  await call(`${admin}/webhooks/${local}`, { method: 'DELETE' });
   await run(`delete ${of}/tables/{table}`);
   await run(`post ${admin}/reconcile`);
   await run(`get ${admin}/reconcile`);
