@@ -1,6 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { datasetCommands, tableCommands } from './commands/admin/datasets.ts';
-import { exportCommands } from './commands/admin/exports.ts';
+import { exportCommands, scheduleCommands } from './commands/admin/exports.ts';
 import { backupCommands, jobCommands, rowCommands } from './commands/admin/jobs.ts';
 import { keyCommands } from './commands/admin/keys.ts';
 import {
@@ -10,6 +10,7 @@ import {
   tableOperations,
   tellingCommands,
 } from './commands/admin/operations.ts';
+import { webhookCommands } from './commands/admin/webhooks.ts';
 import { ingestCommand } from './commands/ingest.ts';
 import { queryCommand } from './commands/query.ts';
 import { setupCommands } from './commands/setup.ts';
@@ -44,7 +45,19 @@ export function programOf(version: string, io: Io): Command {
   const groups = [
     ['Rows', [ingestCommand, queryCommand, sqlCommand, tailCommand, savedCommands, rowCommands]],
     ['Catalogue', [datasetCommands, tableCommands, keyCommands]],
-    ['Operation', [tellingCommands, tableOperations, jobCommands, quarantineCommands, exportCommands, backupCommands]],
+    [
+      'Operation',
+      [
+        tellingCommands,
+        tableOperations,
+        jobCommands,
+        quarantineCommands,
+        exportCommands,
+        scheduleCommands,
+        webhookCommands,
+        backupCommands,
+      ],
+    ],
     ['Set-up', [setupCommands, callCommand]],
   ] as const;
   for (const [title, commands] of groups) {

@@ -153,6 +153,15 @@ test('exports are made, listed, fetched without a key and deleted', async () => 
   });
   expect(readFileSync(join(folder, '2026-05-03.csv'), 'utf8')).toBe('"v"\n3\n');
   expect(await json('exports', 'download', id, '--to', folder, '-q')).toMatchObject({ files: 2, bytes: 0 });
+  await json('export-schedules', 'set', `${dataset}.m`, '--hour', '3', '--days', '7');
+  expect((await run('export-schedules')).stdout).toMatch(new RegExp(`${dataset} │ m +│ +3 │ +7 │ parquet`));
+  expect(await run('export-schedules', 'remove', `${dataset}.m`)).toMatchObject({ code: 0 });
+  const hook = await json('webhooks', 'create', 'http://127.0.0.1:9/', '--datasets', dataset);
+  expect(hook).toMatchObject({ secret: expect.stringMatching(/^whsec_/), datasets: [dataset] });
+  await json('webhooks', 'test', String(hook.id));
+  expect(await json<object[]>('webhooks', 'deliveries', String(hook.id))).toMatchObject([{ event: { type: 'test' } }]);
+  expect((await run('webhooks')).stdout).not.toContain('whsec_');
+  expect(await run('webhooks', 'delete', String(hook.id), '--yes')).toMatchObject({ code: 0 });
   expect(await run('exports', 'delete', id, '--yes')).toMatchObject({ code: 0 });
   expect(await run('exports', 'show', id)).toMatchObject({
     code: 1,

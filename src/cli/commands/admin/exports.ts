@@ -103,6 +103,49 @@ export function exportCommands(program: Command, io: Io): void {
     });
 }
 
+type Scheduling = CommonOptions & { hour: number; days: number; format: string; columns?: string };
+
+export function scheduleCommands(program: Command, io: Io): void {
+  const schedules = program.command('export-schedules').description('exports of every day: list, set, remove');
+  const scheduleOf = (name: string): string => {
+    const { dataset, table } = tableName(name);
+    return `/v1/admin/datasets/${encodeURIComponent(dataset)}/tables/${encodeURIComponent(table)}/export-schedule`;
+  };
+  schedules
+    .command('list', { isDefault: true })
+    .description('all of them')
+    .action(async (_, own: Command) => {
+      const options = own.optsWithGlobals<CommonOptions>();
+      const { timestore } = await connect(options, io);
+      const items = await allOf(timestore, '/v1/admin/export-schedules', 'schedules', {}, { signal: io.signal });
+      await showList(items, ['dataset', 'table', 'hour', 'days', 'format', 'columns', 'nextAt'], options, io);
+    });
+  schedules
+    .command('set')
+    .description('whole days of a table, every day at an hour (UTC)')
+    .argument('<dataset.table>')
+    .requiredOption('--hour <n>', 'of the day, in UTC', number(0, 23))
+    .option('--days <n>', 'so many whole days before it', number(1, 366), 1)
+    .addOption(new Option('-f, --format <format>').choices(['parquet', 'csv', 'ndjson']).default('parquet'))
+    .option('-c, --columns <names>', 'with commas between; all by default')
+    .action(async (name: string, _, own: Command) => {
+      const options = own.optsWithGlobals<Scheduling>();
+      const { timestore } = await connect(options, io);
+      const { hour, days, format, columns } = options;
+      const body = { hour, days, format, ...(columns !== undefined && { columns: names(columns) }) };
+      await showOne(await timestore.call<Item>('PUT', scheduleOf(name), { body, signal: io.signal }), options, io);
+    });
+  schedules
+    .command('remove')
+    .description('no more of them; what was exported stays')
+    .argument('<dataset.table>')
+    .action(async (name: string, _, own: Command) => {
+      const { timestore } = await connect(own.optsWithGlobals(), io);
+      await timestore.call('DELETE', scheduleOf(name), { signal: io.signal });
+      io.stderr.write(`${name} is exported no more.\n`);
+    });
+}
+
 async function createExport(name: string, options: Creating, io: Io): Promise<void> {
   const { dataset, table } = tableName(name);
   const { timeRange } = chosenRows(options);
