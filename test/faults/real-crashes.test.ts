@@ -60,8 +60,10 @@ test(`clients that retry, flushers and readers go on while ClickHouse, Redis and
   const acknowledged = new Set(['first']);
   const perhaps = new Set(['first']);
   const end = performance.now() + seconds * 1000;
-  const going = () => performance.now() < end;
   const done = { kills: 0, flushes: 0, answers: 0 };
+  const least = () => Math.min(done.kills, done.flushes, done.answers);
+  // Longer on a machine that has come to little by then.
+  const going = () => performance.now() < end || (least() <= 3 && performance.now() < end + 120_000);
 
   async function client(name: number): Promise<void> {
     let instance = quiet();
@@ -139,7 +141,7 @@ test(`clients that retry, flushers and readers go on while ClickHouse, Redis and
   expect(await flush(instance, dataset)).toMatchObject({ complete: true });
   await expectStored(instance, table, acknowledged.size * rowsInBatch);
   console.log(`${acknowledged.size} batches, ${done.flushes} flushes, ${done.answers} answers, ${done.kills} kills`);
-  expect(Math.min(done.kills, done.flushes, done.answers)).toBeGreaterThan(3);
+  expect(least()).toBeGreaterThan(3);
 }, 3_600_000);
 
 /** Through the Worker, as clients do. Undefined when that or a store behind it is away. */
