@@ -4,11 +4,14 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import type { Command } from 'commander';
-import { describe, expect, inject, test } from 'vitest';
+import { describe, expect, inject, test, vi } from 'vitest';
 import { programOf } from '../../src/cli/program.ts';
 import { useWorker } from '../integration/http/worker.ts';
 import { at, newDataset } from '../integration/support.ts';
 import { useCli } from './support.ts';
+
+// Commands one after the other, each a process.
+vi.setConfig({ testTimeout: 120_000 });
 
 const call = useWorker();
 const cli = useCli();
