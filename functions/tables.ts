@@ -211,10 +211,13 @@ export const tableRoutes = routes()
       const timestore = c.get('timestore');
       const [dataset, name] = [slugOf('dataset', c.req.param('dataset')), slugOf('table', c.req.param('table'))];
       const { graceSeconds = grace_s } = queryAs(c, graceQuery);
-      await deleteTable(timestore, dataset, name, graceSeconds, versionIn(ifMatch(c, tagForm)));
+      // Before: without a grace it may be gone by the time of the answer.
       const table = await requireListed(timestore, dataset, name);
+      const { deleteAt_ms } = await deleteTable(timestore, dataset, name, graceSeconds, versionIn(ifMatch(c, tagForm)));
       if (graceSeconds === 0) workBehind(c);
-      return c.json(viewOf(table), 202);
+      // That of its dataset may come first.
+      const gone_ms = Math.min(deleteAt_ms, table.deleteAt_ms ?? deleteAt_ms);
+      return c.json(viewOf({ ...table, state: 'deleting', deleteAt_ms: gone_ms }), 202);
     },
   );
 

@@ -5,6 +5,7 @@ import { applyRetention } from '../clickhouse/table.ts';
 import type { Context } from '../context.ts';
 import { TimestoreError } from '../errors.ts';
 import { cancelDrop, scheduleDrop } from '../jobs/schedule-drop.ts';
+import { epochMs } from '../postgres/client.ts';
 import { applyStates } from './apply-states.ts';
 import { changedSince, gone } from './datasets.ts';
 import { noteLanes, readTable } from './find-table.ts';
@@ -104,12 +105,12 @@ export async function deleteTable(
   name: string,
   grace_s: number,
   must?: Version,
-): Promise<void> {
+): Promise<{ deleteAt_ms: number }> {
   const params: unknown[] = [
     ...[dataset, name, must?.life ?? null, must?.revision ?? null, must?.schemaVersion ?? null, grace_s],
   ];
   const line = auditLine({ action: 'table.delete', dataset, table: name, detail: { grace_s } }, 'changed', params);
-  const [changed] = await ctx.postgres.rows(
+  const [changed] = await ctx.postgres.rows<{ deleteAt_ms: number }>(
     `with changed as (
        update tables set revision = revision + 1, state = 'deleting', delete_at = now() + make_interval(secs => $6)
         where dataset = $1 and name = $2 and dropped_at is null and ($3::int is null or life = $3)
@@ -118,12 +119,13 @@ export async function deleteTable(
      cancelled as (${cancelDrop('changed', 'true', `dataset = $1 and "table" = $2`)}),
      job as (${scheduleDrop('drop-table', 'changed', '$1', '$2', ctx.config.TIMESTORE_KEY_PREFIX, params)}),
      line as (${line})
-     select name from changed`,
+     select ${epochMs('delete_at')} as "deleteAt_ms" from changed`,
     params,
   );
   if (changed === undefined) throw await whyNot(ctx, dataset, name, must);
   await applyStates(ctx, dataset, name);
   await noteJob(ctx, ctx.now() + grace_s * 1_000);
+  return changed;
 }
 
 async function whyNot(ctx: Context, dataset: string, name: string, must: Version | undefined): Promise<TimestoreError> {

@@ -133,26 +133,28 @@ export async function deleteDataset(
   grace_s: number,
   revision: number | undefined,
 ): Promise<Dataset> {
+  // Before: without a grace it may be gone by the time of the answer.
+  const dataset = await readDataset(ctx, name);
   const params: unknown[] = [name, revision ?? null, grace_s];
   const line = auditLine({ action: 'dataset.delete', dataset: name, detail: { grace_s } }, 'changed', params);
-  const [changed] = await ctx.postgres.rows(
+  const [changed] = await ctx.postgres.rows<Pick<Dataset, 'revision' | 'deleteAt_ms'>>(
     `with changed as (
        update datasets set state = 'deleting', delete_at = now() + make_interval(secs => $3), revision = revision + 1
         where name = $1 and dropped_at is null and ($2::int is null or revision = $2)
           and not (state = 'deleting' and delete_at is null)
-       returning name, delete_at),
+       returning name, delete_at, revision),
      bumped as (
        update tables set revision = revision + 1 where dataset in (select name from changed) and dropped_at is null),
      cancelled as (${cancelDrop('changed', 'true', `"table" is null and dataset = $1`)}),
      job as (${scheduleDrop('drop-dataset', 'changed', '$1', 'null', ctx.config.TIMESTORE_KEY_PREFIX, params)}),
      line as (${line})
-     select name from changed`,
+     select revision, ${epochMs('delete_at')} as "deleteAt_ms" from changed`,
     params,
   );
   if (changed === undefined) throw await whyNot(ctx, name, revision);
   await applyStates(ctx, name);
   await noteJob(ctx, ctx.now() + grace_s * 1_000);
-  return await readDataset(ctx, name);
+  return { ...dataset, ...changed, state: 'deleting' };
 }
 
 async function whyNot(ctx: Context, name: string, revision: number | undefined): Promise<TimestoreError> {

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { setUpLane } from '../../../src/buffer/set-up.ts';
 import { changeTable, deleteTable, requireTable } from '../../../src/catalog/change-table.ts';
-import { changeDataset } from '../../../src/catalog/datasets.ts';
+import { changeDataset, deleteDataset } from '../../../src/catalog/datasets.ts';
 import { findTable, readTable } from '../../../src/catalog/find-table.ts';
 import { setUpLanes } from '../../../src/catalog/set-up-lanes.ts';
 import { jobSteps } from '../../../src/jobs/steps.ts';
@@ -143,4 +143,20 @@ test('a table that is taken back while it is being dropped is there as a whole, 
     );
     expect(rows).toBe(taken ? 1 : 'not-found');
   }
+});
+
+test('a deletion without a grace is answered, though others carry it out before', async () => {
+  const [first, second] = [newDataset(), newDataset()];
+  for (const dataset of [first, second]) await send(ctx, dataset, row(1));
+  const own = newInstance(prefix);
+  const { rows } = own.postgres;
+  own.postgres.rows = async <Row>(text: string, params?: unknown[]) => {
+    const answer = await rows<Row>(text, params);
+    if (/update (datasets|tables) set/.test(text)) await workOnJobs(ctx, jobSteps, ctx.now() + 2_000);
+    return answer;
+  };
+  expect(await deleteTable(own, first, 'm', 0)).toEqual({ deleteAt_ms: expect.any(Number) });
+  expect(await readTable(ctx, first, 'm')).toBeUndefined();
+  expect(await deleteDataset(own, second, 0, undefined)).toMatchObject({ name: second, state: 'deleting' });
+  expect(await readTable(ctx, second, 'm')).toBeUndefined();
 });
