@@ -83,7 +83,8 @@ export async function targetOf(options: CommonOptions, io: Io): Promise<Target> 
     const known = Object.keys(file.profiles).join(', ');
     throw usage(`There is no profile ${name} in ${path}${known === '' ? '' : `, which has ${known}`}.`);
   }
-  return { url: trimmed(found.url), key: env.TIMESTORE_KEY || found.key };
+  // A profile that is asked for has its own: the environment's may be another deployment's.
+  return { url: trimmed(found.url), key: (options.profile === undefined && env.TIMESTORE_KEY) || found.key };
 }
 
 async function keyFor(url: string, options: CommonOptions, io: Io): Promise<string | undefined> {

@@ -253,6 +253,9 @@ describe('where and who', () => {
     expect(asked).toBe(0);
     server.close();
     expect(await cli.run(['datasets', '--url', `${call.url()}/`], {})).toMatchObject({ code: 0 });
+    // Nor does one of the environment go to a profile that was asked for.
+    const other = { TIMESTORE_URL: url, TIMESTORE_KEY: 'of-another-deployment' };
+    expect(await cli.run(['datasets', '--profile', 'here'], other)).toMatchObject({ code: 0 });
   });
 
   test('a file that is not as it should be is named, and nothing of it is shown', async () => {
