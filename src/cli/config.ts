@@ -63,14 +63,19 @@ export async function writeConfigFile(path: string, config: ConfigFile): Promise
  * @throws CliFailure where something is missing
  */
 export async function targetOf(options: CommonOptions, io: Io): Promise<Target> {
+  const { url, key } = await deploymentOf(options, io);
+  if (key === undefined)
+    throw usage(`There is no key for ${url}: set TIMESTORE_KEY, or run \`timestore login ${url}\`.`);
+  return { url, key };
+}
+
+/** The same, for what may be asked without a key. */
+export async function deploymentOf(options: CommonOptions, io: Io): Promise<{ url: string; key: string | undefined }> {
   const { env } = io;
   const asked = options.url ?? (options.profile === undefined ? env.TIMESTORE_URL : undefined);
   if (asked !== undefined && asked !== '') {
     if (!profile.shape.url.safeParse(asked).success) throw usage(`${asked} is no http(s) address.`);
-    const key = env.TIMESTORE_KEY || (await keyFor(asked, options, io));
-    if (key === undefined)
-      throw usage(`There is no key for ${asked}: set TIMESTORE_KEY, or run \`timestore login ${asked}\`.`);
-    return { url: trimmed(asked), key };
+    return { url: trimmed(asked), key: env.TIMESTORE_KEY || (await keyFor(asked, options, io)) };
   }
   const path = configPath(options, io);
   const file = await readConfigFile(path);

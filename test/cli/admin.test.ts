@@ -203,6 +203,51 @@ test('backups, storage, metrics, status, and whatever else the API has', async (
   });
 });
 
+describe('status', () => {
+  const withoutRedis = useWorker({ UPSTASH_REDIS_REST_URL: 'http://127.0.0.1:9', TIMESTORE_REDIS_TIMEOUT_MS: '50' });
+
+  test('tells of a deployment that takes no rows which store is away, without a key', async () => {
+    const url = withoutRedis.url();
+    const away = await cli.run(['status', '--url', url], {});
+    expect(away).toMatchObject({
+      ...{ code: 75, stderr: `${url} is unavailable: rows cannot be taken.\n` },
+      stdout: expect.stringMatching(/redis +│ false .*clickhouse +│ true/s),
+    });
+    const asJson = await cli.run(['status', '--url', url, '--json'], {});
+    expect(asJson.code).toBe(75);
+    expect(JSON.parse(asJson.stdout)).toMatchObject({ status: 'unavailable', stores: { redis: { ok: false } } });
+  });
+
+  test('says of an address that it is no Timestore’s, or that nobody answers there', async () => {
+    let asked = 0;
+    const answers: [number, string][] = [
+      [200, '<h1>Welcome</h1>'],
+      [200, '{"status":"ok"}'],
+      [404, 'no'],
+      [503, '{}'],
+    ];
+    const server = createServer((_, response) => {
+      const [status, text] = answers[asked] ?? [500, ''];
+      asked += 1;
+      response.writeHead(status).end(text);
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const codes: (number | null)[] = [];
+    for (const _ of answers) {
+      const ended = await cli.run(['status', '--url', url], {});
+      expect(ended.stderr).toContain('Is the address that of a Timestore?');
+      codes.push(ended.code);
+    }
+    server.close();
+    // What a gateway says of itself may pass.
+    expect([codes, asked]).toEqual([[1, 1, 1, 75], answers.length]);
+    expect(await cli.run(['status', '--url', 'http://127.0.0.1:9'], {})).toMatchObject({
+      ...{ code: 75, stderr: expect.stringContaining('cannot be reached') },
+    });
+  });
+});
+
 test('migrate says what it lacks, and what it did', async () => {
   const lacking = await cli.run(['migrate'], {});
   expect(lacking).toMatchObject({

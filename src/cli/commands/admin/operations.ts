@@ -8,6 +8,7 @@ import { type Io, print } from '../../io.ts';
 import { number } from '../../options.ts';
 import { allOf, confirm, type Item, showList, showOne } from '../../show.ts';
 import { names } from '../query.ts';
+import { status } from './status.ts';
 
 type Own = CommonOptions & Record<string, unknown>;
 
@@ -112,20 +113,6 @@ export function tellingCommands(program: Command, io: Io): void {
       const { timestore } = await connect(own.optsWithGlobals(), io);
       await print(io.stdout, await (await timestore.open('GET', '/metrics', { signal: io.signal })).text());
     });
-}
-
-type Readiness = { status: string; stores: Record<string, { ok: boolean; latencyMs?: number }> };
-
-async function status(options: Own, io: Io): Promise<void> {
-  const { timestore, url } = await connect(options, io);
-  const ready = await timestore.call<Readiness>('GET', '/ready', { signal: io.signal });
-  if (options.json) {
-    await showOne(ready, options, io);
-    return;
-  }
-  const items = Object.entries(ready.stores).map(([store, each]) => ({ store, ...each }));
-  await showList(items, ['store', 'ok', 'latencyMs'], options, io);
-  io.stderr.write(`${url} is ${ready.status}.\n`);
 }
 
 export function quarantineCommands(program: Command, io: Io): void {
