@@ -136,8 +136,7 @@ export async function retryJob(ctx: Context, id: string): Promise<Job> {
   const params: unknown[] = [id];
   const [job] = await ctx.postgres.rows<Job>(
     `with changed as (
-       update jobs set state = 'queued', attempts = 0, due_at = now(), claim = null, claimed_until = null, finished_at = null,
-              progress = progress - 'isOver'
+       update jobs set state = 'queued', attempts = 0, due_at = now(), claim = null, claimed_until = null, finished_at = null
         where id = $1 and state = 'failed' returning *),
      line as (${auditLine({ action: 'job.retry', detail: { job: id } }, 'changed', params)})
      select ${jobColumns} from changed`,

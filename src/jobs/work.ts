@@ -12,7 +12,12 @@ import { type Job, type JobKind, jobColumns } from './job.ts';
 export type Outcome = {
   /** Statements of the same transaction that puts it on record: they happen with it or not at all. */
   alongside?: Statement[];
-} & ({ done: Record<string, unknown> } | { progress: Record<string, unknown>; wait_ms?: number });
+} & (
+  | { done: Record<string, unknown> }
+  | { progress: Record<string, unknown>; wait_ms?: number }
+  /** Over, for this reason, until somebody tries it again: then it goes on from its progress. */
+  | { failed: string; progress: Record<string, unknown> }
+);
 
 /**
  * A step of a job. It may die anywhere, run twice, or run beside itself: what it does outside of the catalogue may be
@@ -100,30 +105,45 @@ async function step(ctx: Context, work: Step, job: Claimed, deadline_ms: number)
   try {
     const who = { actor: job.actor, requestId: job.id };
     const outcome = await onBehalfOf(who, () => whileHeardOf(ctx, job, work(ctx, job, deadline_ms)));
-    const isDone = 'done' in outcome;
     await ctx.postgres.transaction([
       // Divides by zero where somebody else has it by now: then nothing of this happens.
       ['select 1 / count(*) from jobs where id = $1 and claim = $2', [job.id, job.claim]],
       ...(outcome.alongside ?? []),
-      isDone
-        ? [
-            `update jobs set state = 'done', result = $2::jsonb, error = null, claim = null, claimed_until = null,
-                    finished_at = now()
-              where id = $1`,
-            [job.id, JSON.stringify(outcome.done)],
-          ]
-        : [
-            `update jobs set progress = $2::jsonb, error = null, attempts = 0, claim = null, claimed_until = null,
-                    due_at = now() + $3 * interval '1 millisecond'
-              where id = $1`,
-            [job.id, JSON.stringify(outcome.progress), outcome.wait_ms ?? 0],
-          ],
+      onRecord(job, outcome),
     ]);
-    ctx.log({ ...event, outcome: isDone ? 'done' : 'progress', took_ms: ctx.now() - from_ms });
+    const told = 'failed' in outcome && { error: outcome.failed };
+    const [come] = (['done', 'failed', 'progress'] as const).filter((each) => each in outcome);
+    ctx.log({ ...event, outcome: come, ...told, took_ms: ctx.now() - from_ms });
   } catch (error) {
     ctx.log({ ...event, outcome: 'failed', attempts: job.attempts + 1, ...describeError(error) });
     await giveBack(ctx, job, error);
   }
+}
+
+/** The statement that puts an outcome on record. */
+function onRecord({ id }: Claimed, outcome: Outcome): Statement {
+  if ('done' in outcome) {
+    return [
+      `update jobs set state = 'done', result = $2::jsonb, error = null, claim = null, claimed_until = null,
+              finished_at = now()
+        where id = $1`,
+      [id, JSON.stringify(outcome.done)],
+    ];
+  }
+  if ('failed' in outcome) {
+    return [
+      `update jobs set state = 'failed', progress = $2::jsonb, error = $3, attempts = attempts + 1, claim = null,
+              claimed_until = null, finished_at = now()
+        where id = $1`,
+      [id, JSON.stringify(outcome.progress), outcome.failed],
+    ];
+  }
+  return [
+    `update jobs set progress = $2::jsonb, error = null, attempts = 0, claim = null, claimed_until = null,
+            due_at = now() + $3 * interval '1 millisecond'
+      where id = $1`,
+    [id, JSON.stringify(outcome.progress), outcome.wait_ms ?? 0],
+  ];
 }
 
 /** After a failure that may pass the job waits, longer each time; after another one it is over. */

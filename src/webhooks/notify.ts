@@ -1,6 +1,5 @@
 import * as z from 'zod';
 import type { Context } from '../context.ts';
-import { TimestoreError } from '../errors.ts';
 import type { Step } from '../jobs/work.ts';
 import { readWebhook } from './webhook.ts';
 
@@ -15,11 +14,7 @@ const attempt = z.object({
 
 export type DeliveryAttempt = z.output<typeof attempt>;
 
-const progressSchema = z.object({
-  attempts: z.array(attempt).default([]),
-  /** Set with the last attempt: whoever tries the job again takes it away. */
-  isOver: z.boolean().default(false),
-});
+const progressSchema = z.object({ attempts: z.array(attempt).default([]) });
 
 const timeout_ms = 10_000;
 const seconds = 1_000;
@@ -34,9 +29,7 @@ const waits_ms = [5 * seconds, 30 * seconds, 2 * minutes, 10 * minutes, hours, 3
  */
 export const notifyStep: Step = async (ctx, job) => {
   const { webhook: id, event } = requestSchema.parse(job.request);
-  const { attempts, isOver } = progressSchema.parse(job.progress);
-  const last = attempts.at(-1);
-  if (isOver) throw notDelivered(last);
+  const { attempts } = progressSchema.parse(job.progress);
   const webhook = await readWebhook(ctx, id);
   const made = await post(ctx, webhook, job.id, JSON.stringify(event));
   const all = [...attempts, made];
@@ -45,14 +38,10 @@ export const notifyStep: Step = async (ctx, job) => {
   }
   const wait_ms = waits_ms[attempts.length];
   // Whoever answers that it is gone for good is not asked again.
-  if (wait_ms === undefined || made.status === 410) return { progress: { attempts: all, isOver: true }, wait_ms: 0 };
-  return { progress: { attempts: all }, wait_ms };
+  if (wait_ms !== undefined && made.status !== 410) return { progress: { attempts: all }, wait_ms };
+  const why = made.status === null ? made.error : `status ${made.status}`;
+  return { failed: `The webhook did not take the event: ${why}.`, progress: { attempts: all } };
 };
-
-function notDelivered(last: DeliveryAttempt | undefined): TimestoreError {
-  const why = last?.status === null || last === undefined ? (last?.error ?? 'no answer') : `status ${last.status}`;
-  return new TimestoreError('invalid-request', `The webhook did not take the event: ${why}.`);
-}
 
 async function post(
   ctx: Context,

@@ -111,6 +111,9 @@ test('who is away, gone or deleted is given up, and tried again when somebody as
     [410],
     expect.stringContaining('status 410'),
   ]);
+  expect(ctx.events.filter(({ job }) => job === refused.id)).toMatchObject([
+    { outcome: 'failed', error: expect.stringContaining('status 410') },
+  ]);
   expect((await deliver(deleted.id)).error).toContain('There is no webhook');
   await retryJob(ctx, refused.id);
   expect([(await deliver(gone.id)).state, statuses(await readJob(ctx, refused.id))]).toEqual(['done', [410, 200]]);
