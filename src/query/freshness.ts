@@ -1,9 +1,9 @@
 import * as z from 'zod';
 import type { Limits } from '../config.ts';
 import { invalid, tooMuch } from './invalid.ts';
-import { decodeToken, type Watermark } from './token.ts';
+import { requireToken, type Watermark } from './token.ts';
 
-const tokens = z.union([z.string(), z.array(z.string()).max(100)]);
+const tokenSchema = z.union([z.string(), z.array(z.string()).max(100)]);
 
 /** The members of a query's body that say how fresh its answer must be. */
 export const freshnessFields = {
@@ -17,10 +17,10 @@ export const freshnessFields = {
     }),
   requireFresh: z.boolean().optional().meta({ description: 'the same as `consistency: strict`' }),
   maxStalenessMs: z.int().nonnegative().optional(),
-  minWatermark: tokens
+  minWatermark: tokenSchema
     .optional()
     .meta({ description: 'tokens of earlier answers: what they include is in this one, or it is a 409' }),
-  min_watermark: tokens.optional().meta({ description: 'the same as `minWatermark`' }),
+  min_watermark: tokenSchema.optional().meta({ description: 'the same as `minWatermark`' }),
   maxWaitMs: z.int().nonnegative().optional().meta({ description: 'how long to wait for the freshness asked for' }),
 };
 
@@ -30,8 +30,8 @@ export type Freshness = {
   consistency: 'default' | 'strict' | 'bounded' | 'eventual';
   maxStaleness_ms: number;
   maxWait_ms: number;
-  /** What the answer must include. */
-  required: Watermark[];
+  /** What the answer must include, and which member of the request says so. */
+  required: (Watermark & { member: string })[];
 };
 
 /** Throws TimestoreError `invalid-request`, `limit-exceeded`. */
@@ -50,13 +50,12 @@ export function freshnessOf(body: z.output<typeof fields>, limits: Limits): Fres
   if (maxWaitMs > limits.query_wait_ms_max) {
     throw tooMuch(`maxWaitMs: a query waits at most ${limits.query_wait_ms_max} ms (limit query_wait_ms_max)`);
   }
+  const { minWatermark = [], min_watermark = [], afterWatermark = [] } = body;
   // What comes after a token can only be told where the token's own rows are there.
-  const sent = [body.minWatermark ?? [], body.min_watermark ?? [], body.afterWatermark ?? []].flat();
-  const required = sent.map((token) => {
-    const watermark = decodeToken(token);
-    if (watermark === undefined) throw invalid('minWatermark: this is not a token that Timestore gave out');
-    return watermark;
-  });
+  const sent = Object.entries({ minWatermark, min_watermark, afterWatermark });
+  const required = sent.flatMap(([member, tokens]) =>
+    [tokens].flat().map((token) => ({ ...requireToken(member, token), member })),
+  );
   return { consistency, maxStaleness_ms: maxStalenessMs ?? 0, maxWait_ms: maxWaitMs, required };
 }
 

@@ -8,12 +8,12 @@ import { type Cut, pinTo, takeCut, unreadCut } from './cut.ts';
 import { downsampleStatement } from './downsample.ts';
 import { type Freshness, freshnessOf } from './freshness.ts';
 import { hotRows } from './hot-rows.ts';
+import { invalid } from './invalid.ts';
 import { type JsonEnd, jsonAnswer } from './json-answer.ts';
 import { conditionFor, type Reader } from './reader.ts';
 import { planQuery, type QueryBody, type QueryPlan } from './request.ts';
 import { rowsStatement } from './rows.ts';
 import { type Read, RefusedTail, type Running, runRead, statisticsOf } from './run.ts';
-import type { Watermark } from './token.ts';
 
 export type Asked = {
   format: Format;
@@ -65,7 +65,7 @@ async function cutOf(ctx: Context, table: Table, freshness: Freshness, cursor: Q
   if (cursor.cut === null) {
     return unreadCut(table, 'skipped', ['The first page was of no cut: rows may have come and gone since.']);
   }
-  const pin: Watermark = { dataset: table.dataset, table: table.name, lanes: cursor.cut };
+  const pin = { dataset: table.dataset, table: table.name, lanes: cursor.cut, member: 'cursor' };
   return pinTo(await takeCut(ctx, table, { ...freshness, required: [...freshness.required, pin] }), pin);
 }
 
@@ -195,11 +195,8 @@ export async function requireTable(ctx: Context, dataset: string, name: string):
 
 /** A token of a table that is not read says nothing of the answer: its sender means something else. */
 export function requireOwnTokens({ required }: Freshness, tables: Table[]): void {
-  for (const { dataset, table } of required) {
+  for (const { dataset, table, member } of required) {
     if (tables.some((each) => each.dataset === dataset && each.name === table)) continue;
-    throw new TimestoreError(
-      'invalid-request',
-      `minWatermark: a token is of table ${table} in dataset ${dataset}, which this query does not read.`,
-    );
+    throw invalid(`${member}: a token is of table ${table} in dataset ${dataset}, which this query does not read`);
   }
 }

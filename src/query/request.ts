@@ -11,7 +11,7 @@ import { downsampleSchema } from './downsample.ts';
 import { type Filter, filterSchema, partitionKeySchema } from './filters.ts';
 import { freshnessFields } from './freshness.ts';
 import { invalid, tooMuch } from './invalid.ts';
-import { decodeToken, type Watermark } from './token.ts';
+import { requireToken, type Watermark } from './token.ts';
 
 const time = z.union([z.string(), z.int()]).meta({
   description: 'RFC 3339, YYYY-MM-DD hh:mm:ss[.fff] in UTC, or epoch milliseconds',
@@ -115,18 +115,11 @@ export function planQuery(
     partitionKey: body.filters?.partitionKey ?? {},
     filters: body.filters?.columns ?? [],
     orderBy: body.orderBy ?? [],
-    after: afterOf(body),
+    after: body.afterWatermark === undefined ? [] : requireToken('afterWatermark', body.afterWatermark).lanes,
     limit: limitOf(body.limit, limits, format),
     cursor,
     hash,
   };
-}
-
-function afterOf({ afterWatermark }: QueryBody): Watermark['lanes'] {
-  if (afterWatermark === undefined) return [];
-  const watermark = decodeToken(afterWatermark);
-  if (watermark === undefined) throw invalid('afterWatermark: this is not a token that Timestore gave out');
-  return watermark.lanes;
 }
 
 function chosen(columns: string[] | undefined, fields: Field[], table: Table): Field[] {

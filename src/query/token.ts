@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import type { LaneSnapshot } from '../buffer/snapshot.ts';
 import type { Table } from '../catalog/table.ts';
+import { invalid } from './invalid.ts';
 
 /** What a token says: each lane's incarnation and a sequence that is included. */
 export type Watermark = { dataset: string; table: string; lanes: [lane: number, incarnation: string, seq: number][] };
@@ -28,6 +29,13 @@ export function decodeToken(token: string): Watermark | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** What a member of a request says as a token. Throws TimestoreError `invalid-request`, which names the member. */
+export function requireToken(member: string, token: string): Watermark {
+  const watermark = decodeToken(token);
+  if (watermark === undefined) throw invalid(`${member}: this is not a token that Timestore gave out`);
+  return watermark;
 }
 
 /** The token of an answer that includes each lane up to what `reached` says. */

@@ -79,8 +79,14 @@ test('a token of a life of the buffer that is over, of another table or of nobod
   await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
   await send(ctx, other, [{ timestamp: at(1), v: 1 }]);
   const { watermark: token = '' } = await query(ctx, dataset);
-  await expect(query(ctx, other, { afterWatermark: token })).rejects.toMatchObject({ code: 'invalid-request' });
-  await expect(query(ctx, dataset, { afterWatermark: 'wm1.x' })).rejects.toMatchObject({ code: 'invalid-request' });
+  const refused = (message: string) => ({ code: 'invalid-request', message: expect.stringMatching(message) });
+  const foreign = `a token is of table m in dataset ${dataset}, which this query does not read`;
+  for (const member of ['afterWatermark', 'minWatermark', 'min_watermark']) {
+    await expect(query(ctx, other, { [member]: token })).rejects.toMatchObject(refused(`^${member}: ${foreign}`));
+    await expect(query(ctx, dataset, { [member]: 'wm1.x' })).rejects.toMatchObject(
+      refused(`^${member}: this is not a token`),
+    );
+  }
   const table = await tableOf(ctx, dataset);
   await ctx.redis.del(ctx.keys.state(table, 0));
   await expect(query(ctx, dataset, { afterWatermark: token })).rejects.toMatchObject({ code: 'stale-read' });
