@@ -9,6 +9,7 @@ import { StoreError, TimestoreError } from '../errors.ts';
 import { flushTable } from '../flush/flush-table.ts';
 import { createJob, type Job } from '../jobs/job.ts';
 import type { Outcome, Step } from '../jobs/work.ts';
+import { pagesOf } from '../objects/pages.ts';
 import { rangeOf } from '../query/request.ts';
 import { tokenOf } from '../query/token.ts';
 import { notifyStatement } from '../webhooks/webhook.ts';
@@ -155,12 +156,7 @@ async function publish(
   folder: string,
 ): Promise<Outcome> {
   const bytes = new Map<string, number>();
-  for (let after: string | undefined; ; ) {
-    const page = await ctx.objects.list(folder, { after });
-    for (const object of page) bytes.set(object.key, object.bytes);
-    after = page.at(-1)?.key;
-    if (page.length < 1_000) break;
-  }
+  for await (const page of pagesOf(ctx.objects, folder)) for (const object of page) bytes.set(object.key, object.bytes);
   const objects: ExportedObject[] = Object.entries(days)
     .map(([day, each]) => ({ day, key: keyOf(day), ...each, bytes: bytes.get(keyOf(day)) ?? 0 }))
     .sort((a, b) => (a.day < b.day ? -1 : 1));

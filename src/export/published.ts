@@ -2,6 +2,7 @@ import { auditLine } from '../audit-log/line.ts';
 import type { Context } from '../context.ts';
 import { TimestoreError } from '../errors.ts';
 import type { Job } from '../jobs/job.ts';
+import { pagesOf } from '../objects/pages.ts';
 import { epochMs, type Statement } from '../postgres/client.ts';
 import type { ExportFormat } from './day.ts';
 
@@ -81,10 +82,14 @@ export async function readExport(ctx: Context, id: string): Promise<Export> {
   return found;
 }
 
-/** Takes it off the list and removes its objects; what broke off is completed by asking again. */
+/**
+ * Removes its objects and takes it off the list. What broke off is completed by asking again: only what is still there is
+ * removed then, so that an export of more objects than one request can remove goes as well.
+ *
+ * @throws StoreError
+ */
 export async function removeExport(ctx: Context, found: Export, folder: string): Promise<void> {
-  for (const { key } of found.objects) await ctx.objects.remove(key);
-  await ctx.objects.remove(`${folder}manifest.json`);
+  for await (const page of pagesOf(ctx.objects, folder)) for (const { key } of page) await ctx.objects.remove(key);
   const params: unknown[] = [found.id];
   const line = auditLine(
     { action: 'export.delete', dataset: found.dataset, table: found.table, detail: { export: found.id } },

@@ -5,6 +5,7 @@ import type { Context } from '../context.ts';
 import { exportPrefix } from '../export/export.ts';
 import { qualifiedName, quoteString, slugPattern } from '../names.ts';
 import type { StoredObject } from '../objects/client.ts';
+import { pagesOf } from '../objects/pages.ts';
 import { quarantineTable } from '../quarantine/table.ts';
 
 const objectsInPass = 10_000;
@@ -51,7 +52,7 @@ export async function removeOrphanObjects(ctx: Context): Promise<number> {
 
 async function removePayloads(ctx: Context, old_ms: number): Promise<number> {
   let removed = 0;
-  for await (const page of pagesOf(ctx, 'quarantine/')) {
+  for await (const page of pagesOf(ctx.objects, 'quarantine/', { most: objectsInPass })) {
     const old = page.filter(({ modifiedAt_ms }) => modifiedAt_ms < old_ms);
     const byDataset = Map.groupBy(old, ({ key }) => key.split('/')[1] ?? '');
     for (const [dataset, objects] of byDataset) {
@@ -100,7 +101,7 @@ const behindAll = '~';
 
 async function removeBackups(ctx: Context, old_ms: number): Promise<number> {
   const whole = new Set<string>();
-  for await (const page of pagesOf(ctx, backupPrefix, '/')) {
+  for await (const page of pagesOf(ctx.objects, backupPrefix, { delimiter: '/', most: objectsInPass })) {
     for (const { key } of page) whole.add(key.slice(backupPrefix.length).replace(/\.json$/, ''));
   }
   const made = [...whole].filter((id) => byClock.test(id)).sort();
@@ -115,7 +116,8 @@ async function removeBackups(ctx: Context, old_ms: number): Promise<number> {
     after = rest.length === 0 ? next.key : `${backupPrefix}${id}/${behindAll}`;
     if (rest.length === 0 || (whole.has(id) && !surplus.has(id))) continue;
     const objects: StoredObject[] = [];
-    for await (const page of pagesOf(ctx, `${backupPrefix}${id}/`)) objects.push(...page);
+    for await (const page of pagesOf(ctx.objects, `${backupPrefix}${id}/`, { most: objectsInPass }))
+      objects.push(...page);
     const newest_ms = Math.max(...objects.map(({ modifiedAt_ms }) => modifiedAt_ms));
     if (!whole.has(id) && newest_ms >= old_ms) continue;
     // What says that it is whole goes first: half a backup is none.
@@ -127,7 +129,7 @@ async function removeBackups(ctx: Context, old_ms: number): Promise<number> {
 
 async function removeExports(ctx: Context, old_ms: number): Promise<number> {
   let removed = 0;
-  for await (const page of pagesOf(ctx, exportPrefix)) {
+  for await (const page of pagesOf(ctx.objects, exportPrefix, { most: objectsInPass })) {
     const old = page.filter(({ modifiedAt_ms }) => modifiedAt_ms < old_ms);
     // exports/<dataset>/<table>/<id>/…
     const byId = Map.groupBy(old, ({ key }) => key.split('/')[3] ?? '');
@@ -144,15 +146,4 @@ async function removeExports(ctx: Context, old_ms: number): Promise<number> {
     }
   }
   return removed;
-}
-
-async function* pagesOf(ctx: Context, prefix: string, delimiter?: '/') {
-  let after: string | undefined;
-  for (let seen = 0; seen < objectsInPass; ) {
-    const page = await ctx.objects.list(prefix, { after, ...(delimiter !== undefined && { delimiter }) });
-    if (page.length === 0) return;
-    yield page;
-    seen += page.length;
-    after = page.at(-1)?.key;
-  }
 }

@@ -215,6 +215,33 @@ describe('an export', () => {
     expect((await listExports(ctx, { dataset }, 10)).map(({ id }) => id)).toEqual([empty.id]);
   });
 
+  test('of more objects than one request can remove is gone after several, and listed until then', async () => {
+    const dataset = newDataset();
+    const days = [1, 2, 3, 4, 5];
+    await send(
+      ctx,
+      dataset,
+      days.map((day) => ({ timestamp: at(1, day), v: day })),
+    );
+    const found = await exportOf(dataset);
+    const folder = exportFolder(dataset, 'm', found.id);
+    const removesThree = (): Instance => {
+      let calls = 0;
+      const remove = async (key: string) => {
+        calls += 1;
+        if (calls > 3) throw new Error('too many subrequests');
+        await ctx.objects.remove(key);
+      };
+      return { ...newInstance(prefix), objects: { ...ctx.objects, remove } };
+    };
+    await expect(removeExport(removesThree(), found, folder)).rejects.toThrow('too many subrequests');
+    expect(await ctx.objects.list(folder)).toHaveLength(3);
+    expect(await listExports(ctx, { dataset }, 10)).toHaveLength(1);
+    await removeExport(removesThree(), found, folder);
+    expect(await ctx.objects.list(folder)).toEqual([]);
+    expect(await listExports(ctx, { dataset }, 10)).toEqual([]);
+  });
+
   test('that was never published is removed after a while, and no other', async () => {
     const dataset = newDataset();
     await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
