@@ -116,7 +116,7 @@ export const exportStep: Step = async (ctx, job, deadline_ms) => {
     return days[day]?.rows !== rows || days[day]?.checksum !== checksum;
   });
   const gone = Object.keys(days).filter((day) => !there.has(day));
-  if (others.length === 0 && gone.length === 0) return await publish(ctx, job, progress, fields, keyOf, folder);
+  if (others.length === 0 && gone.length === 0) return await publish(ctx, job, progress, exported, keyOf, folder);
   if (progress.rounds >= rounds_max + there.size) {
     throw new TimestoreError('conflict', `Rows of table ${table.name} change faster than they can be exported.`);
   }
@@ -151,7 +151,7 @@ async function publish(
   ctx: Context,
   job: Job,
   { days, watermark }: z.output<typeof progressSchema>,
-  fields: Exported['fields'],
+  { fields, start_ms, end_ms }: Exported,
   keyOf: (day: string) => string,
   folder: string,
 ): Promise<Outcome> {
@@ -168,7 +168,7 @@ async function publish(
   return {
     done: { export: job.id, objects: objects.length, ...sums },
     alongside: [
-      publishExport(job, { watermark, columns, objects, ...sums, ...rangeOf(job.request as ExportRequest) }),
+      publishExport(job, { watermark, columns, objects, ...sums, start_ms, end_ms }),
       notifyStatement(ctx, job.id, 'export.published', job.dataset ?? '', { ...record, ...sums }),
     ],
   };

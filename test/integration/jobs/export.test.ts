@@ -116,7 +116,8 @@ describe('an export', () => {
     // Asked for again it is the same; what came since can be asked for by its token.
     expect((await beginExport(ctx, dataset, 'm', request, key)).state).toBe('done');
     await expect(beginExport(ctx, dataset, 'm', { format: 'csv' }, key)).rejects.toMatchObject({ code: 'key-reused' });
-    const { watermark } = await readExport(ctx, key);
+    const { watermark, from_ms, to_ms } = await readExport(ctx, key);
+    expect([from_ms, to_ms]).toEqual([timeRange.start, timeRange.end].map((time) => Date.parse(time)));
     expect((await query(ctx, dataset, { afterWatermark: watermark })).rows).toMatchObject([{ v: 99 }]);
     await expect(beginExport(ctx, dataset, 'm', { format: 'csv', columns: ['none'] }, undefined)).rejects.toThrow(
       'no field',
