@@ -8,6 +8,7 @@ import { whole } from '../ingest/show-progress.ts';
 import { type Io, print } from '../io.ts';
 import { collect } from '../options.ts';
 import { deliver, formatFor, type OutputOptions, tellWarnings, warningsIn } from '../output.ts';
+import { savedPath } from '../paths.ts';
 import { tableText } from '../table-text.ts';
 import { type FreshnessOptions, freshnessOf, isNumber, readingOptions } from './query.ts';
 
@@ -50,7 +51,7 @@ async function sql(statement: string | undefined, options: SqlOptions, io: Io): 
           path: '/v1/sql',
           body: { ...body, sql: await textFrom(statement, options.file, io), dataset: options.dataset },
         }
-      : { path: `/v1/sql/saved/${savedPath(options.saved)}/run`, body };
+      : { path: `${savedPath(options.saved)}/run`, body };
   const { timestore } = await connect(options, io);
   const asked = format === 'table' ? 'json' : format;
   const rest = { isRepeatable: true, signal: io.signal, body: { ...request.body, format: asked } };
@@ -107,10 +108,4 @@ function parameterOf(text: string): unknown {
   } catch {
     throw usage(`--param: ${text} is no list in JSON, such as ["a","b"].`);
   }
-}
-
-function savedPath(text: string): string {
-  const [dataset = '', name = '', ...rest] = text.split('/');
-  if (dataset === '' || name === '' || rest.length > 0) throw usage(`--saved ${text}: write DATASET/NAME.`);
-  return `${encodeURIComponent(dataset)}/${encodeURIComponent(name)}`;
 }

@@ -3,6 +3,7 @@ import { type CommonOptions, connect, tableName } from '../../config.ts';
 import { usage } from '../../failure.ts';
 import type { Io } from '../../io.ts';
 import { collect, duration, number } from '../../options.ts';
+import { datasetPath, tablePath } from '../../paths.ts';
 import { allOf, confirm, type Item, showList, showOne } from '../../show.ts';
 import { names } from '../query.ts';
 
@@ -23,13 +24,6 @@ type Change = CommonOptions & {
 };
 
 type Deleting = CommonOptions & { grace?: number; yes?: boolean };
-
-const pathOf = (dataset: string): string => `/v1/admin/datasets/${encodeURIComponent(dataset)}`;
-
-function tablePath(name: string): string {
-  const { dataset, table } = tableName(name);
-  return `${pathOf(dataset)}/tables/${encodeURIComponent(table)}`;
-}
 
 const unless =
   <Word extends string>(word: Word, parse: (text: string) => number) =>
@@ -100,7 +94,11 @@ export function datasetCommands(program: Command, io: Io): void {
     .argument('<dataset>')
     .action(async (name: string, _, own: Command) => {
       const { timestore } = await connect(own.optsWithGlobals(), io);
-      await showOne(await timestore.call<Item>('GET', pathOf(name), { signal: io.signal }), own.optsWithGlobals(), io);
+      await showOne(
+        await timestore.call<Item>('GET', datasetPath(name), { signal: io.signal }),
+        own.optsWithGlobals(),
+        io,
+      );
     });
   limits(datasets.command('create').description('a new one').argument('<dataset>')).action(
     async (name: string, _, own: Command) => {
@@ -115,19 +113,19 @@ export function datasetCommands(program: Command, io: Io): void {
     .action(async (name: string, _, own: Command) => {
       const options = own.optsWithGlobals<Change>();
       const { timestore } = await connect(options, io);
-      const before = await timestore.open('GET', pathOf(name), { signal: io.signal });
+      const before = await timestore.open('GET', datasetPath(name), { signal: io.signal });
       const { quota } = (await before.json()) as { quota: Item | null };
       const { title, state } = options;
       const body = { title, state, ...retentionOf(options), ...quotaOf(options, quota) };
       // Of what was read: a change that somebody else makes meanwhile is not undone.
       const headers = { 'if-match': before.headers.get('etag') ?? '*' };
       const rest = { body, headers, signal: io.signal };
-      await showOne(await timestore.call<Item>('PATCH', pathOf(name), rest), options, io);
+      await showOne(await timestore.call<Item>('PATCH', datasetPath(name), rest), options, io);
     });
   deleting(datasets.command('delete').description('it and all its tables').argument('<dataset>')).action(
     async (name: string, _, own: Command) => {
       const options = own.optsWithGlobals<Deleting>();
-      await remove(pathOf(name), `Dataset ${name} with all its tables is deleted.`, options, io);
+      await remove(datasetPath(name), `Dataset ${name} with all its tables is deleted.`, options, io);
     },
   );
 }
@@ -155,7 +153,7 @@ export function tableCommands(program: Command, io: Io): void {
       const { timestore } = await connect(options, io);
       const { search, state, limit } = options;
       const rest = { limit, signal: io.signal };
-      const items = await allOf(timestore, `${pathOf(dataset)}/tables`, 'tables', { search, state }, rest);
+      const items = await allOf(timestore, `${datasetPath(dataset)}/tables`, 'tables', { search, state }, rest);
       const columns = [
         'name',
         'state',
@@ -204,7 +202,7 @@ export function tableCommands(program: Command, io: Io): void {
         ...(field !== undefined && { fields: field.map(fieldOf) }),
       };
       const rest = { body, signal: io.signal };
-      await showOne(await timestore.call<Item>('POST', `${pathOf(dataset)}/tables`, rest), options, io);
+      await showOne(await timestore.call<Item>('POST', `${datasetPath(dataset)}/tables`, rest), options, io);
     });
   tables
     .command('change')

@@ -1,12 +1,13 @@
 import { mkdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Command, Option } from 'commander';
-import { type CommonOptions, connect, tableName } from '../../config.ts';
+import { type CommonOptions, connect } from '../../config.ts';
 import { CliFailure, exitCodes, usage } from '../../failure.ts';
 import { size, whole } from '../../ingest/show-progress.ts';
 import type { Io } from '../../io.ts';
 import { duration, number } from '../../options.ts';
 import { intoFile } from '../../output.ts';
+import { tablePath } from '../../paths.ts';
 import { allOf, confirm, type Item, showList, showOne } from '../../show.ts';
 import { chosenRows, names } from '../query.ts';
 import { type Job, showJob, waiting } from './jobs.ts';
@@ -107,10 +108,7 @@ type Scheduling = CommonOptions & { hour: number; days: number; format: string; 
 
 export function scheduleCommands(program: Command, io: Io): void {
   const schedules = program.command('export-schedules').description('exports of every day: list, set, remove');
-  const scheduleOf = (name: string): string => {
-    const { dataset, table } = tableName(name);
-    return `/v1/admin/datasets/${encodeURIComponent(dataset)}/tables/${encodeURIComponent(table)}/export-schedule`;
-  };
+  const scheduleOf = (name: string): string => `${tablePath(name)}/export-schedule`;
   schedules
     .command('list', { isDefault: true })
     .description('all of them')
@@ -147,14 +145,13 @@ export function scheduleCommands(program: Command, io: Io): void {
 }
 
 async function createExport(name: string, options: Creating, io: Io): Promise<void> {
-  const { dataset, table } = tableName(name);
+  const of = `${tablePath(name)}/exports`;
   const { timeRange } = chosenRows(options);
   const body = {
     ...{ format: options.format, timeRange },
     ...(options.columns !== undefined && { columns: names(options.columns) }),
   };
   const { timestore } = await connect(options, io);
-  const of = `/v1/admin/datasets/${encodeURIComponent(dataset)}/tables/${encodeURIComponent(table)}/exports`;
   const headers = { 'idempotency-key': options.key ?? crypto.randomUUID() };
   const job = await timestore.call<Job>('POST', of, { body, headers, isRepeatable: true, signal: io.signal });
   await showJob(timestore, job, options, io);

@@ -2,10 +2,11 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Command, Option } from 'commander';
 import type { Timestore } from '../../../client/index.ts';
-import { type CommonOptions, connect, tableName } from '../../config.ts';
+import { type CommonOptions, connect } from '../../config.ts';
 import { CliFailure, usage } from '../../failure.ts';
 import type { Io } from '../../io.ts';
 import { collect, number } from '../../options.ts';
+import { tablePath } from '../../paths.ts';
 import { allOf, confirm, type Item, showList, showOne } from '../../show.ts';
 import { type Choosing, choosingOptions, chosenRows, names } from '../query.ts';
 
@@ -91,10 +92,9 @@ export function rowCommands(program: Command, io: Io): void {
       .addHelpText('after', rowExamples);
   type Own = Waiting & Choosing & { key?: string; set?: string[] };
   const begin = async (name: string, kind: 'deletions' | 'corrections', body: Item, what: string, options: Own) => {
-    const { dataset, table } = tableName(name);
+    const path = `${tablePath(name)}/${kind}`;
     const { timestore } = await connect(options, io);
     await confirm(what, options, io);
-    const path = `/v1/admin/datasets/${encodeURIComponent(dataset)}/tables/${encodeURIComponent(table)}/${kind}`;
     const headers = { 'idempotency-key': options.key ?? randomUUID() };
     const job = await timestore.call<Job>('POST', path, { body, headers, isRepeatable: true, signal: io.signal });
     await showJob(timestore, job, options, io);

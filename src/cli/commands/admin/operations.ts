@@ -6,6 +6,7 @@ import { CliFailure, usage } from '../../failure.ts';
 import { whole } from '../../ingest/show-progress.ts';
 import { type Io, print } from '../../io.ts';
 import { number } from '../../options.ts';
+import { savedPath } from '../../paths.ts';
 import { allOf, confirm, type Item, showList, showOne } from '../../show.ts';
 import { names } from '../query.ts';
 import { status } from './status.ts';
@@ -162,11 +163,6 @@ export function savedCommands(program: Command, io: Io): void {
   const saved = program
     .command('saved')
     .description('saved queries: list, show, save, delete (run: timestore sql --saved)');
-  const pathOf = (text: string): string => {
-    const [dataset = '', name = '', ...rest] = text.split('/');
-    if (dataset === '' || name === '' || rest.length > 0) throw usage(`"${text}" names no saved query: DATASET/NAME.`);
-    return `/v1/sql/saved/${encodeURIComponent(dataset)}/${encodeURIComponent(name)}`;
-  };
   saved
     .command('list', { isDefault: true })
     .description('all, or those of a dataset')
@@ -189,7 +185,11 @@ export function savedCommands(program: Command, io: Io): void {
     .argument('<dataset/name>')
     .action(async (name: string, _, own: Command) => {
       const { timestore } = await connect(own.optsWithGlobals(), io);
-      await showOne(await timestore.call<Item>('GET', pathOf(name), { signal: io.signal }), own.optsWithGlobals(), io);
+      await showOne(
+        await timestore.call<Item>('GET', savedPath(name), { signal: io.signal }),
+        own.optsWithGlobals(),
+        io,
+      );
     });
   saved
     .command('save')
@@ -202,7 +202,7 @@ export function savedCommands(program: Command, io: Io): void {
       const { timestore } = await connect(options, io);
       const sql = statement === '-' ? await textOf(io.stdin) : statement;
       const body = { sql, description: options.description };
-      await showOne(await timestore.call<Item>('PUT', pathOf(name), { body, signal: io.signal }), options, io);
+      await showOne(await timestore.call<Item>('PUT', savedPath(name), { body, signal: io.signal }), options, io);
     });
   saved
     .command('delete')
@@ -210,7 +210,7 @@ export function savedCommands(program: Command, io: Io): void {
     .argument('<dataset/name>')
     .action(async (name: string, _, own: Command) => {
       const { timestore } = await connect(own.optsWithGlobals(), io);
-      await timestore.call('DELETE', pathOf(name), { signal: io.signal });
+      await timestore.call('DELETE', savedPath(name), { signal: io.signal });
       io.stderr.write(`${name} is deleted.\n`);
     });
 }
