@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from 'commander';
+import { usage } from './failure.ts';
 
 /** A whole number between two. */
 export function number(lowest: number, highest: number): (text: string) => number {
@@ -16,6 +17,14 @@ export function duration(text: string): number {
   const [, amount, unit = ''] = /^(\d+)(ms|s|m|h|d|w)$/.exec(text) ?? [];
   if (amount === undefined) throw new InvalidArgumentError('It is a number with its unit: 30s, 5m, 12h, 7d.');
   return Number(amount) * (units[unit] ?? 1);
+}
+
+/** The two sides of what an option takes in a form such as `NAME=VALUE` or `NAME:TYPE`. Throws CliFailure. */
+export function sidesOf(option: string, text: string, form: string): [left: string, right: string] {
+  const [sign = '='] = /[=:]/.exec(form) ?? [];
+  const at = text.indexOf(sign);
+  if (at < 1) throw usage(`${option} ${text}: write ${form}.`);
+  return [text.slice(0, at), text.slice(at + 1)];
 }
 
 /** For an option that may be given several times. */

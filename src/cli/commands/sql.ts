@@ -6,7 +6,7 @@ import { type CommonOptions, connect } from '../config.ts';
 import { CliFailure, isSystemError, systemMessage, usage } from '../failure.ts';
 import { whole } from '../ingest/show-progress.ts';
 import { type Io, print } from '../io.ts';
-import { collect } from '../options.ts';
+import { collect, sidesOf } from '../options.ts';
 import { deliver, formatFor, type OutputOptions, tellWarnings, warningsIn } from '../output.ts';
 import { savedPath } from '../paths.ts';
 import { tableText } from '../table-text.ts';
@@ -91,10 +91,8 @@ function paramsOf(texts: string[]): Record<string, unknown> | undefined {
   if (texts.length === 0) return undefined;
   return Object.fromEntries(
     texts.map((text) => {
-      const at = text.indexOf('=');
-      if (at < 1) throw usage(`--param ${text}: write NAME=VALUE.`);
-      const value = text.slice(at + 1);
-      return [text.slice(0, at), parameterOf(value)];
+      const [name, value] = sidesOf('--param', text, 'NAME=VALUE');
+      return [name, parameterOf(value)];
     }),
   );
 }

@@ -2,7 +2,7 @@ import { type Command, Option } from 'commander';
 import { type CommonOptions, connect, tableName } from '../../config.ts';
 import { usage } from '../../failure.ts';
 import type { Io } from '../../io.ts';
-import { collect, duration, number } from '../../options.ts';
+import { collect, duration, number, sidesOf } from '../../options.ts';
 import { datasetPath, tablePath } from '../../paths.ts';
 import { allOf, confirm, type Item, showList, showOne } from '../../show.ts';
 import { names } from '../query.ts';
@@ -249,7 +249,6 @@ export function tableCommands(program: Command, io: Io): void {
 }
 
 function fieldOf(text: string): Item {
-  const at = text.indexOf(':');
-  if (at < 1) throw usage(`--field ${text}: write NAME:TYPE.`);
-  return { name: text.slice(0, at), type: text.slice(at + 1) };
+  const [name, type] = sidesOf('--field', text, 'NAME:TYPE');
+  return { name, type };
 }

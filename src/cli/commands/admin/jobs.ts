@@ -5,7 +5,7 @@ import type { Timestore } from '../../../client/index.ts';
 import { type CommonOptions, connect } from '../../config.ts';
 import { CliFailure, usage } from '../../failure.ts';
 import type { Io } from '../../io.ts';
-import { collect, number } from '../../options.ts';
+import { collect, number, sidesOf } from '../../options.ts';
 import { tablePath } from '../../paths.ts';
 import { allOf, confirm, type Item, showList, showOne } from '../../show.ts';
 import { type Choosing, choosingOptions, chosenRows, names } from '../query.ts';
@@ -118,13 +118,11 @@ export function rowCommands(program: Command, io: Io): void {
 }
 
 function settingOf(text: string): [string, unknown] {
-  const at = text.indexOf('=');
-  if (at < 1) throw usage(`--set ${text}: write COLUMN=VALUE.`);
-  const value = text.slice(at + 1);
+  const [column, value] = sidesOf('--set', text, 'COLUMN=VALUE');
   try {
-    return [text.slice(0, at), JSON.parse(value)];
+    return [column, JSON.parse(value)];
   } catch {
-    return [text.slice(0, at), value];
+    return [column, value];
   }
 }
 

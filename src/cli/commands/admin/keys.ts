@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { type CommonOptions, connect } from '../../config.ts';
 import { usage } from '../../failure.ts';
 import type { Io } from '../../io.ts';
-import { duration, number } from '../../options.ts';
+import { duration, number, sidesOf } from '../../options.ts';
 import { allOf, confirm, type Item, showList, showOne } from '../../show.ts';
 import { names } from '../query.ts';
 
@@ -97,7 +97,6 @@ export function keyCommands(program: Command, io: Io): void {
 }
 
 function filterOf(text: string): Item {
-  const at = text.indexOf('=');
-  if (at < 1) throw usage(`--row-filter ${text}: write COLUMN=VALUE.`);
-  return { column: text.slice(0, at), value: text.slice(at + 1) };
+  const [column, value] = sidesOf('--row-filter', text, 'COLUMN=VALUE');
+  return { column, value };
 }
