@@ -4,7 +4,7 @@ import { rowText } from '../client/json.ts';
 import type { CommonOptions } from './config.ts';
 import { usage } from './failure.ts';
 import { type Io, print } from './io.ts';
-import { cellText, tableText } from './table-text.ts';
+import { type Column, cellText, tableText } from './table-text.ts';
 
 export type Item = Record<string, unknown>;
 
@@ -23,7 +23,12 @@ export async function showList(items: Item[], columns: string[], { json }: Commo
     isNumber: items.every((item) => typeof memberOf(item, name) === 'number'),
   }));
   const rows = items.map((item) => Object.fromEntries(columns.map((name) => [name, memberOf(item, name)])));
-  await print(io.stdout, `${tableText(shown, rows, io.stdout.isTTY ? io.stdout.columns : undefined)}\n`);
+  await showTable(shown, rows, io);
+}
+
+/** Rows as a table, cut to the terminal where it goes to one. */
+export async function showTable(columns: Column[], rows: Item[], io: Io): Promise<void> {
+  await print(io.stdout, `${tableText(columns, rows, io.stdout.isTTY ? io.stdout.columns : undefined)}\n`);
 }
 
 /** `schema.version` is the member of a member. */

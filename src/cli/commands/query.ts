@@ -3,10 +3,10 @@ import type { Aggregation, Downsample, Freshness, Query, QueryAnswer } from '../
 import { type CommonOptions, connect, tableName } from '../config.ts';
 import { usage } from '../failure.ts';
 import { whole } from '../ingest/show-progress.ts';
-import { type Io, print } from '../io.ts';
+import type { Io } from '../io.ts';
 import { collect, duration, number } from '../options.ts';
 import { deliver, formatFor, type OutputOptions, outputFormats, tellWarnings, warningsIn } from '../output.ts';
-import { tableText } from '../table-text.ts';
+import { showTable } from '../show.ts';
 import { filterOf } from '../where.ts';
 
 export type FreshnessOptions = { consistency?: Freshness['consistency']; maxStaleness?: number; maxWait?: number };
@@ -140,7 +140,7 @@ async function showAnswer(
 ): Promise<void> {
   const { columns, types, rows, warnings, cursor } = answer;
   const shown = columns.map((name, i) => ({ name, isNumber: isNumber(types[i] ?? '') }));
-  await print(io.stdout, `${tableText(shown, rows, io.stdout.isTTY ? io.stdout.columns : undefined)}\n`);
+  await showTable(shown, rows, io);
   const more = cursor !== null && cursor !== undefined && limit === undefined;
   io.stderr.write(
     `${whole(rows.length)} ${rows.length === 1 ? 'row' : 'rows'}${more ? ', and there are more: --limit N, or --out FILE for all' : ''}\n`,

@@ -5,11 +5,11 @@ import type { SqlAnswer } from '../../client/index.ts';
 import { type CommonOptions, connect } from '../config.ts';
 import { CliFailure, isSystemError, systemMessage, usage } from '../failure.ts';
 import { whole } from '../ingest/show-progress.ts';
-import { type Io, print } from '../io.ts';
+import type { Io } from '../io.ts';
 import { collect, sidesOf } from '../options.ts';
 import { deliver, formatFor, type OutputOptions, tellWarnings, warningsIn } from '../output.ts';
 import { savedPath } from '../paths.ts';
-import { tableText } from '../table-text.ts';
+import { showTable } from '../show.ts';
 import { type FreshnessOptions, freshnessOf, isNumber, readingOptions } from './query.ts';
 
 type SqlOptions = CommonOptions &
@@ -69,7 +69,7 @@ async function show(
   io: Io,
 ): Promise<void> {
   const shown = columns.map(({ name, type }) => ({ name, isNumber: isNumber(type) }));
-  await print(io.stdout, `${tableText(shown, rows, io.stdout.isTTY ? io.stdout.columns : undefined)}\n`);
+  await showTable(shown, rows, io);
   const { elapsedMs, rowsRead } = statistics;
   io.stderr.write(
     `${whole(rows.length)} ${rows.length === 1 ? 'row' : 'rows'} in ${elapsedMs} ms, ${whole(rowsRead)} read\n`,
