@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import type { Command } from 'commander';
 import { describe, expect, inject, test, vi } from 'vitest';
+import { duration } from '../../src/cli/options.ts';
 import { programOf } from '../../src/cli/program.ts';
 import { useWorker } from '../integration/http/worker.ts';
 import { at, newDataset } from '../integration/support.ts';
@@ -325,6 +326,12 @@ test('every command says what it does and how it is used', async () => {
   const commands = every(programOf('1.2.3', io));
   expect(commands.length).toBeGreaterThan(50);
   for (const command of commands) expect(command.description(), command.name()).not.toBe('');
+  const times = commands.flatMap(({ options }) =>
+    options.filter(({ flags, defaultValue }) => flags.endsWith('<time>') && defaultValue !== undefined),
+  );
+  expect(times.length).toBeGreaterThan(2);
+  for (const { defaultValue, defaultValueDescription: said = '' } of times) expect(duration(said)).toBe(defaultValue);
   const { stdout: help } = await run('ingest', '--help');
+  expect(help).toContain('(default: 2m)');
   expect(help).toMatch(/Usage: timestore ingest .*Global Options:.*--json.*Examples/s);
 });

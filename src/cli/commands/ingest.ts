@@ -61,7 +61,11 @@ export function ingestCommand(program: Command, io: Io): void {
     .option('-p, --parallel <n>', 'requests at once', number(1, 64), 4)
     .option('--batch-rows <n>', 'most rows of a request', number(1, 50_000), 20_000)
     .option('--batch-bytes <n>', 'about as many bytes a request has at most', number(1_000, 8_000_000), 2_000_000)
-    .option('--patience <time>', 'how long to try again while nothing is accepted', duration, 120_000)
+    .addOption(
+      new Option('--patience <time>', 'how long to try again while nothing is accepted')
+        .argParser(duration)
+        .default(120_000, '2m'),
+    )
     .option('--state <folder>', `where it is on record what was sent (${stateFolder})`)
     .addHelpText('after', examples)
     .action(async (files: string[], _, command: Command) =>

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { type Query, type QueryAnswer, type Table, TimestoreError } from '../../client/index.ts';
 import { rowText } from '../../client/json.ts';
 import { type CommonOptions, connect, tableName } from '../config.ts';
@@ -36,7 +36,7 @@ export function tailCommand(program: Command, io: Io): void {
     .option('-w, --where <condition>', 'as in query; may be repeated', collect)
     .option('-c, --columns <names>', 'with commas between; all by default')
     .option('-n, --lines <n>', 'rows to begin with', number(0, 10_000), 10)
-    .option('--every <time>', 'how often to look', duration, 1_000)
+    .addOption(new Option('--every <time>', 'how often to look').argParser(duration).default(1_000, '1s'))
     .option('--no-follow', 'show those, and end')
     .addHelpText('after', examples)
     .action(async (table: string, _, own: Command) => tail(table, own.optsWithGlobals<TailOptions>(), io));

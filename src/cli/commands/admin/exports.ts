@@ -68,7 +68,9 @@ export function exportCommands(program: Command, io: Io): void {
     .command('show')
     .description('one, with an address for each file that needs no key')
     .argument('<id>')
-    .option('--expires-in <time>', 'how long the addresses are good', duration, 3_600_000)
+    .addOption(
+      new Option('--expires-in <time>', 'how long the addresses are good').argParser(duration).default(3_600_000, '1h'),
+    )
     .action(async (id: string, _, own: Command) => {
       const options = own.optsWithGlobals<CommonOptions & { expiresIn: number }>();
       const { timestore } = await connect(options, io);
