@@ -1,6 +1,6 @@
 import type { Table } from '../catalog/table.ts';
 import type { Settings } from '../clickhouse/client.ts';
-import { askLong, objectFunction } from '../clickhouse/object.ts';
+import { askLong, objectFunction, writeObject } from '../clickhouse/object.ts';
 import { fieldColumns, systemColumns } from '../clickhouse/table.ts';
 import { type Until, untilSql } from '../clickhouse/until.ts';
 import type { Context } from '../context.ts';
@@ -49,11 +49,12 @@ export async function writePartition(
   key: string,
 ): Promise<Content> {
   const object = objectFunction(ctx, key, 'Parquet');
-  await askLong(
+  await writeObject(
     ctx,
-    `INSERT INTO FUNCTION ${object} SELECT ${columnsOf(table).join(', ')} FROM ${qualifiedName(table)}
+    object,
+    `SELECT ${columnsOf(table).join(', ')} FROM ${qualifiedName(table)}
       WHERE _partition_id = {_partition:String} AND ${untilSql(until)}`,
-    { param__columns: structureOf(table), param__partition: partition, s3_truncate_on_insert: 1 },
+    { param__columns: structureOf(table), param__partition: partition },
   );
   return await contentFrom(ctx, table, object, { param__columns: structureOf(table) });
 }

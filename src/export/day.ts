@@ -1,6 +1,6 @@
 import type { Table } from '../catalog/table.ts';
 import type { Settings } from '../clickhouse/client.ts';
-import { askLong, objectFunction } from '../clickhouse/object.ts';
+import { askLong, objectFunction, writeObject } from '../clickhouse/object.ts';
 import { type Until, untilSql } from '../clickhouse/until.ts';
 import type { Context } from '../context.ts';
 import { qualifiedName, quoteName } from '../names.ts';
@@ -30,7 +30,7 @@ export type Content = { rows: number; checksum: string };
 const written: Settings = {
   ...{ date_time_output_format: 'iso', output_format_json_quote_64bit_integers: 0, session_timezone: 'UTC' },
   ...{ output_format_json_escape_forward_slashes: 0, format_csv_null_representation: '' },
-  ...{ s3_truncate_on_insert: 1, max_bytes_before_external_sort: 1_000_000_000 },
+  max_bytes_before_external_sort: 1_000_000_000,
 };
 const read: Settings = {
   ...{ date_time_input_format: 'best_effort', session_timezone: 'UTC', precise_float_parsing: 1 },
@@ -94,9 +94,10 @@ export async function writeDay(
   const params: Settings = { param__day: day };
   const rows = rowsSql(exported, params);
   const order = [quoteName(table.schema.timestampColumn), '_lane', '_seq', '_row'].join(', ');
-  await askLong(
+  await writeObject(
     ctx,
-    `INSERT INTO FUNCTION ${object} SELECT ${names.join(', ')} FROM ${rows} AND ${dayOf(table)} = {_day:Date} ORDER BY ${order}`,
+    object,
+    `SELECT ${names.join(', ')} FROM ${rows} AND ${dayOf(table)} = {_day:Date} ORDER BY ${order}`,
     { ...params, ...written, param__columns: structure },
   );
   const text = await askLong(ctx, `SELECT ${contentSql(fields)} FROM ${object} FORMAT JSONEachRow`, {

@@ -9,7 +9,7 @@ import { jobSteps } from '../../../src/jobs/steps.ts';
 import { type Step, workOnJobs } from '../../../src/jobs/work.ts';
 import { databaseName, qualifiedName } from '../../../src/names.ts';
 import { at, flush, newDataset, newInstance, query, send, sql, tableOf } from '../support.ts';
-import { workUntilOver } from './support.ts';
+import { withLargeDay, workUntilOver } from './support.ts';
 
 const ctx = newInstance({ TIMESTORE_KEY_PREFIX: `backup-${process.pid}` });
 
@@ -172,6 +172,20 @@ test('a table with more manifests than one object holds has them all again', asy
   expect(await restore(id)).toMatchObject({ state: 'done' });
   expect(await sum()).toEqual(before);
   expect((await auditTable(ctx, await tableOf(ctx, dataset))).ok).toBe(true);
+});
+
+test('a large partition comes back', { timeout: 120_000 }, async () => {
+  const { dataset, rows } = await withLargeDay(ctx);
+  const sum = async () =>
+    (await sql(ctx, 'SELECT count() AS n, groupBitXor(sipHash64(s)) AS h FROM m', { dataset })).rows;
+  const before = await sum();
+  const made = await backUp(dataset);
+  expect(made).toMatchObject({ state: 'done', result: { rows } });
+  const [file] = await ctx.objects.list(partitionKey(made.id, dataset, 'm', '20260501'));
+  expect(file?.bytes).toBeGreaterThan(50_400_000);
+  await wipe(dataset);
+  expect(await restore(made.id)).toMatchObject({ state: 'done', result: { rows } });
+  expect(await sum()).toEqual(before);
 });
 
 test('a backup and a restore that die after any of their steps end whole', async () => {

@@ -10,7 +10,7 @@ import { jobSteps } from '../../../src/jobs/steps.ts';
 import { workOnJobs } from '../../../src/jobs/work.ts';
 import { removeOrphanObjects } from '../../../src/reconcile/orphans.ts';
 import { at, flush, type Instance, newDataset, newInstance, query, type Row, send } from '../support.ts';
-import { workUntilOver } from './support.ts';
+import { withLargeDay, workUntilOver } from './support.ts';
 
 const prefix = { TIMESTORE_KEY_PREFIX: `export-${process.pid}` };
 const ctx = newInstance(prefix);
@@ -98,6 +98,18 @@ describe('an export', () => {
     const four = rows.map(({ timestamp, s, v, i }) => ({ timestamp, s, v, i }));
     expect(sorted(fromCsv)).toEqual(sorted(four as Row[]));
   });
+
+  // CSV is text as NDJSON is.
+  test.each(['parquet', 'ndjson'] as const)(
+    'of a large day has its rows, as %s',
+    { timeout: 120_000 },
+    async (format) => {
+      const { dataset, rows } = await withLargeDay(ctx);
+      const found = await exportOf(dataset, { format });
+      expect(found).toMatchObject({ rows, objects: [{ day: '2026-05-01' }] });
+      expect(found.bytes).toBeGreaterThan(50_400_000);
+    },
+  );
 
   test('is of what was acknowledged before it, of its range and columns, however long it takes', async () => {
     const dataset = newDataset();

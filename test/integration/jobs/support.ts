@@ -2,15 +2,37 @@ import { expect } from 'vitest';
 import { type Job, readJob } from '../../../src/jobs/job.ts';
 import { jobSteps } from '../../../src/jobs/steps.ts';
 import { workOnJobs } from '../../../src/jobs/work.ts';
-import type { Instance } from '../support.ts';
+import { qualifiedName } from '../../../src/names.ts';
+import { at, flush, type Instance, newDataset, send, tableOf } from '../support.ts';
 
 /** Works on an instance's jobs until one of them is over. */
 export async function workUntilOver(own: Instance, { id }: Pick<Job, 'id'>): Promise<Job> {
+  // The test's own time is what ends it.
+  const timeout = 120_000;
   await expect
-    .poll(async () => {
-      await workOnJobs(own, jobSteps, own.now() + 5_000);
-      return (await readJob(own, id)).state;
-    })
+    .poll(
+      async () => {
+        await workOnJobs(own, jobSteps, own.now() + 5_000);
+        return (await readJob(own, id)).state;
+      },
+      { timeout },
+    )
     .toMatch(/done|failed/);
   return await readJob(own, id);
+}
+
+/**
+ * A day with 70 MB of text, which hardly compresses. Left to itself ClickHouse uploads it as a part of 32 MiB, one of 16
+ * and a rest: parts before the last that differ in size.
+ */
+export async function withLargeDay(own: Instance): Promise<{ dataset: string; rows: number }> {
+  const dataset = newDataset();
+  await send(own, dataset, [{ timestamp: at(1), s: 'small' }]);
+  await flush(own, dataset);
+  const table = qualifiedName(await tableOf(own, dataset));
+  await own.clickhouse.command(
+    `INSERT INTO ${table} (_lane, _seq, _row, timestamp, s)
+     SELECT 0, 1, 1 + number, '2026-05-01 10:00:02', randomPrintableASCII(100_000) FROM numbers(700)`,
+  );
+  return { dataset, rows: 701 };
 }
