@@ -37,10 +37,23 @@ const read: Settings = {
   ...{ format_csv_null_representation: '', input_format_csv_empty_as_default: 0, input_format_null_as_default: 0 },
 };
 
-function contentSql(fields: Field[]): string {
+function contentSql(columns: string[]): string {
   // Null is told from every text.
-  const values = fields.map(({ name }) => `ifNull(concat('=', toString(${quoteName(name)})), '')`);
+  const values = columns.map((column) => `ifNull(concat('=', toString(${column})), '')`);
   return `count() AS rows, leftPad(lower(hex(sum(sipHash64([${values.join(', ')}])))), 16, '0') AS checksum`;
+}
+
+/** A field in an object: its name and type there, its value there, and that as the table has it. */
+type ObjectColumn = { name: string; type: string; value: string; back: string };
+
+/** CSV has no lists: there they are JSON text, which is also how rows as CSV are sent. */
+function objectColumn(field: Field, { schema }: Table, format: ExportFormat): ObjectColumn {
+  const name = quoteName(field.name);
+  const type = clickhouseType(field, schema);
+  if (format !== 'csv' || !type.startsWith('Array')) return { name, type, value: name, back: name };
+  // Numbers are cast from their digits: by way of doubles some would be rounded twice, and integers beyond 64 bits lost.
+  const back = field.type === 'string[]' ? `JSONExtract(${name}, '${type}')` : `CAST(${name}, '${type}')`;
+  return { name, type: 'String', value: `toJSONString(${name})`, back };
 }
 
 function dayOf({ schema }: Table): string {
@@ -65,9 +78,10 @@ export async function contentByDay(ctx: Context, exported: Exported): Promise<Ma
   const params: Settings = {};
   const from = rowsSql(exported, params);
   const day = dayOf(exported.table);
+  const columns = exported.fields.map(({ name }) => quoteName(name));
   const text = await askLong(
     ctx,
-    `SELECT toString(${day}) AS day, ${contentSql(exported.fields)} FROM ${from} GROUP BY day ORDER BY day FORMAT JSONEachRow`,
+    `SELECT toString(${day}) AS day, ${contentSql(columns)} FROM ${from} GROUP BY day ORDER BY day FORMAT JSONEachRow`,
     params,
   );
   const lines = text.split('\n').filter((line) => line !== '');
@@ -89,18 +103,19 @@ export async function writeDay(
 ): Promise<Content> {
   const { table, fields } = exported;
   const object = objectFunction(ctx, key, exportFormats[format].clickhouse);
-  const names = fields.map(({ name }) => quoteName(name));
-  const structure = fields.map((field) => `${quoteName(field.name)} ${clickhouseType(field, table.schema)}`).join(', ');
+  const columns = fields.map((field) => objectColumn(field, table, format));
+  const structure = columns.map(({ name, type }) => `${name} ${type}`).join(', ');
+  const values = columns.map(({ value }) => value).join(', ');
   const params: Settings = { param__day: day };
   const rows = rowsSql(exported, params);
   const order = [quoteName(table.schema.timestampColumn), '_lane', '_seq', '_row'].join(', ');
-  await writeObject(
-    ctx,
-    object,
-    `SELECT ${names.join(', ')} FROM ${rows} AND ${dayOf(table)} = {_day:Date} ORDER BY ${order}`,
-    { ...params, ...written, param__columns: structure },
-  );
-  const text = await askLong(ctx, `SELECT ${contentSql(fields)} FROM ${object} FORMAT JSONEachRow`, {
+  await writeObject(ctx, object, `SELECT ${values} FROM ${rows} AND ${dayOf(table)} = {_day:Date} ORDER BY ${order}`, {
+    ...params,
+    ...written,
+    param__columns: structure,
+  });
+  const content = contentSql(columns.map(({ back }) => back));
+  const text = await askLong(ctx, `SELECT ${content} FROM ${object} FORMAT JSONEachRow`, {
     ...read,
     param__columns: structure,
   });
