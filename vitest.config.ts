@@ -19,6 +19,7 @@ export default defineConfig({
     reporters: ['default', './test/closing-line.ts'],
     // Real engines on two cores: more at once only wait for each other.
     maxWorkers: 2,
+    maxConcurrency: 3,
     expect: { poll: { timeout: 15_000 } },
     testTimeout: 30_000,
     hookTimeout: 60_000,

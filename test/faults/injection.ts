@@ -20,10 +20,10 @@ export type Injected<C extends Context> = C & {
 };
 
 const methods = {
-  redis: ['evalsha', 'evalshaWithBody', 'eval', 'set', 'get', 'hget', 'xrange', 'xdel', 'inTurn'],
+  redis: ['evalsha', 'evalshaWithBody', 'eval', 'set', 'get', 'hget', 'xrange', 'xdel', 'zadd', 'zrem', 'inTurn'],
   clickhouse: ['send', 'command', 'rows'],
   postgres: ['rows', 'transaction'],
-  objects: ['put', 'get'],
+  objects: ['put', 'get', 'list', 'remove'],
 } as const;
 
 /** An instance whose n-th call to a store (from 0) goes wrong. Without a fault it only counts. */
