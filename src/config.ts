@@ -46,6 +46,8 @@ const limitsSchema = z.object({
   query_rows_default: count(10_000),
   query_rows_max: count(500_000),
   query_timeout_ms: count(30_000),
+  // Rows of an import that one insert moves.
+  import_rows_max: count(1_000_000),
   // Of an export, which is as slow as whoever reads it.
   export_timeout_ms: count(600_000),
   // What is held of an answer before it is given out. Longer ones are streamed.

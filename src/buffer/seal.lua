@@ -10,9 +10,11 @@
 --         {'empty'}, {'unknown'}, {'waits', ms until the next try}, or {'fenced', what}: the log is not what the seal or
 --         the sequence says.
 local state = redis.call('HMGET', KEYS[1], 'inc', 'seq', 'w', 'epoch', 's_from', 's_to', 's_token', 's_rows', 's_bytes',
-  's_settings', 's_skip', 'retry', 'hold')
+  's_settings', 's_skip', 'retry', 'hold', 's_import')
 local inc = state[1]
 if not inc then return {'unknown'} end
+-- An import has it, which brings its rows by itself, and nobody writes here.
+if state[14] then return {'empty'} end
 local w = tonumber(state[3])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

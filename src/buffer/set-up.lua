@@ -5,6 +5,8 @@
 -- ARGV  1 incarnation   2 watermark to begin with where there is no log   3 the lane as a member of the due set
 --       4 newest schema version   5 number of lanes for writers and 6 for readers, '' but for lane 0, which keeps them
 --       7 why it takes no rows; '' for one that does   8 life and 9 revision of the table that this is known from
+--       10 lane that an import has, or ''; on that lane also 11 first and 12 last sequence, 13 token and 14 id of the
+--       import
 -- Answers {'created' | 'exists', incarnation, watermark}, or {'stale'} when something newer is known of the table.
 local kept = redis.call('HMGET', KEYS[4], 'life', 'revision')
 local life = tonumber(kept[1] or 0)
@@ -14,6 +16,7 @@ local there = redis.call('HMGET', KEYS[1], 'inc', 'w')
 if there[1] and ARGV[5] ~= '' then
   redis.call('HSETNX', KEYS[1], 'lanes', ARGV[5])
   redis.call('HSETNX', KEYS[1], 'rlanes', ARGV[6])
+  if ARGV[10] ~= '' then redis.call('HSET', KEYS[1], 'ilane', ARGV[10]) end
 end
 if there[1] then return {'exists', there[1], tonumber(there[2])} end
 
@@ -46,6 +49,11 @@ end
 redis.call('HSET', KEYS[1], 'inc', ARGV[1], 'seq', string.format('%.0f', seq), 'w', string.format('%.0f', w),
   'epoch', string.format('%.0f', now), 'rows', rows, 'bytes', bytes, 'v', ARGV[4])
 if ARGV[5] ~= '' then redis.call('HSET', KEYS[1], 'lanes', ARGV[5], 'rlanes', ARGV[6]) end
+if ARGV[5] ~= '' and ARGV[10] ~= '' then redis.call('HSET', KEYS[1], 'ilane', ARGV[10]) end
+-- Its rows that are in ClickHouse already must not show before the others are.
+if ARGV[11] ~= '' then
+  redis.call('HSET', KEYS[1], 's_from', ARGV[11], 's_to', ARGV[12], 's_token', ARGV[13], 's_import', ARGV[14])
+end
 if ARGV[7] ~= '' then redis.call('HSET', KEYS[1], 'frozen', ARGV[7]) end
 if oldest then
   redis.call('HSET', KEYS[1], 'oldest', oldest)

@@ -2,6 +2,7 @@ import type { Table } from '../catalog/table.ts';
 import type { Context } from '../context.ts';
 import { dueMember } from './keys.ts';
 import { runScript, script } from './redis.ts';
+import type { ImportSeal } from './seal-import.ts';
 import setUpLua from './set-up.lua';
 
 const setUpScript = script(setUpLua);
@@ -12,23 +13,28 @@ const setUpScript = script(setUpLua);
  * @param table as it is on record now: `stale` means that it was changed since, and has to be read again
  * @param incarnation the name of this life of the lane
  * @param watermark the sequence that the lane goes on from where the buffer knows nothing of it
+ * @param importing what an import has of the table by the catalogue: its lane has that seal again
  */
 export async function setUpLane(
   ctx: Context,
   table: Table,
   lane: number,
   { incarnation, watermark }: { incarnation: string; watermark: number },
+  importing?: ImportSeal,
 ): Promise<{ outcome: 'created' | 'exists'; incarnation: string; watermark: number } | { outcome: 'stale' }> {
   const { keys } = ctx;
   const { dataset, name, life, revision, state } = table;
-  const lanes = lane === 0 ? [table.lanes, table.readLanes] : ['', ''];
+  const writers = Math.min(table.lanes, importing?.lane ?? table.lanes);
+  const lanes = lane === 0 ? [writers, table.readLanes] : ['', ''];
+  const seal =
+    importing?.lane === lane ? [importing.from, importing.to, importing.token, importing.id] : ['', '', '', ''];
   const reply = await runScript<['created' | 'exists', string, number] | ['stale']>(
     ctx.redis,
     setUpScript,
     [keys.state(table, lane), keys.log(table, lane), keys.due, keys.table(dataset, name)],
     [
       ...[incarnation, watermark, dueMember(table, lane), table.schema.version, ...lanes],
-      ...[state === 'active' ? '' : state, life, revision],
+      ...[state === 'active' ? '' : state, life, revision, importing?.lane ?? '', ...seal],
     ],
   );
   if (reply[0] === 'stale') return { outcome: 'stale' };

@@ -53,8 +53,17 @@ export async function changeTable(
   if (change.retention !== undefined) await applyRetention(ctx, table);
   if (change.lanes === undefined) return table;
   // The lanes first, then their number: from that moment on writers and readers use them.
-  do await setUpLanes(ctx, table);
-  while ((await changeLanes(ctx, table, table.lanes)) === 'unknown');
+  let changed: Awaited<ReturnType<typeof changeLanes>>;
+  do {
+    await setUpLanes(ctx, table);
+    changed = await changeLanes(ctx, table, table.lanes, table.lanes);
+  } while (changed === 'unknown');
+  if (changed === 'importing') {
+    throw new TimestoreError(
+      'conflict',
+      `An import uses a lane of table ${name} of dataset ${dataset}. The number of lanes is on record: ask for it again once the import is done.`,
+    );
+  }
   return noteLanes(ctx, table, table.lanes, table.readLanes);
 }
 

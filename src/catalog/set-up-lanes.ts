@@ -1,3 +1,4 @@
+import type { ImportSeal } from '../buffer/seal-import.ts';
 import { setUpLane } from '../buffer/set-up.ts';
 import { ensureTable } from '../clickhouse/table.ts';
 import type { Context } from '../context.ts';
@@ -33,6 +34,7 @@ export async function setUpLanes(ctx: Context, seen: Table): Promise<boolean> {
 
 /** False when the table has changed since it was read: whether its lanes take rows, above all. */
 async function setUpAll(ctx: Context, table: Table): Promise<boolean> {
+  const importing = await importOf(ctx, table);
   // Lane 0 last: it says how many there are, so that nobody is sent to one that is not there yet.
   for (let lane = table.readLanes - 1; lane >= 0; lane -= 1) {
     const earlier = await ctx.postgres.rows<{ watermark: string }>(
@@ -40,10 +42,10 @@ async function setUpAll(ctx: Context, table: Table): Promise<boolean> {
       [table.dataset, table.name, table.life, lane],
     );
     const incarnation = crypto.randomUUID().slice(0, 8);
-    const watermark = await lastSequence(ctx, table, lane, earlier);
+    const watermark = importing?.lane === lane ? importing.from - 1 : await lastSequence(ctx, table, lane, earlier);
     // On record first: whoever sets the lane up after a loss must know that there was something to lose.
     await recordLane(ctx, table, lane, { incarnation, watermark });
-    const made = await setUpLane(ctx, table, lane, { incarnation, watermark });
+    const made = await setUpLane(ctx, table, lane, { incarnation, watermark }, importing);
     if (made.outcome === 'stale') return false;
     if (made.outcome === 'created') {
       await noteBeginning(ctx, table, lane, made);
@@ -52,6 +54,20 @@ async function setUpAll(ctx: Context, table: Table): Promise<boolean> {
     }
   }
   return true;
+}
+
+/**
+ * What an import under way has of the table's lanes: the buffer may have lost it. One that has chosen its sequences and not
+ * taken them has no rows there, and others may.
+ */
+async function importOf(ctx: Context, { dataset, name, life }: Table): Promise<ImportSeal | undefined> {
+  const [found] = await ctx.postgres.rows<{ seal: ImportSeal }>(
+    `select progress->'seal' as seal from jobs
+      where kind = 'import' and dataset = $1 and "table" = $2 and state in ('queued', 'running', 'failed')
+        and progress ? 'seal' and (progress->>'isTaken')::boolean and (progress->>'life')::int = $3`,
+    [dataset, name, life],
+  );
+  return found?.seal;
 }
 
 /**

@@ -15,12 +15,12 @@ export const systemColumns = [
 ] as const;
 
 /** Fields and their ClickHouse types, quoted, as they stand in a column list or a structure. */
-export function fieldColumns({ schema }: Table): string[] {
+export function fieldColumns({ schema }: Pick<Table, 'schema'>): string[] {
   return schema.fields.map((field) => `${quoteName(field.name)} ${clickhouseType(field, schema)}`);
 }
 
 /** The same as a table declares them. A default is what rows have that were stored before the field was there. */
-function declaredColumns({ schema }: Table): string[] {
+export function declaredColumns({ schema }: Pick<Table, 'schema'>): string[] {
   return schema.fields.map((field) => {
     const type = clickhouseType(field, schema);
     const column = `${quoteName(field.name)} ${type}`;

@@ -1,17 +1,13 @@
 import * as z from 'zod';
-import { snapshotTable } from '../buffer/snapshot.ts';
 import { findReadable, readTable } from '../catalog/find-table.ts';
-import { setUpLanes } from '../catalog/set-up-lanes.ts';
 import type { Table } from '../catalog/table.ts';
-import { ensureTable } from '../clickhouse/table.ts';
 import type { Context } from '../context.ts';
-import { StoreError, TimestoreError } from '../errors.ts';
-import { flushTable } from '../flush/flush-table.ts';
+import { TimestoreError } from '../errors.ts';
+import { cutOf, flushCut } from '../flush/flush-cut.ts';
 import { createJob, type Job } from '../jobs/job.ts';
 import type { Outcome, Step } from '../jobs/work.ts';
 import { pagesOf } from '../objects/pages.ts';
 import { rangeOf } from '../query/request.ts';
-import { tokenOf } from '../query/token.ts';
 import { notifyStatement } from '../webhooks/webhook.ts';
 import { contentByDay, type Exported, type ExportFormat, exportFormats, writeDay } from './day.ts';
 import { type ExportedObject, publishExport } from './published.ts';
@@ -71,15 +67,6 @@ function chosen({ name, schema }: Table, columns: string[] | undefined): string[
   return columns ?? known;
 }
 
-async function cutOf(ctx: Context, table: Table) {
-  let snapshot = await snapshotTable(ctx, table, 'state');
-  if (snapshot === 'unknown' && (await setUpLanes(ctx, table))) snapshot = await snapshotTable(ctx, table, 'state');
-  if (snapshot === 'unknown')
-    throw new StoreError('redis', `does not know the lanes of table ${table.name}`, undefined);
-  const { lanes } = snapshot;
-  return { until: lanes.map(({ lane, seq }) => ({ lane, seq })), watermark: tokenOf(table, lanes, ({ seq }) => seq) };
-}
-
 /**
  * Writes each day as an object. It is published when all objects hold what the table has at one moment: what was deleted or
  * corrected while days were written is written again.
@@ -94,7 +81,9 @@ export const exportStep: Step = async (ctx, job, deadline_ms) => {
       `Table ${job.table} of dataset ${job.dataset} was deleted before it was exported.`,
     );
   }
-  if (!progress.isFlushed) return await flushed(ctx, table, progress, deadline_ms);
+  if (!progress.isFlushed) {
+    return { progress: { ...progress, isFlushed: await flushCut(ctx, table, progress.until, deadline_ms) } };
+  }
 
   const fields = progress.columns.flatMap((column) => table.schema.fields.find(({ name }) => name === column) ?? []);
   const exported: Exported = { table, fields, until: progress.until, ...rangeOf(request) };
@@ -130,22 +119,6 @@ export const exportStep: Step = async (ctx, job, deadline_ms) => {
   }
   return soFar(0);
 };
-
-async function flushed(
-  ctx: Context,
-  table: Table,
-  progress: z.output<typeof progressSchema>,
-  deadline_ms: number,
-): Promise<Outcome> {
-  await ensureTable(ctx, table);
-  const snapshot = await snapshotTable(ctx, table, 'state');
-  const lanes = snapshot === 'unknown' ? [] : snapshot.lanes;
-  if (progress.until.some(({ lane, seq }) => (lanes[lane]?.watermark ?? Number.POSITIVE_INFINITY) < seq)) {
-    await flushTable(ctx, table, 'admin', deadline_ms);
-    return { progress };
-  }
-  return { progress: { ...progress, isFlushed: true } };
-}
 
 async function publish(
   ctx: Context,

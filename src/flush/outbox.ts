@@ -1,6 +1,7 @@
 import { ask } from '../buffer/redis.ts';
 import type { Context } from '../context.ts';
 import { describeError } from '../log.ts';
+import type { Statement } from '../postgres/client.ts';
 import type { Manifest } from './manifest.ts';
 
 const pageSize = 100;
@@ -48,8 +49,14 @@ export async function tryDrainingOutbox(ctx: Context): Promise<void> {
 
 /** Writes manifests down, each once. Throws StoreError when Postgres is away. */
 export async function recordManifests(ctx: Context, manifests: Manifest[]): Promise<void> {
+  const [, , conflicts = []] = await ctx.postgres.transaction(manifestStatements(manifests));
+  for (const { id } of conflicts) ctx.log({ event: 'manifest-conflict', alarm: true, manifest: id });
+}
+
+/** What writes manifests down, each once; the last one answers those that are there with other content. */
+export function manifestStatements(manifests: Manifest[]): [Statement, Statement, Statement] {
   const told = JSON.stringify(manifests);
-  const [, , conflicts = []] = await ctx.postgres.transaction([
+  return [
     [
       `insert into manifests (id, dataset, "table", physical_table, lane, incarnation, token, epoch, seq_from, seq_to,
                               rows, bytes, schema_version, checksum, trigger, quarantined, expired, inserts, batches,
@@ -73,6 +80,5 @@ export async function recordManifests(ctx: Context, manifests: Manifest[]): Prom
         where (m.rows, m.seq_from, m.seq_to, m.checksum) <> (t.rows, t.seq_from, t.seq_to, t.checksum)`,
       [told],
     ],
-  ]);
-  for (const { id } of conflicts) ctx.log({ event: 'manifest-conflict', alarm: true, manifest: id });
+  ];
 }

@@ -7,7 +7,7 @@ import { epochMs } from '../postgres/client.ts';
 
 export const jobKinds = [
   ...(['delete-rows', 'correct-rows', 'drop-table', 'drop-dataset', 'apply-retention', 'backup', 'restore'] as const),
-  ...(['export', 'notify'] as const),
+  ...(['export', 'notify', 'import', 'compare'] as const),
 ] as const;
 export type JobKind = (typeof jobKinds)[number];
 

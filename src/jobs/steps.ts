@@ -1,6 +1,8 @@
 import { backupStep } from '../backup/backup.ts';
 import { restoreStep } from '../backup/restore.ts';
 import { exportStep } from '../export/export.ts';
+import { compareStep } from '../import/compare.ts';
+import { importStep } from '../import/import.ts';
 import { notifyStep } from '../webhooks/notify.ts';
 import { applyRetentionStep } from './apply-retention.ts';
 import { changeRows } from './change-rows.ts';
@@ -18,4 +20,6 @@ export const jobSteps: Record<JobKind, Step> = {
   restore: restoreStep,
   export: exportStep,
   notify: notifyStep,
+  import: importStep,
+  compare: compareStep,
 };

@@ -10,8 +10,12 @@ export type Objects = {
   get(key: string): Promise<string | undefined>;
   /** Up to 1,000 objects whose keys begin so and have no further slash (with `delimiter`), in order, after one of them. */
   list(prefix: string, options?: { after?: string | undefined; delimiter?: '/' }): Promise<StoredObject[]>;
+  /** An object as it is now; undefined where there is none. `etag` is another one whenever it is written again. */
+  find(key: string): Promise<{ bytes: number; etag: string } | undefined>;
   /** An address that anybody can read an object at for a while, without credentials of their own. */
   presign(key: string, seconds: number): Promise<string>;
+  /** An address that anybody can write an object at for a while. */
+  presignPut(key: string, seconds: number): Promise<string>;
   /** Removes an object, there or not. */
   remove(key: string): Promise<void>;
 };
@@ -77,11 +81,33 @@ export function createObjects(config: Config): Objects {
         });
       });
     },
+    async find(Key) {
+      return await answered(async () => {
+        const { sdk, client } = await loaded();
+        try {
+          const { ContentLength = 0, ETag = '' } = await client.send(
+            new sdk.HeadObjectCommand({ Bucket, Key }),
+            options(),
+          );
+          return { bytes: ContentLength, etag: ETag };
+        } catch (error) {
+          if (error instanceof Error && error.name === 'NotFound') return undefined;
+          throw error;
+        }
+      });
+    },
     async presign(Key, expiresIn) {
       return await answered(async () => {
         const { sdk, client } = await loaded();
         const { getSignedUrl } = await import('@aws-sdk/s3-request-presigner');
         return await getSignedUrl(client, new sdk.GetObjectCommand({ Bucket, Key }), { expiresIn });
+      });
+    },
+    async presignPut(Key, expiresIn) {
+      return await answered(async () => {
+        const { sdk, client } = await loaded();
+        const { getSignedUrl } = await import('@aws-sdk/s3-request-presigner');
+        return await getSignedUrl(client, new sdk.PutObjectCommand({ Bucket, Key }), { expiresIn });
       });
     },
     async remove(Key) {

@@ -3,6 +3,8 @@ import { snapshotTable } from '../buffer/snapshot.ts';
 import { findTable } from '../catalog/find-table.ts';
 import type { Context } from '../context.ts';
 import { exportPrefix } from '../export/export.ts';
+import { dropStaging, stagedJob, stagingPrefix } from '../import/staging.ts';
+import { removeUploads } from '../import/uploads.ts';
 import { qualifiedName, quoteString, slugPattern } from '../names.ts';
 import type { StoredObject } from '../objects/client.ts';
 import { pagesOf } from '../objects/pages.ts';
@@ -40,14 +42,38 @@ export async function dropOrphanTables(ctx: Context): Promise<string[]> {
 }
 
 /**
- * Removes objects that nothing names: payloads of rows that are in no quarantine, exports that were never published, backups
+ * Drops what imports have read and nobody moves any more: of a worker that died before it could be dropped.
+ *
+ * @returns the names of those that were dropped
+ */
+export async function dropOrphanStaging(ctx: Context): Promise<string[]> {
+  const tables = await ctx.clickhouse.rows<{ name: string }>(
+    `SELECT name FROM system.tables WHERE database = 'timestore' AND startsWith(name, {prefix:String})`,
+    { prefix: stagingPrefix },
+  );
+  const over = await ctx.postgres.rows<{ name: string }>(
+    `select s.name from jobs j join jsonb_to_recordset($1::jsonb) as s(name text, job text) on s.job = j.id
+      where j.state not in ('queued', 'running', 'failed') or j.progress->>'staging' is distinct from s.name`,
+    [JSON.stringify(tables.map(({ name }) => ({ name, job: stagedJob(name) })))],
+  );
+  for (const { name } of over) {
+    await dropStaging(ctx, name);
+    ctx.log({ event: 'orphan-staging-dropped', name });
+  }
+  return over.map(({ name }) => name);
+}
+
+/**
+ * Removes objects that nothing names: payloads of rows that are in no quarantine, exports that were never published, files that
+ * were put there to be imported and are not, backups
  * that were never finished, and those of them that the clock made and are more than are kept.
  *
  * @returns how many objects were removed
  */
 export async function removeOrphanObjects(ctx: Context): Promise<number> {
   const old_ms = ctx.now() - ctx.config.limits.orphan_age_ms;
-  return (await removePayloads(ctx, old_ms)) + (await removeBackups(ctx, old_ms)) + (await removeExports(ctx, old_ms));
+  const removed = (await removePayloads(ctx, old_ms)) + (await removeBackups(ctx, old_ms));
+  return removed + (await removeExports(ctx, old_ms)) + (await removeUploads(ctx, old_ms, objectsInPass));
 }
 
 async function removePayloads(ctx: Context, old_ms: number): Promise<number> {

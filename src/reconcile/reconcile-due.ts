@@ -4,7 +4,7 @@ import { readTable } from '../catalog/find-table.ts';
 import type { Context } from '../context.ts';
 import { describeError } from '../log.ts';
 import { physicalName } from '../names.ts';
-import { dropOrphanTables, removeOrphanObjects } from './orphans.ts';
+import { dropOrphanStaging, dropOrphanTables, removeOrphanObjects } from './orphans.ts';
 import { reconcileTable } from './reconcile-table.ts';
 
 const tablesInPass = 500;
@@ -38,6 +38,7 @@ export async function reconcileDue(ctx: Context, deadline_ms: number): Promise<n
   }
   await lookAtStorage(ctx).catch((error) => failed(ctx, { what: 'storage' }, error));
   await dropOrphanTables(ctx).catch((error) => failed(ctx, { what: 'orphan-tables' }, error));
+  await dropOrphanStaging(ctx).catch((error) => failed(ctx, { what: 'orphan-staging' }, error));
   await removeOrphanObjects(ctx).catch((error) => failed(ctx, { what: 'orphan-objects' }, error));
   return looked;
 }

@@ -1,3 +1,5 @@
+import { ask } from '../buffer/redis.ts';
+import { publishImport } from '../buffer/seal-import.ts';
 import { applyStates } from '../catalog/apply-states.ts';
 import { readTable } from '../catalog/find-table.ts';
 import { retainedFrom_ms, type Table } from '../catalog/table.ts';
@@ -18,7 +20,8 @@ export type Drift = {
     | 'column-unknown'
     | 'retention'
     | 'storage-policy'
-    | 'manifests-expired';
+    | 'manifests-expired'
+    | 'import-hidden';
   detail: string;
   mended: boolean;
 };
@@ -47,6 +50,7 @@ export async function reconcileTable(ctx: Context, table: Table): Promise<Reconc
     drift.push(...(await policyOf(ctx, table, found.policy)));
     drift.push(...(await expiredOf(ctx, table)));
   }
+  drift.push(...(await hiddenImports(ctx, table)));
   // Whether its lanes take rows: told again, in case that whoever changed it could not.
   await applyStates(ctx, dataset, name);
   await record(ctx, table, drift);
@@ -144,6 +148,26 @@ async function expiredOf(ctx: Context, table: Table): Promise<Drift[]> {
   const folded = await foldExpired(ctx, table, from_ms);
   if (folded === 0) return [];
   return [{ what: 'manifests-expired', mended: true, detail: `${folded} manifests of rows that are gone were folded` }];
+}
+
+/** Imports that are done and do not show: the hot buffer has gone back behind the moment at which they were published. */
+async function hiddenImports(ctx: Context, table: Table): Promise<Drift[]> {
+  const lanes = Array.from({ length: table.readLanes }, (_, lane) => lane);
+  const asked = lanes.map((lane) => ['HMGET', ctx.keys.state(table, lane), 's_import', 's_from', 's_to', 's_token']);
+  const replies = await ask(() => ctx.redis.inTurn(asked));
+  const drift: Drift[] = [];
+  for (const [lane, { result }] of replies.entries()) {
+    const [id, from, to, token] = (result ?? []) as (string | null)[];
+    if (!id || !token) continue;
+    const [job] = await ctx.postgres.rows<{ latest_ms: number }>(
+      `select (progress->>'latest_ms')::float8 as latest_ms from jobs where id = $1 and state = 'done'`,
+      [id],
+    );
+    if (job === undefined) continue;
+    await publishImport(ctx, table, { id, lane, from: Number(from), to: Number(to), token }, job.latest_ms);
+    drift.push({ what: 'import-hidden', mended: true, detail: `import ${id} was done and did not show` });
+  }
+  return drift;
 }
 
 async function record(ctx: Context, { dataset, name }: Table, drift: Drift[]): Promise<void> {

@@ -23,7 +23,7 @@ const methods = {
   redis: ['evalsha', 'evalshaWithBody', 'eval', 'set', 'get', 'hget', 'xrange', 'xdel', 'zadd', 'zrem', 'inTurn'],
   clickhouse: ['send', 'command', 'rows'],
   postgres: ['rows', 'transaction'],
-  objects: ['put', 'get', 'list', 'remove'],
+  objects: ['put', 'get', 'find', 'list', 'remove'],
 } as const;
 
 /** An instance whose n-th call to a store (from 0) goes wrong. Without a fault it only counts. */

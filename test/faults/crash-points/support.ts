@@ -71,8 +71,8 @@ export const firstBatch = [
 export const secondBatch = [{ timestamp: at(2), v: 3, extra: 'x' }];
 
 /** A dataset with one row. */
-export async function known(): Promise<string> {
+export async function known(instance: Context = ctx): Promise<string> {
   const dataset = newDataset();
-  await send(ctx, dataset, [{ timestamp: at(0), v: 0 }]);
+  await send(instance, dataset, [{ timestamp: at(0), v: 0 }]);
   return dataset;
 }

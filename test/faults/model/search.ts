@@ -51,15 +51,39 @@ function isDone({ buffer, flushers }: State, bounds: Bounds): boolean {
   return buffer.w === bounds.batches.length && flushers.every(({ at }) => at === 'idle');
 }
 
+/** What can happen, and what must not. */
+export type Machine<S> = {
+  initial: S;
+  steps(state: S): { name: string; next: S }[];
+  /** What is wrong with a state, if anything. */
+  violation(state: S): string | undefined;
+  /** Whether nobody has anything left to do. */
+  isDone(state: S): boolean;
+  /** The same for states that do not differ. */
+  key(state: S): string;
+};
+
+/** Searches the protocol of a lane. */
+export function search(rules: Rules, bounds: Bounds, statesMax = Number.POSITIVE_INFINITY): Result {
+  const machine: Machine<State> = {
+    initial: initialState(bounds),
+    steps: (state) => stepsOf(state, rules, bounds),
+    violation: (state) => violationOf(state, bounds),
+    isDone: (state) => isDone(state, bounds),
+    key: keyOf,
+  };
+  return explore(machine, statesMax);
+}
+
 /**
  * Visits all states breadth first, so that what is found first is shortest. When nothing is wrong in any of them, checks
- * that from each the end can still be reached: no lane is stuck for ever.
+ * that from each the end can still be reached: nothing is stuck for ever.
  *
  * @param statesMax where to give up
  */
-export function search(rules: Rules, bounds: Bounds, statesMax = Number.POSITIVE_INFINITY): Result {
-  const states: State[] = [initialState(bounds)];
-  const numbers = new Map<string, number>([[keyOf(states[0] as State), 0]]);
+export function explore<S>(machine: Machine<S>, statesMax = Number.POSITIVE_INFINITY): Result {
+  const states: S[] = [machine.initial];
+  const numbers = new Map<string, number>([[machine.key(machine.initial), 0]]);
   const cameFrom: { state: number; step: string }[] = [{ state: -1, step: '' }];
   const before: number[][] = [[]];
   const path = (at: number): string[] => {
@@ -70,8 +94,8 @@ export function search(rules: Rules, bounds: Bounds, statesMax = Number.POSITIVE
 
   for (let at = 0; at < states.length; at += 1) {
     if (states.length > statesMax) return { states: states.length, complete: false, found: undefined };
-    for (const { name, next } of stepsOf(states[at] as State, rules, bounds)) {
-      const key = keyOf(next);
+    for (const { name, next } of machine.steps(states[at] as S)) {
+      const key = machine.key(next);
       const known = numbers.get(key);
       if (known !== undefined) {
         before[known]?.push(at);
@@ -81,21 +105,21 @@ export function search(rules: Rules, bounds: Bounds, statesMax = Number.POSITIVE
       numbers.set(key, number);
       cameFrom.push({ state: at, step: name });
       before.push([at]);
-      const violation = violationOf(next, bounds);
+      const violation = machine.violation(next);
       if (violation !== undefined) {
         return { states: states.length, complete: false, found: { violation, steps: path(number) } };
       }
     }
   }
-  const stuck = firstStuck(states, before, bounds);
+  const stuck = firstStuck(states, before, machine.isDone);
   const found = stuck === undefined ? undefined : { violation: 'a lane is stuck for ever', steps: path(stuck) };
   return { states: states.length, complete: true, found };
 }
 
 /** Goes backward from every end; what it does not come to, cannot end. */
-function firstStuck(states: State[], before: number[][], bounds: Bounds): number | undefined {
+function firstStuck<S>(states: S[], before: number[][], isOver: (state: S) => boolean): number | undefined {
   const reaches = new Uint8Array(states.length);
-  const queue = states.flatMap((state, i) => (isDone(state, bounds) ? [i] : []));
+  const queue = states.flatMap((state, i) => (isOver(state) ? [i] : []));
   for (const end of queue) reaches[end] = 1;
   for (let at = queue.pop(); at !== undefined; at = queue.pop()) {
     for (const each of before[at] ?? []) {

@@ -103,6 +103,7 @@ const operations: Record<string, Operation> = {
         ['get', '/tables/m/manifests', undefined],
         ['post', '/tables/m/deletions', { timeRange: { start: at(50) } }],
         ['post', '/tables/m/exports', {}],
+        ['post', '/uploads', { name: 'x.csv' }],
         ['put', '/tables/m/export-schedule', { hour: 3 }],
         ['delete', '/tables/m/export-schedule', undefined],
         ['post', '/tables/m/corrections', { rows: { timeRange: { start: at(50) } }, set: { v: 2 } }],
@@ -154,6 +155,24 @@ const operations: Record<string, Operation> = {
   'get /v1/admin/exports/{id}': {
     ...{ scopes: ['admin'], of: 'names' },
     request: (dataset) => ({ path: `/v1/admin/exports/of-${dataset}`, method: 'GET' }),
+  },
+  'post /v1/admin/datasets/{dataset}/tables/{table}/imports': {
+    ...{ scopes: ['admin'], of: 'names' },
+    request: (dataset) => ({
+      path: `/v1/admin/datasets/${dataset}/tables/m/imports`,
+      json: { objects: [`imports/${dataset}/none.csv`] },
+    }),
+  },
+  'post /v1/admin/datasets/{dataset}/tables/{table}/comparisons': {
+    ...{ scopes: ['admin'], of: 'names' },
+    request: (dataset) => ({
+      path: `/v1/admin/datasets/${dataset}/tables/m/comparisons`,
+      json: { objects: [`imports/${dataset}/none.csv`] },
+    }),
+  },
+  'get /v1/admin/imports/{id}': {
+    ...{ scopes: ['admin'], of: 'names' },
+    request: (dataset) => ({ path: `/v1/admin/imports/import-of-${dataset}`, method: 'GET' }),
   },
   'delete /v1/admin/exports/{id}': {
     ...{ scopes: ['admin'], of: 'names' },
@@ -286,6 +305,11 @@ beforeAll(async () => {
       `insert into jobs (id, kind, dataset, "table", state, request, actor, request_id, buffer)
        values ($1, 'delete-rows', $2, 'm', 'failed', '{}', 'x', '', 'nobody')`,
       [`of-${dataset}`, dataset],
+    );
+    await ctx.postgres.rows(
+      `insert into jobs (id, kind, dataset, "table", state, request, actor, request_id, buffer)
+       values ($1, 'import', $2, 'm', 'failed', '{"objects": []}', 'x', '', 'nobody')`,
+      [`import-of-${dataset}`, dataset],
     );
     await ctx.postgres.rows(
       `insert into exports (id, dataset, "table", format, watermark, columns, rows, bytes, objects, actor)

@@ -206,6 +206,10 @@ test('the examples run, in an order in which somebody might try them, and answer
   await run(`get ${admin}/exports`);
   await run(`get ${admin}/exports/{id}`, { id: String(exported) });
   await run(`delete ${admin}/exports/{id}`, { id: String(exported) });
+  const { id: imported } = await run(`post ${of}/tables/{table}/imports`);
+  await run(`get ${admin}/imports/{id}`, { id: String(imported) });
+  await run(`post ${of}/tables/{table}/comparisons`);
+  await run(`post ${of}/uploads`);
   await run(`put ${of}/tables/{table}/export-schedule`);
   await run(`get ${admin}/export-schedules`);
   await run(`delete ${of}/tables/{table}/export-schedule`);
@@ -254,7 +258,7 @@ describe('wrong input is answered as described', () => {
       'a dataset that is not there',
       (each) =>
         each.path.includes('{dataset}') &&
-        !/rows$|ingest$/.test(each.path) &&
+        !/rows$|ingest$|imports$|uploads$/.test(each.path) &&
         each.name !== 'post /v1/admin/datasets/{dataset}/tables'
           ? requestOf(each, { dataset: newDataset() })
           : undefined,

@@ -1,0 +1,58 @@
+import type { Table } from '../catalog/table.ts';
+import type { Context } from '../context.ts';
+import { StoreError } from '../errors.ts';
+import publishLua from './publish-import.lua';
+import { runScript, runScriptAndWait, script } from './redis.ts';
+import sealLua from './seal-import.lua';
+
+const sealScript = script(sealLua);
+const publishScript = script(publishLua);
+
+/** What an import moves: sequences of a lane that only readers look at, fixed until they are published. */
+export type ImportSeal = { id: string; lane: number; from: number; to: number; token: string };
+
+/**
+ * Fixes the sequences of an import, or finds that it has them. Where the buffer has replicas they know of it before this
+ * returns.
+ *
+ * @throws StoreError when Redis is away, or its replicas are
+ */
+export async function sealImport(ctx: Context, table: Table, seal: ImportSeal): Promise<Sealed> {
+  const { id, lane, from, to, token } = seal;
+  const keyNames = [ctx.keys.state(table, lane), ctx.keys.state(table, 0)];
+  const { BUFFER_WAIT_REPLICAS: needed, limits } = ctx.config;
+  const args = [lane, from, to, token, id];
+  if (needed === 0) return sealed(await runScript<Reply>(ctx.redis, sealScript, keyNames, args));
+  const wait = { replicas: needed, timeout_ms: limits.replicas_timeout_ms };
+  const { reply, replicas } = await runScriptAndWait<Reply>(ctx.redis, sealScript, keyNames, args, wait);
+  if (replicas < needed) {
+    throw new StoreError('redis', `has the seal on ${replicas} of ${needed} replicas so far`, undefined);
+  }
+  return sealed(reply);
+}
+
+type Outcome = 'sealed' | 'published' | 'busy' | 'moved' | 'lanes' | 'unknown';
+type Reply = [Outcome, watermark?: number];
+
+/** `busy`: the lane has another seal, or rows wait in it; `moved`: it goes on elsewhere, after this watermark. */
+export type Sealed = { outcome: Outcome; watermark?: number | undefined };
+
+const sealed = ([outcome, watermark]: Reply): Sealed => ({ outcome, watermark });
+
+/** Shows an import to readers, all of it at one moment. Only for one whose every row has been counted in ClickHouse. */
+export async function publishImport(
+  ctx: Context,
+  table: Table,
+  { lane, to, token }: ImportSeal,
+  latest_ms: number,
+): Promise<'published' | 'already' | 'fenced' | 'unknown'> {
+  const keyNames = [ctx.keys.state(table, lane), ctx.keys.state(table, 0)];
+  const args = [lane, token, to, latest_ms, table.schema.version];
+  const [outcome] = await runScript<['published' | 'already' | 'fenced' | 'unknown']>(
+    ctx.redis,
+    publishScript,
+    keyNames,
+    args,
+  );
+  return outcome;
+}

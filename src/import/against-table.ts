@@ -1,0 +1,179 @@
+import { randomInt } from 'node:crypto';
+import type { Table } from '../catalog/table.ts';
+import { askLong } from '../clickhouse/object.ts';
+import { type Until, untilSql } from '../clickhouse/until.ts';
+import type { Context } from '../context.ts';
+import { qualifiedName, quoteName } from '../names.ts';
+import type { Field } from '../schema/types.ts';
+import type { Source } from './chunks.ts';
+import type { Staged } from './staging.ts';
+
+/** Memory that a comparison of any size keeps within; what is more goes to ClickHouse's disk. */
+const spilling = {
+  ...{ max_bytes_before_external_sort: 500_000_000, max_bytes_before_external_group_by: 500_000_000 },
+  ...{ join_algorithm: 'grace_hash', max_bytes_in_join: 500_000_000, session_timezone: 'UTC' },
+};
+
+/** All values of a row as one text, in which null is told from every text. */
+function valuesSql(fields: Field[]): string {
+  return `[${fields.map(({ name }) => textSql(name)).join(', ')}]`;
+}
+
+const textSql = (name: string) => `ifNull(concat('=', toString(${quoteName(name)})), '')`;
+
+/**
+ * Marks the rows of a staging table that its table has not: of rows that are equal, as many as there are more of.
+ *
+ * @returns the mark, and how many there are
+ */
+export async function keepMissing(
+  ctx: Context,
+  table: Table,
+  { staging, where }: Source,
+  until: Until,
+): Promise<Staged> {
+  const attempt = randomInt(2 ** 47);
+  const { fields, timestampColumn } = table.schema;
+  const names = fields.map(({ name }) => quoteName(name)).join(', ');
+  const time = quoteName(timestampColumn);
+  const hash = `sipHash128(${valuesSql(fields)})`;
+  const own = `SELECT *, ${hash} AS h, row_number() OVER (PARTITION BY h ORDER BY _object, _place) AS n FROM ${staging} WHERE ${where}`;
+  const theirs = `SELECT ${hash} AS h, row_number() OVER (PARTITION BY h ORDER BY _lane, _seq, _row) AS n FROM ${qualifiedName(table)}
+    WHERE ${untilSql(until)} AND ${time} BETWEEN (SELECT min(${time}) FROM ${staging} WHERE ${where}) AND (SELECT max(${time}) FROM ${staging} WHERE ${where})`;
+  await askLong(
+    ctx,
+    `INSERT INTO ${staging} (_attempt, _object, _place, ${names})
+     SELECT {_attempt:UInt64}, _object, _place, ${names} FROM (${own}) AS own LEFT ANTI JOIN (${theirs}) AS theirs USING (h, n)`,
+    { ...spilling, param__attempt: attempt, async_insert: 0, insert_deduplicate: 0 },
+  );
+  const [found] = await ctx.clickhouse.rows<{ rows: string }>(
+    `SELECT count() AS rows FROM ${staging} WHERE _attempt = {attempt:UInt64}`,
+    { attempt },
+  );
+  return { attempt, rows: Number(found?.rows), wrong: 0 };
+}
+
+/** One side's values of a column in a day. What is a number has a sum, which depends on the order for doubles. */
+export type ColumnContent = {
+  values: number;
+  min: string | null;
+  max: string | null;
+  sum: string | null;
+  hash: string;
+};
+
+export type DayDifference = {
+  day: string;
+  rows: { source: number; table: number };
+  /** Columns that differ; none where only the way differs in which values make up rows. */
+  columns: { name: string; source: ColumnContent; table: ColumnContent }[];
+};
+
+export type Differences = {
+  rows: { source: number; table: number };
+  days: { compared: number; different: number };
+  /** The first days that differ. */
+  differing: DayDifference[];
+};
+
+const days_told = 100;
+
+type DayLine = { day: string; isSource: number; rows: number; hash: string; columns: (string | null)[][] };
+
+/** Compares day by day and column by column, whatever the order of rows. */
+export async function differencesOf(
+  ctx: Context,
+  table: Table,
+  source: Source,
+  compared: { fields: Field[]; until: Until; range: string },
+): Promise<Differences> {
+  const { fields } = compared;
+  const contents = fields.map(({ name, type }) => {
+    const column = quoteName(name);
+    const isList = type === 'string[]' || type.startsWith('vector');
+    const there = isList ? `notEmpty(${column})` : `isNotNull(${column})`;
+    const isNumber = type === 'double' || type === 'integer';
+    const ordered = isList ? `toString(${column})` : column;
+    return `[toString(countIf(${there})), toString(min(${ordered})), toString(max(${ordered})), ${isNumber ? `toString(sum(${column}))` : 'NULL'},
+      lower(hex(sum(sipHash64(${textSql(name)}))))]::Array(Nullable(String))`;
+  });
+  const text = await askLong(
+    ctx,
+    `SELECT toString(day) AS day, isSource, count() AS rows, lower(hex(sum(sipHash64(${valuesSql(fields)})))) AS hash, [${contents.join(', ')}] AS columns
+       FROM (${bothSql(table, source, compared)}) GROUP BY day, isSource ORDER BY day, isSource FORMAT JSONEachRow`,
+    { ...spilling, output_format_json_quote_64bit_integers: 0, date_time_output_format: 'iso' },
+  );
+  const lines = text.split('\n').filter((line) => line !== '');
+  const byDay = Map.groupBy(
+    lines.map((line) => JSON.parse(line) as DayLine),
+    ({ day }) => day,
+  );
+  const differences: Differences = {
+    rows: { source: 0, table: 0 },
+    days: { compared: byDay.size, different: 0 },
+    differing: [],
+  };
+  for (const [day, sides] of byDay) {
+    const own = sides.find(({ isSource }) => isSource === 1);
+    const theirs = sides.find(({ isSource }) => isSource === 0);
+    differences.rows.source += own?.rows ?? 0;
+    differences.rows.table += theirs?.rows ?? 0;
+    if (own?.hash === theirs?.hash && own?.rows === theirs?.rows) continue;
+    differences.days.different += 1;
+    if (differences.differing.length === days_told) continue;
+    const columns = fields
+      .map(({ name }, i) => ({ name, source: contentOf(own?.columns[i]), table: contentOf(theirs?.columns[i]) }))
+      .filter((column) => column.source.hash !== column.table.hash);
+    differences.differing.push({ day, rows: { source: own?.rows ?? 0, table: theirs?.rows ?? 0 }, columns });
+  }
+  return differences;
+}
+
+function contentOf([values = '0', min = null, max = null, sum = null, hash = '0']: (
+  | string
+  | null
+)[] = []): ColumnContent {
+  return { values: Number(values), min, max, sum, hash: hash ?? '0' };
+}
+
+/** A row that one side has more often than the other. */
+export type DifferingRow = { source: number; table: number; row: Record<string, unknown> };
+
+const rows_told = 100;
+const days_searched = 10;
+
+/** The first rows that differ, of the first days that do. */
+export async function differingRows(
+  ctx: Context,
+  table: Table,
+  source: Source,
+  compared: { fields: Field[]; until: Until; range: string },
+  days: string[],
+): Promise<DifferingRow[]> {
+  if (days.length === 0) return [];
+  const names = compared.fields.map(({ name }) => quoteName(name)).join(', ');
+  const chosen = days.slice(0, days_searched).map((day) => `toDate('${day.replace(/[^0-9-]/g, '')}')`);
+  const text = await askLong(
+    ctx,
+    `SELECT countIf(isSource = 1) AS _s, countIf(isSource = 0) AS _t, ${names} FROM (${bothSql(table, source, compared)})
+      WHERE day IN (${chosen.join(', ')}) GROUP BY ${names} HAVING _s != _t
+      ORDER BY ${quoteName(table.schema.timestampColumn)} LIMIT ${rows_told} FORMAT JSONEachRow`,
+    { ...spilling, output_format_json_quote_64bit_integers: 1, date_time_output_format: 'iso' },
+  );
+  const lines = text.split('\n').filter((line) => line !== '');
+  return lines.map((line) => {
+    const { _s, _t, ...row } = JSON.parse(line) as { _s: string; _t: string };
+    return { source: Number(_s), table: Number(_t), row };
+  });
+}
+
+function bothSql(
+  table: Table,
+  { staging, where }: Source,
+  { fields, until, range }: { fields: Field[]; until: Until; range: string },
+): string {
+  const names = fields.map(({ name }) => quoteName(name)).join(', ');
+  const day = `toDate(${quoteName(table.schema.timestampColumn)}, 'UTC') AS day`;
+  return `SELECT 1 AS isSource, ${day}, ${names} FROM ${staging} WHERE ${where}
+    UNION ALL SELECT 0 AS isSource, ${day}, ${names} FROM ${qualifiedName(table)} WHERE ${untilSql(until)} ${range}`;
+}

@@ -1,0 +1,148 @@
+import { quoteName, quoteString } from '../names.ts';
+import type { FieldType } from '../schema/types.ts';
+import { vectorLength } from '../schema/types.ts';
+
+/** A column of an object, with the type that ClickHouse sees in it. */
+export type SourceColumn = { name: string; type: string };
+
+/** How a column is read as a field: the value in SQL, and whether it is there and cannot be one. */
+export type Reading = { value: string; isWrong: string };
+
+/** Without what says only how values are kept, or that they may be absent. */
+function plain(type: string): string {
+  const inner = /^(?:LowCardinality|Nullable)\((.*)\)$/s.exec(type);
+  return inner?.[1] === undefined ? type : plain(inner[1]);
+}
+
+const isWhole = (type: string) => /^U?Int(8|16|32|64|128|256)$/.test(type);
+const isNumber = (type: string) => isWhole(type) || /^(Float|Decimal|BFloat)/.test(type);
+const isTime = (type: string) => /^Date(Time)?(32|64)?(\(|$)/.test(type);
+const isText = (type: string) => /^(String|FixedString|Enum|UUID|IPv)/.test(type);
+
+/**
+ * The field type for a column that no schema names. Text formats do not tell whole numbers from others: a counter that
+ * starts at 0 may go on with 0.5.
+ *
+ * @param isTyped whether the format has types of its own
+ */
+export function inferredType({ type }: SourceColumn, isTyped: boolean): FieldType {
+  const of = plain(type);
+  if (of === 'Bool') return 'boolean';
+  if (isTime(of) && isTyped) return 'timestamp';
+  if (isWhole(of) && isTyped) return 'integer';
+  if (isNumber(of)) return 'double';
+  if (isText(of) || isTime(of)) return 'string';
+  const items = /^Array\((.*)\)$/s.exec(of);
+  return items?.[1] !== undefined && isText(plain(items[1])) ? 'string[]' : 'json';
+}
+
+/** Reads text, as CSV and JSON have it. A value is absent where the text is null. */
+export function readText(name: string, type: FieldType): Reading {
+  const x = quoteName(name);
+  const nullable = (value: string, alsoWrong = '0'): Reading => {
+    return { value, isWrong: `isNotNull(${x}) AND (isNull(${value}) OR ${alsoWrong})` };
+  };
+  switch (type) {
+    case 'timestamp':
+      return inTime(x, timeOfText(x));
+    case 'string':
+      return { value: x, isWrong: `NOT isValidUTF8(ifNull(${x}, ''))` };
+    case 'json':
+      return { value: x, isWrong: `isNotNull(${x}) AND NOT isValidJSON(ifNull(${x}, ''))` };
+    case 'boolean':
+      return nullable(`CAST(multiIf(${x} = 'true', 1, ${x} = 'false', 0, NULL), 'Nullable(Bool)')`);
+    case 'double': {
+      const value = `if(match(${x}, ${number}), toFloat64OrNull(${x}), NULL)`;
+      // Digits that a double is written with are exact, whatever follows them.
+      const isInexact = `(match(${x}, '^-?[0-9]{16,}$') AND toString(${value}) != ${x} AND
+        isNull(accurateCastOrNull(accurateCastOrNull(${x}, 'Int256'), 'Float64')))`;
+      return nullable(value, `NOT isFinite(${value}) OR ${isInexact}`);
+    }
+    case 'integer': {
+      const float = `toFloat64OrNull(${x})`;
+      return nullable(`multiIf(match(${x}, ${integer}), accurateCastOrNull(${x}, 'Int64'),
+        match(${x}, ${number}) AND abs(${float}) <= 9007199254740991, accurateCastOrNull(${float}, 'Int64'), NULL)`);
+    }
+    default: {
+      const text = `ifNull(${x}, '[]')`;
+      const kind = type === 'string[]' ? `= 'String'` : `IN ('Int64', 'UInt64', 'Double')`;
+      const isList = `isValidJSON(${text}) AND JSONType(${text}) = 'Array' AND
+        arrayAll(item -> toString(JSONType(item)) ${kind}, JSONExtractArrayRaw(${text}))`;
+      if (type === 'string[]') {
+        return { value: `JSONExtract(${text}, 'Array(String)')`, isWrong: `NOT (${isList})` };
+      }
+      // Each by itself: taken out of JSON as a whole, some are rounded twice.
+      const value = `arrayMap(item -> toFloat32OrZero(item), JSONExtractArrayRaw(${text}))`;
+      return { value, isWrong: `NOT (${isList}) OR ${isNoVector(value, `isNotNull(${x})`, type)}` };
+    }
+  }
+}
+
+const number = quoteString('^-?(0|[1-9][0-9]*)(\\.[0-9]+)?([eE][+-]?[0-9]+)?$');
+const integer = quoteString('^-?(0|[1-9][0-9]*)$');
+const day = '[0-9]{4}-[0-9]{2}-[0-9]{2}';
+const clock = '([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?';
+const zone = '([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])';
+const timeForm = quoteString(`^${day}([Tt]${clock}${zone}|[ ]${clock}${zone}?)$`);
+
+function timeOfText(x: string): string {
+  return `multiIf(match(${x}, '^(0|[1-9][0-9]{0,12})$'), fromUnixTimestamp64Milli(toInt64OrZero(${x}), 'UTC'),
+    match(${x}, ${timeForm}), parseDateTime64BestEffortOrNull(upper(${x}), 3, 'UTC'), NULL)`;
+}
+
+/** Within the years that a timestamp can have. */
+function inTime(x: string, value: string): Reading {
+  const isOutside = `${value} < toDateTime64('1970-01-01 00:00:00', 3, 'UTC') OR ${value} >= toDateTime64('2106-01-01 00:00:00', 3, 'UTC')`;
+  return { value, isWrong: `isNotNull(${x}) AND (isNull(${value}) OR ${isOutside})` };
+}
+
+function isNoVector(value: string, isThere: string, type: `vector(${number})`): string {
+  return `(${isThere} AND length(${value}) != ${vectorLength(type)}) OR NOT arrayAll(item -> isFinite(item), ${value})`;
+}
+
+/** Reads a column that has a type of its own, as in Parquet; undefined where no value of it can be the field's. */
+export function readTyped({ name, type: source }: SourceColumn, type: FieldType): Reading | undefined {
+  const x = quoteName(name);
+  const of = plain(source);
+  if (of === 'String' && type !== 'json') return readText(name, type);
+  const nullable = (value: string, alsoWrong = '0'): Reading => {
+    return { value, isWrong: `isNotNull(${x}) AND (isNull(${value}) OR ${alsoWrong})` };
+  };
+  switch (type) {
+    case 'timestamp': {
+      if (isTime(of)) return inTime(x, `toDateTime64(${x}, 3, 'UTC')`);
+      // Whatever is outside of the years is outside of what the function takes as well.
+      const inRange = `if(${x} >= 0 AND ${x} < 4291747200000, toInt64(${x}), NULL)`;
+      return isWhole(of) ? inTime(x, `fromUnixTimestamp64Milli(${inRange}, 'UTC')`) : undefined;
+    }
+    case 'string':
+      return isText(of)
+        ? { value: `toString(${x})`, isWrong: `NOT isValidUTF8(ifNull(toString(${x}), ''))` }
+        : undefined;
+    case 'json': {
+      if (of === 'String') return readText(name, type);
+      return { value: `toJSONString(${x})`, isWrong: '0' };
+    }
+    case 'boolean':
+      if (of === 'Bool') return { value: x, isWrong: '0' };
+      return isWhole(of) ? nullable(`CAST(multiIf(${x} = 1, 1, ${x} = 0, 0, NULL), 'Nullable(Bool)')`) : undefined;
+    case 'double':
+      if (isWhole(of)) return nullable(`accurateCastOrNull(${x}, 'Float64')`);
+      return isNumber(of) ? nullable(`toFloat64(${x})`, `NOT isFinite(toFloat64(${x}))`) : undefined;
+    case 'integer':
+      return isNumber(of) ? nullable(`accurateCastOrNull(${x}, 'Int64')`) : undefined;
+    default: {
+      const item = /^Array\((.*)\)$/s.exec(of)?.[1];
+      if (item === undefined) return undefined;
+      const hasNull = `arrayExists(item -> isNull(item), ${x})`;
+      if (type === 'string[]') {
+        if (!isText(plain(item))) return undefined;
+        const value = `arrayMap(item -> ifNull(toString(item), ''), ${x})`;
+        return { value, isWrong: `${hasNull} OR arrayExists(item -> NOT isValidUTF8(item), ${value})` };
+      }
+      if (!isNumber(plain(item))) return undefined;
+      const value = `arrayMap(item -> ifNull(toFloat32(item), 0), ${x})`;
+      return { value, isWrong: `${hasNull} OR ${isNoVector(value, `notEmpty(${x})`, type)}` };
+    }
+  }
+}

@@ -1,0 +1,108 @@
+import * as z from 'zod';
+import { readTable } from '../catalog/find-table.ts';
+import type { Context } from '../context.ts';
+import { TimestoreError } from '../errors.ts';
+import { cutOf, flushCut } from '../flush/flush-cut.ts';
+import { createJob, type Job } from '../jobs/job.ts';
+import type { Outcome, Step } from '../jobs/work.ts';
+import { rangeOf } from '../query/request.ts';
+import { differencesOf, differingRows } from './against-table.ts';
+import { type ObjectsRequest, orDropStaging, readingSchema, readNext, requireReadable } from './read-objects.ts';
+import { dropStaging, rangeSql, stagedSql, stagingName, wrongRows } from './staging.ts';
+
+/** What is asked for: objects that should hold what a table does. */
+export type CompareRequest = Omit<ObjectsRequest, 'fields' | 'timestampColumn' | 'keyFields'>;
+
+const progressSchema = readingSchema.extend({
+  life: z.number(),
+  /** Rows acknowledged before the comparison. */
+  until: z.array(z.object({ lane: z.number(), seq: z.number() })),
+  isFlushed: z.boolean().default(false),
+  /** Columns of each object. */
+  columns: z.array(z.array(z.string())).default([]),
+});
+
+type Progress = z.output<typeof progressSchema>;
+
+/**
+ * Puts a comparison on record: of every row acknowledged by now. The same id is the same comparison.
+ *
+ * @throws TimestoreError `not-found`, `invalid-request`, `limit-exceeded`, `key-reused`; StoreError
+ */
+export async function beginCompare(
+  ctx: Context,
+  dataset: string,
+  name: string,
+  request: CompareRequest,
+  id: string | undefined,
+): Promise<Job> {
+  const table = await readTable(ctx, dataset, name);
+  if (table === undefined || table.state === 'deleting') {
+    throw new TimestoreError('not-found', `There is no table ${name} in dataset ${dataset}.`);
+  }
+  requireReadable(ctx, table, request);
+  const progress = { life: table.life, until: (await cutOf(ctx, table)).until };
+  return await createJob(ctx, { id, kind: 'compare', dataset, table: name, request: { ...request }, progress });
+}
+
+/**
+ * Reads objects as an import does, and compares them with what the table has, by days and columns: rows in any order, and
+ * rows that are equal by how many there are. Each step may be repeated.
+ */
+export const compareStep: Step = async (ctx, job, deadline_ms) => {
+  const progress = progressSchema.parse(job.progress);
+  return await orDropStaging(ctx, progress, () => nextStep(ctx, job, progress, deadline_ms));
+};
+
+async function nextStep(ctx: Context, job: Job, progress: Progress, deadline_ms: number): Promise<Outcome> {
+  const request = job.request as CompareRequest;
+  const table = await readTable(ctx, job.dataset ?? '', job.table ?? '');
+  if (table?.life !== progress.life || table.state === 'deleting') {
+    throw new TimestoreError(
+      'not-found',
+      `Table ${job.table} of dataset ${job.dataset} was deleted before it was compared.`,
+    );
+  }
+  if (!progress.isFlushed) {
+    return { progress: { ...progress, isFlushed: await flushCut(ctx, table, progress.until, deadline_ms) } };
+  }
+  const known = new Set(table.schema.fields.map(({ name }) => name));
+  const columns = [...progress.columns];
+  const read = await readNext(ctx, job, request, table, progress, (found) => {
+    columns.push(found.map(({ name }) => name));
+    return found.filter(({ name }) => known.has(name));
+  });
+  if (read !== undefined) return { progress: { ...progress, ...read, columns } };
+
+  const staging = progress.staging ?? '';
+  const range = rangeSql(table, rangeOf(request));
+  const source = { staging: stagingName(staging), where: `${stagedSql(progress.staged)} AND _wrong = '' ${range}` };
+  const inEach = (name: string) => columns.every((names) => names.includes(name));
+  const fields = table.schema.fields.filter(({ name }) => inEach(name));
+  const compared = { fields, until: progress.until, range };
+  const found = await differencesOf(ctx, table, source, compared);
+  const days = found.differing.map(({ day }) => day);
+  const rows = await differingRows(ctx, table, source, compared, days);
+  const wrong = await wrongRows(ctx, table, staging, progress.staged, request.objects);
+  const onlyInSource = [...new Set(columns.flat().filter((name) => !known.has(name)))];
+  await dropStaging(ctx, staging);
+  const wrongTotal = progress.staged.reduce((sum, each) => sum + each.wrong, 0);
+  return {
+    done: {
+      equal: found.days.different === 0 && wrongTotal === 0 && onlyInSource.length === 0,
+      ...found,
+      differingRows: rows,
+      columns: {
+        compared: fields.map(({ name }) => name),
+        onlyInSource,
+        onlyInTable: table.schema.fields.flatMap(({ name }) =>
+          inEach(name) || isChosenAway(request, name) ? [] : [name],
+        ),
+      },
+      wrongRows: wrongTotal,
+      errors: wrong,
+    },
+  };
+}
+
+const isChosenAway = ({ columns }: CompareRequest, name: string) => columns !== undefined && !columns.includes(name);

@@ -1,0 +1,364 @@
+import { createHash } from 'node:crypto';
+import * as z from 'zod';
+import { changeLanes } from '../buffer/change-lanes.ts';
+import { type ImportSeal, publishImport, sealImport } from '../buffer/seal-import.ts';
+import { snapshotTable } from '../buffer/snapshot.ts';
+import { createTable } from '../catalog/create-table.ts';
+import { evolveSchema } from '../catalog/evolve-schema.ts';
+import { readTable } from '../catalog/find-table.ts';
+import { setUpLanes } from '../catalog/set-up-lanes.ts';
+import { notWritable } from '../catalog/state.ts';
+import type { Table } from '../catalog/table.ts';
+import { ensureTable, requireTypes } from '../clickhouse/table.ts';
+import type { Context } from '../context.ts';
+import { StoreError, TimestoreError } from '../errors.ts';
+import { countSeal, rowsCounted } from '../flush/count.ts';
+import { cutOf, flushCut } from '../flush/flush-cut.ts';
+import { flushTable } from '../flush/flush-table.ts';
+import { writeHeartbeat } from '../flush/heartbeat.ts';
+import { type Manifest, partitionsOf } from '../flush/manifest.ts';
+import { manifestStatements } from '../flush/outbox.ts';
+import { createJob, type Job } from '../jobs/job.ts';
+import type { Outcome, Step } from '../jobs/work.ts';
+import { rangeOf } from '../query/request.ts';
+import { mergeSchema } from '../schema/declared.ts';
+import { keepMissing } from './against-table.ts';
+import { type Chunk, moveChunk, planChunks, type Source } from './chunks.ts';
+import {
+  declaredOf,
+  type ObjectsRequest,
+  orDropStaging,
+  plannedTable,
+  readingSchema,
+  readNext,
+  requireReadable,
+} from './read-objects.ts';
+import { dropStaging, rangeSql, requireRetained, stagedSql, stagingName, wrongRows } from './staging.ts';
+
+/** What is asked for. */
+export type ImportRequest = ObjectsRequest & {
+  /** Leaves out rows that the table has: of rows that are equal, as many as it has. */
+  missingOnly?: boolean | undefined;
+};
+
+const progressSchema = readingSchema.extend({
+  /** Of the table that it goes into, once every row has proved good. */
+  life: z.number().optional(),
+  /** Rows acknowledged before, against which those that are missing are told. */
+  until: z.array(z.object({ lane: z.number(), seq: z.number() })).optional(),
+  /** Those of them that are moved. */
+  kept: z.object({ attempt: z.number(), rows: z.number(), wrong: z.number() }).optional(),
+  chunks: z.array(z.object({ from: z.tuple([z.number(), z.number(), z.number()]), rows: z.number() })).optional(),
+  seal: z.object({ id: z.string(), lane: z.number(), from: z.number(), to: z.number(), token: z.string() }).optional(),
+  /** Whether the buffer has had the seal: from then on it is what a lane gets back. */
+  isTaken: z.boolean().default(false),
+  receivedAt_ms: z.number().default(0),
+  /** Chunks that are in the table, and that this is on record. */
+  moved: z.number().default(0),
+  latest_ms: z.number().optional(),
+});
+
+type Progress = z.output<typeof progressSchema>;
+
+const poll_ms = 1_000;
+
+/**
+ * Puts an import on record. The same id is the same import.
+ *
+ * @throws TimestoreError `invalid-request`, `limit-exceeded`, `key-reused`, `dataset-frozen`; StoreError
+ */
+export async function beginImport(
+  ctx: Context,
+  dataset: string,
+  name: string,
+  request: ImportRequest,
+  id: string | undefined,
+): Promise<Job> {
+  const table = await readTable(ctx, dataset, name);
+  if (table !== undefined) requireThere(table);
+  requireReadable(ctx, table, request);
+  return await createJob(ctx, { id, kind: 'import', dataset, table: name, request: { ...request } });
+}
+
+/** One that takes no rows from writers can be filled all the same. */
+function requireThere({ dataset, name, state }: Table): void {
+  if (state === 'deleting') throw notWritable(dataset, name, state);
+}
+
+/** How far an import is. */
+export function importProgress(job: Job): { objects: number; read: number; rows: number; moved: number } {
+  const { staged, chunks = [], moved } = progressSchema.parse(job.progress);
+  const rowsOf = (each: { rows: number }[]) => each.reduce((sum, { rows }) => sum + rows, 0);
+  return {
+    objects: (job.request as ImportRequest).objects.length,
+    read: staged.length,
+    rows: rowsOf(staged),
+    moved: rowsOf(chunks.slice(0, moved)),
+  };
+}
+
+/**
+ * Brings objects into a table. First all of them are read into a table beside it, and nothing is in the table before every
+ * row has proved good. Then the rows are moved in chunks, under sequences of a lane of their own that readers do not count
+ * before they are published, all at one moment. Each step may die anywhere, run twice, or run beside itself.
+ */
+export const importStep: Step = async (ctx, job, deadline_ms) => {
+  const progress = progressSchema.parse(job.progress);
+  // Once it has sequences nothing of it is wrong, and it goes on.
+  const { staging } = progress.seal === undefined ? progress : { staging: undefined };
+  return await orDropStaging(ctx, { staging }, () => nextStep(ctx, job, progress, deadline_ms));
+};
+
+async function nextStep(ctx: Context, job: Job, progress: Progress, deadline_ms: number): Promise<Outcome> {
+  const request = job.request as ImportRequest;
+  const table = await readTable(ctx, job.dataset ?? '', job.table ?? '');
+  if (progress.life !== undefined && (table?.life !== progress.life || table.state === 'deleting')) {
+    throw new TimestoreError(
+      'not-found',
+      `Table ${job.table} of dataset ${job.dataset} was deleted before the import was done.`,
+    );
+  }
+  if (progress.staged.length < request.objects.length) {
+    const read = await readNext(ctx, job, request, table, progress);
+    if (read !== undefined) return { progress: { ...progress, ...read } };
+  }
+  const { staging } = progress;
+  if (staging === undefined) throw new RangeError('what was read is somewhere');
+  if (table === undefined || progress.life === undefined)
+    return await prepare(ctx, job, request, table, progress, staging);
+  const { kept } = progress;
+  const range = rangeSql(table, rangeOf(request));
+  const source: Source = {
+    staging: stagingName(staging),
+    where: kept === undefined ? `${stagedSql(progress.staged)} ${range}` : stagedSql([kept]),
+  };
+  if (request.missingOnly && kept === undefined) return await keep(ctx, table, progress, source, deadline_ms);
+  if (progress.chunks === undefined) {
+    await requireRetained(ctx, table, source);
+    return { progress: { ...progress, chunks: await planChunks(ctx, table, source) } };
+  }
+  if (progress.chunks.length === 0) return await nothing(ctx, progress, staging);
+  if (progress.seal === undefined) return await chooseSeal(ctx, job, table, progress, progress.chunks.length);
+  const waits = await takeSeal(ctx, job, table, progress, progress.seal, deadline_ms);
+  if (waits !== undefined) return waits;
+  // On record before the first row: whoever sets the lane up again must keep its readers from it.
+  if (!progress.isTaken) return { progress: { ...progress, isTaken: true } };
+  if (progress.moved < progress.chunks.length) {
+    return await move(ctx, table, progress, source, progress.seal, progress.chunks, deadline_ms);
+  }
+  if (progress.latest_ms === undefined) return await recordManifest(ctx, job, table, progress, progress.seal);
+  return await publish(ctx, table, progress, progress.seal, progress.latest_ms, staging);
+}
+
+/** Refuses the import for rows that cannot be stored; otherwise makes the table, or the fields that it lacks. */
+async function prepare(
+  ctx: Context,
+  job: Job,
+  request: ImportRequest,
+  found: Table | undefined,
+  progress: Progress,
+  staging: string,
+): Promise<Outcome> {
+  const wrong = progress.staged.reduce((sum, each) => sum + each.wrong, 0);
+  if (wrong > 0) {
+    const planned = plannedTable(ctx, job, request, found, progress.fields);
+    const rows = await wrongRows(ctx, planned, staging, progress.staged, request.objects);
+    await dropStaging(ctx, staging);
+    const [first] = rows;
+    const told =
+      first === undefined ? '' : `, the first one ${first.field} in row ${first.row} of object ${first.object}`;
+    return {
+      failed: `${wrong} rows cannot be stored${told}. Nothing was imported.`,
+      // Tried again, it reads everything anew.
+      progress: { wrong, rows },
+    };
+  }
+  let table = found;
+  for (;;) {
+    const declared = declaredOf(request, progress.fields);
+    const { schema, added } = mergeSchema(table?.schema, declared, ctx.config.limits);
+    if (table === undefined) {
+      table = await createTable(ctx, {
+        dataset: job.dataset ?? '',
+        name: job.table ?? '',
+        window: 'day',
+        lanes: 1,
+        schema,
+      });
+      continue;
+    }
+    requireThere(table);
+    if (added.length === 0) break;
+    if (table.state !== 'active') throw notWritable(table.dataset, table.name, table.state);
+    table = await evolveSchema(ctx, table, added);
+  }
+  await ensureTable(ctx, table);
+  await requireTypes(ctx, table);
+  return { progress: { ...progress, life: table.life } };
+}
+
+/** Tells which rows the table has: everything of it that was acknowledged until now is in ClickHouse first. */
+async function keep(
+  ctx: Context,
+  table: Table,
+  progress: Progress,
+  source: Source,
+  deadline_ms: number,
+): Promise<Outcome> {
+  const { until } = progress;
+  if (until === undefined) return { progress: { ...progress, until: (await cutOf(ctx, table)).until } };
+  if (!(await flushCut(ctx, table, until, deadline_ms))) return { progress };
+  return { progress: { ...progress, kept: await keepMissing(ctx, table, source, until) } };
+}
+
+async function nothing(ctx: Context, progress: Progress, staging: string): Promise<Outcome> {
+  await dropStaging(ctx, staging);
+  const read = progress.staged.reduce((sum, each) => sum + each.rows, 0);
+  return { done: { objects: progress.staged.length, read, rows: 0 } };
+}
+
+/**
+ * Chooses the sequences: those after the watermark of a lane that writers do not use. Of imports into one table one has
+ * them at a time; the catalogue refuses a second one.
+ */
+async function chooseSeal(ctx: Context, job: Job, table: Table, progress: Progress, chunks: number): Promise<Outcome> {
+  const [other] = await ctx.postgres.rows(
+    `select id from jobs where kind = 'import' and dataset = $1 and "table" = $2 and state in ('queued', 'running', 'failed')
+        and progress ? 'seal' and (progress->>'life')::int = $3 and id <> $4`,
+    [table.dataset, table.name, table.life, job.id],
+  );
+  if (other !== undefined) return { progress, wait_ms: poll_ms };
+  const lane = table.readLanes > table.lanes ? table.readLanes - 1 : table.lanes;
+  await growLanes(ctx, table, lane + 1);
+  const snapshot = await snapshotTable(ctx, table, 'state');
+  const state = snapshot === 'unknown' ? undefined : snapshot.lanes[lane];
+  if (state === undefined)
+    throw new StoreError('redis', `does not know lane ${lane} of table ${table.name}`, undefined);
+  const token = `${lane}:${state.watermark + 1}-${state.watermark + chunks}:${createHash('sha1').update(job.id).digest('hex')}`;
+  const seal = { id: job.id, lane, from: state.watermark + 1, to: state.watermark + chunks, token };
+  return { progress: { ...progress, seal, receivedAt_ms: ctx.now() } };
+}
+
+/** Has readers look at a lane more, if they do not yet. Safe to repeat. */
+async function growLanes(ctx: Context, { dataset, name, life }: Table, readLanes: number): Promise<void> {
+  await ctx.postgres.rows(
+    `update tables set revision = revision + 1, definition = definition || jsonb_build_object('readLanes', $4::int)
+      where dataset = $1 and name = $2 and life = $3 and (definition->>'readLanes')::int < $4::int`,
+    [dataset, name, life, readLanes],
+  );
+  const table = await readTable(ctx, dataset, name);
+  if (table === undefined) throw new TimestoreError('not-found', `There is no table ${name} in dataset ${dataset}.`);
+  do await setUpLanes(ctx, table);
+  while ((await changeLanes(ctx, table, undefined, readLanes)) === 'unknown');
+}
+
+/** Undefined once the sequences are the import's, or were published already; otherwise what to wait for. */
+async function takeSeal(
+  ctx: Context,
+  job: Job,
+  table: Table,
+  progress: Progress,
+  seal: ImportSeal,
+  deadline_ms: number,
+): Promise<Outcome | undefined> {
+  const { outcome, watermark = 0 } = await sealImport(ctx, table, seal);
+  switch (outcome) {
+    case 'sealed':
+    case 'published':
+      return undefined;
+    case 'unknown':
+      await setUpLanes(ctx, table);
+      return { progress };
+    case 'busy':
+      await flushTable(ctx, table, 'admin', deadline_ms);
+      return { progress, wait_ms: poll_ms };
+    case 'lanes':
+    case 'moved': {
+      // All of it was counted, and shows by now: it was published, and the lane has gone on since.
+      if (progress.latest_ms !== undefined && watermark >= seal.to) return undefined;
+      // Somebody was quicker: others are chosen, unless rows are there already under these.
+      const stored = rowsCounted(await countSeal(ctx, table, seal.lane, seal));
+      if (progress.moved > 0 || stored > 0) {
+        throw new StoreError(
+          'redis',
+          `has lost the sequences of import ${job.id}, of which ${stored} rows are in ClickHouse`,
+          undefined,
+        );
+      }
+      const { seal: _, ...rest } = progress;
+      return { progress: { ...rest, isTaken: false } };
+    }
+  }
+}
+
+async function move(
+  ctx: Context,
+  table: Table,
+  progress: Progress,
+  source: Source,
+  seal: ImportSeal,
+  chunks: Chunk[],
+  deadline_ms: number,
+): Promise<Outcome> {
+  let { moved } = progress;
+  do {
+    const seq = seal.from + moved;
+    const chunk = chunks[moved];
+    if (chunk === undefined) break;
+    const target = { lane: seal.lane, seq, token: `${seal.token}:${seq}`, receivedAt_ms: progress.receivedAt_ms };
+    await moveChunk(ctx, table, source, chunk, chunks[moved + 1], target);
+    moved += 1;
+  } while (ctx.now() < deadline_ms);
+  return { progress: { ...progress, moved } };
+}
+
+/** Before anything is published: an audit afterwards must not take the rows for unaccounted. */
+async function recordManifest(
+  ctx: Context,
+  job: Job,
+  table: Table,
+  progress: Progress,
+  seal: ImportSeal,
+): Promise<Outcome> {
+  const counted = await countSeal(ctx, table, seal.lane, seal);
+  const partitions = partitionsOf(counted);
+  const rows = rowsCounted(counted);
+  const planned = (progress.chunks ?? []).reduce((sum, chunk) => sum + chunk.rows, 0);
+  const manifest: Manifest = {
+    id: `${table.dataset}/${table.physical}/${seal.token}`,
+    ...{ dataset: table.dataset, table: table.name, physical_table: table.physical, lane: seal.lane },
+    ...{ incarnation: '', token: seal.token, epoch: 0, seq_from: seal.from, seq_to: seal.to, rows, bytes: 0 },
+    schema_version: table.schema.version,
+    checksum: createHash('sha256')
+      .update(counted.map((part) => `${part.partition}:${part.checksum}`).join())
+      .digest('hex'),
+    ...{ trigger: 'import', quarantined: 0, expired: planned - rows, inserts: progress.chunks?.length ?? 0 },
+    batches: [{ seq: seal.from, meta: { import: job.id } }],
+    flushed_at: new Date(ctx.now()).toISOString(),
+    partitions,
+  };
+  const latest_ms = Math.max(0, ...counted.map((part) => part.timeTo_ms));
+  return { progress: { ...progress, latest_ms }, alongside: manifestStatements([manifest]) };
+}
+
+async function publish(
+  ctx: Context,
+  table: Table,
+  progress: Progress,
+  seal: ImportSeal,
+  latest_ms: number,
+  staging: string,
+): Promise<Outcome> {
+  await writeHeartbeat(ctx, table, seal.lane, seal.to);
+  const published = await publishImport(ctx, table, seal, latest_ms);
+  if (published === 'fenced' || published === 'unknown') return { progress };
+  await dropStaging(ctx, staging);
+  const sum = (of: { rows: number }[]) => of.reduce((total, { rows }) => total + rows, 0);
+  const { lane, from, to } = seal;
+  return {
+    done: {
+      ...{ objects: progress.staged.length, read: sum(progress.staged), rows: sum(progress.chunks ?? []) },
+      sequences: { lane, from, to },
+    },
+  };
+}

@@ -1,0 +1,123 @@
+import * as z from 'zod';
+import type { Table } from '../catalog/table.ts';
+import type { Context } from '../context.ts';
+import { errorCatalogue, TimestoreError } from '../errors.ts';
+import type { Job } from '../jobs/job.ts';
+import type { Outcome } from '../jobs/work.ts';
+import { rangeOf } from '../query/request.ts';
+import { mergeSchema } from '../schema/declared.ts';
+import { type Field, type FieldType, fieldType } from '../schema/types.ts';
+import type { SourceColumn } from './columns.ts';
+import { columnsOf, type ImportFormat, unreadable } from './read-object.ts';
+import { addedFields, dropStaging, ensureStaging, newStaging, type Planned, stageObject } from './staging.ts';
+
+/** Objects, and how they are read. */
+export type ObjectsRequest = {
+  format: ImportFormat;
+  objects: string[];
+  timeRange?: { start?: string | number | undefined; end?: string | number | undefined } | undefined;
+  columns?: string[] | undefined;
+  fields?: { name: string; type: FieldType }[] | undefined;
+  timestampColumn?: string | undefined;
+  keyFields?: string[] | undefined;
+};
+
+export const readingSchema = z.object({
+  /** Where rows are before they are moved; another one each time that it begins anew. */
+  staging: z.string().optional(),
+  /** Fields that the table is to have, besides its own. */
+  fields: z.array(z.object({ name: z.string(), type: fieldType })).default([]),
+  /** Objects that are read, in their order. */
+  staged: z.array(z.object({ attempt: z.number(), rows: z.number(), wrong: z.number() })).default([]),
+});
+
+export type Reading = z.output<typeof readingSchema>;
+
+const objects_max = 1_000;
+
+/** Names that ClickHouse takes as they are: none that stands for several objects. */
+const keyPattern = /^[A-Za-z0-9_.=@:,+/-]+$/;
+
+/** Throws TimestoreError `invalid-request`, `limit-exceeded`, `schema-refused` for what cannot be read. */
+export function requireReadable(ctx: Context, table: Table | undefined, request: ObjectsRequest): void {
+  rangeOf(request);
+  const { objects } = request;
+  if (objects.length > objects_max) {
+    throw new TimestoreError('limit-exceeded', `${objects.length} objects are too many; ${objects_max} at most.`);
+  }
+  const other = objects.find((key) => !keyPattern.test(key));
+  if (other !== undefined) {
+    throw new TimestoreError(
+      'invalid-request',
+      `objects: ${other} is not a name that can be read: letters, digits and _ . = @ : , + / - only.`,
+    );
+  }
+  mergeSchema(table?.schema, declaredOf(request), ctx.config.limits);
+}
+
+/** What a request says of the schema, with what its objects have brought. */
+export function declaredOf({ fields = [], timestampColumn, keyFields }: ObjectsRequest, more: Field[] = []) {
+  return { fields: [...fields, ...more], timestampColumn, keyFields, defaults: [] };
+}
+
+/** The table as it is to be, by what is known of it so far. */
+export function plannedTable(
+  ctx: Context,
+  { table: name }: Job,
+  request: ObjectsRequest,
+  table: Table | undefined,
+  fields: Field[],
+): Planned {
+  const { schema } = mergeSchema(table?.schema, declaredOf(request, fields), ctx.config.limits);
+  return { name: name ?? '', schema };
+}
+
+/**
+ * Reads the next object into the staging table.
+ *
+ * @param choose which of its columns
+ * @returns how far it is after it; undefined when all objects are read
+ * @throws TimestoreError `invalid-request`, `conflict`, `limit-exceeded`, `schema-refused`; StoreError, ClickHouseError
+ */
+export async function readNext(
+  ctx: Context,
+  job: Job,
+  request: ObjectsRequest,
+  table: Table | undefined,
+  reading: Reading,
+  choose: (columns: SourceColumn[]) => SourceColumn[] = (columns) => columns,
+): Promise<Reading | undefined> {
+  const { objects, format, columns: chosen } = request;
+  // On record before it is made: what is not on record is cleared away.
+  if (reading.staging === undefined) return { ...reading, staging: newStaging(job.id) };
+  const number = reading.staged.length;
+  const key = objects[number];
+  if (key === undefined) return undefined;
+  const etag = (await ctx.objects.find(key))?.etag;
+  if (etag === undefined) throw unreadable(key, 'is not in the bucket');
+  const all = await columnsOf(ctx, key, format);
+  const absent = chosen?.find((name) => !all.some((column) => column.name === name));
+  if (absent !== undefined) throw unreadable(key, `has no column ${absent}`);
+  const columns = choose(all.filter(({ name }) => chosen === undefined || chosen.includes(name)));
+  const before = plannedTable(ctx, job, request, table, reading.fields);
+  const fields = [...reading.fields, ...addedFields(columns, before, format)];
+  const planned = plannedTable(ctx, job, request, table, fields);
+  await ensureStaging(ctx, planned, reading.staging);
+  const staged = await stageObject(ctx, planned, reading.staging, { number, key, format, etag, columns });
+  return { ...reading, fields, staged: [...reading.staged, staged] };
+}
+
+/** Does a step; where it fails for good, what was read goes. */
+export async function orDropStaging(
+  ctx: Context,
+  { staging }: Pick<Reading, 'staging'>,
+  step: () => Promise<Outcome>,
+): Promise<Outcome> {
+  try {
+    return await step();
+  } catch (error) {
+    const isOver = error instanceof TimestoreError && !errorCatalogue[error.code].retryable;
+    if (isOver && staging !== undefined) await dropStaging(ctx, staging);
+    throw error;
+  }
+}

@@ -1,0 +1,199 @@
+import { randomInt, randomUUID } from 'node:crypto';
+import type { Table } from '../catalog/table.ts';
+import type { Settings } from '../clickhouse/client.ts';
+import { declaredColumns, fieldColumns } from '../clickhouse/table.ts';
+import type { Context } from '../context.ts';
+import { TimestoreError } from '../errors.ts';
+import { quoteName, quoteString } from '../names.ts';
+import type { RefusalReason } from '../schema/coerce.ts';
+import type { Field } from '../schema/types.ts';
+import type { Source } from './chunks.ts';
+import { inferredType, type Reading, readText, readTyped, type SourceColumn } from './columns.ts';
+import { type ImportFormat, insertObject, isTyped, unreadable } from './read-object.ts';
+
+export const stagingPrefix = 'import ';
+
+/** A name for where the rows of an import are before any of them is in its table; one that nobody has dropped before. */
+export function newStaging(job: string): string {
+  return `${stagingPrefix}${job} ${randomUUID().slice(0, 8)}`;
+}
+
+/** The job that a staging table is of. */
+export function stagedJob(staging: string): string {
+  return staging.slice(stagingPrefix.length).split(' ')[0] ?? '';
+}
+
+/** A staging table as it stands in SQL. */
+export function stagingName(staging: string): string {
+  return `timestore.${quoteName(staging)}`;
+}
+
+/** The table as it is to be: nothing of it is made before every row has proved good. */
+export type Planned = Pick<Table, 'name' | 'schema'>;
+
+/**
+ * An object whose rows are all there, under a number that no other try to read it has: what a try that was given up still
+ * brings is under its own.
+ */
+export type Staged = { attempt: number; rows: number; wrong: number };
+
+/** Makes the staging table, with all fields that the table has by now. Safe to repeat. */
+export async function ensureStaging(ctx: Context, table: Planned, staging: string): Promise<void> {
+  const name = stagingName(staging);
+  const fields = declaredColumns(table);
+  const time = quoteName(table.schema.timestampColumn);
+  await ctx.clickhouse.command(
+    `CREATE TABLE IF NOT EXISTS ${name} (_attempt UInt64, _object UInt32, _place UInt64, _wrong LowCardinality(String),
+       _text String, ${fields.join(', ')}) ENGINE = MergeTree ORDER BY (${time}, _object, _place)
+       SETTINGS fsync_after_insert = 1, fsync_part_directory = 1`,
+  );
+  const added = fields.map((field) => `ADD COLUMN IF NOT EXISTS ${field}`);
+  await ctx.clickhouse.command(`ALTER TABLE ${name} ${added.join(', ')}`);
+}
+
+export async function dropStaging(ctx: Context, staging: string): Promise<void> {
+  await ctx.clickhouse.command(`DROP TABLE IF EXISTS ${stagingName(staging)} SYNC`);
+}
+
+/** The fields that a table lacks for an object's columns. */
+export function addedFields(columns: SourceColumn[], { schema }: Planned, format: ImportFormat): Field[] {
+  const known = new Set(schema.fields.map(({ name }) => name));
+  return columns
+    .filter(({ name }) => !known.has(name))
+    .map((column) => ({ name: column.name, type: inferredType(column, isTyped(format)) }));
+}
+
+/**
+ * Reads an object into the staging table, each value as the table's field has it. Rows that cannot be are there too, with
+ * the field at fault.
+ *
+ * @throws TimestoreError `invalid-request` for an object that is not there, cannot be read, or is of another schema;
+ *   `conflict` where it is another by now; StoreError, ClickHouseError
+ */
+export async function stageObject(
+  ctx: Context,
+  table: Planned,
+  staging: string,
+  object: { number: number; key: string; format: ImportFormat; etag: string; columns: SourceColumn[] },
+): Promise<Staged> {
+  const readings = readingsOf(table, object);
+  const attempt = randomInt(2 ** 47);
+  const name = stagingName(staging);
+  const names = readings.map(({ field }) => quoteName(field.name));
+  const wrong = readings.map(({ field, reading, isRequired }) => {
+    const isMissing = isRequired ? `isNull(${quoteName(field.name)}) OR ` : '';
+    return `${isMissing}(${reading.isWrong}), ${quoteString(field.name)}`;
+  });
+  const text = names.map((column, i) => `${quoteString(readings[i]?.field.name ?? '')}, toString(${column})`);
+  const values = readings.map(({ reading, isRequired, type }) => {
+    return isRequired ? `ifNull(${reading.value}, defaultValueOfTypeName(${quoteString(type)}))` : reading.value;
+  });
+  const params: Settings = { param__attempt: attempt, param__object: object.number };
+  await insertObject(
+    ctx,
+    object,
+    `INSERT INTO ${name} (_attempt, _object, _place, _wrong, _text, ${names.join(', ')})`,
+    `{_attempt:UInt64}, {_object:UInt32}, _place, multiIf(${wrong.join(', ')}, '') AS _at,
+       if(_at = '', '', substringUTF8(toValidUTF8(ifNull(caseWithExpression(_at, ${text.join(', ')}, ''), 'null')), 1, 100)), ${values.join(', ')}`,
+    params,
+  );
+  const [found] = await ctx.clickhouse.rows<{ rows: string; distinct: string; last: string; wrong: string }>(
+    `SELECT count() AS rows, uniqExact(_place) AS distinct, max(_place) + 1 AS last, countIf(_wrong != '') AS wrong
+       FROM ${name} WHERE _attempt = {attempt:UInt64}`,
+    { attempt },
+  );
+  const rows = Number(found?.rows);
+  if (Number(found?.distinct) !== rows || (rows > 0 && Number(found?.last) !== rows)) {
+    throw new Error(
+      `of object ${object.key} there are ${rows} rows, ${found?.distinct} places, the last ${found?.last}`,
+    );
+  }
+  return { attempt, rows, wrong: Number(found?.wrong) };
+}
+
+type FieldReading = { field: Field; reading: Reading; isRequired: boolean; type: string };
+
+function readingsOf(
+  table: Planned,
+  { key, format, columns }: { key: string; format: ImportFormat; columns: SourceColumn[] },
+): FieldReading[] {
+  const { name, schema } = table;
+  const required = [schema.timestampColumn, ...schema.keyFields];
+  const missing = required.find((each) => !columns.some((column) => column.name === each));
+  if (missing !== undefined) throw unreadable(key, `has no column ${missing}, which every row of table ${name} needs`);
+  const types = new Map(schema.fields.map((field, i) => [field.name, fieldColumns(table)[i] ?? '']));
+  return columns.map((column) => {
+    const field = schema.fields.find((each) => each.name === column.name);
+    if (field === undefined) throw unreadable(key, `has a column ${column.name} that table ${name} lacks`);
+    const reading = isTyped(format) ? readTyped(column, field.type) : readText(column.name, field.type);
+    if (reading === undefined) {
+      throw unreadable(
+        key,
+        `has values of type ${column.type} in ${column.name}, which is ${field.type} in table ${name}`,
+      );
+    }
+    const type = (types.get(field.name) ?? '').slice(quoteName(field.name).length + 1);
+    return { field, reading, isRequired: required.includes(field.name), type };
+  });
+}
+
+/** A row that cannot be stored. */
+export type WrongRow = { object: string; row: number; field: string; reason: RefusalReason; value: string };
+
+const told_max = 100;
+
+/** The first rows at fault, in the order of the objects. */
+export async function wrongRows(
+  ctx: Context,
+  table: Planned,
+  staging: string,
+  staged: Staged[],
+  keys: string[],
+): Promise<WrongRow[]> {
+  const rows = await ctx.clickhouse.rows<{ object: number; place: string; field: string; value: string }>(
+    `SELECT _object AS object, _place AS place, _wrong AS field, _text AS value FROM ${stagingName(staging)}
+      WHERE ${stagedSql(staged)} AND _wrong != '' ORDER BY object, place LIMIT ${told_max}`,
+  );
+  return rows.map(({ object, place, field, value }) => {
+    const reason =
+      value === 'null' ? 'missing' : reasons[table.schema.fields.find(({ name }) => name === field)?.type ?? ''];
+    return { object: keys[object] ?? '', row: Number(place), field, reason: reason ?? 'wrong-type', value };
+  });
+}
+
+const reasons: Record<string, RefusalReason> = { timestamp: 'bad-timestamp', string: 'bad-string' };
+
+/** The rows of these and of no other try. */
+export function stagedSql(staged: Staged[]): string {
+  return `_attempt IN (${staged.map(({ attempt }) => attempt).join(', ') || 'NULL'})`;
+}
+
+/** Rows between two times, in SQL. */
+export function rangeSql(
+  { schema }: Planned,
+  range: { start_ms?: number | undefined; end_ms?: number | undefined },
+): string {
+  const time = quoteName(schema.timestampColumn);
+  const at = (time_ms: number) => `fromUnixTimestamp64Milli(toInt64(${Math.trunc(time_ms)}), 'UTC')`;
+  return [
+    ...(range.start_ms === undefined ? [] : [`AND ${time} >= ${at(range.start_ms)}`]),
+    ...(range.end_ms === undefined ? [] : [`AND ${time} < ${at(range.end_ms)}`]),
+  ].join(' ');
+}
+
+/** Throws where rows are past the retention of their table: ClickHouse would not keep them. */
+export async function requireRetained(ctx: Context, table: Table, { staging, where }: Source): Promise<void> {
+  if (table.retention === undefined) return;
+  const [found] = await ctx.clickhouse.rows<{ rows: string; from: string }>(
+    `WITH now64(3, 'UTC') - toIntervalDay({days:UInt32}) AS retained
+     SELECT countIf(${quoteName(table.schema.timestampColumn)} < retained) AS rows, formatDateTime(retained, '%FT%TZ', 'UTC') AS from
+       FROM ${staging} WHERE ${where}`,
+    { days: table.retention.totalDays },
+  );
+  if (found === undefined || found.rows === '0') return;
+  throw new TimestoreError(
+    'invalid-request',
+    `${found.rows} rows are past the retention of table ${table.name}, which keeps ${table.retention.totalDays} days (since ` +
+      `${found.from}). Import a timeRange that starts later, or change the retention first.`,
+  );
+}

@@ -1,0 +1,31 @@
+import type { Context } from '../context.ts';
+import { pagesOf } from '../objects/pages.ts';
+
+/** Where whoever has access to the bucket puts what is to be imported; nothing there is ever removed. */
+export const importPrefix = 'imports/';
+
+const uploadPrefix = 'uploads/';
+
+/** Where a file goes that is put in the bucket through an address of ours. */
+export function uploadKey(dataset: string, name: string): string {
+  return `${uploadPrefix}${dataset}/${crypto.randomUUID()}/${name}`;
+}
+
+/** Removes files from before a time, but for those that an import has yet to read. Answers how many were removed. */
+export async function removeUploads(ctx: Context, old_ms: number, objectsMax: number): Promise<number> {
+  let removed = 0;
+  for await (const page of pagesOf(ctx.objects, uploadPrefix, { most: objectsMax })) {
+    const old = page.filter(({ modifiedAt_ms }) => modifiedAt_ms < old_ms).map(({ key }) => key);
+    const named = await ctx.postgres.rows<{ key: string }>(
+      `select key from jobs, jsonb_array_elements_text(request->'objects') as key
+        where kind in ('import', 'compare') and state in ('queued', 'running', 'failed') and key = any($1)`,
+      [old],
+    );
+    const kept = new Set(named.map(({ key }) => key));
+    for (const key of old.filter((each) => !kept.has(each))) {
+      await ctx.objects.remove(key);
+      removed += 1;
+    }
+  }
+  return removed;
+}

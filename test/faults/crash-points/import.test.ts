@@ -1,0 +1,84 @@
+import { describe, expect, test } from 'vitest';
+import { auditTable } from '../../../src/audit/audit-table.ts';
+import type { Context } from '../../../src/context.ts';
+import { beginImport } from '../../../src/import/import.ts';
+import { type Job, readJob } from '../../../src/jobs/job.ts';
+import { jobSteps } from '../../../src/jobs/steps.ts';
+import { workOnJobs } from '../../../src/jobs/work.ts';
+import { at, expectStored, flush, newInstance, query, type Row, send, tableOf } from '../../integration/support.ts';
+import { faultKinds } from '../injection.ts';
+import { known, prefix, withFault } from './support.ts';
+
+// Chunks of one row, so that there are several in two partitions.
+const own = { ...prefix, TIMESTORE_KEY_PREFIX: `crash-import-${process.pid}`, TIMESTORE_IMPORT_ROWS_MAX: '1' };
+const ctx = newInstance(own);
+const brought = [
+  { timestamp: at(1, 1), v: 1, extra: 'x' },
+  { timestamp: at(1, 2), v: 2, extra: 'x' },
+];
+const later = { timestamp: at(2), v: 3, extra: null };
+const key = `imports/crash-${process.pid}.ndjson`;
+await ctx.objects.put(key, brought.map((row) => JSON.stringify(row)).join('\n'));
+
+async function begun(): Promise<{ dataset: string; job: Job }> {
+  const dataset = await known(ctx);
+  const job = await beginImport(ctx, dataset, 'm', { format: 'ndjson', objects: [key] }, undefined);
+  return { dataset, job };
+}
+
+const work = async (instance: Context) => {
+  await workOnJobs(instance, jobSteps, instance.now() + 3_000);
+};
+
+async function finish({ id }: Job): Promise<void> {
+  for (let tries = 0; (await readJob(ctx, id)).state !== 'done'; tries += 1) {
+    if (tries === 20) throw new Error(`the import is not done: ${(await readJob(ctx, id)).error}`);
+    // Nobody hears of who has died, and what failed waits no longer.
+    await ctx.postgres.rows(
+      `update jobs set claim = null, claimed_until = null, due_at = now() where id = $1 and state <> 'done'`,
+      [id],
+    );
+    await work(ctx);
+  }
+}
+
+const values = async (dataset: string) => {
+  const { rows } = await query(newInstance(own), dataset);
+  return (rows as Row[]).map(({ v }) => Number(v)).sort();
+};
+
+// Once, so that Redis knows the scripts.
+await finish((await begun()).job);
+await begun();
+const { calls } = await withFault(undefined, work, own);
+const all = calls.flatMap((name, call) =>
+  faultKinds.map((kind) => ({ name: `${call} ${name} ${kind}`, fault: { call, kind } })),
+);
+/** Every insert, and some of the others: all of them take ten minutes (`FAULT_POINTS=all`). */
+const points = all.filter(({ name }, i) => {
+  return process.env.FAULT_POINTS === 'all' || /clickhouse\.send/.test(name) || i % 11 === 0;
+});
+
+describe('an import that goes wrong at any call: none of its rows shows before all do, and each is there once', () => {
+  test('there are calls to go wrong', () => {
+    expect(calls.filter((name) => name === 'clickhouse.send').length).toBeGreaterThanOrEqual(6);
+  });
+
+  test.each(points)('$name', async ({ fault }) => {
+    const { dataset, job } = await begun();
+    const instance = await withFault(fault, work, own);
+    expect([[0], [0, 1, 2]]).toContainEqual(await values(dataset));
+    await send(ctx, dataset, [later]);
+    expect([
+      [0, 3],
+      [0, 1, 2, 3],
+    ]).toContainEqual(await values(dataset));
+    await finish(job);
+    expect(await values(dataset)).toEqual([0, 1, 2, 3]);
+    await instance.releaseLate();
+    expect(await values(dataset)).toEqual([0, 1, 2, 3]);
+    await flush(ctx, dataset);
+    await expectStored(ctx, await tableOf(newInstance(own), dataset), 4);
+    expect(await auditTable(ctx, await tableOf(ctx, dataset))).toMatchObject({ ok: true, partitions: [] });
+  });
+});
