@@ -36,6 +36,8 @@ export function createObjects(config: Config): Objects {
       credentials: { accessKeyId: config.S3_ACCESS_KEY_ID, secretAccessKey: config.S3_SECRET_ACCESS_KEY },
       // The form that every S3 there is understands.
       forcePathStyle: true,
+      // An address to put a file at would ask for the checksum of nothing.
+      requestChecksumCalculation: 'WHEN_REQUIRED',
       maxAttempts: 2,
     });
     return { sdk, client };
