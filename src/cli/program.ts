@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander';
 import { datasetCommands, tableCommands } from './commands/admin/datasets.ts';
 import { exportCommands, scheduleCommands } from './commands/admin/exports.ts';
+import { importCommands } from './commands/admin/imports.ts';
 import { backupCommands, jobCommands, rowCommands } from './commands/admin/jobs.ts';
 import { keyCommands } from './commands/admin/keys.ts';
 import {
@@ -55,6 +56,7 @@ export function programOf(version: string, io: Io): Command {
         exportCommands,
         scheduleCommands,
         webhookCommands,
+        importCommands,
         backupCommands,
       ],
     ],

@@ -6,22 +6,31 @@ import type { Progress } from './load.ts';
 const everyMs = { terminal: 100, log: 10_000 };
 const barChars = 28;
 
+export type Shown = { changed(): void; end(): void };
+
 /** A bar on a terminal, a line now and then elsewhere. */
-export function showProgress(
-  { stderr }: Io,
-  progress: Progress,
-  bytes: number | undefined,
-): { changed(): void; end(): void } {
+export function showProgress(io: Io, progress: Progress, bytes: number | undefined): Shown {
+  return showStatus(io, (seconds, isTerminal) => {
+    const line = lineOf(progress, bytes, seconds, isTerminal);
+    return isTerminal && progress.waits !== undefined ? `${line}\n  waits: ${progress.waits}` : line;
+  });
+}
+
+/**
+ * What is under way: kept up to date on a terminal, a line now and then elsewhere.
+ *
+ * @param text of it after so many seconds
+ */
+export function showStatus({ stderr }: Io, text: (seconds: number, isTerminal: boolean) => string): Shown {
   const from = performance.now();
   const isTerminal = stderr.isTTY === true;
   const update = isTerminal ? createLogUpdate(stderr) : undefined;
   const every = isTerminal ? everyMs.terminal : everyMs.log;
   let shownAt = isTerminal ? 0 : from;
   const show = () => {
-    const took = (performance.now() - from) / 1000;
-    const line = lineOf(progress, bytes, took, isTerminal);
-    if (update === undefined) stderr.write(`${line}\n`);
-    else update(progress.waits === undefined ? line : `${line}\n  waits: ${progress.waits}`);
+    const shown = text((performance.now() - from) / 1000, isTerminal);
+    if (update === undefined) stderr.write(`${shown}\n`);
+    else update(shown);
   };
   // The clock goes on where nothing else does.
   const timer = setInterval(() => {
@@ -45,6 +54,13 @@ export function showProgress(
   };
 }
 
+/** How much is done, of 1. */
+export function barOf(share: number, isTerminal: boolean): string {
+  const percent = `${String(Math.floor(share * 100)).padStart(3)} %`;
+  const full = Math.round(share * barChars);
+  return isTerminal ? `${'█'.repeat(full)}${'░'.repeat(barChars - full)} ${percent}` : percent;
+}
+
 function lineOf(progress: Progress, bytes: number | undefined, seconds: number, isTerminal: boolean): string {
   const { accepted, before, bytesRead, file, waits } = progress;
   const rate = seconds > 0 ? accepted / seconds : 0;
@@ -57,11 +73,8 @@ function lineOf(progress: Progress, bytes: number | undefined, seconds: number, 
     share > 0 && share < 1 && accepted > 0 && waits === undefined
       ? `  ${clock((seconds * (1 - share)) / share)} left`
       : '';
-  const percent = `${String(Math.floor(share * 100)).padStart(3)} %`;
-  if (!isTerminal)
-    return `${percent}  ${rows}  ${speed}${left}  ${where}${waits === undefined ? '' : `  waits: ${waits}`}`;
-  const full = Math.round(share * barChars);
-  return `${'█'.repeat(full)}${'░'.repeat(barChars - full)} ${percent}  ${rows}  ${speed}${left}  ${where}`;
+  const waiting = isTerminal || waits === undefined ? '' : `  waits: ${waits}`;
+  return `${barOf(share, isTerminal)}  ${rows}  ${speed}${left}  ${where}${waiting}`;
 }
 
 const numbers = new Intl.NumberFormat('en-US', { maximumFractionDigits: 0 });
@@ -75,7 +88,7 @@ export function size(bytes: number): string {
   return `${value >= 100 || unit === 0 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
 }
 
-function clock(seconds: number): string {
+export function clock(seconds: number): string {
   const [minutes, rest] = [Math.floor(seconds / 60), Math.ceil(seconds % 60)];
   return `${minutes}:${String(Math.min(59, rest)).padStart(2, '0')}`;
 }

@@ -31,7 +31,10 @@ export async function findSource(path: string): Promise<Source> {
   }
 }
 
-export type Opened = { format: Format; chunks: AsyncIterable<Buffer> };
+/** How a file is packed, as names of files say it. */
+export type Packing = 'gz' | 'zst';
+
+export type Opened = { format: Format; packing: Packing | undefined; chunks: AsyncIterable<Buffer> };
 
 const chunkBytes = 256 * 1024;
 const magic = { gzip: [0x1f, 0x8b], zstd: [0x28, 0xb5, 0x2f, 0xfd], parquet: [...Buffer.from('PAR1')] };
@@ -55,7 +58,23 @@ export async function openSource(
   raw.once('close', () => signal.removeEventListener('abort', end));
   const packed = await peek(counted(raw, source, onRead));
   const unpacked = await peek(unpack(packed, source));
-  return { format: formatOf(source, unpacked.head, asked), chunks: unpacked.chunks };
+  return {
+    format: formatOf(source, unpacked.head, asked),
+    packing: packingOf(packed.head),
+    chunks: unpacked.chunks,
+  };
+}
+
+/** What a file is and how it is packed. Throws CliFailure where that cannot be told. */
+export async function kindOf(
+  source: Source,
+  asked: Format | undefined,
+  { stdin, signal }: { stdin: Readable; signal: AbortSignal },
+): Promise<Pick<Opened, 'format' | 'packing'>> {
+  const { format, packing, chunks } = await openSource(source, stdin, asked, signal, () => undefined);
+  // What was begun to be read is closed by this.
+  for await (const _ of chunks) break;
+  return { format, packing };
 }
 
 async function* counted(raw: Readable, { path }: Source, onRead: (bytes: number) => void): AsyncGenerator<Buffer> {
@@ -99,8 +118,12 @@ async function peek(chunks: AsyncGenerator<Buffer>): Promise<Peeked> {
 
 const begins = (head: Buffer, bytes: number[]): boolean => bytes.every((byte, i) => head[i] === byte);
 
+const packingOf = (head: Buffer): Packing | undefined =>
+  begins(head, magic.gzip) ? 'gz' : begins(head, magic.zstd) ? 'zst' : undefined;
+
 async function* unpack({ head, chunks }: Peeked, { name }: Source): AsyncGenerator<Buffer> {
-  const unpacker = begins(head, magic.gzip) ? zlib.createGunzip() : begins(head, magic.zstd) ? zstd(name) : undefined;
+  const packing = packingOf(head);
+  const unpacker = packing === 'gz' ? zlib.createGunzip() : packing === 'zst' ? zstd(name) : undefined;
   if (unpacker === undefined) {
     yield* chunks;
     return;

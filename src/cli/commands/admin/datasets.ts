@@ -248,7 +248,8 @@ export function tableCommands(program: Command, io: Io): void {
   }
 }
 
-function fieldOf(text: string): Item {
+/** Of `--field NAME:TYPE`. Throws CliFailure. */
+export function fieldOf(text: string): { name: string; type: string } {
   const [name, type] = sidesOf('--field', text, 'NAME:TYPE');
   return { name, type };
 }

@@ -1,0 +1,283 @@
+import { type Command, Option } from 'commander';
+import { type Timestore, TimestoreError } from '../../../client/index.ts';
+import { type CommonOptions, connect, stateFolder, tableName } from '../../config.ts';
+import { CliFailure, exitCodes, failureOf, interrupted, usage } from '../../failure.ts';
+import { follow, type Import, importPath, showImport } from '../../import/follow.ts';
+import { findFile, type LocalFile, type Selection, uploadFile } from '../../import/local-file.ts';
+import { type Patience, patiently } from '../../import/patiently.ts';
+import { ImportRecord } from '../../import/record.ts';
+import { type Progress, uploadLine } from '../../import/upload.ts';
+import { showStatus } from '../../ingest/show-progress.ts';
+import { type Format, formats } from '../../ingest/source.ts';
+import type { Io } from '../../io.ts';
+import { collect, duration, number } from '../../options.ts';
+import { tablePath } from '../../paths.ts';
+import { allOf, type Item, showList } from '../../show.ts';
+import { chosenRows, names } from '../query.ts';
+import { fieldOf } from './datasets.ts';
+import { waiting } from './jobs.ts';
+
+type Following = CommonOptions & { patience: number };
+
+type Creating = Following &
+  Selection & {
+    object?: string[];
+    format?: Format;
+    from?: string;
+    to?: string;
+    columns?: string;
+    field?: string[];
+    timestampColumn?: string;
+    keyFields?: string;
+    key?: string;
+    wait?: boolean;
+    state?: string;
+  };
+
+const examples = `
+Examples
+  timestore imports create demo.readings 2025-*.parquet --wait
+  timestore imports create demo.readings old.csv.gz --field sensor:string --key old --wait
+  timestore imports create demo.readings --object imports/demo/2025.parquet --object imports/demo/2026.parquet
+  timestore imports create demo.readings data.duckdb --from-table readings --wait
+
+All rows of all files show at one moment, or none does. Files go into the bucket first, and the server reads them from there:
+what follows goes on there, whether this command waits for it or not.
+
+With --key a command that broke off is given again as it was: files that are in the bucket already are not sent again, and an
+import that was made is not made twice. What it is about is on record on this machine (--state). A key is of one import of the
+same files with the same options, and any other use of it is refused; from another machine, or without the record, too.`;
+
+export function importCommands(program: Command, io: Io): void {
+  const imports = program
+    .command('imports')
+    .description('files that are read into a table, all or nothing: list, show, create')
+    .addHelpText('after', examples);
+  imports
+    .command('list', { isDefault: true })
+    .description('the newest first')
+    .option('--dataset <name>')
+    .addOption(new Option('--state <state>').choices(['queued', 'running', 'done', 'failed']))
+    .option('-n, --limit <n>', 'most of them', number(1, 10_000), 50)
+    .action(async (_, own: Command) => {
+      const options = own.optsWithGlobals<CommonOptions & { dataset?: string; state?: string; limit: number }>();
+      const { timestore } = await connect(options, io);
+      const { dataset, state, limit } = options;
+      const query = { kind: 'import', dataset, state };
+      const items = await allOf(timestore, '/v1/admin/jobs', 'jobs', query, { limit, signal: io.signal });
+      const shown = options.json ? items : items.map(withCounts);
+      await showList(
+        shown,
+        ['id', 'dataset', 'table', 'state', 'objects', 'rows', 'createdAt', 'finishedAt'],
+        options,
+        io,
+      );
+    });
+  patient(
+    waiting(imports.command('show').description('how far one is, and which rows are at fault').argument('<id>')),
+  ).action(async (id: string, _, own: Command) => {
+    const options = own.optsWithGlobals<Following & { wait?: boolean }>();
+    const { timestore } = await connect(options, io);
+    const found = await timestore.call<Import>('GET', importPath(id), { signal: io.signal });
+    const over = options.wait ? await followed(timestore, found, options, io) : found;
+    await showImport(over, { ...options, all: true }, new Map(), io);
+  });
+  patient(waiting(imports.command('create').description('of files, and of objects that are in the bucket')))
+    .argument('<dataset.table>')
+    .argument('[file...]', 'Parquet, CSV with names in its first line, NDJSON; plain, gzip or zstd; or DuckDB')
+    .option('--object <key>', 'an object of the bucket; may be repeated', collect)
+    .addOption(new Option('-f, --format <format>', 'of all files, where it is not plain').choices([...formats]))
+    .option('--from <time>', 'rows from here on')
+    .option('--to <time>', 'rows before')
+    .option('-c, --columns <names>', 'with commas between; all by default')
+    .option('--field <name:type>', 'of one that the table lacks, as in `tables create`; may be repeated', collect)
+    .option('--timestamp-column <name>', 'of a new table; timestamp by default')
+    .option('--key-fields <names>', 'of a new table: the sort key before the timestamp, with commas between')
+    .option('--key <key>', 'the same command with the same key is the same import')
+    .option('--state <folder>', `where it is on record what was uploaded under a key (${stateFolder})`)
+    .option('--duckdb', 'files are of DuckDB, as those that end in .duckdb, .ddb and .db are')
+    .option('--from-table <name>', 'the table or view of a DuckDB file')
+    .option('--sql <statement>', 'or what it gives: SELECT …')
+    .addHelpText('after', examples)
+    .action(async (name: string, files: string[], _, own: Command) =>
+      create(name, files, own.optsWithGlobals<Creating>(), io),
+    );
+}
+
+const patient = (command: Command): Command =>
+  command.addOption(
+    new Option('--patience <time>', 'how long to try again while the server is away')
+      .argParser(duration)
+      .default(120_000, '2m'),
+  );
+
+function withCounts(job: Item): Item {
+  const { objects } = job.request as { objects: string[] };
+  return { ...job, objects: objects.length, rows: (job.result as { rows?: number } | null)?.rows };
+}
+
+/** Throws CliFailure where it is not over yet: it goes on without this command. */
+async function followed(timestore: Timestore, begun: Import, options: Following, io: Io): Promise<Import> {
+  try {
+    return await follow(timestore, begun, options, io);
+  } catch (error) {
+    throw ended(error, `The import goes on: \`timestore imports show ${begun.id} --wait\` follows it.`, io);
+  }
+}
+
+function ended(error: unknown, further: string, io: Io): CliFailure {
+  const failure = io.signal.aborted ? interrupted() : failureOf(error);
+  if (failure.exitCode === exitCodes.usage) return failure;
+  return new CliFailure(`${failure.message}\n${further}`, failure.exitCode, error);
+}
+
+async function create(name: string, paths: string[], options: Creating, io: Io): Promise<void> {
+  const { dataset, table } = tableName(name);
+  const { object: objects = [], key, sql, fromTable } = options;
+  if (paths.length === 0 && objects.length === 0) throw usage('Say what is imported: files, or --object KEY.');
+  if (sql !== undefined && fromTable !== undefined)
+    throw usage('--sql and --from-table say different things. Use one.');
+  const wanted = wantedOf(options);
+  const files = await Promise.all(paths.map((path) => findFile(path, options, io)));
+  const format = options.format ?? oneFormat(files);
+  // How long it is tried again is for --patience to say.
+  const { timestore, url } = await connect(options, io, { attempts: 1 });
+  const isRecorded = key !== undefined && files.length > 0;
+  const folder = options.state ?? io.env.TIMESTORE_STATE ?? stateFolder;
+  const record = isRecorded ? await ImportRecord.open(folder, { url, dataset, table, key }) : undefined;
+  const asked = JSON.stringify({ objects, format, files: files.map((file) => file.mark), ...wanted });
+  const labels = new Map<string, string>();
+
+  let body: Item;
+  if (record?.begun === undefined) {
+    const all = { timestore, name, options, wanted, record, labels };
+    body = { objects, format, ...wanted, ...(await uploadAll(files, objects, all, io)) };
+    await record?.begin(asked, body);
+  } else if (record.begun.asked === asked) {
+    ({ body } = record.begun);
+  } else {
+    throw new CliFailure(
+      `Under the key ${key} something else was imported into ${name}: other files, other options, or these files before they ` +
+        'changed. Nothing was imported now. Under another --key it is another import.',
+    );
+  }
+  const begun = await begin(timestore, name, body, options, record, io);
+  const over = options.wait ? await followed(timestore, begun, options, io) : begun;
+  await showImport(over, { ...options, all: false }, labels, io);
+}
+
+type Wanted = {
+  timeRange?: unknown;
+  columns?: string[];
+  fields?: { name: string; type: string }[];
+  timestampColumn?: string | undefined;
+  keyFields?: string[];
+};
+
+/** What the request says besides where the rows are. */
+function wantedOf({ from, to, columns, field, timestampColumn, keyFields }: Creating): Wanted {
+  return {
+    ...chosenRows({ ...(from !== undefined && { from }), ...(to !== undefined && { to }) }),
+    ...(columns !== undefined && { columns: names(columns) }),
+    ...(field !== undefined && { fields: field.map(fieldOf) }),
+    ...(timestampColumn !== undefined && { timestampColumn }),
+    ...(keyFields !== undefined && { keyFields: names(keyFields) }),
+  };
+}
+
+/** Throws CliFailure where files are of several. */
+function oneFormat(files: LocalFile[]): Format | undefined {
+  const [first, ...rest] = files;
+  const other = rest.find(({ format }) => format !== first?.format);
+  if (first !== undefined && other !== undefined) {
+    throw usage(
+      `An import is of one format: ${first.label} is ${first.format}, ${other.label} is ${other.format}. Make one of each.`,
+    );
+  }
+  return first?.format;
+}
+
+type Uploading = {
+  timestore: Timestore;
+  name: string;
+  options: Creating;
+  wanted: Wanted;
+  record: ImportRecord | undefined;
+  labels: Map<string, string>;
+};
+
+/** Has all files in the bucket. Returns what the request says of them. */
+async function uploadAll(files: LocalFile[], objects: string[], all: Uploading, io: Io): Promise<Item> {
+  if (files.length === 0) return {};
+  const { timestore, name, options, wanted, record, labels } = all;
+  const { columns } = wanted;
+  const progress: Progress = { sent: 0, of: 0, doing: '', waits: undefined };
+  for (const file of files) progress.of += file.bytes ?? 0;
+  const shown = options.quiet ? undefined : showStatus(io, (...args) => uploadLine(progress, ...args));
+  const patience: Patience = {
+    ...{ patienceMs: options.patience, signal: io.signal },
+    onWait: (why) => {
+      progress.waits = why;
+    },
+  };
+  const uploaded: string[] = [];
+  const fields = new Map((wanted.fields ?? []).map((field) => [field.name, field.type]));
+  try {
+    for (const file of files) {
+      const before = record?.uploaded(file.mark);
+      const done = before ?? (await uploadFile(file, { timestore, name, fields, columns, progress, patience }));
+      if (before === undefined) await record?.addUpload(file.mark, done);
+      else progress.sent += file.bytes ?? 0;
+      for (const column of done.jsonColumns) fields.set(column, 'json');
+      for (const key of done.objects) labels.set(key, file.label);
+      uploaded.push(...done.objects);
+    }
+  } catch (error) {
+    const again =
+      record === undefined
+        ? 'Nothing was imported.'
+        : 'Nothing was imported. The same command goes on with what is in the bucket already.';
+    throw ended(error, again, io);
+  } finally {
+    shown?.end();
+  }
+  return {
+    objects: [...objects, ...uploaded],
+    ...(fields.size > 0 && { fields: [...fields].map(([field, type]) => ({ name: field, type })) }),
+  };
+}
+
+async function begin(
+  timestore: Timestore,
+  name: string,
+  body: Item,
+  options: Creating,
+  record: ImportRecord | undefined,
+  io: Io,
+): Promise<Import> {
+  const { signal } = io;
+  const headers = { 'idempotency-key': options.key ?? crypto.randomUUID() };
+  const patience = { patienceMs: options.patience, signal, onWait: () => undefined };
+  try {
+    return await patiently(
+      () => timestore.call<Import>('POST', `${tablePath(name)}/imports`, { body, headers, isRepeatable: true, signal }),
+      patience,
+    );
+  } catch (error) {
+    if (error instanceof TimestoreError && !error.retryable) {
+      await record?.refused();
+      if (error.code !== 'key-reused') throw error;
+      throw new CliFailure(
+        `Under the key ${options.key} something else was imported into ${name}: other files or options, or the same from ` +
+          `another machine. Nothing was imported now; \`timestore imports\` lists what was. Under another --key it is another import.`,
+        exitCodes.failed,
+        error,
+      );
+    }
+    const further =
+      options.key === undefined
+        ? '`timestore imports` tells whether it was made.'
+        : 'The same command goes on from there, and imports nothing twice.';
+    throw ended(error, `It is not known whether the import was made. ${further}`, io);
+  }
+}

@@ -1,0 +1,234 @@
+import { rmSync } from 'node:fs';
+import { mkdtemp, open, readdir, rm, stat } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { DuckDBConnection, DuckDBInstance } from '@duckdb/node-api';
+import { CliFailure, exitCodes, usage } from '../failure.ts';
+
+type DuckDb = typeof import('@duckdb/node-api');
+
+const packageName = '@duckdb/node-api';
+
+/**
+ * DuckDB as the user has it: it is large and native, and most never need it. It is looked for from each of the folders upwards.
+ *
+ * @throws CliFailure where it is in none of them, or cannot be loaded
+ */
+export function loadDuckDb(folders = [import.meta.dirname, process.cwd()]): DuckDb {
+  for (const folder of folders) {
+    const require = createRequire(join(folder, 'here.js'));
+    let path: string;
+    try {
+      path = require.resolve(packageName);
+    } catch {
+      continue;
+    }
+    try {
+      return require(path) as DuckDb;
+    } catch (error) {
+      throw new CliFailure(`${path} cannot be loaded: ${messageOf(error)}`, exitCodes.usage, error);
+    }
+  }
+  throw usage(`DuckDB is not installed. \`npm install --global ${packageName}\` does that, beside timestore.`);
+}
+
+/** A column as it goes into Parquet, and the field type that Parquet would not tell of. */
+type Column = { name: string; type: string; expression: string; fieldType: 'json' | undefined };
+
+export type Written = {
+  /** Parquet files, each no larger than ClickHouse reads in a short time. */
+  files: { path: string; bytes: number }[];
+  /** Columns that hold JSON as text. */
+  jsonColumns: string[];
+};
+
+const fileBytes = 256_000_000;
+
+/** A DuckDB file that is read and never written. */
+export class DuckDbFile {
+  readonly #label: string;
+  readonly #instance: DuckDBInstance;
+  readonly #connection: DuckDBConnection;
+  readonly #signal: AbortSignal;
+
+  private constructor(label: string, instance: DuckDBInstance, connection: DuckDBConnection, signal: AbortSignal) {
+    this.#label = label;
+    this.#instance = instance;
+    this.#connection = connection;
+    this.#signal = signal;
+  }
+
+  /** Throws CliFailure for what is none, or is locked. */
+  static async open(duckdb: DuckDb, path: string, label: string, signal: AbortSignal): Promise<DuckDbFile> {
+    if (!(await isDuckDb(path))) throw new CliFailure(`${label} is no DuckDB database.`);
+    try {
+      const options = { access_mode: 'READ_ONLY', autoinstall_known_extensions: 'false' };
+      const instance = await duckdb.DuckDBInstance.create(path, options);
+      const connection = await instance.connect();
+      // Values without a time zone are of UTC, wherever this runs.
+      await connection.run(`SET TimeZone = 'UTC'`);
+      return new DuckDbFile(label, instance, connection, signal);
+    } catch (error) {
+      throw notOpened(label, messageOf(error));
+    }
+  }
+
+  close(): void {
+    this.#connection.closeSync();
+    this.#instance.closeSync();
+  }
+
+  /** What selects the rows of a table or view. Throws CliFailure where there is no such one, or none is named. */
+  async selectionOf(asked: string | undefined): Promise<string> {
+    const tables = await this.#rows<{ schema: string; name: string }>(
+      `SELECT schema_name AS schema, table_name AS name FROM duckdb_tables() WHERE NOT internal AND NOT temporary
+       UNION ALL SELECT schema_name, view_name FROM duckdb_views() WHERE NOT internal AND NOT temporary ORDER BY ALL`,
+    );
+    const textOf = ({ schema, name }: (typeof tables)[number]) => (schema === 'main' ? name : `${schema}.${name}`);
+    const wanted = asked?.replace(/^main\./, '');
+    const found =
+      tables.find((table) => textOf(table) === wanted) ??
+      tables.find((table) => textOf(table).toLowerCase() === wanted?.toLowerCase());
+    if (found !== undefined) return `FROM ${quoted(found.schema)}.${quoted(found.name)}`;
+    const has = tables.length === 0 ? 'It has no tables.' : `It has ${tables.map(textOf).join(', ')}.`;
+    const lack =
+      asked === undefined
+        ? `Say what is read of ${this.#label}: --from-table NAME, or --sql 'SELECT …'.`
+        : `There is no table ${asked} in ${this.#label}.`;
+    throw usage(`${lack} ${has}`);
+  }
+
+  /**
+   * Writes rows as Parquet, each value so that nothing of it is lost: what Parquet would have as another value goes as text.
+   *
+   * @param select a statement
+   * @param chosen columns; all where undefined
+   * @param types of fields that are known, in the table or by what was asked
+   * @throws CliFailure for a statement that fails, a column that is not there, and whole numbers that no field can hold
+   */
+  async write(
+    select: string,
+    folder: string,
+    { chosen, types }: { chosen: string[] | undefined; types: ReadonlyMap<string, string> },
+  ): Promise<Written> {
+    const all = await this.#rows<{ column_name: string; column_type: string }>(`DESCRIBE (${select}\n)`);
+    const absent = chosen?.find((name) => !all.some((column) => column.column_name === name));
+    if (absent !== undefined) {
+      throw usage(`${this.#label} has no column ${absent}. It has ${all.map((each) => each.column_name).join(', ')}.`);
+    }
+    const columns = all
+      .filter(({ column_name }) => chosen === undefined || chosen.includes(column_name))
+      .map((each) => columnOf(each.column_name, each.column_type, types.get(each.column_name)));
+    const list = columns.map(({ name, expression }) => `${expression} AS ${quoted(name)}`).join(', ');
+    const at = (name: string) => `'${join(folder, name).replaceAll("'", "''")}'`;
+    // It would be beside the user's file.
+    await this.#rows(`SET temp_directory = ${at('spilled')}`);
+    try {
+      await this.#rows(
+        `COPY (SELECT ${list} FROM (${select}\n)) TO ${at('rows')} (FORMAT parquet, COMPRESSION zstd, FILE_SIZE_BYTES ${fileBytes})`,
+      );
+    } catch (error) {
+      throw (await this.#tooLarge(select, columns)) ?? error;
+    }
+    const names = (await readdir(join(folder, 'rows'))).sort();
+    const files = names.map(async (name) => {
+      const path = join(folder, 'rows', name);
+      return { path, bytes: (await stat(path)).size };
+    });
+    const jsonColumns = columns.filter(({ fieldType }) => fieldType === 'json').map(({ name }) => name);
+    return { files: await Promise.all(files), jsonColumns };
+  }
+
+  /** What to say of a number of 128 bits that does not fit 64, if one is why a statement failed. */
+  async #tooLarge(select: string, columns: Column[]): Promise<CliFailure | undefined> {
+    for (const { name, type } of columns.filter((column) => isHuge(column.type))) {
+      const x = quoted(name);
+      const [row] = await this.#rows<{ value: string }>(
+        `SELECT ${x}::VARCHAR AS value FROM (${select}\n) WHERE ${x} IS NOT NULL AND TRY_CAST(${x} AS BIGINT) IS NULL LIMIT 1`,
+      );
+      if (row === undefined) continue;
+      return new CliFailure(
+        `Column ${name} of ${this.#label} is ${type}, and ${row.value} does not fit the 64 bits of an integer. ` +
+          `--field ${name}:string imports it as text.`,
+      );
+    }
+    return undefined;
+  }
+
+  async #rows<Row>(sql: string): Promise<Row[]> {
+    this.#signal.throwIfAborted();
+    const interrupt = () => this.#connection.interrupt();
+    this.#signal.addEventListener('abort', interrupt, { once: true });
+    try {
+      return (await this.#connection.runAndReadAll(sql)).getRowObjectsJson() as Row[];
+    } catch (error) {
+      this.#signal.throwIfAborted();
+      throw new CliFailure(`${this.#label}: ${messageOf(error)}`, exitCodes.failed, error);
+    } finally {
+      this.#signal.removeEventListener('abort', interrupt);
+    }
+  }
+}
+
+const isHuge = (type: string) => type === 'HUGEINT' || type === 'UHUGEINT';
+
+/** Types that Parquet has, and ClickHouse reads as the same value. */
+const asTheyAre =
+  /^(VARCHAR|BOOLEAN|U?(TINY|SMALL|BIG)INT|U?INTEGER|FLOAT|DOUBLE|DECIMAL\(.*\)|DATE|TIMESTAMP(_S|_MS|_NS)?|TIMESTAMP WITH TIME ZONE|BLOB|VARCHAR\[\])$/;
+
+/** What Parquet has of a column. @param known the type of the field that it goes into, where that is known */
+function columnOf(name: string, type: string, known: string | undefined): Column {
+  const x = quoted(name);
+  const isVector = known?.startsWith('vector') === true && /^(FLOAT|DOUBLE)\[\d*\]$/.test(type);
+  if (asTheyAre.test(type) || isVector) return { name, type, expression: x, fieldType: undefined };
+  // In Parquet it would be a double.
+  if (isHuge(type) && known !== 'string')
+    return { name, type, expression: `CAST(${x} AS BIGINT)`, fieldType: undefined };
+  // Null lists and structures are others in ClickHouse, empty or of nulls.
+  const isNested = /\[\d*\]$|^(STRUCT|MAP|UNION)\b|^VARIANT$/.test(type);
+  const expression = isNested ? `CAST(to_json(${x}) AS VARCHAR)` : `CAST(${x} AS VARCHAR)`;
+  return { name, type, expression, fieldType: isNested || type === 'JSON' ? 'json' : undefined };
+}
+
+const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"`;
+
+/** The first line: the others point at a place in a statement that nobody has written. */
+const messageOf = (error: unknown): string =>
+  (error instanceof Error ? error.message : String(error)).split('\n')[0]?.trim() ?? '';
+
+/** DuckDB would take a CSV file for a database with a view of it. */
+async function isDuckDb(path: string): Promise<boolean> {
+  const file = await open(path);
+  try {
+    const { buffer } = await file.read(Buffer.alloc(4), 0, 4, 8);
+    return buffer.toString('latin1') === 'DUCK';
+  } finally {
+    await file.close();
+  }
+}
+
+function notOpened(label: string, message: string): CliFailure {
+  if (/Could not set lock|Conflicting lock|being used by another process/i.test(message)) {
+    const pid = /\(PID \d+\)/.exec(message)?.[0];
+    return new CliFailure(
+      `${label} is open in another program${pid === undefined ? '' : ` ${pid}`}, which may write to it. Close it there, or import a copy.`,
+      exitCodes.later,
+    );
+  }
+  return new CliFailure(`${label} cannot be opened: ${message}`);
+}
+
+/** Does something with a folder that is gone afterwards, however it ends. */
+export async function withTemporaryFolder<Result>(work: (folder: string) => Promise<Result>): Promise<Result> {
+  const folder = await mkdtemp(join(tmpdir(), 'timestore-import-'));
+  const remove = () => rmSync(folder, { recursive: true, force: true });
+  // A second Ctrl-C ends the process at once.
+  process.once('exit', remove);
+  try {
+    return await work(folder);
+  } finally {
+    process.off('exit', remove);
+    await rm(folder, { recursive: true, force: true });
+  }
+}
