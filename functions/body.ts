@@ -42,13 +42,17 @@ export async function inRoom<Result>(c: Context<App>, work: () => Promise<Result
  *   unpacked or is not UTF-8
  */
 export async function bodyText(c: Context<App>): Promise<string> {
+  return await textOf(c, await bodyBytes(c));
+}
+
+/** The same of a body that was read already. */
+export async function textOf(c: Context<App>, sent: Uint8Array): Promise<string> {
   const { body_bytes_max } = c.get('timestore').config.limits;
   const encoding = (c.req.header('content-encoding') ?? 'identity').trim().toLowerCase();
   const decompress = encodings[encoding];
   if (decompress === undefined && encoding !== 'identity') {
     throw new TimestoreError('unsupported-media-type', 'Content-Encoding: gzip, deflate, zstd or none is understood.');
   }
-  const sent = await bodyBytes(c, body_bytes_max);
   const bytes = decompress === undefined ? sent : await unpack(sent, encoding, decompress, body_bytes_max);
   try {
     return new TextDecoder('utf-8', { fatal: true, ignoreBOM: false }).decode(bytes);
@@ -72,7 +76,9 @@ async function unpack(
   }
 }
 
-async function bodyBytes(c: Context<App>, bytesMax: number): Promise<Uint8Array> {
+/** The body as it came, not read further than the limit. Throws TimestoreError `limit-exceeded`. */
+export async function bodyBytes(c: Context<App>): Promise<Uint8Array<ArrayBuffer>> {
+  const bytesMax = c.get('timestore').config.limits.body_bytes_max;
   const told = c.req.header('content-length');
   if (Number(told ?? 0) > bytesMax) throw tooLarge(bytesMax);
   // The runtime gives no more bytes than were told.
@@ -84,7 +90,7 @@ async function bodyBytes(c: Context<App>, bytesMax: number): Promise<Uint8Array>
     if (bytes > bytesMax) throw tooLarge(bytesMax);
     chunks.push(chunk);
   }
-  return Buffer.concat(chunks);
+  return new Uint8Array(Buffer.concat(chunks));
 }
 
 function tooLarge(bytesMax: number): TimestoreError {

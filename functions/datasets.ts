@@ -12,6 +12,8 @@ import { states } from '../src/catalog/state.ts';
 import type { Config } from '../src/config.ts';
 import { TimestoreError } from '../src/errors.ts';
 import { createJob } from '../src/jobs/job.ts';
+import { type Mirrored, mirroredOf } from '../src/migration/mirrored.ts';
+import { type Migration, readModes } from '../src/migration/reads.ts';
 import { slug } from '../src/names.ts';
 import { routes } from './app.ts';
 import { requireDataset, requireScope } from './auth.ts';
@@ -45,6 +47,15 @@ export const stateSchema = z.enum(['active', 'frozen', 'archived']).meta({
 
 const title = z.string().min(1).max(255).nullable();
 
+const migrationSchema = z.strictObject({
+  reads: z.enum(readModes).meta({
+    description:
+      'who answers queries: `off`: the system that the dataset is taken over from; `compare`: that one, and its answers ' +
+      'are compared with those given here; `on`: this deployment. A change holds everywhere within 10 s',
+  }),
+  mirror: z.boolean().meta({ description: 'whether rows accepted from then on are sent to that system' }),
+});
+
 const datasetSchema = z
   .object({
     name: z.string(),
@@ -54,6 +65,7 @@ const datasetSchema = z
       .nullable()
       .meta({ description: 'of tables without their own; null keeps rows for ever' }),
     quota: quotaSchema.nullable(),
+    migration: migrationSchema.nullable().meta({ description: 'null: this deployment alone reads and writes' }),
     tables: z.int(),
     createdAt: z.string(),
     deleteAt: z.string().nullable().meta({ description: 'when it goes for good, while its state is `deleting`' }),
@@ -62,6 +74,21 @@ const datasetSchema = z
 
 const withUsageSchema = datasetSchema
   .extend({
+    migration: migrationSchema
+      .extend({
+        mirrored: z
+          .object({
+            behindRows: z.int().meta({ description: 'accepted rows that it has not, buffered ones among them' }),
+            oldestAgeMs: z.int().nullable().meta({ description: 'how long ago the oldest of them was accepted' }),
+            stoppedLanes: z
+              .int()
+              .meta({ description: 'lanes of which it has refused rows: their job waits for a retry' }),
+            error: z.string().nullable().meta({ description: 'why it did not take what was sent last' }),
+          })
+          .nullable()
+          .meta({ description: 'how far the mirror is; null without one' }),
+      })
+      .nullable(),
     usage: z.object({ rowsToday: z.int(), bytesToday: z.int(), storedBytes: z.int(), bytesSince: z.int() }).meta({
       description: 'what its quota counts; 0 without one. Stored bytes as last looked at, and those buffered since',
     }),
@@ -80,6 +107,7 @@ const changeBody = z.strictObject({
   state: stateSchema.optional(),
   retention: retentionSchema.nullable().optional(),
   quota: quotaSchema.nullable().optional(),
+  migration: migrationSchema.nullable().optional(),
 });
 
 export const listQuery = {
@@ -167,7 +195,11 @@ export const datasetRoutes = routes()
       const name = slugOf('dataset', c.req.param('dataset'));
       const dataset = await readDataset(timestore, name);
       c.header('etag', tagOf(dataset));
-      const view = { ...viewOf(dataset), usage: await readUsage(timestore, name) };
+      const { migration, ...rest } = viewOf(dataset);
+      const view = {
+        ...{ ...rest, usage: await readUsage(timestore, name) },
+        migration: migration && { ...migration, mirrored: mirroredView(await mirroredOf(timestore, name)) },
+      };
       return c.json(view satisfies z.input<typeof withUsageSchema>);
     },
   )
@@ -176,8 +208,9 @@ export const datasetRoutes = routes()
     describe({
       summary: 'Change a dataset',
       description:
-        'Its title, whether it takes rows, how long they are kept and how many there may be. When this answers, no row is ' +
-        'accepted any more that the state forbids. A retention is applied to its tables by a job.',
+        'Its title, whether it takes rows, how long they are kept, how many there may be, and how it is taken over from ' +
+        'another system. When this answers, no row is accepted any more that the state forbids. A retention is applied to ' +
+        'its tables by a job, and a mirror is a job for each of them.',
       tag: 'Catalogue',
       path: ['dataset'],
       headers: ifMatchHeader,
@@ -192,15 +225,16 @@ export const datasetRoutes = routes()
       const name = slugOf('dataset', c.req.param('dataset'));
       const change = await bodyAs(c, changeBody);
       if (Object.keys(change).length === 0) {
-        throw new TimestoreError('invalid-request', 'Name what to change: title, state, retention, quota.');
+        throw new TimestoreError('invalid-request', 'Name what to change: title, state, retention, quota, migration.');
       }
       requireRetention(change.retention, timestore.config);
+      requireOrigin(change.migration, timestore.config);
       const [revision] = ifMatch(c, revisionForm) ?? [];
       const dataset = await changeDataset(timestore, name, change, revision);
       if (change.retention !== undefined) {
         await createJob(timestore, { kind: 'apply-retention', dataset: name, table: null, request: {} });
-        workBehind(c);
       }
+      if (change.retention !== undefined || change.migration?.mirror) workBehind(c);
       c.header('etag', tagOf(dataset));
       return c.json(viewOf(dataset));
     },
@@ -249,10 +283,26 @@ export function requireRetention(retention: z.output<typeof retentionSchema> | n
   if (problems.length > 0) throw new TimestoreError('invalid-request', `${problems.join('; ')}.`);
 }
 
+/** Throws TimestoreError `invalid-request` for what needs another system, where the deployment knows none. */
+function requireOrigin(migration: Migration | null | undefined, config: Config): void {
+  const isNeeded = migration?.mirror || (migration?.reads ?? 'on') !== 'on';
+  if (!isNeeded || config.TIMESTORE_ORIGIN_URL !== undefined) return;
+  throw new TimestoreError(
+    'invalid-request',
+    'migration: this deployment knows no system to take datasets over from; set TIMESTORE_ORIGIN_URL and TIMESTORE_ORIGIN_KEY.',
+  );
+}
+
+function mirroredView(mirrored: Mirrored | undefined) {
+  if (mirrored === undefined) return null;
+  const { oldestAge_ms, ...rest } = mirrored;
+  return { ...rest, oldestAgeMs: oldestAge_ms === null ? null : Math.round(oldestAge_ms) };
+}
+
 function viewOf(dataset: Dataset): z.input<typeof datasetSchema> {
-  const { name, title: called, state, retention, quota, tables, createdAt_ms, deleteAt_ms } = dataset;
+  const { name, title: called, state, retention, quota, migration, tables, createdAt_ms, deleteAt_ms } = dataset;
   return {
-    ...{ name, title: called, state, retention, quota, tables, createdAt: timeText(createdAt_ms) },
+    ...{ name, title: called, state, retention, quota, migration, tables, createdAt: timeText(createdAt_ms) },
     deleteAt: deleteAt_ms === null ? null : timeText(deleteAt_ms),
   };
 }

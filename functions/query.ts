@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { readsOf } from '../src/migration/reads.ts';
 import { queryTable } from '../src/query/query.ts';
 import { queryBody } from '../src/query/request.ts';
 import { answerWith, formatOf } from './answers.ts';
@@ -6,6 +7,7 @@ import { routes } from './app.ts';
 import { requireScope } from './auth.ts';
 import { bodyAs } from './body.ts';
 import { describe } from './describe.ts';
+import { answerFromOrigin, originHeaders } from './origin-answer.ts';
 import { slugOf } from './path.ts';
 import { freshnessHeaders, noteHeaders, statisticsSchema, streamingSchema } from './query-answer.ts';
 
@@ -45,7 +47,9 @@ for (const path of ['/v1/datasets/:dataset/query', '/datasets/:dataset/query'] a
       },
       description:
         'Every row that was acknowledged before the query is in its answer, flushed or not, or `warnings` says that it may ' +
-        'not be. Rows as they are, or downsampled: aggregated over intervals of time.',
+        'not be. Rows as they are, or downsampled: aggregated over intervals of time. Of a dataset whose `migration.reads` is ' +
+        '`off` or `compare`, the request goes to the system that the dataset is taken over from, and its answer comes back ' +
+        'as it is, whatever its status; `x-timestore-answered-by` says so.',
       tag: 'Query',
       path: ['dataset'],
       body: { required: true, types: { 'application/json': queryBody } },
@@ -55,7 +59,7 @@ for (const path of ['/v1/datasets/:dataset/query', '/datasets/:dataset/query'] a
             'The rows: JSON, or by `format` or `Accept` NDJSON, CSV, Parquet or an Arrow stream. Integers are exact; ' +
             'timestamps are UTC with milliseconds. Long answers are streamed, and break off if they fail',
           schema: answerSchema,
-          headers: { ...freshnessHeaders, ...noteHeaders },
+          headers: { ...freshnessHeaders, ...noteHeaders, ...originHeaders },
         },
       },
       errors: ['not-found', 'stale-read', 'too-many-queries'],
@@ -63,6 +67,8 @@ for (const path of ['/v1/datasets/:dataset/query', '/datasets/:dataset/query'] a
     requireScope('query'),
     async (c) => {
       const dataset = slugOf('dataset', c.req.param('dataset'));
+      const reads = await readsOf(c.get('timestore'), dataset);
+      if (reads !== 'on') return await answerFromOrigin(c, dataset, reads);
       const body = await bodyAs(c, queryBody);
       const format = formatOf(c, body.format);
       return await answerWith(c, (signal) =>

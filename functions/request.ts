@@ -72,7 +72,7 @@ const told = [
     'www-authenticate',
   ],
   ...['x-timestore-freshness-mode', 'x-timestore-replica-age-ms', 'x-timestore-watermark', 'x-timestore-cursor'],
-  ...['x-timestore-warnings', 'x-timestore-streaming', 'x-timestore-statistics'],
+  ...['x-timestore-warnings', 'x-timestore-streaming', 'x-timestore-statistics', 'x-timestore-answered-by'],
 ];
 
 /** Lets pages of the origins that the deployment names use the API from a browser; of no others. */

@@ -68,6 +68,15 @@ const limitsSchema = z.object({
   query_memory_bytes_max: count(4 * 1024 ** 3),
   query_wait_ms: count(2_000),
   query_wait_ms_max: count(10_000),
+  // Until the original has begun to answer.
+  origin_timeout_ms: count(30_000),
+  // Answers of more than this are given out, and not compared.
+  compared_bytes_max: count(2 * 1024 * 1024),
+  // Comparisons that an instance works on at once: each holds two answers.
+  comparisons_max: count(4),
+  // Of one request of the mirror. A batch is sent whole: one with more is a request of its own.
+  mirror_rows_max: count(5_000),
+  mirror_bytes_max: count(4 * 1024 * 1024),
 });
 
 export type Limits = z.output<typeof limitsSchema>;
@@ -110,6 +119,12 @@ const environment = z.object({
   S3_BUCKET: z.string().min(1),
   S3_ACCESS_KEY_ID: z.string().min(1),
   S3_SECRET_ACCESS_KEY: z.string().min(1),
+  /** The system that datasets are taken over from: where it is, and the key that it knows this deployment by. */
+  TIMESTORE_ORIGIN_URL: z.url({ protocol: /^https?$/ }).optional(),
+  TIMESTORE_ORIGIN_KEY: z
+    .string()
+    .regex(/^[\x21-\x7e]+$/, 'must be visible ASCII characters')
+    .optional(),
   OTEL_EXPORTER_OTLP_ENDPOINT: z.url({ protocol: /^https?$/ }).optional(),
   OTEL_EXPORTER_OTLP_HEADERS: z
     .string()
@@ -171,6 +186,9 @@ export function readConfig(env: Record<string, unknown>): Config {
   if (values.success && values.data.TIMESTORE_ADMIN_KEY === 'local-admin' && !values.data.TIMESTORE_LOCAL) {
     problems.push('TIMESTORE_ADMIN_KEY: the key local-admin is known to everybody; set a secret of your own');
   }
+  const originNames = ['TIMESTORE_ORIGIN_URL', 'TIMESTORE_ORIGIN_KEY'] as const;
+  const missing = originNames.filter((name) => set[name] === undefined);
+  if (missing.length === 1) problems.push(`${missing[0]}: is missing; the original needs both its address and a key`);
   if (problems.length > 0 || !values.success || !limits.success) throw new ConfigError(problems);
   return { ...values.data, limits: limits.data };
 }

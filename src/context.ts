@@ -7,6 +7,7 @@ import { type ClickHouse, createClickHouse } from './clickhouse/client.ts';
 import { type Config, readConfig } from './config.ts';
 import type { SeenKey } from './keys/find-key.ts';
 import { type Log, logToConsole } from './log.ts';
+import type { Reads } from './migration/reads.ts';
 import { createObjects, type Objects } from './objects/client.ts';
 import { Counters } from './observe/counters.ts';
 import { countEvent } from './observe/from-events.ts';
@@ -41,6 +42,8 @@ export type Context = {
   savedQueries: Map<string, { query: SavedQuery; seenAt_ms: number }>;
   /** Keys that this instance was sent, those that there are not among them. */
   apiKeys: Map<string, SeenKey>;
+  /** Who answers the queries of datasets that this instance has seen. */
+  reads: Map<string, { reads: Reads; seenAt_ms: number }>;
   /** What has happened here and is not in the shared sums yet. */
   counters: Counters;
   /** Refused accesses that are not on record yet. */
@@ -78,6 +81,7 @@ export function createContext(env: Record<string, unknown>): Context {
     checkedSql: new CheckedSql(config.limits.checked_sql_chars_max),
     savedQueries: new Map(),
     apiKeys: new Map(),
+    reads: new Map(),
     refusals: new Refusals(),
     running: new Map(),
     room: new Room(config.limits.instance_bytes_max),

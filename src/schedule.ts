@@ -8,6 +8,7 @@ import { createJob } from './jobs/job.ts';
 import { jobSteps } from './jobs/steps.ts';
 import { noteNext, workOnJobs } from './jobs/work.ts';
 import { describeError } from './log.ts';
+import { mirrorDue } from './migration/mirror-jobs.ts';
 import { reconcileDue } from './reconcile/reconcile-due.ts';
 
 /** Passes within the minute that the trigger comes every one of. */
@@ -34,6 +35,7 @@ export async function runMinute(ctx: Context, at_ms: number, queue: LaneQueue | 
     await attempt(ctx, 'sweep', sweepDue(ctx));
     await attempt(ctx, 'sweep-jobs', noteNext(ctx));
   }
+  await attempt(ctx, 'mirror', mirrorDue(ctx));
   let jobs: Promise<void> | undefined;
   const onJobs = () => {
     jobs ??= attempt(ctx, 'jobs', workOnJobs(ctx, jobSteps, until_ms));

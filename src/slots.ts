@@ -4,6 +4,7 @@ import { type ErrorCode, TimestoreError } from './errors.ts';
 
 const kinds = {
   queries: { limit: 'queries_per_key_max', code: 'too-many-queries' },
+  comparisons: { limit: 'comparisons_max', code: 'too-many-queries' },
   requests: { limit: 'requests_per_key_max', code: 'too-many-requests' },
 } as const satisfies Record<string, { limit: keyof Limits; code: ErrorCode }>;
 

@@ -17,6 +17,8 @@ export function keysOf(prefix: string) {
     /** Sums of what has happened, over all instances. */
     metrics: `${prefix}:metrics`,
     apiKeys: `${prefix}:keys`,
+    /** Who answers the queries of datasets that are taken over from another system. */
+    reads: `${prefix}:reads`,
     /** What a dataset may take and has taken. */
     quota: (dataset: string) => `${prefix}:quota:${dataset}`,
   };

@@ -4,6 +4,8 @@ import type { Quota } from '../buffer/quota.ts';
 import type { Context } from '../context.ts';
 import { TimestoreError } from '../errors.ts';
 import { cancelDrop, scheduleDrop } from '../jobs/schedule-drop.ts';
+import { mirrorBeginnings, mirrorStatement } from '../migration/mirror-jobs.ts';
+import { applyReads, type Migration } from '../migration/reads.ts';
 import { epochMs } from '../postgres/client.ts';
 import { applyQuota, applyStates } from './apply-states.ts';
 import type { State } from './state.ts';
@@ -16,6 +18,8 @@ export type Dataset = {
   /** For tables without their own; null keeps rows for ever. */
   retention: Retention | null;
   quota: Quota | null;
+  /** Null: this deployment alone reads and writes. */
+  migration: Migration | null;
   revision: number;
   tables: number;
   createdAt_ms: number;
@@ -28,9 +32,10 @@ export type DatasetChange = {
   state?: Exclude<State, 'deleting'> | undefined;
   retention?: Retention | null | undefined;
   quota?: Quota | null | undefined;
+  migration?: Migration | null | undefined;
 };
 
-const columns = `d.name, d.title, d.state, d.retention, d.quota, d.revision, ${epochMs('d.created_at')} as "createdAt_ms",
+const columns = `d.name, d.title, d.state, d.retention, d.quota, d.migration - 'since' - 'buffer' as migration, d.revision, ${epochMs('d.created_at')} as "createdAt_ms",
   ${epochMs('d.delete_at')} as "deleteAt_ms",
   (select count(*)::int from tables t where t.dataset = d.name and t.dropped_at is null) as tables`;
 
@@ -87,8 +92,8 @@ export async function createDataset(ctx: Context, { name, title, retention, quot
  * Changes a dataset. When this returns, its tables take rows or not as the state says.
  *
  * @param revision that it must have, if any
- * @throws TimestoreError `not-found`, `precondition-failed`, `conflict` when it is gone for good; StoreError: the record
- *   may stand then, and asking again completes it
+ * @throws TimestoreError `not-found`, `precondition-failed`, `conflict` when it is gone for good, `limit-exceeded` for a
+ *   mirror of too many tables; StoreError: the record may stand then, and asking again completes it
  */
 export async function changeDataset(
   ctx: Context,
@@ -96,32 +101,47 @@ export async function changeDataset(
   change: DatasetChange,
   revision: number | undefined,
 ): Promise<Dataset> {
-  const { title, state, retention, quota } = change;
+  const { title, state, retention, quota, migration } = change;
+  // On record with the switch itself, whatever is published in between.
+  const begun = migration?.mirror ? await mirrorBeginnings(ctx, name) : [];
   const params: unknown[] = [
     ...[name, revision ?? null, title !== undefined, title ?? null, state ?? null],
     ...[retention !== undefined, json(retention), quota !== undefined, json(quota)],
+    ...[migration !== undefined, json(migration), ctx.config.TIMESTORE_KEY_PREFIX],
   ];
   const line = auditLine({ action: 'dataset.change', dataset: name, detail: change }, 'changed', params);
+  const mirror = mirrorStatement('changed', begun, params);
   const [changed] = await ctx.postgres.rows(
     `with changed as (
        update datasets set title = case when $3 then $4 else title end, state = coalesce($5, state),
               delete_at = case when $5::text is null then delete_at end,
               retention = case when $6 then $7::jsonb else retention end,
-              quota = case when $8 then $9::jsonb else quota end, revision = revision + 1
+              quota = case when $8 then $9::jsonb else quota end, revision = revision + 1,
+              migration = case when not $10 then migration
+                when not ($11::jsonb->>'mirror')::boolean then $11::jsonb
+                -- One that goes on keeps its place.
+                when (migration->>'mirror')::boolean then migration || $11::jsonb
+                else $11::jsonb || jsonb_build_object('since', revision + 1, 'buffer', $12::text) end
         where name = $1 and dropped_at is null and ($2::int is null or revision = $2)
           -- Once it is being taken apart nothing brings it back.
           and not (state = 'deleting' and delete_at is null)
-       returning name),
+       returning name, revision, migration),
      bumped as (
        update tables set revision = revision + 1
         where dataset in (select name from changed) and dropped_at is null and ($5::text is not null or $6)),
      cancelled as (${cancelDrop('changed', '$5::text is not null', `"table" is null and dataset = $1`)}),
+     mirrors as (${mirror}),
+     woken as (
+       update jobs set due_at = now()
+        where $10 and kind = 'mirror' and dataset in (select name from changed) and state in ('queued', 'running')),
      line as (${line})
      select name from changed`,
     params,
   );
   if (changed === undefined) throw await whyNot(ctx, name, revision);
   if (state !== undefined || retention !== undefined) await applyStates(ctx, name);
+  if (state !== undefined || migration !== undefined) await applyReads(ctx, name);
+  if (migration !== undefined) await noteJob(ctx, ctx.now());
   if (quota !== undefined) await applyQuota(ctx, name);
   return await readDataset(ctx, name);
 }
@@ -153,6 +173,7 @@ export async function deleteDataset(
   );
   if (changed === undefined) throw await whyNot(ctx, name, revision);
   await applyStates(ctx, name);
+  await applyReads(ctx, name);
   await noteJob(ctx, ctx.now() + grace_s * 1_000);
   return { ...dataset, ...changed, state: 'deleting' };
 }

@@ -51,9 +51,10 @@ export async function dropDatabase(ctx: Context, dataset: string): Promise<State
   if (Number(left?.n) === 0) await ctx.clickhouse.command(`DROP DATABASE IF EXISTS ${databaseName(dataset)}`);
   return [
     ['delete from saved_queries where dataset = $1', [dataset]],
+    ['delete from read_comparisons where dataset = $1', [dataset]],
     [
       `update datasets set dropped_at = now(), state = 'active', delete_at = null, title = null, retention = null,
-              quota = null, revision = revision + 1
+              quota = null, migration = null, revision = revision + 1
         where name = $1`,
       [dataset],
     ],

@@ -7,7 +7,7 @@ import { epochMs } from '../postgres/client.ts';
 
 export const jobKinds = [
   ...(['delete-rows', 'correct-rows', 'drop-table', 'drop-dataset', 'apply-retention', 'backup', 'restore'] as const),
-  ...(['export', 'notify', 'import', 'compare'] as const),
+  ...(['export', 'notify', 'import', 'compare', 'mirror'] as const),
 ] as const;
 export type JobKind = (typeof jobKinds)[number];
 
@@ -131,13 +131,18 @@ export async function listJobs(
   );
 }
 
-/** Has a job that failed go on where it stopped. Throws TimestoreError `not-found`, `conflict`; StoreError. */
+/**
+ * Has a job that failed go on where it stopped, and a mirror that waits or has stopped in a part of it. Throws TimestoreError
+ * `not-found`, `conflict`; StoreError.
+ */
 export async function retryJob(ctx: Context, id: string): Promise<Job> {
   const params: unknown[] = [id];
   const [job] = await ctx.postgres.rows<Job>(
     `with changed as (
-       update jobs set state = 'queued', attempts = 0, due_at = now(), claim = null, claimed_until = null, finished_at = null
-        where id = $1 and state = 'failed' returning *),
+       update jobs set state = 'queued', attempts = 0, due_at = now(), claim = null, claimed_until = null, finished_at = null,
+              progress = progress || case when kind = 'mirror' then '{"retry": true}' else '{}' end::jsonb
+        where id = $1 and (state = 'failed' or (kind = 'mirror' and state in ('queued', 'running') and error is not null))
+       returning *),
      line as (${auditLine({ action: 'job.retry', detail: { job: id } }, 'changed', params)})
      select ${jobColumns} from changed`,
     params,

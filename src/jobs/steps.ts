@@ -3,6 +3,7 @@ import { restoreStep } from '../backup/restore.ts';
 import { exportStep } from '../export/export.ts';
 import { compareStep } from '../import/compare.ts';
 import { importStep } from '../import/import.ts';
+import { mirrorStep } from '../migration/mirror.ts';
 import { notifyStep } from '../webhooks/notify.ts';
 import { applyRetentionStep } from './apply-retention.ts';
 import { changeRows } from './change-rows.ts';
@@ -22,4 +23,5 @@ export const jobSteps: Record<JobKind, Step> = {
   notify: notifyStep,
   import: importStep,
   compare: compareStep,
+  mirror: mirrorStep,
 };

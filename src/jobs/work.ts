@@ -14,7 +14,8 @@ export type Outcome = {
   alongside?: Statement[];
 } & (
   | { done: Record<string, unknown> }
-  | { progress: Record<string, unknown>; wait_ms?: number }
+  /** `error`: what somebody should know who looks at the job, which goes on. */
+  | { progress: Record<string, unknown>; wait_ms?: number; error?: string }
   /** Over, for this reason, until somebody tries it again: then it goes on from its progress. */
   | { failed: string; progress: Record<string, unknown> }
 );
@@ -29,8 +30,11 @@ const retry_ms_max = 300_000;
 /** A job that is due so soon is waited for, looked for so often at most. */
 const soon_ms = 5_000;
 const again_ms = 500;
-/** Failures in a row before somebody has to look. */
-const attempts_max = 30;
+/** Failures in a row before somebody has to look. What a mirror has not sent yet is wanted however long that takes. */
+const attempts_max: Partial<Record<JobKind, number>> & { others: number } = {
+  others: 30,
+  mirror: Number.POSITIVE_INFINITY,
+};
 
 /**
  * Works on jobs that are due, one step after the other, until there are none or the time is over.
@@ -139,10 +143,10 @@ function onRecord({ id }: Claimed, outcome: Outcome): Statement {
     ];
   }
   return [
-    `update jobs set progress = $2::jsonb, error = null, attempts = 0, claim = null, claimed_until = null,
+    `update jobs set progress = $2::jsonb, error = $4, attempts = 0, claim = null, claimed_until = null,
             due_at = now() + $3 * interval '1 millisecond'
       where id = $1`,
-    [id, JSON.stringify(outcome.progress), outcome.wait_ms ?? 0],
+    [id, JSON.stringify(outcome.progress), Math.round(outcome.wait_ms ?? 0), outcome.error ?? null],
   ];
 }
 
@@ -150,7 +154,7 @@ function onRecord({ id }: Claimed, outcome: Outcome): Statement {
 async function giveBack(ctx: Context, job: Claimed, error: unknown): Promise<void> {
   const isKnown = error instanceof TimestoreError;
   const mayPass = !isKnown || errorCatalogue[error.code].retryable;
-  const isOver = !mayPass || job.attempts + 1 >= attempts_max;
+  const isOver = !mayPass || job.attempts + 1 >= (attempts_max[job.kind] ?? attempts_max.others);
   const wait_ms = Math.min(retry_ms_max, 1_000 * 2 ** Math.min(job.attempts, 20));
   await ctx.postgres.rows(
     `update jobs set attempts = attempts + 1, error = $3, claim = null, claimed_until = null, state = $4,

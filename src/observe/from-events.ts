@@ -6,6 +6,10 @@ export function countEvent(counters: Counters, event: Event): void {
   if (event.alarm === true) counters.add('timestore_alarms_total', { event: event.event });
   if (event.event === 'request') countRequest(counters, event);
   if (event.event === 'flush') countFlush(counters, event);
+  if (event.event === 'read-compared') {
+    const of = { dataset: String(event.dataset), outcome: String(event.outcome) };
+    counters.add('timestore_read_compared_total', of);
+  }
   if (event.event === 'job') {
     counters.add('timestore_jobs_total', { kind: String(event.kind), outcome: String(event.outcome) });
   }

@@ -69,7 +69,7 @@ export async function auditGauges(ctx: Context): Promise<Sample[]> {
 
 /** What waits and what differs, by the catalogue. Throws StoreError. */
 export async function catalogueGauges(ctx: Context): Promise<Sample[]> {
-  const [jobs = [], drifts = [], oldest = [], backups = []] = await ctx.postgres.transaction([
+  const [jobs = [], drifts = [], oldest = [], backups = [], mirrors = []] = await ctx.postgres.transaction([
     [
       `select state, count(*)::int as n from jobs where buffer = $1 and state in ('queued', 'running', 'failed')
         group by state`,
@@ -83,6 +83,14 @@ export async function catalogueGauges(ctx: Context): Promise<Sample[]> {
     [
       `select extract(epoch from now() - max(finished_at))::float8 as age_s from jobs where kind = 'backup' and state = 'done'`,
     ],
+    [
+      `select dataset, "table",
+              extract(epoch from now() - coalesce(to_timestamp((progress->>'caughtUp_ms')::float8 / 1000), created_at))::float8 as age_s,
+              (select count(*)::int from jsonb_each(coalesce(progress->'lanes', '{}')) l where l.value ? 'stopped') as stopped
+         from jobs where kind = 'mirror' and buffer = $1 and state in ('queued', 'running', 'failed')
+        order by dataset, "table" limit ${lanes_max}`,
+      [ctx.config.TIMESTORE_KEY_PREFIX],
+    ],
   ]);
   const states = new Map(jobs.map(({ state, n }) => [state, Number(n)]));
   const age_s = oldest[0]?.age_s;
@@ -92,6 +100,13 @@ export async function catalogueGauges(ctx: Context): Promise<Sample[]> {
     }),
     ...drifts.map(({ dataset, name, n }): Sample => {
       return { name: 'timestore_drift', labels: { dataset: String(dataset), table: String(name) }, value: Number(n) };
+    }),
+    ...mirrors.flatMap(({ dataset, table, age_s: behind_s, stopped }): Sample[] => {
+      const labels = { dataset: String(dataset), table: String(table) };
+      return [
+        { name: 'timestore_mirror_age_seconds', labels, value: Math.max(0, Math.round(Number(behind_s))) },
+        { name: 'timestore_mirror_stopped_lanes', labels, value: Number(stopped) },
+      ];
     }),
     ...(age_s === null || age_s === undefined
       ? []

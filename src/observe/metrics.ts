@@ -21,6 +21,10 @@ export const metrics = {
   },
   timestore_query_total: { type: 'counter', help: 'Queries answered, by freshness mode' },
   timestore_query_tail_rows_total: { type: 'counter', help: 'Rows of the hot buffer merged into queries' },
+  timestore_read_compared_total: {
+    type: 'counter',
+    help: 'Answers of the original compared with those given here, by dataset and outcome',
+  },
   timestore_flush_total: { type: 'counter', help: 'Flushes that had something to do, by outcome and trigger' },
   timestore_flush_rows_total: { type: 'counter', help: 'Rows moved to ClickHouse and published' },
   timestore_flush_duration_ms: {
@@ -41,6 +45,11 @@ export const metrics = {
   timestore_outbox_manifests: { type: 'gauge', help: 'Manifests on their way to Postgres' },
   timestore_store_up: { type: 'gauge', help: '1 if a store can be used just now' },
   timestore_jobs: { type: 'gauge', help: 'Jobs by state, but for those that are done or cancelled' },
+  timestore_mirror_age_seconds: {
+    type: 'gauge',
+    help: 'Time since the original had everything that was published of a table',
+  },
+  timestore_mirror_stopped_lanes: { type: 'gauge', help: 'Lanes of which the original has refused rows' },
   timestore_drift: { type: 'gauge', help: 'Differences between the catalogue and ClickHouse that were not mended' },
   timestore_reconcile_age_seconds: { type: 'gauge', help: 'Time since the table longest not looked at was' },
   timestore_backup_age_seconds: { type: 'gauge', help: 'Time since the newest backup that is whole; +Inf without one' },

@@ -21,6 +21,8 @@ type Change = CommonOptions & {
   rowsPerDay?: number | 'none';
   bytesPerDay?: number | 'none';
   storageBytes?: number | 'none';
+  reads?: string;
+  mirror?: boolean;
 };
 
 type Deleting = CommonOptions & { grace?: number; yes?: boolean };
@@ -51,6 +53,13 @@ function quotaOf({ rowsPerDay, bytesPerDay, storageBytes }: Change, before: Item
   return { quota: Object.keys(quota).length === 0 ? null : quota };
 }
 
+/** Said as a whole as well; null is this deployment alone. */
+function migrationOf({ reads: read, mirror: mirrored }: Change, before: Item | null): Item {
+  if (read === undefined && mirrored === undefined) return {};
+  const { reads, mirror } = { reads: read ?? before?.reads ?? 'on', mirror: mirrored ?? before?.mirror ?? false };
+  return { migration: reads === 'on' && !mirror ? null : { reads, mirror } };
+}
+
 function limits(command: Command): Command {
   return command
     .option('--title <text>', 'for people')
@@ -73,7 +82,7 @@ const deleting = (command: Command): Command =>
     .option('-y, --yes', 'without asking');
 
 export function datasetCommands(program: Command, io: Io): void {
-  const datasets = program.command('datasets').description('datasets: list, show, create, change, delete');
+  const datasets = program.command('datasets').description('datasets: list, show, create, change, delete, comparisons');
   const columns = ['name', 'title', 'state', 'tables', 'retention', 'quota', 'createdAt'];
   listing(datasets.command('list', { isDefault: true }).description('all datasets')).action(async (_, own: Command) => {
     const options = own.optsWithGlobals<Listing>();
@@ -108,26 +117,60 @@ export function datasetCommands(program: Command, io: Io): void {
       await showOne(await timestore.call<Item>('POST', '/v1/admin/datasets', { body, signal: io.signal }), options, io);
     },
   );
-  limits(datasets.command('change').description('its title, state, retention or quota').argument('<dataset>'))
+  limits(
+    datasets.command('change').description('its title, state, retention, quota or migration').argument('<dataset>'),
+  )
     .addOption(new Option('--state <state>', 'frozen takes no rows, archived is left out of lists').choices(states))
+    .addOption(
+      new Option(
+        '--reads <mode>',
+        'off: the system it is taken over from answers; compare: and is compared with',
+      ).choices(['off', 'compare', 'on']),
+    )
+    .option('--mirror', 'send accepted rows to that system')
+    .option('--no-mirror', 'stop sending them')
     .action(async (name: string, _, own: Command) => {
       const options = own.optsWithGlobals<Change>();
       const { timestore } = await connect(options, io);
       const before = await timestore.open('GET', datasetPath(name), { signal: io.signal });
-      const { quota } = (await before.json()) as { quota: Item | null };
+      const { quota, migration } = (await before.json()) as { quota: Item | null; migration: Item | null };
       const { title, state } = options;
-      const body = { title, state, ...retentionOf(options), ...quotaOf(options, quota) };
+      const parts = { ...retentionOf(options), ...quotaOf(options, quota), ...migrationOf(options, migration) };
+      const body = { title, state, ...parts };
       // Of what was read: a change that somebody else makes meanwhile is not undone.
       const headers = { 'if-match': before.headers.get('etag') ?? '*' };
       const rest = { body, headers, signal: io.signal };
       await showOne(await timestore.call<Item>('PATCH', datasetPath(name), rest), options, io);
     });
+  datasets
+    .command('comparisons')
+    .description('answers of the system it is taken over from that differ')
+    .argument('<dataset>')
+    .option('-n, --limit <n>', 'most of them', number(1, 10_000))
+    .action(async (name: string, _, own: Command) => showComparisons(name, own.optsWithGlobals<Listing>(), io));
   deleting(datasets.command('delete').description('it and all its tables').argument('<dataset>')).action(
     async (name: string, _, own: Command) => {
       const options = own.optsWithGlobals<Deleting>();
       await remove(datasetPath(name), `Dataset ${name} with all its tables is deleted.`, options, io);
     },
   );
+}
+
+async function showComparisons(name: string, options: Listing, io: Io): Promise<void> {
+  const { timestore } = await connect(options, io);
+  const rest = { limit: options.limit, signal: io.signal };
+  const items = await allOf(timestore, `${datasetPath(name)}/comparisons`, 'comparisons', {}, rest);
+  const columns = [
+    'at',
+    'table',
+    'reason',
+    'fields',
+    'counts.origin',
+    'counts.here',
+    'counts.originOnly',
+    'counts.hereOnly',
+  ];
+  await showList(items, columns, options, io);
 }
 
 async function remove(path: string, what: string, options: Deleting, io: Io): Promise<void> {

@@ -1,0 +1,73 @@
+import { asking } from '../asking.ts';
+import type { Context } from '../context.ts';
+import { epochMs } from '../postgres/client.ts';
+import type { AnsweredRow } from './compare.ts';
+
+/** Two answers to one query that differ, as it is on record. */
+export type Comparison = {
+  n: string;
+  at_ms: number;
+  table: string;
+  requestId: string;
+  /** The body, as it was sent. */
+  query: string;
+  /** `refused`: the original has answered what was refused here. */
+  reason: 'rows' | 'order' | 'refused';
+  fields: string[];
+  counts: { origin: number; here: number; originOnly: number; hereOnly: number };
+  originOnly: AnsweredRow[];
+  hereOnly: AnsweredRow[];
+};
+
+/** Of each dataset, the newest. */
+const kept = 100;
+const rows_max = 10;
+const chars_max = 32 * 1024;
+
+/** Puts a difference on record, in place of the oldest of its dataset where there are enough. Throws StoreError. */
+export async function recordComparison(
+  ctx: Context,
+  dataset: string,
+  { table, query, reason, fields, counts, originOnly, hereOnly }: Omit<Comparison, 'n' | 'at_ms' | 'requestId'>,
+): Promise<void> {
+  await ctx.postgres.rows(
+    `with made as (
+       insert into read_comparisons (dataset, "table", request_id, query, reason, fields, counts, origin_only, here_only)
+       values ($1, $2, $3, $4, $5, $6::jsonb, $7::jsonb, $8::jsonb, $9::jsonb))
+     delete from read_comparisons where dataset = $1
+        and n < (select n from read_comparisons where dataset = $1 order by n desc offset ${kept - 2} limit 1)`,
+    [
+      ...[dataset, table, asking().requestId, query.slice(0, chars_max), reason, JSON.stringify(fields)],
+      ...[JSON.stringify(counts), rowsText(originOnly), rowsText(hereOnly)],
+    ],
+  );
+}
+
+/** The first rows, as many as there is room for. */
+function rowsText(rows: AnsweredRow[]): string {
+  const texts: string[] = [];
+  let chars = 0;
+  for (const row of rows.slice(0, rows_max)) {
+    // Whoever reads it would round integers beyond 2^53.
+    const text = JSON.stringify(row, (_, value: unknown) => (typeof value === 'bigint' ? String(value) : value));
+    chars += text.length;
+    if (chars > chars_max) break;
+    texts.push(text);
+  }
+  return `[${texts.join(',')}]`;
+}
+
+/** The newest first. Throws StoreError. */
+export async function listComparisons(
+  ctx: Context,
+  dataset: string,
+  before: number | undefined,
+  limit: number,
+): Promise<Comparison[]> {
+  return await ctx.postgres.rows<Comparison>(
+    `select n, ${epochMs('at')} as "at_ms", "table", request_id as "requestId", query, reason, fields, counts,
+            origin_only as "originOnly", here_only as "hereOnly"
+       from read_comparisons where dataset = $1 and ($2::bigint is null or n < $2) order by n desc limit $3`,
+    [dataset, before ?? null, limit],
+  );
+}

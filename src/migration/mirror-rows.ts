@@ -1,0 +1,171 @@
+import { hash } from 'node:crypto';
+import type { Table } from '../catalog/table.ts';
+import type { Settings } from '../clickhouse/client.ts';
+import type { Context } from '../context.ts';
+import { qualifiedName, quoteName, quoteString } from '../names.ts';
+import type { Field } from '../schema/types.ts';
+
+/** Sequences of a lane that are sent as a whole, and what their rows were when they were put on record. */
+export type MirrorRange = {
+  to: number;
+  /** How many of the table's fields its rows have: those that came later are not sent with it. */
+  fields: number;
+  /** Over its rows as they were: tells whether any was deleted or corrected since. */
+  checksum: string;
+};
+
+/** A place in a table: what comes after it is looked at. */
+export type Place = { table: Table; lane: number; after: number };
+
+const settings: Settings = {
+  ...{ session_timezone: 'UTC', output_format_json_quote_64bit_integers: 0, output_format_json_quote_denormals: 0 },
+  ...{ output_format_json_escape_forward_slashes: 0, max_query_size: 8 * 1024 * 1024 },
+};
+
+/** Sequences that are looked at for the next range: as many batches would be far more rows than one has. */
+const window = 2_000;
+
+/**
+ * The next sequences to send: as many as fit into one request, and one at least.
+ *
+ * @param upTo the newest that may be looked at
+ * @returns the place up to which there is nothing to send, and what follows it
+ */
+export async function nextRange(
+  ctx: Context,
+  { table, lane, after }: Place,
+  upTo: number,
+): Promise<{ after: number; range: MirrorRange | undefined }> {
+  const { mirror_rows_max, mirror_bytes_max } = ctx.config.limits;
+  const { fields } = table.schema;
+  const end = Math.min(upTo, after + window);
+  const row = rowSql(table, fields);
+  const from = `${qualifiedName(table)} WHERE _lane = {_lane:UInt16} AND _seq > {_after:UInt64}`;
+  const found = await linesOf<[seq: number, bytes: number, checksum: string]>(
+    ctx,
+    `SELECT _seq, sum(length(${row})), toString(groupBitXor(${checksumSql(row)})) FROM ${from} AND _seq <= (
+        SELECT maxIf(seq, rows <= {_rows:UInt64} OR number = 1) FROM (
+          SELECT seq, sum(n) OVER (ORDER BY seq) AS rows, row_number() OVER (ORDER BY seq) AS number FROM (
+            SELECT _seq AS seq, count() AS n FROM ${from} AND _seq <= {_end:UInt64} GROUP BY seq)))
+      GROUP BY _seq ORDER BY _seq`,
+    { param__lane: lane, param__after: after, param__end: end, param__rows: mirror_rows_max },
+  );
+  const [first] = found;
+  if (first === undefined) return { after: end, range: undefined };
+  let [to, sum, checksum] = [first[0], 0, 0n];
+  for (const [seq, bytes, each] of found) {
+    sum += bytes;
+    if (sum > mirror_bytes_max && seq !== first[0]) break;
+    to = seq;
+    checksum ^= BigInt(each);
+  }
+  return { after, range: { to, fields: fields.length, checksum: String(checksum) } };
+}
+
+/** Whether rows of a range were deleted or corrected since it was put on record. */
+export async function hasChanged(ctx: Context, place: Place, range: MirrorRange): Promise<boolean> {
+  const row = rowSql(place.table, place.table.schema.fields.slice(0, range.fields));
+  const [found] = await linesOf<[string]>(
+    ctx,
+    `SELECT toString(groupBitXor(${checksumSql(row)})) FROM ${rangeSql(place.table)}`,
+    rangeParams(place, range),
+  );
+  return found?.[0] !== range.checksum;
+}
+
+export type MirrorRequest = { idempotencyKey: string; body: string; rows: number };
+
+/**
+ * What brings a range to the original, in the batch form: a request for each partition key in it, and for each part of a
+ * batch that is too large for one. The same rows of the same range are the same requests, each with a key that nothing
+ * else has.
+ */
+export async function requestsOf(ctx: Context, place: Place, range: MirrorRange): Promise<MirrorRequest[]> {
+  const { table, lane, after } = place;
+  const { dataset, name, life, schema } = table;
+  const fields = schema.fields.slice(0, range.fields);
+  const rows = await linesOf<[row: number, time_ms: number, key: string, text: string]>(
+    ctx,
+    `SELECT _row, toUnixTimestamp64Milli(${quoteName(schema.timestampColumn)}), toJSONString(_partition),
+            ${rowSql(table, fields)}
+       FROM ${rangeSql(table)} ORDER BY _seq, _row`,
+    rangeParams(place, range),
+  );
+  const groups = Map.groupBy(rows, ([row, , key]) => {
+    // By its place in the batch, so that the parts stay the same where rows of one are deleted.
+    return JSON.stringify([canonical(key), Math.floor(row / ctx.config.limits.mirror_rows_max)]);
+  });
+  return [...groups].map(([group, members]) => {
+    const [key, part] = JSON.parse(group) as [Record<string, string>, number];
+    const times = members.map(([, time_ms]) => time_ms);
+    const keyHash = hash('sha256', JSON.stringify(key)).slice(0, 16);
+    const idempotencyKey = `mirror:${dataset}.${name}:${life}:${lane}:${after + 1}-${range.to}:${keyHash}:${part}`;
+    const declared = {
+      fields: fields.map(({ name: field, type }) => ({ name: field, type })),
+      ...(schema.timestampColumn !== 'timestamp' && { timestampColumn: schema.timestampColumn }),
+    };
+    const partition = {
+      ...(Object.keys(key).length > 0 && { key }),
+      timeRange: { start: timeText(Math.min(...times)), end: timeText(Math.max(...times)) },
+    };
+    // The rows stay the text that ClickHouse wrote: parsing them would round integers beyond 2^53.
+    const rest = JSON.stringify({ datasetName: dataset, tableName: name, schema: declared, partition, idempotencyKey });
+    const body = `${rest.slice(0, -1)},"rows":[${members.map(([, , , text]) => text).join(',')}]}`;
+    return { idempotencyKey, body, rows: members.length };
+  });
+}
+
+const timeText = (time_ms: number) => new Date(time_ms).toISOString();
+
+/** A partition key with its entries in one order, whichever they were sent in. */
+function canonical(key: string): Record<string, string> {
+  const entries = Object.entries(JSON.parse(key) as Record<string, string>);
+  return Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+function rangeSql(table: Table): string {
+  return `${qualifiedName(table)} WHERE _lane = {_lane:UInt16} AND _seq > {_after:UInt64} AND _seq <= {_to:UInt64}`;
+}
+
+function rangeParams({ lane, after }: Place, { to }: MirrorRange): Settings {
+  return { param__lane: lane, param__after: after, param__to: to };
+}
+
+const checksumSql = (row: string) => `sipHash64(_seq, _row, ${row})`;
+
+/** A row as JSON that the batch form takes. Null and absent are the same, but where a field has a default. */
+function rowSql({ schema }: Table, fields: Field[]): string {
+  const members = fields.map((field) => {
+    const column = quoteName(field.name);
+    const begin = `${field.name === schema.timestampColumn ? '' : ','}${JSON.stringify(field.name)}:`;
+    const member = `concat(${quoteString(begin)}, ${valueSql(field, column)})`;
+    if (field.name === schema.timestampColumn || schema.keyFields.includes(field.name)) return member;
+    if (field.type === 'string[]') return member;
+    if (field.type.startsWith('vector')) return `if(empty(${column}), '', ${member})`;
+    const absent = field.default === undefined ? '' : `${begin}null`;
+    return `if(isNull(${column}), ${quoteString(absent)}, assumeNotNull(${member}))`;
+  });
+  // The time first: it is always there, and has no comma before it.
+  const time = schema.fields.findIndex(({ name }) => name === schema.timestampColumn);
+  const [first = ''] = members.splice(time, 1);
+  return `concat('{', ${[first, ...members].join(', ')}, '}')`;
+}
+
+function valueSql({ type }: Field, column: string): string {
+  // Kept as the text that it is in JSON.
+  if (type === 'json') return column;
+  if (type === 'timestamp') return `concat('"', replaceOne(toString(${column}), ' ', 'T'), 'Z"')`;
+  return `toJSONString(${column})`;
+}
+
+async function linesOf<Line>(ctx: Context, sql: string, params: Settings): Promise<Line[]> {
+  const text = await ctx.clickhouse.send({
+    settings: { ...settings, ...params },
+    body: `${sql} FORMAT JSONCompactEachRow`,
+    timeout_ms: ctx.config.limits.query_timeout_ms,
+  });
+  return text
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line) as Line);
+}

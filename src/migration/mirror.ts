@@ -1,0 +1,180 @@
+import * as z from 'zod';
+import { readTable } from '../catalog/find-table.ts';
+import type { Table } from '../catalog/table.ts';
+import type { Context } from '../context.ts';
+import { TimestoreError } from '../errors.ts';
+import type { Job } from '../jobs/job.ts';
+import type { Step } from '../jobs/work.ts';
+import { lanesOf } from './mirror-jobs.ts';
+import { hasChanged, nextRange, requestsOf } from './mirror-rows.ts';
+import { askOrigin, problemOf, retryAfter_ms } from './origin.ts';
+
+const laneSchema = z.object({
+  /** The original has every row up to this sequence, but for those that are not mirrored. */
+  at: z.int(),
+  /** What follows, on record before any of it is sent. */
+  range: z.object({ to: z.int(), fields: z.int(), checksum: z.string() }).optional(),
+  /** How often in a row the original has not taken it, why, and when it is asked again. */
+  waits: z.int().default(0),
+  why: z.string().optional(),
+  notBefore_ms: z.number().default(0),
+  /** Why nothing of the lane is sent any more, until somebody tries the job again. */
+  stopped: z.string().optional(),
+});
+
+type Lane = z.output<typeof laneSchema>;
+
+const progressSchema = z.object({
+  life: z.int(),
+  lanes: z.record(z.string(), laneSchema).default({}),
+  /** When last everything that was published had arrived. */
+  caughtUp_ms: z.number().optional(),
+  /** Somebody has looked, and wants it to go on. */
+  retry: z.boolean().default(false),
+});
+
+export type MirrorProgress = z.output<typeof progressSchema>;
+
+export const mirrorProgress = (job: Pick<Job, 'progress'>): MirrorProgress => progressSchema.parse(job.progress);
+
+/** The clock comes every minute. */
+const idle_ms = 20_000;
+const retry_ms = 1_000;
+const retry_ms_max = 300_000;
+
+/**
+ * Sends what was published of a table to the original, lane by lane in order of the sequences, under keys by which the
+ * original takes each once however often it is sent. What is sent is on record before: whoever takes over sends the same.
+ * It goes on until the mirror is switched off or the table is gone.
+ */
+export const mirrorStep: Step = async (ctx, job, deadline_ms) => {
+  const progress = mirrorProgress(job);
+  const table = await readTable(ctx, job.dataset ?? '', job.table ?? '');
+  const sent = Object.entries(progress.lanes).map(([lane, { at }]) => ({ lane: Number(lane), seq: at }));
+  if (table?.life !== progress.life || !(await isOn(ctx, job))) return { done: { sent } };
+  // Its deletion may be taken back.
+  if (table.state === 'deleting') return { progress: { ...progress }, wait_ms: idle_ms };
+  const lanes: Record<string, Lane> = {};
+  const ends = new Map<string, number>();
+  for (const { lane, watermark } of await lanesOf(ctx, table)) {
+    const known = progress.lanes[lane] ?? { at: await beginningOf(ctx, table, lane), waits: 0, notBefore_ms: 0 };
+    const { stopped: _, why: __, ...rest } = known;
+    lanes[lane] = progress.retry ? { ...rest, waits: 0, notBefore_ms: 0 } : known;
+    ends.set(String(lane), watermark);
+  }
+  // Those first that the original took last: one that it does not take must not keep the others waiting.
+  const inTurn = Object.keys(lanes).sort((a, b) => (lanes[a]?.waits ?? 0) - (lanes[b]?.waits ?? 0));
+  for (const lane of inTurn) {
+    const state = lanes[lane];
+    if (state?.range === undefined || state.stopped !== undefined || state.notBefore_ms > ctx.now()) continue;
+    if (ctx.now() >= deadline_ms) break;
+    lanes[lane] = await sendRange(ctx, table, Number(lane), state, state.range);
+    // It is away: the others would wait for it too.
+    if (lanes[lane].waits > 0) break;
+  }
+  for (const lane of inTurn) {
+    const [state, end] = [lanes[lane], ends.get(lane)];
+    if (state === undefined || end === undefined || state.range !== undefined || state.at >= end) continue;
+    lanes[lane] = await planned(ctx, table, Number(lane), state, end);
+  }
+  const states = Object.entries(lanes);
+  const isBehind = states.some(([lane, { at }]) => at < (ends.get(lane) ?? 0));
+  const waits_ms = states
+    .filter(([lane, { at, stopped }]) => stopped === undefined && at < (ends.get(lane) ?? 0))
+    .map(([, { notBefore_ms }]) => Math.max(0, notBefore_ms - ctx.now()));
+  const error =
+    states.flatMap(([, { stopped }]) => stopped ?? []).at(0) ?? states.flatMap(([, { why }]) => why ?? [])[0];
+  return {
+    progress: { life: progress.life, lanes, caughtUp_ms: isBehind ? (progress.caughtUp_ms ?? ctx.now()) : ctx.now() },
+    wait_ms: Math.min(idle_ms, ...(waits_ms.length === 0 ? [idle_ms] : waits_ms)),
+    ...(error !== undefined && { error }),
+  };
+};
+
+/** Whether it is still the mirror that the job was made for: one that was switched on again begins anew. */
+async function isOn(ctx: Context, job: Job): Promise<boolean> {
+  const [found] = await ctx.postgres.rows<{ since: number | null }>(
+    `select (migration->>'since')::int as since from datasets where name = $1 and dropped_at is null`,
+    [job.dataset],
+  );
+  return found?.since === job.request.since;
+}
+
+/** Where a lane begins that came after the mirror was switched on: what is before was restored with the table. */
+export async function beginningOf(ctx: Context, { dataset, name, life }: Table, lane: number): Promise<number> {
+  const [first] = await ctx.postgres.rows<{ watermark: string | null }>(
+    'select min(watermark) as watermark from lanes where dataset = $1 and name = $2 and life = $3 and lane = $4',
+    [dataset, name, life, lane],
+  );
+  return Number(first?.watermark ?? 0);
+}
+
+/** Puts the next range of a lane on record, or goes on behind what has nothing to send. */
+async function planned(ctx: Context, table: Table, lane: number, state: Lane, end: number): Promise<Lane> {
+  // They are on record before their sequences are published.
+  const [imported] = await ctx.postgres.rows<{ seq_from: string; seq_to: string }>(
+    `select seq_from, seq_to from manifests
+      where dataset = $1 and physical_table = $2 and lane = $3 and trigger = 'import' and seq_to > $4 and seq_from <= $5
+      order by seq_from limit 1`,
+    [table.dataset, table.physical, lane, state.at, end],
+  );
+  const [from, to] = [Number(imported?.seq_from ?? end + 1), Number(imported?.seq_to)];
+  if (from <= state.at + 1) return { ...state, at: to };
+  const { after, range } = await nextRange(ctx, { table, lane, after: state.at }, from - 1);
+  return range === undefined ? { ...state, at: after } : { ...state, range };
+}
+
+/** Sends a range again from its beginning, whatever of it the original has: by their keys it knows them. */
+async function sendRange(
+  ctx: Context,
+  table: Table,
+  lane: number,
+  state: Lane,
+  range: NonNullable<Lane['range']>,
+): Promise<Lane> {
+  const place = { table, lane, after: state.at };
+  for (const { body, idempotencyKey } of await requestsOf(ctx, place, range)) {
+    const answer = await post(ctx, table, body, idempotencyKey);
+    if (answer.outcome === 'taken') continue;
+    const { why } = answer;
+    if (answer.outcome === 'wait') {
+      const wait_ms = Math.max(answer.wait_ms, Math.min(retry_ms_max, retry_ms * 2 ** Math.min(state.waits, 20)));
+      return { ...state, why, waits: state.waits + 1, notBefore_ms: ctx.now() + wait_ms };
+    }
+    const event = { dataset: table.dataset, table: table.name, lane, from: state.at + 1, to: range.to };
+    // Taken before, with rows that were deleted or corrected since: of those the original is not told.
+    if (answer.isReused && (await hasChanged(ctx, place, range))) {
+      ctx.log({ event: 'mirror-rows-changed', ...event });
+      continue;
+    }
+    ctx.log({ event: 'mirror-stopped', alarm: true, ...event, status: answer.status, code: answer.code });
+    return { ...state, stopped: `Lane ${lane} is not mirrored from sequence ${state.at + 1} on: ${why}` };
+  }
+  return { at: range.to, waits: 0, notBefore_ms: 0 };
+}
+
+type Answer =
+  | { outcome: 'taken' }
+  | { outcome: 'wait'; why: string; wait_ms: number }
+  | { outcome: 'refused'; why: string; status: number; code: string; isReused: boolean };
+
+async function post(ctx: Context, { dataset }: Table, body: string, idempotencyKey: string): Promise<Answer> {
+  const headers = { 'content-type': 'application/json', 'idempotency-key': idempotencyKey };
+  const signal = AbortSignal.timeout(ctx.config.limits.origin_timeout_ms);
+  try {
+    const answer = await askOrigin(ctx, `/datasets/${dataset}/ingest`, { body, headers, signal });
+    const { status } = answer;
+    if (status < 300) {
+      await answer.body?.cancel();
+      return { outcome: 'taken' };
+    }
+    const { type, detail } = await problemOf(answer);
+    const why = `the original answered with status ${status}${detail === '' ? '.' : `: ${detail}`}`;
+    if (status >= 500 || [408, 409, 425, 429].includes(status)) {
+      return { outcome: 'wait', why, wait_ms: retryAfter_ms(answer.headers, ctx.now()) };
+    }
+    return { outcome: 'refused', why, status, code: type, isReused: status === 422 && /key-reused$|^$/.test(type) };
+  } catch (error) {
+    return { outcome: 'wait', why: error instanceof TimestoreError ? error.message : 'It broke off.', wait_ms: 0 };
+  }
+}

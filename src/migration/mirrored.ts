@@ -1,0 +1,78 @@
+import { findTable } from '../catalog/find-table.ts';
+import type { Table } from '../catalog/table.ts';
+import type { Context } from '../context.ts';
+import { qualifiedName } from '../names.ts';
+import { quarantineTable } from '../quarantine/table.ts';
+import { beginningOf, mirrorProgress } from './mirror.ts';
+import { lanesOf } from './mirror-jobs.ts';
+
+/** How far a mirror is. */
+export type Mirrored = {
+  /** Accepted rows that the original has not, those in the hot buffer among them. */
+  behindRows: number;
+  /** How long ago the oldest of them was accepted; null if there is none. */
+  oldestAge_ms: number | null;
+  /** Lanes that somebody has to look at. */
+  stoppedLanes: number;
+  /** Why the original did not take what was sent last, if it did not. */
+  error: string | null;
+};
+
+/**
+ * How far the mirror of a dataset is; undefined where there is none. Once writes are stopped and nothing is behind, the
+ * original has every row that it is to have.
+ *
+ * @throws StoreError
+ */
+export async function mirroredOf(ctx: Context, dataset: string): Promise<Mirrored | undefined> {
+  const [on] = await ctx.postgres.rows<{ since: number }>(
+    `select (migration->>'since')::int as since from datasets where name = $1 and (migration->>'mirror')::boolean`,
+    [dataset],
+  );
+  if (on === undefined) return undefined;
+  const jobs = await ctx.postgres.rows<{
+    table: string;
+    progress: Record<string, unknown> | null;
+    error: string | null;
+  }>(
+    `select t.name as table, j.progress, j.error from tables t
+       left join jobs j on j.kind = 'mirror' and j.dataset = t.dataset and j."table" = t.name
+        and j.request->>'since' = $2 and (j.progress->>'life')::int = t.life
+      where t.dataset = $1 and t.dropped_at is null and t.name <> $3`,
+    [dataset, String(on.since), quarantineTable],
+  );
+  const all: Mirrored = { behindRows: 0, oldestAge_ms: null, stoppedLanes: 0, error: null };
+  for (const { table: name, progress, error } of jobs) {
+    const table = await findTable(ctx, dataset, name);
+    if (table === undefined || table.state === 'deleting') continue;
+    const lanes = progress === null ? {} : mirrorProgress({ progress }).lanes;
+    all.stoppedLanes += Object.values(lanes).filter(({ stopped }) => stopped !== undefined).length;
+    all.error ??= error;
+    for (const { lane, seq, watermark, pendingRows, oldest_ms } of await lanesOf(ctx, table)) {
+      const at = lanes[lane]?.at ?? (await beginningOf(ctx, table, lane));
+      if (at >= seq) continue;
+      const published =
+        at >= watermark ? { rows: 0, oldest_ms: undefined } : await behindOf(ctx, table, lane, at, watermark);
+      const oldest = [published.oldest_ms ?? [], pendingRows > 0 ? (oldest_ms ?? []) : []].flat();
+      all.behindRows += published.rows + pendingRows;
+      for (const each of oldest) all.oldestAge_ms = Math.max(all.oldestAge_ms ?? 0, ctx.now() - each);
+    }
+  }
+  return all;
+}
+
+async function behindOf(ctx: Context, table: Table, lane: number, at: number, end: number) {
+  const imports = await ctx.postgres.rows<{ from: string; to: string }>(
+    `select seq_from as from, seq_to as to from manifests
+      where dataset = $1 and physical_table = $2 and lane = $3 and trigger = 'import' and seq_to > $4 and seq_from <= $5`,
+    [table.dataset, table.physical, lane, at, end],
+  );
+  const others = imports.map(({ from, to }) => ` AND NOT (_seq BETWEEN ${Number(from)} AND ${Number(to)})`);
+  const [found] = await ctx.clickhouse.rows<{ rows: string; oldest_ms: string }>(
+    `SELECT count() AS rows, toUnixTimestamp64Milli(min(_received_at)) AS oldest_ms FROM ${qualifiedName(table)}
+      WHERE _lane = {lane:UInt16} AND _seq > {at:UInt64} AND _seq <= {end:UInt64}${others.join('')}`,
+    { lane, at, end },
+  );
+  const rows = Number(found?.rows ?? 0);
+  return { rows, oldest_ms: rows === 0 ? undefined : Number(found?.oldest_ms) };
+}
