@@ -14,7 +14,8 @@ import { useCli } from './support.ts';
 // Commands one after the other, each a process.
 vi.setConfig({ testTimeout: 120_000 });
 
-const call = useWorker();
+// Nobody is there: what is asked of it is not what these tests are about.
+const call = useWorker({ TIMESTORE_ORIGIN_URL: 'http://127.0.0.1:9', TIMESTORE_ORIGIN_KEY: 'of-the-original' });
 const cli = useCli();
 const env = () => ({ TIMESTORE_URL: call.url(), TIMESTORE_KEY: 'local-admin' });
 const run = (...args: string[]) => cli.run(args, env());
@@ -35,6 +36,15 @@ test('datasets and tables are made, listed, changed and deleted', async () => {
     quota: { bytesPerDay: 5_000 },
   });
   expect(await json('datasets', 'show', dataset)).toMatchObject({ title: 'Plant', retention: { totalDays: 30 } });
+  expect(await json('datasets', 'change', dataset, '--reads', 'compare')).toMatchObject({
+    migration: { reads: 'compare', mirror: false },
+  });
+  expect(await json('datasets', 'change', dataset, '--mirror')).toMatchObject({
+    migration: { reads: 'compare', mirror: true },
+  });
+  expect(await json('datasets', 'show', dataset)).toMatchObject({ migration: { mirrored: { behindRows: 0 } } });
+  expect(await json('datasets', 'comparisons', dataset)).toEqual([]);
+  expect(await json('datasets', 'change', dataset, '--no-mirror', '--reads', 'on')).toMatchObject({ migration: null });
   const made = [
     '--field',
     'site:string',

@@ -40,3 +40,11 @@ test('the key that everybody knows is refused unless the deployment says it is l
   expect(problemsOf({ TIMESTORE_ADMIN_KEY: 'local-admin' })).toHaveLength(1);
   expect(problemsOf({ TIMESTORE_ADMIN_KEY: 'local-admin', TIMESTORE_LOCAL: 'true' })).toEqual([]);
 });
+
+test('the original is known with its address and a key, or not at all', () => {
+  const [url, key] = [{ TIMESTORE_ORIGIN_URL: 'https://original.example' }, { TIMESTORE_ORIGIN_KEY: 'a-secret' }];
+  expect(problemsOf({ ...url, ...key })).toEqual([]);
+  expect(problemsOf(url)).toEqual([expect.stringMatching(/^TIMESTORE_ORIGIN_KEY: is missing/)]);
+  expect(problemsOf(key)).toEqual([expect.stringMatching(/^TIMESTORE_ORIGIN_URL: is missing/)]);
+  expect(problemsOf({ ...url, TIMESTORE_ORIGIN_KEY: 'two\nlines' }).join()).not.toContain('lines');
+});

@@ -95,6 +95,7 @@ const operations: Record<string, Operation> = {
         ['get', '', undefined],
         ['patch', '', { title: 'x' }],
         ['delete', '?graceSeconds=3600', undefined],
+        ['get', '/comparisons', undefined],
         ['get', '/tables', undefined],
         ['post', '/tables', { name: 'n' }],
         ['get', '/tables/m', undefined],

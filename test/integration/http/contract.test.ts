@@ -190,6 +190,7 @@ test('the examples run, in an order in which somebody might try them, and answer
   await run(`get ${admin}/datasets`);
   await run(`get ${of}`);
   await run(`patch ${of}`);
+  await run(`get ${of}/comparisons`);
   await run(`delete ${of}`);
   await run(`post ${of}/tables`);
   await run(`get ${of}/tables`);

@@ -276,6 +276,7 @@ test('the description names every route, and its page loads nothing from elsewhe
     '/v1/admin/backups/{id}/restore',
     '/v1/admin/datasets',
     '/v1/admin/datasets/{dataset}',
+    '/v1/admin/datasets/{dataset}/comparisons',
     '/v1/admin/datasets/{dataset}/tables',
     '/v1/admin/datasets/{dataset}/tables/{table}',
     '/v1/admin/datasets/{dataset}/tables/{table}/comparisons',
@@ -390,4 +391,35 @@ describe('with stores that are away', () => {
     const flushed = await withoutOthers('/v1/admin/flush', { json: { dataset, table: 'm' } });
     expect([flushed.status, await flushed.json()]).toEqual([200, { rows: 2 }]);
   });
+});
+
+test('a deployment that knows no other system to take datasets over from answers by itself, and refuses anything else', async () => {
+  const dataset = newDataset();
+  await call(rowsPath(dataset), { json: { timestamp: at(1), v: 1 } });
+  const change = async (migration: object | null) =>
+    await call(`/v1/admin/datasets/${dataset}`, { json: { migration }, method: 'PATCH' });
+  for (const migration of [
+    { reads: 'off', mirror: false },
+    { reads: 'compare', mirror: false },
+    { reads: 'on', mirror: true },
+  ]) {
+    const refused = await change(migration);
+    expect([refused.status, await refused.json()]).toMatchObject([
+      ...[400, { type: 'urn:timestore:invalid-request', detail: expect.stringContaining('TIMESTORE_ORIGIN_URL') }],
+    ]);
+  }
+  expect((await change({ reads: 'off' })).status).toBe(400);
+  for (const migration of [{ reads: 'on', mirror: false }, null]) {
+    expect(await (await change(migration)).json()).toMatchObject({ migration });
+  }
+  const answer = await call(queryPath(dataset), { json: { tableName: 'm' } });
+  expect([answer.headers.get('x-timestore-answered-by'), await answer.json()]).toMatchObject([
+    null,
+    { rows: [{ v: 1 }] },
+  ]);
+  expect(await (await call(`/v1/admin/datasets/${dataset}/comparisons`)).json()).toEqual({
+    comparisons: [],
+    next: null,
+  });
+  expect((await call(`/v1/admin/datasets/${newDataset()}/comparisons`)).status).toBe(404);
 });
