@@ -6,11 +6,13 @@ import { StoreError, TimestoreError } from '../src/errors.ts';
 import { flushDue } from '../src/flush/flush-due.ts';
 import { flushTable } from '../src/flush/flush-table.ts';
 import { tryDrainingOutbox } from '../src/flush/outbox.ts';
+import { wakeMirror } from '../src/migration/mirror-jobs.ts';
 import { slug } from '../src/names.ts';
 import { routes } from './app.ts';
 import { requireAllDatasets, requireDataset, requireScope } from './auth.ts';
 import { bodyAs } from './body.ts';
 import { describe } from './describe.ts';
+import { workBehind } from './jobs.ts';
 
 const flushBody = z.strictObject({ dataset: slug, table: slug });
 
@@ -43,6 +45,8 @@ export const adminRoutes = routes().post(
     else requireDataset(c, ['admin'], target.dataset);
     const rows = target === undefined ? await flushAll(timestore) : await flushOne(timestore, target);
     await tryDrainingOutbox(timestore);
+    // Where another system is kept up to date, it gets them now.
+    if (target !== undefined && (await wakeMirror(timestore, target))) workBehind(c);
     c.set('event', { rows });
     return c.json({ rows } satisfies z.input<typeof flushedSchema>);
   },

@@ -1,4 +1,6 @@
 import { Command, CommanderError } from 'commander';
+import { compareCommand } from './commands/admin/compare.ts';
+import { cutoverCommand } from './commands/admin/cutover.ts';
 import { datasetCommands, tableCommands } from './commands/admin/datasets.ts';
 import { exportCommands, scheduleCommands } from './commands/admin/exports.ts';
 import { importCommands } from './commands/admin/imports.ts';
@@ -57,6 +59,8 @@ export function programOf(version: string, io: Io): Command {
         scheduleCommands,
         webhookCommands,
         importCommands,
+        compareCommand,
+        cutoverCommand,
         backupCommands,
       ],
     ],

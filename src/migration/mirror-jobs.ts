@@ -70,6 +70,22 @@ export function mirrorStatement(from: string, begun: MirrorBeginning[], params: 
      where d.migration->>'since' = d.revision::text`;
 }
 
+/** Has the mirror of a table, if it has one, look for what was published just now. Answers whether there is one. */
+export async function wakeMirror(
+  ctx: Context,
+  { dataset, table }: { dataset: string; table: string },
+): Promise<boolean> {
+  // The table may be new.
+  await mirrorDue(ctx);
+  const woken = await ctx.postgres.rows(
+    `update jobs set due_at = least(due_at, now())
+      where kind = 'mirror' and dataset = $1 and "table" = $2 and state in ('queued', 'running') returning id`,
+    [dataset, table],
+  );
+  if (woken.length > 0) await noteJob(ctx, ctx.now());
+  return woken.length > 0;
+}
+
 /**
  * Makes the jobs of tables that came after the mirror of their dataset was switched on: of those, everything is mirrored.
  * Safe to repeat.

@@ -18,6 +18,17 @@ const pathOf = (id: string): string => `/v1/admin/jobs/${encodeURIComponent(id)}
 
 const everyMs = 500;
 
+/** Waits for a job. Throws CliFailure for one that has failed. */
+export async function overJob(timestore: Timestore, begun: Job, io: Io): Promise<Job> {
+  let job = begun;
+  while (job.state === 'queued' || job.state === 'running') {
+    await delay(everyMs, undefined, { signal: io.signal });
+    job = await timestore.call<Job>('GET', pathOf(job.id), { signal: io.signal });
+  }
+  if (job.state === 'failed') throw new CliFailure(`The job ${job.id} has failed: ${job.error}`);
+  return job;
+}
+
 /** Shows a job, when it is over if so asked. Throws CliFailure for one that has failed. */
 export async function showJob(timestore: Timestore, begun: Job, options: Waiting, io: Io): Promise<void> {
   let job = begun;

@@ -1,0 +1,138 @@
+import { type Command, Option } from 'commander';
+import type { Timestore } from '../../../client/index.ts';
+import { rowText } from '../../../client/json.ts';
+import { type CommonOptions, connect } from '../../config.ts';
+import { CliFailure, exitCodes, usage } from '../../failure.ts';
+import { intoBucket } from '../../import/bucket.ts';
+import { findFile, type Selection } from '../../import/local-file.ts';
+import { whole } from '../../ingest/show-progress.ts';
+import { type Format, formats } from '../../ingest/source.ts';
+import { type Io, print } from '../../io.ts';
+import { collect, duration } from '../../options.ts';
+import { tablePath } from '../../paths.ts';
+import { type Item, showTable } from '../../show.ts';
+import { chosenRows, names } from '../query.ts';
+import { type Job, overJob } from './jobs.ts';
+
+type Side = { values: number; min: string | null; max: string | null; sum: string | null };
+
+/** What a comparison has found. */
+export type Comparison = {
+  equal: boolean;
+  rows: { source: number; table: number };
+  days: { compared: number; different: number };
+  differing: {
+    day: string;
+    rows: { source: number; table: number };
+    columns: { name: string; source: Side; table: Side }[];
+  }[];
+  differingRows: { source: number; table: number; row: Item }[];
+  columns: { compared: string[]; onlyInSource: string[]; onlyInTable: string[] };
+  wrongRows: number;
+  errors: Item[];
+};
+
+type Comparing = CommonOptions &
+  Selection & {
+    object?: string[];
+    format?: Format;
+    from?: string;
+    to?: string;
+    columns?: string;
+    patience: number;
+  };
+
+const examples = `
+Examples
+  timestore compare demo.readings readings.parquet
+  timestore compare demo.readings data.duckdb --from-table readings --columns timestamp,sensor,celsius
+  timestore compare demo.readings --object exports/demo/readings/4f0c…/2026-05-01.parquet --from 2026-05-01 --to 2026-05-02
+
+Rows are compared whatever their order; of rows that are equal it counts how many there are. It ends with 0 where both sides are
+the same, with 1 where they are not.`;
+
+export function compareCommand(program: Command, io: Io): void {
+  program
+    .command('compare')
+    .description('a table with files that should hold the same rows')
+    .argument('<dataset.table>')
+    .argument('[file...]', 'Parquet, CSV with names in its first line, NDJSON; plain, gzip or zstd; or DuckDB')
+    .option('--object <key>', 'an object of the bucket; may be repeated', collect)
+    .addOption(new Option('-f, --format <format>', 'of all files, where it is not plain').choices([...formats]))
+    .option('--from <time>', 'rows from here on, of both sides')
+    .option('--to <time>', 'rows before')
+    .option('-c, --columns <names>', 'with commas between; all by default')
+    .option('--duckdb', 'files are of DuckDB, as those that end in .duckdb, .ddb and .db are')
+    .option('--from-table <name>', 'the table or view of a DuckDB file')
+    .option('--sql <statement>', 'or what it gives: SELECT …')
+    .addOption(
+      new Option('--patience <time>', 'how long to try again while the server is away')
+        .argParser(duration)
+        .default(120_000, '2m'),
+    )
+    .addHelpText('after', examples)
+    .action(async (name: string, paths: string[], _, own: Command) => {
+      const options = own.optsWithGlobals<Comparing>();
+      const { object: keys = [], from, to, columns } = options;
+      if (paths.length === 0 && keys.length === 0) throw usage('Say what it is compared with: files, or --object KEY.');
+      const files = await Promise.all(paths.map((path) => findFile(path, options, io)));
+      const { timestore } = await connect(options, io);
+      const uploaded = await intoBucket(files, name, timestore, options, io);
+      const format = options.format ?? files[0]?.format;
+      const body = {
+        ...{ objects: [...keys, ...uploaded.objects], ...(format !== undefined && { format }) },
+        ...chosenRows({ ...(from !== undefined && { from }), ...(to !== undefined && { to }) }),
+        ...(columns !== undefined && { columns: names(columns) }),
+      };
+      const found = await comparisonOf(timestore, name, body, io);
+      await showComparison(found, options, io);
+      if (!found.equal) throw new CliFailure('They are not the same.', exitCodes.failed);
+    });
+}
+
+/** Has a table compared, and waits for it. Throws CliFailure where it cannot be. */
+export async function comparisonOf(timestore: Timestore, name: string, body: Item, io: Io): Promise<Comparison> {
+  const headers = { 'idempotency-key': crypto.randomUUID() };
+  const { signal } = io;
+  const path = `${tablePath(name)}/comparisons`;
+  const begun = await timestore.call<Job>('POST', path, { body, headers, isRepeatable: true, signal });
+  return (await overJob(timestore, begun, io)).result as unknown as Comparison;
+}
+
+const columnsTold = 20;
+
+export async function showComparison(found: Comparison, { json }: CommonOptions, io: Io): Promise<void> {
+  if (json) {
+    await print(io.stdout, `${rowText(found)}\n`);
+    return;
+  }
+  const { rows, days, differing, differingRows, columns, wrongRows } = found;
+  io.stdout.write(
+    `${whole(rows.source)} rows in the files, ${whole(rows.table)} in the table; ` +
+      `${whole(days.different)} of ${whole(days.compared)} days differ.\n`,
+  );
+  if (columns.onlyInSource.length > 0) io.stdout.write(`Only in the files: ${columns.onlyInSource.join(', ')}\n`);
+  if (columns.onlyInTable.length > 0) io.stdout.write(`Only in the table: ${columns.onlyInTable.join(', ')}\n`);
+  if (wrongRows > 0) io.stdout.write(`${whole(wrongRows)} rows of the files could not be in the table.\n`);
+  const sides = differing.flatMap(({ day, columns: different, rows: counts }) => [
+    { day, column: '', 'in files': counts.source, 'in table': counts.table },
+    ...different.map(({ name, source, table }) => ({
+      ...{ day, column: name, 'in files': told(source), 'in table': told(table) },
+    })),
+  ]);
+  if (sides.length > 0) {
+    const shown = ['day', 'column', 'in files', 'in table'].map((name) => ({ name, isNumber: false }));
+    await showTable(shown, sides.slice(0, columnsTold), io);
+  }
+  if (differingRows.length > 0) {
+    const shown = ['in files', 'in table', 'row'].map((name) => ({ name, isNumber: false }));
+    const lines = differingRows.map(({ source, table, row }) => {
+      return { 'in files': source, 'in table': table, row };
+    });
+    await showTable(shown, lines.slice(0, columnsTold), io);
+  }
+}
+
+function told({ values, min, max, sum }: Side): string {
+  return `${whole(values)} from ${min ?? '-'} to ${max ?? '-'}${sum === null ? '' : `, sum ${sum}`}`;
+}

@@ -1,0 +1,192 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { type Command, Option } from 'commander';
+import { type Timestore, TimestoreError } from '../../../client/index.ts';
+import { type CommonOptions, connect } from '../../config.ts';
+import { CliFailure, exitCodes, usage } from '../../failure.ts';
+import { intoBucket } from '../../import/bucket.ts';
+import { findFile, type LocalFile } from '../../import/local-file.ts';
+import { whole } from '../../ingest/show-progress.ts';
+import type { Io } from '../../io.ts';
+import { duration, sidesOf } from '../../options.ts';
+import { datasetPath, tablePath } from '../../paths.ts';
+import { allOf, type Item } from '../../show.ts';
+import { comparisonOf, showComparison } from './compare.ts';
+import { type Job, overJob } from './jobs.ts';
+
+type CuttingOver = CommonOptions & { back?: boolean; patience: number };
+
+type Dataset = Item & {
+  state: string;
+  migration: { reads: string; mirror: boolean; mirrored?: { behindRows: number; error: string | null } | null } | null;
+};
+
+const examples = `
+Examples
+  timestore cutover plant readings=readings.parquet meters=plant.duckdb
+  timestore cutover plant --back
+
+Files hold what the original has at this moment: make them while writes are stopped there, or name those of the system itself.
+Each is of one table; of a DuckDB file it is the table of the same name.
+
+  1  freeze      writers are told to try again (409, with Retry-After)
+  2  mirror      until the original has every row that was accepted here
+  3  backfill    rows of the files that the table here has not
+  4  compare     files and table must hold the same rows
+  5  switch      queries are answered here
+  6  unfreeze    writers go on
+
+Whatever ends it before the switch, writers go on and queries are answered as before; rows that were brought stay, and are not
+brought again. --back is the way back: freeze, mirror, then the original answers, unfreeze.`;
+
+export function cutoverCommand(program: Command, io: Io): void {
+  program
+    .command('cutover')
+    .description('a dataset is taken over from another system, or given back')
+    .argument('<dataset>')
+    .argument('[table=file...]', 'what the other system has of each table')
+    .option('--back', 'the other system answers again')
+    .addOption(
+      new Option('--patience <time>', 'how long to wait for what is away, and for the mirror')
+        .argParser(duration)
+        .default(600_000, '10m'),
+    )
+    .addHelpText('after', examples)
+    .action(async (dataset: string, sources: string[], _, own: Command) => {
+      const options = own.optsWithGlobals<CuttingOver>();
+      const { timestore } = await connect(options, io);
+      const found = await timestore.call<Dataset>('GET', datasetPath(dataset), { signal: io.signal });
+      if (options.back) await goBack(timestore, dataset, found, sources, options, io);
+      else await cutOver(timestore, dataset, found, sources, options, io);
+    });
+}
+
+/** A file is looked at when writes are stopped: it may be another one by then. */
+type Source = { name: string; find: () => Promise<LocalFile> };
+
+async function cutOver(
+  timestore: Timestore,
+  dataset: string,
+  found: Dataset,
+  texts: string[],
+  options: CuttingOver,
+  io: Io,
+): Promise<void> {
+  if (texts.length === 0) throw usage('Say what the other system has: TABLE=FILE, for each table.');
+  const sources: Source[] = [];
+  for (const text of texts) {
+    const [table, path] = sidesOf('argument', text, 'TABLE=FILE');
+    const isDuckDb = /\.(duckdb|ddb|db)$/i.test(path);
+    const find = async () => await findFile(path, isDuckDb ? { fromTable: table } : {}, io);
+    await find();
+    const name = `${dataset}.${table}`;
+    // In a frozen dataset none can be made.
+    await timestore.call('GET', tablePath(name), { signal: io.signal }).catch((error: unknown) => {
+      if (!(error instanceof TimestoreError) || error.code !== 'not-found') throw error;
+      throw new CliFailure(
+        `There is no table ${name} yet. Bring what there is first, while writers go on: \`timestore imports create ${name} ${path} --wait\`.`,
+      );
+    });
+    sources.push({ name, find });
+  }
+  await whileFrozen(timestore, dataset, found, options, io, async () => {
+    for (const { name, find } of sources) {
+      const file = await find();
+      const { objects, fields } = await intoBucket([file], name, timestore, options, io);
+      const body = { objects, format: file.format, missingOnly: true, ...(fields.length > 0 && { fields }) };
+      const headers = { 'idempotency-key': crypto.randomUUID() };
+      const path = `${tablePath(name)}/imports`;
+      const { id } = await timestore.call<Job>('POST', path, { body, headers, isRepeatable: true, signal: io.signal });
+      const begun = await timestore.call<Job>('GET', `/v1/admin/jobs/${id}`, { signal: io.signal });
+      const { rows } = (await overJob(timestore, begun, io)).result as { rows: number };
+      tell(options, io, `backfill  ${name}: ${whole(rows)} rows that were missing`);
+      const compared = await comparisonOf(timestore, name, { objects, format: file.format }, io);
+      if (!compared.equal) {
+        await showComparison(compared, options, io);
+        throw new CliFailure(`${name} is not the same as ${file.label}. Nothing was switched.`, exitCodes.failed);
+      }
+      tell(options, io, `compare   ${name}: ${whole(compared.rows.table)} rows, the same on both sides`);
+    }
+    const mirror = found.migration?.mirror ?? false;
+    await change(timestore, dataset, { migration: mirror ? { reads: 'on', mirror } : null }, io);
+    tell(options, io, 'switch    queries are answered here');
+  });
+}
+
+async function goBack(
+  timestore: Timestore,
+  dataset: string,
+  found: Dataset,
+  texts: string[],
+  options: CuttingOver,
+  io: Io,
+): Promise<void> {
+  if (texts.length > 0) throw usage('--back needs no files.');
+  if (!found.migration?.mirror) {
+    throw new CliFailure(
+      `The other system has not got what was accepted here: dataset ${dataset} has no mirror. An export has its rows.`,
+    );
+  }
+  await whileFrozen(timestore, dataset, found, options, io, async () => {
+    await change(timestore, dataset, { migration: { reads: 'off', mirror: true } }, io);
+    tell(options, io, 'switch    the other system answers queries');
+  });
+}
+
+/** Does something while no rows are accepted, once the other system has all that were; writers go on whatever becomes of it. */
+async function whileFrozen(
+  timestore: Timestore,
+  dataset: string,
+  { state }: Dataset,
+  options: CuttingOver,
+  io: Io,
+  work: () => Promise<void>,
+): Promise<void> {
+  // One that broke off leaves it frozen when it is killed: then it goes on from there.
+  if (state !== 'active' && state !== 'frozen') throw new CliFailure(`Dataset ${dataset} is ${state}.`);
+  await change(timestore, dataset, { state: 'frozen' }, io);
+  tell(options, io, 'freeze    no rows are accepted');
+  try {
+    await mirrored(timestore, dataset, options, io);
+    await work();
+  } finally {
+    // Also after Ctrl-C.
+    await change(timestore, dataset, { state: 'active' }, { ...io, signal: AbortSignal.timeout(60_000) });
+    tell(options, io, 'unfreeze  rows are accepted');
+  }
+}
+
+const poll_ms = 500;
+
+async function mirrored(timestore: Timestore, dataset: string, options: CuttingOver, io: Io): Promise<void> {
+  const until_ms = Date.now() + options.patience;
+  for (;;) {
+    const { migration } = await timestore.call<Dataset>('GET', datasetPath(dataset), { signal: io.signal });
+    if (!migration?.mirror) return;
+    const { behindRows = 0, error = null } = migration.mirrored ?? {};
+    if (behindRows === 0) break;
+    if (Date.now() > until_ms) {
+      throw new CliFailure(
+        `The other system still lacks ${whole(behindRows)} rows${error === null ? '' : `: ${error}`}. Try again once it takes them.`,
+        exitCodes.later,
+      );
+    }
+    for (const { name: table } of await allOf(timestore, `${datasetPath(dataset)}/tables`, 'tables', {}, io)) {
+      await timestore.call('POST', '/v1/admin/flush', { body: { dataset, table }, signal: io.signal });
+    }
+    await delay(poll_ms, undefined, { signal: io.signal });
+  }
+  tell(options, io, 'mirror    the other system has every row');
+}
+
+async function change(
+  timestore: Timestore,
+  dataset: string,
+  body: Item,
+  { signal }: Pick<Io, 'signal'>,
+): Promise<void> {
+  await timestore.call('PATCH', datasetPath(dataset), { body, isRepeatable: true, signal });
+}
+
+function tell({ quiet }: CommonOptions, io: Io, text: string): void {
+  if (!quiet) io.stderr.write(`${text}\n`);
+}
