@@ -8,7 +8,7 @@ import type { Outcome, Step } from '../jobs/work.ts';
 import { rangeOf } from '../query/request.ts';
 import { differencesOf, differingRows } from './against-table.ts';
 import { type ObjectsRequest, orDropStaging, readingSchema, readNext, requireReadable } from './read-objects.ts';
-import { dropStaging, rangeSql, stagedSql, stagingName, wrongRows } from './staging.ts';
+import { dropStaging, ensureStaging, rangeSql, stagedSql, stagingName, wrongRows } from './staging.ts';
 
 /** What is asked for: objects that should hold what a table does. */
 export type CompareRequest = Omit<ObjectsRequest, 'fields' | 'timestampColumn' | 'keyFields'>;
@@ -75,6 +75,8 @@ async function nextStep(ctx: Context, job: Job, progress: Progress, deadline_ms:
   if (read !== undefined) return { progress: { ...progress, ...read, columns } };
 
   const staging = progress.staging ?? '';
+  // Writers may have added fields since.
+  await ensureStaging(ctx, table, staging);
   const range = rangeSql(table, rangeOf(request));
   const source = { staging: stagingName(staging), where: `${stagedSql(progress.staged)} AND _wrong = '' ${range}` };
   const inEach = (name: string) => columns.every((names) => names.includes(name));

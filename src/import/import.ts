@@ -33,7 +33,7 @@ import {
   readNext,
   requireReadable,
 } from './read-objects.ts';
-import { dropStaging, rangeSql, requireRetained, stagedSql, stagingName, wrongRows } from './staging.ts';
+import { dropStaging, ensureStaging, rangeSql, requireRetained, stagedSql, stagingName, wrongRows } from './staging.ts';
 
 /** What is asked for. */
 export type ImportRequest = ObjectsRequest & {
@@ -113,6 +113,7 @@ async function nextStep(ctx: Context, job: Job, progress: Progress, deadline_ms:
   const request = job.request as ImportRequest;
   const table = await readTable(ctx, job.dataset ?? '', job.table ?? '');
   if (progress.life !== undefined && (table?.life !== progress.life || table.state === 'deleting')) {
+    if (progress.staging !== undefined) await dropStaging(ctx, progress.staging);
     throw new TimestoreError(
       'not-found',
       `Table ${job.table} of dataset ${job.dataset} was deleted before the import was done.`,
@@ -132,6 +133,8 @@ async function nextStep(ctx: Context, job: Job, progress: Progress, deadline_ms:
     staging: stagingName(staging),
     where: kept === undefined ? `${stagedSql(progress.staged)} ${range}` : stagedSql([kept]),
   };
+  // Writers may have added fields since.
+  if (progress.moved < (progress.chunks?.length ?? 1)) await ensureStaging(ctx, table, staging);
   if (request.missingOnly && kept === undefined) return await keep(ctx, table, progress, source, deadline_ms);
   if (progress.chunks === undefined) {
     await requireRetained(ctx, table, source);

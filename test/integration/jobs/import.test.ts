@@ -362,6 +362,7 @@ describe('an import that is refused says why, and leaves nothing behind', () => 
     await workUntil(gone, (progress) => progress.seal !== undefined);
     await deleteTable(ctx, dataset, 'm', 0);
     expect((await workUntilOver(ctx, gone)).error).toMatch(/was deleted before the import was done/);
+    expect(await stagingOf(dataset)).toEqual([]);
   });
 });
 
@@ -450,6 +451,16 @@ describe('an import that is under way', () => {
     expect((await workUntilOver(newInstance(small), job)).state).toBe('done');
     expect((await query(ctx, dataset, all)).rows).toHaveLength(14);
     await changeTable(ctx, dataset, 'm', { lanes: 2 });
+    await expectWhole(dataset, 14);
+  });
+
+  test('goes on when writers add fields meanwhile', async () => {
+    const { dataset, job } = await halfMoved();
+    await send(ctx, dataset, [{ timestamp: at(9), v: -2, more: 'x' }]);
+    await flush(ctx, dataset);
+    expect((await workUntilOver(newInstance(small), job)).state).toBe('done');
+    const { rows } = await query(newInstance(prefix), dataset, all);
+    expect(rows.filter(({ more }) => more === null)).toHaveLength(13);
     await expectWhole(dataset, 14);
   });
 
