@@ -45,7 +45,6 @@ export const adminRoutes = routes().post(
     else requireDataset(c, ['admin'], target.dataset);
     const rows = target === undefined ? await flushAll(timestore) : await flushOne(timestore, target);
     await tryDrainingOutbox(timestore);
-    // Where another system is kept up to date, it gets them now.
     if (target !== undefined && (await wakeMirror(timestore, target))) workBehind(c);
     c.set('event', { rows });
     return c.json({ rows } satisfies z.input<typeof flushedSchema>);

@@ -6,6 +6,7 @@ import { setUpLanes } from '../catalog/set-up-lanes.ts';
 import type { Table } from '../catalog/table.ts';
 import type { Context } from '../context.ts';
 import { StoreError, TimestoreError } from '../errors.ts';
+import { describeError } from '../log.ts';
 import { quarantineTable } from '../quarantine/table.ts';
 
 /** What a mirror knows of a table when it is switched on: up to which sequence each lane is history. */
@@ -70,20 +71,31 @@ export function mirrorStatement(from: string, begun: MirrorBeginning[], params: 
      where d.migration->>'since' = d.revision::text`;
 }
 
-/** Has the mirror of a table, if it has one, look for what was published just now. Answers whether there is one. */
+/**
+ * Has the mirror of a table look for what was published just now. It comes to it by itself as well, so whoever flushes does
+ * not fail with it.
+ *
+ * @returns whether there is a mirror that looks
+ */
 export async function wakeMirror(
   ctx: Context,
   { dataset, table }: { dataset: string; table: string },
 ): Promise<boolean> {
-  // The table may be new.
-  await mirrorDue(ctx);
-  const woken = await ctx.postgres.rows(
-    `update jobs set due_at = least(due_at, now())
-      where kind = 'mirror' and dataset = $1 and "table" = $2 and state in ('queued', 'running') returning id`,
-    [dataset, table],
-  );
-  if (woken.length > 0) await noteJob(ctx, ctx.now());
-  return woken.length > 0;
+  if (ctx.config.TIMESTORE_ORIGIN_URL === undefined) return false;
+  try {
+    // The table may be new.
+    await mirrorDue(ctx);
+    const woken = await ctx.postgres.rows(
+      `update jobs set due_at = least(due_at, now())
+        where kind = 'mirror' and dataset = $1 and "table" = $2 and state in ('queued', 'running') returning id`,
+      [dataset, table],
+    );
+    if (woken.length > 0) await noteJob(ctx, ctx.now());
+    return woken.length > 0;
+  } catch (error) {
+    ctx.log({ event: 'mirror-not-woken', dataset, table, ...describeError(error) });
+    return false;
+  }
 }
 
 /**

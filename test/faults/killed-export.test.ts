@@ -1,19 +1,12 @@
-import { spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { text } from 'node:stream/consumers';
-import { afterAll, describe, expect, inject, test } from 'vitest';
+import { afterAll, describe, expect, test } from 'vitest';
 import { beginExport, exportFolder } from '../../src/export/export.ts';
 import { listExports } from '../../src/export/published.ts';
-import { type Job, listJobs, readJob } from '../../src/jobs/job.ts';
-import { jobSteps } from '../../src/jobs/steps.ts';
-import { workOnJobs } from '../../src/jobs/work.ts';
+import { listJobs } from '../../src/jobs/job.ts';
 import { createWebhook } from '../../src/webhooks/webhook.ts';
 import { at, type Instance, newDataset, newInstance, send } from '../integration/support.ts';
-import type { Fault } from './injection.ts';
+import { deaths, usePrograms } from './killed-jobs.ts';
 
 /** Whoever is told: the events that came, by their ids. */
 const heard: string[] = [];
@@ -23,20 +16,10 @@ const server = createServer((request, response) => {
 });
 await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
 const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
-const compiled = mkdtempSync(join(tmpdir(), 'timestore-compiled-'));
+const { newEnv, work, goOn } = usePrograms('killed-export');
 afterAll(() => {
   server.close();
-  rmSync(compiled, { recursive: true, force: true });
 });
-
-let prefixes = 0;
-
-/** A buffer of its own, whose jobs nobody else works on, with the claims and leases of a dead process soon over. */
-function newEnv(): Record<string, string> {
-  prefixes += 1;
-  const prefix = `killed-${process.pid}-${prefixes}`;
-  return { TIMESTORE_KEY_PREFIX: prefix, TIMESTORE_JOB_CLAIM_MS: '600', TIMESTORE_LEASE_MS: '600' };
-}
 
 const rows = [
   { timestamp: at(1), v: 1 },
@@ -53,22 +36,6 @@ async function begun(ctx: Instance) {
   return { dataset, job, webhook };
 }
 
-/** A process that works on jobs until it is killed at a call; without a fault it ends by itself and tells its calls. */
-async function work(env: Record<string, string>, fault?: Fault): Promise<{ signal: string | null; calls: string[] }> {
-  const root = join(import.meta.dirname, '..', '..');
-  const loader = join(root, 'local', 'text-modules.ts');
-  const program = join(import.meta.dirname, 'jobs-program.ts');
-  const args = fault === undefined ? [] : [JSON.stringify(fault)];
-  const child = spawn(process.execPath, ['--import', loader, program, ...args], {
-    // All of them are of the same sources, which are compiled once.
-    env: { ...process.env, ...inject('env'), ...env, NODE_COMPILE_CACHE: compiled },
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  const ended = new Promise<string | null>((resolve) => child.once('close', (_, signal) => resolve(signal)));
-  const [said, signal] = await Promise.all([text(child.stdout), ended]);
-  return { signal, calls: signal === null ? (JSON.parse(said) as string[]) : [] };
-}
-
 async function rehearsal(): Promise<string[]> {
   const env = newEnv();
   await begun(newInstance(env));
@@ -78,21 +45,7 @@ async function rehearsal(): Promise<string[]> {
 // The first may meet scripts that Redis has not seen.
 await rehearsal();
 const calls = await rehearsal();
-/** Before the first call, and after each: which is before the next, for nothing that anybody sees is done in between. */
-const points = [
-  { name: `before 0 ${calls[0]}`, fault: { call: 0, kind: 'dies before' as const } },
-  ...calls.map((name, call) => ({ name: `after ${call} ${name}`, fault: { call, kind: 'dies after' as const } })),
-];
-
-/** As another process would, that knows nothing of the one before. */
-async function goOn(env: Record<string, string>, id: string): Promise<Job> {
-  const ctx = newInstance(env);
-  for (;;) {
-    const job = await readJob(ctx, id);
-    if (!['queued', 'running'].includes(job.state)) return job;
-    await workOnJobs(ctx, jobSteps, ctx.now() + 5_000);
-  }
-}
+const points = deaths(calls);
 
 describe('an export whose process is killed at any call: another goes on, it is exact, published once, and told of once', () => {
   test('it calls every store on the way', () => {
