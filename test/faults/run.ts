@@ -4,6 +4,7 @@
  *   npm run test:faults -- --runs 2000 [--seed N]     random interleavings
  *   npm run test:crashes -- --seconds 600             stores and Workers killed again and again
  *   npm run test:kills -- --rounds 20                 ClickHouse killed between its log of tokens and the rows
+ *   npm run test:points                               every call to a store with every kind of fault
  *   npm run test:ingest -- --rows 5000000 --kills 8   a file whose load is killed again and again
  *   npm run test:reads -- --probes 10000 --seconds 60 reads of what was just written, and of sums that never change
  *
@@ -32,6 +33,7 @@ const child = spawn(process.execPath, [vitest, 'run', ...files.map((name) => `te
   cwd: root,
   env: {
     ...process.env,
+    FAULT_POINTS: 'all',
     ...{ FAULT_RUNS: values.runs, FAULT_SECONDS: values.seconds, FAULT_ROUNDS: values.rounds },
     ...{ INGEST_ROWS: values.rows, INGEST_KILLS: values.kills },
     ...{ READ_PROBES: values.probes, CUT_SECONDS: values.seconds },

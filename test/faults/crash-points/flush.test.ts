@@ -3,7 +3,7 @@ import type { Context } from '../../../src/context.ts';
 import { flushLane } from '../../../src/flush/flush-lane.ts';
 import { drainOutbox } from '../../../src/flush/outbox.ts';
 import { at, expectStored, newDataset, send, tableOf } from '../../integration/support.ts';
-import { ctx, expectAnswered, expectFlushed, firstBatch, points, secondBatch, withFault } from './support.ts';
+import { allPoints, ctx, expectAnswered, expectFlushed, firstBatch, secondBatch, withFault } from './support.ts';
 
 async function twoBatches(): Promise<string> {
   const dataset = newDataset();
@@ -34,7 +34,7 @@ describe('a flush that goes wrong at any call: every acknowledged row is in ever
     ]);
   });
 
-  test.each(points(flushCalls))('$name', async ({ fault }) => {
+  test.each(allPoints(flushCalls))('$name', async ({ fault }) => {
     const dataset = await twoBatches();
     const instance = await withFault(fault, flushAndDrain(dataset));
     await expectAnswered(dataset, [...firstBatch, ...secondBatch]);

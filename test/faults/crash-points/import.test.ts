@@ -6,8 +6,7 @@ import { type Job, readJob } from '../../../src/jobs/job.ts';
 import { jobSteps } from '../../../src/jobs/steps.ts';
 import { workOnJobs } from '../../../src/jobs/work.ts';
 import { at, expectStored, flush, newInstance, query, type Row, send, tableOf } from '../../integration/support.ts';
-import { faultKinds } from '../injection.ts';
-import { known, prefix, withFault } from './support.ts';
+import { allPoints, isWhole, known, prefix, withFault } from './support.ts';
 
 // Chunks of one row, so that there are several in two partitions.
 const own = { ...prefix, TIMESTORE_KEY_PREFIX: `crash-import-${process.pid}`, TIMESTORE_IMPORT_ROWS_MAX: '1' };
@@ -51,13 +50,8 @@ const values = async (dataset: string) => {
 await finish((await begun()).job);
 await begun();
 const { calls } = await withFault(undefined, work, own);
-const all = calls.flatMap((name, call) =>
-  faultKinds.map((kind) => ({ name: `${call} ${name} ${kind}`, fault: { call, kind } })),
-);
-/** Every insert, and some of the others: all of them take ten minutes (`FAULT_POINTS=all`). */
-const points = all.filter(({ name }, i) => {
-  return process.env.FAULT_POINTS === 'all' || /clickhouse\.send/.test(name) || i % 11 === 0;
-});
+/** Every insert, and some of the others. */
+const points = allPoints(calls).filter(({ name }, i) => isWhole || /clickhouse\.send/.test(name) || i % 17 === 0);
 
 describe('an import that goes wrong at any call: none of its rows shows before all do, and each is there once', () => {
   test('there are calls to go wrong', () => {
