@@ -19,6 +19,9 @@ function valuesSql(fields: Field[]): string {
   return `[${fields.map(({ name }) => textSql(name)).join(', ')}]`;
 }
 
+/** As much of a text as is told of it. */
+const shortSql = (text: string) => `substringUTF8(${text}, 1, 200)`;
+
 const textSql = (name: string) => `ifNull(concat('=', toString(${quoteName(name)})), '')`;
 
 /**
@@ -77,6 +80,7 @@ export type Differences = {
 };
 
 const days_told = 100;
+const columns_told = 100;
 
 type DayLine = { day: string; isSource: number; rows: number; hash: string; columns: (string | null)[][] };
 
@@ -94,7 +98,7 @@ export async function differencesOf(
     const there = isList ? `notEmpty(${column})` : `isNotNull(${column})`;
     const isNumber = type === 'double' || type === 'integer';
     const ordered = isList ? `toString(${column})` : column;
-    return `[toString(countIf(${there})), toString(min(${ordered})), toString(max(${ordered})), ${isNumber ? `toString(sum(${column}))` : 'NULL'},
+    return `[toString(countIf(${there})), ${shortSql(`toString(min(${ordered}))`)}, ${shortSql(`toString(max(${ordered}))`)}, ${isNumber ? `toString(sum(${column}))` : 'NULL'},
       lower(hex(sum(sipHash64(${textSql(name)}))))]::Array(Nullable(String))`;
   });
   const text = await askLong(
@@ -123,7 +127,8 @@ export async function differencesOf(
     if (differences.differing.length === days_told) continue;
     const columns = fields
       .map(({ name }, i) => ({ name, source: contentOf(own?.columns[i]), table: contentOf(theirs?.columns[i]) }))
-      .filter((column) => column.source.hash !== column.table.hash);
+      .filter((column) => column.source.hash !== column.table.hash)
+      .slice(0, columns_told);
     differences.differing.push({ day, rows: { source: own?.rows ?? 0, table: theirs?.rows ?? 0 }, columns });
   }
   return differences;
@@ -142,7 +147,7 @@ export type DifferingRow = { source: number; table: number; row: Record<string, 
 const rows_told = 100;
 const days_searched = 10;
 
-/** The first rows that differ, of the first days that do. */
+/** The first rows that differ, of the first days that do; of long values their beginning. */
 export async function differingRows(
   ctx: Context,
   table: Table,
@@ -153,11 +158,17 @@ export async function differingRows(
   if (days.length === 0) return [];
   const names = compared.fields.map(({ name }) => quoteName(name)).join(', ');
   const chosen = days.slice(0, days_searched).map((day) => `toDate('${day.replace(/[^0-9-]/g, '')}')`);
+  const values = compared.fields.map(({ name, type }) => {
+    const column = quoteName(name);
+    if (type === 'string' || type === 'json') return `${shortSql(column)} AS ${column}`;
+    return type === 'string[]' || type.startsWith('vector') ? `arraySlice(${column}, 1, 20) AS ${column}` : column;
+  });
   const text = await askLong(
     ctx,
-    `SELECT countIf(isSource = 1) AS _s, countIf(isSource = 0) AS _t, ${names} FROM (${bothSql(table, source, compared)})
-      WHERE day IN (${chosen.join(', ')}) GROUP BY ${names} HAVING _s != _t
-      ORDER BY ${quoteName(table.schema.timestampColumn)} LIMIT ${rows_told} FORMAT JSONEachRow`,
+    `SELECT _s, _t, ${values.join(', ')} FROM (
+       SELECT countIf(isSource = 1) AS _s, countIf(isSource = 0) AS _t, ${names} FROM (${bothSql(table, source, compared)})
+        WHERE day IN (${chosen.join(', ')}) GROUP BY ${names} HAVING _s != _t
+        ORDER BY ${quoteName(table.schema.timestampColumn)} LIMIT ${rows_told}) FORMAT JSONEachRow`,
     { ...spilling, output_format_json_quote_64bit_integers: 1, date_time_output_format: 'iso' },
   );
   const lines = text.split('\n').filter((line) => line !== '');

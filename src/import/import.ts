@@ -289,7 +289,7 @@ async function takeSeal(
         );
       }
       const { seal: _, ...rest } = progress;
-      return { progress: { ...rest, isTaken: false } };
+      return { progress: { ...rest, isTaken: false }, wait_ms: poll_ms };
     }
   }
 }
@@ -354,7 +354,7 @@ async function publish(
 ): Promise<Outcome> {
   await writeHeartbeat(ctx, table, seal.lane, seal.to);
   const published = await publishImport(ctx, table, seal, latest_ms);
-  if (published === 'fenced' || published === 'unknown') return { progress };
+  if (published === 'fenced' || published === 'unknown') return { progress, wait_ms: poll_ms };
   await dropStaging(ctx, staging);
   const sum = (of: { rows: number }[]) => of.reduce((total, { rows }) => total + rows, 0);
   const { lane, from, to } = seal;
