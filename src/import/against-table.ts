@@ -27,18 +27,19 @@ const textSql = (name: string) => `ifNull(concat('=', toString(${quoteName(name)
 /**
  * Marks the rows of a staging table that its table has not: of rows that are equal, as many as there are more of.
  *
+ * @param fields that rows are told by: what the objects say nothing of may be anything
  * @returns the mark, and how many there are
  */
 export async function keepMissing(
   ctx: Context,
   table: Table,
   { staging, where }: Source,
+  fields: Field[],
   until: Until,
 ): Promise<Staged> {
   const attempt = randomInt(2 ** 47);
-  const { fields, timestampColumn } = table.schema;
-  const names = fields.map(({ name }) => quoteName(name)).join(', ');
-  const time = quoteName(timestampColumn);
+  const names = table.schema.fields.map(({ name }) => quoteName(name)).join(', ');
+  const time = quoteName(table.schema.timestampColumn);
   const hash = `sipHash128(${valuesSql(fields)})`;
   const own = `SELECT *, ${hash} AS h, row_number() OVER (PARTITION BY h ORDER BY _object, _place) AS n FROM ${staging} WHERE ${where}`;
   const theirs = `SELECT ${hash} AS h, row_number() OVER (PARTITION BY h ORDER BY _lane, _seq, _row) AS n FROM ${qualifiedName(table)}

@@ -211,7 +211,8 @@ async function keep(
   const { until } = progress;
   if (until === undefined) return { progress: { ...progress, until: (await cutOf(ctx, table)).until } };
   if (!(await flushCut(ctx, table, until, deadline_ms))) return { progress };
-  return { progress: { ...progress, kept: await keepMissing(ctx, table, source, until) } };
+  const told = table.schema.fields.filter(({ name }) => progress.read.every((names) => names.includes(name)));
+  return { progress: { ...progress, kept: await keepMissing(ctx, table, source, told, until) } };
 }
 
 async function nothing(ctx: Context, progress: Progress, staging: string): Promise<Outcome> {

@@ -27,6 +27,8 @@ export const readingSchema = z.object({
   staging: z.string().optional(),
   /** Fields that the table is to have, besides its own. */
   fields: z.array(z.object({ name: z.string(), type: fieldType })).default([]),
+  /** What of the columns of each object was read. */
+  read: z.array(z.array(z.string())).default([]),
   /** Objects that are read, in their order. */
   staged: z.array(z.object({ attempt: z.number(), rows: z.number(), wrong: z.number() })).default([]),
 });
@@ -104,7 +106,8 @@ export async function readNext(
   const planned = plannedTable(ctx, job, request, table, fields);
   await ensureStaging(ctx, planned, reading.staging);
   const staged = await stageObject(ctx, planned, reading.staging, { number, key, format, etag, columns });
-  return { ...reading, fields, staged: [...reading.staged, staged] };
+  const read = [...reading.read, columns.map(({ name }) => name)];
+  return { ...reading, fields, read, staged: [...reading.staged, staged] };
 }
 
 /** Does a step; where it fails for good, what was read goes. */
