@@ -48,8 +48,10 @@ end
 -- Epochs begin at the clock, so that no earlier life of this state has used one of them.
 redis.call('HSET', KEYS[1], 'inc', ARGV[1], 'seq', string.format('%.0f', seq), 'w', string.format('%.0f', w),
   'epoch', string.format('%.0f', now), 'rows', rows, 'bytes', bytes, 'v', ARGV[4])
-if ARGV[5] ~= '' then redis.call('HSET', KEYS[1], 'lanes', ARGV[5], 'rlanes', ARGV[6]) end
-if ARGV[5] ~= '' and ARGV[10] ~= '' then redis.call('HSET', KEYS[1], 'ilane', ARGV[10]) end
+if ARGV[5] ~= '' then
+  redis.call('HSET', KEYS[1], 'lanes', ARGV[5], 'rlanes', ARGV[6])
+  if ARGV[10] ~= '' then redis.call('HSET', KEYS[1], 'ilane', ARGV[10]) end
+end
 -- Its rows that are in ClickHouse already must not show before the others are.
 if ARGV[11] ~= '' then
   redis.call('HSET', KEYS[1], 's_from', ARGV[11], 's_to', ARGV[12], 's_token', ARGV[13], 's_import', ARGV[14])

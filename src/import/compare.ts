@@ -7,8 +7,8 @@ import { createJob, type Job } from '../jobs/job.ts';
 import type { Outcome, Step } from '../jobs/work.ts';
 import { rangeOf } from '../query/request.ts';
 import { differencesOf, differingRows } from './against-table.ts';
-import { type ObjectsRequest, orDropStaging, readingSchema, readNext, requireReadable } from './read-objects.ts';
-import { dropStaging, ensureStaging, rangeSql, stagedSql, stagingName, wrongRows } from './staging.ts';
+import { type ObjectsRequest, orBeginAnew, readingSchema, readNext, requireReadable } from './read-objects.ts';
+import { addStagingFields, dropStaging, rangeSql, requireWhole, stagedSql, stagingName, wrongRows } from './staging.ts';
 
 /** What is asked for: objects that should hold what a table does. */
 export type CompareRequest = Omit<ObjectsRequest, 'fields' | 'timestampColumn' | 'keyFields'>;
@@ -51,7 +51,8 @@ export async function beginCompare(
  */
 export const compareStep: Step = async (ctx, job, deadline_ms) => {
   const progress = progressSchema.parse(job.progress);
-  return await orDropStaging(ctx, progress, () => nextStep(ctx, job, progress, deadline_ms));
+  const { life, until, isFlushed } = progress;
+  return await orBeginAnew(ctx, progress, { life, until, isFlushed }, () => nextStep(ctx, job, progress, deadline_ms));
 };
 
 async function nextStep(ctx: Context, job: Job, progress: Progress, deadline_ms: number): Promise<Outcome> {
@@ -75,8 +76,8 @@ async function nextStep(ctx: Context, job: Job, progress: Progress, deadline_ms:
   if (read !== undefined) return { progress: { ...progress, ...read, columns } };
 
   const staging = progress.staging ?? '';
-  // Writers may have added fields since.
-  await ensureStaging(ctx, table, staging);
+  await addStagingFields(ctx, table, staging);
+  await requireWhole(ctx, staging, progress.staged);
   const range = rangeSql(table, rangeOf(request));
   const source = { staging: stagingName(staging), where: `${stagedSql(progress.staged)} AND _wrong = '' ${range}` };
   const inEach = (name: string) => columns.every((names) => names.includes(name));

@@ -27,13 +27,22 @@ import { type Chunk, moveChunk, planChunks, type Source } from './chunks.ts';
 import {
   declaredOf,
   type ObjectsRequest,
-  orDropStaging,
+  orBeginAnew,
   plannedTable,
   readingSchema,
   readNext,
   requireReadable,
 } from './read-objects.ts';
-import { dropStaging, ensureStaging, rangeSql, requireRetained, stagedSql, stagingName, wrongRows } from './staging.ts';
+import {
+  addStagingFields,
+  dropStaging,
+  rangeSql,
+  requireRetained,
+  requireWhole,
+  stagedSql,
+  stagingName,
+  wrongRows,
+} from './staging.ts';
 
 /** What is asked for. */
 export type ImportRequest = ObjectsRequest & {
@@ -104,9 +113,9 @@ export function importProgress(job: Job): { objects: number; read: number; rows:
  */
 export const importStep: Step = async (ctx, job, deadline_ms) => {
   const progress = progressSchema.parse(job.progress);
+  const next = () => nextStep(ctx, job, progress, deadline_ms);
   // Once it has sequences nothing of it is wrong, and it goes on.
-  const { staging } = progress.seal === undefined ? progress : { staging: undefined };
-  return await orDropStaging(ctx, { staging }, () => nextStep(ctx, job, progress, deadline_ms));
+  return progress.seal === undefined ? await orBeginAnew(ctx, progress, {}, next) : await next();
 };
 
 async function nextStep(ctx: Context, job: Job, progress: Progress, deadline_ms: number): Promise<Outcome> {
@@ -133,10 +142,10 @@ async function nextStep(ctx: Context, job: Job, progress: Progress, deadline_ms:
     staging: stagingName(staging),
     where: kept === undefined ? `${stagedSql(progress.staged)} ${range}` : stagedSql([kept]),
   };
-  // Writers may have added fields since.
-  if (progress.moved < (progress.chunks?.length ?? 1)) await ensureStaging(ctx, table, staging);
+  if (progress.moved < (progress.chunks?.length ?? 1)) await addStagingFields(ctx, table, staging);
   if (request.missingOnly && kept === undefined) return await keep(ctx, table, progress, source, deadline_ms);
   if (progress.chunks === undefined) {
+    await requireWhole(ctx, staging, kept === undefined ? progress.staged : [kept]);
     await requireRetained(ctx, table, source);
     return { progress: { ...progress, chunks: await planChunks(ctx, table, source) } };
   }

@@ -24,14 +24,11 @@ const settings: Settings = {
   // The text of every value, as it was written.
   ...{ input_format_json_read_numbers_as_strings: 1, input_format_json_read_bools_as_strings: 1 },
   ...{ input_format_json_read_arrays_as_strings: 1, input_format_json_read_objects_as_strings: 1 },
-  ...{
-    input_format_json_infer_incomplete_types_as_strings: 1,
-    input_format_json_try_infer_named_tuples_from_objects: 0,
-  },
+  // What CSV shows of its types.
   ...{
     input_format_try_infer_exponent_floats: 1,
-    input_format_try_infer_dates: 0,
     input_format_try_infer_datetimes: 0,
+    input_format_try_infer_dates: 0,
   },
   // Rows in the order of the object.
   ...{ input_format_parquet_preserve_order: 1, max_parsing_threads: 1 },

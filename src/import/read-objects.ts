@@ -110,17 +110,23 @@ export async function readNext(
   return { ...reading, fields, read, staged: [...reading.staged, staged] };
 }
 
-/** Does a step; where it fails for good, what was read goes. */
-export async function orDropStaging(
+/**
+ * Does a step; where it fails for good, what was read goes. Tried again it reads everything anew: what is on record of rows
+ * that are not there any more would be taken for all of them.
+ *
+ * @param anew the progress that it begins with then
+ */
+export async function orBeginAnew(
   ctx: Context,
   { staging }: Pick<Reading, 'staging'>,
+  anew: Record<string, unknown>,
   step: () => Promise<Outcome>,
 ): Promise<Outcome> {
   try {
     return await step();
   } catch (error) {
-    const isOver = error instanceof TimestoreError && !errorCatalogue[error.code].retryable;
-    if (isOver && staging !== undefined) await dropStaging(ctx, staging);
-    throw error;
+    if (!(error instanceof TimestoreError) || errorCatalogue[error.code].retryable) throw error;
+    if (staging !== undefined) await dropStaging(ctx, staging);
+    return { failed: error.message, progress: anew };
   }
 }

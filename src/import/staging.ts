@@ -3,7 +3,7 @@ import type { Table } from '../catalog/table.ts';
 import type { Settings } from '../clickhouse/client.ts';
 import { declaredColumns, fieldColumns } from '../clickhouse/table.ts';
 import type { Context } from '../context.ts';
-import { TimestoreError } from '../errors.ts';
+import { StoreError, TimestoreError } from '../errors.ts';
 import { quoteName, quoteString } from '../names.ts';
 import type { RefusalReason } from '../schema/coerce.ts';
 import type { Field } from '../schema/types.ts';
@@ -37,7 +37,7 @@ export type Planned = Pick<Table, 'name' | 'schema'>;
  */
 export type Staged = { attempt: number; rows: number; wrong: number };
 
-/** Makes the staging table, with all fields that the table has by now. Safe to repeat. */
+/** Makes the staging table, with the fields that are known by now. Safe to repeat. */
 export async function ensureStaging(ctx: Context, table: Planned, staging: string): Promise<void> {
   const name = stagingName(staging);
   const fields = declaredColumns(table);
@@ -47,8 +47,23 @@ export async function ensureStaging(ctx: Context, table: Planned, staging: strin
        _text String, ${fields.join(', ')}) ENGINE = MergeTree ORDER BY (${time}, _object, _place)
        SETTINGS fsync_after_insert = 1, fsync_part_directory = 1`,
   );
-  const added = fields.map((field) => `ADD COLUMN IF NOT EXISTS ${field}`);
-  await ctx.clickhouse.command(`ALTER TABLE ${name} ${added.join(', ')}`);
+  await addStagingFields(ctx, table, staging);
+}
+
+/** Gives the staging table the fields that others have added to the table since. One that is gone is not made again. */
+export async function addStagingFields(ctx: Context, table: Planned, staging: string): Promise<void> {
+  const added = declaredColumns(table).map((field) => `ADD COLUMN IF NOT EXISTS ${field}`);
+  await ctx.clickhouse.command(`ALTER TABLE ${stagingName(staging)} ${added.join(', ')}`);
+}
+
+/** Throws StoreError where rows that were read are not there any more. */
+export async function requireWhole(ctx: Context, staging: string, staged: Staged[]): Promise<void> {
+  const [found] = await ctx.clickhouse.rows<{ rows: string }>(
+    `SELECT count() AS rows FROM ${stagingName(staging)} WHERE ${stagedSql(staged)}`,
+  );
+  const rows = staged.reduce((sum, each) => sum + each.rows, 0);
+  if (Number(found?.rows) === rows) return;
+  throw new StoreError('clickhouse', `has ${found?.rows} of ${rows} rows that were read of the objects`, undefined);
 }
 
 export async function dropStaging(ctx: Context, staging: string): Promise<void> {

@@ -10,7 +10,7 @@ import { readExport } from '../../../src/export/published.ts';
 import { flushLane } from '../../../src/flush/flush-lane.ts';
 import { beginImport, type ImportRequest, importProgress } from '../../../src/import/import.ts';
 import { ingestRows } from '../../../src/ingest/ingest.ts';
-import { type Job, readJob } from '../../../src/jobs/job.ts';
+import { type Job, readJob, retryJob } from '../../../src/jobs/job.ts';
 import { jobSteps } from '../../../src/jobs/steps.ts';
 import { workOnJobs } from '../../../src/jobs/work.ts';
 import { qualifiedName } from '../../../src/names.ts';
@@ -348,6 +348,28 @@ describe('an import that is refused says why, and leaves nothing behind', () => 
     const timeRange = { start: new Date(now - 9 * 86_400_000).toISOString() };
     await imported(dataset, { format: 'ndjson', objects: [key], timeRange });
     await expectWhole(dataset, 1 + 10);
+  });
+
+  test('and is tried again once it can be: all of it is read anew', async () => {
+    const dataset = newDataset();
+    const now = Date.now();
+    const day_ms = 86_400_000;
+    await send(ctx, dataset, [{ timestamp: new Date(now).toISOString(), v: -1 }]);
+    await changeTable(ctx, dataset, 'm', { retention: { totalDays: 10 } });
+    const days = Array.from({ length: 20 }, (_, v) => ({ timestamp: new Date(now - v * day_ms).toISOString(), v }));
+    const old = await importInto(dataset, { format: 'ndjson', objects: [await put('ndjson', ndjson(days))] });
+    expect(old.error).toMatch(/past the retention/);
+    await changeTable(ctx, dataset, 'm', { retention: null });
+    await retryJob(ctx, old.id);
+    expect((await workUntilOver(ctx, old)).result).toMatchObject({ read: 20, rows: 20 });
+
+    const late = `imports/${process.pid}-late.ndjson`;
+    const missing = await importInto(dataset, { format: 'ndjson', objects: [await put('ndjson', ndjson(n(5))), late] });
+    expect(missing.error).toMatch(/is not in the bucket/);
+    await ctx.objects.put(late, ndjson(n(3, 50)));
+    await retryJob(ctx, missing.id);
+    expect((await workUntilOver(ctx, missing)).result).toMatchObject({ read: 8, rows: 8 });
+    await expectWhole(dataset, 1 + 20 + 8);
   });
 
   test('a table that is deleted, frozen, or made anew meanwhile', async () => {
