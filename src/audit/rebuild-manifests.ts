@@ -1,9 +1,8 @@
-import { createHash } from 'node:crypto';
 import type { LaneSnapshot } from '../buffer/snapshot.ts';
 import type { Table } from '../catalog/table.ts';
 import type { Context } from '../context.ts';
 import { countSeal, rowsCounted } from '../flush/count.ts';
-import { type Manifest, partitionsOf } from '../flush/manifest.ts';
+import { checksumOf, type Manifest, partitionsOf } from '../flush/manifest.ts';
 import { recordManifests } from '../flush/outbox.ts';
 
 type Range = { from: number; to: number };
@@ -31,9 +30,7 @@ export async function rebuildManifests(ctx: Context, table: Table, lane: LaneSna
       ...{ dataset: table.dataset, table: table.name, physical_table: table.physical, lane: lane.lane },
       ...{ incarnation: lane.incarnation, token, epoch: 0, seq_from: range.from, seq_to: range.to },
       ...{ rows: rowsCounted(counted), bytes: 0, schema_version: table.schema.version },
-      checksum: createHash('sha256')
-        .update(partitions.map(({ partition, checksum }) => `${partition}:${checksum}`).join())
-        .digest('hex'),
+      checksum: checksumOf(partitions),
       ...{ trigger: 'rebuild', quarantined: 0, expired: 0, inserts: 1, batches: [] },
       flushed_at: new Date(ctx.now()).toISOString(),
       partitions,

@@ -60,9 +60,7 @@ export function manifestOf(
     rows: rowsCounted(counted),
     bytes: seal.bytes,
     schema_version: newestVersion(seal),
-    checksum: createHash('sha256')
-      .update(counted.map((part) => `${part.partition}:${part.checksum}`).join())
-      .digest('hex'),
+    checksum: checksumOf(counted),
     trigger,
     quarantined: skippedRows(seal.skip),
     expired,
@@ -71,6 +69,12 @@ export function manifestOf(
     flushed_at: new Date(now_ms).toISOString(),
     partitions: partitionsOf(counted),
   };
+}
+
+/** Of all rows of a manifest, by what its partitions have. */
+export function checksumOf(partitions: { partition: string; checksum: string }[]): string {
+  const text = partitions.map(({ partition, checksum }) => `${partition}:${checksum}`).join();
+  return createHash('sha256').update(text).digest('hex');
 }
 
 export function partitionsOf(counted: PartitionCount[]): Manifest['partitions'] {

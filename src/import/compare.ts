@@ -76,10 +76,10 @@ async function nextStep(ctx: Context, job: Job, progress: Progress, deadline_ms:
   if (read !== undefined) return { progress: { ...progress, ...read, columns } };
 
   const staging = progress.staging ?? '';
-  await addStagingFields(ctx, table, staging);
   await requireWhole(ctx, staging, progress.staged);
   const range = rangeSql(table, rangeOf(request));
   const source = { staging: stagingName(staging), where: `${stagedSql(progress.staged)} AND _wrong = '' ${range}` };
+  await addStagingFields(ctx, table, source.staging);
   const inEach = (name: string) => columns.every((names) => names.includes(name));
   const fields = table.schema.fields.filter(({ name }) => inEach(name));
   const compared = { fields, until: progress.until, range };

@@ -1,22 +1,16 @@
-import { createHash } from 'node:crypto';
 import * as z from 'zod';
-import { changeLanes } from '../buffer/change-lanes.ts';
-import { type ImportSeal, publishImport, sealImport } from '../buffer/seal-import.ts';
-import { snapshotTable } from '../buffer/snapshot.ts';
+import { type ImportSeal, publishImport } from '../buffer/seal-import.ts';
 import { createTable } from '../catalog/create-table.ts';
 import { evolveSchema } from '../catalog/evolve-schema.ts';
 import { readTable } from '../catalog/find-table.ts';
-import { setUpLanes } from '../catalog/set-up-lanes.ts';
 import { notWritable } from '../catalog/state.ts';
 import type { Table } from '../catalog/table.ts';
 import { ensureTable, requireTypes } from '../clickhouse/table.ts';
 import type { Context } from '../context.ts';
-import { StoreError, TimestoreError } from '../errors.ts';
-import { countSeal, rowsCounted } from '../flush/count.ts';
+import { TimestoreError } from '../errors.ts';
+import { countSeal } from '../flush/count.ts';
 import { cutOf, flushCut } from '../flush/flush-cut.ts';
-import { flushTable } from '../flush/flush-table.ts';
 import { writeHeartbeat } from '../flush/heartbeat.ts';
-import { type Manifest, partitionsOf } from '../flush/manifest.ts';
 import { manifestStatements } from '../flush/outbox.ts';
 import { createJob, type Job } from '../jobs/job.ts';
 import type { Outcome, Step } from '../jobs/work.ts';
@@ -33,6 +27,7 @@ import {
   readNext,
   requireReadable,
 } from './read-objects.ts';
+import { chooseSeal, manifestOfImport, takeSeal } from './sequences.ts';
 import {
   addStagingFields,
   dropStaging,
@@ -142,7 +137,6 @@ async function nextStep(ctx: Context, job: Job, progress: Progress, deadline_ms:
     staging: stagingName(staging),
     where: kept === undefined ? `${stagedSql(progress.staged)} ${range}` : stagedSql([kept]),
   };
-  if (progress.moved < (progress.chunks?.length ?? 1)) await addStagingFields(ctx, table, staging);
   if (request.missingOnly && kept === undefined) return await keep(ctx, table, progress, source, deadline_ms);
   if (progress.chunks === undefined) {
     await requireWhole(ctx, staging, kept === undefined ? progress.staged : [kept]);
@@ -150,15 +144,30 @@ async function nextStep(ctx: Context, job: Job, progress: Progress, deadline_ms:
     return { progress: { ...progress, chunks: await planChunks(ctx, table, source) } };
   }
   if (progress.chunks.length === 0) return await nothing(ctx, progress, staging);
-  if (progress.seal === undefined) return await chooseSeal(ctx, job, table, progress, progress.chunks.length);
-  const waits = await takeSeal(ctx, job, table, progress, progress.seal, deadline_ms);
-  if (waits !== undefined) return waits;
+  if (progress.seal === undefined) {
+    const seal = await chooseSeal(ctx, job, table, progress.chunks.length);
+    return seal === undefined
+      ? { progress, wait_ms: poll_ms }
+      : { progress: { ...progress, seal, receivedAt_ms: ctx.now() } };
+  }
+  const taken = await takeSeal(ctx, table, progress.seal, progress, deadline_ms);
+  if (taken === 'later') return { progress, wait_ms: poll_ms };
+  if (taken === 'lost') {
+    const { seal: _, ...rest } = progress;
+    return { progress: { ...rest, isTaken: false }, wait_ms: poll_ms };
+  }
   // On record before the first row: whoever sets the lane up again must keep its readers from it.
   if (!progress.isTaken) return { progress: { ...progress, isTaken: true } };
   if (progress.moved < progress.chunks.length) {
     return await move(ctx, table, progress, source, progress.seal, progress.chunks, deadline_ms);
   }
-  if (progress.latest_ms === undefined) return await recordManifest(ctx, job, table, progress, progress.seal);
+  if (progress.latest_ms === undefined) {
+    const counted = await countSeal(ctx, table, progress.seal.lane, progress.seal);
+    const latest_ms = Math.max(0, ...counted.map((part) => part.timeTo_ms));
+    const manifest = manifestOfImport(table, progress.seal, counted, progress.chunks, ctx.now());
+    // Before anything is published: an audit afterwards must not take the rows for unaccounted.
+    return { progress: { ...progress, latest_ms }, alongside: manifestStatements([manifest]) };
+  }
   return await publish(ctx, table, progress, progress.seal, progress.latest_ms, staging);
 }
 
@@ -180,7 +189,7 @@ async function prepare(
     const told =
       first === undefined ? '' : `, the first one ${first.field} in row ${first.row} of object ${first.object}`;
     return {
-      failed: `${wrong} rows cannot be stored${told}. Nothing was imported.`,
+      failed: `${wrong} ${wrong === 1 ? 'row' : 'rows'} cannot be stored${told}. Nothing was imported.`,
       // Tried again, it reads everything anew.
       progress: { wrong, rows },
     };
@@ -220,6 +229,7 @@ async function keep(
   const { until } = progress;
   if (until === undefined) return { progress: { ...progress, until: (await cutOf(ctx, table)).until } };
   if (!(await flushCut(ctx, table, until, deadline_ms))) return { progress };
+  await addStagingFields(ctx, table, source.staging);
   const told = table.schema.fields.filter(({ name }) => progress.read.every((names) => names.includes(name)));
   return { progress: { ...progress, kept: await keepMissing(ctx, table, source, told, until) } };
 }
@@ -228,80 +238,6 @@ async function nothing(ctx: Context, progress: Progress, staging: string): Promi
   await dropStaging(ctx, staging);
   const read = progress.staged.reduce((sum, each) => sum + each.rows, 0);
   return { done: { objects: progress.staged.length, read, rows: 0 } };
-}
-
-/**
- * Chooses the sequences: those after the watermark of a lane that writers do not use. Of imports into one table one has
- * them at a time; the catalogue refuses a second one.
- */
-async function chooseSeal(ctx: Context, job: Job, table: Table, progress: Progress, chunks: number): Promise<Outcome> {
-  const [other] = await ctx.postgres.rows(
-    `select id from jobs where kind = 'import' and dataset = $1 and "table" = $2 and state in ('queued', 'running', 'failed')
-        and progress ? 'seal' and (progress->>'life')::int = $3 and id <> $4`,
-    [table.dataset, table.name, table.life, job.id],
-  );
-  if (other !== undefined) return { progress, wait_ms: poll_ms };
-  const lane = table.readLanes > table.lanes ? table.readLanes - 1 : table.lanes;
-  await growLanes(ctx, table, lane + 1);
-  const snapshot = await snapshotTable(ctx, table, 'state');
-  const state = snapshot === 'unknown' ? undefined : snapshot.lanes[lane];
-  if (state === undefined)
-    throw new StoreError('redis', `does not know lane ${lane} of table ${table.name}`, undefined);
-  const token = `${lane}:${state.watermark + 1}-${state.watermark + chunks}:${createHash('sha1').update(job.id).digest('hex')}`;
-  const seal = { id: job.id, lane, from: state.watermark + 1, to: state.watermark + chunks, token };
-  return { progress: { ...progress, seal, receivedAt_ms: ctx.now() } };
-}
-
-/** Has readers look at a lane more, if they do not yet. Safe to repeat. */
-async function growLanes(ctx: Context, { dataset, name, life }: Table, readLanes: number): Promise<void> {
-  await ctx.postgres.rows(
-    `update tables set revision = revision + 1, definition = definition || jsonb_build_object('readLanes', $4::int)
-      where dataset = $1 and name = $2 and life = $3 and (definition->>'readLanes')::int < $4::int`,
-    [dataset, name, life, readLanes],
-  );
-  const table = await readTable(ctx, dataset, name);
-  if (table === undefined) throw new TimestoreError('not-found', `There is no table ${name} in dataset ${dataset}.`);
-  do await setUpLanes(ctx, table);
-  while ((await changeLanes(ctx, table, undefined, readLanes)) === 'unknown');
-}
-
-/** Undefined once the sequences are the import's, or were published already; otherwise what to wait for. */
-async function takeSeal(
-  ctx: Context,
-  job: Job,
-  table: Table,
-  progress: Progress,
-  seal: ImportSeal,
-  deadline_ms: number,
-): Promise<Outcome | undefined> {
-  const { outcome, watermark = 0 } = await sealImport(ctx, table, seal);
-  switch (outcome) {
-    case 'sealed':
-    case 'published':
-      return undefined;
-    case 'unknown':
-      await setUpLanes(ctx, table);
-      return { progress };
-    case 'busy':
-      await flushTable(ctx, table, 'admin', deadline_ms);
-      return { progress, wait_ms: poll_ms };
-    case 'lanes':
-    case 'moved': {
-      // All of it was counted, and shows by now: it was published, and the lane has gone on since.
-      if (progress.latest_ms !== undefined && watermark >= seal.to) return undefined;
-      // Somebody was quicker: others are chosen, unless rows are there already under these.
-      const stored = rowsCounted(await countSeal(ctx, table, seal.lane, seal));
-      if (progress.moved > 0 || stored > 0) {
-        throw new StoreError(
-          'redis',
-          `has lost the sequences of import ${job.id}, of which ${stored} rows are in ClickHouse`,
-          undefined,
-        );
-      }
-      const { seal: _, ...rest } = progress;
-      return { progress: { ...rest, isTaken: false }, wait_ms: poll_ms };
-    }
-  }
 }
 
 async function move(
@@ -313,6 +249,7 @@ async function move(
   chunks: Chunk[],
   deadline_ms: number,
 ): Promise<Outcome> {
+  await addStagingFields(ctx, table, source.staging);
   let { moved } = progress;
   do {
     const seq = seal.from + moved;
@@ -323,35 +260,6 @@ async function move(
     moved += 1;
   } while (ctx.now() < deadline_ms);
   return { progress: { ...progress, moved } };
-}
-
-/** Before anything is published: an audit afterwards must not take the rows for unaccounted. */
-async function recordManifest(
-  ctx: Context,
-  job: Job,
-  table: Table,
-  progress: Progress,
-  seal: ImportSeal,
-): Promise<Outcome> {
-  const counted = await countSeal(ctx, table, seal.lane, seal);
-  const partitions = partitionsOf(counted);
-  const rows = rowsCounted(counted);
-  const planned = (progress.chunks ?? []).reduce((sum, chunk) => sum + chunk.rows, 0);
-  const manifest: Manifest = {
-    id: `${table.dataset}/${table.physical}/${seal.token}`,
-    ...{ dataset: table.dataset, table: table.name, physical_table: table.physical, lane: seal.lane },
-    ...{ incarnation: '', token: seal.token, epoch: 0, seq_from: seal.from, seq_to: seal.to, rows, bytes: 0 },
-    schema_version: table.schema.version,
-    checksum: createHash('sha256')
-      .update(counted.map((part) => `${part.partition}:${part.checksum}`).join())
-      .digest('hex'),
-    ...{ trigger: 'import', quarantined: 0, expired: planned - rows, inserts: progress.chunks?.length ?? 0 },
-    batches: [{ seq: seal.from, meta: { import: job.id } }],
-    flushed_at: new Date(ctx.now()).toISOString(),
-    partitions,
-  };
-  const latest_ms = Math.max(0, ...counted.map((part) => part.timeTo_ms));
-  return { progress: { ...progress, latest_ms }, alongside: manifestStatements([manifest]) };
 }
 
 async function publish(

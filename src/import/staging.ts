@@ -44,16 +44,20 @@ export async function ensureStaging(ctx: Context, table: Planned, staging: strin
   const time = quoteName(table.schema.timestampColumn);
   await ctx.clickhouse.command(
     `CREATE TABLE IF NOT EXISTS ${name} (_attempt UInt64, _object UInt32, _place UInt64, _wrong LowCardinality(String),
-       _text String, ${fields.join(', ')}) ENGINE = MergeTree ORDER BY (${time}, _object, _place)
+       _text Nullable(String), ${fields.join(', ')}) ENGINE = MergeTree ORDER BY (${time}, _object, _place)
        SETTINGS fsync_after_insert = 1, fsync_part_directory = 1`,
   );
-  await addStagingFields(ctx, table, staging);
+  await addStagingFields(ctx, table, name);
 }
 
-/** Gives the staging table the fields that others have added to the table since. One that is gone is not made again. */
-export async function addStagingFields(ctx: Context, table: Planned, staging: string): Promise<void> {
+/**
+ * Gives a staging table the fields that others have added to the table since. One that is gone is not made again.
+ *
+ * @param name the staging table as it stands in SQL
+ */
+export async function addStagingFields(ctx: Context, table: Planned, name: string): Promise<void> {
   const added = declaredColumns(table).map((field) => `ADD COLUMN IF NOT EXISTS ${field}`);
-  await ctx.clickhouse.command(`ALTER TABLE ${stagingName(staging)} ${added.join(', ')}`);
+  await ctx.clickhouse.command(`ALTER TABLE ${name} ${added.join(', ')}`);
 }
 
 /** Throws StoreError where rows that were read are not there any more. */
@@ -109,7 +113,7 @@ export async function stageObject(
     object,
     `INSERT INTO ${name} (_attempt, _object, _place, _wrong, _text, ${names.join(', ')})`,
     `{_attempt:UInt64}, {_object:UInt32}, _place, multiIf(${wrong.join(', ')}, '') AS _at,
-       if(_at = '', '', substringUTF8(toValidUTF8(ifNull(caseWithExpression(_at, ${text.join(', ')}, ''), 'null')), 1, 100)), ${values.join(', ')}`,
+       if(_at = '', '', substringUTF8(toValidUTF8(caseWithExpression(_at, ${text.join(', ')}, '')), 1, 100)), ${values.join(', ')}`,
     params,
   );
   const [found] = await ctx.clickhouse.rows<{ rows: string; distinct: string; last: string; wrong: string }>(
@@ -165,14 +169,14 @@ export async function wrongRows(
   staged: Staged[],
   keys: string[],
 ): Promise<WrongRow[]> {
-  const rows = await ctx.clickhouse.rows<{ object: number; place: string; field: string; value: string }>(
+  const rows = await ctx.clickhouse.rows<{ object: number; place: string; field: string; value: string | null }>(
     `SELECT _object AS object, _place AS place, _wrong AS field, _text AS value FROM ${stagingName(staging)}
       WHERE ${stagedSql(staged)} AND _wrong != '' ORDER BY object, place LIMIT ${told_max}`,
   );
   return rows.map(({ object, place, field, value }) => {
-    const reason =
-      value === 'null' ? 'missing' : reasons[table.schema.fields.find(({ name }) => name === field)?.type ?? ''];
-    return { object: keys[object] ?? '', row: Number(place), field, reason: reason ?? 'wrong-type', value };
+    const type = table.schema.fields.find(({ name }) => name === field)?.type ?? '';
+    const reason = value === null ? 'missing' : (reasons[type] ?? 'wrong-type');
+    return { object: keys[object] ?? '', row: Number(place), field, reason, value: value ?? 'null' };
   });
 }
 

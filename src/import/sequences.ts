@@ -1,0 +1,124 @@
+import { createHash } from 'node:crypto';
+import { changeLanes } from '../buffer/change-lanes.ts';
+import { type ImportSeal, sealImport } from '../buffer/seal-import.ts';
+import { snapshotTable } from '../buffer/snapshot.ts';
+import { readTable } from '../catalog/find-table.ts';
+import { setUpLanes } from '../catalog/set-up-lanes.ts';
+import type { Table } from '../catalog/table.ts';
+import type { Context } from '../context.ts';
+import { StoreError, TimestoreError } from '../errors.ts';
+import { countSeal, type PartitionCount, rowsCounted } from '../flush/count.ts';
+import { flushTable } from '../flush/flush-table.ts';
+import { checksumOf, type Manifest, partitionsOf } from '../flush/manifest.ts';
+import type { Job } from '../jobs/job.ts';
+import type { Chunk } from './chunks.ts';
+
+/**
+ * Chooses the sequences of an import, one for each chunk: those after the watermark of a lane that writers do not use. Of
+ * imports into one table one has them at a time; the catalogue refuses a second one.
+ *
+ * @returns undefined while another import has the lane
+ * @throws StoreError; TimestoreError `not-found`
+ */
+export async function chooseSeal(
+  ctx: Context,
+  job: Job,
+  table: Table,
+  chunks: number,
+): Promise<ImportSeal | undefined> {
+  const [other] = await ctx.postgres.rows(
+    `select id from jobs where kind = 'import' and dataset = $1 and "table" = $2 and state in ('queued', 'running', 'failed')
+        and progress ? 'seal' and (progress->>'life')::int = $3 and id <> $4`,
+    [table.dataset, table.name, table.life, job.id],
+  );
+  if (other !== undefined) return undefined;
+  const lane = table.readLanes > table.lanes ? table.readLanes - 1 : table.lanes;
+  await growLanes(ctx, table, lane + 1);
+  const snapshot = await snapshotTable(ctx, table, 'state');
+  const state = snapshot === 'unknown' ? undefined : snapshot.lanes[lane];
+  if (state === undefined)
+    throw new StoreError('redis', `does not know lane ${lane} of table ${table.name}`, undefined);
+  const [from, to] = [state.watermark + 1, state.watermark + chunks];
+  return {
+    id: job.id,
+    lane,
+    from,
+    to,
+    token: `${lane}:${from}-${to}:${createHash('sha1').update(job.id).digest('hex')}`,
+  };
+}
+
+/** Has readers look at a lane more, if they do not yet. Safe to repeat. */
+async function growLanes(ctx: Context, { dataset, name, life }: Table, readLanes: number): Promise<void> {
+  await ctx.postgres.rows(
+    `update tables set revision = revision + 1, definition = definition || jsonb_build_object('readLanes', $4::int)
+      where dataset = $1 and name = $2 and life = $3 and (definition->>'readLanes')::int < $4::int`,
+    [dataset, name, life, readLanes],
+  );
+  const table = await readTable(ctx, dataset, name);
+  if (table === undefined) throw new TimestoreError('not-found', `There is no table ${name} in dataset ${dataset}.`);
+  do await setUpLanes(ctx, table);
+  while ((await changeLanes(ctx, table, undefined, readLanes)) === 'unknown');
+}
+
+/**
+ * Takes the sequences that were chosen. Safe to repeat, also after they were published.
+ *
+ * @param moved how many chunks are in the table; `latest_ms` is there once all of them were counted
+ * @returns `lost` where somebody was quicker, and no row is there under them: others are to be chosen
+ * @throws StoreError
+ */
+export async function takeSeal(
+  ctx: Context,
+  table: Table,
+  seal: ImportSeal,
+  { moved, latest_ms }: { moved: number; latest_ms?: number | undefined },
+  deadline_ms: number,
+): Promise<'taken' | 'later' | 'lost'> {
+  const { outcome, watermark = 0 } = await sealImport(ctx, table, seal);
+  switch (outcome) {
+    case 'sealed':
+    case 'published':
+      return 'taken';
+    case 'unknown':
+      await setUpLanes(ctx, table);
+      return 'later';
+    case 'busy':
+      await flushTable(ctx, table, 'admin', deadline_ms);
+      return 'later';
+    case 'lanes':
+    case 'moved': {
+      // All of it was counted, and shows by now: it was published, and the lane has gone on since.
+      if (latest_ms !== undefined && watermark >= seal.to) return 'taken';
+      const stored = rowsCounted(await countSeal(ctx, table, seal.lane, seal));
+      if (moved === 0 && stored === 0) return 'lost';
+      throw new StoreError(
+        'redis',
+        `has lost the sequences of import ${seal.id}, of which ${stored} rows are in ClickHouse`,
+        undefined,
+      );
+    }
+  }
+}
+
+/** The record of an import whose rows have all been counted. */
+export function manifestOfImport(
+  table: Table,
+  { id, lane, from, to, token }: ImportSeal,
+  counted: PartitionCount[],
+  chunks: Chunk[],
+  now_ms: number,
+): Manifest {
+  const rows = rowsCounted(counted);
+  const planned = chunks.reduce((sum, chunk) => sum + chunk.rows, 0);
+  return {
+    id: `${table.dataset}/${table.physical}/${token}`,
+    ...{ dataset: table.dataset, table: table.name, physical_table: table.physical, lane },
+    ...{ incarnation: '', token, epoch: 0, seq_from: from, seq_to: to, rows, bytes: 0 },
+    ...{ schema_version: table.schema.version, checksum: checksumOf(counted) },
+    ...{ trigger: 'import', quarantined: 0, expired: planned - rows, inserts: chunks.length },
+    batches: [{ seq: from, meta: { import: id } }],
+    flushed_at: new Date(now_ms).toISOString(),
+    partitions: partitionsOf(counted),
+  };
+}
