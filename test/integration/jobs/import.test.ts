@@ -1,4 +1,4 @@
-import { gzipSync } from 'node:zlib';
+import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { auditTable } from '../../../src/audit/audit-table.ts';
 import { snapshotTable } from '../../../src/buffer/snapshot.ts';
@@ -9,12 +9,13 @@ import { beginExport } from '../../../src/export/export.ts';
 import { readExport } from '../../../src/export/published.ts';
 import { flushLane } from '../../../src/flush/flush-lane.ts';
 import { beginImport, type ImportRequest, importProgress } from '../../../src/import/import.ts';
+import { uploadKey } from '../../../src/import/uploads.ts';
 import { ingestRows } from '../../../src/ingest/ingest.ts';
 import { type Job, readJob, retryJob } from '../../../src/jobs/job.ts';
 import { jobSteps } from '../../../src/jobs/steps.ts';
 import { workOnJobs } from '../../../src/jobs/work.ts';
 import { qualifiedName } from '../../../src/names.ts';
-import { dropOrphanStaging } from '../../../src/reconcile/orphans.ts';
+import { dropOrphanStaging, removeOrphanObjects } from '../../../src/reconcile/orphans.ts';
 import { reconcileTable } from '../../../src/reconcile/reconcile-table.ts';
 import {
   at,
@@ -141,7 +142,7 @@ describe('an import', () => {
     await expectWhole(dataset, 4);
   });
 
-  test('takes gzip, a part of the columns, and a range of time', async () => {
+  test('takes gzip and zstd, a part of the columns, and a range of time', async () => {
     const dataset = newDataset();
     const key = await put('ndjson.gz', new Uint8Array(gzipSync(ndjson(n(20).map((row) => ({ ...row, more: 'x' }))))));
     const timeRange = { start: at(5, 1), end: at(0, 7) };
@@ -155,7 +156,9 @@ describe('an import', () => {
     expect(sorted((await query(ctx, dataset, all)).rows)).toEqual(sorted(wanted));
     const none = await imported(dataset, { format: 'ndjson', objects: [key], timeRange: { end: at(0, 1) } });
     expect(none.result).toEqual({ objects: 1, read: 20, rows: 0 });
-    await expectWhole(dataset, wanted.length);
+    const csv = await put('csv.zst', new Uint8Array(zstdCompressSync(`timestamp,v\n${at(0, 1)},7.5\n`)));
+    await imported(dataset, { format: 'csv', objects: [csv] });
+    await expectWhole(dataset, wanted.length + 1);
   });
 
   test('is cut into chunks at any place: rows of one moment, of many partitions, of one', async () => {
@@ -327,6 +330,16 @@ describe('an import that is refused says why, and leaves nothing behind', () => 
       ],
     ]);
     await expectWhole(dataset, 1);
+  });
+
+  test('more objects than there may be, and names that stand for several', async () => {
+    const begin = (objects: string[]) => beginImport(ctx, newDataset(), 'm', { format: 'csv', objects }, undefined);
+    const many = Array.from({ length: 1_001 }, (_, i) => `imports/${i}.csv`);
+    await expect(begin(many)).rejects.toMatchObject({ code: 'limit-exceeded' });
+    expect(await begin(many.slice(1))).toMatchObject({ state: 'queued' });
+    for (const key of ['imports/*.csv', 'imports/{a,b}.csv', "imports/'.csv", 'imports/a?.csv']) {
+      await expect(begin([key])).rejects.toMatchObject({ code: 'invalid-request' });
+    }
   });
 
   test('rows past the retention of their table', async () => {
@@ -587,6 +600,26 @@ describe('an import that is under way', () => {
     expect(await stagingOf(dataset)).toEqual([{ name }]);
     await workUntilOver(newInstance(small), job);
     await expectWhole(dataset, 13);
+  });
+
+  test('keeps its uploads; others are removed after a day', async () => {
+    const dataset = newDataset();
+    const [asked, lost] = [uploadKey(dataset, 'a.csv'), uploadKey(dataset, 'b.csv')];
+    for (const key of [asked, lost]) await ctx.objects.put(key, `timestamp,v\n${at(1)},1\n`);
+    const job = await beginImport(ctx, dataset, 'm', { format: 'csv', objects: [asked] }, undefined);
+    const own: typeof ctx.objects.list = async (begin, options) =>
+      (await ctx.objects.list(begin, options)).filter(({ key }) => key.includes(dataset));
+    const objects = { ...ctx.objects, list: own };
+    const keys = async () => (await own('uploads/')).map(({ key }) => key);
+    await removeOrphanObjects({ ...newInstance(prefix), objects });
+    expect((await keys()).length).toBe(2);
+    const later = { ...newInstance(prefix), objects, now: () => Date.now() + 25 * 3_600_000 };
+    await removeOrphanObjects(later);
+    expect(await keys()).toEqual([asked]);
+    expect((await workUntilOver(ctx, job)).state).toBe('done');
+    await removeOrphanObjects(later);
+    expect(await keys()).toEqual([]);
+    await expectWhole(dataset, 1);
   });
 
   test('tells how far it is', async () => {

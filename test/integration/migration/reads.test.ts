@@ -1,4 +1,5 @@
-import type { ServerResponse } from 'node:http';
+import { createServer, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest';
 import { changeDataset } from '../../../src/catalog/datasets.ts';
 import { StoreError } from '../../../src/errors.ts';
@@ -14,13 +15,37 @@ const origin = useOrigin();
 const prefix = { TIMESTORE_KEY_PREFIX: `reads-${process.pid}` };
 let miniflare: ReturnType<typeof startMiniflare>;
 let base: URL;
+/** What requests of the Worker to ClickHouse wait for. */
+let held = Promise.resolve();
+let waiting = 0;
+const clickhouse = createServer(async (request, response) => {
+  const parts: Buffer[] = [];
+  for await (const part of request) parts.push(part as Buffer);
+  waiting += 1;
+  await held;
+  waiting -= 1;
+  const { method = 'GET', headers } = request;
+  const { connection, 'transfer-encoding': _, ...passed } = headers as Record<string, string>;
+  const url = new URL(request.url ?? '', inject('env').CLICKHOUSE_URL);
+  const body = method === 'POST' ? Buffer.concat(parts) : undefined;
+  const answer = await fetch(url, { method, headers: passed, ...(body !== undefined && { body }) });
+  const content = Buffer.from(await answer.arrayBuffer());
+  const { 'transfer-encoding': __, 'content-encoding': ___, ...rest } = Object.fromEntries(answer.headers);
+  response.writeHead(answer.status, { ...rest, 'content-length': content.length }).end(content);
+});
 beforeAll(async () => {
+  await new Promise<void>((resolve) => clickhouse.listen(0, '127.0.0.1', resolve));
+  const CLICKHOUSE_URL = `http://127.0.0.1:${(clickhouse.address() as AddressInfo).port}`;
   const limits = { TIMESTORE_ORIGIN_TIMEOUT_MS: '1500', TIMESTORE_COMPARED_BYTES_MAX: '20000' };
-  const bindings = { ...inject('env'), ...prefix, ...knowing(origin), ...limits };
+  const bindings = { ...inject('env'), ...prefix, ...knowing(origin), ...limits, CLICKHOUSE_URL };
   miniflare = startMiniflare({ build: inject('build'), bindings });
   base = await miniflare.ready;
 });
-afterAll(() => miniflare?.dispose());
+afterAll(async () => {
+  await miniflare?.dispose();
+  clickhouse.closeAllConnections();
+  clickhouse.close();
+});
 
 let ctx: ReturnType<typeof newInstance>;
 beforeEach(() => {
@@ -175,7 +200,11 @@ describe('reads that are compared', () => {
       timestamp: timestamp.replace('T', ' ').replace('Z', ''),
     }));
     origin.answer = (_, response) => json(response, { rows: theirs.reverse() });
+    const hold = Promise.withResolvers<void>();
+    held = hold.promise;
     expect(await (await ask(dataset)).json()).toEqual({ rows: theirs });
+    await expect.poll(() => waiting).toBeGreaterThan(0);
+    hold.resolve();
     await expect.poll(() => counted(dataset)).toEqual({ equal: 1 });
     expect(await comparisons(dataset)).toEqual([]);
   });
