@@ -12,14 +12,14 @@ import { states } from '../src/catalog/state.ts';
 import type { Config } from '../src/config.ts';
 import { TimestoreError } from '../src/errors.ts';
 import { createJob } from '../src/jobs/job.ts';
-import { type Mirrored, mirroredOf } from '../src/migration/mirrored.ts';
-import { type Migration, readModes } from '../src/migration/reads.ts';
+import { mirroredOf } from '../src/migration/mirrored.ts';
 import { slug } from '../src/names.ts';
 import { routes } from './app.ts';
 import { requireDataset, requireScope } from './auth.ts';
 import { bodyAs } from './body.ts';
 import { describe } from './describe.ts';
 import { workBehind } from './jobs.ts';
+import { migrationSchema, mirroredView, requireOrigin, withMirrorSchema } from './migration.ts';
 import { ifMatch, nextSchema, pageOf, pageQuery, queryAs, timeText, wanted, wholeNumber } from './paging.ts';
 import { slugOf } from './path.ts';
 
@@ -47,15 +47,6 @@ export const stateSchema = z.enum(['active', 'frozen', 'archived']).meta({
 
 const title = z.string().min(1).max(255).nullable();
 
-const migrationSchema = z.strictObject({
-  reads: z.enum(readModes).meta({
-    description:
-      'who answers queries: `off`: the system that the dataset is taken over from; `compare`: that one, and its answers ' +
-      'are compared with those given here; `on`: this deployment. A change holds everywhere within 10 s',
-  }),
-  mirror: z.boolean().meta({ description: 'whether rows accepted from then on are sent to that system' }),
-});
-
 const datasetSchema = z
   .object({
     name: z.string(),
@@ -74,21 +65,7 @@ const datasetSchema = z
 
 const withUsageSchema = datasetSchema
   .extend({
-    migration: migrationSchema
-      .extend({
-        mirrored: z
-          .object({
-            behindRows: z.int().meta({ description: 'accepted rows that it has not, buffered ones among them' }),
-            oldestAgeMs: z.int().nullable().meta({ description: 'how long ago the oldest of them was accepted' }),
-            stoppedLanes: z
-              .int()
-              .meta({ description: 'lanes of which it has refused rows: their job waits for a retry' }),
-            error: z.string().nullable().meta({ description: 'why it did not take what was sent last' }),
-          })
-          .nullable()
-          .meta({ description: 'how far the mirror is; null without one' }),
-      })
-      .nullable(),
+    migration: withMirrorSchema.nullable(),
     usage: z.object({ rowsToday: z.int(), bytesToday: z.int(), storedBytes: z.int(), bytesSince: z.int() }).meta({
       description: 'what its quota counts; 0 without one. Stored bytes as last looked at, and those buffered since',
     }),
@@ -281,22 +258,6 @@ export function requireRetention(retention: z.output<typeof retentionSchema> | n
   }
   if (hotDays >= totalDays) problems.push('retention.hotDays: must be less than totalDays');
   if (problems.length > 0) throw new TimestoreError('invalid-request', `${problems.join('; ')}.`);
-}
-
-/** Throws TimestoreError `invalid-request` for what needs another system, where the deployment knows none. */
-function requireOrigin(migration: Migration | null | undefined, config: Config): void {
-  const isNeeded = migration?.mirror || (migration?.reads ?? 'on') !== 'on';
-  if (!isNeeded || config.TIMESTORE_ORIGIN_URL !== undefined) return;
-  throw new TimestoreError(
-    'invalid-request',
-    'migration: this deployment knows no system to take datasets over from; set TIMESTORE_ORIGIN_URL and TIMESTORE_ORIGIN_KEY.',
-  );
-}
-
-function mirroredView(mirrored: Mirrored | undefined) {
-  if (mirrored === undefined) return null;
-  const { oldestAge_ms, ...rest } = mirrored;
-  return { ...rest, oldestAgeMs: oldestAge_ms === null ? null : Math.round(oldestAge_ms) };
 }
 
 function viewOf(dataset: Dataset): z.input<typeof datasetSchema> {
