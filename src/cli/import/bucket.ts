@@ -1,40 +1,62 @@
 import type { Timestore } from '../../client/index.ts';
+import type { CommonOptions } from '../config.ts';
 import { showStatus } from '../ingest/show-progress.ts';
 import type { Io } from '../io.ts';
-import { type LocalFile, uploadFile } from './local-file.ts';
+import { type Field, type LocalFile, uploadFile } from './local-file.ts';
 import type { Patience } from './patiently.ts';
+import type { ImportRecord } from './record.ts';
 import { type Progress, uploadLine } from './upload.ts';
 
-/** Objects of the bucket, and types of fields that do not show in them. */
-export type InBucket = { objects: string[]; fields: { name: string; type: string }[] };
+/** What files go into the bucket for. */
+type Purpose = {
+  timestore: Timestore;
+  /** `dataset.table` */
+  name: string;
+  options: CommonOptions & { patience: number };
+  /** Types of fields that were said. */
+  fields?: Field[] | undefined;
+  /** Those that are read of a DuckDB file; all by default. */
+  columns?: string[] | undefined;
+  /** Of what is in the bucket already: that is not sent again. */
+  record?: ImportRecord | undefined;
+};
 
-/** Has files in the bucket, for what follows at once. Throws CliFailure, TimestoreError; an AbortError when it is to end. */
-export async function intoBucket(
-  files: LocalFile[],
-  name: string,
-  timestore: Timestore,
-  { patience, quiet }: { patience: number; quiet?: boolean | undefined },
-  io: Io,
-): Promise<InBucket> {
-  const progress: Progress = { sent: 0, of: 0, doing: '', waits: undefined };
-  for (const file of files) progress.of += file.bytes ?? 0;
-  const shown = quiet ? undefined : showStatus(io, (...args) => uploadLine(progress, ...args));
-  const waiting: Patience = {
-    ...{ patienceMs: patience, signal: io.signal },
+type InBucket = {
+  objects: string[];
+  /** Those that were said, and those whose type does not show in the objects. */
+  fields: Field[];
+  /** What objects are called here. */
+  labels: Map<string, string>;
+};
+
+/** Has files in the bucket, one after the other. Throws CliFailure, TimestoreError; an AbortError when it is to end. */
+export async function intoBucket(files: LocalFile[], purpose: Purpose, io: Io): Promise<InBucket> {
+  const { timestore, name, options, fields = [], columns, record } = purpose;
+  const objects: string[] = [];
+  const labels = new Map<string, string>();
+  if (files.length === 0) return { objects, fields, labels };
+  const of = files.reduce((sum, { bytes }) => sum + (bytes ?? 0), 0);
+  const progress: Progress = { sent: 0, of, doing: '', waits: undefined };
+  const shown = options.quiet ? undefined : showStatus(io, (...args) => uploadLine(progress, ...args));
+  const patience: Patience = {
+    ...{ patienceMs: options.patience, signal: io.signal },
     onWait: (why) => {
       progress.waits = why;
     },
   };
-  const objects: string[] = [];
-  const fields = new Map<string, string>();
+  const types = new Map(fields.map((field) => [field.name, field.type]));
   try {
     for (const file of files) {
-      const done = await uploadFile(file, { timestore, name, fields, columns: undefined, progress, patience: waiting });
-      for (const column of done.jsonColumns) fields.set(column, 'json');
+      const before = record?.uploaded(file.mark);
+      const done = before ?? (await uploadFile(file, { timestore, name, fields: types, columns, progress, patience }));
+      if (before === undefined) await record?.addUpload(file.mark, done);
+      else progress.sent += file.bytes ?? 0;
+      for (const column of done.jsonColumns) types.set(column, 'json');
+      for (const key of done.objects) labels.set(key, file.label);
       objects.push(...done.objects);
     }
   } finally {
     shown?.end();
   }
-  return { objects, fields: [...fields].map(([field, type]) => ({ name: field, type })) };
+  return { objects, fields: [...types].map(([field, type]) => ({ name: field, type })), labels };
 }

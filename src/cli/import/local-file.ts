@@ -13,7 +13,9 @@ import { bytesMost, type Piece, type Progress, upload } from './upload.ts';
 /** What is read of DuckDB files. */
 export type Selection = { duckdb?: boolean; fromTable?: string; sql?: string; columns?: string; field?: string[] };
 
-/** A file that is to be imported. */
+export type Field = { name: string; type: string };
+
+/** A file that is to be imported, or compared. */
 export type LocalFile = {
   path: string;
   label: string;
@@ -131,7 +133,7 @@ async function uploadDuckDb(
 
 /** Those of the table, if it is there. Throws TimestoreError. */
 async function fieldsOf({ timestore, name, patience }: Uploading): Promise<Map<string, string>> {
-  type Found = { schema: { fields: { name: string; type: string }[] } };
+  type Found = { schema: { fields: Field[] } };
   const { signal } = patience;
   try {
     const { schema } = await patiently(() => timestore.call<Found>('GET', tablePath(name), { signal }), patience);

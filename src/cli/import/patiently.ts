@@ -9,7 +9,7 @@ export type Patience = {
   /** The wish to end. */
   signal: AbortSignal;
   /** Is told why it has to wait, and undefined when that is over. */
-  onWait: (why: string | undefined) => void;
+  onWait?: (why: string | undefined) => void;
 };
 
 /** Asks again and again while that may help, as long as there is patience. Throws what is for good, or came last. */
@@ -18,12 +18,12 @@ export async function patiently<Answer>(ask: () => Promise<Answer>, patience: Pa
   for (let attempt = 0; ; attempt += 1) {
     try {
       const answer = await ask();
-      patience.onWait(undefined);
+      patience.onWait?.(undefined);
       return answer;
     } catch (error) {
       if (!(error instanceof TimestoreError) || !error.retryable) throw error;
       if (performance.now() - from >= patience.patienceMs) throw error;
-      patience.onWait(error.message);
+      patience.onWait?.(error.message);
       const pause = Math.min(pauseMsMax, pauseMs * 2 ** attempt) * (0.5 + Math.random() / 2);
       await delay(Math.max(pause, error.retryAfterMs ?? 0), undefined, { signal: patience.signal });
     }

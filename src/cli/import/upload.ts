@@ -67,12 +67,12 @@ export async function upload(
     );
     try {
       await put(piece, url, progress, signal);
-      patience.onWait(undefined);
+      patience.onWait?.(undefined);
       return key;
     } catch (error) {
       if (!(error instanceof CliFailure) || error.exitCode !== exitCodes.later || attempt >= attemptsMost) throw error;
       progress.sent = sentBefore;
-      patience.onWait(error.message);
+      patience.onWait?.(error.message);
       await delay(pauseMs * 2 ** (attempt - 1), undefined, { signal });
     }
   }

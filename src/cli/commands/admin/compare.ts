@@ -77,7 +77,7 @@ export function compareCommand(program: Command, io: Io): void {
       if (paths.length === 0 && keys.length === 0) throw usage('Say what it is compared with: files, or --object KEY.');
       const files = await Promise.all(paths.map((path) => findFile(path, options, io)));
       const { timestore } = await connect(options, io);
-      const uploaded = await intoBucket(files, name, timestore, options, io);
+      const uploaded = await intoBucket(files, { timestore, name, options }, io);
       const format = options.format ?? files[0]?.format;
       const body = {
         ...{ objects: [...keys, ...uploaded.objects], ...(format !== undefined && { format }) },

@@ -91,7 +91,7 @@ async function cutOver(
   await whileFrozen(timestore, dataset, found, options, io, async () => {
     for (const { name, find } of sources) {
       const file = await find();
-      const { objects, fields } = await intoBucket([file], name, timestore, options, io);
+      const { objects, fields } = await intoBucket([file], { timestore, name, options }, io);
       const body = { objects, format: file.format, missingOnly: true, ...(fields.length > 0 && { fields }) };
       const headers = { 'idempotency-key': crypto.randomUUID() };
       const path = `${tablePath(name)}/imports`;

@@ -2,12 +2,11 @@ import { type Command, Option } from 'commander';
 import { type Timestore, TimestoreError } from '../../../client/index.ts';
 import { type CommonOptions, connect, stateFolder, tableName } from '../../config.ts';
 import { CliFailure, exitCodes, failureOf, interrupted, usage } from '../../failure.ts';
+import { intoBucket } from '../../import/bucket.ts';
 import { follow, type Import, importPath, showImport } from '../../import/follow.ts';
-import { findFile, type LocalFile, type Selection, uploadFile } from '../../import/local-file.ts';
-import { type Patience, patiently } from '../../import/patiently.ts';
+import { findFile, type LocalFile, type Selection } from '../../import/local-file.ts';
+import { patiently } from '../../import/patiently.ts';
 import { ImportRecord } from '../../import/record.ts';
-import { type Progress, uploadLine } from '../../import/upload.ts';
-import { showStatus } from '../../ingest/show-progress.ts';
 import { type Format, formats } from '../../ingest/source.ts';
 import type { Io } from '../../io.ts';
 import { collect, duration, number } from '../../options.ts';
@@ -146,36 +145,30 @@ async function create(name: string, paths: string[], options: Creating, io: Io):
   const folder = options.state ?? io.env.TIMESTORE_STATE ?? stateFolder;
   const record = isRecorded ? await ImportRecord.open(folder, { url, dataset, table, key }) : undefined;
   const asked = JSON.stringify({ objects, format, files: files.map((file) => file.mark), ...wanted });
-  const labels = new Map<string, string>();
-
-  let body: Item;
-  if (record?.begun === undefined) {
-    const all = { timestore, name, options, wanted, record, labels };
-    body = { objects, format, ...wanted, ...(await uploadAll(files, objects, all, io)) };
-    await record?.begin(asked, body);
-  } else if (record.begun.asked === asked) {
-    ({ body } = record.begun);
-  } else {
+  const creation = { timestore, name, options, record, io };
+  const before = record?.begun;
+  if (before !== undefined && before.asked !== asked) {
     throw new CliFailure(
       `Under the key ${key} something else was imported into ${name}: other files, other options, or these files before they ` +
         'changed. Nothing was imported now. Under another --key it is another import.',
     );
   }
-  const begun = await begin(timestore, name, body, options, record, io);
+  let body = before?.body;
+  let labels = new Map<string, string>();
+  if (body === undefined) {
+    const sent = await uploadAll(files, wanted, creation);
+    const fields = sent.fields.length > 0 && { fields: sent.fields };
+    body = { objects: [...objects, ...sent.objects], format, ...wanted, ...fields };
+    ({ labels } = sent);
+    await record?.begin(asked, body);
+  }
+  const begun = await begin(body, creation);
   const over = options.wait ? await followed(timestore, begun, options, io) : begun;
   await showImport(over, { ...options, all: false }, labels, io);
 }
 
-type Wanted = {
-  timeRange?: unknown;
-  columns?: string[];
-  fields?: { name: string; type: string }[];
-  timestampColumn?: string | undefined;
-  keyFields?: string[];
-};
-
 /** What the request says besides where the rows are. */
-function wantedOf({ from, to, columns, field, timestampColumn, keyFields }: Creating): Wanted {
+function wantedOf({ from, to, columns, field, timestampColumn, keyFields }: Creating) {
   return {
     ...chosenRows({ ...(from !== undefined && { from }), ...(to !== undefined && { to }) }),
     ...(columns !== undefined && { columns: names(columns) }),
@@ -197,71 +190,32 @@ function oneFormat(files: LocalFile[]): Format | undefined {
   return first?.format;
 }
 
-type Uploading = {
+type Creation = {
   timestore: Timestore;
   name: string;
   options: Creating;
-  wanted: Wanted;
   record: ImportRecord | undefined;
-  labels: Map<string, string>;
+  io: Io;
 };
 
-/** Has all files in the bucket. Returns what the request says of them. */
-async function uploadAll(files: LocalFile[], objects: string[], all: Uploading, io: Io): Promise<Item> {
-  if (files.length === 0) return {};
-  const { timestore, name, options, wanted, record, labels } = all;
-  const { columns } = wanted;
-  const progress: Progress = { sent: 0, of: 0, doing: '', waits: undefined };
-  for (const file of files) progress.of += file.bytes ?? 0;
-  const shown = options.quiet ? undefined : showStatus(io, (...args) => uploadLine(progress, ...args));
-  const patience: Patience = {
-    ...{ patienceMs: options.patience, signal: io.signal },
-    onWait: (why) => {
-      progress.waits = why;
-    },
-  };
-  const uploaded: string[] = [];
-  const fields = new Map((wanted.fields ?? []).map((field) => [field.name, field.type]));
+/** Has all files in the bucket. Throws CliFailure with what became of the import. */
+async function uploadAll(files: LocalFile[], wanted: ReturnType<typeof wantedOf>, creation: Creation) {
+  const { record, io } = creation;
   try {
-    for (const file of files) {
-      const before = record?.uploaded(file.mark);
-      const done = before ?? (await uploadFile(file, { timestore, name, fields, columns, progress, patience }));
-      if (before === undefined) await record?.addUpload(file.mark, done);
-      else progress.sent += file.bytes ?? 0;
-      for (const column of done.jsonColumns) fields.set(column, 'json');
-      for (const key of done.objects) labels.set(key, file.label);
-      uploaded.push(...done.objects);
-    }
+    return await intoBucket(files, { ...creation, fields: wanted.fields, columns: wanted.columns }, io);
   } catch (error) {
-    const again =
-      record === undefined
-        ? 'Nothing was imported.'
-        : 'Nothing was imported. The same command goes on with what is in the bucket already.';
-    throw ended(error, again, io);
-  } finally {
-    shown?.end();
+    const again = record === undefined ? '' : ' The same command goes on with what is in the bucket already.';
+    throw ended(error, `Nothing was imported.${again}`, io);
   }
-  return {
-    objects: [...objects, ...uploaded],
-    ...(fields.size > 0 && { fields: [...fields].map(([field, type]) => ({ name: field, type })) }),
-  };
 }
 
-async function begin(
-  timestore: Timestore,
-  name: string,
-  body: Item,
-  options: Creating,
-  record: ImportRecord | undefined,
-  io: Io,
-): Promise<Import> {
+async function begin(body: Item, { timestore, name, options, record, io }: Creation): Promise<Import> {
   const { signal } = io;
   const headers = { 'idempotency-key': options.key ?? crypto.randomUUID() };
-  const patience = { patienceMs: options.patience, signal, onWait: () => undefined };
   try {
     return await patiently(
       () => timestore.call<Import>('POST', `${tablePath(name)}/imports`, { body, headers, isRepeatable: true, signal }),
-      patience,
+      { patienceMs: options.patience, signal },
     );
   } catch (error) {
     if (error instanceof TimestoreError && !error.retryable) {
