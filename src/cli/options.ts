@@ -1,4 +1,5 @@
-import { InvalidArgumentError } from 'commander';
+import { InvalidArgumentError, Option } from 'commander';
+import type { CommonOptions } from './config.ts';
 import { usage } from './failure.ts';
 
 /** A whole number between two. */
@@ -18,6 +19,12 @@ export function duration(text: string): number {
   if (amount === undefined) throw new InvalidArgumentError('It is a number with its unit: 30s, 5m, 12h, 7d.');
   return Number(amount) * (units[unit] ?? 1);
 }
+
+/** Of a command that tries again: for how long, in ms. */
+export type PatientOptions = CommonOptions & { patience: number };
+
+export const patienceOption = (description: string, time = '2m'): Option =>
+  new Option('--patience <time>', description).argParser(duration).default(duration(time), time);
 
 /** The two sides of what an option takes in a form such as `NAME=VALUE` or `NAME:TYPE`. Throws CliFailure. */
 export function sidesOf(option: string, text: string, form: string): [left: string, right: string] {

@@ -1,15 +1,15 @@
 import { createInterface } from 'node:readline';
 import { type Command, Option } from 'commander';
 import { type Table, WriteError } from '../../client/index.ts';
-import { type CommonOptions, connect, stateFolder, tableName } from '../config.ts';
+import { connect, stateFolder, tableName } from '../config.ts';
 import { CliFailure, exitCodes, failureOf, interrupted, usage } from '../failure.ts';
 import { load, type Progress } from '../ingest/load.ts';
 import { showProgress, whole } from '../ingest/show-progress.ts';
 import { type Format, findSource, formats } from '../ingest/source.ts';
 import type { Io } from '../io.ts';
-import { duration, number } from '../options.ts';
+import { number, type PatientOptions, patienceOption } from '../options.ts';
 
-type IngestOptions = CommonOptions & {
+type IngestOptions = PatientOptions & {
   table: string;
   format?: Format;
   run: string;
@@ -18,7 +18,6 @@ type IngestOptions = CommonOptions & {
   parallel: number;
   batchRows: number;
   batchBytes: number;
-  patience: number;
   state?: string;
   live?: boolean;
 };
@@ -61,11 +60,7 @@ export function ingestCommand(program: Command, io: Io): void {
     .option('-p, --parallel <n>', 'requests at once', number(1, 64), 4)
     .option('--batch-rows <n>', 'most rows of a request', number(1, 50_000), 20_000)
     .option('--batch-bytes <n>', 'about as many bytes a request has at most', number(1_000, 8_000_000), 2_000_000)
-    .addOption(
-      new Option('--patience <time>', 'how long to try again while nothing is accepted')
-        .argParser(duration)
-        .default(120_000, '2m'),
-    )
+    .addOption(patienceOption('how long to try again while nothing is accepted'))
     .option('--state <folder>', `where it is on record what was sent (${stateFolder})`)
     .addHelpText('after', examples)
     .action(async (files: string[], _, command: Command) =>

@@ -1,7 +1,7 @@
 import type { Timestore } from '../../client/index.ts';
-import type { CommonOptions } from '../config.ts';
 import { showStatus } from '../ingest/show-progress.ts';
 import type { Io } from '../io.ts';
+import type { PatientOptions } from '../options.ts';
 import { type Field, type LocalFile, uploadFile } from './local-file.ts';
 import type { Patience } from './patiently.ts';
 import type { ImportRecord } from './record.ts';
@@ -12,7 +12,7 @@ type Purpose = {
   timestore: Timestore;
   /** `dataset.table` */
   name: string;
-  options: CommonOptions & { patience: number };
+  options: PatientOptions;
   /** Types of fields that were said. */
   fields?: Field[] | undefined;
   /** Those that are read of a DuckDB file; all by default. */

@@ -5,6 +5,7 @@ import type { CommonOptions } from '../config.ts';
 import { CliFailure } from '../failure.ts';
 import { barOf, showStatus, whole } from '../ingest/show-progress.ts';
 import { type Io, print } from '../io.ts';
+import type { PatientOptions } from '../options.ts';
 import { type Item, showOne, showTable } from '../show.ts';
 import { cellText } from '../table-text.ts';
 import { type Patience, patiently } from './patiently.ts';
@@ -29,12 +30,7 @@ const everyMs = 500;
 const told = 10;
 
 /** Reads an import until it is over, and shows how far it is. Throws TimestoreError. */
-export async function follow(
-  timestore: Timestore,
-  begun: Import,
-  options: CommonOptions & { patience: number },
-  io: Io,
-): Promise<Import> {
+export async function follow(timestore: Timestore, begun: Import, options: PatientOptions, io: Io): Promise<Import> {
   let found = begun;
   let waits: string | undefined;
   const { signal } = io;

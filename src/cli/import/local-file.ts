@@ -10,8 +10,15 @@ import { DuckDbFile, loadDuckDb, withTemporaryFolder } from './duckdb.ts';
 import { type Patience, patiently } from './patiently.ts';
 import { bytesMost, type Piece, type Progress, upload } from './upload.ts';
 
-/** What is read of DuckDB files. */
-export type Selection = { duckdb?: boolean; fromTable?: string; sql?: string; columns?: string; field?: string[] };
+/** What files are, and what is read of those of DuckDB. */
+export type Selection = {
+  format?: Format;
+  duckdb?: boolean;
+  fromTable?: string;
+  sql?: string;
+  columns?: string;
+  field?: string[];
+};
 
 export type Field = { name: string; type: string };
 
@@ -30,11 +37,7 @@ export type LocalFile = {
 };
 
 /** Throws CliFailure for what is not there, or cannot be told. */
-export async function findFile(
-  path: string,
-  { format: asked, ...selection }: Selection & { format?: Format },
-  io: Io,
-): Promise<LocalFile> {
+export async function findFile(path: string, selection: Selection, io: Io): Promise<LocalFile> {
   const source = await findSource(path);
   if (source.bytes === undefined) {
     throw usage(
@@ -42,7 +45,7 @@ export async function findFile(
     );
   }
   const { mtimeMs } = await stat(source.path);
-  const { duckdb, fromTable, sql, columns, field } = selection;
+  const { format: asked, duckdb, fromTable, sql, columns, field } = selection;
   const what = { path: source.path, label: source.name };
   const isDuckDb = duckdb || fromTable !== undefined || sql !== undefined || /\.(duckdb|ddb|db)$/i.test(path);
   const mark = JSON.stringify([

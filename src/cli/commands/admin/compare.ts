@@ -1,17 +1,15 @@
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import type { Timestore } from '../../../client/index.ts';
 import { rowText } from '../../../client/json.ts';
 import { type CommonOptions, connect } from '../../config.ts';
 import { CliFailure, exitCodes, usage } from '../../failure.ts';
 import { intoBucket } from '../../import/bucket.ts';
-import { findFile, type Selection } from '../../import/local-file.ts';
+import { findFile } from '../../import/local-file.ts';
 import { whole } from '../../ingest/show-progress.ts';
-import { type Format, formats } from '../../ingest/source.ts';
 import { type Io, print } from '../../io.ts';
-import { collect, duration } from '../../options.ts';
 import { tablePath } from '../../paths.ts';
 import { type Item, showTable } from '../../show.ts';
-import { chosenRows, names } from '../query.ts';
+import { type FileOptions, fileOptions, rowsOf } from './file-options.ts';
 import { type Job, overJob } from './jobs.ts';
 
 type Side = { values: number; min: string | null; max: string | null; sum: string | null };
@@ -32,62 +30,34 @@ export type Comparison = {
   errors: Item[];
 };
 
-type Comparing = CommonOptions &
-  Selection & {
-    object?: string[];
-    format?: Format;
-    from?: string;
-    to?: string;
-    columns?: string;
-    patience: number;
-  };
-
 const examples = `
 Examples
   timestore compare demo.readings readings.parquet
   timestore compare demo.readings data.duckdb --from-table readings --columns timestamp,sensor,celsius
   timestore compare demo.readings --object exports/demo/readings/4f0c…/2026-05-01.parquet --from 2026-05-01 --to 2026-05-02
 
-Rows are compared whatever their order; of rows that are equal it counts how many there are. It ends with 0 where both sides are
-the same, with 1 where they are not.`;
+Rows are compared whatever their order; of rows that are equal it counts how many there are. --from, --to and --columns are of
+both sides. It ends with 0 where both sides are the same, with 1 where they are not.`;
 
 export function compareCommand(program: Command, io: Io): void {
-  program
-    .command('compare')
-    .description('a table with files that should hold the same rows')
-    .argument('<dataset.table>')
-    .argument('[file...]', 'Parquet, CSV with names in its first line, NDJSON; plain, gzip or zstd; or DuckDB')
-    .option('--object <key>', 'an object of the bucket; may be repeated', collect)
-    .addOption(new Option('-f, --format <format>', 'of all files, where it is not plain').choices([...formats]))
-    .option('--from <time>', 'rows from here on, of both sides')
-    .option('--to <time>', 'rows before')
-    .option('-c, --columns <names>', 'with commas between; all by default')
-    .option('--duckdb', 'files are of DuckDB, as those that end in .duckdb, .ddb and .db are')
-    .option('--from-table <name>', 'the table or view of a DuckDB file')
-    .option('--sql <statement>', 'or what it gives: SELECT …')
-    .addOption(
-      new Option('--patience <time>', 'how long to try again while the server is away')
-        .argParser(duration)
-        .default(120_000, '2m'),
-    )
+  fileOptions(program.command('compare').description('a table with files that should hold the same rows'))
     .addHelpText('after', examples)
-    .action(async (name: string, paths: string[], _, own: Command) => {
-      const options = own.optsWithGlobals<Comparing>();
-      const { object: keys = [], from, to, columns } = options;
-      if (paths.length === 0 && keys.length === 0) throw usage('Say what it is compared with: files, or --object KEY.');
-      const files = await Promise.all(paths.map((path) => findFile(path, options, io)));
-      const { timestore } = await connect(options, io);
-      const uploaded = await intoBucket(files, { timestore, name, options }, io);
-      const format = options.format ?? files[0]?.format;
-      const body = {
-        ...{ objects: [...keys, ...uploaded.objects], ...(format !== undefined && { format }) },
-        ...chosenRows({ ...(from !== undefined && { from }), ...(to !== undefined && { to }) }),
-        ...(columns !== undefined && { columns: names(columns) }),
-      };
-      const found = await comparisonOf(timestore, name, body, io);
-      await showComparison(found, options, io);
-      if (!found.equal) throw new CliFailure('They are not the same.', exitCodes.failed);
-    });
+    .action(async (name: string, paths: string[], _, own: Command) =>
+      compare(name, paths, own.optsWithGlobals<FileOptions>(), io),
+    );
+}
+
+async function compare(name: string, paths: string[], options: FileOptions, io: Io): Promise<void> {
+  const { object: keys = [] } = options;
+  if (paths.length === 0 && keys.length === 0) throw usage('Say what it is compared with: files, or --object KEY.');
+  const files = await Promise.all(paths.map((path) => findFile(path, options, io)));
+  const { timestore } = await connect(options, io);
+  const { objects } = await intoBucket(files, { timestore, name, options }, io);
+  const format = options.format ?? files[0]?.format;
+  const body = { objects: [...keys, ...objects], format, ...rowsOf(options) };
+  const found = await comparisonOf(timestore, name, body, io);
+  await showComparison(found, options, io);
+  if (!found.equal) throw new CliFailure('They are not the same.', exitCodes.failed);
 }
 
 /** Has a table compared, and waits for it. Throws CliFailure where it cannot be. */

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import { type Timestore, TimestoreError } from '../../../client/index.ts';
 import { type CommonOptions, connect } from '../../config.ts';
 import { CliFailure, exitCodes, usage } from '../../failure.ts';
@@ -7,13 +7,13 @@ import { intoBucket } from '../../import/bucket.ts';
 import { findFile, type LocalFile } from '../../import/local-file.ts';
 import { whole } from '../../ingest/show-progress.ts';
 import type { Io } from '../../io.ts';
-import { duration, sidesOf } from '../../options.ts';
+import { type PatientOptions, patienceOption, sidesOf } from '../../options.ts';
 import { datasetPath, tablePath } from '../../paths.ts';
 import { allOf, type Item } from '../../show.ts';
 import { comparisonOf, showComparison } from './compare.ts';
 import { type Job, overJob } from './jobs.ts';
 
-type CuttingOver = CommonOptions & { back?: boolean; patience: number };
+type CuttingOver = PatientOptions & { back?: boolean };
 
 type Dataset = Item & {
   state: string;
@@ -45,11 +45,7 @@ export function cutoverCommand(program: Command, io: Io): void {
     .argument('<dataset>')
     .argument('[table=file...]', 'what the other system has of each table')
     .option('--back', 'the other system answers again')
-    .addOption(
-      new Option('--patience <time>', 'how long to wait for what is away, and for the mirror')
-        .argParser(duration)
-        .default(600_000, '10m'),
-    )
+    .addOption(patienceOption('how long to wait for what is away, and for the mirror', '10m'))
     .addHelpText('after', examples)
     .action(async (dataset: string, sources: string[], _, own: Command) => {
       const options = own.optsWithGlobals<CuttingOver>();

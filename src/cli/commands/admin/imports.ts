@@ -4,34 +4,26 @@ import { type CommonOptions, connect, stateFolder, tableName } from '../../confi
 import { CliFailure, exitCodes, failureOf, interrupted, usage } from '../../failure.ts';
 import { intoBucket } from '../../import/bucket.ts';
 import { follow, type Import, importPath, showImport } from '../../import/follow.ts';
-import { findFile, type LocalFile, type Selection } from '../../import/local-file.ts';
+import { findFile, type LocalFile } from '../../import/local-file.ts';
 import { patiently } from '../../import/patiently.ts';
 import { ImportRecord } from '../../import/record.ts';
-import { type Format, formats } from '../../ingest/source.ts';
+import type { Format } from '../../ingest/source.ts';
 import type { Io } from '../../io.ts';
-import { collect, duration, number } from '../../options.ts';
+import { collect, number, type PatientOptions, patienceOption } from '../../options.ts';
 import { tablePath } from '../../paths.ts';
 import { allOf, type Item, showList } from '../../show.ts';
-import { chosenRows, names } from '../query.ts';
+import { names } from '../query.ts';
 import { fieldOf } from './datasets.ts';
+import { type FileOptions, fileOptions, rowsOf } from './file-options.ts';
 import { waiting } from './jobs.ts';
 
-type Following = CommonOptions & { patience: number };
-
-type Creating = Following &
-  Selection & {
-    object?: string[];
-    format?: Format;
-    from?: string;
-    to?: string;
-    columns?: string;
-    field?: string[];
-    timestampColumn?: string;
-    keyFields?: string;
-    key?: string;
-    wait?: boolean;
-    state?: string;
-  };
+type Creating = FileOptions & {
+  timestampColumn?: string;
+  keyFields?: string;
+  key?: string;
+  wait?: boolean;
+  state?: string;
+};
 
 const examples = `
 Examples
@@ -72,43 +64,26 @@ export function importCommands(program: Command, io: Io): void {
         io,
       );
     });
-  patient(
-    waiting(imports.command('show').description('how far one is, and which rows are at fault').argument('<id>')),
-  ).action(async (id: string, _, own: Command) => {
-    const options = own.optsWithGlobals<Following & { wait?: boolean }>();
-    const { timestore } = await connect(options, io);
-    const found = await timestore.call<Import>('GET', importPath(id), { signal: io.signal });
-    const over = options.wait ? await followed(timestore, found, options, io) : found;
-    await showImport(over, { ...options, all: true }, new Map(), io);
-  });
-  patient(waiting(imports.command('create').description('of files, and of objects that are in the bucket')))
-    .argument('<dataset.table>')
-    .argument('[file...]', 'Parquet, CSV with names in its first line, NDJSON; plain, gzip or zstd; or DuckDB')
-    .option('--object <key>', 'an object of the bucket; may be repeated', collect)
-    .addOption(new Option('-f, --format <format>', 'of all files, where it is not plain').choices([...formats]))
-    .option('--from <time>', 'rows from here on')
-    .option('--to <time>', 'rows before')
-    .option('-c, --columns <names>', 'with commas between; all by default')
+  waiting(imports.command('show').description('how far one is, and which rows are at fault').argument('<id>'))
+    .addOption(patienceOption('how long to try again while the server is away'))
+    .action(async (id: string, _, own: Command) => {
+      const options = own.optsWithGlobals<PatientOptions & { wait?: boolean }>();
+      const { timestore } = await connect(options, io);
+      const found = await timestore.call<Import>('GET', importPath(id), { signal: io.signal });
+      const over = options.wait ? await followed(timestore, found, options, io) : found;
+      await showImport(over, { ...options, all: true }, new Map(), io);
+    });
+  waiting(fileOptions(imports.command('create').description('of files, and of objects that are in the bucket')))
     .option('--field <name:type>', 'of one that the table lacks, as in `tables create`; may be repeated', collect)
     .option('--timestamp-column <name>', 'of a new table; timestamp by default')
     .option('--key-fields <names>', 'of a new table: the sort key before the timestamp, with commas between')
     .option('--key <key>', 'the same command with the same key is the same import')
     .option('--state <folder>', `where it is on record what was uploaded under a key (${stateFolder})`)
-    .option('--duckdb', 'files are of DuckDB, as those that end in .duckdb, .ddb and .db are')
-    .option('--from-table <name>', 'the table or view of a DuckDB file')
-    .option('--sql <statement>', 'or what it gives: SELECT …')
     .addHelpText('after', examples)
     .action(async (name: string, files: string[], _, own: Command) =>
       create(name, files, own.optsWithGlobals<Creating>(), io),
     );
 }
-
-const patient = (command: Command): Command =>
-  command.addOption(
-    new Option('--patience <time>', 'how long to try again while the server is away')
-      .argParser(duration)
-      .default(120_000, '2m'),
-  );
 
 function withCounts(job: Item): Item {
   const { objects } = job.request as { objects: string[] };
@@ -116,7 +91,7 @@ function withCounts(job: Item): Item {
 }
 
 /** Throws CliFailure where it is not over yet: it goes on without this command. */
-async function followed(timestore: Timestore, begun: Import, options: Following, io: Io): Promise<Import> {
+async function followed(timestore: Timestore, begun: Import, options: PatientOptions, io: Io): Promise<Import> {
   try {
     return await follow(timestore, begun, options, io);
   } catch (error) {
@@ -168,10 +143,10 @@ async function create(name: string, paths: string[], options: Creating, io: Io):
 }
 
 /** What the request says besides where the rows are. */
-function wantedOf({ from, to, columns, field, timestampColumn, keyFields }: Creating) {
+function wantedOf(options: Creating) {
+  const { field, timestampColumn, keyFields } = options;
   return {
-    ...chosenRows({ ...(from !== undefined && { from }), ...(to !== undefined && { to }) }),
-    ...(columns !== undefined && { columns: names(columns) }),
+    ...rowsOf(options),
     ...(field !== undefined && { fields: field.map(fieldOf) }),
     ...(timestampColumn !== undefined && { timestampColumn }),
     ...(keyFields !== undefined && { keyFields: names(keyFields) }),

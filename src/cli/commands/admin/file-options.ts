@@ -1,0 +1,30 @@
+import { type Command, Option } from 'commander';
+import type { Selection } from '../../import/local-file.ts';
+import { formats } from '../../ingest/source.ts';
+import { collect, type PatientOptions, patienceOption } from '../../options.ts';
+import { chosenRows, names } from '../query.ts';
+
+/** Which files, objects and rows of them a command reads. */
+export type FileOptions = PatientOptions & Selection & { object?: string[]; from?: string; to?: string };
+
+/** What a command takes that reads files and objects for a table. */
+export function fileOptions(command: Command): Command {
+  return command
+    .argument('<dataset.table>')
+    .argument('[file...]', 'Parquet, CSV with names in its first line, NDJSON; plain, gzip or zstd; or DuckDB')
+    .option('--object <key>', 'an object of the bucket; may be repeated', collect)
+    .addOption(new Option('-f, --format <format>', 'of all files, where it is not plain').choices([...formats]))
+    .option('--duckdb', 'files are of DuckDB, as those that end in .duckdb, .ddb and .db are')
+    .option('--from-table <name>', 'the table or view of a DuckDB file')
+    .option('--sql <statement>', 'or what it gives: SELECT …')
+    .option('--from <time>', 'rows from here on')
+    .option('--to <time>', 'rows before')
+    .option('-c, --columns <names>', 'with commas between; all by default')
+    .addOption(patienceOption('how long to try again while the server is away'));
+}
+
+/** What a request says of the rows. */
+export const rowsOf = (options: FileOptions) => ({
+  ...chosenRows(options),
+  ...(options.columns !== undefined && { columns: names(options.columns) }),
+});
