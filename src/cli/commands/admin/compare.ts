@@ -10,7 +10,7 @@ import { type Io, print } from '../../io.ts';
 import { tablePath } from '../../paths.ts';
 import { type Item, showTable } from '../../show.ts';
 import { type FileOptions, fileOptions, rowsOf } from './file-options.ts';
-import { type Job, overJob } from './jobs.ts';
+import { receiptOf } from './jobs.ts';
 
 type Side = { values: number; min: string | null; max: string | null; sum: string | null };
 
@@ -62,11 +62,7 @@ async function compare(name: string, paths: string[], options: FileOptions, io: 
 
 /** Has a table compared, and waits for it. Throws CliFailure where it cannot be. */
 export async function comparisonOf(timestore: Timestore, name: string, body: Item, io: Io): Promise<Comparison> {
-  const headers = { 'idempotency-key': crypto.randomUUID() };
-  const { signal } = io;
-  const path = `${tablePath(name)}/comparisons`;
-  const begun = await timestore.call<Job>('POST', path, { body, headers, isRepeatable: true, signal });
-  return (await overJob(timestore, begun, io)).result as unknown as Comparison;
+  return (await receiptOf(timestore, `${tablePath(name)}/comparisons`, body, io)) as Comparison;
 }
 
 const columnsTold = 20;

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Command } from 'commander';
 import { type Timestore, TimestoreError } from '../../../client/index.ts';
-import { type CommonOptions, connect } from '../../config.ts';
+import { connect } from '../../config.ts';
 import { CliFailure, exitCodes, usage } from '../../failure.ts';
 import { intoBucket } from '../../import/bucket.ts';
 import { findFile, type LocalFile } from '../../import/local-file.ts';
@@ -11,7 +11,7 @@ import { type PatientOptions, patienceOption, sidesOf } from '../../options.ts';
 import { datasetPath, tablePath } from '../../paths.ts';
 import { allOf, type Item } from '../../show.ts';
 import { comparisonOf, showComparison } from './compare.ts';
-import { type Job, overJob } from './jobs.ts';
+import { receiptOf } from './jobs.ts';
 
 type CuttingOver = PatientOptions & { back?: boolean };
 
@@ -51,112 +51,112 @@ export function cutoverCommand(program: Command, io: Io): void {
       const options = own.optsWithGlobals<CuttingOver>();
       const { timestore } = await connect(options, io);
       const found = await timestore.call<Dataset>('GET', datasetPath(dataset), { signal: io.signal });
-      if (options.back) await goBack(timestore, dataset, found, sources, options, io);
-      else await cutOver(timestore, dataset, found, sources, options, io);
+      const cutover = { timestore, dataset, found, options, io };
+      if (options.back) await goBack(cutover, sources);
+      else await cutOver(cutover, sources);
     });
 }
 
-/** A file is looked at when writes are stopped: it may be another one by then. */
+/** What is taken over or given back, and with what. */
+type Cutover = {
+  timestore: Timestore;
+  dataset: string;
+  /** As it was before. */
+  found: Dataset;
+  options: CuttingOver;
+  io: Io;
+};
+
+/** What the other system has of a table. The file is looked at when writes are stopped: it may be another one by then. */
 type Source = { name: string; find: () => Promise<LocalFile> };
 
-async function cutOver(
-  timestore: Timestore,
-  dataset: string,
-  found: Dataset,
-  texts: string[],
-  options: CuttingOver,
-  io: Io,
-): Promise<void> {
+async function cutOver(cutover: Cutover, texts: string[]): Promise<void> {
   if (texts.length === 0) throw usage('Say what the other system has: TABLE=FILE, for each table.');
   const sources: Source[] = [];
-  for (const text of texts) {
-    const [table, path] = sidesOf('argument', text, 'TABLE=FILE');
-    const isDuckDb = /\.(duckdb|ddb|db)$/i.test(path);
-    const find = async () => await findFile(path, isDuckDb ? { fromTable: table } : {}, io);
-    await find();
-    const name = `${dataset}.${table}`;
-    // In a frozen dataset none can be made.
-    await timestore.call('GET', tablePath(name), { signal: io.signal }).catch((error: unknown) => {
-      if (!(error instanceof TimestoreError) || error.code !== 'not-found') throw error;
-      throw new CliFailure(
-        `There is no table ${name} yet. Bring what there is first, while writers go on: \`timestore imports create ${name} ${path} --wait\`.`,
-      );
-    });
-    sources.push({ name, find });
-  }
-  await whileFrozen(timestore, dataset, found, options, io, async () => {
-    for (const { name, find } of sources) {
-      const file = await find();
-      const { objects, fields } = await intoBucket([file], { timestore, name, options }, io);
-      const body = { objects, format: file.format, missingOnly: true, ...(fields.length > 0 && { fields }) };
-      const headers = { 'idempotency-key': crypto.randomUUID() };
-      const path = `${tablePath(name)}/imports`;
-      const { id } = await timestore.call<Job>('POST', path, { body, headers, isRepeatable: true, signal: io.signal });
-      const begun = await timestore.call<Job>('GET', `/v1/admin/jobs/${id}`, { signal: io.signal });
-      const { rows } = (await overJob(timestore, begun, io)).result as { rows: number };
-      tell(options, io, `backfill  ${name}: ${whole(rows)} rows that were missing`);
-      const compared = await comparisonOf(timestore, name, { objects, format: file.format }, io);
-      if (!compared.equal) {
-        await showComparison(compared, options, io);
-        throw new CliFailure(`${name} is not the same as ${file.label}. Nothing was switched.`, exitCodes.failed);
-      }
-      tell(options, io, `compare   ${name}: ${whole(compared.rows.table)} rows, the same on both sides`);
-    }
-    const mirror = found.migration?.mirror ?? false;
-    await change(timestore, dataset, { migration: mirror ? { reads: 'on', mirror } : null }, io);
-    tell(options, io, 'switch    queries are answered here');
+  for (const text of texts) sources.push(await sourceOf(cutover, text));
+  await whileFrozen(cutover, async () => {
+    for (const source of sources) await bring(cutover, source);
+    const mirror = cutover.found.migration?.mirror ?? false;
+    await change(cutover, { migration: mirror ? { reads: 'on', mirror } : null });
+    tell(cutover, 'switch    queries are answered here');
   });
 }
 
-async function goBack(
-  timestore: Timestore,
-  dataset: string,
-  found: Dataset,
-  texts: string[],
-  options: CuttingOver,
-  io: Io,
-): Promise<void> {
-  if (texts.length > 0) throw usage('--back needs no files.');
-  if (!found.migration?.mirror) {
+/** Of `TABLE=FILE`. Throws CliFailure where either is not there. */
+async function sourceOf({ timestore, dataset, io }: Cutover, text: string): Promise<Source> {
+  const [table, path] = sidesOf('argument', text, 'TABLE=FILE');
+  const isDuckDb = /\.(duckdb|ddb|db)$/i.test(path);
+  const find = async () => await findFile(path, isDuckDb ? { fromTable: table } : {}, io);
+  await find();
+  const name = `${dataset}.${table}`;
+  // In a frozen dataset none can be made.
+  await timestore.call('GET', tablePath(name), { signal: io.signal }).catch((error: unknown) => {
+    if (!(error instanceof TimestoreError) || error.code !== 'not-found') throw error;
     throw new CliFailure(
-      `The other system has not got what was accepted here: dataset ${dataset} has no mirror. An export has its rows.`,
+      `There is no table ${name} yet. Bring what there is first, while writers go on: \`timestore imports create ${name} ${path} --wait\`.`,
+    );
+  });
+  return { name, find };
+}
+
+/** Brings what a table lacks. Throws CliFailure where it is not the same as the file then. */
+async function bring(cutover: Cutover, { name, find }: Source): Promise<void> {
+  const { timestore, options, io } = cutover;
+  const file = await find();
+  const { objects, fields } = await intoBucket([file], { timestore, name, options }, io);
+  const request = { objects, format: file.format };
+  const body = { ...request, missingOnly: true, ...(fields.length > 0 && { fields }) };
+  const { rows } = (await receiptOf(timestore, `${tablePath(name)}/imports`, body, io)) as { rows: number };
+  tell(cutover, `backfill  ${name}: ${whole(rows)} rows that were missing`);
+  const compared = await comparisonOf(timestore, name, request, io);
+  if (!compared.equal) {
+    await showComparison(compared, options, io);
+    throw new CliFailure(`${name} is not the same as ${file.label}. Nothing was switched.`, exitCodes.failed);
+  }
+  tell(cutover, `compare   ${name}: ${whole(compared.rows.table)} rows, the same on both sides`);
+}
+
+async function goBack(cutover: Cutover, texts: string[]): Promise<void> {
+  if (texts.length > 0) throw usage('--back needs no files.');
+  if (!cutover.found.migration?.mirror) {
+    throw new CliFailure(
+      `The other system has not got what was accepted here: dataset ${cutover.dataset} has no mirror. An export has its rows.`,
     );
   }
-  await whileFrozen(timestore, dataset, found, options, io, async () => {
-    await change(timestore, dataset, { migration: { reads: 'off', mirror: true } }, io);
-    tell(options, io, 'switch    the other system answers queries');
+  await whileFrozen(cutover, async () => {
+    await change(cutover, { migration: { reads: 'off', mirror: true } });
+    tell(cutover, 'switch    the other system answers queries');
   });
 }
 
 /** Does something while no rows are accepted, once the other system has all that were; writers go on whatever becomes of it. */
-async function whileFrozen(
-  timestore: Timestore,
-  dataset: string,
-  { state }: Dataset,
-  options: CuttingOver,
-  io: Io,
-  work: () => Promise<void>,
-): Promise<void> {
+async function whileFrozen(cutover: Cutover, work: () => Promise<void>): Promise<void> {
+  const { dataset, found, io } = cutover;
   // One that broke off leaves it frozen when it is killed: then it goes on from there.
-  if (state !== 'active' && state !== 'frozen') throw new CliFailure(`Dataset ${dataset} is ${state}.`);
-  await change(timestore, dataset, { state: 'frozen' }, io);
-  tell(options, io, 'freeze    no rows are accepted');
+  if (found.state !== 'active' && found.state !== 'frozen') {
+    throw new CliFailure(`Dataset ${dataset} is ${found.state}.`);
+  }
+  await change(cutover, { state: 'frozen' });
+  tell(cutover, 'freeze    no rows are accepted');
   try {
-    await mirrored(timestore, dataset, options, io);
+    await mirrored(cutover);
     await work();
   } finally {
     // Also after Ctrl-C.
-    await change(timestore, dataset, { state: 'active' }, { ...io, signal: AbortSignal.timeout(60_000) });
-    tell(options, io, 'unfreeze  rows are accepted');
+    await change({ ...cutover, io: { ...io, signal: AbortSignal.timeout(60_000) } }, { state: 'active' });
+    tell(cutover, 'unfreeze  rows are accepted');
   }
 }
 
 const poll_ms = 500;
 
-async function mirrored(timestore: Timestore, dataset: string, options: CuttingOver, io: Io): Promise<void> {
+/** Waits until the other system has every row, if it is to have any. Throws CliFailure where that takes too long. */
+async function mirrored(cutover: Cutover): Promise<void> {
+  const { timestore, dataset, options, io } = cutover;
+  const { signal } = io;
   const until_ms = Date.now() + options.patience;
   for (;;) {
-    const { migration } = await timestore.call<Dataset>('GET', datasetPath(dataset), { signal: io.signal });
+    const { migration } = await timestore.call<Dataset>('GET', datasetPath(dataset), { signal });
     if (!migration?.mirror) return;
     const { behindRows = 0, error = null } = migration.mirrored ?? {};
     if (behindRows === 0) break;
@@ -166,23 +166,18 @@ async function mirrored(timestore: Timestore, dataset: string, options: CuttingO
         exitCodes.later,
       );
     }
-    for (const { name: table } of await allOf(timestore, `${datasetPath(dataset)}/tables`, 'tables', {}, io)) {
-      await timestore.call('POST', '/v1/admin/flush', { body: { dataset, table }, signal: io.signal });
+    for (const { name: table } of await allOf(timestore, `${datasetPath(dataset)}/tables`, 'tables', {}, { signal })) {
+      await timestore.call('POST', '/v1/admin/flush', { body: { dataset, table }, signal });
     }
-    await delay(poll_ms, undefined, { signal: io.signal });
+    await delay(poll_ms, undefined, { signal });
   }
-  tell(options, io, 'mirror    the other system has every row');
+  tell(cutover, 'mirror    the other system has every row');
 }
 
-async function change(
-  timestore: Timestore,
-  dataset: string,
-  body: Item,
-  { signal }: Pick<Io, 'signal'>,
-): Promise<void> {
-  await timestore.call('PATCH', datasetPath(dataset), { body, isRepeatable: true, signal });
+async function change({ timestore, dataset, io }: Cutover, body: Item): Promise<void> {
+  await timestore.call('PATCH', datasetPath(dataset), { body, isRepeatable: true, signal: io.signal });
 }
 
-function tell({ quiet }: CommonOptions, io: Io, text: string): void {
-  if (!quiet) io.stderr.write(`${text}\n`);
+function tell({ options, io }: Cutover, text: string): void {
+  if (!options.quiet) io.stderr.write(`${text}\n`);
 }

@@ -18,24 +18,33 @@ const pathOf = (id: string): string => `/v1/admin/jobs/${encodeURIComponent(id)}
 
 const everyMs = 500;
 
-/** Waits for a job. Throws CliFailure for one that has failed. */
-export async function overJob(timestore: Timestore, begun: Job, io: Io): Promise<Job> {
+const readJob = (timestore: Timestore, id: string, { signal }: Io): Promise<Job> =>
+  timestore.call<Job>('GET', pathOf(id), { signal });
+
+async function whenOver(timestore: Timestore, begun: Job, io: Io): Promise<Job> {
   let job = begun;
   while (job.state === 'queued' || job.state === 'running') {
     await delay(everyMs, undefined, { signal: io.signal });
-    job = await timestore.call<Job>('GET', pathOf(job.id), { signal: io.signal });
+    job = await readJob(timestore, job.id, io);
   }
-  if (job.state === 'failed') throw new CliFailure(`The job ${job.id} has failed: ${job.error}`);
   return job;
+}
+
+/** Begins a job, and waits for it. Returns its receipt. Throws CliFailure for one that has failed. */
+export async function receiptOf(timestore: Timestore, path: string, body: Item, io: Io): Promise<unknown> {
+  const headers = { 'idempotency-key': randomUUID() };
+  // An import is answered with other things than its job is.
+  const { id } = await timestore.call<{ id: string }>('POST', path, {
+    ...{ body, headers, isRepeatable: true, signal: io.signal },
+  });
+  const job = await whenOver(timestore, await readJob(timestore, id, io), io);
+  if (job.state === 'failed') throw new CliFailure(`The job ${id} has failed: ${job.error}`);
+  return job.result;
 }
 
 /** Shows a job, when it is over if so asked. Throws CliFailure for one that has failed. */
 export async function showJob(timestore: Timestore, begun: Job, options: Waiting, io: Io): Promise<void> {
-  let job = begun;
-  while (options.wait && (job.state === 'queued' || job.state === 'running')) {
-    await delay(everyMs, undefined, { signal: io.signal });
-    job = await timestore.call<Job>('GET', pathOf(job.id), { signal: io.signal });
-  }
+  const job = options.wait ? await whenOver(timestore, begun, io) : begun;
   await showOne(job, options, io);
   if (job.state === 'failed') {
     throw new CliFailure(`The job has failed: ${job.error}. \`timestore jobs retry ${job.id}\` tries it again.`);
@@ -77,7 +86,7 @@ export function jobCommands(program: Command, io: Io): void {
     async (id: string, _, own: Command) => {
       const options = own.optsWithGlobals<Waiting>();
       const { timestore } = await connect(options, io);
-      await showJob(timestore, await timestore.call<Job>('GET', pathOf(id), { signal: io.signal }), options, io);
+      await showJob(timestore, await readJob(timestore, id, io), options, io);
     },
   );
   waiting(jobs.command('retry').description('one that has failed').argument('<id>')).action(
