@@ -3,7 +3,7 @@ import type { Timestore } from '../../client/index.ts';
 import { rowText } from '../../client/json.ts';
 import type { CommonOptions } from '../config.ts';
 import { CliFailure } from '../failure.ts';
-import { barOf, showStatus, whole } from '../ingest/show-progress.ts';
+import { barOf, showStatus, whole, withWait } from '../ingest/show-progress.ts';
 import { type Io, print } from '../io.ts';
 import type { PatientOptions } from '../options.ts';
 import { type Item, showOne, showTable } from '../show.ts';
@@ -36,11 +36,9 @@ export async function follow(timestore: Timestore, begun: Import, options: Patie
   const { signal } = io;
   const shown = options.quiet
     ? undefined
-    : showStatus(io, (_, isTerminal) => {
-        const line = lineOf(found, isTerminal);
-        const why = waits ?? found.error ?? undefined;
-        return why === undefined ? line : `${line}${isTerminal ? '\n' : ''}  waits: ${why}`;
-      });
+    : showStatus(io, (_, isTerminal) =>
+        withWait(lineOf(found, isTerminal), waits ?? found.error ?? undefined, isTerminal),
+      );
   const patience: Patience = {
     ...{ patienceMs: options.patience, signal },
     onWait: (why) => {

@@ -3,7 +3,7 @@ import { stat } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Timestore } from '../../client/index.ts';
 import { CliFailure, exitCodes, isSystemError, systemMessage } from '../failure.ts';
-import { barOf, clock, size } from '../ingest/show-progress.ts';
+import { barOf, clock, size, withWait } from '../ingest/show-progress.ts';
 import { datasetPath } from '../paths.ts';
 import { type Patience, patiently } from './patiently.ts';
 
@@ -44,18 +44,9 @@ const silenceMs = 120_000;
  */
 export async function upload(
   piece: Piece,
-  {
-    timestore,
-    dataset,
-    progress,
-    patience,
-  }: {
-    timestore: Timestore;
-    dataset: string;
-    progress: Progress;
-    patience: Patience;
-  },
+  uploading: { timestore: Timestore; dataset: string; progress: Progress; patience: Patience },
 ): Promise<string> {
+  const { timestore, dataset, progress, patience } = uploading;
   const { signal } = patience;
   const sentBefore = progress.sent;
   for (let attempt = 1; ; attempt += 1) {
@@ -145,5 +136,5 @@ export function uploadLine({ sent, of, doing, waits }: Progress, seconds: number
   const left = share > 0 && share < 1 && waits === undefined ? `  ${clock((seconds * (1 - share)) / share)} left` : '';
   const speed = seconds > 0 ? `  ${size(sent / seconds)}/s` : '';
   const line = `${barOf(share, isTerminal)}  ${size(sent)} of ${size(of)}${speed}${left}  ${doing}`;
-  return waits === undefined ? line : `${line}${isTerminal ? '\n' : ''}  waits: ${waits}`;
+  return withWait(line, waits, isTerminal);
 }

@@ -10,11 +10,14 @@ export type Shown = { changed(): void; end(): void };
 
 /** A bar on a terminal, a line now and then elsewhere. */
 export function showProgress(io: Io, progress: Progress, bytes: number | undefined): Shown {
-  return showStatus(io, (seconds, isTerminal) => {
-    const line = lineOf(progress, bytes, seconds, isTerminal);
-    return isTerminal && progress.waits !== undefined ? `${line}\n  waits: ${progress.waits}` : line;
-  });
+  return showStatus(io, (seconds, isTerminal) =>
+    withWait(lineOf(progress, bytes, seconds, isTerminal), progress.waits, isTerminal),
+  );
 }
+
+/** A line, and why nothing moves, if so: under it on a terminal, in it in a log. */
+export const withWait = (line: string, why: string | undefined, isTerminal: boolean): string =>
+  why === undefined ? line : `${line}${isTerminal ? '\n' : ''}  waits: ${why}`;
 
 /**
  * What is under way: kept up to date on a terminal, a line now and then elsewhere.
@@ -73,8 +76,7 @@ function lineOf(progress: Progress, bytes: number | undefined, seconds: number, 
     share > 0 && share < 1 && accepted > 0 && waits === undefined
       ? `  ${clock((seconds * (1 - share)) / share)} left`
       : '';
-  const waiting = isTerminal || waits === undefined ? '' : `  waits: ${waits}`;
-  return `${barOf(share, isTerminal)}  ${rows}  ${speed}${left}  ${where}${waiting}`;
+  return `${barOf(share, isTerminal)}  ${rows}  ${speed}${left}  ${where}`;
 }
 
 const numbers = new Intl.NumberFormat('en-US', { maximumFractionDigits: 0 });
