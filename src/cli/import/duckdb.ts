@@ -212,7 +212,7 @@ function notOpened(label: string, message: string): CliFailure {
   if (/Could not set lock|Conflicting lock|being used by another process/i.test(message)) {
     const pid = /\(PID \d+\)/.exec(message)?.[0];
     return new CliFailure(
-      `${label} is open in another program${pid === undefined ? '' : ` ${pid}`}, which may write to it. Close it there, or import a copy.`,
+      `${label} is open in another program${pid === undefined ? '' : ` ${pid}`}, which may write to it. Close it there, or use a copy.`,
       exitCodes.later,
     );
   }

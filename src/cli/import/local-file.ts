@@ -36,6 +36,8 @@ export type LocalFile = {
   duckdb: { fromTable: string | undefined; sql: string | undefined } | undefined;
 };
 
+export const isNamedDuckDb = (path: string): boolean => /\.(duckdb|ddb|db)$/i.test(path);
+
 /** Throws CliFailure for what is not there, or cannot be told. */
 export async function findFile(path: string, selection: Selection, io: Io): Promise<LocalFile> {
   const source = await findSource(path);
@@ -47,7 +49,7 @@ export async function findFile(path: string, selection: Selection, io: Io): Prom
   const { mtimeMs } = await stat(source.path);
   const { format: asked, duckdb, fromTable, sql, columns, field } = selection;
   const what = { path: source.path, label: source.name };
-  const isDuckDb = duckdb || fromTable !== undefined || sql !== undefined || /\.(duckdb|ddb|db)$/i.test(path);
+  const isDuckDb = duckdb || fromTable !== undefined || sql !== undefined || isNamedDuckDb(path);
   const mark = JSON.stringify([
     source.path,
     source.bytes,
@@ -55,14 +57,7 @@ export async function findFile(path: string, selection: Selection, io: Io): Prom
     ...(isDuckDb ? [fromTable, sql, columns, field] : []),
   ]);
   if (isDuckDb) {
-    return {
-      ...what,
-      mark,
-      format: 'parquet',
-      bytes: undefined,
-      extension: 'parquet',
-      duckdb: { fromTable, sql },
-    };
+    return { ...what, mark, format: 'parquet', extension: 'parquet', bytes: undefined, duckdb: { fromTable, sql } };
   }
   if (source.bytes > bytesMost) {
     throw new CliFailure(

@@ -4,7 +4,7 @@ import { type Timestore, TimestoreError } from '../../../client/index.ts';
 import { connect } from '../../config.ts';
 import { CliFailure, exitCodes, usage } from '../../failure.ts';
 import { intoBucket } from '../../import/bucket.ts';
-import { findFile, type LocalFile } from '../../import/local-file.ts';
+import { findFile, isNamedDuckDb, type LocalFile } from '../../import/local-file.ts';
 import { whole } from '../../ingest/show-progress.ts';
 import type { Io } from '../../io.ts';
 import { type PatientOptions, patienceOption, sidesOf } from '../../options.ts';
@@ -85,15 +85,16 @@ async function cutOver(cutover: Cutover, texts: string[]): Promise<void> {
 /** Of `TABLE=FILE`. Throws CliFailure where either is not there. */
 async function sourceOf({ timestore, dataset, io }: Cutover, text: string): Promise<Source> {
   const [table, path] = sidesOf('argument', text, 'TABLE=FILE');
-  const isDuckDb = /\.(duckdb|ddb|db)$/i.test(path);
+  const isDuckDb = isNamedDuckDb(path);
   const find = async () => await findFile(path, isDuckDb ? { fromTable: table } : {}, io);
   await find();
   const name = `${dataset}.${table}`;
   // In a frozen dataset none can be made.
   await timestore.call('GET', tablePath(name), { signal: io.signal }).catch((error: unknown) => {
     if (!(error instanceof TimestoreError) || error.code !== 'not-found') throw error;
+    const what = isDuckDb ? `${path} --from-table ${table}` : path;
     throw new CliFailure(
-      `There is no table ${name} yet. Bring what there is first, while writers go on: \`timestore imports create ${name} ${path} --wait\`.`,
+      `There is no table ${name} yet. Bring what there is first, while writers go on: \`timestore imports create ${name} ${what} --wait\`.`,
     );
   });
   return { name, find };
