@@ -26,12 +26,12 @@ const usable_ms = 12 * 3_600_000;
  * without this it would be another one.
  */
 export class ImportRecord {
-  readonly path: string;
+  readonly #path: string;
   #content: z.output<typeof content>;
   readonly #named: Named;
 
   private constructor(path: string, named: Named, found: z.output<typeof content>) {
-    this.path = path;
+    this.#path = path;
     this.#named = named;
     this.#content = found;
   }
@@ -79,12 +79,12 @@ export class ImportRecord {
   /** Never half written. */
   async #keep(changed: z.output<typeof content>): Promise<void> {
     this.#content = changed;
-    const part = `${this.path}.${process.pid}`;
+    const part = `${this.#path}.${process.pid}`;
     try {
       await writeFile(part, `${JSON.stringify({ ...this.#named, ...changed })}\n`, { mode: 0o600 });
-      await rename(part, this.path);
+      await rename(part, this.#path);
     } catch (error) {
-      throw isSystemError(error) ? notKept(error, this.path) : error;
+      throw isSystemError(error) ? notKept(error, this.#path) : error;
     }
   }
 }

@@ -65,7 +65,8 @@ export async function comparisonOf(timestore: Timestore, name: string, body: Ite
   return (await receiptOf(timestore, `${tablePath(name)}/comparisons`, body, io)) as Comparison;
 }
 
-const columnsTold = 20;
+/** Of what differs, in each table. */
+const linesMost = 20;
 
 export async function showComparison(found: Comparison, { json }: CommonOptions, io: Io): Promise<void> {
   if (json) {
@@ -86,17 +87,15 @@ export async function showComparison(found: Comparison, { json }: CommonOptions,
       ...{ day, column: name, 'in files': told(source), 'in table': told(table) },
     })),
   ]);
-  if (sides.length > 0) {
-    const shown = ['day', 'column', 'in files', 'in table'].map((name) => ({ name, isNumber: false }));
-    await showTable(shown, sides.slice(0, columnsTold), io);
-  }
-  if (differingRows.length > 0) {
-    const shown = ['in files', 'in table', 'row'].map((name) => ({ name, isNumber: false }));
-    const lines = differingRows.map(({ source, table, row }) => {
-      return { 'in files': source, 'in table': table, row };
-    });
-    await showTable(shown, lines.slice(0, columnsTold), io);
-  }
+  await showFirst(['day', 'column', 'in files', 'in table'], sides, io);
+  const lines = differingRows.map(({ source, table, row }) => ({ 'in files': source, 'in table': table, row }));
+  await showFirst(['in files', 'in table', 'row'], lines, io);
+}
+
+async function showFirst(names: string[], lines: Item[], io: Io): Promise<void> {
+  if (lines.length === 0) return;
+  const columns = names.map((name) => ({ name, isNumber: false }));
+  await showTable(columns, lines.slice(0, linesMost), io);
 }
 
 function told({ values, min, max, sum }: Side): string {
