@@ -4,12 +4,11 @@ import { rowText } from '../../../client/json.ts';
 import { type CommonOptions, connect } from '../../config.ts';
 import { CliFailure, exitCodes, usage } from '../../failure.ts';
 import { intoBucket } from '../../import/bucket.ts';
-import { findFile } from '../../import/local-file.ts';
 import { whole } from '../../ingest/show-progress.ts';
 import { type Io, print } from '../../io.ts';
 import { tablePath } from '../../paths.ts';
 import { type Item, showTable } from '../../show.ts';
-import { type FileOptions, fileOptions, rowsOf } from './file-options.ts';
+import { type FileOptions, fileOptions, findFiles, rowsOf } from './file-options.ts';
 import { receiptOf } from './jobs.ts';
 
 type Side = { values: number; min: string | null; max: string | null; sum: string | null };
@@ -50,10 +49,9 @@ export function compareCommand(program: Command, io: Io): void {
 async function compare(name: string, paths: string[], options: FileOptions, io: Io): Promise<void> {
   const { object: keys = [] } = options;
   if (paths.length === 0 && keys.length === 0) throw usage('Say what it is compared with: files, or --object KEY.');
-  const files = await Promise.all(paths.map((path) => findFile(path, options, io)));
+  const { files, format } = await findFiles(paths, options, io);
   const { timestore } = await connect(options, io);
   const { objects } = await intoBucket(files, { timestore, name, options }, io);
-  const format = options.format ?? files[0]?.format;
   const body = { objects: [...keys, ...objects], format, ...rowsOf(options) };
   const found = await comparisonOf(timestore, name, body, io);
   await showComparison(found, options, io);

@@ -1,6 +1,8 @@
 import { type Command, Option } from 'commander';
-import type { Selection } from '../../import/local-file.ts';
-import { formats } from '../../ingest/source.ts';
+import { usage } from '../../failure.ts';
+import { findFile, type LocalFile, type Selection } from '../../import/local-file.ts';
+import { type Format, formats } from '../../ingest/source.ts';
+import type { Io } from '../../io.ts';
 import { collect, type PatientOptions, patienceOption } from '../../options.ts';
 import { chosenRows, names } from '../query.ts';
 
@@ -28,3 +30,23 @@ export const rowsOf = (options: FileOptions) => ({
   ...chosenRows(options),
   ...(options.columns !== undefined && { columns: names(options.columns) }),
 });
+
+/** Finds all files. Throws CliFailure for what is not there, cannot be told, or is of several formats. */
+export async function findFiles(
+  paths: string[],
+  options: FileOptions,
+  io: Io,
+): Promise<{ files: LocalFile[]; format: Format | undefined }> {
+  if (options.sql !== undefined && options.fromTable !== undefined) {
+    throw usage('--sql and --from-table say different things. Use one.');
+  }
+  const files = await Promise.all(paths.map((path) => findFile(path, options, io)));
+  const [first] = files;
+  const other = files.find(({ format }) => format !== first?.format);
+  if (options.format === undefined && first !== undefined && other !== undefined) {
+    throw usage(
+      `Files have to be of one format: ${first.label} is ${first.format}, ${other.label} is ${other.format}. Give each format a command of its own.`,
+    );
+  }
+  return { files, format: options.format ?? first?.format };
+}

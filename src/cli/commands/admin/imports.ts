@@ -4,17 +4,16 @@ import { type CommonOptions, connect, stateFolder, tableName } from '../../confi
 import { CliFailure, exitCodes, failureOf, interrupted, usage } from '../../failure.ts';
 import { intoBucket } from '../../import/bucket.ts';
 import { follow, type Import, importPath, showImport } from '../../import/follow.ts';
-import { findFile, type LocalFile } from '../../import/local-file.ts';
+import type { LocalFile } from '../../import/local-file.ts';
 import { patiently } from '../../import/patiently.ts';
 import { ImportRecord } from '../../import/record.ts';
-import type { Format } from '../../ingest/source.ts';
 import type { Io } from '../../io.ts';
 import { collect, number, type PatientOptions, patienceOption } from '../../options.ts';
 import { tablePath } from '../../paths.ts';
 import { allOf, type Item, showList } from '../../show.ts';
 import { names } from '../query.ts';
 import { fieldOf } from './datasets.ts';
-import { type FileOptions, fileOptions, rowsOf } from './file-options.ts';
+import { type FileOptions, fileOptions, findFiles, rowsOf } from './file-options.ts';
 import { waiting } from './jobs.ts';
 
 type Creating = FileOptions & {
@@ -107,13 +106,10 @@ function ended(error: unknown, further: string, io: Io): CliFailure {
 
 async function create(name: string, paths: string[], options: Creating, io: Io): Promise<void> {
   const { dataset, table } = tableName(name);
-  const { object: objects = [], key, sql, fromTable } = options;
+  const { object: objects = [], key } = options;
   if (paths.length === 0 && objects.length === 0) throw usage('Say what is imported: files, or --object KEY.');
-  if (sql !== undefined && fromTable !== undefined)
-    throw usage('--sql and --from-table say different things. Use one.');
   const wanted = wantedOf(options);
-  const files = await Promise.all(paths.map((path) => findFile(path, options, io)));
-  const format = options.format ?? oneFormat(files);
+  const { files, format } = await findFiles(paths, options, io);
   // How long it is tried again is for --patience to say.
   const { timestore, url } = await connect(options, io, { attempts: 1 });
   const isRecorded = key !== undefined && files.length > 0;
@@ -151,18 +147,6 @@ function wantedOf(options: Creating) {
     ...(timestampColumn !== undefined && { timestampColumn }),
     ...(keyFields !== undefined && { keyFields: names(keyFields) }),
   };
-}
-
-/** Throws CliFailure where files are of several. */
-function oneFormat(files: LocalFile[]): Format | undefined {
-  const [first, ...rest] = files;
-  const other = rest.find(({ format }) => format !== first?.format);
-  if (first !== undefined && other !== undefined) {
-    throw usage(
-      `An import is of one format: ${first.label} is ${first.format}, ${other.label} is ${other.format}. Make one of each.`,
-    );
-  }
-  return first?.format;
 }
 
 type Creation = {
