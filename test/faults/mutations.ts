@@ -586,7 +586,7 @@ function firstFailure({ file, from, to }: Mutation, suite: string): string | und
     const vitest = join(root, 'node_modules', 'vitest', 'vitest.mjs');
     const { status, signal, stderr } = spawnSync(process.execPath, [vitest, 'run', '--bail=1', suite], {
       cwd: copy,
-      env: { ...process.env, NO_COLOR: '1', FAULT_RUNS: '200' },
+      env: { ...process.env, NO_COLOR: '1', FAULT_RUNS: '200', FAULT_POINTS: '2' },
       stdio: ['ignore', 'ignore', 'pipe'],
       encoding: 'utf8',
       maxBuffer: 1024 ** 3,

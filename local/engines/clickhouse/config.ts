@@ -18,17 +18,18 @@ export function serverConfig({ logFile, usersFile, cold }: ServerConfig): string
   <!-- A laptop also runs other things: no cache sized for a server. -->
   <mark_cache_size>268435456</mark_cache_size>
   <uncompressed_cache_size>0</uncompressed_cache_size>
+  <asynchronous_metrics_update_period_s>60</asynchronous_metrics_update_period_s>
   <query_log>
     <database>system</database>
     <table>query_log</table>
     <ttl>event_date + INTERVAL 3 DAY DELETE</ttl>
-    <flush_interval_milliseconds>1000</flush_interval_milliseconds>
+    <flush_interval_milliseconds>30000</flush_interval_milliseconds>
   </query_log>
   <part_log>
     <database>system</database>
     <table>part_log</table>
     <ttl>event_date + INTERVAL 3 DAY DELETE</ttl>
-    <flush_interval_milliseconds>1000</flush_interval_milliseconds>
+    <flush_interval_milliseconds>30000</flush_interval_milliseconds>
   </part_log>
   <storage_configuration>
     <disks>
