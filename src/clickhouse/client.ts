@@ -1,4 +1,4 @@
-import { createClient } from '@clickhouse/client-web';
+import { createClient, ClickHouseError as Refusal } from '@clickhouse/client-web';
 import { StoreError } from '../errors.ts';
 import { traceparent } from '../observe/trace.ts';
 
@@ -122,9 +122,8 @@ async function answered<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
-    if (error instanceof Error && 'code' in error && /^\d+$/.test(String(error.code))) {
-      throw new ClickHouseError(Number(error.code), error.message);
-    }
+    // By its class: a request that took too long has a code as well, the one that browsers gave such errors once.
+    if (error instanceof Refusal) throw new ClickHouseError(Number(error.code), error.message);
     throw new StoreError('clickhouse', 'did not answer', error);
   }
 }

@@ -17,6 +17,7 @@ import { measureClickHouseLoad } from './lines/clickhouse-load.ts';
 import { measureCost } from './lines/cost.ts';
 import { measureFlush } from './lines/flush.ts';
 import { measureGrowth } from './lines/growth.ts';
+import { measureImport } from './lines/import.ts';
 import { measureIngest } from './lines/ingest.ts';
 import { measureMemory } from './lines/memory.ts';
 import { measureQueries } from './lines/queries.ts';
@@ -52,6 +53,7 @@ const measurements: Measurement[] = [
   { lines: [8], measure: measureGrowth, env: quiet },
   { lines: [9], measure: measureMemory, env: quiet },
   { lines: [10], measure: measureStart },
+  { lines: [11], measure: measureImport },
 ];
 
 const asked = values.lines?.split(',').map(Number);

@@ -94,6 +94,7 @@ async function showFirst(names: string[], lines: Item[], io: Io): Promise<void> 
   if (lines.length === 0) return;
   const columns = names.map((name) => ({ name, isNumber: false }));
   await showTable(columns, lines.slice(0, linesMost), io);
+  if (lines.length > linesMost) io.stdout.write(`and ${whole(lines.length - linesMost)} more, which --json has\n`);
 }
 
 function told({ values, min, max, sum }: Side): string {
