@@ -10,25 +10,6 @@ async function started(place: Place) {
   return command;
 }
 
-test('npm start collects this machine until Ctrl-C in the terminal, and leaves nothing', async () => {
-  const place = await newPlace();
-  const command = await started(place);
-  expect(await call(place, '/ready')).toMatchObject({ status: 200, body: { status: 'ok' } });
-  const output = command.output();
-  expect(output).toContain(`http://127.0.0.1:${place.port}`);
-  expect(output).toMatch(/key +local-admin/);
-  for (const header of ['freshness-mode', 'replica-age-ms', 'watermark']) {
-    expect(output).toMatch(new RegExp(`x-timestore-${header}: \\S+`));
-  }
-  const first = await metricRows(place);
-  expect(first).toBeGreaterThan(0);
-  await until('more rows arrive', async () => (await metricRows(place)) > first);
-  // A terminal sends it to the whole group.
-  process.kill(-command.pid, 'SIGINT');
-  expect(await command.ended).toBe(0);
-  await expectNothingLeft(place);
-}, 120_000);
-
 test('killed outright it leaves nothing, and the next start has every row that was acknowledged', async () => {
   const place = await newPlace();
   const command = await started(place);
@@ -47,9 +28,20 @@ test('killed outright it leaves nothing, and the next start has every row that w
   await expectNothingLeft(place);
 }, 120_000);
 
-test('two run side by side; reset leaves the one that runs alone, and removes the one that has stopped', async () => {
+test('two collect side by side until Ctrl-C in the terminal; reset leaves the one that runs alone, and removes the other', async () => {
   const [one, other] = [await newPlace(), await newPlace()];
   const commands = await Promise.all([started(one), started(other)]);
+  expect(await call(one, '/ready')).toMatchObject({ status: 200, body: { status: 'ok' } });
+  const output = commands[0].output();
+  expect(output).toContain(`http://127.0.0.1:${one.port}`);
+  expect(output).toMatch(/key +local-admin/);
+  for (const header of ['freshness-mode', 'replica-age-ms', 'watermark']) {
+    expect(output).toMatch(new RegExp(`x-timestore-${header}: \\S+`));
+  }
+  const first = await metricRows(one);
+  expect(first).toBeGreaterThan(0);
+  await until('more rows arrive', async () => (await metricRows(one)) > first);
+
   await call(one, '/v1/datasets/only/tables/one/rows', { timestamp: 0 });
   expect((await call(other, '/v1/datasets/only/query', { tableName: 'one' })).status).toBe(404);
 
@@ -57,7 +49,8 @@ test('two run side by side; reset leaves the one that runs alone, and removes th
   expect(await refused.ended).toBe(1);
   expect(refused.output()).toContain('in use by another running stack');
 
-  endProcess(commands[0].pid, 'SIGINT');
+  // A terminal sends it to the whole group.
+  process.kill(-commands[0].pid, 'SIGINT');
   expect(await commands[0].ended).toBe(0);
   await expectNothingLeft(one);
   expect((await call(other, '/ready')).status).toBe(200);
