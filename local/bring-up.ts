@@ -41,7 +41,7 @@ export async function bringUp(
     port: options.port,
     inspectorPort: options.inspectorPort,
     dir: join(options.dataDir, 'worker'),
-    env: { ...stack.env, TIMESTORE_ADMIN_KEY: adminKey, TIMESTORE_LOCAL: 'true' },
+    env: { ...options.settings, ...stack.env, TIMESTORE_ADMIN_KEY: adminKey, TIMESTORE_LOCAL: 'true' },
   });
   running.push(worker);
   const api = connect(worker.url, signal);

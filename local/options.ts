@@ -5,6 +5,7 @@
  */
 import { dirname, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { settingNames } from '../src/config.ts';
 import { externalClickHouse, externalPostgres, externalRedis, externalS3 } from './engines/addresses.ts';
 import { type External, type Ports, portsFrom } from './stack.ts';
 
@@ -19,6 +20,8 @@ export type Options = {
   dataDir: string;
   collectSeconds: number;
   external: External;
+  /** Of the deployment, by the names of its environment. */
+  settings: Record<string, string>;
   /** Epoch ms at which the command began, and how much of it went into installing packages. */
   startedAt: number;
   installMs: number;
@@ -49,6 +52,7 @@ Environment
   LOCAL_REDIS_URL                http(s)://user:password@host:port, redis://…,
   LOCAL_POSTGRES_URL             postgresql://user:password@host/database,
   LOCAL_S3_ENDPOINT              http(s)://key:secret@host:port?region=…&bucket=…
+  TIMESTORE_…, OTEL_…          settings of a deployment, but for where its stores are
 
 A second stack beside the first wants its own PORT, LOCAL_PORT_BASE and LOCAL_DATA_DIR.`;
 
@@ -85,10 +89,16 @@ export function readCommand(args: string[], env: Env): Command {
       dataDir: readDataDir(env),
       collectSeconds,
       external,
+      settings: settingsOf(env),
       startedAt: Number(env.LOCAL_STARTED_AT ?? Date.now()),
       installMs: Number(env.LOCAL_INSTALL_MS ?? 0),
     },
   };
+}
+
+/** What the caller says of the deployment. Where its stores are is for whoever starts them. */
+function settingsOf(env: Env): Record<string, string> {
+  return Object.fromEntries(settingNames.flatMap((name) => (env[name] ? [[name, env[name]]] : [])));
 }
 
 export function readDataDir(env: Env): string {

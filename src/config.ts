@@ -136,6 +136,12 @@ const environment = z.object({
   OTEL_TRACES_SAMPLER_ARG: z.coerce.number().min(0).max(1).default(1),
 });
 
+/** The names of all that can be set. */
+export const settingNames: readonly string[] = [
+  ...Object.keys(environment.shape),
+  ...Object.keys(limitsSchema.shape).map(limitVariable),
+];
+
 export type Config = z.output<typeof environment> & { limits: Limits };
 
 /** The deployment's environment lacks values or has malformed ones. `problems` names each; it never holds a value. */

@@ -30,8 +30,18 @@ test('killed outright it leaves nothing, and the next start has every row that w
 
 test('two collect side by side until Ctrl-C in the terminal; reset leaves the one that runs alone, and removes the other', async () => {
   const [one, other] = [await newPlace(), await newPlace()];
+  // A setting of the deployment is the Worker's as well.
+  const origin = 'https://app.example.com';
+  one.env.TIMESTORE_CORS_ORIGINS = origin;
   const commands = await Promise.all([started(one), started(other)]);
   expect(await call(one, '/ready')).toMatchObject({ status: 200, body: { status: 'ok' } });
+  const allowed = await Promise.all(
+    [one, other].map(async ({ port }) => {
+      const answer = await fetch(`http://127.0.0.1:${port}/health`, { headers: { origin } });
+      return answer.headers.get('access-control-allow-origin');
+    }),
+  );
+  expect(allowed).toEqual([origin, null]);
   const output = commands[0].output();
   expect(output).toContain(`http://127.0.0.1:${one.port}`);
   expect(output).toMatch(/key +local-admin/);

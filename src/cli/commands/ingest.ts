@@ -4,7 +4,7 @@ import { type Table, WriteError } from '../../client/index.ts';
 import { connect, stateFolder, tableName } from '../config.ts';
 import { CliFailure, exitCodes, failureOf, interrupted, usage } from '../failure.ts';
 import { load, type Progress } from '../ingest/load.ts';
-import { showProgress, whole } from '../ingest/show-progress.ts';
+import { rowCount, showProgress, whole } from '../ingest/show-progress.ts';
 import { type Format, findSource, formats } from '../ingest/source.ts';
 import type { Io } from '../io.ts';
 import { number, type PatientOptions, patienceOption } from '../options.ts';
@@ -116,7 +116,7 @@ const summary = ({ accepted, before, quarantined, requests }: Progress, seconds:
 });
 
 function told({ accepted, before, quarantined }: Progress): string {
-  const parts = [`${whole(accepted)} ${accepted === 1 ? 'row' : 'rows'} accepted`];
+  const parts = [`${rowCount(accepted)} accepted`];
   if (quarantined > 0) parts.push(`${whole(quarantined)} set aside in quarantine`);
   if (before > 0) parts.push(`${whole(before)} were there already`);
   return parts.join(', ');

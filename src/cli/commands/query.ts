@@ -2,7 +2,7 @@ import { type Command, Option } from 'commander';
 import type { Aggregation, Downsample, Freshness, Query, QueryAnswer } from '../../client/index.ts';
 import { type CommonOptions, connect, tableName } from '../config.ts';
 import { usage } from '../failure.ts';
-import { whole } from '../ingest/show-progress.ts';
+import { rowCount } from '../ingest/show-progress.ts';
 import type { Io } from '../io.ts';
 import { collect, duration, number } from '../options.ts';
 import { deliver, formatFor, type OutputOptions, outputFormats, tellWarnings, warningsIn } from '../output.ts';
@@ -142,9 +142,7 @@ async function showAnswer(
   const shown = columns.map((name, i) => ({ name, isNumber: isNumber(types[i] ?? '') }));
   await showTable(shown, rows, io);
   const more = cursor !== null && cursor !== undefined && limit === undefined;
-  io.stderr.write(
-    `${whole(rows.length)} ${rows.length === 1 ? 'row' : 'rows'}${more ? ', and there are more: --limit N, or --out FILE for all' : ''}\n`,
-  );
+  io.stderr.write(`${rowCount(rows.length)}${more ? ', and there are more: --limit N, or --out FILE for all' : ''}\n`);
   tellWarnings(warnings, io);
 }
 

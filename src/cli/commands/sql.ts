@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 import type { SqlAnswer } from '../../client/index.ts';
 import { type CommonOptions, connect } from '../config.ts';
 import { CliFailure, isSystemError, systemMessage, usage } from '../failure.ts';
-import { whole } from '../ingest/show-progress.ts';
+import { rowCount, whole } from '../ingest/show-progress.ts';
 import type { Io } from '../io.ts';
 import { collect, sidesOf } from '../options.ts';
 import { deliver, formatFor, type OutputOptions, tellWarnings, warningsIn } from '../output.ts';
@@ -71,9 +71,7 @@ async function show(
   const shown = columns.map(({ name, type }) => ({ name, isNumber: isNumber(type) }));
   await showTable(shown, rows, io);
   const { elapsedMs, rowsRead } = statistics;
-  io.stderr.write(
-    `${whole(rows.length)} ${rows.length === 1 ? 'row' : 'rows'} in ${elapsedMs} ms, ${whole(rowsRead)} read\n`,
-  );
+  io.stderr.write(`${rowCount(rows.length)} in ${elapsedMs} ms, ${whole(rowsRead)} read\n`);
   tellWarnings(warnings, io);
 }
 

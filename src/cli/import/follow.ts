@@ -3,7 +3,7 @@ import type { Timestore } from '../../client/index.ts';
 import { rowText } from '../../client/json.ts';
 import type { CommonOptions } from '../config.ts';
 import { CliFailure } from '../failure.ts';
-import { barOf, showStatus, whole, withWait } from '../ingest/show-progress.ts';
+import { barOf, rowCount, showStatus, whole, withWait } from '../ingest/show-progress.ts';
 import { type Io, print } from '../io.ts';
 import type { PatientOptions } from '../options.ts';
 import { type Item, showOne, showTable } from '../show.ts';
@@ -61,7 +61,7 @@ export async function follow(timestore: Timestore, begun: Import, options: Patie
 function lineOf({ objects, rows }: Import, isTerminal: boolean): string {
   const share = objects.read / Math.max(1, objects.of) / 2 + rows.moved / Math.max(1, rows.read) / 2;
   const moved = rows.moved > 0 ? `  ${whole(rows.moved)} moved` : '';
-  return `${barOf(share, isTerminal)}  ${objects.read} of ${objects.of} objects  ${whole(rows.read)} rows read${moved}`;
+  return `${barOf(share, isTerminal)}  ${objects.read} of ${objects.of} objects  ${rowCount(rows.read)} read${moved}`;
 }
 
 /**
@@ -102,7 +102,7 @@ export async function showImport(
   });
   const more = wrongRows > lines.length && !options.all ? `  \`timestore imports show ${found.id}\` has more\n` : '';
   throw new CliFailure(
-    `${whole(wrongRows)} ${wrongRows === 1 ? 'row' : 'rows'} cannot be stored, and nothing was imported. Rows are counted from 0.` +
+    `${rowCount(wrongRows)} cannot be stored, and nothing was imported. Rows are counted from 0.` +
       `\n${lines.join('')}${more}`.trimEnd(),
   );
 }

@@ -67,7 +67,7 @@ export function barOf(share: number, isTerminal: boolean): string {
 function lineOf(progress: Progress, bytes: number | undefined, seconds: number, isTerminal: boolean): string {
   const { accepted, before, bytesRead, file, waits } = progress;
   const rate = seconds > 0 ? accepted / seconds : 0;
-  const rows = `${whole(accepted + before)} rows`;
+  const rows = rowCount(accepted + before);
   const speed = `${whole(rate)} rows/s`;
   const where = file === '-' ? 'standard input' : file;
   if (bytes === undefined) return `${rows}  ${speed}  ${size(bytesRead)} read  ${where}`;
@@ -82,6 +82,8 @@ function lineOf(progress: Progress, bytes: number | undefined, seconds: number, 
 const numbers = new Intl.NumberFormat('en-US', { maximumFractionDigits: 0 });
 
 export const whole = (value: number): string => numbers.format(value);
+
+export const rowCount = (rows: number): string => `${whole(rows)} ${rows === 1 ? 'row' : 'rows'}`;
 
 export function size(bytes: number): string {
   const units = ['B', 'kB', 'MB', 'GB', 'TB'];

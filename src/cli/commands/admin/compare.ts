@@ -4,7 +4,7 @@ import { rowText } from '../../../client/json.ts';
 import { type CommonOptions, connect } from '../../config.ts';
 import { CliFailure, exitCodes, usage } from '../../failure.ts';
 import { intoBucket } from '../../import/bucket.ts';
-import { whole } from '../../ingest/show-progress.ts';
+import { rowCount, whole } from '../../ingest/show-progress.ts';
 import { type Io, print } from '../../io.ts';
 import { tablePath } from '../../paths.ts';
 import { type Item, showTable } from '../../show.ts';
@@ -73,12 +73,12 @@ export async function showComparison(found: Comparison, { json }: CommonOptions,
   }
   const { rows, days, differing, differingRows, columns, wrongRows } = found;
   io.stdout.write(
-    `${whole(rows.source)} rows in the files, ${whole(rows.table)} in the table; ` +
+    `${rowCount(rows.source)} in the files, ${whole(rows.table)} in the table; ` +
       `${whole(days.different)} of ${whole(days.compared)} days differ.\n`,
   );
   if (columns.onlyInSource.length > 0) io.stdout.write(`Only in the files: ${columns.onlyInSource.join(', ')}\n`);
   if (columns.onlyInTable.length > 0) io.stdout.write(`Only in the table: ${columns.onlyInTable.join(', ')}\n`);
-  if (wrongRows > 0) io.stdout.write(`${whole(wrongRows)} rows of the files could not be in the table.\n`);
+  if (wrongRows > 0) io.stdout.write(`${rowCount(wrongRows)} of the files could not be in the table.\n`);
   const sides = differing.flatMap(({ day, columns: different, rows: counts }) => [
     { day, column: '', 'in files': counts.source, 'in table': counts.table },
     ...different.map(({ name, source, table }) => ({

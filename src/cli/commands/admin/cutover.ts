@@ -5,7 +5,7 @@ import { connect } from '../../config.ts';
 import { CliFailure, exitCodes, usage } from '../../failure.ts';
 import { intoBucket } from '../../import/bucket.ts';
 import { findFile, isNamedDuckDb, type LocalFile } from '../../import/local-file.ts';
-import { whole } from '../../ingest/show-progress.ts';
+import { rowCount } from '../../ingest/show-progress.ts';
 import type { Io } from '../../io.ts';
 import { type PatientOptions, patienceOption, sidesOf } from '../../options.ts';
 import { datasetPath, tablePath } from '../../paths.ts';
@@ -108,13 +108,13 @@ async function bring(cutover: Cutover, { name, find }: Source): Promise<void> {
   const request = { objects, format: file.format };
   const body = { ...request, missingOnly: true, ...(fields.length > 0 && { fields }) };
   const { rows } = (await receiptOf(timestore, `${tablePath(name)}/imports`, body, io)) as { rows: number };
-  tell(cutover, `backfill  ${name}: ${whole(rows)} rows that were missing`);
+  tell(cutover, `backfill  ${name}: ${rowCount(rows)} brought`);
   const compared = await comparisonOf(timestore, name, request, io);
   if (!compared.equal) {
     await showComparison(compared, options, io);
     throw new CliFailure(`${name} is not the same as ${file.label}. Nothing was switched.`, exitCodes.failed);
   }
-  tell(cutover, `compare   ${name}: ${whole(compared.rows.table)} rows, the same on both sides`);
+  tell(cutover, `compare   ${name}: ${rowCount(compared.rows.table)}, the same on both sides`);
 }
 
 async function goBack(cutover: Cutover, texts: string[]): Promise<void> {
@@ -163,7 +163,7 @@ async function mirrored(cutover: Cutover): Promise<void> {
     if (behindRows === 0) break;
     if (Date.now() > until_ms) {
       throw new CliFailure(
-        `The other system still lacks ${whole(behindRows)} rows${error === null ? '' : `: ${error}`}. Try again once it takes them.`,
+        `The other system still lacks ${rowCount(behindRows)}${error === null ? '' : `: ${error}`}. Try again once it takes them.`,
         exitCodes.later,
       );
     }

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { type Command, Option } from 'commander';
 import { type CommonOptions, connect } from '../../config.ts';
 import { CliFailure, exitCodes, usage } from '../../failure.ts';
-import { size, whole } from '../../ingest/show-progress.ts';
+import { rowCount, size } from '../../ingest/show-progress.ts';
 import type { Io } from '../../io.ts';
 import { duration, number } from '../../options.ts';
 import { intoFile } from '../../output.ts';
@@ -185,6 +185,5 @@ async function download(id: string, options: CommonOptions & { to?: string }, io
   }
   const summary = { folder, files, rows: found.rows, bytes };
   if (options.json) io.stdout.write(`${JSON.stringify(summary)}\n`);
-  else
-    io.stdout.write(`${whole(found.rows)} rows in ${files} files in ${folder}, ${size(bytes)} of them fetched now.\n`);
+  else io.stdout.write(`${rowCount(found.rows)} in ${files} files in ${folder}, ${size(bytes)} of them fetched now.\n`);
 }

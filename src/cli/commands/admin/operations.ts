@@ -3,7 +3,7 @@ import { text as textOf } from 'node:stream/consumers';
 import { type Command, Option } from 'commander';
 import { type CommonOptions, connect, tableName } from '../../config.ts';
 import { CliFailure, usage } from '../../failure.ts';
-import { whole } from '../../ingest/show-progress.ts';
+import { rowCount } from '../../ingest/show-progress.ts';
 import { type Io, print } from '../../io.ts';
 import { number } from '../../options.ts';
 import { savedPath } from '../../paths.ts';
@@ -25,7 +25,7 @@ export function tableOperations(program: Command, io: Io): void {
       const body = name === undefined ? undefined : tableName(name);
       const rest = { body, isRepeatable: true, signal: io.signal };
       const { rows } = await timestore.call<{ rows: number }>('POST', '/v1/admin/flush', rest);
-      await print(io.stdout, options.json ? `${JSON.stringify({ rows })}\n` : `${whole(rows)} rows flushed.\n`);
+      await print(io.stdout, options.json ? `${JSON.stringify({ rows })}\n` : `${rowCount(rows)} flushed.\n`);
     });
   program
     .command('audit')
