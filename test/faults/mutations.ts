@@ -35,7 +35,7 @@ const mutations: Mutation[] = [
     file: 'src/import/chunks.ts',
     from: 'WHERE _n NOT IN (SELECT _row FROM',
     to: 'WHERE 1 OR _n NOT IN (SELECT _row FROM',
-    suite: 'test/faults/crash-points/import.test.ts',
+    suite: 'test/integration/jobs/import.test.ts',
   },
   {
     rule: 'a chunk of an import is counted',
@@ -48,7 +48,7 @@ const mutations: Mutation[] = [
     rule: 'rows of a try to read an object that was given up do not count',
     file: 'src/import/staging.ts',
     from: 'return `_attempt IN (',
-    to: 'return `1 OR _attempt IN (',
+    to: "if (staged.length > 0) return '1';\n  return `_attempt IN (",
     suite: 'test/faults/crash-points/import.test.ts',
   },
   {
