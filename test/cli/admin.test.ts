@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import type { Command } from 'commander';
-import { describe, expect, inject, test, vi } from 'vitest';
+import { describe, expect, inject, test } from 'vitest';
 import { duration } from '../../src/cli/options.ts';
 import { programOf } from '../../src/cli/program.ts';
 import { useWorker } from '../integration/http/worker.ts';
@@ -12,7 +12,6 @@ import { at, newDataset } from '../integration/support.ts';
 import { useCli } from './support.ts';
 
 // Commands one after the other, each a process.
-vi.setConfig({ testTimeout: 120_000 });
 
 // Nobody is there: what is asked of it is not what these tests are about.
 const call = useWorker({ TIMESTORE_ORIGIN_URL: 'http://127.0.0.1:9', TIMESTORE_ORIGIN_KEY: 'of-the-original' });

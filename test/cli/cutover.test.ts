@@ -9,8 +9,6 @@ import { knowing, useOrigin } from '../integration/migration/origin.ts';
 import { at, expectStored, flush, newDataset, newInstance, tableOf } from '../integration/support.ts';
 import { useCli } from './support.ts';
 
-vi.setConfig({ testTimeout: 120_000 });
-
 const origin = useOrigin();
 const cli = useCli();
 const prefix = { TIMESTORE_KEY_PREFIX: `cutover-${process.pid}` };

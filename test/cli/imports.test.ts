@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { type DuckDBConnection, DuckDBInstance } from '@duckdb/node-api';
-import { afterEach, describe, expect, test, vi } from 'vitest';
+import { afterEach, describe, expect, test } from 'vitest';
 import { loadDuckDb } from '../../src/cli/import/duckdb.ts';
 import { Timestore } from '../../src/client/index.ts';
 import { useWorker } from '../integration/http/worker.ts';
@@ -12,7 +12,6 @@ import { at, newDataset } from '../integration/support.ts';
 import { useCli } from './support.ts';
 
 // Commands one after the other, each a process.
-vi.setConfig({ testTimeout: 120_000 });
 
 const call = useWorker();
 const cli = useCli();

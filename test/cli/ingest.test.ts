@@ -3,14 +3,13 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
-import { describe, expect, test, vi } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { Timestore } from '../../src/client/index.ts';
 import { useWorker } from '../integration/http/worker.ts';
 import { at, newDataset, newInstance, tableOf } from '../integration/support.ts';
 import { useCli } from './support.ts';
 
 // Commands one after the other, each a process.
-vi.setConfig({ testTimeout: 120_000 });
 
 const call = useWorker();
 const cli = useCli();
@@ -234,9 +233,9 @@ describe('each row of a file once', () => {
     const args = [file('again.ndjson', lines(0, 10)), '--table', `${dataset}.m`, '--json'];
     await ingest(args);
     await cli.run(['tables', 'delete', `${dataset}.m`, '--grace', '0s', '--yes'], env());
-    await expect.poll(async () => (await ingest(args)).stderr, { timeout: 25_000 }).toContain('no longer there');
+    await expect.poll(async () => (await ingest(args)).stderr).toContain('no longer there');
     const run = () => ingest([...args, '--run', 'new']);
-    await expect.poll(async () => (await run()).code, { timeout: 25_000 }).toBe(0);
+    await expect.poll(async () => (await run()).code).toBe(0);
     expect(await values(dataset)).toEqual(upTo(10));
   });
 

@@ -2,14 +2,13 @@ import { existsSync, globSync, mkdirSync, readFileSync, writeFileSync } from 'no
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { beforeAll, describe, expect, test, vi } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
 import { Timestore } from '../../src/client/index.ts';
 import { useWorker } from '../integration/http/worker.ts';
 import { at, newDataset } from '../integration/support.ts';
 import { useCli } from './support.ts';
 
 // Commands one after the other, each a process.
-vi.setConfig({ testTimeout: 120_000 });
 
 const call = useWorker();
 const cli = useCli();

@@ -28,12 +28,12 @@ beforeAll(async () => {
   stack = await startStack({ dataDir, ports: await freePorts() });
   env = { ...stack.env, TIMESTORE_ADMIN_KEY: 'local-admin', TIMESTORE_LOCAL: 'true' };
   await migrate(env);
-}, 60_000);
+});
 
 afterAll(async () => {
   await stack.stop();
   rmSync(dataDir, { recursive: true, force: true });
-}, 20_000);
+});
 
 /** Has the server killed where it gives its n-th new part its name: its token is in the log of tokens by then. */
 async function killAtRename(pid: number, n: number): Promise<{ done: Promise<void> }> {

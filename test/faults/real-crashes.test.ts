@@ -29,13 +29,13 @@ beforeAll(async () => {
   // It flushes in the background after a few requests, so that kills meet it in the middle of that too.
   const bindings = { ...env, TIMESTORE_TRIGGER_ROWS: '60' };
   worker = await startWorkerProcess({ build: inject('build'), bindings, port: (await freePorts()).upstash });
-}, 60_000);
+});
 
 afterAll(async () => {
   await worker.kill();
   await stack.stop();
   rmSync(dataDir, { recursive: true, force: true });
-}, 20_000);
+});
 
 const quiet = (): Context => ({ ...createContext(env), log: () => undefined });
 

@@ -43,14 +43,14 @@ beforeAll(async () => {
   await vi.waitFor(async () => expect(await ctx.redis.inTurn([['WAIT', 1, 200]])).toMatchObject([{ result: 1 }]), {
     timeout: 20_000,
   });
-}, 60_000);
+});
 
 afterAll(async () => {
   replica.kill('SIGCONT');
   replica.kill('SIGKILL');
   await stack.stop();
   rmSync(dataDir, { recursive: true, force: true });
-}, 20_000);
+});
 
 const durable = (rows: object[], idempotencyKey: string) =>
   ingestRows(ctx, {
@@ -79,7 +79,7 @@ test('a durable row is acknowledged when the replica has it, and a flush begins 
   expect(again.accepted).toMatchObject({ accepted: 1, replayed: true });
   expect(await flush(ctx, 'replicas')).toMatchObject({ complete: true, rows: 3 });
   await expectStored(ctx, table, 3);
-}, 60_000);
+});
 
 test('a reader whose buffer lags behind is told so, and never given less than its token in silence', async () => {
   // One that was a replica and follows nobody any more: it answers with what it had.
@@ -109,4 +109,4 @@ test('a reader whose buffer lags behind is told so, and never given less than it
     front.close();
     connections.close();
   }
-}, 30_000);
+});

@@ -37,7 +37,7 @@ describe.skipIf(!postgres)('with a Postgres of its own', () => {
       ports: await freePorts(),
       external: { postgresUrl: databaseUrl },
     });
-  }, 60_000);
+  });
 
   afterAll(async () => {
     await stack?.stop();

@@ -34,7 +34,7 @@ export function useStack(options: Partial<StackOptions> = {}): () => Stack {
 }
 
 /** Waits for a condition, asked again and again, and fails by its name when it does not come true. */
-export async function until(what: string, holds: () => boolean | Promise<boolean>, limitMs = 10_000): Promise<void> {
+export async function until(what: string, holds: () => boolean | Promise<boolean>, limitMs = 60_000): Promise<void> {
   const deadline = performance.now() + limitMs;
   while (!(await holds())) {
     if (performance.now() > deadline) throw new Error(`not within ${limitMs} ms: ${what}`);

@@ -26,7 +26,7 @@ test('killed outright it leaves nothing, and the next start has every row that w
   endProcess(again.pid, 'SIGTERM');
   expect(await again.ended).toBe(0);
   await expectNothingLeft(place);
-}, 120_000);
+});
 
 test('two collect side by side until Ctrl-C in the terminal; reset leaves the one that runs alone, and removes the other', async () => {
   const [one, other] = [await newPlace(), await newPlace()];
@@ -68,20 +68,16 @@ test('two collect side by side until Ctrl-C in the terminal; reset leaves the on
   expect(existsSync(one.dataDir)).toBe(false);
   endProcess(commands[1].pid, 'SIGINT');
   expect(await commands[1].ended).toBe(0);
-}, 120_000);
+});
 
 test.each([
   ['an engine', /redis-server|valkey-server/, /redis: ended by itself/],
   ['the Worker', /^(?!.*group-guard).*wrangler\.js/s, /The Worker \(wrangler dev\) ended by itself/],
-])(
-  '%s that dies later ends everything, with one clear message',
-  async (_, program, message) => {
-    const place = await newPlace();
-    const command = await started(place);
-    endProcess(processOf(place.dataDir, program));
-    expect(await command.ended).toBe(1);
-    expect(command.output()).toMatch(message);
-    await expectNothingLeft(place);
-  },
-  120_000,
-);
+])('%s that dies later ends everything, with one clear message', async (_, program, message) => {
+  const place = await newPlace();
+  const command = await started(place);
+  endProcess(processOf(place.dataDir, program));
+  expect(await command.ended).toBe(1);
+  expect(command.output()).toMatch(message);
+  await expectNothingLeft(place);
+});

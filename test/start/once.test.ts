@@ -15,7 +15,7 @@ test('npm start -- --once shows the way of a row, its times, and leaves nothing;
     }
     await expectNothingLeft(place);
   }
-}, 120_000);
+});
 
 test('a reader of its output that goes away early leaves nothing running', async () => {
   const place = await newPlace();
@@ -25,4 +25,4 @@ test('a reader of its output that goes away early leaves nothing running', async
   command.child.stderr?.destroy();
   await new Promise((resolve) => command.child.once('exit', resolve));
   await expectNothingLeft(place);
-}, 120_000);
+});

@@ -250,7 +250,7 @@ describe('a mirror', () => {
       await untilEqual(dataset);
       expect(numbers(dataset), `call ${n}`).toEqual([0, 1, 2]);
     }
-  }, 180_000);
+  });
 
   test('goes on where the original broke off, before or after it took a batch, and waits while it is away', async () => {
     const dataset = newDataset();
