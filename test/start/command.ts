@@ -82,7 +82,7 @@ export function run(script: string, env: Record<string, string>, args: string[] 
           if (isOver) throw new Error(`the command ended without ${pattern}:\n${printed}`);
           return false;
         },
-        60_000,
+        240_000,
       );
     },
   };
