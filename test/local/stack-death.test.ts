@@ -20,7 +20,7 @@ async function startProgram(dataDir: string) {
   programs.push(program);
   const lines: Record<string, unknown>[] = [];
   createInterface(program.stdout).on('line', (line) => lines.push(JSON.parse(line)));
-  await until('the program has its stack', () => lines.length > 0, 30_000);
+  await until('the program has its stack', () => lines.length > 0);
   const lock = JSON.parse(readFileSync(join(dataDir, 'stack.lock'), 'utf8')) as { engines: { pid: number }[] };
   return { program, lines, pids: lines[0]?.pids as number[], groups: lock.engines.map(({ pid }) => pid) };
 }

@@ -3,11 +3,8 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterAll, beforeAll, vi } from 'vitest';
+import { afterAll, beforeAll } from 'vitest';
 import { freePorts, type Stack, type StackOptions, startStack } from '../../local/stack.ts';
-
-// Real engines start in a second or two, on a busy machine in more.
-vi.setConfig({ testTimeout: 30_000 });
 
 /** A new directory that is gone after the file's tests. */
 export function useTempDir(): () => string {
