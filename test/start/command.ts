@@ -168,10 +168,16 @@ function isListening(port: number): Promise<boolean> {
 }
 
 /** The first of nine ports in a row that nobody listens on. */
+/** What was given out and does not listen yet. */
+const given = new Set<number>();
+
 async function freeBase(): Promise<number> {
   for (;;) {
-    // Below those that other tests beside this one take for their engines.
-    const base = 2_000 + Math.floor(Math.random() * 7_900);
+    // Below those that other tests beside this one take for their engines, in turn with the other process of these tests.
+    const turn = Number(process.env.VITEST_POOL_ID ?? 0) % 2;
+    const base = 2_000 + 9 * (2 * Math.floor(Math.random() * 430) + turn);
+    if (given.has(base)) continue;
+    given.add(base);
     const ports = Array.from({ length: 9 }, (_, n) => base + n);
     if (!(await Promise.all(ports.map(isListening))).includes(true)) return base;
   }
