@@ -167,10 +167,10 @@ function isListening(port: number): Promise<boolean> {
   });
 }
 
-/** The first of nine ports in a row that nobody listens on. */
 /** What was given out and does not listen yet. */
 const given = new Set<number>();
 
+/** The first of nine ports in a row that nobody listens on. */
 async function freeBase(): Promise<number> {
   for (;;) {
     // Below those that other tests beside this one take for their engines, in turn with the other process of these tests.
