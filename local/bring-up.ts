@@ -15,7 +15,7 @@ export type Running = { stop(): Promise<void> }[];
 
 export type Timestore = { stack: Stack; worker: Worker; api: Api };
 
-const readyLimitMs = 120_000;
+const readyLimitMs = 30_000;
 
 /** Resolves when `GET /ready` says ok. What runs by then is in `running`, whether this resolves or throws. */
 export async function bringUp(

@@ -30,7 +30,7 @@ export type Worker = {
   stop(): Promise<void>;
 };
 
-const startLimitMs = 120_000;
+const startLimitMs = 60_000;
 const logLines = 20;
 
 /** Throws a StartFailure when another program has the port. */

@@ -37,7 +37,7 @@ export type EngineContext = {
   onDeath: (failure: EngineFailure) => void;
 };
 
-const startLimitMs = 120_000;
+const startLimitMs = 30_000;
 const gracefulLimitMs = 900;
 const logLines = 12;
 

@@ -76,9 +76,9 @@ async function nextStep(ctx: Context, job: Job, progress: Progress, deadline_ms:
   if (read !== undefined) return { progress: { ...progress, ...read, columns } };
 
   const staging = progress.staging ?? '';
-  await requireWhole(ctx, staging, progress.staged);
   const range = rangeSql(table, rangeOf(request));
   const source = { staging: stagingName(staging), where: `${stagedSql(progress.staged)} AND _wrong = '' ${range}` };
+  await requireWhole(ctx, source.staging, progress.staged);
   await addStagingFields(ctx, table, source.staging);
   const inEach = (name: string) => columns.every((names) => names.includes(name));
   const fields = table.schema.fields.filter(({ name }) => inEach(name));

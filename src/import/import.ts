@@ -139,7 +139,7 @@ async function nextStep(ctx: Context, job: Job, progress: Progress, deadline_ms:
   };
   if (request.missingOnly && kept === undefined) return await keep(ctx, table, progress, source, deadline_ms);
   if (progress.chunks === undefined) {
-    await requireWhole(ctx, staging, kept === undefined ? progress.staged : [kept]);
+    await requireWhole(ctx, source.staging, kept === undefined ? progress.staged : [kept]);
     await requireRetained(ctx, table, source);
     return { progress: { ...progress, chunks: await planChunks(ctx, table, source) } };
   }
@@ -229,6 +229,7 @@ async function keep(
   const { until } = progress;
   if (until === undefined) return { progress: { ...progress, until: (await cutOf(ctx, table)).until } };
   if (!(await flushCut(ctx, table, until, deadline_ms))) return { progress };
+  await requireWhole(ctx, source.staging, progress.staged);
   await addStagingFields(ctx, table, source.staging);
   const told = table.schema.fields.filter(({ name }) => progress.read.every((names) => names.includes(name)));
   return { progress: { ...progress, kept: await keepMissing(ctx, table, source, told, until) } };

@@ -60,10 +60,14 @@ export async function addStagingFields(ctx: Context, table: Planned, name: strin
   await ctx.clickhouse.command(`ALTER TABLE ${name} ${added.join(', ')}`);
 }
 
-/** Throws StoreError where rows that were read are not there any more. */
-export async function requireWhole(ctx: Context, staging: string, staged: Staged[]): Promise<void> {
+/**
+ * Throws StoreError where rows that were read are not there any more.
+ *
+ * @param name the staging table as it stands in SQL
+ */
+export async function requireWhole(ctx: Context, name: string, staged: Staged[]): Promise<void> {
   const [found] = await ctx.clickhouse.rows<{ rows: string }>(
-    `SELECT count() AS rows FROM ${stagingName(staging)} WHERE ${stagedSql(staged)}`,
+    `SELECT count() AS rows FROM ${name} WHERE ${stagedSql(staged)}`,
   );
   const rows = staged.reduce((sum, each) => sum + each.rows, 0);
   if (Number(found?.rows) === rows) return;

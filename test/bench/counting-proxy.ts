@@ -5,18 +5,22 @@ export type Counts = { requests: number; commands: number };
 
 export type CountingProxy = { url: string; take(): Counts; stop(): Promise<void> };
 
-/** Passes everything on to `target` and counts it. */
-export async function startCountingProxy(target: string): Promise<CountingProxy> {
+/** Passes everything on to `target` and counts it, each request once `before` lets it go. */
+export async function startCountingProxy(
+  target: string,
+  before: () => Promise<void> = async () => {},
+): Promise<CountingProxy> {
   let counts: Counts = { requests: 0, commands: 0 };
   const agent = new Agent({ keepAlive: true });
   const to = new URL(target);
   const server: Server = createServer((incoming, outgoing) => {
     const parts: Buffer[] = [];
     incoming.on('data', (part) => parts.push(part));
-    incoming.on('end', () => {
+    incoming.on('end', async () => {
       const body = Buffer.concat(parts);
       counts.requests += 1;
       counts.commands += commandsIn(incoming.url ?? '/', body);
+      await before();
       const passed = request(
         {
           agent,

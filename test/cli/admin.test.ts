@@ -11,8 +11,6 @@ import { useWorker } from '../integration/http/worker.ts';
 import { at, newDataset } from '../integration/support.ts';
 import { useCli } from './support.ts';
 
-// Commands one after the other, each a process.
-
 // Nobody is there: what is asked of it is not what these tests are about.
 const call = useWorker({ TIMESTORE_ORIGIN_URL: 'http://127.0.0.1:9', TIMESTORE_ORIGIN_KEY: 'of-the-original' });
 const cli = useCli();

@@ -11,8 +11,6 @@ import { useWorker } from '../integration/http/worker.ts';
 import { at, newDataset } from '../integration/support.ts';
 import { useCli } from './support.ts';
 
-// Commands one after the other, each a process.
-
 const call = useWorker();
 const cli = useCli();
 const env = () => ({

@@ -9,8 +9,6 @@ import { useWorker } from '../integration/http/worker.ts';
 import { at, newDataset, newInstance, tableOf } from '../integration/support.ts';
 import { useCli } from './support.ts';
 
-// Commands one after the other, each a process.
-
 const call = useWorker();
 const cli = useCli();
 const env = () => ({ TIMESTORE_URL: call.url(), TIMESTORE_KEY: 'local-admin' });

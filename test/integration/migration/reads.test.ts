@@ -1,5 +1,4 @@
-import { createServer, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { ServerResponse } from 'node:http';
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest';
 import { changeDataset } from '../../../src/catalog/datasets.ts';
 import { StoreError } from '../../../src/errors.ts';
@@ -7,6 +6,7 @@ import { compareRead } from '../../../src/migration/compare-reads.ts';
 import { recordComparison } from '../../../src/migration/comparisons.ts';
 import { applyReads, type Reads, readsOf } from '../../../src/migration/reads.ts';
 import { queryTable } from '../../../src/query/query.ts';
+import { type CountingProxy, startCountingProxy } from '../../bench/counting-proxy.ts';
 import { startMiniflare } from '../http/miniflare.ts';
 import { at, everyone, newDataset, newInstance, send } from '../support.ts';
 import { type Asked, knowing, useOrigin } from './origin.ts';
@@ -17,34 +17,17 @@ let miniflare: ReturnType<typeof startMiniflare>;
 let base: URL;
 /** What requests of the Worker to ClickHouse wait for. */
 let held = Promise.resolve();
-let waiting = 0;
-const clickhouse = createServer(async (request, response) => {
-  const parts: Buffer[] = [];
-  for await (const part of request) parts.push(part as Buffer);
-  waiting += 1;
-  await held;
-  waiting -= 1;
-  const { method = 'GET', headers } = request;
-  const { connection, 'transfer-encoding': _, ...passed } = headers as Record<string, string>;
-  const url = new URL(request.url ?? '', inject('env').CLICKHOUSE_URL);
-  const body = method === 'POST' ? Buffer.concat(parts) : undefined;
-  const answer = await fetch(url, { method, headers: passed, ...(body !== undefined && { body }) });
-  const content = Buffer.from(await answer.arrayBuffer());
-  const { 'transfer-encoding': __, 'content-encoding': ___, ...rest } = Object.fromEntries(answer.headers);
-  response.writeHead(answer.status, { ...rest, 'content-length': content.length }).end(content);
-});
+let clickhouse: CountingProxy;
 beforeAll(async () => {
-  await new Promise<void>((resolve) => clickhouse.listen(0, '127.0.0.1', resolve));
-  const CLICKHOUSE_URL = `http://127.0.0.1:${(clickhouse.address() as AddressInfo).port}`;
+  clickhouse = await startCountingProxy(inject('env').CLICKHOUSE_URL ?? '', () => held);
   const limits = { TIMESTORE_ORIGIN_TIMEOUT_MS: '1500', TIMESTORE_COMPARED_BYTES_MAX: '20000' };
-  const bindings = { ...inject('env'), ...prefix, ...knowing(origin), ...limits, CLICKHOUSE_URL };
+  const bindings = { ...inject('env'), ...prefix, ...knowing(origin), ...limits, CLICKHOUSE_URL: clickhouse.url };
   miniflare = startMiniflare({ build: inject('build'), bindings });
   base = await miniflare.ready;
 });
 afterAll(async () => {
   await miniflare?.dispose();
-  clickhouse.closeAllConnections();
-  clickhouse.close();
+  await clickhouse?.stop();
 });
 
 let ctx: ReturnType<typeof newInstance>;
@@ -202,8 +185,9 @@ describe('reads that are compared', () => {
     origin.answer = (_, response) => json(response, { rows: theirs.reverse() });
     const hold = Promise.withResolvers<void>();
     held = hold.promise;
+    clickhouse.take();
     expect(await (await ask(dataset)).json()).toEqual({ rows: theirs });
-    await expect.poll(() => waiting).toBeGreaterThan(0);
+    await expect.poll(() => clickhouse.take().requests).toBeGreaterThan(0);
     hold.resolve();
     await expect.poll(() => counted(dataset)).toEqual({ equal: 1 });
     expect(await comparisons(dataset)).toEqual([]);
