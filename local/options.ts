@@ -7,7 +7,7 @@ import { dirname, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { settingNames } from '../src/config.ts';
 import { externalClickHouse, externalPostgres, externalRedis, externalS3 } from './engines/addresses.ts';
-import { type External, type Ports, portsFrom } from './stack.ts';
+import { type External, type NodePorts, nodePortsFrom, type Ports, portsFrom } from './stack.ts';
 
 export const root = dirname(import.meta.dirname);
 
@@ -17,6 +17,8 @@ export type Options = {
   port: number;
   inspectorPort: number;
   ports: Ports;
+  /** Of the nodes of a ClickHouse cluster. */
+  nodes: NodePorts[];
   dataDir: string;
   collectSeconds: number;
   external: External;
@@ -40,12 +42,14 @@ machine's metrics into dataset "machine", table "metrics", until Ctrl-C.
 
   npm start                    until Ctrl-C
   npm start -- --once          send rows, query, flush, query again, show the proof, stop; exit code 0 or 1
+  npm start -- --nodes 3       with a ClickHouse cluster of three shards; what they hold stays on them
   npm start -- --help          this page
   npm run reset                remove the data folder
 
 Environment
   PORT                         the Worker's port on 127.0.0.1 (${defaults.port})
-  LOCAL_PORT_BASE              the first of the 8 ports for the engines and the inspector (${defaults.portBase})
+  LOCAL_PORT_BASE              the first of the 8 ports for the engines and the inspector (${defaults.portBase}), and of
+                                 three more for each node
   LOCAL_DATA_DIR               where the state is kept (${defaults.dataDir})
   LOCAL_COLLECT_SECONDS        seconds between two collections (${defaults.collectSeconds})
   LOCAL_CLICKHOUSE_URL         use these servers, which run already:
@@ -73,12 +77,17 @@ export function readCommand(args: string[], env: Env): Command {
   const port = whole('PORT', defaults.port, 1, 65_535);
   const base = whole('LOCAL_PORT_BASE', defaults.portBase, 1024, 65_535 - inspectorOffset);
   const collectSeconds = whole('LOCAL_COLLECT_SECONDS', defaults.collectSeconds, 1, 3_600);
-  if (port >= base && port <= base + inspectorOffset && problems.length === 0) {
-    problems.push(
-      `PORT ${port} is one of the ports ${base} to ${base + inspectorOffset} of LOCAL_PORT_BASE: change one of the two.`,
-    );
+  const nodes = flags.nodes === 1 ? [] : nodePortsFrom(base, flags.nodes);
+  const last = Math.max(base + inspectorOffset, ...nodes.map(({ gate }) => gate));
+  if (port >= base && port <= last && problems.length === 0) {
+    problems.push(`PORT ${port} is one of the ports ${base} to ${last} of LOCAL_PORT_BASE: change one of the two.`);
   }
   const external = readExternal(env, problems);
+  if (flags.nodes > 1 && external.clickhouseUrl !== undefined) {
+    problems.push(
+      '--nodes starts local servers, and LOCAL_CLICKHOUSE_URL names one that runs elsewhere: leave one out.',
+    );
+  }
   if (problems.length > 0) return { problems, exitCode: 1 };
   return {
     run: {
@@ -86,6 +95,7 @@ export function readCommand(args: string[], env: Env): Command {
       port,
       inspectorPort: base + inspectorOffset,
       ports: portsFrom(base),
+      nodes,
       dataDir: readDataDir(env),
       collectSeconds,
       external,
@@ -114,13 +124,15 @@ export function environmentForWorker(env: Env): Env {
   );
 }
 
-function readFlags(args: string[]): { once: boolean; help: boolean } | { problem: string } {
+function readFlags(args: string[]): { once: boolean; help: boolean; nodes: number } | { problem: string } {
   try {
     const { values } = parseArgs({
       args,
-      options: { once: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } },
+      options: { once: { type: 'boolean' }, help: { type: 'boolean', short: 'h' }, nodes: { type: 'string' } },
     });
-    return { once: values.once ?? false, help: values.help ?? false };
+    const nodes = /^[1-9]$/.test(values.nodes ?? '1') ? Number(values.nodes ?? 1) : 0;
+    if (nodes === 0) return { problem: `--nodes must be a number from 1 to 9, not "${values.nodes}".` };
+    return { once: values.once ?? false, help: values.help ?? false, nodes };
   } catch (error) {
     const [reason] = (error as Error).message.split('. To specify');
     return { problem: `${reason}. \`npm start -- --help\` lists the options.` };

@@ -12,7 +12,7 @@ import { type Engine, type EngineDefinition, externalEngine, startEngine } from 
 import { type EngineName, engineNames } from './engines/failure.ts';
 import { lockDataDir } from './engines/lock.ts';
 import { planStack, workerEnv } from './engines/plan.ts';
-import { type Ports, requireFreePorts } from './engines/ports.ts';
+import { type NodePorts, type Ports, requireFreePorts } from './engines/ports.ts';
 import { postgresEngine } from './engines/postgres/engine.ts';
 import { redisEngine } from './engines/redis/engine.ts';
 import { s3Engine } from './engines/s3/engine.ts';
@@ -21,7 +21,7 @@ import { upstashEngine } from './engines/upstash/engine.ts';
 export type { External } from './engines/addresses.ts';
 export type { Engine } from './engines/engine.ts';
 export { EngineFailure, type EngineName, engineNames } from './engines/failure.ts';
-export { freePorts, type Ports, portsFrom } from './engines/ports.ts';
+export { freeNodePorts, freePorts, type NodePorts, nodePortsFrom, type Ports, portsFrom } from './engines/ports.ts';
 
 export type Progress = {
   engine: EngineName;
@@ -35,6 +35,8 @@ export type StackOptions = {
   dataDir: string;
   ports: Ports;
   external?: External;
+  /** The nodes of a ClickHouse cluster, each a shard of its own; the first is the server that there is without it. */
+  nodes?: NodePorts[];
   onProgress?: (event: Progress) => void;
 };
 
@@ -42,6 +44,8 @@ export type Stack = {
   /** What the Worker gets as its environment. */
   env: Record<string, string>;
   engines: Record<EngineName, Engine>;
+  /** All ClickHouse nodes, the first of which is among the engines. */
+  nodes: Engine[];
   /** Addresses to show to a person. */
   urls: Record<EngineName | 'neon', string>;
   /** Rejects with an EngineFailure when an engine ends that nobody asked to end. */
@@ -52,19 +56,20 @@ export type Stack = {
 
 /** Starts all engines and resolves when each has answered. Throws one EngineFailure, with nothing left running. */
 export async function startStack(options: StackOptions): Promise<Stack> {
-  const { ports, onProgress } = options;
+  const { ports, onProgress, nodes = [] } = options;
   const dataDir = resolve(options.dataDir);
-  const plan = planStack(ports, options.external ?? {});
-  const running = new Map<EngineName, Engine>();
+  const plan = planStack(ports, options.external ?? {}, nodes);
+  const running: [EngineName, Engine][] = [];
   const givenUp = new AbortController();
   const death = Promise.withResolvers<never>();
   death.promise.catch(() => undefined);
 
   mkdirSync(join(dataDir, 'logs'), { recursive: true });
   const lock = await lockDataDir(dataDir);
-  const logOf = (name: EngineName) => join(dataDir, 'logs', `${name}.log`);
+  const nodeName = (node: number, name: EngineName = 'clickhouse') => (node === 1 ? name : `${name}-${node}`);
+  const logOf = (name: EngineName, node = 1) => join(dataDir, 'logs', `${nodeName(node, name)}.log`);
 
-  async function start(name: EngineName, define: () => EngineDefinition): Promise<Engine> {
+  async function start(name: EngineName, define: () => EngineDefinition, node = 1): Promise<Engine> {
     const from = performance.now();
     const report = (state: Progress['state'], detail?: string) =>
       onProgress?.({ engine: name, state, ms: Math.round(performance.now() - from), ...(detail && { detail }) });
@@ -75,14 +80,14 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     }
     report('starting');
     try {
-      rmSync(logOf(name), { force: true });
+      rmSync(logOf(name, node), { force: true });
       const engine = await startEngine(define(), {
-        logFile: logOf(name),
+        logFile: logOf(name, node),
         signal: givenUp.signal,
         onSpawn: lock.note,
         onDeath: death.reject,
       });
-      running.set(name, engine);
+      running.push([name, engine]);
       report('ready', engine.url);
       return engine;
     } catch (error) {
@@ -100,10 +105,9 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       ['redis', 's3'],
     ] as const) {
       await Promise.all(
-        group.map(async (name) => {
+        running.map(async ([name, engine]) => {
           const from = performance.now();
-          const engine = running.get(name);
-          if (!engine) return;
+          if (!(group as readonly EngineName[]).includes(name)) return;
           await engine.stop();
           onProgress?.({ engine: name, state: 'stopped', ms: Math.round(performance.now() - from) });
         }),
@@ -118,32 +122,38 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   };
 
   try {
-    await requireFreePorts(ports, plan.ports);
+    await requireFreePorts(ports, plan.ports, nodes);
     const s3 = start('s3', () => s3Engine(dataDir, ports.s3));
-    const engines = await allOrFirstFailure({
+    const startNode = (node: number) => {
+      const { http: httpPort, tcp: tcpPort } = nodes[node - 1] ?? {
+        http: ports.clickhouseHttp,
+        tcp: ports.clickhouseTcp,
+      };
+      const logFile = logOf('clickhouse', node);
+      const define = () => clickhouseEngine({ dataDir, logFile, httpPort, tcpPort, s3: plan.s3, node, nodes });
+      return start('clickhouse', define, node);
+    };
+    const numbers = Array.from({ length: Math.max(1, nodes.length) }, (_, i) => i + 1);
+    const started = await allOrFirstFailure({
       s3,
       // Loads its cold parts from S3 when it starts: the one engine that waits for another.
-      clickhouse: s3.then(() =>
-        start('clickhouse', () =>
-          clickhouseEngine({
-            dataDir,
-            logFile: logOf('clickhouse'),
-            httpPort: ports.clickhouseHttp,
-            tcpPort: ports.clickhouseTcp,
-            s3: plan.s3,
-          }),
-        ),
-      ),
+      ...Object.fromEntries(numbers.map((node) => [nodeName(node), s3.then(() => startNode(node))])),
       redis: start('redis', () => redisEngine(dataDir, ports.redis)),
       upstash: start('upstash', () => upstashEngine(ports.upstash, plan.redisUrl)),
       postgres: start('postgres', () =>
         postgresEngine({ dataDir, wirePort: ports.postgres, neonPort: ports.neon, url: plan.postgresUrl }),
       ),
     });
+    const engines = Object.fromEntries(engineNames.map((name) => [name, started.get(name)])) as Record<
+      EngineName,
+      Engine
+    >;
+    const clickhouses = numbers.flatMap((node) => started.get(nodeName(node)) ?? []);
     const urls = Object.fromEntries(engineNames.map((name) => [name, engines[name].url])) as Record<EngineName, string>;
     return {
       env: workerEnv(plan),
       engines,
+      nodes: clickhouses,
       urls: { ...urls, neon: plan.neonUrl },
       failed: death.promise,
       stop: stopOnce,
@@ -155,20 +165,18 @@ export async function startStack(options: StackOptions): Promise<Stack> {
 }
 
 /** Waits for every start, so that none is under way any more when the first failure is thrown. */
-async function allOrFirstFailure<Starts extends Record<EngineName, Promise<Engine>>>(
-  starts: Starts,
-): Promise<Record<EngineName, Engine>> {
+async function allOrFirstFailure(starts: Record<string, Promise<Engine>>): Promise<Map<string, Engine>> {
   let failure: unknown;
   const settled = await Promise.all(
     Object.entries(starts).map(async ([name, start]) => {
       try {
-        return [name, await start];
+        return [[name, await start] as const];
       } catch (error) {
         failure ??= error;
-        return [name, undefined];
+        return [];
       }
     }),
   );
   if (failure) throw failure;
-  return Object.fromEntries(settled) as Record<EngineName, Engine>;
+  return new Map(settled.flat());
 }

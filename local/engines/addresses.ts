@@ -19,6 +19,8 @@ export type ClickHouseAddress = {
   reader: { user: string; password: string };
   /** Empty for an external server, whose volumes nobody here knows. */
   storagePolicy: string;
+  /** The URLs of all nodes, where there are several. */
+  shards: string[] | undefined;
 };
 
 export type S3Address = {
@@ -32,7 +34,7 @@ export type S3Address = {
 export function externalClickHouse(text: string): ClickHouseAddress {
   const url = parseUrl('clickhouse', 'LOCAL_CLICKHOUSE_URL', text, ['http:', 'https:']);
   const login = { user: decodeURIComponent(url.username) || 'default', password: decodeURIComponent(url.password) };
-  return { url: withoutLogin(url), writer: login, reader: login, storagePolicy: '' };
+  return { url: withoutLogin(url), writer: login, reader: login, storagePolicy: '', shards: undefined };
 }
 
 export function externalRedis(text: string): string {

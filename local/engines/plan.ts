@@ -8,10 +8,11 @@ import {
   type S3Address,
   withoutLogin,
 } from './addresses.ts';
+import { clusterName } from './clickhouse/config.ts';
 import { localClickHouse } from './clickhouse/engine.ts';
 import { local } from './credentials.ts';
 import type { EngineName } from './failure.ts';
-import type { Ports } from './ports.ts';
+import type { NodePorts, Ports } from './ports.ts';
 import { localPostgresUrl } from './postgres/engine.ts';
 import { localRedisUrl } from './redis/engine.ts';
 import { localS3 } from './s3/engine.ts';
@@ -30,10 +31,16 @@ export type Plan = {
   ports: (keyof Ports)[];
 };
 
-export function planStack(ports: Ports, external: External): Plan {
+/** @param nodes of a ClickHouse cluster; none for a server by itself */
+export function planStack(ports: Ports, external: External, nodes: NodePorts[] = []): Plan {
   const { clickhouseUrl, redisUrl, postgresUrl, s3Endpoint } = external;
   return {
-    clickhouse: clickhouseUrl ? externalClickHouse(clickhouseUrl) : localClickHouse(ports.clickhouseHttp),
+    clickhouse: clickhouseUrl
+      ? externalClickHouse(clickhouseUrl)
+      : localClickHouse(
+          ports.clickhouseHttp,
+          nodes.map(({ http }) => http),
+        ),
     redisUrl: redisUrl ? externalRedis(redisUrl) : localRedisUrl(ports.redis),
     upstashUrl: `http://127.0.0.1:${ports.upstash}`,
     postgresUrl: postgresUrl ? externalPostgres(postgresUrl) : localPostgresUrl(ports.postgres),
@@ -69,6 +76,8 @@ export function workerEnv(plan: Plan): Record<string, string> {
     CLICKHOUSE_READER_USER: clickhouse.reader.user,
     CLICKHOUSE_READER_PASSWORD: clickhouse.reader.password,
     CLICKHOUSE_STORAGE_POLICY: clickhouse.storagePolicy,
+    CLICKHOUSE_CLUSTER: clickhouse.shards === undefined ? '' : clusterName,
+    CLICKHOUSE_SHARDS: clickhouse.shards?.join(' ') ?? '',
     S3_ENDPOINT: s3.endpoint,
     S3_REGION: s3.region,
     S3_BUCKET: s3.bucket,

@@ -11,6 +11,9 @@ export type Ports = {
   s3: number;
 };
 
+/** Where a node of a ClickHouse cluster listens: for clients, and for the other nodes behind a gate. */
+export type NodePorts = { http: number; tcp: number; gate: number };
+
 const engineOfPort = {
   clickhouseHttp: 'clickhouse',
   clickhouseTcp: 'clickhouse',
@@ -37,6 +40,27 @@ export function portsFrom(base: number): Ports {
   };
 }
 
+/** The ports of all nodes of a cluster: the first has those of a server by itself, the others come after the eight of one stack. */
+export function nodePortsFrom(base: number, nodes: number): NodePorts[] {
+  const { clickhouseHttp, clickhouseTcp } = portsFrom(base);
+  return Array.from({ length: nodes }, (_, i) => {
+    const next = base + 8 + 3 * i;
+    return { http: i === 0 ? clickhouseHttp : next, tcp: i === 0 ? clickhouseTcp : next + 1, gate: next + 2 };
+  });
+}
+
+/** The same on ports that nobody listens on right now. */
+export async function freeNodePorts({ clickhouseHttp, clickhouseTcp }: Ports, nodes: number): Promise<NodePorts[]> {
+  const holds = await Promise.all(Array.from({ length: 3 * nodes }, holdAnyPort));
+  await Promise.all(holds.map((held) => held.release()));
+  const port = (i: number) => holds[i]?.port ?? 0;
+  return Array.from({ length: nodes }, (_, i) => ({
+    http: i === 0 ? clickhouseHttp : port(3 * i),
+    tcp: i === 0 ? clickhouseTcp : port(3 * i + 1),
+    gate: port(3 * i + 2),
+  }));
+}
+
 /**
  * Seven ports that nobody listens on right now, below those that the system gives to outgoing connections: one of
  * these could be taken again before an engine has it. All are held until the last one is known, so they differ.
@@ -49,15 +73,22 @@ export async function freePorts(): Promise<Ports> {
 }
 
 /** Throws for the first of these ports that somebody else has. */
-export async function requireFreePorts(ports: Ports, names: (keyof Ports)[]): Promise<void> {
-  for (const name of names) {
+export async function requireFreePorts(ports: Ports, names: (keyof Ports)[], nodes: NodePorts[]): Promise<void> {
+  const wanted = [
+    ...names.map((name) => [engineOfPort[name], ports[name], name] as const),
+    ...nodes.flatMap(({ http, tcp, gate }, i) => {
+      const own = i === 0 ? [gate] : [http, tcp, gate];
+      return own.map((port) => ['clickhouse', port, `node ${i + 1}`] as const);
+    }),
+  ];
+  for (const [engine, port, name] of wanted) {
     try {
-      const held = await hold(ports[name]);
+      const held = await hold(port);
       await held.release();
     } catch (error) {
       throw new EngineFailure(
-        engineOfPort[name],
-        `port ${ports[name]} (${name}) on 127.0.0.1 cannot be used: ${(error as NodeJS.ErrnoException).code ?? error}. ` +
+        engine,
+        `port ${port} (${name}) on 127.0.0.1 cannot be used: ${(error as NodeJS.ErrnoException).code ?? error}. ` +
           'Stop the program that has it, or choose other ports with LOCAL_PORT_BASE ' +
           '(and another LOCAL_DATA_DIR to run a second stack beside the first).',
         { cause: error },

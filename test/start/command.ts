@@ -23,7 +23,8 @@ export async function newPlace(): Promise<Place> {
   const parent = mkdtempSync(join(tmpdir(), 'timestore-start-'));
   const dataDir = join(parent, 'data');
   const base = await freeBase();
-  const port = base + 8;
+  // After those of three nodes.
+  const port = base + 17;
   cleanups.push(async () => {
     endGroups(processesOf(dataDir));
     await until('nothing runs in the folder', () => processesOf(dataDir).length === 0, stopLimitMs);
@@ -175,10 +176,10 @@ async function freeBase(): Promise<number> {
   for (;;) {
     // Below those that other tests beside this one take for their engines, in turn with the other process of these tests.
     const turn = Number(process.env.VITEST_POOL_ID ?? 0) % 2;
-    const base = 2_000 + 9 * (2 * Math.floor(Math.random() * 430) + turn);
+    const base = 2_000 + 18 * (2 * Math.floor(Math.random() * 215) + turn);
     if (given.has(base)) continue;
     given.add(base);
-    const ports = Array.from({ length: 9 }, (_, n) => base + n);
+    const ports = Array.from({ length: 18 }, (_, n) => base + n);
     if (!(await Promise.all(ports.map(isListening))).includes(true)) return base;
   }
 }

@@ -17,7 +17,7 @@ async function listenOn(port: number): Promise<Server> {
 }
 
 test.each([
-  ['PORT', 8],
+  ['PORT', 17],
   ['LOCAL_PORT_BASE', 0],
   ['LOCAL_PORT_BASE', 7],
 ])('a port of %s that is taken is named, with what to set', async (variable, offset) => {

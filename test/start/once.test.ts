@@ -17,6 +17,22 @@ test('npm start -- --once shows the way of a row, its times, and leaves nothing;
   }
 });
 
+test('npm start -- --once --nodes 3 shows the same on a cluster, and is told apart from one server', async () => {
+  const place = await newPlace();
+  const command = run('start', place.env, ['--once', '--nodes', '3']);
+  expect([await command.ended, command.output()]).toEqual([0, expect.stringMatching(/replica-only/)]);
+  await expectNothingLeft(place);
+  for (const [nodes, said] of [
+    ['0', /--nodes must be a number from 1 to 9/],
+    ['3', /names one that runs elsewhere/],
+  ] as const) {
+    const env = { ...place.env, LOCAL_CLICKHOUSE_URL: 'http://a:b@127.0.0.1:9' };
+    const refused = run('start', env, ['--once', '--nodes', nodes]);
+    expect(await refused.ended).not.toBe(0);
+    expect(refused.output()).toMatch(said);
+  }
+});
+
 test('a reader of its output that goes away early leaves nothing running', async () => {
   const place = await newPlace();
   const command = run('start', place.env, ['--once']);

@@ -3,10 +3,32 @@ export type ServerConfig = {
   usersFile: string;
   /** Where the cold volume writes: an S3 prefix with a slash at its end. */
   cold: { endpoint: string; region: string; accessKeyId: string; secretAccessKey: string };
+  /** Where it finds all nodes, each a shard, in their order; none for a server by itself. */
+  shards: number[];
 };
 
+export const clusterName = 'timestore';
+
+/** Whoever asks a node is the same user at the others: what it may do there is what it may do anywhere. */
+function remoteServers(shards: number[]): string {
+  return `
+  <remote_servers>
+    <${clusterName}>
+      <secret>timestore-local-cluster</secret>${shards
+        .map(
+          (port) => `
+      <shard>
+        <internal_replication>true</internal_replication>
+        <replica><host>127.0.0.1</host><port>${port}</port></replica>
+      </shard>`,
+        )
+        .join('')}
+    </${clusterName}>
+  </remote_servers>`;
+}
+
 /** The server's configuration file. */
-export function serverConfig({ logFile, usersFile, cold }: ServerConfig): string {
+export function serverConfig({ logFile, usersFile, cold, shards }: ServerConfig): string {
   return `<clickhouse>
   <logger>
     <level>warning</level>
@@ -14,7 +36,7 @@ export function serverConfig({ logFile, usersFile, cold }: ServerConfig): string
     <size>16M</size>
     <count>2</count>
   </logger>
-  <users_config>${xml(usersFile)}</users_config>
+  <users_config>${xml(usersFile)}</users_config>${shards.length === 0 ? '' : remoteServers(shards)}
   <!-- A laptop also runs other things: no cache sized for a server. -->
   <mark_cache_size>268435456</mark_cache_size>
   <uncompressed_cache_size>0</uncompressed_cache_size>

@@ -5,12 +5,17 @@ import type { ClickHouseAddress, S3Address } from '../addresses.ts';
 import { local } from '../credentials.ts';
 import type { EngineDefinition } from '../engine.ts';
 import { EngineFailure } from '../failure.ts';
+import type { NodePorts } from '../ports.ts';
 import { serverConfig } from './config.ts';
 import type { ClickHouseOptions } from './process.ts';
 import { usersConfig } from './users.ts';
 
-export function localClickHouse(httpPort: number): ClickHouseAddress {
-  return { url: `http://127.0.0.1:${httpPort}`, ...local.clickhouse, storagePolicy: 'tiered' };
+const urlOf = (httpPort: number) => `http://127.0.0.1:${httpPort}`;
+
+/** @param nodes HTTP ports of the nodes of a cluster, each a shard of its own */
+export function localClickHouse(httpPort: number, nodes: number[]): ClickHouseAddress {
+  const shards = nodes.length === 0 ? undefined : nodes.map(urlOf);
+  return { url: urlOf(httpPort), ...local.clickhouse, storagePolicy: 'tiered', shards };
 }
 
 type ClickHousePlace = {
@@ -19,11 +24,18 @@ type ClickHousePlace = {
   httpPort: number;
   tcpPort: number;
   s3: S3Address;
+  /** Which of the nodes it is, from 1, and the ports of all of them; none for a server by itself. */
+  node: number;
+  nodes: NodePorts[];
 };
 
-export function clickhouseEngine({ dataDir, logFile, httpPort, tcpPort, s3 }: ClickHousePlace): EngineDefinition {
+export function clickhouseEngine(place: ClickHousePlace): EngineDefinition {
+  const { dataDir, logFile, httpPort, tcpPort, s3, node, nodes } = place;
+  const gatePort = nodes[node - 1]?.gate;
+  // Itself it knows by the port that it listens on: what it asks of its own rows goes over no connection.
+  const shards = nodes.map(({ tcp, gate }, i) => (i === node - 1 ? tcp : gate));
   requireLibrary();
-  const dir = join(dataDir, 'clickhouse');
+  const dir = join(dataDir, node === 1 ? 'clickhouse' : `clickhouse-${node}`);
   mkdirSync(join(dir, 'store'), { recursive: true });
   const configFile = join(dir, 'config.xml');
   const usersFile = join(dir, 'users.xml');
@@ -31,11 +43,21 @@ export function clickhouseEngine({ dataDir, logFile, httpPort, tcpPort, s3 }: Cl
   writeFileSync(usersFile, usersConfig(writer, reader), { mode: 0o600 });
   writeFileSync(
     configFile,
-    serverConfig({ logFile, usersFile, cold: { ...s3, endpoint: `${s3.endpoint}/${s3.bucket}/cold/` } }),
+    serverConfig({
+      ...{ logFile, usersFile, shards },
+      cold: { ...s3, endpoint: `${s3.endpoint}/${s3.bucket}/cold/${node === 1 ? '' : `${node}/`}` },
+    }),
     { mode: 0o600 },
   );
-  const { url } = localClickHouse(httpPort);
-  const options: ClickHouseOptions = { configFile, dataDir: join(dir, 'store'), httpPort, tcpPort, stopper: writer };
+  const url = urlOf(httpPort);
+  const options: ClickHouseOptions = {
+    configFile,
+    dataDir: join(dir, 'store'),
+    httpPort,
+    tcpPort,
+    gatePort,
+    stopper: writer,
+  };
   return {
     name: 'clickhouse',
     url,

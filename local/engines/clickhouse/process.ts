@@ -1,4 +1,5 @@
 import { createRequire } from 'node:module';
+import { connect, createServer } from 'node:net';
 import { libchdbPath } from 'chdb/libchdb';
 import { serveEngine } from '../serve.ts';
 
@@ -7,6 +8,8 @@ export type ClickHouseOptions = {
   dataDir: string;
   httpPort: number;
   tcpPort: number;
+  /** Where other nodes reach it. */
+  gatePort?: number | undefined;
   /** Who ends the server's own query when it is to stop. */
   stopper: { user: string; password: string };
 };
@@ -28,6 +31,7 @@ const script = [
 ].join(';\n');
 
 serveEngine<ClickHouseOptions>((options) => {
+  if (options.gatePort !== undefined) openGate(options.gatePort, options.tcpPort);
   open({ library: 'chdb', path: libchdbPath() });
   const args = [
     'clickhouse',
@@ -63,6 +67,21 @@ serveEngine<ClickHouseOptions>((options) => {
     },
   });
 });
+
+/**
+ * Other nodes come in through here. One that is killed resets its connections, and as a library ClickHouse has nobody who
+ * catches the error that this is to whoever serves them: the whole process would end. Behind the gate they just end.
+ */
+function openGate(gatePort: number, tcpPort: number): void {
+  createServer((outer) => {
+    const inner = connect(tcpPort, '127.0.0.1');
+    outer.pipe(inner);
+    inner.pipe(outer);
+    outer.on('error', () => inner.end());
+    inner.on('error', () => outer.destroy());
+    inner.on('close', () => outer.destroy());
+  }).listen(gatePort, '127.0.0.1');
+}
 
 /**
  * Without its last query the server shuts down in order: it takes no new connections and ends once the open ones have.
