@@ -8,6 +8,8 @@ const targetSchema = z
   .object({
     kind: z.enum(['clickhouse', 's3']),
     name: z.string(),
+    shard: z.int().nullable().meta({ description: 'of a node of a cluster' }),
+    available: z.boolean().meta({ description: 'whether it answers' }),
     policy: z.string().nullable().meta({ description: 'the storage policy that new tables have' }),
     volumes: z.array(
       z.object({
@@ -24,7 +26,8 @@ export const storageTargetRoutes = routes().get(
   '/v1/admin/storage-targets',
   describe({
     summary: 'Where rows are stored',
-    description: 'The ClickHouse server with its volumes and how much of them rows take, and the bucket.',
+    description:
+      'The ClickHouse server, or each node of a cluster, with its volumes and how much of them rows take, and the bucket.',
     tag: 'Catalogue',
     answers: { 200: { description: 'The targets', schema: z.object({ targets: z.array(targetSchema) }) } },
     example: {},

@@ -31,7 +31,10 @@ const lanesSchema = z.int().min(1).meta({ description: 'logs of the table in the
 const windowSchema = z.enum(['hour', 'day', 'month']);
 
 const changeBody = z.strictObject({
-  lanes: lanesSchema.optional(),
+  lanes: z
+    .union([lanesSchema, z.literal('spread')])
+    .optional()
+    .meta({ description: '`spread`: as many as it takes for one on every shard of the cluster' }),
   retention: z
     .union([retentionSchema, z.literal('inherit')])
     .nullable()
@@ -52,6 +55,10 @@ const tableSchema = z
     name: z.string(),
     state: z.enum(states).meta({ description: 'its own, or its dataset’s where that is stricter' }),
     lanes: z.int(),
+    shards: z
+      .array(z.int())
+      .optional()
+      .meta({ description: 'the shard of the cluster that each lane is on; no longer written ones come last' }),
     retention: retentionSchema.nullable(),
     inheritsRetention: z.boolean().meta({ description: 'whether the retention is the dataset’s' }),
     partition: windowSchema,
@@ -76,7 +83,7 @@ const createBody = z.strictObject({
   timestampColumn: z.string().optional().meta({ description: '`timestamp` by default' }),
   keyFields: z.array(z.string()).max(16).optional().meta({ description: 'the sort key before the timestamp' }),
   partition: windowSchema.default('day').meta({ description: 'how much time a partition holds in ClickHouse' }),
-  lanes: lanesSchema.default(1),
+  lanes: lanesSchema.optional().meta({ description: 'the limit `lanes_default` if left out' }),
   retention: retentionSchema.nullable().optional().meta({ description: 'its dataset’s if left out' }),
 });
 
@@ -130,9 +137,10 @@ export const tableRoutes = routes()
     async (c) => {
       const timestore = c.get('timestore');
       const dataset = slugOf('dataset', c.req.param('dataset'));
-      const { name, fields, timestampColumn, keyFields, partition, lanes, retention } = await bodyAs(c, createBody);
-      requireRetention(retention, timestore.config);
+      const { name, fields, timestampColumn, keyFields, partition, retention, ...rest } = await bodyAs(c, createBody);
+      const lanes = rest.lanes ?? timestore.config.limits.lanes_default;
       requireLanes(lanes, timestore);
+      requireRetention(retention, timestore.config);
       const declared = { fields, defaults: [], timestampColumn, keyFields };
       const { schema } = mergeSchema(undefined, declared, timestore.config.limits);
       const table = await createTable(timestore, { dataset, name, window: partition, lanes, schema, retention });
@@ -239,8 +247,8 @@ async function requireListed(ctx: Context, dataset: string, name: string): Promi
   throw new TimestoreError('not-found', `There is no table ${name} in dataset ${dataset}.`);
 }
 
-function requireLanes(lanes: number, { config }: Context): void {
-  if (lanes <= config.limits.lanes_max) return;
+function requireLanes(lanes: number | 'spread', { config }: Context): void {
+  if (lanes === 'spread' || lanes <= config.limits.lanes_max) return;
   throw new TimestoreError('invalid-request', `lanes: at most ${config.limits.lanes_max} (limit lanes_max).`);
 }
 
@@ -260,7 +268,9 @@ export function fieldOf({ name, type, default: text }: z.input<typeof fieldSchem
 function viewOf(table: ListedTable): z.input<typeof tableSchema> {
   const { dataset, name, state, lanes, retention, inherits, window, schema, createdAt_ms, deleteAt_ms } = table;
   const { version, timestampColumn, keyFields, fields } = schema;
+  const { shards } = table;
   return {
+    ...(shards !== null && { shards }),
     ...{ dataset, name, state, lanes, retention, inheritsRetention: inherits, partition: window },
     schema: { version, timestampColumn, keyFields, fields: fields.map(fieldOf) },
     createdAt: timeText(createdAt_ms),

@@ -34,6 +34,8 @@ const limitsSchema = z.object({
   partition_key_entries_max: count(16),
   partition_meta_bytes_max: count(4 * 1024),
   lanes_max: count(64),
+  // Of a table that writers make.
+  lanes_default: count(1),
   audit_every_ms: count(6 * 3_600_000),
   // A step of a job is given up when nobody has heard of it for so long.
   job_claim_ms: count(120_000),
@@ -110,6 +112,19 @@ const environment = z.object({
     .string()
     .regex(/^[A-Za-z0-9_]+$/)
     .optional(),
+  /** Of several servers: their cluster in `remote_servers`, and where each one is. */
+  CLICKHOUSE_CLUSTER: z
+    .string()
+    .regex(/^[A-Za-z0-9_-]{1,64}$/, 'must be the name of a cluster')
+    .optional(),
+  CLICKHOUSE_SHARDS: z
+    .string()
+    .transform(shardsOf)
+    .refine(
+      (shards) => shards.every((nodes) => nodes.every(isServer)),
+      'must be addresses like https://a1:8443,https://a2:8443 https://b1:8443: shards with spaces between, replicas with commas',
+    )
+    .optional(),
   /** Hour of the day, in UTC, at which everything is copied into the object store; never if left out. */
   TIMESTORE_BACKUP_HOUR: z.coerce.number().int().min(0).max(23).optional(),
   /** How many of those copies are kept. */
@@ -161,14 +176,18 @@ const migrated = environment.pick({
   CLICKHOUSE_URL: true,
   CLICKHOUSE_USER: true,
   CLICKHOUSE_PASSWORD: true,
+  CLICKHOUSE_CLUSTER: true,
+  CLICKHOUSE_SHARDS: true,
 });
 
 export type MigrationConfig = z.output<typeof migrated>;
 
 /** Reads what a migration needs. Throws ConfigError. */
 export function readMigrationConfig(env: Record<string, unknown>): MigrationConfig {
-  const values = migrated.safeParse(setIn(env));
-  if (!values.success) throw new ConfigError(problemsOf(values, env));
+  const set = setIn(env);
+  const values = migrated.safeParse(set);
+  const problems = [...problemsOf(values, env), ...halfSet(set)];
+  if (!values.success || problems.length > 0) throw new ConfigError(problems);
   return values.data;
 }
 
@@ -192,11 +211,31 @@ export function readConfig(env: Record<string, unknown>): Config {
   if (values.success && values.data.TIMESTORE_ADMIN_KEY === 'local-admin' && !values.data.TIMESTORE_LOCAL) {
     problems.push('TIMESTORE_ADMIN_KEY: the key local-admin is known to everybody; set a secret of your own');
   }
-  const originNames = ['TIMESTORE_ORIGIN_URL', 'TIMESTORE_ORIGIN_KEY'] as const;
-  const missing = originNames.filter((name) => set[name] === undefined);
-  if (missing.length === 1) problems.push(`${missing[0]}: is missing; the original needs both its address and a key`);
+  problems.push(...halfSet(set));
   if (problems.length > 0 || !values.success || !limits.success) throw new ConfigError(problems);
   return { ...values.data, limits: limits.data };
+}
+
+/** What says nothing without the other. */
+const together = [
+  ['TIMESTORE_ORIGIN_URL', 'TIMESTORE_ORIGIN_KEY', 'the original needs both its address and a key'],
+  ['CLICKHOUSE_CLUSTER', 'CLICKHOUSE_SHARDS', 'a cluster needs both its name and the addresses of its nodes'],
+] as const;
+
+function halfSet(set: Record<string, unknown>): string[] {
+  return together.flatMap(([a, b, why]) => {
+    const missing = [a, b].filter((name) => set[name] === undefined);
+    return missing.length === 1 ? [`${missing[0]}: is missing; ${why}`] : [];
+  });
+}
+
+function shardsOf(text: string): string[][] {
+  const shards = text.split(/\s+/).filter((shard) => shard !== '');
+  return shards.map((shard) => shard.split(',').map((url) => url.replace(/\/$/, '')));
+}
+
+function isServer(text: string): boolean {
+  return URL.canParse(text) && /^https?:$/.test(new URL(text).protocol);
 }
 
 /** Values are percent-encoded, as OpenTelemetry has them. */

@@ -3,7 +3,8 @@ import { KeptTails } from './buffer/kept-tails.ts';
 import { type Keys, keysOf } from './buffer/keys.ts';
 import { Redis } from './buffer/redis.ts';
 import type { Table } from './catalog/table.ts';
-import { type ClickHouse, createClickHouse } from './clickhouse/client.ts';
+import type { ClickHouse } from './clickhouse/client.ts';
+import { type Cluster, type Server, serversOf } from './clickhouse/cluster.ts';
 import { type Config, readConfig } from './config.ts';
 import type { SeenKey } from './keys/find-key.ts';
 import { type Log, logToConsole } from './log.ts';
@@ -22,18 +23,18 @@ export type Context = {
   config: Config;
   keys: Keys;
   redis: Redis;
-  clickhouse: ClickHouse;
-  reader: ClickHouse;
+  /** Undefined where one server has everything. Who asks ClickHouse says of what, and is told where that is. */
+  cluster: Cluster | undefined;
   postgres: Postgres;
   objects: Objects;
   /** Definitions of tables that this instance has seen, under `<dataset>.<name>`. */
   tables: Map<string, { table: Table; seenAt_ms: number }>;
   /** The batches of tails that this instance has seen. */
   tails: KeptTails;
-  /** The schema version that ClickHouse's table has for certain, under `<dataset>.<physical>`. */
+  /** The schema version that a shard's table has for certain, under `<shard> <dataset>.<physical>`. */
   columnsAdded: Map<string, number>;
   /** The schema version that a query has brought ClickHouse's table to, under `<dataset>.<physical>`. */
-  columnsLooked: Map<string, number>;
+  columnsLooked: Map<string, { version: number; at_ms: number }>;
   /** What reads were seen to cost: rows read, and whether their answers are too long to be held. The oldest first. */
   readCosts: Map<string, { rows: number; isLong: boolean }>;
   /** SQL that was found to read nothing but its tables. */
@@ -58,18 +59,15 @@ export type Context = {
 };
 
 /** The one place where clients are made. Throws ConfigError. */
-export function createContext(env: Record<string, unknown>): Context {
+export function createContext(env: Record<string, unknown>): Context & Server {
   const config = readConfig(env);
   const counters = new Counters();
-  const { CLICKHOUSE_URL: clickhouseUrl } = config;
-  const writer = createClickHouse(clickhouseUrl, config.CLICKHOUSE_USER, config.CLICKHOUSE_PASSWORD);
-  const reader = createClickHouse(clickhouseUrl, config.CLICKHOUSE_READER_USER, config.CLICKHOUSE_READER_PASSWORD);
+  const watch = (client: ClickHouse) => watched('clickhouse', client, counters);
   return {
     config,
     keys: keysOf(config.TIMESTORE_KEY_PREFIX),
     redis: watched('redis', new Redis(config), counters),
-    clickhouse: watched('clickhouse', writer, counters),
-    reader: watched('clickhouse', reader, counters),
+    ...serversOf(config, watch),
     postgres: watched('postgres', createPostgres(config), counters),
     objects: watched('s3', createObjects(config), counters),
     counters,

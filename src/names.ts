@@ -35,7 +35,12 @@ export function databaseName(dataset: string): string {
   return quoteName(`ts_${dataset}`);
 }
 
-/** The quoted, qualified ClickHouse name of a table. */
+/** The quoted, qualified ClickHouse name of a table: of what a server has of it. */
 export function qualifiedName(table: TableRef): string {
   return `${databaseName(table.dataset)}.${quoteName(table.physical)}`;
+}
+
+/** The same of a table as a whole, on a cluster. No life of a table has such a name. */
+export function everywhereName({ dataset, physical }: TableRef): string {
+  return qualifiedName({ dataset, physical: `${physical}.all` });
 }

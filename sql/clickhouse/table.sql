@@ -10,12 +10,12 @@ CREATE TABLE IF NOT EXISTS <table>
     -- Counting the rows of a seal reads only the parts they are in.
     INDEX `_seq_range` `_seq` TYPE minmax GRANULARITY 1
 )
-ENGINE = MergeTree
+ENGINE = <engine>
 PARTITION BY <partition>
 ORDER BY (<order>)<ttl>
 SETTINGS
     -- Tokens of inserts are remembered by block and partition: more of them than blocks can come in the longest life of an insert.
-    non_replicated_deduplication_window = 10000,
+    <deduplication>,
     -- What the buffer trims must have reached the disk.
     fsync_after_insert = 1,
     fsync_part_directory = 1<settings>

@@ -1,5 +1,6 @@
 import type { LaneSnapshot } from '../buffer/snapshot.ts';
 import type { Table } from '../catalog/table.ts';
+import { atLane } from '../clickhouse/cluster.ts';
 import type { Context } from '../context.ts';
 import { qualifiedName, quoteName } from '../names.ts';
 
@@ -98,7 +99,8 @@ async function foundIn(ctx: Context, table: Table, lanes: LaneSnapshot[]): Promi
   const found = new Map<string, Found>();
   const time = quoteName(table.schema.timestampColumn);
   for (const { lane, watermark } of lanes) {
-    const rows = await ctx.clickhouse.rows<{ partition: string; rows: string; checksum: string }>(
+    const at = await atLane(ctx, table, lane);
+    const rows = await at.clickhouse.rows<{ partition: string; rows: string; checksum: string }>(
       `SELECT _partition_id AS partition, count() AS rows, lower(hex(groupBitXor(sipHash64(_seq, _row, ${time})))) AS checksum
          FROM ${qualifiedName(table)} WHERE _lane = {lane:UInt16} AND _seq <= {watermark:UInt64} GROUP BY partition`,
       { lane, watermark },
@@ -132,7 +134,8 @@ async function distinctIn(
   partition: string,
   watermark: number,
 ): Promise<number> {
-  const [row] = await ctx.clickhouse.rows<{ rows: string }>(
+  const at = await atLane(ctx, table, lane);
+  const [row] = await at.clickhouse.rows<{ rows: string }>(
     `SELECT uniqExact(_seq, _row) AS rows FROM ${qualifiedName(table)}
       WHERE _lane = {lane:UInt16} AND _seq <= {watermark:UInt64} AND _partition_id = {partition:String}`,
     { lane, watermark, partition },

@@ -1,5 +1,6 @@
 import type { LaneSnapshot } from '../buffer/snapshot.ts';
 import type { Table } from '../catalog/table.ts';
+import { atLane } from '../clickhouse/cluster.ts';
 import type { Context } from '../context.ts';
 import { countSeal, rowsCounted } from '../flush/count.ts';
 import { checksumOf, type Manifest, partitionsOf } from '../flush/manifest.ts';
@@ -17,9 +18,10 @@ type Range = { from: number; to: number };
  */
 export async function rebuildManifests(ctx: Context, table: Table, lane: LaneSnapshot): Promise<Range[]> {
   const began = await beginningOf(ctx, table, lane);
+  const at = await atLane(ctx, table, lane.lane);
   const rebuilt: Range[] = [];
   for (const gap of await gapsOf(ctx, table, lane)) {
-    const counted = await countSeal(ctx, table, lane.lane, gap);
+    const counted = await countSeal(at, table, lane.lane, gap);
     // Sequences that were left out when the lane was set up again hold nothing and need no manifest.
     const range = { from: rowsCounted(counted) > 0 ? gap.from : Math.max(gap.from, began + 1), to: gap.to };
     if (range.from > range.to) continue;

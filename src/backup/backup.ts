@@ -2,6 +2,7 @@ import * as z from 'zod';
 import { rebuildManifests } from '../audit/rebuild-manifests.ts';
 import { snapshotTable } from '../buffer/snapshot.ts';
 import { readTable } from '../catalog/find-table.ts';
+import { partitionsThere } from '../clickhouse/partitions.ts';
 import { ensureTable } from '../clickhouse/table.ts';
 import type { Context } from '../context.ts';
 import { StoreError } from '../errors.ts';
@@ -112,7 +113,7 @@ export const backupStep: Step = async (ctx, job, deadline_ms) => {
 
   const done = { ...current.done };
   const soFar = (wait_ms = 0): Outcome => ({ progress: { ...progress, current: { ...current, done } }, wait_ms });
-  for (const partition of await partitionsOf(ctx, table)) {
+  for (const partition of await partitionsThere(ctx, table)) {
     if (done[partition] !== undefined) continue;
     if (ctx.now() >= deadline_ms) return soFar();
     const key = partitionKey(job.id, dataset, name, partition);
@@ -127,7 +128,7 @@ export const backupStep: Step = async (ctx, job, deadline_ms) => {
     return { progress: { ...progress, current: { ...paged, done } } };
   }
   // What has gone since as a whole is not in it.
-  const left = new Set(await partitionsOf(ctx, table));
+  const left = new Set(await partitionsThere(ctx, table));
   const kept = Object.fromEntries(
     Object.entries(done).filter(([partition, { rows }]) => left.has(partition) && rows > 0),
   );
@@ -137,16 +138,6 @@ export const backupStep: Step = async (ctx, job, deadline_ms) => {
   const tables = progress.tables.map((each, i) => (i === next ? { ...each, rows } : each));
   return { progress: { ...progress, current: undefined, tables } };
 };
-
-/** What the table has in ClickHouse, whatever of it is of later rows. */
-async function partitionsOf(ctx: Context, { dataset, physical }: TableOf): Promise<string[]> {
-  const parts = await ctx.clickhouse.rows<{ partition: string }>(
-    `SELECT DISTINCT partition_id AS partition FROM system.parts
-      WHERE active AND rows > 0 AND database = {database:String} AND table = {table:String} ORDER BY partition`,
-    { database: `ts_${dataset}`, table: physical },
-  );
-  return parts.map(({ partition }) => partition);
-}
 
 /** So that a page, each manifest with up to a hundred partitions, stays small beside what an instance has. */
 const manifestsInPage = 500;

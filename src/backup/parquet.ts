@@ -1,5 +1,6 @@
 import type { Table } from '../catalog/table.ts';
 import type { Settings } from '../clickhouse/client.ts';
+import { type At, atWhole, shardsOf } from '../clickhouse/cluster.ts';
 import { askLong, objectFunction, writeObject } from '../clickhouse/object.ts';
 import { fieldColumns, systemColumns } from '../clickhouse/table.ts';
 import { type Until, untilSql } from '../clickhouse/until.ts';
@@ -24,16 +25,17 @@ function structureOf(table: Table): string {
   return [...systemColumns.map(([name, type]) => `${name} ${type}`), ...fieldColumns(table)].join(', ');
 }
 
-async function contentFrom(ctx: Context, table: Table, from: string, settings: Settings): Promise<Content> {
-  const text = await askLong(ctx, `SELECT ${contentSql(table)} FROM ${from} FORMAT JSONEachRow`, settings);
+async function contentFrom(at: At, table: Table, from: string, settings: Settings): Promise<Content> {
+  const text = await askLong(at, `SELECT ${contentSql(table)} FROM ${from} FORMAT JSONEachRow`, settings);
   const { rows, checksum } = JSON.parse(text) as Content;
   return { rows: Number(rows), checksum };
 }
 
 /** What ClickHouse has of a partition. Throws StoreError, ClickHouseError. */
 export async function contentOf(ctx: Context, table: Table, until: Until, partition: string): Promise<Content> {
-  const from = `${qualifiedName(table)} WHERE _partition_id = {_partition:String} AND ${untilSql(until)}`;
-  return await contentFrom(ctx, table, from, { param__partition: partition });
+  const { at, nameOf } = atWhole(ctx, [table]);
+  const from = `${nameOf(table)} WHERE _partition_id = {_partition:String} AND ${untilSql(until)}`;
+  return await contentFrom(at, table, from, { param__partition: partition });
 }
 
 /**
@@ -49,28 +51,31 @@ export async function writePartition(
   key: string,
 ): Promise<Content> {
   const object = objectFunction(ctx, key, 'Parquet');
+  const { at, nameOf } = atWhole(ctx, [table]);
   await writeObject(
-    ctx,
+    at,
     object,
-    `SELECT ${columnsOf(table).join(', ')} FROM ${qualifiedName(table)}
+    `SELECT ${columnsOf(table).join(', ')} FROM ${nameOf(table)}
       WHERE _partition_id = {_partition:String} AND ${untilSql(until)}`,
     { param__columns: structureOf(table), param__partition: partition },
   );
-  return await contentFrom(ctx, table, object, { param__columns: structureOf(table) });
+  return await contentFrom(at, table, object, { param__columns: structureOf(table) });
 }
 
 /** Brings the rows of a file into a table, each once, however often this is called. */
 export async function readPartition(ctx: Context, table: Table, partition: string, key: string): Promise<void> {
   const object = objectFunction(ctx, key, 'Parquet');
   const columns = columnsOf(table).join(', ');
-  await askLong(
-    ctx,
-    `INSERT INTO ${qualifiedName(table)} (${columns}) SELECT ${columns} FROM ${object}
-      WHERE (_lane, _seq, _row) NOT IN (SELECT _lane, _seq, _row FROM ${qualifiedName(table)} WHERE _partition_id = {_partition:String})`,
-    {
-      ...{ param__columns: structureOf(table), param__partition: partition },
-      ...{ async_insert: 0, deduplicate_insert_select: 'force_enable', max_insert_threads: 1, max_threads: 1 },
-      insert_deduplication_token: `restore:${key}`,
-    },
-  );
+  for (const { at, lanes } of shardsOf(ctx, table)) {
+    await askLong(
+      at,
+      `INSERT INTO ${qualifiedName(table)} (${columns}) SELECT ${columns} FROM ${object} WHERE _lane IN (${lanes.join(', ')})
+        AND (_lane, _seq, _row) NOT IN (SELECT _lane, _seq, _row FROM ${qualifiedName(table)} WHERE _partition_id = {_partition:String})`,
+      {
+        ...{ param__columns: structureOf(table), param__partition: partition },
+        ...{ async_insert: 0, deduplicate_insert_select: 'force_enable', max_insert_threads: 1, max_threads: 1 },
+        insert_deduplication_token: `restore:${key}`,
+      },
+    );
+  }
 }

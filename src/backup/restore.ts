@@ -2,6 +2,7 @@ import * as z from 'zod';
 import { ask } from '../buffer/redis.ts';
 import { applyQuota, applyStates } from '../catalog/apply-states.ts';
 import { requireTable } from '../catalog/change-table.ts';
+import { placeLanes } from '../catalog/place-lanes.ts';
 import { setUpLanes } from '../catalog/set-up-lanes.ts';
 import type { Table } from '../catalog/table.ts';
 import { applyRetention, ensureTable } from '../clickhouse/table.ts';
@@ -97,7 +98,7 @@ async function restoreHidden(
     await recordManifests(ctx, table, record.life, await ctx.objects.get(manifestKey(id, dataset, name, page)));
   }
   await ctx.postgres.rows(
-    `update tables set state = $3, definition = $4::jsonb, revision = revision + 1
+    `update tables set state = $3, definition = $4::jsonb || jsonb_build_object('shards', definition->'shards'), revision = revision + 1
       where dataset = $1 and name = $2 and dropped_at is null and state = 'deleting'`,
     [dataset, name, record.state, JSON.stringify(record.definition)],
   );
@@ -164,13 +165,16 @@ async function recordTable(ctx: Context, record: z.output<typeof tableRecord>): 
     [dataset, name],
   );
   const life = living?.life ?? (known?.life === null || known === undefined ? record.life : known.life + 1);
+  // Lanes are where this deployment has shards, whatever the one had that was backed up.
+  const { readLanes } = record.definition as { readLanes: number };
+  const shards = placeLanes(ctx, { dataset, name }, [], readLanes);
   const inLife = (lines: Record<string, unknown>[]) => JSON.stringify(lines.map((line) => ({ ...line, life })));
   await ctx.postgres.transaction([
     [
       `insert into tables (dataset, name, life, definition, schema_version, state)
        values ($1, $2, $3, $4::jsonb, $5, 'deleting') on conflict do nothing`,
       // Without a retention at first: rows that are past it would be gone before they are compared.
-      [dataset, name, life, JSON.stringify({ ...record.definition, retention: null }), record.schemaVersion],
+      [dataset, name, life, JSON.stringify({ ...record.definition, retention: null, shards }), record.schemaVersion],
     ],
     [
       `insert into schema_versions select * from jsonb_populate_recordset(null::schema_versions, $1::jsonb)

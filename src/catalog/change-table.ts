@@ -9,13 +9,14 @@ import { epochMs } from '../postgres/client.ts';
 import { applyStates } from './apply-states.ts';
 import { changedSince, gone } from './datasets.ts';
 import { noteLanes, readTable } from './find-table.ts';
+import { placeLanes, spreadLanes } from './place-lanes.ts';
 import { setUpLanes } from './set-up-lanes.ts';
 import type { State } from './state.ts';
 import type { Retention, Table } from './table.ts';
 
 export type TableChange = {
-  /** How many lanes writers choose among from now on. */
-  lanes?: number | undefined;
+  /** How many lanes writers choose among from now on; `spread`: as many as it takes for one on every shard. */
+  lanes?: number | 'spread' | undefined;
   /** Null keeps rows for ever; `inherit` goes by the dataset. */
   retention?: Retention | null | 'inherit' | undefined;
   state?: Exclude<State, 'deleting'> | undefined;
@@ -67,17 +68,50 @@ export async function changeTable(
   return noteLanes(ctx, table, table.lanes, table.readLanes);
 }
 
-/** One statement, so that of two changes at once none is lost. */
+const roundsMax = 5;
+
 async function recordChange(
   ctx: Context,
   dataset: string,
   name: string,
-  { lanes, retention, state }: TableChange,
+  change: TableChange,
   must: Version | undefined,
 ): Promise<void> {
+  for (let round = 1; ; round += 1) {
+    const seen = change.lanes === undefined ? undefined : await requireTable(ctx, dataset, name);
+    const placed = seen && placementOf(ctx, seen, change.lanes);
+    const { lanes_max } = ctx.config.limits;
+    if (placed !== undefined && placed.lanes > lanes_max) {
+      throw new TimestoreError('invalid-request', `lanes: at most ${lanes_max} (limit lanes_max).`);
+    }
+    if (await recordOnce(ctx, dataset, name, { ...change, ...placed }, must, seen?.readLanes)) return;
+    // Somebody has made a lane since it was looked where lanes are to be.
+    const now = seen && (await requireTable(ctx, dataset, name));
+    if (now?.readLanes === seen?.readLanes || round === roundsMax) throw await whyNot(ctx, dataset, name, must);
+  }
+}
+
+function placementOf(ctx: Context, table: Table, wanted: TableChange['lanes']): { lanes: number; shards: number[] } {
+  if (wanted === 'spread') return spreadLanes(ctx, table);
+  const lanes = wanted ?? table.lanes;
+  return { lanes, shards: placeLanes(ctx, table, table.shards, lanes) };
+}
+
+type Recorded = Omit<TableChange, 'lanes'> & { lanes?: TableChange['lanes']; shards?: number[] };
+
+/** One statement, so that of two changes at once none is lost. Answers false where it is not as it must be. */
+async function recordOnce(
+  ctx: Context,
+  dataset: string,
+  name: string,
+  { lanes, shards, retention, state }: Recorded,
+  must: Version | undefined,
+  readLanes: number | undefined,
+): Promise<boolean> {
   const params: unknown[] = [
     ...[dataset, name, must?.life ?? null, must?.revision ?? null, must?.schemaVersion ?? null],
     ...[lanes ?? null, retention === undefined ? null : JSON.stringify(retention), state ?? null],
+    ...[readLanes ?? null, shards === undefined ? null : JSON.stringify(shards)],
   ];
   const line = auditLine(
     { action: 'table.change', dataset, table: name, detail: { lanes, retention, state } },
@@ -93,9 +127,10 @@ async function recordChange(
                   when $7::jsonb is null then definition
                   else definition || jsonb_build_object('retention', $7::jsonb) end
                 || case when $6::int is null then '{}' else jsonb_build_object('lanes', $6::int,
-                     'readLanes', greatest((definition->>'readLanes')::int, $6::int)) end
+                     'readLanes', greatest((definition->>'readLanes')::int, $6::int), 'shards', $10::jsonb) end
         where dataset = $1 and name = $2 and dropped_at is null and ($3::int is null or life = $3)
           and ($4::int is null or revision = $4) and ($5::int is null or schema_version = $5)
+          and ($9::int is null or (definition->>'readLanes')::int = $9)
           -- Once it is being taken apart nothing brings it back.
           and not (state = 'deleting' and delete_at is null)
        returning name),
@@ -104,7 +139,7 @@ async function recordChange(
      select name from changed`,
     params,
   );
-  if (changed === undefined) throw await whyNot(ctx, dataset, name, must);
+  return changed !== undefined;
 }
 
 /** Takes a table away from readers and writers, and after the grace for good. Throws as `changeTable`. */

@@ -5,6 +5,7 @@ import { TimestoreError } from '../errors.ts';
 import type { TableSchema } from '../schema/types.ts';
 import type { PartitionWindow } from '../schema/window.ts';
 import { readTable } from './find-table.ts';
+import { placeLanes } from './place-lanes.ts';
 import { notWritable, type State } from './state.ts';
 import { type Retention, schemaText, type Table } from './table.ts';
 
@@ -31,8 +32,9 @@ export type NewTable = {
 export async function createTable(ctx: Context, table: NewTable): Promise<Table & { isNew: boolean }> {
   const { dataset, datasetTitle = null, name, window, lanes, schema, retention } = table;
   const text = schemaText(schema);
+  const shards = placeLanes(ctx, table, [], lanes);
   const params: unknown[] = [
-    ...[dataset, name, JSON.stringify({ window, lanes, readLanes: lanes, retention }), schema.version, text],
+    ...[dataset, name, JSON.stringify({ window, lanes, readLanes: lanes, shards, retention }), schema.version, text],
     ...[checksumOf(text), datasetTitle],
   ];
   const detail = { window, lanes, retention, schema: JSON.parse(text) };

@@ -1,8 +1,9 @@
 import { dropLanes } from '../buffer/drop-lanes.ts';
 import { ask } from '../buffer/redis.ts';
+import { everyNode } from '../clickhouse/cluster.ts';
 import type { Context } from '../context.ts';
 import { drainOutbox } from '../flush/outbox.ts';
-import { databaseName, physicalName, qualifiedName } from '../names.ts';
+import { databaseName, everywhereName, physicalName, qualifiedName, type TableRef } from '../names.ts';
 import type { Statement } from '../postgres/client.ts';
 
 export type Dropped = { dataset: string; name: string; life: number; readLanes: number };
@@ -19,7 +20,7 @@ export async function dropTable(ctx: Context, { dataset, name, life, readLanes }
   // Its manifests would come after the record is gone.
   await drainOutbox(ctx);
   await dropLanes(ctx, table, life, readLanes);
-  await ctx.clickhouse.command(`DROP TABLE IF EXISTS ${qualifiedName(table)} SYNC`);
+  await dropStored(ctx, table);
   ctx.tables.delete(`${dataset}.${name}`);
   const physical = [dataset, table.physical];
   return [
@@ -40,15 +41,28 @@ export async function dropTable(ctx: Context, { dataset, name, life, readLanes }
   ];
 }
 
+/** What ClickHouse has of a table, wherever it is: every server must have dropped it. Throws StoreError, ClickHouseError. */
+export async function dropStored(ctx: Context, table: TableRef): Promise<void> {
+  const nodes = everyNode(ctx);
+  await Promise.all(
+    nodes.map(async ({ clickhouse }) => {
+      if (ctx.cluster !== undefined) await clickhouse.command(`DROP TABLE IF EXISTS ${everywhereName(table)} SYNC`);
+      await clickhouse.command(`DROP TABLE IF EXISTS ${qualifiedName(table)} SYNC`);
+    }),
+  );
+}
+
 /** What a dataset has beside its tables, which are gone by now. */
 export async function dropDatabase(ctx: Context, dataset: string): Promise<Statement[]> {
   await ask(() => ctx.redis.del(ctx.keys.quota(dataset)));
-  const [left] = await ctx.clickhouse.rows<{ n: string }>(
-    'SELECT count() AS n FROM system.tables WHERE database = {database:String}',
-    { database: `ts_${dataset}` },
-  );
-  // What others have put there is theirs.
-  if (Number(left?.n) === 0) await ctx.clickhouse.command(`DROP DATABASE IF EXISTS ${databaseName(dataset)}`);
+  for (const { clickhouse } of everyNode(ctx)) {
+    const [left] = await clickhouse.rows<{ n: string }>(
+      'SELECT count() AS n FROM system.tables WHERE database = {database:String}',
+      { database: `ts_${dataset}` },
+    );
+    // What others have put there is theirs.
+    if (Number(left?.n) === 0) await clickhouse.command(`DROP DATABASE IF EXISTS ${databaseName(dataset)}`);
+  }
   return [
     ['delete from saved_queries where dataset = $1', [dataset]],
     ['delete from read_comparisons where dataset = $1', [dataset]],

@@ -38,6 +38,12 @@ export async function findTable(
   }
 }
 
+/** Whether a definition is one that this instance has seen lately: the newest lanes may be missing in an older one. */
+export function isSeenLately(ctx: Context, { dataset, name }: Pick<Table, 'dataset' | 'name'>): boolean {
+  const seen = ctx.tables.get(memoryKey(dataset, name));
+  return seen !== undefined && ctx.now() - seen.seenAt_ms < trusted_ms;
+}
+
 /** The same for who reads it: one that is being deleted is gone. Instances learn of it within the time they trust. */
 export async function findReadable(ctx: Context, dataset: string, name: string): Promise<Table | undefined> {
   const table = await findTable(ctx, dataset, name);

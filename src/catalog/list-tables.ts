@@ -17,6 +17,8 @@ export type ListedTable = {
   inherits: boolean;
   window: Table['window'];
   lanes: number;
+  /** Of each lane; null where there is but one. */
+  shards: number[] | null;
   schema: TableSchema;
   createdAt_ms: number;
   deleteAt_ms: number | null;
@@ -24,6 +26,7 @@ export type ListedTable = {
 
 const columns = `t.dataset, t.name, t.life, t.revision, ${effectiveState} as state, ${effectiveRetention} as retention,
   not t.definition ? 'retention' as inherits, t.definition->>'window' as window, (t.definition->>'lanes')::int as lanes,
+  t.definition->'shards' as shards,
   s.schema, ${epochMs('t.created_at')} as "createdAt_ms",
   ${epochMs('coalesce(least(t.delete_at, d.delete_at), t.delete_at, d.delete_at)')} as "deleteAt_ms"`;
 
@@ -36,7 +39,7 @@ export async function listTables(
   dataset: string,
   { after, search, limit, state }: Page & { state?: State | undefined },
 ): Promise<ListedTable[]> {
-  const rows = await ctx.postgres.rows<ListedTable & { schema: string }>(
+  const rows = await ctx.postgres.rows<Omit<ListedTable, 'schema'> & { schema: string }>(
     `select ${columns} from ${joined}
       where t.dataset = $1 and t.dropped_at is null and ($2::text is null or t.name > $2)
         and ($3::text is null or strpos(t.name, $3) > 0)
@@ -44,14 +47,19 @@ export async function listTables(
       order by t.name limit $5`,
     [dataset, after ?? null, search ?? null, state ?? null, limit],
   );
-  return rows.map((row) => ({ ...row, schema: JSON.parse(row.schema) as TableSchema }));
+  return rows.map((row) => listed(ctx, row));
 }
 
 /** Undefined where there is none. */
 export async function readListed(ctx: Context, dataset: string, name: string): Promise<ListedTable | undefined> {
-  const [row] = await ctx.postgres.rows<ListedTable & { schema: string }>(
+  const [row] = await ctx.postgres.rows<Omit<ListedTable, 'schema'> & { schema: string }>(
     `select ${columns} from ${joined} where t.dataset = $1 and t.name = $2 and t.dropped_at is null`,
     [dataset, name],
   );
-  return row === undefined ? undefined : { ...row, schema: JSON.parse(row.schema) as TableSchema };
+  return row === undefined ? undefined : listed(ctx, row);
+}
+
+function listed(ctx: Context, row: Omit<ListedTable, 'schema'> & { schema: string }): ListedTable {
+  const shards = ctx.cluster === undefined ? null : (row.shards ?? Array.from({ length: row.lanes }, () => 1));
+  return { ...row, shards, schema: JSON.parse(row.schema) as TableSchema };
 }

@@ -1,5 +1,6 @@
 import type { ImportSeal } from '../buffer/seal-import.ts';
 import { setUpLane } from '../buffer/set-up.ts';
+import { atLane } from '../clickhouse/cluster.ts';
 import { ensureTable } from '../clickhouse/table.ts';
 import type { Context } from '../context.ts';
 import { StoreError } from '../errors.ts';
@@ -80,7 +81,8 @@ async function lastSequence(
   lane: number,
   earlier: { watermark: string }[],
 ): Promise<number> {
-  const [found] = await ctx.clickhouse.rows<{ seq: string }>(
+  const at = await atLane(ctx, table, lane);
+  const [found] = await at.clickhouse.rows<{ seq: string }>(
     `SELECT max(_seq) AS seq FROM ${qualifiedName(table)} WHERE _lane = {lane:UInt16}`,
     { lane },
   );

@@ -12,6 +12,8 @@ const definition = z.object({
   /** How many lanes writers choose among, and how many there are for readers: never fewer than there ever were. */
   lanes: z.int().positive(),
   readLanes: z.int().positive(),
+  /** The shard of each lane, which it has for ever; all of them are on the first where nothing is said. */
+  shards: z.array(z.int().positive()).optional(),
   /** Counts the changes of all but the schema. */
   revision: z.int().positive(),
   /** Its own or its dataset's. */
@@ -32,7 +34,7 @@ const definition = z.object({
   }),
 });
 
-export type Table = z.output<typeof definition> & { physical: string; schema: TableSchema };
+export type Table = z.output<typeof definition> & { physical: string; schema: TableSchema; shards: number[] };
 
 /** How long rows are kept after their time, and after how much of it they move to the cold volume. */
 export type Retention = NonNullable<Table['retention']>;
@@ -46,13 +48,14 @@ export function retainedFrom_ms(table: Pick<Table, 'retention'> | undefined, now
 
 export function parseTable(value: unknown): Table {
   const table = definition.parse(value);
-  return { ...table, physical: physicalName(table.name, table.life) };
+  const shards = table.shards ?? Array.from({ length: table.readLanes }, () => 1);
+  return { ...table, shards, physical: physicalName(table.name, table.life) };
 }
 
 /** The canonical text of a definition: the same for the same definition. */
 export function tableText({ schema, ...table }: Table): string {
-  const { dataset, name, life, window, lanes, readLanes, revision, state, retention } = table;
-  const rest = { dataset, name, life, revision, window, lanes, readLanes, state, retention };
+  const { dataset, name, life, window, lanes, readLanes, shards, revision, state, retention } = table;
+  const rest = { dataset, name, life, revision, window, lanes, readLanes, shards, state, retention };
   return JSON.stringify({ ...rest, schema: JSON.parse(schemaText(schema)) });
 }
 

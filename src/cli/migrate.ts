@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type ClickHouse, createClickHouse } from '../clickhouse/client.ts';
-import { readMigrationConfig } from '../config.ts';
+import { engineSql } from '../clickhouse/engine.ts';
+import { type MigrationConfig, readMigrationConfig } from '../config.ts';
 import { TimestoreError } from '../errors.ts';
 import { createPostgres, type Postgres } from '../postgres/client.ts';
 import { splitStatements } from './split-statements.ts';
@@ -23,10 +24,7 @@ const lockId = 7_308_906;
  */
 export async function migrate(env: Record<string, string | undefined>): Promise<string[]> {
   const config = readMigrationConfig(env);
-  const [applied] = await Promise.all([
-    migratePostgres(createPostgres(config)),
-    migrateClickHouse(createClickHouse(config.CLICKHOUSE_URL, config.CLICKHOUSE_USER, config.CLICKHOUSE_PASSWORD)),
-  ]);
+  const [applied] = await Promise.all([migratePostgres(createPostgres(config)), migrateServers(config)]);
   return applied;
 }
 
@@ -71,11 +69,69 @@ async function isApplied(postgres: Postgres, { name, checksum }: Migration): Pro
   return row !== undefined;
 }
 
-/** Here every statement is one that can be repeated: ClickHouse has no transactions. */
-async function migrateClickHouse(clickhouse: ClickHouse): Promise<void> {
-  for (const { statements } of migrationsIn('clickhouse')) {
-    for (const statement of statements) await clickhouse.command(statement);
+/** The one server, or every node of the cluster. */
+async function migrateServers(config: MigrationConfig): Promise<void> {
+  const { CLICKHOUSE_USER: user, CLICKHOUSE_PASSWORD: password, CLICKHOUSE_SHARDS: shards } = config;
+  if (shards === undefined) {
+    await migrateClickHouse(createClickHouse(config.CLICKHOUSE_URL, user, password), (statement) => statement);
+    return;
   }
+  const isReplicated = shards.some((nodes) => nodes.length > 1);
+  const nodes = shards.flatMap((urls, i) => {
+    return urls.map((url) => ({ shard: i + 1, url, clickhouse: createClickHouse(url, user, password) }));
+  });
+  for (const { shard, clickhouse } of nodes) {
+    await migrateClickHouse(clickhouse, (statement) => engineIn(statement, { isReplicated, shard }));
+  }
+  // All of them are looked at before any is given its number.
+  const numbered: boolean[] = [];
+  for (const node of nodes) numbered.push(await isNumbered(node));
+  for (const [i, { shard, clickhouse }] of nodes.entries()) {
+    if (!numbered[i]) await clickhouse.command(`INSERT INTO timestore.shard SETTINGS async_insert = 0 SELECT ${shard}`);
+  }
+}
+
+/** Here every statement is one that can be repeated: ClickHouse has no transactions. */
+async function migrateClickHouse(clickhouse: ClickHouse, adapted: (statement: string) => string): Promise<void> {
+  for (const { statements } of migrationsIn('clickhouse')) {
+    for (const statement of statements) await clickhouse.command(adapted(statement));
+  }
+}
+
+/** Tables of Timestore's own are replicated where all others are. */
+export function engineIn(statement: string, { isReplicated, shard }: { isReplicated: boolean; shard: number }): string {
+  const name = /CREATE TABLE IF NOT EXISTS (\S+)/.exec(statement)?.[1] ?? '';
+  return statement.replace(/^ENGINE = (\w+)(?:\((.*)\))?/m, (_, engine: string, args = '') => {
+    return `ENGINE = ${engineSql({ isReplicated, shard }, name, engine, args)}`;
+  });
+}
+
+/**
+ * Whether a server has its number, which it keeps. One with rows and none is what was there before there was a cluster.
+ *
+ * @throws TimestoreError `conflict` where it cannot be the shard that it is to be
+ */
+async function isNumbered({ shard, url, clickhouse }: { shard: number; url: string; clickhouse: ClickHouse }) {
+  const [found] = await clickhouse.rows<{ number: number; rows: string }>(
+    `SELECT max(number) AS number,
+            (SELECT sum(rows) FROM system.parts WHERE active AND startsWith(database, 'ts_')) AS rows FROM timestore.shard`,
+  );
+  if (found?.number === shard) return true;
+  const { host } = new URL(url);
+  if (found?.number !== 0) {
+    throw new TimestoreError(
+      'conflict',
+      `The server at ${host} is shard ${found?.number}, and CLICKHOUSE_SHARDS has it as shard ${shard}. Put the addresses in ` +
+        'their order again; further shards come last.',
+    );
+  }
+  if (Number(found.rows) > 0 && shard !== 1) {
+    throw new TimestoreError(
+      'conflict',
+      `The server at ${host} has rows of Timestore from before it was in a cluster: it must be the first in CLICKHOUSE_SHARDS.`,
+    );
+  }
+  return false;
 }
 
 function migrationsIn(folder: string): Migration[] {

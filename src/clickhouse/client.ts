@@ -27,6 +27,13 @@ export const clickhouseCodes = {
   tooDeepPipeline: 361,
   tooManyQueries: 202,
   syntaxError: 62,
+  tableIsReadOnly: 242,
+  tooFewLiveReplicas: 285,
+  replicaIsNotInQuorum: 289,
+  socketTimeout: 209,
+  networkError: 210,
+  allConnectionTriesFailed: 279,
+  keeperException: 999,
 } as const;
 
 export type Settings = Record<string, string | number>;
@@ -58,17 +65,23 @@ export type ClickHouse = {
 
 const commandTimeout_ms = 15_000;
 
-/** One user's access. Throws StoreError where ClickHouse is away and ClickHouseError where it refuses. */
-export function createClickHouse(url: string, username: string, password: string): ClickHouse {
+/**
+ * One user's access. Throws StoreError where ClickHouse is away and ClickHouseError where it refuses.
+ *
+ * @param all settings of every statement
+ */
+export function createClickHouse(url: string, username: string, password: string, all: Settings = {}): ClickHouse {
   const client = createClient({
     url,
     username,
     password,
     request_timeout: commandTimeout_ms,
     keep_alive: { enabled: true },
+    clickhouse_settings: all,
   });
   const post = async ({ settings, body }: Request, signal: AbortSignal): Promise<Response> => {
-    const query = new URLSearchParams(Object.entries(settings).map(([name, value]) => [name, String(value)]));
+    const values = Object.entries({ ...all, ...settings }).map(([name, value]) => [name, String(value)]);
+    const query = new URLSearchParams(values);
     const response = await answered(() =>
       fetch(`${url}/?${query}`, {
         method: 'POST',

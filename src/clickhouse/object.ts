@@ -1,6 +1,7 @@
 import type { Context } from '../context.ts';
 import { quoteString } from '../names.ts';
 import type { Settings } from './client.ts';
+import type { At } from './cluster.ts';
 
 /**
  * An object of the bucket as ClickHouse reaches it: a table function, with the structure in parameter `_columns`. The secret
@@ -15,9 +16,9 @@ export function objectFunction(ctx: Context, key: string, format: string): strin
 }
 
 /** A statement that may take as long as an export. Throws StoreError, ClickHouseError. */
-export async function askLong(ctx: Context, body: string, settings: Settings): Promise<string> {
-  const { export_timeout_ms: timeout_ms } = ctx.config.limits;
-  return await ctx.clickhouse.send({
+export async function askLong(at: At, body: string, settings: Settings): Promise<string> {
+  const { export_timeout_ms: timeout_ms } = at.config.limits;
+  return await at.clickhouse.send({
     body,
     settings: { ...settings, max_execution_time: Math.ceil(timeout_ms / 1000) },
     timeout_ms,
@@ -31,6 +32,6 @@ export async function askLong(ctx: Context, body: string, settings: Settings): P
 const upload: Settings = { s3_strict_upload_part_size: 16 * 1024 ** 2, s3_truncate_on_insert: 1 };
 
 /** Writes what a SELECT answers as an object, in place of what was there. Throws StoreError, ClickHouseError. */
-export async function writeObject(ctx: Context, object: string, select: string, settings: Settings): Promise<void> {
-  await askLong(ctx, `INSERT INTO FUNCTION ${object} ${select}`, { ...settings, ...upload });
+export async function writeObject(at: At, object: string, select: string, settings: Settings): Promise<void> {
+  await askLong(at, `INSERT INTO FUNCTION ${object} ${select}`, { ...settings, ...upload });
 }

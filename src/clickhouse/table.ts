@@ -2,8 +2,10 @@ import tableSql from '../../sql/clickhouse/table.sql';
 import type { Table } from '../catalog/table.ts';
 import type { Context } from '../context.ts';
 import { StoreError } from '../errors.ts';
-import { databaseName, qualifiedName, quoteName, quoteString } from '../names.ts';
+import { databaseName, everywhereName, qualifiedName, quoteName, quoteString } from '../names.ts';
 import { clickhouseType } from '../schema/types.ts';
+import { type At, everyNode, everyShard, onEach, placeOf } from './cluster.ts';
+import { engineSql } from './engine.ts';
 
 /** The columns that every table has before its fields, with their types. */
 export const systemColumns = [
@@ -29,16 +31,37 @@ export function declaredColumns({ schema }: Pick<Table, 'schema'>): string[] {
   });
 }
 
-/** Makes the table with all fields of its schema, or brings the one that is there to it. Additive, and safe to repeat. */
-export async function ensureTable(ctx: Context, table: Table): Promise<void> {
-  await ctx.clickhouse.command(`CREATE DATABASE IF NOT EXISTS ${databaseName(table.dataset)}`);
-  await ctx.clickhouse.command(createTable(table, ctx.config.CLICKHOUSE_STORAGE_POLICY));
-  await ctx.clickhouse.command(addColumns(table));
+/**
+ * Makes the table with all fields of its schema, or brings the one that is there to it. Additive, and safe to repeat.
+ *
+ * @param needs the shards of a cluster that must have it: those with its lanes; others get it as soon as they are there
+ */
+export async function ensureTable(ctx: Context, table: Table, needs: number[] = table.shards): Promise<void> {
+  await onEach(ctx, everyNode(ctx), needs, async (at) => {
+    await at.clickhouse.command(`CREATE DATABASE IF NOT EXISTS ${databaseName(table.dataset)}`);
+    await at.clickhouse.command(createTable(at, table));
+    await at.clickhouse.command(addColumns(table, qualifiedName(table)));
+    if (!isSpread(at)) return;
+    await at.clickhouse.command(createWhole(at, table));
+    await at.clickhouse.command(addColumns(table, everywhereName(table)));
+  });
 }
 
-/** Brings a table that is there to its schema. */
+/** Brings a table that is there to its schema, wherever it is. */
 export async function addMissingColumns(ctx: Context, table: Table): Promise<void> {
-  await ctx.clickhouse.command(addColumns(table));
+  await onEach(ctx, everyNode(ctx), table.shards, async (at) => {
+    await addColumnsAt(at, table);
+    if (isSpread(at)) await at.clickhouse.command(addColumns(table, everywhereName(table)));
+  });
+}
+
+/** The same of what a shard has of it. */
+export async function addColumnsAt(at: At, table: Table): Promise<void> {
+  await at.clickhouse.command(addColumns(table, qualifiedName(table)));
+}
+
+function isSpread({ cluster }: Context): boolean {
+  return cluster !== undefined && cluster.shards.length > 1;
 }
 
 /**
@@ -47,8 +70,8 @@ export async function addMissingColumns(ctx: Context, table: Table): Promise<voi
  *
  * @throws StoreError naming the columns
  */
-export async function requireTypes(ctx: Context, table: Table): Promise<void> {
-  const columns = await ctx.clickhouse.rows<{ name: string; type: string }>(
+export async function requireTypes(at: At, table: Table): Promise<void> {
+  const columns = await at.clickhouse.rows<{ name: string; type: string }>(
     'SELECT name, type FROM system.columns WHERE database = {database:String} AND table = {table:String}',
     { database: `ts_${table.dataset}`, table: table.physical },
   );
@@ -73,8 +96,9 @@ export function isSameType(a: string, b: string): boolean {
   return plain(a) === plain(b);
 }
 
-function createTable(table: Table, storagePolicy: string | undefined): string {
+function createTable(at: At, table: Table): string {
   const { schema, window } = table;
+  const { CLICKHOUSE_STORAGE_POLICY: storagePolicy } = at.config;
   const time = quoteName(schema.timestampColumn);
   const partition = { hour: `toStartOfHour(${time})`, day: `toDate(${time})`, month: `toYYYYMM(${time})` }[window];
   return fill(tableSql, {
@@ -82,6 +106,8 @@ function createTable(table: Table, storagePolicy: string | undefined): string {
     fields: declaredColumns(table)
       .map((column) => `    ${column}`)
       .join(',\n'),
+    engine: engineSql(placeOf(at), `ts_${table.dataset}.${table.physical}`, 'MergeTree'),
+    deduplication: deduplication[at.cluster?.isReplicated ? 'replicated' : 'single'],
     partition,
     order: [...schema.keyFields.map(quoteName), time].join(', '),
     ttl: ttlClause(table),
@@ -89,9 +115,22 @@ function createTable(table: Table, storagePolicy: string | undefined): string {
   });
 }
 
-function addColumns(table: Table): string {
+/** Replicas forget tokens by their age as well: not before the longest sleep of a function that holds a seal is over. */
+const deduplication = {
+  single: 'non_replicated_deduplication_window = 10000',
+  replicated: 'replicated_deduplication_window = 10000,\n    replicated_deduplication_window_seconds = 7776000',
+} as const;
+
+/** The table as a whole, wherever its rows are. Nothing is written through it: which shard a row belongs to is not its business. */
+function createWhole({ cluster }: At, table: Table): string {
+  const columns = [...systemColumns.map(([name, type]) => `${name} ${type}`), ...declaredColumns(table)];
+  const of = [cluster?.name ?? '', `ts_${table.dataset}`, table.physical].map(quoteString);
+  return `CREATE TABLE IF NOT EXISTS ${everywhereName(table)} (${columns.join(', ')}) ENGINE = Distributed(${of.join(', ')})`;
+}
+
+function addColumns(table: Table, name: string): string {
   const columns = declaredColumns(table).map((column) => `ADD COLUMN IF NOT EXISTS ${column}`);
-  return `ALTER TABLE ${qualifiedName(table)} ${columns.join(', ')}`;
+  return `ALTER TABLE ${name} ${columns.join(', ')}`;
 }
 
 /** Of what a retention policy says; none without one. */
@@ -106,14 +145,19 @@ export function ttlExpressions({ schema, retention }: Table): string[] {
 /** Makes ClickHouse keep rows for as long as the policy says. Rows that are there already go when their parts are merged. */
 export async function applyRetention(ctx: Context, table: Table): Promise<void> {
   await ensureTable(ctx, table);
+  await onEach(ctx, everyShard(ctx), table.shards, (at) => applyRetentionAt(at, table));
+}
+
+/** The same at one shard. */
+export async function applyRetentionAt(at: At, table: Table): Promise<void> {
   const expressions = ttlExpressions(table);
-  const [found] = await ctx.clickhouse.rows<{ n: string }>(
+  const [found] = await at.clickhouse.rows<{ n: string }>(
     `SELECT count() AS n FROM system.tables WHERE database = {database:String} AND name = {table:String}
         AND engine_full LIKE '% TTL %'`,
     { database: `ts_${table.dataset}`, table: table.physical },
   );
   if (expressions.length === 0 && found?.n === '0') return;
-  await ctx.clickhouse.command(
+  await at.clickhouse.command(
     `ALTER TABLE ${qualifiedName(table)} ${expressions.length === 0 ? 'REMOVE TTL' : `MODIFY TTL ${expressions.join(', ')}`}`,
   );
 }

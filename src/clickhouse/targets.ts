@@ -1,8 +1,14 @@
 import type { Context } from '../context.ts';
+import { StoreError } from '../errors.ts';
+import { type At, everyNode } from './cluster.ts';
 
 export type Target = {
   kind: 'clickhouse' | 's3';
   name: string;
+  /** Which of a cluster. */
+  shard: number | null;
+  /** Whether it answers; what one holds that does not is unknown. */
+  available: boolean;
   policy: string | null;
   volumes: {
     name: string;
@@ -12,19 +18,41 @@ export type Target = {
   }[];
 };
 
-/** Where rows are stored, and how much they take. Throws StoreError, ClickHouseError. */
+/** Where rows are stored, and how much they take; each server of a cluster. Throws StoreError, ClickHouseError. */
 export async function listTargets(ctx: Context): Promise<Target[]> {
-  const policy = ctx.config.CLICKHOUSE_STORAGE_POLICY ?? 'default';
+  const targets: Target[] = [];
+  const addresses = ctx.config.CLICKHOUSE_SHARDS?.flat() ?? [ctx.config.CLICKHOUSE_URL];
+  for (const [n, at] of everyNode(ctx).entries()) {
+    const shard = ctx.cluster === undefined ? null : at.shard;
+    const named = {
+      shard,
+      name: new URL(addresses[n] ?? '').host,
+      policy: ctx.config.CLICKHOUSE_STORAGE_POLICY ?? null,
+    };
+    const volumes = await volumesOf(at).catch((error) => {
+      if (ctx.cluster === undefined || !(error instanceof StoreError)) throw error;
+      return undefined;
+    });
+    targets.push({ kind: 'clickhouse', ...named, available: volumes !== undefined, volumes: volumes ?? [] });
+  }
+  return [
+    ...targets,
+    { kind: 's3', name: ctx.config.S3_BUCKET, shard: null, available: true, policy: null, volumes: [] },
+  ];
+}
+
+async function volumesOf(at: At): Promise<Target['volumes']> {
+  const policy = at.config.CLICKHOUSE_STORAGE_POLICY ?? 'default';
   const [volumes, disks, used] = await Promise.all([
-    ctx.clickhouse.rows<{ name: string; disks: string[] }>(
+    at.clickhouse.rows<{ name: string; disks: string[] }>(
       `SELECT volume_name AS name, disks FROM system.storage_policies WHERE policy_name = {policy:String}
         ORDER BY volume_priority`,
       { policy },
     ),
-    ctx.clickhouse.rows<{ name: string; type: string; free: string; total: string }>(
+    at.clickhouse.rows<{ name: string; type: string; free: string; total: string }>(
       'SELECT name, type, free_space AS free, total_space AS total FROM system.disks',
     ),
-    ctx.clickhouse.rows<{ disk: string; bytes: string; rows: string }>(
+    at.clickhouse.rows<{ disk: string; bytes: string; rows: string }>(
       `SELECT disk_name AS disk, sum(bytes_on_disk) AS bytes, sum(rows) AS rows FROM system.parts
         WHERE active AND startsWith(database, 'ts_') GROUP BY disk`,
     ),
@@ -32,22 +60,14 @@ export async function listTargets(ctx: Context): Promise<Target[]> {
   const sum = (names: string[], of: 'bytes' | 'rows') => {
     return used.reduce((total, each) => (names.includes(each.disk) ? total + Number(each[of]) : total), 0);
   };
-  return [
-    {
-      kind: 'clickhouse',
-      name: new URL(ctx.config.CLICKHOUSE_URL).host,
-      policy: ctx.config.CLICKHOUSE_STORAGE_POLICY ?? null,
-      volumes: volumes.map(({ name, disks: names }) => ({
-        name,
-        disks: disks
-          .filter((disk) => names.includes(disk.name))
-          .map((disk) => {
-            return { name: disk.name, type: disk.type, freeBytes: Number(disk.free), totalBytes: Number(disk.total) };
-          }),
-        usedBytes: sum(names, 'bytes'),
-        rows: sum(names, 'rows'),
-      })),
-    },
-    { kind: 's3', name: ctx.config.S3_BUCKET, policy: null, volumes: [] },
-  ];
+  return volumes.map(({ name, disks: names }) => ({
+    name,
+    disks: disks
+      .filter((disk) => names.includes(disk.name))
+      .map((disk) => {
+        return { name: disk.name, type: disk.type, freeBytes: Number(disk.free), totalBytes: Number(disk.total) };
+      }),
+    usedBytes: sum(names, 'bytes'),
+    rows: sum(names, 'rows'),
+  }));
 }

@@ -1,9 +1,10 @@
 import type { Table } from '../catalog/table.ts';
 import type { Settings } from '../clickhouse/client.ts';
+import { atWhole } from '../clickhouse/cluster.ts';
 import { askLong, objectFunction, writeObject } from '../clickhouse/object.ts';
 import { type Until, untilSql } from '../clickhouse/until.ts';
 import type { Context } from '../context.ts';
-import { qualifiedName, quoteName } from '../names.ts';
+import { quoteName } from '../names.ts';
 import { clickhouseType, type Field } from '../schema/types.ts';
 
 export const exportFormats = {
@@ -60,7 +61,7 @@ function dayOf({ schema }: Table): string {
   return `toDate(${quoteName(schema.timestampColumn)}, 'UTC')`;
 }
 
-function rowsSql({ table, until, start_ms, end_ms }: Exported, params: Settings): string {
+function rowsSql({ table, until, start_ms, end_ms }: Exported, name: string, params: Settings): string {
   const time = quoteName(table.schema.timestampColumn);
   const conditions = [untilSql(until)];
   if (start_ms !== undefined) conditions.push(`${time} >= fromUnixTimestamp64Milli({_start:Int64}, 'UTC')`);
@@ -70,17 +71,18 @@ function rowsSql({ table, until, start_ms, end_ms }: Exported, params: Settings)
     start_ms !== undefined && { param__start: start_ms },
     end_ms !== undefined && { param__end: end_ms },
   );
-  return `${qualifiedName(table)} WHERE ${conditions.join(' AND ')}`;
+  return `${name} WHERE ${conditions.join(' AND ')}`;
 }
 
 /** What ClickHouse has of each day at one moment. Throws StoreError, ClickHouseError. */
 export async function contentByDay(ctx: Context, exported: Exported): Promise<Map<string, Content>> {
   const params: Settings = {};
-  const from = rowsSql(exported, params);
+  const { at, nameOf } = atWhole(ctx, [exported.table]);
+  const from = rowsSql(exported, nameOf(exported.table), params);
   const day = dayOf(exported.table);
   const columns = exported.fields.map(({ name }) => quoteName(name));
   const text = await askLong(
-    ctx,
+    at,
     `SELECT toString(${day}) AS day, ${contentSql(columns)} FROM ${from} GROUP BY day ORDER BY day FORMAT JSONEachRow`,
     params,
   );
@@ -107,15 +109,16 @@ export async function writeDay(
   const structure = columns.map(({ name, type }) => `${name} ${type}`).join(', ');
   const values = columns.map(({ value }) => value).join(', ');
   const params: Settings = { param__day: day };
-  const rows = rowsSql(exported, params);
+  const { at, nameOf } = atWhole(ctx, [table]);
+  const rows = rowsSql(exported, nameOf(table), params);
   const order = [quoteName(table.schema.timestampColumn), '_lane', '_seq', '_row'].join(', ');
-  await writeObject(ctx, object, `SELECT ${values} FROM ${rows} AND ${dayOf(table)} = {_day:Date} ORDER BY ${order}`, {
+  await writeObject(at, object, `SELECT ${values} FROM ${rows} AND ${dayOf(table)} = {_day:Date} ORDER BY ${order}`, {
     ...params,
     ...written,
     param__columns: structure,
   });
   const content = contentSql(columns.map(({ back }) => back));
-  const text = await askLong(ctx, `SELECT ${content} FROM ${object} FORMAT JSONEachRow`, {
+  const text = await askLong(at, `SELECT ${content} FROM ${object} FORMAT JSONEachRow`, {
     ...read,
     param__columns: structure,
   });

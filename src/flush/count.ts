@@ -1,7 +1,7 @@
 import type { Seal } from '../buffer/seal.ts';
 import type { SkipList } from '../buffer/skip.ts';
 import type { Table } from '../catalog/table.ts';
-import type { Context } from '../context.ts';
+import type { At } from '../clickhouse/cluster.ts';
 import { qualifiedName, quoteName } from '../names.ts';
 
 /** What ClickHouse holds of a seal in one partition. */
@@ -18,13 +18,13 @@ export type PartitionCount = {
 
 /** Counts what ClickHouse holds of a seal: the only proof that an insert is there. One entry a partition. */
 export async function countSeal(
-  ctx: Context,
+  at: At,
   table: Table,
   lane: number,
   seal: Pick<Seal, 'from' | 'to'>,
 ): Promise<PartitionCount[]> {
   const time = quoteName(table.schema.timestampColumn);
-  const counts = await ctx.clickhouse.rows<Record<keyof PartitionCount, string>>(
+  const counts = await at.clickhouse.rows<Record<keyof PartitionCount, string>>(
     `SELECT _partition_id AS partition, count() AS rows, min(_seq) AS seqFrom, max(_seq) AS seqTo,
             toUnixTimestamp64Milli(min(${time})) AS timeFrom_ms, toUnixTimestamp64Milli(max(${time})) AS timeTo_ms,
             lower(hex(groupBitXor(sipHash64(_seq, _row, ${time})))) AS checksum
@@ -46,13 +46,13 @@ export async function countSeal(
 
 /** Which of the rows that were not to be sent ClickHouse has all the same. */
 export async function storedAmong(
-  ctx: Context,
+  at: At,
   table: Table,
   lane: number,
   skip: SkipList,
 ): Promise<{ seq: number; row: number }[]> {
   const rows = [...skip].flatMap(([seq, places]) => [...places].map((row) => `(${seq},${row})`));
-  const found = await ctx.clickhouse.rows<{ seq: string; row: number }>(
+  const found = await at.clickhouse.rows<{ seq: string; row: number }>(
     `SELECT _seq AS seq, _row AS row FROM ${qualifiedName(table)}
       WHERE _lane = {lane:UInt16} AND _seq BETWEEN {from:UInt64} AND {to:UInt64} AND (_seq, _row) IN (${rows.join(',')})`,
     { lane, from: Math.min(...skip.keys()), to: Math.max(...skip.keys()) },

@@ -1,7 +1,7 @@
 import type { Seal } from '../buffer/seal.ts';
 import type { SkipList } from '../buffer/skip.ts';
 import type { Table } from '../catalog/table.ts';
-import type { Context } from '../context.ts';
+import type { At } from '../clickhouse/cluster.ts';
 import { identifiedLines } from './payload.ts';
 import { type Candidate, refusedByTwin } from './twin.ts';
 
@@ -15,7 +15,7 @@ type Place = { seq: number; row: number };
  * @throws ClickHouseError, StoreError for anything but a refusal of rows
  */
 export async function findRefused(
-  ctx: Context,
+  at: At,
   table: Table,
   lane: number,
   seal: Seal,
@@ -23,7 +23,7 @@ export async function findRefused(
 ): Promise<SkipList> {
   const candidates = candidatesOf(table, seal);
   const name = `${lane}.${seal.epoch}`;
-  const refused = await refusedByTwin(ctx, table, name, seal.settingsVersion, candidates, deadline_ms);
+  const refused = await refusedByTwin(at, table, name, seal.settingsVersion, candidates, deadline_ms);
   const skip: SkipList = new Map([...seal.skip].map(([seq, rows]) => [seq, new Set(rows)]));
   for (const { seq, row } of refused) skip.set(seq, (skip.get(seq) ?? new Set()).add(row));
   return skip;

@@ -1,6 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { dueWork } from '../buffer/due.ts';
 import { findTable } from '../catalog/find-table.ts';
+import type { Table } from '../catalog/table.ts';
+import { atLane, shardOf } from '../clickhouse/cluster.ts';
 import type { Context } from '../context.ts';
 import { StoreError } from '../errors.ts';
 import { describeError } from '../log.ts';
@@ -19,7 +21,7 @@ export type PassResult = {
   lanes: number;
   rows: number;
   failed: number;
-  /** ClickHouse is away: the other lanes were not tried. */
+  /** ClickHouse is away, or shards of it: their other lanes were not tried. */
   stopped: boolean;
   /** Lanes that may have more to flush: there was no time for them, or there are more than a pass looks at. */
   left: number;
@@ -29,19 +31,22 @@ export type PassResult = {
 /**
  * One pass over all lanes whose turn it is, the one that waits longest first. Each moves one seal and then goes behind
  * those that have not had a turn, so that catching up holds nobody up. A lane that fails waits, longer each time; while
- * ClickHouse is away the pass ends, since each try would cost the time of an answer that does not come.
+ * its shard is away the pass goes without all lanes of it, since each try would cost the time of an answer that does not come.
  */
 export async function flushDue(ctx: Context, deadline_ms: number, trigger: FlushTrigger = 'cron'): Promise<PassResult> {
   // Who asks for a flush asks for all of it.
   const { lanes: waiting, hasJobs } = await dueWork(ctx, lanesInPass, trigger === 'admin' ? 'all' : 'due');
   const result: PassResult = { lanes: 0, rows: 0, failed: 0, stopped: false, left: 0, hasJobs };
   result.lanes = waiting.length;
+  const away = new Set<number>();
+  let passedOver = 0;
   const work = async () => {
-    while (ctx.now() < deadline_ms && !result.stopped) {
+    while (ctx.now() < deadline_ms && away.size < (ctx.cluster?.shards.length ?? 1)) {
       const due = waiting.shift();
       if (due === undefined) return;
       try {
-        const flushed = await flushDueLane(ctx, due, trigger);
+        const flushed = await flushDueLane(ctx, due, trigger, away);
+        if (flushed.isPassedOver) passedOver += 1;
         result.rows += flushed.rows;
         // Who asks for a flush asks for what another one has not moved, too.
         const isToCome = flushed.isElsewhere && trigger === 'admin';
@@ -49,20 +54,33 @@ export async function flushDue(ctx: Context, deadline_ms: number, trigger: Flush
         if (flushed.more || isToCome) waiting.push(due);
       } catch (error) {
         result.failed += 1; // told in the flush's own event
-        if (error instanceof StoreError && error.store === 'clickhouse') result.stopped ||= await isAway(ctx);
+        if (!(error instanceof StoreError) || error.store !== 'clickhouse') continue;
+        const shard = await awayAt(ctx, due).catch(() => undefined);
+        if (shard !== undefined) away.add(shard);
       }
     }
   };
   await Promise.all(Array.from({ length: lanesAtOnce }, work));
-  result.left = waiting.length + (result.lanes === lanesInPass ? 1 : 0);
+  result.stopped = away.size > 0;
+  result.left = waiting.length + passedOver + (result.lanes === lanesInPass ? 1 : 0);
   return result;
 }
 
-async function isAway(ctx: Context): Promise<boolean> {
-  return await ctx.clickhouse.send({ settings: {}, body: 'SELECT 1', timeout_ms: aliveWithin_ms }).then(
-    () => false,
-    () => true,
+/** The shard of a lane, if it is away. */
+async function awayAt(ctx: Context, due: { table: TableRef; lane: number }): Promise<number | undefined> {
+  const table = await dueTable(ctx, due.table);
+  if (table === undefined) return undefined;
+  const { clickhouse, shard } = await atLane(ctx, table, due.lane);
+  return await clickhouse.send({ settings: {}, body: 'SELECT 1', timeout_ms: aliveWithin_ms }).then(
+    () => undefined,
+    () => shard,
   );
+}
+
+/** Undefined for one of an earlier life, or dropped: its rows have nowhere to go. */
+async function dueTable(ctx: Context, ref: TableRef): Promise<Table | undefined> {
+  const table = await findTable(ctx, ref.dataset, logicalName(ref.physical));
+  return table?.physical === ref.physical ? table : undefined;
 }
 
 /** How passes follow each other, and what is done when one finds that there are jobs. */
@@ -82,19 +100,33 @@ export async function flushWhileDue(ctx: Context, { pause_ms, until_ms, onJobs }
   }
 }
 
-/** Flushes one seal of a lane that was due. Throws StoreError, ClickHouseError. */
+type DueFlush = { rows: number; more: boolean; isElsewhere: boolean; isPassedOver: boolean };
+
+const nothing: DueFlush = { rows: 0, more: false, isElsewhere: false, isPassedOver: false };
+
+/**
+ * Flushes one seal of a lane that was due.
+ *
+ * @param away shards that are not tried
+ * @throws StoreError, ClickHouseError
+ */
 export async function flushDueLane(
   ctx: Context,
   { table: ref, lane }: { table: TableRef; lane: number },
   trigger: FlushTrigger,
-): Promise<{ rows: number; more: boolean; isElsewhere: boolean }> {
-  const nothing = { rows: 0, more: false, isElsewhere: false };
+  away: ReadonlySet<number> = new Set(),
+): Promise<DueFlush> {
   try {
-    const table = await findTable(ctx, ref.dataset, logicalName(ref.physical));
-    // Of an earlier life, or dropped: its rows have nowhere to go.
-    if (table === undefined || table.physical !== ref.physical) return nothing;
+    const table = await dueTable(ctx, ref);
+    if (table === undefined) return nothing;
+    if (away.has(shardOf(table, lane) ?? 0)) return { ...nothing, isPassedOver: true };
     const { outcome, rows, more } = await flushLane(ctx, table, lane, trigger);
-    return { rows, more: more && outcome === 'ok', isElsewhere: outcome === 'busy' || outcome === 'fenced' };
+    return {
+      ...nothing,
+      rows,
+      more: more && outcome === 'ok',
+      isElsewhere: outcome === 'busy' || outcome === 'fenced',
+    };
   } catch (error) {
     ctx.log({ event: 'flush-due-failed', dataset: ref.dataset, table: ref.physical, lane, ...describeError(error) });
     throw error;

@@ -5,7 +5,8 @@ import { type Seal, sealLane } from '../buffer/seal.ts';
 import { findTable } from '../catalog/find-table.ts';
 import type { Table } from '../catalog/table.ts';
 import { ClickHouseError, clickhouseCodes } from '../clickhouse/client.ts';
-import { addMissingColumns, ensureTable, requireTypes } from '../clickhouse/table.ts';
+import { type At, atLane } from '../clickhouse/cluster.ts';
+import { addColumnsAt, ensureTable, requireTypes } from '../clickhouse/table.ts';
 import type { Context } from '../context.ts';
 import { StoreError } from '../errors.ts';
 import { describeError } from '../log.ts';
@@ -42,6 +43,7 @@ export async function flushLane(
   trigger: FlushTrigger,
   insertTimeout_ms = ctx.config.limits.insert_timeout_ms,
 ): Promise<FlushResult> {
+  const at = await atLane(ctx, table, lane);
   const phases: Record<string, number> = {};
   const from_ms = ctx.now();
   const timed: Timed = async (phase, work) => {
@@ -67,16 +69,16 @@ export async function flushLane(
       return { ...nothing, outcome: sealed.outcome === 'fenced' ? 'fenced' : 'empty' };
     }
     room.holds(sealed.seal.bytes);
-    const current = await timed('schema', tableFor(ctx, table, sealed.seal));
-    const moved = await moveSeal(ctx, current, lane, sealed.seal, insertTimeout_ms, timed);
+    const current = await timed('schema', tableFor(at, table, sealed.seal));
+    const moved = await moveSeal(at, current, lane, sealed.seal, insertTimeout_ms, timed);
     if (moved === undefined) {
       ctx.log({ ...event, outcome: 'fenced', token: sealed.seal.token, ...phases });
       return { ...nothing, outcome: 'fenced' };
     }
     const { seal } = moved;
     // Before they leave the buffer.
-    if (seal.skip.size > 0) await timed('quarantine', quarantineSkipped(ctx, current, lane, seal));
-    await timed('heartbeat', writeHeartbeat(ctx, table, lane, seal.to));
+    if (seal.skip.size > 0) await timed('quarantine', quarantineSkipped(at, current, lane, seal));
+    await timed('heartbeat', writeHeartbeat(at, table, lane, seal.to));
     const manifest = manifestOf(table, lane, moved, { trigger, now_ms: ctx.now() });
     const published = await timed('publish', publishSeal(ctx, table, lane, seal, JSON.stringify(manifest)));
     const outcome = published.outcome === 'published' || published.outcome === 'already' ? 'ok' : 'fenced';
@@ -101,7 +103,7 @@ export async function flushLane(
     });
     return { outcome, rows, bytes, more: outcome === 'ok' };
   } catch (error) {
-    ctx.columnsAdded.delete(keyOf(table)); // whatever it was, the next flush looks again
+    ctx.columnsAdded.delete(keyOf(at, table)); // whatever it was, the next flush looks again
     ctx.log({ ...event, outcome: 'failed', ...describeError(error), ...phases });
     await deferLane(ctx, table, lane).catch(() => undefined);
     throw error;
@@ -112,19 +114,19 @@ export async function flushLane(
 }
 
 /** The definition that the seal's newest batch was checked against, with its columns in ClickHouse. */
-async function tableFor(ctx: Context, table: Table, seal: Seal): Promise<Table> {
+async function tableFor(at: At, table: Table, seal: Seal): Promise<Table> {
   const version = newestVersion(seal);
-  const current = await findTable(ctx, table.dataset, table.name, { version });
+  const current = await findTable(at, table.dataset, table.name, { version });
   if (current === undefined || current.schema.version < version) {
     throw new StoreError('postgres', `does not know schema version ${version} of table ${table.name} yet`, undefined);
   }
-  if (ctx.columnsAdded.get(keyOf(table)) !== current.schema.version) {
-    await addMissingColumns(ctx, current).catch(async (error) => {
+  if (at.columnsAdded.get(keyOf(at, table)) !== current.schema.version) {
+    await addColumnsAt(at, current).catch(async (error) => {
       if (!(error instanceof ClickHouseError) || !tableIsMissing(error)) throw error;
-      await ensureTable(ctx, current);
+      await ensureTable(at, current, [at.shard]);
     });
-    await requireTypes(ctx, current);
-    ctx.columnsAdded.set(keyOf(table), current.schema.version);
+    await requireTypes(at, current);
+    at.columnsAdded.set(keyOf(at, table), current.schema.version);
   }
   return current;
 }
@@ -133,6 +135,6 @@ function tableIsMissing({ code }: ClickHouseError): boolean {
   return code === clickhouseCodes.unknownTable || code === clickhouseCodes.unknownDatabase;
 }
 
-function keyOf({ dataset, physical }: Table): string {
-  return `${dataset}.${physical}`;
+function keyOf({ shard }: At, { dataset, physical }: Table): string {
+  return `${shard} ${dataset}.${physical}`;
 }

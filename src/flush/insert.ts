@@ -1,7 +1,7 @@
 import type { Seal } from '../buffer/seal.ts';
 import type { Table } from '../catalog/table.ts';
+import type { At } from '../clickhouse/cluster.ts';
 import { fieldColumns } from '../clickhouse/table.ts';
-import type { Context } from '../context.ts';
 import { TimestoreError } from '../errors.ts';
 import { qualifiedName, quoteName, quoteString, type TableRef } from '../names.ts';
 import { identifiedBytesMax, identifiedLines, identifiedRows } from './payload.ts';
@@ -45,7 +45,7 @@ export const settingsVersion = 1;
  *   of a newer version
  */
 export async function insertSeal(
-  ctx: Context,
+  at: At,
   table: Table,
   lane: number,
   seal: Seal,
@@ -61,7 +61,7 @@ export async function insertSeal(
       return identifiedLines(batch, table.schema, (row) => !skipped.has(row)).join('');
     },
   }));
-  await ctx.clickhouse.send({
+  await at.clickhouse.send({
     settings: {
       ...settingsOf(seal.settingsVersion),
       insert_deduplication_token: attempt === 0 ? seal.token : `${seal.token}:r${attempt}`,
@@ -86,14 +86,14 @@ export async function insertSeal(
 
 /** Sends lines to a twin of the table, which keeps none. Throws ClickHouseError where the table would refuse them too. */
 export async function insertIntoTwin(
-  ctx: Context,
+  at: At,
   table: Table,
   twin: TableRef,
   version: number,
   lines: string[],
   timeout_ms: number,
 ): Promise<void> {
-  await ctx.clickhouse.send({
+  await at.clickhouse.send({
     settings: {
       ...settingsOf(version),
       insert_deduplicate: 0,

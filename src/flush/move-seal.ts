@@ -2,7 +2,7 @@ import type { Seal } from '../buffer/seal.ts';
 import { encodeSkip, recordSkip, type SkipList, skippedRows } from '../buffer/skip.ts';
 import type { Table } from '../catalog/table.ts';
 import type { ClickHouseError } from '../clickhouse/client.ts';
-import type { Context } from '../context.ts';
+import type { At } from '../clickhouse/cluster.ts';
 import { StoreError } from '../errors.ts';
 import { quarantineTable } from '../quarantine/table.ts';
 import { countSeal, type PartitionCount, rowsCounted, storedAmong } from './count.ts';
@@ -33,20 +33,20 @@ export type Timed = <T>(phase: string, work: Promise<T>) => Promise<T>;
  * @throws StoreError, ClickHouseError: the next try starts at the seal's own token again, since what failed may still come
  */
 export async function moveSeal(
-  ctx: Context,
+  at: At,
   table: Table,
   lane: number,
   sealed: Seal,
   timeout_ms: number,
   timed: Timed,
 ): Promise<Moved | undefined> {
-  const deadline_ms = ctx.now() + ctx.config.limits.probe_ms;
+  const deadline_ms = at.now() + at.config.limits.probe_ms;
   let seal = sealed;
   let inserts = 0;
   for (;;) {
     let skip: SkipList;
     try {
-      const result = await insertAndCount(ctx, table, lane, seal, timeout_ms, timed);
+      const result = await insertAndCount(at, table, lane, seal, timeout_ms, timed);
       inserts += result.inserts;
       if (result.storedAll) return { seal, inserts, counted: result.counted, expired: result.expired };
       // They have come after all, with an insert from before somebody mended the table.
@@ -55,12 +55,12 @@ export async function moveSeal(
       // What is refused here has nowhere else to go.
       if (!isDataError(error) || table.name === quarantineTable) throw error;
       inserts += 1;
-      skip = await timed('probe', lookForRefused(ctx, table, lane, seal, error, deadline_ms));
+      skip = await timed('probe', lookForRefused(at, table, lane, seal, error, deadline_ms));
     }
-    const recorded = await timed('skip', recordSkip(ctx, table, lane, seal, skip));
+    const recorded = await timed('skip', recordSkip(at, table, lane, seal, skip));
     if (recorded === undefined) return undefined;
     seal = recorded;
-    ctx.log({
+    at.log({
       event: 'rows-skipped',
       dataset: table.dataset,
       table: table.name,
@@ -68,7 +68,7 @@ export async function moveSeal(
       token: seal.token,
       rows: skippedRows(skip),
     });
-    if (ctx.now() > deadline_ms) {
+    if (at.now() > deadline_ms) {
       throw new StoreError('clickhouse', 'refuses many rows, which are still being looked for', undefined);
     }
   }
@@ -76,14 +76,14 @@ export async function moveSeal(
 
 /** Throws the error itself when no row is at fault alone: then it was not the rows, but a view over the table, say. */
 async function lookForRefused(
-  ctx: Context,
+  at: At,
   table: Table,
   lane: number,
   seal: Seal,
   error: ClickHouseError,
   deadline_ms: number,
 ): Promise<SkipList> {
-  const skip = await findRefused(ctx, table, lane, seal, deadline_ms);
+  const skip = await findRefused(at, table, lane, seal, deadline_ms);
   if (encodeSkip(skip) === encodeSkip(seal.skip)) throw error;
   return skip;
 }
@@ -97,7 +97,7 @@ type Counted =
  * with OK, which happens when a server dies after it has remembered a token and before it has kept the rows.
  */
 async function insertAndCount(
-  ctx: Context,
+  at: At,
   table: Table,
   lane: number,
   seal: Seal,
@@ -107,28 +107,28 @@ async function insertAndCount(
   const expected = seal.rows - skippedRows(seal.skip);
   let rows = 0;
   for (let attempt = 0; attempt <= repairsMax; attempt += 1) {
-    await timed('insert', insertSeal(ctx, table, lane, seal, attempt, timeout_ms));
+    await timed('insert', insertSeal(at, table, lane, seal, attempt, timeout_ms));
     const inserts = attempt + 1;
-    const counted = await timed('count', countSeal(ctx, table, lane, seal));
+    const counted = await timed('count', countSeal(at, table, lane, seal));
     // After the count: what is not there now was not there then.
-    const stored = seal.skip.size === 0 ? [] : await timed('count', storedAmong(ctx, table, lane, seal.skip));
+    const stored = seal.skip.size === 0 ? [] : await timed('count', storedAmong(at, table, lane, seal.skip));
     if (stored.length > 0) return { storedAll: false, stored, inserts };
     rows = rowsCounted(counted);
     if (rows === expected) return { storedAll: true, counted, expired: 0, inserts };
-    if (rows < expected && (await timed('count', hasAllRetained(ctx, table, lane, seal)))) {
+    if (rows < expected && (await timed('count', hasAllRetained(at, table, lane, seal)))) {
       return { storedAll: true, counted, expired: expected - rows, inserts };
     }
     const alarm = rows > expected;
-    ctx.log({ event: 'rows-missing', alarm, token: seal.token, attempt, expected, found: rows });
+    at.log({ event: 'rows-missing', alarm, token: seal.token, attempt, expected, found: rows });
     if (alarm) break;
   }
   throw new StoreError('clickhouse', `shows ${rows} rows of a seal of ${expected}`, undefined);
 }
 
 /** Whether ClickHouse has every row that its retention lets it have. */
-async function hasAllRetained(ctx: Context, table: Table, lane: number, seal: Seal): Promise<boolean> {
+async function hasAllRetained(at: At, table: Table, lane: number, seal: Seal): Promise<boolean> {
   if (table.retention === undefined) return false;
-  const { found, sent } = await retainedRows(ctx, table, table.retention, lane, seal);
+  const { found, sent } = await retainedRows(at, table, table.retention, lane, seal);
   return found === sent;
 }
 

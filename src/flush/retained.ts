@@ -1,6 +1,6 @@
 import type { Seal } from '../buffer/seal.ts';
 import type { Retention, Table } from '../catalog/table.ts';
-import type { Context } from '../context.ts';
+import type { At } from '../clickhouse/cluster.ts';
 import { qualifiedName, quoteName } from '../names.ts';
 import { parseTimestampText } from '../schema/timestamp.ts';
 
@@ -10,14 +10,14 @@ import { parseTimestampText } from '../schema/timestamp.ts';
  * be gone almost one before its time.
  */
 export async function retainedRows(
-  ctx: Context,
+  at: At,
   table: Table,
   { totalDays }: Retention,
   lane: number,
   seal: Seal,
 ): Promise<{ found: number; sent: number }> {
   const time = quoteName(table.schema.timestampColumn);
-  const [row] = await ctx.clickhouse.rows<{ from_ms: string; found: string }>(
+  const [row] = await at.clickhouse.rows<{ from_ms: string; found: string }>(
     `WITH now64(3, 'UTC') - toIntervalDay({days:UInt32}) + toIntervalSecond(1) AS retained
      SELECT toUnixTimestamp64Milli(retained) AS from_ms, countIf(${time} >= retained) AS found
        FROM ${qualifiedName(table)} WHERE _lane = {lane:UInt16} AND _seq BETWEEN {from:UInt64} AND {to:UInt64}`,

@@ -1,5 +1,5 @@
 import type { Table } from '../catalog/table.ts';
-import type { Context } from '../context.ts';
+import type { At } from '../clickhouse/cluster.ts';
 import { qualifiedName, type TableRef } from '../names.ts';
 import { insertIntoTwin } from './insert.ts';
 import { isDataError } from './refusal.ts';
@@ -20,7 +20,7 @@ const tryLeast_ms = 5_000;
  * @throws ClickHouseError, StoreError for anything but a refusal of rows
  */
 export async function refusedByTwin<Place>(
-  ctx: Context,
+  at: At,
   table: Table,
   name: string,
   settingsVersion: number,
@@ -28,15 +28,15 @@ export async function refusedByTwin<Place>(
   deadline_ms: number,
 ): Promise<Place[]> {
   const twin: TableRef = { dataset: table.dataset, physical: `_twin.${table.physical}.${name}` };
-  await ctx.clickhouse.command(`DROP TABLE IF EXISTS ${qualifiedName(twin)} SYNC`);
-  await ctx.clickhouse.command(
+  await at.clickhouse.command(`DROP TABLE IF EXISTS ${qualifiedName(twin)} SYNC`);
+  await at.clickhouse.command(
     `CREATE TABLE IF NOT EXISTS ${qualifiedName(twin)} AS ${qualifiedName(table)} ENGINE = Null`,
   );
   const isRefused = async (some: Candidate<Place>[]): Promise<boolean> => {
     try {
       const lines = some.map(({ line }) => line);
-      const timeout_ms = Math.max(tryLeast_ms, deadline_ms - ctx.now());
-      await insertIntoTwin(ctx, table, twin, settingsVersion, lines, timeout_ms);
+      const timeout_ms = Math.max(tryLeast_ms, deadline_ms - at.now());
+      await insertIntoTwin(at, table, twin, settingsVersion, lines, timeout_ms);
       return false;
     } catch (error) {
       if (isDataError(error)) return true;
@@ -46,7 +46,7 @@ export async function refusedByTwin<Place>(
   try {
     const refused: Place[] = [];
     let pending = candidates.length > 0 ? [candidates] : [];
-    while (pending.length > 0 && (ctx.now() < deadline_ms || refused.length === 0)) {
+    while (pending.length > 0 && (at.now() < deadline_ms || refused.length === 0)) {
       const now = pending.splice(0, atOnce);
       const halves = await Promise.all(
         now.map(async (some) => {
@@ -64,6 +64,6 @@ export async function refusedByTwin<Place>(
     }
     return refused;
   } finally {
-    await ctx.clickhouse.command(`DROP TABLE IF EXISTS ${qualifiedName(twin)} SYNC`).catch(() => undefined);
+    await at.clickhouse.command(`DROP TABLE IF EXISTS ${qualifiedName(twin)} SYNC`).catch(() => undefined);
   }
 }

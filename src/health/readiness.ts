@@ -1,4 +1,5 @@
 import { ask } from '../buffer/redis.ts';
+import { everyNode } from '../clickhouse/cluster.ts';
 import type { Context } from '../context.ts';
 import type { StoreName } from '../errors.ts';
 import { describeError } from '../log.ts';
@@ -13,10 +14,11 @@ export type Readiness = {
 const questions: Record<StoreName, (ctx: Context) => Promise<unknown>> = {
   redis: (ctx) => ask(() => ctx.redis.ping()),
   clickhouse: (ctx) =>
-    Promise.all([
-      ctx.reader.rows('SELECT 1 FROM timestore.ingest_watermarks LIMIT 1'),
-      ctx.clickhouse.rows('SELECT 1 FROM timestore.ingest_watermarks LIMIT 1'),
-    ]),
+    Promise.all(
+      everyNode(ctx).flatMap(({ reader, clickhouse }) =>
+        [reader, clickhouse].map((each) => each.rows('SELECT 1 FROM timestore.ingest_watermarks LIMIT 1')),
+      ),
+    ),
   postgres: (ctx) => ctx.postgres.rows('select 1 from manifests limit 1'),
   s3: (ctx) => ctx.objects.check(),
 };

@@ -1,9 +1,9 @@
 import { randomInt } from 'node:crypto';
 import type { Table } from '../catalog/table.ts';
+import { type At, wholeName } from '../clickhouse/cluster.ts';
 import { askLong } from '../clickhouse/object.ts';
 import { type Until, untilSql } from '../clickhouse/until.ts';
-import type { Context } from '../context.ts';
-import { qualifiedName, quoteName } from '../names.ts';
+import { quoteName } from '../names.ts';
 import type { Field } from '../schema/types.ts';
 import type { Source } from './chunks.ts';
 import type { Staged } from './staging.ts';
@@ -31,7 +31,7 @@ const textSql = (name: string) => `ifNull(concat('=', toString(${quoteName(name)
  * @returns the mark, and how many there are
  */
 export async function keepMissing(
-  ctx: Context,
+  at: At,
   table: Table,
   { staging, where }: Source,
   fields: Field[],
@@ -42,15 +42,15 @@ export async function keepMissing(
   const time = quoteName(table.schema.timestampColumn);
   const hash = `sipHash128(${valuesSql(fields)})`;
   const own = `SELECT *, ${hash} AS h, row_number() OVER (PARTITION BY h ORDER BY _object, _place) AS n FROM ${staging} WHERE ${where}`;
-  const theirs = `SELECT ${hash} AS h, row_number() OVER (PARTITION BY h ORDER BY _lane, _seq, _row) AS n FROM ${qualifiedName(table)}
+  const theirs = `SELECT ${hash} AS h, row_number() OVER (PARTITION BY h ORDER BY _lane, _seq, _row) AS n FROM ${await wholeName(at, table)}
     WHERE ${untilSql(until)} AND ${time} BETWEEN (SELECT min(${time}) FROM ${staging} WHERE ${where}) AND (SELECT max(${time}) FROM ${staging} WHERE ${where})`;
   await askLong(
-    ctx,
+    at,
     `INSERT INTO ${staging} (_attempt, _object, _place, ${names})
      SELECT {_attempt:UInt64}, _object, _place, ${names} FROM (${own}) AS own LEFT ANTI JOIN (${theirs}) AS theirs USING (h, n)`,
     { ...spilling, param__attempt: attempt, async_insert: 0, insert_deduplicate: 0 },
   );
-  const [found] = await ctx.clickhouse.rows<{ rows: string }>(
+  const [found] = await at.clickhouse.rows<{ rows: string }>(
     `SELECT count() AS rows FROM ${staging} WHERE _attempt = {attempt:UInt64}`,
     { attempt },
   );
@@ -87,7 +87,7 @@ type DayLine = { day: string; isSource: number; rows: number; hash: string; colu
 
 /** Compares day by day and column by column, whatever the order of rows. */
 export async function differencesOf(
-  ctx: Context,
+  at: At,
   table: Table,
   source: Source,
   compared: { fields: Field[]; until: Until; range: string },
@@ -103,9 +103,9 @@ export async function differencesOf(
       lower(hex(sum(sipHash64(${textSql(name)}))))]::Array(Nullable(String))`;
   });
   const text = await askLong(
-    ctx,
+    at,
     `SELECT toString(day) AS day, isSource, count() AS rows, lower(hex(sum(sipHash64(${valuesSql(fields)})))) AS hash, [${contents.join(', ')}] AS columns
-       FROM (${bothSql(table, source, compared)}) GROUP BY day, isSource ORDER BY day, isSource FORMAT JSONEachRow`,
+       FROM (${await bothSql(at, table, source, compared)}) GROUP BY day, isSource ORDER BY day, isSource FORMAT JSONEachRow`,
     { ...spilling, output_format_json_quote_64bit_integers: 0, date_time_output_format: 'iso' },
   );
   const lines = text.split('\n').filter((line) => line !== '');
@@ -150,7 +150,7 @@ const days_searched = 10;
 
 /** The first rows that differ, of the first days that do; of long values their beginning. */
 export async function differingRows(
-  ctx: Context,
+  at: At,
   table: Table,
   source: Source,
   compared: { fields: Field[]; until: Until; range: string },
@@ -165,9 +165,9 @@ export async function differingRows(
     return type === 'string[]' || type.startsWith('vector') ? `arraySlice(${column}, 1, 20) AS ${column}` : column;
   });
   const text = await askLong(
-    ctx,
+    at,
     `SELECT _s, _t, ${values.join(', ')} FROM (
-       SELECT countIf(isSource = 1) AS _s, countIf(isSource = 0) AS _t, ${names} FROM (${bothSql(table, source, compared)})
+       SELECT countIf(isSource = 1) AS _s, countIf(isSource = 0) AS _t, ${names} FROM (${await bothSql(at, table, source, compared)})
         WHERE day IN (${chosen.join(', ')}) GROUP BY ${names} HAVING _s != _t
         ORDER BY ${quoteName(table.schema.timestampColumn)} LIMIT ${rows_told}) FORMAT JSONEachRow`,
     { ...spilling, output_format_json_quote_64bit_integers: 1, date_time_output_format: 'iso' },
@@ -179,13 +179,14 @@ export async function differingRows(
   });
 }
 
-function bothSql(
+async function bothSql(
+  at: At,
   table: Table,
   { staging, where }: Source,
   { fields, until, range }: { fields: Field[]; until: Until; range: string },
-): string {
+): Promise<string> {
   const names = fields.map(({ name }) => quoteName(name)).join(', ');
   const day = `toDate(${quoteName(table.schema.timestampColumn)}, 'UTC') AS day`;
   return `SELECT 1 AS isSource, ${day}, ${names} FROM ${staging} WHERE ${where}
-    UNION ALL SELECT 0 AS isSource, ${day}, ${names} FROM ${qualifiedName(table)} WHERE ${untilSql(until)} ${range}`;
+    UNION ALL SELECT 0 AS isSource, ${day}, ${names} FROM ${await wholeName(at, table)} WHERE ${untilSql(until)} ${range}`;
 }

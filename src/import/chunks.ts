@@ -1,7 +1,7 @@
 import type { Table } from '../catalog/table.ts';
 import type { Settings } from '../clickhouse/client.ts';
+import type { At } from '../clickhouse/cluster.ts';
 import { askLong } from '../clickhouse/object.ts';
-import type { Context } from '../context.ts';
 import { StoreError, TimestoreError } from '../errors.ts';
 import { qualifiedName, quoteName } from '../names.ts';
 
@@ -27,14 +27,14 @@ const windows_max = 100_000;
  *
  * @throws TimestoreError `limit-exceeded`; StoreError, ClickHouseError
  */
-export async function planChunks(ctx: Context, table: Table, { staging, where }: Source): Promise<Chunk[]> {
+export async function planChunks(at: At, table: Table, { staging, where }: Source): Promise<Chunk[]> {
   const size = Math.max(
     1,
-    Math.min(ctx.config.limits.import_rows_max, Math.floor(cells_max / table.schema.fields.length), rows_max),
+    Math.min(at.config.limits.import_rows_max, Math.floor(cells_max / table.schema.fields.length), rows_max),
   );
   const time = quoteName(table.schema.timestampColumn);
   const window = { hour: `toStartOfHour(${time})`, day: `toDate(${time})`, month: `toYYYYMM(${time})` }[table.window];
-  const windows = await ctx.clickhouse.rows<{ from_ms: string; to_ms: string; rows: string }>(
+  const windows = await at.clickhouse.rows<{ from_ms: string; to_ms: string; rows: string }>(
     `SELECT toUnixTimestamp64Milli(min(${time})) AS from_ms, toUnixTimestamp64Milli(max(${time})) AS to_ms, count() AS rows
        FROM ${staging} WHERE ${where} GROUP BY ${window} ORDER BY from_ms LIMIT ${windows_max + 1}`,
   );
@@ -60,7 +60,7 @@ export async function planChunks(ctx: Context, table: Table, { staging, where }:
       continue;
     }
     chunks.push(
-      ...(await cutWindow(ctx, table, { staging, where }, [Number(each.from_ms), Number(each.to_ms)], rows, size)),
+      ...(await cutWindow(at, table, { staging, where }, [Number(each.from_ms), Number(each.to_ms)], rows, size)),
     );
     // The next window is a chunk of its own, so that every chunk but this one's last has whole windows.
     partitions = partitions_max;
@@ -69,7 +69,7 @@ export async function planChunks(ctx: Context, table: Table, { staging, where }:
 }
 
 async function cutWindow(
-  ctx: Context,
+  at: At,
   table: Table,
   { staging, where }: Source,
   [from_ms, to_ms]: [number, number],
@@ -78,7 +78,7 @@ async function cutWindow(
 ): Promise<Chunk[]> {
   const time = quoteName(table.schema.timestampColumn);
   const text = await askLong(
-    ctx,
+    at,
     `SELECT toUnixTimestamp64Milli(${time}) AS ms, _object, _place
        FROM (SELECT ${time}, _object, _place, row_number() OVER (ORDER BY ${time}, _object, _place) AS n
                FROM ${staging}
@@ -107,7 +107,7 @@ const repairsMax = 2;
  * @throws StoreError, ClickHouseError: the next try starts at the chunk's own token again, since what failed may still come
  */
 export async function moveChunk(
-  ctx: Context,
+  at: At,
   table: Table,
   source: Source,
   chunk: Chunk,
@@ -117,11 +117,11 @@ export async function moveChunk(
   const rows = rowsSql(table, source, chunk, next);
   let found = 0;
   for (let attempt = 0; attempt <= repairsMax; attempt += 1) {
-    await insertChunk(ctx, table, rows, target, attempt);
-    found = await countChunk(ctx, table, target, rows);
+    await insertChunk(at, table, rows, target, attempt);
+    found = await countChunk(at, table, target, rows);
     if (found === chunk.rows) return;
     const alarm = found > chunk.rows;
-    ctx.log({ event: 'rows-missing', alarm, token: target.token, attempt, expected: chunk.rows, found });
+    at.log({ event: 'rows-missing', alarm, token: target.token, attempt, expected: chunk.rows, found });
     if (alarm) break;
   }
   throw new StoreError('clickhouse', `shows ${found} rows of a chunk of ${chunk.rows}`, undefined);
@@ -147,7 +147,7 @@ function rowsSql(table: Table, { staging, where }: Source, { from }: Chunk, next
 }
 
 async function insertChunk(
-  ctx: Context,
+  at: At,
   table: Table,
   rows: Rows,
   { lane, seq, token, receivedAt_ms }: Target,
@@ -157,7 +157,7 @@ async function insertChunk(
   const time = quoteName(table.schema.timestampColumn);
   const fields = table.schema.fields.map((field) => quoteName(field.name)).join(', ');
   await askLong(
-    ctx,
+    at,
     `INSERT INTO ${name} (_lane, _seq, _row, _received_at, ${fields})
      SELECT {_lane:UInt16}, {_seq:UInt64}, _n, ${instant('{_at:Int64}')}, ${fields}
        FROM (SELECT toUInt32(row_number() OVER (ORDER BY ${time}, _object, _place) - 1) AS _n, ${fields} FROM ${rows.from})
@@ -176,7 +176,7 @@ async function insertChunk(
 }
 
 /** How many of a chunk's rows are in the table; those that its retention has taken since count as well. */
-async function countChunk(ctx: Context, table: Table, { lane, seq }: Target, rows: Rows): Promise<number> {
+async function countChunk(at: At, table: Table, { lane, seq }: Target, rows: Rows): Promise<number> {
   const time = quoteName(table.schema.timestampColumn);
   const there = `SELECT count() FROM ${qualifiedName(table)} WHERE _lane = {_lane:UInt16} AND _seq = {_seq:UInt64}`;
   // A second of grace: a retention goes by whole seconds.
@@ -184,7 +184,7 @@ async function countChunk(ctx: Context, table: Table, { lane, seq }: Target, row
   const expired = `SELECT count() FROM ${rows.from} AND ${time} < ${retained}`;
   const thereExpired = `${there} AND ${time} < ${retained}`;
   const gone = table.retention === undefined ? '0' : `(${expired}) - (${thereExpired})`;
-  const text = await askLong(ctx, `SELECT (${there}) + ${gone} FORMAT TSV`, {
+  const text = await askLong(at, `SELECT (${there}) + ${gone} FORMAT TSV`, {
     ...rows.params,
     ...{ param__lane: lane, param__seq: seq },
   });

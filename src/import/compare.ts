@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import { readTable } from '../catalog/find-table.ts';
+import type { At } from '../clickhouse/cluster.ts';
 import type { Context } from '../context.ts';
 import { TimestoreError } from '../errors.ts';
 import { cutOf, flushCut } from '../flush/flush-cut.ts';
@@ -8,7 +9,16 @@ import type { Outcome, Step } from '../jobs/work.ts';
 import { rangeOf } from '../query/request.ts';
 import { differencesOf, differingRows } from './against-table.ts';
 import { type ObjectsRequest, orBeginAnew, readingSchema, readNext, requireReadable } from './read-objects.ts';
-import { addStagingFields, dropStaging, rangeSql, requireWhole, stagedSql, stagingName, wrongRows } from './staging.ts';
+import {
+  addStagingFields,
+  atStaging,
+  dropStaging,
+  rangeSql,
+  requireWhole,
+  stagedSql,
+  stagingName,
+  wrongRows,
+} from './staging.ts';
 
 /** What is asked for: objects that should hold what a table does. */
 export type CompareRequest = Omit<ObjectsRequest, 'fields' | 'timestampColumn' | 'keyFields'>;
@@ -52,12 +62,13 @@ export async function beginCompare(
 export const compareStep: Step = async (ctx, job, deadline_ms) => {
   const progress = progressSchema.parse(job.progress);
   const { life, until, isFlushed } = progress;
-  return await orBeginAnew(ctx, progress, { life, until, isFlushed }, () => nextStep(ctx, job, progress, deadline_ms));
+  const at = atStaging(ctx, job.id, progress.staging);
+  return await orBeginAnew(at, progress, { life, until, isFlushed }, () => nextStep(at, job, progress, deadline_ms));
 };
 
-async function nextStep(ctx: Context, job: Job, progress: Progress, deadline_ms: number): Promise<Outcome> {
+async function nextStep(at: At, job: Job, progress: Progress, deadline_ms: number): Promise<Outcome> {
   const request = job.request as CompareRequest;
-  const table = await readTable(ctx, job.dataset ?? '', job.table ?? '');
+  const table = await readTable(at, job.dataset ?? '', job.table ?? '');
   if (table?.life !== progress.life || table.state === 'deleting') {
     throw new TimestoreError(
       'not-found',
@@ -65,11 +76,11 @@ async function nextStep(ctx: Context, job: Job, progress: Progress, deadline_ms:
     );
   }
   if (!progress.isFlushed) {
-    return { progress: { ...progress, isFlushed: await flushCut(ctx, table, progress.until, deadline_ms) } };
+    return { progress: { ...progress, isFlushed: await flushCut(at, table, progress.until, deadline_ms) } };
   }
   const known = new Set(table.schema.fields.map(({ name }) => name));
   const columns = [...progress.columns];
-  const read = await readNext(ctx, job, request, table, progress, (found) => {
+  const read = await readNext(at, job, request, table, progress, (found) => {
     columns.push(found.map(({ name }) => name));
     return found.filter(({ name }) => known.has(name));
   });
@@ -78,17 +89,17 @@ async function nextStep(ctx: Context, job: Job, progress: Progress, deadline_ms:
   const staging = progress.staging ?? '';
   const range = rangeSql(table, rangeOf(request));
   const source = { staging: stagingName(staging), where: `${stagedSql(progress.staged)} AND _wrong = '' ${range}` };
-  await requireWhole(ctx, source.staging, progress.staged);
-  await addStagingFields(ctx, table, source.staging);
+  await requireWhole(at, source.staging, progress.staged);
+  await addStagingFields(at, table, source.staging);
   const inEach = (name: string) => columns.every((names) => names.includes(name));
   const fields = table.schema.fields.filter(({ name }) => inEach(name));
   const compared = { fields, until: progress.until, range };
-  const found = await differencesOf(ctx, table, source, compared);
+  const found = await differencesOf(at, table, source, compared);
   const days = found.differing.map(({ day }) => day);
-  const rows = await differingRows(ctx, table, source, compared, days);
-  const wrong = await wrongRows(ctx, table, staging, progress.staged, request.objects);
+  const rows = await differingRows(at, table, source, compared, days);
+  const wrong = await wrongRows(at, table, staging, progress.staged, request.objects);
   const onlyInSource = [...new Set(columns.flat().filter((name) => !known.has(name)))];
-  await dropStaging(ctx, staging);
+  await dropStaging(at, staging);
   const wrongTotal = progress.staged.reduce((sum, each) => sum + each.wrong, 0);
   return {
     done: {

@@ -5,7 +5,8 @@ import { evolveSchema } from '../catalog/evolve-schema.ts';
 import { readTable } from '../catalog/find-table.ts';
 import { notWritable } from '../catalog/state.ts';
 import type { Table } from '../catalog/table.ts';
-import { ensureTable, requireTypes } from '../clickhouse/table.ts';
+import type { At } from '../clickhouse/cluster.ts';
+import { addColumnsAt, ensureTable, requireTypes } from '../clickhouse/table.ts';
 import type { Context } from '../context.ts';
 import { TimestoreError } from '../errors.ts';
 import { countSeal } from '../flush/count.ts';
@@ -30,6 +31,7 @@ import {
 import { chooseSeal, manifestOfImport, takeSeal } from './sequences.ts';
 import {
   addStagingFields,
+  atStaging,
   dropStaging,
   rangeSql,
   requireRetained,
@@ -108,49 +110,50 @@ export function importProgress(job: Job): { objects: number; read: number; rows:
  */
 export const importStep: Step = async (ctx, job, deadline_ms) => {
   const progress = progressSchema.parse(job.progress);
-  const next = () => nextStep(ctx, job, progress, deadline_ms);
+  const at = atStaging(ctx, job.id, progress.staging);
+  const next = () => nextStep(at, job, progress, deadline_ms);
   // Once it has sequences nothing of it is wrong, and it goes on.
-  return progress.seal === undefined ? await orBeginAnew(ctx, progress, {}, next) : await next();
+  return progress.seal === undefined ? await orBeginAnew(at, progress, {}, next) : await next();
 };
 
-async function nextStep(ctx: Context, job: Job, progress: Progress, deadline_ms: number): Promise<Outcome> {
+async function nextStep(at: At, job: Job, progress: Progress, deadline_ms: number): Promise<Outcome> {
   const request = job.request as ImportRequest;
-  const table = await readTable(ctx, job.dataset ?? '', job.table ?? '');
+  const table = await readTable(at, job.dataset ?? '', job.table ?? '');
   if (progress.life !== undefined && (table?.life !== progress.life || table.state === 'deleting')) {
-    if (progress.staging !== undefined) await dropStaging(ctx, progress.staging);
+    if (progress.staging !== undefined) await dropStaging(at, progress.staging);
     throw new TimestoreError(
       'not-found',
       `Table ${job.table} of dataset ${job.dataset} was deleted before the import was done.`,
     );
   }
   if (progress.staged.length < request.objects.length) {
-    const read = await readNext(ctx, job, request, table, progress);
+    const read = await readNext(at, job, request, table, progress);
     if (read !== undefined) return { progress: { ...progress, ...read } };
   }
   const { staging } = progress;
   if (staging === undefined) throw new RangeError('what was read is somewhere');
   if (table === undefined || progress.life === undefined)
-    return await prepare(ctx, job, request, table, progress, staging);
+    return await prepare(at, job, request, table, progress, staging);
   const { kept } = progress;
   const range = rangeSql(table, rangeOf(request));
   const source: Source = {
     staging: stagingName(staging),
     where: kept === undefined ? `${stagedSql(progress.staged)} ${range}` : stagedSql([kept]),
   };
-  if (request.missingOnly && kept === undefined) return await keep(ctx, table, progress, source, deadline_ms);
+  if (request.missingOnly && kept === undefined) return await keep(at, table, progress, source, deadline_ms);
   if (progress.chunks === undefined) {
-    await requireWhole(ctx, source.staging, kept === undefined ? progress.staged : [kept]);
-    await requireRetained(ctx, table, source);
-    return { progress: { ...progress, chunks: await planChunks(ctx, table, source) } };
+    await requireWhole(at, source.staging, kept === undefined ? progress.staged : [kept]);
+    await requireRetained(at, table, source);
+    return { progress: { ...progress, chunks: await planChunks(at, table, source) } };
   }
-  if (progress.chunks.length === 0) return await nothing(ctx, progress, staging);
+  if (progress.chunks.length === 0) return await nothing(at, progress, staging);
   if (progress.seal === undefined) {
-    const seal = await chooseSeal(ctx, job, table, progress.chunks.length);
+    const seal = await chooseSeal(at, job, table, progress.chunks.length);
     return seal === undefined
       ? { progress, wait_ms: poll_ms }
-      : { progress: { ...progress, seal, receivedAt_ms: ctx.now() } };
+      : { progress: { ...progress, seal, receivedAt_ms: at.now() } };
   }
-  const taken = await takeSeal(ctx, table, progress.seal, progress, deadline_ms);
+  const taken = await takeSeal(at, table, progress.seal, progress, deadline_ms);
   if (taken === 'later') return { progress, wait_ms: poll_ms };
   if (taken === 'lost') {
     const { seal: _, ...rest } = progress;
@@ -159,21 +162,21 @@ async function nextStep(ctx: Context, job: Job, progress: Progress, deadline_ms:
   // On record before the first row: whoever sets the lane up again must keep its readers from it.
   if (!progress.isTaken) return { progress: { ...progress, isTaken: true } };
   if (progress.moved < progress.chunks.length) {
-    return await move(ctx, table, progress, source, progress.seal, progress.chunks, deadline_ms);
+    return await move(at, table, progress, source, progress.seal, progress.chunks, deadline_ms);
   }
   if (progress.latest_ms === undefined) {
-    const counted = await countSeal(ctx, table, progress.seal.lane, progress.seal);
+    const counted = await countSeal(at, table, progress.seal.lane, progress.seal);
     const latest_ms = Math.max(0, ...counted.map((part) => part.timeTo_ms));
-    const manifest = manifestOfImport(table, progress.seal, counted, progress.chunks, ctx.now());
+    const manifest = manifestOfImport(table, progress.seal, counted, progress.chunks, at.now());
     // Before anything is published: an audit afterwards must not take the rows for unaccounted.
     return { progress: { ...progress, latest_ms }, alongside: manifestStatements([manifest]) };
   }
-  return await publish(ctx, table, progress, progress.seal, progress.latest_ms, staging);
+  return await publish(at, table, progress, progress.seal, progress.latest_ms, staging);
 }
 
 /** Refuses the import for rows that cannot be stored; otherwise makes the table, or the fields that it lacks. */
 async function prepare(
-  ctx: Context,
+  at: At,
   job: Job,
   request: ImportRequest,
   found: Table | undefined,
@@ -182,9 +185,9 @@ async function prepare(
 ): Promise<Outcome> {
   const wrong = progress.staged.reduce((sum, each) => sum + each.wrong, 0);
   if (wrong > 0) {
-    const planned = plannedTable(ctx, job, request, found, progress.fields);
-    const rows = await wrongRows(ctx, planned, staging, progress.staged, request.objects);
-    await dropStaging(ctx, staging);
+    const planned = plannedTable(at, job, request, found, progress.fields);
+    const rows = await wrongRows(at, planned, staging, progress.staged, request.objects);
+    await dropStaging(at, staging);
     const [first] = rows;
     const told =
       first === undefined ? '' : `, the first one ${first.field} in row ${first.row} of object ${first.object}`;
@@ -197,9 +200,9 @@ async function prepare(
   let table = found;
   for (;;) {
     const declared = declaredOf(request, progress.fields);
-    const { schema, added } = mergeSchema(table?.schema, declared, ctx.config.limits);
+    const { schema, added } = mergeSchema(table?.schema, declared, at.config.limits);
     if (table === undefined) {
-      table = await createTable(ctx, {
+      table = await createTable(at, {
         dataset: job.dataset ?? '',
         name: job.table ?? '',
         window: 'day',
@@ -211,38 +214,32 @@ async function prepare(
     requireThere(table);
     if (added.length === 0) break;
     if (table.state !== 'active') throw notWritable(table.dataset, table.name, table.state);
-    table = await evolveSchema(ctx, table, added);
+    table = await evolveSchema(at, table, added);
   }
-  await ensureTable(ctx, table);
-  await requireTypes(ctx, table);
+  await ensureTable(at, table, [...table.shards, at.shard]);
+  await requireTypes(at, table);
   return { progress: { ...progress, life: table.life } };
 }
 
 /** Tells which rows the table has: everything of it that was acknowledged until now is in ClickHouse first. */
-async function keep(
-  ctx: Context,
-  table: Table,
-  progress: Progress,
-  source: Source,
-  deadline_ms: number,
-): Promise<Outcome> {
+async function keep(at: At, table: Table, progress: Progress, source: Source, deadline_ms: number): Promise<Outcome> {
   const { until } = progress;
-  if (until === undefined) return { progress: { ...progress, until: (await cutOf(ctx, table)).until } };
-  if (!(await flushCut(ctx, table, until, deadline_ms))) return { progress };
-  await requireWhole(ctx, source.staging, progress.staged);
-  await addStagingFields(ctx, table, source.staging);
+  if (until === undefined) return { progress: { ...progress, until: (await cutOf(at, table)).until } };
+  if (!(await flushCut(at, table, until, deadline_ms))) return { progress };
+  await requireWhole(at, source.staging, progress.staged);
+  await addStagingFields(at, table, source.staging);
   const told = table.schema.fields.filter(({ name }) => progress.read.every((names) => names.includes(name)));
-  return { progress: { ...progress, kept: await keepMissing(ctx, table, source, told, until) } };
+  return { progress: { ...progress, kept: await keepMissing(at, table, source, told, until) } };
 }
 
-async function nothing(ctx: Context, progress: Progress, staging: string): Promise<Outcome> {
-  await dropStaging(ctx, staging);
+async function nothing(at: At, progress: Progress, staging: string): Promise<Outcome> {
+  await dropStaging(at, staging);
   const read = progress.staged.reduce((sum, each) => sum + each.rows, 0);
   return { done: { objects: progress.staged.length, read, rows: 0 } };
 }
 
 async function move(
-  ctx: Context,
+  at: At,
   table: Table,
   progress: Progress,
   source: Source,
@@ -250,31 +247,32 @@ async function move(
   chunks: Chunk[],
   deadline_ms: number,
 ): Promise<Outcome> {
-  await addStagingFields(ctx, table, source.staging);
+  await addStagingFields(at, table, source.staging);
+  await addColumnsAt(at, table);
   let { moved } = progress;
   do {
     const seq = seal.from + moved;
     const chunk = chunks[moved];
     if (chunk === undefined) break;
     const target = { lane: seal.lane, seq, token: `${seal.token}:${seq}`, receivedAt_ms: progress.receivedAt_ms };
-    await moveChunk(ctx, table, source, chunk, chunks[moved + 1], target);
+    await moveChunk(at, table, source, chunk, chunks[moved + 1], target);
     moved += 1;
-  } while (ctx.now() < deadline_ms);
+  } while (at.now() < deadline_ms);
   return { progress: { ...progress, moved } };
 }
 
 async function publish(
-  ctx: Context,
+  at: At,
   table: Table,
   progress: Progress,
   seal: ImportSeal,
   latest_ms: number,
   staging: string,
 ): Promise<Outcome> {
-  await writeHeartbeat(ctx, table, seal.lane, seal.to);
-  const published = await publishImport(ctx, table, seal, latest_ms);
+  await writeHeartbeat(at, table, seal.lane, seal.to);
+  const published = await publishImport(at, table, seal, latest_ms);
   if (published === 'fenced' || published === 'unknown') return { progress, wait_ms: poll_ms };
-  await dropStaging(ctx, staging);
+  await dropStaging(at, staging);
   const sum = (of: { rows: number }[]) => of.reduce((total, { rows }) => total + rows, 0);
   const { lane, from, to } = seal;
   return {

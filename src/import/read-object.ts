@@ -1,6 +1,6 @@
 import { ClickHouseError, clickhouseCodes, type Settings } from '../clickhouse/client.ts';
+import type { At } from '../clickhouse/cluster.ts';
 import { askLong, objectFunction } from '../clickhouse/object.ts';
-import type { Context } from '../context.ts';
 import { StoreError, TimestoreError } from '../errors.ts';
 import { type ExportFormat, exportFormats } from '../export/day.ts';
 import { quoteName } from '../names.ts';
@@ -39,23 +39,23 @@ const settings: Settings = {
  *
  * @throws TimestoreError `invalid-request` for one that is not there or cannot be read as this; StoreError
  */
-export async function columnsOf(ctx: Context, key: string, format: ImportFormat): Promise<SourceColumn[]> {
-  if (format === 'ndjson') return await membersOf(ctx, key);
-  const object = objectFunction(ctx, key, exportFormats[format].clickhouse);
-  const columns = await described(ctx, key, format, `DESCRIBE TABLE ${object} FORMAT JSONEachRow`, 'auto');
+export async function columnsOf(at: At, key: string, format: ImportFormat): Promise<SourceColumn[]> {
+  if (format === 'ndjson') return await membersOf(at, key);
+  const object = objectFunction(at, key, exportFormats[format].clickhouse);
+  const columns = await described(at, key, format, `DESCRIBE TABLE ${object} FORMAT JSONEachRow`, 'auto');
   const twice = columns.find(({ name }, i) => columns.findIndex((each) => each.name === name) !== i);
   if (twice !== undefined) throw unreadable(key, `names the column ${twice.name} twice`);
   return columns;
 }
 
 /** A member may come late, or be another kind of value in another row: each one is looked at. */
-async function membersOf(ctx: Context, key: string): Promise<SourceColumn[]> {
-  const rows = `SELECT rowNumberInAllBlocks() AS row, json FROM ${objectFunction(ctx, key, 'JSONAsString')}`;
+async function membersOf(at: At, key: string): Promise<SourceColumn[]> {
+  const rows = `SELECT rowNumberInAllBlocks() AS row, json FROM ${objectFunction(at, key, 'JSONAsString')}`;
   const members = `SELECT row, place, member.1 AS name, member.2 AS text, toString(JSONType(text)) AS kind
      FROM (${rows}) ARRAY JOIN JSONExtractKeysAndValuesRaw(json) AS member, arrayEnumerate(JSONExtractKeysAndValuesRaw(json)) AS place`;
   const strings = `arrayAll(item -> toString(JSONType(item)) = 'String', JSONExtractArrayRaw(text)) AND text != '[]'`;
   return await described(
-    ctx,
+    at,
     key,
     'ndjson',
     `SELECT name, multiIf(
@@ -73,13 +73,13 @@ async function membersOf(ctx: Context, key: string): Promise<SourceColumn[]> {
 }
 
 async function described(
-  ctx: Context,
+  at: At,
   key: string,
   format: ImportFormat,
   statement: string,
   structure: string,
 ): Promise<SourceColumn[]> {
-  const text = await asked(ctx, key, format, statement, { ...settings, param__columns: structure });
+  const text = await asked(at, key, format, statement, { ...settings, param__columns: structure });
   const lines = text.split('\n').filter((line) => line !== '');
   const columns = lines.map((line) => JSON.parse(line) as SourceColumn).map(({ name, type }) => ({ name, type }));
   if (columns.length === 0) throw unreadable(key, 'holds no rows');
@@ -95,35 +95,29 @@ async function described(
  * @throws TimestoreError `invalid-request`, `conflict` where it is another by now; StoreError
  */
 export async function insertObject(
-  ctx: Context,
+  at: At,
   { key, format, etag, columns }: { key: string; format: ImportFormat; etag: string; columns: SourceColumn[] },
   insert: string,
   selected: string,
   params: Settings,
 ): Promise<void> {
-  const object = objectFunction(ctx, key, exportFormats[format].clickhouse);
+  const object = objectFunction(at, key, exportFormats[format].clickhouse);
   const structure = isTyped(format)
     ? 'auto'
     : columns.map(({ name }) => `${quoteName(name)} Nullable(String)`).join(', ');
   const read = `SELECT *, rowNumberInAllBlocks() AS _place, throwIf(_etag != {_etag:String}, 'changed') AS _changed FROM ${object}`;
-  await asked(ctx, key, format, `${insert} SELECT ${selected} FROM (${read}) WHERE _changed = 0`, {
+  await asked(at, key, format, `${insert} SELECT ${selected} FROM (${read}) WHERE _changed = 0`, {
     ...{ ...settings, ...params, param__columns: structure, param__etag: etag },
     // One stream of blocks, in the order of the object; what is stored twice is told by the count.
     ...{ async_insert: 0, insert_deduplicate: 0, max_insert_threads: 1, max_query_size: 4_194_304 },
   });
 }
 
-async function asked(
-  ctx: Context,
-  key: string,
-  format: ImportFormat,
-  statement: string,
-  given: Settings,
-): Promise<string> {
+async function asked(at: At, key: string, format: ImportFormat, statement: string, given: Settings): Promise<string> {
   try {
-    return await askLong(ctx, statement, given);
+    return await askLong(at, statement, given);
   } catch (error) {
-    throw error instanceof ClickHouseError ? reasonOf(ctx, error, key, format) : error;
+    throw error instanceof ClickHouseError ? reasonOf(at, error, key, format) : error;
   }
 }
 
@@ -136,7 +130,7 @@ const dataErrors = new Set([
   ...[1001, 1002],
 ]);
 
-function reasonOf(ctx: Context, error: ClickHouseError, key: string, format: ImportFormat): Error {
+function reasonOf(at: At, error: ClickHouseError, key: string, format: ImportFormat): Error {
   const { code, message } = error;
   if (code === codes.thrown) {
     return new TimestoreError('conflict', `Object ${key} was written again while it was read. It is read anew.`);
@@ -146,7 +140,7 @@ function reasonOf(ctx: Context, error: ClickHouseError, key: string, format: Imp
     return new StoreError('s3', `does not give ClickHouse object ${key}`, error);
   }
   if (code === clickhouseCodes.timeoutExceeded || code === clickhouseCodes.tooSlow) {
-    const minutes = Math.round(ctx.config.limits.export_timeout_ms / 60_000);
+    const minutes = Math.round(at.config.limits.export_timeout_ms / 60_000);
     return new TimestoreError(
       'limit-exceeded',
       `Object ${key} takes more than ${minutes} minutes to read; cut it into smaller ones.`,

@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import type { Table } from '../catalog/table.ts';
+import type { At } from '../clickhouse/cluster.ts';
 import type { Context } from '../context.ts';
 import { errorCatalogue, TimestoreError } from '../errors.ts';
 import type { Job } from '../jobs/job.ts';
@@ -82,7 +83,7 @@ export function plannedTable(
  * @throws TimestoreError `invalid-request`, `conflict`, `limit-exceeded`, `schema-refused`; StoreError, ClickHouseError
  */
 export async function readNext(
-  ctx: Context,
+  at: At,
   job: Job,
   request: ObjectsRequest,
   table: Table | undefined,
@@ -91,21 +92,21 @@ export async function readNext(
 ): Promise<Reading | undefined> {
   const { objects, format, columns: chosen } = request;
   // On record before it is made: what is not on record is cleared away.
-  if (reading.staging === undefined) return { ...reading, staging: newStaging(job.id) };
+  if (reading.staging === undefined) return { ...reading, staging: newStaging(at, job.id) };
   const number = reading.staged.length;
   const key = objects[number];
   if (key === undefined) return undefined;
-  const etag = (await ctx.objects.find(key))?.etag;
+  const etag = (await at.objects.find(key))?.etag;
   if (etag === undefined) throw unreadable(key, 'is not in the bucket');
-  const all = await columnsOf(ctx, key, format);
+  const all = await columnsOf(at, key, format);
   const absent = chosen?.find((name) => !all.some((column) => column.name === name));
   if (absent !== undefined) throw unreadable(key, `has no column ${absent}`);
   const columns = choose(all.filter(({ name }) => chosen === undefined || chosen.includes(name)));
-  const before = plannedTable(ctx, job, request, table, reading.fields);
+  const before = plannedTable(at, job, request, table, reading.fields);
   const fields = [...reading.fields, ...addedFields(columns, before, format)];
-  const planned = plannedTable(ctx, job, request, table, fields);
-  await ensureStaging(ctx, planned, reading.staging);
-  const staged = await stageObject(ctx, planned, reading.staging, { number, key, format, etag, columns });
+  const planned = plannedTable(at, job, request, table, fields);
+  await ensureStaging(at, planned, reading.staging);
+  const staged = await stageObject(at, planned, reading.staging, { number, key, format, etag, columns });
   const read = [...reading.read, columns.map(({ name }) => name)];
   return { ...reading, fields, read, staged: [...reading.staged, staged] };
 }
@@ -117,7 +118,7 @@ export async function readNext(
  * @param anew the progress that it begins with then
  */
 export async function orBeginAnew(
-  ctx: Context,
+  at: At,
   { staging }: Pick<Reading, 'staging'>,
   anew: Record<string, unknown>,
   step: () => Promise<Outcome>,
@@ -126,7 +127,7 @@ export async function orBeginAnew(
     return await step();
   } catch (error) {
     if (!(error instanceof TimestoreError) || errorCatalogue[error.code].retryable) throw error;
-    if (staging !== undefined) await dropStaging(ctx, staging);
+    if (staging !== undefined) await dropStaging(at, staging);
     return { failed: error.message, progress: anew };
   }
 }

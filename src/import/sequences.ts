@@ -5,7 +5,7 @@ import { snapshotTable } from '../buffer/snapshot.ts';
 import { readTable } from '../catalog/find-table.ts';
 import { setUpLanes } from '../catalog/set-up-lanes.ts';
 import type { Table } from '../catalog/table.ts';
-import type { Context } from '../context.ts';
+import type { At } from '../clickhouse/cluster.ts';
 import { StoreError, TimestoreError } from '../errors.ts';
 import { countSeal, type PartitionCount, rowsCounted } from '../flush/count.ts';
 import { flushTable } from '../flush/flush-table.ts';
@@ -20,21 +20,18 @@ import type { Chunk } from './chunks.ts';
  * @returns undefined while another import has the lane
  * @throws StoreError; TimestoreError `not-found`
  */
-export async function chooseSeal(
-  ctx: Context,
-  job: Job,
-  table: Table,
-  chunks: number,
-): Promise<ImportSeal | undefined> {
-  const [other] = await ctx.postgres.rows(
+export async function chooseSeal(at: At, job: Job, table: Table, chunks: number): Promise<ImportSeal | undefined> {
+  const [other] = await at.postgres.rows(
     `select id from jobs where kind = 'import' and dataset = $1 and "table" = $2 and state in ('queued', 'running', 'failed')
         and progress ? 'seal' and (progress->>'life')::int = $3 and id <> $4`,
     [table.dataset, table.name, table.life, job.id],
   );
   if (other !== undefined) return undefined;
-  const lane = table.readLanes > table.lanes ? table.readLanes - 1 : table.lanes;
-  await growLanes(ctx, table, lane + 1);
-  const snapshot = await snapshotTable(ctx, table, 'state');
+  // What was read is at this shard, and goes into one of its lanes.
+  const spare = table.shards.findLastIndex((shard, lane) => lane >= table.lanes && shard === at.shard);
+  const lane = spare < 0 ? table.readLanes : spare;
+  if (!(await growLanes(at, table, lane + 1))) return undefined;
+  const snapshot = await snapshotTable(at, table, 'state');
   const state = snapshot === 'unknown' ? undefined : snapshot.lanes[lane];
   if (state === undefined)
     throw new StoreError('redis', `does not know lane ${lane} of table ${table.name}`, undefined);
@@ -48,17 +45,25 @@ export async function chooseSeal(
   };
 }
 
-/** Has readers look at a lane more, if they do not yet. Safe to repeat. */
-async function growLanes(ctx: Context, { dataset, name, life }: Table, readLanes: number): Promise<void> {
-  await ctx.postgres.rows(
-    `update tables set revision = revision + 1, definition = definition || jsonb_build_object('readLanes', $4::int)
-      where dataset = $1 and name = $2 and life = $3 and (definition->>'readLanes')::int < $4::int`,
-    [dataset, name, life, readLanes],
+/**
+ * Has readers look at a lane of this shard more, if they do not yet. Safe to repeat.
+ *
+ * @returns false where somebody else has made a lane at the same time, of another shard
+ */
+async function growLanes(at: At, seen: Table, readLanes: number): Promise<boolean> {
+  const { dataset, name, life, shards } = seen;
+  await at.postgres.rows(
+    `update tables set revision = revision + 1,
+            definition = definition || jsonb_build_object('readLanes', $4::int, 'shards', $5::jsonb)
+      where dataset = $1 and name = $2 and life = $3 and (definition->>'readLanes')::int = $6 and $6 < $4::int`,
+    [dataset, name, life, readLanes, JSON.stringify([...shards, at.shard].slice(0, readLanes)), seen.readLanes],
   );
-  const table = await readTable(ctx, dataset, name);
+  const table = await readTable(at, dataset, name);
   if (table === undefined) throw new TimestoreError('not-found', `There is no table ${name} in dataset ${dataset}.`);
-  do await setUpLanes(ctx, table);
-  while ((await changeLanes(ctx, table, undefined, readLanes)) === 'unknown');
+  if (table.shards[readLanes - 1] !== at.shard) return false;
+  do await setUpLanes(at, table);
+  while ((await changeLanes(at, table, undefined, readLanes)) === 'unknown');
+  return true;
 }
 
 /**
@@ -69,28 +74,28 @@ async function growLanes(ctx: Context, { dataset, name, life }: Table, readLanes
  * @throws StoreError
  */
 export async function takeSeal(
-  ctx: Context,
+  at: At,
   table: Table,
   seal: ImportSeal,
   { moved, latest_ms }: { moved: number; latest_ms?: number | undefined },
   deadline_ms: number,
 ): Promise<'taken' | 'later' | 'lost'> {
-  const { outcome, watermark = 0 } = await sealImport(ctx, table, seal);
+  const { outcome, watermark = 0 } = await sealImport(at, table, seal);
   switch (outcome) {
     case 'sealed':
     case 'published':
       return 'taken';
     case 'unknown':
-      await setUpLanes(ctx, table);
+      await setUpLanes(at, table);
       return 'later';
     case 'busy':
-      await flushTable(ctx, table, 'admin', deadline_ms);
+      await flushTable(at, table, 'admin', deadline_ms);
       return 'later';
     case 'lanes':
     case 'moved': {
       // All of it was counted, and shows by now: it was published, and the lane has gone on since.
       if (latest_ms !== undefined && watermark >= seal.to) return 'taken';
-      const stored = rowsCounted(await countSeal(ctx, table, seal.lane, seal));
+      const stored = rowsCounted(await countSeal(at, table, seal.lane, seal));
       if (moved === 0 && stored === 0) return 'lost';
       throw new StoreError(
         'redis',

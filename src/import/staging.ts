@@ -1,6 +1,8 @@
-import { randomInt, randomUUID } from 'node:crypto';
+import { createHash, randomInt, randomUUID } from 'node:crypto';
 import type { Table } from '../catalog/table.ts';
 import type { Settings } from '../clickhouse/client.ts';
+import { type At, atShard, placeOf } from '../clickhouse/cluster.ts';
+import { engineSql } from '../clickhouse/engine.ts';
 import { declaredColumns, fieldColumns } from '../clickhouse/table.ts';
 import type { Context } from '../context.ts';
 import { StoreError, TimestoreError } from '../errors.ts';
@@ -14,8 +16,15 @@ import { type ImportFormat, insertObject, isTyped, unreadable } from './read-obj
 export const stagingPrefix = 'import ';
 
 /** A name for where the rows of an import are before any of them is in its table; one that nobody has dropped before. */
-export function newStaging(job: string): string {
-  return `${stagingPrefix}${job} ${randomUUID().slice(0, 8)}`;
+export function newStaging({ shard }: At, job: string): string {
+  return `${stagingPrefix}${job} ${randomUUID().slice(0, 8)}${shard === 1 ? '' : `@${shard}`}`;
+}
+
+/** At the shard that has a staging table, or is to have that of a job: what is moved from it goes into lanes of the same. */
+export function atStaging(ctx: Context, job: string, staging: string | undefined): At {
+  if (staging !== undefined) return atShard(ctx, Number(staging.split('@')[1] ?? 1));
+  const shards = ctx.cluster?.shards.length ?? 1;
+  return atShard(ctx, 1 + (createHash('sha256').update(job).digest().readUInt32BE(0) % shards));
 }
 
 /** The job that a staging table is of. */
@@ -38,16 +47,16 @@ export type Planned = Pick<Table, 'name' | 'schema'>;
 export type Staged = { attempt: number; rows: number; wrong: number };
 
 /** Makes the staging table, with the fields that are known by now. Safe to repeat. */
-export async function ensureStaging(ctx: Context, table: Planned, staging: string): Promise<void> {
+export async function ensureStaging(at: At, table: Planned, staging: string): Promise<void> {
   const name = stagingName(staging);
   const fields = declaredColumns(table);
   const time = quoteName(table.schema.timestampColumn);
-  await ctx.clickhouse.command(
+  await at.clickhouse.command(
     `CREATE TABLE IF NOT EXISTS ${name} (_attempt UInt64, _object UInt32, _place UInt64, _wrong LowCardinality(String),
-       _text Nullable(String), ${fields.join(', ')}) ENGINE = MergeTree ORDER BY (${time}, _object, _place)
+       _text Nullable(String), ${fields.join(', ')}) ENGINE = ${engineSql(placeOf(at), `timestore.${staging}`, 'MergeTree')} ORDER BY (${time}, _object, _place)
        SETTINGS fsync_after_insert = 1, fsync_part_directory = 1`,
   );
-  await addStagingFields(ctx, table, name);
+  await addStagingFields(at, table, name);
 }
 
 /**
@@ -55,9 +64,9 @@ export async function ensureStaging(ctx: Context, table: Planned, staging: strin
  *
  * @param name the staging table as it stands in SQL
  */
-export async function addStagingFields(ctx: Context, table: Planned, name: string): Promise<void> {
+export async function addStagingFields(at: At, table: Planned, name: string): Promise<void> {
   const added = declaredColumns(table).map((field) => `ADD COLUMN IF NOT EXISTS ${field}`);
-  await ctx.clickhouse.command(`ALTER TABLE ${name} ${added.join(', ')}`);
+  await at.clickhouse.command(`ALTER TABLE ${name} ${added.join(', ')}`);
 }
 
 /**
@@ -65,8 +74,8 @@ export async function addStagingFields(ctx: Context, table: Planned, name: strin
  *
  * @param name the staging table as it stands in SQL
  */
-export async function requireWhole(ctx: Context, name: string, staged: Staged[]): Promise<void> {
-  const [found] = await ctx.clickhouse.rows<{ rows: string }>(
+export async function requireWhole(at: At, name: string, staged: Staged[]): Promise<void> {
+  const [found] = await at.clickhouse.rows<{ rows: string }>(
     `SELECT count() AS rows FROM ${name} WHERE ${stagedSql(staged)}`,
   );
   const rows = staged.reduce((sum, each) => sum + each.rows, 0);
@@ -74,8 +83,8 @@ export async function requireWhole(ctx: Context, name: string, staged: Staged[])
   throw new StoreError('clickhouse', `has ${found?.rows} of ${rows} rows that were read of the objects`, undefined);
 }
 
-export async function dropStaging(ctx: Context, staging: string): Promise<void> {
-  await ctx.clickhouse.command(`DROP TABLE IF EXISTS ${stagingName(staging)} SYNC`);
+export async function dropStaging(at: At, staging: string): Promise<void> {
+  await at.clickhouse.command(`DROP TABLE IF EXISTS ${stagingName(staging)} SYNC`);
 }
 
 /** The fields that a table lacks for an object's columns. */
@@ -94,7 +103,7 @@ export function addedFields(columns: SourceColumn[], { schema }: Planned, format
  *   `conflict` where it is another by now; StoreError, ClickHouseError
  */
 export async function stageObject(
-  ctx: Context,
+  at: At,
   table: Planned,
   staging: string,
   object: { number: number; key: string; format: ImportFormat; etag: string; columns: SourceColumn[] },
@@ -113,14 +122,14 @@ export async function stageObject(
   });
   const params: Settings = { param__attempt: attempt, param__object: object.number };
   await insertObject(
-    ctx,
+    at,
     object,
     `INSERT INTO ${name} (_attempt, _object, _place, _wrong, _text, ${names.join(', ')})`,
     `{_attempt:UInt64}, {_object:UInt32}, _place, multiIf(${wrong.join(', ')}, '') AS _at,
        if(_at = '', '', substringUTF8(toValidUTF8(caseWithExpression(_at, ${text.join(', ')}, '')), 1, 100)), ${values.join(', ')}`,
     params,
   );
-  const [found] = await ctx.clickhouse.rows<{ rows: string; distinct: string; last: string; wrong: string }>(
+  const [found] = await at.clickhouse.rows<{ rows: string; distinct: string; last: string; wrong: string }>(
     `SELECT count() AS rows, uniqExact(_place) AS distinct, max(_place) + 1 AS last, countIf(_wrong != '') AS wrong
        FROM ${name} WHERE _attempt = {attempt:UInt64}`,
     { attempt },
@@ -167,13 +176,13 @@ const told_max = 100;
 
 /** The first rows at fault, in the order of the objects. */
 export async function wrongRows(
-  ctx: Context,
+  at: At,
   table: Planned,
   staging: string,
   staged: Staged[],
   keys: string[],
 ): Promise<WrongRow[]> {
-  const rows = await ctx.clickhouse.rows<{ object: number; place: string; field: string; value: string | null }>(
+  const rows = await at.clickhouse.rows<{ object: number; place: string; field: string; value: string | null }>(
     `SELECT _object AS object, _place AS place, _wrong AS field, _text AS value FROM ${stagingName(staging)}
       WHERE ${stagedSql(staged)} AND _wrong != '' ORDER BY object, place LIMIT ${told_max}`,
   );
@@ -205,9 +214,9 @@ export function rangeSql(
 }
 
 /** Throws where rows are past the retention of their table: ClickHouse would not keep them. */
-export async function requireRetained(ctx: Context, table: Table, { staging, where }: Source): Promise<void> {
+export async function requireRetained(at: At, table: Table, { staging, where }: Source): Promise<void> {
   if (table.retention === undefined) return;
-  const [found] = await ctx.clickhouse.rows<{ rows: string; from: string }>(
+  const [found] = await at.clickhouse.rows<{ rows: string; from: string }>(
     `WITH now64(3, 'UTC') - toIntervalDay({days:UInt32}) AS retained
      SELECT countIf(${quoteName(table.schema.timestampColumn)} < retained) AS rows, formatDateTime(retained, '%FT%TZ', 'UTC') AS from
        FROM ${staging} WHERE ${where}`,

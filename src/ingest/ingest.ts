@@ -103,7 +103,14 @@ export async function ingestRows(ctx: Context, request: IngestRequest): Promise<
     const added = [...target.added, ...rows.added];
     if (table === undefined) {
       const schema = { ...target.schema, fields: [...target.schema.fields, ...rows.added] };
-      await createTable(ctx, { dataset, datasetTitle: request.datasetTitle, name, window: 'day', lanes: 1, schema });
+      await createTable(ctx, {
+        dataset,
+        datasetTitle: request.datasetTitle,
+        name,
+        window: 'day',
+        lanes: limits.lanes_default,
+        schema,
+      });
       continue;
     }
     if (added.length > 0) {

@@ -6,6 +6,7 @@ import { requireTable } from '../catalog/change-table.ts';
 import { readTable } from '../catalog/find-table.ts';
 import type { Table } from '../catalog/table.ts';
 import type { Settings } from '../clickhouse/client.ts';
+import { atWhole, shardsOf } from '../clickhouse/cluster.ts';
 import { ensureTable } from '../clickhouse/table.ts';
 import { untilSql } from '../clickhouse/until.ts';
 import type { Context } from '../context.ts';
@@ -187,9 +188,10 @@ async function count(
 ): Promise<NonNullable<Progress['found']>> {
   const params: Settings = {};
   const condition = conditionOf(ctx, table, request, params);
-  const answer = await ctx.clickhouse.send({
+  const { at, nameOf } = atWhole(ctx, [table]);
+  const answer = await at.clickhouse.send({
     settings: { ...params, output_format_json_quote_64bit_integers: 0 },
-    body: `SELECT _lane AS lane, _partition_id AS partition, count() AS rows FROM ${qualifiedName(table)}
+    body: `SELECT _lane AS lane, _partition_id AS partition, count() AS rows FROM ${nameOf(table)}
       WHERE ${condition} AND ${untilSql(progress.until)} GROUP BY lane, partition ORDER BY lane, partition FORMAT JSONEachRow`,
     timeout_ms: ctx.config.limits.query_timeout_ms,
   });
@@ -207,11 +209,13 @@ async function mutate(ctx: Context, table: Table, request: RowsChange, progress:
     return `${quoteName(name)} = ${valueSql(field, value, table, params, `_v${i}`)}`;
   });
   const change = request.set === undefined ? 'DELETE' : `UPDATE ${sets.join(', ')}`;
-  await ctx.clickhouse.send({
-    settings: { ...params, mutations_sync: 0 },
-    body: `ALTER TABLE ${qualifiedName(table)} ${change} WHERE ${condition} AND ${untilSql(progress.until)}`,
-    timeout_ms: mutation_ms,
-  });
+  for (const { at } of shardsOf(ctx, table)) {
+    await at.clickhouse.send({
+      settings: { ...params, mutations_sync: 0 },
+      body: `ALTER TABLE ${qualifiedName(table)} ${change} WHERE ${condition} AND ${untilSql(progress.until)}`,
+      timeout_ms: mutation_ms,
+    });
+  }
 }
 
 /** A field that can be corrected in place: one that no row is found by. Throws TimestoreError `invalid-request`. */
@@ -252,14 +256,18 @@ function requireChangeable(ctx: Context, table: Table, request: RowsChange): voi
 }
 
 /** Whether ClickHouse has nothing left to change. Throws where it says that it cannot. */
-async function isOver(ctx: Context, { dataset, physical }: Table): Promise<boolean> {
-  const [left] = await ctx.clickhouse.rows<{ n: string; reason: string }>(
-    `SELECT count() AS n, any(latest_fail_reason) AS reason FROM system.mutations
-      WHERE database = {database:String} AND table = {table:String} AND NOT is_done AND NOT is_killed`,
-    { database: `ts_${dataset}`, table: physical },
-  );
-  if (left !== undefined && left.reason !== '') {
-    throw new StoreError('clickhouse', 'has not been able to change the rows yet', new Error(left.reason));
+async function isOver(ctx: Context, table: Table): Promise<boolean> {
+  let isLeft = false;
+  for (const { at } of shardsOf(ctx, table)) {
+    const [left] = await at.clickhouse.rows<{ n: string; reason: string }>(
+      `SELECT count() AS n, any(latest_fail_reason) AS reason FROM system.mutations
+        WHERE database = {database:String} AND table = {table:String} AND NOT is_done AND NOT is_killed`,
+      { database: `ts_${table.dataset}`, table: table.physical },
+    );
+    if (left !== undefined && left.reason !== '') {
+      throw new StoreError('clickhouse', 'has not been able to change the rows yet', new Error(left.reason));
+    }
+    isLeft ||= left?.n !== '0';
   }
-  return left?.n === '0';
+  return !isLeft;
 }

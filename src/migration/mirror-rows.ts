@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto';
 import type { Table } from '../catalog/table.ts';
 import type { Settings } from '../clickhouse/client.ts';
+import { type At, atLane } from '../clickhouse/cluster.ts';
 import type { Context } from '../context.ts';
 import { qualifiedName, quoteName, quoteString } from '../names.ts';
 import type { Field } from '../schema/types.ts';
@@ -42,7 +43,7 @@ export async function nextRange(
   const row = rowSql(table, fields);
   const from = `${qualifiedName(table)} WHERE _lane = {_lane:UInt16} AND _seq > {_after:UInt64}`;
   const found = await linesOf<[seq: number, bytes: number, checksum: string]>(
-    ctx,
+    await atLane(ctx, table, lane),
     `SELECT _seq, sum(length(${row})), toString(groupBitXor(${checksumSql(row)})) FROM ${from} AND _seq <= (
         SELECT maxIf(seq, rows <= {_rows:UInt64} OR number = 1) FROM (
           SELECT seq, sum(n) OVER (ORDER BY seq) AS rows, row_number() OVER (ORDER BY seq) AS number FROM (
@@ -64,10 +65,11 @@ export async function nextRange(
 
 /** Whether rows of a range were deleted or corrected since it was put on record. */
 export async function hasChanged(ctx: Context, place: Place, range: MirrorRange): Promise<boolean> {
-  const row = rowSql(place.table, place.table.schema.fields.slice(0, range.fields));
+  const { table, lane } = place;
+  const row = rowSql(table, table.schema.fields.slice(0, range.fields));
   const [found] = await linesOf<[string]>(
-    ctx,
-    `SELECT toString(groupBitXor(${checksumSql(row)})) FROM ${rangeSql(place.table)}`,
+    await atLane(ctx, table, lane),
+    `SELECT toString(groupBitXor(${checksumSql(row)})) FROM ${rangeSql(table)}`,
     rangeParams(place, range),
   );
   return found?.[0] !== range.checksum;
@@ -85,7 +87,7 @@ export async function requestsOf(ctx: Context, place: Place, range: MirrorRange)
   const { dataset, name, life, schema } = table;
   const fields = schema.fields.slice(0, range.fields);
   const rows = await linesOf<[row: number, time_ms: number, key: string, text: string]>(
-    ctx,
+    await atLane(ctx, table, lane),
     `SELECT _row, toUnixTimestamp64Milli(${quoteName(schema.timestampColumn)}), toJSONString(_partition),
             ${rowSql(table, fields)}
        FROM ${rangeSql(table)} ORDER BY _seq, _row`,
@@ -158,11 +160,11 @@ function valueSql({ type }: Field, column: string): string {
   return `toJSONString(${column})`;
 }
 
-async function linesOf<Line>(ctx: Context, sql: string, params: Settings): Promise<Line[]> {
-  const text = await ctx.clickhouse.send({
+async function linesOf<Line>(at: At, sql: string, params: Settings): Promise<Line[]> {
+  const text = await at.clickhouse.send({
     settings: { ...settings, ...params },
     body: `${sql} FORMAT JSONCompactEachRow`,
-    timeout_ms: ctx.config.limits.query_timeout_ms,
+    timeout_ms: at.config.limits.query_timeout_ms,
   });
   return text
     .split('\n')

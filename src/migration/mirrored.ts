@@ -1,5 +1,6 @@
 import { findTable } from '../catalog/find-table.ts';
 import type { Table } from '../catalog/table.ts';
+import { atLane } from '../clickhouse/cluster.ts';
 import type { Context } from '../context.ts';
 import { qualifiedName } from '../names.ts';
 import { quarantineTable } from '../quarantine/table.ts';
@@ -68,7 +69,8 @@ async function behindOf(ctx: Context, table: Table, lane: number, at: number, en
     [table.dataset, table.physical, lane, at, end],
   );
   const others = imports.map(({ from, to }) => ` AND NOT (_seq BETWEEN ${Number(from)} AND ${Number(to)})`);
-  const [found] = await ctx.clickhouse.rows<{ rows: string; oldest_ms: string }>(
+  const { clickhouse } = await atLane(ctx, table, lane);
+  const [found] = await clickhouse.rows<{ rows: string; oldest_ms: string }>(
     `SELECT count() AS rows, toUnixTimestamp64Milli(min(_received_at)) AS oldest_ms FROM ${qualifiedName(table)}
       WHERE _lane = {lane:UInt16} AND _seq > {at:UInt64} AND _seq <= {end:UInt64}${others.join('')}`,
     { lane, at, end },

@@ -1,5 +1,7 @@
 import { findTable } from '../catalog/find-table.ts';
 import type { Table } from '../catalog/table.ts';
+import { atLane, atWhole } from '../clickhouse/cluster.ts';
+import { addColumnsAt } from '../clickhouse/table.ts';
 import type { Context } from '../context.ts';
 import { StoreError, TimestoreError } from '../errors.ts';
 import { flushTable } from '../flush/flush-table.ts';
@@ -53,14 +55,15 @@ export async function openRecords(
     throw new TimestoreError('not-found', `Nothing of dataset ${dataset} is in quarantine.`);
   const { complete } = await flushTable(ctx, quarantine, 'admin', ctx.now() + flushLongest_ms);
   if (!complete) throw new StoreError('clickhouse', 'has not taken the newest rows of the quarantine yet', undefined);
-  const name = qualifiedName(quarantine);
-  const rows = await ctx.clickhouse.rows<OpenRecord>(
+  const { at, nameOf } = atWhole(ctx, [quarantine]);
+  const name = nameOf(quarantine);
+  const rows = await at.clickhouse.rows<OpenRecord>(
     `SELECT * EXCEPT (_lane, _seq, _row, _received_at, _partition, index, lane, seq, row, schema_version, bytes),
             toInt64(index) AS index, toInt32(lane) AS lane, toInt64(seq) AS seq, toInt64(row) AS row,
             toInt32(schema_version) AS schema_version, toInt64(bytes) AS bytes
        FROM ${name}
       WHERE event = 'quarantined' AND ({table:String} = '' OR table = {table:String})
-        AND id NOT IN (SELECT id FROM ${name} WHERE event != 'quarantined')
+        AND id GLOBAL NOT IN (SELECT id FROM ${name} WHERE event != 'quarantined')
       ORDER BY timestamp, lane, seq, row, index, id LIMIT 1 BY id LIMIT {limit:UInt32}`,
     { table: table ?? '', limit },
     {
@@ -164,16 +167,20 @@ async function sendAgain(
 /** Those that ClickHouse has under the identity they had. */
 async function storedOf(ctx: Context, table: Table, records: OpenRecord[]): Promise<OpenRecord[]> {
   const own = records.filter(({ physical }) => physical === table.physical);
-  if (own.length === 0) return [];
-  const places = own.map(({ lane, seq, row }) => `(${Number(lane)},${Number(seq)},${Number(row)})`);
-  const found = await ctx.clickhouse.rows<{ lane: number; seq: string; row: number }>(
-    `SELECT _lane AS lane, _seq AS seq, _row AS row FROM ${qualifiedName(table)}
-      WHERE (_lane, _seq, _row) IN (${places.join(',')})`,
-    {},
-    { max_query_size: 4_194_304, max_ast_elements: 1_000_000 },
-  );
-  const there = new Set(found.map(({ lane, seq, row }) => `${lane} ${seq} ${row}`));
-  return own.filter(({ lane, seq, row }) => there.has(`${lane} ${seq} ${row}`));
+  const stored: OpenRecord[] = [];
+  for (const [lane = 0, of] of Map.groupBy(own, (record) => record.lane)) {
+    const at = await atLane(ctx, table, lane);
+    const places = of.map(({ seq, row }) => `(${Number(seq)},${Number(row)})`);
+    const found = await at.clickhouse.rows<{ seq: string; row: number }>(
+      `SELECT _seq AS seq, _row AS row FROM ${qualifiedName(table)}
+        WHERE _lane = {lane:UInt16} AND (_seq, _row) IN (${places.join(',')})`,
+      { lane },
+      { max_query_size: 4_194_304, max_ast_elements: 1_000_000 },
+    );
+    const there = new Set(found.map(({ seq, row }) => `${seq} ${row}`));
+    stored.push(...of.filter(({ seq, row }) => there.has(`${seq} ${row}`)));
+  }
+  return stored;
 }
 
 /** Stages what had been acknowledged before, each as a batch of its own; returns those that would be refused again. */
@@ -183,7 +190,10 @@ async function stageBuffered(ctx: Context, table: Table, records: OpenRecord[]):
   const candidates = [...lines].map(([place, line]) => ({ place, line: `{"_seq":0,"_row":0,${line}\n` }));
   const name = `replay.${crypto.randomUUID()}`;
   const deadline_ms = ctx.now() + probeLongest_ms;
-  const refused = new Set(await refusedByTwin(ctx, table, name, settingsVersion, candidates, deadline_ms));
+  // Constraints are the same wherever the table is; fields of the rows may have come to other shards only.
+  const at = await atLane(ctx, table, 0);
+  await addColumnsAt(at, table);
+  const refused = new Set(await refusedByTwin(at, table, name, settingsVersion, candidates, deadline_ms));
   for (const [record, line] of lines) if (!refused.has(record)) await stageLine(ctx, table, record, line);
   return refused;
 }

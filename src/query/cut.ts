@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { type LaneSnapshot, type Snapshot, snapshotTable } from '../buffer/snapshot.ts';
-import { findTable } from '../catalog/find-table.ts';
+import { findTable, readTable } from '../catalog/find-table.ts';
 import { setUpLanes } from '../catalog/set-up-lanes.ts';
 import type { Table } from '../catalog/table.ts';
 import type { Context } from '../context.ts';
@@ -186,8 +186,13 @@ async function readBuffer(
   }
 }
 
-/** Rows may have come with a schema version that this instance has not seen. */
+/** Rows may have come with a schema version that this instance has not seen, or on a shard that had none. */
 async function newestOf(ctx: Context, table: Table, lanes: LaneSnapshot[]): Promise<Table> {
+  if (ctx.cluster !== undefined && table.shards.length < lanes.length) {
+    const placed = await readTable(ctx, table.dataset, table.name);
+    if (placed?.physical === table.physical && placed.shards.length >= lanes.length) return placed;
+    throw new StoreError('postgres', `does not know all lanes of table ${table.name} yet`, undefined);
+  }
   const version = Math.max(...lanes.map(({ schemaVersion }) => schemaVersion));
   if (version <= table.schema.version) return table;
   const newest = await findTable(ctx, table.dataset, table.name, { version });

@@ -19,6 +19,14 @@ function limitError(ctx: Context, cause: ClickHouseError, isExport: boolean): Ti
   const { limits } = ctx.config;
   const exceeded = (detail: string) => new TimestoreError('limit-exceeded', detail, { cause });
   switch (cause.code) {
+    case clickhouseCodes.allConnectionTriesFailed:
+    case clickhouseCodes.networkError:
+    case clickhouseCodes.socketTimeout:
+      return new StoreError(
+        'clickhouse',
+        'has a shard that does not answer, on which rows of this query may be',
+        cause,
+      );
     case clickhouseCodes.timeoutExceeded:
     case clickhouseCodes.tooSlow:
       return exceeded(`The query took longer than ${limits[time]} ms (limit ${time}). Ask for less at once.`);

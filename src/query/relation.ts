@@ -1,6 +1,6 @@
 import type { Table } from '../catalog/table.ts';
 import type { Settings } from '../clickhouse/client.ts';
-import { qualifiedName, quoteName } from '../names.ts';
+import { quoteName } from '../names.ts';
 import type { Fence } from './exact.ts';
 
 /** A table as a query reads it: its rows up to the fence, and its tail, where there is one. */
@@ -9,6 +9,8 @@ export type Source = {
   fence: Fence;
   /** The external table that the tail is sent as. */
   tail: string | undefined;
+  /** What the table with all its rows is called where the query is asked. */
+  name: string;
   /** Tells the parameters of several tables of a query apart. */
   number: number;
 };
@@ -24,13 +26,13 @@ type Parts = {
 
 /** SQL of a table's rows, as a subquery in brackets. Filter, order and limit stand on both sides: less is read and sent. */
 export function relation(source: Source, params: Settings, parts: Parts): string {
-  const { table, tail } = source;
+  const { name, tail } = source;
   const { columns, tailColumns = columns, where = [], end = '' } = parts;
   const branch = (selected: string[], from: string, conditions: string[]) => {
     const filter = conditions.length > 0 ? ` WHERE ${conditions.join(' AND ')}` : '';
     return `SELECT ${selected.join(', ')} FROM ${from}${filter}${end === '' ? '' : ` ${end}`}`;
   };
-  const stored = branch(columns, qualifiedName(table), [...where, ...conditionsOf(source, params)]);
+  const stored = branch(columns, name, [...where, ...conditionsOf(source, params)]);
   if (tail === undefined) return `(${stored})`;
   const buffered = branch(tailColumns, quoteName(tail), where);
   return end === '' ? `(${stored} UNION ALL ${buffered})` : `((${stored}) UNION ALL (${buffered}))`;

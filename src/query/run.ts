@@ -1,5 +1,7 @@
+import { isSeenLately } from '../catalog/find-table.ts';
 import { BrokenOff, chunksOf } from '../clickhouse/chunks.ts';
 import { ClickHouseError, clickhouseCodes, type Settings } from '../clickhouse/client.ts';
+import { atWhole } from '../clickhouse/cluster.ts';
 import { ensureTable } from '../clickhouse/table.ts';
 import type { Context } from '../context.ts';
 import { StoreError } from '../errors.ts';
@@ -119,7 +121,7 @@ async function begin(ctx: Context, read: Read, fences: Fence[]): Promise<Begun> 
     // A table's columns come with its flush where they could not be added at once.
     for (const { table } of behind) {
       await ensureTable(ctx, table);
-      ctx.columnsLooked.set(keyOf(table), table.schema.version);
+      ctx.columnsLooked.set(keyOf(table), { version: table.schema.version, at_ms: ctx.now() });
     }
   }
   try {
@@ -141,9 +143,14 @@ async function attempt(ctx: Context, read: Read, fences: Fence[]): Promise<Begun
 
 async function ask(ctx: Context, read: Read, fences: Fence[], more: Settings): Promise<Begun> {
   const { limits } = ctx.config;
+  const tables = read.cuts.map(({ table }) => table);
+  // Where the buffer was not read, nothing says how many lanes there are.
+  const isSure = read.cuts.every(({ lanes, table }) => lanes !== undefined || isSeenLately(ctx, table));
+  const { at, nameOf } = atWhole(ctx, tables, isSure);
   const sources = read.cuts.map(({ table, tail }, number) => {
     return {
       table,
+      name: nameOf(table),
       number,
       fence: fences[number] ?? { lanes: [] },
       tail: tail.rows > 0 ? `${tailPrefix}${number}` : undefined,
@@ -156,7 +163,7 @@ async function ask(ctx: Context, read: Read, fences: Fence[], more: Settings): P
     return name === undefined ? [] : [{ name, structure: tailStructure(table), rows: tailBytes(tail, table) }];
   });
   const form = formOf(`${sql}\nFORMAT ${formats[read.format].clickhouse}`, params, tails);
-  const opened = await ctx.reader.open({
+  const opened = await at.reader.open({
     settings: {
       ...settings,
       ...more,
@@ -221,9 +228,16 @@ function isBehind({ code }: ClickHouseError): boolean {
   return [unknownTable, unknownDatabase, unknownIdentifier, noSuchColumnInTable].some((each) => each === code);
 }
 
+/** A node of a cluster may have come back since. */
+const looked_ms = 10_000;
+
 /** Those that nobody has looked at since their newest version: a name that is wrong is not looked for again and again. */
 function tablesToBring(ctx: Context, cuts: Cut[]): Cut[] {
-  return cuts.filter(({ table }) => ctx.columnsLooked.get(keyOf(table)) !== table.schema.version);
+  return cuts.filter(({ table }) => {
+    const looked = ctx.columnsLooked.get(keyOf(table));
+    const isOld = ctx.cluster !== undefined && looked !== undefined && ctx.now() - looked.at_ms > looked_ms;
+    return looked?.version !== table.schema.version || isOld;
+  });
 }
 
 function keyOf({ dataset, physical }: Cut['table']): string {

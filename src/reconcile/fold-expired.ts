@@ -1,4 +1,5 @@
 import type { Table } from '../catalog/table.ts';
+import { partitionsThere } from '../clickhouse/partitions.ts';
 import type { Context } from '../context.ts';
 import type { Statement } from '../postgres/client.ts';
 
@@ -14,19 +15,16 @@ const manifestsAtOnce = 5_000;
  * @param retained_ms rows before that time are past their retention
  * @returns how many there are fewer
  */
-export async function foldExpired(ctx: Context, { dataset, physical }: Table, retained_ms: number): Promise<number> {
-  const parts = await ctx.clickhouse.rows<{ partition: string }>(
-    `SELECT DISTINCT partition_id AS partition FROM system.parts
-      WHERE active AND rows > 0 AND database = {database:String} AND table = {table:String}`,
-    { database: `ts_${dataset}`, table: physical },
-  );
+export async function foldExpired(ctx: Context, table: Table, retained_ms: number): Promise<number> {
+  const { dataset, physical } = table;
+  const partitions = await partitionsThere(ctx, table);
   const lines = await ctx.postgres.rows<Line>(
     `select id, lane, incarnation, seq_from as from, seq_to as to from manifests m
       where dataset = $1 and physical_table = $2
         and not exists (select from manifest_partitions p where p.manifest_id = m.id
                          and (p.time_to >= to_timestamp($3::float8 / 1000) or p.partition = any($4)))
       order by lane, seq_from limit ${manifestsAtOnce}`,
-    [dataset, physical, retained_ms, parts.map(({ partition }) => partition)],
+    [dataset, physical, retained_ms, partitions],
   );
   const statements = runsOf(lines).flatMap((run) => foldOne(run));
   if (statements.length === 0) return 0;

@@ -1,11 +1,13 @@
 import { backupKey, backupPrefix } from '../backup/backup.ts';
 import { snapshotTable } from '../buffer/snapshot.ts';
+import { dropStored } from '../catalog/drop-table.ts';
 import { findTable } from '../catalog/find-table.ts';
+import { atWhole, everyNode } from '../clickhouse/cluster.ts';
 import type { Context } from '../context.ts';
 import { exportPrefix } from '../export/export.ts';
-import { dropStaging, stagedJob, stagingPrefix } from '../import/staging.ts';
+import { atStaging, dropStaging, stagedJob, stagingPrefix } from '../import/staging.ts';
 import { removeUploads } from '../import/uploads.ts';
-import { qualifiedName, quoteString, slugPattern } from '../names.ts';
+import { quoteString, slugPattern } from '../names.ts';
 import type { StoredObject } from '../objects/client.ts';
 import { pagesOf } from '../objects/pages.ts';
 import { quarantineTable } from '../quarantine/table.ts';
@@ -19,10 +21,14 @@ const objectsInPass = 10_000;
  * @returns those that were dropped
  */
 export async function dropOrphanTables(ctx: Context): Promise<string[]> {
-  const tables = await ctx.clickhouse.rows<{ database: string; name: string }>(
-    `SELECT database, name FROM system.tables WHERE startsWith(database, 'ts_') AND NOT is_temporary`,
-  );
-  const named = tables.flatMap(({ database, name }) => {
+  const tables = new Map<string, { database: string; name: string }>();
+  for (const { clickhouse } of everyNode(ctx)) {
+    const there = await clickhouse.rows<{ database: string; name: string }>(
+      `SELECT database, name FROM system.tables WHERE startsWith(database, 'ts_') AND NOT is_temporary`,
+    );
+    for (const table of there) tables.set(`${table.database} ${table.name}`, table);
+  }
+  const named = [...tables.values()].flatMap(({ database, name }) => {
     const [, logical = '', life = '1'] = /^([^.]+)(?:\.(\d+))?$/.exec(name) ?? [];
     const dataset = database.slice('ts_'.length);
     const isOurs = slugPattern.test(dataset) && (slugPattern.test(logical) || logical === quarantineTable);
@@ -35,7 +41,7 @@ export async function dropOrphanTables(ctx: Context): Promise<string[]> {
     [JSON.stringify(named)],
   );
   for (const table of over) {
-    await ctx.clickhouse.command(`DROP TABLE IF EXISTS ${qualifiedName(table)} SYNC`);
+    await dropStored(ctx, table);
     ctx.log({ event: 'orphan-table-dropped', ...table });
   }
   return over.map(({ dataset, physical }) => `${dataset}.${physical}`);
@@ -47,17 +53,21 @@ export async function dropOrphanTables(ctx: Context): Promise<string[]> {
  * @returns the names of those that were dropped
  */
 export async function dropOrphanStaging(ctx: Context): Promise<string[]> {
-  const tables = await ctx.clickhouse.rows<{ name: string }>(
-    `SELECT name FROM system.tables WHERE database = 'timestore' AND startsWith(name, {prefix:String})`,
-    { prefix: stagingPrefix },
-  );
+  const tables: { name: string }[] = [];
+  for (const { clickhouse } of everyNode(ctx)) {
+    const there = await clickhouse.rows<{ name: string }>(
+      `SELECT name FROM system.tables WHERE database = 'timestore' AND startsWith(name, {prefix:String})`,
+      { prefix: stagingPrefix },
+    );
+    tables.push(...there);
+  }
   const over = await ctx.postgres.rows<{ name: string }>(
     `select s.name from jobs j join jsonb_to_recordset($1::jsonb) as s(name text, job text) on s.job = j.id
       where j.state not in ('queued', 'running', 'failed') or j.progress->>'staging' is distinct from s.name`,
     [JSON.stringify(tables.map(({ name }) => ({ name, job: stagedJob(name) })))],
   );
   for (const { name } of over) {
-    await dropStaging(ctx, name);
+    await dropStaging(atStaging(ctx, stagedJob(name), name), name);
     ctx.log({ event: 'orphan-staging-dropped', name });
   }
   return over.map(({ name }) => name);
@@ -102,7 +112,8 @@ async function namedIn(ctx: Context, dataset: string, keys: string[]): Promise<S
   if (!slugPattern.test(dataset)) return undefined;
   const table = await findTable(ctx, dataset, quarantineTable);
   if (table === undefined) return new Set();
-  const [isThere] = await ctx.clickhouse.rows<{ n: string }>(
+  const { at, nameOf } = atWhole(ctx, [table]);
+  const [isThere] = await at.clickhouse.rows<{ n: string }>(
     'SELECT count() AS n FROM system.tables WHERE database = {database:String} AND name = {table:String}',
     { database: `ts_${dataset}`, table: table.physical },
   );
@@ -110,8 +121,8 @@ async function namedIn(ctx: Context, dataset: string, keys: string[]): Promise<S
   // A row that waits in the hot buffer is not in ClickHouse, however old: then it is looked at another time.
   const snapshot = await snapshotTable(ctx, table, 'state');
   if (snapshot === 'unknown' || snapshot.lanes.some(({ pendingRows }) => pendingRows > 0)) return undefined;
-  const rows = await ctx.clickhouse.rows<{ object: string }>(
-    `SELECT DISTINCT object FROM ${qualifiedName(table)}
+  const rows = await at.clickhouse.rows<{ object: string }>(
+    `SELECT DISTINCT object FROM ${nameOf(table)}
       WHERE object IN (${keys.map(quoteString).join(', ')})`,
     {},
     { max_query_size: 4_194_304 },

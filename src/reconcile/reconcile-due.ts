@@ -1,6 +1,7 @@
 import { noteStored, readUsage } from '../buffer/quota.ts';
 import { ask } from '../buffer/redis.ts';
 import { readTable } from '../catalog/find-table.ts';
+import { everyShard } from '../clickhouse/cluster.ts';
 import type { Context } from '../context.ts';
 import { describeError } from '../log.ts';
 import { physicalName } from '../names.ts';
@@ -57,11 +58,15 @@ export async function lookAtStorage(ctx: Context): Promise<void> {
     const { bytesSince } = await readUsage(ctx, name);
     // And what waits before what is stored: a flush between the two counts twice then, not at all otherwise.
     const pending = await pendingBytes(ctx, name);
-    const [held] = await ctx.clickhouse.rows<{ bytes: string }>(
-      'SELECT sum(bytes_on_disk) AS bytes FROM system.parts WHERE active AND database = {database:String}',
-      { database: `ts_${name}` },
-    );
-    await noteStored(ctx, name, Number(held?.bytes ?? 0) + pending, bytesSince);
+    let bytes = 0;
+    for (const { clickhouse } of everyShard(ctx)) {
+      const [held] = await clickhouse.rows<{ bytes: string }>(
+        'SELECT sum(bytes_on_disk) AS bytes FROM system.parts WHERE active AND database = {database:String}',
+        { database: `ts_${name}` },
+      );
+      bytes += Number(held?.bytes ?? 0);
+    }
+    await noteStored(ctx, name, bytes + pending, bytesSince);
   }
 }
 

@@ -3,7 +3,8 @@ import { publishImport } from '../buffer/seal-import.ts';
 import { applyStates } from '../catalog/apply-states.ts';
 import { readTable } from '../catalog/find-table.ts';
 import { retainedFrom_ms, type Table } from '../catalog/table.ts';
-import { addMissingColumns, applyRetention, ensureTable, isSameType, ttlExpressions } from '../clickhouse/table.ts';
+import { type At, everyNode } from '../clickhouse/cluster.ts';
+import { addColumnsAt, applyRetentionAt, ensureTable, isSameType, ttlExpressions } from '../clickhouse/table.ts';
 import type { Context } from '../context.ts';
 import { drainOutbox } from '../flush/outbox.ts';
 import { describeError } from '../log.ts';
@@ -38,18 +39,27 @@ export type Reconciled = { dataset: string; table: string; drift: Drift[] };
 export async function reconcileTable(ctx: Context, table: Table): Promise<Reconciled> {
   const drift: Drift[] = [];
   const { dataset, name } = table;
-  const [found] = await ctx.clickhouse.rows<{ ttl: string; policy: string }>(
-    `SELECT extract(engine_full, ' TTL (.*?)(?: SETTINGS |$)') AS ttl, storage_policy AS policy
-       FROM system.tables WHERE database = {database:String} AND name = {table:String}`,
-    { database: `ts_${dataset}`, table: table.physical },
-  );
-  if (found === undefined) {
-    drift.push(await tableMissing(ctx, table));
-  } else {
-    drift.push(...(await columnsOf(ctx, table)), ...(await retentionOf(ctx, table, found.ttl)));
-    drift.push(...(await policyOf(ctx, table, found.policy)));
-    drift.push(...(await expiredOf(ctx, table)));
+  let isThere = true;
+  for (const at of everyNode(ctx)) {
+    const [found] = await at.clickhouse.rows<{ ttl: string; policy: string }>(
+      `SELECT extract(engine_full, ' TTL (.*?)(?: SETTINGS |$)') AS ttl, storage_policy AS policy
+         FROM system.tables WHERE database = {database:String} AND name = {table:String}`,
+      { database: `ts_${dataset}`, table: table.physical },
+    );
+    const where = ctx.cluster === undefined ? [] : [at];
+    if (found === undefined) {
+      isThere = false;
+      drift.push(on(await tableMissing(at, table), ...where));
+      continue;
+    }
+    const others = [
+      ...(await columnsOf(at, table)),
+      ...(await retentionOf(at, table, found.ttl)),
+      ...(await policyOf(at, table, found.policy)),
+    ];
+    drift.push(...others.map((each) => on(each, ...where)));
   }
+  if (isThere) drift.push(...(await expiredOf(ctx, table)));
   drift.push(...(await hiddenImports(ctx, table)));
   // Whether its lanes take rows: told again, in case that whoever changed it could not.
   await applyStates(ctx, dataset, name);
@@ -59,11 +69,18 @@ export async function reconcileTable(ctx: Context, table: Table): Promise<Reconc
   return { dataset, table: name, drift };
 }
 
-async function tableMissing(ctx: Context, table: Table): Promise<Drift> {
-  await drainOutbox(ctx);
-  const [said] = await ctx.postgres.rows<{ rows: string }>(
-    'select coalesce(sum(rows), 0) as rows from manifests where dataset = $1 and physical_table = $2',
-    [table.dataset, table.physical],
+/** The same, with the shard that it is about. */
+function on(drift: Drift, at?: At): Drift {
+  return at === undefined ? drift : { ...drift, detail: `shard ${at.shard}: ${drift.detail}` };
+}
+
+async function tableMissing(at: At, table: Table): Promise<Drift> {
+  await drainOutbox(at);
+  const lanes = [...table.shards.keys()].filter((lane) => table.shards[lane] === at.shard);
+  const [said] = await at.postgres.rows<{ rows: string }>(
+    `select coalesce(sum(rows), 0) as rows from manifests
+      where dataset = $1 and physical_table = $2 and lane = any($3)`,
+    [table.dataset, table.physical, lanes],
   );
   const rows = Number(said?.rows);
   const what = 'table-missing';
@@ -73,12 +90,12 @@ async function tableMissing(ctx: Context, table: Table): Promise<Drift> {
       mended: false,
       detail: `ClickHouse has no table ${table.physical}, of which ${rows} rows are on record`,
     };
-  await ensureTable(ctx, table);
+  await ensureTable(at, table, [at.shard]);
   return { what, mended: true, detail: `ClickHouse had no table ${table.physical}; no row of it is on record` };
 }
 
-async function columnsOf(ctx: Context, table: Table): Promise<Drift[]> {
-  const columns = await ctx.clickhouse.rows<{ name: string; type: string }>(
+async function columnsOf(at: At, table: Table): Promise<Drift[]> {
+  const columns = await at.clickhouse.rows<{ name: string; type: string }>(
     `SELECT name, type FROM system.columns WHERE database = {database:String} AND table = {table:String}
         AND NOT startsWith(name, '_')`,
     { database: `ts_${table.dataset}`, table: table.physical },
@@ -88,7 +105,7 @@ async function columnsOf(ctx: Context, table: Table): Promise<Drift[]> {
   const missing = fields.filter(({ name }) => !there.has(name)).map(({ name }) => name);
   const drift: Drift[] = [];
   if (missing.length > 0) {
-    await addMissingColumns(ctx, table);
+    await addColumnsAt(at, table);
     drift.push({ what: 'columns-missing', mended: true, detail: `added ${missing.join(', ')}` });
   }
   for (const field of fields) {
@@ -100,7 +117,7 @@ async function columnsOf(ctx: Context, table: Table): Promise<Drift[]> {
   const known = new Set(fields.map(({ name }) => name));
   const others = columns.filter(({ name }) => !known.has(name)).map(({ name }) => name);
   // A field that was added while this looked is in the next version, and no drift.
-  const newest = others.length === 0 ? undefined : await readTable(ctx, table.dataset, table.name);
+  const newest = others.length === 0 ? undefined : await readTable(at, table.dataset, table.name);
   const added = new Set(newest?.schema.fields.map(({ name }) => name));
   const unknown = others.filter((name) => !added.has(name));
   if (unknown.length > 0) {
@@ -118,25 +135,25 @@ function normalized(ttl: string): string {
     .trim();
 }
 
-async function retentionOf(ctx: Context, table: Table, ttl: string): Promise<Drift[]> {
+async function retentionOf(at: At, table: Table, ttl: string): Promise<Drift[]> {
   const wanted = ttlExpressions(table).join(', ');
   if (normalized(wanted) === normalized(ttl)) return [];
-  await applyRetention(ctx, table);
+  await applyRetentionAt(at, table);
   return [{ what: 'retention', mended: true, detail: `it was “${ttl || 'none'}”, and is “${wanted || 'none'}”` }];
 }
 
-async function policyOf(ctx: Context, table: Table, policy: string): Promise<Drift[]> {
-  const wanted = ctx.config.CLICKHOUSE_STORAGE_POLICY;
+async function policyOf(at: At, table: Table, policy: string): Promise<Drift[]> {
+  const wanted = at.config.CLICKHOUSE_STORAGE_POLICY;
   if (wanted === undefined || wanted === policy) return [];
   const detail = `it is ${policy}, not ${wanted}`;
   try {
     // ClickHouse takes one that has all the volumes of the one before.
-    await ctx.clickhouse.command(
+    await at.clickhouse.command(
       `ALTER TABLE ${qualifiedName(table)} MODIFY SETTING storage_policy = ${quoteString(wanted)}`,
     );
     return [{ what: 'storage-policy', mended: true, detail }];
   } catch (error) {
-    ctx.log({ event: 'storage-policy-refused', dataset: table.dataset, table: table.name, ...describeError(error) });
+    at.log({ event: 'storage-policy-refused', dataset: table.dataset, table: table.name, ...describeError(error) });
     return [{ what: 'storage-policy', mended: false, detail: `${detail}, and ClickHouse does not change it` }];
   }
 }

@@ -3,6 +3,7 @@ import * as z from 'zod';
 import { findReadable } from '../../catalog/find-table.ts';
 import type { Table } from '../../catalog/table.ts';
 import { ClickHouseError, type Settings } from '../../clickhouse/client.ts';
+import { atAny } from '../../clickhouse/cluster.ts';
 import type { Context } from '../../context.ts';
 import { TimestoreError } from '../../errors.ts';
 import { quoteName, slug, slugPattern } from '../../names.ts';
@@ -169,7 +170,7 @@ async function explain(ctx: Context, compiled: CompiledSql, text: string, params
   const { body, settings } = formOf(`${explainPrefix}${text}\nFORMAT JSONEachRow`, params);
   let answer: string;
   try {
-    answer = await ctx.reader.send({
+    answer = await atAny(ctx).reader.send({
       settings: { ...settings, database: nobodysDatabase, wait_end_of_query: 1, max_query_size: 1024 * 1024 },
       body,
       timeout_ms: 10_000,

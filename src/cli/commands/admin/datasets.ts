@@ -32,6 +32,8 @@ const unless =
   (text: string): number | Word =>
     text === word ? word : parse(text);
 
+const lanesOf = unless('spread', number(1, 64));
+
 const retentionDays = (text: string) => (text === 'none' || text === 'inherit' ? text : days(text));
 
 /** `null` is for ever. */
@@ -143,6 +145,21 @@ export function datasetCommands(program: Command, io: Io): void {
       await showOne(await timestore.call<Item>('PATCH', datasetPath(name), rest), options, io);
     });
   datasets
+    .command('spread')
+    .description('gives each of its tables a lane on every shard of the cluster, for rows from now on')
+    .argument('<dataset>')
+    .action(async (name: string, _, own: Command) => {
+      const options = own.optsWithGlobals<CommonOptions>();
+      const { timestore } = await connect(options, io);
+      const { signal } = io;
+      const spread: Item[] = [];
+      for (const table of await allOf(timestore, `${datasetPath(name)}/tables`, 'tables', {}, { signal })) {
+        const path = tablePath(`${name}.${table.name}`);
+        spread.push(await timestore.call<Item>('PATCH', path, { body: { lanes: 'spread' }, signal }));
+      }
+      await showList(spread, ['name', 'lanes', 'shards'], options, io);
+    });
+  datasets
     .command('comparisons')
     .description('answers of the system it is taken over from that differ')
     .argument('<dataset>')
@@ -185,7 +202,7 @@ type Creating = Change & {
   timestampColumn?: string;
   keyFields?: string;
   partition?: string;
-  lanes?: number;
+  lanes?: number | 'spread';
 };
 
 export function tableCommands(program: Command, io: Io): void {
@@ -251,7 +268,7 @@ export function tableCommands(program: Command, io: Io): void {
     .command('change')
     .description('its lanes, state or retention')
     .argument('<dataset.table>')
-    .option('--lanes <n>', 'logs that are flushed side by side', number(1, 64))
+    .option('--lanes <n>', 'logs that are flushed side by side; spread: one on every shard of the cluster', lanesOf)
     .addOption(new Option('--state <state>', 'frozen takes no rows, archived is left out of lists').choices(states))
     .option('--retention-days <n>', 'none keeps rows for ever; inherit goes by the dataset’s', retentionDays)
     .option('--hot-days <n>', 'they move to the cold volume before', days)

@@ -105,7 +105,7 @@ export function tellingCommands(program: Command, io: Io): void {
     .action(async (_, own: Command) => {
       const { timestore } = await connect(own.optsWithGlobals(), io);
       const items = await allOf(timestore, '/v1/admin/storage-targets', 'targets', {}, { signal: io.signal });
-      await showList(items, ['kind', 'name', 'policy', 'volumes'], own.optsWithGlobals(), io);
+      await showList(items, ['kind', 'name', 'shard', 'available', 'policy', 'volumes'], own.optsWithGlobals(), io);
     });
   program
     .command('metrics')

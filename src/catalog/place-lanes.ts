@@ -1,0 +1,36 @@
+import { createHash } from 'node:crypto';
+import type { Context } from '../context.ts';
+import type { Table } from './table.ts';
+
+/**
+ * Which shard each lane of a table is on: those that are placed stay, and each further one goes to the shard that has the
+ * fewest of them. Tables begin on different shards, so that those of one lane are spread as well.
+ */
+export function placeLanes(
+  ctx: Context,
+  { dataset, name }: { dataset: string; name: string },
+  placed: readonly number[],
+  lanes: number,
+): number[] {
+  const count = ctx.cluster?.shards.length ?? 1;
+  const first = createHash('sha256').update(`${dataset}.${name}`).digest().readUInt32BE(0) % count;
+  const order = Array.from({ length: count }, (_, i) => 1 + ((first + i) % count));
+  const shards = [...placed];
+  while (shards.length < lanes) {
+    const uses = (number: number) => shards.filter((each) => each === number).length;
+    const fewest = Math.min(...order.map(uses));
+    shards.push(order.find((number) => uses(number) === fewest) ?? 1);
+  }
+  return shards;
+}
+
+/** The fewest lanes with which writers reach every shard, never fewer than there are. */
+export function spreadLanes(ctx: Context, table: Table): { lanes: number; shards: number[] } {
+  const count = ctx.cluster?.shards.length ?? 1;
+  let { lanes, shards } = table;
+  while (new Set(shards.slice(0, lanes)).size < count) {
+    lanes += 1;
+    shards = placeLanes(ctx, table, shards, lanes);
+  }
+  return { lanes, shards };
+}

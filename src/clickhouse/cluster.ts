@@ -1,0 +1,188 @@
+import { readTable } from '../catalog/find-table.ts';
+import type { Table } from '../catalog/table.ts';
+import type { Config } from '../config.ts';
+import type { Context } from '../context.ts';
+import { StoreError, TimestoreError } from '../errors.ts';
+import { describeError } from '../log.ts';
+import { everywhereName, qualifiedName } from '../names.ts';
+import { type ClickHouse, createClickHouse, type Settings } from './client.ts';
+import { anyOf, assured, requireNumber, requireShards } from './nodes.ts';
+
+/** A ClickHouse, for what Timestore does and for what its readers ask. */
+export type Server = { clickhouse: ClickHouse; reader: ClickHouse };
+
+/** Rows of some lanes of every table: its replicas as one server, and each one by itself. */
+export type Shard = Server & { number: number; nodes: (Server & { url: string })[] };
+
+/** Several ClickHouse servers that share the rows. */
+export type Cluster = { name: string; shards: Shard[]; isReplicated: boolean };
+
+/** At a ClickHouse: what is asked for is what this one has. */
+export type At = Context & Server & { shard: number };
+
+/** Of every statement on a cluster: nothing is left out without a word, and a replica that lags does not answer. */
+const clusterSettings: Settings = { skip_unavailable_shards: 0 };
+const replicaSettings: Settings = {
+  ...{ insert_quorum: 'auto', insert_quorum_parallel: 0, select_sequential_consistency: 1 },
+  ...{ fallback_to_stale_replicas_for_distributed_queries: 0 },
+};
+
+/** The servers of a configuration: the one, or any node of a cluster, which asks the others; and each shard. */
+export function serversOf(
+  config: Config,
+  watch: (client: ClickHouse) => ClickHouse,
+): Server & { cluster: Cluster | undefined } {
+  const { CLICKHOUSE_CLUSTER: name, CLICKHOUSE_SHARDS: addresses = [] } = config;
+  const isReplicated = addresses.some((nodes) => nodes.length > 1);
+  const settings = name === undefined ? {} : { ...clusterSettings, ...(isReplicated && replicaSettings) };
+  const serverAt = (url: string): Server => ({
+    clickhouse: watch(createClickHouse(url, config.CLICKHOUSE_USER, config.CLICKHOUSE_PASSWORD, settings)),
+    reader: watch(createClickHouse(url, config.CLICKHOUSE_READER_USER, config.CLICKHOUSE_READER_PASSWORD, settings)),
+  });
+  if (name === undefined) return { ...serverAt(config.CLICKHOUSE_URL), cluster: undefined };
+  const shards = addresses.map((urls, i): Shard => {
+    const nodes = urls.map((url) => {
+      const server = serverAt(url);
+      return { url, ...both(server, () => requireNumber(server.clickhouse, i + 1)) };
+    });
+    return { number: i + 1, nodes, ...asOne(nodes) };
+  });
+  return { ...asOne(shards.flatMap(({ nodes }) => nodes)), cluster: { name, shards, isReplicated } };
+}
+
+/** Any node, for questions that it asks all shards up to a number. */
+function askerOf(cluster: Cluster, highest: number): Server {
+  const known = askers.get(cluster) ?? new Map<number, Server>();
+  askers.set(cluster, known);
+  const nodes = cluster.shards.flatMap((shard) => shard.nodes);
+  const found =
+    known.get(highest) ??
+    asOne(nodes.map((node) => both(node, () => requireShards(node.clickhouse, cluster.name, highest))));
+  known.set(highest, found);
+  return found;
+}
+
+const askers = new WeakMap<Cluster, Map<number, Server>>();
+
+function both({ clickhouse, reader }: Server, find: () => Promise<void>): Server {
+  return { clickhouse: assured(clickhouse, find), reader: assured(reader, find) };
+}
+
+function asOne(servers: Server[]): Server {
+  return {
+    clickhouse: anyOf(servers.map(({ clickhouse }) => clickhouse)),
+    reader: anyOf(servers.map(({ reader }) => reader)),
+  };
+}
+
+/** The one server; of a cluster, any node: what it has by itself says nothing of the others. */
+export function atAny(ctx: Context): At {
+  return { ...(ctx as At), shard: 0 };
+}
+
+/** Whether tables have replicas, and which shard they are on, for their engines. */
+export function placeOf({ cluster, shard }: At): { isReplicated: boolean; shard: number } {
+  return { isReplicated: cluster?.isReplicated ?? false, shard };
+}
+
+/** At the shard that has a lane's rows. Throws StoreError where nobody knows which it is, or it is not configured. */
+export async function atLane(ctx: Context, table: Table, lane: number): Promise<At> {
+  if (ctx.cluster === undefined) requireOneServer(table);
+  const seen = shardOf(table, lane);
+  if (seen !== undefined) return atShard(ctx, seen);
+  // A lane that came after this instance has seen the table: never to be looked for anywhere else than where it is.
+  const newest = await readTable(ctx, table.dataset, table.name);
+  const number = newest?.physical === table.physical ? shardOf(newest, lane) : undefined;
+  if (number !== undefined) return atShard(ctx, number);
+  throw new StoreError('postgres', `does not know lane ${lane} of table ${table.name}`, undefined);
+}
+
+/** The number of the shard that has a lane; undefined for a lane that this definition does not know. */
+export function shardOf({ shards }: Table, lane: number): number | undefined {
+  return shards[lane];
+}
+
+export function atShard(ctx: Context, number: number): At {
+  if (ctx.cluster === undefined && number === 1) return { ...(ctx as At), shard: 1 };
+  const shard = ctx.cluster?.shards[number - 1];
+  if (shard === undefined) throw notConfigured(number);
+  return { ...ctx, clickhouse: shard.clickhouse, reader: shard.reader, shard: number };
+}
+
+/** Each shard that has lanes of a table, with these. */
+export function shardsOf(ctx: Context, table: Table): { at: At; lanes: number[] }[] {
+  const lanes = Map.groupBy(table.shards.keys(), (lane) => table.shards[lane] ?? 0);
+  return [...lanes].map(([number, of]) => ({ at: atShard(ctx, number), lanes: of }));
+}
+
+/** Every shard there is. */
+export function everyShard(ctx: Context): At[] {
+  if (ctx.cluster === undefined) return [atShard(ctx, 1)];
+  return ctx.cluster.shards.map(({ number }) => atShard(ctx, number));
+}
+
+/** Every server there is, replicas among them. */
+export function everyNode(ctx: Context): At[] {
+  if (ctx.cluster === undefined) return [atShard(ctx, 1)];
+  return ctx.cluster.shards.flatMap(({ number, nodes }) => nodes.map((node) => ({ ...ctx, ...node, shard: number })));
+}
+
+/** Where all rows of some tables can be asked for, and what the tables are called there. */
+export type Whole = { at: At; nameOf(table: Table): string };
+
+/**
+ * The shard that has all of them, or else any node, which asks the others.
+ *
+ * @param isSure whether the tables have no lanes but those of their definitions
+ */
+export function atWhole(ctx: Context, tables: readonly Table[], isSure = true): Whole {
+  if (ctx.cluster === undefined) {
+    for (const table of tables) requireOneServer(table);
+    return { at: atShard(ctx, 1), nameOf: qualifiedName };
+  }
+  const [number, ...others] = new Set(tables.flatMap(({ shards }) => shards));
+  if (isSure && number !== undefined && others.length === 0) return { at: atShard(ctx, number), nameOf: qualifiedName };
+  const highest = Math.max(0, ...others, number ?? 0);
+  if (highest > ctx.cluster.shards.length) throw notConfigured(highest);
+  return { at: { ...ctx, ...askerOf(ctx.cluster, highest), shard: 0 }, nameOf: everywhereName };
+}
+
+/** What a table with all its rows is called at a shard. Throws StoreError where that does not ask all others. */
+export async function wholeName(at: At, table: Table): Promise<string> {
+  if (table.shards.every((number) => number === at.shard)) return qualifiedName(table);
+  await requireShards(at.clickhouse, at.cluster?.name ?? '', Math.max(...table.shards));
+  return everywhereName(table);
+}
+
+/** Rows of a table whose lanes are on other shards would be in no answer. */
+function requireOneServer({ shards }: Table): void {
+  const other = shards.find((number) => number !== 1);
+  if (other !== undefined) throw notConfigured(other);
+}
+
+function notConfigured(number: number): StoreError {
+  return new StoreError(
+    'clickhouse',
+    `has a shard ${number} with rows, which CLICKHOUSE_SHARDS of this deployment does not name`,
+    undefined,
+  );
+}
+
+/**
+ * Does something at several servers at once: one that is away is told, and brought up to date by whoever needs it next. It
+ * fails where a shard that `needs` it has no server that did it.
+ *
+ * @throws StoreError, ClickHouseError of such a shard
+ */
+export async function onEach(ctx: Context, servers: At[], needs: number[], work: (at: At) => Promise<void>) {
+  const results = await Promise.allSettled(servers.map(work));
+  const done = new Set(servers.flatMap(({ shard }, i) => (results[i]?.status === 'fulfilled' ? [shard] : [])));
+  for (const [i, result] of results.entries()) {
+    if (result.status === 'fulfilled') continue;
+    const shard = servers[i]?.shard ?? 0;
+    if (needs.includes(shard) && !done.has(shard)) throw result.reason;
+    // What is wrong with the statement is wrong everywhere.
+    if (!(result.reason instanceof TimestoreError)) throw result.reason;
+    ctx.log({ event: 'node-away', shard, ...describeError(result.reason) });
+  }
+}
