@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { TestProject } from 'vitest/node';
-import { freePorts, startStack } from '../local/stack.ts';
 import { migrate } from '../src/cli/migrate.ts';
+import { startTestStack } from './test-stack.ts';
 
 declare module 'vitest' {
   export interface ProvidedContext {
@@ -20,8 +20,7 @@ declare module 'vitest' {
 export default async function setUp(project: TestProject): Promise<() => Promise<void>> {
   const dataDir = mkdtempSync(join(tmpdir(), 'timestore-test-'));
   const build = join(dataDir, 'build');
-  const [stack] = await Promise.all([startStack({ dataDir, ports: await freePorts() }), buildWorker(build)]);
-  const env = { ...stack.env, TIMESTORE_ADMIN_KEY: 'local-admin', TIMESTORE_LOCAL: 'true' };
+  const [{ stack, env }] = await Promise.all([startTestStack(dataDir), buildWorker(build)]);
   try {
     await migrate(env);
   } catch (error) {

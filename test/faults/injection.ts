@@ -1,3 +1,4 @@
+import type { Cluster, Server } from '../../src/clickhouse/cluster.ts';
 import type { Context } from '../../src/context.ts';
 import { StoreError } from '../../src/errors.ts';
 
@@ -10,7 +11,7 @@ export type FaultKind = (typeof faultKinds)[number];
 
 export type Fault = { call: number; kind: FaultKind };
 
-export type Injected<C extends Context> = C & {
+export type Injected<C extends Context & Server> = C & {
   /** The calls made so far, in order, as `store.method`. */
   calls: string[];
   /** Resolves when the function has died. Whatever it waited for then never settles, so nothing can catch it. */
@@ -27,7 +28,7 @@ const methods = {
 } as const;
 
 /** An instance whose n-th call to a store (from 0) goes wrong. Without a fault it only counts. */
-export function inject<C extends Context>(instance: C, fault?: Fault): Injected<C> {
+export function inject<C extends Context & Server>(instance: C, fault?: Fault): Injected<C> {
   const calls: string[] = [];
   const late: (() => Promise<unknown>)[] = [];
   const death = Promise.withResolvers<void>();
@@ -73,8 +74,18 @@ export function inject<C extends Context>(instance: C, fault?: Fault): Injected<
     });
   }
 
+  const shards = ({ shards: all, ...cluster }: Cluster): Cluster => ({
+    ...cluster,
+    shards: all.map((shard) => ({
+      ...shard,
+      clickhouse: through('clickhouse', shard.clickhouse),
+      nodes: shard.nodes.map((node) => ({ ...node, clickhouse: through('clickhouse', node.clickhouse) })),
+    })),
+  });
+
   return {
     ...instance,
+    ...(instance.cluster && { cluster: shards(instance.cluster) }),
     redis: through('redis', instance.redis),
     clickhouse: through('clickhouse', instance.clickhouse),
     postgres: through('postgres', instance.postgres),

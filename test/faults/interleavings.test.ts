@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 import { auditTable } from '../../src/audit/audit-table.ts';
 import { changeTable } from '../../src/catalog/change-table.ts';
 import { findTable } from '../../src/catalog/find-table.ts';
+import { type At, shardsOf } from '../../src/clickhouse/cluster.ts';
 import type { Context } from '../../src/context.ts';
 import { StoreError } from '../../src/errors.ts';
 import { flushLane } from '../../src/flush/flush-lane.ts';
@@ -91,8 +92,8 @@ const poisonIds = new Set(
 class World {
   readonly dataset = newDataset();
   readonly acknowledged = new Set<number>();
-  readonly injected: Injected<Context>[] = [];
-  instance: Context = newInstance(prefix);
+  readonly injected: Injected<At>[] = [];
+  instance: At = newInstance(prefix);
   wasConstrained = false;
 
   async run(step: Operation): Promise<void> {
@@ -149,7 +150,9 @@ class World {
   async alter(change: string): Promise<void> {
     if (this.acknowledged.size === 0) return;
     const table = await tableOf(this.instance, this.dataset);
-    await this.instance.clickhouse.command(`ALTER TABLE ${qualifiedName(table)} ${change}`);
+    for (const { at } of shardsOf(this.instance, table)) {
+      await at.clickhouse.command(`ALTER TABLE ${qualifiedName(table)} ${change}`);
+    }
   }
 
   async flush(lane: number, injectedFault: Fault | null): Promise<void> {

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { installWithApt, onPath } from '../../local/engines/apt.ts';
-import { freePorts, type Stack, startStack } from '../../local/stack.ts';
+import type { Stack } from '../../local/stack.ts';
 import { migrate } from '../../src/cli/migrate.ts';
 import { ClickHouseError } from '../../src/clickhouse/client.ts';
 import { type Context, createContext } from '../../src/context.ts';
@@ -12,6 +12,7 @@ import { StoreError } from '../../src/errors.ts';
 import { flushLane } from '../../src/flush/flush-lane.ts';
 import type { Event } from '../../src/log.ts';
 import { at, expectStored, flush, query, send, tableOf } from '../integration/support.ts';
+import { startTestStack } from '../test-stack.ts';
 
 /** `npm run test:kills -- --rounds 20` does more. */
 const rounds = Number(process.env.FAULT_ROUNDS ?? 20);
@@ -25,8 +26,7 @@ let stack: Stack;
 let env: Record<string, string>;
 
 beforeAll(async () => {
-  stack = await startStack({ dataDir, ports: await freePorts() });
-  env = { ...stack.env, TIMESTORE_ADMIN_KEY: 'local-admin', TIMESTORE_LOCAL: 'true' };
+  ({ stack, env } = await startTestStack(dataDir));
   await migrate(env);
 });
 
@@ -75,7 +75,8 @@ test.skipIf(strace === undefined)(
       await send(quiet(), dataset, batch);
       rows += batch.length;
       const table = await tableOf(quiet(), dataset);
-      const pid = stack.engines.clickhouse.pid as number;
+      const node = stack.nodes[(table.shards[0] ?? 1) - 1];
+      const pid = node?.pid as number;
       const { done } = await killAtRename(pid, 1 + (round % partitions)).catch((error: Error) => {
         // In some containers nobody may trace another process.
         if (error.message.includes('not permitted')) skip('strace may not attach to a process here');
@@ -86,7 +87,7 @@ test.skipIf(strace === undefined)(
         killed += 1;
       });
       await Promise.all([done, flusher]);
-      await stack.engines.clickhouse.restart();
+      await node?.restart();
       await quiet().redis.del(quiet().keys.lease(table, 0));
       expect((await query(quiet(), dataset, { limit: 100_000 })).rows).toHaveLength(rows);
       expect(await flush(quiet(), dataset)).toMatchObject({ complete: true });

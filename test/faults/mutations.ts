@@ -17,17 +17,59 @@ type Mutation = { rule: string; file: string; from: string; to: string; suite?: 
 
 const mutations: Mutation[] = [
   {
+    rule: 'a lane that an instance does not know is looked up before anything is asked of its rows',
+    file: 'src/query/cut.ts',
+    from: 'ctx.cluster !== undefined && table.shards.length < lanes.length',
+    to: 'table.shards.length < 0',
+    suite: 'test/cluster',
+  },
+  {
+    rule: 'rows of a lane are looked for and stored on its shard',
+    file: 'src/clickhouse/cluster.ts',
+    from: '  if (seen !== undefined) return atShard(ctx, seen);',
+    to: '  if (seen !== undefined) return atShard(ctx, ctx.cluster === undefined ? 1 : 1 + (lane % ctx.cluster.shards.length));',
+    suite: 'test/cluster',
+  },
+  {
+    rule: 'a node says which shard it is before it takes anything',
+    file: 'src/clickhouse/nodes.ts',
+    from: '  if (found?.number === number) return;',
+    to: '  if (number > 0) return;',
+    suite: 'test/cluster',
+  },
+  {
+    rule: 'a node asks as many shards as there are',
+    file: 'src/clickhouse/nodes.ts',
+    from: '  if (Number(found?.shards) >= highest) return;',
+    to: '  if (highest > 0) return;',
+    suite: 'test/cluster',
+  },
+  {
+    rule: 'a pass goes on without the lanes of a shard that is away',
+    file: 'src/flush/flush-due.ts',
+    from: 'away.size < (ctx.cluster?.shards.length ?? 1)',
+    to: 'away.size < 1',
+    suite: 'test/cluster',
+  },
+  {
+    rule: 'fields reach a shard before rows of a replay are tried there',
+    file: 'src/quarantine/replay.ts',
+    from: '  await addColumnsAt(at, table);\n',
+    to: '',
+    suite: 'test/cluster',
+  },
+  {
     rule: 'an import goes on when the table has got fields since',
     file: 'src/import/import.ts',
-    from: 'if (progress.moved < (progress.chunks?.length ?? 1)) await ensureStaging(ctx, table, staging);',
-    to: '',
+    from: '  await addStagingFields(at, table, source.staging);\n  await addColumnsAt(at, table);\n  let { moved }',
+    to: '  let { moved }',
     suite: 'test/integration/jobs/import.test.ts',
   },
   {
     rule: 'an import has its sequences before any of its rows is in the table',
-    file: 'src/import/import.ts',
-    from: '  const { outcome, watermark = 0 } = await sealImport(ctx, table, seal);',
-    to: "  const { outcome, watermark = 0 } = progress.moved < (progress.chunks?.length ?? 0) ? { outcome: 'sealed' as const } : await sealImport(ctx, table, seal);",
+    file: 'src/import/sequences.ts',
+    from: '  const { outcome, watermark = 0 } = await sealImport(at, table, seal);',
+    to: "  const { outcome, watermark = 0 } = latest_ms === undefined ? { outcome: 'sealed' as const } : await sealImport(at, table, seal);",
     suite: 'test/integration/jobs/import.test.ts',
   },
   {
@@ -124,8 +166,8 @@ const mutations: Mutation[] = [
   {
     rule: 'a token that is gone on from must be there',
     file: 'src/query/freshness.ts',
-    from: ', body.afterWatermark ?? []]',
-    to: ']',
+    from: '{ minWatermark, min_watermark, afterWatermark });',
+    to: '{ minWatermark, min_watermark });',
     suite: 'test/integration/query/follow.test.ts',
   },
   {
@@ -152,8 +194,8 @@ const mutations: Mutation[] = [
   {
     rule: 'rows of a file whose fate nobody knows are not sent again',
     file: 'src/cli/ingest/load.ts',
-    from: '< remembered_ms) return false;',
-    to: '< Number.POSITIVE_INFINITY) return false;',
+    from: '< remembered_ms && !forgets) return false;',
+    to: '< Number.POSITIVE_INFINITY && !forgets) return false;',
     suite: 'test/cli/ingest.test.ts',
   },
   {
@@ -524,8 +566,8 @@ const mutations: Mutation[] = [
   {
     rule: 'no retention while a table is restored',
     file: 'src/backup/restore.ts',
-    from: '{ ...record.definition, retention: null }',
-    to: 'record.definition',
+    from: '{ ...record.definition, retention: null, shards }',
+    to: '{ ...record.definition, shards }',
     suite: 'test/integration/jobs/backup.test.ts',
   },
   {

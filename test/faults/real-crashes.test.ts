@@ -3,13 +3,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
-import { freePorts, type Stack, startStack } from '../../local/stack.ts';
+import { freePorts, type Stack } from '../../local/stack.ts';
 import { migrate } from '../../src/cli/migrate.ts';
 import { ClickHouseError } from '../../src/clickhouse/client.ts';
 import { type Context, createContext } from '../../src/context.ts';
 import { StoreError, TimestoreError } from '../../src/errors.ts';
 import { flushLane } from '../../src/flush/flush-lane.ts';
 import { at, expectStored, flush, query, send, tableOf } from '../integration/support.ts';
+import { startTestStack, testNodes } from '../test-stack.ts';
 import { startWorkerProcess, type WorkerProcess } from './worker-process.ts';
 
 /** `npm run test:crashes -- --seconds 600` makes it a soak. */
@@ -23,8 +24,10 @@ let env: Record<string, string>;
 let worker: WorkerProcess;
 
 beforeAll(async () => {
-  stack = await startStack({ dataDir, ports: await freePorts() });
-  env = { ...stack.env, TIMESTORE_ADMIN_KEY: 'local-admin', TIMESTORE_LOCAL: 'true', TIMESTORE_LEASE_MS: '2000' };
+  const started = await startTestStack(dataDir);
+  stack = started.stack;
+  // A lane on each node.
+  env = { ...started.env, TIMESTORE_LEASE_MS: '2000', TIMESTORE_LANES_DEFAULT: String(testNodes) };
   await migrate(env);
   // It flushes in the background after a few requests, so that kills meet it in the middle of that too.
   const bindings = { ...env, TIMESTORE_TRIGGER_ROWS: '60' };
@@ -87,10 +90,10 @@ test(`clients that retry, flushers and readers go on while ClickHouse, Redis and
   }
 
   async function flusher(): Promise<void> {
-    while (going()) {
+    for (let n = 0; going(); n += 1) {
       const instance = quiet();
       const result = await unlessAway(
-        async () => await flushLane(instance, await tableOf(instance, dataset), 0, 'cron'),
+        async () => await flushLane(instance, await tableOf(instance, dataset), n % testNodes, 'cron'),
       );
       if (result?.outcome === 'ok') done.flushes += 1;
       else await delay(20);
@@ -121,9 +124,9 @@ test(`clients that retry, flushers and readers go on while ClickHouse, Redis and
         await worker.restart();
         continue;
       }
-      const engine = stack.engines[n % 4 === 2 ? 'redis' : 'clickhouse'];
-      engine.kill('SIGKILL');
-      await engine.restart();
+      const engine = n % 4 === 2 ? stack.engines.redis : stack.nodes[n % testNodes];
+      engine?.kill('SIGKILL');
+      await engine?.restart();
     }
   }
 
@@ -137,7 +140,7 @@ test(`clients that retry, flushers and readers go on while ClickHouse, Redis and
 
   const instance = quiet();
   const table = await tableOf(instance, dataset);
-  await instance.redis.del(instance.keys.lease(table, 0));
+  for (const lane of table.shards.keys()) await instance.redis.del(instance.keys.lease(table, lane));
   expect(await flush(instance, dataset)).toMatchObject({ complete: true });
   await expectStored(instance, table, acknowledged.size * rowsInBatch);
   console.log(`${acknowledged.size} batches, ${done.flushes} flushes, ${done.answers} answers, ${done.kills} kills`);

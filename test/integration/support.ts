@@ -3,11 +3,12 @@ import { createTable } from '../../src/catalog/create-table.ts';
 import { findTable } from '../../src/catalog/find-table.ts';
 import { setUpLanes } from '../../src/catalog/set-up-lanes.ts';
 import type { Table } from '../../src/catalog/table.ts';
+import type { ClickHouse } from '../../src/clickhouse/client.ts';
+import { type At, atWhole, type Server, shardsOf } from '../../src/clickhouse/cluster.ts';
 import { type Context, createContext } from '../../src/context.ts';
 import { flushTable } from '../../src/flush/flush-table.ts';
 import { ingestRows } from '../../src/ingest/ingest.ts';
 import type { Event } from '../../src/log.ts';
-import { qualifiedName } from '../../src/names.ts';
 import type { Answer } from '../../src/query/answer.ts';
 import { queryTable } from '../../src/query/query.ts';
 import type { Reader } from '../../src/query/reader.ts';
@@ -18,12 +19,38 @@ import type { Field } from '../../src/schema/types.ts';
 export type Row = Record<string, unknown> & { timestamp: string };
 
 /** An instance of the functions: its own clients and caches, and its log kept. */
-export type Instance = Context & { events: Event[] };
+export type Instance = At & { events: Event[] };
 
 /** As another isolate of the same deployment would be. `overrides` are environment values. */
 export function newInstance(overrides: Record<string, string> = {}): Instance {
   const events: Event[] = [];
-  return { ...createContext({ ...inject('env'), ...overrides }), log: (event) => events.push(event), events };
+  return { ...createContext({ ...inject('env'), ...overrides }), shard: 1, log: (event) => events.push(event), events };
+}
+
+/** An instance whose ClickHouse, wherever that is, goes through something else. */
+export function through<C extends Context & Server>(
+  instance: C,
+  { clickhouse = same, reader = same }: Partial<Record<keyof Server, (client: ClickHouse) => ClickHouse>>,
+): C {
+  const changed = <S extends Server>(server: S): S => ({
+    ...server,
+    clickhouse: clickhouse(server.clickhouse),
+    reader: reader(server.reader),
+  });
+  const { cluster } = instance;
+  const shards = cluster?.shards.map((shard) => changed({ ...shard, nodes: shard.nodes.map(changed) }));
+  return { ...changed(instance), ...(cluster && shards && { cluster: { ...cluster, shards } }) };
+}
+
+const same = (client: ClickHouse) => client;
+
+/** Environment values of a deployment whose ClickHouse, every node of it, is at an address. */
+export function clickhouseAt(url: string): Record<string, string> {
+  const { CLICKHOUSE_SHARDS } = inject('env');
+  return {
+    CLICKHOUSE_URL: url,
+    ...(CLICKHOUSE_SHARDS && { CLICKHOUSE_SHARDS: CLICKHOUSE_SHARDS.replace(/\S+/g, url) }),
+  };
 }
 
 /** Who reads everything. */
@@ -93,16 +120,23 @@ export async function flush(ctx: Context, dataset: string) {
   return await flushTable(ctx, await tableOf(ctx, dataset), 'admin', ctx.now() + 20_000);
 }
 
+/** What somebody else does to a table in ClickHouse, wherever it is. */
+export async function onStored(ctx: Context, table: Table, statement: string): Promise<void> {
+  for (const { at } of shardsOf(ctx, table)) await at.clickhouse.command(statement);
+}
+
 /** Rows in ClickHouse itself, whatever the buffer says. */
 export async function storedRows(ctx: Context, table: Table): Promise<number> {
-  const [found] = await ctx.clickhouse.rows<{ n: string }>(`SELECT count() AS n FROM ${qualifiedName(table)}`);
+  const { at, nameOf } = atWhole(ctx, [table]);
+  const [found] = await at.clickhouse.rows<{ n: string }>(`SELECT count() AS n FROM ${nameOf(table)}`);
   return Number(found?.n);
 }
 
 /** Each row in ClickHouse exactly once. */
 export async function expectStored(ctx: Context, table: Table, rows: number): Promise<void> {
-  const [found] = await ctx.clickhouse.rows<{ n: string; distinct: string }>(
-    `SELECT count() AS n, uniqExact(_lane, _seq, _row) AS distinct FROM ${qualifiedName(table)}`,
+  const { at, nameOf } = atWhole(ctx, [table]);
+  const [found] = await at.clickhouse.rows<{ n: string; distinct: string }>(
+    `SELECT count() AS n, uniqExact(_lane, _seq, _row) AS distinct FROM ${nameOf(table)}`,
   );
   expect({ rows: Number(found?.n), distinct: Number(found?.distinct) }).toEqual({ rows, distinct: rows });
 }

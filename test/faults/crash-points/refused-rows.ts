@@ -1,7 +1,7 @@
 import type { Context } from '../../../src/context.ts';
 import { ingestRows } from '../../../src/ingest/ingest.ts';
 import { qualifiedName } from '../../../src/names.ts';
-import { at, flush, newDataset, send, tableOf } from '../../integration/support.ts';
+import { at, flush, newDataset, onStored, send, tableOf } from '../../integration/support.ts';
 import { ctx } from './support.ts';
 
 /** Batches with rows that the table takes no more, in a partition of their own and beside others. */
@@ -10,7 +10,7 @@ export async function poisoned(): Promise<string> {
   await send(ctx, dataset, [{ timestamp: at(0), v: 0 }]);
   await flush(ctx, dataset);
   const table = await tableOf(ctx, dataset);
-  await ctx.clickhouse.command(`ALTER TABLE ${qualifiedName(table)} ADD CONSTRAINT positive CHECK v >= 0`);
+  await onStored(ctx, table, `ALTER TABLE ${qualifiedName(table)} ADD CONSTRAINT positive CHECK v >= 0`);
   await send(ctx, dataset, poison);
   return dataset;
 }

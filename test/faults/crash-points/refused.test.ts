@@ -3,7 +3,7 @@ import type { Context } from '../../../src/context.ts';
 import { flushLane } from '../../../src/flush/flush-lane.ts';
 import { qualifiedName } from '../../../src/names.ts';
 import { openRecords, replayRecords } from '../../../src/quarantine/replay.ts';
-import { at, expectStored, newInstance, type Row, tableOf } from '../../integration/support.ts';
+import { at, expectStored, newInstance, onStored, type Row, tableOf } from '../../integration/support.ts';
 import { poison, poisoned } from './refused-rows.ts';
 import { ctx, expectAnswered, expectFlushed, points, prefix, withFault } from './support.ts';
 
@@ -32,7 +32,7 @@ describe('a flush that meets rows ClickHouse refuses, and goes wrong at any call
       [2, 2],
     ]);
     const table = await tableOf(ctx, dataset);
-    await ctx.clickhouse.command(`ALTER TABLE ${qualifiedName(table)} DROP CONSTRAINT positive`);
+    await onStored(ctx, table, `ALTER TABLE ${qualifiedName(table)} DROP CONSTRAINT positive`);
     const later = newInstance({ ...prefix, TIMESTORE_INSERT_TIMEOUT_MS: '1' });
     expect(await replayRecords(later, dataset, records)).toMatchObject({ replayed: 2 });
     await expectFlushed(dataset, 4);

@@ -3,7 +3,7 @@ import { findTable } from '../../../src/catalog/find-table.ts';
 import type { Context } from '../../../src/context.ts';
 import { qualifiedName } from '../../../src/names.ts';
 import { openRecords, replayRecords } from '../../../src/quarantine/replay.ts';
-import { at, flush, newInstance, type Row, tableOf } from '../../integration/support.ts';
+import { at, flush, newInstance, onStored, type Row, tableOf } from '../../integration/support.ts';
 import { faulty, poison, poisoned, sendFaulty } from './refused-rows.ts';
 import { ctx, expectAnswered, expectFlushed, points, prefix, withFault } from './support.ts';
 
@@ -12,7 +12,8 @@ async function aside(): Promise<string> {
   const dataset = await poisoned();
   await flush(ctx, dataset);
   await sendFaulty(dataset)(ctx);
-  await ctx.clickhouse.command(`ALTER TABLE ${qualifiedName(await tableOf(ctx, dataset))} DROP CONSTRAINT positive`);
+  const table = await tableOf(ctx, dataset);
+  await onStored(ctx, table, `ALTER TABLE ${qualifiedName(table)} DROP CONSTRAINT positive`);
   return dataset;
 }
 

@@ -6,6 +6,7 @@ import {
   at,
   expectStored,
   flush,
+  type Instance,
   newDataset,
   newInstance,
   query,
@@ -24,7 +25,7 @@ export async function withFault(
   fault: Fault | undefined,
   work: (instance: Context) => Promise<unknown>,
   overrides: Record<string, string> = prefix,
-): Promise<Injected<Context>> {
+): Promise<Injected<Instance>> {
   const instance = inject(newInstance(overrides), fault);
   const ended = work(instance).then(
     () => undefined,

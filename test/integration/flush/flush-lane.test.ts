@@ -3,13 +3,14 @@ import { sealLane } from '../../../src/buffer/seal.ts';
 import { snapshotTable } from '../../../src/buffer/snapshot.ts';
 import type { Table } from '../../../src/catalog/table.ts';
 import type { Request } from '../../../src/clickhouse/client.ts';
+import { atLane } from '../../../src/clickhouse/cluster.ts';
 import { StoreError } from '../../../src/errors.ts';
 import { countSeal } from '../../../src/flush/count.ts';
 import { flushLane } from '../../../src/flush/flush-lane.ts';
 import { insertSeal } from '../../../src/flush/insert.ts';
 import { qualifiedName } from '../../../src/names.ts';
 import { stage } from '../buffer/support.ts';
-import { expectStored, type Instance, newInstance, newTable, storedRows } from '../support.ts';
+import { expectStored, type Instance, newInstance, newTable, onStored, storedRows, through } from '../support.ts';
 
 const ctx = newInstance();
 const insertTimeout_ms = 10_000;
@@ -27,12 +28,9 @@ async function watermarkOf(table: Table): Promise<number | undefined> {
 
 /** An instance whose inserts go through `around`. */
 function withInserts(around: (insert: () => Promise<string>, request: Request) => Promise<string>): Instance {
-  const instance = newInstance();
-  const { clickhouse } = instance;
-  return {
-    ...instance,
-    clickhouse: { ...clickhouse, send: (request) => around(() => clickhouse.send(request), request) },
-  };
+  return through(newInstance(), {
+    clickhouse: (client) => ({ ...client, send: (request) => around(() => client.send(request), request) }),
+  });
 }
 
 test('a flush moves everything pending, once, with its heartbeat', async () => {
@@ -41,7 +39,8 @@ test('a flush moves everything pending, once, with its heartbeat', async () => {
   expect(await flushLane(ctx, table, 0, 'admin')).toMatchObject({ outcome: 'ok', rows: 6 });
   await expectStored(ctx, table, 6);
   expect(await watermarkOf(table)).toBe(3);
-  const heartbeat = await ctx.clickhouse.rows(
+  const { clickhouse } = await atLane(ctx, table, 0);
+  const heartbeat = await clickhouse.rows(
     'SELECT lane, watermark FROM timestore.ingest_watermarks FINAL WHERE dataset = {dataset:String}',
     { dataset: table.dataset },
   );
@@ -51,7 +50,7 @@ test('a flush moves everything pending, once, with its heartbeat', async () => {
 test('[elsewhere 3] a flusher that died after its insert is followed by one that publishes the same rows, not more', async () => {
   const table = await newTable(ctx);
   await stage(ctx, table, [1, 2]);
-  await insertSeal(ctx, table, 0, await sealOf(table), 0, insertTimeout_ms);
+  await insertSeal(await atLane(ctx, table, 0), table, 0, await sealOf(table), 0, insertTimeout_ms);
   await stage(ctx, table, [3]);
   expect(await flushLane(ctx, table, 0, 'admin')).toMatchObject({ outcome: 'ok', rows: 2 });
   await expectStored(ctx, table, 2);
@@ -64,7 +63,14 @@ test('a flusher that died with a part of its partitions stored is completed', as
   await stage(ctx, table, [1, 2], { day: 1 });
   await stage(ctx, table, [3, 4], { day: 2 });
   const seal = await sealOf(table);
-  await insertSeal(ctx, table, 0, { ...seal, batches: seal.batches.slice(1) }, 0, insertTimeout_ms);
+  await insertSeal(
+    await atLane(ctx, table, 0),
+    table,
+    0,
+    { ...seal, batches: seal.batches.slice(1) },
+    0,
+    insertTimeout_ms,
+  );
   expect(await storedRows(ctx, table)).toBe(2);
   await flushLane(ctx, table, 0, 'admin');
   await expectStored(ctx, table, 4);
@@ -85,14 +91,15 @@ test('an insert that times out and comes all the same, late and more than once, 
   for (const ghost of [...ghosts, ...ghosts]) await ghost();
   expect(ghosts).toHaveLength(1);
   await expectStored(ctx, table, 3);
-  expect((await countSeal(ctx, table, 0, seal)).map(({ rows }) => rows)).toEqual([2, 1]);
+  expect((await countSeal(await atLane(ctx, table, 0), table, 0, seal)).map(({ rows }) => rows)).toEqual([2, 1]);
 });
 
 test('six inserts of one seal at the same moment store it once', async () => {
   const table = await newTable(ctx);
   for (const day of [1, 2, 3, 4, 5]) await stage(ctx, table, [1, 2, 3], { day });
   const seal = await sealOf(table);
-  await Promise.all(Array.from({ length: 6 }, () => insertSeal(ctx, table, 0, seal, 0, insertTimeout_ms)));
+  const at = await atLane(ctx, table, 0);
+  await Promise.all(Array.from({ length: 6 }, () => insertSeal(at, table, 0, seal, 0, insertTimeout_ms)));
   await expectStored(ctx, table, 15);
 });
 
@@ -126,12 +133,14 @@ test('rows that the server answered OK for and does not have are sent again, and
   await stage(ctx, table, [1, 2], { day: 1 });
   await stage(ctx, table, [3], { day: 2 });
   const seal = await sealOf(table);
-  await insertSeal(ctx, table, 0, seal, 0, insertTimeout_ms);
+  await insertSeal(await atLane(ctx, table, 0), table, 0, seal, 0, insertTimeout_ms);
   // One partition's token is remembered and its rows are gone: what a kill between the two leaves behind.
-  await ctx.clickhouse.command(
+  await onStored(
+    ctx,
+    table,
     `ALTER TABLE ${qualifiedName(table)} DELETE WHERE toDate(timestamp) = '2026-05-01' SETTINGS mutations_sync = 1`,
   );
-  await insertSeal(ctx, table, 0, seal, 0, insertTimeout_ms);
+  await insertSeal(await atLane(ctx, table, 0), table, 0, seal, 0, insertTimeout_ms);
   expect(await storedRows(ctx, table)).toBe(1);
 
   const flusher = newInstance();
@@ -177,14 +186,14 @@ test('a seal is not published while a row of it is missing', async () => {
 test('a table that ClickHouse has lost is made again', async () => {
   const table = await newTable(ctx);
   await stage(ctx, table, [1]);
-  await ctx.clickhouse.command(`DROP TABLE ${qualifiedName(table)} SYNC`);
+  await onStored(ctx, table, `DROP TABLE ${qualifiedName(table)} SYNC`);
   await flushLane(newInstance(), table, 0, 'admin');
   await expectStored(ctx, table, 1);
 });
 
 test('[elsewhere 16] tokens are remembered by every table, for more blocks than can come in the life of an insert', async () => {
   const table = await newTable(ctx);
-  const [found] = await ctx.clickhouse.rows<{ engine_full: string }>(
+  const [found] = await (await atLane(ctx, table, 0)).clickhouse.rows<{ engine_full: string }>(
     'SELECT engine_full FROM system.tables WHERE database = {d:String} AND name = {n:String}',
     { d: `ts_${table.dataset}`, n: table.physical },
   );

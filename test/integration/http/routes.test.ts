@@ -1,6 +1,6 @@
 import { deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import { describe, expect, inject, test } from 'vitest';
-import { at, newDataset } from '../support.ts';
+import { at, clickhouseAt, newDataset } from '../support.ts';
 import { useWorker } from './worker.ts';
 
 const call = useWorker();
@@ -366,7 +366,7 @@ describe('with stores that are away', () => {
     }
   });
 
-  const withoutClickHouse = useWorker({ CLICKHOUSE_URL: 'http://127.0.0.1:1' });
+  const withoutClickHouse = useWorker(clickhouseAt('http://127.0.0.1:1'));
 
   test('without ClickHouse rows are accepted, and a client that waits for it is told that they are', async () => {
     const dataset = newDataset();

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { takeLease } from '../../../src/buffer/lease.ts';
 import { snapshotTable } from '../../../src/buffer/snapshot.ts';
 import { StoreError, type TimestoreError } from '../../../src/errors.ts';
-import { at, expectStored, flush, newDataset, newInstance, query, send, tableOf } from '../support.ts';
+import { at, expectStored, flush, newDataset, newInstance, query, send, tableOf, through } from '../support.ts';
 
 const ctx = newInstance();
 const away = { rows: refuse, transaction: refuse, command: refuse, send: refuse, open: refuse };
@@ -94,7 +94,7 @@ test('Postgres and ClickHouse are not on the way of rows of a known schema', asy
   const dataset = newDataset();
   await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
   // An instance that starts while both are away: what it needs is in the hot buffer.
-  const instance = { ...newInstance(), postgres: away, clickhouse: away };
+  const instance = { ...through(newInstance(), { clickhouse: () => away }), postgres: away };
   await send(instance, dataset, [{ timestamp: at(2), v: 2 }]);
   expect((await query(ctx, dataset)).rows).toHaveLength(2);
   // A new field needs the catalogue, and says so without storing anything.
@@ -105,7 +105,7 @@ test('Postgres and ClickHouse are not on the way of rows of a known schema', asy
 test('a new field is accepted while ClickHouse is away, and its column comes with the flush', async () => {
   const dataset = newDataset();
   await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
-  const instance = { ...newInstance(), clickhouse: away };
+  const instance = through(newInstance(), { clickhouse: () => away });
   await send(instance, dataset, [{ timestamp: at(2), fresh: 'x' }]);
   await flush(newInstance(), dataset);
   expect((await query(ctx, dataset)).rows.map(({ fresh }) => fresh)).toEqual([null, 'x']);

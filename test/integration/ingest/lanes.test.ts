@@ -1,8 +1,9 @@
 import { expect, test } from 'vitest';
 import { snapshotTable } from '../../../src/buffer/snapshot.ts';
 import { changeTable } from '../../../src/catalog/change-table.ts';
+import type { ClickHouse } from '../../../src/clickhouse/client.ts';
 import { flushLane } from '../../../src/flush/flush-lane.ts';
-import { at, expectStored, flush, newDataset, newInstance, query, send, tableOf } from '../support.ts';
+import { at, expectStored, flush, newDataset, newInstance, query, send, tableOf, through } from '../support.ts';
 
 const ctx = newInstance();
 
@@ -90,11 +91,9 @@ test('a lane that came between the snapshot of a query and its read does not sho
   await send(ctx, dataset, [{ timestamp: at(0), id: 0 }]);
   await flush(ctx, dataset);
   await tableOf(ctx, dataset);
-  const reader = newInstance();
-  const { reader: clickhouse } = reader;
   let reads = 0;
-  reader.reader = {
-    ...clickhouse,
+  const spied = (client: ClickHouse): ClickHouse => ({
+    ...client,
     async open(request) {
       reads += 1;
       if (reads === 1) {
@@ -103,9 +102,10 @@ test('a lane that came between the snapshot of a query and its read does not sho
         const table = await tableOf(ctx, dataset);
         for (let lane = 1; lane < 8; lane += 1) await flushLane(ctx, table, lane, 'admin');
       }
-      return await clickhouse.open(request);
+      return await client.open(request);
     },
-  };
+  });
+  const reader = through(newInstance(), { reader: spied });
   expect((await query(reader, dataset)).rows.map(({ id }) => id)).toEqual([0]);
   expect(reads).toBe(2);
   expect((await query(reader, dataset)).rows).toHaveLength(20);

@@ -3,7 +3,7 @@ import type { RowFilter } from '../../../src/keys/key.ts';
 import { queryTable } from '../../../src/query/query.ts';
 import { type QueryBody, queryBody } from '../../../src/query/request.ts';
 import { querySql, sqlBody } from '../../../src/query/sql/query-sql.ts';
-import { at, flush, newDataset, newInstance, send, textOf } from '../support.ts';
+import { at, clickhouseAt, flush, newDataset, newInstance, send, textOf } from '../support.ts';
 
 const ctx = newInstance();
 const readerOf = (rowFilter: RowFilter) => ({ reads: () => true, rowFilter });
@@ -129,6 +129,6 @@ test.each<[string, RowFilter]>([
 test('the buffer alone answers with the rows of the key only', async () => {
   const dataset = newDataset();
   await send(ctx, dataset, rows(0));
-  const down = newInstance({ CLICKHOUSE_URL: 'http://127.0.0.1:9' });
+  const down = newInstance(clickhouseAt('http://127.0.0.1:9'));
   expect((await ask(dataset, { timeRange: { start: at(0) } }, ofA, down)).rows.map(({ v }) => v)).toEqual([0, 5]);
 });

@@ -4,6 +4,7 @@ import { recordSkip } from '../../../src/buffer/skip.ts';
 import { snapshotTable } from '../../../src/buffer/snapshot.ts';
 import type { Table } from '../../../src/catalog/table.ts';
 import { ClickHouseError } from '../../../src/clickhouse/client.ts';
+import { atLane } from '../../../src/clickhouse/cluster.ts';
 import type { Context } from '../../../src/context.ts';
 import { StoreError } from '../../../src/errors.ts';
 import { flushLane } from '../../../src/flush/flush-lane.ts';
@@ -18,10 +19,12 @@ import {
   newDataset,
   newInstance,
   newTable,
+  onStored,
   query,
   send,
   storedRows,
   tableOf,
+  through,
 } from '../support.ts';
 
 const prefix = { TIMESTORE_KEY_PREFIX: `quarantine-${process.pid}` };
@@ -35,12 +38,12 @@ async function constrained(): Promise<{ dataset: string; table: Table }> {
   await send(ctx, dataset, [{ timestamp: at(0), v: 0 }]);
   const table = await tableOf(ctx, dataset);
   await flush(ctx, dataset);
-  await ctx.clickhouse.command(`ALTER TABLE ${qualifiedName(table)} ADD CONSTRAINT positive CHECK v >= 0`);
+  await onStored(ctx, table, `ALTER TABLE ${qualifiedName(table)} ADD CONSTRAINT positive CHECK v >= 0`);
   return { dataset, table };
 }
 
 async function mend(table: Table): Promise<void> {
-  await ctx.clickhouse.command(`ALTER TABLE ${qualifiedName(table)} DROP CONSTRAINT positive`);
+  await onStored(ctx, table, `ALTER TABLE ${qualifiedName(table)} DROP CONSTRAINT positive`);
 }
 
 const open = (dataset: string, instance: Context = ctx) => openRecords(instance, dataset, { limit: 1_000 });
@@ -76,7 +79,7 @@ test('[elsewhere 15] a poison row neither stops its lane nor is lost, and no goo
   );
   expect(manifest).toEqual({ rows: '3', quarantined: '2' });
   // No twin is left behind.
-  const tables = await ctx.clickhouse.rows(
+  const tables = await (await atLane(ctx, table, 0)).clickhouse.rows(
     'SELECT name FROM system.tables WHERE database = {d:String} AND name LIKE {n:String}',
     {
       d: `ts_${dataset}`,
@@ -149,7 +152,9 @@ test('a row that came by an insert which had begun before it was set aside is fo
   await flush(ctx, dataset);
   await mend(table);
   // What such an insert does; it cannot be held half-way here.
-  await ctx.clickhouse.command(
+  await onStored(
+    ctx,
+    table,
     `INSERT INTO ${qualifiedName(table)} (_lane, _seq, _row, timestamp, v) VALUES (0, 2, 0, '2026-05-05 10:00:01', -1)`,
   );
   expect(await replayRecords(soon, dataset, await open(dataset))).toMatchObject({ stored: 1, replayed: 0 });
@@ -179,13 +184,10 @@ test('a flusher that knew nothing of the skip list cannot publish, and cannot ma
     { timestamp: at(1), v: -1 },
     { timestamp: at(2), v: 2 },
   ]);
-  const slow = newInstance(prefix);
   let others: Promise<unknown> | undefined;
-  const { clickhouse } = slow;
-  const late: Context = {
-    ...slow,
-    clickhouse: {
-      ...clickhouse,
+  const late = through(newInstance(prefix), {
+    clickhouse: (client) => ({
+      ...client,
       // While it is about to insert, another flusher finds the poison and sets it aside, and somebody mends the table.
       async send(request) {
         others ??= (async () => {
@@ -195,10 +197,10 @@ test('a flusher that knew nothing of the skip list cannot publish, and cannot ma
           await mend(table);
         })();
         await others;
-        return await clickhouse.send(request);
+        return await client.send(request);
       },
-    },
-  };
+    }),
+  });
   expect(await flushLane(late, table, 0, 'admin')).toMatchObject({ outcome: 'fenced' });
   await flush(ctx, dataset);
   await expectStored(ctx, table, 3);
@@ -209,8 +211,10 @@ test('[elsewhere 27] an error of a view over the table says nothing of the rows:
   await send(ctx, dataset, [{ timestamp: at(0), s: '0' }]);
   const table = await tableOf(ctx, dataset);
   await flush(ctx, dataset);
-  await ctx.clickhouse.command(`CREATE TABLE \`ts_${dataset}\`.numbers (n UInt32) ENGINE = Null`);
-  await ctx.clickhouse.command(
+  await onStored(ctx, table, `CREATE TABLE \`ts_${dataset}\`.numbers (n UInt32) ENGINE = Null`);
+  await onStored(
+    ctx,
+    table,
     `CREATE MATERIALIZED VIEW \`ts_${dataset}\`.mv TO \`ts_${dataset}\`.numbers
        AS SELECT toUInt32(assumeNotNull(s)) AS n FROM ${qualifiedName(table)}`,
   );
@@ -240,7 +244,7 @@ test.each([
   await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
   const instance = newInstance(prefix);
   const refusing = () => Promise.reject(new ClickHouseError(code, 'refused'));
-  const failing: Context = { ...instance, clickhouse: { ...instance.clickhouse, send: refusing } };
+  const failing = through(instance, { clickhouse: (client) => ({ ...client, send: refusing }) });
   await expect(flushLane(failing, table, 0, 'admin')).rejects.toMatchObject({ code });
   expect(await ctx.redis.hget(ctx.keys.state(table, 0), 's_skip')).toBeNull();
   await flush(ctx, dataset);
@@ -266,7 +270,7 @@ test('columns in other types than their schema hold a lane, since values would b
   await send(ctx, dataset, [{ timestamp: at(1), s: 'a' }]);
   const table = await tableOf(ctx, dataset);
   const alter = (type: string) =>
-    ctx.clickhouse.command(`ALTER TABLE ${qualifiedName(table)} MODIFY COLUMN s ${type} SETTINGS mutations_sync = 1`);
+    onStored(ctx, table, `ALTER TABLE ${qualifiedName(table)} MODIFY COLUMN s ${type} SETTINGS mutations_sync = 1`);
   await alter('Nullable(UInt32)');
   await expect(flushLane(newInstance(prefix), table, 0, 'admin')).rejects.toThrow(
     /s \(Nullable\(UInt32\), not Nullable\(String\)\)/,

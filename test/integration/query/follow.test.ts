@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { changeTable } from '../../../src/catalog/change-table.ts';
-import { at, flush, newDataset, newInstance, query, send, tableOf } from '../support.ts';
+import { at, clickhouseAt, flush, newDataset, newInstance, query, send, tableOf } from '../support.ts';
 
 const ctx = newInstance();
 
@@ -69,7 +69,7 @@ test('intervals can be of new rows alone, and the buffer alone knows them too', 
   await send(ctx, dataset, [{ timestamp: at(2, 2), v: 3 }]);
   const downsample = { intervalUnit: 'day', aggregations: [{ function: 'count' }] };
   expect((await query(ctx, dataset, { downsample, afterWatermark: token })).rows).toMatchObject([{ count: 2 }]);
-  const away = newInstance({ CLICKHOUSE_URL: 'http://127.0.0.1:9' });
+  const away = newInstance(clickhouseAt('http://127.0.0.1:9'));
   const body = { afterWatermark: next.watermark, timeRange: { start: at(0, 2) } };
   expect((await query(away, dataset, body)).rows.map(({ v }) => v)).toEqual([3]);
 });

@@ -2,12 +2,12 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Table } from '../../../src/catalog/table.ts';
 import { ingestRows } from '../../../src/ingest/ingest.ts';
-import { at, flush, newDataset, newInstance, newTable, query, send } from '../support.ts';
+import { at, clickhouseAt, flush, newDataset, newInstance, newTable, query, send } from '../support.ts';
 import { fields, rawQuery, rowText, start } from './generated.ts';
 
 const ctx = newInstance();
 /** Finds nobody where ClickHouse should be. */
-const alone = newInstance({ CLICKHOUSE_URL: 'http://127.0.0.1:1' });
+const alone = newInstance(clickhouseAt('http://127.0.0.1:1'));
 
 const rowsText = ({ text }: { text: string }) => /"rows":(\[.*\]),"warnings"/s.exec(text)?.[1];
 

@@ -1,27 +1,39 @@
 import { describe, expect, test } from 'vitest';
 import { sealLane } from '../../../src/buffer/seal.ts';
+import type { ClickHouse } from '../../../src/clickhouse/client.ts';
+import { atLane } from '../../../src/clickhouse/cluster.ts';
 import { insertSeal } from '../../../src/flush/insert.ts';
 import { qualifiedName } from '../../../src/names.ts';
 import { decodeToken } from '../../../src/query/token.ts';
-import { at, flush, type Instance, newDataset, newInstance, newTable, query, send, tableOf } from '../support.ts';
+import {
+  at,
+  flush,
+  type Instance,
+  newDataset,
+  newInstance,
+  newTable,
+  onStored,
+  query,
+  send,
+  tableOf,
+  through,
+} from '../support.ts';
 
 const ctx = newInstance();
 
 /** An instance in which `meanwhile` happens once, after ClickHouse was asked and before the answer is given out. */
 function during(meanwhile: () => Promise<unknown>): Instance & { asked: number } {
-  const instance = newInstance();
-  const { reader } = instance;
-  const spied = { ...instance, asked: 0, reader };
-  spied.reader = {
-    ...reader,
+  const spied = { ...newInstance(), asked: 0 };
+  const reader = (client: ClickHouse): ClickHouse => ({
+    ...client,
     async open(request) {
       spied.asked += 1;
-      const answer = await reader.open(request);
+      const answer = await client.open(request);
       if (spied.asked === 1) await meanwhile();
       return answer;
     },
-  };
-  return spied;
+  });
+  return Object.assign(spied, through(spied, { reader }));
 }
 
 describe('a row acknowledged before the query starts is in its answer, once', () => {
@@ -54,7 +66,14 @@ describe('a row acknowledged before the query starts is in its answer, once', ()
     const table = await tableOf(ctx, dataset);
     const sealed = await sealLane(ctx, table, 0, 1, true);
     if (!('seal' in sealed)) throw new Error('expected a seal');
-    await insertSeal(ctx, table, 0, { ...sealed.seal, batches: sealed.seal.batches.slice(0, 1) }, 0, 10_000);
+    await insertSeal(
+      await atLane(ctx, table, 0),
+      table,
+      0,
+      { ...sealed.seal, batches: sealed.seal.batches.slice(0, 1) },
+      0,
+      10_000,
+    );
     await send(ctx, dataset, [{ timestamp: at(3), v: 3 }]);
     const answer = await query(ctx, dataset);
     expect(answer.rows.map(({ v }) => v)).toEqual([1, 3, 2]);
@@ -77,11 +96,9 @@ describe('a row acknowledged before the query starts is in its answer, once', ()
     const dataset = newDataset();
     await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
     await flush(ctx, dataset);
-    const instance = newInstance();
-    const { reader } = instance;
     let asked = 0;
-    instance.reader = {
-      ...reader,
+    const reader = (client: ClickHouse): ClickHouse => ({
+      ...client,
       async open(request) {
         asked += 1;
         if (asked === 1) {
@@ -96,12 +113,12 @@ describe('a row acknowledged before the query starts is in its answer, once', ()
           const [batch] = sealed.seal.batches;
           if (batch === undefined) throw new Error('expected a batch');
           const half = { ...batch, payload: `${batch.payload.split('\n')[0]}\n` };
-          await insertSeal(ctx, table, 0, { ...sealed.seal, batches: [half] }, 0, 10_000);
+          await insertSeal(await atLane(ctx, table, 0), table, 0, { ...sealed.seal, batches: [half] }, 0, 10_000);
         }
-        return await reader.open(request);
+        return await client.open(request);
       },
-    };
-    const answer = await query(instance, dataset);
+    });
+    const answer = await query(through(newInstance(), { reader }), dataset);
     expect(answer.rows.map(({ v }) => v)).toEqual([1]);
     expect(asked).toBe(2);
   });
@@ -111,7 +128,8 @@ describe('a row acknowledged before the query starts is in its answer, once', ()
     await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
     await flush(ctx, dataset);
     await send(ctx, dataset, [{ timestamp: at(2), v: 2, fresh: true }]);
-    await ctx.clickhouse.command(`ALTER TABLE ${qualifiedName(await tableOf(ctx, dataset))} DROP COLUMN fresh`);
+    const table = await tableOf(ctx, dataset);
+    await onStored(ctx, table, `ALTER TABLE ${qualifiedName(table)} DROP COLUMN fresh`);
     expect((await query(newInstance(), dataset)).rows).toEqual([
       { timestamp: at(1), v: 1, fresh: null },
       { timestamp: at(2), v: 2, fresh: true },
@@ -250,7 +268,14 @@ test('a tail too large that cannot be flushed in time is left out, whole, and th
   // That flusher has stored some of it already.
   const sealed = await sealLane(small, table, 0, 1, true);
   if (!('seal' in sealed)) throw new Error('expected a seal');
-  await insertSeal(small, table, 0, { ...sealed.seal, batches: sealed.seal.batches.slice(0, 1) }, 0, 10_000);
+  await insertSeal(
+    await atLane(small, table, 0),
+    table,
+    0,
+    { ...sealed.seal, batches: sealed.seal.batches.slice(0, 1) },
+    0,
+    10_000,
+  );
   const answer = await query(small, dataset);
   expect(answer.rows.map(({ v }) => v)).toEqual([1]);
   expect(answer.warnings).toEqual([expect.stringContaining('3 acknowledged rows')]);
@@ -296,7 +321,7 @@ test('of two lanes, one sealed and half stored, the other open: each row once, v
   const sealed = await sealLane(ctx, table, 0, 1, true);
   if (!('seal' in sealed)) throw new Error('expected a seal');
   const halves = sealed.seal.batches.map((batch) => ({ ...batch, payload: `${batch.payload.split('\n')[0]}\n` }));
-  await insertSeal(ctx, table, 0, { ...sealed.seal, batches: halves }, 0, 10_000);
+  await insertSeal(await atLane(ctx, table, 0), table, 0, { ...sealed.seal, batches: halves }, 0, 10_000);
   const answer = await query(reader, dataset, { limit: 100 });
   expect(answer.streaming).toMatchObject({ exactness: 'validated', rows: 16 });
   expect(answer.rows).toHaveLength(16);
