@@ -14,6 +14,7 @@ import { parseArgs } from 'node:util';
 import { type Curve, drawCurve } from './curves.ts';
 import { type Figure, isFarOff, isRatio, isReached, showFigures } from './figures.ts';
 import { measureClickHouseLoad } from './lines/clickhouse-load.ts';
+import { measureCluster } from './lines/cluster.ts';
 import { measureCost } from './lines/cost.ts';
 import { measureFlush } from './lines/flush.ts';
 import { measureGrowth } from './lines/growth.ts';
@@ -41,6 +42,8 @@ type Measurement = {
   lines: number[];
   measure: (world: World, scale: Scale) => Promise<Figure[] | { figures: Figure[]; curves: Curve[] }>;
   env?: Record<string, string>;
+  /** ClickHouse servers; one if left out. */
+  nodes?: number;
 };
 
 const measurements: Measurement[] = [
@@ -54,16 +57,17 @@ const measurements: Measurement[] = [
   { lines: [9], measure: measureMemory, env: quiet },
   { lines: [10], measure: measureStart },
   { lines: [11], measure: measureImport },
+  { lines: [12], measure: measureCluster, env: quiet, nodes: 3 },
 ];
 
 const asked = values.lines?.split(',').map(Number);
 const figures: Figure[] = [];
 const curves: Curve[] = [];
 let broken = 0;
-for (const { lines, measure, env } of measurements) {
+for (const { lines, measure, env, nodes } of measurements) {
   if (asked !== undefined && !lines.some((line) => asked.includes(line))) continue;
   // Each in a world of its own, so that none finds what another has left.
-  const world = await openWorld(env);
+  const world = await openWorld(env, nodes);
   try {
     const from = performance.now();
     const measured = await measure(world, scale);

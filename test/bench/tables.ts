@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import type { At } from '../../src/clickhouse/cluster.ts';
 import { Timestore, TimestoreError } from '../../src/client/index.ts';
-import type { Context } from '../../src/context.ts';
 import { adminKey, peersDir, type Running, type World } from './world.ts';
 
 export const dataset = 'bench';
@@ -8,7 +8,7 @@ export const headers = { authorization: `Bearer ${adminKey}`, 'content-type': 'a
 export const rowsPath = (table = 'readings') => `/v1/datasets/${dataset}/tables/${table}/rows`;
 
 /** The peers' table has the same fields, partitions and order, and nothing that guards against loss or doubles. */
-export async function createPeerTable(ctx: Context, name: string): Promise<string> {
+export async function createPeerTable(ctx: At, name: string): Promise<string> {
   await ctx.clickhouse.command('CREATE DATABASE IF NOT EXISTS ts_peer');
   await ctx.clickhouse.command(`DROP TABLE IF EXISTS ts_peer.${name} SYNC`);
   await ctx.clickhouse.command(

@@ -1,11 +1,13 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { freePorts, type Stack, startStack } from '../../local/stack.ts';
+import { freePorts, type Stack } from '../../local/stack.ts';
 import { migrate } from '../../src/cli/migrate.ts';
-import { type Context, createContext } from '../../src/context.ts';
+import type { At } from '../../src/clickhouse/cluster.ts';
+import { createContext } from '../../src/context.ts';
 import { startWorkerProcess } from '../faults/worker-process.ts';
 import { buildWorker } from '../global-setup.ts';
+import { startTestStack } from '../test-stack.ts';
 import { childOf } from './processes.ts';
 
 export const adminKey = 'local-admin';
@@ -31,7 +33,7 @@ export type World = {
   stack: Stack;
   env: Record<string, string>;
   build: string;
-  ctx: Context;
+  ctx: At;
   timestore: Running;
   /** Another Worker beside it. */
   start(options: WorkerStart): Promise<Running>;
@@ -46,11 +48,11 @@ export const quiet = {
 export const peersDir = join(import.meta.dirname, 'peers');
 
 /** @param overrides environment values of Timestore's Worker */
-export async function openWorld(overrides: Record<string, string> = {}): Promise<World> {
+export async function openWorld(overrides: Record<string, string> = {}, nodes = 1): Promise<World> {
   const dataDir = mkdtempSync(join(tmpdir(), 'timestore-bench-'));
   const build = join(dataDir, 'build');
-  const [stack] = await Promise.all([startStack({ dataDir, ports: await freePorts() }), buildWorker(build)]);
-  const env = { ...stack.env, TIMESTORE_ADMIN_KEY: adminKey, TIMESTORE_LOCAL: 'true', ...overrides };
+  const [{ stack, env: own }] = await Promise.all([startTestStack(dataDir, nodes), buildWorker(build)]);
+  const env = { ...own, ...overrides };
   const workers = new Set<Running>();
   const start: World['start'] = async ({ v8Flags, ...options }) => {
     const { upstash: port } = await freePorts();
@@ -80,7 +82,7 @@ export async function openWorld(overrides: Record<string, string> = {}): Promise
       stack,
       env,
       build,
-      ctx: createContext(env),
+      ctx: { ...createContext(env), shard: 1 },
       timestore: await start({ build, bindings: env }),
       start,
       stop,
