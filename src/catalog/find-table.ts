@@ -41,7 +41,8 @@ export async function findTable(
 /** Whether a definition is one that this instance has seen lately: the newest lanes may be missing in an older one. */
 export function isSeenLately(ctx: Context, { dataset, name }: Pick<Table, 'dataset' | 'name'>): boolean {
   const seen = ctx.tables.get(memoryKey(dataset, name));
-  return seen !== undefined && ctx.now() - seen.seenAt_ms < trusted_ms;
+  if (seen === undefined || seen.table.shards.length < seen.table.readLanes) return false;
+  return ctx.now() - seen.seenAt_ms < trusted_ms;
 }
 
 /** The same for who reads it: one that is being deleted is gone. Instances learn of it within the time they trust. */
@@ -54,7 +55,11 @@ export async function findReadable(ctx: Context, dataset: string, name: string):
 async function readBuffered(ctx: Context, dataset: string, name: string): Promise<Table | undefined> {
   try {
     const text = await ask(() => ctx.redis.hget<string>(ctx.keys.table(dataset, name), 'definition'));
-    return text === null ? undefined : parseTable(JSON.parse(text));
+    if (text === null) return undefined;
+    const definition: unknown = JSON.parse(text);
+    // Of a version that knew of no shards, and may have left out where the lanes are.
+    const isWhole = ctx.cluster === undefined || (definition as { shards?: unknown }).shards !== undefined;
+    return isWhole ? parseTable(definition) : undefined;
   } catch (error) {
     ctx.log({ event: 'table-cache-unreadable', dataset, table: name, ...describeError(error) });
     return undefined;

@@ -86,6 +86,19 @@ describe('a table with a lane on each shard', () => {
     expect(seen).toEqual(Array.from({ length: 60 }, (_, i) => 59 - i));
   });
 
+  test('a definition that an older version has left in the buffer says nothing of where the lanes are', async () => {
+    const ctx = instance();
+    const dataset = newDataset();
+    const ids = await sendToAll(ctx, dataset, 0, 30);
+    await flush(ctx, dataset);
+    const key = ctx.keys.table(dataset, 'm');
+    const { shards, ...older } = JSON.parse((await ctx.redis.hget<string>(key, 'definition')) ?? '{}');
+    expect(new Set(shards)).toEqual(new Set([1, 2, 3]));
+    await ctx.redis.hset(key, { definition: JSON.stringify(older) });
+    expect(await idsOf(instance(), dataset)).toEqual(ids);
+    expect(JSON.parse((await ctx.redis.hget<string>(key, 'definition')) ?? '{}')).toMatchObject({ shards });
+  });
+
   test('tables of one lane begin on different shards', async () => {
     const ctx = instance({ TIMESTORE_LANES_DEFAULT: '1' });
     const shards = new Set<number>();
