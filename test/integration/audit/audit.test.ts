@@ -7,7 +7,7 @@ import { StoreError } from '../../../src/errors.ts';
 import { drainOutbox } from '../../../src/flush/outbox.ts';
 import { qualifiedName } from '../../../src/names.ts';
 import { metricsText } from '../../../src/observe/metrics-text.ts';
-import { at, flush, newDataset, newInstance, send, tableOf } from '../support.ts';
+import { at, flush, newDataset, newInstance, onStored, send, tableOf } from '../support.ts';
 
 const prefix = { TIMESTORE_KEY_PREFIX: `audit-${process.pid}` };
 const ctx = newInstance(prefix);
@@ -47,7 +47,7 @@ test('what adds up is said to: sequences, the buffer, manifests and ClickHouse',
 });
 
 const delete_ = (table: Table, where: string) =>
-  ctx.clickhouse.command(`ALTER TABLE ${qualifiedName(table)} DELETE WHERE ${where} SETTINGS mutations_sync = 1`);
+  onStored(ctx, table, `ALTER TABLE ${qualifiedName(table)} DELETE WHERE ${where} SETTINGS mutations_sync = 1`);
 
 test('a row that is gone is missing, in its lane and partition', async () => {
   const table = await audited();
@@ -61,7 +61,9 @@ test('a row that is gone is missing, in its lane and partition', async () => {
 test('a row that is there twice is doubled', async () => {
   const table = await audited();
   const name = qualifiedName(table);
-  await ctx.clickhouse.command(
+  await onStored(
+    ctx,
+    table,
     `INSERT INTO ${name} SELECT * FROM ${name} WHERE v = 2 AND toDate(timestamp) = '2026-05-01' SETTINGS insert_deduplicate = 0, deduplicate_insert_select = 'disable'`,
   );
   expect(await auditTable(ctx, table)).toMatchObject({ ok: false, missing: 0, doubled: 1, unaccounted: 0 });
@@ -71,7 +73,9 @@ test('a row on no record is unaccounted for, and another in the place of one is 
   const table = await audited();
   const name = qualifiedName(table);
   const add = (seq: number, row: number) =>
-    ctx.clickhouse.command(
+    onStored(
+      ctx,
+      table,
       `INSERT INTO ${name} (_lane, _seq, _row, timestamp, v) VALUES (0, ${seq}, ${row}, '2026-05-01 10:00:01', 9)`,
     );
   await add(1, 7);

@@ -4,13 +4,14 @@ import { parquetReadObjects } from 'hyparquet';
 import { compressors } from 'hyparquet-compressors';
 import { describe, expect, test } from 'vitest';
 import { changeTable, deleteTable } from '../../../src/catalog/change-table.ts';
+import type { ClickHouse, Request } from '../../../src/clickhouse/client.ts';
 import { beginExport, type ExportRequest, exportFolder } from '../../../src/export/export.ts';
 import { type Export, listExports, readExport, removeExport } from '../../../src/export/published.ts';
 import { beginChange } from '../../../src/jobs/change-rows.ts';
 import { jobSteps } from '../../../src/jobs/steps.ts';
 import { workOnJobs } from '../../../src/jobs/work.ts';
 import { removeOrphanObjects } from '../../../src/reconcile/orphans.ts';
-import { at, flush, type Instance, newDataset, newInstance, query, type Row, send } from '../support.ts';
+import { at, flush, type Instance, newDataset, newInstance, query, type Row, send, through } from '../support.ts';
 import { withLargeDay, workUntilOver } from './support.ts';
 
 const prefix = { TIMESTORE_KEY_PREFIX: `export-${process.pid}` };
@@ -154,11 +155,9 @@ describe('an export', () => {
         { timestamp: at(2, day), v: 2 },
       ]),
     );
-    const own = newInstance(prefix);
-    const { send: ask } = own.clickhouse;
     let written = 0;
-    own.clickhouse.send = async (request) => {
-      const answer = await ask.call(own.clickhouse, request);
+    const sending = async (client: ClickHouse, request: Request) => {
+      const answer = await client.send(request);
       if (String(request.body).startsWith('INSERT INTO FUNCTION')) written += 1;
       if (written !== 2) return answer;
       written += 1;
@@ -167,6 +166,9 @@ describe('an export', () => {
       await workUntilOver(ctx, change);
       return answer;
     };
+    const own = through(newInstance(prefix), {
+      clickhouse: (client) => ({ ...client, send: (request) => sending(client, request) }),
+    });
     const found = await exportOf(dataset, {}, own);
     expect((await ndjsonOf(found)).map(({ v }) => v)).toEqual([2, 2, 2, 2]);
     // One day is wholly deleted while the others are there.
@@ -195,8 +197,9 @@ describe('an export', () => {
           throw new Error('the connection broke');
         };
       const job = await beginExport(ctx, dataset, 'm', { format: 'ndjson' }, undefined);
-      const { clickhouse, objects } = failing;
-      failing.clickhouse = { ...clickhouse, send: fails(clickhouse.send.bind(clickhouse), n % 2 === 0) };
+      const { objects } = failing;
+      const clickhouse = (client: ClickHouse) => ({ ...client, send: fails(client.send.bind(client), n % 2 === 0) });
+      Object.assign(failing, through(failing, { clickhouse }));
       failing.objects = { ...objects, put: fails(objects.put, n % 2 === 0), list: fails(objects.list, false) };
       await workOnJobs(failing, jobSteps, failing.now() + 2_000);
       survived = calls < n;

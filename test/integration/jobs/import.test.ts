@@ -3,12 +3,14 @@ import { describe, expect, test } from 'vitest';
 import { auditTable } from '../../../src/audit/audit-table.ts';
 import { snapshotTable } from '../../../src/buffer/snapshot.ts';
 import { changeTable, deleteTable } from '../../../src/catalog/change-table.ts';
-import { findTable } from '../../../src/catalog/find-table.ts';
+import { findTable, readTable } from '../../../src/catalog/find-table.ts';
 import { setUpLanes } from '../../../src/catalog/set-up-lanes.ts';
+import { atWhole, everyNode } from '../../../src/clickhouse/cluster.ts';
 import { beginExport } from '../../../src/export/export.ts';
 import { readExport } from '../../../src/export/published.ts';
 import { flushLane } from '../../../src/flush/flush-lane.ts';
 import { beginImport, type ImportRequest, importProgress } from '../../../src/import/import.ts';
+import { atStaging } from '../../../src/import/staging.ts';
 import { uploadKey } from '../../../src/import/uploads.ts';
 import { ingestRows } from '../../../src/ingest/ingest.ts';
 import { type Job, readJob, retryJob } from '../../../src/jobs/job.ts';
@@ -24,11 +26,13 @@ import {
   type Instance,
   newDataset,
   newInstance,
+  onStored,
   query,
   type Row,
   send,
   sql,
   tableOf,
+  through,
 } from '../support.ts';
 import { workUntilOver } from './support.ts';
 
@@ -72,9 +76,11 @@ async function expectWhole(dataset: string, rows: number): Promise<void> {
 
 async function stagingOf(dataset: string): Promise<unknown[]> {
   const jobs = await ctx.postgres.rows<{ id: string }>('select id from jobs where dataset = $1', [dataset]);
-  const tables = await ctx.clickhouse.rows<{ name: string }>(
-    `SELECT name FROM system.tables WHERE database = 'timestore' AND startsWith(name, 'import ')`,
-  );
+  const tables: { name: string }[] = [];
+  for (const { clickhouse } of everyNode(ctx)) {
+    const sqlText = `SELECT name FROM system.tables WHERE database = 'timestore' AND startsWith(name, 'import ')`;
+    tables.push(...(await clickhouse.rows<{ name: string }>(sqlText)));
+  }
   return tables.filter(({ name }) => jobs.some(({ id }) => name.includes(id)));
 }
 
@@ -187,8 +193,11 @@ describe('an import', () => {
       const { rows: found } = await query(ctx, dataset, all);
       expect(sorted(found)).toEqual(sorted(rows));
       await expectWhole(dataset, rows.length);
-      const widest = await ctx.clickhouse.rows<{ n: string }>(
-        `SELECT uniqExact(_partition_id) AS n FROM ${qualifiedName(await tableOf(ctx, dataset))} GROUP BY _seq ORDER BY n DESC LIMIT 1`,
+      const table = await readTable(ctx, dataset, 'm');
+      if (table === undefined) throw new Error('there is a table');
+      const { at: whole, nameOf } = atWhole(ctx, [table]);
+      const widest = await whole.clickhouse.rows<{ n: string }>(
+        `SELECT uniqExact(_partition_id) AS n FROM ${nameOf(table)} GROUP BY _seq ORDER BY n DESC LIMIT 1`,
       );
       expect(Number(widest[0]?.n)).toBeLessThanOrEqual(100);
     }
@@ -445,11 +454,14 @@ describe('while an import moves its rows', () => {
         const [sum] = (await sql(instance, 'SELECT count() AS n, sum(v) AS s FROM m', { dataset })).rows;
         expect(sum).toEqual({ n: seen.length, s: seen.reduce((total, { v }) => total + Number(v), 0) });
       }
-      const [{ n: stored = '0' } = {}] = await ctx.clickhouse.rows<{ n: string }>(
-        `SELECT count() AS n FROM ${qualifiedName(await tableOf(ctx, dataset))} WHERE _lane = 1`,
+      const table = (await readTable(ctx, dataset, 'm')) ?? (await tableOf(ctx, dataset));
+      const { at: whole, nameOf } = atWhole(ctx, [table]);
+      // Not those that writers use.
+      const [{ n: stored = '0', lane = 1 } = {}] = await whole.clickhouse.rows<{ n: string; lane: number }>(
+        `SELECT count() AS n, max(_lane) AS lane FROM ${nameOf(table)} WHERE _lane > 0`,
       );
       counts.add(Number(stored));
-      if (stored !== '0') await flushLane(ctx, await tableOf(ctx, dataset), 1, 'admin');
+      if (stored !== '0') await flushLane(ctx, table, lane, 'admin');
       await workOnce(own);
     }
     // Flushes of the table leave its lane alone.
@@ -505,11 +517,14 @@ describe('an import that is under way', () => {
     ['a row', 'AND _row = 1'],
   ])('goes on although the server has remembered %s of a chunk that it did not keep', async (_, lost) => {
     const { dataset, job } = await halfMoved();
-    const name = qualifiedName(await tableOf(newInstance(prefix), dataset));
+    const table = await tableOf(newInstance(prefix), dataset);
     // The next chunk: its token is known, and its rows are gone.
     await workUntil(job, ({ moved }) => Number(moved) >= 3, newInstance(small));
-    await ctx.clickhouse.command(
-      `ALTER TABLE ${name} DELETE WHERE _lane = 1 AND _seq = 3 ${lost} SETTINGS mutations_sync = 1`,
+    const lane = table.shards.length - 1;
+    await onStored(
+      ctx,
+      table,
+      `ALTER TABLE ${qualifiedName(table)} DELETE WHERE _lane = ${lane} AND _seq = 3 ${lost} SETTINGS mutations_sync = 1`,
     );
     await ctx.postgres.rows(`update jobs set progress = jsonb_set(progress, '{moved}', '2') where id = $1`, [job.id]);
     const own = newInstance(small);
@@ -581,15 +596,15 @@ describe('an import that is under way', () => {
   test('reads an object anew that is written again while it is read', async () => {
     const dataset = newDataset();
     const key = await put('ndjson', ndjson(n(5)));
-    const own = newInstance(prefix);
-    const { send: ask } = own.clickhouse;
-    own.clickhouse = {
-      ...own.clickhouse,
-      send: async (request) => {
-        if (String(request.body).startsWith('INSERT INTO timestore.')) await ctx.objects.put(key, ndjson(n(6)));
-        return await ask(request);
-      },
-    };
+    const own = through(newInstance(prefix), {
+      clickhouse: (client) => ({
+        ...client,
+        send: async (request) => {
+          if (String(request.body).startsWith('INSERT INTO timestore.')) await ctx.objects.put(key, ndjson(n(6)));
+          return await client.send(request);
+        },
+      }),
+    });
     const job = await importInto(dataset, { format: 'ndjson', objects: [key] }, own);
     expect([job.state, job.result]).toMatchObject(['done', { read: 6, rows: 6 }]);
     const error = expect.stringContaining('was written again while it was read');
@@ -600,8 +615,9 @@ describe('an import that is under way', () => {
   test('and was left is cleared away, and no other', async () => {
     const { dataset, job } = await halfMoved();
     const [{ name = '' } = {}] = (await stagingOf(dataset)) as { name: string }[];
-    const lost = name.replace(/.{8}$/, '00000000');
-    await ctx.clickhouse.command(`CREATE TABLE timestore.\`${lost}\` AS timestore.\`${name}\``);
+    const lost = name.replace(/ .{8}(@\d+)?$/, ' 00000000$1');
+    const there = atStaging(ctx, job.id, name);
+    await there.clickhouse.command(`CREATE TABLE timestore.\`${lost}\` AS timestore.\`${name}\``);
     expect(await dropOrphanStaging(ctx)).toContain(lost);
     expect(await stagingOf(dataset)).toEqual([{ name }]);
     await workUntilOver(newInstance(small), job);

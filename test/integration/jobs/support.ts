@@ -3,7 +3,7 @@ import { type Job, readJob } from '../../../src/jobs/job.ts';
 import { jobSteps } from '../../../src/jobs/steps.ts';
 import { workOnJobs } from '../../../src/jobs/work.ts';
 import { qualifiedName } from '../../../src/names.ts';
-import { at, flush, type Instance, newDataset, send, tableOf } from '../support.ts';
+import { at, flush, type Instance, newDataset, onStored, send, tableOf } from '../support.ts';
 
 /** Works on an instance's jobs until one of them is over. */
 export async function workUntilOver(own: Instance, { id }: Pick<Job, 'id'>): Promise<Job> {
@@ -29,9 +29,11 @@ export async function withLargeDay(own: Instance): Promise<{ dataset: string; ro
   const dataset = newDataset();
   await send(own, dataset, [{ timestamp: at(1), s: 'small' }]);
   await flush(own, dataset);
-  const table = qualifiedName(await tableOf(own, dataset));
-  await own.clickhouse.command(
-    `INSERT INTO ${table} (_lane, _seq, _row, timestamp, s)
+  const table = await tableOf(own, dataset);
+  await onStored(
+    own,
+    table,
+    `INSERT INTO ${qualifiedName(table)} (_lane, _seq, _row, timestamp, s)
      SELECT 0, 1, 1 + number, '2026-05-01 10:00:02', randomPrintableASCII(100_000) FROM numbers(700)`,
   );
   return { dataset, rows: 701 };
