@@ -32,7 +32,8 @@ test('a key is known by its text, on any instance, and to nobody by another one'
 test('the secret half is nowhere in the stores', async () => {
   const { key: made, text } = await createKey(ctx, key());
   await authenticate(newInstance(), text);
-  const secret = text.split('_')[2] ?? '';
+  // It may have the same character in it that is before it.
+  const secret = text.split('_').slice(2).join('_');
   const [row] = await ctx.postgres.rows<object>('select * from api_keys where id = $1', [made.id]);
   expect(JSON.stringify(row)).not.toContain(secret);
   const buffered = await ctx.redis.hget<string>(ctx.keys.apiKeys, made.id);
