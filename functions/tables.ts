@@ -55,10 +55,9 @@ const tableSchema = z
     name: z.string(),
     state: z.enum(states).meta({ description: 'its own, or its dataset’s where that is stricter' }),
     lanes: z.int(),
-    shards: z
-      .array(z.int())
-      .optional()
-      .meta({ description: 'the shard of the cluster that each lane is on; no longer written ones come last' }),
+    shards: z.array(z.int()).optional().meta({
+      description: 'the shard of the cluster that each lane is on; those that are not written any more come last',
+    }),
     retention: retentionSchema.nullable(),
     inheritsRetention: z.boolean().meta({ description: 'whether the retention is the dataset’s' }),
     partition: windowSchema,
@@ -138,9 +137,9 @@ export const tableRoutes = routes()
       const timestore = c.get('timestore');
       const dataset = slugOf('dataset', c.req.param('dataset'));
       const { name, fields, timestampColumn, keyFields, partition, retention, ...rest } = await bodyAs(c, createBody);
-      const lanes = rest.lanes ?? timestore.config.limits.lanes_default;
-      requireLanes(lanes, timestore);
+      const { lanes = timestore.config.limits.lanes_default } = rest;
       requireRetention(retention, timestore.config);
+      requireLanes(lanes, timestore);
       const declared = { fields, defaults: [], timestampColumn, keyFields };
       const { schema } = mergeSchema(undefined, declared, timestore.config.limits);
       const table = await createTable(timestore, { dataset, name, window: partition, lanes, schema, retention });
@@ -266,9 +265,8 @@ export function fieldOf({ name, type, default: text }: z.input<typeof fieldSchem
 }
 
 function viewOf(table: ListedTable): z.input<typeof tableSchema> {
-  const { dataset, name, state, lanes, retention, inherits, window, schema, createdAt_ms, deleteAt_ms } = table;
+  const { dataset, name, state, lanes, shards, retention, inherits, window, schema, createdAt_ms, deleteAt_ms } = table;
   const { version, timestampColumn, keyFields, fields } = schema;
-  const { shards } = table;
   return {
     ...(shards !== null && { shards }),
     ...{ dataset, name, state, lanes, retention, inheritsRetention: inherits, partition: window },

@@ -26,7 +26,7 @@ export type ListedTable = {
 
 const columns = `t.dataset, t.name, t.life, t.revision, ${effectiveState} as state, ${effectiveRetention} as retention,
   not t.definition ? 'retention' as inherits, t.definition->>'window' as window, (t.definition->>'lanes')::int as lanes,
-  t.definition->'shards' as shards,
+  coalesce(t.definition->'shards', to_jsonb(array_fill(1, array[(t.definition->>'readLanes')::int]))) as shards,
   s.schema, ${epochMs('t.created_at')} as "createdAt_ms",
   ${epochMs('coalesce(least(t.delete_at, d.delete_at), t.delete_at, d.delete_at)')} as "deleteAt_ms"`;
 
@@ -60,6 +60,6 @@ export async function readListed(ctx: Context, dataset: string, name: string): P
 }
 
 function listed(ctx: Context, row: Omit<ListedTable, 'schema'> & { schema: string }): ListedTable {
-  const shards = ctx.cluster === undefined ? null : (row.shards ?? Array.from({ length: row.lanes }, () => 1));
+  const shards = ctx.cluster === undefined ? null : row.shards;
   return { ...row, shards, schema: JSON.parse(row.schema) as TableSchema };
 }

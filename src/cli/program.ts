@@ -1,7 +1,7 @@
 import { Command, CommanderError } from 'commander';
 import { compareCommand } from './commands/admin/compare.ts';
 import { cutoverCommand } from './commands/admin/cutover.ts';
-import { datasetCommands, tableCommands } from './commands/admin/datasets.ts';
+import { datasetCommands } from './commands/admin/datasets.ts';
 import { exportCommands, scheduleCommands } from './commands/admin/exports.ts';
 import { importCommands } from './commands/admin/imports.ts';
 import { backupCommands, jobCommands, rowCommands } from './commands/admin/jobs.ts';
@@ -13,6 +13,7 @@ import {
   tableOperations,
   tellingCommands,
 } from './commands/admin/operations.ts';
+import { tableCommands } from './commands/admin/tables.ts';
 import { webhookCommands } from './commands/admin/webhooks.ts';
 import { ingestCommand } from './commands/ingest.ts';
 import { queryCommand } from './commands/query.ts';

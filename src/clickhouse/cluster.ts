@@ -6,7 +6,7 @@ import { StoreError, TimestoreError } from '../errors.ts';
 import { describeError } from '../log.ts';
 import { everywhereName, qualifiedName } from '../names.ts';
 import { type ClickHouse, createClickHouse, type Settings } from './client.ts';
-import { anyOf, assured, requireNumber, requireShards } from './nodes.ts';
+import { anyOf, assured, requireNumber, requireShards, untilSure } from './nodes.ts';
 
 /** A ClickHouse, for what Timestore does and for what its readers ask. */
 export type Server = { clickhouse: ClickHouse; reader: ClickHouse };
@@ -65,7 +65,8 @@ function askerOf(cluster: Cluster, highest: number): Server {
 const askers = new WeakMap<Cluster, Map<number, Server>>();
 
 function both({ clickhouse, reader }: Server, find: () => Promise<void>): Server {
-  return { clickhouse: assured(clickhouse, find), reader: assured(reader, find) };
+  const first = untilSure(find);
+  return { clickhouse: assured(clickhouse, first), reader: assured(reader, first) };
 }
 
 function asOne(servers: Server[]): Server {
@@ -88,18 +89,13 @@ export function placeOf({ cluster, shard }: At): { isReplicated: boolean; shard:
 /** At the shard that has a lane's rows. Throws StoreError where nobody knows which it is, or it is not configured. */
 export async function atLane(ctx: Context, table: Table, lane: number): Promise<At> {
   if (ctx.cluster === undefined) requireOneServer(table);
-  const seen = shardOf(table, lane);
+  const seen = table.shards[lane];
   if (seen !== undefined) return atShard(ctx, seen);
   // A lane that came after this instance has seen the table: never to be looked for anywhere else than where it is.
   const newest = await readTable(ctx, table.dataset, table.name);
-  const number = newest?.physical === table.physical ? shardOf(newest, lane) : undefined;
+  const number = newest?.physical === table.physical ? newest.shards[lane] : undefined;
   if (number !== undefined) return atShard(ctx, number);
   throw new StoreError('postgres', `does not know lane ${lane} of table ${table.name}`, undefined);
-}
-
-/** The number of the shard that has a lane; undefined for a lane that this definition does not know. */
-export function shardOf({ shards }: Table, lane: number): number | undefined {
-  return shards[lane];
 }
 
 export function atShard(ctx: Context, number: number): At {
@@ -177,12 +173,14 @@ function notConfigured(number: number): StoreError {
 export async function onEach(ctx: Context, servers: At[], needs: number[], work: (at: At) => Promise<void>) {
   const results = await Promise.allSettled(servers.map(work));
   const done = new Set(servers.flatMap(({ shard }, i) => (results[i]?.status === 'fulfilled' ? [shard] : [])));
-  for (const [i, result] of results.entries()) {
-    if (result.status === 'fulfilled') continue;
-    const shard = servers[i]?.shard ?? 0;
-    if (needs.includes(shard) && !done.has(shard)) throw result.reason;
-    // What is wrong with the statement is wrong everywhere.
-    if (!(result.reason instanceof TimestoreError)) throw result.reason;
-    ctx.log({ event: 'node-away', shard, ...describeError(result.reason) });
+  const failed = servers.flatMap(({ shard }, i) =>
+    results[i]?.status === 'rejected' ? [{ shard, reason: results[i].reason as unknown }] : [],
+  );
+  // What is wrong with the statement is wrong everywhere, and says more than a server that is away.
+  const refused = failed.find(({ reason }) => !(reason instanceof TimestoreError));
+  if (refused !== undefined) throw refused.reason;
+  for (const { shard, reason } of failed) {
+    if (needs.includes(shard) && !done.has(shard)) throw reason;
+    ctx.log({ event: 'node-away', shard, ...describeError(reason) });
   }
 }

@@ -48,18 +48,22 @@ function mayBeElsewhere(error: unknown): boolean {
 }
 
 /**
- * A node that answers only once something about it is certain, which is then so for ever.
+ * Finds something out until it is certain, which it then is for ever.
  *
- * @param find what it is found out with; throws where it is not so
+ * @param find throws where it is not so
  */
-export function assured(node: ClickHouse, find: () => Promise<void>): ClickHouse {
+export function untilSure(find: () => Promise<void>): () => Promise<void> {
   // Each request finds it out for itself until one has: a Worker's requests cannot wait for each other's answers.
   let isSure = false;
-  const first = async () => {
+  return async () => {
     if (isSure) return;
     await find();
     isSure = true;
   };
+}
+
+/** A node that answers after something else has been done. */
+export function assured(node: ClickHouse, first: () => Promise<void>): ClickHouse {
   return {
     open: async (request) => await first().then(() => node.open(request)),
     send: async (request) => await first().then(() => node.send(request)),

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { dueWork } from '../buffer/due.ts';
 import { findTable } from '../catalog/find-table.ts';
 import type { Table } from '../catalog/table.ts';
-import { atLane, shardOf } from '../clickhouse/cluster.ts';
+import { atLane } from '../clickhouse/cluster.ts';
 import type { Context } from '../context.ts';
 import { StoreError } from '../errors.ts';
 import { describeError } from '../log.ts';
@@ -119,7 +119,7 @@ export async function flushDueLane(
   try {
     const table = await dueTable(ctx, ref);
     if (table === undefined) return nothing;
-    if (away.has(shardOf(table, lane) ?? 0)) return { ...nothing, isPassedOver: true };
+    if (away.has(table.shards[lane] ?? 0)) return { ...nothing, isPassedOver: true };
     const { outcome, rows, more } = await flushLane(ctx, table, lane, trigger);
     return {
       ...nothing,

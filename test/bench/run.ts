@@ -3,7 +3,7 @@
  *
  *   npm run bench [-- --lines 1,2,4] [--short] [--json] [--write]
  *
- * `--short` takes some six minutes and fails only where a ratio is below half of its goal in every round; `--write` puts
+ * `--short` takes some ten minutes and fails only where a ratio is below half of its goal in every round; `--write` puts
  * the results into RESULTS.md and the curves beside it.
  *
  * @module

@@ -20,7 +20,7 @@ export const full: Scale = {
   },
 };
 
-/** Some six minutes. */
+/** Some ten minutes. */
 export const short: Scale = {
   ...{ rounds: 3, seconds: 1, storedRows: 2_000_000, loadRows: 50_000, probes: 30, exportRows: 500_000 },
   growth: { tails: [100, 5_000], lanes: [1, 4], datasets: [1, 20], stored: [1_000_000, 2_000_000] },

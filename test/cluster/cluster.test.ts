@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { auditTable } from '../../src/audit/audit-table.ts';
 import { changeTable } from '../../src/catalog/change-table.ts';
+import { readListed } from '../../src/catalog/list-tables.ts';
 import { migrate } from '../../src/cli/migrate.ts';
 import { atShard, everyNode } from '../../src/clickhouse/cluster.ts';
 import type { Context } from '../../src/context.ts';
@@ -97,6 +98,17 @@ describe('a table with a lane on each shard', () => {
     await ctx.redis.hset(key, { definition: JSON.stringify(older) });
     expect(await idsOf(instance(), dataset)).toEqual(ids);
     expect(JSON.parse((await ctx.redis.hget<string>(key, 'definition')) ?? '{}')).toMatchObject({ shards });
+  });
+
+  test('lanes of a table that an older version made are on the first shard, also those that are not written any more', async () => {
+    const ctx = instance();
+    const dataset = newDataset();
+    await sendToAll(ctx, dataset, 0, 1);
+    await ctx.postgres.rows(
+      `update tables set definition = definition - 'shards' || '{"lanes": 2, "readLanes": 4}' where dataset = $1`,
+      [dataset],
+    );
+    expect(await readListed(ctx, dataset, 'm')).toMatchObject({ lanes: 2, shards: [1, 1, 1, 1] });
   });
 
   test('tables of one lane begin on different shards', async () => {

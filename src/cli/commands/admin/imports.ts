@@ -12,9 +12,9 @@ import { collect, number, type PatientOptions, patienceOption } from '../../opti
 import { tablePath } from '../../paths.ts';
 import { allOf, type Item, showList } from '../../show.ts';
 import { names } from '../query.ts';
-import { fieldOf } from './datasets.ts';
 import { type FileOptions, fileOptions, findFiles, rowsOf } from './file-options.ts';
 import { waiting } from './jobs.ts';
+import { fieldOf } from './tables.ts';
 
 type Creating = FileOptions & {
   timestampColumn?: string;
