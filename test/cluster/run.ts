@@ -9,9 +9,9 @@ import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 
 const tested = [
-  ...['test/integration/flush', 'test/integration/ingest', 'test/integration/query', 'test/integration/quarantine'],
-  ...['test/integration/audit', 'test/integration/jobs/export.test.ts', 'test/integration/jobs/compare.test.ts'],
-  ...['test/integration/jobs/change-rows.test.ts', 'test/faults'],
+  ...['flush', 'ingest', 'query', 'quarantine', 'audit'].map((name) => `test/integration/${name}`),
+  ...['export', 'import', 'backup', 'compare', 'change-rows'].map((name) => `test/integration/jobs/${name}.test.ts`),
+  'test/faults',
 ];
 const root = join(import.meta.dirname, '..', '..');
 const vitest = join(root, 'node_modules', 'vitest', 'vitest.mjs');

@@ -31,7 +31,7 @@ export function useCluster(isMigrated = true) {
     instance(overrides: Record<string, string> = {}): Instance {
       const events: Event[] = [];
       const context = createContext({ ...env, TIMESTORE_LANES_DEFAULT: '3', ...overrides });
-      return { ...context, shard: 0, log: (event) => events.push(event), events };
+      return { ...context, log: (event) => events.push(event), events };
     },
     /** Has nodes down while something is done, and up again afterwards. */
     async without<T>(shards: number[], work: () => Promise<T>): Promise<T> {

@@ -3,13 +3,23 @@ import { expect, test } from 'vitest';
 import { auditTable } from '../../src/audit/audit-table.ts';
 import { changeTable } from '../../src/catalog/change-table.ts';
 import { findTable } from '../../src/catalog/find-table.ts';
-import { type At, shardsOf } from '../../src/clickhouse/cluster.ts';
+import { shardsOf } from '../../src/clickhouse/cluster.ts';
 import type { Context } from '../../src/context.ts';
 import { StoreError } from '../../src/errors.ts';
 import { flushLane } from '../../src/flush/flush-lane.ts';
 import { qualifiedName } from '../../src/names.ts';
 import { openRecords, replayRecords } from '../../src/quarantine/replay.ts';
-import { at, expectStored, flush, newDataset, newInstance, query, send, tableOf } from '../integration/support.ts';
+import {
+  at,
+  expectStored,
+  flush,
+  type Instance,
+  newDataset,
+  newInstance,
+  query,
+  send,
+  tableOf,
+} from '../integration/support.ts';
 import { type Fault, faultKinds, type Injected, inject } from './injection.ts';
 
 /** `npm run test:faults` sets both; a failure prints the seed and the shortest sequence that fails. */
@@ -92,8 +102,8 @@ const poisonIds = new Set(
 class World {
   readonly dataset = newDataset();
   readonly acknowledged = new Set<number>();
-  readonly injected: Injected<At>[] = [];
-  instance: At = newInstance(prefix);
+  readonly injected: Injected<Instance>[] = [];
+  instance: Instance = newInstance(prefix);
   wasConstrained = false;
 
   async run(step: Operation): Promise<void> {

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { finished } from 'node:stream/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect, inject, test } from 'vitest';
+import { atWhole } from '../../src/clickhouse/cluster.ts';
 import { createContext } from '../../src/context.ts';
 import { useCli } from '../cli/support.ts';
 import { useWorker } from '../integration/http/worker.ts';
@@ -98,8 +99,9 @@ test(`a file of ${rows} rows is taken whole and once, though its load is killed 
     })
     .toBe(rows);
   await expectStored(ctx, table, rows);
-  const [counted] = await ctx.clickhouse.rows<{ u: string; s: string }>(
-    `SELECT uniqExact(v) AS u, sum(v) AS s FROM \`ts_${dataset}\`.m`,
+  const { at, nameOf } = atWhole(ctx, [table]);
+  const [counted] = await at.clickhouse.rows<{ u: string; s: string }>(
+    `SELECT uniqExact(v) AS u, sum(v) AS s FROM ${nameOf(table)}`,
   );
   expect({ u: Number(counted?.u), s: Number(counted?.s) }).toEqual({ u: rows, s: (rows * (rows - 1)) / 2 });
 }, 900_000);

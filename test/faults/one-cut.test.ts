@@ -55,8 +55,8 @@ test('every answer is of one cut, whichever way it is asked, while several lanes
   const flusher = async (instance = newInstance()) => {
     while (!isOver()) {
       counts.seals += (await flushTable(instance, table, 'admin', instance.now() + 5_000)).seals;
-      // Between two seals there has to be a time without one.
-      const next = transfers + 10;
+      // Between two seals there has to be a time without one: a longer one where answers take longer than that.
+      const next = transfers + (Date.now() < until_ms ? 10 : 100);
       while (transfers < next && !isOver()) await delay(5);
     }
   };

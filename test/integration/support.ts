@@ -4,7 +4,7 @@ import { findTable } from '../../src/catalog/find-table.ts';
 import { setUpLanes } from '../../src/catalog/set-up-lanes.ts';
 import type { Table } from '../../src/catalog/table.ts';
 import type { ClickHouse } from '../../src/clickhouse/client.ts';
-import { type At, atWhole, type Server, shardsOf } from '../../src/clickhouse/cluster.ts';
+import { atWhole, type Server, shardsOf } from '../../src/clickhouse/cluster.ts';
 import { type Context, createContext } from '../../src/context.ts';
 import { flushTable } from '../../src/flush/flush-table.ts';
 import { ingestRows } from '../../src/ingest/ingest.ts';
@@ -18,13 +18,16 @@ import type { Field } from '../../src/schema/types.ts';
 
 export type Row = Record<string, unknown> & { timestamp: string };
 
-/** An instance of the functions: its own clients and caches, and its log kept. */
-export type Instance = At & { events: Event[] };
+/**
+ * An instance of the functions: its own clients and caches, and its log kept. Its ClickHouse is any: who asks for a table's
+ * rows asks where that is.
+ */
+export type Instance = Context & Server & { events: Event[] };
 
 /** As another isolate of the same deployment would be. `overrides` are environment values. */
 export function newInstance(overrides: Record<string, string> = {}): Instance {
   const events: Event[] = [];
-  return { ...createContext({ ...inject('env'), ...overrides }), shard: 1, log: (event) => events.push(event), events };
+  return { ...createContext({ ...inject('env'), ...overrides }), log: (event) => events.push(event), events };
 }
 
 /** An instance whose ClickHouse, wherever that is, goes through something else. */

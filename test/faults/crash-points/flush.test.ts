@@ -2,7 +2,8 @@ import { describe, expect, test } from 'vitest';
 import type { Context } from '../../../src/context.ts';
 import { flushLane } from '../../../src/flush/flush-lane.ts';
 import { drainOutbox } from '../../../src/flush/outbox.ts';
-import { at, expectStored, newDataset, send, tableOf } from '../../integration/support.ts';
+import { qualifiedName } from '../../../src/names.ts';
+import { at, expectStored, newDataset, onStored, send, tableOf } from '../../integration/support.ts';
 import { allPoints, ctx, expectAnswered, expectFlushed, firstBatch, secondBatch, withFault } from './support.ts';
 
 async function twoBatches(): Promise<string> {
@@ -10,8 +11,8 @@ async function twoBatches(): Promise<string> {
   await send(ctx, dataset, firstBatch);
   await send(ctx, dataset, secondBatch);
   // The column of the new field is not there yet, as when ClickHouse was away: the flush has to add it.
-  const { dataset: database, physical } = await tableOf(ctx, dataset);
-  await ctx.clickhouse.command(`ALTER TABLE \`ts_${database}\`.\`${physical}\` DROP COLUMN extra`);
+  const table = await tableOf(ctx, dataset);
+  await onStored(ctx, table, `ALTER TABLE ${qualifiedName(table)} DROP COLUMN extra`);
   return dataset;
 }
 

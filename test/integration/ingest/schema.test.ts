@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { changeTable } from '../../../src/catalog/change-table.ts';
+import { atWhole } from '../../../src/clickhouse/cluster.ts';
 import { flushLane } from '../../../src/flush/flush-lane.ts';
 import { ingestRows } from '../../../src/ingest/ingest.ts';
-import { qualifiedName } from '../../../src/names.ts';
 import type { DeclaredSchema } from '../../../src/schema/declared.ts';
 import { at, expectStored, flush, newDataset, newInstance, query, type Row, send, tableOf } from '../support.ts';
 
@@ -87,9 +87,9 @@ describe('a field that comes with a default', () => {
     expect((await query(newInstance(), dataset, { columns: ['big'] })).sources.hotBuffer.rows).toBe(5);
     await flush(newInstance(), dataset);
     expect(regions((await query(newInstance(), dataset)).rows)).toEqual(expected);
-    const raw = await ctx.clickhouse.rows(
-      `SELECT big FROM ${qualifiedName(await tableOf(ctx, dataset))} ORDER BY timestamp`,
-    );
+    const table = await tableOf(ctx, dataset);
+    const { at: whole, nameOf } = atWhole(ctx, [table]);
+    const raw = await whole.clickhouse.rows(`SELECT big FROM ${nameOf(table)} ORDER BY timestamp`);
     expect(raw.map((row) => Object.values(row as object)[0])).toEqual([
       ...['9007199254740993', '9007199254740993', '9007199254740993', '9007199254740993', '9007199254740993', '1'],
     ]);

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { auditTable } from '../../../src/audit/audit-table.ts';
 import { sealLane } from '../../../src/buffer/seal.ts';
+import { atLane } from '../../../src/clickhouse/cluster.ts';
 import { flushLane } from '../../../src/flush/flush-lane.ts';
 import { insertSeal, settingsVersion } from '../../../src/flush/insert.ts';
 import { beginChange, type RowsChange } from '../../../src/jobs/change-rows.ts';
@@ -222,7 +223,7 @@ test('an insert of deleted rows that comes late brings none of them back', async
   await workUntilOver(ctx, await begin(dataset, { rows: where('s', 'b') }));
   expect(await storedRows(ctx, table)).toBe(0);
   // A flusher that took the same seal before, and sends it only now.
-  await insertSeal(ctx, table, 0, sealed.seal, 0, 10_000);
+  await insertSeal(await atLane(ctx, table, 0), table, 0, sealed.seal, 0, 10_000);
   expect(await storedRows(ctx, table)).toBe(0);
 });
 

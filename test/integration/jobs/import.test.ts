@@ -565,15 +565,16 @@ describe('an import that is under way', () => {
       await workUntilOver(newInstance(small), job),
       await workUntilOver(newInstance(small), other),
     ];
-    expect([first.result, second.result]).toMatchObject([
-      { sequences: { lane: 1, from: 1, to: 6 } },
-      { sequences: { lane: 1, from: 7, to: 8 } },
-    ]);
+    expect(first.result).toMatchObject({ sequences: { lane: 1, from: 1, to: 6 } });
+    // What it has read may be on another shard, and goes into a lane there.
+    const isThere = ctx.cluster !== undefined && (await tableOf(newInstance(prefix), dataset)).readLanes === 3;
+    const after = isThere ? { lane: 2, from: 1, to: 2 } : { lane: 1, from: 7, to: 8 };
+    expect(second.result).toMatchObject({ sequences: after });
     // Then it is a lane like others.
     await changeTable(ctx, dataset, 'm', { lanes: 2 });
     for (let v = 0; v < 8; v += 1) await send(ctx, dataset, [{ timestamp: at(v), v: 1_000 + v }]);
     const snapshot = await snapshotTable(ctx, await tableOf(newInstance(prefix), dataset), 'state');
-    expect(snapshot !== 'unknown' && Number(snapshot.lanes[1]?.seq)).toBeGreaterThan(8);
+    expect(snapshot !== 'unknown' && Number(snapshot.lanes[1]?.seq)).toBeGreaterThan(isThere ? 6 : 8);
     await expectWhole(dataset, 1 + 12 + 4 + 8);
   });
 

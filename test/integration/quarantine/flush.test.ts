@@ -136,9 +136,9 @@ test('an insert of a flusher that slept through all of it, table mended and rows
   await flush(ctx, dataset);
   await mend(table);
   expect(await replayRecords(soon, dataset, await open(dataset))).toMatchObject({ stored: 0, replayed: 2 });
-  await insertSeal(ctx, table, 0, sealed.seal, 0, 10_000);
+  await insertSeal(await atLane(ctx, table, 0), table, 0, sealed.seal, 0, 10_000);
   await flush(ctx, dataset);
-  await insertSeal(ctx, table, 0, sealed.seal, 0, 10_000);
+  await insertSeal(await atLane(ctx, table, 0), table, 0, sealed.seal, 0, 10_000);
   await expectStored(ctx, table, 4);
   expect((await query(ctx, dataset)).rows.map(({ v }) => v).sort()).toEqual([-1, -2, 0, 3]);
 });
@@ -172,7 +172,7 @@ test('a row on the skip list that ClickHouse has all the same is taken off it, n
   if (!('seal' in sealed)) throw new Error('expected a seal');
   expect(await recordSkip(ctx, table, 0, sealed.seal, new Map([[2, new Set([0])]]))).toBeDefined();
   await mend(table);
-  await insertSeal(ctx, table, 0, sealed.seal, 0, 10_000);
+  await insertSeal(await atLane(ctx, table, 0), table, 0, sealed.seal, 0, 10_000);
   await flush(ctx, dataset);
   await expectStored(ctx, table, 3);
   await expect(open(dataset)).rejects.toMatchObject({ code: 'not-found' });

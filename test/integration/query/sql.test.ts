@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
+import { qualifiedName } from '../../../src/names.ts';
 import { formatNames } from '../../../src/query/answer.ts';
 import { querySql, sqlBody } from '../../../src/query/sql/query-sql.ts';
-import { at, everyone, flush, newDataset, newInstance, send, sql, tableOf } from '../support.ts';
+import { at, everyone, flush, newDataset, newInstance, onStored, send, sql, tableOf } from '../support.ts';
 
 const ctx = newInstance();
 
@@ -144,7 +145,8 @@ test('a value that SQL cannot read is told as such, in each format, also beside 
 test('a table that was never flushed is read too', async () => {
   const dataset = newDataset();
   await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
-  await ctx.clickhouse.command(`DROP TABLE \`ts_${dataset}\`.m`);
+  const table = await tableOf(ctx, dataset);
+  await onStored(ctx, table, `DROP TABLE ${qualifiedName(table)}`);
   const fresh = newInstance();
   expect((await sql(fresh, 'SELECT v FROM m', { dataset })).rows).toEqual([{ v: 1 }]);
   await tableOf(ctx, dataset);

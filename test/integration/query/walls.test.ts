@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
+import { everyNode } from '../../../src/clickhouse/cluster.ts';
 import { TimestoreError } from '../../../src/errors.ts';
 import { at, flush, newDataset, newInstance, query, send, sql } from '../support.ts';
 
@@ -24,10 +25,19 @@ beforeAll(async () => {
   }
 });
 
+/** What the logs of every server say. */
+async function ofEach<Found>(query: string, parameters: Record<string, string>): Promise<Found[]> {
+  const found: Found[] = [];
+  for (const { clickhouse } of everyNode(ctx)) {
+    await clickhouse.command('SYSTEM FLUSH LOGS');
+    found.push(...(await clickhouse.rows<Found>(query, parameters)));
+  }
+  return found;
+}
+
 /** What ClickHouse ran with this text in it: not what it was asked to explain. */
 async function ran(marker: string): Promise<{ query: string; tables: string[] }[]> {
-  await ctx.clickhouse.command('SYSTEM FLUSH LOGS');
-  return await ctx.clickhouse.rows<{ query: string; tables: string[] }>(
+  return await ofEach<{ query: string; tables: string[] }>(
     `SELECT query, tables FROM system.query_log
       WHERE user = 'timestore_reader' AND type != 'QueryStart' AND event_date >= yesterday()
         AND position(query, {marker:String}) > 0 AND NOT startsWith(query, 'EXPLAIN QUERY TREE run_passes = 0')`,
@@ -36,13 +46,13 @@ async function ran(marker: string): Promise<{ query: string; tables: string[] }[
 }
 
 async function explained(marker: string): Promise<number> {
-  const [found] = await ctx.clickhouse.rows<{ n: string }>(
-    `SELECT count() AS n FROM system.query_log
+  const found = await ofEach(
+    `SELECT query FROM system.query_log
       WHERE user = 'timestore_reader' AND event_date >= yesterday()
         AND position(query, {marker:String}) > 0 AND startsWith(query, 'EXPLAIN QUERY TREE run_passes = 0')`,
     { marker },
   );
-  return Number(found?.n);
+  return found.length;
 }
 
 /** Ways to name the table of another dataset, and what is nobody's. */
