@@ -17,8 +17,8 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     globalSetup: ['test/global-setup.ts'],
     reporters: ['default', './test/closing-line.ts'],
-    // Real engines on two cores: more at once only wait for each other.
-    maxWorkers: 2,
+    // Beside real engines on two cores: a file waits about a third of its time, for leases, polls and programs.
+    maxWorkers: 3,
     maxConcurrency: 3,
     // For what hangs: a machine that is shared may give a third of what it has.
     expect: { poll: { timeout: 60_000 } },

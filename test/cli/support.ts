@@ -16,6 +16,11 @@ export type Running = {
   output(): string;
 };
 
+function inherited(): Record<string, string> {
+  const { PATH = '', NODE_COMPILE_CACHE = '' } = process.env;
+  return { PATH, NODE_COMPILE_CACHE };
+}
+
 /** The command in a process of its own, with a home of its own. */
 export function useCli(): {
   start(args: string[], env?: Record<string, string>): Running;
@@ -27,7 +32,7 @@ export function useCli(): {
   const start = (args: string[], env: Record<string, string> = {}): Running => {
     const child = spawn(process.execPath, [main, ...args], {
       cwd: home,
-      env: { PATH: process.env.PATH ?? '', HOME: home, XDG_CONFIG_HOME: join(home, 'config'), ...env },
+      env: { ...inherited(), HOME: home, XDG_CONFIG_HOME: join(home, 'config'), ...env },
     });
     const said = { stdout: '', stderr: '' };
     for (const name of ['stdout', 'stderr'] as const) {

@@ -1,9 +1,7 @@
 import { spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { afterAll, inject } from 'vitest';
+import { inject } from 'vitest';
 import { type Job, readJob } from '../../src/jobs/job.ts';
 import { jobSteps } from '../../src/jobs/steps.ts';
 import { workOnJobs } from '../../src/jobs/work.ts';
@@ -22,8 +20,6 @@ export function deaths(calls: string[]): { name: string; fault: Fault }[] {
 
 /** Processes that work on jobs, and are killed. */
 export function usePrograms(name: string) {
-  const compiled = mkdtempSync(join(tmpdir(), 'timestore-compiled-'));
-  afterAll(() => rmSync(compiled, { recursive: true, force: true }));
   let prefixes = 0;
   return {
     /** A buffer of its own, whose jobs nobody else works on, with the claims and leases of a dead process soon over. */
@@ -40,8 +36,7 @@ export function usePrograms(name: string) {
       const program = join(import.meta.dirname, 'jobs-program.ts');
       const args = fault === undefined ? [] : [JSON.stringify(fault)];
       const child = spawn(process.execPath, ['--import', loader, program, ...args], {
-        // All of them are of the same sources, which are compiled once.
-        env: { ...process.env, ...inject('env'), ...env, NODE_COMPILE_CACHE: compiled },
+        env: { ...process.env, ...inject('env'), ...env },
         stdio: ['ignore', 'pipe', 'inherit'],
       });
       const ended = new Promise<string | null>((resolve) => child.once('close', (_, signal) => resolve(signal)));
