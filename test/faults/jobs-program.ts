@@ -17,5 +17,5 @@ const rows: typeof ctx.postgres.rows = (sql, params) =>
   (sql.startsWith('update jobs set claimed_until') ? ctx : counted).postgres.rows(sql, params);
 const transaction: typeof ctx.postgres.transaction = (statements) => counted.postgres.transaction(statements);
 
-await workOnJobs({ ...counted, postgres: { rows, transaction } }, jobSteps, Date.now() + 20_000);
+await workOnJobs({ ...counted, postgres: { rows, transaction } }, jobSteps, Date.now() + 60_000);
 process.stdout.write(JSON.stringify(counted.calls));

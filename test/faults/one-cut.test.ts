@@ -148,7 +148,7 @@ test('every answer is of one cut, whichever way it is asked, while several lanes
   };
   await Promise.all([writer(), writer(), flusher(), flusher(), ...reading].map((each) => each.catch(failed)));
 
-  const done = await flushTable(ctx, table, 'admin', ctx.now() + 20_000);
+  const done = await flushTable(ctx, table, 'admin', ctx.now() + 60_000);
   expect(done.complete).toBe(true);
   await expectStored(ctx, table, 2 * transfers);
   console.log(`${transfers} transfers in ${seconds} s, ${JSON.stringify(counts)}`);

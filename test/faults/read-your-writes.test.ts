@@ -103,7 +103,7 @@ test(`${probes} times, what one Worker has acknowledged is in the answer of anot
     isOver = true;
     await flusher;
   }
-  const last = await flushTable(ctx, table, 'admin', ctx.now() + 20_000);
+  const last = await flushTable(ctx, table, 'admin', ctx.now() + 60_000);
   expect(last.complete).toBe(true);
   await expectStored(ctx, table, sentRows);
   expect(Object.values(asked).reduce((sum, count) => sum + count, 0)).toBe(probes);

@@ -120,7 +120,7 @@ export async function tableOf(ctx: Context, dataset: string): Promise<Table> {
 }
 
 export async function flush(ctx: Context, dataset: string) {
-  return await flushTable(ctx, await tableOf(ctx, dataset), 'admin', ctx.now() + 20_000);
+  return await flushTable(ctx, await tableOf(ctx, dataset), 'admin', ctx.now() + 60_000);
 }
 
 /** What somebody else does to a table in ClickHouse, wherever it is. */

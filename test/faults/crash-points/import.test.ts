@@ -26,7 +26,7 @@ async function begun(): Promise<{ dataset: string; job: Job }> {
 }
 
 const work = async (instance: Context) => {
-  await workOnJobs(instance, jobSteps, instance.now() + 3_000);
+  await workOnJobs(instance, jobSteps, instance.now() + 60_000);
 };
 
 async function finish({ id }: Job): Promise<void> {

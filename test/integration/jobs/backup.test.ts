@@ -120,18 +120,24 @@ test('a table that was dropped comes back beside its own past, under the same na
 });
 
 test('rows that are past their retention by the time of a restore do not fail it, and go afterwards', async () => {
-  const dataset = newDataset();
   const day_ms = 86_400_000;
-  await send(ctx, dataset, [
-    { timestamp: new Date(Date.now() - 2 * day_ms + 3_000).toISOString(), v: 1 },
-    { timestamp: new Date(Date.now() - 60_000).toISOString(), v: 2 },
-  ]);
-  await changeTable(ctx, dataset, 'm', { retention: { totalDays: 2 } });
-  const { id, result } = await backUp(dataset);
-  expect(result).toMatchObject({ rows: 2 });
-  await wipe(dataset);
-  const expired_ms = Date.now() + 3_500;
-  await expect.poll(() => Date.now() > expired_ms).toBe(true);
+  /** A backup with a row that is past its time soon after; one that was slower than that is made again. */
+  const backUpInTime = async (within_ms: number): Promise<{ dataset: string; id: string }> => {
+    const dataset = newDataset();
+    const expires_ms = Date.now() + within_ms;
+    await send(ctx, dataset, [
+      { timestamp: new Date(expires_ms - 2 * day_ms).toISOString(), v: 1 },
+      { timestamp: new Date(Date.now() - 60_000).toISOString(), v: 2 },
+    ]);
+    await changeTable(ctx, dataset, 'm', { retention: { totalDays: 2 } });
+    const { id, result } = await backUp(dataset);
+    if (Date.now() > expires_ms) return await backUpInTime(3 * within_ms);
+    expect(result).toMatchObject({ rows: 2 });
+    await wipe(dataset);
+    await expect.poll(() => Date.now() > expires_ms + 500).toBe(true);
+    return { dataset, id };
+  };
+  const { dataset, id } = await backUpInTime(3_000);
   // ClickHouse looks for what is past its time when it likes to: here, as soon as something was inserted.
   const eager = through(ctx, {
     clickhouse: (client) => ({
@@ -211,7 +217,7 @@ test('a backup and a restore that die after any of their steps end whole', async
   };
   const run = async (kind: 'backup' | 'restore', request: Record<string, unknown>, after: number) => {
     const job = await createJob(ctx, { kind, dataset: null, table: null, request });
-    await workOnJobs(ctx, { ...jobSteps, [kind]: dying(jobSteps[kind], after) }, ctx.now() + 5_000);
+    await workOnJobs(ctx, { ...jobSteps, [kind]: dying(jobSteps[kind], after) }, ctx.now() + 60_000);
     await ctx.postgres.rows(`update jobs set due_at = now() where id = $1 and state = 'running'`, [job.id]);
     return await workUntilOver(ctx, job);
   };

@@ -114,7 +114,7 @@ test('a job that dies after any of its steps, before what it did is on record, d
       steps += 1;
       return outcome;
     };
-    await workOnJobs(ctx, { ...jobSteps, 'delete-rows': dying }, ctx.now() + 5_000);
+    await workOnJobs(ctx, { ...jobSteps, 'delete-rows': dying }, ctx.now() + 60_000);
     await ctx.postgres.rows('update jobs set due_at = now() where id = $1', [job.id]);
     expect(await workUntilOver(ctx, job), `died after step ${dies}`).toMatchObject({
       state: 'done',
@@ -164,7 +164,7 @@ test('who was overtaken within a step puts nothing on record afterwards', async 
       const isSent = 'progress' in outcome && outcome.progress.isSent === true;
       return isSent ? { ...outcome, wait_ms: 3_600_000 } : outcome;
     };
-    await workOnJobs(other, { ...jobSteps, 'delete-rows': step }, other.now() + 5_000);
+    await workOnJobs(other, { ...jobSteps, 'delete-rows': step }, other.now() + 60_000);
     expect((await readJob(other, job.id)).progress).toMatchObject({ isSent: true });
   };
   let isFirst = true;
@@ -197,7 +197,7 @@ test('a step that takes longer than a claim is not begun by anybody else', async
     return await jobSteps['delete-rows'](ctx_, each, until);
   };
   const steps = { ...jobSteps, 'delete-rows': long };
-  await workOnJobs(own, steps, own.now() + 5_000);
+  await workOnJobs(own, steps, own.now() + 60_000);
   expect(begunMeanwhile).toBe(1);
   expect(await workUntilOver(own, job)).toMatchObject({ state: 'done', attempts: 0, result: { rows: 3 } });
 });

@@ -201,7 +201,7 @@ describe('an export', () => {
       const clickhouse = (client: ClickHouse) => ({ ...client, send: fails(client.send.bind(client), n % 2 === 0) });
       Object.assign(failing, through(failing, { clickhouse }));
       failing.objects = { ...objects, put: fails(objects.put, n % 2 === 0), list: fails(objects.list, false) };
-      await workOnJobs(failing, jobSteps, failing.now() + 2_000);
+      await workOnJobs(failing, jobSteps, failing.now() + 60_000);
       survived = calls < n;
       await ctx.postgres.rows(`update jobs set due_at = now() where id = $1 and state <> 'done'`, [job.id]);
       expect((await workUntilOver(ctx, job)).state).toBe('done');
