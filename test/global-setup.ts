@@ -20,7 +20,7 @@ declare module 'vitest' {
 export default async function setUp(project: TestProject): Promise<() => Promise<void>> {
   const dataDir = mkdtempSync(join(tmpdir(), 'timestore-test-'));
   const build = join(dataDir, 'build');
-  // Hundreds of processes run the same sources, which are compiled once: half of the time of a short one.
+  // Many processes run the same sources, which are compiled once: half of the time of a short one.
   process.env.NODE_COMPILE_CACHE = join(dataDir, 'compiled');
   const [{ stack, env }] = await Promise.all([startTestStack(dataDir), buildWorker(build)]);
   try {

@@ -16,11 +16,6 @@ export type Running = {
   output(): string;
 };
 
-function inherited(): Record<string, string> {
-  const { PATH = '', NODE_COMPILE_CACHE = '' } = process.env;
-  return { PATH, NODE_COMPILE_CACHE };
-}
-
 /** The command in a process of its own, with a home of its own. */
 export function useCli(): {
   start(args: string[], env?: Record<string, string>): Running;
@@ -30,9 +25,10 @@ export function useCli(): {
   const home = mkdtempSync(join(tmpdir(), 'timestore-cli-'));
   afterAll(() => rmSync(home, { recursive: true, force: true }));
   const start = (args: string[], env: Record<string, string> = {}): Running => {
+    const { PATH = '', NODE_COMPILE_CACHE = '' } = process.env;
     const child = spawn(process.execPath, [main, ...args], {
       cwd: home,
-      env: { ...inherited(), HOME: home, XDG_CONFIG_HOME: join(home, 'config'), ...env },
+      env: { PATH, NODE_COMPILE_CACHE, HOME: home, XDG_CONFIG_HOME: join(home, 'config'), ...env },
     });
     const said = { stdout: '', stderr: '' };
     for (const name of ['stdout', 'stderr'] as const) {
