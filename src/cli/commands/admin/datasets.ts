@@ -58,7 +58,9 @@ function limits(command: Command): Command {
 }
 
 export function datasetCommands(program: Command, io: Io): void {
-  const datasets = program.command('datasets').description('datasets: list, show, create, change, spread, delete, comparisons');
+  const datasets = program
+    .command('datasets')
+    .description('datasets: list, show, create, change, spread, delete, comparisons');
   const columns = ['name', 'title', 'state', 'tables', 'retention', 'quota', 'createdAt'];
   listing(datasets.command('list', { isDefault: true }).description('all datasets')).action(async (_, own: Command) => {
     const options = own.optsWithGlobals<Listing>();
