@@ -8,6 +8,7 @@ import type { Context } from '../../src/context.ts';
 import { flushDue } from '../../src/flush/flush-due.ts';
 import { flushLane } from '../../src/flush/flush-lane.ts';
 import { everywhereName, qualifiedName } from '../../src/names.ts';
+import { openRecords, replayRecords } from '../../src/quarantine/replay.ts';
 import { reconcileTable } from '../../src/reconcile/reconcile-table.ts';
 import { at, expectStored, flush, newDataset, query, send, sql, tableOf } from '../integration/support.ts';
 import { useCluster } from './support.ts';
@@ -85,6 +86,21 @@ describe('a table with a lane on each shard', () => {
       await flush(ctx, dataset);
     } while (cursor !== null);
     expect(seen).toEqual(Array.from({ length: 60 }, (_, i) => 59 - i));
+  });
+
+  test('an instance that has not heard of new lanes looks them up before it answers', async () => {
+    const ctx = instance({ TIMESTORE_LANES_DEFAULT: '1' });
+    const dataset = newDataset();
+    const ids = await sendToAll(ctx, dataset, 0, 5);
+    await flush(ctx, dataset);
+    const old = [instance(), instance()] as const;
+    for (const each of old) expect(await idsOf(each, dataset)).toEqual(ids);
+    await changeTable(ctx, dataset, 'm', { lanes: 'spread' });
+    ids.push(...(await sendToAll(ctx, dataset, 5, 30)));
+    await flush(ctx, dataset);
+    expect(Math.min(...(await rowsAt(ctx, dataset)))).toBeGreaterThan(0);
+    expect(await idsOf(old[0], dataset)).toEqual(ids);
+    expect((await sql(old[1], 'SELECT count() AS n FROM m', { dataset })).rows).toEqual([{ n: 35 }]);
   });
 
   test('a definition that an older version has left in the buffer says nothing of where the lanes are', async () => {
@@ -183,6 +199,42 @@ describe('with a node down', () => {
     expect(await rowsAt(ctx, dataset)).not.toContain(0);
     const all = await sql(instance(), 'SELECT count() AS n, uniqExact(fresh) AS f FROM m', { dataset });
     expect(all.rows).toEqual([{ n: 60, f: 30 }]);
+  });
+
+  test('rows that were set aside meanwhile are sent again with a field that the shard they are tried on lacks', async () => {
+    const ctx = instance();
+    const soon = instance({ TIMESTORE_INSERT_TIMEOUT_MS: '1' });
+    const dataset = newDataset();
+    const ids = await sendToAll(ctx, dataset, 0, 30);
+    await flush(ctx, dataset);
+    const table = await tableOf(ctx, dataset);
+    const alter = async (change: string) => {
+      for (const node of everyNode(ctx)) await node.clickhouse.rows(`ALTER TABLE ${qualifiedName(table)} ${change}`);
+    };
+    await alter('ADD CONSTRAINT small CHECK v < 100');
+    const sendPoison = async (id: number, more = {}) => {
+      await send(instance(), dataset, [{ timestamp: at(id % 60), id, v: 100, ...more }], `k${id}`);
+      ids.push(id);
+    };
+    // The first one makes the table of what is set aside, which it takes every node for.
+    await sendPoison(30);
+    await flush(ctx, dataset);
+    const [tried = 0] = table.shards;
+    await without([tried], async () => {
+      for (let id = 31; id < 41; id += 1) await sendPoison(id, { fresh: `f${id}` });
+      for (const [lane, shard] of table.shards.entries()) {
+        if (shard !== tried) await flushLane(instance(), table, lane, 'admin');
+      }
+    });
+    await alter('DROP CONSTRAINT small');
+    const records = await openRecords(instance(), dataset, { limit: 100 });
+    expect(records.length).toBeGreaterThan(1);
+    expect(await replayRecords(soon, dataset, records)).toMatchObject({ replayed: records.length, refused: [] });
+    expect(await idsOf(instance(), dataset)).toEqual(ids);
+    expect(await flush(instance(), dataset)).toMatchObject({ complete: true });
+    await expectStored(ctx, await tableOf(instance(), dataset), 41);
+    const all = await sql(instance(), 'SELECT count() AS n, uniqExact(fresh) AS f FROM m', { dataset });
+    expect(all.rows).toEqual([{ n: 41, f: 10 }]);
   });
 
   test('a node that comes back without the table is given it where no row of it was there', async () => {
