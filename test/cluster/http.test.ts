@@ -34,6 +34,9 @@ test('tables are given lanes on every shard over HTTP and from the command line,
   const { body: readings } = await call('GET', `${tables}/readings`);
   expect((readings.shards as number[]).slice(0, readings.lanes as number).sort()).toEqual([1, 2, 3]);
   await call('POST', '/v1/datasets/plant/tables/sites/rows', { timestamp: at(1), v: 1 });
+  // One that is on its way out stays as it is, and stops nothing.
+  await call('POST', '/v1/datasets/plant/tables/gone/rows', { timestamp: at(1), v: 1 });
+  expect(await call('DELETE', `${tables}/gone`)).toMatchObject({ status: 202 });
   const spread = await run('datasets', 'spread', 'plant');
   expect([spread.code, spread.stderr]).toEqual([0, '']);
   const shown = JSON.parse(spread.stdout) as { name: string; shards: number[] }[];

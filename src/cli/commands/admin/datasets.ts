@@ -130,6 +130,7 @@ export function datasetCommands(program: Command, io: Io): void {
       const { signal } = io;
       const spread: Item[] = [];
       for (const table of await allOf(timestore, `${datasetPath(name)}/tables`, 'tables', {}, { signal })) {
+        if (table.state === 'deleting') continue;
         const path = tablePath(`${name}.${table.name}`);
         spread.push(await timestore.call<Item>('PATCH', path, { body: { lanes: 'spread' }, signal }));
       }
