@@ -117,7 +117,7 @@ describe('a cutover', () => {
         sent.push(each.id);
       }
     });
-    await vi.waitFor(() => expect(sent.length).toBeGreaterThan(20), 30_000);
+    await vi.waitFor(() => expect(sent.length).toBeGreaterThan(20), 60_000);
     expect((await (await ask(dataset)).json()) as object).toEqual({ rows: [{ from: 'origin' }] });
 
     // What the original has at the moment is what it gives out: while writes are stopped here.
@@ -138,9 +138,9 @@ describe('a cutover', () => {
     origin.fateOf = () => undefined;
     expect(told).toMatch(/freeze.*mirror.*backfill.*: 50 rows.*compare.*switch.*unfreeze/s);
 
-    await vi.waitFor(() => expect(waited.length).toBeGreaterThan(0), 30_000);
+    await vi.waitFor(() => expect(waited.length).toBeGreaterThan(0), 60_000);
     const before = sent.length;
-    await vi.waitFor(() => expect(sent.length).toBeGreaterThan(before + 20), 30_000);
+    await vi.waitFor(() => expect(sent.length).toBeGreaterThan(before + 20), 60_000);
     expect((await ask(dataset)).headers.get('x-timestore-answered-by')).toBeNull();
 
     // And back, still under writes.

@@ -37,7 +37,7 @@ const questions: [name: string, sql: string, expected: (sent: Sent) => Row][] = 
 ];
 
 test(`${probes} times, what one Worker has acknowledged is in the answer of another, once, while everything is flushed`, {
-  timeout: 60_000 + probes * 60,
+  timeout: 300_000 + probes * 60,
 }, async () => {
   const dataset = newDataset();
   const post = async (worker: number, path: string, json: unknown): Promise<Record<string, unknown>> => {

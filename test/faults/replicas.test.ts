@@ -41,7 +41,7 @@ beforeAll(async () => {
     stdio: 'ignore',
   });
   await vi.waitFor(async () => expect(await ctx.redis.inTurn([['WAIT', 1, 200]])).toMatchObject([{ result: 1 }]), {
-    timeout: 20_000,
+    timeout: 60_000,
   });
 });
 
@@ -88,7 +88,7 @@ test('a reader whose buffer lags behind is told so, and never given less than it
   await once(front, 'listening');
   try {
     await vi.waitFor(async () => expect(String(await connections.shared.send(['PING']))).toBe('PONG'), {
-      timeout: 10_000,
+      timeout: 60_000,
     });
     await durable([{ timestamp: at(10), v: 10 }], 'before');
     expect(String(await connections.shared.send(['REPLICAOF', 'NO', 'ONE']))).toBe('OK');

@@ -22,8 +22,8 @@ export function useStack(options: Partial<StackOptions> = {}): () => Stack {
   let stack: Stack | undefined;
   beforeAll(async () => {
     stack = await startStack({ dataDir: dir(), ports: await freePorts(), ...options });
-  }, 60_000);
-  afterAll(() => stack?.stop(), 10_000);
+  });
+  afterAll(() => stack?.stop());
   return () => {
     if (!stack) throw new Error('the stack is not up');
     return stack;

@@ -271,12 +271,10 @@ describe('with a queue bound', () => {
     await queued(`/v1/datasets/${dataset}/tables/m/rows`, { json: { timestamp: at(1) } });
     await queued.fireCron();
     await expect
-      .poll(
-        async () =>
-          (await queued(`/v1/datasets/${dataset}/query`, { json: { tableName: 'm' } })).headers.get(
-            'x-timestore-freshness-mode',
-          ),
-        { timeout: 15_000 },
+      .poll(async () =>
+        (await queued(`/v1/datasets/${dataset}/query`, { json: { tableName: 'm' } })).headers.get(
+          'x-timestore-freshness-mode',
+        ),
       )
       .toBe('replica-only');
   });

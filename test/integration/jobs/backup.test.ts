@@ -187,7 +187,7 @@ test('a table with more manifests than one object holds has them all again', asy
   expect((await auditTable(ctx, await tableOf(ctx, dataset))).ok).toBe(true);
 });
 
-test('a large partition comes back', { timeout: 120_000 }, async () => {
+test('a large partition comes back', async () => {
   const { dataset, rows } = await withLargeDay(ctx);
   const sum = async () =>
     (await sql(ctx, 'SELECT count() AS n, groupBitXor(sipHash64(s)) AS h FROM m', { dataset })).rows;

@@ -8,7 +8,7 @@ import { at, flush, type Instance, newDataset, onStored, send, tableOf } from '.
 /** Works on an instance's jobs until one of them is over. */
 export async function workUntilOver(own: Instance, { id }: Pick<Job, 'id'>): Promise<Job> {
   // The test's own time is what ends it.
-  const timeout = 120_000;
+  const timeout = 300_000;
   await expect
     .poll(
       async () => {

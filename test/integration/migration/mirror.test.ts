@@ -60,18 +60,15 @@ async function untilEqual(dataset: string, tables = ['m'], more: Record<string, 
   await mirrorDue(ctx);
   for (const name of tables) {
     const table = await findTable(ctx, dataset, name);
-    if (table !== undefined) await flushTable(ctx, table, 'admin', ctx.now() + 20_000);
+    if (table !== undefined) await flushTable(ctx, table, 'admin', ctx.now() + 60_000);
   }
   await expect
-    .poll(
-      async () => {
-        hours += 1;
-        const own = instance(hours * 3_600_000, more);
-        await work(own, dataset);
-        return (await mirroredOf(ctx, dataset))?.behindRows;
-      },
-      { timeout: 25_000 },
-    )
+    .poll(async () => {
+      hours += 1;
+      const own = instance(hours * 3_600_000, more);
+      await work(own, dataset);
+      return (await mirroredOf(ctx, dataset))?.behindRows;
+    })
     .toBe(0);
 }
 
@@ -91,7 +88,7 @@ describe('a mirror', () => {
     async (lanes) => {
       const { dataset } = await newTable(ctx, lanes);
       for (let v = 0; v < 4; v += 1) await sendTo(dataset, 'm', v);
-      await flushTable(ctx, await tableOf(ctx, dataset), 'admin', ctx.now() + 20_000);
+      await flushTable(ctx, await tableOf(ctx, dataset), 'admin', ctx.now() + 60_000);
       await mirrorOf(dataset);
       for (let v = 10; v < 40; v += 1) {
         await sendTo(dataset, 'm', v, v % 3 === 0 ? undefined : { b: `${v % 3}`, a: 'x' });
@@ -182,7 +179,7 @@ describe('a mirror', () => {
     });
     const here = async (name: string) => {
       const table = await tableOf(ctx, name);
-      await flushTable(ctx, table, 'admin', ctx.now() + 20_000);
+      await flushTable(ctx, table, 'admin', ctx.now() + 60_000);
       return await ctx.clickhouse.rows(`SELECT * EXCEPT (_received_at) FROM \`ts_${name}\`.m ORDER BY timestamp`);
     };
     expect(await here(again)).toEqual(await here(dataset));
@@ -222,7 +219,7 @@ describe('a mirror', () => {
       await createDataset(ctx, { name: dataset });
       await mirrorOf(dataset);
       for (let v = 0; v < 3; v += 1) await sendTo(dataset, 'm', v, { k: `${v}` });
-      await flushTable(ctx, await tableOf(ctx, dataset), 'admin', ctx.now() + 20_000);
+      await flushTable(ctx, await tableOf(ctx, dataset), 'admin', ctx.now() + 60_000);
       await mirrorDue(ctx);
       const failing = instance();
       let calls = 0;
@@ -277,7 +274,7 @@ describe('a mirror', () => {
     await createDataset(ctx, { name: dataset });
     await mirrorOf(dataset);
     await sendTo(dataset, 'm', 1);
-    await flushTable(ctx, await tableOf(ctx, dataset), 'admin', ctx.now() + 20_000);
+    await flushTable(ctx, await tableOf(ctx, dataset), 'admin', ctx.now() + 60_000);
     await mirrorDue(ctx);
     let ahead = 0;
     const waits: number[] = [];
@@ -313,7 +310,7 @@ describe('a mirror', () => {
     await mirrorOf(dataset);
     for (let v = 0; v < 24; v += 1) await sendTo(dataset, 'm', v);
     const table = await tableOf(ctx, dataset);
-    await flushTable(ctx, table, 'admin', ctx.now() + 20_000);
+    await flushTable(ctx, table, 'admin', ctx.now() + 60_000);
     const isRefused = ({ rows }: { rows: Record<string, unknown>[] }) => rows.some(({ v }) => v === 5);
     origin.fateOf = (batch) =>
       isRefused(batch) ? { status: 400, body: { type: 'urn:x:invalid', detail: 'not this one' } } : undefined;
@@ -357,7 +354,7 @@ describe('a mirror', () => {
     await imported(1, 1);
     await imported(3, 4);
     const table = await tableOf(ctx, dataset);
-    await flushTable(ctx, table, 'admin', ctx.now() + 20_000);
+    await flushTable(ctx, table, 'admin', ctx.now() + 60_000);
     expect((await mirroredOf(ctx, dataset))?.behindRows).toBe(2);
     // The original takes the first range, and nobody hears of it.
     origin.fateOf = () => 'after';
@@ -378,7 +375,7 @@ describe('a mirror', () => {
     await createDataset(ctx, { name: dataset });
     await mirrorOf(dataset);
     for (const v of [1, 2]) await send(ctx, dataset, [{ timestamp: at(v), v, w: 'x' }]);
-    await flushTable(ctx, await tableOf(ctx, dataset), 'admin', ctx.now() + 20_000);
+    await flushTable(ctx, await tableOf(ctx, dataset), 'admin', ctx.now() + 60_000);
     await mirrorDue(ctx);
     origin.fateOf = () => 'after';
     for (let n = 0; n < 3; n += 1) await work(instance(), dataset);
@@ -393,7 +390,7 @@ describe('a mirror', () => {
     // A key that somebody else has used.
     await sendTo(dataset, 'm', 3);
     origin.fateOf = () => ({ status: 422, body: { type: 'urn:original:key-reused' } });
-    await flushTable(ctx, await tableOf(ctx, dataset), 'admin', ctx.now() + 20_000);
+    await flushTable(ctx, await tableOf(ctx, dataset), 'admin', ctx.now() + 60_000);
     for (let n = 0; n < 3; n += 1) await work(instance(), dataset);
     expect(await mirroredOf(ctx, dataset)).toMatchObject({ stoppedLanes: 1, behindRows: 1 });
   });
@@ -406,7 +403,7 @@ describe('a mirror', () => {
     await untilEqual(dataset);
     await mirrorOf(dataset, false);
     await sendTo(dataset, 'm', 2);
-    await flushTable(ctx, await tableOf(ctx, dataset), 'admin', ctx.now() + 20_000);
+    await flushTable(ctx, await tableOf(ctx, dataset), 'admin', ctx.now() + 60_000);
     await mirrorOf(dataset);
     await sendTo(dataset, 'm', 3);
     const job = await mirrorJob(dataset);

@@ -309,7 +309,7 @@ describe('while refused rows are in the tail', () => {
     await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
     await spoil(table);
     await expect(query(newInstance(prefix), dataset)).rejects.toMatchObject({ code: 'unavailable' });
-    await expect.poll(async () => (await watermark(table))?.pendingRows, { timeout: 10_000 }).toBe(0);
+    await expect.poll(async () => (await watermark(table))?.pendingRows).toBe(0);
     expect((await query(newInstance(prefix), dataset)).rows.map(({ v }) => v)).toEqual([0]);
     expect(await open(dataset)).toMatchObject([{ payload: expect.stringContaining('"v":"x"') }]);
   });

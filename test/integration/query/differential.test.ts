@@ -116,9 +116,7 @@ function isNear(a: unknown, b: unknown, added: number): boolean {
   );
 }
 
-test(`answers do not depend on where rows are: half of them in the tail, then all of them flushed`, {
-  timeout: 120_000,
-}, async () => {
+test(`answers do not depend on where rows are: half of them in the tail, then all of them flushed`, async () => {
   let asked = 0;
   await fc.assert(
     fc.asyncProperty(

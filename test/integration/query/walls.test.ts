@@ -245,7 +245,7 @@ async function each<T>(items: T[], work: (item: T) => Promise<void>): Promise<vo
 }
 
 describe('[elsewhere 13] what is not the caller’s own is refused before anything runs', () => {
-  test('each way to name a table, in each place where one can stand', { timeout: 120_000 }, async () => {
+  test('each way to name a table, in each place where one can stand', async () => {
     const marker = `wall-a-${own}`;
     const attacks = tables
       .flatMap((table) => places.map((place) => place(table, `'${marker}'`)))
@@ -257,9 +257,7 @@ describe('[elsewhere 13] what is not the caller’s own is refused before anythi
     expect(await explained(marker)).toBeGreaterThan(500);
   });
 
-  test('each function that reads or tells what is not in the tables, wherever it stands', {
-    timeout: 120_000,
-  }, async () => {
+  test('each function that reads or tells what is not in the tables, wherever it stands', async () => {
     const marker = `wall-b-${own}`;
     const attacks = functions.flatMap((call) => expressions.map((place) => place(call, `'${marker}'`)));
     await each(attacks, (text) => expectRefused(text));
@@ -439,9 +437,7 @@ function queryOf(depth: number): fc.Arbitrary<string> {
     });
 }
 
-test('[elsewhere 12] generated SQL reads tables of the caller’s own dataset, or nothing', {
-  timeout: 120_000,
-}, async () => {
+test('[elsewhere 12] generated SQL reads tables of the caller’s own dataset, or nothing', async () => {
   const marker = `wall-d-${own}`;
   const outcomes = { answered: 0, refused: 0 };
   await fc.assert(
