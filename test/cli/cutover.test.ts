@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { jobSteps } from '../../src/jobs/steps.ts';
 import { workOnJobs } from '../../src/jobs/work.ts';
 import { startMiniflare } from '../integration/http/miniflare.ts';
@@ -117,7 +117,7 @@ describe('a cutover', () => {
         sent.push(each.id);
       }
     });
-    await vi.waitFor(() => expect(sent.length).toBeGreaterThan(20), 60_000);
+    await expect.poll(() => sent.length).toBeGreaterThan(20);
     expect((await (await ask(dataset)).json()) as object).toEqual({ rows: [{ from: 'origin' }] });
 
     // What the original has at the moment is what it gives out: while writes are stopped here.
@@ -138,9 +138,9 @@ describe('a cutover', () => {
     origin.fateOf = () => undefined;
     expect(told).toMatch(/freeze.*mirror.*backfill.*: 50 rows.*compare.*switch.*unfreeze/s);
 
-    await vi.waitFor(() => expect(waited.length).toBeGreaterThan(0), 60_000);
+    await expect.poll(() => waited.length).toBeGreaterThan(0);
     const before = sent.length;
-    await vi.waitFor(() => expect(sent.length).toBeGreaterThan(before + 20), 60_000);
+    await expect.poll(() => sent.length).toBeGreaterThan(before + 20);
     expect((await ask(dataset)).headers.get('x-timestore-answered-by')).toBeNull();
 
     // And back, still under writes.
@@ -155,7 +155,7 @@ describe('a cutover', () => {
     expect(ids(answer.rows)).toEqual(all);
     await flush(ctx, dataset);
     await expectStored(ctx, await tableOf(ctx, dataset), all.length);
-    await vi.waitFor(() => expect(ids(originHas())).toEqual(all), 60_000);
+    await expect.poll(() => ids(originHas())).toEqual(all);
   });
 
   test('that finds a difference switches nothing, says what it is, and lets writers go on', async () => {

@@ -9,8 +9,11 @@ import type { Event } from '../../src/log.ts';
 import type { Instance } from '../integration/support.ts';
 import { startTestStack } from '../test-stack.ts';
 
-/** Three ClickHouse nodes of a test file's own, which it may stop. */
-/** @param isMigrated whether it is brought to this version as a cluster at once */
+/**
+ * Three ClickHouse nodes of a test file's own, which it may stop.
+ *
+ * @param isMigrated whether it is brought to this version as a cluster at once
+ */
 export function useCluster(isMigrated = true) {
   const dataDir = mkdtempSync(join(tmpdir(), 'timestore-cluster-'));
   let stack: Stack;

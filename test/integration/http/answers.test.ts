@@ -1,9 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { describe, expect, test } from 'vitest';
-import { flushTable } from '../../../src/flush/flush-table.ts';
 import { qualifiedName } from '../../../src/names.ts';
-import { at, newDataset, newInstance, tableOf } from '../support.ts';
+import { at, flush, newDataset, newInstance, tableOf } from '../support.ts';
 import { useWorker } from './worker.ts';
 
 const prefix = { TIMESTORE_KEY_PREFIX: `answers-${process.pid}` };
@@ -97,7 +96,7 @@ describe('an export of 5 million rows', () => {
   async function newLarge(): Promise<string> {
     const dataset = await newRows();
     const table = await tableOf(ctx, dataset);
-    await flushTable(ctx, table, 'admin', ctx.now() + 20_000);
+    await flush(ctx, dataset);
     await ctx.clickhouse.send({
       settings: { max_partitions_per_insert_block: 0 },
       body: `INSERT INTO ${qualifiedName(table)} (_lane, _seq, _row, timestamp, n, s)

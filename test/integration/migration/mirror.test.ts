@@ -13,7 +13,7 @@ import { mirrorDue } from '../../../src/migration/mirror-jobs.ts';
 import { mirroredOf } from '../../../src/migration/mirrored.ts';
 import { catalogueGauges } from '../../../src/observe/gauges.ts';
 import { workUntilOver } from '../jobs/support.ts';
-import { at, type Instance, newDataset, newInstance, newTable, send, tableOf } from '../support.ts';
+import { at, flush, type Instance, newDataset, newInstance, newTable, send } from '../support.ts';
 import { knowing, useOrigin } from './origin.ts';
 
 const origin = useOrigin();
@@ -88,7 +88,7 @@ describe('a mirror', () => {
     async (lanes) => {
       const { dataset } = await newTable(ctx, lanes);
       for (let v = 0; v < 4; v += 1) await sendTo(dataset, 'm', v);
-      await flushTable(ctx, await tableOf(ctx, dataset), 'admin', ctx.now() + 60_000);
+      await flush(ctx, dataset);
       await mirrorOf(dataset);
       for (let v = 10; v < 40; v += 1) {
         await sendTo(dataset, 'm', v, v % 3 === 0 ? undefined : { b: `${v % 3}`, a: 'x' });
@@ -178,8 +178,7 @@ describe('a mirror', () => {
       format: 'json',
     });
     const here = async (name: string) => {
-      const table = await tableOf(ctx, name);
-      await flushTable(ctx, table, 'admin', ctx.now() + 60_000);
+      await flush(ctx, name);
       return await ctx.clickhouse.rows(`SELECT * EXCEPT (_received_at) FROM \`ts_${name}\`.m ORDER BY timestamp`);
     };
     expect(await here(again)).toEqual(await here(dataset));
@@ -219,7 +218,7 @@ describe('a mirror', () => {
       await createDataset(ctx, { name: dataset });
       await mirrorOf(dataset);
       for (let v = 0; v < 3; v += 1) await sendTo(dataset, 'm', v, { k: `${v}` });
-      await flushTable(ctx, await tableOf(ctx, dataset), 'admin', ctx.now() + 60_000);
+      await flush(ctx, dataset);
       await mirrorDue(ctx);
       const failing = instance();
       let calls = 0;
@@ -274,7 +273,7 @@ describe('a mirror', () => {
     await createDataset(ctx, { name: dataset });
     await mirrorOf(dataset);
     await sendTo(dataset, 'm', 1);
-    await flushTable(ctx, await tableOf(ctx, dataset), 'admin', ctx.now() + 60_000);
+    await flush(ctx, dataset);
     await mirrorDue(ctx);
     let ahead = 0;
     const waits: number[] = [];
@@ -309,8 +308,7 @@ describe('a mirror', () => {
     const { dataset } = await newTable(ctx, 3);
     await mirrorOf(dataset);
     for (let v = 0; v < 24; v += 1) await sendTo(dataset, 'm', v);
-    const table = await tableOf(ctx, dataset);
-    await flushTable(ctx, table, 'admin', ctx.now() + 60_000);
+    await flush(ctx, dataset);
     const isRefused = ({ rows }: { rows: Record<string, unknown>[] }) => rows.some(({ v }) => v === 5);
     origin.fateOf = (batch) =>
       isRefused(batch) ? { status: 400, body: { type: 'urn:x:invalid', detail: 'not this one' } } : undefined;
@@ -353,8 +351,7 @@ describe('a mirror', () => {
       );
     await imported(1, 1);
     await imported(3, 4);
-    const table = await tableOf(ctx, dataset);
-    await flushTable(ctx, table, 'admin', ctx.now() + 60_000);
+    await flush(ctx, dataset);
     expect((await mirroredOf(ctx, dataset))?.behindRows).toBe(2);
     // The original takes the first range, and nobody hears of it.
     origin.fateOf = () => 'after';
@@ -375,7 +372,7 @@ describe('a mirror', () => {
     await createDataset(ctx, { name: dataset });
     await mirrorOf(dataset);
     for (const v of [1, 2]) await send(ctx, dataset, [{ timestamp: at(v), v, w: 'x' }]);
-    await flushTable(ctx, await tableOf(ctx, dataset), 'admin', ctx.now() + 60_000);
+    await flush(ctx, dataset);
     await mirrorDue(ctx);
     origin.fateOf = () => 'after';
     for (let n = 0; n < 3; n += 1) await work(instance(), dataset);
@@ -390,7 +387,7 @@ describe('a mirror', () => {
     // A key that somebody else has used.
     await sendTo(dataset, 'm', 3);
     origin.fateOf = () => ({ status: 422, body: { type: 'urn:original:key-reused' } });
-    await flushTable(ctx, await tableOf(ctx, dataset), 'admin', ctx.now() + 60_000);
+    await flush(ctx, dataset);
     for (let n = 0; n < 3; n += 1) await work(instance(), dataset);
     expect(await mirroredOf(ctx, dataset)).toMatchObject({ stoppedLanes: 1, behindRows: 1 });
   });
@@ -403,7 +400,7 @@ describe('a mirror', () => {
     await untilEqual(dataset);
     await mirrorOf(dataset, false);
     await sendTo(dataset, 'm', 2);
-    await flushTable(ctx, await tableOf(ctx, dataset), 'admin', ctx.now() + 60_000);
+    await flush(ctx, dataset);
     await mirrorOf(dataset);
     await sendTo(dataset, 'm', 3);
     const job = await mirrorJob(dataset);
