@@ -54,6 +54,8 @@ export type Stack = {
   stop(): Promise<void>;
 };
 
+const startLimitMs = 30_000;
+
 /** Starts all engines and resolves when each has answered. Throws one EngineFailure, with nothing left running. */
 export async function startStack(options: StackOptions): Promise<Stack> {
   const { ports, onProgress, nodes = [] } = options;
@@ -83,6 +85,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       rmSync(logOf(name, node), { force: true });
       const engine = await startEngine(define(), {
         logFile: logOf(name, node),
+        limitMs: startLimitMs,
         signal: givenUp.signal,
         onSpawn: lock.note,
         onDeath: death.reject,

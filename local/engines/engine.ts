@@ -1,6 +1,7 @@
+import { appendFileSync } from 'node:fs';
 import { EngineFailure, type EngineName } from './failure.ts';
 import { type EngineProcess, type Exit, logTail, spawnEngine } from './process.ts';
-import { waitUntilReady } from './readiness.ts';
+import { type Ask, waitUntilReady } from './readiness.ts';
 
 /** One engine of a running stack. */
 export type Engine = {
@@ -21,14 +22,15 @@ export type EngineDefinition = {
   /** The program of its process. */
   script: string;
   options: unknown;
-  /** Asks the engine something only a working one answers; rejects while it does not. */
-  ask: () => Promise<void>;
+  ask: Ask;
   /** Signals go to the whole group, where the engine is more than one process. */
   signalsGroup?: boolean;
 };
 
 export type EngineContext = {
   logFile: string;
+  /** For its process to be up, and as long again for its first answer. */
+  limitMs: number;
   /** Ends a start that is under way. */
   signal: AbortSignal;
   /** Called with the process that leads the engine's group, at each start. */
@@ -37,18 +39,18 @@ export type EngineContext = {
   onDeath: (failure: EngineFailure) => void;
 };
 
-const startLimitMs = 30_000;
 const gracefulLimitMs = 900;
 const logLines = 12;
 
 export async function startEngine(definition: EngineDefinition, context: EngineContext): Promise<Engine> {
   const { name, url } = definition;
+  const { logFile, limitMs } = context;
   let current: EngineProcess | undefined;
   let endAsked = false;
 
-  async function launch(): Promise<void> {
+  async function launch(isSecond = false): Promise<void> {
     endAsked = false;
-    const engine = spawnEngine(definition.script, definition.options, context.logFile);
+    const engine = spawnEngine(definition.script, definition.options, logFile);
     current = engine;
     if (engine.pid !== undefined) context.onSpawn(engine.pid);
     const over = new AbortController();
@@ -56,12 +58,19 @@ export async function startEngine(definition: EngineDefinition, context: EngineC
       throw new Error(`its process ended before it was ready (${describeExit(exit)})`);
     });
     try {
-      const ready = engine.up.then(() => waitUntilReady(definition.ask, startLimitMs, over.signal));
-      await Promise.race([ready, death, deadline(over.signal), aborted(context.signal, over.signal)]);
+      const up = Promise.race([engine.up, deadline(limitMs, over.signal)]);
+      const ready = up.then(() => waitUntilReady(definition.ask, limitMs, over.signal));
+      await Promise.race([ready, death, aborted(context.signal, over.signal)]);
     } catch (error) {
       endAsked = true;
       engine.signalGroup('SIGKILL');
-      throw new EngineFailure(name, `could not start: ${(error as Error).message}.${logNote(context.logFile)}`, {
+      if (error instanceof NotUp && !isSecond) {
+        // Seen once in tens of thousands of starts, with nothing in its log; what it waited for is not known.
+        appendFileSync(logFile, `${name}: ${error.message}, and is started once more\n`);
+        await engine.exited;
+        return launch(true);
+      }
+      throw new EngineFailure(name, `could not start: ${(error as Error).message}.${logNote(logFile)}`, {
         cause: error,
       });
     } finally {
@@ -73,7 +82,7 @@ export async function startEngine(definition: EngineDefinition, context: EngineC
         new EngineFailure(
           name,
           `ended by itself while the stack was running (${describeExit(exit)}). Start the stack again; its data is kept.` +
-            logNote(context.logFile),
+            logNote(logFile),
         ),
       );
     });
@@ -133,9 +142,11 @@ function logNote(logFile: string): string {
   return tail === '' ? ` Its log ${logFile} is empty.` : ` The end of its log ${logFile}:\n${tail}`;
 }
 
-function deadline(over: AbortSignal): Promise<never> {
+class NotUp extends Error {}
+
+function deadline(limitMs: number, over: AbortSignal): Promise<never> {
   return new Promise((_, reject) => {
-    const timer = setTimeout(() => reject(new Error(`not up within ${startLimitMs} ms`)), startLimitMs);
+    const timer = setTimeout(() => reject(new NotUp(`its process was not up within ${limitMs} ms`)), limitMs);
     over.addEventListener('abort', () => clearTimeout(timer));
   });
 }

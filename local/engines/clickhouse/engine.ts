@@ -63,12 +63,13 @@ export function clickhouseEngine(place: ClickHousePlace): EngineDefinition {
     url,
     script: join(import.meta.dirname, 'process.ts'),
     options,
-    ask: async () => {
+    ask: async (signal) => {
       const response = await fetch(url, {
         method: 'POST',
         // A kept connection would be one that the server waits for when it is to stop.
         headers: { 'X-ClickHouse-User': writer.user, 'X-ClickHouse-Key': writer.password, connection: 'close' },
         body: 'SELECT 1',
+        signal,
       });
       const answer = await response.text();
       if (answer !== '1\n') throw new Error(`HTTP ${response.status} ${answer.slice(0, 200)}`);

@@ -26,11 +26,12 @@ export function postgresEngine({ dataDir, wirePort, neonPort, url }: PostgresPla
     url: withoutLogin(url),
     script: join(import.meta.dirname, 'process.ts'),
     options,
-    ask: async () => {
+    ask: async (signal) => {
       const response = await fetch(endpoint, {
         method: 'POST',
         headers: { 'neon-connection-string': url, 'neon-raw-text-output': 'true', 'neon-array-mode': 'true' },
         body: '{"query":"SELECT 1"}',
+        signal,
       });
       const answer = await response.text();
       if (!response.ok) throw new Error(answer.slice(0, 200));

@@ -21,8 +21,8 @@ export function s3Engine(dataDir: string, port: number): EngineDefinition {
     options,
     // Miniflare and its workerd: stopping or killing one of the two is no test of anything.
     signalsGroup: true,
-    ask: async () => {
-      const response = await fetch(`${url}/${bucket}`);
+    ask: async (signal) => {
+      const response = await fetch(`${url}/${bucket}`, { signal });
       // Unsigned requests are refused, by an S3 that works.
       if (response.status !== 400 && response.status !== 403) throw new Error(`HTTP ${response.status}`);
       await response.text();
