@@ -3,8 +3,8 @@
  *
  *   npm run bench [-- --lines 1,2,4] [--short] [--json] [--write]
  *
- * `--short` takes some ten minutes and fails only where a ratio is below half of its goal in every round; `--write` puts
- * the results into RESULTS.md and the curves beside it.
+ * `--short` takes some ten minutes and fails only where a count is wrong, or a ratio is below half of its goal in every
+ * round and again when it is measured a second time; `--write` puts the results into RESULTS.md and the curves beside it.
  *
  * @module
  */
@@ -38,13 +38,29 @@ const { values } = parseArgs({
 });
 const scale = values.short ? short : full;
 
+type Measured = { figures: Figure[]; curves: Curve[] };
+
 type Measurement = {
   lines: number[];
-  measure: (world: World, scale: Scale) => Promise<Figure[] | { figures: Figure[]; curves: Curve[] }>;
+  measure: (world: World, scale: Scale) => Promise<Figure[] | Measured>;
   env?: Record<string, string>;
   /** ClickHouse servers; one if left out. */
   nodes?: number;
 };
+
+/** In a world of its own, so that none finds what another has left. */
+async function measureOnce({ measure, env, nodes }: Measurement): Promise<Measured> {
+  const world = await openWorld(env, nodes);
+  try {
+    const measured = await measure(world, scale);
+    return Array.isArray(measured) ? { figures: measured, curves: [] } : measured;
+  } finally {
+    await world.stop();
+  }
+}
+
+const isFailed = (each: Figure) => isRatio(each) && isFarOff(each);
+const isOfSpeed = ({ unit }: Figure) => unit === 'x';
 
 const measurements: Measurement[] = [
   { lines: [1, 2], measure: measureIngest },
@@ -64,25 +80,26 @@ const asked = values.lines?.split(',').map(Number);
 const figures: Figure[] = [];
 const curves: Curve[] = [];
 let broken = 0;
-for (const { lines, measure, env, nodes } of measurements) {
+for (const each of measurements) {
+  const { lines } = each;
   if (asked !== undefined && !lines.some((line) => asked.includes(line))) continue;
-  // Each in a world of its own, so that none finds what another has left.
-  const world = await openWorld(env, nodes);
   try {
     const from = performance.now();
-    const measured = await measure(world, scale);
-    if (Array.isArray(measured)) figures.push(...measured);
-    else {
-      figures.push(...measured.figures);
-      curves.push(...measured.curves);
+    let measured = await measureOnce(each);
+    const failed = measured.figures.filter(isFailed);
+    if (values.short && failed.length > 0 && failed.every(isOfSpeed)) {
+      // Its rounds are a second long, and a machine whose processors others use as well may stand still for some. What is
+      // counted has no such excuse.
+      console.error(`line ${lines.join(', ')} is measured again: ${failed.map(({ name }) => name).join('; ')}`);
+      measured = await measureOnce(each);
     }
+    figures.push(...measured.figures);
+    curves.push(...measured.curves);
     console.error(`line ${lines.join(', ')}: ${((performance.now() - from) / 1000).toFixed(0)} s`);
   } catch (error) {
     // The others are measured all the same.
     broken += 1;
     console.error(`line ${lines.join(', ')}: ${error instanceof Error ? error.stack : error}`);
-  } finally {
-    await world.stop();
   }
 }
 if (values.json) console.log(JSON.stringify({ machine: machine(), figures }, undefined, 2));
@@ -99,7 +116,7 @@ if (values.write) {
 }
 const missed = figures.filter((each) => !isReached(each));
 for (const { line, name } of missed) console.error(`line ${line}: ${name} is not at its goal`);
-const failed = missed.filter((each) => isRatio(each) && isFarOff(each));
+const failed = figures.filter(isFailed);
 for (const { line, name } of failed) console.error(`line ${line}: ${name} is below half of its goal in every round`);
 const ratios = figures.filter((each) => each.goal !== undefined && isRatio(each)).length;
 console.error(`${ratios - failed.length} passed, ${failed.length + broken} failed`);
