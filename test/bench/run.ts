@@ -4,7 +4,7 @@
  *   npm run bench [-- --lines 1,2,4] [--short] [--json] [--write]
  *
  * `--short` takes some ten minutes and fails only where a count is wrong, or a ratio is below half of its goal in every
- * round and again when it is measured a second time; `--write` puts the results into RESULTS.md and the curves beside it.
+ * round of three measurements; `--write` puts the results into RESULTS.md and the curves beside it.
  *
  * @module
  */
@@ -62,6 +62,12 @@ async function measureOnce({ measure, env, nodes }: Measurement): Promise<Measur
 const isFailed = (each: Figure) => isRatio(each) && isFarOff(each);
 const isOfSpeed = ({ unit }: Figure) => unit === 'x';
 
+/**
+ * How often the short form measures speeds again that are far off, before they fail. Its rounds are a second long, and a
+ * machine whose processors others use as well may stand still for some. What is counted has no such excuse.
+ */
+const againMax = 2;
+
 const measurements: Measurement[] = [
   { lines: [1, 2], measure: measureIngest },
   { lines: [3], measure: measureVisibility },
@@ -86,12 +92,13 @@ for (const each of measurements) {
   try {
     const from = performance.now();
     let measured = await measureOnce(each);
-    const failed = measured.figures.filter(isFailed);
-    if (values.short && failed.length > 0 && failed.every(isOfSpeed)) {
-      // Its rounds are a second long, and a machine whose processors others use as well may stand still for some. What is
-      // counted has no such excuse.
+    for (let again = 1; again <= againMax; again += 1) {
+      const failed = measured.figures.filter(isFailed);
+      if (!values.short || failed.length === 0 || !failed.every(isOfSpeed)) break;
       console.error(`line ${lines.join(', ')} is measured again: ${failed.map(({ name }) => name).join('; ')}`);
-      measured = await measureOnce(each);
+      const { figures: next } = await measureOnce(each);
+      const figureNow = (old: Figure) => next.find(({ name }) => name === old.name) ?? old;
+      measured = { ...measured, figures: measured.figures.map((old) => (isFailed(old) ? figureNow(old) : old)) };
     }
     figures.push(...measured.figures);
     curves.push(...measured.curves);
