@@ -45,10 +45,11 @@ describe('a retention', () => {
       { timestamp: ago(60_000), v: 1 },
     ]);
     await flush(ctx, dataset);
+    const kept = await tableOf(ctx, dataset);
+    expect(await disks(kept)).toEqual(['default']);
+    expect(await storedRows(ctx, kept)).toBe(3);
     await changeTable(ctx, dataset, 'm', { retention: { hotDays: 2, totalDays: 3 } });
     const table = await tableOf(ctx, dataset);
-    expect(await disks(table)).toEqual(['default']);
-    expect(await storedRows(ctx, table)).toBe(3);
     await expect.poll(async () => await disks(table)).toEqual(['cold', 'default']);
     await expect
       .poll(async () => {
