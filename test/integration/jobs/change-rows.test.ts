@@ -183,14 +183,14 @@ test('who was overtaken within a step puts nothing on record afterwards', async 
 test('a step that takes longer than a claim is not begun by anybody else', async () => {
   const dataset = await withRows();
   const job = await begin(dataset, { rows: where('s', 'b') });
-  const short = { TIMESTORE_KEY_PREFIX: `jobs-${process.pid}`, TIMESTORE_JOB_CLAIM_MS: '400' };
+  const short = { TIMESTORE_KEY_PREFIX: `jobs-${process.pid}`, TIMESTORE_JOB_CLAIM_MS: '2000' };
   const [own, other] = [newInstance(short), newInstance(short)];
   let begun = 0;
   let begunMeanwhile = 0;
   const long: Step = async (ctx_, each, until) => {
     begun += 1;
     if (begun === 1) {
-      const until_ms = Date.now() + 2_000;
+      const until_ms = Date.now() + 5_000;
       while (Date.now() < until_ms) await workOnJobs(other, steps, other.now() + 100);
       begunMeanwhile = begun;
     }
