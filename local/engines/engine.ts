@@ -65,7 +65,7 @@ export async function startEngine(definition: EngineDefinition, context: EngineC
       endAsked = true;
       engine.signalGroup('SIGKILL');
       if (error instanceof NotUp && !isSecond) {
-        // Seen once in tens of thousands of starts, with nothing in its log; what it waited for is not known.
+        // A start without an end and with nothing in its log was seen once, of very many; what held it is not known.
         appendFileSync(logFile, `${name}: ${error.message}, and is started once more\n`);
         await engine.exited;
         return launch(true);

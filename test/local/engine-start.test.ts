@@ -41,7 +41,8 @@ async function silentAtFirst(silent: number): Promise<{ ask: Ask; asked: () => n
 test('a question that is never answered is asked again', async () => {
   const { ask, asked } = await silentAtFirst(2);
   await waitUntilReady(ask, 60_000, new AbortController().signal, 100);
-  expect(asked()).toBe(3);
+  // More than three where the machine is too slow for an answer in time.
+  expect(asked()).toBeGreaterThanOrEqual(3);
 });
 
 test('when the time is over, the last refusal is told', async () => {
