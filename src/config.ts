@@ -23,6 +23,8 @@ const limitsSchema = z.object({
   insert_timeout_ms: count(30_000),
   lease_ms: count(60_000),
   outbox_max: count(10_000),
+  // Manifests that Postgres refuses are kept for a look, the newest of them.
+  refused_manifests_max: count(1_000),
   retry_ms: count(1_000),
   retry_ms_max: count(60_000),
   probe_ms: count(20_000),

@@ -16,6 +16,7 @@ export const errorCatalogue = {
   'unsupported-media-type': { status: 415, retryable: false, title: 'This content type is not understood' },
   'rows-refused': { status: 422, retryable: false, title: 'Rows were refused; nothing was stored' },
   'schema-refused': { status: 422, retryable: false, title: 'The rows do not fit the schema; nothing was stored' },
+  'value-refused': { status: 422, retryable: false, title: 'A value cannot be stored' },
   'key-reused': { status: 422, retryable: false, title: 'This Idempotency-Key was used for another payload' },
   'buffer-full': { status: 429, retryable: true, title: 'The hot buffer is full' },
   'quota-exceeded': { status: 429, retryable: true, title: 'The dataset has taken what it may' },
@@ -67,6 +68,20 @@ export class StoreError extends TimestoreError {
     super('unavailable', `${storeTitles[store]} ${did}. Try again shortly.`, { retryAfterMs: 1000, cause });
     this.name = 'StoreError';
     this.store = store;
+  }
+}
+
+/** A store refused a value for what it is: the same value is refused again, whoever sends it. */
+export class RefusedError extends TimestoreError {
+  constructor(store: StoreName, cause: unknown, code: string) {
+    super(
+      'value-refused',
+      `${storeTitles[store]} cannot store a value of this (${code}), now or later. Change the value.`,
+      {
+        cause,
+      },
+    );
+    this.name = 'RefusedError';
   }
 }
 

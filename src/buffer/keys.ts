@@ -14,6 +14,8 @@ export function keysOf(prefix: string) {
     table: (dataset: string, name: string) => `${prefix}:{${dataset}.${name}}:table`,
     due: `${prefix}:due`,
     outbox: `${prefix}:outbox`,
+    /** Manifests that Postgres refuses. */
+    refusedManifests: `${prefix}:outbox-refused`,
     /** Sums of what has happened, over all instances. */
     metrics: `${prefix}:metrics`,
     apiKeys: `${prefix}:keys`,

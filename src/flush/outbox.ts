@@ -1,14 +1,19 @@
-import { ask } from '../buffer/redis.ts';
+import { ask, runScript, script } from '../buffer/redis.ts';
 import type { Context } from '../context.ts';
 import { describeError } from '../log.ts';
 import type { Statement } from '../postgres/client.ts';
+import { recordPast } from '../postgres/record-past.ts';
 import type { Manifest } from './manifest.ts';
+import setAsideLua from './set-aside.lua';
+
+const setAsideScript = script(setAsideLua);
 
 const pageSize = 100;
 
 /**
  * Moves the manifests of published seals into Postgres, oldest first, each page in one transaction. A manifest told twice
- * is one line; one that is there with other content is an alarm, and stays as it was.
+ * is one line; one that is there with other content is an alarm, and stays as it was. One that Postgres refuses is set
+ * aside: the others go on, and what it said of its sequences is rebuilt from ClickHouse when it is needed.
  *
  * @returns how many manifests were moved
  * @throws StoreError when Redis or Postgres is away: the outbox keeps them
@@ -18,20 +23,31 @@ export async function drainOutbox(ctx: Context): Promise<number> {
   for (;;) {
     const entries = await readOutbox(ctx);
     if (entries.length === 0) return moved;
-    const manifests = entries.map(([, [, manifest]]) => JSON.parse(manifest) as Manifest);
-    await recordManifests(ctx, manifests);
+    const refused = await recordPast(entries, (some) => record(ctx, `[${some.map(manifestIn).join()}]`));
+    for (const entry of refused) await setAside(ctx, entry);
     await ask(() =>
       ctx.redis.xdel(
         ctx.keys.outbox,
         entries.map(([id]) => id),
       ),
     );
-    moved += entries.length;
+    moved += entries.length - refused.length;
     if (entries.length < pageSize) return moved;
   }
 }
 
 type Entry = [id: string, fields: [name: 'm', manifest: string]];
+
+const manifestIn = ([, [, manifest]]: Entry) => manifest;
+
+/** Takes an entry out of the outbox that would be refused again. */
+async function setAside(ctx: Context, entry: Entry): Promise<void> {
+  const [id] = entry;
+  const { outbox, refusedManifests } = ctx.keys;
+  await runScript(ctx.redis, setAsideScript, [outbox, refusedManifests], [id, ctx.config.limits.refused_manifests_max]);
+  const [, manifest] = /"id":"([^"\\]+)"/.exec(manifestIn(entry)) ?? [];
+  ctx.log({ event: 'manifest-refused', alarm: true, entry: id, manifest });
+}
 
 async function readOutbox(ctx: Context): Promise<Entry[]> {
   // The client's declared form is the one it makes when it deserialises, which it does not do here.
@@ -47,15 +63,23 @@ export async function tryDrainingOutbox(ctx: Context): Promise<void> {
   }
 }
 
-/** Writes manifests down, each once. Throws StoreError when Postgres is away. */
+/** Writes manifests down, each once. Throws StoreError when Postgres is away, RefusedError. */
 export async function recordManifests(ctx: Context, manifests: Manifest[]): Promise<void> {
-  const [, , conflicts = []] = await ctx.postgres.transaction(manifestStatements(manifests));
+  await record(ctx, JSON.stringify(manifests));
+}
+
+/** @param told a JSON array of manifests */
+async function record(ctx: Context, told: string): Promise<void> {
+  const [, , conflicts = []] = await ctx.postgres.transaction(statements(told));
   for (const { id } of conflicts) ctx.log({ event: 'manifest-conflict', alarm: true, manifest: id });
 }
 
 /** What writes manifests down, each once; the last one answers those that are there with other content. */
 export function manifestStatements(manifests: Manifest[]): [Statement, Statement, Statement] {
-  const told = JSON.stringify(manifests);
+  return statements(JSON.stringify(manifests));
+}
+
+function statements(told: string): [Statement, Statement, Statement] {
   return [
     [
       `insert into manifests (id, dataset, "table", physical_table, lane, incarnation, token, epoch, seq_from, seq_to,

@@ -17,10 +17,11 @@ const lanes_max = 1_000;
 /** Of the hot buffer: what waits in it, by table. Two commands. Throws StoreError. */
 export async function bufferGauges(ctx: Context): Promise<Sample[]> {
   const { lanes } = await dueWork(ctx, lanes_max, 'all');
-  const [now_ms, outbox, ...states] = await runScript<[number, number, ...[number, number, number, number][]]>(
+  type Reply = [number, number, number, ...[number, number, number, number][]];
+  const [now_ms, outbox, refused, ...states] = await runScript<Reply>(
     ctx.redis,
     gaugesScript,
-    [ctx.keys.outbox, ...lanes.map(({ table, lane }) => ctx.keys.state(table, lane))],
+    [ctx.keys.outbox, ctx.keys.refusedManifests, ...lanes.map(({ table, lane }) => ctx.keys.state(table, lane))],
     [],
   );
   type Waiting = { rows: number; bytes: number; age_ms: number; failures: number };
@@ -40,6 +41,7 @@ export async function bufferGauges(ctx: Context): Promise<Sample[]> {
   return [
     { name: 'timestore_lanes_pending', labels: {}, value: lanes.length },
     { name: 'timestore_outbox_manifests', labels: {}, value: outbox },
+    { name: 'timestore_refused_manifests', labels: {}, value: refused },
     ...[...tables.values()].flatMap(({ dataset, table, rows, bytes, age_ms, failures }): Sample[] => {
       const labels = { dataset, table };
       return [

@@ -43,6 +43,7 @@ export const metrics = {
   timestore_flush_failures: { type: 'gauge', help: 'Flushes of a lane that failed in a row' },
   timestore_lanes_pending: { type: 'gauge', help: 'Lanes with rows that are not in ClickHouse' },
   timestore_outbox_manifests: { type: 'gauge', help: 'Manifests on their way to Postgres' },
+  timestore_refused_manifests: { type: 'gauge', help: 'Manifests that Postgres refused, set aside' },
   timestore_store_up: { type: 'gauge', help: '1 if a store can be used just now' },
   timestore_jobs: { type: 'gauge', help: 'Jobs by state, but for those that are done or cancelled' },
   timestore_mirror_age_seconds: {

@@ -1,13 +1,13 @@
 import { NeonDbError, neon, neonConfig } from '@neondatabase/serverless';
 import type { Config } from '../config.ts';
-import { StoreError } from '../errors.ts';
+import { RefusedError, StoreError } from '../errors.ts';
 
 export type Statement = [sql: string, params?: unknown[]];
 
 export type Postgres = {
-  /** One statement, its values bound as $1 …. Throws StoreError. */
+  /** One statement, its values bound as $1 …. Throws StoreError; RefusedError for values that cannot be stored. */
   rows<Row>(sql: string, params?: unknown[]): Promise<Row[]>;
-  /** Several in one transaction, in this order. Throws StoreError; nothing has happened then. */
+  /** Several in one transaction, in this order. Throws StoreError, RefusedError; nothing has happened then. */
   transaction(statements: Statement[]): Promise<Record<string, unknown>[][]>;
 };
 
@@ -47,11 +47,21 @@ export function createPostgres(config: Pick<Config, 'DATABASE_URL' | 'NEON_FETCH
   };
 }
 
+/**
+ * SQLSTATEs that depend on a statement's values alone, so that the same statement is refused again: data exceptions, values
+ * that a constraint forbids in any state of the database, and values beyond a limit of Postgres. Not among them: 22012,
+ * with which statements here end a transaction on purpose, and 23503 and 23505, which depend on other rows.
+ * https://www.postgresql.org/docs/current/errcodes-appendix.html
+ */
+const ofValues = /^(?:22(?!012)|23502|23514|54)/;
+
 async function answered<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
-    const refused = error instanceof NeonDbError && error.code !== undefined;
+    const code = error instanceof NeonDbError ? error.code : undefined;
+    const refused = code !== undefined;
+    if (refused && ofValues.test(code)) throw new RefusedError('postgres', error, `SQLSTATE ${code}`);
     throw new StoreError('postgres', refused ? 'refused a statement' : 'did not answer', error);
   }
 }

@@ -17,6 +17,20 @@ type Mutation = { rule: string; file: string; from: string; to: string; suite?: 
 
 const mutations: Mutation[] = [
   {
+    rule: 'a manifest that Postgres refuses holds up no other',
+    file: 'src/postgres/record-past.ts',
+    from: 'if (!(error instanceof RefusedError)) throw error;',
+    to: 'if (error !== undefined) throw error;',
+    suite: 'test/integration/flush/outbox.test.ts',
+  },
+  {
+    rule: 'what Postgres refuses for its values is told apart from what may pass',
+    file: 'src/postgres/client.ts',
+    from: 'if (refused && ofValues.test(code))',
+    to: 'if (refused)',
+    suite: 'test/integration/flush/outbox.test.ts',
+  },
+  {
     rule: 'a lane that an instance does not know is looked up before anything is asked of its rows',
     file: 'src/query/cut.ts',
     from: 'ctx.cluster !== undefined && table.shards.length < lanes.length',

@@ -1,7 +1,10 @@
-import { beforeEach, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
+import { auditTable } from '../../../src/audit/audit-table.ts';
+import type { Table } from '../../../src/catalog/table.ts';
 import { StoreError } from '../../../src/errors.ts';
 import { flushLane } from '../../../src/flush/flush-lane.ts';
 import { drainOutbox, tryDrainingOutbox } from '../../../src/flush/outbox.ts';
+import { bufferGauges } from '../../../src/observe/gauges.ts';
 import { stage } from '../buffer/support.ts';
 import { newInstance, newTable } from '../support.ts';
 
@@ -10,7 +13,7 @@ const prefix = { TIMESTORE_KEY_PREFIX: `outbox-${process.pid}` };
 const ctx = newInstance(prefix);
 
 beforeEach(async () => {
-  await ctx.redis.del(ctx.keys.outbox);
+  await ctx.redis.del(ctx.keys.outbox, ctx.keys.refusedManifests);
 });
 
 const manifestsOf = (dataset: string) =>
@@ -91,4 +94,80 @@ test('many manifests are drained page by page', async () => {
   }
   expect(await drainOutbox(ctx)).toBe(121);
   expect(await manifestsOf(table.dataset)).toHaveLength(121);
+});
+
+describe('a manifest that Postgres refuses is set aside, and holds up no other', () => {
+  const inOutbox = () =>
+    ctx.redis.xrange(ctx.keys.outbox, '-', '+') as unknown as Promise<[string, [string, string]][]>;
+
+  test.each([
+    [
+      'a NUL in what was said of a batch',
+      (told: string) => told.replace('"batches":[]', '"batches":[{"seq":1,"meta":"a\\u0000"}]'),
+    ],
+    [
+      'half of a surrogate pair',
+      (told: string) => told.replace('"batches":[]', '"batches":[{"seq":1,"meta":"\\ud83d"}]'),
+    ],
+    ['a text that is no JSON', (told: string) => told.slice(0, -1)],
+    ['a number that is none', (told: string) => told.replace(/"rows":1,/, '"rows":"one",')],
+    ['a time that there is not', (told: string) => told.replace(/"flushed_at":"[^"]*"/, '"flushed_at":"2026-02-31"')],
+    ['a member that is missing', (told: string) => told.replace(/"checksum":"[^"]*",/g, '')],
+  ])('%s', async (_, spoil) => {
+    const tables = [await newTable(ctx), await newTable(ctx), await newTable(ctx)];
+    for (const [i, table] of tables.entries()) {
+      await stage(ctx, table, [i]);
+      await flushLane(ctx, table, 0, 'admin');
+    }
+    const [first, [, [, told] = ['', '']] = ['', ['', '']], last] = await inOutbox();
+    const spoilt = spoil(told);
+    expect(spoilt).not.toBe(told);
+    await ctx.redis.del(ctx.keys.outbox);
+    for (const text of [first?.[1][1] ?? '', spoilt, last?.[1][1] ?? ''])
+      await ctx.redis.xadd(ctx.keys.outbox, '*', { m: text });
+
+    const other = newInstance(prefix);
+    expect(await drainOutbox(other)).toBe(2);
+    expect(await inOutbox()).toEqual([]);
+    const kept = (await ctx.redis.xrange(ctx.keys.refusedManifests, '-', '+')) as unknown as [
+      string,
+      [string, string],
+    ][];
+    expect(kept.map(([, [, text]]) => text)).toEqual([spoilt]);
+    const [, table] = tables;
+    const id = expect.stringContaining(`${table?.dataset}/m/`);
+    expect(other.events).toContainEqual(
+      expect.objectContaining({ event: 'manifest-refused', alarm: true, manifest: id }),
+    );
+    const gauges = await bufferGauges(ctx);
+    expect(gauges).toContainEqual({ name: 'timestore_refused_manifests', labels: {}, value: 1 });
+
+    for (const each of [tables[0], tables[2]]) expect(await manifestsOf(each?.dataset ?? '')).toHaveLength(1);
+    expect(await manifestsOf(table?.dataset ?? '')).toEqual([]);
+    // What it said of its rows is counted again in ClickHouse.
+    expect(await auditTable(ctx, table as Table)).toMatchObject({ ok: true, missing: 0, unaccounted: 0 });
+    expect(await manifestsOf(table?.dataset ?? '')).toMatchObject([{ rows: '1', trigger: 'rebuild' }]);
+  });
+
+  test.each([
+    ['is away', { NEON_FETCH_ENDPOINT: 'http://127.0.0.1:9/sql' }],
+    ['refuses whatever it is sent', { DATABASE_URL: String(ctx.config.DATABASE_URL).replace(/:[^:@]*@/, ':wrong@') }],
+  ])('while Postgres %s none is: all of them wait', async (_, overrides: Record<string, string>) => {
+    for (const text of ['{"id":"a"', '{}']) await ctx.redis.xadd(ctx.keys.outbox, '*', { m: text });
+    const away = newInstance({ ...prefix, ...overrides });
+    await expect(drainOutbox(away)).rejects.toBeInstanceOf(StoreError);
+    expect(await inOutbox()).toHaveLength(2);
+    expect(await ctx.redis.xlen(ctx.keys.refusedManifests)).toBe(0);
+  });
+
+  test('only the newest are kept', async () => {
+    const few = newInstance({ ...prefix, TIMESTORE_REFUSED_MANIFESTS_MAX: '3' });
+    for (let n = 0; n < 5; n += 1) await ctx.redis.xadd(ctx.keys.outbox, '*', { m: `{"n":${n}` });
+    expect(await drainOutbox(few)).toBe(0);
+    const kept = (await ctx.redis.xrange(ctx.keys.refusedManifests, '-', '+')) as unknown as [
+      string,
+      [string, string],
+    ][];
+    expect(kept.map(([, [, text]]) => text)).toEqual(['{"n":2', '{"n":3', '{"n":4']);
+  });
 });
