@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Changes how many lanes a table has, for writers and readers in the same step. Readers never look at fewer than before:
 -- rows may be pending in any lane that there ever was. Writers are kept off a lane that an import has.
 --

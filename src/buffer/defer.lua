@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Puts a lane's next try off after a failed flush: twice as long each time, up to a limit.
 --
 -- KEYS  1 lane state   2 due lanes

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Forgets a table that was dropped: its lanes with all that waits in them, and its definition, which must not come back
 -- from whoever read it before.
 --

@@ -4,11 +4,13 @@ import deferLua from './defer.lua';
 import dueLua from './due.lua';
 import { dueMember, parseDueMember } from './keys.ts';
 import markDueLua from './mark-due.lua';
-import { ask, runScript, script } from './redis.ts';
+import noteJobLua from './note-job.lua';
+import { runScript, script } from './redis.ts';
 
 const dueScript = script(dueLua);
 const deferScript = script(deferLua);
 const markDueScript = script(markDueLua);
+const noteJobScript = script(noteJobLua);
 
 /** What is due: lanes with pending rows, the one that waits longest first, and whether there are jobs. */
 export type Due = { lanes: { table: TableRef; lane: number }[]; hasJobs: boolean };
@@ -25,7 +27,7 @@ export async function dueWork(ctx: Context, count: number, which: 'due' | 'all' 
 
 /** Has the clock look for jobs at a time. If this is lost, the hourly sweep does. */
 export async function noteJob(ctx: Context, due_ms: number): Promise<void> {
-  await ask(() => ctx.redis.zadd(ctx.keys.due, { lt: true }, { score: Math.round(due_ms), member: jobsMember }));
+  await runScript(ctx.redis, noteJobScript, [ctx.keys.due], [jobsMember, Math.round(due_ms)]);
 }
 
 /** Puts the next try of a lane off, longer after each failure in a row. Failing that, its lease does for a while. */

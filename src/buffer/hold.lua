@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Has lanes take no new seals for a while; a seal that there is goes on.
 --
 -- KEYS  state of each lane   ARGV  1 for how long (ms), 0 to end it

@@ -1,8 +1,10 @@
 import type { Table } from '../catalog/table.ts';
 import type { Context } from '../context.ts';
-import { ask, runScript, script } from './redis.ts';
+import leaseLua from './lease.lua';
+import { runScript, script } from './redis.ts';
 import releaseLua from './release.lua';
 
+const leaseScript = script(leaseLua);
 const releaseScript = script(releaseLua);
 
 /**
@@ -14,9 +16,8 @@ const releaseScript = script(releaseLua);
 export async function takeLease(ctx: Context, table: Table, lane: number): Promise<(() => Promise<void>) | undefined> {
   const key = ctx.keys.lease(table, lane);
   const token = crypto.randomUUID();
-  // Answers with who had it before: with our own token when an answer was lost and the client asked again.
-  const holder = await ask(() => ctx.redis.set(key, token, { nx: true, px: ctx.config.limits.lease_ms, get: true }));
-  if (holder !== null && holder !== token) return undefined;
+  const taken = await runScript<0 | 1>(ctx.redis, leaseScript, [key], [token, ctx.config.limits.lease_ms]);
+  if (taken === 0) return undefined;
   return async () => {
     await runScript(ctx.redis, releaseScript, [key], [token]);
   };

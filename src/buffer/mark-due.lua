@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Adds the lanes with pending rows to the due set that are not in it, as after a loss of that key.
 --
 -- KEYS  1 due lanes   then the state of each lane

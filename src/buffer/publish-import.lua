@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Makes an import history, once ClickHouse has all its rows: moves the watermark to its end, and the sequence with it. A
 -- second call after the first had its effect gets the same answer.
 --

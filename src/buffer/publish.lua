@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Makes a seal history, once ClickHouse has all its rows: moves the watermark to its end, trims its batches, and hands
 -- the manifest to the outbox. Only for whoever holds the epoch and the very seal; a second call after the first had its
 -- effect gets the same answer.

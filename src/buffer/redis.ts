@@ -15,6 +15,8 @@ const backoff_ms = (attempt: number) => 50 * 2 ** attempt;
  */
 export class Redis extends Upstash {
   private readonly config: Config;
+  /** Whether the server takes a script that begins with a line of flags, as far as this instance knows. */
+  takesFlags = true;
 
   constructor(config: Config) {
     super({
@@ -69,12 +71,35 @@ const body_chars_min = 4096;
 /** Keys that nothing on the way reads as anything else. */
 const plainKey = /^[\w.:{}~-]+$/;
 
-/** A Lua script and the name that Redis knows it by. */
-export type Script = { source: string; sha1: string };
+/** A Lua script and the name that Redis knows it by; `plain` is the same without a first line of flags. */
+export type Script = { source: string; sha1: string; plain?: Script };
 
 export function script(source: string): Script {
-  return { source, sha1: createHash('sha1').update(source).digest('hex') };
+  const sha1 = createHash('sha1').update(source).digest('hex');
+  const plain = source.replace(/^#!.*\n/, '');
+  return plain === source ? { source, sha1 } : { source, sha1, plain: script(plain) };
 }
+
+/**
+ * Scripts that begin with `#!lua flags=allow-oom` run at the server's memory limit too: they let pending rows leave, which
+ * is what frees memory. Servers from before Redis 7 refuse that line when they read the script, so that nothing of it has
+ * run. They get the script without it; at their limit it is refused like any other write.
+ */
+async function withFlags<Reply>(redis: Redis, asked: Script, run: (known: Script) => Promise<Reply>): Promise<Reply> {
+  const { plain } = asked;
+  if (plain === undefined) return await run(asked);
+  if (!redis.takesFlags) return await run(plain);
+  try {
+    return await run(asked);
+  } catch (error) {
+    const cause = error instanceof StoreError ? error.cause : undefined;
+    if (!(cause instanceof Error && flagsRefused.test(cause.message))) throw error;
+    redis.takesFlags = false;
+    return await run(plain);
+  }
+}
+
+const flagsRefused = /compiling script|shebang|near '#|unexpected symbol/i;
 
 /**
  * Runs a script by its hash, and by its text where Redis has not seen it.
@@ -83,21 +108,23 @@ export function script(source: string): Script {
  */
 export async function runScript<Reply>(
   redis: Redis,
-  { source, sha1 }: Script,
+  asked: Script,
   keys: string[],
   args: (string | number)[],
 ): Promise<Reply> {
   const [first, ...others] = args;
   const isLarge = typeof first === 'string' && first.length >= body_chars_min && others.length === 0;
-  try {
-    if (isLarge && keys.every((key) => plainKey.test(key))) {
-      return (await redis.evalshaWithBody(sha1, keys, first)) as Reply;
+  return await withFlags(redis, asked, async ({ source, sha1 }) => {
+    try {
+      if (isLarge && keys.every((key) => plainKey.test(key))) {
+        return (await redis.evalshaWithBody(sha1, keys, first)) as Reply;
+      }
+      return await redis.evalsha<(string | number)[], Reply>(sha1, keys, args);
+    } catch (error) {
+      if (!(error instanceof Error && error.message.includes('NOSCRIPT'))) throw redisError(error);
     }
-    return await redis.evalsha<(string | number)[], Reply>(sha1, keys, args);
-  } catch (error) {
-    if (!(error instanceof Error && error.message.includes('NOSCRIPT'))) throw redisError(error);
-  }
-  return await ask(() => redis.eval<(string | number)[], Reply>(source, keys, args));
+    return await ask(() => redis.eval<(string | number)[], Reply>(source, keys, args));
+  });
 }
 
 /**
@@ -108,20 +135,22 @@ export async function runScript<Reply>(
  */
 export async function runScriptAndWait<Reply>(
   redis: Redis,
-  { source, sha1 }: Script,
+  asked: Script,
   keys: string[],
   args: (string | number)[],
   { replicas, timeout_ms }: { replicas: number; timeout_ms: number },
 ): Promise<{ reply: Reply; replicas: number }> {
   const wait = ['WAIT', replicas, timeout_ms];
   const rest = [keys.length, ...keys, ...args];
-  let [ran, waited] = await ask(() => redis.inTurn([['EVALSHA', sha1, ...rest], wait]));
-  if (ran?.error?.includes('NOSCRIPT')) {
-    [ran, waited] = await ask(() => redis.inTurn([['EVAL', source, ...rest], wait]));
-  }
-  const refused = ran?.error ?? waited?.error;
-  if (refused !== undefined) throw new StoreError('redis', 'refused a command', new Error(refused.slice(0, 500)));
-  return { reply: ran?.result as Reply, replicas: Number(waited?.result) };
+  return await withFlags(redis, asked, async ({ source, sha1 }) => {
+    let [ran, waited] = await ask(() => redis.inTurn([['EVALSHA', sha1, ...rest], wait]));
+    if (ran?.error?.includes('NOSCRIPT')) {
+      [ran, waited] = await ask(() => redis.inTurn([['EVAL', source, ...rest], wait]));
+    }
+    const refused = ran?.error ?? waited?.error;
+    if (refused !== undefined) throw new StoreError('redis', 'refused a command', new Error(refused.slice(0, 500)));
+    return { reply: ran?.result as Reply, replicas: Number(waited?.result) };
+  });
 }
 
 /** Runs commands, and turns what goes wrong into a StoreError. */
@@ -131,6 +160,12 @@ export async function ask<Reply>(command: () => Promise<Reply>): Promise<Reply> 
   } catch (error) {
     throw redisError(error);
   }
+}
+
+/** Whether Redis refused for want of memory, in its own words or those of the hosted service. */
+export function isMemoryRefusal(error: unknown): boolean {
+  const cause = error instanceof StoreError ? error.cause : undefined;
+  return cause instanceof Error && /OOM command not allowed|capacity quota exceeded/.test(cause.message);
 }
 
 function redisError(error: unknown): StoreError {

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Gives a lease back, if it is still the caller's.
 --
 -- KEYS  1 lease   ARGV  1 the flusher's token

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Keeps what is on record of a key for functions that have not seen it, unless something newer is kept already: of a
 -- revocation and a reader that looked before it, the revocation stays.
 --

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Keeps who answers a dataset's queries, for functions that do not know it, unless something newer is kept already.
 --
 -- KEYS  1 reads   ARGV  1 dataset   2 revision of the dataset   3 off | compare | on

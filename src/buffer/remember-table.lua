@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Keeps a table's definition for functions that have not seen it, unless a newer one is kept already, or the same. One that says
 -- nothing of shards is of an older version.
 --

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Fixes the sequences of an import on a lane that only readers look at: none of its rows counts before all of them are
 -- there. No batch of them is in the log, so that the lane's sequence stays at its watermark until they are published.
 --

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Fixes the range of batches that one flush moves, and returns them. A seal that is there already is taken over exactly
 -- as it is stored: whoever retries it sends the same rows under the same token.
 --

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Sets what a dataset may take, unless something newer is set already. What it has taken stays counted.
 --
 -- KEYS  1 quota of the dataset   ARGV  1 revision of the record   2 rows and 3 bytes a day, 4 bytes stored; '' for no limit

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Says of tables what the catalogue has on record of them: whether their lanes take rows, and that definitions from
 -- before are not to be kept any more.
 --

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Creates a lane's state where there is none. The log, where it is still there, knows best: its first batch is the one
 -- after the watermark, since a batch is trimmed in the very step that moves the watermark past it.
 --

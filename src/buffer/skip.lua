@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Records which rows of a seal are not sent, for whoever holds that seal and knows the list that it replaces.
 --
 -- KEYS  1 lane state

@@ -14,7 +14,8 @@
 -- Answers {'staged', batch id, rows, incarnation, sequence, received at (ms), plan, lane, pending rows, bytes, oldest,
 --         1 when somebody flushes the lane just now, quota},
 --         {'replayed', …} up to the lane, {'reused'}, {'unknown'}, {'frozen', why}, {'lanes', for writers, for readers} when
---         the number of lanes is another, {'full', pending rows, bytes, rows drained a second} or {'quota', which, quota}.
+--         the number of lanes is another, {'full', pending rows, bytes, rows drained a second, 'lane' | 'memory' (what is
+--         full)} or {'quota', which, quota}.
 --         A quota is {ms until the next day, then what there may be and what is left of it: rows and bytes a day, bytes
 --         stored}, '' twice for what has no limit; '' for a dataset without any.
 local cut = string.find(ARGV[1], '\n', 1, true)
@@ -43,7 +44,7 @@ local pendingRows = tonumber(state[3])
 local pendingBytes = tonumber(state[4])
 if given[13] ~= '' and (pendingRows + tonumber(given[13]) > tonumber(given[10])
     or pendingBytes + tonumber(given[14]) > tonumber(given[11])) then
-  return {'full', pendingRows, pendingBytes, state[7] or ''}
+  return {'full', pendingRows, pendingBytes, state[7] or '', 'lane'}
 end
 
 local time = redis.call('TIME')
@@ -78,9 +79,14 @@ if limits[1] or limits[2] or limits[3] then
 end
 
 local seq = tonumber(state[2]) + 1
-redis.call('XADD', KEYS[2], string.format('%.0f-0', seq),
+-- The first write, and the one that is refused at the server's memory limit: nothing has changed then.
+local appended = redis.pcall('XADD', KEYS[2], string.format('%.0f-0', seq),
   'id', given[3], 'n', given[4], 'b', bytes, 'c', given[5], 'v', given[6], 'lo', given[7], 'hi', given[8], 'w', given[9],
   'at', string.format('%.0f', now), 'm', given[19], 'p', payload)
+if type(appended) == 'table' and appended.err then
+  if string.find(appended.err, 'OOM command', 1, true) then return {'full', pendingRows, pendingBytes, state[7] or '', 'memory'} end
+  return appended
+end
 
 local oldest = tonumber(state[5])
 if pendingRows == 0 or not oldest then oldest = now end

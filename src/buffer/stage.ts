@@ -5,10 +5,12 @@ import { StoreError } from '../errors.ts';
 import { type ChunkPlan, encodePlan, parsePlan } from './chunk-plan.ts';
 import { dueMember } from './keys.ts';
 import { type Quota, type QuotaLeft, type QuotaReply, quotaLeft } from './quota.ts';
-import { runScript, runScriptAndWait, script } from './redis.ts';
+import { isMemoryRefusal, runScript, runScriptAndWait, type Script, script } from './redis.ts';
 import stageLua from './stage.lua';
 
 const stageScript = script(stageLua);
+/** For rows that pending ones make way for: refused at the memory limit, those would never leave. */
+const reliefScript = script(`#!lua flags=allow-oom\n${stageLua}`);
 
 /** The rows of one chunk, as they are staged. */
 export type Batch = {
@@ -35,6 +37,8 @@ export type StageRequest = {
   meta: string;
   /** Whether the buffer's replicas must have it, where there are any. */
   durable: boolean;
+  /** Whether pending rows leave the buffer by this: it may go beyond the server's memory limit then. */
+  isRelief?: boolean;
 };
 
 /** Where a batch is: what its receipt and the token of its answer are made of. */
@@ -60,7 +64,13 @@ export type StageOutcome =
   | { outcome: 'quota'; exceeded: keyof Quota; quota: QuotaLeft }
   /** The table has another number of lanes: `lanes` that writers choose among, `readLanes` that readers look at. */
   | { outcome: 'lanes'; lanes: number; readLanes: number }
-  | { outcome: 'full'; pending: { rows: number; bytes: number }; drainedRowsPerSecond: number | undefined };
+  /** `lane` is full by its own limits, `memory` is that of the whole buffer. */
+  | {
+      outcome: 'full';
+      full: 'lane' | 'memory';
+      pending: { rows: number; bytes: number };
+      drainedRowsPerSecond: number | undefined;
+    };
 
 type Where = [string, number, string, number, number, string, number];
 type Reply =
@@ -70,7 +80,7 @@ type Reply =
   | ['frozen', State]
   | ['quota', keyof Quota, QuotaReply]
   | ['lanes', number, number]
-  | ['full', number, number, number | ''];
+  | ['full', number, number, number | '', 'lane' | 'memory'];
 
 /**
  * Puts one batch into the hot buffer, in one step: all of it or nothing.
@@ -116,9 +126,13 @@ export async function stageBatch(ctx: Context, table: Table, request: StageReque
   ].map(String);
   // The payload is last and by itself, so that nothing has to escape it.
   const args = [`${JSON.stringify(given)}\n${request.batch.payload}`];
-  const reply = isDurable
-    ? await staged(ctx, keyNames, args)
-    : await runScript<Reply>(ctx.redis, stageScript, keyNames, args);
+  const known = request.isRelief ? reliefScript : stageScript;
+  const run = isDurable ? staged(ctx, known, keyNames, args) : runScript<Reply>(ctx.redis, known, keyNames, args);
+  const reply = await run.catch((error): Reply => {
+    // A server that refuses the script as a whole: nothing is known of the lane then.
+    if (isMemoryRefusal(error)) return ['full', 0, 0, '', 'memory'];
+    throw error;
+  });
   switch (reply[0]) {
     case 'staged': {
       const [, , , , , , , , pendingRows, pendingBytes, oldest_ms, leases, left] = reply;
@@ -138,6 +152,7 @@ export async function stageBatch(ctx: Context, table: Table, request: StageReque
     case 'full':
       return {
         outcome: 'full',
+        full: reply[4],
         pending: { rows: reply[1], bytes: reply[2] },
         drainedRowsPerSecond: reply[3] === '' ? undefined : Number(reply[3]),
       };
@@ -147,9 +162,9 @@ export async function stageBatch(ctx: Context, table: Table, request: StageReque
 }
 
 /** Also when it was staged before: the replicas may have been missing then. */
-async function staged(ctx: Context, keyNames: string[], args: string[]): Promise<Reply> {
+async function staged(ctx: Context, known: Script, keyNames: string[], args: string[]): Promise<Reply> {
   const needed = ctx.config.BUFFER_WAIT_REPLICAS;
-  const { reply, replicas } = await runScriptAndWait<Reply>(ctx.redis, stageScript, keyNames, args, {
+  const { reply, replicas } = await runScriptAndWait<Reply>(ctx.redis, known, keyNames, args, {
     replicas: needed,
     timeout_ms: ctx.config.limits.replicas_timeout_ms,
   });

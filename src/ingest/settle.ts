@@ -66,18 +66,23 @@ const retryLongest_ms = 60_000;
 function bufferFull(
   ctx: Context,
   name: string,
-  { pending, drainedRowsPerSecond, needs }: Extract<NotAccepted, { outcome: 'full' }>,
+  { full, pending, drainedRowsPerSecond, needs }: Extract<NotAccepted, { outcome: 'full' }>,
 ): TimestoreError {
   const { pending_rows_max, pending_bytes_max } = ctx.config.limits;
   const share = Math.min(1, Math.max(needs.rows / pending_rows_max, needs.bytes / pending_bytes_max));
+  // Of a lane that has nothing to drain, others fill the memory: how fast they drain is not known here.
   const drain_ms =
-    drainedRowsPerSecond === undefined
+    drainedRowsPerSecond === undefined || pending.rows === 0
       ? retryLongest_ms
-      : (1_000 * share * pending.rows) / Math.max(1, drainedRowsPerSecond);
+      : (1_000 * (full === 'lane' ? share : 1) * pending.rows) / Math.max(1, drainedRowsPerSecond);
+  const what =
+    full === 'lane'
+      ? `The hot buffer of table ${name} holds ${pending.rows} rows that wait for ClickHouse (limits pending_rows_max and ` +
+        'pending_bytes_max).'
+      : `The hot buffer (Redis) is at its memory limit; ${pending.rows} rows of table ${name} wait for ClickHouse in it.`;
   return new TimestoreError(
     'buffer-full',
-    `The hot buffer of table ${name} holds ${pending.rows} rows that wait for ClickHouse (limits pending_rows_max and ` +
-      'pending_bytes_max). Nothing of this request was acknowledged; send it again later with the same Idempotency-Key.',
+    `${what} Nothing of this request was acknowledged; send it again later with the same Idempotency-Key.`,
     { retryAfterMs: Math.min(retryLongest_ms, Math.max(1_000, Math.ceil(drain_ms))) },
   );
 }

@@ -27,6 +27,7 @@ export type ChunksRequest = {
   requestHash: string;
   meta: string;
   durable: boolean;
+  isRelief?: boolean;
   /** The rows again, without those that went into quarantine when the request came first. */
   prepareAgain: (quarantined: number[]) => PreparedRows;
 };
@@ -44,7 +45,7 @@ export async function stageChunks(
   ctx: Context,
   table: Table,
   rows: PreparedRows,
-  { idempotencyKey, requestHash, meta, durable, prepareAgain }: ChunksRequest,
+  { idempotencyKey, requestHash, meta, durable, isRelief = false, prepareAgain }: ChunksRequest,
 ): Promise<ChunksOutcome> {
   const lane = laneOf(idempotencyKey, table.lanes);
   let plan = planChunks(rows, ctx.config.limits.chunk_bytes_max);
@@ -52,7 +53,7 @@ export async function stageChunks(
   const needs = { rows: rows.lines.length, bytes: bytesOf(rows) + meta.length * plan.rows.length };
   const { value: first } = chunks.next();
   if (first === undefined) throw new RangeError('a request without rows has no chunks');
-  const request = { lane, requestHash, meta, durable };
+  const request = { lane, requestHash, meta, durable, isRelief };
   const place = { first: needs };
   const begun = await stageBatch(ctx, table, { ...request, idempotencyKey, batch: first, plan, place });
   if (begun.outcome === 'full') return { ...begun, needs };
@@ -79,7 +80,8 @@ export async function stageChunks(
       idempotencyKey: `chunk:${n}:${idempotencyKey}`,
       ...{ batch, plan, place: { after_ms: begun.batch.receivedAt_ms } },
     });
-    if (staged.outcome === 'full') throw new RangeError('room for all chunks was found with the first');
+    // Room in the lane was found for all chunks with the first; the buffer's memory may end in between.
+    if (staged.outcome === 'full') return { ...staged, needs };
     if (staged.outcome !== 'staged' && staged.outcome !== 'replayed') return staged;
     accepted.batches.push(staged.batch);
     if (staged.outcome === 'staged') {

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Adds to the sums that all instances share. There is an end to how many kinds of them there are.
 --
 -- KEYS  1 sums   ARGV  1 JSON array of names and numbers in turn

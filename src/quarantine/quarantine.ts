@@ -52,7 +52,10 @@ export async function recordInQuarantine(
   ctx: Context,
   dataset: string,
   records: QuarantineRecord[],
-  { durable = false, ...request }: { idempotencyKey: string; requestHash: string; durable?: boolean },
+  {
+    durable = false,
+    ...request
+  }: { idempotencyKey: string; requestHash: string; durable?: boolean; isRelief?: boolean },
 ): Promise<Quarantined> {
   const timestamp = new Date(ctx.now()).toISOString();
   const kept: QuarantineRecord[] = [];

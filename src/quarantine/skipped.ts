@@ -33,7 +33,7 @@ export async function quarantineSkipped(at: At, table: Table, lane: number, seal
   await markSkipped(at, table, records);
   const idempotencyKey = `skipped:${table.physical}:${seal.incarnation}:${seal.token}:${digest(encodeSkip(seal.skip))}`;
   const told: QuarantineRecord[] = records;
-  await recordInQuarantine(at, table.dataset, told, { idempotencyKey, requestHash: seal.token });
+  await recordInQuarantine(at, table.dataset, told, { idempotencyKey, requestHash: seal.token, isRelief: true });
 }
 
 async function markSkipped(at: At, { dataset, physical }: TableRef, rows: Identity[]): Promise<void> {

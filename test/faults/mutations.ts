@@ -337,6 +337,20 @@ const mutations: Mutation[] = [
     to: 'AND lane = {lane:UInt16} AND 0 AND seq BETWEEN',
   },
   {
+    rule: 'a seal is published also when the buffer is at its memory limit',
+    file: 'src/buffer/publish.lua',
+    from: '#!lua flags=allow-oom\n',
+    to: '',
+    suite: 'test/integration/buffer/memory.test.ts',
+  },
+  {
+    rule: 'rows that ClickHouse refuses are set aside also when the buffer is at its memory limit',
+    file: 'src/buffer/stage.ts',
+    from: 'request.isRelief ? reliefScript : stageScript',
+    to: 'stageScript',
+    suite: 'test/integration/buffer/memory.test.ts',
+  },
+  {
     rule: 'waiting before rows in quarantine are sent again',
     file: 'src/quarantine/replay.ts',
     from: 'const late = await stillOnTheirWay(',

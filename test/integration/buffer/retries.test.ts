@@ -1,8 +1,10 @@
-import { createServer, type RequestListener } from 'node:http';
+import { createServer, type IncomingMessage, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { Readable } from 'node:stream';
 import { afterEach, expect, test } from 'vitest';
 import { StoreError } from '../../../src/errors.ts';
-import { newInstance, newTable } from '../support.ts';
+import { expectStored, flush, newDataset, newInstance, newTable, send, tableOf } from '../support.ts';
+import { startOwnBuffer } from './own-buffer.ts';
 import { stage } from './support.ts';
 
 const ctx = newInstance();
@@ -66,3 +68,32 @@ test.each(sizes)(
     expect(asked).toBe(2);
   },
 );
+
+/** What a Redis from before version 7 says to a script that begins with a line of flags. */
+const refusal = "ERR Error compiling script (new function): user_script:1: unexpected symbol near '#'";
+
+test('a server that knows no flags of scripts gets them without, and is asked once', async () => {
+  let refused = 0;
+  const buffer = await startOwnBuffer((next) => (request, response) => {
+    const chunks: Buffer[] = [];
+    request.on('data', (chunk: Buffer) => chunks.push(chunk));
+    request.on('end', () => {
+      const body = Buffer.concat(chunks);
+      if (/"eval","#!/i.test(body.toString())) {
+        refused += 1;
+        response.writeHead(400, { 'content-type': 'application/json' }).end(JSON.stringify({ error: refusal }));
+        return;
+      }
+      // The body is read by now: whoever answers gets it once more.
+      const { method, url, headers } = request;
+      next(Object.assign(Readable.from([body]), { method, url, headers }) as IncomingMessage, response);
+    });
+  });
+  closers.push(() => void buffer.stop());
+  const instance = newInstance(buffer.env);
+  const dataset = newDataset();
+  await send(instance, dataset, [{ timestamp: '2026-05-01T10:00:00Z', v: 1 }]);
+  expect(await flush(instance, dataset)).toMatchObject({ complete: true, rows: 1 });
+  await expectStored(instance, await tableOf(instance, dataset), 1);
+  expect(refused).toBe(1);
+});

@@ -106,11 +106,18 @@ test('six inserts of one seal at the same moment store it once', async () => {
 test('[elsewhere 2] two flushers at once without a lease publish one seal once', async () => {
   const table = await newTable(ctx);
   for (const day of [1, 2, 3]) await stage(ctx, table, [1, 2], { day });
+  const lease = ctx.keys.lease(table, 0);
   const leaseless = () => {
     const instance = newInstance();
     // Every lease is granted: as when the first flusher outlived its own.
     const redis = new Proxy(instance.redis, {
-      get: (target, name, self) => (name === 'set' ? async () => null : Reflect.get(target, name, self)),
+      get(target, name, self) {
+        const member: unknown = Reflect.get(target, name, self);
+        if (name !== 'evalsha') return member;
+        return async (sha1: string, keys: string[], args: string[]) => {
+          return keys.length === 1 && keys[0] === lease ? 1 : await target.evalsha(sha1, keys, args);
+        };
+      },
     });
     return { ...instance, redis };
   };
