@@ -313,6 +313,13 @@ const mutations: Mutation[] = [
     suite: 'test/integration/query/query.test.ts',
   },
   {
+    rule: 'a read that cannot be validated is fenced',
+    file: 'src/query/exact.ts',
+    from: "error.store !== 'redis') throw error;",
+    to: "error.store === 'redis') throw error;",
+    suite: 'test/integration/query/freshness.test.ts',
+  },
+  {
     rule: 'comparing the skip list in publish',
     file: 'src/buffer/publish.lua',
     from: "if (state[15] or '') ~= ARGV[6] then",

@@ -1,9 +1,11 @@
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { sealLane } from '../../../src/buffer/seal.ts';
 import { TimestoreError } from '../../../src/errors.ts';
 import { decodeToken, encodeToken } from '../../../src/query/token.ts';
-import { at, flush, type Instance, newDataset, newInstance, query, send, sql, tableOf } from '../support.ts';
+import { at, flush, type Instance, newDataset, newInstance, query, send, sql, tableOf, through } from '../support.ts';
 
 const ctx = newInstance();
 /** Merges two rows and no more. */
@@ -28,6 +30,41 @@ async function newTail(rows: number): Promise<{ dataset: string; tokens: string[
   for (let n = 1; n <= rows; n += 1)
     tokens.push((await send(ctx, dataset, [{ timestamp: at(n), v: n }])).accepted.watermark);
   return { dataset, tokens };
+}
+
+/** An instance whose hot buffer stops, in one way or another, as soon as ClickHouse is asked for the answer. */
+async function losesBuffer(how: 'refuses' | 'hangs'): Promise<Instance> {
+  let isStopped = false;
+  const server = createServer((request, response) => {
+    const chunks: Buffer[] = [];
+    request.on('data', (chunk: Buffer) => chunks.push(chunk));
+    request.on('end', async () => {
+      if (isStopped && how === 'refuses') response.destroy();
+      if (isStopped) return;
+      const answer = await fetch(`${ctx.config.UPSTASH_REDIS_REST_URL}${request.url}`, {
+        method: 'POST',
+        headers: { authorization: String(request.headers.authorization), 'content-type': 'application/json' },
+        body: new Uint8Array(Buffer.concat(chunks)),
+      });
+      response.writeHead(answer.status, { 'content-type': 'application/json' }).end(await answer.text());
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  onTestFinished(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const instance = newInstance({ UPSTASH_REDIS_REST_URL: url, TIMESTORE_REDIS_TIMEOUT_MS: '700' });
+  return through(instance, {
+    reader: (client) => ({
+      ...client,
+      async open(request) {
+        isStopped = true;
+        return await client.open(request);
+      },
+    }),
+  });
 }
 
 /** Somebody else has the lanes and does not let go. */
@@ -168,6 +205,21 @@ describe.each(ways)('%s', (_, ask) => {
       expect(outcome).toMatchObject({ code: 'stale-read', extra: { current: null, lagMs: null }, retryAfterMs: 1_000 });
     }
   });
+
+  test.each(['refuses', 'hangs'] as const)(
+    'an answer that cannot be validated, since the buffer %s meanwhile, is read again behind a fence',
+    async (how) => {
+      const { dataset, tokens } = await newTail(2);
+      for (const body of [{}, { requireFresh: true }, { minWatermark: tokens[2] }]) {
+        const answer = await ask(await losesBuffer(how), dataset, body);
+        expect(answer.rows).toHaveLength(3);
+        expect(answer).toMatchObject({
+          ...{ mode: 'replica+hot-buffer', watermark: tokens[2], warnings: [] },
+          streaming: { fresh: true, exactness: 'fenced', rows: 2 },
+        });
+      }
+    },
+  );
 
   test('a seal that is under way is no reason to wait', async () => {
     const { dataset } = await newTail(2);
