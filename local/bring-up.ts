@@ -42,6 +42,7 @@ export async function bringUp(
     inspectorPort: options.inspectorPort,
     dir: join(options.dataDir, 'worker'),
     env: { ...options.settings, ...stack.env, TIMESTORE_ADMIN_KEY: adminKey, TIMESTORE_LOCAL: 'true' },
+    say: (text) => console.error(text),
   });
   running.push(worker);
   const api = connect(worker.url, signal);

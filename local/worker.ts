@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
@@ -11,6 +11,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { logTail } from './engines/process.ts';
 import { reasonOf, StartFailure } from './failure.ts';
 import { environmentForWorker, root } from './options.ts';
+import { descendants } from './process-tree.ts';
 
 export type WorkerOptions = {
   port: number;
@@ -18,6 +19,8 @@ export type WorkerOptions = {
   /** A folder of its own for the state, the settings and the log. */
   dir: string;
   env: Record<string, string>;
+  /** Told of what went wrong and goes on. */
+  say: (text: string) => void;
 };
 
 export type Worker = {
@@ -31,6 +34,10 @@ export type Worker = {
 };
 
 const startLimitMs = 60_000;
+const watchEveryMs = 1_000;
+/** What `wrangler dev` may take until the Worker answers after a process of its runtime was replaced. */
+const replacedLimitMs = 10_000;
+const askLimitMs = 3_000;
 const logLines = 20;
 
 /** Throws a StartFailure when another program has the port. */
@@ -52,21 +59,98 @@ export async function requireFreePort(variable: string, port: number): Promise<v
 }
 
 /** Starts `wrangler dev`; the answer comes later, see `answering`. */
-export function startWorker({ port, inspectorPort, dir, env }: WorkerOptions): Worker {
+export function startWorker({ port, inspectorPort, dir, env, say }: WorkerOptions): Worker {
   mkdirSync(dir, { recursive: true });
   const logFile = join(dir, 'worker.log');
+  rmSync(logFile, { force: true });
   const envFile = join(dir, 'env');
   writeEnvFile(envFile, env);
-  const log = openSync(logFile, 'w');
-  const child = spawn(process.execPath, guarded(wranglerDev({ port, inspectorPort, dir, envFile })), {
-    cwd: root,
-    env: quietEnvironment(dir),
-    stdio: ['ignore', log, log, 'ipc'],
-    detached: true,
+  const url = `http://127.0.0.1:${port}`;
+  const stopping = new AbortController();
+  const death = Promise.withResolvers<never>();
+  death.promise.catch(() => undefined);
+  const fail = (what: string) =>
+    death.reject(
+      new StartFailure(
+        `${what} Start again; the data is kept. The end of its log ${logFile}:\n${logTail(logFile, logLines)}`,
+      ),
+    );
+  let current: Guarded | undefined = launch();
+
+  function launch(): Guarded {
+    const args = guarded(wranglerDev({ port, inspectorPort, dir, envFile }));
+    const started = spawnGuarded(args, logFile, quietEnvironment(dir));
+    void started.exited.then(() => {
+      if (current === started && !stopping.signal.aborted) fail('The Worker (wrangler dev) ended by itself.');
+    });
+    return started;
+  }
+
+  async function restart(): Promise<void> {
+    const old = current;
+    current = undefined;
+    endGroup(old?.child.pid);
+    await old?.exited;
+    stopping.signal.throwIfAborted();
+    current = launch();
+    await untilAnswer(`${url}/health`, logFile, stopping.signal);
+  }
+
+  /**
+   * `wrangler dev` replaces a process of the runtime (workerd) that ends, also when it reloads the code. What it brings up
+   * may take connections and never answer: then all of it is started once more, and the next time it is over.
+   */
+  async function watch(): Promise<void> {
+    const { signal } = stopping;
+    const runtimes = () => descendants(current?.child.pid ?? 0, 'workerd');
+    let isSecond = false;
+    let known = runtimes();
+    for (;;) {
+      await delay(watchEveryMs, undefined, { signal });
+      const now = runtimes();
+      const ended = known.find((pid) => !now.includes(pid));
+      known = now;
+      if (ended === undefined) continue;
+      const what = `The Worker's runtime (workerd, process ${ended}) ended`;
+      if (await answersWithin(`${url}/health`, replacedLimitMs, signal)) {
+        say(`${what}; wrangler dev has started another, and the Worker answers.`);
+        continue;
+      }
+      if (isSecond) return fail(`${what} once more, and the Worker does not answer.`);
+      isSecond = true;
+      say(`${what}, and the Worker does not answer. It is started again; the data is kept.`);
+      await restart();
+      say('The Worker answers again.');
+      known = runtimes();
+    }
+  }
+
+  return {
+    url,
+    logFile,
+    failed: death.promise,
+    async answering(signal) {
+      await Promise.race([untilAnswer(`${url}/health`, logFile, signal), death.promise]);
+      watch().catch((error) => {
+        if (!stopping.signal.aborted) death.reject(error);
+      });
+    },
+    async stop() {
+      stopping.abort();
+      if (current?.child.connected) current.child.send('stop');
+      await current?.exited;
+    },
+  };
+}
+
+type Guarded = { child: ChildProcess; exited: Promise<void> };
+
+function spawnGuarded(args: string[], logFile: string, env: NodeJS.ProcessEnv): Guarded {
+  const log = openSync(logFile, 'a');
+  const child = spawn(process.execPath, args, {
+    ...{ cwd: root, env, stdio: ['ignore', log, log, 'ipc'], detached: true },
   });
   closeSync(log);
-
-  let isStopping = false;
   const exited = new Promise<void>((resolve) => {
     child.once('exit', () => {
       endGroup(child.pid); // also when it was the guard that died
@@ -74,27 +158,7 @@ export function startWorker({ port, inspectorPort, dir, env }: WorkerOptions): W
     });
     child.once('error', () => resolve());
   });
-  const failed = exited.then<never>(() => {
-    if (isStopping) return new Promise<never>(() => undefined);
-    throw new StartFailure(
-      `The Worker (wrangler dev) ended by itself. Start again; the data is kept. The end of its log ${logFile}:\n` +
-        logTail(logFile, logLines),
-    );
-  });
-  failed.catch(() => undefined);
-
-  const url = `http://127.0.0.1:${port}`;
-  return {
-    url,
-    logFile,
-    failed,
-    answering: (signal) => Promise.race([untilAnswer(`${url}/health`, logFile, signal), failed]),
-    async stop() {
-      isStopping = true;
-      if (child.connected) child.send('stop');
-      await exited;
-    },
-  };
+  return { child, exited };
 }
 
 function wranglerDev(options: { port: number; inspectorPort: number; dir: string; envFile: string }): string[] {
@@ -159,6 +223,22 @@ async function untilAnswer(url: string, logFile: string, signal: AbortSignal): P
     }
     await delay(25, undefined, { signal });
   }
+}
+
+/** Whether anything answers in time, however often it has to be asked. */
+async function answersWithin(url: string, limitMs: number, signal: AbortSignal): Promise<boolean> {
+  const deadline = performance.now() + limitMs;
+  while (performance.now() < deadline) {
+    try {
+      const response = await fetch(url, { signal: AbortSignal.any([signal, AbortSignal.timeout(askLimitMs)]) });
+      await response.arrayBuffer();
+      if (response.ok) return true;
+    } catch {
+      signal.throwIfAborted();
+    }
+    await delay(100, undefined, { signal });
+  }
+  return false;
 }
 
 function endGroup(pid: number | undefined): void {

@@ -1,9 +1,11 @@
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
+import { GetObjectCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import { Redis } from '@upstash/redis';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { findRedisServer } from '../../local/engines/redis/find.ts';
+import { descendants } from '../../local/process-tree.ts';
 import {
   EngineFailure,
   engineNames,
@@ -14,7 +16,7 @@ import {
   type StackOptions,
   startStack,
 } from '../../local/stack.ts';
-import { isAlive, until, useTempDir } from './support.ts';
+import { isAlive, parentOf, until, useTempDir } from './support.ts';
 
 const tempDir = useTempDir();
 const started: Stack[] = [];
@@ -167,15 +169,42 @@ describe('a failure is one clear error, with nothing left running', () => {
 });
 
 describe('while a stack runs', () => {
-  test.each(['s3', 'clickhouse', 'redis'] as const)(
-    'the death of %s, which nobody asked for, is reported',
-    async (name) => {
-      const stack = await start(`death-${name}`);
-      const failure = failureOf(stack.failed);
-      process.kill(stack.engines[name].pid as number, 'SIGKILL');
-      expect(await failure).toMatchObject({ engine: name, message: expect.stringContaining(`${name}.log`) });
-    },
-  );
+  test.each(engineNames)('the death of %s, which nobody asked for, is reported', async (name) => {
+    const stack = await start(`death-${name}`);
+    const failure = failureOf(stack.failed);
+    process.kill(stack.engines[name].pid as number, 'SIGKILL');
+    expect(await failure).toMatchObject({ engine: name, message: expect.stringContaining(`${name}.log`) });
+  });
+
+  test('the death of the process that watches Redis is reported, and Redis goes with it', async () => {
+    const stack = await start('death-watcher');
+    const failure = failureOf(stack.failed);
+    const redis = stack.engines.redis.pid as number;
+    process.kill(parentOf(redis), 'SIGKILL');
+    expect(await failure).toMatchObject({ engine: 'redis' });
+    await until('Redis is gone', () => !isAlive(redis));
+  });
+
+  test('the runtime of S3 that is killed is replaced, and has what was stored', async () => {
+    const stack = await start('runtime');
+    const failed = vi.fn();
+    stack.failed.catch(failed);
+    const { S3_BUCKET: Bucket, ...env } = stack.env;
+    const s3 = new S3Client({
+      ...{ endpoint: env.S3_ENDPOINT ?? '', region: env.S3_REGION ?? '', forcePathStyle: true },
+      credentials: { accessKeyId: env.S3_ACCESS_KEY_ID ?? '', secretAccessKey: env.S3_SECRET_ACCESS_KEY ?? '' },
+    });
+    await s3.send(new PutObjectCommand({ Bucket, Key: 'kept', Body: 'yes' }));
+    const [runtime] = descendants(stack.engines.s3.pid as number, 'workerd');
+    process.kill(runtime as number, 'SIGKILL');
+    await until('it is there again', () =>
+      s3.send(new GetObjectCommand({ Bucket, Key: 'kept' }), { abortSignal: AbortSignal.timeout(5_000) }).then(
+        async ({ Body }) => (await Body?.transformToString()) === 'yes',
+        () => false,
+      ),
+    );
+    expect(failed).not.toHaveBeenCalled();
+  });
 
   test('an engine that was killed on purpose is no failure, and comes back on its port', async () => {
     const stack = await start('restart');

@@ -49,16 +49,22 @@ export function isGroupAlive(leader: number): boolean {
   return processes().some((process) => process.group === leader);
 }
 
+export function parentOf(pid: number): number {
+  const found = listing().find((each) => each.pid === pid);
+  if (found === undefined) throw new Error(`there is no process ${pid}`);
+  return found.parent;
+}
+
 function processes(): { pid: number; group: number }[] {
   return listing().filter(({ state }) => !/^[ZX]/.test(state));
 }
 
-function listing(): { pid: number; group: number; state: string }[] {
+function listing(): { pid: number; parent: number; group: number; state: string }[] {
   if (process.platform !== 'linux') {
-    const lines = execFileSync('ps', ['-axo', 'pid=,pgid=,stat='], { encoding: 'utf8' }).trim().split('\n');
+    const lines = execFileSync('ps', ['-axo', 'pid=,ppid=,pgid=,stat='], { encoding: 'utf8' }).trim().split('\n');
     return lines.map((line) => {
-      const [pid = '', group = '', state = ''] = line.trim().split(/\s+/);
-      return { pid: Number(pid), group: Number(group), state };
+      const [pid = '', parent = '', group = '', state = ''] = line.trim().split(/\s+/);
+      return { pid: Number(pid), parent: Number(parent), group: Number(group), state };
     });
   }
   return readdirSync('/proc')
@@ -66,8 +72,9 @@ function listing(): { pid: number; group: number; state: string }[] {
     .flatMap((pid) => {
       try {
         // After the name, which may hold anything: state, parent, group.
-        const [state = '', , group] = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)?.split(' ') ?? [];
-        return [{ pid: Number(pid), group: Number(group), state }];
+        const [state = '', parent, group] =
+          readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)?.split(' ') ?? [];
+        return [{ pid: Number(pid), parent: Number(parent), group: Number(group), state }];
       } catch {
         return [];
       }

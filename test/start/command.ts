@@ -134,7 +134,7 @@ export function processOf(dataDir: string, pattern: RegExp): number {
   return found;
 }
 
-function commandLine(pid: number): string {
+export function commandLine(pid: number): string {
   return existsSync(`/proc/${pid}/cmdline`) ? readFileSync(`/proc/${pid}/cmdline`, 'utf8') : '';
 }
 

@@ -1,7 +1,18 @@
 import { existsSync } from 'node:fs';
 import { expect, test } from 'vitest';
+import { descendants } from '../../local/process-tree.ts';
 import { until } from '../local/support.ts';
-import { call, endProcess, expectNothingLeft, metricRows, newPlace, type Place, processOf, run } from './command.ts';
+import {
+  call,
+  commandLine,
+  endProcess,
+  expectNothingLeft,
+  metricRows,
+  newPlace,
+  type Place,
+  processOf,
+  run,
+} from './command.ts';
 
 /** Up to where it has printed everything and goes on collecting. */
 async function started(place: Place) {
@@ -68,6 +79,43 @@ test('two collect side by side until Ctrl-C in the terminal; reset leaves the on
   expect(existsSync(one.dataDir)).toBe(false);
   endProcess(commands[1].pid, 'SIGINT');
   expect(await commands[1].ended).toBe(0);
+});
+
+/** Processes of the Worker's runtime: the one that has the port, and the one that runs the code. */
+function runtimesOf(place: Place): { atPort: number; ofCode: number } {
+  const all = descendants(processOf(place.dataDir, /group-guard/), 'workerd');
+  const isAtPort = (pid: number) => new RegExp(`:${place.port}\\b`).test(commandLine(pid));
+  const [atPort = 0, ofCode = 0] = [all.find(isAtPort), all.find((pid) => !isAtPort(pid))];
+  return { atPort, ofCode };
+}
+
+const write = (place: Place, v: number) =>
+  call(place, '/v1/datasets/kept/tables/m/rows', { timestamp: '2026-05-01T10:00:00Z', v });
+
+test('a runtime of the Worker that dies is told of, and replaced by wrangler or, once, with it', async () => {
+  const place = await newPlace();
+  const command = await started(place);
+  expect((await write(place, 1)).status).toBe(202);
+  const first = runtimesOf(place);
+  endProcess(first.ofCode);
+  await command.prints(new RegExp(`process ${first.ofCode}\\) ended; wrangler dev has started another`));
+  expect((await write(place, 2)).status).toBe(202);
+
+  const second = runtimesOf(place);
+  expect(second.atPort).toBe(first.atPort);
+  endProcess(second.atPort);
+  await command.prints(new RegExp(`process ${second.atPort}\\) ended`));
+  await command.prints(/It is started again[\s\S]*The Worker answers again/);
+  const { body } = await call<{ rows: { v: number }[] }>(place, '/v1/datasets/kept/query', { tableName: 'm' });
+  expect(body.rows.map(({ v }) => v)).toEqual([1, 2]);
+
+  const third = runtimesOf(place);
+  endProcess(third.atPort);
+  expect(await command.ended).toBe(1);
+  expect(command.output()).toMatch(
+    new RegExp(`process ${third.atPort}\\) ended once more, and the Worker does not answer`),
+  );
+  await expectNothingLeft(place);
 });
 
 test.each([
