@@ -100,6 +100,15 @@ const environment = z.object({
       'must be * or origins like https://app.example.com, with commas between',
     )
     .optional(),
+  /** The hosts that events may be sent to; any public one if left out. */
+  TIMESTORE_WEBHOOK_HOSTS: z
+    .string()
+    .transform((text) => text.split(',').map((host) => host.trim().toLowerCase()))
+    .refine(
+      (hosts) => hosts.every(isHost),
+      'must be hosts like hooks.example.com, *.example.com or hooks.internal:8443, with commas between',
+    )
+    .optional(),
   UPSTASH_REDIS_REST_URL: z.url({ protocol: /^https?$/ }),
   UPSTASH_REDIS_REST_TOKEN: z.string().min(1),
   BUFFER_WAIT_REPLICAS: z.coerce.number().int().min(0).max(5).default(0),
@@ -238,6 +247,12 @@ function shardsOf(text: string): string[][] {
 
 function isServer(text: string): boolean {
   return URL.canParse(text) && /^https?:$/.test(new URL(text).protocol);
+}
+
+/** As a URL has it, but for a first label that stands for any. */
+function isHost(text: string): boolean {
+  const host = text.replace(/^\*\./, '');
+  return !host.includes('*') && URL.canParse(`https://${host}`) && new URL(`https://${host}`).host === host;
 }
 
 /** Values are percent-encoded, as OpenTelemetry has them. */

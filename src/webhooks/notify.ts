@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import type { Context } from '../context.ts';
 import type { Step } from '../jobs/work.ts';
+import { addressProblem } from './address.ts';
 import { readWebhook } from './webhook.ts';
 
 const requestSchema = z.object({ webhook: z.string(), event: z.record(z.string(), z.unknown()) });
@@ -31,6 +32,10 @@ export const notifyStep: Step = async (ctx, job) => {
   const { webhook: id, event } = requestSchema.parse(job.request);
   const { attempts } = progressSchema.parse(job.progress);
   const webhook = await readWebhook(ctx, id);
+  // It may be older than what the deployment allows by now.
+  const problem = addressProblem(webhook.url, ctx.config);
+  if (problem !== undefined)
+    return { failed: `The event was not sent to the webhook: ${problem}.`, progress: { attempts } };
   const made = await post(ctx, webhook, job.id, JSON.stringify(event));
   const all = [...attempts, made];
   if (made.status !== null && made.status >= 200 && made.status < 300) {

@@ -3,6 +3,7 @@ import { auditLine } from '../audit-log/line.ts';
 import type { Context } from '../context.ts';
 import { TimestoreError } from '../errors.ts';
 import { epochMs, type Statement } from '../postgres/client.ts';
+import { addressProblem } from './address.ts';
 
 export const eventTypes = ['export.published'] as const;
 export type EventType = (typeof eventTypes)[number];
@@ -25,11 +26,17 @@ function newSecret(): string {
   return `whsec_${Buffer.from(crypto.getRandomValues(new Uint8Array(24))).toString('base64')}`;
 }
 
-/** The secret is answered here and never again. */
+/**
+ * The secret is answered here and never again.
+ *
+ * @throws TimestoreError `invalid-request` for an address that none may be at; StoreError
+ */
 export async function createWebhook(
   ctx: Context,
   { url, events, datasets }: Pick<Webhook, 'url' | 'events' | 'datasets'>,
 ): Promise<Webhook & { secret: string }> {
+  const problem = addressProblem(url, ctx.config);
+  if (problem !== undefined) throw new TimestoreError('invalid-request', `url: ${problem}.`);
   const secret = newSecret();
   const params: unknown[] = [
     ...[crypto.randomUUID(), url, secret, JSON.stringify(events), datasets === null ? null : JSON.stringify(datasets)],

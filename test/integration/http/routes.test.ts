@@ -333,6 +333,41 @@ test('the description names every route, and its page loads nothing from elsewhe
   }
 });
 
+describe('as it is deployed', () => {
+  const key = 'a-key-of-its-own';
+  const deployed = useWorker({
+    TIMESTORE_LOCAL: undefined,
+    TIMESTORE_ADMIN_KEY: key,
+    TIMESTORE_KEY_PREFIX: `deployed-${process.pid}`,
+  });
+
+  test('a webhook is at the name of a public host, however an address is written', async () => {
+    const make = (url: string) => deployed('/v1/admin/webhooks', { key, json: { url } });
+    const refused = [
+      ...[
+        'https://127.0.0.1/',
+        'https://2130706433/',
+        'https://0x7f.1/',
+        'https://0177.0.0.1/',
+        'https://１２７.0.0.1/',
+      ],
+      ...['https://[::ffff:127.0.0.1]/', 'https://[fd00:ec2::254]/', 'https://localhost./', 'https://redis/'],
+      ...['https://metadata.google.internal/', 'https://ⓛocalhost/', 'https://hooks.example.com:8443/'],
+      ...['https://user:secret@hooks.example.com/', 'http://hooks.example.com/', 'http://127.0.0.1:9/'],
+    ];
+    for (const url of refused) {
+      const answer = await make(url);
+      const text = await answer.text();
+      expect([url, answer.status, text], url).toEqual([url, 400, expect.stringContaining('url: ')]);
+      expect(text).not.toContain('secret');
+    }
+    const made = await make('https://hooks.example.com/timestore');
+    expect(made.status).toBe(201);
+    const { id } = (await made.json()) as { id: string };
+    expect((await deployed(`/v1/admin/webhooks/${id}`, { key, method: 'DELETE' })).status).toBe(204);
+  });
+});
+
 describe('with an environment that is not complete', () => {
   const broken = useWorker({ CLICKHOUSE_URL: undefined, DATABASE_URL: 'not a url', TIMESTORE_TRIGGER_ROWS: 'many' });
 

@@ -6,7 +6,7 @@ import { deleteTable } from '../../../src/catalog/change-table.ts';
 import { beginExport } from '../../../src/export/export.ts';
 import { listExports } from '../../../src/export/published.ts';
 import { exportDue, listSchedules, removeSchedule, setSchedule } from '../../../src/export/schedule.ts';
-import { type Job, listJobs, readJob, retryJob } from '../../../src/jobs/job.ts';
+import { createJob, type Job, listJobs, readJob, retryJob } from '../../../src/jobs/job.ts';
 import { jobSteps } from '../../../src/jobs/steps.ts';
 import { workOnJobs } from '../../../src/jobs/work.ts';
 import type { DeliveryAttempt } from '../../../src/webhooks/notify.ts';
@@ -45,13 +45,13 @@ async function exportOf(dataset: string): Promise<Job> {
 }
 
 /** Without waiting as long as a delivery does between attempts. */
-async function deliver(webhook: string): Promise<Job> {
+async function deliver(webhook: string, own = ctx): Promise<Job> {
   await expect
     .poll(async () => {
       await ctx.postgres.rows(`update jobs set due_at = now() where kind = 'notify' and request->>'webhook' = $1`, [
         webhook,
       ]);
-      await workOnJobs(ctx, jobSteps, ctx.now() + 1_000);
+      await workOnJobs(own, jobSteps, own.now() + 1_000);
       return (await listJobs(ctx, { webhook }, 1))[0]?.state;
     })
     .toMatch(/done|failed/);
@@ -120,6 +120,25 @@ test('who is away, gone or deleted is given up, and tried again when somebody as
   expect((await listWebhooks(ctx)).map(({ id }) => id)).toEqual(expect.arrayContaining([away.id, gone.id]));
   expect(JSON.stringify(await listWebhooks(ctx))).not.toContain('whsec_');
   for (const { id } of [away, gone]) await removeWebhook(ctx, id);
+});
+
+test('an address that the deployment allows no more, or never did, is not asked', async () => {
+  const dataset = newDataset();
+  const webhook = await createWebhook(ctx, { ...all, url, datasets: [dataset] });
+  const request = { webhook: webhook.id, event: { type: 'test' } };
+  await createJob(ctx, { kind: 'notify', dataset: null, table: null, request });
+  heard.length = 0;
+  const prefix = { TIMESTORE_KEY_PREFIX: `notify-${process.pid}`, TIMESTORE_ADMIN_KEY: 'a-key-of-its-own' };
+  const deployed = newInstance({ ...prefix, TIMESTORE_LOCAL: 'false' });
+  const job = await deliver(webhook.id, deployed);
+  expect([job.state, statuses(job), job.error]).toEqual(['failed', [], expect.stringContaining('not sent')]);
+  expect(heard).toEqual([]);
+  for (const address of [url, 'https://10.0.0.1/', 'https://localhost/']) {
+    await expect(createWebhook(deployed, { ...all, url: address })).rejects.toMatchObject({ code: 'invalid-request' });
+  }
+  await retryJob(ctx, job.id);
+  expect((await deliver(webhook.id)).state).toBe('done');
+  await removeWebhook(ctx, webhook.id);
 });
 
 test('a schedule exports whole days once, makes up for what was missed, and goes on without a table that is gone', async () => {
