@@ -62,7 +62,7 @@ for (const path of ['/v1/datasets/:dataset/query', '/datasets/:dataset/query'] a
           headers: { ...freshnessHeaders, ...noteHeaders, ...originHeaders },
         },
       },
-      errors: ['not-found', 'stale-read', 'too-many-queries'],
+      errors: ['not-found', 'stale-read', 'cursor-expired', 'too-many-queries'],
     }),
     requireScope('query'),
     async (c) => {

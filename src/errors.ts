@@ -9,6 +9,7 @@ export const errorCatalogue = {
   forbidden: { status: 403, retryable: false, title: 'The key may not do this' },
   'not-found': { status: 404, retryable: false, title: 'There is no such thing' },
   'stale-read': { status: 409, retryable: true, title: 'The freshness asked for cannot be given yet' },
+  'cursor-expired': { status: 409, retryable: false, title: 'Expired cursor' },
   'dataset-frozen': { status: 409, retryable: true, title: 'Writes are stopped for a cutover' },
   conflict: { status: 409, retryable: true, title: 'Somebody else changed this at the same time' },
   'precondition-failed': { status: 412, retryable: false, title: 'It is not as If-Match says' },

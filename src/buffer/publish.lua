@@ -36,6 +36,8 @@ local hi = math.max(tonumber(state[8]), tonumber(state[12] or 0))
 redis.call('HSET', KEYS[1], 'w', string.format('%.0f', to), 'rows', tonumber(state[10]) - rows,
   'bytes', tonumber(state[11]) - tonumber(state[7]), 'maxet', string.format('%.0f', hi), 'rate', rate,
   'flushed', string.format('%.0f', now), 'last', ARGV[1] .. ' ' .. ARGV[2])
+-- Rows that a reader had from the buffer are not in ClickHouse.
+if ARGV[6] ~= '' then redis.call('HINCRBY', KEYS[1], 'changes', 1) end
 redis.call('HDEL', KEYS[1], 's_from', 's_to', 's_token', 's_rows', 's_bytes', 's_hi', 's_at', 's_settings', 's_times', 's_skip',
   'fails', 'retry')
 local trimmed = redis.call('XTRIM', KEYS[2], 'MINID', '=', string.format('%.0f-0', to + 1))

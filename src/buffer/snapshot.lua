@@ -4,7 +4,8 @@
 -- KEYS  state and log of each lane, in turn
 -- ARGV  1 'entries' | 'state'   2 most rows and 3 bytes of the tail   then for each lane the newest sequence that the caller has, or 0,
 --       and the id of its batch
--- Answers {now (ms), 'ready' | 'too-large' | 'skipped', lane …}, a lane being
+-- Answers {now (ms), 'ready' | 'too-large' | 'skipped', lane …, how often stored rows were changed or -1 while they are},
+--         a lane being
 --         {incarnation, sequence, watermark, epoch, sealed to or '', pending rows, bytes, oldest or '',
 --         newest schema version staged, greatest event time ever flushed or '',
 --         first sequence sent: those between the watermark and it are as the caller has them, batches from there on},
@@ -12,7 +13,7 @@
 --         {'lanes', for writers, for readers} when the table has another number of lanes than were asked for,
 --         or {'unknown', lane} when a lane has no state.
 local asked = #KEYS / 2
-local count = redis.call('HMGET', KEYS[1], 'lanes', 'rlanes')
+local count = redis.call('HMGET', KEYS[1], 'lanes', 'rlanes', 'changing')
 if not count[1] then return {'unknown', 0} end
 if tonumber(count[2]) ~= asked then return {'lanes', tonumber(count[1]), tonumber(count[2])} end
 
@@ -24,12 +25,13 @@ local function fieldsOf(entry)
 end
 
 local time = redis.call('TIME')
-local lanes, rows, bytes = {}, 0, 0
+local lanes, rows, bytes, changes = {}, 0, 0, 0
 for lane = 1, asked do
-  local state = redis.call('HMGET', KEYS[2 * lane - 1], 'inc', 'seq', 'w', 'epoch', 's_to', 'rows', 'bytes', 'oldest', 'v', 'maxet')
+  local state = redis.call('HMGET', KEYS[2 * lane - 1], 'inc', 'seq', 'w', 'epoch', 's_to', 'rows', 'bytes', 'oldest', 'v', 'maxet', 'changes')
   if not state[1] then return {'unknown', lane - 1} end
   rows = rows + tonumber(state[6])
   bytes = bytes + tonumber(state[7])
+  changes = changes + tonumber(state[11] or 0)
   lanes[lane] = {state[1], tonumber(state[2]), tonumber(state[3]), tonumber(state[4]), state[5] or '', tonumber(state[6]),
     tonumber(state[7]), state[8] or '', tonumber(state[9]), state[10] or '', tonumber(state[3]) + 1, {}}
 end
@@ -53,4 +55,5 @@ if tail == 'ready' then
     end
   end
 end
+lanes[asked + 1] = count[3] and -1 or changes
 return {time[1] * 1000 + math.floor(time[2] / 1000), tail, unpack(lanes)}

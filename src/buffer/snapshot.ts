@@ -28,13 +28,20 @@ export type LaneSnapshot = {
 };
 
 /** All lanes of a table at one moment of the hot buffer. */
-export type Snapshot = { now_ms: number; tail: 'ready' | 'too-large' | 'skipped'; lanes: LaneSnapshot[] };
+export type Snapshot = {
+  now_ms: number;
+  tail: 'ready' | 'too-large' | 'skipped';
+  /** Counts changes of stored rows (deletions, corrections, rows that a flush left out); undefined while one is under way. */
+  changes: number | undefined;
+  lanes: LaneSnapshot[];
+};
 
 type LaneReply = [
   ...[string, number, number, number, string, number, number, string, number, string],
   ...[first: number, batches: BatchReply[]],
 ];
-type Reply = ['unknown', number] | ['lanes', number, number] | [number, Snapshot['tail'], ...LaneReply[]];
+type SnapshotReply = [now_ms: number, tail: Snapshot['tail'], ...LaneReply[], changes: number];
+type Reply = ['unknown', number] | ['lanes', number, number] | SnapshotReply;
 
 /** The number of lanes may change between a reply that tells it and the next question. */
 const roundsMax = 5;
@@ -61,8 +68,13 @@ export async function snapshotTable(
       readLanes = reply[2];
       continue;
     }
-    const [now_ms, tail, ...lanes] = reply as [number, Snapshot['tail'], ...LaneReply[]];
-    const snapshot = { now_ms, tail, lanes: lanes.map((lane, number) => laneOf(lane, number, kept?.get(number))) };
+    const [now_ms, tail] = reply as SnapshotReply;
+    const lanes = reply.slice(2, -1) as LaneReply[];
+    const changes = Number(reply.at(-1));
+    const snapshot = {
+      ...{ now_ms, tail, changes: changes < 0 ? undefined : changes },
+      lanes: lanes.map((lane, number) => laneOf(lane, number, kept?.get(number))),
+    };
     // What was kept is of another life of the lane: all of it is asked for again.
     if (tail === 'ready' && !snapshot.lanes.every(isGapless)) continue;
     if (tail === 'ready') ctx.tails.keep(table, snapshot.lanes);

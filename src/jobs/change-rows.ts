@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import { rebuildManifests } from '../audit/rebuild-manifests.ts';
 import { holdSeals } from '../buffer/hold.ts';
+import { markChange } from '../buffer/mark-change.ts';
 import { snapshotTable } from '../buffer/snapshot.ts';
 import { requireTable } from '../catalog/change-table.ts';
 import { readTable } from '../catalog/find-table.ts';
@@ -94,6 +95,8 @@ export const changeRows: Step = async (ctx, job, deadline_ms) => {
   const request = requestSchema.parse(job.request);
   const progress = progressSchema.parse(job.progress);
   if (progress.found === undefined) return await flushAndCount(ctx, job, table, request, progress, deadline_ms);
+  // In every step: the hot buffer may have lost the mark.
+  if (progress.found.length > 0) await markChange(ctx, table, 'begin', job.id);
   if (progress.found.length > 0 && !progress.isSent) {
     await holdSeals(ctx, table, hold_ms);
     await mutate(ctx, table, request, progress);
@@ -103,6 +106,7 @@ export const changeRows: Step = async (ctx, job, deadline_ms) => {
   const left = request.set === undefined ? rowsIn(await count(ctx, table, request, progress)) : 0;
   if (left > 0) return { progress: { ...progress, isSent: false } };
   await holdSeals(ctx, table, 0);
+  if (progress.found.length > 0) await markChange(ctx, table, 'end', job.id);
   return {
     alongside: [['update deletions set done_at = now() where job = $1', [job.id]]],
     done: { rows: rowsIn(progress.found), partitions: progress.found },

@@ -12,20 +12,28 @@ const content = z.object({
   n: z.int().positive(),
   /** The cut of the first page: lane, incarnation, sequence. Null where there was none. */
   c: z.array(z.tuple([z.int().nonnegative(), z.string(), z.int().nonnegative()])).nullable(),
+  /** How often stored rows of the table had been changed at the first page; null while they were. */
+  m: z.number().nullable().default(null),
   /** The sort key of the last row, as the text of each value. */
   k: z.array(z.string().nullable()),
 });
 
 /** Where a page ended, and of which cut. What clients see is opaque, and holds nothing but what they were answered. */
-export type Cursor = { query: string; fields: number; cut: Watermark['lanes'] | null; key: (string | null)[] };
+export type Cursor = {
+  query: string;
+  fields: number;
+  cut: Watermark['lanes'] | null;
+  changes: number | null;
+  key: (string | null)[];
+};
 
 const prefix = 'c1.';
 /** Longer sort keys make no cursor: it goes through headers too. */
 const cursorChars_max = 6_000;
 
 /** Undefined when the last row's sort key is too long to be handed around. */
-export function encodeCursor({ query, fields, cut, key }: Cursor): string | undefined {
-  const text = JSON.stringify({ q: query, n: fields, c: cut, k: key } satisfies z.input<typeof content>);
+export function encodeCursor({ query, fields, cut, changes, key }: Cursor): string | undefined {
+  const text = JSON.stringify({ q: query, n: fields, c: cut, m: changes, k: key } satisfies z.input<typeof content>);
   const cursor = prefix + Buffer.from(text).toString('base64url');
   return cursor.length > cursorChars_max ? undefined : cursor;
 }
@@ -34,8 +42,8 @@ export function encodeCursor({ query, fields, cut, key }: Cursor): string | unde
 export function decodeCursor(text: string): Cursor | undefined {
   if (!text.startsWith(prefix)) return undefined;
   try {
-    const { q, n, c, k } = content.parse(JSON.parse(Buffer.from(text.slice(prefix.length), 'base64url').toString()));
-    return { query: q, fields: n, cut: c, key: k };
+    const { q, n, c, m, k } = content.parse(JSON.parse(Buffer.from(text.slice(prefix.length), 'base64url').toString()));
+    return { query: q, fields: n, cut: c, changes: m, key: k };
   } catch {
     return undefined;
   }
@@ -50,7 +58,7 @@ export function queryHash(table: Table, body: QueryBody): string {
 
 /** The cursor of a page that ended with the row of this sort key; undefined when no page follows. */
 export function cursorOf(
-  { lanes, pin, isFresh, table, bufferState }: Cut,
+  { lanes, pin, isFresh, table, bufferState, changes }: Cut,
   plan: QueryPlan,
   key: (string | null)[] | undefined,
   warnings: string[],
@@ -59,7 +67,7 @@ export function cursorOf(
   const upTo = bufferState === 'ready' || isFresh ? 'seq' : 'watermark';
   const cut = pin?.lanes ?? lanes?.map((lane): [number, string, number] => [lane.lane, lane.incarnation, lane[upTo]]);
   const fields = plan.cursor?.fields ?? table.schema.fields.length;
-  const cursor = encodeCursor({ query: plan.hash, fields, cut: cut ?? null, key });
+  const cursor = encodeCursor({ query: plan.hash, fields, cut: cut ?? null, changes: changes ?? null, key });
   if (cursor === undefined)
     warnings.push('There are further rows, and no cursor: the sort key of the last one is too long.');
   return cursor;

@@ -25,6 +25,8 @@ export type Cut = {
   /** How long the oldest acknowledged row that ClickHouse lacks has waited, by the buffer's clock. Undefined: unknown. */
   age_ms: number | undefined;
   watermark: string | undefined;
+  /** Of stored rows, as the snapshot counts them. */
+  changes: number | undefined;
   warnings: string[];
   /** An earlier cut that a further page is of: nothing after it counts. */
   pin?: Watermark;
@@ -100,7 +102,7 @@ async function look(
   const tail = tailOf(lanes);
   const watermark = tokenOf(newest, lanes, (lane) => lane.seq);
   const rest = { bufferState: 'ready' as const, isFresh: true, age_ms: ageOf(snapshot), watermark, warnings: [] };
-  return { cut: { table: newest, lanes, tail, ...rest } };
+  return { cut: { table: newest, lanes, tail, changes: snapshot.changes, ...rest } };
 }
 
 /** ClickHouse alone after all, for who did not ask for more, with a warning that says what is missing. */
@@ -128,7 +130,7 @@ async function withoutTail(
 
 /** ClickHouse as it is, of which nothing says where it ends. */
 export function unreadCut(table: Table, bufferState: 'unavailable' | 'skipped', warnings: string[]): Cut {
-  const unknown = { lanes: undefined, age_ms: undefined, watermark: undefined };
+  const unknown = { lanes: undefined, age_ms: undefined, watermark: undefined, changes: undefined };
   return { table, tail: noTail, bufferState, isFresh: false, warnings, ...unknown };
 }
 
@@ -144,6 +146,7 @@ async function cutAtWatermark(
     ...{ table: await newestOf(ctx, table, lanes), lanes, tail: noTail, bufferState, warnings },
     isFresh: lanes.every(({ seq, watermark }) => seq === watermark),
     age_ms: ageOf(snapshot),
+    changes: snapshot.changes,
     watermark: tokenOf(table, lanes, (lane) => lane.watermark),
   };
 }

@@ -14,6 +14,7 @@ import { conditionFor, type Reader } from './reader.ts';
 import { planQuery, type QueryBody, type QueryPlan } from './request.ts';
 import { rowsStatement } from './rows.ts';
 import { type Read, RefusedTail, type Running, runRead, statisticsOf } from './run.ts';
+import { expiredCursor, ofUnchangedRows } from './unchanged-rows.ts';
 
 export type Asked = {
   format: Format;
@@ -66,7 +67,9 @@ async function cutOf(ctx: Context, table: Table, freshness: Freshness, cursor: Q
     return unreadCut(table, 'skipped', ['The first page was of no cut: rows may have come and gone since.']);
   }
   const pin = { dataset: table.dataset, table: table.name, lanes: cursor.cut, member: 'cursor' };
-  return pinTo(await takeCut(ctx, table, { ...freshness, required: [...freshness.required, pin] }), pin);
+  const cut = await takeCut(ctx, table, { ...freshness, required: [...freshness.required, pin] });
+  if (cut.changes === undefined || cut.changes !== cursor.changes) throw expiredCursor(table);
+  return pinTo(cut, pin);
 }
 
 async function fromClickHouse(
@@ -98,9 +101,11 @@ async function fromClickHouse(
   // Formats with no room for a cursor carry it in a header, before the rows.
   const next = pages && format !== 'json' ? endKey(ctx, read, plan) : Promise.resolve(undefined);
   next.catch(() => undefined);
-  const running = await runRead(ctx, read);
+  const begun = await runRead(ctx, read);
+  const end = await next.catch((error) => giveUp(begun, error));
+  const running = cut.pin === undefined ? begun : await ofUnchangedRows(ctx, cut, begun);
   const notes = notesOf([cut], running.exactness);
-  const cursor = cursorOf(cut, plan, await next.catch((error) => giveUp(running, error)), notes.warnings);
+  const cursor = cursorOf(cut, plan, end, notes.warnings);
   if (format !== 'json') return { format, notes, cursor, body: running.chunks, isComplete: running.isComplete };
   return { format, notes, body: asJson(ctx, cut, plan, body, read, running, notes), isComplete: running.isComplete };
 }

@@ -50,7 +50,10 @@ export const queryBody = z.strictObject({
   limit: z.int().positive().nullable().optional().meta({
     description: 'most rows to answer; null for all of them, in formats other than JSON',
   }),
-  cursor: z.string().optional().meta({ description: 'the cursor of the page before, with the same query' }),
+  cursor: z.string().optional().meta({
+    description:
+      'the cursor of the page before, with the same query; 409 where rows were deleted or corrected since the first page',
+  }),
   afterWatermark: z
     .string()
     .optional()

@@ -66,8 +66,9 @@ async function tail(name: string, options: TailOptions, io: Io): Promise<void> {
       await showNew(table, asked, place, io, show);
     } catch (error) {
       if (io.signal.aborted) return;
-      if (!(error instanceof TimestoreError) || !error.retryable) throw error;
+      if (!(error instanceof TimestoreError) || !(error.retryable || error.code === 'cursor-expired')) throw error;
       io.stderr.write(`${error.message}\n`);
+      if (error.code === 'cursor-expired') place.cursor = undefined;
       if (error.problem.lost !== true) continue;
       io.stderr.write('The server has lost its place, and perhaps rows; going on from now.\n');
       place = { token: await begin(table, asked, 0, io, show) };
