@@ -9,6 +9,7 @@ const limitsSchema = z.object({
   row_bytes_max: count(1024 * 1024),
   chunk_bytes_max: count(512 * 1024),
   table_fields_max: count(1_000),
+  table_defaults_bytes_max: count(64 * 1024),
   idempotency_ms: count(24 * 3_600_000),
   pending_rows_max: count(500_000),
   pending_bytes_max: count(64 * 1024 * 1024),
@@ -20,14 +21,23 @@ const limitsSchema = z.object({
   flush_partitions_max: count(100),
   flush_cells_max: count(5_000_000),
   flush_batches_max: count(10_000),
+  // What was said of the batches of a flush, which goes into its manifest.
+  flush_meta_bytes_max: count(1024 * 1024),
   insert_timeout_ms: count(30_000),
   lease_ms: count(60_000),
+  // Manifests on their way to Postgres. They are one record of the hot buffer, of which Upstash takes 100 MB.
   outbox_max: count(10_000),
+<<<<<<< HEAD
   // Manifests that Postgres refuses are kept for a look, the newest of them.
   refused_manifests_max: count(1_000),
+=======
+  outbox_bytes_max: count(64 * 1024 * 1024),
+>>>>>>> f03d1fe (Hot buffer: requests and replies stay below the hosted service's limit)
   retry_ms: count(1_000),
   retry_ms_max: count(60_000),
   probe_ms: count(20_000),
+  // Of a request to the hot buffer and of its reply, as they go over the wire. Upstash takes 10 MiB of either.
+  redis_wire_bytes_max: count(9_500_000),
   // One attempt at a command; the scripts answer in milliseconds, the rest is the way there and back.
   redis_timeout_ms: count(5_000),
   replicas_timeout_ms: count(2_000),
@@ -222,9 +232,23 @@ export function readConfig(env: Record<string, unknown>): Config {
   if (values.success && values.data.TIMESTORE_ADMIN_KEY === 'local-admin' && !values.data.TIMESTORE_LOCAL) {
     problems.push('TIMESTORE_ADMIN_KEY: the key local-admin is known to everybody; set a secret of your own');
   }
-  problems.push(...halfSet(set));
+  problems.push(...halfSet(set), ...(limits.success ? tooSmallFor(limits.data) : []));
   if (problems.length > 0 || !values.success || !limits.success) throw new ConfigError(problems);
   return { ...values.data, limits: limits.data };
+}
+
+/** Escapes of escapes make up to eight bytes on the wire of one in a row. */
+const wireBytesOfOne = 8;
+
+/** A batch, and what was said of those of a flush, must fit into one request to the hot buffer. */
+function tooSmallFor(limits: Limits): string[] {
+  const parts = ['row_bytes_max', 'chunk_bytes_max', 'flush_meta_bytes_max'] as const;
+  return parts
+    .filter((name) => wireBytesOfOne * limits[name] > limits.redis_wire_bytes_max)
+    .map(
+      (name) =>
+        `${limitVariable('redis_wire_bytes_max')}: must be ${wireBytesOfOne} times ${limitVariable(name)} at least`,
+    );
 }
 
 /** What says nothing without the other. */

@@ -8,7 +8,7 @@ if not state[1] then return {'unknown'} end
 local w, batches, rows, order = tonumber(state[3]), 0, 0, 'whole'
 local from = '-'
 repeat
-  local page = redis.call('XRANGE', KEYS[2], from, '+', 'COUNT', 32)
+  local page = redis.call('XRANGE', KEYS[2], from, '+', 'COUNT', 4)
   for _, entry in ipairs(page) do
     batches = batches + 1
     if tonumber(string.match(entry[1], '^(%d+)')) ~= w + batches then order = 'broken' end

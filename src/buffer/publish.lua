@@ -5,7 +5,7 @@
 --
 -- KEYS  1 lane state   2 lane log   3 due lanes   4 outbox
 -- ARGV  1 epoch   2 token   3 manifest (JSON)   4 most manifests in the outbox   5 the lane as a member of the due set
---       6 the skip list that was gone by
+--       6 the skip list that was gone by   7 most bytes of manifests in the outbox
 -- Answers {'published', watermark, batches trimmed, 'kept' | 'dropped' (the manifest, when the outbox was full)},
 --         {'already', watermark}, {'fenced'} or {'unknown'}.
 local state = redis.call('HMGET', KEYS[1], 'inc', 'epoch', 's_token', 's_from', 's_to', 's_rows', 's_bytes', 's_hi', 's_at',
@@ -21,9 +21,13 @@ if (state[15] or '') ~= ARGV[6] then return {'fenced'} end
 
 local to = tonumber(state[5])
 local kept = 'dropped'
--- A full outbox never holds a publish up: missing manifests are rebuilt from ClickHouse.
-if redis.call('XLEN', KEYS[4]) < tonumber(ARGV[4]) then
-  redis.call('XADD', KEYS[4], '*', 'm', ARGV[3])
+-- A full outbox never holds a publish up: missing manifests are rebuilt from ClickHouse. Each entry has the sum of bytes
+-- up to it, so that the newest and the oldest say how many there are between them.
+local function sum(entry) return entry and tonumber(entry[2][4] or 0) or 0 end
+local oldest = sum(redis.call('XRANGE', KEYS[4], '-', '+', 'COUNT', 1)[1])
+local newest = sum(redis.call('XREVRANGE', KEYS[4], '+', '-', 'COUNT', 1)[1])
+if redis.call('XLEN', KEYS[4]) < tonumber(ARGV[4]) and newest - oldest + #ARGV[3] <= tonumber(ARGV[7]) then
+  redis.call('XADD', KEYS[4], '*', 'm', ARGV[3], 's', string.format('%.0f', newest + #ARGV[3]))
   kept = 'kept'
 end
 

@@ -30,7 +30,10 @@ export async function publishSeal(
     ctx.redis,
     publishScript,
     [keys.state(table, lane), keys.log(table, lane), keys.due, keys.outbox],
-    [seal.epoch, seal.token, manifest, config.limits.outbox_max, dueMember(table, lane), encodeSkip(seal.skip)],
+    [
+      ...[seal.epoch, seal.token, manifest, config.limits.outbox_max, dueMember(table, lane), encodeSkip(seal.skip)],
+      config.limits.outbox_bytes_max,
+    ],
   );
   if (reply[0] !== 'published') return { outcome: reply[0] };
   return { outcome: 'published', batchesTrimmed: reply[2], manifestKept: reply[3] === 'kept' };

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { errors, Redis as Upstash } from '@upstash/redis/cloudflare';
-import type { Config } from '../config.ts';
+import type { Config, Limits } from '../config.ts';
 import { StoreError } from '../errors.ts';
 
 type InTurn = { result?: unknown; error?: string }[];
@@ -70,6 +70,14 @@ const body_chars_min = 4096;
 
 /** Keys that nothing on the way reads as anything else. */
 const plainKey = /^[\w.:{}~-]+$/;
+
+/**
+ * Most bytes of batches in one reply: JSON takes two for a quote, a backslash and a line break, and one for any other byte
+ * of a payload.
+ */
+export function pageBytes({ redis_wire_bytes_max }: Limits): number {
+  return Math.floor(redis_wire_bytes_max / 2);
+}
 
 /** A Lua script and the name that Redis knows it by; `plain` is the same without a first line of flags. */
 export type Script = { source: string; sha1: string; plain?: Script };

@@ -1,13 +1,15 @@
 #!lua flags=allow-oom
--- Fixes the range of batches that one flush moves, and returns them. A seal that is there already is taken over exactly
--- as it is stored: whoever retries it sends the same rows under the same token.
+-- Fixes the range of batches that one flush moves, and returns as many of them as fit into a reply; seal-page.lua returns
+-- the others. A seal that is there already is taken over exactly as it is stored: whoever retries it sends the same rows
+-- under the same token.
 --
 -- KEYS  1 lane state   2 lane log
 -- ARGV  1 lane   2 most rows, 3 bytes, 4 partitions, 5 cells and 6 batches of one flush
 --       7 version of the insert settings that a new seal is sent with   8 '1' to try although the last flush failed lately
+--       9 most bytes of the batches in the reply   10 most bytes of what was said of the batches of one flush
 -- Answers {'sealed' | 'taken-over', epoch, token, from, to, incarnation, rows, bytes, settings version, times it was taken,
---         skip list, batches}, a batch being {sequence, id, rows, received at (ms), schema version, earliest, latest event
---         time, meta, payload};
+--         skip list, the first batches}, a batch being {sequence, id, rows, received at (ms), schema version, earliest,
+--         latest event time, meta, payload};
 --         {'empty'}, {'unknown'}, {'waits', ms until the next try}, or {'fenced', what}: the log is not what the seal or
 --         the sequence says.
 local state = redis.call('HMGET', KEYS[1], 'inc', 'seq', 'w', 'epoch', 's_from', 's_to', 's_token', 's_rows', 's_bytes',
@@ -31,21 +33,29 @@ end
 local function tokenOf(from, to, ids)
   return string.format('%s:%.0f-%.0f:%s', ARGV[1], from, to, redis.sha1hex(table.concat(ids, ',')))
 end
-local function batch(seq, fields)
-  return {seq, fields.id, fields.n, fields.at, fields.v, fields.lo, fields.hi, fields.m, fields.p}
+local batches, room = {}, tonumber(ARGV[9])
+-- One batch always goes into the reply. What is beside its rows counts as 96 bytes.
+local function reply(seq, fields)
+  room = room - tonumber(fields.b) - 96
+  if #batches > 0 and room < 0 then return end
+  batches[#batches + 1] = {seq, fields.id, fields.n, fields.at, fields.v, fields.lo, fields.hi, fields.m, fields.p}
 end
 
 if state[7] then
   local from = tonumber(state[5])
   local to = tonumber(state[6])
-  local ids, batches = {}, {}
-  for i, entry in ipairs(redis.call('XRANGE', KEYS[2], id(from), id(to))) do
-    local seq, fields = sequence(entry), fieldsOf(entry)
-    if seq ~= from + i - 1 then return {'fenced', 'gap'} end
-    ids[i] = fields.id
-    batches[i] = batch(seq, fields)
-  end
-  if #batches ~= to - from + 1 then return {'fenced', 'gap'} end
+  local ids = {}
+  repeat
+    -- A few at a time: a reply to a script may have a limit as well, and a batch may have more than a megabyte.
+    local page = redis.call('XRANGE', KEYS[2], id(from + #ids), id(to), 'COUNT', 4)
+    for _, entry in ipairs(page) do
+      local seq, fields = sequence(entry), fieldsOf(entry)
+      if seq ~= from + #ids then return {'fenced', 'gap'} end
+      ids[#ids + 1] = fields.id
+      reply(seq, fields)
+    end
+  until #page == 0 or from + #ids > to
+  if #ids ~= to - from + 1 then return {'fenced', 'gap'} end
   if tokenOf(from, to, ids) ~= state[7] then return {'fenced', 'other-batches'} end
   -- A write, so that waiting for replicas on this connection means that they have the seal.
   local times = redis.call('HINCRBY', KEYS[1], 's_times', 1)
@@ -57,12 +67,12 @@ if tonumber(state[2]) == w then return {'empty'} end
 -- Rows of the table are being deleted or corrected.
 if state[13] and tonumber(state[13]) > now then return {'waits', tonumber(state[13]) - now} end
 
-local rows, bytes, partitions, cells, hi = 0, 0, 0, 0, 0
-local windows, ids, batches = {}, {}, {}
+local rows, bytes, partitions, cells, said, hi = 0, 0, 0, 0, 0, 0
+local windows, ids = {}, {}
 local to = w
 local full = false
 repeat
-  local page = redis.call('XRANGE', KEYS[2], id(to + 1), '+', 'COUNT', 32)
+  local page = redis.call('XRANGE', KEYS[2], id(to + 1), '+', 'COUNT', 4)
   for _, entry in ipairs(page) do
     local seq, fields = sequence(entry), fieldsOf(entry)
     if seq ~= to + 1 then return {'fenced', 'gap'} end
@@ -77,9 +87,10 @@ repeat
     bytes = bytes + tonumber(fields.b)
     cells = cells + tonumber(fields.c)
     partitions = partitions + added
+    if fields.m ~= '' then said = said + #fields.m + 32 end
     -- One batch always goes: it was within the limits of a request.
     full = to > w and (rows > tonumber(ARGV[2]) or bytes > tonumber(ARGV[3]) or partitions > tonumber(ARGV[4])
-      or cells > tonumber(ARGV[5]) or #batches >= tonumber(ARGV[6]))
+      or cells > tonumber(ARGV[5]) or #ids >= tonumber(ARGV[6]) or said > tonumber(ARGV[10]))
     if full then
       rows = rows - tonumber(fields.n)
       bytes = bytes - tonumber(fields.b)
@@ -88,7 +99,7 @@ repeat
     to = seq
     hi = math.max(hi, tonumber(fields.hi))
     ids[#ids + 1] = fields.id
-    batches[#batches + 1] = batch(seq, fields)
+    reply(seq, fields)
   end
 until full or #page == 0
 if to == w then return {'fenced', 'gap'} end

@@ -2,8 +2,9 @@ import type { Table } from '../catalog/table.ts';
 import type { Context } from '../context.ts';
 import { StoreError } from '../errors.ts';
 import { type BatchReply, type BufferedBatch, bufferedBatch } from './buffered-batch.ts';
-import { runScript, runScriptAndWait, script } from './redis.ts';
+import { pageBytes, runScript, runScriptAndWait, script } from './redis.ts';
 import sealLua from './seal.lua';
+import { readWholeSeal } from './seal-pages.ts';
 import { parseSkip, type SkipList } from './skip.ts';
 
 const sealScript = script(sealLua);
@@ -30,7 +31,8 @@ export type SealOutcome =
   | { outcome: 'sealed' | 'taken-over'; seal: Seal }
   | { outcome: 'empty' | 'unknown' }
   | { outcome: 'waits'; retryIn_ms: number }
-  | { outcome: 'fenced'; what: 'gap' | 'other-batches' };
+  /** `published`: another flusher was done with the seal before this one had read all of it. */
+  | { outcome: 'fenced'; what: 'published' | 'gap' | 'other-batches' };
 
 type Reply =
   | [
@@ -69,6 +71,8 @@ export async function sealLane(
     limits.flush_batches_max,
     settingsVersion,
     isForced ? '1' : '',
+    pageBytes(limits),
+    limits.flush_meta_bytes_max,
   ];
   const needed = config.BUFFER_WAIT_REPLICAS;
   const { reply, replicas } =
@@ -88,14 +92,16 @@ export async function sealLane(
       if (replicas < needed) {
         throw new StoreError('redis', `has the seal on ${replicas} of ${needed} replicas so far`, undefined);
       }
-      const [outcome, epoch, token, from, to, incarnation, rows, bytes, version, timesTaken, skip, batches] = reply;
+      const [outcome, epoch, token, from, to, incarnation, rows, bytes, version, timesTaken, skip, first] = reply;
+      const batches = await readWholeSeal(ctx, table, lane, { epoch, token, from, to }, first.map(bufferedBatch));
+      if (typeof batches === 'string') return { outcome: 'fenced', what: batches };
       return {
         outcome,
         seal: {
           ...{ epoch, token, from, to, incarnation, rows, bytes, timesTaken },
           settingsVersion: version,
           skip: parseSkip(skip),
-          batches: batches.map(bufferedBatch),
+          batches,
         },
       };
     }

@@ -32,7 +32,7 @@ if redis.call('EXISTS', KEYS[2]) == 1 then
   w = seq
   local from = '-'
   repeat
-    local page = redis.call('XRANGE', KEYS[2], from, '+', 'COUNT', 32)
+    local page = redis.call('XRANGE', KEYS[2], from, '+', 'COUNT', 4)
     for _, entry in ipairs(page) do
       if not oldest then w = tonumber(string.match(entry[1], '^(%d+)')) - 1 end
       for i = 1, #entry[2], 2 do

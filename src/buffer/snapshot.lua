@@ -2,10 +2,10 @@
 -- and the tail beyond it. Of batches that the caller has already, only their ids are sent.
 --
 -- KEYS  state and log of each lane, in turn
--- ARGV  1 'entries' | 'state'   2 most rows and 3 bytes of the tail   then for each lane the newest sequence that the caller has, or 0,
---       and the id of its batch
--- Answers {now (ms), 'ready' | 'too-large' | 'skipped', lane …, how often stored rows were changed or -1 while they are},
---         a lane being
+-- ARGV  1 'entries' | 'state'   2 most rows and 3 bytes of the tail   4 most bytes of the batches in the reply
+--       then for each lane the newest sequence that the caller has, or 0, and the id of its batch
+-- Answers {now (ms), 'ready' | 'more' | 'too-large' | 'skipped', lane …, how often stored rows were changed or -1 while they
+--         are}: with 'more', batches did not fit into the reply, and the caller asks again once it has these. A lane is
 --         {incarnation, sequence, watermark, epoch, sealed to or '', pending rows, bytes, oldest or '',
 --         newest schema version staged, greatest event time ever flushed or '',
 --         first sequence sent: those between the watermark and it are as the caller has them, batches from there on},
@@ -36,7 +36,7 @@ for lane = 1, asked do
     tonumber(state[7]), state[8] or '', tonumber(state[9]), state[10] or '', tonumber(state[3]) + 1, {}}
 end
 
-local tail = 'skipped'
+local tail, room, sent = 'skipped', tonumber(ARGV[4]), 0
 if ARGV[1] == 'entries' then
   tail = 'ready'
   if rows > tonumber(ARGV[2]) or bytes > tonumber(ARGV[3]) then tail = 'too-large' end
@@ -44,15 +44,28 @@ end
 if tail == 'ready' then
   for lane = 1, asked do
     local log, first, batches = KEYS[2 * lane], lanes[lane][11], lanes[lane][12]
-    local has = tonumber(ARGV[2 * lane + 2])
+    local has = tonumber(ARGV[2 * lane + 3])
     local last = has >= first and redis.call('XRANGE', log, id(has), id(has))[1]
-    if last and fieldsOf(last).id == ARGV[2 * lane + 3] then first = has + 1 end
+    if last and fieldsOf(last).id == ARGV[2 * lane + 4] then first = has + 1 end
     lanes[lane][11] = first
-    for _, entry in ipairs(redis.call('XRANGE', log, id(first), '+')) do
-      local fields = fieldsOf(entry)
-      local seq = tonumber(string.match(entry[1], '^(%d+)'))
-      batches[#batches + 1] = {seq, fields.id, fields.n, fields.at, fields.v, fields.lo, fields.hi, fields.m, fields.p}
-    end
+    local from = id(first)
+    repeat
+      -- A few at a time: a reply to a script may have a limit as well, and a batch may have more than a megabyte.
+      local page = tail == 'ready' and redis.call('XRANGE', log, from, '+', 'COUNT', 4) or {}
+      for _, entry in ipairs(page) do
+        local fields = fieldsOf(entry)
+        -- One batch always goes. What is beside its rows counts as 96 bytes.
+        room = room - tonumber(fields.b) - 96
+        if sent > 0 and room < 0 then
+          tail = 'more'
+          break
+        end
+        sent = sent + 1
+        local seq = tonumber(string.match(entry[1], '^(%d+)'))
+        batches[#batches + 1] = {seq, fields.id, fields.n, fields.at, fields.v, fields.lo, fields.hi, fields.m, fields.p}
+        from = '(' .. entry[1]
+      end
+    until #page == 0
   end
 end
 lanes[asked + 1] = count[3] and -1 or changes

@@ -3,7 +3,7 @@ import type { Context } from '../context.ts';
 import { StoreError } from '../errors.ts';
 import { type BatchReply, type BufferedBatch, bufferedBatch } from './buffered-batch.ts';
 import type { TailMemory } from './kept-tails.ts';
-import { runScript, script } from './redis.ts';
+import { pageBytes, runScript, script } from './redis.ts';
 import snapshotLua from './snapshot.lua';
 
 const snapshotScript = script(snapshotLua);
@@ -40,15 +40,18 @@ type LaneReply = [
   ...[string, number, number, number, string, number, number, string, number, string],
   ...[first: number, batches: BatchReply[]],
 ];
-type SnapshotReply = [now_ms: number, tail: Snapshot['tail'], ...LaneReply[], changes: number];
+type SnapshotReply = [now_ms: number, tail: Snapshot['tail'] | 'more', ...LaneReply[], changes: number];
 type Reply = ['unknown', number] | ['lanes', number, number] | SnapshotReply;
 
 /** The number of lanes may change between a reply that tells it and the next question. */
 const roundsMax = 5;
+/** Of replies with a part of the tail. */
+const pagesMax = 50;
 
 /**
  * Reads all lanes of a table in one step, on the primary. Batches that this instance has seen are not sent again: they
- * are used if the newest of them is still the log's, in a row from the watermark on.
+ * are used if the newest of them is still the log's, in a row from the watermark on. A tail that is too long for one reply
+ * comes in several steps in this way, the last of which is the snapshot.
  *
  * @param want `entries` with the tail's rows, `state` without them
  * @returns 'unknown' when a lane has no state: it has to be set up before anything is known of it
@@ -60,25 +63,33 @@ export async function snapshotTable(
   want: 'entries' | 'state',
 ): Promise<Snapshot | 'unknown'> {
   let { readLanes } = table;
-  for (let round = 0; round < roundsMax; round += 1) {
-    const kept = want === 'entries' && round === 0 ? ctx.tails.of(table) : undefined;
+  let kept = want === 'entries' ? ctx.tails.of(table) : undefined;
+  for (let round = 0, pages = 0; round < roundsMax && pages < pagesMax; ) {
     const reply = await readLanesOf(ctx, table, readLanes, want, kept);
     if (reply[0] === 'unknown') return 'unknown';
     if (reply[0] === 'lanes') {
       readLanes = reply[2];
+      kept = undefined;
+      round += 1;
       continue;
     }
     const [now_ms, tail] = reply as SnapshotReply;
-    const lanes = reply.slice(2, -1) as LaneReply[];
+    const replies = reply.slice(2, -1) as LaneReply[];
     const changes = Number(reply.at(-1));
-    const snapshot = {
-      ...{ now_ms, tail, changes: changes < 0 ? undefined : changes },
-      lanes: lanes.map((lane, number) => laneOf(lane, number, kept?.get(number))),
-    };
-    // What was kept is of another life of the lane: all of it is asked for again.
-    if (tail === 'ready' && !snapshot.lanes.every(isGapless)) continue;
-    if (tail === 'ready') ctx.tails.keep(table, snapshot.lanes);
-    return snapshot;
+    const lanes = replies.map((lane, number) => laneOf(lane, number, kept?.get(number)));
+    if (tail === 'more') {
+      kept = new Map(lanes.map((lane) => [lane.lane, lane.tail]));
+      pages += 1;
+      continue;
+    }
+    if (tail === 'ready' && !lanes.every(isGapless)) {
+      // What was kept is of another life of the lane: all of it is asked for again.
+      kept = undefined;
+      round += 1;
+      continue;
+    }
+    if (tail === 'ready') ctx.tails.keep(table, lanes);
+    return { now_ms, tail, lanes, changes: changes < 0 ? undefined : changes };
   }
   throw new StoreError('redis', `kept changing the lanes of table ${table.name}`, undefined);
 }
@@ -100,6 +111,7 @@ async function readLanesOf(
       want,
       config.limits.tail_rows_max,
       config.limits.tail_bytes_max,
+      pageBytes(config.limits),
       ...lanes.flatMap((lane) => {
         const newest = kept?.get(lane)?.at(-1);
         return [newest?.seq ?? 0, newest?.id ?? ''];

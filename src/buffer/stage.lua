@@ -6,7 +6,7 @@
 -- ARGV  one text: a JSON array of what follows, a line break, and the payload (NDJSON), as it is stored
 --       1 hash of the request   2 how long its keys are remembered (ms)   3 batch id   4 rows   5 cells   6 schema version
 --       7 earliest and 8 latest event time (ms)   9 partition windows, comma separated
---       10 most pending rows and 11 bytes of a lane   12 the lane as a member of the due set
+--       10 most pending rows and 11 bytes of a lane, each batch taking 256 beside its own   12 the lane as a member of the due set
 --       13 rows and 14 bytes of the whole request, which need room now; '' for its later chunks, which had it
 --       15 how the request is cut   16 when the first chunk was accepted (ms), '' for that one itself
 --       17 lane   18 number of lanes it was chosen among   19 what was said of the rows as a whole (JSON) or ''
@@ -30,7 +30,7 @@ if known then
   return {'replayed', first.id, first.rows, first.inc, first.seq, first.at, first.plan, first.lane}
 end
 
-local state = redis.call('HMGET', KEYS[1], 'inc', 'seq', 'rows', 'bytes', 'oldest', 'frozen', 'rate', 'v')
+local state = redis.call('HMGET', KEYS[1], 'inc', 'seq', 'rows', 'bytes', 'oldest', 'frozen', 'rate', 'v', 'w')
 local lanes = redis.call('HMGET', KEYS[5], 'lanes', 'rlanes')
 local inc = state[1]
 -- Absent means unknown, not empty: sequences given from 1 again would collide with rows that are stored already.
@@ -42,9 +42,16 @@ local rows = tonumber(given[4])
 local bytes = #payload + #given[19]
 local pendingRows = tonumber(state[3])
 local pendingBytes = tonumber(state[4])
+-- The log is one record, which may have a limit in the buffer: what batches take beside their rows counts as well.
+local logBytes = pendingBytes + 256 * (tonumber(state[2]) - tonumber(state[9]))
 if given[13] ~= '' and (pendingRows + tonumber(given[13]) > tonumber(given[10])
+<<<<<<< HEAD
     or pendingBytes + tonumber(given[14]) > tonumber(given[11])) then
   return {'full', pendingRows, pendingBytes, state[7] or '', 'lane'}
+=======
+    or logBytes + tonumber(given[14]) > tonumber(given[11])) then
+  return {'full', pendingRows, pendingBytes, state[7] or ''}
+>>>>>>> f03d1fe (Hot buffer: requests and replies stay below the hosted service's limit)
 end
 
 local time = redis.call('TIME')

@@ -64,7 +64,7 @@ export async function flushLane(
     const sealing = sealLane(ctx, table, lane, settingsVersion, forcing.has(trigger), room.bytesMax);
     const sealed = await timed('seal', sealing);
     if (!('seal' in sealed)) {
-      if (sealed.outcome === 'fenced') ctx.log({ ...event, ...sealed, alarm: true });
+      if (sealed.outcome === 'fenced') ctx.log({ ...event, ...sealed, alarm: sealed.what !== 'published' });
       if (sealed.outcome === 'waits') return { ...nothing, outcome: 'busy' };
       return { ...nothing, outcome: sealed.outcome === 'fenced' ? 'fenced' : 'empty' };
     }
@@ -79,7 +79,10 @@ export async function flushLane(
     // Before they leave the buffer.
     if (seal.skip.size > 0) await timed('quarantine', quarantineSkipped(at, current, lane, seal));
     await timed('heartbeat', writeHeartbeat(at, table, lane, seal.to));
-    const manifest = manifestOf(table, lane, moved, { trigger, now_ms: ctx.now() });
+    const { flush_meta_bytes_max: metaBytesMax } = ctx.config.limits;
+    const manifest = manifestOf(table, lane, moved, { trigger, now_ms: ctx.now(), metaBytesMax });
+    const said = seal.batches.filter(({ meta }) => meta !== '').length;
+    if (manifest.batches.length < said) ctx.log({ event: 'manifest-cut', alarm: true, manifest: manifest.id, said });
     const published = await timed('publish', publishSeal(ctx, table, lane, seal, JSON.stringify(manifest)));
     const outcome = published.outcome === 'published' || published.outcome === 'already' ? 'ok' : 'fenced';
     const { token, epoch, rows, bytes, batches } = seal;

@@ -44,7 +44,7 @@ export function manifestOf(
   table: Table,
   lane: number,
   { seal, counted, expired, inserts }: Moved,
-  { trigger, now_ms }: { trigger: string; now_ms: number },
+  { trigger, now_ms, metaBytesMax }: { trigger: string; now_ms: number; metaBytesMax: number },
 ): Manifest {
   return {
     id: `${table.dataset}/${table.physical}/${seal.incarnation}/${seal.token}`,
@@ -65,10 +65,26 @@ export function manifestOf(
     quarantined: skippedRows(seal.skip),
     expired,
     inserts: inserts + seal.timesTaken - 1,
-    batches: seal.batches.flatMap(({ seq, meta }) => (meta === '' ? [] : [{ seq, meta: JSON.parse(meta) }])),
+    batches: saidOf(seal, metaBytesMax),
     flushed_at: new Date(now_ms).toISOString(),
     partitions: partitionsOf(counted),
   };
+}
+
+/**
+ * What was said of the batches of a seal. A seal ends before it is too much for a request to the hot buffer, but for one that
+ * was fixed under other limits: of that the last ones are left out, since it could not be published with them.
+ */
+function saidOf({ batches }: Seal, bytesMax: number): Manifest['batches'] {
+  const said: Manifest['batches'] = [];
+  let bytes = 0;
+  for (const { seq, meta } of batches) {
+    if (meta === '') continue;
+    bytes += Buffer.byteLength(meta) + 32;
+    if (bytes > bytesMax && said.length > 0) break;
+    said.push({ seq, meta: JSON.parse(meta) });
+  }
+  return said;
 }
 
 /** Of all rows of a manifest, by what its partitions have. */

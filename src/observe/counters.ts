@@ -10,6 +10,8 @@ type Labels = Record<string, string>;
 
 const busy_ms = 10_000;
 const quiet_ms = 60_000;
+/** In a request and a reply: a name and its labels have some hundred characters. */
+const sumsAtOnce = 5_000;
 /** Some twenty requests. */
 const busy_worth = 50;
 
@@ -58,7 +60,11 @@ export class Counters {
     this.#worth = 0;
     this.#sentAt_ms = ctx.now();
     try {
-      await runScript(ctx.redis, addScript, [ctx.keys.metrics], [JSON.stringify([...sums].flat())]);
+      while (sums.size > 0) {
+        const part = [...sums].slice(0, sumsAtOnce);
+        await runScript(ctx.redis, addScript, [ctx.keys.metrics], [JSON.stringify(part.flat())]);
+        for (const [field] of part) sums.delete(field);
+      }
     } catch (error) {
       // An answer that was lost may have been a success: rather counted twice than not at all.
       for (const [field, n] of sums) this.#add(field, n);
@@ -70,11 +76,15 @@ export class Counters {
 
 /** The sums that all instances share, by name and labels as they are told. Throws StoreError. */
 export async function readCounters(ctx: Context): Promise<Map<string, number>> {
-  const reply = await ask(() => ctx.redis.hgetall(ctx.keys.metrics));
-  // Without the client's own reading of it, the reply is a list of names and values in turn.
-  const list = (reply ?? []) as unknown as string[];
   const sums = new Map<string, number>();
-  for (let i = 0; i < list.length; i += 2) sums.set(String(list[i]), Number(list[i + 1]));
+  let cursor = '0';
+  do {
+    const from = cursor;
+    // All of them would be more than one reply may have. Without the client's own reading, it is names and values in turn.
+    const [next, list] = await ask(() => ctx.redis.hscan(ctx.keys.metrics, from, { count: sumsAtOnce }));
+    for (let i = 0; i < list.length; i += 2) sums.set(String(list[i]), Number(list[i + 1]));
+    cursor = String(next);
+  } while (cursor !== '0');
   return sums;
 }
 

@@ -9,6 +9,8 @@ import { dropOrphanStaging, dropOrphanTables, removeOrphanObjects } from './orph
 import { reconcileTable } from './reconcile-table.ts';
 
 const tablesInPass = 500;
+/** Asked of the hot buffer in one request. */
+const lanesAtOnce = 1_000;
 
 /**
  * Compares the tables that nobody has looked at for the limit `reconcile_every_ms` with ClickHouse, the oldest look first,
@@ -80,7 +82,11 @@ async function pendingBytes(ctx: Context, dataset: string): Promise<number> {
     const table = { dataset, physical: physicalName(name, life) };
     return Array.from({ length: lanes }, (_, lane) => ctx.keys.state(table, lane));
   });
-  if (keys.length === 0) return 0;
-  const replies = await ask(() => ctx.redis.inTurn(keys.map((key) => ['HGET', key, 'bytes'])));
-  return replies.reduce((sum, { result }) => sum + Number(result ?? 0), 0);
+  let bytes = 0;
+  for (let from = 0; from < keys.length; from += lanesAtOnce) {
+    const some = keys.slice(from, from + lanesAtOnce).map((key) => ['HGET', key, 'bytes']);
+    const replies = await ask(() => ctx.redis.inTurn(some));
+    bytes += replies.reduce((sum, { result }) => sum + Number(result ?? 0), 0);
+  }
+  return bytes;
 }

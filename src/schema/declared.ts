@@ -52,6 +52,14 @@ export function mergeSchema(
   if (fields.size > limits.table_fields_max) {
     throw refused(`a table has at most ${limits.table_fields_max} fields (limit table_fields_max)`, {});
   }
+  const defaults = [...fields.values()].reduce((sum, field) => sum + Buffer.byteLength(field.default ?? ''), 0);
+  // They are in the definition that every instance reads, and in front of every older row of a flush.
+  if (added.length > 0 && defaults > limits.table_defaults_bytes_max) {
+    throw refused(
+      `the defaults of a table have at most ${limits.table_defaults_bytes_max} bytes (limit table_defaults_bytes_max)`,
+      {},
+    );
+  }
   requireKeys(base, fields);
   return { schema: { ...base, fields: [...fields.values()] }, added };
 }

@@ -1,7 +1,12 @@
 import { Agent, createServer, request, type Server } from 'node:http';
 
-/** What went through: requests, and for the hot buffer the commands in them, each of which the hosted service bills. */
-export type Counts = { requests: number; commands: number };
+/**
+ * What went through: requests, and for the hot buffer the commands in them, each of which the hosted service bills; and the
+ * bytes of the longest request and of the longest reply.
+ */
+export type Counts = { requests: number; commands: number; requestBytesMax: number; replyBytesMax: number };
+
+const none: Counts = { requests: 0, commands: 0, requestBytesMax: 0, replyBytesMax: 0 };
 
 export type CountingProxy = { url: string; take(): Counts; stop(): Promise<void> };
 
@@ -10,7 +15,7 @@ export async function startCountingProxy(
   target: string,
   before: () => Promise<void> = async () => {},
 ): Promise<CountingProxy> {
-  let counts: Counts = { requests: 0, commands: 0 };
+  let counts: Counts = { ...none };
   const agent = new Agent({ keepAlive: true });
   const to = new URL(target);
   const server: Server = createServer((incoming, outgoing) => {
@@ -20,6 +25,7 @@ export async function startCountingProxy(
       const body = Buffer.concat(parts);
       counts.requests += 1;
       counts.commands += commandsIn(incoming.url ?? '/', body);
+      counts.requestBytesMax = Math.max(counts.requestBytesMax, body.length);
       await before();
       const passed = request(
         {
@@ -31,6 +37,11 @@ export async function startCountingProxy(
           headers: incoming.headers,
         },
         (answer) => {
+          let bytes = 0;
+          answer.on('data', (part: Buffer) => {
+            bytes += part.length;
+            counts.replyBytesMax = Math.max(counts.replyBytesMax, bytes);
+          });
           outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
           answer.pipe(outgoing);
         },
@@ -46,7 +57,7 @@ export async function startCountingProxy(
     url: `http://127.0.0.1:${address.port}${to.pathname === '/' ? '' : to.pathname}`,
     take() {
       const taken = counts;
-      counts = { requests: 0, commands: 0 };
+      counts = { ...none };
       return taken;
     },
     async stop() {

@@ -1,5 +1,9 @@
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
 import { Redis, type RedisConfigNodejs } from '@upstash/redis';
 import { describe, expect, test } from 'vitest';
+import { openConnections } from '../../local/engines/upstash/connections.ts';
+import { upstashServer } from '../../local/engines/upstash/server.ts';
 import { until, useStack } from './support.ts';
 
 const stack = useStack();
@@ -133,11 +137,54 @@ test('bytes that are no UTF-8 survive, sent as a body and read as base64', async
   expect(await (await request('/ttl/bytes')).json()).toEqual({ result: 100 });
 });
 
-test('a value of 12 MiB goes in and out', async () => {
-  const redis = client({ automaticDeserialization: false });
-  const value = 'ü0123456789'.repeat(1_100_000);
+test('a value of 9 MiB goes in and out', async () => {
+  const redis = client({ automaticDeserialization: false, responseEncoding: false });
+  const value = 'ü0123456789'.repeat(780_000);
   await redis.set('large', value);
   expect((await redis.get<string>('large')) === value).toBe(true);
+});
+
+test('a request or a reply of more than 10 MiB is refused in the words of the hosted service', async () => {
+  const refused = (actual: unknown) => ({
+    error: `ERR max request size exceeded. Limit: 10485760 bytes, Actual: ${actual} bytes`,
+  });
+  const body = JSON.stringify(['SET', 'larger', 'x'.repeat(10 * 1024 * 1024)]);
+  const request_ = await request('/', { method: 'POST', body });
+  expect([request_.status, await request_.json()]).toEqual([400, refused(body.length)]);
+  expect(await (await request('/exists/larger')).json()).toEqual({ result: 0 });
+
+  // Short where it is, and longer where its quotes are escaped.
+  for (const key of ['half', 'other']) await request(`/set/${key}`, { method: 'POST', body: '"'.repeat(3_000_000) });
+  expect((await post('/', ['GET', 'half'])).status).toBe(200);
+  const reply = await post('/', ['MGET', 'half', 'other']);
+  expect([reply.status, await reply.json()]).toEqual([400, refused('{"result":["",""]}'.length + 4 * 3_000_000)]);
+  const inTurn = await post('/pipeline', [
+    ['GET', 'half'],
+    ['GET', 'other'],
+    ['SET', 'ran', '1'],
+  ]);
+  expect(inTurn.status).toBe(400);
+  expect(await (await request('/get/ran')).json()).toEqual({ result: '1' });
+});
+
+test('the limit of a front is what it is started with', async () => {
+  const connections = openConnections(stack().urls.redis);
+  const server = upstashServer(connections, 'token', 1_000);
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const send = async (command: string[]) => {
+    const headers = { authorization: 'Bearer token' };
+    return (await fetch(`http://127.0.0.1:${port}`, { method: 'POST', headers, body: JSON.stringify(command) })).status;
+  };
+  try {
+    expect(await send(['ECHO', 'x'.repeat(900)])).toBe(200);
+    expect(await send(['ECHO', 'x'.repeat(1_000)])).toBe(400);
+  } finally {
+    server.closeAllConnections();
+    server.close();
+    connections.close();
+  }
 });
 
 test('WAIT answers for the writes of its own pipeline and holds up nobody else', async () => {

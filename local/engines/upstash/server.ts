@@ -5,16 +5,27 @@ import type { Connections } from './connections.ts';
 import { runPipeline, runTransaction } from './execute.ts';
 import { errorJson, type Reply, resultJson } from './reply.ts';
 
-const bodyBytesMax = 64 * 1024 * 1024;
+/** What the hosted service takes in a request and gives in a reply: https://upstash.com/docs/redis/troubleshooting/max_request_size_exceeded */
+export const hostedBytesMax = 10 * 1024 * 1024;
 
 type Answer = { status: number; json: string };
 
-/** Upstash's REST protocol on HTTP: https://upstash.com/docs/redis/features/restapi */
-export function upstashServer(connections: Connections, token: string): Server {
+/**
+ * Upstash's REST protocol on HTTP: https://upstash.com/docs/redis/features/restapi
+ *
+ * @param bytesMax of a request and of a reply. What is longer is refused in the words of the hosted service; a command whose
+ *   reply is too long has run
+ */
+export function upstashServer(connections: Connections, token: string, bytesMax = hostedBytesMax): Server {
   const bearer = `Bearer ${token}`;
   const server = createServer((request, response) => {
-    readBody(request).then(
-      (body) => answer(connections, bearer, request, body).then((result) => send(response, result)),
+    readBody(request, bytesMax).then(
+      async (body) => {
+        const result =
+          typeof body === 'number' ? tooLarge(bytesMax, body) : await answer(connections, bearer, request, body);
+        const bytes = Buffer.byteLength(result.json);
+        send(response, bytes > bytesMax ? tooLarge(bytesMax, bytes) : result);
+      },
       () => request.destroy(),
     );
   });
@@ -28,14 +39,13 @@ async function answer(
   connections: Connections,
   bearer: string,
   request: IncomingMessage,
-  body: Buffer | 'too large',
+  body: Buffer,
 ): Promise<Answer> {
   const url = request.url ?? '/';
   const [path, query] = splitUrl(url);
   if (request.headers.authorization !== bearer && `Bearer ${query.get('_token')}` !== bearer) {
     return { status: 401, json: errorJson('WRONGPASS invalid or missing auth token') };
   }
-  if (body === 'too large') return { status: 413, json: errorJson(`ERR max request size exceeded: ${bodyBytesMax}`) };
   if (!['GET', 'HEAD', 'POST', 'PUT'].includes(request.method ?? '')) {
     return { status: 405, json: errorJson(`ERR method ${request.method} is not allowed`) };
   }
@@ -57,6 +67,11 @@ async function answer(
   }
 }
 
+function tooLarge(limit: number, actual: number): Answer {
+  const text = `ERR max request size exceeded. Limit: ${limit} bytes, Actual: ${actual} bytes`;
+  return { status: 400, json: errorJson(text) };
+}
+
 function list(replies: Reply[], base64: boolean): Answer {
   return { status: 200, json: `[${replies.map((reply) => resultJson(reply, base64)).join(',')}]` };
 }
@@ -68,16 +83,17 @@ function splitUrl(url: string): [path: string, query: URLSearchParams] {
   return at < 0 ? [url, noQuery] : [url.slice(0, at), new URLSearchParams(url.slice(at + 1))];
 }
 
-function readBody(request: IncomingMessage): Promise<Buffer | 'too large'> {
+/** The length alone of one that is too long. */
+function readBody(request: IncomingMessage, bytesMax: number): Promise<Buffer | number> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let size = 0;
     request.on('data', (chunk: Buffer) => {
       size += chunk.length;
-      if (size <= bodyBytesMax) chunks.push(chunk);
+      if (size <= bytesMax) chunks.push(chunk);
     });
     request.on('end', () => {
-      if (size > bodyBytesMax) resolve('too large');
+      if (size > bytesMax) resolve(size);
       else resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks));
     });
     request.on('error', reject);
