@@ -27,12 +27,9 @@ const limitsSchema = z.object({
   lease_ms: count(60_000),
   // Manifests on their way to Postgres. They are one record of the hot buffer, of which Upstash takes 100 MB.
   outbox_max: count(10_000),
-<<<<<<< HEAD
-  // Manifests that Postgres refuses are kept for a look, the newest of them.
-  refused_manifests_max: count(1_000),
-=======
   outbox_bytes_max: count(64 * 1024 * 1024),
->>>>>>> f03d1fe (Hot buffer: requests and replies stay below the hosted service's limit)
+  // Manifests that Postgres refuses are kept for a look, the newest of them: one record, like the outbox.
+  refused_manifests_max: count(64),
   retry_ms: count(1_000),
   retry_ms_max: count(60_000),
   probe_ms: count(20_000),

@@ -45,13 +45,8 @@ local pendingBytes = tonumber(state[4])
 -- The log is one record, which may have a limit in the buffer: what batches take beside their rows counts as well.
 local logBytes = pendingBytes + 256 * (tonumber(state[2]) - tonumber(state[9]))
 if given[13] ~= '' and (pendingRows + tonumber(given[13]) > tonumber(given[10])
-<<<<<<< HEAD
-    or pendingBytes + tonumber(given[14]) > tonumber(given[11])) then
-  return {'full', pendingRows, pendingBytes, state[7] or '', 'lane'}
-=======
     or logBytes + tonumber(given[14]) > tonumber(given[11])) then
-  return {'full', pendingRows, pendingBytes, state[7] or ''}
->>>>>>> f03d1fe (Hot buffer: requests and replies stay below the hosted service's limit)
+  return {'full', pendingRows, pendingBytes, state[7] or '', 'lane'}
 end
 
 local time = redis.call('TIME')

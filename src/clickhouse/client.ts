@@ -64,6 +64,8 @@ export type ClickHouse = {
 };
 
 const commandTimeout_ms = 15_000;
+/** A table of as many fields as there may be, with names as long as they may be, has half a megabyte of definition. */
+const commandBytes_max = 8 * 1024 * 1024;
 
 /**
  * One user's access. Throws StoreError where ClickHouse is away and ClickHouseError where it refuses.
@@ -107,7 +109,9 @@ export function createClickHouse(url: string, username: string, password: string
       return await answered(() => response.text());
     },
     async command(sql, params = {}) {
-      await answered(() => client.command({ query: sql, query_params: params, http_headers: traceHeaders() }));
+      const clickhouse_settings = { max_query_size: String(commandBytes_max) };
+      const http_headers = traceHeaders();
+      await answered(() => client.command({ query: sql, query_params: params, clickhouse_settings, http_headers }));
     },
     async rows<Row>(sql: string, params: Record<string, unknown> = {}, settings: Settings = {}) {
       return await answered(async () => {

@@ -1,14 +1,16 @@
-import { ask, runScript, script } from '../buffer/redis.ts';
+import { ask, pageBytes, runScript, script } from '../buffer/redis.ts';
 import type { Context } from '../context.ts';
 import { describeError } from '../log.ts';
 import type { Statement } from '../postgres/client.ts';
 import { recordPast } from '../postgres/record-past.ts';
 import type { Manifest } from './manifest.ts';
+import outboxPageLua from './outbox-page.lua';
 import setAsideLua from './set-aside.lua';
 
+const pageScript = script(outboxPageLua);
 const setAsideScript = script(setAsideLua);
 
-const pageSize = 100;
+const pageSize_max = 100;
 
 /**
  * Moves the manifests of published seals into Postgres, oldest first, each page in one transaction. A manifest told twice
@@ -21,7 +23,8 @@ const pageSize = 100;
 export async function drainOutbox(ctx: Context): Promise<number> {
   let moved = 0;
   for (;;) {
-    const entries = await readOutbox(ctx);
+    const most = [pageSize_max, pageBytes(ctx.config.limits)];
+    const [which, ...entries] = await runScript<Page>(ctx.redis, pageScript, [ctx.keys.outbox], most);
     if (entries.length === 0) return moved;
     const refused = await recordPast(entries, (some) => record(ctx, `[${some.map(manifestIn).join()}]`));
     for (const entry of refused) await setAside(ctx, entry);
@@ -32,11 +35,12 @@ export async function drainOutbox(ctx: Context): Promise<number> {
       ),
     );
     moved += entries.length - refused.length;
-    if (entries.length < pageSize) return moved;
+    if (which === 'all') return moved;
   }
 }
 
 type Entry = [id: string, fields: [name: 'm', manifest: string]];
+type Page = [which: 'more' | 'all', ...Entry[]];
 
 const manifestIn = ([, [, manifest]]: Entry) => manifest;
 
@@ -47,11 +51,6 @@ async function setAside(ctx: Context, entry: Entry): Promise<void> {
   await runScript(ctx.redis, setAsideScript, [outbox, refusedManifests], [id, ctx.config.limits.refused_manifests_max]);
   const [, manifest] = /"id":"([^"\\]+)"/.exec(manifestIn(entry)) ?? [];
   ctx.log({ event: 'manifest-refused', alarm: true, entry: id, manifest });
-}
-
-async function readOutbox(ctx: Context): Promise<Entry[]> {
-  // The client's declared form is the one it makes when it deserialises, which it does not do here.
-  return (await ask(() => ctx.redis.xrange(ctx.keys.outbox, '-', '+', pageSize))) as unknown as Entry[];
 }
 
 /** The same for the end of a flush, which is a success whether Postgres is there or not. */

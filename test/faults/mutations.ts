@@ -17,6 +17,55 @@ type Mutation = { rule: string; file: string; from: string; to: string; suite?: 
 
 const mutations: Mutation[] = [
   {
+    rule: 'a seal and a tail come in replies that the hosted buffer gives',
+    file: 'src/buffer/redis.ts',
+    from: 'return Math.floor(redis_wire_bytes_max / 2);',
+    to: 'return 100 * redis_wire_bytes_max;',
+    suite: 'test/integration/buffer/wire.test.ts',
+  },
+  {
+    rule: 'a page of a seal is read only while the seal is there',
+    file: 'src/buffer/seal-page.lua',
+    from: "if state[1] ~= ARGV[1] or state[2] ~= ARGV[2] then return {'published'} end",
+    to: '',
+    suite: 'test/integration/buffer/wire.test.ts',
+  },
+  {
+    rule: 'a flush takes no more of what was said of batches than a manifest may have',
+    file: 'src/buffer/seal.lua',
+    from: ' or said > tonumber(ARGV[10]))',
+    to: ')',
+    suite: 'test/integration/buffer/wire.test.ts',
+  },
+  {
+    rule: 'a seal of larger limits is published with what its manifest may have',
+    file: 'src/flush/manifest.ts',
+    from: 'if (bytes > bytesMax && said.length > 0) break;',
+    to: '',
+    suite: 'test/integration/buffer/wire.test.ts',
+  },
+  {
+    rule: 'what batches take beside their rows counts in the log of a lane',
+    file: 'src/buffer/stage.lua',
+    from: 'pendingBytes + 256 * (',
+    to: 'pendingBytes + 0 * (',
+    suite: 'test/integration/buffer/wire.test.ts',
+  },
+  {
+    rule: 'the outbox is bounded by its bytes',
+    file: 'src/buffer/publish.lua',
+    from: ' and newest - oldest + #ARGV[3] <= tonumber(ARGV[7])',
+    to: '',
+    suite: 'test/integration/flush/outbox.test.ts',
+  },
+  {
+    rule: 'manifests are drained in replies that the hosted buffer gives',
+    file: 'src/flush/outbox-page.lua',
+    from: ' or (#answer > 1 and room < 0)',
+    to: '',
+    suite: 'test/integration/flush/outbox.test.ts',
+  },
+  {
     rule: 'a manifest that Postgres refuses holds up no other',
     file: 'src/postgres/record-past.ts',
     from: 'if (!(error instanceof RefusedError)) throw error;',
@@ -384,7 +433,7 @@ const mutations: Mutation[] = [
   {
     rule: 'a tail that was kept is of the same log',
     file: 'src/buffer/snapshot.lua',
-    from: 'if last and fieldsOf(last).id == ARGV[2 * lane + 3] then',
+    from: 'if last and fieldsOf(last).id == ARGV[2 * lane + 4] then',
     to: 'if last then',
   },
   {

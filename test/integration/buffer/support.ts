@@ -10,7 +10,7 @@ export async function stage(
   ctx: Context,
   table: Table,
   values: number[],
-  { key = crypto.randomUUID(), hash = `hash of ${values}`, lane = 0, day = 1 } = {},
+  { key = crypto.randomUUID(), hash = `hash of ${values}`, lane = 0, day = 1, meta = '' } = {},
 ): Promise<StageOutcome> {
   const text = values.map((v) => `{"timestamp":"2026-05-0${day}T10:00:00Z","v":${v}}`).join('\n');
   const rows = prepareRows(text, 'ndjson', table.schema, ctx.config.limits);
@@ -19,7 +19,7 @@ export async function stage(
   if (batch === undefined) throw new Error('expected a batch');
   const place = { first: { rows: batch.rows, bytes: batch.payload.length } };
   return await stageBatch(ctx, table, {
-    ...{ lane, idempotencyKey: key, requestHash: hash, batch, plan, place, meta: '', durable: false },
+    ...{ lane, idempotencyKey: key, requestHash: hash, batch, plan, place, meta, durable: false },
   });
 }
 

@@ -2,10 +2,14 @@ import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { sealLane } from '../../../src/buffer/seal.ts';
 import { snapshotTable } from '../../../src/buffer/snapshot.ts';
 import { stageBatch } from '../../../src/buffer/stage.ts';
+import { findTable } from '../../../src/catalog/find-table.ts';
 import type { Table } from '../../../src/catalog/table.ts';
+import { StoreError } from '../../../src/errors.ts';
 import { flushLane } from '../../../src/flush/flush-lane.ts';
+import { drainOutbox } from '../../../src/flush/outbox.ts';
+import { readCounters } from '../../../src/observe/counters.ts';
 import { type CountingProxy, startCountingProxy } from '../../bench/counting-proxy.ts';
-import { expectStored, type Instance, newInstance, newTable } from '../support.ts';
+import { at, expectStored, flush, type Instance, newInstance, newTable, query, send } from '../support.ts';
 import { stage } from './support.ts';
 
 let proxy: CountingProxy;
@@ -61,36 +65,106 @@ test('a tail of 8 MiB of quotes comes in several replies as one snapshot', async
   expect(new Set(snapshot.lanes[0]?.tail.map(({ payload }) => payload)).size).toBe(1);
 });
 
-test('a seal of 10,000 batches', async () => {
-  const table = await newTable(ctx);
-  await stage(ctx, table, [1]);
-  // As if it had been sent so often: that many requests would take a minute.
+/** As if the one batch that there is had been sent so often: that many requests would take a minute. */
+async function repeatBatch(table: Table, times: number): Promise<void> {
   await ctx.redis.eval(
     `local entry = redis.call('XRANGE', KEYS[1], '-', '+')[1]
-     for seq = 2, 10000 do
+     for seq = 2, tonumber(ARGV[1]) do
        entry[2][2] = string.format('%036d', seq)
        redis.call('XADD', KEYS[1], seq .. '-0', unpack(entry[2]))
      end
      local bytes = redis.call('HGET', KEYS[2], 'bytes')
-     redis.call('HSET', KEYS[2], 'seq', 10000, 'rows', 10000, 'bytes', bytes * 10000)`,
+     redis.call('HSET', KEYS[2], 'seq', ARGV[1], 'rows', ARGV[1], 'bytes', bytes * ARGV[1])`,
     [ctx.keys.log(table, 0), ctx.keys.state(table, 0)],
-    [],
+    [times],
   );
-  await snapshotTable(ctx, table, 'entries');
+}
+
+test('a seal of 10,000 batches', async () => {
+  const table = await newTable(ctx);
+  await stage(ctx, table, [1]);
+  await repeatBatch(table, 10_000);
+  expect(await snapshotTable(ctx, table, 'entries')).toMatchObject({ tail: 'ready', lanes: [{ pendingRows: 10_000 }] });
   expect(await flushLane(ctx, table, 0, 'admin')).toMatchObject({ outcome: 'ok', rows: 10_000 });
 });
 
-test('a seal whose batches have much said of them', async () => {
+/** As much as may be said of a batch. */
+const meta = JSON.stringify({ attributes: { file: '"'.repeat(2_000) } });
+
+test('of batches with much said of them a flush takes no more than a manifest may say', async () => {
   const table = await textTable();
-  const meta = JSON.stringify({ attributes: { file: '"'.repeat(1_900) } });
-  await stageTexts(table, 600, 'x', meta);
+  await stageTexts(table, 1, 'x', meta);
+  await repeatBatch(table, 1_900);
+  let flushes = 0;
   let rows = 0;
-  for (;;) {
+  for (let more = true; more; flushes += 1) {
     const flushed = await flushLane(ctx, table, 0, 'admin');
-    if (flushed.outcome !== 'ok') break;
     rows += flushed.rows;
+    more = flushed.more;
   }
-  expect(rows).toBe(600);
+  expect(rows).toBe(1_900);
+  expect(flushes).toBe(9);
+  await drainOutbox(ctx);
+  const [found] = await ctx.postgres.rows<{ n: string }>(
+    'select sum(jsonb_array_length(batches)) as n from manifests where dataset = $1',
+    [table.dataset],
+  );
+  expect(found?.n).toBe('1900');
+});
+
+test('a seal that was fixed under a larger limit is published with what its manifest may say of its batches', async () => {
+  const larger = newInstance({
+    ...{ TIMESTORE_FLUSH_META_BYTES_MAX: '8388608', TIMESTORE_REDIS_WIRE_BYTES_MAX: '80000000' },
+    UPSTASH_REDIS_REST_URL: proxy.url,
+  });
+  const table = await textTable();
+  await stageTexts(table, 1, 'x', meta);
+  await repeatBatch(table, 1_900);
+  // Its reply is too long; what it has fixed stays.
+  await expect(sealLane(larger, table, 0, 1, true)).rejects.toThrow(StoreError);
+  const own = newInstance({ UPSTASH_REDIS_REST_URL: proxy.url });
+  expect(await flushLane(own, table, 0, 'admin')).toMatchObject({ outcome: 'ok', rows: 1_900 });
+  expect(own.events).toContainEqual(expect.objectContaining({ event: 'manifest-cut', alarm: true, said: 1_900 }));
+});
+
+test('50,000 sums of what has happened, with long labels', async () => {
+  const own = newInstance({ UPSTASH_REDIS_REST_URL: proxy.url, TIMESTORE_KEY_PREFIX: `wire-${process.pid}` });
+  for (let n = 0; n < 50_000; n += 1) {
+    own.counters.add('timestore_ingest_rows_total', { dataset: `${'d'.repeat(56)}${String(n).padStart(6, '0')}` });
+  }
+  await own.counters.send(own);
+  const sums = await readCounters(own);
+  await own.redis.del(own.keys.metrics);
+  expect(sums.size).toBe(50_000);
+});
+
+test('a table of 1,000 fields with names as long as they may be, and defaults', async () => {
+  const names = Array.from({ length: 998 }, (_, n) => `${'ü'.repeat(124)}${String(n).padStart(4, '0')}`);
+  const given = { name: 'given', type: 'string' as const, default: JSON.stringify('"'.repeat(30_000)), since: 1 };
+  const table = await newTable(ctx, 1, [...names.map((name) => ({ name, type: 'string' as const })), given]);
+  await send(ctx, table.dataset, [{ timestamp: at(0), given: 'x' }]);
+  expect(await flush(ctx, table.dataset)).toMatchObject({ complete: true });
+  expect((await query(ctx, table.dataset)).rows[0]).toMatchObject({ given: 'x' });
+  await ctx.redis.del(ctx.keys.table(table.dataset, 'm'));
+  ctx.tables.clear();
+  expect((await findTable(ctx, table.dataset, 'm'))?.schema.fields).toHaveLength(1_000);
+  ctx.tables.clear();
+  expect((await findTable(ctx, table.dataset, 'm'))?.schema.fields).toHaveLength(1_000);
+  expect(await ctx.redis.hexists(ctx.keys.table(table.dataset, 'm'), 'definition')).toBe(1);
+});
+
+test('a lane takes no more than its log may have, however little is in a batch', async () => {
+  const small = newInstance({ UPSTASH_REDIS_REST_URL: proxy.url, TIMESTORE_PENDING_BYTES_MAX: '100000' });
+  const table = await newTable(small);
+  let staged = 0;
+  while ((await stage(small, table, [staged])).outcome === 'staged') staged += 1;
+  const [used] = await small.redis.eval<[], [number]>(
+    "return {redis.call('MEMORY', 'USAGE', KEYS[1])}",
+    [small.keys.log(table, 0)],
+    [],
+  );
+  expect(used).toBeLessThan(100_000);
+  expect(staged).toBeGreaterThan(200);
 });
 
 test('a seal that another flusher publishes between two pages is fenced, and nothing of it is moved again', async () => {

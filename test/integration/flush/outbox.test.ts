@@ -171,3 +171,35 @@ describe('a manifest that Postgres refuses is set aside, and holds up no other',
     expect(kept.map(([, [, text]]) => text)).toEqual(['{"n":2', '{"n":3', '{"n":4']);
   });
 });
+
+test('manifests are drained by their bytes, and the outbox takes no more of them than its limit', async () => {
+  const small = newInstance({ ...prefix, TIMESTORE_OUTBOX_BYTES_MAX: '20000' });
+  const table = await newTable(small);
+  const meta = JSON.stringify({ attributes: { file: '"'.repeat(1_000) } });
+  const { length: bytes } = meta;
+  for (let n = 0; n < 20; n += 1) {
+    await stage(small, table, [n], { meta });
+    await flushLane(small, table, 0, 'admin');
+  }
+  const kept = (await small.redis.xrange(small.keys.outbox, '-', '+')) as unknown as [string, [string, string]][];
+  const held = kept.reduce((sum, [, [, manifest]]) => sum + Buffer.byteLength(manifest), 0);
+  expect([held > 20_000 - 2 * bytes, held < 20_000 + 2 * bytes]).toEqual([true, true]);
+  const pages: number[] = [];
+  const counting = newInstance({ ...prefix, TIMESTORE_REDIS_WIRE_BYTES_MAX: '9500000' });
+  const limits = { ...counting.config.limits, redis_wire_bytes_max: 12_000 };
+  const postgres = {
+    ...counting.postgres,
+    transaction: async (statements: Parameters<typeof counting.postgres.transaction>[0]) => {
+      pages.push((JSON.parse(String(statements[0]?.[1]?.[0])) as unknown[]).length);
+      return await counting.postgres.transaction(statements);
+    },
+  };
+  const drained = await drainOutbox({ ...counting, postgres, config: { ...counting.config, limits } });
+  expect(drained).toBe(kept.length);
+  expect(pages.length).toBeGreaterThan(2);
+  expect(await manifestsOf(table.dataset)).toHaveLength(kept.length);
+  // There is room again.
+  await stage(small, table, [20], { meta });
+  await flushLane(small, table, 0, 'admin');
+  expect(await small.redis.xlen(small.keys.outbox)).toBe(1);
+});
