@@ -11,6 +11,8 @@ const pageScript = script(outboxPageLua);
 const setAsideScript = script(setAsideLua);
 
 const pageSize_max = 100;
+/** Of a page, which goes to Postgres as one transaction that has to end in time. */
+const page_bytes_max = 1024 * 1024;
 
 /**
  * Moves the manifests of published seals into Postgres, oldest first, each page in one transaction. A manifest told twice
@@ -23,7 +25,7 @@ const pageSize_max = 100;
 export async function drainOutbox(ctx: Context): Promise<number> {
   let moved = 0;
   for (;;) {
-    const most = [pageSize_max, pageBytes(ctx.config.limits)];
+    const most = [pageSize_max, Math.min(page_bytes_max, pageBytes(ctx.config.limits))];
     const [which, ...entries] = await runScript<Page>(ctx.redis, pageScript, [ctx.keys.outbox], most);
     if (entries.length === 0) return moved;
     const refused = await recordPast(entries, (some) => record(ctx, `[${some.map(manifestIn).join()}]`));
