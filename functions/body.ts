@@ -3,15 +3,16 @@ import { gunzip, inflate, zstdDecompress } from 'node:zlib';
 import type { Context } from 'hono';
 import type * as z from 'zod';
 import { TimestoreError } from '../src/errors.ts';
+import { invalidForm, mayHaveProblems, requireText } from '../src/text.ts';
 import type { App } from './app.ts';
 
 type Decompress = (bytes: Uint8Array, options: { maxOutputLength: number }) => Promise<Uint8Array>;
 
-const encodings: Record<string, Decompress> = {
-  gzip: promisify(gunzip) as Decompress,
-  deflate: promisify(inflate) as Decompress,
-  zstd: promisify(zstdDecompress) as Decompress,
-};
+const encodings = new Map([
+  ['gzip', promisify(gunzip) as Decompress],
+  ['deflate', promisify(inflate) as Decompress],
+  ['zstd', promisify(zstdDecompress) as Decompress],
+]);
 
 /** Bodies up to this are many at once, and none of them is noticed. */
 const small_bytes = 16 * 1024;
@@ -49,7 +50,7 @@ export async function bodyText(c: Context<App>): Promise<string> {
 export async function textOf(c: Context<App>, sent: Uint8Array): Promise<string> {
   const { body_bytes_max } = c.get('timestore').config.limits;
   const encoding = (c.req.header('content-encoding') ?? 'identity').trim().toLowerCase();
-  const decompress = encodings[encoding];
+  const decompress = encodings.get(encoding);
   if (decompress === undefined && encoding !== 'identity') {
     throw new TimestoreError('unsupported-media-type', 'Content-Encoding: gzip, deflate, zstd or none is understood.');
   }
@@ -100,8 +101,16 @@ function tooLarge(bytesMax: number): TimestoreError {
   );
 }
 
-/** A JSON body in the form that a schema describes. Every problem is named, with its path. */
-export async function bodyAs<Schema extends z.ZodType>(c: Context<App>, schema: Schema): Promise<z.output<Schema>> {
+/**
+ * A JSON body in the form that a schema describes. Every problem is named, with its path.
+ *
+ * @param options `isNulKept` for a body whose text goes to ClickHouse, or into what keeps any text
+ */
+export async function bodyAs<Schema extends z.ZodType>(
+  c: Context<App>,
+  schema: Schema,
+  options: { isNulKept?: boolean } = {},
+): Promise<z.output<Schema>> {
   const type = mediaType(c);
   if (type !== 'application/json') {
     throw new TimestoreError(
@@ -109,16 +118,17 @@ export async function bodyAs<Schema extends z.ZodType>(c: Context<App>, schema: 
       `Send the body as application/json, not ${type || 'without a type'}.`,
     );
   }
-  const result = schema.safeParse(parseJson(await bodyText(c)));
+  const text = await bodyText(c);
+  const body = parseJson(text);
+  if (mayHaveProblems(text)) requireText(body, options);
+  const result = schema.safeParse(body);
   if (result.success) return result.data;
   throw notOfForm(result.error);
 }
 
 /** Everything that is wrong, each with its path. */
 export function notOfForm({ issues }: z.ZodError): TimestoreError {
-  const problems = issues.map(({ path, message }) => ({ path: path.join('.'), message }));
-  const told = problems.map(({ path, message }) => (path === '' ? message : `${path}: ${message}`));
-  return new TimestoreError('invalid-request', `${told.join('; ')}.`, { extra: { problems } });
+  return invalidForm(issues.map(({ path, message }) => ({ path: path.join('.'), message })));
 }
 
 /** The media type without its parameters; '' when there is none. */

@@ -38,7 +38,7 @@ export const changeRowsRoutes = routes()
     }),
     requireScope('admin'),
     async (c) => {
-      const rows = await bodyAs(c, rowsSchema);
+      const rows = await bodyAs(c, rowsSchema, { isNulKept: true });
       return c.json(await begin(c, { rows }), 202);
     },
   )
@@ -63,7 +63,7 @@ export const changeRowsRoutes = routes()
     }),
     requireScope('admin'),
     async (c) => {
-      const body = await bodyAs(c, correctBody);
+      const body = await bodyAs(c, correctBody, { isNulKept: true });
       return c.json(await begin(c, body), 202);
     },
   );

@@ -69,7 +69,7 @@ for (const path of ['/v1/datasets/:dataset/query', '/datasets/:dataset/query'] a
       const dataset = slugOf('dataset', c.req.param('dataset'));
       const reads = await readsOf(c.get('timestore'), dataset);
       if (reads !== 'on') return await answerFromOrigin(c, dataset, reads);
-      const body = await bodyAs(c, queryBody);
+      const body = await bodyAs(c, queryBody, { isNulKept: true });
       const format = formatOf(c, body.format);
       return await answerWith(c, (signal) =>
         queryTable(c.get('timestore'), c.get('key').reader('query'), dataset, body, { format, signal }),

@@ -4,6 +4,7 @@ import { type Asking, onBehalfOf } from '../src/asking.ts';
 import type { Context as Timestore } from '../src/context.ts';
 import { describeError, type Event, logToConsole } from '../src/log.ts';
 import { endTrace, traceOf } from '../src/observe/trace.ts';
+import { requireTextInUrl } from '../src/text.ts';
 import { type App, contextFor } from './app.ts';
 
 const requestIdForm = /^[A-Za-z0-9._-]{1,128}$/;
@@ -82,6 +83,12 @@ export const crossOrigin = createMiddleware<App>(async (c, next) => {
   const origin = origins.includes('*') ? '*' : origins;
   const allowMethods = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'];
   return await cors({ origin, allowMethods, exposeHeaders: told, maxAge: 7_200 })(c, next);
+});
+
+/** Before anybody looks at a name of the address, wherever it goes. What bodies have is looked at where they are read. */
+export const textInUrl = createMiddleware<App>(async (c, next) => {
+  requireTextInUrl(c.req.url);
+  await next();
 });
 
 /** Gives a request the clients. Without a complete configuration every route but /health says what it lacks. */

@@ -21,13 +21,13 @@ import { bodyText, inRoom, mediaType } from './body.ts';
 import { describe } from './describe.ts';
 import { slugOf } from './path.ts';
 
-const formats: Record<string, RowFormat> = {
-  'application/json': 'json',
-  'application/x-ndjson': 'ndjson',
-  'application/ndjson': 'ndjson',
-  'application/jsonl': 'ndjson',
-  'text/csv': 'csv',
-};
+const formats = new Map<string, RowFormat>([
+  ['application/json', 'json'],
+  ['application/x-ndjson', 'ndjson'],
+  ['application/ndjson', 'ndjson'],
+  ['application/jsonl', 'ndjson'],
+  ['text/csv', 'csv'],
+]);
 
 const row = z.record(z.string(), z.unknown()).meta({
   id: 'Row',
@@ -116,7 +116,7 @@ rowRoutes.post(
   }),
   requireScope('ingest'),
   async (c) => {
-    const format = formats[mediaType(c)];
+    const format = formats.get(mediaType(c));
     if (format === undefined) {
       throw new TimestoreError(
         'unsupported-media-type',

@@ -82,7 +82,7 @@ for (const path of ['/v1/sql', '/sql/read'] as const) {
     }),
     requireScope('sql'),
     async (c) => {
-      const body = await bodyAs(c, sqlBody);
+      const body = await bodyAs(c, sqlBody, { isNulKept: true });
       const format = formatOf(c, body.format);
       return await answerWith(c, (signal) =>
         querySql(c.get('timestore'), c.get('key').reader('sql'), body, { format, signal }),
@@ -204,7 +204,7 @@ sqlRoutes
     requireScope('sql'),
     async (c) => {
       const { dataset, name } = namesOf(c.req.param());
-      const body = await bodyAs(c, runBody);
+      const body = await bodyAs(c, runBody, { isNulKept: true });
       const format = formatOf(c, body.format);
       return await answerWith(c, async (signal) => {
         const { sql, params } = await findSaved(c.get('timestore'), c.get('key').reader('sql'), dataset, name);

@@ -104,7 +104,7 @@ export const tableHistoryRoutes = routes()
       const [dataset, name] = [slugOf('dataset', c.req.param('dataset')), slugOf('table', c.req.param('table'))];
       const { cursor, limit } = queryAs(c, z.strictObject(pageQuery));
       const after = cursor === undefined ? undefined : Buffer.from(cursor, 'base64url').toString();
-      if (after !== undefined && !/^\d{1,18} \S+$/.test(after)) {
+      if (after !== undefined && !/^\d{1,18} [\x21-\x7e]+$/.test(after)) {
         throw new TimestoreError('invalid-request', 'cursor: it is not one of this list.');
       }
       const table = await requireTable(timestore, dataset, name);

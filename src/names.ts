@@ -15,6 +15,9 @@ export function physicalName(name: string, life: number): string {
   return life === 1 ? name : `${name}.${life}`;
 }
 
+/** The physical name of any table, the quarantine's among them. */
+export const physicalPattern = /^[a-z0-9_][a-z0-9_-]{0,62}(?:\.[1-9][0-9]{0,8})?$/;
+
 /** The name that clients use. */
 export function logicalName(physical: string): string {
   return physical.split('.')[0] ?? physical;

@@ -1,5 +1,6 @@
 import { asking } from '../asking.ts';
 import type { Context } from '../context.ts';
+import { toJsonb } from '../postgres/jsonb.ts';
 
 export type Line = {
   /** What was done, as `<thing>.<verb>`. */
@@ -19,7 +20,7 @@ export type Line = {
 export function auditLine({ action, dataset, table, detail = {} }: Line, from: string, params: unknown[]): string {
   const { actor, requestId } = asking();
   const at = params.length;
-  params.push(actor, requestId, action, dataset ?? null, table ?? null, JSON.stringify(detail));
+  params.push(actor, requestId, action, dataset ?? null, table ?? null, toJsonb(detail));
   return `insert into audit_log (actor, request_id, action, dataset, "table", detail)
     select $${at + 1}::text, $${at + 2}::text, $${at + 3}::text, $${at + 4}::text, $${at + 5}::text, $${at + 6}::jsonb
       from ${from}`;

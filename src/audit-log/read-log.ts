@@ -1,5 +1,6 @@
 import type { Context } from '../context.ts';
 import { epochMs } from '../postgres/client.ts';
+import { fromJsonb } from '../postgres/jsonb.ts';
 
 export type LogLine = {
   n: number;
@@ -43,5 +44,5 @@ export async function readLog(ctx: Context, filter: LogFilter, limit: number): P
       ...[from_ms ?? null, to_ms ?? null, datasets ?? null, limit],
     ],
   );
-  return rows.map((row) => ({ ...row, n: Number(row.n) }));
+  return rows.map((row) => ({ ...row, n: Number(row.n), detail: fromJsonb(row.detail) }));
 }

@@ -1,6 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Context } from '../context.ts';
 import { describeError } from '../log.ts';
+import { slugPattern } from '../names.ts';
+import { recordPast } from '../postgres/record-past.ts';
 
 export type Refusal = { actor: string; requestId: string; action: string; dataset: string | undefined; code: string };
 
@@ -11,9 +13,11 @@ const given_up_ms = 5_000;
 /** Kinds that are told apart in that time; what goes beyond is one line. */
 const kinds_max = 500;
 
+type Line = Refusal & { count: number };
+
 /** Accesses that were refused and are not on record yet. */
 export class Refusals {
-  #waiting = new Map<string, Refusal & { count: number }>();
+  #waiting = new Map<string, Line>();
   #promisedAt_ms = 0;
 
   /**
@@ -23,15 +27,17 @@ export class Refusals {
    */
   note(ctx: Context, refusal: Refusal): Promise<void> | undefined {
     const isPromised = this.#waiting.size > 0 && ctx.now() - this.#promisedAt_ms < given_up_ms;
-    const { actor, action, dataset, code } = refusal;
+    const { actor, action, code } = refusal;
+    // There is no dataset of another form, and a line must not depend on what somebody writes into an address.
+    const dataset = slugPattern.test(refusal.dataset ?? '') ? refusal.dataset : undefined;
     let kind = JSON.stringify([actor, action, dataset, code]);
     const isBeyond = this.#waiting.size >= kinds_max && !this.#waiting.has(kind);
     if (isBeyond) kind = '';
     const line = this.#waiting.get(kind);
     if (line !== undefined) line.count += 1;
     else {
-      const others = { ...refusal, actor: 'unknown', action: 'many', dataset: undefined };
-      this.#waiting.set(kind, { ...(isBeyond ? others : refusal), count: 1 });
+      const others = { actor: 'unknown', action: 'many', dataset: undefined };
+      this.#waiting.set(kind, { ...refusal, dataset, ...(isBeyond && others), count: 1 });
     }
     if (isPromised) return undefined;
     this.#promisedAt_ms = ctx.now();
@@ -41,16 +47,19 @@ export class Refusals {
   async #record(ctx: Context): Promise<void> {
     const lines = [...this.#waiting.values()];
     this.#waiting = new Map();
-    try {
-      await ctx.postgres.rows(
+    const record = (some: Line[]) =>
+      ctx.postgres.rows(
         `insert into audit_log (actor, request_id, action, outcome, dataset, count, detail)
          select actor, "requestId", action, 'refused', dataset, count, jsonb_build_object('code', code)
            from jsonb_to_recordset($1::jsonb)
              as line(actor text, "requestId" text, action text, dataset text, count integer, code text)`,
-        [JSON.stringify(lines)],
+        [JSON.stringify(some)],
       );
+    // The log of requests has those that are not recorded one by one.
+    try {
+      const refused = await recordPast(lines, record);
+      if (refused.length > 0) ctx.log({ event: 'refusals-unrecorded', alarm: true, kinds: refused.length });
     } catch (error) {
-      // The log of requests has them one by one.
       ctx.log({ event: 'refusals-unrecorded', kinds: lines.length, ...describeError(error) });
     }
   }

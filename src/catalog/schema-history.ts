@@ -20,7 +20,7 @@ export async function schemaHistory(
   // One more, which the last is compared with.
   const rows = await ctx.postgres.rows<{ version: number; checksum: string; createdAt_ms: number; schema: string }>(
     `select version, checksum, ${epochMs('created_at')} as "createdAt_ms", schema from schema_versions
-      where dataset = $1 and name = $2 and life = $3 and ($4::int is null or version < $4)
+      where dataset = $1 and name = $2 and life = $3 and ($4::bigint is null or version < $4)
       order by version desc limit $5`,
     [table.dataset, table.name, table.life, before ?? null, limit + 1],
   );

@@ -3,7 +3,7 @@ import type { At } from '../clickhouse/cluster.ts';
 import { askLong, objectFunction } from '../clickhouse/object.ts';
 import { StoreError, TimestoreError } from '../errors.ts';
 import { type ExportFormat, exportFormats } from '../export/day.ts';
-import { quoteName } from '../names.ts';
+import { quoteName, quoteString } from '../names.ts';
 import type { SourceColumn } from './columns.ts';
 
 /** Formats of objects that are read; those that are written. */
@@ -117,8 +117,24 @@ async function asked(at: At, key: string, format: ImportFormat, statement: strin
   try {
     return await askLong(at, statement, given);
   } catch (error) {
-    throw error instanceof ClickHouseError ? reasonOf(at, error, key, format) : error;
+    if (!(error instanceof ClickHouseError)) throw error;
+    if (error.code === clickhouseCodes.tooDeepRecursion && format === 'ndjson') throw await tooDeep(at, key);
+    throw reasonOf(at, error, key, format);
   }
+}
+
+/** ClickHouse does not say which row it is, unlike of everything else that it cannot read. */
+async function tooDeep(at: At, key: string): Promise<Error> {
+  const outside = `replaceRegexpAll(json, ${quoteString('"(?:[^"\\\\]|\\\\.)*"')}, '')`;
+  const opened = `if(bracket IN ('[', '{'), 1, -1)`;
+  const brackets = `extractAll(${outside}, ${quoteString('[\\[\\]{}]')})`;
+  const text = await askLong(
+    at,
+    `SELECT argMax(row, depth) FROM (SELECT rowNumberInAllBlocks() + 1 AS row, arrayMax(arrayCumSum(bracket -> ${opened}, ${brackets})) AS depth
+       FROM ${objectFunction(at, key, 'JSONAsString')}) FORMAT TabSeparated`,
+    { ...settings, param__columns: 'json String' },
+  );
+  return unreadable(key, `cannot be read as ndjson at row ${text.trim()}, which nests too deep`);
 }
 
 const codes = { thrown: 395, s3: 499 };
@@ -126,8 +142,8 @@ const codes = { thrown: 395, s3: 499 };
 /** Codes of what is wrong with the bytes of an object. All others may pass, or are of the server. */
 const dataErrors = new Set([
   // Broken off, unpacked badly, or not of the format at all.
-  ...[6, 23, 26, 27, 32, 33, 38, 41, 53, 69, 70, 72, 74, 117, 131, 142, 210, 271, 354, 424, 556, 561, 563, 636, 650],
-  ...[1001, 1002],
+  ...[6, 23, 25, 26, 27, 32, 33, 34, 38, 41, 53, 69, 70, 72, 74, 117, 128, 130, 131, 142, 190, 210, 246, 271, 306, 321],
+  ...[349, 354, 407, 424, 432, 467, 556, 561, 563, 636, 650, 1001, 1002],
 ]);
 
 function reasonOf(at: At, error: ClickHouseError, key: string, format: ImportFormat): Error {

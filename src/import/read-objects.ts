@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import type { Table } from '../catalog/table.ts';
+import { ClickHouseError, clickhouseCodes } from '../clickhouse/client.ts';
 import type { At } from '../clickhouse/cluster.ts';
 import type { Context } from '../context.ts';
 import { errorCatalogue, TimestoreError } from '../errors.ts';
@@ -10,7 +11,15 @@ import { mergeSchema } from '../schema/declared.ts';
 import { type Field, type FieldType, fieldType } from '../schema/types.ts';
 import type { SourceColumn } from './columns.ts';
 import { columnsOf, type ImportFormat, unreadable } from './read-object.ts';
-import { addedFields, dropStaging, ensureStaging, newStaging, type Planned, stageObject } from './staging.ts';
+import {
+  addedFields,
+  dropStaging,
+  ensureStaging,
+  isStagingThere,
+  newStaging,
+  type Planned,
+  stageObject,
+} from './staging.ts';
 
 /** Objects, and how they are read. */
 export type ObjectsRequest = {
@@ -113,7 +122,8 @@ export async function readNext(
 
 /**
  * Does a step; where it fails for good, what was read goes. Tried again it reads everything anew: what is on record of rows
- * that are not there any more would be taken for all of them.
+ * that are not there any more would be taken for all of them. So it does where a step has dropped them and died before that
+ * was recorded.
  *
  * @param anew the progress that it begins with then
  */
@@ -126,6 +136,8 @@ export async function orBeginAnew(
   try {
     return await step();
   } catch (error) {
+    const mayBeGone = error instanceof ClickHouseError && error.code === clickhouseCodes.unknownTable;
+    if (mayBeGone && staging !== undefined && !(await isStagingThere(at, staging))) return { progress: anew };
     if (!(error instanceof TimestoreError) || errorCatalogue[error.code].retryable) throw error;
     if (staging !== undefined) await dropStaging(at, staging);
     return { failed: error.message, progress: anew };

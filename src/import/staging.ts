@@ -83,6 +83,11 @@ export async function requireWhole(at: At, name: string, staged: Staged[]): Prom
   throw new StoreError('clickhouse', `has ${found?.rows} of ${rows} rows that were read of the objects`, undefined);
 }
 
+export async function isStagingThere(at: At, staging: string): Promise<boolean> {
+  const [found] = await at.clickhouse.rows<{ there: number }>(`EXISTS TABLE ${stagingName(staging)}`);
+  return Object.values(found ?? {})[0] === 1;
+}
+
 export async function dropStaging(at: At, staging: string): Promise<void> {
   await at.clickhouse.command(`DROP TABLE IF EXISTS ${stagingName(staging)} SYNC`);
 }

@@ -6,6 +6,7 @@ import type { DeclaredSchema } from '../schema/declared.ts';
 import { JsonReader, JsonSyntaxError } from '../schema/json-reader.ts';
 import { parseTimestampText } from '../schema/timestamp.ts';
 import { fieldType } from '../schema/types.ts';
+import { invalidForm, requireText } from '../text.ts';
 import type { IngestRequest } from './ingest.ts';
 
 const time = z.union([z.string(), z.int()]);
@@ -74,13 +75,14 @@ export function readBatchForm(source: string, limits: Limits): BatchForm {
   const members = membersOf(source);
   const rows = members.get('rows');
   if (rows === undefined || !/^[[{]/.test(rows))
-    throw invalid([{ path: 'rows', message: 'an array of rows, or one row' }]);
+    throw invalidForm([{ path: 'rows', message: 'an array of rows, or one row' }]);
   const rest = Object.fromEntries(
     [...members].filter(([name]) => name !== 'rows').map(([name, text]) => [name, JSON.parse(text)]),
   );
+  requireText(rest);
   const parsed = batchForm.omit({ rows: true }).safeParse(rest);
   if (!parsed.success) {
-    throw invalid(parsed.error.issues.map(({ path, message }) => ({ path: path.join('.'), message })));
+    throw invalidForm(parsed.error.issues.map(({ path, message }) => ({ path: path.join('.'), message })));
   }
   const { datasetName, tableName, schema, partition, idempotencyKey, actor } = parsed.data;
   const meta = metaOf({ ...partition, actor });
@@ -107,7 +109,7 @@ function membersOf(text: string): Map<string, string> {
     if (!reader.atEnd()) throw new JsonSyntaxError('more text after the end of the object', reader.offset);
     const names = members.map(({ name }) => name);
     const twice = names.find((name, i) => names.indexOf(name) !== i);
-    if (twice !== undefined) throw invalid([{ path: twice, message: 'is named twice' }]);
+    if (twice !== undefined) throw invalidForm([{ path: twice, message: 'is named twice' }]);
     return new Map(members.map(({ name, text: value }) => [name, value]));
   } catch (error) {
     if (!(error instanceof JsonSyntaxError)) throw error;
@@ -146,14 +148,9 @@ function timeOf(path: string, value: string | number): number {
   if (typeof value === 'number') return value;
   const time_ms = parseTimestampText(value);
   if (typeof time_ms === 'number') return time_ms;
-  throw invalid([{ path, message: time_ms.detail }]);
+  throw invalidForm([{ path, message: time_ms.detail }]);
 }
 
 function tooMuch(detail: string): TimestoreError {
   return new TimestoreError('limit-exceeded', `${detail}.`);
-}
-
-function invalid(problems: { path: string; message: string }[]): TimestoreError {
-  const told = problems.map(({ path, message }) => (path === '' ? message : `${path}: ${message}`));
-  return new TimestoreError('invalid-request', `${told.join('; ')}.`, { extra: { problems } });
 }

@@ -1,11 +1,22 @@
 import * as z from 'zod';
 import type { StagedBatch } from '../buffer/stage.ts';
-import type { TableRef } from '../names.ts';
+import { physicalPattern, slug, type TableRef } from '../names.ts';
 
 /** What a batch id says: where the batch was put, and which it is. */
 export type BatchPlace = { table: TableRef; lane: number; incarnation: string; seq: number; id: string };
 
-const content = z.tuple([z.string(), z.string(), z.int(), z.string(), z.int(), z.string()]);
+const content = z.tuple([
+  ...([
+    slug,
+    z.string().regex(physicalPattern),
+    z
+      .int()
+      .min(0)
+      .max(2 ** 16 - 1),
+  ] as const),
+  // Ids of ours, and a sequence.
+  ...([z.string().regex(/^[\w-]{1,64}$/), z.int().min(0), z.string().regex(/^[\w-]{1,64}$/)] as const),
+]);
 
 /** What clients see of a batch: opaque, and enough to find it again. */
 export function encodeBatchId({ dataset, physical }: TableRef, lane: number, batch: StagedBatch): string {

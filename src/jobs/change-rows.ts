@@ -6,7 +6,7 @@ import { snapshotTable } from '../buffer/snapshot.ts';
 import { requireTable } from '../catalog/change-table.ts';
 import { readTable } from '../catalog/find-table.ts';
 import type { Table } from '../catalog/table.ts';
-import type { Settings } from '../clickhouse/client.ts';
+import { ClickHouseError, type Settings } from '../clickhouse/client.ts';
 import { atWhole, shardsOf } from '../clickhouse/cluster.ts';
 import { ensureTable } from '../clickhouse/table.ts';
 import { untilSql } from '../clickhouse/until.ts';
@@ -18,6 +18,7 @@ import { qualifiedName, quoteName } from '../names.ts';
 import { filterSql, partitionKeySql } from '../query/filters.ts';
 import { invalid } from '../query/invalid.ts';
 import { parameterText } from '../query/parameter.ts';
+import { lastingError } from '../query/refusal.ts';
 import { queryBody, rangeOf } from '../query/request.ts';
 import { storedTimestamp } from '../schema/timestamp.ts';
 import type { Field } from '../schema/types.ts';
@@ -193,11 +194,14 @@ async function count(
   const params: Settings = {};
   const condition = conditionOf(ctx, table, request, params);
   const { at, nameOf } = atWhole(ctx, [table]);
-  const answer = await at.clickhouse.send({
+  const asked = at.clickhouse.send({
     settings: { ...params, output_format_json_quote_64bit_integers: 0 },
     body: `SELECT _lane AS lane, _partition_id AS partition, count() AS rows FROM ${nameOf(table)}
       WHERE ${condition} AND ${untilSql(progress.until)} GROUP BY lane, partition ORDER BY lane, partition FORMAT JSONEachRow`,
     timeout_ms: ctx.config.limits.query_timeout_ms,
+  });
+  const answer = await asked.catch((error) => {
+    throw error instanceof ClickHouseError ? (lastingError(error) ?? error) : error;
   });
   return answer
     .split('\n')

@@ -4,6 +4,7 @@ import { noteJob } from '../buffer/due.ts';
 import type { Context } from '../context.ts';
 import { TimestoreError } from '../errors.ts';
 import { epochMs } from '../postgres/client.ts';
+import { fromJsonb, toJsonb } from '../postgres/jsonb.ts';
 
 export const jobKinds = [
   ...(['delete-rows', 'correct-rows', 'drop-table', 'drop-dataset', 'apply-retention', 'backup', 'restore'] as const),
@@ -38,6 +39,12 @@ export type Job = {
 export const jobColumns = `n, id, kind, dataset, "table", state, request, progress, result, error, attempts, actor,
   ${epochMs('created_at')} as "createdAt_ms", ${epochMs('finished_at')} as "finishedAt_ms"`;
 
+/** A job as it came out of those columns: its requests and receipts hold text of users. */
+export function jobIn<Found extends Pick<Job, 'request' | 'progress' | 'result'>>(row: Found): Found {
+  const { request, progress, result } = row;
+  return { ...row, request: fromJsonb(request), progress: fromJsonb(progress), result: fromJsonb(result) };
+}
+
 export type NewJob = Pick<Job, 'kind' | 'dataset' | 'table' | 'request'> & {
   /** The same id is the same job. */
   id?: string | undefined;
@@ -56,8 +63,8 @@ export async function createJob(
 ): Promise<Job> {
   const { actor, requestId } = asking();
   const params: unknown[] = [
-    ...[id, kind, dataset, table, JSON.stringify(request), actor, requestId, ctx.config.TIMESTORE_KEY_PREFIX],
-    JSON.stringify(progress),
+    ...[id, kind, dataset, table, toJsonb(request), actor, requestId, ctx.config.TIMESTORE_KEY_PREFIX],
+    toJsonb(progress),
   ];
   const line = auditLine(
     {
@@ -101,7 +108,7 @@ function sorted(value: unknown): unknown {
 export async function readJob(ctx: Context, id: string): Promise<Job> {
   const [job] = await ctx.postgres.rows<Job>(`select ${jobColumns} from jobs where id = $1`, [id]);
   if (job === undefined) throw new TimestoreError('not-found', `There is no job ${id}.`);
-  return job;
+  return jobIn(job);
 }
 
 export type JobFilter = {
@@ -121,7 +128,7 @@ export async function listJobs(
   { before, dataset, kind, state, webhook, of }: JobFilter,
   limit: number,
 ): Promise<Job[]> {
-  return await ctx.postgres.rows<Job>(
+  const jobs = await ctx.postgres.rows<Job>(
     `select ${jobColumns} from jobs
       where ($1::bigint is null or n < $1) and ($2::text is null or dataset = $2) and ($3::text is null or kind = $3)
         and ($4::text is null or state = $4) and ($5::text[] is null or dataset = any($5))
@@ -129,6 +136,7 @@ export async function listJobs(
       order by n desc limit $7`,
     [before ?? null, dataset ?? null, kind ?? null, state ?? null, of ?? null, webhook ?? null, limit],
   );
+  return jobs.map(jobIn);
 }
 
 /**
@@ -152,5 +160,5 @@ export async function retryJob(ctx: Context, id: string): Promise<Job> {
     throw new TimestoreError('conflict', `Job ${id} is ${state}; only one that failed can be tried again.`);
   }
   await noteJob(ctx, ctx.now());
-  return job;
+  return jobIn(job);
 }

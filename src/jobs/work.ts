@@ -6,7 +6,8 @@ import type { Context } from '../context.ts';
 import { errorCatalogue, TimestoreError } from '../errors.ts';
 import { describeError } from '../log.ts';
 import type { Statement } from '../postgres/client.ts';
-import { type Job, type JobKind, jobColumns } from './job.ts';
+import { toJsonb, toText } from '../postgres/jsonb.ts';
+import { type Job, type JobKind, jobColumns, jobIn } from './job.ts';
 
 /** What a step of a job has come to. */
 export type Outcome = {
@@ -81,7 +82,7 @@ async function claim(ctx: Context): Promise<Claimed | undefined> {
      returning ${jobColumns}, claim`,
     [ctx.config.limits.job_claim_ms, ctx.config.TIMESTORE_KEY_PREFIX, crypto.randomUUID()],
   );
-  return job;
+  return job && jobIn(job);
 }
 
 /** Does work while somebody hears of it, however long it takes. */
@@ -131,7 +132,7 @@ function onRecord({ id }: Claimed, outcome: Outcome): Statement {
       `update jobs set state = 'done', result = $2::jsonb, error = null, claim = null, claimed_until = null,
               finished_at = now()
         where id = $1`,
-      [id, JSON.stringify(outcome.done)],
+      [id, toJsonb(outcome.done)],
     ];
   }
   if ('failed' in outcome) {
@@ -139,18 +140,18 @@ function onRecord({ id }: Claimed, outcome: Outcome): Statement {
       `update jobs set state = 'failed', progress = $2::jsonb, error = $3, attempts = attempts + 1, claim = null,
               claimed_until = null, finished_at = now()
         where id = $1`,
-      [id, JSON.stringify(outcome.progress), outcome.failed],
+      [id, toJsonb(outcome.progress), toText(outcome.failed)],
     ];
   }
   return [
     `update jobs set progress = $2::jsonb, error = $4, attempts = 0, claim = null, claimed_until = null,
             due_at = now() + $3 * interval '1 millisecond'
       where id = $1`,
-    [id, JSON.stringify(outcome.progress), Math.round(outcome.wait_ms ?? 0), outcome.error ?? null],
+    [id, toJsonb(outcome.progress), Math.round(outcome.wait_ms ?? 0), toText(outcome.error ?? '') || null],
   ];
 }
 
-/** After a failure that may pass the job waits, longer each time; after another one it is over. */
+/** After a failure that may pass the job waits, longer each time; after another one it is over. The error's code says which. */
 async function giveBack(ctx: Context, job: Claimed, error: unknown): Promise<void> {
   const isKnown = error instanceof TimestoreError;
   const mayPass = !isKnown || errorCatalogue[error.code].retryable;
@@ -161,7 +162,11 @@ async function giveBack(ctx: Context, job: Claimed, error: unknown): Promise<voi
             due_at = now() + $5 * interval '1 millisecond', finished_at = case when $4 = 'failed' then now() end
       where id = $1 and claim = $2`,
     [
-      ...[job.id, job.claim, isKnown ? error.message : 'Something failed here. The job’s id finds it in the log.'],
+      ...[
+        job.id,
+        job.claim,
+        isKnown ? toText(error.message) : 'Something failed here. The job’s id finds it in the log.',
+      ],
       ...[isOver ? 'failed' : 'running', wait_ms],
     ],
   );

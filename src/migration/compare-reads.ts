@@ -4,6 +4,7 @@ import { describeError } from '../log.ts';
 import type { Answer } from '../query/answer.ts';
 import { type QueryBody, queryBody } from '../query/request.ts';
 import { takeSlot } from '../slots.ts';
+import { requireText } from '../text.ts';
 import { differenceOf, rowsOf } from './compare.ts';
 import { type Comparison, recordComparison } from './comparisons.ts';
 
@@ -59,7 +60,9 @@ export async function compareRead(
 /** Undefined for a body that is refused here. */
 function bodyOf(query: string): QueryBody | undefined {
   try {
-    return queryBody.safeParse(JSON.parse(query)).data;
+    const body: unknown = JSON.parse(query);
+    requireText(body, { isNulKept: true });
+    return queryBody.safeParse(body).data;
   } catch {
     return undefined;
   }

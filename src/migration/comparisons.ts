@@ -1,6 +1,7 @@
 import { asking } from '../asking.ts';
 import type { Context } from '../context.ts';
 import { epochMs } from '../postgres/client.ts';
+import { fromJsonb, toJsonb, toText } from '../postgres/jsonb.ts';
 import type { AnsweredRow } from './compare.ts';
 
 /** Two answers to one query that differ, as it is on record. */
@@ -37,7 +38,7 @@ export async function recordComparison(
      delete from read_comparisons where dataset = $1
         and n < (select n from read_comparisons where dataset = $1 order by n desc offset ${kept - 2} limit 1)`,
     [
-      ...[dataset, table, asking().requestId, query.slice(0, chars_max), reason, JSON.stringify(fields)],
+      ...[dataset, table, asking().requestId, toText(query.slice(0, chars_max)), reason, toJsonb(fields)],
       ...[JSON.stringify(counts), rowsText(originOnly), rowsText(hereOnly)],
     ],
   );
@@ -49,7 +50,7 @@ function rowsText(rows: AnsweredRow[]): string {
   let chars = 0;
   for (const row of rows.slice(0, rows_max)) {
     // Whoever reads it would round integers beyond 2^53.
-    const text = JSON.stringify(row, (_, value: unknown) => (typeof value === 'bigint' ? String(value) : value));
+    const text = toJsonb(row, (_, value: unknown) => (typeof value === 'bigint' ? String(value) : value));
     chars += text.length;
     if (chars > chars_max) break;
     texts.push(text);
@@ -64,10 +65,13 @@ export async function listComparisons(
   before: number | undefined,
   limit: number,
 ): Promise<Comparison[]> {
-  return await ctx.postgres.rows<Comparison>(
+  const found = await ctx.postgres.rows<Comparison>(
     `select n, ${epochMs('at')} as "at_ms", "table", request_id as "requestId", query, reason, fields, counts,
             origin_only as "originOnly", here_only as "hereOnly"
        from read_comparisons where dataset = $1 and ($2::bigint is null or n < $2) order by n desc limit $3`,
     [dataset, before ?? null, limit],
   );
+  return found.map(({ fields, originOnly, hereOnly, ...rest }) => {
+    return { ...rest, fields: fromJsonb(fields), originOnly: fromJsonb(originOnly), hereOnly: fromJsonb(hereOnly) };
+  });
 }

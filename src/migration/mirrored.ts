@@ -3,6 +3,7 @@ import type { Table } from '../catalog/table.ts';
 import { atLane } from '../clickhouse/cluster.ts';
 import type { Context } from '../context.ts';
 import { qualifiedName } from '../names.ts';
+import { fromJsonb } from '../postgres/jsonb.ts';
 import { quarantineTable } from '../quarantine/table.ts';
 import { beginningOf, mirrorProgress } from './mirror.ts';
 import { lanesOf } from './mirror-jobs.ts';
@@ -46,7 +47,7 @@ export async function mirroredOf(ctx: Context, dataset: string): Promise<Mirrore
   for (const { table: name, progress, error } of jobs) {
     const table = await findTable(ctx, dataset, name);
     if (table === undefined || table.state === 'deleting') continue;
-    const lanes = progress === null ? {} : mirrorProgress({ progress }).lanes;
+    const lanes = progress === null ? {} : mirrorProgress({ progress: fromJsonb(progress) }).lanes;
     all.stoppedLanes += Object.values(lanes).filter(({ stopped }) => stopped !== undefined).length;
     all.error ??= error;
     for (const { lane, seq, watermark, pendingRows, oldest_ms } of await lanesOf(ctx, table)) {

@@ -82,6 +82,11 @@ const told: Record<number, [pattern: RegExp | undefined, detail: string]> = {
   457: [/query parameter '([A-Za-z0-9_]+)'/, 'The value of a parameter cannot be read as its type'],
 };
 
+/** What is surely wrong with a request, whenever it runs; undefined for what may pass. For whoever would try it again. */
+export function lastingError(error: ClickHouseError): TimestoreError | undefined {
+  return Object.hasOwn(told, error.code) ? callersError(error) : undefined;
+}
+
 /** Errors of the server, whatever was asked: trying again may help, asking for something else does not. */
 const serversCodes = new Set([
   ...[

@@ -1,4 +1,5 @@
 import type { Context } from '../context.ts';
+import { fromJsonb } from '../postgres/jsonb.ts';
 import type { Reconciled } from './reconcile-table.ts';
 
 const listed_max = 1_000;
@@ -8,9 +9,10 @@ export async function listReconciled(
   ctx: Context,
   of: string[] | undefined,
 ): Promise<(Reconciled & { age_s: number })[]> {
-  return await ctx.postgres.rows<Reconciled & { age_s: number }>(
+  const rows = await ctx.postgres.rows<Reconciled & { age_s: number }>(
     `select dataset, name as "table", drift, extract(epoch from now() - reconciled_at)::float8 as age_s from reconciliations
       where drift <> '[]' and ($1::text[] is null or dataset = any($1)) order by dataset, name limit ${listed_max}`,
     [of ?? null],
   );
+  return rows.map((row) => ({ ...row, drift: fromJsonb(row.drift) }));
 }

@@ -9,6 +9,7 @@ import type { Context } from '../context.ts';
 import { drainOutbox } from '../flush/outbox.ts';
 import { describeError } from '../log.ts';
 import { qualifiedName, quoteString } from '../names.ts';
+import { toJsonb } from '../postgres/jsonb.ts';
 import { clickhouseType } from '../schema/types.ts';
 import { foldExpired } from './fold-expired.ts';
 
@@ -191,6 +192,6 @@ async function record(ctx: Context, { dataset, name }: Table, drift: Drift[]): P
   await ctx.postgres.rows(
     `insert into reconciliations (dataset, name, drift) values ($1, $2, $3::jsonb)
      on conflict (dataset, name) do update set reconciled_at = now(), drift = excluded.drift`,
-    [dataset, name, JSON.stringify(drift)],
+    [dataset, name, toJsonb(drift)],
   );
 }

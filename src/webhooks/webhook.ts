@@ -3,6 +3,7 @@ import { auditLine } from '../audit-log/line.ts';
 import type { Context } from '../context.ts';
 import { TimestoreError } from '../errors.ts';
 import { epochMs, type Statement } from '../postgres/client.ts';
+import { toJsonb } from '../postgres/jsonb.ts';
 import { addressProblem } from './address.ts';
 
 export const eventTypes = ['export.published'] as const;
@@ -90,7 +91,7 @@ export async function removeWebhook(ctx: Context, id: string): Promise<boolean> 
  * @param id of the event, from which those of its deliveries are made
  */
 export function notifyStatement(ctx: Context, id: string, type: EventType, dataset: string, data: object): Statement {
-  const event = JSON.stringify({ type, timestamp: new Date(ctx.now()).toISOString(), data });
+  const event = toJsonb({ type, timestamp: new Date(ctx.now()).toISOString(), data });
   return [
     `insert into jobs (id, kind, dataset, "table", request, actor, request_id, buffer)
      select $1 || '-' || w.id, 'notify', $2, null, jsonb_build_object('webhook', w.id, 'event', $3::jsonb), w.actor, $1, $4
