@@ -94,6 +94,7 @@ for (const path of ['/v1/datasets/:dataset/ingest', '/datasets/:dataset/ingest']
         'rows-refused',
         'schema-refused',
         'key-reused',
+        'key-expired',
         'buffer-full',
         'quota-exceeded',
       ],

@@ -112,7 +112,15 @@ rowRoutes.post(
         headers: acceptedHeaders,
       },
     },
-    errors: ['conflict', 'dataset-frozen', 'rows-refused', 'key-reused', 'buffer-full', 'quota-exceeded'],
+    errors: [
+      'conflict',
+      'dataset-frozen',
+      'rows-refused',
+      'key-reused',
+      'key-expired',
+      'buffer-full',
+      'quota-exceeded',
+    ],
   }),
   requireScope('ingest'),
   async (c) => {

@@ -11,6 +11,11 @@ const limitsSchema = z.object({
   table_fields_max: count(1_000),
   table_defaults_bytes_max: count(64 * 1024),
   idempotency_ms: count(24 * 3_600_000),
+  // Of a request without an Idempotency-Key: nobody but this deployment's own client of the hot buffer asks again.
+  idempotency_auto_ms: count(10 * 60_000),
+  // Of all keys of a dataset together, and how few of them are not refused for what others use.
+  idempotency_bytes_max: count(1024 ** 3),
+  idempotency_bytes_min: count(1024 * 1024),
   pending_rows_max: count(500_000),
   pending_bytes_max: count(64 * 1024 * 1024),
   trigger_rows: count(10_000),
@@ -119,6 +124,8 @@ const environment = z.object({
   UPSTASH_REDIS_REST_URL: z.url({ protocol: /^https?$/ }),
   UPSTASH_REDIS_REST_TOKEN: z.string().min(1),
   BUFFER_WAIT_REPLICAS: z.coerce.number().int().min(0).max(5).default(0),
+  /** New rows are refused when the hot buffer uses more; its own limit if left out, where it tells that. */
+  BUFFER_BYTES_MAX: z.coerce.number().int().positive().optional(),
   DATABASE_URL: z.url({ protocol: /^postgres(ql)?$/ }),
   NEON_FETCH_ENDPOINT: z.url({ protocol: /^https?$/ }).optional(),
   CLICKHOUSE_URL: z.url({ protocol: /^https?$/ }),

@@ -19,6 +19,7 @@ export const errorCatalogue = {
   'schema-refused': { status: 422, retryable: false, title: 'The rows do not fit the schema; nothing was stored' },
   'value-refused': { status: 422, retryable: false, title: 'A value cannot be stored' },
   'key-reused': { status: 422, retryable: false, title: 'This Idempotency-Key was used for another payload' },
+  'key-expired': { status: 422, retryable: false, title: 'This Idempotency-Key is too old to complete its request' },
   'buffer-full': { status: 429, retryable: true, title: 'The hot buffer is full' },
   'quota-exceeded': { status: 429, retryable: true, title: 'The dataset has taken what it may' },
   'too-many-requests': { status: 429, retryable: true, title: 'Too many requests with this key' },

@@ -1,4 +1,5 @@
 import { auditDue } from './audit/audit-due.ts';
+import { measureMemory } from './buffer/memory.ts';
 import type { Context } from './context.ts';
 import { exportDue } from './export/schedule.ts';
 import { flushWhileDue } from './flush/flush-due.ts';
@@ -23,7 +24,8 @@ const auditMinute = 30;
 const backupMinute = 45;
 
 /**
- * What runs every minute: the flush of what is due, by itself or through a queue, and jobs; once an hour the sweep of lanes
+ * What runs every minute: the flush of what is due, by itself or through a queue, with a look at the buffer's memory, and
+ * jobs; once an hour the sweep of lanes
  * and jobs that nobody marked due, the audit, the look at ClickHouse, exports that are due, and once a day a backup where one is wanted.
  *
  * @param at_ms of the trigger
@@ -40,14 +42,18 @@ export async function runMinute(ctx: Context, at_ms: number, queue: LaneQueue | 
   const onJobs = () => {
     jobs ??= attempt(ctx, 'jobs', workOnJobs(ctx, jobSteps, until_ms));
   };
-  const passes = { pause_ms, until_ms, onJobs };
+  let memory: Promise<void> | undefined;
+  const onLanes = () => {
+    memory ??= attempt(ctx, 'memory', measureMemory(ctx));
+  };
+  const passes = { pause_ms, until_ms, onJobs, onLanes };
   const flush = queue === undefined ? flushWhileDue(ctx, passes) : handOnWhileDue(ctx, queue, passes);
   const audit = minute === auditMinute ? attempt(ctx, 'audit', auditDue(ctx, until_ms)) : undefined;
   const reconcile = minute === reconcileMinute ? attempt(ctx, 'reconcile', reconcileDue(ctx, until_ms)) : undefined;
   const exported = minute === exportMinute ? attempt(ctx, 'exports', exportDue(ctx)) : undefined;
   const backup = minute === backupMinute ? attempt(ctx, 'backup', backUpDaily(ctx, at_ms)) : undefined;
   await Promise.all([flush, audit, reconcile, exported, backup]);
-  await jobs;
+  await Promise.all([jobs, memory]);
 }
 
 /** Once a day, whoever asks how often: the job is named by the day. */

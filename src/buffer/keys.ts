@@ -23,6 +23,10 @@ export function keysOf(prefix: string) {
     reads: `${prefix}:reads`,
     /** What a dataset may take and has taken. */
     quota: (dataset: string) => `${prefix}:quota:${dataset}`,
+    /** How much the idempotency keys of a dataset take. */
+    remembered: (dataset: string) => `${prefix}:remembered:${dataset}`,
+    /** How much the whole buffer uses and may use, for a while after that was looked at. */
+    memory: `${prefix}:memory`,
   };
 }
 

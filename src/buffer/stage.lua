@@ -2,33 +2,52 @@
 -- Writes come in an order that a failure between them cannot hurt: the rows first, the key that remembers them last.
 --
 -- KEYS  1 lane state   2 lane log   3 idempotency key   4 due lanes   5 state of lane 0, which knows the number of lanes
---       6 lease of the lane   7 quota of the dataset
+--       6 lease of the lane   7 quota of the dataset   8 what is remembered of the dataset   9 memory of the buffer
 -- ARGV  one text: a JSON array of what follows, a line break, and the payload (NDJSON), as it is stored
 --       1 hash of the request   2 how long its keys are remembered (ms)   3 batch id   4 rows   5 cells   6 schema version
 --       7 earliest and 8 latest event time (ms)   9 partition windows, comma separated
 --       10 most pending rows and 11 bytes of a lane, each batch taking 256 beside its own   12 the lane as a member of the due set
 --       13 rows and 14 bytes of the whole request, which need room now; '' for its later chunks, which had it
---       15 how the request is cut   16 when the first chunk was accepted (ms), '' for that one itself
+--       15 how the request is cut; '' for one chunk   16 until when its first chunk is remembered (ms), '' for that one itself
 --       17 lane   18 number of lanes it was chosen among   19 what was said of the rows as a whole (JSON) or ''
 --       20 '1' to write in any case, so that waiting for replicas means something
--- Answers {'staged', batch id, rows, incarnation, sequence, received at (ms), plan, lane, pending rows, bytes, oldest,
---         1 when somebody flushes the lane just now, quota},
---         {'replayed', …} up to the lane, {'reused'}, {'unknown'}, {'frozen', why}, {'lanes', for writers, for readers} when
+--       21 how long before the end of 16 no chunk is staged any more (ms)   22 most bytes that the buffer may use, or ''
+--       23 most bytes of keys that are remembered of a dataset, and 24 with how few of them it is not refused for what others
+--       use; both '' for rows that make room in the buffer, which are bound by no memory
+-- Answers {'staged', batch id, rows, incarnation, sequence, received at (ms), plan, lane, until when it is remembered (ms),
+--         pending rows, bytes, oldest, 1 when somebody flushes the lane just now, quota},
+--         {'replayed', …} up to the ms that are left until its key is forgotten, {'reused'}, {'unknown'}, {'frozen', why},
+--         {'expired'} when nobody can say any more whether the chunk was staged before, {'lanes', for writers, for readers} when
 --         the number of lanes is another, {'full', pending rows, bytes, rows drained a second, 'lane' | 'memory' (what is
---         full)} or {'quota', which, quota}.
+--         full), age (ms) of what is known of the memory or ''}, {'keys', bytes, ms until some are forgotten, 'limit' | 'memory'}
+--         or {'quota', which, quota}.
 --         A quota is {ms until the next day, then what there may be and what is left of it: rows and bytes a day, bytes
 --         stored}, '' twice for what has no limit; '' for a dataset without any.
 local cut = string.find(ARGV[1], '\n', 1, true)
 local given = cjson.decode(string.sub(ARGV[1], 1, cut - 1))
 local payload = string.sub(ARGV[1], cut + 1)
 
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
 local known = redis.call('GET', KEYS[3])
 if known then
-  local first = cjson.decode(known)
-  if first.hash ~= given[1] then return {'reused'} end
+  local id, rows, inc, seq, at, lane, plan, ends, hash = string.match(known, '^(%S+) (%d+) (%S+) (%d+) (%d+) (%d+) (%S*) (%d*) (.*)$')
+  -- As earlier versions have written it.
+  if not id then
+    local first = cjson.decode(known)
+    id, rows, inc, seq, at, lane, plan, hash = first.id, first.rows, first.inc, first.seq, first.at, first.lane, first.plan,
+      string.sub(first.hash, 1, #given[1])
+    ends = now + redis.call('PTTL', KEYS[3])
+  end
+  if hash ~= given[1] then return {'reused'} end
   if given[20] == '1' then redis.call('PEXPIREAT', KEYS[3], redis.call('PEXPIRETIME', KEYS[3])) end
-  return {'replayed', first.id, first.rows, first.inc, first.seq, first.at, first.plan, first.lane}
+  local left = ends == '' and '' or tonumber(ends) - now
+  return {'replayed', id, tonumber(rows), inc, tonumber(seq), tonumber(at), plan, tonumber(lane), ends, left}
 end
+-- All chunks of a request are forgotten at the same moment. From then on nobody knows whether this one was staged, and a
+-- little earlier it could not be asked for again.
+if given[16] ~= '' and now + tonumber(given[21]) >= tonumber(given[16]) then return {'expired'} end
 
 local state = redis.call('HMGET', KEYS[1], 'inc', 'seq', 'rows', 'bytes', 'oldest', 'frozen', 'rate', 'v', 'w')
 local lanes = redis.call('HMGET', KEYS[5], 'lanes', 'rlanes')
@@ -46,11 +65,40 @@ local pendingBytes = tonumber(state[4])
 local logBytes = pendingBytes + 256 * (tonumber(state[2]) - tonumber(state[9]))
 if given[13] ~= '' and (pendingRows + tonumber(given[13]) > tonumber(given[10])
     or logBytes + tonumber(given[14]) > tonumber(given[11])) then
-  return {'full', pendingRows, pendingBytes, state[7] or '', 'lane'}
+  return {'full', pendingRows, pendingBytes, state[7] or '', 'lane', ''}
 end
 
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+-- What is used was measured a while ago, and staged since. Without a measure the server's own refusal is all there is.
+local memory = redis.call('HMGET', KEYS[9], 'used', 'max', 'at')
+local used, most = tonumber(memory[1] or ''), tonumber(memory[2] or '')
+if given[22] ~= '' then most = math.min(most or math.huge, tonumber(given[22])) end
+if given[23] ~= '' and given[13] ~= '' and used and most and used + tonumber(given[14]) > most then
+  return {'full', pendingRows, pendingBytes, state[7] or '', 'memory', now - tonumber(memory[3])}
+end
+
+-- Keys of a dataset, by the time from which on all of them are forgotten: `b:<that time>` has their bytes.
+local remembered = redis.call('HMGET', KEYS[8], 'bytes', 'next')
+local keyBytes, nextLapse, lapsed = tonumber(remembered[1] or 0), tonumber(remembered[2] or ''), {}
+if nextLapse and nextLapse <= now then
+  nextLapse = nil
+  local slots = redis.call('HGETALL', KEYS[8])
+  for i = 1, #slots, 2 do
+    local slot = tonumber(string.match(slots[i], '^b:(%d+)$') or '')
+    if slot and slot <= now then
+      keyBytes = keyBytes - tonumber(slots[i + 1])
+      lapsed[#lapsed + 1] = slots[i]
+    elseif slot then
+      nextLapse = math.min(nextLapse or slot, slot)
+    end
+  end
+end
+if given[23] ~= '' and given[13] ~= '' then
+  local isOver = keyBytes >= tonumber(given[23])
+  -- Near the end of the memory, whoever has few keys goes on.
+  if isOver or (used and most and used > 0.75 * most and keyBytes >= tonumber(given[24])) then
+    return {'keys', keyBytes, (nextLapse or now) - now, isOver and 'limit' or 'memory'}
+  end
+end
 
 -- A request is charged as a whole with its first chunk, so that none of the others is too much.
 local quota, charged = '', nil
@@ -86,7 +134,9 @@ local appended = redis.pcall('XADD', KEYS[2], string.format('%.0f-0', seq),
   'id', given[3], 'n', given[4], 'b', bytes, 'c', given[5], 'v', given[6], 'lo', given[7], 'hi', given[8], 'w', given[9],
   'at', string.format('%.0f', now), 'm', given[19], 'p', payload)
 if type(appended) == 'table' and appended.err then
-  if string.find(appended.err, 'OOM command', 1, true) then return {'full', pendingRows, pendingBytes, state[7] or '', 'memory'} end
+  if string.find(appended.err, 'OOM command', 1, true) then
+    return {'full', pendingRows, pendingBytes, state[7] or '', 'memory', ''}
+  end
   return appended
 end
 
@@ -100,11 +150,21 @@ if charged then
   redis.call('HSET', KEYS[7], 'day', charged[1], 'rows', charged[2], 'bytes', charged[3])
   redis.call('HINCRBY', KEYS[7], 'since', charged[4])
 end
+
 -- All chunks of a request are forgotten at the same moment: a part that is remembered alone would be worse than none.
-local begun = tonumber(given[16]) or now
+local life = tonumber(given[2])
+local ends = tonumber(given[16]) or now + life
 local lane = tonumber(given[17])
-redis.call('SET', KEYS[3],
-  cjson.encode({hash = given[1], id = given[3], rows = rows, inc = inc, seq = seq, at = now, plan = given[15], lane = lane}),
-  'PXAT', string.format('%.0f', begun + tonumber(given[2])))
-return {'staged', given[3], rows, inc, seq, now, given[15], lane, pendingRows + rows, pendingBytes + bytes, oldest,
+local record = string.format('%s %s %s %.0f %.0f %s %s %s %s', given[3], given[4], inc, seq, now, given[17], given[15],
+  given[15] == '' and '' or string.format('%.0f', ends), given[1])
+-- What a key takes beside its text: entries of two tables, an object, and what the allocator rounds up to.
+local cost = #KEYS[3] + #record + 112
+local width = math.max(1000, math.ceil(life / 24))
+local slot = math.ceil(ends / width) * width
+for _, name in ipairs(lapsed) do redis.call('HDEL', KEYS[8], name) end
+redis.call('HINCRBY', KEYS[8], string.format('b:%.0f', slot), cost)
+redis.call('HSET', KEYS[8], 'bytes', keyBytes + cost, 'next', string.format('%.0f', math.min(nextLapse or slot, slot)))
+if used then redis.call('HINCRBY', KEYS[9], 'used', bytes + cost) end
+redis.call('SET', KEYS[3], record, 'PXAT', string.format('%.0f', ends))
+return {'staged', given[3], rows, inc, seq, now, given[15], lane, ends, pendingRows + rows, pendingBytes + bytes, oldest,
   redis.call('EXISTS', KEYS[6]), quota}

@@ -4,8 +4,10 @@ import type { Context } from '../context.ts';
 import { StoreError } from '../errors.ts';
 import { type ChunkPlan, encodePlan, parsePlan } from './chunk-plan.ts';
 import { dueMember } from './keys.ts';
+import { measured_ms, measureMemory } from './memory.ts';
 import { type Quota, type QuotaLeft, type QuotaReply, quotaLeft } from './quota.ts';
 import { isMemoryRefusal, runScript, runScriptAndWait, type Script, script } from './redis.ts';
+import { newBatchId, shortHash } from './remembered.ts';
 import stageLua from './stage.lua';
 
 const stageScript = script(stageLua);
@@ -31,8 +33,10 @@ export type StageRequest = {
   requestHash: string;
   batch: Batch;
   plan: ChunkPlan;
-  /** Of the first chunk: what the whole request needs room for. Of the others: when the first was accepted. */
-  place: { first: { rows: number; bytes: number } } | { after_ms: number };
+  /** Of the first chunk: what the whole request needs room for. Of the others: until when the first is remembered. */
+  place: { first: { rows: number; bytes: number } } | { until_ms: number };
+  /** How long its key is remembered; as long as a client's, if left out. */
+  life_ms?: number | undefined;
   /** What was said of the rows as a whole, as canonical JSON; '' for nothing. */
   meta: string;
   /** Whether the buffer's replicas must have it, where there are any. */
@@ -56,9 +60,13 @@ export type StagedBatch = {
 export type Pending = { rows: number; bytes: number; age_ms: number; isFlushed: boolean };
 
 export type StageOutcome =
-  | { outcome: 'staged'; batch: StagedBatch; pending: Pending; quota: QuotaLeft | undefined }
-  | { outcome: 'replayed'; batch: StagedBatch }
+  | { outcome: 'staged'; batch: StagedBatch; until_ms: number; pending: Pending; quota: QuotaLeft | undefined }
+  /** `until_ms`, and how long that is: only of a request that was cut. */
+  | { outcome: 'replayed'; batch: StagedBatch; until_ms: number; left_ms: number }
   | { outcome: 'reused' | 'unknown' }
+  | { outcome: 'expired' }
+  /** The keys that are remembered of the dataset take as much as they may, or the buffer is nearly full. */
+  | { outcome: 'keys'; bytes: number; lapseIn_ms: number; full: 'limit' | 'memory' }
   | { outcome: 'frozen'; state: State }
   /** The dataset would have taken more than it may; what is left is too little for the request. */
   | { outcome: 'quota'; exceeded: keyof Quota; quota: QuotaLeft }
@@ -74,13 +82,14 @@ export type StageOutcome =
 
 type Where = [string, number, string, number, number, string, number];
 type Reply =
-  | ['staged', ...Where, number, number, number, 0 | 1, QuotaReply | '']
-  | ['replayed', ...Where]
-  | ['reused' | 'unknown']
+  | ['staged', ...Where, number, number, number, number, 0 | 1, QuotaReply | '']
+  | ['replayed', ...Where, number | '', number | '']
+  | ['reused' | 'unknown' | 'expired']
+  | ['keys', number, number, 'limit' | 'memory']
   | ['frozen', State]
   | ['quota', keyof Quota, QuotaReply]
   | ['lanes', number, number]
-  | ['full', number, number, number | '', 'lane' | 'memory'];
+  | ['full', number, number, number | '', 'lane' | 'memory', number | ''];
 
 /**
  * Puts one batch into the hot buffer, in one step: all of it or nothing.
@@ -101,52 +110,73 @@ export async function stageBatch(ctx: Context, table: Table, request: StageReque
     keys.state(table, 0),
     keys.lease(table, lane),
     keys.quota(table.dataset),
+    keys.remembered(table.dataset),
+    keys.memory,
   ];
+  const { limits } = config;
+  const life_ms = request.life_ms ?? limits.idempotency_ms;
+  const isCut = request.plan.rows.length > 1 || request.plan.quarantined.length > 0;
   const given = [
-    request.requestHash,
-    config.limits.idempotency_ms,
-    crypto.randomUUID(),
+    shortHash(request.requestHash),
+    life_ms,
+    newBatchId(),
     request.batch.rows,
     request.batch.rows * table.schema.fields.length,
     table.schema.version,
     request.batch.timeMin_ms,
     request.batch.timeMax_ms,
     request.batch.windows.join(','),
-    config.limits.pending_rows_max,
-    config.limits.pending_bytes_max,
+    limits.pending_rows_max,
+    limits.pending_bytes_max,
     dueMember(table, lane),
     room?.rows ?? '',
     room?.bytes ?? '',
-    encodePlan(request.plan),
-    'after_ms' in place ? place.after_ms : '',
+    'first' in place && isCut ? encodePlan(request.plan) : '',
+    'until_ms' in place ? place.until_ms : '',
     lane,
     table.lanes,
     request.meta,
     isDurable ? '1' : '',
+    marginOf(life_ms).chunk_ms,
+    config.BUFFER_BYTES_MAX ?? '',
+    ...(request.isRelief ? ['', ''] : [limits.idempotency_bytes_max, limits.idempotency_bytes_min]),
   ].map(String);
   // The payload is last and by itself, so that nothing has to escape it.
   const args = [`${JSON.stringify(given)}\n${request.batch.payload}`];
   const known = request.isRelief ? reliefScript : stageScript;
-  const run = isDurable ? staged(ctx, known, keyNames, args) : runScript<Reply>(ctx.redis, known, keyNames, args);
-  const reply = await run.catch((error): Reply => {
-    // A server that refuses the script as a whole: nothing is known of the lane then.
-    if (isMemoryRefusal(error)) return ['full', 0, 0, '', 'memory'];
-    throw error;
-  });
+  const run = async () => {
+    try {
+      return await (isDurable
+        ? staged(ctx, known, keyNames, args)
+        : runScript<Reply>(ctx.redis, known, keyNames, args));
+    } catch (error) {
+      // A server that refuses the script as a whole: nothing is known of the lane then.
+      if (isMemoryRefusal(error)) return ['full', 0, 0, '', 'memory', ''] satisfies Reply;
+      throw error;
+    }
+  };
+  let reply: Reply = await run();
+  // What is known of the memory may be out of date: rows have left since, and keys were forgotten.
+  if (reply[0] === 'full' && Number(reply[5]) > measured_ms) {
+    await measureMemory(ctx);
+    reply = await run();
+  }
   switch (reply[0]) {
     case 'staged': {
-      const [, , , , , , , , pendingRows, pendingBytes, oldest_ms, leases, left] = reply;
+      const [, , , , , , , , until_ms, pendingRows, pendingBytes, oldest_ms, leases, left] = reply;
       const batch = batchOf(reply);
       const age_ms = batch.receivedAt_ms - oldest_ms;
       const pending = { rows: pendingRows, bytes: pendingBytes, age_ms, isFlushed: leases === 1 };
-      return { outcome: 'staged', batch, pending, quota: left === '' ? undefined : quotaLeft(left) };
+      return { outcome: 'staged', batch, until_ms, pending, quota: left === '' ? undefined : quotaLeft(left) };
     }
     case 'frozen':
       return { outcome: 'frozen', state: reply[1] };
     case 'quota':
       return { outcome: 'quota', exceeded: reply[1], quota: quotaLeft(reply[2]) };
     case 'replayed':
-      return { outcome: 'replayed', batch: batchOf(reply) };
+      return { outcome: 'replayed', batch: batchOf(reply), until_ms: Number(reply[8]), left_ms: Number(reply[9]) };
+    case 'keys':
+      return { outcome: 'keys', bytes: reply[1], lapseIn_ms: reply[2], full: reply[3] };
     case 'lanes':
       return { outcome: 'lanes', lanes: reply[1], readLanes: reply[2] };
     case 'full':
@@ -159,6 +189,15 @@ export async function stageBatch(ctx: Context, table: Table, request: StageReque
     default:
       return { outcome: reply[0] };
   }
+}
+
+/**
+ * How long before a key is forgotten a request that was cut is not completed any more: chunks that are staged later could
+ * not be asked for again. The whole of it stops earlier, so that its last chunks can still come.
+ */
+export function marginOf(life_ms: number): { request_ms: number; chunk_ms: number } {
+  const request_ms = Math.min(60_000, Math.floor(life_ms / 8));
+  return { request_ms, chunk_ms: Math.floor(request_ms / 2) };
 }
 
 /** Also when it was staged before: the replicas may have been missing then. */
@@ -177,5 +216,5 @@ async function staged(ctx: Context, known: Script, keyNames: string[], args: str
 
 function batchOf(reply: ['staged' | 'replayed', ...Where, ...unknown[]]): StagedBatch {
   const [, batchId, rows, incarnation, seq, receivedAt_ms, plan, lane] = reply;
-  return { batchId, rows, lane, incarnation, seq, receivedAt_ms, plan: parsePlan(plan) };
+  return { batchId, rows, lane, incarnation, seq, receivedAt_ms, plan: parsePlan(plan || String(rows)) };
 }

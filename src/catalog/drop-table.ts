@@ -54,7 +54,7 @@ export async function dropStored(ctx: Context, table: TableRef): Promise<void> {
 
 /** What a dataset has beside its tables, which are gone by now. */
 export async function dropDatabase(ctx: Context, dataset: string): Promise<Statement[]> {
-  await ask(() => ctx.redis.del(ctx.keys.quota(dataset)));
+  await ask(() => ctx.redis.del(ctx.keys.quota(dataset), ctx.keys.remembered(dataset)));
   for (const { clickhouse } of everyNode(ctx)) {
     const [left] = await clickhouse.rows<{ n: string }>(
       'SELECT count() AS n FROM system.tables WHERE database = {database:String}',

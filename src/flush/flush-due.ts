@@ -83,17 +83,18 @@ async function dueTable(ctx: Context, ref: TableRef): Promise<Table | undefined>
   return table?.physical === ref.physical ? table : undefined;
 }
 
-/** How passes follow each other, and what is done when one finds that there are jobs. */
-export type Passes = { pause_ms: number; until_ms: number; onJobs?: () => void };
+/** How passes follow each other, and what is done when one finds that there are jobs, or lanes that are due. */
+export type Passes = { pause_ms: number; until_ms: number; onJobs?: () => void; onLanes?: () => void };
 
 /**
  * What a cron trigger runs: passes, a few seconds apart, as long as there is something to flush. An idle deployment asks
  * once and is done.
  */
-export async function flushWhileDue(ctx: Context, { pause_ms, until_ms, onJobs }: Passes): Promise<void> {
+export async function flushWhileDue(ctx: Context, { pause_ms, until_ms, onJobs, onLanes }: Passes): Promise<void> {
   for (;;) {
     const pass = await flushDue(ctx, until_ms);
     if (pass.hasJobs) onJobs?.();
+    if (pass.lanes > 0) onLanes?.();
     if (pass.lanes > 0) await tryDrainingOutbox(ctx);
     if (pass.lanes === 0 || ctx.now() + pause_ms >= until_ms) return;
     await delay(pause_ms);

@@ -31,11 +31,12 @@ export async function handOnDue(ctx: Context, queue: LaneQueue): Promise<{ lanes
 export async function handOnWhileDue(
   ctx: Context,
   queue: LaneQueue,
-  { pause_ms, until_ms, onJobs }: Passes,
+  { pause_ms, until_ms, onJobs, onLanes }: Passes,
 ): Promise<void> {
   for (;;) {
     const { lanes, hasJobs } = await handOnDue(ctx, queue);
     if (hasJobs) onJobs?.();
+    if (lanes > 0) onLanes?.();
     if (lanes === 0 || ctx.now() + pause_ms >= until_ms) return;
     await delay(pause_ms);
   }

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Moves an entry of the outbox into the list of those that Postgres refuses. A second call changes nothing.
 --
 -- KEYS  1 outbox   2 refused manifests

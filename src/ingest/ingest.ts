@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
 import type { QuotaLeft } from '../buffer/quota.ts';
-import { recallBatch } from '../buffer/recall.ts';
-import type { Pending, StagedBatch } from '../buffer/stage.ts';
+import { newBatchId, recallBatch, shortHash } from '../buffer/remembered.ts';
+import { marginOf, type Pending, type StagedBatch } from '../buffer/stage.ts';
 import { createTable } from '../catalog/create-table.ts';
 import { evolveSchema } from '../catalog/evolve-schema.ts';
 import { findTable } from '../catalog/find-table.ts';
@@ -76,10 +76,15 @@ const roundsMax = 20;
 export async function ingestRows(ctx: Context, request: IngestRequest): Promise<IngestResult> {
   const { dataset, table: name, declared, onError = 'reject', meta = '', durable = false } = request;
   const { limits } = ctx.config;
-  const idempotencyKey = request.idempotencyKey ?? `auto:${crypto.randomUUID()}`;
+  const isAuto = request.idempotencyKey === undefined;
+  const idempotencyKey = request.idempotencyKey ?? `auto:${newBatchId()}`;
   // A key made here is of this request alone, so that nothing else can come under it.
-  const requestHash = request.idempotencyKey === undefined ? 'auto' : hashOf(request);
-  for (let round = 0; round < roundsMax; round += 1) {
+  const requestHash = isAuto ? '' : hashOf(request);
+  const life_ms = isAuto ? limits.idempotency_auto_ms : limits.idempotency_ms;
+  const keyed = { idempotencyKey, requestHash, durable, life_ms };
+  const forgotten_ms = ctx.now() + life_ms - marginOf(life_ms).request_ms;
+  // Chunks that an earlier round has staged must not be forgotten in this one.
+  for (let round = 0; round < roundsMax && (round === 0 || ctx.now() < forgotten_ms); round += 1) {
     const table = await findTable(ctx, dataset, name);
     const target = mergeSchema(table?.schema, declared, limits);
     const prepare = (checks: RowChecks) => {
@@ -90,14 +95,14 @@ export async function ingestRows(ctx: Context, request: IngestRequest): Promise<
     };
     const prepareAgain = (quarantined: number[]) => prepare({ refuse: new Set(quarantined) });
     let rows = prepare({ retainedFrom_ms: retainedFrom_ms(table, ctx.now()), timeRange: request.timeRange });
-    if (rows.errorsTotal > 0 && request.idempotencyKey !== undefined && table !== undefined) {
+    if (rows.errorsTotal > 0 && !isAuto && table !== undefined) {
       // What was accepted once stays so, also when its rows are too old by now.
       const known = await recallBatch(ctx, table, idempotencyKey);
-      if (known?.requestHash === requestHash) rows = prepareAgain(known.plan.quarantined);
+      if (known?.requestHash === shortHash(requestHash)) rows = prepareAgain(known.plan.quarantined);
     }
     requireAcceptable(rows, onError, limits.quarantine_rows_max);
     if (rows.lines.length === 0) {
-      const staged = await quarantineRefused(ctx, { dataset, name, idempotencyKey, requestHash, durable }, rows);
+      const staged = await quarantineRefused(ctx, { dataset, name, ...keyed }, rows);
       return resultOf(ctx, staged.table, { ...staged, batches: [staged.batch], ofRows: [], quota: undefined }, rows);
     }
     const added = [...target.added, ...rows.added];
@@ -118,7 +123,7 @@ export async function ingestRows(ctx: Context, request: IngestRequest): Promise<
       if (newest !== undefined && newest.state !== 'active') throw notWritable(dataset, name, newest.state);
       continue;
     }
-    const staged = await stageChunks(ctx, table, rows, { idempotencyKey, requestHash, meta, durable, prepareAgain });
+    const staged = await stageChunks(ctx, table, rows, { ...keyed, meta, prepareAgain });
     if (staged.outcome !== 'accepted') {
       await settle(ctx, table, staged);
       continue;
@@ -126,7 +131,7 @@ export async function ingestRows(ctx: Context, request: IngestRequest): Promise<
     const { quarantined } = staged.batches[0]?.plan ?? { quarantined: [] };
     const aside = quarantined.length === rows.refused.length ? rows : prepareAgain(quarantined);
     if (quarantined.length > 0) {
-      await quarantineRefused(ctx, { dataset, name, idempotencyKey, requestHash, durable }, aside);
+      await quarantineRefused(ctx, { dataset, name, ...keyed }, aside);
     }
     return resultOf(ctx, table, { ...staged, ofRows: staged.batches }, aside);
   }

@@ -31,6 +31,10 @@ export async function settle(ctx: Context, table: Table, outcome: NotAccepted): 
         'key-reused',
         'This Idempotency-Key was used for another payload. Send a new key with new rows.',
       );
+    case 'expired':
+      throw keyExpired(outcome.stored);
+    case 'keys':
+      throw tooManyKeys(ctx, dataset, outcome);
     case 'frozen':
       throw notWritable(dataset, name, outcome.state);
     case 'quota':
@@ -38,6 +42,33 @@ export async function settle(ctx: Context, table: Table, outcome: NotAccepted): 
     case 'full':
       throw bufferFull(ctx, name, outcome);
   }
+}
+
+function keyExpired(stored: number): TimestoreError {
+  return new TimestoreError(
+    'key-expired',
+    `This request was cut into parts when it first came, and its Idempotency-Key is about to be forgotten, or is. The first ` +
+      `${stored} rows that it accepted are stored, and the others are not. Send the others under a new key.`,
+    { extra: { stored } },
+  );
+}
+
+function tooManyKeys(
+  ctx: Context,
+  dataset: string,
+  { bytes, lapseIn_ms, full }: Extract<NotAccepted, { outcome: 'keys' }>,
+): TimestoreError {
+  const { idempotency_bytes_max, idempotency_bytes_min } = ctx.config.limits;
+  const why =
+    full === 'limit'
+      ? `at most ${idempotency_bytes_max} (limit idempotency_bytes_max)`
+      : `at most ${idempotency_bytes_min} while its memory is nearly full (limit idempotency_bytes_min)`;
+  return new TimestoreError(
+    'buffer-full',
+    `The keys of requests to dataset ${dataset} that are remembered take ${bytes} bytes of the hot buffer, and may take ${why}. ` +
+      'Nothing of this request was stored. Send more rows in each request, or wait until keys are forgotten.',
+    { retryAfterMs: Math.max(1_000, lapseIn_ms) },
+  );
 }
 
 const storedAgain_ms = 3_600_000;

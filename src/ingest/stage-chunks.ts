@@ -1,7 +1,8 @@
 import { hash } from 'node:crypto';
 import { encodePlan } from '../buffer/chunk-plan.ts';
 import type { QuotaLeft } from '../buffer/quota.ts';
-import { type Pending, type StagedBatch, type StageOutcome, stageBatch } from '../buffer/stage.ts';
+import { recallBatches } from '../buffer/remembered.ts';
+import { marginOf, type Pending, type StagedBatch, type StageOutcome, stageBatch } from '../buffer/stage.ts';
 import type { Table } from '../catalog/table.ts';
 import type { Context } from '../context.ts';
 import type { PreparedRows } from '../schema/prepare.ts';
@@ -20,7 +21,9 @@ export type ChunksOutcome =
       quota: QuotaLeft | undefined;
     }
   | (Extract<StageOutcome, { outcome: 'full' }> & { needs: { rows: number; bytes: number } })
-  | Exclude<StageOutcome, { outcome: 'staged' | 'replayed' | 'full' }>;
+  /** Too late to complete it: its chunks will be forgotten before they could be asked for again. */
+  | { outcome: 'expired'; stored: number }
+  | Exclude<StageOutcome, { outcome: 'staged' | 'replayed' | 'full' | 'expired' }>;
 
 export type ChunksRequest = {
   idempotencyKey: string;
@@ -28,6 +31,8 @@ export type ChunksRequest = {
   meta: string;
   durable: boolean;
   isRelief?: boolean;
+  /** How long its keys are remembered; as long as a client's, if left out. */
+  life_ms?: number | undefined;
   /** The rows again, without those that went into quarantine when the request came first. */
   prepareAgain: (quarantined: number[]) => PreparedRows;
 };
@@ -45,7 +50,7 @@ export async function stageChunks(
   ctx: Context,
   table: Table,
   rows: PreparedRows,
-  { idempotencyKey, requestHash, meta, durable, isRelief = false, prepareAgain }: ChunksRequest,
+  { idempotencyKey, requestHash, meta, durable, isRelief = false, life_ms, prepareAgain }: ChunksRequest,
 ): Promise<ChunksOutcome> {
   const lane = laneOf(idempotencyKey, table.lanes);
   let plan = planChunks(rows, ctx.config.limits.chunk_bytes_max);
@@ -53,10 +58,11 @@ export async function stageChunks(
   const needs = { rows: rows.lines.length, bytes: bytesOf(rows) + meta.length * plan.rows.length };
   const { value: first } = chunks.next();
   if (first === undefined) throw new RangeError('a request without rows has no chunks');
-  const request = { lane, requestHash, meta, durable, isRelief };
+  const request = { lane, requestHash, meta, durable, isRelief, life_ms };
   const place = { first: needs };
   const begun = await stageBatch(ctx, table, { ...request, idempotencyKey, batch: first, plan, place });
   if (begun.outcome === 'full') return { ...begun, needs };
+  if (begun.outcome === 'expired') throw new RangeError('the first chunk of a request is not late for another one');
   if (begun.outcome !== 'staged' && begun.outcome !== 'replayed') return begun;
 
   const accepted = {
@@ -64,6 +70,10 @@ export async function stageChunks(
     pending: begun.outcome === 'staged' ? begun.pending : undefined,
     quota: begun.outcome === 'staged' ? begun.quota : undefined,
   };
+  const { request_ms } = marginOf(life_ms ?? ctx.config.limits.idempotency_ms);
+  if (begun.outcome === 'replayed' && begun.batch.plan.rows.length > 1 && begun.left_ms <= request_ms) {
+    return await recallChunks(ctx, table, idempotencyKey, begun.batch);
+  }
   // Cut as it was at first, whatever the limits and the schema were then.
   if (begun.outcome === 'replayed' && encodePlan(begun.batch.plan) !== encodePlan(plan)) {
     plan = begun.batch.plan;
@@ -77,11 +87,12 @@ export async function stageChunks(
     if (batch === undefined) throw new RangeError(`a request that is cut into ${plan.rows.length} has a chunk ${n}`);
     const staged = await stageBatch(ctx, table, {
       ...request,
-      idempotencyKey: `chunk:${n}:${idempotencyKey}`,
-      ...{ batch, plan, place: { after_ms: begun.batch.receivedAt_ms } },
+      idempotencyKey: keyOfChunk(n, idempotencyKey),
+      ...{ batch, plan, place: { until_ms: begun.until_ms } },
     });
     // Room in the lane was found for all chunks with the first; the buffer's memory may end in between.
     if (staged.outcome === 'full') return { ...staged, needs };
+    if (staged.outcome === 'expired') return { outcome: 'expired', stored: rowsOf(accepted.batches) };
     if (staged.outcome !== 'staged' && staged.outcome !== 'replayed') return staged;
     accepted.batches.push(staged.batch);
     if (staged.outcome === 'staged') {
@@ -91,6 +102,23 @@ export async function stageChunks(
   }
   return accepted;
 }
+
+/** A request that comes again shortly before its key is forgotten: nothing of it is staged any more. */
+async function recallChunks(ctx: Context, table: Table, key: string, first: StagedBatch): Promise<ChunksOutcome> {
+  const others = await recallBatches(
+    ctx,
+    table,
+    first.plan.rows.slice(1).map((_, i) => keyOfChunk(i + 1, key)),
+  );
+  const batches = [first, ...others.filter((batch) => batch !== undefined)];
+  if (batches.length < first.plan.rows.length) return { outcome: 'expired', stored: rowsOf(batches) };
+  return { outcome: 'accepted', batches, replayed: true, pending: undefined, quota: undefined };
+}
+
+const rowsOf = (batches: StagedBatch[]) => batches.reduce((sum, { rows }) => sum + rows, 0);
+
+/** No client can send one like it. */
+const keyOfChunk = (n: number, key: string) => `chunk:${n}:${key}`;
 
 /** The lane is a function of the key, so that a request is spread by what it is and not by who takes it. */
 function laneOf(key: string, lanes: number): number {

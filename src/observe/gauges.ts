@@ -1,18 +1,22 @@
 import { newestAudits } from '../audit/audit-due.ts';
 import { dueWork } from '../buffer/due.ts';
+import { readMemory } from '../buffer/memory.ts';
 import { runScript, script } from '../buffer/redis.ts';
 import type { Context } from '../context.ts';
 import { checkStores } from '../health/readiness.ts';
 import { logicalName } from '../names.ts';
 import laneGaugesLua from './lane-gauges.lua';
 import type { GaugeName } from './metrics.ts';
+import rememberedLua from './remembered.lua';
 
 const gaugesScript = script(laneGaugesLua);
+const rememberedScript = script(rememberedLua);
 
 export type Sample = { name: GaugeName; labels: Record<string, string>; value: number };
 
 /** So that a scrape stays one answer, whatever waits. The longest waiting are told. */
 const lanes_max = 1_000;
+const datasets_max = 1_000;
 
 /** Of the hot buffer: what waits in it, by table. Two commands. Throws StoreError. */
 export async function bufferGauges(ctx: Context): Promise<Sample[]> {
@@ -50,6 +54,30 @@ export async function bufferGauges(ctx: Context): Promise<Sample[]> {
         { name: 'timestore_hot_tail_bytes', labels, value: bytes },
         { name: 'timestore_flush_failures', labels, value: failures },
       ];
+    }),
+  ];
+}
+
+/** Of the hot buffer: its memory, and what keys take of it by dataset. Throws StoreError. */
+export async function memoryGauges(ctx: Context): Promise<Sample[]> {
+  const [memory, datasets] = await Promise.all([
+    readMemory(ctx),
+    ctx.postgres
+      .rows<{ name: string }>(`select name from datasets where dropped_at is null order by name limit ${datasets_max}`)
+      // The memory is worth knowing by itself.
+      .catch(() => []),
+  ]);
+  const names = datasets.map(({ name }) => name);
+  const keys = names.map((name) => ctx.keys.remembered(name));
+  const remembered = keys.length === 0 ? [] : await runScript<number[]>(ctx.redis, rememberedScript, keys, []);
+  return [
+    ...(memory === undefined ? [] : [{ name: 'timestore_buffer_used_bytes' as const, labels: {}, value: memory.used }]),
+    ...(memory?.max === undefined
+      ? []
+      : [{ name: 'timestore_buffer_max_bytes' as const, labels: {}, value: memory.max }]),
+    ...names.flatMap((dataset, i): Sample[] => {
+      const value = remembered[i] ?? 0;
+      return value === 0 ? [] : [{ name: 'timestore_idempotency_bytes', labels: { dataset }, value }];
     }),
   ];
 }

@@ -1,7 +1,7 @@
 import type { Context } from '../context.ts';
 import { describeError } from '../log.ts';
 import { fieldOf, readCounters } from './counters.ts';
-import { auditGauges, bufferGauges, catalogueGauges, type Sample, storeGauges } from './gauges.ts';
+import { auditGauges, bufferGauges, catalogueGauges, memoryGauges, type Sample, storeGauges } from './gauges.ts';
 import { type MetricName, metrics } from './metrics.ts';
 
 /**
@@ -11,7 +11,7 @@ import { type MetricName, metrics } from './metrics.ts';
 export async function metricsText(ctx: Context): Promise<string> {
   // Of this instance, so that a scrape has what came before it.
   if (ctx.counters.isWorth) await ctx.counters.send(ctx);
-  const parts = [bufferGauges(ctx), auditGauges(ctx), catalogueGauges(ctx), storeGauges(ctx)];
+  const parts = [bufferGauges(ctx), memoryGauges(ctx), auditGauges(ctx), catalogueGauges(ctx), storeGauges(ctx)];
   const [sums, ...gauges] = await Promise.all([
     readCounters(ctx).catch((error) => left(ctx, error, new Map<string, number>())),
     ...parts.map((part) => part.catch((error) => left(ctx, error, [] as Sample[]))),

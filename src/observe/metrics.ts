@@ -42,6 +42,12 @@ export const metrics = {
   timestore_hot_tail_bytes: { type: 'gauge', help: 'Their bytes in the hot buffer' },
   timestore_flush_failures: { type: 'gauge', help: 'Flushes of a lane that failed in a row' },
   timestore_lanes_pending: { type: 'gauge', help: 'Lanes with rows that are not in ClickHouse' },
+  timestore_buffer_used_bytes: { type: 'gauge', help: 'Memory that the hot buffer uses' },
+  timestore_buffer_max_bytes: {
+    type: 'gauge',
+    help: 'Memory beyond which it takes no new rows, where there is a limit',
+  },
+  timestore_idempotency_bytes: { type: 'gauge', help: 'Memory of the hot buffer for keys of requests, by dataset' },
   timestore_outbox_manifests: { type: 'gauge', help: 'Manifests on their way to Postgres' },
   timestore_refused_manifests: { type: 'gauge', help: 'Manifests that Postgres refused, set aside' },
   timestore_store_up: { type: 'gauge', help: '1 if a store can be used just now' },

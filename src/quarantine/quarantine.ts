@@ -19,7 +19,8 @@ export type Quarantined = {
   pending: Pending | undefined;
 };
 
-type Request = { dataset: string; name: string; idempotencyKey: string; requestHash: string; durable: boolean };
+type Keyed = { idempotencyKey: string; requestHash: string; durable?: boolean; life_ms?: number; isRelief?: boolean };
+type Request = Keyed & { dataset: string; name: string };
 
 /**
  * Puts the rows of a request that were refused into quarantine, once for each key of a request.
@@ -28,7 +29,7 @@ type Request = { dataset: string; name: string; idempotencyKey: string; requestH
  */
 export async function quarantineRefused(
   ctx: Context,
-  { dataset, name, idempotencyKey, requestHash, durable }: Request,
+  { dataset, name, idempotencyKey, ...keyed }: Request,
   { refused }: PreparedRows,
 ): Promise<Quarantined> {
   const records = refused.map(({ index, field, reason, detail, source }): QuarantineRecord => {
@@ -37,9 +38,8 @@ export async function quarantineRefused(
   });
   const idempotencyOfRecords = `quarantine:${name}:${idempotencyKey}`;
   return await recordInQuarantine(ctx, dataset, records, {
+    ...keyed,
     idempotencyKey: idempotencyOfRecords,
-    requestHash,
-    durable,
   });
 }
 

@@ -21,7 +21,7 @@ export type Injected<C extends Context & Server> = C & {
 };
 
 const methods = {
-  redis: ['evalsha', 'evalshaWithBody', 'eval', 'set', 'get', 'hget', 'xrange', 'xdel', 'zadd', 'zrem', 'inTurn'],
+  redis: ['evalsha', 'evalshaWithBody', 'eval', 'get', 'mget', 'hget', 'xrange', 'xdel', 'zrem', 'inTurn'],
   clickhouse: ['send', 'command', 'rows'],
   postgres: ['rows', 'transaction'],
   objects: ['put', 'get', 'find', 'list', 'remove'],

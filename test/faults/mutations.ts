@@ -456,6 +456,27 @@ const mutations: Mutation[] = [
     suite: 'test/integration/buffer/memory.test.ts',
   },
   {
+    rule: 'no chunk is staged once its request may be forgotten',
+    file: 'src/buffer/stage.lua',
+    from: "if given[16] ~= '' and now + tonumber(given[21]) >= tonumber(given[16]) then return {'expired'} end",
+    to: '',
+    suite: 'test/integration/ingest/chunks.test.ts',
+  },
+  {
+    rule: 'a request that was cut is not completed in the last moments of its key',
+    file: 'src/ingest/stage-chunks.ts',
+    from: 'begun.left_ms <= request_ms',
+    to: 'begun.left_ms < 0',
+    suite: 'test/integration/ingest/chunks.test.ts',
+  },
+  {
+    rule: 'the keys of a dataset take no more than they may',
+    file: 'src/buffer/stage.lua',
+    from: 'local isOver = keyBytes >= tonumber(given[23])',
+    to: 'local isOver = false',
+    suite: 'test/integration/buffer/memory.test.ts',
+  },
+  {
     rule: 'waiting before rows in quarantine are sent again',
     file: 'src/quarantine/replay.ts',
     from: 'const late = await stillOnTheirWay(',

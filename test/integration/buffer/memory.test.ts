@@ -1,5 +1,7 @@
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { createHash } from 'node:crypto';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { markDue } from '../../../src/buffer/due.ts';
+import { measureMemory, readMemory } from '../../../src/buffer/memory.ts';
 import { sealLane } from '../../../src/buffer/seal.ts';
 import { dropTable } from '../../../src/catalog/drop-table.ts';
 import type { TimestoreError } from '../../../src/errors.ts';
@@ -141,4 +143,118 @@ test('a full buffer loses and finds its due marks, and forgets a table that is d
   expect(await sealLane(ctx, table, 0, settingsVersion, true)).toMatchObject({ outcome: 'sealed' });
   await dropTable(ctx, table);
   expect(await ctx.redis.exists(ctx.keys.state(table, 0), ctx.keys.log(table, 0))).toBe(0);
+});
+
+const one = [{ timestamp: at(0), v: 0 }];
+
+/** Sends requests under keys of their own until one is refused. */
+async function useKeys(instance: Instance, dataset: string): Promise<{ taken: number; refused: TimestoreError }> {
+  for (let n = 0; n < 1_000; n += 1) {
+    const refused = await refusal(send(instance, dataset, one, `key-${n}`));
+    if (refused !== undefined) return { taken: n, refused };
+  }
+  throw new Error('every key is taken');
+}
+
+describe('what is remembered of keys', () => {
+  test('is bounded for each dataset, told by its limit, and given back when keys are forgotten', async () => {
+    const life_ms = 3_000;
+    const limits = { TIMESTORE_IDEMPOTENCY_BYTES_MAX: '3000', TIMESTORE_IDEMPOTENCY_MS: String(life_ms) };
+    const small = newInstance({ ...buffer.env, ...limits });
+    const [dataset, other] = [newDataset(), newDataset()];
+    const { taken, refused } = await useKeys(small, dataset);
+    expect(refused).toMatchObject({ ...bufferFull, message: expect.stringContaining('limit idempotency_bytes_max') });
+    expect(refused.retryAfterMs).toBeLessThanOrEqual(life_ms + 1_000);
+    expect(taken).toBeGreaterThan(5);
+    // What was accepted is known, and nobody else is kept off.
+    expect((await send(small, dataset, one, 'key-0')).accepted.replayed).toBe(true);
+    await send(small, other, one, 'key');
+    await expect.poll(() => refusal(send(small, dataset, one, 'later'))).toBeUndefined();
+    expect((await query(ctx, dataset)).rows).toHaveLength(taken + 1);
+  });
+
+  test('is counted at about what it takes', async () => {
+    const dataset = newDataset();
+    await send(ctx, dataset, one);
+    const counted = async () => Number(await ctx.redis.hget(ctx.keys.remembered(dataset), 'bytes'));
+    const before = { counted: await counted(), used: (await readMemory(ctx))?.used ?? 0 };
+    const keys = Array.from({ length: 1_000 }, () => crypto.randomUUID());
+    for (let n = 0; n < keys.length; n += 50) {
+      await Promise.all(keys.slice(n, n + 50).map((key) => send(ctx, dataset, one, key)));
+    }
+    await flush(ctx, dataset);
+    const bytes = ((await counted()) - before.counted) / keys.length;
+    const took = (((await readMemory(ctx))?.used ?? 0) - before.used) / keys.length;
+    expect(bytes / took).toBeGreaterThan(0.8);
+    expect(bytes / took).toBeLessThan(1.3);
+  });
+
+  test('is forgotten after minutes where the client sent no key', async () => {
+    const dataset = newDataset();
+    await send(ctx, dataset, one);
+    const table = await tableOf(ctx, dataset);
+    const [key = ''] = (await buffer.command('KEYS', ctx.keys.idem(table, 'auto:*'))) as string[];
+    const left_ms = Number(await buffer.command('PTTL', key));
+    expect(left_ms).toBeGreaterThan(0);
+    expect(left_ms).toBeLessThanOrEqual(ctx.config.limits.idempotency_auto_ms);
+  });
+
+  test('is read as earlier versions have written it', async () => {
+    const dataset = newDataset();
+    await send(ctx, dataset, one, 'k');
+    const table = await tableOf(ctx, dataset);
+    const name = ctx.keys.idem(table, 'k');
+    const [id, rows, inc, seq, time] = String(await buffer.command('GET', name)).split(' ');
+    const hash = createHash('sha256')
+      .update(`ndjson\n${JSON.stringify(one[0])}`)
+      .digest('hex');
+    const old = { hash, id, rows: Number(rows), inc, seq: Number(seq), at: Number(time), plan: rows, lane: 0 };
+    await buffer.command('SET', name, JSON.stringify(old), 'PX', '60000');
+    expect((await send(ctx, dataset, one, 'k')).accepted).toMatchObject({ accepted: 1, replayed: true });
+    await expect(send(ctx, dataset, [{ timestamp: at(1), v: 1 }], 'k')).rejects.toMatchObject({ code: 'key-reused' });
+    expect((await query(ctx, dataset)).rows).toHaveLength(1);
+  });
+});
+
+describe('where the limit of the memory is known', () => {
+  const text = 'x'.repeat(20_000);
+
+  test('rows are refused before it is reached, and taken again once others have left', async () => {
+    const used = (await readMemory(ctx))?.used ?? 0;
+    const limited = newInstance({ ...buffer.env, BUFFER_BYTES_MAX: String(used + 2_000_000) });
+    await measureMemory(limited);
+    const dataset = newDataset();
+    let taken = 0;
+    let refused: TimestoreError | undefined;
+    while (refused === undefined) {
+      refused = await refusal(send(limited, dataset, [{ timestamp: at(0), v: text }]));
+      taken += refused === undefined ? 1 : 0;
+    }
+    expect(refused).toMatchObject({ ...bufferFull, message: expect.stringContaining('memory') });
+    expect((await readMemory(ctx))?.used).toBeLessThan(used + 2_500_000);
+    expect(await flush(limited, dataset)).toMatchObject({ complete: true, rows: taken });
+    // What is known of the memory is measured again for whoever would be refused.
+    await expect.poll(() => refusal(send(limited, dataset, [{ timestamp: at(0), v: text }]))).toBeUndefined();
+  });
+
+  test('near it a dataset with many keys is refused, and one with few is not', async () => {
+    const [dataset, other] = [newDataset(), newDataset()];
+    const used = (await readMemory(ctx))?.used ?? 0;
+    const limits = { BUFFER_BYTES_MAX: String(Math.ceil(used * 1.2)), TIMESTORE_IDEMPOTENCY_BYTES_MIN: '3000' };
+    const limited = newInstance({ ...buffer.env, ...limits });
+    await measureMemory(limited);
+    const { refused } = await useKeys(limited, dataset);
+    expect(refused).toMatchObject({ ...bufferFull, message: expect.stringContaining('limit idempotency_bytes_min') });
+    await send(limited, other, one, 'key');
+  });
+
+  test('it is read from what the server tells of itself', async () => {
+    await buffer.command('CONFIG', 'SET', 'maxmemory', '123456789');
+    expect(await readMemory(ctx)).toEqual({ used: expect.any(Number), max: 123_456_789 });
+    // As the hosted service tells it; its maxmemory is that of a cache.
+    const info =
+      '# Memory\r\nused_memory:1024\r\nmaxmemory:67108864\r\n# Persistence\r\ntotal_data_size:2048\r\nmax_data_size:1000\r\n';
+    const hosted = Object.create(ctx.redis, { inTurn: { value: async () => [{ result: info }] } });
+    expect(await readMemory({ ...ctx, redis: hosted })).toEqual({ used: 2_048, max: 900 });
+  });
 });
