@@ -6,11 +6,15 @@ import { describe } from './describe.ts';
 import { withTimestore } from './request.ts';
 
 const store = z.object({ ok: z.boolean(), latencyMs: z.number() });
+const clickhouse = store.extend({
+  kind: z.enum(['server', 'cloud']).optional().meta({ description: 'what it is; absent where it does not answer' }),
+  version: z.string().optional(),
+});
 
 const readySchema = z
   .object({
     status: z.enum(['ok', 'degraded', 'unavailable']),
-    stores: z.object({ redis: store, clickhouse: store, postgres: store, s3: store }),
+    stores: z.object({ redis: store, clickhouse, postgres: store, s3: store }),
   })
   .meta({ id: 'Readiness' });
 

@@ -137,6 +137,8 @@ const environment = z.object({
     .string()
     .regex(/^[A-Za-z0-9_]+$/)
     .optional(),
+  /** What it is: found out where this is left out. */
+  CLICKHOUSE_KIND: z.enum(['auto', 'server', 'cloud']).default('auto'),
   /** Of several servers: their cluster in `remote_servers`, and where each one is. */
   CLICKHOUSE_CLUSTER: z
     .string()
@@ -199,6 +201,7 @@ const migrated = environment.pick({
   DATABASE_URL: true,
   NEON_FETCH_ENDPOINT: true,
   CLICKHOUSE_URL: true,
+  CLICKHOUSE_KIND: true,
   CLICKHOUSE_USER: true,
   CLICKHOUSE_PASSWORD: true,
   CLICKHOUSE_CLUSTER: true,
@@ -262,6 +265,9 @@ const together = [
 ] as const;
 
 function halfSet(set: Record<string, unknown>): string[] {
+  if (set.CLICKHOUSE_KIND === 'cloud' && set.CLICKHOUSE_CLUSTER !== undefined) {
+    return ['CLICKHOUSE_KIND: ClickHouse Cloud has one address, CLICKHOUSE_URL; a cluster is of servers'];
+  }
   return together.flatMap(([a, b, why]) => {
     const missing = [a, b].filter((name) => set[name] === undefined);
     return missing.length === 1 ? [`${missing[0]}: is missing; ${why}`] : [];

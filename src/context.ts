@@ -5,6 +5,7 @@ import { Redis } from './buffer/redis.ts';
 import type { Table } from './catalog/table.ts';
 import type { ClickHouse } from './clickhouse/client.ts';
 import { type Cluster, type Server, serversOf } from './clickhouse/cluster.ts';
+import type { Kind } from './clickhouse/kind.ts';
 import { type Config, readConfig } from './config.ts';
 import type { SeenKey } from './keys/find-key.ts';
 import { type Log, logToConsole } from './log.ts';
@@ -25,6 +26,8 @@ export type Context = {
   redis: Redis;
   /** Undefined where one server has everything. Who asks ClickHouse says of what, and is told where that is. */
   cluster: Cluster | undefined;
+  /** What ClickHouse is. Found out once. Throws StoreError, ClickHouseError. */
+  clickhouseKind(): Promise<Kind>;
   postgres: Postgres;
   objects: Objects;
   /** Definitions of tables that this instance has seen, under `<dataset>.<name>`. */

@@ -70,19 +70,23 @@ const commandBytes_max = 8 * 1024 * 1024;
 /**
  * One user's access. Throws StoreError where ClickHouse is away and ClickHouseError where it refuses.
  *
- * @param all settings of every statement
+ * @param common settings of every statement, which may have to be found out
  */
-export function createClickHouse(url: string, username: string, password: string, all: Settings = {}): ClickHouse {
+export function createClickHouse(
+  url: string,
+  username: string,
+  password: string,
+  common: () => Promise<Settings> = async () => ({}),
+): ClickHouse {
   const client = createClient({
     url,
     username,
     password,
     request_timeout: commandTimeout_ms,
     keep_alive: { enabled: true },
-    clickhouse_settings: all,
   });
   const post = async ({ settings, body }: Request, signal: AbortSignal): Promise<Response> => {
-    const values = Object.entries({ ...all, ...settings }).map(([name, value]) => [name, String(value)]);
+    const values = Object.entries({ ...(await common()), ...settings }).map(([name, value]) => [name, String(value)]);
     const query = new URLSearchParams(values);
     const response = await answered(() =>
       fetch(`${url}/?${query}`, {
@@ -109,16 +113,17 @@ export function createClickHouse(url: string, username: string, password: string
       return await answered(() => response.text());
     },
     async command(sql, params = {}) {
-      const clickhouse_settings = { max_query_size: String(commandBytes_max) };
+      const clickhouse_settings = { ...(await common()), max_query_size: String(commandBytes_max) };
       const http_headers = traceHeaders();
       await answered(() => client.command({ query: sql, query_params: params, clickhouse_settings, http_headers }));
     },
     async rows<Row>(sql: string, params: Record<string, unknown> = {}, settings: Settings = {}) {
+      const all = await common();
       return await answered(async () => {
         const result = await client.query({
           query: sql,
           query_params: params,
-          clickhouse_settings: { output_format_json_quote_64bit_integers: 1, ...settings },
+          clickhouse_settings: { ...all, output_format_json_quote_64bit_integers: 1, ...settings },
           format: 'JSONEachRow',
           http_headers: traceHeaders(),
         });

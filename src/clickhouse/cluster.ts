@@ -6,6 +6,7 @@ import { StoreError, TimestoreError } from '../errors.ts';
 import { describeError } from '../log.ts';
 import { everywhereName, qualifiedName } from '../names.ts';
 import { type ClickHouse, createClickHouse, type Settings } from './client.ts';
+import { type Kind, kindFinder, settingsOf } from './kind.ts';
 import { anyOf, assured, requireNumber, requireShards, untilSure } from './nodes.ts';
 
 /** A ClickHouse, for what Timestore does and for what its readers ask. */
@@ -31,15 +32,19 @@ const replicaSettings: Settings = {
 export function serversOf(
   config: Config,
   watch: (client: ClickHouse) => ClickHouse,
-): Server & { cluster: Cluster | undefined } {
+): Server & { cluster: Cluster | undefined; clickhouseKind: () => Promise<Kind> } {
   const { CLICKHOUSE_CLUSTER: name, CLICKHOUSE_SHARDS: addresses = [] } = config;
   const isReplicated = addresses.some((nodes) => nodes.length > 1);
-  const settings = name === undefined ? {} : { ...clusterSettings, ...(isReplicated && replicaSettings) };
+  const { CLICKHOUSE_URL, CLICKHOUSE_USER, CLICKHOUSE_PASSWORD } = config;
+  const asker = createClickHouse(CLICKHOUSE_URL, CLICKHOUSE_USER, CLICKHOUSE_PASSWORD);
+  const clickhouseKind = kindFinder(config, asker);
+  const ofCluster = name === undefined ? {} : { ...clusterSettings, ...(isReplicated && replicaSettings) };
+  const settings = async () => ({ ...ofCluster, ...settingsOf[await clickhouseKind()] });
   const serverAt = (url: string): Server => ({
-    clickhouse: watch(createClickHouse(url, config.CLICKHOUSE_USER, config.CLICKHOUSE_PASSWORD, settings)),
+    clickhouse: watch(createClickHouse(url, CLICKHOUSE_USER, CLICKHOUSE_PASSWORD, settings)),
     reader: watch(createClickHouse(url, config.CLICKHOUSE_READER_USER, config.CLICKHOUSE_READER_PASSWORD, settings)),
   });
-  if (name === undefined) return { ...serverAt(config.CLICKHOUSE_URL), cluster: undefined };
+  if (name === undefined) return { ...serverAt(CLICKHOUSE_URL), cluster: undefined, clickhouseKind };
   const shards = addresses.map((urls, i): Shard => {
     const nodes = urls.map((url) => {
       const server = serverAt(url);
@@ -47,7 +52,7 @@ export function serversOf(
     });
     return { number: i + 1, nodes, ...asOne(nodes) };
   });
-  return { ...asOne(shards.flatMap(({ nodes }) => nodes)), cluster: { name, shards, isReplicated } };
+  return { ...asOne(shards.flatMap(({ nodes }) => nodes)), cluster: { name, shards, isReplicated }, clickhouseKind };
 }
 
 /** Any node, for questions that it asks all shards up to a number. */

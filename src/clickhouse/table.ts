@@ -6,6 +6,7 @@ import { databaseName, everywhereName, qualifiedName, quoteName, quoteString } f
 import { clickhouseType } from '../schema/types.ts';
 import { type At, everyNode, everyShard, onEach, placeOf } from './cluster.ts';
 import { engineSql } from './engine.ts';
+import type { Kind } from './kind.ts';
 
 /** The columns that every table has before its fields, with their types. */
 export const systemColumns = [
@@ -39,7 +40,7 @@ export function declaredColumns({ schema }: Pick<Table, 'schema'>): string[] {
 export async function ensureTable(ctx: Context, table: Table, needs: number[] = table.shards): Promise<void> {
   await onEach(ctx, everyNode(ctx), needs, async (at) => {
     await at.clickhouse.command(`CREATE DATABASE IF NOT EXISTS ${databaseName(table.dataset)}`);
-    await at.clickhouse.command(createTable(at, table));
+    await at.clickhouse.command(createTable(at, table, await at.clickhouseKind()));
     await at.clickhouse.command(addColumns(table, qualifiedName(table)));
     if (!isSpread(at)) return;
     await at.clickhouse.command(createWhole(at, table));
@@ -96,7 +97,7 @@ export function isSameType(a: string, b: string): boolean {
   return plain(a) === plain(b);
 }
 
-function createTable(at: At, table: Table): string {
+function createTable(at: At, table: Table, kind: Kind): string {
   const { schema, window } = table;
   const { CLICKHOUSE_STORAGE_POLICY: storagePolicy } = at.config;
   const time = quoteName(schema.timestampColumn);
@@ -107,7 +108,7 @@ function createTable(at: At, table: Table): string {
       .map((column) => `    ${column}`)
       .join(',\n'),
     engine: engineSql(placeOf(at), `ts_${table.dataset}.${table.physical}`, 'MergeTree'),
-    deduplication: deduplication[at.cluster?.isReplicated ? 'replicated' : 'single'],
+    deduplication: rememberedTokens(at, kind).join(',\n    '),
     partition,
     order: [...schema.keyFields.map(quoteName), time].join(', '),
     ttl: ttlClause(table),
@@ -115,11 +116,14 @@ function createTable(at: At, table: Table): string {
   });
 }
 
-/** Replicas forget tokens by their age as well: not before the longest sleep of a function that holds a seal is over. */
-const deduplication = {
-  single: 'non_replicated_deduplication_window = 10000',
-  replicated: 'replicated_deduplication_window = 10000,\n    replicated_deduplication_window_seconds = 7776000',
-} as const;
+/**
+ * How long tokens of inserts are remembered, as settings of a table. Replicas, those of Cloud among them, forget tokens by their
+ * age as well: not before the longest sleep of a function that holds a seal is over.
+ */
+export function rememberedTokens({ cluster }: At, kind: Kind): string[] {
+  if (kind === 'server' && !cluster?.isReplicated) return ['non_replicated_deduplication_window = 10000'];
+  return ['replicated_deduplication_window = 10000', 'replicated_deduplication_window_seconds = 7776000'];
+}
 
 /** The table as a whole, wherever its rows are. Nothing is written through it: which shard a row belongs to is not its business. */
 function createWhole({ cluster }: At, table: Table): string {

@@ -1,6 +1,7 @@
 import type { Context } from '../context.ts';
 import { StoreError } from '../errors.ts';
 import { type At, everyNode } from './cluster.ts';
+import { everyReplica } from './kind.ts';
 
 export type Target = {
   kind: 'clickhouse' | 's3';
@@ -43,6 +44,7 @@ export async function listTargets(ctx: Context): Promise<Target[]> {
 
 async function volumesOf(at: At): Promise<Target['volumes']> {
   const policy = at.config.CLICKHOUSE_STORAGE_POLICY ?? 'default';
+  const parts = everyReplica(await at.clickhouseKind(), 'system.parts');
   const [volumes, disks, used] = await Promise.all([
     at.clickhouse.rows<{ name: string; disks: string[] }>(
       `SELECT volume_name AS name, disks FROM system.storage_policies WHERE policy_name = {policy:String}
@@ -53,8 +55,10 @@ async function volumesOf(at: At): Promise<Target['volumes']> {
       'SELECT name, type, free_space AS free, total_space AS total FROM system.disks',
     ),
     at.clickhouse.rows<{ disk: string; bytes: string; rows: string }>(
-      `SELECT disk_name AS disk, sum(bytes_on_disk) AS bytes, sum(rows) AS rows FROM system.parts
-        WHERE active AND startsWith(database, 'ts_') GROUP BY disk`,
+      // Replicas have the same parts, some of them a moment later.
+      `SELECT disk, max(bytes) AS bytes, max(rows) AS rows FROM (
+         SELECT disk_name AS disk, sum(bytes_on_disk) AS bytes, sum(rows) AS rows FROM ${parts}
+          WHERE active AND startsWith(database, 'ts_') GROUP BY disk, hostName()) GROUP BY disk`,
     ),
   ]);
   const sum = (names: string[], of: 'bytes' | 'rows') => {

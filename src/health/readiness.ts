@@ -1,5 +1,6 @@
 import { ask } from '../buffer/redis.ts';
-import { everyNode } from '../clickhouse/cluster.ts';
+import { atAny, everyNode } from '../clickhouse/cluster.ts';
+import { type Described, describe, type Kind } from '../clickhouse/kind.ts';
 import type { Context } from '../context.ts';
 import type { StoreName } from '../errors.ts';
 import { describeError } from '../log.ts';
@@ -7,18 +8,24 @@ import { describeError } from '../log.ts';
 export type Readiness = {
   /** `unavailable`: without the hot buffer nothing can be accepted. `degraded`: some requests will fail or be less fresh. */
   status: 'ok' | 'degraded' | 'unavailable';
-  stores: Record<StoreName, { ok: boolean; latencyMs: number }>;
+  stores: Record<StoreName, StoreState>;
 };
+
+/** `kind` and `version` are ClickHouse's. */
+type StoreState = { ok: boolean; latencyMs: number; kind?: Kind; version?: string };
 
 /** Asks each store for something that only a reachable, migrated one with the right credentials can answer. */
 const questions: Record<StoreName, (ctx: Context) => Promise<unknown>> = {
   redis: (ctx) => ask(() => ctx.redis.ping()),
-  clickhouse: (ctx) =>
-    Promise.all(
+  clickhouse: async (ctx): Promise<Described> => {
+    await Promise.all(
       everyNode(ctx).flatMap(({ reader, clickhouse }) =>
         [reader, clickhouse].map((each) => each.rows('SELECT 1 FROM timestore.ingest_watermarks LIMIT 1')),
       ),
-    ),
+    );
+    const { version } = await describe(atAny(ctx).clickhouse);
+    return { kind: await ctx.clickhouseKind(), version };
+  },
   postgres: (ctx) => ctx.postgres.rows('select 1 from manifests limit 1'),
   s3: (ctx) => ctx.objects.check(),
 };
@@ -28,14 +35,14 @@ export async function checkStores(ctx: Context): Promise<Readiness> {
   const answers = await Promise.all(
     names.map(async (name) => {
       const from = performance.now();
-      const ok = await questions[name](ctx).then(
-        () => true,
+      const said = await questions[name](ctx).then(
+        (answer) => ({ ok: true, ...(name === 'clickhouse' && (answer as Described)) }),
         (error) => {
           ctx.log({ event: 'store-away', store: name, ...describeError(error) });
-          return false;
+          return { ok: false };
         },
       );
-      return [name, { ok, latencyMs: Math.round((performance.now() - from) * 10) / 10 }] as const;
+      return [name, { ...said, latencyMs: Math.round((performance.now() - from) * 10) / 10 }] as const;
     }),
   );
   const stores = Object.fromEntries(answers) as Readiness['stores'];

@@ -8,6 +8,7 @@ import { readTable } from '../catalog/find-table.ts';
 import type { Table } from '../catalog/table.ts';
 import { ClickHouseError, type Settings } from '../clickhouse/client.ts';
 import { atWhole, shardsOf } from '../clickhouse/cluster.ts';
+import { everyReplica } from '../clickhouse/kind.ts';
 import { ensureTable } from '../clickhouse/table.ts';
 import { untilSql } from '../clickhouse/until.ts';
 import type { Context } from '../context.ts';
@@ -263,12 +264,13 @@ function requireChangeable(ctx: Context, table: Table, request: RowsChange): voi
   }
 }
 
-/** Whether ClickHouse has nothing left to change. Throws where it says that it cannot. */
+/** Whether ClickHouse, every replica of it, has nothing left to change. Throws where it says that it cannot. */
 async function isOver(ctx: Context, table: Table): Promise<boolean> {
+  const mutations = everyReplica(await ctx.clickhouseKind(), 'system.mutations');
   let isLeft = false;
   for (const { at } of shardsOf(ctx, table)) {
     const [left] = await at.clickhouse.rows<{ n: string; reason: string }>(
-      `SELECT count() AS n, any(latest_fail_reason) AS reason FROM system.mutations
+      `SELECT count() AS n, max(latest_fail_reason) AS reason FROM ${mutations}
         WHERE database = {database:String} AND table = {table:String} AND NOT is_done AND NOT is_killed`,
       { database: `ts_${table.dataset}`, table: table.physical },
     );

@@ -2,6 +2,7 @@ import { noteStored, readUsage } from '../buffer/quota.ts';
 import { ask } from '../buffer/redis.ts';
 import { readTable } from '../catalog/find-table.ts';
 import { everyShard } from '../clickhouse/cluster.ts';
+import { everyReplica } from '../clickhouse/kind.ts';
 import type { Context } from '../context.ts';
 import { describeError } from '../log.ts';
 import { physicalName } from '../names.ts';
@@ -61,9 +62,12 @@ export async function lookAtStorage(ctx: Context): Promise<void> {
     // And what waits before what is stored: a flush between the two counts twice then, not at all otherwise.
     const pending = await pendingBytes(ctx, name);
     let bytes = 0;
+    const parts = everyReplica(await ctx.clickhouseKind(), 'system.parts');
     for (const { clickhouse } of everyShard(ctx)) {
       const [held] = await clickhouse.rows<{ bytes: string }>(
-        'SELECT sum(bytes_on_disk) AS bytes FROM system.parts WHERE active AND database = {database:String}',
+        // Replicas have the same parts, some of them a moment later.
+        `SELECT max(bytes) AS bytes FROM (SELECT sum(bytes_on_disk) AS bytes FROM ${parts}
+          WHERE active AND database = {database:String} GROUP BY hostName())`,
         { database: `ts_${name}` },
       );
       bytes += Number(held?.bytes ?? 0);

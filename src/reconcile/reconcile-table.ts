@@ -4,7 +4,14 @@ import { applyStates } from '../catalog/apply-states.ts';
 import { readTable } from '../catalog/find-table.ts';
 import { retainedFrom_ms, type Table } from '../catalog/table.ts';
 import { type At, everyNode } from '../clickhouse/cluster.ts';
-import { addColumnsAt, applyRetentionAt, ensureTable, isSameType, ttlExpressions } from '../clickhouse/table.ts';
+import {
+  addColumnsAt,
+  applyRetentionAt,
+  ensureTable,
+  isSameType,
+  rememberedTokens,
+  ttlExpressions,
+} from '../clickhouse/table.ts';
 import type { Context } from '../context.ts';
 import { drainOutbox } from '../flush/outbox.ts';
 import { describeError } from '../log.ts';
@@ -22,6 +29,7 @@ export type Drift = {
     | 'column-unknown'
     | 'retention'
     | 'storage-policy'
+    | 'insert-tokens'
     | 'manifests-expired'
     | 'import-hidden';
   detail: string;
@@ -42,8 +50,8 @@ export async function reconcileTable(ctx: Context, table: Table): Promise<Reconc
   const { dataset, name } = table;
   let isThere = true;
   for (const at of everyNode(ctx)) {
-    const [found] = await at.clickhouse.rows<{ ttl: string; policy: string }>(
-      `SELECT extract(engine_full, ' TTL (.*?)(?: SETTINGS |$)') AS ttl, storage_policy AS policy
+    const [found] = await at.clickhouse.rows<{ engine: string; ttl: string; policy: string }>(
+      `SELECT engine_full AS engine, extract(engine_full, ' TTL (.*?)(?: SETTINGS |$)') AS ttl, storage_policy AS policy
          FROM system.tables WHERE database = {database:String} AND name = {table:String}`,
       { database: `ts_${dataset}`, table: table.physical },
     );
@@ -57,6 +65,7 @@ export async function reconcileTable(ctx: Context, table: Table): Promise<Reconc
       ...(await columnsOf(at, table)),
       ...(await retentionOf(at, table, found.ttl)),
       ...(await policyOf(at, table, found.policy)),
+      ...(await tokensOf(at, table, found.engine)),
     ];
     drift.push(...others.map((each) => on(each, ...where)));
   }
@@ -157,6 +166,15 @@ async function policyOf(at: At, table: Table, policy: string): Promise<Drift[]> 
     at.log({ event: 'storage-policy-refused', dataset: table.dataset, table: table.name, ...describeError(error) });
     return [{ what: 'storage-policy', mended: false, detail: `${detail}, and ClickHouse does not change it` }];
   }
+}
+
+/** Where too few are remembered, or not long enough, an insert that comes late is stored again. */
+async function tokensOf(at: At, table: Table, engine: string): Promise<Drift[]> {
+  const wanted = rememberedTokens(at, await at.clickhouseKind());
+  const others = wanted.filter((setting) => !`${engine},`.includes(`${setting},`));
+  if (others.length === 0) return [];
+  await at.clickhouse.command(`ALTER TABLE ${qualifiedName(table)} MODIFY SETTING ${wanted.join(', ')}`);
+  return [{ what: 'insert-tokens', mended: true, detail: `set ${others.join(', ')}` }];
 }
 
 async function expiredOf(ctx: Context, table: Table): Promise<Drift[]> {

@@ -17,6 +17,34 @@ type Mutation = { rule: string; file: string; from: string; to: string; suite?: 
 
 const mutations: Mutation[] = [
   {
+    rule: 'reads of Cloud see what other replicas have stored',
+    file: 'src/clickhouse/kind.ts',
+    from: 'const cloudSettings: Settings = { select_sequential_consistency: 1 };',
+    to: 'const cloudSettings: Settings = {};',
+    suite: 'test/integration/clickhouse/cloud.test.ts',
+  },
+  {
+    rule: 'what a replica of Cloud knows by itself is asked of all of them',
+    file: 'src/clickhouse/kind.ts',
+    from: "return kind === 'cloud' ? `",
+    to: "return kind === 'server' && table === 'system.one' ? `",
+    suite: 'test/integration/clickhouse/cloud.test.ts',
+  },
+  {
+    rule: 'partitions of Cloud are those of the rows, not those that a replica has heard of',
+    file: 'src/clickhouse/partitions.ts',
+    from: "=== 'cloud';",
+    to: "=== 'server' && false;",
+    suite: 'test/integration/clickhouse/cloud.test.ts',
+  },
+  {
+    rule: 'tokens of inserts are kept on Cloud for as long as a function that holds a seal sleeps',
+    file: 'src/clickhouse/table.ts',
+    from: "if (kind === 'server' && !cluster?.isReplicated) return",
+    to: 'if (kind !== undefined && !cluster?.isReplicated) return',
+    suite: 'test/integration/clickhouse/cloud.test.ts',
+  },
+  {
     rule: 'a seal and a tail come in replies that the hosted buffer gives',
     file: 'src/buffer/redis.ts',
     from: 'return Math.floor(redis_wire_bytes_max / 2);',

@@ -5,15 +5,23 @@ export type ServerConfig = {
   cold: { endpoint: string; region: string; accessKeyId: string; secretAccessKey: string };
   /** Where it finds all nodes, each a shard, in their order; none for a server by itself. */
   shards: number[];
+  /** Where it finds itself. */
+  tcpPort: number;
 };
 
 export const clusterName = 'timestore';
 
-/** Whoever asks a node is the same user at the others: what it may do there is what it may do anywhere. */
-function remoteServers(shards: number[]): string {
+/** The server by itself is a cluster under the name that ClickHouse Cloud has for all replicas of a service. */
+function remoteServers(shards: number[], tcpPort: number): string {
   return `
-  <remote_servers>
-    <${clusterName}>
+  <remote_servers>${cluster('default', [tcpPort])}${shards.length === 0 ? '' : cluster(clusterName, shards)}
+  </remote_servers>`;
+}
+
+/** Whoever asks a node is the same user at the others: what it may do there is what it may do anywhere. */
+function cluster(name: string, shards: number[]): string {
+  return `
+    <${name}>
       <secret>timestore-local-cluster</secret>${shards
         .map(
           (port) => `
@@ -23,12 +31,11 @@ function remoteServers(shards: number[]): string {
       </shard>`,
         )
         .join('')}
-    </${clusterName}>
-  </remote_servers>`;
+    </${name}>`;
 }
 
 /** The server's configuration file. */
-export function serverConfig({ logFile, usersFile, cold, shards }: ServerConfig): string {
+export function serverConfig({ logFile, usersFile, cold, shards, tcpPort }: ServerConfig): string {
   return `<clickhouse>
   <logger>
     <level>warning</level>
@@ -36,7 +43,7 @@ export function serverConfig({ logFile, usersFile, cold, shards }: ServerConfig)
     <size>16M</size>
     <count>2</count>
   </logger>
-  <users_config>${xml(usersFile)}</users_config>${shards.length === 0 ? '' : remoteServers(shards)}
+  <users_config>${xml(usersFile)}</users_config>${remoteServers(shards, tcpPort)}
   <!-- A laptop also runs other things: no cache sized for a server. -->
   <mark_cache_size>268435456</mark_cache_size>
   <uncompressed_cache_size>0</uncompressed_cache_size>

@@ -245,7 +245,12 @@ test('health and readiness need no key', async () => {
   const store = { ok: true, latencyMs: expect.any(Number) };
   expect(await ready.json()).toEqual({
     status: 'ok',
-    stores: { redis: store, clickhouse: store, postgres: store, s3: store },
+    stores: {
+      redis: store,
+      clickhouse: { ...store, kind: 'server', version: expect.stringMatching(/^\d+\.\d+/) },
+      postgres: store,
+      s3: store,
+    },
   });
 });
 
