@@ -33,6 +33,16 @@ const auditSchema = z
         rebuilt: z.array(range).meta({ description: 'sequences whose manifest was missing and is on record again' }),
       }),
     ),
+    shownAgain: z
+      .object({
+        imports: z.array(z.string()),
+        lanes: z.array(z.object({ lane: z.int(), from: z.int(), to: z.int() })),
+      })
+      .meta({
+        description:
+          'what the hot buffer had forgotten in a failover after it was published, and shows again now: imports, and ' +
+          'ranges of sequences',
+      }),
     partitions: z
       .array(
         z.object({

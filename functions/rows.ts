@@ -40,10 +40,11 @@ const receiptSchema = z
     batchId: z.string(),
     dataset: z.string(),
     table: z.string(),
-    state: z.enum(['buffered', 'flushed', 'verified', 'unknown']).meta({
+    state: z.enum(['buffered', 'flushed', 'verified', 'lost', 'unknown']).meta({
       description:
         '`buffered`: in every answer, not in ClickHouse for certain; `flushed`: counted there; `verified`: and its manifest ' +
-        'is on record; `unknown`: the hot buffer has lost the lane it was in',
+        'is on record; `lost`: the hot buffer failed over and has forgotten it, so its rows may be in no answer; `unknown`: ' +
+        'the hot buffer has lost the lane it was in',
     }),
     manifest: z.string().nullable(),
     quarantined: z.int().nullable().meta({

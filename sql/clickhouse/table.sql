@@ -8,7 +8,9 @@ CREATE TABLE IF NOT EXISTS <table>
     `_partition`   Map(LowCardinality(String), String)  COMMENT 'partition key the batch was sent with, if any',
 <fields>,
     -- Counting the rows of a seal reads only the parts they are in.
-    INDEX `_seq_range` `_seq` TYPE minmax GRANULARITY 1
+    INDEX `_seq_range` `_seq` TYPE minmax GRANULARITY 1,
+    -- Whether a batch was acknowledged after another one that has a later sequence.
+    INDEX `_received_range` `_received_at` TYPE minmax GRANULARITY 1
 )
 ENGINE = <engine>
 PARTITION BY <partition>

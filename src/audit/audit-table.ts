@@ -1,10 +1,12 @@
 import { type LaneSums, sumLane } from '../buffer/audit-lane.ts';
-import { type LaneSnapshot, snapshotTable } from '../buffer/snapshot.ts';
+import { type LaneSnapshot, type Snapshot, snapshotTable } from '../buffer/snapshot.ts';
 import { retainedFrom_ms, type Table } from '../catalog/table.ts';
 import { ensureTable } from '../clickhouse/table.ts';
 import type { Context } from '../context.ts';
 import { StoreError } from '../errors.ts';
+import { type CaughtUp, catchUpLanes } from '../flush/catch-up.ts';
 import { drainOutbox } from '../flush/outbox.ts';
+import { showHiddenImports } from '../import/show-hidden.ts';
 import { comparePartitions, type PartitionAudit } from './partitions.ts';
 import { rebuildManifests } from './rebuild-manifests.ts';
 
@@ -28,6 +30,8 @@ export type TableAudit = {
   doubled: number;
   unaccounted: number;
   lanes: LaneAudit[];
+  /** What the hot buffer had forgotten in a failover after it was published, and shows again now. */
+  shownAgain: { imports: string[]; lanes: CaughtUp[] };
   /** Only those that do not add up, or of which rows are gone for a reason. */
   partitions: PartitionAudit[];
   /** How many partitions were compared, over all lanes. */
@@ -37,20 +41,16 @@ export type TableAudit = {
 /**
  * Compares what was acknowledged with where it is: sequences in the hot buffer, manifests in Postgres, rows in
  * ClickHouse, for each lane and partition up to the watermark. What retention and recorded deletions took is accounted
- * for. Manifests that are missing are rebuilt first. The result is on record as the table's newest audit.
+ * for. What the hot buffer has forgotten is shown again, and manifests that are missing are rebuilt first. The result is on record as the table's newest audit.
  *
  * @throws StoreError, ClickHouseError when a store is away: nothing is concluded then
  */
 export async function auditTable(ctx: Context, table: Table): Promise<TableAudit> {
-  const snapshot = await snapshotTable(ctx, table, 'state');
-  if (snapshot === 'unknown') {
-    throw new StoreError(
-      'redis',
-      `does not know the lanes of table ${table.name}; the next write sets them up`,
-      undefined,
-    );
-  }
+  const before = await knownLanes(ctx, table);
   await ensureTable(ctx, table);
+  const imports = await showHiddenImports(ctx, table);
+  const caughtUp = await catchUpLanes(ctx, table, before.lanes);
+  const snapshot = imports.length + caughtUp.length > 0 ? await knownLanes(ctx, table) : before;
   // After the snapshot: whatever is published by then is in Postgres afterwards, or was lost on the way.
   await drainOutbox(ctx);
   const lanes: LaneAudit[] = [];
@@ -66,7 +66,7 @@ export async function auditTable(ctx: Context, table: Table): Promise<TableAudit
   const audit: TableAudit = {
     ...{ dataset: table.dataset, table: table.name },
     ok: missing + doubled + unaccounted === 0 && isBufferWhole,
-    ...{ missing, doubled, unaccounted, lanes },
+    ...{ missing, doubled, unaccounted, lanes, shownAgain: { imports, lanes: caughtUp } },
     partitions: all.filter(({ expected, found, doubled: twice, unaccounted: unknown, deleted }) => {
       return expected !== found || twice > 0 || unknown > 0 || deleted > 0;
     }),
@@ -78,6 +78,16 @@ export async function auditTable(ctx: Context, table: Table): Promise<TableAudit
     ctx.log({ event: 'audit', alarm: true, dataset, table: name, missing, doubled, unaccounted, isBufferWhole });
   }
   return audit;
+}
+
+async function knownLanes(ctx: Context, table: Table): Promise<Snapshot> {
+  const snapshot = await snapshotTable(ctx, table, 'state');
+  if (snapshot !== 'unknown') return snapshot;
+  throw new StoreError(
+    'redis',
+    `does not know the lanes of table ${table.name}; the next write sets them up`,
+    undefined,
+  );
 }
 
 async function auditLane(ctx: Context, table: Table, snapshot: LaneSnapshot): Promise<LaneAudit> {

@@ -136,7 +136,7 @@ async function distinctIn(
 ): Promise<number> {
   const at = await atLane(ctx, table, lane);
   const [row] = await at.clickhouse.rows<{ rows: string }>(
-    `SELECT uniqExact(_seq, _row) AS rows FROM ${qualifiedName(table)}
+    `SELECT uniqExact(_seq, _row, _received_at) AS rows FROM ${qualifiedName(table)}
       WHERE _lane = {lane:UInt16} AND _seq <= {watermark:UInt64} AND _partition_id = {partition:String}`,
     { lane, watermark, partition },
   );

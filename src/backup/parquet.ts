@@ -70,7 +70,8 @@ export async function readPartition(ctx: Context, table: Table, partition: strin
     await askLong(
       at,
       `INSERT INTO ${qualifiedName(table)} (${columns}) SELECT ${columns} FROM ${object} WHERE _lane IN (${lanes.join(', ')})
-        AND (_lane, _seq, _row) NOT IN (SELECT _lane, _seq, _row FROM ${qualifiedName(table)} WHERE _partition_id = {_partition:String})`,
+        AND (_lane, _seq, _row, _received_at) NOT IN (
+              SELECT _lane, _seq, _row, _received_at FROM ${qualifiedName(table)} WHERE _partition_id = {_partition:String})`,
       {
         ...{ param__columns: structureOf(table), param__partition: partition },
         ...{ async_insert: 0, deduplicate_insert_select: 'force_enable', max_insert_threads: 1, max_threads: 1 },

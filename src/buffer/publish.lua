@@ -9,7 +9,7 @@
 -- Answers {'published', watermark, batches trimmed, 'kept' | 'dropped' (the manifest, when the outbox was full)},
 --         {'already', watermark}, {'fenced'} or {'unknown'}.
 local state = redis.call('HMGET', KEYS[1], 'inc', 'epoch', 's_token', 's_from', 's_to', 's_rows', 's_bytes', 's_hi', 's_at',
-  'rows', 'bytes', 'maxet', 'w', 'last', 's_skip')
+  'rows', 'bytes', 'maxet', 'w', 'last', 's_skip', 's_last')
 if not state[1] then return {'unknown'} end
 if not state[3] then
   if state[14] == ARGV[1] .. ' ' .. ARGV[2] then return {'already', tonumber(state[13])} end
@@ -37,13 +37,13 @@ local rows = tonumber(state[6])
 -- What a full lane tells a writer to wait by.
 local rate = math.ceil(rows * 1000 / math.max(1, now - tonumber(state[9])))
 local hi = math.max(tonumber(state[8]), tonumber(state[12] or 0))
-redis.call('HSET', KEYS[1], 'w', string.format('%.0f', to), 'rows', tonumber(state[10]) - rows,
+redis.call('HSET', KEYS[1], 'w', string.format('%.0f', to), 'wat', string.format('%.0f:%s', to, state[16] or ''), 'rows', tonumber(state[10]) - rows,
   'bytes', tonumber(state[11]) - tonumber(state[7]), 'maxet', string.format('%.0f', hi), 'rate', rate,
   'flushed', string.format('%.0f', now), 'last', ARGV[1] .. ' ' .. ARGV[2])
 -- Rows that a reader had from the buffer are not in ClickHouse.
 if ARGV[6] ~= '' then redis.call('HINCRBY', KEYS[1], 'changes', 1) end
 redis.call('HDEL', KEYS[1], 's_from', 's_to', 's_token', 's_rows', 's_bytes', 's_hi', 's_at', 's_settings', 's_times', 's_skip',
-  'fails', 'retry')
+  's_last', 'fails', 'retry')
 local trimmed = redis.call('XTRIM', KEYS[2], 'MINID', '=', string.format('%.0f-0', to + 1))
 
 local first = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1]

@@ -44,10 +44,10 @@ export async function publishImport(
   ctx: Context,
   table: Table,
   { lane, to, token }: ImportSeal,
-  latest_ms: number,
+  { latest_ms, receivedAt_ms }: { latest_ms: number; receivedAt_ms: number },
 ): Promise<'published' | 'already' | 'fenced' | 'unknown'> {
   const keyNames = [ctx.keys.state(table, lane), ctx.keys.state(table, 0)];
-  const args = [lane, token, to, latest_ms, table.schema.version];
+  const args = [lane, token, to, latest_ms, table.schema.version, receivedAt_ms];
   const [outcome] = await runScript<['published' | 'already' | 'fenced' | 'unknown']>(
     ctx.redis,
     publishScript,

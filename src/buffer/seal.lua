@@ -67,7 +67,7 @@ if tonumber(state[2]) == w then return {'empty'} end
 -- Rows of the table are being deleted or corrected.
 if state[13] and tonumber(state[13]) > now then return {'waits', tonumber(state[13]) - now} end
 
-local rows, bytes, partitions, cells, said, hi = 0, 0, 0, 0, 0, 0
+local rows, bytes, partitions, cells, said, hi, last = 0, 0, 0, 0, 0, 0, ''
 local windows, ids = {}, {}
 local to = w
 local full = false
@@ -98,6 +98,7 @@ repeat
     end
     to = seq
     hi = math.max(hi, tonumber(fields.hi))
+    last = fields.at
     ids[#ids + 1] = fields.id
     reply(seq, fields)
   end
@@ -105,9 +106,10 @@ until full or #page == 0
 if to == w then return {'fenced', 'gap'} end
 
 local from = w + 1
-local epoch = string.format('%.0f', tonumber(state[4]) + 1)
+-- Taken from the clock: after a failover of this buffer no seal has the epoch of one that it has forgotten.
+local epoch = string.format('%.0f', math.max(tonumber(state[4]) + 1, now))
 local token = tokenOf(from, to, ids)
 redis.call('HSET', KEYS[1], 'epoch', epoch, 's_from', string.format('%.0f', from), 's_to', string.format('%.0f', to),
   's_token', token, 's_rows', rows, 's_bytes', bytes, 's_hi', string.format('%.0f', hi), 's_settings', ARGV[7],
-  's_at', string.format('%.0f', now), 's_times', 1)
+  's_at', string.format('%.0f', now), 's_times', 1, 's_last', last)
 return {'sealed', tonumber(epoch), token, from, to, inc, rows, bytes, tonumber(ARGV[7]), 1, '', batches}

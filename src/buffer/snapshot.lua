@@ -8,7 +8,8 @@
 --         are}: with 'more', batches did not fit into the reply, and the caller asks again once it has these. A lane is
 --         {incarnation, sequence, watermark, epoch, sealed to or '', pending rows, bytes, oldest or '',
 --         newest schema version staged, greatest event time ever flushed or '',
---         first sequence sent: those between the watermark and it are as the caller has them, batches from there on},
+--         first sequence sent: those between the watermark and it are as the caller has them, batches from there on,
+--         when the batch at the sequence and the one at the watermark were received, each '<sequence>:<ms>' or ''},
 --         a batch {sequence, id, rows, received at (ms), schema version, earliest, latest event time, meta, payload};
 --         {'lanes', for writers, for readers} when the table has another number of lanes than were asked for,
 --         or {'unknown', lane} when a lane has no state.
@@ -27,13 +28,15 @@ end
 local time = redis.call('TIME')
 local lanes, rows, bytes, changes = {}, 0, 0, 0
 for lane = 1, asked do
-  local state = redis.call('HMGET', KEYS[2 * lane - 1], 'inc', 'seq', 'w', 'epoch', 's_to', 'rows', 'bytes', 'oldest', 'v', 'maxet', 'changes')
+  local state = redis.call('HMGET', KEYS[2 * lane - 1], 'inc', 'seq', 'w', 'epoch', 's_to', 'rows', 'bytes', 'oldest', 'v', 'maxet',
+    'changes', 'at', 'wat')
   if not state[1] then return {'unknown', lane - 1} end
   rows = rows + tonumber(state[6])
   bytes = bytes + tonumber(state[7])
   changes = changes + tonumber(state[11] or 0)
   lanes[lane] = {state[1], tonumber(state[2]), tonumber(state[3]), tonumber(state[4]), state[5] or '', tonumber(state[6]),
-    tonumber(state[7]), state[8] or '', tonumber(state[9]), state[10] or '', tonumber(state[3]) + 1, {}}
+    tonumber(state[7]), state[8] or '', tonumber(state[9]), state[10] or '', tonumber(state[3]) + 1, {},
+    state[12] or '', state[13] or ''}
 end
 
 local tail, room, sent = 'skipped', tonumber(ARGV[4]), 0

@@ -14,6 +14,9 @@ export type LaneSnapshot = {
   /** The newest acknowledged sequence, and the newest that ClickHouse has for certain. */
   seq: number;
   watermark: number;
+  /** When the batches at these two were acknowledged: what tells them from others that had their sequence. */
+  seqAt_ms: number | undefined;
+  watermarkAt_ms: number | undefined;
   epoch: number;
   /** The end of the seal under way. */
   sealedTo: number | undefined;
@@ -38,7 +41,7 @@ export type Snapshot = {
 
 type LaneReply = [
   ...[string, number, number, number, string, number, number, string, number, string],
-  ...[first: number, batches: BatchReply[]],
+  ...[first: number, batches: BatchReply[], at: string, watermarkAt: string],
 ];
 type SnapshotReply = [now_ms: number, tail: Snapshot['tail'] | 'more', ...LaneReply[], changes: number];
 type Reply = ['unknown', number] | ['lanes', number, number] | SnapshotReply;
@@ -123,13 +126,15 @@ async function readLanesOf(
 function laneOf(reply: LaneReply, lane: number, kept: BufferedBatch[] = []): LaneSnapshot {
   const [incarnation, seq, watermark, epoch, sealedTo, pendingRows, pendingBytes, oldest, schemaVersion, flushedTo] =
     reply;
-  const [first, batches] = reply.slice(10) as [number, BatchReply[]];
+  const [first, batches, at, watermarkAt] = reply.slice(10) as [number, BatchReply[], string, string];
   const known = kept.filter(({ seq: number }) => number > watermark && number < first);
   return {
     lane,
     incarnation,
     seq,
     watermark,
+    seqAt_ms: receivedAt(at, seq),
+    watermarkAt_ms: receivedAt(watermarkAt, watermark),
     epoch,
     sealedTo: sealedTo === '' ? undefined : Number(sealedTo),
     pendingRows,
@@ -140,6 +145,12 @@ function laneOf(reply: LaneReply, lane: number, kept: BufferedBatch[] = []): Lan
     flushedTo_ms: watermark === 0 ? Number.NEGATIVE_INFINITY : flushedTo === '' ? undefined : Number(flushedTo),
     tail: [...known, ...batches.map(bufferedBatch)],
   };
+}
+
+/** Undefined when it is of another sequence: an older version of the functions does not keep it. */
+function receivedAt(text: string, seq: number): number | undefined {
+  const [of, at_ms = ''] = text.split(':');
+  return Number(of) === seq && at_ms !== '' ? Number(at_ms) : undefined;
 }
 
 function isGapless({ watermark, seq, tail }: LaneSnapshot): boolean {

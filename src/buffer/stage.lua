@@ -49,7 +49,7 @@ end
 -- little earlier it could not be asked for again.
 if given[16] ~= '' and now + tonumber(given[21]) >= tonumber(given[16]) then return {'expired'} end
 
-local state = redis.call('HMGET', KEYS[1], 'inc', 'seq', 'rows', 'bytes', 'oldest', 'frozen', 'rate', 'v', 'w')
+local state = redis.call('HMGET', KEYS[1], 'inc', 'seq', 'rows', 'bytes', 'oldest', 'frozen', 'rate', 'v', 'w', 'at')
 local lanes = redis.call('HMGET', KEYS[5], 'lanes', 'rlanes')
 local inc = state[1]
 -- Absent means unknown, not empty: sequences given from 1 again would collide with rows that are stored already.
@@ -129,10 +129,12 @@ if limits[1] or limits[2] or limits[3] then
 end
 
 local seq = tonumber(state[2]) + 1
+-- Never before the batch ahead of it, whatever the clock does: sequences and times tell of two batches which came first.
+local at = math.max(now, tonumber(string.match(state[10] or '', ':(%d+)$') or 0))
 -- The first write, and the one that is refused at the server's memory limit: nothing has changed then.
 local appended = redis.pcall('XADD', KEYS[2], string.format('%.0f-0', seq),
   'id', given[3], 'n', given[4], 'b', bytes, 'c', given[5], 'v', given[6], 'lo', given[7], 'hi', given[8], 'w', given[9],
-  'at', string.format('%.0f', now), 'm', given[19], 'p', payload)
+  'at', string.format('%.0f', at), 'm', given[19], 'p', payload)
 if type(appended) == 'table' and appended.err then
   if string.find(appended.err, 'OOM command', 1, true) then
     return {'full', pendingRows, pendingBytes, state[7] or '', 'memory', ''}
@@ -141,9 +143,9 @@ if type(appended) == 'table' and appended.err then
 end
 
 local oldest = tonumber(state[5])
-if pendingRows == 0 or not oldest then oldest = now end
-redis.call('HSET', KEYS[1], 'seq', string.format('%.0f', seq), 'rows', pendingRows + rows, 'bytes', pendingBytes + bytes,
-  'oldest', string.format('%.0f', oldest), 'v', math.max(tonumber(state[8]), tonumber(given[6])))
+if pendingRows == 0 or not oldest then oldest = at end
+redis.call('HSET', KEYS[1], 'seq', string.format('%.0f', seq), 'at', string.format('%.0f:%.0f', seq, at),
+  'rows', pendingRows + rows, 'bytes', pendingBytes + bytes, 'oldest', string.format('%.0f', oldest), 'v', math.max(tonumber(state[8]), tonumber(given[6])))
 -- A lane whose flush fails is in the set already, at the time of its next try.
 redis.call('ZADD', KEYS[4], 'NX', string.format('%.0f', oldest), given[12])
 if charged then
@@ -155,7 +157,7 @@ end
 local life = tonumber(given[2])
 local ends = tonumber(given[16]) or now + life
 local lane = tonumber(given[17])
-local record = string.format('%s %s %s %.0f %.0f %s %s %s %s', given[3], given[4], inc, seq, now, given[17], given[15],
+local record = string.format('%s %s %s %.0f %.0f %s %s %s %s', given[3], given[4], inc, seq, at, given[17], given[15],
   given[15] == '' and '' or string.format('%.0f', ends), given[1])
 -- What a key takes beside its text: entries of two tables, an object, and what the allocator rounds up to.
 local cost = #KEYS[3] + #record + 112
@@ -166,5 +168,5 @@ redis.call('HINCRBY', KEYS[8], string.format('b:%.0f', slot), cost)
 redis.call('HSET', KEYS[8], 'bytes', keyBytes + cost, 'next', string.format('%.0f', math.min(nextLapse or slot, slot)))
 if used then redis.call('HINCRBY', KEYS[9], 'used', bytes + cost) end
 redis.call('SET', KEYS[3], record, 'PXAT', string.format('%.0f', ends))
-return {'staged', given[3], rows, inc, seq, now, given[15], lane, ends, pendingRows + rows, pendingBytes + bytes, oldest,
+return {'staged', given[3], rows, inc, seq, at, given[15], lane, ends, pendingRows + rows, pendingBytes + bytes, oldest,
   redis.call('EXISTS', KEYS[6]), quota}

@@ -70,7 +70,7 @@ export type Receipt = {
   batchId: string;
   dataset: string;
   table: string;
-  state: 'buffered' | 'flushed' | 'verified' | 'unknown';
+  state: 'buffered' | 'flushed' | 'verified' | 'lost' | 'unknown';
   manifest: string | null;
   quarantined: number | null;
 };

@@ -1,5 +1,5 @@
+import type { BufferedBatch } from '../buffer/buffered-batch.ts';
 import type { Seal } from '../buffer/seal.ts';
-import type { SkipList } from '../buffer/skip.ts';
 import type { Table } from '../catalog/table.ts';
 import type { At } from '../clickhouse/cluster.ts';
 import { qualifiedName, quoteName } from '../names.ts';
@@ -16,12 +16,30 @@ export type PartitionCount = {
   checksum: string;
 };
 
-/** Counts what ClickHouse holds of a seal: the only proof that an insert is there. One entry a partition. */
+/**
+ * The condition that rows of a range of sequences are of these batches, and not of others that had their sequences before
+ * the hot buffer failed over. Goes with the parameter `from`, the first sequence.
+ */
+export function ofBatches(batches: Pick<BufferedBatch, 'receivedAt_ms'>[]): string {
+  const times = batches.map(({ receivedAt_ms }) => Number(receivedAt_ms));
+  const received = 'toUnixTimestamp64Milli(_received_at)';
+  if (times.every((time_ms) => time_ms === times[0])) return `${received} = ${times[0]}`;
+  return `${received} = [${times.join(',')}][toUInt32(_seq - {from:UInt64}) + 1]`;
+}
+
+/** A list of times or places may be long. */
+export const longStatement = { max_query_size: 4_194_304, max_ast_elements: 1_000_000 } as const;
+
+/**
+ * Counts what ClickHouse holds of a range: the only proof that an insert is there. One entry a partition.
+ *
+ * @param batches those of the range, in order; without them, rows of any
+ */
 export async function countSeal(
   at: At,
   table: Table,
   lane: number,
-  seal: Pick<Seal, 'from' | 'to'>,
+  seal: Pick<Seal, 'from' | 'to'> & { batches?: Pick<BufferedBatch, 'receivedAt_ms'>[] },
 ): Promise<PartitionCount[]> {
   const time = quoteName(table.schema.timestampColumn);
   const counts = await at.clickhouse.rows<Record<keyof PartitionCount, string>>(
@@ -30,8 +48,10 @@ export async function countSeal(
             lower(hex(groupBitXor(sipHash64(_seq, _row, ${time})))) AS checksum
        FROM ${qualifiedName(table)}
       WHERE _lane = {lane:UInt16} AND _seq BETWEEN {from:UInt64} AND {to:UInt64}
+        ${seal.batches === undefined ? '' : `AND ${ofBatches(seal.batches)}`}
       GROUP BY partition ORDER BY partition`,
     { lane, from: seal.from, to: seal.to },
+    longStatement,
   );
   return counts.map((count) => ({
     partition: count.partition,
@@ -49,14 +69,18 @@ export async function storedAmong(
   at: At,
   table: Table,
   lane: number,
-  skip: SkipList,
+  { skip, batches }: Pick<Seal, 'skip' | 'batches'>,
 ): Promise<{ seq: number; row: number }[]> {
-  const rows = [...skip].flatMap(([seq, places]) => [...places].map((row) => `(${seq},${row})`));
+  const receivedAt_ms = new Map(batches.map((batch) => [batch.seq, batch.receivedAt_ms]));
+  const rows = [...skip].flatMap(([seq, places]) => {
+    return [...places].map((row) => `(${seq},${row},${receivedAt_ms.get(seq)})`);
+  });
   const found = await at.clickhouse.rows<{ seq: string; row: number }>(
     `SELECT _seq AS seq, _row AS row FROM ${qualifiedName(table)}
-      WHERE _lane = {lane:UInt16} AND _seq BETWEEN {from:UInt64} AND {to:UInt64} AND (_seq, _row) IN (${rows.join(',')})`,
+      WHERE _lane = {lane:UInt16} AND _seq BETWEEN {from:UInt64} AND {to:UInt64}
+        AND (_seq, _row, toUnixTimestamp64Milli(_received_at)) IN (${rows.join(',')})`,
     { lane, from: Math.min(...skip.keys()), to: Math.max(...skip.keys()) },
-    { max_query_size: 4_194_304, max_ast_elements: 1_000_000 },
+    longStatement,
   );
   return found.map(({ seq, row }) => ({ seq: Number(seq), row: Number(row) }));
 }

@@ -15,7 +15,7 @@ export async function cutOf(ctx: Context, table: Table): Promise<{ until: Until;
   if (snapshot === 'unknown')
     throw new StoreError('redis', `does not know the lanes of table ${table.name}`, undefined);
   const { lanes } = snapshot;
-  return { until: lanes.map(({ lane, seq }) => ({ lane, seq })), watermark: tokenOf(table, lanes, ({ seq }) => seq) };
+  return { until: lanes.map(({ lane, seq }) => ({ lane, seq })), watermark: tokenOf(table, lanes, 'seq') };
 }
 
 /** Flushes what of a cut is not in ClickHouse yet. Answers whether all of it is there by now. Throws StoreError. */

@@ -1,9 +1,11 @@
 import type { Seal } from '../buffer/seal.ts';
 import type { Table } from '../catalog/table.ts';
 import type { At } from '../clickhouse/cluster.ts';
+import { everyReplica, type Kind } from '../clickhouse/kind.ts';
 import { fieldColumns } from '../clickhouse/table.ts';
 import { TimestoreError } from '../errors.ts';
 import { qualifiedName, quoteName, quoteString, type TableRef } from '../names.ts';
+import { endOf, isUnfinished } from './heartbeat.ts';
 import { identifiedBytesMax, identifiedLines, identifiedRows } from './payload.ts';
 
 const firstSettings = {
@@ -38,7 +40,9 @@ export const settingsVersion = 1;
 
 /**
  * Sends a seal's rows but those on its skip list. The statement asks ClickHouse itself, while it runs, which of them it
- * has and which were set aside: an insert that comes late, or again, adds only what is missing.
+ * has and which were set aside: an insert that comes late, or again, adds only what is missing. It adds nothing when all
+ * were found there before, since those that are not there now were deleted; nor while an insert into the lane runs under
+ * another token, which this one could not see the rows of: seals overlap when the buffer has forgotten one in a failover.
  *
  * @param attempt 0 for the seal's own token; 1 and 2 for what a server that died has remembered but not kept
  * @throws ClickHouseError, StoreError: the rows may be there, or may still come, after either; TimestoreError for a seal
@@ -53,6 +57,8 @@ export async function insertSeal(
   timeout_ms: number,
 ): Promise<void> {
   const name = qualifiedName(table);
+  const place = insertPlace(table, lane);
+  const token = attempt === 0 ? seal.token : `${seal.token}:r${attempt}`;
   const rows = seal.batches.map((batch) => ({
     bytesMax: identifiedBytesMax(batch, table.schema),
     text() {
@@ -64,25 +70,46 @@ export async function insertSeal(
   await at.clickhouse.send({
     settings: {
       ...settingsOf(seal.settingsVersion),
-      insert_deduplication_token: attempt === 0 ? seal.token : `${seal.token}:r${attempt}`,
+      insert_deduplication_token: token,
+      log_comment: place,
       max_execution_time: Math.ceil(timeout_ms / 1000),
       param_lane: lane,
       param_from: seal.from,
       param_to: seal.to,
+      param_received: endOf(seal).receivedAt_ms,
       param_dataset: table.dataset,
       param_table: table.physical,
+      param_place: place,
+      param_token: token,
     },
     body: statement(
       table,
       name,
-      `WHERE (_seq, _row) NOT IN (SELECT _seq, _row FROM ${name} WHERE _lane = {lane:UInt16} AND _seq BETWEEN {from:UInt64} AND {to:UInt64})
-  AND (_seq, _row) NOT IN (SELECT seq, row FROM timestore.skipped_rows WHERE dataset = {dataset:String} AND \`table\` = {table:String}
-                              AND lane = {lane:UInt16} AND seq BETWEEN {from:UInt64} AND {to:UInt64})\n`,
+      `WHERE ${isAlone(await at.clickhouseKind())} AND ${isUnfinished}
+  AND (_seq, _row, _received_at) NOT IN (SELECT _seq, _row, _received_at FROM ${name}
+                              WHERE _lane = {lane:UInt16} AND _seq BETWEEN {from:UInt64} AND {to:UInt64})
+  AND (_seq, _row, _received_at) NOT IN (SELECT seq, row, received_at FROM timestore.skipped_rows WHERE ${skippedHere})
+  AND (_seq, _row) NOT IN (SELECT seq, row FROM timestore.skipped_rows WHERE ${skippedHere} AND received_at = 0)\n`,
       rows,
     ),
     timeout_ms: timeout_ms + 1_000,
   });
 }
+
+const skippedHere = `dataset = {dataset:String} AND \`table\` = {table:String}
+                              AND lane = {lane:UInt16} AND seq BETWEEN {from:UInt64} AND {to:UInt64}`;
+
+/** What inserts into a lane are known by among all that a server runs: their `log_comment`. */
+export function insertPlace({ dataset, physical }: TableRef, lane: number): string {
+  return `timestore ${dataset}.${physical} ${lane}`;
+}
+
+/**
+ * The condition that no insert into the same lane runs under another token, with parameters `place` and `token`. ClickHouse
+ * answers it before it looks which rows are there: one that has ended by then has its rows seen.
+ */
+export const isAlone = (kind: Kind) => `(SELECT count() FROM ${everyReplica(kind, 'system.processes')}
+          WHERE Settings['log_comment'] = {place:String} AND Settings['insert_deduplication_token'] != {token:String}) = 0`;
 
 /** Sends lines to a twin of the table, which keeps none. Throws ClickHouseError where the table would refuse them too. */
 export async function insertIntoTwin(

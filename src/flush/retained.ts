@@ -3,6 +3,7 @@ import type { Retention, Table } from '../catalog/table.ts';
 import type { At } from '../clickhouse/cluster.ts';
 import { qualifiedName, quoteName } from '../names.ts';
 import { parseTimestampText } from '../schema/timestamp.ts';
+import { longStatement, ofBatches } from './count.ts';
 
 /**
  * How many rows of a seal are within their retention by ClickHouse's clock, there and in the seal: a row that is so now
@@ -20,8 +21,10 @@ export async function retainedRows(
   const [row] = await at.clickhouse.rows<{ from_ms: string; found: string }>(
     `WITH now64(3, 'UTC') - toIntervalDay({days:UInt32}) + toIntervalSecond(1) AS retained
      SELECT toUnixTimestamp64Milli(retained) AS from_ms, countIf(${time} >= retained) AS found
-       FROM ${qualifiedName(table)} WHERE _lane = {lane:UInt16} AND _seq BETWEEN {from:UInt64} AND {to:UInt64}`,
+       FROM ${qualifiedName(table)} WHERE _lane = {lane:UInt16} AND _seq BETWEEN {from:UInt64} AND {to:UInt64}
+        AND ${ofBatches(seal.batches)}`,
     { days: totalDays, lane, from: seal.from, to: seal.to },
+    longStatement,
   );
   const from_ms = Number(row?.from_ms);
   const sent = seal.batches.reduce((sum, batch) => {

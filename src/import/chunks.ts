@@ -3,6 +3,8 @@ import type { Settings } from '../clickhouse/client.ts';
 import type { At } from '../clickhouse/cluster.ts';
 import { askLong } from '../clickhouse/object.ts';
 import { StoreError, TimestoreError } from '../errors.ts';
+import { isUnfinished } from '../flush/heartbeat.ts';
+import { insertPlace, isAlone } from '../flush/insert.ts';
 import { qualifiedName, quoteName } from '../names.ts';
 
 /** A row's place in the staging table: time (ms), object, row of it. */
@@ -156,16 +158,20 @@ async function insertChunk(
   const name = qualifiedName(table);
   const time = quoteName(table.schema.timestampColumn);
   const fields = table.schema.fields.map((field) => quoteName(field.name)).join(', ');
+  const place = insertPlace(table, lane);
+  const own = attempt === 0 ? token : `${token}:r${attempt}`;
   await askLong(
     at,
     `INSERT INTO ${name} (_lane, _seq, _row, _received_at, ${fields})
      SELECT {_lane:UInt16}, {_seq:UInt64}, _n, ${instant('{_at:Int64}')}, ${fields}
        FROM (SELECT toUInt32(row_number() OVER (ORDER BY ${time}, _object, _place) - 1) AS _n, ${fields} FROM ${rows.from})
-      WHERE _n NOT IN (SELECT _row FROM ${name} WHERE _lane = {_lane:UInt16} AND _seq = {_seq:UInt64})`,
+      WHERE ${isAlone(await at.clickhouseKind())} AND ${isUnfinished} AND _n NOT IN (SELECT _row FROM ${name} WHERE ${ofChunk})`,
     {
       ...rows.params,
       ...{ param__lane: lane, param__seq: seq, param__at: receivedAt_ms },
-      insert_deduplication_token: attempt === 0 ? token : `${token}:r${attempt}`,
+      ...{ param_dataset: table.dataset, param_table: table.physical, param_lane: lane },
+      ...{ param_to: seq, param_received: receivedAt_ms, param_place: place, param_token: own },
+      ...{ log_comment: place, insert_deduplication_token: own },
       ...{ async_insert: 0, insert_deduplicate: 1, deduplicate_insert_select: 'force_enable' },
       ...{ deduplicate_blocks_in_dependent_materialized_views: 1, max_insert_threads: 1 },
       // All of it is one block.
@@ -175,10 +181,13 @@ async function insertChunk(
   );
 }
 
+/** Its rows, and not those of a batch that has its sequence because the hot buffer failed over. */
+const ofChunk = `_lane = {_lane:UInt16} AND _seq = {_seq:UInt64} AND _received_at = ${instant('{_at:Int64}')}`;
+
 /** How many of a chunk's rows are in the table; those that its retention has taken since count as well. */
-async function countChunk(at: At, table: Table, { lane, seq }: Target, rows: Rows): Promise<number> {
+async function countChunk(at: At, table: Table, { lane, seq, receivedAt_ms }: Target, rows: Rows): Promise<number> {
   const time = quoteName(table.schema.timestampColumn);
-  const there = `SELECT count() FROM ${qualifiedName(table)} WHERE _lane = {_lane:UInt16} AND _seq = {_seq:UInt64}`;
+  const there = `SELECT count() FROM ${qualifiedName(table)} WHERE ${ofChunk}`;
   // A second of grace: a retention goes by whole seconds.
   const retained = `now64(3, 'UTC') - toIntervalDay(${table.retention?.totalDays}) + toIntervalSecond(1)`;
   const expired = `SELECT count() FROM ${rows.from} AND ${time} < ${retained}`;
@@ -186,7 +195,7 @@ async function countChunk(at: At, table: Table, { lane, seq }: Target, rows: Row
   const gone = table.retention === undefined ? '0' : `(${expired}) - (${thereExpired})`;
   const text = await askLong(at, `SELECT (${there}) + ${gone} FORMAT TSV`, {
     ...rows.params,
-    ...{ param__lane: lane, param__seq: seq },
+    ...{ param__lane: lane, param__seq: seq, param__at: receivedAt_ms },
   });
   return Number(text);
 }

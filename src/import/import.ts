@@ -148,10 +148,8 @@ async function nextStep(at: At, job: Job, progress: Progress, deadline_ms: numbe
   }
   if (progress.chunks.length === 0) return await nothing(at, progress, staging);
   if (progress.seal === undefined) {
-    const seal = await chooseSeal(at, job, table, progress.chunks.length);
-    return seal === undefined
-      ? { progress, wait_ms: poll_ms }
-      : { progress: { ...progress, seal, receivedAt_ms: at.now() } };
+    const chosen = await chooseSeal(at, job, table, progress.chunks.length);
+    return chosen === undefined ? { progress, wait_ms: poll_ms } : { progress: { ...progress, ...chosen } };
   }
   const taken = await takeSeal(at, table, progress.seal, progress, deadline_ms);
   if (taken === 'later') return { progress, wait_ms: poll_ms };
@@ -165,7 +163,10 @@ async function nextStep(at: At, job: Job, progress: Progress, deadline_ms: numbe
     return await move(at, table, progress, source, progress.seal, progress.chunks, deadline_ms);
   }
   if (progress.latest_ms === undefined) {
-    const counted = await countSeal(at, table, progress.seal.lane, progress.seal);
+    const counted = await countSeal(at, table, progress.seal.lane, {
+      ...progress.seal,
+      batches: [{ receivedAt_ms: progress.receivedAt_ms }],
+    });
     const latest_ms = Math.max(0, ...counted.map((part) => part.timeTo_ms));
     const manifest = manifestOfImport(table, progress.seal, counted, progress.chunks, at.now());
     // Before anything is published: an audit afterwards must not take the rows for unaccounted.
@@ -269,8 +270,9 @@ async function publish(
   latest_ms: number,
   staging: string,
 ): Promise<Outcome> {
-  await writeHeartbeat(at, table, seal.lane, seal.to);
-  const published = await publishImport(at, table, seal, latest_ms);
+  const { receivedAt_ms } = progress;
+  await writeHeartbeat(at, table, seal.lane, { watermark: seal.to, receivedAt_ms });
+  const published = await publishImport(at, table, seal, { latest_ms, receivedAt_ms });
   if (published === 'fenced' || published === 'unknown') return { progress, wait_ms: poll_ms };
   await dropStaging(at, staging);
   const sum = (of: { rows: number }[]) => of.reduce((total, { rows }) => total + rows, 0);

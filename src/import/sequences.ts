@@ -17,10 +17,15 @@ import type { Chunk } from './chunks.ts';
  * Chooses the sequences of an import, one for each chunk: those after the watermark of a lane that writers do not use. Of
  * imports into one table one has them at a time; the catalogue refuses a second one.
  *
- * @returns undefined while another import has the lane
+ * @returns undefined while another import has the lane; else the sequences, and when their rows are said to be received
  * @throws StoreError; TimestoreError `not-found`
  */
-export async function chooseSeal(at: At, job: Job, table: Table, chunks: number): Promise<ImportSeal | undefined> {
+export async function chooseSeal(
+  at: At,
+  job: Job,
+  table: Table,
+  chunks: number,
+): Promise<{ seal: ImportSeal; receivedAt_ms: number } | undefined> {
   const [other] = await at.postgres.rows(
     `select id from jobs where kind = 'import' and dataset = $1 and "table" = $2 and state in ('queued', 'running', 'failed')
         and progress ? 'seal' and (progress->>'life')::int = $3 and id <> $4`,
@@ -36,13 +41,10 @@ export async function chooseSeal(at: At, job: Job, table: Table, chunks: number)
   if (state === undefined)
     throw new StoreError('redis', `does not know lane ${lane} of table ${table.name}`, undefined);
   const [from, to] = [state.watermark + 1, state.watermark + chunks];
-  return {
-    id: job.id,
-    lane,
-    from,
-    to,
-    token: `${lane}:${from}-${to}:${createHash('sha1').update(job.id).digest('hex')}`,
-  };
+  const token = `${lane}:${from}-${to}:${createHash('sha1').update(job.id).digest('hex')}`;
+  // Times of a lane ascend with its sequences, whatever this clock says.
+  const receivedAt_ms = Math.max(at.now(), state.seqAt_ms ?? 0);
+  return { seal: { id: job.id, lane, from, to, token }, receivedAt_ms };
 }
 
 /**
@@ -77,7 +79,7 @@ export async function takeSeal(
   at: At,
   table: Table,
   seal: ImportSeal,
-  { moved, latest_ms }: { moved: number; latest_ms?: number | undefined },
+  { moved, latest_ms, receivedAt_ms }: { moved: number; latest_ms?: number | undefined; receivedAt_ms: number },
   deadline_ms: number,
 ): Promise<'taken' | 'later' | 'lost'> {
   const { outcome, watermark = 0 } = await sealImport(at, table, seal);
@@ -95,7 +97,7 @@ export async function takeSeal(
     case 'moved': {
       // All of it was counted, and shows by now: it was published, and the lane has gone on since.
       if (latest_ms !== undefined && watermark >= seal.to) return 'taken';
-      const stored = rowsCounted(await countSeal(at, table, seal.lane, seal));
+      const stored = rowsCounted(await countSeal(at, table, seal.lane, { ...seal, batches: [{ receivedAt_ms }] }));
       if (moved === 0 && stored === 0) return 'lost';
       throw new StoreError(
         'redis',

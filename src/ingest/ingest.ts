@@ -11,7 +11,7 @@ import type { Context } from '../context.ts';
 import { TimestoreError } from '../errors.ts';
 import type { FlushTrigger } from '../flush/flush-lane.ts';
 import { quarantineRefused } from '../quarantine/quarantine.ts';
-import { encodeToken } from '../query/token.ts';
+import { encodeToken, type LaneMark } from '../query/token.ts';
 import { type DeclaredSchema, mergeSchema } from '../schema/declared.ts';
 import { type PreparedRows, prepareRows, type RowChecks, type RowFormat } from '../schema/prepare.ts';
 import { encodeBatchId } from './batch-id.ts';
@@ -193,7 +193,10 @@ function resultOf(ctx: Context, table: Table, staged: Staged, { errors, refused 
   const [first] = batches;
   if (first === undefined) throw new RangeError('a request that was accepted has a batch');
   // The newest of each lane: chunks before and after a change of the number of lanes may be in different ones.
-  const newest = new Map(batches.map(({ lane, incarnation, seq }) => [lane, [lane, incarnation, seq] as const]));
+  const newest = new Map<number, LaneMark>();
+  for (const { lane, incarnation, seq, receivedAt_ms } of batches) {
+    newest.set(lane, [lane, incarnation, seq, receivedAt_ms]);
+  }
   const accepted = {
     batchId: encodeBatchId(table, first.lane, first),
     accepted: ofRows.reduce((sum, { rows }) => sum + rows, 0),
@@ -205,7 +208,7 @@ function resultOf(ctx: Context, table: Table, staged: Staged, { errors, refused 
     watermark: encodeToken({
       dataset: table.dataset,
       table: table.name,
-      lanes: [...newest.values()].map(([lane, incarnation, seq]) => [lane, incarnation, seq]),
+      lanes: [...newest.values()],
     }),
   };
   return { accepted, table, lane: first.lane, batches: ofRows, flush: flushFor(ctx, pending), quota };

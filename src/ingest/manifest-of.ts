@@ -32,7 +32,9 @@ export async function manifestOfBatch(ctx: Context, batchId: string): Promise<Ma
                     from manifest_partitions p where p.manifest_id = m.id), '[]')) as manifest
          from manifests m
         where m.dataset = $1 and m.physical_table = $2 and m.lane = $3 and m.incarnation = $4
-          and $5 between m.seq_from and m.seq_to`,
+          and $5 between m.seq_from and m.seq_to
+        -- The newest: after a failover of the hot buffer another batch may have had the sequence before.
+        order by m.flushed_at desc limit 1`,
       [place.table.dataset, place.table.physical, place.lane, place.incarnation, place.seq],
     );
     return row?.manifest ?? null;

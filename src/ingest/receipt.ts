@@ -1,10 +1,14 @@
-import { snapshotTable } from '../buffer/snapshot.ts';
+import { batchIdAt } from '../buffer/batch-at.ts';
+import { type LaneSnapshot, snapshotTable } from '../buffer/snapshot.ts';
 import { findTable } from '../catalog/find-table.ts';
+import type { Table } from '../catalog/table.ts';
 import type { Context } from '../context.ts';
 import { TimestoreError } from '../errors.ts';
 import { logicalName } from '../names.ts';
 import { countSkipped } from '../quarantine/skipped.ts';
-import { decodeBatchId } from './batch-id.ts';
+import { areOvertaken } from '../query/beyond.ts';
+import type { LaneMark } from '../query/token.ts';
+import { type BatchPlace, decodeBatchId } from './batch-id.ts';
 import { manifestOfBatch } from './manifest-of.ts';
 
 export type Receipt = {
@@ -13,9 +17,10 @@ export type Receipt = {
   table: string;
   /**
    * `buffered`: acknowledged, in every answer, not in ClickHouse for certain. `flushed`: all its rows were counted in
-   * ClickHouse. `verified`: and its manifest is on record. `unknown`: the hot buffer has lost the lane it was in.
+   * ClickHouse. `verified`: and its manifest is on record. `lost`: the hot buffer failed over and has lost it; its rows
+   * are in no answer, or no longer for certain. `unknown`: the hot buffer has lost the lane it was in.
    */
-  state: 'buffered' | 'flushed' | 'verified' | 'unknown';
+  state: 'buffered' | 'flushed' | 'verified' | 'lost' | 'unknown';
   /** The manifest that has it. */
   manifest: string | null;
   /** Rows of it that ClickHouse refused and that are in quarantine; null while that is unknown. */
@@ -40,12 +45,24 @@ export async function readReceipt(ctx: Context, batchId: string): Promise<Receip
   const snapshot = await snapshotTable(ctx, table, 'state');
   const lane = snapshot === 'unknown' ? undefined : snapshot.lanes[place.lane];
   const isHere = lane?.incarnation === place.incarnation;
-  if (isHere && place.seq > lane.watermark) {
-    if (place.seq > lane.seq) throw new TimestoreError('not-found', 'There is no batch of this id.');
-    return { ...found, state: 'buffered', manifest: null, quarantined: null };
-  }
+  const nothing = { manifest: null, quarantined: null };
+  if (isHere && (await isLost(ctx, table, lane, place))) return { ...found, state: 'lost', ...nothing };
+  if (isHere && place.seq > lane.watermark) return { ...found, state: 'buffered', ...nothing };
   const quarantined = await countSkipped(ctx, table, [place]).catch(() => null);
   const manifest = await manifestOfBatch(ctx, batchId);
   if (manifest !== null) return { ...found, state: 'verified', manifest: manifest.id, quarantined };
   return { ...found, state: isHere ? 'flushed' : 'unknown', manifest: null, quarantined };
+}
+
+/** Whether the hot buffer has gone back behind a batch that it had acknowledged, or has given its sequence to another. */
+async function isLost(ctx: Context, table: Table, lane: LaneSnapshot, place: BatchPlace): Promise<boolean> {
+  if (place.seq > lane.seq) return true;
+  if (place.seq > lane.watermark) {
+    const id = await batchIdAt(ctx, table, place.lane, place.seq);
+    // It may have been flushed meanwhile.
+    if (id !== undefined) return id !== place.id;
+  }
+  if (place.receivedAt_ms === undefined) return false;
+  const mark: LaneMark = [place.lane, place.incarnation, place.seq, place.receivedAt_ms];
+  return await areOvertaken(ctx, table, [mark]).catch(() => false);
 }

@@ -14,6 +14,7 @@ import { untilSql } from '../clickhouse/until.ts';
 import type { Context } from '../context.ts';
 import { StoreError, TimestoreError } from '../errors.ts';
 import { flushTable } from '../flush/flush-table.ts';
+import { insertPlace } from '../flush/insert.ts';
 import { drainOutbox } from '../flush/outbox.ts';
 import { qualifiedName, quoteName } from '../names.ts';
 import { filterSql, partitionKeySql } from '../query/filters.ts';
@@ -101,6 +102,8 @@ export const changeRows: Step = async (ctx, job, deadline_ms) => {
   if (progress.found.length > 0) await markChange(ctx, table, 'begin', job.id);
   if (progress.found.length > 0 && !progress.isSent) {
     await holdSeals(ctx, table, hold_ms);
+    // One that began before its seal was found complete would bring rows after they are gone. What begins from now on brings none.
+    if (await areInsertsRunning(ctx, table, progress)) return { progress, wait_ms: poll_ms };
     await mutate(ctx, table, request, progress);
     return { progress: { ...progress, isSent: true } };
   }
@@ -262,6 +265,20 @@ function requireChangeable(ctx: Context, table: Table, request: RowsChange): voi
   for (const [name, value] of Object.entries(request.set ?? {})) {
     valueSql(correctable(table, name), value, table, params, '_v');
   }
+}
+
+/** Whether an insert into a lane whose rows are to go runs at this moment. */
+async function areInsertsRunning(ctx: Context, table: Table, { until }: Progress): Promise<boolean> {
+  const processes = everyReplica(await ctx.clickhouseKind(), 'system.processes');
+  for (const { at, lanes } of shardsOf(ctx, table)) {
+    const places = until.filter(({ lane }) => lanes.includes(lane)).map(({ lane }) => insertPlace(table, lane));
+    const [running] = await at.clickhouse.rows<{ n: string }>(
+      `SELECT count() AS n FROM ${processes} WHERE has({places:Array(String)}, Settings['log_comment'])`,
+      { places },
+    );
+    if (running?.n !== '0') return true;
+  }
+  return false;
 }
 
 /** Whether ClickHouse, every replica of it, has nothing left to change. Throws where it says that it cannot. */

@@ -171,10 +171,14 @@ async function storedOf(ctx: Context, table: Table, records: OpenRecord[]): Prom
   for (const [lane = 0, of] of Map.groupBy(own, (record) => record.lane)) {
     const at = await atLane(ctx, table, lane);
     const places = of.map(({ seq, row }) => `(${Number(seq)},${Number(row)})`);
+    // Another batch may have had the sequence before the hot buffer failed over.
+    const skipped = 'dataset = {dataset:String} AND `table` = {table:String} AND lane = {lane:UInt16}';
     const found = await at.clickhouse.rows<{ seq: string; row: number }>(
       `SELECT _seq AS seq, _row AS row FROM ${qualifiedName(table)}
-        WHERE _lane = {lane:UInt16} AND (_seq, _row) IN (${places.join(',')})`,
-      { lane },
+        WHERE _lane = {lane:UInt16} AND (_seq, _row) IN (${places.join(',')})
+          AND ((_seq, _row, _received_at) IN (SELECT seq, row, received_at FROM timestore.skipped_rows WHERE ${skipped})
+               OR (_seq, _row) IN (SELECT seq, row FROM timestore.skipped_rows WHERE ${skipped} AND received_at = 0))`,
+      { lane, dataset: table.dataset, table: table.physical },
       { max_query_size: 4_194_304, max_ast_elements: 1_000_000 },
     );
     const there = new Set(found.map(({ seq, row }) => `${seq} ${row}`));

@@ -4,10 +4,11 @@ import type { Table } from '../catalog/table.ts';
 import { type At, atLane } from '../clickhouse/cluster.ts';
 import type { Context } from '../context.ts';
 import type { TableRef } from '../names.ts';
+import { storedTimestamp } from '../schema/timestamp.ts';
 import { digest, recordInQuarantine } from './quarantine.ts';
 import type { QuarantineRecord } from './table.ts';
 
-/** What a row is known by in ClickHouse. */
+/** What a row is known by in ClickHouse, beside when its batch was acknowledged. */
 export type Identity = { lane: number; seq: number; row: number };
 
 /**
@@ -20,7 +21,7 @@ export async function quarantineSkipped(at: At, table: Table, lane: number, seal
   const records = seal.batches.flatMap((batch) => {
     const lines = batch.payload.split('\n');
     return [...(seal.skip.get(batch.seq) ?? [])].map((row) => ({
-      id: digest(`${table.dataset}/${table.physical}/${seal.incarnation}/${lane}/${batch.seq}/${row}`),
+      id: digest(`${table.dataset}/${table.physical}/${seal.incarnation}/${lane}/${batch.seq}/${row}/${batch.id}`),
       ...{ event: 'quarantined' as const, table: table.name, origin: 'flush' as const },
       ...{ physical: table.physical, lane, seq: batch.seq, row },
       ...{
@@ -30,15 +31,19 @@ export async function quarantineSkipped(at: At, table: Table, lane: number, seal
       ...{ schema_version: batch.schemaVersion, meta: batch.meta, payload: lines[row] ?? '' },
     }));
   });
-  await markSkipped(at, table, records);
+  await markSkipped(at, table, lane, seal);
   const idempotencyKey = `skipped:${table.physical}:${seal.incarnation}:${seal.token}:${digest(encodeSkip(seal.skip))}`;
   const told: QuarantineRecord[] = records;
   await recordInQuarantine(at, table.dataset, told, { idempotencyKey, requestHash: seal.token, isRelief: true });
 }
 
-async function markSkipped(at: At, { dataset, physical }: TableRef, rows: Identity[]): Promise<void> {
-  const lines = rows.map(({ lane, seq, row }) => JSON.stringify({ dataset, table: physical, lane, seq, row }));
-  const statement = `INSERT INTO timestore.skipped_rows (dataset, \`table\`, lane, seq, row) FORMAT JSONEachRow\n`;
+async function markSkipped(at: At, { dataset, physical }: TableRef, lane: number, seal: Seal): Promise<void> {
+  const lines = seal.batches.flatMap(({ seq, receivedAt_ms }) => {
+    const received_at = storedTimestamp(receivedAt_ms);
+    const rows = [...(seal.skip.get(seq) ?? [])];
+    return rows.map((row) => JSON.stringify({ dataset, table: physical, lane, seq, row, received_at }));
+  });
+  const statement = `INSERT INTO timestore.skipped_rows (dataset, \`table\`, lane, seq, row, received_at) FORMAT JSONEachRow\n`;
   await at.clickhouse.send({
     settings: { async_insert: 0 },
     body: new TextEncoder().encode(statement + lines.join('\n')),
@@ -46,11 +51,14 @@ async function markSkipped(at: At, { dataset, physical }: TableRef, rows: Identi
   });
 }
 
-/** How many rows of batches were refused by ClickHouse and set aside. Throws StoreError, ClickHouseError. */
+/**
+ * How many rows of batches were refused by ClickHouse and set aside. Where it is not known when a batch was acknowledged,
+ * of any that had its sequence. Throws StoreError, ClickHouseError.
+ */
 export async function countSkipped(
   ctx: Context,
   table: Table,
-  batches: { lane: number; seq: number }[],
+  batches: { lane: number; seq: number; receivedAt_ms?: number | undefined }[],
 ): Promise<number> {
   const { dataset, physical } = table;
   let rows = 0;
@@ -59,12 +67,17 @@ export async function countSkipped(
     const [found] = await at.clickhouse.rows<{ rows: string }>(
       `SELECT uniqExact(seq, row) AS rows FROM timestore.skipped_rows
         WHERE dataset = {dataset:String} AND \`table\` = {table:String} AND lane = {lane:UInt16}
-          AND seq IN (${of.map(({ seq }) => Number(seq)).join(',')})`,
+          AND (${of.map(skippedOf).join(' OR ')})`,
       { dataset, table: physical, lane },
     );
     rows += Number(found?.rows ?? 0);
   }
   return rows;
+}
+
+function skippedOf({ seq, receivedAt_ms }: { seq: number; receivedAt_ms?: number | undefined }): string {
+  if (receivedAt_ms === undefined) return `seq = ${Number(seq)}`;
+  return `(seq = ${Number(seq)} AND toUnixTimestamp64Milli(received_at) IN (0, ${Number(receivedAt_ms)}))`;
 }
 
 /**
@@ -80,7 +93,7 @@ export async function stillOnTheirWay<Row extends Identity>(ctx: Context, table:
     const young = await at.clickhouse.rows<{ seq: string; row: number }>(
       `SELECT seq, row FROM timestore.skipped_rows
         WHERE dataset = {dataset:String} AND \`table\` = {table:String} AND lane = {lane:UInt16} AND (seq, row) IN (${places.join(',')})
-        GROUP BY seq, row HAVING min(skipped_at) > now64(3) - toIntervalMillisecond({life_ms:UInt64})`,
+        GROUP BY seq, row, received_at HAVING min(skipped_at) > now64(3) - toIntervalMillisecond({life_ms:UInt64})`,
       // An insert is given up by the server after its timeout; the same again for what goes on meanwhile.
       {
         ...{ dataset: table.dataset, table: table.physical, lane },

@@ -3,15 +3,15 @@ import * as z from 'zod';
 import type { Table } from '../catalog/table.ts';
 import type { Cut } from './cut.ts';
 import type { QueryBody, QueryPlan } from './request.ts';
-import type { Watermark } from './token.ts';
+import { laneMark, marksOf, type Watermark } from './token.ts';
 
 const content = z.object({
   /** Of the query that it belongs to. */
   q: z.string(),
   /** How many fields the table had at the first page. */
   n: z.int().positive(),
-  /** The cut of the first page: lane, incarnation, sequence. Null where there was none. */
-  c: z.array(z.tuple([z.int().nonnegative(), z.string(), z.int().nonnegative()])).nullable(),
+  /** The cut of the first page, as a token says it. Null where there was none. */
+  c: z.array(laneMark).nullable(),
   /** How often stored rows of the table had been changed at the first page; null while they were. */
   m: z.number().nullable().default(null),
   /** The sort key of the last row, as the text of each value. */
@@ -65,7 +65,7 @@ export function cursorOf(
 ): string | undefined {
   if (key === undefined) return undefined;
   const upTo = bufferState === 'ready' || isFresh ? 'seq' : 'watermark';
-  const cut = pin?.lanes ?? lanes?.map((lane): [number, string, number] => [lane.lane, lane.incarnation, lane[upTo]]);
+  const cut = pin?.lanes ?? (lanes && marksOf(lanes, upTo));
   const fields = plan.cursor?.fields ?? table.schema.fields.length;
   const cursor = encodeCursor({ query: plan.hash, fields, cut: cut ?? null, changes: changes ?? null, key });
   if (cursor === undefined)

@@ -5,10 +5,12 @@ import { setUpLanes } from '../catalog/set-up-lanes.ts';
 import type { Table } from '../catalog/table.ts';
 import type { Context } from '../context.ts';
 import { StoreError, TimestoreError } from '../errors.ts';
+import { catchUpLanes } from '../flush/catch-up.ts';
 import { describeError } from '../log.ts';
+import { areOvertaken } from './beyond.ts';
 import { flushWithin } from './flush-within.ts';
 import type { Freshness } from './freshness.ts';
-import { type Lack, lackOf, staleRead } from './stale.ts';
+import { type Lack, lackOf, marksToProve, staleRead } from './stale.ts';
 import { noTail, type Tail, tailOf } from './tail.ts';
 import { encodeToken, tokenOf, type Watermark } from './token.ts';
 
@@ -53,11 +55,19 @@ export async function takeCut(ctx: Context, table: Table, asked: Freshness): Pro
     if ('cut' in found) return found.cut;
     lack = found.lack;
     const left_ms = deadline_ms - ctx.now();
+    // What the buffer has forgotten may be in ClickHouse all the same.
+    if (lack.isLost && round === 0 && (await catchUp(ctx, table, lack))) continue;
     if (lack.isLost || left_ms <= 0) break;
     await improve(ctx, table, lack, Math.min(left_ms, 2 ** round * 25, poll_ms_max), left_ms);
   }
   if (asked.consistency !== 'default') throw staleRead(table, lack, asked);
   return await withoutTail(ctx, table, lack, asked, required);
+}
+
+async function catchUp(ctx: Context, table: Table, { snapshot }: Lack): Promise<boolean> {
+  if (snapshot === undefined) return false;
+  const shown = await catchUpLanes(ctx, table, snapshot.lanes).catch(() => []);
+  return shown.length > 0;
 }
 
 /** The cut that an earlier page was of. `cut` was taken with it among what is required, so that it has all of it. */
@@ -87,7 +97,7 @@ async function look(
   if (consistency === 'bounded' || consistency === 'eventual') {
     const state = await read('state');
     if (state === undefined) return { lack: lackOf('unavailable', undefined, required) };
-    const lack = lackOf('watermark', state, required);
+    const lack = await lackIn(ctx, table, 'watermark', state, required);
     const isNear = consistency === 'eventual' || ageOf(state) <= maxStaleness_ms;
     if (isNear && lack === undefined) return { cut: await cutAtWatermark(ctx, table, state, 'skipped', []) };
     if (consistency === 'eventual' && lack !== undefined) return { lack };
@@ -95,14 +105,33 @@ async function look(
   const snapshot = await read('entries');
   if (snapshot === undefined) return { lack: lackOf('unavailable', undefined, required) };
   if (snapshot.tail !== 'ready') return { lack: lackOf('too-large', snapshot, required) };
-  const lack = lackOf('sequence', snapshot, required);
+  const lack = await lackIn(ctx, table, 'sequence', snapshot, required);
   if (lack !== undefined) return { lack };
   const { lanes } = snapshot;
   const newest = await newestOf(ctx, table, lanes);
   const tail = tailOf(lanes);
-  const watermark = tokenOf(newest, lanes, (lane) => lane.seq);
+  const watermark = tokenOf(newest, lanes, 'seq');
   const rest = { bufferState: 'ready' as const, isFresh: true, age_ms: ageOf(snapshot), watermark, warnings: [] };
   return { cut: { table: newest, lanes, tail, changes: snapshot.changes, ...rest } };
+}
+
+/** What a snapshot lacks of what is required, by the buffer, and by ClickHouse for what the buffer has no more. */
+async function lackIn(
+  ctx: Context,
+  table: Table,
+  kind: 'watermark' | 'sequence',
+  snapshot: Snapshot,
+  required: Watermark[],
+): Promise<Lack | undefined> {
+  const lack = lackOf(kind, snapshot, required);
+  const marks = lack === undefined ? marksToProve(snapshot, required) : [];
+  if (marks.length === 0) return lack;
+  const isLost = await areOvertaken(ctx, table, marks).catch((error) => {
+    // An answer needs ClickHouse for these rows, and fails by itself.
+    ctx.log({ event: 'token-unproved', dataset: table.dataset, table: table.name, ...describeError(error) });
+    return false;
+  });
+  return isLost ? { kind, snapshot, required, flushHelps: false, isLost } : undefined;
 }
 
 /** ClickHouse alone after all, for who did not ask for more, with a warning that says what is missing. */
@@ -119,7 +148,7 @@ async function withoutTail(
       `The hot buffer cannot be read: rows of table ${table.name} acknowledged lately may be missing, and a batch may be there in part.`,
     ]);
   }
-  const behind = lack.kind === 'too-large' ? lackOf('watermark', lack.snapshot, required) : lack;
+  const behind = lack.kind === 'too-large' ? await lackIn(ctx, table, 'watermark', lack.snapshot, required) : lack;
   if (behind !== undefined) throw staleRead(table, behind, asked);
   const pending = lack.snapshot.lanes.reduce((sum, { pendingRows }) => sum + pendingRows, 0);
   return await cutAtWatermark(ctx, table, lack.snapshot, 'too-large', [
@@ -147,7 +176,7 @@ async function cutAtWatermark(
     isFresh: lanes.every(({ seq, watermark }) => seq === watermark),
     age_ms: ageOf(snapshot),
     changes: snapshot.changes,
-    watermark: tokenOf(table, lanes, (lane) => lane.watermark),
+    watermark: tokenOf(table, lanes, 'watermark'),
   };
 }
 

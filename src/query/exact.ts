@@ -1,7 +1,9 @@
 import { type LaneSnapshot, type Snapshot, snapshotTable } from '../buffer/snapshot.ts';
+import { ClickHouseError } from '../clickhouse/client.ts';
 import type { Context } from '../context.ts';
 import { StoreError } from '../errors.ts';
 import { describeError } from '../log.ts';
+import { hasRowsBeyond } from './beyond.ts';
 import type { Cut } from './cut.ts';
 
 /**
@@ -18,7 +20,8 @@ export type Exactness = 'fenced' | 'validated' | 'none';
  *
  * Fenced: only rows up to each lane's watermark count. Validated: only lanes with a seal are fenced, which reads less,
  * and afterwards the others are proved to have had no seal meanwhile: a flush that has not begun when the answer is
- * complete has inserted nothing. Otherwise the read runs again, fenced everywhere.
+ * complete has inserted nothing. And ClickHouse is asked for rows of theirs beyond the watermark, which a buffer that
+ * failed over has forgotten. Otherwise the read runs again, fenced everywhere.
  *
  * @param isCheap whether a fence costs less than the question that validates
  * @param run answers undefined when it cannot be complete before it is given out, and so cannot be validated
@@ -58,15 +61,19 @@ function fenceOf({ lanes, pin }: Cut): Fence {
 }
 
 async function areUnchanged(ctx: Context, cuts: Cut[], open: LaneSnapshot[][]): Promise<boolean> {
-  const asked = Promise.all(cuts.map(({ table }) => snapshotTable(ctx, table, 'state')));
-  const states = await asked.catch((error) => {
-    // The fenced read that follows needs nothing more of Redis: one that stops meanwhile costs time, and no answer.
-    if (!(error instanceof StoreError) || error.store !== 'redis') throw error;
+  const asked = Promise.all([
+    Promise.all(cuts.map(({ table }) => snapshotTable(ctx, table, 'state'))),
+    Promise.all(cuts.map(({ table }, n) => hasRowsBeyond(ctx, table, open[n] ?? []))),
+  ]);
+  const [states, beyond] = await asked.catch((error) => {
+    // The fenced read that follows needs neither answer: a store that stops meanwhile costs time, and no answer.
+    if (!(error instanceof StoreError || error instanceof ClickHouseError)) throw error;
     ctx.log({ event: 'validation-failed', ...describeError(error) });
-    return [];
+    return [[], []];
   });
   return (
     states.length === cuts.length &&
+    !beyond.includes(true) &&
     states.every((after, i) => {
       if (after === 'unknown' || after.lanes.length !== cuts[i]?.lanes?.length) return false;
       return open[i]?.every((lane) => isUnchanged(lane, after));

@@ -2,7 +2,7 @@ import type { LaneSnapshot, Snapshot } from '../buffer/snapshot.ts';
 import type { Table } from '../catalog/table.ts';
 import { TimestoreError } from '../errors.ts';
 import type { Freshness } from './freshness.ts';
-import { encodeToken, tokenOf, type Watermark } from './token.ts';
+import { encodeToken, type LaneMark, tokenOf, type Watermark } from './token.ts';
 
 /** Why a table cannot be read as fresh as it was asked for. */
 export type Lack = {
@@ -11,9 +11,33 @@ export type Lack = {
   snapshot: Snapshot | undefined;
   required: Watermark[];
   flushHelps: boolean;
-  /** What is required was in a life of the lane that is over: no wait brings it. */
+  /** What is required is of a state that the buffer has lost: no wait brings it. */
   isLost: boolean;
 };
+
+/** What a batch is known by beyond its sequence: another one may have been given it after a failover of the buffer. */
+type Known = 'same' | 'other' | 'unknown';
+
+function knownAs({ seq, seqAt_ms, watermark, watermarkAt_ms, tail }: LaneSnapshot, mark: LaneMark): Known {
+  const [, , number, at_ms] = mark;
+  const kept =
+    (number === seq ? seqAt_ms : undefined) ??
+    (number === watermark ? watermarkAt_ms : undefined) ??
+    tail.find((batch) => batch.seq === number)?.receivedAt_ms;
+  if (at_ms === undefined || kept === undefined) return 'unknown';
+  return kept === at_ms ? 'same' : 'other';
+}
+
+/** Of what is required, that which has left the buffer, so that only ClickHouse can tell whether it is still the same. */
+export function marksToProve({ lanes }: Snapshot, required: Watermark[]): LaneMark[] {
+  return required
+    .flatMap((each) => each.lanes)
+    .filter((mark) => {
+      const [number, , seq, at_ms] = mark;
+      const lane = lanes[number];
+      return lane !== undefined && at_ms !== undefined && seq <= lane.watermark && knownAs(lane, mark) === 'unknown';
+    });
+}
 
 export function lackOf(kind: 'unavailable' | 'too-large', snapshot: Snapshot | undefined, required: Watermark[]): Lack;
 export function lackOf(kind: 'watermark' | 'sequence', snapshot: Snapshot, required: Watermark[]): Lack | undefined;
@@ -21,10 +45,14 @@ export function lackOf(kind: Lack['kind'], snapshot: Snapshot | undefined, requi
   const lack = { kind, snapshot, required, flushHelps: kind === 'too-large' || kind === 'watermark', isLost: false };
   if (kind === 'unavailable' || kind === 'too-large' || snapshot === undefined) return lack;
   const reached = (lane: LaneSnapshot) => (kind === 'watermark' ? lane.watermark : lane.seq);
+  const lost = { ...lack, flushHelps: false, isLost: true };
   let isShort = false;
-  for (const [number, incarnation, seq] of required.flatMap(({ lanes }) => lanes)) {
+  for (const mark of required.flatMap(({ lanes }) => lanes)) {
+    const [number, incarnation, seq] = mark;
     const lane = snapshot.lanes[number];
-    if (lane === undefined || lane.incarnation !== incarnation) return { ...lack, flushHelps: false, isLost: true };
+    if (lane === undefined || lane.incarnation !== incarnation) return lost;
+    // The buffer has acknowledged it, and has gone back behind it since.
+    if (seq > lane.seq || knownAs(lane, mark) === 'other') return lost;
     if (reached(lane) < seq) isShort = true;
   }
   return isShort ? lack : undefined;
@@ -53,8 +81,8 @@ export function staleRead(table: Table, lack: Lack, asked: Freshness): Timestore
   );
   const oldest = snapshot?.lanes.flatMap(({ oldest_ms }) => (oldest_ms === undefined ? [] : [oldest_ms])) ?? [];
   const tokens = required.map(encodeToken);
-  const all = snapshot === undefined ? null : tokenOf(table, snapshot.lanes, (lane) => lane.seq);
-  const available = kind === 'sequence' ? (lane: LaneSnapshot) => lane.seq : (lane: LaneSnapshot) => lane.watermark;
+  const all = snapshot === undefined ? null : tokenOf(table, snapshot.lanes, 'seq');
+  const available = kind === 'sequence' ? 'seq' : 'watermark';
   return new TimestoreError(
     'stale-read',
     `Table ${table.name} cannot be read as fresh as asked (${asked.consistency}) within ${asked.maxWait_ms} ms: ${

@@ -3,14 +3,18 @@ import type { LaneSnapshot } from '../buffer/snapshot.ts';
 import type { Table } from '../catalog/table.ts';
 import { invalid } from './invalid.ts';
 
-/** What a token says: each lane's incarnation and a sequence that is included. */
-export type Watermark = { dataset: string; table: string; lanes: [lane: number, incarnation: string, seq: number][] };
+/**
+ * What a token says of a lane: its incarnation, a sequence that is included, and when the batch at it was acknowledged,
+ * where that is known. A buffer that fails over may give the sequence to another batch, at another time.
+ */
+export type LaneMark = [lane: number, incarnation: string, seq: number, at_ms?: number | undefined];
 
-const content = z.object({
-  d: z.string(),
-  t: z.string(),
-  l: z.array(z.tuple([z.int().nonnegative(), z.string(), z.int().nonnegative()])),
-});
+export type Watermark = { dataset: string; table: string; lanes: LaneMark[] };
+
+const count = z.int().nonnegative();
+export const laneMark = z.tuple([count, z.string(), count, count.optional()]);
+
+const content = z.object({ d: z.string(), t: z.string(), l: z.array(laneMark) });
 
 const prefix = 'wm1.';
 
@@ -38,11 +42,14 @@ export function requireToken(member: string, token: string): Watermark {
   return watermark;
 }
 
-/** The token of an answer that includes each lane up to what `reached` says. */
-export function tokenOf(table: Table, lanes: LaneSnapshot[], reached: (lane: LaneSnapshot) => number): string {
-  return encodeToken({
-    dataset: table.dataset,
-    table: table.name,
-    lanes: lanes.map((lane) => [lane.lane, lane.incarnation, reached(lane)]),
+/** The token of an answer that includes each lane up to its newest sequence, or up to its watermark. */
+export function tokenOf(table: Table, lanes: LaneSnapshot[], reached: 'seq' | 'watermark'): string {
+  return encodeToken({ dataset: table.dataset, table: table.name, lanes: marksOf(lanes, reached) });
+}
+
+export function marksOf(lanes: LaneSnapshot[], reached: 'seq' | 'watermark'): LaneMark[] {
+  return lanes.map((lane) => {
+    const at_ms = reached === 'seq' ? lane.seqAt_ms : lane.watermarkAt_ms;
+    return [lane.lane, lane.incarnation, lane[reached], ...(at_ms === undefined ? [] : [at_ms])] as LaneMark;
   });
 }

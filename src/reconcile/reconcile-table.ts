@@ -1,5 +1,4 @@
-import { ask } from '../buffer/redis.ts';
-import { publishImport } from '../buffer/seal-import.ts';
+import { snapshotTable } from '../buffer/snapshot.ts';
 import { applyStates } from '../catalog/apply-states.ts';
 import { readTable } from '../catalog/find-table.ts';
 import { retainedFrom_ms, type Table } from '../catalog/table.ts';
@@ -13,7 +12,9 @@ import {
   ttlExpressions,
 } from '../clickhouse/table.ts';
 import type { Context } from '../context.ts';
+import { catchUpLanes } from '../flush/catch-up.ts';
 import { drainOutbox } from '../flush/outbox.ts';
+import { showHiddenImports } from '../import/show-hidden.ts';
 import { describeError } from '../log.ts';
 import { qualifiedName, quoteString } from '../names.ts';
 import { toJsonb } from '../postgres/jsonb.ts';
@@ -31,7 +32,8 @@ export type Drift = {
     | 'storage-policy'
     | 'insert-tokens'
     | 'manifests-expired'
-    | 'import-hidden';
+    | 'import-hidden'
+    | 'rows-hidden';
   detail: string;
   mended: boolean;
 };
@@ -70,7 +72,7 @@ export async function reconcileTable(ctx: Context, table: Table): Promise<Reconc
     drift.push(...others.map((each) => on(each, ...where)));
   }
   if (isThere) drift.push(...(await expiredOf(ctx, table)));
-  drift.push(...(await hiddenImports(ctx, table)));
+  drift.push(...(await hiddenRows(ctx, table)));
   // Whether its lanes take rows: told again, in case that whoever changed it could not.
   await applyStates(ctx, dataset, name);
   await record(ctx, table, drift);
@@ -186,24 +188,18 @@ async function expiredOf(ctx: Context, table: Table): Promise<Drift[]> {
   return [{ what: 'manifests-expired', mended: true, detail: `${folded} manifests of rows that are gone were folded` }];
 }
 
-/** Imports that are done and do not show: the hot buffer has gone back behind the moment at which they were published. */
-async function hiddenImports(ctx: Context, table: Table): Promise<Drift[]> {
-  const lanes = Array.from({ length: table.readLanes }, (_, lane) => lane);
-  const asked = lanes.map((lane) => ['HMGET', ctx.keys.state(table, lane), 's_import', 's_from', 's_to', 's_token']);
-  const replies = await ask(() => ctx.redis.inTurn(asked));
-  const drift: Drift[] = [];
-  for (const [lane, { result }] of replies.entries()) {
-    const [id, from, to, token] = (result ?? []) as (string | null)[];
-    if (!id || !token) continue;
-    const [job] = await ctx.postgres.rows<{ latest_ms: number }>(
-      `select (progress->>'latest_ms')::float8 as latest_ms from jobs where id = $1 and state = 'done'`,
-      [id],
-    );
-    if (job === undefined) continue;
-    await publishImport(ctx, table, { id, lane, from: Number(from), to: Number(to), token }, job.latest_ms);
-    drift.push({ what: 'import-hidden', mended: true, detail: `import ${id} was done and did not show` });
-  }
-  return drift;
+/** What is in ClickHouse and does not show: the hot buffer failed over, and has forgotten that it was published. */
+async function hiddenRows(ctx: Context, table: Table): Promise<Drift[]> {
+  const imports = await showHiddenImports(ctx, table);
+  const snapshot = await snapshotTable(ctx, table, 'state');
+  const lanes = snapshot === 'unknown' ? [] : await catchUpLanes(ctx, table, snapshot.lanes);
+  return [
+    ...imports.map((id) => ({ what: 'import-hidden' as const, detail: `import ${id} was done and did not show` })),
+    ...lanes.map(({ lane, from, to }) => ({
+      what: 'rows-hidden' as const,
+      detail: `lane ${lane}: the hot buffer had forgotten that sequences ${from} to ${to} were published`,
+    })),
+  ].map((each) => ({ ...each, mended: true }));
 }
 
 async function record(ctx: Context, { dataset, name }: Table, drift: Drift[]): Promise<void> {

@@ -231,7 +231,7 @@ class Sender {
   async forgets(batchId: string, { name }: Source): Promise<boolean> {
     const { receipt, table } = this.#options;
     try {
-      return (await this.#patiently(() => receipt(batchId))).state === 'unknown';
+      return ['lost', 'unknown'].includes((await this.#patiently(() => receipt(batchId))).state);
     } catch (error) {
       if (!(error instanceof TimestoreError) || error.code !== 'not-found') throw error;
       throw new CliFailure(

@@ -1,5 +1,5 @@
 import type { Bounds, Rules } from './rules.ts';
-import { type Flusher, partitionOf, type Row, rowsOf, type Seal, type State, sequenceOf } from './state.ts';
+import { type Flusher, isFinished, partitionOf, type Row, rowsOf, type Seal, type State, sequenceOf } from './state.ts';
 
 /** A step somebody can take: what it is, and the state after it. */
 export type Step = { name: string; next: State };
@@ -32,15 +32,18 @@ export function flusherSteps(state: State, rules: Rules, bounds: Bounds): Step[]
     }
     if (seal === undefined) return steps;
     if (flusher.at === 'sealed') {
-      const isSafe = bounds.failovers === 0 || !rules.waitForReplica || isSame(state.replica.seal, seal);
+      const isSafe = !bounds.waits || !rules.waitForReplica || isSame(state.replica.seal, seal);
       steps.push(
         isSafe
           ? { name: name('knows its seal safe'), next: become({ ...flusher, at: 'ready' }) }
           : { name: name('waits for the replica in vain'), next: become(idle) },
       );
     }
-    if (flusher.at === 'ready') {
-      const insert = { owner: i, ...request(state, rules, bounds, seal, flusher.attempt), left: undefined };
+    const last = seal.ids.at(-1) ?? '0.0';
+    if (flusher.at === 'ready' && rules.finished && isFinished(state, last)) {
+      steps.push({ name: name('finds its seal complete from before'), next: become({ ...flusher, at: 'told' }) });
+    } else if (flusher.at === 'ready') {
+      const insert = { owner: i, ...request(state, rules, bounds, seal, flusher.attempt), last, left: undefined };
       steps.push({
         name: name(`sends ${insert.token}`),
         next: become({ ...flusher, at: 'waiting' }, { inserts: [...state.inserts, insert] }),
@@ -70,7 +73,11 @@ export function flusherSteps(state: State, rules: Rules, bounds: Bounds): Step[]
       steps.push({ name: name(what), next });
     }
     if (flusher.at === 'answered') {
-      const found = state.stored.filter((row) => sequenceOf(row) >= seal.from && sequenceOf(row) <= seal.to).length;
+      const isOfSeal = (row: Row) => {
+        if (!rules.identity) return sequenceOf(row) >= seal.from && sequenceOf(row) <= seal.to;
+        return seal.ids.some((id) => row.startsWith(`${id} `));
+      };
+      const found = state.stored.filter(isOfSeal).length;
       const at = seal.skip.length > 0 && rules.storedIsNotSkipped ? 'present' : undefined;
       const counting = { ...flusher, found };
       steps.push({
@@ -79,7 +86,7 @@ export function flusherSteps(state: State, rules: Rules, bounds: Bounds): Step[]
       });
     }
     if (flusher.at === 'present') {
-      const stored = seal.skip.filter((row) => isStored(state.stored, row));
+      const stored = seal.skip.filter((row) => isStored(state.stored, row, rules));
       steps.push({
         name: name(`sees ${stored.length} of the rows that it skipped`),
         next:
@@ -93,6 +100,13 @@ export function flusherSteps(state: State, rules: Rules, bounds: Bounds): Step[]
       steps.push({ name: name(`sets ${seal.skip} aside`), next: become({ ...flusher, at: 'aside' }, { quarantine }) });
     }
     if (flusher.at === 'aside' || (flusher.at === 'counted' && seal.skip.length === 0)) {
+      const heartbeats = [...new Set([...state.heartbeats, last])];
+      steps.push({
+        name: name(`says that ${last} is there`),
+        next: become({ ...flusher, at: 'told' }, { heartbeats }),
+      });
+    }
+    if (flusher.at === 'told') {
       const may = isHeld || !rules.publishNeedsSeal;
       const w = Math.min(seal.to, state.buffer.ids.length);
       const buffer = { ...state.buffer, w, trimmed: Math.max(w, state.buffer.trimmed), seal: undefined };
@@ -110,11 +124,13 @@ export function flusherSteps(state: State, rules: Rules, bounds: Bounds): Step[]
 }
 
 /** One step with reading the payloads; in the real thing a script, or checked gapless against the seal. */
-function sealNext({ buffer, incarnation: life }: State, rules: Rules): Seal | undefined {
+function sealNext({ buffer, life }: State, rules: Rules): Seal | undefined {
   if (buffer.seal !== undefined && rules.takeOver) return buffer.seal;
   if (buffer.ids.length === buffer.w) return undefined;
   const ids = buffer.ids.slice(buffer.w);
-  return { from: buffer.w + 1, to: buffer.ids.length, epoch: buffer.epoch + 1, ids, life, skip: [] };
+  // Writes come later than a failover, and so does the clock.
+  const epoch = rules.newEpochs ? Math.max(buffer.epoch + 1, life * 100) : buffer.epoch + 1;
+  return { from: buffer.w + 1, to: buffer.ids.length, epoch, ids, life, skip: [] };
 }
 
 /** The very same, not one that looks alike and was made after a failover: WAIT speaks of what its own primary wrote. */
@@ -132,12 +148,13 @@ function request(
   const all = rowsOf(bounds, seal.ids).filter((row) => !seal.skip.includes(row));
   const token = `${seal.from}-${seal.to}:${seal.ids}${attempt > 0 ? `:r${attempt}` : ''}`;
   if (rules.tokenOfSeal) return { token, rows: all };
-  const rows = all.filter((row) => !isStored(state.stored, row));
+  const rows = all.filter((row) => !isStored(state.stored, row, rules));
   return { token: `${token}:${rows}`, rows };
 }
 
-/** ClickHouse knows a row by its lane, sequence and place, not by the batch it was sent with. */
-export function isStored(stored: Row[], row: Row): boolean {
+/** By the batch that it was sent with, and its place in it. */
+export function isStored(stored: Row[], row: Row, { identity }: Rules): boolean {
+  if (identity) return stored.includes(row);
   return stored.some((each) => sequenceOf(each) === sequenceOf(row) && partitionOf(each) === partitionOf(row));
 }
 

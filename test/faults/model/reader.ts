@@ -6,7 +6,7 @@ import { type Reader, type Row, rowsOf, type State, sequenceOf } from './state.t
 export function readerSteps(state: State, rules: Rules, bounds: Bounds): Step[] {
   const { reader, buffer } = state;
   const become = (changed: Partial<Reader>): State => ({ ...state, reader: { ...reader, ...changed } });
-  const seen = { w: buffer.w, epoch: buffer.epoch, incarnation: state.incarnation, sealed: buffer.seal !== undefined };
+  const seen = { w: buffer.w, epoch: buffer.epoch, life: state.life, sealed: buffer.seal !== undefined };
   switch (reader.at) {
     case 'idle': {
       const known = buffer.ids;
@@ -29,7 +29,8 @@ export function readerSteps(state: State, rules: Rules, bounds: Bounds): Step[] 
       return [{ name: `the reader reads ${isFenced ? 'with a fence' : 'everything'}`, next: become({ at, answer }) }];
     }
     case 'read': {
-      const isUnchanged = buffer.epoch === reader.epoch && state.incarnation === reader.incarnation;
+      const isBeyond = state.stored.some((row) => sequenceOf(row) > reader.w);
+      const isUnchanged = buffer.epoch === reader.epoch && !(rules.nothingBeyond && isBeyond);
       return [{ name: 'the reader looks again', next: become({ at: isUnchanged ? 'done' : 'again', answer: [] }) }].map(
         (step) => (isUnchanged ? { ...step, next: become({ at: 'done' }) } : step),
       );

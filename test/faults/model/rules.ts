@@ -19,8 +19,22 @@ export type Rules = {
   takeOver: boolean;
   /** Publishing requires the very seal that was inserted. */
   publishNeedsSeal: boolean;
-  /** An insert waits until the buffer's replica has the seal. */
+  /** An insert waits until the buffer's replica has the seal, where the deployment says so. */
   waitForReplica: boolean;
+  /** A row is known by the batch that it came with. Without: by its sequence and place, which a failover may give again. */
+  identity: boolean;
+  /** An insert adds nothing while another one of the lane runs under another token. */
+  alone: boolean;
+  /** Epochs are taken from the clock where it is ahead, so that none comes again after a failover. */
+  newEpochs: boolean;
+  /** A read with lanes that are not fenced asks ClickHouse afterwards for rows beyond the watermark. */
+  nothingBeyond: boolean;
+  /** What ClickHouse has in full beyond the watermark is shown again, once nothing waits in the lane. */
+  catchUp: boolean;
+  /** An insert of a seal that was found complete before adds nothing, as ClickHouse itself knows when it begins. */
+  finished: boolean;
+  /** Rows are deleted only when every insert has ended that began before they were found complete. */
+  deletionWaits: boolean;
   /** A reader's snapshot is one step. Without: first the watermark, then the batches after it. */
   oneSnapshot: boolean;
   /** A read with lanes that are not fenced is compared afterwards with what flushes did meanwhile. */
@@ -45,6 +59,13 @@ export const allRules: Rules = {
   takeOver: true,
   publishNeedsSeal: true,
   waitForReplica: true,
+  identity: true,
+  alone: true,
+  newEpochs: true,
+  nothingBeyond: true,
+  catchUp: true,
+  finished: true,
+  deletionWaits: true,
   oneSnapshot: true,
   validation: true,
   storedIsNotSkipped: true,
@@ -63,11 +84,18 @@ export type Bounds = {
   kills: number;
   deaths: number;
   failovers: number;
+  /** Whether an insert waits for the replica. */
+  waits: boolean;
+  /** Whether somebody deletes what is published. */
+  deletes: boolean;
   /** A row that the server refuses until somebody mends its table, and then takes. */
   poison: string | undefined;
 };
 
-const nothing = { flushers: 2, reader: false, timeouts: 0, kills: 0, deaths: 0, failovers: 0, poison: undefined };
+const nothing = {
+  ...{ flushers: 2, reader: false, timeouts: 0, kills: 0, deaths: 0, failovers: 0 },
+  ...{ waits: false, deletes: false, poison: undefined },
+};
 const twoBatches = [['A', 'B'], ['A']];
 
 /** What is searched whole each time; together some hundred thousand states. */
@@ -84,7 +112,17 @@ export const bounded: Record<string, Bounds> = {
     deaths: 1,
     poison: '1.0 B',
   },
-  'a buffer that fails over': { ...nothing, batches: twoBatches, timeouts: 1, failovers: 1 },
+  'a buffer that fails over': { ...nothing, batches: [['A'], ['A']], failovers: 1 },
+  'a query beside a failover': { ...nothing, batches: twoBatches, reader: true, failovers: 1, flushers: 1 },
+  'a query beside a failover, with a replica that has the seals': {
+    ...nothing,
+    ...{ batches: twoBatches, reader: true, timeouts: 1, failovers: 1, flushers: 1, waits: true },
+  },
+  'rows that are deleted': { ...nothing, batches: [['A'], ['B']], timeouts: 1, deletes: true },
+  'rows that are deleted, and a buffer that fails over': {
+    ...nothing,
+    ...{ batches: [['A']], timeouts: 1, failovers: 1, deletes: true },
+  },
 };
 
 /** Further than what is searched each time: minutes, and gigabytes. */

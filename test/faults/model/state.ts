@@ -29,13 +29,15 @@ export type Row = `${BatchId} ${string}`;
 export type Insert = {
   owner: number | undefined;
   token: string;
+  /** The last batch of its seal. */
+  last: BatchId;
   rows: Row[];
   /** What is left to be committed, once the server has begun; a partition at a time. */
   left: Row[] | undefined;
 };
 
 export type Flusher = {
-  at: 'idle' | 'sealed' | 'ready' | 'waiting' | 'refused' | 'answered' | 'present' | 'counted' | 'aside';
+  at: 'idle' | 'sealed' | 'ready' | 'waiting' | 'refused' | 'answered' | 'present' | 'counted' | 'aside' | 'told';
   seal: Seal | undefined;
   attempt: number;
   /** How many rows of the seal it has counted. */
@@ -46,7 +48,7 @@ export type Reader = {
   at: 'idle' | 'watermark' | 'snapshot' | 'read' | 'again' | 'done';
   w: number;
   epoch: number;
-  incarnation: number;
+  life: number;
   sealed: boolean;
   tail: BatchId[];
   /** What was acknowledged when the query began. */
@@ -57,8 +59,14 @@ export type Reader = {
 export type State = {
   buffer: Buffer;
   replica: Buffer;
-  incarnation: number;
+  /** How often the buffer has failed over, which nobody is told of: no step may depend on it. */
+  life: number;
+  /** Batches that were acknowledged, and that a failover has lost. */
+  lost: BatchId[];
   stored: Row[];
+  /** The last batch of each seal that was found complete: the heartbeats in ClickHouse. */
+  heartbeats: BatchId[];
+  deleted: Row[];
   /** Tokens remembered, with their partition. */
   log: string[];
   inserts: Insert[];
@@ -72,7 +80,7 @@ export type State = {
 };
 
 const noReader: Reader = {
-  ...{ at: 'idle', w: 0, epoch: 0, incarnation: 0, sealed: false },
+  ...{ at: 'idle', w: 0, epoch: 0, life: 0, sealed: false },
   ...{ tail: [], known: [], answer: [] },
 };
 
@@ -82,8 +90,11 @@ export function initialState(bounds: Bounds): State {
   return {
     buffer: empty,
     replica: empty,
-    incarnation: 0,
+    life: 0,
+    lost: [],
     stored: [],
+    heartbeats: [],
+    deleted: [],
     log: [],
     inserts: [],
     flushers: Array.from({ length: bounds.flushers }, () => ({ at: 'idle', seal: undefined, attempt: 0, found: 0 })),
@@ -98,7 +109,8 @@ export function initialState(bounds: Bounds): State {
 /** The same for states that differ only in the order of things that have none. */
 export function keyOf(state: State): string {
   const inserts = state.inserts.map((insert) => JSON.stringify(insert)).sort();
-  return JSON.stringify([{ ...state, inserts, stored: state.stored.toSorted(), log: state.log.toSorted() }]);
+  const sorted = { stored: state.stored.toSorted(), log: state.log.toSorted(), deleted: state.deleted.toSorted() };
+  return JSON.stringify([{ ...state, inserts, ...sorted, heartbeats: state.heartbeats.toSorted() }]);
 }
 
 export function rowsOf(bounds: Bounds, ids: BatchId[]): Row[] {
@@ -107,6 +119,17 @@ export function rowsOf(bounds: Bounds, ids: BatchId[]): Row[] {
 
 export function sequenceOf(idOrRow: BatchId | Row): number {
   return Number.parseInt(idOrRow, 10);
+}
+
+/** When a batch was acknowledged, as far as this can be told: an order of all batches, those of one life by sequence. */
+export function isLater(a: BatchId, b: BatchId): boolean {
+  const [lifeA, lifeB] = [a, b].map((id) => Number(id.split('.')[1]));
+  return lifeA === lifeB ? sequenceOf(a) > sequenceOf(b) : (lifeA ?? 0) > (lifeB ?? 0);
+}
+
+/** Whether heartbeats say that every row up to the last batch of a seal was there: one as far or further, and not earlier. */
+export function isFinished({ heartbeats }: State, last: BatchId): boolean {
+  return heartbeats.some((id) => sequenceOf(id) >= sequenceOf(last) && !isLater(last, id));
 }
 
 export function partitionOf(row: Row): string {

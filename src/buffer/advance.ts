@@ -1,0 +1,30 @@
+import type { Table } from '../catalog/table.ts';
+import type { Context } from '../context.ts';
+import advanceLua from './advance.lua';
+import { runScript, script } from './redis.ts';
+import type { LaneSnapshot } from './snapshot.ts';
+
+const advanceScript = script(advanceLua);
+
+/**
+ * Moves the end of a lane in which nothing waits to a later batch, all rows up to which are in ClickHouse. Only while the
+ * lane is as it was seen.
+ *
+ * @param latest_ms the latest event time of the rows up to there
+ * @returns whether it was moved now
+ * @throws StoreError when Redis is unavailable
+ */
+export async function advanceLane(
+  ctx: Context,
+  table: Table,
+  seen: LaneSnapshot,
+  { watermark, receivedAt_ms, latest_ms }: { watermark: number; receivedAt_ms: number; latest_ms: number },
+): Promise<boolean> {
+  const [outcome] = await runScript<['advanced' | 'other']>(
+    ctx.redis,
+    advanceScript,
+    [ctx.keys.state(table, seen.lane)],
+    [seen.incarnation, seen.watermark, watermark, receivedAt_ms, latest_ms],
+  );
+  return outcome === 'advanced';
+}

@@ -1,0 +1,13 @@
+import type { Table } from '../catalog/table.ts';
+import type { Context } from '../context.ts';
+import { ask } from './redis.ts';
+
+/** The id of the pending batch that has a sequence. Undefined when none has it. Throws StoreError. */
+export async function batchIdAt(ctx: Context, table: Table, lane: number, seq: number): Promise<string | undefined> {
+  const id = `${seq}-0`;
+  // The client's declared form is the one it makes when it deserialises, which it does not do here.
+  const entries = await ask(() => ctx.redis.xrange(ctx.keys.log(table, lane), id, id));
+  const [entry] = entries as unknown as [id: string, fields: string[]][];
+  const at = entry?.[1].indexOf('id') ?? -1;
+  return at < 0 ? undefined : entry?.[1][at + 1];
+}

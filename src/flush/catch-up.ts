@@ -1,0 +1,39 @@
+import { advanceLane } from '../buffer/advance.ts';
+import type { LaneSnapshot } from '../buffer/snapshot.ts';
+import type { Table } from '../catalog/table.ts';
+import { atLane } from '../clickhouse/cluster.ts';
+import type { Context } from '../context.ts';
+import { qualifiedName, quoteName } from '../names.ts';
+import { readHeartbeat } from './heartbeat.ts';
+
+/** A lane that shows rows again which the hot buffer had forgotten, and the sequences that they have. */
+export type CaughtUp = { lane: number; from: number; to: number };
+
+/**
+ * Shows again what the hot buffer has forgotten in a failover after it was published: heartbeats in ClickHouse say up to
+ * where all rows of a lane are there. A lane with pending batches waits until they are flushed: their sequences may be
+ * those of others.
+ *
+ * @throws StoreError, ClickHouseError when a store is unavailable
+ */
+export async function catchUpLanes(ctx: Context, table: Table, lanes: LaneSnapshot[]): Promise<CaughtUp[]> {
+  const shown: CaughtUp[] = [];
+  for (const lane of lanes) {
+    if (lane.seq !== lane.watermark || lane.sealedTo !== undefined) continue;
+    const at = await atLane(ctx, table, lane.lane);
+    const heartbeat = await readHeartbeat(at, table, lane.lane);
+    if (heartbeat === undefined || heartbeat.watermark <= lane.watermark) continue;
+    const [found] = await at.clickhouse.rows<{ latest_ms: string }>(
+      `SELECT toUnixTimestamp64Milli(max(${quoteName(table.schema.timestampColumn)})) AS latest_ms
+         FROM ${qualifiedName(table)}
+        WHERE _lane = {lane:UInt16} AND _seq > {from:UInt64} AND _seq <= {to:UInt64}`,
+      { lane: lane.lane, from: lane.watermark, to: heartbeat.watermark },
+    );
+    const end = { ...heartbeat, latest_ms: Number(found?.latest_ms ?? 0) };
+    if (!(await advanceLane(ctx, table, lane, end))) continue;
+    const caughtUp = { lane: lane.lane, from: lane.watermark + 1, to: heartbeat.watermark };
+    ctx.log({ event: 'buffer-rolled-back', alarm: true, dataset: table.dataset, table: table.name, ...caughtUp });
+    shown.push(caughtUp);
+  }
+  return shown;
+}

@@ -1,0 +1,52 @@
+import type { LaneSnapshot } from '../buffer/snapshot.ts';
+import type { Table } from '../catalog/table.ts';
+import { atLane } from '../clickhouse/cluster.ts';
+import type { Context } from '../context.ts';
+import { qualifiedName } from '../names.ts';
+import type { LaneMark } from './token.ts';
+
+/**
+ * Whether ClickHouse has rows of lanes beyond their watermarks. Without a seal it has none, unless the hot buffer failed
+ * over and has forgotten what it had published, or an insert comes that it has forgotten.
+ *
+ * @throws StoreError, ClickHouseError
+ */
+export async function hasRowsBeyond(ctx: Context, table: Table, lanes: LaneSnapshot[]): Promise<boolean> {
+  return await hasRows(ctx, table, lanes, ({ lane, watermark }) => {
+    return `(_lane = ${Number(lane)} AND _seq > ${Number(watermark)})`;
+  });
+}
+
+/**
+ * Whether a batch of a token's sequence, or of an earlier one, was acknowledged after the token was given out: then the
+ * hot buffer failed over, and what the token is of was lost. Times of a lane ascend with its sequences.
+ *
+ * @throws StoreError, ClickHouseError
+ */
+export async function areOvertaken(ctx: Context, table: Table, marks: LaneMark[]): Promise<boolean> {
+  const all = marks.map(([lane, , seq, at_ms = 0]) => ({ lane, seq, at_ms }));
+  return await hasRows(ctx, table, all, ({ lane, seq, at_ms }) => {
+    const received = `_received_at > fromUnixTimestamp64Milli(${Number(at_ms)}, 'UTC')`;
+    return `(_lane = ${Number(lane)} AND _seq <= ${Number(seq)} AND ${received})`;
+  });
+}
+
+/** The indexes over both columns leave next to nothing to be read where there are none. */
+async function hasRows<Of extends { lane: number }>(
+  ctx: Context,
+  table: Table,
+  of: Of[],
+  condition: (each: Of) => string,
+): Promise<boolean> {
+  const placed = await Promise.all(of.map(async (each) => ({ each, at: await atLane(ctx, table, each.lane) })));
+  const shards = [...Map.groupBy(placed, ({ at }) => at.shard).values()];
+  const found = await Promise.all(
+    shards.map(async (lanes) => {
+      const conditions = new Set(lanes.map(({ each }) => condition(each)));
+      return await lanes[0]?.at.clickhouse.rows(
+        `SELECT 1 FROM ${qualifiedName(table)} WHERE ${[...conditions].join(' OR ')} LIMIT 1`,
+      );
+    }),
+  );
+  return found.some((rows = []) => rows.length > 0);
+}

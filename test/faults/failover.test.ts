@@ -1,0 +1,311 @@
+import { expect, test } from 'vitest';
+import { auditTable } from '../../src/audit/audit-table.ts';
+import { type Seal, sealLane } from '../../src/buffer/seal.ts';
+import { atLane } from '../../src/clickhouse/cluster.ts';
+import { TimestoreError } from '../../src/errors.ts';
+import { insertPlace, insertSeal, settingsVersion } from '../../src/flush/insert.ts';
+import { beginImport } from '../../src/import/import.ts';
+import { readReceipt } from '../../src/ingest/receipt.ts';
+import { beginChange, type RowsChange } from '../../src/jobs/change-rows.ts';
+import { jobSteps } from '../../src/jobs/steps.ts';
+import { workOnJobs } from '../../src/jobs/work.ts';
+import { qualifiedName } from '../../src/names.ts';
+import { openRecords } from '../../src/quarantine/replay.ts';
+import { reconcileTable } from '../../src/reconcile/reconcile-table.ts';
+import { workUntilOver } from '../integration/jobs/support.ts';
+import {
+  at,
+  expectStored,
+  flush,
+  newDataset,
+  newInstance,
+  onStored,
+  query,
+  type Row,
+  send,
+  sql,
+  storedRows,
+  tableOf,
+} from '../integration/support.ts';
+import { rememberBuffer } from './failover.ts';
+
+/** Keys of its own, all of which a failover takes back. Each test has them for itself. */
+let instances = 0;
+function alone(overrides: Record<string, string> = {}) {
+  instances += 1;
+  const prefix = `failover-${process.pid}-${process.env.VITEST_WORKER_ID ?? 0}-${instances}`;
+  return newInstance({ TIMESTORE_KEY_PREFIX: prefix, ...overrides });
+}
+
+const row = (second: number, v: string) => ({ timestamp: at(second), v });
+const strict = { consistency: 'strict', columns: ['v'], orderBy: [{ column: 'timestamp' }] };
+const valuesOf = (rows: Row[]) => rows.map(({ v }) => v);
+
+type Ctx = ReturnType<typeof alone>;
+const values = async (ctx: Ctx, dataset: string, body: object = {}) =>
+  valuesOf((await query(ctx, dataset, { ...strict, ...body })).rows);
+
+/** The refusal of a read that asks for what is lost. */
+async function refusal(read: Promise<unknown>): Promise<Record<string, unknown>> {
+  const error = await read.then(
+    () => undefined,
+    (caught) => caught,
+  );
+  expect(error).toBeInstanceOf(TimestoreError);
+  return { code: (error as TimestoreError).code, ...(error as TimestoreError).extra };
+}
+const lost = { code: 'stale-read', lost: true };
+
+async function sealed(ctx: Ctx, dataset: string): Promise<Seal> {
+  const outcome = await sealLane(ctx, await tableOf(ctx, dataset), 0, settingsVersion, true);
+  if (!('seal' in outcome)) throw new Error(`nothing is sealed: ${outcome.outcome}`);
+  return outcome.seal;
+}
+
+test('a row acknowledged after a failover is stored, also where a published batch had its sequence', async () => {
+  const ctx = alone();
+  const dataset = newDataset();
+  await send(ctx, dataset, [row(1, 'first')]);
+  await flush(ctx, dataset);
+  const failOver = await rememberBuffer(ctx);
+  const second = await send(ctx, dataset, [row(2, 'second')]);
+  await flush(ctx, dataset);
+  await failOver();
+  const third = await send(ctx, dataset, [row(3, 'third')]);
+  // Before, beside and after its flush; what the failover has undone may be in an answer, once.
+  expect(await values(ctx, dataset)).toContain('third');
+  await flush(ctx, dataset);
+  expect(await values(ctx, dataset)).toEqual(['first', 'second', 'third']);
+  expect((await readReceipt(ctx, third.accepted.batchId)).state).toMatch(/flushed|verified/);
+  expect((await readReceipt(ctx, second.accepted.batchId)).state).toBe('lost');
+  await expectStored(ctx, await tableOf(ctx, dataset), 3);
+  expect(await auditTable(ctx, await tableOf(ctx, dataset))).toMatchObject({ ok: true, missing: 0 });
+  expect(await values(ctx, dataset, { minWatermark: third.accepted.watermark })).toContain('third');
+});
+
+test('a token, a receipt and a follower from before a failover say that what they are of is lost', async () => {
+  const ctx = alone();
+  const dataset = newDataset();
+  await send(ctx, dataset, [row(1, 'first')]);
+  const failOver = await rememberBuffer(ctx);
+  const second = await send(ctx, dataset, [row(2, 'second')]);
+  const cursor = (await query(ctx, dataset, { ...strict, limit: 1 })).cursor;
+  await failOver();
+  const stale = { minWatermark: second.accepted.watermark };
+  const reads = {
+    strict: () => query(ctx, dataset, { ...strict, ...stale }),
+    default: () => query(ctx, dataset, stale),
+    bounded: () => query(ctx, dataset, { ...stale, consistency: 'bounded', maxStalenessMs: 60_000 }),
+    eventual: () => query(ctx, dataset, { ...stale, consistency: 'eventual' }),
+    follower: () => query(ctx, dataset, { afterWatermark: second.accepted.watermark }),
+    sql: () => sql(ctx, `SELECT v FROM "${dataset}".m`, stale),
+    page: () => query(ctx, dataset, { ...strict, limit: 1, cursor }),
+  };
+  const expectLost = async (when: string) => {
+    for (const [name, read] of Object.entries(reads)) {
+      expect({ name, when, ...(await refusal(read())) }).toMatchObject({ name, when, ...lost });
+    }
+    expect((await readReceipt(ctx, second.accepted.batchId)).state).toBe('lost');
+  };
+  await expectLost('nothing has its sequence');
+  const third = await send(ctx, dataset, [row(3, 'third')]);
+  await expectLost('another batch waits under its sequence');
+  await flush(ctx, dataset);
+  await expectLost('another batch was flushed under its sequence');
+  const fourth = await send(ctx, dataset, [row(4, 'fourth')]);
+  await expectLost('others came after that');
+  await flush(ctx, dataset);
+  await expectLost('and were flushed');
+  for (const { accepted } of [third, fourth]) {
+    expect(await values(ctx, dataset, { minWatermark: accepted.watermark })).toEqual(['first', 'third', 'fourth']);
+    expect((await readReceipt(ctx, accepted.batchId)).state).toMatch(/flushed|verified/);
+  }
+});
+
+test('what was published before a failover shows again: by the token of it, by an audit, by the hourly comparison', async () => {
+  for (const by of ['token', 'audit', 'comparison']) {
+    const ctx = alone();
+    const dataset = newDataset();
+    await send(ctx, dataset, [row(1, 'first')]);
+    const failOver = await rememberBuffer(ctx);
+    await send(ctx, dataset, [row(2, 'second')]);
+    const { accepted } = await send(ctx, dataset, [row(3, 'third')]);
+    await flush(ctx, dataset);
+    await failOver();
+    await flush(ctx, dataset);
+    const table = await tableOf(ctx, dataset);
+    if (by === 'audit') {
+      const shownAgain = { imports: [], lanes: [{ lane: 0, from: 2, to: 3 }] };
+      expect(await auditTable(ctx, table)).toMatchObject({ ok: true, shownAgain });
+    }
+    if (by === 'comparison')
+      expect(await reconcileTable(ctx, table)).toMatchObject({ drift: [{ what: 'rows-hidden' }] });
+    const asked = by === 'token' ? { minWatermark: accepted.watermark } : {};
+    expect({ by, values: await values(ctx, dataset, asked) }).toEqual({ by, values: ['first', 'second', 'third'] });
+    await send(ctx, dataset, [row(4, 'fourth')]);
+    await flush(ctx, dataset);
+    expect(await values(ctx, dataset, asked)).toEqual(['first', 'second', 'third', 'fourth']);
+    expect(await auditTable(ctx, table)).toMatchObject({ ok: true });
+  }
+});
+
+test('a read that is not fenced sees each row once when the buffer has forgotten a seal that was inserted', async () => {
+  // Fenced only where it must be: the table is larger than what a fence is cheap for.
+  const ctx = alone({ TIMESTORE_FENCE_ROWS_MAX: '1' });
+  const dataset = newDataset();
+  await send(ctx, dataset, [row(1, 'first')]);
+  await flush(ctx, dataset);
+  await send(ctx, dataset, [row(2, 'second')]);
+  const failOver = await rememberBuffer(ctx);
+  await flush(ctx, dataset);
+  await query(ctx, dataset, strict);
+  await failOver();
+  const answer = await query(ctx, dataset, strict);
+  expect([valuesOf(answer.rows), answer.streaming.exactness]).toEqual([['first', 'second'], 'fenced']);
+  await flush(ctx, dataset);
+  const after = await query(ctx, dataset, strict);
+  expect([valuesOf(after.rows), after.streaming.exactness]).toEqual([['first', 'second'], 'validated']);
+});
+
+test('an insert adds nothing while one of a seal that the buffer has forgotten runs beside it', async () => {
+  const ctx = alone();
+  const dataset = newDataset();
+  await send(ctx, dataset, [row(1, 'first')]);
+  const table = await tableOf(ctx, dataset);
+  const there = await atLane(ctx, table, 0);
+  const forgotten = there.clickhouse.send({
+    settings: { log_comment: insertPlace(table, 0), insert_deduplication_token: '0:1-2:forgotten', async_insert: 0 },
+    body: `INSERT INTO ${qualifiedName(table)} (_lane, _seq, _row, _received_at, timestamp, v)
+           SELECT 9, 1, number, now64(3), now64(3), 'beside' FROM numbers(20) WHERE sleepEachRow(0.2) = 0
+           SETTINGS max_block_size = 1, function_sleep_max_microseconds_per_block = 60000000`,
+    timeout_ms: 60_000,
+  });
+  const places = [insertPlace(table, 0)];
+  await expect
+    .poll(
+      () =>
+        there.clickhouse.rows(
+          "SELECT 1 FROM system.processes WHERE has({places:Array(String)}, Settings['log_comment'])",
+          { places },
+        ),
+      { interval: 20 },
+    )
+    .toHaveLength(1);
+  await insertSeal(there, table, 0, await sealed(ctx, dataset), 0, 30_000);
+  const own = async () => {
+    const [found] = await there.clickhouse.rows<{ n: string }>(
+      `SELECT count() AS n FROM ${qualifiedName(table)} WHERE _lane = 0`,
+    );
+    return Number(found?.n);
+  };
+  expect(await own()).toBe(0);
+  await forgotten;
+  await flush(ctx, dataset);
+  expect(await own()).toBe(1);
+});
+
+test('a row of a sequence that had a refused row before the failover is stored all the same', async () => {
+  const ctx = alone();
+  const dataset = newDataset();
+  await send(ctx, dataset, [row(1, 'first')]);
+  await flush(ctx, dataset);
+  const table = await tableOf(ctx, dataset);
+  const failOver = await rememberBuffer(ctx);
+  await onStored(ctx, table, `ALTER TABLE ${qualifiedName(table)} ADD CONSTRAINT good CHECK v != 'bad'`);
+  const second = await send(ctx, dataset, [row(2, 'bad'), row(3, 'second')]);
+  await flush(ctx, dataset);
+  expect((await readReceipt(ctx, second.accepted.batchId)).quarantined).toBe(1);
+  await failOver();
+  const third = await send(ctx, dataset, [row(4, 'third'), row(5, 'fourth')]);
+  await flush(ctx, dataset);
+  expect(await values(ctx, dataset)).toEqual(['first', 'second', 'third', 'fourth']);
+  expect((await readReceipt(ctx, third.accepted.batchId)).quarantined).toBe(0);
+  // And one that is refused now, where a stored row had its place.
+  const again = await rememberBuffer(ctx);
+  await send(ctx, dataset, [row(6, 'fifth')]);
+  await flush(ctx, dataset);
+  await again();
+  await send(ctx, dataset, [row(7, 'bad')]);
+  await flush(ctx, dataset);
+  expect((await openRecords(ctx, dataset, { limit: 10 })).map(({ payload }) => payload).join()).toContain('bad');
+});
+
+test('a failover while an import is published hides no row of it for ever', async () => {
+  for (const before of ['its publishing', 'its sequences']) {
+    const ctx = alone();
+    const dataset = newDataset();
+    await send(ctx, dataset, [row(1, 'first')]);
+    await flush(ctx, dataset);
+    const begin = async (name: string, rows: object[]) => {
+      const key = `imports/failover-${process.pid}-${instances}-${name}.ndjson`;
+      const body = rows.map((each) => JSON.stringify(each)).join('\n');
+      await fetch(await ctx.objects.presignPut(key, 60), { method: 'PUT', body });
+      return await beginImport(ctx, dataset, 'm', { objects: [key], format: 'ndjson' } as never, undefined);
+    };
+    // The lane of imports is there from the first one on.
+    expect((await workUntilOver(ctx, await begin('first', [row(2, 'second')]))).state).toBe('done');
+    const job = await begin('second', [row(3, 'third'), row(4, 'fourth')]);
+    let failOver = await rememberBuffer(ctx);
+    if (before === 'its publishing') {
+      // The last moment at which the lane had the seal.
+      const steps = {
+        ...jobSteps,
+        import: async (...args: Parameters<typeof jobSteps.import>) => {
+          const [lane] =
+            (await ctx.redis.inTurn([['HGET', ctx.keys.state(await tableOf(ctx, dataset), 1), 's_import']])) ?? [];
+          if (lane?.result) failOver = await rememberBuffer(ctx);
+          return await jobSteps.import(...args);
+        },
+      };
+      while ((await workOnJobs(ctx, steps, ctx.now() + 60_000)) > 0);
+    }
+    expect((await workUntilOver(ctx, job)).state).toBe('done');
+    expect(await values(ctx, dataset)).toEqual(['first', 'second', 'third', 'fourth']);
+    await failOver();
+    const table = await tableOf(ctx, dataset);
+    const audit = await auditTable(ctx, table);
+    expect({ before, ok: audit.ok, shown: audit.shownAgain.imports.length + audit.shownAgain.lanes.length }).toEqual({
+      ...{ before, ok: true, shown: 1 },
+    });
+    expect(await values(ctx, dataset)).toEqual(['first', 'second', 'third', 'fourth']);
+  }
+});
+
+const erased = { rows: { filters: { columns: [{ column: 'v', op: 'eq', value: 'erase' }] } } } as unknown as RowsChange;
+
+/** All rows are gone, and with them the tokens of the inserts that brought them. */
+async function eraseAll(ctx: Ctx, dataset: string): Promise<void> {
+  const job = await beginChange(ctx, { dataset, table: 'm', request: erased });
+  expect((await workUntilOver(ctx, job)).state).toBe('done');
+  const table = await tableOf(ctx, dataset);
+  expect(await storedRows(ctx, table)).toBe(0);
+  await onStored(ctx, table, `ALTER TABLE ${qualifiedName(table)} DROP PARTITION '2026-05-01'`);
+}
+
+test('rows that were deleted do not come back with an insert that comes after that', async () => {
+  const ctx = alone();
+  const dataset = newDataset();
+  await send(ctx, dataset, [row(1, 'erase'), row(2, 'erase')]);
+  const table = await tableOf(ctx, dataset);
+  const seal = await sealed(ctx, dataset);
+  await flush(ctx, dataset);
+  await eraseAll(ctx, dataset);
+  const there = await atLane(ctx, table, 0);
+  for (const attempt of [0, 1, 2]) await insertSeal(there, table, 0, seal, attempt, 30_000);
+  expect(await storedRows(ctx, table)).toBe(0);
+});
+
+test('rows that were deleted do not come back when the buffer fails over to before their flush, and the lane goes on', async () => {
+  const ctx = alone();
+  const dataset = newDataset();
+  await send(ctx, dataset, [row(1, 'erase'), row(2, 'erase')]);
+  const failOver = await rememberBuffer(ctx);
+  await flush(ctx, dataset);
+  await eraseAll(ctx, dataset);
+  await failOver();
+  await flush(ctx, dataset);
+  await send(ctx, dataset, [row(3, 'next')]);
+  await flush(ctx, dataset);
+  expect(await values(ctx, dataset)).toEqual(['next']);
+  expect(await storedRows(ctx, await tableOf(ctx, dataset))).toBe(1);
+});
