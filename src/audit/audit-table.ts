@@ -8,6 +8,7 @@ import { type CaughtUp, catchUpLanes } from '../flush/catch-up.ts';
 import { drainOutbox } from '../flush/outbox.ts';
 import { showHiddenImports } from '../import/show-hidden.ts';
 import { comparePartitions, type PartitionAudit } from './partitions.ts';
+import { rebuildDisplaced } from './rebuild-displaced.ts';
 import { rebuildManifests } from './rebuild-manifests.ts';
 
 export type LaneAudit = {
@@ -55,7 +56,11 @@ export async function auditTable(ctx: Context, table: Table): Promise<TableAudit
   await drainOutbox(ctx);
   const lanes: LaneAudit[] = [];
   for (const lane of snapshot.lanes) lanes.push(await auditLane(ctx, table, lane));
-  const all = await comparePartitions(ctx, table, snapshot.lanes, retainedFrom_ms(table, ctx.now()));
+  const compare = () => comparePartitions(ctx, table, snapshot.lanes, retainedFrom_ms(table, ctx.now()));
+  let all = await compare();
+  if (all.some(({ unaccounted }) => unaccounted > 0) && (await recordDisplaced(ctx, table, lanes, snapshot.lanes))) {
+    all = await compare();
+  }
   const sum = (of: (partition: PartitionAudit) => number) => all.reduce((total, each) => total + of(each), 0);
   const [missing, doubled, unaccounted] = [
     sum((each) => each.missing),
@@ -78,6 +83,22 @@ export async function auditTable(ctx: Context, table: Table): Promise<TableAudit
     ctx.log({ event: 'audit', alarm: true, dataset, table: name, missing, doubled, unaccounted, isBufferWhole });
   }
   return audit;
+}
+
+/** Whether batches were recorded that a failover of the hot buffer left without a manifest. */
+async function recordDisplaced(
+  ctx: Context,
+  table: Table,
+  audits: LaneAudit[],
+  lanes: LaneSnapshot[],
+): Promise<boolean> {
+  let isAny = false;
+  for (const [i, lane] of lanes.entries()) {
+    const sequences = await rebuildDisplaced(ctx, table, lane);
+    audits[i]?.rebuilt.push(...sequences.map((seq) => ({ from: seq, to: seq })));
+    isAny ||= sequences.length > 0;
+  }
+  return isAny;
 }
 
 async function knownLanes(ctx: Context, table: Table): Promise<Snapshot> {

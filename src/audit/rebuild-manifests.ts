@@ -2,7 +2,7 @@ import type { LaneSnapshot } from '../buffer/snapshot.ts';
 import type { Table } from '../catalog/table.ts';
 import { atLane } from '../clickhouse/cluster.ts';
 import type { Context } from '../context.ts';
-import { countSeal, rowsCounted } from '../flush/count.ts';
+import { countSeal, type PartitionCount, rowsCounted } from '../flush/count.ts';
 import { checksumOf, type Manifest, partitionsOf } from '../flush/manifest.ts';
 import { recordManifests } from '../flush/outbox.ts';
 
@@ -25,23 +25,35 @@ export async function rebuildManifests(ctx: Context, table: Table, lane: LaneSna
     // Sequences that were left out when the lane was set up again hold nothing and need no manifest.
     const range = { from: rowsCounted(counted) > 0 ? gap.from : Math.max(gap.from, began + 1), to: gap.to };
     if (range.from > range.to) continue;
-    const token = `${lane.lane}:${range.from}-${range.to}:rebuilt`;
-    const partitions = partitionsOf(counted);
-    const manifest: Manifest = {
-      id: `${table.dataset}/${table.physical}/${lane.incarnation}/${token}`,
-      ...{ dataset: table.dataset, table: table.name, physical_table: table.physical, lane: lane.lane },
-      ...{ incarnation: lane.incarnation, token, epoch: 0, seq_from: range.from, seq_to: range.to },
-      ...{ rows: rowsCounted(counted), bytes: 0, schema_version: table.schema.version },
-      checksum: checksumOf(partitions),
-      ...{ trigger: 'rebuild', quarantined: 0, expired: 0, inserts: 1, batches: [] },
-      flushed_at: new Date(ctx.now()).toISOString(),
-      partitions,
-    };
+    const manifest = rebuiltManifest(ctx, table, lane, range, counted, 'rebuilt');
     await recordManifests(ctx, [manifest]);
     ctx.log({ event: 'manifest-rebuilt', manifest: manifest.id, rows: manifest.rows });
     rebuilt.push(range);
   }
   return rebuilt;
+}
+
+/** @param as what its token ends with, after lane and range */
+export function rebuiltManifest(
+  ctx: Context,
+  table: Table,
+  { lane, incarnation }: LaneSnapshot,
+  { from, to }: Range,
+  counted: PartitionCount[],
+  as: string,
+): Manifest {
+  const token = `${lane}:${from}-${to}:${as}`;
+  const partitions = partitionsOf(counted);
+  return {
+    id: `${table.dataset}/${table.physical}/${incarnation}/${token}`,
+    ...{ dataset: table.dataset, table: table.name, physical_table: table.physical, lane },
+    ...{ incarnation, token, epoch: 0, seq_from: from, seq_to: to },
+    ...{ rows: rowsCounted(counted), bytes: 0, schema_version: table.schema.version },
+    checksum: checksumOf(partitions),
+    ...{ trigger: 'rebuild', quarantined: 0, expired: 0, inserts: 1, batches: [] },
+    flushed_at: new Date(ctx.now()).toISOString(),
+    partitions,
+  };
 }
 
 async function gapsOf(ctx: Context, table: Table, { lane, watermark }: LaneSnapshot): Promise<Range[]> {

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Moves the end of a lane in which nothing waits to where ClickHouse is: the buffer failed over, and has forgotten batches
 -- that it had published.
 --

@@ -52,7 +52,8 @@ export function lackOf(kind: Lack['kind'], snapshot: Snapshot | undefined, requi
     const lane = snapshot.lanes[number];
     if (lane === undefined || lane.incarnation !== incarnation) return lost;
     // The buffer has acknowledged it, and has gone back behind it since.
-    if (seq > lane.seq || knownAs(lane, mark) === 'other') return lost;
+    const isForgotten = mark[3] !== undefined && seq > lane.seq;
+    if (isForgotten || knownAs(lane, mark) === 'other') return lost;
     if (reached(lane) < seq) isShort = true;
   }
   return isShort ? lack : undefined;

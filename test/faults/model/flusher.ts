@@ -4,7 +4,6 @@ import { type Flusher, isFinished, partitionOf, type Row, rowsOf, type Seal, typ
 /** A step somebody can take: what it is, and the state after it. */
 export type Step = { name: string; next: State };
 
-const repairsMax = 2;
 const idle: Flusher = { at: 'idle', seal: undefined, attempt: 0, found: 0 };
 
 /** What each flusher can do next. */
@@ -51,7 +50,7 @@ export function flusherSteps(state: State, rules: Rules, bounds: Bounds): Step[]
     }
     if (flusher.at === 'waiting' && state.left.timeouts > 0) {
       const left = { ...state.left, timeouts: state.left.timeouts - 1 };
-      const next = become(afterError(flusher, rules), { inserts: disown(state, i), left });
+      const next = become(afterError(flusher, rules, bounds), { inserts: disown(state, i), left });
       steps.push({ name: name('waits no longer'), next });
     }
     const current = state.buffer.seal;
@@ -158,9 +157,9 @@ export function isStored(stored: Row[], row: Row, { identity }: Rules): boolean 
   return stored.some((each) => sequenceOf(each) === sequenceOf(row) && partitionOf(each) === partitionOf(row));
 }
 
-function afterError(flusher: Flusher, rules: Rules): Flusher {
+function afterError(flusher: Flusher, rules: Rules, { repairs }: Bounds): Flusher {
   if (rules.startOverAfterError) return idle;
-  return flusher.attempt < repairsMax ? { ...flusher, at: 'ready', attempt: flusher.attempt + 1 } : idle;
+  return flusher.attempt < repairs ? { ...flusher, at: 'ready', attempt: flusher.attempt + 1 } : idle;
 }
 
 /** All that was sent is there, or something is missing. */
@@ -168,12 +167,14 @@ function afterCount(flusher: Flusher, rules: Rules, bounds: Bounds): Flusher {
   const { seal, found } = flusher;
   if (seal === undefined) return flusher;
   const expected = rowsOf(bounds, seal.ids).length - seal.skip.length;
-  return !rules.count || found === expected ? { ...flusher, at: 'counted', found: 0 } : afterMissing(flusher, rules);
+  return !rules.count || found === expected
+    ? { ...flusher, at: 'counted', found: 0 }
+    : afterMissing(flusher, rules, bounds);
 }
 
-function afterMissing(flusher: Flusher, rules: Rules): Flusher {
+function afterMissing(flusher: Flusher, rules: Rules, { repairs }: Bounds): Flusher {
   if (!rules.repairTokens) return { ...flusher, at: 'ready', found: 0 };
-  return flusher.attempt < repairsMax ? { ...flusher, at: 'ready', attempt: flusher.attempt + 1, found: 0 } : idle;
+  return flusher.attempt < repairs ? { ...flusher, at: 'ready', attempt: flusher.attempt + 1, found: 0 } : idle;
 }
 
 /** What a flusher has sent goes its way without it. */
@@ -182,6 +183,6 @@ function disown({ inserts }: State, owner: number) {
 }
 
 /** Every flusher that waits for an answer gets an error: the server is gone. */
-export function allFail(state: State, rules: Rules): Flusher[] {
-  return state.flushers.map((flusher) => (flusher.at === 'waiting' ? afterError(flusher, rules) : flusher));
+export function allFail(state: State, rules: Rules, bounds: Bounds): Flusher[] {
+  return state.flushers.map((flusher) => (flusher.at === 'waiting' ? afterError(flusher, rules, bounds) : flusher));
 }

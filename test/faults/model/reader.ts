@@ -26,7 +26,12 @@ export function readerSteps(state: State, rules: Rules, bounds: Bounds): Step[] 
       const published = state.stored.filter((row) => !isFenced || sequenceOf(row) <= reader.w);
       const answer: Row[] = [...published, ...rowsOf(bounds, reader.tail)].toSorted();
       const at = isFenced || !rules.validation ? 'done' : 'read';
-      return [{ name: `the reader reads ${isFenced ? 'with a fence' : 'everything'}`, next: become({ at, answer }) }];
+      return [
+        {
+          name: `the reader reads ${isFenced ? 'with a fence' : 'everything'}`,
+          next: become({ at, answer, fenced: isFenced }),
+        },
+      ];
     }
     case 'read': {
       const isBeyond = state.stored.some((row) => sequenceOf(row) > reader.w);

@@ -84,6 +84,8 @@ export type Bounds = {
   kills: number;
   deaths: number;
   failovers: number;
+  /** How often a flusher sends what is missing under another token before it gives up. */
+  repairs: number;
   /** Whether an insert waits for the replica. */
   waits: boolean;
   /** Whether somebody deletes what is published. */
@@ -94,7 +96,7 @@ export type Bounds = {
 
 const nothing = {
   ...{ flushers: 2, reader: false, timeouts: 0, kills: 0, deaths: 0, failovers: 0 },
-  ...{ waits: false, deletes: false, poison: undefined },
+  ...{ repairs: 2, waits: false, deletes: false, poison: undefined },
 };
 const twoBatches = [['A', 'B'], ['A']];
 
@@ -112,16 +114,16 @@ export const bounded: Record<string, Bounds> = {
     deaths: 1,
     poison: '1.0 B',
   },
-  'a buffer that fails over': { ...nothing, batches: [['A'], ['A']], failovers: 1 },
+  'a buffer that fails over': { ...nothing, batches: [['A'], ['A']], failovers: 1, repairs: 0 },
   'a query beside a failover': { ...nothing, batches: twoBatches, reader: true, failovers: 1, flushers: 1 },
   'a query beside a failover, with a replica that has the seals': {
     ...nothing,
     ...{ batches: twoBatches, reader: true, timeouts: 1, failovers: 1, flushers: 1, waits: true },
   },
-  'rows that are deleted': { ...nothing, batches: [['A'], ['B']], timeouts: 1, deletes: true },
+  'rows that are deleted': { ...nothing, batches: [['A'], ['B']], timeouts: 1, deletes: true, repairs: 1 },
   'rows that are deleted, and a buffer that fails over': {
     ...nothing,
-    ...{ batches: [['A']], timeouts: 1, failovers: 1, deletes: true },
+    ...{ batches: [['A']], timeouts: 1, failovers: 1, deletes: true, repairs: 0 },
   },
 };
 

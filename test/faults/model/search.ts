@@ -43,9 +43,10 @@ function wrongAnswer({ reader, buffer, life }: State, bounds: Bounds): string | 
     if (times(row) > 1) return `row ${row} is in the answer ${times(row)} times`;
     const id = row.split(' ')[0] as BatchId;
     const whole = rowsOf(bounds, [id]);
-    // Where nobody waits for the replica, what a failover has lost may be there in part, and to a query that was under
-    // way during it, what came after it.
-    const isOurs = bounds.waits || reader.known.includes(id) || (buffer.ids.includes(id) && reader.life === life);
+    // Where nobody waits for the replica, what a failover has lost may be there in part, and to a fenced query that was
+    // under way during it, what came after it.
+    const isSpared = reader.fenced && reader.life !== life;
+    const isOurs = bounds.waits || reader.known.includes(id) || (buffer.ids.includes(id) && !isSpared);
     if (isOurs && !whole.every((each) => reader.answer.includes(each))) return `batch ${id} is in the answer in part`;
   }
   return undefined;

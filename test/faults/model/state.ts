@@ -50,6 +50,8 @@ export type Reader = {
   epoch: number;
   life: number;
   sealed: boolean;
+  /** Whether its answer was read with a fence on the lane, and not compared with anything afterwards. */
+  fenced: boolean;
   tail: BatchId[];
   /** What was acknowledged when the query began. */
   known: BatchId[];
@@ -80,7 +82,7 @@ export type State = {
 };
 
 const noReader: Reader = {
-  ...{ at: 'idle', w: 0, epoch: 0, life: 0, sealed: false },
+  ...{ at: 'idle', w: 0, epoch: 0, life: 0, sealed: false, fenced: false },
   ...{ tail: [], known: [], answer: [] },
 };
 

@@ -108,12 +108,12 @@ export function serverSteps(state: State, rules: Rules, bounds: Bounds): Step[] 
       next: { ...state, stored, log, inserts: change({ ...insert, left }) },
     });
     if (state.left.kills > 0 && !isRemembered) {
-      const next = { ...killed(state, rules), log };
+      const next = { ...killed(state, rules, bounds), log };
       steps.push({ name: `the server is killed between the token and the rows of partition ${partition}`, next });
     }
   });
   if (state.left.kills > 0 && state.inserts.length > 0) {
-    steps.push({ name: 'the server is killed', next: killed(state, rules) });
+    steps.push({ name: 'the server is killed', next: killed(state, rules, bounds) });
   }
   return steps;
 }
@@ -144,9 +144,9 @@ function deletionSteps(state: State, rules: Rules, bounds: Bounds): Step[] {
   return [{ name: `${rows} are deleted`, next: { ...state, stored, log, deleted: rows } }];
 }
 
-function killed(state: State, rules: Rules): State {
+function killed(state: State, rules: Rules, bounds: Bounds): State {
   const left = { ...state.left, kills: state.left.kills - 1 };
   // Only what has reached the server dies with it; what is still on the way comes later.
   const inserts = state.inserts.filter((insert) => insert.left === undefined && insert.owner === undefined);
-  return { ...state, inserts, flushers: allFail(state, rules), left };
+  return { ...state, inserts, flushers: allFail(state, rules, bounds), left };
 }

@@ -37,7 +37,7 @@ test.each(sizes)(
       asked += 1; // and never answers
     });
     const table = await newTable(ctx);
-    const instance = newInstance({ UPSTASH_REDIS_REST_URL: url, TIMESTORE_REDIS_TIMEOUT_MS: '50' });
+    const instance = newInstance({ UPSTASH_REDIS_REST_URL: url, TIMESTORE_REDIS_TIMEOUT_MS: '500' });
     await expect(stage(instance, table, [...values])).rejects.toBeInstanceOf(StoreError);
     expect(asked).toBeGreaterThan(0);
   },

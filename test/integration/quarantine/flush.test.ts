@@ -155,7 +155,9 @@ test('a row that came by an insert which had begun before it was set aside is fo
   await onStored(
     ctx,
     table,
-    `INSERT INTO ${qualifiedName(table)} (_lane, _seq, _row, timestamp, v) VALUES (0, 2, 0, '2026-05-05 10:00:01', -1)`,
+    `INSERT INTO ${qualifiedName(table)} (_lane, _seq, _row, _received_at, timestamp, v)
+     SELECT lane, seq, row, received_at, '2026-05-05 10:00:01', -1 FROM timestore.skipped_rows
+      WHERE dataset = '${table.dataset}' AND \`table\` = '${table.physical}' AND (lane, seq, row) = (0, 2, 0) LIMIT 1`,
   );
   expect(await replayRecords(soon, dataset, await open(dataset))).toMatchObject({ stored: 1, replayed: 0 });
   expect(await open(dataset)).toEqual([]);
