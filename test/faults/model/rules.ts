@@ -29,8 +29,6 @@ export type Rules = {
   newEpochs: boolean;
   /** A read with lanes that are not fenced asks ClickHouse afterwards for rows beyond the watermark. */
   nothingBeyond: boolean;
-  /** What ClickHouse has in full beyond the watermark is shown again, once nothing waits in the lane. */
-  catchUp: boolean;
   /** An insert of a seal that was found complete before adds nothing, as ClickHouse itself knows when it begins. */
   finished: boolean;
   /** Rows are deleted only when every insert has ended that began before they were found complete. */
@@ -63,7 +61,6 @@ export const allRules: Rules = {
   alone: true,
   newEpochs: true,
   nothingBeyond: true,
-  catchUp: true,
   finished: true,
   deletionWaits: true,
   oneSnapshot: true,

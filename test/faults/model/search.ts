@@ -9,7 +9,7 @@ export type Result = { states: number; complete: boolean; found: Found | undefin
 
 function stepsOf(state: State, rules: Rules, bounds: Bounds): Step[] {
   return [
-    ...bufferSteps(state, rules, bounds),
+    ...bufferSteps(state, bounds),
     ...flusherSteps(state, rules, bounds),
     ...serverSteps(state, rules, bounds),
     ...readerSteps(state, rules, bounds),

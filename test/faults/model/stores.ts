@@ -13,7 +13,7 @@ import {
 } from './state.ts';
 
 /** Writers, and a buffer that fails over to a replica which lags: any number of its last writes are undone. */
-export function bufferSteps(state: State, rules: Rules, bounds: Bounds): Step[] {
+export function bufferSteps(state: State, bounds: Bounds): Step[] {
   const { buffer, replica } = state;
   const steps: Step[] = [];
   if (buffer.ids.length < bounds.batches.length) {
@@ -24,7 +24,7 @@ export function bufferSteps(state: State, rules: Rules, bounds: Bounds): Step[] 
     });
   }
   if (bounds.failovers === 0) return steps;
-  const shown = rules.catchUp ? caughtUp(state) : undefined;
+  const shown = caughtUp(state);
   if (shown !== undefined) steps.push({ name: 'the lane catches up with ClickHouse', next: shown });
   if (buffer !== replica) steps.push({ name: 'the replica catches up', next: { ...state, replica: buffer } });
   if (state.left.failovers > 0) {
