@@ -65,7 +65,7 @@ async function areUnchanged(ctx: Context, cuts: Cut[], open: LaneSnapshot[][]): 
     Promise.all(cuts.map(({ table }) => snapshotTable(ctx, table, 'state'))),
     Promise.all(cuts.map(({ table }, n) => hasRowsBeyond(ctx, table, open[n] ?? []))),
   ]);
-  const [states, beyond] = await asked.catch((error) => {
+  const [states, beyond]: [(Snapshot | 'unknown')[], boolean[]] = await asked.catch((error) => {
     // The fenced read that follows needs neither answer: a store that stops meanwhile costs time, and no answer.
     if (!(error instanceof StoreError || error instanceof ClickHouseError)) throw error;
     ctx.log({ event: 'validation-failed', ...describeError(error) });
