@@ -61,6 +61,16 @@ async function sealed(ctx: Ctx, dataset: string): Promise<Seal> {
   return outcome.seal;
 }
 
+/** Waits until an insert into the first lane runs. */
+async function isRunning(ctx: Ctx, dataset: string): Promise<void> {
+  const table = await tableOf(ctx, dataset);
+  const there = await atLane(ctx, table, 0);
+  const running = "SELECT 1 FROM system.processes WHERE Settings['log_comment'] = {place:String}";
+  await expect
+    .poll(() => there.clickhouse.rows(running, { place: insertPlace(table, 0) }), { interval: 20 })
+    .toHaveLength(1);
+}
+
 test('a row acknowledged after a failover is stored, also where a published batch had its sequence', async () => {
   const ctx = alone();
   const dataset = newDataset();
@@ -179,17 +189,7 @@ test('an insert adds nothing while one of a seal that the buffer has forgotten r
            SETTINGS max_block_size = 1, function_sleep_max_microseconds_per_block = 60000000`,
     timeout_ms: 60_000,
   });
-  const places = [insertPlace(table, 0)];
-  await expect
-    .poll(
-      () =>
-        there.clickhouse.rows(
-          "SELECT 1 FROM system.processes WHERE has({places:Array(String)}, Settings['log_comment'])",
-          { places },
-        ),
-      { interval: 20 },
-    )
-    .toHaveLength(1);
+  await isRunning(ctx, dataset);
   await insertSeal(there, table, 0, await sealed(ctx, dataset), 0, 30_000);
   const own = async () => {
     const [found] = await there.clickhouse.rows<{ n: string }>(
@@ -307,4 +307,37 @@ test('rows that were deleted do not come back when the buffer fails over to befo
   await flush(ctx, dataset);
   expect(await values(ctx, dataset)).toEqual(['next']);
   expect(await storedRows(ctx, await tableOf(ctx, dataset))).toBe(1);
+});
+
+test('rows are deleted only when inserts have ended that could bring them again', async () => {
+  const ctx = alone();
+  const dataset = newDataset();
+  await send(ctx, dataset, [row(1, 'keep')]);
+  await send(ctx, dataset, [row(2, 'erase')]);
+  await flush(ctx, dataset);
+  const table = await tableOf(ctx, dataset);
+  const there = await atLane(ctx, table, 0);
+  const late = there.clickhouse.send({
+    settings: { log_comment: insertPlace(table, 0), insert_deduplication_token: '0:1-2:late', async_insert: 0 },
+    body: `INSERT INTO ${qualifiedName(table)} (_lane, _seq, _row, _received_at, timestamp, v)
+           SELECT 0, 2, 1 + number, now64(3), '2026-05-01 10:00:03', 'erase' FROM numbers(20) WHERE sleepEachRow(0.2) = 0
+           SETTINGS max_block_size = 1, function_sleep_max_microseconds_per_block = 60000000`,
+    timeout_ms: 60_000,
+  });
+  await isRunning(ctx, dataset);
+  const job = await beginChange(ctx, { dataset, table: 'm', request: erased });
+  expect((await workUntilOver(ctx, job)).state).toBe('done');
+  await late;
+  expect(await values(ctx, dataset)).toEqual(['keep']);
+});
+
+test('no seal after a failover has the epoch of one that was forgotten', async () => {
+  const ctx = alone();
+  const dataset = newDataset();
+  await send(ctx, dataset, [row(1, 'first')]);
+  const failOver = await rememberBuffer(ctx);
+  const forgotten = await sealed(ctx, dataset);
+  await failOver();
+  await send(ctx, dataset, [row(2, 'second')]);
+  expect((await sealed(ctx, dataset)).epoch).toBeGreaterThan(forgotten.epoch);
 });
