@@ -21,7 +21,8 @@ export async function rebuildDisplaced(ctx: Context, table: Table, lane: LaneSna
   const at = await atLane(ctx, table, lane.lane);
   const shared = await at.clickhouse.rows<{ seq: string; times: string[] }>(
     `SELECT _seq AS seq, arraySort(groupUniqArray(toUnixTimestamp64Milli(_received_at))) AS times
-       FROM ${qualifiedName(table)} WHERE _lane = {lane:UInt16} AND _seq <= {watermark:UInt64}
+       FROM ${qualifiedName(table)}
+      WHERE _lane = {lane:UInt16} AND _seq <= {watermark:UInt64} AND _received_at > 0
       GROUP BY seq HAVING length(times) > 1 ORDER BY seq LIMIT {most:UInt32}`,
     { lane: lane.lane, watermark: lane.watermark, most: batches_max },
   );

@@ -92,6 +92,8 @@ const mutations: Mutation[] = [
     from: ' or (#answer > 1 and room < 0)',
     to: '',
     suite: 'test/integration/flush/outbox.test.ts',
+  },
+  {
     rule: 'a stored row is known by when its batch was acknowledged, not by its sequence alone',
     file: 'src/flush/insert.ts',
     from: '(_seq, _row, _received_at) NOT IN (SELECT _seq, _row, _received_at FROM ${name}',
