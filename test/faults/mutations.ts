@@ -506,8 +506,8 @@ const mutations: Mutation[] = [
   {
     rule: 'one expiry for all chunks',
     file: 'src/buffer/stage.lua',
-    from: 'local begun = tonumber(given[16]) or at',
-    to: 'local begun = at',
+    from: 'local ends = tonumber(given[16]) or now + life',
+    to: 'local ends = now + life',
   },
   {
     rule: 'the stored plan of chunks',
