@@ -1,8 +1,7 @@
 import * as z from 'zod';
 import { newestAudits } from '../src/audit/audit-due.ts';
 import { auditTable } from '../src/audit/audit-table.ts';
-import { findTable } from '../src/catalog/find-table.ts';
-import { TimestoreError } from '../src/errors.ts';
+import { requireTable } from '../src/catalog/change-table.ts';
 import { slug } from '../src/names.ts';
 import { metricsText } from '../src/observe/metrics-text.ts';
 import { quarantineTable } from '../src/quarantine/table.ts';
@@ -86,10 +85,7 @@ export const auditRoutes = routes()
     async (c) => {
       const { dataset, table: name } = await bodyAs(c, auditBody);
       requireDataset(c, ['admin'], dataset);
-      const table = await findTable(c.get('timestore'), dataset, name);
-      if (table === undefined) {
-        throw new TimestoreError('not-found', `There is no table ${name} in dataset ${dataset}.`);
-      }
+      const table = await requireTable(c.get('timestore'), dataset, name);
       return c.json((await auditTable(c.get('timestore'), table)) satisfies z.input<typeof auditSchema>);
     },
   )

@@ -18,6 +18,11 @@ export function physicalName(name: string, life: number): string {
 /** The physical name of any table, the quarantine's among them. */
 export const physicalPattern = /^[a-z0-9_][a-z0-9_-]{0,62}(?:\.[1-9][0-9]{0,8})?$/;
 
+/** Which life of its name a table is. */
+export function lifeOf(physical: string): number {
+  return Number(physical.split('.')[1] ?? 1);
+}
+
 /** The name that clients use. */
 export function logicalName(physical: string): string {
   return physical.split('.')[0] ?? physical;

@@ -1,4 +1,4 @@
-import { findTable } from '../catalog/find-table.ts';
+import { readTable } from '../catalog/find-table.ts';
 import type { Context } from '../context.ts';
 import { describeError } from '../log.ts';
 import { auditTable, type TableAudit } from './audit-table.ts';
@@ -22,7 +22,7 @@ export async function auditDue(ctx: Context, deadline_ms: number): Promise<numbe
   for (const { dataset, name } of due) {
     if (ctx.now() >= deadline_ms) break;
     try {
-      const table = await findTable(ctx, dataset, name);
+      const table = await readTable(ctx, dataset, name);
       if (table !== undefined) await auditTable(ctx, table);
       audited += 1;
     } catch (error) {

@@ -1,7 +1,7 @@
 import { type LaneSums, sumLane } from '../buffer/audit-lane.ts';
 import { type LaneSnapshot, type Snapshot, snapshotTable } from '../buffer/snapshot.ts';
+import { ensureTable } from '../catalog/ensure-table.ts';
 import { retainedFrom_ms, type Table } from '../catalog/table.ts';
-import { ensureTable } from '../clickhouse/table.ts';
 import type { Context } from '../context.ts';
 import { StoreError } from '../errors.ts';
 import { type CaughtUp, catchUpLanes } from '../flush/catch-up.ts';

@@ -1,9 +1,9 @@
 import * as z from 'zod';
 import { rebuildManifests } from '../audit/rebuild-manifests.ts';
 import { snapshotTable } from '../buffer/snapshot.ts';
+import { ensureTable } from '../catalog/ensure-table.ts';
 import { readTable } from '../catalog/find-table.ts';
 import { partitionsThere } from '../clickhouse/partitions.ts';
-import { ensureTable } from '../clickhouse/table.ts';
 import type { Context } from '../context.ts';
 import { StoreError } from '../errors.ts';
 import { flushTable } from '../flush/flush-table.ts';

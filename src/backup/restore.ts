@@ -2,10 +2,10 @@ import * as z from 'zod';
 import { ask } from '../buffer/redis.ts';
 import { applyQuota, applyStates } from '../catalog/apply-states.ts';
 import { requireTable } from '../catalog/change-table.ts';
+import { applyRetention, ensureTable } from '../catalog/ensure-table.ts';
 import { placeLanes } from '../catalog/place-lanes.ts';
 import { setUpLanes } from '../catalog/set-up-lanes.ts';
 import type { Table } from '../catalog/table.ts';
-import { applyRetention, ensureTable } from '../clickhouse/table.ts';
 import type { Context } from '../context.ts';
 import { TimestoreError } from '../errors.ts';
 import type { Job } from '../jobs/job.ts';
@@ -77,7 +77,7 @@ async function restoreHidden(
   deadline_ms: number,
 ): Promise<Progress | undefined> {
   const { dataset, name } = table;
-  await ensureTable(ctx, table);
+  await ensureTable(ctx, table, table.shards, 'restore');
   const done = new Set(progress.done);
   for (const [partition, content] of Object.entries(record.partitions)) {
     if (done.has(partition)) continue;

@@ -1,13 +1,13 @@
 import { auditLine } from '../audit-log/line.ts';
 import { changeLanes } from '../buffer/change-lanes.ts';
 import { noteJob } from '../buffer/due.ts';
-import { applyRetention } from '../clickhouse/table.ts';
 import type { Context } from '../context.ts';
 import { TimestoreError } from '../errors.ts';
 import { cancelDrop, scheduleDrop } from '../jobs/schedule-drop.ts';
 import { epochMs } from '../postgres/client.ts';
 import { applyStates } from './apply-states.ts';
 import { changedSince, gone } from './datasets.ts';
+import { applyRetention } from './ensure-table.ts';
 import { noteLanes, readTable } from './find-table.ts';
 import { placeLanes, spreadLanes } from './place-lanes.ts';
 import { setUpLanes } from './set-up-lanes.ts';

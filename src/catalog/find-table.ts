@@ -14,7 +14,7 @@ const trusted_ms = 30_000;
 /**
  * A table's definition: from this instance's memory, then the hot buffer's, then the catalogue in Postgres.
  *
- * @param atLeast a schema version known to exist: an older definition is not enough
+ * @param atLeast a schema version or a life known to exist: an older definition is not enough
  * @returns undefined when there is no such table
  * @throws StoreError when neither knows it and Postgres is away
  */
@@ -22,10 +22,10 @@ export async function findTable(
   ctx: Context,
   dataset: string,
   name: string,
-  atLeast: { version: number } = { version: 0 },
+  { version = 0, life = 0 }: { version?: number; life?: number } = {},
 ): Promise<Table | undefined> {
   const seen = ctx.tables.get(memoryKey(dataset, name));
-  const suffices = (table: Table) => table.schema.version >= atLeast.version;
+  const suffices = (table: Table) => table.life >= life && table.schema.version >= version;
   if (seen !== undefined && suffices(seen.table) && ctx.now() - seen.seenAt_ms < trusted_ms) return seen.table;
   try {
     const buffered = await readBuffered(ctx, dataset, name);
@@ -45,9 +45,17 @@ export function isSeenLately(ctx: Context, { dataset, name }: Pick<Table, 'datas
   return ctx.now() - seen.seenAt_ms < trusted_ms;
 }
 
+/** The same as the stores have it now, whatever this instance remembers. Throws StoreError. */
+export async function findNow(ctx: Context, dataset: string, name: string): Promise<Table | undefined> {
+  const buffered = await readBuffered(ctx, dataset, name);
+  return buffered === undefined ? await readTable(ctx, dataset, name) : keep(ctx, buffered);
+}
+
 /** The same for who reads it: one that is being deleted is gone. Instances learn of it within the time they trust. */
 export async function findReadable(ctx: Context, dataset: string, name: string): Promise<Table | undefined> {
-  const table = await findTable(ctx, dataset, name);
+  let table = await findTable(ctx, dataset, name);
+  // It may have been taken back since, or made again: what is remembered of a deletion is no reason to answer that it is gone.
+  if (table?.state === 'deleting') table = await findNow(ctx, dataset, name);
   return table?.state === 'deleting' ? undefined : table;
 }
 

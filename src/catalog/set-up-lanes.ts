@@ -1,12 +1,13 @@
 import type { ImportSeal } from '../buffer/seal-import.ts';
 import { setUpLane } from '../buffer/set-up.ts';
 import { atLane } from '../clickhouse/cluster.ts';
-import { ensureTable } from '../clickhouse/table.ts';
 import type { Context } from '../context.ts';
 import { StoreError } from '../errors.ts';
 import { qualifiedName } from '../names.ts';
 import { applyQuota } from './apply-states.ts';
+import { ensureTable } from './ensure-table.ts';
 import { readTable } from './find-table.ts';
+import { LifeOver } from './life.ts';
 import { notWritable } from './state.ts';
 import type { Table } from './table.ts';
 
@@ -16,19 +17,19 @@ const roundsMax = 5;
  * Makes a table's lanes known to the hot buffer: at its creation, and again when the buffer has lost them. A lane goes on
  * after the greatest sequence that ClickHouse has of it.
  *
- * @returns whether there is such a table: one that was dropped meanwhile is not made again
- * @throws StoreError when Postgres or ClickHouse is away: nothing may be staged before both have answered
+ * @throws LifeOver for a table that was dropped meanwhile, which is not made again; StoreError when Postgres or ClickHouse
+ *   is unavailable: nothing may be staged before both have answered
  */
-export async function setUpLanes(ctx: Context, seen: Table): Promise<boolean> {
+export async function setUpLanes(ctx: Context, seen: Table): Promise<void> {
   for (let round = 0; round < roundsMax; round += 1) {
     // As many as there are by now: with fewer, rows that wait in the others would be in no answer.
     const table = await readTable(ctx, seen.dataset, seen.name);
-    if (table?.physical !== seen.physical) return false;
+    if (table?.physical !== seen.physical) throw new LifeOver(seen);
     // It may be taken apart at this moment, and what is made now would stay.
     if (table.state === 'deleting') throw notWritable(table.dataset, table.name, table.state);
     await ensureTable(ctx, table);
     await applyQuota(ctx, table.dataset);
-    if (await setUpAll(ctx, table)) return true;
+    if (await setUpAll(ctx, table)) return;
   }
   throw new StoreError('postgres', `has kept changing table ${seen.name}`, undefined);
 }

@@ -4,7 +4,7 @@ import type { Context } from '../context.ts';
 import { StoreError } from '../errors.ts';
 import { databaseName, everywhereName, qualifiedName, quoteName, quoteString } from '../names.ts';
 import { clickhouseType } from '../schema/types.ts';
-import { type At, everyNode, everyShard, onEach, placeOf } from './cluster.ts';
+import { type At, everyNode, onEach, placeOf } from './cluster.ts';
 import { engineSql } from './engine.ts';
 import type { Kind } from './kind.ts';
 
@@ -34,10 +34,11 @@ export function declaredColumns({ schema }: Pick<Table, 'schema'>): string[] {
 
 /**
  * Makes the table with all fields of its schema, or brings the one that is there to it. Additive, and safe to repeat.
+ * Whether there is to be such a table is for whoever asks: `ensureTable` in the catalogue.
  *
  * @param needs the shards of a cluster that must have it: those with its lanes; others get it as soon as they are there
  */
-export async function ensureTable(ctx: Context, table: Table, needs: number[] = table.shards): Promise<void> {
+export async function makeTable(ctx: Context, table: Table, needs: number[]): Promise<void> {
   await onEach(ctx, everyNode(ctx), needs, async (at) => {
     await at.clickhouse.command(`CREATE DATABASE IF NOT EXISTS ${databaseName(table.dataset)}`);
     await at.clickhouse.command(createTable(at, table, await at.clickhouseKind()));
@@ -146,13 +147,7 @@ export function ttlExpressions({ schema, retention }: Table): string[] {
   return [...move, `${time} + toIntervalDay(${retention.totalDays}) DELETE`];
 }
 
-/** Makes ClickHouse keep rows for as long as the policy says. Rows that are there already go when their parts are merged. */
-export async function applyRetention(ctx: Context, table: Table): Promise<void> {
-  await ensureTable(ctx, table);
-  await onEach(ctx, everyShard(ctx), table.shards, (at) => applyRetentionAt(at, table));
-}
-
-/** The same at one shard. */
+/** Makes a shard keep rows for as long as the policy says. */
 export async function applyRetentionAt(at: At, table: Table): Promise<void> {
   const expressions = ttlExpressions(table);
   const [found] = await at.clickhouse.rows<{ n: string }>(

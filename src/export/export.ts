@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { findReadable, readTable } from '../catalog/find-table.ts';
+import { readTable } from '../catalog/find-table.ts';
 import type { Table } from '../catalog/table.ts';
 import type { Context } from '../context.ts';
 import { TimestoreError } from '../errors.ts';
@@ -51,8 +51,9 @@ export async function beginExport(
   request: ExportRequest,
   id: string | undefined,
 ): Promise<Job> {
-  const table = await findReadable(ctx, dataset, name);
-  if (table === undefined) throw new TimestoreError('not-found', `There is no table ${name} in dataset ${dataset}.`);
+  const table = await readTable(ctx, dataset, name);
+  if (table === undefined || table.state === 'deleting')
+    throw new TimestoreError('not-found', `There is no table ${name} in dataset ${dataset}.`);
   rangeOf(request);
   const columns = chosen(table, request.columns);
   const progress = { life: table.life, ...(await cutOf(ctx, table)), columns };

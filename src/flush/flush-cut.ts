@@ -1,7 +1,7 @@
 import { snapshotTable } from '../buffer/snapshot.ts';
+import { ensureTable } from '../catalog/ensure-table.ts';
 import { setUpLanes } from '../catalog/set-up-lanes.ts';
 import type { Table } from '../catalog/table.ts';
-import { ensureTable } from '../clickhouse/table.ts';
 import type { Until } from '../clickhouse/until.ts';
 import type { Context } from '../context.ts';
 import { StoreError } from '../errors.ts';
@@ -11,7 +11,10 @@ import { flushTable } from './flush-table.ts';
 /** Every row acknowledged by now, and the token that says the same. Throws StoreError. */
 export async function cutOf(ctx: Context, table: Table): Promise<{ until: Until; watermark: string }> {
   let snapshot = await snapshotTable(ctx, table, 'state');
-  if (snapshot === 'unknown' && (await setUpLanes(ctx, table))) snapshot = await snapshotTable(ctx, table, 'state');
+  if (snapshot === 'unknown') {
+    await setUpLanes(ctx, table);
+    snapshot = await snapshotTable(ctx, table, 'state');
+  }
   if (snapshot === 'unknown')
     throw new StoreError('redis', `does not know the lanes of table ${table.name}`, undefined);
   const { lanes } = snapshot;

@@ -6,7 +6,7 @@ import { atLane } from '../clickhouse/cluster.ts';
 import type { Context } from '../context.ts';
 import { StoreError } from '../errors.ts';
 import { describeError } from '../log.ts';
-import { logicalName, type TableRef } from '../names.ts';
+import { lifeOf, logicalName, type TableRef } from '../names.ts';
 import { type FlushTrigger, flushLane } from './flush-lane.ts';
 import { tryDrainingOutbox } from './outbox.ts';
 
@@ -79,7 +79,7 @@ async function awayAt(ctx: Context, due: { table: TableRef; lane: number }): Pro
 
 /** Undefined for one of an earlier life, or dropped: its rows have nowhere to go. */
 async function dueTable(ctx: Context, ref: TableRef): Promise<Table | undefined> {
-  const table = await findTable(ctx, ref.dataset, logicalName(ref.physical));
+  const table = await findTable(ctx, ref.dataset, logicalName(ref.physical), { life: lifeOf(ref.physical) });
   return table?.physical === ref.physical ? table : undefined;
 }
 

@@ -2,11 +2,13 @@ import { deferLane } from '../buffer/due.ts';
 import { takeLease } from '../buffer/lease.ts';
 import { publishSeal } from '../buffer/publish.ts';
 import { type Seal, sealLane } from '../buffer/seal.ts';
+import { ensureTable } from '../catalog/ensure-table.ts';
 import { findTable } from '../catalog/find-table.ts';
+import { LifeOver } from '../catalog/life.ts';
 import type { Table } from '../catalog/table.ts';
 import { ClickHouseError, clickhouseCodes } from '../clickhouse/client.ts';
 import { type At, atLane } from '../clickhouse/cluster.ts';
-import { addColumnsAt, ensureTable, requireTypes } from '../clickhouse/table.ts';
+import { addColumnsAt, requireTypes } from '../clickhouse/table.ts';
 import type { Context } from '../context.ts';
 import { StoreError } from '../errors.ts';
 import { describeError } from '../log.ts';
@@ -120,6 +122,8 @@ export async function flushLane(
 async function tableFor(at: At, table: Table, seal: Seal): Promise<Table> {
   const version = newestVersion(seal);
   const current = await findTable(at, table.dataset, table.name, { version });
+  // The name may be another table's by now, and the rows of this one have no place there.
+  if (current !== undefined && current.physical !== table.physical) throw new LifeOver(table);
   if (current === undefined || current.schema.version < version) {
     throw new StoreError('postgres', `does not know schema version ${version} of table ${table.name} yet`, undefined);
   }

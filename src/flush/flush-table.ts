@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Snapshot, snapshotTable } from '../buffer/snapshot.ts';
+import { requireLiving } from '../catalog/life.ts';
 import type { Table } from '../catalog/table.ts';
 import type { Context } from '../context.ts';
 import { type FlushTrigger, flushLane } from './flush-lane.ts';
@@ -17,7 +18,7 @@ export type TableFlush = {
  * Flushes a table until everything acknowledged before the call is published, or until the deadline.
  *
  * @param deadline_ms by `ctx.now()`
- * @throws StoreError, ClickHouseError when a store is away
+ * @throws LifeOver; StoreError, ClickHouseError when a store is away
  */
 export async function flushTable(
   ctx: Context,
@@ -26,8 +27,11 @@ export async function flushTable(
   deadline_ms: number,
 ): Promise<TableFlush> {
   const start = await snapshotTable(ctx, table, 'state');
-  // A lane that has no state has nothing that could be flushed.
-  if (start === 'unknown') return { complete: true, rows: 0, seals: 0 };
+  if (start === 'unknown') {
+    // A lane that has no state has nothing that could be flushed; but the table's next life may have.
+    await requireLiving(ctx, table);
+    return { complete: true, rows: 0, seals: 0 };
+  }
   const flushed = { rows: 0, seals: 0 };
   for (const { lane, seq, watermark } of start.lanes) {
     let reached = watermark;

@@ -1,12 +1,13 @@
 import * as z from 'zod';
 import { type ImportSeal, publishImport } from '../buffer/seal-import.ts';
 import { createTable } from '../catalog/create-table.ts';
+import { ensureTable } from '../catalog/ensure-table.ts';
 import { evolveSchema } from '../catalog/evolve-schema.ts';
 import { readTable } from '../catalog/find-table.ts';
 import { notWritable } from '../catalog/state.ts';
 import type { Table } from '../catalog/table.ts';
 import type { At } from '../clickhouse/cluster.ts';
-import { addColumnsAt, ensureTable, requireTypes } from '../clickhouse/table.ts';
+import { addColumnsAt, requireTypes } from '../clickhouse/table.ts';
 import type { Context } from '../context.ts';
 import { TimestoreError } from '../errors.ts';
 import { countSeal } from '../flush/count.ts';

@@ -5,6 +5,7 @@ import { marginOf, type Pending, type StagedBatch } from '../buffer/stage.ts';
 import { createTable } from '../catalog/create-table.ts';
 import { evolveSchema } from '../catalog/evolve-schema.ts';
 import { findTable } from '../catalog/find-table.ts';
+import { inNewestLife, isOver, LifeOver } from '../catalog/life.ts';
 import { notWritable } from '../catalog/state.ts';
 import { retainedFrom_ms, type Table } from '../catalog/table.ts';
 import type { Context } from '../context.ts';
@@ -74,6 +75,10 @@ const roundsMax = 20;
  * @throws TimestoreError with what is wrong with the rows; StoreError when a store that this needs is away
  */
 export async function ingestRows(ctx: Context, request: IngestRequest): Promise<IngestResult> {
+  return await inNewestLife(ctx, (found) => accept(ctx, request, found));
+}
+
+async function accept(ctx: Context, request: IngestRequest, found: Table[]): Promise<IngestResult> {
   const { dataset, table: name, declared, onError = 'reject', meta = '', durable = false } = request;
   const { limits } = ctx.config;
   const isAuto = request.idempotencyKey === undefined;
@@ -86,6 +91,7 @@ export async function ingestRows(ctx: Context, request: IngestRequest): Promise<
   // Chunks that an earlier round has staged must not be forgotten in this one.
   for (let round = 0; round < roundsMax && (round === 0 || ctx.now() < forgotten_ms); round += 1) {
     const table = await findTable(ctx, dataset, name);
+    if (table !== undefined) found.push(table);
     const target = mergeSchema(table?.schema, declared, limits);
     const prepare = (checks: RowChecks) => {
       return prepareRows(request.text, request.format, target.schema, limits, {
@@ -101,6 +107,8 @@ export async function ingestRows(ctx: Context, request: IngestRequest): Promise<
       if (known?.requestHash === shortHash(requestHash)) rows = prepareAgain(known.plan.quarantined);
     }
     requireAcceptable(rows, onError, limits.quarantine_rows_max);
+    // None goes into quarantine for what it would not have fitted in a life that is over.
+    if (rows.errorsTotal > 0 && table !== undefined && (await isOver(ctx, table))) throw new LifeOver(table);
     if (rows.lines.length === 0) {
       const staged = await quarantineRefused(ctx, { dataset, name, ...keyed }, rows);
       return resultOf(ctx, staged.table, { ...staged, batches: [staged.batch], ofRows: [], quota: undefined }, rows);

@@ -4,7 +4,7 @@ import { findTable } from '../catalog/find-table.ts';
 import type { Table } from '../catalog/table.ts';
 import type { Context } from '../context.ts';
 import { TimestoreError } from '../errors.ts';
-import { logicalName } from '../names.ts';
+import { lifeOf, logicalName } from '../names.ts';
 import { countSkipped } from '../quarantine/skipped.ts';
 import { areOvertaken } from '../query/beyond.ts';
 import type { LaneMark } from '../query/token.ts';
@@ -37,7 +37,7 @@ export async function readReceipt(ctx: Context, batchId: string): Promise<Receip
   if (place === undefined) throw new TimestoreError('not-found', 'This is not the id of a batch.');
   const { dataset, physical } = place.table;
   const name = logicalName(physical);
-  const table = await findTable(ctx, dataset, name);
+  const table = await findTable(ctx, dataset, name, { life: lifeOf(physical) });
   if (table === undefined || table.physical !== physical) {
     throw new TimestoreError('not-found', `The table of this batch, ${name} of dataset ${dataset}, is not there.`);
   }

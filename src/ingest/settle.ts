@@ -1,5 +1,6 @@
 import { quotaHeaders } from '../buffer/quota.ts';
 import { noteLanes } from '../catalog/find-table.ts';
+import { LifeOver } from '../catalog/life.ts';
 import { setUpLanes } from '../catalog/set-up-lanes.ts';
 import { notWritable } from '../catalog/state.ts';
 import type { Table } from '../catalog/table.ts';
@@ -21,7 +22,9 @@ export async function settle(ctx: Context, table: Table, outcome: NotAccepted): 
     case 'unknown':
       // New, or lost: either way the lane is made from the catalogue and ClickHouse, by whoever comes first.
       // Where it was dropped meanwhile, the request makes a new one.
-      await setUpLanes(ctx, table);
+      await setUpLanes(ctx, table).catch((error) => {
+        if (!(error instanceof LifeOver)) throw error;
+      });
       return;
     case 'lanes':
       noteLanes(ctx, table, outcome.lanes, outcome.readLanes);

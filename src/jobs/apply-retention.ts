@@ -1,5 +1,5 @@
+import { applyRetention } from '../catalog/ensure-table.ts';
 import { readTable } from '../catalog/find-table.ts';
-import { applyRetention } from '../clickhouse/table.ts';
 import type { Step } from './work.ts';
 
 const tablesInStep = 20;

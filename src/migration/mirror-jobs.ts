@@ -1,7 +1,7 @@
 import { asking } from '../asking.ts';
 import { noteJob } from '../buffer/due.ts';
 import { snapshotTable } from '../buffer/snapshot.ts';
-import { findTable } from '../catalog/find-table.ts';
+import { readTable } from '../catalog/find-table.ts';
 import { setUpLanes } from '../catalog/set-up-lanes.ts';
 import type { Table } from '../catalog/table.ts';
 import type { Context } from '../context.ts';
@@ -30,7 +30,7 @@ export async function mirrorBeginnings(ctx: Context, dataset: string): Promise<M
   }
   const begun: MirrorBeginning[] = [];
   for (const { name } of names) {
-    const table = await findTable(ctx, dataset, name);
+    const table = await readTable(ctx, dataset, name);
     if (table === undefined) continue;
     const lanes = await lanesOf(ctx, table);
     begun.push({
@@ -47,7 +47,10 @@ export async function mirrorBeginnings(ctx: Context, dataset: string): Promise<M
 /** All lanes as they are now, set up again if the hot buffer has lost them. Throws StoreError. */
 export async function lanesOf(ctx: Context, table: Table) {
   let snapshot = await snapshotTable(ctx, table, 'state');
-  if (snapshot === 'unknown' && (await setUpLanes(ctx, table))) snapshot = await snapshotTable(ctx, table, 'state');
+  if (snapshot === 'unknown') {
+    await setUpLanes(ctx, table);
+    snapshot = await snapshotTable(ctx, table, 'state');
+  }
   if (snapshot !== 'unknown') return snapshot.lanes;
   throw new StoreError('redis', `does not know the lanes of table ${table.name}`, undefined);
 }

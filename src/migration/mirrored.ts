@@ -1,4 +1,4 @@
-import { findTable } from '../catalog/find-table.ts';
+import { readTable } from '../catalog/find-table.ts';
 import type { Table } from '../catalog/table.ts';
 import { atLane } from '../clickhouse/cluster.ts';
 import type { Context } from '../context.ts';
@@ -45,7 +45,7 @@ export async function mirroredOf(ctx: Context, dataset: string): Promise<Mirrore
   );
   const all: Mirrored = { behindRows: 0, oldestAge_ms: null, stoppedLanes: 0, error: null };
   for (const { table: name, progress, error } of jobs) {
-    const table = await findTable(ctx, dataset, name);
+    const table = await readTable(ctx, dataset, name);
     if (table === undefined || table.state === 'deleting') continue;
     const lanes = progress === null ? {} : mirrorProgress({ progress: fromJsonb(progress) }).lanes;
     all.stoppedLanes += Object.values(lanes).filter(({ stopped }) => stopped !== undefined).length;

@@ -1,4 +1,4 @@
-import { findTable } from '../catalog/find-table.ts';
+import { findNow, findTable } from '../catalog/find-table.ts';
 import type { Table } from '../catalog/table.ts';
 import { atLane, atWhole } from '../clickhouse/cluster.ts';
 import { addColumnsAt } from '../clickhouse/table.ts';
@@ -50,7 +50,7 @@ export async function openRecords(
   dataset: string,
   { table, limit }: { table?: string | undefined; limit: number },
 ): Promise<OpenRecord[]> {
-  const quarantine = await findTable(ctx, dataset, quarantineTable);
+  const quarantine = await findNow(ctx, dataset, quarantineTable);
   if (quarantine === undefined)
     throw new TimestoreError('not-found', `Nothing of dataset ${dataset} is in quarantine.`);
   const { complete } = await flushTable(ctx, quarantine, 'admin', ctx.now() + flushLongest_ms);
@@ -95,7 +95,7 @@ export async function replayRecords(ctx: Context, dataset: string, records: Open
       if (problem === undefined) done(record, 'replayed');
       else result.refused.push({ id: record.id, ...problem });
     }
-    const table = await findTable(ctx, dataset, name);
+    const table = await findNow(ctx, dataset, name);
     if (table === undefined || buffered.length === 0) continue;
     const stored = await storedOf(ctx, table, buffered);
     for (const record of stored) done(record, 'stored');

@@ -1,10 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { type LaneSnapshot, type Snapshot, snapshotTable } from '../buffer/snapshot.ts';
 import { findTable, readTable } from '../catalog/find-table.ts';
+import { LifeOver } from '../catalog/life.ts';
 import { setUpLanes } from '../catalog/set-up-lanes.ts';
 import type { Table } from '../catalog/table.ts';
 import type { Context } from '../context.ts';
-import { StoreError, TimestoreError } from '../errors.ts';
+import { StoreError } from '../errors.ts';
 import { catchUpLanes } from '../flush/catch-up.ts';
 import { describeError } from '../log.ts';
 import { areOvertaken } from './beyond.ts';
@@ -197,9 +198,7 @@ async function readBuffer(
   const ask = async () => {
     const snapshot = await snapshotTable(ctx, table, want);
     if (snapshot !== 'unknown') return snapshot;
-    if (!(await setUpLanes(ctx, table))) {
-      throw new TimestoreError('not-found', `There is no table ${table.name} in dataset ${table.dataset} any more.`);
-    }
+    await setUpLanes(ctx, table);
     const again = await snapshotTable(ctx, table, want);
     return again === 'unknown' ? undefined : again;
   };
@@ -228,6 +227,7 @@ async function newestOf(ctx: Context, table: Table, lanes: LaneSnapshot[]): Prom
   const version = Math.max(...lanes.map(({ schemaVersion }) => schemaVersion));
   if (version <= table.schema.version) return table;
   const newest = await findTable(ctx, table.dataset, table.name, { version });
+  if (newest !== undefined && newest.physical !== table.physical) throw new LifeOver(table);
   if (newest === undefined || newest.schema.version < version) {
     throw new StoreError('postgres', `does not know schema version ${version} of table ${table.name} yet`, undefined);
   }

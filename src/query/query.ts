@@ -1,4 +1,5 @@
 import { findReadable } from '../catalog/find-table.ts';
+import { inNewestLife } from '../catalog/life.ts';
 import type { Table } from '../catalog/table.ts';
 import type { Context } from '../context.ts';
 import { StoreError, TimestoreError } from '../errors.ts';
@@ -34,8 +35,15 @@ export async function queryTable(
   sent: QueryBody,
   asked: Asked,
 ): Promise<Answer> {
+  return await inNewestLife(ctx, async (found) => {
+    const table = await requireTable(ctx, dataset, sent.tableName);
+    found.push(table);
+    return await queryIn(ctx, reader, table, sent, asked);
+  });
+}
+
+async function queryIn(ctx: Context, reader: Reader, table: Table, sent: QueryBody, asked: Asked): Promise<Answer> {
   const { limits } = ctx.config;
-  const table = await requireTable(ctx, dataset, sent.tableName);
   const body = forReader(sent, reader, table);
   const freshness = freshnessOf(body, limits);
   requireOwnTokens(freshness, [table]);

@@ -1,8 +1,8 @@
+import { ensureTable } from '../catalog/ensure-table.ts';
 import { isSeenLately } from '../catalog/find-table.ts';
 import { BrokenOff, chunksOf } from '../clickhouse/chunks.ts';
 import { ClickHouseError, clickhouseCodes, type Settings } from '../clickhouse/client.ts';
 import { atWhole } from '../clickhouse/cluster.ts';
-import { ensureTable } from '../clickhouse/table.ts';
 import type { Context } from '../context.ts';
 import { StoreError } from '../errors.ts';
 import { isDataError } from '../flush/refusal.ts';

@@ -1,7 +1,7 @@
 import { backupKey, backupPrefix } from '../backup/backup.ts';
 import { snapshotTable } from '../buffer/snapshot.ts';
 import { dropStored } from '../catalog/drop-table.ts';
-import { findTable } from '../catalog/find-table.ts';
+import { readTable } from '../catalog/find-table.ts';
 import { atWhole, everyNode } from '../clickhouse/cluster.ts';
 import type { Context } from '../context.ts';
 import { exportPrefix } from '../export/export.ts';
@@ -110,7 +110,7 @@ async function removePayloads(ctx: Context, old_ms: number): Promise<number> {
 /** Those of the keys that rows in quarantine name; undefined where that cannot be told now. */
 async function namedIn(ctx: Context, dataset: string, keys: string[]): Promise<Set<string> | undefined> {
   if (!slugPattern.test(dataset)) return undefined;
-  const table = await findTable(ctx, dataset, quarantineTable);
+  const table = await readTable(ctx, dataset, quarantineTable);
   if (table === undefined) return new Set();
   const { at, nameOf } = atWhole(ctx, [table]);
   const [isThere] = await at.clickhouse.rows<{ n: string }>(

@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto';
 import * as z from 'zod';
 import { findReadable } from '../../catalog/find-table.ts';
+import { inNewestLife } from '../../catalog/life.ts';
 import type { Table } from '../../catalog/table.ts';
 import { ClickHouseError, type Settings } from '../../clickhouse/client.ts';
 import { atAny } from '../../clickhouse/cluster.ts';
@@ -50,6 +51,10 @@ export type SqlBody = z.output<typeof sqlBody>;
  * @throws TimestoreError for SQL that is refused, and for a query that cannot be answered; StoreError
  */
 export async function querySql(ctx: Context, reader: Reader, body: SqlBody, asked: Asked): Promise<Answer> {
+  return await inNewestLife(ctx, (found) => queryTables(ctx, reader, body, asked, found));
+}
+
+async function queryTables(ctx: Context, reader: Reader, body: SqlBody, asked: Asked, found: Table[]): Promise<Answer> {
   const { limits } = ctx.config;
   const freshness = freshnessOf(body, limits);
   const known = ctx.checkedSql.get(body.sql);
@@ -58,6 +63,7 @@ export async function querySql(ctx: Context, reader: Reader, body: SqlBody, aske
   const tables = await tablesOf(ctx, reader, body, compiled);
   if (known === undefined) await check(ctx, body.sql, compiled, params);
   const distinct = [...new Set(tables.filter((table) => table !== undefined))];
+  found.push(...distinct);
   requireOwnTokens(freshness, distinct);
   const cuts = await Promise.all(distinct.map((table) => takeCut(ctx, table, freshness)));
   const read: Read = {

@@ -38,7 +38,7 @@ test('who sets a lane up from what was on record before a freeze is sent back to
   await forget(dataset);
   await changeTable(ctx, dataset, 'm', { state: 'frozen' });
   expect(await setUpLane(ctx, before, 0, { incarnation: 'x', watermark: 9 })).toEqual({ outcome: 'stale' });
-  expect(await setUpLanes(ctx, before)).toBe(true);
+  await setUpLanes(ctx, before);
   await expect(send(newInstance(prefix), dataset, row(2))).rejects.toMatchObject({ code: 'dataset-frozen' });
 });
 

@@ -6,7 +6,7 @@ import { snapshotTable } from '../../../src/buffer/snapshot.ts';
 import { changeTable, deleteTable, requireTable } from '../../../src/catalog/change-table.ts';
 import { changeDataset } from '../../../src/catalog/datasets.ts';
 import type { Table } from '../../../src/catalog/table.ts';
-import { ensureTable } from '../../../src/clickhouse/table.ts';
+import { makeTable } from '../../../src/clickhouse/table.ts';
 import { flushTable } from '../../../src/flush/flush-table.ts';
 import { drainOutbox } from '../../../src/flush/outbox.ts';
 import { ingestRows } from '../../../src/ingest/ingest.ts';
@@ -244,7 +244,7 @@ describe('what nothing names', () => {
     await deleteTable(ctx, dataset, 'm', 0);
     const [job] = await ctx.postgres.rows<{ id: string }>('select id from jobs where dataset = $1', [dataset]);
     await workUntilOver(ctx, { id: job?.id ?? '' });
-    await ensureTable(ctx, table);
+    await makeTable(ctx, table, table.shards);
     await run(`CREATE TABLE \`ts_${dataset}\`.others_own (a UInt8) ENGINE = Null`);
     expect(await dropOrphanTables(ctx)).not.toContain(`${dataset}.m`);
     await ctx.postgres.rows(`update tables set dropped_at = now() - interval '2 minutes' where dataset = $1`, [

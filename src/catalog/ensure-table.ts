@@ -1,0 +1,46 @@
+import { everyShard, onEach } from '../clickhouse/cluster.ts';
+import { applyRetentionAt, makeTable } from '../clickhouse/table.ts';
+import type { Context } from '../context.ts';
+import { dropStored } from './drop-table.ts';
+import { LifeOver, requireLiving } from './life.ts';
+import type { Table } from './table.ts';
+
+/**
+ * Makes the table in ClickHouse with all fields of its schema, or brings the one that is there to it; but not one whose
+ * life is over, which nobody would drop again. Additive, and safe to repeat.
+ *
+ * @param needs the shards of a cluster that must have it: those with its lanes; others get it as soon as they are there
+ * @param from `restore`: into a table that is hidden until all of a backup is there
+ * @throws LifeOver; StoreError, ClickHouseError
+ */
+export async function ensureTable(
+  ctx: Context,
+  table: Table,
+  needs: number[] = table.shards,
+  from?: 'restore',
+): Promise<void> {
+  await requireLiving(ctx, table, from);
+  await makeTable(ctx, table, needs);
+  try {
+    await requireLiving(ctx, table, from);
+  } catch (error) {
+    // It was dropped between the two looks. Whoever dies here leaves an empty table, which the reconciler drops.
+    if (error instanceof LifeOver && (await isRecordedAsDropped(ctx, table))) await dropStored(ctx, table);
+    throw error;
+  }
+}
+
+/** Absence from the catalogue proves nothing: it may have been set back to an earlier time. */
+async function isRecordedAsDropped(ctx: Context, { dataset, name, life }: Table): Promise<boolean> {
+  const [found] = await ctx.postgres.rows(
+    'select from tables where dataset = $1 and name = $2 and life = $3 and dropped_at is not null',
+    [dataset, name, life],
+  );
+  return found !== undefined;
+}
+
+/** Makes ClickHouse keep rows for as long as the policy says. Rows that are there already go when their parts are merged. */
+export async function applyRetention(ctx: Context, table: Table): Promise<void> {
+  await ensureTable(ctx, table);
+  await onEach(ctx, everyShard(ctx), table.shards, (at) => applyRetentionAt(at, table));
+}

@@ -1,0 +1,58 @@
+import { findTable } from '../catalog/find-table.ts';
+import { inNewestLife } from '../catalog/life.ts';
+import { ClickHouseError } from '../clickhouse/client.ts';
+import type { Context } from '../context.ts';
+import { StoreError, TimestoreError } from '../errors.ts';
+import { flushDue } from './flush-due.ts';
+import { flushTable } from './flush-table.ts';
+
+/** Half of what a client usually waits. */
+const flushLongest_ms = 25_000;
+
+/**
+ * Flushes everything that was acknowledged before the call, of one table or of all.
+ *
+ * @returns the rows that this call moved
+ * @throws TimestoreError `not-found`; StoreError where more is pending
+ */
+export async function flushNow(ctx: Context, target: { dataset: string; table: string } | undefined): Promise<number> {
+  return target === undefined ? await flushAll(ctx) : await flushOne(ctx, target.dataset, target.table);
+}
+
+async function flushOne(ctx: Context, dataset: string, name: string): Promise<number> {
+  return await inNewestLife(ctx, async (found) => {
+    const table = await findTable(ctx, dataset, name);
+    if (table !== undefined) found.push(table);
+    if (table === undefined) throw new TimestoreError('not-found', `There is no table ${name} in dataset ${dataset}.`);
+    try {
+      const { complete, rows } = await flushTable(ctx, table, 'admin', ctx.now() + flushLongest_ms);
+      if (!complete)
+        throw new StoreError('clickhouse', `has taken ${rows} rows so far, and more are pending`, undefined);
+      return rows;
+    } catch (error) {
+      if (error instanceof ClickHouseError)
+        throw new StoreError('clickhouse', 'refused the rows; they stay in the buffer', error);
+      throw error;
+    }
+  });
+}
+
+async function flushAll(ctx: Context): Promise<number> {
+  const until_ms = ctx.now() + flushLongest_ms;
+  let rows = 0;
+  for (;;) {
+    const pass = await flushDue(ctx, until_ms, 'admin');
+    rows += pass.rows;
+    if (pass.failed > 0) {
+      throw new StoreError(
+        'clickhouse',
+        `has not taken the rows of ${pass.failed} lanes; they stay in the buffer`,
+        undefined,
+      );
+    }
+    if (pass.left === 0) return rows;
+    if (ctx.now() >= until_ms) {
+      throw new StoreError('clickhouse', `has taken ${rows} rows so far, and more are pending`, undefined);
+    }
+  }
+}
