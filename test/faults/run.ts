@@ -7,6 +7,7 @@
  *   npm run test:points                               every call to a store with every kind of fault
  *   npm run test:ingest -- --rows 5000000 --kills 8   a file whose load is killed again and again
  *   npm run test:reads -- --probes 10000 --seconds 60 reads of what was just written, and of sums that never change
+ *   npm run test:linearizable -- --ops 8000 [--seed N] what clients saw while everything is killed, explained by one order
  *
  * @module
  */
@@ -24,6 +25,7 @@ const { values, positionals } = parseArgs({
     rows: { type: 'string', default: '5000000' },
     kills: { type: 'string', default: '8' },
     probes: { type: 'string', default: '10000' },
+    ops: { type: 'string', default: '8000' },
   },
 });
 const root = join(import.meta.dirname, '..', '..');
@@ -36,6 +38,7 @@ const child = spawn(process.execPath, [vitest, 'run', ...files.map((name) => `te
     FAULT_POINTS: 'all',
     ...{ FAULT_RUNS: values.runs, FAULT_SECONDS: values.seconds, FAULT_ROUNDS: values.rounds },
     ...{ INGEST_ROWS: values.rows, INGEST_KILLS: values.kills },
+    ...{ LINEAR_OPS: values.ops, LINEAR_SECONDS: values.seconds },
     ...{ READ_PROBES: values.probes, CUT_SECONDS: values.seconds },
     ...(values.seed !== undefined && { FAULT_SEED: values.seed }),
   },
