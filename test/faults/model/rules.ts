@@ -71,6 +71,19 @@ export const allRules: Rules = {
   fence: true,
 };
 
+/** Rules that have another one behind them: without them alone nothing goes wrong. */
+const behind: Partial<Record<keyof Rules, keyof Rules>> = {
+  tokenOfSeal: 'alone',
+  startOverAfterError: 'alone',
+  takeOver: 'alone',
+};
+
+/** The rules without one of them, and without what stands behind it. */
+export function rulesWithout(rule: keyof Rules): Rules {
+  const other = behind[rule];
+  return { ...allRules, [rule]: false, ...(other && { [other]: false }) };
+}
+
 /** How much of what can go wrong happens in one run, and what is written. */
 export type Bounds = {
   /** Partitions that each batch has one row in. */

@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { allRules, bounded, type Rules, wide } from './rules.ts';
+import { allRules, bounded, type Rules, rulesWithout, wide } from './rules.ts';
 import { search } from './search.ts';
 
 const statesMax = 3_000_000;
@@ -23,7 +23,7 @@ for (const [name, bounds] of Object.entries(wide)) {
 for (const rule of Object.keys(allRules) as (keyof Rules)[]) {
   const results = Object.entries(bounded).map(([name, bounds]) => ({
     name,
-    ...search({ ...allRules, [rule]: false }, bounds),
+    ...search(rulesWithout(rule), bounds, statesMax),
   }));
   const [shortest] = results
     .filter(({ found }) => found)
