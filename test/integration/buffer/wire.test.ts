@@ -17,7 +17,7 @@ let ctx: Instance;
 
 beforeAll(async () => {
   proxy = await startCountingProxy(newInstance().config.UPSTASH_REDIS_REST_URL);
-  ctx = newInstance({ UPSTASH_REDIS_REST_URL: proxy.url });
+  ctx = newInstance({ UPSTASH_REDIS_REST_URL: proxy.url, TIMESTORE_REDIS_TIMEOUT_MS: '60000' });
 });
 afterAll(() => proxy.stop());
 
@@ -116,19 +116,24 @@ test('a seal that was fixed under a larger limit is published with what its mani
   const larger = newInstance({
     ...{ TIMESTORE_FLUSH_META_BYTES_MAX: '8388608', TIMESTORE_REDIS_WIRE_BYTES_MAX: '80000000' },
     UPSTASH_REDIS_REST_URL: proxy.url,
+    TIMESTORE_REDIS_TIMEOUT_MS: '60000',
   });
   const table = await textTable();
   await stageTexts(table, 1, 'x', meta);
   await repeatBatch(table, 1_900);
   // Its reply is too long; what it has fixed stays.
   await expect(sealLane(larger, table, 0, 1, true)).rejects.toThrow(StoreError);
-  const own = newInstance({ UPSTASH_REDIS_REST_URL: proxy.url });
+  const own = newInstance({ UPSTASH_REDIS_REST_URL: proxy.url, TIMESTORE_REDIS_TIMEOUT_MS: '60000' });
   expect(await flushLane(own, table, 0, 'admin')).toMatchObject({ outcome: 'ok', rows: 1_900 });
   expect(own.events).toContainEqual(expect.objectContaining({ event: 'manifest-cut', alarm: true, said: 1_900 }));
 });
 
 test('50,000 sums of what has happened, with long labels', async () => {
-  const own = newInstance({ UPSTASH_REDIS_REST_URL: proxy.url, TIMESTORE_KEY_PREFIX: `wire-${process.pid}` });
+  const own = newInstance({
+    UPSTASH_REDIS_REST_URL: proxy.url,
+    TIMESTORE_REDIS_TIMEOUT_MS: '60000',
+    TIMESTORE_KEY_PREFIX: `wire-${process.pid}`,
+  });
   for (let n = 0; n < 50_000; n += 1) {
     own.counters.add('timestore_ingest_rows_total', { dataset: `${'d'.repeat(56)}${String(n).padStart(6, '0')}` });
   }
@@ -154,7 +159,11 @@ test('a table of 1,000 fields with names as long as they may be, and defaults', 
 });
 
 test('a lane takes no more than its log may have, however little is in a batch', async () => {
-  const small = newInstance({ UPSTASH_REDIS_REST_URL: proxy.url, TIMESTORE_PENDING_BYTES_MAX: '100000' });
+  const small = newInstance({
+    UPSTASH_REDIS_REST_URL: proxy.url,
+    TIMESTORE_REDIS_TIMEOUT_MS: '60000',
+    TIMESTORE_PENDING_BYTES_MAX: '100000',
+  });
   const table = await newTable(small);
   let staged = 0;
   while ((await stage(small, table, [staged])).outcome === 'staged') staged += 1;
