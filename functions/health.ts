@@ -15,6 +15,7 @@ const readySchema = z
   .object({
     status: z.enum(['ok', 'degraded', 'unavailable']),
     stores: z.object({ redis: store, clickhouse, postgres: store, s3: store }),
+    warnings: z.array(z.string()).meta({ description: 'what is not as it should be although everything answers' }),
   })
   .meta({ id: 'Readiness' });
 

@@ -196,14 +196,16 @@ export class ConfigError extends Error {
   }
 }
 
-/** Where the stores are that a migration changes. */
-const migrated = environment.pick({
+/** Where the stores are that a migration changes; the reader, where it is named, is looked at. */
+const migrated = environment.partial({ CLICKHOUSE_READER_USER: true, CLICKHOUSE_READER_PASSWORD: true }).pick({
   DATABASE_URL: true,
   NEON_FETCH_ENDPOINT: true,
   CLICKHOUSE_URL: true,
   CLICKHOUSE_KIND: true,
   CLICKHOUSE_USER: true,
   CLICKHOUSE_PASSWORD: true,
+  CLICKHOUSE_READER_USER: true,
+  CLICKHOUSE_READER_PASSWORD: true,
   CLICKHOUSE_CLUSTER: true,
   CLICKHOUSE_SHARDS: true,
 });

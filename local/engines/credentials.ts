@@ -5,6 +5,8 @@
 export const local = {
   clickhouse: {
     writer: { user: 'timestore_writer', password: 'timestore-local-writer' },
+    /** May do what sql/clickhouse/users.sql grants to the writer; the other one more, for tests. */
+    granted: { user: 'timestore_granted', password: 'timestore-local-granted' },
     reader: { user: 'timestore_reader', password: 'timestore-local-reader' },
   },
   upstash: { token: 'timestore-local-token' },

@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type ClickHouse, createClickHouse } from '../clickhouse/client.ts';
+import { type ClickHouse, ClickHouseError, createClickHouse } from '../clickhouse/client.ts';
 import { engineSql } from '../clickhouse/engine.ts';
+import { limitsLacking } from '../clickhouse/users.ts';
 import { type MigrationConfig, readMigrationConfig } from '../config.ts';
 import { TimestoreError } from '../errors.ts';
 import { createPostgres, type Postgres } from '../postgres/client.ts';
@@ -26,6 +27,28 @@ export async function migrate(env: Record<string, string | undefined>): Promise<
   const config = readMigrationConfig(env);
   const [applied] = await Promise.all([migratePostgres(createPostgres(config)), migrateServers(config)]);
   return applied;
+}
+
+/**
+ * What the reader of a deployment lacks of its limits, on whichever server, or why that is not known; nothing where the
+ * environment names no reader.
+ *
+ * @throws ConfigError
+ */
+export async function readerLacks(env: Record<string, string | undefined>): Promise<string[]> {
+  const config = readMigrationConfig(env);
+  const { CLICKHOUSE_READER_USER: user, CLICKHOUSE_READER_PASSWORD: password } = config;
+  if (user === undefined || password === undefined) return [];
+  const urls = config.CLICKHOUSE_SHARDS?.flat() ?? [config.CLICKHOUSE_URL];
+  const lacking = await Promise.all(
+    urls.map((url) =>
+      limitsLacking(createClickHouse(url, user, password)).catch((error) => {
+        const why = error instanceof ClickHouseError ? `refuses it (code ${error.code})` : 'does not answer it';
+        return [`its limits are unknown: ${new URL(url).host} ${why}`];
+      }),
+    ),
+  );
+  return [...new Set(lacking.flat())];
 }
 
 /**

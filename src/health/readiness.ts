@@ -1,6 +1,7 @@
 import { ask } from '../buffer/redis.ts';
 import { atAny, everyNode } from '../clickhouse/cluster.ts';
 import { type Described, describe, type Kind } from '../clickhouse/kind.ts';
+import { limitsLacking } from '../clickhouse/users.ts';
 import type { Context } from '../context.ts';
 import type { StoreName } from '../errors.ts';
 import { describeError } from '../log.ts';
@@ -9,6 +10,8 @@ export type Readiness = {
   /** `unavailable`: without the hot buffer nothing can be accepted. `degraded`: some requests will fail or be less fresh. */
   status: 'ok' | 'degraded' | 'unavailable';
   stores: Record<StoreName, StoreState>;
+  /** What is not as it should be although everything answers. For everybody to read: the log has more. */
+  warnings: string[];
 };
 
 /** `kind` and `version` are ClickHouse's. */
@@ -30,6 +33,21 @@ const questions: Record<StoreName, (ctx: Context) => Promise<unknown>> = {
   s3: (ctx) => ctx.objects.check(),
 };
 
+/** Contexts whose ClickHouse was seen to limit its reader: that does not change by itself. */
+const limited = new WeakSet<Context>();
+
+async function warningsOf(ctx: Context): Promise<string[]> {
+  if (limited.has(ctx)) return [];
+  const lacking = await Promise.all(everyNode(ctx).map(({ reader }) => limitsLacking(reader)));
+  const settings = [...new Set(lacking.flat())];
+  if (settings.length === 0) {
+    limited.add(ctx);
+    return [];
+  }
+  ctx.log({ event: 'reader-limits-lacking', settings });
+  return ['The ClickHouse reader lacks limits of sql/clickhouse/users.sql; timestore migrate names them.'];
+}
+
 export async function checkStores(ctx: Context): Promise<Readiness> {
   const names = Object.keys(questions) as StoreName[];
   const answers = await Promise.all(
@@ -47,5 +65,6 @@ export async function checkStores(ctx: Context): Promise<Readiness> {
   );
   const stores = Object.fromEntries(answers) as Readiness['stores'];
   const allOk = Object.values(stores).every(({ ok }) => ok);
-  return { status: !stores.redis.ok ? 'unavailable' : allOk ? 'ok' : 'degraded', stores };
+  const warnings = stores.clickhouse.ok ? await warningsOf(ctx).catch(() => []) : [];
+  return { status: !stores.redis.ok ? 'unavailable' : allOk ? 'ok' : 'degraded', stores, warnings };
 }

@@ -262,7 +262,19 @@ test('migrate says what it lacks, and what it did', async () => {
     code: 2,
     stderr: expect.stringMatching(/DATABASE_URL: is missing\n.*CLICKHOUSE_URL: is missing/),
   });
-  expect(await cli.run(['migrate'], inject('env'))).toMatchObject({ code: 0, stdout: 'Nothing to migrate.\n' });
+  expect(await cli.run(['migrate'], inject('env'))).toMatchObject({
+    code: 0,
+    stdout: 'Nothing to migrate.\n',
+    stderr: '',
+  });
+  const { CLICKHOUSE_USER = '', CLICKHOUSE_PASSWORD = '' } = inject('env');
+  const unlimited = { CLICKHOUSE_READER_USER: CLICKHOUSE_USER, CLICKHOUSE_READER_PASSWORD: CLICKHOUSE_PASSWORD };
+  const warned = await cli.run(['migrate'], { ...inject('env'), ...unlimited });
+  expect(warned.code).toBe(0);
+  expect(warned.stderr).toMatch(
+    /^Warning: ClickHouse reader: max_memory_usage_for_user: it is 0, no limit; at most 8589934592\.$/m,
+  );
+  expect(warned.stderr).toContain('sql/clickhouse/users.sql');
   const away = await cli.run(['migrate'], { ...inject('env'), CLICKHOUSE_URL: 'http://127.0.0.1:9' });
   expect(away).toMatchObject({ code: 75, stderr: expect.stringContaining('ClickHouse') });
 });

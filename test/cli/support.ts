@@ -4,7 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll } from 'vitest';
 
-const main = join(import.meta.dirname, '..', '..', 'src', 'cli', 'main.ts');
+const root = join(import.meta.dirname, '..', '..');
+/** As `npm run timestore` starts it. */
+const program = ['--import', join(root, 'local', 'text-modules.ts'), join(root, 'src', 'cli', 'main.ts')];
 
 export type Ended = { code: number | null; signal: NodeJS.Signals | null; stdout: string; stderr: string };
 
@@ -26,7 +28,7 @@ export function useCli(): {
   afterAll(() => rmSync(home, { recursive: true, force: true }));
   const start = (args: string[], env: Record<string, string> = {}): Running => {
     const { PATH = '', NODE_COMPILE_CACHE = '' } = process.env;
-    const child = spawn(process.execPath, [main, ...args], {
+    const child = spawn(process.execPath, [...program, ...args], {
       cwd: home,
       env: { PATH, NODE_COMPILE_CACHE, HOME: home, XDG_CONFIG_HOME: join(home, 'config'), ...env },
     });

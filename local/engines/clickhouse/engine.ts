@@ -14,8 +14,9 @@ const urlOf = (httpPort: number) => `http://127.0.0.1:${httpPort}`;
 
 /** @param nodes HTTP ports of the nodes of a cluster, each a shard of its own */
 export function localClickHouse(httpPort: number, nodes: number[]): ClickHouseAddress {
+  const { writer, reader } = local.clickhouse;
   const shards = nodes.length === 0 ? undefined : nodes.map(urlOf);
-  return { url: urlOf(httpPort), ...local.clickhouse, storagePolicy: 'tiered', shards };
+  return { url: urlOf(httpPort), writer, reader, storagePolicy: 'tiered', shards };
 }
 
 type ClickHousePlace = {
@@ -39,8 +40,8 @@ export function clickhouseEngine(place: ClickHousePlace): EngineDefinition {
   mkdirSync(join(dir, 'store'), { recursive: true });
   const configFile = join(dir, 'config.xml');
   const usersFile = join(dir, 'users.xml');
-  const { writer, reader } = local.clickhouse;
-  writeFileSync(usersFile, usersConfig(writer, reader), { mode: 0o600 });
+  const { writer } = local.clickhouse;
+  writeFileSync(usersFile, usersConfig(local.clickhouse), { mode: 0o600 });
   writeFileSync(
     configFile,
     serverConfig({

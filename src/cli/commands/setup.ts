@@ -76,10 +76,12 @@ async function profiles(options: CommonOptions, io: Io): Promise<void> {
 
 async function migrateStores({ json }: CommonOptions, io: Io): Promise<void> {
   // The stores' clients, which no other command needs.
-  const { migrate } = await import('../migrate.ts');
+  const { migrate, readerLacks } = await import('../migrate.ts');
   let applied: string[];
+  let lacking: string[];
   try {
     applied = await migrate(io.env);
+    lacking = await readerLacks(io.env);
   } catch (error) {
     if (error instanceof ConfigError) throw usage(error.message);
     if (error instanceof StoreError) {
@@ -88,6 +90,9 @@ async function migrateStores({ json }: CommonOptions, io: Io): Promise<void> {
     }
     throw error instanceof ServerError ? new CliFailure(error.message) : error;
   }
-  if (json) io.stdout.write(`${JSON.stringify({ applied })}\n`);
+  for (const each of lacking) io.stderr.write(`Warning: ClickHouse reader: ${each}.\n`);
+  if (lacking.length > 0)
+    io.stderr.write('Its limits are in sql/clickhouse/users.sql, in the words that ALTER USER takes.\n');
+  if (json) io.stdout.write(`${JSON.stringify({ applied, lacking })}\n`);
   else io.stdout.write(applied.length === 0 ? 'Nothing to migrate.\n' : `Applied ${applied.join(', ')}.\n`);
 }

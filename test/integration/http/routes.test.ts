@@ -251,6 +251,7 @@ test('health and readiness need no key', async () => {
       postgres: store,
       s3: store,
     },
+    warnings: [],
   });
 });
 

@@ -9,6 +9,7 @@ import { showList, showOne } from '../../show.ts';
 const readinessSchema = z.looseObject({
   status: z.string(),
   stores: z.record(z.string(), z.looseObject({ ok: z.boolean() })),
+  warnings: z.array(z.string()).default([]),
 });
 
 type Readiness = z.output<typeof readinessSchema>;
@@ -24,7 +25,8 @@ export async function status(options: CommonOptions, io: Io): Promise<void> {
     await showOne(readiness, options, io);
   } else {
     const items = Object.entries(readiness.stores).map(([store, each]) => ({ store, ...each }));
-    await showList(items, ['store', 'ok', 'latencyMs'], options, io);
+    await showList(items, ['store', 'ok', 'latencyMs', 'kind', 'version'], options, io);
+    for (const warning of readiness.warnings) io.stderr.write(`Warning: ${warning}\n`);
   }
   if (!isReady) throw new CliFailure(`${url} is ${readiness.status}: rows cannot be taken.`, exitCodes.later);
   if (!options.json) io.stderr.write(`${url} is ${readiness.status}.\n`);
