@@ -5,6 +5,7 @@ import { TimestoreError } from '../src/errors.ts';
 import { flushLane } from '../src/flush/flush-lane.ts';
 import { flushTable } from '../src/flush/flush-table.ts';
 import { tryDrainingOutbox } from '../src/flush/outbox.ts';
+import { idempotencyKey, idempotencyRule } from '../src/ingest/idempotency-key.ts';
 import type { Accepted, IngestResult } from '../src/ingest/ingest.ts';
 import { describeError } from '../src/log.ts';
 import { countSkipped } from '../src/quarantine/skipped.ts';
@@ -44,33 +45,30 @@ export const acceptedHeaders = {
   'RateLimit-Policy': 'the quotas',
 };
 
-export const ackDescription =
-  '`buffered` (default): answered when the hot buffer has the rows; `durable`: and its replicas, where it has any; ' +
-  '`flushed`: when ClickHouse has them';
-export const onErrorDescription =
-  '`reject` (default): all rows or none; `quarantine`: rows at fault go into the dataset’s quarantine, the others are accepted';
+/** What a client wants to be told, and when. */
+export const ingestQuery = z.object({
+  ack: z
+    .enum(['buffered', 'durable', 'flushed'])
+    .default('buffered')
+    .meta({
+      description:
+        '`buffered` (default): answered when the hot buffer has the rows; `durable`: and its replicas, where it has any; ' +
+        '`flushed`: when ClickHouse has them',
+    }),
+  onError: z.enum(['reject', 'quarantine']).default('reject').meta({
+    description:
+      '`reject` (default): all rows or none; `quarantine`: rows at fault go into the dataset’s quarantine, the others are accepted',
+  }),
+});
 
-/** What a client wants to be told, and when. Throws TimestoreError `invalid-request`. */
-export function ingestOptions(c: Context<App>) {
-  return {
-    ack: oneOf(c, 'ack', ['buffered', 'durable', 'flushed']),
-    onError: oneOf(c, 'onError', ['reject', 'quarantine']),
-  };
-}
+/** @param description what the same key means to a route */
+export const idempotencyHeader = (description: string) => ({ 'Idempotency-Key': idempotencyKey.meta({ description }) });
 
-/** The first one where nothing was said. */
-function oneOf<Value extends string>(c: Context<App>, name: string, values: [Value, ...Value[]]): Value {
-  const sent = c.req.query(name) ?? values[0];
-  const found = values.find((value) => value === sent);
-  if (found !== undefined) return found;
-  throw new TimestoreError('invalid-request', `${name}: one of ${values.join(', ')}.`);
-}
-
-/** Keys of clients are apart from those made here. */
+/** Keys of clients are apart from those made here. Throws TimestoreError `invalid-request`. */
 export function clientKey(sent: string | undefined): string | undefined {
   if (sent === undefined) return undefined;
-  if (/^[\x21-\x7e]{1,255}$/.test(sent)) return `client:${sent}`;
-  throw new TimestoreError('invalid-request', 'Idempotency-Key: 1 to 255 visible ASCII characters, without spaces.');
+  if (idempotencyKey.safeParse(sent).success) return `client:${sent}`;
+  throw new TimestoreError('invalid-request', `Idempotency-Key: ${idempotencyRule}.`);
 }
 
 /** A client that waits for a flush waits no longer than this. */

@@ -4,7 +4,7 @@ import { TimestoreError } from '../src/errors.ts';
 import { routes } from './app.ts';
 import { requireScope } from './auth.ts';
 import { describe } from './describe.ts';
-import { nextSchema, numberOf, pageOf, pageQuery, queryAs, timeText, wanted } from './paging.ts';
+import { nextSchema, numberedQuery, numberOf, pageOf, queryAs, timeText, wanted } from './paging.ts';
 
 const lineSchema = z
   .object({
@@ -24,7 +24,7 @@ const lineSchema = z
 const time = z.iso.datetime({ offset: true }).optional();
 
 const logQuery = z.strictObject({
-  ...pageQuery,
+  ...numberedQuery,
   dataset: z.string().optional(),
   actor: z.string().optional(),
   action: z.string().optional(),

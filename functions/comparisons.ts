@@ -4,7 +4,7 @@ import { type Comparison, listComparisons } from '../src/migration/comparisons.t
 import { routes } from './app.ts';
 import { requireScope } from './auth.ts';
 import { describe } from './describe.ts';
-import { nextSchema, numberOf, pageOf, pageQuery, queryAs, timeText, wanted } from './paging.ts';
+import { nextSchema, numberedQuery, numberOf, pageOf, queryAs, timeText, wanted } from './paging.ts';
 import { slugOf } from './path.ts';
 
 const rows = z.array(z.record(z.string(), z.unknown()));
@@ -32,7 +32,7 @@ export const comparisonRoutes = routes().get(
       'deployment would have, the newest first.',
     tag: 'Catalogue',
     path: ['dataset'],
-    query: z.strictObject(pageQuery),
+    query: z.strictObject(numberedQuery),
     answers: {
       200: {
         description: 'A page of them',
@@ -46,7 +46,7 @@ export const comparisonRoutes = routes().get(
   async (c) => {
     const timestore = c.get('timestore');
     const { name } = await readDataset(timestore, slugOf('dataset', c.req.param('dataset')));
-    const { cursor, limit } = queryAs(c, z.strictObject(pageQuery));
+    const { cursor, limit } = queryAs(c, z.strictObject(numberedQuery));
     const found = await listComparisons(timestore, name, numberOf(cursor), wanted(limit));
     const { items, last } = pageOf(found, limit);
     return c.json({ comparisons: items.map(viewOf), next: last?.n ?? null });

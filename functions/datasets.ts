@@ -94,19 +94,24 @@ export const listQuery = {
 };
 
 export const graceQuery = z.strictObject({
-  graceSeconds: wholeNumber
-    .refine((seconds) => seconds <= 365 * 86_400, 'a year at most')
+  graceSeconds: wholeNumber(0, 365 * 86_400)
     .optional()
-    .meta({ description: 'how long it can be taken back: 7 days by default' }),
+    .meta({ description: 'how long it can be taken back: 7 days by default, a year at most' }),
 });
 export const grace_s = 7 * 86_400;
+
+const revisionForm = /^"([0-9]{1,9})"$/;
 
 const path = '/v1/admin/datasets';
 const errors = ['not-found'] as const;
 const tagHeader = { ETag: 'names this version of it, for `If-Match`' };
-export const ifMatchHeader = {
-  'If-Match': 'the `ETag` that it must still have; 412 if somebody has changed it since',
-};
+/** @param tag the form of its `ETag` */
+export const ifMatchHeader = (tag: RegExp) => ({
+  'If-Match': z
+    .string()
+    .regex(new RegExp(`^(?:\\*|${tag.source.slice(1, -1)})$`))
+    .meta({ description: 'the `ETag` that it must still have, or `*`; 412 if somebody has changed it since' }),
+});
 
 export const datasetRoutes = routes()
   .get(
@@ -190,7 +195,7 @@ export const datasetRoutes = routes()
         'its tables by a job, and a mirror is a job for each of them.',
       tag: 'Catalogue',
       path: ['dataset'],
-      headers: ifMatchHeader,
+      headers: ifMatchHeader(revisionForm),
       body: { required: true, types: { 'application/json': changeBody } },
       answers: { 200: { description: 'The dataset as it is now', schema: datasetSchema, headers: tagHeader } },
       errors: [...errors, 'conflict', 'precondition-failed'],
@@ -225,7 +230,7 @@ export const datasetRoutes = routes()
         'after the grace, with its tables and their rows. Until then, `state: active` takes it back.',
       tag: 'Catalogue',
       path: ['dataset'],
-      headers: ifMatchHeader,
+      headers: ifMatchHeader(revisionForm),
       query: graceQuery,
       answers: { 202: { description: 'The dataset, and when it goes', schema: datasetSchema } },
       errors: ['not-found', 'conflict', 'precondition-failed'],
@@ -241,8 +246,6 @@ export const datasetRoutes = routes()
       return c.json(viewOf(dataset), 202);
     },
   );
-
-const revisionForm = /^"(\d{1,9})"$/;
 
 function tagOf({ revision }: Dataset): string {
   return `"${revision}"`;

@@ -10,7 +10,8 @@ type Description = {
   tag: string;
   /** Names of path parameters, all slugs. */
   path?: string[];
-  headers?: Record<string, string>;
+  /** Headers of the request: with their description, or as the schema that they are checked against. */
+  headers?: Record<string, string | z.ZodType>;
   /** Query parameters: named, or as the schema that they are checked against. */
   query?: Record<string, string> | z.ZodObject;
   /** Path parameters that are no slugs. */
@@ -88,21 +89,29 @@ export function describe(route: Description) {
   return describeRoute(options as DescribeRouteOptions);
 }
 
-function strings(place: 'path' | 'query' | 'header', named: Record<string, string> = {}) {
-  return Object.entries(named).map(([name, description]) => ({
-    ...{ in: place, name, description, required: place === 'path', schema: { type: 'string' } },
-  }));
+function strings(place: 'path' | 'query' | 'header', named: Record<string, string | z.ZodType> = {}) {
+  return Object.entries(named).map(([name, told]) => {
+    const { description, ...schema } = typeof told === 'string' ? { description: told, type: 'string' } : jsonOf(told);
+    return { in: place, name, description, required: place === 'path', schema };
+  });
 }
 
+function jsonOf(schema: z.ZodType): { description?: string } {
+  const { $schema: _, ...json } = z.toJSONSchema(schema);
+  return json;
+}
+
+/** A number is described as what it is, although it comes as text. */
 function fieldsOf(schema: z.ZodObject) {
-  const { properties = {}, required = [] } = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' });
+  const { required = [] } = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' });
+  const { properties = {} } = z.toJSONSchema(schema, { io: 'output' });
   return Object.entries(properties).map(([name, property]) => {
     const { description, ...rest } = property as { description?: string };
     return { in: 'query', name, description, required: required.includes(name), schema: rest };
   });
 }
 
-const { $schema: _, ...slugSchema } = z.toJSONSchema(slug);
+const slugSchema = jsonOf(slug);
 
 /** Headers that every route takes. */
 const everyHeader = {

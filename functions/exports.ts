@@ -8,13 +8,13 @@ import { type Export, listExports, readExport, removeExport } from '../src/expor
 import { type ExportSchedule, listSchedules, removeSchedule, setSchedule } from '../src/export/schedule.ts';
 import { digest } from '../src/quarantine/quarantine.ts';
 import { queryBody } from '../src/query/request.ts';
-import { clientKey } from './acknowledge.ts';
+import { clientKey, idempotencyHeader } from './acknowledge.ts';
 import { type App, routes } from './app.ts';
 import { requireScope } from './auth.ts';
 import { bodyAs } from './body.ts';
 import { describe } from './describe.ts';
 import { jobSchema, jobView, workBehind } from './jobs.ts';
-import { nextSchema, numberOf, pageOf, pageQuery, queryAs, timeText, wanted, wholeNumber } from './paging.ts';
+import { nextSchema, numberedQuery, numberOf, pageOf, queryAs, timeText, wanted, wholeNumber } from './paging.ts';
 import { slugOf } from './path.ts';
 
 const formatNames = Object.keys(exportFormats) as (keyof typeof exportFormats)[];
@@ -58,7 +58,7 @@ const readSchema = exportSchema
   .meta({ id: 'ExportWithUrls' });
 
 const listQuery = z.strictObject({
-  ...pageQuery,
+  ...numberedQuery,
   dataset: z.string().optional().meta({ description: 'of this dataset' }),
   table: z.string().optional().meta({ description: 'of tables of this name' }),
 });
@@ -67,8 +67,7 @@ const seconds = 3_600;
 const seconds_max = 7 * 86_400;
 
 const readQuery = z.strictObject({
-  expiresIn: wholeNumber
-    .refine((each) => each >= 1 && each <= seconds_max, `from 1 to ${seconds_max}`)
+  expiresIn: wholeNumber(1, seconds_max)
     .optional()
     .meta({
       description: `how long the addresses are good, in seconds: ${seconds} by default, at most ${seconds_max}`,
@@ -88,7 +87,7 @@ export const exportRoutes = routes()
         'read back and compared with the table as of one moment before any of it is published.',
       tag: 'Exports',
       path: ['dataset', 'table'],
-      headers: { 'Idempotency-Key': 'the same key and body is the same export, however often it is sent' },
+      headers: idempotencyHeader('the same key and body is the same export, however often it is sent'),
       body: { required: true, types: { 'application/json': body } },
       answers: { 202: { description: 'The job', schema: jobSchema } },
       errors: ['not-found', 'key-reused'],

@@ -6,12 +6,13 @@ import { exportPrefix } from '../src/export/export.ts';
 import { beginCompare } from '../src/import/compare.ts';
 import { beginImport, importProgress } from '../src/import/import.ts';
 import type { ImportFormat } from '../src/import/read-object.ts';
+import { objectKey } from '../src/import/read-objects.ts';
 import { importPrefix, uploadKey } from '../src/import/uploads.ts';
 import { type Job, readJob } from '../src/jobs/job.ts';
 import { digest } from '../src/quarantine/quarantine.ts';
 import { queryBody } from '../src/query/request.ts';
 import { fieldType } from '../src/schema/types.ts';
-import { clientKey } from './acknowledge.ts';
+import { clientKey, idempotencyHeader } from './acknowledge.ts';
 import { type App, routes } from './app.ts';
 import { requireScope } from './auth.ts';
 import { bodyAs } from './body.ts';
@@ -25,7 +26,7 @@ const formatNames = Object.keys(exportFormats) as ImportFormat[];
 const body = z.strictObject({
   format: z.enum(formatNames).optional().meta({ description: 'what the names of the objects end in by default' }),
   objects: z
-    .array(z.string().min(1).max(1_024))
+    .array(objectKey)
     .min(1)
     .meta({ description: 'keys in the bucket, of one format; packed with gzip or zstd where they end in .gz or .zst' }),
   timeRange: queryBody.shape.timeRange,
@@ -75,7 +76,8 @@ const importSchema = z
 const uploadBody = z.strictObject({
   name: z
     .string()
-    .regex(/^[A-Za-z0-9_.=-]{1,200}$/, 'letters, digits and _ . = - only')
+    .max(200)
+    .regex(/^\.*[A-Za-z0-9_=-][A-Za-z0-9_.=-]*$/, 'letters, digits and _ . = - only, and not dots alone')
     .meta({ description: 'of the file' }),
 });
 
@@ -99,7 +101,7 @@ export const importRoutes = routes()
         'row of all of them shows at one moment, once, or none does where an object is missing, broken or of another schema.',
       tag: 'Imports',
       path: ['dataset', 'table'],
-      headers: { 'Idempotency-Key': 'the same key and body is the same import, however often it is sent' },
+      headers: idempotencyHeader('the same key and body is the same import, however often it is sent'),
       body: { required: true, types: { 'application/json': body } },
       answers: { 202: { description: 'The import', schema: importSchema } },
       errors: ['key-reused', 'dataset-frozen', 'schema-refused', 'forbidden'],
@@ -130,7 +132,7 @@ export const importRoutes = routes()
         'and column how many values, least, greatest, sum and a hash of all. Its receipt has the days and rows that differ.',
       tag: 'Imports',
       path: ['dataset', 'table'],
-      headers: { 'Idempotency-Key': 'the same key and body is the same comparison, however often it is sent' },
+      headers: idempotencyHeader('the same key and body is the same comparison, however often it is sent'),
       body: { required: true, types: { 'application/json': compareBody } },
       answers: { 202: { description: 'The job', schema: jobSchema } },
       errors: ['not-found', 'key-reused', 'forbidden'],

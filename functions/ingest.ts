@@ -6,18 +6,18 @@ import { manifestOfBatch } from '../src/ingest/manifest-of.ts';
 import {
   acceptedHeaders,
   acceptedSchema,
-  ackDescription,
   clientKey,
   flushBefore,
   flushBehind,
-  ingestOptions,
+  idempotencyHeader,
+  ingestQuery,
   noteAccepted,
-  onErrorDescription,
 } from './acknowledge.ts';
 import { routes } from './app.ts';
 import { requireScope } from './auth.ts';
 import { bodyText, inRoom, mediaType } from './body.ts';
 import { describe } from './describe.ts';
+import { queryAs } from './paging.ts';
 import { slugOf } from './path.ts';
 
 const target = {
@@ -73,8 +73,8 @@ for (const path of ['/v1/datasets/:dataset/ingest', '/datasets/:dataset/ingest']
         'that are sent alone.',
       tag: 'Rows',
       path: ['dataset'],
-      query: { ack: ackDescription, onError: onErrorDescription },
-      headers: { 'Idempotency-Key': 'the same as `idempotencyKey` in the body' },
+      query: ingestQuery,
+      headers: idempotencyHeader('the same as `idempotencyKey` in the body'),
       body: { required: true, types: { 'application/json': batchForm } },
       answers: {
         201: {
@@ -108,7 +108,7 @@ for (const path of ['/v1/datasets/:dataset/ingest', '/datasets/:dataset/ingest']
         );
       }
       const timestore = c.get('timestore');
-      const { ack, onError } = ingestOptions(c);
+      const { ack, onError } = queryAs(c, ingestQuery);
       const dataset = slugOf('dataset', c.req.param('dataset'));
       const durable = ack !== 'buffered';
       const result = await inRoom(c, async () => {

@@ -8,7 +8,7 @@ import { describeError } from '../src/log.ts';
 import { type App, routes } from './app.ts';
 import { requireScope } from './auth.ts';
 import { describe } from './describe.ts';
-import { nextSchema, numberOf, pageOf, pageQuery, queryAs, timeText, wanted } from './paging.ts';
+import { nextSchema, numberedQuery, numberOf, pageOf, queryAs, timeText, wanted } from './paging.ts';
 
 export const jobSchema = z
   .object({
@@ -28,7 +28,7 @@ export const jobSchema = z
   .meta({ id: 'Job' });
 
 const listQuery = z.strictObject({
-  ...pageQuery,
+  ...numberedQuery,
   dataset: z.string().optional().meta({ description: 'of this dataset' }),
   kind: z.enum(jobKinds).optional(),
   state: z.enum(jobStates).optional(),

@@ -6,7 +6,7 @@ import { routes } from './app.ts';
 import { requireAll } from './auth.ts';
 import { bodyAs } from './body.ts';
 import { describe } from './describe.ts';
-import { nextSchema, numberOf, pageQuery, queryAs } from './paging.ts';
+import { nextSchema, numberedQuery, numberOf, queryAs } from './paging.ts';
 
 const createBody = z.strictObject({
   name: z
@@ -91,13 +91,13 @@ export const keyRoutes = routes()
       example: { query: { limit: '10' } },
       description: 'The newest first, those that have ended among them.',
       tag: 'Keys',
-      query: z.strictObject(pageQuery),
+      query: z.strictObject(numberedQuery),
       answers: { 200: { description: 'A page of keys', schema: listView } },
     }),
     requireAll('admin'),
     async (c) => {
       const timestore = c.get('timestore');
-      const { cursor, limit } = queryAs(c, z.strictObject(pageQuery));
+      const { cursor, limit } = queryAs(c, z.strictObject(numberedQuery));
       const { keys, next } = await listKeys(timestore, { after: numberOf(cursor), limit: limit ?? 100 });
       const views = keys.map((key) => viewOf(key, timestore.now()));
       return c.json({ keys: views, next: next === undefined ? null : String(next) } satisfies z.input<typeof listView>);

@@ -7,19 +7,33 @@ import { notOfForm } from './body.ts';
 export const pageLimit_max = 1_000;
 const pageLimit = 100;
 
-/** A whole number as a query parameter has it. */
-export const wholeNumber = z
-  .string()
-  .regex(/^\d{1,15}$/, 'a whole number')
-  .transform(Number);
+/** A whole number between two, as a query parameter has it. */
+export const wholeNumber = (least: number, most: number) =>
+  z
+    .string()
+    .regex(/^[0-9]{1,15}$/, 'a whole number')
+    .transform(Number)
+    .pipe(z.int().min(least).max(most));
+
+const cursor = (form: z.ZodType<string | undefined>) => form.meta({ description: '`next` of the page before' });
 
 /** Query parameters of every list. */
 export const pageQuery = {
-  cursor: z.string().max(1_000).optional().meta({ description: '`next` of the page before' }),
-  limit: wholeNumber
-    .refine((limit) => limit >= 1 && limit <= pageLimit_max, `from 1 to ${pageLimit_max}`)
+  cursor: cursor(z.string().max(1_000).optional()),
+  limit: wholeNumber(1, pageLimit_max)
     .optional()
     .meta({ description: `how many of a page: ${pageLimit} by default, at most ${pageLimit_max}` }),
+};
+
+/** The same of a list by number. */
+export const numberedQuery = {
+  ...pageQuery,
+  cursor: cursor(
+    z
+      .string()
+      .regex(/^[0-9]{1,15}$/, 'it is not one of this list')
+      .optional(),
+  ),
 };
 
 export const nextSchema = z.string().nullable().meta({ description: '`cursor` of the next page; null on the last' });
@@ -42,11 +56,9 @@ export function wanted(limit = pageLimit): number {
   return limit + 1;
 }
 
-/** A cursor that is a number. Throws TimestoreError `invalid-request`. */
-export function numberOf(cursor: string | undefined): number | undefined {
-  if (cursor === undefined) return undefined;
-  if (/^\d{1,15}$/.test(cursor)) return Number(cursor);
-  throw new TimestoreError('invalid-request', 'cursor: it is not one of this list.');
+/** A cursor that is a number. */
+export function numberOf(sent: string | undefined): number | undefined {
+  return sent === undefined ? undefined : Number(sent);
 }
 
 /** Versions that `If-Match` names; undefined where it was not sent or is `*`. Throws TimestoreError `invalid-request`. */

@@ -6,9 +6,12 @@ import { routes } from './app.ts';
 import { requireDataset, requireScope } from './auth.ts';
 import { bodyAs } from './body.ts';
 import { describe } from './describe.ts';
+import { queryAs } from './paging.ts';
 import { slugOf } from './path.ts';
 
 const rowsMax = 1_000;
+
+const listQuery = z.strictObject({ table: slug.optional().meta({ description: 'of this table only' }) });
 
 const listSchema = z
   .object({
@@ -60,15 +63,14 @@ export const quarantineRoutes = routes()
       description: `The first ${rowsMax} that nothing has become of. All there ever were are in table \`_quarantine\` of the dataset.`,
       tag: 'Admin',
       path: ['dataset'],
-      query: { table: 'of this table only' },
+      query: listQuery,
       answers: { 200: { description: 'The rows, the earliest first', schema: listSchema } },
       errors: ['not-found'],
     }),
     requireScope('admin'),
     async (c) => {
       const dataset = slugOf('dataset', c.req.param('dataset'));
-      const sent = c.req.query('table');
-      const table = sent === undefined ? undefined : slugOf('table', sent);
+      const { table } = queryAs(c, listQuery);
       const rows = await openRecords(c.get('timestore'), dataset, { table, limit: rowsMax });
       return c.json({ rows } as z.input<typeof listSchema>);
     },

@@ -7,18 +7,18 @@ import type { RowFormat } from '../src/schema/prepare.ts';
 import {
   acceptedHeaders,
   acceptedSchema,
-  ackDescription,
   clientKey,
   flushBefore,
   flushBehind,
-  ingestOptions,
+  idempotencyHeader,
+  ingestQuery,
   noteAccepted,
-  onErrorDescription,
 } from './acknowledge.ts';
 import { routes } from './app.ts';
 import { requireDataset, requireScope } from './auth.ts';
 import { bodyText, inRoom, mediaType } from './body.ts';
 import { describe } from './describe.ts';
+import { queryAs } from './paging.ts';
 import { slugOf } from './path.ts';
 
 const formats = new Map<string, RowFormat>([
@@ -91,12 +91,12 @@ rowRoutes.post(
       'Send an Idempotency-Key to be able to repeat the request without doubling it.',
     tag: 'Rows',
     path: ['dataset', 'table'],
-    query: { ack: ackDescription, onError: onErrorDescription },
-    headers: { 'Idempotency-Key': 'at most 255 visible characters; the same key with the same body is accepted once' },
+    query: ingestQuery,
+    headers: idempotencyHeader('the same key with the same body is accepted once'),
     body: {
       required: true,
       types: {
-        'application/json': z.union([row, z.array(row)]),
+        'application/json': z.union([row, z.array(row).min(1)]),
         'application/x-ndjson': z.string(),
         'text/csv': z.string(),
       },
@@ -132,7 +132,7 @@ rowRoutes.post(
         `Rows come as application/json, application/x-ndjson or text/csv, not ${mediaType(c) || 'without a Content-Type'}.`,
       );
     }
-    const { ack, onError } = ingestOptions(c);
+    const { ack, onError } = queryAs(c, ingestQuery);
     const request = {
       dataset: slugOf('dataset', c.req.param('dataset')),
       table: slugOf('table', c.req.param('table')),

@@ -6,7 +6,7 @@ import { TimestoreError } from '../src/errors.ts';
 import { routes } from './app.ts';
 import { requireScope } from './auth.ts';
 import { describe } from './describe.ts';
-import { nextSchema, numberOf, pageOf, pageQuery, queryAs, timeText, wanted } from './paging.ts';
+import { nextSchema, numberedQuery, numberOf, pageOf, pageQuery, queryAs, timeText, wanted } from './paging.ts';
 import { slugOf } from './path.ts';
 import { fieldOf, fieldSchema } from './tables.ts';
 
@@ -59,7 +59,7 @@ export const tableHistoryRoutes = routes()
       description: 'Every version of the table’s schema with what it added, the newest first.',
       tag: 'Catalogue',
       path: ['dataset', 'table'],
-      query: z.strictObject(pageQuery),
+      query: z.strictObject(numberedQuery),
       answers: {
         200: {
           description: 'A page of versions',
@@ -73,7 +73,7 @@ export const tableHistoryRoutes = routes()
     async (c) => {
       const timestore = c.get('timestore');
       const [dataset, name] = [slugOf('dataset', c.req.param('dataset')), slugOf('table', c.req.param('table'))];
-      const { cursor, limit } = queryAs(c, z.strictObject(pageQuery));
+      const { cursor, limit } = queryAs(c, z.strictObject(numberedQuery));
       const table = await requireTable(timestore, dataset, name);
       const found = await schemaHistory(timestore, table, { before: numberOf(cursor), limit: wanted(limit) });
       const { items, last } = pageOf(found, limit);

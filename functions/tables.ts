@@ -86,6 +86,7 @@ const createBody = z.strictObject({
   retention: retentionSchema.nullable().optional().meta({ description: 'its dataset’s if left out' }),
 });
 
+const tagForm = /^"([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,9})"$/;
 const path = '/v1/admin/datasets/:dataset/tables';
 const tagHeader = { ETag: 'names this version of it, for `If-Match`' };
 const example = { path: { dataset: 'demo', table: 'readings' } };
@@ -180,7 +181,7 @@ export const tableRoutes = routes()
         'accepted any more that the state forbids.',
       tag: 'Catalogue',
       path: ['dataset', 'table'],
-      headers: ifMatchHeader,
+      headers: ifMatchHeader(tagForm),
       body: { required: true, types: { 'application/json': changeBody } },
       answers: { 200: { description: 'The table as it is now', schema: tableSchema, headers: tagHeader } },
       errors: [...bodyErrors, 'conflict', 'precondition-failed'],
@@ -207,7 +208,7 @@ export const tableRoutes = routes()
         'after the grace. Until then, `state: active` takes it back.',
       tag: 'Catalogue',
       path: ['dataset', 'table'],
-      headers: ifMatchHeader,
+      headers: ifMatchHeader(tagForm),
       query: graceQuery,
       answers: { 202: { description: 'The table, and when it goes', schema: tableSchema } },
       errors: ['not-found', 'conflict', 'precondition-failed'],
@@ -227,8 +228,6 @@ export const tableRoutes = routes()
       return c.json(viewOf({ ...table, state: 'deleting', deleteAt_ms: gone_ms }), 202);
     },
   );
-
-const tagForm = /^"(\d{1,9})\.(\d{1,9})\.(\d{1,9})"$/;
 
 function versionIn(parts: number[] | undefined): Version | undefined {
   if (parts === undefined) return undefined;

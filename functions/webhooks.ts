@@ -16,7 +16,7 @@ import { requireAll } from './auth.ts';
 import { bodyAs } from './body.ts';
 import { describe } from './describe.ts';
 import { jobSchema, jobView, workBehind } from './jobs.ts';
-import { nextSchema, numberOf, pageOf, pageQuery, queryAs, timeText, wanted } from './paging.ts';
+import { nextSchema, numberedQuery, numberOf, pageOf, queryAs, timeText, wanted } from './paging.ts';
 
 const body = z.strictObject({
   url: z
@@ -149,7 +149,7 @@ export const webhookRoutes = routes()
         'The newest first, each with all attempts. One that failed is tried again by `POST /v1/admin/jobs/{id}/retry`.',
       tag: 'Webhooks',
       parameters,
-      query: z.strictObject(pageQuery),
+      query: z.strictObject(numberedQuery),
       answers: {
         200: {
           description: 'A page of them',
@@ -162,7 +162,7 @@ export const webhookRoutes = routes()
     requireAll('admin'),
     async (c) => {
       const timestore = c.get('timestore');
-      const { cursor, limit } = queryAs(c, z.strictObject(pageQuery));
+      const { cursor, limit } = queryAs(c, z.strictObject(numberedQuery));
       const { id } = await readWebhook(timestore, c.req.param('id'));
       const found = await listJobs(timestore, { webhook: id, before: numberOf(cursor) }, wanted(limit));
       const { items, last } = pageOf(found, limit);

@@ -1,7 +1,6 @@
 import { Hono } from 'hono';
 import { onBehalfOf } from '../src/asking.ts';
 import type { Context } from '../src/context.ts';
-import { TimestoreError } from '../src/errors.ts';
 import { flushMessage, type LaneMessage } from '../src/flush/hand-on.ts';
 import { endTrace, traceOf } from '../src/observe/trace.ts';
 import { runMinute } from '../src/schedule.ts';
@@ -20,6 +19,7 @@ import { importRoutes } from './imports.ts';
 import { ingestRoutes } from './ingest.ts';
 import { jobRoutes } from './jobs.ts';
 import { keyRoutes } from './keys.ts';
+import { noRoute } from './no-route.ts';
 import { problem } from './problem.ts';
 import { quarantineRoutes } from './quarantine.ts';
 import { queryRoutes } from './query.ts';
@@ -40,9 +40,7 @@ app.use('/v1/*', withTimestore);
 app.use('/datasets/*', withTimestore);
 app.use('/sql/*', withTimestore);
 app.onError((error, c) => problem(c, error));
-app.notFound((c) =>
-  problem(c, new TimestoreError('not-found', `There is no ${c.req.method} ${c.req.path}. See /docs.`)),
-);
+app.notFound((c) => problem(c, noRoute(app, c)));
 app.route('/', healthRoutes);
 app.route('/', rowRoutes);
 app.route('/', ingestRoutes);

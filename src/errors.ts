@@ -8,6 +8,7 @@ export const errorCatalogue = {
   unauthenticated: { status: 401, retryable: false, title: 'A valid key is needed' },
   forbidden: { status: 403, retryable: false, title: 'The key may not do this' },
   'not-found': { status: 404, retryable: false, title: 'There is no such thing' },
+  'method-not-allowed': { status: 405, retryable: false, title: 'The method is not one of this address' },
   'stale-read': { status: 409, retryable: true, title: 'The freshness asked for cannot be given yet' },
   'cursor-expired': { status: 409, retryable: false, title: 'Expired cursor' },
   'dataset-frozen': { status: 409, retryable: true, title: 'Writes are stopped for a cutover' },

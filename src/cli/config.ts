@@ -83,13 +83,18 @@ export async function deploymentOf(options: CommonOptions, io: Io): Promise<{ ur
   if (name === undefined) {
     throw usage('No deployment is known. Run `timestore login URL`, or set TIMESTORE_URL and TIMESTORE_KEY.');
   }
-  const found = file.profiles[name];
+  const found = profileIn(file, name);
   if (found === undefined) {
     const known = Object.keys(file.profiles).join(', ');
     throw usage(`There is no profile ${name} in ${path}${known === '' ? '' : `, which has ${known}`}.`);
   }
   // A profile that is asked for has its own: the environment's may be another deployment's.
   return { url: trimmed(found.url), key: (options.profile === undefined && env.TIMESTORE_KEY) || found.key };
+}
+
+/** Any name may be asked for, those that every object has among them. */
+export function profileIn({ profiles }: ConfigFile, name: string): Target | undefined {
+  return Object.hasOwn(profiles, name) ? profiles[name] : undefined;
 }
 
 async function keyFor(url: string, options: CommonOptions, io: Io): Promise<string | undefined> {

@@ -34,7 +34,8 @@ function formatOfName(out: string | undefined): OutputFormat | undefined {
       arrows: 'arrow',
     },
   };
-  return known[extension.toLowerCase()];
+  const name = extension.toLowerCase();
+  return Object.hasOwn(known, name) ? known[name] : undefined;
 }
 
 /**

@@ -9,6 +9,7 @@ import type { Outcome } from '../jobs/work.ts';
 import { rangeOf } from '../query/request.ts';
 import { mergeSchema } from '../schema/declared.ts';
 import { type Field, type FieldType, fieldType } from '../schema/types.ts';
+import { invalidForm } from '../text.ts';
 import type { SourceColumn } from './columns.ts';
 import { columnsOf, type ImportFormat, unreadable } from './read-object.ts';
 import {
@@ -47,8 +48,20 @@ export type Reading = z.output<typeof readingSchema>;
 
 const objects_max = 1_000;
 
-/** Names that ClickHouse takes as they are: none that stands for several objects. */
-const keyPattern = /^[A-Za-z0-9_.=@:,+/-]+$/;
+const part = String.raw`\.*[A-Za-z0-9_=@:,+-][A-Za-z0-9_.=@:,+-]*`;
+
+/**
+ * The name of an object that is read. ClickHouse takes it as it is: none stands for several objects. No part of it is empty
+ * or dots alone, which something on the way to the bucket could fold into the name of another object.
+ */
+export const objectKey = z
+  .string()
+  .min(1)
+  .max(1_024)
+  .regex(
+    new RegExp(`^${part}(?:/${part})*$`),
+    'letters, digits and _ . = @ : , + / - only, and no part between slashes that is empty or dots alone',
+  );
 
 /** Throws TimestoreError `invalid-request`, `limit-exceeded`, `schema-refused` for what cannot be read. */
 export function requireReadable(ctx: Context, table: Table | undefined, request: ObjectsRequest): void {
@@ -57,12 +70,9 @@ export function requireReadable(ctx: Context, table: Table | undefined, request:
   if (objects.length > objects_max) {
     throw new TimestoreError('limit-exceeded', `${objects.length} objects are too many; ${objects_max} at most.`);
   }
-  const other = objects.find((key) => !keyPattern.test(key));
-  if (other !== undefined) {
-    throw new TimestoreError(
-      'invalid-request',
-      `objects: ${other} is not a name that can be read: letters, digits and _ . = @ : , + / - only.`,
-    );
+  const { error } = z.array(objectKey).safeParse(objects);
+  if (error !== undefined) {
+    throw invalidForm(error.issues.map(({ path, message }) => ({ path: ['objects', ...path].join('.'), message })));
   }
   mergeSchema(table?.schema, declaredOf(request), ctx.config.limits);
 }

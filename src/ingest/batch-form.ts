@@ -7,6 +7,7 @@ import { JsonReader, JsonSyntaxError } from '../schema/json-reader.ts';
 import { parseTimestampText } from '../schema/timestamp.ts';
 import { fieldType } from '../schema/types.ts';
 import { invalidForm, requireText } from '../text.ts';
+import { idempotencyKey } from './idempotency-key.ts';
 import type { IngestRequest } from './ingest.ts';
 
 const time = z.union([z.string(), z.int()]);
@@ -54,7 +55,7 @@ export const batchForm = z.strictObject({
     })
     .optional(),
   rows: z.union([z.array(z.record(z.string(), z.unknown())), z.record(z.string(), z.unknown())]),
-  idempotencyKey: z.string().optional().meta({ description: 'the same as the header' }),
+  idempotencyKey: idempotencyKey.optional().meta({ description: 'the same as the header' }),
   actor: z
     .union([short, z.record(short, z.unknown())])
     .optional()

@@ -42,7 +42,8 @@ const scalar = z.union([z.string(), z.number(), z.boolean(), z.null()]);
 /** New values of fields. */
 export const valuesSchema = z
   .record(z.string(), z.union([scalar, z.array(z.union([z.string(), z.number()]))]))
-  .refine((values) => Object.keys(values).length > 0, 'name one field at least');
+  .refine((values) => Object.keys(values).length > 0, 'name one field at least')
+  .meta({ minProperties: 1 });
 
 const requestSchema = z.object({ rows: rowsSchema, set: valuesSchema.optional() });
 export type RowsChange = z.output<typeof requestSchema>;

@@ -17,7 +17,8 @@ export const scopesSchema = z
     sql: datasets.optional(),
     admin: datasets.optional(),
   })
-  .refine((scopes) => Object.values(scopes).some((each) => each !== undefined), 'a key has at least one scope');
+  .refine((scopes) => Object.values(scopes).some((each) => each !== undefined), 'a key has at least one scope')
+  .meta({ minProperties: 1 });
 
 /** The only rows that a key reads: those whose column has this value. */
 export const rowFilterSchema = z.strictObject({

@@ -51,7 +51,7 @@ export function differenceOf(
     return { reason: 'rows', fields: fieldsOf(originOnly, hereOnly, types, isDownsampled), originOnly, hereOnly };
   }
   const place = (row: AnsweredRow) =>
-    orderBy.map(({ column }) => valueKey(row[column], types.get(column) ?? '', isDownsampled));
+    orderBy.map(({ column }) => valueKey(own(row, column), types.get(column) ?? '', isDownsampled));
   const at = origin.findIndex((row, i) => place(row).join() !== place(here[i] ?? {}).join());
   if (at < 0) return undefined;
   const [first = {}, other = {}] = [origin[at], here[at]];
@@ -61,6 +61,11 @@ export function differenceOf(
     originOnly: [first],
     hereOnly: [other],
   };
+}
+
+/** A value of a row, whose fields may have the names of what every object has. */
+function own(row: AnsweredRow, name: string): unknown {
+  return Object.hasOwn(row, name) ? row[name] : undefined;
 }
 
 /** The rows whose keys the others have fewer of. */
@@ -90,7 +95,7 @@ function fieldsOf(
   const differing = hereOnly.slice(0, alike_max).map((row) =>
     [...new Set([...Object.keys(first), ...Object.keys(row)])].filter((name) => {
       const type = types.get(name) ?? '';
-      return valueKey(first[name], type, isDownsampled) !== valueKey(row[name], type, isDownsampled);
+      return valueKey(own(first, name), type, isDownsampled) !== valueKey(own(row, name), type, isDownsampled);
     }),
   );
   return differing.sort((a, b) => a.length - b.length)[0] ?? [];

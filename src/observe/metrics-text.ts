@@ -25,7 +25,7 @@ export async function metricsText(ctx: Context): Promise<string> {
   for (const { name, labels, value } of gauges.flat()) add(name, `${fieldOf(name, labels)} ${text(value)}`);
   for (const [field, value] of withTotals(sums)) {
     const name = field.replace(/\{.*$/s, '').replace(/_(?:bucket|sum|count)$/, '') as MetricName;
-    if (name in metrics) add(name, `${field} ${text(value)}`);
+    if (Object.hasOwn(metrics, name)) add(name, `${field} ${text(value)}`);
   }
   return (Object.keys(metrics) as MetricName[])
     .map((name) => {

@@ -302,6 +302,19 @@ describe('where and who', () => {
     });
   });
 
+  test('a profile may have the name of what every object has, or is refused', async () => {
+    for (const name of ['constructor', '__proto__', 'toString']) {
+      const missing = { code: 2, stderr: expect.stringContaining(`There is no profile ${name}`) };
+      expect(await cli.run(['status', '--profile', name], {})).toMatchObject(missing);
+      expect(await cli.run(['logout', name], {})).toMatchObject(missing);
+    }
+    expect(await login(call.url(), 'local-admin\n', '--profile', '__proto__')).toMatchObject({ code: 2 });
+    expect(await login(call.url(), 'local-admin\n', '--profile', 'constructor')).toMatchObject({ code: 0 });
+    expect(await cli.run(['status', '--profile', 'constructor'], {})).toMatchObject({ code: 0 });
+    expect(await cli.run(['logout', 'constructor'], {})).toMatchObject({ code: 0 });
+    expect(await login(call.url(), 'local-admin\n', '--profile', 'here')).toMatchObject({ code: 0 });
+  });
+
   test('a kept key goes to its own address and no other', async () => {
     let asked = 0;
     const server = createServer((_, response) => {

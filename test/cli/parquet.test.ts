@@ -79,3 +79,15 @@ test('what JSON has not is refused by row and column, and so is text that is non
   await expect(rowsOf('SELECT if(number = 2, nan, 1) AS v FROM numbers(5)')).rejects.toThrow(/file, row 3: v is NaN/);
   await expect(rowsOf("SELECT unhex('ff00') AS b")).rejects.toThrow(/file, rows 1 to 1: /);
 });
+
+test('a name that objects of JavaScript lose is refused, at any depth, and all others are kept', async () => {
+  const refused = /has a column or a member __proto__/;
+  await expect(rowsOf('SELECT 1 AS `__proto__`, 2 AS v')).rejects.toThrow(refused);
+  await expect(rowsOf('SELECT tuple(1, 2)::Tuple(`__proto__` UInt8, n UInt8) AS pair')).rejects.toThrow(refused);
+  await expect(rowsOf("SELECT map('__proto__', 1, 'k', 2) AS keyed")).rejects.toThrow(
+    /map cannot have the key __proto__/,
+  );
+  expect(await rowsOf("SELECT '__proto__' AS s")).toEqual([{ s: '__proto__' }]);
+  const [row] = await rowsOf("SELECT 1 AS constructor, map('toString', 1, 'valueOf', 2) AS keyed, 3 AS hasOwnProperty");
+  expect(row).toEqual({ constructor: 1, keyed: { toString: 1, valueOf: 2 }, hasOwnProperty: 3 });
+});

@@ -60,3 +60,9 @@ test('sums of doubles may differ in digits that depend on the order', () => {
   expect(compare([sum], [other], { isDownsampled: true })).toBeUndefined();
   expect(compare([sum], [other])).toMatchObject({ fields: ['d'] });
 });
+
+test('a field with the name of what every object has is only a field', () => {
+  expect(compare([{ timestamp: time, n: 1 }], [{ timestamp: time, n: 2, constructor: null }])?.fields).toEqual(['n']);
+  const order = { orderBy: [{ column: 'constructor' }] };
+  expect(compare([{ timestamp: time }], [{ timestamp: time, constructor: null }], order)).toBeUndefined();
+});

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { Timestore, TimestoreError } from '../../client/index.ts';
 import { ConfigError } from '../../config.ts';
 import { TimestoreError as ServerError, StoreError } from '../../errors.ts';
-import { type CommonOptions, configPath, readConfigFile, writeConfigFile } from '../config.ts';
+import { type CommonOptions, configPath, profileIn, readConfigFile, writeConfigFile } from '../config.ts';
 import { CliFailure, exitCodes, usage } from '../failure.ts';
 import type { Io } from '../io.ts';
 import { askSecret } from '../secret.ts';
@@ -44,6 +44,8 @@ async function login(url: string, options: CommonOptions, io: Io): Promise<void>
   if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) throw usage(`${url} is no http(s) address.`);
   const key = io.env.TIMESTORE_KEY || (await askSecret('Key: ', io));
   if (key === '') throw usage('There was no key.');
+  // The file would lose it.
+  if (options.profile === '__proto__') throw usage('A profile cannot have this name.');
   const timestore = new Timestore({ url, key, attempts: 2 });
   try {
     await timestore.call('GET', '/v1/sql/schema', { signal: io.signal });
@@ -62,7 +64,8 @@ async function logout(name: string | undefined, options: CommonOptions, io: Io):
   const path = configPath(options, io);
   const file = await readConfigFile(path);
   const gone = name ?? options.profile ?? file.use;
-  if (gone === undefined || file.profiles[gone] === undefined) throw usage(`There is no profile ${gone ?? 'in use'}.`);
+  if (gone === undefined || profileIn(file, gone) === undefined)
+    throw usage(`There is no profile ${gone ?? 'in use'}.`);
   const { [gone]: _, ...left } = file.profiles;
   await writeConfigFile(path, { profiles: left, ...(file.use !== gone && { use: file.use }) });
   io.stderr.write(`Profile ${gone} is forgotten here. Its key is as good as before: timestore keys revoke.\n`);

@@ -12,6 +12,15 @@ const parsers: Partial<ParquetParsers> = {
   dateFromDays: (days) => new Date(days * 86_400_000).toISOString().slice(0, 10),
 };
 
+const lostName = '__proto__';
+
+/** Text that may be the key of a map. */
+function keyText(bytes: Uint8Array | undefined): string | undefined {
+  const decoded = bytes && text.decode(bytes);
+  if (decoded === lostName) throw new RangeError(`a map cannot have the key ${lostName}`);
+  return decoded;
+}
+
 const rawJson = (JSON as unknown as { rawJSON(text: string): unknown }).rawJSON;
 
 /**
@@ -27,6 +36,11 @@ export async function* cutParquet(path: string, name: string, limits: Limits, cu
     throw new CliFailure(`${name} is no Parquet file, or not whole: ${error.message}.`);
   });
   const scales = scalesOf(metadata.schema);
+  // Objects of JavaScript, which is what the reader makes of structs and maps, lose this name.
+  if (metadata.schema.some((element) => element.name === lostName)) {
+    throw new CliFailure(`${name} has a column or a member ${lostName}, which is no name of a field. Give it another.`);
+  }
+  const hasMaps = metadata.schema.some(({ converted_type }) => /^MAP/.test(converted_type ?? ''));
   let groupStart = 0;
   let open: string[] = [];
   let openBytes = 0;
@@ -36,7 +50,8 @@ export async function* cutParquet(path: string, name: string, limits: Limits, cu
     const columns = new Map<string, Piece[]>();
     try {
       await parquetRead({
-        ...{ file, metadata, compressors, parsers, rowStart: groupStart, rowEnd },
+        ...{ file, metadata, compressors, rowStart: groupStart, rowEnd },
+        parsers: hasMaps ? { ...parsers, stringFromBytes: keyText } : parsers,
         onChunk: ({ columnName, columnData, rowStart }) => {
           const pieces = columns.get(columnName) ?? [];
           pieces.push({ from: rowStart, values: columnData });

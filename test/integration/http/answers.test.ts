@@ -352,3 +352,42 @@ test('the read routes need a key, and a body of the documented form', async () =
     expect((await call(path, { key: null })).status).toBe(401);
   }
 });
+
+describe('a method that an address has not', () => {
+  const asked = (method: string, path: string): Promise<string> =>
+    new Promise((resolve, reject) => {
+      const { hostname, port } = new URL(call.url());
+      const socket = connect(Number(port), hostname, () => {
+        const key = 'authorization: Bearer local-admin';
+        socket.write(`${method} ${path} HTTP/1.1\r\nhost: ${hostname}\r\n${key}\r\nconnection: close\r\n\r\n`);
+      });
+      let text = '';
+      socket.setEncoding('utf8').on('data', (part) => {
+        text += part;
+      });
+      socket.on('end', () => resolve(text)).on('error', reject);
+    });
+
+  test.each([
+    ['TRACE', '/v1/sql', 'POST'],
+    ['PATCH', '/v1/admin/datasets', 'GET, HEAD, POST'],
+    ['TRACE', '/v1/admin/datasets/demo/tables/readings', 'DELETE, GET, HEAD, PATCH'],
+    ['OPTIONS', '/v1/sql/saved/demo/warmest', 'DELETE, GET, HEAD, PUT'],
+    ['PROPFIND', '/health', 'GET, HEAD'],
+    ['POST', '/openapi.json', 'GET, HEAD'],
+    ['DELETE', '/metrics', 'GET, HEAD'],
+  ])('%s %s is 405, and Allow says which it has', async (method, path, allowed) => {
+    const answer = await asked(method, path);
+    expect(answer).toMatch(/^HTTP\/1\.1 405 /);
+    expect(answer).toMatch(new RegExp(`^allow: ${allowed}\r$`, 'im'));
+    expect(answer).toContain('"type":"urn:timestore:method-not-allowed"');
+  });
+
+  test.each([
+    ['TRACE', '/v1/nothing'],
+    ['GET', '/v1/admin/datasets/demo/nothing'],
+    ['GET', '/v1/sql/saved/demo/'],
+  ])('%s %s is 404: there is nothing', async (method, path) => {
+    expect(await asked(method, path)).toMatch(/^HTTP\/1\.1 404 /);
+  });
+});

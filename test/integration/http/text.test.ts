@@ -340,3 +340,41 @@ test('a refused access that cannot be recorded is left out alone', async () => {
   expect(lines.map(({ actor }) => actor)).toEqual(['first', 'last']);
   expect(other.events).toContainEqual({ event: 'refusals-unrecorded', alarm: true, kinds: 2 });
 });
+
+describe('the name of an object', () => {
+  const tables = '/v1/admin/datasets/demo/tables/readings';
+  test.each([
+    ...['imports/demo/../../exports/other/a.csv', 'imports/demo/./a.csv', 'imports/demo//a.csv', '/imports/demo/a.csv'],
+    ...['imports/demo/a.csv/', './a.csv', '../a.csv', 'imports/demo/..', '.', '..', '/', 'imports/.../a.csv'],
+    ...[
+      'imports/demo/%2e%2e/a.csv',
+      'imports/demo/..\\a.csv',
+      'imports/demo/*.csv',
+      'imports/demo/{a,b}.csv',
+      'a b.csv',
+    ],
+  ])('%s is refused for an import and for a comparison', async (key) => {
+    const made = await call('/v1/admin/keys', { json: { name: 'of one', scopes: { admin: ['demo'] } } });
+    const { key: limited } = (await made.json()) as { key: string };
+    for (const path of [`${tables}/imports`, `${tables}/comparisons`]) {
+      for (const of of [undefined, limited]) {
+        const json = { format: 'csv', objects: ['imports/demo/good.csv', key] };
+        const answer = await call(path, { json, ...(of !== undefined && { key: of }) });
+        const problem = (await answer.json()) as { problems?: { path: string }[] };
+        expect([answer.status, problem.problems?.[0]?.path], JSON.stringify(problem)).toEqual([400, 'objects.1']);
+      }
+    }
+  });
+
+  test.each(['.', '..', '...', 'a/b', '../a', ''])('%j is refused for a file', async (name) => {
+    expect((await call('/v1/admin/datasets/demo/uploads', { json: { name } })).status).toBe(400);
+  });
+
+  test.each(['.hidden.csv', '..a', 'a..b', 'a.', '=', 'part-0.c000.csv'])('%j may be one', async (name) => {
+    const room = await call('/v1/admin/datasets/demo/uploads', { json: { name } });
+    const { key, url } = (await room.json()) as { key: string; url: string };
+    expect([room.status, decodeURIComponent(new URL(url).pathname).endsWith(`/${name}`)]).toEqual([201, true]);
+    const json = { format: 'csv', objects: [key] };
+    expect((await call(`${tables}/imports`, { json })).status).toBe(202);
+  });
+});
