@@ -43,7 +43,8 @@ export async function columnsOf(at: At, key: string, format: ImportFormat): Prom
   if (format === 'ndjson') return await membersOf(at, key);
   const object = objectFunction(at, key, exportFormats[format].clickhouse);
   const columns = await described(at, key, format, `DESCRIBE TABLE ${object} FORMAT JSONEachRow`, 'auto');
-  const twice = columns.find(({ name }, i) => columns.findIndex((each) => each.name === name) !== i);
+  const names = new Set<string>();
+  const twice = columns.find(({ name }) => names.has(name) || !names.add(name));
   if (twice !== undefined) throw unreadable(key, `names the column ${twice.name} twice`);
   return columns;
 }

@@ -108,10 +108,12 @@ function membersOf(text: string): Map<string, string> {
     if (reader.peek() !== '{') throw new JsonSyntaxError('expected an object', reader.offset);
     const members = reader.members();
     if (!reader.atEnd()) throw new JsonSyntaxError('more text after the end of the object', reader.offset);
-    const names = members.map(({ name }) => name);
-    const twice = names.find((name, i) => names.indexOf(name) !== i);
-    if (twice !== undefined) throw invalidForm([{ path: twice, message: 'is named twice' }]);
-    return new Map(members.map(({ name, text: value }) => [name, value]));
+    const found = new Map<string, string>();
+    for (const { name, text: value } of members) {
+      if (found.has(name)) throw invalidForm([{ path: name, message: 'is named twice' }]);
+      found.set(name, value);
+    }
+    return found;
   } catch (error) {
     if (!(error instanceof JsonSyntaxError)) throw error;
     throw new TimestoreError(

@@ -40,7 +40,7 @@ export function encodeCursor({ query, fields, cut, changes, key }: Cursor): stri
 
 /** Undefined when the text is not a cursor. */
 export function decodeCursor(text: string): Cursor | undefined {
-  if (!text.startsWith(prefix)) return undefined;
+  if (!text.startsWith(prefix) || text.length > cursorChars_max) return undefined;
   try {
     const { q, n, c, m, k } = content.parse(JSON.parse(Buffer.from(text.slice(prefix.length), 'base64url').toString()));
     return { query: q, fields: n, cut: c, changes: m, key: k };

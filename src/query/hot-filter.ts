@@ -2,6 +2,7 @@ import type { Table } from '../catalog/table.ts';
 import { parseTimestampText } from '../schema/timestamp.ts';
 import type { FieldType } from '../schema/types.ts';
 import type { Condition, Filter, Operator } from './filters.ts';
+import { containsText, likeText, type TextTest } from './hot-text.ts';
 import { compareValues, type HotValue } from './hot-values.ts';
 import type { QueryPlan } from './request.ts';
 
@@ -11,23 +12,39 @@ type Test = (values: Values) => boolean;
 /** Regular expressions are ClickHouse's own, and so is what it takes for the same letter in another case. */
 const elsewhere = new Set<Operator>(['matches', 'ilike']);
 
+/** Each condition on texts or lists reads all of the tail's: more than this would keep an instance from everybody else. */
+const read_bytes_max = 64 * 1024 * 1024;
+
 /**
  * The filters of a planned query, for rows of the tail: whether ClickHouse would find them true.
  *
- * @returns undefined where there is an operator that only ClickHouse evaluates
+ * @param tail_bytes of all rows that they are for
+ * @returns undefined where there is an operator that only ClickHouse evaluates, or too much to read for this side
  */
 export function hotFilter(
   { filters, partitionKey }: QueryPlan,
   table: Table,
+  tail_bytes: number,
 ): ((values: Values, partition: Record<string, string>) => boolean) | undefined {
   const types = new Map(table.schema.fields.map(({ name, type }) => [name, type]));
+  if (readers(filters, types) * tail_bytes > read_bytes_max) return undefined;
   const tests = filters.map((filter) => testOf(filter, types));
   if (tests.some((test) => test === undefined)) return undefined;
-  const key = Object.entries(partitionKey).map(([name, value]) => [name, [value].flat()] as const);
+  const key = Object.entries(partitionKey).map(([name, value]) => [name, new Set([value].flat())] as const);
   return (values, partition) =>
-    key.every(([name, wanted]) => Object.hasOwn(partition, name) && wanted.includes(partition[name] ?? '')) &&
+    key.every(([name, wanted]) => Object.hasOwn(partition, name) && wanted.has(partition[name] ?? '')) &&
     tests.every((test) => test?.(values));
 }
+
+/** How many conditions read more of a row than a number. */
+function readers(filters: Filter[], types: Map<string, FieldType>): number {
+  return filters.reduce((sum, filter) => {
+    if ('column' in filter) return sum + (isShort.has(types.get(filter.column) ?? 'string') ? 0 : 1);
+    return sum + readers('and' in filter ? filter.and : filter.or, types);
+  }, 0);
+}
+
+const isShort = new Set<FieldType>(['timestamp', 'double', 'integer', 'boolean']);
 
 function testOf(filter: Filter, types: Map<string, FieldType>): Test | undefined {
   if ('column' in filter) return elsewhere.has(filter.op) ? undefined : conditionTest(filter, types.get(filter.column));
@@ -37,22 +54,46 @@ function testOf(filter: Filter, types: Map<string, FieldType>): Test | undefined
   return (values) => tests.some((test) => test?.(values));
 }
 
-function conditionTest({ column, op, value }: Condition, type: FieldType = 'string'): Test {
+function conditionTest({ column, op, value }: Condition, type: FieldType = 'string'): Test | undefined {
+  const found = (values: Values) => values.get(column) ?? null;
+  if (op === 'isNull' || (op === 'eq' && value === null)) return (values) => found(values) === null;
+  if (op === 'isNotNull' || (op === 'ne' && value === null)) return (values) => found(values) !== null;
   const list = Array.isArray(value) ? value.map((each) => wantedOf(type, each)) : [];
   const one = Array.isArray(value) ? null : wantedOf(type, value ?? null);
   const isArray = type === 'string[]' || type.startsWith('vector');
-  const test = isArray ? arrayTest(op, one, list) : valueTest(op, one, list);
+  const test = isArray ? arrayTest(op, one, list) : (textTest(op, String(one)) ?? valueTest(op, one, list));
+  if (test === undefined) return undefined;
   return (values) => {
-    const found = values.get(column) ?? null;
-    if (op === 'isNull' || (op === 'eq' && value === null)) return found === null;
-    if (op === 'isNotNull' || (op === 'ne' && value === null)) return found !== null;
+    const there = found(values);
     // What is compared with null is not true.
-    return found !== null && test(found);
+    return there !== null && test(there);
   };
 }
 
-function valueTest(op: Operator, one: HotValue, list: HotValue[]): (found: HotValue) => boolean {
-  const text = String(one);
+function textTest(op: Operator, value: string): ((found: HotValue) => boolean) | undefined {
+  const onText = (test: TextTest | undefined, is = true) => {
+    return test && ((found: HotValue) => test(String(found)) === is);
+  };
+  switch (op) {
+    case 'contains':
+      return onText(containsText(value));
+    case 'notContains':
+      return onText(containsText(value), false);
+    case 'startsWith':
+      return onText((text) => text.startsWith(value));
+    case 'endsWith':
+      return onText((text) => text.endsWith(value));
+    case 'like':
+      return onText(likeText(value));
+    case 'notLike':
+      return onText(likeText(value), false);
+    default:
+      return undefined;
+  }
+}
+
+function valueTest(op: Operator, one: HotValue, list: HotValue[]): ((found: HotValue) => boolean) | undefined {
+  const listed = new Set(list);
   switch (op) {
     case 'eq':
       return (found) => compareValues(found, one) === 0;
@@ -67,39 +108,31 @@ function valueTest(op: Operator, one: HotValue, list: HotValue[]): (found: HotVa
     case 'gte':
       return (found) => compareValues(found, one) >= 0;
     case 'in':
-      return (found) => list.some((each) => compareValues(found, each) === 0);
+      return (found) => listed.has(found);
     case 'notIn':
-      return (found) => list.every((each) => compareValues(found, each) !== 0);
+      return (found) => !listed.has(found);
     case 'between': {
       const [low = null, high = null] = list;
       return (found) => compareValues(found, low) >= 0 && compareValues(found, high) <= 0;
     }
-    case 'contains':
-      return (found) => String(found).includes(text);
-    case 'notContains':
-      return (found) => !String(found).includes(text);
-    case 'startsWith':
-      return (found) => String(found).startsWith(text);
-    case 'endsWith':
-      return (found) => String(found).endsWith(text);
-    case 'like':
-      return (found) => likePattern(text).test(String(found));
-    case 'notLike':
-      return (found) => !likePattern(text).test(String(found));
     default:
-      return () => false;
+      return undefined;
   }
 }
 
 function arrayTest(op: Operator, one: HotValue, list: HotValue[]): (found: HotValue) => boolean {
   const items = (found: HotValue) => found as (string | number)[];
+  const listed = new Set(list);
   switch (op) {
     case 'has':
       return (found) => items(found).includes(one as string);
     case 'hasAny':
-      return (found) => list.some((each) => items(found).includes(each as string));
+      return (found) => items(found).some((item) => listed.has(item));
     case 'hasAll':
-      return (found) => list.every((each) => items(found).includes(each as string));
+      return (found) => {
+        // As many different ones of the list are there as there are in it.
+        return new Set(items(found).filter((item) => listed.has(item))).size === listed.size;
+      };
     case 'isEmpty':
       return (found) => items(found).length === 0;
     case 'isNotEmpty':
@@ -121,20 +154,7 @@ function wantedOf(type: FieldType, value: string | number | boolean | null): Hot
   if (type === 'timestamp') return typeof value === 'number' ? value : Number(parseTimestampText(String(value)));
   if (type === 'integer')
     return typeof value === 'number' && !Number.isInteger(value) ? value : BigInt(value as string);
+  // As it would reach ClickHouse.
+  if (typeof value === 'string') return value.toWellFormed();
   return type.startsWith('vector') ? Math.fround(Number(value)) : value;
-}
-
-/** A backslash takes the meaning from `%`, `_` and itself, and is one before anything else. */
-function likePattern(pattern: string): RegExp {
-  let source = '';
-  for (const [part] of pattern.matchAll(/\\[\\%_]|[\s\S]/gu)) {
-    if (part === '%') source += '[\\s\\S]*';
-    else if (part === '_') source += '[\\s\\S]';
-    else source += escapeRegExp(/^\\[\\%_]$/.test(part) ? part.slice(1) : part);
-  }
-  return new RegExp(`^${source}$`, 'u');
-}
-
-function escapeRegExp(text: string): string {
-  return text.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&');
 }

@@ -7,9 +7,13 @@ import { cursorOf } from './cursor.ts';
 import type { Cut } from './cut.ts';
 import { hotFilter } from './hot-filter.ts';
 import { compareValues, type HotValue, hotJson, hotText, hotValue, hotValueOf } from './hot-values.ts';
+import { invalid } from './invalid.ts';
 import type { QueryBody, QueryPlan } from './request.ts';
 
 type Key = { field: Field; isDescending: boolean };
+
+/** Rows are held with a place for each field: more than this would not fit beside what else an instance does. */
+const cells_max = 2_000_000;
 
 type HotRow = { values: Map<string, HotValue>; partition: Record<string, string>; keys: HotValue[] };
 
@@ -26,17 +30,21 @@ export function hotRows(cut: Cut, plan: QueryPlan, body: QueryBody, format: Form
     return undefined;
   }
   if (lanes.some(({ flushedTo_ms }) => flushedTo_ms === undefined || flushedTo_ms >= start_ms)) return undefined;
-  const holds = hotFilter(plan, table);
+  if (cut.tail.rows * table.schema.fields.length > cells_max) return undefined;
+  const tail_bytes = cut.tail.batches.reduce((sum, { batch }) => sum + batch.payload.length, 0);
+  const holds = hotFilter(plan, table, tail_bytes);
   if (holds === undefined) return undefined;
 
   const keys = keysOf(plan, table);
+  const after = placeOf(plan, keys);
+  const seen = new Map(plan.after.map(([lane, , seq]) => [lane, seq]));
   const rows = rowsOf(cut, keys)
     .filter(
       (row) =>
         isInRange(row, plan, table) &&
-        isNew(row, plan) &&
+        isNew(row, seen) &&
         holds(row.values, row.partition) &&
-        isAfter(row.keys, plan, keys),
+        isAfter(row.keys, after, keys),
     )
     .sort((a, b) => compareKeys(a.keys, b.keys, keys));
   const shown = rows.slice(0, plan.limit);
@@ -116,15 +124,22 @@ function isInRange({ values }: HotRow, { start_ms, end_ms }: QueryPlan, { schema
   return (start_ms === undefined || time_ms >= start_ms) && (end_ms === undefined || time_ms < end_ms);
 }
 
-function isNew({ values }: HotRow, { after }: QueryPlan): boolean {
-  const [, , seen] = after.find(([lane]) => lane === Number(values.get('_lane'))) ?? [];
-  return seen === undefined || Number(values.get('_seq')) > seen;
+function isNew({ values }: HotRow, seen: Map<number, number>): boolean {
+  return Number(values.get('_seq')) > (seen.get(Number(values.get('_lane'))) ?? 0);
 }
 
-function isAfter(keys: HotValue[], { cursor }: QueryPlan, order: Key[]): boolean {
-  if (cursor === undefined) return true;
-  const from = order.map(({ field }, i) => hotValueOf(field, cursor.key[i] ?? null));
-  return compareKeys(keys, from, order) > 0;
+/** The place that a cursor is of. Throws TimestoreError `invalid-request` for one that was made up. */
+function placeOf({ cursor }: QueryPlan, order: Key[]): HotValue[] | undefined {
+  if (cursor === undefined) return undefined;
+  try {
+    return order.map(({ field }, i) => hotValueOf(field, cursor.key[i] ?? null));
+  } catch {
+    throw invalid('cursor: it does not fit the query');
+  }
+}
+
+function isAfter(keys: HotValue[], after: HotValue[] | undefined, order: Key[]): boolean {
+  return after === undefined || compareKeys(keys, after, order) > 0;
 }
 
 /** Null comes last in either direction. */

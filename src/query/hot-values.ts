@@ -1,6 +1,7 @@
 import type { Member } from '../schema/json-reader.ts';
 import { parseTimestampText } from '../schema/timestamp.ts';
 import type { Field, FieldType } from '../schema/types.ts';
+import { compareText } from './hot-text.ts';
 
 /** A value of the tail: null, or what JavaScript compares as ClickHouse does. */
 export type HotValue = null | number | bigint | string | boolean | string[] | number[];
@@ -37,7 +38,7 @@ function timeOf(stored: string): number {
 
 /** Below 0 where `a` comes first; strings by their bytes. Neither is null. */
 export function compareValues(a: HotValue, b: HotValue): number {
-  if (typeof a === 'string' && typeof b === 'string') return Buffer.compare(Buffer.from(a), Buffer.from(b));
+  if (typeof a === 'string' && typeof b === 'string') return compareText(a, b);
   const [left, right] = [a, b] as [number | bigint, number | bigint];
   if (left < right) return -1;
   return left > right ? 1 : 0;
@@ -98,7 +99,9 @@ function roundedTo(value: number, digits: number): number {
 
 function jsonString(text: string): string {
   return JSON.stringify(text)
-    .replace(/\\u00[0-9a-f]{2}/g, (sequence) => `\\u${sequence.slice(2).toUpperCase()}`)
+    .replace(/\\(?:u00[0-9a-f]{2}|.)/g, (sequence) =>
+      sequence[1] === 'u' ? `\\u${sequence.slice(2).toUpperCase()}` : sequence,
+    )
     .replaceAll('\u2028', '\\u2028')
     .replaceAll('\u2029', '\\u2029');
 }

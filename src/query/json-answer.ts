@@ -41,6 +41,8 @@ export async function* jsonAnswer(chunks: AsyncIterable<Uint8Array>, parts: Part
   const decoder = new TextDecoder();
   const rows = new Rows();
   let columns: Column[] | undefined;
+  /** What was looked through, and waits for the end of its row: not looked through again with each piece that comes. */
+  let held: string[] = [];
   let text = '';
   let isOver = false;
   for await (const chunk of chunks) {
@@ -55,11 +57,18 @@ export async function* jsonAnswer(chunks: AsyncIterable<Uint8Array>, parts: Part
     if (isOver) continue;
     const end = text.indexOf(dataEnd);
     isOver = end >= 0;
-    // The last row waits: it may be the one that only tells that there are more.
     const upTo = isOver ? end : text.lastIndexOf(rowBegin);
-    if (upTo <= 0 && !isOver) continue;
-    yield rows.compact(text.slice(0, upTo), isOver);
-    text = text.slice(isOver ? end + dataEnd.length : upTo);
+    if (upTo < 0) {
+      // The beginning of either may be at its end.
+      held.push(text.slice(0, -rowBegin.length));
+      text = text.slice(-rowBegin.length);
+      continue;
+    }
+    const ready = rows.compact(held.join('') + text.slice(0, upTo), isOver);
+    if (ready !== '') yield ready;
+    // The last row waits: it may be the one that only tells that there are more.
+    held = isOver ? [] : [rowBegin];
+    text = text.slice(upTo + (isOver ? dataEnd : rowBegin).length);
   }
   if (columns === undefined || !isOver) throw new Error('an answer ended before its rows did');
   const { totals, ...statistics } = endOf(text);

@@ -91,6 +91,7 @@ function coerceDouble(text: string): string | Refusal {
 const integerLiteral = /^-?(?:0|[1-9][0-9]*)$/;
 const int64Min = -(2n ** 63n);
 const int64Max = 2n ** 63n - 1n;
+const int64Chars_max = String(int64Min).length;
 
 function coerceInteger(value: Value): string | Refusal {
   // In quotes too: many JSON writers cannot write integers beyond 2^53 in any other way.
@@ -98,8 +99,9 @@ function coerceInteger(value: Value): string | Refusal {
   if (value.kind !== 'number' && !integerLiteral.test(text)) return wrongType('integer', value);
   if (integerLiteral.test(text)) {
     if (text.length <= 16) return text === '-0' ? '0' : text;
-    const integer = BigInt(text);
-    if (integer < int64Min || integer > int64Max) {
+    // A number of a megabyte takes its time to read.
+    const integer = text.length > int64Chars_max ? undefined : BigInt(text);
+    if (integer === undefined || integer < int64Min || integer > int64Max) {
       return { reason: 'out-of-range', detail: 'outside of the 64-bit integers' };
     }
     return text;
@@ -162,7 +164,7 @@ function digitsOf(number: number): string {
 
 /** A whole number beyond 2^53 that 64 bits hold: it is meant to be exact, whether a double happens to hold it or not. */
 function isBeyondExact(text: string): boolean {
-  if (text.length < 16 || !integerLiteral.test(text)) return false;
+  if (text.length < 16 || text.length > int64Chars_max || !integerLiteral.test(text)) return false;
   const integer = BigInt(text);
   return !Number.isSafeInteger(Number(text)) && integer >= int64Min && integer <= int64Max;
 }

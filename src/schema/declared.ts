@@ -1,7 +1,7 @@
 import type { Limits } from '../config.ts';
 import { TimestoreError } from '../errors.ts';
 import { coerce } from './coerce.ts';
-import { nameProblem } from './field-name.ts';
+import { FieldNames } from './field-name.ts';
 import { JsonReader } from './json-reader.ts';
 import type { Field, FieldType, TableSchema } from './types.ts';
 
@@ -32,9 +32,12 @@ export function mergeSchema(
 ): MergedSchema {
   const base = known ?? firstSchema(declared);
   if (declared === undefined) return { schema: base, added: [] };
+  const tooMany = () => refused(`a table has at most ${limits.table_fields_max} fields (limit table_fields_max)`, {});
+  if (declared.fields.length > limits.table_fields_max) throw tooMany();
   if (known !== undefined) requireSame(known, declared);
   const version = known === undefined ? base.version : known.version + 1;
   const fields = new Map(base.fields.map((field) => [field.name, field]));
+  const names = new FieldNames(fields.keys());
   const added: Field[] = [];
   for (const { name, type } of declared.fields) {
     const there = fields.get(name);
@@ -42,16 +45,15 @@ export function mergeSchema(
       if (there.type !== type) throw typeConflict(name, there.type, type);
       continue;
     }
-    const problem = nameProblem(name, fields.keys()) ?? listProblem(name, type);
+    const problem = names.problemOf(name) ?? listProblem(name, type);
     if (problem !== undefined) throw refused(`schema.fields: ${name || 'a field'}: ${problem}`, { field: name });
     const field: Field = { name, type };
     fields.set(name, field);
+    names.add(name);
     added.push(field);
   }
   for (const { name, json } of declared.defaults) setDefault(fields.get(name), added, version, name, json);
-  if (fields.size > limits.table_fields_max) {
-    throw refused(`a table has at most ${limits.table_fields_max} fields (limit table_fields_max)`, {});
-  }
+  if (fields.size > limits.table_fields_max) throw tooMany();
   const defaults = [...fields.values()].reduce((sum, field) => sum + Buffer.byteLength(field.default ?? ''), 0);
   // They are in the definition that every instance reads, and in front of every older row of a flush.
   if (added.length > 0 && defaults > limits.table_defaults_bytes_max) {

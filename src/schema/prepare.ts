@@ -7,6 +7,8 @@ import type { FieldType, TableSchema } from './types.ts';
 
 export type { PreparedRows, RowChecks } from './rows-pass.ts';
 
+const readings_max = 8;
+
 export type RowFormat = 'json' | 'ndjson' | 'csv';
 
 /**
@@ -23,7 +25,7 @@ export function prepareRows(
   checks: RowChecks = {},
 ): PreparedRows {
   const hints = new Map<string, FieldType>();
-  for (;;) {
+  for (let readings = 1; ; readings += 1) {
     const pass = new RowsPass(schema, limits, hints, checks);
     try {
       readRows(text, format, pass, limits.request_rows_max);
@@ -31,9 +33,10 @@ export function prepareRows(
       if (error instanceof JsonSyntaxError) throw malformed(text, error);
       throw error;
     }
-    // A new field that looked like a double and then brought an integer no double holds: read again as integers.
-    if (pass.rehint === undefined) return pass.result();
-    hints.set(pass.rehint, 'integer');
+    // New fields that looked like doubles and then brought integers no double holds: read again as integers. One reading
+    // finds nearly all of them; what needs more readings than these is refused by name.
+    if (pass.rehint.size === 0 || readings === readings_max) return pass.result();
+    for (const name of pass.rehint) hints.set(name, 'integer');
   }
 }
 

@@ -2,7 +2,7 @@ import type { Limits } from '../config.ts';
 import { TimestoreError } from '../errors.ts';
 import { coerce, inferType, type Refusal, type RefusalReason } from './coerce.ts';
 import { type CsvRow, cellMember } from './csv.ts';
-import { nameProblem } from './field-name.ts';
+import { FieldNames } from './field-name.ts';
 import type { JsonReader, Member } from './json-reader.ts';
 import { PlainRows, type PlainSlot } from './plain-row.ts';
 import { parseTimestamp, storedTimestamp } from './timestamp.ts';
@@ -60,12 +60,13 @@ type Slot = PlainSlot & {
 
 /** One reading of all rows of a request, in whatever form they come. */
 export class RowsPass {
-  /** A new field to read again as integers, from the start. */
-  rehint: string | undefined;
+  /** New fields to read again as integers, from the start. */
+  readonly rehint = new Set<string>();
   readonly #schema: TableSchema;
   readonly #limits: Limits;
   readonly #hints: Map<string, FieldType>;
   readonly #slots = new Map<string, Slot>();
+  readonly #names: FieldNames;
   readonly #lines: string[] = [];
   readonly #times_ms: number[] = [];
   readonly #errors: RowError[] = [];
@@ -90,6 +91,7 @@ export class RowsPass {
     this.#limits = limits;
     this.#hints = hints;
     for (const { name, type } of schema.fields) this.#slots.set(name, newSlot(name, type, false));
+    this.#names = new FieldNames(this.#slots.keys());
   }
 
   /** A row of CSV. */
@@ -168,7 +170,10 @@ export class RowsPass {
       this.#lines.push(line);
       for (const slot of this.#fractions) slot.hasFraction = true;
     } else {
-      for (const name of this.#newNames) this.#slots.delete(name);
+      for (const name of this.#newNames) {
+        this.#slots.delete(name);
+        this.#names.delete(name);
+      }
     }
     this.#newNames = [];
     this.#fractions = [];
@@ -190,10 +195,14 @@ export class RowsPass {
   #line(members: Member[]): string | undefined {
     let line = '';
     let time_ms: number | undefined;
+    let inexact: [field: string, refusal: Refusal] | undefined;
+    /** Names of null members that are no field's. */
+    const unknown = new Set<string>();
     for (const member of members) {
       const slot = this.#slots.get(member.name) ?? this.#add(member);
+      if (unknown.has(member.name)) return this.#twice(member.name);
       if (slot === undefined) {
-        if (members.filter(({ name }) => name === member.name).length > 1) return this.#twice(member.name);
+        unknown.add(member.name);
         continue;
       }
       if ('reason' in slot) return this.#refuse(member.name, slot);
@@ -215,14 +224,16 @@ export class RowsPass {
       }
       const stored = coerce(slot.type, member);
       if (typeof stored !== 'string') {
-        if (slot.isNew && slot.type === 'double' && stored.reason === 'not-exact' && !slot.hasFraction) {
-          this.rehint = member.name;
-        }
-        return this.#refuse(member.name, stored);
+        const mayBeInteger = slot.isNew && slot.type === 'double' && !slot.hasFraction;
+        if (!mayBeInteger || stored.reason !== 'not-exact') return this.#refuse(member.name, stored);
+        this.rehint.add(member.name);
+        inexact ??= [member.name, stored];
+        continue;
       }
       if (slot.isNew && slot.type === 'double' && !/^-?[0-9]+$/.test(stored)) this.#fractions.push(slot);
       line += `${line === '' ? '' : ','}${slot.nameJson}:${stored}`;
     }
+    if (inexact !== undefined) return this.#refuse(...inexact);
     if (time_ms === undefined) {
       return this.#refuse(this.#schema.timestampColumn, { reason: 'missing', detail: 'every row has a timestamp' });
     }
@@ -256,7 +267,7 @@ export class RowsPass {
 
   /** A field nobody has seen: it gets the type its value implies. */
   #add(member: Member): Slot | Refusal | undefined {
-    const problem = nameProblem(member.name, this.#slots.keys());
+    const problem = this.#names.problemOf(member.name);
     if (problem !== undefined) return { reason: 'bad-name', detail: problem };
     const inferred = this.#hints.get(member.name) ?? inferType(member);
     if (inferred === undefined) return undefined;
@@ -270,6 +281,7 @@ export class RowsPass {
     }
     const slot = newSlot(member.name, type, true);
     this.#slots.set(member.name, slot);
+    this.#names.add(member.name);
     this.#newNames.push(member.name);
     return slot;
   }

@@ -537,6 +537,27 @@ const mutations: Mutation[] = [
     suite: 'test/integration/query/query.test.ts',
   },
   {
+    rule: 'a pattern is matched here only in one reading',
+    file: 'src/query/hot-text.ts',
+    from: 'if (needle.length > masked_max) return undefined;',
+    to: '',
+    suite: 'test/unit/linear.test.ts',
+  },
+  {
+    rule: 'what all conditions of a query read here has an end',
+    file: 'src/query/hot-filter.ts',
+    from: 'if (readers(filters, types) * tail_bytes > read_bytes_max) return undefined;',
+    to: '',
+    suite: 'test/unit/linear.test.ts',
+  },
+  {
+    rule: 'readings of a body have an end',
+    file: 'src/schema/prepare.ts',
+    from: 'readings === readings_max',
+    to: 'readings === -1',
+    suite: 'test/unit/linear.test.ts',
+  },
+  {
     rule: 'a read that cannot be validated is fenced',
     file: 'src/query/exact.ts',
     from: 'if (!(error instanceof StoreError || error instanceof ClickHouseError)) throw error;',

@@ -82,8 +82,8 @@ function paramsOf(tokens: Token[]): string[] {
   for (const [i, { text }] of tokens.entries()) {
     if (text !== '{' || tokens[i + 1]?.kind !== 'word' || tokens[i + 2]?.text !== ':') continue;
     const name = tokens[i + 1]?.name ?? '';
-    const end = tokens.findIndex((token, at) => at > i && token.text === '}');
-    if (tokens.slice(i + 3, end).some((token) => /identifier/i.test(token.text))) {
+    for (let at = i + 3; at < tokens.length && tokens[at]?.text !== '}'; at += 1) {
+      if (!/identifier/i.test(tokens[at]?.text ?? '')) continue;
       throw invalid(`sql: the parameter ${name} is an Identifier; parameters are values, not names`);
     }
     if (name.startsWith('_')) throw invalid(`sql: the parameter ${name} begins with _, which is reserved`);

@@ -146,7 +146,9 @@ function isCte(group: Group, name: string): boolean {
 function enter(group: Group, tokens: Token[], i: number): Group {
   const before = tokens[i - 1];
   const inner = newGroup(group, before?.kind === 'word' ? before.text.toUpperCase() : '');
-  const first = tokens.slice(i + 1).find(({ text }) => text !== '(');
+  let at = i + 1;
+  while (tokens[at]?.text === '(') at += 1;
+  const first = tokens[at];
   inner.isQuery = first?.kind === 'word' && ['SELECT', 'WITH', 'FROM'].includes(first.text.toUpperCase());
   if (group.expectsTable) {
     // Brackets around joined tables.

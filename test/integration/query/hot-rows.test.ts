@@ -2,6 +2,9 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Table } from '../../../src/catalog/table.ts';
 import { ingestRows } from '../../../src/ingest/ingest.ts';
+import { formOf } from '../../../src/query/form.ts';
+import { compareText, containsText, likeText } from '../../../src/query/hot-text.ts';
+import { arrayText, parameterText } from '../../../src/query/parameter.ts';
 import { at, clickhouseAt, flush, newDataset, newInstance, newTable, query, send } from '../support.ts';
 import { fields, rawQuery, rowText, start } from './generated.ts';
 
@@ -39,6 +42,63 @@ test('without ClickHouse the answer is the one that ClickHouse would have given,
   );
 });
 
+/** Few letters, so that they meet: what has a meaning in a pattern, ends a line or a string, or has several bytes or units. */
+const few = (maxLength: number) => {
+  const letter = fc.constantFrom(
+    'a',
+    'b',
+    'A',
+    '%',
+    '_',
+    '\\',
+    '\n',
+    '\0',
+    'ä',
+    '€',
+    '\uffff',
+    '😀',
+    '.',
+    '*',
+    '$',
+    '[',
+  );
+  return fc.array(letter, { maxLength }).map((letters) => letters.join(''));
+};
+const isPattern = (text: string) => !/(?<!\\)(?:\\\\)*\\$/.test(text);
+
+test('texts are found, matched and put in order as ClickHouse does it', async () => {
+  const of = (test: ((text: string) => boolean) | undefined, texts: string[]) =>
+    texts.map((text) => Number(test?.(text)));
+  await fc.assert(
+    fc.asyncProperty(
+      few(7),
+      few(12).filter(isPattern),
+      fc.array(few(9), { minLength: 20, maxLength: 60 }),
+      async (needle, pattern, some) => {
+        const texts = [...some, ...some.map((each) => `${each.slice(0, 3)}${needle}${each.slice(3)}`.toWellFormed())];
+        const each = (is: string) => `arrayMap(t -> toUInt8(${is}), {t:Array(String)})`;
+        const { body, settings } = formOf(
+          `SELECT ${each('t LIKE {p:String}')} AS l, ${each('t NOT LIKE {p:String}')} AS n, ${each('position(t, {s:String}) > 0')} AS c,
+          ${each('startsWith(t, {s:String})')} AS b, ${each('endsWith(t, {s:String})')} AS e, ${each('t < {s:String}')} AS o
+         FORMAT JSONEachRow`,
+          { param_t: arrayText(texts), param_p: parameterText(pattern), param_s: parameterText(needle) },
+        );
+        const answer = await ctx.reader.send({ settings, body, timeout_ms: 30_000 });
+        const like = likeText(pattern);
+        expect({
+          l: of(like, texts),
+          n: of(like && ((text) => !like(text)), texts),
+          c: of(containsText(needle), texts),
+          b: of((text) => text.startsWith(needle), texts),
+          e: of((text) => text.endsWith(needle), texts),
+          o: of((text) => compareText(text, needle) < 0, texts),
+        }).toEqual(JSON.parse(answer));
+      },
+    ),
+    { numRuns: 150, endOnFailure: true },
+  );
+});
+
 describe('without ClickHouse', () => {
   test('a range that begins after everything flushed is answered, and says from where', async () => {
     const dataset = newDataset();
@@ -65,6 +125,17 @@ describe('without ClickHouse', () => {
     [
       'a regular expression',
       { timeRange: { start: at(2) }, filters: { columns: [{ column: 's', op: 'matches', value: 'a' }] } },
+    ],
+    [
+      'a pattern in any case',
+      { timeRange: { start: at(2) }, filters: { columns: [{ column: 's', op: 'ilike', value: 'a%' }] } },
+    ],
+    [
+      'a pattern with many places that may hold anything, behind a %',
+      {
+        timeRange: { start: at(2) },
+        filters: { columns: [{ column: 's', op: 'like', value: `%${'a_'.repeat(17)}a%` }] },
+      },
     ],
   ])('%s gets no answer', async (_, body) => {
     const dataset = newDataset();
