@@ -5,6 +5,7 @@ import dueLua from './due.lua';
 import { dueMember, parseDueMember } from './keys.ts';
 import markDueLua from './mark-due.lua';
 import noteJobLua from './note-job.lua';
+import { differs, type Waiting, type WaitingReply, waitingOf } from './publish.ts';
 import { runScript, script } from './redis.ts';
 
 const dueScript = script(dueLua);
@@ -37,13 +38,28 @@ export async function deferLane(ctx: Context, table: TableRef, lane: number): Pr
   await runScript(ctx.redis, deferScript, keyNames, [dueMember(table, lane), retry_ms, retry_ms_max]);
 }
 
-/** Makes sure that lanes with pending rows are in the due set; answers how many were not. */
-export async function markDue(ctx: Context, lanes: { table: TableRef; lane: number }[]): Promise<number> {
-  const keyNames = [ctx.keys.due, ...lanes.map(({ table, lane }) => ctx.keys.state(table, lane))];
-  return await runScript(
+type Lane = { table: TableRef; lane: number };
+
+/**
+ * Makes sure that lanes with pending rows are in the due set, and compares each lane's log with its state.
+ *
+ * @returns how many were not in the set, and the lanes whose log is not the one of their state
+ */
+export async function markDue(
+  ctx: Context,
+  lanes: Lane[],
+): Promise<{ added: number; differing: (Lane & { waiting: Waiting })[] }> {
+  const [added, ...replies] = await runScript<[number, ...(WaitingReply | [])[]]>(
     ctx.redis,
     markDueScript,
-    keyNames,
+    [ctx.keys.due, ...lanes.flatMap(({ table, lane }) => [ctx.keys.state(table, lane), ctx.keys.log(table, lane)])],
     lanes.map(({ table, lane }) => dueMember(table, lane)),
   );
+  const differing = lanes.flatMap((each, i) => {
+    const reply = replies[i] ?? [];
+    if (reply.length === 0) return [];
+    const waiting = waitingOf(reply);
+    return differs(waiting) ? [{ ...each, waiting }] : [];
+  });
+  return { added, differing };
 }

@@ -6,10 +6,11 @@
 -- KEYS  1 lane state   2 lane log   3 due lanes   4 outbox
 -- ARGV  1 epoch   2 token   3 manifest (JSON)   4 most manifests in the outbox   5 the lane as a member of the due set
 --       6 the skip list that was gone by   7 most bytes of manifests in the outbox
--- Answers {'published', watermark, batches trimmed, 'kept' | 'dropped' (the manifest, when the outbox was full)},
+-- Answers {'published', watermark, batches trimmed, 'kept' | 'dropped' (the manifest, when the outbox was full), batches
+--         and rows that wait by the state, batches in the log, 1 when the log ended with another batch than the state says},
 --         {'already', watermark}, {'fenced'} or {'unknown'}.
 local state = redis.call('HMGET', KEYS[1], 'inc', 'epoch', 's_token', 's_from', 's_to', 's_rows', 's_bytes', 's_hi', 's_at',
-  'rows', 'bytes', 'maxet', 'w', 'last', 's_skip', 's_last')
+  'rows', 'bytes', 'maxet', 'w', 'last', 's_skip', 's_last', 'seq', 'at')
 if not state[1] then return {'unknown'} end
 if not state[3] then
   if state[14] == ARGV[1] .. ' ' .. ARGV[2] then return {'already', tonumber(state[13])} end
@@ -29,6 +30,15 @@ local newest = sum(redis.call('XREVRANGE', KEYS[4], '+', '-', 'COUNT', 1)[1])
 if redis.call('XLEN', KEYS[4]) < tonumber(ARGV[4]) and newest - oldest + #ARGV[3] <= tonumber(ARGV[7]) then
   redis.call('XADD', KEYS[4], '*', 'm', ARGV[3], 's', string.format('%.0f', newest + #ARGV[3]))
   kept = 'kept'
+end
+
+-- State and log are two keys: after a split of the buffer they may come from two sides, with as many batches on either.
+local ending = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)[1]
+local isOther = false
+if ending and (state[18] or '') ~= '' then
+  for i = 1, #ending[2], 2 do
+    if ending[2][i] == 'at' then isOther = string.match(ending[1], '^%d+') .. ':' .. ending[2][i + 1] ~= state[18] end
+  end
 end
 
 local time = redis.call('TIME')
@@ -58,4 +68,5 @@ else
   redis.call('HDEL', KEYS[1], 'oldest')
   redis.call('ZREM', KEYS[3], ARGV[5])
 end
-return {'published', to, trimmed, kept}
+return {'published', to, trimmed, kept, tonumber(state[17]) - to, tonumber(state[10]) - rows, redis.call('XLEN', KEYS[2]),
+  isOther and 1 or 0}

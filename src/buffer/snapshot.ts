@@ -14,7 +14,10 @@ export type LaneSnapshot = {
   /** The newest acknowledged sequence, and the newest that ClickHouse has for certain. */
   seq: number;
   watermark: number;
-  /** When the batches at these two were acknowledged: what tells them from others that had their sequence. */
+  /**
+   * When the batches at these two were acknowledged: what tells them from others that had their sequence. Where the batch is
+   * there, what it says counts, and not what the state says of it.
+   */
   seqAt_ms: number | undefined;
   watermarkAt_ms: number | undefined;
   epoch: number;
@@ -128,13 +131,16 @@ function laneOf(reply: LaneReply, lane: number, kept: BufferedBatch[] = []): Lan
     reply;
   const [first, batches, at, watermarkAt] = reply.slice(10) as [number, BatchReply[], string, string];
   const known = kept.filter(({ seq: number }) => number > watermark && number < first);
+  const tail = [...known, ...batches.map(bufferedBatch)];
+  const watermarkAt_ms = receivedAt(watermarkAt, watermark);
+  const newestAt_ms = seq === watermark ? watermarkAt_ms : tail.find((batch) => batch.seq === seq)?.receivedAt_ms;
   return {
     lane,
     incarnation,
     seq,
     watermark,
-    seqAt_ms: receivedAt(at, seq),
-    watermarkAt_ms: receivedAt(watermarkAt, watermark),
+    seqAt_ms: newestAt_ms ?? receivedAt(at, seq),
+    watermarkAt_ms,
     epoch,
     sealedTo: sealedTo === '' ? undefined : Number(sealedTo),
     pendingRows,
@@ -143,7 +149,7 @@ function laneOf(reply: LaneReply, lane: number, kept: BufferedBatch[] = []): Lan
     schemaVersion,
     // A lane that began at 0 and is still there has never been flushed.
     flushedTo_ms: watermark === 0 ? Number.NEGATIVE_INFINITY : flushedTo === '' ? undefined : Number(flushedTo),
-    tail: [...known, ...batches.map(bufferedBatch)],
+    tail,
   };
 }
 

@@ -1,6 +1,6 @@
 import { deferLane } from '../buffer/due.ts';
 import { takeLease } from '../buffer/lease.ts';
-import { publishSeal } from '../buffer/publish.ts';
+import { differs, publishSeal } from '../buffer/publish.ts';
 import { type Seal, sealLane } from '../buffer/seal.ts';
 import { ensureTable } from '../catalog/ensure-table.ts';
 import { findTable } from '../catalog/find-table.ts';
@@ -86,6 +86,9 @@ export async function flushLane(
     const said = seal.batches.filter(({ meta }) => meta !== '').length;
     if (manifest.batches.length < said) ctx.log({ event: 'manifest-cut', alarm: true, manifest: manifest.id, said });
     const published = await timed('publish', publishSeal(ctx, table, lane, seal, JSON.stringify(manifest)));
+    if (published.outcome === 'published' && differs(published.waiting)) {
+      ctx.log({ ...event, event: 'lane-differs', alarm: true, ...published.waiting });
+    }
     const outcome = published.outcome === 'published' || published.outcome === 'already' ? 'ok' : 'fenced';
     const { token, epoch, rows, bytes, batches } = seal;
     const took = {

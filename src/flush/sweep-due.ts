@@ -1,12 +1,12 @@
 import { markDue } from '../buffer/due.ts';
 import type { Context } from '../context.ts';
-import { physicalName } from '../names.ts';
+import { logicalName, physicalName } from '../names.ts';
 
 const tablesAtOnce = 50;
 
 /**
  * Looks at every lane of every table on record, and makes those with pending rows due that were not: the due set is one
- * key, and may be lost alone.
+ * key, and may be lost alone. Reports lanes whose log is not the one of their state.
  *
  * @returns how many lanes were found
  * @throws StoreError when Postgres or Redis is away
@@ -26,7 +26,12 @@ export async function sweepDue(ctx: Context): Promise<number> {
       const table = { dataset, physical: physicalName(name, life) };
       return Array.from({ length: count }, (_, lane) => ({ table, lane }));
     });
-    found += await markDue(ctx, lanes);
+    const { added, differing } = await markDue(ctx, lanes);
+    found += added;
+    for (const { table, lane, waiting } of differing) {
+      const of = { dataset: table.dataset, table: logicalName(table.physical), lane };
+      ctx.log({ event: 'lane-differs', alarm: true, ...of, ...waiting });
+    }
     after = last;
   }
   if (found > 0) ctx.log({ event: 'due-swept', alarm: true, lanes: found });

@@ -17,6 +17,34 @@ type Mutation = { rule: string; file: string; from: string; to: string; suite?: 
 
 const mutations: Mutation[] = [
   {
+    rule: 'a log with another number of batches than its state says is reported',
+    file: 'src/buffer/publish.ts',
+    from: ' || batches !== logged || ',
+    to: ' || ',
+    suite: 'test/integration/flush/due.test.ts',
+  },
+  {
+    rule: 'a log with as many batches, the last of which is another one, is reported',
+    file: 'src/buffer/publish.ts',
+    from: 'return isOther || ',
+    to: 'return ',
+    suite: 'test/integration/flush/due.test.ts',
+  },
+  {
+    rule: 'a token of a batch that another one has replaced in the log is lost',
+    file: 'src/buffer/snapshot.ts',
+    from: 'newestAt_ms ?? ',
+    to: '',
+    suite: 'test/integration/flush/due.test.ts',
+  },
+  {
+    rule: 'rows that no batch has are reported',
+    file: 'src/buffer/publish.ts',
+    from: ' || (batches === 0 ? rows !== 0 : rows < batches)',
+    to: '',
+    suite: 'test/integration/flush/due.test.ts',
+  },
+  {
     rule: 'reads of Cloud see what other replicas have stored',
     file: 'src/clickhouse/kind.ts',
     from: 'const cloudSettings: Settings = { select_sequential_consistency: 1 };',

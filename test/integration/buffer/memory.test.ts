@@ -139,7 +139,7 @@ test('a full buffer loses and finds its due marks, and forgets a table that is d
   const table = await tableOf(ctx, dataset);
   await ctx.redis.del(ctx.keys.due);
   await buffer.exhaustMemory();
-  expect(await markDue(ctx, [{ table, lane: 0 }])).toBe(1);
+  expect(await markDue(ctx, [{ table, lane: 0 }])).toEqual({ added: 1, differing: [] });
   expect(await sealLane(ctx, table, 0, settingsVersion, true)).toMatchObject({ outcome: 'sealed' });
   await dropTable(ctx, table);
   expect(await ctx.redis.exists(ctx.keys.state(table, 0), ctx.keys.log(table, 0))).toBe(0);

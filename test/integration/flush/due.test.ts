@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { auditTable } from '../../../src/audit/audit-table.ts';
 import { takeLease } from '../../../src/buffer/lease.ts';
 import { snapshotTable } from '../../../src/buffer/snapshot.ts';
 import type { Table } from '../../../src/catalog/table.ts';
@@ -10,8 +11,9 @@ import { flushLane } from '../../../src/flush/flush-lane.ts';
 import { flushMessage, handOnDue, type LaneMessage } from '../../../src/flush/hand-on.ts';
 import { sweepDue } from '../../../src/flush/sweep-due.ts';
 import { qualifiedName } from '../../../src/names.ts';
+import { encodeToken, type LaneMark } from '../../../src/query/token.ts';
 import { stage } from '../buffer/support.ts';
-import { at, expectStored, type Instance, newInstance, newTable, onStored, send, through } from '../support.ts';
+import { at, expectStored, type Instance, newInstance, newTable, onStored, query, send, through } from '../support.ts';
 
 let names = 0;
 /** Due lanes of a test's own. */
@@ -188,4 +190,101 @@ test('what an isolate of another clock does is the same: turns and waits go by t
     await send(skewed, dataset, [{ timestamp: at(1), v: 1 }]);
     expect(await flushDue(skewed, skewed.now() + 20_000)).toMatchObject({ lanes: 1, rows: 1, failed: 0 });
   }
+});
+
+describe('a log that is not the one of its state, as after a split that the buffer has resolved by itself', () => {
+  const alarms = ({ events }: Instance) => events.filter(({ event }) => event === 'lane-differs');
+
+  test.each([
+    ['a batch is gone', "redis.call('XDEL', KEYS[2], '3-0')", { batches: 1, rows: 1, logged: 0 }],
+    ['the state is an older one', "redis.call('HINCRBY', KEYS[1], 'seq', -1)", { batches: 0, rows: 1, logged: 1 }],
+    ['rows are counted that nothing has', "redis.call('HINCRBY', KEYS[1], 'rows', 5)", undefined],
+  ])('is reported by the next flush: %s', async (_, change, waiting) => {
+    const ctx = newInstance(ownKeys());
+    const table = await newTable(ctx);
+    for (const value of [1, 2]) await stage(ctx, table, [value]);
+    const small = newInstance({
+      TIMESTORE_KEY_PREFIX: ctx.config.TIMESTORE_KEY_PREFIX,
+      TIMESTORE_FLUSH_BATCHES_MAX: '2',
+    });
+    await stage(ctx, table, [3]);
+    await ctx.redis.eval(change, [ctx.keys.state(table, 0), ctx.keys.log(table, 0)], []);
+    expect(await flushLane(small, table, 0, 'admin')).toMatchObject({ outcome: 'ok', rows: 2 });
+    if (waiting !== undefined) {
+      const { dataset } = table;
+      expect(alarms(small)).toEqual([
+        expect.objectContaining({ alarm: true, dataset, table: 'm', lane: 0, ...waiting }),
+      ]);
+      return;
+    }
+    // As long as batches wait, only a look at each of them could tell.
+    expect(alarms(small)).toEqual([]);
+    await flushLane(small, table, 0, 'admin');
+    expect(alarms(small)).toEqual([expect.objectContaining({ batches: 0, rows: 5, logged: 0 })]);
+  });
+
+  /** A lane of two batches, whose second one each side of a split has given to rows of its own: state of one, log of the other. */
+  async function merged(ctx: Instance): Promise<{ table: Table; gone: string }> {
+    const table = await newTable(ctx);
+    const copy = async (...pairs: string[]) => {
+      const script = "for i = 1, #KEYS, 2 do redis.call('COPY', KEYS[i], KEYS[i + 1], 'REPLACE') end";
+      await ctx.redis.eval(script, pairs, []);
+    };
+    const [state, log, kept] = [ctx.keys.state(table, 0), ctx.keys.log(table, 0), `${ctx.keys.due}:kept`];
+    await stage(ctx, table, [1]);
+    await copy(state, `${kept}-state`, log, `${kept}-log`);
+    const staged = await stage(ctx, table, [2]);
+    if (staged.outcome !== 'staged') throw new Error('expected a batch');
+    const { incarnation, seq, receivedAt_ms } = staged.batch;
+    await copy(state, `${kept}-other`, `${kept}-state`, state, `${kept}-log`, log);
+    await expect.poll(() => Date.now()).toBeGreaterThan(receivedAt_ms);
+    await stage(ctx, table, [3]);
+    await copy(`${kept}-other`, state);
+    const gone = { dataset: table.dataset, table: 'm', lanes: [[0, incarnation, seq, receivedAt_ms] as LaneMark] };
+    return { table, gone: encodeToken(gone) };
+  }
+
+  test.each([
+    ['before it is flushed', '1', { batches: 1, logged: 1 }],
+    ['as it is flushed', '100', { batches: 0, logged: 0 }],
+  ])('is reported where both have as many batches: %s', async (_, batches_max, waiting) => {
+    const ctx = newInstance(ownKeys({ TIMESTORE_FLUSH_BATCHES_MAX: batches_max }));
+    const { table, gone } = await merged(ctx);
+    const asked = async () => await query(ctx, table.dataset, { minWatermark: gone });
+    const lost = { code: 'stale-read', extra: { lost: true } };
+    await expect(asked()).rejects.toMatchObject(lost);
+    await sweepDue(ctx);
+    const differing = expect.objectContaining({ alarm: true, dataset: table.dataset, batches: 2, isOther: true });
+    expect(alarms(ctx)).toEqual([differing]);
+    expect((await auditTable(ctx, table)).lanes).toMatchObject([{ buffer: { isWhole: false } }]);
+    expect(await flushLane(ctx, table, 0, 'admin')).toMatchObject({ outcome: 'ok' });
+    expect(alarms(ctx)).toEqual([differing, expect.objectContaining({ ...waiting, isOther: true })]);
+    await expect(asked()).rejects.toMatchObject(lost);
+    // Whoever reads now has what is there, and a token of it that holds.
+    const { watermark } = (await query(ctx, table.dataset)).streaming;
+    expect(await query(ctx, table.dataset, { minWatermark: watermark })).toMatchObject({ rows: [{ v: 1 }, { v: 3 }] });
+  });
+
+  test('is reported by the hourly sweep where nothing is flushed, and what adds up is not', async () => {
+    const ctx = newInstance(ownKeys());
+    const [whole, merged] = [await newTable(ctx), await newTable(ctx)];
+    for (const table of [whole, merged]) {
+      await stage(ctx, table, [1]);
+      await flushLane(ctx, table, 0, 'admin');
+    }
+    await stage(ctx, whole, [2]);
+    await sweepDue(ctx);
+    expect(alarms(ctx)).toEqual([]);
+    await ctx.redis.xadd(ctx.keys.log(merged, 0), '7-0', { id: 'another', n: '1' });
+    await sweepDue(ctx);
+    expect(alarms(ctx)).toEqual([
+      {
+        ...{ event: 'lane-differs', alarm: true, dataset: merged.dataset, table: 'm', lane: 0 },
+        batches: 0,
+        rows: 0,
+        logged: 1,
+        isOther: false,
+      },
+    ]);
+  });
 });
