@@ -2,12 +2,15 @@ import { type DescribeRouteOptions, describeRoute, resolver } from 'hono-openapi
 import * as z from 'zod';
 import { type ErrorCode, errorCatalogue } from '../src/errors.ts';
 import { slug } from '../src/names.ts';
+import { type Kind, kindOfTag, ofKind, type Tag } from './kind.ts';
 import { problemSchema } from './problem.ts';
 
 type Description = {
   summary: string;
   description?: string;
-  tag: string;
+  tag: Tag;
+  /** Where requests of the route are of another kind than those of its tag. */
+  kind?: Kind;
   /** Names of path parameters, all slugs. */
   path?: string[];
   /** Headers of the request: with their description, or as the schema that they are checked against. */
@@ -35,7 +38,7 @@ export type Example = {
   type?: string;
 };
 
-/** A route's entry in the OpenAPI document, from the schemas that validate it and the catalogue of errors. */
+/** A route's entry in the OpenAPI document, from the schemas that validate it and the catalogue of errors, and its kind. */
 export function describe(route: Description) {
   const { body, example } = route;
   // Every route that asks for a key refuses in the same ways.
@@ -86,7 +89,7 @@ export function describe(route: Description) {
     }),
     responses: Object.fromEntries([...answers, ...problems(codes)]),
   };
-  return describeRoute(options as DescribeRouteOptions);
+  return ofKind(route.kind ?? kindOfTag(route.tag), describeRoute(options as DescribeRouteOptions));
 }
 
 function strings(place: 'path' | 'query' | 'header', named: Record<string, string | z.ZodType> = {}) {

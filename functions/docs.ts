@@ -1,7 +1,8 @@
-import { Hono } from 'hono';
+import { type Context, Hono } from 'hono';
 import { openAPIRouteHandler } from 'hono-openapi';
 import { TimestoreError } from '../src/errors.ts';
 import type { App } from './app.ts';
+import { ofKind } from './kind.ts';
 
 /** Swagger UI's own files, served from the ASSETS binding, and one of ours that starts it. */
 const files = ['swagger-ui.css', 'swagger-ui-bundle.js', 'favicon-32x32.png'] as const;
@@ -31,31 +32,43 @@ export function docsRoutes(app: Hono<App>): Hono<App> {
   const docs = new Hono<App>();
   docs.get(
     '/openapi.json',
-    openAPIRouteHandler(app, {
-      documentation: {
-        openapi: '3.1.0',
-        info: {
-          title: 'Timestore',
-          version: '1',
-          description: 'Rows over HTTPS, queryable in ClickHouse at once and exactly once.',
-          license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
+    ofKind(
+      'health',
+      openAPIRouteHandler(app, {
+        documentation: {
+          openapi: '3.1.0',
+          info: {
+            title: 'Timestore',
+            version: '1',
+            description: 'Rows over HTTPS, queryable in ClickHouse at once and exactly once.',
+            license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
+          },
+          components: { securitySchemes: { key: { type: 'http', scheme: 'bearer' } } },
+          security: [{ key: [] }],
         },
-        components: { securitySchemes: { key: { type: 'http', scheme: 'bearer' } } },
-        security: [{ key: [] }],
-      },
-    }),
+      }),
+    ),
   );
   // Nothing but our own files runs on the page, which may hold a key.
   const policy = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'";
-  docs.get('/docs', (c) => c.html(page, 200, { 'content-security-policy': policy }));
-  docs.get('/docs/start.js', (c) => c.body(start, 200, { 'content-type': 'text/javascript; charset=utf-8' }));
+  docs.get(
+    '/docs',
+    ofKind('health', (c: Context<App>) => c.html(page, 200, { 'content-security-policy': policy })),
+  );
+  docs.get(
+    '/docs/start.js',
+    ofKind('health', (c: Context<App>) => c.body(start, 200, { 'content-type': 'text/javascript; charset=utf-8' })),
+  );
   for (const file of files) {
-    docs.get(`/docs/${file}`, async (c) => {
-      const { ASSETS } = c.env;
-      if (ASSETS === undefined) throw new TimestoreError('misconfigured', 'The deployment lacks its ASSETS binding.');
-      const answer = await ASSETS.fetch(new URL(`/${file}`, c.req.url));
-      return new Response(answer.body, answer);
-    });
+    docs.get(
+      `/docs/${file}`,
+      ofKind('health', async (c: Context<App>) => {
+        const { ASSETS } = c.env;
+        if (ASSETS === undefined) throw new TimestoreError('misconfigured', 'The deployment lacks its ASSETS binding.');
+        const answer = await ASSETS.fetch(new URL(`/${file}`, c.req.url));
+        return new Response(answer.body, answer);
+      }),
+    );
   }
   return docs;
 }

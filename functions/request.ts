@@ -6,6 +6,7 @@ import { describeError, type Event, logToConsole } from '../src/log.ts';
 import { endTrace, traceOf } from '../src/observe/trace.ts';
 import { requireTextInUrl } from '../src/text.ts';
 import { type App, contextFor } from './app.ts';
+import { kindOf } from './kind.ts';
 
 const requestIdForm = /^[A-Za-z0-9._-]{1,128}$/;
 
@@ -25,7 +26,7 @@ export const requestEvents = createMiddleware<App>(async (c, next) => {
   if (!c.res.headers.has('x-request-id')) c.header('x-request-id', requestId);
   const { method, path } = c.req;
   const { status } = c.res;
-  const kind = kindOf(path);
+  const kind = kindOf(c);
   const event: Event = {
     ...{ event: 'request', requestId, traceId: trace.traceId, kind, method, path, status },
     ...{ actor: who.actor, took_ms: Math.round(performance.now() - from) },
@@ -42,16 +43,6 @@ export const requestEvents = createMiddleware<App>(async (c, next) => {
     c.executionCtx.waitUntil(endTrace(timestore, trace, root));
   }
 });
-
-/** What a request is for, for metrics: paths are too many. */
-function kindOf(path: string): string {
-  if (/^(?:\/v1)?\/datasets\/[^/]+\/(?:tables\/[^/]+\/rows|ingest)$/.test(path)) return 'ingest';
-  if (/^(?:\/v1)?\/datasets\/[^/]+\/query$/.test(path)) return 'query';
-  if (/^(?:\/v1\/sql|\/sql\/read)(?:\/|$)/.test(path)) return 'sql';
-  if (path.startsWith('/v1/admin/')) return 'admin';
-  if (path.startsWith('/v1/receipts/')) return 'receipt';
-  return /^\/(?:health|ready|metrics|openapi\.json|docs)/.test(path) ? 'health' : 'other';
-}
 
 /** Undefined where the configuration is not complete, of which the route itself tells. */
 function contextIfAny(env: App['Bindings']): Timestore | undefined {

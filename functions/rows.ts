@@ -61,6 +61,7 @@ rowRoutes.get(
     summary: 'How far a batch is',
     example: { path: { batchId: 'WyJkZW1vIiwicmVhZGluZ3MiLDAsIjAwMDAiLDEsIngiXQ' } },
     tag: 'Rows',
+    kind: 'receipt',
     parameters: { batchId: 'as the answer to the rows had it' },
     answers: { 200: { description: 'The receipt', schema: receiptSchema } },
     errors: ['not-found'],

@@ -58,6 +58,9 @@ const limitsSchema = z.object({
   orphan_age_ms: count(24 * 3_600_000),
   tail_rows_max: count(50_000),
   tail_bytes_max: count(8 * 1024 * 1024),
+  // What an instance remembers: definitions of tables by their fields, keys and the like by their number.
+  kept_fields_max: count(50_000),
+  kept_names_max: count(10_000),
   kept_tails_chars_max: count(12 * 1024 * 1024),
   query_rows_default: count(10_000),
   query_rows_max: count(500_000),
@@ -79,6 +82,7 @@ const limitsSchema = z.object({
   sql_params_max: count(100),
   sql_param_bytes_max: count(100_000),
   checked_sql_chars_max: count(256 * 1024),
+  saved_sql_chars_max: count(1024 * 1024),
   queries_per_key_max: count(32),
   requests_per_key_max: count(256),
   query_memory_bytes_max: count(4 * 1024 ** 3),

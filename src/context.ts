@@ -15,8 +15,9 @@ import { Counters } from './observe/counters.ts';
 import { countEvent } from './observe/from-events.ts';
 import { watched } from './observe/watch.ts';
 import { createPostgres, type Postgres } from './postgres/client.ts';
-import { CheckedSql } from './query/sql/checked.ts';
+import type { CompiledSql } from './query/sql/compile.ts';
 import type { SavedQuery } from './query/sql/saved.ts';
+import { Recent } from './recent.ts';
 import { Room } from './room.ts';
 
 /** What everything here works with: the configuration, the clients, and what this instance remembers. */
@@ -31,28 +32,28 @@ export type Context = {
   postgres: Postgres;
   objects: Objects;
   /** Definitions of tables that this instance has seen, under `<dataset>.<name>`. */
-  tables: Map<string, { table: Table; seenAt_ms: number }>;
+  tables: Recent<{ table: Table; seenAt_ms: number }>;
   /** The batches of tails that this instance has seen. */
   tails: KeptTails;
   /** The schema version that a shard's table has for certain, under `<shard> <dataset>.<physical>`. */
-  columnsAdded: Map<string, number>;
+  columnsAdded: Recent<number>;
   /** The schema version that a query has brought ClickHouse's table to, under `<dataset>.<physical>`. */
-  columnsLooked: Map<string, { version: number; at_ms: number }>;
-  /** What reads were seen to cost: rows read, and whether their answers are too long to be held. The oldest first. */
-  readCosts: Map<string, { rows: number; isLong: boolean }>;
-  /** SQL that was found to read nothing but its tables. */
-  checkedSql: CheckedSql;
+  columnsLooked: Recent<{ version: number; at_ms: number }>;
+  /** What reads were seen to cost: rows read, and whether their answers are too long to be held. */
+  readCosts: Recent<{ rows: number; isLong: boolean }>;
+  /** SQL that was found to read nothing but its tables; its text alone decides that. */
+  checkedSql: Recent<CompiledSql>;
   /** Saved queries that this instance has run, under `<dataset>.<name>`. */
-  savedQueries: Map<string, { query: SavedQuery; seenAt_ms: number }>;
+  savedQueries: Recent<{ query: SavedQuery; seenAt_ms: number }>;
   /** Keys that this instance was sent, those that there are not among them. */
-  apiKeys: Map<string, SeenKey>;
+  apiKeys: Recent<SeenKey>;
   /** Who answers the queries of datasets that this instance has seen. */
-  reads: Map<string, { reads: Reads; seenAt_ms: number }>;
+  reads: Recent<{ reads: Reads; seenAt_ms: number }>;
   /** What has happened here and is not in the shared sums yet. */
   counters: Counters;
   /** Refused accesses that are not on record yet. */
   refusals: Refusals;
-  /** What runs for each key on this instance: requests, and queries among them. */
+  /** What runs for each key on this instance: requests, and queries among them. Entries leave with their requests. */
   running: Map<string, number>;
   /** What bodies and flushes may take of this instance's memory. */
   room: Room;
@@ -65,6 +66,7 @@ export type Context = {
 export function createContext(env: Record<string, unknown>): Context & Server {
   const config = readConfig(env);
   const counters = new Counters();
+  const { limits } = config;
   const watch = (client: ClickHouse) => watched('clickhouse', client, counters);
   return {
     config,
@@ -74,15 +76,15 @@ export function createContext(env: Record<string, unknown>): Context & Server {
     postgres: watched('postgres', createPostgres(config), counters),
     objects: watched('s3', createObjects(config), counters),
     counters,
-    tables: new Map(),
-    tails: new KeptTails(config.limits.kept_tails_chars_max),
-    columnsAdded: new Map(),
-    columnsLooked: new Map(),
-    readCosts: new Map(),
-    checkedSql: new CheckedSql(config.limits.checked_sql_chars_max),
-    savedQueries: new Map(),
-    apiKeys: new Map(),
-    reads: new Map(),
+    tables: new Recent(limits.kept_fields_max, ({ table }) => 1 + table.schema.fields.length),
+    tails: new KeptTails(limits.kept_tails_chars_max),
+    columnsAdded: new Recent(limits.kept_names_max),
+    columnsLooked: new Recent(limits.kept_names_max),
+    readCosts: new Recent(limits.read_costs_max),
+    checkedSql: new Recent(limits.checked_sql_chars_max, (_, sql) => sql.length),
+    savedQueries: new Recent(limits.saved_sql_chars_max, ({ query }) => JSON.stringify(query).length),
+    apiKeys: new Recent(limits.kept_names_max),
+    reads: new Recent(limits.kept_names_max),
     refusals: new Refusals(),
     running: new Map(),
     room: new Room(config.limits.instance_bytes_max),

@@ -88,6 +88,22 @@ export class RefusedError extends TimestoreError {
   }
 }
 
+/**
+ * The first of the rows that a store answered: a statement that always has one, such as an aggregate, answers without rows
+ * only where something is wrong, and then nothing may be concluded from it. Throws StoreError.
+ */
+export function firstOf<Row>(store: StoreName, rows: Row[]): Row {
+  const [row] = rows;
+  if (row === undefined) throw new StoreError(store, 'answered without the row that was asked for', undefined);
+  return row;
+}
+
+/** A value that is missing only where something is wrong here: no other value may stand in for it. Throws Error. */
+export function required<Value>(value: Value | undefined, what: string): Value {
+  if (value === undefined) throw new Error(`missing: ${what}`);
+  return value;
+}
+
 const storeTitles: Record<StoreName, string> = {
   redis: 'The hot buffer (Redis)',
   clickhouse: 'ClickHouse',

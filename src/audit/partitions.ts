@@ -1,7 +1,9 @@
 import type { LaneSnapshot } from '../buffer/snapshot.ts';
+import { laneIn } from '../buffer/snapshot.ts';
 import type { Table } from '../catalog/table.ts';
 import { atLane } from '../clickhouse/cluster.ts';
 import type { Context } from '../context.ts';
+import { firstOf } from '../errors.ts';
 import { qualifiedName, quoteName } from '../names.ts';
 
 /** One lane's rows in one partition: what manifests say, less recorded deletions, and what ClickHouse has. */
@@ -48,7 +50,7 @@ export async function comparePartitions(
       audits.push({ lane, partition, expected: told, found: there.rows, ...nothing });
       continue;
     }
-    const distinct = await distinctIn(ctx, table, lane, partition, lanes[lane]?.watermark ?? 0);
+    const distinct = await distinctIn(ctx, table, lane, partition, laneIn(lanes, lane).watermark);
     // Rows that are being deleted may be there or not.
     const going = Math.min(deletions.underWay, Math.max(0, told - deletions.done - distinct));
     const deletedRows = deletions.done + going;
@@ -135,12 +137,12 @@ async function distinctIn(
   watermark: number,
 ): Promise<number> {
   const at = await atLane(ctx, table, lane);
-  const [row] = await at.clickhouse.rows<{ rows: string }>(
+  const found = await at.clickhouse.rows<{ rows: string }>(
     `SELECT uniqExact(_seq, _row, _received_at) AS rows FROM ${qualifiedName(table)}
       WHERE _lane = {lane:UInt16} AND _seq <= {watermark:UInt64} AND _partition_id = {partition:String}`,
     { lane, watermark, partition },
   );
-  return Number(row?.rows ?? 0);
+  return Number(firstOf('clickhouse', found).rows);
 }
 
 function keyOf(lane: number, partition: string): string {

@@ -1,11 +1,11 @@
 import * as z from 'zod';
 import { rebuildManifests } from '../audit/rebuild-manifests.ts';
-import { snapshotTable } from '../buffer/snapshot.ts';
+import { laneIn, snapshotTable } from '../buffer/snapshot.ts';
 import { ensureTable } from '../catalog/ensure-table.ts';
 import { readTable } from '../catalog/find-table.ts';
 import { partitionsThere } from '../clickhouse/partitions.ts';
 import type { Context } from '../context.ts';
-import { StoreError } from '../errors.ts';
+import { required, StoreError } from '../errors.ts';
 import { flushTable } from '../flush/flush-table.ts';
 import { drainOutbox } from '../flush/outbox.ts';
 import type { Job } from '../jobs/job.ts';
@@ -195,13 +195,13 @@ async function flushed(
   deadline_ms: number,
 ): Promise<Progress> {
   const snapshot = await snapshotTable(ctx, table, 'state');
-  const lanes = snapshot === 'unknown' ? [] : snapshot.lanes;
-  if (current.until.some(({ lane, seq }) => (lanes[lane]?.watermark ?? Infinity) < seq)) {
+  const lanes = snapshot === 'unknown' ? undefined : snapshot.lanes;
+  if (lanes && current.until.some(({ lane, seq }) => laneIn(lanes, lane).watermark < seq)) {
     await flushTable(ctx, table, 'admin', deadline_ms);
     return progress;
   }
   await drainOutbox(ctx);
-  for (const lane of lanes) await rebuildManifests(ctx, table, lane);
+  for (const lane of lanes ?? []) await rebuildManifests(ctx, table, lane);
   return { ...progress, current: { ...current, isFlushed: true } };
 }
 
@@ -243,11 +243,15 @@ async function finish(ctx: Context, { id, request }: Job, { startedAt, tables }:
     ['select to_jsonb(k) as line from api_keys k where $1::text[] is null', which],
   ]);
   const linesOf = (rows: Record<string, unknown>[]) => rows.map(({ line }) => line as Record<string, unknown>);
+  const counted = tables.map((table) => ({
+    ...table,
+    rows: required(table.rows ?? undefined, `rows of ${table.name}`),
+  }));
   const record: z.input<typeof backupRecord> = {
     ...{ id, startedAt, finishedAt: new Date(ctx.now()).toISOString() },
-    tables: tables.map((table) => ({ ...table, rows: table.rows ?? 0 })),
+    tables: counted,
     ...{ datasets: linesOf(datasets), savedQueries: linesOf(savedQueries), keys: linesOf(keys) },
   };
   await ctx.objects.put(backupKey(id), JSON.stringify(record));
-  return { done: { tables: tables.length, rows: tables.reduce((sum, { rows }) => sum + (rows ?? 0), 0) } };
+  return { done: { tables: counted.length, rows: counted.reduce((sum, { rows }) => sum + rows, 0) } };
 }

@@ -170,6 +170,16 @@ export async function ask<Reply>(command: () => Promise<Reply>): Promise<Reply> 
   }
 }
 
+/** Runs commands one after the other and answers their replies. Throws StoreError also where only some were refused. */
+export async function askInTurn(redis: Redis, commands: (string | number)[][]): Promise<unknown[]> {
+  const replies = await ask(() => redis.inTurn(commands));
+  const refused = replies.find(({ error }) => error !== undefined)?.error;
+  if (refused !== undefined || replies.length !== commands.length) {
+    throw new StoreError('redis', 'refused a command', new Error(String(refused).slice(0, 500)));
+  }
+  return replies.map(({ result }) => result);
+}
+
 /** Whether Redis refused for want of memory, in its own words or those of the hosted service. */
 export function isMemoryRefusal(error: unknown): boolean {
   const cause = error instanceof StoreError ? error.cause : undefined;

@@ -33,6 +33,13 @@ export type LaneSnapshot = {
   tail: BufferedBatch[];
 };
 
+/** A lane of a snapshot, which has all of a table. One that it lacks must not be taken for an empty or a flushed one. Throws StoreError. */
+export function laneIn(lanes: LaneSnapshot[], lane: number): LaneSnapshot {
+  const found = lanes[lane];
+  if (found === undefined) throw new StoreError('redis', `does not know lane ${lane} of the table`, undefined);
+  return found;
+}
+
 /** All lanes of a table at one moment of the hot buffer. */
 export type Snapshot = {
   now_ms: number;

@@ -2,7 +2,7 @@ import type { ImportSeal } from '../buffer/seal-import.ts';
 import { setUpLane } from '../buffer/set-up.ts';
 import { atLane } from '../clickhouse/cluster.ts';
 import type { Context } from '../context.ts';
-import { StoreError } from '../errors.ts';
+import { firstOf, StoreError } from '../errors.ts';
 import { qualifiedName } from '../names.ts';
 import { applyQuota } from './apply-states.ts';
 import { ensureTable } from './ensure-table.ts';
@@ -83,11 +83,11 @@ async function lastSequence(
   earlier: { watermark: string }[],
 ): Promise<number> {
   const at = await atLane(ctx, table, lane);
-  const [found] = await at.clickhouse.rows<{ seq: string }>(
+  const rows = await at.clickhouse.rows<{ seq: string }>(
     `SELECT max(_seq) AS seq FROM ${qualifiedName(table)} WHERE _lane = {lane:UInt16}`,
     { lane },
   );
-  const shown = Number(found?.seq ?? 0);
+  const shown = Number(firstOf('clickhouse', rows).seq);
   if (shown === 0 && earlier.length === 0) return 0;
   return Math.max(shown, ...earlier.map(({ watermark }) => Number(watermark))) + ctx.config.limits.flush_batches_max;
 }

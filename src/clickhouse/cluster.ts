@@ -112,8 +112,8 @@ export function atShard(ctx: Context, number: number): At {
 
 /** Each shard that has lanes of a table, with these. */
 export function shardsOf(ctx: Context, table: Table): { at: At; lanes: number[] }[] {
-  const lanes = Map.groupBy(table.shards.keys(), (lane) => table.shards[lane] ?? 0);
-  return [...lanes].map(([number, of]) => ({ at: atShard(ctx, number), lanes: of }));
+  const lanes = Map.groupBy(table.shards.entries(), ([, shard]) => shard);
+  return [...lanes].map(([number, of]) => ({ at: atShard(ctx, number), lanes: of.map(([lane]) => lane) }));
 }
 
 /** Every shard there is. */

@@ -2,7 +2,7 @@ import * as z from 'zod';
 import { readTable } from '../catalog/find-table.ts';
 import type { Table } from '../catalog/table.ts';
 import type { Context } from '../context.ts';
-import { TimestoreError } from '../errors.ts';
+import { StoreError, TimestoreError } from '../errors.ts';
 import { cutOf, flushCut } from '../flush/flush-cut.ts';
 import { createJob, type Job } from '../jobs/job.ts';
 import type { Outcome, Step } from '../jobs/work.ts';
@@ -131,8 +131,13 @@ async function publish(
 ): Promise<Outcome> {
   const bytes = new Map<string, number>();
   for await (const page of pagesOf(ctx.objects, folder)) for (const object of page) bytes.set(object.key, object.bytes);
+  const bytesOf = (key: string): number => {
+    const found = bytes.get(key);
+    if (found === undefined) throw new StoreError('s3', `does not list ${key}, which was written`, undefined);
+    return found;
+  };
   const objects: ExportedObject[] = Object.entries(days)
-    .map(([day, each]) => ({ day, key: keyOf(day), ...each, bytes: bytes.get(keyOf(day)) ?? 0 }))
+    .map(([day, each]) => ({ day, key: keyOf(day), ...each, bytes: bytesOf(keyOf(day)) }))
     .sort((a, b) => (a.day < b.day ? -1 : 1));
   const columns = fields.map(({ name, type }) => ({ name, type }));
   const record = { id: job.id, dataset: job.dataset, table: job.table, ...job.request, watermark, columns, objects };

@@ -3,6 +3,7 @@ import type { LaneSnapshot } from '../buffer/snapshot.ts';
 import type { Table } from '../catalog/table.ts';
 import { atLane } from '../clickhouse/cluster.ts';
 import type { Context } from '../context.ts';
+import { firstOf } from '../errors.ts';
 import { qualifiedName, quoteName } from '../names.ts';
 import { readHeartbeat } from './heartbeat.ts';
 
@@ -23,13 +24,13 @@ export async function catchUpLanes(ctx: Context, table: Table, lanes: LaneSnapsh
     const at = await atLane(ctx, table, lane.lane);
     const heartbeat = await readHeartbeat(at, table, lane.lane);
     if (heartbeat === undefined || heartbeat.watermark <= lane.watermark) continue;
-    const [found] = await at.clickhouse.rows<{ latest_ms: string }>(
+    const found = await at.clickhouse.rows<{ latest_ms: string }>(
       `SELECT toUnixTimestamp64Milli(max(${quoteName(table.schema.timestampColumn)})) AS latest_ms
          FROM ${qualifiedName(table)}
         WHERE _lane = {lane:UInt16} AND _seq > {from:UInt64} AND _seq <= {to:UInt64}`,
       { lane: lane.lane, from: lane.watermark, to: heartbeat.watermark },
     );
-    const end = { ...heartbeat, latest_ms: Number(found?.latest_ms ?? 0) };
+    const end = { ...heartbeat, latest_ms: Number(firstOf('clickhouse', found).latest_ms) };
     if (!(await advanceLane(ctx, table, lane, end))) continue;
     const caughtUp = { lane: lane.lane, from: lane.watermark + 1, to: heartbeat.watermark };
     ctx.log({ event: 'buffer-rolled-back', alarm: true, dataset: table.dataset, table: table.name, ...caughtUp });

@@ -2,6 +2,7 @@ import type { Seal } from '../buffer/seal.ts';
 import type { SkipList } from '../buffer/skip.ts';
 import type { Table } from '../catalog/table.ts';
 import type { At } from '../clickhouse/cluster.ts';
+import { required } from '../errors.ts';
 import { identifiedLines } from './payload.ts';
 import { type Candidate, refusedByTwin } from './twin.ts';
 
@@ -34,6 +35,9 @@ function candidatesOf(table: Table, seal: Seal): Candidate<Place>[] {
     const skipped = seal.skip.get(batch.seq);
     const rows = Array.from({ length: batch.rows }, (_, row) => row).filter((row) => !skipped?.has(row));
     const lines = identifiedLines(batch, table.schema, (row) => !skipped?.has(row));
-    return rows.map((row, i) => ({ place: { seq: batch.seq, row }, line: lines[i] ?? '' }));
+    return rows.map((row, i) => ({
+      place: { seq: batch.seq, row },
+      line: required(lines[i], `row ${row} of batch ${batch.seq}`),
+    }));
   });
 }

@@ -1,4 +1,4 @@
-import { snapshotTable } from '../buffer/snapshot.ts';
+import { laneIn, snapshotTable } from '../buffer/snapshot.ts';
 import { ensureTable } from '../catalog/ensure-table.ts';
 import { setUpLanes } from '../catalog/set-up-lanes.ts';
 import type { Table } from '../catalog/table.ts';
@@ -25,9 +25,9 @@ export async function cutOf(ctx: Context, table: Table): Promise<{ until: Until;
 export async function flushCut(ctx: Context, table: Table, until: Until, deadline_ms: number): Promise<boolean> {
   await ensureTable(ctx, table);
   const snapshot = await snapshotTable(ctx, table, 'state');
-  const lanes = snapshot === 'unknown' ? [] : snapshot.lanes;
-  // A lane that is not known any more has nothing that waits.
-  if (until.every(({ lane, seq }) => (lanes[lane]?.watermark ?? Number.POSITIVE_INFINITY) >= seq)) return true;
+  // Lanes that have lost their state have nothing that waits.
+  if (snapshot === 'unknown') return true;
+  if (until.every(({ lane, seq }) => laneIn(snapshot.lanes, lane).watermark >= seq)) return true;
   await flushTable(ctx, table, 'admin', deadline_ms);
   return false;
 }

@@ -120,7 +120,8 @@ export async function flushDueLane(
   try {
     const table = await dueTable(ctx, ref);
     if (table === undefined) return nothing;
-    if (away.has(table.shards[lane] ?? 0)) return { ...nothing, isPassedOver: true };
+    const { shard } = await atLane(ctx, table, lane);
+    if (away.has(shard)) return { ...nothing, isPassedOver: true };
     const { outcome, rows, more } = await flushLane(ctx, table, lane, trigger);
     return {
       ...nothing,

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { type Snapshot, snapshotTable } from '../buffer/snapshot.ts';
+import { laneIn, snapshotTable } from '../buffer/snapshot.ts';
 import { requireLiving } from '../catalog/life.ts';
 import type { Table } from '../catalog/table.ts';
 import type { Context } from '../context.ts';
@@ -43,15 +43,11 @@ export async function flushTable(
       }
       const now = await snapshotTable(ctx, table, 'state');
       if (now === 'unknown') break;
-      reached = watermarkOf(now, lane);
+      reached = laneIn(now.lanes, lane).watermark;
       if (reached >= seq) break;
       if (ctx.now() >= deadline_ms) return { complete: false, ...flushed };
       if (result.outcome !== 'ok') await delay(busyPoll_ms);
     }
   }
   return { complete: true, ...flushed };
-}
-
-function watermarkOf(snapshot: Snapshot, lane: number): number {
-  return snapshot.lanes[lane]?.watermark ?? Number.POSITIVE_INFINITY;
 }

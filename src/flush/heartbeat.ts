@@ -1,6 +1,7 @@
 import type { Seal } from '../buffer/seal.ts';
 import type { Table } from '../catalog/table.ts';
 import type { At } from '../clickhouse/cluster.ts';
+import { required } from '../errors.ts';
 
 /** How far a lane is visible in ClickHouse, and when the batch at its end was acknowledged (0 where that is not known). */
 export type Heartbeat = { watermark: number; receivedAt_ms: number };
@@ -47,5 +48,5 @@ export async function readHeartbeat(at: At, table: Table, lane: number): Promise
 
 /** The end of a seal, as a heartbeat says it. */
 export function endOf({ to, batches }: Pick<Seal, 'to' | 'batches'>): Heartbeat {
-  return { watermark: to, receivedAt_ms: batches.at(-1)?.receivedAt_ms ?? 0 };
+  return { watermark: to, receivedAt_ms: required(batches.at(-1), 'the batches of a seal').receivedAt_ms };
 }

@@ -1,4 +1,4 @@
-import { ask } from '../buffer/redis.ts';
+import { askInTurn } from '../buffer/redis.ts';
 import { publishImport } from '../buffer/seal-import.ts';
 import type { Table } from '../catalog/table.ts';
 import type { Context } from '../context.ts';
@@ -13,10 +13,10 @@ import type { Context } from '../context.ts';
 export async function showHiddenImports(ctx: Context, table: Table): Promise<string[]> {
   const lanes = Array.from({ length: table.readLanes }, (_, lane) => lane);
   const asked = lanes.map((lane) => ['HMGET', ctx.keys.state(table, lane), 's_import', 's_from', 's_to', 's_token']);
-  const replies = await ask(() => ctx.redis.inTurn(asked));
+  const replies = await askInTurn(ctx.redis, asked);
   const shown: string[] = [];
-  for (const [lane, { result }] of replies.entries()) {
-    const [id, from, to, token] = (result ?? []) as (string | null)[];
+  for (const [lane, reply] of replies.entries()) {
+    const [id, from, to, token] = reply as (string | null)[];
     if (!id || !token) continue;
     const [job] = await ctx.postgres.rows<{ latest_ms: number; received_ms: number }>(
       `select (progress->>'latest_ms')::float8 as latest_ms, coalesce((progress->>'receivedAt_ms')::float8, 0) as received_ms

@@ -2,7 +2,7 @@ import * as z from 'zod';
 import { rebuildManifests } from '../audit/rebuild-manifests.ts';
 import { holdSeals } from '../buffer/hold.ts';
 import { markChange } from '../buffer/mark-change.ts';
-import { snapshotTable } from '../buffer/snapshot.ts';
+import { laneIn, snapshotTable } from '../buffer/snapshot.ts';
 import { requireTable } from '../catalog/change-table.ts';
 import { ensureTable } from '../catalog/ensure-table.ts';
 import { readTable } from '../catalog/find-table.ts';
@@ -129,8 +129,7 @@ async function tableOf(ctx: Context, { dataset, table: name, progress }: Job): P
 
 async function untilNow(ctx: Context, table: Table): Promise<Progress['until']> {
   const snapshot = await snapshotTable(ctx, table, 'state');
-  if (snapshot === 'unknown')
-    throw new StoreError('redis', `does not know the lanes of table ${table.name}`, undefined);
+  if (snapshot === 'unknown') throw new StoreError('redis', `does not know the lanes of ${table.name}`, undefined);
   await ensureTable(ctx, table);
   return snapshot.lanes.map(({ lane, seq }) => ({ lane, seq }));
 }
@@ -144,15 +143,15 @@ async function flushAndCount(
   deadline_ms: number,
 ): Promise<Outcome> {
   const snapshot = await snapshotTable(ctx, table, 'state');
-  const reached = (lane: number) => (snapshot === 'unknown' ? Infinity : (snapshot.lanes[lane]?.watermark ?? Infinity));
-  if (progress.until.some(({ lane, seq }) => reached(lane) < seq)) {
+  const lanes = snapshot === 'unknown' ? undefined : snapshot.lanes;
+  if (lanes && progress.until.some(({ lane, seq }) => laneIn(lanes, lane).watermark < seq)) {
     await flushTable(ctx, table, 'admin', deadline_ms);
     return { progress };
   }
   // What is counted has its manifests on record, from which a deletion is taken off: one that was rebuilt later would
   // count what is left.
   await drainOutbox(ctx);
-  for (const lane of snapshot === 'unknown' ? [] : snapshot.lanes) await rebuildManifests(ctx, table, lane);
+  for (const lane of lanes ?? []) await rebuildManifests(ctx, table, lane);
   await holdSeals(ctx, table, hold_ms);
   const found = await count(ctx, table, request, progress);
   if (request.set !== undefined) return { progress: { ...progress, found } };

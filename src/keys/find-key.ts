@@ -13,13 +13,12 @@ const rememberScript = script(rememberKeyLua);
 const trusted_ms = 8_000;
 /** How long what the hot buffer has is believed without asking the catalogue, where that answers. */
 const checked_ms = 3_600_000;
-/** Keys that an instance remembers, those that nobody has made among them. */
-const seen_max = 10_000;
 
 /** What an instance knows of an id: the key, or that there is none. */
 export type SeenKey = {
   key: Key | undefined;
-  seenAt_ms: number /** The secret half that was found to be its. */;
+  seenAt_ms: number;
+  /** The secret half that matched. */
   secret?: string;
 };
 
@@ -118,11 +117,6 @@ async function tryBuffering(ctx: Context, key: Key): Promise<void> {
 
 function keep(ctx: Context, id: string, key: Key | undefined): SeenKey {
   const seen: SeenKey = { key, seenAt_ms: ctx.now() };
-  ctx.apiKeys.delete(id);
   ctx.apiKeys.set(id, seen);
-  if (ctx.apiKeys.size > seen_max) {
-    const [oldest] = ctx.apiKeys.keys();
-    if (oldest !== undefined) ctx.apiKeys.delete(oldest);
-  }
   return seen;
 }

@@ -2,6 +2,7 @@ import { readTable } from '../catalog/find-table.ts';
 import type { Table } from '../catalog/table.ts';
 import { atLane } from '../clickhouse/cluster.ts';
 import type { Context } from '../context.ts';
+import { firstOf } from '../errors.ts';
 import { qualifiedName } from '../names.ts';
 import { fromJsonb } from '../postgres/jsonb.ts';
 import { quarantineTable } from '../quarantine/table.ts';
@@ -71,11 +72,12 @@ async function behindOf(ctx: Context, table: Table, lane: number, at: number, en
   );
   const others = imports.map(({ from, to }) => ` AND NOT (_seq BETWEEN ${Number(from)} AND ${Number(to)})`);
   const { clickhouse } = await atLane(ctx, table, lane);
-  const [found] = await clickhouse.rows<{ rows: string; oldest_ms: string }>(
+  const counted = await clickhouse.rows<{ rows: string; oldest_ms: string }>(
     `SELECT count() AS rows, toUnixTimestamp64Milli(min(_received_at)) AS oldest_ms FROM ${qualifiedName(table)}
       WHERE _lane = {lane:UInt16} AND _seq > {at:UInt64} AND _seq <= {end:UInt64}${others.join('')}`,
     { lane, at, end },
   );
-  const rows = Number(found?.rows ?? 0);
-  return { rows, oldest_ms: rows === 0 ? undefined : Number(found?.oldest_ms) };
+  const found = firstOf('clickhouse', counted);
+  const rows = Number(found.rows);
+  return { rows, oldest_ms: rows === 0 ? undefined : Number(found.oldest_ms) };
 }

@@ -223,7 +223,9 @@ async function stageLine(ctx: Context, table: Table, { id, meta = '' }: OpenReco
   throw new TimestoreError('conflict', `Table ${table.name} kept changing. Try again.`, { retryAfterMs: 500 });
 }
 
-async function payloadOf(ctx: Context, { payload, object }: OpenRecord): Promise<string> {
+async function payloadOf(ctx: Context, { id, payload, object }: OpenRecord): Promise<string> {
   if (payload !== undefined) return payload;
-  return object === undefined ? '' : ((await ctx.objects.get(object)) ?? '');
+  const stored = object === undefined ? undefined : await ctx.objects.get(object);
+  if (stored === undefined) throw new StoreError('s3', `does not have the row of quarantine record ${id}`, undefined);
+  return stored;
 }

@@ -3,6 +3,7 @@ import { encodeSkip } from '../buffer/skip.ts';
 import type { Table } from '../catalog/table.ts';
 import { type At, atLane } from '../clickhouse/cluster.ts';
 import type { Context } from '../context.ts';
+import { firstOf, required } from '../errors.ts';
 import type { TableRef } from '../names.ts';
 import { storedTimestamp } from '../schema/timestamp.ts';
 import { digest, recordInQuarantine } from './quarantine.ts';
@@ -28,7 +29,11 @@ export async function quarantineSkipped(at: At, table: Table, lane: number, seal
         reason: 'refused-by-clickhouse',
         detail: 'ClickHouse refuses this row; look at the constraints of its table',
       },
-      ...{ schema_version: batch.schemaVersion, meta: batch.meta, payload: lines[row] ?? '' },
+      ...{
+        schema_version: batch.schemaVersion,
+        meta: batch.meta,
+        payload: required(lines[row], `row ${row} of batch ${batch.seq}`),
+      },
     }));
   });
   await markSkipped(at, table, lane, seal);
@@ -64,13 +69,13 @@ export async function countSkipped(
   let rows = 0;
   for (const [lane, of] of Map.groupBy(batches, (batch) => batch.lane)) {
     const at = await atLane(ctx, table, lane);
-    const [found] = await at.clickhouse.rows<{ rows: string }>(
+    const found = await at.clickhouse.rows<{ rows: string }>(
       `SELECT uniqExact(seq, row) AS rows FROM timestore.skipped_rows
         WHERE dataset = {dataset:String} AND \`table\` = {table:String} AND lane = {lane:UInt16}
           AND (${of.map(skippedOf).join(' OR ')})`,
       { dataset, table: physical, lane },
     );
-    rows += Number(found?.rows ?? 0);
+    rows += Number(firstOf('clickhouse', found).rows);
   }
   return rows;
 }

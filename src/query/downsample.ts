@@ -2,6 +2,7 @@ import * as z from 'zod';
 import type { Table } from '../catalog/table.ts';
 import type { Settings } from '../clickhouse/client.ts';
 import type { Limits } from '../config.ts';
+import { required } from '../errors.ts';
 import { quoteName } from '../names.ts';
 import type { Field } from '../schema/types.ts';
 import { invalid, tooMuch } from './invalid.ts';
@@ -238,7 +239,7 @@ function aggregateSql(
     case 'median':
       return `quantileExactInclusiveOrNull(0.5)(${column})`;
     case 'percentile':
-      return `quantileExactInclusiveOrNull(${(percentile ?? 0) / 100})(${column})`;
+      return `quantileExactInclusiveOrNull(${required(percentile, 'percentile') / 100})(${column})`;
     case 'count':
       return `count(${column})`;
     case 'count_distinct':

@@ -1,4 +1,4 @@
-import { type LaneSnapshot, type Snapshot, snapshotTable } from '../buffer/snapshot.ts';
+import { type LaneSnapshot, laneIn, type Snapshot, snapshotTable } from '../buffer/snapshot.ts';
 import { ClickHouseError } from '../clickhouse/client.ts';
 import type { Context } from '../context.ts';
 import { StoreError } from '../errors.ts';
@@ -56,7 +56,7 @@ export async function exactly<Answer>(
 function fenceOf({ lanes, pin }: Cut): Fence {
   if (lanes === undefined) return { lanes: [] };
   if (pin === undefined) return { lanes, below: lanes.length };
-  const pinned = pin.lanes.map(([lane, , seq]) => ({ lane, watermark: Math.min(seq, lanes[lane]?.watermark ?? 0) }));
+  const pinned = pin.lanes.map(([lane, , seq]) => ({ lane, watermark: Math.min(seq, laneIn(lanes, lane).watermark) }));
   return { lanes: pinned, below: pinned.length };
 }
 

@@ -101,11 +101,7 @@ export function statisticsOf(ctx: Context, read: Read, running: Running, end: Js
 
 /** What reads of a kind were seen to cost, so that the next one is run in the cheaper way. */
 function noteCost(ctx: Context, read: Pick<Read, 'costKey'>, rows: number, isLong: boolean): void {
-  ctx.readCosts.delete(read.costKey);
   ctx.readCosts.set(read.costKey, { rows, isLong });
-  if (ctx.readCosts.size <= ctx.config.limits.read_costs_max) return;
-  const [oldest] = ctx.readCosts.keys();
-  if (oldest !== undefined) ctx.readCosts.delete(oldest);
 }
 
 type Begun = Pick<Running, 'chunks' | 'isComplete'>;

@@ -1,9 +1,10 @@
 import { noteStored, readUsage } from '../buffer/quota.ts';
-import { ask } from '../buffer/redis.ts';
+import { askInTurn } from '../buffer/redis.ts';
 import { readTable } from '../catalog/find-table.ts';
 import { everyShard } from '../clickhouse/cluster.ts';
 import { everyReplica } from '../clickhouse/kind.ts';
 import type { Context } from '../context.ts';
+import { firstOf } from '../errors.ts';
 import { describeError } from '../log.ts';
 import { physicalName } from '../names.ts';
 import { dropOrphanStaging, dropOrphanTables, removeOrphanObjects } from './orphans.ts';
@@ -64,13 +65,13 @@ export async function lookAtStorage(ctx: Context): Promise<void> {
     let bytes = 0;
     const parts = everyReplica(await ctx.clickhouseKind(), 'system.parts');
     for (const { clickhouse } of everyShard(ctx)) {
-      const [held] = await clickhouse.rows<{ bytes: string }>(
+      const held = await clickhouse.rows<{ bytes: string }>(
         // Replicas have the same parts, some of them a moment later.
         `SELECT max(bytes) AS bytes FROM (SELECT sum(bytes_on_disk) AS bytes FROM ${parts}
           WHERE active AND database = {database:String} GROUP BY hostName())`,
         { database: `ts_${name}` },
       );
-      bytes += Number(held?.bytes ?? 0);
+      bytes += Number(firstOf('clickhouse', held).bytes);
     }
     await noteStored(ctx, name, bytes + pending, bytesSince);
   }
@@ -89,8 +90,8 @@ async function pendingBytes(ctx: Context, dataset: string): Promise<number> {
   let bytes = 0;
   for (let from = 0; from < keys.length; from += lanesAtOnce) {
     const some = keys.slice(from, from + lanesAtOnce).map((key) => ['HGET', key, 'bytes']);
-    const replies = await ask(() => ctx.redis.inTurn(some));
-    bytes += replies.reduce((sum, { result }) => sum + Number(result ?? 0), 0);
+    // A lane without state has nothing pending.
+    for (const held of await askInTurn(ctx.redis, some)) bytes += Number(held ?? 0);
   }
   return bytes;
 }

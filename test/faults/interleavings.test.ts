@@ -9,6 +9,7 @@ import { StoreError } from '../../src/errors.ts';
 import { flushLane } from '../../src/flush/flush-lane.ts';
 import { qualifiedName } from '../../src/names.ts';
 import { openRecords, replayRecords } from '../../src/quarantine/replay.ts';
+import { Recent } from '../../src/recent.ts';
 import {
   at,
   expectStored,
@@ -228,7 +229,9 @@ class World {
   }
 
   private async with(injectedFault: Fault | null, work: (instance: Context) => Promise<unknown>): Promise<void> {
-    const instance = inject({ ...this.instance, tables: new Map(this.instance.tables) }, injectedFault ?? undefined);
+    const tables: Context['tables'] = new Recent(10);
+    for (const [name, seen] of this.instance.tables) tables.set(name, seen);
+    const instance = inject({ ...this.instance, tables }, injectedFault ?? undefined);
     this.injected.push(instance);
     const ended = work(instance).catch((error) => {
       if (!(error instanceof StoreError)) throw error;

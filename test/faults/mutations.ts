@@ -235,7 +235,7 @@ const mutations: Mutation[] = [
   },
   {
     rule: 'text that no store keeps is refused in an address',
-    file: 'functions/worker.ts',
+    file: 'functions/api.ts',
     from: 'app.use(textInUrl);\n',
     to: '',
     suite: 'test/integration/http/text.test.ts',
@@ -727,8 +727,8 @@ const mutations: Mutation[] = [
   {
     rule: 'a page’s rows of ClickHouse no later than its cut',
     file: 'src/query/exact.ts',
-    from: 'Math.min(seq, lanes[lane]?.watermark ?? 0)',
-    to: 'lanes[lane]?.watermark ?? 0',
+    from: 'Math.min(seq, laneIn(lanes, lane).watermark)',
+    to: 'laneIn(lanes, lane).watermark',
     suite: 'test/integration/query/pages.test.ts',
   },
   {

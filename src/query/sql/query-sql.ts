@@ -6,7 +6,7 @@ import type { Table } from '../../catalog/table.ts';
 import { ClickHouseError, type Settings } from '../../clickhouse/client.ts';
 import { atAny } from '../../clickhouse/cluster.ts';
 import type { Context } from '../../context.ts';
-import { TimestoreError } from '../../errors.ts';
+import { required, TimestoreError } from '../../errors.ts';
 import { quoteName, slug, slugPattern } from '../../names.ts';
 import { quarantineTable } from '../../quarantine/table.ts';
 import { type Answer, formatNames, notesOf } from '../answer.ts';
@@ -82,7 +82,7 @@ async function queryTables(ctx: Context, reader: Reader, body: SqlBody, asked: A
         const table = tables[n];
         // A name that IN looks into, and that is no table, is one of the SQL's own.
         if (table === undefined) return parts.map(quoteName).join('.');
-        return relations[distinct.indexOf(table)] ?? '';
+        return required(relations[distinct.indexOf(table)], `table ${table.name} of the query`);
       });
       return { sql, params: own };
     },
@@ -167,7 +167,7 @@ async function check(ctx: Context, sql: string, compiled: CompiledSql, params: S
   if (first.status === 'rejected') throw first.reason;
   if (second.status === 'rejected') throw second.reason;
   checkTree(first.value, second.value, compiled.uses);
-  ctx.checkedSql.add(sql, compiled);
+  ctx.checkedSql.set(sql, compiled);
 }
 
 const explainPrefix = 'EXPLAIN QUERY TREE run_passes = 0\n';

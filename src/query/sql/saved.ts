@@ -74,7 +74,6 @@ export async function findSaved(ctx: Context, reader: Reader, dataset: string, n
       ctx.savedQueries.delete(key);
       throw noQuery(dataset, name);
     }
-    if (ctx.savedQueries.size >= listed_max) ctx.savedQueries.clear();
     ctx.savedQueries.set(key, { query, seenAt_ms: ctx.now() });
     return query;
   } catch (error) {

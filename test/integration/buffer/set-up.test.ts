@@ -1,9 +1,12 @@
 import { expect, test } from 'vitest';
 import { setUpLane } from '../../../src/buffer/set-up.ts';
-import { snapshotTable } from '../../../src/buffer/snapshot.ts';
+import { laneIn, snapshotTable } from '../../../src/buffer/snapshot.ts';
+import { findTable } from '../../../src/catalog/find-table.ts';
 import { setUpLanes } from '../../../src/catalog/set-up-lanes.ts';
 import type { Table } from '../../../src/catalog/table.ts';
-import { expectStored, flush, newInstance, newTable, query } from '../support.ts';
+import { atLane, shardsOf } from '../../../src/clickhouse/cluster.ts';
+import { ingestRows } from '../../../src/ingest/ingest.ts';
+import { at, expectStored, flush, newDataset, newInstance, newTable, query, through } from '../support.ts';
 import { laneContent, stage } from './support.ts';
 
 const ctx = newInstance();
@@ -80,4 +83,42 @@ test('a lane lost before its first flush does not give its first sequence again'
   await setUpLanes(ctx, table);
   const staged = await stage(ctx, table, [2]);
   expect('batch' in staged && staged.batch.seq).toBeGreaterThan(1);
+});
+
+test('a lane does not begin anew where ClickHouse does not say how far it had come', async () => {
+  const table = await newTable(ctx);
+  await stage(ctx, table, [1]);
+  await flush(ctx, table.dataset);
+  await ctx.redis.del(ctx.keys.state(table, 0), ctx.keys.log(table, 0));
+  const silent = through(newInstance(), { clickhouse: (client) => ({ ...client, rows: async () => [] }) });
+  await expect(setUpLanes(silent, table)).rejects.toMatchObject({ code: 'unavailable', store: 'clickhouse' });
+  await setUpLanes(ctx, table);
+  expect((await laneOf(table))?.watermark).toBeGreaterThan(1);
+});
+
+test('a lane that a snapshot lacks is an error, and no other lane stands in for it', async () => {
+  const table = await newTable(ctx);
+  const snapshot = await snapshotTable(ctx, table, 'state');
+  if (snapshot === 'unknown') throw new Error('the lane is unknown');
+  expect(laneIn(snapshot.lanes, 0)).toBe(snapshot.lanes[0]);
+  expect(() => laneIn(snapshot.lanes, 1)).toThrow(expect.objectContaining({ code: 'unavailable', store: 'redis' }));
+  await expect(atLane(ctx, table, 1)).rejects.toMatchObject({ code: 'unavailable', store: 'postgres' });
+  expect(shardsOf(ctx, { ...table, shards: [1, 1] }).map(({ at, lanes }) => [at.shard, lanes])).toEqual([[1, [0, 1]]]);
+});
+
+test('an instance remembers as many tables as it has room for, and reads the others again', async () => {
+  const dataset = newDataset();
+  const small = newInstance({ TIMESTORE_KEPT_FIELDS_MAX: '12' });
+  for (let n = 0; n < 6; n += 1) {
+    await ingestRows(small, {
+      dataset,
+      table: `t${n}`,
+      text: `{"timestamp":"${at(n)}","v":${n}}`,
+      format: 'json',
+      idempotencyKey: undefined,
+    });
+  }
+  expect(small.tables.size).toBe(4);
+  const found = await Promise.all(Array.from({ length: 6 }, (_, n) => findTable(small, dataset, `t${n}`)));
+  expect(found.map((table) => table?.name)).toEqual(['t0', 't1', 't2', 't3', 't4', 't5']);
 });

@@ -1,0 +1,48 @@
+import type { Context } from 'hono';
+import { matchedRoutes } from 'hono/route';
+
+/** The parts of the API's document, each with the kind that metrics give its requests: paths have too many values. */
+const kinds = {
+  Rows: 'ingest',
+  Query: 'query',
+  SQL: 'sql',
+  Health: 'health',
+  Admin: 'admin',
+  Backups: 'admin',
+  Catalogue: 'admin',
+  Exports: 'admin',
+  Imports: 'admin',
+  Jobs: 'admin',
+  Keys: 'admin',
+  Webhooks: 'admin',
+} as const;
+
+export type Tag = keyof typeof kinds;
+
+/** `receipt`: probes of a batch. `other`: a request that has no route. */
+export type Kind = (typeof kinds)[Tag] | 'receipt' | 'other';
+
+const mark = Symbol('kind');
+
+/** Marks a handler of a route, so that requests for the route count as of a kind. */
+export function ofKind<Handler extends object>(kind: Kind, handler: Handler): Handler {
+  return Object.assign(handler, { [mark]: kind });
+}
+
+export function kindOfTag(tag: Tag): Kind {
+  return kinds[tag];
+}
+
+/** Undefined for handlers that say none. */
+export function kindOfHandler(handler: object): Kind | undefined {
+  return (handler as { [mark]?: Kind })[mark];
+}
+
+/** What a request is for, whichever handler answered it. */
+export function kindOf(c: Context): Kind {
+  for (const { handler } of matchedRoutes(c)) {
+    const kind = kindOfHandler(handler);
+    if (kind !== undefined) return kind;
+  }
+  return 'other';
+}

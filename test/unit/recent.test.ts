@@ -1,0 +1,45 @@
+import fc from 'fast-check';
+import { expect, inject, test } from 'vitest';
+import { createContext } from '../../src/context.ts';
+import { Recent } from '../../src/recent.ts';
+
+test('whatever is done, the entries used last are kept, as many as the budget has room for', () => {
+  const key = fc.constantFrom('a', 'b', 'c', 'd', 'e');
+  const step = fc.oneof(
+    fc.record({ does: fc.constant('set' as const), key, size: fc.integer({ min: 0, max: 12 }) }),
+    fc.record({ does: fc.constantFrom('get' as const, 'delete' as const), key, size: fc.constant(0) }),
+    fc.record({ does: fc.constant('clear' as const), key: fc.constant(''), size: fc.constant(0) }),
+  );
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+      const kept = new Recent<number>(10, (size) => size);
+      let expected: [string, number][] = [];
+      for (const { does, key: of, size } of steps) {
+        const found = expected.find(([each]) => each === of);
+        const others = expected.filter(([each]) => each !== of);
+        if (does === 'get') {
+          expect(kept.get(of)).toBe(found?.[1]);
+          expected = found === undefined ? others : [...others, found];
+        } else if (does === 'set') {
+          kept.set(of, size);
+          expected = size > 10 ? others : [...others, [of, size]];
+          while (expected.reduce((sum, [, each]) => sum + each, 0) > 10) expected.shift();
+        } else {
+          if (does === 'delete') expect(kept.delete(of)).toBe(found !== undefined);
+          else kept.clear();
+          expected = does === 'delete' ? others : [];
+        }
+        expect([...kept]).toEqual(expected);
+      }
+    }),
+  );
+});
+
+test('every map that an instance keeps between requests has a budget', () => {
+  const { running, ...kept } = createContext(inject('env'));
+  const maps = Object.entries(kept).filter(([, value]) => value instanceof Map || value instanceof Set);
+  expect(maps.length).toBeGreaterThan(5);
+  expect(maps.filter(([, value]) => !(value instanceof Recent)).map(([name]) => name)).toEqual([]);
+  // Of what runs: an entry leaves with its last request.
+  expect(running.size).toBe(0);
+});
