@@ -35,7 +35,9 @@ export async function noteJob(ctx: Context, due_ms: number): Promise<void> {
 export async function deferLane(ctx: Context, table: TableRef, lane: number): Promise<void> {
   const { retry_ms, retry_ms_max } = ctx.config.limits;
   const keyNames = [ctx.keys.state(table, lane), ctx.keys.due];
-  await runScript(ctx.redis, deferScript, keyNames, [dueMember(table, lane), retry_ms, retry_ms_max]);
+  await runScript(ctx.redis, deferScript, keyNames, [
+    ...[dueMember(table, lane), retry_ms, retry_ms_max, crypto.randomUUID().slice(0, 8)],
+  ]);
 }
 
 type Lane = { table: TableRef; lane: number };

@@ -18,6 +18,8 @@ export function keysOf(prefix: string) {
     refusedManifests: `${prefix}:outbox-refused`,
     /** Sums of what has happened, over all instances. */
     metrics: `${prefix}:metrics`,
+    /** That an instance has added a part of its sums to them. */
+    metricsPart: (id: string) => `${prefix}:metrics:${id}`,
     apiKeys: `${prefix}:keys`,
     /** Who answers the queries of datasets that are taken over from another system. */
     reads: `${prefix}:reads`,

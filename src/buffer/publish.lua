@@ -53,7 +53,7 @@ redis.call('HSET', KEYS[1], 'w', string.format('%.0f', to), 'wat', string.format
 -- Rows that a reader had from the buffer are not in ClickHouse.
 if ARGV[6] ~= '' then redis.call('HINCRBY', KEYS[1], 'changes', 1) end
 redis.call('HDEL', KEYS[1], 's_from', 's_to', 's_token', 's_rows', 's_bytes', 's_hi', 's_at', 's_settings', 's_times', 's_skip',
-  's_last', 'fails', 'retry')
+  's_by', 's_last', 'fails', 'retry')
 local trimmed = redis.call('XTRIM', KEYS[2], 'MINID', '=', string.format('%.0f-0', to + 1))
 
 local first = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1]

@@ -1,8 +1,10 @@
 import type { Context } from '../context.ts';
+import noteStoredLua from './note-stored.lua';
 import { ask, runScript, script } from './redis.ts';
 import setQuotaLua from './set-quota.lua';
 
 const setQuotaScript = script(setQuotaLua);
+const noteStoredScript = script(noteStoredLua);
 
 /** What a dataset may take; no limit where one is left out. Bytes are those of the rows as they are buffered. */
 export type Quota = {
@@ -51,34 +53,50 @@ export async function setQuota(ctx: Context, dataset: string, revision: number, 
 }
 
 /** What a dataset has taken. */
-export type Usage = { rowsToday: number; bytesToday: number; storedBytes: number; bytesSince: number };
+export type Usage = {
+  rowsToday: number;
+  bytesToday: number;
+  storedBytes: number;
+  bytesSince: number;
+  /** Names the look at ClickHouse that `storedBytes` is of; '' before the first. */
+  look: string;
+};
 
 export async function readUsage(ctx: Context, dataset: string): Promise<Usage> {
   const reply = await ask(() =>
-    ctx.redis.hmget<Record<string, string | null>>(ctx.keys.quota(dataset), 'day', 'rows', 'bytes', 'stored', 'since'),
+    ctx.redis.hmget<Record<string, string | null>>(
+      ctx.keys.quota(dataset),
+      'day',
+      'rows',
+      'bytes',
+      'stored',
+      'since',
+      'look',
+    ),
   );
   // Without the client's own reading of it, the reply is the list of values.
-  const [day, rows, bytes, stored, since] = (reply as unknown as (string | null)[] | null) ?? [];
+  const [day, rows, bytes, stored, since, look] = (reply as unknown as (string | null)[] | null) ?? [];
   const isToday = Number(day ?? -1) === Math.floor(ctx.now() / 86_400_000);
   return {
     rowsToday: isToday ? Number(rows ?? 0) : 0,
     bytesToday: isToday ? Number(bytes ?? 0) : 0,
     storedBytes: Number(stored ?? 0),
     bytesSince: Number(since ?? 0),
+    look: look ?? '',
   };
 }
 
 /**
  * Goes on from what ClickHouse was seen to hold of a dataset. What was buffered before the look is in it or still pending.
  *
- * @param counted bytes buffered since the look before, as they were when this one began
+ * @param before what the dataset had taken when the look began
  */
-export async function noteStored(ctx: Context, dataset: string, bytes: number, counted: number): Promise<void> {
-  const key = ctx.keys.quota(dataset);
-  await ask(() =>
-    ctx.redis.inTurn([
-      ['HSET', key, 'stored', bytes],
-      ['HINCRBY', key, 'since', -counted],
-    ]),
-  );
+export async function noteStored(
+  ctx: Context,
+  dataset: string,
+  bytes: number,
+  { look, bytesSince }: Pick<Usage, 'look' | 'bytesSince'>,
+): Promise<void> {
+  const args = [look, crypto.randomUUID(), Math.round(bytes), bytesSince];
+  await runScript(ctx.redis, noteStoredScript, [ctx.keys.quota(dataset)], args);
 }

@@ -7,13 +7,14 @@
 -- ARGV  1 lane   2 most rows, 3 bytes, 4 partitions, 5 cells and 6 batches of one flush
 --       7 version of the insert settings that a new seal is sent with   8 '1' to try although the last flush failed lately
 --       9 most bytes of the batches in the reply   10 most bytes of what was said of the batches of one flush
+--       11 name of the call: one that is sent again does not count as taken once more
 -- Answers {'sealed' | 'taken-over', epoch, token, from, to, incarnation, rows, bytes, settings version, times it was taken,
 --         skip list, the first batches}, a batch being {sequence, id, rows, received at (ms), schema version, earliest,
 --         latest event time, meta, payload};
 --         {'empty'}, {'unknown'}, {'waits', ms until the next try}, or {'fenced', what}: the log is not what the seal or
 --         the sequence says.
 local state = redis.call('HMGET', KEYS[1], 'inc', 'seq', 'w', 'epoch', 's_from', 's_to', 's_token', 's_rows', 's_bytes',
-  's_settings', 's_skip', 'retry', 'hold', 's_import')
+  's_settings', 's_skip', 'retry', 'hold', 's_import', 's_by')
 local inc = state[1]
 if not inc then return {'unknown'} end
 -- An import has it, which brings its rows by itself, and nobody writes here.
@@ -58,7 +59,8 @@ if state[7] then
   if #ids ~= to - from + 1 then return {'fenced', 'gap'} end
   if tokenOf(from, to, ids) ~= state[7] then return {'fenced', 'other-batches'} end
   -- A write, so that waiting for replicas on this connection means that they have the seal.
-  local times = redis.call('HINCRBY', KEYS[1], 's_times', 1)
+  redis.call('HSET', KEYS[1], 's_by', ARGV[11])
+  local times = redis.call('HINCRBY', KEYS[1], 's_times', state[15] == ARGV[11] and 0 or 1)
   return {'taken-over', tonumber(state[4]), state[7], from, to, inc, tonumber(state[8]), tonumber(state[9]), tonumber(state[10]),
     times, state[11] or '', batches}
 end
@@ -111,5 +113,5 @@ local epoch = string.format('%.0f', math.max(tonumber(state[4]) + 1, now))
 local token = tokenOf(from, to, ids)
 redis.call('HSET', KEYS[1], 'epoch', epoch, 's_from', string.format('%.0f', from), 's_to', string.format('%.0f', to),
   's_token', token, 's_rows', rows, 's_bytes', bytes, 's_hi', string.format('%.0f', hi), 's_settings', ARGV[7],
-  's_at', string.format('%.0f', now), 's_times', 1, 's_last', last)
+  's_at', string.format('%.0f', now), 's_times', 1, 's_by', ARGV[11], 's_last', last)
 return {'sealed', tonumber(epoch), token, from, to, inc, rows, bytes, tonumber(ARGV[7]), 1, '', batches}

@@ -73,6 +73,7 @@ export async function sealLane(
     isForced ? '1' : '',
     pageBytes(limits),
     limits.flush_meta_bytes_max,
+    crypto.randomUUID().slice(0, 8),
   ];
   const needed = config.BUFFER_WAIT_REPLICAS;
   const { reply, replicas } =

@@ -12,12 +12,18 @@ const busy_ms = 10_000;
 const quiet_ms = 60_000;
 /** In a request and a reply: a name and its labels have some hundred characters. */
 const sumsAtOnce = 5_000;
+/** For how long a part that may have been added is not added again. Longer than the hot buffer is ever unavailable. */
+const part_ms = 3_600_000;
 /** Some twenty requests. */
 const busy_worth = 50;
+
+type Part = { id: string; sums: [field: string, n: number][] };
 
 /** What has happened on this instance and is not in the hot buffer's sums yet. Lost with the instance: seconds of it. */
 export class Counters {
   #sums = new Map<string, number>();
+  /** What was being sent when an answer did not come: it goes again as it was, under the same id. */
+  #parts: Part[] = [];
   /** What happened since it was sent that is worth a command of its own. */
   #worth = 0;
   #sentAt_ms = Date.now();
@@ -54,23 +60,40 @@ export class Counters {
 
   /** Adds to the sums that all instances share. Never rejects: what could not be sent goes along the next time. */
   async send(ctx: Context): Promise<void> {
-    const sums = this.#sums;
-    this.#sums = new Map();
     const worth = this.#worth;
     this.#worth = 0;
     this.#sentAt_ms = ctx.now();
     try {
-      while (sums.size > 0) {
-        const part = [...sums].slice(0, sumsAtOnce);
-        await runScript(ctx.redis, addScript, [ctx.keys.metrics], [JSON.stringify(part.flat())]);
-        for (const [field] of part) sums.delete(field);
-      }
+      // What was tried before goes first, and what has come since behind it.
+      for (let round = 0; round < 2; round += 1) await this.#sendParts(ctx);
     } catch (error) {
-      // An answer that was lost may have been a success: rather counted twice than not at all.
-      for (const [field, n] of sums) this.#add(field, n);
       this.#worth += worth;
       ctx.log({ event: 'counters-unsent', ...describeError(error) });
     }
+  }
+
+  async #sendParts(ctx: Context): Promise<void> {
+    // Another call may send meanwhile: each has its own parts.
+    const parts = this.#parts.length > 0 ? this.#parts : this.#cut();
+    this.#parts = [];
+    try {
+      for (let part = parts[0]; part !== undefined; part = parts[0]) {
+        const list = JSON.stringify([part_ms, ...part.sums.flat()]);
+        await runScript(ctx.redis, addScript, [ctx.keys.metrics, ctx.keys.metricsPart(part.id)], [list]);
+        parts.shift();
+      }
+    } finally {
+      this.#parts.unshift(...parts);
+    }
+  }
+
+  #cut(): Part[] {
+    const sums = [...this.#sums];
+    this.#sums = new Map();
+    const count = Math.ceil(sums.length / sumsAtOnce);
+    return Array.from({ length: count }, (_, n) => {
+      return { id: crypto.randomUUID(), sums: sums.slice(n * sumsAtOnce, (n + 1) * sumsAtOnce) };
+    });
   }
 }
 

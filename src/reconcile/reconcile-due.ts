@@ -59,7 +59,7 @@ export async function lookAtStorage(ctx: Context): Promise<void> {
   );
   for (const { name } of limited) {
     // Before the look: what is buffered from now on is not in it.
-    const { bytesSince } = await readUsage(ctx, name);
+    const before = await readUsage(ctx, name);
     // And what waits before what is stored: a flush between the two counts twice then, not at all otherwise.
     const pending = await pendingBytes(ctx, name);
     let bytes = 0;
@@ -73,7 +73,7 @@ export async function lookAtStorage(ctx: Context): Promise<void> {
       );
       bytes += Number(firstOf('clickhouse', held).bytes);
     }
-    await noteStored(ctx, name, bytes + pending, bytesSince);
+    await noteStored(ctx, name, bytes + pending, before);
   }
 }
 

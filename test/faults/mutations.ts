@@ -1025,6 +1025,27 @@ const mutations: Mutation[] = [
     to: 'false',
     suite: 'test/integration/jobs/backup.test.ts',
   },
+  {
+    rule: 'a look at storage that is noted once',
+    file: 'src/buffer/note-stored.lua',
+    from: "if (redis.call('HGET', KEYS[1], 'look') or '') ~= ARGV[1] then return 0 end",
+    to: '',
+    suite: 'test/integration/buffer/retries.test.ts',
+  },
+  {
+    rule: 'counts that are added once',
+    file: 'src/observe/add-counters.lua',
+    from: "if not redis.call('SET', KEYS[2], '1', 'NX', 'PX', string.format('%.0f', list[1])) then return 0 end",
+    to: '',
+    suite: 'test/integration/buffer/retries.test.ts',
+  },
+  {
+    rule: 'a failure of a flush that counts once',
+    file: 'src/buffer/defer.lua',
+    from: '(known[2] == ARGV[4] and 0 or 1)',
+    to: '1',
+    suite: 'test/integration/buffer/retries.test.ts',
+  },
 ];
 
 const root = join(import.meta.dirname, '..', '..');

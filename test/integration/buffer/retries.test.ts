@@ -2,7 +2,11 @@ import { createServer, type IncomingMessage, type RequestListener } from 'node:h
 import type { AddressInfo } from 'node:net';
 import { Readable } from 'node:stream';
 import { afterEach, expect, test } from 'vitest';
+import { deferLane } from '../../../src/buffer/due.ts';
+import { noteStored, readUsage, setQuota } from '../../../src/buffer/quota.ts';
+import { sealLane } from '../../../src/buffer/seal.ts';
 import { StoreError } from '../../../src/errors.ts';
+import { readCounters } from '../../../src/observe/counters.ts';
 import { expectStored, flush, newDataset, newInstance, newTable, send, tableOf } from '../support.ts';
 import { startOwnBuffer } from './own-buffer.ts';
 import { stage } from './support.ts';
@@ -96,4 +100,91 @@ test('a server that knows no flags of scripts gets them without, and is asked on
   expect(await flush(instance, dataset)).toMatchObject({ complete: true, rows: 1 });
   await expectStored(instance, await tableOf(instance, dataset), 1);
   expect(refused).toBe(1);
+});
+
+test('when the answer to every command is lost once, everything is counted as if none were', async () => {
+  const answered = new Map<string, boolean>();
+  let lost = 0;
+  const buffer = await startOwnBuffer((next) => (request, response) => {
+    const chunks: Buffer[] = [];
+    request.on('data', (chunk: Buffer) => chunks.push(chunk));
+    request.on('end', () => {
+      const body = Buffer.concat(chunks);
+      const key = `${request.url} ${body}`;
+      const { method, url, headers } = request;
+      const again = Object.assign(Readable.from([body]), { method, url, headers }) as IncomingMessage;
+      const isSecond = answered.get(key) === true;
+      answered.set(key, !isSecond);
+      if (isSecond) return next(again, response);
+      // Done, and then the connection breaks.
+      lost += 1;
+      const end = response.end.bind(response);
+      response.end = (() => {
+        response.socket?.destroy();
+        return end();
+      }) as typeof response.end;
+      next(again, response);
+    });
+  });
+  closers.push(() => void buffer.stop());
+  const instance = newInstance(buffer.env);
+  const { keys } = instance;
+  const dataset = newDataset();
+  await send(instance, dataset, [{ timestamp: '2026-05-01T10:00:00Z', v: 0 }]);
+  await setQuota(instance, dataset, 9, { rowsPerDay: 100, storageBytes: 1_000_000 });
+  for (const v of [1, 2, 3]) await send(instance, dataset, [{ timestamp: '2026-05-01T10:00:00Z', v }]);
+  const before = await readUsage(instance, dataset);
+  const table = await tableOf(instance, dataset);
+  expect(before).toMatchObject({ rowsToday: 3, bytesSince: before.bytesToday });
+
+  await noteStored(instance, dataset, 500, before);
+  expect(await readUsage(instance, dataset)).toMatchObject({ storedBytes: 500, bytesSince: 0 });
+  // One that began before the look that is noted by now.
+  await noteStored(instance, dataset, 400, before);
+  expect(await readUsage(instance, dataset)).toMatchObject({ storedBytes: 500, bytesSince: 0 });
+
+  for (let n = 0; n < 7; n += 1) instance.counters.add('timestore_ingest_replayed_total', {});
+  await instance.counters.send(instance);
+  expect((await readCounters(instance)).get('timestore_ingest_replayed_total')).toBe(7);
+
+  await deferLane(instance, table, 0);
+  await deferLane(instance, table, 0);
+  expect(await buffer.command('HMGET', keys.state(table, 0), 'fails')).toEqual(['2']);
+
+  const sealed = await sealLane(instance, table, 0, 1, true);
+  if (!('seal' in sealed)) throw new Error(`no seal: ${sealed.outcome}`);
+  expect(sealed.seal.timesTaken).toBe(1);
+  const taken = await sealLane(instance, table, 0, 1, true);
+  expect('seal' in taken && taken.seal.timesTaken).toBe(2);
+  expect(await flush(instance, dataset)).toMatchObject({ complete: true });
+  await expectStored(instance, table, 4);
+  expect(lost).toBeGreaterThan(20);
+});
+
+test('what instances count is added once, also where the client gives up and the same is sent later', async () => {
+  let isLost = false;
+  const buffer = await startOwnBuffer((next) => (request, response) => {
+    if (isLost) {
+      const end = response.end.bind(response);
+      response.end = (() => {
+        response.socket?.destroy();
+        return end();
+      }) as typeof response.end;
+    }
+    next(request, response);
+  });
+  closers.push(() => void buffer.stop());
+  const instance = newInstance(buffer.env);
+  const { counters } = instance;
+  counters.add('timestore_ingest_replayed_total', {}, 1);
+  await counters.send(instance); // Redis knows the script
+  isLost = true;
+  counters.add('timestore_ingest_replayed_total', {}, 5);
+  await counters.send(instance);
+  counters.add('timestore_ingest_replayed_total', {}, 2);
+  isLost = false;
+  await counters.send(instance);
+  expect((await readCounters(instance)).get('timestore_ingest_replayed_total')).toBe(8);
+  await counters.send(instance);
+  expect((await readCounters(instance)).get('timestore_ingest_replayed_total')).toBe(8);
 });

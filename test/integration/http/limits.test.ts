@@ -91,9 +91,9 @@ describe('a quota', () => {
     const day = Math.floor(Date.now() / 86_400_000) - 1;
     await ctx.redis.hset(ctx.keys.quota(dataset), { day });
     await send(ctx, dataset, [{ timestamp: at(1), v: 0 }]);
-    const { bytesSince } = await readUsage(ctx, dataset);
+    const before = await readUsage(ctx, dataset);
     await ctx.redis.hset(ctx.keys.quota(dataset), { day });
-    await noteStored(ctx, dataset, 990, bytesSince);
+    await noteStored(ctx, dataset, 990, before);
     expect(await readUsage(ctx, dataset)).toMatchObject({ storedBytes: 990, bytesSince: 0 });
     await expect(send(ctx, dataset, [{ timestamp: at(1), v: 0 }])).rejects.toMatchObject({
       extra: { quota: 'storageBytes', left: 10 },
