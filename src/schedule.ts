@@ -1,5 +1,6 @@
 import { auditDue } from './audit/audit-due.ts';
 import { measureMemory } from './buffer/memory.ts';
+import { sweepStates } from './catalog/apply-states.ts';
 import type { Context } from './context.ts';
 import { exportDue } from './export/schedule.ts';
 import { flushWhileDue } from './flush/flush-due.ts';
@@ -35,6 +36,7 @@ export async function runMinute(ctx: Context, at_ms: number, queue: LaneQueue | 
   const until_ms = ctx.now() + passes_ms;
   if (minute === sweepMinute) {
     await attempt(ctx, 'sweep', sweepDue(ctx));
+    await attempt(ctx, 'sweep-states', sweepStates(ctx));
     await attempt(ctx, 'sweep-jobs', noteNext(ctx));
   }
   await attempt(ctx, 'mirror', mirrorDue(ctx));

@@ -20,10 +20,15 @@ export type TableState = {
 /**
  * Has the lanes of tables take rows or not, each table at one moment, and instances look their definitions up again.
  * Lanes that are not there get their state when they are set up.
+ *
+ * @returns how many lanes were changed, and the tables of which something newer was known: they were left as they are
  */
-export async function setStates(ctx: Context, tables: TableState[]): Promise<void> {
-  if (tables.length === 0) return;
-  await runScript(
+export async function setStates<State extends TableState>(
+  ctx: Context,
+  tables: State[],
+): Promise<{ changed: number; newer: State[] }> {
+  if (tables.length === 0) return { changed: 0, newer: [] };
+  const [changed, ...newer] = await runScript<[number, ...number[]]>(
     ctx.redis,
     setStatesScript,
     tables.flatMap((table) => [
@@ -34,4 +39,5 @@ export async function setStates(ctx: Context, tables: TableState[]): Promise<voi
       return [readLanes, state === 'active' ? '' : state, life, version, revision];
     }),
   );
+  return { changed, newer: tables.filter((_, i) => newer.includes(i + 1)) };
 }

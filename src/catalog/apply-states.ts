@@ -2,70 +2,77 @@ import { setQuota } from '../buffer/quota.ts';
 import { setStates, type TableState } from '../buffer/set-states.ts';
 import type { Context } from '../context.ts';
 import { physicalName } from '../names.ts';
+import { readTable } from './find-table.ts';
 import { effectiveState } from './state.ts';
 
 /** So that one step has a few hundred lanes at most, whatever a table has. */
 const tablesAtOnce = 50;
 const roundsMax = 5;
 
-type Recorded = Omit<TableState, 'physical'>;
+/**
+ * Brings the hot buffer to what the catalogue records of a dataset's tables, or of one: from then on their lanes take rows
+ * or not. Safe to repeat, and beside others that change it: the newest record holds.
+ *
+ * @returns how many lanes were not as recorded
+ * @throws StoreError when a store is unavailable: the record stands, and asking again completes it
+ */
+export async function applyStates(ctx: Context, dataset: string, name?: string): Promise<number> {
+  return await applyAll(ctx, `t.dataset = $3 and ($4::text is null or t.name = $4)`, [dataset, name ?? null]);
+}
 
 /**
- * Brings the hot buffer to what the catalogue has on record of a dataset's tables, or of one: from then on their lanes
- * take rows or not. Safe to repeat, and beside others that change it: the record that is there at the end holds.
+ * The same of every table: somebody may have changed a record and died before its lanes heard of it.
  *
- * @throws StoreError when a store is away: the record stands, and asking again completes it
+ * @throws StoreError
  */
-export async function applyStates(ctx: Context, dataset: string, name?: string): Promise<void> {
-  let after = '';
+export async function sweepStates(ctx: Context): Promise<number> {
+  const lanes = await applyAll(ctx, 'true', []);
+  if (lanes > 0) ctx.log({ event: 'lane-states-swept', lanes });
+  return lanes;
+}
+
+async function applyAll(ctx: Context, which: string, params: unknown[]): Promise<number> {
+  let changed = 0;
+  let after: unknown[] = ['', ''];
   for (;;) {
-    const page = await recordedAfter(ctx, dataset, name, after);
-    await applyPage(ctx, page);
+    const page = await recordedOf(ctx, `(t.dataset, t.name) > ($1, $2) and ${which}`, [...after, ...params]);
+    changed += await applyPage(ctx, page);
     const last = page.at(-1);
-    if (last === undefined || page.length < tablesAtOnce) return;
-    after = last.name;
+    if (last === undefined || page.length < tablesAtOnce) return changed;
+    after = [last.dataset, last.name];
   }
 }
 
-async function applyPage(ctx: Context, page: Recorded[]): Promise<void> {
-  let recorded = page;
+async function applyPage(ctx: Context, page: TableState[]): Promise<number> {
+  let [changed, recorded] = [0, page];
   for (let round = 0; recorded.length > 0 && round < roundsMax; round += 1) {
-    const tables = recorded.map((table) => ({ ...table, physical: physicalName(table.name, table.life) }));
-    await setStates(ctx, tables);
-    for (const { dataset, name } of tables) ctx.tables.delete(`${dataset}.${name}`);
-    // Somebody may have changed the record since it was read, and have told the buffer before this did.
-    const now = await recordedOf(ctx, recorded);
-    recorded = now.filter(({ name, revision, life }) => {
-      return recorded.some((was) => was.name === name && (was.revision !== revision || was.life !== life));
-    });
+    const applied = await setStates(ctx, recorded);
+    changed += applied.changed;
+    for (const { dataset, name } of recorded) ctx.tables.delete(`${dataset}.${name}`);
+    // Somebody has changed the record since it was read, or it was set back in time and is brought forward by this.
+    for (const { dataset, name } of applied.newer) await readTable(ctx, dataset, name);
+    const names = applied.newer.map(({ dataset, name }) => ({ dataset, name }));
+    recorded =
+      names.length === 0
+        ? []
+        : await recordedOf(
+            ctx,
+            '(t.dataset, t.name) in (select dataset, name from jsonb_to_recordset($1::jsonb) as n(dataset text, name text))',
+            [JSON.stringify(names)],
+          );
   }
+  return changed;
 }
 
-const columns = `t.dataset, t.name, t.life, t.schema_version as version, t.revision,
-  (t.definition->>'readLanes')::int as "readLanes", ${effectiveState} as state`;
-
-async function recordedAfter(
-  ctx: Context,
-  dataset: string,
-  name: string | undefined,
-  after: string,
-): Promise<Recorded[]> {
-  return await ctx.postgres.rows<Recorded>(
-    `select ${columns} from tables t join datasets d on d.name = t.dataset
-      where t.dataset = $1 and t.dropped_at is null and t.name > $2 and ($3::text is null or t.name = $3)
-      order by t.name limit ${tablesAtOnce}`,
-    [dataset, after, name ?? null],
+async function recordedOf(ctx: Context, which: string, params: unknown[]): Promise<TableState[]> {
+  const rows = await ctx.postgres.rows<Omit<TableState, 'physical'>>(
+    `select t.dataset, t.name, t.life, t.schema_version as version, t.revision,
+            (t.definition->>'readLanes')::int as "readLanes", ${effectiveState} as state
+       from tables t join datasets d on d.name = t.dataset
+      where t.dropped_at is null and ${which} order by t.dataset, t.name limit ${tablesAtOnce}`,
+    params,
   );
-}
-
-async function recordedOf(ctx: Context, tables: Recorded[]): Promise<Recorded[]> {
-  const [first] = tables;
-  if (first === undefined) return [];
-  return await ctx.postgres.rows<Recorded>(
-    `select ${columns} from tables t join datasets d on d.name = t.dataset
-      where t.dataset = $1 and t.dropped_at is null and t.name = any($2)`,
-    [first.dataset, tables.map(({ name }) => name)],
-  );
+  return rows.map((row) => ({ ...row, physical: physicalName(row.name, row.life) }));
 }
 
 /** Brings the hot buffer to the quota that is on record of a dataset. */

@@ -27,7 +27,8 @@ export type Drift = {
     | 'insert-tokens'
     | 'manifests-expired'
     | 'import-hidden'
-    | 'rows-hidden';
+    | 'rows-hidden'
+    | 'lane-states';
   detail: string;
   mended: boolean;
 };
@@ -44,6 +45,7 @@ export type Reconciled = { dataset: string; table: string; drift: Drift[] };
 export async function reconcileTable(ctx: Context, table: Table): Promise<Reconciled> {
   const drift: Drift[] = [];
   const { dataset, name } = table;
+  drift.push(...(await statesOf(ctx, table)));
   let isThere = true;
   for (const at of everyNode(ctx)) {
     const [found] = await at.clickhouse.rows<{ engine: string; ttl: string; policy: string }>(
@@ -67,8 +69,6 @@ export async function reconcileTable(ctx: Context, table: Table): Promise<Reconc
   }
   if (isThere) drift.push(...(await expiredOf(ctx, table)));
   drift.push(...(await hiddenRows(ctx, table)));
-  // Whether its lanes take rows: told again, in case that whoever changed it could not.
-  await applyStates(ctx, dataset, name);
   await record(ctx, table, drift);
   const left = drift.filter(({ mended }) => !mended);
   if (left.length > 0) ctx.log({ event: 'drift', alarm: true, dataset, table: name, drift: left });
@@ -194,6 +194,13 @@ async function hiddenRows(ctx: Context, table: Table): Promise<Drift[]> {
       detail: `lane ${lane}: the hot buffer had forgotten that sequences ${from} to ${to} were published`,
     })),
   ].map((each) => ({ ...each, mended: true }));
+}
+
+/** Whether its lanes take rows: whoever has changed that may have died before they heard of it. */
+async function statesOf(ctx: Context, { dataset, name }: Table): Promise<Drift[]> {
+  const lanes = await applyStates(ctx, dataset, name);
+  if (lanes === 0) return [];
+  return [{ what: 'lane-states', mended: true, detail: `${lanes} lanes took rows, or took none, against the record` }];
 }
 
 async function record(ctx: Context, { dataset, name }: Table, drift: Drift[]): Promise<void> {

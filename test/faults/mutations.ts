@@ -866,10 +866,17 @@ const mutations: Mutation[] = [
   },
   {
     rule: 'the last record of a state',
-    file: 'src/catalog/apply-states.ts',
-    from: 'was.revision !== revision ||',
-    to: '',
+    file: 'src/buffer/set-states.lua',
+    from: 'if keptLife > life or (keptLife == life and keptRevision > revision) then',
+    to: 'if keptLife > life then',
     suite: 'test/integration/catalogue/races.test.ts',
+  },
+  {
+    rule: 'lanes that are brought to the record by the clock',
+    file: 'src/schedule.ts',
+    from: "await attempt(ctx, 'sweep-states', sweepStates(ctx));",
+    to: '',
+    suite: 'test/integration/schedule.test.ts',
   },
   {
     rule: 'an error that an old definition may have caused is not given out before the stores were asked',

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { snapshotTable } from '../../src/buffer/snapshot.ts';
-import { deleteTable } from '../../src/catalog/change-table.ts';
+import { changeTable, deleteTable } from '../../src/catalog/change-table.ts';
 import { StoreError } from '../../src/errors.ts';
 import { beginChange } from '../../src/jobs/change-rows.ts';
 import { readJob } from '../../src/jobs/job.ts';
@@ -49,6 +49,24 @@ test('once an hour lanes that nobody marked due are swept up, also where Postgre
   expect(await pendingRows(dataset)).toBe(1);
   await runMinute(ctx, minute(0), undefined);
   expect(await pendingRows(dataset)).toBe(0);
+});
+
+test('once an hour lanes take rows as the catalogue records it, also where ClickHouse is away', async () => {
+  const datasets = [newDataset(), newDataset(), newDataset()] as const;
+  for (const dataset of datasets) await send(ctx, dataset, [{ timestamp: at(1) }]);
+  const [active, frozen, deleted] = datasets;
+  await changeTable(ctx, frozen, 'm', { state: 'frozen' });
+  await deleteTable(ctx, deleted, 'm', 3_600);
+  const lane = (dataset: string) => ctx.keys.state({ dataset, physical: 'm' }, 0);
+  await ctx.redis.hset(lane(active), { frozen: 'frozen' });
+  await ctx.redis.hdel(lane(frozen), 'frozen');
+  await ctx.redis.hdel(lane(deleted), 'frozen');
+  const instance = newInstance({ ...prefix, CLICKHOUSE_URL: 'http://127.0.0.1:1' });
+  await runMinute(instance, minute(0), queue);
+  expect(instance.events).toContainEqual({ event: 'lane-states-swept', lanes: 3 });
+  const states = await Promise.all(datasets.map((dataset) => ctx.redis.hget(lane(dataset), 'frozen')));
+  expect(states).toEqual([null, 'frozen', 'deleting']);
+  await send(newInstance(prefix), active, [{ timestamp: at(2) }]);
 });
 
 test('once an hour what is due is audited', async () => {

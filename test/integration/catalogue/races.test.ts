@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { setUpLane } from '../../../src/buffer/set-up.ts';
+import { sweepStates } from '../../../src/catalog/apply-states.ts';
 import { changeTable, deleteTable, requireTable } from '../../../src/catalog/change-table.ts';
 import { changeDataset, deleteDataset } from '../../../src/catalog/datasets.ts';
 import { findTable, readTable } from '../../../src/catalog/find-table.ts';
@@ -7,6 +8,7 @@ import { setUpLanes } from '../../../src/catalog/set-up-lanes.ts';
 import { jobSteps } from '../../../src/jobs/steps.ts';
 import { workOnJobs } from '../../../src/jobs/work.ts';
 import { physicalName } from '../../../src/names.ts';
+import { inject } from '../../faults/injection.ts';
 import { workUntilOver } from '../jobs/support.ts';
 import { at, flush, newDataset, newInstance, query, send, tableOf } from '../support.ts';
 
@@ -87,6 +89,47 @@ test('who tells the lanes late, after somebody else has changed the record and t
   await changeTable(late, dataset, 'm', { state: 'frozen' });
   expect((await requireTable(ctx, dataset, 'm')).state).toBe('active');
   await send(newInstance(prefix), dataset, row(2));
+});
+
+test('a late word about the lanes changes nothing, also where whoever sent it dies before anything else', async () => {
+  const dataset = newDataset();
+  await send(ctx, dataset, row(1));
+  const late = newInstance(prefix);
+  const { redis } = late;
+  const told = Promise.withResolvers<void>();
+  const evalsha: typeof redis.evalsha = async (sha, keys, args) => {
+    await changeTable(newInstance(prefix), dataset, 'm', { state: 'active' });
+    await redis.evalsha(sha, keys, args);
+    told.resolve();
+    return await new Promise<never>(() => undefined);
+  };
+  late.redis = new Proxy(redis, { get: (target, name) => (name === 'evalsha' ? evalsha : Reflect.get(target, name)) });
+  void changeTable(late, dataset, 'm', { state: 'frozen' });
+  await told.promise;
+  await send(newInstance(prefix), dataset, row(2));
+});
+
+test('whoever dies while a state is changed leaves lanes that the sweep brings to the record', async () => {
+  for (const [from, to] of [
+    ['active', 'frozen'],
+    ['frozen', 'active'],
+  ] as const) {
+    for (let call = 0; ; call += 1) {
+      const dataset = newDataset();
+      await send(ctx, dataset, row(1));
+      await changeTable(ctx, dataset, 'm', { state: from });
+      const dying = inject(newInstance(prefix), { call, kind: 'dies before' });
+      const isOver = await Promise.race([
+        changeTable(dying, dataset, 'm', { state: to }).then(() => true),
+        dying.died.then(() => false),
+      ]);
+      await sweepStates(ctx);
+      const { state } = await requireTable(ctx, dataset, 'm');
+      const frozen = await ctx.redis.hget(ctx.keys.state({ dataset, physical: 'm' }, 0), 'frozen');
+      expect([call, frozen]).toEqual([call, state === 'active' ? null : state]);
+      if (isOver) break;
+    }
+  }
 });
 
 test('an instance that knows a dropped table makes nothing of it again, and goes on with the one of its name', async () => {
