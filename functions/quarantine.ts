@@ -80,11 +80,11 @@ export const quarantineRoutes = routes()
     describe({
       summary: 'Send rows from quarantine again',
       example: { body: { dataset: 'demo', table: 'readings' } },
-      description: `At most ${rowsMax} at once, the earliest first. Each is accepted once, however often this is called.`,
+      description: `At most ${rowsMax} at once, the earliest first. Each is accepted once, however often and however late this is called.`,
       tag: 'Admin',
       body: { required: true, types: { 'application/json': replayBody } },
       answers: { 200: { description: 'What became of them', schema: replayedSchema } },
-      errors: ['not-found', 'buffer-full'],
+      errors: ['not-found', 'conflict', 'buffer-full', 'quota-exceeded'],
     }),
     requireScope('admin'),
     async (c) => {
@@ -109,7 +109,7 @@ export const quarantineRoutes = routes()
       tag: 'Admin',
       body: { required: true, types: { 'application/json': discardBody } },
       answers: { 200: { description: 'How many of them were open', schema: z.object({ discarded: z.int() }) } },
-      errors: ['not-found', 'buffer-full'],
+      errors: ['not-found', 'conflict', 'buffer-full'],
     }),
     requireScope('admin'),
     async (c) => {
@@ -120,8 +120,8 @@ export const quarantineRoutes = routes()
       const chosen = open.filter(({ id }) => ids.includes(id));
       const detail = { ids: chosen.map(({ id }) => id) };
       if (chosen.length > 0) await recordLine(timestore, { action: 'quarantine.discard', dataset, detail });
-      await discardRecords(timestore, dataset, chosen);
-      c.set('event', { discarded: chosen.length });
-      return c.json({ discarded: chosen.length });
+      const discarded = await discardRecords(timestore, dataset, chosen);
+      c.set('event', { discarded });
+      return c.json({ discarded });
     },
   );

@@ -3,6 +3,7 @@
 --
 -- KEYS  1 lane state   2 lane log   3 idempotency key   4 due lanes   5 state of lane 0, which knows the number of lanes
 --       6 lease of the lane   7 quota of the dataset   8 what is remembered of the dataset   9 memory of the buffer
+--       10 of a row in quarantine that is sent again: replays
 -- ARGV  one text: a JSON array of what follows, a line break, and the payload (NDJSON), as it is stored
 --       1 hash of the request   2 how long its keys are remembered (ms)   3 batch id   4 rows   5 cells   6 schema version
 --       7 earliest and 8 latest event time (ms)   9 partition windows, comma separated
@@ -13,14 +14,15 @@
 --       20 '1' to write in any case, so that waiting for replicas means something
 --       21 how long before the end of 16 no chunk is staged any more (ms)   22 most bytes that the buffer may use, or ''
 --       23 most bytes of keys that are remembered of a dataset, and 24 with how few of them it is not refused for what others
---       use; both '' for rows that make room in the buffer, which are bound by no memory
+--       use; both '' for what is said of rows that were accepted before, which no limit of memory or quota refuses
+--       25 id of a row in quarantine, which is remembered until it is settled, and 26 the turn of its replay; '' for other rows
 -- Answers {'staged', batch id, rows, incarnation, sequence, received at (ms), plan, lane, until when it is remembered (ms),
 --         pending rows, bytes, oldest, 1 when somebody flushes the lane just now, quota},
 --         {'replayed', …} up to the ms that are left until its key is forgotten, {'reused'}, {'unknown'}, {'frozen', why},
---         {'expired'} when nobody can say any more whether the chunk was staged before, {'lanes', for writers, for readers} when
---         the number of lanes is another, {'full', pending rows, bytes, rows drained a second, 'lane' | 'memory' (what is
---         full), age (ms) of what is known of the memory or ''}, {'keys', bytes, ms until some are forgotten, 'limit' | 'memory'}
---         or {'quota', which, quota}.
+--         {'fenced'} when another replay has the turn, {'expired'} when nobody can say any more whether the chunk was staged
+--         before, {'lanes', for writers, for readers} when the number of lanes is another, {'full', pending rows, bytes, rows
+--         drained a second, 'lane' | 'memory' (what is full), age (ms) of what is known of the memory or ''}, {'keys', bytes,
+--         ms until some are forgotten, 'limit' | 'memory'} or {'quota', which, quota}.
 --         A quota is {ms until the next day, then what there may be and what is left of it: rows and bytes a day, bytes
 --         stored}, '' twice for what has no limit; '' for a dataset without any.
 local cut = string.find(ARGV[1], '\n', 1, true)
@@ -30,7 +32,13 @@ local payload = string.sub(ARGV[1], cut + 1)
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
-local known = redis.call('GET', KEYS[3])
+local known
+if given[25] ~= '' then
+  local replay = redis.call('HMGET', KEYS[10], 'turn', given[25])
+  if replay[1] ~= given[26] then return {'fenced'} end
+  known = replay[2]
+end
+known = known or redis.call('GET', KEYS[3])
 if known then
   local id, rows, inc, seq, at, lane, plan, ends, hash = string.match(known, '^(%S+) (%d+) (%S+) (%d+) (%d+) (%d+) (%S*) (%d*) (.*)$')
   -- As earlier versions have written it.
@@ -92,7 +100,7 @@ if nextLapse and nextLapse <= now then
     end
   end
 end
-if given[23] ~= '' and given[13] ~= '' then
+if given[23] ~= '' and given[13] ~= '' and given[25] == '' then
   local isOver = keyBytes >= tonumber(given[23])
   -- Near the end of the memory, whoever has few keys goes on.
   if isOver or (used and most and used > 0.75 * most and keyBytes >= tonumber(given[24])) then
@@ -103,7 +111,7 @@ end
 -- A request is charged as a whole with its first chunk, so that none of the others is too much.
 local quota, charged = '', nil
 local limits = redis.call('HMGET', KEYS[7], 'max_rows', 'max_bytes', 'max_stored', 'day', 'rows', 'bytes', 'stored', 'since')
-if limits[1] or limits[2] or limits[3] then
+if given[23] ~= '' and (limits[1] or limits[2] or limits[3]) then
   local day = math.floor(now / 86400000)
   local used = {0, 0, tonumber(limits[7] or 0) + tonumber(limits[8] or 0)}
   if tonumber(limits[4]) == day then used[1], used[2] = tonumber(limits[5]), tonumber(limits[6]) end
@@ -159,14 +167,19 @@ local ends = tonumber(given[16]) or now + life
 local lane = tonumber(given[17])
 local record = string.format('%s %s %s %.0f %.0f %s %s %s %s', given[3], given[4], inc, seq, at, given[17], given[15],
   given[15] == '' and '' or string.format('%.0f', ends), given[1])
--- What a key takes beside its text: entries of two tables, an object, and what the allocator rounds up to.
-local cost = #KEYS[3] + #record + 112
-local width = math.max(1000, math.ceil(life / 24))
-local slot = math.ceil(ends / width) * width
-for _, name in ipairs(lapsed) do redis.call('HDEL', KEYS[8], name) end
-redis.call('HINCRBY', KEYS[8], string.format('b:%.0f', slot), cost)
-redis.call('HSET', KEYS[8], 'bytes', keyBytes + cost, 'next', string.format('%.0f', math.min(nextLapse or slot, slot)))
+local cost = 0
+if given[25] ~= '' then
+  redis.call('HSET', KEYS[10], given[25], record)
+else
+  -- What a key takes beside its text: entries of two tables, an object, and what the allocator rounds up to.
+  cost = #KEYS[3] + #record + 112
+  local width = math.max(1000, math.ceil(life / 24))
+  local slot = math.ceil(ends / width) * width
+  for _, name in ipairs(lapsed) do redis.call('HDEL', KEYS[8], name) end
+  redis.call('HINCRBY', KEYS[8], string.format('b:%.0f', slot), cost)
+  redis.call('HSET', KEYS[8], 'bytes', keyBytes + cost, 'next', string.format('%.0f', math.min(nextLapse or slot, slot)))
+  redis.call('SET', KEYS[3], record, 'PXAT', string.format('%.0f', ends))
+end
 if used then redis.call('HINCRBY', KEYS[9], 'used', bytes + cost) end
-redis.call('SET', KEYS[3], record, 'PXAT', string.format('%.0f', ends))
 return {'staged', given[3], rows, inc, seq, at, given[15], lane, ends, pendingRows + rows, pendingBytes + bytes, oldest,
   redis.call('EXISTS', KEYS[6]), quota}

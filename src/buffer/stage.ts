@@ -8,11 +8,12 @@ import { measured_ms, measureMemory } from './memory.ts';
 import { type Quota, type QuotaLeft, type QuotaReply, quotaLeft } from './quota.ts';
 import { isMemoryRefusal, runScript, runScriptAndWait, type Script, script } from './redis.ts';
 import { newBatchId, shortHash } from './remembered.ts';
+import type { Replay } from './replays.ts';
 import stageLua from './stage.lua';
 
 const stageScript = script(stageLua);
-/** For rows that pending ones make way for: refused at the memory limit, those would never leave. */
-const reliefScript = script(`#!lua flags=allow-oom\n${stageLua}`);
+/** For what is written down of rows that were accepted before: refused at the memory limit, those would never leave. */
+const ownScript = script(`#!lua flags=allow-oom\n${stageLua}`);
 
 /** The rows of one chunk, as they are staged. */
 export type Batch = {
@@ -41,8 +42,13 @@ export type StageRequest = {
   meta: string;
   /** Whether the buffer's replicas must have it, where there are any. */
   durable: boolean;
-  /** Whether pending rows leave the buffer by this: it may go beyond the server's memory limit then. */
-  isRelief?: boolean;
+  /** Of a row in quarantine that is sent again. */
+  replay?: Replay | undefined;
+  /**
+   * Whether these say what has become of rows that were accepted before: those count, so that neither a limit of the memory
+   * nor a quota refuses what is said of them.
+   */
+  isOwn?: boolean;
 };
 
 /** Where a batch is: what its receipt and the token of its answer are made of. */
@@ -63,7 +69,8 @@ export type StageOutcome =
   | { outcome: 'staged'; batch: StagedBatch; until_ms: number; pending: Pending; quota: QuotaLeft | undefined }
   /** `until_ms`, and how long that is: only of a request that was cut. */
   | { outcome: 'replayed'; batch: StagedBatch; until_ms: number; left_ms: number }
-  | { outcome: 'reused' | 'unknown' }
+  /** `fenced`: another replay has the turn. */
+  | { outcome: 'reused' | 'unknown' | 'fenced' }
   | { outcome: 'expired' }
   /** The keys that are remembered of the dataset take as much as they may, or the buffer is nearly full. */
   | { outcome: 'keys'; bytes: number; lapseIn_ms: number; full: 'limit' | 'memory' }
@@ -84,7 +91,7 @@ type Where = [string, number, string, number, number, string, number];
 type Reply =
   | ['staged', ...Where, number, number, number, number, 0 | 1, QuotaReply | '']
   | ['replayed', ...Where, number | '', number | '']
-  | ['reused' | 'unknown' | 'expired']
+  | ['reused' | 'unknown' | 'expired' | 'fenced']
   | ['keys', number, number, 'limit' | 'memory']
   | ['frozen', State]
   | ['quota', keyof Quota, QuotaReply]
@@ -112,6 +119,7 @@ export async function stageBatch(ctx: Context, table: Table, request: StageReque
     keys.quota(table.dataset),
     keys.remembered(table.dataset),
     keys.memory,
+    ...(request.replay === undefined ? [] : [keys.replays(request.replay.quarantine)]),
   ];
   const { limits } = config;
   const life_ms = request.life_ms ?? limits.idempotency_ms;
@@ -139,11 +147,13 @@ export async function stageBatch(ctx: Context, table: Table, request: StageReque
     isDurable ? '1' : '',
     marginOf(life_ms).chunk_ms,
     config.BUFFER_BYTES_MAX ?? '',
-    ...(request.isRelief ? ['', ''] : [limits.idempotency_bytes_max, limits.idempotency_bytes_min]),
+    ...(request.isOwn ? ['', ''] : [limits.idempotency_bytes_max, limits.idempotency_bytes_min]),
+    request.replay?.id ?? '',
+    request.replay?.turn ?? '',
   ].map(String);
   // The payload is last and by itself, so that nothing has to escape it.
   const args = [`${JSON.stringify(given)}\n${request.batch.payload}`];
-  const known = request.isRelief ? reliefScript : stageScript;
+  const known = request.isOwn ? ownScript : stageScript;
   const run = async () => {
     try {
       return await (isDurable

@@ -20,6 +20,7 @@ export async function dropTable(ctx: Context, { dataset, name, life, readLanes }
   // Its manifests would come after the record is gone.
   await drainOutbox(ctx);
   await dropLanes(ctx, table, life, readLanes);
+  await ask(() => ctx.redis.del(ctx.keys.replays(table)));
   await dropStored(ctx, table);
   ctx.tables.delete(`${dataset}.${name}`);
   const physical = [dataset, table.physical];

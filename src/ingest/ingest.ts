@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto';
 import type { QuotaLeft } from '../buffer/quota.ts';
 import { newBatchId, recallBatch, shortHash } from '../buffer/remembered.ts';
+import type { Replay } from '../buffer/replays.ts';
 import { marginOf, type Pending, type StagedBatch } from '../buffer/stage.ts';
 import { createTable } from '../catalog/create-table.ts';
 import { evolveSchema } from '../catalog/evolve-schema.ts';
@@ -39,6 +40,8 @@ export type IngestRequest = {
   onError?: 'reject' | 'quarantine';
   /** Whether the buffer's replicas must have the rows, where there are any. */
   durable?: boolean;
+  /** Of a row in quarantine that is sent again. */
+  replay?: Replay;
 };
 
 export type Accepted = {
@@ -87,9 +90,9 @@ async function accept(ctx: Context, request: IngestRequest, found: Table[]): Pro
   const requestHash = isAuto ? '' : hashOf(request);
   const life_ms = isAuto ? limits.idempotency_auto_ms : limits.idempotency_ms;
   const keyed = { idempotencyKey, requestHash, durable, life_ms };
-  const forgotten_ms = ctx.now() + life_ms - marginOf(life_ms).request_ms;
-  // Chunks that an earlier round has staged must not be forgotten in this one.
-  for (let round = 0; round < roundsMax && (round === 0 || ctx.now() < forgotten_ms); round += 1) {
+  // Chunks that an earlier round has staged must not be forgotten in this one. A row that is sent again is not.
+  const end_ms = request.replay === undefined ? ctx.now() + life_ms - marginOf(life_ms).request_ms : Infinity;
+  for (let round = 0; round < roundsMax && (round === 0 || ctx.now() < end_ms); round += 1) {
     const table = await findTable(ctx, dataset, name);
     if (table !== undefined) found.push(table);
     const target = mergeSchema(table?.schema, declared, limits);
@@ -131,7 +134,7 @@ async function accept(ctx: Context, request: IngestRequest, found: Table[]): Pro
       if (newest !== undefined && newest.state !== 'active') throw notWritable(dataset, name, newest.state);
       continue;
     }
-    const staged = await stageChunks(ctx, table, rows, { ...keyed, meta, prepareAgain });
+    const staged = await stageChunks(ctx, table, rows, { ...keyed, meta, replay: request.replay, prepareAgain });
     if (staged.outcome !== 'accepted') {
       await settle(ctx, table, staged);
       continue;

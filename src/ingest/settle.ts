@@ -1,4 +1,5 @@
 import { quotaHeaders } from '../buffer/quota.ts';
+import { TurnLost } from '../buffer/replays.ts';
 import { noteLanes } from '../catalog/find-table.ts';
 import { LifeOver } from '../catalog/life.ts';
 import { setUpLanes } from '../catalog/set-up-lanes.ts';
@@ -34,6 +35,8 @@ export async function settle(ctx: Context, table: Table, outcome: NotAccepted): 
         'key-reused',
         'This Idempotency-Key was used for another payload. Send a new key with new rows.',
       );
+    case 'fenced':
+      throw new TurnLost(dataset);
     case 'expired':
       throw keyExpired(outcome.stored);
     case 'keys':

@@ -2,6 +2,7 @@ import { hash } from 'node:crypto';
 import { encodePlan } from '../buffer/chunk-plan.ts';
 import type { QuotaLeft } from '../buffer/quota.ts';
 import { recallBatches } from '../buffer/remembered.ts';
+import type { Replay } from '../buffer/replays.ts';
 import { marginOf, type Pending, type StagedBatch, type StageOutcome, stageBatch } from '../buffer/stage.ts';
 import type { Table } from '../catalog/table.ts';
 import type { Context } from '../context.ts';
@@ -30,7 +31,9 @@ export type ChunksRequest = {
   requestHash: string;
   meta: string;
   durable: boolean;
-  isRelief?: boolean;
+  isOwn?: boolean;
+  /** Of a row in quarantine that is sent again. */
+  replay?: Replay | undefined;
   /** How long its keys are remembered; as long as a client's, if left out. */
   life_ms?: number | undefined;
   /** The rows again, without those that went into quarantine when the request came first. */
@@ -50,7 +53,7 @@ export async function stageChunks(
   ctx: Context,
   table: Table,
   rows: PreparedRows,
-  { idempotencyKey, requestHash, meta, durable, isRelief = false, life_ms, prepareAgain }: ChunksRequest,
+  { idempotencyKey, requestHash, meta, durable, isOwn = false, replay, life_ms, prepareAgain }: ChunksRequest,
 ): Promise<ChunksOutcome> {
   const lane = laneOf(idempotencyKey, table.lanes);
   let plan = planChunks(rows, ctx.config.limits.chunk_bytes_max);
@@ -58,7 +61,7 @@ export async function stageChunks(
   const needs = { rows: rows.lines.length, bytes: bytesOf(rows) + meta.length * plan.rows.length };
   const { value: first } = chunks.next();
   if (first === undefined) throw new RangeError('a request without rows has no chunks');
-  const request = { lane, requestHash, meta, durable, isRelief, life_ms };
+  const request = { lane, requestHash, meta, durable, isOwn, replay, life_ms };
   const place = { first: needs };
   const begun = await stageBatch(ctx, table, { ...request, idempotencyKey, batch: first, plan, place });
   if (begun.outcome === 'full') return { ...begun, needs };

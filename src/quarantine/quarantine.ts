@@ -19,7 +19,7 @@ export type Quarantined = {
   pending: Pending | undefined;
 };
 
-type Keyed = { idempotencyKey: string; requestHash: string; durable?: boolean; life_ms?: number; isRelief?: boolean };
+type Keyed = { idempotencyKey: string; requestHash: string; durable?: boolean; life_ms?: number; isOwn?: boolean };
 type Request = Keyed & { dataset: string; name: string };
 
 /**
@@ -33,7 +33,8 @@ export async function quarantineRefused(
   { refused }: PreparedRows,
 ): Promise<Quarantined> {
   const records = refused.map(({ index, field, reason, detail, source }): QuarantineRecord => {
-    const id = digest(`${dataset}/${name}/${idempotencyKey}/${index}`);
+    // With the request's hash: once a key is forgotten, a client may use it for other rows.
+    const id = digest(`${dataset}/${name}/${idempotencyKey}/${keyed.requestHash}/${index}`);
     return { id, event: 'quarantined', table: name, origin: 'request', reason, detail, field, index, payload: source };
   });
   const idempotencyOfRecords = `quarantine:${name}:${idempotencyKey}`;
@@ -52,10 +53,7 @@ export async function recordInQuarantine(
   ctx: Context,
   dataset: string,
   records: QuarantineRecord[],
-  {
-    durable = false,
-    ...request
-  }: { idempotencyKey: string; requestHash: string; durable?: boolean; isRelief?: boolean },
+  { durable = false, ...request }: Keyed,
 ): Promise<Quarantined> {
   const timestamp = new Date(ctx.now()).toISOString();
   const kept: QuarantineRecord[] = [];

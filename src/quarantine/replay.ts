@@ -1,25 +1,12 @@
-import { findNow, findTable } from '../catalog/find-table.ts';
+import { findNow } from '../catalog/find-table.ts';
 import type { Table } from '../catalog/table.ts';
-import { atLane, atWhole } from '../clickhouse/cluster.ts';
-import { addColumnsAt } from '../clickhouse/table.ts';
+import { atWhole } from '../clickhouse/cluster.ts';
 import type { Context } from '../context.ts';
-import { StoreError, TimestoreError } from '../errors.ts';
-import { flushTable } from '../flush/flush-table.ts';
-import { settingsVersion } from '../flush/insert.ts';
-import { youngerDefaults } from '../flush/payload.ts';
-import { refusedByTwin } from '../flush/twin.ts';
-import { ingestRows } from '../ingest/ingest.ts';
-import { settle } from '../ingest/settle.ts';
-import { stageChunks } from '../ingest/stage-chunks.ts';
-import { qualifiedName } from '../names.ts';
-import type { PreparedRows } from '../schema/prepare.ts';
-import { parseTimestampText } from '../schema/timestamp.ts';
-import { digest, recordInQuarantine } from './quarantine.ts';
+import { required, TimestoreError } from '../errors.ts';
+import { sendAgain, stageLine, storedOf, triedLines } from './send-again.ts';
+import { flushQuarantine, type Settling, settleInTurn } from './settling.ts';
 import { type Identity, stillOnTheirWay } from './skipped.ts';
-import { type QuarantineRecord, quarantineTable } from './table.ts';
-
-/** A row in quarantine that nothing has become of yet. */
-export type OpenRecord = QuarantineRecord & { timestamp: string };
+import { type OpenRecord, quarantineTable } from './table.ts';
 
 export type ReplayResult = {
   /** Accepted now, as new rows. */
@@ -33,12 +20,8 @@ export type ReplayResult = {
   retryAfterMs?: number;
 };
 
-const flushLongest_ms = 15_000;
-/** Enough for as many as one call takes, all of them at fault. */
-const probeLongest_ms = 60_000;
 /** Of one answer: a row may have a large payload. */
 const listed_bytes_max = 16 * 1024 * 1024;
-const roundsMax = 20;
 
 /**
  * The rows in a dataset's quarantine that nothing has become of, the earliest first.
@@ -53,8 +36,7 @@ export async function openRecords(
   const quarantine = await findNow(ctx, dataset, quarantineTable);
   if (quarantine === undefined)
     throw new TimestoreError('not-found', `Nothing of dataset ${dataset} is in quarantine.`);
-  const { complete } = await flushTable(ctx, quarantine, 'admin', ctx.now() + flushLongest_ms);
-  if (!complete) throw new StoreError('clickhouse', 'has not taken the newest rows of the quarantine yet', undefined);
+  await flushQuarantine(ctx, quarantine);
   const { at, nameOf } = atWhole(ctx, [quarantine]);
   const name = nameOf(quarantine);
   const rows = await at.clickhouse.rows<OpenRecord>(
@@ -77,155 +59,71 @@ export async function openRecords(
 
 /**
  * Sends rows from quarantine again: those that were refused when they were sent as they came, those that ClickHouse
- * refused as they were buffered. Each is accepted under a key of its own, so that doing it again doubles none.
+ * refused as they were buffered. Each is accepted once, however long ago an earlier replay was and wherever it ended: a
+ * row that is staged is remembered until it is settled, and only the replay that has begun last stages any.
  *
- * @throws TimestoreError, StoreError; rows that were accepted before stay so
+ * @param records those that are not open any more are left out
+ * @throws TimestoreError, StoreError; rows that were accepted before stay so, and are settled
  */
 export async function replayRecords(ctx: Context, dataset: string, records: OpenRecord[]): Promise<ReplayResult> {
-  const result: ReplayResult = { replayed: 0, stored: 0, refused: [], waiting: 0 };
-  const settled: QuarantineRecord[] = [];
-  const done = ({ id, table, origin }: OpenRecord, event: 'replayed' | 'stored') => {
-    settled.push({ id, event, table, origin });
-    result[event] += 1;
-  };
-  for (const [name, of] of Map.groupBy(records, (record) => record.table)) {
-    const [sent, buffered] = [of.filter(isSent), of.filter((record) => !isSent(record))];
-    for (const record of sent) {
-      const problem = await sendAgain(ctx, dataset, record);
-      if (problem === undefined) done(record, 'replayed');
-      else result.refused.push({ id: record.id, ...problem });
+  let rest: Pick<ReplayResult, 'refused' | 'waiting'> = { refused: [], waiting: 0 };
+  const { replayed, stored } = await settleInTurn(ctx, dataset, records, async (open, settling) => {
+    rest = { refused: [], waiting: 0 };
+    for (const [name, of] of Map.groupBy(open, (record) => record.table)) {
+      const [sent, buffered] = [of.filter(isSent), of.filter((record) => !isSent(record))];
+      await settling.inPages(sent, async (record, done) => {
+        const problem = await sendAgain(ctx, dataset, record, settling.replayOf(record));
+        if (problem === undefined) done(record, 'replayed');
+        else rest.refused.push({ id: record.id, ...problem });
+      });
+      const table = await findNow(ctx, dataset, name);
+      if (table === undefined || buffered.length === 0) continue;
+      const { refused, waiting } = await replayBuffered(ctx, table, buffered, settling);
+      rest.refused.push(...refused);
+      rest.waiting += waiting;
     }
-    const table = await findNow(ctx, dataset, name);
-    if (table === undefined || buffered.length === 0) continue;
-    const stored = await storedOf(ctx, table, buffered);
-    for (const record of stored) done(record, 'stored');
-    const rest = buffered.filter((record) => !stored.includes(record));
-    const late = await stillOnTheirWay(ctx, table, rest as (OpenRecord & Identity)[]);
-    const ready = rest.filter((record) => !late.some(({ id }) => id === record.id));
-    if (late.length > 0) {
-      result.waiting += late.length;
-      result.retryAfterMs = 2 * ctx.config.limits.insert_timeout_ms;
-    }
-    const refused = await stageBuffered(ctx, table, ready);
-    for (const record of ready) {
-      if (!refused.has(record)) done(record, 'replayed');
-      else {
-        const detail = 'ClickHouse still refuses this row; look at the constraints of its table';
-        result.refused.push({ id: record.id, reason: 'refused-by-clickhouse', detail });
-      }
-    }
-  }
-  await settleRecords(ctx, dataset, settled);
-  return result;
+  });
+  const retryAfterMs = 2 * ctx.config.limits.insert_timeout_ms;
+  return { replayed, stored, ...rest, ...(rest.waiting > 0 && { retryAfterMs }) };
 }
 
-/** Says that rows in quarantine will not be sent again. They stay on record. Throws StoreError. */
-export async function discardRecords(ctx: Context, dataset: string, records: OpenRecord[]): Promise<void> {
-  const event = 'discarded';
-  await settleRecords(
-    ctx,
-    dataset,
-    records.map(({ id, table, origin }) => ({ id, event, table, origin })),
-  );
+/** Those that had been acknowledged before: as far as ClickHouse has not got them after all. */
+async function replayBuffered(
+  ctx: Context,
+  table: Table,
+  buffered: OpenRecord[],
+  settling: Settling,
+): Promise<Pick<ReplayResult, 'refused' | 'waiting'>> {
+  const stored = await storedOf(ctx, table, buffered);
+  await settling.inPages(stored, (record, done) => done(record, 'stored'));
+  const rest = buffered.filter((record) => !stored.includes(record));
+  const late = await stillOnTheirWay(ctx, table, rest as (OpenRecord & Identity)[]);
+  const ready = rest.filter((record) => !late.some(({ id }) => id === record.id));
+  const { lines, refused } = await triedLines(ctx, table, ready);
+  const taken = ready.filter((record) => !refused.has(record));
+  await settling.inPages(taken, async (record, done) => {
+    const line = required(lines.get(record), `the line of quarantine record ${record.id}`);
+    await stageLine(ctx, table, record, line, settling.replayOf(record));
+    done(record, 'replayed');
+  });
+  const reason = 'refused-by-clickhouse';
+  const detail = 'ClickHouse still refuses this row; look at the constraints of its table';
+  return { refused: [...refused].map(({ id }) => ({ id, reason, detail })), waiting: late.length };
 }
 
-async function settleRecords(ctx: Context, dataset: string, settled: QuarantineRecord[]): Promise<void> {
-  if (settled.length === 0) return;
-  const ids = digest(settled.map(({ id, event }) => `${id} ${event}`).join());
-  await recordInQuarantine(ctx, dataset, settled, { idempotencyKey: `settled:${ids}`, requestHash: ids });
+/**
+ * Says that rows in quarantine will not be sent again. They stay on record.
+ *
+ * @returns how many were open
+ * @throws TimestoreError, StoreError
+ */
+export async function discardRecords(ctx: Context, dataset: string, records: OpenRecord[]): Promise<number> {
+  const { discarded } = await settleInTurn(ctx, dataset, records, async (open, settling) => {
+    await settling.inPages(open, (record, done) => done(record, 'discarded'));
+  });
+  return discarded;
 }
 
 function isSent({ origin }: OpenRecord): boolean {
   return origin === 'request';
-}
-
-/** Returns why it was refused again; undefined when it was accepted. */
-async function sendAgain(
-  ctx: Context,
-  dataset: string,
-  record: OpenRecord,
-): Promise<{ reason: string; detail: string } | undefined> {
-  const text = await payloadOf(ctx, record);
-  try {
-    await ingestRows(ctx, {
-      dataset,
-      table: record.table,
-      text,
-      format: 'json',
-      idempotencyKey: `replay:${record.id}`,
-    });
-    return undefined;
-  } catch (error) {
-    if (!(error instanceof TimestoreError)) throw error;
-    if (error.code === 'malformed-body') return { reason: error.code, detail: error.message };
-    if (error.code !== 'rows-refused') throw error;
-    const [first] = error.extra.errors as { reason: string; detail: string }[];
-    return { reason: first?.reason ?? error.code, detail: first?.detail ?? error.message };
-  }
-}
-
-/** Those that ClickHouse has under the identity they had. */
-async function storedOf(ctx: Context, table: Table, records: OpenRecord[]): Promise<OpenRecord[]> {
-  const own = records.filter(({ physical }) => physical === table.physical);
-  const stored: OpenRecord[] = [];
-  for (const [lane = 0, of] of Map.groupBy(own, (record) => record.lane)) {
-    const at = await atLane(ctx, table, lane);
-    const places = of.map(({ seq, row }) => `(${Number(seq)},${Number(row)})`);
-    // Another batch may have had the sequence before the hot buffer failed over.
-    const skipped = 'dataset = {dataset:String} AND `table` = {table:String} AND lane = {lane:UInt16}';
-    const found = await at.clickhouse.rows<{ seq: string; row: number }>(
-      `SELECT _seq AS seq, _row AS row FROM ${qualifiedName(table)}
-        WHERE _lane = {lane:UInt16} AND (_seq, _row) IN (${places.join(',')})
-          AND ((_seq, _row, _received_at) IN (SELECT seq, row, received_at FROM timestore.skipped_rows WHERE ${skipped})
-               OR (_seq, _row) IN (SELECT seq, row FROM timestore.skipped_rows WHERE ${skipped} AND received_at = 0))`,
-      { lane, dataset: table.dataset, table: table.physical },
-      { max_query_size: 4_194_304, max_ast_elements: 1_000_000 },
-    );
-    const there = new Set(found.map(({ seq, row }) => `${seq} ${row}`));
-    stored.push(...of.filter(({ seq, row }) => there.has(`${seq} ${row}`)));
-  }
-  return stored;
-}
-
-/** Stages what had been acknowledged before, each as a batch of its own; returns those that would be refused again. */
-async function stageBuffered(ctx: Context, table: Table, records: OpenRecord[]): Promise<Set<OpenRecord>> {
-  const lines = new Map<OpenRecord, string>();
-  for (const record of records) lines.set(record, await lineOf(ctx, table, record));
-  const candidates = [...lines].map(([place, line]) => ({ place, line: `{"_seq":0,"_row":0,${line}\n` }));
-  const name = `replay.${crypto.randomUUID()}`;
-  const deadline_ms = ctx.now() + probeLongest_ms;
-  // Constraints are the same wherever the table is; fields of the rows may have come to other shards only.
-  const at = await atLane(ctx, table, 0);
-  await addColumnsAt(at, table);
-  const refused = new Set(await refusedByTwin(at, table, name, settingsVersion, candidates, deadline_ms));
-  for (const [record, line] of lines) if (!refused.has(record)) await stageLine(ctx, table, record, line);
-  return refused;
-}
-
-/** A buffered row as it is staged: without its place, and with the defaults of fields that are younger. */
-async function lineOf(ctx: Context, { schema }: Table, record: OpenRecord): Promise<string> {
-  const row = (await payloadOf(ctx, record)).replace(/^\{"_row":\d+,/, '');
-  return youngerDefaults(schema, record.schema_version ?? schema.version) + row;
-}
-
-async function stageLine(ctx: Context, table: Table, { id, meta = '' }: OpenRecord, line: string): Promise<void> {
-  const time_ms = parseTimestampText(String(JSON.parse(`{${line}`)[table.schema.timestampColumn]));
-  if (typeof time_ms !== 'number') throw new RangeError('a buffered row has a timestamp');
-  const none = { added: [], errors: [], errorsTotal: 0, refused: [] };
-  const prepare = (): PreparedRows => ({ lines: [line], times_ms: [time_ms], ...none });
-  const request = { idempotencyKey: `replay:${id}`, requestHash: id, meta, durable: false, prepareAgain: prepare };
-  for (let round = 0; round < roundsMax; round += 1) {
-    const current = (await findTable(ctx, table.dataset, table.name)) ?? table;
-    const staged = await stageChunks(ctx, current, prepare(), request);
-    if (staged.outcome === 'accepted') return;
-    await settle(ctx, current, staged);
-  }
-  throw new TimestoreError('conflict', `Table ${table.name} kept changing. Try again.`, { retryAfterMs: 500 });
-}
-
-async function payloadOf(ctx: Context, { id, payload, object }: OpenRecord): Promise<string> {
-  if (payload !== undefined) return payload;
-  const stored = object === undefined ? undefined : await ctx.objects.get(object);
-  if (stored === undefined) throw new StoreError('s3', `does not have the row of quarantine record ${id}`, undefined);
-  return stored;
 }

@@ -39,7 +39,7 @@ export async function quarantineSkipped(at: At, table: Table, lane: number, seal
   await markSkipped(at, table, lane, seal);
   const idempotencyKey = `skipped:${table.physical}:${seal.incarnation}:${seal.token}:${digest(encodeSkip(seal.skip))}`;
   const told: QuarantineRecord[] = records;
-  await recordInQuarantine(at, table.dataset, told, { idempotencyKey, requestHash: seal.token, isRelief: true });
+  await recordInQuarantine(at, table.dataset, told, { idempotencyKey, requestHash: seal.token, isOwn: true });
 }
 
 async function markSkipped(at: At, { dataset, physical }: TableRef, lane: number, seal: Seal): Promise<void> {

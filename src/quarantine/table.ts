@@ -46,3 +46,6 @@ export type QuarantineRecord = {
   object?: string;
   bytes?: number;
 };
+
+/** A row in quarantine that nothing has become of yet. */
+export type OpenRecord = QuarantineRecord & { timestamp: string };

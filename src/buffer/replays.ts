@@ -1,0 +1,52 @@
+import type { Context } from '../context.ts';
+import { TimestoreError } from '../errors.ts';
+import type { TableRef } from '../names.ts';
+import beginReplayLua from './begin-replay.lua';
+import endReplayLua from './end-replay.lua';
+import { runScript, script } from './redis.ts';
+
+const beginScript = script(beginReplayLua);
+const endScript = script(endReplayLua);
+
+/**
+ * A row in quarantine that is staged again, and the turn under which it is. The hot buffer remembers it without an expiry,
+ * until the row is settled and nobody can take it for an open one.
+ */
+export type Replay = { quarantine: TableRef; id: string; turn: string };
+
+/** Another replay or discard in the dataset's quarantine has begun, and knows what this one has staged. */
+export class TurnLost extends TimestoreError {
+  constructor(dataset: string) {
+    super(
+      'conflict',
+      `Another replay or discard in the quarantine of dataset ${dataset} has begun. Try again after it.`,
+      {
+        retryAfterMs: 1_000,
+      },
+    );
+    this.name = 'TurnLost';
+  }
+}
+
+/**
+ * Begins a replay; earlier ones stage nothing any more.
+ *
+ * @returns its turn, and the rows that earlier ones have staged and perhaps not settled
+ * @throws StoreError
+ */
+export async function beginReplay(ctx: Context, quarantine: TableRef): Promise<{ turn: string; staged: string[] }> {
+  const [turn, ...staged] = await runScript<[string, ...string[]]>(
+    ctx.redis,
+    beginScript,
+    [ctx.keys.replays(quarantine)],
+    [],
+  );
+  return { turn, staged };
+}
+
+/** Forgets rows that are settled. Returns the turn to go on with. Throws TurnLost, StoreError. */
+export async function endReplay(ctx: Context, quarantine: TableRef, turn: string, ids: string[]): Promise<string> {
+  const [next] = await runScript<[string?]>(ctx.redis, endScript, [ctx.keys.replays(quarantine)], [turn, ...ids]);
+  if (next === undefined) throw new TurnLost(quarantine.dataset);
+  return next;
+}
