@@ -17,7 +17,7 @@ describe('in no state that the protocol can come to is a row lost, doubled or ha
 const answered: [keyof Rules, keyof typeof bounded, number, RegExp][] = [
   ['question', 'a server that is killed', 18, /in ClickHouse twice/],
   ['tokenOfSeal', 'inserts that come late', 12, /in ClickHouse twice/],
-  ['count', 'a server that is killed', 15, /published and trimmed, and not in ClickHouse/],
+  ['count', 'a server that is killed', 16, /published and trimmed, and not in ClickHouse/],
   ['repairTokens', 'a server that is killed', 6, /stuck/],
   ['startOverAfterError', 'inserts that come late', 10, /in ClickHouse twice/],
   ['window', 'inserts that come late', 11, /in ClickHouse twice/],
@@ -30,11 +30,11 @@ const answered: [keyof Rules, keyof typeof bounded, number, RegExp][] = [
   ['nothingBeyond', 'a query beside a failover', 10, /in its answer 2 times/],
   ['finished', 'rows that are deleted', 16, /was deleted, and is in ClickHouse/],
   ['deletionWaits', 'rows that are deleted', 16, /was deleted, and is in ClickHouse/],
-  ['oneSnapshot', 'a query beside two flushers', 13, /in its answer 0 times/],
+  ['oneSnapshot', 'a query beside two flushers', 14, /in its answer 0 times/],
   ['validation', 'a query beside two flushers', 8, /in its answer 2 times/],
-  ['storedIsNotSkipped', 'a row that is refused', 12, /stuck/],
-  ['asideStaysOut', 'a row that is refused', 21, /was sent again, and is in ClickHouse/],
-  ['replayWaits', 'a row that is refused', 21, /was sent again, and is in ClickHouse/],
+  ['storedIsNotSkipped', 'a row that is refused', 13, /stuck/],
+  ['asideStaysOut', 'a row that is refused', 22, /was sent again, and is in ClickHouse/],
+  ['replayWaits', 'a row that is refused', 22, /was sent again, and is in ClickHouse/],
   ['fence', 'a query beside two flushers', 9, /in its answer 2 times/],
 ];
 

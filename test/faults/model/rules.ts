@@ -76,6 +76,8 @@ const behind: Partial<Record<keyof Rules, keyof Rules>> = {
   tokenOfSeal: 'alone',
   startOverAfterError: 'alone',
   takeOver: 'alone',
+  fence: 'nothingBeyond',
+  asideStaysOut: 'finished',
 };
 
 /** The rules without one of them, and without what stands behind it. */
