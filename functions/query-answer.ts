@@ -4,9 +4,15 @@ import * as z from 'zod';
 export const streamingSchema = z.object({
   enabled: z.boolean(),
   bufferState: z.enum(['ready', 'unavailable', 'too-large', 'skipped']),
-  rows: z.int().meta({ description: 'rows of the tail that the query was evaluated over' }),
+  rows: z
+    .int()
+    .nullable()
+    .meta({ description: 'rows of the tail that the query was evaluated over; null for a key with a row filter' }),
   watermark: z.string().nullable(),
-  latestTimestamp: z.string().nullable().meta({ description: 'latest event time in the tail' }),
+  latestTimestamp: z
+    .string()
+    .nullable()
+    .meta({ description: 'latest event time in the tail; null for a key with a row filter' }),
   fresh: z.boolean().meta({ description: 'every row acknowledged before the query is in the answer' }),
   exactness: z.enum(['fenced', 'validated', 'none']).meta({
     description:
@@ -17,8 +23,8 @@ export const streamingSchema = z.object({
 export const statisticsSchema = z.object({
   rows: z.int(),
   elapsedMs: z.int(),
-  rowsRead: z.int(),
-  tailRows: z.int(),
+  rowsRead: z.int().nullable().meta({ description: 'rows that were read; null for a key with a row filter' }),
+  tailRows: z.int().nullable().meta({ description: 'rows of the tail; null for a key with a row filter' }),
 });
 
 export const freshnessHeaders = {

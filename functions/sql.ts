@@ -1,11 +1,11 @@
 import * as z from 'zod';
 import { querySql, sqlBody } from '../src/query/sql/query-sql.ts';
-import { dropSaved, findSaved, listSaved, saveQuery } from '../src/query/sql/saved.ts';
+import { type Author, dropSaved, findSaved, listSaved, saveQuery } from '../src/query/sql/saved.ts';
 import { listTables } from '../src/query/sql/tables.ts';
 import { fieldType } from '../src/schema/types.ts';
 import { answerWith, formatOf } from './answers.ts';
 import { routes } from './app.ts';
-import { requireScope } from './auth.ts';
+import { type Caller, requireScope } from './auth.ts';
 import { bodyAs } from './body.ts';
 import { describe } from './describe.ts';
 import { slugOf } from './path.ts';
@@ -43,6 +43,7 @@ const savedSchema = z
     description: z.string(),
     params: z.record(z.string(), z.unknown()),
     savedAt: z.string(),
+    savedBy: z.string().nullable().meta({ description: 'id of the key whose it is' }),
   })
   .meta({ id: 'SavedQuery' });
 
@@ -119,7 +120,7 @@ sqlRoutes
     requireScope('sql'),
     async (c) => {
       const { dataset, after } = c.req.query();
-      return c.json(await listTables(c.get('timestore'), c.get('key').reader('sql'), { dataset, after }));
+      return c.json(await listTables(c.get('timestore'), { dataset, after, of: c.get('key').listed('sql') }));
     },
   )
   .get(
@@ -133,7 +134,12 @@ sqlRoutes
     }),
     requireScope('sql'),
     async (c) =>
-      c.json({ queries: await listSaved(c.get('timestore'), c.get('key').reader('sql'), c.req.query('dataset')) }),
+      c.json({
+        queries: await listSaved(c.get('timestore'), {
+          dataset: c.req.query('dataset'),
+          of: c.get('key').listed('sql'),
+        }),
+      }),
   )
   .put(
     savedPath,
@@ -143,7 +149,9 @@ sqlRoutes
         path: { dataset: 'demo', name: 'warmest' },
         body: { sql: 'SELECT max(celsius) AS most FROM readings', description: 'The warmest reading' },
       },
-      description: 'Under a name of the dataset; what had the name before is replaced.',
+      description:
+        'Under a name of the dataset. What had the name before is replaced, if this key saved it or has the scope `admin` for ' +
+        'the dataset.',
       tag: 'SQL',
       path: ['dataset', 'name'],
       body: { required: true, types: { 'application/json': saveBody } },
@@ -154,7 +162,10 @@ sqlRoutes
     async (c) => {
       const { dataset, name } = namesOf(c.req.param());
       const body = await bodyAs(c, saveBody);
-      return c.json(await saveQuery(c.get('timestore'), c.get('key').reader('sql'), { dataset, name, ...body }));
+      const reader = c.get('key').reader('sql');
+      return c.json(
+        await saveQuery(c.get('timestore'), reader, authorOf(c.get('key'), dataset), { dataset, name, ...body }),
+      );
     },
   )
   .get(
@@ -186,7 +197,8 @@ sqlRoutes
     requireScope('sql'),
     async (c) => {
       const { dataset, name } = namesOf(c.req.param());
-      await dropSaved(c.get('timestore'), c.get('key').reader('sql'), dataset, name);
+      const reader = c.get('key').reader('sql');
+      await dropSaved(c.get('timestore'), reader, authorOf(c.get('key'), dataset), dataset, name);
       return c.body(null, 204);
     },
   )
@@ -213,6 +225,10 @@ sqlRoutes
       });
     },
   );
+
+function authorOf(key: Caller, dataset: string): Author {
+  return { id: key.id, isAdmin: key.covers('admin', dataset) };
+}
 
 function namesOf({ dataset, name }: { dataset: string; name: string }): { dataset: string; name: string } {
   return { dataset: slugOf('dataset', dataset), name: slugOf('name', name) };

@@ -135,8 +135,8 @@ async function begin(ctx: Context, { request }: Job, id: string): Promise<Outcom
       [JSON.stringify(datasets)],
     ],
     [
-      `insert into saved_queries (dataset, name, sql, description, params, saved_at)
-       select dataset, name, sql, description, params, saved_at from jsonb_populate_recordset(null::saved_queries, $1::jsonb)
+      `insert into saved_queries (dataset, name, sql, description, params, saved_at, saved_by)
+       select dataset, name, sql, description, params, saved_at, saved_by from jsonb_populate_recordset(null::saved_queries, $1::jsonb)
        on conflict do nothing`,
       [JSON.stringify(backup.savedQueries.filter(({ dataset }) => isChosen(dataset)))],
     ],

@@ -40,7 +40,8 @@ type Reading = {
 
 export type Streaming = {
   bufferState: 'ready' | 'unavailable' | 'too-large' | 'skipped';
-  rows: number;
+  /** Null for a key with a row filter. */
+  rows: number | null;
   fresh: boolean;
   exactness: 'fenced' | 'validated' | 'none';
 };
@@ -62,7 +63,8 @@ export type SqlAnswer<Read> = {
   columns: { name: string; type: string }[];
   warnings: string[];
   streaming: Streaming;
-  statistics: { rows: number; elapsedMs: number; rowsRead: number; tailRows: number };
+  /** What counts rows that a key with a row filter may not read is null for it. */
+  statistics: { rows: number; elapsedMs: number; rowsRead: number | null; tailRows: number | null };
   latest_ingest_watermark: string | null;
 };
 

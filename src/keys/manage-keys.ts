@@ -111,6 +111,11 @@ export async function rotateKey(ctx: Context, id: string, overlap_s: number): Pr
        select ${keyColumns} from changed`,
       params,
     ],
+    // What the old key saved is the new one's.
+    [
+      'update saved_queries set saved_by = $2 where saved_by = $1 and exists (select from api_keys where id = $2)',
+      [id, made.id],
+    ],
   ]);
   const [created, ended] = rows.map(([row]) => row);
   if (created === undefined || ended === undefined) {

@@ -1,4 +1,5 @@
 import type { Cut } from './cut.ts';
+import type { Reader } from './reader.ts';
 
 /** What a query can be answered in. */
 export const formats = {
@@ -27,10 +28,10 @@ export type Notes = {
   streaming: {
     enabled: boolean;
     bufferState: 'ready' | 'unavailable' | 'too-large' | 'skipped';
-    /** Rows of the tail that the query was evaluated over. */
-    rows: number;
+    /** Rows of the tail that the query was evaluated over; null for a key that reads some rows only. */
+    rows: number | null;
     watermark: string | null;
-    /** Latest event time in the tail. */
+    /** Latest event time in the tail; null also for a key that reads some rows only. */
     latestTimestamp: string | null;
     fresh: boolean;
     exactness: 'fenced' | 'validated' | 'none';
@@ -48,8 +49,14 @@ export type Answer = {
   isComplete: boolean;
 };
 
-/** The tokens of several tables, each as by itself. */
-export function notesOf(cuts: Cut[], exactness: Notes['streaming']['exactness'], mode?: FreshnessMode): Notes {
+/** The tokens of several tables, each as by itself. A reader of some rows learns nothing of how many others there are. */
+export function notesOf(
+  cuts: Cut[],
+  { rowFilter }: Reader,
+  exactness: Notes['streaming']['exactness'],
+  mode?: FreshnessMode,
+): Notes {
+  const readsAll = rowFilter === null;
   const rows = cuts.reduce((sum, { tail }) => sum + tail.rows, 0);
   const latest = cuts.flatMap(({ tail }) => tail.latest_ms ?? []);
   const ages = cuts.flatMap(({ age_ms }) => age_ms ?? []);
@@ -59,16 +66,16 @@ export function notesOf(cuts: Cut[], exactness: Notes['streaming']['exactness'],
     return cuts.some(({ bufferState }) => bufferState === state);
   });
   return {
-    mode: mode ?? (rows > 0 ? 'replica+hot-buffer' : 'replica-only'),
+    mode: mode ?? (rows > 0 || (!readsAll && worst === undefined) ? 'replica+hot-buffer' : 'replica-only'),
     replicaAge_ms: ages.length === cuts.length ? Math.max(0, ...ages) : undefined,
     watermark,
     warnings: [...new Set(cuts.flatMap(({ warnings }) => warnings))],
     streaming: {
       enabled: true,
       bufferState: worst ?? 'ready',
-      rows,
+      rows: readsAll ? rows : null,
       watermark: watermark ?? null,
-      latestTimestamp: latest.length === 0 ? null : new Date(Math.max(...latest)).toISOString(),
+      latestTimestamp: latest.length === 0 || !readsAll ? null : new Date(Math.max(...latest)).toISOString(),
       fresh: cuts.every(({ isFresh }) => isFresh),
       exactness,
     },

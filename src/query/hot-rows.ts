@@ -8,6 +8,7 @@ import type { Cut } from './cut.ts';
 import { hotFilter } from './hot-filter.ts';
 import { compareValues, type HotValue, hotJson, hotText, hotValue, hotValueOf } from './hot-values.ts';
 import { invalid } from './invalid.ts';
+import type { Reader } from './reader.ts';
 import type { QueryBody, QueryPlan } from './request.ts';
 
 type Key = { field: Field; isDescending: boolean };
@@ -22,7 +23,13 @@ type HotRow = { values: Map<string, HotValue>; partition: Record<string, string>
  *
  * @returns undefined unless it is certain that ClickHouse has no row in the range: one that it may have would be missing
  */
-export function hotRows(cut: Cut, plan: QueryPlan, body: QueryBody, format: Format): Answer | undefined {
+export function hotRows(
+  reader: Reader,
+  cut: Cut,
+  plan: QueryPlan,
+  body: QueryBody,
+  format: Format,
+): Answer | undefined {
   const { table, lanes } = cut;
   const { start_ms } = plan;
   if (cut.bufferState !== 'ready' || lanes === undefined || start_ms === undefined) return undefined;
@@ -49,7 +56,7 @@ export function hotRows(cut: Cut, plan: QueryPlan, body: QueryBody, format: Form
     .sort((a, b) => compareKeys(a.keys, b.keys, keys));
   const shown = rows.slice(0, plan.limit);
   const last = rows.length > shown.length ? shown.at(-1) : undefined;
-  const notes = notesOf([cut], 'fenced', 'hot-buffer-only');
+  const notes = notesOf([cut], reader, 'fenced', 'hot-buffer-only');
   notes.warnings.push('ClickHouse is away. The answer is from the hot buffer, which has all rows of this time range.');
   const key = last?.keys.map((value, i) => hotText(keys[i]?.field.type ?? 'integer', value));
   const cursor = cursorOf(cut, plan, key, notes.warnings);
@@ -72,7 +79,10 @@ export function hotRows(cut: Cut, plan: QueryPlan, body: QueryBody, format: Form
     cursor: cursor ?? null,
     streaming: notes.streaming,
     sources: { published: { rows: 0, partitions: 0 }, hotBuffer: { rows: shown.length } },
-    statistics: { rows: shown.length, elapsedMs: 0, rowsRead: cut.tail.rows, tailRows: cut.tail.rows },
+    statistics: {
+      ...{ rows: shown.length, elapsedMs: 0 },
+      ...{ rowsRead: notes.streaming.rows, tailRows: notes.streaming.rows },
+    },
     latest_ingest_watermark: notes.watermark ?? null,
   };
   const text = `${JSON.stringify(head).slice(0, -1)},"rows":[${texts.join(',')}],${JSON.stringify(rest).slice(1)}`;

@@ -52,10 +52,10 @@ async function queryIn(ctx: Context, reader: Reader, table: Table, sent: QueryBo
   const cut = await cutOf(ctx, table, freshness, early.cursor);
   const plan = planQuery(body, cut.table, limits, asked.format);
   try {
-    return await fromClickHouse(ctx, cut, plan, body, asked);
+    return await fromClickHouse(ctx, reader, cut, plan, body, asked);
   } catch (error) {
     if (!(error instanceof StoreError) || error.store !== 'clickhouse' || error instanceof RefusedTail) throw error;
-    const answer = hotRows(cut, plan, body, asked.format);
+    const answer = hotRows(reader, cut, plan, body, asked.format);
     if (answer === undefined) throw error;
     return answer;
   }
@@ -82,6 +82,7 @@ async function cutOf(ctx: Context, table: Table, freshness: Freshness, cursor: Q
 
 async function fromClickHouse(
   ctx: Context,
+  reader: Reader,
   cut: Cut,
   plan: QueryPlan,
   body: QueryBody,
@@ -112,7 +113,7 @@ async function fromClickHouse(
   const begun = await runRead(ctx, read);
   const end = await next.catch((error) => giveUp(begun, error));
   const running = cut.pin === undefined ? begun : await ofUnchangedRows(ctx, cut, begun);
-  const notes = notesOf([cut], running.exactness);
+  const notes = notesOf([cut], reader, running.exactness);
   const cursor = cursorOf(cut, plan, end, notes.warnings);
   if (format !== 'json') return { format, notes, cursor, body: running.chunks, isComplete: running.isComplete };
   return { format, notes, body: asJson(ctx, cut, plan, body, read, running, notes), isComplete: running.isComplete };

@@ -94,7 +94,8 @@ export function statisticsOf(ctx: Context, read: Read, running: Running, end: Js
     rows: end.rows,
     // ClickHouse says its own time before the last rows are out.
     elapsedMs: Math.max(end.elapsed_ms, isComplete ? 0 : ctx.now() - from_ms),
-    rowsRead: end.rowsRead,
+    // Null as well for a reader of some rows: it would count the others.
+    rowsRead: notes.streaming.rows === null ? null : end.rowsRead,
     tailRows: notes.streaming.rows,
   };
 }

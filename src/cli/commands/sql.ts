@@ -71,7 +71,8 @@ async function show(
   const shown = columns.map(({ name, type }) => ({ name, isNumber: isNumber(type) }));
   await showTable(shown, rows, io);
   const { elapsedMs, rowsRead } = statistics;
-  io.stderr.write(`${rowCount(rows.length)} in ${elapsedMs} ms, ${whole(rowsRead)} read\n`);
+  const read = rowsRead === null ? '' : `, ${whole(rowsRead)} read`;
+  io.stderr.write(`${rowCount(rows.length)} in ${elapsedMs} ms${read}\n`);
   tellWarnings(warnings, io);
 }
 

@@ -3,9 +3,10 @@ import type { Limits } from '../../config.ts';
 import { quoteName } from '../../names.ts';
 import { invalid, tooMuch } from '../invalid.ts';
 import { paramText } from '../parameter.ts';
-import { lex, type Token, textOf } from './lex.ts';
+import { takesAggregate } from './functions.ts';
+import { lex, refused, type Token, textOf } from './lex.ts';
 import { type TableUse, tablesIn } from './scan.ts';
-import { markerOf, markerPrefix } from './tree.ts';
+import { markerOf, markerPrefix, notWrittenOut } from './tree.ts';
 
 /** SQL cut into what stays and the tables it uses. */
 export type CompiledSql = {
@@ -61,6 +62,10 @@ function refuseOtherStatements(tokens: Token[]): void {
     if ('([{'.includes(text)) depth += 1;
     if (')]}'.includes(text)) depth -= 1;
     if (name.startsWith(markerPrefix)) throw invalid(`sql: names that begin with ${markerPrefix} are reserved`);
+    if (takesAggregate(name)) {
+      const argument = tokens.slice(i + 1).find((token) => token.text !== '(');
+      if (argument?.text === '{') throw refused(notWrittenOut(name));
+    }
     if (kind !== 'word') continue;
     const next = tokens[i + 1];
     const upper = text.toUpperCase();

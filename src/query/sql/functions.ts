@@ -270,7 +270,12 @@ export function isAllowedFunction(name: string): boolean {
   return scalarNames.has(lower) || isAllowedAggregate(lower);
 }
 
-function isAllowedAggregate(name: string): boolean {
+/** Those whose first argument is the name of an aggregate function, as a text. */
+export function takesAggregate(name: string): boolean {
+  return ['arrayreduce', 'arrayreduceinranges', 'initializeaggregation'].includes(name.toLowerCase());
+}
+
+export function isAllowedAggregate(name: string): boolean {
   if (aggregateNames.has(name)) return true;
   const shorter = name.replace(suffixes, '');
   return shorter !== name && isAllowedAggregate(shorter);

@@ -54,6 +54,14 @@ export async function querySql(ctx: Context, reader: Reader, body: SqlBody, aske
   return await inNewestLife(ctx, (found) => queryTables(ctx, reader, body, asked, found));
 }
 
+/**
+ * Stands between the rows that a key may read and the caller's SQL. ClickHouse moves conditions towards the table: into
+ * PREWHERE, where the cheapest comes first, and to the index, whose values it evaluates functions on. An expression that
+ * fails for some values would tell of rows that the key may not read. None is moved past a LIMIT, since that would change
+ * the answer.
+ */
+const wall = 'LIMIT 9223372036854775807';
+
 async function queryTables(ctx: Context, reader: Reader, body: SqlBody, asked: Asked, found: Table[]): Promise<Answer> {
   const { limits } = ctx.config;
   const freshness = freshnessOf(body, limits);
@@ -72,11 +80,10 @@ async function queryTables(ctx: Context, reader: Reader, body: SqlBody, asked: A
       const own: Settings = { ...params };
       const relations = sources.map((source) => {
         const condition = conditionFor(reader, source.table);
-        return relation(source, own, {
-          columns: source.table.schema.fields.map(({ name }) => quoteName(name)),
-          where:
-            condition === undefined ? [] : filterSql([condition], source.table, limits, own, `_k${source.number}_`),
-        });
+        const columns = source.table.schema.fields.map(({ name }) => quoteName(name));
+        if (condition === undefined) return relation(source, own, { columns });
+        const where = filterSql([condition], source.table, limits, own, `_k${source.number}_`);
+        return relation(source, own, { columns, where, end: wall });
       });
       const sql = sqlWith(compiled, ({ parts }, n) => {
         const table = tables[n];
@@ -92,12 +99,18 @@ async function queryTables(ctx: Context, reader: Reader, body: SqlBody, asked: A
     costKey: hash('sha256', `${body.dataset} ${body.sql}`, 'base64url'),
     signal: asked.signal,
   };
-  return answerOf(ctx, cuts, read, await runRead(ctx, read));
+  return answerOf(ctx, reader, cuts, read, await runRead(ctx, read));
 }
 
-function answerOf(ctx: Context, cuts: Cut[], read: Read, running: Awaited<ReturnType<typeof runRead>>): Answer {
+function answerOf(
+  ctx: Context,
+  reader: Reader,
+  cuts: Cut[],
+  read: Read,
+  running: Awaited<ReturnType<typeof runRead>>,
+): Answer {
   const { format } = read;
-  const notes = notesOf(cuts, running.exactness);
+  const notes = notesOf(cuts, reader, running.exactness);
   if (format !== 'json') return { format, notes, body: running.chunks, isComplete: running.isComplete };
   const body = jsonAnswer(running.chunks, {
     begin: (columns) => ({ columns }),

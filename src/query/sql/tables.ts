@@ -1,6 +1,5 @@
 import type { Context } from '../../context.ts';
 import { clickhouseType, type TableSchema } from '../../schema/types.ts';
-import type { Reader } from '../reader.ts';
 
 export type TableListing = {
   dataset: string;
@@ -14,33 +13,32 @@ const listed_max = 1_000;
 /**
  * The tables that somebody can name in SQL, with their columns. At most 1,000 at a time, by name, after the one given.
  *
+ * @param of the datasets that may be read; undefined for all
+ *
  * @throws StoreError when the catalogue is away
  */
 export async function listTables(
   ctx: Context,
-  reader: Reader,
-  { dataset, after }: { dataset: string | undefined; after: string | undefined },
+  { dataset, after, of }: { dataset: string | undefined; after: string | undefined; of: string[] | undefined },
 ): Promise<{ tables: TableListing[]; next: string | null }> {
   const rows = await ctx.postgres.rows<{ dataset: string; name: string; schema: string }>(
     `select t.dataset, t.name, s.schema
        from tables t
        join datasets d on d.name = t.dataset and 'deleting' not in (t.state, d.state)
        join schema_versions s on (s.dataset, s.name, s.life, s.version) = (t.dataset, t.name, t.life, t.schema_version)
-      where t.dropped_at is null and ($1::text is null or t.dataset = $1)
+      where t.dropped_at is null and ($1::text is null or t.dataset = $1) and ($3::text[] is null or t.dataset = any($3))
         and ($2::text is null or t.dataset || '.' || t.name > $2)
       order by t.dataset || '.' || t.name limit ${listed_max + 1}`,
-    [dataset ?? null, after ?? null],
+    [dataset ?? null, after ?? null, of ?? null],
   );
   const shown = rows.slice(0, listed_max);
   const last = shown.at(-1);
-  const tables = shown
-    .filter((row) => reader.reads(row.dataset))
-    .map(({ dataset: of, name, schema: text }) => {
-      const schema = JSON.parse(text) as TableSchema;
-      const columns = schema.fields.map((field) => {
-        return { name: field.name, type: field.type, clickhouseType: clickhouseType(field, schema) };
-      });
-      return { dataset: of, table: name, timestampColumn: schema.timestampColumn, columns };
+  const tables = shown.map((row) => {
+    const schema = JSON.parse(row.schema) as TableSchema;
+    const columns = schema.fields.map((field) => {
+      return { name: field.name, type: field.type, clickhouseType: clickhouseType(field, schema) };
     });
+    return { dataset: row.dataset, table: row.name, timestampColumn: schema.timestampColumn, columns };
+  });
   return { tables, next: rows.length > listed_max && last !== undefined ? `${last.dataset}.${last.name}` : null };
 }

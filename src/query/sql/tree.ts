@@ -1,4 +1,4 @@
-import { isAllowedFunction, isAllowedTableFunction } from './functions.ts';
+import { isAllowedAggregate, isAllowedFunction, isAllowedTableFunction, takesAggregate } from './functions.ts';
 import { refused } from './lex.ts';
 import type { TableUse } from './scan.ts';
 
@@ -26,6 +26,7 @@ export function checkTree(before: string[], after: string[], uses: TableUse[]): 
   const names = cteNames(after);
   /** The lines above the one at hand, by their depth. */
   const above: Line[] = [];
+  let last: Line | undefined;
   for (const [i, text] of after.entries()) {
     const line = readLine(text);
     above.length = line.depth;
@@ -39,6 +40,8 @@ export function checkTree(before: string[], after: string[], uses: TableUse[]): 
       found.add(marker);
     }
     checkLine(line, above, names);
+    if (above[line.depth - 1] === last) checkFirst(line, above);
+    last = line;
   }
   if (before.length !== after.length || found.size !== uses.length) throw notUnderstood();
 }
@@ -106,6 +109,26 @@ function checkIdentifier(rest: string, depth: number, above: Line[], names: Set<
     throw refused(`IN takes a list, a subquery or a table, not ${name}`);
   }
   if (isMarker) throw notUnderstood();
+}
+
+/**
+ * The first argument of some functions is the name of another one, as a text, with its parameters in brackets. A parameter
+ * of the SQL looks like a text that is written out, and is refused where the SQL is read.
+ */
+function checkFirst({ depth, kind, rest }: Line, above: Line[]): void {
+  const called = above[depth - 3];
+  const [, name] = (called?.kind === 'FUNCTION' && /, function_name: ([^,]*), /.exec(called.rest)) || [];
+  if (name === undefined || !takesAggregate(name) || above[depth - 2]?.rest !== 'ARGUMENTS') return;
+  const [, aggregate] =
+    /, constant_value: '([A-Za-z0-9_]+)(?:\(.*\))?', constant_value_type: String$/s.exec(rest) ?? [];
+  if (kind !== 'CONSTANT' || aggregate === undefined) {
+    throw refused(notWrittenOut(name));
+  }
+  if (!isAllowedAggregate(aggregate.toLowerCase())) throw refused(`The function ${aggregate} is not available`);
+}
+
+export function notWrittenOut(name: string): string {
+  return `The function ${name} takes the name of an aggregate function as a text, written out`;
 }
 
 /** Whether what is below belongs to the arguments of the table function at this depth. */

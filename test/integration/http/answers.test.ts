@@ -281,7 +281,15 @@ test('a query can be saved under a name, listed, run with other values, replaced
   expect([saved.status, await saved.json()]).toEqual([
     ...[
       200,
-      { dataset, name: 'above', sql, description: 'how many', params: { least: 1 }, savedAt: expect.any(String) },
+      {
+        dataset,
+        name: 'above',
+        sql,
+        description: 'how many',
+        params: { least: 1 },
+        savedAt: expect.any(String),
+        savedBy: 'admin',
+      },
     ],
   ]);
   const run = async (json: object) => ((await (await call(`${path}/run`, { json })).json()) as { rows: object[] }).rows;

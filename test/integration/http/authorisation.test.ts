@@ -299,7 +299,6 @@ const otherScopes: Partial<Record<Scope, string>> = {};
 beforeAll(async () => {
   for (const dataset of [there, own]) {
     await call(`/v1/datasets/${dataset}/tables/m/rows`, { json: rows });
-    await call(`/v1/sql/saved/${dataset}/q`, { method: 'PUT', json: sql });
     await call(`/v1/datasets/${dataset}/tables/m/rows?onError=quarantine`, { json: { timestamp: 'never' } });
     // A job that failed, of another deployment, so that nobody works on it.
     await ctx.postgres.rows(
@@ -330,6 +329,8 @@ beforeAll(async () => {
     const { [scope]: _, ...others } = all;
     otherScopes[scope] = (await make(others)).key;
   }
+  await call(`/v1/sql/saved/${there}/q`, { method: 'PUT', json: sql });
+  await call(`/v1/sql/saved/${own}/q`, { method: 'PUT', json: sql, key: ofOwn.sql ?? '' });
 });
 
 test('every operation that asks for a key is among those tried here', async () => {
@@ -473,4 +474,69 @@ test('a key over HTTP: made, used, listed, rotated, revoked', async () => {
   expect(await gone.json()).toMatchObject({ state: 'revoked' });
   expect(await send(second.key)).toBe(401);
   expect(await send(first.key)).toBe(202);
+});
+
+test('a saved query is changed by the key that saved it, by what that is rotated to, and by an admin of its dataset', async () => {
+  const [author, other, admin] = await Promise.all([
+    make({ sql: [own] }),
+    make({ sql: [own] }, { rowFilter: { column: 'v', value: 1 } }),
+    make({ sql: [own], admin: [own] }),
+  ]);
+  const path = `/v1/sql/saved/${own}/total`;
+  const put = (as: { key: string }, text: string) => call(path, { method: 'PUT', json: { sql: text }, key: as.key });
+  const drop = (as: { key: string }) => call(path, { method: 'DELETE', key: as.key });
+  const saved = async () => {
+    const { sql: text, savedBy } = (await (await call(path, { key: other.key })).json()) as Record<string, unknown>;
+    return [text, savedBy];
+  };
+  expect((await put(author, 'SELECT 15 AS total')).status).toBe(200);
+  for (const refused of [await put(other, 'SELECT 1000000 AS total'), await drop(other)]) {
+    expect([refused.status, await refused.text()]).toEqual([403, expect.stringContaining('belongs to another key')]);
+  }
+  expect(await saved()).toEqual(['SELECT 15 AS total', author.id]);
+  expect((await call(`${path}/run`, { json: {}, key: other.key })).status).toBe(200);
+  expect((await put(admin, 'SELECT 16 AS total')).status).toBe(200);
+  expect(await saved()).toEqual(['SELECT 16 AS total', author.id]);
+  const rotated = (await (await call(`/v1/admin/keys/${author.id}/rotate`, { json: {} })).json()) as {
+    key: string;
+    id: string;
+  };
+  expect((await put(author, 'SELECT 17 AS total')).status).toBe(403);
+  expect((await put(rotated, 'SELECT 18 AS total')).status).toBe(200);
+  expect(await saved()).toEqual(['SELECT 18 AS total', rotated.id]);
+  // One from before queries had an owner.
+  await ctx.postgres.rows('update saved_queries set saved_by = null where dataset = $1', [own]);
+  expect((await drop(rotated)).status).toBe(403);
+  expect((await drop(admin)).status).toBe(204);
+  expect((await drop(admin)).status).toBe(404);
+});
+
+test('a list that has several pages names nothing that the key does not list', async () => {
+  const hidden = `a-${newDataset()}`;
+  const listed = newDataset();
+  await ctx.postgres.rows('insert into datasets (name) values ($1)', [hidden]);
+  await call(`/v1/datasets/${listed}/tables/m/rows`, { json: rows });
+  await ctx.postgres.transaction([
+    [
+      `insert into tables (dataset, name, definition, schema_version)
+       select $1, 'merger-' || n, definition, 1 from tables, generate_series(1, 1001) n where dataset = $2`,
+      [hidden, listed],
+    ],
+    [
+      `insert into schema_versions (dataset, name, life, version, schema, checksum)
+       select $1, 'merger-' || n, 1, 1, schema, checksum from schema_versions, generate_series(1, 1001) n where dataset = $2`,
+      [hidden, listed],
+    ],
+    [
+      `insert into saved_queries (dataset, name, sql) select $1, 'merger-' || n, 'SELECT 1' from generate_series(1, 1001) n`,
+      [hidden],
+    ],
+  ]);
+  const { key: as } = await make({ sql: [listed] });
+  await call(`/v1/sql/saved/${listed}/q`, { method: 'PUT', json: sql, key: as });
+  const get = async (path: string) =>
+    (await (await call(path, { key: as })).json()) as Record<string, { name: string }[]>;
+  expect(await get('/v1/sql/schema')).toMatchObject({ next: null, tables: [{ dataset: listed, table: 'm' }] });
+  expect((await get('/v1/sql/saved')).queries).toMatchObject([{ dataset: listed, name: 'q' }]);
+  await ctx.postgres.rows(`update tables set dropped_at = now() where dataset = $1`, [hidden]);
 });

@@ -1,9 +1,14 @@
-import { expect, test } from 'vitest';
+import fc from 'fast-check';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { createTable } from '../../../src/catalog/create-table.ts';
+import { setUpLanes } from '../../../src/catalog/set-up-lanes.ts';
 import type { RowFilter } from '../../../src/keys/key.ts';
+import { qualifiedName } from '../../../src/names.ts';
 import { queryTable } from '../../../src/query/query.ts';
 import { type QueryBody, queryBody } from '../../../src/query/request.ts';
 import { querySql, sqlBody } from '../../../src/query/sql/query-sql.ts';
-import { at, clickhouseAt, flush, newDataset, newInstance, send, textOf } from '../support.ts';
+import type { Field } from '../../../src/schema/types.ts';
+import { at, clickhouseAt, flush, newDataset, newInstance, onStored, send, tableOf, textOf } from '../support.ts';
 
 const ctx = newInstance();
 const readerOf = (rowFilter: RowFilter) => ({ reads: () => true, rowFilter });
@@ -131,4 +136,162 @@ test('the buffer alone answers with the rows of the key only', async () => {
   await send(ctx, dataset, rows(0));
   const down = newInstance(clickhouseAt('http://127.0.0.1:9'));
   expect((await ask(dataset, { timeRange: { start: at(0) } }, ofA, down)).rows.map(({ v }) => v)).toEqual([0, 5]);
+});
+
+test('what an answer says of itself counts no rows that are kept from the key', async () => {
+  const dataset = await filled();
+  const ofNobody = readerOf({ column: 'tenant', value: 'nobody' });
+  const body = queryBody.parse({ tableName: 'm', timeRange: { start: at(0) } });
+  const down = newInstance(clickhouseAt('http://127.0.0.1:9'));
+  await send(ctx, dataset, rows(20));
+  const hidden = newDataset();
+  await send(ctx, hidden, rows(0));
+  for (const answer of [
+    await queryTable(ctx, ofNobody, dataset, body, asked),
+    await queryTable(ctx, ofNobody, dataset, { ...body, format: 'csv' }, { ...asked, format: 'csv' }),
+    await querySql(ctx, ofNobody, sqlBody.parse({ sql: 'SELECT * FROM m', dataset }), asked),
+    await queryTable(down, ofNobody, hidden, body, asked),
+  ]) {
+    expect(answer.notes.streaming).toMatchObject({ rows: null, latestTimestamp: null });
+    const text = await textOf(answer);
+    if (answer.format !== 'json') continue;
+    expect(JSON.parse(text)).toMatchObject({
+      rows: [],
+      statistics: { rows: 0, rowsRead: null, tailRows: null },
+      streaming: { rows: null, latestTimestamp: null },
+    });
+  }
+});
+
+/** Expressions that fail for the values of rows that are kept from the caller, and for no others. */
+const attacks = [
+  'intDiv(1, if(balance > 1000000, 0, 1)) > 5',
+  'length(repeat(note, if(balance > 1000000, 100000000, 1))) = 3',
+  "toUInt8(if(balance > 1000000, 'x', '1')) = 3",
+  'factorial(if(balance > 1000000, 100, 1)) = 3',
+  "toDate(if(balance > 1000000, 'no date', '2026-05-01')) = '2026-05-02'",
+  "accurateCast(grade, 'UInt8') = 3",
+  "CAST(grade AS Enum8('a' = 1)) = 3",
+];
+/** Where an expression can stand. */
+const places = [
+  (attack: string) => `SELECT count() AS c FROM m WHERE ${attack}`,
+  (attack: string) => `SELECT countIf(${attack}) AS c FROM m`,
+  (attack: string) => `SELECT sum(c) AS c FROM (SELECT ${attack} AS c FROM m)`,
+  (attack: string) => `SELECT note FROM m WHERE ${attack} ORDER BY balance LIMIT 1`,
+  (attack: string) => `SELECT note FROM m WHERE ${attack} ORDER BY timestamp DESC LIMIT 1`,
+  (attack: string) => `SELECT any(note) AS c FROM m GROUP BY grade, balance, note, timestamp HAVING ${attack}`,
+  (attack: string) => `SELECT note FROM m ORDER BY (${attack}) DESC, balance LIMIT 0`,
+  (attack: string) => `SELECT note FROM m QUALIFY row_number() OVER (ORDER BY (${attack})) = 0`,
+  (attack: string) => `SELECT note FROM m WHERE balance IN (SELECT balance FROM m WHERE ${attack})`,
+  (attack: string) => `SELECT DISTINCT note FROM (SELECT DISTINCT * FROM m) WHERE ${attack}`,
+  (attack: string) => `SELECT note FROM (SELECT * FROM m UNION ALL SELECT * FROM m) WHERE ${attack} LIMIT 1 BY note`,
+  (attack: string) =>
+    `WITH t AS (SELECT * FROM m) SELECT a.note FROM t AS a JOIN t AS b ON a.balance = b.balance WHERE ${attack.replace(/balance|note|grade|timestamp/g, 'b.$&')}`,
+  (attack: string) =>
+    `SELECT a.note FROM m AS a LEFT JOIN m AS b ON a.balance = b.balance AND ${attack.replace(/balance|note|grade|timestamp/g, 'b.$&')} WHERE b.balance = 7`,
+];
+
+const tenant = 'tenant-with-a-name-of-23';
+const mine = readerOf({ column: 'tenant', value: tenant });
+
+/** A table with rows of one tenant, stored and buffered, and with those of another, where they are wanted. */
+async function shared(keyFields: string[], hasOthers: boolean): Promise<string> {
+  const dataset = newDataset();
+  const fields: Field[] = [
+    { name: 'timestamp', type: 'timestamp' },
+    ...(['tenant', 'note'] as const).map((name): Field => ({ name, type: 'string' })),
+    { name: 'balance', type: 'double' },
+    { name: 'grade', type: 'integer' },
+  ];
+  const schema = { version: 1, timestampColumn: 'timestamp', keyFields, fields };
+  await setUpLanes(ctx, await createTable(ctx, { ...{ dataset, name: 'm', window: 'day', lanes: 1 }, schema }));
+  const others = [
+    { timestamp: at(3), tenant: 'another-tenant-than-that', balance: 7_654_321, note: '', grade: 5_000_000 },
+  ];
+  await send(ctx, dataset, [{ timestamp: at(1), tenant, balance: 1, note: 'mine', grade: 1 }]);
+  await flush(ctx, dataset);
+  await send(ctx, dataset, [
+    { timestamp: at(2), tenant, balance: 2, note: '7', grade: 1 },
+    ...(hasOthers ? others : []),
+  ]);
+  if (!hasOthers) return dataset;
+  const table = await tableOf(ctx, dataset);
+  // So many that the part is wide: conditions are read one after the other there, the narrowest column first.
+  await onStored(
+    ctx,
+    table,
+    `INSERT INTO ${qualifiedName(table)} (_lane, _seq, _row, _received_at, timestamp, tenant, balance, note, grade)
+     SELECT 0, 1, 1 + number, now64(3), '2026-05-01 10:00:02', 'another-tenant-than-that', 7654321 - number, randomPrintableASCII(100), 5000000 + number
+       FROM numbers(200000)`,
+  );
+  return dataset;
+}
+
+describe.each([
+  ['an ordinary table', []],
+  ['a table in the order of what the expression looks at', ['grade']],
+])('no expression of the caller sees a row that is kept from it, in %s', (_, keyFields) => {
+  let dataset = '';
+  let alone = '';
+
+  beforeAll(async () => {
+    [dataset, alone] = await Promise.all([shared(keyFields, true), shared(keyFields, false)]);
+  });
+
+  /** Rows in the order of their text, or why there are none. */
+  const outcome = async (of: string, query: string) => {
+    return await sql(of, query, mine).then(
+      ({ rows: found }) => found.map((row) => JSON.stringify(row)).sort(),
+      ({ code, message }) => `${code}: ${message}`,
+    );
+  };
+
+  test.each(attacks)('%s', async (attack) => {
+    for (const place of places) {
+      const query = place(attack);
+      const expected = /AS c FROM \(|AS c FROM m(?! GROUP)/.test(query) ? ['{"c":0}'] : [];
+      expect([query, await outcome(dataset, query)]).toEqual([query, expected]);
+    }
+  });
+
+  test('whatever is asked, the answer is that of a table without them', async () => {
+    const number = fc.constantFrom(
+      'balance',
+      'grade',
+      'toUnixTimestamp(timestamp)',
+      'length(note)',
+      'cityHash64(tenant)',
+    );
+    const text = fc.oneof(
+      fc.constantFrom('note', 'tenant'),
+      number.map((of) => `toString(${of})`),
+    );
+    const limit = fc.constantFrom(0, 1, 2, 3, 255, 1_000_000, 5_000_001, 7_654_321);
+    const value = fc.oneof(
+      fc.tuple(number, limit).map(([of, n]) => `intDiv(10, toInt64(${of} - ${n}))`),
+      fc.tuple(number, limit).map(([of, n]) => `modulo(10, toInt64(${of} - ${n}))`),
+      fc.tuple(number, limit).map(([of, n]) => `length(range(toUInt64(if(${of} > ${n}, 1000000000, 1))))`),
+      fc.tuple(number, limit).map(([of, n]) => `factorial(if(${of} > ${n}, 100, 1))`),
+      fc
+        .tuple(number, fc.constantFrom('UInt8', 'Int8', 'UInt16', 'Int32'))
+        .map(([of, type]) => `accurateCast(${of}, '${type}')`),
+      number.map((of) => `toDecimal32(${of}, 8)`),
+      text.map((of) => `toInt32(${of})`),
+      text.map((of) => `toDateTime(${of})`),
+      text.map((of) => `length(toUUID(${of}))`),
+      text.map((of) => `length(repeat(${of}, 100000))`),
+      number,
+    );
+    const condition = fc
+      .tuple(value, fc.constantFrom('=', '>', '<', '!='), limit)
+      .map(([of, op, n]) => `${of} ${op} ${n}`);
+    const query = fc.tuple(fc.constantFrom(...places), condition).map(([place, attack]) => place(attack));
+    await fc.assert(
+      fc.asyncProperty(query, async (asked_for) => {
+        expect([asked_for, await outcome(dataset, asked_for)]).toEqual([asked_for, await outcome(alone, asked_for)]);
+      }),
+      { numRuns: Number(process.env.WALL_RUNS ?? 60), endOnFailure: true },
+    );
+  });
 });

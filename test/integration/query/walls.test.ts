@@ -201,6 +201,13 @@ const functions = [
     "getMergeTreeSetting('x')",
     'aggThrow(1)',
     'sumIfFoo(1)',
+    "arrayReduce('aggThrow(0.5)', [1])",
+    "ARRAYREDUCE('AggThrowIf', [1], [1])",
+    "arrayReduce(concat('agg', 'Throw(0.5)'), [1])",
+    "arrayReduce((SELECT 'aggThrow(0.5)'), [1])",
+    "arrayReduceInRanges('aggThrow(0.5)', [(1, 1)], [1])",
+    "initializeAggregation('aggThrow(0.5)State', 1)",
+    "finalizeAggregation(initializeAggregation('aggThrowState(0.5)', 1))",
     "globalVariable('max_allowed_packet')",
   ],
 ];
@@ -263,6 +270,20 @@ describe('[elsewhere 13] what is not the caller’s own is refused before anythi
     await each(attacks, (text) => expectRefused(text));
     expect(await ran(marker)).toEqual([]);
     expect(await explained(marker)).toBeGreaterThan(attacks.length / 2);
+  });
+
+  test('an aggregate function that is named by a text is one that may be called', async () => {
+    for (const called of [
+      "arrayReduce('sum', [1, 2])",
+      "arrayReduce('quantileExact(0.5)', [3])",
+      "finalizeAggregation(initializeAggregation('sumState', 3))",
+      "arrayReduceInRanges('max', [(1, 2)], [1, 3])[1]",
+    ]) {
+      expect((await ask(`SELECT ${called} AS x`)).rows).toEqual([{ x: 3 }]);
+    }
+    await expectRefused('SELECT arrayReduce({p:String}, [1, 2]) AS x', { params: { p: 'sum' } });
+    await expectRefused('SELECT `arrayReduce` ( /* x */ (({p:String})), [1, 2]) AS x', { params: { p: 'sum' } });
+    await expectRefused("WITH 'aggThrow(0.5)' AS p SELECT arrayReduce(p, [1, 2]) AS x");
   });
 
   test.each([
