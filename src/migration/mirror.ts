@@ -13,7 +13,13 @@ const laneSchema = z.object({
   /** The original has every row up to this sequence, but for those that are not mirrored. */
   at: z.int(),
   /** What follows, on record before any of it is sent. */
-  range: z.object({ to: z.int(), fields: z.int(), checksum: z.string() }).optional(),
+  range: z
+    .object({
+      ...{ to: z.int(), fields: z.int(), checksum: z.string() },
+      /** From when on the original may have taken some of it. */
+      since_ms: z.number().optional(),
+    })
+    .optional(),
   /** How often in a row the original has not taken it, why, and when it is asked again. */
   waits: z.int().default(0),
   why: z.string().optional(),
@@ -37,6 +43,8 @@ export type MirrorProgress = z.output<typeof progressSchema>;
 
 export const mirrorProgress = (job: Pick<Job, 'progress'>): MirrorProgress => progressSchema.parse(job.progress);
 
+/** How long the original certainly remembers the keys of requests: a day, the last hour of which is left to clocks that differ. */
+const remembered_ms = 23 * 3_600_000;
 /** The clock comes every minute. */
 const idle_ms = 20_000;
 const retry_ms = 1_000;
@@ -45,21 +53,24 @@ const retry_ms_max = 300_000;
 /**
  * Sends what was published of a table to the original, lane by lane in order of the sequences, under keys by which the
  * original takes each once however often it is sent. What is sent is on record before: whoever takes over sends the same.
- * It goes on until the mirror is switched off or the table is gone.
+ * A lane stops where the original may have forgotten a key that it was sent. It goes on until the mirror is switched off or the table is gone.
  */
 export const mirrorStep: Step = async (ctx, job, deadline_ms) => {
   const progress = mirrorProgress(job);
   const table = await readTable(ctx, job.dataset ?? '', job.table ?? '');
   const sent = Object.entries(progress.lanes).map(([lane, { at }]) => ({ lane: Number(lane), seq: at }));
-  if (table?.life !== progress.life || !(await isOn(ctx, job))) return { done: { sent } };
+  const now_ms = await timeWhereOn(ctx, job);
+  if (table?.life !== progress.life || now_ms === undefined) return { done: { sent } };
   // Its deletion may be taken back.
   if (table.state === 'deleting') return { progress: { ...progress }, wait_ms: idle_ms };
   const lanes: Record<string, Lane> = {};
   const ends = new Map<string, number>();
   for (const { lane, watermark } of await lanesOf(ctx, table)) {
     const known = progress.lanes[lane] ?? { at: await beginningOf(ctx, table, lane), waits: 0, notBefore_ms: 0 };
-    const { stopped: _, why: __, ...rest } = known;
-    lanes[lane] = progress.retry ? { ...rest, waits: 0, notBefore_ms: 0 } : known;
+    const { stopped: _, why: __, range, ...rest } = known;
+    // Somebody has looked: what may have been taken long ago is sent again all the same.
+    const again = range && { range: { ...range, since_ms: now_ms } };
+    lanes[lane] = progress.retry ? { ...rest, ...again, waits: 0, notBefore_ms: 0 } : known;
     ends.set(String(lane), watermark);
   }
   // Those first that the original took last: one that it does not take must not keep the others waiting.
@@ -68,14 +79,14 @@ export const mirrorStep: Step = async (ctx, job, deadline_ms) => {
     const state = lanes[lane];
     if (state?.range === undefined || state.stopped !== undefined || state.notBefore_ms > ctx.now()) continue;
     if (ctx.now() >= deadline_ms) break;
-    lanes[lane] = await sendRange(ctx, table, Number(lane), state, state.range);
+    lanes[lane] = await sendRange(ctx, table, Number(lane), state, state.range, now_ms);
     // It is away: the others would wait for it too.
     if (lanes[lane].waits > 0) break;
   }
   for (const lane of inTurn) {
     const [state, end] = [lanes[lane], ends.get(lane)];
     if (state === undefined || end === undefined || state.range !== undefined || state.at >= end) continue;
-    lanes[lane] = await planned(ctx, table, Number(lane), state, end);
+    lanes[lane] = await planned(ctx, table, Number(lane), state, end, now_ms);
   }
   const states = Object.entries(lanes);
   const isBehind = states.some(([lane, { at }]) => at < (ends.get(lane) ?? 0));
@@ -91,13 +102,17 @@ export const mirrorStep: Step = async (ctx, job, deadline_ms) => {
   };
 };
 
-/** Whether it is still the mirror that the job was made for: one that was switched on again begins anew. */
-async function isOn(ctx: Context, job: Job): Promise<boolean> {
-  const [found] = await ctx.postgres.rows<{ since: number | null }>(
-    `select (migration->>'since')::int as since from datasets where name = $1 and dropped_at is null`,
+/**
+ * The time, by the catalogue's clock, where it is still the mirror that the job was made for: one that was switched on again
+ * begins anew.
+ */
+async function timeWhereOn(ctx: Context, job: Job): Promise<number | undefined> {
+  const [found] = await ctx.postgres.rows<{ since: number | null; now_ms: number }>(
+    `select (migration->>'since')::int as since, (extract(epoch from now()) * 1000)::float8 as now_ms
+       from datasets where name = $1 and dropped_at is null`,
     [job.dataset],
   );
-  return found?.since === job.request.since;
+  return found !== undefined && found.since === job.request.since ? found.now_ms : undefined;
 }
 
 /** Where a lane begins that came after the mirror was switched on: what is before was restored with the table. */
@@ -110,7 +125,14 @@ export async function beginningOf(ctx: Context, { dataset, name, life }: Table, 
 }
 
 /** Puts the next range of a lane on record, or goes on behind what has nothing to send. */
-async function planned(ctx: Context, table: Table, lane: number, state: Lane, end: number): Promise<Lane> {
+async function planned(
+  ctx: Context,
+  table: Table,
+  lane: number,
+  state: Lane,
+  end: number,
+  now_ms: number,
+): Promise<Lane> {
   // They are on record before their sequences are published.
   const [imported] = await ctx.postgres.rows<{ seq_from: string; seq_to: string }>(
     `select seq_from, seq_to from manifests
@@ -121,7 +143,7 @@ async function planned(ctx: Context, table: Table, lane: number, state: Lane, en
   const [from, to] = [Number(imported?.seq_from ?? end + 1), Number(imported?.seq_to)];
   if (from <= state.at + 1) return { ...state, at: to };
   const { after, range } = await nextRange(ctx, { table, lane, after: state.at }, from - 1);
-  return range === undefined ? { ...state, at: after } : { ...state, range };
+  return range === undefined ? { ...state, at: after } : { ...state, range: { ...range, since_ms: now_ms } };
 }
 
 /** Sends a range again from its beginning, whatever of it the original has: by their keys it knows them. */
@@ -129,10 +151,23 @@ async function sendRange(
   ctx: Context,
   table: Table,
   lane: number,
-  state: Lane,
+  before: Lane,
   range: NonNullable<Lane['range']>,
+  now_ms: number,
 ): Promise<Lane> {
+  const { since_ms = now_ms } = range;
+  const state = { ...before, range: { ...range, since_ms } };
   const place = { table, lane, after: state.at };
+  const event = { dataset: table.dataset, table: table.name, lane, from: state.at + 1, to: range.to };
+  const stop = (why: string, about: object): Lane => {
+    ctx.log({ event: 'mirror-stopped', alarm: true, ...event, ...about });
+    return { ...state, stopped: `Lane ${lane} is not mirrored from sequence ${state.at + 1} on: ${why}` };
+  };
+  if (now_ms - since_ms > remembered_ms) {
+    const hours = Math.floor((now_ms - since_ms) / 3_600_000);
+    const why = `the original has not taken all of its next rows for ${hours} hours, and may have forgotten the keys of those that it took. `;
+    return stop(`${why}Remove those rows there, then retry this job: it sends all of them again.`, { hours });
+  }
   for (const { body, idempotencyKey } of await requestsOf(ctx, place, range)) {
     const answer = await post(ctx, table, body, idempotencyKey);
     if (answer.outcome === 'taken') continue;
@@ -141,14 +176,12 @@ async function sendRange(
       const wait_ms = Math.max(answer.wait_ms, Math.min(retry_ms_max, retry_ms * 2 ** Math.min(state.waits, 20)));
       return { ...state, why, waits: state.waits + 1, notBefore_ms: ctx.now() + wait_ms };
     }
-    const event = { dataset: table.dataset, table: table.name, lane, from: state.at + 1, to: range.to };
     // Taken before, with rows that were deleted or corrected since: of those the original is not told.
     if (answer.isReused && (await hasChanged(ctx, place, range))) {
       ctx.log({ event: 'mirror-rows-changed', ...event });
       continue;
     }
-    ctx.log({ event: 'mirror-stopped', alarm: true, ...event, status: answer.status, code: answer.code });
-    return { ...state, stopped: `Lane ${lane} is not mirrored from sequence ${state.at + 1} on: ${why}` };
+    return stop(why, { status: answer.status, code: answer.code });
   }
   return { at: range.to, waits: 0, notBefore_ms: 0 };
 }

@@ -736,6 +736,13 @@ const mutations: Mutation[] = [
     suite: 'test/integration/quarantine/replay.test.ts',
   },
   {
+    rule: 'a mirror sends nothing again that the original may have forgotten',
+    file: 'src/migration/mirror.ts',
+    from: 'if (now_ms - since_ms > remembered_ms) {',
+    to: 'if (false) {',
+    suite: 'test/integration/migration/mirror.test.ts',
+  },
+  {
     rule: 'waiting before rows in quarantine are sent again',
     file: 'src/quarantine/replay.ts',
     from: 'const late = await stillOnTheirWay(',

@@ -337,6 +337,52 @@ describe('a mirror', () => {
     await expect(retryJob(ctx, job.id)).rejects.toMatchObject({ code: 'conflict' });
   });
 
+  test('stops a lane before the original may have forgotten what it took of it, and sends it when somebody has looked', async () => {
+    const dataset = newDataset();
+    await createDataset(ctx, { name: dataset });
+    await mirrorOf(dataset);
+    await sendTo(dataset, 'm', 1);
+    await flush(ctx, dataset);
+    await mirrorDue(ctx);
+    let taken = 0;
+    origin.fateOf = () => {
+      taken += 1;
+      return taken === 1 ? 'after' : { status: 503 };
+    };
+    let ahead = 0;
+    const workOnce = async () => {
+      ahead += 3_600_000;
+      const own = instance(ahead);
+      await work(own, dataset);
+      return own.events.filter(({ event }) => event === 'mirror-stopped');
+    };
+    // What was planned and sent is so many hours older.
+    const age = async (hours: number) => {
+      const moved = `(progress#>>'{lanes,0,range,since_ms}')::float8 - $2::float8 * 3600000`;
+      await ctx.postgres.rows(
+        `update jobs set progress = jsonb_set(progress, '{lanes,0,range,since_ms}', to_jsonb(${moved})) where id = $1`,
+        [(await mirrorJob(dataset)).id, hours],
+      );
+    };
+    await expect.poll(async () => ((await workOnce()).length === 0 ? taken : Number.NaN)).toBeGreaterThan(1);
+    await age(22);
+    const before = taken;
+    expect(await workOnce()).toEqual([]);
+    expect(taken).toBe(before + 1);
+    await age(2);
+    expect(await workOnce()).toEqual([expect.objectContaining({ alarm: true, dataset, lane: 0, from: 1, hours: 24 })]);
+    expect(taken).toBe(before + 1);
+    expect(await mirroredOf(ctx, dataset)).toMatchObject({
+      stoppedLanes: 1,
+      error: expect.stringMatching(/forgotten the keys/),
+    });
+    expect(await workOnce()).toEqual([]);
+    origin.fateOf = () => undefined;
+    await retryJob(ctx, (await mirrorJob(dataset)).id);
+    await untilEqual(dataset);
+    expect(numbers(dataset)).toEqual([1]);
+  });
+
   test('leaves out what an import brought, and rows that were deleted after they were sent', async () => {
     const dataset = newDataset();
     await createDataset(ctx, { name: dataset });
