@@ -1,7 +1,6 @@
 import type { Context } from 'hono';
 import * as z from 'zod';
 import { beginChange, type RowsChange, rowsSchema, valuesSchema } from '../src/jobs/change-rows.ts';
-import { digest } from '../src/quarantine/quarantine.ts';
 import { clientKey, idempotencyHeader } from './acknowledge.ts';
 import { type App, routes } from './app.ts';
 import { requireScope } from './auth.ts';
@@ -14,7 +13,9 @@ const correctBody = z.strictObject({ rows: rowsSchema, set: valuesSchema });
 
 const path = '/v1/admin/datasets/:dataset/tables/:table';
 const errors = ['not-found', 'key-reused'] as const;
-const headers = idempotencyHeader('the same key and body is the same job, however often it is sent');
+const headers = idempotencyHeader(
+  'the same key and body is the same job, however often it is sent, until the table is dropped',
+);
 const rules =
   'Rows acknowledged after this answer are not touched. What waits in the hot buffer is flushed first; the rows are counted and put on ' +
   'record, and then ClickHouse changes them. Readers may see some of them changed before others until the job is done.';
@@ -75,8 +76,7 @@ async function begin(c: Context<App>, request: RowsChange) {
     slugOf('table', c.req.param('table') ?? ''),
   ];
   const key = clientKey(c.req.header('idempotency-key'));
-  const id = key === undefined ? undefined : digest(`change-rows/${dataset}/${table}/${key}`);
-  const job = await beginChange(timestore, { dataset, table, request, id });
+  const job = await beginChange(timestore, { dataset, table, request, key });
   workBehind(c);
   return jobView(job);
 }

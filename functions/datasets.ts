@@ -227,7 +227,8 @@ export const datasetRoutes = routes()
       summary: 'Delete a dataset',
       description:
         'It takes no rows and is gone for readers at once (instances that have it in memory follow within 30 s), and for good ' +
-        'after the grace, with its tables and their rows. Until then, `state: active` takes it back.',
+        'after the grace, with its tables, their rows, exports and uploads; keys and webhooks no longer list it then. Until ' +
+        'then, `state: active` takes it back.',
       tag: 'Catalogue',
       path: ['dataset'],
       headers: ifMatchHeader(revisionForm),

@@ -1,12 +1,10 @@
 import type { Context } from 'hono';
 import * as z from 'zod';
-import { requireTable } from '../src/catalog/change-table.ts';
 import { TimestoreError } from '../src/errors.ts';
-import { exportFormats } from '../src/export/day.ts';
+import { exportFormat } from '../src/export/day.ts';
 import { beginExport, exportFolder } from '../src/export/export.ts';
 import { type Export, listExports, readExport, removeExport } from '../src/export/published.ts';
 import { type ExportSchedule, listSchedules, removeSchedule, setSchedule } from '../src/export/schedule.ts';
-import { digest } from '../src/quarantine/quarantine.ts';
 import { queryBody } from '../src/query/request.ts';
 import { clientKey, idempotencyHeader } from './acknowledge.ts';
 import { type App, routes } from './app.ts';
@@ -17,10 +15,8 @@ import { jobSchema, jobView, workBehind } from './jobs.ts';
 import { nextSchema, numberedQuery, numberOf, pageOf, queryAs, timeText, wanted, wholeNumber } from './paging.ts';
 import { slugOf } from './path.ts';
 
-const formatNames = Object.keys(exportFormats) as (keyof typeof exportFormats)[];
-
 const body = z.strictObject({
-  format: z.enum(formatNames).default('parquet'),
+  format: exportFormat.default('parquet'),
   timeRange: queryBody.shape.timeRange,
   columns: queryBody.shape.columns,
 });
@@ -38,7 +34,7 @@ const exportSchema = z
     id: z.string(),
     dataset: z.string(),
     table: z.string(),
-    format: z.enum(formatNames),
+    format: exportFormat,
     timeRange: z.object({ start: z.string().nullable(), end: z.string().nullable() }),
     watermark: z.string().meta({ description: 'token of the cut that it is of: `afterWatermark` has what came since' }),
     columns: z.array(z.object({ name: z.string(), type: z.string() })),
@@ -87,7 +83,9 @@ export const exportRoutes = routes()
         'read back and compared with the table as of one moment before any of it is published.',
       tag: 'Exports',
       path: ['dataset', 'table'],
-      headers: idempotencyHeader('the same key and body is the same export, however often it is sent'),
+      headers: idempotencyHeader(
+        'the same key and body is the same export, however often it is sent, until the table is dropped',
+      ),
       body: { required: true, types: { 'application/json': body } },
       answers: { 202: { description: 'The job', schema: jobSchema } },
       errors: ['not-found', 'key-reused'],
@@ -101,8 +99,7 @@ export const exportRoutes = routes()
       const [dataset, table] = [slugOf('dataset', c.req.param('dataset')), slugOf('table', c.req.param('table'))];
       const request = await bodyAs(c, body);
       const key = clientKey(c.req.header('idempotency-key'));
-      const id = key === undefined ? undefined : digest(`export/${dataset}/${table}/${key}`);
-      const job = await beginExport(c.get('timestore'), dataset, table, request, id);
+      const job = await beginExport(c.get('timestore'), dataset, table, request, key);
       workBehind(c);
       return c.json(jobView(job), 202);
     },
@@ -174,7 +171,7 @@ export const exportRoutes = routes()
 const scheduleBody = z.strictObject({
   hour: z.int().min(0).max(23).meta({ description: 'of the day, in UTC' }),
   days: z.int().min(1).max(366).default(1).meta({ description: 'so many whole days before it, each time' }),
-  format: z.enum(formatNames).default('parquet'),
+  format: exportFormat.default('parquet'),
   columns: queryBody.shape.columns,
 });
 
@@ -184,7 +181,7 @@ const scheduleSchema = z
     table: z.string(),
     hour: z.int(),
     days: z.int(),
-    format: z.enum(formatNames),
+    format: exportFormat,
     columns: z.array(z.string()).nullable(),
     nextAt: z.string().meta({ description: 'it begins within an hour of then' }),
     actor: z.string(),
@@ -212,7 +209,6 @@ export const exportScheduleRoutes = routes()
     async (c) => {
       const [dataset, table] = [slugOf('dataset', c.req.param('dataset')), slugOf('table', c.req.param('table'))];
       const { columns = null, ...rest } = await bodyAs(c, scheduleBody);
-      await requireTable(c.get('timestore'), dataset, table);
       return c.json(scheduleView(await setSchedule(c.get('timestore'), { dataset, table, columns, ...rest })));
     },
   )
@@ -248,14 +244,17 @@ export const exportScheduleRoutes = routes()
     },
   );
 
-function scheduleView({ nextAt_ms, ...schedule }: ExportSchedule): z.input<typeof scheduleSchema> {
+function scheduleView({ nextAt_ms, life: _, ...schedule }: ExportSchedule): z.input<typeof scheduleSchema> {
   return { ...schedule, nextAt: timeText(nextAt_ms) };
 }
 
 /** One of a dataset that the key lists. Throws TimestoreError `not-found`, in the same words for any other. */
 async function ownExport(c: Context<App>, id: string): Promise<Export> {
   const found = await readExport(c.get('timestore'), id);
-  if (!c.get('key').covers('admin', found.dataset)) throw new TimestoreError('not-found', `There is no export ${id}.`);
+  const key = c.get('key');
+  // What was of an earlier dataset of that name is for whoever may read them all.
+  const isOwn = key.coversAll('admin') || (found.isOfThisLife && key.covers('admin', found.dataset));
+  if (!isOwn) throw new TimestoreError('not-found', `There is no export ${id}.`);
   return found;
 }
 

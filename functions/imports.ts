@@ -1,15 +1,15 @@
 import type { Context } from 'hono';
 import * as z from 'zod';
+import { datasetLife } from '../src/catalog/life.ts';
 import { TimestoreError } from '../src/errors.ts';
-import { exportFormats } from '../src/export/day.ts';
+import { exportFormat } from '../src/export/day.ts';
 import { exportPrefix } from '../src/export/export.ts';
 import { beginCompare } from '../src/import/compare.ts';
 import { beginImport, importProgress } from '../src/import/import.ts';
 import type { ImportFormat } from '../src/import/read-object.ts';
 import { objectKey } from '../src/import/read-objects.ts';
-import { importPrefix, uploadKey } from '../src/import/uploads.ts';
-import { type Job, readJob } from '../src/jobs/job.ts';
-import { digest } from '../src/quarantine/quarantine.ts';
+import { importPrefix, uploadFolder, uploadKey } from '../src/import/uploads.ts';
+import { type JobOf, readJob } from '../src/jobs/job.ts';
 import { queryBody } from '../src/query/request.ts';
 import { fieldType } from '../src/schema/types.ts';
 import { clientKey, idempotencyHeader } from './acknowledge.ts';
@@ -17,14 +17,12 @@ import { type App, routes } from './app.ts';
 import { requireScope } from './auth.ts';
 import { bodyAs } from './body.ts';
 import { describe } from './describe.ts';
-import { jobSchema, jobView, workBehind } from './jobs.ts';
+import { isOwn, jobSchema, jobView, workBehind } from './jobs.ts';
 import { timeText } from './paging.ts';
 import { slugOf } from './path.ts';
 
-const formatNames = Object.keys(exportFormats) as ImportFormat[];
-
 const body = z.strictObject({
-  format: z.enum(formatNames).optional().meta({ description: 'what the names of the objects end in by default' }),
+  format: exportFormat.optional().meta({ description: 'what the names of the objects end in by default' }),
   objects: z
     .array(objectKey)
     .min(1)
@@ -101,7 +99,9 @@ export const importRoutes = routes()
         'row of all of them shows at one moment, once, or none does where an object is missing, broken or of another schema.',
       tag: 'Imports',
       path: ['dataset', 'table'],
-      headers: idempotencyHeader('the same key and body is the same import, however often it is sent'),
+      headers: idempotencyHeader(
+        'the same key and body is the same import, however often it is sent, until the table is dropped',
+      ),
       body: { required: true, types: { 'application/json': body } },
       answers: { 202: { description: 'The import', schema: importSchema } },
       errors: ['key-reused', 'dataset-frozen', 'schema-refused', 'forbidden'],
@@ -114,11 +114,10 @@ export const importRoutes = routes()
     async (c) => {
       const [dataset, table] = [slugOf('dataset', c.req.param('dataset')), slugOf('table', c.req.param('table'))];
       const { format, ...rest } = await bodyAs(c, body);
-      requireOwn(c, dataset, rest.objects);
+      await requireOwn(c, dataset, rest.objects);
       const request = { ...rest, format: format ?? formatOf(rest.objects) };
       const key = clientKey(c.req.header('idempotency-key'));
-      const id = key === undefined ? undefined : digest(`import/${dataset}/${table}/${key}`);
-      const job = await beginImport(c.get('timestore'), dataset, table, request, id);
+      const job = await beginImport(c.get('timestore'), dataset, table, request, key);
       workBehind(c);
       return c.json(importView(job), 202);
     },
@@ -132,7 +131,9 @@ export const importRoutes = routes()
         'and column how many values, least, greatest, sum and a hash of all. Its receipt has the days and rows that differ.',
       tag: 'Imports',
       path: ['dataset', 'table'],
-      headers: idempotencyHeader('the same key and body is the same comparison, however often it is sent'),
+      headers: idempotencyHeader(
+        'the same key and body is the same comparison, however often it is sent, until the table is dropped',
+      ),
       body: { required: true, types: { 'application/json': compareBody } },
       answers: { 202: { description: 'The job', schema: jobSchema } },
       errors: ['not-found', 'key-reused', 'forbidden'],
@@ -142,11 +143,10 @@ export const importRoutes = routes()
     async (c) => {
       const [dataset, table] = [slugOf('dataset', c.req.param('dataset')), slugOf('table', c.req.param('table'))];
       const { format, ...rest } = await bodyAs(c, compareBody);
-      requireOwn(c, dataset, rest.objects);
+      await requireOwn(c, dataset, rest.objects);
       const key = clientKey(c.req.header('idempotency-key'));
-      const id = key === undefined ? undefined : digest(`compare/${dataset}/${table}/${key}`);
       const request = { ...rest, format: format ?? formatOf(rest.objects) };
-      const job = await beginCompare(c.get('timestore'), dataset, table, request, id);
+      const job = await beginCompare(c.get('timestore'), dataset, table, request, key);
       workBehind(c);
       return c.json(jobView(job), 202);
     },
@@ -167,7 +167,7 @@ export const importRoutes = routes()
       const job = await readJob(c.get('timestore'), id).catch((error) => {
         throw error instanceof TimestoreError && error.code === 'not-found' ? noImport(id) : error;
       });
-      if (job.kind !== 'import' || !c.get('key').covers('admin', job.dataset ?? '')) throw noImport(id);
+      if (job.kind !== 'import' || !isOwn(c, job)) throw noImport(id);
       return c.json(importView(job));
     },
   )
@@ -188,7 +188,7 @@ export const importRoutes = routes()
     async (c) => {
       const timestore = c.get('timestore');
       const { name } = await bodyAs(c, uploadBody);
-      const key = uploadKey(slugOf('dataset', c.req.param('dataset')), name);
+      const key = await uploadKey(timestore, slugOf('dataset', c.req.param('dataset')), name);
       const expiresAt = timeText(timestore.now() + upload_s * 1000);
       return c.json({ key, url: await timestore.objects.presignPut(key, upload_s), expiresAt }, 201);
     },
@@ -199,10 +199,12 @@ function noImport(id: string): TimestoreError {
 }
 
 /** What is in the bucket of other datasets is for whoever may read them all. */
-function requireOwn(c: Context<App>, dataset: string, objects: string[]): void {
-  const own = [importPrefix, exportPrefix, 'uploads/'].map((prefix) => `${prefix}${dataset}/`);
+async function requireOwn(c: Context<App>, dataset: string, objects: string[]): Promise<void> {
+  if (c.get('key').coversAll('admin')) return;
+  const uploads = uploadFolder(dataset, await datasetLife(c.get('timestore'), dataset));
+  const own = [`${importPrefix}${dataset}/`, `${exportPrefix}${dataset}/`, uploads];
   const other = objects.find((key) => !own.some((prefix) => key.startsWith(prefix)));
-  if (other === undefined || c.get('key').coversAll('admin')) return;
+  if (other === undefined) return;
   throw new TimestoreError(
     'forbidden',
     `objects: ${other} is not beneath ${own.join(', ')}, which is what a key of some datasets can import from.`,
@@ -220,14 +222,14 @@ function formatOf(objects: string[]): ImportFormat {
   );
 }
 
-function importView(job: Job): z.input<typeof importSchema> {
+function importView(job: JobOf<'import'>): z.input<typeof importSchema> {
   const { objects, read, rows, moved } = importProgress(job);
   const { wrong = 0, rows: errors = [] } = (job.state === 'failed' ? job.progress : {}) as {
     wrong?: number;
     rows?: z.input<typeof wrongSchema>[];
   };
   return {
-    ...{ id: job.id, dataset: job.dataset ?? '', table: job.table ?? '', state: job.state },
+    ...{ id: job.id, dataset: job.dataset, table: job.table, state: job.state },
     ...{ objects: { of: objects, read }, rows: { read: rows, moved }, error: job.error },
     ...{ wrongRows: wrong, errors, actor: job.actor, createdAt: timeText(job.createdAt_ms) },
     finishedAt: job.finishedAt_ms === null ? null : timeText(job.finishedAt_ms),

@@ -122,7 +122,9 @@ export const tableRoutes = routes()
     path,
     describe({
       summary: 'Create a table',
-      description: 'Writes make tables as well; this is for one with a schema, keys or lanes from the start.',
+      description:
+        'Writes make tables as well; this is for one with a schema, keys or lanes from the start. A dataset has 1,000 tables by ' +
+        'default; one more is 413 `limit-exceeded`.',
       tag: 'Catalogue',
       path: ['dataset'],
       body: { required: true, types: { 'application/json': createBody } },
@@ -205,7 +207,7 @@ export const tableRoutes = routes()
       summary: 'Delete a table',
       description:
         'It takes no rows and is gone for readers at once (instances that have it in memory follow within 30 s), and for good ' +
-        'after the grace. Until then, `state: active` takes it back.',
+        'after the grace, with its exports and quarantined rows. Until then, `state: active` takes it back.',
       tag: 'Catalogue',
       path: ['dataset', 'table'],
       headers: ifMatchHeader(tagForm),

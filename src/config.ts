@@ -8,6 +8,8 @@ const limitsSchema = z.object({
   request_rows_max: count(50_000),
   row_bytes_max: count(1024 * 1024),
   chunk_bytes_max: count(512 * 1024),
+  // Each is a table in ClickHouse and lanes in the hot buffer, which are looked after every hour.
+  dataset_tables_max: count(1_000),
   table_fields_max: count(1_000),
   table_defaults_bytes_max: count(64 * 1024),
   idempotency_ms: count(24 * 3_600_000),

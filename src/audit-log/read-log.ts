@@ -24,7 +24,7 @@ export type LogFilter = {
   outcome?: string | undefined;
   from_ms?: number | undefined;
   to_ms?: number | undefined;
-  /** Of these datasets alone; all lines, also those of none, if left out. */
+  /** Of these datasets alone, in the lives that they are in; all lines, also those of none, if left out. */
   datasets?: string[] | undefined;
 };
 
@@ -37,7 +37,7 @@ export async function readLog(ctx: Context, filter: LogFilter, limit: number): P
       where ($1::bigint is null or n < $1) and ($2::text is null or dataset = $2) and ($3::text is null or actor = $3)
         and ($4::text is null or action = $4) and ($5::text is null or outcome = $5)
         and ($6::float8 is null or at >= to_timestamp($6 / 1000)) and ($7::float8 is null or at < to_timestamp($7 / 1000))
-        and ($8::text[] is null or dataset = any($8))
+        and ($8::text[] is null or (dataset = any($8) and dataset_life = life_of_dataset(dataset)))
       order by n desc limit $9`,
     [
       ...[before ?? null, dataset ?? null, actor ?? null, action ?? null, outcome ?? null],

@@ -13,7 +13,7 @@ const tablesInPass = 200;
  */
 export async function auditDue(ctx: Context, deadline_ms: number): Promise<number> {
   const due = await ctx.postgres.rows<{ dataset: string; name: string }>(
-    `select t.dataset, t.name from tables t left join audits a using (dataset, name)
+    `select t.dataset, t.name from tables t left join audits a using (dataset, name, life)
       where t.dropped_at is null and (a.audited_at is null or a.audited_at < now() - $1 * interval '1 millisecond')
       order by a.audited_at nulls first limit $2`,
     [ctx.config.limits.audit_every_ms, tablesInPass],
@@ -35,7 +35,8 @@ export async function auditDue(ctx: Context, deadline_ms: number): Promise<numbe
 /** The newest audit of each table. Throws StoreError when Postgres is away. */
 export async function newestAudits(ctx: Context): Promise<(TableAudit & { age_s: number })[]> {
   const rows = await ctx.postgres.rows<{ report: TableAudit; age_s: string }>(
-    'select report, extract(epoch from now() - audited_at) as age_s from audits order by dataset, name',
+    `select report, extract(epoch from now() - audited_at) as age_s
+       from audits join tables t using (dataset, name, life) where t.dropped_at is null order by dataset, name`,
   );
   return rows.map(({ report, age_s }) => ({ ...report, age_s: Number(age_s) }));
 }

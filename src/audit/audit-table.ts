@@ -77,7 +77,7 @@ export async function auditTable(ctx: Context, table: Table): Promise<TableAudit
     }),
     compared: all.length,
   };
-  await record(ctx, audit);
+  await record(ctx, table, audit);
   if (!audit.ok) {
     const { dataset, table: name } = audit;
     ctx.log({ event: 'audit', alarm: true, dataset, table: name, missing, doubled, unaccounted, isBufferWhole });
@@ -120,13 +120,15 @@ async function auditLane(ctx: Context, table: Table, snapshot: LaneSnapshot): Pr
   };
 }
 
-async function record(ctx: Context, audit: TableAudit): Promise<void> {
+async function record(ctx: Context, { life }: Table, audit: TableAudit): Promise<void> {
   const { dataset, table, missing, doubled, unaccounted } = audit;
   await ctx.postgres.rows(
-    `insert into audits (dataset, name, missing, doubled, unaccounted, report) values ($1, $2, $3, $4, $5, $6::jsonb)
+    `insert into audits (dataset, name, missing, doubled, unaccounted, report, life)
+     values ($1, $2, $3, $4, $5, $6::jsonb, $7)
      on conflict (dataset, name) do update
        set audited_at = now(), missing = excluded.missing, doubled = excluded.doubled,
-           unaccounted = excluded.unaccounted, report = excluded.report`,
-    [dataset, table, missing, doubled, unaccounted, JSON.stringify(audit)],
+           unaccounted = excluded.unaccounted, report = excluded.report, life = excluded.life
+       where audits.life <= excluded.life`,
+    [dataset, table, missing, doubled, unaccounted, JSON.stringify(audit), life],
   );
 }

@@ -8,7 +8,7 @@ import type { Context } from '../context.ts';
 import { required, StoreError } from '../errors.ts';
 import { flushTable } from '../flush/flush-table.ts';
 import { drainOutbox } from '../flush/outbox.ts';
-import type { Job } from '../jobs/job.ts';
+import type { JobOf } from '../jobs/job.ts';
 import type { Outcome, Step } from '../jobs/work.ts';
 import { physicalName } from '../names.ts';
 import { contentOf, writePartition } from './parquet.ts';
@@ -84,7 +84,7 @@ export const partitionKey = (id: string, dataset: string, name: string, partitio
  * Copies tables into the object store: everything acknowledged before the job began, each partition as Parquet that was
  * read back, and what the catalogue says. Each step may be repeated: an object is written again.
  */
-export const backupStep: Step = async (ctx, job, deadline_ms) => {
+export const backupStep: Step<'backup'> = async (ctx, job, deadline_ms) => {
   if (job.progress.tables === undefined) return { progress: await begin(ctx, job) };
   const progress = progressSchema.parse(job.progress);
   const next = progress.tables.findIndex(({ rows }) => rows === null);
@@ -144,7 +144,7 @@ const manifestsInPage = 500;
 
 async function writeManifests(
   ctx: Context,
-  { id }: Job,
+  { id }: JobOf<'backup'>,
   { dataset, name, physical }: TableOf,
   current: Current,
   deadline_ms: number,
@@ -172,7 +172,7 @@ async function writeManifests(
   return { ...current, pages, lastManifest };
 }
 
-async function begin(ctx: Context, { request }: Job): Promise<Progress> {
+async function begin(ctx: Context, { request }: JobOf<'backup'>): Promise<Progress> {
   const { datasets } = request as { datasets?: string[] };
   const tables = await ctx.postgres.rows<{ dataset: string; name: string }>(
     `select t.dataset, t.name from tables t join datasets d on d.name = t.dataset
@@ -231,7 +231,11 @@ async function recordOf(
   };
 }
 
-async function finish(ctx: Context, { id, request }: Job, { startedAt, tables }: Progress): Promise<Outcome> {
+async function finish(
+  ctx: Context,
+  { id, request }: JobOf<'backup'>,
+  { startedAt, tables }: Progress,
+): Promise<Outcome> {
   const { datasets: chosen } = request as { datasets?: string[] };
   const which = [chosen ?? null];
   const [datasets = [], savedQueries = [], keys = []] = await ctx.postgres.transaction([

@@ -8,7 +8,7 @@ import { setUpLanes } from '../catalog/set-up-lanes.ts';
 import type { Table } from '../catalog/table.ts';
 import type { Context } from '../context.ts';
 import { TimestoreError } from '../errors.ts';
-import type { Job } from '../jobs/job.ts';
+import type { JobOf } from '../jobs/job.ts';
 import type { Outcome, Step } from '../jobs/work.ts';
 import { physicalName } from '../names.ts';
 import { backupKey, backupRecord, manifestKey, manifestPage, partitionKey, tableKey, tableRecord } from './backup.ts';
@@ -35,7 +35,7 @@ export async function readBackup(ctx: Context, id: string): Promise<z.output<typ
  * Brings tables of a backup back that are not there. Until all of a table's rows are there and compare equal it is hidden
  * from readers and writers. Each step may be repeated.
  */
-export const restoreStep: Step = async (ctx, job, deadline_ms) => {
+export const restoreStep: Step<'restore'> = async (ctx, job, deadline_ms) => {
   const { backup: id } = job.request as { backup: string };
   if (job.progress.tables === undefined) return await begin(ctx, job, id);
   const progress = progressSchema.parse(job.progress);
@@ -105,7 +105,7 @@ async function restoreHidden(
   return undefined;
 }
 
-async function begin(ctx: Context, { request }: Job, id: string): Promise<Outcome> {
+async function begin(ctx: Context, { request }: JobOf<'restore'>, id: string): Promise<Outcome> {
   const { datasets: chosen } = request as { datasets?: string[] };
   const backup = await readBackup(ctx, id);
   const isChosen = (dataset: unknown) => chosen === undefined || chosen.includes(String(dataset));

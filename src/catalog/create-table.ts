@@ -2,12 +2,17 @@ import { createHash } from 'node:crypto';
 import { auditLine } from '../audit-log/line.ts';
 import type { Context } from '../context.ts';
 import { TimestoreError } from '../errors.ts';
+import { quarantineTable } from '../quarantine/table.ts';
 import type { TableSchema } from '../schema/types.ts';
 import type { PartitionWindow } from '../schema/window.ts';
 import { readTable } from './find-table.ts';
+import type { Lives } from './life.ts';
 import { placeLanes } from './place-lanes.ts';
 import { notWritable, type State } from './state.ts';
 import { type Retention, schemaText, type Table } from './table.ts';
+
+/** How many tables a dataset ($1) has that clients have made, those that are being deleted among them. */
+const countSql = `select count(*) from tables where dataset = $1 and dropped_at is null and name <> '${quarantineTable}'`;
 
 export type NewTable = {
   dataset: string;
@@ -19,6 +24,8 @@ export type NewTable = {
   schema: TableSchema;
   /** Its own; its dataset's if left out. */
   retention?: Retention | null | undefined;
+  /** The table is made in these lives alone; in any where left out. */
+  lives?: Lives | undefined;
 };
 
 /**
@@ -26,32 +33,38 @@ export type NewTable = {
  * makes it and all go on with what it made.
  *
  * @returns the table that is there now, and whether this made it
- * @throws TimestoreError `dataset-frozen` for a dataset that takes no rows; StoreError when Postgres is away: a table that
+ * @throws TimestoreError `dataset-frozen` for a dataset that takes no rows, `limit-exceeded` for one that has as many tables as
+ *   it may; StoreError when Postgres is away: a table that
  *   nobody has on record cannot take rows
  */
 export async function createTable(ctx: Context, table: NewTable): Promise<Table & { isNew: boolean }> {
-  const { dataset, datasetTitle = null, name, window, lanes, schema, retention } = table;
+  const { dataset, datasetTitle = null, name, window, lanes, schema, retention, lives } = table;
   const text = schemaText(schema);
   const shards = placeLanes(ctx, table, [], lanes);
   const params: unknown[] = [
     ...[dataset, name, JSON.stringify({ window, lanes, readLanes: lanes, shards, retention }), schema.version, text],
-    ...[checksumOf(text), datasetTitle],
+    ...[checksumOf(text), datasetTitle, lives?.dataset ?? null, lives?.table ?? null],
+    name === quarantineTable ? null : ctx.config.limits.dataset_tables_max,
   ];
   const detail = { window, lanes, retention, schema: JSON.parse(text) };
   const lines = [
     auditLine({ action: 'dataset.create', dataset, detail: { title: datasetTitle } }, 'd', params),
     auditLine({ action: 'table.create', dataset, table: name, detail }, 't', params),
   ];
-  const made = await ctx.postgres.rows(
-    `with d as (
-       insert into datasets as known (name, title) values ($1, $7)
+  const statement = `with lives as (
+       select life_of_dataset($1) as dataset, life_of_table($1, $2) as life),
+     wanted as (
+       select life from lives where coalesce($8::int, dataset) = dataset and coalesce($9::int, life) = life
+          and ($10::int is null or (${countSql}) < $10)),
+     d as (
+       insert into datasets as known (name, title) select $1, $7 from wanted
        on conflict (name) do update
          set title = excluded.title, created_at = now(), dropped_at = null, revision = known.revision + 1
          where known.dropped_at is not null
        returning name),
      t as (
        insert into tables (dataset, name, life, definition, schema_version)
-       select $1, $2, 1 + (select count(*) from tables where dataset = $1 and name = $2), $3::jsonb, $4
+       select $1, $2, life, $3::jsonb, $4 from wanted
         where not exists (select from datasets where name = $1 and state <> 'active')
        on conflict do nothing
        returning dataset, name, life, schema_version),
@@ -59,13 +72,28 @@ export async function createTable(ctx: Context, table: NewTable): Promise<Table 
      line_t as (${lines[1]})
      insert into schema_versions (dataset, name, life, version, schema, checksum)
      select dataset, name, life, schema_version, $5, $6 from t
-     returning life`,
-    params,
-  );
+     returning life`;
+  // Of several that are made at once each counts the others: the count is of after the lock.
+  const lock = "select pg_advisory_xact_lock(hashtextextended('tables of ' || $1, 0))";
+  const [, made = []] = await ctx.postgres.transaction([
+    [lock, [dataset]],
+    [statement, params],
+  ]);
   const found = await readTable(ctx, dataset, name);
   if (found !== undefined) return { ...found, isNew: made.length > 0 };
-  const [at] = await ctx.postgres.rows<{ state: State }>('select state from datasets where name = $1', [dataset]);
+  const [at] = await ctx.postgres.rows<{ state: State; tables: number }>(
+    `select state, (${countSql})::int as tables from datasets where name = $1`,
+    [dataset],
+  );
   if (at !== undefined && at.state !== 'active') throw notWritable(dataset, undefined, at.state);
+  const { dataset_tables_max } = ctx.config.limits;
+  if (at !== undefined && at.tables >= dataset_tables_max) {
+    throw new TimestoreError(
+      'limit-exceeded',
+      `Dataset ${dataset} has ${at.tables} tables, and may have ${dataset_tables_max} (limit dataset_tables_max): table ${name} ` +
+        'was not made. Use a table that is there, or delete one.',
+    );
+  }
   throw new TimestoreError('conflict', `Table ${name} of dataset ${dataset} was dropped meanwhile. Try again.`);
 }
 

@@ -1,3 +1,4 @@
+import { asking } from '../asking.ts';
 import { dropLanes } from '../buffer/drop-lanes.ts';
 import { ask } from '../buffer/redis.ts';
 import { everyNode } from '../clickhouse/cluster.ts';
@@ -35,6 +36,9 @@ export async function dropTable(ctx: Context, { dataset, name, life, readLanes }
     ['delete from audits where dataset = $1 and name = $2', [dataset, name]],
     ['delete from reconciliations where dataset = $1 and name = $2', [dataset, name]],
     ['delete from export_schedules where dataset = $1 and "table" = $2', [dataset, name]],
+    // They hold values of its rows.
+    ['delete from read_comparisons where dataset = $1 and "table" = $2', [dataset, name]],
+    cancelJobs('dataset = $1 and "table" = $2', [dataset, name]),
     [
       'update tables set dropped_at = now(), revision = revision + 1 where dataset = $1 and name = $2 and life = $3',
       [dataset, name, life],
@@ -53,8 +57,8 @@ export async function dropStored(ctx: Context, table: TableRef): Promise<void> {
   );
 }
 
-/** What a dataset has beside its tables, which are gone by now. */
-export async function dropDatabase(ctx: Context, dataset: string): Promise<Statement[]> {
+/** Removes what the stores have of a dataset beside its tables, which are gone by now. Throws StoreError, ClickHouseError. */
+export async function dropDatabase(ctx: Context, dataset: string): Promise<void> {
   await ask(() => ctx.redis.del(ctx.keys.quota(dataset), ctx.keys.remembered(dataset)));
   for (const { clickhouse } of everyNode(ctx)) {
     const [left] = await clickhouse.rows<{ n: string }>(
@@ -64,14 +68,55 @@ export async function dropDatabase(ctx: Context, dataset: string): Promise<State
     // What others have put there is theirs.
     if (Number(left?.n) === 0) await clickhouse.command(`DROP DATABASE IF EXISTS ${databaseName(dataset)}`);
   }
+}
+
+/** The statements that take a dataset without tables off the record: its name is free again. */
+export function datasetGone(dataset: string): Statement[] {
   return [
     ['delete from saved_queries where dataset = $1', [dataset]],
     ['delete from read_comparisons where dataset = $1', [dataset]],
+    ['delete from exports where dataset = $1', [dataset]],
+    ['delete from export_schedules where dataset = $1', [dataset]],
+    ...forgetWebhooks(dataset),
+    cancelJobs('dataset = $1', [dataset]),
     [
       `update datasets set dropped_at = now(), state = 'active', delete_at = null, title = null, retention = null,
-              quota = null, migration = null, revision = revision + 1
+              quota = null, migration = null, revision = revision + 1, life = life + 1
         where name = $1`,
       [dataset],
     ],
   ];
+}
+
+/**
+ * Ends the jobs that have nothing to work on any more. Drops are not among them, for one of them is running this, nor are
+ * mirrors, which end by themselves and record how far they came.
+ */
+function cancelJobs(which: string, params: unknown[]): Statement {
+  return [
+    `update jobs set state = 'cancelled', finished_at = now(), claim = null, claimed_until = null
+      where ${which} and state in ('queued', 'running') and kind not in ('drop-table', 'drop-dataset', 'mirror')`,
+    params,
+  ];
+}
+
+/**
+ * Takes a dataset out of the lists of webhooks, with a line in the audit log for each: the next dataset of the name is
+ * another one. A webhook that is left without any dataset is deleted.
+ */
+function forgetWebhooks(dataset: string): Statement[] {
+  const { actor, requestId } = asking();
+  const changes = [
+    ['webhook.delete', `delete from webhooks where datasets = jsonb_build_array($1::text) returning id, datasets`],
+    [
+      'webhook.change',
+      `update webhooks set datasets = datasets - $1::text where datasets ? $1::text returning id, datasets`,
+    ],
+  ];
+  return changes.map(([action, change]) => [
+    `with changed as (${change})
+     insert into audit_log (actor, request_id, action, dataset, detail)
+     select $2, $3, $4, $1, jsonb_build_object('webhook', id, 'datasets', datasets) from changed`,
+    [dataset, actor, requestId, action],
+  ]);
 }

@@ -55,6 +55,27 @@ export async function isOver(ctx: Context, table: Table): Promise<boolean> {
   return newest?.physical !== table.physical;
 }
 
+/** A life of a dataset and one of a table in it. */
+export type Lives = { dataset: number; table: number };
+
+/**
+ * The lives that a dataset and a table are in, or will be in once they are made: they change when the name becomes free
+ * again, and at no other time. Throws StoreError.
+ */
+export async function livesOf(ctx: Context, dataset: string, name: string): Promise<Lives> {
+  const [lives] = await ctx.postgres.rows<Lives>(
+    'select life_of_dataset($1) as dataset, life_of_table($1, $2) as "table"',
+    [dataset, name],
+  );
+  if (lives === undefined) throw new RangeError('a select without a source has a line');
+  return lives;
+}
+
+/** The life that a dataset is in, or will be in once it is made. Throws StoreError. */
+export async function datasetLife(ctx: Context, dataset: string): Promise<number> {
+  return (await livesOf(ctx, dataset, '')).dataset;
+}
+
 /**
  * @param from `restore`: also of a table that a backup is being brought back into, which is hidden
  * @throws LifeOver for a table that was dropped, or that is being taken apart; StoreError

@@ -1,3 +1,4 @@
+import * as z from 'zod';
 import type { Table } from '../catalog/table.ts';
 import type { Settings } from '../clickhouse/client.ts';
 import { atWhole } from '../clickhouse/cluster.ts';
@@ -14,6 +15,8 @@ export const exportFormats = {
 } as const;
 
 export type ExportFormat = keyof typeof exportFormats;
+
+export const exportFormat = z.enum(Object.keys(exportFormats) as ExportFormat[]);
 
 /** Which rows of a table are exported, and what of them. */
 export type Exported = {

@@ -4,20 +4,23 @@ import type { Table } from '../catalog/table.ts';
 import type { Context } from '../context.ts';
 import { StoreError, TimestoreError } from '../errors.ts';
 import { cutOf, flushCut } from '../flush/flush-cut.ts';
-import { createJob, type Job } from '../jobs/job.ts';
+import { createJob, type JobOf } from '../jobs/job.ts';
+import { keyedJobId } from '../jobs/job-id.ts';
 import type { Outcome, Step } from '../jobs/work.ts';
 import { pagesOf } from '../objects/pages.ts';
-import { rangeOf } from '../query/request.ts';
+import { queryBody, rangeOf } from '../query/request.ts';
 import { notifyStatement } from '../webhooks/webhook.ts';
-import { contentByDay, type Exported, type ExportFormat, exportFormats, writeDay } from './day.ts';
+import { contentByDay, type Exported, exportFormat, exportFormats, writeDay } from './day.ts';
 import { type ExportedObject, publishExport } from './published.ts';
 
 /** What is asked for. */
-export type ExportRequest = {
-  format: ExportFormat;
-  timeRange?: { start?: string | number | undefined; end?: string | number | undefined } | undefined;
-  columns?: string[] | undefined;
-};
+const requestSchema = z.object({
+  format: exportFormat,
+  timeRange: queryBody.shape.timeRange,
+  columns: z.array(z.string()).optional(),
+});
+
+export type ExportRequest = z.output<typeof requestSchema>;
 
 const content = z.object({ rows: z.number(), checksum: z.string() });
 
@@ -40,8 +43,9 @@ export const exportPrefix = 'exports/';
 export const exportFolder = (dataset: string, table: string, id: string) => `${exportPrefix}${dataset}/${table}/${id}/`;
 
 /**
- * Puts an export on record: of every row acknowledged by now. The same id is the same export.
+ * Puts an export on record: of every row acknowledged by now. The same key is the same export while the table is there.
  *
+ * @param scheduled by the clock: at this time, of this life of the table
  * @throws TimestoreError `not-found`, `invalid-request`, `key-reused`; StoreError
  */
 export async function beginExport(
@@ -49,14 +53,16 @@ export async function beginExport(
   dataset: string,
   name: string,
   request: ExportRequest,
-  id: string | undefined,
-): Promise<Job> {
+  key: string | undefined,
+  scheduled?: { id: string; life: number },
+): Promise<JobOf<'export'>> {
   const table = await readTable(ctx, dataset, name);
-  if (table === undefined || table.state === 'deleting')
+  if (table === undefined || table.state === 'deleting' || table.life !== (scheduled?.life ?? table.life))
     throw new TimestoreError('not-found', `There is no table ${name} in dataset ${dataset}.`);
   rangeOf(request);
   const columns = chosen(table, request.columns);
   const progress = { life: table.life, ...(await cutOf(ctx, table)), columns };
+  const id = scheduled?.id ?? keyedJobId('export', table, key);
   return await createJob(ctx, { id, kind: 'export', dataset, table: name, request: { ...request }, progress });
 }
 
@@ -72,10 +78,10 @@ function chosen({ name, schema }: Table, columns: string[] | undefined): string[
  * Writes each day as an object. It is published when all objects hold what the table has at one moment: what was deleted or
  * corrected while days were written is written again.
  */
-export const exportStep: Step = async (ctx, job, deadline_ms) => {
+export const exportStep: Step<'export'> = async (ctx, job, deadline_ms) => {
   const progress = progressSchema.parse(job.progress);
-  const request = job.request as ExportRequest;
-  const table = await readTable(ctx, job.dataset ?? '', job.table ?? '');
+  const request = requestSchema.parse(job.request);
+  const table = await readTable(ctx, job.dataset, job.table);
   if (table === undefined || table.life !== progress.life || table.state === 'deleting') {
     throw new TimestoreError(
       'not-found',
@@ -123,8 +129,8 @@ export const exportStep: Step = async (ctx, job, deadline_ms) => {
 
 async function publish(
   ctx: Context,
-  job: Job,
-  { days, watermark }: z.output<typeof progressSchema>,
+  job: JobOf<'export'>,
+  { days, watermark, life }: z.output<typeof progressSchema>,
   { fields, start_ms, end_ms }: Exported,
   keyOf: (day: string) => string,
   folder: string,
@@ -147,8 +153,8 @@ async function publish(
   return {
     done: { export: job.id, objects: objects.length, ...sums },
     alongside: [
-      publishExport(job, { watermark, columns, objects, ...sums, start_ms, end_ms }),
-      notifyStatement(ctx, job.id, 'export.published', job.dataset ?? '', { ...record, ...sums }),
+      publishExport(job, { watermark, columns, objects, ...sums, start_ms, end_ms, life }),
+      notifyStatement(ctx, job.id, 'export.published', job.dataset, { ...record, ...sums }),
     ],
   };
 }

@@ -1,7 +1,7 @@
 import { auditLine } from '../audit-log/line.ts';
 import type { Context } from '../context.ts';
 import { TimestoreError } from '../errors.ts';
-import type { Job } from '../jobs/job.ts';
+import type { JobOf } from '../jobs/job.ts';
 import { pagesOf } from '../objects/pages.ts';
 import { epochMs, type Statement } from '../postgres/client.ts';
 import type { ExportFormat } from './day.ts';
@@ -25,32 +25,51 @@ export type Export = {
   objects: ExportedObject[];
   actor: string;
   publishedAt_ms: number;
+  /** Whether its dataset is in the life that it was published in. */
+  isOfThisLife: boolean;
 };
 
 const columnsSql = `n, id, dataset, "table", format, ${epochMs('time_from')} as from_ms, ${epochMs('time_to')} as to_ms, watermark,
-  columns, rows::float8 as rows, bytes::float8 as bytes, objects, actor, ${epochMs('published_at')} as "publishedAt_ms"`;
+  columns, rows::float8 as rows, bytes::float8 as bytes, objects, actor, ${epochMs('published_at')} as "publishedAt_ms",
+  dataset_life = life_of_dataset(dataset) as "isOfThisLife"`;
 
 /** The statement that publishes what a job has written. */
 export function publishExport(
-  job: Job,
+  job: JobOf<'export'>,
   what: Pick<Export, 'watermark' | 'columns' | 'objects' | 'rows' | 'bytes'> & {
     start_ms: number | undefined;
     end_ms: number | undefined;
+    life: number;
   },
 ): Statement {
-  const { watermark, columns, objects, rows, bytes, start_ms = null, end_ms = null } = what;
+  const { watermark, columns, objects, rows, bytes, life, start_ms = null, end_ms = null } = what;
   return [
-    `insert into exports (id, dataset, "table", format, time_from, time_to, watermark, columns, rows, bytes, objects, actor)
-     values ($1, $2, $3, $4, to_timestamp($5::float8 / 1000), to_timestamp($6::float8 / 1000), $7, $8::jsonb, $9, $10, $11::jsonb, $12)
+    `insert into exports (id, dataset, "table", format, time_from, time_to, watermark, columns, rows, bytes, objects, actor, life)
+     values ($1, $2, $3, $4, to_timestamp($5::float8 / 1000), to_timestamp($6::float8 / 1000), $7, $8::jsonb, $9, $10, $11::jsonb, $12, $13)
      on conflict (id) do nothing`,
     [
       ...[job.id, job.dataset, job.table, job.request.format, start_ms, end_ms, watermark, JSON.stringify(columns)],
-      ...[rows, bytes, JSON.stringify(objects), job.actor],
+      ...[rows, bytes, JSON.stringify(objects), job.actor, life],
     ],
   ];
 }
 
-/** The newest first. `of`: of these datasets alone. */
+/** Those of a table in one life of it, and those that do not say which life they are of. Throws StoreError. */
+export async function exportsOfLife(
+  ctx: Context,
+  dataset: string,
+  table: string,
+  life: number,
+  limit: number,
+): Promise<Export[]> {
+  return await ctx.postgres.rows<Export>(
+    `select ${columnsSql} from exports
+      where dataset = $1 and "table" = $2 and coalesce(life, 0) <= $3 order by n limit $4`,
+    [dataset, table, life, limit],
+  );
+}
+
+/** The newest first. `of`: of these datasets alone, in the lives that they are in. */
 export async function listExports(
   ctx: Context,
   {
@@ -69,7 +88,7 @@ export async function listExports(
   return await ctx.postgres.rows<Export>(
     `select ${columnsSql} from exports
       where ($1::bigint is null or n < $1) and ($2::text is null or dataset = $2) and ($3::text is null or "table" = $3)
-        and ($4::text[] is null or dataset = any($4))
+        and ($4::text[] is null or (dataset = any($4) and dataset_life = life_of_dataset(dataset)))
       order by n desc limit $5`,
     [before ?? null, dataset ?? null, table ?? null, of ?? null, limit],
   );

@@ -3,6 +3,7 @@ import { auditLine } from '../audit-log/line.ts';
 import type { Context } from '../context.ts';
 import { TimestoreError } from '../errors.ts';
 import { describeError } from '../log.ts';
+import { physicalName } from '../names.ts';
 import { epochMs } from '../postgres/client.ts';
 import type { ExportFormat } from './day.ts';
 import { beginExport } from './export.ts';
@@ -11,6 +12,8 @@ import { beginExport } from './export.ts';
 export type ExportSchedule = {
   dataset: string;
   table: string;
+  /** Of the table that it was set for. */
+  life: number;
   hour: number;
   /** So many whole days before that hour. */
   days: number;
@@ -20,11 +23,11 @@ export type ExportSchedule = {
   actor: string;
 };
 
-const columnsSql = `dataset, "table", hour, days, format, columns, ${epochMs('next_at')} as "nextAt_ms", actor`;
+const columnsSql = `dataset, "table", life, hour, days, format, columns, ${epochMs('next_at')} as "nextAt_ms", actor`;
 
 const day_ms = 86_400_000;
 
-/** Sets a table's schedule, in place of another. */
+/** Sets a table's schedule, in place of another. Throws TimestoreError `not-found`; StoreError. */
 export async function setSchedule(
   ctx: Context,
   schedule: Pick<ExportSchedule, 'dataset' | 'table' | 'hour' | 'days' | 'format' | 'columns'>,
@@ -41,17 +44,18 @@ export async function setSchedule(
   );
   const [set] = await ctx.postgres.rows<ExportSchedule>(
     `with changed as (
-       insert into export_schedules (dataset, "table", hour, days, format, columns, actor, buffer, next_at)
-       select $1, $2, $3, $4, $5, $6::jsonb, $7, $8, today + case when today <= now() then interval '1 day' else '0' end
-         from (select date_trunc('day', now(), 'UTC') + $3 * interval '1 hour' as today) as t
+       insert into export_schedules (dataset, "table", hour, days, format, columns, actor, buffer, life, next_at)
+       select $1, $2, $3, $4, $5, $6::jsonb, $7, $8, life, today + case when today <= now() then interval '1 day' else '0' end
+         from (select date_trunc('day', now(), 'UTC') + $3 * interval '1 hour' as today) as day, tables
+        where dataset = $1 and name = $2 and dropped_at is null and state <> 'deleting'
        on conflict (buffer, dataset, "table") do update set hour = excluded.hour, days = excluded.days,
-         format = excluded.format, columns = excluded.columns, actor = excluded.actor, next_at = excluded.next_at
+         life = excluded.life, format = excluded.format, columns = excluded.columns, actor = excluded.actor, next_at = excluded.next_at
        returning *),
      line as (${line})
      select ${columnsSql} from changed`,
     params,
   );
-  if (set === undefined) throw new Error('an insert returns its line');
+  if (set === undefined) throw new TimestoreError('not-found', `There is no table ${table} in dataset ${dataset}.`);
   return set;
 }
 
@@ -107,13 +111,16 @@ export async function exportDue(ctx: Context): Promise<number> {
 }
 
 async function beginScheduled(ctx: Context, due: ExportSchedule): Promise<boolean> {
-  const { dataset, table, days, format, columns, nextAt_ms } = due;
+  const { dataset, table, life, days, format, columns, nextAt_ms } = due;
   const end_ms = nextAt_ms - (nextAt_ms % day_ms);
   const timeRange = { start: new Date(end_ms - days * day_ms).toISOString(), end: new Date(end_ms).toISOString() };
-  const id = `scheduled-${dataset}.${table}-${new Date(nextAt_ms).toISOString().slice(0, 13)}`;
+  const id = `scheduled-${dataset}.${physicalName(table, life)}-${new Date(nextAt_ms).toISOString().slice(0, 13)}`;
   try {
     const request = { format, timeRange, ...(columns !== null && { columns }) };
-    await onBehalfOf({ actor: due.actor, requestId: id }, () => beginExport(ctx, dataset, table, request, id));
+    const scheduled = { id, life };
+    await onBehalfOf({ actor: due.actor, requestId: id }, () => {
+      return beginExport(ctx, dataset, table, request, undefined, scheduled);
+    });
     return true;
   } catch (error) {
     // A table that is gone, or a schedule that was changed since it was begun with another request.

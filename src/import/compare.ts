@@ -4,11 +4,12 @@ import type { At } from '../clickhouse/cluster.ts';
 import type { Context } from '../context.ts';
 import { TimestoreError } from '../errors.ts';
 import { cutOf, flushCut } from '../flush/flush-cut.ts';
-import { createJob, type Job } from '../jobs/job.ts';
+import { createJob, type JobOf } from '../jobs/job.ts';
+import { keyedJobId } from '../jobs/job-id.ts';
 import type { Outcome, Step } from '../jobs/work.ts';
 import { rangeOf } from '../query/request.ts';
 import { differencesOf, differingRows } from './against-table.ts';
-import { type ObjectsRequest, orBeginAnew, readingSchema, readNext, requireReadable } from './read-objects.ts';
+import { objectsRequest, orBeginAnew, readingSchema, readNext, requireReadable } from './read-objects.ts';
 import {
   addStagingFields,
   atStaging,
@@ -21,7 +22,9 @@ import {
 } from './staging.ts';
 
 /** What is asked for: objects that should hold what a table does. */
-export type CompareRequest = Omit<ObjectsRequest, 'fields' | 'timestampColumn' | 'keyFields'>;
+const requestSchema = objectsRequest.omit({ fields: true, timestampColumn: true, keyFields: true });
+
+export type CompareRequest = z.output<typeof requestSchema>;
 
 const progressSchema = readingSchema.extend({
   life: z.number(),
@@ -35,7 +38,7 @@ const progressSchema = readingSchema.extend({
 type Progress = z.output<typeof progressSchema>;
 
 /**
- * Puts a comparison on record: of every row acknowledged by now. The same id is the same comparison.
+ * Puts a comparison on record: of every row acknowledged by now. The same key is the same comparison while the table is there.
  *
  * @throws TimestoreError `not-found`, `invalid-request`, `limit-exceeded`, `key-reused`; StoreError
  */
@@ -44,14 +47,15 @@ export async function beginCompare(
   dataset: string,
   name: string,
   request: CompareRequest,
-  id: string | undefined,
-): Promise<Job> {
+  key: string | undefined,
+): Promise<JobOf<'compare'>> {
   const table = await readTable(ctx, dataset, name);
   if (table === undefined || table.state === 'deleting') {
     throw new TimestoreError('not-found', `There is no table ${name} in dataset ${dataset}.`);
   }
   requireReadable(ctx, table, request);
   const progress = { life: table.life, until: (await cutOf(ctx, table)).until };
+  const id = keyedJobId('compare', table, key);
   return await createJob(ctx, { id, kind: 'compare', dataset, table: name, request: { ...request }, progress });
 }
 
@@ -59,16 +63,16 @@ export async function beginCompare(
  * Reads objects as an import does, and compares them with what the table has, by days and columns: rows in any order, and
  * rows that are equal by how many there are. Each step may be repeated.
  */
-export const compareStep: Step = async (ctx, job, deadline_ms) => {
+export const compareStep: Step<'compare'> = async (ctx, job, deadline_ms) => {
   const progress = progressSchema.parse(job.progress);
   const { life, until, isFlushed } = progress;
   const at = atStaging(ctx, job.id, progress.staging);
   return await orBeginAnew(at, progress, { life, until, isFlushed }, () => nextStep(at, job, progress, deadline_ms));
 };
 
-async function nextStep(at: At, job: Job, progress: Progress, deadline_ms: number): Promise<Outcome> {
-  const request = job.request as CompareRequest;
-  const table = await readTable(at, job.dataset ?? '', job.table ?? '');
+async function nextStep(at: At, job: JobOf<'compare'>, progress: Progress, deadline_ms: number): Promise<Outcome> {
+  const request = requestSchema.parse(job.request);
+  const table = await readTable(at, job.dataset, job.table);
   if (table?.life !== progress.life || table.state === 'deleting') {
     throw new TimestoreError(
       'not-found',

@@ -4,6 +4,7 @@ import { createTable } from '../catalog/create-table.ts';
 import { ensureTable } from '../catalog/ensure-table.ts';
 import { evolveSchema } from '../catalog/evolve-schema.ts';
 import { readTable } from '../catalog/find-table.ts';
+import { livesOf } from '../catalog/life.ts';
 import { notWritable } from '../catalog/state.ts';
 import type { Table } from '../catalog/table.ts';
 import type { At } from '../clickhouse/cluster.ts';
@@ -14,7 +15,8 @@ import { countSeal } from '../flush/count.ts';
 import { cutOf, flushCut } from '../flush/flush-cut.ts';
 import { writeHeartbeat } from '../flush/heartbeat.ts';
 import { manifestStatements } from '../flush/outbox.ts';
-import { createJob, type Job } from '../jobs/job.ts';
+import { createJob, type Job, type JobOf } from '../jobs/job.ts';
+import { keyedJobId } from '../jobs/job-id.ts';
 import type { Outcome, Step } from '../jobs/work.ts';
 import { rangeOf } from '../query/request.ts';
 import { mergeSchema } from '../schema/declared.ts';
@@ -22,7 +24,7 @@ import { keepMissing } from './against-table.ts';
 import { type Chunk, moveChunk, planChunks, type Source } from './chunks.ts';
 import {
   declaredOf,
-  type ObjectsRequest,
+  objectsRequest,
   orBeginAnew,
   plannedTable,
   readingSchema,
@@ -43,12 +45,16 @@ import {
 } from './staging.ts';
 
 /** What is asked for. */
-export type ImportRequest = ObjectsRequest & {
+const requestSchema = objectsRequest.extend({
   /** Leaves out rows that the table has: of rows that are equal, as many as it has. */
-  missingOnly?: boolean | undefined;
-};
+  missingOnly: z.boolean().optional(),
+});
+
+export type ImportRequest = z.output<typeof requestSchema>;
 
 const progressSchema = readingSchema.extend({
+  /** Of the dataset and the table that it was asked for, there or not. */
+  lives: z.object({ dataset: z.number(), table: z.number() }).optional(),
   /** Of the table that it goes into, once every row has proved good. */
   life: z.number().optional(),
   /** Rows acknowledged before, against which those that are missing are told. */
@@ -70,7 +76,8 @@ type Progress = z.output<typeof progressSchema>;
 const poll_ms = 1_000;
 
 /**
- * Puts an import on record. The same id is the same import.
+ * Puts an import on record: into the table that there is, or that it makes. The same key is the same import while that is
+ * there, and until then.
  *
  * @throws TimestoreError `invalid-request`, `limit-exceeded`, `key-reused`, `dataset-frozen`; StoreError
  */
@@ -79,12 +86,21 @@ export async function beginImport(
   dataset: string,
   name: string,
   request: ImportRequest,
-  id: string | undefined,
-): Promise<Job> {
+  key: string | undefined,
+): Promise<JobOf<'import'>> {
   const table = await readTable(ctx, dataset, name);
   if (table !== undefined) requireThere(table);
   requireReadable(ctx, table, request);
-  return await createJob(ctx, { id, kind: 'import', dataset, table: name, request: { ...request } });
+  const lives = await livesOf(ctx, dataset, name);
+  const id = keyedJobId('import', { dataset, name, life: lives.table, datasetLife: lives.dataset }, key);
+  return await createJob(ctx, {
+    id,
+    kind: 'import',
+    dataset,
+    table: name,
+    request: { ...request },
+    progress: { lives },
+  });
 }
 
 /** One that takes no rows from writers can be filled all the same. */
@@ -97,7 +113,7 @@ export function importProgress(job: Job): { objects: number; read: number; rows:
   const { staged, chunks = [], moved } = progressSchema.parse(job.progress);
   const rowsOf = (each: { rows: number }[]) => each.reduce((sum, { rows }) => sum + rows, 0);
   return {
-    objects: (job.request as ImportRequest).objects.length,
+    objects: requestSchema.pick({ objects: true }).parse(job.request).objects.length,
     read: staged.length,
     rows: rowsOf(staged),
     moved: rowsOf(chunks.slice(0, moved)),
@@ -109,23 +125,20 @@ export function importProgress(job: Job): { objects: number; read: number; rows:
  * row has proved good. Then the rows are moved in chunks, under sequences of a lane of their own that readers do not count
  * before they are published, all at one moment. Each step may die anywhere, run twice, or run beside itself.
  */
-export const importStep: Step = async (ctx, job, deadline_ms) => {
+export const importStep: Step<'import'> = async (ctx, job, deadline_ms) => {
   const progress = progressSchema.parse(job.progress);
   const at = atStaging(ctx, job.id, progress.staging);
   const next = () => nextStep(at, job, progress, deadline_ms);
   // Once it has sequences nothing of it is wrong, and it goes on.
-  return progress.seal === undefined ? await orBeginAnew(at, progress, {}, next) : await next();
+  return progress.seal === undefined ? await orBeginAnew(at, progress, { lives: progress.lives }, next) : await next();
 };
 
-async function nextStep(at: At, job: Job, progress: Progress, deadline_ms: number): Promise<Outcome> {
-  const request = job.request as ImportRequest;
-  const table = await readTable(at, job.dataset ?? '', job.table ?? '');
-  if (progress.life !== undefined && (table?.life !== progress.life || table.state === 'deleting')) {
+async function nextStep(at: At, job: JobOf<'import'>, progress: Progress, deadline_ms: number): Promise<Outcome> {
+  const request = requestSchema.parse(job.request);
+  const table = await readTable(at, job.dataset, job.table);
+  if (await isOfAnotherLife(at, job, progress, table)) {
     if (progress.staging !== undefined) await dropStaging(at, progress.staging);
-    throw new TimestoreError(
-      'not-found',
-      `Table ${job.table} of dataset ${job.dataset} was deleted before the import was done.`,
-    );
+    throw gone(job);
   }
   if (progress.staged.length < request.objects.length) {
     const read = await readNext(at, job, request, table, progress);
@@ -176,10 +189,31 @@ async function nextStep(at: At, job: Job, progress: Progress, deadline_ms: numbe
   return await publish(at, table, progress, progress.seal, progress.latest_ms, staging);
 }
 
+/** Whether the import was asked for in another life of its dataset or its table: what there is now has the name alone. */
+async function isOfAnotherLife(
+  at: At,
+  { dataset, table: name }: JobOf<'import'>,
+  { life, lives }: Progress,
+  table: Table | undefined,
+): Promise<boolean> {
+  if (life !== undefined && (table?.life !== life || table.state === 'deleting')) return true;
+  if (lives === undefined || table !== undefined)
+    return table !== undefined && table.life !== (lives?.table ?? table.life);
+  const now = await livesOf(at, dataset, name);
+  return now.table !== lives.table || now.dataset !== lives.dataset;
+}
+
+function gone({ dataset, table }: JobOf<'import'>): TimestoreError {
+  return new TimestoreError(
+    'not-found',
+    `Table ${table} of dataset ${dataset} was deleted before the import was done.`,
+  );
+}
+
 /** Refuses the import for rows that cannot be stored; otherwise makes the table, or the fields that it lacks. */
 async function prepare(
   at: At,
-  job: Job,
+  job: JobOf<'import'>,
   request: ImportRequest,
   found: Table | undefined,
   progress: Progress,
@@ -196,7 +230,7 @@ async function prepare(
     return {
       failed: `${wrong} ${wrong === 1 ? 'row' : 'rows'} cannot be stored${told}. Nothing was imported.`,
       // Tried again, it reads everything anew.
-      progress: { wrong, rows },
+      progress: { lives: progress.lives, wrong, rows },
     };
   }
   let table = found;
@@ -205,14 +239,11 @@ async function prepare(
     const { schema, added } = mergeSchema(table?.schema, declared, at.config.limits);
     if (table === undefined) {
       table = await createTable(at, {
-        dataset: job.dataset ?? '',
-        name: job.table ?? '',
-        window: 'day',
-        lanes: 1,
-        schema,
+        ...{ dataset: job.dataset, name: job.table, window: 'day', lanes: 1, schema, lives: progress.lives },
       });
       continue;
     }
+    if (table.life !== (progress.lives?.table ?? table.life)) throw gone(job);
     requireThere(table);
     if (added.length === 0) break;
     if (table.state !== 'active') throw notWritable(table.dataset, table.name, table.state);

@@ -4,14 +4,15 @@ import { ClickHouseError, clickhouseCodes } from '../clickhouse/client.ts';
 import type { At } from '../clickhouse/cluster.ts';
 import type { Context } from '../context.ts';
 import { errorCatalogue, TimestoreError } from '../errors.ts';
-import type { Job } from '../jobs/job.ts';
+import { exportFormat } from '../export/day.ts';
+import type { JobOf } from '../jobs/job.ts';
 import type { Outcome } from '../jobs/work.ts';
-import { rangeOf } from '../query/request.ts';
+import { queryBody, rangeOf } from '../query/request.ts';
 import { mergeSchema } from '../schema/declared.ts';
-import { type Field, type FieldType, fieldType } from '../schema/types.ts';
+import { type Field, fieldType } from '../schema/types.ts';
 import { invalidForm } from '../text.ts';
 import type { SourceColumn } from './columns.ts';
-import { columnsOf, type ImportFormat, unreadable } from './read-object.ts';
+import { columnsOf, unreadable } from './read-object.ts';
 import {
   addedFields,
   dropStaging,
@@ -23,15 +24,17 @@ import {
 } from './staging.ts';
 
 /** Objects, and how they are read. */
-export type ObjectsRequest = {
-  format: ImportFormat;
-  objects: string[];
-  timeRange?: { start?: string | number | undefined; end?: string | number | undefined } | undefined;
-  columns?: string[] | undefined;
-  fields?: { name: string; type: FieldType }[] | undefined;
-  timestampColumn?: string | undefined;
-  keyFields?: string[] | undefined;
-};
+export const objectsRequest = z.object({
+  format: exportFormat,
+  objects: z.array(z.string()),
+  timeRange: queryBody.shape.timeRange,
+  columns: z.array(z.string()).optional(),
+  fields: z.array(z.object({ name: z.string(), type: fieldType })).optional(),
+  timestampColumn: z.string().optional(),
+  keyFields: z.array(z.string()).optional(),
+});
+
+export type ObjectsRequest = z.output<typeof objectsRequest>;
 
 export const readingSchema = z.object({
   /** Where rows are before they are moved; another one each time that it begins anew. */
@@ -85,13 +88,13 @@ export function declaredOf({ fields = [], timestampColumn, keyFields }: ObjectsR
 /** The table as it is to be, by what is known of it so far. */
 export function plannedTable(
   ctx: Context,
-  { table: name }: Job,
+  { table: name }: JobOf<'import' | 'compare'>,
   request: ObjectsRequest,
   table: Table | undefined,
   fields: Field[],
 ): Planned {
   const { schema } = mergeSchema(table?.schema, declaredOf(request, fields), ctx.config.limits);
-  return { name: name ?? '', schema };
+  return { name, schema };
 }
 
 /**
@@ -103,7 +106,7 @@ export function plannedTable(
  */
 export async function readNext(
   at: At,
-  job: Job,
+  job: JobOf<'import' | 'compare'>,
   request: ObjectsRequest,
   table: Table | undefined,
   reading: Reading,

@@ -10,7 +10,7 @@ import { StoreError, TimestoreError } from '../errors.ts';
 import { countSeal, type PartitionCount, rowsCounted } from '../flush/count.ts';
 import { flushTable } from '../flush/flush-table.ts';
 import { checksumOf, type Manifest, partitionsOf } from '../flush/manifest.ts';
-import type { Job } from '../jobs/job.ts';
+import type { JobOf } from '../jobs/job.ts';
 import type { Chunk } from './chunks.ts';
 
 /**
@@ -22,7 +22,7 @@ import type { Chunk } from './chunks.ts';
  */
 export async function chooseSeal(
   at: At,
-  job: Job,
+  job: JobOf<'import'>,
   table: Table,
   chunks: number,
 ): Promise<{ seal: ImportSeal; receivedAt_ms: number } | undefined> {

@@ -1,4 +1,6 @@
+import { datasetLife } from '../catalog/life.ts';
 import type { Context } from '../context.ts';
+import { physicalName } from '../names.ts';
 import { pagesOf } from '../objects/pages.ts';
 
 /** Where whoever has access to the bucket puts what is to be imported; nothing there is ever removed. */
@@ -6,9 +8,14 @@ export const importPrefix = 'imports/';
 
 const uploadPrefix = 'uploads/';
 
-/** Where a file goes that is put in the bucket through an address of ours. */
-export function uploadKey(dataset: string, name: string): string {
-  return `${uploadPrefix}${dataset}/${crypto.randomUUID()}/${name}`;
+/** The folder of files that are put in the bucket through addresses of ours, for one life of a dataset. */
+export function uploadFolder(dataset: string, life: number): string {
+  return `${uploadPrefix}${physicalName(dataset, life)}/`;
+}
+
+/** Where such a file goes. Throws StoreError. */
+export async function uploadKey(ctx: Context, dataset: string, name: string): Promise<string> {
+  return `${uploadFolder(dataset, await datasetLife(ctx, dataset))}${crypto.randomUUID()}/${name}`;
 }
 
 /** Removes files from before a time, but for those that an import has yet to read. Answers how many were removed. */

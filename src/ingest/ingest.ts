@@ -113,7 +113,7 @@ async function accept(ctx: Context, request: IngestRequest, found: Table[]): Pro
     // None goes into quarantine for what it would not have fitted in a life that is over.
     if (rows.errorsTotal > 0 && table !== undefined && (await isOver(ctx, table))) throw new LifeOver(table);
     if (rows.lines.length === 0) {
-      const staged = await quarantineRefused(ctx, { dataset, name, ...keyed }, rows);
+      const staged = await quarantineRefused(ctx, { dataset, name, table, ...keyed }, rows);
       return resultOf(ctx, staged.table, { ...staged, batches: [staged.batch], ofRows: [], quota: undefined }, rows);
     }
     const added = [...target.added, ...rows.added];
@@ -142,7 +142,7 @@ async function accept(ctx: Context, request: IngestRequest, found: Table[]): Pro
     const { quarantined } = staged.batches[0]?.plan ?? { quarantined: [] };
     const aside = quarantined.length === rows.refused.length ? rows : prepareAgain(quarantined);
     if (quarantined.length > 0) {
-      await quarantineRefused(ctx, { dataset, name, ...keyed }, aside);
+      await quarantineRefused(ctx, { dataset, name, table, ...keyed }, aside);
     }
     return resultOf(ctx, table, { ...staged, ofRows: staged.batches }, aside);
   }

@@ -5,7 +5,7 @@ import type { Step } from './work.ts';
 const tablesInStep = 20;
 
 /** Brings the tables of a dataset that have no retention of their own to the dataset's. */
-export const applyRetentionStep: Step = async (ctx, { dataset, progress }) => {
+export const applyRetentionStep: Step<'apply-retention'> = async (ctx, { dataset, progress }) => {
   const { after = '', tables = 0 } = progress as { after?: string; tables?: number };
   const names = await ctx.postgres.rows<{ name: string }>(
     `select name from tables where dataset = $1 and dropped_at is null and not definition ? 'retention' and name > $2
@@ -13,7 +13,7 @@ export const applyRetentionStep: Step = async (ctx, { dataset, progress }) => {
     [dataset, after],
   );
   for (const { name } of names) {
-    const table = await readTable(ctx, dataset ?? '', name);
+    const table = await readTable(ctx, dataset, name);
     if (table !== undefined && table.state !== 'deleting') await applyRetention(ctx, table);
   }
   const last = names.at(-1);

@@ -25,7 +25,8 @@ import { queryBody, rangeOf } from '../query/request.ts';
 import { storedTimestamp } from '../schema/timestamp.ts';
 import type { Field } from '../schema/types.ts';
 import { clickhouseType } from '../schema/types.ts';
-import { createJob, type Job } from './job.ts';
+import { createJob, type JobOf } from './job.ts';
+import { keyedJobId } from './job-id.ts';
 import type { Outcome, Step } from './work.ts';
 
 /** Which rows: those that a query with the same filters and time range answers. One of them at least. */
@@ -60,6 +61,8 @@ const progressSchema = z.object({
 
 type Progress = z.output<typeof progressSchema>;
 
+type Change = JobOf<'delete-rows' | 'correct-rows'>;
+
 /** How long new seals wait for a change of rows. One that takes longer goes on beside them: they are of later rows. */
 const hold_ms = 60_000;
 /** What one step waits for ClickHouse. */
@@ -69,7 +72,7 @@ const poll_ms = 250;
 /**
  * Makes a job that deletes rows, or corrects them: those that are acknowledged by now and match.
  *
- * @param id the same id is the same job
+ * @param key the same key is the same job while the table is there
  * @throws TimestoreError `not-found`, and `invalid-request` or `limit-exceeded` for what the job would fail with;
  *   `key-reused`; StoreError
  */
@@ -79,13 +82,14 @@ export async function beginChange(
     dataset,
     table: name,
     request,
-    id,
-  }: { dataset: string; table: string; request: RowsChange; id?: string | undefined },
-): Promise<Job> {
+    key,
+  }: { dataset: string; table: string; request: RowsChange; key?: string | undefined },
+): Promise<Change> {
   const table = await requireTable(ctx, dataset, name);
   requireChangeable(ctx, table, request);
   const progress = { physical: table.physical, until: await untilNow(ctx, table) } satisfies Progress;
   const kind = request.set === undefined ? 'delete-rows' : 'correct-rows';
+  const id = keyedJobId('change-rows', table, key);
   return await createJob(ctx, { id, kind, dataset, table: name, request, progress });
 }
 
@@ -94,7 +98,7 @@ export async function beginChange(
  * first; the rows are counted and put on record; then ClickHouse changes them. Each step may be repeated: the rows are the
  * same ones, and those that are gone or corrected already stay so.
  */
-export const changeRows: Step = async (ctx, job, deadline_ms) => {
+export const changeRows: Step<Change['kind']> = async (ctx, job, deadline_ms) => {
   const table = await tableOf(ctx, job);
   const request = requestSchema.parse(job.request);
   const progress = progressSchema.parse(job.progress);
@@ -119,8 +123,7 @@ export const changeRows: Step = async (ctx, job, deadline_ms) => {
   };
 };
 
-async function tableOf(ctx: Context, { dataset, table: name, progress }: Job): Promise<Table> {
-  if (dataset === null || name === null) throw new RangeError('this job is of a table');
+async function tableOf(ctx: Context, { dataset, table: name, progress }: Change): Promise<Table> {
   const table = await readTable(ctx, dataset, name);
   if (table === undefined || progress.physical !== table.physical)
     throw new TimestoreError('not-found', `There is no table ${name} in dataset ${dataset}.`);
@@ -136,7 +139,7 @@ async function untilNow(ctx: Context, table: Table): Promise<Progress['until']> 
 
 async function flushAndCount(
   ctx: Context,
-  job: Job,
+  job: Change,
   table: Table,
   request: RowsChange,
   progress: Progress,

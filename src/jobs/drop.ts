@@ -1,11 +1,21 @@
-import { type Dropped, dropDatabase, dropTable } from '../catalog/drop-table.ts';
+import { type Dropped, datasetGone, dropDatabase, dropTable } from '../catalog/drop-table.ts';
+import { findNow } from '../catalog/find-table.ts';
+import type { Context } from '../context.ts';
+import { cutOf } from '../flush/flush-cut.ts';
+import { trusted_ms as keysTrusted_ms } from '../keys/find-key.ts';
+import { forgetDataset, keysListing, tellOfKeys } from '../keys/forget-dataset.ts';
+import { trusted_ms as readsTrusted_ms } from '../migration/reads.ts';
 import type { Statement } from '../postgres/client.ts';
-import type { Step } from './work.ts';
+import { quarantineTable } from '../quarantine/table.ts';
+import { trusted_ms as savedTrusted_ms } from '../query/sql/saved.ts';
+import { beginChange } from './change-rows.ts';
+import { removeObjectsOf, removeUploadsOf } from './drop-objects.ts';
+import type { Outcome, Step } from './work.ts';
 
-/** From here on nothing brings a table or a dataset back: the change that would needs `delete_at`. */
-const passTable = `update tables set delete_at = null
-  where dataset = $1 and name = $2 and dropped_at is null and state = 'deleting' and (delete_at is null or delete_at <= now())
-  returning dataset, name, life, (definition->>'readLanes')::int as "readLanes"`;
+const poll_ms = 1_000;
+/** The longest that an instance uses what it remembers of a dataset, its keys or its saved queries. */
+const remembered_ms = Math.max(keysTrusted_ms, readsTrusted_ms, savedTrusted_ms);
+const tablesInStep = 20;
 
 const lineOf = (dataset: string, table: string | null, actor: string, job: string): Statement => [
   `insert into audit_log (actor, request_id, action, dataset, "table")
@@ -13,28 +23,65 @@ const lineOf = (dataset: string, table: string | null, actor: string, job: strin
   [actor, job, dataset, table],
 ];
 
-/** Drops a table whose grace is over. */
-export const dropTableStep: Step = async (ctx, { dataset, table, actor, id }) => {
-  if (dataset === null || table === null) throw new RangeError('this job is of a table');
-  const [passed] = await ctx.postgres.rows<Dropped>(passTable, [dataset, table]);
+/**
+ * Drops a table whose grace is over, with everything that belongs to it. The last statement frees its name: if the function
+ * dies before, the next one finds the rest. The job is for one life of the table, whenever it is tried again.
+ */
+export const dropTableStep: Step<'drop-table'> = async (ctx, job, deadline_ms) => {
+  const { dataset, table, life, actor, id, progress } = job;
+  // From here on nothing brings it back: the change that would needs `delete_at`.
+  const [passed] = await ctx.postgres.rows<Dropped>(
+    `update tables set delete_at = null
+      where dataset = $1 and name = $2 and life = $3 and dropped_at is null and state = 'deleting'
+        and (delete_at is null or delete_at <= now())
+     returning dataset, name, life, (definition->>'readLanes')::int as "readLanes"`,
+    [dataset, table, life],
+  );
   // Taken back, or dropped before.
   if (passed === undefined) return { done: { dropped: false } };
+  if (await isWorkedOn(ctx, dataset, table)) return { progress, wait_ms: poll_ms };
   const alongside = await dropTable(ctx, passed);
-  return { alongside: [...alongside, lineOf(dataset, table, actor, id)], done: { dropped: true } };
+  if (!(await areQuarantinedGone(ctx, passed, id))) return { progress, wait_ms: poll_ms };
+  if (!(await removeObjectsOf(ctx, passed, deadline_ms))) return { progress };
+  return { alongside: [lineOf(dataset, table, actor, id), ...alongside], done: { dropped: true } };
 };
 
-const tablesInStep = 20;
+/** Whether a job has begun a step that does not know of the deletion yet: it may still write objects. */
+async function isWorkedOn(ctx: Context, dataset: string, table: string | null): Promise<boolean> {
+  const [job] = await ctx.postgres.rows(
+    `select from jobs where dataset = $1 and ($2::text is null or "table" = $2) and state = 'running'
+        and claimed_until > now() and kind not in ('drop-table', 'drop-dataset') limit 1`,
+    [dataset, table],
+  );
+  return job !== undefined;
+}
 
-/** Drops a dataset whose grace is over, some of its tables in each step. */
-export const dropDatasetStep: Step = async (ctx, { dataset, actor, id }) => {
-  if (dataset === null) throw new RangeError('this job is of a dataset');
-  const [passed] = await ctx.postgres.rows(
+/** Has the rows of a dropped table deleted that are in the quarantine of its dataset. Answers whether that is over. */
+async function areQuarantinedGone(ctx: Context, { dataset, name }: Dropped, job: string): Promise<boolean> {
+  const quarantine = await findNow(ctx, dataset, quarantineTable);
+  // Where the whole dataset is being deleted, its quarantine goes with it.
+  if (quarantine === undefined || quarantine.state === 'deleting') return true;
+  // So that its lanes are known: the hot buffer may have lost them.
+  await cutOf(ctx, quarantine);
+  const rows = { filters: { columns: [{ column: 'table', op: 'eq' as const, value: name }] } };
+  const { state } = await beginChange(ctx, {
+    ...{ dataset, table: quarantineTable, request: { rows }, key: `drop:${job}` },
+  });
+  return state !== 'queued' && state !== 'running';
+}
+
+/** Drops a dataset whose grace is over: its tables, some in each step, then everything that lists it by its name. */
+export const dropDatasetStep: Step<'drop-dataset'> = async (ctx, job, deadline_ms) => {
+  const { dataset, datasetLife, actor, id, progress } = job;
+  const [passed] = await ctx.postgres.rows<{ life: number }>(
     `update datasets set delete_at = null
-      where name = $1 and dropped_at is null and state = 'deleting' and (delete_at is null or delete_at <= now())
-     returning name`,
-    [dataset],
+      where name = $1 and life = $2 and dropped_at is null and state = 'deleting'
+        and (delete_at is null or delete_at <= now())
+     returning life`,
+    [dataset, datasetLife],
   );
   if (passed === undefined) return { done: { dropped: false } };
+  if (await isWorkedOn(ctx, dataset, null)) return { progress, wait_ms: poll_ms };
   const tables = await ctx.postgres.rows<Dropped>(
     `select dataset, name, life, (definition->>'readLanes')::int as "readLanes" from tables
       where dataset = $1 and dropped_at is null order by name limit ${tablesInStep}`,
@@ -42,11 +89,33 @@ export const dropDatasetStep: Step = async (ctx, { dataset, actor, id }) => {
   );
   const alongside: Statement[] = [];
   for (const table of tables) {
-    alongside.push(...(await dropTable(ctx, table)), lineOf(dataset, table.name, actor, id));
+    const gone = await dropTable(ctx, table);
+    if (!(await removeObjectsOf(ctx, table, deadline_ms))) return { alongside, progress };
+    alongside.push(lineOf(dataset, table.name, actor, id), ...gone);
   }
-  if (tables.length > 0) return { alongside, progress: {} };
-  return {
-    alongside: [...(await dropDatabase(ctx, dataset)), lineOf(dataset, null, actor, id)],
-    done: { dropped: true },
-  };
+  if (tables.length > 0) return { alongside, progress };
+  if (!(await removeUploadsOf(ctx, dataset, passed.life, deadline_ms))) return { progress };
+  const forgotten = await forgetName(ctx, dataset, id, progress);
+  if (forgotten !== undefined) return forgotten;
+  // The line first: after the others the dataset is in its next life.
+  return { alongside: [lineOf(dataset, null, actor, id), ...datasetGone(dataset)], done: { dropped: true } };
 };
+
+/**
+ * Takes a dataset out of the lists of keys. Where a key listed it, waits until no instance uses what it remembers under the
+ * name, which nobody has been able to read anew since the dataset is being deleted. Undefined once that is over.
+ */
+async function forgetName(
+  ctx: Context,
+  dataset: string,
+  job: string,
+  progress: { told?: string[]; isForgotten?: boolean },
+): Promise<Outcome | undefined> {
+  const { told, isForgotten = false } = progress;
+  if (told !== undefined) await tellOfKeys(ctx, told);
+  const keys = await keysListing(ctx, dataset);
+  if (keys.length > 0) return { alongside: [forgetDataset(dataset, keys, job)], progress: { told: keys } };
+  if (isForgotten) return undefined;
+  await dropDatabase(ctx, dataset);
+  return { progress: { isForgotten: true }, wait_ms: told === undefined ? 0 : remembered_ms };
+}

@@ -6,22 +6,26 @@ import { TimestoreError } from '../errors.ts';
 import { epochMs } from '../postgres/client.ts';
 import { fromJsonb, toJsonb } from '../postgres/jsonb.ts';
 
-export const jobKinds = [
-  ...(['delete-rows', 'correct-rows', 'drop-table', 'drop-dataset', 'apply-retention', 'backup', 'restore'] as const),
-  ...(['export', 'notify', 'import', 'compare', 'mirror'] as const),
-] as const;
+/** Kinds of jobs by what each is of: a table, a dataset, or neither alone. */
+const ofTable = ['delete-rows', 'correct-rows', 'drop-table', 'export', 'import', 'compare', 'mirror'] as const;
+const ofDataset = ['drop-dataset', 'apply-retention'] as const;
+const others = ['backup', 'restore', 'notify'] as const;
+
+export const jobKinds = [...ofTable, ...ofDataset, ...others] as const;
 export type JobKind = (typeof jobKinds)[number];
 
 export const jobStates = ['queued', 'running', 'done', 'failed', 'cancelled'] as const;
 export type JobState = (typeof jobStates)[number];
 
-/** Work in steps, as it is on record. */
-export type Job = {
+type Target<Kind> = Kind extends (typeof ofTable)[number]
+  ? { kind: Kind; dataset: string; table: string }
+  : Kind extends (typeof ofDataset)[number]
+    ? { kind: Kind; dataset: string; table: null }
+    : { kind: Kind; dataset: string | null; table: null };
+
+type Recorded = {
   n: string;
   id: string;
-  kind: JobKind;
-  dataset: string | null;
-  table: string | null;
   state: JobState;
   /** What was asked for. */
   request: Record<string, unknown>;
@@ -34,18 +38,42 @@ export type Job = {
   actor: string;
   createdAt_ms: number;
   finishedAt_ms: number | null;
+  /** Of its dataset, and of its table, when it was made. Null for none, and for jobs of earlier versions. */
+  datasetLife: number | null;
+  life: number | null;
+  /** Whether its dataset is in that life. */
+  isOfThisLife: boolean;
 };
 
-export const jobColumns = `n, id, kind, dataset, "table", state, request, progress, result, error, attempts, actor,
-  ${epochMs('created_at')} as "createdAt_ms", ${epochMs('finished_at')} as "finishedAt_ms"`;
+/** Work in steps, as it is on record, of one kind or of some. */
+export type JobOf<Kind extends JobKind> = Kind extends JobKind ? Recorded & Target<Kind> : never;
 
-/** A job as it came out of those columns: its requests and receipts hold text of users. */
-export function jobIn<Found extends Pick<Job, 'request' | 'progress' | 'result'>>(row: Found): Found {
-  const { request, progress, result } = row;
-  return { ...row, request: fromJsonb(request), progress: fromJsonb(progress), result: fromJsonb(result) };
+export type Job = JobOf<JobKind>;
+
+export const jobColumns = `n, id, kind, dataset, "table", state, request, progress, result, error, attempts, actor,
+  ${epochMs('created_at')} as "createdAt_ms", ${epochMs('finished_at')} as "finishedAt_ms",
+  dataset_life as "datasetLife", life, coalesce(dataset_life = life_of_dataset(dataset), true) as "isOfThisLife"`;
+
+/** A line of those columns. Its requests and receipts hold text of users. */
+export type JobLine = Recorded & { kind: string; dataset: string | null; table: string | null };
+
+/** A job as it came out of those columns; what else the line has stays. Throws RangeError for one without what it is of. */
+export function jobIn<Line extends JobLine>(line: Line): Line & Job {
+  const { id, kind, dataset, table, request, progress, result } = line;
+  const isWhole = isIn(ofTable, kind)
+    ? dataset !== null && table !== null
+    : table === null && (isIn(others, kind) || (isIn(ofDataset, kind) && dataset !== null));
+  if (!isWhole) throw new RangeError(`job ${id} of kind ${kind} does not say what it is of`);
+  const read = { request: fromJsonb(request), progress: fromJsonb(progress), result: fromJsonb(result) };
+  return { ...line, ...read } as Line & Job;
 }
 
-export type NewJob = Pick<Job, 'kind' | 'dataset' | 'table' | 'request'> & {
+function isIn(kinds: readonly string[], kind: string): boolean {
+  return kinds.includes(kind);
+}
+
+export type NewJob<Kind extends JobKind> = Target<Kind> & {
+  request: Record<string, unknown>;
   /** The same id is the same job. */
   id?: string | undefined;
   /** What its first step needs to know of the moment at which it is made. */
@@ -57,10 +85,10 @@ export type NewJob = Pick<Job, 'kind' | 'dataset' | 'table' | 'request'> & {
  *
  * @throws TimestoreError `key-reused`; StoreError
  */
-export async function createJob(
+export async function createJob<Kind extends JobKind>(
   ctx: Context,
-  { id = crypto.randomUUID(), kind, dataset, table, request, progress = {} }: NewJob,
-): Promise<Job> {
+  { id = crypto.randomUUID(), kind, dataset, table, request, progress = {} }: NewJob<Kind>,
+): Promise<JobOf<Kind>> {
   const { actor, requestId } = asking();
   const params: unknown[] = [
     ...[id, kind, dataset, table, toJsonb(request), actor, requestId, ctx.config.TIMESTORE_KEY_PREFIX],
@@ -86,11 +114,14 @@ export async function createJob(
     params,
   );
   const job = await readJob(ctx, id);
-  if (JSON.stringify(sorted(job.request)) !== JSON.stringify(sorted(JSON.parse(JSON.stringify(request))))) {
+  if (
+    job.kind !== kind ||
+    JSON.stringify(sorted(job.request)) !== JSON.stringify(sorted(JSON.parse(JSON.stringify(request))))
+  ) {
     throw new TimestoreError('key-reused', 'This Idempotency-Key was used for another job. Send a new key.');
   }
   await noteJob(ctx, ctx.now());
-  return job;
+  return job as JobOf<Kind>;
 }
 
 /** Objects keep no order of their members in the catalogue. */
@@ -106,7 +137,7 @@ function sorted(value: unknown): unknown {
 
 /** Throws TimestoreError `not-found`; StoreError. */
 export async function readJob(ctx: Context, id: string): Promise<Job> {
-  const [job] = await ctx.postgres.rows<Job>(`select ${jobColumns} from jobs where id = $1`, [id]);
+  const [job] = await ctx.postgres.rows<JobLine>(`select ${jobColumns} from jobs where id = $1`, [id]);
   if (job === undefined) throw new TimestoreError('not-found', `There is no job ${id}.`);
   return jobIn(job);
 }
@@ -118,7 +149,7 @@ export type JobFilter = {
   state?: string | undefined;
   /** Deliveries of this webhook. */
   webhook?: string | undefined;
-  /** Of these datasets alone. */
+  /** Of these datasets alone, and of the lives that they are in. */
   of?: string[] | undefined;
 };
 
@@ -128,10 +159,11 @@ export async function listJobs(
   { before, dataset, kind, state, webhook, of }: JobFilter,
   limit: number,
 ): Promise<Job[]> {
-  const jobs = await ctx.postgres.rows<Job>(
+  const jobs = await ctx.postgres.rows<JobLine>(
     `select ${jobColumns} from jobs
       where ($1::bigint is null or n < $1) and ($2::text is null or dataset = $2) and ($3::text is null or kind = $3)
-        and ($4::text is null or state = $4) and ($5::text[] is null or dataset = any($5))
+        and ($4::text is null or state = $4)
+        and ($5::text[] is null or (dataset = any($5) and dataset_life = life_of_dataset(dataset)))
         and ($6::text is null or (kind = 'notify' and request->>'webhook' = $6))
       order by n desc limit $7`,
     [before ?? null, dataset ?? null, kind ?? null, state ?? null, of ?? null, webhook ?? null, limit],
@@ -145,7 +177,7 @@ export async function listJobs(
  */
 export async function retryJob(ctx: Context, id: string): Promise<Job> {
   const params: unknown[] = [id];
-  const [job] = await ctx.postgres.rows<Job>(
+  const [job] = await ctx.postgres.rows<JobLine>(
     `with changed as (
        update jobs set state = 'queued', attempts = 0, due_at = now(), claim = null, claimed_until = null, finished_at = null,
               progress = progress || case when kind = 'mirror' then '{"retry": true}' else '{}' end::jsonb

@@ -8,10 +8,9 @@ import { notifyStep } from '../webhooks/notify.ts';
 import { applyRetentionStep } from './apply-retention.ts';
 import { changeRows } from './change-rows.ts';
 import { dropDatasetStep, dropTableStep } from './drop.ts';
-import type { JobKind } from './job.ts';
-import type { Step } from './work.ts';
+import type { Steps } from './work.ts';
 
-export const jobSteps: Record<JobKind, Step> = {
+export const jobSteps: Steps = {
   'delete-rows': changeRows,
   'correct-rows': changeRows,
   'drop-table': dropTableStep,

@@ -7,7 +7,7 @@ import { errorCatalogue, TimestoreError } from '../errors.ts';
 import { describeError } from '../log.ts';
 import type { Statement } from '../postgres/client.ts';
 import { toJsonb, toText } from '../postgres/jsonb.ts';
-import { type Job, type JobKind, jobColumns, jobIn } from './job.ts';
+import { type Job, type JobKind, type JobLine, type JobOf, jobColumns, jobIn } from './job.ts';
 
 /** What a step of a job has come to. */
 export type Outcome = {
@@ -25,7 +25,10 @@ export type Outcome = {
  * A step of a job. It may die anywhere, run twice, or run beside itself: what it does outside of the catalogue may be
  * repeated, and what it does in it comes with `alongside`.
  */
-export type Step = (ctx: Context, job: Job, deadline_ms: number) => Promise<Outcome>;
+export type Step<Kind extends JobKind> = (ctx: Context, job: JobOf<Kind>, deadline_ms: number) => Promise<Outcome>;
+
+/** The steps of every kind. */
+export type Steps = { [Kind in JobKind]: Step<Kind> };
 
 const retry_ms_max = 300_000;
 /** A job that is due so soon is waited for, looked for so often at most. */
@@ -43,7 +46,7 @@ const attempts_max: Partial<Record<JobKind, number>> & { others: number } = {
  * @returns the number of steps
  * @throws StoreError when the catalogue is away
  */
-export async function workOnJobs(ctx: Context, steps: Record<JobKind, Step>, deadline_ms: number): Promise<number> {
+export async function workOnJobs(ctx: Context, steps: Steps, deadline_ms: number): Promise<number> {
   // Taken away first: what is made from now on tells of itself.
   await ask(() => ctx.redis.zrem(ctx.keys.due, jobsMember));
   let worked = 0;
@@ -57,7 +60,7 @@ export async function workOnJobs(ctx: Context, steps: Record<JobKind, Step>, dea
         continue;
       }
       worked += 1;
-      await step(ctx, steps[claimed.kind], claimed, deadline_ms);
+      await step(ctx, steps, claimed, deadline_ms);
     }
   } finally {
     await noteNext(ctx);
@@ -65,7 +68,7 @@ export async function workOnJobs(ctx: Context, steps: Record<JobKind, Step>, dea
   return worked;
 }
 
-type Claimed = Job & { claim: string };
+type Claimed = JobLine & { claim: string };
 
 /** The one that waits longest. Jobs that change rows of one table take turns: each counts what the one before has left. */
 async function claim(ctx: Context): Promise<Claimed | undefined> {
@@ -82,7 +85,7 @@ async function claim(ctx: Context): Promise<Claimed | undefined> {
      returning ${jobColumns}, claim`,
     [ctx.config.limits.job_claim_ms, ctx.config.TIMESTORE_KEY_PREFIX, crypto.randomUUID()],
   );
-  return job && jobIn(job);
+  return job;
 }
 
 /** Does work while somebody hears of it, however long it takes. */
@@ -104,12 +107,12 @@ async function whileHeardOf<Result>(ctx: Context, job: Claimed, work: Promise<Re
   }
 }
 
-async function step(ctx: Context, work: Step, job: Claimed, deadline_ms: number): Promise<void> {
+async function step(ctx: Context, steps: Steps, job: Claimed, deadline_ms: number): Promise<void> {
   const event = { event: 'job', job: job.id, kind: job.kind, dataset: job.dataset, table: job.table };
   const from_ms = ctx.now();
   try {
     const who = { actor: job.actor, requestId: job.id };
-    const outcome = await onBehalfOf(who, () => whileHeardOf(ctx, job, work(ctx, job, deadline_ms)));
+    const outcome = await onBehalfOf(who, () => whileHeardOf(ctx, job, begin(ctx, steps, job, deadline_ms)));
     await ctx.postgres.transaction([
       // Divides by zero where somebody else has it by now: then nothing of this happens.
       ['select 1 / count(*) from jobs where id = $1 and claim = $2', [job.id, job.claim]],
@@ -123,6 +126,17 @@ async function step(ctx: Context, work: Step, job: Claimed, deadline_ms: number)
     ctx.log({ ...event, outcome: 'failed', attempts: job.attempts + 1, ...describeError(error) });
     await giveBack(ctx, job, error);
   }
+}
+
+/** Throws RangeError for a job that does not say what it is of. */
+async function begin(ctx: Context, steps: Steps, line: Claimed, deadline_ms: number): Promise<Outcome> {
+  const job = jobIn(line);
+  // The step of its kind: that both are of the same one is more than the compiler follows.
+  return await (steps[job.kind] as (ctx: Context, job: Job, deadline_ms: number) => Promise<Outcome>)(
+    ctx,
+    job,
+    deadline_ms,
+  );
 }
 
 /** The statement that puts an outcome on record. */
@@ -155,7 +169,7 @@ function onRecord({ id }: Claimed, outcome: Outcome): Statement {
 async function giveBack(ctx: Context, job: Claimed, error: unknown): Promise<void> {
   const isKnown = error instanceof TimestoreError;
   const mayPass = !isKnown || errorCatalogue[error.code].retryable;
-  const isOver = !mayPass || job.attempts + 1 >= (attempts_max[job.kind] ?? attempts_max.others);
+  const isOver = !mayPass || job.attempts + 1 >= (attempts_max[job.kind as JobKind] ?? attempts_max.others);
   const wait_ms = Math.min(retry_ms_max, 1_000 * 2 ** Math.min(job.attempts, 20));
   await ctx.postgres.rows(
     `update jobs set attempts = attempts + 1, error = $3, claim = null, claimed_until = null, state = $4,

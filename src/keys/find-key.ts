@@ -10,7 +10,7 @@ import { hashOf, isSame, type Key, keySchema, splitKey } from './key.ts';
 const rememberScript = script(rememberKeyLua);
 
 /** How long an instance goes by what it has seen of a key: one that is revoked ends everywhere within that. */
-const trusted_ms = 8_000;
+export const trusted_ms = 8_000;
 /** How long what the hot buffer has is believed without asking the catalogue, where that answers. */
 const checked_ms = 3_600_000;
 

@@ -25,7 +25,7 @@ const kept = 100;
 const rows_max = 10;
 const chars_max = 32 * 1024;
 
-/** Puts a difference on record, in place of the oldest of its dataset where there are enough. Throws StoreError. */
+/** Records a difference, in place of the oldest of its dataset where there are enough. Throws StoreError. */
 export async function recordComparison(
   ctx: Context,
   dataset: string,
@@ -34,7 +34,9 @@ export async function recordComparison(
   await ctx.postgres.rows(
     `with made as (
        insert into read_comparisons (dataset, "table", request_id, query, reason, fields, counts, origin_only, here_only)
-       values ($1, $2, $3, $4, $5, $6::jsonb, $7::jsonb, $8::jsonb, $9::jsonb))
+       -- Nothing is kept of a dataset that is being deleted.
+       select $1, $2, $3, $4, $5, $6::jsonb, $7::jsonb, $8::jsonb, $9::jsonb
+        where not exists (select from datasets where name = $1 and (dropped_at is not null or state = 'deleting')))
      delete from read_comparisons where dataset = $1
         and n < (select n from read_comparisons where dataset = $1 order by n desc offset ${kept - 2} limit 1)`,
     [

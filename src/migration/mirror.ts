@@ -3,7 +3,7 @@ import { readTable } from '../catalog/find-table.ts';
 import type { Table } from '../catalog/table.ts';
 import type { Context } from '../context.ts';
 import { TimestoreError } from '../errors.ts';
-import type { Job } from '../jobs/job.ts';
+import type { Job, JobOf } from '../jobs/job.ts';
 import type { Step } from '../jobs/work.ts';
 import { lanesOf } from './mirror-jobs.ts';
 import { hasChanged, nextRange, requestsOf } from './mirror-rows.ts';
@@ -55,9 +55,9 @@ const retry_ms_max = 300_000;
  * original takes each once however often it is sent. What is sent is on record before: whoever takes over sends the same.
  * A lane stops where the original may have forgotten a key that it was sent. It goes on until the mirror is switched off or the table is gone.
  */
-export const mirrorStep: Step = async (ctx, job, deadline_ms) => {
+export const mirrorStep: Step<'mirror'> = async (ctx, job, deadline_ms) => {
   const progress = mirrorProgress(job);
-  const table = await readTable(ctx, job.dataset ?? '', job.table ?? '');
+  const table = await readTable(ctx, job.dataset, job.table);
   const sent = Object.entries(progress.lanes).map(([lane, { at }]) => ({ lane: Number(lane), seq: at }));
   const now_ms = await timeWhereOn(ctx, job);
   if (table?.life !== progress.life || now_ms === undefined) return { done: { sent } };
@@ -106,7 +106,7 @@ export const mirrorStep: Step = async (ctx, job, deadline_ms) => {
  * The time, by the catalogue's clock, where it is still the mirror that the job was made for: one that was switched on again
  * begins anew.
  */
-async function timeWhereOn(ctx: Context, job: Job): Promise<number | undefined> {
+async function timeWhereOn(ctx: Context, job: JobOf<'mirror'>): Promise<number | undefined> {
   const [found] = await ctx.postgres.rows<{ since: number | null; now_ms: number }>(
     `select (migration->>'since')::int as since, (extract(epoch from now()) * 1000)::float8 as now_ms
        from datasets where name = $1 and dropped_at is null`,

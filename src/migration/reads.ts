@@ -21,7 +21,7 @@ export type Migration = {
 };
 
 /** How long an instance goes by what it has seen: a change holds everywhere within that. */
-const trusted_ms = 10_000;
+export const trusted_ms = 10_000;
 
 type Recorded = { revision: number; reads: Reads };
 

@@ -107,7 +107,7 @@ export async function catalogueGauges(ctx: Context): Promise<Sample[]> {
     ],
     [
       `select dataset, name, (select count(*)::int from jsonb_array_elements(drift) d where not (d->>'mended')::boolean) as n
-         from reconciliations where drift <> '[]'`,
+         from reconciliations join tables t using (dataset, name, life) where t.dropped_at is null and drift <> '[]'`,
     ],
     ['select extract(epoch from now() - min(reconciled_at))::float8 as age_s from reconciliations'],
     [

@@ -2,11 +2,13 @@ import { createHash } from 'node:crypto';
 import type { Pending, StagedBatch } from '../buffer/stage.ts';
 import { createTable } from '../catalog/create-table.ts';
 import { findTable } from '../catalog/find-table.ts';
+import { livesOf } from '../catalog/life.ts';
 import type { Table } from '../catalog/table.ts';
 import type { Context } from '../context.ts';
 import { StoreError, TimestoreError } from '../errors.ts';
 import { settle } from '../ingest/settle.ts';
 import { stageChunks } from '../ingest/stage-chunks.ts';
+import { physicalName } from '../names.ts';
 import { type PreparedRows, prepareRows } from '../schema/prepare.ts';
 import { type QuarantineRecord, quarantineSchema, quarantineTable } from './table.ts';
 
@@ -20,7 +22,7 @@ export type Quarantined = {
 };
 
 type Keyed = { idempotencyKey: string; requestHash: string; durable?: boolean; life_ms?: number; isOwn?: boolean };
-type Request = Keyed & { dataset: string; name: string };
+type Request = Keyed & { dataset: string; name: string; table: Table | undefined };
 
 /**
  * Puts the rows of a request that were refused into quarantine, once for each key of a request.
@@ -29,15 +31,18 @@ type Request = Keyed & { dataset: string; name: string };
  */
 export async function quarantineRefused(
   ctx: Context,
-  { dataset, name, idempotencyKey, ...keyed }: Request,
+  { dataset, name, table, idempotencyKey, ...keyed }: Request,
   { refused }: PreparedRows,
 ): Promise<Quarantined> {
+  // Of the table as it is, or as it will be made: a table of the name before or after it has none of these rows.
+  const physical = table?.physical ?? physicalName(name, (await livesOf(ctx, dataset, name)).table);
   const records = refused.map(({ index, field, reason, detail, source }): QuarantineRecord => {
     // With the request's hash: once a key is forgotten, a client may use it for other rows.
-    const id = digest(`${dataset}/${name}/${idempotencyKey}/${keyed.requestHash}/${index}`);
-    return { id, event: 'quarantined', table: name, origin: 'request', reason, detail, field, index, payload: source };
+    const id = digest(`${dataset}/${physical}/${idempotencyKey}/${keyed.requestHash}/${index}`);
+    const said = { reason, detail, field, index, payload: source };
+    return { id, event: 'quarantined', table: name, physical, origin: 'request', ...said };
   });
-  const idempotencyOfRecords = `quarantine:${name}:${idempotencyKey}`;
+  const idempotencyOfRecords = `quarantine:${physical}:${idempotencyKey}`;
   return await recordInQuarantine(ctx, dataset, records, {
     ...keyed,
     idempotencyKey: idempotencyOfRecords,
@@ -86,12 +91,17 @@ export async function recordInQuarantine(
   });
 }
 
+/** Where large payloads of a table are, in one life of it. */
+export function payloadFolder(dataset: string, physical: string): string {
+  return `quarantine/${dataset}/${physical}/`;
+}
+
 async function withoutLargePayload(ctx: Context, dataset: string, record: QuarantineRecord): Promise<QuarantineRecord> {
-  const { payload, id, table } = record;
+  const { payload, id, table, physical = table } = record;
   if (payload === undefined) return record;
   const bytes = Buffer.byteLength(payload);
   if (bytes <= ctx.config.limits.quarantine_inline_bytes_max) return { ...record, bytes };
-  const object = `quarantine/${dataset}/${table}/${id}.json`;
+  const object = `${payloadFolder(dataset, physical)}${id}.json`;
   try {
     await ctx.objects.put(object, payload);
   } catch (error) {

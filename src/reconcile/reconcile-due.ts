@@ -25,7 +25,7 @@ const lanesAtOnce = 1_000;
 export async function reconcileDue(ctx: Context, deadline_ms: number): Promise<number> {
   const due = await ctx.postgres.rows<{ dataset: string; name: string }>(
     `select t.dataset, t.name from tables t join datasets d on d.name = t.dataset left join reconciliations r
-         on (r.dataset, r.name) = (t.dataset, t.name)
+         on (r.dataset, r.name, r.life) = (t.dataset, t.name, t.life)
       where t.dropped_at is null and 'deleting' not in (t.state, d.state)
         and (r.reconciled_at is null or r.reconciled_at < now() - $1 * interval '1 millisecond')
       order by r.reconciled_at nulls first limit $2`,

@@ -203,10 +203,11 @@ async function statesOf(ctx: Context, { dataset, name }: Table): Promise<Drift[]
   return [{ what: 'lane-states', mended: true, detail: `${lanes} lanes took rows, or took none, against the record` }];
 }
 
-async function record(ctx: Context, { dataset, name }: Table, drift: Drift[]): Promise<void> {
+async function record(ctx: Context, { dataset, name, life }: Table, drift: Drift[]): Promise<void> {
   await ctx.postgres.rows(
-    `insert into reconciliations (dataset, name, drift) values ($1, $2, $3::jsonb)
-     on conflict (dataset, name) do update set reconciled_at = now(), drift = excluded.drift`,
-    [dataset, name, toJsonb(drift)],
+    `insert into reconciliations (dataset, name, drift, life) values ($1, $2, $3::jsonb, $4)
+     on conflict (dataset, name) do update
+       set reconciled_at = now(), drift = excluded.drift, life = excluded.life where reconciliations.life <= excluded.life`,
+    [dataset, name, toJsonb(drift), life],
   );
 }

@@ -28,7 +28,7 @@ const waits_ms = [5 * seconds, 30 * seconds, 2 * minutes, 10 * minutes, hours, 3
  * Tells one webhook of one event, again and again until it answers 2xx. It may be told twice: `webhook-id` is the same then.
  * Signed as https://www.standardwebhooks.com has it.
  */
-export const notifyStep: Step = async (ctx, job) => {
+export const notifyStep: Step<'notify'> = async (ctx, job) => {
   const { webhook: id, event } = requestSchema.parse(job.request);
   const { attempts } = progressSchema.parse(job.progress);
   const webhook = await readWebhook(ctx, id);

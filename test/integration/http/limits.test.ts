@@ -3,7 +3,8 @@ import { noteStored, readUsage, setQuota } from '../../../src/buffer/quota.ts';
 import { at, newDataset, newInstance, send } from '../support.ts';
 import { useWorker } from './worker.ts';
 
-const call = useWorker();
+const tablesMax = 5;
+const call = useWorker({ TIMESTORE_DATASET_TABLES_MAX: String(tablesMax) });
 
 const post = (dataset: string, n: number, more: object = {}) => {
   const json = Array.from({ length: n }, (_, v) => ({ timestamp: at(1), v }));
@@ -11,6 +12,42 @@ const post = (dataset: string, n: number, more: object = {}) => {
 };
 const limit = (dataset: string, quota: object | null) =>
   call(`/v1/admin/datasets/${dataset}`, { method: 'PATCH', json: { quota } });
+
+describe('the tables of a dataset', () => {
+  const write = (dataset: string, table: string) =>
+    call(`/v1/datasets/${dataset}/tables/${table}/rows`, { json: { timestamp: at(1), v: 1 } });
+  const create = (dataset: string, name: string) => call(`/v1/admin/datasets/${dataset}/tables`, { json: { name } });
+
+  test('are as many as it may have and no more, however many are made at once', async () => {
+    const dataset = newDataset();
+    const made = await Promise.all(
+      Array.from({ length: 24 }, (_, i) => (i % 2 === 0 ? write(dataset, `t${i}`) : create(dataset, `t${i}`))),
+    );
+    expect(made.filter(({ status }) => status < 300)).toHaveLength(tablesMax);
+    for (const answer of made.filter(({ status }) => status >= 300)) {
+      expect(answer.status).toBe(413);
+      expect(await answer.json()).toMatchObject({
+        ...{ type: 'urn:timestore:limit-exceeded', retryable: false },
+        detail: expect.stringContaining('dataset_tables_max'),
+      });
+    }
+    const { tables } = (await (await call(`/v1/admin/datasets/${dataset}/tables`)).json()) as {
+      tables: { name: string }[];
+    };
+    expect(tables).toHaveLength(tablesMax);
+
+    // Those that are there take rows, and what does not fit them goes into the quarantine, which does not count.
+    const [{ name } = { name: '' }] = tables;
+    expect((await write(dataset, name)).status).toBe(202);
+    const wrong = { json: { timestamp: 'never' } };
+    expect((await call(`/v1/datasets/${dataset}/tables/${name}/rows?onError=quarantine`, wrong)).status).toBe(202);
+
+    // A table that is gone for good makes room.
+    await call(`/v1/admin/datasets/${dataset}/tables/${name}?graceSeconds=0`, { method: 'DELETE' });
+    await expect.poll(async () => (await write(dataset, 'next')).status).toBe(202);
+    expect((await write(dataset, 'one-more')).status).toBe(413);
+  });
+});
 
 describe('a quota', () => {
   test('takes exactly as many rows as it says, however many come at once, and says what is left', async () => {

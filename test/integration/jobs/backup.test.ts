@@ -5,7 +5,7 @@ import { readBackup } from '../../../src/backup/restore.ts';
 import { changeTable, deleteTable, requireTable } from '../../../src/catalog/change-table.ts';
 import { everyNode } from '../../../src/clickhouse/cluster.ts';
 import { beginChange } from '../../../src/jobs/change-rows.ts';
-import { createJob } from '../../../src/jobs/job.ts';
+import { createJob, type JobKind } from '../../../src/jobs/job.ts';
 import { jobSteps } from '../../../src/jobs/steps.ts';
 import { type Step, workOnJobs } from '../../../src/jobs/work.ts';
 import { databaseName, qualifiedName } from '../../../src/names.ts';
@@ -206,7 +206,7 @@ test('a backup and a restore that die after any of their steps end whole', async
   for (const day of [1, 2]) await send(ctx, dataset, [{ timestamp: at(1, day), v: day }]);
   const before = (await query(ctx, dataset)).rows;
   /** Ends the function once, after the step of that number and before it is on record. */
-  const dying = (step: Step, after: number): Step => {
+  const dying = <Kind extends JobKind>(step: Step<Kind>, after: number): Step<Kind> => {
     let steps = 0;
     return async (own, job, until) => {
       const outcome = await step(own, job, until);
@@ -215,9 +215,13 @@ test('a backup and a restore that die after any of their steps end whole', async
       return outcome;
     };
   };
+  const dyingSteps = {
+    backup: (after: number) => dying(jobSteps.backup, after),
+    restore: (after: number) => dying(jobSteps.restore, after),
+  };
   const run = async (kind: 'backup' | 'restore', request: Record<string, unknown>, after: number) => {
     const job = await createJob(ctx, { kind, dataset: null, table: null, request });
-    await workOnJobs(ctx, { ...jobSteps, [kind]: dying(jobSteps[kind], after) }, ctx.now() + 60_000);
+    await workOnJobs(ctx, { ...jobSteps, [kind]: dyingSteps[kind](after) }, ctx.now() + 60_000);
     await ctx.postgres.rows(`update jobs set due_at = now() where id = $1 and state = 'running'`, [job.id]);
     return await workUntilOver(ctx, job);
   };

@@ -5,7 +5,7 @@ import { atLane } from '../../../src/clickhouse/cluster.ts';
 import { flushLane } from '../../../src/flush/flush-lane.ts';
 import { insertSeal, settingsVersion } from '../../../src/flush/insert.ts';
 import { beginChange, type RowsChange } from '../../../src/jobs/change-rows.ts';
-import { readJob } from '../../../src/jobs/job.ts';
+import { type JobOf, readJob } from '../../../src/jobs/job.ts';
 import { jobSteps } from '../../../src/jobs/steps.ts';
 import { type Step, workOnJobs } from '../../../src/jobs/work.ts';
 import { at, flush, newDataset, newInstance, query, send, storedRows, tableOf } from '../support.ts';
@@ -17,8 +17,8 @@ const ctx = instance();
 
 const where = (column: string, value: unknown) => ({ filters: { columns: [{ column, op: 'eq', value }] } });
 
-const begin = (dataset: string, request: object, id?: string) =>
-  beginChange(ctx, { dataset, table: 'm', request: request as RowsChange, id });
+const begin = (dataset: string, request: object, key?: string) =>
+  beginChange(ctx, { dataset, table: 'm', request: request as RowsChange, key });
 
 async function withRows(): Promise<string> {
   const dataset = newDataset();
@@ -105,7 +105,7 @@ test('a job that dies after any of its steps, before what it did is on record, d
     const dataset = await withRows();
     const job = await begin(dataset, { rows: where('s', 'b') });
     let steps = 0;
-    const dying: Step = async (own, each, until) => {
+    const dying: Step<'delete-rows'> = async (own, each, until) => {
       const outcome = await jobSteps['delete-rows'](own, each, until);
       if (steps === dies) {
         steps += 1;
@@ -159,7 +159,7 @@ test('who was overtaken within a step puts nothing on record afterwards', async 
   const overtake = async () => {
     const other = instance();
     await other.postgres.rows(`update jobs set claimed_until = now() - interval '1 second' where id = $1`, [job.id]);
-    const step: Step = async (ctx_, each, until) => {
+    const step: Step<'delete-rows'> = async (ctx_, each, until) => {
       const outcome = await jobSteps['delete-rows'](ctx_, each, until);
       const isSent = 'progress' in outcome && outcome.progress.isSent === true;
       return isSent ? { ...outcome, wait_ms: 3_600_000 } : outcome;
@@ -168,7 +168,7 @@ test('who was overtaken within a step puts nothing on record afterwards', async 
     expect((await readJob(other, job.id)).progress).toMatchObject({ isSent: true });
   };
   let isFirst = true;
-  const slow: Step = async (ctx_, each, until) => {
+  const slow: Step<'delete-rows'> = async (ctx_, each, until) => {
     const outcome = await jobSteps['delete-rows'](ctx_, each, until);
     if (isFirst) await overtake();
     isFirst = false;
@@ -187,7 +187,7 @@ test('a step that takes longer than a claim is not begun by anybody else', async
   const [own, other] = [newInstance(short), newInstance(short)];
   let begun = 0;
   let begunMeanwhile = 0;
-  const long: Step = async (ctx_, each, until) => {
+  const long: Step<'delete-rows'> = async (ctx_, each, until) => {
     begun += 1;
     if (begun === 1) {
       const until_ms = Date.now() + 5_000;
@@ -231,7 +231,11 @@ test('new seals wait while rows are deleted, and go on afterwards', async () => 
   const dataset = await withRows();
   const job = await begin(dataset, { rows: where('s', 'b') });
   const step = async () => {
-    const outcome = await jobSteps['delete-rows'](ctx, await readJob(ctx, job.id), ctx.now() + 5_000);
+    const outcome = await jobSteps['delete-rows'](
+      ctx,
+      (await readJob(ctx, job.id)) as JobOf<'delete-rows'>,
+      ctx.now() + 5_000,
+    );
     if ('done' in outcome) return;
     await ctx.postgres.transaction([
       ...(outcome.alongside ?? []),

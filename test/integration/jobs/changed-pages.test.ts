@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { beginChange, type RowsChange } from '../../../src/jobs/change-rows.ts';
-import type { Job } from '../../../src/jobs/job.ts';
+import type { Job, JobOf } from '../../../src/jobs/job.ts';
 import { readJob } from '../../../src/jobs/job.ts';
 import { jobSteps } from '../../../src/jobs/steps.ts';
 import { workOnJobs } from '../../../src/jobs/work.ts';
@@ -183,7 +183,9 @@ test('a job that is repeated after its end leaves no mark behind', async () => {
   const dying = through(ctx, {
     clickhouse: (client) => ({ ...client, rows: () => Promise.reject(new Error('it ended')) }),
   });
-  await expect(jobSteps['delete-rows'](dying, late, ctx.now() + 5_000)).rejects.toThrow('it ended');
+  await expect(jobSteps['delete-rows'](dying, late as JobOf<'delete-rows'>, ctx.now() + 5_000)).rejects.toThrow(
+    'it ended',
+  );
   const first = await query(ctx, dataset, { limit: 4 });
   expect((await query(ctx, dataset, { limit: 4, cursor: first.cursor })).rows).toHaveLength(4);
 });

@@ -125,11 +125,11 @@ describe('an export', () => {
     const job = await beginExport(ctx, dataset, 'm', request, key);
     await send(ctx, dataset, [{ timestamp: at(2, 2), v: 99, w: 'late' }]);
     await workUntilOver(ctx, job);
-    expect(await ndjsonOf(await readExport(ctx, key))).toEqual([{ v: 2 }]);
+    expect(await ndjsonOf(await readExport(ctx, job.id))).toEqual([{ v: 2 }]);
     // Asked for again it is the same; what came since can be asked for by its token.
     expect((await beginExport(ctx, dataset, 'm', request, key)).state).toBe('done');
     await expect(beginExport(ctx, dataset, 'm', { format: 'csv' }, key)).rejects.toMatchObject({ code: 'key-reused' });
-    const { watermark, from_ms, to_ms } = await readExport(ctx, key);
+    const { watermark, from_ms, to_ms } = await readExport(ctx, job.id);
     expect([from_ms, to_ms]).toEqual([timeRange.start, timeRange.end].map((time) => Date.parse(time)));
     expect((await query(ctx, dataset, { afterWatermark: watermark })).rows).toMatchObject([{ v: 99 }]);
     await expect(beginExport(ctx, dataset, 'm', { format: 'csv', columns: ['none'] }, undefined)).rejects.toThrow(

@@ -627,7 +627,7 @@ describe('an import that is under way', () => {
 
   test('keeps its uploads; others are removed after a day', async () => {
     const dataset = newDataset();
-    const [asked, lost] = [uploadKey(dataset, 'a.csv'), uploadKey(dataset, 'b.csv')];
+    const [asked, lost] = [await uploadKey(ctx, dataset, 'a.csv'), await uploadKey(ctx, dataset, 'b.csv')];
     for (const key of [asked, lost]) await ctx.objects.put(key, `timestamp,v\n${at(1)},1\n`);
     const job = await beginImport(ctx, dataset, 'm', { format: 'csv', objects: [asked] }, undefined);
     const own: typeof ctx.objects.list = async (begin, options) =>

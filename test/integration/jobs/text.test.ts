@@ -187,7 +187,7 @@ describe('a job that can never succeed ends with the reason', () => {
   ])('where Postgres refuses %s, and the jobs behind it go on', async (_, refused, reason) => {
     const job = await createJob(own, { kind: 'backup', dataset: null, table: null, request: {} });
     const next = await createJob(own, { kind: 'backup', dataset: null, table: null, request: {} });
-    const step: Step = (_ctx, { id }) =>
+    const step: Step<'backup'> = (_ctx, { id }) =>
       Promise.resolve(id === job.id ? { done: {}, alongside: [[refused]] } : { done: { well: true } });
     await workOnJobs(own, { ...jobSteps, backup: step }, own.now() + 5_000);
     expect(await readJob(own, job.id)).toMatchObject({
@@ -203,7 +203,7 @@ describe('a job that can never succeed ends with the reason', () => {
     ['a statement that is none yet, as before a migration', 'select * from of_a_later_migration'],
   ])('but not where Postgres refuses %s', async (_, refused) => {
     const job = await createJob(own, { kind: 'backup', dataset: null, table: null, request: {} });
-    const step: Step = () => Promise.resolve({ done: {}, alongside: [[refused]] });
+    const step: Step<'backup'> = () => Promise.resolve({ done: {}, alongside: [[refused]] });
     await workOnJobs(own, { ...jobSteps, backup: step }, own.now() + 500);
     const { state, attempts }: Job = await readJob(own, job.id);
     expect([state, attempts]).toEqual(['running', 1]);
