@@ -18,6 +18,8 @@ export type Injected<C extends Context & Server> = C & {
   died: Promise<void>;
   /** Lets what is late have its effect. */
   releaseLate(): Promise<void>;
+  /** What is late for a store was on its way to a server that is no longer there. */
+  forgetLate(store: keyof typeof methods): void;
 };
 
 const methods = {
@@ -30,7 +32,7 @@ const methods = {
 /** An instance whose n-th call to a store (from 0) goes wrong. Without a fault it only counts. */
 export function inject<C extends Context & Server>(instance: C, fault?: Fault): Injected<C> {
   const calls: string[] = [];
-  const late: (() => Promise<unknown>)[] = [];
+  let late: { name: string; perform: () => Promise<unknown> }[] = [];
   const death = Promise.withResolvers<void>();
   const never = new Promise<never>(() => undefined);
   let isDead = false;
@@ -57,7 +59,7 @@ export function inject<C extends Context & Server>(instance: C, fault?: Fault): 
         await perform();
         throw noAnswer();
       case 'effect late':
-        late.push(perform);
+        late.push({ name, perform });
         throw noAnswer();
     }
   }
@@ -94,7 +96,10 @@ export function inject<C extends Context & Server>(instance: C, fault?: Fault): 
     died: death.promise,
     async releaseLate() {
       // What comes late may be refused by then: that is its business.
-      for (const perform of late.splice(0)) await perform().catch(() => undefined);
+      for (const { perform } of late.splice(0)) await perform().catch(() => undefined);
+    },
+    forgetLate(store) {
+      late = late.filter(({ name }) => !name.startsWith(`${store}.`));
     },
   };
 }

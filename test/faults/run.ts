@@ -1,7 +1,7 @@
 /**
  * Runs a fault test for longer than `npm test` does.
  *
- *   npm run test:faults -- --runs 2000 [--seed N]     random interleavings
+ *   npm run test:faults -- --runs 2000 [--seed N]     random interleavings, without and with failovers and deletions
  *   npm run test:crashes -- --seconds 600             stores and Workers killed again and again
  *   npm run test:kills -- --rounds 20                 ClickHouse killed between its log of tokens and the rows
  *   npm run test:points                               every call to a store with every kind of fault

@@ -1,0 +1,248 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { deleteTable } from '../../src/catalog/change-table.ts';
+import { findTable } from '../../src/catalog/find-table.ts';
+import { StoreError, TimestoreError } from '../../src/errors.ts';
+import { flushLane } from '../../src/flush/flush-lane.ts';
+import { beginChange } from '../../src/jobs/change-rows.ts';
+import { workUntilOver } from '../integration/jobs/support.ts';
+import { at, flush, type Instance, newDataset, newInstance, query, send, tableOf } from '../integration/support.ts';
+import { rememberBuffer } from './failover.ts';
+import { type Fault, faultKinds, type Injected, inject } from './injection.ts';
+
+/** `npm run test:faults` sets both; a failure prints the seed and the shortest sequence that fails. */
+const runs = Number(process.env.FAULT_RUNS ?? 30);
+const seed = Number(process.env.FAULT_SEED ?? Date.now() % 2_147_483_647);
+
+type Operation =
+  | { do: 'send' | 'send again' | 'delete' | 'ask for'; which: number }
+  | { do: 'flush'; fault: Fault | null; beside: boolean }
+  | { do: 'query' | 'remember' | 'fail over' | 'late arrives' | 'forget keys' | 'drop' | 'lease runs out' };
+
+const fault = fc.option(
+  fc.record({
+    call: fc.oneof({ weight: 3, arbitrary: fc.nat(13) }, { weight: 1, arbitrary: fc.nat(36) }),
+    kind: fc.constantFrom(...faultKinds),
+  }),
+  { freq: 2 },
+);
+const named = (weight: number, name: 'send' | 'send again' | 'delete' | 'ask for') => {
+  return { weight, arbitrary: fc.nat(9).map((which): Operation => ({ do: name, which })) };
+};
+const plain = (
+  weight: number,
+  name: 'query' | 'remember' | 'fail over' | 'late arrives' | 'forget keys' | 'drop' | 'lease runs out',
+) => {
+  return { weight, arbitrary: fc.constant<Operation>({ do: name }) };
+};
+const operation: fc.Arbitrary<Operation> = fc.oneof(
+  ...[named(5, 'send'), named(1, 'send again'), named(2, 'delete'), named(2, 'ask for')],
+  { weight: 5, arbitrary: fc.record({ do: fc.constant('flush' as const), fault, beside: fc.boolean() }) },
+  ...[plain(2, 'query'), plain(2, 'remember'), plain(3, 'fail over'), plain(2, 'late arrives')],
+  ...[plain(1, 'forget keys'), plain(1, 'drop'), plain(1, 'lease runs out')],
+);
+
+/**
+ * What is known of a batch: its rows are `there`; a failover has undone what may have been its last trace, so that each
+ * row is there or not (`perhaps`); or they are `gone`, deleted or of a table that was dropped.
+ */
+type Batch = { state: 'there' | 'perhaps' | 'gone'; token: string; isRemembered: boolean };
+
+let worlds = 0;
+
+/** A run of the system, with keys that nobody else has, beside what is known of each batch. */
+class World {
+  readonly dataset = newDataset();
+  readonly instance: Instance;
+  readonly injected: Injected<Instance>[] = [];
+  readonly batches: Batch[] = [];
+  /** Batches that were deleted and wait in the buffer again since a failover: until a flush they may be seen. */
+  readonly revived = new Set<Batch>();
+  moment: { failOver: () => Promise<void>; batches: Map<Batch, Batch> } | undefined;
+
+  constructor() {
+    worlds += 1;
+    this.instance = newInstance({ TIMESTORE_KEY_PREFIX: `losses-${process.pid}-${worlds}` });
+  }
+
+  async run(step: Operation): Promise<void> {
+    switch (step.do) {
+      case 'send':
+        await this.send(this.batches.length);
+        return;
+      case 'send again': {
+        const batch = this.pick(step.which, ({ isRemembered }) => isRemembered);
+        if (batch !== undefined) await this.send(this.batches.indexOf(batch));
+        return;
+      }
+      case 'delete': {
+        const batch = this.pick(step.which, ({ state }) => state === 'there');
+        if (batch !== undefined) await this.delete(batch);
+        return;
+      }
+      case 'ask for':
+        await this.askFor(this.pick(step.which, ({ state }) => state !== 'gone'));
+        return;
+      case 'flush':
+        await Promise.all([this.flush(step.fault), step.beside ? this.flush(null) : undefined]);
+        return;
+      case 'query':
+        if (await this.isThere()) this.expectSeen(await this.seen());
+        return;
+      case 'remember':
+        this.moment = {
+          failOver: await rememberBuffer(this.instance),
+          batches: new Map(this.batches.map((batch) => [batch, { ...batch }])),
+        };
+        return;
+      case 'fail over':
+        await this.failOver();
+        return;
+      case 'late arrives':
+        for (const each of this.injected) await each.releaseLate();
+        return;
+      case 'forget keys':
+        await this.forgetKeys();
+        return;
+      case 'drop':
+        await this.drop();
+        return;
+      case 'lease runs out':
+        await this.leaseRunsOut();
+    }
+  }
+
+  pick(which: number, isWanted: (batch: Batch) => boolean): Batch | undefined {
+    const wanted = this.batches.filter(isWanted);
+    return wanted[which % Math.max(1, wanted.length)];
+  }
+
+  async isThere(): Promise<boolean> {
+    return (await findTable(this.instance, this.dataset, 'm')) !== undefined;
+  }
+
+  async send(n: number): Promise<void> {
+    const rows = Array.from({ length: 1 + (n % 3) }, (_, i) => ({
+      timestamp: at(n % 60, 1 + i),
+      batch: n,
+      id: `${n}/${i}`,
+    }));
+    const { accepted } = await send(this.instance, this.dataset, rows, `key-${n}`);
+    expect(accepted.replayed).toBe(n < this.batches.length);
+    if (n < this.batches.length) return;
+    this.batches.push({ state: 'there', token: accepted.watermark ?? '', isRemembered: true });
+  }
+
+  async flush(injectedFault: Fault | null): Promise<void> {
+    if (!(await this.isThere())) return;
+    const table = await tableOf(this.instance, this.dataset);
+    const instance = inject(this.instance, injectedFault ?? undefined);
+    this.injected.push(instance);
+    const ended = flushLane(instance, table, 0, 'admin').catch((error) => {
+      if (!(error instanceof StoreError)) throw error;
+    });
+    await Promise.race([ended, instance.died]);
+  }
+
+  /** Whatever failed before, all that waits is flushed. */
+  async flushAll(): Promise<void> {
+    await this.leaseRunsOut();
+    expect(await flush(this.instance, this.dataset)).toMatchObject({ complete: true });
+    this.revived.clear();
+  }
+
+  async delete(batch: Batch): Promise<void> {
+    await this.leaseRunsOut();
+    const filters = { columns: [{ column: 'batch', op: 'eq' as const, value: this.batches.indexOf(batch) }] };
+    const job = await beginChange(this.instance, { dataset: this.dataset, table: 'm', request: { rows: { filters } } });
+    expect(await workUntilOver(this.instance, job)).toMatchObject({ state: 'done' });
+    batch.state = 'gone';
+  }
+
+  async drop(): Promise<void> {
+    if (!(await this.isThere())) return;
+    await deleteTable(this.instance, this.dataset, 'm', 0);
+    const [job] = await this.instance.postgres.rows<{ id: string }>(
+      `select id from jobs where dataset = $1 and "table" = 'm' and kind = 'drop-table' order by n desc limit 1`,
+      [this.dataset],
+    );
+    expect(await workUntilOver(this.instance, { id: job?.id ?? '' })).toMatchObject({ state: 'done' });
+    // A buffer from before that is not one of this table.
+    this.moment = undefined;
+    for (const batch of this.batches) Object.assign(batch, { state: 'gone', isRemembered: false });
+  }
+
+  async failOver(): Promise<void> {
+    if (this.moment === undefined) return;
+    for (const each of this.injected) each.forgetLate('redis');
+    await this.moment.failOver();
+    for (const batch of this.batches) {
+      const before = this.moment.batches.get(batch);
+      batch.isRemembered = batch.isRemembered && before?.isRemembered === true;
+      if (batch.state === 'there' && before?.state !== 'there') batch.state = 'perhaps';
+      if (batch.state === 'gone' && before?.state === 'there') this.revived.add(batch);
+    }
+  }
+
+  async forgetKeys(): Promise<void> {
+    const { redis, config } = this.instance;
+    const [found] = await redis.inTurn([['KEYS', `${config.TIMESTORE_KEY_PREFIX}:*key-*`]]);
+    const keys = found?.result as string[];
+    if (keys.length > 0) await redis.inTurn([['DEL', ...keys]]);
+    for (const batch of this.batches) batch.isRemembered = false;
+  }
+
+  async leaseRunsOut(): Promise<void> {
+    if (!(await this.isThere())) return;
+    await this.instance.redis.del(this.instance.keys.lease(await tableOf(this.instance, this.dataset), 0));
+  }
+
+  async seen(body: object = {}): Promise<string[]> {
+    const { rows } = await query(this.instance, this.dataset, { columns: ['id'], consistency: 'strict', ...body });
+    return rows.map(({ id }) => String(id)).sort();
+  }
+
+  /** All rows of what is there, each once, and of what perhaps is there, each once or not at all. */
+  expectSeen(ids: string[]): void {
+    expect(ids).toEqual([...new Set(ids)]);
+    for (const [n, batch] of this.batches.entries()) {
+      const seen = ids.filter((id) => id.startsWith(`${n}/`)).length;
+      if (batch.state === 'there') expect([n, seen]).toEqual([n, 1 + (n % 3)]);
+      if (batch.state === 'gone' && !this.revived.has(batch)) expect([n, seen]).toEqual([n, 0]);
+    }
+  }
+
+  /** The token of a batch: all its rows are in the answer, or it is lost and the answer says so. */
+  async askFor(batch: Batch | undefined): Promise<void> {
+    if (batch === undefined) return;
+    const n = this.batches.indexOf(batch);
+    const ids = await this.seen({ minWatermark: batch.token }).catch((error) => {
+      if (!(error instanceof TimestoreError)) throw error;
+      expect([n, batch.state, error.code, error.extra]).toMatchObject([n, 'perhaps', 'stale-read', { lost: true }]);
+      return undefined;
+    });
+    if (ids === undefined) return;
+    this.expectSeen(ids);
+    expect([n, ids.filter((id) => id.startsWith(`${n}/`)).length]).toEqual([n, 1 + (n % 3)]);
+  }
+
+  async recover(): Promise<void> {
+    if (!(await this.isThere())) return;
+    await this.flushAll();
+    for (const each of this.injected) await each.releaseLate();
+    await this.flushAll();
+    this.expectSeen(await this.seen());
+    for (const batch of this.batches) if (batch.state !== 'gone') await this.askFor(batch);
+  }
+}
+
+test(`any interleaving of failovers, deletions, drops, forgotten keys and late inserts keeps what is there, once (seed ${seed})`, async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(operation, { minLength: 4, maxLength: 20 }), async (steps) => {
+      const world = new World();
+      for (const step of steps) await world.run(step);
+      await world.recover();
+    }),
+    { numRuns: runs, seed, endOnFailure: false },
+  );
+}, 3_600_000);
