@@ -45,11 +45,15 @@ export function quotaHeaders({ resetIn_ms, left }: QuotaLeft): Record<string, st
   return { 'RateLimit-Policy': policies.join(', '), RateLimit: states.join(', ') };
 }
 
-/** Tells the hot buffer a dataset's quota. `revision` of the record, so that an older one does not replace a newer one. */
-export async function setQuota(ctx: Context, dataset: string, revision: number, quota: Quota): Promise<void> {
+/**
+ * Tells the hot buffer a dataset's quota. `revision` of the record, so that an older one does not replace a newer one.
+ *
+ * @returns the newer revision that is set already, or 0
+ */
+export async function setQuota(ctx: Context, dataset: string, revision: number, quota: Quota): Promise<number> {
   const { rowsPerDay = '', bytesPerDay = '', storageBytes = '' } = quota;
   const args = [revision, rowsPerDay, bytesPerDay, storageBytes];
-  await runScript(ctx.redis, setQuotaScript, [ctx.keys.quota(dataset)], args);
+  return await runScript(ctx.redis, setQuotaScript, [ctx.keys.quota(dataset)], args);
 }
 
 /** What a dataset has taken. */

@@ -3,6 +3,7 @@ import { setStates, type TableState } from '../buffer/set-states.ts';
 import type { Context } from '../context.ts';
 import { physicalName } from '../names.ts';
 import { readTable } from './find-table.ts';
+import { raiseRevision } from './raise-revision.ts';
 import { effectiveState } from './state.ts';
 
 /** So that one step has a few hundred lanes at most, whatever a table has. */
@@ -81,5 +82,7 @@ export async function applyQuota(ctx: Context, dataset: string): Promise<void> {
     'select revision, quota from datasets where name = $1',
     [dataset],
   );
-  if (recorded !== undefined) await setQuota(ctx, dataset, recorded.revision, recorded.quota ?? {});
+  if (recorded === undefined) return;
+  const newer = await setQuota(ctx, dataset, recorded.revision, recorded.quota ?? {});
+  if (newer > 0 && (await raiseRevision(ctx, dataset, newer))) await applyQuota(ctx, dataset);
 }

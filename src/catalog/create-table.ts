@@ -1,10 +1,10 @@
-import { createHash } from 'node:crypto';
 import { auditLine } from '../audit-log/line.ts';
 import type { Context } from '../context.ts';
 import { TimestoreError } from '../errors.ts';
 import { quarantineTable } from '../quarantine/table.ts';
 import type { TableSchema } from '../schema/types.ts';
 import type { PartitionWindow } from '../schema/window.ts';
+import { checksumOf } from './checksum.ts';
 import { readTable } from './find-table.ts';
 import type { Lives } from './life.ts';
 import { placeLanes } from './place-lanes.ts';
@@ -95,8 +95,4 @@ export async function createTable(ctx: Context, table: NewTable): Promise<Table 
     );
   }
   throw new TimestoreError('conflict', `Table ${name} of dataset ${dataset} was dropped meanwhile. Try again.`);
-}
-
-export function checksumOf(text: string): string {
-  return createHash('sha256').update(text).digest('hex');
 }

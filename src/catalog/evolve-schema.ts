@@ -4,7 +4,7 @@ import type { Context } from '../context.ts';
 import { StoreError } from '../errors.ts';
 import { describeError } from '../log.ts';
 import type { Field } from '../schema/types.ts';
-import { checksumOf } from './create-table.ts';
+import { checksumOf } from './checksum.ts';
 import { readTable } from './find-table.ts';
 import { schemaText, type Table } from './table.ts';
 

@@ -3,6 +3,7 @@ import rememberTableLua from '../buffer/remember-table.lua';
 import type { Context } from '../context.ts';
 import { StoreError } from '../errors.ts';
 import { describeError } from '../log.ts';
+import { bringForward, type Kept } from './set-back.ts';
 import { effectiveRetention, effectiveState, type State } from './state.ts';
 import { parseTable, type Retention, type Table, tableText } from './table.ts';
 
@@ -83,8 +84,25 @@ type Recorded = {
   schema: string;
 };
 
-/** The same straight from Postgres, for whoever is about to change it. What came is kept for the others. */
+/**
+ * The same straight from Postgres, for whoever is about to change it. What came is kept for the others. A record that was
+ * set back in time is brought forward first.
+ */
 export async function readTable(ctx: Context, dataset: string, name: string): Promise<Table | undefined> {
+  let table = await readRecorded(ctx, dataset, name);
+  const kept = await remember(ctx, dataset, name, table);
+  if (kept !== undefined) {
+    // Somebody may have changed the record since it was read.
+    table = await readRecorded(ctx, dataset, name);
+    if (await bringForward(ctx, dataset, name, table, kept)) table = await readRecorded(ctx, dataset, name);
+    await remember(ctx, dataset, name, table);
+  }
+  if (table !== undefined) return keep(ctx, table);
+  ctx.tables.delete(memoryKey(dataset, name));
+  return undefined;
+}
+
+async function readRecorded(ctx: Context, dataset: string, name: string): Promise<Table | undefined> {
   const [row] = await ctx.postgres.rows<Recorded>(
     `select t.life, t.revision, t.definition, ${effectiveState} as state, ${effectiveRetention} as retention, s.schema
        from tables t
@@ -93,11 +111,8 @@ export async function readTable(ctx: Context, dataset: string, name: string): Pr
       where t.dataset = $1 and t.name = $2 and t.dropped_at is null`,
     [dataset, name],
   );
-  if (row === undefined) {
-    ctx.tables.delete(memoryKey(dataset, name));
-    return undefined;
-  }
-  const table = parseTable({
+  if (row === undefined) return undefined;
+  return parseTable({
     ...row.definition,
     dataset,
     name,
@@ -107,22 +122,26 @@ export async function readTable(ctx: Context, dataset: string, name: string): Pr
     retention: row.retention ?? undefined,
     schema: JSON.parse(row.schema),
   });
-  await remember(ctx, table);
-  return keep(ctx, table);
 }
 
-/** Only a cache: who needs Redis for more will find out. */
-async function remember(ctx: Context, table: Table): Promise<void> {
-  const { dataset, name, life, revision, schema } = table;
+/** Answers what is kept and does not agree. Only a cache: who needs Redis for more will find out. */
+async function remember(
+  ctx: Context,
+  dataset: string,
+  name: string,
+  table: Table | undefined,
+): Promise<Kept | undefined> {
+  const args =
+    table === undefined ? [0, 0, 0, ''] : [table.life, table.schema.version, table.revision, tableText(table)];
   try {
-    await runScript(
-      ctx.redis,
-      rememberScript,
-      [ctx.keys.table(dataset, name)],
-      [life, schema.version, revision, tableText(table)],
-    );
+    type Reply = [] | [life: string, version: string, revision: string, definition: string];
+    const reply = await runScript<Reply>(ctx.redis, rememberScript, [ctx.keys.table(dataset, name)], args);
+    if (reply.length === 0) return undefined;
+    const [life, version, revision, definition] = reply;
+    return { life: Number(life), version: Number(version), revision: Number(revision), definition };
   } catch (error) {
     ctx.log({ event: 'table-cache-unwritten', dataset, table: name, ...describeError(error) });
+    return undefined;
   }
 }
 

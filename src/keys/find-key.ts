@@ -61,8 +61,7 @@ async function find(ctx: Context, id: string): Promise<SeenKey> {
   if (buffered !== undefined && ctx.now() - buffered.checkedAt_ms < checked_ms) return keep(ctx, id, buffered.key);
   try {
     const key = await readKey(ctx, id);
-    if (key !== undefined) await tryBuffering(ctx, key);
-    return keep(ctx, id, key);
+    return keep(ctx, id, key === undefined ? undefined : await tryBuffering(ctx, key));
   } catch (error) {
     // What was known goes on while no store can say anything newer.
     if (!(error instanceof StoreError)) throw error;
@@ -97,22 +96,40 @@ async function readKey(ctx: Context, id: string): Promise<Key | undefined> {
   return row === undefined ? undefined : keySchema.parse(row);
 }
 
-/** Tells all instances what is on record now. Throws StoreError: those that have seen the key go by what they know. */
+/** Tells all instances what is recorded now. Throws StoreError: those that have seen the key go on with what they know. */
 export async function rememberKey(ctx: Context, key: Key): Promise<void> {
-  keep(ctx, key.id, key);
-  await writeBuffered(ctx, key);
+  keep(ctx, key.id, await writeBuffered(ctx, key));
 }
 
-async function writeBuffered(ctx: Context, key: Key): Promise<void> {
+/**
+ * Where the hot buffer knows of a newer revision than the catalogue, the catalogue was set back in time. It gets a revision
+ * beyond, and a key that was revoked since stays so.
+ *
+ * @returns the key as it is recorded then
+ */
+async function writeBuffered(ctx: Context, key: Key): Promise<Key> {
   const buffered: Buffered = { key, checkedAt_ms: ctx.now() };
-  await runScript(ctx.redis, rememberScript, [ctx.keys.apiKeys], [key.id, key.revision, JSON.stringify(buffered)]);
+  const args = [key.id, key.revision, JSON.stringify(buffered)];
+  const newer = await runScript<string>(ctx.redis, rememberScript, [ctx.keys.apiKeys], args);
+  if (newer === '') return key;
+  const { revision, revokedAt_ms } = bufferedSchema.parse(JSON.parse(newer)).key;
+  const [raised] = await ctx.postgres.rows(
+    `update api_keys set revision = $2::int + 1, revoked_at = coalesce(revoked_at, to_timestamp($3::float8 / 1000))
+      where id = $1 and revision < $2::int returning ${keyColumns}`,
+    [key.id, revision, revokedAt_ms],
+  );
+  // Else somebody has changed it since it was read.
+  if (raised === undefined) return key;
+  ctx.log({ event: 'catalogue-set-back', alarm: true, key: key.id, repaired: revision + 1 });
+  return await writeBuffered(ctx, keySchema.parse(raised));
 }
 
 /** Only a cache here: the next instance asks the catalogue, too. */
-async function tryBuffering(ctx: Context, key: Key): Promise<void> {
-  await writeBuffered(ctx, key).catch((error) =>
-    ctx.log({ event: 'key-cache-unwritten', id: key.id, ...describeError(error) }),
-  );
+async function tryBuffering(ctx: Context, key: Key): Promise<Key> {
+  return await writeBuffered(ctx, key).catch((error) => {
+    ctx.log({ event: 'key-cache-unwritten', id: key.id, ...describeError(error) });
+    return key;
+  });
 }
 
 function keep(ctx: Context, id: string, key: Key | undefined): SeenKey {

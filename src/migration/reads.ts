@@ -1,5 +1,6 @@
 import { ask, runScript, script } from '../buffer/redis.ts';
 import rememberReadsLua from '../buffer/remember-reads.lua';
+import { raiseRevision } from '../catalog/raise-revision.ts';
 import type { Context } from '../context.ts';
 import { StoreError } from '../errors.ts';
 import { describeError } from '../log.ts';
@@ -56,7 +57,9 @@ export async function readsOf(ctx: Context, dataset: string): Promise<Reads> {
 export async function applyReads(ctx: Context, dataset: string): Promise<void> {
   ctx.reads.delete(dataset);
   const recorded = await readRecorded(ctx, dataset);
-  if (recorded !== undefined) await remember(ctx, dataset, recorded);
+  if (recorded === undefined) return;
+  const newer = await remember(ctx, dataset, recorded);
+  if (newer > 0 && (await raiseRevision(ctx, dataset, newer))) await applyReads(ctx, dataset);
 }
 
 /** One that is being deleted is gone for readers, whoever would have answered them. */
@@ -81,8 +84,9 @@ async function readBuffered(ctx: Context, dataset: string): Promise<Reads | unde
   }
 }
 
-async function remember(ctx: Context, dataset: string, { revision, reads }: Recorded): Promise<void> {
-  await runScript(ctx.redis, rememberScript, [ctx.keys.reads], [dataset, revision, reads]);
+/** Answers the newer revision that is kept already, or 0. */
+async function remember(ctx: Context, dataset: string, { revision, reads }: Recorded): Promise<number> {
+  return await runScript<number>(ctx.redis, rememberScript, [ctx.keys.reads], [dataset, revision, reads]);
 }
 
 function keep(ctx: Context, dataset: string, reads: Reads): Reads {

@@ -1242,6 +1242,27 @@ const mutations: Mutation[] = [
     to: '1',
     suite: 'test/integration/buffer/retries.test.ts',
   },
+  {
+    rule: 'a catalogue that was set back is brought forward',
+    file: 'src/catalog/find-table.ts',
+    from: 'if (await bringForward(ctx, dataset, name, table, kept)) table',
+    to: 'if (kept.life < 0) table',
+    suite: 'test/integration/catalogue/set-back.test.ts',
+  },
+  {
+    rule: 'one version with two schemas is noticed',
+    file: 'src/buffer/remember-table.lua',
+    from: 'schemaOf(known[4]) ~= schemaOf(ARGV[4])',
+    to: 'false',
+    suite: 'test/integration/catalogue/set-back.test.ts',
+  },
+  {
+    rule: 'a revoked key stays revoked when the catalogue is set back',
+    file: 'src/keys/find-key.ts',
+    from: 'revoked_at = coalesce(revoked_at, to_timestamp($3::float8 / 1000))',
+    to: 'revoked_at = coalesce(revoked_at, case when $3::float8 < 0 then now() end)',
+    suite: 'test/integration/catalogue/set-back.test.ts',
+  },
 ];
 
 const root = join(import.meta.dirname, '..', '..');
