@@ -86,6 +86,27 @@ test.each([true, false])(
   },
 );
 
+test('a version that is given a second time with another type is given up for one beyond', async () => {
+  const dataset = newDataset();
+  await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
+  const stale = newInstance(prefix);
+  await send(stale, dataset, [{ timestamp: at(2), v: 2 }]);
+  const putBack = await remembered(ctx, dataset);
+  await send(ctx, dataset, [{ timestamp: at(3), v: 3, x: 0.5 }]);
+  await putBack();
+  await expect(send(stale, dataset, [{ timestamp: at(4), v: 4, x: 'text' }])).rejects.toMatchObject({
+    code: 'rows-refused',
+  });
+  const other = newInstance(prefix);
+  await send(other, dataset, [{ timestamp: at(5), v: 5, x: 1.5, y: 'new' }]);
+  expect((await tableOf(newInstance(prefix), dataset)).schema).toMatchObject({
+    version: 4,
+    fields: [{ name: 'timestamp' }, { name: 'v' }, { name: 'x', type: 'double' }, { name: 'y', type: 'string' }],
+  });
+  await flush(newInstance(prefix), dataset);
+  await expectStored(ctx, await tableOf(ctx, dataset), 4);
+});
+
 test('a table that was made since is in the catalogue again as soon as somebody uses it', async () => {
   const dataset = newDataset();
   const putBack = await remembered(ctx, dataset);
@@ -182,7 +203,10 @@ test('quotas, the side that answers, and keys that change afterwards hold, and a
   await putBack();
   await own.postgres.transaction([
     ['delete from api_keys where id = $1', [id]],
-    ['insert into api_keys overriding system value select * from jsonb_populate_record(null::api_keys, $1::jsonb)', [JSON.stringify(row?.row)]],
+    [
+      'insert into api_keys overriding system value select * from jsonb_populate_record(null::api_keys, $1::jsonb)',
+      [JSON.stringify(row?.row)],
+    ],
   ]);
 
   const later = newInstance(origin);
