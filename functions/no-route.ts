@@ -4,11 +4,11 @@ import type { App } from './app.ts';
 
 /** Why a request has no route: its address has none, or its method is not one of those that the address has. */
 export function noRoute(app: Hono<App>, { req: { method, path } }: Context<App>): TimestoreError {
-  const methods = new Set<string>();
-  for (const route of app.routes) {
-    // Those of all methods are on the way to a route, and none themselves.
-    if (route.method !== 'ALL' && isOf(route.path, path)) methods.add(route.method);
-  }
+  // Those of all methods are on the way to a route, and none themselves.
+  const routes = app.routes.filter((route) => route.method !== 'ALL' && isOf(route.path, path));
+  // An address that a route has as it stands is not one of those that a name makes.
+  const exact = routes.filter((route) => route.path === path);
+  const methods = new Set((exact.length > 0 ? exact : routes).map((route) => route.method));
   if (methods.size === 0) return new TimestoreError('not-found', `There is no ${method} ${path}. See /docs.`);
   if (methods.has('GET')) methods.add('HEAD');
   const allowed = [...methods].sort().join(', ');

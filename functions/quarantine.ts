@@ -33,13 +33,14 @@ const listSchema = z
   })
   .meta({ id: 'QuarantinedRows' });
 
+const recordId = z.string().regex(/^[0-9A-Za-z_-]{1,100}$/);
 const replayBody = z.strictObject({
   dataset: slug,
   table: slug.optional(),
-  ids: z.array(z.string()).min(1).max(rowsMax).optional().meta({ description: 'all that is open, if left out' }),
+  ids: z.array(recordId).min(1).max(rowsMax).optional().meta({ description: 'all that is open, if left out' }),
 });
 
-const discardBody = z.strictObject({ dataset: slug, ids: z.array(z.string()).min(1).max(rowsMax) });
+const discardBody = z.strictObject({ dataset: slug, ids: z.array(recordId).min(1).max(rowsMax) });
 
 const replayedSchema = z
   .object({

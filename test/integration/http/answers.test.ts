@@ -382,6 +382,7 @@ describe('a method that an address has not', () => {
     ['TRACE', '/v1/admin/datasets/demo/tables/readings', 'DELETE, GET, HEAD, PATCH'],
     ['OPTIONS', '/v1/sql/saved/demo/warmest', 'DELETE, GET, HEAD, PUT'],
     ['PROPFIND', '/health', 'GET, HEAD'],
+    ['OPTIONS', '/v1/admin/quarantine/discard', 'POST'],
     ['POST', '/openapi.json', 'GET, HEAD'],
     ['DELETE', '/metrics', 'GET, HEAD'],
   ])('%s %s is 405, and Allow says which it has', async (method, path, allowed) => {
