@@ -41,7 +41,7 @@ const upTo = (n: number) => Array.from({ length: n }, (_, v) => v);
 /** Between the command and the server: passes requests on, and answers if it likes. */
 async function startProxy() {
   const proxy = {
-    answers: (_: number): boolean | 'never' => true,
+    answers: (_: number, __: string): boolean | 'never' => true,
     taken: 0,
     atOnce: [] as number[],
     url: '',
@@ -62,7 +62,7 @@ async function startProxy() {
       const text = await answer.text();
       proxy.taken += 1;
       open -= 1;
-      const does = proxy.answers(n);
+      const does = proxy.answers(n, method);
       if (does === 'never') return;
       if (does) response.writeHead(answer.status, { 'content-type': 'application/json' }).end(text);
       else response.destroy();
@@ -256,6 +256,29 @@ describe('each row of a file once', () => {
     const lost = await ingest(args);
     expect(lost).toMatchObject({ code: 1, stderr: expect.stringMatching(/from line 6 on: .*has lost the keys/) });
   });
+});
+
+test('rows are not sent again once their key may be forgotten, however much patience there is', async () => {
+  const dataset = newDataset();
+  const state = join(cli.home, 'patient');
+  const args = [file('patient.ndjson', lines(0, 10)), '--table', `${dataset}.m`, '--batch-rows', '5', '--state', state];
+  const proxy = await startProxy();
+  const through = (...more: string[]) => ingest([...args, ...more], undefined, { TIMESTORE_URL: proxy.url });
+  await through();
+  const [journal = ''] = globSync(join(state, '*.ndjson'));
+  const sent = readFileSync(journal, 'utf8')
+    .split('\n')
+    .filter((line) => !line.includes('"rows"') || line.includes('"start":0'));
+  const asked = proxy.atOnce.length;
+  proxy.answers = (_, method) => method === 'GET';
+  // As if its second batch had been on its way nearly a day ago.
+  const early = Date.now() - 23 * 3_600_000 + 10_000;
+  writeFileSync(journal, sent.join('\n').replaceAll(/"at":\d+/g, `"at":${early}`));
+  const refused = await through('--patience', '1m');
+  expect(refused).toMatchObject({ code: 1, stderr: expect.stringMatching(/from line 6 on: .*more time has passed/) });
+  expect(proxy.atOnce.length).toBeGreaterThan(asked + 2);
+  expect(await values(dataset)).toEqual(upTo(10));
+  proxy.stop();
 });
 
 describe('what is wrong is said in one message, with the right exit code', () => {

@@ -586,8 +586,8 @@ const mutations: Mutation[] = [
   {
     rule: 'rows of a file whose fate nobody knows are not sent again',
     file: 'src/cli/ingest/load.ts',
-    from: '< remembered_ms && !forgets) return false;',
-    to: '< Number.POSITIVE_INFINITY && !forgets) return false;',
+    from: 'if (forgets) throw',
+    to: 'if (false) throw',
     suite: 'test/cli/ingest.test.ts',
   },
   {
@@ -832,6 +832,13 @@ const mutations: Mutation[] = [
     from: 'keyed.requestHash}',
     to: "''}",
     suite: 'test/integration/quarantine/replay.test.ts',
+  },
+  {
+    rule: 'the command line sends no rows again once their key may be forgotten',
+    file: 'src/cli/ingest/load.ts',
+    from: 'if (Date.now() - sentAt_ms >= remembered_ms) throw',
+    to: 'if (false) throw',
+    suite: 'test/cli/ingest.test.ts',
   },
   {
     rule: 'a mirror sends nothing again that the original may have forgotten',

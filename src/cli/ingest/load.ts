@@ -131,10 +131,16 @@ function isDone(
     progress.before += entry.rows;
     return true;
   }
-  if (Date.now() - entry.at < remembered_ms && !forgets) return false;
-  throw new CliFailure(
-    `${source.name}, from line ${batch.line} on: these rows were sent ${new Date(entry.at).toISOString()}, and it never came ` +
-      `back whether they were accepted. Since then ${forgets ? 'the server has lost the keys that it knew' : 'more time has passed than keys are remembered (24 hours)'}, ` +
+  if (forgets) throw unknown(batch, source, entry.at, 'the server has lost the keys that it knew');
+  return false;
+}
+
+const forgotten = 'more time has passed than keys are remembered (24 hours)';
+
+function unknown({ line }: Batch, { name }: Source, at_ms: number, why: string): CliFailure {
+  return new CliFailure(
+    `${name}, from line ${line} on: these rows were sent ${new Date(at_ms).toISOString()}, and it never came ` +
+      `back whether they were accepted. Since then ${why}, ` +
       'so that sending them again could double them. Look whether they are there, and then use another --run for what is missing.',
   );
 }
@@ -159,7 +165,9 @@ class Sender {
   readonly #over = new AbortController();
   /** Of what is on its way. */
   readonly #ending = new AbortController();
-  #failure: unknown;
+  /** `order`: of the batch among all that were sent. */
+  #failure: { error: unknown; order: number } | undefined;
+  #started = 0;
   #isFirst = true;
   #movedAt = Date.now();
 
@@ -174,16 +182,19 @@ class Sender {
     return this.#over.signal;
   }
 
-  fail(error: unknown): void {
-    this.#failure ??= error;
+  /** What is told is what went wrong first, or the refusal that comes first in the files, whichever was heard of first. */
+  fail(error: unknown, order = Number.POSITIVE_INFINITY): void {
+    const isRefusal = error instanceof CliFailure && error.exitCode === exitCodes.failed;
+    if (this.#failure === undefined || (isRefusal && order < this.#failure.order)) this.#failure = { error, order };
     this.#stop();
   }
 
   /** Resolves with the sending when there is room for a further batch. */
   async start(batch: Batch, key: string, source: Source, journal: Journal | undefined) {
     await journal?.add({ start: batch.start, end: batch.end, hash: batch.hash, at: Date.now() });
+    const order = this.#started++;
     const sending = this.#run(batch, key, source, journal).catch((error: unknown) => {
-      this.fail(error);
+      this.fail(error, order);
     });
     this.#running.add(sending);
     void sending.finally(() => this.#running.delete(sending));
@@ -194,11 +205,11 @@ class Sender {
     return { sending };
   }
 
-  /** Throws what went wrong first. */
+  /** Throws what went wrong. */
   async end(): Promise<void> {
     await Promise.all(this.#running);
     this.#options.signal.throwIfAborted();
-    if (this.#failure !== undefined) throw this.#failure;
+    if (this.#failure !== undefined) throw this.#failure.error;
   }
 
   #stop(): void {
@@ -210,7 +221,13 @@ class Sender {
   async #run(batch: Batch, key: string, source: Source, journal: Journal | undefined): Promise<void> {
     const { table, write } = this.#options;
     const options = { ...write, idempotencyKey: key, signal: this.#ending.signal };
-    const accepted = await this.#patiently(() => table.writeBody(batch.body, batch.type, options)).catch((error) => {
+    const sentAt_ms = Math.min(Date.now(), journal?.at(batch.start)?.at ?? Number.POSITIVE_INFINITY);
+    const send = async () => {
+      // A load may go on after a day, and patience may last as long.
+      if (Date.now() - sentAt_ms >= remembered_ms) throw unknown(batch, source, sentAt_ms, forgotten);
+      return await table.writeBody(batch.body, batch.type, options);
+    };
+    const accepted = await this.#patiently(send).catch((error) => {
       throw error instanceof TimestoreError ? refused(error, batch, source) : error;
     });
     const rows = accepted.accepted + accepted.quarantined;
