@@ -136,13 +136,6 @@ const mutations: Mutation[] = [
     suite: 'test/integration/catalogue/next-admin.test.ts',
   },
   {
-    rule: 'tables that are made at once are counted one after the other',
-    file: 'src/catalog/create-table.ts',
-    from: '    [lock, [dataset]],',
-    to: "    ['select 1'],",
-    suite: 'test/integration/http/limits.test.ts',
-  },
-  {
     rule: 'a log with another number of batches than its state says is reported',
     file: 'src/buffer/publish.ts',
     from: ' || batches !== logged || ',

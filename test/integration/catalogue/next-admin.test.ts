@@ -82,6 +82,15 @@ test('whoever administers the next dataset of a name sees nothing of the last on
   expect((await call(`/v1/datasets/${dataset}/query`, { key, json: { tableName: 'm' } })).status).toBe(401);
   expect((await fetch(address)).status).toBe(404);
 
+  // One that a deployment from before lives were counted has left.
+  const left = `left-of-${dataset}`;
+  await ctx.postgres.rows(
+    `insert into exports (id, dataset, "table", format, watermark, columns, rows, bytes, objects, actor)
+     values ($1, $2, 'm', 'csv', '', '[]', 0, 0, '[]', 'x')`,
+    [left, dataset],
+  );
+  await ctx.postgres.rows('update exports set dataset_life = dataset_life - 1 where id = $1', [left]);
+
   const lists = {
     exports: await json(`/v1/admin/exports?dataset=${dataset}`, { key: next }),
     jobs: await json('/v1/admin/jobs', { key: next }),
@@ -93,7 +102,14 @@ test('whoever administers the next dataset of a name sees nothing of the last on
   const { lines } = await json<{ lines: { action: string }[] }>('/v1/admin/audit-log?outcome=done', { key: next });
   expect(lines.map(({ action }) => action).sort()).toEqual(['dataset.create', 'table.create']);
   for (const path of [
-    ...[`exports/${exported}`, `jobs/${exported}`, `jobs/${imported}`, `imports/${imported}`, `jobs/${deleted}`],
+    ...[
+      `exports/${left}`,
+      `exports/${exported}`,
+      `jobs/${exported}`,
+      `jobs/${imported}`,
+      `imports/${imported}`,
+      `jobs/${deleted}`,
+    ],
     `jobs/${drop?.id}`,
   ]) {
     expect((await call(`/v1/admin/${path}`, { key: next })).status, path).toBe(404);
