@@ -7,5 +7,6 @@
 -- Answers 1, or 0 where nothing was changed.
 if (redis.call('HGET', KEYS[1], 'look') or '') ~= ARGV[1] then return 0 end
 redis.call('HSET', KEYS[1], 'look', ARGV[2], 'stored', ARGV[3])
-redis.call('HINCRBY', KEYS[1], 'since', -ARGV[4])
+-- Not its negative: Lua writes that of 0 as -0, which is no integer to Redis.
+redis.call('HINCRBY', KEYS[1], 'since', 0 - ARGV[4])
 return 1
