@@ -43,10 +43,13 @@ async function configure(nodes: number[], shards: number): Promise<void> {
     const text = readFileSync(path, 'utf8');
     wholes[path] ??= text;
     let n = 0;
-    const some = wholes[path].replace(/\s*<shard>[\s\S]*?<\/shard>/g, (shard) => {
-      n += 1;
-      return n <= shards ? shard : '';
-    });
+    // A server is a cluster of its own as well, which stays.
+    const some = wholes[path].replace(/<timestore>[\s\S]*?<\/timestore>/, (cluster) =>
+      cluster.replace(/\s*<shard>[\s\S]*?<\/shard>/g, (shard) => {
+        n += 1;
+        return n <= shards ? shard : '';
+      }),
+    );
     writeFileSync(path, some);
     await stack().nodes[node - 1]?.restart();
   }

@@ -9,6 +9,8 @@ import { isAlive, isGroupAlive, until, useTempDir } from './support.ts';
 
 const tempDir = useTempDir();
 const programs: ChildProcess[] = [];
+/** The users of ClickHouse are in a file that is imported as text. */
+const loader = ['--import', join(import.meta.dirname, '../../local/text-modules.ts')];
 afterAll(() => {
   for (const program of programs) program.kill('SIGKILL');
 });
@@ -16,7 +18,10 @@ afterAll(() => {
 /** Starts the program in a process group of its own, as a shell does. */
 async function startProgram(dataDir: string) {
   const script = join(import.meta.dirname, 'stack-program.ts');
-  const program = spawn(process.execPath, [script, dataDir], { detached: true, stdio: ['ignore', 'pipe', 'inherit'] });
+  const program = spawn(process.execPath, [...loader, script, dataDir], {
+    detached: true,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   programs.push(program);
   const lines: Record<string, unknown>[] = [];
   createInterface(program.stdout).on('line', (line) => lines.push(JSON.parse(line)));
@@ -41,7 +46,7 @@ test('no engine outlives a parent that is killed with SIGKILL, and the data can 
 test('a parent that is killed while its engines start leaves none of them behind', async () => {
   const dataDir = join(tempDir(), 'early');
   const script = join(import.meta.dirname, 'stack-program.ts');
-  const program = spawn(process.execPath, [script, dataDir], { stdio: 'ignore' });
+  const program = spawn(process.execPath, [...loader, script, dataDir], { stdio: 'ignore' });
   programs.push(program);
   const engines = () => {
     try {
