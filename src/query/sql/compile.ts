@@ -63,8 +63,9 @@ function refuseOtherStatements(tokens: Token[]): void {
     if (')]}'.includes(text)) depth -= 1;
     if (name.startsWith(markerPrefix)) throw invalid(`sql: names that begin with ${markerPrefix} are reserved`);
     if (takesAggregate(name)) {
-      const argument = tokens.slice(i + 1).find((token) => token.text !== '(');
-      if (argument?.text === '{') throw refused(notWrittenOut(name));
+      let first = i + 1;
+      while (tokens[first]?.text === '(') first += 1;
+      if (tokens[first]?.text === '{') throw refused(notWrittenOut(name));
     }
     if (kind !== 'word') continue;
     const next = tokens[i + 1];

@@ -275,7 +275,11 @@ export function takesAggregate(name: string): boolean {
   return ['arrayreduce', 'arrayreduceinranges', 'initializeaggregation'].includes(name.toLowerCase());
 }
 
+/** None has a name as long as this, with whatever is put behind it. */
+const nameChars_max = 128;
+
 export function isAllowedAggregate(name: string): boolean {
+  if (name.length > nameChars_max) return false;
   if (aggregateNames.has(name)) return true;
   const shorter = name.replace(suffixes, '');
   return shorter !== name && isAllowedAggregate(shorter);
