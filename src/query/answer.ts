@@ -49,7 +49,7 @@ export type Answer = {
   isComplete: boolean;
 };
 
-/** The tokens of several tables, each as by itself. A reader of some rows learns nothing of how many others there are. */
+/** The tokens of several tables, each as by itself. A reader of some rows gets no count of the tail, which has those of others. */
 export function notesOf(
   cuts: Cut[],
   { rowFilter }: Reader,

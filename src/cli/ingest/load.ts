@@ -182,7 +182,7 @@ class Sender {
     return this.#over.signal;
   }
 
-  /** What is told is what went wrong first, or the refusal that comes first in the files, whichever was heard of first. */
+  /** Reports the first failure, or rather the refusal of the batch that comes first in the files, whichever answer arrived first. */
   fail(error: unknown, order = Number.POSITIVE_INFINITY): void {
     const isRefusal = error instanceof CliFailure && error.exitCode === exitCodes.failed;
     if (this.#failure === undefined || (isRefusal && order < this.#failure.order)) this.#failure = { error, order };
