@@ -13,7 +13,7 @@ import type { Context } from '../context.ts';
 import { StoreError } from '../errors.ts';
 import { describeError } from '../log.ts';
 import { quarantineSkipped } from '../quarantine/skipped.ts';
-import { endOf, writeHeartbeat } from './heartbeat.ts';
+import { writeHeartbeat } from './heartbeat.ts';
 import { settingsVersion } from './insert.ts';
 import { manifestOf, newestVersion } from './manifest.ts';
 import { moveSeal, type Timed } from './move-seal.ts';
@@ -80,7 +80,8 @@ export async function flushLane(
     const { seal } = moved;
     // Before they leave the buffer.
     if (seal.skip.size > 0) await timed('quarantine', quarantineSkipped(at, current, lane, seal));
-    await timed('heartbeat', writeHeartbeat(at, table, lane, endOf(seal)));
+    const received_ms = seal.batches.map(({ receivedAt_ms }) => receivedAt_ms);
+    await timed('heartbeat', writeHeartbeat(at, table, lane, { from: seal.from, received_ms }));
     const { flush_meta_bytes_max: metaBytesMax } = ctx.config.limits;
     const manifest = manifestOf(table, lane, moved, { trigger, now_ms: ctx.now(), metaBytesMax });
     const said = seal.batches.filter(({ meta }) => meta !== '').length;

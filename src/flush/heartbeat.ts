@@ -6,34 +6,64 @@ import { required } from '../errors.ts';
 /** How far a lane is visible in ClickHouse, and when the batch at its end was acknowledged (0 where that is not known). */
 export type Heartbeat = { watermark: number; receivedAt_ms: number };
 
+/** Batches of a lane without a gap: the sequence of the first, and when each was acknowledged (ms). */
+export type Batches = { from: number; received_ms: number[] };
+
 /**
- * Writes down in ClickHouse itself how far a lane is visible there, once all rows were counted. Repeating it changes
- * nothing.
+ * Writes down in ClickHouse itself, once all their rows were counted, which batches it has and how far the lane is visible.
+ * Repeating it changes nothing.
  */
 export async function writeHeartbeat(
   at: At,
   table: Table,
   lane: number,
-  { watermark, receivedAt_ms }: Heartbeat,
+  { from, received_ms }: Batches,
 ): Promise<void> {
-  await at.clickhouse.command(
-    `INSERT INTO timestore.ingest_watermarks (dataset, \`table\`, lane, watermark, clickhouse_revision, flushed_at, received_at)
-     SETTINGS async_insert = 0
-     SELECT {dataset:String}, {table:String}, {lane:UInt16}, {watermark:UInt64}, revision(), now64(3, 'UTC'),
-            fromUnixTimestamp64Milli({received:Int64}, 'UTC')`,
-    { dataset: table.dataset, table: table.physical, lane, watermark, received: receivedAt_ms },
-  );
+  const of = { dataset: table.dataset, table: table.physical, lane };
+  const watermark = from + received_ms.length - 1;
+  await Promise.all([
+    at.clickhouse.command(
+      `INSERT INTO timestore.stored_batches (dataset, \`table\`, lane, seq, received_at) SETTINGS async_insert = 0
+       SELECT {dataset:String}, {table:String}, {lane:UInt16}, {from:UInt64} + n - 1, fromUnixTimestamp64Milli(toInt64(ms), 'UTC')
+         FROM (SELECT [${received_ms.map(Number).join(',')}] AS all) ARRAY JOIN all AS ms, arrayEnumerate(all) AS n`,
+      { ...of, from },
+    ),
+    at.clickhouse.command(
+      `INSERT INTO timestore.ingest_watermarks (dataset, \`table\`, lane, watermark, clickhouse_revision, flushed_at, received_at)
+       SETTINGS async_insert = 0
+       SELECT {dataset:String}, {table:String}, {lane:UInt16}, {watermark:UInt64}, revision(), now64(3, 'UTC'),
+              fromUnixTimestamp64Milli({received:Int64}, 'UTC')`,
+      { ...of, watermark, received: required(received_ms.at(-1), 'a batch') },
+    ),
+  ]);
 }
 
 /**
- * The condition that no heartbeat speaks of a range's end: one that is as far or further, and of a batch that was not
- * acknowledged earlier, says that all rows of the range were there. Whatever is missing then has been deleted since.
- *
- * With parameters `lane`, `dataset`, `table`, `to` and `received`, which are the end's sequence and time (ms).
+ * Which batches of a range ClickHouse was found to have whole, in SQL: their sequences and times. Rows of theirs that are
+ * missing have been deleted since. With parameters `dataset`, `table`, `lane`, `from` and `to`.
  */
-export const isUnfinished = `(SELECT count() FROM timestore.ingest_watermarks
-          WHERE dataset = {dataset:String} AND \`table\` = {table:String} AND lane = {lane:UInt16} AND watermark >= {to:UInt64}
-            AND received_at >= fromUnixTimestamp64Milli({received:Int64}, 'UTC')) = 0`;
+export const storedBatches = `(SELECT seq, received_at FROM timestore.stored_batches
+                              WHERE dataset = {dataset:String} AND \`table\` = {table:String} AND lane = {lane:UInt16}
+                                AND seq BETWEEN {from:UInt64} AND {to:UInt64})`;
+
+/**
+ * The batches of a seal that were not found stored before: those after the last that was, since the ones ahead of it were
+ * counted with it or earlier.
+ */
+export async function unstoredOf(at: At, table: Table, lane: number, seal: Seal): Promise<Seal | undefined> {
+  const { from, to, batches } = seal;
+  const found = await at.clickhouse.rows<{ seq: string; received_ms: string }>(
+    `SELECT seq, toUnixTimestamp64Milli(received_at) AS received_ms FROM ${storedBatches}`,
+    { dataset: table.dataset, table: table.physical, lane, from, to },
+  );
+  const stored = new Set(found.map(({ seq, received_ms }) => `${seq} ${received_ms}`));
+  const last = batches.findLastIndex(({ seq, receivedAt_ms }) => stored.has(`${seq} ${receivedAt_ms}`));
+  const rest = batches.slice(last + 1);
+  const first = rest[0];
+  if (first === undefined) return undefined;
+  const skip = new Map([...seal.skip].filter(([seq]) => seq >= first.seq));
+  return { ...seal, from: first.seq, batches: rest, skip, rows: rest.reduce((sum, { rows }) => sum + rows, 0) };
+}
 
 /** The heartbeat of a lane that is furthest. Throws StoreError, ClickHouseError. */
 export async function readHeartbeat(at: At, table: Table, lane: number): Promise<Heartbeat | undefined> {
@@ -44,9 +74,4 @@ export async function readHeartbeat(at: At, table: Table, lane: number): Promise
     { dataset: table.dataset, table: table.physical, lane },
   );
   return found && { watermark: Number(found.watermark), receivedAt_ms: Number(found.received_ms) };
-}
-
-/** The end of a seal, as a heartbeat says it. */
-export function endOf({ to, batches }: Pick<Seal, 'to' | 'batches'>): Heartbeat {
-  return { watermark: to, receivedAt_ms: required(batches.at(-1), 'the batches of a seal').receivedAt_ms };
 }

@@ -5,7 +5,7 @@ import { everyReplica, type Kind } from '../clickhouse/kind.ts';
 import { fieldColumns } from '../clickhouse/table.ts';
 import { TimestoreError } from '../errors.ts';
 import { qualifiedName, quoteName, quoteString, type TableRef } from '../names.ts';
-import { endOf, isUnfinished } from './heartbeat.ts';
+import { storedBatches } from './heartbeat.ts';
 import { identifiedBytesMax, identifiedLines, identifiedRows } from './payload.ts';
 
 const firstSettings = {
@@ -40,9 +40,10 @@ export const settingsVersion = 1;
 
 /**
  * Sends a seal's rows but those on its skip list. The statement asks ClickHouse itself, while it runs, which of them it
- * has and which were set aside: an insert that comes late, or again, adds only what is missing. It adds nothing when all
- * were found there before, since those that are not there now were deleted; nor while an insert into the lane runs under
- * another token, which this one could not see the rows of: seals overlap when the buffer has forgotten one in a failover.
+ * has and which were set aside: an insert that comes late, or again, adds only what is missing. It adds nothing of a batch
+ * that was found there before, since rows of it that are not there now were deleted; and nothing at all while an insert into
+ * the lane runs under another token, which this one could not see the rows of: seals overlap when the buffer has forgotten
+ * one in a failover.
  *
  * @param attempt 0 for the seal's own token; 1 and 2 for what a server that died has remembered but not kept
  * @throws ClickHouseError, StoreError: the rows may be there, or may still come, after either; TimestoreError for a seal
@@ -76,7 +77,6 @@ export async function insertSeal(
       param_lane: lane,
       param_from: seal.from,
       param_to: seal.to,
-      param_received: endOf(seal).receivedAt_ms,
       param_dataset: table.dataset,
       param_table: table.physical,
       param_place: place,
@@ -85,7 +85,7 @@ export async function insertSeal(
     body: statement(
       table,
       name,
-      `WHERE ${isAlone(await at.clickhouseKind())} AND ${isUnfinished}
+      `WHERE ${isAlone(await at.clickhouseKind())} AND (_seq, _received_at) NOT IN ${storedBatches}
   AND (_seq, _row, _received_at) NOT IN (SELECT _seq, _row, _received_at FROM ${name}
                               WHERE _lane = {lane:UInt16} AND _seq BETWEEN {from:UInt64} AND {to:UInt64})
   AND (_seq, _row, _received_at) NOT IN (SELECT seq, row, received_at FROM timestore.skipped_rows WHERE ${skippedHere})

@@ -7,7 +7,7 @@ import { StoreError } from '../errors.ts';
 import { quarantineTable } from '../quarantine/table.ts';
 import { countSeal, type PartitionCount, rowsCounted, storedAmong } from './count.ts';
 import { findRefused } from './find-refused.ts';
-import { endOf, isUnfinished } from './heartbeat.ts';
+import { unstoredOf } from './heartbeat.ts';
 import { insertSeal } from './insert.ts';
 import { isDataError } from './refusal.ts';
 import { retainedRows } from './retained.ts';
@@ -116,12 +116,8 @@ async function insertAndCount(
     if (stored.length > 0) return { storedAll: false, stored, inserts };
     rows = rowsCounted(counted);
     if (rows === expected) return { storedAll: true, counted, expired: 0, inserts };
-    if (rows < expected && (await timed('count', hasAllRetained(at, table, lane, seal)))) {
-      return { storedAll: true, counted, expired: expected - rows, inserts };
-    }
-    if (rows < expected && (await timed('count', isFinished(at, table, lane, seal)))) {
-      return { storedAll: true, counted, expired: 0, inserts };
-    }
+    const expired = rows < expected ? await timed('count', expiredOf(at, table, lane, seal)) : undefined;
+    if (expired !== undefined) return { storedAll: true, counted, expired, inserts };
     const alarm = rows > expected;
     at.log({ event: 'rows-missing', alarm, token: seal.token, attempt, expected, found: rows });
     if (alarm) break;
@@ -130,21 +126,17 @@ async function insertAndCount(
 }
 
 /**
- * Whether all rows of the seal were found there before, and the hot buffer has forgotten in a failover that it was
- * published: what is missing was deleted since.
+ * How many rows of a seal are missing because their retention is over; undefined when others are. Rows of batches that were
+ * stored before do not count, which the hot buffer has forgotten in a failover: they were deleted since.
  */
-async function isFinished(at: At, table: Table, lane: number, seal: Seal): Promise<boolean> {
-  const { watermark: to, receivedAt_ms: received } = endOf(seal);
-  const params = { dataset: table.dataset, table: table.physical, lane, to, received };
-  const [found] = await at.clickhouse.rows<{ unfinished: number }>(`SELECT ${isUnfinished} AS unfinished`, params);
-  return found?.unfinished === 0;
-}
-
-/** Whether ClickHouse has every row that its retention lets it have. */
-async function hasAllRetained(at: At, table: Table, lane: number, seal: Seal): Promise<boolean> {
-  if (table.retention === undefined) return false;
-  const { found, sent } = await retainedRows(at, table, table.retention, lane, seal);
-  return found === sent;
+async function expiredOf(at: At, table: Table, lane: number, seal: Seal): Promise<number | undefined> {
+  const rest = await unstoredOf(at, table, lane, seal);
+  if (rest === undefined) return 0;
+  const missing = rest.rows - skippedRows(rest.skip) - rowsCounted(await countSeal(at, table, lane, rest));
+  if (missing === 0) return 0;
+  if (table.retention === undefined) return undefined;
+  const { found, sent } = await retainedRows(at, table, table.retention, lane, rest);
+  return found === sent ? missing : undefined;
 }
 
 function without(skip: SkipList, stored: { seq: number; row: number }[]): SkipList {

@@ -3,7 +3,7 @@ import type { Settings } from '../clickhouse/client.ts';
 import type { At } from '../clickhouse/cluster.ts';
 import { askLong } from '../clickhouse/object.ts';
 import { StoreError, TimestoreError } from '../errors.ts';
-import { isUnfinished } from '../flush/heartbeat.ts';
+import { storedBatches } from '../flush/heartbeat.ts';
 import { insertPlace, isAlone } from '../flush/insert.ts';
 import { qualifiedName, quoteName } from '../names.ts';
 
@@ -165,12 +165,14 @@ async function insertChunk(
     `INSERT INTO ${name} (_lane, _seq, _row, _received_at, ${fields})
      SELECT {_lane:UInt16}, {_seq:UInt64}, _n, ${instant('{_at:Int64}')}, ${fields}
        FROM (SELECT toUInt32(row_number() OVER (ORDER BY ${time}, _object, _place) - 1) AS _n, ${fields} FROM ${rows.from})
-      WHERE ${isAlone(await at.clickhouseKind())} AND ${isUnfinished} AND _n NOT IN (SELECT _row FROM ${name} WHERE ${ofChunk})`,
+      WHERE ${isAlone(await at.clickhouseKind())} 
+        AND ({_seq:UInt64}, ${instant('{_at:Int64}')}) NOT IN ${storedBatches}
+        AND _n NOT IN (SELECT _row FROM ${name} WHERE ${ofChunk})`,
     {
       ...rows.params,
       ...{ param__lane: lane, param__seq: seq, param__at: receivedAt_ms },
       ...{ param_dataset: table.dataset, param_table: table.physical, param_lane: lane },
-      ...{ param_to: seq, param_received: receivedAt_ms, param_place: place, param_token: own },
+      ...{ param_from: seq, param_to: seq, param_place: place, param_token: own },
       ...{ log_comment: place, insert_deduplication_token: own },
       ...{ async_insert: 0, insert_deduplicate: 1, deduplicate_insert_select: 'force_enable' },
       ...{ deduplicate_blocks_in_dependent_materialized_views: 1, max_insert_threads: 1 },

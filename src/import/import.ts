@@ -303,7 +303,8 @@ async function publish(
   staging: string,
 ): Promise<Outcome> {
   const { receivedAt_ms } = progress;
-  await writeHeartbeat(at, table, seal.lane, { watermark: seal.to, receivedAt_ms });
+  const received_ms = Array.from({ length: seal.to - seal.from + 1 }, () => receivedAt_ms);
+  await writeHeartbeat(at, table, seal.lane, { from: seal.from, received_ms });
   const published = await publishImport(at, table, seal, { latest_ms, receivedAt_ms });
   if (published === 'fenced' || published === 'unknown') return { progress, wait_ms: poll_ms };
   await dropStaging(at, staging);

@@ -2,7 +2,7 @@ import type { LaneSnapshot } from '../buffer/snapshot.ts';
 import type { Table } from '../catalog/table.ts';
 import { atLane } from '../clickhouse/cluster.ts';
 import type { Context } from '../context.ts';
-import { qualifiedName } from '../names.ts';
+import { qualifiedName, quoteString } from '../names.ts';
 import type { LaneMark } from './token.ts';
 
 /**
@@ -19,15 +19,20 @@ export async function hasRowsBeyond(ctx: Context, table: Table, lanes: LaneSnaps
 
 /**
  * Whether a batch of a token's sequence, or of an earlier one, was acknowledged after the token was given out: then the
- * hot buffer failed over, and what the token is of was lost. Times of a lane ascend with its sequences.
+ * hot buffer failed over, and what the token is of was lost. Times of a lane ascend with its sequences; where the clock of
+ * the new primary is behind, another batch has the very sequence, and the token's own was never stored.
  *
  * @throws StoreError, ClickHouseError
  */
 export async function areOvertaken(ctx: Context, table: Table, marks: LaneMark[]): Promise<boolean> {
   const all = marks.map(([lane, , seq, at_ms = 0]) => ({ lane, seq, at_ms }));
   return await hasRows(ctx, table, all, ({ lane, seq, at_ms }) => {
-    const received = `_received_at > fromUnixTimestamp64Milli(${Number(at_ms)}, 'UTC')`;
-    return `(_lane = ${Number(lane)} AND _seq <= ${Number(seq)} AND ${received})`;
+    const received = `fromUnixTimestamp64Milli(${Number(at_ms)}, 'UTC')`;
+    const isKnown = `(SELECT count() FROM timestore.stored_batches
+      WHERE dataset = ${quoteString(table.dataset)} AND \`table\` = ${quoteString(table.physical)}
+        AND lane = ${Number(lane)} AND seq = ${Number(seq)} AND received_at = ${received}) > 0`;
+    const isOther = `_received_at > ${received} OR (_seq = ${Number(seq)} AND _received_at < ${received} AND NOT ${isKnown})`;
+    return `(_lane = ${Number(lane)} AND _seq <= ${Number(seq)} AND (${isOther}))`;
   });
 }
 

@@ -69,6 +69,7 @@ test('tables of a cluster with replicas are replicated, each in a place of its o
       expect.stringMatching(/^ReplicatedMergeTree\('\/timestore\/2\/timestore\.import job \w+@2', '\{replica\}'\)$/),
       "ReplicatedReplacingMergeTree('/timestore/3/timestore.ingest_watermarks', '{replica}', watermark)",
       "ReplicatedMergeTree('/timestore/3/timestore.skipped_rows', '{replica}')",
+      "ReplicatedMergeTree('/timestore/3/timestore.stored_batches', '{replica}')",
       "ReplicatedMergeTree('/timestore/3/timestore.shard', '{replica}')",
     ]),
   );

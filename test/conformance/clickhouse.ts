@@ -238,8 +238,8 @@ export async function cleanClickHouse({ ctx, table }: Run): Promise<void> {
   await dropStored(ctx, table);
   for (const { clickhouse } of everyNode(ctx)) {
     await clickhouse.command(`DROP DATABASE IF EXISTS ${databaseName(table.dataset)} SYNC`);
-    await clickhouse.command('ALTER TABLE timestore.ingest_watermarks DELETE WHERE dataset = {d:String}', {
-      d: table.dataset,
-    });
+    for (const own of ['ingest_watermarks', 'stored_batches']) {
+      await clickhouse.command(`ALTER TABLE timestore.${own} DELETE WHERE dataset = {d:String}`, { d: table.dataset });
+    }
   }
 }

@@ -309,6 +309,100 @@ test('rows that were deleted do not come back when the buffer fails over to befo
   expect(await storedRows(ctx, await tableOf(ctx, dataset))).toBe(1);
 });
 
+test('rows that were deleted do not come back in one seal with a batch acknowledged after the failover', async () => {
+  const ctx = alone();
+  const dataset = newDataset();
+  await send(ctx, dataset, [row(1, 'erase'), row(2, 'erase')]);
+  const failOver = await rememberBuffer(ctx);
+  await flush(ctx, dataset);
+  await eraseAll(ctx, dataset);
+  await failOver();
+  await send(ctx, dataset, [row(3, 'next')]);
+  await flush(ctx, dataset);
+  expect(await values(ctx, dataset)).toEqual(['next']);
+  expect(await storedRows(ctx, await tableOf(ctx, dataset))).toBe(1);
+  expect(await auditTable(ctx, await tableOf(ctx, dataset))).toMatchObject({ ok: true, missing: 0 });
+});
+
+test('rows that were deleted do not come back with a late insert whose later batches a failover has lost', async () => {
+  const ctx = alone();
+  const dataset = newDataset();
+  await send(ctx, dataset, [row(1, 'erase')]);
+  const failOver = await rememberBuffer(ctx);
+  await send(ctx, dataset, [row(2, 'lost')]);
+  const seal = await sealed(ctx, dataset);
+  await failOver();
+  await flush(ctx, dataset);
+  await eraseAll(ctx, dataset);
+  const table = await tableOf(ctx, dataset);
+  await insertSeal(await atLane(ctx, table, 0), table, 0, seal, 0, 30_000);
+  const there = await atLane(ctx, table, 0);
+  const erasedRows = `SELECT 1 FROM ${qualifiedName(table)} WHERE v = 'erase'`;
+  expect(await there.clickhouse.rows(erasedRows)).toEqual([]);
+});
+
+test('what was stored stays known when a heartbeat from before a failover was further', async () => {
+  const ctx = alone();
+  const dataset = newDataset();
+  const failOver = await rememberBuffer(ctx);
+  for (const v of ['first', 'second', 'third']) await send(ctx, dataset, [row(1, v)]);
+  await flush(ctx, dataset);
+  await failOver();
+  await send(ctx, dataset, [row(1, 'erase'), row(2, 'erase')]);
+  const table = await tableOf(ctx, dataset);
+  const seal = await sealed(ctx, dataset);
+  await flush(ctx, dataset);
+  await onStored(ctx, table, `ALTER TABLE ${qualifiedName(table)} DROP PARTITION '2026-05-01'`);
+  const there = await atLane(ctx, table, 0);
+  await there.clickhouse.command('OPTIMIZE TABLE timestore.ingest_watermarks FINAL');
+  for (const attempt of [0, 1, 2]) await insertSeal(there, table, 0, seal, attempt, 30_000);
+  expect(await storedRows(ctx, table)).toBe(0);
+});
+
+/** The clock of a primary that is ahead of its replica's. */
+async function setAhead(ctx: Ctx, dataset: string): Promise<void> {
+  const key = ctx.keys.state(await tableOf(ctx, dataset), 0);
+  const [found] = await ctx.redis.inTurn([['HGET', key, 'at']]);
+  const [seq] = String(found?.result).split(':');
+  await ctx.redis.inTurn([['HSET', key, 'at', `${seq}:${Date.now() + 600_000}`]]);
+}
+
+test('a row acknowledged by a primary whose clock is behind the lost one is stored', async () => {
+  const ctx = alone();
+  const dataset = newDataset();
+  await send(ctx, dataset, [row(1, 'first')]);
+  await flush(ctx, dataset);
+  const failOver = await rememberBuffer(ctx);
+  await setAhead(ctx, dataset);
+  await send(ctx, dataset, [row(2, 'second')]);
+  await flush(ctx, dataset);
+  await failOver();
+  await send(ctx, dataset, [row(3, 'third')]);
+  await flush(ctx, dataset);
+  expect(await values(ctx, dataset)).toEqual(['first', 'second', 'third']);
+});
+
+test('what was lost is known when the clock of the next primary is behind', async () => {
+  const ctx = alone();
+  const dataset = newDataset();
+  await send(ctx, dataset, [row(1, 'first')]);
+  const failOver = await rememberBuffer(ctx);
+  await setAhead(ctx, dataset);
+  const { accepted } = await send(ctx, dataset, [row(2, 'second')]);
+  await failOver();
+  const others = [];
+  for (const v of ['third', 'fourth']) {
+    others.push(await send(ctx, dataset, [row(3, v)]));
+    await flush(ctx, dataset);
+  }
+  const read = query(ctx, dataset, { ...strict, minWatermark: accepted.watermark });
+  expect(await refusal(read)).toMatchObject(lost);
+  expect((await readReceipt(ctx, accepted.batchId)).state).toBe('lost');
+  for (const other of others) {
+    expect(await values(ctx, dataset, { minWatermark: other.accepted.watermark })).toHaveLength(3);
+  }
+});
+
 test('rows are deleted only when inserts have ended that could bring them again', async () => {
   const ctx = alone();
   const dataset = newDataset();

@@ -1,10 +1,10 @@
 import type { Bounds, Rules } from './rules.ts';
-import { type Flusher, isFinished, partitionOf, type Row, rowsOf, type Seal, type State, sequenceOf } from './state.ts';
+import { batchOf, type Flusher, partitionOf, type Row, rowsOf, type Seal, type State, sequenceOf } from './state.ts';
 
 /** A step somebody can take: what it is, and the state after it. */
 export type Step = { name: string; next: State };
 
-const idle: Flusher = { at: 'idle', seal: undefined, attempt: 0, found: 0 };
+const idle: Flusher = { at: 'idle', seal: undefined, attempt: 0, isWhole: false };
 
 /** What each flusher can do next. */
 export function flusherSteps(state: State, rules: Rules, bounds: Bounds): Step[] {
@@ -38,11 +38,8 @@ export function flusherSteps(state: State, rules: Rules, bounds: Bounds): Step[]
           : { name: name('waits for the replica in vain'), next: become(idle) },
       );
     }
-    const last = seal.ids.at(-1) ?? '0.0';
-    if (flusher.at === 'ready' && rules.finished && isFinished(state, last)) {
-      steps.push({ name: name('finds its seal complete from before'), next: become({ ...flusher, at: 'told' }) });
-    } else if (flusher.at === 'ready') {
-      const insert = { owner: i, ...request(state, rules, bounds, seal, flusher.attempt), last, left: undefined };
+    if (flusher.at === 'ready') {
+      const insert = { owner: i, ...request(state, rules, bounds, seal, flusher.attempt), left: undefined };
       steps.push({
         name: name(`sends ${insert.token}`),
         next: become({ ...flusher, at: 'waiting' }, { inserts: [...state.inserts, insert] }),
@@ -76,11 +73,17 @@ export function flusherSteps(state: State, rules: Rules, bounds: Bounds): Step[]
         if (!rules.identity) return sequenceOf(row) >= seal.from && sequenceOf(row) <= seal.to;
         return seal.ids.some((id) => row.startsWith(`${id} `));
       };
-      const found = state.stored.filter(isOfSeal).length;
+      const found = state.stored.filter(isOfSeal);
+      const expected = rowsOf(bounds, seal.ids).filter((row) => !seal.skip.includes(row));
+      // What is missing of a batch that was complete before has been deleted since.
+      const isNew = (row: Row) => !state.whole.includes(batchOf(row));
+      const isWhole =
+        found.length === expected.length ||
+        (rules.finished && found.filter(isNew).length === expected.filter(isNew).length);
       const at = seal.skip.length > 0 && rules.storedIsNotSkipped ? 'present' : undefined;
-      const counting = { ...flusher, found };
+      const counting = { ...flusher, isWhole };
       steps.push({
-        name: name(`counts ${found}`),
+        name: name(`counts ${found.length}`),
         next: become(at === undefined ? afterCount(counting, rules, bounds) : { ...counting, at }),
       });
     }
@@ -99,10 +102,11 @@ export function flusherSteps(state: State, rules: Rules, bounds: Bounds): Step[]
       steps.push({ name: name(`sets ${seal.skip} aside`), next: become({ ...flusher, at: 'aside' }, { quarantine }) });
     }
     if (flusher.at === 'aside' || (flusher.at === 'counted' && seal.skip.length === 0)) {
-      const heartbeats = [...new Set([...state.heartbeats, last])];
+      const heartbeats = [...new Set([...state.heartbeats, seal.ids.at(-1) ?? '0.0'])];
+      const whole = [...new Set([...state.whole, ...(rules.eachBatch ? seal.ids : seal.ids.slice(-1))])];
       steps.push({
-        name: name(`says that ${last} is there`),
-        next: become({ ...flusher, at: 'told' }, { heartbeats }),
+        name: name(`says that ${seal.ids} are there`),
+        next: become({ ...flusher, at: 'told' }, { heartbeats, whole }),
       });
     }
     if (flusher.at === 'told') {
@@ -164,17 +168,14 @@ function afterError(flusher: Flusher, rules: Rules, { repairs }: Bounds): Flushe
 
 /** All that was sent is there, or something is missing. */
 function afterCount(flusher: Flusher, rules: Rules, bounds: Bounds): Flusher {
-  const { seal, found } = flusher;
-  if (seal === undefined) return flusher;
-  const expected = rowsOf(bounds, seal.ids).length - seal.skip.length;
-  return !rules.count || found === expected
-    ? { ...flusher, at: 'counted', found: 0 }
+  return !rules.count || flusher.isWhole
+    ? { ...flusher, at: 'counted', isWhole: false }
     : afterMissing(flusher, rules, bounds);
 }
 
 function afterMissing(flusher: Flusher, rules: Rules, { repairs }: Bounds): Flusher {
-  if (!rules.repairTokens) return { ...flusher, at: 'ready', found: 0 };
-  return flusher.attempt < repairs ? { ...flusher, at: 'ready', attempt: flusher.attempt + 1, found: 0 } : idle;
+  if (!rules.repairTokens) return { ...flusher, at: 'ready', isWhole: false };
+  return flusher.attempt < repairs ? { ...flusher, at: 'ready', attempt: flusher.attempt + 1, isWhole: false } : idle;
 }
 
 /** What a flusher has sent goes its way without it. */

@@ -29,8 +29,10 @@ export type Rules = {
   newEpochs: boolean;
   /** A read with lanes that are not fenced asks ClickHouse afterwards for rows beyond the watermark. */
   nothingBeyond: boolean;
-  /** An insert of a seal that was found complete before adds nothing, as ClickHouse itself knows when it begins. */
+  /** An insert adds nothing of a batch that was found complete before, as ClickHouse itself knows when it begins. */
   finished: boolean;
+  /** Each batch is recorded as complete. Without: the last one of a seal, which a failover may put into another seal. */
+  eachBatch: boolean;
   /** Rows are deleted only when every insert has ended that began before they were found complete. */
   deletionWaits: boolean;
   /** A reader's snapshot is one step. Without: first the watermark, then the batches after it. */
@@ -62,6 +64,7 @@ export const allRules: Rules = {
   newEpochs: true,
   nothingBeyond: true,
   finished: true,
+  eachBatch: true,
   deletionWaits: true,
   oneSnapshot: true,
   validation: true,
@@ -136,6 +139,10 @@ export const bounded: Record<string, Bounds> = {
   'rows that are deleted, and a buffer that fails over': {
     ...nothing,
     ...{ batches: [['A']], timeouts: 1, failovers: 1, deletes: true, repairs: 0 },
+  },
+  'rows that are deleted, a buffer that fails over, and a batch after it': {
+    ...nothing,
+    ...{ batches: [['A'], ['A']], failovers: 1, flushers: 1, deletes: true, repairs: 0 },
   },
 };
 

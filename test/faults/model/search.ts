@@ -1,7 +1,7 @@
 import { flusherSteps, type Step } from './flusher.ts';
 import { readerSteps } from './reader.ts';
 import type { Bounds, Rules } from './rules.ts';
-import { type BatchId, initialState, keyOf, type Row, rowsOf, type State } from './state.ts';
+import { batchOf, initialState, keyOf, type Row, rowsOf, type State } from './state.ts';
 import { bufferSteps, serverSteps } from './stores.ts';
 
 export type Found = { violation: string; steps: string[] };
@@ -41,7 +41,7 @@ function wrongAnswer({ reader, buffer, life }: State, bounds: Bounds): string | 
   }
   for (const row of reader.answer) {
     if (times(row) > 1) return `row ${row} is in the answer ${times(row)} times`;
-    const id = row.split(' ')[0] as BatchId;
+    const id = batchOf(row);
     const whole = rowsOf(bounds, [id]);
     // Where nobody waits for the replica, what a failover has lost may be there in part, and to a fenced query that was
     // under way during it, what came after it.

@@ -29,8 +29,6 @@ export type Row = `${BatchId} ${string}`;
 export type Insert = {
   owner: number | undefined;
   token: string;
-  /** The last batch of its seal. */
-  last: BatchId;
   rows: Row[];
   /** What is left to be committed, once the server has begun; a partition at a time. */
   left: Row[] | undefined;
@@ -40,8 +38,8 @@ export type Flusher = {
   at: 'idle' | 'sealed' | 'ready' | 'waiting' | 'refused' | 'answered' | 'present' | 'counted' | 'aside' | 'told';
   seal: Seal | undefined;
   attempt: number;
-  /** How many rows of the seal it has counted. */
-  found: number;
+  /** Whether it has counted all rows of its seal that can be there. */
+  isWhole: boolean;
 };
 
 export type Reader = {
@@ -68,6 +66,8 @@ export type State = {
   stored: Row[];
   /** The last batch of each seal that was found complete: the heartbeats in ClickHouse. */
   heartbeats: BatchId[];
+  /** Batches that were found complete, by ClickHouse's own record. */
+  whole: BatchId[];
   deleted: Row[];
   /** Tokens remembered, with their partition. */
   log: string[];
@@ -96,10 +96,16 @@ export function initialState(bounds: Bounds): State {
     lost: [],
     stored: [],
     heartbeats: [],
+    whole: [],
     deleted: [],
     log: [],
     inserts: [],
-    flushers: Array.from({ length: bounds.flushers }, () => ({ at: 'idle', seal: undefined, attempt: 0, found: 0 })),
+    flushers: Array.from({ length: bounds.flushers }, () => ({
+      at: 'idle',
+      seal: undefined,
+      attempt: 0,
+      isWhole: false,
+    })),
     refuses: bounds.poison !== undefined,
     quarantine: [],
     replayed: [],
@@ -112,7 +118,8 @@ export function initialState(bounds: Bounds): State {
 export function keyOf(state: State): string {
   const inserts = state.inserts.map((insert) => JSON.stringify(insert)).sort();
   const sorted = { stored: state.stored.toSorted(), log: state.log.toSorted(), deleted: state.deleted.toSorted() };
-  return JSON.stringify([{ ...state, inserts, ...sorted, heartbeats: state.heartbeats.toSorted() }]);
+  const said = { heartbeats: state.heartbeats.toSorted(), whole: state.whole.toSorted() };
+  return JSON.stringify([{ ...state, inserts, ...sorted, ...said }]);
 }
 
 export function rowsOf(bounds: Bounds, ids: BatchId[]): Row[] {
@@ -123,15 +130,8 @@ export function sequenceOf(idOrRow: BatchId | Row): number {
   return Number.parseInt(idOrRow, 10);
 }
 
-/** When a batch was acknowledged, as far as this can be told: an order of all batches, those of one life by sequence. */
-export function isLater(a: BatchId, b: BatchId): boolean {
-  const [lifeA, lifeB] = [a, b].map((id) => Number(id.split('.')[1]));
-  return lifeA === lifeB ? sequenceOf(a) > sequenceOf(b) : (lifeA ?? 0) > (lifeB ?? 0);
-}
-
-/** Whether heartbeats say that every row up to the last batch of a seal was there: one as far or further, and not earlier. */
-export function isFinished({ heartbeats }: State, last: BatchId): boolean {
-  return heartbeats.some((id) => sequenceOf(id) >= sequenceOf(last) && !isLater(last, id));
+export function batchOf(row: Row): BatchId {
+  return row.split(' ')[0] as BatchId;
 }
 
 export function partitionOf(row: Row): string {

@@ -3,8 +3,8 @@ import type { Bounds, Rules } from './rules.ts';
 import {
   type BatchId,
   type Buffer,
+  batchOf,
   type Insert,
-  isFinished,
   partitionOf,
   type Row,
   rowsOf,
@@ -77,9 +77,10 @@ export function serverSteps(state: State, rules: Rules, bounds: Bounds): Step[] 
     }
     if (insert.left === undefined) {
       const aside = rules.asideStaysOut ? [...state.quarantine, ...state.replayed] : [];
-      const isOver = rules.finished && isFinished(state, insert.last);
+      const isOver = (row: Row) => rules.finished && state.whole.includes(batchOf(row));
       const isBeside = others.some(({ token, left }) => left !== undefined && token !== insert.token);
-      const wanted = isOver || (rules.alone && isBeside) ? [] : insert.rows.filter((row) => !aside.includes(row));
+      const isWanted = (row: Row) => !aside.includes(row) && !isOver(row);
+      const wanted = rules.alone && isBeside ? [] : insert.rows.filter(isWanted);
       const left = rules.question ? wanted.filter((row) => !isStored(state.stored, row, rules)) : wanted;
       steps.push({
         name: `the server begins ${insert.token}`,

@@ -78,6 +78,7 @@ const tables = [
   'default.m',
   'timestore.ingest_watermarks',
   'timestore.skipped_rows',
+  'timestore.stored_batches',
   '__ts_tail0',
   '`__ts_tail0`',
   "url('http://127.0.0.1:1/', CSV, 'a String')",
