@@ -271,15 +271,15 @@ const mutations: Mutation[] = [
   {
     rule: 'an insert adds nothing of a batch that was found complete',
     file: 'src/flush/insert.ts',
-    from: ' AND (_seq, _received_at) NOT IN ${storedBatches}',
+    from: ` AND (_seq, _received_at) NOT IN \${storedBatches}`,
     to: '',
     suite: 'test/faults/failover.test.ts',
   },
   {
     rule: 'a batch that was found complete is known by when it was acknowledged',
     file: 'src/flush/insert.ts',
-    from: ' AND (_seq, _received_at) NOT IN ${storedBatches}',
-    to: ' AND _seq NOT IN (SELECT seq FROM ${storedBatches})',
+    from: ` AND (_seq, _received_at) NOT IN \${storedBatches}`,
+    to: ` AND _seq NOT IN (SELECT seq FROM \${storedBatches})`,
     suite: 'test/faults/failover.test.ts',
   },
   {
@@ -299,8 +299,8 @@ const mutations: Mutation[] = [
   {
     rule: 'a batch with the sequence of a token that was never stored proves it lost',
     file: 'src/query/beyond.ts',
-    from: 'AND NOT ${isKnown}',
-    to: 'AND ${isKnown}',
+    from: `AND NOT \${isKnown}`,
+    to: `AND \${isKnown}`,
     suite: 'test/faults/failover.test.ts',
   },
   {
