@@ -18,9 +18,9 @@ export async function hasRowsBeyond(ctx: Context, table: Table, lanes: LaneSnaps
 }
 
 /**
- * Whether a batch of a token's sequence, or of an earlier one, was acknowledged after the token was given out: then the
- * hot buffer failed over, and what the token is of was lost. Times of a lane ascend with its sequences; where the clock of
- * the new primary is behind, another batch has the very sequence, and the token's own was never stored.
+ * Whether what a token is of was lost: its batch was not stored, and another one has its sequence, or an earlier one was
+ * acknowledged later, since the hot buffer failed over. Times of a lane ascend with its sequences, but for those of a
+ * primary whose clock is behind that of the one before.
  *
  * @throws StoreError, ClickHouseError
  */
@@ -31,8 +31,8 @@ export async function areOvertaken(ctx: Context, table: Table, marks: LaneMark[]
     const isKnown = `(SELECT count() FROM timestore.stored_batches
       WHERE dataset = ${quoteString(table.dataset)} AND \`table\` = ${quoteString(table.physical)}
         AND lane = ${Number(lane)} AND seq = ${Number(seq)} AND received_at = ${received}) > 0`;
-    const isOther = `_received_at > ${received} OR (_seq = ${Number(seq)} AND _received_at < ${received} AND NOT ${isKnown})`;
-    return `(_lane = ${Number(lane)} AND _seq <= ${Number(seq)} AND (${isOther}))`;
+    const isOther = `_received_at > ${received} OR (_seq = ${Number(seq)} AND _received_at != ${received})`;
+    return `(_lane = ${Number(lane)} AND _seq <= ${Number(seq)} AND (${isOther}) AND NOT ${isKnown})`;
   });
 }
 

@@ -1,10 +1,11 @@
 import fc from 'fast-check';
-import { expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { deleteTable } from '../../src/catalog/change-table.ts';
 import { findTable } from '../../src/catalog/find-table.ts';
 import { StoreError, TimestoreError } from '../../src/errors.ts';
 import { flushLane } from '../../src/flush/flush-lane.ts';
 import { beginChange } from '../../src/jobs/change-rows.ts';
+import { type OwnBuffer, startOwnBuffer } from '../integration/buffer/own-buffer.ts';
 import { workUntilOver } from '../integration/jobs/support.ts';
 import { at, flush, type Instance, newDataset, newInstance, query, send, tableOf } from '../integration/support.ts';
 import { rememberBuffer } from './failover.ts';
@@ -17,7 +18,18 @@ const seed = Number(process.env.FAULT_SEED ?? Date.now() % 2_147_483_647);
 type Operation =
   | { do: 'send' | 'send again' | 'delete' | 'ask for'; which: number }
   | { do: 'flush'; fault: Fault | null; beside: boolean }
-  | { do: 'query' | 'remember' | 'fail over' | 'late arrives' | 'forget keys' | 'drop' | 'lease runs out' };
+  | { do: Plain };
+type Plain =
+  | 'query'
+  | 'remember'
+  | 'fail over'
+  | 'late arrives'
+  | 'forget keys'
+  | 'drop'
+  | 'lease runs out'
+  | 'memory is full'
+  | 'memory is free'
+  | 'clock goes ahead';
 
 const fault = fc.option(
   fc.record({
@@ -29,10 +41,7 @@ const fault = fc.option(
 const named = (weight: number, name: 'send' | 'send again' | 'delete' | 'ask for') => {
   return { weight, arbitrary: fc.nat(9).map((which): Operation => ({ do: name, which })) };
 };
-const plain = (
-  weight: number,
-  name: 'query' | 'remember' | 'fail over' | 'late arrives' | 'forget keys' | 'drop' | 'lease runs out',
-) => {
+const plain = (weight: number, name: Plain) => {
   return { weight, arbitrary: fc.constant<Operation>({ do: name }) };
 };
 const operation: fc.Arbitrary<Operation> = fc.oneof(
@@ -40,6 +49,7 @@ const operation: fc.Arbitrary<Operation> = fc.oneof(
   { weight: 5, arbitrary: fc.record({ do: fc.constant('flush' as const), fault, beside: fc.boolean() }) },
   ...[plain(2, 'query'), plain(2, 'remember'), plain(3, 'fail over'), plain(2, 'late arrives')],
   ...[plain(1, 'forget keys'), plain(1, 'drop'), plain(1, 'lease runs out')],
+  ...[plain(1, 'memory is full'), plain(1, 'memory is free'), plain(1, 'clock goes ahead')],
 );
 
 /**
@@ -50,6 +60,13 @@ type Batch = { state: 'there' | 'perhaps' | 'gone'; token: string; isRemembered:
 
 let worlds = 0;
 
+/** Of its own, so that its memory may run out. */
+let buffer: OwnBuffer;
+beforeAll(async () => {
+  buffer = await startOwnBuffer();
+});
+afterAll(() => buffer.stop());
+
 /** A run of the system, with keys that nobody else has, beside what is known of each batch. */
 class World {
   readonly dataset = newDataset();
@@ -58,11 +75,12 @@ class World {
   readonly batches: Batch[] = [];
   /** Batches that were deleted and wait in the buffer again since a failover: until a flush they may be seen. */
   readonly revived = new Set<Batch>();
+  isFull = false;
   moment: { failOver: () => Promise<void>; batches: Map<Batch, Batch> } | undefined;
 
   constructor() {
     worlds += 1;
-    this.instance = newInstance({ TIMESTORE_KEY_PREFIX: `losses-${process.pid}-${worlds}` });
+    this.instance = newInstance({ ...buffer.env, TIMESTORE_KEY_PREFIX: `losses-${process.pid}-${worlds}` });
   }
 
   async run(step: Operation): Promise<void> {
@@ -90,6 +108,7 @@ class World {
         if (await this.isThere()) this.expectSeen(await this.seen());
         return;
       case 'remember':
+        await this.freeMemory();
         this.moment = {
           failOver: await rememberBuffer(this.instance),
           batches: new Map(this.batches.map((batch) => [batch, { ...batch }])),
@@ -109,6 +128,16 @@ class World {
         return;
       case 'lease runs out':
         await this.leaseRunsOut();
+        return;
+      case 'memory is full':
+        this.isFull = true;
+        await buffer.exhaustMemory();
+        return;
+      case 'memory is free':
+        await this.freeMemory();
+        return;
+      case 'clock goes ahead':
+        await this.clockGoesAhead();
     }
   }
 
@@ -127,7 +156,13 @@ class World {
       batch: n,
       id: `${n}/${i}`,
     }));
-    const { accepted } = await send(this.instance, this.dataset, rows, `key-${n}`);
+    const sent = await send(this.instance, this.dataset, rows, `key-${n}`).catch((error) => {
+      // Refused as a whole: sent again under the same key, it is the first time.
+      expect([this.isFull, n >= this.batches.length, error]).toMatchObject([true, true, { code: 'buffer-full' }]);
+      return undefined;
+    });
+    if (sent === undefined) return;
+    const { accepted } = sent;
     expect(accepted.replayed).toBe(n < this.batches.length);
     if (n < this.batches.length) return;
     this.batches.push({ state: 'there', token: accepted.watermark ?? '', isRemembered: true });
@@ -174,6 +209,7 @@ class World {
 
   async failOver(): Promise<void> {
     if (this.moment === undefined) return;
+    await this.freeMemory();
     for (const each of this.injected) each.forgetLate('redis');
     await this.moment.failOver();
     for (const batch of this.batches) {
@@ -182,6 +218,21 @@ class World {
       if (batch.state === 'there' && before?.state !== 'there') batch.state = 'perhaps';
       if (batch.state === 'gone' && before?.state === 'there') this.revived.add(batch);
     }
+  }
+
+  async freeMemory(): Promise<void> {
+    this.isFull = false;
+    await buffer.freeMemory();
+  }
+
+  /** That of this primary, before the one that a failover brings. */
+  async clockGoesAhead(): Promise<void> {
+    if (!(await this.isThere())) return;
+    const { redis, keys } = this.instance;
+    const key = keys.state(await tableOf(this.instance, this.dataset), 0);
+    const [found] = await redis.inTurn([['HGET', key, 'at']]);
+    const [, seq, at_ms] = /^(\d+):(\d+)$/.exec(String(found?.result)) ?? [];
+    if (seq !== undefined) await redis.inTurn([['HSET', key, 'at', `${seq}:${Number(at_ms) + 60_000}`]]);
   }
 
   async forgetKeys(): Promise<void> {
@@ -229,6 +280,7 @@ class World {
   async recover(): Promise<void> {
     if (!(await this.isThere())) return;
     await this.flushAll();
+    await this.freeMemory();
     for (const each of this.injected) await each.releaseLate();
     await this.flushAll();
     this.expectSeen(await this.seen());
@@ -239,6 +291,7 @@ class World {
 test(`any interleaving of failovers, deletions, drops, forgotten keys and late inserts keeps what is there, once (seed ${seed})`, async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(operation, { minLength: 4, maxLength: 20 }), async (steps) => {
+      await buffer.freeMemory();
       const world = new World();
       for (const step of steps) await world.run(step);
       await world.recover();
