@@ -1,6 +1,7 @@
 import type { Context } from 'hono';
 import * as z from 'zod';
-import { beginChange, type RowsChange, rowsSchema, valuesSchema } from '../src/jobs/change-rows.ts';
+import { beginChange } from '../src/jobs/change-rows.ts';
+import { type RowsChange, rowsSchema, valuesSchema } from '../src/jobs/changed-rows.ts';
 import { clientKey, idempotencyHeader } from './acknowledge.ts';
 import { type App, routes } from './app.ts';
 import { requireScope } from './auth.ts';

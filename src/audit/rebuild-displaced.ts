@@ -14,17 +14,23 @@ const batches_max = 10_000;
  * Records batches that were flushed before the hot buffer failed over and whose sequences it has given to others since,
  * where their manifests were lost with it. Of each sequence the newest batch is the one that its lane knows.
  *
+ * @param since_ms only batches acknowledged after that
  * @returns the sequences of batches that were recorded
  * @throws StoreError, ClickHouseError when a store is unavailable
  */
-export async function rebuildDisplaced(ctx: Context, table: Table, lane: LaneSnapshot): Promise<number[]> {
+export async function rebuildDisplaced(
+  ctx: Context,
+  table: Table,
+  lane: LaneSnapshot,
+  since_ms = 0,
+): Promise<number[]> {
   const at = await atLane(ctx, table, lane.lane);
   const shared = await at.clickhouse.rows<{ seq: string; times: string[] }>(
     `SELECT _seq AS seq, arraySort(groupUniqArray(toUnixTimestamp64Milli(_received_at))) AS times
        FROM ${qualifiedName(table)}
-      WHERE _lane = {lane:UInt16} AND _seq <= {watermark:UInt64} AND _received_at > 0
+      WHERE _lane = {lane:UInt16} AND _seq <= {watermark:UInt64} AND _received_at > fromUnixTimestamp64Milli({since:Int64}, 'UTC')
       GROUP BY seq HAVING length(times) > 1 ORDER BY seq LIMIT {most:UInt32}`,
-    { lane: lane.lane, watermark: lane.watermark, most: batches_max },
+    { lane: lane.lane, watermark: lane.watermark, since: Math.max(0, Math.trunc(since_ms)), most: batches_max },
   );
   if (shared.length === 0) return [];
   const recorded = await ctx.postgres.rows<{ seq: string; manifests: number }>(

@@ -1,20 +1,17 @@
 import * as z from 'zod';
-import { rebuildManifests } from '../audit/rebuild-manifests.ts';
-import { laneIn, snapshotTable } from '../buffer/snapshot.ts';
-import { ensureTable } from '../catalog/ensure-table.ts';
+import { recordCut } from '../audit/record-cut.ts';
 import { readTable } from '../catalog/find-table.ts';
 import { partitionsThere } from '../clickhouse/partitions.ts';
+import { untilSchema } from '../clickhouse/until.ts';
 import type { Context } from '../context.ts';
-import { required, StoreError } from '../errors.ts';
-import { flushTable } from '../flush/flush-table.ts';
-import { drainOutbox } from '../flush/outbox.ts';
+import { required } from '../errors.ts';
+import { cutOf, flushCut } from '../flush/flush-cut.ts';
 import type { JobOf } from '../jobs/job.ts';
 import type { Outcome, Step } from '../jobs/work.ts';
 import { physicalName } from '../names.ts';
 import { contentOf, writePartition } from './parquet.ts';
 
 const content = z.object({ rows: z.number(), checksum: z.string() });
-const until = z.array(z.object({ lane: z.number(), seq: z.number() }));
 
 /** What is kept of one table beside its rows. */
 export const tableRecord = z.object({
@@ -24,7 +21,7 @@ export const tableRecord = z.object({
   definition: z.record(z.string(), z.unknown()),
   state: z.string(),
   schemaVersion: z.number(),
-  until,
+  until: untilSchema,
   partitions: z.record(z.string(), content),
   /** Lines of the catalogue's tables, as they are there. */
   schemaVersions: z.array(z.record(z.string(), z.unknown())),
@@ -58,7 +55,7 @@ const progressSchema = z.object({
   /** Of the table that is being written. */
   current: z
     .object({
-      until,
+      until: untilSchema,
       isFlushed: z.boolean(),
       done: z.record(z.string(), content),
       /** Objects of manifests that are written, and the last of them. */
@@ -97,15 +94,11 @@ export const backupStep: Step<'backup'> = async (ctx, job, deadline_ms) => {
   }
   const { current } = progress;
   if (current === undefined) {
-    const snapshot = await snapshotTable(ctx, table, 'state');
-    if (snapshot === 'unknown')
-      throw new StoreError('redis', `does not know the lanes of table ${name}; the next write sets them up`, undefined);
-    await ensureTable(ctx, table);
-    const to = snapshot.lanes.map(({ lane, seq }) => ({ lane, seq }));
+    const { until } = await cutOf(ctx, table);
     return {
       progress: {
         ...progress,
-        current: { until: to, isFlushed: false, done: {}, pages: 0, lastManifest: '', hasManifests: false },
+        current: { until, isFlushed: false, done: {}, pages: 0, lastManifest: '', hasManifests: false },
       },
     };
   }
@@ -154,9 +147,11 @@ async function writeManifests(
     const manifests = await ctx.postgres.rows<{ id: string; line: Record<string, unknown>; partitions: Lines }>(
       `select m.id, to_jsonb(m) as line,
               (select coalesce(jsonb_agg(to_jsonb(p)), '[]') from manifest_partitions p where p.manifest_id = m.id) as partitions
-         from manifests m join jsonb_to_recordset($3::jsonb) as u(lane integer, seq bigint)
-           on u.lane = m.lane and m.seq_to <= u.seq
-        where m.dataset = $1 and m.physical_table = $2 and m.id > $4 order by m.id limit ${manifestsInPage}`,
+         from manifests m
+        where m.dataset = $1 and m.physical_table = $2 and m.id > $4
+          and exists (select from jsonb_to_recordset($3::jsonb) as u(lane integer, seq bigint)
+                       where u.lane = m.lane and m.seq_to <= u.seq)
+        order by m.id limit ${manifestsInPage}`,
       [dataset, physical, JSON.stringify(current.until), lastManifest],
     );
     const last = manifests.at(-1);
@@ -194,15 +189,9 @@ async function flushed(
   table: TableOf,
   deadline_ms: number,
 ): Promise<Progress> {
-  const snapshot = await snapshotTable(ctx, table, 'state');
-  const lanes = snapshot === 'unknown' ? undefined : snapshot.lanes;
-  if (lanes && current.until.some(({ lane, seq }) => laneIn(lanes, lane).watermark < seq)) {
-    await flushTable(ctx, table, 'admin', deadline_ms);
-    return progress;
-  }
-  await drainOutbox(ctx);
-  for (const lane of lanes ?? []) await rebuildManifests(ctx, table, lane);
-  return { ...progress, current: { ...current, isFlushed: true } };
+  const isFlushed =
+    (await flushCut(ctx, table, current.until, deadline_ms)) && (await recordCut(ctx, table, current.until));
+  return { ...progress, current: { ...current, isFlushed } };
 }
 
 async function recordOf(

@@ -1,8 +1,9 @@
 #!lua flags=allow-oom
 -- Marks that somebody begins or has ended to change rows of a table that are stored. Both count, so that whoever compares
--- the count of two moments, neither within a change, knows whether there was one between them.
+-- the count of two moments, neither within a change, knows whether there was one between them. A release ends a change
+-- whose end was lost or never came, and counts like an end; whoever is released may begin again.
 --
--- KEYS  1 state of lane 0   ARGV  1 'begin' | 'end'   2 who changes them
+-- KEYS  1 state of lane 0   ARGV  1 'begin' | 'end' | 'release'   2 who changes them
 -- Answers {'marked'}, again for who has marked it already, or {'unknown'}.
 local state = redis.call('HMGET', KEYS[1], 'inc', 'changing', 'changed')
 if not state[1] then return {'unknown'} end
@@ -14,7 +15,7 @@ if ARGV[1] == 'begin' then
 else
   if not is_under_way then return {'marked'} end
   redis.call('HDEL', KEYS[1], 'changing')
-  redis.call('HSET', KEYS[1], 'changed', ARGV[2])
+  if ARGV[1] == 'end' then redis.call('HSET', KEYS[1], 'changed', ARGV[2]) end
 end
 redis.call('HINCRBY', KEYS[1], 'changes', 1)
 return {'marked'}

@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import { readTable } from '../catalog/find-table.ts';
 import type { Table } from '../catalog/table.ts';
+import { untilSchema } from '../clickhouse/until.ts';
 import type { Context } from '../context.ts';
 import { StoreError, TimestoreError } from '../errors.ts';
 import { cutOf, flushCut } from '../flush/flush-cut.ts';
@@ -26,7 +27,7 @@ const content = z.object({ rows: z.number(), checksum: z.string() });
 
 const progressSchema = z.object({
   life: z.number(),
-  until: z.array(z.object({ lane: z.number(), seq: z.number() })),
+  until: untilSchema,
   watermark: z.string(),
   columns: z.array(z.string()),
   isFlushed: z.boolean().default(false),

@@ -1,33 +1,66 @@
-import { laneIn, snapshotTable } from '../buffer/snapshot.ts';
+import { type LaneSnapshot, laneIn, snapshotTable } from '../buffer/snapshot.ts';
 import { ensureTable } from '../catalog/ensure-table.ts';
 import { setUpLanes } from '../catalog/set-up-lanes.ts';
 import type { Table } from '../catalog/table.ts';
-import type { Until } from '../clickhouse/until.ts';
+import { reaches, type Until } from '../clickhouse/until.ts';
 import type { Context } from '../context.ts';
 import { StoreError } from '../errors.ts';
 import { tokenOf } from '../query/token.ts';
+import { catchUpLanes } from './catch-up.ts';
 import { flushTable } from './flush-table.ts';
+import { hiddenEnds } from './hidden-ends.ts';
 
-/** Every row acknowledged by now, and the token that says the same. Throws StoreError. */
+/**
+ * Every row acknowledged by now that is not lost, and the token that says the same. Rows that the hot buffer has forgotten
+ * in a failover are among them, if ClickHouse has them: they show again sooner or later.
+ *
+ * @throws LifeOver; StoreError, ClickHouseError
+ */
 export async function cutOf(ctx: Context, table: Table): Promise<{ until: Until; watermark: string }> {
+  await ensureTable(ctx, table);
+  const before = await lanesOf(ctx, table);
+  await catchUpLanes(ctx, table, before);
+  // Before the lanes are read again: of what ClickHouse has now, everything was acknowledged by then.
+  const hidden = await hiddenEnds(ctx, table, before);
+  const lanes = await lanesOf(ctx, table);
+  const until: Until = [];
+  for (const end of [...endsOf(lanes), ...endsOf(before), ...hidden]) {
+    if (!until.some((each) => reaches(each, end))) until.push(end);
+  }
+  return { until, watermark: tokenOf(table, lanes, 'seq') };
+}
+
+async function lanesOf(ctx: Context, table: Table): Promise<LaneSnapshot[]> {
   let snapshot = await snapshotTable(ctx, table, 'state');
   if (snapshot === 'unknown') {
     await setUpLanes(ctx, table);
     snapshot = await snapshotTable(ctx, table, 'state');
   }
-  if (snapshot === 'unknown')
-    throw new StoreError('redis', `does not know the lanes of table ${table.name}`, undefined);
-  const { lanes } = snapshot;
-  return { until: lanes.map(({ lane, seq }) => ({ lane, seq })), watermark: tokenOf(table, lanes, 'seq') };
+  if (snapshot !== 'unknown') return snapshot.lanes;
+  throw new StoreError('redis', `does not know the lanes of table ${table.name}`, undefined);
 }
 
-/** Flushes what of a cut is not in ClickHouse yet. Answers whether all of it is there by now. Throws StoreError. */
+function endsOf(lanes: LaneSnapshot[]): Until {
+  // A lane has nothing before its first batch.
+  return lanes.map(({ lane, seq, seqAt_ms }) => ({ lane, seq, at_ms: seqAt_ms ?? (seq === 0 ? 0 : undefined) }));
+}
+
+/**
+ * Flushes what of a cut is not in ClickHouse yet. Answers whether all of it is there by now. What the hot buffer has lost
+ * since is not waited for: then its lanes have nothing that waits, or other batches.
+ *
+ * @throws LifeOver; StoreError, ClickHouseError
+ */
 export async function flushCut(ctx: Context, table: Table, until: Until, deadline_ms: number): Promise<boolean> {
   await ensureTable(ctx, table);
   const snapshot = await snapshotTable(ctx, table, 'state');
   // Lanes that have lost their state have nothing that waits.
   if (snapshot === 'unknown') return true;
-  if (until.every(({ lane, seq }) => laneIn(snapshot.lanes, lane).watermark >= seq)) return true;
-  await flushTable(ctx, table, 'admin', deadline_ms);
-  return false;
+  const isThere = ({ lane, seq }: Until[number]) => {
+    const now = laneIn(snapshot.lanes, lane);
+    return now.watermark >= seq || now.watermark === now.seq;
+  };
+  if (until.every(isThere)) return true;
+  const { complete } = await flushTable(ctx, table, 'admin', deadline_ms);
+  return complete;
 }

@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import { readTable } from '../catalog/find-table.ts';
 import type { At } from '../clickhouse/cluster.ts';
+import { untilSchema } from '../clickhouse/until.ts';
 import type { Context } from '../context.ts';
 import { TimestoreError } from '../errors.ts';
 import { cutOf, flushCut } from '../flush/flush-cut.ts';
@@ -29,7 +30,7 @@ export type CompareRequest = z.output<typeof requestSchema>;
 const progressSchema = readingSchema.extend({
   life: z.number(),
   /** Rows acknowledged before the comparison. */
-  until: z.array(z.object({ lane: z.number(), seq: z.number() })),
+  until: untilSchema,
   isFlushed: z.boolean().default(false),
   /** Columns of each object. */
   columns: z.array(z.array(z.string())).default([]),

@@ -9,6 +9,7 @@ import { notWritable } from '../catalog/state.ts';
 import type { Table } from '../catalog/table.ts';
 import type { At } from '../clickhouse/cluster.ts';
 import { addColumnsAt, requireTypes } from '../clickhouse/table.ts';
+import { untilSchema } from '../clickhouse/until.ts';
 import type { Context } from '../context.ts';
 import { TimestoreError } from '../errors.ts';
 import { countSeal } from '../flush/count.ts';
@@ -58,7 +59,7 @@ const progressSchema = readingSchema.extend({
   /** Of the table that it goes into, once every row has proved good. */
   life: z.number().optional(),
   /** Rows acknowledged before, against which those that are missing are told. */
-  until: z.array(z.object({ lane: z.number(), seq: z.number() })).optional(),
+  until: untilSchema.optional(),
   /** Those of them that are moved. */
   kept: z.object({ attempt: z.number(), rows: z.number(), wrong: z.number() }).optional(),
   chunks: z.array(z.object({ from: z.tuple([z.number(), z.number(), z.number()]), rows: z.number() })).optional(),

@@ -1,59 +1,31 @@
 import * as z from 'zod';
-import { rebuildManifests } from '../audit/rebuild-manifests.ts';
+import { recordCut } from '../audit/record-cut.ts';
 import { holdSeals } from '../buffer/hold.ts';
 import { markChange } from '../buffer/mark-change.ts';
-import { laneIn, snapshotTable } from '../buffer/snapshot.ts';
 import { requireTable } from '../catalog/change-table.ts';
-import { ensureTable } from '../catalog/ensure-table.ts';
 import { readTable } from '../catalog/find-table.ts';
 import type { Table } from '../catalog/table.ts';
 import { ClickHouseError, type Settings } from '../clickhouse/client.ts';
 import { atWhole, shardsOf } from '../clickhouse/cluster.ts';
 import { everyReplica } from '../clickhouse/kind.ts';
-import { untilSql } from '../clickhouse/until.ts';
+import { mutationsLeft } from '../clickhouse/mutations.ts';
+import { untilSchema, untilSql } from '../clickhouse/until.ts';
 import type { Context } from '../context.ts';
 import { StoreError, TimestoreError } from '../errors.ts';
-import { flushTable } from '../flush/flush-table.ts';
+import { cutOf, flushCut } from '../flush/flush-cut.ts';
 import { insertPlace } from '../flush/insert.ts';
-import { drainOutbox } from '../flush/outbox.ts';
-import { qualifiedName, quoteName } from '../names.ts';
-import { filterSql, partitionKeySql } from '../query/filters.ts';
-import { invalid } from '../query/invalid.ts';
-import { parameterText } from '../query/parameter.ts';
+import { qualifiedName } from '../names.ts';
 import { lastingError } from '../query/refusal.ts';
-import { queryBody, rangeOf } from '../query/request.ts';
-import { storedTimestamp } from '../schema/timestamp.ts';
-import type { Field } from '../schema/types.ts';
-import { clickhouseType } from '../schema/types.ts';
+import { assignmentsOf, changeRequest, conditionOf, type RowsChange, requireChangeable } from './changed-rows.ts';
 import { createJob, type JobOf } from './job.ts';
 import { keyedJobId } from './job-id.ts';
 import type { Outcome, Step } from './work.ts';
 
-/** Which rows: those that a query with the same filters and time range answers. One of them at least. */
-export const rowsSchema = z
-  .strictObject({ timeRange: queryBody.shape.timeRange, filters: queryBody.shape.filters })
-  .refine(({ timeRange, filters }) => {
-    const { partitionKey = {}, columns = [] } = filters ?? {};
-    const isRange = timeRange?.start !== undefined || timeRange?.end !== undefined;
-    return isRange || columns.length > 0 || Object.keys(partitionKey).length > 0;
-  }, 'name a time range or a filter; a table as a whole is deleted as such');
-
-const scalar = z.union([z.string(), z.number(), z.boolean(), z.null()]);
-
-/** New values of fields. */
-export const valuesSchema = z
-  .record(z.string(), z.union([scalar, z.array(z.union([z.string(), z.number()]))]))
-  .refine((values) => Object.keys(values).length > 0, 'name one field at least')
-  .meta({ minProperties: 1 });
-
-const requestSchema = z.object({ rows: rowsSchema, set: valuesSchema.optional() });
-export type RowsChange = z.output<typeof requestSchema>;
-
 const progressSchema = z.object({
   /** Of the table that the job was made for: one that has its name by now is another. */
   physical: z.string(),
-  /** The newest sequence of each lane when the job was made: later rows are not touched. */
-  until: z.array(z.object({ lane: z.int(), seq: z.int() })),
+  /** Rows acknowledged before the job was made: later ones are not touched. */
+  until: untilSchema,
   /** What was found, by lane and partition, once everything up to there was in ClickHouse. */
   found: z.array(z.object({ lane: z.int(), partition: z.string(), rows: z.int() })).optional(),
   isSent: z.boolean().optional(),
@@ -87,7 +59,8 @@ export async function beginChange(
 ): Promise<Change> {
   const table = await requireTable(ctx, dataset, name);
   requireChangeable(ctx, table, request);
-  const progress = { physical: table.physical, until: await untilNow(ctx, table) } satisfies Progress;
+  const { until } = await cutOf(ctx, table);
+  const progress = { physical: table.physical, until } satisfies Progress;
   const kind = request.set === undefined ? 'delete-rows' : 'correct-rows';
   const id = keyedJobId('change-rows', table, key);
   return await createJob(ctx, { id, kind, dataset, table: name, request, progress });
@@ -100,7 +73,7 @@ export async function beginChange(
  */
 export const changeRows: Step<Change['kind']> = async (ctx, job, deadline_ms) => {
   const table = await tableOf(ctx, job);
-  const request = requestSchema.parse(job.request);
+  const request = changeRequest.parse(job.request);
   const progress = progressSchema.parse(job.progress);
   if (progress.found === undefined) return await flushAndCount(ctx, job, table, request, progress, deadline_ms);
   // In every step: the hot buffer may have lost the mark.
@@ -130,13 +103,6 @@ async function tableOf(ctx: Context, { dataset, table: name, progress }: Change)
   return table;
 }
 
-async function untilNow(ctx: Context, table: Table): Promise<Progress['until']> {
-  const snapshot = await snapshotTable(ctx, table, 'state');
-  if (snapshot === 'unknown') throw new StoreError('redis', `does not know the lanes of ${table.name}`, undefined);
-  await ensureTable(ctx, table);
-  return snapshot.lanes.map(({ lane, seq }) => ({ lane, seq }));
-}
-
 async function flushAndCount(
   ctx: Context,
   job: Change,
@@ -145,16 +111,10 @@ async function flushAndCount(
   progress: Progress,
   deadline_ms: number,
 ): Promise<Outcome> {
-  const snapshot = await snapshotTable(ctx, table, 'state');
-  const lanes = snapshot === 'unknown' ? undefined : snapshot.lanes;
-  if (lanes && progress.until.some(({ lane, seq }) => laneIn(lanes, lane).watermark < seq)) {
-    await flushTable(ctx, table, 'admin', deadline_ms);
-    return { progress };
-  }
+  if (!(await flushCut(ctx, table, progress.until, deadline_ms))) return { progress };
   // What is counted has its manifests on record, from which a deletion is taken off: one that was rebuilt later would
   // count what is left.
-  await drainOutbox(ctx);
-  for (const lane of lanes ?? []) await rebuildManifests(ctx, table, lane);
+  if (!(await recordCut(ctx, table, progress.until))) return { progress };
   await holdSeals(ctx, table, hold_ms);
   const found = await count(ctx, table, request, progress);
   if (request.set !== undefined) return { progress: { ...progress, found } };
@@ -174,23 +134,6 @@ async function flushAndCount(
 }
 
 const rowsIn = (found: { rows: number }[]) => found.reduce((sum, { rows }) => sum + rows, 0);
-
-/** Which rows, in SQL, their values bound. */
-function conditionOf(ctx: Context, table: Table, { rows }: RowsChange, params: Settings): string {
-  const { limits } = ctx.config;
-  const { start_ms, end_ms } = rangeOf(rows);
-  const time = quoteName(table.schema.timestampColumn);
-  const bound = (name: string, time_ms: number) => {
-    params[`param_${name}`] = parameterText(storedTimestamp(time_ms));
-    return `{${name}:DateTime64(3, 'UTC')}`;
-  };
-  return [
-    ...(start_ms === undefined ? [] : [`${time} >= ${bound('_start', start_ms)}`]),
-    ...(end_ms === undefined ? [] : [`${time} < ${bound('_end', end_ms)}`]),
-    ...partitionKeySql(rows.filters?.partitionKey ?? {}, limits, params),
-    ...filterSql(rows.filters?.columns ?? [], table, limits, params),
-  ].join(' AND ');
-}
 
 async function count(
   ctx: Context,
@@ -219,54 +162,13 @@ async function count(
 async function mutate(ctx: Context, table: Table, request: RowsChange, progress: Progress): Promise<void> {
   const params: Settings = {};
   const condition = conditionOf(ctx, table, request, params);
-  const sets = Object.entries(request.set ?? {}).map(([name, value], i) => {
-    const field = correctable(table, name);
-    return `${quoteName(name)} = ${valueSql(field, value, table, params, `_v${i}`)}`;
-  });
-  const change = request.set === undefined ? 'DELETE' : `UPDATE ${sets.join(', ')}`;
+  const change = request.set === undefined ? 'DELETE' : `UPDATE ${assignmentsOf(table, request, params)}`;
   for (const { at } of shardsOf(ctx, table)) {
     await at.clickhouse.send({
       settings: { ...params, mutations_sync: 0 },
       body: `ALTER TABLE ${qualifiedName(table)} ${change} WHERE ${condition} AND ${untilSql(progress.until)}`,
       timeout_ms: mutation_ms,
     });
-  }
-}
-
-/** A field that can be corrected in place: one that no row is found by. Throws TimestoreError `invalid-request`. */
-function correctable({ name: table, schema }: Table, name: string): Field {
-  const field = schema.fields.find((each) => each.name === name);
-  if (field === undefined) throw invalid(`set: table ${table} has no field ${name}`);
-  if (name === schema.timestampColumn || schema.keyFields.includes(name)) {
-    throw invalid(`set: ${name} is part of the sort key of table ${table}; delete the rows and send them again`);
-  }
-  return field;
-}
-
-function valueSql(field: Field, value: unknown, table: Table, params: Settings, name: string): string {
-  const wrong = () => invalid(`set: ${field.name} takes a value of type ${field.type}, not ${JSON.stringify(value)}`);
-  const isList = field.type === 'string[]' || field.type.startsWith('vector');
-  if (isList !== Array.isArray(value)) throw wrong();
-  if (value === null) return 'NULL';
-  const kinds: Record<string, string[]> = {
-    double: ['number'],
-    // Beyond 2^53 as a string of digits.
-    integer: typeof value === 'number' && !Number.isSafeInteger(value) ? [] : ['number', 'string'],
-    boolean: ['boolean'],
-  };
-  if (!isList && !(kinds[field.type] ?? ['string', 'number']).includes(typeof value)) throw wrong();
-  if (field.type === 'integer' && !/^-?[0-9]{1,19}$/.test(String(value))) throw wrong();
-  // As a row brings it: ClickHouse reads it out of JSON into the column's type.
-  params[`param_${name}`] = parameterText(JSON.stringify({ v: value }));
-  return `JSONExtract({${name}:String}, 'v', '${clickhouseType(field, table.schema).replaceAll("'", "\\'")}')`;
-}
-
-/** Throws what a job for it would fail with: names, types and limits. */
-function requireChangeable(ctx: Context, table: Table, request: RowsChange): void {
-  const params: Settings = {};
-  conditionOf(ctx, table, request, params);
-  for (const [name, value] of Object.entries(request.set ?? {})) {
-    valueSql(correctable(table, name), value, table, params, '_v');
   }
 }
 
@@ -284,20 +186,12 @@ async function areInsertsRunning(ctx: Context, table: Table, { until }: Progress
   return false;
 }
 
-/** Whether ClickHouse, every replica of it, has nothing left to change. Throws where it says that it cannot. */
+/** Whether ClickHouse has nothing left to change. Throws where it says that it cannot. */
 async function isOver(ctx: Context, table: Table): Promise<boolean> {
-  const mutations = everyReplica(await ctx.clickhouseKind(), 'system.mutations');
-  let isLeft = false;
-  for (const { at } of shardsOf(ctx, table)) {
-    const [left] = await at.clickhouse.rows<{ n: string; reason: string }>(
-      `SELECT count() AS n, max(latest_fail_reason) AS reason FROM ${mutations}
-        WHERE database = {database:String} AND table = {table:String} AND NOT is_done AND NOT is_killed`,
-      { database: `ts_${table.dataset}`, table: table.physical },
-    );
-    if (left !== undefined && left.reason !== '') {
-      throw new StoreError('clickhouse', 'has not been able to change the rows yet', new Error(left.reason));
-    }
-    isLeft ||= left?.n !== '0';
+  const { left, reasons } = await mutationsLeft(ctx, table);
+  const [reason] = reasons;
+  if (reason !== undefined) {
+    throw new StoreError('clickhouse', 'has not been able to change the rows yet', new Error(reason));
   }
-  return !isLeft;
+  return left === 0;
 }

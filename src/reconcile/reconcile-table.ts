@@ -13,6 +13,7 @@ import { describeError } from '../log.ts';
 import { qualifiedName, quoteString } from '../names.ts';
 import { toJsonb } from '../postgres/jsonb.ts';
 import { clickhouseType } from '../schema/types.ts';
+import { releaseStaleMark } from './change-mark.ts';
 import { foldExpired } from './fold-expired.ts';
 
 /** Something that is not as the catalogue says, and whether it is by now. */
@@ -28,6 +29,7 @@ export type Drift = {
     | 'manifests-expired'
     | 'import-hidden'
     | 'rows-hidden'
+    | 'change-mark'
     | 'lane-states';
   detail: string;
   mended: boolean;
@@ -69,6 +71,7 @@ export async function reconcileTable(ctx: Context, table: Table): Promise<Reconc
   }
   if (isThere) drift.push(...(await expiredOf(ctx, table)));
   drift.push(...(await hiddenRows(ctx, table)));
+  drift.push(...(await markOf(ctx, table)));
   await record(ctx, table, drift);
   const left = drift.filter(({ mended }) => !mended);
   if (left.length > 0) ctx.log({ event: 'drift', alarm: true, dataset, table: name, drift: left });
@@ -194,6 +197,16 @@ async function hiddenRows(ctx: Context, table: Table): Promise<Drift[]> {
       detail: `lane ${lane}: the hot buffer had forgotten that sequences ${from} to ${to} were published`,
     })),
   ].map((each) => ({ ...each, mended: true }));
+}
+
+/** Whether a mark that rows are being changed, by which further pages are refused, is of a job that is over. */
+async function markOf(ctx: Context, table: Table): Promise<Drift[]> {
+  const stale = await releaseStaleMark(ctx, table);
+  if (stale === undefined) return [];
+  const { job, isReleased } = stale;
+  const rest = isReleased ? '' : ', and ClickHouse still has rows to change';
+  const detail = `further pages were refused for job ${job}, which is over${rest}`;
+  return [{ what: 'change-mark', mended: isReleased, detail }];
 }
 
 /** Whether its lanes take rows: whoever has changed that may have died before they heard of it. */

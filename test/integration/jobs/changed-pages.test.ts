@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { beginChange, type RowsChange } from '../../../src/jobs/change-rows.ts';
+import { beginChange } from '../../../src/jobs/change-rows.ts';
+import type { RowsChange } from '../../../src/jobs/changed-rows.ts';
 import type { Job, JobOf } from '../../../src/jobs/job.ts';
 import { readJob } from '../../../src/jobs/job.ts';
 import { jobSteps } from '../../../src/jobs/steps.ts';

@@ -1,0 +1,91 @@
+import * as z from 'zod';
+import type { Table } from '../catalog/table.ts';
+import type { Settings } from '../clickhouse/client.ts';
+import type { Context } from '../context.ts';
+import { quoteName } from '../names.ts';
+import { filterSql, partitionKeySql } from '../query/filters.ts';
+import { invalid } from '../query/invalid.ts';
+import { parameterText } from '../query/parameter.ts';
+import { queryBody, rangeOf } from '../query/request.ts';
+import { storedTimestamp } from '../schema/timestamp.ts';
+import { clickhouseType, type Field } from '../schema/types.ts';
+
+/** Which rows: those that a query with the same filters and time range answers. One of them at least. */
+export const rowsSchema = z
+  .strictObject({ timeRange: queryBody.shape.timeRange, filters: queryBody.shape.filters })
+  .refine(({ timeRange, filters }) => {
+    const { partitionKey = {}, columns = [] } = filters ?? {};
+    const isRange = timeRange?.start !== undefined || timeRange?.end !== undefined;
+    return isRange || columns.length > 0 || Object.keys(partitionKey).length > 0;
+  }, 'name a time range or a filter; a table as a whole is deleted as such');
+
+const scalar = z.union([z.string(), z.number(), z.boolean(), z.null()]);
+
+/** New values of fields. */
+export const valuesSchema = z
+  .record(z.string(), z.union([scalar, z.array(z.union([z.string(), z.number()]))]))
+  .refine((values) => Object.keys(values).length > 0, 'name one field at least')
+  .meta({ minProperties: 1 });
+
+export const changeRequest = z.object({ rows: rowsSchema, set: valuesSchema.optional() });
+export type RowsChange = z.output<typeof changeRequest>;
+
+/** Which rows, in SQL, their values bound. */
+export function conditionOf(ctx: Context, table: Table, { rows }: RowsChange, params: Settings): string {
+  const { limits } = ctx.config;
+  const { start_ms, end_ms } = rangeOf(rows);
+  const time = quoteName(table.schema.timestampColumn);
+  const bound = (name: string, time_ms: number) => {
+    params[`param_${name}`] = parameterText(storedTimestamp(time_ms));
+    return `{${name}:DateTime64(3, 'UTC')}`;
+  };
+  return [
+    ...(start_ms === undefined ? [] : [`${time} >= ${bound('_start', start_ms)}`]),
+    ...(end_ms === undefined ? [] : [`${time} < ${bound('_end', end_ms)}`]),
+    ...partitionKeySql(rows.filters?.partitionKey ?? {}, limits, params),
+    ...filterSql(rows.filters?.columns ?? [], table, limits, params),
+  ].join(' AND ');
+}
+
+/** The new values of fields, in SQL, their values bound. Throws TimestoreError `invalid-request`. */
+export function assignmentsOf(table: Table, { set = {} }: RowsChange, params: Settings): string {
+  const assignments = Object.entries(set).map(([name, value], i) => {
+    const field = correctable(table, name);
+    return `${quoteName(name)} = ${valueSql(field, value, table, params, `_v${i}`)}`;
+  });
+  return assignments.join(', ');
+}
+
+/** A field that can be corrected in place: one that no row is found by. Throws TimestoreError `invalid-request`. */
+function correctable({ name: table, schema }: Table, name: string): Field {
+  const field = schema.fields.find((each) => each.name === name);
+  if (field === undefined) throw invalid(`set: table ${table} has no field ${name}`);
+  if (name === schema.timestampColumn || schema.keyFields.includes(name)) {
+    throw invalid(`set: ${name} is part of the sort key of table ${table}; delete the rows and send them again`);
+  }
+  return field;
+}
+
+function valueSql(field: Field, value: unknown, table: Table, params: Settings, name: string): string {
+  const wrong = () => invalid(`set: ${field.name} takes a value of type ${field.type}, not ${JSON.stringify(value)}`);
+  const isList = field.type === 'string[]' || field.type.startsWith('vector');
+  if (isList !== Array.isArray(value)) throw wrong();
+  if (value === null) return 'NULL';
+  const kinds: Record<string, string[]> = {
+    double: ['number'],
+    // Beyond 2^53 as a string of digits.
+    integer: typeof value === 'number' && !Number.isSafeInteger(value) ? [] : ['number', 'string'],
+    boolean: ['boolean'],
+  };
+  if (!isList && !(kinds[field.type] ?? ['string', 'number']).includes(typeof value)) throw wrong();
+  if (field.type === 'integer' && !/^-?[0-9]{1,19}$/.test(String(value))) throw wrong();
+  // As a row brings it: ClickHouse reads it out of JSON into the column's type.
+  params[`param_${name}`] = parameterText(JSON.stringify({ v: value }));
+  return `JSONExtract({${name}:String}, 'v', '${clickhouseType(field, table.schema).replaceAll("'", "\\'")}')`;
+}
+
+/** Throws what a job for it would fail with: names, types and limits. */
+export function requireChangeable(ctx: Context, table: Table, request: RowsChange): void {
+  conditionOf(ctx, table, request, {});
+  assignmentsOf(table, request, {});
+}
