@@ -8,25 +8,20 @@ import * as z from 'zod';
 export const untilSchema = z.array(z.object({ lane: z.int(), seq: z.int(), at_ms: z.int().optional() }));
 
 export type Until = z.output<typeof untilSchema>;
+export type End = Until[number];
 
-/**
- * The condition that holds for these rows and no others. Times of a lane ascend with its sequences: so they count first,
- * and the sequence tells batches of the same millisecond apart.
- */
+/** The condition that holds for these rows and no others. */
 export function untilSql(until: Until): string {
   return `(${until.map((end) => `(_lane = ${Number(end.lane)} AND ${endSql(end)})`).join(' OR ')})`;
 }
 
-function endSql({ seq, at_ms }: Until[number]): string {
-  const isBefore = `_seq <= ${Number(seq)}`;
-  if (at_ms === undefined) return isBefore;
-  const time = `fromUnixTimestamp64Milli(${Number(at_ms)}, 'UTC')`;
-  return `_received_at <= ${time} AND (_received_at < ${time} OR ${isBefore})`;
+function endSql({ seq, at_ms }: End): string {
+  if (at_ms === undefined) return `_seq <= ${Number(seq)}`;
+  return `_seq <= ${Number(seq)} AND _received_at <= fromUnixTimestamp64Milli(${Number(at_ms)}, 'UTC')`;
 }
 
 /** Whether all rows up to `other` are among those up to `end`. */
-export function reaches(end: Until[number], other: Until[number]): boolean {
-  if (end.lane !== other.lane) return false;
-  if (end.at_ms === undefined || other.at_ms === undefined) return end.seq >= other.seq;
-  return end.at_ms > other.at_ms || (end.at_ms === other.at_ms && end.seq >= other.seq);
+export function reaches(end: End, other: End): boolean {
+  if (end.lane !== other.lane || end.seq < other.seq) return false;
+  return end.at_ms === undefined || other.at_ms === undefined || end.at_ms >= other.at_ms;
 }

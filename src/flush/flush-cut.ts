@@ -46,8 +46,8 @@ function endsOf(lanes: LaneSnapshot[]): Until {
 }
 
 /**
- * Flushes what of a cut is not in ClickHouse yet. Answers whether all of it is there by now. What the hot buffer has lost
- * since is not waited for: then its lanes have nothing that waits, or other batches.
+ * Flushes what of a cut is not in ClickHouse yet. Answers whether all of it is there by now, but for what the hot buffer has
+ * lost since: then a lane may never come to the sequence again, or other batches have it.
  *
  * @throws LifeOver; StoreError, ClickHouseError
  */
@@ -56,11 +56,7 @@ export async function flushCut(ctx: Context, table: Table, until: Until, deadlin
   const snapshot = await snapshotTable(ctx, table, 'state');
   // Lanes that have lost their state have nothing that waits.
   if (snapshot === 'unknown') return true;
-  const isThere = ({ lane, seq }: Until[number]) => {
-    const now = laneIn(snapshot.lanes, lane);
-    return now.watermark >= seq || now.watermark === now.seq;
-  };
-  if (until.every(isThere)) return true;
+  if (until.every(({ lane, seq }) => laneIn(snapshot.lanes, lane).watermark >= seq)) return true;
   const { complete } = await flushTable(ctx, table, 'admin', deadline_ms);
   return complete;
 }

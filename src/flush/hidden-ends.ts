@@ -6,8 +6,8 @@ import type { Context } from '../context.ts';
 import { qualifiedName } from '../names.ts';
 
 /**
- * The newest batches that ClickHouse has of lanes beyond their last ones: the hot buffer has forgotten them in a failover,
- * or acknowledged them after the lanes were read.
+ * The ends of what ClickHouse has of lanes beyond their last batches: the hot buffer has forgotten it in a failover, or
+ * acknowledged it after the lanes were read.
  *
  * @throws StoreError, ClickHouseError
  */
@@ -25,25 +25,28 @@ export async function hiddenEnds(ctx: Context, table: Table, lanes: LaneSnapshot
 }
 
 async function hiddenAt(at: At, table: Table, lanes: LaneSnapshot[]): Promise<Until> {
-  // A lane that writers do not use may have rows of an import, which are not acknowledged before its heartbeat.
-  const conditions = lanes.filter(({ lane }) => lane < table.lanes).map(isBeyond);
-  const found = await at.clickhouse.rows<{ lane: number; at_ms: string; seq: string }>(
-    `SELECT lane, newest.1 AS at_ms, newest.2 AS seq FROM (
-       SELECT lane, max((toUnixTimestamp64Milli(received_at), watermark)) AS newest FROM timestore.ingest_watermarks
-        WHERE dataset = {dataset:String} AND \`table\` = {table:String} AND lane IN {lanes:Array(UInt16)}
-          AND toUnixTimestamp64Milli(received_at) > 0 GROUP BY lane
-       UNION ALL
-       SELECT _lane AS lane, max((toUnixTimestamp64Milli(_received_at), _seq)) AS newest FROM ${qualifiedName(table)}
-        WHERE ${['0', ...conditions].join(' OR ')} GROUP BY lane)`,
-    { dataset: table.dataset, table: table.physical, lanes: lanes.map(({ lane }) => lane) },
+  // A lane that writers do not use may have rows of an import, which are not acknowledged before they are recorded.
+  const ofWriters = lanes.filter(({ lane }) => lane < table.lanes);
+  const others = lanes.filter(({ lane }) => lane >= table.lanes);
+  const found = await at.clickhouse.rows<{ lane: number; newest: string; newest_ms: string }>(
+    `SELECT _lane AS lane, max(_seq) AS newest, toUnixTimestamp64Milli(max(_received_at)) AS newest_ms
+       FROM ${qualifiedName(table)} WHERE ${beyond(ofWriters, ['_lane', '_seq', '_received_at'])} GROUP BY lane
+     UNION ALL
+     SELECT lane, max(seq) AS newest, toUnixTimestamp64Milli(max(received_at)) AS newest_ms
+       FROM timestore.stored_batches
+      WHERE dataset = {dataset:String} AND \`table\` = {table:String}
+        AND (${beyond(others, ['lane', 'seq', 'received_at'])}) GROUP BY lane`,
+    { dataset: table.dataset, table: table.physical },
   );
-  return found.map(({ lane, seq, at_ms }) => ({ lane, seq: Number(seq), at_ms: Number(at_ms) }));
+  return found.map(({ lane, newest, newest_ms }) => ({ lane, seq: Number(newest), at_ms: Number(newest_ms) }));
 }
 
-/** The indexes over both columns leave next to nothing to be read where no row is. */
-function isBeyond({ lane, seq, seqAt_ms }: LaneSnapshot): string {
-  const later = `_seq > ${Number(seq)}`;
-  if (seqAt_ms === undefined) return `(_lane = ${Number(lane)} AND ${later})`;
-  const time = `fromUnixTimestamp64Milli(${Number(seqAt_ms)}, 'UTC')`;
-  return `(_lane = ${Number(lane)} AND (_received_at > ${time} OR (_received_at = ${time} AND ${later})))`;
+/** The indexes over sequences and times leave next to nothing to be read where no row is beyond. */
+function beyond(lanes: LaneSnapshot[], [lane, seq, at]: [lane: string, seq: string, at: string]): string {
+  const conditions = lanes.map((each) => {
+    const later = `${seq} > ${Number(each.seq)}`;
+    const isLater = `${at} > fromUnixTimestamp64Milli(${Number(each.seqAt_ms)}, 'UTC')`;
+    return `(${lane} = ${Number(each.lane)} AND ${each.seqAt_ms === undefined ? later : `(${later} OR ${isLater})`})`;
+  });
+  return ['0', ...conditions].join(' OR ');
 }

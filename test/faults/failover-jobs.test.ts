@@ -15,7 +15,17 @@ import { jobSteps } from '../../src/jobs/steps.ts';
 import { workOnJobs } from '../../src/jobs/work.ts';
 import { reconcileTable } from '../../src/reconcile/reconcile-table.ts';
 import { workUntilOver } from '../integration/jobs/support.ts';
-import { at, flush, type Instance, newDataset, newInstance, query, send, tableOf } from '../integration/support.ts';
+import {
+  at,
+  flush,
+  type Instance,
+  newDataset,
+  newInstance,
+  query,
+  send,
+  tableOf,
+  through,
+} from '../integration/support.ts';
 import { rememberBuffer } from './failover.ts';
 
 /** Keys of its own, all of which a failover takes back. Each test has them for itself. */
@@ -171,6 +181,67 @@ test('exports, comparisons, imports of what is missing and backups have what a f
     ...{ kind: 'backup', dataset: null, table: null, request: { datasets: [dataset] } },
   });
   expect(await resultOf(ctx, backup)).toMatchObject({ rows: 5 });
+});
+
+test('rows that are hidden by a failover in the middle of the look at the lanes are deleted', async () => {
+  const ctx = alone();
+  const dataset = newDataset();
+  await send(ctx, dataset, [row(1, 'first')]);
+  await flush(ctx, dataset);
+  const failOver = await rememberBuffer(ctx);
+  await send(ctx, dataset, [row(2, 'erase')]);
+  await flush(ctx, dataset);
+  let isOver = false;
+  const failing = through(ctx, {
+    clickhouse: (client) => ({
+      ...client,
+      async rows(text, ...rest) {
+        const found = await client.rows(text, ...rest);
+        if (text.includes('newest')) await failOver();
+        isOver ||= text.includes('newest');
+        return found as never;
+      },
+    }),
+  });
+  const job = await begin(failing, dataset);
+  expect(isOver).toBe(true);
+  expect(await resultOf(ctx, job)).toMatchObject({ rows: 1 });
+  await reconcileTable(ctx, await tableOf(ctx, dataset));
+  expect(await values(ctx, dataset)).toEqual(['first']);
+});
+
+test('no row of an import that is under way is exported, compared or deleted', async () => {
+  const ctx = alone();
+  const dataset = newDataset();
+  await send(ctx, dataset, [row(1, 'erase')]);
+  const imported = async (name: string, second: number) => {
+    const request = { objects: [await put(ctx, name, [row(second, 'erase')])], format: 'ndjson' };
+    return await beginImport(ctx, dataset, 'm', request as never, undefined);
+  };
+  await resultOf(ctx, await imported('first', 2));
+  const job = await imported('second', 3);
+  const begun: Job[] = [];
+  const isDue = async (each: Job | undefined, after: string) => {
+    await ctx.postgres.rows(`update jobs set due_at = now() + ${after} where id = $1`, [each?.id]);
+  };
+  const steps = {
+    ...jobSteps,
+    import: async (...args: Parameters<typeof jobSteps.import>) => {
+      const outcome = await jobSteps.import(...args);
+      if (begun.length === 0 && 'progress' in outcome && outcome.progress.latest_ms !== undefined) {
+        begun.push(await beginExport(ctx, dataset, 'm', { format: 'ndjson' } as ExportRequest, undefined));
+        begun.push(await begin(ctx, dataset));
+        await isDue(begun[1], "interval '1 hour'");
+      }
+      return outcome;
+    },
+  };
+  while ((await readJob(ctx, job.id)).state !== 'done') await workOnJobs(ctx, steps, ctx.now() + 2_000);
+  const [exported, deleted] = begun as [Job, Job];
+  expect(await resultOf(ctx, exported)).toMatchObject({ rows: 2 });
+  await isDue(deleted, "interval '0'");
+  expect(await resultOf(ctx, deleted)).toMatchObject({ rows: 2 });
+  expect(await values(ctx, dataset)).toEqual(['erase']);
 });
 
 test('a job from before times were kept with its sequences goes on', async () => {

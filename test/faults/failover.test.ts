@@ -416,7 +416,8 @@ test('rows are deleted only when inserts have ended that could bring them again'
   const late = there.clickhouse.send({
     settings: { log_comment: insertPlace(table, 0), insert_deduplication_token: '0:1-2:late', async_insert: 0 },
     body: `INSERT INTO ${qualifiedName(table)} (_lane, _seq, _row, _received_at, timestamp, v)
-           SELECT 0, 2, 1 + number, now64(3), '2026-05-01 10:00:03', 'erase' FROM numbers(20) WHERE sleepEachRow(0.2) = 0
+           SELECT 0, 2, 1 + number, (SELECT max(_received_at) FROM ${qualifiedName(table)} WHERE _seq = 2),
+                  '2026-05-01 10:00:03', 'erase' FROM numbers(20) WHERE sleepEachRow(0.2) = 0
            SETTINGS max_block_size = 1, function_sleep_max_microseconds_per_block = 60000000`,
     timeout_ms: 60_000,
   });
