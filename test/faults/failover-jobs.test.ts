@@ -183,6 +183,28 @@ test('exports, comparisons, imports of what is missing and backups have what a f
   expect(await resultOf(ctx, backup)).toMatchObject({ rows: 5 });
 });
 
+test('a deletion of rows that a primary acknowledged whose clock was ahead leaves later rows', async () => {
+  const ctx = alone();
+  const dataset = newDataset();
+  await send(ctx, dataset, [row(1, 'first')]);
+  const failOver = await rememberBuffer(ctx);
+  const key = ctx.keys.state(await tableOf(ctx, dataset), 0);
+  await ctx.redis.inTurn([['HSET', key, 'at', `1:${Date.now() + 600_000}`]]);
+  await send(ctx, dataset, [row(2, 'erase')]);
+  await send(ctx, dataset, [row(3, 'erase')]);
+  await flush(ctx, dataset);
+  await failOver();
+  // It shows in the place of one of them, which keeps its own time.
+  await send(ctx, dataset, [row(4, 'other')]);
+  await flush(ctx, dataset);
+  const job = await begin(ctx, dataset);
+  await send(ctx, dataset, [row(5, 'erase')]);
+  await send(ctx, dataset, [row(6, 'erase')]);
+  expect(await resultOf(ctx, job)).toMatchObject({ rows: 2 });
+  await flush(ctx, dataset);
+  expect(await values(ctx, dataset)).toEqual(['first', 'other', 'erase', 'erase']);
+});
+
 test('rows that are hidden by a failover in the middle of the look at the lanes are deleted', async () => {
   const ctx = alone();
   const dataset = newDataset();
