@@ -11,6 +11,8 @@ export function keysOf(prefix: string) {
     idem: (table: TableRef, key: string) => of(table, `idem:${key}`),
     /** Of a quarantine: the rows that are staged again and not settled yet, and whose turn it is. */
     replays: (quarantine: TableRef) => of(quarantine, 'replays'),
+    /** That is gone when this buffer has failed over to before a cut. */
+    cut: (table: TableRef, id: string) => of(table, `cut:${id}`),
     lease: (table: TableRef, lane: number) => of(table, `lease:${lane}`),
     /** Under the name that clients use, which is the same in each of the table's lives. */
     table: (dataset: string, name: string) => `${prefix}:{${dataset}.${name}}:table`,

@@ -19,6 +19,7 @@ import { lastingError } from '../query/refusal.ts';
 import { assignmentsOf, changeRequest, conditionOf, type RowsChange, requireChangeable } from './changed-rows.ts';
 import { createJob, type JobOf } from './job.ts';
 import { keyedJobId } from './job-id.ts';
+import { guardCut, guardSchema, laterBatches, notOfSql } from './later-batches.ts';
 import type { Outcome, Step } from './work.ts';
 
 const progressSchema = z.object({
@@ -26,6 +27,7 @@ const progressSchema = z.object({
   physical: z.string(),
   /** Rows acknowledged before the job was made: later ones are not touched. */
   until: untilSchema,
+  guard: guardSchema.optional(),
   /** What was found, by lane and partition, once everything up to there was in ClickHouse. */
   found: z.array(z.object({ lane: z.int(), partition: z.string(), rows: z.int() })).optional(),
   isSent: z.boolean().optional(),
@@ -60,7 +62,7 @@ export async function beginChange(
   const table = await requireTable(ctx, dataset, name);
   requireChangeable(ctx, table, request);
   const { until } = await cutOf(ctx, table);
-  const progress = { physical: table.physical, until } satisfies Progress;
+  const progress = { physical: table.physical, until, guard: await guardCut(ctx, table) } satisfies Progress;
   const kind = request.set === undefined ? 'delete-rows' : 'correct-rows';
   const id = keyedJobId('change-rows', table, key);
   return await createJob(ctx, { id, kind, dataset, table: name, request, progress });
@@ -135,6 +137,18 @@ async function flushAndCount(
 
 const rowsIn = (found: { rows: number }[]) => found.reduce((sum, { rows }) => sum + rows, 0);
 
+/** Which rows, of those acknowledged before the job was made. */
+async function wholeCondition(
+  ctx: Context,
+  table: Table,
+  request: RowsChange,
+  { until, guard }: Progress,
+  params: Settings,
+): Promise<string> {
+  const later = await laterBatches(ctx, table, until, guard);
+  return `${conditionOf(ctx, table, request, params)} AND ${untilSql(until)} AND ${notOfSql(later)}`;
+}
+
 async function count(
   ctx: Context,
   table: Table,
@@ -142,12 +156,12 @@ async function count(
   progress: Progress,
 ): Promise<NonNullable<Progress['found']>> {
   const params: Settings = {};
-  const condition = conditionOf(ctx, table, request, params);
+  const condition = await wholeCondition(ctx, table, request, progress, params);
   const { at, nameOf } = atWhole(ctx, [table]);
   const asked = at.clickhouse.send({
     settings: { ...params, output_format_json_quote_64bit_integers: 0 },
     body: `SELECT _lane AS lane, _partition_id AS partition, count() AS rows FROM ${nameOf(table)}
-      WHERE ${condition} AND ${untilSql(progress.until)} GROUP BY lane, partition ORDER BY lane, partition FORMAT JSONEachRow`,
+      WHERE ${condition} GROUP BY lane, partition ORDER BY lane, partition FORMAT JSONEachRow`,
     timeout_ms: ctx.config.limits.query_timeout_ms,
   });
   const answer = await asked.catch((error) => {
@@ -161,12 +175,12 @@ async function count(
 
 async function mutate(ctx: Context, table: Table, request: RowsChange, progress: Progress): Promise<void> {
   const params: Settings = {};
-  const condition = conditionOf(ctx, table, request, params);
+  const condition = await wholeCondition(ctx, table, request, progress, params);
   const change = request.set === undefined ? 'DELETE' : `UPDATE ${assignmentsOf(table, request, params)}`;
   for (const { at } of shardsOf(ctx, table)) {
     await at.clickhouse.send({
       settings: { ...params, mutations_sync: 0 },
-      body: `ALTER TABLE ${qualifiedName(table)} ${change} WHERE ${condition} AND ${untilSql(progress.until)}`,
+      body: `ALTER TABLE ${qualifiedName(table)} ${change} WHERE ${condition}`,
       timeout_ms: mutation_ms,
     });
   }

@@ -80,8 +80,6 @@ class World {
   /** Batches that were deleted and wait in the buffer again since a failover: until a flush they may be seen. */
   readonly revived = new Set<Batch>();
   isFull = false;
-  /** Whether the clock of this primary is ahead of the one that a failover brings. */
-  isAhead = false;
   moment: { failOver: () => Promise<void>; batches: Map<Batch, Batch> } | undefined;
 
   constructor() {
@@ -234,8 +232,6 @@ class World {
   async failOver(): Promise<void> {
     if (this.moment === undefined) return;
     await this.freeMemory();
-    // Where clocks differ, a batch that has the sequence of a lost one may be taken for one from before a deletion.
-    if (this.isAhead) await this.work();
     for (const each of this.injected) each.forgetLate('redis');
     await this.moment.failOver();
     for (const batch of this.batches) {
@@ -258,7 +254,6 @@ class World {
     const key = keys.state(await tableOf(this.instance, this.dataset), 0);
     const [found] = await redis.inTurn([['HGET', key, 'at']]);
     const [, seq, at_ms] = /^(\d+):(\d+)$/.exec(String(found?.result)) ?? [];
-    this.isAhead = true;
     if (seq !== undefined) await redis.inTurn([['HSET', key, 'at', `${seq}:${Number(at_ms) + 60_000}`]]);
   }
 

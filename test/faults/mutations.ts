@@ -402,6 +402,20 @@ const mutations: Mutation[] = [
     suite: 'test/faults/failover-jobs.test.ts',
   },
   {
+    rule: 'batches that come after a cut are known when clocks differ',
+    file: 'src/jobs/later-batches.ts',
+    from: 'if (!(await hasFailedOver(ctx, table, guard.id))) return [];',
+    to: 'if (await hasFailedOver(ctx, table, guard.id)) return [];',
+    suite: 'test/faults/failover-jobs.test.ts',
+  },
+  {
+    rule: 'batches that waited when a cut was taken are of it',
+    file: 'src/jobs/later-batches.ts',
+    from: 'batches.filter((each) => !known.has(keyOf(each)))',
+    to: 'batches.filter((each) => known.size >= 0 && keyOf(each))',
+    suite: 'test/faults/failover-jobs.test.ts',
+  },
+  {
     rule: 'the mark of a change that is over is released',
     file: 'src/reconcile/change-mark.ts',
     from: "await markChange(ctx, table, 'release', by);",

@@ -1,0 +1,18 @@
+import type { Table } from '../catalog/table.ts';
+import type { Context } from '../context.ts';
+import { ask, runScript, script } from './redis.ts';
+import watchFailoverLua from './watch-failover.lua';
+
+const watchScript = script(watchFailoverLua);
+
+const watched_ms = 30 * 86_400_000;
+
+/** From now on it is known whether the hot buffer has failed over to before this moment. Throws StoreError. */
+export async function watchFailover(ctx: Context, table: Table, id: string): Promise<void> {
+  await runScript(ctx.redis, watchScript, [ctx.keys.cut(table, id)], [watched_ms]);
+}
+
+/** Whether it may have, as far as anybody can know. Throws StoreError. */
+export async function hasFailedOver(ctx: Context, table: Table, id: string): Promise<boolean> {
+  return (await ask(() => ctx.redis.get(ctx.keys.cut(table, id)))) === null;
+}
