@@ -3,7 +3,7 @@ import { gunzip, inflate, zstdDecompress } from 'node:zlib';
 import type { Context } from 'hono';
 import type * as z from 'zod';
 import { TimestoreError } from '../src/errors.ts';
-import { invalidForm, mayHaveProblems, requireText } from '../src/text.ts';
+import { invalidForm, readJson } from '../src/text.ts';
 import type { App } from './app.ts';
 
 type Decompress = (bytes: Uint8Array, options: { maxOutputLength: number }) => Promise<Uint8Array>;
@@ -119,8 +119,7 @@ export async function bodyAs<Schema extends z.ZodType>(
     );
   }
   const text = await bodyText(c);
-  const body = parseJson(text);
-  if (mayHaveProblems(text)) requireText(body, options);
+  const body = parseJson(text, options);
   const result = schema.safeParse(body);
   if (result.success) return result.data;
   throw notOfForm(result.error);
@@ -136,10 +135,11 @@ export function mediaType(c: Context<App>): string {
   return (c.req.header('content-type') ?? '').split(';')[0]?.trim().toLowerCase() ?? '';
 }
 
-function parseJson(text: string): unknown {
+function parseJson(text: string, options: { isNulKept?: boolean }): unknown {
   try {
-    return JSON.parse(text);
-  } catch {
+    return readJson(text, options);
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
     throw new TimestoreError('malformed-body', 'The body is not valid JSON.');
   }
 }

@@ -8,23 +8,28 @@ import { bodyAs } from './body.ts';
 import { describe } from './describe.ts';
 import { nextSchema, numberedQuery, numberOf, queryAs } from './paging.ts';
 
-const createBody = z.strictObject({
-  name: z
-    .string()
-    .min(1)
-    .max(200)
-    .meta({ description: 'for people', examples: ['collector of site 7'] }),
-  scopes: scopesSchema,
-  rowFilter: rowFilterSchema
-    .nullable()
-    .default(null)
-    .meta({ description: 'the only rows that the key reads: those whose column has this value; null for all' }),
-  expiresAt: z.iso
-    .datetime({ offset: true })
-    .nullable()
-    .default(null)
-    .meta({ description: 'when it ends by itself; null for never' }),
-});
+const createBody = z
+  .strictObject({
+    name: z
+      .string()
+      .min(1)
+      .max(200)
+      .meta({ description: 'for people', examples: ['collector of site 7'] }),
+    scopes: scopesSchema,
+    rowFilter: rowFilterSchema.nullable().default(null).meta({
+      description:
+        'the only rows that the key reads: those whose column has this value; null for all. Not with the scope `admin`',
+    }),
+    expiresAt: z.iso
+      .datetime({ offset: true })
+      .nullable()
+      .default(null)
+      .meta({ description: 'when it ends by itself; null for never' }),
+  })
+  .refine(({ scopes, rowFilter }) => rowFilter === null || scopes.admin === undefined, {
+    path: ['rowFilter'],
+    message: 'a key with the scope admin reads all rows, in exports and in the quarantine; make two keys',
+  });
 
 const overlap_s_max = 90 * 86_400;
 

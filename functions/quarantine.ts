@@ -1,17 +1,23 @@
 import * as z from 'zod';
 import { recordLine } from '../src/audit-log/line.ts';
 import { slug } from '../src/names.ts';
-import { discardRecords, openRecords, replayRecords } from '../src/quarantine/replay.ts';
+import { discardRecords, mayBeCut, openRecords, replayRecords } from '../src/quarantine/replay.ts';
 import { routes } from './app.ts';
 import { requireDataset, requireScope } from './auth.ts';
 import { bodyAs } from './body.ts';
 import { describe } from './describe.ts';
-import { queryAs } from './paging.ts';
+import { nextSchema, pageOf, pageQuery, queryAs, wanted } from './paging.ts';
 import { slugOf } from './path.ts';
 
 const rowsMax = 1_000;
 
-const listQuery = z.strictObject({ table: slug.optional().meta({ description: 'of this table only' }) });
+const recordId = z.string().regex(/^[0-9A-Za-z_-]{1,100}$/);
+
+const listQuery = z.strictObject({
+  table: slug.optional().meta({ description: 'of this table only' }),
+  ...pageQuery,
+  cursor: recordId.optional().meta({ description: '`next` of the page before' }),
+});
 
 const listSchema = z
   .object({
@@ -30,10 +36,10 @@ const listSchema = z
         object: z.string().optional().meta({ description: 'where the payload is in the object store, if it is large' }),
       }),
     ),
+    next: nextSchema,
   })
   .meta({ id: 'QuarantinedRows' });
 
-const recordId = z.string().regex(/^[0-9A-Za-z_-]{1,100}$/);
 const replayBody = z.strictObject({
   dataset: slug,
   table: slug.optional(),
@@ -61,7 +67,7 @@ export const quarantineRoutes = routes()
     describe({
       summary: 'Rows in quarantine',
       example: { path: { dataset: 'demo' }, query: { table: 'readings' } },
-      description: `The first ${rowsMax} that nothing has become of. All there ever were are in table \`_quarantine\` of the dataset.`,
+      description: 'Those that nothing has become of. All there ever were are in table `_quarantine` of the dataset.',
       tag: 'Admin',
       path: ['dataset'],
       query: listQuery,
@@ -71,9 +77,12 @@ export const quarantineRoutes = routes()
     requireScope('admin'),
     async (c) => {
       const dataset = slugOf('dataset', c.req.param('dataset'));
-      const { table } = queryAs(c, listQuery);
-      const rows = await openRecords(c.get('timestore'), dataset, { table, limit: rowsMax });
-      return c.json({ rows } as z.input<typeof listSchema>);
+      const { table, cursor, limit } = queryAs(c, listQuery);
+      const asked = { table, after: cursor, limit: wanted(limit) };
+      const records = await openRecords(c.get('timestore'), dataset, asked);
+      const { items, last } = pageOf(records, limit);
+      const next = (last ?? (mayBeCut(items) ? items.at(-1) : undefined))?.id ?? null;
+      return c.json({ rows: items, next } as z.input<typeof listSchema>);
     },
   )
   .post(
@@ -92,8 +101,7 @@ export const quarantineRoutes = routes()
       const timestore = c.get('timestore');
       const { dataset, table, ids } = await bodyAs(c, replayBody);
       requireDataset(c, ['admin'], dataset);
-      const open = await openRecords(timestore, dataset, { table, limit: rowsMax });
-      const chosen = ids === undefined ? open : open.filter(({ id }) => ids.includes(id));
+      const chosen = await openRecords(timestore, dataset, { table, ids, limit: rowsMax });
       const detail = { rows: chosen.length };
       if (chosen.length > 0) await recordLine(timestore, { action: 'quarantine.replay', dataset, table, detail });
       const result = await replayRecords(timestore, dataset, chosen);
@@ -117,8 +125,7 @@ export const quarantineRoutes = routes()
       const timestore = c.get('timestore');
       const { dataset, ids } = await bodyAs(c, discardBody);
       requireDataset(c, ['admin'], dataset);
-      const open = await openRecords(timestore, dataset, { limit: rowsMax });
-      const chosen = open.filter(({ id }) => ids.includes(id));
+      const chosen = await openRecords(timestore, dataset, { ids, limit: rowsMax });
       const detail = { ids: chosen.map(({ id }) => id) };
       if (chosen.length > 0) await recordLine(timestore, { action: 'quarantine.discard', dataset, detail });
       const discarded = await discardRecords(timestore, dataset, chosen);

@@ -21,6 +21,11 @@ export function requireText(value: unknown, { isNulKept = false } = {}): void {
       if (message !== undefined) problems.push({ path: path.join('.'), message });
       return;
     }
+    if (each instanceof Inexact) {
+      const message = 'a number of JSON cannot be this exactly; send it as a string';
+      problems.push({ path: path.join('.'), message });
+      return;
+    }
     if (typeof each !== 'object' || each === null) return;
     for (const [name, member] of Object.entries(each)) {
       if (problems.length >= problems_max) return;
@@ -34,9 +39,27 @@ export function requireText(value: unknown, { isNulKept = false } = {}): void {
   if (problems.length > 0) throw invalidForm(problems);
 }
 
-/** JSON without any of these has no such text: most need not be looked through. */
-export function mayHaveProblems(json: string): boolean {
-  return json.includes('\\u') || json.includes('__proto__');
+/**
+ * Reads JSON of a request that is kept or used as values of JavaScript. Refuses the same, and numbers that would become
+ * others: whole ones beyond 2^53 and those beyond what a double can be.
+ *
+ * @throws SyntaxError for what is not JSON; TimestoreError `invalid-request`, naming the first places
+ */
+export function readJson(json: string, options: { isNulKept?: boolean } = {}): unknown {
+  const hasLargeNumbers = /\d{16}|\d[eE]\+?\d{2}/.test(json);
+  const value = hasLargeNumbers ? JSON.parse(json, marked) : JSON.parse(json);
+  // Without any of these it has no such text: most need not be looked through.
+  if (hasLargeNumbers || json.includes('\\u') || json.includes('__proto__')) requireText(value, options);
+  return value;
+}
+
+/** What stands for a number that would become another. */
+class Inexact {}
+
+function marked(this: unknown, _name: string, value: unknown, { source = '' }: { source?: string } = {}): unknown {
+  if (typeof value !== 'number') return value;
+  const isKept = /[.eE]/.test(source) ? Number.isFinite(value) : source === '-0' || BigInt(source) === BigInt(value);
+  return isKept ? value : new Inexact();
 }
 
 /** Refuses the same in the query parameters of a request, and NUL in its path. Throws TimestoreError `invalid-request`. */

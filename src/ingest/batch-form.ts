@@ -6,7 +6,7 @@ import type { DeclaredSchema } from '../schema/declared.ts';
 import { JsonReader, JsonSyntaxError } from '../schema/json-reader.ts';
 import { parseTimestampText } from '../schema/timestamp.ts';
 import { fieldType } from '../schema/types.ts';
-import { invalidForm, requireText } from '../text.ts';
+import { invalidForm, readJson, requireText } from '../text.ts';
 import { idempotencyKey } from './idempotency-key.ts';
 import type { IngestRequest } from './ingest.ts';
 
@@ -81,6 +81,9 @@ export function readBatchForm(source: string, limits: Limits): BatchForm {
     [...members].filter(([name]) => name !== 'rows').map(([name, text]) => [name, JSON.parse(text)]),
   );
   requireText(rest);
+  // Defaults of a schema are kept as text.
+  const kept = [...members].filter(([name]) => name !== 'rows' && name !== 'schema');
+  readJson(`{${kept.map(([name, text]) => `${JSON.stringify(name)}:${text}`).join(',')}}`);
   const parsed = batchForm.omit({ rows: true }).safeParse(rest);
   if (!parsed.success) {
     throw invalidForm(parsed.error.issues.map(({ path, message }) => ({ path: path.join('.'), message })));

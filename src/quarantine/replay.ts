@@ -3,6 +3,7 @@ import type { Table } from '../catalog/table.ts';
 import { atWhole } from '../clickhouse/cluster.ts';
 import type { Context } from '../context.ts';
 import { required, TimestoreError } from '../errors.ts';
+import { quoteString } from '../names.ts';
 import { sendAgain, stageLine, storedOf, triedLines } from './send-again.ts';
 import { flushQuarantine, type Settling, settleInTurn } from './settling.ts';
 import { type Identity, stillOnTheirWay } from './skipped.ts';
@@ -23,6 +24,18 @@ export type ReplayResult = {
 /** Of one answer: a row may have a large payload. */
 const listed_bytes_max = 16 * 1024 * 1024;
 
+type Wanted = {
+  table?: string | undefined;
+  /** These and no others. */
+  ids?: string[] | undefined;
+  /** Those that come later than this one, which is perhaps not open any more. */
+  after?: string | undefined;
+  limit: number;
+};
+
+/** The order of rows in quarantine. */
+const place = "(timestamp, ifNull(lane, -1), ifNull(seq, -1), ifNull(row, -1), ifNull(index, -1), ifNull(id, ''))";
+
 /**
  * The rows in a dataset's quarantine that nothing has become of, the earliest first.
  *
@@ -31,7 +44,7 @@ const listed_bytes_max = 16 * 1024 * 1024;
 export async function openRecords(
   ctx: Context,
   dataset: string,
-  { table, limit }: { table?: string | undefined; limit: number },
+  { table, ids, after, limit }: Wanted,
 ): Promise<OpenRecord[]> {
   const quarantine = await findNow(ctx, dataset, quarantineTable);
   if (quarantine === undefined)
@@ -40,14 +53,17 @@ export async function openRecords(
   const { at, nameOf } = atWhole(ctx, [quarantine]);
   const name = nameOf(quarantine);
   const rows = await at.clickhouse.rows<OpenRecord>(
-    `SELECT * EXCEPT (_lane, _seq, _row, _received_at, _partition, index, lane, seq, row, schema_version, bytes),
+    `WITH ${place} AS place
+     SELECT * EXCEPT (_lane, _seq, _row, _received_at, _partition, index, lane, seq, row, schema_version, bytes),
             toInt64(index) AS index, toInt32(lane) AS lane, toInt64(seq) AS seq, toInt64(row) AS row,
             toInt32(schema_version) AS schema_version, toInt64(bytes) AS bytes
        FROM ${name}
       WHERE event = 'quarantined' AND ({table:String} = '' OR table = {table:String})
         AND id GLOBAL NOT IN (SELECT id FROM ${name} WHERE event != 'quarantined')
-      ORDER BY timestamp, lane, seq, row, index, id LIMIT 1 BY id LIMIT {limit:UInt32}`,
-    { table: table ?? '', limit },
+        ${ids === undefined ? '' : `AND id IN (${ids.map(quoteString).join(',')})`}
+        ${after === undefined ? '' : `AND place > (SELECT min(${place}) FROM ${name} WHERE id = {after:String} AND event = 'quarantined')`}
+      ORDER BY place LIMIT 1 BY id LIMIT {limit:UInt32}`,
+    { table: table ?? '', limit, ...(after !== undefined && { after }) },
     {
       ...{ output_format_json_quote_64bit_integers: 0, date_time_output_format: 'iso' },
       // What goes beyond is left for the next call.
@@ -55,6 +71,11 @@ export async function openRecords(
     },
   );
   return rows.map((row) => Object.fromEntries(Object.entries(row).filter(([, value]) => value !== null)) as OpenRecord);
+}
+
+/** Whether records are so large together that there may be more than their answer had room for. */
+export function mayBeCut(records: OpenRecord[]): boolean {
+  return records.reduce((sum, record) => sum + JSON.stringify(record).length, 0) > listed_bytes_max / 2;
 }
 
 /**

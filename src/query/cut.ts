@@ -151,10 +151,9 @@ async function withoutTail(
   }
   const behind = lack.kind === 'too-large' ? await lackIn(ctx, table, 'watermark', lack.snapshot, required) : lack;
   if (behind !== undefined) throw staleRead(table, behind, asked);
-  const pending = lack.snapshot.lanes.reduce((sum, { pendingRows }) => sum + pendingRows, 0);
   return await cutAtWatermark(ctx, table, lack.snapshot, 'too-large', [
-    `${pending} acknowledged rows of table ${table.name} wait to be flushed, more than can be merged into a query ` +
-      '(limits tail_rows_max and tail_bytes_max), and are missing here.',
+    `More acknowledged rows of table ${table.name} wait to be flushed than can be merged into a query ` +
+      '(limits tail_rows_max and tail_bytes_max); they are missing here.',
   ]);
 }
 

@@ -1,7 +1,7 @@
 import type { Table } from '../catalog/table.ts';
 import { identifiedRows } from '../flush/payload.ts';
 import { JsonReader } from '../schema/json-reader.ts';
-import { clickhouseType, type Field } from '../schema/types.ts';
+import { clickhouseType, type Field, type FieldType, vectorLength } from '../schema/types.ts';
 import { type Answer, type Format, notesOf } from './answer.ts';
 import { cursorOf } from './cursor.ts';
 import type { Cut } from './cut.ts';
@@ -37,7 +37,8 @@ export function hotRows(
     return undefined;
   }
   if (lanes.some(({ flushedTo_ms }) => flushedTo_ms === undefined || flushedTo_ms >= start_ms)) return undefined;
-  if (cut.tail.rows * table.schema.fields.length > cells_max) return undefined;
+  const cells = table.schema.fields.reduce((sum, { type }) => sum + cellsOf(type), 0);
+  if (cut.tail.rows * cells > cells_max) return undefined;
   const tail_bytes = cut.tail.batches.reduce((sum, { batch }) => sum + batch.payload.length, 0);
   const holds = hotFilter(plan, table, tail_bytes);
   if (holds === undefined) return undefined;
@@ -162,4 +163,9 @@ function compareKeys(a: HotValue[], b: HotValue[], order: Key[]): number {
     if (compared !== 0) return isDescending ? -compared : compared;
   }
   return 0;
+}
+
+/** Numbers of a vector are read and written one by one, and the digits of each are looked for. */
+function cellsOf(type: FieldType): number {
+  return type.startsWith('vector(') ? 4 * vectorLength(type as `vector(${number})`) : 1;
 }

@@ -76,13 +76,23 @@ function doubleText(value: number): string {
   return Object.is(value, -0) ? '-0' : String(value).replace('e+', 'e');
 }
 
+const smallestNormal = 2 ** -126;
+
 /** The shortest digits that read as this single-precision number; of two as near, those with an even end. */
 function floatText(value: number): string {
-  for (let digits = 1; digits < 9; digits += 1) {
-    const short = roundedTo(value, digits);
-    if (Math.fround(short) === value) return doubleText(short);
+  if (value === 0 || !Number.isFinite(value)) return doubleText(value);
+  // Six digits are kept by every normal number, so that fewer need not be tried: they come with zeros at their end.
+  for (let digits = Math.abs(value) < smallestNormal ? 1 : 6; digits < 9; digits += 1) {
+    const short = Number(value.toPrecision(digits));
+    if (Math.fround(short) === value) return doubleText(isHalfway(value, digits) ? roundedTo(value, digits) : short);
   }
-  return doubleText(roundedTo(value, 9));
+  return doubleText(isHalfway(value, 9) ? roundedTo(value, 9) : Number(value.toPrecision(9)));
+}
+
+/** Whether a number perhaps lies in the middle of two with so many digits, of which `toPrecision` takes the larger one. */
+function isHalfway(value: number, digits: number): boolean {
+  const next = value.toPrecision(digits + 1);
+  return /5(?:e|$)/.test(next) && Number(next) === value;
 }
 
 function roundedTo(value: number, digits: number): number {

@@ -22,6 +22,8 @@ export const surplus = '+';
 const memberName = /(\n\t+"(?:[^"\\]|\\.)*":) /g;
 
 type Parts = {
+  /** Whether rows have a hidden member: in what somebody's own SQL answers, every name is a column. */
+  isHiding: boolean;
   /** Members before the rows, and after them. */
   begin(columns: Column[]): object;
   end(end: JsonEnd): object;
@@ -39,7 +41,7 @@ const hiddenMember = new RegExp(`${rowBegin}\\n\\t\\t\\t"${hiddenColumn}": "((?:
  */
 export async function* jsonAnswer(chunks: AsyncIterable<Uint8Array>, parts: Parts): AsyncGenerator<string> {
   const decoder = new TextDecoder();
-  const rows = new Rows();
+  const rows = new Rows(parts.isHiding);
   let columns: Column[] | undefined;
   /** What was looked through, and waits for the end of its row: not looked through again with each piece that comes. */
   let held: string[] = [];
@@ -50,7 +52,7 @@ export async function* jsonAnswer(chunks: AsyncIterable<Uint8Array>, parts: Part
     if (columns === undefined) {
       const at = text.indexOf(dataBegin);
       if (at < 0) continue;
-      columns = columnsOf(text.slice(0, at));
+      columns = columnsOf(text.slice(0, at)).filter(({ name }) => !parts.isHiding || name !== hiddenColumn);
       yield `${JSON.stringify(parts.begin(columns)).slice(0, -1)},"rows":[`;
       text = text.slice(at + dataBegin.length);
     }
@@ -77,27 +79,36 @@ export async function* jsonAnswer(chunks: AsyncIterable<Uint8Array>, parts: Part
 }
 
 class Rows {
+  readonly #isHiding: boolean;
   readonly hidden: string[] = [];
   hasMore = false;
   count = 0;
 
+  constructor(isHiding: boolean) {
+    this.#isHiding = isHiding;
+  }
+
   /** Whole rows without what is between and hidden in them, and with a comma before them if there were others. */
   compact(segment: string, isLast: boolean): string {
+    const text = this.#isHiding ? this.#withoutHidden(segment, isLast) : segment;
+    const rows = compactText(text).replace(/,$/, '');
+    if (rows === '') return '';
+    const before = this.count === 0 ? '' : ',';
+    this.count += text.split(rowBegin).length - 1;
+    return before + rows;
+  }
+
+  #withoutHidden(segment: string, isLast: boolean): string {
     let text = segment;
     if (isLast) {
       const at = text.lastIndexOf(`${rowBegin}\n\t\t\t"${hiddenColumn}": "${surplus}"`);
       this.hasMore = at >= 0;
       if (this.hasMore) text = text.slice(0, at);
     }
-    text = text.replace(hiddenMember, (_, said: string) => {
+    return text.replace(hiddenMember, (_, said: string) => {
       this.hidden.push(JSON.parse(`"${said}"`));
       return rowBegin;
     });
-    const rows = compactText(text).replace(/,$/, '');
-    if (rows === '') return '';
-    const before = this.count === 0 ? '' : ',';
-    this.count += text.split(rowBegin).length - 1;
-    return before + rows;
   }
 }
 
@@ -108,7 +119,7 @@ function compactText(text: string): string {
 
 function columnsOf(text: string): Column[] {
   const { meta } = JSON.parse(`${text.trimEnd().replace(/,$/, '')}}`) as { meta: Column[] };
-  return meta.filter(({ name }) => name !== hiddenColumn);
+  return meta;
 }
 
 /** What follows the rows. The totals of a query WITH TOTALS stay text too. */

@@ -136,6 +136,7 @@ function asJson(
 ): AsyncGenerator<string> {
   const { warnings, streaming, watermark } = notes;
   return jsonAnswer(running.chunks, {
+    isHiding: true,
     begin: (columns) => ({
       columns: columns.map(({ name }) => name),
       types: columns.map(({ type }) => type),

@@ -225,6 +225,7 @@ test(
     }
     let text = '';
     for await (const part of jsonAnswer(answer(), {
+      isHiding: true,
       begin: () => ({ begun: 1 }),
       end: ({ rows }) => ({ rows }),
     }))

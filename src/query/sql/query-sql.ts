@@ -113,6 +113,7 @@ function answerOf(
   const notes = notesOf(cuts, reader, running.exactness);
   if (format !== 'json') return { format, notes, body: running.chunks, isComplete: running.isComplete };
   const body = jsonAnswer(running.chunks, {
+    isHiding: false,
     begin: (columns) => ({ columns }),
     end: (end) => {
       return {

@@ -1,4 +1,5 @@
 import { beforeAll, describe, expect, test } from 'vitest';
+import { createKey } from '../../../src/keys/manage-keys.ts';
 import { at, newDataset, newInstance } from '../support.ts';
 import { useWorker } from './worker.ts';
 
@@ -539,4 +540,22 @@ test('a list that has several pages names nothing that the key does not list', a
   expect(await get('/v1/sql/schema')).toMatchObject({ next: null, tables: [{ dataset: listed, table: 'm' }] });
   expect((await get('/v1/sql/saved')).queries).toMatchObject([{ dataset: listed, name: 'q' }]);
   await ctx.postgres.rows(`update tables set dropped_at = now() where dataset = $1`, [hidden]);
+});
+
+test('a key with a row filter has no scope admin, however it came to it', async () => {
+  const dataset = newDataset();
+  await call(`/v1/datasets/${dataset}/tables/m/rows`, { json: { ...rows, tenant: 'a' } });
+  const scopes = { admin: '*', query: '*' } as const;
+  const rowFilter = { column: 'tenant', value: 'a' };
+  const made = await call('/v1/admin/keys', { json: { name: 'k', scopes, rowFilter } });
+  expect([made.status, await made.json()]).toMatchObject([400, { problems: [{ path: 'rowFilter' }] }]);
+  // As one was made before that was refused.
+  const { text } = await createKey(ctx, { name: 'k', scopes, rowFilter, expiresAt_ms: null });
+  const headers = { authorization: `Bearer ${text}` };
+  const read = await call(`/v1/datasets/${dataset}/query`, { headers, json: { tableName: 'm' } });
+  expect(read.status).toBe(200);
+  for (const path of [`/v1/admin/quarantine/${dataset}`, '/v1/admin/keys', `/v1/admin/datasets/${dataset}/tables`]) {
+    const refused = await call(path, { headers });
+    expect([path, refused.status, await refused.text()]).toEqual([path, 403, expect.stringContaining('row filter')]);
+  }
 });

@@ -129,10 +129,14 @@ function placesIn(value: unknown, kind: 'strings' | 'names', path: string[] = []
 /** An own member of any name. */
 const named = (name: string): object => JSON.parse(`{${JSON.stringify(name)}:"x"}`);
 
-async function send({ method, path }: Request, body: unknown) {
+async function send(request: Request, body: unknown) {
+  return await sendText(request, JSON.stringify(body));
+}
+
+async function sendText({ method, path }: Request, body: string) {
   const answer = await call(path, {
     method,
-    body: JSON.stringify(body),
+    body,
     headers: { 'content-type': 'application/json', 'x-request-id': `${prefix}-refused` },
   });
   const text = await answer.text();
@@ -182,6 +186,37 @@ describe('a body that has anywhere', () => {
       }
     }
     expect(tried).toBeGreaterThan(40);
+  });
+
+  test.each([['9007199254740993'], ['-9223372036854775809'], ['1e400'], ['-1E+999']])(
+    'the number %s, which a double is not, is refused with its place',
+    async (number) => {
+      let tried = 0;
+      for (const request of requests) {
+        for (const { path, put } of placesIn(request.body, 'strings')) {
+          // Kept as the text that they are.
+          if (isOfRows(request.name, path) || path[0] === 'schema') continue;
+          tried += 1;
+          const body = JSON.stringify(put('@number')).replace(/"[^"]*@number"/, number);
+          const { status, text, problems } = await sendText(request, body);
+          const where = `${request.name} with ${path.join('.')}: ${status} ${text.slice(0, 300)}`;
+          expect(status, where).toBe(400);
+          expect(problems, where).toContain(path.join('.'));
+        }
+      }
+      expect(tried).toBeGreaterThan(60);
+    },
+  );
+
+  test('numbers that a double is are kept', async () => {
+    const dataset = newDataset();
+    const told = '{"a":9007199254740992,"b":-9007199254740991,"c":1e300,"d":-0,"e":0.1,"f":1E2}';
+    const sent = await call(`/v1/datasets/${dataset}/ingest`, {
+      method: 'POST',
+      body: `{"tableName":"m","partition":{"attributes":${told}},"rows":[{"timestamp":"${at(1)}"}]}`,
+      headers: { 'content-type': 'application/json' },
+    });
+    expect(sent.status, await sent.text()).toBe(202);
   });
 
   test('nothing of them was done', async () => {

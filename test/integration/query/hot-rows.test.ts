@@ -4,6 +4,7 @@ import type { Table } from '../../../src/catalog/table.ts';
 import { ingestRows } from '../../../src/ingest/ingest.ts';
 import { formOf } from '../../../src/query/form.ts';
 import { compareText, containsText, likeText } from '../../../src/query/hot-text.ts';
+import { hotJson } from '../../../src/query/hot-values.ts';
 import { arrayText, parameterText } from '../../../src/query/parameter.ts';
 import { at, clickhouseAt, flush, newDataset, newInstance, newTable, query, send } from '../support.ts';
 import { fields, rawQuery, rowText, start } from './generated.ts';
@@ -40,6 +41,32 @@ test('without ClickHouse the answer is the one that ClickHouse would have given,
     ),
     { numRuns: 12, endOnFailure: true },
   );
+});
+
+test('numbers of vectors are written as ClickHouse writes them', async () => {
+  const bits = new DataView(new ArrayBuffer(4));
+  const float = (n: number) => {
+    bits.setUint32(0, n);
+    return bits.getFloat32(0);
+  };
+  const random = Array.from({ length: 20_000 }, () => Math.floor(Math.random() * 2 ** 32));
+  // Subnormal ones, the ends of what there is, and where many digits end in a five.
+  const awkward = [0, 1, 2, 3, 0x007fffff, 0x00800000, 0x7f7fffff, 0x80000000, 0x80000001];
+  const halves = Array.from({ length: 4_000 }, (_, n) => Math.fround((2 * n + 1) * 2 ** ((n % 40) - 12)));
+  const floats = [...[...random, ...awkward].map(float).filter(Number.isFinite), ...halves];
+  for (let from = 0; from < floats.length; from += 5_000) {
+    const some = floats.slice(from, from + 5_000);
+    const patterns = some.map((each) => {
+      bits.setFloat32(0, each);
+      return bits.getUint32(0);
+    });
+    const sql = 'SELECT arrayMap(x -> reinterpretAsFloat32(toUInt32(x)), {bits:Array(UInt32)}) AS v FORMAT JSONEachRow';
+    const { body, settings } = formOf(sql, { param_bits: `[${patterns}]` });
+    const answer = await ctx.reader.send({ settings, body, timeout_ms: 30_000 });
+    const there = answer.trim().slice('{"v":['.length, -']}'.length).split(',');
+    const here = hotJson(`vector(${some.length})`, some).slice(1, -1).split(',');
+    expect(there.flatMap((text, n) => (text === here[n] ? [] : [[text, here[n]]]))).toEqual([]);
+  }
 });
 
 /** Few letters, so that they meet: what has a meaning in a pattern, ends a line or a string, or has several bytes or units. */

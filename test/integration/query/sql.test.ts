@@ -104,6 +104,18 @@ test('parameters are values, whatever is in them', async () => {
   expect(answer.text).toContain('"big":9223372036854775807');
 });
 
+test('every name is a column, also those that answers of queries use themselves', async () => {
+  const dataset = await halves();
+  const text = `SELECT '+' AS _from, v, 'b' AS "rows", 1 AS _lane, '' AS "data" FROM m ORDER BY v`;
+  const { columns, rows } = await sql(ctx, text, { dataset });
+  expect(columns.map(({ name }) => name)).toEqual(['_from', 'v', 'rows', '_lane', 'data']);
+  expect(rows).toEqual([1, 2, 3, 4, 5, 6].map((v) => ({ _from: '+', v, rows: 'b', _lane: 1, data: '' })));
+  expect((await sql(ctx, `SELECT '+' AS _from FROM m LIMIT 2`, { dataset })).rows).toEqual([
+    { _from: '+' },
+    { _from: '+' },
+  ]);
+});
+
 test('totals stay exact', async () => {
   const dataset = await halves();
   const answer = await sql(ctx, 'SELECT k, sum(9007199254740993) AS s FROM m GROUP BY k WITH TOTALS ORDER BY k', {
