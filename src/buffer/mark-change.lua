@@ -10,8 +10,10 @@ if not state[1] then return {'unknown'} end
 local is_under_way = state[2] == ARGV[2]
 if ARGV[1] == 'begin' then
   -- Who has ended and begins again is late, and may never end.
-  if is_under_way or state[3] == ARGV[2] then return {'marked'} end
+  if not is_under_way and state[3] == ARGV[2] then return {'marked'} end
+  -- A write in any case, so that waiting for replicas on this connection means that they have the mark.
   redis.call('HSET', KEYS[1], 'changing', ARGV[2])
+  if is_under_way then return {'marked'} end
 else
   if not is_under_way then return {'marked'} end
   redis.call('HDEL', KEYS[1], 'changing')

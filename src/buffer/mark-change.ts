@@ -2,13 +2,16 @@ import type { Table } from '../catalog/table.ts';
 import type { Context } from '../context.ts';
 import { StoreError } from '../errors.ts';
 import markChangeLua from './mark-change.lua';
-import { runScript, script } from './redis.ts';
+import { runScript, runScriptAndWait, script } from './redis.ts';
 
 const markChangeScript = script(markChangeLua);
 
+type Reply = ['marked' | 'unknown'];
+
 /**
  * Marks that stored rows of a table are going to be changed, or are changed: pages of an earlier cut end there. A release
- * takes a mark away whose end does not come. Safe to repeat.
+ * takes a mark away whose end does not come. Where the buffer has replicas they know of the beginning before this returns.
+ * Safe to repeat.
  *
  * @param by who changes them; the next one takes the mark over
  * @throws StoreError also when the hot buffer has lost the table's state: then nothing may be changed yet
@@ -19,6 +22,16 @@ export async function markChange(
   when: 'begin' | 'end' | 'release',
   by: string,
 ): Promise<void> {
-  const [outcome] = await runScript<[string]>(ctx.redis, markChangeScript, [ctx.keys.state(table, 0)], [when, by]);
+  const { BUFFER_WAIT_REPLICAS: needed, limits } = ctx.config;
+  const wait = { replicas: needed, timeout_ms: limits.replicas_timeout_ms };
+  const keys = [ctx.keys.state(table, 0)];
+  const { reply, replicas } =
+    when === 'begin' && needed > 0
+      ? await runScriptAndWait<Reply>(ctx.redis, markChangeScript, keys, [when, by], wait)
+      : { reply: await runScript<Reply>(ctx.redis, markChangeScript, keys, [when, by]), replicas: needed };
+  const [outcome] = reply;
+  if (replicas < needed) {
+    throw new StoreError('redis', `has the mark of a change on ${replicas} of ${needed} replicas so far`, undefined);
+  }
   if (outcome === 'unknown') throw new StoreError('redis', `does not know the lanes of table ${table.name}`, undefined);
 }

@@ -11,9 +11,14 @@ import { openConnections } from '../../local/engines/upstash/connections.ts';
 import { upstashServer } from '../../local/engines/upstash/server.ts';
 import { freePorts, type Stack, startStack } from '../../local/stack.ts';
 import { migrate } from '../../src/cli/migrate.ts';
+import { mutationsLeft } from '../../src/clickhouse/mutations.ts';
 import { type Context, createContext } from '../../src/context.ts';
 import { flushLane } from '../../src/flush/flush-lane.ts';
 import { ingestRows } from '../../src/ingest/ingest.ts';
+import { beginChange } from '../../src/jobs/change-rows.ts';
+import { readJob } from '../../src/jobs/job.ts';
+import { jobSteps } from '../../src/jobs/steps.ts';
+import { type Step, workOnJobs } from '../../src/jobs/work.ts';
 import { at, expectStored, flush, query, send, storedRows, tableOf } from '../integration/support.ts';
 
 const dataDir = mkdtempSync(join(tmpdir(), 'timestore-replicas-'));
@@ -79,6 +84,40 @@ test('a durable row is acknowledged when the replica has it, and a flush begins 
   expect(again.accepted).toMatchObject({ accepted: 1, replayed: true });
   expect(await flush(ctx, 'replicas')).toMatchObject({ complete: true, rows: 3 });
   await expectStored(ctx, table, 3);
+});
+
+test('stored rows are changed when the replica knows that they are going to be', async () => {
+  await send(ctx, 'changed', [{ timestamp: at(1), v: 1 }]);
+  expect(await flush(ctx, 'changed')).toMatchObject({ complete: true });
+  const rows = { filters: { columns: [{ column: 'v', op: 'eq' as const, value: 1 }] } };
+  const { id } = await beginChange(ctx, { dataset: 'changed', table: 'm', request: { rows } });
+  const isKnown = async () => (await readJob(ctx, id)).progress.found !== undefined;
+  const step: Step<'delete-rows'> = async (own, job, deadline_ms) => {
+    const outcome = await jobSteps['delete-rows'](own, job, deadline_ms);
+    if ('progress' in outcome && outcome.progress.found !== undefined) replica.kill('SIGSTOP');
+    return outcome;
+  };
+  const steps = { ...jobSteps, 'delete-rows': step };
+  while (!(await isKnown())) await workOnJobs(ctx, steps, ctx.now() + 500);
+  // It is there already at the second attempt, on the primary alone.
+  for (let attempt = 0; attempt < 2; attempt += 1) {
+    await ctx.postgres.rows('update jobs set due_at = now() where id = $1', [id]);
+    await workOnJobs(ctx, steps, ctx.now() + 500);
+    expect(await mutationsLeft(ctx, await tableOf(ctx, 'changed'))).toMatchObject({ left: 0 });
+    expect(await storedRows(ctx, await tableOf(ctx, 'changed'))).toBe(1);
+  }
+  replica.kill('SIGCONT');
+  await expect
+    .poll(
+      async () => {
+        await ctx.postgres.rows('update jobs set due_at = now() where id = $1', [id]);
+        await workOnJobs(ctx, jobSteps, ctx.now() + 500);
+        return (await readJob(ctx, id)).state;
+      },
+      { timeout: 20_000 },
+    )
+    .toBe('done');
+  expect(await storedRows(ctx, await tableOf(ctx, 'changed'))).toBe(0);
 });
 
 test('a reader whose buffer lags behind is told so, and never given less than its token in silence', async () => {
