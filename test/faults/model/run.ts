@@ -5,10 +5,19 @@
  *
  * @module
  */
+import { spawnSync } from 'node:child_process';
+import { getHeapStatistics } from 'node:v8';
 import { allRules, bounded, type Rules, rulesWithout, wide } from './rules.ts';
 import { search } from './search.ts';
 
 const statesMax = 3_000_000;
+/** What the widest bounds take; a program gets less by itself. */
+const heap_mb = 14_000;
+
+if (getHeapStatistics().heap_size_limit < heap_mb * 2 ** 20) {
+  const own = [`--max-old-space-size=${heap_mb}`, ...process.execArgv, ...process.argv.slice(1)];
+  process.exit(spawnSync(process.execPath, own, { stdio: 'inherit' }).status ?? 1);
+}
 
 for (const [name, bounds] of Object.entries(wide)) {
   const from = performance.now();

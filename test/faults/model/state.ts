@@ -130,6 +130,10 @@ export function sequenceOf(idOrRow: BatchId | Row): number {
   return Number.parseInt(idOrRow, 10);
 }
 
+export function lifeOf(id: BatchId): number {
+  return Number(id.split('.')[1]);
+}
+
 export function batchOf(row: Row): BatchId {
   return row.split(' ')[0] as BatchId;
 }

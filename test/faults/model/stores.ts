@@ -5,6 +5,7 @@ import {
   type Buffer,
   batchOf,
   type Insert,
+  lifeOf,
   partitionOf,
   type Row,
   rowsOf,
@@ -43,11 +44,13 @@ function caughtUp(state: State): State | undefined {
   const furthest = heartbeats.toSorted((a, b) => sequenceOf(b) - sequenceOf(a))[0];
   if (furthest === undefined || buffer.seal !== undefined || buffer.w < buffer.ids.length) return undefined;
   if (sequenceOf(furthest) <= buffer.w) return undefined;
-  // The batches that the heartbeat is of: those of its life, or of one before, that were acknowledged in their place.
+  // The batches that the heartbeat is of: those of its life, or of the last before it, that were acknowledged in their place.
   const ids = [...buffer.ids];
-  for (let seq = buffer.w + 1; seq <= sequenceOf(furthest); seq += 1) {
-    ids.push(lost.findLast((id) => sequenceOf(id) === seq) ?? furthest);
+  for (let seq = buffer.w + 1; seq < sequenceOf(furthest); seq += 1) {
+    const earlier = lost.filter((id) => sequenceOf(id) === seq && lifeOf(id) <= lifeOf(furthest));
+    ids.push(earlier.toSorted((a, b) => lifeOf(a) - lifeOf(b)).at(-1) ?? furthest);
   }
+  ids.push(furthest);
   const w = ids.length;
   const next = { ...buffer, ids, w, trimmed: Math.max(w, buffer.trimmed), epoch: buffer.epoch + 1 };
   return { ...state, buffer: next, lost: lost.filter((id) => !ids.includes(id)) };
