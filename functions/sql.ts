@@ -8,6 +8,7 @@ import { routes } from './app.ts';
 import { type Caller, requireScope } from './auth.ts';
 import { bodyAs } from './body.ts';
 import { describe } from './describe.ts';
+import { nextSchema, pageOf, pageQuery, queryAs, wanted } from './paging.ts';
 import { slugOf } from './path.ts';
 import { freshnessHeaders, noteHeaders, statisticsSchema, streamingSchema } from './query-answer.ts';
 
@@ -56,6 +57,16 @@ const saveBody = z.strictObject({
 });
 
 const runBody = sqlBody.omit({ sql: true, dataset: true });
+
+const savedQuery = z.strictObject({
+  dataset: z.string().optional().meta({ description: 'only those of this one' }),
+  ...pageQuery,
+  cursor: z
+    .string()
+    .regex(/^[^/]{1,100}\/[^/]{1,100}$/, 'it is not one of this list')
+    .optional()
+    .meta({ description: '`next` of the page before' }),
+});
 
 const savedPath = '/v1/sql/saved/:dataset/:name';
 
@@ -129,17 +140,20 @@ sqlRoutes
       summary: 'List saved queries',
       example: { query: { dataset: 'demo' } },
       tag: 'SQL',
-      query: { dataset: 'only those of this one' },
-      answers: { 200: { description: 'By name', schema: z.object({ queries: z.array(savedSchema) }) } },
+      query: savedQuery,
+      answers: {
+        200: { description: 'By name', schema: z.object({ queries: z.array(savedSchema), next: nextSchema }) },
+      },
     }),
     requireScope('sql'),
-    async (c) =>
-      c.json({
-        queries: await listSaved(c.get('timestore'), {
-          dataset: c.req.query('dataset'),
-          of: c.get('key').listed('sql'),
-        }),
-      }),
+    async (c) => {
+      const { dataset, cursor, limit } = queryAs(c, savedQuery);
+      const after = cursor?.split('/') as [string, string] | undefined;
+      const of = c.get('key').listed('sql');
+      const found = await listSaved(c.get('timestore'), { dataset, of, after, limit: wanted(limit) });
+      const { items, last } = pageOf(found, limit);
+      return c.json({ queries: items, next: last === undefined ? null : `${last.dataset}/${last.name}` });
+    },
   )
   .put(
     savedPath,

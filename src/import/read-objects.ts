@@ -62,8 +62,9 @@ export const objectKey = z
   .min(1)
   .max(1_024)
   .regex(
-    new RegExp(`^${part}(?:/${part})*$`),
-    'letters, digits and _ . = @ : , + / - only, and no part between slashes that is empty or dots alone',
+    // Two colons stand between an archive and a file in it.
+    new RegExp(`^(?!.*::)${part}(?:/${part})*$`),
+    'letters, digits and _ . = @ : , + / - only, no two colons, and no part between slashes that is empty or dots alone',
   );
 
 /** Throws TimestoreError `invalid-request`, `limit-exceeded`, `schema-refused` for what cannot be read. */

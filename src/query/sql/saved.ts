@@ -23,7 +23,6 @@ export type Author = { id: string; isAdmin: boolean };
 
 /** How long an instance runs what it has read. */
 export const trusted_ms = 10_000;
-const listed_max = 1_000;
 
 const columns = `dataset, name, sql, description, params,
   to_char(saved_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as "savedAt", saved_by as "savedBy"`;
@@ -61,16 +60,22 @@ export async function saveQuery(
   return saved;
 }
 
-/** Those of a dataset, by name; of all in `of`, or of all there are, where none is named. */
+/** Those of a dataset, by name; of all in `of`, or of all there are, where none is named. `after` is a dataset and a name. */
 export async function listSaved(
   ctx: Context,
-  { dataset, of }: { dataset: string | undefined; of: string[] | undefined },
+  {
+    dataset,
+    of,
+    after = ['', ''],
+    limit,
+  }: { dataset: string | undefined; of: string[] | undefined; after?: [string, string] | undefined; limit: number },
 ): Promise<SavedQuery[]> {
   return await ctx.postgres.rows<SavedQuery>(
     `select ${columns} from saved_queries
       where ($1::text is null or dataset = $1) and ($2::text[] is null or dataset = any($2))
-      order by dataset, name limit ${listed_max}`,
-    [dataset ?? null, of ?? null],
+        and (dataset, name) > ($3, $4)
+      order by dataset, name limit $5`,
+    [dataset ?? null, of ?? null, ...after, limit],
   );
 }
 

@@ -539,6 +539,17 @@ test('a list that has several pages names nothing that the key does not list', a
     (await (await call(path, { key: as })).json()) as Record<string, { name: string }[]>;
   expect(await get('/v1/sql/schema')).toMatchObject({ next: null, tables: [{ dataset: listed, table: 'm' }] });
   expect((await get('/v1/sql/saved')).queries).toMatchObject([{ dataset: listed, name: 'q' }]);
+  const names: string[] = [];
+  for (let cursor: string | null = ''; cursor !== null; ) {
+    const from: string = cursor === '' ? '' : `&cursor=${encodeURIComponent(cursor)}`;
+    const page = (await (await call(`/v1/sql/saved?dataset=${hidden}&limit=400${from}`)).json()) as {
+      queries: { name: string }[];
+      next: string | null;
+    };
+    names.push(...page.queries.map(({ name }) => name));
+    cursor = page.next;
+  }
+  expect([names.length, new Set(names).size]).toEqual([1001, 1001]);
   await ctx.postgres.rows(`update tables set dropped_at = now() where dataset = $1`, [hidden]);
 });
 
