@@ -32,12 +32,14 @@ export async function mirrorBeginnings(ctx: Context, dataset: string): Promise<M
   for (const { name } of names) {
     const table = await readTable(ctx, dataset, name);
     if (table === undefined) continue;
-    const lanes = await lanesOf(ctx, table);
+    const { lanes } = await lanesOf(ctx, table);
     begun.push({
       ...{ table: name, life: table.life },
       progress: {
         life: table.life,
-        lanes: Object.fromEntries(lanes.map(({ lane, watermark }) => [lane, { at: watermark }])),
+        lanes: Object.fromEntries(
+          lanes.map(({ lane, watermark, watermarkAt_ms }) => [lane, { at: watermark, at_ms: watermarkAt_ms }]),
+        ),
       },
     });
   }
@@ -51,7 +53,7 @@ export async function lanesOf(ctx: Context, table: Table) {
     await setUpLanes(ctx, table);
     snapshot = await snapshotTable(ctx, table, 'state');
   }
-  if (snapshot !== 'unknown') return snapshot.lanes;
+  if (snapshot !== 'unknown') return snapshot;
   throw new StoreError('redis', `does not know the lanes of table ${table.name}`, undefined);
 }
 

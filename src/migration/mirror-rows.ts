@@ -13,10 +13,59 @@ export type MirrorRange = {
   fields: number;
   /** Over its rows as they were: tells whether any was deleted or corrected since. */
   checksum: string;
+  /** None of its batches was acknowledged later; those that come later have these sequences since the buffer failed over. */
+  until_ms?: number | undefined;
 };
 
-/** A place in a table: what comes after it is looked at. */
-export type Place = { table: Table; lane: number; after: number };
+/** Batches up to a sequence that were acknowledged up to a time (ms since 1970). */
+export type Sent = { to: number; ms: number };
+
+/** A place in a table: what comes after it is looked at, but for what was sent before the lane was gone through again. */
+export type Place = { table: Table; lane: number; after: number; sent: Sent[] };
+
+const receivedSql = 'toUnixTimestamp64Milli(_received_at)';
+
+/** The condition that rows are not among those that were sent. */
+export function unsentSql(sent: Sent[]): string {
+  return ['1', ...sent.map(({ to, ms }) => `NOT (_seq <= ${Number(to)} AND ${receivedSql} <= ${Number(ms)})`)].join(
+    ' AND ',
+  );
+}
+
+/** The latest that a batch of these sequences was acknowledged; 0 where there is none. */
+export async function latestOf(ctx: Context, table: Table, lane: number, from: number, to: number): Promise<number> {
+  const [found] = await linesOf<[number]>(
+    await atLane(ctx, table, lane),
+    `SELECT max(${receivedSql}) FROM ${qualifiedName(table)}
+      WHERE _lane = {_lane:UInt16} AND _seq BETWEEN {_from:UInt64} AND {_to:UInt64}`,
+    { param__lane: lane, param__from: from, param__to: to },
+  );
+  return Math.max(0, found?.[0] ?? 0);
+}
+
+/**
+ * The rows that a failover of the hot buffer has put behind a mirror: batches with sequences up to where it is, acknowledged
+ * after all that it has sent. Undefined where there are none.
+ *
+ * @param end what is published
+ */
+export async function overtakenOf(
+  ctx: Context,
+  table: Table,
+  lane: number,
+  { to, ms }: Sent,
+  end: number,
+): Promise<{ first: number; rows: number; oldest_ms: number } | undefined> {
+  const received = "fromUnixTimestamp64Milli({_ms:Int64}, 'UTC')";
+  const [found] = await linesOf<[first: number, rows: number, oldest_ms: number]>(
+    await atLane(ctx, table, lane),
+    `SELECT min(_seq), count(), min(${receivedSql}) FROM ${qualifiedName(table)}
+      WHERE _lane = {_lane:UInt16} AND _seq <= {_to:UInt64} AND _received_at > ${received}`,
+    { param__lane: lane, param__to: Math.min(to, end), param__ms: ms },
+  );
+  const [first, rows, oldest_ms] = found ?? [0, 0, 0];
+  return rows === 0 ? undefined : { first, rows, oldest_ms };
+}
 
 const settings: Settings = {
   ...{ session_timezone: 'UTC', output_format_json_quote_64bit_integers: 0, output_format_json_quote_denormals: 0 },
@@ -29,22 +78,23 @@ const window = 2_000;
 /**
  * The next sequences to send: as many as fit into one request, and one at least.
  *
- * @param upTo the newest that may be looked at
+ * @param upTo the newest that may be looked at, and when the lane was: what is acknowledged later may have lower sequences
  * @returns the place up to which there is nothing to send, and what follows it
  */
 export async function nextRange(
   ctx: Context,
-  { table, lane, after }: Place,
-  upTo: number,
+  { table, lane, after, sent }: Place,
+  upTo: { seq: number; ms: number },
 ): Promise<{ after: number; range: MirrorRange | undefined }> {
   const { mirror_rows_max, mirror_bytes_max } = ctx.config.limits;
   const { fields } = table.schema;
-  const end = Math.min(upTo, after + window);
+  const end = Math.min(upTo.seq, after + window);
   const row = rowSql(table, fields);
-  const from = `${qualifiedName(table)} WHERE _lane = {_lane:UInt16} AND _seq > {_after:UInt64}`;
-  const found = await linesOf<[seq: number, bytes: number, checksum: string]>(
+  const from = `${qualifiedName(table)} WHERE _lane = {_lane:UInt16} AND _seq > {_after:UInt64} AND ${receivedSql} <= ${Number(upTo.ms)}
+    AND ${unsentSql(sent)}`;
+  const found = await linesOf<[seq: number, bytes: number, checksum: string, latest_ms: number]>(
     await atLane(ctx, table, lane),
-    `SELECT _seq, sum(length(${row})), toString(groupBitXor(${checksumSql(row)})) FROM ${from} AND _seq <= (
+    `SELECT _seq, sum(length(${row})), toString(groupBitXor(${checksumSql(row)})), max(${receivedSql}) FROM ${from} AND _seq <= (
         SELECT maxIf(seq, rows <= {_rows:UInt64} OR number = 1) FROM (
           SELECT seq, sum(n) OVER (ORDER BY seq) AS rows, row_number() OVER (ORDER BY seq) AS number FROM (
             SELECT _seq AS seq, count() AS n FROM ${from} AND _seq <= {_end:UInt64} GROUP BY seq)))
@@ -53,14 +103,15 @@ export async function nextRange(
   );
   const [first] = found;
   if (first === undefined) return { after: end, range: undefined };
-  let [to, sum, checksum] = [first[0], 0, 0n];
-  for (const [seq, bytes, each] of found) {
+  let [to, sum, checksum, until_ms] = [first[0], 0, 0n, 0];
+  for (const [seq, bytes, each, latest_ms] of found) {
     sum += bytes;
     if (sum > mirror_bytes_max && seq !== first[0]) break;
     to = seq;
     checksum ^= BigInt(each);
+    until_ms = Math.max(until_ms, latest_ms);
   }
-  return { after, range: { to, fields: fields.length, checksum: String(checksum) } };
+  return { after, range: { to, fields: fields.length, checksum: String(checksum), until_ms } };
 }
 
 /** Whether rows of a range were deleted or corrected since it was put on record. */
@@ -69,7 +120,7 @@ export async function hasChanged(ctx: Context, place: Place, range: MirrorRange)
   const row = rowSql(table, table.schema.fields.slice(0, range.fields));
   const [found] = await linesOf<[string]>(
     await atLane(ctx, table, lane),
-    `SELECT toString(groupBitXor(${checksumSql(row)})) FROM ${rangeSql(table)}`,
+    `SELECT toString(groupBitXor(${checksumSql(row)})) FROM ${rangeSql(place, range)}`,
     rangeParams(place, range),
   );
   return found?.[0] !== range.checksum;
@@ -90,7 +141,7 @@ export async function requestsOf(ctx: Context, place: Place, range: MirrorRange)
     await atLane(ctx, table, lane),
     `SELECT _row, toUnixTimestamp64Milli(${quoteName(schema.timestampColumn)}), toJSONString(_partition),
             ${rowSql(table, fields)}
-       FROM ${rangeSql(table)} ORDER BY _seq, _row`,
+       FROM ${rangeSql(place, range)} ORDER BY _seq, _row, _received_at`,
     rangeParams(place, range),
   );
   const groups = Map.groupBy(rows, ([row, , key]) => {
@@ -101,7 +152,9 @@ export async function requestsOf(ctx: Context, place: Place, range: MirrorRange)
     const [key, part] = JSON.parse(group) as [Record<string, string>, number];
     const times = members.map(([, time_ms]) => time_ms);
     const keyHash = hash('sha256', JSON.stringify(key)).slice(0, 16);
-    const idempotencyKey = `mirror:${dataset}.${name}:${life}:${lane}:${after + 1}-${range.to}:${keyHash}:${part}`;
+    // With the time: sequences come again when the hot buffer fails over.
+    const until = range.until_ms === undefined ? '' : `@${range.until_ms}`;
+    const idempotencyKey = `mirror:${dataset}.${name}:${life}:${lane}:${after + 1}-${range.to}${until}:${keyHash}:${part}`;
     const declared = {
       fields: fields.map(({ name: field, type }) => ({ name: field, type })),
       ...(schema.timestampColumn !== 'timestamp' && { timestampColumn: schema.timestampColumn }),
@@ -125,8 +178,10 @@ function canonical(key: string): Record<string, string> {
   return Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
-function rangeSql(table: Table): string {
-  return `${qualifiedName(table)} WHERE _lane = {_lane:UInt16} AND _seq > {_after:UInt64} AND _seq <= {_to:UInt64}`;
+function rangeSql({ table, sent }: Place, { until_ms }: MirrorRange): string {
+  const until = until_ms === undefined ? '' : ` AND ${receivedSql} <= ${Number(until_ms)}`;
+  return `${qualifiedName(table)}
+    WHERE _lane = {_lane:UInt16} AND _seq > {_after:UInt64} AND _seq <= {_to:UInt64}${until} AND ${unsentSql(sent)}`;
 }
 
 function rangeParams({ lane, after }: Place, { to }: MirrorRange): Settings {

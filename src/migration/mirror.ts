@@ -6,16 +6,22 @@ import { TimestoreError } from '../errors.ts';
 import type { Job, JobOf } from '../jobs/job.ts';
 import type { Step } from '../jobs/work.ts';
 import { lanesOf } from './mirror-jobs.ts';
-import { hasChanged, nextRange, requestsOf } from './mirror-rows.ts';
+import { hasChanged, latestOf, nextRange, overtakenOf, requestsOf } from './mirror-rows.ts';
 import { askOrigin, problemOf, retryAfter_ms } from './origin.ts';
 
 const laneSchema = z.object({
   /** The original has every row up to this sequence, but for those that are not mirrored. */
   at: z.int(),
+  /** When the latest of the batches up to there was acknowledged (ms). */
+  at_ms: z.number().optional(),
+  /** What was sent beyond it, before the hot buffer failed over and the lane was gone through again. */
+  sent: z.array(z.object({ to: z.int(), ms: z.number() })).default([]),
+  /** What was published, and acknowledged when, as it was last compared with what was sent. */
+  compared: z.string().optional(),
   /** What follows, on record before any of it is sent. */
   range: z
     .object({
-      ...{ to: z.int(), fields: z.int(), checksum: z.string() },
+      ...{ to: z.int(), fields: z.int(), checksum: z.string(), until_ms: z.number().optional() },
       /** From when on the original may have taken some of it. */
       since_ms: z.number().optional(),
     })
@@ -65,13 +71,18 @@ export const mirrorStep: Step<'mirror'> = async (ctx, job, deadline_ms) => {
   if (table.state === 'deleting') return { progress: { ...progress }, wait_ms: idle_ms };
   const lanes: Record<string, Lane> = {};
   const ends = new Map<string, number>();
-  for (const { lane, watermark } of await lanesOf(ctx, table)) {
-    const known = progress.lanes[lane] ?? { at: await beginningOf(ctx, table, lane), waits: 0, notBefore_ms: 0 };
+  const publishedOf = new Map<string, string>();
+  const snapshot = await lanesOf(ctx, table);
+  for (const { lane, watermark, watermarkAt_ms } of snapshot.lanes) {
+    const found = progress.lanes[lane] ?? laneSchema.parse({ at: await beginningOf(ctx, table, lane) });
+    const published = `${watermark}:${watermarkAt_ms}`;
+    const known = await compared(ctx, table, lane, aged(found, progress, job), published, watermark);
     const { stopped: _, why: __, range, ...rest } = known;
     // Somebody has looked: what may have been taken long ago is sent again all the same.
     const again = range && { range: { ...range, since_ms: now_ms } };
     lanes[lane] = progress.retry ? { ...rest, ...again, waits: 0, notBefore_ms: 0 } : known;
     ends.set(String(lane), watermark);
+    publishedOf.set(String(lane), published);
   }
   // Those first that the original took last: one that it does not take must not keep the others waiting.
   const inTurn = Object.keys(lanes).sort((a, b) => (lanes[a]?.waits ?? 0) - (lanes[b]?.waits ?? 0));
@@ -86,7 +97,9 @@ export const mirrorStep: Step<'mirror'> = async (ctx, job, deadline_ms) => {
   for (const lane of inTurn) {
     const [state, end] = [lanes[lane], ends.get(lane)];
     if (state === undefined || end === undefined || state.range !== undefined || state.at >= end) continue;
-    lanes[lane] = await planned(ctx, table, Number(lane), state, end, now_ms);
+    // One that has not been compared with what is published by now may have rows behind it.
+    if (state.compared !== publishedOf.get(lane)) continue;
+    lanes[lane] = await planned(ctx, table, Number(lane), state, { seq: end, ms: snapshot.now_ms }, now_ms);
   }
   const states = Object.entries(lanes);
   const isBehind = states.some(([lane, { at }]) => at < (ends.get(lane) ?? 0));
@@ -101,6 +114,38 @@ export const mirrorStep: Step<'mirror'> = async (ctx, job, deadline_ms) => {
     ...(error !== undefined && { error }),
   };
 };
+
+/** A lane whose range was put on record by an earlier version, which did not say when: certainly not before this. */
+function aged(lane: Lane, { caughtUp_ms }: MirrorProgress, { createdAt_ms }: JobOf<'mirror'>): Lane {
+  const { range } = lane;
+  if (range === undefined || range.since_ms !== undefined) return lane;
+  return { ...lane, range: { ...range, since_ms: caughtUp_ms ?? createdAt_ms } };
+}
+
+/**
+ * A lane as it is to go on: again from the first batch that has come behind it, where the hot buffer has failed over and
+ * sequences that were sent are those of others by now. What was sent of it stays known by its time.
+ */
+async function compared(
+  ctx: Context,
+  table: Table,
+  lane: number,
+  state: Lane,
+  published: string,
+  end: number,
+): Promise<Lane> {
+  const at_ms = state.at_ms ?? (await latestOf(ctx, table, lane, 1, state.at));
+  // What is on its way comes first: it is known by its time as well.
+  if (state.range !== undefined || state.compared === published) return { ...state, at_ms };
+  const overtaken = await overtakenOf(ctx, table, lane, { to: state.at, ms: at_ms }, end);
+  if (overtaken === undefined) return { ...state, at_ms, compared: published };
+  const { first, rows } = overtaken;
+  ctx.log({
+    ...{ event: 'mirror-overtaken', alarm: true, dataset: table.dataset, table: table.name, lane, from: first, rows },
+  });
+  const sent = [...state.sent, { to: state.at, ms: at_ms }];
+  return { ...state, at: first - 1, at_ms: await latestOf(ctx, table, lane, 1, first - 1), sent, compared: published };
+}
 
 /**
  * The time, by the catalogue's clock, where it is still the mirror that the job was made for: one that was switched on again
@@ -130,7 +175,7 @@ async function planned(
   table: Table,
   lane: number,
   state: Lane,
-  end: number,
+  end: { seq: number; ms: number },
   now_ms: number,
 ): Promise<Lane> {
   // They are on record before their sequences are published.
@@ -138,12 +183,24 @@ async function planned(
     `select seq_from, seq_to from manifests
       where dataset = $1 and physical_table = $2 and lane = $3 and trigger = 'import' and seq_to > $4 and seq_from <= $5
       order by seq_from limit 1`,
-    [table.dataset, table.physical, lane, state.at, end],
+    [table.dataset, table.physical, lane, state.at, end.seq],
   );
-  const [from, to] = [Number(imported?.seq_from ?? end + 1), Number(imported?.seq_to)];
-  if (from <= state.at + 1) return { ...state, at: to };
-  const { after, range } = await nextRange(ctx, { table, lane, after: state.at }, from - 1);
-  return range === undefined ? { ...state, at: after } : { ...state, range: { ...range, since_ms: now_ms } };
+  const [from, to] = [Number(imported?.seq_from ?? end.seq + 1), Number(imported?.seq_to)];
+  if (from <= state.at + 1) return reached(state, to, await latestOf(ctx, table, lane, from, to));
+  const { after, range } = await nextRange(
+    ctx,
+    { table, lane, after: state.at, sent: state.sent },
+    { ...end, seq: from - 1 },
+  );
+  return range === undefined ? reached(state, after) : { ...state, range: { ...range, since_ms: now_ms } };
+}
+
+/** A lane that is done with everything up to a sequence, acknowledged up to a time. */
+function reached({ at_ms = 0, sent, compared, ...rest }: Lane, at: number, ms = 0): Lane {
+  const beyond = sent.filter(({ to }) => to > at);
+  const passed = sent.filter(({ to }) => to <= at).map((each) => each.ms);
+  const { range: _, why: __, stopped: ___, ...lane } = rest;
+  return { ...lane, at, at_ms: Math.max(at_ms, ms, ...passed), sent: beyond, compared, waits: 0, notBefore_ms: 0 };
 }
 
 /** Sends a range again from its beginning, whatever of it the original has: by their keys it knows them. */
@@ -157,7 +214,7 @@ async function sendRange(
 ): Promise<Lane> {
   const { since_ms = now_ms } = range;
   const state = { ...before, range: { ...range, since_ms } };
-  const place = { table, lane, after: state.at };
+  const place = { table, lane, after: state.at, sent: state.sent };
   const event = { dataset: table.dataset, table: table.name, lane, from: state.at + 1, to: range.to };
   const stop = (why: string, about: object): Lane => {
     ctx.log({ event: 'mirror-stopped', alarm: true, ...event, ...about });
@@ -183,7 +240,7 @@ async function sendRange(
     }
     return stop(why, { status: answer.status, code: answer.code });
   }
-  return { at: range.to, waits: 0, notBefore_ms: 0 };
+  return reached(state, range.to, range.until_ms ?? (await latestOf(ctx, table, lane, state.at + 1, range.to)));
 }
 
 type Answer =

@@ -1,5 +1,4 @@
 import { readTable } from '../catalog/find-table.ts';
-import type { Table } from '../catalog/table.ts';
 import { atLane } from '../clickhouse/cluster.ts';
 import type { Context } from '../context.ts';
 import { firstOf } from '../errors.ts';
@@ -8,6 +7,7 @@ import { fromJsonb } from '../postgres/jsonb.ts';
 import { quarantineTable } from '../quarantine/table.ts';
 import { beginningOf, mirrorProgress } from './mirror.ts';
 import { lanesOf } from './mirror-jobs.ts';
+import { overtakenOf, type Place, unsentSql } from './mirror-rows.ts';
 
 /** How far a mirror is. */
 export type Mirrored = {
@@ -51,20 +51,22 @@ export async function mirroredOf(ctx: Context, dataset: string): Promise<Mirrore
     const lanes = progress === null ? {} : mirrorProgress({ progress: fromJsonb(progress) }).lanes;
     all.stoppedLanes += Object.values(lanes).filter(({ stopped }) => stopped !== undefined).length;
     all.error ??= error;
-    for (const { lane, seq, watermark, pendingRows, oldest_ms } of await lanesOf(ctx, table)) {
-      const at = lanes[lane]?.at ?? (await beginningOf(ctx, table, lane));
-      if (at >= seq) continue;
-      const published =
-        at >= watermark ? { rows: 0, oldest_ms: undefined } : await behindOf(ctx, table, lane, at, watermark);
-      const oldest = [published.oldest_ms ?? [], pendingRows > 0 ? (oldest_ms ?? []) : []].flat();
-      all.behindRows += published.rows + pendingRows;
+    for (const { lane, watermark, pendingRows, oldest_ms } of (await lanesOf(ctx, table)).lanes) {
+      const { at, at_ms, sent = [] } = lanes[lane] ?? { at: await beginningOf(ctx, table, lane) };
+      const nothing = { rows: 0, oldest_ms: undefined };
+      const published = at >= watermark ? nothing : await behindOf(ctx, { table, lane, after: at, sent }, watermark);
+      const overtaken =
+        at_ms === undefined ? undefined : await overtakenOf(ctx, table, lane, { to: at, ms: at_ms }, watermark);
+      const behind = [published, overtaken ?? nothing, { rows: pendingRows, oldest_ms }].filter(({ rows }) => rows > 0);
+      const oldest = behind.flatMap((each) => each.oldest_ms ?? []);
+      all.behindRows += behind.reduce((sum, { rows }) => sum + rows, 0);
       for (const each of oldest) all.oldestAge_ms = Math.max(all.oldestAge_ms ?? 0, ctx.now() - each);
     }
   }
   return all;
 }
 
-async function behindOf(ctx: Context, table: Table, lane: number, at: number, end: number) {
+async function behindOf(ctx: Context, { table, lane, after: at, sent }: Place, end: number) {
   const imports = await ctx.postgres.rows<{ from: string; to: string }>(
     `select seq_from as from, seq_to as to from manifests
       where dataset = $1 and physical_table = $2 and lane = $3 and trigger = 'import' and seq_to > $4 and seq_from <= $5`,
@@ -74,7 +76,7 @@ async function behindOf(ctx: Context, table: Table, lane: number, at: number, en
   const { clickhouse } = await atLane(ctx, table, lane);
   const counted = await clickhouse.rows<{ rows: string; oldest_ms: string }>(
     `SELECT count() AS rows, toUnixTimestamp64Milli(min(_received_at)) AS oldest_ms FROM ${qualifiedName(table)}
-      WHERE _lane = {lane:UInt16} AND _seq > {at:UInt64} AND _seq <= {end:UInt64}${others.join('')}`,
+      WHERE _lane = {lane:UInt16} AND _seq > {at:UInt64} AND _seq <= {end:UInt64} AND ${unsentSql(sent)}${others.join('')}`,
     { lane, at, end },
   );
   const found = firstOf('clickhouse', counted);

@@ -325,6 +325,20 @@ const mutations: Mutation[] = [
     suite: 'test/integration/http/text.test.ts',
   },
   {
+    rule: 'a mirror goes back to rows that a failover has put behind it',
+    file: 'src/migration/mirror.ts',
+    from: 'if (overtaken === undefined) return',
+    to: 'if (overtaken !== null) return',
+    suite: 'test/integration/migration/mirror.test.ts',
+  },
+  {
+    rule: 'a mirror plans nothing of a lane that was not compared with what is published',
+    file: 'src/migration/mirror.ts',
+    from: 'if (state.compared !== publishedOf.get(lane)) continue;',
+    to: '',
+    suite: 'test/integration/migration/mirror.test.ts',
+  },
+  {
     rule: 'rows set aside are known by when their batch was acknowledged',
     file: 'src/flush/insert.ts',
     from: '(_seq, _row, _received_at) NOT IN (SELECT seq, row, received_at FROM timestore.skipped_rows',
