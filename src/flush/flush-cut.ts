@@ -18,11 +18,11 @@ import { hiddenEnds } from './hidden-ends.ts';
  */
 export async function cutOf(ctx: Context, table: Table): Promise<{ until: Until; watermark: string }> {
   await ensureTable(ctx, table);
-  const before = await lanesOf(ctx, table);
+  const before = await knownLanes(ctx, table);
   await catchUpLanes(ctx, table, before);
   // Before the lanes are read again: of what ClickHouse has now, everything was acknowledged by then.
   const hidden = await hiddenEnds(ctx, table, before);
-  const lanes = await lanesOf(ctx, table);
+  const lanes = await knownLanes(ctx, table);
   const until: Until = [];
   for (const end of [...endsOf(lanes), ...endsOf(before), ...hidden]) {
     if (!until.some((each) => reaches(each, end))) until.push(end);
@@ -30,7 +30,8 @@ export async function cutOf(ctx: Context, table: Table): Promise<{ until: Until;
   return { until, watermark: tokenOf(table, lanes, 'seq') };
 }
 
-async function lanesOf(ctx: Context, table: Table): Promise<LaneSnapshot[]> {
+/** All lanes as they are now, set up again if the hot buffer has lost them. Throws LifeOver; StoreError. */
+export async function knownLanes(ctx: Context, table: Table): Promise<LaneSnapshot[]> {
   let snapshot = await snapshotTable(ctx, table, 'state');
   if (snapshot === 'unknown') {
     await setUpLanes(ctx, table);

@@ -12,7 +12,7 @@ import { mutationsLeft } from '../clickhouse/mutations.ts';
 import { untilSchema, untilSql } from '../clickhouse/until.ts';
 import type { Context } from '../context.ts';
 import { StoreError, TimestoreError } from '../errors.ts';
-import { cutOf, flushCut } from '../flush/flush-cut.ts';
+import { cutOf, flushCut, knownLanes } from '../flush/flush-cut.ts';
 import { insertPlace } from '../flush/insert.ts';
 import { qualifiedName } from '../names.ts';
 import { lastingError } from '../query/refusal.ts';
@@ -78,7 +78,8 @@ export const changeRows: Step<Change['kind']> = async (ctx, job, deadline_ms) =>
   const request = changeRequest.parse(job.request);
   const progress = progressSchema.parse(job.progress);
   if (progress.found === undefined) return await flushAndCount(ctx, job, table, request, progress, deadline_ms);
-  // In every step: the hot buffer may have lost the mark.
+  // In every step: the hot buffer may have lost the mark, and the lanes with it.
+  await knownLanes(ctx, table);
   if (progress.found.length > 0) await markChange(ctx, table, 'begin', job.id);
   if (progress.found.length > 0 && !progress.isSent) {
     await holdSeals(ctx, table, hold_ms);

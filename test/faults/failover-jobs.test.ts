@@ -108,6 +108,18 @@ test('a deletion of which nothing is there any more after a failover ends', asyn
   expect(await values(ctx, dataset)).toEqual(['keep']);
 });
 
+test('a deletion in a table whose lanes the hot buffer has forgotten ends', async () => {
+  const ctx = alone();
+  const dataset = newDataset();
+  const failOver = await rememberBuffer(ctx);
+  await send(ctx, dataset, [row(1, 'keep'), row(2, 'erase')]);
+  const job = await begin(ctx, dataset);
+  await flush(ctx, dataset);
+  await failOver();
+  expect(await resultOf(ctx, job)).toMatchObject({ rows: 1 });
+  expect(await values(ctx, dataset)).toEqual(['keep']);
+});
+
 test.each(['nothing waits', 'another batch waits', 'an older batch waits', 'it was not published'])(
   'rows that a failover has hidden are deleted, and do not show again, where %s',
   async (where) => {
