@@ -10,6 +10,7 @@ import { quarantineTable } from '../quarantine/table.ts';
 import { trusted_ms as savedTrusted_ms } from '../query/sql/saved.ts';
 import { beginChange } from './change-rows.ts';
 import { removeObjectsOf, removeUploadsOf } from './drop-objects.ts';
+import { retryJob } from './job.ts';
 import type { Outcome, Step } from './work.ts';
 
 const poll_ms = 1_000;
@@ -64,10 +65,15 @@ async function areQuarantinedGone(ctx: Context, { dataset, name }: Dropped, job:
   // So that its lanes are known: the hot buffer may have lost them.
   await cutOf(ctx, quarantine);
   const rows = { filters: { columns: [{ column: 'table', op: 'eq' as const, value: name }] } };
-  const { state } = await beginChange(ctx, {
+  const { id, state } = await beginChange(ctx, {
     ...{ dataset, table: quarantineTable, request: { rows }, key: `drop:${job}` },
   });
-  return state !== 'queued' && state !== 'running';
+  // The next table of the name must not have them.
+  if (state === 'failed') {
+    ctx.log({ event: 'drop-waits', alarm: true, dataset, table: name, job: id });
+    await retryJob(ctx, id);
+  }
+  return state === 'done';
 }
 
 /** Drops a dataset whose grace is over: its tables, some in each step, then everything that lists it by its name. */

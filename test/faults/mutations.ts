@@ -339,6 +339,13 @@ const mutations: Mutation[] = [
     suite: 'test/integration/migration/mirror.test.ts',
   },
   {
+    rule: 'a table is dropped only when its rows in quarantine are gone',
+    file: 'src/jobs/drop.ts',
+    from: "return state === 'done';",
+    to: "return state === 'done' || state === 'failed';",
+    suite: 'test/integration/catalogue/next-life.test.ts',
+  },
+  {
     rule: 'rows set aside are known by when their batch was acknowledged',
     file: 'src/flush/insert.ts',
     from: '(_seq, _row, _received_at) NOT IN (SELECT seq, row, received_at FROM timestore.skipped_rows',

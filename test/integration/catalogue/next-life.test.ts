@@ -241,6 +241,36 @@ test('a schedule that the clock looks at late begins nothing of the next table o
   expect(await exportDue(ctx)).toBe(1);
 });
 
+test('a table is dropped only when its rows in quarantine are gone, and their deletion is tried again when it fails', async () => {
+  const dataset = newDataset();
+  await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
+  const text = JSON.stringify({ timestamp: 'never', v: 2 });
+  await ingestRows(ctx, {
+    ...{ dataset, table: 'm', text, format: 'json', idempotencyKey: undefined, onError: 'quarantine' },
+  });
+  await deleteTable(ctx, dataset, 'm', 0);
+  let failures = 0;
+  const deletion: (typeof jobSteps)['delete-rows'] = (_, job) => {
+    failures += 1;
+    return Promise.resolve({ failed: 'for a test', progress: job.progress });
+  };
+  const steps = { ...jobSteps, 'delete-rows': deletion };
+  await expect
+    .poll(async () => {
+      await workOnJobs(ctx, steps, ctx.now() + 2_000);
+      return failures;
+    })
+    .toBeGreaterThan(1);
+  const [job] = await ctx.postgres.rows<{ state: string }>(
+    `select state from jobs where dataset = $1 and kind = 'drop-table'`,
+    [dataset],
+  );
+  expect(job?.state).toBe('running');
+  expect(ctx.events.filter(({ event, dataset: of }) => event === 'drop-waits' && of === dataset)).not.toEqual([]);
+  await dropped(dataset, 'drop-table');
+  expect(await openRecords(ctx, dataset, { limit: 10 })).toEqual([]);
+});
+
 describe('a dataset that is gone for good', () => {
   test('is taken out of the lists of keys before its name is free, and a key of nothing else is revoked', async () => {
     const dataset = newDataset();
