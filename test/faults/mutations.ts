@@ -508,9 +508,9 @@ const mutations: Mutation[] = [
   },
   {
     rule: 'text that no store keeps is refused in a body',
-    file: 'functions/body.ts',
-    from: '  if (mayHaveProblems(text)) requireText(body, options);\n',
-    to: '',
+    file: 'src/text.ts',
+    from: ') requireText(value, options);',
+    to: ') return value;',
     suite: 'test/integration/http/text.test.ts',
   },
   {
