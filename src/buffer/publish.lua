@@ -47,7 +47,10 @@ local rows = tonumber(state[6])
 -- What a full lane tells a writer to wait by.
 local rate = math.ceil(rows * 1000 / math.max(1, now - tonumber(state[9])))
 local hi = math.max(tonumber(state[8]), tonumber(state[12] or 0))
-redis.call('HSET', KEYS[1], 'w', string.format('%.0f', to), 'wat', string.format('%.0f:%s', to, state[16] or ''), 'rows', tonumber(state[10]) - rows,
+-- An earlier version leaves it there when it publishes: that of another seal says nothing of this one.
+local wat = string.format('%.0f:', to)
+if string.sub(state[16] or '', 1, #wat) == wat then wat = state[16] end
+redis.call('HSET', KEYS[1], 'w', string.format('%.0f', to), 'wat', wat, 'rows', tonumber(state[10]) - rows,
   'bytes', tonumber(state[11]) - tonumber(state[7]), 'maxet', string.format('%.0f', hi), 'rate', rate,
   'flushed', string.format('%.0f', now), 'last', ARGV[1] .. ' ' .. ARGV[2])
 -- Rows that a reader had from the buffer are not in ClickHouse.

@@ -113,5 +113,5 @@ local epoch = string.format('%.0f', math.max(tonumber(state[4]) + 1, now))
 local token = tokenOf(from, to, ids)
 redis.call('HSET', KEYS[1], 'epoch', epoch, 's_from', string.format('%.0f', from), 's_to', string.format('%.0f', to),
   's_token', token, 's_rows', rows, 's_bytes', bytes, 's_hi', string.format('%.0f', hi), 's_settings', ARGV[7],
-  's_at', string.format('%.0f', now), 's_times', 1, 's_by', ARGV[11], 's_last', last)
+  's_at', string.format('%.0f', now), 's_times', 1, 's_by', ARGV[11], 's_last', string.format('%.0f:%s', to, last))
 return {'sealed', tonumber(epoch), token, from, to, inc, rows, bytes, tonumber(ARGV[7]), 1, '', batches}

@@ -4,7 +4,7 @@ import { ask } from '../buffer/redis.ts';
 import { everyNode } from '../clickhouse/cluster.ts';
 import type { Context } from '../context.ts';
 import { drainOutbox } from '../flush/outbox.ts';
-import { databaseName, everywhereName, physicalName, qualifiedName, type TableRef } from '../names.ts';
+import { everywhereName, physicalName, qualifiedName, type TableRef } from '../names.ts';
 import type { Statement } from '../postgres/client.ts';
 
 export type Dropped = { dataset: string; name: string; life: number; readLanes: number };
@@ -57,17 +57,14 @@ export async function dropStored(ctx: Context, table: TableRef): Promise<void> {
   );
 }
 
-/** Removes what the stores have of a dataset beside its tables, which are gone by now. Throws StoreError, ClickHouseError. */
-export async function dropDatabase(ctx: Context, dataset: string): Promise<void> {
+/**
+ * Removes what the hot buffer has of a dataset beside its tables, which are gone by now. Its database in ClickHouse stays,
+ * empty: it has no number of a life, and a statement that drops it, come late, would drop tables of the next one.
+ *
+ * @throws StoreError
+ */
+export async function forgetCounts(ctx: Context, dataset: string): Promise<void> {
   await ask(() => ctx.redis.del(ctx.keys.quota(dataset), ctx.keys.remembered(dataset)));
-  for (const { clickhouse } of everyNode(ctx)) {
-    const [left] = await clickhouse.rows<{ n: string }>(
-      'SELECT count() AS n FROM system.tables WHERE database = {database:String}',
-      { database: `ts_${dataset}` },
-    );
-    // What others have put there is theirs.
-    if (Number(left?.n) === 0) await clickhouse.command(`DROP DATABASE IF EXISTS ${databaseName(dataset)}`);
-  }
 }
 
 /** The statements that take a dataset without tables off the record: its name is free again. */

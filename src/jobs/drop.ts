@@ -1,4 +1,4 @@
-import { type Dropped, datasetGone, dropDatabase, dropTable } from '../catalog/drop-table.ts';
+import { type Dropped, datasetGone, dropTable, forgetCounts } from '../catalog/drop-table.ts';
 import { findNow } from '../catalog/find-table.ts';
 import type { Context } from '../context.ts';
 import { cutOf } from '../flush/flush-cut.ts';
@@ -122,6 +122,6 @@ async function forgetName(
   const keys = await keysListing(ctx, dataset);
   if (keys.length > 0) return { alongside: [forgetDataset(dataset, keys, job)], progress: { told: keys } };
   if (isForgotten) return undefined;
-  await dropDatabase(ctx, dataset);
+  await forgetCounts(ctx, dataset);
   return { progress: { isForgotten: true }, wait_ms: told === undefined ? 0 : remembered_ms };
 }

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { auditTable } from '../../src/audit/audit-table.ts';
 import { type Seal, sealLane } from '../../src/buffer/seal.ts';
+import { snapshotTable } from '../../src/buffer/snapshot.ts';
 import { atLane } from '../../src/clickhouse/cluster.ts';
 import { TimestoreError } from '../../src/errors.ts';
 import { insertPlace, insertSeal, settingsVersion } from '../../src/flush/insert.ts';
@@ -426,6 +427,25 @@ test('rows are deleted only when inserts have ended that could bring them again'
   expect((await workUntilOver(ctx, job)).state).toBe('done');
   await late;
   expect(await values(ctx, dataset)).toEqual(['keep']);
+});
+
+test('what an earlier version has left of a seal says nothing of the next one', async () => {
+  const ctx = alone();
+  const dataset = newDataset();
+  const laneOf = async () => {
+    const snapshot = await snapshotTable(ctx, await tableOf(ctx, dataset), 'state');
+    return snapshot === 'unknown' ? undefined : snapshot.lanes[0];
+  };
+  await send(ctx, dataset, [row(1, 'first')]);
+  await sealed(ctx, dataset);
+  const key = ctx.keys.state(await tableOf(ctx, dataset), 0);
+  await ctx.redis.inTurn([['HSET', key, 's_last', '9:1700000000000']]);
+  await flush(ctx, dataset);
+  expect(await laneOf()).toMatchObject({ watermark: 1, watermarkAt_ms: undefined });
+  await send(ctx, dataset, [row(2, 'second')]);
+  const before_ms = (await laneOf())?.seqAt_ms;
+  await flush(ctx, dataset);
+  expect(await laneOf()).toMatchObject({ watermark: 2, watermarkAt_ms: before_ms });
 });
 
 test('no seal after a failover has the epoch of one that was forgotten', async () => {

@@ -208,7 +208,7 @@ describe('deleting', () => {
     await call(`${admin}/${dataset}?graceSeconds=0`, { method: 'DELETE' });
     await expect.poll(async () => (await call(`${admin}/${dataset}`)).status).toBe(404);
     expect(
-      await ctx.clickhouse.rows('SELECT name FROM system.databases WHERE name = {d:String}', { d: `ts_${dataset}` }),
+      await ctx.clickhouse.rows('SELECT name FROM system.tables WHERE database = {d:String}', { d: `ts_${dataset}` }),
     ).toEqual([]);
     expect((await rows(dataset, 5)).status).toBe(202);
     expect(await read(dataset)).toEqual([5]);

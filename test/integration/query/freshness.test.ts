@@ -115,7 +115,11 @@ describe.each(ways)('%s', (_, ask) => {
     const answer = await ask(small, dataset, { maxWaitMs: 100 });
     expect(answer.rows).toHaveLength(1);
     expect(answer).toMatchObject({
-      ...{ mode: 'replica-only', watermark: tokens[0], warnings: [expect.stringContaining('3 acknowledged rows')] },
+      ...{
+        mode: 'replica-only',
+        watermark: tokens[0],
+        warnings: [expect.stringContaining('acknowledged rows of table')],
+      },
       streaming: { bufferState: 'too-large', fresh: false },
     });
   });
