@@ -30,7 +30,14 @@ describe('a flush that goes wrong at any call: every acknowledged row is in ever
   test('there are calls to go wrong', () => {
     expect(flushCalls).toEqual([
       ...['redis.hget', 'redis.evalsha', 'redis.evalsha', 'clickhouse.command', 'clickhouse.rows', 'clickhouse.send'],
-      ...['clickhouse.rows', 'clickhouse.command', 'redis.evalsha', 'redis.evalsha', 'redis.evalsha'],
+      ...[
+        'clickhouse.rows',
+        'clickhouse.command',
+        'clickhouse.command',
+        'redis.evalsha',
+        'redis.evalsha',
+        'redis.evalsha',
+      ],
       ...['postgres.transaction', 'redis.xdel'],
     ]);
   });
