@@ -465,13 +465,6 @@ const mutations: Mutation[] = [
     suite: 'test/faults/replicas.test.ts',
   },
   {
-    rule: 'a mark that is there already waits for replicas again',
-    file: 'src/buffer/mark-change.lua',
-    from: "  redis.call('HSET', KEYS[1], 'changing', ARGV[2])\n  if is_under_way then return {'marked'} end",
-    to: "  if is_under_way then return {'marked'} end\n  redis.call('HSET', KEYS[1], 'changing', ARGV[2])",
-    suite: 'test/faults/replicas.test.ts',
-  },
-  {
     rule: 'the mark of a change that is over is released',
     file: 'src/reconcile/change-mark.ts',
     from: "await markChange(ctx, table, 'release', by);",
