@@ -1,5 +1,6 @@
 import type { ImportSeal } from '../buffer/seal-import.ts';
 import { setUpLane } from '../buffer/set-up.ts';
+import { type Snapshot, snapshotTable } from '../buffer/snapshot.ts';
 import { atLane } from '../clickhouse/cluster.ts';
 import type { Context } from '../context.ts';
 import { firstOf, StoreError } from '../errors.ts';
@@ -32,6 +33,17 @@ export async function setUpLanes(ctx: Context, seen: Table): Promise<void> {
     if (await setUpAll(ctx, table)) return;
   }
   throw new StoreError('postgres', `has kept changing table ${seen.name}`, undefined);
+}
+
+/** All lanes as they are now, set up again if the hot buffer has lost them. Throws LifeOver; StoreError. */
+export async function knownLanes(ctx: Context, table: Table): Promise<Snapshot> {
+  let snapshot = await snapshotTable(ctx, table, 'state');
+  if (snapshot === 'unknown') {
+    await setUpLanes(ctx, table);
+    snapshot = await snapshotTable(ctx, table, 'state');
+  }
+  if (snapshot !== 'unknown') return snapshot;
+  throw new StoreError('redis', `does not know the lanes of table ${table.name}`, undefined);
 }
 
 /** False when the table has changed since it was read: whether its lanes take rows, above all. */

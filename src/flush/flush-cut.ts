@@ -1,10 +1,9 @@
 import { type LaneSnapshot, laneIn, snapshotTable } from '../buffer/snapshot.ts';
 import { ensureTable } from '../catalog/ensure-table.ts';
-import { setUpLanes } from '../catalog/set-up-lanes.ts';
+import { knownLanes } from '../catalog/set-up-lanes.ts';
 import type { Table } from '../catalog/table.ts';
 import { reaches, type Until } from '../clickhouse/until.ts';
 import type { Context } from '../context.ts';
-import { StoreError } from '../errors.ts';
 import { tokenOf } from '../query/token.ts';
 import { catchUpLanes } from './catch-up.ts';
 import { flushTable } from './flush-table.ts';
@@ -18,27 +17,16 @@ import { hiddenEnds } from './hidden-ends.ts';
  */
 export async function cutOf(ctx: Context, table: Table): Promise<{ until: Until; watermark: string }> {
   await ensureTable(ctx, table);
-  const before = await knownLanes(ctx, table);
+  const { lanes: before } = await knownLanes(ctx, table);
   await catchUpLanes(ctx, table, before);
   // Before the lanes are read again: of what ClickHouse has now, everything was acknowledged by then.
   const hidden = await hiddenEnds(ctx, table, before);
-  const lanes = await knownLanes(ctx, table);
+  const { lanes } = await knownLanes(ctx, table);
   const until: Until = [];
   for (const end of [...endsOf(lanes), ...endsOf(before), ...hidden]) {
     if (!until.some((each) => reaches(each, end))) until.push(end);
   }
   return { until, watermark: tokenOf(table, lanes, 'seq') };
-}
-
-/** All lanes as they are now, set up again if the hot buffer has lost them. Throws LifeOver; StoreError. */
-export async function knownLanes(ctx: Context, table: Table): Promise<LaneSnapshot[]> {
-  let snapshot = await snapshotTable(ctx, table, 'state');
-  if (snapshot === 'unknown') {
-    await setUpLanes(ctx, table);
-    snapshot = await snapshotTable(ctx, table, 'state');
-  }
-  if (snapshot !== 'unknown') return snapshot.lanes;
-  throw new StoreError('redis', `does not know the lanes of table ${table.name}`, undefined);
 }
 
 function endsOf(lanes: LaneSnapshot[]): Until {

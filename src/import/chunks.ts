@@ -165,7 +165,7 @@ async function insertChunk(
     `INSERT INTO ${name} (_lane, _seq, _row, _received_at, ${fields})
      SELECT {_lane:UInt16}, {_seq:UInt64}, _n, ${instant('{_at:Int64}')}, ${fields}
        FROM (SELECT toUInt32(row_number() OVER (ORDER BY ${time}, _object, _place) - 1) AS _n, ${fields} FROM ${rows.from})
-      WHERE ${isAlone(await at.clickhouseKind())} 
+      WHERE ${isAlone(await at.clickhouseKind())}
         AND ({_seq:UInt64}, ${instant('{_at:Int64}')}) NOT IN ${storedBatches}
         AND _n NOT IN (SELECT _row FROM ${name} WHERE ${ofChunk})`,
     {

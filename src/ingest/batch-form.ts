@@ -77,14 +77,13 @@ export function readBatchForm(source: string, limits: Limits): BatchForm {
   const rows = members.get('rows');
   if (rows === undefined || !/^[[{]/.test(rows))
     throw invalidForm([{ path: 'rows', message: 'an array of rows, or one row' }]);
-  const rest = Object.fromEntries(
-    [...members].filter(([name]) => name !== 'rows').map(([name, text]) => [name, JSON.parse(text)]),
-  );
-  requireText(rest);
-  // Defaults of a schema are kept as text.
   const kept = [...members].filter(([name]) => name !== 'rows' && name !== 'schema');
-  readJson(`{${kept.map(([name, text]) => `${JSON.stringify(name)}:${text}`).join(',')}}`);
-  const parsed = batchForm.omit({ rows: true }).safeParse(rest);
+  const rest = readJson(`{${kept.map(([name, text]) => `${JSON.stringify(name)}:${text}`).join(',')}}`) as object;
+  // Its defaults are kept as text, whatever their numbers are.
+  const schemaText = members.get('schema');
+  const declaredSchema = schemaText === undefined ? {} : { schema: JSON.parse(schemaText) as unknown };
+  requireText(declaredSchema);
+  const parsed = batchForm.omit({ rows: true }).safeParse({ ...rest, ...declaredSchema });
   if (!parsed.success) {
     throw invalidForm(parsed.error.issues.map(({ path, message }) => ({ path: path.join('.'), message })));
   }

@@ -1,7 +1,6 @@
 import { type Dropped, datasetGone, dropTable, forgetCounts } from '../catalog/drop-table.ts';
 import { findNow } from '../catalog/find-table.ts';
 import type { Context } from '../context.ts';
-import { cutOf } from '../flush/flush-cut.ts';
 import { trusted_ms as keysTrusted_ms } from '../keys/find-key.ts';
 import { forgetDataset, keysListing, tellOfKeys } from '../keys/forget-dataset.ts';
 import { trusted_ms as readsTrusted_ms } from '../migration/reads.ts';
@@ -62,8 +61,6 @@ async function areQuarantinedGone(ctx: Context, { dataset, name }: Dropped, job:
   const quarantine = await findNow(ctx, dataset, quarantineTable);
   // Where the whole dataset is being deleted, its quarantine goes with it.
   if (quarantine === undefined || quarantine.state === 'deleting') return true;
-  // So that its lanes are known: the hot buffer may have lost them.
-  await cutOf(ctx, quarantine);
   const rows = { filters: { columns: [{ column: 'table', op: 'eq' as const, value: name }] } };
   const { id, state } = await beginChange(ctx, {
     ...{ dataset, table: quarantineTable, request: { rows }, key: `drop:${job}` },

@@ -1,11 +1,9 @@
 import { asking } from '../asking.ts';
 import { noteJob } from '../buffer/due.ts';
-import { snapshotTable } from '../buffer/snapshot.ts';
 import { readTable } from '../catalog/find-table.ts';
-import { setUpLanes } from '../catalog/set-up-lanes.ts';
-import type { Table } from '../catalog/table.ts';
+import { knownLanes } from '../catalog/set-up-lanes.ts';
 import type { Context } from '../context.ts';
-import { StoreError, TimestoreError } from '../errors.ts';
+import { TimestoreError } from '../errors.ts';
 import { describeError } from '../log.ts';
 import { quarantineTable } from '../quarantine/table.ts';
 
@@ -32,7 +30,7 @@ export async function mirrorBeginnings(ctx: Context, dataset: string): Promise<M
   for (const { name } of names) {
     const table = await readTable(ctx, dataset, name);
     if (table === undefined) continue;
-    const { lanes } = await lanesOf(ctx, table);
+    const { lanes } = await knownLanes(ctx, table);
     begun.push({
       ...{ table: name, life: table.life },
       progress: {
@@ -44,17 +42,6 @@ export async function mirrorBeginnings(ctx: Context, dataset: string): Promise<M
     });
   }
   return begun;
-}
-
-/** All lanes as they are now, set up again if the hot buffer has lost them. Throws StoreError. */
-export async function lanesOf(ctx: Context, table: Table) {
-  let snapshot = await snapshotTable(ctx, table, 'state');
-  if (snapshot === 'unknown') {
-    await setUpLanes(ctx, table);
-    snapshot = await snapshotTable(ctx, table, 'state');
-  }
-  if (snapshot !== 'unknown') return snapshot;
-  throw new StoreError('redis', `does not know the lanes of table ${table.name}`, undefined);
 }
 
 /** Of a table `t` in a dataset whose mirror was switched on with revision `since`. */

@@ -32,7 +32,7 @@ export function unsentSql(sent: Sent[]): string {
   );
 }
 
-/** The latest that a batch of these sequences was acknowledged; 0 where there is none. */
+/** The latest that a batch of these sequences was acknowledged; 0 without any. */
 export async function latestOf(ctx: Context, table: Table, lane: number, from: number, to: number): Promise<number> {
   const [found] = await linesOf<[number]>(
     await atLane(ctx, table, lane),
@@ -45,7 +45,7 @@ export async function latestOf(ctx: Context, table: Table, lane: number, from: n
 
 /**
  * The rows that a failover of the hot buffer has put behind a mirror: batches with sequences up to where it is, acknowledged
- * after all that it has sent. Undefined where there are none.
+ * after all that it has sent. Undefined without any.
  *
  * @param end what is published
  */

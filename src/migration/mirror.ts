@@ -1,11 +1,11 @@
 import * as z from 'zod';
 import { readTable } from '../catalog/find-table.ts';
+import { knownLanes } from '../catalog/set-up-lanes.ts';
 import type { Table } from '../catalog/table.ts';
 import type { Context } from '../context.ts';
 import { TimestoreError } from '../errors.ts';
 import type { Job, JobOf } from '../jobs/job.ts';
 import type { Step } from '../jobs/work.ts';
-import { lanesOf } from './mirror-jobs.ts';
 import { hasChanged, latestOf, nextRange, overtakenOf, requestsOf } from './mirror-rows.ts';
 import { askOrigin, problemOf, retryAfter_ms } from './origin.ts';
 
@@ -72,7 +72,7 @@ export const mirrorStep: Step<'mirror'> = async (ctx, job, deadline_ms) => {
   const lanes: Record<string, Lane> = {};
   const ends = new Map<string, number>();
   const publishedOf = new Map<string, string>();
-  const snapshot = await lanesOf(ctx, table);
+  const snapshot = await knownLanes(ctx, table);
   for (const { lane, watermark, watermarkAt_ms } of snapshot.lanes) {
     const found = progress.lanes[lane] ?? laneSchema.parse({ at: await beginningOf(ctx, table, lane) });
     const published = `${watermark}:${watermarkAt_ms}`;
@@ -115,7 +115,7 @@ export const mirrorStep: Step<'mirror'> = async (ctx, job, deadline_ms) => {
   };
 };
 
-/** A lane whose range was put on record by an earlier version, which did not say when: certainly not before this. */
+/** A lane whose range was recorded by an earlier version, which did not say when: certainly not before this. */
 function aged(lane: Lane, { caughtUp_ms }: MirrorProgress, { createdAt_ms }: JobOf<'mirror'>): Lane {
   const { range } = lane;
   if (range === undefined || range.since_ms !== undefined) return lane;

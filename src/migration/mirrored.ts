@@ -1,4 +1,5 @@
 import { readTable } from '../catalog/find-table.ts';
+import { knownLanes } from '../catalog/set-up-lanes.ts';
 import { atLane } from '../clickhouse/cluster.ts';
 import type { Context } from '../context.ts';
 import { firstOf } from '../errors.ts';
@@ -6,7 +7,6 @@ import { qualifiedName } from '../names.ts';
 import { fromJsonb } from '../postgres/jsonb.ts';
 import { quarantineTable } from '../quarantine/table.ts';
 import { beginningOf, mirrorProgress } from './mirror.ts';
-import { lanesOf } from './mirror-jobs.ts';
 import { overtakenOf, type Place, unsentSql } from './mirror-rows.ts';
 
 /** How far a mirror is. */
@@ -51,7 +51,7 @@ export async function mirroredOf(ctx: Context, dataset: string): Promise<Mirrore
     const lanes = progress === null ? {} : mirrorProgress({ progress: fromJsonb(progress) }).lanes;
     all.stoppedLanes += Object.values(lanes).filter(({ stopped }) => stopped !== undefined).length;
     all.error ??= error;
-    for (const { lane, watermark, pendingRows, oldest_ms } of (await lanesOf(ctx, table)).lanes) {
+    for (const { lane, watermark, pendingRows, oldest_ms } of (await knownLanes(ctx, table)).lanes) {
       const { at, at_ms, sent = [] } = lanes[lane] ?? { at: await beginningOf(ctx, table, lane) };
       const nothing = { rows: 0, oldest_ms: undefined };
       const published = at >= watermark ? nothing : await behindOf(ctx, { table, lane, after: at, sent }, watermark);

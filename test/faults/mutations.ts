@@ -509,7 +509,7 @@ const mutations: Mutation[] = [
   {
     rule: 'text that no store keeps is refused beside the rows of a batch',
     file: 'src/ingest/batch-form.ts',
-    from: '  requireText(rest);\n',
+    from: '  requireText(declaredSchema);\n',
     to: '',
     suite: 'test/integration/http/text.test.ts',
   },
