@@ -115,12 +115,13 @@ const nothing = {
 };
 const twoBatches = [['A', 'B'], ['A']];
 
-/** What is searched whole each time; together some hundred thousand states. */
+/** What each run of the tests searches, the largest in part; together a million states. */
 export const bounded: Record<string, Bounds> = {
   'inserts that come late': { ...nothing, batches: twoBatches, timeouts: 2 },
   'a server that is killed': { ...nothing, batches: twoBatches, timeouts: 1, kills: 1 },
   'a query beside two flushers': { ...nothing, batches: twoBatches, reader: true },
   'a query beside a late insert': { ...nothing, batches: twoBatches, reader: true, timeouts: 1, flushers: 1 },
+  'a row of one batch that is refused': { ...nothing, batches: [['A', 'B']], timeouts: 1, poison: '1.0 A' },
   'a row that is refused': { ...nothing, batches: [['A', 'B'], ['A']], timeouts: 1, poison: '1.0 A' },
   'a row that is refused, in two flushes': {
     ...nothing,
@@ -134,6 +135,10 @@ export const bounded: Record<string, Bounds> = {
   'a query beside a failover, with a replica that has the seals': {
     ...nothing,
     ...{ batches: twoBatches, reader: true, timeouts: 1, failovers: 1, flushers: 1, waits: true },
+  },
+  'a query of one batch beside a failover, with a replica that has the seals': {
+    ...nothing,
+    ...{ batches: [['A', 'B']], reader: true, timeouts: 1, failovers: 1, flushers: 1, waits: true },
   },
   'rows that are deleted': { ...nothing, batches: [['A'], ['B']], timeouts: 1, deletes: true, repairs: 1 },
   'rows that are deleted, and a buffer that fails over': {

@@ -114,12 +114,43 @@ export function initialState(bounds: Bounds): State {
   };
 }
 
-/** The same for states that differ only in the order of things that have none. */
-export function keyOf(state: State): string {
-  const inserts = state.inserts.map((insert) => JSON.stringify(insert)).sort();
-  const sorted = { stored: state.stored.toSorted(), log: state.log.toSorted(), deleted: state.deleted.toSorted() };
-  const said = { heartbeats: state.heartbeats.toSorted(), whole: state.whole.toSorted() };
-  return JSON.stringify([{ ...state, inserts, ...sorted, ...said }]);
+/**
+ * The same for states that differ only in the order of things that have none, or in which flusher is which: they all do
+ * the same.
+ */
+export function keyOf({ inserts, flushers, reader, buffer, replica, life, refuses, left, ...lists }: State): string {
+  const ofOwner = (owner: number | undefined) => {
+    const own = inserts.filter((insert) => insert.owner === owner).map((insert) => numberOf(insert, withoutOwner));
+    return own.sort().join();
+  };
+  const each = flushers.map((flusher, i) => `${numberOf(flusher)} ${ofOwner(i)}`).sort();
+  let key = `${each.join('/')}/${ofOwner(undefined)}|${numberOf(buffer)}|${numberOf(reader)}|`;
+  key += `${numberOf(replica)}|${life} ${refuses}|`;
+  key += `${left.timeouts} ${left.kills} ${left.deaths} ${left.failovers}`;
+  for (const list of [lists.stored, lists.log, lists.deleted, lists.heartbeats, lists.whole]) {
+    key += list.length === 0 ? '|' : `|${numberOf(list, sorted)}`;
+  }
+  for (const list of [lists.lost, lists.quarantine, lists.replayed]) {
+    key += list.length === 0 ? '|' : `|${numberOf(list)}`;
+  }
+  return key;
+}
+
+const sorted = (list: string[]) => JSON.stringify(list.toSorted());
+const withoutOwner = ({ owner: _, ...insert }: Insert) => JSON.stringify(insert);
+
+/** Numbers of parts of states by what they are, and by themselves: most states share most of their parts. */
+const numbers = new Map<string, number>();
+const known = new WeakMap<object, number>();
+
+function numberOf<T extends object>(part: T, textOf: (part: T) => string = JSON.stringify): number {
+  const before = known.get(part);
+  if (before !== undefined) return before;
+  const text = textOf(part);
+  const number = numbers.get(text) ?? numbers.size;
+  numbers.set(text, number);
+  known.set(part, number);
+  return number;
 }
 
 export function rowsOf(bounds: Bounds, ids: BatchId[]): Row[] {
