@@ -13,9 +13,8 @@ import { describeError } from './log.ts';
 import { mirrorDue } from './migration/mirror-jobs.ts';
 import { reconcileDue } from './reconcile/reconcile-due.ts';
 
-/** Passes within the minute that the trigger comes every one of. */
-const pause_ms = 5_000;
-const passes_ms = 50_000;
+/** Passes within the minute that the trigger comes every one of: how long they go on, and how long each waits for the next. */
+const everyMinute = { pause_ms: 5_000, passes_ms: 50_000 };
 
 /** Of each hour. They ask Postgres, which many let sleep while it is not used. */
 const sweepMinute = 0;
@@ -26,12 +25,17 @@ const backupMinute = 45;
 
 /**
  * What runs every minute: the flush of what is due, by itself or through a queue, with a look at the buffer's memory, and
- * jobs; once an hour the sweep of lanes
- * and jobs that nobody marked due, the audit, the look at ClickHouse, exports that are due, and once a day a backup where one is wanted.
+ * jobs; once an hour the sweep of lanes and jobs that nobody marked due, the audit, the look at ClickHouse, exports that
+ * are due, and once a day a backup where one is wanted.
  *
  * @param at_ms of the trigger
  */
-export async function runMinute(ctx: Context, at_ms: number, queue: LaneQueue | undefined): Promise<void> {
+export async function runMinute(
+  ctx: Context,
+  at_ms: number,
+  queue: LaneQueue | undefined,
+  { pause_ms, passes_ms } = everyMinute,
+): Promise<void> {
   const minute = new Date(at_ms).getUTCMinutes();
   const until_ms = ctx.now() + passes_ms;
   if (minute === sweepMinute) {

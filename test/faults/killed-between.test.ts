@@ -15,7 +15,7 @@ import { at, expectStored, flush, query, send, tableOf } from '../integration/su
 import { startTestStack } from '../test-stack.ts';
 
 /** `npm run test:kills -- --rounds 20` does more. */
-const rounds = Number(process.env.FAULT_ROUNDS ?? 20);
+const rounds = Number(process.env.FAULT_ROUNDS ?? 8);
 const partitions = 3;
 
 if (onPath(['strace']) === undefined) installWithApt('strace');

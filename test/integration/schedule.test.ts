@@ -1,15 +1,20 @@
 import { expect, test } from 'vitest';
 import { snapshotTable } from '../../src/buffer/snapshot.ts';
 import { changeTable, deleteTable } from '../../src/catalog/change-table.ts';
+import type { Context } from '../../src/context.ts';
 import { StoreError } from '../../src/errors.ts';
+import type { LaneQueue } from '../../src/flush/hand-on.ts';
 import { beginChange } from '../../src/jobs/change-rows.ts';
 import { readJob } from '../../src/jobs/job.ts';
-import { runMinute } from '../../src/schedule.ts';
+import { runMinute as runPasses } from '../../src/schedule.ts';
 import { at, newDataset, newInstance, send, tableOf } from './support.ts';
 
 const prefix = { TIMESTORE_KEY_PREFIX: `schedule-${process.pid}` };
 const ctx = newInstance(prefix);
 const minute = (minutes: number) => Date.UTC(2026, 4, 1, 10, minutes);
+/** A minute of a few seconds. */
+const runMinute = (instance: Context, at_ms: number, through: LaneQueue | undefined) =>
+  runPasses(instance, at_ms, through, { pause_ms: 200, passes_ms: 4_000 });
 /** Takes what is handed on, and flushes nothing: what a test looks at is what came before. */
 const queue = { sendBatch: () => Promise.resolve() };
 

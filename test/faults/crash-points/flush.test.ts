@@ -4,7 +4,16 @@ import { flushLane } from '../../../src/flush/flush-lane.ts';
 import { drainOutbox } from '../../../src/flush/outbox.ts';
 import { qualifiedName } from '../../../src/names.ts';
 import { at, expectStored, newDataset, onStored, send, tableOf } from '../../integration/support.ts';
-import { allPoints, ctx, expectAnswered, expectFlushed, firstBatch, secondBatch, withFault } from './support.ts';
+import {
+  allPoints,
+  ctx,
+  expectAnswered,
+  expectFlushed,
+  firstBatch,
+  isWhole,
+  secondBatch,
+  withFault,
+} from './support.ts';
 
 async function twoBatches(): Promise<string> {
   const dataset = newDataset();
@@ -42,7 +51,7 @@ describe('a flush that goes wrong at any call: every acknowledged row is in ever
     ]);
   });
 
-  test.each(allPoints(flushCalls))('$name', async ({ fault }) => {
+  test.each(allPoints(flushCalls).filter((_, i) => isWhole || i % 2 === 0))('$name', async ({ fault }) => {
     const dataset = await twoBatches();
     const instance = await withFault(fault, flushAndDrain(dataset));
     await expectAnswered(dataset, [...firstBatch, ...secondBatch]);

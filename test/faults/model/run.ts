@@ -11,6 +11,8 @@ import { allRules, bounded, type Rules, rulesWithout, wide } from './rules.ts';
 import { search } from './search.ts';
 
 const statesMax = 3_000_000;
+/** Far enough for the counterexample of each rule. */
+const ruleStatesMax = 150_000;
 /** What the widest bounds take; a program gets less by itself. */
 const heap_mb = 14_000;
 
@@ -32,7 +34,7 @@ for (const [name, bounds] of Object.entries(wide)) {
 for (const rule of Object.keys(allRules) as (keyof Rules)[]) {
   const results = Object.entries(bounded).map(([name, bounds]) => ({
     name,
-    ...search(rulesWithout(rule), bounds, statesMax),
+    ...search(rulesWithout(rule), bounds, ruleStatesMax),
   }));
   const [shortest] = results
     .filter(({ found }) => found)
