@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import { TimestoreError } from '../src/errors.ts';
-import { batchForm, readBatchForm } from '../src/ingest/batch-form.ts';
+import { batchForm, originalBatchForm, readBatchForm } from '../src/ingest/batch-form.ts';
 import { type IngestResult, ingestRows } from '../src/ingest/ingest.ts';
 import { manifestOfBatch } from '../src/ingest/manifest-of.ts';
 import {
@@ -54,7 +54,18 @@ const inlineSchema = acceptedSchema
 
 export const ingestRoutes = routes();
 
-for (const path of ['/v1/datasets/:dataset/ingest', '/datasets/:dataset/ingest'] as const) {
+/** Where the form is that of the system that datasets are taken over from, and where it is our own. */
+const forms = [
+  { path: '/v1/datasets/:dataset/ingest', form: 'own', schema: batchForm, like: '' },
+  {
+    path: '/datasets/:dataset/ingest',
+    form: 'original',
+    schema: originalBatchForm,
+    like: ' As senders to the system that datasets are taken over from send them.',
+  },
+] as const;
+
+for (const { path, form, schema, like } of forms) {
   ingestRoutes.post(
     path,
     describe({
@@ -70,12 +81,12 @@ for (const path of ['/v1/datasets/:dataset/ingest', '/datasets/:dataset/ingest']
       },
       description:
         'Rows with a schema, a partition key, attributes, a time range and who sent them. The same guarantees as for rows ' +
-        'that are sent alone.',
+        `that are sent alone.${like}`,
       tag: 'Rows',
       path: ['dataset'],
       query: ingestQuery,
       headers: idempotencyHeader('the same as `idempotencyKey` in the body'),
-      body: { required: true, types: { 'application/json': batchForm } },
+      body: { required: true, types: { 'application/json': schema } },
       answers: {
         201: {
           description: 'With `ack=flushed`: the rows are in ClickHouse and published',
@@ -112,9 +123,9 @@ for (const path of ['/v1/datasets/:dataset/ingest', '/datasets/:dataset/ingest']
       const dataset = slugOf('dataset', c.req.param('dataset'));
       const durable = ack !== 'buffered';
       const result = await inRoom(c, async () => {
-        const form = readBatchForm(await bodyText(c), timestore.config.limits);
-        const idempotencyKey = oneKey(c.req.header('idempotency-key'), form.idempotencyKey);
-        return await ingestRows(timestore, { ...form, dataset, idempotencyKey, onError, durable });
+        const batch = readBatchForm(await bodyText(c), timestore.config.limits, form);
+        const idempotencyKey = oneKey(c.req.header('idempotency-key'), batch.idempotencyKey);
+        return await ingestRows(timestore, { ...batch, dataset, idempotencyKey, onError, durable });
       });
       noteAccepted(c, result);
       const flushed = ack === 'flushed' ? await flushBefore(c, result) : undefined;

@@ -1,10 +1,14 @@
 import type { Context } from 'hono';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
+import type * as z from 'zod';
+import type { Context as Timestore } from '../src/context.ts';
 import { TimestoreError } from '../src/errors.ts';
-import { compareRead, keeping, type OriginAnswer } from '../src/migration/compare-reads.ts';
+import { type Compared, compareRead, keeping, type OriginAnswer } from '../src/migration/compare-reads.ts';
 import { askOrigin } from '../src/migration/origin.ts';
 import type { Reads } from '../src/migration/reads.ts';
-import { queryTable } from '../src/query/query.ts';
+import type { Answer } from '../src/query/answer.ts';
+import type { Asked } from '../src/query/query.ts';
+import type { Reader } from '../src/query/reader.ts';
 import { takeSlot } from '../src/slots.ts';
 import type { App } from './app.ts';
 import { bodyBytes, inRoom, textOf } from './body.ts';
@@ -12,6 +16,12 @@ import { freshnessHeaders, noteHeaders } from './query-answer.ts';
 
 export const originHeaders = {
   'x-timestore-answered-by': '`origin` where the system has answered that the dataset is taken over from',
+};
+
+/** A form that queries are sent in, and how one is answered here. */
+export type QueryForm<Body> = {
+  schema: z.ZodType<Body>;
+  ask(timestore: Timestore, reader: Reader, dataset: string, body: Body, asked: Asked): Promise<Answer>;
 };
 
 /** What goes along in each direction, beside the body. */
@@ -25,10 +35,11 @@ const answeredWith = ['content-type', 'retry-after', ...Object.keys({ ...freshne
  * @throws TimestoreError `unavailable` when the original is away; `forbidden` for a key that reads some rows only: the
  *   original knows nothing of that, and what is here may not be all of them
  */
-export async function answerFromOrigin(
+export async function answerFromOrigin<Body extends Compared>(
   c: Context<App>,
   dataset: string,
   reads: Exclude<Reads, 'on'>,
+  { schema, ask }: QueryForm<Body>,
 ): Promise<Response> {
   const timestore = c.get('timestore');
   const reader = c.get('key').reader('query');
@@ -56,9 +67,8 @@ export async function answerFromOrigin(
       const text: OriginAnswer['text'] = passed.then((isWhole) => (isWhole ? kept.text() : 'failed'));
       const origin = { status: answer.status, type: answer.headers.get('content-type') ?? '', text };
       const asked = { format: 'json' as const, signal: new AbortController().signal };
-      const compare = compareRead(timestore, dataset, query, origin, (body) =>
-        queryTable(timestore, reader, dataset, body, asked),
-      );
+      const here = (body: Body) => ask(timestore, reader, dataset, body, asked);
+      const compare = compareRead(timestore, dataset, query, origin, here, schema);
       c.executionCtx.waitUntil(compare);
     }
     return c.body(readable, answer.status as ContentfulStatusCode);

@@ -1,13 +1,18 @@
+import type { Context } from 'hono';
 import * as z from 'zod';
+import type { Compared } from '../src/migration/compare-reads.ts';
 import { readsOf } from '../src/migration/reads.ts';
+import type { Format } from '../src/query/answer.ts';
+import { originalBody } from '../src/query/original/body.ts';
+import { queryAsOriginal } from '../src/query/original/query.ts';
 import { queryTable } from '../src/query/query.ts';
 import { queryBody } from '../src/query/request.ts';
 import { answerWith, formatOf } from './answers.ts';
-import { routes } from './app.ts';
+import { type App, routes } from './app.ts';
 import { requireScope } from './auth.ts';
 import { bodyAs } from './body.ts';
 import { describe } from './describe.ts';
-import { answerFromOrigin, originHeaders } from './origin-answer.ts';
+import { answerFromOrigin, originHeaders, type QueryForm } from './origin-answer.ts';
 import { slugOf } from './path.ts';
 import { freshnessHeaders, noteHeaders, statisticsSchema, streamingSchema } from './query-answer.ts';
 
@@ -29,51 +34,90 @@ const answerSchema = z
   })
   .meta({ id: 'QueryAnswer' });
 
-export const queryRoutes = routes();
+/** What every route answers. */
+const answers = {
+  200: {
+    description:
+      'The rows: JSON, or by `format` or `Accept` NDJSON, CSV, Parquet or an Arrow stream. Integers are exact; ' +
+      'timestamps are UTC with milliseconds. Long answers are streamed, and break off if they fail',
+    schema: answerSchema,
+    headers: { ...freshnessHeaders, ...noteHeaders, ...originHeaders },
+  },
+};
 
-for (const path of ['/v1/datasets/:dataset/query', '/datasets/:dataset/query'] as const) {
-  queryRoutes.post(
-    path,
+const errors = ['not-found', 'stale-read', 'cursor-expired', 'too-many-queries'] as const;
+
+const fromOrigin =
+  'Of a dataset whose `migration.reads` is `off` or `compare`, the request goes to the system that the dataset is taken over ' +
+  'from, and its answer comes back as it is, whatever its status; `x-timestore-answered-by` says so.';
+
+const timeRange = { start: '2026-05-01T00:00:00Z', end: '2026-05-02T00:00:00Z' };
+
+export const queryRoutes = routes()
+  .post(
+    '/v1/datasets/:dataset/query',
     describe({
       summary: 'Query a table',
       example: {
         path: { dataset: 'demo' },
         body: {
-          tableName: 'readings',
-          timeRange: { start: '2026-05-01T00:00:00Z', end: '2026-05-02T00:00:00Z' },
+          ...{ tableName: 'readings', timeRange, limit: 100 },
           filters: { columns: [{ column: 'celsius', op: 'gte', value: 20 }] },
-          limit: 100,
         },
       },
       description:
         'Every row that was acknowledged before the query is in its answer, flushed or not, or `warnings` says that it may ' +
-        'not be. Rows as they are, or downsampled: aggregated over intervals of time. Of a dataset whose `migration.reads` is ' +
-        '`off` or `compare`, the request goes to the system that the dataset is taken over from, and its answer comes back ' +
-        'as it is, whatever its status; `x-timestore-answered-by` says so.',
+        `not be. Rows as they are, or downsampled: aggregated over intervals of time. ${fromOrigin}`,
       tag: 'Query',
       path: ['dataset'],
       body: { required: true, types: { 'application/json': queryBody } },
-      answers: {
-        200: {
-          description:
-            'The rows: JSON, or by `format` or `Accept` NDJSON, CSV, Parquet or an Arrow stream. Integers are exact; ' +
-            'timestamps are UTC with milliseconds. Long answers are streamed, and break off if they fail',
-          schema: answerSchema,
-          headers: { ...freshnessHeaders, ...noteHeaders, ...originHeaders },
-        },
-      },
-      errors: ['not-found', 'stale-read', 'cursor-expired', 'too-many-queries'],
+      answers,
+      errors: [...errors],
     }),
     requireScope('query'),
-    async (c) => {
-      const dataset = slugOf('dataset', c.req.param('dataset'));
-      const reads = await readsOf(c.get('timestore'), dataset);
-      if (reads !== 'on') return await answerFromOrigin(c, dataset, reads);
-      const body = await bodyAs(c, queryBody, { isNulKept: true });
-      const format = formatOf(c, body.format);
-      return await answerWith(c, (signal) =>
-        queryTable(c.get('timestore'), c.get('key').reader('query'), dataset, body, { format, signal }),
-      );
-    },
+    async (c) => await answerIn(c, { schema: queryBody, ask: queryTable }),
+  )
+  .post(
+    '/datasets/:dataset/query',
+    describe({
+      summary: 'Query a table as the system did that is taken over from',
+      example: {
+        path: { dataset: 'demo' },
+        body: {
+          ...{ tableName: 'readings', timeRange },
+          filters: { columns: { celsius: { type: 'number', gte: 20 } } },
+          downsample: {
+            intervalUnit: 'hour',
+            aggregations: [{ fn: 'percentile', column: 'celsius', percentile: 0.95 }],
+          },
+        },
+      },
+      description:
+        'For readers of the system that datasets are taken over from: its requests, and those of `/v1`. Other than there, the ' +
+        'end of the time range belongs to it, `tableName` and `limit` may be left out, raw rows always have their timestamp, ' +
+        '`columns` of a downsampled answer are what it is grouped by, and times may be dates or have no zone. ' +
+        `The answer is the same as there. ${fromOrigin}`,
+      tag: 'Query',
+      path: ['dataset'],
+      body: { required: true, types: { 'application/json': originalBody } },
+      answers,
+      errors: [...errors],
+    }),
+    requireScope('query'),
+    async (c) => await answerIn(c, { schema: originalBody, ask: queryAsOriginal }),
+  );
+
+async function answerIn<Body extends Compared & { format?: Format | undefined }>(
+  c: Context<App, '/:dataset'>,
+  form: QueryForm<Body>,
+): Promise<Response> {
+  const timestore = c.get('timestore');
+  const dataset = slugOf('dataset', c.req.param('dataset'));
+  const reads = await readsOf(timestore, dataset);
+  if (reads !== 'on') return await answerFromOrigin(c, dataset, reads, form);
+  const body = await bodyAs(c, form.schema, { isNulKept: true });
+  const format = formatOf(c, body.format);
+  return await answerWith(c, (signal) =>
+    form.ask(timestore, c.get('key').reader('query'), dataset, body, { format, signal }),
   );
 }

@@ -2,6 +2,7 @@ import * as z from 'zod';
 import type { Limits } from '../config.ts';
 import { TimestoreError } from '../errors.ts';
 import { slug } from '../names.ts';
+import { timeText } from '../query/original/time.ts';
 import type { DeclaredSchema } from '../schema/declared.ts';
 import { JsonReader, JsonSyntaxError } from '../schema/json-reader.ts';
 import { parseTimestampText } from '../schema/timestamp.ts';
@@ -62,6 +63,39 @@ export const batchForm = z.strictObject({
     .meta({ description: 'who sends this; kept with the manifest' }),
 });
 
+const declared = batchForm.shape.schema.unwrap();
+const partitioned = batchForm.shape.partition.unwrap();
+
+/** The same as the system takes it that datasets are taken over from. Null is the same as absent. */
+export const originalBatchForm = batchForm.extend({
+  datasetName: batchForm.shape.datasetName.nullable(),
+  storageTargetId: z
+    .string()
+    .max(255)
+    .nullish()
+    .meta({ description: 'rows are stored where the deployment stores them' }),
+  tableName: slug.nullish().meta({ description: '`records` by default' }),
+  schema: declared
+    .extend({
+      evolution: declared.shape.evolution
+        .unwrap()
+        .extend({
+          defaults: z.record(z.string(), z.unknown()).nullish(),
+          backfill: z.boolean().nullish().meta({
+            description: 'rows stored before have the defaults of new fields, whatever this says',
+          }),
+        })
+        .nullish(),
+    })
+    .optional(),
+  partition: partitioned.extend({ attributes: partitioned.shape.attributes.nullable() }).optional(),
+  idempotencyKey: batchForm.shape.idempotencyKey.nullable(),
+  actor: batchForm.shape.actor.nullable(),
+});
+
+const ownRest = batchForm.omit({ rows: true });
+const originalRest = originalBatchForm.omit({ rows: true });
+
 export type BatchForm = Pick<
   IngestRequest,
   'table' | 'datasetTitle' | 'text' | 'format' | 'source' | 'declared' | 'meta' | 'timeRange'
@@ -70,9 +104,10 @@ export type BatchForm = Pick<
 /**
  * Reads the batch form. The rows stay the text that was sent: building them would round integers beyond 2^53.
  *
+ * @param form `original`: as the system sends it that datasets are taken over from
  * @throws TimestoreError `malformed-body`, `invalid-request` with every problem, `limit-exceeded`
  */
-export function readBatchForm(source: string, limits: Limits): BatchForm {
+export function readBatchForm(source: string, limits: Limits, form: 'own' | 'original' = 'own'): BatchForm {
   const members = membersOf(source);
   const rows = members.get('rows');
   if (rows === undefined || !/^[[{]/.test(rows))
@@ -83,22 +118,27 @@ export function readBatchForm(source: string, limits: Limits): BatchForm {
   const schemaText = members.get('schema');
   const declaredSchema = schemaText === undefined ? {} : { schema: JSON.parse(schemaText) as unknown };
   requireText(declaredSchema);
-  const parsed = batchForm.omit({ rows: true }).safeParse({ ...rest, ...declaredSchema });
+  const sent = { ...rest, ...declaredSchema };
+  const parsed = form === 'own' ? ownRest.safeParse(sent) : originalRest.safeParse(sent);
   if (!parsed.success) {
     throw invalidForm(parsed.error.issues.map(({ path, message }) => ({ path: path.join('.'), message })));
   }
   const { datasetName, tableName, schema, partition, idempotencyKey, actor } = parsed.data;
+  const time_ms = (path: string, value: string | number) => {
+    return timeOf(path, form === 'original' && typeof value === 'string' ? timeText(value) : value);
+  };
   const meta = metaOf({ ...partition, actor });
   requireWithin(meta, partition?.key ?? {}, limits);
   return {
-    ...{ table: tableName, datasetTitle: datasetName, text: rows, format: 'json', source, idempotencyKey, meta },
+    ...{ table: tableName ?? 'records', datasetTitle: datasetName ?? undefined, text: rows, format: 'json', source },
+    ...{ idempotencyKey: idempotencyKey ?? undefined, meta },
     declared: schema && {
       ...{ fields: schema.fields, timestampColumn: schema.timestampColumn, keyFields: schema.keyFields },
       defaults: defaultsOf(members.get('schema') ?? '{}'),
     },
     timeRange: partition?.timeRange && {
-      start_ms: timeOf('partition.timeRange.start', partition.timeRange.start),
-      end_ms: timeOf('partition.timeRange.end', partition.timeRange.end),
+      start_ms: time_ms('partition.timeRange.start', partition.timeRange.start),
+      end_ms: time_ms('partition.timeRange.end', partition.timeRange.end),
     },
   };
 }
@@ -127,13 +167,17 @@ function membersOf(text: string): Map<string, string> {
 
 function defaultsOf(schemaText: string): DeclaredSchema['defaults'] {
   const evolution = membersOf(schemaText).get('evolution');
-  const defaults = evolution === undefined ? undefined : membersOf(evolution).get('defaults');
-  return defaults === undefined ? [] : [...membersOf(defaults)].map(([name, json]) => ({ name, json }));
+  const defaults = isNothing(evolution) ? undefined : membersOf(evolution).get('defaults');
+  return isNothing(defaults) ? [] : [...membersOf(defaults)].map(([name, json]) => ({ name, json }));
+}
+
+function isNothing(json: string | undefined): json is undefined | 'null' {
+  return json === undefined || json === 'null';
 }
 
 /** '' where nothing was said. */
 function metaOf(said: Record<string, unknown>): string {
-  const told = Object.entries(said).filter(([, value]) => value !== undefined);
+  const told = Object.entries(said).filter(([, value]) => value !== undefined && value !== null);
   return told.length === 0 ? '' : JSON.stringify(Object.fromEntries(told));
 }
 

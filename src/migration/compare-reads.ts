@@ -1,3 +1,4 @@
+import type * as z from 'zod';
 import type { Context } from '../context.ts';
 import { errorCatalogue, TimestoreError } from '../errors.ts';
 import { describeError } from '../log.ts';
@@ -10,6 +11,11 @@ import { type Comparison, recordComparison } from './comparisons.ts';
 
 /** `different`, or why nothing can be said; those are counted and no more. */
 type Outcome = 'equal' | 'different' | 'too-large' | 'not-comparable' | 'busy' | 'failed';
+
+/** Members that every form of a query has. */
+export type Compared = Pick<QueryBody, 'cursor' | 'afterWatermark' | 'orderBy'> & {
+  tableName?: string | null | undefined;
+};
 
 /** An answer of the original, as far as it is known. `too-large`: nobody has kept it; `failed`: it broke off. */
 export type OriginAnswer = { status: number; type: string; text: Promise<string | 'too-large' | 'failed'> };
@@ -32,20 +38,23 @@ export function keeping(ctx: Context): { write(part: Uint8Array): void; text(): 
 /**
  * Answers a query here as well, behind the answer of the original, and tells whether both are the same: in the log, in the
  * metrics, and where they are not, on record. Never rejects.
+ *
+ * @param form of the body, as the route has it that was asked
  */
-export async function compareRead(
+export async function compareRead<Body extends Compared = QueryBody>(
   ctx: Context,
   dataset: string,
   query: string,
   origin: OriginAnswer,
-  ask: (body: QueryBody) => Promise<Answer>,
+  ask: (body: Body) => Promise<Answer>,
+  form: z.ZodType = queryBody,
 ): Promise<void> {
   let table = '';
   let told: { outcome: Outcome } & Record<string, unknown> = { outcome: 'failed' };
   let release = () => {};
   try {
     release = takeSlot(ctx, 'comparisons', '');
-    const body = bodyOf(query);
+    const body = bodyOf(query, form) as Body | undefined;
     table = body?.tableName ?? '';
     told = await compared(ctx, dataset, query, body, origin, ask);
   } catch (error) {
@@ -58,23 +67,23 @@ export async function compareRead(
 }
 
 /** Undefined for a body that is refused here. */
-function bodyOf(query: string): QueryBody | undefined {
+function bodyOf(query: string, form: z.ZodType): unknown {
   try {
     const body: unknown = JSON.parse(query);
     requireText(body, { isNulKept: true });
-    return queryBody.safeParse(body).data;
+    return form.safeParse(body).data;
   } catch {
     return undefined;
   }
 }
 
-async function compared(
+async function compared<Body extends Compared>(
   ctx: Context,
   dataset: string,
   query: string,
-  body: QueryBody | undefined,
+  body: Body | undefined,
   origin: OriginAnswer,
-  ask: (body: QueryBody) => Promise<Answer>,
+  ask: (body: Body) => Promise<Answer>,
 ): Promise<{ outcome: Outcome } & Record<string, unknown>> {
   // A cursor and a token are of whoever gave them.
   const isOwn = body?.cursor !== undefined || body?.afterWatermark !== undefined;
@@ -110,10 +119,10 @@ async function compared(
 }
 
 /** The answer of this deployment; the error where it refuses what it would refuse again. */
-async function textHere(
+async function textHere<Body>(
   ctx: Context,
-  body: QueryBody | undefined,
-  ask: (body: QueryBody) => Promise<Answer>,
+  body: Body | undefined,
+  ask: (body: Body) => Promise<Answer>,
 ): Promise<string | 'too-large' | TimestoreError> {
   if (body === undefined) return new TimestoreError('invalid-request', 'The body is not of the documented form.');
   try {

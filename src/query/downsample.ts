@@ -18,7 +18,7 @@ const functions = [
 
 type AggregateFunction = (typeof functions)[number];
 
-const aggregation = z.strictObject({
+export const aggregation = z.strictObject({
   function: z.enum(functions),
   column: z.string().optional().meta({ description: 'the field; `count` without one counts rows' }),
   percentile: z.number().min(0).max(100).optional(),

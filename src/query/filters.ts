@@ -46,8 +46,6 @@ export const filterSchema: z.ZodType<Filter> = z
   ])
   .meta({ id: 'Filter' });
 
-export const partitionKeySchema = z.record(z.string(), z.union([z.string(), z.array(z.string()).min(1)]));
-
 /** Which operators a type has. Null is neither equal nor unequal to anything, as in SQL: `isNull` finds it. */
 const ordered: Operator[] = ['eq', 'ne', 'lt', 'lte', 'gt', 'gte', 'in', 'notIn', 'between', 'isNull', 'isNotNull'];
 const texts: Operator[] = [
@@ -107,17 +105,6 @@ export function filterSql(
     return conditionSql(filter, field, limits, params, `${parameter}${count}`);
   };
   return filters.map((filter) => one(filter, 0));
-}
-
-/** SQL of a partition key: entries that all must be there, each with one of its values. */
-export function partitionKeySql(key: z.output<typeof partitionKeySchema>, limits: Limits, params: Settings): string[] {
-  return Object.entries(key).map(([name, value], i) => {
-    const values = [value].flat();
-    if (values.length > limits.query_list_max) throw listTooLong('filters.partitionKey', limits);
-    params[`param__k${i}`] = parameterText(name);
-    params[`param__v${i}`] = arrayText(values);
-    return `_partition[{_k${i}:String}] IN {_v${i}:Array(String)} AND mapContains(_partition, {_k${i}:String})`;
-  });
 }
 
 function conditionSql(
@@ -240,7 +227,7 @@ function exactType(types: string[]): string {
   return types.includes('Float64') ? 'Float64' : (types[0] ?? 'String');
 }
 
-function listTooLong(where: string, limits: Limits): TimestoreError {
+export function listTooLong(where: string, limits: Limits): TimestoreError {
   return tooMuch(
     `${where}: a list has at most ${limits.query_list_max} values (limit query_list_max) and ${limits.sql_param_bytes_max} bytes (limit sql_param_bytes_max)`,
   );

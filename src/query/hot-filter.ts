@@ -30,7 +30,11 @@ export function hotFilter(
   if (readers(filters, types) * tail_bytes > read_bytes_max) return undefined;
   const tests = filters.map((filter) => testOf(filter, types));
   if (tests.some((test) => test === undefined)) return undefined;
-  const key = Object.entries(partitionKey).map(([name, value]) => [name, new Set([value].flat())] as const);
+  const entries = Object.entries(partitionKey);
+  const key = entries.flatMap(([name, wanted]) => {
+    return typeof wanted === 'string' || Array.isArray(wanted) ? [[name, new Set([wanted].flat())] as const] : [];
+  });
+  if (key.length < entries.length) return undefined;
   return (values, partition) =>
     key.every(([name, wanted]) => Object.hasOwn(partition, name) && wanted.has(partition[name] ?? '')) &&
     tests.every((test) => test?.(values));

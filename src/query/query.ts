@@ -35,10 +35,22 @@ export async function queryTable(
   sent: QueryBody,
   asked: Asked,
 ): Promise<Answer> {
+  return await queryForm(ctx, reader, dataset, sent.tableName, asked, () => sent);
+}
+
+/** The same of a query whose form depends on the table. */
+export async function queryForm(
+  ctx: Context,
+  reader: Reader,
+  dataset: string,
+  tableName: string,
+  asked: Asked,
+  bodyFor: (table: Table) => QueryBody,
+): Promise<Answer> {
   return await inNewestLife(ctx, async (found) => {
-    const table = await requireTable(ctx, dataset, sent.tableName);
+    const table = await requireTable(ctx, dataset, tableName);
     found.push(table);
-    return await queryIn(ctx, reader, table, sent, asked);
+    return await queryIn(ctx, reader, table, bodyFor(table), asked);
   });
 }
 
@@ -129,7 +141,7 @@ function asJson(
   ctx: Context,
   cut: Cut,
   plan: QueryPlan,
-  { downsample }: QueryBody,
+  { downsample, isWhole }: QueryBody,
   read: Read,
   running: Running,
   notes: Answer['notes'],
@@ -145,6 +157,7 @@ function asJson(
     end: (end) => {
       const { published, hotBuffer, next } = originsOf(end.hidden);
       const cursor = cursorOf(cut, plan, end.hasMore ? next : undefined, warnings) ?? null;
+      if (isWhole && end.hasMore) warnings.push(`The answer has ${plan.limit} rows, and there are more.`);
       return {
         warnings,
         ...(downsample === undefined && { cursor }),

@@ -8,9 +8,10 @@ import type { Field } from '../schema/types.ts';
 import { type Format, formatNames } from './answer.ts';
 import { type Cursor, decodeCursor, queryHash } from './cursor.ts';
 import { downsampleSchema } from './downsample.ts';
-import { type Filter, filterSchema, partitionKeySchema } from './filters.ts';
+import { type Filter, filterSchema } from './filters.ts';
 import { freshnessFields } from './freshness.ts';
 import { invalid, tooMuch } from './invalid.ts';
+import { type PartitionKey, partitionKeySchema } from './partition-key.ts';
 import { requireToken, type Watermark } from './token.ts';
 
 const time = z.union([z.string(), z.int()]).meta({
@@ -66,7 +67,14 @@ export const queryBody = z.strictObject({
   ...freshnessFields,
 });
 
-export type QueryBody = z.output<typeof queryBody>;
+type Sent = z.output<typeof queryBody>;
+
+/** What is asked for, in whichever form it was sent. */
+export type QueryBody = Omit<Sent, 'filters'> & {
+  filters?: { partitionKey?: PartitionKey | undefined; columns?: Filter[] | undefined } | undefined;
+  /** Whether all rows are asked for: an answer that has not all of them says so. */
+  isWhole?: boolean;
+};
 
 /** A query with everything checked against the table. Times are in ms, `end_ms` exclusive. */
 export type QueryPlan = {
@@ -74,7 +82,7 @@ export type QueryPlan = {
   fields: Field[];
   start_ms: number | undefined;
   end_ms: number | undefined;
-  partitionKey: Record<string, string | string[]>;
+  partitionKey: PartitionKey;
   filters: Filter[];
   orderBy: { column: string; direction: 'asc' | 'desc' }[];
   /** Rows up to these sequences of their lanes are not wanted. */

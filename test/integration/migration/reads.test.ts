@@ -216,6 +216,20 @@ describe('reads that are compared', () => {
     expect((await comparisons(dataset))[0]).toMatchObject({ reason: 'refused', table: 'elsewhere' });
   });
 
+  test('are compared in the form of the route that was asked', async () => {
+    const dataset = await reading('compare', rows);
+    const query = {
+      ...{ tableName: 'm', timeRange: { start: '2026-05-01', end: '2026-05-02' } },
+      downsample: { intervalUnit: 'day', aggregations: [{ fn: 'count', alias: 'n' }] },
+    };
+    origin.answer = (_, response) => json(response, { rows: [{ timestamp: '2026-05-01 00:00:00.000', n: '3' }] });
+    await call(`/datasets/${dataset}/query`, query);
+    await expect.poll(() => counted(dataset)).toEqual({ equal: 1 });
+    await call(`/v1/datasets/${dataset}/query`, query);
+    await expect.poll(() => counted(dataset)).toEqual({ equal: 1, different: 1 });
+    expect((await comparisons(dataset))[0]).toMatchObject({ reason: 'refused', table: '' });
+  });
+
   test('that are too long, or no JSON, or refused there, are counted and not compared', async () => {
     const dataset = await reading('compare', rows);
     origin.answer = (_, response) => json(response, { rows: [{ s: 'x'.repeat(30_000) }] });
