@@ -100,6 +100,7 @@ async function accept(ctx: Context, request: IngestRequest, found: Table[]): Pro
       return prepareRows(request.text, request.format, target.schema, limits, {
         ...checks,
         keepRefused: onError === 'quarantine' ? limits.quarantine_rows_max : 0,
+        setsAside: onError === 'quarantine' && request.format !== 'json',
       });
     };
     const prepareAgain = (quarantined: number[]) => prepare({ refuse: new Set(quarantined) });

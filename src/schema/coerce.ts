@@ -1,4 +1,5 @@
 import { JsonReader, type Member } from './json-reader.ts';
+import { decimalOf, isSameDecimal, wholeText } from './number-text.ts';
 import { parseTimestamp, storedTimestamp } from './timestamp.ts';
 import { type FieldType, vectorLength } from './types.ts';
 
@@ -7,6 +8,7 @@ export type Refusal = { reason: RefusalReason; detail: string; oldType?: FieldTy
 
 export type RefusalReason =
   | 'not-an-object'
+  | 'malformed'
   | 'missing'
   | 'wrong-type'
   | 'bad-timestamp'
@@ -74,19 +76,29 @@ export function inferType(value: Value): FieldType | undefined {
 
 function coerceString(value: Value): string | Refusal {
   if (!value.escaped) return value.text;
-  const text = JSON.parse(value.text) as string;
+  const text = stringOf(value);
   // Half of a surrogate pair has no UTF-8 form: the store would change it.
   if (!text.isWellFormed()) return { reason: 'bad-string', detail: 'half of a surrogate pair is not a character' };
   return JSON.stringify(text);
 }
 
 function coerceDouble(text: string): string | Refusal {
-  if (!Number.isFinite(Number(text))) return { reason: 'out-of-range', detail: 'larger than a double can be' };
-  if (isInexactInteger(text)) {
-    return { reason: 'not-exact', detail: 'a double cannot hold this integer exactly; send it to an integer field' };
+  const number = Number(text);
+  if (!Number.isFinite(number)) return { reason: 'out-of-range', detail: 'larger than a double can be' };
+  if (number === 0 && hasDigit.test(text)) {
+    return { reason: 'out-of-range', detail: 'nearer to zero than a double can be; send 0' };
+  }
+  if (isInexactInteger(text, number)) {
+    return {
+      reason: 'not-exact',
+      detail: 'a double cannot hold this number exactly; send it to an integer field, or in quotes to a string field',
+    };
   }
   return text;
 }
+
+/** One of the digits before an exponent that is not zero. */
+const hasDigit = /^[^eE]*[1-9]/;
 
 const integerLiteral = /^-?(?:0|[1-9][0-9]*)$/;
 const int64Min = -(2n ** 63n);
@@ -95,20 +107,25 @@ const int64Chars_max = String(int64Min).length;
 
 function coerceInteger(value: Value): string | Refusal {
   // In quotes too: many JSON writers cannot write integers beyond 2^53 in any other way.
-  const text = value.kind === 'string' && !value.escaped ? value.text.slice(1, -1) : value.text;
+  const text = value.kind === 'string' ? stringOf(value) : value.text;
   if (value.kind !== 'number' && !integerLiteral.test(text)) return wrongType('integer', value);
-  if (integerLiteral.test(text)) {
-    if (text.length <= 16) return text === '-0' ? '0' : text;
-    // A number of a megabyte takes its time to read.
-    const integer = text.length > int64Chars_max ? undefined : BigInt(text);
-    if (integer === undefined || integer < int64Min || integer > int64Max) {
-      return { reason: 'out-of-range', detail: 'outside of the 64-bit integers' };
-    }
-    return text;
+  if (integerLiteral.test(text) && text.length <= 16) return text === '-0' ? '0' : text;
+  const whole = integerLiteral.test(text) ? text : wholeText(decimalOf(text), int64Chars_max);
+  if (whole === undefined) return { reason: 'not-exact', detail: 'not a whole number of 64 bits' };
+  // A number of a megabyte takes its time to read.
+  const integer = whole.length > int64Chars_max ? undefined : BigInt(whole);
+  if (integer === undefined || integer < int64Min || integer > int64Max) {
+    return {
+      reason: 'out-of-range',
+      detail: 'outside of the 64-bit integers; send it in quotes to a string field',
+    };
   }
-  const number = Number(text);
-  if (Number.isSafeInteger(number)) return String(number === 0 ? 0 : number);
-  return { reason: 'not-exact', detail: 'not a whole number that can be read exactly' };
+  return whole;
+}
+
+/** The text of a string. */
+function stringOf({ text, escaped }: Value): string {
+  return escaped ? (JSON.parse(text) as string) : text.slice(1, -1);
 }
 
 function coerceStrings(value: Value): string | Refusal {
@@ -147,19 +164,18 @@ function isBetweenSingles(number: number): boolean {
   return number !== single && Math.fround(other) === other;
 }
 
-/** Whether the digits would come back as others. Those that a double is written with are exact, whatever follows them. */
-function isInexactInteger(text: string): boolean {
-  if (text.length < 16 || !integerLiteral.test(text)) return false;
-  const number = Number(text);
-  return BigInt(text) !== BigInt(number) && text !== digitsOf(number);
-}
+/** From here on programs write doubles with an exponent and 17 digits, which are near and not exact. */
+const writtenWithExponent = 1e17;
 
-/** The shortest decimal that reads as this double, without an exponent. */
-function digitsOf(number: number): string {
-  const [mantissa = '', exponent] = String(number).split('e+');
-  if (exponent === undefined) return mantissa;
-  const [whole = '', fraction = ''] = mantissa.split('.');
-  return whole + fraction.padEnd(Number(exponent), '0');
+/**
+ * Whether a number from 2^53 on, where doubles have no fractions, would come back as another. The digits that a double is
+ * written with are exact, whatever follows them.
+ */
+function isInexactInteger(text: string, number: number): boolean {
+  if (text.length < 16 || Math.abs(number) < 2 ** 53) return false;
+  if (Math.abs(number) >= writtenWithExponent && /[eE]/.test(text)) return false;
+  const sent = decimalOf(text);
+  return !isSameDecimal(sent, decimalOf(String(number))) && !isSameDecimal(sent, decimalOf(String(BigInt(number))));
 }
 
 /** A whole number beyond 2^53 that 64 bits hold: it is meant to be exact, whether a double happens to hold it or not. */
@@ -167,6 +183,11 @@ function isBeyondExact(text: string): boolean {
   if (text.length < 16 || text.length > int64Chars_max || !integerLiteral.test(text)) return false;
   const integer = BigInt(text);
   return !Number.isSafeInteger(Number(text)) && integer >= int64Min && integer <= int64Max;
+}
+
+/** Whether a value is a list of nothing. */
+export function isEmptyArray({ kind, text }: Value): boolean {
+  return kind === 'array' && /^\[\s*\]$/.test(text);
 }
 
 function isStrings(arrayText: string): boolean {

@@ -1,39 +1,61 @@
-import { CsvError, parse } from 'csv-parse/sync';
 import { TimestoreError } from '../errors.ts';
+import { type Cell, CsvReader, type CsvRecord, type OpenQuoteError } from './csv-reader.ts';
 import type { Member } from './json-reader.ts';
 import type { FieldType } from './types.ts';
 
-/** A cell: its text, and whether it stood in quotes. */
-export type Cell = { text: string; quoted: boolean };
+export type { Cell } from './csv-reader.ts';
 
-export type CsvRow = { names: string[]; cells: Cell[] };
+/** A row under the names of the first line. */
+export type CsvRow = CsvRecord & { names: string[] };
 
 /**
- * Reads CSV (RFC 4180) with the names of the fields in its first line.
+ * Reads CSV with the names of the fields in its first line. A row with more or fewer cells than names has a `problem`.
  *
- * @param rowsMax rows after the first that are read before it is refused
- * @throws TimestoreError `malformed-body` with the line
+ * @throws TimestoreError `malformed-body` for a text without a first line, or one that is none; OpenQuoteError
  */
-export function readCsv(text: string, rowsMax: number): CsvRow[] {
-  let records: Cell[][];
-  try {
-    records = parse(text, {
-      bom: true,
-      skip_empty_lines: true,
-      // One more than the limit, so that the caller sees it exceeded.
-      to: rowsMax + 2,
-      cast: (cell, { quoting }): Cell => ({ text: cell, quoted: quoting }),
-    }) as unknown as Cell[][];
-  } catch (error) {
-    if (!(error instanceof CsvError)) throw error;
-    throw new TimestoreError('malformed-body', `The body is not valid CSV: ${error.message.replace(/\.$/, '')}.`);
-  }
-  const [header, ...rows] = records;
+export function* readCsv(text: string): Generator<CsvRow> {
+  const reader = new CsvReader(text);
+  const names = namesIn(reader.next());
+  for (let record = reader.next(); record !== undefined; record = reader.next()) yield rowOf(record, names);
+}
+
+/** The names in a first line. Throws TimestoreError `malformed-body`. */
+export function namesIn(header: CsvRecord | undefined): string[] {
   if (header === undefined)
     throw new TimestoreError('malformed-body', 'The body is empty; send a line of names and rows.');
-  const names = header.map(({ text }) => text);
-  return rows.map((cells) => ({ names, cells }));
+  if (header.problem !== undefined) throw malformedCsv(header.line, header.problem);
+  const names = header.cells.map(({ text }) => text);
+  const other = delimiterOf(names);
+  if (other !== undefined) {
+    throw malformedCsv(header.line, `its cells are separated by ${other}; send it with commas between them`);
+  }
+  return names;
 }
+
+/** What seems to separate the names where no comma does. */
+function delimiterOf(names: string[]): string | undefined {
+  const [only = ''] = names;
+  if (names.length > 1) return undefined;
+  if (only.includes(';')) return 'semicolons';
+  if (only.includes('\t')) return 'tabs';
+  return only.includes('|') ? 'vertical bars' : undefined;
+}
+
+export function rowOf(record: CsvRecord, names: string[]): CsvRow {
+  const { length } = record.cells;
+  const isWhole = length === names.length;
+  const problem =
+    record.problem ?? (isWhole ? undefined : `the row has ${length} cells and the first line ${names.length} names`);
+  return { ...record, names, ...(problem !== undefined && { problem }) };
+}
+
+/** The refusal of a body for one of its lines. */
+export function malformedCsv(line: number, problem: string): TimestoreError {
+  return new TimestoreError('malformed-body', `The body is not valid CSV at line ${line}: ${problem}.`);
+}
+
+export const malformedOpenQuote = ({ line }: OpenQuoteError): TimestoreError =>
+  malformedCsv(line, 'a quote is opened there and not closed');
 
 const numberForm = /^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?$/;
 

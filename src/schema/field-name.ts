@@ -31,7 +31,8 @@ export class FieldNames {
     if (name.length > nameLengthMax) return `a name has at most ${nameLengthMax} characters`;
     // ClickHouse makes such columns itself, beside the one they belong to, and then has two of the name.
     if (/\.(?:null|size\d*)$/.test(name)) return 'names that end with .null or .size are ClickHouse’s own';
-    if (/\p{Cc}/u.test(name) || !name.isWellFormed()) return 'a name has no control characters';
+    if (!name.isWellFormed()) return 'half of a surrogate pair is not a character';
+    if (/\p{Cc}/u.test(name)) return 'a name has no control characters';
     // The other way round it is well: a.b may come after a.
     if (!this.#owners.has(name)) return undefined;
     return `there is a field whose name begins with ${name}., beside which ClickHouse adds none of this name`;

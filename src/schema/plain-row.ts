@@ -149,6 +149,8 @@ function afterSpaces(text: string, at: number): number {
 
 /** Digits of a whole number of which any double and any 64-bit integer holds as many. */
 const exactDigits = 15;
+/** Of a fraction that is not so near to zero that a double becomes it. */
+const fractionDigits_max = 300;
 
 /** After a number whose whole part is short enough to be exact, or -1. An exponent, if there is one, is not part of it. */
 function numberEnd(text: string, start: number, mayHaveFraction: boolean): number {
@@ -162,7 +164,7 @@ function numberEnd(text: string, start: number, mayHaveFraction: boolean): numbe
   if (text.charCodeAt(at) === 0x2e) {
     const fraction = at + 1;
     at = afterDigits(text, fraction);
-    if (!mayHaveFraction || at === fraction) return -1;
+    if (!mayHaveFraction || at === fraction || at - fraction > fractionDigits_max) return -1;
   }
   return at;
 }

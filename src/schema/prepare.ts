@@ -1,11 +1,13 @@
 import type { Limits } from '../config.ts';
 import { TimestoreError } from '../errors.ts';
-import { readCsv } from './csv.ts';
+import { malformedOpenQuote, readCsv } from './csv.ts';
+import { OpenQuoteError } from './csv-reader.ts';
 import { JsonReader, JsonSyntaxError } from './json-reader.ts';
-import { type PreparedRows, type RowChecks, RowsPass } from './rows-pass.ts';
+import type { PreparedRows, RowChecks } from './prepared-rows.ts';
+import { RowsPass } from './rows-pass.ts';
 import type { FieldType, TableSchema } from './types.ts';
 
-export type { PreparedRows, RowChecks } from './rows-pass.ts';
+export type { PreparedRows, RowChecks } from './prepared-rows.ts';
 
 const readings_max = 8;
 
@@ -28,21 +30,23 @@ export function prepareRows(
   for (let readings = 1; ; readings += 1) {
     const pass = new RowsPass(schema, limits, hints, checks);
     try {
-      readRows(text, format, pass, limits.request_rows_max);
+      readRows(text, format, pass);
     } catch (error) {
       if (error instanceof JsonSyntaxError) throw malformed(text, error);
+      if (error instanceof OpenQuoteError) throw malformedOpenQuote(error);
       throw error;
     }
-    // New fields that looked like doubles and then brought integers no double holds: read again as integers. One reading
-    // finds nearly all of them; what needs more readings than these is refused by name.
+    // New fields whose later values are not of the type that the first one told: read again. One reading finds nearly all
+    // of them; what needs more readings than these is refused by name.
     if (pass.rehint.size === 0 || readings === readings_max) return pass.result();
-    for (const name of pass.rehint) hints.set(name, 'integer');
+    for (const [name, type] of pass.rehint) hints.set(name, type);
   }
 }
 
-function readRows(text: string, format: RowFormat, pass: RowsPass, rowsMax: number): void {
+function readRows(text: string, format: RowFormat, pass: RowsPass): void {
   if (format === 'csv') {
-    for (const row of readCsv(text, rowsMax)) pass.csvRow(row);
+    const plain = text.charCodeAt(0) === 0xfeff ? text.slice(1) : text;
+    for (const row of readCsv(plain)) pass.csvRow(row, plain);
     return;
   }
   const reader = new JsonReader(text);

@@ -1,67 +1,24 @@
 import type { Limits } from '../config.ts';
 import { TimestoreError } from '../errors.ts';
-import { coerce, inferType, type Refusal, type RefusalReason } from './coerce.ts';
-import { type CsvRow, cellMember } from './csv.ts';
+import { coerce, inferType, isEmptyArray, type Refusal } from './coerce.ts';
+import { type CsvRow, cellMember, malformedCsv } from './csv.ts';
 import { FieldNames } from './field-name.ts';
-import type { JsonReader, Member } from './json-reader.ts';
-import { PlainRows, type PlainSlot } from './plain-row.ts';
+import { type JsonReader, JsonSyntaxError, type Member } from './json-reader.ts';
+import { LineCounter } from './line-counter.ts';
+import { PlainRows } from './plain-row.ts';
+import type { PreparedRows, RefusedRow, RowChecks, RowError } from './prepared-rows.ts';
+import { newSlot, otherType, type Slot } from './slot.ts';
 import { parseTimestamp, storedTimestamp } from './timestamp.ts';
 import type { Field, FieldType, TableSchema } from './types.ts';
 
-/** A row that cannot be stored: its place in the request (from 0), the field at fault and why. */
-export type RowError = {
-  index: number;
-  field: string | null;
-  reason: RefusalReason;
-  detail: string;
-  /** Of a value that its field does not take: the field's type, and the one that the value would have given a new field. */
-  oldType?: FieldType;
-  newType?: FieldType;
-};
-
-/** A row at fault with what was sent. */
-export type RefusedRow = RowError & { source: string };
-
-/** What is asked of rows beyond the schema. */
-export type RowChecks = {
-  /** Rows before this time would be dropped by ClickHouse at once. */
-  retainedFrom_ms?: number | undefined;
-  /** What the sender says of all rows; both ends belong to it. */
-  timeRange?: { start_ms: number; end_ms: number } | undefined;
-  /** Places of rows that are refused whatever is in them: they were when the same request came first. */
-  refuse?: Set<number> | undefined;
-  /** Whether refused rows are kept as they were sent, up to how many. */
-  keepRefused?: number | undefined;
-};
-
-/** Rows of one request, ready to be staged. */
-export type PreparedRows = {
-  /** Each accepted row as a JSON object without its opening brace, in the stored form: `"field":…}`. No line breaks. */
-  lines: string[];
-  /** Event time of each, in ms. */
-  times_ms: number[];
-  /** Fields the schema does not have yet, with the types their values imply. */
-  added: Field[];
-  /** The first rows at fault, and how many there are. */
-  errors: RowError[];
-  errorsTotal: number;
-  /** The refused rows, where they were asked for. */
-  refused: RefusedRow[];
-};
-
 const errorsListed = 100;
-
-type Slot = PlainSlot & {
-  /** Not in the schema: the first accepted row of this request that has it makes it. */
-  isNew: boolean;
-  /** An accepted row has a value in it that is not whole. */
-  hasFraction: boolean;
-};
 
 /** One reading of all rows of a request, in whatever form they come. */
 export class RowsPass {
-  /** New fields to read again as integers, from the start. */
-  readonly rehint = new Set<string>();
+  /** New fields to read again as another type, from the start. */
+  readonly rehint = new Map<string, FieldType>();
+  /** Names in rows, whether they are fields or not. */
+  readonly #seen = new Set<string>();
   readonly #schema: TableSchema;
   readonly #limits: Limits;
   readonly #hints: Map<string, FieldType>;
@@ -73,6 +30,7 @@ export class RowsPass {
   readonly #refused: RefusedRow[] = [];
   readonly #checks: RowChecks;
   readonly #defaults: Field[];
+  readonly #counter: LineCounter;
   #plain: PlainRows<Slot> | undefined;
   /** Counts the rows, and those twice that were read again. */
   #reading = 0;
@@ -83,6 +41,8 @@ export class RowsPass {
   #fractions: Slot[] = [];
   #errorsTotal = 0;
   #index = -1;
+  /** The line that the row at hand begins on. */
+  #line = () => 1;
 
   constructor(schema: TableSchema, limits: Limits, hints: Map<string, FieldType>, checks: RowChecks) {
     this.#checks = checks;
@@ -90,35 +50,51 @@ export class RowsPass {
     this.#schema = schema;
     this.#limits = limits;
     this.#hints = hints;
-    for (const { name, type } of schema.fields) this.#slots.set(name, newSlot(name, type, false));
+    for (const { name, type } of schema.fields) {
+      this.#slots.set(name, { ...newSlot(name, type, false), isOpen: checks.open?.has(name) ?? false });
+    }
+    this.#counter = new LineCounter(checks.firstLine ?? 1);
     this.#names = new FieldNames(this.#slots.keys());
   }
 
   /** A row of CSV. */
-  csvRow({ names, cells }: CsvRow): void {
+  csvRow(row: CsvRow, text: string): void {
+    const { names, cells, problem, line } = row;
     this.#begin();
+    this.#line = () => line;
+    if (problem !== undefined) {
+      if (!this.#checks.setsAside) throw malformedCsv(line, problem);
+      this.#source = () => text.slice(row.start, row.end);
+      this.#refuse(null, { reason: 'malformed', detail: problem });
+      return;
+    }
     const members = cells.map((cell, i) => {
       const name = names[i] ?? '';
       return cellMember(name, cell, this.#slots.get(name)?.type ?? this.#hints.get(name));
     });
     this.#source = () => `{${members.map(({ name, text }) => `${JSON.stringify(name)}:${text}`).join()}}`;
-    this.#take(members, cells.map(({ text }) => text).join());
+    this.#take(members, cells.map(({ text: cell }) => cell).join(), true);
   }
 
   row(reader: JsonReader): void {
     this.#begin();
-    if (reader.peek() !== '{') {
-      const { text } = reader.value();
-      this.#source = () => text;
-      this.#refuse(null, { reason: 'not-an-object', detail: 'a row is a JSON object' });
-      return;
-    }
+    const isObject = reader.peek() === '{';
     const start = reader.offset;
-    if (this.#takePlain(reader, start)) return;
-    const members = reader.members();
-    const source = reader.text.slice(start, reader.offset);
-    this.#source = () => source;
-    this.#take(members, source);
+    this.#source = () => reader.text.slice(start, reader.offset);
+    if (isObject && this.#takePlain(reader, start)) return;
+    this.#line = () => this.#counter.lineAt(reader.text, start);
+    try {
+      if (isObject) this.#take(reader.members(), reader.text.slice(start, reader.offset), false);
+      else {
+        reader.value();
+        this.#refuse(null, { reason: 'not-an-object', detail: 'a row is a JSON object' });
+      }
+    } catch (error) {
+      if (!(error instanceof JsonSyntaxError) || !this.#checks.setsAside) throw error;
+      const end = reader.text.indexOf('\n', start);
+      reader.moveTo(end < 0 ? reader.text.length : end);
+      this.#refuse(null, { reason: 'malformed', detail: `the line is not valid JSON: ${error.message}` });
+    }
   }
 
   /** Whether the row was one that needs no more than a look. */
@@ -153,7 +129,7 @@ export class RowsPass {
   }
 
   /** @param source as long as the row that was sent */
-  #take(members: Member[], source: string): void {
+  #take(members: Member[], source: string, isText: boolean): void {
     if (this.#checks.refuse?.has(this.#index)) {
       this.#refuse(null, { reason: 'refused-before', detail: 'refused when this request came first' });
       return;
@@ -165,7 +141,7 @@ export class RowsPass {
       });
       return;
     }
-    const line = this.#line(members);
+    const line = this.#lineOf(members, isText);
     if (line !== undefined) {
       this.#lines.push(line);
       for (const slot of this.#fractions) slot.hasFraction = true;
@@ -191,18 +167,29 @@ export class RowsPass {
     };
   }
 
+  /** Names in rows, of fields or not. */
+  seen(): Set<string> {
+    for (const [name, { lastReading }] of this.#slots) if (lastReading >= 0) this.#seen.add(name);
+    return this.#seen;
+  }
+
   /** The stored line of a row, or undefined when it is at fault. */
-  #line(members: Member[]): string | undefined {
+  #lineOf(members: Member[], isText: boolean): string | undefined {
     let line = '';
     let time_ms: number | undefined;
-    let inexact: [field: string, refusal: Refusal] | undefined;
+    let reread: [field: string, refusal: Refusal] | undefined;
     /** Names of null members that are no field's. */
     const unknown = new Set<string>();
     for (const member of members) {
+      if (this.#checks.only !== undefined && !this.#checks.only.has(member.name)) {
+        this.#seen.add(member.name);
+        continue;
+      }
       const slot = this.#slots.get(member.name) ?? this.#add(member);
       if (unknown.has(member.name)) return this.#twice(member.name);
       if (slot === undefined) {
         unknown.add(member.name);
+        this.#seen.add(member.name);
         continue;
       }
       if ('reason' in slot) return this.#refuse(member.name, slot);
@@ -223,17 +210,18 @@ export class RowsPass {
         continue;
       }
       const stored = coerce(slot.type, member);
+      const other = otherType(slot, member, stored, isText);
+      if (other !== undefined) this.rehint.set(member.name, other);
       if (typeof stored !== 'string') {
-        const mayBeInteger = slot.isNew && slot.type === 'double' && !slot.hasFraction;
-        if (!mayBeInteger || stored.reason !== 'not-exact') return this.#refuse(member.name, stored);
-        this.rehint.add(member.name);
-        inexact ??= [member.name, stored];
+        if (other === undefined) return this.#refuse(member.name, stored);
+        reread ??= [member.name, stored];
         continue;
       }
+      if (slot.isEmpty && !isEmptyArray(member)) slot.isEmpty = false;
       if (slot.isNew && slot.type === 'double' && !/^-?[0-9]+$/.test(stored)) this.#fractions.push(slot);
       line += `${line === '' ? '' : ','}${slot.nameJson}:${stored}`;
     }
-    if (inexact !== undefined) return this.#refuse(...inexact);
+    if (reread !== undefined) return this.#refuse(...reread);
     if (time_ms === undefined) {
       return this.#refuse(this.#schema.timestampColumn, { reason: 'missing', detail: 'every row has a timestamp' });
     }
@@ -280,6 +268,7 @@ export class RowsPass {
       };
     }
     const slot = newSlot(member.name, type, true);
+    slot.isEmpty = type === 'json' && isEmptyArray(member);
     this.#slots.set(member.name, slot);
     this.#names.add(member.name);
     this.#newNames.push(member.name);
@@ -295,12 +284,8 @@ export class RowsPass {
     const error = { index: this.#index, field, ...refusal };
     if (this.#errors.length < errorsListed) this.#errors.push(error);
     if (this.#refused.length < (this.#checks.keepRefused ?? 0))
-      this.#refused.push({ ...error, source: this.#source() });
+      this.#refused.push({ ...error, source: this.#source(), line: this.#line() });
   }
-}
-
-function newSlot(name: string, type: FieldType, isNew: boolean): Slot {
-  return { type, nameJson: JSON.stringify(name), lastReading: -1, isNew, hasFraction: false };
 }
 
 /** The most that a UTF-16 unit becomes. */

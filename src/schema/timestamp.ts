@@ -5,7 +5,8 @@ import type { Member } from './json-reader.ts';
 export const time_ms_min = 0;
 export const time_ms_max = Date.UTC(2106, 0, 1) - 1;
 
-const form = /^(\d{4})-(\d{2})-(\d{2})([Tt ])(\d{2}):(\d{2}):(\d{2})(?:\.(\d{1,9}))?([Zz]|[+-]\d{2}:\d{2})?$/;
+const form =
+  /^(\d{4})-(\d{2})-(\d{2})([Tt ])(\d{2}):(\d{2}):(\d{2})(?:\.(\d{1,9}))?([Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)?$/;
 const epochForm = /^-?(?:0|[1-9]\d*)$/;
 
 /**
@@ -14,13 +15,25 @@ const epochForm = /^-?(?:0|[1-9]\d*)$/;
  *
  * @returns milliseconds since 1970 in UTC
  */
-export function parseTimestamp(value: Pick<Member, 'kind' | 'text'>): number | Refusal {
+export function parseTimestamp(value: Pick<Member, 'kind' | 'text' | 'escaped'>): number | Refusal {
   if (value.kind === 'number') {
     if (!epochForm.test(value.text)) return bad('epoch milliseconds are a whole number');
-    return inRange(Number(value.text));
+    const time_ms = Number(value.text);
+    return isLikelySeconds(time_ms) ? bad(secondsDetail) : inRange(time_ms);
   }
   if (value.kind !== 'string') return bad('a timestamp is a string or epoch milliseconds');
-  return parseTimestampText(value.text.slice(1, -1));
+  // Some writers escape what need not be: + as \u002b.
+  return parseTimestampText(value.escaped ? (JSON.parse(value.text) as string) : value.text.slice(1, -1));
+}
+
+/** Seconds since 1970 of the years from 1973 on, which as milliseconds are times of 1970. */
+export const epochSeconds = { from: 100_000_000, before: Date.UTC(1971, 0, 1) };
+
+const secondsDetail =
+  'epoch milliseconds in 1970 that look like seconds; send milliseconds, or a time of 1970 as text with its date';
+
+function isLikelySeconds(time_ms: number): boolean {
+  return time_ms >= epochSeconds.from && time_ms < epochSeconds.before;
 }
 
 /** The same for bare text, as CSV and query parameters have it. */
@@ -46,6 +59,7 @@ export function parseTimestampText(text: string): number | Refusal {
     back.getUTCHours() === Number(hour) &&
     back.getUTCMinutes() === Number(minute) &&
     back.getUTCSeconds() === Number(second);
+  if (second === '60') return bad('a leap second has no time of its own; send second 59, or the one after it');
   if (!exists) return bad('there is no such date or time');
   return inRange(time_ms - zoneOffset_ms(zone));
 }

@@ -1,0 +1,51 @@
+import type { RefusalReason } from './coerce.ts';
+import type { Field, FieldType } from './types.ts';
+
+/** A row that cannot be stored: its place in the request (from 0), the field at fault and why. */
+export type RowError = {
+  index: number;
+  field: string | null;
+  reason: RefusalReason;
+  detail: string;
+  /** Of a value that its field does not take: the field's type, and the one that the value would have given a new field. */
+  oldType?: FieldType;
+  newType?: FieldType;
+};
+
+/** A row at fault with what was sent, and the line of the text that it begins on. */
+export type RefusedRow = RowError & { source: string; line: number };
+
+/** What is asked of rows beyond the schema. */
+export type RowChecks = {
+  /** Rows before this time would be dropped by ClickHouse at once. */
+  retainedFrom_ms?: number | undefined;
+  /** What the sender says of all rows; both ends belong to it. */
+  timeRange?: { start_ms: number; end_ms: number } | undefined;
+  /** Places of rows that are refused whatever is in them: they were when the same request came first. */
+  refuse?: Set<number> | undefined;
+  /** Whether refused rows are kept as they were sent, up to how many. */
+  keepRefused?: number | undefined;
+  /** Whether a line that is no row is a row at fault. If not, none of the text can be read. */
+  setsAside?: boolean | undefined;
+  /** The fields that are taken of each row; all if left out. */
+  only?: ReadonlySet<string> | undefined;
+  /** Fields that earlier rows of the same source have made: their types may yet turn out to be others. */
+  open?: ReadonlySet<string> | undefined;
+  /** The number of the first line of the text. */
+  firstLine?: number | undefined;
+};
+
+/** Rows of one request, ready to be staged. */
+export type PreparedRows = {
+  /** Each accepted row as a JSON object without its opening brace, in the stored form: `"field":…}`. No line breaks. */
+  lines: string[];
+  /** Event time of each, in ms. */
+  times_ms: number[];
+  /** Fields the schema does not have yet, with the types their values imply. */
+  added: Field[];
+  /** The first rows at fault, and how many there are. */
+  errors: RowError[];
+  errorsTotal: number;
+  /** The refused rows, where they were asked for. */
+  refused: RefusedRow[];
+};
