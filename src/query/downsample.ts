@@ -5,6 +5,7 @@ import type { Limits } from '../config.ts';
 import { required } from '../errors.ts';
 import { quoteName } from '../names.ts';
 import type { Field } from '../schema/types.ts';
+import { beginOf, beginsBetween, leastLengthOf } from './intervals.ts';
 import { invalid, tooMuch } from './invalid.ts';
 import { hiddenColumn } from './json-answer.ts';
 import { relation, type Source } from './relation.ts';
@@ -32,7 +33,7 @@ export const downsampleSchema = z.strictObject({
     .string()
     .regex(/^[A-Za-z0-9_+/-]{1,64}$/)
     .default('UTC')
-    .meta({ description: 'where days, weeks and months begin', examples: ['Europe/Zurich'] }),
+    .meta({ description: 'where intervals begin: minutes and hours too', examples: ['Europe/Zurich'] }),
   aggregations: z.array(aggregation).min(1),
   groupBy: z.array(z.string()).max(16).default([]),
   fill: z
@@ -46,9 +47,6 @@ export const downsampleSchema = z.strictObject({
 });
 
 export type Downsample = z.output<typeof downsampleSchema>;
-
-const unit_ms = { second: 1_000, minute: 60_000, hour: 3_600_000, day: 86_400_000, week: 604_800_000 } as const;
-const month_ms = 28 * unit_ms.day;
 
 /** The names of a downsampled answer's columns: the time, the groups, the aggregates. */
 type Outputs = { time: string; groups: string[]; aggregates: { name: string; sql: string; isNumber: boolean }[] };
@@ -77,7 +75,7 @@ export function downsampleStatement(
     tailColumns: ["'' AS _p", ...inner],
     where: conditions(source, plan, limits, params),
   });
-  const bucket = bucketOf(quoteName(time), downsample);
+  const bucket = beginOf(quoteName(time), downsample);
   const origin =
     "concat(toString(countIf(_p != '')), ' ', toString(countIf(_p = '')), ' ', arrayStringConcat(arraySort(groupUniqArrayIf(_p, _p != '')), ' '))";
   const columns = [
@@ -89,7 +87,7 @@ export function downsampleStatement(
   const keys = ['_b', ...groups.map((_, i) => `_g${i}`)];
   const aggregated = `SELECT ${columns.join(', ')} FROM ${rows} GROUP BY ${keys.join(', ')}`;
   const filled =
-    downsample.fill === 'none' ? aggregated : fill(aggregated, groups, aggregates, downsample, plan, limits, params);
+    downsample.fill === 'none' ? aggregated : fill(aggregated, groups, aggregates, downsample, plan, limits);
   const shown = [
     ...(wants === 'marked' ? [`_o AS ${hiddenColumn}`] : []),
     `_b AS ${quoteName(time)}`,
@@ -115,16 +113,9 @@ export function downsampleStatement(
   return { sql: `SELECT ${shown.join(', ')} FROM (${sorted}) ORDER BY ${order.join(', ')}`, params };
 }
 
-/** When the interval that a time lies in began, in the time zone asked for, as an instant. */
-function bucketOf(time: string, { intervalUnit, intervalSize }: Downsample): string {
-  const begin = `toStartOfInterval(${time}, INTERVAL ${intervalSize} ${intervalUnit.toUpperCase()}, {_tz:String})`;
-  // Days and longer ones come as dates, which begin when their day does there.
-  return `toDateTime64(toDateTime(${begin}, {_tz:String}), 3, 'UTC')`;
-}
-
 /**
  * Adds the intervals that have no rows. Each interval with rows brings those that follow it until the next one; the first
- * of a group also those before it. Candidates for beginnings lie so close that none is missed where clocks change.
+ * of a group also those before it.
  */
 function fill(
   aggregated: string,
@@ -133,24 +124,17 @@ function fill(
   downsample: Downsample,
   plan: QueryPlan,
   limits: Limits,
-  params: Settings,
 ): string {
-  const { intervalUnit, intervalSize } = downsample;
   const { start_ms, end_ms } = plan;
-  const length_ms = intervalSize * (intervalUnit === 'month' ? month_ms : unit_ms[intervalUnit]);
+  const length_ms = leastLengthOf(downsample);
   if (start_ms !== undefined && end_ms !== undefined && (end_ms - start_ms) / length_ms > limits.query_rows_max) {
     throw tooMuch(
       `downsample.fill: the time range has more than ${limits.query_rows_max} intervals (limit query_rows_max)`,
     );
   }
-  const isFine = intervalUnit === 'second' || intervalUnit === 'minute';
-  const step_ms = isFine ? length_ms : intervalUnit === 'hour' ? unit_ms.hour / 2 : unit_ms.day / 2;
-  params.param__step = step_ms;
-  const candidate = bucketOf("fromUnixTimestamp64Milli(_from_ms + i * {_step:Int64}, 'UTC')", downsample);
-  const between = (from: string, to: string) =>
-    `arrayFilter(b -> b > ${from} AND b < ${to}, arrayDistinct(arrayMap(i -> ${candidate.replace('_from_ms', `toUnixTimestamp64Milli(${from})`)}, range(toUInt64(greatest(0, intDiv(toUnixTimestamp64Milli(${to}) - toUnixTimestamp64Milli(${from}), {_step:Int64}) + 2))))))`;
+  const between = (from: string, to: string) => beginsBetween(from, to, downsample);
   const after = end_ms === undefined ? '_b' : "fromUnixTimestamp64Milli({_end:Int64}, 'UTC')";
-  const first = bucketOf("fromUnixTimestamp64Milli({_start:Int64}, 'UTC')", downsample);
+  const first = beginOf("fromUnixTimestamp64Milli({_start:Int64}, 'UTC')", downsample);
   // The first interval itself is not between its beginning and the next one: a millisecond earlier, it is.
   const before = `if(_n = 1, ${between(`(${first} - INTERVAL 1 MILLISECOND)`, '_b')}, [])`;
   const slots = [

@@ -149,6 +149,95 @@ describe('intervals begin where they do in the time zone', () => {
   });
 });
 
+/** What a clock in a time zone shows at an instant, as ms since 1970 there. */
+function clockOf(timeZone: string): (at_ms: number) => number {
+  const format = new Intl.DateTimeFormat('sv', { timeZone, dateStyle: 'short', timeStyle: 'medium' });
+  const known = new Map<number, number>();
+  return (at_ms) => {
+    const shown = known.get(at_ms) ?? Date.parse(`${format.format(at_ms).replace(' ', 'T')}Z`);
+    known.set(at_ms, shown);
+    return shown;
+  };
+}
+
+/**
+ * Back from an instant for as long as the clock shows the same interval; an hour that comes again is another one. Several
+ * hours begin when the clock first shows their beginning.
+ */
+function beginOf(at_ms: number, length_ms: number, clock: (at_ms: number) => number): number {
+  const interval = (time_ms: number) => Math.floor(clock(time_ms) / length_ms);
+  const [step_ms, hour_ms] = [300_000, 3_600_000];
+  let begin_ms = at_ms;
+  while (interval(begin_ms - step_ms) === interval(at_ms)) {
+    if (clock(begin_ms - step_ms) - clock(begin_ms) >= length_ms - step_ms) break;
+    begin_ms -= step_ms;
+  }
+  if (length_ms < 2 * hour_ms || (24 * hour_ms) % length_ms > 0) return begin_ms;
+  for (let earlier_ms = begin_ms - length_ms - hour_ms; earlier_ms < begin_ms; earlier_ms += step_ms) {
+    if (interval(earlier_ms) === interval(at_ms)) return earlier_ms;
+  }
+  return begin_ms;
+}
+
+describe('minutes and seconds begin by the clock of the time zone, whatever unit a length is said in', () => {
+  const days = ['2026-03-28', '2026-04-04', '2026-10-03', '2026-10-24'];
+  const instants = days.flatMap((day) => Array.from({ length: 432 }, (_, i) => Date.parse(day) + i * 600_000));
+  const dataset = sent(instants.map((timestamp) => ({ timestamp })));
+  const lengths = [
+    ...[
+      ['minute', 5],
+      ['minute', 15],
+      ['second', 1_800],
+      ['minute', 45],
+      ['minute', 60],
+      ['hour', 1],
+      ['second', 3_600],
+    ],
+    ...[
+      ['minute', 90],
+      ['minute', 120],
+      ['hour', 2],
+      ['minute', 180],
+      ['second', 7_200],
+      ['minute', 1_440],
+      ['day', 1],
+    ],
+    ...[
+      ['hour', 24],
+      ['hour', 48],
+      ['minute', 2_880],
+      ['hour', 36],
+    ],
+  ] as const;
+  test.each(['Asia/Kolkata', 'Europe/Zurich', 'Australia/Lord_Howe', 'Pacific/Chatham', 'America/St_Johns'])(
+    '%s',
+    async (timeZone) => {
+      const clock = clockOf(timeZone);
+      for (const [intervalUnit, intervalSize] of lengths) {
+        const length_ms = Number(intervalSize) * { second: 1e3, minute: 6e4, hour: 36e5, day: 864e5 }[intervalUnit];
+        const expected = new Map<string, number>();
+        for (const at_ms of instants) {
+          const begin = new Date(beginOf(at_ms, length_ms, clock)).toISOString();
+          expected.set(begin, (expected.get(begin) ?? 0) + 1);
+        }
+        const downsample = { intervalUnit, intervalSize, timeZone, aggregations: count };
+        const found = await rowsOf(await dataset, { downsample });
+        const shown = found.map((row) => [row.timestamp, row.count]);
+        expect({ intervalUnit, intervalSize, shown }).toEqual({ intervalUnit, intervalSize, shown: [...expected] });
+        if (intervalUnit !== 'minute' || ![45, 60, 1_440].includes(intervalSize)) continue;
+        const filled = await rowsOf(await dataset, { limit: 50_000, downsample: { ...downsample, fill: 'zero' } });
+        const begins = new Set(filled.map(({ timestamp }) => timestamp));
+        expect(begins.size).toBe(filled.length);
+        for (const { timestamp } of filled) {
+          const at_ms = Date.parse(timestamp);
+          expect(new Date(beginOf(at_ms, length_ms, clock)).toISOString()).toBe(timestamp);
+        }
+        expect([...expected.keys()].filter((begin) => !begins.has(begin))).toEqual([]);
+      }
+    },
+  );
+});
+
 describe('intervals without rows', () => {
   const minute = (n: number) => `2026-05-01T10:0${n}:00.000Z`;
   const rows = [
