@@ -34,6 +34,8 @@ export type Content = { rows: number; checksum: string };
 const written: Settings = {
   ...{ date_time_output_format: 'iso', output_format_json_quote_64bit_integers: 0, session_timezone: 'UTC' },
   ...{ output_format_json_escape_forward_slashes: 0, format_csv_null_representation: '' },
+  // A number, or the name of what no JSON number is.
+  use_variant_as_common_type: 1,
   max_bytes_before_external_sort: 1_000_000_000,
 };
 const read: Settings = {
@@ -47,17 +49,25 @@ function contentSql(columns: string[]): string {
   return `count() AS rows, leftPad(lower(hex(sum(sipHash64([${values.join(', ')}])))), 16, '0') AS checksum`;
 }
 
-/** A field in an object: its name and type there, its value there, and that as the table has it. */
-type ObjectColumn = { name: string; type: string; value: string; back: string };
+/**
+ * A field in an object: its name, its value there and the type of that; the type that it is read again as, and the value
+ * then as the table has it.
+ */
+type ObjectColumn = { name: string; type: string; value: string; readAs: string; back: string };
 
 /** CSV has no lists: there they are JSON text, which is also how rows as CSV are sent. */
 function objectColumn(field: Field, { schema }: Table, format: ExportFormat): ObjectColumn {
   const name = quoteName(field.name);
   const type = clickhouseType(field, schema);
-  if (format !== 'csv' || !type.startsWith('Array')) return { name, type, value: name, back: name };
+  if (format === 'ndjson' && field.type === 'double') {
+    const named = `isNaN(${name}), 'NaN', isInfinite(${name}), if(${name} > 0, 'Infinity', '-Infinity')`;
+    const value = `multiIf(isNull(${name}), NULL, ${named}, assumeNotNull(${name}))`;
+    return { name, type: 'Variant(Float64, String)', value, readAs: type, back: name };
+  }
+  if (format !== 'csv' || !type.startsWith('Array')) return { name, type, value: name, readAs: type, back: name };
   // Numbers are cast from their digits: by way of doubles some would be rounded twice, and integers beyond 64 bits lost.
   const back = field.type === 'string[]' ? `JSONExtract(${name}, '${type}')` : `CAST(${name}, '${type}')`;
-  return { name, type: 'String', value: `toJSONString(${name})`, back };
+  return { name, type: 'String', value: `toJSONString(${name})`, readAs: 'String', back };
 }
 
 function dayOf({ schema }: Table): string {
@@ -109,7 +119,6 @@ export async function writeDay(
   const { table, fields } = exported;
   const object = objectFunction(ctx, key, exportFormats[format].clickhouse);
   const columns = fields.map((field) => objectColumn(field, table, format));
-  const structure = columns.map(({ name, type }) => `${name} ${type}`).join(', ');
   const values = columns.map(({ value }) => value).join(', ');
   const params: Settings = { param__day: day };
   const { at, nameOf } = atWhole(ctx, [table]);
@@ -118,12 +127,12 @@ export async function writeDay(
   await writeObject(at, object, `SELECT ${values} FROM ${rows} AND ${dayOf(table)} = {_day:Date} ORDER BY ${order}`, {
     ...params,
     ...written,
-    param__columns: structure,
+    param__columns: columns.map(({ name, type }) => `${name} ${type}`).join(', '),
   });
   const content = contentSql(columns.map(({ back }) => back));
   const text = await askLong(at, `SELECT ${content} FROM ${object} FORMAT JSONEachRow`, {
     ...read,
-    param__columns: structure,
+    param__columns: columns.map(({ name, readAs }) => `${name} ${readAs}`).join(', '),
   });
   const found = JSON.parse(text) as { rows: string; checksum: string };
   return { rows: Number(found.rows), checksum: found.checksum };

@@ -97,7 +97,7 @@ export async function differencesOf(
     const column = quoteName(name);
     const isList = type === 'string[]' || type.startsWith('vector');
     const there = isList ? `notEmpty(${column})` : `isNotNull(${column})`;
-    const isNumber = type === 'double' || type === 'integer';
+    const isNumber = type === 'double' || type === 'integer' || type === 'unsigned';
     const ordered = isList ? `toString(${column})` : column;
     return `[toString(countIf(${there})), ${shortSql(`toString(min(${ordered}))`)}, ${shortSql(`toString(max(${ordered}))`)}, ${isNumber ? `toString(sum(${column}))` : 'NULL'},
       lower(hex(sum(sipHash64(${textSql(name)}))))]::Array(Nullable(String))`;

@@ -29,6 +29,7 @@ export function inferredType({ type }: SourceColumn, isTyped: boolean): FieldTyp
   const of = plain(type);
   if (of === 'Bool') return 'boolean';
   if (isTime(of) && isTyped) return 'timestamp';
+  if (isTyped && of === 'UInt64') return 'unsigned';
   if (isWhole(of) && isTyped) return 'integer';
   if (isNumber(of)) return 'double';
   if (isText(of) || isTime(of)) return 'string';
@@ -52,16 +53,20 @@ export function readText(name: string, type: FieldType): Reading {
     case 'boolean':
       return nullable(`CAST(multiIf(${x} = 'true', 1, ${x} = 'false', 0, NULL), 'Nullable(Bool)')`);
     case 'double': {
-      const value = `if(match(${x}, ${number}), toFloat64OrNull(${x}), NULL)`;
+      const isName = `match(${x}, '^(?i:[+-]?(inf|infinity|nan))$')`;
+      const value = `multiIf(match(${x}, ${number}), toFloat64OrNull(${x}), ${isName}, toFloat64OrNull(trim(LEADING '+' FROM ${x})), NULL)`;
       // Digits that a double is written with are exact, whatever follows them.
       const isInexact = `(match(${x}, '^-?[0-9]{16,}$') AND toString(${value}) != ${x} AND
         isNull(accurateCastOrNull(accurateCastOrNull(${x}, 'Int256'), 'Float64')))`;
-      return nullable(value, `NOT isFinite(${value}) OR ${isInexact}`);
+      const isLost = `(${value} = 0 AND match(${x}, '^[^eE]*[1-9]'))`;
+      return nullable(value, `(NOT ${isName} AND isInfinite(${value})) OR ${isLost} OR ${isInexact}`);
     }
-    case 'integer': {
+    case 'integer':
+    case 'unsigned': {
+      const to = type === 'integer' ? 'Int64' : 'UInt64';
       const float = `toFloat64OrNull(${x})`;
-      return nullable(`multiIf(match(${x}, ${integer}), accurateCastOrNull(${x}, 'Int64'),
-        match(${x}, ${number}) AND abs(${float}) <= 9007199254740991, accurateCastOrNull(${float}, 'Int64'), NULL)`);
+      return nullable(`multiIf(match(${x}, ${integer}), accurateCastOrNull(${x}, '${to}'),
+        match(${x}, ${number}) AND abs(${float}) <= 9007199254740991, accurateCastOrNull(${float}, '${to}'), NULL)`);
     }
     default: {
       const text = `ifNull(${x}, '[]')`;
@@ -97,7 +102,7 @@ function inTime(x: string, value: string): Reading {
 }
 
 function isNoVector(value: string, isThere: string, type: `vector(${number})`): string {
-  return `(${isThere} AND length(${value}) != ${vectorLength(type)}) OR NOT arrayAll(item -> isFinite(item), ${value})`;
+  return `(${isThere} AND length(${value}) NOT IN (0, ${vectorLength(type)})) OR NOT arrayAll(item -> isFinite(item), ${value})`;
 }
 
 /** Reads a column that has a type of its own, as in Parquet; undefined where no value of it can be the field's. */
@@ -128,9 +133,12 @@ export function readTyped({ name, type: source }: SourceColumn, type: FieldType)
       return isWhole(of) ? nullable(`CAST(multiIf(${x} = 1, 1, ${x} = 0, 0, NULL), 'Nullable(Bool)')`) : undefined;
     case 'double':
       if (isWhole(of)) return nullable(`accurateCastOrNull(${x}, 'Float64')`);
-      return isNumber(of) ? nullable(`toFloat64(${x})`, `NOT isFinite(toFloat64(${x}))`) : undefined;
+      return isNumber(of) ? nullable(`toFloat64(${x})`) : undefined;
     case 'integer':
-      return isNumber(of) ? nullable(`accurateCastOrNull(${x}, 'Int64')`) : undefined;
+    case 'unsigned':
+      return isNumber(of)
+        ? nullable(`accurateCastOrNull(${x}, '${type === 'integer' ? 'Int64' : 'UInt64'}')`)
+        : undefined;
     default: {
       const item = /^Array\((.*)\)$/s.exec(of)?.[1];
       if (item === undefined) return undefined;

@@ -62,11 +62,12 @@ async function membersOf(at: At, key: string): Promise<SourceColumn[]> {
     `SELECT name, multiIf(
          empty(kinds), 'String', kinds = ['Bool'], 'Bool', kinds = ['Array'] AND areStrings, 'Array(String)',
          hasAny(kinds, ['Array', 'Object']), 'JSON',
-         hasAll(['Int64', 'UInt64'], kinds) AND isBeyondDouble, 'Int64',
+         hasAll(['Int64', 'UInt64'], kinds) AND isBeyondDouble, if(isBeyondInt64, 'UInt64', 'Int64'),
          hasAll(['Int64', 'UInt64', 'Double'], kinds), 'Float64', 'String') AS type
        FROM (SELECT name, min((row, place)) AS first, arraySort(groupUniqArrayIf(kind, kind != 'Null')) AS kinds,
                     min(kind != 'Array' OR ${strings}) AS areStrings,
-                    max(abs(toInt256OrZero(text)) > 9007199254740992) AS isBeyondDouble
+                    max(abs(toInt256OrZero(text)) > 9007199254740992) AS isBeyondDouble,
+                    max(toInt256OrZero(text) > 9223372036854775807) AS isBeyondInt64
                FROM (${members}) GROUP BY name)
       ORDER BY first FORMAT JSONEachRow`,
     'json String',

@@ -8,6 +8,8 @@ import { invalid } from '../query/invalid.ts';
 import { parameterText } from '../query/parameter.ts';
 import { partitionKeySql } from '../query/partition-key.ts';
 import { queryBody, rangeOf } from '../query/request.ts';
+import { coerce } from '../schema/coerce.ts';
+import { JsonReader } from '../schema/json-reader.ts';
 import { storedTimestamp } from '../schema/timestamp.ts';
 import { clickhouseType, type Field } from '../schema/types.ts';
 
@@ -68,21 +70,16 @@ function correctable({ name: table, schema }: Table, name: string): Field {
 }
 
 function valueSql(field: Field, value: unknown, table: Table, params: Settings, name: string): string {
-  const wrong = () => invalid(`set: ${field.name} takes a value of type ${field.type}, not ${JSON.stringify(value)}`);
-  const isList = field.type === 'string[]' || field.type.startsWith('vector');
-  if (isList !== Array.isArray(value)) throw wrong();
-  if (value === null) return 'NULL';
-  const kinds: Record<string, string[]> = {
-    double: ['number'],
-    // Beyond 2^53 as a string of digits.
-    integer: typeof value === 'number' && !Number.isSafeInteger(value) ? [] : ['number', 'string'],
-    boolean: ['boolean'],
-  };
-  if (!isList && !(kinds[field.type] ?? ['string', 'number']).includes(typeof value)) throw wrong();
-  if (field.type === 'integer' && !/^-?[0-9]{1,19}$/.test(String(value))) throw wrong();
+  const wrong = (why: string) => invalid(`set: ${field.name}: ${why}, not ${JSON.stringify(value).slice(0, 100)}`);
+  const type = clickhouseType(field, table.schema);
+  if (value === null && type.startsWith('Nullable(')) return 'NULL';
+  // Text of json is kept as it is.
+  const isText = field.type === 'json' && typeof value === 'string';
+  const stored = isText ? JSON.stringify(value) : coerce(field.type, new JsonReader(JSON.stringify(value)).value());
+  if (typeof stored !== 'string') throw wrong(stored.detail);
   // As a row brings it: ClickHouse reads it out of JSON into the column's type.
-  params[`param_${name}`] = parameterText(JSON.stringify({ v: value }));
-  return `JSONExtract({${name}:String}, 'v', '${clickhouseType(field, table.schema).replaceAll("'", "\\'")}')`;
+  params[`param_${name}`] = parameterText(`{"v":${stored}}`);
+  return `JSONExtract({${name}:String}, 'v', '${type.replaceAll("'", "\\'")}')`;
 }
 
 /** Throws what a job for it would fail with: names, types and limits. */

@@ -212,7 +212,9 @@ function valueSql({ type }: Field, column: string): string {
   // Kept as the text that it is in JSON.
   if (type === 'json') return column;
   if (type === 'timestamp') return `concat('"', replaceOne(toString(${column}), ' ', 'T'), 'Z"')`;
-  return `toJSONString(${column})`;
+  if (type !== 'double') return `toJSONString(${column})`;
+  const named = `isNaN(${column}), '"NaN"', ${column} = inf, '"Infinity"', ${column} = -inf, '"-Infinity"'`;
+  return `multiIf(${named}, toJSONString(${column}))`;
 }
 
 async function linesOf<Line>(at: At, sql: string, params: Settings): Promise<Line[]> {

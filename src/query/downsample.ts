@@ -194,7 +194,7 @@ function aggregateOf(
   }
   const field = fields.get(column);
   if (field === undefined) throw invalid(`downsample.aggregations: table ${table.name} has no field ${column}`);
-  const isNumber = field.type === 'double' || field.type === 'integer';
+  const isNumber = field.type === 'double' || field.type === 'integer' || field.type === 'unsigned';
   if (numeric.has(name) && !isNumber) {
     throw invalid(`downsample.aggregations: ${name} takes numbers, and ${column} is ${field.type}`);
   }
@@ -219,7 +219,7 @@ function aggregateSql(
   switch (name) {
     case 'sum':
       // 64 bits would run over in silence.
-      return type === 'integer' ? `sum(toInt128(${column}))` : `sum(${column})`;
+      return type === 'integer' || type === 'unsigned' ? `sum(toInt128(${column}))` : `sum(${column})`;
     case 'median':
       return `quantileExactInclusiveOrNull(0.5)(${column})`;
     case 'percentile':

@@ -4,6 +4,7 @@ import type { Settings } from '../clickhouse/client.ts';
 import type { Limits } from '../config.ts';
 import type { TimestoreError } from '../errors.ts';
 import { quoteName } from '../names.ts';
+import { isNotNumber } from '../schema/double.ts';
 import { parseTimestampText, storedTimestamp, time_ms_max, time_ms_min } from '../schema/timestamp.ts';
 import type { Field, FieldType } from '../schema/types.ts';
 import { invalid, tooMuch } from './invalid.ts';
@@ -63,7 +64,7 @@ const operatorsOf: Record<'timestamp' | 'number' | 'text' | 'boolean' | 'strings
 
 function kindOf(type: FieldType): keyof typeof operatorsOf {
   if (type === 'timestamp' || type === 'boolean') return type;
-  if (type === 'double' || type === 'integer') return 'number';
+  if (type === 'double' || type === 'integer' || type === 'unsigned') return 'number';
   if (type === 'string' || type === 'json') return 'text';
   return type === 'string[]' ? 'strings' : 'vector';
 }
@@ -182,7 +183,8 @@ type Bound = { text: string; type: string };
 /** A value as the type of its field has it, so that nothing is converted on the way. */
 function boundTo(field: Field, value: string | number | boolean): Bound {
   const wrong = () => {
-    const taken = field.type === 'integer' ? 'a whole number, beyond 2^53 as a string of digits' : `a ${field.type}`;
+    const isWhole = field.type === 'integer' || field.type === 'unsigned';
+    const taken = isWhole ? 'a whole number, beyond 2^53 as a string of digits' : `a ${field.type}`;
     return invalid(`filters.columns: ${field.name} takes ${taken}, not ${JSON.stringify(value).slice(0, 100)}`);
   };
   const { type } = field;
@@ -201,18 +203,28 @@ function boundTo(field: Field, value: string | number | boolean): Bound {
     if (typeof value !== 'string') throw wrong();
     return { text: value, type: 'String' };
   }
-  if (type === 'integer' && typeof value === 'string' && isInt64(value)) return { text: value, type: 'Int64' };
+  if (type === 'integer' || type === 'unsigned') return wholeBound(type, value) ?? fail(wrong());
+  if (type === 'double' && isNotNumber(value)) return { text: value, type: 'Float64' };
   if (typeof value !== 'number') throw wrong();
-  if (type !== 'integer') return { text: String(value), type: type === 'double' ? 'Float64' : itemType(field) };
-  if (Number.isSafeInteger(value)) return { text: String(value), type: 'Int64' };
-  // 1.5 has a place among the integers; 2^60 as a JSON number may have been another one.
-  if (Number.isInteger(value)) throw wrong();
-  return { text: String(value), type: 'Float64' };
+  return { text: String(value), type: type === 'double' ? 'Float64' : itemType(field) };
 }
 
-function isInt64(text: string): boolean {
-  if (!/^-?[0-9]{1,19}$/.test(text)) return false;
-  return BigInt.asIntN(64, BigInt(text)) === BigInt(text);
+/** A whole number, or one with a fraction, which has a place among them; undefined for any other value. */
+function wholeBound(type: 'integer' | 'unsigned', value: string | number | boolean): Bound | undefined {
+  if (typeof value === 'number' && !Number.isInteger(value)) return { text: String(value), type: 'Float64' };
+  // 2^60 as a JSON number may have been another one.
+  if (typeof value === 'boolean' || (typeof value === 'number' && !Number.isSafeInteger(value))) return undefined;
+  const text = String(value);
+  if (!/^-?[0-9]{1,20}$/.test(text)) return undefined;
+  const whole = BigInt(text);
+  if (type === 'integer') return BigInt.asIntN(64, whole) === whole ? { text, type: 'Int64' } : undefined;
+  if (BigInt.asUintN(64, whole) === whole) return { text, type: 'UInt64' };
+  // A negative one has its place before all of them.
+  return whole < 0n ? { text, type: 'Int128' } : undefined;
+}
+
+function fail(error: Error): never {
+  throw error;
 }
 
 function isArray({ type }: Field): boolean {
@@ -224,7 +236,7 @@ function itemType({ type }: Field): string {
 }
 
 function exactType(types: string[]): string {
-  return types.includes('Float64') ? 'Float64' : (types[0] ?? 'String');
+  return ['Float64', 'Int128'].find((type) => types.includes(type)) ?? types[0] ?? 'String';
 }
 
 export function listTooLong(where: string, limits: Limits): TimestoreError {

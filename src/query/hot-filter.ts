@@ -48,7 +48,7 @@ function readers(filters: Filter[], types: Map<string, FieldType>): number {
   }, 0);
 }
 
-const isShort = new Set<FieldType>(['timestamp', 'double', 'integer', 'boolean']);
+const isShort = new Set<FieldType>(['timestamp', 'double', 'integer', 'unsigned', 'boolean']);
 
 function testOf(filter: Filter, types: Map<string, FieldType>): Test | undefined {
   if ('column' in filter) return elsewhere.has(filter.op) ? undefined : conditionTest(filter, types.get(filter.column));
@@ -156,7 +156,8 @@ function areSame(a: (string | number)[], b: HotValue[]): boolean {
 function wantedOf(type: FieldType, value: string | number | boolean | null): HotValue {
   if (value === null) return null;
   if (type === 'timestamp') return typeof value === 'number' ? value : Number(parseTimestampText(String(value)));
-  if (type === 'integer')
+  if (type === 'double' && typeof value === 'string') return Number(value);
+  if (type === 'integer' || type === 'unsigned')
     return typeof value === 'number' && !Number.isInteger(value) ? value : BigInt(value as string);
   // As it would reach ClickHouse.
   if (typeof value === 'string') return value.toWellFormed();

@@ -153,12 +153,15 @@ function isAfter(keys: HotValue[], after: HotValue[] | undefined, order: Key[]):
   return after === undefined || compareKeys(keys, after, order) > 0;
 }
 
-/** Null comes last in either direction. */
+/** Null comes last in either direction, and NaN just before it. */
 function compareKeys(a: HotValue[], b: HotValue[], order: Key[]): number {
   for (const [i, { isDescending }] of order.entries()) {
     const [left = null, right = null] = [a[i], b[i]];
     if (left === null && right === null) continue;
     if (left === null || right === null) return left === null ? 1 : -1;
+    const [leftIsNone, rightIsNone] = [Number.isNaN(left), Number.isNaN(right)];
+    if (leftIsNone && rightIsNone) continue;
+    if (leftIsNone || rightIsNone) return leftIsNone ? 1 : -1;
     const compared = compareValues(left, right);
     if (compared !== 0) return isDescending ? -compared : compared;
   }

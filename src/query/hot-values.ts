@@ -1,3 +1,4 @@
+import { notNumberOf } from '../schema/double.ts';
 import type { Member } from '../schema/json-reader.ts';
 import { parseTimestampText } from '../schema/timestamp.ts';
 import type { Field, FieldType } from '../schema/types.ts';
@@ -15,9 +16,10 @@ export function hotValue(type: FieldType, member: Pick<Member, 'kind' | 'text'> 
     case 'timestamp':
       return timeOf(JSON.parse(text));
     case 'integer':
+    case 'unsigned':
       return BigInt(text);
     case 'double':
-      return Number(text);
+      return Number(member.kind === 'string' ? JSON.parse(text) : text);
     case 'boolean':
       return text === 'true';
     case 'string':
@@ -36,9 +38,10 @@ function timeOf(stored: string): number {
   return time_ms;
 }
 
-/** Below 0 where `a` comes first; strings by their bytes. Neither is null. */
+/** Below 0 where `a` is less; strings by their bytes; NaN is neither less nor more nor the same. Neither is null. */
 export function compareValues(a: HotValue, b: HotValue): number {
   if (typeof a === 'string' && typeof b === 'string') return compareText(a, b);
+  if (Number.isNaN(a) || Number.isNaN(b)) return Number.NaN;
   const [left, right] = [a, b] as [number | bigint, number | bigint];
   if (left < right) return -1;
   return left > right ? 1 : 0;
@@ -52,14 +55,16 @@ export function hotJson(type: FieldType, value: HotValue): string {
   }
   if (typeof value === 'string') return jsonString(value);
   if (type === 'timestamp') return `"${new Date(Number(value)).toISOString()}"`;
-  return typeof value === 'number' ? doubleText(value) : String(value);
+  if (typeof value !== 'number') return String(value);
+  return Number.isFinite(value) ? doubleText(value) : `"${value}"`;
 }
 
 /** What `toString` of ClickHouse makes of a value, as sort keys have it. */
 export function hotText(type: FieldType, value: HotValue): string | null {
   if (value === null) return null;
   if (type === 'timestamp') return new Date(Number(value)).toISOString().replace('T', ' ').slice(0, -1);
-  return typeof value === 'number' ? doubleText(value) : String(value);
+  if (typeof value !== 'number') return String(value);
+  return Number.isFinite(value) ? doubleText(value) : String(value).toLowerCase().replace('infinity', 'inf');
 }
 
 /** The other way around. */
@@ -67,8 +72,8 @@ export function hotValueOf({ type }: Pick<Field, 'type'>, text: string | null): 
   if (text === null) return null;
   if (type === 'string' || type === 'json') return text;
   if (type === 'timestamp') return timeOf(text);
-  if (type === 'integer') return BigInt(text);
-  return type === 'boolean' ? text === 'true' : Number(text);
+  if (type === 'integer' || type === 'unsigned') return BigInt(text);
+  return type === 'boolean' ? text === 'true' : Number(notNumberOf(text) ?? text);
 }
 
 /** Shortest digits, as both write them; ClickHouse has no plus in an exponent, and a sign of zero. */

@@ -1,3 +1,5 @@
+import { namedRows } from './not-numbers.ts';
+
 /** What ClickHouse says of the columns of an answer. */
 export type Column = { name: string; type: string };
 
@@ -66,14 +68,14 @@ export async function* jsonAnswer(chunks: AsyncIterable<Uint8Array>, parts: Part
       text = text.slice(-rowBegin.length);
       continue;
     }
-    const ready = rows.compact(held.join('') + text.slice(0, upTo), isOver);
+    const ready = rows.compact(held.join('') + text.slice(0, upTo), columns, isOver);
     if (ready !== '') yield ready;
     // The last row waits: it may be the one that only tells that there are more.
     held = isOver ? [] : [rowBegin];
     text = text.slice(upTo + (isOver ? dataEnd : rowBegin).length);
   }
   if (columns === undefined || !isOver) throw new Error('an answer ended before its rows did');
-  const { totals, ...statistics } = endOf(text);
+  const { totals, ...statistics } = endOf(text, columns);
   const end = { ...statistics, rows: rows.count, hidden: rows.hidden, hasMore: rows.hasMore, columns };
   yield `],${totals === undefined ? '' : `"totals":${totals},`}${JSON.stringify(parts.end(end)).slice(1)}`;
 }
@@ -89,13 +91,13 @@ class Rows {
   }
 
   /** Whole rows without what is between and hidden in them, and with a comma before them if there were others. */
-  compact(segment: string, isLast: boolean): string {
+  compact(segment: string, columns: Column[], isLast: boolean): string {
     const text = this.#isHiding ? this.#withoutHidden(segment, isLast) : segment;
     const rows = compactText(text).replace(/,$/, '');
     if (rows === '') return '';
     const before = this.count === 0 ? '' : ',';
     this.count += text.split(rowBegin).length - 1;
-    return before + rows;
+    return before + namedRows(rows, columns);
   }
 
   #withoutHidden(segment: string, isLast: boolean): string {
@@ -123,11 +125,14 @@ function columnsOf(text: string): Column[] {
 }
 
 /** What follows the rows. The totals of a query WITH TOTALS stay text too. */
-function endOf(text: string): Pick<JsonEnd, 'elapsed_ms' | 'rowsRead'> & { totals: string | undefined } {
+function endOf(
+  text: string,
+  columns: Column[],
+): Pick<JsonEnd, 'elapsed_ms' | 'rowsRead'> & { totals: string | undefined } {
   const { statistics } = JSON.parse(`{${text}`) as { statistics: { elapsed: number; rows_read: number } };
   const [, totals] = /"totals":\s*(\{.*?\n\t\})/s.exec(text) ?? [];
   return {
-    totals: totals === undefined ? undefined : compactText(totals),
+    totals: totals === undefined ? undefined : namedRows(compactText(totals), columns),
     elapsed_ms: Math.round(statistics.elapsed * 1000),
     rowsRead: statistics.rows_read,
   };

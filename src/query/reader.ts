@@ -9,7 +9,13 @@ export type Reader = {
   rowFilter: RowFilter | null;
 };
 
-const kindOf = { string: 'string', double: 'number', integer: 'number', boolean: 'boolean' } as const;
+const kindOf = {
+  string: 'string',
+  double: 'number',
+  integer: 'number',
+  unsigned: 'number',
+  boolean: 'boolean',
+} as const;
 
 /**
  * The condition that a reader's rows of a table hold; undefined where it reads all of them.
@@ -22,7 +28,8 @@ export function conditionFor({ rowFilter }: Reader, { name, dataset, schema }: T
   const { column, value } = rowFilter;
   const type = schema.fields.find((field) => field.name === column)?.type;
   const kind = type !== undefined && type in kindOf ? kindOf[type as keyof typeof kindOf] : undefined;
-  if (kind === typeof value && (type !== 'integer' || Number.isSafeInteger(value))) return { column, op: 'eq', value };
+  const isWhole = type === 'integer' || type === 'unsigned';
+  if (kind === typeof value && (!isWhole || Number.isSafeInteger(value))) return { column, op: 'eq', value };
   throw new TimestoreError(
     'forbidden',
     `This key reads rows by their column ${column} only, and table ${name} of dataset ${dataset} has none of that name and ` +

@@ -1,5 +1,6 @@
 import type { BufferedBatch } from '../buffer/buffered-batch.ts';
 import { partitionKeyOf } from '../flush/payload.ts';
+import { isNotNumber } from '../schema/double.ts';
 import { parseTimestampText } from '../schema/timestamp.ts';
 import { clickhouseType, type Field, type TableSchema } from '../schema/types.ts';
 
@@ -75,7 +76,7 @@ type Row = Record<string, unknown> & { _row?: unknown };
 function rowsOf({ payload }: BufferedBatch, { fields }: TableSchema): Row[] {
   const text = `[${payload.trimEnd().replaceAll('\n', ',')}]`;
   // Only a long integer can be another one as a double; what a double field has of them is rounded either way.
-  const hasLong = longInteger.test(text) && fields.some(({ type }) => type === 'integer');
+  const hasLong = longInteger.test(text) && fields.some(({ type }) => type === 'integer' || type === 'unsigned');
   return JSON.parse(text, hasLong ? exactIntegers : undefined) as Row[];
 }
 
@@ -110,7 +111,10 @@ function write(writer: Writer, { type, isNullable }: Column, value: unknown): bo
       return typeof value === 'string' && writer.string(value);
     case 'double':
       writer.float64(Number(value));
-      return typeof value === 'number' || typeof value === 'bigint';
+      return typeof value === 'number' || typeof value === 'bigint' || isNotNumber(value);
+    case 'unsigned':
+      writer.bigUint64(wholeOf(value) ?? 0n);
+      return (wholeOf(value) ?? -1n) >= 0n;
     case 'integer':
       if (typeof value === 'bigint') writer.bigint64(value);
       else writer.int64(Number(value));
@@ -126,6 +130,10 @@ function write(writer: Writer, { type, isNullable }: Column, value: unknown): bo
         return typeof item === 'number' || typeof item === 'bigint';
       });
   }
+}
+
+function wholeOf(value: unknown): bigint | undefined {
+  return typeof value === 'bigint' || Number.isSafeInteger(value) ? BigInt(value as bigint | number) : undefined;
 }
 
 /** Little-endian, in a buffer that grows. */
@@ -164,6 +172,10 @@ class Writer {
 
   bigint64(value: bigint): void {
     this.#view.setBigInt64(this.#take(8), value, true);
+  }
+
+  bigUint64(value: bigint): void {
+    this.#view.setBigUint64(this.#take(8), value, true);
   }
 
   float32(value: number): void {

@@ -118,7 +118,7 @@ function sortKeys({ orderBy }: QueryPlan, table: Table): SortKey[] {
   return [...asked, ...rest.filter(({ sql }) => !asked.some((each) => each.sql === sql))];
 }
 
-/** Rows after the one that a cursor is of. Null comes last in either direction, as ClickHouse sorts it. */
+/** Rows after the one that a cursor is of. Null comes last in either direction, as ClickHouse sorts it, and NaN just before. */
 function afterCursor({ cursor }: QueryPlan, keys: SortKey[], params: Settings): string[] {
   if (cursor === undefined) return [];
   if (cursor.key.length !== keys.length) throw invalid('cursor: it does not fit the query');
@@ -132,9 +132,19 @@ function afterCursor({ cursor }: QueryPlan, keys: SortKey[], params: Settings): 
       equal.push(`isNull(${sql})`);
       continue;
     }
+    if (value === 'nan' && type === 'Float64') {
+      after.push([...equal, `isNull(${sql})`].join(' AND '));
+      equal.push(`isNaN(${sql})`);
+      continue;
+    }
     params[`param_${name}`] = parameterText(value);
     const greater = `${sql} ${isDescending ? '<' : '>'} {${name}:${type}}`;
-    after.push([...equal, isNullable ? `(${greater} OR isNull(${sql}))` : greater].join(' AND '));
+    const isLater = [
+      greater,
+      ...(type === 'Float64' ? [`isNaN(${sql})`] : []),
+      ...(isNullable ? [`isNull(${sql})`] : []),
+    ];
+    after.push([...equal, `(${isLater.join(' OR ')})`].join(' AND '));
     equal.push(`${sql} = {${name}:${type}}`);
   }
   return [`(${after.map((each) => `(${each})`).join(' OR ')})`];

@@ -1,7 +1,7 @@
 import { ensureTable } from '../catalog/ensure-table.ts';
 import { isSeenLately } from '../catalog/find-table.ts';
 import { BrokenOff, chunksOf } from '../clickhouse/chunks.ts';
-import { ClickHouseError, clickhouseCodes, type Settings } from '../clickhouse/client.ts';
+import { type ClickHouse, ClickHouseError, clickhouseCodes, type Settings } from '../clickhouse/client.ts';
 import { atWhole } from '../clickhouse/cluster.ts';
 import type { Context } from '../context.ts';
 import { StoreError } from '../errors.ts';
@@ -10,8 +10,9 @@ import { type Format, formats, type Notes } from './answer.ts';
 import type { Cut } from './cut.ts';
 import { type Exactness, exactly, type Fence } from './exact.ts';
 import { flushWithin } from './flush-within.ts';
-import { formOf } from './form.ts';
-import type { JsonEnd } from './json-answer.ts';
+import { formOf, type SentTail } from './form.ts';
+import type { Column, JsonEnd } from './json-answer.ts';
+import { namedLines } from './not-numbers.ts';
 import { queryError } from './refusal.ts';
 import type { Source } from './relation.ts';
 import { UnreadableBatch } from './row-binary.ts';
@@ -55,7 +56,8 @@ const settings = {
   date_time_output_format: 'iso',
   session_timezone: 'UTC',
   output_format_json_quote_64bit_integers: 0,
-  output_format_json_quote_denormals: 0,
+  // They are numbers by the type of their column, and get other names.
+  output_format_json_quote_denormals: 1,
   output_format_json_escape_forward_slashes: 0,
   http_write_exception_in_output_format: 0,
   input_format_skip_unknown_fields: 0,
@@ -174,8 +176,25 @@ async function ask(ctx: Context, read: Read, fences: Fence[], more: Settings): P
     timeout_ms: timeout_ms + 1_000,
     signal: read.signal,
   });
-  return await headOf(chunksOf(opened), limits.query_held_bytes_max);
+  const chunks = chunksOf(opened);
+  const named = read.format === 'ndjson' ? namedLines(chunks, () => columnsOf(at.reader, sql, params, tails)) : chunks;
+  return await headOf(named, limits.query_held_bytes_max);
 }
+
+/** What columns SQL answers, without running it. */
+async function columnsOf(reader: ClickHouse, sql: string, params: Settings, tails: SentTail[]): Promise<Column[]> {
+  const empty = tails.map((tail) => ({ ...tail, rows: [] }));
+  const form = formOf(`DESCRIBE TABLE (${sql}\n)\nFORMAT JSONEachRow`, params, empty);
+  const text = await reader.send({
+    settings: { ...settings, ...form.settings },
+    body: form.body,
+    timeout_ms: describe_timeout_ms,
+  });
+  const lines = text.trimEnd().split('\n');
+  return lines.map((line) => JSON.parse(line) as Column);
+}
+
+const describe_timeout_ms = 10_000;
 
 /** Reads until the answer is complete or longer than may be held. An error until then is one that can be told. */
 async function headOf(chunks: AsyncGenerator<Uint8Array>, bytesMax: number): Promise<Begun> {

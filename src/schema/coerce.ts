@@ -1,3 +1,4 @@
+import { isNotNumber } from './double.ts';
 import { JsonReader, type Member } from './json-reader.ts';
 import { decimalOf, isSameDecimal, wholeText } from './number-text.ts';
 import { parseTimestamp, storedTimestamp } from './timestamp.ts';
@@ -39,9 +40,11 @@ export function coerce(type: FieldType, value: Value): string | Refusal {
     case 'string':
       return value.kind === 'string' ? coerceString(value) : wrongType(type, value);
     case 'double':
-      return value.kind === 'number' ? coerceDouble(value.text) : wrongType(type, value);
+      if (value.kind === 'number') return coerceDouble(value.text);
+      return value.kind === 'string' && isNotNumber(stringOf(value)) ? `"${stringOf(value)}"` : wrongType(type, value);
     case 'integer':
-      return coerceInteger(value);
+    case 'unsigned':
+      return coerceInteger(type, value);
     case 'boolean':
       return value.kind === 'true' || value.kind === 'false' ? value.text : wrongType(type, value);
     case 'json':
@@ -65,8 +68,8 @@ export function inferType(value: Value): FieldType | undefined {
     case 'false':
       return 'boolean';
     case 'number':
-      // A counter that starts at 0 may go on with 0.5, so numbers are doubles, unless a double cannot hold this one.
-      return isBeyondExact(value.text) ? 'integer' : 'double';
+      // A counter that starts at 0 may go on with 0.5, so numbers are doubles, but for whole ones beyond 2^53.
+      return wholeType(value) ?? 'double';
     case 'array':
       return isStrings(value.text) ? 'string[]' : 'json';
     case 'object':
@@ -101,26 +104,33 @@ function coerceDouble(text: string): string | Refusal {
 const hasDigit = /^[^eE]*[1-9]/;
 
 const integerLiteral = /^-?(?:0|[1-9][0-9]*)$/;
-const int64Min = -(2n ** 63n);
-const int64Max = 2n ** 63n - 1n;
-const int64Chars_max = String(int64Min).length;
 
-function coerceInteger(value: Value): string | Refusal {
+/** Whole numbers that 64 bits hold. */
+const ranges = {
+  integer: { min: -(2n ** 63n), max: 2n ** 63n - 1n, name: '64-bit integers' },
+  unsigned: { min: 0n, max: 2n ** 64n - 1n, name: 'unsigned 64-bit integers' },
+};
+const wholeChars_max = String(ranges.unsigned.max).length;
+
+function coerceInteger(type: keyof typeof ranges, value: Value): string | Refusal {
   // In quotes too: many JSON writers cannot write integers beyond 2^53 in any other way.
   const text = value.kind === 'string' ? stringOf(value) : value.text;
-  if (value.kind !== 'number' && !integerLiteral.test(text)) return wrongType('integer', value);
-  if (integerLiteral.test(text) && text.length <= 16) return text === '-0' ? '0' : text;
-  const whole = integerLiteral.test(text) ? text : wholeText(decimalOf(text), int64Chars_max);
+  if (value.kind !== 'number' && !(value.kind === 'string' && integerLiteral.test(text))) return wrongType(type, value);
+  const { min, max, name } = ranges[type];
+  if (integerLiteral.test(text) && text.length <= 16 && (min < 0n || !text.startsWith('-'))) {
+    return text === '-0' ? '0' : text;
+  }
+  const whole = integerLiteral.test(text) ? text : wholeText(decimalOf(text), wholeChars_max);
   if (whole === undefined) return { reason: 'not-exact', detail: 'not a whole number of 64 bits' };
   // A number of a megabyte takes its time to read.
-  const integer = whole.length > int64Chars_max ? undefined : BigInt(whole);
-  if (integer === undefined || integer < int64Min || integer > int64Max) {
+  const integer = whole.length > wholeChars_max ? undefined : BigInt(whole);
+  if (integer === undefined || integer < min || integer > max) {
     return {
       reason: 'out-of-range',
-      detail: 'outside of the 64-bit integers; send it in quotes to a string field',
+      detail: `outside of the ${name}; send it to a decimal field, or in quotes to a string field`,
     };
   }
-  return whole;
+  return String(integer);
 }
 
 /** The text of a string. */
@@ -142,7 +152,8 @@ function coerceVector(type: `vector(${number})`, value: Value): string | Refusal
   if (value.kind !== 'array') return wrongType(type, value);
   const items = JSON.parse(value.text) as unknown[];
   const length = vectorLength(type);
-  if (items.length !== length) {
+  // Without numbers it is absent, which is also how it is answered.
+  if (items.length !== length && items.length > 0) {
     return { reason: 'wrong-length', detail: `${type} takes ${length} numbers, not ${items.length}` };
   }
   for (const item of items) {
@@ -178,11 +189,19 @@ function isInexactInteger(text: string, number: number): boolean {
   return !isSameDecimal(sent, decimalOf(String(number))) && !isSameDecimal(sent, decimalOf(String(BigInt(number))));
 }
 
-/** A whole number beyond 2^53 that 64 bits hold: it is meant to be exact, whether a double happens to hold it or not. */
-function isBeyondExact(text: string): boolean {
-  if (text.length < 16 || text.length > int64Chars_max || !integerLiteral.test(text)) return false;
-  const integer = BigInt(text);
-  return !Number.isSafeInteger(Number(text)) && integer >= int64Min && integer <= int64Max;
+/**
+ * The type of a whole number beyond 2^53 that 64 bits hold: it is meant to be exact, whether a double happens to hold it or
+ * not.
+ */
+export function wholeType({ kind, text }: Value): 'integer' | 'unsigned' | undefined {
+  if (kind !== 'number' || text.length < 16 || text.length > wholeChars_max || !integerLiteral.test(text)) {
+    return undefined;
+  }
+  const whole = BigInt(text);
+  if (Number.isSafeInteger(Number(text))) return undefined;
+  const isIn = ({ min, max }: (typeof ranges)['integer']) => whole >= min && whole <= max;
+  if (isIn(ranges.integer)) return 'integer';
+  return isIn(ranges.unsigned) ? 'unsigned' : undefined;
 }
 
 /** Whether a value is a list of nothing. */

@@ -1,5 +1,6 @@
 import { TimestoreError } from '../errors.ts';
 import { type Cell, CsvReader, type CsvRecord, type OpenQuoteError } from './csv-reader.ts';
+import { notNumberOf } from './double.ts';
 import type { Member } from './json-reader.ts';
 import type { FieldType } from './types.ts';
 
@@ -70,6 +71,7 @@ export function cellMember(name: string, { text, quoted }: Cell, type: FieldType
   if (type === 'string' || (quoted && type === undefined)) return stringMember(name, text);
   if (text === 'true' || text === 'false') return { name, kind: text, text, escaped: false };
   if (type !== 'json' && numberForm.test(text)) return { name, kind: 'number', text, escaped: false };
+  if (type === 'double') return stringMember(name, notNumberOf(text) ?? text);
   if (type === 'json' || type === 'string[]' || type?.startsWith('vector')) return jsonMember(name, text);
   return stringMember(name, text);
 }

@@ -17,7 +17,7 @@ export type DeclaredSchema = {
 /** The schema that rows are checked against, and which of its fields the table does not have yet. */
 export type MergedSchema = { schema: TableSchema; added: Field[] };
 
-const keyTypes: FieldType[] = ['string', 'integer', 'boolean', 'timestamp'];
+const keyTypes: FieldType[] = ['string', 'integer', 'unsigned', 'boolean', 'timestamp'];
 
 /**
  * A table's schema with what a request declares. Fields are added; nothing that is there changes.

@@ -63,6 +63,9 @@ export class PlainRows<Slot extends PlainSlot> {
         case 'integer':
           end = numberEnd(text, at, false);
           break;
+        case 'unsigned':
+          if (text.charCodeAt(at) !== minus) end = numberEnd(text, at, false);
+          break;
         case 'boolean':
           if (text.startsWith('true', at)) end = at + 4;
           else if (text.startsWith('false', at)) end = at + 5;
@@ -133,6 +136,7 @@ const withFraction = 24;
 
 const quote = 0x22;
 const comma = 0x2c;
+const minus = 0x2d;
 const colon = 0x3a;
 const closingBrace = 0x7d;
 
@@ -154,7 +158,7 @@ const fractionDigits_max = 300;
 
 /** After a number whose whole part is short enough to be exact, or -1. An exponent, if there is one, is not part of it. */
 function numberEnd(text: string, start: number, mayHaveFraction: boolean): number {
-  const isNegative = text.charCodeAt(start) === 0x2d;
+  const isNegative = text.charCodeAt(start) === minus;
   const whole = isNegative ? start + 1 : start;
   let at = afterDigits(text, whole);
   if (at === whole) return -1;

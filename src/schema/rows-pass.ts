@@ -7,7 +7,7 @@ import { type JsonReader, JsonSyntaxError, type Member } from './json-reader.ts'
 import { LineCounter } from './line-counter.ts';
 import { PlainRows } from './plain-row.ts';
 import type { PreparedRows, RefusedRow, RowChecks, RowError } from './prepared-rows.ts';
-import { newSlot, otherType, type Slot } from './slot.ts';
+import { coerceNew, newSlot, otherType, type Slot } from './slot.ts';
 import { parseTimestamp, storedTimestamp } from './timestamp.ts';
 import type { Field, FieldType, TableSchema } from './types.ts';
 
@@ -209,7 +209,7 @@ export class RowsPass {
         line += `${line === '' ? '' : ','}${slot.nameJson}:"${storedTimestamp(parsed)}"`;
         continue;
       }
-      const stored = coerce(slot.type, member);
+      const stored = slot.isOpen ? coerceNew(slot.type, member) : coerce(slot.type, member);
       const other = otherType(slot, member, stored, isText);
       if (other !== undefined) this.rehint.set(member.name, other);
       if (typeof stored !== 'string') {

@@ -1,5 +1,6 @@
-import { inferType, type Refusal } from './coerce.ts';
+import { coerce, inferType, type Refusal, wholeType } from './coerce.ts';
 import type { Member } from './json-reader.ts';
+import { decimalOf, isSameDecimal } from './number-text.ts';
 import type { PlainSlot } from './plain-row.ts';
 import type { FieldType } from './types.ts';
 
@@ -32,7 +33,32 @@ export function otherType(
 ): FieldType | undefined {
   if (!slot.isOpen) return undefined;
   if (slot.isEmpty && inferType(member) === 'string[]' && !slot.nameJson.includes('.')) return 'string[]';
-  if (typeof stored === 'string') return undefined;
-  if (slot.type === 'double' && !slot.hasFraction && stored.reason === 'not-exact') return 'integer';
+  const wider = widerType(slot, member, stored);
+  if (wider !== undefined || typeof stored === 'string') return wider;
   return isText && stored.reason === 'wrong-type' ? 'string' : undefined;
 }
+
+/** The type that holds a whole number beyond what the field's own takes. */
+function widerType({ type, hasFraction }: Slot, member: Member, stored: string | Refusal): FieldType | undefined {
+  const meant = wholeType(member);
+  if (type === 'integer') return meant === 'unsigned' ? meant : undefined;
+  if (type !== 'double' || hasFraction) return undefined;
+  if (meant !== undefined || typeof stored === 'string' || stored.reason !== 'not-exact') return meant;
+  return (['integer', 'unsigned'] as const).find((wider) => typeof coerce(wider, member) === 'string');
+}
+
+/**
+ * A value of a field that no schema names. A whole number beyond 64 bits is a double only with the digits that such a one is
+ * answered with.
+ */
+export function coerceNew(type: FieldType, member: Member): string | Refusal {
+  const stored = coerce(type, member);
+  const isLong = type === 'double' && typeof stored === 'string' && /^-?[0-9]{17,}$/.test(stored);
+  if (!isLong || wholeType(member) !== undefined || isSameDecimal(decimalOf(stored), shortest(stored))) return stored;
+  return {
+    reason: 'not-exact',
+    detail: 'a double would be answered with other digits; declare the field as decimal(p,0), or send it in quotes',
+  };
+}
+
+const shortest = (text: string) => decimalOf(String(Number(text)));

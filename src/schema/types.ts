@@ -2,11 +2,15 @@ import * as z from 'zod';
 import { quoteString } from '../names.ts';
 
 /** The types a field can have, as clients name them. `vector(n)` is a list of n single-precision floats. */
-const scalarTypes = ['timestamp', 'string', 'double', 'integer', 'boolean', 'json', 'string[]'] as const;
+const scalarTypes = ['timestamp', 'string', 'double', 'integer', 'unsigned', 'boolean', 'json', 'string[]'] as const;
 
 const vectorType = z.templateLiteral(['vector(', z.number(), ')']).check(z.regex(/^vector\([1-9][0-9]{0,3}\)$/));
 
-export const fieldType = z.union([z.enum(scalarTypes), vectorType]);
+export const fieldType = z.union([z.enum(scalarTypes), vectorType]).meta({
+  description:
+    '`double` has NaN and both infinities as the strings "NaN", "Infinity" and "-Infinity" in JSON; `integer` and `unsigned` ' +
+    'are 64 bits and may also come as a string of digits; `vector(n)` is a list of n numbers',
+});
 
 export type FieldType = (typeof scalarTypes)[number] | `vector(${number})`;
 
@@ -52,6 +56,8 @@ function plainType(type: FieldType): string {
       return 'Float64';
     case 'integer':
       return 'Int64';
+    case 'unsigned':
+      return 'UInt64';
     case 'boolean':
       return 'Bool';
     case 'string[]':

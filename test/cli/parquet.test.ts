@@ -75,8 +75,12 @@ test('every way of packing, several row groups and pages', async () => {
   }
 });
 
-test('what JSON has not is refused by row and column, and so is text that is none', async () => {
-  await expect(rowsOf('SELECT if(number = 2, nan, 1) AS v FROM numbers(5)')).rejects.toThrow(/file, row 3: v is NaN/);
+test('numbers that JSON has not are sent by their names', async () => {
+  const rows = await rowsOf('SELECT arrayJoin([nan, inf, -inf, -0., 1]) AS v');
+  expect(rows).toEqual([{ v: 'NaN' }, { v: 'Infinity' }, { v: '-Infinity' }, { v: -0 }, { v: 1 }]);
+});
+
+test('text that is none is refused', async () => {
   await expect(rowsOf("SELECT unhex('ff00') AS b")).rejects.toThrow(/file, rows 1 to 1: /);
 });
 

@@ -66,10 +66,9 @@ export async function* cutParquet(path: string, name: string, limits: Limits, cu
       const row: Record<string, unknown> = {};
       for (const { column, at, scale } of readers) {
         const value = at(n);
-        if (typeof value === 'number' && !Number.isFinite(value)) {
-          throw new CliFailure(`${name}, row ${n + 1}: ${column} is ${value}, which no JSON number is. Make it null.`);
-        }
-        row[column] = typeof value === 'number' && scale !== undefined ? Number(value.toFixed(scale)) : value;
+        if (typeof value === 'number' && !Number.isFinite(value)) row[column] = String(value);
+        else if (Object.is(value, -0)) row[column] = rawJson('-0');
+        else row[column] = typeof value === 'number' && scale !== undefined ? Number(value.toFixed(scale)) : value;
       }
       const line = rowText(row);
       open.push(line);

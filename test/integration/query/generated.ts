@@ -9,6 +9,7 @@ export const fields: readonly Field[] = [
   { name: 'l', type: 'string[]' },
   { name: 'j', type: 'json' },
   { name: 'n', type: 'integer' },
+  { name: 'u', type: 'unsigned' },
   { name: 'v', type: 'vector(2)' },
 ];
 
@@ -20,6 +21,8 @@ const text = fc.oneof(
 const finite = { noNaN: true, noDefaultInfinity: true };
 const double = fc.oneof(fc.double(finite), fc.float(finite), fc.integer({ min: -3, max: 3 }));
 const integer = fc.oneof(fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }), fc.bigInt({ min: -3n, max: 3n }));
+const unsigned = fc.oneof(fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }), fc.bigInt({ min: 0n, max: 3n }));
+const noNumber = fc.constantFrom('"NaN"', '"Infinity"', '"-Infinity"');
 const option = <T>(arbitrary: fc.Arbitrary<T>) => fc.option(arbitrary, { freq: 4 });
 
 const first_ms = 1_777_000_000_000;
@@ -32,13 +35,22 @@ export const rowText: fc.Arbitrary<string> = fc
   .record({
     timestamp: time_ms.map(String),
     s: option(text).map((each) => JSON.stringify(each)),
-    d: option(double.filter((each) => !Number.isInteger(each) || Number.isSafeInteger(each))).map((each) => {
-      return Object.is(each, -0) ? '-0.0' : JSON.stringify(each);
-    }),
+    d: fc.oneof(
+      { weight: 1, arbitrary: noNumber },
+      {
+        weight: 6,
+        arbitrary: option(double.filter((each) => !Number.isInteger(each) || Number.isSafeInteger(each))).map(
+          (each) => {
+            return Object.is(each, -0) ? '-0.0' : JSON.stringify(each);
+          },
+        ),
+      },
+    ),
     b: option(fc.boolean()).map(String),
     l: fc.array(text, { maxLength: 3 }).map((each) => JSON.stringify(each)),
     j: option(fc.json({ maxDepth: 1 })).map((each) => each ?? 'null'),
     n: option(integer).map(String),
+    u: option(unsigned).map(String),
     v: fc.array(fc.float(finite), { minLength: 2, maxLength: 2 }).map((each) => JSON.stringify(each)),
   })
   .map(
@@ -59,8 +71,12 @@ const values: Record<string, fc.Arbitrary<unknown>> = {
   ),
   s: text,
   j: text,
-  d: number,
+  d: fc.oneof(
+    { weight: 4, arbitrary: number },
+    { weight: 1, arbitrary: noNumber.map((each) => JSON.parse(each) as string) },
+  ),
   n: fc.oneof(number, integer.map(String)),
+  u: fc.oneof(number, unsigned.map(String)),
   b: fc.boolean(),
 };
 
@@ -103,7 +119,7 @@ const filter: fc.Arbitrary<object> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ and: fc.array(condition, { minLength: 1, maxLength: 2 }) }) },
 );
 
-const sortable = ['timestamp', 's', 'd', 'b', 'j', 'n'];
+const sortable = ['timestamp', 's', 'd', 'b', 'j', 'n', 'u'];
 const orderBy = fc
   .subarray(sortable, { minLength: 1, maxLength: 3 })
   .chain((columns) =>
@@ -131,7 +147,7 @@ const aggregation = fc.oneof(
   }),
   fc.record({
     function: fc.constantFrom('sum', 'min', 'max', 'count', 'count_distinct', 'first', 'last', 'median'),
-    column: fc.constant('n'),
+    column: fc.constantFrom('n', 'u'),
   }),
   fc.record({
     function: fc.constantFrom('min', 'max', 'count', 'count_distinct', 'first', 'last'),
@@ -141,7 +157,7 @@ const aggregation = fc.oneof(
   fc.constant({ function: 'count' }),
   fc.record({
     function: fc.constant('percentile'),
-    column: fc.constantFrom('d', 'n'),
+    column: fc.constantFrom('d', 'n', 'u'),
     percentile: fc.integer({ min: 0, max: 100 }),
   }),
 );

@@ -168,3 +168,21 @@ describe('limits', () => {
     expect(prepare(row('"a":1,"b":1'), { limits }).errors).toMatchObject([{ field: 'b', reason: 'too-many-fields' }]);
   });
 });
+
+test.each<[string[], string | undefined]>([
+  [['9223372036854775807'], 'integer'],
+  [['13835058055282163712'], 'unsigned'],
+  [['1', '1152921504606846976'], 'integer'],
+  [['1', '1152921504606846976', '13835058055282163712'], 'unsigned'],
+  [['9007199254740992', '18446744073709551615'], 'unsigned'],
+  [['-1', '13835058055282163712'], undefined],
+  [['18446744073709551616'], undefined],
+  [['1180591620717411303424'], undefined],
+  [['10000000000000000000000'], 'double'],
+  [['1180591620717411300000'], 'double'],
+])('a new field with the whole numbers %j is %s', (numbers, type) => {
+  const { added, errors } = prepare(numbers.map((each) => `{"timestamp":0,"f":${each}}`).join('\n'), {
+    format: 'ndjson',
+  });
+  expect(errors.length > 0 ? undefined : added.find(({ name }) => name === 'f')?.type).toBe(type);
+});

@@ -23,6 +23,19 @@ describe('a value is stored exactly, or refused with the reason', () => {
     ['double', '9007199254740993', 'not-exact'],
     ['double', '"1"', 'wrong-type'],
     ['double', 'true', 'wrong-type'],
+    ['double', '"NaN"', '"NaN"'],
+    ['double', '"Infinity"', '"Infinity"'],
+    ['double', '"-\\u0049nfinity"', '"-Infinity"'],
+    ['double', '"nan"', 'wrong-type'],
+    ['double', '"+Infinity"', 'wrong-type'],
+    ['unsigned', '18446744073709551615', '18446744073709551615'],
+    ['unsigned', '"18446744073709551615"', '18446744073709551615'],
+    ['unsigned', '18446744073709551616', 'out-of-range'],
+    ['unsigned', '1.8446744073709551615e19', '18446744073709551615'],
+    ['unsigned', '-1', 'out-of-range'],
+    ['unsigned', '-0', '0'],
+    ['unsigned', '0.5', 'not-exact'],
+    ['unsigned', '"1.0"', 'wrong-type'],
     ['integer', '9007199254740993', '9007199254740993'],
     ['integer', '"9007199254740993"', '9007199254740993'],
     ['integer', '9223372036854775807', '9223372036854775807'],
@@ -96,9 +109,26 @@ describe('a timestamp is a moment from 1970 to 2105, in UTC with milliseconds', 
 
 test('every type has one ClickHouse type, nullable unless it is a key or a list', () => {
   const schema = { ...schemaOf(), keyFields: ['host'] };
-  const types = ['string', 'double', 'integer', 'boolean', 'json', 'string[]', 'vector(3)', 'timestamp'] as const;
+  const types = [
+    'string',
+    'double',
+    'integer',
+    'unsigned',
+    'boolean',
+    'json',
+    'string[]',
+    'vector(3)',
+    'timestamp',
+  ] as const;
   expect(types.map((type) => clickhouseType({ name: 'f', type }, schema))).toEqual([
-    ...['Nullable(String)', 'Nullable(Float64)', 'Nullable(Int64)', 'Nullable(Bool)', 'Nullable(String)'],
+    ...[
+      'Nullable(String)',
+      'Nullable(Float64)',
+      'Nullable(Int64)',
+      'Nullable(UInt64)',
+      'Nullable(Bool)',
+      'Nullable(String)',
+    ],
     ...['Array(String)', 'Array(Float32)', "Nullable(DateTime64(3, 'UTC'))"],
   ]);
   expect(clickhouseType({ name: 'host', type: 'string' }, schema)).toBe('String');

@@ -1,0 +1,62 @@
+/** As much of a ClickHouse type as tells where the numbers of a value are in its JSON. */
+export type ClickHouseType =
+  | { kind: 'number' }
+  | { kind: 'other' }
+  /** Items of a list, values of a map. */
+  | { kind: 'list'; item: ClickHouseType }
+  | { kind: 'tuple'; items: ClickHouseType[] };
+
+const other: ClickHouseType = { kind: 'other' };
+const number: ClickHouseType = { kind: 'number' };
+const point: ClickHouseType = { kind: 'tuple', items: [number, number] };
+const list = (item: ClickHouseType): ClickHouseType => (item.kind === 'other' ? other : { kind: 'list', item });
+
+const named: Record<string, ClickHouseType> = {
+  ...{ Float32: number, Float64: number, BFloat16: number },
+  ...{ Point: point, Ring: list(point), LineString: list(point), MultiLineString: list(list(point)) },
+  ...{ Polygon: list(list(point)), MultiPolygon: list(list(list(point))) },
+};
+
+/** Reads a type as ClickHouse writes it. What has no floating point number in it at a place that its type says is `other`. */
+export function readType(text: string): ClickHouseType {
+  const [, name = '', inner] = /^(\w+)(?:\((.*)\))?$/s.exec(text.trim()) ?? [];
+  if (inner === undefined) return named[name] ?? other;
+  const args = argumentsOf(inner);
+  const last = args.at(-1) ?? '';
+  switch (name) {
+    case 'Nullable':
+    case 'LowCardinality':
+    case 'SimpleAggregateFunction':
+      return readType(last);
+    case 'Array':
+    case 'Map':
+      return list(readType(last));
+    case 'Tuple':
+      return tuple(args);
+    case 'Nested':
+      return list(tuple(args));
+    default:
+      return other;
+  }
+}
+
+function tuple(args: string[]): ClickHouseType {
+  const items = args.map((each) => readType(each.replace(/^(?:`(?:[^`\\]|\\.)*`|\w+)\s+/s, '')));
+  return items.every(({ kind }) => kind === 'other') ? other : { kind: 'tuple', items };
+}
+
+/** What stands between the commas that are in no brackets and no quotes. */
+function argumentsOf(text: string): string[] {
+  const args: string[] = [];
+  let [start, depth] = [0, 0];
+  const token = /`(?:[^`\\]|\\.)*`|'(?:[^'\\]|\\.)*'|[(),]/gs;
+  for (const { 0: found, index } of text.matchAll(token)) {
+    if (found === '(') depth += 1;
+    else if (found === ')') depth -= 1;
+    else if (found === ',' && depth === 0) {
+      args.push(text.slice(start, index).trim());
+      start = index + 1;
+    }
+  }
+  return [...args, text.slice(start).trim()];
+}
