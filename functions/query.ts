@@ -38,7 +38,8 @@ const answerSchema = z
 const answers = {
   200: {
     description:
-      'The rows: JSON, or by `format` or `Accept` NDJSON, CSV, Parquet or an Arrow stream. Integers are exact; ' +
+      'The rows: JSON, or by `format` or `Accept` NDJSON, CSV, Parquet or an Arrow stream, or `compact`: a line with the ' +
+      'names of the columns, one with their types, and one for each row, lists in JSON. Integers are exact; ' +
       'timestamps are UTC with milliseconds. Long answers are streamed, and break off if they fail',
     schema: answerSchema,
     headers: { ...freshnessHeaders, ...noteHeaders, ...originHeaders },

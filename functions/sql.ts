@@ -27,7 +27,8 @@ const answerSchema = z
 const answers = {
   200: {
     description:
-      'The rows: JSON, or by `format` or `Accept` NDJSON, CSV, Parquet or an Arrow stream. JSON has at most 500,000 rows, ' +
+      'The rows: JSON, or by `format` or `Accept` NDJSON, CSV, Parquet or an Arrow stream, or `compact`: lines with the names ' +
+      'of the columns, their types and each row, lists in JSON. JSON has at most 500,000 rows, ' +
       'the others as many as there are. Long answers are streamed, and break off if they fail',
     schema: answerSchema,
     headers: { ...freshnessHeaders, ...noteHeaders },

@@ -5,9 +5,9 @@
  * @module
  */
 import { execFileSync } from 'node:child_process';
-import { rmSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { build } from 'esbuild';
+import { build, transformSync } from 'esbuild';
 
 const root = join(import.meta.dirname, '..');
 
@@ -17,6 +17,7 @@ export async function buildPackage(folder: string): Promise<void> {
   const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
   const project = join(root, 'src', 'client', 'tsconfig.json');
   execFileSync(process.execPath, [tsc, '-p', project, '--outDir', join(folder, 'client')], { stdio: 'inherit' });
+  shorten(join(folder, 'client'));
   await build({
     entryPoints: [join(root, 'src', 'cli', 'main.ts')],
     outdir: join(folder, 'cli'),
@@ -24,6 +25,18 @@ export async function buildPackage(folder: string): Promise<void> {
     loader: { '.lua': 'text', '.sql': 'text' },
     logLevel: 'warning',
   });
+}
+
+/** Without what browsers do not need: comments are in the declarations beside. */
+function shorten(folder: string): void {
+  for (const name of readdirSync(folder)) {
+    if (!name.endsWith('.js')) continue;
+    const { code } = transformSync(readFileSync(join(folder, name), 'utf8'), {
+      target: 'es2024',
+      minify: true,
+    });
+    writeFileSync(join(folder, name), code);
+  }
 }
 
 if (import.meta.main) await buildPackage(join(root, '.package'));

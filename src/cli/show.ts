@@ -1,6 +1,6 @@
 import { createInterface } from 'node:readline/promises';
 import type { Timestore } from '../client/index.ts';
-import { rowText } from '../client/json.ts';
+import { bodyText } from '../client/write.ts';
 import type { CommonOptions } from './config.ts';
 import { usage } from './failure.ts';
 import { type Io, print } from './io.ts';
@@ -11,7 +11,7 @@ export type Item = Record<string, unknown>;
 /** Things of a kind, as a table of some of their members or as JSON with all of them. */
 export async function showList(items: Item[], columns: string[], { json }: CommonOptions, io: Io): Promise<void> {
   if (json) {
-    await print(io.stdout, `${rowText(items)}\n`);
+    await print(io.stdout, `${bodyText(items)}\n`);
     return;
   }
   if (items.length === 0) {
@@ -39,7 +39,7 @@ function memberOf(item: Item, name: string): unknown {
 /** One thing, a line for each of its members. */
 export async function showOne(item: Item, { json }: CommonOptions, io: Io): Promise<void> {
   if (json) {
-    await print(io.stdout, `${rowText(item)}\n`);
+    await print(io.stdout, `${bodyText(item)}\n`);
     return;
   }
   const entries = Object.entries(item).filter(([, value]) => value !== undefined && value !== null);

@@ -1,11 +1,14 @@
-import { rowText } from './json.ts';
-import { linesOf } from './lines.ts';
+import { rowsOf } from './lines.ts';
 import { type Call, type ClientOptions, jsonOf, Transport } from './transport.ts';
 import type { Query, Sql } from './types.ts';
 import { Watermarks } from './watermarks.ts';
+import { queryBody, rowText } from './write.ts';
 import { Writer, type WriterOptions } from './writer.ts';
 
-/** A row as it is sent: numbers, `bigint`, strings, booleans, `Date`, lists and objects. */
+/**
+ * A row as it is sent: numbers, `bigint`, strings, booleans, `Date`, lists and objects, `Set`, `Map` and typed arrays. What is
+ * none of them is refused before anything is sent.
+ */
 export type Row = Record<string, unknown>;
 
 export type WriteOptions = {
@@ -114,7 +117,7 @@ export class Timestore {
     return await this.#watermarks.heard(sees, () =>
       this.#transport.json<SqlAnswer<Read>>({
         ...{ method: 'POST', path: '/v1/sql', isRepeatable: true, signal },
-        body: { ...body, sql: text, ...(required.length > 0 && { minWatermark: required }) },
+        body: queryBody({ ...body, sql: text, ...(required.length > 0 && { minWatermark: required }) }),
       }),
     );
   }
@@ -128,10 +131,15 @@ export class Timestore {
     const response = await this.#watermarks.heard(sees, () =>
       this.#transport.send({
         ...{ method: 'POST', path: '/v1/sql', isRepeatable: true, signal },
-        body: { ...body, sql: text, format: 'ndjson', ...(required.length > 0 && { minWatermark: required }) },
+        body: queryBody({
+          ...body,
+          sql: text,
+          format: 'compact',
+          ...(required.length > 0 && { minWatermark: required }),
+        }),
       }),
     );
-    yield* linesOf<Read>(response);
+    yield* rowsOf<Read>(response);
   }
 
   /** How far a batch is. Throws TimestoreError `not-found`. */
@@ -177,7 +185,10 @@ export class Table<Read extends object = Row> {
    * @throws TimestoreError, such as `rows-refused` with `problem.errors`
    */
   async write(rows: object[], options: WriteOptions = {}): Promise<Accepted> {
-    return await this.writeLines(rows.map(rowText), options);
+    return await this.writeLines(
+      rows.map((row, i) => rowText(row, i)),
+      options,
+    );
   }
 
   /** The same of rows that are JSON already. */
@@ -230,8 +241,8 @@ export class Table<Read extends object = Row> {
   async *rows(query: Query & Reading = {}): AsyncGenerator<Read, void, undefined> {
     const { seesOwn = true, signal, ...body } = query;
     const own = seesOwn ? this.#watermarks.of([this.#key]) : [];
-    const call = this.#read({ limit: null, ...body, format: 'ndjson' }, own, signal);
-    yield* linesOf<Read>(await this.#watermarks.heard([this.#key], () => this.#transport.send(call)));
+    const call = this.#read({ limit: null, ...body, format: 'compact' }, own, signal);
+    yield* rowsOf<Read>(await this.#watermarks.heard([this.#key], () => this.#transport.send(call)));
   }
 
   get #path(): string {
@@ -242,11 +253,11 @@ export class Table<Read extends object = Row> {
     return `${this.dataset}.${this.name}`;
   }
 
-  #read(body: Query & { format?: 'ndjson' }, own: string[], signal: AbortSignal | undefined): Call {
+  #read(body: Query & { format?: 'compact' }, own: string[], signal: AbortSignal | undefined): Call {
     const required = [...own, ...[body.minWatermark ?? []].flat()];
     return {
       ...{ method: 'POST', path: `${this.#path}/query`, isRepeatable: true, signal },
-      body: { ...body, tableName: this.name, ...(required.length > 0 && { minWatermark: required }) },
+      body: queryBody({ ...body, tableName: this.name, ...(required.length > 0 && { minWatermark: required }) }),
     };
   }
 }

@@ -1,12 +1,25 @@
+import { rowReader } from './columns.ts';
 import { TimestoreError } from './errors.ts';
 import { parseExact } from './json.ts';
 
 /**
- * The rows of an answer in NDJSON, as they come. Who stops before the end takes the query back.
+ * The rows of an answer in the compact form, as they come: lists of values, after the names and the types of the columns.
+ * Who stops before the end takes the query back.
  *
  * @throws TimestoreError `network` when it breaks off
  */
-export async function* linesOf<Read>(response: Response): AsyncGenerator<Read, void, undefined> {
+export async function* rowsOf<Read>(response: Response): AsyncGenerator<Read, void, undefined> {
+  let names: string[] | undefined;
+  let read: ((line: string) => object) | undefined;
+  for await (const line of linesOf(response)) {
+    if (read !== undefined) yield read(line) as Read;
+    else if (!line.startsWith('[')) yield parseExact(line) as Read;
+    else if (names === undefined) names = JSON.parse(line) as string[];
+    else read = rowReader(names, JSON.parse(line) as string[]);
+  }
+}
+
+async function* linesOf(response: Response): AsyncGenerator<string, void, undefined> {
   const reader = (response.body ?? new Blob().stream()).pipeThrough(new TextDecoderStream()).getReader();
   let held = '';
   try {
@@ -17,9 +30,9 @@ export async function* linesOf<Read>(response: Response): AsyncGenerator<Read, v
       if (done) break;
       const lines = (held + value).split('\n');
       held = lines.pop() ?? '';
-      for (const line of lines) if (line !== '') yield parseExact(line) as Read;
+      for (const line of lines) if (line !== '') yield line;
     }
-    if (held !== '') yield parseExact(held) as Read;
+    if (held !== '') yield held;
   } finally {
     await reader.cancel().catch(() => undefined);
   }

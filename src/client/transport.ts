@@ -1,5 +1,6 @@
+import { readAnswer } from './columns.ts';
 import { errorOf, TimestoreError } from './errors.ts';
-import { parseExact } from './json.ts';
+import { bodyText } from './write.ts';
 
 export type ClientOptions = {
   /** Where the deployment is, such as `https://timestore.example.com`. */
@@ -67,7 +68,7 @@ export class Transport {
     }
   }
 
-  /** The same, its JSON read. Integers beyond 2^53 are `bigint`. */
+  /** The same, its JSON read: numbers by the types of their columns, integers beyond 2^53 as `bigint`. */
   async json<Answer>(call: Call): Promise<Answer> {
     return await jsonOf<Answer>(await this.send(call));
   }
@@ -107,7 +108,7 @@ export class Transport {
 /** The JSON of an answer. Throws TimestoreError `malformed-answer`. */
 export async function jsonOf<Answer>(response: Response): Promise<Answer> {
   try {
-    return parseExact(await response.text()) as Answer;
+    return readAnswer(await response.text()) as Answer;
   } catch (error) {
     throw new TimestoreError('malformed-answer', 'The answer broke off or is no JSON.', {
       ...{ status: response.status, retryable: true, cause: error },
@@ -120,8 +121,7 @@ type Body = { content: string | Uint8Array<ArrayBuffer> | undefined; headers: Re
 async function bodyOf({ body, type }: Call, compress: boolean): Promise<Body> {
   if (body === undefined) return { content: undefined, headers: {} };
   const isText = typeof body === 'string' && type !== undefined;
-  const plain =
-    isText || body instanceof Uint8Array ? (body as string | Uint8Array<ArrayBuffer>) : JSON.stringify(body);
+  const plain = isText || body instanceof Uint8Array ? (body as string | Uint8Array<ArrayBuffer>) : bodyText(body);
   const headers = { 'content-type': type ?? 'application/json' };
   if (!compress || plain.length < compressedChars || typeof CompressionStream === 'undefined')
     return { content: plain, headers };

@@ -1,14 +1,14 @@
-/** RFC 3339, `YYYY-MM-DD hh:mm:ss[.fff]` in UTC, or milliseconds since 1970. */
-export type Time = string | number;
+/** RFC 3339, `YYYY-MM-DD hh:mm:ss[.fff]` in UTC, milliseconds since 1970, or a `Date`. */
+export type Time = string | number | Date;
 
 export type Operator =
   | ('eq' | 'ne' | 'lt' | 'lte' | 'gt' | 'gte' | 'in' | 'notIn' | 'between' | 'isNull' | 'isNotNull')
   | ('contains' | 'notContains' | 'startsWith' | 'endsWith' | 'like' | 'notLike' | 'ilike' | 'matches')
   | ('has' | 'hasAny' | 'hasAll' | 'isEmpty' | 'isNotEmpty');
 
-type Scalar = string | number | boolean | null;
+type Scalar = string | number | bigint | boolean | Date | null;
 
-/** A condition on a column, or a group of them. An integer beyond 2^53 is a string of its digits. */
+/** A condition on a column, or a group of them. An integer beyond 2^53 is a `bigint`, or a string of its digits. */
 export type Filter =
   | { column: string; op: Operator; value?: Scalar | Scalar[] | undefined }
   | { and: Filter[] }

@@ -2,7 +2,7 @@
 
 import type { Accepted, WriteOptions } from './client.ts';
 import { TimestoreError } from './errors.ts';
-import { rowText } from './json.ts';
+import { rowText } from './write.ts';
 
 export type WriterOptions = {
   /** A batch is sent when it has so many rows or characters, or when its first row has waited so long. */
@@ -53,6 +53,7 @@ export class Writer {
   #waiting: Batch[] = [];
   #running = 0;
   #held = 0;
+  #taken = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #refused: Refused[] = [];
   #isClosed = false;
@@ -67,10 +68,11 @@ export class Writer {
   /**
    * Takes a row. Resolves when there is room for the next one.
    *
-   * @throws WriteError for batches that were refused since it was last told; the row is taken all the same
+   * @throws WriteError for batches that were refused since it was last told; the row is taken all the same. TimestoreError
+   *   `rows-refused` for a row that cannot be sent, which is not
    */
   async add(row: object): Promise<void> {
-    await this.addLine(rowText(row));
+    await this.addLine(rowText(row, this.#taken));
   }
 
   /** The same of a row that is JSON already. */
@@ -78,6 +80,7 @@ export class Writer {
     if (this.#isClosed) throw new TypeError('the writer is closed');
     const { rowsMax, charsMax, ageMsMax, heldCharsMax } = this.#options;
     const batch = this.#open;
+    this.#taken += 1;
     batch.lines.push(line);
     batch.chars += line.length + 1;
     this.#held += line.length + 1;

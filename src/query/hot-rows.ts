@@ -13,6 +13,9 @@ import type { QueryBody, QueryPlan } from './request.ts';
 
 type Key = { field: Field; isDescending: boolean };
 
+/** What this side writes. */
+const written = new Set<Format>(['json', 'ndjson', 'compact']);
+
 /** Rows are held with a place for each field: more than this would not fit beside what else an instance does. */
 const cells_max = 2_000_000;
 
@@ -33,7 +36,7 @@ export function hotRows(
   const { table, lanes } = cut;
   const { start_ms } = plan;
   if (cut.bufferState !== 'ready' || lanes === undefined || start_ms === undefined) return undefined;
-  if (body.downsample !== undefined || plan.limit === undefined || (format !== 'json' && format !== 'ndjson')) {
+  if (body.downsample !== undefined || plan.limit === undefined || !written.has(format)) {
     return undefined;
   }
   if (lanes.some(({ flushedTo_ms }) => flushedTo_ms === undefined || flushedTo_ms >= start_ms)) return undefined;
@@ -61,20 +64,20 @@ export function hotRows(
   notes.warnings.push('ClickHouse is away. The answer is from the hot buffer, which has all rows of this time range.');
   const key = last?.keys.map((value, i) => hotText(keys[i]?.field.type ?? 'integer', value));
   const cursor = cursorOf(cut, plan, key, notes.warnings);
+  const columns = plan.fields.map(({ name }) => name);
+  const types = plan.fields.map((field) => clickhouseType(field, table.schema));
+  const isCompact = format === 'compact';
   const texts = shown.map(({ values }) => {
     const members = plan.fields.map(({ name, type }) => {
-      return `${JSON.stringify(name)}:${hotJson(type, values.get(name) ?? null)}`;
+      return `${isCompact ? '' : `${JSON.stringify(name)}:`}${hotJson(type, values.get(name) ?? null)}`;
     });
-    return `{${members.join(',')}}`;
+    return isCompact ? `[${members.join(',')}]` : `{${members.join(',')}}`;
   });
-  if (format === 'ndjson') {
-    return { format, notes, cursor, body: once(texts.map((text) => `${text}\n`).join('')), isComplete: true };
+  if (format !== 'json') {
+    const lines = [...(isCompact ? [JSON.stringify(columns), JSON.stringify(types)] : []), ...texts];
+    return { format, notes, cursor, body: once(lines.map((line) => `${line}\n`).join('')), isComplete: true };
   }
-  const head = {
-    columns: plan.fields.map(({ name }) => name),
-    types: plan.fields.map((field) => clickhouseType(field, table.schema)),
-    mode: 'raw',
-  };
+  const head = { columns, types, mode: 'raw' };
   const rest = {
     warnings: notes.warnings,
     cursor: cursor ?? null,

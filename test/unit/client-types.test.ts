@@ -9,11 +9,20 @@ import type { sqlBody } from '../../src/query/sql/query-sql.ts';
 type ServerQuery = z.input<typeof queryBody>;
 type ServerSql = z.input<typeof sqlBody>;
 
+/** As the client sends it: a `bigint` as a number or its digits, a `Date` as its time. */
+type Sent<T> = T extends Date
+  ? string
+  : T extends bigint
+    ? string
+    : T extends object
+      ? { [K in keyof T]: Sent<T[K]> }
+      : T;
+
 /** Held by the compiler: each is assignable to the other, but for what only one of them has. */
 const ways = {
-  queryToServer: (query: Query): Omit<ServerQuery, 'tableName'> => query,
+  queryToServer: (query: Sent<Query>): Omit<ServerQuery, 'tableName'> => query,
   queryFromServer: (query: Omit<Pick<ServerQuery, keyof Query & keyof ServerQuery>, 'filters'>): Query => query,
-  filterToServer: (filter: Filter): ServerFilter => filter,
+  filterToServer: (filter: Sent<Filter>): ServerFilter => filter,
   filterFromServer: (filter: ServerFilter): Filter => filter,
   receiptFromServer: (receipt: ServerReceipt): Receipt => receipt,
   receiptToServer: (receipt: Receipt): ServerReceipt => receipt,

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Command, Option } from 'commander';
 import { type Query, type QueryAnswer, type Table, TimestoreError } from '../../client/index.ts';
-import { rowText } from '../../client/json.ts';
+import { rowText } from '../../client/write.ts';
 import { type CommonOptions, connect, tableName } from '../config.ts';
 import { CliFailure, exitCodes } from '../failure.ts';
 import { type Io, print } from '../io.ts';

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Timestore } from '../../client/index.ts';
-import { rowText } from '../../client/json.ts';
+import { bodyText } from '../../client/write.ts';
 import type { CommonOptions } from '../config.ts';
 import { CliFailure } from '../failure.ts';
 import { barOf, rowCount, showStatus, whole, withWait } from '../ingest/show-progress.ts';
@@ -79,7 +79,7 @@ export async function showImport(
   const { objects, rows, errors, wrongRows, ...rest } = found;
   const rowsAtFault = errors.map((each) => ({ ...each, object: labels.get(each.object) ?? each.object }));
   if (options.json) {
-    await print(io.stdout, `${rowText(found)}\n`);
+    await print(io.stdout, `${bodyText(found)}\n`);
   } else {
     const { createdAt, finishedAt, actor, ...what } = rest;
     const counts = {

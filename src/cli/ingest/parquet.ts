@@ -1,5 +1,5 @@
 import type { ParquetParsers, SchemaElement } from 'hyparquet';
-import { rowText } from '../../client/json.ts';
+import { rowText } from '../../client/write.ts';
 import { CliFailure } from '../failure.ts';
 import { type Batch, type Cuts, hashOf, type Limits } from './cut.ts';
 

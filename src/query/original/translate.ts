@@ -116,7 +116,7 @@ function fitted(
   field: Field | undefined,
 ): string | number | boolean {
   const isTime = field?.type === 'timestamp';
-  const isNumber = field?.type === 'double' || field?.type === 'integer';
+  const isNumber = ['double', 'integer', 'unsigned'].includes(field?.type ?? '');
   if (field !== undefined && !isTime && type === 'timestamp') {
     throw invalid(`filters.columns: ${column} is ${field.type}, and type timestamp compares timestamps`);
   }

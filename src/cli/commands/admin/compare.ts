@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import type { Timestore } from '../../../client/index.ts';
-import { rowText } from '../../../client/json.ts';
+import { bodyText } from '../../../client/write.ts';
 import { type CommonOptions, connect } from '../../config.ts';
 import { CliFailure, exitCodes, usage } from '../../failure.ts';
 import { intoBucket } from '../../import/bucket.ts';
@@ -68,7 +68,7 @@ const linesMost = 20;
 
 export async function showComparison(found: Comparison, { json }: CommonOptions, io: Io): Promise<void> {
   if (json) {
-    await print(io.stdout, `${rowText(found)}\n`);
+    await print(io.stdout, `${bodyText(found)}\n`);
     return;
   }
   const { rows, days, differing, differingRows, columns, wrongRows } = found;
