@@ -201,7 +201,7 @@ describe('SQL is read once', () => {
   ])('%s', (_, sql) => {
     ends(() => {
       try {
-        compileSql(sql, { ...limits, sql_chars_max: 2 ** 30 });
+        compileSql(sql, 'demo', { ...limits, sql_chars_max: 2 ** 30 });
       } catch (error) {
         // Refused is as good as read; not ended is not.
         if (!(error instanceof Error) || error.name !== 'TimestoreError') throw error;

@@ -108,6 +108,8 @@ test.each<[string, string[]]>([
   ['SELECT * FROM (WITH x AS (SELECT 1) SELECT * FROM x) JOIN x ON 1', ['x']],
   ['SELECT a IN b, c NOT IN (d.e), f IN (1, g), h IN tuple(i), j IN (SELECT k FROM l)', ['b', 'd.e', 'l']],
   ['FROM m SELECT x UNION ALL (SELECT y FROM n) EXCEPT SELECT * EXCEPT (z) FROM o', ['m', 'n', 'o']],
+  ['WITH 1 AS st SELECT x FROM m ORDER BY x WITH FILL FROM st TO 3', ['m']],
+  ['SELECT x AS fill FROM m ORDER BY fill WITH FILL FROM (SELECT min(x) FROM n)', ['m', 'n']],
   ['SELECT x.from, t.in, "from" FROM m WHERE t.join = 1', ['m']],
 ])('%s', (sql, expected) => {
   expect(tablesIn(lex(sql)).map(({ parts }) => parts.join('.'))).toEqual(expected);

@@ -5,6 +5,7 @@ import { invalid, tooMuch } from '../invalid.ts';
 import { paramText } from '../parameter.ts';
 import { takesAggregate } from './functions.ts';
 import { lex, refused, type Token, textOf } from './lex.ts';
+import { qualify } from './qualify.ts';
 import { type TableUse, tablesIn } from './scan.ts';
 import { markerOf, markerPrefix, notWrittenOut } from './tree.ts';
 
@@ -16,13 +17,17 @@ export type CompiledSql = {
   params: string[];
 };
 
-/** Throws TimestoreError `invalid-request`, `limit-exceeded` for what can be seen without asking ClickHouse. */
-export function compileSql(sql: string, limits: Limits): CompiledSql {
+/**
+ * @param dataset where tables are that are named without one
+ * @throws TimestoreError `invalid-request`, `limit-exceeded` for what can be seen without asking ClickHouse
+ */
+export function compileSql(sql: string, dataset: string | undefined, limits: Limits): CompiledSql {
   if (sql.length > limits.sql_chars_max) {
     throw tooMuch(`sql: it has ${sql.length} characters, more than ${limits.sql_chars_max} (limit sql_chars_max)`);
   }
-  const tokens = lex(sql);
-  refuseOtherStatements(tokens);
+  const sent = lex(sql);
+  refuseOtherStatements(sent);
+  const tokens = qualify(sent, dataset);
   const uses = tablesIn(tokens);
   return { tokens, uses, params: paramsOf(tokens) };
 }

@@ -65,11 +65,12 @@ const wall = 'LIMIT 9223372036854775807';
 async function queryTables(ctx: Context, reader: Reader, body: SqlBody, asked: Asked, found: Table[]): Promise<Answer> {
   const { limits } = ctx.config;
   const freshness = freshnessOf(body, limits);
-  const known = ctx.checkedSql.get(body.sql);
-  const compiled = known ?? compileSql(body.sql, limits);
+  const key = `${body.dataset ?? ''} ${body.sql}`;
+  const known = ctx.checkedSql.get(key);
+  const compiled = known ?? compileSql(body.sql, body.dataset, limits);
   const params = boundParams(compiled, body.params, limits);
   const tables = await tablesOf(ctx, reader, body, compiled);
-  if (known === undefined) await check(ctx, body.sql, compiled, params);
+  if (known === undefined) await check(ctx, key, compiled, params);
   const distinct = [...new Set(tables.filter((table) => table !== undefined))];
   found.push(...distinct);
   requireOwnTokens(freshness, distinct);
@@ -170,8 +171,8 @@ function isTableName(name: string): boolean {
   return slugPattern.test(name) || name === quarantineTable;
 }
 
-/** Asks ClickHouse what it would read. What was found harmless once stays so: it depends on the text alone. */
-async function check(ctx: Context, sql: string, compiled: CompiledSql, params: Settings): Promise<void> {
+/** Asks ClickHouse what it would read. What was found harmless once stays so: it depends on the text and the dataset alone. */
+async function check(ctx: Context, key: string, compiled: CompiledSql, params: Settings): Promise<void> {
   const { before, after } = textsToCheck(compiled);
   const [first, second] = await Promise.allSettled([
     explain(ctx, compiled, before, params),
@@ -181,7 +182,7 @@ async function check(ctx: Context, sql: string, compiled: CompiledSql, params: S
   if (first.status === 'rejected') throw first.reason;
   if (second.status === 'rejected') throw second.reason;
   checkTree(first.value, second.value, compiled.uses);
-  ctx.checkedSql.set(sql, compiled);
+  ctx.checkedSql.set(key, compiled);
 }
 
 const explainPrefix = 'EXPLAIN QUERY TREE run_passes = 0\n';

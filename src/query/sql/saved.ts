@@ -36,7 +36,7 @@ export async function saveQuery(
 ): Promise<SavedQuery> {
   const { dataset, name, sql, description, params } = query;
   const { limits } = ctx.config;
-  compileSql(sql, limits);
+  compileSql(sql, dataset, limits);
   if (JSON.stringify(params).length > limits.sql_param_bytes_max) {
     throw tooMuch(`params: they are longer than ${limits.sql_param_bytes_max} bytes (limit sql_param_bytes_max)`);
   }

@@ -12,9 +12,20 @@ export type TableUse = {
   hasAlias: boolean;
 };
 
+/** A SELECT, with what stands in its FROM, by the names that the rest of it may use. */
+export type Select = {
+  parent: Select | undefined;
+  sources: { name: string; use: TableUse | undefined }[];
+};
+
 /** What is between two brackets, or the SQL as a whole. */
 type Group = {
   parent: Group | undefined;
+  select: Select;
+  /** What is between the brackets stands where a table may. */
+  isTable: boolean;
+  /** The brackets that follow are arguments of a function that makes a table. */
+  callsTable: boolean;
   /** The function whose arguments they are. */
   of: string;
   isQuery: boolean;
@@ -51,15 +62,22 @@ const notAliases = new Set([
  * what ClickHouse reads before and after the names are replaced.
  */
 export function tablesIn(tokens: Token[]): TableUse[] {
+  return scan(tokens).uses;
+}
+
+/** The tables, and the SELECT that each token belongs to. */
+export function scan(tokens: Token[]): { uses: TableUse[]; selects: (Select | undefined)[] } {
   const uses: TableUse[] = [];
+  const selects: (Select | undefined)[] = [];
   let group = newGroup(undefined, '');
   group.isQuery = true;
   for (let i = 0; i < tokens.length; i += 1) {
     const token = tokens[i];
     if (token === undefined) break;
+    selects[i] = group.select;
     if (token.kind === 'sign') {
       if (token.text === '(' || token.text === '[' || token.text === '{') group = enter(group, tokens, i);
-      else if (token.text === ')' || token.text === ']' || token.text === '}') group = group.parent ?? group;
+      else if (token.text === ')' || token.text === ']' || token.text === '}') group = leave(group, tokens, i);
       else if (token.text === ',' && group.inFrom && group.commasCount) group.expectsTable = true;
       continue;
     }
@@ -70,13 +88,14 @@ export function tablesIn(tokens: Token[]): TableUse[] {
     if (group.expectsTable && !isClause(token)) {
       const last = endOfPath(tokens, i);
       group.expectsTable = false;
-      if (tokens[last + 1]?.text !== '(') use(uses, tokens, group, i, last, 'from');
+      if (tokens[last + 1]?.text === '(') group.callsTable = true;
+      else use(uses, tokens, group, i, last, 'from');
       i = last;
       continue;
     }
     if (token.kind === 'word') i = onWord(uses, tokens, group, i);
   }
-  return uses;
+  return { uses, selects };
 }
 
 /** A word that has a meaning in a query. Answers with the last token that was looked at. */
@@ -91,10 +110,10 @@ function onWord(uses: TableUse[], tokens: Token[], group: Group, i: number): num
     group.inWith = true;
   } else if (word === 'RECURSIVE' && before === 'WITH') {
     group.isRecursive = true;
-  } else if (word === 'FROM' && before !== 'DISTINCT') {
-    Object.assign(group, { inFrom: true, expectsTable: true, commasCount: true, inWith: false });
-  } else if (word === 'FROM' && !['IS', 'NOT'].includes(tokens[i - 2]?.text.toUpperCase() ?? '')) {
-    Object.assign(group, { inFrom: true, expectsTable: true, commasCount: true, inWith: false });
+  } else if (word === 'FROM') {
+    if (isFromOfTables(before, tokens[i - 2]?.text.toUpperCase())) {
+      Object.assign(group, { inFrom: true, expectsTable: true, commasCount: true, inWith: false });
+    }
   } else if (word === 'JOIN') {
     const isArray = before === 'ARRAY';
     Object.assign(group, { expectsTable: !isArray, commasCount: !isArray });
@@ -103,9 +122,25 @@ function onWord(uses: TableUse[], tokens: Token[], group: Group, i: number): num
   } else if (endsFrom.has(word)) {
     Object.assign(group, { inFrom: false, inWith: false });
   }
-  if (setOperations.has(word)) Object.assign(group, { inFrom: false, atStart: true });
-  else if (!['WITH', 'ALL', 'DISTINCT'].includes(word)) group.atStart = false;
+  if (setOperations.has(word)) {
+    Object.assign(group, { inFrom: false, atStart: true });
+    if (isBeforeSelect(tokens, i)) group.select = newSelect(group.select.parent);
+  } else if (!['WITH', 'ALL', 'DISTINCT'].includes(word)) group.atStart = false;
   return i;
+}
+
+/** EXCEPT may also follow an asterisk, with columns. */
+function isBeforeSelect(tokens: Token[], i: number): boolean {
+  let at = i + 1;
+  while (['(', 'ALL', 'DISTINCT'].includes(tokens[at]?.text.toUpperCase() ?? '')) at += 1;
+  const next = tokens[at];
+  return next !== undefined && isClause(next);
+}
+
+/** What else has the word: `IS NOT DISTINCT FROM`, and `WITH FILL FROM` of ORDER BY. */
+function isFromOfTables(before: string | undefined, beforeThat: string | undefined): boolean {
+  if (before === 'DISTINCT') return beforeThat !== 'IS' && beforeThat !== 'NOT';
+  return before !== 'FILL' || beforeThat !== 'WITH';
 }
 
 function onIn(uses: TableUse[], tokens: Token[], group: Group, i: number): number {
@@ -125,12 +160,20 @@ function onIn(uses: TableUse[], tokens: Token[], group: Group, i: number): numbe
 function use(uses: TableUse[], tokens: Token[], group: Group, first: number, last: number, place: TableUse['place']) {
   const parts = tokens.slice(first, last + 1).filter(({ text }) => text !== '.');
   const names = parts.map(({ name }) => name);
-  if (names.length === 1 && names[0] !== undefined && isCte(group, names[0])) return;
+  const name = names.at(-1) ?? '';
+  const alias = place === 'from' ? aliasAfter(tokens, last) : undefined;
+  const isOfSql = names.length === 1 && isCte(group, name);
+  const found = { first, last, parts: names, place, hasAlias: alias !== undefined };
+  if (!isOfSql) uses.push(found);
+  if (place === 'from') group.select.sources.push({ name: alias ?? name, use: isOfSql ? undefined : found });
+}
+
+/** The name that is given to what ends with a token. */
+function aliasAfter(tokens: Token[], last: number): string | undefined {
   const next = tokens[last + 1];
-  const hasAlias =
-    next?.kind === 'name' ||
-    (next?.kind === 'word' && (next.text.toUpperCase() === 'AS' || !notAliases.has(next.text.toUpperCase())));
-  uses.push({ first, last, parts: names, place, hasAlias: place === 'from' && hasAlias });
+  if (next?.kind === 'name') return next.name;
+  if (next?.kind !== 'word' || (next.text.toUpperCase() !== 'AS' && notAliases.has(next.text.toUpperCase()))) return;
+  return next.text.toUpperCase() === 'AS' ? (tokens[last + 2]?.name ?? '') : next.name;
 }
 
 /** Whether a name is that of a common table expression here. In its own definition, it is one only where it may be. */
@@ -146,10 +189,13 @@ function isCte(group: Group, name: string): boolean {
 function enter(group: Group, tokens: Token[], i: number): Group {
   const before = tokens[i - 1];
   const inner = newGroup(group, before?.kind === 'word' ? before.text.toUpperCase() : '');
+  inner.isTable = group.expectsTable || group.callsTable;
+  group.callsTable = false;
   let at = i + 1;
   while (tokens[at]?.text === '(') at += 1;
   const first = tokens[at];
-  inner.isQuery = first?.kind === 'word' && ['SELECT', 'WITH', 'FROM'].includes(first.text.toUpperCase());
+  inner.isQuery = first !== undefined && isClause(first);
+  if (inner.isQuery) inner.select = newSelect(group.select);
   if (group.expectsTable) {
     // Brackets around joined tables.
     if (!inner.isQuery) Object.assign(inner, { isQuery: true, inFrom: true, expectsTable: true, commasCount: true });
@@ -163,6 +209,14 @@ function enter(group: Group, tokens: Token[], i: number): Group {
     }
   }
   return inner;
+}
+
+/** Whether what ends here is named: only a name can be meant by what follows. */
+function leave(group: Group, tokens: Token[], i: number): Group {
+  const outer = group.parent ?? group;
+  const name = group.isTable ? aliasAfter(tokens, i) : undefined;
+  if (name !== undefined) outer.select.sources.push({ name, use: undefined });
+  return outer;
 }
 
 /** Of `name AS (`, with or without a list of columns after the name. */
@@ -192,6 +246,11 @@ function isClause({ kind, text }: Token): boolean {
 function newGroup(parent: Group | undefined, of: string): Group {
   return {
     ...{ parent, of, isQuery: false, atStart: true, inWith: false, isRecursive: false, inFrom: false },
+    ...{ select: parent?.select ?? newSelect(undefined), isTable: false, callsTable: false },
     ...{ expectsTable: false, commasCount: true, ctes: new Set(), defines: undefined },
   };
+}
+
+function newSelect(parent: Select | undefined): Select {
+  return { parent, sources: [] };
 }

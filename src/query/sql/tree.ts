@@ -1,5 +1,6 @@
 import { isAllowedAggregate, isAllowedFunction, isAllowedTableFunction, takesAggregate } from './functions.ts';
 import { refused } from './lex.ts';
+import { reachOf } from './refused-functions.ts';
 import type { TableUse } from './scan.ts';
 
 /** What stands for the n-th table that a query uses, while ClickHouse is asked what it reads. */
@@ -28,6 +29,7 @@ export function checkTree(before: string[], after: string[], uses: TableUse[]): 
   const above: Line[] = [];
   let last: Line | undefined;
   for (const [i, text] of after.entries()) {
+    if (isEndOfEmptyList(text, last) && text === before[i]) continue;
     const line = readLine(text);
     above.length = line.depth;
     above[line.depth] = line;
@@ -39,8 +41,9 @@ export function checkTree(before: string[], after: string[], uses: TableUse[]): 
       if (use === undefined || before[i] !== unmarked(text, use)) throw notUnderstood();
       found.add(marker);
     }
-    checkLine(line, above, names);
-    if (above[line.depth - 1] === last) checkFirst(line, above);
+    const isFirst = above[line.depth - 1] === last;
+    checkLine(line, above, names, isFirst);
+    if (isFirst) checkFirst(line, above);
     last = line;
   }
   if (before.length !== after.length || found.size !== uses.length) throw notUnderstood();
@@ -53,6 +56,11 @@ const kinds =
 const tablePlaces = /^(?:JOIN TREE|(?:LEFT |RIGHT )?TABLE EXPRESSION(?: [0-9]+)?)$/;
 const otherPlaces =
   /^(?:WITH|PROJECTION|WHERE|GROUP BY|HAVING|QUALIFY|WINDOW|ORDER BY|PARTITION BY|LIMIT BY LIMIT|LIMIT BY OFFSET|LIMIT BY|LIMIT|OFFSET|ARGUMENTS|PARAMETERS|JOIN EXPRESSIONS?|QUERIES|INTERPOLATE|INTERPOLATE_EXPRESSION|FILL FROM|FILL TO|FILL STEP|FILL STALENESS|FRAME BEGIN OFFSET|FRAME END OFFSET|EXPRESSION.*|REPLACEMENTS [0-9]+|REPLACEMENT NAME .* EXPRESSION)$/s;
+
+/** A list without nodes has a line of its own for them, with nothing on it. */
+function isEndOfEmptyList(text: string, last: Line | undefined): boolean {
+  return text.trim() === '' && last?.kind === 'LIST' && last.rest === ', nodes: 0';
+}
 
 /** `kind` is of a node, `table` or `other` of a place where nodes stand. */
 function readLine(text: string): Line {
@@ -68,15 +76,15 @@ function readLine(text: string): Line {
   throw notUnderstood();
 }
 
-function checkLine({ depth, kind, rest }: Line, above: Line[], names: Set<string>): void {
+function checkLine({ depth, kind, rest }: Line, above: Line[], names: Set<string>, isFirst: boolean): void {
   switch (kind) {
     case 'IDENTIFIER':
-      checkIdentifier(rest, depth, above, names);
+      checkIdentifier(rest, depth, above, names, isFirst);
       break;
     case 'FUNCTION': {
       const [, name] = /, function_name: ([^,]*), function_type: [a-z]+(?:, nulls_action : [A-Z_]+)?$/.exec(rest) ?? [];
       if (name === undefined) throw notUnderstood();
-      if (!isAllowedFunction(name)) throw refused(`The function ${name} is not available`);
+      if (!isAllowedFunction(name)) throw refusedFunction(name);
       break;
     }
     case 'TABLE_FUNCTION': {
@@ -89,7 +97,7 @@ function checkLine({ depth, kind, rest }: Line, above: Line[], names: Set<string
   }
 }
 
-function checkIdentifier(rest: string, depth: number, above: Line[], names: Set<string>): void {
+function checkIdentifier(rest: string, depth: number, above: Line[], names: Set<string>, isFirst: boolean): void {
   const [, name, modifiers] = /^(?:, alias: .*)?, identifier: (.*?)(, final: .*)?$/s.exec(rest) ?? [];
   if (name === undefined) throw notUnderstood();
   if (modifiers !== undefined) throw refused('FINAL and SAMPLE cannot be used');
@@ -104,7 +112,9 @@ function checkIdentifier(rest: string, depth: number, above: Line[], names: Set<
       `${name} is not a table that can be read here; name tables as table or dataset.table after FROM and JOIN`,
     );
   }
-  if (isLookedUpIn(depth, above)) {
+  // What is looked for, on the left, is a value.
+  const isValue = isFirst && !rest.startsWith(', alias');
+  if (!isValue && isLookedUpIn(depth, above)) {
     if (isMarker || !name.includes('.')) return;
     throw refused(`IN takes a list, a subquery or a table, not ${name}`);
   }
@@ -124,7 +134,12 @@ function checkFirst({ depth, kind, rest }: Line, above: Line[]): void {
   if (kind !== 'CONSTANT' || aggregate === undefined) {
     throw refused(notWrittenOut(name));
   }
-  if (!isAllowedAggregate(aggregate.toLowerCase())) throw refused(`The function ${aggregate} is not available`);
+  if (!isAllowedAggregate(aggregate.toLowerCase())) throw refusedFunction(aggregate);
+}
+
+function refusedFunction(name: string) {
+  const reach = reachOf(name);
+  return refused(`The function ${name} is not available${reach === undefined ? '' : `: it ${reach}`}`);
 }
 
 export function notWrittenOut(name: string): string {

@@ -81,6 +81,88 @@ describe('every clause sees the tail and ClickHouse as one table', () => {
   });
 });
 
+describe('what programs that write SQL send', () => {
+  const ask = async (text: string) => {
+    const [dataset, other] = [await halves(), await halves()];
+    const named = text.replaceAll('$d', `\`${dataset}\``).replaceAll('$o', `\`${other}\``);
+    const { columns, rows } = await sql(ctx, named, { dataset });
+    return { names: columns.map(({ name }) => name.replace(other, 'o')), rows: rows.map((row) => Object.values(row)) };
+  };
+
+  test.each<[string, string[], unknown[][]]>([
+    ['SELECT $d.m.v FROM $d.m ORDER BY $d.m.v LIMIT 1', ['v'], [[1]]],
+    ['SELECT $d."m".`v` AS x FROM m WHERE $d.m.k IN (\'odd\') GROUP BY $d.m.v ORDER BY 1 LIMIT 1', ['x'], [[1]]],
+    ['SELECT $d.m.v FROM $d.m AS x WHERE x.v = 2', ['v'], [[2]]],
+    ['SELECT $d.m.* FROM $d.m ORDER BY v LIMIT 1', ['timestamp', 'k', 'v'], [[at(1), 'odd', 1]]],
+    ['SELECT $d.m.v, $o.m.v FROM $d.m JOIN $o.m ON $d.m.v = $o.m.v - 5', ['v', 'o.m.v'], [[1, 6]]],
+    ['SELECT count() AS n FROM $d.m WHERE EXISTS (SELECT 1 FROM $o.m WHERE $o.m.v = $d.m.v + 4)', ['n'], [[2]]],
+    ['SELECT max(v) AS x FROM $d.m UNION ALL SELECT min($o.m.v) + 5 AS x FROM $o.m', ['x'], [[6], [6]]],
+    ['SELECT count() AS n FROM $d.m WHERE EXISTS (SELECT 1 FROM $o.m AS m WHERE m.v = $d.m.v + 4)', ['n'], [[2]]],
+    [
+      'WITH m AS (SELECT v FROM $o.m) SELECT count() AS n FROM $d.m WHERE EXISTS (SELECT 1 FROM m WHERE m.v = $d.m.v + 4)',
+      ['n'],
+      [[2]],
+    ],
+    [
+      'SELECT count() AS n FROM $d.m WHERE EXISTS (SELECT 1 FROM $o.m WHERE m.v = $d.m.v AND m.v = $o.m.v)',
+      ['n'],
+      [[6]],
+    ],
+    ['SELECT x FROM (SELECT $d.m.v AS x, * EXCEPT (k) FROM $d.m) AS m WHERE m.x = 3', ['x'], [[3]]],
+    ["SELECT count() AS n FROM m WHERE m.k IN ('even') AND m.v NOT IN (2, 4)", ['n'], [[1]]],
+    ['SELECT count() AS n FROM m AS a WHERE (a.k, a.v) IN (SELECT b.k, b.v FROM m AS b WHERE b.v > 4)', ['n'], [[2]]],
+    [
+      'SELECT k AS m, sum(m.v) AS s FROM m GROUP BY m ORDER BY m',
+      ['m', 's'],
+      [
+        ['even', 12],
+        ['odd', 9],
+      ],
+    ],
+    [
+      'SELECT k m, max($d.m.v) AS x FROM $d.m GROUP BY m ORDER BY m',
+      ['m', 'x'],
+      [
+        ['even', 6],
+        ['odd', 5],
+      ],
+    ],
+    ['WITH m AS (SELECT m.v FROM $d.m WHERE m.v < 3) SELECT sum(m.v) AS s FROM m', ['s'], [[3]]],
+    [
+      'WITH 4 AS st, 8 AS en SELECT v FROM m WHERE v > 4 ORDER BY v WITH FILL FROM st TO en',
+      ['v'],
+      [[4], [5], [6], [7]],
+    ],
+    [
+      'SELECT v AS fill FROM m WHERE v IS DISTINCT FROM 1 ORDER BY fill WITH FILL FROM 5 STEP 2 LIMIT 1',
+      ['fill'],
+      [[2]],
+    ],
+    [
+      'SELECT k, count() AS n FROM m GROUP BY GROUPING SETS ((k), ()) ORDER BY k',
+      ['k', 'n'],
+      [
+        ['even', 3],
+        ['odd', 3],
+        [null, 6],
+      ],
+    ],
+    [
+      'SELECT k, v, count() AS n FROM m WHERE v > 4 GROUP BY GROUPING SETS ((), (k), (k, v)) ORDER BY ALL',
+      ['k', 'v', 'n'],
+      [
+        ['even', 6, 1],
+        ['even', null, 1],
+        ['odd', 5, 1],
+        ['odd', null, 1],
+        [null, null, 2],
+      ],
+    ],
+  ])('%s', async (text, names, rows) => {
+    expect(await ask(text)).toEqual({ names, rows });
+  });
+});
+
 test('the answer says its columns, its statistics and what it includes', async () => {
   const dataset = await halves();
   const answer = await sql(ctx, 'SELECT k, count() AS n FROM m GROUP BY k ORDER BY k', { dataset });

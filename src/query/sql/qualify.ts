@@ -1,0 +1,166 @@
+import { quoteName, quoteString } from '../../names.ts';
+import type { Token } from './lex.ts';
+import { type Select, scan, type TableUse } from './scan.ts';
+
+/**
+ * SQL as it would be written with an alias for each table, since something else stands in a table's place where it is run.
+ * Names of columns with the dataset before the table get that alias instead of both. A table's own name is its alias,
+ * unless that is another one's too: of a table of another dataset, or of an expression.
+ *
+ * @param dataset where tables are that are named without one
+ */
+export function qualify(tokens: Token[], dataset: string | undefined): Token[] {
+  const { uses, selects } = scan(tokens);
+  const known = new Map<Select, Known>();
+  for (const select of new Set(selects)) if (select !== undefined) known.set(select, knownOf(select, dataset));
+  const owners = ownersOf(tokens, known.keys(), dataset);
+  const changes: Changes = new Map();
+  const aliases = new Map<TableUse, string>();
+  for (const use of uses) {
+    const select = selects[use.first];
+    if (use.place === 'in' || use.hasAlias || select === undefined) continue;
+    const alias = fullName(use, dataset);
+    if (owners.get(use.parts.at(-1) ?? '') === alias) continue;
+    aliases.set(use, alias);
+    const at = tokens[use.last];
+    if (at !== undefined) changes.set(use.last, { last: use.last, by: [at, wordAt(at, 'AS'), nameAt(at, alias)] });
+  }
+  const firsts = new Set(uses.map(({ first }) => first));
+  for (const [i, token] of tokens.entries()) {
+    const select = selects[i];
+    if (select === undefined || !isPath(tokens, i) || firsts.has(i)) continue;
+    const found = resolve(tokens, i, select, known, aliases);
+    if (found !== undefined) changes.set(i, { last: found.last, by: [nameAt(token, found.alias)] });
+  }
+  return withDataset(changed(tokens, changes), dataset);
+}
+
+/** What is in the place of some tokens: from one on to the `last`. */
+type Changes = Map<number, { last: number; by: Token[] }>;
+
+/** What the names in a SELECT mean: the first of each name, and of a table the one without an alias before others. */
+type Known = { byName: Map<string, Source>; byFullName: Map<string, Source> };
+
+type Source = Select['sources'][number];
+
+function knownOf({ sources }: Select, dataset: string | undefined): Known {
+  const known: Known = { byName: new Map(), byFullName: new Map() };
+  for (const source of sources) {
+    if (!known.byName.has(source.name)) known.byName.set(source.name, source);
+    if (source.use === undefined) continue;
+    const name = fullName(source.use, dataset);
+    const before = known.byFullName.get(name)?.use;
+    if (before === undefined || (before.hasAlias && !source.use.hasAlias)) known.byFullName.set(name, source);
+  }
+  return known;
+}
+
+/** As one name. No dataset and no table has a dot in its own. */
+function fullName({ parts }: TableUse, dataset: string | undefined): string {
+  return (parts.length === 1 && dataset !== undefined ? [dataset, ...parts] : parts).join('.');
+}
+
+function changed(tokens: Token[], changes: Changes): Token[] {
+  const result: Token[] = [];
+  for (let i = 0; i < tokens.length; i += 1) {
+    const change = changes.get(i);
+    result.push(...(change?.by ?? tokens.slice(i, i + 1)));
+    i = change?.last ?? i;
+  }
+  return result;
+}
+
+/**
+ * The table that keeps each name as its alias: the first of that name. Undefined where something else has it too. A name is
+ * given once in the whole of the SQL, for a SELECT hides names of the one around it.
+ */
+function ownersOf(tokens: Token[], selects: Iterable<Select>, dataset: string | undefined) {
+  const owners = new Map<string, string | undefined>();
+  for (const { sources } of selects) {
+    for (const { name, use } of sources) {
+      if (use === undefined) owners.set(name, undefined);
+      else if (!owners.has(name)) owners.set(name, fullName(use, dataset));
+    }
+  }
+  for (const [i, token] of tokens.entries()) if (isName(token) && isAlias(tokens, i)) owners.set(token.name, undefined);
+  return owners;
+}
+
+/** Words that a value or a table follows. */
+const beforeNames = new Set(
+  'SELECT DISTINCT ALL BY ON AND OR NOT WHERE HAVING QUALIFY IN BETWEEN LIKE ILIKE IS WHEN THEN ELSE CASE WITH FROM JOIN USING LIMIT OFFSET'.split(
+    ' ',
+  ),
+);
+
+/** A name after AS, or right after an expression. */
+function isAlias(tokens: Token[], i: number): boolean {
+  const before = tokens[i - 1];
+  if (before === undefined || ['.', '('].includes(tokens[i + 1]?.text ?? '')) return false;
+  if (before.kind === 'word') {
+    return !beforeNames.has(before.text.toUpperCase());
+  }
+  return ['name', 'string', 'number'].includes(before.kind) || before.text === ')' || before.text === ']';
+}
+
+/** Where a name with a dot begins. */
+function isPath(tokens: Token[], i: number): boolean {
+  return isName(tokens[i]) && tokens[i - 1]?.text !== '.' && tokens[i + 1]?.text === '.';
+}
+
+function isName(token: Token | undefined): boolean {
+  return token?.kind === 'word' || token?.kind === 'name';
+}
+
+/** The alias that a path's beginning means, if it is not what is written. The innermost SELECT with such a table decides. */
+function resolve(
+  tokens: Token[],
+  i: number,
+  of: Select,
+  known: Map<Select, Known>,
+  aliases: Map<TableUse, string>,
+): { last: number; alias: string } | undefined {
+  const [first, second] = [tokens[i]?.name ?? '', tokens[i + 2]];
+  const isLong = isName(second) && tokens[i + 3]?.text === '.';
+  for (let select: Select | undefined = of; select !== undefined; select = select.parent) {
+    const names = known.get(select);
+    const whole = isLong ? names?.byFullName.get(`${first}.${second?.name}`) : undefined;
+    if (whole?.use !== undefined) return { last: i + 2, alias: aliases.get(whole.use) ?? whole.name };
+    const source = names?.byName.get(first);
+    if (source === undefined) continue;
+    const alias = source.use && aliases.get(source.use);
+    return alias === undefined ? undefined : { last: i, alias };
+  }
+  return undefined;
+}
+
+const ownNames = new Set(['currentdatabase', 'current_database', 'database', 'schema']);
+
+/** `currentDatabase()` is the dataset, by whatever name the server has its database. */
+function withDataset(tokens: Token[], dataset = 'default'): Token[] {
+  const changes: Changes = new Map();
+  for (const [i, token] of tokens.entries()) {
+    const isCalled = tokens[i + 1]?.text === '(' && tokens[i + 2]?.text === ')';
+    if (!isCalled || !isName(token) || !ownNames.has(token.name.toLowerCase())) continue;
+    const literal: Token = { ...token, kind: 'string', text: quoteString(dataset), name: '', isApart: false };
+    // The column of the answer is called as it is without being replaced.
+    const named = [literal, wordAt(token, 'AS'), nameAt(token, `${token.name}()`)];
+    changes.set(i, {
+      last: i + 2,
+      by: [{ ...signAt(token, '('), isApart: token.isApart }, ...named, signAt(token, ')')],
+    });
+  }
+  return changed(tokens, changes);
+}
+
+function wordAt(token: Token, text: string): Token {
+  return { ...token, kind: 'word', text, name: text, isApart: true };
+}
+
+function nameAt(token: Token, name: string): Token {
+  return { ...token, kind: 'name', text: quoteName(name), name, isApart: true };
+}
+
+function signAt(token: Token, text: string): Token {
+  return { ...token, kind: 'sign', text, name: '', isApart: false };
+}
