@@ -11,7 +11,7 @@ import { objectKey } from '../src/import/read-objects.ts';
 import { importPrefix, uploadFolder, uploadKey } from '../src/import/uploads.ts';
 import { type JobOf, readJob } from '../src/jobs/job.ts';
 import { queryBody } from '../src/query/request.ts';
-import { fieldType } from '../src/schema/types.ts';
+import { fieldType, timestampPrecision } from '../src/schema/types.ts';
 import { clientKey, idempotencyHeader } from './acknowledge.ts';
 import { type App, routes } from './app.ts';
 import { requireScope } from './auth.ts';
@@ -39,6 +39,7 @@ const body = z.strictObject({
     .optional()
     .meta({ description: 'leaves out rows that the table has; of rows that are equal as many as it has' }),
   timestampColumn: z.string().optional().meta({ description: 'of a table that the import makes' }),
+  timestampPrecision: timestampPrecision.optional().meta({ description: 'of a table that the import makes' }),
   keyFields: z.array(z.string()).max(16).optional().meta({ description: 'of a table that the import makes' }),
 });
 

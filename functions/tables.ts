@@ -9,7 +9,7 @@ import type { Context } from '../src/context.ts';
 import { TimestoreError } from '../src/errors.ts';
 import { slug } from '../src/names.ts';
 import { mergeSchema } from '../src/schema/declared.ts';
-import { fieldType } from '../src/schema/types.ts';
+import { fieldType, precisionOf, timestampPrecision } from '../src/schema/types.ts';
 import { routes } from './app.ts';
 import { requireScope } from './auth.ts';
 import { bodyAs } from './body.ts';
@@ -64,6 +64,7 @@ const tableSchema = z
     schema: z.object({
       version: z.int(),
       timestampColumn: z.string(),
+      timestampPrecision: timestampPrecision.meta({ description: 'digits of a second that timestamps keep' }),
       keyFields: z.array(z.string()),
       fields: z.array(fieldSchema),
     }),
@@ -80,6 +81,9 @@ const createBody = z.strictObject({
     .default([])
     .meta({ description: 'beside the timestamp; rows may bring more' }),
   timestampColumn: z.string().optional().meta({ description: '`timestamp` by default' }),
+  timestampPrecision: timestampPrecision
+    .optional()
+    .meta({ description: 'digits of a second that timestamps keep: 9 by default; finer values are refused' }),
   keyFields: z.array(z.string()).max(16).optional().meta({ description: 'the sort key before the timestamp' }),
   partition: windowSchema.default('day').meta({ description: 'how much time a partition holds in ClickHouse' }),
   lanes: lanesSchema.optional().meta({ description: 'the limit `lanes_default` if left out' }),
@@ -139,12 +143,11 @@ export const tableRoutes = routes()
     async (c) => {
       const timestore = c.get('timestore');
       const dataset = slugOf('dataset', c.req.param('dataset'));
-      const { name, fields, timestampColumn, keyFields, partition, retention, ...rest } = await bodyAs(c, createBody);
-      const { lanes = timestore.config.limits.lanes_default } = rest;
+      const { name, partition, retention, lanes: asked, ...declared } = await bodyAs(c, createBody);
+      const lanes = asked ?? timestore.config.limits.lanes_default;
       requireRetention(retention, timestore.config);
       requireLanes(lanes, timestore);
-      const declared = { fields, defaults: [], timestampColumn, keyFields };
-      const { schema } = mergeSchema(undefined, declared, timestore.config.limits);
+      const { schema } = mergeSchema(undefined, { ...declared, defaults: [] }, timestore.config.limits);
       const table = await createTable(timestore, { dataset, name, window: partition, lanes, schema, retention });
       if (!table.isNew) {
         throw new TimestoreError('conflict', `There is a table ${name} in dataset ${dataset} already.`);
@@ -271,7 +274,10 @@ function viewOf(table: ListedTable): z.input<typeof tableSchema> {
   return {
     ...(shards !== null && { shards }),
     ...{ dataset, name, state, lanes, retention, inheritsRetention: inherits, partition: window },
-    schema: { version, timestampColumn, keyFields, fields: fields.map(fieldOf) },
+    schema: {
+      ...{ version, timestampColumn, timestampPrecision: precisionOf(schema), keyFields },
+      fields: fields.map(fieldOf),
+    },
     createdAt: timeText(createdAt_ms),
     deleteAt: deleteAt_ms === null ? null : timeText(deleteAt_ms),
   };

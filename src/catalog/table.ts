@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import { physicalName } from '../names.ts';
-import { fieldType, type TableSchema } from '../schema/types.ts';
+import { fieldType, type TableSchema, timestampPrecision } from '../schema/types.ts';
 import { states } from './state.ts';
 
 /** What the catalogue says of a table, in the form that the functions keep. */
@@ -22,6 +22,7 @@ const definition = z.object({
   schema: z.object({
     version: z.int().positive(),
     timestampColumn: z.string(),
+    timestampPrecision: timestampPrecision.optional(),
     keyFields: z.array(z.string()),
     fields: z.array(
       z.object({
@@ -60,10 +61,11 @@ export function tableText({ schema, ...table }: Table): string {
 }
 
 /** The canonical text of a schema, which its checksum is of. The version is not part of it. */
-export function schemaText({ version, timestampColumn, keyFields, fields }: TableSchema): string {
+export function schemaText({ version, timestampColumn, timestampPrecision, keyFields, fields }: TableSchema): string {
   return JSON.stringify({
     version,
     timestampColumn,
+    timestampPrecision,
     keyFields,
     fields: fields.map((field) => ({ name: field.name, type: field.type, default: field.default, since: field.since })),
   });

@@ -6,6 +6,7 @@ import { askLong, objectFunction, writeObject } from '../clickhouse/object.ts';
 import { type Until, untilSql } from '../clickhouse/until.ts';
 import type { Context } from '../context.ts';
 import { quoteName } from '../names.ts';
+import { rangeConditions, type TimeRange } from '../query/time-range.ts';
 import { clickhouseType, type Field } from '../schema/types.ts';
 
 export const exportFormats = {
@@ -23,8 +24,7 @@ export type Exported = {
   table: Table;
   fields: Field[];
   until: Until;
-  start_ms: number | undefined;
-  end_ms: number | undefined;
+  range: TimeRange;
 };
 
 /** How many rows there are, and a sum of hashes of whole rows: any value that differs shows, in whatever order they are. */
@@ -74,16 +74,8 @@ function dayOf({ schema }: Table): string {
   return `toDate(${quoteName(schema.timestampColumn)}, 'UTC')`;
 }
 
-function rowsSql({ table, until, start_ms, end_ms }: Exported, name: string, params: Settings): string {
-  const time = quoteName(table.schema.timestampColumn);
-  const conditions = [untilSql(until)];
-  if (start_ms !== undefined) conditions.push(`${time} >= fromUnixTimestamp64Milli({_start:Int64}, 'UTC')`);
-  if (end_ms !== undefined) conditions.push(`${time} < fromUnixTimestamp64Milli({_end:Int64}, 'UTC')`);
-  Object.assign(
-    params,
-    start_ms !== undefined && { param__start: start_ms },
-    end_ms !== undefined && { param__end: end_ms },
-  );
+function rowsSql({ table, until, range }: Exported, name: string, params: Settings): string {
+  const conditions = [untilSql(until), ...rangeConditions(table.schema, range, params)];
   return `${name} WHERE ${conditions.join(' AND ')}`;
 }
 

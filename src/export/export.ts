@@ -94,7 +94,7 @@ export const exportStep: Step<'export'> = async (ctx, job, deadline_ms) => {
   }
 
   const fields = progress.columns.flatMap((column) => table.schema.fields.find(({ name }) => name === column) ?? []);
-  const exported: Exported = { table, fields, until: progress.until, ...rangeOf(request) };
+  const exported: Exported = { table, fields, until: progress.until, range: rangeOf(request) };
   const there = await contentByDay(ctx, exported);
   if (there.size > days_max) {
     throw new TimestoreError(
@@ -132,7 +132,7 @@ async function publish(
   ctx: Context,
   job: JobOf<'export'>,
   { days, watermark, life }: z.output<typeof progressSchema>,
-  { fields, start_ms, end_ms }: Exported,
+  { fields, range }: Exported,
   keyOf: (day: string) => string,
   folder: string,
 ): Promise<Outcome> {
@@ -154,7 +154,15 @@ async function publish(
   return {
     done: { export: job.id, objects: objects.length, ...sums },
     alongside: [
-      publishExport(job, { watermark, columns, objects, ...sums, start_ms, end_ms, life }),
+      publishExport(job, {
+        watermark,
+        columns,
+        objects,
+        ...sums,
+        start_ms: range.start?.time_ms,
+        end_ms: range.end?.time_ms,
+        life,
+      }),
       notifyStatement(ctx, job.id, 'export.published', job.dataset, { ...record, ...sums }),
     ],
   };

@@ -37,7 +37,7 @@ export async function retainedRows(
 }
 
 function timeOf(line: string, { schema }: Table): number {
-  const time_ms = parseTimestampText(String(JSON.parse(line)[schema.timestampColumn]));
-  if (typeof time_ms === 'number') return time_ms;
-  throw new RangeError('a buffered row has a timestamp');
+  const time = parseTimestampText(String(JSON.parse(line)[schema.timestampColumn]));
+  if ('reason' in time) throw new RangeError('a buffered row has a timestamp');
+  return time.time_ms;
 }

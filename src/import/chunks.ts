@@ -81,10 +81,10 @@ async function cutWindow(
   const time = quoteName(table.schema.timestampColumn);
   const text = await askLong(
     at,
-    `SELECT toUnixTimestamp64Milli(${time}) AS ms, _object, _place
-       FROM (SELECT ${time}, _object, _place, row_number() OVER (ORDER BY ${time}, _object, _place) AS n
+    `SELECT ms, _object, _place
+       FROM (SELECT ${millisecond(time)} AS ms, _object, _place, row_number() OVER (ORDER BY ms, _object, _place) AS n
                FROM ${staging}
-              WHERE ${where} AND ${time} BETWEEN ${instant('{_from:Int64}')} AND ${instant('{_to:Int64}')})
+              WHERE ${where} AND ${millisecond(time)} BETWEEN {_from:Int64} AND {_to:Int64})
       WHERE n % {_size:UInt64} = 1 OR {_size:UInt64} = 1 ORDER BY ms, _object, _place FORMAT JSONCompactEachRow`,
     { param__from: from_ms, param__to: to_ms, param__size: size, output_format_json_quote_64bit_integers: 0 },
   );
@@ -95,6 +95,8 @@ async function cutWindow(
   return places.map((from, i) => ({ from, rows: i === places.length - 1 ? rows - i * size : size }));
 }
 
+/** Chunks are cut between milliseconds; what is finer is of the one that it is in. */
+const millisecond = (time: string) => `toUnixTimestamp64Milli(${time})`;
 const instant = (ms: string) => `fromUnixTimestamp64Milli(${ms}, 'UTC')`;
 
 /** What the inserts of a chunk say where it goes. */
@@ -133,17 +135,13 @@ type Rows = { from: string; params: Settings };
 
 function rowsSql(table: Table, { staging, where }: Source, { from }: Chunk, next: Chunk | undefined): Rows {
   const time = quoteName(table.schema.timestampColumn);
-  const place = `(${time}, _object, _place)`;
+  const place = `(${millisecond(time)}, _object, _place)`;
   const params: Settings = { param__a: from[0], param__b: from[1], param__c: from[2] };
   // The time once more by itself, which is what the index goes by.
-  const conditions = [
-    `${time} >= ${instant('{_a:Int64}')} AND ${place} >= (${instant('{_a:Int64}')}, {_b:UInt32}, {_c:UInt64})`,
-  ];
+  const conditions = [`${time} >= ${instant('{_a:Int64}')} AND ${place} >= ({_a:Int64}, {_b:UInt32}, {_c:UInt64})`];
   if (next !== undefined) {
     Object.assign(params, { param__d: next.from[0], param__e: next.from[1], param__f: next.from[2] });
-    conditions.push(
-      `${time} <= ${instant('{_d:Int64}')} AND ${place} < (${instant('{_d:Int64}')}, {_e:UInt32}, {_f:UInt64})`,
-    );
+    conditions.push(`${time} < ${instant('{_d:Int64} + 1')} AND ${place} < ({_d:Int64}, {_e:UInt32}, {_f:UInt64})`);
   }
   return { from: `${staging} WHERE ${where} AND ${conditions.join(' AND ')}`, params };
 }

@@ -23,7 +23,9 @@ import {
 } from './staging.ts';
 
 /** What is asked for: objects that should hold what a table does. */
-const requestSchema = objectsRequest.omit({ fields: true, timestampColumn: true, keyFields: true });
+const requestSchema = objectsRequest.omit({
+  ...{ fields: true, timestampColumn: true, timestampPrecision: true, keyFields: true },
+});
 
 export type CompareRequest = z.output<typeof requestSchema>;
 

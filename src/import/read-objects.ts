@@ -9,7 +9,7 @@ import type { JobOf } from '../jobs/job.ts';
 import type { Outcome } from '../jobs/work.ts';
 import { queryBody, rangeOf } from '../query/request.ts';
 import { mergeSchema } from '../schema/declared.ts';
-import { type Field, fieldType } from '../schema/types.ts';
+import { type Field, fieldType, timestampPrecision } from '../schema/types.ts';
 import { invalidForm } from '../text.ts';
 import type { SourceColumn } from './columns.ts';
 import { columnsOf, unreadable } from './read-object.ts';
@@ -31,6 +31,7 @@ export const objectsRequest = z.object({
   columns: z.array(z.string()).optional(),
   fields: z.array(z.object({ name: z.string(), type: fieldType })).optional(),
   timestampColumn: z.string().optional(),
+  timestampPrecision: timestampPrecision.optional(),
   keyFields: z.array(z.string()).optional(),
 });
 
@@ -82,8 +83,9 @@ export function requireReadable(ctx: Context, table: Table | undefined, request:
 }
 
 /** What a request says of the schema, with what its objects have brought. */
-export function declaredOf({ fields = [], timestampColumn, keyFields }: ObjectsRequest, more: Field[] = []) {
-  return { fields: [...fields, ...more], timestampColumn, keyFields, defaults: [] };
+export function declaredOf(request: ObjectsRequest, more: Field[] = []) {
+  const { fields = [], timestampColumn, timestampPrecision, keyFields } = request;
+  return { fields: [...fields, ...more], timestampColumn, timestampPrecision, keyFields, defaults: [] };
 }
 
 /** The table as it is to be, by what is known of it so far. */

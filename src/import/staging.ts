@@ -7,7 +7,9 @@ import { declaredColumns, fieldColumns } from '../clickhouse/table.ts';
 import type { Context } from '../context.ts';
 import { StoreError, TimestoreError } from '../errors.ts';
 import { quoteName, quoteString } from '../names.ts';
+import { type TimeRange, timeValue } from '../query/time-range.ts';
 import type { RefusalReason } from '../schema/coerce.ts';
+import type { Time } from '../schema/timestamp.ts';
 import type { Field } from '../schema/types.ts';
 import type { Source } from './chunks.ts';
 import { inferredType, type Reading, readText, readTyped, type SourceColumn } from './columns.ts';
@@ -206,15 +208,15 @@ export function stagedSql(staged: Staged[]): string {
 }
 
 /** Rows between two times, in SQL. */
-export function rangeSql(
-  { schema }: Planned,
-  range: { start_ms?: number | undefined; end_ms?: number | undefined },
-): string {
-  const time = quoteName(schema.timestampColumn);
-  const at = (time_ms: number) => `fromUnixTimestamp64Milli(toInt64(${Math.trunc(time_ms)}), 'UTC')`;
+export function rangeSql({ schema }: Planned, { start, end }: TimeRange): string {
+  const column = quoteName(schema.timestampColumn);
+  const literal = (time: Time) => {
+    const { text, type } = timeValue(time, schema);
+    return `CAST(${quoteString(text)}, ${quoteString(type)})`;
+  };
   return [
-    ...(range.start_ms === undefined ? [] : [`AND ${time} >= ${at(range.start_ms)}`]),
-    ...(range.end_ms === undefined ? [] : [`AND ${time} < ${at(range.end_ms)}`]),
+    ...(start === undefined ? [] : [`AND ${column} >= ${literal(start)}`]),
+    ...(end === undefined ? [] : [`AND ${column} < ${literal(end)}`]),
   ].join(' ');
 }
 

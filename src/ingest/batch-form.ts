@@ -5,8 +5,8 @@ import { slug } from '../names.ts';
 import { timeText } from '../query/original/time.ts';
 import type { DeclaredSchema } from '../schema/declared.ts';
 import { JsonReader, JsonSyntaxError } from '../schema/json-reader.ts';
-import { parseTimestampText } from '../schema/timestamp.ts';
-import { fieldType } from '../schema/types.ts';
+import { parseTimestampText, type Time } from '../schema/timestamp.ts';
+import { fieldType, timestampPrecision } from '../schema/types.ts';
 import { invalidForm, readJson, requireText } from '../text.ts';
 import { idempotencyKey } from './idempotency-key.ts';
 import type { IngestRequest } from './ingest.ts';
@@ -30,6 +30,9 @@ export const batchForm = z.strictObject({
         .max(10_000)
         .default([]),
       timestampColumn: z.string().optional().meta({ description: 'of a new table; `timestamp` by default' }),
+      timestampPrecision: timestampPrecision
+        .optional()
+        .meta({ description: 'of a new table: digits of a second that timestamps keep; 9 by default' }),
       keyFields: z
         .array(z.string())
         .max(16)
@@ -124,7 +127,7 @@ export function readBatchForm(source: string, limits: Limits, form: 'own' | 'ori
     throw invalidForm(parsed.error.issues.map(({ path, message }) => ({ path: path.join('.'), message })));
   }
   const { datasetName, tableName, schema, partition, idempotencyKey, actor } = parsed.data;
-  const time_ms = (path: string, value: string | number) => {
+  const time = (path: string, value: string | number) => {
     return timeOf(path, form === 'original' && typeof value === 'string' ? timeText(value) : value);
   };
   const meta = metaOf({ ...partition, actor });
@@ -133,12 +136,13 @@ export function readBatchForm(source: string, limits: Limits, form: 'own' | 'ori
     ...{ table: tableName ?? 'records', datasetTitle: datasetName ?? undefined, text: rows, format: 'json', source },
     ...{ idempotencyKey: idempotencyKey ?? undefined, meta },
     declared: schema && {
-      ...{ fields: schema.fields, timestampColumn: schema.timestampColumn, keyFields: schema.keyFields },
+      ...{ fields: schema.fields, timestampColumn: schema.timestampColumn },
+      ...{ timestampPrecision: schema.timestampPrecision, keyFields: schema.keyFields },
       defaults: defaultsOf(members.get('schema') ?? '{}'),
     },
     timeRange: partition?.timeRange && {
-      start_ms: time_ms('partition.timeRange.start', partition.timeRange.start),
-      end_ms: time_ms('partition.timeRange.end', partition.timeRange.end),
+      start: time('partition.timeRange.start', partition.timeRange.start),
+      end: time('partition.timeRange.end', partition.timeRange.end),
     },
   };
 }
@@ -193,11 +197,11 @@ function requireWithin(meta: string, key: Record<string, string>, limits: Limits
   }
 }
 
-function timeOf(path: string, value: string | number): number {
-  if (typeof value === 'number') return value;
-  const time_ms = parseTimestampText(value);
-  if (typeof time_ms === 'number') return time_ms;
-  throw invalidForm([{ path, message: time_ms.detail }]);
+function timeOf(path: string, value: string | number): Time {
+  if (typeof value === 'number') return { time_ms: value, finer: '' };
+  const time = parseTimestampText(value);
+  if ('reason' in time) throw invalidForm([{ path, message: time.detail }]);
+  return time;
 }
 
 function tooMuch(detail: string): TimestoreError {

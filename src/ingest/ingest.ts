@@ -16,6 +16,7 @@ import { quarantineRefused } from '../quarantine/quarantine.ts';
 import { encodeToken, type LaneMark } from '../query/token.ts';
 import { type DeclaredSchema, mergeSchema } from '../schema/declared.ts';
 import { type PreparedRows, prepareRows, type RowChecks, type RowFormat } from '../schema/prepare.ts';
+import type { Time } from '../schema/timestamp.ts';
 import { encodeBatchId } from './batch-id.ts';
 import { settle } from './settle.ts';
 import { stageChunks } from './stage-chunks.ts';
@@ -35,7 +36,7 @@ export type IngestRequest = {
   declared?: DeclaredSchema | undefined;
   /** What is said of the rows as a whole, kept with them; canonical JSON. */
   meta?: string;
-  timeRange?: { start_ms: number; end_ms: number } | undefined;
+  timeRange?: { start: Time; end: Time } | undefined;
   /** Rows at fault: all of the request is refused, or they go into quarantine and the others are accepted. */
   onError?: 'reject' | 'quarantine';
   /** Whether the buffer's replicas must have the rows, where there are any. */

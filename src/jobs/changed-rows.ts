@@ -8,10 +8,10 @@ import { invalid } from '../query/invalid.ts';
 import { parameterText } from '../query/parameter.ts';
 import { partitionKeySql } from '../query/partition-key.ts';
 import { queryBody, rangeOf } from '../query/request.ts';
+import { rangeConditions } from '../query/time-range.ts';
 import { coerce } from '../schema/coerce.ts';
 import { JsonReader } from '../schema/json-reader.ts';
-import { storedTimestamp } from '../schema/timestamp.ts';
-import { clickhouseType, type Field } from '../schema/types.ts';
+import { clickhouseType, type Field, precisionOf } from '../schema/types.ts';
 
 /** Which rows: those that a query with the same filters and time range answers. One of them at least. */
 export const rowsSchema = z
@@ -36,15 +36,8 @@ export type RowsChange = z.output<typeof changeRequest>;
 /** Which rows, in SQL, their values bound. */
 export function conditionOf(ctx: Context, table: Table, { rows }: RowsChange, params: Settings): string {
   const { limits } = ctx.config;
-  const { start_ms, end_ms } = rangeOf(rows);
-  const time = quoteName(table.schema.timestampColumn);
-  const bound = (name: string, time_ms: number) => {
-    params[`param_${name}`] = parameterText(storedTimestamp(time_ms));
-    return `{${name}:DateTime64(3, 'UTC')}`;
-  };
   return [
-    ...(start_ms === undefined ? [] : [`${time} >= ${bound('_start', start_ms)}`]),
-    ...(end_ms === undefined ? [] : [`${time} < ${bound('_end', end_ms)}`]),
+    ...rangeConditions(table.schema, rangeOf(rows), params),
     ...partitionKeySql(rows.filters?.partitionKey ?? {}, limits, params),
     ...filterSql(rows.filters?.columns ?? [], table, limits, params),
   ].join(' AND ');
@@ -75,7 +68,7 @@ function valueSql(field: Field, value: unknown, table: Table, params: Settings, 
   if (value === null && type.startsWith('Nullable(')) return 'NULL';
   // Text of json is kept as it is.
   const isText = field.type === 'json' && typeof value === 'string';
-  const stored = isText ? JSON.stringify(value) : coerce(field.type, new JsonReader(JSON.stringify(value)).value());
+  const stored = isText ? JSON.stringify(value) : coerce(field.type, new JsonReader(JSON.stringify(value)).value(), precisionOf(table.schema));
   if (typeof stored !== 'string') throw wrong(stored.detail);
   // As a row brings it: ClickHouse reads it out of JSON into the column's type.
   params[`param_${name}`] = parameterText(`{"v":${stored}}`);

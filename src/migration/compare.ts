@@ -118,8 +118,9 @@ function valueKey(value: unknown, type: string, isDownsampled: boolean): string 
   if (value === null || value === undefined) return 'null';
   const plain = type.replace(/^Nullable\((.*)\)$/, '$1');
   if (plain.startsWith('DateTime')) {
-    const time_ms = typeof value === 'string' ? parseTimestampText(value) : Number(value);
-    if (typeof time_ms === 'number') return `time ${time_ms}`;
+    if (typeof value !== 'string') return `time ${Number(value)}`;
+    const time = parseTimestampText(value);
+    if (!('reason' in time)) return `time ${time.time_ms}${time.finer === '' ? '' : ` ${time.finer}`}`;
   }
   if (/^U?Int/.test(plain) && typeof value === 'string' && /^-?\d+$/.test(value)) return String(BigInt(value));
   if (/^Float|^Decimal/.test(plain) && typeof value !== 'object' && !Number.isNaN(Number(value))) {

@@ -2,9 +2,11 @@ import { hash } from 'node:crypto';
 import type { Table } from '../catalog/table.ts';
 import type { Settings } from '../clickhouse/client.ts';
 import { type At, atLane } from '../clickhouse/cluster.ts';
+import { timeTextSql } from '../clickhouse/time-text.ts';
 import type { Context } from '../context.ts';
 import { qualifiedName, quoteName, quoteString } from '../names.ts';
-import type { Field } from '../schema/types.ts';
+import type { TimePrecision } from '../schema/timestamp.ts';
+import { type Field, precisionOf } from '../schema/types.ts';
 
 /** Sequences of a lane that are sent as a whole, and what their rows were when they were put on record. */
 export type MirrorRange = {
@@ -161,7 +163,11 @@ export async function requestsOf(ctx: Context, place: Place, range: MirrorRange)
     };
     const partition = {
       ...(Object.keys(key).length > 0 && { key }),
-      timeRange: { start: timeText(Math.min(...times)), end: timeText(Math.max(...times)) },
+      // What is finer than a millisecond is before the next one.
+      timeRange: {
+        start: timeText(Math.min(...times)),
+        end: timeText(Math.max(...times) + (precisionOf(schema) > 3 ? 1 : 0)),
+      },
     };
     // The rows stay the text that ClickHouse wrote: parsing them would round integers beyond 2^53.
     const rest = JSON.stringify({ datasetName: dataset, tableName: name, schema: declared, partition, idempotencyKey });
@@ -195,7 +201,7 @@ function rowSql({ schema }: Table, fields: Field[]): string {
   const members = fields.map((field) => {
     const column = quoteName(field.name);
     const begin = `${field.name === schema.timestampColumn ? '' : ','}${JSON.stringify(field.name)}:`;
-    const member = `concat(${quoteString(begin)}, ${valueSql(field, column)})`;
+    const member = `concat(${quoteString(begin)}, ${valueSql(field, column, precisionOf(schema))})`;
     if (field.name === schema.timestampColumn || schema.keyFields.includes(field.name)) return member;
     if (field.type === 'string[]') return member;
     if (field.type.startsWith('vector')) return `if(empty(${column}), '', ${member})`;
@@ -208,10 +214,10 @@ function rowSql({ schema }: Table, fields: Field[]): string {
   return `concat('{', ${[first, ...members].join(', ')}, '}')`;
 }
 
-function valueSql({ type }: Field, column: string): string {
+function valueSql({ type }: Field, column: string, precision: TimePrecision): string {
   // Kept as the text that it is in JSON.
   if (type === 'json') return column;
-  if (type === 'timestamp') return `concat('"', replaceOne(toString(${column}), ' ', 'T'), 'Z"')`;
+  if (type === 'timestamp') return `concat('"', ${timeTextSql(column, precision)}, '"')`;
   if (type !== 'double') return `toJSONString(${column})`;
   const named = `isNaN(${column}), '"NaN"', ${column} = inf, '"Infinity"', ${column} = -inf, '"-Infinity"'`;
   return `multiIf(${named}, toJSONString(${column}))`;

@@ -103,10 +103,10 @@ export async function stageLine(
   line: string,
   replay: Replay,
 ): Promise<void> {
-  const time_ms = parseTimestampText(String(JSON.parse(`{${line}`)[table.schema.timestampColumn]));
-  if (typeof time_ms !== 'number') throw new RangeError('a buffered row has a timestamp');
+  const time = parseTimestampText(String(JSON.parse(`{${line}`)[table.schema.timestampColumn]));
+  if ('reason' in time) throw new RangeError('a buffered row has a timestamp');
   const none = { added: [], errors: [], errorsTotal: 0, refused: [] };
-  const prepare = (): PreparedRows => ({ lines: [line], times_ms: [time_ms], ...none });
+  const prepare = (): PreparedRows => ({ lines: [line], times_ms: [time.time_ms], ...none });
   const keyed = { idempotencyKey: `replay:${id}`, requestHash: id, replay };
   const request = { ...keyed, meta, durable: false, prepareAgain: prepare };
   for (let round = 0; round < roundsMax; round += 1) {

@@ -1,10 +1,11 @@
 import * as z from 'zod';
 import type { Table } from '../catalog/table.ts';
 import type { Settings } from '../clickhouse/client.ts';
+import { timeTextSql } from '../clickhouse/time-text.ts';
 import type { Limits } from '../config.ts';
 import { required } from '../errors.ts';
 import { quoteName } from '../names.ts';
-import type { Field } from '../schema/types.ts';
+import { type Field, precisionOf } from '../schema/types.ts';
 import { beginOf, beginsBetween, leastLengthOf } from './intervals.ts';
 import { invalid, tooMuch } from './invalid.ts';
 import { hiddenColumn } from './json-answer.ts';
@@ -49,7 +50,11 @@ export const downsampleSchema = z.strictObject({
 export type Downsample = z.output<typeof downsampleSchema>;
 
 /** The names of a downsampled answer's columns: the time, the groups, the aggregates. */
-type Outputs = { time: string; groups: string[]; aggregates: { name: string; sql: string; isNumber: boolean }[] };
+type Outputs = {
+  time: string;
+  groups: string[];
+  aggregates: { name: string; sql: string; isNumber: boolean; isTime?: boolean }[];
+};
 
 /**
  * Aggregates over intervals of time, from the table and its tail at once.
@@ -61,7 +66,7 @@ export function downsampleStatement(
   plan: QueryPlan,
   downsample: Downsample,
   limits: Limits,
-  wants: 'rows' | 'marked',
+  wants: 'rows' | 'text' | 'marked',
 ): Statement {
   const { table } = source;
   const params: Settings = {};
@@ -88,11 +93,15 @@ export function downsampleStatement(
   const aggregated = `SELECT ${columns.join(', ')} FROM ${rows} GROUP BY ${keys.join(', ')}`;
   const filled =
     downsample.fill === 'none' ? aggregated : fill(aggregated, groups, aggregates, downsample, plan, limits);
+  const asText = (value: string, isTime: boolean | undefined) => {
+    return wants === 'text' && isTime ? timeTextSql(value, precisionOf(table.schema)) : value;
+  };
+  const times = new Set(plan.fields.filter(({ type }) => type === 'timestamp').map(({ name }) => name));
   const shown = [
     ...(wants === 'marked' ? [`_o AS ${hiddenColumn}`] : []),
     `_b AS ${quoteName(time)}`,
-    ...groups.map((name, i) => `_g${i} AS ${quoteName(name)}`),
-    ...aggregates.map(({ name }, i) => `_a${i} AS ${quoteName(name)}`),
+    ...groups.map((name, i) => `${asText(`_g${i}`, times.has(name))} AS ${quoteName(name)}`),
+    ...aggregates.map(({ name, isTime }, i) => `${asText(`_a${i}`, isTime)} AS ${quoteName(name)}`),
   ];
   const inside = new Map([
     [time, '_b'],
@@ -125,7 +134,9 @@ function fill(
   plan: QueryPlan,
   limits: Limits,
 ): string {
-  const { start_ms, end_ms } = plan;
+  // Intervals begin at whole seconds: what is finer makes no difference to which they are.
+  const start_ms = plan.range.start?.time_ms;
+  const end_ms = plan.range.end && plan.range.end.time_ms + (plan.range.end.finer === '' ? 0 : 1);
   const length_ms = leastLengthOf(downsample);
   if (start_ms !== undefined && end_ms !== undefined && (end_ms - start_ms) / length_ms > limits.query_rows_max) {
     throw tooMuch(
@@ -133,8 +144,8 @@ function fill(
     );
   }
   const between = (from: string, to: string) => beginsBetween(from, to, downsample);
-  const after = end_ms === undefined ? '_b' : "fromUnixTimestamp64Milli({_end:Int64}, 'UTC')";
-  const first = beginOf("fromUnixTimestamp64Milli({_start:Int64}, 'UTC')", downsample);
+  const after = end_ms === undefined ? '_b' : `fromUnixTimestamp64Milli(toInt64(${end_ms}), 'UTC')`;
+  const first = beginOf(`fromUnixTimestamp64Milli(toInt64(${start_ms ?? 0}), 'UTC')`, downsample);
   // The first interval itself is not between its beginning and the next one: a millisecond earlier, it is.
   const before = `if(_n = 1, ${between(`(${first} - INTERVAL 1 MILLISECOND)`, '_b')}, [])`;
   const slots = [
@@ -204,7 +215,8 @@ function aggregateOf(
   }
   const sql = aggregateSql(name, quoteName(column), field, quoteName(table.schema.timestampColumn), percentile);
   const label = name === 'percentile' ? `p${percentile}_${column}` : `${name}_${column}`;
-  return { name: as ?? label, sql, isNumber: isNumber || name === 'count' || name === 'count_distinct' };
+  const isTime = field.type === 'timestamp' && !name.startsWith('count');
+  return { name: as ?? label, sql, isTime, isNumber: isNumber || name === 'count' || name === 'count_distinct' };
 }
 
 function aggregateSql(

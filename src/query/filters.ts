@@ -5,10 +5,11 @@ import type { Limits } from '../config.ts';
 import type { TimestoreError } from '../errors.ts';
 import { quoteName } from '../names.ts';
 import { isNotNumber } from '../schema/double.ts';
-import { parseTimestampText, storedTimestamp, time_ms_max, time_ms_min } from '../schema/timestamp.ts';
-import type { Field, FieldType } from '../schema/types.ts';
+import { parseTimestampText, type Time, time_ms_max, time_ms_min } from '../schema/timestamp.ts';
+import type { Field, FieldType, TableSchema } from '../schema/types.ts';
 import { invalid, tooMuch } from './invalid.ts';
 import { arrayText, parameterText } from './parameter.ts';
+import { timeValue } from './time-range.ts';
 
 const operators = [
   ...['eq', 'ne', 'lt', 'lte', 'gt', 'gte', 'in', 'notIn', 'between', 'isNull', 'isNotNull'],
@@ -103,7 +104,7 @@ export function filterSql(
     }
     const field = fields.get(filter.column);
     if (field === undefined) throw invalid(`filters.columns: table ${table.name} has no field ${filter.column}`);
-    return conditionSql(filter, field, limits, params, `${parameter}${count}`);
+    return conditionSql(filter, field, table.schema, limits, params, `${parameter}${count}`);
   };
   return filters.map((filter) => one(filter, 0));
 }
@@ -111,6 +112,7 @@ export function filterSql(
 function conditionSql(
   { column, op, value }: Condition,
   field: Field,
+  schema: TableSchema,
   limits: Limits,
   params: Settings,
   name: string,
@@ -137,7 +139,7 @@ function conditionSql(
       if (op === 'ne') return `${quoted} IS NOT NULL`;
       throw invalid(`filters.columns: ${op} of ${column} does not take null`);
     }
-    const { text, type } = boundTo(field, value);
+    const { text, type } = boundTo(field, value, schema);
     if (patterns.has(op) && /(?<!\\)(?:\\\\)*\\$/.test(text)) {
       throw invalid(
         `filters.columns: the pattern of ${column} ends with a backslash that has nothing to take the meaning from`,
@@ -149,7 +151,7 @@ function conditionSql(
   if (value.length > limits.query_list_max) throw listTooLong('filters.columns', limits);
   const values = value.map((each) => {
     if (each === null) throw invalid(`filters.columns: the list of ${column} has null in it; ask with isNull`);
-    return boundTo(field, each);
+    return boundTo(field, each, schema);
   });
   const type = isArray(field) ? itemType(field) : exactType(values.map((each) => each.type));
   if (op === 'between') {
@@ -180,8 +182,19 @@ const patterns = new Set<Operator>(['like', 'notLike', 'ilike']);
 
 type Bound = { text: string; type: string };
 
+/** The time that a filter compares with; undefined for what is none. */
+export function filterTime(value: string | number | boolean): Time | undefined {
+  if (typeof value !== 'number') {
+    const time = parseTimestampText(String(value));
+    return 'reason' in time ? undefined : time;
+  }
+  // No row is earlier or later than these, so the comparison stays what it was.
+  const near_ms = Math.min(Math.max(value, time_ms_min - 1), time_ms_max + 1);
+  return Number.isSafeInteger(value) ? { time_ms: near_ms, finer: '' } : undefined;
+}
+
 /** A value as the type of its field has it, so that nothing is converted on the way. */
-function boundTo(field: Field, value: string | number | boolean): Bound {
+function boundTo(field: Field, value: string | number | boolean, schema: TableSchema): Bound {
   const wrong = () => {
     const isWhole = field.type === 'integer' || field.type === 'unsigned';
     const taken = isWhole ? 'a whole number, beyond 2^53 as a string of digits' : `a ${field.type}`;
@@ -189,11 +202,9 @@ function boundTo(field: Field, value: string | number | boolean): Bound {
   };
   const { type } = field;
   if (type === 'timestamp') {
-    const time_ms = typeof value === 'number' ? value : parseTimestampText(String(value));
-    if (typeof time_ms !== 'number' || !Number.isSafeInteger(time_ms)) throw wrong();
-    // No row is earlier or later than these, so the comparison stays what it was.
-    const near_ms = Math.min(Math.max(time_ms, time_ms_min - 1), time_ms_max + 1);
-    return { text: storedTimestamp(near_ms), type: "DateTime64(3, 'UTC')" };
+    const time = filterTime(value);
+    if (time === undefined) throw wrong();
+    return timeValue(time, schema);
   }
   if (type === 'boolean') {
     if (typeof value !== 'boolean') throw wrong();
@@ -235,8 +246,10 @@ function itemType({ type }: Field): string {
   return type === 'string[]' ? 'String' : 'Float32';
 }
 
+/** One that holds all values: a list of times has the digits of the finest. */
 function exactType(types: string[]): string {
-  return ['Float64', 'Int128'].find((type) => types.includes(type)) ?? types[0] ?? 'String';
+  const times = types.filter((type) => type.startsWith('DateTime64')).sort();
+  return times.at(-1) ?? ['Float64', 'Int128'].find((type) => types.includes(type)) ?? types[0] ?? 'String';
 }
 
 export function listTooLong(where: string, limits: Limits): TimestoreError {

@@ -1,7 +1,7 @@
 import type { Table } from '../catalog/table.ts';
-import { parseTimestampText } from '../schema/timestamp.ts';
+import { storedTimestamp } from '../schema/timestamp.ts';
 import type { FieldType } from '../schema/types.ts';
-import type { Condition, Filter, Operator } from './filters.ts';
+import { type Condition, type Filter, filterTime, type Operator } from './filters.ts';
 import { containsText, likeText, type TextTest } from './hot-text.ts';
 import { compareValues, type HotValue } from './hot-values.ts';
 import type { QueryPlan } from './request.ts';
@@ -155,7 +155,10 @@ function areSame(a: (string | number)[], b: HotValue[]): boolean {
 /** What a filter compares with, as values of the tail are; the plan has found that it fits. */
 function wantedOf(type: FieldType, value: string | number | boolean | null): HotValue {
   if (value === null) return null;
-  if (type === 'timestamp') return typeof value === 'number' ? value : Number(parseTimestampText(String(value)));
+  if (type === 'timestamp') {
+    const time = filterTime(value);
+    return time === undefined ? null : storedTimestamp(time.time_ms, time.finer);
+  }
   if (type === 'double' && typeof value === 'string') return Number(value);
   if (type === 'integer' || type === 'unsigned')
     return typeof value === 'number' && !Number.isInteger(value) ? value : BigInt(value as string);

@@ -1,6 +1,7 @@
 import type { Table } from '../catalog/table.ts';
 import { identifiedRows } from '../flush/payload.ts';
 import { JsonReader } from '../schema/json-reader.ts';
+import { storedTimestamp, type Time } from '../schema/timestamp.ts';
 import { clickhouseType, type Field, type FieldType, vectorLength } from '../schema/types.ts';
 import { type Answer, type Format, notesOf } from './answer.ts';
 import { cursorOf } from './cursor.ts';
@@ -34,12 +35,12 @@ export function hotRows(
   format: Format,
 ): Answer | undefined {
   const { table, lanes } = cut;
-  const { start_ms } = plan;
-  if (cut.bufferState !== 'ready' || lanes === undefined || start_ms === undefined) return undefined;
+  const { start } = plan.range;
+  if (cut.bufferState !== 'ready' || lanes === undefined || start === undefined) return undefined;
   if (body.downsample !== undefined || plan.limit === undefined || !written.has(format)) {
     return undefined;
   }
-  if (lanes.some(({ flushedTo_ms }) => flushedTo_ms === undefined || flushedTo_ms >= start_ms)) return undefined;
+  if (lanes.some(({ flushedTo_ms }) => flushedTo_ms === undefined || flushedTo_ms >= start.time_ms)) return undefined;
   const cells = table.schema.fields.reduce((sum, { type }) => sum + cellsOf(type), 0);
   if (cut.tail.rows * cells > cells_max) return undefined;
   const tail_bytes = cut.tail.batches.reduce((sum, { batch }) => sum + batch.payload.length, 0);
@@ -62,7 +63,7 @@ export function hotRows(
   const last = rows.length > shown.length ? shown.at(-1) : undefined;
   const notes = notesOf([cut], reader, 'fenced', 'hot-buffer-only');
   notes.warnings.push('ClickHouse is away. The answer is from the hot buffer, which has all rows of this time range.');
-  const key = last?.keys.map((value, i) => hotText(keys[i]?.field.type ?? 'integer', value));
+  const key = last?.keys.map(hotText);
   const cursor = cursorOf(cut, plan, key, notes.warnings);
   const columns = plan.fields.map(({ name }) => name);
   const types = plan.fields.map((field) => clickhouseType(field, table.schema));
@@ -133,9 +134,10 @@ function keysOf({ orderBy }: QueryPlan, { schema }: Table): Key[] {
   return [...asked, ...rest.map((field) => ({ field, isDescending: false }))];
 }
 
-function isInRange({ values }: HotRow, { start_ms, end_ms }: QueryPlan, { schema }: Table): boolean {
-  const time_ms = Number(values.get(schema.timestampColumn));
-  return (start_ms === undefined || time_ms >= start_ms) && (end_ms === undefined || time_ms < end_ms);
+function isInRange({ values }: HotRow, { range: { start, end } }: QueryPlan, { schema }: Table): boolean {
+  const time = String(values.get(schema.timestampColumn));
+  const stored = ({ time_ms, finer }: Time) => storedTimestamp(time_ms, finer);
+  return (start === undefined || time >= stored(start)) && (end === undefined || time < stored(end));
 }
 
 function isNew({ values }: HotRow, seen: Map<number, number>): boolean {

@@ -1,20 +1,20 @@
 import { notNumberOf } from '../schema/double.ts';
 import type { Member } from '../schema/json-reader.ts';
-import { parseTimestampText } from '../schema/timestamp.ts';
+import { parseTimestampText, storedTimestamp } from '../schema/timestamp.ts';
 import type { Field, FieldType } from '../schema/types.ts';
 import { compareText } from './hot-text.ts';
 
 /** A value of the tail: null, or what JavaScript compares as ClickHouse does. */
 export type HotValue = null | number | bigint | string | boolean | string[] | number[];
 
-/** A stored value, read. Timestamps are ms since 1970. */
+/** A stored value, read. Timestamps stay text, which has their order. */
 export function hotValue(type: FieldType, member: Pick<Member, 'kind' | 'text'> | undefined): HotValue {
   const isList = type === 'string[]' || type.startsWith('vector');
   if (member === undefined || member.kind === 'null') return isList ? [] : null;
   const { text } = member;
   switch (type) {
     case 'timestamp':
-      return timeOf(JSON.parse(text));
+      return timeText(JSON.parse(text) as string);
     case 'integer':
     case 'unsigned':
       return BigInt(text);
@@ -32,10 +32,11 @@ export function hotValue(type: FieldType, member: Pick<Member, 'kind' | 'text'> 
   }
 }
 
-function timeOf(stored: string): number {
-  const time_ms = parseTimestampText(stored);
-  if (typeof time_ms !== 'number') throw new Error('a stored timestamp cannot be read');
-  return time_ms;
+/** With as many digits as there is something in, however many ClickHouse wrote. */
+function timeText(stored: string): string {
+  const time = parseTimestampText(stored);
+  if ('reason' in time) throw new Error('a stored timestamp cannot be read');
+  return storedTimestamp(time.time_ms, time.finer);
 }
 
 /** Below 0 where `a` is less; strings by their bytes; NaN is neither less nor more nor the same. Neither is null. */
@@ -53,16 +54,15 @@ export function hotJson(type: FieldType, value: HotValue): string {
   if (Array.isArray(value)) {
     return `[${value.map((item) => (typeof item === 'string' ? jsonString(item) : floatText(item))).join(',')}]`;
   }
+  if (type === 'timestamp') return `"${String(value).replace(' ', 'T')}Z"`;
   if (typeof value === 'string') return jsonString(value);
-  if (type === 'timestamp') return `"${new Date(Number(value)).toISOString()}"`;
   if (typeof value !== 'number') return String(value);
   return Number.isFinite(value) ? doubleText(value) : `"${value}"`;
 }
 
-/** What `toString` of ClickHouse makes of a value, as sort keys have it. */
-export function hotText(type: FieldType, value: HotValue): string | null {
+/** What ClickHouse reads as the value, and what `toString` makes of it but for zeros at the end of a time: as sort keys have it. */
+export function hotText(value: HotValue): string | null {
   if (value === null) return null;
-  if (type === 'timestamp') return new Date(Number(value)).toISOString().replace('T', ' ').slice(0, -1);
   if (typeof value !== 'number') return String(value);
   return Number.isFinite(value) ? doubleText(value) : String(value).toLowerCase().replace('infinity', 'inf');
 }
@@ -71,7 +71,7 @@ export function hotText(type: FieldType, value: HotValue): string | null {
 export function hotValueOf({ type }: Pick<Field, 'type'>, text: string | null): HotValue {
   if (text === null) return null;
   if (type === 'string' || type === 'json') return text;
-  if (type === 'timestamp') return timeOf(text);
+  if (type === 'timestamp') return timeText(text);
   if (type === 'integer' || type === 'unsigned') return BigInt(text);
   return type === 'boolean' ? text === 'true' : Number(notNumberOf(text) ?? text);
 }

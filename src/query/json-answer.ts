@@ -43,7 +43,7 @@ const hiddenMember = new RegExp(`${rowBegin}\\n\\t\\t\\t"${hiddenColumn}": "((?:
  */
 export async function* jsonAnswer(chunks: AsyncIterable<Uint8Array>, parts: Parts): AsyncGenerator<string> {
   const decoder = new TextDecoder();
-  const rows = new Rows(parts.isHiding);
+  let rows = new Rows(parts.isHiding);
   let columns: Column[] | undefined;
   /** What was looked through, and waits for the end of its row: not looked through again with each piece that comes. */
   let held: string[] = [];
@@ -54,6 +54,7 @@ export async function* jsonAnswer(chunks: AsyncIterable<Uint8Array>, parts: Part
     if (columns === undefined) {
       const at = text.indexOf(dataBegin);
       if (at < 0) continue;
+      rows = new Rows(parts.isHiding, finerTimes(text.slice(0, at)));
       columns = columnsOf(text.slice(0, at)).filter(({ name }) => !parts.isHiding || name !== hiddenColumn);
       yield `${JSON.stringify(parts.begin(columns)).slice(0, -1)},"rows":[`;
       text = text.slice(at + dataBegin.length);
@@ -75,29 +76,36 @@ export async function* jsonAnswer(chunks: AsyncIterable<Uint8Array>, parts: Part
     text = text.slice(upTo + (isOver ? dataEnd : rowBegin).length);
   }
   if (columns === undefined || !isOver) throw new Error('an answer ended before its rows did');
-  const { totals, ...statistics } = endOf(text, columns);
+  const { totals, ...statistics } = endOf(text, rows, columns);
   const end = { ...statistics, rows: rows.count, hidden: rows.hidden, hasMore: rows.hasMore, columns };
   yield `],${totals === undefined ? '' : `"totals":${totals},`}${JSON.stringify(parts.end(end)).slice(1)}`;
 }
 
 class Rows {
   readonly #isHiding: boolean;
+  readonly #times: RegExp | undefined;
   readonly hidden: string[] = [];
   hasMore = false;
   count = 0;
 
-  constructor(isHiding: boolean) {
+  constructor(isHiding: boolean, times?: RegExp) {
     this.#isHiding = isHiding;
+    this.#times = times;
   }
 
   /** Whole rows without what is between and hidden in them, and with a comma before them if there were others. */
   compact(segment: string, columns: Column[], isLast: boolean): string {
     const text = this.#isHiding ? this.#withoutHidden(segment, isLast) : segment;
-    const rows = compactText(text).replace(/,$/, '');
+    const rows = this.text(text).replace(/,$/, '');
     if (rows === '') return '';
     const before = this.count === 0 ? '' : ',';
     this.count += text.split(rowBegin).length - 1;
     return before + namedRows(rows, columns);
+  }
+
+  /** What ClickHouse wrote of rows, or of their totals, as it is answered. */
+  text(written: string): string {
+    return compactText(this.#times === undefined ? written : written.replace(this.#times, withoutZeros));
   }
 
   #withoutHidden(segment: string, isLast: boolean): string {
@@ -114,6 +122,24 @@ class Rows {
   }
 }
 
+/** A column whose times have six or nine digits of a second, in lists or not, and that holds no text. */
+const finerColumn = /"name": ("(?:[^"\\]|\\.)*"),\s*"type": "((?:[^"\\]|\\.)*DateTime64\([69](?:[^"\\]|\\.)*)"/g;
+const holdsText = /String|Enum|JSON|Dynamic|Variant|Object/;
+
+/** The members of rows that have such times; undefined where none has. */
+function finerTimes(head: string): RegExp | undefined {
+  const names = [...head.matchAll(finerColumn)].flatMap(([, name = '', type = '']) => {
+    // As ClickHouse writes it, here and in the rows.
+    return holdsText.test(type) ? [] : name.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&');
+  });
+  return names.length === 0 ? undefined : new RegExp(`\\n\\t+(?:${names.join('|')}): [^\\n]*`, 'g');
+}
+
+/** Of the digits of a second, as many as there is something in: three, six or nine. ClickHouse writes all. */
+function withoutZeros(member: string): string {
+  return member.replace(/(T\d\d:\d\d:\d\d\.\d{3}(?:\d{3})??)(?:000){1,2}Z"/g, '$1Z"');
+}
+
 /** Without the blanks around members and between lines. */
 function compactText(text: string): string {
   return text.replace(memberName, '$1').replace(/[\n\t]+/g, '');
@@ -127,12 +153,13 @@ function columnsOf(text: string): Column[] {
 /** What follows the rows. The totals of a query WITH TOTALS stay text too. */
 function endOf(
   text: string,
+  rows: Rows,
   columns: Column[],
 ): Pick<JsonEnd, 'elapsed_ms' | 'rowsRead'> & { totals: string | undefined } {
   const { statistics } = JSON.parse(`{${text}`) as { statistics: { elapsed: number; rows_read: number } };
   const [, totals] = /"totals":\s*(\{.*?\n\t\})/s.exec(text) ?? [];
   return {
-    totals: totals === undefined ? undefined : namedRows(compactText(totals), columns),
+    totals: totals === undefined ? undefined : namedRows(rows.text(totals), columns),
     elapsed_ms: Math.round(statistics.elapsed * 1000),
     rowsRead: statistics.rows_read,
   };

@@ -103,7 +103,7 @@ async function fromClickHouse(
   const { limits } = ctx.config;
   const { downsample } = body;
   const isRaw = downsample === undefined;
-  const wants = format === 'json' ? 'marked' : 'rows';
+  const wants = format === 'json' ? 'marked' : format === 'ndjson' || format === 'csv' ? 'text' : 'rows';
   const read: Read = {
     cuts: [cut],
     statement: ([source]) => {

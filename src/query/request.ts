@@ -3,7 +3,7 @@ import type { Table } from '../catalog/table.ts';
 import type { Limits } from '../config.ts';
 import { slug } from '../names.ts';
 import { quarantineTable } from '../quarantine/table.ts';
-import { parseTimestampText, time_ms_max, time_ms_min } from '../schema/timestamp.ts';
+import { compareTimes, parseTimestampText, type Time, time_ms_max, time_ms_min } from '../schema/timestamp.ts';
 import type { Field } from '../schema/types.ts';
 import { type Format, formatNames } from './answer.ts';
 import { type Cursor, decodeCursor, queryHash } from './cursor.ts';
@@ -12,6 +12,7 @@ import { type Filter, filterSchema } from './filters.ts';
 import { freshnessFields } from './freshness.ts';
 import { invalid, tooMuch } from './invalid.ts';
 import { type PartitionKey, partitionKeySchema } from './partition-key.ts';
+import type { TimeRange } from './time-range.ts';
 import { requireToken, type Watermark } from './token.ts';
 
 const time = z.union([z.string(), z.int()]).meta({
@@ -76,12 +77,11 @@ export type QueryBody = Omit<Sent, 'filters'> & {
   isWhole?: boolean;
 };
 
-/** A query with everything checked against the table. Times are in ms, `end_ms` exclusive. */
+/** A query with everything checked against the table. */
 export type QueryPlan = {
   /** Fields of the answer; of a downsampled one, those that its SQL needs. */
   fields: Field[];
-  start_ms: number | undefined;
-  end_ms: number | undefined;
+  range: TimeRange;
   partitionKey: PartitionKey;
   filters: Filter[];
   orderBy: { column: string; direction: 'asc' | 'desc' }[];
@@ -119,9 +119,8 @@ export function planQuery(
   if (body.downsample !== undefined && (body.columns !== undefined || body.cursor !== undefined)) {
     throw invalid('downsample: columns and cursor are of raw rows');
   }
-  const range = rangeOf(body);
   return {
-    ...range,
+    range: rangeOf(body),
     fields: body.downsample === undefined && when === 'now' ? chosen(body.columns, fields, table) : fields,
     partitionKey: body.filters?.partitionKey ?? {},
     filters: body.filters?.columns ?? [],
@@ -155,23 +154,21 @@ function limitOf(asked: number | null | undefined, limits: Limits, format: Forma
   );
 }
 
-export function rangeOf({ timeRange }: Pick<QueryBody, 'timeRange'>): {
-  start_ms: number | undefined;
-  end_ms: number | undefined;
-} {
-  const start_ms = timeOf('timeRange.start', timeRange?.start);
-  const end_ms = timeOf('timeRange.end', timeRange?.end);
-  if (start_ms !== undefined && end_ms !== undefined && start_ms > end_ms) {
+/** The range that a request names. Throws TimestoreError `invalid-request`. */
+export function rangeOf({ timeRange }: Pick<QueryBody, 'timeRange'>): TimeRange {
+  const start = timeOf('timeRange.start', timeRange?.start);
+  const end = timeOf('timeRange.end', timeRange?.end);
+  if (start !== undefined && end !== undefined && compareTimes(start, end) > 0) {
     throw invalid('timeRange: start is after end');
   }
-  return { start_ms, end_ms };
+  return { start, end };
 }
 
-function timeOf(field: string, value: string | number | undefined): number | undefined {
+function timeOf(field: string, value: string | number | undefined): Time | undefined {
   if (value === undefined) return undefined;
   // No row is earlier or later than these.
-  if (typeof value === 'number') return Math.min(Math.max(value, time_ms_min), time_ms_max + 1);
-  const time_ms = parseTimestampText(value);
-  if (typeof time_ms !== 'number') throw invalid(`${field}: ${time_ms.detail}`);
-  return time_ms;
+  if (typeof value === 'number') return { time_ms: Math.min(Math.max(value, time_ms_min), time_ms_max + 1), finer: '' };
+  const time = parseTimestampText(value);
+  if ('reason' in time) throw invalid(`${field}: ${time.detail}`);
+  return time;
 }

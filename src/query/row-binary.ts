@@ -1,8 +1,8 @@
 import type { BufferedBatch } from '../buffer/buffered-batch.ts';
 import { partitionKeyOf } from '../flush/payload.ts';
 import { isNotNumber } from '../schema/double.ts';
-import { parseTimestampText } from '../schema/timestamp.ts';
-import { clickhouseType, type Field, type TableSchema } from '../schema/types.ts';
+import { parseTimestampText, type Time, type TimePrecision } from '../schema/timestamp.ts';
+import { clickhouseType, type Field, precisionOf, type TableSchema } from '../schema/types.ts';
 
 /** A batch holds something that its schema does not say. ClickHouse would refuse it too, and the flush sets it aside. */
 export class UnreadableBatch extends Error {
@@ -46,6 +46,7 @@ function encodeBatch(batch: BufferedBatch, lane: number, schema: TableSchema): U
       absent: isYounger ? JSON.parse(field.default ?? 'null', exactIntegers) : undefined,
     };
   });
+  const precision = precisionOf(schema);
   const writer = new Writer(batch.payload.length + batch.rows * 32);
   const key = Object.entries(partitionKeyOf(batch.meta) ?? {});
   for (const row of rowsOf(batch, schema)) {
@@ -64,7 +65,7 @@ function encodeBatch(batch: BufferedBatch, lane: number, schema: TableSchema): U
       const isThere = Object.hasOwn(row, column.name);
       if (isThere) members -= 1;
       const value = isThere ? row[column.name] : column.absent;
-      if (!write(writer, column, value)) throw new UnreadableBatch(batch.seq, column.name);
+      if (!write(writer, column, value, precision)) throw new UnreadableBatch(batch.seq, column.name);
     }
     if (members !== 0) throw new UnreadableBatch(batch.seq, 'that no column is for');
   }
@@ -89,8 +90,14 @@ const exactIntegers = ((_: string, value: unknown, { source = '' }: { source?: s
     ? BigInt(source)
     : value) as Reviver;
 
+/** A time as ClickHouse counts it. */
+function ticksOf({ time_ms, finer }: Time, precision: 6 | 9): bigint {
+  const digits = precision - 3;
+  return BigInt(time_ms) * 10n ** BigInt(digits) + BigInt(finer.padEnd(digits, '0'));
+}
+
 /** False where the value is not of the column's type. */
-function write(writer: Writer, { type, isNullable }: Column, value: unknown): boolean {
+function write(writer: Writer, { type, isNullable }: Column, value: unknown, precision: TimePrecision): boolean {
   if (value === undefined || value === null) {
     if (isNullable) writer.byte(1);
     // A list is never null, only empty.
@@ -101,9 +108,10 @@ function write(writer: Writer, { type, isNullable }: Column, value: unknown): bo
   if (isNullable) writer.byte(0);
   switch (type) {
     case 'timestamp': {
-      const time_ms = typeof value === 'string' ? parseTimestampText(value) : undefined;
-      if (typeof time_ms !== 'number') return false;
-      writer.int64(time_ms);
+      const time = typeof value === 'string' ? parseTimestampText(value) : undefined;
+      if (time === undefined || 'reason' in time || time.finer.length + 3 > precision) return false;
+      if (precision === 3) writer.int64(time.time_ms);
+      else writer.bigint64(ticksOf(time, precision));
       return true;
     }
     case 'string':

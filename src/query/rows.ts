@@ -1,8 +1,9 @@
 import type { Table } from '../catalog/table.ts';
 import type { Settings } from '../clickhouse/client.ts';
+import { timeTextSql } from '../clickhouse/time-text.ts';
 import type { Limits } from '../config.ts';
 import { quoteName } from '../names.ts';
-import { clickhouseType } from '../schema/types.ts';
+import { clickhouseType, precisionOf, timeType } from '../schema/types.ts';
 import { filterSql } from './filters.ts';
 import { invalid } from './invalid.ts';
 import { hiddenColumn, surplus } from './json-answer.ts';
@@ -11,6 +12,7 @@ import { partitionKeySql } from './partition-key.ts';
 import { relation, type Source } from './relation.ts';
 import type { QueryPlan } from './request.ts';
 import type { Statement } from './run.ts';
+import { rangeConditions } from './time-range.ts';
 
 /** A part of the order that rows come in. The last parts tell any two rows apart. */
 type SortKey = { sql: string; isDescending: boolean; isNullable: boolean; type: string };
@@ -24,14 +26,14 @@ const identity: SortKey[] = [
 /**
  * Raw rows in order, from the table and its tail.
  *
- * @param wants `rows` for the answer itself, `marked` with the member that says where each came from and the key of the
+ * @param wants `rows` for the answer itself, `text` for it with times as text, `marked` with the member that says where each came from and the key of the
  *   last, `end` for that key alone: nothing if there are no further rows
  */
 export function rowsStatement(
   source: Source,
   plan: QueryPlan,
   limits: Limits,
-  wants: 'rows' | 'marked' | 'end',
+  wants: 'rows' | 'text' | 'marked' | 'end',
 ): Statement {
   const { table } = source;
   const params: Settings = {};
@@ -40,7 +42,8 @@ export function rowsStatement(
   const order = `ORDER BY ${keys.map(({ sql, isDescending }) => `${sql}${isDescending ? ' DESC' : ''}`).join(', ')}`;
   const { limit } = plan;
   // One row more tells whether there are more.
-  const end = limit === undefined ? order : `${order} LIMIT ${limit + (wants === 'rows' ? 0 : 1)}`;
+  const isPage = wants === 'rows' || wants === 'text';
+  const end = limit === undefined ? order : `${order} LIMIT ${limit + (isPage ? 0 : 1)}`;
   const shown = plan.fields.map(({ name }) => quoteName(name));
   // The order also goes by what is not answered.
   const inner = [...new Set([...(wants === 'end' ? [] : shown), ...keys.map(({ sql }) => sql)])];
@@ -50,6 +53,18 @@ export function rowsStatement(
       sql: `SELECT ${shown.join(', ')} FROM ${relation(source, params, { columns: inner, where, end: sideEnd })} ${end}`,
       params,
     };
+  }
+  if (wants === 'text') {
+    const precision = precisionOf(table.schema);
+    const rows = relation(source, params, { columns: inner, where, end: sideEnd });
+    const texts = plan.fields.map(({ name, type }) => {
+      const column = `_t.${quoteName(name)}`;
+      return `${type === 'timestamp' ? timeTextSql(column, precision) : column} AS ${quoteName(name)}`;
+    });
+    // The order is that of the columns, which their texts do not have.
+    const ofColumns = keys.map(({ sql, isDescending }) => `_t.${sql}${isDescending ? ' DESC' : ''}`).join(', ');
+    const most = limit === undefined ? '' : ` LIMIT ${limit}`;
+    return { sql: `SELECT ${texts.join(', ')} FROM ${rows} AS _t ORDER BY ${ofColumns}${most}`, params };
   }
   const key = `toJSONString([${keys.map(({ sql }) => `toString(${sql})`).join(', ')}])`;
   if (wants === 'end') {
@@ -74,22 +89,12 @@ FROM (SELECT *, rowNumberInAllBlocks() + 1 AS _n FROM (SELECT * FROM ${rows} ${e
 
 /** What rows have to be, but for a cursor. */
 export function conditions(source: Source, plan: QueryPlan, limits: Limits, params: Settings): string[] {
-  const time = quoteName(source.table.schema.timestampColumn);
-  const range: string[] = [];
-  if (plan.start_ms !== undefined) {
-    range.push(`${time} >= fromUnixTimestamp64Milli({_start:Int64}, 'UTC')`);
-    params.param__start = plan.start_ms;
-  }
-  if (plan.end_ms !== undefined) {
-    range.push(`${time} < fromUnixTimestamp64Milli({_end:Int64}, 'UTC')`);
-    params.param__end = plan.end_ms;
-  }
   const after = plan.after.map(([lane, , seq]) => {
     params[`param__a${lane}`] = seq;
     return `(_lane != ${lane} OR _seq > {_a${lane}:UInt64})`;
   });
   return [
-    ...range,
+    ...rangeConditions(source.table.schema, plan.range, params),
     ...after,
     ...partitionKeySql(plan.partitionKey, limits, params),
     ...filterSql(plan.filters, source.table, limits, params),
@@ -112,7 +117,7 @@ function sortKeys({ orderBy }: QueryPlan, table: Table): SortKey[] {
   if (new Set(asked.map(({ sql }) => sql)).size < asked.length) throw invalid('orderBy: a field is named twice');
   const time = quoteName(schema.timestampColumn);
   const rest: SortKey[] = [
-    { sql: time, isDescending: false, isNullable: false, type: "DateTime64(3, 'UTC')" },
+    { sql: time, isDescending: false, isNullable: false, type: timeType(precisionOf(schema)) },
     ...identity,
   ];
   return [...asked, ...rest.filter(({ sql }) => !asked.some((each) => each.sql === sql))];

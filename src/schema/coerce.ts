@@ -1,7 +1,7 @@
 import { isNotNumber } from './double.ts';
 import { JsonReader, type Member } from './json-reader.ts';
 import { decimalOf, isSameDecimal, wholeText } from './number-text.ts';
-import { parseTimestamp, storedTimestamp } from './timestamp.ts';
+import { parseTimestamp, storedTimestamp, type TimePrecision, tooFine } from './timestamp.ts';
 import { type FieldType, vectorLength } from './types.ts';
 
 /** Why a value cannot be stored in its field. Codes are stable; `detail` is for people. */
@@ -30,12 +30,15 @@ type Value = Pick<Member, 'kind' | 'text' | 'escaped'>;
 /**
  * Turns a value as sent into the JSON text that is stored: exactly the same value, or a refusal, nothing in between.
  * The result holds no line break, so that a row is one line. A null is the caller's.
+ *
+ * @param precision of the table's timestamps
  */
-export function coerce(type: FieldType, value: Value): string | Refusal {
+export function coerce(type: FieldType, value: Value, precision: TimePrecision): string | Refusal {
   switch (type) {
     case 'timestamp': {
-      const time_ms = parseTimestamp(value);
-      return typeof time_ms === 'number' ? JSON.stringify(storedTimestamp(time_ms)) : time_ms;
+      const time = parseTimestamp(value);
+      if ('reason' in time) return time;
+      return tooFine(time, precision) ?? JSON.stringify(storedTimestamp(time.time_ms, time.finer));
     }
     case 'string':
       return value.kind === 'string' ? coerceString(value) : wrongType(type, value);

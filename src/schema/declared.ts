@@ -3,7 +3,8 @@ import { TimestoreError } from '../errors.ts';
 import { coerce } from './coerce.ts';
 import { FieldNames } from './field-name.ts';
 import { JsonReader } from './json-reader.ts';
-import type { Field, FieldType, TableSchema } from './types.ts';
+import { newPrecision, type TimePrecision } from './timestamp.ts';
+import { type Field, type FieldType, precisionOf, type TableSchema } from './types.ts';
 
 /** What a request says of the schema, beyond what its rows imply. */
 export type DeclaredSchema = {
@@ -11,6 +12,8 @@ export type DeclaredSchema = {
   /** The value of a new field in rows that lack it, those stored before included; as JSON text. */
   defaults: { name: string; json: string }[];
   timestampColumn?: string | undefined;
+  /** Of a new table; nine digits of a second where it is not said. */
+  timestampPrecision?: TimePrecision | undefined;
   keyFields?: string[] | undefined;
 };
 
@@ -52,7 +55,7 @@ export function mergeSchema(
     names.add(name);
     added.push(field);
   }
-  for (const { name, json } of declared.defaults) setDefault(fields.get(name), added, version, name, json);
+  for (const { name, json } of declared.defaults) setDefault(fields.get(name), added, base, version, name, json);
   if (fields.size > limits.table_fields_max) throw tooMany();
   const defaults = [...fields.values()].reduce((sum, field) => sum + Buffer.byteLength(field.default ?? ''), 0);
   // They are in the definition that every instance reads, and in front of every older row of a flush.
@@ -72,6 +75,7 @@ function firstSchema(declared: DeclaredSchema | undefined): TableSchema {
   return {
     version: 1,
     timestampColumn,
+    timestampPrecision: declared?.timestampPrecision ?? newPrecision,
     keyFields: declared?.keyFields ?? [],
     fields: [{ name: timestampColumn, type: 'timestamp' }],
   };
@@ -81,6 +85,10 @@ function requireSame(known: TableSchema, declared: DeclaredSchema): void {
   const { timestampColumn = known.timestampColumn, keyFields = known.keyFields } = declared;
   if (timestampColumn !== known.timestampColumn) {
     throw refused(`schema.timestampColumn: it is ${known.timestampColumn} and stays so; ${newTable}`, {});
+  }
+  const { timestampPrecision = precisionOf(known) } = declared;
+  if (timestampPrecision !== precisionOf(known)) {
+    throw refused(`schema.timestampPrecision: it is ${precisionOf(known)} and stays so; ${newTable}`, {});
   }
   if (String(keyFields) !== String(known.keyFields)) {
     throw refused(`schema.keyFields: they are [${known.keyFields.join(', ')}] and stay so; ${newTable}`, {});
@@ -101,12 +109,19 @@ function requireKeys({ keyFields, timestampColumn }: TableSchema, fields: Map<st
   }
 }
 
-function setDefault(field: Field | undefined, added: Field[], version: number, name: string, json: string): void {
+function setDefault(
+  field: Field | undefined,
+  added: Field[],
+  table: TableSchema,
+  version: number,
+  name: string,
+  json: string,
+): void {
   const place = 'schema.evolution.defaults';
   if (field === undefined) throw refused(`${place}: ${name} is not among the fields`, { field: name });
   const value = new JsonReader(json).value();
   if (value.kind === 'null') return;
-  const stored = coerce(field.type, value);
+  const stored = coerce(field.type, value, precisionOf(table));
   if (typeof stored !== 'string') throw refused(`${place}: ${name}: ${stored.detail}`, { field: name });
   if (field.default === stored) return;
   if (!added.includes(field)) {

@@ -1,7 +1,7 @@
 import { coerce } from './coerce.ts';
 import { JsonReader } from './json-reader.ts';
-import { utcTimestamp } from './timestamp.ts';
-import type { FieldType } from './types.ts';
+import { type Time, type TimePrecision, utcTimestamp } from './timestamp.ts';
+import { type FieldType, precisionOf, type TableSchema } from './types.ts';
 
 /** What a field is known by while rows are read. */
 export type PlainSlot = {
@@ -13,7 +13,7 @@ export type PlainSlot = {
 };
 
 /** A row that is stored as it was sent, but for its timestamps: as in `PreparedRows`. */
-export type PlainRow = { line: string; time_ms: number; end: number };
+export type PlainRow = Time & { line: string; end: number };
 
 /**
  * Reads the rows that nearly all clients nearly always send: fields that the schema has, each with a value of its type,
@@ -24,22 +24,29 @@ export class PlainRows<Slot extends PlainSlot> {
   readonly #text: string;
   readonly #slots: Map<string, Slot>;
   readonly #timestamp: Slot | undefined;
+  readonly #precision: TimePrecision;
   /** The fields of the row before, in its order. */
   readonly #order: (Slot | undefined)[] = [];
   /** The next places of what no plain string has in it. */
   #backslash = -1;
   #control = -1;
 
-  constructor(text: string, slots: Map<string, Slot>, timestampColumn: string) {
+  constructor(
+    text: string,
+    slots: Map<string, Slot>,
+    schema: Pick<TableSchema, 'timestampColumn' | 'timestampPrecision'>,
+  ) {
     this.#text = text;
     this.#slots = slots;
-    this.#timestamp = slots.get(timestampColumn);
+    this.#timestamp = slots.get(schema.timestampColumn);
+    this.#precision = precisionOf(schema);
   }
 
   /** The row whose brace is at `start`. `reading` is a number that no reading before had. */
   read(start: number, reading: number): PlainRow | undefined {
     const text = this.#text;
     let time_ms: number | undefined;
+    let finer = '';
     let line = '';
     /** Where the text begins that is not in `line` yet. */
     let kept = start + 1;
@@ -74,9 +81,12 @@ export class PlainRows<Slot extends PlainSlot> {
           end = this.#stringEnd(at);
           if (end < 0) return undefined;
           const parsed_ms = utcTimestamp(text, at + 1, end - 1);
-          if (parsed_ms === undefined) return undefined;
-          if (slot === this.#timestamp) time_ms = parsed_ms;
-          // As the store writes it: a space, three digits of milliseconds, and no zone, for all are of UTC.
+          if (parsed_ms === undefined || end - at - withoutFraction > this.#precision) return undefined;
+          if (slot === this.#timestamp) {
+            time_ms = parsed_ms;
+            finer = text.slice(at + withoutFraction + 1, end - 2);
+          }
+          // As the store writes it: a space, three digits of milliseconds at least, and no zone, for all are of UTC.
           line += `${text.slice(kept, at + dateLength)} `;
           if (end - at - 2 < withFraction) line += `${text.slice(at + dateLength + 1, end - 2)}.000"`;
           else line += `${text.slice(at + dateLength + 1, end - 2)}"`;
@@ -86,7 +96,7 @@ export class PlainRows<Slot extends PlainSlot> {
         default: {
           const reader = new JsonReader(text, at);
           const value = reader.value();
-          const stored = value.kind === 'null' ? undefined : coerce(slot.type, value);
+          const stored = value.kind === 'null' ? undefined : coerce(slot.type, value, this.#precision);
           if (typeof stored !== 'string') return undefined;
           end = reader.offset;
           line += text.slice(kept, at) + stored;
@@ -99,7 +109,7 @@ export class PlainRows<Slot extends PlainSlot> {
       at += 1;
       if (next === comma) continue;
       if (next !== closingBrace || time_ms === undefined) return undefined;
-      return { line: line + text.slice(kept, at), time_ms, end: at };
+      return { line: line + text.slice(kept, at), time_ms, finer, end: at };
     }
   }
 
@@ -133,6 +143,8 @@ export class PlainRows<Slot extends PlainSlot> {
 /** Of `"2026-05-01` and of `2026-05-01T10:00:00.000Z`. */
 const dateLength = 11;
 const withFraction = 24;
+/** Of a text in quotes before the digits of its fraction, and after them. */
+const withoutFraction = 23;
 
 const quote = 0x22;
 const comma = 0x2c;

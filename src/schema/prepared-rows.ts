@@ -1,4 +1,5 @@
 import type { RefusalReason } from './coerce.ts';
+import type { Time } from './timestamp.ts';
 import type { Field, FieldType } from './types.ts';
 
 /** A row that cannot be stored: its place in the request (from 0), the field at fault and why. */
@@ -20,7 +21,7 @@ export type RowChecks = {
   /** Rows before this time would be dropped by ClickHouse at once. */
   retainedFrom_ms?: number | undefined;
   /** What the sender says of all rows; both ends belong to it. */
-  timeRange?: { start_ms: number; end_ms: number } | undefined;
+  timeRange?: { start: Time; end: Time } | undefined;
   /** Places of rows that are refused whatever is in them: they were when the same request came first. */
   refuse?: Set<number> | undefined;
   /** Whether refused rows are kept as they were sent, up to how many. */

@@ -8,8 +8,8 @@ import { LineCounter } from './line-counter.ts';
 import { PlainRows } from './plain-row.ts';
 import type { PreparedRows, RefusedRow, RowChecks, RowError } from './prepared-rows.ts';
 import { coerceNew, newSlot, otherType, type Slot } from './slot.ts';
-import { parseTimestamp, storedTimestamp } from './timestamp.ts';
-import type { Field, FieldType, TableSchema } from './types.ts';
+import { compareTimes, parseTimestamp, storedTimestamp, type Time, type TimePrecision, tooFine } from './timestamp.ts';
+import { type Field, type FieldType, precisionOf, type TableSchema } from './types.ts';
 
 const errorsListed = 100;
 
@@ -20,6 +20,7 @@ export class RowsPass {
   /** Names in rows, whether they are fields or not. */
   readonly #seen = new Set<string>();
   readonly #schema: TableSchema;
+  readonly #precision: TimePrecision;
   readonly #limits: Limits;
   readonly #hints: Map<string, FieldType>;
   readonly #slots = new Map<string, Slot>();
@@ -48,6 +49,7 @@ export class RowsPass {
     this.#checks = checks;
     this.#defaults = schema.fields.filter((field) => field.default !== undefined);
     this.#schema = schema;
+    this.#precision = precisionOf(schema);
     this.#limits = limits;
     this.#hints = hints;
     for (const { name, type } of schema.fields) {
@@ -100,12 +102,12 @@ export class RowsPass {
   /** Whether the row was one that needs no more than a look. */
   #takePlain(reader: JsonReader, start: number): boolean {
     if (this.#checks.refuse?.has(this.#index)) return false;
-    this.#plain ??= new PlainRows(reader.text, this.#slots, this.#schema.timestampColumn);
+    this.#plain ??= new PlainRows(reader.text, this.#slots, this.#schema);
     const row = this.#plain.read(start, this.#reading);
     const isTaken =
       row !== undefined &&
       (row.end - start) * utf8BytesOfUnit <= this.#limits.row_bytes_max &&
-      this.#outside(row.time_ms) === undefined &&
+      this.#outside(row) === undefined &&
       this.#schema.keyFields.every((key) => this.#slots.get(key)?.lastReading === this.#reading) &&
       this.#defaults.every(({ name }) => this.#slots.get(name)?.lastReading === this.#reading);
     if (isTaken) {
@@ -202,14 +204,16 @@ export class RowsPass {
       }
       if (member.name === this.#schema.timestampColumn) {
         const parsed = parseTimestamp(member);
-        if (typeof parsed !== 'number') return this.#refuse(member.name, parsed);
-        const outside = this.#outside(parsed);
-        if (outside !== undefined) return this.#refuse(member.name, outside);
-        time_ms = parsed;
-        line += `${line === '' ? '' : ','}${slot.nameJson}:"${storedTimestamp(parsed)}"`;
+        if ('reason' in parsed) return this.#refuse(member.name, parsed);
+        const problem = tooFine(parsed, this.#precision) ?? this.#outside(parsed);
+        if (problem !== undefined) return this.#refuse(member.name, problem);
+        time_ms = parsed.time_ms;
+        line += `${line === '' ? '' : ','}${slot.nameJson}:"${storedTimestamp(parsed.time_ms, parsed.finer)}"`;
         continue;
       }
-      const stored = slot.isOpen ? coerceNew(slot.type, member) : coerce(slot.type, member);
+      const stored = slot.isOpen
+        ? coerceNew(slot.type, member, this.#precision)
+        : coerce(slot.type, member, this.#precision);
       const other = otherType(slot, member, stored, isText);
       if (other !== undefined) this.rehint.set(member.name, other);
       if (typeof stored !== 'string') {
@@ -242,12 +246,12 @@ export class RowsPass {
     return this.#defaults.some((field) => field.name === name);
   }
 
-  #outside(time_ms: number): Refusal | undefined {
+  #outside(time: Time): Refusal | undefined {
     const { retainedFrom_ms, timeRange } = this.#checks;
-    if (retainedFrom_ms !== undefined && time_ms < retainedFrom_ms) {
+    if (retainedFrom_ms !== undefined && time.time_ms < retainedFrom_ms) {
       return { reason: 'past-retention', detail: 'the table does not keep rows of this time any more' };
     }
-    if (timeRange !== undefined && (time_ms < timeRange.start_ms || time_ms > timeRange.end_ms)) {
+    if (timeRange !== undefined && (compareTimes(time, timeRange.start) < 0 || compareTimes(time, timeRange.end) > 0)) {
       return { reason: 'outside-time-range', detail: 'the time is not in the range that partition.timeRange says' };
     }
     return undefined;

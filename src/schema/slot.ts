@@ -2,6 +2,7 @@ import { coerce, inferType, type Refusal, wholeType } from './coerce.ts';
 import type { Member } from './json-reader.ts';
 import { decimalOf, isSameDecimal } from './number-text.ts';
 import type { PlainSlot } from './plain-row.ts';
+import { newPrecision, type TimePrecision } from './timestamp.ts';
 import type { FieldType } from './types.ts';
 
 /** What is known of a field while rows are read. */
@@ -44,15 +45,15 @@ function widerType({ type, hasFraction }: Slot, member: Member, stored: string |
   if (type === 'integer') return meant === 'unsigned' ? meant : undefined;
   if (type !== 'double' || hasFraction) return undefined;
   if (meant !== undefined || typeof stored === 'string' || stored.reason !== 'not-exact') return meant;
-  return (['integer', 'unsigned'] as const).find((wider) => typeof coerce(wider, member) === 'string');
+  return (['integer', 'unsigned'] as const).find((wider) => typeof coerce(wider, member, newPrecision) === 'string');
 }
 
 /**
  * A value of a field that no schema names. A whole number beyond 64 bits is a double only with the digits that such a one is
  * answered with.
  */
-export function coerceNew(type: FieldType, member: Member): string | Refusal {
-  const stored = coerce(type, member);
+export function coerceNew(type: FieldType, member: Member, precision: TimePrecision): string | Refusal {
+  const stored = coerce(type, member, precision);
   const isLong = type === 'double' && typeof stored === 'string' && /^-?[0-9]{17,}$/.test(stored);
   if (!isLong || wholeType(member) !== undefined || isSameDecimal(decimalOf(stored), shortest(stored))) return stored;
   return {

@@ -5,17 +5,29 @@ import type { Member } from './json-reader.ts';
 export const time_ms_min = 0;
 export const time_ms_max = Date.UTC(2106, 0, 1) - 1;
 
+/** A moment: milliseconds since 1970 in UTC, and the digits after them. */
+export type Time = {
+  time_ms: number;
+  /** None, three or six; the last three are not all zeros. */
+  finer: string;
+};
+
+/** How many digits of a second a table keeps. */
+export type TimePrecision = 3 | 6 | 9;
+
+/** Of tables from before there was more, and of those that are made now, where nothing is said. */
+export const oldPrecision: TimePrecision = 3;
+export const newPrecision: TimePrecision = 9;
+
 const form =
   /^(\d{4})-(\d{2})-(\d{2})([Tt ])(\d{2}):(\d{2}):(\d{2})(?:\.(\d{1,9}))?([Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)?$/;
 const epochForm = /^-?(?:0|[1-9]\d*)$/;
 
 /**
- * Reads a timestamp: RFC 3339, `YYYY-MM-DD hh:mm:ss[.fff]` taken as UTC, or epoch milliseconds as a number. Digits
- * finer than milliseconds are cut.
- *
- * @returns milliseconds since 1970 in UTC
+ * Reads a timestamp: RFC 3339, `YYYY-MM-DD hh:mm:ss[.fff]` taken as UTC, with up to nine digits of a second, or epoch
+ * milliseconds as a number.
  */
-export function parseTimestamp(value: Pick<Member, 'kind' | 'text' | 'escaped'>): number | Refusal {
+export function parseTimestamp(value: Pick<Member, 'kind' | 'text' | 'escaped'>): Time | Refusal {
   if (value.kind === 'number') {
     if (!epochForm.test(value.text)) return bad('epoch milliseconds are a whole number');
     const time_ms = Number(value.text);
@@ -37,7 +49,7 @@ function isLikelySeconds(time_ms: number): boolean {
 }
 
 /** The same for bare text, as CSV and query parameters have it. */
-export function parseTimestampText(text: string): number | Refusal {
+export function parseTimestampText(text: string): Time | Refusal {
   const parts = form.exec(text);
   if (parts === null) return bad('not RFC 3339 and not YYYY-MM-DD hh:mm:ss[.fff]');
   const [, year, month, day, separator, hour, minute, second, fraction = '', zone] = parts;
@@ -61,22 +73,49 @@ export function parseTimestampText(text: string): number | Refusal {
     back.getUTCSeconds() === Number(second);
   if (second === '60') return bad('a leap second has no time of its own; send second 59, or the one after it');
   if (!exists) return bad('there is no such date or time');
-  return inRange(time_ms - zoneOffset_ms(zone));
+  return inRange(time_ms - zoneOffset_ms(zone), finerDigits(fraction.slice(3)));
 }
 
-/** The form in which the store takes a timestamp, in UTC: `2026-05-01 10:00:00.000`. */
-export function storedTimestamp(time_ms: number): string {
-  const iso = new Date(time_ms).toISOString();
-  return `${iso.slice(0, 10)} ${iso.slice(11, 23)}`;
+/** The digits after milliseconds in their one form, from up to six of them. */
+export function finerDigits(digits: string): string {
+  return digits.padEnd(6, '0').replace(/(?:000){1,2}$/, '');
+}
+
+/** Below 0 where `a` is earlier. */
+export function compareTimes(a: Time, b: Time): number {
+  if (a.time_ms !== b.time_ms) return a.time_ms - b.time_ms;
+  if (a.finer === b.finer) return 0;
+  return a.finer < b.finer ? -1 : 1;
+}
+
+/** What is wrong with a time in a table of a precision, if anything. */
+export function tooFine({ finer }: Time, precision: TimePrecision): Refusal | undefined {
+  if (finer.length + 3 <= precision) return undefined;
+  return {
+    reason: 'not-exact',
+    detail: `the table keeps ${precision} digits of a second; round it, or send to a table made with timestampPrecision 9`,
+  };
 }
 
 /**
- * The time that `text` has between two places, in the form that JSON.stringify gives a Date: `2026-05-01T10:00:00.000Z`,
- * or without its milliseconds. Undefined for whatever else `parseTimestampText` may know.
+ * The form in which the store takes a timestamp, in UTC, with three, six or nine digits of a second, as many as there is
+ * something in: `2026-05-01 10:00:00.000`. Of two such texts the greater is the later.
+ */
+export function storedTimestamp(time_ms: number, finer = ''): string {
+  const iso = new Date(time_ms).toISOString();
+  return `${iso.slice(0, 10)} ${iso.slice(11, 23)}${finer}`;
+}
+
+/**
+ * The milliseconds of the time that `text` has between two places, in the form that JSON.stringify gives a Date:
+ * `2026-05-01T10:00:00.000Z`, or without its milliseconds, or with six or nine digits of which the last three are not all
+ * zeros. Undefined for whatever else `parseTimestampText` may know.
  */
 export function utcTimestamp(text: string, start: number, end: number): number | undefined {
-  const hasFraction = end - start === 24;
-  if (!hasFraction && end - start !== 20) return undefined;
+  const length = end - start;
+  const hasFraction = length === 24 || length === 27 || length === 30;
+  if (!hasFraction && length !== 20) return undefined;
+  if (length > 24 && !isFiner(text, start + 23, end - 1)) return undefined;
   const month = twoDigits(text, start + 5);
   const day = twoDigits(text, start + 8);
   const hour = twoDigits(text, start + 11);
@@ -97,6 +136,12 @@ export function utcTimestamp(text: string, start: number, end: number): number |
   const isDay = year >= 1970 && year < 2106 && day >= 1 && day <= daysOf(year, month);
   if (!isOfForm || !isTime || !isDay) return undefined;
   return midnight_ms(year, month, day) + ((hour * 60 + minute) * 60 + second) * 1_000 + fraction_ms;
+}
+
+/** Whether there are only digits between two places, and the last three are not all zeros. */
+function isFiner(text: string, start: number, end: number): boolean {
+  for (let at = start; at < end; at += 1) if (Number.isNaN(digit(text, at))) return false;
+  return !text.startsWith('000', end - 3);
 }
 
 /** Rows that come together are mostly of one day. */
@@ -129,8 +174,8 @@ function zoneOffset_ms(zone: string | undefined): number {
   return (zone.startsWith('-') ? -minutes : minutes) * 60_000;
 }
 
-function inRange(time_ms: number): number | Refusal {
-  if (time_ms >= time_ms_min && time_ms <= time_ms_max) return time_ms;
+function inRange(time_ms: number, finer = ''): Time | Refusal {
+  if (time_ms >= time_ms_min && time_ms <= time_ms_max) return { time_ms, finer };
   return { reason: 'out-of-range', detail: 'timestamps go from 1970 to 2105' };
 }
 

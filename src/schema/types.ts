@@ -1,5 +1,9 @@
 import * as z from 'zod';
 import { quoteString } from '../names.ts';
+import { oldPrecision, type TimePrecision } from './timestamp.ts';
+
+/** How many digits of a second the timestamps of a table have. */
+export const timestampPrecision = z.union([z.literal(3), z.literal(6), z.literal(9)]);
 
 /** The types a field can have, as clients name them. `vector(n)` is a list of n single-precision floats. */
 const scalarTypes = ['timestamp', 'string', 'double', 'integer', 'unsigned', 'boolean', 'json', 'string[]'] as const;
@@ -28,6 +32,8 @@ export type TableSchema = {
   version: number;
   /** The field that holds the time of a row; required in each row. */
   timestampColumn: string;
+  /** Digits of a second that its timestamps have; three where it is not said, as in tables from before. */
+  timestampPrecision?: TimePrecision | undefined;
   /** Fields of the sort key before the timestamp; they cannot be null. */
   keyFields: string[];
   fields: Field[];
@@ -39,16 +45,28 @@ export function vectorLength(type: `vector(${number})`): number {
 }
 
 /** The ClickHouse type of a field, exactly as in its table, so that the tail has the same. */
-export function clickhouseType(field: Field, schema: Pick<TableSchema, 'timestampColumn' | 'keyFields'>): string {
+export function clickhouseType(
+  field: Field,
+  schema: Pick<TableSchema, 'timestampColumn' | 'timestampPrecision' | 'keyFields'>,
+): string {
   const required = field.name === schema.timestampColumn || schema.keyFields.includes(field.name);
-  const plain = plainType(field.type);
+  const plain = plainType(field.type, precisionOf(schema));
   return required || plain.startsWith('Array') ? plain : `Nullable(${plain})`;
 }
 
-function plainType(type: FieldType): string {
+export function precisionOf({ timestampPrecision }: Pick<TableSchema, 'timestampPrecision'>): TimePrecision {
+  return timestampPrecision ?? oldPrecision;
+}
+
+/** The ClickHouse type of a timestamp with so many digits of a second. */
+export function timeType(precision: TimePrecision): string {
+  return `DateTime64(${precision}, ${quoteString('UTC')})`;
+}
+
+function plainType(type: FieldType, precision: TimePrecision): string {
   switch (type) {
     case 'timestamp':
-      return `DateTime64(3, ${quoteString('UTC')})`;
+      return timeType(precision);
     case 'string':
     case 'json':
       return 'String';

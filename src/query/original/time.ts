@@ -5,7 +5,7 @@ import { parseTimestampText } from '../../schema/timestamp.ts';
  * zone is in UTC. What is no time stays as it is.
  */
 export function timeText(text: string): string {
-  if (typeof parseTimestampText(text) !== 'object') return text;
+  if (!('reason' in parseTimestampText(text))) return text;
   const time_ms = timeOf(text);
   return time_ms === undefined ? text : new Date(time_ms).toISOString();
 }

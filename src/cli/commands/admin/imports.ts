@@ -18,6 +18,7 @@ import { fieldOf } from './tables.ts';
 
 type Creating = FileOptions & {
   timestampColumn?: string;
+  timestampPrecision?: string;
   keyFields?: string;
   key?: string;
   wait?: boolean;
@@ -75,6 +76,13 @@ export function importCommands(program: Command, io: Io): void {
   waiting(fileOptions(imports.command('create').description('of files, and of objects that are in the bucket')))
     .option('--field <name:type>', 'of one that the table lacks, as in `tables create`; may be repeated', collect)
     .option('--timestamp-column <name>', 'of a new table; timestamp by default')
+    .addOption(
+      new Option('--timestamp-precision <digits>', 'of a second, of a new table; 9 by default').choices([
+        '3',
+        '6',
+        '9',
+      ]),
+    )
     .option('--key-fields <names>', 'of a new table: the sort key before the timestamp, with commas between')
     .option('--key <key>', 'the same command with the same key is the same import')
     .option('--state <folder>', `where it is on record what was uploaded under a key (${stateFolder})`)
@@ -140,11 +148,12 @@ async function create(name: string, paths: string[], options: Creating, io: Io):
 
 /** What the request says besides where the rows are. */
 function wantedOf(options: Creating) {
-  const { field, timestampColumn, keyFields } = options;
+  const { field, timestampColumn, timestampPrecision: digits, keyFields } = options;
   return {
     ...rowsOf(options),
     ...(field !== undefined && { fields: field.map(fieldOf) }),
     ...(timestampColumn !== undefined && { timestampColumn }),
+    ...(digits !== undefined && { timestampPrecision: Number(digits) }),
     ...(keyFields !== undefined && { keyFields: names(keyFields) }),
   };
 }

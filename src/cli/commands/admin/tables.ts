@@ -26,6 +26,7 @@ type Change = CommonOptions &
     state?: string;
     field?: string[];
     timestampColumn?: string;
+    timestampPrecision?: string;
     keyFields?: string;
     partition?: string;
     lanes?: number | 'spread';
@@ -72,6 +73,7 @@ export function tableCommands(program: Command, io: Io): void {
       collect,
     )
     .option('--timestamp-column <name>', 'timestamp by default')
+    .addOption(new Option('--timestamp-precision <digits>', 'of a second; 9 by default').choices(['3', '6', '9']))
     .option('--key-fields <names>', 'the sort key before the timestamp, with commas between')
     .addOption(new Option('--partition <window>').choices(['hour', 'day', 'month']))
     .option('--lanes <n>', 'logs that are flushed side by side', number(1, 64))
@@ -81,9 +83,10 @@ export function tableCommands(program: Command, io: Io): void {
       const options = own.optsWithGlobals<Change>();
       const { dataset, table } = tableName(name);
       const { timestore } = await connect(options, io);
-      const { timestampColumn, keyFields, partition, lanes, field } = options;
+      const { timestampColumn, timestampPrecision: digits, keyFields, partition, lanes, field } = options;
       const body = {
         ...{ name: table, timestampColumn, partition, lanes, ...retentionOf(options) },
+        ...(digits !== undefined && { timestampPrecision: Number(digits) }),
         ...(keyFields !== undefined && { keyFields: names(keyFields) }),
         ...(field !== undefined && { fields: field.map(fieldOf) }),
       };
