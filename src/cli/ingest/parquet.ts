@@ -9,8 +9,18 @@ const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 const parsers: Partial<ParquetParsers> = {
   stringFromBytes: (bytes) => bytes && text.decode(bytes),
   jsonFromBytes: (bytes) => bytes && rawJson(text.decode(bytes)),
+  timestampFromMicroseconds: (micros) => timeOf(micros, 3),
+  timestampFromNanoseconds: (nanos) => timeOf(nanos, 6),
   dateFromDays: (days) => new Date(days * 86_400_000).toISOString().slice(0, 10),
 };
+
+/** A time with all its digits: so many of them are finer than a millisecond. */
+function timeOf(units: bigint, digits: number): string {
+  const perMillisecond = 10n ** BigInt(digits);
+  const finer = ((units % perMillisecond) + perMillisecond) % perMillisecond;
+  const text = new Date(Number((units - finer) / perMillisecond)).toISOString();
+  return finer === 0n ? text : `${text.slice(0, -1)}${String(finer).padStart(digits, '0')}Z`;
+}
 
 const lostName = '__proto__';
 

@@ -325,7 +325,7 @@ test('the tables that SQL can name are listed with their columns', async () => {
       {
         ...{ dataset, table: 'm', timestampColumn: 'timestamp' },
         columns: [
-          { name: 'timestamp', type: 'timestamp', clickhouseType: "DateTime64(3, 'UTC')" },
+          { name: 'timestamp', type: 'timestamp', clickhouseType: "DateTime64(9, 'UTC')" },
           { name: 'n', type: 'double', clickhouseType: 'Nullable(Float64)' },
           { name: 's', type: 'string', clickhouseType: 'Nullable(String)' },
         ],

@@ -23,7 +23,7 @@ test('a row goes the whole way over HTTP: sent, read at once, flushed, read agai
   expect(await before.json()).toEqual({
     rows: [{ timestamp: at(1), v: 1 }],
     columns: ['timestamp', 'v'],
-    types: ["DateTime64(3, 'UTC')", 'Nullable(Float64)'],
+    types: ["DateTime64(9, 'UTC')", 'Nullable(Float64)'],
     mode: 'raw',
     warnings: [],
     cursor: null,

@@ -1,6 +1,7 @@
 import { readConfig } from '../../../src/config.ts';
 import { cutBatches } from '../../../src/ingest/batches.ts';
 import { prepareRows, type RowFormat } from '../../../src/schema/prepare.ts';
+import type { TimePrecision } from '../../../src/schema/timestamp.ts';
 import type { Field, TableSchema } from '../../../src/schema/types.ts';
 
 const complete = {
@@ -27,6 +28,7 @@ export function schemaOf(...fields: Field[]): TableSchema {
   return {
     version: 1,
     timestampColumn: 'timestamp',
+    timestampPrecision: 9,
     keyFields: [],
     fields: [{ name: 'timestamp', type: 'timestamp' }, ...fields],
   };
@@ -40,8 +42,9 @@ export function prepare(text: string, { schema = schemaOf(), format = 'json' as 
 }
 
 /** One value in a field of the given type: its stored JSON text, or why it was refused. */
-export function store(type: Field['type'], json: string): string {
-  const { payload, errors } = prepare(`{"timestamp":0,"f":${json}}`, { schema: schemaOf({ name: 'f', type }) });
+export function store(type: Field['type'], json: string, timestampPrecision: TimePrecision = 9): string {
+  const schema = { ...schemaOf({ name: 'f', type }), timestampPrecision };
+  const { payload, errors } = prepare(`{"timestamp":0,"f":${json}}`, { schema });
   const [error] = errors;
   if (error !== undefined) return error.reason;
   return /"f":(.*)\}\n$/.exec(payload)?.[1] ?? 'absent';

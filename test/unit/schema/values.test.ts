@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import type { TimePrecision } from '../../../src/schema/timestamp.ts';
 import { clickhouseType, fieldType } from '../../../src/schema/types.ts';
 import { schemaOf, store } from './support.ts';
 
@@ -71,7 +72,7 @@ describe('a value is stored exactly, or refused with the reason', () => {
   });
 });
 
-describe('a timestamp is a moment from 1970 to 2105, in UTC with milliseconds', () => {
+describe('a timestamp is a moment from 1970 to 2105, in UTC with up to nine digits of a second', () => {
   test.each([
     ['"1970-01-01T00:00:00Z"', '1970-01-01 00:00:00.000'],
     ['"2105-12-31T23:59:59.999Z"', '2105-12-31 23:59:59.999'],
@@ -80,11 +81,28 @@ describe('a timestamp is a moment from 1970 to 2105, in UTC with milliseconds', 
     ['"2026-05-01t10:00:00z"', '2026-05-01 10:00:00.000'],
     ['"2026-05-01 10:00:00"', '2026-05-01 10:00:00.000'],
     ['"2026-05-01 10:00:00.5"', '2026-05-01 10:00:00.500'],
-    ['"2026-05-01T10:00:00.123456789Z"', '2026-05-01 10:00:00.123'],
+    ['"2026-05-01T10:00:00.123456789Z"', '2026-05-01 10:00:00.123456789'],
+    ['"2026-05-01T10:00:00.123456Z"', '2026-05-01 10:00:00.123456'],
+    ['"2026-05-01T10:00:00.1234560Z"', '2026-05-01 10:00:00.123456'],
+    ['"2026-05-01T10:00:00.123000000Z"', '2026-05-01 10:00:00.123'],
+    ['"2026-05-01T10:00:00.0001Z"', '2026-05-01 10:00:00.000100'],
+    ['"2026-05-01T12:00:00.000000001+02:00"', '2026-05-01 10:00:00.000000001'],
+    ['"2105-12-31T23:59:59.999999999Z"', '2105-12-31 23:59:59.999999999'],
     ['"2024-02-29T00:00:00Z"', '2024-02-29 00:00:00.000'],
     ['0', '1970-01-01 00:00:00.000'],
   ])('%s → %s', (json, stored) => {
     expect(store('timestamp', json)).toBe(`"${stored}"`);
+  });
+
+  test.each<[string, TimePrecision, string]>([
+    ['"2026-05-01T10:00:00.123Z"', 3, '"2026-05-01 10:00:00.123"'],
+    ['"2026-05-01T10:00:00.123000Z"', 3, '"2026-05-01 10:00:00.123"'],
+    ['"2026-05-01T10:00:00.1230001Z"', 3, 'not-exact'],
+    ['"2026-05-01T10:00:00.123456Z"', 3, 'not-exact'],
+    ['"2026-05-01T10:00:00.123456Z"', 6, '"2026-05-01 10:00:00.123456"'],
+    ['"2026-05-01T10:00:00.123456001Z"', 6, 'not-exact'],
+  ])('%s in a table of %d digits → %s', (json, precision, stored) => {
+    expect(store('timestamp', json, precision)).toBe(stored);
   });
 
   test.each([
@@ -129,10 +147,10 @@ test('every type has one ClickHouse type, nullable unless it is a key or a list'
       'Nullable(Bool)',
       'Nullable(String)',
     ],
-    ...['Array(String)', 'Array(Float32)', "Nullable(DateTime64(3, 'UTC'))"],
+    ...['Array(String)', 'Array(Float32)', "Nullable(DateTime64(9, 'UTC'))"],
   ]);
   expect(clickhouseType({ name: 'host', type: 'string' }, schema)).toBe('String');
-  expect(clickhouseType({ name: 'timestamp', type: 'timestamp' }, schema)).toBe("DateTime64(3, 'UTC')");
+  expect(clickhouseType({ name: 'timestamp', type: 'timestamp' }, schema)).toBe("DateTime64(9, 'UTC')");
 });
 
 test.each([
