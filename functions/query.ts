@@ -39,8 +39,8 @@ const answers = {
   200: {
     description:
       'The rows: JSON, or by `format` or `Accept` NDJSON, CSV, Parquet or an Arrow stream, or `compact`: a line with the ' +
-      'names of the columns, one with their types, and one for each row, lists in JSON. Integers are exact; ' +
-      'timestamps are UTC with milliseconds. Long answers are streamed, and break off if they fail',
+      'names of the columns, one with their types, and one for each row, lists in JSON. Integers are exact; timestamps are ' +
+      'UTC with 3 digits of a second, or 6 or 9 where they are not zero. Long answers are streamed, and break off if they fail',
     schema: answerSchema,
     headers: { ...freshnessHeaders, ...noteHeaders, ...originHeaders },
   },

@@ -3,11 +3,13 @@ import type { Table } from '../catalog/table.ts';
 import type { Settings } from '../clickhouse/client.ts';
 import { atWhole } from '../clickhouse/cluster.ts';
 import { askLong, objectFunction, writeObject } from '../clickhouse/object.ts';
+import { timeTextSql } from '../clickhouse/time-text.ts';
 import { type Until, untilSql } from '../clickhouse/until.ts';
 import type { Context } from '../context.ts';
 import { quoteName } from '../names.ts';
 import { rangeConditions, type TimeRange } from '../query/time-range.ts';
-import { clickhouseType, type Field } from '../schema/types.ts';
+import { oldPrecision } from '../schema/timestamp.ts';
+import { clickhouseType, type Field, precisionOf, timeType } from '../schema/types.ts';
 
 export const exportFormats = {
   parquet: { clickhouse: 'Parquet', extension: 'parquet' },
@@ -55,10 +57,19 @@ function contentSql(columns: string[]): string {
  */
 type ObjectColumn = { name: string; type: string; value: string; readAs: string; back: string };
 
-/** CSV has no lists: there they are JSON text, which is also how rows as CSV are sent. */
+/**
+ * CSV has no lists: there they are JSON text, which is also how rows as CSV are sent. Text has times with no more digits than
+ * there is something in, as answers do.
+ */
 function objectColumn(field: Field, { schema }: Table, format: ExportFormat): ObjectColumn {
   const name = quoteName(field.name);
   const type = clickhouseType(field, schema);
+  const precision = precisionOf(schema);
+  if (field.type === 'timestamp' && format !== 'parquet' && precision > oldPrecision) {
+    const text = type.replace(timeType(precision), 'String');
+    const back = `parseDateTime64BestEffort(${name}, ${precision}, 'UTC')`;
+    return { name, type: text, value: timeTextSql(name, precision), readAs: text, back };
+  }
   if (format === 'ndjson' && field.type === 'double') {
     const named = `isNaN(${name}), 'NaN', isInfinite(${name}), if(${name} > 0, 'Infinity', '-Infinity')`;
     const value = `multiIf(isNull(${name}), NULL, ${named}, assumeNotNull(${name}))`;

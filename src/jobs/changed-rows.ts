@@ -68,7 +68,9 @@ function valueSql(field: Field, value: unknown, table: Table, params: Settings, 
   if (value === null && type.startsWith('Nullable(')) return 'NULL';
   // Text of json is kept as it is.
   const isText = field.type === 'json' && typeof value === 'string';
-  const stored = isText ? JSON.stringify(value) : coerce(field.type, new JsonReader(JSON.stringify(value)).value(), precisionOf(table.schema));
+  const stored = isText
+    ? JSON.stringify(value)
+    : coerce(field.type, new JsonReader(JSON.stringify(value)).value(), precisionOf(table.schema));
   if (typeof stored !== 'string') throw wrong(stored.detail);
   // As a row brings it: ClickHouse reads it out of JSON into the column's type.
   params[`param_${name}`] = parameterText(`{"v":${stored}}`);

@@ -1,3 +1,4 @@
+import { isFinerTime, withoutZeros } from './finer-times.ts';
 import { namedRows } from './not-numbers.ts';
 
 /** What ClickHouse says of the columns of an answer. */
@@ -34,29 +35,32 @@ type Parts = {
 const dataBegin = '"data":\n\t[';
 const dataEnd = '\n\t],';
 const rowBegin = '\n\t\t{';
+const rowEnd = `\n\t\t},${rowBegin}`;
+/** Stands for the end of a row while what is around members is taken away: no text of JSON has it. */
+const lineMark = '}\u0000{';
 const hiddenMember = new RegExp(`${rowBegin}\\n\\t\\t\\t"${hiddenColumn}": "((?:[^"\\\\]|\\\\.)*)",?`, 'g');
 
+/** A piece of what ClickHouse writes in format `JSON`: what it says of the columns, rows, or what follows them. */
+type Piece = { head: string } | { rows: string; isLast: boolean } | { rest: string };
+
 /**
- * Makes an answer of what ClickHouse writes in format `JSON`, as it comes. Rows stay the text that ClickHouse wrote:
- * parsing them would round integers beyond 2^53. In that text a line break or a tab is never part of a value, so the lines
- * that are not rows can be told from those that are.
+ * Cuts what comes into pieces with whole rows. In that text a line break or a tab is never part of a value, so the lines that
+ * are not rows can be told from those that are.
  */
-export async function* jsonAnswer(chunks: AsyncIterable<Uint8Array>, parts: Parts): AsyncGenerator<string> {
+async function* piecesOf(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Piece> {
   const decoder = new TextDecoder();
-  let rows = new Rows(parts.isHiding);
-  let columns: Column[] | undefined;
   /** What was looked through, and waits for the end of its row: not looked through again with each piece that comes. */
   let held: string[] = [];
   let text = '';
+  let isBegun = false;
   let isOver = false;
   for await (const chunk of chunks) {
     text += decoder.decode(chunk, { stream: true });
-    if (columns === undefined) {
+    if (!isBegun) {
       const at = text.indexOf(dataBegin);
       if (at < 0) continue;
-      rows = new Rows(parts.isHiding, finerTimes(text.slice(0, at)));
-      columns = columnsOf(text.slice(0, at)).filter(({ name }) => !parts.isHiding || name !== hiddenColumn);
-      yield `${JSON.stringify(parts.begin(columns)).slice(0, -1)},"rows":[`;
+      isBegun = true;
+      yield { head: text.slice(0, at) };
       text = text.slice(at + dataBegin.length);
     }
     if (isOver) continue;
@@ -69,16 +73,48 @@ export async function* jsonAnswer(chunks: AsyncIterable<Uint8Array>, parts: Part
       text = text.slice(-rowBegin.length);
       continue;
     }
-    const ready = rows.compact(held.join('') + text.slice(0, upTo), columns, isOver);
-    if (ready !== '') yield ready;
+    yield { rows: held.join('') + text.slice(0, upTo), isLast: isOver };
     // The last row waits: it may be the one that only tells that there are more.
     held = isOver ? [] : [rowBegin];
     text = text.slice(upTo + (isOver ? dataEnd : rowBegin).length);
   }
-  if (columns === undefined || !isOver) throw new Error('an answer ended before its rows did');
-  const { totals, ...statistics } = endOf(text, rows, columns);
-  const end = { ...statistics, rows: rows.count, hidden: rows.hidden, hasMore: rows.hasMore, columns };
-  yield `],${totals === undefined ? '' : `"totals":${totals},`}${JSON.stringify(parts.end(end)).slice(1)}`;
+  if (!isOver) throw new Error('an answer ended before its rows did');
+  yield { rest: text };
+}
+
+/**
+ * Makes an answer of what ClickHouse writes in format `JSON`, as it comes. Rows stay the text that ClickHouse wrote:
+ * parsing them would round integers beyond 2^53.
+ */
+export async function* jsonAnswer(chunks: AsyncIterable<Uint8Array>, parts: Parts): AsyncGenerator<string> {
+  let rows = new Rows(parts.isHiding);
+  let columns: Column[] = [];
+  for await (const piece of piecesOf(chunks)) {
+    if ('head' in piece) {
+      rows = new Rows(parts.isHiding, finerTimes(piece.head));
+      columns = columnsOf(piece.head).filter(({ name }) => !parts.isHiding || name !== hiddenColumn);
+      yield `${JSON.stringify(parts.begin(columns)).slice(0, -1)},"rows":[`;
+    } else if ('rows' in piece) {
+      const ready = rows.compact(piece.rows, columns, piece.isLast);
+      if (ready !== '') yield ready;
+    } else {
+      const { totals, ...statistics } = endOf(piece.rest, rows, columns);
+      const end = { ...statistics, rows: rows.count, hidden: rows.hidden, hasMore: rows.hasMore, columns };
+      yield `],${totals === undefined ? '' : `"totals":${totals},`}${JSON.stringify(parts.end(end)).slice(1)}`;
+    }
+  }
+}
+
+/** The rows alone, one a line. */
+export async function* jsonLines(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
+  let rows = new Rows(false);
+  let columns: Column[] = [];
+  for await (const piece of piecesOf(chunks)) {
+    if ('head' in piece) {
+      rows = new Rows(false, finerTimes(piece.head));
+      columns = columnsOf(piece.head);
+    } else if ('rows' in piece && piece.rows.includes(rowBegin)) yield rows.lines(piece.rows, columns);
+  }
 }
 
 class Rows {
@@ -103,6 +139,16 @@ class Rows {
     return before + namedRows(rows, columns);
   }
 
+  /** Whole rows, each with a line break after it. */
+  lines(segment: string, columns: Column[]): string {
+    const text = segment.trimEnd().replace(/,$/, '').replaceAll(rowEnd, lineMark);
+    const lines = this.text(text).split(lineMark);
+    return lines
+      .map((line, i) => namedRows(`${i === 0 ? '' : '{'}${line}${i === lines.length - 1 ? '' : '}'}`, columns))
+      .map((line) => `${line}\n`)
+      .join('');
+  }
+
   /** What ClickHouse wrote of rows, or of their totals, as it is answered. */
   text(written: string): string {
     return compactText(this.#times === undefined ? written : written.replace(this.#times, withoutZeros));
@@ -122,22 +168,15 @@ class Rows {
   }
 }
 
-/** A column whose times have six or nine digits of a second, in lists or not, and that holds no text. */
-const finerColumn = /"name": ("(?:[^"\\]|\\.)*"),\s*"type": "((?:[^"\\]|\\.)*DateTime64\([69](?:[^"\\]|\\.)*)"/g;
-const holdsText = /String|Enum|JSON|Dynamic|Variant|Object/;
+const headColumn = /"name": ("(?:[^"\\]|\\.)*"),\s*"type": "((?:[^"\\]|\\.)*)"/g;
 
-/** The members of rows that have such times; undefined where none has. */
+/** The members of rows whose times have more than three digits of a second; undefined where none has. */
 function finerTimes(head: string): RegExp | undefined {
-  const names = [...head.matchAll(finerColumn)].flatMap(([, name = '', type = '']) => {
+  const names = [...head.matchAll(headColumn)].flatMap(([, name = '', type = '']) => {
     // As ClickHouse writes it, here and in the rows.
-    return holdsText.test(type) ? [] : name.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&');
+    return !isFinerTime(type) ? [] : name.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&');
   });
   return names.length === 0 ? undefined : new RegExp(`\\n\\t+(?:${names.join('|')}): [^\\n]*`, 'g');
-}
-
-/** Of the digits of a second, as many as there is something in: three, six or nine. ClickHouse writes all. */
-function withoutZeros(member: string): string {
-  return member.replace(/(T\d\d:\d\d:\d\d\.\d{3}(?:\d{3})??)(?:000){1,2}Z"/g, '$1Z"');
 }
 
 /** Without the blanks around members and between lines. */

@@ -16,7 +16,7 @@ import type { TimeRange } from './time-range.ts';
 import { requireToken, type Watermark } from './token.ts';
 
 const time = z.union([z.string(), z.int()]).meta({
-  description: 'RFC 3339, YYYY-MM-DD hh:mm:ss[.fff] in UTC, or epoch milliseconds',
+  description: 'RFC 3339, YYYY-MM-DD hh:mm:ss[.fff] in UTC, with up to 9 digits of a second, or epoch milliseconds',
   examples: ['2026-05-01T10:00:00Z'],
 });
 

@@ -7,6 +7,7 @@ import type { Context } from '../context.ts';
 import { StoreError } from '../errors.ts';
 import { isDataError } from '../flush/refusal.ts';
 import { type Format, formats, type Notes } from './answer.ts';
+import { compactLines } from './compact-lines.ts';
 import type { Cut } from './cut.ts';
 import { type Exactness, exactly, type Fence } from './exact.ts';
 import { flushWithin } from './flush-within.ts';
@@ -25,6 +26,8 @@ export type Read = {
   cuts: Cut[];
   statement(sources: Source[]): Statement;
   format: Format;
+  /** ClickHouse's form, where it is not that of the format. */
+  form?: string | undefined;
   /** Most rows of the answer; undefined for exports. */
   rowsMax: number | undefined;
   /** Names queries that read about as much as each other. */
@@ -161,7 +164,7 @@ async function ask(ctx: Context, read: Read, fences: Fence[], more: Settings): P
     const name = sources[number]?.tail;
     return name === undefined ? [] : [{ name, structure: tailStructure(table), rows: tailBytes(tail, table) }];
   });
-  const form = formOf(`${sql}\nFORMAT ${formats[read.format].clickhouse}`, params, tails);
+  const form = formOf(`${sql}\nFORMAT ${read.form ?? formats[read.format].clickhouse}`, params, tails);
   const opened = await at.reader.open({
     settings: {
       ...settings,
@@ -177,8 +180,12 @@ async function ask(ctx: Context, read: Read, fences: Fence[], more: Settings): P
     signal: read.signal,
   });
   const chunks = chunksOf(opened);
-  const named = read.format === 'ndjson' ? namedLines(chunks, () => columnsOf(at.reader, sql, params, tails)) : chunks;
-  return await headOf(named, limits.query_held_bytes_max);
+  const written = () => {
+    if (read.format === 'compact') return compactLines(chunks);
+    if (read.format !== 'ndjson' || read.form !== undefined) return chunks;
+    return namedLines(chunks, () => columnsOf(at.reader, sql, params, tails));
+  };
+  return await headOf(written(), limits.query_held_bytes_max);
 }
 
 /** What columns SQL answers, without running it. */

@@ -9,13 +9,14 @@ import type { Context } from '../../context.ts';
 import { required, TimestoreError } from '../../errors.ts';
 import { quoteName, slug, slugPattern } from '../../names.ts';
 import { quarantineTable } from '../../quarantine/table.ts';
-import { type Answer, formatNames, notesOf } from '../answer.ts';
+import { type Answer, type Format, formatNames, notesOf } from '../answer.ts';
+import { csvAnswer } from '../csv-answer.ts';
 import { type Cut, takeCut } from '../cut.ts';
 import { filterSql } from '../filters.ts';
 import { formOf } from '../form.ts';
 import { freshnessFields, freshnessOf } from '../freshness.ts';
 import { invalid, tooMuch } from '../invalid.ts';
-import { jsonAnswer } from '../json-answer.ts';
+import { jsonAnswer, jsonLines } from '../json-answer.ts';
 import { type Asked, requireOwnTokens } from '../query.ts';
 import { conditionFor, type Reader } from '../reader.ts';
 import { queryError } from '../refusal.ts';
@@ -95,12 +96,13 @@ async function queryTables(ctx: Context, reader: Reader, body: SqlBody, asked: A
       return { sql, params: own };
     },
     format: asked.format,
+    form: typed[asked.format],
     rowsMax: asked.format === 'json' ? limits.query_rows_max : undefined,
     // Not the SQL itself, which may be long.
     costKey: hash('sha256', `${body.dataset} ${body.sql}`, 'base64url'),
     signal: asked.signal,
   };
-  return answerOf(ctx, reader, cuts, read, await runRead(ctx, read));
+  return answerOf(ctx, reader, cuts, read, asked.format, await runRead(ctx, read));
 }
 
 function answerOf(
@@ -108,10 +110,13 @@ function answerOf(
   reader: Reader,
   cuts: Cut[],
   read: Read,
+  format: Format,
   running: Awaited<ReturnType<typeof runRead>>,
 ): Answer {
-  const { format } = read;
   const notes = notesOf(cuts, reader, running.exactness);
+  const { chunks, isComplete } = running;
+  if (format === 'ndjson') return { format, notes, body: jsonLines(chunks), isComplete };
+  if (format === 'csv') return { format, notes, body: csvAnswer(chunks), isComplete };
   if (format !== 'json') return { format, notes, body: running.chunks, isComplete: running.isComplete };
   const body = jsonAnswer(running.chunks, {
     isHiding: false,
@@ -127,6 +132,9 @@ function answerOf(
   });
   return { format, notes, body, isComplete: running.isComplete };
 }
+
+/** Formats of text in forms that say the types of columns before the rows. */
+const typed: Partial<Record<Format, string>> = { ndjson: 'JSON', csv: 'CSVWithNamesAndTypes' };
 
 /** The table of each use, one object for each table. Undefined for what IN looks into and is no table. */
 async function tablesOf(

@@ -1,5 +1,9 @@
 import { describe, expect, test } from 'vitest';
-import { flush, newDataset, newInstance, query, type Row, send, sql } from '../support.ts';
+import { ingestRows } from '../../../src/ingest/ingest.ts';
+import { queryTable } from '../../../src/query/query.ts';
+import { queryBody } from '../../../src/query/request.ts';
+import { querySql, sqlBody } from '../../../src/query/sql/query-sql.ts';
+import { everyone, flush, newDataset, newInstance, newTable, query, type Row, send, sql, textOf } from '../support.ts';
 
 const ctx = newInstance();
 
@@ -72,4 +76,66 @@ describe.each(['hot', 'flushed'])('a time keeps what it was sent with, %s', asyn
     const { rows } = await sql(ctx, 'SELECT timestamp, [timestamp] AS l FROM m ORDER BY timestamp', { dataset });
     expect(rows).toEqual(answered.map((timestamp) => ({ timestamp, l: [timestamp] })));
   });
+
+  const signal = new AbortController().signal;
+
+  test('as lines and as CSV, of rows, of intervals and of SQL', async () => {
+    const asked = async (body: object, format: 'ndjson' | 'csv') =>
+      await textOf(
+        await queryTable(ctx, everyone, dataset, queryBody.parse({ tableName: 'm', ...body }), { format, signal }),
+      );
+    const columns = { columns: ['timestamp', 'v'] };
+    expect(await asked(columns, 'ndjson')).toBe(
+      answered.map((timestamp, v) => `${JSON.stringify({ timestamp, v })}\n`).join(''),
+    );
+    expect((await asked(columns, 'csv')).split('\n').slice(1, -1)).toEqual(answered.map((time, v) => `"${time}",${v}`));
+    const downsample = {
+      intervalUnit: 'day',
+      aggregations: [
+        { function: 'min', column: 'timestamp' },
+        { function: 'last', column: 'timestamp', as: 'last' },
+      ],
+    };
+    expect(JSON.parse(await asked({ downsample }, 'ndjson'))).toEqual({
+      ...{ timestamp: '2026-05-01T00:00:00.000Z', min_timestamp: answered[0], last: answered.at(-1) },
+    });
+    const text = `SELECT timestamp, 'T10:00:00.123000000Z' AS like, [timestamp, NULL] AS list FROM m ORDER BY timestamp`;
+    const body = sqlBody.parse({ sql: text, dataset });
+    const lines = await textOf(await querySql(ctx, everyone, body, { format: 'ndjson', signal }));
+    expect(
+      lines
+        .trimEnd()
+        .split('\n')
+        .map((line) => JSON.parse(line)),
+    ).toEqual(answered.map((timestamp) => ({ timestamp, like: 'T10:00:00.123000000Z', list: [timestamp, null] })));
+  });
+});
+
+test('a table may keep fewer digits, and refuses what is finer; one from before keeps three', async () => {
+  const dataset = newDataset();
+  await ingestRows(ctx, {
+    ...{
+      dataset,
+      table: 'm',
+      text: '{"timestamp":"2026-05-01T10:00:00.123456Z"}',
+      format: 'json',
+      idempotencyKey: undefined,
+    },
+    declared: { fields: [], defaults: [], timestampPrecision: 6 },
+  });
+  await expect(send(ctx, dataset, [{ timestamp: '2026-05-01T10:00:00.123456789Z' }])).rejects.toMatchObject({
+    extra: { errors: [{ index: 0, field: 'timestamp', reason: 'not-exact' }] },
+  });
+  await flush(ctx, dataset);
+  expect(times((await query(ctx, dataset)).rows)).toEqual(['2026-05-01T10:00:00.123456Z']);
+  const { dataset: old } = await newTable(ctx);
+  await expect(send(ctx, old, [{ timestamp: '2026-05-01T10:00:00.1234Z' }])).rejects.toMatchObject({
+    extra: { errors: [{ index: 0, field: 'timestamp', reason: 'not-exact' }] },
+  });
+  await send(ctx, old, [{ timestamp: '2026-05-01T10:00:00.123000Z' }]);
+  expect(times((await query(ctx, old)).rows)).toEqual(['2026-05-01T10:00:00.123Z']);
+  // Between two times that the table can have.
+  const range = { start: '2026-05-01T10:00:00.1229999Z', end: '2026-05-01T10:00:00.1230001Z' };
+  expect((await query(ctx, old, { timeRange: range })).rows).toHaveLength(1);
+  expect((await query(ctx, old, { timeRange: { start: range.end } })).rows).toHaveLength(0);
 });
