@@ -139,9 +139,9 @@ export async function requestsOf(ctx: Context, place: Place, range: MirrorRange)
   const { table, lane, after } = place;
   const { dataset, name, life, schema } = table;
   const fields = schema.fields.slice(0, range.fields);
-  const rows = await linesOf<[row: number, time_ms: number, key: string, text: string]>(
+  const rows = await linesOf<[row: number, time: string, key: string, text: string]>(
     await atLane(ctx, table, lane),
-    `SELECT _row, toUnixTimestamp64Milli(${quoteName(schema.timestampColumn)}), toJSONString(_partition),
+    `SELECT _row, ${timeTextSql(quoteName(schema.timestampColumn), precisionOf(schema))}, toJSONString(_partition),
             ${rowSql(table, fields)}
        FROM ${rangeSql(place, range)} ORDER BY _seq, _row, _received_at`,
     rangeParams(place, range),
@@ -152,7 +152,8 @@ export async function requestsOf(ctx: Context, place: Place, range: MirrorRange)
   });
   return [...groups].map(([group, members]) => {
     const [key, part] = JSON.parse(group) as [Record<string, string>, number];
-    const times = members.map(([, time_ms]) => time_ms);
+    // Without the zone the order of the texts is that of the times.
+    const times = members.map(([, time]) => time.replace('Z', '')).sort();
     const keyHash = hash('sha256', JSON.stringify(key)).slice(0, 16);
     // With the time: sequences come again when the hot buffer fails over.
     const until = range.until_ms === undefined ? '' : `@${range.until_ms}`;
@@ -163,11 +164,7 @@ export async function requestsOf(ctx: Context, place: Place, range: MirrorRange)
     };
     const partition = {
       ...(Object.keys(key).length > 0 && { key }),
-      // What is finer than a millisecond is before the next one.
-      timeRange: {
-        start: timeText(Math.min(...times)),
-        end: timeText(Math.max(...times) + (precisionOf(schema) > 3 ? 1 : 0)),
-      },
+      timeRange: { start: `${times.at(0)}Z`, end: `${times.at(-1)}Z` },
     };
     // The rows stay the text that ClickHouse wrote: parsing them would round integers beyond 2^53.
     const rest = JSON.stringify({ datasetName: dataset, tableName: name, schema: declared, partition, idempotencyKey });
@@ -175,8 +172,6 @@ export async function requestsOf(ctx: Context, place: Place, range: MirrorRange)
     return { idempotencyKey, body, rows: members.length };
   });
 }
-
-const timeText = (time_ms: number) => new Date(time_ms).toISOString();
 
 /** A partition key with its entries in one order, whichever they were sent in. */
 function canonical(key: string): Record<string, string> {
