@@ -12,24 +12,23 @@ export async function* compactLines(chunks: AsyncGenerator<Uint8Array>): AsyncGe
   let line = 0;
   try {
     for await (const chunk of chunks) {
-      if (times !== undefined && !times.includes(true)) {
-        yield chunk;
+      text += decoder.decode(chunk, { stream: true });
+      const isAsItIs = times !== undefined && !times.includes(true);
+      const end = isAsItIs ? text.length : text.lastIndexOf('\n') + 1;
+      if (end === 0) continue;
+      const whole = text.slice(0, end);
+      text = text.slice(end);
+      if (isAsItIs) {
+        yield Buffer.from(whole);
         continue;
       }
-      text += decoder.decode(chunk, { stream: true });
-      const end = text.lastIndexOf('\n') + 1;
-      if (end === 0) continue;
-      const lines = text.slice(0, end - 1).split('\n');
-      text = text.slice(end);
+      const lines = whole.slice(0, -1).split('\n');
       const ready = lines.map((list) => {
         line += 1;
         if (line === 2) times = (JSON.parse(list) as string[]).map(isFinerTime);
         return line > 2 && times?.includes(true) ? trimmed(list, times) : list;
       });
-      // Where nothing is to be changed, what has begun goes along.
-      const rest = times !== undefined && !times.includes(true) ? text : '';
-      if (rest !== '') text = '';
-      yield Buffer.from(`${ready.join('\n')}\n${rest}`);
+      yield Buffer.from(`${ready.join('\n')}\n`);
     }
     if (text !== '') yield Buffer.from(text);
   } finally {

@@ -80,7 +80,7 @@ describe.each(['hot', 'flushed'])('a time keeps what it was sent with, %s', asyn
   const signal = new AbortController().signal;
 
   test('as lines and as CSV, of rows, of intervals and of SQL', async () => {
-    const asked = async (body: object, format: 'ndjson' | 'csv') =>
+    const asked = async (body: object, format: 'ndjson' | 'csv' | 'compact') =>
       await textOf(
         await queryTable(ctx, everyone, dataset, queryBody.parse({ tableName: 'm', ...body }), { format, signal }),
       );
@@ -89,6 +89,16 @@ describe.each(['hot', 'flushed'])('a time keeps what it was sent with, %s', asyn
       answered.map((timestamp, v) => `${JSON.stringify({ timestamp, v })}\n`).join(''),
     );
     expect((await asked(columns, 'csv')).split('\n').slice(1, -1)).toEqual(answered.map((time, v) => `"${time}",${v}`));
+    expect(
+      (await asked(columns, 'compact'))
+        .trimEnd()
+        .split('\n')
+        .map((line) => JSON.parse(line)),
+    ).toEqual([
+      ['timestamp', 'v'],
+      ["DateTime64(9, 'UTC')", 'Nullable(Float64)'],
+      ...answered.map((timestamp, v) => [timestamp, v]),
+    ]);
     const downsample = {
       intervalUnit: 'day',
       aggregations: [
@@ -101,6 +111,14 @@ describe.each(['hot', 'flushed'])('a time keeps what it was sent with, %s', asyn
     });
     const text = `SELECT timestamp, 'T10:00:00.123000000Z' AS like, [timestamp, NULL] AS list FROM m ORDER BY timestamp`;
     const body = sqlBody.parse({ sql: text, dataset });
+    const csv = await textOf(await querySql(ctx, everyone, body, { format: 'csv', signal }));
+    expect(csv.split('\n')[1]).toBe(`"${answered[0]}","T10:00:00.123000000Z","['${answered[0]}',NULL]"`);
+    const compact = await textOf(await querySql(ctx, everyone, body, { format: 'compact', signal }));
+    expect(JSON.parse(compact.split('\n')[2] ?? '')).toEqual([
+      answered[0],
+      'T10:00:00.123000000Z',
+      [answered[0], null],
+    ]);
     const lines = await textOf(await querySql(ctx, everyone, body, { format: 'ndjson', signal }));
     expect(
       lines
