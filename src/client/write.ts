@@ -111,7 +111,11 @@ function isLong(value: number): boolean {
   return Number.isInteger(value) && !Number.isSafeInteger(value) && Math.abs(value) < 1e21;
 }
 
+const { isRawJSON } = JSON as { isRawJSON?: (value: object) => boolean };
+
 function objectText(value: object, path: Path, above: object[]): string {
+  // Text that is JSON already, as JSON.rawJSON gives it.
+  if (isRawJSON?.(value)) return (value as { rawJSON: string }).rawJSON;
   if (above.includes(value)) throw new Unsendable(path, 'it contains itself');
   const plain = plainOf(value, path);
   const within = [...above, value];

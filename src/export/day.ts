@@ -36,6 +36,7 @@ export type Content = { rows: number; checksum: string };
 const written: Settings = {
   ...{ date_time_output_format: 'iso', output_format_json_quote_64bit_integers: 0, session_timezone: 'UTC' },
   ...{ output_format_json_escape_forward_slashes: 0, format_csv_null_representation: '' },
+  output_format_json_quote_decimals: 1,
   // A number, or the name of what no JSON number is.
   use_variant_as_common_type: 1,
   max_bytes_before_external_sort: 1_000_000_000,

@@ -1,4 +1,5 @@
 import { quoteName, quoteString } from '../names.ts';
+import { type DecimalType, decimalSize, isDecimal } from '../schema/decimal.ts';
 import type { FieldType } from '../schema/types.ts';
 import { vectorLength } from '../schema/types.ts';
 
@@ -31,6 +32,8 @@ export function inferredType({ type }: SourceColumn, isTyped: boolean): FieldTyp
   if (isTime(of) && isTyped) return 'timestamp';
   if (isTyped && of === 'UInt64') return 'unsigned';
   if (isWhole(of) && isTyped) return 'integer';
+  const decimal = isTyped ? /^Decimal\(([0-9]+), ([0-9]+)\)$/.exec(of) : null;
+  if (decimal !== null) return `decimal(${Number(decimal[1])},${Number(decimal[2])})`;
   if (isNumber(of)) return 'double';
   if (isText(of) || isTime(of)) return 'string';
   const items = /^Array\((.*)\)$/s.exec(of);
@@ -39,7 +42,12 @@ export function inferredType({ type }: SourceColumn, isTyped: boolean): FieldTyp
 
 /** Reads text, as CSV and JSON have it. A value is absent where the text is null. */
 export function readText(name: string, type: FieldType): Reading {
-  const x = quoteName(name);
+  return readTextIn(quoteName(name), type);
+}
+
+/** @param x the text in SQL */
+function readTextIn(x: string, type: FieldType): Reading {
+  if (isDecimal(type)) return decimalOfText(x, type);
   const nullable = (value: string, alsoWrong = '0'): Reading => {
     return { value, isWrong: `isNotNull(${x}) AND (isNull(${value}) OR ${alsoWrong})` };
   };
@@ -83,6 +91,21 @@ export function readText(name: string, type: FieldType): Reading {
   }
 }
 
+/** Compared as text: a cast cuts digits off, and leaves the precision to whoever asks. */
+function decimalOfText(x: string, type: DecimalType): Reading {
+  const { precision, scale } = decimalSize(type);
+  const plain = `if(match(${x}, '[.]'), replaceRegexpOne(${x}, '[.]?0*$', ''), ${x})`;
+  const canonical = `if(${plain} = '-0', '0', ${plain})`;
+  const value = `if(match(${x}, ${decimalLiteral}), accurateCastOrNull(${x}, 'Decimal(${precision}, ${scale})'), NULL)`;
+  const isOver = `length(extract(${canonical}, '^-?(?:0|([0-9]+))')) > ${precision - scale}`;
+  return {
+    value,
+    isWrong: `isNotNull(${x}) AND (isNull(${value}) OR toString(${value}) != ${canonical} OR ${isOver})`,
+  };
+}
+
+const decimalLiteral = quoteString('^-?(0|[1-9][0-9]*)(\\.[0-9]+)?$');
+
 const number = quoteString('^-?(0|[1-9][0-9]*)(\\.[0-9]+)?([eE][+-]?[0-9]+)?$');
 const integer = quoteString('^-?(0|[1-9][0-9]*)$');
 const day = '[0-9]{4}-[0-9]{2}-[0-9]{2}';
@@ -105,11 +128,16 @@ function isNoVector(value: string, isThere: string, type: `vector(${number})`): 
   return `(${isThere} AND length(${value}) NOT IN (0, ${vectorLength(type)})) OR NOT arrayAll(item -> isFinite(item), ${value})`;
 }
 
+const isNumeric = (type: FieldType) => ['double', 'integer', 'unsigned'].includes(type) || isDecimal(type);
+
 /** Reads a column that has a type of its own, as in Parquet; undefined where no value of it can be the field's. */
 export function readTyped({ name, type: source }: SourceColumn, type: FieldType): Reading | undefined {
   const x = quoteName(name);
   const of = plain(source);
   if (of === 'String' && type !== 'json') return readText(name, type);
+  // The digits are what is meant; each type takes what it holds of them.
+  if (of.startsWith('Decimal') && isNumeric(type)) return readTextIn(`toString(${x})`, type);
+  if (isDecimal(type)) return isWhole(of) ? readTextIn(`toString(${x})`, type) : undefined;
   const nullable = (value: string, alsoWrong = '0'): Reading => {
     return { value, isWrong: `isNotNull(${x}) AND (isNull(${value}) OR ${alsoWrong})` };
   };

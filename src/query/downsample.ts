@@ -5,7 +5,8 @@ import { timeTextSql } from '../clickhouse/time-text.ts';
 import type { Limits } from '../config.ts';
 import { required } from '../errors.ts';
 import { quoteName } from '../names.ts';
-import { type Field, precisionOf } from '../schema/types.ts';
+import { type DecimalType, decimalSize, isDecimal } from '../schema/decimal.ts';
+import { type Field, type FieldType, precisionOf } from '../schema/types.ts';
 import { beginOf, beginsBetween, leastLengthOf } from './intervals.ts';
 import { invalid, tooMuch } from './invalid.ts';
 import { hiddenColumn } from './json-answer.ts';
@@ -205,7 +206,7 @@ function aggregateOf(
   }
   const field = fields.get(column);
   if (field === undefined) throw invalid(`downsample.aggregations: table ${table.name} has no field ${column}`);
-  const isNumber = field.type === 'double' || field.type === 'integer' || field.type === 'unsigned';
+  const isNumber = ['double', 'integer', 'unsigned'].includes(field.type) || isDecimal(field.type);
   if (numeric.has(name) && !isNumber) {
     throw invalid(`downsample.aggregations: ${name} takes numbers, and ${column} is ${field.type}`);
   }
@@ -231,11 +232,12 @@ function aggregateSql(
   switch (name) {
     case 'sum':
       // 64 bits would run over in silence.
+      if (isDecimal(type)) return decimalSum(column, type);
       return type === 'integer' || type === 'unsigned' ? `sum(toInt128(${column}))` : `sum(${column})`;
     case 'median':
-      return `quantileExactInclusiveOrNull(0.5)(${column})`;
+      return `quantileExactInclusiveOrNull(0.5)(${asDouble(column, type)})`;
     case 'percentile':
-      return `quantileExactInclusiveOrNull(${required(percentile, 'percentile') / 100})(${column})`;
+      return `quantileExactInclusiveOrNull(${required(percentile, 'percentile') / 100})(${asDouble(column, type)})`;
     case 'count':
       return `count(${column})`;
     case 'count_distinct':
@@ -247,6 +249,19 @@ function aggregateSql(
     default:
       return `${name}(${column})`;
   }
+}
+
+/** Between two decimals there may be none. */
+const asDouble = (column: string, type: FieldType) => (isDecimal(type) ? `toFloat64(${column})` : column);
+
+/** Exact, in as many digits as there are; one that needs more is no answer. */
+function decimalSum(column: string, type: DecimalType): string {
+  const { precision, scale } = decimalSize(type);
+  const sum = `sum(toDecimal256(${column}, ${scale}))`;
+  // So many rows are in no table that a sum of shorter ones would run over.
+  if (precision <= 57) return sum;
+  const isOver = `abs(ifNull(sum(toFloat64(${column})), 0)) >= 1e${76 - scale}`;
+  return `if(throwIf(${isOver}, 'The sum has more than 76 digits') = 0, ${sum}, ${sum})`;
 }
 
 function requireZone(timeZone: string): void {

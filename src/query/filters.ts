@@ -4,7 +4,9 @@ import type { Settings } from '../clickhouse/client.ts';
 import type { Limits } from '../config.ts';
 import type { TimestoreError } from '../errors.ts';
 import { quoteName } from '../names.ts';
+import { coerceDecimal, type DecimalType, decimalSize, isDecimal, isNumberText } from '../schema/decimal.ts';
 import { isNotNumber } from '../schema/double.ts';
+import { decimalOf } from '../schema/number-text.ts';
 import { parseTimestampText, type Time, time_ms_max, time_ms_min } from '../schema/timestamp.ts';
 import type { Field, FieldType, TableSchema } from '../schema/types.ts';
 import { invalid, tooMuch } from './invalid.ts';
@@ -65,7 +67,7 @@ const operatorsOf: Record<'timestamp' | 'number' | 'text' | 'boolean' | 'strings
 
 function kindOf(type: FieldType): keyof typeof operatorsOf {
   if (type === 'timestamp' || type === 'boolean') return type;
-  if (type === 'double' || type === 'integer' || type === 'unsigned') return 'number';
+  if (type === 'double' || type === 'integer' || type === 'unsigned' || isDecimal(type)) return 'number';
   if (type === 'string' || type === 'json') return 'text';
   return type === 'string[]' ? 'strings' : 'vector';
 }
@@ -197,7 +199,11 @@ export function filterTime(value: string | number | boolean): Time | undefined {
 function boundTo(field: Field, value: string | number | boolean, schema: TableSchema): Bound {
   const wrong = () => {
     const isWhole = field.type === 'integer' || field.type === 'unsigned';
-    const taken = isWhole ? 'a whole number, beyond 2^53 as a string of digits' : `a ${field.type}`;
+    const taken = isDecimal(field.type)
+      ? `what ${field.type} holds, beyond 15 digits as a string of digits`
+      : isWhole
+        ? 'a whole number, beyond 2^53 as a string of digits'
+        : `a ${field.type}`;
     return invalid(`filters.columns: ${field.name} takes ${taken}, not ${JSON.stringify(value).slice(0, 100)}`);
   };
   const { type } = field;
@@ -214,6 +220,7 @@ function boundTo(field: Field, value: string | number | boolean, schema: TableSc
     if (typeof value !== 'string') throw wrong();
     return { text: value, type: 'String' };
   }
+  if (isDecimal(type)) return decimalBound(type, value) ?? fail(wrong());
   if (type === 'integer' || type === 'unsigned') return wholeBound(type, value) ?? fail(wrong());
   if (type === 'double' && isNotNumber(value)) return { text: value, type: 'Float64' };
   if (typeof value !== 'number') throw wrong();
@@ -232,6 +239,16 @@ function wholeBound(type: 'integer' | 'unsigned', value: string | number | boole
   if (BigInt.asUintN(64, whole) === whole) return { text, type: 'UInt64' };
   // A negative one has its place before all of them.
   return whole < 0n ? { text, type: 'Int128' } : undefined;
+}
+
+/** What the type holds. A JSON number of more digits may have been another one. */
+function decimalBound(type: DecimalType, value: string | number | boolean): Bound | undefined {
+  const text = String(value);
+  if (typeof value === 'boolean' || !isNumberText(text)) return undefined;
+  if (typeof value === 'number' && decimalOf(text).digits.length > 15) return undefined;
+  const { precision, scale } = decimalSize(type);
+  const stored = coerceDecimal(type, text);
+  return typeof stored === 'string' ? { text: stored, type: `Decimal(${precision}, ${scale})` } : undefined;
 }
 
 function fail(error: Error): never {

@@ -1,4 +1,5 @@
 import type { Table } from '../catalog/table.ts';
+import { isDecimal, unitsOf } from '../schema/decimal.ts';
 import { storedTimestamp } from '../schema/timestamp.ts';
 import type { FieldType } from '../schema/types.ts';
 import { type Condition, type Filter, filterTime, type Operator } from './filters.ts';
@@ -43,12 +44,14 @@ export function hotFilter(
 /** How many conditions read more of a row than a number. */
 function readers(filters: Filter[], types: Map<string, FieldType>): number {
   return filters.reduce((sum, filter) => {
-    if ('column' in filter) return sum + (isShort.has(types.get(filter.column) ?? 'string') ? 0 : 1);
+    if ('column' in filter) return sum + (isShortType(types.get(filter.column) ?? 'string') ? 0 : 1);
     return sum + readers('and' in filter ? filter.and : filter.or, types);
   }, 0);
 }
 
 const isShort = new Set<FieldType>(['timestamp', 'double', 'integer', 'unsigned', 'boolean']);
+
+const isShortType = (type: FieldType) => isShort.has(type) || isDecimal(type);
 
 function testOf(filter: Filter, types: Map<string, FieldType>): Test | undefined {
   if ('column' in filter) return elsewhere.has(filter.op) ? undefined : conditionTest(filter, types.get(filter.column));
@@ -159,6 +162,7 @@ function wantedOf(type: FieldType, value: string | number | boolean | null): Hot
     const time = filterTime(value);
     return time === undefined ? null : storedTimestamp(time.time_ms, time.finer);
   }
+  if (isDecimal(type)) return unitsOf(type, String(value));
   if (type === 'double' && typeof value === 'string') return Number(value);
   if (type === 'integer' || type === 'unsigned')
     return typeof value === 'number' && !Number.isInteger(value) ? value : BigInt(value as string);

@@ -63,7 +63,7 @@ export function hotRows(
   const last = rows.length > shown.length ? shown.at(-1) : undefined;
   const notes = notesOf([cut], reader, 'fenced', 'hot-buffer-only');
   notes.warnings.push('ClickHouse is away. The answer is from the hot buffer, which has all rows of this time range.');
-  const key = last?.keys.map(hotText);
+  const key = last?.keys.map((value, i) => hotText(keys[i]?.field.type ?? 'integer', value));
   const cursor = cursorOf(cut, plan, key, notes.warnings);
   const columns = plan.fields.map(({ name }) => name);
   const types = plan.fields.map((field) => clickhouseType(field, table.schema));

@@ -1,10 +1,11 @@
+import { isDecimal, unitsOf, unitsText } from '../schema/decimal.ts';
 import { notNumberOf } from '../schema/double.ts';
 import type { Member } from '../schema/json-reader.ts';
 import { parseTimestampText, storedTimestamp } from '../schema/timestamp.ts';
 import type { Field, FieldType } from '../schema/types.ts';
 import { compareText } from './hot-text.ts';
 
-/** A value of the tail: null, or what JavaScript compares as ClickHouse does. */
+/** A value of the tail: null, or what JavaScript compares as ClickHouse does. Decimals are in units. */
 export type HotValue = null | number | bigint | string | boolean | string[] | number[];
 
 /** A stored value, read. Timestamps stay text, which has their order. */
@@ -12,6 +13,7 @@ export function hotValue(type: FieldType, member: Pick<Member, 'kind' | 'text'> 
   const isList = type === 'string[]' || type.startsWith('vector');
   if (member === undefined || member.kind === 'null') return isList ? [] : null;
   const { text } = member;
+  if (isDecimal(type)) return unitsOf(type, JSON.parse(text) as string);
   switch (type) {
     case 'timestamp':
       return timeText(JSON.parse(text) as string);
@@ -51,6 +53,7 @@ export function compareValues(a: HotValue, b: HotValue): number {
 /** The JSON that ClickHouse writes for a value, to the byte. */
 export function hotJson(type: FieldType, value: HotValue): string {
   if (value === null) return 'null';
+  if (isDecimal(type) && typeof value === 'bigint') return `"${unitsText(type, value)}"`;
   if (Array.isArray(value)) {
     return `[${value.map((item) => (typeof item === 'string' ? jsonString(item) : floatText(item))).join(',')}]`;
   }
@@ -61,8 +64,9 @@ export function hotJson(type: FieldType, value: HotValue): string {
 }
 
 /** What ClickHouse reads as the value, and what `toString` makes of it but for zeros at the end of a time: as sort keys have it. */
-export function hotText(value: HotValue): string | null {
+export function hotText(type: FieldType, value: HotValue): string | null {
   if (value === null) return null;
+  if (isDecimal(type) && typeof value === 'bigint') return unitsText(type, value);
   if (typeof value !== 'number') return String(value);
   return Number.isFinite(value) ? doubleText(value) : String(value).toLowerCase().replace('infinity', 'inf');
 }
@@ -71,6 +75,7 @@ export function hotText(value: HotValue): string | null {
 export function hotValueOf({ type }: Pick<Field, 'type'>, text: string | null): HotValue {
   if (text === null) return null;
   if (type === 'string' || type === 'json') return text;
+  if (isDecimal(type)) return unitsOf(type, text);
   if (type === 'timestamp') return timeText(text);
   if (type === 'integer' || type === 'unsigned') return BigInt(text);
   return type === 'boolean' ? text === 'true' : Number(notNumberOf(text) ?? text);

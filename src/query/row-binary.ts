@@ -1,5 +1,6 @@
 import type { BufferedBatch } from '../buffer/buffered-batch.ts';
 import { partitionKeyOf } from '../flush/payload.ts';
+import { coerceDecimal, decimalBytes, isDecimal, isNumberText, unitsOf } from '../schema/decimal.ts';
 import { isNotNumber } from '../schema/double.ts';
 import { parseTimestampText, type Time, type TimePrecision } from '../schema/timestamp.ts';
 import { clickhouseType, type Field, precisionOf, type TableSchema } from '../schema/types.ts';
@@ -106,6 +107,12 @@ function write(writer: Writer, { type, isNullable }: Column, value: unknown, pre
     return true;
   }
   if (isNullable) writer.byte(0);
+  if (isDecimal(type)) {
+    const stored = typeof value === 'string' && isNumberText(value) ? coerceDecimal(type, value) : undefined;
+    if (typeof stored !== 'string') return false;
+    writer.whole(unitsOf(type, stored), decimalBytes(type));
+    return true;
+  }
   switch (type) {
     case 'timestamp': {
       const time = typeof value === 'string' ? parseTimestampText(value) : undefined;
@@ -180,6 +187,12 @@ class Writer {
 
   bigint64(value: bigint): void {
     this.#view.setBigInt64(this.#take(8), value, true);
+  }
+
+  /** In so many bytes. */
+  whole(value: bigint, bytes: 4 | 8 | 16 | 32): void {
+    if (bytes === 4) this.#view.setInt32(this.#take(4), Number(value), true);
+    else for (let shift = 0n; shift < bytes * 8; shift += 64n) this.bigUint64(BigInt.asUintN(64, value >> shift));
   }
 
   bigUint64(value: bigint): void {

@@ -59,6 +59,8 @@ const settings = {
   date_time_output_format: 'iso',
   session_timezone: 'UTC',
   output_format_json_quote_64bit_integers: 0,
+  // A reader that makes doubles of numbers would round them.
+  output_format_json_quote_decimals: 1,
   // They are numbers by the type of their column, and get other names.
   output_format_json_quote_denormals: 1,
   output_format_json_escape_forward_slashes: 0,

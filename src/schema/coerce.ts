@@ -1,3 +1,4 @@
+import { coerceDecimal, type DecimalType, isDecimal, isNumberText } from './decimal.ts';
 import { isNotNumber } from './double.ts';
 import { JsonReader, type Member } from './json-reader.ts';
 import { decimalOf, isSameDecimal, wholeText } from './number-text.ts';
@@ -34,6 +35,7 @@ type Value = Pick<Member, 'kind' | 'text' | 'escaped'>;
  * @param precision of the table's timestamps
  */
 export function coerce(type: FieldType, value: Value, precision: TimePrecision): string | Refusal {
+  if (isDecimal(type)) return coerceDigits(type, value);
   switch (type) {
     case 'timestamp': {
       const time = parseTimestamp(value);
@@ -134,6 +136,15 @@ function coerceInteger(type: keyof typeof ranges, value: Value): string | Refusa
     };
   }
   return String(integer);
+}
+
+/** In quotes, so that whoever reads the row does not make a double of it. */
+function coerceDigits(type: DecimalType, value: Value): string | Refusal {
+  const text = value.kind === 'string' ? stringOf(value) : value.text;
+  const isNumber = value.kind === 'number' || (value.kind === 'string' && isNumberText(text));
+  if (!isNumber) return wrongType(type, value);
+  const stored = coerceDecimal(type, text);
+  return typeof stored === 'string' ? `"${stored}"` : stored;
 }
 
 /** The text of a string. */

@@ -1,6 +1,7 @@
 import type { Limits } from '../config.ts';
 import { TimestoreError } from '../errors.ts';
 import { coerce } from './coerce.ts';
+import { isDecimal } from './decimal.ts';
 import { FieldNames } from './field-name.ts';
 import { JsonReader } from './json-reader.ts';
 import { newPrecision, type TimePrecision } from './timestamp.ts';
@@ -101,8 +102,8 @@ function requireKeys({ keyFields, timestampColumn }: TableSchema, fields: Map<st
     if (field === undefined || key === timestampColumn) {
       throw refused(`schema.keyFields: ${key} is not among the fields besides the timestamp`, { field: key });
     }
-    if (!keyTypes.includes(field.type)) {
-      throw refused(`schema.keyFields: ${key} is ${field.type}; a key is one of ${keyTypes.join(', ')}`, {
+    if (!keyTypes.includes(field.type) && !isDecimal(field.type)) {
+      throw refused(`schema.keyFields: ${key} is ${field.type}; a key is one of ${keyTypes.join(', ')}, decimal`, {
         field: key,
       });
     }

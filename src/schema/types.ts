@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import { quoteString } from '../names.ts';
+import { type DecimalType, decimalForm, decimalSize, isDecimal } from './decimal.ts';
 import { oldPrecision, type TimePrecision } from './timestamp.ts';
 
 /** How many digits of a second the timestamps of a table have. */
@@ -10,13 +11,19 @@ const scalarTypes = ['timestamp', 'string', 'double', 'integer', 'unsigned', 'bo
 
 const vectorType = z.templateLiteral(['vector(', z.number(), ')']).check(z.regex(/^vector\([1-9][0-9]{0,3}\)$/));
 
-export const fieldType = z.union([z.enum(scalarTypes), vectorType]).meta({
+const decimalType = z
+  .templateLiteral(['decimal(', z.number(), ',', z.number(), ')'])
+  .check(z.regex(decimalForm))
+  .refine((type) => decimalSize(type).scale <= decimalSize(type).precision, 'the scale is at most the precision');
+
+export const fieldType = z.union([z.enum(scalarTypes), vectorType, decimalType]).meta({
   description:
     '`double` has NaN and both infinities as the strings "NaN", "Infinity" and "-Infinity" in JSON; `integer` and `unsigned` ' +
-    'are 64 bits and may also come as a string of digits; `vector(n)` is a list of n numbers',
+    'are 64 bits and may also come as a string of digits; `decimal(p,s)` has up to 76 digits, s of them behind the point, is taken as a number or as a string of digits, ' +
+    'and answered as a string; `vector(n)` is a list of n numbers',
 });
 
-export type FieldType = (typeof scalarTypes)[number] | `vector(${number})`;
+export type FieldType = (typeof scalarTypes)[number] | `vector(${number})` | DecimalType;
 
 export type Field = {
   name: string;
@@ -64,6 +71,7 @@ export function timeType(precision: TimePrecision): string {
 }
 
 function plainType(type: FieldType, precision: TimePrecision): string {
+  if (isDecimal(type)) return `Decimal(${decimalSize(type).precision}, ${decimalSize(type).scale})`;
   switch (type) {
     case 'timestamp':
       return timeType(precision);

@@ -396,13 +396,13 @@ describe('a DuckDB file', () => {
     expect(rows).toEqual([
       {
         ...{ ts: '1970-01-01T00:00:00.000Z', tz: '2105-12-31T23:59:59.999Z', day: '1970-01-01T00:00:00.000Z' },
-        ...{ b: -1, u: 0, h: 1, d: -5e-324, f: 1, dec: -0.001, s: '', ok: false, l: [], j: '[]' },
+        ...{ b: -1, u: 0, h: 1, d: -5e-324, f: 1, dec: '-0.001', s: '', ok: false, l: [], j: '[]' },
         ...{ st: '{"a":null,"b":null}', m: '{}', bl: '[]', fl: '[]', v: [0, 0, 0], t: '00:00:00', id: null, e: 'one' },
       },
       {
         ...{ ts: '2026-05-01T10:00:00.123Z', tz: '2026-05-01T10:00:00.000Z', day: '2026-05-01T00:00:00.000Z' },
         ...{ b: 9223372036854775807n, u: 9223372036854775807n, h: -9223372036854775808n, d: 0.1, f: 0.5 },
-        ...{ dec: 1234567.891, s: 'é "x"', ok: true, l: ['a', ''], j: '{"a" :  1.0}' },
+        ...{ dec: '1234567.891', s: 'é "x"', ok: true, l: ['a', ''], j: '{"a" :  1.0}' },
         ...{ st: '{"a":9007199254740993,"b":"x"}', m: '{"k":1}', bl: '[9007199254740993,null]' },
         ...{ fl: '[0.1,1e300]', v: [1, 0.5, -1], t: '10:00:00', id: '12345678-1234-1234-1234-123456789012', e: 'two' },
       },
@@ -412,7 +412,7 @@ describe('a DuckDB file', () => {
       schema: { fields: { name: string; type: string }[] };
     };
     expect(Object.fromEntries(schema.fields.map(({ name, type }) => [name, type]))).toMatchObject({
-      ...{ tz: 'timestamp', day: 'timestamp', b: 'integer', h: 'integer', dec: 'double', l: 'string[]' },
+      ...{ tz: 'timestamp', day: 'timestamp', b: 'integer', h: 'integer', dec: 'decimal(10,3)', l: 'string[]' },
       ...{ j: 'json', st: 'json', m: 'json', bl: 'json', v: 'vector(3)', t: 'string', id: 'string', e: 'string' },
     });
     // Into a table whose fields are others, and by a statement.

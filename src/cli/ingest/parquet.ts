@@ -1,7 +1,8 @@
-import type { ParquetParsers, SchemaElement } from 'hyparquet';
+import type { ParquetParsers } from 'hyparquet';
 import { rowText } from '../../client/write.ts';
 import { CliFailure } from '../failure.ts';
 import { type Batch, type Cuts, hashOf, type Limits } from './cut.ts';
+import { decimalJson, withUnits } from './decimals.ts';
 
 const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
@@ -45,11 +46,12 @@ export async function* cutParquet(path: string, name: string, limits: Limits, cu
   const metadata = await parquetMetadataAsync(file).catch((error: Error) => {
     throw new CliFailure(`${name} is no Parquet file, or not whole: ${error.message}.`);
   });
-  const scales = scalesOf(metadata.schema);
   // Objects of JavaScript, which is what the reader makes of structs and maps, lose this name.
   if (metadata.schema.some((element) => element.name === lostName)) {
     throw new CliFailure(`${name} has a column or a member ${lostName}, which is no name of a field. Give it another.`);
   }
+  const units = withUnits(metadata.schema);
+  metadata.schema = units.schema;
   const hasMaps = metadata.schema.some(({ converted_type }) => /^MAP/.test(converted_type ?? ''));
   let groupStart = 0;
   let open: string[] = [];
@@ -61,7 +63,7 @@ export async function* cutParquet(path: string, name: string, limits: Limits, cu
     try {
       await parquetRead({
         ...{ file, metadata, compressors, rowStart: groupStart, rowEnd },
-        parsers: hasMaps ? { ...parsers, stringFromBytes: keyText } : parsers,
+        parsers: { ...parsers, ...units.parsers, ...(hasMaps && { stringFromBytes: keyText }) },
         onChunk: ({ columnName, columnData, rowStart }) => {
           const pieces = columns.get(columnName) ?? [];
           pieces.push({ from: rowStart, values: columnData });
@@ -71,14 +73,16 @@ export async function* cutParquet(path: string, name: string, limits: Limits, cu
     } catch (error) {
       throw new CliFailure(`${name}, rows ${groupStart + 1} to ${rowEnd}: ${(error as Error).message}.`);
     }
-    const readers = [...columns].map(([column, pieces]) => ({ column, at: reader(pieces), scale: scales.get(column) }));
+    const readers = [...columns].map(([column, pieces]) => ({
+      column,
+      at: reader(pieces),
+      scale: units.decimals.get(column),
+    }));
     for (let n = groupStart; n < rowEnd; n += 1) {
       const row: Record<string, unknown> = {};
       for (const { column, at, scale } of readers) {
         const value = at(n);
-        if (typeof value === 'number' && !Number.isFinite(value)) row[column] = String(value);
-        else if (Object.is(value, -0)) row[column] = rawJson('-0');
-        else row[column] = typeof value === 'number' && scale !== undefined ? Number(value.toFixed(scale)) : value;
+        row[column] = scale === undefined ? value : decimalJson(value, scale);
       }
       const line = rowText(row);
       open.push(line);
@@ -117,11 +121,4 @@ function reader(pieces: Piece[]): (row: number) => unknown {
       i += 1;
     }
   };
-}
-
-/** Decimals come as a whole number times a power of ten, which is not always the nearest double of what is written. */
-function scalesOf(schema: SchemaElement[]): Map<string, number> {
-  return new Map(
-    schema.flatMap(({ name, scale, converted_type }) => (converted_type === 'DECIMAL' ? [[name, scale ?? 0]] : [])),
-  );
 }

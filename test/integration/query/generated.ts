@@ -10,6 +10,7 @@ export const fields: readonly Field[] = [
   { name: 'j', type: 'json' },
   { name: 'n', type: 'integer' },
   { name: 'u', type: 'unsigned' },
+  { name: 'e', type: 'decimal(40,3)' },
   { name: 'v', type: 'vector(2)' },
 ];
 
@@ -23,6 +24,14 @@ const double = fc.oneof(fc.double(finite), fc.float(finite), fc.integer({ min: -
 const integer = fc.oneof(fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }), fc.bigInt({ min: -3n, max: 3n }));
 const unsigned = fc.oneof(fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }), fc.bigInt({ min: 0n, max: 3n }));
 const noNumber = fc.constantFrom('"NaN"', '"Infinity"', '"-Infinity"');
+const decimal = fc
+  .oneof(fc.bigInt({ min: -(10n ** 40n) + 1n, max: 10n ** 40n - 1n }), fc.bigInt({ min: -3000n, max: 3000n }))
+  .map(
+    (units) =>
+      `${units < 0n ? '-' : ''}${String(units < 0n ? -units : units)
+        .padStart(4, '0')
+        .replace(/(...)$/, '.$1')}`,
+  );
 const option = <T>(arbitrary: fc.Arbitrary<T>) => fc.option(arbitrary, { freq: 4 });
 
 const first_ms = 1_777_000_000_000;
@@ -51,6 +60,7 @@ export const rowText: fc.Arbitrary<string> = fc
     j: option(fc.json({ maxDepth: 1 })).map((each) => each ?? 'null'),
     n: option(integer).map(String),
     u: option(unsigned).map(String),
+    e: option(decimal).map(String),
     v: fc.array(fc.float(finite), { minLength: 2, maxLength: 2 }).map((each) => JSON.stringify(each)),
   })
   .map(
@@ -77,6 +87,7 @@ const values: Record<string, fc.Arbitrary<unknown>> = {
   ),
   n: fc.oneof(number, integer.map(String)),
   u: fc.oneof(number, unsigned.map(String)),
+  e: fc.oneof(decimal, fc.integer({ min: -3, max: 3 })),
   b: fc.boolean(),
 };
 
@@ -119,7 +130,7 @@ const filter: fc.Arbitrary<object> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ and: fc.array(condition, { minLength: 1, maxLength: 2 }) }) },
 );
 
-const sortable = ['timestamp', 's', 'd', 'b', 'j', 'n', 'u'];
+const sortable = ['timestamp', 's', 'd', 'b', 'j', 'n', 'u', 'e'];
 const orderBy = fc
   .subarray(sortable, { minLength: 1, maxLength: 3 })
   .chain((columns) =>
@@ -147,7 +158,7 @@ const aggregation = fc.oneof(
   }),
   fc.record({
     function: fc.constantFrom('sum', 'min', 'max', 'count', 'count_distinct', 'first', 'last', 'median'),
-    column: fc.constantFrom('n', 'u'),
+    column: fc.constantFrom('n', 'u', 'e'),
   }),
   fc.record({
     function: fc.constantFrom('min', 'max', 'count', 'count_distinct', 'first', 'last'),
@@ -157,7 +168,7 @@ const aggregation = fc.oneof(
   fc.constant({ function: 'count' }),
   fc.record({
     function: fc.constant('percentile'),
-    column: fc.constantFrom('d', 'n', 'u'),
+    column: fc.constantFrom('d', 'n', 'u', 'e'),
     percentile: fc.integer({ min: 0, max: 100 }),
   }),
 );

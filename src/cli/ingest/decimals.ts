@@ -1,0 +1,69 @@
+import type { ParquetParsers, SchemaElement } from 'hyparquet';
+import { decimalOf } from '../../schema/number-text.ts';
+
+const rawJson = (JSON as unknown as { rawJSON(text: string): unknown }).rawJSON;
+
+/** Columns of decimals, by their name, and how many digits are behind the point. */
+export type Decimals = Map<string, number>;
+
+/**
+ * A schema whose decimals are read as they are kept, whole numbers of their smallest unit: the reader of Parquet would make
+ * doubles of them.
+ */
+export function withUnits(schema: SchemaElement[]): {
+  schema: SchemaElement[];
+  decimals: Decimals;
+  parsers: Partial<ParquetParsers>;
+} {
+  const decimals: Decimals = new Map();
+  const hasBytesParser = !schema.some(({ logical_type }) => logical_type?.type === 'GEOGRAPHY');
+  const tops = topsOf(schema);
+  const changed = schema.map((element, place) => {
+    const { converted_type, logical_type, ...rest } = element;
+    const isLeaf = tops.has(place) && rest.num_children === undefined && rest.repetition_type !== 'REPEATED';
+    const isText = rest.type === 'BYTE_ARRAY';
+    if (converted_type !== 'DECIMAL' || !isLeaf || (isText && !hasBytesParser)) return element;
+    decimals.set(element.name, element.scale ?? 0);
+    // Bytes of any length are text to the reader, unless they are of a type that has a parser.
+    return isText ? { ...rest, logical_type: { type: 'GEOGRAPHY' } as const } : rest;
+  });
+  const parsers = hasBytesParser ? { geographyFromBytes: (bytes: Uint8Array | undefined) => bytes } : {};
+  return { schema: changed, decimals, parsers };
+}
+
+/** Places of the elements that are columns: a schema is a tree, each node before its children. */
+function topsOf(schema: SchemaElement[]): Set<number> {
+  const tops = new Set<number>();
+  const after = (place: number): number => {
+    let next = place + 1;
+    for (let n = schema[place]?.num_children ?? 0; n > 0; n -= 1) next = after(next);
+    return next;
+  };
+  for (let place = 1; place < schema.length; place = after(place)) tops.add(place);
+  return tops;
+}
+
+/** Digits that any double keeps. */
+const doubleDigits = 15;
+
+/**
+ * A decimal as JSON: a number where it is whole or short, which every type takes exactly or refuses; else a string, which no
+ * double takes.
+ */
+export function decimalJson(kept: unknown, scale: number): unknown {
+  if (kept === null || kept === undefined) return kept;
+  const units = kept instanceof Uint8Array ? signedOf(kept) : BigInt(kept as number | bigint);
+  const isNegative = units < 0n;
+  const digits = String(isNegative ? -units : units).padStart(scale + 1, '0');
+  const [whole, fraction] = [digits.slice(0, digits.length - scale), digits.slice(digits.length - scale)];
+  const hasFraction = /[1-9]/.test(fraction);
+  const text = `${isNegative ? '-' : ''}${whole}${hasFraction ? `.${fraction}` : ''}`;
+  return hasFraction && decimalOf(text).digits.length > doubleDigits ? text : rawJson(text);
+}
+
+/** The highest byte first, in two's complement. */
+function signedOf(bytes: Uint8Array): bigint {
+  let whole = 0n;
+  for (const byte of bytes) whole = (whole << 8n) | BigInt(byte);
+  return BigInt.asIntN(bytes.length * 8, whole);
+}
