@@ -9,7 +9,7 @@ import type { Context } from '../context.ts';
 import { quoteName } from '../names.ts';
 import { rangeConditions, type TimeRange } from '../query/time-range.ts';
 import { oldPrecision } from '../schema/timestamp.ts';
-import { clickhouseType, type Field, precisionOf, timeType } from '../schema/types.ts';
+import { clickhouseType, type Field, isNeverNull, precisionOf, timeType } from '../schema/types.ts';
 
 export const exportFormats = {
   parquet: { clickhouse: 'Parquet', extension: 'parquet' },
@@ -59,7 +59,7 @@ function contentSql(columns: string[]): string {
 type ObjectColumn = { name: string; type: string; value: string; readAs: string; back: string };
 
 /**
- * CSV has no lists: there they are JSON text, which is also how rows as CSV are sent. Text has times with no more digits than
+ * CSV has no lists and no maps: there they are JSON text, which is also how rows as CSV are sent. Text has times with no more digits than
  * there is something in, as answers do.
  */
 function objectColumn(field: Field, { schema }: Table, format: ExportFormat): ObjectColumn {
@@ -76,9 +76,10 @@ function objectColumn(field: Field, { schema }: Table, format: ExportFormat): Ob
     const value = `multiIf(isNull(${name}), NULL, ${named}, assumeNotNull(${name}))`;
     return { name, type: 'Variant(Float64, String)', value, readAs: type, back: name };
   }
-  if (format !== 'csv' || !type.startsWith('Array')) return { name, type, value: name, readAs: type, back: name };
+  if (format !== 'csv' || !isNeverNull(field.type)) return { name, type, value: name, readAs: type, back: name };
   // Numbers are cast from their digits: by way of doubles some would be rounded twice, and integers beyond 64 bits lost.
-  const back = field.type === 'string[]' ? `JSONExtract(${name}, '${type}')` : `CAST(${name}, '${type}')`;
+  const back =
+    field.type === 'string[]' || field.type === 'map' ? `JSONExtract(${name}, '${type}')` : `CAST(${name}, '${type}')`;
   return { name, type: 'String', value: `toJSONString(${name})`, readAs: 'String', back };
 }
 

@@ -4,7 +4,7 @@ import { type At, wholeName } from '../clickhouse/cluster.ts';
 import { askLong } from '../clickhouse/object.ts';
 import { type Until, untilSql } from '../clickhouse/until.ts';
 import { quoteName } from '../names.ts';
-import type { Field } from '../schema/types.ts';
+import { type Field, isNeverNull } from '../schema/types.ts';
 import type { Source } from './chunks.ts';
 import type { Staged } from './staging.ts';
 
@@ -95,7 +95,7 @@ export async function differencesOf(
   const { fields } = compared;
   const contents = fields.map(({ name, type }) => {
     const column = quoteName(name);
-    const isList = type === 'string[]' || type.startsWith('vector');
+    const isList = isNeverNull(type);
     const there = isList ? `notEmpty(${column})` : `isNotNull(${column})`;
     const isNumber = type === 'double' || type === 'integer' || type === 'unsigned';
     const ordered = isList ? `toString(${column})` : column;

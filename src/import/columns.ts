@@ -18,6 +18,7 @@ function plain(type: string): string {
 const isWhole = (type: string) => /^U?Int(8|16|32|64|128|256)$/.test(type);
 const isNumber = (type: string) => isWhole(type) || /^(Float|Decimal|BFloat)/.test(type);
 const isTime = (type: string) => /^Date(Time)?(32|64)?(\(|$)/.test(type);
+const isTextMap = (type: string) => /^Map\((LowCardinality\()?String\)?, (Nullable\()?String\)?\)$/.test(type);
 const isText = (type: string) => /^(String|FixedString|Enum|UUID|IPv)/.test(type);
 
 /**
@@ -36,6 +37,7 @@ export function inferredType({ type }: SourceColumn, isTyped: boolean): FieldTyp
   if (decimal !== null) return `decimal(${Number(decimal[1])},${Number(decimal[2])})`;
   if (isNumber(of)) return 'double';
   if (isText(of) || isTime(of)) return 'string';
+  if (isTyped && isTextMap(of)) return 'map';
   const items = /^Array\((.*)\)$/s.exec(of);
   return items?.[1] !== undefined && isText(plain(items[1])) ? 'string[]' : 'json';
 }
@@ -76,6 +78,13 @@ function readTextIn(x: string, type: FieldType): Reading {
       return nullable(`multiIf(match(${x}, ${integer}), accurateCastOrNull(${x}, '${to}'),
         match(${x}, ${number}) AND abs(${float}) <= 9007199254740991, accurateCastOrNull(${float}, '${to}'), NULL)`);
     }
+    case 'map': {
+      const text = `ifNull(${x}, '{}')`;
+      const entries = `JSONExtractKeysAndValuesRaw(${text})`;
+      const isMap = `isValidJSON(${text}) AND JSONType(${text}) = 'Object' AND
+        arrayAll(entry -> JSONType(entry.2) = 'String', ${entries}) AND arrayUniq(${entries}.1) = length(${entries})`;
+      return { value: `JSONExtract(${text}, '${mapType}')`, isWrong: `NOT (${isMap})` };
+    }
     default: {
       const text = `ifNull(${x}, '[]')`;
       const kind = type === 'string[]' ? `= 'String'` : `IN ('Int64', 'UInt64', 'Double')`;
@@ -90,6 +99,8 @@ function readTextIn(x: string, type: FieldType): Reading {
     }
   }
 }
+
+const mapType = 'Map(LowCardinality(String), String)';
 
 /** Compared as text: a cast cuts digits off, and leaves the precision to whoever asks. */
 function decimalOfText(x: string, type: DecimalType): Reading {
@@ -167,6 +178,13 @@ export function readTyped({ name, type: source }: SourceColumn, type: FieldType)
       return isNumber(of)
         ? nullable(`accurateCastOrNull(${x}, '${type === 'integer' ? 'Int64' : 'UInt64'}')`)
         : undefined;
+    case 'map': {
+      if (!isTextMap(of)) return undefined;
+      const [keys, texts] = [`mapKeys(${x})`, `mapValues(${x})`];
+      const isNoText = `arrayExists(item -> isNull(item) OR NOT isValidUTF8(item), arrayConcat(${texts}, ${keys}))`;
+      const value = `CAST(mapFromArrays(${keys}, arrayMap(item -> ifNull(item, ''), ${texts})), '${mapType}')`;
+      return { value, isWrong: `${isNoText} OR arrayUniq(${keys}) != length(${keys})` };
+    }
     default: {
       const item = /^Array\((.*)\)$/s.exec(of)?.[1];
       if (item === undefined) return undefined;

@@ -26,7 +26,7 @@ const scalar = z.union([z.string(), z.number(), z.boolean(), z.null()]);
 
 /** New values of fields. */
 export const valuesSchema = z
-  .record(z.string(), z.union([scalar, z.array(z.union([z.string(), z.number()]))]))
+  .record(z.string(), z.union([scalar, z.array(z.union([z.string(), z.number()])), z.record(z.string(), z.string())]))
   .refine((values) => Object.keys(values).length > 0, 'name one field at least')
   .meta({ minProperties: 1 });
 

@@ -202,7 +202,7 @@ function rowSql({ schema }: Table, fields: Field[]): string {
     const begin = `${field.name === schema.timestampColumn ? '' : ','}${JSON.stringify(field.name)}:`;
     const member = `concat(${quoteString(begin)}, ${valueSql(field, column, precisionOf(schema))})`;
     if (field.name === schema.timestampColumn || schema.keyFields.includes(field.name)) return member;
-    if (field.type === 'string[]') return member;
+    if (field.type === 'string[]' || field.type === 'map') return member;
     if (field.type.startsWith('vector')) return `if(empty(${column}), '', ${member})`;
     const absent = field.default === undefined ? '' : `${begin}null`;
     return `if(isNull(${column}), ${quoteString(absent)}, assumeNotNull(${member}))`;

@@ -6,7 +6,7 @@ import type { Limits } from '../config.ts';
 import { required } from '../errors.ts';
 import { quoteName } from '../names.ts';
 import { type DecimalType, decimalSize, isDecimal } from '../schema/decimal.ts';
-import { type Field, type FieldType, precisionOf } from '../schema/types.ts';
+import { type Field, type FieldType, isNeverNull, precisionOf } from '../schema/types.ts';
 import { beginOf, beginsBetween, leastLengthOf } from './intervals.ts';
 import { invalid, tooMuch } from './invalid.ts';
 import { hiddenColumn } from './json-answer.ts';
@@ -175,6 +175,7 @@ function outputsOf(downsample: Downsample, table: Table, known: Field[], limits:
   const time = table.schema.timestampColumn;
   for (const name of downsample.groupBy) {
     if (!fields.has(name)) throw invalid(`downsample.groupBy: table ${table.name} has no field ${name}`);
+    if (fields.get(name)?.type === 'map') throw invalid(`downsample.groupBy: ${name} is a map, which has no order`);
     if (name === time) throw invalid(`downsample.groupBy: ${name} is what the intervals are of`);
   }
   if (downsample.aggregations.length > limits.query_aggregations_max) {
@@ -210,8 +211,7 @@ function aggregateOf(
   if (numeric.has(name) && !isNumber) {
     throw invalid(`downsample.aggregations: ${name} takes numbers, and ${column} is ${field.type}`);
   }
-  const isArray = field.type === 'string[]' || field.type.startsWith('vector');
-  if ((name === 'min' || name === 'max') && isArray) {
+  if ((name === 'min' || name === 'max') && isNeverNull(field.type)) {
     throw invalid(`downsample.aggregations: ${name} needs an order, and ${column} is ${field.type}`);
   }
   const sql = aggregateSql(name, quoteName(column), field, quoteName(table.schema.timestampColumn), percentile);

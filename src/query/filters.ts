@@ -56,17 +56,18 @@ const texts: Operator[] = [
   ...ordered,
   ...(['contains', 'notContains', 'startsWith', 'endsWith', 'like', 'notLike', 'ilike', 'matches'] as const),
 ];
-const operatorsOf: Record<'timestamp' | 'number' | 'text' | 'boolean' | 'strings' | 'vector', Operator[]> = {
+const operatorsOf: Record<'timestamp' | 'number' | 'text' | 'boolean' | 'strings' | 'map' | 'vector', Operator[]> = {
   timestamp: ordered,
   number: ordered,
   text: texts,
   boolean: ['eq', 'ne', 'in', 'notIn', 'isNull', 'isNotNull'],
   strings: ['eq', 'ne', 'has', 'hasAny', 'hasAll', 'isEmpty', 'isNotEmpty'],
+  map: ['has', 'isEmpty', 'isNotEmpty'],
   vector: ['eq', 'ne', 'isEmpty', 'isNotEmpty'],
 };
 
 function kindOf(type: FieldType): keyof typeof operatorsOf {
-  if (type === 'timestamp' || type === 'boolean') return type;
+  if (type === 'timestamp' || type === 'boolean' || type === 'map') return type;
   if (type === 'double' || type === 'integer' || type === 'unsigned' || isDecimal(type)) return 'number';
   if (type === 'string' || type === 'json') return 'text';
   return type === 'string[]' ? 'strings' : 'vector';
@@ -216,7 +217,7 @@ function boundTo(field: Field, value: string | number | boolean, schema: TableSc
     if (typeof value !== 'boolean') throw wrong();
     return { text: String(value), type: 'Bool' };
   }
-  if (type === 'string' || type === 'json' || type === 'string[]') {
+  if (type === 'string' || type === 'json' || type === 'string[]' || type === 'map') {
     if (typeof value !== 'string') throw wrong();
     return { text: value, type: 'String' };
   }

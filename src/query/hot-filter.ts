@@ -68,7 +68,12 @@ function conditionTest({ column, op, value }: Condition, type: FieldType = 'stri
   const list = Array.isArray(value) ? value.map((each) => wantedOf(type, each)) : [];
   const one = Array.isArray(value) ? null : wantedOf(type, value ?? null);
   const isArray = type === 'string[]' || type.startsWith('vector');
-  const test = isArray ? arrayTest(op, one, list) : (textTest(op, String(one)) ?? valueTest(op, one, list));
+  const test =
+    type === 'map'
+      ? mapTest(op, String(one))
+      : isArray
+        ? arrayTest(op, one, list)
+        : (textTest(op, String(one)) ?? valueTest(op, one, list));
   if (test === undefined) return undefined;
   return (values) => {
     const there = found(values);
@@ -125,6 +130,12 @@ function valueTest(op: Operator, one: HotValue, list: HotValue[]): ((found: HotV
     default:
       return undefined;
   }
+}
+
+function mapTest(op: Operator, key: string): (found: HotValue) => boolean {
+  const keys = (found: HotValue) => found as Map<string, string>;
+  if (op === 'has') return (found) => keys(found).has(key);
+  return (found) => (keys(found).size === 0) === (op === 'isEmpty');
 }
 
 function arrayTest(op: Operator, one: HotValue, list: HotValue[]): (found: HotValue) => boolean {

@@ -1,17 +1,18 @@
 import { isDecimal, unitsOf, unitsText } from '../schema/decimal.ts';
 import { notNumberOf } from '../schema/double.ts';
 import type { Member } from '../schema/json-reader.ts';
+import { readMap } from '../schema/map.ts';
 import { parseTimestampText, storedTimestamp } from '../schema/timestamp.ts';
-import type { Field, FieldType } from '../schema/types.ts';
+import { type Field, type FieldType, isNeverNull } from '../schema/types.ts';
 import { compareText } from './hot-text.ts';
 
 /** A value of the tail: null, or what JavaScript compares as ClickHouse does. Decimals are in units. */
-export type HotValue = null | number | bigint | string | boolean | string[] | number[];
+export type HotValue = null | number | bigint | string | boolean | string[] | number[] | Map<string, string>;
 
 /** A stored value, read. Timestamps stay text, which has their order. */
 export function hotValue(type: FieldType, member: Pick<Member, 'kind' | 'text'> | undefined): HotValue {
-  const isList = type === 'string[]' || type.startsWith('vector');
-  if (member === undefined || member.kind === 'null') return isList ? [] : null;
+  if (type === 'map') return member?.kind === 'object' ? readMap(member.text) : new Map();
+  if (member === undefined || member.kind === 'null') return isNeverNull(type) ? [] : null;
   const { text } = member;
   if (isDecimal(type)) return unitsOf(type, JSON.parse(text) as string);
   switch (type) {
@@ -59,6 +60,7 @@ export function hotJson(type: FieldType, value: HotValue): string {
   }
   if (type === 'timestamp') return `"${String(value).replace(' ', 'T')}Z"`;
   if (typeof value === 'string') return jsonString(value);
+  if (value instanceof Map) return `{${[...value].map((entry) => entry.map(jsonString).join(':')).join(',')}}`;
   if (typeof value !== 'number') return String(value);
   return Number.isFinite(value) ? doubleText(value) : `"${value}"`;
 }

@@ -2,8 +2,10 @@ import type { BufferedBatch } from '../buffer/buffered-batch.ts';
 import { partitionKeyOf } from '../flush/payload.ts';
 import { coerceDecimal, decimalBytes, isDecimal, isNumberText, unitsOf } from '../schema/decimal.ts';
 import { isNotNumber } from '../schema/double.ts';
+import { JsonReader } from '../schema/json-reader.ts';
+import { mayBeReordered, readMap } from '../schema/map.ts';
 import { parseTimestampText, type Time, type TimePrecision } from '../schema/timestamp.ts';
-import { clickhouseType, type Field, precisionOf, type TableSchema } from '../schema/types.ts';
+import { clickhouseType, type Field, isNeverNull, precisionOf, type TableSchema } from '../schema/types.ts';
 
 /** A batch holds something that its schema does not say. ClickHouse would refuse it too, and the flush sets it aside. */
 export class UnreadableBatch extends Error {
@@ -44,7 +46,7 @@ function encodeBatch(batch: BufferedBatch, lane: number, schema: TableSchema): U
     return {
       ...{ name: field.name, type: field.type },
       isNullable: clickhouseType(field, schema).startsWith('Nullable('),
-      absent: isYounger ? JSON.parse(field.default ?? 'null', exactIntegers) : undefined,
+      absent: isYounger ? defaultOf(field) : undefined,
     };
   });
   const precision = precisionOf(schema);
@@ -73,13 +75,31 @@ function encodeBatch(batch: BufferedBatch, lane: number, schema: TableSchema): U
   return writer.bytes();
 }
 
+function defaultOf({ type, default: text = 'null' }: Field): unknown {
+  return type === 'map' ? readMap(text) : JSON.parse(text, exactIntegers);
+}
+
 type Row = Record<string, unknown> & { _row?: unknown };
 
 function rowsOf({ payload }: BufferedBatch, { fields }: TableSchema): Row[] {
   const text = `[${payload.trimEnd().replaceAll('\n', ',')}]`;
   // Only a long integer can be another one as a double; what a double field has of them is rounded either way.
   const hasLong = longInteger.test(text) && fields.some(({ type }) => type === 'integer' || type === 'unsigned');
-  return JSON.parse(text, hasLong ? exactIntegers : undefined) as Row[];
+  const rows = JSON.parse(text, hasLong ? exactIntegers : undefined) as Row[];
+  const maps = new Set(fields.filter(({ type }) => type === 'map').map(({ name }) => name));
+  if (maps.size > 0 && mayBeReordered(text)) readMaps(payload, maps, rows);
+  return rows;
+}
+
+/** Puts maps in place of objects that have lost the order of their members. */
+function readMaps(payload: string, maps: Set<string>, rows: Row[]): void {
+  for (const [i, line] of payload.trimEnd().split('\n').entries()) {
+    const row = rows[i];
+    if (row === undefined || !mayBeReordered(line)) continue;
+    for (const { name, kind, text } of new JsonReader(line).members()) {
+      if (maps.has(name) && kind === 'object') row[name] = readMap(text);
+    }
+  }
 }
 
 const longInteger = /(?<![0-9.])[0-9]{16}/;
@@ -102,7 +122,7 @@ function write(writer: Writer, { type, isNullable }: Column, value: unknown, pre
   if (value === undefined || value === null) {
     if (isNullable) writer.byte(1);
     // A list is never null, only empty.
-    else if (type === 'string[]' || type.startsWith('vector')) writer.length(0);
+    else if (isNeverNull(type)) writer.length(0);
     else return false;
     return true;
   }
@@ -137,6 +157,8 @@ function write(writer: Writer, { type, isNullable }: Column, value: unknown, pre
     case 'boolean':
       writer.byte(value === true ? 1 : 0);
       return typeof value === 'boolean';
+    case 'map':
+      return writer.map(value);
     case 'string[]':
       return writer.list(value, (item) => typeof item === 'string' && writer.string(item));
     default:
@@ -234,6 +256,13 @@ class Writer {
     if (!Array.isArray(value)) return false;
     this.length(value.length);
     return value.every(item);
+  }
+
+  map(value: unknown): boolean {
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) return false;
+    const entries = value instanceof Map ? [...value] : Object.entries(value);
+    this.length(entries.length);
+    return entries.every(([key, text]) => typeof text === 'string' && this.string(String(key)) && this.string(text));
   }
 
   /** Room for so many bytes more. */

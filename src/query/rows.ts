@@ -3,7 +3,7 @@ import type { Settings } from '../clickhouse/client.ts';
 import { timeTextSql } from '../clickhouse/time-text.ts';
 import type { Limits } from '../config.ts';
 import { quoteName } from '../names.ts';
-import { clickhouseType, precisionOf, timeType } from '../schema/types.ts';
+import { clickhouseType, isNeverNull, precisionOf, timeType } from '../schema/types.ts';
 import { filterSql } from './filters.ts';
 import { invalid } from './invalid.ts';
 import { hiddenColumn, surplus } from './json-answer.ts';
@@ -109,7 +109,7 @@ function sortKeys({ orderBy }: QueryPlan, table: Table): SortKey[] {
     const field = fields.get(column);
     if (field === undefined) throw invalid(`orderBy: table ${table.name} has no field ${column}`);
     const type = clickhouseType(field, schema);
-    if (type.startsWith('Array')) throw invalid(`orderBy: ${column} is ${field.type}, which has no order`);
+    if (isNeverNull(field.type)) throw invalid(`orderBy: ${column} is ${field.type}, which has no order`);
     const isNullable = type.startsWith('Nullable(');
     const plain = isNullable ? type.slice('Nullable('.length, -1) : type;
     return { sql: quoteName(column), isDescending: direction === 'desc', isNullable, type: plain };

@@ -57,6 +57,8 @@ export function coerce(type: FieldType, value: Value, precision: TimePrecision):
       return JSON.stringify(value.text);
     case 'string[]':
       return coerceStrings(value);
+    case 'map':
+      return coerceMap(value);
     default:
       return coerceVector(type, value);
   }
@@ -160,6 +162,20 @@ function coerceStrings(value: Value): string | Refusal {
     if (!item.isWellFormed()) return { reason: 'bad-string', detail: 'half of a surrogate pair is not a character' };
   }
   return JSON.stringify(items);
+}
+
+function coerceMap(value: Value): string | Refusal {
+  if (value.kind !== 'object') return wrongType('map', value);
+  const members = new Map<string, string>();
+  for (const { name, ...member } of new JsonReader(value.text).members()) {
+    if (member.kind !== 'string') return { reason: 'wrong-type', detail: 'map takes an object of strings only' };
+    const stored = coerceString(member);
+    if (typeof stored !== 'string') return stored;
+    if (!name.isWellFormed()) return { reason: 'bad-string', detail: 'half of a surrogate pair is not a character' };
+    if (members.has(name)) return { reason: 'duplicate-field', detail: 'the map has the same key twice' };
+    members.set(name, stored);
+  }
+  return `{${[...members].map(([name, text]) => `${JSON.stringify(name)}:${text}`).join(',')}}`;
 }
 
 function coerceVector(type: `vector(${number})`, value: Value): string | Refusal {

@@ -72,7 +72,8 @@ export function cellMember(name: string, { text, quoted }: Cell, type: FieldType
   if (text === 'true' || text === 'false') return { name, kind: text, text, escaped: false };
   if (type !== 'json' && numberForm.test(text)) return { name, kind: 'number', text, escaped: false };
   if (type === 'double') return stringMember(name, notNumberOf(text) ?? text);
-  if (type === 'json' || type === 'string[]' || type?.startsWith('vector')) return jsonMember(name, text);
+  if (type === 'json' || type === 'string[]' || type === 'map' || type?.startsWith('vector'))
+    return jsonMember(name, text);
   return stringMember(name, text);
 }
 

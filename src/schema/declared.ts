@@ -5,7 +5,7 @@ import { isDecimal } from './decimal.ts';
 import { FieldNames } from './field-name.ts';
 import { JsonReader } from './json-reader.ts';
 import { newPrecision, type TimePrecision } from './timestamp.ts';
-import { type Field, type FieldType, precisionOf, type TableSchema } from './types.ts';
+import { type Field, type FieldType, isNeverNull, precisionOf, type TableSchema } from './types.ts';
 
 /** What a request says of the schema, beyond what its rows imply. */
 export type DeclaredSchema = {
@@ -136,8 +136,8 @@ function setDefault(
 }
 
 function listProblem(name: string, type: FieldType): string | undefined {
-  const isList = type === 'string[]' || type.startsWith('vector');
-  return isList && name.includes('.') ? 'a list cannot have a dot in its name; declare it as json' : undefined;
+  const hasDot = isNeverNull(type) && name.includes('.');
+  return hasDot ? 'a list or a map cannot have a dot in its name; declare it as json' : undefined;
 }
 
 const newTable = 'send to a new table instead';

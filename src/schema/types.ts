@@ -7,7 +7,17 @@ import { oldPrecision, type TimePrecision } from './timestamp.ts';
 export const timestampPrecision = z.union([z.literal(3), z.literal(6), z.literal(9)]);
 
 /** The types a field can have, as clients name them. `vector(n)` is a list of n single-precision floats. */
-const scalarTypes = ['timestamp', 'string', 'double', 'integer', 'unsigned', 'boolean', 'json', 'string[]'] as const;
+const scalarTypes = [
+  'timestamp',
+  'string',
+  'double',
+  'integer',
+  'unsigned',
+  'boolean',
+  'json',
+  'string[]',
+  'map',
+] as const;
 
 const vectorType = z.templateLiteral(['vector(', z.number(), ')']).check(z.regex(/^vector\([1-9][0-9]{0,3}\)$/));
 
@@ -20,7 +30,7 @@ export const fieldType = z.union([z.enum(scalarTypes), vectorType, decimalType])
   description:
     '`double` has NaN and both infinities as the strings "NaN", "Infinity" and "-Infinity" in JSON; `integer` and `unsigned` ' +
     'are 64 bits and may also come as a string of digits; `decimal(p,s)` has up to 76 digits, s of them behind the point, is taken as a number or as a string of digits, ' +
-    'and answered as a string; `vector(n)` is a list of n numbers',
+    'and answered as a string; `map` is an object of strings, and {} where it is absent; `vector(n)` is a list of n numbers',
 });
 
 export type FieldType = (typeof scalarTypes)[number] | `vector(${number})` | DecimalType;
@@ -58,7 +68,12 @@ export function clickhouseType(
 ): string {
   const required = field.name === schema.timestampColumn || schema.keyFields.includes(field.name);
   const plain = plainType(field.type, precisionOf(schema));
-  return required || plain.startsWith('Array') ? plain : `Nullable(${plain})`;
+  return required || isNeverNull(field.type) ? plain : `Nullable(${plain})`;
+}
+
+/** Whether a value that is absent is empty, and not null. */
+export function isNeverNull(type: FieldType): boolean {
+  return type === 'string[]' || type === 'map' || type.startsWith('vector');
 }
 
 export function precisionOf({ timestampPrecision }: Pick<TableSchema, 'timestampPrecision'>): TimePrecision {
@@ -88,6 +103,8 @@ function plainType(type: FieldType, precision: TimePrecision): string {
       return 'Bool';
     case 'string[]':
       return 'Array(String)';
+    case 'map':
+      return 'Map(LowCardinality(String), String)';
     default:
       return 'Array(Float32)';
   }

@@ -61,6 +61,17 @@ const values: [type: Field['type'], values: (string | [sent: string, answered: s
   ],
   ['integer', ['0', '-9223372036854775808', '9223372036854775807', ['1e18', '1000000000000000000']]],
   ['string', ['""', '"NaN"', '"nan"', '"inf"', '"\\\\N"', '"a,\\"b\\"\\n"']],
+  [
+    'map',
+    [
+      ...[
+        '{"b":"x","a":""}',
+        '{"2":"two","10":"ten","1":"one","x":"y"}',
+        '{"__proto__":"p","constructor":"c","":"\\u0000"}',
+      ],
+      ...['{}', '{"a/b":"nan","\\"":"é\\n\\u2028"}'],
+    ],
+  ],
   ['boolean', ['true', 'false']],
   ['json', [['{"b":1.50,"a":["nan"]}', '"{\\"b\\":1.50,\\"a\\":[\\"nan\\"]}"']]],
   ['string[]', ['["nan","inf"]', '["a,\\"b"]']],
@@ -85,6 +96,7 @@ function line(n: number, as: 'sent' | 'answered', all = fields): string {
 
 function absentOf(i: number): string {
   const type = fields[i]?.type ?? 'string';
+  if (type === 'map') return '{}';
   return type === 'string[]' || type.startsWith('vector') ? '[]' : 'null';
 }
 
@@ -121,6 +133,7 @@ async function linesIn(bytes: Buffer, format: 'parquet' | 'arrow', { schema }: T
   const settings = {
     ...{ output_format_json_quote_64bit_integers: 0, output_format_json_quote_denormals: 1 },
     ...{ output_format_json_quote_decimals: 1, date_time_output_format: 'iso' },
+    output_format_json_escape_forward_slashes: 0,
   };
   return await ctx.clickhouse.send({ settings, body: `SELECT * FROM ${file} FORMAT JSONEachRow`, timeout_ms: 10_000 });
 }
@@ -206,8 +219,21 @@ test('an export holds the same values, and an import of it the same rows', async
     expect([imported.state, imported.error]).toEqual(['done', null]);
     expect((await structured(again, 'ndjson')).toString(), format).toBe(expected);
     if (format !== 'parquet') await expectSentBack(bytes.toString(), format);
-    else await expectSentBack((await parquetLines(bytes)).join(''), 'ndjson');
   }
+});
+
+test('`timestore ingest` sends the values that a Parquet file holds', async () => {
+  const table = await newTable(ctx, 1, fields);
+  await sendText(table, all('sent').join('\n'), 'ndjson');
+  // The reader makes objects of maps, which do not keep every name and order.
+  const most = `SELECT * EXCEPT (${fields.find(({ type }) => type === 'map')?.name}) FROM m ORDER BY timestamp`;
+  const again = await newTable(
+    ctx,
+    1,
+    answeredFields.filter(({ type }) => type !== 'map'),
+  );
+  await sendText(again, (await parquetLines(await inSql(table, 'parquet', most))).join(''), 'ndjson');
+  expect((await inSql(again, 'ndjson')).toString()).toBe((await inSql(table, 'ndjson', most)).toString());
 });
 
 /** A Parquet file as `timestore ingest` sends it. */

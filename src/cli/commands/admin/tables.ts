@@ -69,7 +69,7 @@ export function tableCommands(program: Command, io: Io): void {
     .argument('<dataset.table>')
     .option(
       '--field <name:type>',
-      'string, double, integer, boolean, json, timestamp, string[], vector(n); may be repeated',
+      'string, double, integer, unsigned, decimal(p,s), boolean, json, timestamp, string[], map, vector(n); may be repeated',
       collect,
     )
     .option('--timestamp-column <name>', 'timestamp by default')
