@@ -8,6 +8,7 @@ import { StoreError } from '../errors.ts';
 import { isDataError } from '../flush/refusal.ts';
 import { type Format, formats, type Notes } from './answer.ts';
 import { compactLines } from './compact-lines.ts';
+import { csvSql } from './csv-sql.ts';
 import type { Cut } from './cut.ts';
 import { type Exactness, exactly, type Fence } from './exact.ts';
 import { flushWithin } from './flush-within.ts';
@@ -65,6 +66,8 @@ const settings = {
   output_format_json_quote_denormals: 1,
   output_format_json_escape_forward_slashes: 0,
   http_write_exception_in_output_format: 0,
+  // An empty cell is null and "" is the empty string, as in CSV that is sent.
+  format_csv_null_representation: '',
   input_format_skip_unknown_fields: 0,
   precise_float_parsing: 1,
   // A caller that is gone takes its query along.
@@ -166,7 +169,9 @@ async function ask(ctx: Context, read: Read, fences: Fence[], more: Settings): P
     const name = sources[number]?.tail;
     return name === undefined ? [] : [{ name, structure: tailStructure(table), rows: tailBytes(tail, table) }];
   });
-  const form = formOf(`${sql}\nFORMAT ${read.form ?? formats[read.format].clickhouse}`, params, tails);
+  const text = read.format === 'csv' ? csvSql(sql, await columnsOf(at.reader, sql, params, tails)) : sql;
+  const form = formOf(`${text}
+FORMAT ${read.form ?? formats[read.format].clickhouse}`, params, tails);
   const opened = await at.reader.open({
     settings: {
       ...settings,

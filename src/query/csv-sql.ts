@@ -1,0 +1,20 @@
+import { quoteName } from '../names.ts';
+import type { Column } from './json-answer.ts';
+
+/**
+ * SQL whose answer is CSV that can be sent again: CSV has no lists and no objects, which are JSON in it. Two columns of one
+ * name cannot be told apart: such an answer stays as it is.
+ */
+export function csvSql(sql: string, columns: Column[]): string {
+  const names = columns.map(({ name }) => name);
+  if (!columns.some(isNested) || new Set(names).size < names.length) return sql;
+  const shown = columns.map((column) => {
+    const name = quoteName(column.name);
+    return isNested(column) ? `toJSONString(${name}) AS ${name}` : name;
+  });
+  return `SELECT ${shown.join(', ')} FROM (${sql}\n)`;
+}
+
+function isNested({ type }: Column): boolean {
+  return /^(?:Nullable\()?(?:Array|Tuple|Map|Nested|JSON|Object|Variant|Dynamic)\b/.test(type);
+}
