@@ -170,8 +170,12 @@ async function ask(ctx: Context, read: Read, fences: Fence[], more: Settings): P
     return name === undefined ? [] : [{ name, structure: tailStructure(table), rows: tailBytes(tail, table) }];
   });
   const text = read.format === 'csv' ? csvSql(sql, await columnsOf(at.reader, sql, params, tails)) : sql;
-  const form = formOf(`${text}
-FORMAT ${read.form ?? formats[read.format].clickhouse}`, params, tails);
+  const form = formOf(
+    `${text}
+FORMAT ${read.form ?? formats[read.format].clickhouse}`,
+    params,
+    tails,
+  );
   const opened = await at.reader.open({
     settings: {
       ...settings,
