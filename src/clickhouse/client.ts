@@ -14,6 +14,9 @@ export class ClickHouseError extends Error {
 
 export const clickhouseCodes = {
   unknownIdentifier: 47,
+  typeMismatch: 53,
+  illegalTypeOfArgument: 43,
+  noCommonType: 386,
   unknownTable: 60,
   unknownDatabase: 81,
   noSuchColumnInTable: 16,

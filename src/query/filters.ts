@@ -7,7 +7,7 @@ import { quoteName } from '../names.ts';
 import { coerceDecimal, type DecimalType, decimalSize, isDecimal, isNumberText } from '../schema/decimal.ts';
 import { isNotNumber } from '../schema/double.ts';
 import { decimalOf } from '../schema/number-text.ts';
-import { parseTimestampText, type Time, time_ms_max, time_ms_min } from '../schema/timestamp.ts';
+import { parseTimeBound, type Time, time_ms_max, time_ms_min } from '../schema/timestamp.ts';
 import type { Field, FieldType, TableSchema } from '../schema/types.ts';
 import { invalid, tooMuch } from './invalid.ts';
 import { arrayText, parameterText } from './parameter.ts';
@@ -188,7 +188,7 @@ type Bound = { text: string; type: string };
 /** The time that a filter compares with; undefined for what is none. */
 export function filterTime(value: string | number | boolean): Time | undefined {
   if (typeof value !== 'number') {
-    const time = parseTimestampText(String(value));
+    const time = parseTimeBound(String(value));
     return 'reason' in time ? undefined : time;
   }
   // No row is earlier or later than these, so the comparison stays what it was.

@@ -3,7 +3,7 @@ import type { Table } from '../catalog/table.ts';
 import type { Limits } from '../config.ts';
 import { slug } from '../names.ts';
 import { quarantineTable } from '../quarantine/table.ts';
-import { compareTimes, parseTimestampText, type Time, time_ms_max, time_ms_min } from '../schema/timestamp.ts';
+import { compareTimes, parseTimeBound, type Time, time_ms_max, time_ms_min } from '../schema/timestamp.ts';
 import type { Field } from '../schema/types.ts';
 import { type Format, formatNames } from './answer.ts';
 import { type Cursor, decodeCursor, queryHash } from './cursor.ts';
@@ -28,7 +28,7 @@ export const queryBody = z.strictObject({
   timeRange: z
     .strictObject({ start: time.optional(), end: time.optional() })
     .optional()
-    .meta({ description: 'rows with start ≤ timestamp < end; a side left out is open' }),
+    .meta({ description: 'rows with start ≤ timestamp < end; a side left out, or before or after all times, is open' }),
   timestampColumn: z
     .string()
     .optional()
@@ -166,9 +166,9 @@ export function rangeOf({ timeRange }: Pick<QueryBody, 'timeRange'>): TimeRange 
 
 function timeOf(field: string, value: string | number | undefined): Time | undefined {
   if (value === undefined) return undefined;
-  // No row is earlier or later than these.
-  if (typeof value === 'number') return { time_ms: Math.min(Math.max(value, time_ms_min), time_ms_max + 1), finer: '' };
-  const time = parseTimestampText(value);
+  const time = typeof value === 'number' ? { time_ms: value, finer: '' } : parseTimeBound(value);
   if ('reason' in time) throw invalid(`${field}: ${time.detail}`);
-  return time;
+  // No row is earlier or later than these.
+  if (time.time_ms < time_ms_min) return { time_ms: time_ms_min, finer: '' };
+  return time.time_ms > time_ms_max ? { time_ms: time_ms_max + 1, finer: '' } : time;
 }

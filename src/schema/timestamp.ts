@@ -76,6 +76,13 @@ export function parseTimestampText(text: string): Time | Refusal {
   return inRange(time_ms - zoneOffset_ms(zone), finerDigits(fraction.slice(3)));
 }
 
+/** The same for what is compared with timestamps: one outside of their range is before or after all of them. */
+export function parseTimeBound(text: string): Time | Refusal {
+  const time = parseTimestampText(text);
+  if (!('reason' in time) || time.reason !== 'out-of-range') return time;
+  return { time_ms: text < '2000' ? time_ms_min - 1 : time_ms_max + 1, finer: '' };
+}
+
 /** The digits after milliseconds in their one form, from up to six of them. */
 export function finerDigits(digits: string): string {
   return digits.padEnd(6, '0').replace(/(?:000){1,2}$/, '');

@@ -4,6 +4,7 @@ import { quoteName } from '../../names.ts';
 import { invalid, tooMuch } from '../invalid.ts';
 import { paramText } from '../parameter.ts';
 import { takesAggregate } from './functions.ts';
+import { type TimeTexts, timeParam, timeTextsIn, typedTime } from './iso-times.ts';
 import { lex, refused, type Token, textOf } from './lex.ts';
 import { qualify } from './qualify.ts';
 import { type TableUse, tablesIn } from './scan.ts';
@@ -13,8 +14,12 @@ import { markerOf, markerPrefix, notWrittenOut } from './tree.ts';
 export type CompiledSql = {
   tokens: Token[];
   uses: TableUse[];
-  /** The parameters it has. */
-  params: string[];
+  /** The parameters it has, with their types. */
+  params: Map<string, string>;
+  /** Places of texts that may be times. */
+  times: TimeTexts[];
+  /** Those of them that ClickHouse was found to take only as times. */
+  asTimes: Set<TimeTexts>;
 };
 
 /**
@@ -29,7 +34,18 @@ export function compileSql(sql: string, dataset: string | undefined, limits: Lim
   refuseOtherStatements(sent);
   const tokens = qualify(sent, dataset);
   const uses = tablesIn(tokens);
-  return { tokens, uses, params: paramsOf(tokens) };
+  return { tokens, uses, params: paramsOf(tokens), times: timeTextsIn(tokens), asTimes: new Set() };
+}
+
+/** What stands in the place of tokens. */
+type Replaced = { first: number; last: number; text: string };
+
+/** The texts that ClickHouse takes only as times, as such. */
+export function timesOf({ tokens, asTimes }: CompiledSql, params: Record<string, unknown>): Replaced[] {
+  return [...asTimes].flatMap((at) => {
+    const text = typedTime(tokens, at, params);
+    return text === undefined ? [] : [{ first: at.first, last: at.last, text }];
+  });
 }
 
 /** The SQL with something else in the place of each table. `strings` as in `textOf`. */
@@ -37,14 +53,18 @@ export function sqlWith(
   { tokens, uses }: CompiledSql,
   put: (use: TableUse, n: number) => string,
   strings: 'as-sent' | 'plain' = 'as-sent',
+  others: Replaced[] = [],
 ): string {
+  const tables = uses.map((use, n): Replaced => {
+    const alias = use.place === 'in' || use.hasAlias ? '' : ` AS ${quoteName(use.parts.at(-1) ?? '')}`;
+    return { first: use.first, last: use.last, text: put(use, n) + alias };
+  });
   const parts: Token[] = [];
   let next = 0;
-  for (const [n, use] of uses.entries()) {
-    parts.push(...tokens.slice(next, use.first));
-    const alias = use.place === 'in' || use.hasAlias ? '' : ` AS ${quoteName(use.parts.at(-1) ?? '')}`;
-    parts.push({ kind: 'word', name: '', at: 0, isApart: true, text: put(use, n) + alias });
-    next = use.last + 1;
+  for (const { first, last, text } of [...tables, ...others].sort((a, b) => a.first - b.first)) {
+    parts.push(...tokens.slice(next, first));
+    parts.push({ kind: 'word', name: '', at: 0, isApart: true, text });
+    next = last + 1;
   }
   return textOf([...parts, ...tokens.slice(next)], strings);
 }
@@ -88,19 +108,21 @@ function refuseOtherStatements(tokens: Token[]): void {
 }
 
 /** Of `{name:Type}`. One that stands for a name could be any table. */
-function paramsOf(tokens: Token[]): string[] {
-  const names: string[] = [];
+function paramsOf(tokens: Token[]): Map<string, string> {
+  const params = new Map<string, string>();
   for (const [i, { text }] of tokens.entries()) {
     if (text !== '{' || tokens[i + 1]?.kind !== 'word' || tokens[i + 2]?.text !== ':') continue;
     const name = tokens[i + 1]?.name ?? '';
+    let type = '';
     for (let at = i + 3; at < tokens.length && tokens[at]?.text !== '}'; at += 1) {
+      type += tokens[at]?.text ?? '';
       if (!/identifier/i.test(tokens[at]?.text ?? '')) continue;
       throw invalid(`sql: the parameter ${name} is an Identifier; parameters are values, not names`);
     }
     if (name.startsWith('_')) throw invalid(`sql: the parameter ${name} begins with _, which is reserved`);
-    names.push(name);
+    params.set(name, type);
   }
-  return names;
+  return params;
 }
 
 /** Values as the SQL's parameters. Throws TimestoreError `invalid-request`, `limit-exceeded`. */
@@ -109,12 +131,13 @@ export function boundParams({ params }: CompiledSql, sent: Record<string, unknow
   if (names.length > limits.sql_params_max) {
     throw tooMuch(`params: at most ${limits.sql_params_max} parameters (limit sql_params_max)`);
   }
-  const missing = params.find((name) => !Object.hasOwn(sent, name));
+  const missing = [...params.keys()].find((name) => !Object.hasOwn(sent, name));
   if (missing !== undefined) throw invalid(`params: the SQL has a parameter ${missing}, which was not sent`);
   const settings: Settings = {};
   for (const [name, value] of Object.entries(sent)) {
-    if (!params.includes(name)) throw invalid(`params: the SQL has no parameter ${name}`);
-    const written = paramText(value);
+    const type = params.get(name);
+    if (type === undefined) throw invalid(`params: the SQL has no parameter ${name}`);
+    const written = paramText(timeParam(type, value));
     if (written === undefined)
       throw invalid(`params: ${name} is neither a value nor a list of values (integers beyond 2^53 come as strings)`);
     if (Buffer.byteLength(written) > limits.sql_param_bytes_max) {

@@ -22,9 +22,10 @@ import { conditionFor, type Reader } from '../reader.ts';
 import { queryError } from '../refusal.ts';
 import { relation } from '../relation.ts';
 import { nobodysDatabase, type Read, runRead, statisticsOf } from '../run.ts';
-import { boundParams, type CompiledSql, compileSql, sqlWith, textsToCheck } from './compile.ts';
+import { boundParams, type CompiledSql, compileSql, sqlWith, textsToCheck, timesOf } from './compile.ts';
 import { syntaxError } from './syntax-error.ts';
 import { checkTree } from './tree.ts';
+import { withTimes } from './with-times.ts';
 
 export const sqlBody = z.strictObject({
   sql: z
@@ -87,12 +88,13 @@ async function queryTables(ctx: Context, reader: Reader, body: SqlBody, asked: A
         const where = filterSql([condition], source.table, limits, own, `_k${source.number}_`);
         return relation(source, own, { columns, where, end: wall });
       });
-      const sql = sqlWith(compiled, ({ parts }, n) => {
+      const put = ({ parts }: CompiledSql['uses'][number], n: number) => {
         const table = tables[n];
         // A name that IN looks into, and that is no table, is one of the SQL's own.
         if (table === undefined) return parts.map(quoteName).join('.');
         return required(relations[distinct.indexOf(table)], `table ${table.name} of the query`);
-      });
+      };
+      const sql = sqlWith(compiled, put, 'as-sent', timesOf(compiled, body.params));
       return { sql, params: own };
     },
     format: asked.format,
@@ -102,7 +104,8 @@ async function queryTables(ctx: Context, reader: Reader, body: SqlBody, asked: A
     costKey: hash('sha256', `${body.dataset} ${body.sql}`, 'base64url'),
     signal: asked.signal,
   };
-  return answerOf(ctx, reader, cuts, read, asked.format, await runRead(ctx, read));
+  const running = await withTimes(compiled, body.params, () => runRead(ctx, read));
+  return answerOf(ctx, reader, cuts, read, asked.format, running);
 }
 
 function answerOf(

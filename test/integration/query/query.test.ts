@@ -176,6 +176,31 @@ describe('filters, order and limit count for both sides alike', () => {
     expect(rows.map(({ v }) => v)).toEqual([10, 1, 11]);
   });
 
+  test('times before or after all rows are bounds like others, in ranges and filters', async () => {
+    const dataset = newDataset();
+    const table = (v: number) => ({ timestamp: at(v), v });
+    await send(ctx, dataset, [1, 2].map(table));
+    await flush(ctx, dataset);
+    await send(ctx, dataset, [3].map(table));
+    const count = async (body: object) => (await query(ctx, dataset, body)).rows.length;
+    const [early, late] = ['1900-01-01T00:00:00Z', '9999-12-31T23:59:59.999Z'];
+    expect(await count({ timeRange: { start: early, end: late } })).toBe(3);
+    expect(await count({ timeRange: { start: '0001-01-01 00:00:00', end: at(2) } })).toBe(1);
+    expect(await count({ timeRange: { end: early } })).toBe(0);
+    expect(await count({ timeRange: { start: late } })).toBe(0);
+    for (const [op, value, expected] of [
+      ['gte', early, 3],
+      ['lt', early, 0],
+      ['lte', late, 3],
+      ['gt', late, 0],
+      ['eq', late, 0],
+      ['ne', early, 3],
+    ] as const) {
+      const columns = [{ column: 'timestamp', op, value }];
+      expect({ op, rows: await count({ filters: { columns } }) }).toEqual({ op, rows: expected });
+    }
+  });
+
   test('[elsewhere 8] the limit takes the earliest rows, wherever they are', async () => {
     const dataset = newDataset();
     await send(ctx, dataset, [

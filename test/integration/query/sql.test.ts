@@ -163,6 +163,58 @@ describe('what programs that write SQL send', () => {
   });
 });
 
+describe('times as answers have them are times in SQL', () => {
+  const [two, five] = [at(2), '2026-05-01T12:00:05+02:00'];
+  test.each<[string, unknown, number]>([
+    [`timestamp >= '${two}'`, undefined, 5],
+    [`'2026-05-01T10:00:02Z' < timestamp`, undefined, 4],
+    [`timestamp BETWEEN '${two}' AND '${five}' AND v > 0`, undefined, 4],
+    [`timestamp NOT BETWEEN '${two}' AND '${five}'`, undefined, 2],
+    [`timestamp IN ('${two}', '${five}')`, undefined, 2],
+    [`timestamp NOT IN ('${two}')`, undefined, 5],
+    [`(timestamp, k) IN (('${two}', 'even'), ('${five}', 'even'))`, undefined, 1],
+    [`(timestamp, v) > ('${two}', 2)`, undefined, 4],
+    [`timestamp + INTERVAL 1 SECOND > '${five}'`, undefined, 2],
+    [`toStartOfMinute(timestamp) = ('2026-05-01T10:00:00Z')`, undefined, 6],
+    [`greaterOrEquals(timestamp, '${five}')`, undefined, 2],
+    [`timestamp < '2026-05-01T10:00:03.0005Z'`, undefined, 3],
+    [`timestamp > '1800-01-01T00:00:00Z' AND timestamp < '9999-12-31T23:59:59.999Z'`, undefined, 6],
+    [`timestamp > {p:String}`, two, 4],
+    [`timestamp IN {p:Array(String)}`, [two, five], 2],
+    [`timestamp > {p:DateTime64(3)}`, five, 1],
+    [`timestamp > {p:DateTime64(3, 'Asia/Tokyo')}`, two, 4],
+    [`timestamp >= {p:DateTime}`, two, 5],
+    [`toDate(timestamp) = {p:Date}`, '2026-05-02T01:00:00+02:00', 6],
+    [`timestamp IN {p:Array(DateTime64(3))}`, [two, '2026-05-01 10:00:03'], 2],
+    // Text stays text.
+    [`timestamp >= '${two}' AND concat(k, '2026-05-01T10:00:02Z') = 'even2026-05-01T10:00:02Z'`, undefined, 3],
+    [`timestamp > '${two}' AND k IN ('even', '${five}')`, undefined, 2],
+    [`timestamp > '${two}' AND k != '${five}'`, undefined, 4],
+  ])('%s %j', async (condition, p, expected) => {
+    const dataset = await halves();
+    for (const _ of ['first', 'again']) {
+      const asked = { dataset, params: p === undefined ? {} : { p } };
+      expect((await sql(ctx, `SELECT count() AS n FROM m WHERE ${condition}`, asked)).rows).toEqual([{ n: expected }]);
+    }
+  });
+
+  test('a name for one, and what is shown as text', async () => {
+    const dataset = await halves();
+    const text = `WITH '${five}' AS st SELECT '${two}' AS shown, count() AS n FROM m WHERE timestamp >= st`;
+    expect((await sql(ctx, text, { dataset })).rows).toEqual([{ shown: two, n: 2 }]);
+  });
+
+  test('what is compared with a time and with text is refused with what to write', async () => {
+    const dataset = await halves();
+    for (const other of [`k IN ('${two}')`, `k IN ('a', '${two}')`]) {
+      const text = `SELECT count() FROM m WHERE timestamp IN ('${two}') OR ${other}`;
+      await expect(sql(ctx, text, { dataset })).rejects.toThrow('toDateTime64');
+    }
+    const text = `SELECT count() FROM m WHERE timestamp = '${two}' OR k = '${two}'`;
+    await expect(sql(ctx, text, { dataset })).rejects.toThrow('toDateTime64');
+  });
+});
+
 test('the answer says its columns, its statistics and what it includes', async () => {
   const dataset = await halves();
   const answer = await sql(ctx, 'SELECT k, count() AS n FROM m GROUP BY k ORDER BY k', { dataset });

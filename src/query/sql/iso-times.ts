@@ -1,0 +1,149 @@
+import { quoteString } from '../../names.ts';
+import { arrayText } from '../parameter.ts';
+import type { Token } from './lex.ts';
+
+/**
+ * Times as answers have them, `2026-05-01T10:00:00.000Z`, where SQL compares them with something. ClickHouse does not read
+ * them as such beside a sort key, and says so; only then they are given to it as times: it alone knows what is a time.
+ */
+export type TimeTexts = {
+  /** Tokens of a literal or of a parameter. */
+  first: number;
+  last: number;
+  /**
+   * The brackets after IN that it stands in, by their first token; its own for a text that is given a name. Of these alone
+   * no error would say that they are compared with text.
+   */
+  list: number | undefined;
+  /** Of the parameter. */
+  param: { name: string; isList: boolean } | undefined;
+};
+
+const form = /^(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:\d\d)$/;
+
+type Time = { at_ms: number; fraction: string };
+
+/** A time with a zone, in whole seconds as ms, and the digits of its fraction. */
+function timeOf(text: string): Time | undefined {
+  const [, year, month, day, hour, minute, second, fraction = '', zone = ''] = form.exec(text) ?? [];
+  if (year === undefined) return undefined;
+  const written = `${year}-${month}-${day}T${hour}:${minute}:${second}`;
+  const here_ms = Date.parse(`${written}Z`);
+  const [hours, minutes] = [Number(zone.slice(1, 3)), Number(zone.slice(4, 6))];
+  if (Number.isNaN(here_ms) || !new Date(here_ms).toISOString().startsWith(written) || hours > 23 || minutes > 59) {
+    return undefined;
+  }
+  const ahead_ms = zone.length === 1 ? 0 : (hours * 60 + minutes) * 60_000 * (zone.startsWith('-') ? -1 : 1);
+  return { at_ms: here_ms - ahead_ms, fraction };
+}
+
+function storedText({ at_ms, fraction }: Time): string {
+  const iso = new Date(at_ms).toISOString();
+  return `${iso.slice(0, 10)} ${iso.slice(11, 19)}${fraction === '' ? '' : `.${fraction}`}`;
+}
+
+/** ClickHouse has times with nine digits up to 2262, with six or fewer from 1900 to 2299. No row is outside of either. */
+const [earliest_ms, latest_ms] = [Date.UTC(1901, 0, 1), Date.UTC(2262, 0, 1)];
+
+function timeSql(text: string): string | undefined {
+  const time = timeOf(text);
+  if (time === undefined) return undefined;
+  const near: Time = { ...time, at_ms: Math.min(Math.max(time.at_ms, earliest_ms), latest_ms) };
+  const digits = Math.max(3, Math.ceil(time.fraction.length / 3) * 3);
+  return `toDateTime64(${quoteString(storedText(near))}, ${digits}, 'UTC')`;
+}
+
+/** What is in the place of a literal or a parameter that ClickHouse has to take as a time; undefined for other texts. */
+export function typedTime(tokens: Token[], at: TimeTexts, params: Record<string, unknown>): string | undefined {
+  if (at.param === undefined) return timeSql(tokens[at.first]?.text.slice(1, -1) ?? '');
+  const value = params[at.param.name];
+  if (!at.param.isList) return typeof value === 'string' ? timeSql(value) : undefined;
+  if (!Array.isArray(value)) return undefined;
+  const items = value.flatMap((item) => (typeof item === 'string' ? (timeSql(item) ?? []) : []));
+  return items.length < value.length || items.length === 0 ? undefined : arrayText(items, true);
+}
+
+/** Whether a text is among those that stand at a place. */
+export function hasText(tokens: Token[], at: TimeTexts, params: Record<string, unknown>, text: string): boolean {
+  if (at.param === undefined) return tokens[at.first]?.text === quoteString(text);
+  const value = params[at.param.name];
+  return value === text || (Array.isArray(value) && value.includes(text));
+}
+
+/** A bracket, and whether what is in it is compared: a tuple beside an operator, or what stands after IN. */
+type Bracket = { isCompared: boolean; list: number | undefined };
+
+/** The places of texts that are compared, which may be times. */
+export function timeTextsIn(tokens: Token[]): TimeTexts[] {
+  const found: TimeTexts[] = [];
+  const open: Bracket[] = [];
+  let between: number | undefined;
+  for (let i = 0; i < tokens.length; i += 1) {
+    const { kind, text } = tokens[i] as Token;
+    const around = open.at(-1);
+    if (kind === 'word' && text.toUpperCase() === 'BETWEEN') between = open.length;
+    const param = text === '{' ? paramAt(tokens, i) : undefined;
+    if (param !== undefined || (kind === 'string' && form.test(text.slice(1, -1)))) {
+      const last = param?.last ?? i;
+      const isBetween = between === open.length && ['BETWEEN', 'AND'].includes(tokens[i - 1]?.text.toUpperCase() ?? '');
+      const isAlone = isWord(tokens[i - 1], 'IN') || isWord(tokens[last + 1], 'AS');
+      const list = around?.list ?? (isAlone ? i : undefined);
+      const isCompared =
+        around?.isCompared || isOperator(tokens, i - 1) || '=<>!'.includes(tokens[last + 1]?.text ?? ' ');
+      if (isBetween || list !== undefined || isCompared) found.push({ first: i, last, list, param: param?.param });
+      i = last;
+    } else if ('([{'.includes(text)) open.push(bracketAt(tokens, i, around));
+    else if (')]}'.includes(text)) open.pop();
+  }
+  return found;
+}
+
+const comparisons = new Set(
+  'equals notequals less greater lessorequals greaterorequals isdistinctfrom isnotdistinctfrom'.split(' '),
+);
+
+function bracketAt(tokens: Token[], i: number, around: Bracket | undefined): Bracket {
+  const before = tokens[i - 1];
+  const isQuery = ['SELECT', 'WITH', 'FROM'].includes(tokens[i + 1]?.text.toUpperCase() ?? '');
+  if (isQuery) return { isCompared: false, list: undefined };
+  if (isWord(before, 'IN')) return { isCompared: false, list: i };
+  if (before?.kind === 'word' && comparisons.has(before.text.toLowerCase()))
+    return { isCompared: true, list: undefined };
+  const isNested = before !== undefined && '([,'.includes(before.text);
+  if (isNested && around !== undefined) return around;
+  return { isCompared: isOperator(tokens, i - 1), list: undefined };
+}
+
+function isWord(token: Token | undefined, word: string): boolean {
+  return token?.kind === 'word' && token.text.toUpperCase() === word;
+}
+
+/** Operators come as single characters. An arrow is none. */
+function isOperator(tokens: Token[], i: number): boolean {
+  const text = tokens[i]?.text ?? ' ';
+  return '=<>'.includes(text) && !(text === '>' && tokens[i - 1]?.text === '-');
+}
+
+/** A parameter that is text, or a list of texts. */
+function paramAt(tokens: Token[], i: number): { last: number; param: TimeTexts['param'] } | undefined {
+  const texts = tokens.slice(i, i + 8).map(({ text }) => text);
+  const name = tokens[i + 1]?.name ?? '';
+  if (/^\{[^:]+:String\}/.test(texts.join(''))) return { last: i + 4, param: { name, isList: false } };
+  if (/^\{[^:]+:Array\(String\)\}/.test(texts.join(''))) return { last: i + 7, param: { name, isList: true } };
+  return undefined;
+}
+
+/** The value of a parameter that is a time by its type, as ClickHouse reads it. Other values are as they were. */
+export function timeParam(type: string, value: unknown): unknown {
+  if (Array.isArray(value)) return value.map((item) => timeParam(type, item));
+  const [, name, zone] =
+    /^(?:(?:Array|Nullable|LowCardinality)\()*(DateTime64|DateTime|DateTime32|Date32|Date)\b(?:\(.*?'([^']*)'\))?/.exec(
+      type,
+    ) ?? [];
+  const time = typeof value === 'string' && name !== undefined ? timeOf(value) : undefined;
+  if (time === undefined) return value;
+  if (name?.startsWith('Date') && !name.startsWith('DateTime')) return storedText(time).slice(0, 10);
+  const shown = { ...time, fraction: name === 'DateTime64' ? time.fraction : '' };
+  if (zone === undefined || zone === 'UTC') return storedText(shown);
+  return `${time.at_ms / 1_000}${shown.fraction === '' ? '' : `.${shown.fraction}`}`;
+}
