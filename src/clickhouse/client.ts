@@ -15,6 +15,7 @@ export class ClickHouseError extends Error {
 export const clickhouseCodes = {
   unknownIdentifier: 47,
   typeMismatch: 53,
+  decimalOverflow: 407,
   illegalTypeOfArgument: 43,
   noCommonType: 386,
   unknownTable: 60,

@@ -56,9 +56,10 @@ function isMismatch({ code }: ClickHouseError): boolean {
   return code === clickhouseCodes.illegalTypeOfArgument || code === clickhouseCodes.noCommonType;
 }
 
+/** The text that is no time to ClickHouse, or one outside of what the column's type can hold. */
 function textOf({ code, message }: ClickHouseError): string | undefined {
-  if (code !== clickhouseCodes.typeMismatch) return undefined;
-  return /Cannot convert string '([^']+)' to type (?:Nullable\()?Date/.exec(message)?.[1];
+  if (code !== clickhouseCodes.typeMismatch && code !== clickhouseCodes.decimalOverflow) return undefined;
+  return /(?:convert string|while converting) '([^']+)' to (?:type )?(?:Nullable\()?Date/.exec(message)?.[1];
 }
 
 /** With a text that stands in a list, all of the list. In two lists, one of them may be of texts: nothing would say so. */
