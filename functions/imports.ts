@@ -48,8 +48,10 @@ const compareBody = body.pick({ format: true, objects: true, timeRange: true, co
 const wrongSchema = z.object({
   object: z.string(),
   row: z.int().meta({ description: 'its place in the object, from 0' }),
+  line: z.int().optional().meta({ description: 'of text, the line of the object that it begins on, from 1' }),
   field: z.string(),
   reason: z.string(),
+  detail: z.string().optional(),
   value: z.string().meta({ description: 'its first 100 characters' }),
 });
 

@@ -21,23 +21,18 @@ const isTime = (type: string) => /^Date(Time)?(32|64)?(\(|$)/.test(type);
 const isTextMap = (type: string) => /^Map\((LowCardinality\()?String\)?, (Nullable\()?String\)?\)$/.test(type);
 const isText = (type: string) => /^(String|FixedString|Enum|UUID|IPv)/.test(type);
 
-/**
- * The field type for a column that no schema names. Text formats do not tell whole numbers from others: a counter that
- * starts at 0 may go on with 0.5.
- *
- * @param isTyped whether the format has types of its own
- */
-export function inferredType({ type }: SourceColumn, isTyped: boolean): FieldType {
+/** The field type for a column that no schema names. */
+export function inferredType({ type }: SourceColumn): FieldType {
   const of = plain(type);
   if (of === 'Bool') return 'boolean';
-  if (isTime(of) && isTyped) return 'timestamp';
-  if (isTyped && of === 'UInt64') return 'unsigned';
-  if (isWhole(of) && isTyped) return 'integer';
-  const decimal = isTyped ? /^Decimal\(([0-9]+), ([0-9]+)\)$/.exec(of) : null;
+  if (isTime(of)) return 'timestamp';
+  if (of === 'UInt64') return 'unsigned';
+  if (isWhole(of)) return 'integer';
+  const decimal = /^Decimal\(([0-9]+), ([0-9]+)\)$/.exec(of);
   if (decimal !== null) return `decimal(${Number(decimal[1])},${Number(decimal[2])})`;
   if (isNumber(of)) return 'double';
-  if (isText(of) || isTime(of)) return 'string';
-  if (isTyped && isTextMap(of)) return 'map';
+  if (isText(of)) return 'string';
+  if (isTextMap(of)) return 'map';
   const items = /^Array\((.*)\)$/s.exec(of);
   return items?.[1] !== undefined && isText(plain(items[1])) ? 'string[]' : 'json';
 }

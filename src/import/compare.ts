@@ -10,7 +10,8 @@ import { keyedJobId } from '../jobs/job-id.ts';
 import type { Outcome, Step } from '../jobs/work.ts';
 import { rangeOf } from '../query/request.ts';
 import { differencesOf, differingRows } from './against-table.ts';
-import { objectsRequest, orBeginAnew, readingSchema, readNext, requireReadable } from './read-objects.ts';
+import { objectsRequest, orBeginAnew, readNext, requireReadable } from './read-objects.ts';
+import { readingSchema } from './reading.ts';
 import {
   addStagingFields,
   atStaging,
@@ -34,8 +35,6 @@ const progressSchema = readingSchema.extend({
   /** Rows acknowledged before the comparison. */
   until: untilSchema,
   isFlushed: z.boolean().default(false),
-  /** Columns of each object. */
-  columns: z.array(z.array(z.string())).default([]),
 });
 
 type Progress = z.output<typeof progressSchema>;
@@ -86,13 +85,10 @@ async function nextStep(at: At, job: JobOf<'compare'>, progress: Progress, deadl
     return { progress: { ...progress, isFlushed: await flushCut(at, table, progress.until, deadline_ms) } };
   }
   const known = new Set(table.schema.fields.map(({ name }) => name));
-  const columns = [...progress.columns];
-  const read = await readNext(at, job, request, table, progress, (found) => {
-    columns.push(found.map(({ name }) => name));
-    return found.filter(({ name }) => known.has(name));
-  });
-  if (read !== undefined) return { progress: { ...progress, ...read, columns } };
+  const read = await readNext(at, job, request, table, progress, { deadline_ms, known });
+  if (read !== undefined) return { progress: { ...progress, ...read } };
 
+  const columns = progress.read;
   const staging = progress.staging ?? '';
   const range = rangeSql(table, rangeOf(request));
   const source = { staging: stagingName(staging), where: `${stagedSql(progress.staged)} AND _wrong = '' ${range}` };
@@ -104,7 +100,8 @@ async function nextStep(at: At, job: JobOf<'compare'>, progress: Progress, deadl
   const found = await differencesOf(at, table, source, compared);
   const days = found.differing.map(({ day }) => day);
   const rows = await differingRows(at, table, source, compared, days);
-  const wrong = await wrongRows(at, table, staging, progress.staged, request.objects);
+  const isText = request.format !== 'parquet';
+  const wrong = isText ? progress.errors : await wrongRows(at, table, staging, progress.staged, request.objects);
   const onlyInSource = [...new Set(columns.flat().filter((name) => !known.has(name)))];
   await dropStaging(at, staging);
   const wrongTotal = progress.staged.reduce((sum, each) => sum + each.wrong, 0);

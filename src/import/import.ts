@@ -23,20 +23,14 @@ import { rangeOf } from '../query/request.ts';
 import { mergeSchema } from '../schema/declared.ts';
 import { keepMissing } from './against-table.ts';
 import { type Chunk, moveChunk, planChunks, type Source } from './chunks.ts';
-import {
-  declaredOf,
-  objectsRequest,
-  orBeginAnew,
-  plannedTable,
-  readingSchema,
-  readNext,
-  requireReadable,
-} from './read-objects.ts';
+import { declaredOf, objectsRequest, orBeginAnew, plannedTable, readNext, requireReadable } from './read-objects.ts';
+import { readingSchema } from './reading.ts';
 import { chooseSeal, manifestOfImport, takeSeal } from './sequences.ts';
 import {
   addStagingFields,
   atStaging,
   dropStaging,
+  firstWrong,
   rangeSql,
   requireRetained,
   requireWhole,
@@ -111,11 +105,11 @@ function requireThere({ dataset, name, state }: Table): void {
 
 /** How far an import is. */
 export function importProgress(job: Job): { objects: number; read: number; rows: number; moved: number } {
-  const { staged, chunks = [], moved } = progressSchema.parse(job.progress);
+  const { staged, read, chunks = [], moved } = progressSchema.parse(job.progress);
   const rowsOf = (each: { rows: number }[]) => each.reduce((sum, { rows }) => sum + rows, 0);
   return {
     objects: requestSchema.pick({ objects: true }).parse(job.request).objects.length,
-    read: staged.length,
+    read: read.length,
     rows: rowsOf(staged),
     moved: rowsOf(chunks.slice(0, moved)),
   };
@@ -141,8 +135,8 @@ async function nextStep(at: At, job: JobOf<'import'>, progress: Progress, deadli
     if (progress.staging !== undefined) await dropStaging(at, progress.staging);
     throw gone(job);
   }
-  if (progress.staged.length < request.objects.length) {
-    const read = await readNext(at, job, request, table, progress);
+  if (progress.read.length < request.objects.length) {
+    const read = await readNext(at, job, request, table, progress, { deadline_ms });
     if (read !== undefined) return { progress: { ...progress, ...read } };
   }
   const { staging } = progress;
@@ -223,13 +217,11 @@ async function prepare(
   const wrong = progress.staged.reduce((sum, each) => sum + each.wrong, 0);
   if (wrong > 0) {
     const planned = plannedTable(at, job, request, found, progress.fields);
-    const rows = await wrongRows(at, planned, staging, progress.staged, request.objects);
+    const isText = request.format !== 'parquet';
+    const rows = isText ? progress.errors : await wrongRows(at, planned, staging, progress.staged, request.objects);
     await dropStaging(at, staging);
-    const [first] = rows;
-    const told =
-      first === undefined ? '' : `, the first one ${first.field} in row ${first.row} of object ${first.object}`;
     return {
-      failed: `${wrong} ${wrong === 1 ? 'row' : 'rows'} cannot be stored${told}. Nothing was imported.`,
+      failed: `${wrong} ${wrong === 1 ? 'row' : 'rows'} cannot be stored${firstWrong(rows)}. Nothing was imported.`,
       // Tried again, it reads everything anew.
       progress: { lives: progress.lives, wrong, rows },
     };
@@ -269,7 +261,7 @@ async function keep(at: At, table: Table, progress: Progress, source: Source, de
 async function nothing(at: At, progress: Progress, staging: string): Promise<Outcome> {
   await dropStaging(at, staging);
   const read = progress.staged.reduce((sum, each) => sum + each.rows, 0);
-  return { done: { objects: progress.staged.length, read, rows: 0 } };
+  return { done: { objects: progress.read.length, read, rows: 0 } };
 }
 
 async function move(
@@ -313,7 +305,7 @@ async function publish(
   const { lane, from, to } = seal;
   return {
     done: {
-      ...{ objects: progress.staged.length, read: sum(progress.staged), rows: sum(progress.chunks ?? []) },
+      ...{ objects: progress.read.length, read: sum(progress.staged), rows: sum(progress.chunks ?? []) },
       sequences: { lane, from, to },
     },
   };

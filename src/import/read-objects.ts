@@ -11,8 +11,9 @@ import { queryBody, rangeOf } from '../query/request.ts';
 import { mergeSchema } from '../schema/declared.ts';
 import { type Field, fieldType, timestampPrecision } from '../schema/types.ts';
 import { invalidForm } from '../text.ts';
-import type { SourceColumn } from './columns.ts';
 import { columnsOf, unreadable } from './read-object.ts';
+import { beginText, goOnWithText, type TextSource } from './read-text.ts';
+import type { Reading } from './reading.ts';
 import {
   addedFields,
   dropStaging,
@@ -36,19 +37,6 @@ export const objectsRequest = z.object({
 });
 
 export type ObjectsRequest = z.output<typeof objectsRequest>;
-
-export const readingSchema = z.object({
-  /** Where rows are before they are moved; another one each time that it begins anew. */
-  staging: z.string().optional(),
-  /** Fields that the table is to have, besides its own. */
-  fields: z.array(z.object({ name: z.string(), type: fieldType })).default([]),
-  /** What of the columns of each object was read. */
-  read: z.array(z.array(z.string())).default([]),
-  /** Objects that are read, in their order. */
-  staged: z.array(z.object({ attempt: z.number(), rows: z.number(), wrong: z.number() })).default([]),
-});
-
-export type Reading = z.output<typeof readingSchema>;
 
 const objects_max = 1_000;
 
@@ -100,10 +88,16 @@ export function plannedTable(
   return { name, schema };
 }
 
+/** What bounds the reading of objects. */
+export type ReadUntil = {
+  deadline_ms: number;
+  /** The columns that are read where no other is to become a field. */
+  known?: ReadonlySet<string>;
+};
+
 /**
- * Reads the next object into the staging table.
+ * Reads the next object into the staging table, or a part of it.
  *
- * @param choose which of its columns
  * @returns how far it is after it; undefined when all objects are read
  * @throws TimestoreError `invalid-request`, `conflict`, `limit-exceeded`, `schema-refused`; StoreError, ClickHouseError
  */
@@ -113,26 +107,49 @@ export async function readNext(
   request: ObjectsRequest,
   table: Table | undefined,
   reading: Reading,
-  choose: (columns: SourceColumn[]) => SourceColumn[] = (columns) => columns,
+  until: ReadUntil,
 ): Promise<Reading | undefined> {
   const { objects, format, columns: chosen } = request;
   // On record before it is made: what is not on record is cleared away.
   if (reading.staging === undefined) return { ...reading, staging: newStaging(at, job.id) };
-  const number = reading.staged.length;
+  const number = reading.read.length;
   const key = objects[number];
   if (key === undefined) return undefined;
+  const planned = (fields: Field[]) => plannedTable(at, job, request, table, fields);
+  const text: TextSource | undefined =
+    format === 'parquet' ? undefined : { number, key, format, columns: chosen, planned, known: undefined, ...until };
+  if (text !== undefined && reading.text !== undefined) return await goOnWithText(at, reading, reading.text, text);
   const etag = (await at.objects.find(key))?.etag;
   if (etag === undefined) throw unreadable(key, 'is not in the bucket');
-  const all = await columnsOf(at, key, format);
+  if (text !== undefined) return await beginText(at, reading, text, etag);
+  return await readParquet(at, reading, { number, key, etag, chosen, planned, known: until.known });
+}
+
+async function readParquet(
+  at: At,
+  reading: Reading,
+  object: {
+    number: number;
+    key: string;
+    etag: string;
+    chosen: string[] | undefined;
+    known: ReadonlySet<string> | undefined;
+    planned(fields: Field[]): Planned;
+  },
+): Promise<Reading> {
+  const { number, key, etag, chosen, known, planned } = object;
+  const all = await columnsOf(at, key);
   const absent = chosen?.find((name) => !all.some((column) => column.name === name));
   if (absent !== undefined) throw unreadable(key, `has no column ${absent}`);
-  const columns = choose(all.filter(({ name }) => chosen === undefined || chosen.includes(name)));
-  const before = plannedTable(at, job, request, table, reading.fields);
-  const fields = [...reading.fields, ...addedFields(columns, before, format)];
-  const planned = plannedTable(at, job, request, table, fields);
-  await ensureStaging(at, planned, reading.staging);
-  const staged = await stageObject(at, planned, reading.staging, { number, key, format, etag, columns });
-  const read = [...reading.read, columns.map(({ name }) => name)];
+  const found = all.filter(({ name }) => chosen === undefined || chosen.includes(name));
+  const columns = known === undefined ? found : found.filter(({ name }) => known.has(name));
+  const added = addedFields(columns, planned(reading.fields));
+  const fields = [...reading.fields, ...added.map((field) => ({ ...field, hasFraction: false, isEmpty: false }))];
+  const table = planned(fields);
+  const { staging = '' } = reading;
+  await ensureStaging(at, table, staging);
+  const staged = await stageObject(at, table, staging, { number, key, etag, columns });
+  const read = [...reading.read, found.map(({ name }) => name)];
   return { ...reading, fields, read, staged: [...reading.staged, staged] };
 }
 

@@ -12,8 +12,8 @@ import type { RefusalReason } from '../schema/coerce.ts';
 import type { Time } from '../schema/timestamp.ts';
 import type { Field } from '../schema/types.ts';
 import type { Source } from './chunks.ts';
-import { inferredType, type Reading, readText, readTyped, type SourceColumn } from './columns.ts';
-import { type ImportFormat, insertObject, isTyped, unreadable } from './read-object.ts';
+import { inferredType, type Reading, readTyped, type SourceColumn } from './columns.ts';
+import { insertObject, unreadable } from './read-object.ts';
 
 export const stagingPrefix = 'import ';
 
@@ -46,7 +46,13 @@ export type Planned = Pick<Table, 'name' | 'schema'>;
  * An object whose rows are all there, under a number that no other try to read it has: what a try that was given up still
  * brings is under its own.
  */
-export type Staged = { attempt: number; rows: number; wrong: number };
+export type Staged = {
+  attempt: number;
+  rows: number;
+  wrong: number;
+  /** Of text, rows at fault are not stored. */
+  stored?: number | undefined;
+};
 
 /** Makes the staging table, with the fields that are known by now. Safe to repeat. */
 export async function ensureStaging(at: At, table: Planned, staging: string): Promise<void> {
@@ -80,7 +86,7 @@ export async function requireWhole(at: At, name: string, staged: Staged[]): Prom
   const [found] = await at.clickhouse.rows<{ rows: string }>(
     `SELECT count() AS rows FROM ${name} WHERE ${stagedSql(staged)}`,
   );
-  const rows = staged.reduce((sum, each) => sum + each.rows, 0);
+  const rows = staged.reduce((sum, each) => sum + (each.stored ?? each.rows), 0);
   if (Number(found?.rows) === rows) return;
   throw new StoreError('clickhouse', `has ${found?.rows} of ${rows} rows that were read of the objects`, undefined);
 }
@@ -94,16 +100,16 @@ export async function dropStaging(at: At, staging: string): Promise<void> {
   await at.clickhouse.command(`DROP TABLE IF EXISTS ${stagingName(staging)} SYNC`);
 }
 
-/** The fields that a table lacks for an object's columns. */
-export function addedFields(columns: SourceColumn[], { schema }: Planned, format: ImportFormat): Field[] {
+/** The fields that a table lacks for the columns of a Parquet object. */
+export function addedFields(columns: SourceColumn[], { schema }: Planned): Field[] {
   const known = new Set(schema.fields.map(({ name }) => name));
   return columns
     .filter(({ name }) => !known.has(name))
-    .map((column) => ({ name: column.name, type: inferredType(column, isTyped(format)) }));
+    .map((column) => ({ name: column.name, type: inferredType(column) }));
 }
 
 /**
- * Reads an object into the staging table, each value as the table's field has it. Rows that cannot be are there too, with
+ * Reads a Parquet object into the staging table, each value as the table's field has it. Rows that cannot be are there too, with
  * the field at fault.
  *
  * @throws TimestoreError `invalid-request` for an object that is not there, cannot be read, or is of another schema;
@@ -113,7 +119,7 @@ export async function stageObject(
   at: At,
   table: Planned,
   staging: string,
-  object: { number: number; key: string; format: ImportFormat; etag: string; columns: SourceColumn[] },
+  object: { number: number; key: string; etag: string; columns: SourceColumn[] },
 ): Promise<Staged> {
   const readings = readingsOf(table, object);
   const attempt = randomInt(2 ** 47);
@@ -152,10 +158,7 @@ export async function stageObject(
 
 type FieldReading = { field: Field; reading: Reading; isRequired: boolean; type: string };
 
-function readingsOf(
-  table: Planned,
-  { key, format, columns }: { key: string; format: ImportFormat; columns: SourceColumn[] },
-): FieldReading[] {
+function readingsOf(table: Planned, { key, columns }: { key: string; columns: SourceColumn[] }): FieldReading[] {
   const { name, schema } = table;
   const required = [schema.timestampColumn, ...schema.keyFields];
   const missing = required.find((each) => !columns.some((column) => column.name === each));
@@ -164,7 +167,7 @@ function readingsOf(
   return columns.map((column) => {
     const field = schema.fields.find((each) => each.name === column.name);
     if (field === undefined) throw unreadable(key, `has a column ${column.name} that table ${name} lacks`);
-    const reading = isTyped(format) ? readTyped(column, field.type) : readText(column.name, field.type);
+    const reading = readTyped(column, field.type);
     if (reading === undefined) {
       throw unreadable(
         key,
@@ -176,12 +179,28 @@ function readingsOf(
   });
 }
 
-/** A row that cannot be stored. */
-export type WrongRow = { object: string; row: number; field: string; reason: RefusalReason; value: string };
+/** A row that cannot be stored: its place in its object, from 0; in text its line, from 1. */
+export type WrongRow = {
+  object: string;
+  row: number;
+  line?: number | undefined;
+  field: string;
+  reason: string;
+  detail?: string | undefined;
+  value: string;
+};
+
+/** Says which row at fault is the first one, and why. */
+export function firstWrong([first]: WrongRow[]): string {
+  if (first === undefined) return '';
+  const { field, row, object, line, detail } = first;
+  const where = `${field === '' ? '' : `${field} in `}row ${row} of object ${object}${line === undefined ? '' : ` (line ${line})`}`;
+  return `, the first one ${where}${detail === undefined ? '' : `: ${detail}`}`;
+}
 
 const told_max = 100;
 
-/** The first rows at fault, in the order of the objects. */
+/** The first rows of Parquet objects that are at fault, in the order of the objects. */
 export async function wrongRows(
   at: At,
   table: Planned,

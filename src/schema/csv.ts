@@ -24,13 +24,15 @@ export function* readCsv(text: string): Generator<CsvRow> {
 export function namesIn(header: CsvRecord | undefined): string[] {
   if (header === undefined)
     throw new TimestoreError('malformed-body', 'The body is empty; send a line of names and rows.');
-  if (header.problem !== undefined) throw malformedCsv(header.line, header.problem);
-  const names = header.cells.map(({ text }) => text);
-  const other = delimiterOf(names);
-  if (other !== undefined) {
-    throw malformedCsv(header.line, `its cells are separated by ${other}; send it with commas between them`);
-  }
-  return names;
+  const problem = headerProblem(header);
+  if (problem !== undefined) throw malformedCsv(header.line, problem);
+  return header.cells.map(({ text }) => text);
+}
+
+/** Why a first line cannot be the names of fields. */
+export function headerProblem({ problem, cells }: CsvRecord): string | undefined {
+  const other = delimiterOf(cells.map(({ text }) => text));
+  return problem ?? (other && `its cells are separated by ${other}; send it with commas between them`);
 }
 
 /** What seems to separate the names where no comma does. */
@@ -57,6 +59,14 @@ export function malformedCsv(line: number, problem: string): TimestoreError {
 
 export const malformedOpenQuote = ({ line }: OpenQuoteError): TimestoreError =>
   malformedCsv(line, 'a quote is opened there and not closed');
+
+/** The cells of a row as members, by the types that their fields have. */
+export function membersOf({ names, cells }: CsvRow, typeOf: (name: string) => FieldType | undefined): Member[] {
+  return cells.map((cell, i) => {
+    const name = names[i] ?? '';
+    return cellMember(name, cell, typeOf(name));
+  });
+}
 
 const numberForm = /^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?$/;
 

@@ -133,6 +133,7 @@ export class JsonReader {
         this.at += 1;
         return;
       }
+      if (code === 0x0a) this.fail('a string is not closed in its line');
       if (code !== 0x5c) this.fail(Number.isNaN(code) ? 'a string is not closed' : 'a control character in a string');
       if (!this.advance(escapeSequence)) this.fail('an unknown escape in a string');
       this.escaped = true;
@@ -186,4 +187,22 @@ export class JsonReader {
   private fail(message: string): never {
     throw new JsonSyntaxError(message, this.at);
   }
+}
+
+/** The value that a string holds as JSON; any other value as it is. */
+export function unwrapped(member: Member): Member {
+  if (member.kind !== 'string') return member;
+  try {
+    const reader = new JsonReader(JSON.parse(member.text) as string);
+    const value = reader.value();
+    return reader.atEnd() ? { ...value, name: member.name } : member;
+  } catch (error) {
+    if (error instanceof JsonSyntaxError) return member;
+    throw error;
+  }
+}
+
+/** A value as people read it: of a string what it says; of any other its text. */
+export function textOf(value: Pick<Member, 'kind' | 'text'> | undefined): string | undefined {
+  return value?.kind === 'string' ? (JSON.parse(value.text) as string) : value?.text;
 }

@@ -10,6 +10,10 @@ export type PlainSlot = {
   /** The last reading of a row that met the field, to find one that names it twice. */
   lastReading: number;
   isNew: boolean;
+  /** The type may turn out to be another; what tells it is for the full reading. */
+  isOpen: boolean;
+  hasFraction: boolean;
+  isEmpty: boolean;
 };
 
 /** A row that is stored as it was sent, but for its timestamps: as in `PreparedRows`. */
@@ -66,6 +70,7 @@ export class PlainRows<Slot extends PlainSlot> {
           break;
         case 'double':
           end = numberEnd(text, at, true);
+          if (slot.isOpen && !slot.hasFraction && text.slice(at, end).includes('.')) return undefined;
           break;
         case 'integer':
           end = numberEnd(text, at, false);
@@ -94,6 +99,7 @@ export class PlainRows<Slot extends PlainSlot> {
           break;
         }
         default: {
+          if (slot.isEmpty) return undefined;
           const reader = new JsonReader(text, at);
           const value = reader.value();
           const stored = value.kind === 'null' ? undefined : coerce(slot.type, value, this.#precision);

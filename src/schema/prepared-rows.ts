@@ -1,5 +1,5 @@
-import type { RefusalReason } from './coerce.ts';
-import type { Time } from './timestamp.ts';
+import type { Refusal, RefusalReason } from './coerce.ts';
+import { compareTimes, type Time } from './timestamp.ts';
 import type { Field, FieldType } from './types.ts';
 
 /** A row that cannot be stored: its place in the request (from 0), the field at fault and why. */
@@ -13,8 +13,16 @@ export type RowError = {
   newType?: FieldType;
 };
 
-/** A row at fault with what was sent, and the line of the text that it begins on. */
-export type RefusedRow = RowError & { source: string; line: number };
+/** A row at fault with what was sent, the value at fault, and the line of the text that the row begins on. */
+export type RefusedRow = RowError & { source: string; value: string | undefined; line: number };
+
+/** What the values of a field have shown so far, whose type may yet turn out to be another. */
+export type OpenField = {
+  /** One of them is not whole. */
+  hasFraction: boolean;
+  /** All of them are empty lists, of which nobody knows what they are lists of. */
+  isEmpty: boolean;
+};
 
 /** What is asked of rows beyond the schema. */
 export type RowChecks = {
@@ -31,7 +39,9 @@ export type RowChecks = {
   /** The fields that are taken of each row; all if left out. */
   only?: ReadonlySet<string> | undefined;
   /** Fields that earlier rows of the same source have made: their types may yet turn out to be others. */
-  open?: ReadonlySet<string> | undefined;
+  open?: ReadonlyMap<string, OpenField> | undefined;
+  /** Whether JSON of fields of type json stands in strings, as exports have it. */
+  jsonInStrings?: boolean | undefined;
   /** The number of the first line of the text. */
   firstLine?: number | undefined;
 };
@@ -50,3 +60,14 @@ export type PreparedRows = {
   /** The refused rows, where they were asked for. */
   refused: RefusedRow[];
 };
+
+/** Why a row of this time is refused; undefined if it is not. */
+export function outsideOf({ retainedFrom_ms, timeRange }: RowChecks, time: Time): Refusal | undefined {
+  if (retainedFrom_ms !== undefined && time.time_ms < retainedFrom_ms) {
+    return { reason: 'past-retention', detail: 'the table does not keep rows of this time any more' };
+  }
+  if (timeRange !== undefined && (compareTimes(time, timeRange.start) < 0 || compareTimes(time, timeRange.end) > 0)) {
+    return { reason: 'outside-time-range', detail: 'the time is not in the range that partition.timeRange says' };
+  }
+  return undefined;
+}

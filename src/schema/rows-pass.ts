@@ -1,14 +1,22 @@
 import type { Limits } from '../config.ts';
 import { TimestoreError } from '../errors.ts';
 import { coerce, inferType, isEmptyArray, type Refusal } from './coerce.ts';
-import { type CsvRow, cellMember, malformedCsv } from './csv.ts';
+import { type CsvRow, malformedCsv, membersOf } from './csv.ts';
 import { FieldNames } from './field-name.ts';
-import { type JsonReader, JsonSyntaxError, type Member } from './json-reader.ts';
+import { type JsonReader, JsonSyntaxError, type Member, textOf, unwrapped } from './json-reader.ts';
 import { LineCounter } from './line-counter.ts';
 import { PlainRows } from './plain-row.ts';
-import type { PreparedRows, RefusedRow, RowChecks, RowError } from './prepared-rows.ts';
+import {
+  type OpenField,
+  outsideOf,
+  type PreparedRows,
+  type RefusedRow,
+  type RowChecks,
+  type RowError,
+} from './prepared-rows.ts';
+import { isLarger, utf8BytesOfUnit } from './row-size.ts';
 import { coerceNew, newSlot, otherType, type Slot } from './slot.ts';
-import { compareTimes, parseTimestamp, storedTimestamp, type Time, type TimePrecision, tooFine } from './timestamp.ts';
+import { parseTimestamp, storedTimestamp, type TimePrecision, tooFine } from './timestamp.ts';
 import { type Field, type FieldType, precisionOf, type TableSchema } from './types.ts';
 
 const errorsListed = 100;
@@ -44,6 +52,8 @@ export class RowsPass {
   #index = -1;
   /** The line that the row at hand begins on. */
   #line = () => 1;
+  /** What is looked at of it. */
+  #member: Member | undefined;
 
   constructor(schema: TableSchema, limits: Limits, hints: Map<string, FieldType>, checks: RowChecks) {
     this.#checks = checks;
@@ -53,7 +63,8 @@ export class RowsPass {
     this.#limits = limits;
     this.#hints = hints;
     for (const { name, type } of schema.fields) {
-      this.#slots.set(name, { ...newSlot(name, type, false), isOpen: checks.open?.has(name) ?? false });
+      const open = checks.open?.get(name);
+      this.#slots.set(name, { ...newSlot(name, type, false), isOpen: open !== undefined, ...open });
     }
     this.#counter = new LineCounter(checks.firstLine ?? 1);
     this.#names = new FieldNames(this.#slots.keys());
@@ -61,7 +72,7 @@ export class RowsPass {
 
   /** A row of CSV. */
   csvRow(row: CsvRow, text: string): void {
-    const { names, cells, problem, line } = row;
+    const { cells, problem, line } = row;
     this.#begin();
     this.#line = () => line;
     if (problem !== undefined) {
@@ -70,10 +81,7 @@ export class RowsPass {
       this.#refuse(null, { reason: 'malformed', detail: problem });
       return;
     }
-    const members = cells.map((cell, i) => {
-      const name = names[i] ?? '';
-      return cellMember(name, cell, this.#slots.get(name)?.type ?? this.#hints.get(name));
-    });
+    const members = membersOf(row, (name) => this.#slots.get(name)?.type ?? this.#hints.get(name));
     this.#source = () => `{${members.map(({ name, text }) => `${JSON.stringify(name)}:${text}`).join()}}`;
     this.#take(members, cells.map(({ text: cell }) => cell).join(), true);
   }
@@ -101,13 +109,13 @@ export class RowsPass {
 
   /** Whether the row was one that needs no more than a look. */
   #takePlain(reader: JsonReader, start: number): boolean {
-    if (this.#checks.refuse?.has(this.#index)) return false;
+    if (this.#checks.refuse?.has(this.#index) || this.#checks.jsonInStrings) return false;
     this.#plain ??= new PlainRows(reader.text, this.#slots, this.#schema);
     const row = this.#plain.read(start, this.#reading);
     const isTaken =
       row !== undefined &&
       (row.end - start) * utf8BytesOfUnit <= this.#limits.row_bytes_max &&
-      this.#outside(row) === undefined &&
+      outsideOf(this.#checks, row) === undefined &&
       this.#schema.keyFields.every((key) => this.#slots.get(key)?.lastReading === this.#reading) &&
       this.#defaults.every(({ name }) => this.#slots.get(name)?.lastReading === this.#reading);
     if (isTaken) {
@@ -121,6 +129,7 @@ export class RowsPass {
   }
 
   #begin(): void {
+    this.#member = undefined;
     this.#index += 1;
     this.#reading += 1;
     if (this.#index < this.#limits.request_rows_max) return;
@@ -169,6 +178,17 @@ export class RowsPass {
     };
   }
 
+  /** Fields whose types may yet turn out to be others. */
+  open(): Map<string, OpenField> {
+    const open = [...this.#slots].filter(([, { isOpen }]) => isOpen);
+    return new Map(open.map(([name, { hasFraction, isEmpty }]) => [name, { hasFraction, isEmpty }]));
+  }
+
+  /** The place of the row at hand. */
+  get place(): number {
+    return this.#index;
+  }
+
   /** Names in rows, of fields or not. */
   seen(): Set<string> {
     for (const [name, { lastReading }] of this.#slots) if (lastReading >= 0) this.#seen.add(name);
@@ -183,6 +203,7 @@ export class RowsPass {
     /** Names of null members that are no field's. */
     const unknown = new Set<string>();
     for (const member of members) {
+      this.#member = member;
       if (this.#checks.only !== undefined && !this.#checks.only.has(member.name)) {
         this.#seen.add(member.name);
         continue;
@@ -205,15 +226,16 @@ export class RowsPass {
       if (member.name === this.#schema.timestampColumn) {
         const parsed = parseTimestamp(member);
         if ('reason' in parsed) return this.#refuse(member.name, parsed);
-        const problem = tooFine(parsed, this.#precision) ?? this.#outside(parsed);
+        const problem = tooFine(parsed, this.#precision) ?? outsideOf(this.#checks, parsed);
         if (problem !== undefined) return this.#refuse(member.name, problem);
         time_ms = parsed.time_ms;
         line += `${line === '' ? '' : ','}${slot.nameJson}:"${storedTimestamp(parsed.time_ms, parsed.finer)}"`;
         continue;
       }
+      const value = this.#checks.jsonInStrings && slot.type === 'json' ? unwrapped(member) : member;
       const stored = slot.isOpen
-        ? coerceNew(slot.type, member, this.#precision)
-        : coerce(slot.type, member, this.#precision);
+        ? coerceNew(slot.type, value, this.#precision)
+        : coerce(slot.type, value, this.#precision);
       const other = otherType(slot, member, stored, isText);
       if (other !== undefined) this.rehint.set(member.name, other);
       if (typeof stored !== 'string') {
@@ -222,9 +244,10 @@ export class RowsPass {
         continue;
       }
       if (slot.isEmpty && !isEmptyArray(member)) slot.isEmpty = false;
-      if (slot.isNew && slot.type === 'double' && !/^-?[0-9]+$/.test(stored)) this.#fractions.push(slot);
+      if (slot.isOpen && slot.type === 'double' && !/^-?[0-9]+$/.test(stored)) this.#fractions.push(slot);
       line += `${line === '' ? '' : ','}${slot.nameJson}:${stored}`;
     }
+    this.#member = undefined;
     if (reread !== undefined) return this.#refuse(...reread);
     if (time_ms === undefined) {
       return this.#refuse(this.#schema.timestampColumn, { reason: 'missing', detail: 'every row has a timestamp' });
@@ -244,17 +267,6 @@ export class RowsPass {
 
   #hasDefault(name: string): boolean {
     return this.#defaults.some((field) => field.name === name);
-  }
-
-  #outside(time: Time): Refusal | undefined {
-    const { retainedFrom_ms, timeRange } = this.#checks;
-    if (retainedFrom_ms !== undefined && time.time_ms < retainedFrom_ms) {
-      return { reason: 'past-retention', detail: 'the table does not keep rows of this time any more' };
-    }
-    if (timeRange !== undefined && (compareTimes(time, timeRange.start) < 0 || compareTimes(time, timeRange.end) > 0)) {
-      return { reason: 'outside-time-range', detail: 'the time is not in the range that partition.timeRange says' };
-    }
-    return undefined;
   }
 
   /** A field nobody has seen: it gets the type its value implies. */
@@ -288,14 +300,6 @@ export class RowsPass {
     const error = { index: this.#index, field, ...refusal };
     if (this.#errors.length < errorsListed) this.#errors.push(error);
     if (this.#refused.length < (this.#checks.keepRefused ?? 0))
-      this.#refused.push({ ...error, source: this.#source(), line: this.#line() });
+      this.#refused.push({ ...error, source: this.#source(), line: this.#line(), value: textOf(this.#member) });
   }
-}
-
-/** The most that a UTF-16 unit becomes. */
-const utf8BytesOfUnit = 3;
-
-/** Only text that may be over the limit is counted exactly. */
-function isLarger(text: string, bytesMax: number): boolean {
-  return text.length * utf8BytesOfUnit > bytesMax && new TextEncoder().encode(text).length > bytesMax;
 }

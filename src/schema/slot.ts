@@ -2,20 +2,18 @@ import { coerce, inferType, type Refusal, wholeType } from './coerce.ts';
 import type { Member } from './json-reader.ts';
 import { decimalOf, isSameDecimal } from './number-text.ts';
 import type { PlainSlot } from './plain-row.ts';
+import type { OpenField } from './prepared-rows.ts';
 import { newPrecision, type TimePrecision } from './timestamp.ts';
 import type { FieldType } from './types.ts';
 
 /** What is known of a field while rows are read. */
-export type Slot = PlainSlot & {
-  /** Not in the schema: the first accepted row of this request that has it makes it. */
-  isNew: boolean;
-  /** Made by this source, in this text or an earlier one: the type may be read anew. */
-  isOpen: boolean;
-  /** An accepted row has a value in it that is not whole. */
-  hasFraction: boolean;
-  /** All values so far are empty lists, of which nobody knows what they are lists of. */
-  isEmpty: boolean;
-};
+export type Slot = PlainSlot &
+  OpenField & {
+    /** Not in the schema: the first accepted row of this request that has it makes it. */
+    isNew: boolean;
+    /** Made by this source, in this text or an earlier one: the type may be read anew. */
+    isOpen: boolean;
+  };
 
 export function newSlot(name: string, type: FieldType, isNew: boolean): Slot {
   const none = { lastReading: -1, hasFraction: false, isEmpty: false };

@@ -95,3 +95,26 @@ test('a name that objects of JavaScript lose is refused, at any depth, and all o
   const [row] = await rowsOf("SELECT 1 AS constructor, map('toString', 1, 'valueOf', 2) AS keyed, 3 AS hasOwnProperty");
   expect(row).toEqual({ constructor: 1, keyed: { toString: 1, valueOf: 2 }, hasOwnProperty: 3 });
 });
+
+test('nested values are what they were, or refused by row and column', async () => {
+  await expect(rowsOf('SELECT [1, nan] AS l')).rejects.toThrow(/file, row 1: l is NaN/);
+  await expect(rowsOf('SELECT tuple(1, -inf)::Tuple(a UInt8, b Float64) AS t')).rejects.toThrow(
+    /file, row 1: t is -Infinity/,
+  );
+  await expect(rowsOf("SELECT map('k', inf) AS m")).rejects.toThrow(/file, row 1: m is Infinity/);
+  await expect(rowsOf("SELECT CAST([('k', 1), ('k', 2)], 'Map(String, UInt8)') AS m")).rejects.toThrow(
+    /file, row 1: m has a map with the key k twice/,
+  );
+  const settings = {
+    output_format_parquet_string_as_string: 1,
+    output_format_parquet_fixed_string_as_fixed_byte_array: 1,
+  };
+  const [row] = await rowsOf(
+    `SELECT toFixedString('abcd', 4) AS f, [toFixedString('ab', 2)] AS l, []::Array(UInt8) AS none, map('a', [map('b', 1)]) AS m,
+       [[1], []]::Array(Array(UInt8)) AS deep, map()::Map(String, UInt8) AS empty, [tuple(1, [2])::Tuple(x UInt8, y Array(UInt8))] AS t`,
+    settings,
+  );
+  expect(row).toEqual({
+    ...{ f: 'abcd', l: ['ab'], none: [], m: { a: [{ b: 1 }] }, deep: [[1], []], empty: {}, t: [{ x: 1, y: [2] }] },
+  });
+});

@@ -128,3 +128,15 @@ test('a row without an end is refused, with the reason and its line', async () =
   const open = `x,y\n1,"${'a\n'.repeat(2_500_000)}`;
   await expect(cut(open, 'csv', undefined, fresh, [1_000_000])).rejects.toThrow(/quote is opened there and not closed/);
 });
+
+test('lines of CSV end with CR too, with and without LF, wherever the pieces are cut', async () => {
+  for (const sizes of [[1], [2], [3, 1], [1_000]]) {
+    const text = 'a,b\r1,"x\ry"\r2,z\r\n3,w\n4,v\r';
+    const batches = await cut(text, 'csv', { rows: 2, bytes: 1_000 }, fresh, sizes);
+    expect(bodies(batches)).toEqual(['a,b\r\n1,"x\ry"\r2,z\r\n', 'a,b\r\n3,w\n4,v\r\n']);
+    expect(batches.map((batch) => [lineOf(batch, 0), lineOf(batch, 1)])).toEqual([
+      [2, 4],
+      [5, 6],
+    ]);
+  }
+});

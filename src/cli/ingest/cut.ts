@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { CliFailure } from '../failure.ts';
+import { LineEnds } from './line-ends.ts';
 
 /** Rows of a file that are sent as one request. */
 export type Batch = {
@@ -111,11 +112,13 @@ export async function* cutText(
       held = held.subarray(bom.length);
       start = bom.length;
     }
-    for (let at = held.indexOf(newline, seen); at >= 0; at = held.indexOf(newline, seen)) {
+    const ends = new LineEnds(held, format === 'csv');
+    for (let at = ends.next(seen); at >= 0; at = ends.next(seen)) {
       if (format === 'csv' && isOdd(held, seen, at)) isQuoted = !isQuoted;
       seen = at + 1;
       lines += 1;
       const batch = isQuoted ? undefined : endRow();
+      if (held !== ends.bytes) ends.moveTo(held);
       if (batch !== undefined) yield batch;
     }
     if (held.length - row > rowBytesMax) {
@@ -154,7 +157,8 @@ export function lineOf({ body, namesBytes, line, type }: Batch, index: number): 
   let [row, seen, lines, rows] = [namesBytes, namesBytes, 0, 0];
   let begun = 0;
   let isQuoted = false;
-  for (let at = body.indexOf(newline, seen); at >= 0; at = body.indexOf(newline, seen)) {
+  const ends = new LineEnds(body, type === 'text/csv');
+  for (let at = ends.next(seen); at >= 0; at = ends.next(seen)) {
     if (type === 'text/csv' && isOdd(body, seen, at)) isQuoted = !isQuoted;
     seen = at + 1;
     lines += 1;

@@ -3,6 +3,7 @@ import { rowText } from '../../client/write.ts';
 import { CliFailure } from '../failure.ts';
 import { type Batch, type Cuts, hashOf, type Limits } from './cut.ts';
 import { decimalJson, withUnits } from './decimals.ts';
+import { type Converter, convertersOf, withEntries } from './parquet-values.ts';
 
 const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
@@ -25,13 +26,6 @@ function timeOf(units: bigint, digits: number): string {
 
 const lostName = '__proto__';
 
-/** Text that may be the key of a map. */
-function keyText(bytes: Uint8Array | undefined): string | undefined {
-  const decoded = bytes && text.decode(bytes);
-  if (decoded === lostName) throw new RangeError(`a map cannot have the key ${lostName}`);
-  return decoded;
-}
-
 const rawJson = (JSON as unknown as { rawJSON(text: string): unknown }).rawJSON;
 
 /**
@@ -50,9 +44,9 @@ export async function* cutParquet(path: string, name: string, limits: Limits, cu
   if (metadata.schema.some((element) => element.name === lostName)) {
     throw new CliFailure(`${name} has a column or a member ${lostName}, which is no name of a field. Give it another.`);
   }
+  const converters = convertersOf(metadata.schema);
   const units = withUnits(metadata.schema);
-  metadata.schema = units.schema;
-  const hasMaps = metadata.schema.some(({ converted_type }) => /^MAP/.test(converted_type ?? ''));
+  metadata.schema = withEntries(units.schema);
   let groupStart = 0;
   let open: string[] = [];
   let openBytes = 0;
@@ -63,7 +57,7 @@ export async function* cutParquet(path: string, name: string, limits: Limits, cu
     try {
       await parquetRead({
         ...{ file, metadata, compressors, rowStart: groupStart, rowEnd },
-        parsers: { ...parsers, ...units.parsers, ...(hasMaps && { stringFromBytes: keyText }) },
+        parsers: { ...parsers, ...units.parsers },
         onChunk: ({ columnName, columnData, rowStart }) => {
           const pieces = columns.get(columnName) ?? [];
           pieces.push({ from: rowStart, values: columnData });
@@ -73,16 +67,17 @@ export async function* cutParquet(path: string, name: string, limits: Limits, cu
     } catch (error) {
       throw new CliFailure(`${name}, rows ${groupStart + 1} to ${rowEnd}: ${(error as Error).message}.`);
     }
-    const readers = [...columns].map(([column, pieces]) => ({
-      column,
-      at: reader(pieces),
-      scale: units.decimals.get(column),
-    }));
+    const readers = [...columns].map(([column, pieces]) => {
+      const convert: Converter = converters.get(column) ?? ((value) => value);
+      return { column, at: reader(pieces), scale: units.decimals.get(column), convert };
+    });
     for (let n = groupStart; n < rowEnd; n += 1) {
       const row: Record<string, unknown> = {};
-      for (const { column, at, scale } of readers) {
-        const value = at(n);
-        row[column] = scale === undefined ? value : decimalJson(value, scale);
+      for (const { column, at, scale, convert } of readers) {
+        row[column] =
+          scale === undefined
+            ? converted(() => convert(at(n)), `${name}, row ${n + 1}: ${column}`)
+            : decimalJson(at(n), scale);
       }
       const line = rowText(row);
       open.push(line);
@@ -104,6 +99,16 @@ export async function* cutParquet(path: string, name: string, limits: Limits, cu
     openBytes = 0;
     start = end;
     return batch;
+  }
+}
+
+/** Throws CliFailure for what JSON has not. */
+function converted(convert: () => unknown, where: string): unknown {
+  try {
+    return convert();
+  } catch (error) {
+    if (error instanceof RangeError) throw new CliFailure(`${where} ${error.message}.`);
+    throw error;
   }
 }
 

@@ -1,0 +1,115 @@
+import type { SchemaElement } from 'hyparquet';
+
+/** Makes what the reader of Parquet gives into what JSON has, or throws RangeError with what is wrong. */
+export type Converter = (value: unknown) => unknown;
+
+type Node = { element: SchemaElement; children: Node[] };
+
+const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+/**
+ * A schema whose maps are read as lists of their entries: as objects of JavaScript they would lose all but the last of
+ * entries that have the same key.
+ */
+export function withEntries(schema: SchemaElement[]): SchemaElement[] {
+  return schema.map(({ converted_type, logical_type, ...element }) => ({
+    ...element,
+    ...(converted_type !== undefined && !isMapType(converted_type) && { converted_type }),
+    ...(logical_type !== undefined && logical_type.type !== 'MAP' && { logical_type }),
+  }));
+}
+
+const isMapType = (type: string) => type === 'MAP' || type === 'MAP_KEY_VALUE';
+
+/** How the values of each column are made, by the schema as it is in the file. */
+export function convertersOf(schema: SchemaElement[]): Map<string, Converter> {
+  let next = 0;
+  const nodeAt = (): Node => {
+    const element = schema[next] as SchemaElement;
+    next += 1;
+    return { element, children: Array.from({ length: element.num_children ?? 0 }, nodeAt) };
+  };
+  return new Map(nodeAt().children.map((node) => [node.element.name, columnConverter(node)]));
+}
+
+/** A double of its own column may be one that no JSON number is; within JSON there are none. */
+function columnConverter(node: Node): Converter {
+  const convert = converterOf(node);
+  return (value) => (typeof value === 'number' && !Number.isFinite(value) ? String(value) : convert(value));
+}
+
+function converterOf(node: Node): Converter {
+  const { element, children } = node;
+  const one = isMap(node) ? mapConverter(node) : children.length > 0 ? groupConverter(node) : leaf;
+  if (element.repetition_type !== 'REPEATED') return (value) => (value === undefined ? null : one(value));
+  return (value) => (Array.isArray(value) ? value.map(one) : []);
+}
+
+function isMap({ element, children: [entries] }: Node): boolean {
+  const type = element.converted_type ?? '';
+  return isMapType(type) && entries?.element.repetition_type === 'REPEATED' && entries.children.length === 2;
+}
+
+function mapConverter({ children: [entries] }: Node): Converter {
+  const name = entries?.element.name ?? '';
+  const [key, value] = entries?.children ?? [];
+  if (key === undefined || value === undefined) throw new RangeError('a map has keys and values');
+  const [toKey, toValue] = [converterOf(key), converterOf(value)];
+  return (map) => {
+    if (map === null) return null;
+    const object: Record<string, unknown> = Object.create(null);
+    const found = (map as Record<string, unknown>)[name] as Record<string, unknown>[] | null | undefined;
+    for (const entry of found ?? []) {
+      const member = keyText(toKey(entry[key.element.name]));
+      if (member in object) throw new RangeError(`has a map with the key ${member} twice`);
+      object[member] = toValue(entry[value.element.name]);
+    }
+    return object;
+  };
+}
+
+function keyText(key: unknown): string {
+  const member = key instanceof Date ? key.toISOString() : String(key);
+  if (member === '__proto__') throw new RangeError('a map cannot have the key __proto__');
+  return member;
+}
+
+/** Of a list or a struct. The reader makes a list of what the schema says in two steps. */
+function groupConverter({ element, children }: Node): Converter {
+  const [only] = children;
+  const isList = element.converted_type === 'LIST' && children.length === 1 && only !== undefined;
+  if (isList && only.element.repetition_type === 'REPEATED' && only.children.length <= 1) {
+    const [inner] = only.children;
+    const item = inner === undefined ? itemConverter(only) : converterOf(inner);
+    return (value) => (Array.isArray(value) ? value.map(item) : value);
+  }
+  const members = children.map((child) => [child.element.name, converterOf(child)] as const);
+  return (value) => {
+    if (value === null || typeof value !== 'object') return value;
+    return Object.fromEntries(members.map(([name, of]) => [name, of((value as Record<string, unknown>)[name])]));
+  };
+}
+
+const itemConverter = (node: Node): Converter =>
+  converterOf({ ...node, element: { ...node.element, repetition_type: 'OPTIONAL' } });
+
+function leaf(value: unknown): unknown {
+  if (typeof value === 'number' && !Number.isFinite(value)) {
+    throw new RangeError(`is ${value}, which no JSON number is. Make it null`);
+  }
+  if (value instanceof Date && Number.isNaN(value.getTime())) throw new RangeError('is a time beyond all calendars');
+  if (!(value instanceof Uint8Array)) return deep(value);
+  try {
+    return text.decode(value);
+  } catch {
+    throw new RangeError('has bytes that are no text');
+  }
+}
+
+/** What the reader has put together by itself, such as variants. */
+function deep(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(leaf);
+  if (typeof value !== 'object' || value === null || value instanceof Date) return value;
+  if (Object.getPrototypeOf(value) !== Object.prototype) return value;
+  return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, leaf(each)]));
+}
