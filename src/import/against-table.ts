@@ -2,9 +2,10 @@ import { randomInt } from 'node:crypto';
 import type { Table } from '../catalog/table.ts';
 import { type At, wholeName } from '../clickhouse/cluster.ts';
 import { askLong } from '../clickhouse/object.ts';
+import { timeTextSql } from '../clickhouse/time-text.ts';
 import { type Until, untilSql } from '../clickhouse/until.ts';
 import { quoteName } from '../names.ts';
-import { type Field, isNeverNull } from '../schema/types.ts';
+import { type Field, isNeverNull, precisionOf } from '../schema/types.ts';
 import type { Source } from './chunks.ts';
 import type { Staged } from './staging.ts';
 
@@ -162,6 +163,7 @@ export async function differingRows(
   const values = compared.fields.map(({ name, type }) => {
     const column = quoteName(name);
     if (type === 'string' || type === 'json') return `${shortSql(column)} AS ${column}`;
+    if (type === 'timestamp') return `${timeTextSql(column, precisionOf(table.schema))} AS ${column}`;
     return type === 'string[]' || type.startsWith('vector') ? `arraySlice(${column}, 1, 20) AS ${column}` : column;
   });
   const text = await askLong(

@@ -1,5 +1,6 @@
 import { quoteName, quoteString } from '../names.ts';
 import { type DecimalType, decimalSize, isDecimal } from '../schema/decimal.ts';
+import type { TimePrecision } from '../schema/timestamp.ts';
 import type { FieldType } from '../schema/types.ts';
 import { vectorLength } from '../schema/types.ts';
 
@@ -38,19 +39,19 @@ export function inferredType({ type }: SourceColumn): FieldType {
 }
 
 /** Reads text, as CSV and JSON have it. A value is absent where the text is null. */
-export function readText(name: string, type: FieldType): Reading {
-  return readTextIn(quoteName(name), type);
+export function readText(name: string, type: FieldType, precision: TimePrecision): Reading {
+  return readTextIn(quoteName(name), type, precision);
 }
 
 /** @param x the text in SQL */
-function readTextIn(x: string, type: FieldType): Reading {
+function readTextIn(x: string, type: FieldType, precision: TimePrecision): Reading {
   if (isDecimal(type)) return decimalOfText(x, type);
   const nullable = (value: string, alsoWrong = '0'): Reading => {
     return { value, isWrong: `isNotNull(${x}) AND (isNull(${value}) OR ${alsoWrong})` };
   };
   switch (type) {
     case 'timestamp':
-      return inTime(x, timeOfText(x));
+      return inTime(x, timeOfText(x), precision);
     case 'string':
       return { value: x, isWrong: `NOT isValidUTF8(ifNull(${x}, ''))` };
     case 'json':
@@ -121,13 +122,18 @@ const timeForm = quoteString(`^${day}([Tt]${clock}${zone}|[ ]${clock}${zone}?)$`
 
 function timeOfText(x: string): string {
   return `multiIf(match(${x}, '^(0|[1-9][0-9]{0,12})$'), fromUnixTimestamp64Milli(toInt64OrZero(${x}), 'UTC'),
-    match(${x}, ${timeForm}), parseDateTime64BestEffortOrNull(upper(${x}), 3, 'UTC'), NULL)`;
+    match(${x}, ${timeForm}), parseDateTime64BestEffortOrNull(upper(${x}), 9, 'UTC'), NULL)`;
 }
 
-/** Within the years that a timestamp can have. */
-function inTime(x: string, value: string): Reading {
-  const isOutside = `${value} < toDateTime64('1970-01-01 00:00:00', 3, 'UTC') OR ${value} >= toDateTime64('2106-01-01 00:00:00', 3, 'UTC')`;
-  return { value, isWrong: `isNotNull(${x}) AND (isNull(${value}) OR ${isOutside})` };
+const earliest = "toDateTime64('1970-01-01 00:00:00', 3, 'UTC')";
+const tooLate = "toDateTime64('2106-01-01 00:00:00', 3, 'UTC')";
+
+/** Within the years that a timestamp can have, and no finer than the table keeps them. */
+function inTime(x: string, time: string, precision: TimePrecision): Reading {
+  // Looked at as it is: what is far outside does not fit into more digits.
+  const isInside = `${time} >= ${earliest} AND ${time} < ${tooLate}`;
+  const value = `if(${isInside}, toDateTime64(${time}, ${precision}, 'UTC'), NULL)`;
+  return { value, isWrong: `isNotNull(${x}) AND ifNull(${value} != ${time}, 1)` };
 }
 
 function isNoVector(value: string, isThere: string, type: `vector(${number})`): string {
@@ -137,29 +143,33 @@ function isNoVector(value: string, isThere: string, type: `vector(${number})`): 
 const isNumeric = (type: FieldType) => ['double', 'integer', 'unsigned'].includes(type) || isDecimal(type);
 
 /** Reads a column that has a type of its own, as in Parquet; undefined where no value of it can be the field's. */
-export function readTyped({ name, type: source }: SourceColumn, type: FieldType): Reading | undefined {
+export function readTyped(
+  { name, type: source }: SourceColumn,
+  type: FieldType,
+  precision: TimePrecision,
+): Reading | undefined {
   const x = quoteName(name);
   const of = plain(source);
-  if (of === 'String' && type !== 'json') return readText(name, type);
+  if (of === 'String' && type !== 'json') return readText(name, type, precision);
   // The digits are what is meant; each type takes what it holds of them.
-  if (of.startsWith('Decimal') && isNumeric(type)) return readTextIn(`toString(${x})`, type);
-  if (isDecimal(type)) return isWhole(of) ? readTextIn(`toString(${x})`, type) : undefined;
+  if (of.startsWith('Decimal') && isNumeric(type)) return readTextIn(`toString(${x})`, type, precision);
+  if (isDecimal(type)) return isWhole(of) ? readTextIn(`toString(${x})`, type, precision) : undefined;
   const nullable = (value: string, alsoWrong = '0'): Reading => {
     return { value, isWrong: `isNotNull(${x}) AND (isNull(${value}) OR ${alsoWrong})` };
   };
   switch (type) {
     case 'timestamp': {
-      if (isTime(of)) return inTime(x, `toDateTime64(${x}, 3, 'UTC')`);
+      if (isTime(of)) return inTime(x, of.startsWith('DateTime64') ? x : `toDateTime64(${x}, 3, 'UTC')`, precision);
       // Whatever is outside of the years is outside of what the function takes as well.
       const inRange = `if(${x} >= 0 AND ${x} < 4291747200000, toInt64(${x}), NULL)`;
-      return isWhole(of) ? inTime(x, `fromUnixTimestamp64Milli(${inRange}, 'UTC')`) : undefined;
+      return isWhole(of) ? inTime(x, `fromUnixTimestamp64Milli(${inRange}, 'UTC')`, precision) : undefined;
     }
     case 'string':
       return isText(of)
         ? { value: `toString(${x})`, isWrong: `NOT isValidUTF8(ifNull(toString(${x}), ''))` }
         : undefined;
     case 'json': {
-      if (of === 'String') return readText(name, type);
+      if (of === 'String') return readText(name, type, precision);
       return { value: `toJSONString(${x})`, isWrong: '0' };
     }
     case 'boolean':

@@ -10,7 +10,7 @@ import { quoteName, quoteString } from '../names.ts';
 import { type TimeRange, timeValue } from '../query/time-range.ts';
 import type { RefusalReason } from '../schema/coerce.ts';
 import type { Time } from '../schema/timestamp.ts';
-import type { Field } from '../schema/types.ts';
+import { type Field, precisionOf } from '../schema/types.ts';
 import type { Source } from './chunks.ts';
 import { inferredType, type Reading, readTyped, type SourceColumn } from './columns.ts';
 import { insertObject, unreadable } from './read-object.ts';
@@ -167,7 +167,7 @@ function readingsOf(table: Planned, { key, columns }: { key: string; columns: So
   return columns.map((column) => {
     const field = schema.fields.find((each) => each.name === column.name);
     if (field === undefined) throw unreadable(key, `has a column ${column.name} that table ${name} lacks`);
-    const reading = readTyped(column, field.type);
+    const reading = readTyped(column, field.type, precisionOf(schema));
     if (reading === undefined) {
       throw unreadable(
         key,

@@ -1,4 +1,5 @@
 import { quoteName } from '../names.ts';
+import { isFinerTime } from './finer-times.ts';
 import type { Column } from './json-answer.ts';
 
 /**
@@ -10,11 +11,19 @@ export function csvSql(sql: string, columns: Column[]): string {
   if (!columns.some(isNested) || new Set(names).size < names.length) return sql;
   const shown = columns.map((column) => {
     const name = quoteName(column.name);
-    return isNested(column) ? `toJSONString(${name}) AS ${name}` : name;
+    return isNested(column) ? `${nestedSql(name, column)} AS ${name}` : name;
   });
   return `SELECT ${shown.join(', ')} FROM (${sql}\n)`;
 }
 
 function isNested({ type }: Column): boolean {
   return /^(?:Nullable\()?(?:Array|Tuple|Map|Nested|JSON|Object|Variant|Dynamic)\b/.test(type);
+}
+
+/** With as many digits of a second in times as there is something in. */
+function nestedSql(name: string, { type }: Column): string {
+  const text = `toJSONString(${name})`;
+  if (!isFinerTime(type)) return text;
+  const zeros = String.raw`(T\\d\\d:\\d\\d:\\d\\d\\.\\d{3}(?:\\d{3})??)(?:000){1,2}Z"`;
+  return `replaceRegexpAll(${text}, '${zeros}', '\\\\1Z"')`;
 }

@@ -1,11 +1,15 @@
 import { describe, expect, test } from 'vitest';
+import { beginImport } from '../../../src/import/import.ts';
 import { ingestRows } from '../../../src/ingest/ingest.ts';
+import { readJob } from '../../../src/jobs/job.ts';
+import { jobSteps } from '../../../src/jobs/steps.ts';
+import { workOnJobs } from '../../../src/jobs/work.ts';
 import { queryTable } from '../../../src/query/query.ts';
 import { queryBody } from '../../../src/query/request.ts';
 import { querySql, sqlBody } from '../../../src/query/sql/query-sql.ts';
 import { everyone, flush, newDataset, newInstance, newTable, query, type Row, send, sql, textOf } from '../support.ts';
 
-const ctx = newInstance();
+const ctx = newInstance({ TIMESTORE_KEY_PREFIX: `digits-${process.pid}` });
 
 const sent = [
   '2026-05-01T10:00:00Z',
@@ -112,7 +116,7 @@ describe.each(['hot', 'flushed'])('a time keeps what it was sent with, %s', asyn
     const text = `SELECT timestamp, 'T10:00:00.123000000Z' AS like, [timestamp, NULL] AS list FROM m ORDER BY timestamp`;
     const body = sqlBody.parse({ sql: text, dataset });
     const csv = await textOf(await querySql(ctx, everyone, body, { format: 'csv', signal }));
-    expect(csv.split('\n')[1]).toBe(`"${answered[0]}","T10:00:00.123000000Z","['${answered[0]}',NULL]"`);
+    expect(csv.split('\n')[1]).toBe(`"${answered[0]}","T10:00:00.123000000Z","[""${answered[0]}"",null]"`);
     const compact = await textOf(await querySql(ctx, everyone, body, { format: 'compact', signal }));
     expect(JSON.parse(compact.split('\n')[2] ?? '')).toEqual([
       answered[0],
@@ -156,4 +160,46 @@ test('a table may keep fewer digits, and refuses what is finer; one from before 
   const range = { start: '2026-05-01T10:00:00.1229999Z', end: '2026-05-01T10:00:00.1230001Z' };
   expect((await query(ctx, old, { timeRange: range })).rows).toHaveLength(1);
   expect((await query(ctx, old, { timeRange: { start: range.end } })).rows).toHaveLength(0);
+});
+
+/** Objects of Parquet, as ClickHouse writes them. */
+async function parquet(key: string, sql: string): Promise<string> {
+  const { body } = await ctx.clickhouse.open({
+    ...{ settings: {}, body: `${sql} FORMAT Parquet`, timeout_ms: 10_000, signal: new AbortController().signal },
+  });
+  const bytes = new Uint8Array(await new Response(body as ReadableStream).arrayBuffer());
+  await ctx.objects.put(key, bytes as unknown as string);
+  return key;
+}
+
+test('Parquet is imported with all its digits, and refused where a table keeps fewer', async () => {
+  const rows = (times: string[], digits: number) =>
+    `SELECT toDateTime64(arrayJoin([${times.map((time) => `'${time}'`).join()}]), ${digits}, 'UTC') AS timestamp`;
+  const done = async (dataset: string, objects: string[]) => {
+    const { id } = await beginImport(ctx, dataset, 'm', { format: 'parquet', objects }, undefined);
+    for (;;) {
+      await workOnJobs(ctx, jobSteps, ctx.now() + 60_000);
+      const job = await readJob(ctx, id);
+      if (job.state === 'done' || job.state === 'failed') return job;
+    }
+  };
+  const name = `digits-${process.pid}`;
+  const nine = await parquet(
+    `imports/${name}-9.parquet`,
+    rows(['2026-05-01 10:00:00.123456789', '2026-05-01 10:00:00'], 9),
+  );
+  const six = await parquet(
+    `imports/${name}-6.parquet`,
+    rows(['2026-05-01 10:00:00.000001', '2105-12-31 23:59:59.999999'], 6),
+  );
+  const late = await parquet(`imports/${name}-late.parquet`, rows(['2299-01-01 00:00:00.5'], 6));
+  const dataset = newDataset();
+  expect(await done(dataset, [nine, six])).toMatchObject({ state: 'done' });
+  expect(times((await query(newInstance({ TIMESTORE_KEY_PREFIX: `digits-${process.pid}` }), dataset)).rows)).toEqual([
+    ...['2026-05-01T10:00:00.000Z', '2026-05-01T10:00:00.000001Z', '2026-05-01T10:00:00.123456789Z'],
+    '2105-12-31T23:59:59.999999Z',
+  ]);
+  expect(await done(newDataset(), [late])).toMatchObject({ state: 'failed' });
+  const { dataset: old } = await newTable(ctx, 1, []);
+  expect(await done(old, [six])).toMatchObject({ state: 'failed' });
 });
