@@ -63,7 +63,7 @@ function correctable({ name: table, schema }: Table, name: string): Field {
 }
 
 function valueSql(field: Field, value: unknown, table: Table, params: Settings, name: string): string {
-  const wrong = (why: string) => invalid(`set: ${field.name}: ${why}, not ${JSON.stringify(value).slice(0, 100)}`);
+  const wrong = (why: string) => invalid(`set: ${field.name}: ${why}: ${JSON.stringify(value).slice(0, 100)}`);
   const type = clickhouseType(field, table.schema);
   if (value === null && type.startsWith('Nullable(')) return 'NULL';
   // Text of json is kept as it is.

@@ -347,7 +347,7 @@ describe('bad input is one clear problem, and changes nothing', () => {
       `${admin}/@/tables/m/corrections`,
       { json: { rows: { timeRange: { start: at(1) } }, set: { v: 'many' } } },
       400,
-      /takes a value of type double/,
+      /set: v: double does not take a string: "many"/,
     ],
   ])('%s', async (_name, path, init, status, says) => {
     const dataset = newDataset();
