@@ -38,13 +38,12 @@ export function inferredType({ type }: SourceColumn): FieldType {
   return items?.[1] !== undefined && isText(plain(items[1])) ? 'string[]' : 'json';
 }
 
-/** Reads text, as CSV and JSON have it. A value is absent where the text is null. */
-export function readText(name: string, type: FieldType, precision: TimePrecision): Reading {
-  return readTextIn(quoteName(name), type, precision);
-}
-
-/** @param x the text in SQL */
-function readTextIn(x: string, type: FieldType, precision: TimePrecision): Reading {
+/**
+ * Reads text. A value is absent where the text is null.
+ *
+ * @param x the text in SQL
+ */
+function readText(x: string, type: FieldType, precision: TimePrecision): Reading {
   if (isDecimal(type)) return decimalOfText(x, type);
   const nullable = (value: string, alsoWrong = '0'): Reading => {
     return { value, isWrong: `isNotNull(${x}) AND (isNull(${value}) OR ${alsoWrong})` };
@@ -150,10 +149,10 @@ export function readTyped(
 ): Reading | undefined {
   const x = quoteName(name);
   const of = plain(source);
-  if (of === 'String' && type !== 'json') return readText(name, type, precision);
+  if (of === 'String' && type !== 'json') return readText(x, type, precision);
   // The digits are what is meant; each type takes what it holds of them.
-  if (of.startsWith('Decimal') && isNumeric(type)) return readTextIn(`toString(${x})`, type, precision);
-  if (isDecimal(type)) return isWhole(of) ? readTextIn(`toString(${x})`, type, precision) : undefined;
+  if (of.startsWith('Decimal') && isNumeric(type)) return readText(`toString(${x})`, type, precision);
+  if (isDecimal(type)) return isWhole(of) ? readText(`toString(${x})`, type, precision) : undefined;
   const nullable = (value: string, alsoWrong = '0'): Reading => {
     return { value, isWrong: `isNotNull(${x}) AND (isNull(${value}) OR ${alsoWrong})` };
   };
@@ -169,7 +168,7 @@ export function readTyped(
         ? { value: `toString(${x})`, isWrong: `NOT isValidUTF8(ifNull(toString(${x}), ''))` }
         : undefined;
     case 'json': {
-      if (of === 'String') return readText(name, type, precision);
+      if (of === 'String') return readText(x, type, precision);
       return { value: `toJSONString(${x})`, isWrong: '0' };
     }
     case 'boolean':

@@ -11,7 +11,7 @@ import { insertRows, lineFeedsIn, loadLines, pagesOf, type TextPage } from './te
 
 /** The longest row of an object; a request has shorter ones. */
 const rowBytes_max = 8 * 1024 * 1024;
-export const errors_max = 100;
+const errors_max = 100;
 const valueChars_max = 100;
 
 /** An object of text, and how it is read. */

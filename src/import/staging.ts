@@ -50,7 +50,7 @@ export type Staged = {
   attempt: number;
   rows: number;
   wrong: number;
-  /** Of text, rows at fault are not stored. */
+  /** Of text, refused rows are not stored. */
   stored?: number | undefined;
 };
 
@@ -190,7 +190,7 @@ export type WrongRow = {
   value: string;
 };
 
-/** Says which row at fault is the first one, and why. */
+/** Says which refused row is the first one, and why. */
 export function firstWrong([first]: WrongRow[]): string {
   if (first === undefined) return '';
   const { field, row, object, line, detail } = first;
@@ -200,7 +200,7 @@ export function firstWrong([first]: WrongRow[]): string {
 
 const told_max = 100;
 
-/** The first rows of Parquet objects that are at fault, in the order of the objects. */
+/** The first refused rows of Parquet objects, in the order of the objects. */
 export async function wrongRows(
   at: At,
   table: Planned,

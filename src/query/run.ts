@@ -170,12 +170,8 @@ async function ask(ctx: Context, read: Read, fences: Fence[], more: Settings): P
     return name === undefined ? [] : [{ name, structure: tailStructure(table), rows: tailBytes(tail, table) }];
   });
   const text = read.format === 'csv' ? csvSql(sql, await columnsOf(at.reader, sql, params, tails)) : sql;
-  const form = formOf(
-    `${text}
-FORMAT ${read.form ?? formats[read.format].clickhouse}`,
-    params,
-    tails,
-  );
+  const written = `${text}\nFORMAT ${read.form ?? formats[read.format].clickhouse}`;
+  const form = formOf(written, params, tails);
   const opened = await at.reader.open({
     settings: {
       ...settings,
@@ -191,12 +187,12 @@ FORMAT ${read.form ?? formats[read.format].clickhouse}`,
     signal: read.signal,
   });
   const chunks = chunksOf(opened);
-  const written = () => {
+  const answered = () => {
     if (read.format === 'compact') return compactLines(chunks);
     if (read.format !== 'ndjson' || read.form !== undefined) return chunks;
     return namedLines(chunks, () => columnsOf(at.reader, sql, params, tails));
   };
-  return await headOf(written(), limits.query_held_bytes_max);
+  return await headOf(answered(), limits.query_held_bytes_max);
 }
 
 /** What columns SQL answers, without running it. */

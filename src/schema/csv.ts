@@ -21,7 +21,7 @@ export function* readCsv(text: string): Generator<CsvRow> {
 }
 
 /** The names in a first line. Throws TimestoreError `malformed-body`. */
-export function namesIn(header: CsvRecord | undefined): string[] {
+function namesIn(header: CsvRecord | undefined): string[] {
   if (header === undefined)
     throw new TimestoreError('malformed-body', 'The body is empty; send a line of names and rows.');
   const problem = headerProblem(header);

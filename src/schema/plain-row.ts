@@ -17,7 +17,7 @@ export type PlainSlot = {
 };
 
 /** A row that is stored as it was sent, but for its timestamps: as in `PreparedRows`. */
-export type PlainRow = Time & { line: string; end: number };
+type PlainRow = Time & { line: string; end: number };
 
 /**
  * Reads the rows that nearly all clients nearly always send: fields that the schema has, each with a value of its type,

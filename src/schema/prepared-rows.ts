@@ -2,7 +2,7 @@ import type { Refusal, RefusalReason } from './coerce.ts';
 import { compareTimes, type Time } from './timestamp.ts';
 import type { Field, FieldType } from './types.ts';
 
-/** A row that cannot be stored: its place in the request (from 0), the field at fault and why. */
+/** A row that cannot be stored: its place in the request (from 0), which field and why. */
 export type RowError = {
   index: number;
   field: string | null;
@@ -13,7 +13,7 @@ export type RowError = {
   newType?: FieldType;
 };
 
-/** A row at fault with what was sent, the value at fault, and the line of the text that the row begins on. */
+/** A refused row with what was sent, the value that was refused, and the line of the text that the row begins on. */
 export type RefusedRow = RowError & { source: string; value: string | undefined; line: number };
 
 /** What the values of a field have shown so far, whose type may yet turn out to be another. */
@@ -34,7 +34,7 @@ export type RowChecks = {
   refuse?: Set<number> | undefined;
   /** Whether refused rows are kept as they were sent, up to how many. */
   keepRefused?: number | undefined;
-  /** Whether a line that is no row is a row at fault. If not, none of the text can be read. */
+  /** Whether a line that is no row is refused as a row. If not, none of the text can be read. */
   setsAside?: boolean | undefined;
   /** The fields that are taken of each row; all if left out. */
   only?: ReadonlySet<string> | undefined;

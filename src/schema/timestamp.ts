@@ -39,7 +39,7 @@ export function parseTimestamp(value: Pick<Member, 'kind' | 'text' | 'escaped'>)
 }
 
 /** Seconds since 1970 of the years from 1973 on, which as milliseconds are times of 1970. */
-export const epochSeconds = { from: 100_000_000, before: Date.UTC(1971, 0, 1) };
+const epochSeconds = { from: 100_000_000, before: Date.UTC(1971, 0, 1) };
 
 const secondsDetail =
   'epoch milliseconds in 1970 that look like seconds; send milliseconds, or a time of 1970 as text with its date';
@@ -84,7 +84,7 @@ export function parseTimeBound(text: string): Time | Refusal {
 }
 
 /** The digits after milliseconds in their one form, from up to six of them. */
-export function finerDigits(digits: string): string {
+function finerDigits(digits: string): string {
   return digits.padEnd(6, '0').replace(/(?:000){1,2}$/, '');
 }
 

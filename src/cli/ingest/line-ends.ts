@@ -19,7 +19,7 @@ export class LineEnds {
     this.bytes = rest;
   }
 
-  /** The last byte of the line end that comes next; -1 where there is none yet. */
+  /** The last byte of the line end that comes next; -1 until one has come. */
   next(from: number): number {
     const end = this.bytes.indexOf(newline, from);
     if (!this.#hasReturns) return end;

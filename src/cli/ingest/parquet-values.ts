@@ -32,7 +32,7 @@ export function convertersOf(schema: SchemaElement[]): Map<string, Converter> {
   return new Map(nodeAt().children.map((node) => [node.element.name, columnConverter(node)]));
 }
 
-/** A double of its own column may be one that no JSON number is; within JSON there are none. */
+/** A double may be one that no JSON number is in a column of its own, and not within JSON. */
 function columnConverter(node: Node): Converter {
   const convert = converterOf(node);
   return (value) => (typeof value === 'number' && !Number.isFinite(value) ? String(value) : convert(value));
