@@ -1,5 +1,7 @@
 import type { Context } from 'hono';
+import { TimestoreError } from '../src/errors.ts';
 import { type Answer, type Format, formatNames, formats } from '../src/query/answer.ts';
+import { noteQuery } from '../src/query/cancel.ts';
 import { takeSlot } from '../src/slots.ts';
 import type { App } from './app.ts';
 
@@ -24,13 +26,19 @@ export function formatOf(c: Context<App>, asked: Format | undefined): Format {
 export async function answerWith(c: Context<App>, ask: (signal: AbortSignal) => Promise<Answer>): Promise<Response> {
   const gone = new AbortController();
   c.req.raw.signal.addEventListener('abort', () => gone.abort());
-  const release = takeSlot(c.get('timestore'), 'queries', c.get('key').id);
+  const giveBack = takeSlot(c.get('timestore'), 'queries', c.get('key').id);
+  const forget = noteQuery(c.get('timestore'), gone);
+  const release = () => {
+    giveBack();
+    forget();
+  };
   let answer: Answer;
   try {
     answer = await ask(gone.signal);
   } catch (error) {
     release();
-    throw error;
+    // Whoever cancelled it is told so, whatever broke for that.
+    throw gone.signal.reason instanceof TimestoreError ? gone.signal.reason : error;
   }
   const { format, notes, cursor, isComplete } = answer;
   const { warnings, streaming, mode, replicaAge_ms, watermark } = notes;

@@ -11,6 +11,7 @@ export const errorCatalogue = {
   'method-not-allowed': { status: 405, retryable: false, title: 'The method is not one of this address' },
   'stale-read': { status: 409, retryable: true, title: 'The freshness asked for cannot be given yet' },
   'cursor-expired': { status: 409, retryable: false, title: 'Expired cursor' },
+  'query-cancelled': { status: 409, retryable: false, title: 'Cancelled query' },
   'dataset-frozen': { status: 409, retryable: true, title: 'Writes are stopped for a cutover' },
   conflict: { status: 409, retryable: true, title: 'Somebody else changed this at the same time' },
   'precondition-failed': { status: 412, retryable: false, title: 'It is not as If-Match says' },

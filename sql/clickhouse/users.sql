@@ -11,6 +11,8 @@ GRANT READ, WRITE ON S3 TO timestore_writer;
 GRANT SELECT ON system.mutations TO timestore_writer;
 GRANT SELECT ON system.parts TO timestore_writer;
 GRANT SELECT ON system.processes TO timestore_writer;
+-- Cancels queries of the reader for whoever began them.
+GRANT KILL QUERY ON *.* TO timestore_writer;
 GRANT SELECT ON system.disks TO timestore_writer;
 GRANT SELECT ON system.storage_policies TO timestore_writer;
 -- ClickHouse Cloud and clusters alone need these two.

@@ -21,6 +21,8 @@ export const clickhouseCodes = {
   unknownTable: 60,
   unknownDatabase: 81,
   noSuchColumnInTable: 16,
+  accessDenied: 497,
+  queryWasCancelled: 394,
   timeoutExceeded: 159,
   tooSlow: 160,
   memoryLimit: 241,

@@ -1,5 +1,6 @@
 import { readAnswer } from './columns.ts';
 import { errorOf, TimestoreError } from './errors.ts';
+import { isQuery, takingBack } from './taking-back.ts';
 import { bodyText } from './write.ts';
 
 export type ClientOptions = {
@@ -35,6 +36,7 @@ const timeoutMs = 60_000;
 const attemptsMost = 5;
 const firstMs = 200;
 const retryMsMost = 30_000;
+const cancelPausesMs = [0, 200, 400];
 /** From here on a body goes compressed. */
 const compressedChars = 16 * 1024;
 
@@ -79,6 +81,10 @@ export class Transport {
     for (const [name, value] of Object.entries(call.query ?? {})) {
       if (value !== undefined) query.set(name, String(value));
     }
+    const id = call.headers?.['x-request-id'] ?? crypto.randomUUID();
+    const asked = isQuery(call.method, call.path)
+      ? takingBack(call.signal, () => void this.#cancel(id).catch(() => undefined))
+      : undefined;
     const late = new AbortController();
     const timer = setTimeout(() => late.abort(), most);
     const signals = call.signal === undefined ? [late.signal] : [late.signal, call.signal];
@@ -86,12 +92,19 @@ export class Transport {
     try {
       response = await send(`${url}${call.path}${query.size > 0 ? `?${query}` : ''}`, {
         method: call.method,
-        headers: { ...call.headers, ...body.headers, authorization: `Bearer ${key}` },
+        headers: {
+          ...(asked !== undefined && { 'x-request-id': id }),
+          ...call.headers,
+          ...body.headers,
+          authorization: `Bearer ${key}`,
+        },
         ...(body.content !== undefined && { body: body.content }),
         // The timer ends with the answer's beginning; who asked may take a stream back later.
         signal: AbortSignal.any(signals),
       });
     } catch (error) {
+      if (late.signal.aborted) asked?.giveUp();
+      else asked?.end();
       call.signal?.throwIfAborted();
       if (late.signal.aborted) {
         throw new TimestoreError('timeout', `No answer came within ${most} ms.`, { retryable: true, cause: error });
@@ -100,8 +113,22 @@ export class Transport {
     } finally {
       clearTimeout(timer);
     }
-    if (response.ok) return response;
+    if (response.ok) return asked === undefined ? response : asked.through(response);
+    asked?.end();
     throw errorOf(response.status, await response.text().catch(() => ''), response.headers.get('retry-after'));
+  }
+
+  /** Has the server end a query that nobody waits for. It may have been sent a moment ago, and not be known there yet. */
+  async #cancel(id: string): Promise<void> {
+    const { url, key, fetch: send = globalThis.fetch } = this.#options;
+    for (const pause of cancelPausesMs) {
+      await delay(pause, undefined);
+      const { status, body } = await send(`${url}/v1/queries/${encodeURIComponent(id)}`, {
+        ...{ method: 'DELETE', headers: { authorization: `Bearer ${key}` }, signal: AbortSignal.timeout(5_000) },
+      });
+      await body?.cancel();
+      if (status !== 404) return;
+    }
   }
 }
 

@@ -1,6 +1,7 @@
 import { type ClickHouseError, clickhouseCodes } from '../clickhouse/client.ts';
 import type { Context } from '../context.ts';
 import { StoreError, TimestoreError } from '../errors.ts';
+import { cancelled } from './cancel.ts';
 
 /**
  * What a refusal of ClickHouse means to whoever sent the query. Its own words hold the query as it was run, and values;
@@ -19,6 +20,8 @@ function limitError(ctx: Context, cause: ClickHouseError, isExport: boolean): Ti
   const { limits } = ctx.config;
   const exceeded = (detail: string) => new TimestoreError('limit-exceeded', detail, { cause });
   switch (cause.code) {
+    case clickhouseCodes.queryWasCancelled:
+      return cancelled(cause);
     case clickhouseCodes.allConnectionTriesFailed:
     case clickhouseCodes.networkError:
     case clickhouseCodes.socketTimeout:
@@ -93,7 +96,7 @@ const serversCodes = new Set([
     3, 22, 164, 452, 49, 74, 75, 76, 84, 87, 92, 95, 101, 106, 159, 198, 209, 210, 225, 228, 236, 242, 243, 254, 270,
     279, 319,
   ],
-  ...[394, 425, 439, 440, 459, 494, 516, 517, 568, 573, 594, 606, 609, 614, 636, 668, 692, 735, 999, 1000, 1001],
+  ...[425, 439, 440, 459, 494, 516, 517, 568, 573, 594, 606, 609, 614, 636, 668, 692, 735, 999, 1000, 1001],
 ]);
 
 function callersError(cause: ClickHouseError): TimestoreError | undefined {

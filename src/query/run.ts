@@ -7,6 +7,7 @@ import type { Context } from '../context.ts';
 import { StoreError } from '../errors.ts';
 import { isDataError } from '../flush/refusal.ts';
 import { type Format, formats, type Notes } from './answer.ts';
+import { statementId } from './cancel.ts';
 import { compactLines } from './compact-lines.ts';
 import { csvSql } from './csv-sql.ts';
 import type { Cut } from './cut.ts';
@@ -177,6 +178,7 @@ async function ask(ctx: Context, read: Read, fences: Fence[], more: Settings): P
       ...settings,
       ...more,
       ...form.settings,
+      query_id: statementId(),
       max_execution_time: Math.ceil(timeout_ms / 1000),
       max_memory_usage: limits.query_memory_bytes_max,
       max_result_rows: read.rowsMax ?? 0,

@@ -34,6 +34,10 @@ const operations: Record<string, Operation> = {
       return { path: `/v1/receipts/${Buffer.from(place).toString('base64url')}`, method: 'GET' };
     },
   },
+  'delete /v1/queries/{id}': {
+    ...{ scopes: ['query', 'sql'], of: 'names' },
+    request: () => ({ path: '/v1/queries/nothing', method: 'DELETE' }),
+  },
   ...Object.fromEntries(
     ['/v1/datasets', '/datasets'].flatMap((begin): [string, Operation][] => [
       [

@@ -317,6 +317,7 @@ test('the description names every route, and its page loads nothing from elsewhe
     '/v1/datasets/{dataset}/ingest',
     '/v1/datasets/{dataset}/query',
     '/v1/datasets/{dataset}/tables/{table}/rows',
+    '/v1/queries/{id}',
     '/v1/receipts/{batchId}',
     '/v1/sql',
     '/v1/sql/saved',
