@@ -20,7 +20,7 @@ const kinds = {
 export type Tag = keyof typeof kinds;
 
 /** `receipt`: probes of a batch. `other`: a request that has no route. */
-export type Kind = (typeof kinds)[Tag] | 'receipt' | 'other';
+export type Kind = (typeof kinds)[Tag] | 'receipt' | 'cancel' | 'other';
 
 const mark = Symbol('kind');
 

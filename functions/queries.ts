@@ -12,6 +12,7 @@ export const queriesRoutes = routes().delete(
       'A query has the id of its request: the `x-request-id` that it was sent with, or that its answer has. Only the key that ' +
       'began it can cancel it; for others there is none. It is gone from ClickHouse within a second.',
     tag: 'Query',
+    kind: 'cancel',
     parameters: { id: 'of the request that began it' },
     example: { path: { id: 'a4e2b3f0-0f5b-4f0f-9b1e-0d5a5f2f7c11' } },
     answers: { 204: { description: 'It ends' } },

@@ -37,6 +37,7 @@ const attemptsMost = 5;
 const firstMs = 200;
 const retryMsMost = 30_000;
 const cancelPausesMs = [0, 200, 400];
+const cancelLimitMs = 2_000;
 /** From here on a body goes compressed. */
 const compressedChars = 16 * 1024;
 
@@ -124,7 +125,11 @@ export class Transport {
     for (const pause of cancelPausesMs) {
       await delay(pause, undefined);
       const { status, body } = await send(`${url}/v1/queries/${encodeURIComponent(id)}`, {
-        ...{ method: 'DELETE', headers: { authorization: `Bearer ${key}` }, signal: AbortSignal.timeout(5_000) },
+        ...{
+          method: 'DELETE',
+          headers: { authorization: `Bearer ${key}` },
+          signal: AbortSignal.timeout(cancelLimitMs),
+        },
       });
       await body?.cancel();
       if (status !== 404) return;

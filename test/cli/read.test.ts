@@ -2,14 +2,16 @@ import { existsSync, globSync, mkdirSync, readFileSync, writeFileSync } from 'no
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { buffer } from 'node:stream/consumers';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { Timestore } from '../../src/client/index.ts';
 import { useWorker } from '../integration/http/worker.ts';
-import { at, newDataset } from '../integration/support.ts';
+import { at, newDataset, newInstance } from '../integration/support.ts';
 import { useCli } from './support.ts';
 
 const call = useWorker();
 const cli = useCli();
+const ctx = newInstance();
 const dataset = newDataset();
 const env = () => ({ TIMESTORE_URL: call.url(), TIMESTORE_KEY: 'local-admin' });
 const run = (...args: string[]) => cli.run(args, env());
@@ -185,6 +187,31 @@ describe('sql', () => {
     asking.kill('SIGINT');
     expect(await asking.ended).toMatchObject({ code: 130, stderr: 'Interrupted.\n' });
     server.close();
+  });
+
+  test('Ctrl-C cancels the query, also behind a proxy that hides that the command has left', async () => {
+    const mark = `left_${process.pid}`;
+    const running = async () => {
+      const counted = `SELECT count() AS n FROM system.processes WHERE query LIKE '%AS ${mark}%' AND query NOT LIKE '%processes%'`;
+      return Number((await ctx.clickhouse.rows<{ n: string }>(counted))[0]?.n);
+    };
+    const proxy = createServer(async (request, answer) => {
+      const { method = '', url = '', headers } = request;
+      const body = method === 'POST' ? await buffer(request) : undefined;
+      const { authorization = '', 'content-type': type = '', 'x-request-id': id = '' } = headers;
+      const sent = { authorization, 'content-type': type, 'x-request-id': String(id) };
+      const response = await call(url, { method, headers: sent, ...(body !== undefined && { body }) });
+      answer.writeHead(response.status).end(new Uint8Array(await response.arrayBuffer()));
+    });
+    await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+    const through = { ...env(), TIMESTORE_URL: `http://127.0.0.1:${(proxy.address() as AddressInfo).port}` };
+    const endless = `SELECT count() AS ${mark} FROM numbers(1000000000) AS p, numbers(1000000000) AS q WHERE p.number % 7 = q.number`;
+    const asking = cli.start(['sql', endless], through);
+    await expect.poll(running, { timeout: 20_000 }).toBe(1);
+    asking.kill('SIGINT');
+    await expect.poll(running, { timeout: 2_000, interval: 20 }).toBe(0);
+    expect(await asking.ended).toMatchObject({ code: 130, stderr: 'Interrupted.\n' });
+    proxy.close();
   });
 
   test.skipIf(!existsSync('/dev/full'))('a full disk is one message', async () => {

@@ -22,6 +22,7 @@ test('every route says one kind for metrics, and it is that of its address', () 
   ]);
   expect(of('query')).toEqual(['POST /datasets/:dataset/query', 'POST /v1/datasets/:dataset/query']);
   expect(of('receipt')).toEqual(['GET /v1/receipts/:batchId']);
+  expect(of('cancel')).toEqual(['DELETE /v1/queries/:id']);
   expect(of('sql').filter((route) => !/^[A-Z]+ (?:\/v1\/sql|\/sql\/read)(?:\/|$)/.test(route))).toEqual([]);
   expect(of('health').filter((route) => !/^GET \/(?:health|ready|metrics|openapi\.json|docs.*)$/.test(route))).toEqual(
     [],

@@ -167,6 +167,14 @@ test('the examples run, in an order in which somebody might try them, and answer
   }
   await run('put /v1/sql/saved/{dataset}/{name}');
   for (const name of ['post /v1/sql', 'post /sql/read', 'get /v1/sql/schema', 'get /v1/sql/saved']) await run(name);
+  const cancelled = 'delete /v1/queries/{id}';
+  const [, id] =
+    operations().flatMap(({ name, operation }) => (name === cancelled ? examples(operation, 'path') : []))[0] ?? [];
+  const endless =
+    'SELECT count() AS n FROM numbers(1000000000) AS p, numbers(1000000000) AS q WHERE p.number % 7 = q.number';
+  const asked = call('/v1/sql', { json: { sql: endless }, headers: { 'x-request-id': String(id) } });
+  await expect.poll(async () => await run(cancelled).catch(() => undefined), { timeout: 10_000 }).toBeDefined();
+  expect((await asked).status).toBe(409);
   await run('get /v1/sql/saved/{dataset}/{name}');
   await run('post /v1/sql/saved/{dataset}/{name}/run');
   await run('delete /v1/sql/saved/{dataset}/{name}');
