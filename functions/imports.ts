@@ -130,8 +130,9 @@ export const importRoutes = routes()
     describe({
       summary: 'Compare objects with a table',
       description:
-        'A job that reads objects as an import does and compares them with every row acknowledged before it: rows, and for each day ' +
-        'and column how many values, least, greatest, sum and a hash of all. Its receipt has the days and rows that differ.',
+        'A job that reads objects, by other readers than those of imports and requests, and compares them with every row ' +
+        'acknowledged before it: rows, and for each day and column how many values, least, greatest, sum and a hash of all. Its ' +
+        'receipt has the days and rows that differ.',
       tag: 'Imports',
       path: ['dataset', 'table'],
       headers: idempotencyHeader(

@@ -7,3 +7,7 @@ declare module '*.lua' {
   const text: string;
   export default text;
 }
+
+declare module 'hyparquet-compressors/src/lz4.js' {
+  export { decompressLz4, decompressLz4Raw } from 'hyparquet-compressors';
+}

@@ -4,7 +4,7 @@ import { type At, wholeName } from '../clickhouse/cluster.ts';
 import { askLong } from '../clickhouse/object.ts';
 import { timeTextSql } from '../clickhouse/time-text.ts';
 import { type Until, untilSql } from '../clickhouse/until.ts';
-import { quoteName } from '../names.ts';
+import { quoteName, quoteString } from '../names.ts';
 import { type Field, isNeverNull, precisionOf } from '../schema/types.ts';
 import type { Source } from './chunks.ts';
 import type { Staged } from './staging.ts';
@@ -17,13 +17,36 @@ const spilling = {
 
 /** All values of a row as one text, in which null is told from every text. */
 function valuesSql(fields: Field[]): string {
-  return `[${fields.map(({ name }) => textSql(name)).join(', ')}]`;
+  return `[${fields.map(textSql).join(', ')}]`;
 }
 
 /** As much of a text as is told of it. */
 const shortSql = (text: string) => `substringUTF8(${text}, 1, 200)`;
 
-const textSql = (name: string) => `ifNull(concat('=', toString(${quoteName(name)})), '')`;
+/** A value as a text that no other value has. */
+function textSql({ name, type }: Field): string {
+  const column = quoteName(name);
+  // Entries of a map have no order.
+  const value = type === 'map' ? `mapSort(${column})` : type === 'json' ? sameJson(column) : column;
+  return `ifNull(concat('=', toString(${value})), '')`;
+}
+
+/** Parts of JSON: a string, or what stands between strings, quotes, brackets, commas and blanks. */
+const jsonPart = quoteString(String.raw`"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\],:]|[^"{}\[\],:\s]+`);
+const escapeForm = quoteString(String.raw`\\(/)|(\\.)`);
+const escapeKept = quoteString(String.raw`\1\2`);
+
+/**
+ * JSON text without blanks, with the spelling that ClickHouse gives doubles and no escapes where none need be: writers differ
+ * in that. Digits that a double may not have stay as they are.
+ */
+function sameJson(column: string): string {
+  const isShort = `match(part, '^-?[0-9.eE+-]{1,24}$') AND match(part, '[.eE]')`;
+  const number = `if(${isShort}, toString(toFloat64OrZero(part)), part)`;
+  const plain = `if(startsWith(part, '"'), replaceRegexpAll(part, ${escapeForm}, ${escapeKept}), ${number})`;
+  const text = `arrayStringConcat(arrayMap(part -> ${plain}, extractAll(assumeNotNull(${column}), ${jsonPart})))`;
+  return `if(isNull(${column}), NULL, ${text})`;
+}
 
 /**
  * Marks the rows of a staging table that its table has not: of rows that are equal, as many as there are more of.
@@ -42,13 +65,13 @@ export async function keepMissing(
   const names = table.schema.fields.map(({ name }) => quoteName(name)).join(', ');
   const time = quoteName(table.schema.timestampColumn);
   const hash = `sipHash128(${valuesSql(fields)})`;
-  const own = `SELECT *, ${hash} AS h, row_number() OVER (PARTITION BY h ORDER BY _object, _place) AS n FROM ${staging} WHERE ${where}`;
-  const theirs = `SELECT ${hash} AS h, row_number() OVER (PARTITION BY h ORDER BY _lane, _seq, _row) AS n FROM ${await wholeName(at, table)}
+  const own = `SELECT *, ${hash} AS _h, row_number() OVER (PARTITION BY _h ORDER BY _object, _place) AS _n FROM ${staging} WHERE ${where}`;
+  const theirs = `SELECT ${hash} AS _h, row_number() OVER (PARTITION BY _h ORDER BY _lane, _seq, _row) AS _n FROM ${await wholeName(at, table)}
     WHERE ${untilSql(until)} AND ${time} BETWEEN (SELECT min(${time}) FROM ${staging} WHERE ${where}) AND (SELECT max(${time}) FROM ${staging} WHERE ${where})`;
   await askLong(
     at,
     `INSERT INTO ${staging} (_attempt, _object, _place, ${names})
-     SELECT {_attempt:UInt64}, _object, _place, ${names} FROM (${own}) AS own LEFT ANTI JOIN (${theirs}) AS theirs USING (h, n)`,
+     SELECT {_attempt:UInt64}, _object, _place, ${names} FROM (${own}) AS own LEFT ANTI JOIN (${theirs}) AS theirs USING (_h, _n)`,
     { ...spilling, param__attempt: attempt, async_insert: 0, insert_deduplicate: 0 },
   );
   const [found] = await at.clickhouse.rows<{ rows: string }>(
@@ -84,7 +107,7 @@ export type Differences = {
 const days_told = 100;
 const columns_told = 100;
 
-type DayLine = { day: string; isSource: number; rows: number; hash: string; columns: (string | null)[][] };
+type DayLine = { _day: string; _isSource: number; _rows: number; _hash: string; _columns: (string | null)[][] };
 
 /** Compares day by day and column by column, whatever the order of rows. */
 export async function differencesOf(
@@ -101,18 +124,18 @@ export async function differencesOf(
     const isNumber = type === 'double' || type === 'integer' || type === 'unsigned';
     const ordered = isList ? `toString(${column})` : column;
     return `[toString(countIf(${there})), ${shortSql(`toString(min(${ordered}))`)}, ${shortSql(`toString(max(${ordered}))`)}, ${isNumber ? `toString(sum(${column}))` : 'NULL'},
-      lower(hex(sum(sipHash64(${textSql(name)}))))]::Array(Nullable(String))`;
+      lower(hex(sum(sipHash64(${textSql({ name, type })}))))]::Array(Nullable(String))`;
   });
   const text = await askLong(
     at,
-    `SELECT toString(day) AS day, isSource, count() AS rows, lower(hex(sum(sipHash64(${valuesSql(fields)})))) AS hash, [${contents.join(', ')}] AS columns
-       FROM (${await bothSql(at, table, source, compared)}) GROUP BY day, isSource ORDER BY day, isSource FORMAT JSONEachRow`,
+    `SELECT toString(_date) AS _day, _isSource, count() AS _rows, lower(hex(sum(sipHash64(${valuesSql(fields)})))) AS _hash, [${contents.join(', ')}] AS _columns
+       FROM (${await bothSql(at, table, source, compared)}) GROUP BY _date, _isSource ORDER BY _date, _isSource FORMAT JSONEachRow`,
     { ...spilling, output_format_json_quote_64bit_integers: 0, date_time_output_format: 'iso' },
   );
   const lines = text.split('\n').filter((line) => line !== '');
   const byDay = Map.groupBy(
     lines.map((line) => JSON.parse(line) as DayLine),
-    ({ day }) => day,
+    ({ _day }) => _day,
   );
   const differences: Differences = {
     rows: { source: 0, table: 0 },
@@ -120,18 +143,18 @@ export async function differencesOf(
     differing: [],
   };
   for (const [day, sides] of byDay) {
-    const own = sides.find(({ isSource }) => isSource === 1);
-    const theirs = sides.find(({ isSource }) => isSource === 0);
-    differences.rows.source += own?.rows ?? 0;
-    differences.rows.table += theirs?.rows ?? 0;
-    if (own?.hash === theirs?.hash && own?.rows === theirs?.rows) continue;
+    const own = sides.find(({ _isSource }) => _isSource === 1);
+    const theirs = sides.find(({ _isSource }) => _isSource === 0);
+    differences.rows.source += own?._rows ?? 0;
+    differences.rows.table += theirs?._rows ?? 0;
+    if (own?._hash === theirs?._hash && own?._rows === theirs?._rows) continue;
     differences.days.different += 1;
     if (differences.differing.length === days_told) continue;
     const columns = fields
-      .map(({ name }, i) => ({ name, source: contentOf(own?.columns[i]), table: contentOf(theirs?.columns[i]) }))
+      .map(({ name }, i) => ({ name, source: contentOf(own?._columns[i]), table: contentOf(theirs?._columns[i]) }))
       .filter((column) => column.source.hash !== column.table.hash)
       .slice(0, columns_told);
-    differences.differing.push({ day, rows: { source: own?.rows ?? 0, table: theirs?.rows ?? 0 }, columns });
+    differences.differing.push({ day, rows: { source: own?._rows ?? 0, table: theirs?._rows ?? 0 }, columns });
   }
   return differences;
 }
@@ -169,8 +192,8 @@ export async function differingRows(
   const text = await askLong(
     at,
     `SELECT _s, _t, ${values.join(', ')} FROM (
-       SELECT countIf(isSource = 1) AS _s, countIf(isSource = 0) AS _t, ${names} FROM (${await bothSql(at, table, source, compared)})
-        WHERE day IN (${chosen.join(', ')}) GROUP BY ${names} HAVING _s != _t
+       SELECT countIf(_isSource = 1) AS _s, countIf(_isSource = 0) AS _t, ${names} FROM (${await bothSql(at, table, source, compared)})
+        WHERE _date IN (${chosen.join(', ')}) GROUP BY ${names} HAVING _s != _t
         ORDER BY ${quoteName(table.schema.timestampColumn)} LIMIT ${rows_told}) FORMAT JSONEachRow`,
     { ...spilling, output_format_json_quote_64bit_integers: 1, date_time_output_format: 'iso' },
   );
@@ -188,7 +211,7 @@ async function bothSql(
   { fields, until, range }: { fields: Field[]; until: Until; range: string },
 ): Promise<string> {
   const names = fields.map(({ name }) => quoteName(name)).join(', ');
-  const day = `toDate(${quoteName(table.schema.timestampColumn)}, 'UTC') AS day`;
-  return `SELECT 1 AS isSource, ${day}, ${names} FROM ${staging} WHERE ${where}
-    UNION ALL SELECT 0 AS isSource, ${day}, ${names} FROM ${await wholeName(at, table)} WHERE ${untilSql(until)} ${range}`;
+  const day = `toDate(${quoteName(table.schema.timestampColumn)}, 'UTC') AS _date`;
+  return `SELECT 1 AS _isSource, ${day}, ${names} FROM ${staging} WHERE ${where}
+    UNION ALL SELECT 0 AS _isSource, ${day}, ${names} FROM ${await wholeName(at, table)} WHERE ${untilSql(until)} ${range}`;
 }

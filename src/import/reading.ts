@@ -1,13 +1,13 @@
 import * as z from 'zod';
 import { fieldType } from '../schema/types.ts';
 
-const wrongRow = z.object({
+export const wrongRow = z.object({
   ...{ object: z.string(), row: z.number(), line: z.number().optional(), field: z.string(), reason: z.string() },
   ...{ detail: z.string().optional(), value: z.string() },
 });
 
 /** An object of text of which a part is read. */
-const textObject = z.object({
+export const textObject = z.object({
   /** Where its lines are, and how many. */
   attempt: z.number(),
   lines: z.number(),
@@ -22,6 +22,10 @@ const textObject = z.object({
 });
 
 export type TextObject = z.output<typeof textObject>;
+
+export const stagedRows = z.object({
+  ...{ attempt: z.number(), rows: z.number(), wrong: z.number(), stored: z.number().optional() },
+});
 
 export const readingSchema = z.object({
   /** Where rows are before they are moved; another one each time that it begins anew. */
@@ -41,9 +45,7 @@ export const readingSchema = z.object({
   /** What of the columns of each object was read. */
   read: z.array(z.array(z.string())).default([]),
   /** What was read, in its order, and how much of it is stored: all if left out. */
-  staged: z
-    .array(z.object({ attempt: z.number(), rows: z.number(), wrong: z.number(), stored: z.number().optional() }))
-    .default([]),
+  staged: z.array(stagedRows).default([]),
   /** The first rows of text that cannot be stored. */
   errors: z.array(wrongRow).default([]),
   text: textObject.optional(),

@@ -1,0 +1,141 @@
+import type { ParquetParsers, SchemaElement } from 'hyparquet';
+
+/** A column of Parquet, or what is in it. */
+export type Node = { element: SchemaElement; children: Node[] };
+
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+/** JSON that stands in a column as text. */
+class JsonText {
+  readonly text: string;
+  constructor(text: string) {
+    this.text = text;
+  }
+}
+
+/** Times with all their digits; JSON as its text. */
+export const parsers: Partial<ParquetParsers> = {
+  stringFromBytes: (bytes) => bytes && utf8.decode(bytes),
+  jsonFromBytes: (bytes) => bytes && new JsonText(utf8.decode(bytes)),
+  timestampFromMilliseconds: (millis) => timeText(BigInt(millis) * 1_000_000n),
+  timestampFromMicroseconds: (micros) => timeText(micros * 1_000n),
+  timestampFromNanoseconds: timeText,
+  dateFromDays: (days) => new Date(days * 86_400_000).toISOString().slice(0, 10),
+};
+
+function timeText(nanos: bigint): string {
+  const second = 1_000_000_000n;
+  const fraction = ((nanos % second) + second) % second;
+  const text = new Date(Number((nanos - fraction) / 1_000_000n)).toISOString();
+  const digits = String(fraction)
+    .padStart(9, '0')
+    .replace(/(?:000){1,2}$/, '');
+  return `${text.slice(0, -4)}${digits}Z`;
+}
+
+/** The columns of a schema, as it is in the file. */
+export function columnsIn(schema: SchemaElement[]): Node[] {
+  let next = 0;
+  const nodeAt = (): Node => {
+    const element = schema[next] as SchemaElement;
+    next += 1;
+    return { element, children: Array.from({ length: element.num_children ?? 0 }, nodeAt) };
+  };
+  return nodeAt().children;
+}
+
+const isMap = ({ converted_type, logical_type }: SchemaElement) =>
+  converted_type === 'MAP' || converted_type === 'MAP_KEY_VALUE' || logical_type?.type === 'MAP';
+
+const isDecimal = ({ converted_type, logical_type }: SchemaElement) =>
+  converted_type === 'DECIMAL' || logical_type?.type === 'DECIMAL';
+
+/** The schema by which values are read: of maps their entries and of decimals their units, which `jsonOf` makes into them. */
+export function unmade(schema: SchemaElement[]): SchemaElement[] {
+  return schema.map((element) => {
+    const { converted_type: _, logical_type: __, ...plain } = element;
+    return isMap(element) || isDecimal(element) ? plain : element;
+  });
+}
+
+/**
+ * A value as JSON text, of which no digit is lost.
+ *
+ * @throws RangeError for what JSON has not
+ */
+export function jsonOf(node: Node, value: unknown): string {
+  const { element } = node;
+  if (element.repetition_type === 'REPEATED') {
+    return listText(Array.isArray(value) ? value : [], (item) => oneOf(node, item));
+  }
+  return oneOf(node, value);
+}
+
+function oneOf(node: Node, value: unknown): string {
+  if (value === null || value === undefined) return 'null';
+  const { element, children } = node;
+  const [only] = children;
+  if (isMap(element) && only !== undefined) return mapText(only, value);
+  if (element.converted_type === 'LIST' && Array.isArray(value) && only !== undefined) {
+    const item = only.children.length === 1 ? only.children[0] : undefined;
+    return listText(value, (each) => (item === undefined ? oneOf(only, each) : jsonOf(item, each)));
+  }
+  if (children.length > 0 && element.logical_type?.type !== 'VARIANT') {
+    const members = children.map((child) => {
+      const member = (value as Record<string, unknown>)[child.element.name];
+      return `${JSON.stringify(child.element.name)}:${jsonOf(child, member)}`;
+    });
+    return `{${members.join(',')}}`;
+  }
+  return isDecimal(element) ? decimalText(value, element.scale ?? 0) : leafText(value);
+}
+
+function listText(items: unknown[], textOf: (item: unknown) => string): string {
+  return `[${items.map(textOf).join(',')}]`;
+}
+
+function mapText(entries: Node, value: unknown): string {
+  const [key, item] = entries.children;
+  const found = (value as Record<string, unknown>)[entries.element.name];
+  if (key === undefined || item === undefined) throw new RangeError('a map has keys and values');
+  const members = (Array.isArray(found) ? (found as Record<string, unknown>[]) : []).map((entry) => {
+    const name = jsonOf(key, entry[key.element.name]);
+    return `${name.startsWith('"') ? name : JSON.stringify(name)}:${jsonOf(item, entry[item.element.name])}`;
+  });
+  return `{${members.join(',')}}`;
+}
+
+/** From whole numbers, or bytes in two's complement with the highest first. */
+function decimalText(value: unknown, scale: number): string {
+  let units = 0n;
+  if (value instanceof Uint8Array) {
+    for (const byte of value) units = units * 256n + BigInt(byte);
+    units = BigInt.asIntN(value.length * 8, units);
+  } else {
+    units = BigInt(value as number | bigint);
+  }
+  const digits = String(units < 0n ? -units : units).padStart(scale + 1, '0');
+  const [whole, fraction] = [digits.slice(0, digits.length - scale), digits.slice(digits.length - scale)];
+  const kept = fraction.replace(/0+$/, '');
+  return `${units < 0n ? '-' : ''}${whole}${kept === '' ? '' : `.${kept}`}`;
+}
+
+function leafText(value: unknown): string {
+  if (typeof value === 'number') {
+    if (!Number.isFinite(value)) return JSON.stringify(String(value));
+    return Object.is(value, -0) ? '-0' : String(value);
+  }
+  if (typeof value === 'bigint') return String(value);
+  if (value instanceof JsonText) return value.text;
+  if (value instanceof Uint8Array) {
+    try {
+      return JSON.stringify(utf8.decode(value));
+    } catch {
+      throw new RangeError('has bytes that are no text');
+    }
+  }
+  if (Array.isArray(value)) return listText(value, leafText);
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value);
+  const members = Object.entries(value).map(([name, each]) => `${JSON.stringify(name)}:${leafText(each)}`);
+  return `{${members.join(',')}}`;
+}
