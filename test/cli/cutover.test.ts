@@ -200,6 +200,9 @@ test('compare tells whether files and a table hold the same rows, and what diffe
   expect(JSON.parse(json.stdout)).toMatchObject({ equal: false, differingRows: [{}, {}] });
   const chosen = ['compare', `${dataset}.m`, other, '--columns', 'timestamp,id'];
   expect(await done(chosen)).toContain('0 of 5 days differ');
+  const parquet = join(import.meta.dirname, '..', 'integration', 'jobs', 'files', 'values.parquet');
+  const read = await timestore(['compare', `${dataset}.m`, parquet, '--columns', 'timestamp']);
+  expect(read.stdout).toContain('4 rows in the files, 30 in the table');
   const mixed = await timestore(['compare', `${dataset}.m`, path, file('mixed.csv', 'timestamp,id,v\n')]);
   expect([mixed.code, mixed.stderr]).toEqual([2, expect.stringContaining('mixed.csv is csv')]);
 });
