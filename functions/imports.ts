@@ -11,6 +11,7 @@ import { objectKey } from '../src/import/read-objects.ts';
 import { importPrefix, uploadFolder, uploadKey } from '../src/import/uploads.ts';
 import { type JobOf, readJob } from '../src/jobs/job.ts';
 import { queryBody } from '../src/query/request.ts';
+import { renameForm } from '../src/schema/rename.ts';
 import { fieldType, timestampPrecision } from '../src/schema/types.ts';
 import { clientKey, idempotencyHeader } from './acknowledge.ts';
 import { type App, routes } from './app.ts';
@@ -28,7 +29,14 @@ const body = z.strictObject({
     .min(1)
     .meta({ description: 'keys in the bucket, of one format; packed with gzip or zstd where they end in .gz or .zst' }),
   timeRange: queryBody.shape.timeRange,
-  columns: queryBody.shape.columns.meta({ description: 'those of the objects that are imported; all by default' }),
+  columns: queryBody.shape.columns.meta({
+    description: 'those of the objects that are imported, by the names that their fields have; all by default',
+  }),
+  rename: renameForm.optional().meta({
+    description:
+      'names of the objects that are others in the table, such as `{"_time": "timestamp"}`: each object has them all, and no ' +
+      'other column has the new name',
+  }),
   fields: z
     .array(z.strictObject({ name: z.string(), type: fieldType }))
     .max(10_000)
@@ -43,7 +51,7 @@ const body = z.strictObject({
   keyFields: z.array(z.string()).max(16).optional().meta({ description: 'of a table that the import makes' }),
 });
 
-const compareBody = body.pick({ format: true, objects: true, timeRange: true, columns: true });
+const compareBody = body.pick({ format: true, objects: true, timeRange: true, columns: true, rename: true });
 
 const wrongSchema = z.object({
   object: z.string(),

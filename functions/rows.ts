@@ -4,6 +4,7 @@ import { decodeBatchId } from '../src/ingest/batch-id.ts';
 import { ingestRows } from '../src/ingest/ingest.ts';
 import { readReceipt } from '../src/ingest/receipt.ts';
 import type { RowFormat } from '../src/schema/prepare.ts';
+import { readRename } from '../src/schema/rename.ts';
 import {
   acceptedHeaders,
   acceptedSchema,
@@ -53,6 +54,17 @@ const receiptSchema = z
   })
   .meta({ id: 'Receipt' });
 
+const rowsQuery = ingestQuery.extend({
+  rename: z
+    .string()
+    .optional()
+    .meta({
+      description:
+        'a JSON object: names in the rows that are others in the table, such as `{"_time":"timestamp"}`; in CSV the first line ' +
+        'has them all',
+    }),
+});
+
 export const rowRoutes = routes();
 
 rowRoutes.get(
@@ -92,7 +104,7 @@ rowRoutes.post(
       'Send an Idempotency-Key to be able to repeat the request without doubling it.',
     tag: 'Rows',
     path: ['dataset', 'table'],
-    query: ingestQuery,
+    query: rowsQuery,
     headers: idempotencyHeader('the same key with the same body is accepted once'),
     body: {
       required: true,
@@ -133,12 +145,13 @@ rowRoutes.post(
         `Rows come as application/json, application/x-ndjson or text/csv, not ${mediaType(c) || 'without a Content-Type'}.`,
       );
     }
-    const { ack, onError } = queryAs(c, ingestQuery);
+    const { ack, onError, rename } = queryAs(c, rowsQuery);
     const request = {
       dataset: slugOf('dataset', c.req.param('dataset')),
       table: slugOf('table', c.req.param('table')),
       idempotencyKey: clientKey(c.req.header('idempotency-key')),
       ...{ format, onError, durable: ack !== 'buffered' },
+      ...(rename !== undefined && { rename: readRename(rename) }),
     };
     const result = await inRoom(c, async () => {
       return await ingestRows(c.get('timestore'), { ...request, text: await bodyText(c) });

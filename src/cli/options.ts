@@ -34,5 +34,26 @@ export function sidesOf(option: string, text: string, form: string): [left: stri
   return [text.slice(0, at), text.slice(at + 1)];
 }
 
+const renameForm = 'OLD:NEW';
+
+/** Names of a file that are others in the table: `_time:timestamp,_id:id`. Before a comma or colon of a name stands a backslash. */
+export const renameOption = (): Option =>
+  new Option(
+    '--rename <old:new>',
+    'names of the files that are others in the table; more with commas between',
+  ).argParser((text: string, before: Record<string, string> = {}) => {
+    const names: Record<string, string> = Object.assign(Object.create(null), before);
+    for (const pair of text.match(/(?:\\.|[^,\\])+/gs) ?? []) {
+      const [, from, to] = /^((?:\\.|[^:\\])+):((?:\\.|[^:\\])+)$/s.exec(pair) ?? [];
+      if (from === undefined || to === undefined) throw new InvalidArgumentError(`${pair}: write ${renameForm}.`);
+      const plain = (name: string) => name.replace(/\\(.)/gs, '$1');
+      if (Object.values(names).includes(plain(to))) {
+        throw new InvalidArgumentError(`Two names cannot become ${plain(to)}.`);
+      }
+      names[plain(from)] = plain(to);
+    }
+    return { ...names };
+  });
+
 /** For an option that may be given several times. */
 export const collect = (value: string, before: string[] = []): string[] => [...before, value];

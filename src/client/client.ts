@@ -16,6 +16,8 @@ export type WriteOptions = {
   idempotencyKey?: string;
   ack?: 'buffered' | 'durable' | 'flushed';
   onError?: 'reject' | 'quarantine';
+  /** Names in the rows, and the names of the fields that they are stored in. */
+  rename?: Record<string, string>;
   signal?: AbortSignal;
 };
 
@@ -202,7 +204,7 @@ export class Table<Read extends object = Row> {
     type: 'application/x-ndjson' | 'text/csv',
     options: WriteOptions = {},
   ): Promise<Accepted> {
-    const { idempotencyKey = crypto.randomUUID(), ack, onError, signal } = options;
+    const { idempotencyKey = crypto.randomUUID(), ack, onError, rename, signal } = options;
     const accepted = await this.#transport.json<Accepted>({
       ...{
         method: 'POST',
@@ -210,7 +212,10 @@ export class Table<Read extends object = Row> {
         isRepeatable: true,
         signal,
       },
-      ...{ query: { ack, onError }, headers: { 'idempotency-key': idempotencyKey } },
+      ...{
+        query: { ack, onError, rename: rename && JSON.stringify(rename) },
+        headers: { 'idempotency-key': idempotencyKey },
+      },
       ...{ body, type },
     });
     this.#watermarks.add(this.#key, accepted.watermark);

@@ -13,7 +13,7 @@ export type WriterOptions = {
   requestsMax?: number;
   /** Characters that are held, sent ones among them until they are acknowledged: `add` waits beyond. */
   heldCharsMax?: number;
-  write?: Pick<WriteOptions, 'ack' | 'onError'>;
+  write?: Pick<WriteOptions, 'ack' | 'onError' | 'rename'>;
   /** Of each batch that was acknowledged. */
   onAccepted?: (accepted: Accepted) => void;
 };

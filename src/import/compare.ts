@@ -10,6 +10,7 @@ import { createJob, type JobOf } from '../jobs/job.ts';
 import { keyedJobId } from '../jobs/job-id.ts';
 import type { Outcome, Step } from '../jobs/work.ts';
 import { rangeOf } from '../query/request.ts';
+import { renameOf } from '../schema/rename.ts';
 import type { Field } from '../schema/types.ts';
 import { differencesOf, differingRows } from './against-table.ts';
 import { objectsRequest, orBeginAnew, readNext, requireReadable } from './read-objects.ts';
@@ -101,7 +102,8 @@ async function nextStep(at: At, job: JobOf<'compare'>, progress: Progress, deadl
   const key = request.objects[number];
   if (key !== undefined) {
     const { format, columns } = request;
-    const source = { number, key, format, columns, table, staging, deadline_ms };
+    const rename = renameOf(request.rename);
+    const source = { number, key, format, columns, rename, table, staging, deadline_ms };
     return { progress: { ...progress, second: await goOnWithSecond(at, second, source) } };
   }
   if (request.format === 'parquet' && !progress.isUnclear) {

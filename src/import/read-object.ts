@@ -3,6 +3,8 @@ import type { At } from '../clickhouse/cluster.ts';
 import { askLong, objectFunction } from '../clickhouse/object.ts';
 import { StoreError, TimestoreError } from '../errors.ts';
 import { type ExportFormat, exportFormats } from '../export/day.ts';
+import { quoteName } from '../names.ts';
+import { missingName, type Rename, renamed } from '../schema/rename.ts';
 import type { SourceColumn } from './columns.ts';
 
 /** Formats of objects that are read; those that are written. */
@@ -23,13 +25,19 @@ const settings: Settings = {
  *
  * @throws TimestoreError `invalid-request` for one that is not there or cannot be read as this; StoreError
  */
-export async function columnsOf(at: At, key: string): Promise<SourceColumn[]> {
+export async function columnsOf(at: At, key: string, rename?: Rename): Promise<SourceColumn[]> {
   const object = objectFunction(at, key, exportFormats.parquet.clickhouse);
   const statement = `DESCRIBE TABLE ${object} FORMAT JSONEachRow`;
   const text = await asked(at, key, 'parquet', statement, { ...settings, param__columns: 'auto' });
   const lines = text.split('\n').filter((line) => line !== '');
-  const columns = lines.map((line) => JSON.parse(line) as SourceColumn).map(({ name, type }) => ({ name, type }));
-  if (columns.length === 0) throw unreadable(key, 'holds no rows');
+  const found = lines.map((line) => JSON.parse(line) as SourceColumn);
+  if (found.length === 0) throw unreadable(key, 'holds no rows');
+  const missing = missingName(
+    rename,
+    found.map(({ name }) => name),
+  );
+  if (missing !== undefined) throw unreadable(key, `has no column ${missing}, which is to be renamed`);
+  const columns = found.map(({ name, type }) => ({ name: renamed(rename, name), type }));
   const names = new Set<string>();
   const twice = columns.find(({ name }) => names.has(name) || !names.add(name));
   if (twice !== undefined) throw unreadable(key, `names the column ${twice.name} twice`);
@@ -37,7 +45,7 @@ export async function columnsOf(at: At, key: string): Promise<SourceColumn[]> {
 }
 
 /** An object, and the etag that it must have all the time that it is read. */
-type Source = { key: string; etag: string };
+type Source = { key: string; etag: string; rename?: Rename | undefined };
 
 /**
  * Runs an INSERT of what a Parquet object holds.
@@ -48,13 +56,16 @@ type Source = { key: string; etag: string };
  */
 export async function insertObject(
   at: At,
-  { key, etag }: Source,
+  { key, etag, rename = new Map() }: Source,
   insert: string,
   selected: string,
   params: Settings,
 ): Promise<void> {
   const object = objectFunction(at, key, exportFormats.parquet.clickhouse);
-  const read = `SELECT *, rowNumberInAllBlocks() AS _place, ${requireEtag} AS _changed FROM ${object}`;
+  const others = [...rename].map(([from, to]) => `${quoteName(from)} AS ${quoteName(to)}`);
+  const but = rename.size === 0 ? '' : ` EXCEPT (${[...rename.keys()].map(quoteName).join(', ')})`;
+  const named = [`*${but}`, ...others, `${requireEtag} AS _changed`].join(', ');
+  const read = `SELECT *, rowNumberInAllBlocks() AS _place FROM (SELECT ${named} FROM ${object})`;
   const statement = `${insert} SELECT ${selected} FROM (${read}) WHERE _changed = 0`;
   await asked(at, key, 'parquet', statement, inserting({ ...params, param__columns: 'auto', param__etag: etag }));
 }

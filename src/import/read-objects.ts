@@ -9,6 +9,7 @@ import type { JobOf } from '../jobs/job.ts';
 import type { Outcome } from '../jobs/work.ts';
 import { queryBody, rangeOf } from '../query/request.ts';
 import { mergeSchema } from '../schema/declared.ts';
+import { type Rename, renameForm, renameOf } from '../schema/rename.ts';
 import { type Field, fieldType, timestampPrecision } from '../schema/types.ts';
 import { invalidForm } from '../text.ts';
 import { columnsOf, unreadable } from './read-object.ts';
@@ -30,6 +31,7 @@ export const objectsRequest = z.object({
   objects: z.array(z.string()),
   timeRange: queryBody.shape.timeRange,
   columns: z.array(z.string()).optional(),
+  rename: renameForm.optional(),
   fields: z.array(z.object({ name: z.string(), type: fieldType })).optional(),
   timestampColumn: z.string().optional(),
   timestampPrecision: timestampPrecision.optional(),
@@ -115,14 +117,17 @@ export async function readNext(
   const number = reading.read.length;
   const key = objects[number];
   if (key === undefined) return undefined;
+  const rename = renameOf(request.rename);
   const planned = (fields: Field[]) => plannedTable(at, job, request, table, fields);
   const text: TextSource | undefined =
-    format === 'parquet' ? undefined : { number, key, format, columns: chosen, planned, known: undefined, ...until };
+    format === 'parquet'
+      ? undefined
+      : { number, key, format, columns: chosen, planned, known: undefined, rename, ...until };
   if (text !== undefined && reading.text !== undefined) return await goOnWithText(at, reading, reading.text, text);
   const etag = (await at.objects.find(key))?.etag;
   if (etag === undefined) throw unreadable(key, 'is not in the bucket');
   if (text !== undefined) return await beginText(at, reading, text, etag);
-  return await readParquet(at, reading, { number, key, etag, chosen, planned, known: until.known });
+  return await readParquet(at, reading, { number, key, etag, chosen, planned, rename, known: until.known });
 }
 
 async function readParquet(
@@ -134,11 +139,12 @@ async function readParquet(
     etag: string;
     chosen: string[] | undefined;
     known: ReadonlySet<string> | undefined;
+    rename: Rename | undefined;
     planned(fields: Field[]): Planned;
   },
 ): Promise<Reading> {
-  const { number, key, etag, chosen, known, planned } = object;
-  const all = await columnsOf(at, key);
+  const { number, key, etag, chosen, known, planned, rename } = object;
+  const all = await columnsOf(at, key, rename);
   const absent = chosen?.find((name) => !all.some((column) => column.name === name));
   if (absent !== undefined) throw unreadable(key, `has no column ${absent}`);
   const found = all.filter(({ name }) => chosen === undefined || chosen.includes(name));
@@ -148,7 +154,7 @@ async function readParquet(
   const table = planned(fields);
   const { staging = '' } = reading;
   await ensureStaging(at, table, staging);
-  const staged = await stageObject(at, table, staging, { number, key, etag, columns });
+  const staged = await stageObject(at, table, staging, { number, key, etag, columns, rename });
   const read = [...reading.read, found.map(({ name }) => name)];
   return { ...reading, fields, read, staged: [...reading.staged, staged] };
 }

@@ -3,6 +3,7 @@ import type { At } from '../clickhouse/cluster.ts';
 import { exportPrefix } from '../export/export.ts';
 import { PageError, type PageState, preparePage } from '../schema/prepare-page.ts';
 import type { RefusedRow } from '../schema/prepared-rows.ts';
+import type { Rename } from '../schema/rename.ts';
 import type { Field, FieldType } from '../schema/types.ts';
 import { unreadable } from './read-object.ts';
 import type { Reading, TextObject } from './reading.ts';
@@ -25,6 +26,7 @@ export type TextSource = {
   known: ReadonlySet<string> | undefined;
   /** The table as it is to be, with more fields. */
   planned(fields: Field[]): Planned;
+  rename: Rename | undefined;
   deadline_ms: number;
 };
 
@@ -107,14 +109,14 @@ const settled = { hasFraction: false, isEmpty: false };
 
 function pageOf(text: string, isLast: boolean, reading: Reading, object: TextObject, source: TextSource, at: At) {
   const { fields, hints } = reading;
-  const { columns, known, key, format } = source;
+  const { columns, known, key, format, rename } = source;
   const only = known === undefined ? columns : [...known].filter((name) => columns?.includes(name) ?? true);
   const state: PageState = {
     schema: source.planned(fields).schema,
     hints: new Map(Object.entries(hints)),
     names: object.names,
     checks: {
-      ...{ keepRefused: errors_max, firstLine: object.line },
+      ...{ keepRefused: errors_max, firstLine: object.line, rename },
       ...{ open: new Map(fields.map((field) => [field.name, field])), only: only && new Set(only) },
       // ClickHouse writes exports, and has text there.
       jsonInStrings: format === 'ndjson' && key.startsWith(exportPrefix),
@@ -170,8 +172,10 @@ function requireNames(names: string[], { key, columns, known, planned }: TextSou
 }
 
 /** With everything of an object read. */
-function over(reading: Reading, { seen, row }: TextObject, { key, columns }: TextSource): Reading {
+function over(reading: Reading, { seen, row }: TextObject, { key, columns, rename }: TextSource): Reading {
   if (row === 0 && seen.length === 0) throw unreadable(key, 'holds no rows');
+  const [unknown] = [...(rename ?? [])].find(([, to]) => !seen.includes(to)) ?? [];
+  if (unknown !== undefined) throw unreadable(key, `has no column ${unknown}, which is to be renamed`);
   const absent = columns?.find((name) => !seen.includes(name));
   if (absent !== undefined) throw unreadable(key, `has no column ${absent}`);
   const found = seen.filter((name) => columns?.includes(name) ?? true);

@@ -9,6 +9,7 @@ import { StoreError, TimestoreError } from '../errors.ts';
 import { quoteName, quoteString } from '../names.ts';
 import { type TimeRange, timeValue } from '../query/time-range.ts';
 import type { RefusalReason } from '../schema/coerce.ts';
+import type { Rename } from '../schema/rename.ts';
 import type { Time } from '../schema/timestamp.ts';
 import { type Field, precisionOf } from '../schema/types.ts';
 import type { Source } from './chunks.ts';
@@ -119,7 +120,7 @@ export async function stageObject(
   at: At,
   table: Planned,
   staging: string,
-  object: { number: number; key: string; etag: string; columns: SourceColumn[] },
+  object: { number: number; key: string; etag: string; columns: SourceColumn[]; rename: Rename | undefined },
 ): Promise<Staged> {
   const readings = readingsOf(table, object);
   const attempt = randomInt(2 ** 47);

@@ -16,6 +16,7 @@ import { quarantineRefused } from '../quarantine/quarantine.ts';
 import { encodeToken, type LaneMark } from '../query/token.ts';
 import { type DeclaredSchema, mergeSchema } from '../schema/declared.ts';
 import { type PreparedRows, prepareRows, type RowChecks, type RowFormat } from '../schema/prepare.ts';
+import type { Rename } from '../schema/rename.ts';
 import type { Time } from '../schema/timestamp.ts';
 import { encodeBatchId } from './batch-id.ts';
 import { settle } from './settle.ts';
@@ -37,6 +38,8 @@ export type IngestRequest = {
   /** What is said of the rows as a whole, kept with them; canonical JSON. */
   meta?: string;
   timeRange?: { start: Time; end: Time } | undefined;
+  /** Names in the rows that are others in the table. */
+  rename?: Rename | undefined;
   /** Rows at fault: all of the request is refused, or they go into quarantine and the others are accepted. */
   onError?: 'reject' | 'quarantine';
   /** Whether the buffer's replicas must have the rows, where there are any. */
@@ -100,6 +103,7 @@ async function accept(ctx: Context, request: IngestRequest, found: Table[]): Pro
     const prepare = (checks: RowChecks) => {
       return prepareRows(request.text, request.format, target.schema, limits, {
         ...checks,
+        rename: request.rename,
         keepRefused: onError === 'quarantine' ? limits.quarantine_rows_max : 0,
         setsAside: onError === 'quarantine' && request.format !== 'json',
       });
@@ -153,8 +157,10 @@ async function accept(ctx: Context, request: IngestRequest, found: Table[]): Pro
   });
 }
 
-function hashOf({ source, text, format, onError = 'reject' }: IngestRequest): string {
-  return hash('sha256', `${onError === 'reject' ? format : `${format} ${onError}`}\n${source ?? text}`);
+function hashOf({ source, text, format, rename, onError = 'reject' }: IngestRequest): string {
+  const how = onError === 'reject' ? format : `${format} ${onError}`;
+  const names = rename === undefined ? '' : ` ${JSON.stringify([...rename])}`;
+  return hash('sha256', `${how}${names}\n${source ?? text}`);
 }
 
 /** Throws where nothing can be accepted of the rows. */

@@ -2,6 +2,7 @@ import { TimestoreError } from '../errors.ts';
 import { type Cell, CsvReader, type CsvRecord, type OpenQuoteError } from './csv-reader.ts';
 import { notNumberOf } from './double.ts';
 import type { Member } from './json-reader.ts';
+import { missingName, type Rename, renamed } from './rename.ts';
 import type { FieldType } from './types.ts';
 
 export type { Cell } from './csv-reader.ts';
@@ -14,25 +15,31 @@ export type CsvRow = CsvRecord & { names: string[] };
  *
  * @throws TimestoreError `malformed-body` for a text without a first line, or one that is none; OpenQuoteError
  */
-export function* readCsv(text: string): Generator<CsvRow> {
+export function* readCsv(text: string, rename?: Rename): Generator<CsvRow> {
   const reader = new CsvReader(text);
-  const names = namesIn(reader.next());
+  const names = namesIn(reader.next(), rename);
   for (let record = reader.next(); record !== undefined; record = reader.next()) yield rowOf(record, names);
 }
 
 /** The names in a first line. Throws TimestoreError `malformed-body`. */
-function namesIn(header: CsvRecord | undefined): string[] {
+function namesIn(header: CsvRecord | undefined, rename: Rename | undefined): string[] {
   if (header === undefined)
     throw new TimestoreError('malformed-body', 'The body is empty; send a line of names and rows.');
-  const problem = headerProblem(header);
+  const problem = headerProblem(header, rename);
   if (problem !== undefined) throw malformedCsv(header.line, problem);
-  return header.cells.map(({ text }) => text);
+  return header.cells.map(({ text }) => renamed(rename, text));
 }
 
 /** Why a first line cannot be the names of fields. */
-export function headerProblem({ problem, cells }: CsvRecord): string | undefined {
-  const other = delimiterOf(cells.map(({ text }) => text));
-  return problem ?? (other && `its cells are separated by ${other}; send it with commas between them`);
+export function headerProblem({ problem, cells }: CsvRecord, rename: Rename | undefined): string | undefined {
+  const names = cells.map(({ text }) => text);
+  const other = delimiterOf(names);
+  const missing = missingName(rename, names);
+  return (
+    problem ??
+    (other && `its cells are separated by ${other}; send it with commas between them`) ??
+    (missing === undefined ? undefined : `it has no name ${missing}, which is to be renamed`)
+  );
 }
 
 /** What seems to separate the names where no comma does. */

@@ -3,6 +3,7 @@ import { headerProblem, rowOf } from './csv.ts';
 import { CsvReader, lineEndsIn, OpenQuoteError } from './csv-reader.ts';
 import { JsonReader, JsonSyntaxError } from './json-reader.ts';
 import type { OpenField, PreparedRows, RowChecks } from './prepared-rows.ts';
+import { renamed } from './rename.ts';
 import { RowsPass } from './rows-pass.ts';
 import type { FieldType, TableSchema } from './types.ts';
 
@@ -102,9 +103,9 @@ function readCsvPage(text: string, isLast: boolean, { checks, names: known }: Pa
   try {
     for (let record = reader.next(); record !== undefined; record = reader.next()) {
       if (names === undefined) {
-        const problem = headerProblem(record);
+        const problem = headerProblem(record, checks.rename);
         if (problem !== undefined) throw new PageError(problem, record.line, 0);
-        names = record.cells.map(({ text: name }) => name);
+        names = record.cells.map(({ text: name }) => renamed(checks.rename, name));
         continue;
       }
       const row = rowOf(record, names);

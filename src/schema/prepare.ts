@@ -4,6 +4,7 @@ import { malformedOpenQuote, readCsv } from './csv.ts';
 import { OpenQuoteError } from './csv-reader.ts';
 import { JsonReader, JsonSyntaxError } from './json-reader.ts';
 import type { PreparedRows, RowChecks } from './prepared-rows.ts';
+import type { Rename } from './rename.ts';
 import { RowsPass } from './rows-pass.ts';
 import type { FieldType, TableSchema } from './types.ts';
 
@@ -30,7 +31,7 @@ export function prepareRows(
   for (let readings = 1; ; readings += 1) {
     const pass = new RowsPass(schema, limits, hints, checks);
     try {
-      readRows(text, format, pass);
+      readRows(text, format, pass, checks.rename);
     } catch (error) {
       if (error instanceof JsonSyntaxError) throw malformed(text, error);
       if (error instanceof OpenQuoteError) throw malformedOpenQuote(error);
@@ -43,10 +44,10 @@ export function prepareRows(
   }
 }
 
-function readRows(text: string, format: RowFormat, pass: RowsPass): void {
+function readRows(text: string, format: RowFormat, pass: RowsPass, rename: Rename | undefined): void {
   if (format === 'csv') {
     const plain = text.charCodeAt(0) === 0xfeff ? text.slice(1) : text;
-    for (const row of readCsv(plain)) pass.csvRow(row, plain);
+    for (const row of readCsv(plain, rename)) pass.csvRow(row, plain);
     return;
   }
   const reader = new JsonReader(text);

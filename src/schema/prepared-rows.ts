@@ -1,4 +1,5 @@
 import type { Refusal, RefusalReason } from './coerce.ts';
+import type { Rename } from './rename.ts';
 import { compareTimes, type Time } from './timestamp.ts';
 import type { Field, FieldType } from './types.ts';
 
@@ -42,6 +43,8 @@ export type RowChecks = {
   open?: ReadonlyMap<string, OpenField> | undefined;
   /** Whether JSON of fields of type json stands in strings, as exports have it. */
   jsonInStrings?: boolean | undefined;
+  /** Names in the rows that are others in the table. */
+  rename?: Rename | undefined;
   /** The number of the first line of the text. */
   firstLine?: number | undefined;
 };

@@ -14,6 +14,7 @@ import {
   type RowChecks,
   type RowError,
 } from './prepared-rows.ts';
+import { renamed } from './rename.ts';
 import { isLarger, utf8BytesOfUnit } from './row-size.ts';
 import { coerceNew, newSlot, otherType, type Slot } from './slot.ts';
 import { parseTimestamp, storedTimestamp, type TimePrecision, tooFine } from './timestamp.ts';
@@ -82,7 +83,7 @@ export class RowsPass {
       return;
     }
     const members = membersOf(row, (name) => this.#slots.get(name)?.type ?? this.#hints.get(name));
-    this.#source = () => `{${members.map(({ name, text }) => `${JSON.stringify(name)}:${text}`).join()}}`;
+    this.#source = () => objectText(members);
     this.#take(members, cells.map(({ text: cell }) => cell).join(), true);
   }
 
@@ -94,7 +95,7 @@ export class RowsPass {
     if (isObject && this.#takePlain(reader, start)) return;
     this.#line = () => this.#counter.lineAt(reader.text, start);
     try {
-      if (isObject) this.#take(reader.members(), reader.text.slice(start, reader.offset), false);
+      if (isObject) this.#take(this.#named(reader.members()), reader.text.slice(start, reader.offset), false);
       else {
         reader.value();
         this.#refuse(null, { reason: 'not-an-object', detail: 'a row is a JSON object' });
@@ -109,7 +110,8 @@ export class RowsPass {
 
   /** Whether the row was one that needs no more than a look. */
   #takePlain(reader: JsonReader, start: number): boolean {
-    if (this.#checks.refuse?.has(this.#index) || this.#checks.jsonInStrings) return false;
+    const { refuse, jsonInStrings, rename } = this.#checks;
+    if (refuse?.has(this.#index) || jsonInStrings || rename !== undefined) return false;
     this.#plain ??= new PlainRows(reader.text, this.#slots, this.#schema);
     const row = this.#plain.read(start, this.#reading);
     const isTaken =
@@ -126,6 +128,15 @@ export class RowsPass {
       this.#reading += 1;
     }
     return isTaken;
+  }
+
+  /** Members under the names of their fields; where those are others, a refused row is kept with them. */
+  #named(members: Member[]): Member[] {
+    const { rename } = this.#checks;
+    if (rename === undefined) return members;
+    const named = members.map((member) => ({ ...member, name: renamed(rename, member.name) }));
+    this.#source = () => objectText(named);
+    return named;
   }
 
   #begin(): void {
@@ -302,4 +313,8 @@ export class RowsPass {
     if (this.#refused.length < (this.#checks.keepRefused ?? 0))
       this.#refused.push({ ...error, source: this.#source(), line: this.#line(), value: textOf(this.#member) });
   }
+}
+
+function objectText(members: Member[]): string {
+  return `{${members.map(({ name, text }) => `${JSON.stringify(name)}:${text}`).join()}}`;
 }

@@ -362,3 +362,30 @@ describe('what is wrong is said in one message, with the right exit code', () =>
     expect(await waiting.ended).toMatchObject({ code: 130, stderr: expect.stringContaining('Interrupted.') });
   });
 });
+
+test('names of files are others in the table, whatever their format, and rows set aside have them too', async () => {
+  const dataset = newDataset();
+  const parquet = file('named.parquet', await parquetOf(`SELECT '${at(3)}' AS _time, 3 AS "_v:,"`));
+  const files = [
+    file('named.ndjson', `{"_time":"${at(1)}","_v:,":1}\n{"_time":"${at(1)}","_v:,":"wrong"}\n`),
+    file('named.csv', `"_v:,",_time\n2,${at(2)}\n`),
+    parquet,
+  ];
+  const rename = ['--rename', '_time:timestamp', '--rename', '_v\\:\\,:v'];
+  const args = [...files, '--table', `${dataset}.m`, ...rename, '--on-error', 'quarantine'];
+  expect(await ingest(args)).toMatchObject({ code: 0, stdout: expect.stringMatching(/^3 rows accepted, 1 set aside/) });
+  expect(await values(dataset)).toEqual([1, 2, 3]);
+  expect(await ingest(args)).toMatchObject({ code: 0, stdout: expect.stringContaining('were there already') });
+  const { rows } = await client().table(dataset, '_quarantine').query();
+  expect(JSON.stringify(rows)).toContain('\\"timestamp\\"');
+  for (const wrong of ['_time', ':x', 'a:x,b:x']) {
+    expect((await ingest([...files, '--table', `${dataset}.m`, '--rename', wrong])).code, wrong).toBe(2);
+  }
+});
+
+async function parquetOf(select: string): Promise<Uint8Array> {
+  const { body } = await newInstance().clickhouse.open({
+    ...{ settings: {}, body: `${select} FORMAT Parquet`, timeout_ms: 10_000, signal: new AbortController().signal },
+  });
+  return new Uint8Array(await new Response(body as ReadableStream).arrayBuffer());
+}

@@ -1,18 +1,19 @@
 import { createInterface } from 'node:readline';
 import { type Command, Option } from 'commander';
-import { type Table, WriteError } from '../../client/index.ts';
+import { type Table, WriteError, type WriteOptions } from '../../client/index.ts';
 import { connect, stateFolder, tableName } from '../config.ts';
 import { CliFailure, exitCodes, failureOf, interrupted, usage } from '../failure.ts';
 import { load, type Progress } from '../ingest/load.ts';
 import { rowCount, showProgress, whole } from '../ingest/show-progress.ts';
 import { type Format, findSource, formats } from '../ingest/source.ts';
 import type { Io } from '../io.ts';
-import { number, type PatientOptions, patienceOption } from '../options.ts';
+import { number, type PatientOptions, patienceOption, renameOption } from '../options.ts';
 
 type IngestOptions = PatientOptions & {
   table: string;
   format?: Format;
   run: string;
+  rename?: Record<string, string>;
   onError: 'reject' | 'quarantine';
   ack: 'buffered' | 'durable' | 'flushed';
   parallel: number;
@@ -53,6 +54,7 @@ export function ingestCommand(program: Command, io: Io): void {
         .default('buffered'),
     )
     .option('--run <name>', 'a name of this load: under another one the same rows are taken again', 'default')
+    .addOption(renameOption())
     .option(
       '--live',
       'standard input as it comes: rows are sent after a second, under keys that cannot be derived again',
@@ -83,8 +85,10 @@ async function ingest(files: string[], options: IngestOptions, io: Io): Promise<
   const bytes = sizes.includes(undefined) ? undefined : sizes.reduce((sum: number, each) => sum + (each ?? 0), 0);
   const bar = options.quiet ? undefined : showProgress(io, progress, bytes);
   const from = performance.now();
-  const { run, format, parallel, patience: patienceMs, ack, onError } = options;
-  const write = { ack, onError };
+  const { format, parallel, patience: patienceMs, ack, onError, rename } = options;
+  const write = { ack, onError, ...(rename && { rename }) };
+  // Under other names the same rows are others.
+  const run = rename === undefined ? options.run : JSON.stringify([options.run, rename]);
   try {
     if (options.live) {
       await follow(timestore.table(dataset, name), write, progress, io);
@@ -141,7 +145,7 @@ function ended(error: unknown, progress: Progress, io: Io, kind: keyof typeof fu
 /** Rows as they come, until there are no more or Ctrl-C. Nobody can send them again: their keys need not be derivable. */
 async function follow(
   table: Table,
-  write: Pick<IngestOptions, 'ack' | 'onError'>,
+  write: Pick<WriteOptions, 'ack' | 'onError' | 'rename'>,
   progress: Progress,
   { stdin, signal }: Io,
 ): Promise<void> {

@@ -21,7 +21,7 @@ export type LoadOptions = {
   requests: number;
   /** How long it is tried again while nothing is acknowledged. */
   patienceMs: number;
-  write: Pick<WriteOptions, 'ack' | 'onError'>;
+  write: Pick<WriteOptions, 'ack' | 'onError' | 'rename'>;
   stdin: Readable;
   /** The wish to end. */
   signal: AbortSignal;

@@ -2,6 +2,7 @@ import { randomInt } from 'node:crypto';
 import * as z from 'zod';
 import type { At } from '../../clickhouse/cluster.ts';
 import { exportPrefix } from '../../export/export.ts';
+import { type Rename, renamed } from '../../schema/rename.ts';
 import type { Field, TableSchema } from '../../schema/types.ts';
 import { type ImportFormat, unreadable } from '../read-object.ts';
 import { stagedRows, textObject, wrongRow } from '../reading.ts';
@@ -29,6 +30,7 @@ export type SecondSource = {
   key: string;
   format: ImportFormat;
   columns: string[] | undefined;
+  rename: Rename | undefined;
   table: Planned;
   staging: string;
   deadline_ms: number;
@@ -67,7 +69,7 @@ async function readText(at: At, second: Second, source: SecondSource): Promise<S
   let rest = '';
   let isOver = false;
   for await (const page of pagesOf(at, table, staging, number, object, object.place)) {
-    const reader = new TextReader(format, object, rest + page.text, page.isLast);
+    const reader = new TextReader(format, object, rest + page.text, page.isLast, source.rename);
     const rows = reader.rows((message, row, line) =>
       unreadable(key, `cannot be read as ${format} at row ${row} (line ${line}): ${message}`),
     );
@@ -90,9 +92,11 @@ async function readParquet(at: At, second: Second, source: SecondSource): Promis
   const { etag, bytes } = await etagOf(at, key);
   const begun = second.parquet ?? { etag, row: 0 };
   const object = await openParquet(at, key, begun.etag, bytes);
-  const names = [...object.columns.keys()];
+  const inFile = [...object.columns.keys()];
+  const names = inFile.map((name) => renamed(source.rename, name));
   const known = new Set(table.schema.fields.map(({ name }) => name));
-  const read = names.filter((name) => known.has(name) && isNeeded(table.schema, chosen, name));
+  const isRead = (name: string) => known.has(name) && isNeeded(table.schema, chosen, name);
+  const read = inFile.filter((name) => isRead(renamed(source.rename, name)));
   const sink = new Sink(at, second, source);
   const total = object.metadata.row_groups.reduce((sum, { num_rows }) => sum + Number(num_rows), 0);
   let row = begun.row;
@@ -102,7 +106,7 @@ async function readParquet(at: At, second: Second, source: SecondSource): Promis
         members: read.map((name) => {
           const column = object.columns.get(name);
           const raw = column?.toJson(slice.values.get(name)?.[i]) ?? 'null';
-          return { name, raw, kind: column?.kind };
+          return { name: renamed(source.rename, name), raw, kind: column?.kind };
         }),
       };
     });
@@ -115,7 +119,9 @@ async function readParquet(at: At, second: Second, source: SecondSource): Promis
   return over({ ...next, parquet: undefined }, names, source);
 }
 
-function over(second: Second, names: string[], { key, columns, table }: SecondSource): Second {
+function over(second: Second, names: string[], { key, columns, table, rename }: SecondSource): Second {
+  const [unknown] = [...(rename ?? [])].find(([, to]) => !names.includes(to)) ?? [];
+  if (unknown !== undefined) throw unreadable(key, `has no column ${unknown}, which is to be renamed`);
   const { timestampColumn, keyFields } = table.schema;
   const missing = [timestampColumn, ...keyFields].find((name) => !names.includes(name));
   if (missing !== undefined) {

@@ -1,3 +1,4 @@
+import { type Rename, renamed } from '../../schema/rename.ts';
 import type { FieldType } from '../../schema/types.ts';
 import type { TextObject } from '../reading.ts';
 import { lineFeedsIn, type TextPage } from '../text-lines.ts';
@@ -20,10 +21,18 @@ export class TextReader {
   /** Where the next row is: its line, from 1. */
   line: number;
   #names: string[] | undefined;
+  readonly #rename: Rename | undefined;
   #row: number;
   #end = 0;
 
-  constructor(format: 'ndjson' | 'csv', { line, names, row }: TextObject, text: string, isLast: boolean) {
+  constructor(
+    format: 'ndjson' | 'csv',
+    { line, names, row }: TextObject,
+    text: string,
+    isLast: boolean,
+    rename?: Rename,
+  ) {
+    this.#rename = rename;
     this.#format = format;
     this.#text = text;
     this.#isLast = isLast;
@@ -62,8 +71,9 @@ export class TextReader {
       const { line } = this;
       this.#moveTo(end);
       this.#row += 1;
-      for (const { name } of row) this.seen.add(name);
-      yield { members: row, line };
+      const members = row.map(({ name, raw }) => ({ name: renamed(this.#rename, name), raw }));
+      for (const { name } of members) this.seen.add(name);
+      yield { members, line };
     }
   }
 
@@ -88,7 +98,7 @@ export class TextReader {
   }
 
   #header(cells: CsvCell[], start: number): void {
-    const names = cells.map(({ text }) => text);
+    const names = cells.map(({ text }) => renamed(this.#rename, text));
     if (new Set(names).size < names.length) throw new NotARow('two columns have the same name', start);
     this.#names = names;
     for (const name of names) this.seen.add(name);

@@ -3,11 +3,12 @@ import { usage } from '../../failure.ts';
 import { findFile, type LocalFile, type Selection } from '../../import/local-file.ts';
 import { type Format, formats } from '../../ingest/source.ts';
 import type { Io } from '../../io.ts';
-import { collect, type PatientOptions, patienceOption } from '../../options.ts';
+import { collect, type PatientOptions, patienceOption, renameOption } from '../../options.ts';
 import { chosenRows, names } from '../query.ts';
 
 /** Which files, objects and rows of them a command reads. */
-export type FileOptions = PatientOptions & Selection & { object?: string[]; from?: string; to?: string };
+export type FileOptions = PatientOptions &
+  Selection & { object?: string[]; from?: string; to?: string; rename?: Record<string, string> };
 
 /** What a command takes that reads files and objects for a table. */
 export function fileOptions(command: Command): Command {
@@ -22,6 +23,7 @@ export function fileOptions(command: Command): Command {
     .option('--from <time>', 'rows from here on')
     .option('--to <time>', 'rows before')
     .option('-c, --columns <names>', 'with commas between; all by default')
+    .addOption(renameOption())
     .addOption(patienceOption('how long to try again while the server is away'));
 }
 
@@ -29,6 +31,7 @@ export function fileOptions(command: Command): Command {
 export const rowsOf = (options: FileOptions) => ({
   ...chosenRows(options),
   ...(options.columns !== undefined && { columns: names(options.columns) }),
+  ...(options.rename !== undefined && { rename: options.rename }),
 });
 
 /** Finds all files. Throws CliFailure for what is not there, cannot be told, or is of several formats. */
