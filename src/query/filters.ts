@@ -4,11 +4,11 @@ import type { Settings } from '../clickhouse/client.ts';
 import type { Limits } from '../config.ts';
 import type { TimestoreError } from '../errors.ts';
 import { quoteName } from '../names.ts';
-import { coerceDecimal, type DecimalType, decimalSize, isDecimal, isNumberText } from '../schema/decimal.ts';
+import { coerceDecimal, type DecimalType, decimalSize, isDecimal } from '../schema/decimal.ts';
 import { isNotNumber } from '../schema/double.ts';
-import { decimalOf } from '../schema/number-text.ts';
 import { parseTimeBound, type Time, time_ms_max, time_ms_min } from '../schema/timestamp.ts';
 import type { Field, FieldType, TableSchema } from '../schema/types.ts';
+import { decimalText, fitDecimals } from './decimal-filter.ts';
 import { invalid, tooMuch } from './invalid.ts';
 import { arrayText, parameterText } from './parameter.ts';
 import { timeValue } from './time-range.ts';
@@ -107,7 +107,12 @@ export function filterSql(
     }
     const field = fields.get(filter.column);
     if (field === undefined) throw invalid(`filters.columns: table ${table.name} has no field ${filter.column}`);
-    return conditionSql(filter, field, table.schema, limits, params, `${parameter}${count}`);
+    const conditions = isDecimal(field.type) ? fitDecimals(filter, field.type) : [filter];
+    if (conditions === 'never') return 'false';
+    const parts = conditions.map((each, i) => {
+      return conditionSql(each, field, table.schema, limits, params, `${parameter}${count}${'x'.repeat(i)}`);
+    });
+    return parts.length === 1 ? parts.join() : `(${parts.join(' AND ')})`;
   };
   return filters.map((filter) => one(filter, 0));
 }
@@ -201,7 +206,7 @@ function boundTo(field: Field, value: string | number | boolean, schema: TableSc
   const wrong = () => {
     const isWhole = field.type === 'integer' || field.type === 'unsigned';
     const taken = isDecimal(field.type)
-      ? `what ${field.type} holds, beyond 15 digits as a string of digits`
+      ? 'a number, beyond 15 digits as a string of digits'
       : isWhole
         ? 'a whole number, beyond 2^53 as a string of digits'
         : `a ${field.type}`;
@@ -242,11 +247,10 @@ function wholeBound(type: 'integer' | 'unsigned', value: string | number | boole
   return whole < 0n ? { text, type: 'Int128' } : undefined;
 }
 
-/** What the type holds. A JSON number of more digits may have been another one. */
+/** What the type holds; other numbers have been fitted to it before. */
 function decimalBound(type: DecimalType, value: string | number | boolean): Bound | undefined {
-  const text = String(value);
-  if (typeof value === 'boolean' || !isNumberText(text)) return undefined;
-  if (typeof value === 'number' && decimalOf(text).digits.length > 15) return undefined;
+  const text = decimalText(value);
+  if (text === undefined) return undefined;
   const { precision, scale } = decimalSize(type);
   const stored = coerceDecimal(type, text);
   return typeof stored === 'string' ? { text: stored, type: `Decimal(${precision}, ${scale})` } : undefined;

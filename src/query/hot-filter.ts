@@ -2,6 +2,7 @@ import type { Table } from '../catalog/table.ts';
 import { isDecimal, unitsOf } from '../schema/decimal.ts';
 import { storedTimestamp } from '../schema/timestamp.ts';
 import type { FieldType } from '../schema/types.ts';
+import { fitDecimals } from './decimal-filter.ts';
 import { type Condition, type Filter, filterTime, type Operator } from './filters.ts';
 import { containsText, likeText, type TextTest } from './hot-text.ts';
 import { compareValues, type HotValue } from './hot-values.ts';
@@ -61,7 +62,15 @@ function testOf(filter: Filter, types: Map<string, FieldType>): Test | undefined
   return (values) => tests.some((test) => test?.(values));
 }
 
-function conditionTest({ column, op, value }: Condition, type: FieldType = 'string'): Test | undefined {
+function conditionTest(condition: Condition, type: FieldType = 'string'): Test | undefined {
+  if (!isDecimal(type)) return plainTest(condition, type);
+  const fitted = fitDecimals(condition, type);
+  if (fitted === 'never') return () => false;
+  const tests = fitted.map((each) => plainTest(each, type));
+  return (values) => tests.every((test) => test?.(values));
+}
+
+function plainTest({ column, op, value }: Condition, type: FieldType): Test | undefined {
   const found = (values: Values) => values.get(column) ?? null;
   if (op === 'isNull' || (op === 'eq' && value === null)) return (values) => found(values) === null;
   if (op === 'isNotNull' || (op === 'ne' && value === null)) return (values) => found(values) !== null;

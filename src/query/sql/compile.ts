@@ -111,7 +111,7 @@ function refuseOtherStatements(tokens: Token[]): void {
 function paramsOf(tokens: Token[]): Map<string, string> {
   const params = new Map<string, string>();
   for (const [i, { text }] of tokens.entries()) {
-    if (text !== '{' || tokens[i + 1]?.kind !== 'word' || tokens[i + 2]?.text !== ':') continue;
+    if (text !== '{' || tokens[i + 1]?.kind !== 'param') continue;
     const name = tokens[i + 1]?.name ?? '';
     let type = '';
     for (let at = i + 3; at < tokens.length && tokens[at]?.text !== '}'; at += 1) {

@@ -2,11 +2,11 @@ import { TimestoreError } from '../../errors.ts';
 import { quoteName } from '../../names.ts';
 
 /**
- * A token of SQL. `word` is a keyword or a bare name, `name` a quoted one; `text` is what is sent on: comments are gone,
- * and quoted names have one form.
+ * A token of SQL. `word` is a keyword or a bare name, `name` a quoted one, `param` a word within `{name:Type}`, where no
+ * word is a keyword; `text` is what is sent on: comments are gone, and quoted names have one form.
  */
 export type Token = {
-  kind: 'word' | 'name' | 'string' | 'number' | 'sign';
+  kind: 'word' | 'name' | 'param' | 'string' | 'number' | 'sign';
   text: string;
   /** The name that a word or a quoted name stands for. */
   name: string;
@@ -47,7 +47,19 @@ export function lex(sql: string): Token[] {
   if (tokens.some(({ kind, text }) => kind === 'sign' && text === ';')) {
     throw refused('Only one statement can be sent at a time: leave out the semicolon');
   }
+  markParameters(tokens);
   return tokens;
+}
+
+/** A parameter may be called as a keyword is: `{from:DateTime64(3)}`. */
+function markParameters(tokens: Token[]): void {
+  for (let i = 0; i < tokens.length; i += 1) {
+    const isParameter = tokens[i]?.text === '{' && tokens[i + 1]?.kind === 'word' && tokens[i + 2]?.text === ':';
+    if (!isParameter) continue;
+    for (let token = tokens[i]; token !== undefined && token.text !== '}'; i += 1, token = tokens[i]) {
+      if (token.kind === 'word') token.kind = 'param';
+    }
+  }
 }
 
 /** The SQL of tokens. Strings may be left out, for whoever looks at the structure only. */

@@ -100,7 +100,7 @@ function isAlias(tokens: Token[], i: number): boolean {
   if (before.kind === 'word') {
     return !beforeNames.has(before.text.toUpperCase());
   }
-  return ['name', 'string', 'number'].includes(before.kind) || before.text === ')' || before.text === ']';
+  return ['name', 'string', 'number'].includes(before.kind) || [')', ']', '}'].includes(before.text);
 }
 
 /** Where a name with a dot begins. */

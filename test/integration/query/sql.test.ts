@@ -238,6 +238,23 @@ test('parameters are values, whatever is in them', async () => {
   expect(answer.text).toContain('"big":9223372036854775807');
 });
 
+describe('a parameter may be called as a keyword is', () => {
+  const keywords = 'from FROM join in table as with select where union array final settings format between and values';
+  test.each(keywords.split(' '))('%s', async (name) => {
+    const dataset = await halves();
+    const params = { [name]: at(4), list: ['odd'] };
+    const text = `SELECT {${name} : DateTime64(3)} m, count() AS n FROM m
+      WHERE timestamp >= {${name}:DateTime64(3)} AND timestamp BETWEEN {${name}:DateTime64(3)} AND now64(3) + INTERVAL 100 YEAR
+        AND k IN {list:Array(String)} AND k IN (SELECT k FROM m WHERE timestamp < {${name}:DateTime64(3)}) GROUP BY m`;
+    expect(await rowsOf(text, { dataset, params })).toEqual([{ m: at(4), n: 1 }]);
+    expect(
+      await rowsOf(`SELECT sum(v) AS s FROM m WHERE v < {${name}:Int8}`, { dataset, params: { [name]: 3 } }),
+    ).toEqual([{ s: 3 }]);
+    const lists = { dataset, params: { [name]: [1, 6] } };
+    expect(await rowsOf(`SELECT sum(v) AS s FROM m WHERE v IN {${name}:Array(Int64)}`, lists)).toEqual([{ s: 7 }]);
+  });
+});
+
 test('every name is a column, also those that answers of queries use themselves', async () => {
   const dataset = await halves();
   const text = `SELECT '+' AS _from, v, 'b' AS "rows", 1 AS _lane, '' AS "data" FROM m ORDER BY v`;
