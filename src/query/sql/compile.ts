@@ -7,13 +7,15 @@ import { takesAggregate } from './functions.ts';
 import { type TimeTexts, timeParam, timeTextsIn, typedTime } from './iso-times.ts';
 import { lex, refused, type Token, textOf } from './lex.ts';
 import { qualify } from './qualify.ts';
-import { type TableUse, tablesIn } from './scan.ts';
+import { scan, type TableUse } from './scan.ts';
 import { markerOf, markerPrefix, notWrittenOut } from './tree.ts';
 
 /** SQL cut into what stays and the tables it uses. */
 export type CompiledSql = {
   tokens: Token[];
   uses: TableUse[];
+  /** Columns that IN looks into, by their alias and name. */
+  columns: Set<string>;
   /** The parameters it has, with their types. */
   params: Map<string, string>;
   /** Places of texts that may be times. */
@@ -33,8 +35,8 @@ export function compileSql(sql: string, dataset: string | undefined, limits: Lim
   const sent = lex(sql);
   refuseOtherStatements(sent);
   const tokens = qualify(sent, dataset);
-  const uses = tablesIn(tokens);
-  return { tokens, uses, params: paramsOf(tokens), times: timeTextsIn(tokens), asTimes: new Set() };
+  const { uses, columns } = scan(tokens);
+  return { tokens, uses, columns, params: paramsOf(tokens), times: timeTextsIn(tokens), asTimes: new Set() };
 }
 
 /** What stands in the place of tokens. */

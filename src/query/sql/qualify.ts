@@ -25,7 +25,10 @@ export function qualify(tokens: Token[], dataset: string | undefined): Token[] {
     const at = tokens[use.last];
     if (at !== undefined) changes.set(use.last, { last: use.last, by: [at, wordAt(at, 'AS'), nameAt(at, alias)] });
   }
-  const firsts = new Set(uses.map(({ first }) => first));
+  // Three names after IN are no table, but perhaps a column.
+  const firsts = new Set(
+    uses.flatMap(({ first, place, parts }) => (place === 'in' && parts.length > 2 ? [] : [first])),
+  );
   for (const [i, token] of tokens.entries()) {
     const select = selects[i];
     if (select === undefined || !isPath(tokens, i) || firsts.has(i)) continue;

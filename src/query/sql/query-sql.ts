@@ -192,7 +192,7 @@ async function check(ctx: Context, key: string, compiled: CompiledSql, params: S
   // Places in the text are those of the first.
   if (first.status === 'rejected') throw first.reason;
   if (second.status === 'rejected') throw second.reason;
-  checkTree(first.value, second.value, compiled.uses);
+  checkTree(first.value, second.value, compiled.uses, compiled.columns);
   ctx.checkedSql.set(key, compiled);
 }
 

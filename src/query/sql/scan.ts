@@ -65,8 +65,17 @@ export function tablesIn(tokens: Token[]): TableUse[] {
   return scan(tokens).uses;
 }
 
-/** The tables, and the SELECT that each token belongs to. */
-export function scan(tokens: Token[]): { uses: TableUse[]; selects: (Select | undefined)[] } {
+/** What `scan` finds. */
+export type Scanned = {
+  uses: TableUse[];
+  /** The SELECT that each token belongs to. */
+  selects: (Select | undefined)[];
+  /** Columns that IN looks into, as `alias.column`: the alias is that of something in FROM. */
+  columns: Set<string>;
+};
+
+/** The tables, and what else stands at such a place. */
+export function scan(tokens: Token[]): Scanned {
   const uses: TableUse[] = [];
   const selects: (Select | undefined)[] = [];
   let group = newGroup(undefined, '');
@@ -95,7 +104,15 @@ export function scan(tokens: Token[]): { uses: TableUse[]; selects: (Select | un
     }
     if (token.kind === 'word') i = onWord(uses, tokens, group, i);
   }
-  return { uses, selects };
+  const isColumn = (each: TableUse) => each.place === 'in' && isColumnOf(selects[each.first], each.parts);
+  const columns = uses.filter(isColumn).map(({ parts }) => parts.join('.'));
+  return { uses: uses.filter((each) => !isColumn(each)), selects, columns: new Set(columns) };
+}
+
+/** Whether a name begins with the alias of what a SELECT, or one around it, has in its FROM. */
+function isColumnOf(select: Select | undefined, [alias, ...more]: string[]): boolean {
+  if (select === undefined || more.length === 0) return false;
+  return select.sources.some(({ name }) => name === alias) || isColumnOf(select.parent, [alias ?? '', ...more]);
 }
 
 /** A word that has a meaning in a query. Answers with the last token that was looked at. */

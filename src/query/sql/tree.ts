@@ -19,9 +19,10 @@ const noTable = 'system.one';
  * must be the same but for the markers, each at a place where a table stands, and nothing else may stand at such a place.
  * What is not known is refused.
  *
+ * @param columns that IN looks into, by their alias and name
  * @throws TimestoreError `invalid-request` naming what is not allowed
  */
-export function checkTree(before: string[], after: string[], uses: TableUse[]): void {
+export function checkTree(before: string[], after: string[], uses: TableUse[], columns = new Set<string>()): void {
   // A common table expression may be shown where it is used, more than once.
   const found = new Set<number>();
   const names = cteNames(after);
@@ -42,7 +43,7 @@ export function checkTree(before: string[], after: string[], uses: TableUse[]): 
       found.add(marker);
     }
     const isFirst = above[line.depth - 1] === last;
-    checkLine(line, above, names, isFirst);
+    checkLine(line, above, { tables: names, columns }, isFirst);
     if (isFirst) checkFirst(line, above);
     last = line;
   }
@@ -76,7 +77,10 @@ function readLine(text: string): Line {
   throw notUnderstood();
 }
 
-function checkLine({ depth, kind, rest }: Line, above: Line[], names: Set<string>, isFirst: boolean): void {
+/** Names of the SQL's own: of common table expressions, and of columns that IN looks into. */
+type OwnNames = { tables: Set<string>; columns: Set<string> };
+
+function checkLine({ depth, kind, rest }: Line, above: Line[], names: OwnNames, isFirst: boolean): void {
   switch (kind) {
     case 'IDENTIFIER':
       checkIdentifier(rest, depth, above, names, isFirst);
@@ -97,7 +101,13 @@ function checkLine({ depth, kind, rest }: Line, above: Line[], names: Set<string
   }
 }
 
-function checkIdentifier(rest: string, depth: number, above: Line[], names: Set<string>, isFirst: boolean): void {
+/**
+ * Databases that the reader may read by its grants, and those that a server has of itself. Where nothing in a FROM has such a
+ * column, ClickHouse takes `alias.column` after IN for a table of the database `alias`: none of these may be meant.
+ */
+const databases = /^(?:_.*|ts_.*|timestore|system|information_schema|default)(?:\.|$)/is;
+
+function checkIdentifier(rest: string, depth: number, above: Line[], names: OwnNames, isFirst: boolean): void {
   const [, name, modifiers] = /^(?:, alias: .*)?, identifier: (.*?)(, final: .*)?$/s.exec(rest) ?? [];
   if (name === undefined) throw notUnderstood();
   if (modifiers !== undefined) throw refused('FINAL and SAMPLE cannot be used');
@@ -105,7 +115,7 @@ function checkIdentifier(rest: string, depth: number, above: Line[], names: Set<
     throw refused('A table function takes values, not names');
   }
   const isMarker = name.startsWith(markerPrefix);
-  const isCte = !name.includes('.') && names.has(name);
+  const isCte = !name.includes('.') && names.tables.has(name);
   if (above[depth - 1]?.kind === 'table') {
     if (isMarker || isCte || name === noTable) return;
     throw refused(
@@ -116,6 +126,7 @@ function checkIdentifier(rest: string, depth: number, above: Line[], names: Set<
   const isValue = isFirst && !rest.startsWith(', alias');
   if (!isValue && isLookedUpIn(depth, above)) {
     if (isMarker || !name.includes('.')) return;
+    if (names.columns.has(name) && !databases.test(name)) return;
     throw refused(`IN takes a list, a subquery or a table, not ${name}`);
   }
   if (isMarker) throw notUnderstood();

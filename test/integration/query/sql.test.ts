@@ -128,6 +128,30 @@ describe('what programs that write SQL send', () => {
       ],
     ],
     ['WITH m AS (SELECT m.v FROM $d.m WHERE m.v < 3) SELECT sum(m.v) AS s FROM m', ['s'], [[3]]],
+    ['SELECT count() AS n FROM m WHERE v IN (v) AND v NOT IN (m.v) OR m.v IN (m.v)', ['n'], [[6]]],
+    ['SELECT count() AS n FROM m AS a JOIN m AS b ON a.k = b.k WHERE a.v IN (b.v) AND a.v IN b.v', ['n'], [[6]]],
+    ['SELECT count() AS n FROM m AS a JOIN m AS b ON a.k = b.k WHERE a.v NOT IN ((b.v))', ['n'], [[12]]],
+    [
+      'SELECT a.v IN (b.v) AS x, count() AS n FROM m AS a, m b GROUP BY x ORDER BY x',
+      ['x', 'n'],
+      [
+        [0, 30],
+        [1, 6],
+      ],
+    ],
+    ['SELECT count() AS n FROM $d.m WHERE $d.m.v IN ($d.m.v)', ['n'], [[6]]],
+    ['SELECT count() AS n FROM $d.m JOIN $o.m ON $d.m.v = $o.m.v WHERE $o.m.v IN ($d.m.v)', ['n'], [[6]]],
+    ['SELECT count() AS n FROM m AS o WHERE EXISTS (SELECT 1 FROM m AS i WHERE i.v + 4 IN (o.v))', ['n'], [[2]]],
+    ['WITH c AS (SELECT [2, 3] AS l) SELECT count() AS n FROM m, c WHERE toUInt8(v) IN (c.l)', ['n'], [[2]]],
+    ['SELECT count() AS n FROM m AS a JOIN (SELECT v AS w FROM m) AS b ON a.v IN (b.w)', ['n'], [[6]]],
+    [
+      'SELECT nullIf(a.v, 2) IN (a.v) IS NULL AS x, count() AS n FROM m AS a GROUP BY x ORDER BY x',
+      ['x', 'n'],
+      [
+        [0, 5],
+        [1, 1],
+      ],
+    ],
     [
       'WITH 4 AS st, 8 AS en SELECT v FROM m WHERE v > 4 ORDER BY v WITH FILL FROM st TO en',
       ['v'],

@@ -288,6 +288,26 @@ describe('[elsewhere 13] what is not the caller’s own is refused before anythi
     await expectRefused("WITH 'aggThrow(0.5)' AS p SELECT arrayReduce(p, [1, 2]) AS x");
   });
 
+  test('a name after IN that begins with an alias is a column of it and no table, whatever the alias is called', async () => {
+    const marker = `wall-e-${own}`;
+    const aliases = [`ts_${other}`, `TS_${other}`, 'system', 'SYSTEM', 'information_schema', 'INFORMATION_SCHEMA'];
+    const attacks = [...aliases, 'timestore', 'default', '_temporary_and_external_tables', `ts_${other}.m`].flatMap(
+      (alias) => {
+        return ['m', 'one', 'tables', 'users', 'ingest_watermarks', 'v'].flatMap((name) => [
+          `SELECT '${marker}' FROM m AS "${alias}" WHERE v IN ("${alias}"."${name}")`,
+          `SELECT '${marker}' FROM m AS "${alias}" WHERE "${alias}".v NOT IN "${alias}".${name}`,
+          `SELECT '${marker}', v IN (("${alias}".${name})) FROM (SELECT 1 AS v) AS "${alias}"`,
+          `WITH "${alias}" AS (SELECT v FROM m) SELECT '${marker}' FROM m, "${alias}" WHERE m.v IN ("${alias}".${name})`,
+          `SELECT '${marker}' FROM m AS "${alias}" WHERE EXISTS (SELECT 1 FROM m AS i WHERE i.v GLOBAL IN ("${alias}".${name}))`,
+        ]);
+      },
+    );
+    await each(attacks, (text) => expectRefused(text));
+    expect(await ran(marker)).toEqual([]);
+    // Outside of the SELECT that has the alias, it is none.
+    await expectRefused(`SELECT v IN (x.m) FROM m WHERE v IN (SELECT v FROM m AS x)`);
+  });
+
   test.each([
     'INSERT INTO m SELECT * FROM m',
     'DROP TABLE m',
