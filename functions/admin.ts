@@ -9,7 +9,14 @@ import { bodyAs } from './body.ts';
 import { describe } from './describe.ts';
 import { workBehind } from './jobs.ts';
 
-const flushBody = z.strictObject({ dataset: slug, table: slug });
+const flushBody = z
+  .strictObject({ dataset: slug, table: slug })
+  .partial()
+  .superRefine(({ dataset, table }, issues) => {
+    if ((dataset === undefined) === (table === undefined)) return;
+    const path = [dataset === undefined ? 'dataset' : 'table'];
+    issues.addIssue({ code: 'custom', path, message: 'dataset and table are given both, or neither' });
+  });
 
 const flushedSchema = z
   .object({ rows: z.int().meta({ description: 'rows that this call moved' }) })
@@ -21,8 +28,8 @@ export const adminRoutes = routes().post(
     summary: 'Flush now',
     example: { body: { dataset: 'demo', table: 'readings' } },
     description:
-      'Answers when everything acknowledged before the call is in ClickHouse and published. Without a body: all tables with ' +
-      'pending rows.',
+      'Answers when everything acknowledged before the call is in ClickHouse and published. Without a body, or with an empty ' +
+      'one: all tables with pending rows.',
     tag: 'Admin',
     body: { required: false, types: { 'application/json': flushBody } },
     answers: { 200: { description: 'Published', schema: flushedSchema } },
@@ -32,7 +39,8 @@ export const adminRoutes = routes().post(
   async (c) => {
     const timestore = c.get('timestore');
     const hasBody = c.req.header('content-type') !== undefined && c.req.header('content-length') !== '0';
-    const target = hasBody ? await bodyAs(c, flushBody) : undefined;
+    const { dataset, table } = hasBody ? await bodyAs(c, flushBody) : {};
+    const target = dataset !== undefined && table !== undefined ? { dataset, table } : undefined;
     if (target === undefined) requireAllDatasets(c, 'admin');
     else requireDataset(c, ['admin'], target.dataset);
     const rows = await flushNow(timestore, target);

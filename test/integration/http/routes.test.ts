@@ -136,15 +136,29 @@ test('ack=flushed answers when ClickHouse has the rows', async () => {
   expect((await call(`${rowsPath(dataset)}?ack=soon`, { json: { timestamp: at(1) } })).status).toBe(400);
 });
 
-test('a flush without a body takes every table with pending rows', async () => {
+test.each([
+  ['without a body', { method: 'POST' }],
+  ['with an empty one', { json: {} }],
+])('a flush %s takes every table with pending rows', async (_, request) => {
   const [one, other] = [newDataset(), newDataset()];
   await call(rowsPath(one), { json: { timestamp: at(1) } });
   await call(rowsPath(other), { json: { timestamp: at(1) } });
-  expect((await call('/v1/admin/flush', { method: 'POST' })).status).toBe(200);
+  expect((await call('/v1/admin/flush', request)).status).toBe(200);
   for (const dataset of [one, other]) {
     const answer = await call(queryPath(dataset), { json: { tableName: 'm' } });
     expect(answer.headers.get('x-timestore-freshness-mode')).toBe('replica-only');
   }
+});
+
+test.each([
+  ['table', { dataset: 'd' }],
+  ['dataset', { table: 'm' }],
+])('a flush of a table names both, and says when the %s is not there', async (missing, json) => {
+  const answer = await call('/v1/admin/flush', { json });
+  expect(answer.status).toBe(400);
+  expect(await answer.json()).toMatchObject({
+    detail: `${missing}: dataset and table are given both, or neither.`,
+  });
 });
 
 test('the cron trigger flushes what is pending', async () => {
