@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { migrate } from '../src/cli/migrate.ts';
 import { type Answer, type Api, adminKey, connect, describeAnswer, type Readiness } from './api.ts';
+import { buildWorker } from './build-worker.ts';
 import { prepareDataDir } from './data-dir.ts';
 import { reasonOf, StartFailure } from './failure.ts';
 import type { Options } from './options.ts';
@@ -28,6 +29,17 @@ export async function bringUp(
   await requireFreePort('LOCAL_PORT_BASE', options.inspectorPort);
   prepareDataDir(options.dataDir);
 
+  const dir = join(options.dataDir, 'worker');
+  const build = join(dir, 'build');
+  const given = new AbortController();
+  const building = buildWorker(build, given.signal);
+  const built = building.catch(() => undefined);
+  running.push({
+    async stop() {
+      given.abort();
+      await built;
+    },
+  });
   const stack = await phases.measure('engines', () => startEngines(options, running));
   signal.throwIfAborted();
   await phases.measure('migrate', () =>
@@ -37,10 +49,9 @@ export async function bringUp(
   );
   signal.throwIfAborted();
 
+  await Promise.race([building, stack.failed]);
   const worker = startWorker({
-    port: options.port,
-    inspectorPort: options.inspectorPort,
-    dir: join(options.dataDir, 'worker'),
+    ...{ dir, build, port: options.port, inspectorPort: options.inspectorPort },
     env: { ...options.settings, ...stack.env, TIMESTORE_ADMIN_KEY: adminKey, TIMESTORE_LOCAL: 'true' },
     say: (text) => console.error(text),
   });

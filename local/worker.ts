@@ -1,23 +1,25 @@
 /**
- * The Worker under `wrangler dev`: the real code in the real runtime, on this machine.
+ * The Worker on this machine: the real code in the real runtime.
  *
  * @module
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { closeSync, mkdirSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { logTail } from './engines/process.ts';
 import { reasonOf, StartFailure } from './failure.ts';
 import { environmentForWorker, root } from './options.ts';
-import { descendants } from './process-tree.ts';
+import { optionsVariable, type ProgramOptions } from './worker-options.ts';
 
 export type WorkerOptions = {
   port: number;
   inspectorPort: number;
-  /** A folder of its own for the state, the settings and the log. */
+  /** A folder of its own for the state and the log. */
   dir: string;
+  /** The folder of the built Worker. */
+  build: string;
   env: Record<string, string>;
   /** Told of what went wrong and goes on. */
   say: (text: string) => void;
@@ -34,10 +36,8 @@ export type Worker = {
 };
 
 const startLimitMs = 60_000;
-const watchEveryMs = 1_000;
-/** What `wrangler dev` may take until the Worker answers after a process of its runtime was replaced. */
-const replacedLimitMs = 10_000;
-const askLimitMs = 3_000;
+/** A Worker that ends again so soon after it was started once more is given up. */
+const againWithinMs = 60_000;
 const logLines = 20;
 
 /** Throws a StartFailure when another program has the port. */
@@ -58,71 +58,44 @@ export async function requireFreePort(variable: string, port: number): Promise<v
   }
 }
 
-/** Starts `wrangler dev`; the answer comes later, see `answering`. */
-export function startWorker({ port, inspectorPort, dir, env, say }: WorkerOptions): Worker {
+/** Starts the built Worker; the answer comes later, see `answering`. */
+export function startWorker({ dir, build, port, inspectorPort, env, say }: WorkerOptions): Worker {
   mkdirSync(dir, { recursive: true });
   const logFile = join(dir, 'worker.log');
   rmSync(logFile, { force: true });
-  const envFile = join(dir, 'env');
-  writeEnvFile(envFile, env);
+  const options: ProgramOptions = { build, state: join(dir, 'state'), port, inspectorPort, bindings: env };
   const url = `http://127.0.0.1:${port}`;
   const stopping = new AbortController();
   const death = Promise.withResolvers<never>();
   death.promise.catch(() => undefined);
-  const fail = (what: string) =>
-    death.reject(
-      new StartFailure(
-        `${what} Start again; the data is kept. The end of its log ${logFile}:\n${logTail(logFile, logLines)}`,
-      ),
-    );
-  let current: Guarded | undefined = launch();
+  let isUp = false;
+  /** When it answered after its last end. */
+  let againAt = Number.NEGATIVE_INFINITY;
+  let current = launch();
 
   function launch(): Guarded {
-    const args = guarded(wranglerDev({ port, inspectorPort, dir, envFile }));
-    const started = spawnGuarded(args, logFile, quietEnvironment(dir));
-    void started.exited.then(() => {
-      if (current === started && !stopping.signal.aborted) fail('The Worker (wrangler dev) ended by itself.');
+    const started = spawnGuarded(logFile, {
+      ...environmentForWorker(process.env),
+      [optionsVariable]: JSON.stringify(options),
     });
+    void started.exited.then(() => afterEnd()).catch((error) => death.reject(error));
     return started;
   }
 
-  async function restart(): Promise<void> {
-    const old = current;
-    current = undefined;
-    endGroup(old?.child.pid);
-    await old?.exited;
-    stopping.signal.throwIfAborted();
+  /** One that ends by itself is started once more, but not one that ends again and again. */
+  async function afterEnd(): Promise<void> {
+    if (stopping.signal.aborted) return;
+    const isAgain = performance.now() - againAt < againWithinMs;
+    if (!isUp || isAgain) {
+      const what = isAgain ? 'The Worker ended by itself once more' : 'The Worker ended by itself';
+      const end = logTail(logFile, logLines);
+      throw new StartFailure(`${what}. Start again; the data is kept. The end of its log ${logFile}:\n${end}`);
+    }
+    say('The Worker ended by itself. It is started again; the data is kept.');
     current = launch();
     await untilAnswer(`${url}/health`, logFile, stopping.signal);
-  }
-
-  /**
-   * `wrangler dev` replaces a process of the runtime (workerd) that ends, also when it reloads the code. What it brings up
-   * may take connections and never answer: then all of it is started once more, and the next time it is over.
-   */
-  async function watch(): Promise<void> {
-    const { signal } = stopping;
-    const runtimes = () => descendants(current?.child.pid ?? 0, 'workerd');
-    let isSecond = false;
-    let known = runtimes();
-    for (;;) {
-      await delay(watchEveryMs, undefined, { signal });
-      const now = runtimes();
-      const ended = known.find((pid) => !now.includes(pid));
-      known = now;
-      if (ended === undefined) continue;
-      const what = `The Worker's runtime (workerd, process ${ended}) ended`;
-      if (await answersWithin(`${url}/health`, replacedLimitMs, signal)) {
-        say(`${what}; wrangler dev has started another, and the Worker answers.`);
-        continue;
-      }
-      if (isSecond) return fail(`${what} once more, and the Worker does not answer.`);
-      isSecond = true;
-      say(`${what}, and the Worker does not answer. It is started again; the data is kept.`);
-      await restart();
-      say('The Worker answers again.');
-      known = runtimes();
-    }
+    againAt = performance.now();
+    say('The Worker answers again.');
   }
 
   return {
@@ -131,23 +104,22 @@ export function startWorker({ port, inspectorPort, dir, env, say }: WorkerOption
     failed: death.promise,
     async answering(signal) {
       await Promise.race([untilAnswer(`${url}/health`, logFile, signal), death.promise]);
-      watch().catch((error) => {
-        if (!stopping.signal.aborted) death.reject(error);
-      });
+      isUp = true;
     },
     async stop() {
       stopping.abort();
-      if (current?.child.connected) current.child.send('stop');
-      await current?.exited;
+      if (current.child.connected) current.child.send('stop');
+      await current.exited;
     },
   };
 }
 
 type Guarded = { child: ChildProcess; exited: Promise<void> };
 
-function spawnGuarded(args: string[], logFile: string, env: NodeJS.ProcessEnv): Guarded {
+function spawnGuarded(logFile: string, env: NodeJS.ProcessEnv): Guarded {
   const log = openSync(logFile, 'a');
-  const child = spawn(process.execPath, args, {
+  const args = ['group-guard.ts', 'worker-program.ts'].map((name) => join(import.meta.dirname, name));
+  const child = spawn(process.execPath, [args[0] ?? '', process.execPath, args[1] ?? ''], {
     ...{ cwd: root, env, stdio: ['ignore', log, log, 'ipc'], detached: true },
   });
   closeSync(log);
@@ -159,50 +131,6 @@ function spawnGuarded(args: string[], logFile: string, env: NodeJS.ProcessEnv): 
     child.once('error', () => resolve());
   });
   return { child, exited };
-}
-
-function wranglerDev(options: { port: number; inspectorPort: number; dir: string; envFile: string }): string[] {
-  return [
-    join(root, 'node_modules', 'wrangler', 'bin', 'wrangler.js'),
-    'dev',
-    ...['--config', join(root, 'wrangler.toml')],
-    ...['--ip', '127.0.0.1', '--port', String(options.port)],
-    ...['--inspector-ip', '127.0.0.1', '--inspector-port', String(options.inspectorPort)],
-    ...['--env-file', options.envFile],
-    ...['--persist-to', join(options.dir, 'state')],
-    '--show-interactive-dev-session=false',
-    '--install-skills=false',
-  ];
-}
-
-const guarded = (args: string[]): string[] => [join(import.meta.dirname, 'group-guard.ts'), process.execPath, ...args];
-
-/** Nothing leaves the machine, and nothing is written into the user's own Wrangler settings. */
-function quietEnvironment(dir: string): NodeJS.ProcessEnv {
-  return {
-    ...environmentForWorker(process.env),
-    CI: 'true',
-    NO_COLOR: '1',
-    WRANGLER_SEND_METRICS: 'false',
-    WRANGLER_SEND_ERROR_REPORTS: 'false',
-    WRANGLER_HIDE_BANNER: 'true', // the check for updates comes with it
-    WRANGLER_WRITE_LOGS: 'false',
-    WRANGLER_REGISTRY_PATH: join(dir, 'registry'),
-    CLOUDFLARE_CF_FETCH_ENABLED: 'false',
-    XDG_CONFIG_HOME: join(dir, 'config'),
-  };
-}
-
-/** In dotenv's form, which expands `$NAME` inside every kind of quotes. Read by the owner only. */
-function writeEnvFile(path: string, env: Record<string, string>): void {
-  const lines = Object.entries(env).map(([name, value]) => {
-    const quote = ["'", '"', '`'].find((mark) => !value.includes(mark));
-    if (quote === undefined || value.includes('\n'))
-      throw new StartFailure(`The value of ${name} cannot be passed on.`);
-    return `${name}=${quote}${value.replaceAll('$', '\\$')}${quote}\n`;
-  });
-  rmSync(path, { force: true }); // the mode holds for a new file only
-  writeFileSync(path, lines.join(''), { mode: 0o600 });
 }
 
 async function untilAnswer(url: string, logFile: string, signal: AbortSignal): Promise<void> {
@@ -223,22 +151,6 @@ async function untilAnswer(url: string, logFile: string, signal: AbortSignal): P
     }
     await delay(25, undefined, { signal });
   }
-}
-
-/** Whether anything answers in time, however often it has to be asked. */
-async function answersWithin(url: string, limitMs: number, signal: AbortSignal): Promise<boolean> {
-  const deadline = performance.now() + limitMs;
-  while (performance.now() < deadline) {
-    try {
-      const response = await fetch(url, { signal: AbortSignal.any([signal, AbortSignal.timeout(askLimitMs)]) });
-      await response.arrayBuffer();
-      if (response.ok) return true;
-    } catch {
-      signal.throwIfAborted();
-    }
-    await delay(100, undefined, { signal });
-  }
-  return false;
 }
 
 function endGroup(pid: number | undefined): void {

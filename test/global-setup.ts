@@ -1,9 +1,8 @@
-import { execFile } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import type { TestProject } from 'vitest/node';
+import { buildWorker } from '../local/build-worker.ts';
 import { migrate } from '../src/cli/migrate.ts';
 import { startTestStack } from './test-stack.ts';
 
@@ -35,20 +34,4 @@ export default async function setUp(project: TestProject): Promise<() => Promise
     await stack.stop();
     rmSync(dataDir, { recursive: true, force: true });
   };
-}
-
-/** As it is deployed. */
-export async function buildWorker(outDir: string): Promise<void> {
-  const root = join(import.meta.dirname, '..');
-  const wrangler = join(root, 'node_modules', 'wrangler', 'bin', 'wrangler.js');
-  const settings = {
-    WRANGLER_SEND_METRICS: 'false',
-    WRANGLER_WRITE_LOGS: 'false',
-    WRANGLER_HIDE_BANNER: 'true',
-    CI: 'true',
-  };
-  await promisify(execFile)(process.execPath, [wrangler, 'deploy', '--dry-run', '--outdir', outDir], {
-    cwd: root,
-    env: { ...process.env, ...settings },
-  });
 }

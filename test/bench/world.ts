@@ -1,12 +1,12 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { buildWorker } from '../../local/build-worker.ts';
 import { freePorts, type Stack } from '../../local/stack.ts';
 import { migrate } from '../../src/cli/migrate.ts';
 import type { At } from '../../src/clickhouse/cluster.ts';
 import { createContext } from '../../src/context.ts';
 import { startWorkerProcess } from '../faults/worker-process.ts';
-import { buildWorker } from '../global-setup.ts';
 import { startTestStack } from '../test-stack.ts';
 import { childOf } from './processes.ts';
 

@@ -14,8 +14,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { buildWorker } from '../../local/build-worker.ts';
 import { migrate } from '../../src/cli/migrate.ts';
-import { buildWorker } from '../global-setup.ts';
 import { startMiniflare } from '../integration/http/miniflare.ts';
 import { startTestStack } from '../test-stack.ts';
 

@@ -1,18 +1,10 @@
 import { existsSync } from 'node:fs';
 import { expect, test } from 'vitest';
+import { local } from '../../local/engines/credentials.ts';
 import { descendants } from '../../local/process-tree.ts';
+import { portsFrom } from '../../local/stack.ts';
 import { until } from '../local/support.ts';
-import {
-  call,
-  commandLine,
-  endProcess,
-  expectNothingLeft,
-  metricRows,
-  newPlace,
-  type Place,
-  processOf,
-  run,
-} from './command.ts';
+import { call, endProcess, expectNothingLeft, metricRows, newPlace, type Place, processOf, run } from './command.ts';
 
 /** Up to where it has printed everything and goes on collecting. */
 async function started(place: Place) {
@@ -81,51 +73,66 @@ test('two collect side by side until Ctrl-C in the terminal; reset leaves the on
   expect(await commands[1].ended).toBe(0);
 });
 
-/** Processes of the Worker's runtime: the one that has the port, and the one that runs the code. */
-function runtimesOf(place: Place): { atPort: number; ofCode: number } {
-  const all = descendants(processOf(place.dataDir, /group-guard/), 'workerd');
-  const isAtPort = (pid: number) => new RegExp(`:${place.port}\\b`).test(commandLine(pid));
-  const [atPort = 0, ofCode = 0] = [all.find(isAtPort), all.find((pid) => !isAtPort(pid))];
-  return { atPort, ofCode };
-}
+const runtimeOf = (place: Place): number =>
+  descendants(processOf(place.dataDir, /group-guard.*worker-program/s), 'workerd')[0] ?? 0;
 
 const write = (place: Place, v: number) =>
   call(place, '/v1/datasets/kept/tables/m/rows', { timestamp: '2026-05-01T10:00:00Z', v });
 
-test('a runtime of the Worker that dies is told of, and replaced by wrangler or, once, with it', async () => {
+test('a Worker whose runtime dies is started once more, and not again and again', async () => {
   const place = await newPlace();
   const command = await started(place);
   expect((await write(place, 1)).status).toBe(202);
-  const first = runtimesOf(place);
-  endProcess(first.ofCode);
-  await command.prints(new RegExp(`process ${first.ofCode}\\) ended; wrangler dev has started another`));
+  endProcess(runtimeOf(place));
+  await command.prints(/The Worker ended by itself. It is started again[\s\S]*The Worker answers again/);
   expect((await write(place, 2)).status).toBe(202);
-
-  const second = runtimesOf(place);
-  expect(second.atPort).toBe(first.atPort);
-  endProcess(second.atPort);
-  await command.prints(new RegExp(`process ${second.atPort}\\) ended`));
-  await command.prints(/It is started again[\s\S]*The Worker answers again/);
   const { body } = await call<{ rows: { v: number }[] }>(place, '/v1/datasets/kept/query', { tableName: 'm' });
   expect(body.rows.map(({ v }) => v)).toEqual([1, 2]);
 
-  const third = runtimesOf(place);
-  endProcess(third.atPort);
+  endProcess(runtimeOf(place));
   expect(await command.ended).toBe(1);
-  expect(command.output()).toMatch(
-    new RegExp(`process ${third.atPort}\\) ended once more, and the Worker does not answer`),
-  );
+  expect(command.output()).toMatch(/The Worker ended by itself once more\. Start again; the data is kept/);
   await expectNothingLeft(place);
 });
 
-test.each([
-  ['an engine', /redis-server|valkey-server/, /redis: ended by itself/],
-  ['the Worker', /^(?!.*group-guard).*wrangler\.js/s, /The Worker \(wrangler dev\) ended by itself/],
-])('%s that dies later ends everything, with one clear message', async (_, program, message) => {
+test('a query whose client has left is gone within a second', async () => {
   const place = await newPlace();
   const command = await started(place);
-  endProcess(processOf(place.dataDir, program));
-  expect(await command.ended).toBe(1);
-  expect(command.output()).toMatch(message);
-  await expectNothingLeft(place);
+  const { user, password } = local.clickhouse.writer;
+  const running = async (): Promise<number> => {
+    const counted =
+      "SELECT count() FROM system.processes WHERE query LIKE '%AS left_alone%' AND query NOT LIKE '%processes%'";
+    const answer = await fetch(
+      `http://127.0.0.1:${portsFrom(place.base).clickhouseHttp}/?query=${encodeURIComponent(counted)}`,
+      {
+        headers: { 'x-clickhouse-user': user, 'x-clickhouse-key': password },
+      },
+    );
+    return Number(await answer.text());
+  };
+  const leaving = new AbortController();
+  const sql =
+    'SELECT count() AS left_alone FROM numbers(1000000000) AS p, numbers(1000000000) AS q WHERE p.number % 7 = q.number';
+  const asked = fetch(`http://127.0.0.1:${place.port}/v1/sql`, {
+    ...{ method: 'POST', body: JSON.stringify({ sql }), signal: leaving.signal },
+    headers: { authorization: 'Bearer local-admin', 'content-type': 'application/json' },
+  });
+  asked.catch(() => undefined);
+  await expect.poll(running, { timeout: 20_000 }).toBe(1);
+  leaving.abort();
+  await expect.poll(running, { timeout: 1_000, interval: 20 }).toBe(0);
+  endProcess(command.pid, 'SIGTERM');
+  expect(await command.ended).toBe(0);
 });
+
+test.each([['an engine', /redis-server|valkey-server/, /redis: ended by itself/]])(
+  '%s that dies later ends everything, with one clear message',
+  async (_, program, message) => {
+    const place = await newPlace();
+    const command = await started(place);
+    endProcess(processOf(place.dataDir, program));
+    expect(await command.ended).toBe(1);
+    expect(command.output()).toMatch(message);
+    await expectNothingLeft(place);
+  },
+);

@@ -1,6 +1,6 @@
-import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { convertV4MiniflareOptions, Miniflare } from 'miniflare';
+import { builtModules } from '../../../local/built-modules.ts';
 
 const root = join(import.meta.dirname, '..', '..', '..');
 
@@ -53,13 +53,4 @@ export function startMiniflare(worker: WorkerOptions): Miniflare {
     handleStructuredLogs: () => undefined,
   });
   return new Miniflare(options);
-}
-
-/** The bundle, first, and the texts that it imports. */
-function builtModules(dir: string, main: string) {
-  const texts = readdirSync(dir).filter((name) => /\.(?:lua|sql)$/.test(name));
-  return [
-    { type: 'ESModule' as const, path: join(dir, main) },
-    ...texts.map((name) => ({ type: 'Text' as const, path: join(dir, name) })),
-  ];
 }
