@@ -64,9 +64,9 @@ export function connect(url: string, signal: AbortSignal) {
     query: <Row>(timeRange: TimeRange, columns: readonly string[], limit: number) =>
       call<QueryAnswer<Row>>(`/v1/datasets/${dataset}/query`, { tableName: table, timeRange, columns, limit }),
     flush: () => call<unknown>('/v1/admin/flush', { dataset, table }),
-    /** What Cloudflare's clock does in a deployment; `wrangler dev` leaves it to the caller. */
+    /** What Cloudflare's clock does in a deployment. */
     fireCron: (cron: string) =>
-      call<unknown>(`/cdn-cgi/handler/scheduled?cron=${encodeURIComponent(cron)}`, undefined, { within: cronLimitMs }),
+      call<unknown>(`/cdn-cgi/local/scheduled?cron=${encodeURIComponent(cron)}`, undefined, { within: cronLimitMs }),
   };
 }
 

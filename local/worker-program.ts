@@ -1,5 +1,5 @@
 /**
- * Runs the built Worker in its runtime, as `wrangler.toml` says, and ends when the runtime does.
+ * Runs the built Worker in its runtime, as `wrangler.toml` says. A runtime that ends is replaced.
  *
  * The Worker has to see that a client has left, to take its query back. The proxy of `wrangler dev` keeps that from it, and
  * the runtime by itself takes no notice of a connection that is closed but of one that is reset: so a door in front of it
@@ -12,10 +12,7 @@ import { dirname, join } from 'node:path';
 import { convertV4MiniflareOptions, Log, LogLevel, Miniflare } from 'miniflare';
 import { unstable_getMiniflareWorkerOptions, unstable_readConfig } from 'wrangler';
 import { builtModules } from './built-modules.ts';
-import { descendants } from './process-tree.ts';
 import { optionsVariable, type ProgramOptions } from './worker-options.ts';
-
-const lookEveryMs = 500;
 
 const { build, state, port, inspectorPort, bindings } = JSON.parse(
   process.env[optionsVariable] ?? '',
@@ -31,7 +28,7 @@ const miniflare = new Miniflare(
     // Secrets of a deployment that lie beside its sources are not for this machine's stores.
     bindings: { ...(config.vars as Record<string, string>), ...bindings },
     resourcePersistencePath: state,
-    // What Cloudflare's clock does in a deployment is asked for at /cdn-cgi/handler/scheduled.
+    // What Cloudflare's clock does in a deployment is asked for at /cdn-cgi/local/scheduled.
     unsafeTriggerHandlers: true,
     log: new Log(LogLevel.WARN),
     handleStructuredLogs: ({ message }) => process.stdout.write(`${message}\n`),
@@ -48,9 +45,6 @@ function passOn(client: Socket): void {
   runtime.on('error', () => client.resetAndDestroy());
 }
 
-setInterval(() => {
-  if (descendants(process.pid, 'workerd').length === 0) process.exit(1);
-}, lookEveryMs);
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.on(signal, () => void miniflare.dispose().finally(() => process.exit(0)));
 }

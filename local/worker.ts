@@ -11,6 +11,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { logTail } from './engines/process.ts';
 import { reasonOf, StartFailure } from './failure.ts';
 import { environmentForWorker, root } from './options.ts';
+import { descendants } from './process-tree.ts';
 import { optionsVariable, type ProgramOptions } from './worker-options.ts';
 
 export type WorkerOptions = {
@@ -38,6 +39,7 @@ export type Worker = {
 const startLimitMs = 60_000;
 /** A Worker that ends again so soon after it was started once more is given up. */
 const againWithinMs = 60_000;
+const watchEveryMs = 1_000;
 const logLines = 20;
 
 /** Throws a StartFailure when another program has the port. */
@@ -82,6 +84,20 @@ export function startWorker({ dir, build, port, inspectorPort, env, say }: Worke
     return started;
   }
 
+  /** Says so when the runtime was replaced, which is done beneath. */
+  async function watch(): Promise<void> {
+    const { signal } = stopping;
+    const runtime = () => descendants(current.child.pid ?? 0, 'workerd')[0];
+    for (let known = runtime(); ; known = runtime() ?? known) {
+      const watched = current;
+      await delay(watchEveryMs, undefined, { signal });
+      if (known === runtime()) continue;
+      await untilAnswer(`${url}/health`, logFile, signal);
+      if (watched !== current) continue;
+      say(`The Worker's runtime (workerd, process ${known}) ended; another one answers.`);
+    }
+  }
+
   /** One that ends by itself is started once more, but not one that ends again and again. */
   async function afterEnd(): Promise<void> {
     if (stopping.signal.aborted) return;
@@ -105,6 +121,9 @@ export function startWorker({ dir, build, port, inspectorPort, env, say }: Worke
     async answering(signal) {
       await Promise.race([untilAnswer(`${url}/health`, logFile, signal), death.promise]);
       isUp = true;
+      watch().catch((error) => {
+        if (!stopping.signal.aborted) death.reject(error);
+      });
     },
     async stop() {
       stopping.abort();

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { expect, test } from 'vitest';
+import { connect } from '../../local/api.ts';
 import { local } from '../../local/engines/credentials.ts';
 import { descendants } from '../../local/process-tree.ts';
 import { portsFrom } from '../../local/stack.ts';
@@ -73,31 +74,36 @@ test('two collect side by side until Ctrl-C in the terminal; reset leaves the on
   expect(await commands[1].ended).toBe(0);
 });
 
-const runtimeOf = (place: Place): number =>
-  descendants(processOf(place.dataDir, /group-guard.*worker-program/s), 'workerd')[0] ?? 0;
+const programOf = (place: Place): number => processOf(place.dataDir, /^(?!.*group-guard).*worker-program/s);
 
 const write = (place: Place, v: number) =>
   call(place, '/v1/datasets/kept/tables/m/rows', { timestamp: '2026-05-01T10:00:00Z', v });
 
-test('a Worker whose runtime dies is started once more, and not again and again', async () => {
+test('a runtime of the Worker that dies is replaced, and the Worker itself is started once more', async () => {
   const place = await newPlace();
   const command = await started(place);
   expect((await write(place, 1)).status).toBe(202);
-  endProcess(runtimeOf(place));
-  await command.prints(/The Worker ended by itself. It is started again[\s\S]*The Worker answers again/);
+  const [runtime = 0] = descendants(programOf(place), 'workerd');
+  endProcess(runtime);
+  await command.prints(new RegExp(`process ${runtime}\\) ended; another one answers`));
   expect((await write(place, 2)).status).toBe(202);
+
+  endProcess(programOf(place));
+  await command.prints(/The Worker ended by itself. It is started again[\s\S]*The Worker answers again/);
   const { body } = await call<{ rows: { v: number }[] }>(place, '/v1/datasets/kept/query', { tableName: 'm' });
   expect(body.rows.map(({ v }) => v)).toEqual([1, 2]);
 
-  endProcess(runtimeOf(place));
+  endProcess(programOf(place));
   expect(await command.ended).toBe(1);
   expect(command.output()).toMatch(/The Worker ended by itself once more\. Start again; the data is kept/);
   await expectNothingLeft(place);
 });
 
-test('a query whose client has left is gone within a second', async () => {
+test('its clock reaches the Worker, and a query whose client has left is gone within a second', async () => {
   const place = await newPlace();
   const command = await started(place);
+  const { fireCron } = connect(`http://127.0.0.1:${place.port}`, new AbortController().signal);
+  expect((await fireCron('* * * * *')).status).toBe(200);
   const { user, password } = local.clickhouse.writer;
   const running = async (): Promise<number> => {
     const counted =
