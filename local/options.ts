@@ -7,6 +7,7 @@ import { dirname, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { settingNames } from '../src/config.ts';
 import { externalClickHouse, externalPostgres, externalRedis, externalS3 } from './engines/addresses.ts';
+import { portsFetchRefuses } from './engines/ports.ts';
 import { type External, type NodePorts, nodePortsFrom, type Ports, portsFrom } from './stack.ts';
 
 export const root = dirname(import.meta.dirname);
@@ -81,6 +82,13 @@ export function readCommand(args: string[], env: Env): Command {
   const last = Math.max(base + inspectorOffset, ...nodes.map(({ gate }) => gate));
   if (port >= base && port <= last && problems.length === 0) {
     problems.push(`PORT ${port} is one of the ports ${base} to ${last} of LOCAL_PORT_BASE: change one of the two.`);
+  }
+  for (const [name, first, end] of [
+    ['PORT', port, port],
+    ['LOCAL_PORT_BASE', base, last],
+  ] as const) {
+    const refused = [...portsFetchRefuses].find((each) => each >= first && each <= end);
+    if (refused !== undefined) problems.push(`${name}: browsers and fetch refuse port ${refused}. Choose another one.`);
   }
   const external = readExternal(env, problems);
   if (flags.nodes > 1 && external.clickhouseUrl !== undefined) {

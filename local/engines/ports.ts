@@ -14,6 +14,11 @@ export type Ports = {
 /** Where a node of a ClickHouse cluster listens: for clients, and for the other nodes behind a gate. */
 export type NodePorts = { http: number; tcp: number; gate: number };
 
+/** Ports from 1024 on that `fetch` and browsers connect to never ("bad port" in the WHATWG's Fetch Standard). */
+export const portsFetchRefuses = new Set([
+  1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060, 5061, 6000, 6566, 6665, 6666, 6667, 6668, 6669, 6679, 6697, 10_080,
+]);
+
 const engineOfPort = {
   clickhouseHttp: 'clickhouse',
   clickhouseTcp: 'clickhouse',

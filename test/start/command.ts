@@ -4,6 +4,7 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach } from 'vitest';
+import { portsFetchRefuses } from '../../local/engines/ports.ts';
 import { until } from '../local/support.ts';
 
 const root = join(import.meta.dirname, '..', '..');
@@ -177,9 +178,9 @@ async function freeBase(): Promise<number> {
     // Below those that other tests beside this one take for their engines, in turn with the other process of these tests.
     const turn = Number(process.env.VITEST_POOL_ID ?? 0) % 2;
     const base = 2_000 + 18 * (2 * Math.floor(Math.random() * 215) + turn);
-    if (given.has(base)) continue;
-    given.add(base);
     const ports = Array.from({ length: 18 }, (_, n) => base + n);
+    if (given.has(base) || ports.some((each) => portsFetchRefuses.has(each))) continue;
+    given.add(base);
     if (!(await Promise.all(ports.map(isListening))).includes(true)) return base;
   }
 }

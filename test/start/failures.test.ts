@@ -42,6 +42,14 @@ test('values that are malformed are named all at once', async () => {
   }
 });
 
+test.each([
+  ['PORT', { PORT: '6000' }, '6000'],
+  ['LOCAL_PORT_BASE', { LOCAL_PORT_BASE: '4040' }, '4045'],
+])('a port that fetch refuses is named before anything is started: %s', async (name, env, port) => {
+  const { code, output } = await failing(env);
+  expect({ code, output }).toEqual({ code: 1, output: expect.stringMatching(new RegExp(`^${name}: .*port ${port}`)) });
+});
+
 test('an unknown option is named, and help is offered', async () => {
   expect(await failing({}, ['--ones'])).toEqual({ code: 2, output: expect.stringContaining('--help') });
   expect(await failing({}, ['--help'])).toEqual({ code: 0, output: expect.stringContaining('LOCAL_DATA_DIR') });
