@@ -30,14 +30,13 @@ import {
   addStagingFields,
   atStaging,
   dropStaging,
-  firstWrong,
   rangeSql,
   requireRetained,
   requireWhole,
   stagedSql,
   stagingName,
-  wrongRows,
 } from './staging.ts';
+import { firstWrong, wrongRows } from './wrong-rows.ts';
 
 /** What is asked for. */
 const requestSchema = objectsRequest.extend({

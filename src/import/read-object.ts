@@ -6,6 +6,8 @@ import { type ExportFormat, exportFormats } from '../export/day.ts';
 import { quoteName } from '../names.ts';
 import { missingName, type Rename, renamed } from '../schema/rename.ts';
 import type { SourceColumn } from './columns.ts';
+import { footerOf } from './parquet-footer.ts';
+import { changedText, plainOf, readType } from './source-type.ts';
 
 /** Formats of objects that are read; those that are written. */
 export type ImportFormat = ExportFormat;
@@ -16,6 +18,8 @@ const settings: Settings = {
   ...{ schema_inference_use_cache_for_s3: 0, use_cache_for_count_from_files: 0 },
   // Which columns there are is looked at first; what is not wanted of them is passed over.
   ...{ input_format_null_as_default: 0, input_format_skip_unknown_fields: 1 },
+  // JSON is kept as the text that it is.
+  ...{ input_format_parquet_enable_json_parsing: 0, output_format_json_escape_forward_slashes: 0 },
   // Rows in the order of the object.
   ...{ input_format_parquet_preserve_order: 1, max_parsing_threads: 1 },
 };
@@ -25,27 +29,38 @@ const settings: Settings = {
  *
  * @throws TimestoreError `invalid-request` for one that is not there or cannot be read as this; StoreError
  */
-export async function columnsOf(at: At, key: string, rename?: Rename): Promise<SourceColumn[]> {
+export async function columnsOf(
+  at: At,
+  source: Source & { bytes: number; rename: Rename | undefined },
+): Promise<SourceColumn[]> {
+  const { key, rename } = source;
   const object = objectFunction(at, key, exportFormats.parquet.clickhouse);
   const statement = `DESCRIBE TABLE ${object} FORMAT JSONEachRow`;
-  const text = await asked(at, key, 'parquet', statement, { ...settings, param__columns: 'auto' });
+  const params = { ...settings, print_pretty_type_names: 0, param__columns: 'auto' };
+  const text = await asked(at, key, 'parquet', statement, params);
   const lines = text.split('\n').filter((line) => line !== '');
-  const found = lines.map((line) => JSON.parse(line) as SourceColumn);
-  if (found.length === 0) throw unreadable(key, 'holds no rows');
+  const described = lines.map((line) => JSON.parse(line) as { name: string; type: string });
+  if (described.length === 0) throw unreadable(key, 'holds no rows');
   const missing = missingName(
     rename,
-    found.map(({ name }) => name),
+    described.map(({ name }) => name),
   );
   if (missing !== undefined) throw unreadable(key, `has no column ${missing}, which is to be renamed`);
-  const columns = found.map(({ name, type }) => ({ name: renamed(rename, name), type }));
   const names = new Set<string>();
-  const twice = columns.find(({ name }) => names.has(name) || !names.add(name));
+  const all = described.map(({ name, type }) => ({ name: renamed(rename, name), original: name, type }));
+  const twice = all.find(({ name }) => names.has(name) || !names.add(name));
   if (twice !== undefined) throw unreadable(key, `names the column ${twice.name} twice`);
-  return columns;
+  const nodes = await footerOf(at, source);
+  return all.map((column) => ({ ...column, type: withNumbers(column.type), node: nodes.get(column.original) }));
+}
+
+/** Days are read as numbers: ClickHouse's own type has those of 1900 to 2299, and fails for any other. */
+function withNumbers(type: string): string {
+  return changedText(readType(type), (leaf) => (plainOf(leaf).name === 'Date32' ? 'Int32' : leaf.text));
 }
 
 /** An object, and the etag that it must have all the time that it is read. */
-type Source = { key: string; etag: string; rename?: Rename | undefined };
+type Source = { key: string; etag: string };
 
 /**
  * Runs an INSERT of what a Parquet object holds.
@@ -56,18 +71,22 @@ type Source = { key: string; etag: string; rename?: Rename | undefined };
  */
 export async function insertObject(
   at: At,
-  { key, etag, rename = new Map() }: Source,
+  { key, etag, columns }: Source & { columns: SourceColumn[] },
   insert: string,
   selected: string,
   params: Settings,
 ): Promise<void> {
   const object = objectFunction(at, key, exportFormats.parquet.clickhouse);
-  const others = [...rename].map(([from, to]) => `${quoteName(from)} AS ${quoteName(to)}`);
-  const but = rename.size === 0 ? '' : ` EXCEPT (${[...rename.keys()].map(quoteName).join(', ')})`;
-  const named = [`*${but}`, ...others, `${requireEtag} AS _changed`].join(', ');
-  const read = `SELECT *, rowNumberInAllBlocks() AS _place FROM (SELECT ${named} FROM ${object})`;
+  const others = columns.filter(({ name, original }) => name !== original);
+  const named = [
+    others.length === 0 ? '*' : `* EXCEPT (${others.map(({ original }) => quoteName(original)).join(', ')})`,
+    ...others.map(({ name, original }) => `${quoteName(original)} AS ${quoteName(name)}`),
+    `${requireEtag} AS _changed`,
+  ];
+  const read = `SELECT *, rowNumberInAllBlocks() AS _place FROM (SELECT ${named.join(', ')} FROM ${object})`;
+  const structure = columns.map(({ original, type }) => `${quoteName(original)} ${type}`).join(', ');
   const statement = `${insert} SELECT ${selected} FROM (${read}) WHERE _changed = 0`;
-  await asked(at, key, 'parquet', statement, inserting({ ...params, param__columns: 'auto', param__etag: etag }));
+  await asked(at, key, 'parquet', statement, inserting({ ...params, param__columns: structure, param__etag: etag }));
 }
 
 /** Copies the lines of an object as they are into the staging table `name`. Throws the same. */

@@ -12,6 +12,7 @@ import { mergeSchema } from '../schema/declared.ts';
 import { type Rename, renameForm, renameOf } from '../schema/rename.ts';
 import { type Field, fieldType, timestampPrecision } from '../schema/types.ts';
 import { invalidForm } from '../text.ts';
+import { withNulls } from './null-places.ts';
 import { columnsOf, unreadable } from './read-object.ts';
 import { beginText, goOnWithText, type TextSource } from './read-text.ts';
 import type { Reading } from './reading.ts';
@@ -23,6 +24,7 @@ import {
   newStaging,
   type Planned,
   stageObject,
+  stagingName,
 } from './staging.ts';
 
 /** Objects, and how they are read. */
@@ -124,10 +126,10 @@ export async function readNext(
       ? undefined
       : { number, key, format, columns: chosen, planned, known: undefined, rename, ...until };
   if (text !== undefined && reading.text !== undefined) return await goOnWithText(at, reading, reading.text, text);
-  const etag = (await at.objects.find(key))?.etag;
-  if (etag === undefined) throw unreadable(key, 'is not in the bucket');
-  if (text !== undefined) return await beginText(at, reading, text, etag);
-  return await readParquet(at, reading, { number, key, etag, chosen, planned, rename, known: until.known });
+  const found = await at.objects.find(key);
+  if (found === undefined) throw unreadable(key, 'is not in the bucket');
+  if (text !== undefined) return await beginText(at, reading, text, found.etag);
+  return await readParquet(at, reading, { number, key, ...found, chosen, planned, rename, known: until.known });
 }
 
 async function readParquet(
@@ -137,14 +139,15 @@ async function readParquet(
     number: number;
     key: string;
     etag: string;
+    bytes: number;
     chosen: string[] | undefined;
     known: ReadonlySet<string> | undefined;
     rename: Rename | undefined;
     planned(fields: Field[]): Planned;
   },
 ): Promise<Reading> {
-  const { number, key, etag, chosen, known, planned, rename } = object;
-  const all = await columnsOf(at, key, rename);
+  const { number, key, etag, chosen, known, planned } = object;
+  const all = await columnsOf(at, object);
   const absent = chosen?.find((name) => !all.some((column) => column.name === name));
   if (absent !== undefined) throw unreadable(key, `has no column ${absent}`);
   const found = all.filter(({ name }) => chosen === undefined || chosen.includes(name));
@@ -154,7 +157,9 @@ async function readParquet(
   const table = planned(fields);
   const { staging = '' } = reading;
   await ensureStaging(at, table, staging);
-  const staged = await stageObject(at, table, staging, { number, key, etag, columns, rename });
+  const isJson = new Set(table.schema.fields.filter(({ type }) => type === 'json').map(({ name }) => name));
+  const sure = await withNulls(at, object, stagingName(staging), columns, (name) => isJson.has(name));
+  const staged = await stageObject(at, table, staging, { number, key, etag, columns: sure });
   const read = [...reading.read, found.map(({ name }) => name)];
   return { ...reading, fields, read, staged: [...reading.staged, staged] };
 }

@@ -7,8 +7,9 @@ import type { Rename } from '../schema/rename.ts';
 import type { Field, FieldType } from '../schema/types.ts';
 import { unreadable } from './read-object.ts';
 import type { Reading, TextObject } from './reading.ts';
-import { dropStaging, ensureStaging, type Planned, stagingName, type WrongRow } from './staging.ts';
+import { dropStaging, ensureStaging, type Planned, stagingName } from './staging.ts';
 import { insertRows, lineFeedsIn, loadLines, pagesOf, type TextPage } from './text-lines.ts';
+import type { WrongRow } from './wrong-rows.ts';
 
 /** The longest row of an object; a request has shorter ones. */
 const rowBytes_max = 8 * 1024 * 1024;

@@ -8,13 +8,12 @@ import type { Context } from '../context.ts';
 import { StoreError, TimestoreError } from '../errors.ts';
 import { quoteName, quoteString } from '../names.ts';
 import { type TimeRange, timeValue } from '../query/time-range.ts';
-import type { RefusalReason } from '../schema/coerce.ts';
-import type { Rename } from '../schema/rename.ts';
 import type { Time } from '../schema/timestamp.ts';
 import { type Field, precisionOf } from '../schema/types.ts';
 import type { Source } from './chunks.ts';
 import { inferredType, type Reading, readTyped, type SourceColumn } from './columns.ts';
 import { insertObject, unreadable } from './read-object.ts';
+import { shownChars_max, shownText } from './shown-value.ts';
 
 export const stagingPrefix = 'import ';
 
@@ -120,7 +119,7 @@ export async function stageObject(
   at: At,
   table: Planned,
   staging: string,
-  object: { number: number; key: string; etag: string; columns: SourceColumn[]; rename: Rename | undefined },
+  object: { number: number; key: string; etag: string; columns: SourceColumn[] },
 ): Promise<Staged> {
   const readings = readingsOf(table, object);
   const attempt = randomInt(2 ** 47);
@@ -130,7 +129,9 @@ export async function stageObject(
     const isMissing = isRequired ? `isNull(${quoteName(field.name)}) OR ` : '';
     return `${isMissing}(${reading.isWrong}), ${quoteString(field.name)}`;
   });
-  const text = names.map((column, i) => `${quoteString(readings[i]?.field.name ?? '')}, toString(${column})`);
+  const text = readings.map(
+    ({ field, column, reading }) => `${quoteString(field.name)}, ${shownText(column, reading)}`,
+  );
   const values = readings.map(({ reading, isRequired, type }) => {
     return isRequired ? `ifNull(${reading.value}, defaultValueOfTypeName(${quoteString(type)}))` : reading.value;
   });
@@ -140,7 +141,7 @@ export async function stageObject(
     object,
     `INSERT INTO ${name} (_attempt, _object, _place, _wrong, _text, ${names.join(', ')})`,
     `{_attempt:UInt64}, {_object:UInt32}, _place, multiIf(${wrong.join(', ')}, '') AS _at,
-       if(_at = '', '', substringUTF8(toValidUTF8(caseWithExpression(_at, ${text.join(', ')}, '')), 1, 100)), ${values.join(', ')}`,
+       if(_at = '', '', substringUTF8(toValidUTF8(caseWithExpression(_at, ${text.join(', ')}, '')), 1, ${shownChars_max})), ${values.join(', ')}`,
     params,
   );
   const [found] = await at.clickhouse.rows<{ rows: string; distinct: string; last: string; wrong: string }>(
@@ -157,7 +158,7 @@ export async function stageObject(
   return { attempt, rows, wrong: Number(found?.wrong) };
 }
 
-type FieldReading = { field: Field; reading: Reading; isRequired: boolean; type: string };
+type FieldReading = { field: Field; column: SourceColumn; reading: Reading; isRequired: boolean; type: string };
 
 function readingsOf(table: Planned, { key, columns }: { key: string; columns: SourceColumn[] }): FieldReading[] {
   const { name, schema } = table;
@@ -172,55 +173,13 @@ function readingsOf(table: Planned, { key, columns }: { key: string; columns: So
     if (reading === undefined) {
       throw unreadable(
         key,
-        `has values of type ${column.type} in ${column.name}, which is ${field.type} in table ${name}`,
+        `has values of type ${column.node?.meaning?.toUpperCase() ?? column.type} in ${column.name}, which is ${field.type} in table ${name}`,
       );
     }
     const type = (types.get(field.name) ?? '').slice(quoteName(field.name).length + 1);
-    return { field, reading, isRequired: required.includes(field.name), type };
+    return { field, column, reading, isRequired: required.includes(field.name), type };
   });
 }
-
-/** A row that cannot be stored: its place in its object, from 0; in text its line, from 1. */
-export type WrongRow = {
-  object: string;
-  row: number;
-  line?: number | undefined;
-  field: string;
-  reason: string;
-  detail?: string | undefined;
-  value: string;
-};
-
-/** Says which refused row is the first one, and why. */
-export function firstWrong([first]: WrongRow[]): string {
-  if (first === undefined) return '';
-  const { field, row, object, line, detail } = first;
-  const where = `${field === '' ? '' : `${field} in `}row ${row} of object ${object}${line === undefined ? '' : ` (line ${line})`}`;
-  return `, the first one ${where}${detail === undefined ? '' : `: ${detail}`}`;
-}
-
-const told_max = 100;
-
-/** The first refused rows of Parquet objects, in the order of the objects. */
-export async function wrongRows(
-  at: At,
-  table: Planned,
-  staging: string,
-  staged: Staged[],
-  keys: string[],
-): Promise<WrongRow[]> {
-  const rows = await at.clickhouse.rows<{ object: number; place: string; field: string; value: string | null }>(
-    `SELECT _object AS object, _place AS place, _wrong AS field, _text AS value FROM ${stagingName(staging)}
-      WHERE ${stagedSql(staged)} AND _wrong != '' ORDER BY object, place LIMIT ${told_max}`,
-  );
-  return rows.map(({ object, place, field, value }) => {
-    const type = table.schema.fields.find(({ name }) => name === field)?.type ?? '';
-    const reason = value === null ? 'missing' : (reasons[type] ?? 'wrong-type');
-    return { object: keys[object] ?? '', row: Number(place), field, reason, value: value ?? 'null' };
-  });
-}
-
-const reasons: Record<string, RefusalReason> = { timestamp: 'bad-timestamp', string: 'bad-string' };
 
 /** The rows of these and of no other try. */
 export function stagedSql(staged: Staged[]): string {

@@ -8,6 +8,8 @@ export type Objects = {
   put(key: string, text: string): Promise<void>;
   /** The text of an object; undefined where there is none. */
   get(key: string): Promise<string | undefined>;
+  /** Bytes of an object from one place up to another. Throws StoreError too where its etag is another by now. */
+  slice(key: string, etag: string, from: number, to: number): Promise<Uint8Array>;
   /** Up to 1,000 objects whose keys begin so and have no further slash (with `delimiter`), in order, after one of them. */
   list(prefix: string, options?: { after?: string | undefined; delimiter?: '/' }): Promise<StoredObject[]>;
   /** An object as it is now; undefined where there is none. `etag` is another one whenever it is written again. */
@@ -71,6 +73,14 @@ export function createObjects(config: Config): Objects {
           if (error instanceof Error && error.name === 'NoSuchKey') return undefined;
           throw error;
         }
+      });
+    },
+    async slice(Key, IfMatch, from, to) {
+      return await answered(async () => {
+        const { sdk, client } = await loaded();
+        const asked = { Bucket, Key, IfMatch, Range: `bytes=${from}-${to - 1}` };
+        const { Body } = await client.send(new sdk.GetObjectCommand(asked), options());
+        return (await Body?.transformToByteArray()) ?? new Uint8Array();
       });
     },
     async list(Prefix, { after, delimiter } = {}) {

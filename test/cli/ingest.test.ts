@@ -3,6 +3,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
+import { DuckDBInstance } from '@duckdb/node-api';
 import { describe, expect, test } from 'vitest';
 import { Timestore } from '../../src/client/index.ts';
 import { useWorker } from '../integration/http/worker.ts';
@@ -76,6 +77,36 @@ async function startProxy() {
   };
   return proxy;
 }
+
+test('a column of days is the time of its rows at midnight, also under another name, and text where the field is', async () => {
+  const dataset = newDataset();
+  const path = join(cli.home, 'days.parquet');
+  const duckdb = await (await DuckDBInstance.create(':memory:')).connect();
+  await duckdb.run(
+    `COPY (SELECT DATE '2026-05-02' AS timestamp, DATE '1960-05-01' AS day, 1 AS v) TO '${path}' (FORMAT parquet)`,
+  );
+  const { code, stderr } = await ingest([path, '--table', `${dataset}.m`, '--run', 'a']);
+  expect([code, stderr]).toEqual([0, expect.any(String)]);
+  await duckdb.run(
+    `COPY (SELECT TIMESTAMP '2026-05-03 00:00:00' AS timestamp, DATE '2026-05-01' AS seen) TO '${path}' (FORMAT parquet)`,
+  );
+  const table = { tableName: 'other', schema: { fields: [{ name: 'seen', type: 'timestamp' }] } };
+  await client().call('POST', `/v1/datasets/${dataset}/ingest`, {
+    body: { ...table, rows: [{ timestamp: at(0), seen: at(0) }] },
+  });
+  expect((await ingest([path, '--table', `${dataset}.other`])).code).toBe(0);
+  const rowsOf = async (name: string) =>
+    (
+      await client()
+        .table(dataset, name)
+        .query({ orderBy: [{ column: 'timestamp' }] })
+    ).rows;
+  expect(await rowsOf('m')).toEqual([{ timestamp: '2026-05-02T00:00:00.000Z', day: '1960-05-01', v: 1 }]);
+  expect((await rowsOf('other'))[1]).toEqual({
+    timestamp: '2026-05-03T00:00:00.000Z',
+    seen: '2026-05-01T00:00:00.000Z',
+  });
+});
 
 describe('files are taken', () => {
   test('as NDJSON and CSV, plain, gzip and zstd, several together, and from standard input', async () => {

@@ -1,6 +1,6 @@
 import { createInterface } from 'node:readline';
 import { type Command, Option } from 'commander';
-import { type Table, WriteError, type WriteOptions } from '../../client/index.ts';
+import { type Table, type Timestore, TimestoreError, WriteError, type WriteOptions } from '../../client/index.ts';
 import { connect, stateFolder, tableName } from '../config.ts';
 import { CliFailure, exitCodes, failureOf, interrupted, usage } from '../failure.ts';
 import { load, type Progress } from '../ingest/load.ts';
@@ -8,6 +8,7 @@ import { rowCount, showProgress, whole } from '../ingest/show-progress.ts';
 import { type Format, findSource, formats } from '../ingest/source.ts';
 import type { Io } from '../io.ts';
 import { number, type PatientOptions, patienceOption, renameOption } from '../options.ts';
+import { tablePath } from '../paths.ts';
 
 type IngestOptions = PatientOptions & {
   table: string;
@@ -98,6 +99,7 @@ async function ingest(files: string[], options: IngestOptions, io: Io): Promise<
         {
           ...{ url, run, format, write, patienceMs, requests: parallel, table: timestore.table(dataset, name) },
           receipt: (batchId) => timestore.receipt(batchId),
+          timesOf: () => timesOf(timestore, options.table, io),
           state: options.state ?? io.env.TIMESTORE_STATE ?? stateFolder,
           limits: { rows: options.batchRows, bytes: options.batchBytes },
           ...{ stdin: io.stdin, signal: io.signal, onChange: () => bar?.changed() },
@@ -113,6 +115,21 @@ async function ingest(files: string[], options: IngestOptions, io: Io): Promise<
   const seconds = (performance.now() - from) / 1000;
   if (options.json) io.stdout.write(`${JSON.stringify(summary(progress, seconds))}\n`);
   else io.stdout.write(`${told(progress)} in ${seconds.toFixed(1)} s${rate(progress, seconds)}.\n`);
+}
+
+/** Fields that are times; of a table that is yet to be made, or whose schema the key may not read, the usual one. */
+async function timesOf(timestore: Timestore, table: string, { signal }: Io): Promise<ReadonlySet<string>> {
+  type Version = { fields: { name: string; type: string }[] };
+  const path = `${tablePath(table)}/schema`;
+  try {
+    const { versions } = await timestore.call<{ versions: Version[] }>('GET', path, { query: { limit: 1 }, signal });
+    const fields = versions[0]?.fields ?? [];
+    return new Set(fields.filter(({ type }) => type === 'timestamp').map(({ name }) => name));
+  } catch (error) {
+    const isAnswer = error instanceof TimestoreError && ['not-found', 'forbidden'].includes(error.code);
+    if (!isAnswer) throw error;
+    return new Set(['timestamp']);
+  }
 }
 
 const summary = ({ accepted, before, quarantined, requests }: Progress, seconds: number) => ({

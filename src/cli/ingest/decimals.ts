@@ -7,8 +7,8 @@ const rawJson = (JSON as unknown as { rawJSON(text: string): unknown }).rawJSON;
 export type Decimals = Map<string, number>;
 
 /**
- * A schema whose decimals are read as they are kept, whole numbers of their smallest unit: the reader of Parquet would make
- * doubles of them.
+ * A schema whose decimals, within others too, are read as they are kept, whole numbers of their smallest unit: the reader of
+ * Parquet would make doubles of them.
  */
 export function withUnits(schema: SchemaElement[]): {
   schema: SchemaElement[];
@@ -20,10 +20,9 @@ export function withUnits(schema: SchemaElement[]): {
   const tops = topsOf(schema);
   const changed = schema.map((element, place) => {
     const { converted_type, logical_type, ...rest } = element;
-    const isLeaf = tops.has(place) && rest.num_children === undefined && rest.repetition_type !== 'REPEATED';
     const isText = rest.type === 'BYTE_ARRAY';
-    if (converted_type !== 'DECIMAL' || !isLeaf || (isText && !hasBytesParser)) return element;
-    decimals.set(element.name, element.scale ?? 0);
+    if (converted_type !== 'DECIMAL' || rest.num_children !== undefined || (isText && !hasBytesParser)) return element;
+    if (tops.has(place) && rest.repetition_type !== 'REPEATED') decimals.set(element.name, element.scale ?? 0);
     // Bytes of any length are text to the reader, unless they are of a type that has a parser.
     return isText ? { ...rest, logical_type: { type: 'GEOGRAPHY' } as const } : rest;
   });
@@ -52,13 +51,20 @@ const doubleDigits = 15;
  */
 export function decimalJson(kept: unknown, scale: number): unknown {
   if (kept === null || kept === undefined) return kept;
+  const text = decimalText(kept, scale);
+  return text.includes('.') && decimalOf(text).digits.length > doubleDigits ? text : rawJson(text);
+}
+
+/** The digits of a decimal, without zeros behind its point. */
+export function decimalText(kept: unknown, scale: number): string {
+  // One whose bytes could not be had apart from text.
+  if (typeof kept === 'string') throw new RangeError('is a decimal beside columns of geography, which cannot be read');
   const units = kept instanceof Uint8Array ? signedOf(kept) : BigInt(kept as number | bigint);
   const isNegative = units < 0n;
   const digits = String(isNegative ? -units : units).padStart(scale + 1, '0');
   const [whole, fraction] = [digits.slice(0, digits.length - scale), digits.slice(digits.length - scale)];
-  const hasFraction = /[1-9]/.test(fraction);
-  const text = `${isNegative ? '-' : ''}${whole}${hasFraction ? `.${fraction}` : ''}`;
-  return hasFraction && decimalOf(text).digits.length > doubleDigits ? text : rawJson(text);
+  const short = fraction.replace(/0+$/, '');
+  return `${isNegative ? '-' : ''}${whole}${short === '' ? '' : `.${short}`}`;
 }
 
 /** The highest byte first, in two's complement. */

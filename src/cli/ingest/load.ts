@@ -11,6 +11,8 @@ import { type Format, openSource, type Source } from './source.ts';
 export type LoadOptions = {
   table: Table;
   receipt(batchId: string): Promise<Receipt>;
+  /** Which fields of the table are times, as far as that can be known. */
+  timesOf(): Promise<ReadonlySet<string>>;
   url: string;
   /** A name of this load: each row of a file is taken once under it. */
   run: string;
@@ -105,7 +107,7 @@ async function batchesOf(source: Source, options: LoadOptions, progress: Progres
   if (source.bytes === undefined) {
     throw new CliFailure('Parquet is read from its end: save it to a file first.', exitCodes.usage);
   }
-  return cutParquet(source.path, source.name, limits, cuts);
+  return cutParquet(source.path, source.name, limits, cuts, options.timesOf);
 }
 
 /**

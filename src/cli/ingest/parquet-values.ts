@@ -1,7 +1,12 @@
 import type { SchemaElement } from 'hyparquet';
+import { rowText } from '../../client/write.ts';
+import { decimalText } from './decimals.ts';
 
 /** Makes what the reader of Parquet gives into what JSON has, or throws RangeError with what is wrong. */
 export type Converter = (value: unknown) => unknown;
+
+/** Digits that are no double. */
+const rawJson = (JSON as unknown as { rawJSON(text: string): unknown }).rawJSON;
 
 type Node = { element: SchemaElement; children: Node[] };
 
@@ -40,7 +45,7 @@ function columnConverter(node: Node): Converter {
 
 function converterOf(node: Node): Converter {
   const { element, children } = node;
-  const one = isMap(node) ? mapConverter(node) : children.length > 0 ? groupConverter(node) : leaf;
+  const one = isMap(node) ? mapConverter(node) : children.length > 0 ? groupConverter(node) : leafConverter(element);
   if (element.repetition_type !== 'REPEATED') return (value) => (value === undefined ? null : one(value));
   return (value) => (Array.isArray(value) ? value.map(one) : []);
 }
@@ -57,21 +62,36 @@ function mapConverter({ children: [entries] }: Node): Converter {
   const [toKey, toValue] = [converterOf(key), converterOf(value)];
   return (map) => {
     if (map === null) return null;
-    const object: Record<string, unknown> = Object.create(null);
     const found = (map as Record<string, unknown>)[name] as Record<string, unknown>[] | null | undefined;
+    const members = new Map<string, unknown>();
     for (const entry of found ?? []) {
       const member = keyText(toKey(entry[key.element.name]));
-      if (member in object) throw new RangeError(`has a map with the key ${member} twice`);
-      object[member] = toValue(entry[value.element.name]);
+      if (members.has(member)) throw new RangeError(`has a map with the key ${member} twice`);
+      members.set(member, toValue(entry[value.element.name]));
     }
-    return object;
+    return new Members(members);
   };
 }
 
 function keyText(key: unknown): string {
-  const member = key instanceof Date ? key.toISOString() : String(key);
-  if (member === '__proto__') throw new RangeError('a map cannot have the key __proto__');
-  return member;
+  if (key === null) throw new RangeError('has a map with a key that is null');
+  return key instanceof Date ? key.toISOString() : typeof key === 'object' ? valueText(key) : String(key);
+}
+
+/** Members in their order and under any name, which an object of JavaScript would not keep. */
+class Members {
+  readonly text: string;
+  constructor(members: Iterable<[string, unknown]>) {
+    this.text = `{${Array.from(members, ([name, value]) => `${JSON.stringify(name)}:${valueText(value)}`).join(',')}}`;
+  }
+}
+
+/** What a converter has made, as JSON. */
+export function valueText(value: unknown): string {
+  if (value instanceof Members) return value.text;
+  if (typeof value === 'string') return JSON.stringify(value);
+  if (Array.isArray(value)) return `[${value.map(valueText).join(',')}]`;
+  return rowText({ value }).slice('{"value":'.length, -1);
 }
 
 /** Of a list or a struct. The reader makes a list of what the schema says in two steps. */
@@ -86,12 +106,30 @@ function groupConverter({ element, children }: Node): Converter {
   const members = children.map((child) => [child.element.name, converterOf(child)] as const);
   return (value) => {
     if (value === null || typeof value !== 'object') return value;
-    return Object.fromEntries(members.map(([name, of]) => [name, of((value as Record<string, unknown>)[name])]));
+    return new Members(members.map(([name, of]) => [name, of((value as Record<string, unknown>)[name])]));
   };
 }
 
 const itemConverter = (node: Node): Converter =>
   converterOf({ ...node, element: { ...node.element, repetition_type: 'OPTIONAL' } });
+
+function leafConverter({ converted_type, logical_type, scale }: SchemaElement): Converter {
+  if (converted_type === 'DECIMAL') return (value) => (value === null ? null : rawJson(decimalText(value, scale ?? 0)));
+  const digits = logical_type?.type === 'TIME' ? digitsOf[logical_type.unit] : timeDigits[converted_type ?? ''];
+  return digits === undefined ? leaf : (value) => (value === null ? null : clockText(BigInt(value as number), digits));
+}
+
+const digitsOf = { MILLIS: 3, MICROS: 6, NANOS: 9 };
+const timeDigits: Record<string, number> = { TIME_MILLIS: 3, TIME_MICROS: 6 };
+
+/** A time of day as text, with the digits of a second that its type has: `10:00:00.000`. */
+function clockText(units: bigint, digits: number): string {
+  const second = 10n ** BigInt(digits);
+  const [whole, fraction] = [units / second, units % second];
+  if (units < 0n || whole >= 86_400n) throw new RangeError('is no time of a day');
+  const two = (n: bigint) => String(n).padStart(2, '0');
+  return `${two(whole / 3_600n)}:${two((whole / 60n) % 60n)}:${two(whole % 60n)}.${String(fraction).padStart(digits, '0')}`;
+}
 
 function leaf(value: unknown): unknown {
   if (typeof value === 'number' && !Number.isFinite(value)) {

@@ -1,9 +1,9 @@
 import type { ParquetParsers } from 'hyparquet';
-import { rowText } from '../../client/write.ts';
 import { CliFailure } from '../failure.ts';
 import { type Batch, type Cuts, hashOf, type Limits } from './cut.ts';
 import { decimalJson, withUnits } from './decimals.ts';
-import { type Converter, convertersOf, withEntries } from './parquet-values.ts';
+import { columnProblem, dayColumns, withConvertedTypes } from './parquet-schema.ts';
+import { type Converter, convertersOf, valueText, withEntries } from './parquet-values.ts';
 
 const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
@@ -13,7 +13,7 @@ const parsers: Partial<ParquetParsers> = {
   jsonFromBytes: (bytes) => bytes && rawJson(text.decode(bytes)),
   timestampFromMicroseconds: (micros) => timeOf(micros, 3),
   timestampFromNanoseconds: (nanos) => timeOf(nanos, 6),
-  dateFromDays: (days) => new Date(days * 86_400_000).toISOString().slice(0, 10),
+  dateFromDays: (days) => new Date(days * 86_400_000).toISOString().split('T')[0],
 };
 
 /** A time with all its digits: so many of them are finer than a millisecond. */
@@ -24,27 +24,38 @@ function timeOf(units: bigint, digits: number): string {
   return finer === 0n ? text : `${text.slice(0, -1)}${String(finer).padStart(digits, '0')}Z`;
 }
 
-const lostName = '__proto__';
-
 const rawJson = (JSON as unknown as { rawJSON(text: string): unknown }).rawJSON;
 
 /**
  * Rows of a Parquet file as NDJSON, a row group in memory at a time.
  *
+ * @param timesOf which fields are times, asked where a column has days, which no time is without its clock
  * @throws CliFailure for a file that is none, or that has values which JSON has not
  */
-export async function* cutParquet(path: string, name: string, limits: Limits, cuts: Cuts): AsyncGenerator<Batch> {
+export async function* cutParquet(
+  path: string,
+  name: string,
+  limits: Limits,
+  cuts: Cuts,
+  timesOf: () => Promise<ReadonlySet<string>> = async () => new Set(['timestamp']),
+): AsyncGenerator<Batch> {
   const { asyncBufferFromFile, parquetMetadataAsync, parquetRead } = await import('hyparquet');
   const { compressors } = await import('hyparquet-compressors');
   const file = await asyncBufferFromFile(path);
   const metadata = await parquetMetadataAsync(file).catch((error: Error) => {
     throw new CliFailure(`${name} is no Parquet file, or not whole: ${error.message}.`);
   });
-  // Objects of JavaScript, which is what the reader makes of structs and maps, lose this name.
-  if (metadata.schema.some((element) => element.name === lostName)) {
-    throw new CliFailure(`${name} has a column or a member ${lostName}, which is no name of a field. Give it another.`);
-  }
+  const problem = columnProblem(metadata.schema);
+  if (problem !== undefined) throw new CliFailure(`${name} has ${problem}.`);
+  metadata.schema = withConvertedTypes(metadata.schema);
   const converters = convertersOf(metadata.schema);
+  const days = dayColumns(metadata.schema);
+  if (days.length > 0) {
+    const times = await timesOf();
+    for (const day of days.filter((each) => times.has(each))) {
+      converters.set(day, (value) => (typeof value === 'string' ? `${value}T00:00:00Z` : value));
+    }
+  }
   const units = withUnits(metadata.schema);
   metadata.schema = withEntries(units.schema);
   let groupStart = 0;
@@ -72,14 +83,12 @@ export async function* cutParquet(path: string, name: string, limits: Limits, cu
       return { column, at: reader(pieces), scale: units.decimals.get(column), convert };
     });
     for (let n = groupStart; n < rowEnd; n += 1) {
-      const row: Record<string, unknown> = {};
-      for (const { column, at, scale, convert } of readers) {
-        row[column] =
-          scale === undefined
-            ? converted(() => convert(at(n)), `${name}, row ${n + 1}: ${column}`)
-            : decimalJson(at(n), scale);
-      }
-      const line = rowText(row);
+      const members = readers.map(({ column, at, scale, convert }) => {
+        const value = at(n);
+        const made = () => valueText((scale === undefined ? convert(value) : decimalJson(value, scale)) ?? null);
+        return `${JSON.stringify(column)}:${converted(made, `${name}, row ${n + 1}: ${column}`)}`;
+      });
+      const line = `{${members.join(',')}}`;
       open.push(line);
       openBytes += Buffer.byteLength(line) + 1;
       const until = cuts.endAt(start);
@@ -103,7 +112,7 @@ export async function* cutParquet(path: string, name: string, limits: Limits, cu
 }
 
 /** Throws CliFailure for what JSON has not. */
-function converted(convert: () => unknown, where: string): unknown {
+function converted(convert: () => string, where: string): string {
   try {
     return convert();
   } catch (error) {

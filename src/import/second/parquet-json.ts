@@ -87,7 +87,22 @@ function oneOf(node: Node, value: unknown): string {
     });
     return `{${members.join(',')}}`;
   }
+  const digits = clockDigits(element);
+  if (digits !== undefined) return `"${clockText(BigInt(value as number), digits)}"`;
   return isDecimal(element) ? decimalText(value, element.scale ?? 0) : leafText(value);
+}
+
+function clockDigits({ logical_type, converted_type }: SchemaElement): number | undefined {
+  if (logical_type?.type === 'TIME') return { MILLIS: 3, MICROS: 6, NANOS: 9 }[logical_type.unit];
+  return converted_type === 'TIME_MILLIS' ? 3 : converted_type === 'TIME_MICROS' ? 6 : undefined;
+}
+
+/** A time of day with all the digits that its type has. */
+function clockText(units: bigint, digits: number): string {
+  const text = String(units).padStart(digits + 1, '0');
+  const seconds = Number(text.slice(0, -digits));
+  const parts = [seconds / 3_600, (seconds / 60) % 60, seconds % 60];
+  return `${parts.map((part) => String(Math.floor(part)).padStart(2, '0')).join(':')}.${text.slice(-digits)}`;
 }
 
 function listText(items: unknown[], textOf: (item: unknown) => string): string {
