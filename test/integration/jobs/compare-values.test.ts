@@ -124,7 +124,7 @@ describe('a comparison sees a value that was stored otherwise', () => {
       ['nan', 'json', '[1.5,"NaN"]', '[1.5,null]'],
       ['list', 'json', 'null', '[]'],
       ['pair', 'json', 'null', '{"a":null,"b":null}'],
-      ['time', 'integer', '36000000005', '36000000'],
+      ['time', 'string', '"10:00:00.000005"', '"10:00:00.000000"'],
       ['id', 'decimal(38,0)', '1234567890123456789', '1234567890123456800'],
       ['price', 'decimal(38,2)', '"12345678901234567.89"', '12345678901234568'],
       ['day', 'timestamp', '"2026-05-01T00:00:00Z"', '"2026-05-01T02:00:00Z"'],
