@@ -2,6 +2,7 @@ import type { Context } from 'hono';
 import { createMiddleware } from 'hono/factory';
 import { routePath } from 'hono/route';
 import { asking } from '../src/asking.ts';
+import { refusals } from '../src/audit-log/refusals.ts';
 import { TimestoreError } from '../src/errors.ts';
 import { authenticate, isKnown } from '../src/keys/find-key.ts';
 import { isSame, type RowFilter, type Scope } from '../src/keys/key.ts';
@@ -140,7 +141,7 @@ function refused(c: Context<App>, error: TimestoreError, dataset = c.req.param('
   const timestore = c.get('timestore');
   const { actor, requestId } = asking();
   const action = `${c.req.method} ${routePath(c)}`;
-  const work = timestore.refusals.note(timestore, { actor, requestId, action, dataset, code: error.code });
+  const work = refusals(timestore).note(timestore, { actor, requestId, action, dataset, code: error.code });
   if (work !== undefined) c.executionCtx.waitUntil(work);
   return error;
 }

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Context } from '../context.ts';
+import { inEachInstance } from '../instance-memory.ts';
 import { describeError } from '../log.ts';
 import { slugPattern } from '../names.ts';
 import { recordPast } from '../postgres/record-past.ts';
@@ -64,3 +65,6 @@ export class Refusals {
     }
   }
 }
+
+/** Refused accesses at an instance that are not recorded yet. */
+export const refusals = inEachInstance(() => new Refusals());

@@ -1,3 +1,4 @@
+import { inEachInstance } from '../instance-memory.ts';
 import type { TableRef } from '../names.ts';
 import { Recent } from '../recent.ts';
 import type { BufferedBatch } from './buffered-batch.ts';
@@ -32,3 +33,6 @@ export class KeptTails {
 function keyOf({ dataset, physical }: TableRef): string {
   return `${dataset}.${physical}`;
 }
+
+/** The batches of tails that an instance has seen. */
+export const keptTails = inEachInstance(({ limits }) => new KeptTails(limits.kept_tails_chars_max));

@@ -3,6 +3,7 @@ import type { Context } from '../context.ts';
 import { StoreError } from '../errors.ts';
 import { type BatchReply, type BufferedBatch, bufferedBatch } from './buffered-batch.ts';
 import type { TailMemory } from './kept-tails.ts';
+import { keptTails } from './kept-tails.ts';
 import { pageBytes, runScript, script } from './redis.ts';
 import snapshotLua from './snapshot.lua';
 
@@ -76,7 +77,7 @@ export async function snapshotTable(
   want: 'entries' | 'state',
 ): Promise<Snapshot | 'unknown'> {
   let { readLanes } = table;
-  let kept = want === 'entries' ? ctx.tails.of(table) : undefined;
+  let kept = want === 'entries' ? keptTails(ctx).of(table) : undefined;
   for (let round = 0, pages = 0; round < roundsMax && pages < pagesMax; ) {
     const reply = await readLanesOf(ctx, table, readLanes, want, kept);
     if (reply[0] === 'unknown') return 'unknown';
@@ -101,7 +102,7 @@ export async function snapshotTable(
       round += 1;
       continue;
     }
-    if (tail === 'ready') ctx.tails.keep(table, lanes);
+    if (tail === 'ready') keptTails(ctx).keep(table, lanes);
     return { now_ms, tail, lanes, changes: changes < 0 ? undefined : changes };
   }
   throw new StoreError('redis', `kept changing the lanes of table ${table.name}`, undefined);

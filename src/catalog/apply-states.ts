@@ -3,6 +3,7 @@ import { setStates, type TableState } from '../buffer/set-states.ts';
 import type { Context } from '../context.ts';
 import { physicalName } from '../names.ts';
 import { readTable } from './find-table.ts';
+import { knownTables } from './known-tables.ts';
 import { raiseRevision } from './raise-revision.ts';
 import { effectiveState } from './state.ts';
 
@@ -49,7 +50,7 @@ async function applyPage(ctx: Context, page: TableState[]): Promise<number> {
   for (let round = 0; recorded.length > 0 && round < roundsMax; round += 1) {
     const applied = await setStates(ctx, recorded);
     changed += applied.changed;
-    for (const { dataset, name } of recorded) ctx.tables.delete(`${dataset}.${name}`);
+    for (const { dataset, name } of recorded) knownTables(ctx).delete(`${dataset}.${name}`);
     // Somebody has changed the record since it was read, or it was set back in time and is brought forward by this.
     for (const { dataset, name } of applied.newer) await readTable(ctx, dataset, name);
     const names = applied.newer.map(({ dataset, name }) => ({ dataset, name }));

@@ -6,6 +6,7 @@ import type { Context } from '../context.ts';
 import { drainOutbox } from '../flush/outbox.ts';
 import { everywhereName, physicalName, qualifiedName, type TableRef } from '../names.ts';
 import type { Statement } from '../postgres/client.ts';
+import { knownTables } from './known-tables.ts';
 
 export type Dropped = { dataset: string; name: string; life: number; readLanes: number };
 
@@ -23,7 +24,7 @@ export async function dropTable(ctx: Context, { dataset, name, life, readLanes }
   await dropLanes(ctx, table, life, readLanes);
   await ask(() => ctx.redis.del(ctx.keys.replays(table)));
   await dropStored(ctx, table);
-  ctx.tables.delete(`${dataset}.${name}`);
+  knownTables(ctx).delete(`${dataset}.${name}`);
   const physical = [dataset, table.physical];
   return [
     [

@@ -3,6 +3,7 @@ import rememberTableLua from '../buffer/remember-table.lua';
 import type { Context } from '../context.ts';
 import { StoreError } from '../errors.ts';
 import { describeError } from '../log.ts';
+import { knownTables } from './known-tables.ts';
 import { bringForward, type Kept } from './set-back.ts';
 import { effectiveRetention, effectiveState, type State } from './state.ts';
 import { parseTable, type Retention, type Table, tableText } from './table.ts';
@@ -25,7 +26,7 @@ export async function findTable(
   name: string,
   { version = 0, life = 0 }: { version?: number; life?: number } = {},
 ): Promise<Table | undefined> {
-  const seen = ctx.tables.get(memoryKey(dataset, name));
+  const seen = knownTables(ctx).get(memoryKey(dataset, name));
   const suffices = (table: Table) => table.life >= life && table.schema.version >= version;
   if (seen !== undefined && suffices(seen.table) && ctx.now() - seen.seenAt_ms < trusted_ms) return seen.table;
   try {
@@ -41,7 +42,7 @@ export async function findTable(
 
 /** Whether a definition is one that this instance has seen lately: the newest lanes may be missing in an older one. */
 export function isSeenLately(ctx: Context, { dataset, name }: Pick<Table, 'dataset' | 'name'>): boolean {
-  const seen = ctx.tables.get(memoryKey(dataset, name));
+  const seen = knownTables(ctx).get(memoryKey(dataset, name));
   if (seen === undefined || seen.table.shards.length < seen.table.readLanes) return false;
   return ctx.now() - seen.seenAt_ms < trusted_ms;
 }
@@ -98,7 +99,7 @@ export async function readTable(ctx: Context, dataset: string, name: string): Pr
     await remember(ctx, dataset, name, table);
   }
   if (table !== undefined) return keep(ctx, table);
-  ctx.tables.delete(memoryKey(dataset, name));
+  knownTables(ctx).delete(memoryKey(dataset, name));
   return undefined;
 }
 
@@ -151,7 +152,7 @@ export function noteLanes(ctx: Context, table: Table, lanes: number, readLanes: 
 }
 
 function keep(ctx: Context, table: Table): Table {
-  ctx.tables.set(memoryKey(table.dataset, table.name), { table, seenAt_ms: ctx.now() });
+  knownTables(ctx).set(memoryKey(table.dataset, table.name), { table, seenAt_ms: ctx.now() });
   return table;
 }
 

@@ -2,6 +2,7 @@ import { ClickHouseError, clickhouseCodes } from '../clickhouse/client.ts';
 import type { Context } from '../context.ts';
 import { type ErrorCode, TimestoreError } from '../errors.ts';
 import { findNow } from './find-table.ts';
+import { knownTables } from './known-tables.ts';
 import type { Table } from './table.ts';
 
 /** A definition that was in use is of a life that is over: the table was dropped since, and may have been made again. */
@@ -88,6 +89,6 @@ export async function requireLiving(ctx: Context, table: Table, from?: 'restore'
     [table.dataset, table.name, table.life, from === 'restore'],
   );
   if (living !== undefined) return;
-  ctx.tables.delete(`${table.dataset}.${table.name}`);
+  knownTables(ctx).delete(`${table.dataset}.${table.name}`);
   throw new LifeOver(table);
 }

@@ -11,12 +11,17 @@ import { type At, atLane } from '../clickhouse/cluster.ts';
 import { addColumnsAt, requireTypes } from '../clickhouse/table.ts';
 import type { Context } from '../context.ts';
 import { StoreError } from '../errors.ts';
+import { inEachInstance } from '../instance-memory.ts';
 import { describeError } from '../log.ts';
 import { quarantineSkipped } from '../quarantine/skipped.ts';
+import { Recent } from '../recent.ts';
 import { writeHeartbeat } from './heartbeat.ts';
 import { settingsVersion } from './insert.ts';
 import { manifestOf, newestVersion } from './manifest.ts';
 import { moveSeal, type Timed } from './move-seal.ts';
+
+/** The schema version that a shard's table has for certain, under `<shard> <dataset>.<physical>`. */
+export const columnsAdded = inEachInstance(({ limits }) => new Recent<number>(limits.kept_names_max));
 
 export type FlushTrigger = 'cron' | 'queue' | 'size' | 'age' | 'admin' | 'query' | 'ack';
 
@@ -112,7 +117,7 @@ export async function flushLane(
     });
     return { outcome, rows, bytes, more: outcome === 'ok' };
   } catch (error) {
-    ctx.columnsAdded.delete(keyOf(at, table)); // whatever it was, the next flush looks again
+    columnsAdded(ctx).delete(keyOf(at, table)); // whatever it was, the next flush looks again
     ctx.log({ ...event, outcome: 'failed', ...describeError(error), ...phases });
     await deferLane(ctx, table, lane).catch(() => undefined);
     throw error;
@@ -131,13 +136,13 @@ async function tableFor(at: At, table: Table, seal: Seal): Promise<Table> {
   if (current === undefined || current.schema.version < version) {
     throw new StoreError('postgres', `does not know schema version ${version} of table ${table.name} yet`, undefined);
   }
-  if (at.columnsAdded.get(keyOf(at, table)) !== current.schema.version) {
+  if (columnsAdded(at).get(keyOf(at, table)) !== current.schema.version) {
     await addColumnsAt(at, current).catch(async (error) => {
       if (!(error instanceof ClickHouseError) || !tableIsMissing(error)) throw error;
       await ensureTable(at, current, [at.shard]);
     });
     await requireTypes(at, current);
-    at.columnsAdded.set(keyOf(at, table), current.schema.version);
+    columnsAdded(at).set(keyOf(at, table), current.schema.version);
   }
   return current;
 }

@@ -3,11 +3,16 @@ import { ask, runScript, script } from '../buffer/redis.ts';
 import rememberKeyLua from '../buffer/remember-key.lua';
 import type { Context } from '../context.ts';
 import { StoreError } from '../errors.ts';
+import { inEachInstance } from '../instance-memory.ts';
 import { describeError } from '../log.ts';
 import { epochMs } from '../postgres/client.ts';
+import { Recent } from '../recent.ts';
 import { hashOf, isSame, type Key, keySchema, splitKey } from './key.ts';
 
 const rememberScript = script(rememberKeyLua);
+
+/** Keys that an instance was sent, those that there are not among them. */
+const seenKeys = inEachInstance(({ limits }) => new Recent<SeenKey>(limits.kept_names_max));
 
 /** How long an instance goes by what it has seen of a key: one that is revoked ends everywhere within that. */
 export const trusted_ms = 8_000;
@@ -41,7 +46,7 @@ export async function authenticate(ctx: Context, text: string): Promise<Key | un
 /** Whether this instance can tell what a text is without asking a store. */
 export function isKnown(ctx: Context, text: string): boolean {
   const id = splitKey(text)?.id;
-  const seen = id === undefined ? undefined : ctx.apiKeys.get(id);
+  const seen = id === undefined ? undefined : seenKeys(ctx).get(id);
   return id === undefined || (seen !== undefined && ctx.now() - seen.seenAt_ms < trusted_ms) || seen?.key !== undefined;
 }
 
@@ -55,7 +60,7 @@ function holds(seen: SeenKey, key: Key, secret: string): boolean {
 
 /** From this instance's memory, then the hot buffer's, then the catalogue. Known keys go on while the catalogue is away. */
 async function find(ctx: Context, id: string): Promise<SeenKey> {
-  const seen = ctx.apiKeys.get(id);
+  const seen = seenKeys(ctx).get(id);
   if (seen !== undefined && ctx.now() - seen.seenAt_ms < trusted_ms) return seen;
   const buffered = await readBuffered(ctx, id);
   if (buffered !== undefined && ctx.now() - buffered.checkedAt_ms < checked_ms) return keep(ctx, id, buffered.key);
@@ -134,6 +139,6 @@ async function tryBuffering(ctx: Context, key: Key): Promise<Key> {
 
 function keep(ctx: Context, id: string, key: Key | undefined): SeenKey {
   const seen: SeenKey = { key, seenAt_ms: ctx.now() };
-  ctx.apiKeys.set(id, seen);
+  seenKeys(ctx).set(id, seen);
   return seen;
 }

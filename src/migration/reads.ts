@@ -3,9 +3,16 @@ import rememberReadsLua from '../buffer/remember-reads.lua';
 import { raiseRevision } from '../catalog/raise-revision.ts';
 import type { Context } from '../context.ts';
 import { StoreError } from '../errors.ts';
+import { inEachInstance } from '../instance-memory.ts';
 import { describeError } from '../log.ts';
+import { Recent } from '../recent.ts';
 
 const rememberScript = script(rememberReadsLua);
+
+/** Who answers the queries of datasets that an instance has seen. */
+const seenReads = inEachInstance(
+  ({ limits }) => new Recent<{ reads: Reads; seenAt_ms: number }>(limits.kept_names_max),
+);
 
 /**
  * Who answers the queries of a dataset that is taken over from another system, the original. `off`: the original;
@@ -34,7 +41,7 @@ type Recorded = { revision: number; reads: Reads };
  */
 export async function readsOf(ctx: Context, dataset: string): Promise<Reads> {
   if (ctx.config.TIMESTORE_ORIGIN_URL === undefined) return 'on';
-  const seen = ctx.reads.get(dataset);
+  const seen = seenReads(ctx).get(dataset);
   if (seen !== undefined && ctx.now() - seen.seenAt_ms < trusted_ms) return seen.reads;
   const buffered = await readBuffered(ctx, dataset);
   if (buffered !== undefined) return keep(ctx, dataset, buffered);
@@ -55,7 +62,7 @@ export async function readsOf(ctx: Context, dataset: string): Promise<Reads> {
 
 /** Tells the hot buffer what is on record of a dataset. Safe to repeat, and beside others that change it. Throws StoreError. */
 export async function applyReads(ctx: Context, dataset: string): Promise<void> {
-  ctx.reads.delete(dataset);
+  seenReads(ctx).delete(dataset);
   const recorded = await readRecorded(ctx, dataset);
   if (recorded === undefined) return;
   const newer = await remember(ctx, dataset, recorded);
@@ -90,6 +97,6 @@ async function remember(ctx: Context, dataset: string, { revision, reads }: Reco
 }
 
 function keep(ctx: Context, dataset: string, reads: Reads): Reads {
-  ctx.reads.set(dataset, { reads, seenAt_ms: ctx.now() });
+  seenReads(ctx).set(dataset, { reads, seenAt_ms: ctx.now() });
   return reads;
 }

@@ -3,6 +3,7 @@ import { ClickHouseError, clickhouseCodes } from '../clickhouse/client.ts';
 import { everyNode } from '../clickhouse/cluster.ts';
 import type { Context } from '../context.ts';
 import { TimestoreError } from '../errors.ts';
+import { inEachInstance } from '../instance-memory.ts';
 import { quoteString } from '../names.ts';
 
 type Who = Pick<Asking, 'actor' | 'requestId'>;
@@ -16,17 +17,16 @@ export function statementId(): string {
 }
 
 /** Queries that this instance is answering. They may not have come to ClickHouse yet. */
-const begun = new WeakMap<Context['running'], Map<string, Set<AbortController>>>();
+const begun = inEachInstance(() => new Map<string, Set<AbortController>>());
 
 /**
  * Makes the query that is being answered one that can be cancelled.
  *
  * @returns what ends that
  */
-export function noteQuery({ running }: Context, controller: AbortController): () => void {
+export function noteQuery(ctx: Context, controller: AbortController): () => void {
   const prefix = prefixOf(asking());
-  const all = begun.get(running) ?? new Map<string, Set<AbortController>>();
-  begun.set(running, all);
+  const all = begun(ctx);
   const same = all.get(prefix) ?? new Set();
   all.set(prefix, same.add(controller));
   return () => {
@@ -44,7 +44,7 @@ export function noteQuery({ running }: Context, controller: AbortController): ()
  */
 export async function cancelQuery(ctx: Context, who: Who): Promise<boolean> {
   const prefix = prefixOf(who);
-  const here = [...(begun.get(ctx.running)?.get(prefix) ?? [])];
+  const here = [...(begun(ctx).get(prefix) ?? [])];
   for (const controller of here) controller.abort(cancelled());
   const sql = `KILL QUERY WHERE startsWith(query_id, ${quoteString(prefix)}) ASYNC`;
   const found = await Promise.all(everyNode(ctx).map(async ({ clickhouse }) => await killed(ctx, clickhouse, sql)));

@@ -6,6 +6,8 @@ import { atWhole } from '../clickhouse/cluster.ts';
 import type { Context } from '../context.ts';
 import { StoreError } from '../errors.ts';
 import { isDataError } from '../flush/refusal.ts';
+import { inEachInstance } from '../instance-memory.ts';
+import { Recent } from '../recent.ts';
 import { type Format, formats, type Notes } from './answer.ts';
 import { statementId } from './cancel.ts';
 import { compactLines } from './compact-lines.ts';
@@ -83,7 +85,7 @@ const settings = {
  */
 export async function runRead(ctx: Context, read: Read): Promise<Running> {
   const from_ms = ctx.now();
-  const known = ctx.readCosts.get(read.costKey);
+  const known = readCosts(ctx).get(read.costKey);
   const isExport = read.rowsMax === undefined;
   const isCheap = isExport || (known !== undefined && (known.isLong || known.rows <= ctx.config.limits.fence_rows_max));
   const { answer, exactness } = await exactly(ctx, read.cuts, isCheap, async (fences, isLast) => {
@@ -113,8 +115,16 @@ export function statisticsOf(ctx: Context, read: Read, running: Running, end: Js
 
 /** What reads of a kind were seen to cost, so that the next one is run in the cheaper way. */
 function noteCost(ctx: Context, read: Pick<Read, 'costKey'>, rows: number, isLong: boolean): void {
-  ctx.readCosts.set(read.costKey, { rows, isLong });
+  readCosts(ctx).set(read.costKey, { rows, isLong });
 }
+
+/** What reads were seen to cost: rows read, and whether their answers are too long to be held. */
+const readCosts = inEachInstance(({ limits }) => new Recent<{ rows: number; isLong: boolean }>(limits.read_costs_max));
+
+/** The schema version that a query has brought ClickHouse's table to, under `<dataset>.<physical>`. */
+export const columnsLooked = inEachInstance(
+  ({ limits }) => new Recent<{ version: number; at_ms: number }>(limits.kept_names_max),
+);
 
 type Begun = Pick<Running, 'chunks' | 'isComplete'>;
 
@@ -129,7 +139,7 @@ async function begin(ctx: Context, read: Read, fences: Fence[]): Promise<Begun> 
     // A table's columns come with its flush where they could not be added at once.
     for (const { table } of behind) {
       await ensureTable(ctx, table);
-      ctx.columnsLooked.set(keyOf(table), { version: table.schema.version, at_ms: ctx.now() });
+      columnsLooked(ctx).set(keyOf(table), { version: table.schema.version, at_ms: ctx.now() });
     }
   }
   try {
@@ -266,7 +276,7 @@ const looked_ms = 10_000;
 /** Those that nobody has looked at since their newest version: a name that is wrong is not looked for again and again. */
 function tablesToBring(ctx: Context, cuts: Cut[]): Cut[] {
   return cuts.filter(({ table }) => {
-    const looked = ctx.columnsLooked.get(keyOf(table));
+    const looked = columnsLooked(ctx).get(keyOf(table));
     const isOld = ctx.cluster !== undefined && looked !== undefined && ctx.now() - looked.at_ms > looked_ms;
     return looked?.version !== table.schema.version || isOld;
   });

@@ -1,3 +1,4 @@
+import { knownTables } from '../../src/catalog/known-tables.ts';
 import { parseTable } from '../../src/catalog/table.ts';
 import { ClickHouseError } from '../../src/clickhouse/client.ts';
 import { createContext } from '../../src/context.ts';
@@ -37,7 +38,7 @@ export async function tryAll(
     },
   });
   // The product's own code finds it here, and asks no catalogue for it.
-  ctx.tables.set(`${table.dataset}.${table.name}`, { table, seenAt_ms: Date.now() + hour_ms });
+  knownTables(ctx).set(`${table.dataset}.${table.name}`, { table, seenAt_ms: Date.now() + hour_ms });
   const run: Run = { ctx, table, id };
   const results: Result[] = [];
   const add = (result: Result) => {

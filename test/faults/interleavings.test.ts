@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 import { auditTable } from '../../src/audit/audit-table.ts';
 import { changeTable } from '../../src/catalog/change-table.ts';
 import { findTable } from '../../src/catalog/find-table.ts';
+import { knownTables } from '../../src/catalog/known-tables.ts';
 import { shardsOf } from '../../src/clickhouse/cluster.ts';
 import type { Context } from '../../src/context.ts';
 import { StoreError } from '../../src/errors.ts';
@@ -229,9 +230,10 @@ class World {
   }
 
   private async with(injectedFault: Fault | null, work: (instance: Context) => Promise<unknown>): Promise<void> {
-    const tables: Context['tables'] = new Recent(10);
-    for (const [name, seen] of this.instance.tables) tables.set(name, seen);
-    const instance = inject({ ...this.instance, tables }, injectedFault ?? undefined);
+    const tables: ReturnType<typeof knownTables> = new Recent(10);
+    for (const [name, seen] of knownTables(this.instance)) tables.set(name, seen);
+    const memory = new Map(this.instance.memory).set(knownTables.key, tables);
+    const instance = inject({ ...this.instance, memory }, injectedFault ?? undefined);
     this.injected.push(instance);
     const ended = work(instance).catch((error) => {
       if (!(error instanceof StoreError)) throw error;

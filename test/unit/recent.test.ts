@@ -1,7 +1,10 @@
+import { globSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import fc from 'fast-check';
-import { expect, inject, test } from 'vitest';
-import { createContext } from '../../src/context.ts';
+import { expect, test } from 'vitest';
 import { Recent } from '../../src/recent.ts';
+
+const root = join(import.meta.dirname, '..', '..');
 
 test('whatever is done, the entries used last are kept, as many as the budget has room for', () => {
   const key = fc.constantFrom('a', 'b', 'c', 'd', 'e');
@@ -35,11 +38,13 @@ test('whatever is done, the entries used last are kept, as many as the budget ha
   );
 });
 
-test('every map that an instance keeps between requests has a budget', () => {
-  const { running, ...kept } = createContext(inject('env'));
-  const maps = Object.entries(kept).filter(([, value]) => value instanceof Map || value instanceof Set);
-  expect(maps.length).toBeGreaterThan(5);
-  expect(maps.filter(([, value]) => !(value instanceof Recent)).map(([name]) => name)).toEqual([]);
-  // Of what runs: an entry leaves with its last request.
-  expect(running.size).toBe(0);
+test('every part of an instance’s memory has a budget', () => {
+  const sources = globSync('src/**/*.ts', { cwd: root }).map((file) => readFileSync(join(root, file), 'utf8'));
+  const parts = sources
+    .flatMap((text) => [...text.matchAll(/inEachInstance\(\s*(?:\(.*?\)) =>\s*new (\w+)/g)])
+    .map(([, made]) => made);
+  expect(parts.length).toBeGreaterThan(9);
+  // Of what runs, an entry leaves with its last request: slots, and queries that can be cancelled.
+  expect(parts.filter((made) => made === 'Map')).toHaveLength(2);
+  expect(new Set(parts)).toEqual(new Set(['Map', 'Recent', 'KeptTails', 'Refusals']));
 });

@@ -7,8 +7,10 @@ import { ClickHouseError, type Settings } from '../../clickhouse/client.ts';
 import { atAny } from '../../clickhouse/cluster.ts';
 import type { Context } from '../../context.ts';
 import { required, TimestoreError } from '../../errors.ts';
+import { inEachInstance } from '../../instance-memory.ts';
 import { quoteName, slug, slugPattern } from '../../names.ts';
 import { quarantineTable } from '../../quarantine/table.ts';
+import { Recent } from '../../recent.ts';
 import { type Answer, type Format, formatNames, notesOf } from '../answer.ts';
 import { csvAnswer } from '../csv-answer.ts';
 import { type Cut, takeCut } from '../cut.ts';
@@ -41,6 +43,11 @@ export const sqlBody = z.strictObject({
   ...freshnessFields,
 });
 
+/** SQL that was found to read nothing but its tables; its text alone decides that. */
+const checkedSql = inEachInstance(
+  ({ limits }) => new Recent<CompiledSql>(limits.checked_sql_chars_max, (_, sql) => sql.length),
+);
+
 export type SqlBody = z.output<typeof sqlBody>;
 
 /**
@@ -68,7 +75,7 @@ async function queryTables(ctx: Context, reader: Reader, body: SqlBody, asked: A
   const { limits } = ctx.config;
   const freshness = freshnessOf(body, limits);
   const key = `${body.dataset ?? ''} ${body.sql}`;
-  const known = ctx.checkedSql.get(key);
+  const known = checkedSql(ctx).get(key);
   const compiled = known ?? compileSql(body.sql, body.dataset, limits);
   const params = boundParams(compiled, body.params, limits);
   const tables = await tablesOf(ctx, reader, body, compiled);
@@ -193,7 +200,7 @@ async function check(ctx: Context, key: string, compiled: CompiledSql, params: S
   if (first.status === 'rejected') throw first.reason;
   if (second.status === 'rejected') throw second.reason;
   checkTree(first.value, second.value, compiled.uses, compiled.columns);
-  ctx.checkedSql.set(key, compiled);
+  checkedSql(ctx).set(key, compiled);
 }
 
 const explainPrefix = 'EXPLAIN QUERY TREE run_passes = 0\n';

@@ -1,6 +1,8 @@
 import { auditLine } from '../../audit-log/line.ts';
 import type { Context } from '../../context.ts';
 import { StoreError, TimestoreError } from '../../errors.ts';
+import { inEachInstance } from '../../instance-memory.ts';
+import { Recent } from '../../recent.ts';
 import { tooMuch } from '../invalid.ts';
 import type { Reader } from '../reader.ts';
 import { compileSql } from './compile.ts';
@@ -17,6 +19,15 @@ export type SavedQuery = {
   /** Id of the key whose it is. */
   savedBy: string | null;
 };
+
+/** Saved queries that an instance has run, under `<dataset>.<name>`. */
+const seenQueries = inEachInstance(
+  ({ limits }) =>
+    new Recent<{ query: SavedQuery; seenAt_ms: number }>(
+      limits.saved_sql_chars_max,
+      ({ query }) => JSON.stringify(query).length,
+    ),
+);
 
 /** Who changes a saved query: the key whose it is, or an admin of the dataset. Whoever has the scope `sql` runs it. */
 export type Author = { id: string; isAdmin: boolean };
@@ -56,7 +67,7 @@ export async function saveQuery(
     bound,
   );
   if (saved === undefined) throw (await isSaved(ctx, dataset, name)) ? notYours(dataset, name) : noDataset(dataset);
-  ctx.savedQueries.delete(keyOf(dataset, name));
+  seenQueries(ctx).delete(keyOf(dataset, name));
   return saved;
 }
 
@@ -82,7 +93,7 @@ export async function listSaved(
 /** Throws TimestoreError `not-found`; StoreError when the catalogue is away and this instance does not know the query. */
 export async function findSaved(ctx: Context, reader: Reader, dataset: string, name: string): Promise<SavedQuery> {
   const key = keyOf(dataset, name);
-  const seen = ctx.savedQueries.get(key);
+  const seen = seenQueries(ctx).get(key);
   if (!reader.reads(dataset)) throw noQuery(dataset, name);
   if (seen !== undefined && ctx.now() - seen.seenAt_ms < trusted_ms) return seen.query;
   try {
@@ -92,10 +103,10 @@ export async function findSaved(ctx: Context, reader: Reader, dataset: string, n
       [dataset, name],
     );
     if (query === undefined) {
-      ctx.savedQueries.delete(key);
+      seenQueries(ctx).delete(key);
       throw noQuery(dataset, name);
     }
-    ctx.savedQueries.set(key, { query, seenAt_ms: ctx.now() });
+    seenQueries(ctx).set(key, { query, seenAt_ms: ctx.now() });
     return query;
   } catch (error) {
     // Queries go on without the catalogue.
@@ -122,7 +133,7 @@ export async function dropSaved(
      select name from changed`,
     params,
   );
-  ctx.savedQueries.delete(keyOf(dataset, name));
+  seenQueries(ctx).delete(keyOf(dataset, name));
   if (gone.length === 0) throw (await isSaved(ctx, dataset, name)) ? notYours(dataset, name) : noQuery(dataset, name);
 }
 

@@ -70,9 +70,7 @@ async function wipe(dataset: string): Promise<void> {
   ]) {
     await ctx.postgres.rows(statement, [dataset]);
   }
-  ctx.tables.clear();
-  ctx.columnsAdded.clear();
-  ctx.columnsLooked.clear();
+  ctx.memory.clear();
 }
 
 const backUp = async (dataset: string) => {
