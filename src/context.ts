@@ -1,8 +1,8 @@
 import { type Keys, keysOf } from './buffer/keys.ts';
 import { Redis } from './buffer/redis.ts';
 import type { ClickHouse } from './clickhouse/client.ts';
-import { type Cluster, type Server, serversOf } from './clickhouse/cluster.ts';
 import type { Kind } from './clickhouse/kind.ts';
+import { type Cluster, type Server, serversOf } from './clickhouse/servers.ts';
 import { type Config, readConfig } from './config.ts';
 import type { InstanceMemory } from './instance-memory.ts';
 import { type Log, logToConsole } from './log.ts';

@@ -1,7 +1,8 @@
 import type { Table } from '../catalog/table.ts';
 import type { Settings } from '../clickhouse/client.ts';
-import { type At, atWhole, shardsOf } from '../clickhouse/cluster.ts';
+import { atWhole, shardsOf } from '../clickhouse/cluster.ts';
 import { askLong, objectFunction, writeObject } from '../clickhouse/object.ts';
+import type { At } from '../clickhouse/servers.ts';
 import { fieldColumns, systemColumns } from '../clickhouse/table.ts';
 import { type Until, untilSql } from '../clickhouse/until.ts';
 import type { Context } from '../context.ts';

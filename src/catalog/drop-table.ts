@@ -1,7 +1,7 @@
 import { asking } from '../asking.ts';
 import { dropLanes } from '../buffer/drop-lanes.ts';
 import { ask } from '../buffer/redis.ts';
-import { everyNode } from '../clickhouse/cluster.ts';
+import { everyNode } from '../clickhouse/servers.ts';
 import type { Context } from '../context.ts';
 import { drainOutbox } from '../flush/outbox.ts';
 import { everywhereName, physicalName, qualifiedName, type TableRef } from '../names.ts';

@@ -1,4 +1,4 @@
-import { everyShard, onEach } from '../clickhouse/cluster.ts';
+import { everyShard, onEach } from '../clickhouse/servers.ts';
 import { applyRetentionAt, makeTable } from '../clickhouse/table.ts';
 import type { Context } from '../context.ts';
 import { dropStored } from './drop-table.ts';

@@ -1,7 +1,7 @@
 import type { Context } from '../context.ts';
 import { quoteString } from '../names.ts';
 import type { Settings } from './client.ts';
-import type { At } from './cluster.ts';
+import type { At } from './servers.ts';
 
 /**
  * An object of the bucket as ClickHouse reaches it: a table function, with the structure in parameter `_columns`. The secret

@@ -4,9 +4,9 @@ import type { Context } from '../context.ts';
 import { StoreError } from '../errors.ts';
 import { databaseName, everywhereName, qualifiedName, quoteName, quoteString } from '../names.ts';
 import { clickhouseType } from '../schema/types.ts';
-import { type At, everyNode, onEach, placeOf } from './cluster.ts';
 import { engineSql } from './engine.ts';
 import type { Kind } from './kind.ts';
+import { type At, everyNode, onEach, placeOf } from './servers.ts';
 
 /** The columns that every table has before its fields, with their types. */
 export const systemColumns = [

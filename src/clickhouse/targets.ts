@@ -1,7 +1,7 @@
 import type { Context } from '../context.ts';
 import { StoreError } from '../errors.ts';
-import { type At, everyNode } from './cluster.ts';
 import { everyReplica } from './kind.ts';
+import { type At, everyNode } from './servers.ts';
 
 export type Target = {
   kind: 'clickhouse' | 's3';

@@ -1,7 +1,7 @@
 import type { BufferedBatch } from '../buffer/buffered-batch.ts';
 import type { Seal } from '../buffer/seal.ts';
 import type { Table } from '../catalog/table.ts';
-import type { At } from '../clickhouse/cluster.ts';
+import type { At } from '../clickhouse/servers.ts';
 import { qualifiedName, quoteName } from '../names.ts';
 
 /** What ClickHouse holds of a seal in one partition. */

@@ -1,7 +1,7 @@
 import type { Seal } from '../buffer/seal.ts';
 import type { SkipList } from '../buffer/skip.ts';
 import type { Table } from '../catalog/table.ts';
-import type { At } from '../clickhouse/cluster.ts';
+import type { At } from '../clickhouse/servers.ts';
 import { required } from '../errors.ts';
 import { identifiedLines } from './payload.ts';
 import { type Candidate, refusedByTwin } from './twin.ts';

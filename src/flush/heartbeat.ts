@@ -1,6 +1,6 @@
 import type { Seal } from '../buffer/seal.ts';
 import type { Table } from '../catalog/table.ts';
-import type { At } from '../clickhouse/cluster.ts';
+import type { At } from '../clickhouse/servers.ts';
 import { required } from '../errors.ts';
 
 /** How far a lane is visible in ClickHouse, and when the batch at its end was acknowledged (0 where that is not known). */

@@ -1,6 +1,7 @@
 import type { LaneSnapshot } from '../buffer/snapshot.ts';
 import type { Table } from '../catalog/table.ts';
-import { type At, atLane } from '../clickhouse/cluster.ts';
+import { atLane } from '../clickhouse/cluster.ts';
+import type { At } from '../clickhouse/servers.ts';
 import type { Until } from '../clickhouse/until.ts';
 import type { Context } from '../context.ts';
 import { qualifiedName } from '../names.ts';

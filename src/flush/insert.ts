@@ -1,7 +1,7 @@
 import type { Seal } from '../buffer/seal.ts';
 import type { Table } from '../catalog/table.ts';
-import type { At } from '../clickhouse/cluster.ts';
 import { everyReplica, type Kind } from '../clickhouse/kind.ts';
+import type { At } from '../clickhouse/servers.ts';
 import { fieldColumns } from '../clickhouse/table.ts';
 import { TimestoreError } from '../errors.ts';
 import { qualifiedName, quoteName, quoteString, type TableRef } from '../names.ts';

@@ -2,7 +2,7 @@ import type { Seal } from '../buffer/seal.ts';
 import { encodeSkip, recordSkip, type SkipList, skippedRows } from '../buffer/skip.ts';
 import type { Table } from '../catalog/table.ts';
 import type { ClickHouseError } from '../clickhouse/client.ts';
-import type { At } from '../clickhouse/cluster.ts';
+import type { At } from '../clickhouse/servers.ts';
 import { StoreError } from '../errors.ts';
 import { quarantineTable } from '../quarantine/table.ts';
 import { countSeal, type PartitionCount, rowsCounted, storedAmong } from './count.ts';

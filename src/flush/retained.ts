@@ -1,6 +1,6 @@
 import type { Seal } from '../buffer/seal.ts';
 import type { Retention, Table } from '../catalog/table.ts';
-import type { At } from '../clickhouse/cluster.ts';
+import type { At } from '../clickhouse/servers.ts';
 import { qualifiedName, quoteName } from '../names.ts';
 import { parseTimestampText } from '../schema/timestamp.ts';
 import { longStatement, ofBatches } from './count.ts';

@@ -1,5 +1,5 @@
 import type { Table } from '../catalog/table.ts';
-import type { At } from '../clickhouse/cluster.ts';
+import type { At } from '../clickhouse/servers.ts';
 import { qualifiedName, type TableRef } from '../names.ts';
 import { insertIntoTwin } from './insert.ts';
 import { isDataError } from './refusal.ts';

@@ -1,6 +1,6 @@
 import { ask } from '../buffer/redis.ts';
-import { atAny, everyNode } from '../clickhouse/cluster.ts';
 import { type Described, describe, type Kind } from '../clickhouse/kind.ts';
+import { atAny, everyNode } from '../clickhouse/servers.ts';
 import { limitsLacking } from '../clickhouse/users.ts';
 import type { Context } from '../context.ts';
 import type { StoreName } from '../errors.ts';

@@ -1,7 +1,8 @@
 import { randomInt } from 'node:crypto';
 import type { Table } from '../catalog/table.ts';
-import { type At, wholeName } from '../clickhouse/cluster.ts';
+import { wholeName } from '../clickhouse/cluster.ts';
 import { askLong } from '../clickhouse/object.ts';
+import type { At } from '../clickhouse/servers.ts';
 import { timeTextSql } from '../clickhouse/time-text.ts';
 import { type Until, untilSql } from '../clickhouse/until.ts';
 import { quoteName, quoteString } from '../names.ts';

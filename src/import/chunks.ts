@@ -1,7 +1,7 @@
 import type { Table } from '../catalog/table.ts';
 import type { Settings } from '../clickhouse/client.ts';
-import type { At } from '../clickhouse/cluster.ts';
 import { askLong } from '../clickhouse/object.ts';
+import type { At } from '../clickhouse/servers.ts';
 import { StoreError, TimestoreError } from '../errors.ts';
 import { storedBatches } from '../flush/heartbeat.ts';
 import { insertPlace, isAlone } from '../flush/insert.ts';

@@ -7,7 +7,7 @@ import { readTable } from '../catalog/find-table.ts';
 import { livesOf } from '../catalog/life.ts';
 import { notWritable } from '../catalog/state.ts';
 import type { Table } from '../catalog/table.ts';
-import type { At } from '../clickhouse/cluster.ts';
+import type { At } from '../clickhouse/servers.ts';
 import { addColumnsAt, requireTypes } from '../clickhouse/table.ts';
 import { untilSchema } from '../clickhouse/until.ts';
 import type { Context } from '../context.ts';

@@ -1,6 +1,6 @@
 import { ClickHouseError, clickhouseCodes, type Settings } from '../clickhouse/client.ts';
-import type { At } from '../clickhouse/cluster.ts';
 import { askLong, objectFunction } from '../clickhouse/object.ts';
+import type { At } from '../clickhouse/servers.ts';
 import { StoreError, TimestoreError } from '../errors.ts';
 import { type ExportFormat, exportFormats } from '../export/day.ts';
 import { quoteName } from '../names.ts';

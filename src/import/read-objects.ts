@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import type { Table } from '../catalog/table.ts';
 import { ClickHouseError, clickhouseCodes } from '../clickhouse/client.ts';
-import type { At } from '../clickhouse/cluster.ts';
+import type { At } from '../clickhouse/servers.ts';
 import type { Context } from '../context.ts';
 import { errorCatalogue, TimestoreError } from '../errors.ts';
 import { exportFormat } from '../export/day.ts';

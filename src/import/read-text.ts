@@ -1,5 +1,5 @@
 import { randomInt } from 'node:crypto';
-import type { At } from '../clickhouse/cluster.ts';
+import type { At } from '../clickhouse/servers.ts';
 import { exportPrefix } from '../export/export.ts';
 import { PageError, type PageState, preparePage } from '../schema/prepare-page.ts';
 import type { RefusedRow } from '../schema/prepared-rows.ts';

@@ -5,7 +5,7 @@ import { snapshotTable } from '../buffer/snapshot.ts';
 import { readTable } from '../catalog/find-table.ts';
 import { setUpLanes } from '../catalog/set-up-lanes.ts';
 import type { Table } from '../catalog/table.ts';
-import type { At } from '../clickhouse/cluster.ts';
+import type { At } from '../clickhouse/servers.ts';
 import { StoreError, TimestoreError } from '../errors.ts';
 import { countSeal, type PartitionCount, rowsCounted } from '../flush/count.ts';
 import { flushTable } from '../flush/flush-table.ts';

@@ -1,8 +1,8 @@
 import { createHash, randomInt, randomUUID } from 'node:crypto';
 import type { Table } from '../catalog/table.ts';
 import type { Settings } from '../clickhouse/client.ts';
-import { type At, atShard, placeOf } from '../clickhouse/cluster.ts';
 import { engineSql } from '../clickhouse/engine.ts';
+import { type At, atShard, placeOf } from '../clickhouse/servers.ts';
 import { declaredColumns, fieldColumns } from '../clickhouse/table.ts';
 import type { Context } from '../context.ts';
 import { StoreError, TimestoreError } from '../errors.ts';

@@ -1,5 +1,5 @@
-import type { At } from '../clickhouse/cluster.ts';
 import { askLong } from '../clickhouse/object.ts';
+import type { At } from '../clickhouse/servers.ts';
 import { fieldColumns } from '../clickhouse/table.ts';
 import { StoreError } from '../errors.ts';
 import { quoteName, quoteString } from '../names.ts';

@@ -1,7 +1,8 @@
 import { hash } from 'node:crypto';
 import type { Table } from '../catalog/table.ts';
 import type { Settings } from '../clickhouse/client.ts';
-import { type At, atLane } from '../clickhouse/cluster.ts';
+import { atLane } from '../clickhouse/cluster.ts';
+import type { At } from '../clickhouse/servers.ts';
 import { timeTextSql } from '../clickhouse/time-text.ts';
 import type { Context } from '../context.ts';
 import { qualifiedName, quoteName, quoteString } from '../names.ts';

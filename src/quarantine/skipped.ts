@@ -1,7 +1,8 @@
 import type { Seal } from '../buffer/seal.ts';
 import { encodeSkip } from '../buffer/skip.ts';
 import type { Table } from '../catalog/table.ts';
-import { type At, atLane } from '../clickhouse/cluster.ts';
+import { atLane } from '../clickhouse/cluster.ts';
+import type { At } from '../clickhouse/servers.ts';
 import type { Context } from '../context.ts';
 import { firstOf, required } from '../errors.ts';
 import type { TableRef } from '../names.ts';

@@ -1,6 +1,6 @@
 import { type Asking, asking } from '../asking.ts';
 import { ClickHouseError, clickhouseCodes } from '../clickhouse/client.ts';
-import { everyNode } from '../clickhouse/cluster.ts';
+import { everyNode } from '../clickhouse/servers.ts';
 import type { Context } from '../context.ts';
 import { TimestoreError } from '../errors.ts';
 import { inEachInstance } from '../instance-memory.ts';

@@ -1,8 +1,8 @@
 import { noteStored, readUsage } from '../buffer/quota.ts';
 import { askInTurn } from '../buffer/redis.ts';
 import { readTable } from '../catalog/find-table.ts';
-import { everyShard } from '../clickhouse/cluster.ts';
 import { everyReplica } from '../clickhouse/kind.ts';
+import { everyShard } from '../clickhouse/servers.ts';
 import type { Context } from '../context.ts';
 import { firstOf } from '../errors.ts';
 import { describeError } from '../log.ts';

@@ -3,7 +3,7 @@ import { applyStates } from '../catalog/apply-states.ts';
 import { ensureTable } from '../catalog/ensure-table.ts';
 import { readTable } from '../catalog/find-table.ts';
 import { retainedFrom_ms, type Table } from '../catalog/table.ts';
-import { type At, everyNode } from '../clickhouse/cluster.ts';
+import { type At, everyNode } from '../clickhouse/servers.ts';
 import { addColumnsAt, applyRetentionAt, isSameType, rememberedTokens, ttlExpressions } from '../clickhouse/table.ts';
 import type { Context } from '../context.ts';
 import { catchUpLanes } from '../flush/catch-up.ts';

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { At } from '../../src/clickhouse/cluster.ts';
+import type { At } from '../../src/clickhouse/servers.ts';
 import { Timestore, TimestoreError } from '../../src/client/index.ts';
 import { adminKey, peersDir, type Running, type World } from './world.ts';
 

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { buildWorker } from '../../local/build-worker.ts';
 import { freePorts, type Stack } from '../../local/stack.ts';
 import { migrate } from '../../src/cli/migrate.ts';
-import type { At } from '../../src/clickhouse/cluster.ts';
+import type { At } from '../../src/clickhouse/servers.ts';
 import { createContext } from '../../src/context.ts';
 import { startWorkerProcess } from '../faults/worker-process.ts';
 import { startTestStack } from '../test-stack.ts';

@@ -4,7 +4,7 @@ import { snapshotTable } from '../../src/buffer/snapshot.ts';
 import { changeTable } from '../../src/catalog/change-table.ts';
 import { readListed } from '../../src/catalog/list-tables.ts';
 import { migrate } from '../../src/cli/migrate.ts';
-import { atShard, everyNode } from '../../src/clickhouse/cluster.ts';
+import { atShard, everyNode } from '../../src/clickhouse/servers.ts';
 import type { Context } from '../../src/context.ts';
 import { flushDue } from '../../src/flush/flush-due.ts';
 import { flushLane } from '../../src/flush/flush-lane.ts';

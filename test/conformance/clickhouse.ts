@@ -1,7 +1,8 @@
 import { dropStored } from '../../src/catalog/drop-table.ts';
-import { atLane, everyNode } from '../../src/clickhouse/cluster.ts';
+import { atLane } from '../../src/clickhouse/cluster.ts';
 import { describe, everyReplica } from '../../src/clickhouse/kind.ts';
 import { objectFunction, writeObject } from '../../src/clickhouse/object.ts';
+import { everyNode } from '../../src/clickhouse/servers.ts';
 import {
   addColumnsAt,
   applyRetentionAt,

@@ -1,5 +1,5 @@
 import type { Table } from '../../src/catalog/table.ts';
-import type { Server } from '../../src/clickhouse/cluster.ts';
+import type { Server } from '../../src/clickhouse/servers.ts';
 import type { Context } from '../../src/context.ts';
 
 /** What probes work with: the product's own clients, and a table that nobody else has. */

@@ -1,4 +1,4 @@
-import type { Cluster, Server } from '../../src/clickhouse/cluster.ts';
+import type { Cluster, Server } from '../../src/clickhouse/servers.ts';
 import type { Context } from '../../src/context.ts';
 import { StoreError } from '../../src/errors.ts';
 

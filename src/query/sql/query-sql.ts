@@ -4,7 +4,7 @@ import { findReadable } from '../../catalog/find-table.ts';
 import { inNewestLife } from '../../catalog/life.ts';
 import type { Table } from '../../catalog/table.ts';
 import { ClickHouseError, type Settings } from '../../clickhouse/client.ts';
-import { atAny } from '../../clickhouse/cluster.ts';
+import { atAny } from '../../clickhouse/servers.ts';
 import type { Context } from '../../context.ts';
 import { required, TimestoreError } from '../../errors.ts';
 import { inEachInstance } from '../../instance-memory.ts';

@@ -3,7 +3,7 @@ import type { Stack } from '../../../local/stack.ts';
 import { changeTable } from '../../../src/catalog/change-table.ts';
 import { findTable } from '../../../src/catalog/find-table.ts';
 import { ClickHouseError } from '../../../src/clickhouse/client.ts';
-import type { Server } from '../../../src/clickhouse/cluster.ts';
+import type { Server } from '../../../src/clickhouse/servers.ts';
 import type { Context } from '../../../src/context.ts';
 import { StoreError, TimestoreError } from '../../../src/errors.ts';
 import { flushLane } from '../../../src/flush/flush-lane.ts';

@@ -3,7 +3,7 @@ import { auditTable } from '../../../src/audit/audit-table.ts';
 import { backupKey, partitionKey } from '../../../src/backup/backup.ts';
 import { readBackup } from '../../../src/backup/restore.ts';
 import { changeTable, deleteTable, requireTable } from '../../../src/catalog/change-table.ts';
-import { everyNode } from '../../../src/clickhouse/cluster.ts';
+import { everyNode } from '../../../src/clickhouse/servers.ts';
 import { beginChange } from '../../../src/jobs/change-rows.ts';
 import { createJob, type JobKind } from '../../../src/jobs/job.ts';
 import { jobSteps } from '../../../src/jobs/steps.ts';

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { atAny } from '../../../src/clickhouse/cluster.ts';
+import { atAny } from '../../../src/clickhouse/servers.ts';
 import { isAllowedFunction } from '../../../src/query/sql/functions.ts';
 import { reachOf } from '../../../src/query/sql/refused-functions.ts';
 import { newInstance, sql } from '../support.ts';

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { everyNode } from '../../../src/clickhouse/cluster.ts';
+import { everyNode } from '../../../src/clickhouse/servers.ts';
 import { TimestoreError } from '../../../src/errors.ts';
 import { at, flush, newDataset, newInstance, query, send, sql } from '../support.ts';
 
