@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import { readTable } from '../catalog/find-table.ts';
 import type { Table } from '../catalog/table.ts';
-import type { At } from '../clickhouse/cluster.ts';
+import type { At } from '../clickhouse/servers.ts';
 import { untilSchema } from '../clickhouse/until.ts';
 import type { Context } from '../context.ts';
 import { TimestoreError } from '../errors.ts';

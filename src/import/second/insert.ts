@@ -1,5 +1,5 @@
-import type { At } from '../../clickhouse/cluster.ts';
 import { askLong } from '../../clickhouse/object.ts';
+import type { At } from '../../clickhouse/servers.ts';
 import { quoteName, quoteString } from '../../names.ts';
 import { clickhouseType, type Field, isNeverNull, precisionOf, type TableSchema } from '../../schema/types.ts';
 import { stagingName } from '../staging.ts';

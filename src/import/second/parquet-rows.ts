@@ -1,6 +1,6 @@
 import { brotliDecompressSync, gunzipSync, zstdDecompressSync } from 'node:zlib';
 import type { AsyncBuffer, Compressors, FileMetaData, RowGroup, SchemaElement } from 'hyparquet';
-import type { At } from '../../clickhouse/cluster.ts';
+import type { At } from '../../clickhouse/servers.ts';
 import { StoreError, TimestoreError } from '../../errors.ts';
 import { unreadable } from '../read-object.ts';
 import { columnsIn, jsonOf, type Node, parsers, unmade } from './parquet-json.ts';

@@ -1,6 +1,6 @@
 import { randomInt } from 'node:crypto';
 import * as z from 'zod';
-import type { At } from '../../clickhouse/cluster.ts';
+import type { At } from '../../clickhouse/servers.ts';
 import { exportPrefix } from '../../export/export.ts';
 import { type Rename, renamed } from '../../schema/rename.ts';
 import type { Field, TableSchema } from '../../schema/types.ts';
