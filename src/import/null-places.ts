@@ -1,8 +1,8 @@
 import { randomInt } from 'node:crypto';
 import { brotliDecompressSync, gunzipSync, zstdDecompressSync } from 'node:zlib';
 import type { AsyncBuffer, Compressors, FileMetaData } from 'hyparquet';
-import type { At } from '../clickhouse/cluster.ts';
 import { askLong } from '../clickhouse/object.ts';
+import type { At } from '../clickhouse/servers.ts';
 import { quoteString } from '../names.ts';
 import type { SourceColumn } from './columns.ts';
 

@@ -1,5 +1,5 @@
 import type { FileMetaData, SchemaElement } from 'hyparquet';
-import type { At } from '../clickhouse/cluster.ts';
+import type { At } from '../clickhouse/servers.ts';
 import { unreadable } from './read-object.ts';
 
 /** What a leaf of Parquet means, where the type that ClickHouse gives it does not tell. */

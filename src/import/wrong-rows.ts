@@ -1,4 +1,4 @@
-import type { At } from '../clickhouse/cluster.ts';
+import type { At } from '../clickhouse/servers.ts';
 import { coerce, type Refusal } from '../schema/coerce.ts';
 import { type FieldType, precisionOf } from '../schema/types.ts';
 import { kinds, shownChars_max } from './shown-value.ts';
