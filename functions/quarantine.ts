@@ -32,7 +32,9 @@ const listSchema = z
         reason: z.string(),
         detail: z.string(),
         field: z.string().optional(),
-        payload: z.string().optional().meta({ description: 'as it was sent, or as it was buffered' }),
+        payload: z.string().optional().meta({
+          description: 'as it was sent, of CSV as the JSON that its cells meant; or as it was buffered',
+        }),
         object: z.string().optional().meta({ description: 'where the payload is in the object store, if it is large' }),
       }),
     ),

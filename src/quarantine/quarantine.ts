@@ -10,7 +10,7 @@ import { settle } from '../ingest/settle.ts';
 import { stageChunks } from '../ingest/stage-chunks.ts';
 import { physicalName } from '../names.ts';
 import { type PreparedRows, prepareRows } from '../schema/prepare.ts';
-import { type QuarantineRecord, quarantineSchema, quarantineTable } from './table.ts';
+import { csvMeta, csvOf, type QuarantineRecord, quarantineSchema, quarantineTable } from './table.ts';
 
 const roundsMax = 20;
 
@@ -36,10 +36,10 @@ export async function quarantineRefused(
 ): Promise<Quarantined> {
   // Of the table as it is, or as it will be made: a table of the name before or after it has none of these rows.
   const physical = table?.physical ?? physicalName(name, (await livesOf(ctx, dataset, name)).table);
-  const records = refused.map(({ index, field, reason, detail, source }): QuarantineRecord => {
+  const records = refused.map(({ index, field, reason, detail, source, csv }): QuarantineRecord => {
     // With the request's hash: once a key is forgotten, a client may use it for other rows.
     const id = digest(`${dataset}/${physical}/${idempotencyKey}/${keyed.requestHash}/${index}`);
-    const said = { reason, detail, field, index, payload: source };
+    const said = { reason, detail, field, index, payload: source, ...(csv !== undefined && { meta: csvMeta(csv) }) };
     return { id, event: 'quarantined', table: name, physical, origin: 'request', ...said };
   });
   const idempotencyOfRecords = `quarantine:${physical}:${idempotencyKey}`;
@@ -101,16 +101,17 @@ async function withoutLargePayload(ctx: Context, dataset: string, record: Quaran
   if (payload === undefined) return record;
   const bytes = Buffer.byteLength(payload);
   if (bytes <= ctx.config.limits.quarantine_inline_bytes_max) return { ...record, bytes };
-  const object = `${payloadFolder(dataset, physical)}${id}.json`;
+  const csv = csvOf(record);
+  const object = `${payloadFolder(dataset, physical)}${id}.${csv === undefined ? 'json' : 'csv'}`;
   try {
-    await ctx.objects.put(object, payload);
+    await ctx.objects.put(object, csv ?? payload);
   } catch (error) {
     // An acknowledged row holds its lane up until it is somewhere else: the hot buffer can take it as it did before.
     if (record.origin === 'flush' && error instanceof StoreError) return { ...record, bytes };
     throw error;
   }
-  const { payload: _, ...rest } = record;
-  return { ...rest, object, bytes };
+  const { payload: _, meta, ...rest } = record;
+  return { ...rest, ...(meta !== undefined && csv === undefined && { meta }), object, bytes };
 }
 
 /** Names a row, or a list of them, by what makes it that one. */

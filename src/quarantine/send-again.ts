@@ -14,7 +14,7 @@ import { stageChunks } from '../ingest/stage-chunks.ts';
 import { qualifiedName } from '../names.ts';
 import type { PreparedRows } from '../schema/prepare.ts';
 import { parseTimestampText } from '../schema/timestamp.ts';
-import type { OpenRecord } from './table.ts';
+import { csvOf, type OpenRecord } from './table.ts';
 
 /** Enough for as many as one call takes, all of them at fault. */
 const probeLongest_ms = 60_000;
@@ -27,13 +27,15 @@ export async function sendAgain(
   record: OpenRecord,
   replay: Replay,
 ): Promise<{ reason: string; detail: string } | undefined> {
-  const text = await payloadOf(ctx, record);
+  const csv = csvOf(record);
+  const text = csv ?? (await payloadOf(ctx, record));
+  const isCsv = csv !== undefined || record.object?.endsWith('.csv');
   try {
     await ingestRows(ctx, {
       dataset,
       table: record.table,
       text,
-      format: 'json',
+      format: isCsv ? 'csv' : 'json',
       idempotencyKey: `replay:${record.id}`,
       replay,
     });

@@ -18,7 +18,7 @@ const fields: Field[] = [
   { name: 'seq', type: 'integer' },
   { name: 'row', type: 'integer' },
   { name: 'schema_version', type: 'integer' },
-  { name: 'meta', type: 'string' }, // what was said of its batch
+  { name: 'meta', type: 'string' }, // what was said of its batch; of a row of CSV, the cells that its payload was made of
   { name: 'payload', type: 'string' }, // as it was sent; of a row that had been acknowledged, as it was buffered
   { name: 'object', type: 'string' }, // where the payload is, if it is large
   { name: 'bytes', type: 'integer' },
@@ -46,6 +46,14 @@ export type QuarantineRecord = {
   object?: string;
   bytes?: number;
 };
+
+/** Cells of CSV, whose meaning depends on the types that their fields have when they are sent again. */
+export const csvMeta = (csv: string): string => JSON.stringify({ csv });
+
+export function csvOf({ origin, meta }: QuarantineRecord): string | undefined {
+  if (origin !== 'request' || meta === undefined || meta === '') return undefined;
+  return (JSON.parse(meta) as { csv?: string }).csv;
+}
 
 /** A row in quarantine that nothing has become of yet. */
 export type OpenRecord = QuarantineRecord & { timestamp: string };

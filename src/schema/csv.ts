@@ -67,6 +67,13 @@ export function malformedCsv(line: number, problem: string): TimestoreError {
 export const malformedOpenQuote = ({ line }: OpenQuoteError): TimestoreError =>
   malformedCsv(line, 'a quote is opened there and not closed');
 
+/** A row as CSV of its own. */
+export function csvText({ names, cells }: CsvRow): string {
+  const quotedText = (text: string) => `"${text.replaceAll('"', '""')}"`;
+  const ofCells = cells.map(({ text, quoted }) => (quoted ? quotedText(text) : text));
+  return `${names.map(quotedText).join()}\n${ofCells.join()}\n`;
+}
+
 /** The cells of a row as members, by the types that their fields have. */
 export function membersOf({ names, cells }: CsvRow, typeOf: (name: string) => FieldType | undefined): Member[] {
   return cells.map((cell, i) => {

@@ -15,7 +15,13 @@ export type RowError = {
 };
 
 /** A refused row with what was sent, the value that was refused, and the line of the text that the row begins on. */
-export type RefusedRow = RowError & { source: string; value: string | undefined; line: number };
+export type RefusedRow = RowError & {
+  source: string;
+  value: string | undefined;
+  line: number;
+  /** Of a row of CSV, whose cells mean other values once their fields have other types. */
+  csv?: string;
+};
 
 /** What the values of a field have shown so far, whose type may yet turn out to be another. */
 export type OpenField = {

@@ -1,7 +1,7 @@
 import type { Limits } from '../config.ts';
 import { TimestoreError } from '../errors.ts';
 import { coerce, inferType, isEmptyArray, type Refusal } from './coerce.ts';
-import { type CsvRow, malformedCsv, membersOf } from './csv.ts';
+import { type CsvRow, csvText, malformedCsv, membersOf } from './csv.ts';
 import { FieldNames } from './field-name.ts';
 import { type JsonReader, JsonSyntaxError, type Member, textOf, unwrapped } from './json-reader.ts';
 import { LineCounter } from './line-counter.ts';
@@ -46,6 +46,7 @@ export class RowsPass {
   #reading = 0;
   /** The row at hand as it was sent; CSV as the JSON that it means. */
   #source = () => '';
+  #csv: CsvRow | undefined;
   /** What the row at hand would add and change: it counts only if the row is accepted. */
   #newNames: string[] = [];
   #fractions: Slot[] = [];
@@ -84,6 +85,7 @@ export class RowsPass {
     }
     const members = membersOf(row, (name) => this.#slots.get(name)?.type ?? this.#hints.get(name));
     this.#source = () => objectText(members);
+    this.#csv = row;
     this.#take(members, cells.map(({ text: cell }) => cell).join(), true);
   }
 
@@ -141,6 +143,7 @@ export class RowsPass {
 
   #begin(): void {
     this.#member = undefined;
+    this.#csv = undefined;
     this.#index += 1;
     this.#reading += 1;
     if (this.#index < this.#limits.request_rows_max) return;
@@ -310,8 +313,9 @@ export class RowsPass {
     this.#errorsTotal += 1;
     const error = { index: this.#index, field, ...refusal };
     if (this.#errors.length < errorsListed) this.#errors.push(error);
-    if (this.#refused.length < (this.#checks.keepRefused ?? 0))
-      this.#refused.push({ ...error, source: this.#source(), line: this.#line(), value: textOf(this.#member) });
+    if (this.#refused.length >= (this.#checks.keepRefused ?? 0)) return;
+    const sent = { source: this.#source(), line: this.#line(), value: textOf(this.#member) };
+    this.#refused.push({ ...error, ...sent, ...(this.#csv !== undefined && { csv: csvText(this.#csv) }) });
   }
 }
 

@@ -124,3 +124,35 @@ test('with the object store away a request with a large row at fault is refused,
   await expect(sendSome(dataset, large, 'k', away)).rejects.toMatchObject({ code: 'unavailable', store: 's3' });
   expect((await sendSome(dataset, large, 'k')).accepted.quarantined).toBe(1);
 });
+
+test('a row of CSV is sent again as the cells it was, however large, once its fields have types', async () => {
+  const dataset = newDataset();
+  await send(ctx, dataset, [{ timestamp: at(0) }]);
+  const narrow = newInstance({ TIMESTORE_TABLE_FIELDS_MAX: '1', TIMESTORE_QUARANTINE_INLINE_BYTES_MAX: '200' });
+  const large = 'x'.repeat(300);
+  const text = `timestamp,zip,"a ""b""",l,n\n${at(1)},1,"",[],\n${at(2)},true,,"[""é, 1""]",2\n${at(3)},1e3,${large},[],3\n`;
+  const rest = { dataset, table: 'm', idempotencyKey: undefined };
+  const { accepted } = await ingestRows(narrow, { ...rest, text, format: 'csv', onError: 'quarantine' });
+  expect(accepted).toMatchObject({ accepted: 0, quarantined: 3 });
+  const fields = [
+    { name: 'zip', type: 'string' as const },
+    { name: 'a "b"', type: 'string' as const },
+    { name: 'l', type: 'string[]' as const },
+    { name: 'n', type: 'decimal(9,2)' as const },
+  ];
+  await ingestRows(ctx, {
+    ...{ ...rest, text: JSON.stringify({ timestamp: at(0) }), format: 'json', declared: { fields, defaults: [] } },
+  });
+  const records = await openRecords(ctx, dataset, { limit: 10 });
+  expect(records.map(({ object }) => object?.split('.').at(-1))).toEqual([undefined, undefined, 'csv']);
+  expect(await replayRecords(newInstance(), dataset, records)).toMatchObject({ replayed: 3, refused: [] });
+  const { rows } = await query(newInstance(), dataset, {
+    timeRange: { start: at(1) },
+    orderBy: [{ column: 'timestamp' }],
+  });
+  expect(rows).toEqual([
+    { timestamp: at(1), zip: '1', 'a "b"': '', l: [], n: null },
+    { timestamp: at(2), zip: 'true', 'a "b"': null, l: ['é, 1'], n: '2' },
+    { timestamp: at(3), zip: '1e3', 'a "b"': large, l: [], n: '3' },
+  ]);
+});

@@ -3,6 +3,7 @@ import { beginImport, type ImportRequest, importStep } from '../../../src/import
 import { ingestRows } from '../../../src/ingest/ingest.ts';
 import type { Job } from '../../../src/jobs/job.ts';
 import { at, flush, newDataset, newInstance, query, sql, tableOf } from '../support.ts';
+import { badLines, csvTexts, keptLines, time } from './door-rows.ts';
 import { workUntilOver } from './support.ts';
 
 const prefix = { TIMESTORE_KEY_PREFIX: `doors-${process.pid}` };
@@ -40,41 +41,9 @@ async function storedIn(dataset: string) {
   return { fields, rows: text.slice(text.indexOf('"rows":['), text.lastIndexOf('}],')) };
 }
 
-const time = (second: number) => `"timestamp":"${at(second)}"`;
-
-/** Values of NDJSON that are stored as they are, each in a field of its own. */
-const kept: [string, string][] = [
-  ['whole', '1'],
-  ['minus_zero', '-0.0'],
-  ['digits', '0.1234567890123456789'],
-  ['large', '1.7976931348623157e308'],
-  ['subnormal', '5e-324'],
-  ['beyond', '9007199254740993'],
-  ['most', '9223372036854775807'],
-  ['e22', '10000000000000000000000'],
-  ['text', '"a\\u0000b\\n\\"\\\\é😀\\u2028"'],
-  ['pair', '"\\ud83d\\ude00"'],
-  ['yes', 'true'],
-  ['nothing', 'null'],
-  ['tags', '["a","b\\tc"]'],
-  ['none', '[]'],
-  ['nested', '{"b": 1.50,"b":2,"n":12345678901234567890123, "e":1e400,"s":"\\ud83d"}'],
-  ['numbers', '[1, 2.0,1e999]'],
-  ['constructor', '1'],
-  ['a"b\\\\c', '"x"'],
-];
-
 test('a value of NDJSON is stored by an import as it is by a request', async () => {
-  const lines = [
-    `{${time(0)},"x":1}`,
-    ...kept.map(([name, value], i) => `{"${name.replace('"', '\\"')}" : ${value} , ${time(i + 1)}}`),
-    '',
-    `{${time(40)},"tags":[],"late":{"a":[1]}}\r`,
-    `{"timestamp":"2026-05-01T12:00:41\\u002b02:00","tags":["z"]} {${time(42)},"none":["later"]}`,
-    `{"timestamp":1777629643000,\n"whole"\n:2}`,
-  ];
   const [sent, brought] = [newDataset(), newDataset()];
-  const text = lines.join('\n');
+  const text = keptLines.join('\n');
   await ingestRows(ctx, { dataset: sent, table: 'm', text, format: 'ndjson', idempotencyKey: undefined });
   const job = await importOf(brought, 'ndjson', text);
   expect([job.state, job.error]).toEqual(['done', null]);
@@ -82,16 +51,7 @@ test('a value of NDJSON is stored by an import as it is by a request', async () 
 });
 
 test('a cell of CSV is stored by an import as it is by a request', async () => {
-  const names = 'timestamp,n,i,s,q,b,l,zip,mixed,e,empty';
-  const rows = [
-    `${at(1)},1,1,x,"1",true,"[""a""]",007,1,1e3,`,
-    `${at(2)},-0.5,9007199254740993,"a ""b""\r\nc, d",,false,,+5,x,,`,
-    `${at(3)},.5,,\\N,"",,[],.5,true,1E-5,`,
-    '',
-    `1777629604000,,,NULL,NaN,true,,,,,`,
-  ];
-  for (const ends of [['\n'], ['\r\n'], ['\r'], ['\n', '\r\n'], ['\r\n', '\n']]) {
-    const text = [names, ...rows].map((line, i) => `${line}${ends[Math.min(i, ends.length - 1)]}`).join('');
+  for (const text of csvTexts) {
     const [sent, brought] = [newDataset(), newDataset()];
     await ingestRows(ctx, {
       dataset: sent,
@@ -108,27 +68,8 @@ test('a cell of CSV is stored by an import as it is by a request', async () => {
   }
 });
 
-const bad = [
-  `{${time(1)},"v":1,"v":2}`,
-  `{${time(1)},"v":null,"\\u0076":2}`,
-  `{${time(1)},"v":"x"}`,
-  `{${time(1)},"v":1e400}`,
-  `{${time(1)},"v":1e-400}`,
-  `{${time(1)},"s":"\\ud83d"}`,
-  `{${time(1)},"\\ud83d":1}`,
-  `{${time(1)},"_seq":1}`,
-  `{${time(1)},"":1}`,
-  `{"timestamp":"2026-05-01T10:00:00+24:00"}`,
-  `{"timestamp":"2026-05-01T10:00:00"}`,
-  `{"timestamp":1777629600}`,
-  `{"timestamp":null}`,
-  `{}`,
-  `[1]`,
-  `null`,
-];
-
 test('a row of NDJSON is refused by an import for what a request refuses, and says field, row and line', async () => {
-  const text = `{${time(0)},"v":1,"s":"a"}\n\n${bad.join('\n')}`;
+  const text = `{${time(0)},"v":1,"s":"a"}\n\n${badLines.join('\n')}`;
   const refused = await ingestRows(ctx, {
     ...{ dataset: newDataset(), table: 'm', text, format: 'ndjson', idempotencyKey: undefined },
   }).catch((error) => error);
@@ -139,7 +80,7 @@ test('a row of NDJSON is refused by an import for what a request refuses, and sa
   expect(found.map(({ row, field, reason }) => [row, field, reason])).toEqual(
     errors.map(({ index, field, reason }) => [index, field ?? '', reason]),
   );
-  expect(found.map(({ line }) => line)).toEqual(bad.map((_, i) => i + 3));
+  expect(found.map(({ line }) => line)).toEqual(badLines.map((_, i) => i + 3));
 });
 
 describe('text that is not of its form is refused with the line', () => {
