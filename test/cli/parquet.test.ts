@@ -1,8 +1,11 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DuckDBInstance } from '@duckdb/node-api';
+import type { FileMetaData } from 'hyparquet';
 import { afterAll, expect, test } from 'vitest';
 import { cutParquet } from '../../src/cli/ingest/parquet.ts';
+import { takingEmptyPages, withWholeColumns } from '../../src/cli/ingest/parquet-odd.ts';
 import { newInstance } from '../integration/support.ts';
 
 const ctx = newInstance();
@@ -94,6 +97,60 @@ test('a name that objects of JavaScript lose is refused for a column or member, 
   expect(await rowsOf("SELECT '__proto__' AS s")).toEqual([{ s: '__proto__' }]);
   const [row] = await rowsOf("SELECT 1 AS constructor, map('toString', 1, 'valueOf', 2) AS keyed, 3 AS hasOwnProperty");
   expect(row).toEqual({ constructor: 1, keyed: { toString: 1, valueOf: 2 }, hasOwnProperty: 3 });
+});
+
+test('variants are what they hold, and none where they are null', async () => {
+  const duckdb = await (await DuckDBInstance.create(':memory:')).connect();
+  const path = join(folder, 'variants.parquet');
+  const values = [
+    "{'a': 1, 'b': [1.5, NULL], 'c': 'x'}",
+    "{'a': 2, 'b': NULL, 'c': 'y'}",
+    '12',
+    "'text'",
+    'true',
+    'NULL',
+  ];
+  await duckdb.run(
+    `COPY (${values.map((value) => `SELECT ${value}::VARIANT AS v`).join(' UNION ALL ')}) TO '${path}' (FORMAT parquet)`,
+  );
+  const uncut = { endAt: () => undefined, nextStart: () => undefined };
+  let text = '';
+  for await (const { body } of cutParquet(path, 'file', { rows: 100, bytes: 1e6 }, uncut)) text += body;
+  const rows = text
+    .trimEnd()
+    .split('\n')
+    .map((line) => (JSON.parse(line) as { v: unknown }).v);
+  expect(rows).toEqual([{ a: 1, b: [1.5, null], c: 'x' }, { a: 2, b: null, c: 'y' }, 12, 'text', true, null]);
+  await duckdb.run(`COPY (SELECT {'a': 12345678901234567.89}::VARIANT AS v) TO '${path}' (FORMAT parquet)`);
+  await expect(cutParquet(path, 'file', { rows: 1, bytes: 1 }, uncut).next()).rejects.toThrow(/more than 15 digits/);
+});
+
+test('a page of nothing is unpacked as nothing, and others as they are', () => {
+  const unpack = takingEmptyPages({
+    SNAPPY: (_, bytes) => {
+      if (bytes === 0) throw new Error('no length');
+      return new Uint8Array(bytes);
+    },
+  });
+  expect(unpack.SNAPPY?.(new Uint8Array(), 0)).toHaveLength(0);
+  expect(unpack.SNAPPY?.(new Uint8Array(), 3)).toHaveLength(3);
+});
+
+test.each([
+  ['parquet-mr', 15n],
+  ['parquet-mr version 1.2.8 (build x)', 15n],
+  ['parquet-mr version 1.2.9', 0n],
+  ['parquet-mr version 1.12.3 (build x)', 0n],
+  ['parquet-cpp-arrow version 21.0.0', 0n],
+])('columns of %s end where the next one begins, by %i bytes more', (created_by, more) => {
+  const column = (start: bigint, bytes: bigint) => ({
+    ...{ file_offset: start, file_path: undefined },
+    meta_data: { data_page_offset: start, total_compressed_size: bytes },
+  });
+  const row_groups = [{ columns: [column(4n, 125n), column(129n, 322n), column(466n, 125n)] }];
+  const metadata = { created_by, metadata_length: 401, row_groups } as unknown as FileMetaData;
+  const columns = withWholeColumns(metadata, 1_000).row_groups[0]?.columns;
+  expect(columns?.map(({ meta_data }) => meta_data?.total_compressed_size)).toEqual([125n, 322n + more, 125n]);
 });
 
 test('nested values are what they were, or refused by row and column', async () => {

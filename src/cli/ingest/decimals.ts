@@ -1,5 +1,6 @@
 import type { ParquetParsers, SchemaElement } from 'hyparquet';
 import { decimalOf } from '../../schema/number-text.ts';
+import { placesInVariants } from './parquet-schema.ts';
 
 const rawJson = (JSON as unknown as { rawJSON(text: string): unknown }).rawJSON;
 
@@ -18,9 +19,11 @@ export function withUnits(schema: SchemaElement[]): {
   const decimals: Decimals = new Map();
   const hasBytesParser = !schema.some(({ logical_type }) => logical_type?.type === 'GEOGRAPHY');
   const tops = topsOf(schema);
+  const inVariants = placesInVariants(schema);
   const changed = schema.map((element, place) => {
     const { converted_type, logical_type, ...rest } = element;
     const isText = rest.type === 'BYTE_ARRAY';
+    if (inVariants.has(place)) return element;
     if (converted_type !== 'DECIMAL' || rest.num_children !== undefined || (isText && !hasBytesParser)) return element;
     if (tops.has(place) && rest.repetition_type !== 'REPEATED') decimals.set(element.name, element.scale ?? 0);
     // Bytes of any length are text to the reader, unless they are of a type that has a parser.

@@ -9,8 +9,36 @@ export function columnProblem(schema: SchemaElement[]): string | undefined {
     return `a column or a member ${lostName}, which is no name of a field. Give it another`;
   }
   const odd = schema.find(({ converted_type }) => converted_type === 'INTERVAL' || converted_type === 'BSON');
-  if (odd === undefined) return undefined;
+  if (odd === undefined) return longDecimalProblem(schema);
   return `values of type ${odd.converted_type} in ${odd.name}, which no field holds. Write them as text or leave the column out`;
+}
+
+/** Digits that any double keeps, which is what the reader makes of decimals in variants. */
+const doubleDigits = 15;
+
+function longDecimalProblem(schema: SchemaElement[]): string | undefined {
+  const inVariants = placesInVariants(schema);
+  const long = schema.find(({ converted_type, logical_type, precision = 0 }, place) => {
+    const isDecimal = converted_type === 'DECIMAL' || logical_type?.type === 'DECIMAL';
+    const digits = logical_type?.type === 'DECIMAL' ? logical_type.precision : precision;
+    return isDecimal && digits > doubleDigits && inVariants.has(place);
+  });
+  if (long === undefined) return undefined;
+  return `a variant with decimals of more than ${doubleDigits} digits, which are not read exactly. Give them a column of their own`;
+}
+
+/** Places of the elements that variants are made of: a schema is a tree, each node before its children. */
+export function placesInVariants(schema: SchemaElement[]): Set<number> {
+  const places = new Set<number>();
+  const walk = (place: number, isInside: boolean): number => {
+    if (isInside) places.add(place);
+    const { num_children = 0, logical_type } = schema[place] ?? {};
+    let next = place + 1;
+    for (let n = num_children; n > 0; n -= 1) next = walk(next, isInside || logical_type?.type === 'VARIANT');
+    return next;
+  };
+  walk(0, false);
+  return places;
 }
 
 /** A schema in which what newer writers say of a leaf alone is said as older ones do, which is what the reader goes by. */

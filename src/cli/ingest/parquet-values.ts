@@ -45,8 +45,10 @@ function columnConverter(node: Node): Converter {
 
 function converterOf(node: Node): Converter {
   const { element, children } = node;
+  // The reader puts these together by itself, whatever they are made of.
+  if (element.logical_type?.type === 'VARIANT') return (value) => (value === undefined ? null : leaf(value));
   const one = isMap(node) ? mapConverter(node) : children.length > 0 ? groupConverter(node) : leafConverter(element);
-  if (element.repetition_type !== 'REPEATED') return (value) => (value === undefined ? null : one(value));
+  if (element.repetition_type !== 'REPEATED') return (value) => one(value ?? null);
   return (value) => (Array.isArray(value) ? value.map(one) : []);
 }
 
@@ -101,7 +103,9 @@ function groupConverter({ element, children }: Node): Converter {
   if (isList && only.element.repetition_type === 'REPEATED' && only.children.length <= 1) {
     const [inner] = only.children;
     const item = inner === undefined ? itemConverter(only) : converterOf(inner);
-    return (value) => (Array.isArray(value) ? value.map(item) : value);
+    // One that must be there is read as none where it is empty.
+    const absent = element.repetition_type === 'REQUIRED' ? [] : null;
+    return (value) => (Array.isArray(value) ? value.map(item) : (value ?? absent));
   }
   const members = children.map((child) => [child.element.name, converterOf(child)] as const);
   return (value) => {

@@ -2,6 +2,7 @@ import type { ParquetParsers } from 'hyparquet';
 import { CliFailure } from '../failure.ts';
 import { type Batch, type Cuts, hashOf, type Limits } from './cut.ts';
 import { decimalJson, withUnits } from './decimals.ts';
+import { takingEmptyPages, withWholeColumns } from './parquet-odd.ts';
 import { columnProblem, dayColumns, withConvertedTypes } from './parquet-schema.ts';
 import { type Converter, convertersOf, valueText, withEntries } from './parquet-values.ts';
 
@@ -40,11 +41,12 @@ export async function* cutParquet(
   timesOf: () => Promise<ReadonlySet<string>> = async () => new Set(['timestamp']),
 ): AsyncGenerator<Batch> {
   const { asyncBufferFromFile, parquetMetadataAsync, parquetRead } = await import('hyparquet');
-  const { compressors } = await import('hyparquet-compressors');
+  const compressors = takingEmptyPages((await import('hyparquet-compressors')).compressors);
   const file = await asyncBufferFromFile(path);
-  const metadata = await parquetMetadataAsync(file).catch((error: Error) => {
+  const read = await parquetMetadataAsync(file).catch((error: Error) => {
     throw new CliFailure(`${name} is no Parquet file, or not whole: ${error.message}.`);
   });
+  const metadata = withWholeColumns(read, file.byteLength);
   const problem = columnProblem(metadata.schema);
   if (problem !== undefined) throw new CliFailure(`${name} has ${problem}.`);
   metadata.schema = withConvertedTypes(metadata.schema);
