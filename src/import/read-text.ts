@@ -1,6 +1,5 @@
 import { randomInt } from 'node:crypto';
 import type { At } from '../clickhouse/servers.ts';
-import { exportPrefix } from '../export/export.ts';
 import { PageError, type PageState, preparePage } from '../schema/prepare-page.ts';
 import type { RefusedRow } from '../schema/prepared-rows.ts';
 import type { Rename } from '../schema/rename.ts';
@@ -119,8 +118,6 @@ function pageOf(text: string, isLast: boolean, reading: Reading, object: TextObj
     checks: {
       ...{ keepRefused: errors_max, firstLine: object.line, rename },
       ...{ open: new Map(fields.map((field) => [field.name, field])), only: only && new Set(only) },
-      // ClickHouse writes exports, and has text there.
-      jsonInStrings: format === 'ndjson' && key.startsWith(exportPrefix),
     },
   };
   try {

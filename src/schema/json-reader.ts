@@ -189,15 +189,21 @@ export class JsonReader {
   }
 }
 
-/** The value that a string holds as JSON; any other value as it is. */
-export function unwrapped(member: Member): Member {
-  if (member.kind !== 'string') return member;
+/**
+ * The value that a string holds as JSON, as answers and exports have fields of type json; any other value as it is. The text
+ * `null` stays text: a field without a value is null itself.
+ */
+export function unwrapped<V extends Omit<Member, 'name'>>(sent: V): V {
+  if (sent.kind !== 'string') return sent;
+  const text = JSON.parse(sent.text) as string;
+  // Half of a surrogate pair has no UTF-8 form; as an escape within the string it has.
+  if (!text.isWellFormed() || text.startsWith('\ufeff')) return sent;
   try {
-    const reader = new JsonReader(JSON.parse(member.text) as string);
+    const reader = new JsonReader(text);
     const value = reader.value();
-    return reader.atEnd() ? { ...value, name: member.name } : member;
+    return reader.atEnd() && value.kind !== 'null' ? { ...sent, ...value } : sent;
   } catch (error) {
-    if (error instanceof JsonSyntaxError) return member;
+    if (error instanceof JsonSyntaxError) return sent;
     throw error;
   }
 }

@@ -1,5 +1,5 @@
 import { coerce } from './coerce.ts';
-import { JsonReader } from './json-reader.ts';
+import { JsonReader, unwrapped } from './json-reader.ts';
 import { type Time, type TimePrecision, utcTimestamp } from './timestamp.ts';
 import { type FieldType, precisionOf, type TableSchema } from './types.ts';
 
@@ -102,7 +102,8 @@ export class PlainRows<Slot extends PlainSlot> {
           if (slot.isEmpty) return undefined;
           const reader = new JsonReader(text, at);
           const value = reader.value();
-          const stored = value.kind === 'null' ? undefined : coerce(slot.type, value, this.#precision);
+          const meant = slot.type === 'json' ? unwrapped(value) : value;
+          const stored = value.kind === 'null' ? undefined : coerce(slot.type, meant, this.#precision);
           if (typeof stored !== 'string') return undefined;
           end = reader.offset;
           line += text.slice(kept, at) + stored;

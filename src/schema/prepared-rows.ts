@@ -47,8 +47,6 @@ export type RowChecks = {
   only?: ReadonlySet<string> | undefined;
   /** Fields that earlier rows of the same source have made: their types may yet turn out to be others. */
   open?: ReadonlyMap<string, OpenField> | undefined;
-  /** Whether JSON of fields of type json stands in strings, as exports have it. */
-  jsonInStrings?: boolean | undefined;
   /** Names in the rows that are others in the table. */
   rename?: Rename | undefined;
   /** The number of the first line of the text. */

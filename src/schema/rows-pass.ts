@@ -112,8 +112,8 @@ export class RowsPass {
 
   /** Whether the row was one that needs no more than a look. */
   #takePlain(reader: JsonReader, start: number): boolean {
-    const { refuse, jsonInStrings, rename } = this.#checks;
-    if (refuse?.has(this.#index) || jsonInStrings || rename !== undefined) return false;
+    const { refuse, rename } = this.#checks;
+    if (refuse?.has(this.#index) || rename !== undefined) return false;
     this.#plain ??= new PlainRows(reader.text, this.#slots, this.#schema);
     const row = this.#plain.read(start, this.#reading);
     const isTaken =
@@ -246,7 +246,7 @@ export class RowsPass {
         line += `${line === '' ? '' : ','}${slot.nameJson}:"${storedTimestamp(parsed.time_ms, parsed.finer)}"`;
         continue;
       }
-      const value = this.#checks.jsonInStrings && slot.type === 'json' ? unwrapped(member) : member;
+      const value = slot.type === 'json' && !isText ? unwrapped(member) : member;
       const stored = slot.isOpen
         ? coerceNew(slot.type, value, this.#precision)
         : coerce(slot.type, value, this.#precision);

@@ -80,8 +80,9 @@ export class RowMaker {
     if (kind === 'json' && type === 'string') return JSON.stringify(raw);
     if (!raw.startsWith('"') || type === 'string') return raw;
     if (isTyped && kind === 'date' && type === 'timestamp') return `${raw.slice(0, -1)}T00:00:00Z"`;
-    const isText = isTyped || (jsonInStrings && type === 'json');
-    return isText ? cellJson({ text: JSON.parse(raw) as string, isQuoted: true }, type) : raw;
+    const text = JSON.parse(raw) as string;
+    const isText = isTyped || (jsonInStrings && type === 'json' && text.trim() !== 'null');
+    return isText ? cellJson({ text, isQuoted: true }, type) : raw;
   }
 }
 

@@ -1,7 +1,6 @@
 import { randomInt } from 'node:crypto';
 import * as z from 'zod';
 import type { At } from '../../clickhouse/servers.ts';
-import { exportPrefix } from '../../export/export.ts';
 import { type Rename, renamed } from '../../schema/rename.ts';
 import type { Field, TableSchema } from '../../schema/types.ts';
 import { type ImportFormat, unreadable } from '../read-object.ts';
@@ -146,15 +145,14 @@ class Sink {
   #wrong = 0;
 
   constructor(at: At, before: Second, source: SecondSource) {
-    const { key, columns, table, format } = source;
+    const { columns, table, format } = source;
     this.#at = at;
     this.#before = before;
     this.#source = source;
     this.#errors = [...before.errors];
     const fields: Field[] = table.schema.fields.filter(({ name }) => isNeeded(table.schema, columns, name));
     this.#maker = new RowMaker(table.schema, fields, {
-      // ClickHouse writes exports, and has text there.
-      jsonInStrings: format === 'ndjson' && key.startsWith(exportPrefix),
+      jsonInStrings: format === 'ndjson',
       isTyped: format === 'parquet',
     });
   }

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { JsonReader } from '../../../src/schema/json-reader.ts';
 import { at, newDataset } from '../support.ts';
 import { useWorker } from './worker.ts';
 
@@ -17,24 +18,49 @@ const fields = [
     { name: 'e', type: 'vector(2)' },
   ],
   { name: 'seen', type: 'timestamp' },
+  ...[
+    { name: 'j', type: 'json' },
+    { name: 'labels', type: 'map' },
+    { name: 'p', type: 'decimal(76,10)' },
+    { name: 'u', type: 'unsigned' },
+  ],
 ];
 
 const texts = fc.oneof(
   fc.constantFrom('', '\\N', 'NULL', 'null', 'a,"b"', 'x\ny', '\r\n', "'", '[1]', ' ', '007', 'true', '\t', '\\'),
   fc.string({ unit: 'binary', maxLength: 12 }).filter((text) => text.isWellFormed()),
 );
+const nested = fc.jsonValue({ maxDepth: 2 });
+const finer = ([ms, digits]: [number, string]) => new Date(ms).toISOString().replace('Z', `${digits}Z`);
 const maybe = <T>(of: fc.Arbitrary<T>) => fc.option(of, { freq: 4 });
 const row = fc.record({
-  d: maybe(fc.double({ noNaN: true, noDefaultInfinity: true })),
+  d: maybe(
+    fc.oneof(fc.double({ noNaN: true, noDefaultInfinity: true }), fc.constantFrom('NaN', 'Infinity', '-Infinity')),
+  ),
   n: maybe(fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }).map(String)),
   ok: maybe(fc.boolean()),
   s: maybe(texts),
   tags: fc.array(texts, { maxLength: 4 }),
   e: fc.constantFrom([0.5, -2], [1e30, 0.1]),
-  seen: maybe(fc.integer({ min: 0, max: 2 ** 41 }).map((ms) => new Date(ms).toISOString())),
+  seen: maybe(fc.tuple(fc.integer({ min: 0, max: 2 ** 41 }), fc.stringMatching(/^[0-9]{0,6}$/)).map(finer)),
+  j: maybe(
+    fc.oneof(
+      texts,
+      texts.map((text) => JSON.stringify(text)),
+      nested,
+      nested.map((value) => JSON.stringify(value)),
+    ),
+  ),
+  labels: maybe(fc.dictionary(texts, texts, { maxKeys: 4, noNullPrototype: true })),
+  p: maybe(
+    fc
+      .tuple(fc.bigInt({ min: -(10n ** 66n) + 1n, max: 10n ** 66n - 1n }), fc.stringMatching(/^[0-9]{1,10}$/))
+      .map(([whole, rest]) => `${whole}.${rest}`),
+  ),
+  u: maybe(fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }).map(String)),
 });
 
-const types = { csv: 'text/csv', ndjson: 'application/x-ndjson' } as const;
+const types = { csv: 'text/csv', ndjson: 'application/x-ndjson', json: 'application/json' } as const;
 
 async function declared(rows: object[]): Promise<string> {
   const dataset = newDataset();
@@ -45,13 +71,21 @@ async function declared(rows: object[]): Promise<string> {
   return dataset;
 }
 
+/** The list of rows in a JSON answer, as it stands there. */
+function rowsOf(answer: string): string {
+  const reader = new JsonReader(answer);
+  const rows = reader.members().find(({ name }) => name === 'rows');
+  if (rows === undefined) throw new Error('the answer has no rows');
+  return rows.text;
+}
+
 const flush = (dataset: string) => call('/v1/admin/flush', { json: { dataset, table: 'm' } });
 
 async function ask(dataset: string, format: string, way: 'query' | 'sql'): Promise<string> {
   const answer =
     way === 'query'
       ? await call(`/v1/datasets/${dataset}/query`, {
-          json: { tableName: 'm', format, limit: null, timeRange: { start: at(0) } },
+          json: { tableName: 'm', format, limit: format === 'json' ? 1000 : null, timeRange: { start: at(0) } },
         })
       : await call('/v1/sql', {
           json: { sql: "SELECT * FROM m WHERE timestamp > '2000-01-01' ORDER BY timestamp", dataset, format },
@@ -61,7 +95,7 @@ async function ask(dataset: string, format: string, way: 'query' | 'sql'): Promi
 }
 
 test.each(
-  (['csv', 'ndjson'] as const).flatMap((format) =>
+  (['csv', 'ndjson', 'json'] as const).flatMap((format) =>
     (['query', 'sql'] as const).flatMap((way) =>
       (['hot', 'flushed'] as const).map((state) => ({ format, way, state })),
     ),
@@ -71,7 +105,8 @@ test.each(
     fc.asyncProperty(fc.array(row, { minLength: 1, maxLength: 20 }), async (sent) => {
       const dataset = await declared(sent.map((each, i) => ({ timestamp: at(i), ...each })));
       if (state === 'flushed') await flush(dataset);
-      const text = await ask(dataset, format, way);
+      const answered = await ask(dataset, format, way);
+      const text = format === 'json' ? rowsOf(answered) : answered;
       const again = await declared([]);
       const body = { method: 'POST', body: text, headers: { 'content-type': types[format] } };
       const taken = await call(`/v1/datasets/${again}/tables/m/rows`, body);

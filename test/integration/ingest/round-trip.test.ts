@@ -45,9 +45,21 @@ function expected(fields: Record<string, unknown>, types: Map<string, string>): 
   const entries = Object.entries(fields).filter(([key, sent]) => key !== 'timestamp' && sent !== null);
   return Object.fromEntries(
     entries
-      .map(([key, sent]) => [key, types.get(key) === 'json' ? JSON.stringify(sent) : plain(sent)])
+      .map(([key, sent]) => [key, types.get(key) === 'json' ? jsonOf(sent) : plain(sent)])
       .filter(([, sent]) => !(Array.isArray(sent) && sent.length === 0)),
   );
+}
+
+/** A string that holds JSON is that JSON. */
+function jsonOf(sent: unknown): string {
+  const json = JSON.stringify(sent);
+  if (typeof sent !== 'string' || sent.trim() === 'null') return json;
+  try {
+    JSON.parse(sent);
+    return sent.trim();
+  } catch {
+    return json;
+  }
 }
 
 const plain = (sent: unknown): unknown => (Object.is(sent, -0) ? 0 : sent);

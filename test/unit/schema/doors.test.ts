@@ -52,6 +52,32 @@ describe('times', () => {
   });
 });
 
+describe('a string that holds JSON is that JSON in a field of type json', () => {
+  test.each([
+    ['{"a":1}', '{"a":1}'],
+    ['"{\\"a\\": 1.50}"', '{"a": 1.50}'],
+    ['"\\"a\\""', '"a"'],
+    ['"\\"1\\""', '"1"'],
+    ['"1"', '1'],
+    ['" [1] "', '[1]'],
+    ['"null"', '"null"'],
+    ['"a"', '"a"'],
+    ['""', '""'],
+    ['"[1"', '"[1"'],
+    ['"\\ufeff1"', '"\\ufeff1"'],
+    ['"\\"\\ud83d\\""', '"\\"\\ud83d\\""'],
+  ])('%s → %s', (sent, stored) => {
+    expect(store('json', sent)).toBe(JSON.stringify(stored));
+  });
+
+  test('but a cell of CSV is JSON already', () => {
+    const schema = schemaOf({ name: 'j', type: 'json' });
+    const cell = `"${JSON.stringify('1').replaceAll('"', '""')}"`;
+    const { lines } = prepareRows(`timestamp,j\n0,${cell}\n`, 'csv', schema, limits);
+    expect(lines[0]).toContain(`"j":${JSON.stringify(JSON.stringify('1'))}`);
+  });
+});
+
 /** What every row has besides its time. */
 const cells = (text: string) =>
   prepare(text, { format: 'csv' })
