@@ -4,7 +4,7 @@ import type { TimePrecision } from '../schema/timestamp.ts';
 import type { FieldType } from '../schema/types.ts';
 import { vectorLength } from '../schema/types.ts';
 import { clockText, dateText, jsonSql, momentText } from './json-sql.ts';
-import type { ParquetNode } from './parquet-footer.ts';
+import { isUnread, type ParquetNode } from './parquet-footer.ts';
 import { plainOf, readType } from './source-type.ts';
 import { type Reading, timeOfDay, timeOfNumber, timeOfText, timeOfTime } from './time-sql.ts';
 
@@ -54,7 +54,7 @@ export function readTyped(column: SourceColumn, type: FieldType, precision: Time
   const { name, type: source, node, isNull } = column;
   const x = quoteName(name);
   const of = plain(source);
-  if (node?.meaning === 'interval') return undefined;
+  if (isUnread(node?.meaning)) return undefined;
   if (node?.meaning === 'time') return type === 'string' ? always(clockText(x)) : asJson(x, source, node, type);
   if (node?.meaning === 'date' && isWhole(of)) return readDate(x, source, node, type, precision);
   if (of === 'String' && type !== 'json') return readText(x, type, precision);

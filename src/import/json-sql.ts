@@ -1,5 +1,5 @@
 import { quoteString } from '../names.ts';
-import type { ParquetNode } from './parquet-footer.ts';
+import { isUnread, type ParquetNode } from './parquet-footer.ts';
 import { plainOf, type SourceType } from './source-type.ts';
 
 /**
@@ -15,6 +15,7 @@ const sure = { isWrong: '0', isUnclear: '0' };
  * @param node what it is in the object, where that is known
  */
 export function jsonSql(x: string, type: SourceType, node: ParquetNode | undefined, depth = 0): JsonReading {
+  if (isUnread(node?.meaning)) return { text: `'null'`, isWrong: '1', isUnclear: '0' };
   const [inner] = type.args;
   if (type.name === 'LowCardinality' && inner !== undefined) return jsonSql(x, inner, node, depth);
   if (type.name === 'Nullable' && inner !== undefined) {
@@ -120,7 +121,6 @@ function leafSql(x: string, type: SourceType, node: ParquetNode | undefined): Js
     return { text: `concat('"', ${text}, '"')`, isWrong, isUnclear: '0' };
   }
   if (node?.meaning === 'time') return { text: `concat('"', ${clockText(x)}, '"')`, ...sure };
-  if (node?.meaning === 'interval') return { text: `'null'`, isWrong: '1', isUnclear: '0' };
   if (node?.meaning === 'json') return { text: x, isWrong: `NOT isValidJSON(${x})`, isUnclear: '0' };
   if (name === 'Bool') return { text: `if(${x}, 'true', 'false')`, ...sure };
   if (isWhole(name) || name === 'Decimal') return { text: `toString(${x})`, ...sure };

@@ -3,7 +3,13 @@ import type { At } from '../clickhouse/servers.ts';
 import { unreadable } from './read-object.ts';
 
 /** What a leaf of Parquet means, where the type that ClickHouse gives it does not tell. */
-export type Meaning = 'time' | 'date' | 'interval' | 'json';
+export type Meaning = 'time' | 'date' | 'json' | Unread;
+
+/** Values that ClickHouse gives as parts or in a form of its own, which are not the JSON that a request has. */
+export type Unread = 'interval' | 'variant' | 'geometry' | 'geography';
+
+export const isUnread = (meaning: Meaning | undefined): meaning is Unread => unread.has(meaning ?? '');
+const unread = new Set<string>(['interval', 'variant', 'geometry', 'geography'] satisfies Unread[]);
 
 /**
  * Whether a list, map or structure that may be null is: `never`; wherever it looks empty, which a structure does whose
@@ -46,7 +52,7 @@ export async function footerOf(
   if (size > tail.byteLength) tail = await slice(size);
   let metadata: FileMetaData;
   try {
-    metadata = parquetMetadata(tail, { geoparquet: false });
+    metadata = parquetMetadata(tail);
   } catch {
     throw unreadable(key, 'cannot be read as parquet: its footer is damaged');
   }
@@ -102,7 +108,9 @@ function meaningOf({ logical_type, converted_type }: SchemaElement): Meaning | u
   if (logical_type?.type === 'TIME' || converted_type?.startsWith('TIME_')) return 'time';
   if (logical_type?.type === 'DATE' || converted_type === 'DATE') return 'date';
   if (logical_type?.type === 'JSON' || converted_type === 'JSON') return 'json';
-  return converted_type === 'INTERVAL' ? 'interval' : undefined;
+  if (converted_type === 'INTERVAL') return 'interval';
+  const named = logical_type?.type.toLowerCase() as Meaning | undefined;
+  return isUnread(named) ? named : undefined;
 }
 
 function nullsOf({ repetition_type }: SchemaElement, level: number, leaves: Leaf[], isList: boolean): Nulls {

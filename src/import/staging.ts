@@ -12,6 +12,7 @@ import type { Time } from '../schema/timestamp.ts';
 import { type Field, precisionOf } from '../schema/types.ts';
 import type { Source } from './chunks.ts';
 import { inferredType, type Reading, readTyped, type SourceColumn } from './columns.ts';
+import { isUnread } from './parquet-footer.ts';
 import { insertObject, unreadable } from './read-object.ts';
 import { shownChars_max, shownText } from './shown-value.ts';
 
@@ -171,10 +172,12 @@ function readingsOf(table: Planned, { key, columns }: { key: string; columns: So
     if (field === undefined) throw unreadable(key, `has a column ${column.name} that table ${name} lacks`);
     const reading = readTyped(column, field.type, precisionOf(schema));
     if (reading === undefined) {
-      throw unreadable(
-        key,
-        `has values of type ${column.node?.meaning?.toUpperCase() ?? column.type} in ${column.name}, which is ${field.type} in table ${name}`,
-      );
+      const meaning = column.node?.meaning;
+      const values = `has values of type ${meaning?.toUpperCase() ?? column.type} in ${column.name}`;
+      if (isUnread(meaning) && meaning !== 'interval') {
+        throw unreadable(key, `${values}, which imports do not read; send it with \`timestore ingest\``);
+      }
+      throw unreadable(key, `${values}, which is ${field.type} in table ${name}`);
     }
     const type = (types.get(field.name) ?? '').slice(quoteName(field.name).length + 1);
     return { field, column, reading, isRequired: required.includes(field.name), type };

@@ -258,6 +258,23 @@ describe('what is nested is JSON as a request has it', () => {
     expect(wrong[0]?.detail).toMatch(/NaN|null or empty/);
   });
 
+  test('a variant is sent by `timestore ingest` and refused by an import', async () => {
+    const path = await written(rowsOf(["{'b': 0.5, 'a': 1}::VARIANT", "{'b': 1.5, 'a': 2}::VARIANT"], 'VARIANT'));
+    const { dataset } = await newTable(json);
+    await sent(dataset, await linesOf(path));
+    expect(
+      (await query(ctx, dataset, { orderBy: [{ column: 'timestamp' }] })).rows.map(({ v }) => JSON.parse(String(v))),
+    ).toEqual([
+      { a: 1, b: 0.5 },
+      { a: 2, b: 1.5 },
+    ]);
+    const { job } = await imported(path, (await newTable([])).dataset);
+    expect([job.state, job.error]).toEqual([
+      'failed',
+      expect.stringMatching(/type VARIANT in v, which imports do not/),
+    ]);
+  });
+
   test('an interval is refused by its column', async () => {
     const path = await written(rowsOf(["INTERVAL '1 month'"], 'INTERVAL'));
     await expect(linesOf(path)).rejects.toThrow(/INTERVAL in v/);

@@ -1,8 +1,13 @@
-import { globSync } from 'node:fs';
+import { globSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { DuckDBInstance } from '@duckdb/node-api';
 import { describe, expect, test } from 'vitest';
 import { cutParquet } from '../../../src/cli/ingest/parquet.ts';
+import { beginImport } from '../../../src/import/import.ts';
+import { ingestRows } from '../../../src/ingest/ingest.ts';
+import { readRename } from '../../../src/schema/rename.ts';
+import { flush, newDataset, newInstance, query, tableOf } from '../support.ts';
+import { workUntilOver } from './support.ts';
 
 /**
  * Files of Parquet that others have published, read as `timestore ingest` does and compared with what DuckDB reads: those
@@ -22,6 +27,18 @@ const refused: Record<string, RegExp> = {
   // A text of 1 GiB.
   'large_string_map.brotli.parquet': /Cannot create a string longer/,
 };
+
+/** Files that only imports refuse, and why. */
+const refusedByImports: [RegExp, RegExp][] = [
+  // ClickHouse gives their parts, or a form of its own.
+  [/\/shredded-[^/]*$/, /type VARIANT in \w+, which imports do not read/],
+  [/\/geo[^/]*$/, /type GEO(?:METRY|GRAPHY) in \w+, which imports do not read|ClickHouse’s error 636/],
+  // Written without statistics, so that null and empty ones look alike.
+  [/\/(?:nested_lists\.snappy|nested_maps\.snappy|nullable\.impala)\.parquet$/, /whether this is null or empty/],
+  // ClickHouse looks at checksums, which are wrong in it.
+  [/\/rle-dict-uncompressed-corrupt-checksum\.parquet$/, /ClickHouse’s error 117/],
+  [/\/duckdb4442\.parquet$/, /names that begin with _ are reserved/],
+];
 
 const duckdb = await (await DuckDBInstance.create(':memory:')).connect();
 
@@ -85,6 +102,60 @@ function plainText(text: string): unknown {
 /** All numbers of a shape in their order, whether it is written as text or as JSON. */
 const numbersIn = (text: string) => (text.match(/-?\d+(?:\.\d+)?(?:e[+-]?\d+)?/gi) ?? []).map(Number).join(' ');
 
+const prefix = { TIMESTORE_KEY_PREFIX: `parquet-files-${process.pid}` };
+const ctx = newInstance(prefix);
+
+/** A column that can be the time of a table's rows: times, or small numbers, from 1970 on and in every row. */
+async function timeColumn(path: string): Promise<string | undefined> {
+  const from = `FROM read_parquet('${path.replaceAll("'", "''")}')`;
+  const columns = (await duckdb.runAndReadAll(`DESCRIBE SELECT * ${from}`)).getRowObjectsJS();
+  for (const { column_name: name, column_type: type } of columns) {
+    const isTime = /^TIMESTAMP/.test(String(type));
+    if (!isTime && !/^(?:U?(?:TINY|SMALL)INT|U?INTEGER|BIGINT)$/.test(String(type))) continue;
+    const [low, high] = isTime ? ["TIMESTAMP '1971-01-01'", "TIMESTAMP '2100-01-01'"] : ['0', '99999999'];
+    const checked = await duckdb.runAndReadAll(
+      `SELECT bool_and(coalesce("${name}" BETWEEN ${low} AND ${high}, false)) ${from}`,
+    );
+    if (checked.getRows()[0]?.[0] === true) return String(name);
+  }
+  return undefined;
+}
+
+async function rowsIn(dataset: string): Promise<string> {
+  await flush(newInstance(prefix), dataset);
+  const own = newInstance(prefix);
+  const fields = (await tableOf(own, dataset)).schema.fields;
+  const columns = fields.map(({ name }) => name).sort();
+  const isSorted = (name: string) =>
+    !/^(?:map|string\[\]|vector)/.test(fields.find((each) => each.name === name)?.type ?? '');
+  const orderBy = columns.filter(isSorted).map((column) => ({ column }));
+  const { text } = await query(own, dataset, { columns, orderBy: orderBy.slice(0, 8), limit: 10_000 });
+  return text.slice(text.indexOf('"rows":['), text.lastIndexOf('}],'));
+}
+
+/** Imports a file, and sends its rows as they are read here to a table of the same fields. */
+async function expectImported(path: string, time: string, lines: string[]): Promise<void> {
+  const [sent, brought] = [newDataset(), newDataset()];
+  const key = `imports/${brought}.parquet`;
+  await fetch(await ctx.objects.presignPut(key, 60), { method: 'PUT', body: new Uint8Array(readFileSync(path)) });
+  const names = time === 'timestamp' ? {} : { [time]: 'timestamp' };
+  const request = { format: 'parquet' as const, objects: [key], rename: names };
+  const job = await workUntilOver(ctx, await beginImport(ctx, brought, 'm', request, undefined));
+  const reason = refusedByImports.find(([name]) => name.test(path))?.[1];
+  if (reason !== undefined) {
+    expect([job.state, job.error]).toEqual(['failed', expect.stringMatching(reason)]);
+    return;
+  }
+  expect([job.state, job.error]).toEqual(['done', null]);
+  const { fields } = (await tableOf(newInstance(prefix), brought)).schema;
+  await ingestRows(ctx, {
+    ...{ dataset: sent, table: 'm', text: lines.join('\n'), format: 'ndjson', idempotencyKey: undefined },
+    declared: { fields: fields.filter(({ name }) => name !== 'timestamp'), defaults: [] },
+    ...(time !== 'timestamp' && { rename: readRename(JSON.stringify(names)) }),
+  });
+  expect(await rowsIn(brought)).toBe(await rowsIn(sent));
+}
+
 const reasonOf = (path: string) => Object.entries(refused).find(([name]) => path.endsWith(`/${name}`))?.[1];
 
 describe.skipIf(paths.length === 0)('published files of Parquet (TEST_PARQUET_FILES)', () => {
@@ -98,5 +169,7 @@ describe.skipIf(paths.length === 0)('published files of Parquet (TEST_PARQUET_FI
     const compared = path.endsWith('/int96_from_spark.parquet') ? 5 : others.length;
     expect(lines.length).toBe(others.length);
     expect(lines.slice(0, compared).map(plainRow)).toEqual(others.slice(0, compared).map(plainRow));
+    const time = lines.length === 0 || lines.length > 10_000 ? undefined : await timeColumn(path);
+    if (time !== undefined) await expectImported(path, time, lines);
   });
 });
