@@ -13,6 +13,8 @@ export class ClickHouseError extends Error {
 }
 
 export const clickhouseCodes = {
+  readAfterEnd: 32,
+  cannotReadAll: 33,
   unknownIdentifier: 47,
   typeMismatch: 53,
   decimalOverflow: 407,

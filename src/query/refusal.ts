@@ -15,21 +15,29 @@ export function queryError(ctx: Context, error: ClickHouseError, isExport = fals
   );
 }
 
+/**
+ * A server that ends while another one waits for its rows: the code is that of a value that is cut off. Of a value on
+ * another server, the message says from where it was received.
+ */
+function isOfAnotherServer({ code, message }: ClickHouseError): boolean {
+  const isCutOff = code === clickhouseCodes.readAfterEnd || code === clickhouseCodes.cannotReadAll;
+  return isCutOff && /receiving packet|executing remote/i.test(message) && !/received from/i.test(message);
+}
+
 function limitError(ctx: Context, cause: ClickHouseError, isExport: boolean): TimestoreError | undefined {
   const time = isExport ? 'export_timeout_ms' : 'query_timeout_ms';
   const { limits } = ctx.config;
   const exceeded = (detail: string) => new TimestoreError('limit-exceeded', detail, { cause });
+  const withoutShard = () =>
+    new StoreError('clickhouse', 'has a shard that does not answer, on which rows of this query may be', cause);
+  if (isOfAnotherServer(cause)) return withoutShard();
   switch (cause.code) {
     case clickhouseCodes.queryWasCancelled:
       return cancelled(cause);
     case clickhouseCodes.allConnectionTriesFailed:
     case clickhouseCodes.networkError:
     case clickhouseCodes.socketTimeout:
-      return new StoreError(
-        'clickhouse',
-        'has a shard that does not answer, on which rows of this query may be',
-        cause,
-      );
+      return withoutShard();
     case clickhouseCodes.timeoutExceeded:
     case clickhouseCodes.tooSlow:
       return exceeded(`The query took longer than ${limits[time]} ms (limit ${time}). Ask for less at once.`);

@@ -4,7 +4,7 @@ import { snapshotTable } from '../../src/buffer/snapshot.ts';
 import { changeTable } from '../../src/catalog/change-table.ts';
 import { readListed } from '../../src/catalog/list-tables.ts';
 import { migrate } from '../../src/cli/migrate.ts';
-import { atShard, everyNode } from '../../src/clickhouse/servers.ts';
+import { type At, atShard, everyNode } from '../../src/clickhouse/servers.ts';
 import type { Context } from '../../src/context.ts';
 import { flushDue } from '../../src/flush/flush-due.ts';
 import { flushLane } from '../../src/flush/flush-lane.ts';
@@ -14,7 +14,7 @@ import { reconcileTable } from '../../src/reconcile/reconcile-table.ts';
 import { at, expectStored, flush, newDataset, query, send, sql, tableOf } from '../integration/support.ts';
 import { useCluster } from './support.ts';
 
-const { instance, without, env } = useCluster();
+const { instance, without, env, stack } = useCluster();
 
 /** A batch for every lane: which one a batch goes to is a matter of its key. */
 async function sendToAll(ctx: Context, dataset: string, from: number, count = 60): Promise<number[]> {
@@ -38,6 +38,15 @@ const idsOf = async (ctx: Context, dataset: string) => {
   const { rows } = await query(ctx, dataset, { columns: ['id'], limit: 10_000 });
   return rows.map(({ id }) => Number(id)).sort((a, b) => a - b);
 };
+
+/** Whether a server runs a statement with a text, and waits for others. */
+async function runs({ clickhouse }: At, text: string): Promise<boolean> {
+  const [found] = await clickhouse.rows<{ n: string }>(
+    "SELECT count() AS n FROM system.processes WHERE query LIKE {like:String} AND query NOT LIKE '%processes%' AND elapsed > 0.3",
+    { like: `%${text}%` },
+  );
+  return found?.n !== '0';
+}
 
 describe('a table with a lane on each shard', () => {
   test('its rows are on the shards of their lanes, and every answer is of all of them and of those that wait', async () => {
@@ -286,6 +295,37 @@ describe('the addresses', () => {
     );
     expect(await flush(instance(), dataset)).toMatchObject({ complete: true });
     await expectStored(ctx, table, 60);
+  });
+
+  test('a shard that dies in the middle of a query is what fails, and not the query', async () => {
+    const ctx = instance();
+    const dataset = newDataset();
+    await sendToAll(ctx, dataset, 0, 30);
+    await flush(ctx, dataset);
+    const { nodes } = stack();
+    const expected = (await sql(ctx, 'SELECT sum(v) AS sum FROM m', { dataset })).rows[0]?.sum;
+    const said: unknown[] = [];
+    // From the last one: another is asked after each that did not answer, and one at least is not the one that is asked.
+    for (const [i, node] of [...nodes.entries()].reverse()) {
+      const others = everyNode(ctx).filter(({ shard }) => shard !== i + 1);
+      node.kill('SIGSTOP');
+      const answer = sql(ctx, `SELECT sum(v) AS sum, ${i} AS stopped FROM m`, { dataset }).then(
+        ({ rows }) => rows[0]?.sum,
+        (error) => error,
+      );
+      // Where the one that was stopped is asked itself, no other one gets the query before it is gone.
+      const isWaiting = async () => (await Promise.all(others.map((at) => runs(at, `${i} AS stopped`)))).some(Boolean);
+      await expect
+        .poll(isWaiting, { timeout: 3_000 })
+        .toBe(true)
+        .catch(() => undefined);
+      node.kill('SIGKILL');
+      said.push(await answer);
+      await node.restart();
+    }
+    const failed = said.filter((each) => each !== expected);
+    expect(failed.length).toBeGreaterThan(0);
+    for (const each of failed) expect(each).toMatchObject({ code: 'unavailable' });
   });
 
   test('without a shard that has rows nothing of the table is answered', async () => {

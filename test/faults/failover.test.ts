@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { auditTable } from '../../src/audit/audit-table.ts';
 import { type Seal, sealLane } from '../../src/buffer/seal.ts';
 import { snapshotTable } from '../../src/buffer/snapshot.ts';
+import { readTable } from '../../src/catalog/find-table.ts';
 import { atLane } from '../../src/clickhouse/cluster.ts';
 import { TimestoreError } from '../../src/errors.ts';
 import { insertPlace, insertSeal, settingsVersion } from '../../src/flush/insert.ts';
@@ -246,6 +247,8 @@ test('a failover while an import is published hides no row of it for ever', asyn
     };
     // The lane of imports is there from the first one on.
     expect((await workUntilOver(ctx, await begin('first', [row(2, 'second')]))).state).toBe('done');
+    const lanesOf = async () => (await readTable(ctx, dataset, 'm'))?.readLanes ?? 0;
+    const known = await lanesOf();
     const job = await begin('second', [row(3, 'third'), row(4, 'fourth')]);
     let failOver = await rememberBuffer(ctx);
     if (before === 'its publishing') {
@@ -253,9 +256,12 @@ test('a failover while an import is published hides no row of it for ever', asyn
       const steps = {
         ...jobSteps,
         import: async (...args: Parameters<typeof jobSteps.import>) => {
-          const [lane] =
-            (await ctx.redis.inTurn([['HGET', ctx.keys.state(await tableOf(ctx, dataset), 1), 's_import']])) ?? [];
-          if (lane?.result) failOver = await rememberBuffer(ctx);
+          const table = await tableOf(ctx, dataset);
+          const lanes = Array.from({ length: await lanesOf() }, (_, lane) => lane);
+          const imports = await ctx.redis.inTurn(
+            lanes.map((lane) => ['HGET', ctx.keys.state(table, lane), 's_import']),
+          );
+          if (imports.some(({ result }) => result)) failOver = await rememberBuffer(ctx);
           return await jobSteps.import(...args);
         },
       };
@@ -264,10 +270,13 @@ test('a failover while an import is published hides no row of it for ever', asyn
     expect((await workUntilOver(ctx, job)).state).toBe('done');
     expect(await values(ctx, dataset)).toEqual(['first', 'second', 'third', 'fourth']);
     await failOver();
-    const table = await tableOf(ctx, dataset);
-    const audit = await auditTable(ctx, table);
+    // As the audit that comes by itself does: the buffer's own definition has gone back as well.
+    await readTable(ctx, dataset, 'm');
+    const audit = await auditTable(ctx, await tableOf(ctx, dataset));
+    // On another shard the import has a lane of its own: one that the buffer knows nothing of is set up as it is.
+    const isNew = before === 'its sequences' && (await lanesOf()) > known;
     expect({ before, ok: audit.ok, shown: audit.shownAgain.imports.length + audit.shownAgain.lanes.length }).toEqual({
-      ...{ before, ok: true, shown: 1 },
+      ...{ before, ok: true, shown: isNew ? 0 : 1 },
     });
     expect(await values(ctx, dataset)).toEqual(['first', 'second', 'third', 'fourth']);
   }
