@@ -96,11 +96,12 @@ async function nextStep(at: At, job: JobOf<'compare'>, progress: Progress, deadl
   const staging = progress.staging ?? newStaging(at, job.id);
   // On record before it is made: what is not on record is cleared away.
   if (progress.staging === undefined) return { progress: { ...progress, staging } };
-  await ensureStaging(at, table, staging);
   const { second } = progress;
   const number = second.read.length;
   const key = request.objects[number];
   if (key !== undefined) {
+    // And not when all is read: it would hide that what was read has been dropped.
+    await ensureStaging(at, table, staging);
     const { format, columns } = request;
     const rename = renameOf(request.rename);
     const source = { number, key, format, columns, rename, table, staging, deadline_ms };
