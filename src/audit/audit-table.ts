@@ -1,6 +1,9 @@
 import { type LaneSums, sumLane } from '../buffer/audit-lane.ts';
+import { changeLanes } from '../buffer/change-lanes.ts';
 import { type LaneSnapshot, type Snapshot, snapshotTable } from '../buffer/snapshot.ts';
 import { ensureTable } from '../catalog/ensure-table.ts';
+import { readTable } from '../catalog/find-table.ts';
+import { setUpLanes } from '../catalog/set-up-lanes.ts';
 import { retainedFrom_ms, type Table } from '../catalog/table.ts';
 import type { Context } from '../context.ts';
 import { StoreError } from '../errors.ts';
@@ -47,10 +50,11 @@ export type TableAudit = {
  * @throws StoreError, ClickHouseError when a store is away: nothing is concluded then
  */
 export async function auditTable(ctx: Context, table: Table): Promise<TableAudit> {
+  const forgotten = await restoreLanes(ctx, table);
   const before = await knownLanes(ctx, table);
   await ensureTable(ctx, table);
   const imports = await showHiddenImports(ctx, table);
-  const caughtUp = await catchUpLanes(ctx, table, before.lanes);
+  const caughtUp = [...forgotten, ...(await catchUpLanes(ctx, table, before.lanes))];
   const snapshot = imports.length + caughtUp.length > 0 ? await knownLanes(ctx, table) : before;
   // After the snapshot: whatever is published by then is in Postgres afterwards, or was lost on the way.
   await drainOutbox(ctx);
@@ -83,6 +87,26 @@ export async function auditTable(ctx: Context, table: Table): Promise<TableAudit
     ctx.log({ event: 'audit', alarm: true, dataset, table: name, missing, doubled, unaccounted, isBufferWhole });
   }
   return audit;
+}
+
+/**
+ * Shows lanes again that are recorded, and that the hot buffer says there are not: it failed over to before they were added.
+ *
+ * @throws StoreError when a store is unavailable
+ */
+async function restoreLanes(ctx: Context, { dataset, name }: Table): Promise<CaughtUp[]> {
+  const recorded = await readTable(ctx, dataset, name);
+  if (recorded === undefined) return [];
+  const before = await snapshotTable(ctx, recorded, 'state');
+  if (before === 'unknown' || before.lanes.length >= recorded.readLanes) return [];
+  await setUpLanes(ctx, recorded);
+  const outcome = await changeLanes(ctx, recorded, recorded.lanes, recorded.readLanes);
+  if (outcome === 'importing') await changeLanes(ctx, recorded, undefined, recorded.readLanes);
+  const { lanes } = await knownLanes(ctx, recorded);
+  return lanes.slice(before.lanes.length).map(({ lane, watermark }) => {
+    ctx.log({ event: 'buffer-rolled-back', alarm: true, dataset, table: name, lane, from: 1, to: watermark });
+    return { lane, from: 1, to: watermark };
+  });
 }
 
 /** Whether batches were recorded that a failover of the hot buffer left without a manifest. */
