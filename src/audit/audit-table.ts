@@ -1,9 +1,8 @@
 import { type LaneSums, sumLane } from '../buffer/audit-lane.ts';
-import { changeLanes } from '../buffer/change-lanes.ts';
 import { type LaneSnapshot, type Snapshot, snapshotTable } from '../buffer/snapshot.ts';
 import { ensureTable } from '../catalog/ensure-table.ts';
 import { readTable } from '../catalog/find-table.ts';
-import { setUpLanes } from '../catalog/set-up-lanes.ts';
+import { restoreLanes } from '../catalog/set-up-lanes.ts';
 import { retainedFrom_ms, type Table } from '../catalog/table.ts';
 import type { Context } from '../context.ts';
 import { StoreError } from '../errors.ts';
@@ -50,7 +49,7 @@ export type TableAudit = {
  * @throws StoreError, ClickHouseError when a store is away: nothing is concluded then
  */
 export async function auditTable(ctx: Context, table: Table): Promise<TableAudit> {
-  const forgotten = await restoreLanes(ctx, table);
+  const forgotten = await forgottenLanes(ctx, table);
   const before = await knownLanes(ctx, table);
   await ensureTable(ctx, table);
   const imports = await showHiddenImports(ctx, table);
@@ -89,24 +88,11 @@ export async function auditTable(ctx: Context, table: Table): Promise<TableAudit
   return audit;
 }
 
-/**
- * Shows lanes again that are recorded, and that the hot buffer says there are not: it failed over to before they were added.
- *
- * @throws StoreError when a store is unavailable
- */
-async function restoreLanes(ctx: Context, { dataset, name }: Table): Promise<CaughtUp[]> {
+/** What a failover has undone of the lanes that are recorded shows again. */
+async function forgottenLanes(ctx: Context, { dataset, name }: Table): Promise<CaughtUp[]> {
   const recorded = await readTable(ctx, dataset, name);
-  if (recorded === undefined) return [];
-  const before = await snapshotTable(ctx, recorded, 'state');
-  if (before === 'unknown' || before.lanes.length >= recorded.readLanes) return [];
-  await setUpLanes(ctx, recorded);
-  const outcome = await changeLanes(ctx, recorded, recorded.lanes, recorded.readLanes);
-  if (outcome === 'importing') await changeLanes(ctx, recorded, undefined, recorded.readLanes);
-  const { lanes } = await knownLanes(ctx, recorded);
-  return lanes.slice(before.lanes.length).map(({ lane, watermark }) => {
-    ctx.log({ event: 'buffer-rolled-back', alarm: true, dataset, table: name, lane, from: 1, to: watermark });
-    return { lane, from: 1, to: watermark };
-  });
+  const restored = recorded === undefined ? [] : await restoreLanes(ctx, recorded);
+  return restored.map(({ lane, watermark }) => ({ lane, from: 1, to: watermark }));
 }
 
 /** Whether batches were recorded that a failover of the hot buffer left without a manifest. */

@@ -1,4 +1,5 @@
 import { snapshotTable } from '../buffer/snapshot.ts';
+import { restoreLanes } from '../catalog/set-up-lanes.ts';
 import type { Table } from '../catalog/table.ts';
 import type { Until } from '../clickhouse/until.ts';
 import type { Context } from '../context.ts';
@@ -23,6 +24,7 @@ export async function recordCut(ctx: Context, table: Table, until: Until): Promi
     const snapshot = await snapshotTable(ctx, table, 'state');
     return snapshot === 'unknown' ? [] : snapshot.lanes;
   };
+  await restoreLanes(ctx, table);
   await catchUpLanes(ctx, table, await readLanes());
   const lanes = await readLanes();
   const isBehind = lanes.some(({ lane, seq, watermark }) => {

@@ -1,6 +1,7 @@
+import { changeLanes } from '../buffer/change-lanes.ts';
 import type { ImportSeal } from '../buffer/seal-import.ts';
 import { setUpLane } from '../buffer/set-up.ts';
-import { type Snapshot, snapshotTable } from '../buffer/snapshot.ts';
+import { type LaneSnapshot, type Snapshot, snapshotTable } from '../buffer/snapshot.ts';
 import { atLane } from '../clickhouse/cluster.ts';
 import type { Context } from '../context.ts';
 import { firstOf, StoreError } from '../errors.ts';
@@ -35,15 +36,46 @@ export async function setUpLanes(ctx: Context, seen: Table): Promise<void> {
   throw new StoreError('postgres', `has kept changing table ${seen.name}`, undefined);
 }
 
-/** All lanes as they are now, set up again if the hot buffer has lost them. Throws LifeOver; StoreError. */
+/**
+ * All lanes as they are now, set up again if the hot buffer has lost them, or has failed over to before they were added.
+ *
+ * @throws LifeOver; StoreError
+ */
 export async function knownLanes(ctx: Context, table: Table): Promise<Snapshot> {
   let snapshot = await snapshotTable(ctx, table, 'state');
   if (snapshot === 'unknown') {
     await setUpLanes(ctx, table);
     snapshot = await snapshotTable(ctx, table, 'state');
   }
+  if (snapshot !== 'unknown' && snapshot.lanes.length < table.shards.length) {
+    await restoreLanes(ctx, table);
+    snapshot = await snapshotTable(ctx, table, 'state');
+  }
   if (snapshot !== 'unknown') return snapshot;
   throw new StoreError('redis', `does not know the lanes of table ${table.name}`, undefined);
+}
+
+/**
+ * Shows lanes again that a definition has, and that the hot buffer says there are not: it failed over to before they were
+ * added. Whoever adds lanes at this moment comes to the same.
+ *
+ * @returns these lanes
+ * @throws LifeOver; StoreError
+ */
+export async function restoreLanes(ctx: Context, table: Table): Promise<LaneSnapshot[]> {
+  const before = await snapshotTable(ctx, table, 'state');
+  if (before === 'unknown' || before.lanes.length >= table.shards.length) return [];
+  await setUpLanes(ctx, table);
+  const { lanes: writers, shards } = (await readTable(ctx, table.dataset, table.name)) ?? table;
+  const outcome = await changeLanes(ctx, table, writers, shards.length);
+  if (outcome === 'importing') await changeLanes(ctx, table, undefined, shards.length);
+  const after = await snapshotTable(ctx, table, 'state');
+  const restored = after === 'unknown' ? [] : after.lanes.slice(before.lanes.length);
+  for (const { lane, watermark } of restored) {
+    const { dataset, name } = table;
+    ctx.log({ event: 'buffer-rolled-back', alarm: true, dataset, table: name, lane, from: 1, to: watermark });
+  }
+  return restored;
 }
 
 /** False when the table has changed since it was read: whether its lanes take rows, above all. */

@@ -2,6 +2,7 @@ import { snapshotTable } from '../buffer/snapshot.ts';
 import { applyStates } from '../catalog/apply-states.ts';
 import { ensureTable } from '../catalog/ensure-table.ts';
 import { readTable } from '../catalog/find-table.ts';
+import { restoreLanes } from '../catalog/set-up-lanes.ts';
 import { retainedFrom_ms, type Table } from '../catalog/table.ts';
 import { type At, everyNode } from '../clickhouse/servers.ts';
 import { addColumnsAt, applyRetentionAt, isSameType, rememberedTokens, ttlExpressions } from '../clickhouse/table.ts';
@@ -187,9 +188,11 @@ async function expiredOf(ctx: Context, table: Table): Promise<Drift[]> {
 
 /** What is in ClickHouse and does not show: the hot buffer failed over, and has forgotten that it was published. */
 async function hiddenRows(ctx: Context, table: Table): Promise<Drift[]> {
+  const forgotten = await restoreLanes(ctx, table);
   const imports = await showHiddenImports(ctx, table);
   const snapshot = await snapshotTable(ctx, table, 'state');
-  const lanes = snapshot === 'unknown' ? [] : await catchUpLanes(ctx, table, snapshot.lanes);
+  const caughtUp = snapshot === 'unknown' ? [] : await catchUpLanes(ctx, table, snapshot.lanes);
+  const lanes = [...forgotten.map(({ lane, watermark }) => ({ lane, from: 1, to: watermark })), ...caughtUp];
   return [
     ...imports.map((id) => ({ what: 'import-hidden' as const, detail: `import ${id} was done and did not show` })),
     ...lanes.map(({ lane, from, to }) => ({
