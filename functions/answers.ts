@@ -37,7 +37,7 @@ export async function answerWith(c: Context<App>, ask: (signal: AbortSignal) => 
     answer = await ask(gone.signal);
   } catch (error) {
     release();
-    // Whoever cancelled it is told so, whatever broke for that.
+    // The answer says that it was cancelled, whatever broke because of that.
     throw gone.signal.reason instanceof TimestoreError ? gone.signal.reason : error;
   }
   const { format, notes, cursor, isComplete } = answer;

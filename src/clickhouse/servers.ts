@@ -116,7 +116,7 @@ export function notConfigured(number: number): StoreError {
 }
 
 /**
- * Does something at several servers at once: one that is away is told, and brought up to date by whoever needs it next. It
+ * Does something at several servers at once. A server that is unavailable is logged, and brought up to date by whoever needs it next. It
  * fails where a shard that `needs` it has no server that did it.
  *
  * @throws StoreError, ClickHouseError of such a shard
@@ -127,7 +127,7 @@ export async function onEach(ctx: Context, servers: At[], needs: number[], work:
   const failed = servers.flatMap(({ shard }, i) =>
     results[i]?.status === 'rejected' ? [{ shard, reason: results[i].reason as unknown }] : [],
   );
-  // What is wrong with the statement is wrong everywhere, and says more than a server that is away.
+  // An error of the statement occurs everywhere, and says more than a server that is unavailable.
   const refused = failed.find(({ reason }) => !(reason instanceof TimestoreError));
   if (refused !== undefined) throw refused.reason;
   for (const { shard, reason } of failed) {

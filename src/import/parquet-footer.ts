@@ -59,7 +59,7 @@ export async function footerOf(
   return new Map(columnsOf(metadata).map((node) => [node.name, node]));
 }
 
-/** How long the footer is, with the eight bytes after it; undefined where there is none. */
+/** The length of the footer with the eight bytes after it; undefined without a footer. */
 function sizeOf(tail: Uint8Array): number | undefined {
   if (tail.byteLength < 12) return undefined;
   const view = new DataView(tail.buffer, tail.byteOffset, tail.byteLength);

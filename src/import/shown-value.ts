@@ -9,7 +9,7 @@ export const shownChars_max = 1_000;
 /** Letters for what a value would be in JSON. */
 export const kinds = { number: 'n', array: 'a', string: 's', unclear: 'u', other: 'o' };
 
-/** A value that cannot be stored as text in SQL, after a letter for its kind; null where there is none. */
+/** A value that cannot be stored, as text in SQL after a letter for its kind; null without a value. */
 export function shownText(column: SourceColumn, { isUnclear }: Reading): string {
   const { kind, text } = shownSql(column);
   const letter = `'${kinds[kind]}'`;

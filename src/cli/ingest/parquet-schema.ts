@@ -41,7 +41,7 @@ export function placesInVariants(schema: SchemaElement[]): Set<number> {
   return places;
 }
 
-/** A schema in which what newer writers say of a leaf alone is said as older ones do, which is what the reader goes by. */
+/** A schema in which what newer writers state in one way is stated as older writers do, which is the way that the reader knows. */
 export function withConvertedTypes(schema: SchemaElement[]): SchemaElement[] {
   return schema.map((element) => {
     const { converted_type, logical_type } = element;
