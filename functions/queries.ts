@@ -10,7 +10,7 @@ export const queriesRoutes = routes().delete(
     summary: 'Cancel a query',
     description:
       'A query has the id of its request: the `x-request-id` that it was sent with, or that its answer has. Only the key that ' +
-      'began it can cancel it; for others there is none. It is gone from ClickHouse within a second.',
+      'began it can cancel it; other keys get 404. It is gone from ClickHouse within a second.',
     tag: 'Query',
     kind: 'cancel',
     parameters: { id: 'of the request that began it' },

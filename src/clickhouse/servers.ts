@@ -116,8 +116,8 @@ export function notConfigured(number: number): StoreError {
 }
 
 /**
- * Does something at several servers at once. A server that is unavailable is logged, and brought up to date by whoever needs it next. It
- * fails where a shard that `needs` it has no server that did it.
+ * Does something at several servers at once. A server that is unavailable is logged, and brought up to date by whoever
+ * needs it next. It fails where a shard that `needs` it has no server that did it.
  *
  * @throws StoreError, ClickHouseError of such a shard
  */

@@ -94,7 +94,7 @@ async function nextStep(at: At, job: JobOf<'compare'>, progress: Progress, deadl
     return { progress: { ...progress, isFlushed: await flushCut(at, table, progress.until, deadline_ms) } };
   }
   const staging = progress.staging ?? newStaging(at, job.id);
-  // On record before it is made: what is not on record is cleared away.
+  // Recorded before it is made: a staging table that is not recorded is cleared away.
   if (progress.staging === undefined) return { progress: { ...progress, staging } };
   const { second } = progress;
   const number = second.read.length;

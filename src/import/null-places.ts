@@ -1,22 +1,13 @@
 import { randomInt } from 'node:crypto';
-import { brotliDecompressSync, gunzipSync, zstdDecompressSync } from 'node:zlib';
-import type { AsyncBuffer, Compressors, FileMetaData } from 'hyparquet';
+import type { AsyncBuffer, FileMetaData } from 'hyparquet';
 import { askLong } from '../clickhouse/object.ts';
 import type { At } from '../clickhouse/servers.ts';
 import { quoteString } from '../names.ts';
 import type { SourceColumn } from './columns.ts';
+import { compressors } from './parquet-packing.ts';
 
 /** So much of a column the Worker takes, unpacked: of a row group, and in all. */
 const bytes_max = { group: 32 * 1024 ** 2, all: 128 * 1024 ** 2 };
-
-const unpacked = (unpack: (packed: Uint8Array) => Uint8Array) => (packed: Uint8Array) => new Uint8Array(unpack(packed));
-
-/** Snappy is the reader's own. */
-const compressors: Compressors = {
-  GZIP: unpacked(gunzipSync),
-  BROTLI: unpacked(brotliDecompressSync),
-  ZSTD: unpacked(zstdDecompressSync),
-};
 
 type ParquetObject = { number: number; key: string; etag: string; bytes: number };
 

@@ -556,7 +556,7 @@ export const mutations: Mutation[] = [
     suite: 'test/integration/flush/outbox.test.ts',
   },
   {
-    rule: 'what Postgres refuses for its values is told apart from what may pass',
+    rule: 'refusals for values are distinguished from those that may pass, in Postgres',
     file: 'src/postgres/client.ts',
     from: 'if (refused && ofValues.test(code))',
     to: 'if (refused)',
@@ -591,7 +591,7 @@ export const mutations: Mutation[] = [
     suite: 'test/cluster',
   },
   {
-    rule: 'a pass goes on without the lanes of a shard that is away',
+    rule: 'a pass goes on without the lanes of a shard that is unavailable',
     file: 'src/flush/flush-due.ts',
     from: 'away.size < (ctx.cluster?.shards.length ?? 1)',
     to: 'away.size < 1',
@@ -1334,7 +1334,7 @@ export const mutations: Mutation[] = [
     suite: 'test/integration/jobs/change-rows.test.ts',
   },
   {
-    rule: 'deletions on record before they happen',
+    rule: 'deletions are recorded before they happen',
     file: 'src/jobs/change-rows.ts',
     from: 'on conflict do nothing`,',
     to: 'where false on conflict do nothing`,',

@@ -1,7 +1,7 @@
-import { brotliDecompressSync, gunzipSync, zstdDecompressSync } from 'node:zlib';
 import type { AsyncBuffer, Compressors, FileMetaData, RowGroup, SchemaElement } from 'hyparquet';
 import type { At } from '../../clickhouse/servers.ts';
 import { StoreError, TimestoreError } from '../../errors.ts';
+import { compressors as packing } from '../parquet-packing.ts';
 import { unreadable } from '../read-object.ts';
 import { columnsIn, jsonOf, type Node, parsers, unmade } from './parquet-json.ts';
 import type { Wrong } from './values.ts';
@@ -13,22 +13,17 @@ export type Kind = 'time' | 'date' | 'json' | undefined;
 export type ParquetObject = {
   key: string;
   file: AsyncBuffer;
+  compressors: Compressors;
   /** With decimals as whole numbers and maps as lists of entries. */
   metadata: FileMetaData;
   columns: Map<string, { kind: Kind; toJson(value: unknown): string | Wrong }>;
-};
-
-const compressors: Compressors = {
-  GZIP: (input) => gunzipSync(input),
-  BROTLI: (input) => brotliDecompressSync(input),
-  ZSTD: (input) => zstdDecompressSync(input),
 };
 
 /** Throws TimestoreError `invalid-request`, `conflict`; StoreError. */
 export async function openParquet(at: At, key: string, etag: string, bytes: number): Promise<ParquetObject> {
   const { parquetMetadataAsync } = await import('hyparquet');
   const { decompressLz4, decompressLz4Raw } = await import('./lz4.ts');
-  Object.assign(compressors, { LZ4: decompressLz4, LZ4_RAW: decompressLz4Raw });
+  const compressors = { ...packing, LZ4: decompressLz4, LZ4_RAW: decompressLz4Raw };
   const file = await bucketFile(at, key, etag, bytes);
   const metadata = await parquetMetadataAsync(file).catch((error: unknown) => {
     if (error instanceof TimestoreError || error instanceof StoreError) throw error;
@@ -42,7 +37,7 @@ export async function openParquet(at: At, key: string, etag: string, bytes: numb
   for (const node of columnsIn(schema)) {
     columns.set(node.element.name, { kind: kindOf(node.element), toJson: (value) => jsonText(node, value) });
   }
-  return { key, file, metadata: { ...metadata, schema: unmade(schema) }, columns };
+  return { key, file, compressors, metadata: { ...metadata, schema: unmade(schema) }, columns };
 }
 
 function kindOf({ logical_type, converted_type }: SchemaElement): Kind {
@@ -95,7 +90,7 @@ export async function* slicesOf(object: ParquetObject, names: string[], from: nu
 
 async function columnOf(object: ParquetObject, name: string, rowStart: number, rowEnd: number): Promise<unknown[]> {
   const { parquetRead } = await import('hyparquet');
-  const { file, metadata, key } = object;
+  const { file, compressors, metadata, key } = object;
   let values: unknown[] = [];
   try {
     await parquetRead({

@@ -249,7 +249,7 @@ describe('what is nested is JSON as a request has it', () => {
   test.each([
     ['NaN', ['[1, NULL]', "['nan'::DOUBLE]", "['-inf'::DOUBLE]"], 'DOUBLE[]', [1, 2]],
     ['in a structure', ["{'a': 'inf'::DOUBLE}", "{'a': 1}"], 'STRUCT(a DOUBLE)', [0]],
-    // Neither is told apart: the one is refused as the other.
+    // The object does not distinguish them, so both are refused.
     ['null lists in structures', ["{'l': [1]}", "{'l': NULL}", "{'l': []}"], 'STRUCT(l INT[])', [1, 2]],
   ])('%s is refused with its row', async (_, values, type, rows) => {
     const { dataset } = await newTable(json);
