@@ -1,10 +1,10 @@
-import { onBehalfOf } from '../src/asking.ts';
-import type { Context } from '../src/context.ts';
-import { flushMessage, type LaneMessage } from '../src/flush/hand-on.ts';
-import { endTrace, traceOf } from '../src/observe/trace.ts';
-import { runMinute } from '../src/schedule.ts';
+import { onBehalfOf } from '../src/core/request-context.ts';
+import { endTrace, traceOf } from '../src/core/trace.ts';
+import type { Context } from '../src/create-context.ts';
+import { flushMessage, type LaneMessage } from '../src/flush/enqueue-due-lanes.ts';
+import { runMinute } from '../src/operations/cron.ts';
 import { app } from './api.ts';
-import { type Bindings, contextFor } from './app.ts';
+import { type Bindings, contextFor } from './http/app.ts';
 
 /** What no request began, counted and traced like one. */
 async function byClock(ctx: Context, name: string, work: () => Promise<void>): Promise<void> {

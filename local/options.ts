@@ -5,7 +5,7 @@
  */
 import { dirname, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { settingNames } from '../src/config.ts';
+import { settingNames } from '../src/core/config.ts';
 import { externalClickHouse, externalPostgres, externalRedis, externalS3 } from './engines/addresses.ts';
 import { portsFetchRefuses } from './engines/ports.ts';
 import { type External, type NodePorts, nodePortsFrom, type Ports, portsFrom } from './stack.ts';

@@ -5,8 +5,8 @@
  * @module
  */
 import { isDeepStrictEqual } from 'node:util';
-import { readConfig } from '../src/config.ts';
-import { createPostgres } from '../src/postgres/client.ts';
+import { readConfig } from '../src/core/config.ts';
+import { createPostgres } from '../src/stores/postgres/client.ts';
 import {
   type Answer,
   type Api,

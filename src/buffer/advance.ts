@@ -1,7 +1,7 @@
-import type { Table } from '../catalog/table.ts';
-import type { Context } from '../context.ts';
-import advanceLua from './advance.lua';
-import { runScript, script } from './redis.ts';
+import type { Context } from '../create-context.ts';
+import type { Table } from '../schema/table.ts';
+import { runScript, script } from '../stores/redis/client.ts';
+import advanceLua from './lua/advance.lua';
 import type { LaneSnapshot } from './snapshot.ts';
 
 const advanceScript = script(advanceLua);

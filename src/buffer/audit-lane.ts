@@ -1,7 +1,7 @@
-import type { Table } from '../catalog/table.ts';
-import type { Context } from '../context.ts';
-import auditLaneLua from './audit-lane.lua';
-import { runScript, script } from './redis.ts';
+import type { Context } from '../create-context.ts';
+import type { Table } from '../schema/table.ts';
+import { runScript, script } from '../stores/redis/client.ts';
+import auditLaneLua from './lua/audit-lane.lua';
 
 const auditLaneScript = script(auditLaneLua);
 

@@ -1,6 +1,6 @@
-import type { Table } from '../catalog/table.ts';
-import type { Context } from '../context.ts';
-import { ask } from './redis.ts';
+import type { Context } from '../create-context.ts';
+import type { Table } from '../schema/table.ts';
+import { ask } from '../stores/redis/client.ts';
 
 /** The id of the pending batch that has a sequence. Undefined when none has it. Throws StoreError. */
 export async function batchIdAt(ctx: Context, table: Table, lane: number, seq: number): Promise<string | undefined> {

@@ -1,7 +1,7 @@
-import type { Table } from '../catalog/table.ts';
-import type { Context } from '../context.ts';
-import changeLanesLua from './change-lanes.lua';
-import { runScript, script } from './redis.ts';
+import type { Context } from '../create-context.ts';
+import type { Table } from '../schema/table.ts';
+import { runScript, script } from '../stores/redis/client.ts';
+import changeLanesLua from './lua/change-lanes.lua';
 
 const changeLanesScript = script(changeLanesLua);
 

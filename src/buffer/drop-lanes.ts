@@ -1,8 +1,8 @@
-import type { Context } from '../context.ts';
-import type { TableRef } from '../names.ts';
-import dropLanesLua from './drop-lanes.lua';
-import { dueMember } from './keys.ts';
-import { runScript, script } from './redis.ts';
+import type { TableRef } from '../core/identifiers.ts';
+import type { Context } from '../create-context.ts';
+import { runScript, script } from '../stores/redis/client.ts';
+import { dueMember } from '../stores/redis/keys.ts';
+import dropLanesLua from './lua/drop-lanes.lua';
 
 const dropLanesScript = script(dropLanesLua);
 

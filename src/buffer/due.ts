@@ -1,12 +1,12 @@
-import type { Context } from '../context.ts';
-import type { TableRef } from '../names.ts';
-import deferLua from './defer.lua';
-import dueLua from './due.lua';
-import { dueMember, parseDueMember } from './keys.ts';
-import markDueLua from './mark-due.lua';
-import noteJobLua from './note-job.lua';
+import type { TableRef } from '../core/identifiers.ts';
+import type { Context } from '../create-context.ts';
+import { runScript, script } from '../stores/redis/client.ts';
+import { dueMember, parseDueMember } from '../stores/redis/keys.ts';
+import deferLua from './lua/defer.lua';
+import dueLua from './lua/due.lua';
+import markDueLua from './lua/mark-due.lua';
+import noteJobLua from './lua/note-job.lua';
 import { differs, type Waiting, type WaitingReply, waitingOf } from './publish.ts';
-import { runScript, script } from './redis.ts';
 
 const dueScript = script(dueLua);
 const deferScript = script(deferLua);

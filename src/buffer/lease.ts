@@ -1,8 +1,8 @@
-import type { Table } from '../catalog/table.ts';
-import type { Context } from '../context.ts';
-import leaseLua from './lease.lua';
-import { runScript, script } from './redis.ts';
-import releaseLua from './release.lua';
+import type { Context } from '../create-context.ts';
+import type { Table } from '../schema/table.ts';
+import { runScript, script } from '../stores/redis/client.ts';
+import leaseLua from './lua/lease.lua';
+import releaseLua from './lua/release.lua';
 
 const leaseScript = script(leaseLua);
 const releaseScript = script(releaseLua);

@@ -1,8 +1,8 @@
-import type { Table } from '../catalog/table.ts';
-import type { Context } from '../context.ts';
-import { StoreError } from '../errors.ts';
-import markChangeLua from './mark-change.lua';
-import { runScript, runScriptAndWait, script } from './redis.ts';
+import { StoreError } from '../core/errors.ts';
+import type { Context } from '../create-context.ts';
+import type { Table } from '../schema/table.ts';
+import { runScript, runScriptAndWait, script } from '../stores/redis/client.ts';
+import markChangeLua from './lua/mark-change.lua';
 
 const markChangeScript = script(markChangeLua);
 

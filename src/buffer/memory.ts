@@ -1,6 +1,6 @@
-import type { Context } from '../context.ts';
-import noteMemoryLua from './note-memory.lua';
-import { ask, runScript, script } from './redis.ts';
+import type { Context } from '../create-context.ts';
+import { ask, runScript, script } from '../stores/redis/client.ts';
+import noteMemoryLua from './lua/note-memory.lua';
 
 const noteScript = script(noteMemoryLua);
 

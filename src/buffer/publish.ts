@@ -1,8 +1,8 @@
-import type { Table } from '../catalog/table.ts';
-import type { Context } from '../context.ts';
-import { dueMember } from './keys.ts';
-import publishLua from './publish.lua';
-import { runScript, script } from './redis.ts';
+import type { Context } from '../create-context.ts';
+import type { Table } from '../schema/table.ts';
+import { runScript, script } from '../stores/redis/client.ts';
+import { dueMember } from '../stores/redis/keys.ts';
+import publishLua from './lua/publish.lua';
 import type { Seal } from './seal.ts';
 import { encodeSkip } from './skip.ts';
 

@@ -1,7 +1,7 @@
-import type { Context } from '../context.ts';
-import noteStoredLua from './note-stored.lua';
-import { ask, runScript, script } from './redis.ts';
-import setQuotaLua from './set-quota.lua';
+import type { Context } from '../create-context.ts';
+import { ask, runScript, script } from '../stores/redis/client.ts';
+import noteStoredLua from './lua/note-stored.lua';
+import setQuotaLua from './lua/set-quota.lua';
 
 const setQuotaScript = script(setQuotaLua);
 const noteStoredScript = script(noteStoredLua);

@@ -1,9 +1,9 @@
-import type { Context } from '../context.ts';
-import { TimestoreError } from '../errors.ts';
-import type { TableRef } from '../names.ts';
-import beginReplayLua from './begin-replay.lua';
-import endReplayLua from './end-replay.lua';
-import { runScript, script } from './redis.ts';
+import { TimestoreError } from '../core/errors.ts';
+import type { TableRef } from '../core/identifiers.ts';
+import type { Context } from '../create-context.ts';
+import { runScript, script } from '../stores/redis/client.ts';
+import beginReplayLua from './lua/begin-replay.lua';
+import endReplayLua from './lua/end-replay.lua';
 
 const beginScript = script(beginReplayLua);
 const endScript = script(endReplayLua);

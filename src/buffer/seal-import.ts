@@ -1,9 +1,9 @@
-import type { Table } from '../catalog/table.ts';
-import type { Context } from '../context.ts';
-import { StoreError } from '../errors.ts';
-import publishLua from './publish-import.lua';
-import { runScript, runScriptAndWait, script } from './redis.ts';
-import sealLua from './seal-import.lua';
+import { StoreError } from '../core/errors.ts';
+import type { Context } from '../create-context.ts';
+import type { Table } from '../schema/table.ts';
+import { runScript, runScriptAndWait, script } from '../stores/redis/client.ts';
+import publishLua from './lua/publish-import.lua';
+import sealLua from './lua/seal-import.lua';
 
 const sealScript = script(sealLua);
 const publishScript = script(publishLua);

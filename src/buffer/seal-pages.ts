@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
-import type { Table } from '../catalog/table.ts';
-import type { Context } from '../context.ts';
+import type { Context } from '../create-context.ts';
+import type { Table } from '../schema/table.ts';
+import { pageBytes, runScript, script } from '../stores/redis/client.ts';
 import { type BatchReply, type BufferedBatch, bufferedBatch } from './buffered-batch.ts';
-import { pageBytes, runScript, script } from './redis.ts';
-import sealPageLua from './seal-page.lua';
+import sealPageLua from './lua/seal-page.lua';
 
 const sealPageScript = script(sealPageLua);
 

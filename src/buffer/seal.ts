@@ -1,9 +1,9 @@
-import type { Table } from '../catalog/table.ts';
-import type { Context } from '../context.ts';
-import { StoreError } from '../errors.ts';
+import { StoreError } from '../core/errors.ts';
+import type { Context } from '../create-context.ts';
+import type { Table } from '../schema/table.ts';
+import { pageBytes, runScript, runScriptAndWait, script } from '../stores/redis/client.ts';
 import { type BatchReply, type BufferedBatch, bufferedBatch } from './buffered-batch.ts';
-import { pageBytes, runScript, runScriptAndWait, script } from './redis.ts';
-import sealLua from './seal.lua';
+import sealLua from './lua/seal.lua';
 import { readWholeSeal } from './seal-pages.ts';
 import { parseSkip, type SkipList } from './skip.ts';
 

@@ -1,7 +1,7 @@
-import type { State } from '../catalog/state.ts';
-import type { Context } from '../context.ts';
-import { runScript, script } from './redis.ts';
-import setStatesLua from './set-states.lua';
+import type { Context } from '../create-context.ts';
+import type { State } from '../schema/lane-state.ts';
+import { runScript, script } from '../stores/redis/client.ts';
+import setStatesLua from './lua/set-states.lua';
 
 const setStatesScript = script(setStatesLua);
 

@@ -1,9 +1,9 @@
-import type { Table } from '../catalog/table.ts';
-import type { Context } from '../context.ts';
-import { dueMember } from './keys.ts';
-import { runScript, script } from './redis.ts';
+import type { Context } from '../create-context.ts';
+import type { Table } from '../schema/table.ts';
+import { runScript, script } from '../stores/redis/client.ts';
+import { dueMember } from '../stores/redis/keys.ts';
+import setUpLua from './lua/set-up.lua';
 import type { ImportSeal } from './seal-import.ts';
-import setUpLua from './set-up.lua';
 
 const setUpScript = script(setUpLua);
 

@@ -1,9 +1,9 @@
-import type { Table } from '../catalog/table.ts';
-import type { Context } from '../context.ts';
+import type { Context } from '../create-context.ts';
+import type { Table } from '../schema/table.ts';
+import { runScript, script } from '../stores/redis/client.ts';
 import { encodeRanges, parseRanges } from './chunk-plan.ts';
-import { runScript, script } from './redis.ts';
+import skipLua from './lua/skip.lua';
 import type { Seal } from './seal.ts';
-import skipLua from './skip.lua';
 
 const skipScript = script(skipLua);
 

@@ -1,11 +1,11 @@
-import type { Table } from '../catalog/table.ts';
-import type { Context } from '../context.ts';
-import { StoreError } from '../errors.ts';
+import { StoreError } from '../core/errors.ts';
+import type { Context } from '../create-context.ts';
+import type { Table } from '../schema/table.ts';
+import { pageBytes, runScript, script } from '../stores/redis/client.ts';
 import { type BatchReply, type BufferedBatch, bufferedBatch } from './buffered-batch.ts';
-import type { TailMemory } from './kept-tails.ts';
-import { keptTails } from './kept-tails.ts';
-import { pageBytes, runScript, script } from './redis.ts';
-import snapshotLua from './snapshot.lua';
+import snapshotLua from './lua/snapshot.lua';
+import type { TailMemory } from './tail-cache.ts';
+import { keptTails } from './tail-cache.ts';
 
 const snapshotScript = script(snapshotLua);
 

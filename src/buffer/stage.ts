@@ -1,15 +1,15 @@
-import type { State } from '../catalog/state.ts';
-import type { Table } from '../catalog/table.ts';
-import type { Context } from '../context.ts';
-import { StoreError } from '../errors.ts';
+import { StoreError } from '../core/errors.ts';
+import type { Context } from '../create-context.ts';
+import type { State } from '../schema/lane-state.ts';
+import type { Table } from '../schema/table.ts';
+import { isMemoryRefusal, runScript, runScriptAndWait, type Script, script } from '../stores/redis/client.ts';
+import { dueMember } from '../stores/redis/keys.ts';
 import { type ChunkPlan, encodePlan, parsePlan } from './chunk-plan.ts';
-import { dueMember } from './keys.ts';
+import stageLua from './lua/stage.lua';
 import { measured_ms, measureMemory } from './memory.ts';
 import { type Quota, type QuotaLeft, type QuotaReply, quotaLeft } from './quota.ts';
-import { isMemoryRefusal, runScript, runScriptAndWait, type Script, script } from './redis.ts';
-import { newBatchId, shortHash } from './remembered.ts';
 import type { Replay } from './replays.ts';
-import stageLua from './stage.lua';
+import { newBatchId, shortHash } from './shared-memory.ts';
 
 const stageScript = script(stageLua);
 /** For what is written down of rows that were accepted before: refused at the memory limit, those would never leave. */

@@ -1,7 +1,7 @@
-import type { Table } from '../catalog/table.ts';
-import type { Context } from '../context.ts';
-import { ask, runScript, script } from './redis.ts';
-import watchFailoverLua from './watch-failover.lua';
+import type { Context } from '../create-context.ts';
+import type { Table } from '../schema/table.ts';
+import { ask, runScript, script } from '../stores/redis/client.ts';
+import watchFailoverLua from './lua/watch-failover.lua';
 
 const watchScript = script(watchFailoverLua);
 

@@ -1,11 +1,11 @@
 import { setQuota } from '../buffer/quota.ts';
 import { setStates, type TableState } from '../buffer/set-states.ts';
-import type { Context } from '../context.ts';
-import { physicalName } from '../names.ts';
+import { physicalName } from '../core/identifiers.ts';
+import type { Context } from '../create-context.ts';
+import { effectiveState } from '../schema/lane-state.ts';
 import { readTable } from './find-table.ts';
-import { knownTables } from './known-tables.ts';
 import { raiseRevision } from './raise-revision.ts';
-import { effectiveState } from './state.ts';
+import { knownTables } from './table-cache.ts';
 
 /** So that one step has a few hundred lanes at most, whatever a table has. */
 const tablesAtOnce = 50;

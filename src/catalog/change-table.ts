@@ -1,18 +1,18 @@
-import { auditLine } from '../audit-log/line.ts';
 import { changeLanes } from '../buffer/change-lanes.ts';
 import { noteJob } from '../buffer/due.ts';
-import type { Context } from '../context.ts';
-import { TimestoreError } from '../errors.ts';
-import { cancelDrop, scheduleDrop } from '../jobs/schedule-drop.ts';
-import { epochMs } from '../postgres/client.ts';
+import { TimestoreError } from '../core/errors.ts';
+import type { Context } from '../create-context.ts';
+import type { State } from '../schema/lane-state.ts';
+import type { Retention, Table } from '../schema/table.ts';
+import { epochMs } from '../stores/postgres/client.ts';
 import { applyStates } from './apply-states.ts';
+import { auditLine } from './audit-log/statement.ts';
 import { changedSince, gone } from './datasets.ts';
+import { cancelDrop, scheduleDrop } from './drop-job.ts';
 import { applyRetention } from './ensure-table.ts';
 import { noteLanes, readTable } from './find-table.ts';
 import { placeLanes, spreadLanes } from './place-lanes.ts';
-import { setUpLanes } from './set-up-lanes.ts';
-import type { State } from './state.ts';
-import type { Retention, Table } from './table.ts';
+import { setUpLanes } from './provision-lanes.ts';
 
 export type TableChange = {
   /** How many lanes writers choose among from now on; `spread`: as many as it takes for one on every shard. */

@@ -1,15 +1,15 @@
-import { auditLine } from '../audit-log/line.ts';
-import type { Context } from '../context.ts';
-import { TimestoreError } from '../errors.ts';
-import { quarantineTable } from '../quarantine/table.ts';
+import { TimestoreError } from '../core/errors.ts';
+import type { Context } from '../create-context.ts';
+import { notWritable, type State } from '../schema/lane-state.ts';
+import { type Retention, schemaText, type Table } from '../schema/table.ts';
 import type { TableSchema } from '../schema/types.ts';
 import type { PartitionWindow } from '../schema/window.ts';
+import { auditLine } from './audit-log/statement.ts';
 import { checksumOf } from './checksum.ts';
 import { readTable } from './find-table.ts';
-import type { Lives } from './life.ts';
+import type { Lives } from './generation.ts';
 import { placeLanes } from './place-lanes.ts';
-import { notWritable, type State } from './state.ts';
-import { type Retention, schemaText, type Table } from './table.ts';
+import { quarantineTable } from './quarantine-table.ts';
 
 /** How many tables a dataset ($1) has that clients have made, those that are being deleted among them. */
 const countSql = `select count(*) from tables where dataset = $1 and dropped_at is null and name <> '${quarantineTable}'`;

@@ -1,15 +1,15 @@
-import { auditLine } from '../audit-log/line.ts';
 import { noteJob } from '../buffer/due.ts';
 import type { Quota } from '../buffer/quota.ts';
-import type { Context } from '../context.ts';
-import { TimestoreError } from '../errors.ts';
-import { cancelDrop, scheduleDrop } from '../jobs/schedule-drop.ts';
-import { mirrorBeginnings, mirrorStatement } from '../migration/mirror-jobs.ts';
-import { applyReads, type Migration } from '../migration/reads.ts';
-import { epochMs } from '../postgres/client.ts';
+import { TimestoreError } from '../core/errors.ts';
+import type { Context } from '../create-context.ts';
+import type { State } from '../schema/lane-state.ts';
+import type { Retention } from '../schema/table.ts';
+import { epochMs } from '../stores/postgres/client.ts';
 import { applyQuota, applyStates } from './apply-states.ts';
-import type { State } from './state.ts';
-import type { Retention } from './table.ts';
+import { auditLine } from './audit-log/statement.ts';
+import { cancelDrop, scheduleDrop } from './drop-job.ts';
+import { mirrorBeginnings, mirrorStatement } from './mirror-jobs.ts';
+import { applyReads, type Migration } from './read-routing.ts';
 
 export type Dataset = {
   name: string;

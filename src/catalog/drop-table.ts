@@ -1,12 +1,12 @@
-import { asking } from '../asking.ts';
 import { dropLanes } from '../buffer/drop-lanes.ts';
-import { ask } from '../buffer/redis.ts';
-import { everyNode } from '../clickhouse/servers.ts';
-import type { Context } from '../context.ts';
-import { drainOutbox } from '../flush/outbox.ts';
-import { everywhereName, physicalName, qualifiedName, type TableRef } from '../names.ts';
-import type { Statement } from '../postgres/client.ts';
-import { knownTables } from './known-tables.ts';
+import { everywhereName, physicalName, qualifiedName, type TableRef } from '../core/identifiers.ts';
+import { asking } from '../core/request-context.ts';
+import type { Context } from '../create-context.ts';
+import { everyNode } from '../stores/clickhouse/servers.ts';
+import type { Statement } from '../stores/postgres/client.ts';
+import { ask } from '../stores/redis/client.ts';
+import { drainOutbox } from './manifest-outbox.ts';
+import { knownTables } from './table-cache.ts';
 
 export type Dropped = { dataset: string; name: string; life: number; readLanes: number };
 

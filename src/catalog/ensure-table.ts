@@ -1,9 +1,9 @@
-import { everyShard, onEach } from '../clickhouse/servers.ts';
-import { applyRetentionAt, makeTable } from '../clickhouse/table.ts';
-import type { Context } from '../context.ts';
+import type { Context } from '../create-context.ts';
+import type { Table } from '../schema/table.ts';
+import { everyShard, onEach } from '../stores/clickhouse/servers.ts';
 import { dropStored } from './drop-table.ts';
-import { LifeOver, requireLiving } from './life.ts';
-import type { Table } from './table.ts';
+import { LifeOver, requireLiving } from './generation.ts';
+import { applyRetentionAt, makeTable } from './table-ddl.ts';
 
 /**
  * Makes the table in ClickHouse with all fields of its schema, or brings the one that is there to it; but not one whose

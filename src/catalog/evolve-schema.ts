@@ -1,12 +1,12 @@
-import { auditLine } from '../audit-log/line.ts';
-import { addMissingColumns } from '../clickhouse/table.ts';
-import type { Context } from '../context.ts';
-import { StoreError } from '../errors.ts';
-import { describeError } from '../log.ts';
+import { StoreError } from '../core/errors.ts';
+import { describeError } from '../core/log.ts';
+import type { Context } from '../create-context.ts';
+import { schemaText, type Table } from '../schema/table.ts';
 import type { Field } from '../schema/types.ts';
+import { auditLine } from './audit-log/statement.ts';
 import { checksumOf } from './checksum.ts';
 import { readTable } from './find-table.ts';
-import { schemaText, type Table } from './table.ts';
+import { addMissingColumns } from './table-ddl.ts';
 
 /**
  * Adds fields to a table's schema as its next version, by compare-and-set: of several writers at once one succeeds, and

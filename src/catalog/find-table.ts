@@ -1,12 +1,12 @@
-import { ask, runScript, script } from '../buffer/redis.ts';
-import rememberTableLua from '../buffer/remember-table.lua';
-import type { Context } from '../context.ts';
-import { StoreError } from '../errors.ts';
-import { describeError } from '../log.ts';
-import { knownTables } from './known-tables.ts';
-import { bringForward, type Kept } from './set-back.ts';
-import { effectiveRetention, effectiveState, type State } from './state.ts';
-import { parseTable, type Retention, type Table, tableText } from './table.ts';
+import rememberTableLua from '../buffer/lua/remember-table.lua';
+import { StoreError } from '../core/errors.ts';
+import { describeError } from '../core/log.ts';
+import type { Context } from '../create-context.ts';
+import { effectiveRetention, effectiveState, type State } from '../schema/lane-state.ts';
+import { parseTable, type Retention, type Table, tableText } from '../schema/table.ts';
+import { ask, runScript, script } from '../stores/redis/client.ts';
+import { bringForward, type Kept } from './bring-forward.ts';
+import { knownTables } from './table-cache.ts';
 
 const rememberScript = script(rememberTableLua);
 

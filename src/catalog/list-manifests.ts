@@ -1,5 +1,5 @@
-import type { Context } from '../context.ts';
-import { epochMs } from '../postgres/client.ts';
+import type { Context } from '../create-context.ts';
+import { epochMs } from '../stores/postgres/client.ts';
 
 export type ManifestRecord = {
   /** The place in the list. */

@@ -1,9 +1,9 @@
-import type { Context } from '../context.ts';
-import { epochMs } from '../postgres/client.ts';
+import type { Context } from '../create-context.ts';
+import { effectiveRetention, effectiveState, type State } from '../schema/lane-state.ts';
+import type { Retention, Table } from '../schema/table.ts';
 import type { TableSchema } from '../schema/types.ts';
+import { epochMs } from '../stores/postgres/client.ts';
 import type { Page } from './datasets.ts';
-import { effectiveRetention, effectiveState, type State } from './state.ts';
-import type { Retention, Table } from './table.ts';
 
 export type ListedTable = {
   dataset: string;

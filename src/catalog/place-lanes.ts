@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import type { Context } from '../context.ts';
-import type { Table } from './table.ts';
+import type { Context } from '../create-context.ts';
+import type { Table } from '../schema/table.ts';
 
 /**
  * Which shard each lane of a table is on: those that are placed stay, and each further one goes to the shard that has the

@@ -1,4 +1,4 @@
-import type { Context } from '../context.ts';
+import type { Context } from '../create-context.ts';
 
 /**
  * Where the hot buffer knows of a newer revision of a dataset than the catalogue has, the catalogue was set back in time:

@@ -1,6 +1,6 @@
-import type { Context } from '../context.ts';
-import { epochMs } from '../postgres/client.ts';
+import type { Context } from '../create-context.ts';
 import type { Field, TableSchema } from '../schema/types.ts';
+import { epochMs } from '../stores/postgres/client.ts';
 
 export type SchemaChange = {
   version: number;

@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type ClickHouse, ClickHouseError, createClickHouse } from '../clickhouse/client.ts';
-import { engineSql } from '../clickhouse/engine.ts';
-import { limitsLacking } from '../clickhouse/users.ts';
-import { type MigrationConfig, readMigrationConfig } from '../config.ts';
-import { TimestoreError } from '../errors.ts';
-import { createPostgres, type Postgres } from '../postgres/client.ts';
+import { type MigrationConfig, readMigrationConfig } from '../core/config.ts';
+import { TimestoreError } from '../core/errors.ts';
+import { type ClickHouse, ClickHouseError, createClickHouse } from '../stores/clickhouse/client.ts';
+import { engineSql } from '../stores/clickhouse/engine.ts';
+import { limitsLacking } from '../stores/clickhouse/users.ts';
+import { createPostgres, type Postgres } from '../stores/postgres/client.ts';
 import { splitStatements } from './split-statements.ts';
 
 const sqlDir = join(import.meta.dirname, '..', '..', 'sql');

@@ -1,10 +1,10 @@
 import { advanceLane } from '../buffer/advance.ts';
 import type { LaneSnapshot } from '../buffer/snapshot.ts';
-import type { Table } from '../catalog/table.ts';
-import { atLane } from '../clickhouse/cluster.ts';
-import type { Context } from '../context.ts';
-import { firstOf } from '../errors.ts';
-import { qualifiedName, quoteName } from '../names.ts';
+import { atLane } from '../catalog/lane-location.ts';
+import { firstOf } from '../core/errors.ts';
+import { qualifiedName, quoteName } from '../core/identifiers.ts';
+import type { Context } from '../create-context.ts';
+import type { Table } from '../schema/table.ts';
 import { readHeartbeat } from './heartbeat.ts';
 
 /** A lane that shows rows again which the hot buffer had forgotten, and the sequences that they have. */

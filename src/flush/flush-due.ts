@@ -1,14 +1,14 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { dueWork } from '../buffer/due.ts';
 import { findTable } from '../catalog/find-table.ts';
-import type { Table } from '../catalog/table.ts';
-import { atLane } from '../clickhouse/cluster.ts';
-import type { Context } from '../context.ts';
-import { StoreError } from '../errors.ts';
-import { describeError } from '../log.ts';
-import { lifeOf, logicalName, type TableRef } from '../names.ts';
+import { atLane } from '../catalog/lane-location.ts';
+import { tryDrainingOutbox } from '../catalog/manifest-outbox.ts';
+import { StoreError } from '../core/errors.ts';
+import { lifeOf, logicalName, type TableRef } from '../core/identifiers.ts';
+import { describeError } from '../core/log.ts';
+import type { Context } from '../create-context.ts';
+import type { Table } from '../schema/table.ts';
 import { type FlushTrigger, flushLane } from './flush-lane.ts';
-import { tryDrainingOutbox } from './outbox.ts';
 
 const lanesInPass = 1_000;
 /** Of the six connections an invocation has, a flush uses one or two. */

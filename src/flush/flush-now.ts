@@ -1,8 +1,8 @@
 import { findTable } from '../catalog/find-table.ts';
-import { inNewestLife } from '../catalog/life.ts';
-import { ClickHouseError } from '../clickhouse/client.ts';
-import type { Context } from '../context.ts';
-import { StoreError, TimestoreError } from '../errors.ts';
+import { inNewestLife } from '../catalog/generation.ts';
+import { StoreError, TimestoreError } from '../core/errors.ts';
+import type { Context } from '../create-context.ts';
+import { ClickHouseError } from '../stores/clickhouse/client.ts';
 import { flushDue } from './flush-due.ts';
 import { flushTable } from './flush-table.ts';
 

@@ -1,8 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { laneIn, snapshotTable } from '../buffer/snapshot.ts';
-import { requireLiving } from '../catalog/life.ts';
-import type { Table } from '../catalog/table.ts';
-import type { Context } from '../context.ts';
+import { requireLiving } from '../catalog/generation.ts';
+import type { Context } from '../create-context.ts';
+import type { Table } from '../schema/table.ts';
 import { type FlushTrigger, flushLane } from './flush-lane.ts';
 
 const busyPoll_ms = 50;

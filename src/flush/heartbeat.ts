@@ -1,7 +1,7 @@
 import type { Seal } from '../buffer/seal.ts';
-import type { Table } from '../catalog/table.ts';
-import type { At } from '../clickhouse/servers.ts';
-import { required } from '../errors.ts';
+import { required } from '../core/errors.ts';
+import type { Table } from '../schema/table.ts';
+import type { At } from '../stores/clickhouse/servers.ts';
 
 /** How far a lane is visible in ClickHouse, and when the batch at its end was acknowledged (0 where that is not known). */
 export type Heartbeat = { watermark: number; receivedAt_ms: number };

@@ -1,10 +1,10 @@
+import type { Until } from '../buffer/lane-positions.ts';
 import type { LaneSnapshot } from '../buffer/snapshot.ts';
-import type { Table } from '../catalog/table.ts';
-import { atLane } from '../clickhouse/cluster.ts';
-import type { At } from '../clickhouse/servers.ts';
-import type { Until } from '../clickhouse/until.ts';
-import type { Context } from '../context.ts';
-import { qualifiedName } from '../names.ts';
+import { atLane } from '../catalog/lane-location.ts';
+import { qualifiedName } from '../core/identifiers.ts';
+import type { Context } from '../create-context.ts';
+import type { Table } from '../schema/table.ts';
+import type { At } from '../stores/clickhouse/servers.ts';
 
 /**
  * The ends of what ClickHouse has of lanes beyond their last batches: the hot buffer has forgotten it in a failover, or

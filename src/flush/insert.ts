@@ -1,12 +1,12 @@
+import { identifiedBytesMax, identifiedLines, identifiedRows } from '../buffer/batch-rows.ts';
 import type { Seal } from '../buffer/seal.ts';
-import type { Table } from '../catalog/table.ts';
-import { everyReplica, type Kind } from '../clickhouse/kind.ts';
-import type { At } from '../clickhouse/servers.ts';
-import { fieldColumns } from '../clickhouse/table.ts';
-import { TimestoreError } from '../errors.ts';
-import { qualifiedName, quoteName, quoteString, type TableRef } from '../names.ts';
+import { fieldColumns } from '../catalog/table-ddl.ts';
+import { TimestoreError } from '../core/errors.ts';
+import { qualifiedName, quoteName, quoteString, type TableRef } from '../core/identifiers.ts';
+import type { Table } from '../schema/table.ts';
+import { everyReplica, type Kind } from '../stores/clickhouse/kind.ts';
+import type { At } from '../stores/clickhouse/servers.ts';
 import { storedBatches } from './heartbeat.ts';
-import { identifiedBytesMax, identifiedLines, identifiedRows } from './payload.ts';
 
 const firstSettings = {
   // Answered when the rows are there, not when they are queued.

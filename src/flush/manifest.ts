@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import type { Seal } from '../buffer/seal.ts';
 import { skippedRows } from '../buffer/skip.ts';
-import type { Table } from '../catalog/table.ts';
-import { type PartitionCount, rowsCounted } from './count.ts';
+import type { Table } from '../schema/table.ts';
 import type { Moved } from './move-seal.ts';
+import { type PartitionCount, rowsCounted } from './row-count.ts';
 
 /** The record of what a flush put where; the columns of `manifests`, and its partitions. */
 export type Manifest = {

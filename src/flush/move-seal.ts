@@ -1,16 +1,16 @@
 import type { Seal } from '../buffer/seal.ts';
 import { encodeSkip, recordSkip, type SkipList, skippedRows } from '../buffer/skip.ts';
-import type { Table } from '../catalog/table.ts';
-import type { ClickHouseError } from '../clickhouse/client.ts';
-import type { At } from '../clickhouse/servers.ts';
-import { StoreError } from '../errors.ts';
-import { quarantineTable } from '../quarantine/table.ts';
-import { countSeal, type PartitionCount, rowsCounted, storedAmong } from './count.ts';
-import { findRefused } from './find-refused.ts';
+import { quarantineTable } from '../catalog/quarantine-table.ts';
+import { StoreError } from '../core/errors.ts';
+import type { Table } from '../schema/table.ts';
+import type { ClickHouseError } from '../stores/clickhouse/client.ts';
+import { isDataError } from '../stores/clickhouse/data-errors.ts';
+import type { At } from '../stores/clickhouse/servers.ts';
+import { findRefused } from './find-rejected-rows.ts';
 import { unstoredOf } from './heartbeat.ts';
 import { insertSeal } from './insert.ts';
-import { isDataError } from './refusal.ts';
-import { retainedRows } from './retained.ts';
+import { retainedRows } from './retention-count.ts';
+import { countSeal, type PartitionCount, rowsCounted, storedAmong } from './row-count.ts';
 
 /** What an insert that the server has answered with OK may still lack: see the count. */
 const repairsMax = 2;

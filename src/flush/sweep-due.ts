@@ -1,6 +1,6 @@
 import { markDue } from '../buffer/due.ts';
-import type { Context } from '../context.ts';
-import { logicalName, physicalName } from '../names.ts';
+import { logicalName, physicalName } from '../core/identifiers.ts';
+import type { Context } from '../create-context.ts';
 
 const tablesAtOnce = 50;
 

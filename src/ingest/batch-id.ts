@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import type { StagedBatch } from '../buffer/stage.ts';
-import { physicalPattern, slug, type TableRef } from '../names.ts';
+import { physicalPattern, slug, type TableRef } from '../core/identifiers.ts';
 
 /** What a batch id says: where the batch was put, and which it is. */
 export type BatchPlace = {

@@ -1,25 +1,25 @@
 import { hash } from 'node:crypto';
 import type { QuotaLeft } from '../buffer/quota.ts';
-import { newBatchId, recallBatch, shortHash } from '../buffer/remembered.ts';
 import type { Replay } from '../buffer/replays.ts';
+import { newBatchId, recallBatch, shortHash } from '../buffer/shared-memory.ts';
 import { marginOf, type Pending, type StagedBatch } from '../buffer/stage.ts';
+import { encodeToken, type LaneMark } from '../buffer/watermark-token.ts';
 import { createTable } from '../catalog/create-table.ts';
 import { evolveSchema } from '../catalog/evolve-schema.ts';
 import { findTable } from '../catalog/find-table.ts';
-import { inNewestLife, isOver, LifeOver } from '../catalog/life.ts';
-import { notWritable } from '../catalog/state.ts';
-import { retainedFrom_ms, type Table } from '../catalog/table.ts';
-import type { Context } from '../context.ts';
-import { TimestoreError } from '../errors.ts';
+import { inNewestLife, isOver, LifeOver } from '../catalog/generation.ts';
+import { TimestoreError } from '../core/errors.ts';
+import type { Context } from '../create-context.ts';
 import type { FlushTrigger } from '../flush/flush-lane.ts';
-import { quarantineRefused } from '../quarantine/quarantine.ts';
-import { encodeToken, type LaneMark } from '../query/token.ts';
 import { type DeclaredSchema, mergeSchema } from '../schema/declared.ts';
+import { notWritable } from '../schema/lane-state.ts';
 import { type PreparedRows, prepareRows, type RowChecks, type RowFormat } from '../schema/prepare.ts';
 import type { Rename } from '../schema/rename.ts';
+import { retainedFrom_ms, type Table } from '../schema/table.ts';
 import type { Time } from '../schema/timestamp.ts';
 import { encodeBatchId } from './batch-id.ts';
-import { settle } from './settle.ts';
+import { quarantineRefused } from './quarantine.ts';
+import { settle } from './resolve-stage-outcome.ts';
 import { stageChunks } from './stage-chunks.ts';
 
 export type IngestRequest = {

@@ -1,15 +1,15 @@
 import { batchIdAt } from '../buffer/batch-at.ts';
 import { type LaneSnapshot, snapshotTable } from '../buffer/snapshot.ts';
+import type { LaneMark } from '../buffer/watermark-token.ts';
 import { findTable } from '../catalog/find-table.ts';
-import type { Table } from '../catalog/table.ts';
-import type { Context } from '../context.ts';
-import { TimestoreError } from '../errors.ts';
-import { lifeOf, logicalName } from '../names.ts';
-import { countSkipped } from '../quarantine/skipped.ts';
-import { areOvertaken } from '../query/beyond.ts';
-import type { LaneMark } from '../query/token.ts';
+import { areOvertaken } from '../catalog/rows-beyond.ts';
+import { TimestoreError } from '../core/errors.ts';
+import { lifeOf, logicalName } from '../core/identifiers.ts';
+import type { Context } from '../create-context.ts';
+import type { Table } from '../schema/table.ts';
 import { type BatchPlace, decodeBatchId } from './batch-id.ts';
-import { manifestOfBatch } from './manifest-of.ts';
+import { manifestOfBatch } from './batch-manifest.ts';
+import { countSkipped } from './rejected-rows.ts';
 
 export type Receipt = {
   batchId: string;

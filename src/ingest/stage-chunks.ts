@@ -1,13 +1,13 @@
 import { hash } from 'node:crypto';
 import { encodePlan } from '../buffer/chunk-plan.ts';
 import type { QuotaLeft } from '../buffer/quota.ts';
-import { recallBatches } from '../buffer/remembered.ts';
 import type { Replay } from '../buffer/replays.ts';
+import { recallBatches } from '../buffer/shared-memory.ts';
 import { marginOf, type Pending, type StagedBatch, type StageOutcome, stageBatch } from '../buffer/stage.ts';
-import type { Table } from '../catalog/table.ts';
-import type { Context } from '../context.ts';
+import type { Context } from '../create-context.ts';
 import type { PreparedRows } from '../schema/prepare.ts';
-import { bytesOf, cutBatches, planChunks } from './batches.ts';
+import type { Table } from '../schema/table.ts';
+import { bytesOf, cutBatches, planChunks } from './split-batches.ts';
 
 export type ChunksOutcome =
   | {

@@ -1,5 +1,5 @@
-import { physicalName } from '../names.ts';
-import { digest } from '../quarantine/quarantine.ts';
+import { physicalName } from '../core/identifiers.ts';
+import { digest } from '../ingest/quarantine.ts';
 
 /** What a job is asked for: a table in one life of its name, there or to be made. */
 type Target = { dataset: string; name: string; life: number; datasetLife?: number };

@@ -1,10 +1,10 @@
-import { asking } from '../asking.ts';
-import { auditLine } from '../audit-log/line.ts';
 import { noteJob } from '../buffer/due.ts';
-import type { Context } from '../context.ts';
-import { TimestoreError } from '../errors.ts';
-import { epochMs } from '../postgres/client.ts';
-import { fromJsonb, toJsonb } from '../postgres/jsonb.ts';
+import { auditLine } from '../catalog/audit-log/statement.ts';
+import { TimestoreError } from '../core/errors.ts';
+import { asking } from '../core/request-context.ts';
+import type { Context } from '../create-context.ts';
+import { epochMs } from '../stores/postgres/client.ts';
+import { fromJsonb, toJsonb } from '../stores/postgres/jsonb.ts';
 
 /** Kinds of jobs by what each is of: a table, a dataset, or neither alone. */
 const ofTable = ['delete-rows', 'correct-rows', 'drop-table', 'export', 'import', 'compare', 'mirror'] as const;

@@ -1,12 +1,12 @@
 import * as z from 'zod';
-import { ask, runScript, script } from '../buffer/redis.ts';
-import rememberKeyLua from '../buffer/remember-key.lua';
-import type { Context } from '../context.ts';
-import { StoreError } from '../errors.ts';
-import { inEachInstance } from '../instance-memory.ts';
-import { describeError } from '../log.ts';
-import { epochMs } from '../postgres/client.ts';
-import { Recent } from '../recent.ts';
+import rememberKeyLua from '../buffer/lua/remember-key.lua';
+import { StoreError } from '../core/errors.ts';
+import { inEachInstance } from '../core/instance-memory.ts';
+import { describeError } from '../core/log.ts';
+import { Recent } from '../core/lru-map.ts';
+import type { Context } from '../create-context.ts';
+import { epochMs } from '../stores/postgres/client.ts';
+import { ask, runScript, script } from '../stores/redis/client.ts';
 import { hashOf, isSame, type Key, keySchema, splitKey } from './key.ts';
 
 const rememberScript = script(rememberKeyLua);

@@ -1,6 +1,6 @@
-import { asking } from '../asking.ts';
-import type { Context } from '../context.ts';
-import type { Statement } from '../postgres/client.ts';
+import { asking } from '../core/request-context.ts';
+import type { Context } from '../create-context.ts';
+import type { Statement } from '../stores/postgres/client.ts';
 import { keyColumns, rememberKey } from './find-key.ts';
 import { keySchema } from './key.ts';
 

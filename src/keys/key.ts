@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto';
 import * as z from 'zod';
-import { slug } from '../names.ts';
+import { slug } from '../core/identifiers.ts';
 
 /** What a key may be for. */
 export type Scope = 'ingest' | 'query' | 'sql' | 'admin';

@@ -1,4 +1,4 @@
-import { TimestoreError } from '../errors.ts';
+import { TimestoreError } from '../core/errors.ts';
 import { type Cell, CsvReader, type CsvRecord, type OpenQuoteError } from './csv-reader.ts';
 import { notNumberOf } from './double.ts';
 import type { Member } from './json-reader.ts';

@@ -1,5 +1,5 @@
-import type { Limits } from '../config.ts';
-import { TimestoreError } from '../errors.ts';
+import type { Limits } from '../core/config.ts';
+import { TimestoreError } from '../core/errors.ts';
 import { coerce } from './coerce.ts';
 import { isDecimal } from './decimal.ts';
 import { FieldNames } from './field-name.ts';

@@ -1,5 +1,5 @@
-import type { Limits } from '../config.ts';
-import { TimestoreError } from '../errors.ts';
+import type { Limits } from '../core/config.ts';
+import { TimestoreError } from '../core/errors.ts';
 import { malformedOpenQuote, readCsv } from './csv.ts';
 import { OpenQuoteError } from './csv-reader.ts';
 import { JsonReader, JsonSyntaxError } from './json-reader.ts';

@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { TimestoreError } from '../errors.ts';
+import { TimestoreError } from '../core/errors.ts';
 
 /** Names that rows have, and those of the fields that their values are stored in. */
 export type Rename = ReadonlyMap<string, string>;

@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { quoteString } from '../names.ts';
+import { quoteString } from '../core/identifiers.ts';
 import { type DecimalType, decimalForm, decimalSize, isDecimal } from './decimal.ts';
 import { oldPrecision, type TimePrecision } from './timestamp.ts';
 

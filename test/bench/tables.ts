@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { At } from '../../src/clickhouse/servers.ts';
 import { Timestore, TimestoreError } from '../../src/client/index.ts';
+import type { At } from '../../src/stores/clickhouse/servers.ts';
 import { adminKey, peersDir, type Running, type World } from './world.ts';
 
 export const dataset = 'bench';

@@ -1,16 +1,16 @@
 import { describe, expect, test } from 'vitest';
-import { auditTable } from '../../src/audit/audit-table.ts';
 import { snapshotTable } from '../../src/buffer/snapshot.ts';
 import { changeTable } from '../../src/catalog/change-table.ts';
 import { readListed } from '../../src/catalog/list-tables.ts';
 import { migrate } from '../../src/cli/migrate.ts';
-import { type At, atShard, everyNode } from '../../src/clickhouse/servers.ts';
-import type { Context } from '../../src/context.ts';
+import { everywhereName, qualifiedName } from '../../src/core/identifiers.ts';
+import type { Context } from '../../src/create-context.ts';
 import { flushDue } from '../../src/flush/flush-due.ts';
 import { flushLane } from '../../src/flush/flush-lane.ts';
-import { everywhereName, qualifiedName } from '../../src/names.ts';
-import { openRecords, replayRecords } from '../../src/quarantine/replay.ts';
-import { reconcileTable } from '../../src/reconcile/reconcile-table.ts';
+import { openRecords, replayRecords } from '../../src/operations/quarantine/replay.ts';
+import { reconcileTable } from '../../src/operations/reconcile/reconcile-table.ts';
+import { auditTable } from '../../src/operations/row-audit/audit-table.ts';
+import { type At, atShard, everyNode } from '../../src/stores/clickhouse/servers.ts';
 import { at, expectStored, flush, newDataset, query, send, sql, tableOf } from '../integration/support.ts';
 import { useCluster } from './support.ts';
 

@@ -1,12 +1,12 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { auditTable } from '../../src/audit/audit-table.ts';
 import { changeTable } from '../../src/catalog/change-table.ts';
 import { migrate } from '../../src/cli/migrate.ts';
-import { requireShards } from '../../src/clickhouse/nodes.ts';
-import { atShard } from '../../src/clickhouse/servers.ts';
-import type { Context } from '../../src/context.ts';
+import type { Context } from '../../src/create-context.ts';
+import { auditTable } from '../../src/operations/row-audit/audit-table.ts';
+import { requireShards } from '../../src/stores/clickhouse/failover.ts';
+import { atShard } from '../../src/stores/clickhouse/servers.ts';
 import { at, expectStored, flush, newDataset, query, send, sql, tableOf } from '../integration/support.ts';
 import { useCluster } from './support.ts';
 

@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { ensureTable } from '../../src/catalog/ensure-table.ts';
 import { engineIn } from '../../src/cli/migrate.ts';
 import { splitStatements } from '../../src/cli/split-statements.ts';
-import { ensureStaging, newStaging } from '../../src/import/staging.ts';
+import { ensureStaging, newStaging } from '../../src/operations/import/staging.ts';
 import { at, expectStored, flush, newDataset, query, send, tableOf, through } from '../integration/support.ts';
 import { useCluster } from './support.ts';
 

@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll } from 'vitest';
 import type { Stack } from '../../local/stack.ts';
 import { migrate } from '../../src/cli/migrate.ts';
-import { createContext } from '../../src/context.ts';
-import type { Event } from '../../src/log.ts';
+import type { Event } from '../../src/core/log.ts';
+import { createContext } from '../../src/create-context.ts';
 import type { Instance } from '../integration/support.ts';
 import { startTestStack } from '../test-stack.ts';
 

@@ -1,22 +1,22 @@
 import { dropStored } from '../../src/catalog/drop-table.ts';
-import { atLane } from '../../src/clickhouse/cluster.ts';
-import { describe, everyReplica } from '../../src/clickhouse/kind.ts';
-import { objectFunction, writeObject } from '../../src/clickhouse/object.ts';
-import { everyNode } from '../../src/clickhouse/servers.ts';
+import { atLane } from '../../src/catalog/lane-location.ts';
+import { objectFunction, writeObject } from '../../src/catalog/object-table.ts';
 import {
   addColumnsAt,
   applyRetentionAt,
   makeTable,
   rememberedTokens,
   requireTypes,
-} from '../../src/clickhouse/table.ts';
-import { limitsLacking } from '../../src/clickhouse/users.ts';
+} from '../../src/catalog/table-ddl.ts';
+import { databaseName, qualifiedName } from '../../src/core/identifiers.ts';
 import { flushTable } from '../../src/flush/flush-table.ts';
 import { ingestRows } from '../../src/ingest/ingest.ts';
-import { databaseName, qualifiedName } from '../../src/names.ts';
-import { queryTable } from '../../src/query/query.ts';
-import { queryBody } from '../../src/query/request.ts';
-import { querySql, sqlBody } from '../../src/query/sql/query-sql.ts';
+import { queryTable } from '../../src/query/execution/query-table.ts';
+import { queryBody } from '../../src/query/request/parse.ts';
+import { querySql, sqlBody } from '../../src/query/sql/run-sql.ts';
+import { describe, everyReplica } from '../../src/stores/clickhouse/kind.ts';
+import { everyNode } from '../../src/stores/clickhouse/servers.ts';
+import { limitsLacking } from '../../src/stores/clickhouse/users.ts';
 import { must, mustRefuse, type Probe, type Run } from './probe.ts';
 
 const oldest = [26, 3] as const;

@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { splitStatements } from '../../src/cli/split-statements.ts';
-import { RefusedError, StoreError } from '../../src/errors.ts';
-import type { Statement } from '../../src/postgres/client.ts';
+import { RefusedError, StoreError } from '../../src/core/errors.ts';
+import type { Statement } from '../../src/stores/postgres/client.ts';
 import { must, type Probe } from './probe.ts';
 
 const folder = join(import.meta.dirname, '..', '..', 'sql', 'postgres');

@@ -1,6 +1,6 @@
-import type { Table } from '../../src/catalog/table.ts';
-import type { Server } from '../../src/clickhouse/servers.ts';
-import type { Context } from '../../src/context.ts';
+import type { Context } from '../../src/create-context.ts';
+import type { Table } from '../../src/schema/table.ts';
+import type { Server } from '../../src/stores/clickhouse/servers.ts';
 
 /** What probes work with: the product's own clients, and a table that nobody else has. */
 export type Run = { ctx: Context & Server; table: Table; id: string };

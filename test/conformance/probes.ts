@@ -1,8 +1,8 @@
-import { knownTables } from '../../src/catalog/known-tables.ts';
-import { parseTable } from '../../src/catalog/table.ts';
-import { ClickHouseError } from '../../src/clickhouse/client.ts';
-import { createContext } from '../../src/context.ts';
-import { StoreError } from '../../src/errors.ts';
+import { knownTables } from '../../src/catalog/table-cache.ts';
+import { StoreError } from '../../src/core/errors.ts';
+import { createContext } from '../../src/create-context.ts';
+import { parseTable } from '../../src/schema/table.ts';
+import { ClickHouseError } from '../../src/stores/clickhouse/client.ts';
 import { cleanClickHouse, clickhouseProbes } from './clickhouse.ts';
 import { postgresProbes } from './postgres.ts';
 import type { Probe, Run } from './probe.ts';

@@ -5,7 +5,7 @@
  * @module
  */
 import { styleText } from 'node:util';
-import { ConfigError } from '../../src/config.ts';
+import { ConfigError } from '../../src/core/config.ts';
 import { type Result, tryAll } from './probes.ts';
 
 function line({ store, what, said, ok, fix }: Result): string {

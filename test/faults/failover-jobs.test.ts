@@ -1,19 +1,19 @@
 import { expect, test } from 'vitest';
-import { auditTable } from '../../src/audit/audit-table.ts';
 import { sealLane } from '../../src/buffer/seal.ts';
 import { snapshotTable } from '../../src/buffer/snapshot.ts';
-import { atLane } from '../../src/clickhouse/cluster.ts';
-import { beginExport, type ExportRequest } from '../../src/export/export.ts';
-import { readExport } from '../../src/export/published.ts';
+import { atLane } from '../../src/catalog/lane-location.ts';
 import { insertSeal, settingsVersion } from '../../src/flush/insert.ts';
-import { beginCompare } from '../../src/import/compare.ts';
-import { beginImport } from '../../src/import/import.ts';
-import { beginChange } from '../../src/jobs/change-rows.ts';
-import type { RowsChange } from '../../src/jobs/changed-rows.ts';
 import { createJob, type Job, readJob } from '../../src/jobs/job.ts';
-import { jobSteps } from '../../src/jobs/steps.ts';
-import { workOnJobs } from '../../src/jobs/work.ts';
-import { reconcileTable } from '../../src/reconcile/reconcile-table.ts';
+import { workOnJobs } from '../../src/jobs/runner.ts';
+import { beginExport, type ExportRequest } from '../../src/operations/export/export.ts';
+import { readExport } from '../../src/operations/export/published.ts';
+import { beginImport } from '../../src/operations/import/import.ts';
+import { beginCompare } from '../../src/operations/import/verify.ts';
+import { jobSteps } from '../../src/operations/job-handlers.ts';
+import { reconcileTable } from '../../src/operations/reconcile/reconcile-table.ts';
+import { auditTable } from '../../src/operations/row-audit/audit-table.ts';
+import { beginChange } from '../../src/operations/row-changes/change-rows.ts';
+import type { RowsChange } from '../../src/operations/row-changes/changed-rows.ts';
 import { workUntilOver } from '../integration/jobs/support.ts';
 import {
   at,

@@ -1,23 +1,23 @@
 import { expect, test } from 'vitest';
-import { auditTable } from '../../src/audit/audit-table.ts';
 import { type Seal, sealLane } from '../../src/buffer/seal.ts';
 import { snapshotTable } from '../../src/buffer/snapshot.ts';
 import { changeTable } from '../../src/catalog/change-table.ts';
 import { readTable } from '../../src/catalog/find-table.ts';
-import type { Table } from '../../src/catalog/table.ts';
-import { atLane } from '../../src/clickhouse/cluster.ts';
-import { TimestoreError } from '../../src/errors.ts';
-import { cutOf } from '../../src/flush/flush-cut.ts';
+import { atLane } from '../../src/catalog/lane-location.ts';
+import { TimestoreError } from '../../src/core/errors.ts';
+import { qualifiedName } from '../../src/core/identifiers.ts';
+import { cutOf } from '../../src/flush/flush-snapshot.ts';
 import { insertPlace, insertSeal, settingsVersion } from '../../src/flush/insert.ts';
-import { beginImport } from '../../src/import/import.ts';
 import { readReceipt } from '../../src/ingest/receipt.ts';
-import { beginChange } from '../../src/jobs/change-rows.ts';
-import type { RowsChange } from '../../src/jobs/changed-rows.ts';
-import { jobSteps } from '../../src/jobs/steps.ts';
-import { workOnJobs } from '../../src/jobs/work.ts';
-import { qualifiedName } from '../../src/names.ts';
-import { openRecords } from '../../src/quarantine/replay.ts';
-import { reconcileTable } from '../../src/reconcile/reconcile-table.ts';
+import { workOnJobs } from '../../src/jobs/runner.ts';
+import { beginImport } from '../../src/operations/import/import.ts';
+import { jobSteps } from '../../src/operations/job-handlers.ts';
+import { openRecords } from '../../src/operations/quarantine/replay.ts';
+import { reconcileTable } from '../../src/operations/reconcile/reconcile-table.ts';
+import { auditTable } from '../../src/operations/row-audit/audit-table.ts';
+import { beginChange } from '../../src/operations/row-changes/change-rows.ts';
+import type { RowsChange } from '../../src/operations/row-changes/changed-rows.ts';
+import type { Table } from '../../src/schema/table.ts';
 import { workUntilOver } from '../integration/jobs/support.ts';
 import {
   at,

@@ -1,4 +1,4 @@
-import type { Context } from '../../src/context.ts';
+import type { Context } from '../../src/create-context.ts';
 
 /**
  * A hot buffer that fails over to a replica which lags: all its keys are what they were a moment before. The context needs

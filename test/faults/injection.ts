@@ -1,6 +1,6 @@
-import type { Cluster, Server } from '../../src/clickhouse/servers.ts';
-import type { Context } from '../../src/context.ts';
-import { StoreError } from '../../src/errors.ts';
+import { StoreError } from '../../src/core/errors.ts';
+import type { Context } from '../../src/create-context.ts';
+import type { Cluster, Server } from '../../src/stores/clickhouse/servers.ts';
 
 /**
  * What can happen at a call to a store. `dies`: the function ends there, and calls nothing any more. `lost`: the call has

@@ -1,16 +1,16 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { auditTable } from '../../src/audit/audit-table.ts';
 import { changeTable } from '../../src/catalog/change-table.ts';
 import { findTable } from '../../src/catalog/find-table.ts';
-import { knownTables } from '../../src/catalog/known-tables.ts';
-import { shardsOf } from '../../src/clickhouse/cluster.ts';
-import type { Context } from '../../src/context.ts';
-import { StoreError } from '../../src/errors.ts';
+import { shardsOf } from '../../src/catalog/lane-location.ts';
+import { knownTables } from '../../src/catalog/table-cache.ts';
+import { StoreError } from '../../src/core/errors.ts';
+import { qualifiedName } from '../../src/core/identifiers.ts';
+import { Recent } from '../../src/core/lru-map.ts';
+import type { Context } from '../../src/create-context.ts';
 import { flushLane } from '../../src/flush/flush-lane.ts';
-import { qualifiedName } from '../../src/names.ts';
-import { openRecords, replayRecords } from '../../src/quarantine/replay.ts';
-import { Recent } from '../../src/recent.ts';
+import { openRecords, replayRecords } from '../../src/operations/quarantine/replay.ts';
+import { auditTable } from '../../src/operations/row-audit/audit-table.ts';
 import {
   at,
   expectStored,

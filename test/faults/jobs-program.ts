@@ -2,9 +2,9 @@
  * A program that works on jobs until none is due, and is killed at one of its calls to a store. Its argument is the fault as
  * JSON; without one it tells its calls.
  */
-import { createContext } from '../../src/context.ts';
-import { jobSteps } from '../../src/jobs/steps.ts';
-import { workOnJobs } from '../../src/jobs/work.ts';
+import { createContext } from '../../src/create-context.ts';
+import { workOnJobs } from '../../src/jobs/runner.ts';
+import { jobSteps } from '../../src/operations/job-handlers.ts';
 import { type Fault, inject } from './injection.ts';
 
 const ctx = { ...createContext(process.env), log: () => undefined };

@@ -6,11 +6,11 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { installWithApt, onPath } from '../../local/engines/apt.ts';
 import type { Stack } from '../../local/stack.ts';
 import { migrate } from '../../src/cli/migrate.ts';
-import { ClickHouseError } from '../../src/clickhouse/client.ts';
-import { type Context, createContext } from '../../src/context.ts';
-import { StoreError } from '../../src/errors.ts';
+import { StoreError } from '../../src/core/errors.ts';
+import type { Event } from '../../src/core/log.ts';
+import { type Context, createContext } from '../../src/create-context.ts';
 import { flushLane } from '../../src/flush/flush-lane.ts';
-import type { Event } from '../../src/log.ts';
+import { ClickHouseError } from '../../src/stores/clickhouse/client.ts';
 import { at, expectStored, flush, query, send, tableOf } from '../integration/support.ts';
 import { startTestStack } from '../test-stack.ts';
 

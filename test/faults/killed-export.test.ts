@@ -1,10 +1,10 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, describe, expect, test } from 'vitest';
-import { beginExport, exportFolder } from '../../src/export/export.ts';
-import { listExports } from '../../src/export/published.ts';
 import { listJobs } from '../../src/jobs/job.ts';
-import { createWebhook } from '../../src/webhooks/webhook.ts';
+import { beginExport, exportFolder } from '../../src/operations/export/export.ts';
+import { listExports } from '../../src/operations/export/published.ts';
+import { createWebhook } from '../../src/operations/webhooks/webhook.ts';
 import { at, type Instance, newDataset, newInstance, send } from '../integration/support.ts';
 import { deaths, usePrograms } from './killed-jobs.ts';
 

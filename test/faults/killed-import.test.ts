@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { auditTable } from '../../src/audit/audit-table.ts';
-import { beginImport } from '../../src/import/import.ts';
+import { beginImport } from '../../src/operations/import/import.ts';
+import { auditTable } from '../../src/operations/row-audit/audit-table.ts';
 import {
   at,
   expectStored,

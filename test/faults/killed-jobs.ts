@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { inject } from 'vitest';
 import { type Job, readJob } from '../../src/jobs/job.ts';
-import { jobSteps } from '../../src/jobs/steps.ts';
-import { workOnJobs } from '../../src/jobs/work.ts';
+import { workOnJobs } from '../../src/jobs/runner.ts';
+import { jobSteps } from '../../src/operations/job-handlers.ts';
 import { newInstance } from '../integration/support.ts';
 import type { Fault } from './injection.ts';
 

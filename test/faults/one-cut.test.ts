@@ -2,8 +2,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { flushTable } from '../../src/flush/flush-table.ts';
 import { ingestRows } from '../../src/ingest/ingest.ts';
-import { queryTable } from '../../src/query/query.ts';
-import { queryBody } from '../../src/query/request.ts';
+import { queryTable } from '../../src/query/execution/query-table.ts';
+import { queryBody } from '../../src/query/request/parse.ts';
 import { at, everyone, expectStored, newInstance, newTable, query, sql, textOf } from '../integration/support.ts';
 
 /** `npm run test:reads -- --seconds 60` makes it longer. */

@@ -1,12 +1,12 @@
 import { expect, test } from 'vitest';
 import { snapshotTable } from '../../src/buffer/snapshot.ts';
 import { changeTable, deleteTable } from '../../src/catalog/change-table.ts';
-import type { Context } from '../../src/context.ts';
-import { StoreError } from '../../src/errors.ts';
-import type { LaneQueue } from '../../src/flush/hand-on.ts';
-import { beginChange } from '../../src/jobs/change-rows.ts';
+import { StoreError } from '../../src/core/errors.ts';
+import type { Context } from '../../src/create-context.ts';
+import type { LaneQueue } from '../../src/flush/enqueue-due-lanes.ts';
 import { readJob } from '../../src/jobs/job.ts';
-import { runMinute as runPasses } from '../../src/schedule.ts';
+import { runMinute as runPasses } from '../../src/operations/cron.ts';
+import { beginChange } from '../../src/operations/row-changes/change-rows.ts';
 import { at, newDataset, newInstance, send, tableOf } from './support.ts';
 
 const prefix = { TIMESTORE_KEY_PREFIX: `schedule-${process.pid}` };

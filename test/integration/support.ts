@@ -1,21 +1,21 @@
 import { expect, inject } from 'vitest';
 import { createTable } from '../../src/catalog/create-table.ts';
 import { findTable } from '../../src/catalog/find-table.ts';
-import { setUpLanes } from '../../src/catalog/set-up-lanes.ts';
-import type { Table } from '../../src/catalog/table.ts';
-import type { ClickHouse } from '../../src/clickhouse/client.ts';
-import { atWhole, shardsOf } from '../../src/clickhouse/cluster.ts';
-import type { Server } from '../../src/clickhouse/servers.ts';
-import { type Context, createContext } from '../../src/context.ts';
+import { atWhole, shardsOf } from '../../src/catalog/lane-location.ts';
+import { setUpLanes } from '../../src/catalog/provision-lanes.ts';
+import type { Event } from '../../src/core/log.ts';
+import { type Context, createContext } from '../../src/create-context.ts';
 import { flushTable } from '../../src/flush/flush-table.ts';
 import { ingestRows } from '../../src/ingest/ingest.ts';
-import type { Event } from '../../src/log.ts';
-import type { Answer } from '../../src/query/answer.ts';
-import { queryTable } from '../../src/query/query.ts';
-import type { Reader } from '../../src/query/reader.ts';
-import { queryBody } from '../../src/query/request.ts';
-import { querySql, sqlBody } from '../../src/query/sql/query-sql.ts';
+import { queryTable } from '../../src/query/execution/query-table.ts';
+import type { Reader } from '../../src/query/execution/read-scope.ts';
+import { queryBody } from '../../src/query/request/parse.ts';
+import type { Answer } from '../../src/query/response/formats.ts';
+import { querySql, sqlBody } from '../../src/query/sql/run-sql.ts';
+import type { Table } from '../../src/schema/table.ts';
 import type { Field } from '../../src/schema/types.ts';
+import type { ClickHouse } from '../../src/stores/clickhouse/client.ts';
+import type { Server } from '../../src/stores/clickhouse/servers.ts';
 
 export type Row = Record<string, unknown> & { timestamp: string };
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { cutBatches, planChunks } from '../../src/ingest/batches.ts';
+import { cutBatches, planChunks } from '../../src/ingest/split-batches.ts';
 
 const rows = (...lines: string[]) => ({
   ...{ lines: lines.map((line) => `"s":"${line}"}`), times_ms: lines.map((_, i) => i * 86_400_000) },

@@ -1,8 +1,8 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { createClickHouse } from '../../src/clickhouse/client.ts';
-import { StoreError } from '../../src/errors.ts';
+import { StoreError } from '../../src/core/errors.ts';
+import { createClickHouse } from '../../src/stores/clickhouse/client.ts';
 
 /** Takes requests and never answers. */
 const server = createServer();

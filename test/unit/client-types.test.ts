@@ -2,9 +2,9 @@ import { expect, expectTypeOf, test } from 'vitest';
 import type * as z from 'zod';
 import type { Filter, Query, Receipt, Sql } from '../../src/client/index.ts';
 import type { Receipt as ServerReceipt } from '../../src/ingest/receipt.ts';
-import type { Filter as ServerFilter } from '../../src/query/filters.ts';
-import type { queryBody } from '../../src/query/request.ts';
-import type { sqlBody } from '../../src/query/sql/query-sql.ts';
+import type { Filter as ServerFilter } from '../../src/query/request/filters.ts';
+import type { queryBody } from '../../src/query/request/parse.ts';
+import type { sqlBody } from '../../src/query/sql/run-sql.ts';
 
 type ServerQuery = z.input<typeof queryBody>;
 type ServerSql = z.input<typeof sqlBody>;

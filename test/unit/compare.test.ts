@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { differenceOf, rowsOf } from '../../src/migration/compare.ts';
+import { differenceOf, rowsOf } from '../../src/operations/takeover/compare-answers.ts';
 
 const types = new Map([
   ['timestamp', "DateTime64(3, 'UTC')"],

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { ConfigError, readConfig } from '../../src/config.ts';
+import { ConfigError, readConfig } from '../../src/core/config.ts';
 import { environment } from './schema/support.ts';
 
 function problemsOf(env: Record<string, string | undefined>): string[] {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { Counters, fieldOf } from '../../src/observe/counters.ts';
+import { Counters, fieldOf } from '../../src/stores/counters.ts';
 
 test('what happens is sent soon where much does, seldom where little does, and never for nothing', () => {
   const now = Date.now();

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { app } from '../../functions/api.ts';
-import { kindOfHandler } from '../../functions/kind.ts';
+import { kindOfHandler } from '../../functions/http/route-class.ts';
 
 test('every route says one kind for metrics, and it is that of its address', () => {
   const routes = Map.groupBy(

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { logicalName, physicalName, qualifiedName, quoteName, quoteString, slug } from '../../src/names.ts';
+import { logicalName, physicalName, qualifiedName, quoteName, quoteString, slug } from '../../src/core/identifiers.ts';
 
 test.each([
   ['a', true],

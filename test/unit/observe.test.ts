@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { metrics } from '../../src/observe/metrics.ts';
+import { metrics } from '../../src/core/metrics.ts';
 
 const file = (name: string) => readFileSync(join(import.meta.dirname, '..', '..', 'src', 'observe', name), 'utf8');
 const named = (text: string) =>

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { identifiedLines, identifiedRows } from '../../src/flush/payload.ts';
+import { identifiedLines, identifiedRows } from '../../src/buffer/batch-rows.ts';
 import { schemaOf } from './schema/support.ts';
 
 const batch = {

@@ -2,7 +2,7 @@ import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { Recent } from '../../src/recent.ts';
+import { Recent } from '../../src/core/lru-map.ts';
 
 const root = join(import.meta.dirname, '..', '..');
 

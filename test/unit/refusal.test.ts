@@ -1,8 +1,8 @@
 import { expect, inject, test } from 'vitest';
-import { ClickHouseError } from '../../src/clickhouse/client.ts';
-import { readConfig } from '../../src/config.ts';
-import { type ErrorCode, errorCatalogue } from '../../src/errors.ts';
-import { queryError } from '../../src/query/refusal.ts';
+import { readConfig } from '../../src/core/config.ts';
+import { type ErrorCode, errorCatalogue } from '../../src/core/errors.ts';
+import { queryError } from '../../src/query/execution/clickhouse-errors.ts';
+import { ClickHouseError } from '../../src/stores/clickhouse/client.ts';
 
 const ctx = { config: readConfig(inject('env')) } as Parameters<typeof queryError>[0];
 

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { Refusals } from '../../src/audit-log/refusals.ts';
-import type { Context } from '../../src/context.ts';
+import { Refusals } from '../../src/catalog/audit-log/denied-requests.ts';
+import type { Context } from '../../src/create-context.ts';
 
 type Line = { actor: string; action: string; count: number };
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { Room } from '../../src/room.ts';
+import { Room } from '../../src/core/memory-budget.ts';
 
 test('a body waits for those that leave no room for it, and no longer', async () => {
   const room = new Room(100);

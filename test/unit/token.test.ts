@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { decodeToken, encodeToken } from '../../src/query/token.ts';
+import { decodeToken, encodeToken } from '../../src/buffer/watermark-token.ts';
 
 const watermark = {
   dataset: 'd',

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { readConfig } from '../../src/config.ts';
-import { addressProblem } from '../../src/webhooks/address.ts';
+import { readConfig } from '../../src/core/config.ts';
+import { addressProblem } from '../../src/operations/webhooks/address.ts';
 import { environment } from './schema/support.ts';
 
 const problem = (url: string, env: Record<string, string> = {}) =>

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { grantsOf, settingsOfUser } from '../../../src/clickhouse/users.ts';
+import { grantsOf, settingsOfUser } from '../../../src/stores/clickhouse/users.ts';
 import { xml } from './config.ts';
 
 type Login = { user: string; password: string };

@@ -1,9 +1,9 @@
-import type { Settings } from '../../clickhouse/client.ts';
-import type { Limits } from '../../config.ts';
-import { quoteName } from '../../names.ts';
-import { invalid, tooMuch } from '../invalid.ts';
-import { paramText } from '../parameter.ts';
-import { takesAggregate } from './functions.ts';
+import type { Limits } from '../../core/config.ts';
+import { quoteName } from '../../core/identifiers.ts';
+import { invalid, tooMuch } from '../../core/invalid-request.ts';
+import type { Settings } from '../../stores/clickhouse/client.ts';
+import { paramText } from '../../stores/clickhouse/parameter.ts';
+import { takesAggregate } from './allowed-functions.ts';
 import { type TimeTexts, timeParam, timeTextsIn, typedTime } from './iso-times.ts';
 import { lex, refused, type Token, textOf } from './lex.ts';
 import { qualify } from './qualify.ts';

@@ -1,5 +1,5 @@
-import { quoteString } from '../../names.ts';
-import { arrayText } from '../parameter.ts';
+import { quoteString } from '../../core/identifiers.ts';
+import { arrayText } from '../../stores/clickhouse/parameter.ts';
 import type { Token } from './lex.ts';
 
 /**

@@ -1,5 +1,5 @@
-import { TimestoreError } from '../../errors.ts';
-import { quoteName } from '../../names.ts';
+import { TimestoreError } from '../../core/errors.ts';
+import { quoteName } from '../../core/identifiers.ts';
 
 /**
  * A token of SQL. `word` is a keyword or a bare name, `name` a quoted one, `param` a word within `{name:Type}`, where no

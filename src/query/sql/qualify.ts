@@ -1,4 +1,4 @@
-import { quoteName, quoteString } from '../../names.ts';
+import { quoteName, quoteString } from '../../core/identifiers.ts';
 import type { Token } from './lex.ts';
 import { type Select, scan, type TableUse } from './scan.ts';
 

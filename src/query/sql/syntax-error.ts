@@ -1,5 +1,5 @@
-import { type ClickHouseError, clickhouseCodes } from '../../clickhouse/client.ts';
-import { TimestoreError } from '../../errors.ts';
+import { TimestoreError } from '../../core/errors.ts';
+import { type ClickHouseError, clickhouseCodes } from '../../stores/clickhouse/client.ts';
 import type { CompiledSql } from './compile.ts';
 import { type Token, textOf } from './lex.ts';
 

@@ -1,4 +1,4 @@
-import type { Context } from '../../context.ts';
+import type { Context } from '../../create-context.ts';
 import { clickhouseType, type TableSchema } from '../../schema/types.ts';
 
 export type TableListing = {

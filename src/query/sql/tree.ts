@@ -1,6 +1,6 @@
-import { isAllowedAggregate, isAllowedFunction, isAllowedTableFunction, takesAggregate } from './functions.ts';
+import { isAllowedAggregate, isAllowedFunction, isAllowedTableFunction, takesAggregate } from './allowed-functions.ts';
+import { reachOf } from './denied-functions.ts';
 import { refused } from './lex.ts';
-import { reachOf } from './refused-functions.ts';
 import type { TableUse } from './scan.ts';
 
 /** What stands for the n-th table that a query uses, while ClickHouse is asked what it reads. */

@@ -1,5 +1,5 @@
-import { ClickHouseError, clickhouseCodes } from '../../clickhouse/client.ts';
-import { invalid } from '../invalid.ts';
+import { invalid } from '../../core/invalid-request.ts';
+import { ClickHouseError, clickhouseCodes } from '../../stores/clickhouse/client.ts';
 import type { CompiledSql } from './compile.ts';
 import { hasText, type TimeTexts } from './iso-times.ts';
 

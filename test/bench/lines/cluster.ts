@@ -1,5 +1,5 @@
 import { changeTable, requireTable } from '../../../src/catalog/change-table.ts';
-import { atLane } from '../../../src/clickhouse/cluster.ts';
+import { atLane } from '../../../src/catalog/lane-location.ts';
 import { type Figure, figure, median } from '../figures.ts';
 import { applyLoad } from '../load.ts';
 import { bodies } from '../rows.ts';

@@ -1,11 +1,11 @@
-import { askLong, objectFunction, writeObject } from '../../../src/clickhouse/object.ts';
-import type { Context } from '../../../src/context.ts';
-import { exportFormats } from '../../../src/export/day.ts';
-import { beginCompare } from '../../../src/import/compare.ts';
-import { beginImport } from '../../../src/import/import.ts';
+import { askLong, objectFunction, writeObject } from '../../../src/catalog/object-table.ts';
+import type { Context } from '../../../src/create-context.ts';
 import { type Job, readJob } from '../../../src/jobs/job.ts';
-import { jobSteps } from '../../../src/jobs/steps.ts';
-import { workOnJobs } from '../../../src/jobs/work.ts';
+import { workOnJobs } from '../../../src/jobs/runner.ts';
+import { exportFormats } from '../../../src/operations/export/day.ts';
+import { beginImport } from '../../../src/operations/import/import.ts';
+import { beginCompare } from '../../../src/operations/import/verify.ts';
+import { jobSteps } from '../../../src/operations/job-handlers.ts';
 import { type Figure, figure, median } from '../figures.ts';
 import type { Scale } from '../scale.ts';
 import { createPeerTable, dataset } from '../tables.ts';

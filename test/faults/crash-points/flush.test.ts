@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
-import type { Context } from '../../../src/context.ts';
+import { drainOutbox } from '../../../src/catalog/manifest-outbox.ts';
+import { qualifiedName } from '../../../src/core/identifiers.ts';
+import type { Context } from '../../../src/create-context.ts';
 import { flushLane } from '../../../src/flush/flush-lane.ts';
-import { drainOutbox } from '../../../src/flush/outbox.ts';
-import { qualifiedName } from '../../../src/names.ts';
 import { at, expectStored, newDataset, onStored, send, tableOf } from '../../integration/support.ts';
 import {
   allPoints,

@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest';
-import { auditTable } from '../../../src/audit/audit-table.ts';
-import type { Context } from '../../../src/context.ts';
-import { beginImport } from '../../../src/import/import.ts';
+import type { Context } from '../../../src/create-context.ts';
 import { type Job, readJob } from '../../../src/jobs/job.ts';
-import { jobSteps } from '../../../src/jobs/steps.ts';
-import { workOnJobs } from '../../../src/jobs/work.ts';
+import { workOnJobs } from '../../../src/jobs/runner.ts';
+import { beginImport } from '../../../src/operations/import/import.ts';
+import { jobSteps } from '../../../src/operations/job-handlers.ts';
+import { auditTable } from '../../../src/operations/row-audit/audit-table.ts';
 import { at, expectStored, flush, newInstance, query, type Row, send, tableOf } from '../../integration/support.ts';
 import { allPoints, isWhole, known, points, prefix, withFault } from './support.ts';
 

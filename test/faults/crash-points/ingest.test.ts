@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import type { Context } from '../../../src/context.ts';
-import { openRecords } from '../../../src/quarantine/replay.ts';
+import type { Context } from '../../../src/create-context.ts';
+import { openRecords } from '../../../src/operations/quarantine/replay.ts';
 import { at, newDataset, newInstance, type Row, send } from '../../integration/support.ts';
 import { faulty, sendFaulty } from './refused-rows.ts';
 import {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { changeTable } from '../../../src/catalog/change-table.ts';
-import type { Context } from '../../../src/context.ts';
+import type { Context } from '../../../src/create-context.ts';
 import { at, newInstance, send, tableOf } from '../../integration/support.ts';
 import { expectAnswered, expectFlushed, known, points, prefix, withFault } from './support.ts';
 

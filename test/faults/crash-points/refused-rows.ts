@@ -1,6 +1,6 @@
-import type { Context } from '../../../src/context.ts';
+import { qualifiedName } from '../../../src/core/identifiers.ts';
+import type { Context } from '../../../src/create-context.ts';
 import { ingestRows } from '../../../src/ingest/ingest.ts';
-import { qualifiedName } from '../../../src/names.ts';
 import { at, flush, newDataset, onStored, send, tableOf } from '../../integration/support.ts';
 import { ctx } from './support.ts';
 

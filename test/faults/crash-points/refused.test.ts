@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
-import type { Context } from '../../../src/context.ts';
+import { qualifiedName } from '../../../src/core/identifiers.ts';
+import type { Context } from '../../../src/create-context.ts';
 import { flushLane } from '../../../src/flush/flush-lane.ts';
-import { qualifiedName } from '../../../src/names.ts';
-import { openRecords, replayRecords } from '../../../src/quarantine/replay.ts';
+import { openRecords, replayRecords } from '../../../src/operations/quarantine/replay.ts';
 import { at, expectStored, newInstance, onStored, type Row, tableOf } from '../../integration/support.ts';
 import { poison, poisoned } from './refused-rows.ts';
 import { ctx, expectAnswered, expectFlushed, points, prefix, withFault } from './support.ts';

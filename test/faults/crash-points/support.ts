@@ -1,7 +1,7 @@
 import { expect } from 'vitest';
 import { snapshotTable } from '../../../src/buffer/snapshot.ts';
-import type { Context } from '../../../src/context.ts';
-import { StoreError } from '../../../src/errors.ts';
+import { StoreError } from '../../../src/core/errors.ts';
+import type { Context } from '../../../src/create-context.ts';
 import {
   at,
   expectStored,

@@ -1,9 +1,9 @@
-import type { Context } from '../../../src/context.ts';
-import { TimestoreError } from '../../../src/errors.ts';
+import { TimestoreError } from '../../../src/core/errors.ts';
+import type { Context } from '../../../src/create-context.ts';
 import { ingestRows } from '../../../src/ingest/ingest.ts';
-import { queryTable } from '../../../src/query/query.ts';
-import { queryBody } from '../../../src/query/request.ts';
-import { querySql, sqlBody } from '../../../src/query/sql/query-sql.ts';
+import { queryTable } from '../../../src/query/execution/query-table.ts';
+import { queryBody } from '../../../src/query/request/parse.ts';
+import { querySql, sqlBody } from '../../../src/query/sql/run-sql.ts';
 import { everyone, textOf } from '../../integration/support.ts';
 
 export type Answer = {

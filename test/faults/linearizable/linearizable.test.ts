@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, inject, test } from 'vitest';
 import { freePorts, type Stack } from '../../../local/stack.ts';
 import { findTable } from '../../../src/catalog/find-table.ts';
 import { migrate } from '../../../src/cli/migrate.ts';
-import { createContext } from '../../../src/context.ts';
+import { createContext } from '../../../src/create-context.ts';
 import { flushTable } from '../../../src/flush/flush-table.ts';
 import { startTestStack, testNodes } from '../../test-stack.ts';
 import { startWorkerProcess, type WorkerProcess } from '../worker-process.ts';

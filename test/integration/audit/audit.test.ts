@@ -1,12 +1,12 @@
 import { beforeEach, describe, expect, test } from 'vitest';
-import { auditDue } from '../../../src/audit/audit-due.ts';
-import { auditTable } from '../../../src/audit/audit-table.ts';
 import { changeTable } from '../../../src/catalog/change-table.ts';
-import type { Table } from '../../../src/catalog/table.ts';
-import { StoreError } from '../../../src/errors.ts';
-import { drainOutbox } from '../../../src/flush/outbox.ts';
-import { qualifiedName } from '../../../src/names.ts';
-import { metricsText } from '../../../src/observe/metrics-text.ts';
+import { drainOutbox } from '../../../src/catalog/manifest-outbox.ts';
+import { StoreError } from '../../../src/core/errors.ts';
+import { qualifiedName } from '../../../src/core/identifiers.ts';
+import { auditDue } from '../../../src/operations/row-audit/audit-due.ts';
+import { auditTable } from '../../../src/operations/row-audit/audit-table.ts';
+import type { Table } from '../../../src/schema/table.ts';
+import { metricsText } from '../../../src/telemetry/metrics-text.ts';
 import { at, flush, newDataset, newInstance, onStored, send, tableOf } from '../support.ts';
 
 const prefix = { TIMESTORE_KEY_PREFIX: `audit-${process.pid}` };

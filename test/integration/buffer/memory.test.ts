@@ -4,11 +4,11 @@ import { markDue } from '../../../src/buffer/due.ts';
 import { measureMemory, readMemory } from '../../../src/buffer/memory.ts';
 import { sealLane } from '../../../src/buffer/seal.ts';
 import { dropTable } from '../../../src/catalog/drop-table.ts';
-import type { TimestoreError } from '../../../src/errors.ts';
+import { drainOutbox } from '../../../src/catalog/manifest-outbox.ts';
+import type { TimestoreError } from '../../../src/core/errors.ts';
+import { qualifiedName } from '../../../src/core/identifiers.ts';
 import { flushLane } from '../../../src/flush/flush-lane.ts';
 import { settingsVersion } from '../../../src/flush/insert.ts';
-import { drainOutbox } from '../../../src/flush/outbox.ts';
-import { qualifiedName } from '../../../src/names.ts';
 import {
   at,
   expectStored,

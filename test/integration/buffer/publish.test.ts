@@ -1,7 +1,7 @@
 import { beforeEach, expect, test } from 'vitest';
 import { publishSeal } from '../../../src/buffer/publish.ts';
 import { type Seal, sealLane } from '../../../src/buffer/seal.ts';
-import type { Table } from '../../../src/catalog/table.ts';
+import type { Table } from '../../../src/schema/table.ts';
 import { newInstance, newTable } from '../support.ts';
 import { laneContent, stage } from './support.ts';
 

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { type Seal, sealLane } from '../../../src/buffer/seal.ts';
-import type { Table } from '../../../src/catalog/table.ts';
-import type { Context } from '../../../src/context.ts';
+import type { Context } from '../../../src/create-context.ts';
+import type { Table } from '../../../src/schema/table.ts';
 import { newInstance, newTable } from '../support.ts';
 import { laneContent, stage } from './support.ts';
 

@@ -2,11 +2,11 @@ import { expect, test } from 'vitest';
 import { setUpLane } from '../../../src/buffer/set-up.ts';
 import { laneIn, snapshotTable } from '../../../src/buffer/snapshot.ts';
 import { findTable } from '../../../src/catalog/find-table.ts';
-import { knownTables } from '../../../src/catalog/known-tables.ts';
-import { setUpLanes } from '../../../src/catalog/set-up-lanes.ts';
-import type { Table } from '../../../src/catalog/table.ts';
-import { atLane, shardsOf } from '../../../src/clickhouse/cluster.ts';
+import { atLane, shardsOf } from '../../../src/catalog/lane-location.ts';
+import { setUpLanes } from '../../../src/catalog/provision-lanes.ts';
+import { knownTables } from '../../../src/catalog/table-cache.ts';
 import { ingestRows } from '../../../src/ingest/ingest.ts';
+import type { Table } from '../../../src/schema/table.ts';
 import { at, expectStored, flush, newDataset, newInstance, newTable, query, through } from '../support.ts';
 import { laneContent, stage } from './support.ts';
 

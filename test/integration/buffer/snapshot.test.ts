@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest';
 import type { BufferedBatch } from '../../../src/buffer/buffered-batch.ts';
 import { dueWork } from '../../../src/buffer/due.ts';
-import { KeptTails } from '../../../src/buffer/kept-tails.ts';
 import { takeLease } from '../../../src/buffer/lease.ts';
 import { sealLane } from '../../../src/buffer/seal.ts';
 import { snapshotTable } from '../../../src/buffer/snapshot.ts';
+import { KeptTails } from '../../../src/buffer/tail-cache.ts';
 import { flush, newInstance, newTable } from '../support.ts';
 import { stage } from './support.ts';
 

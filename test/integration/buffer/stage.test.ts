@@ -1,6 +1,6 @@
 import { expect, test, vi } from 'vitest';
 import { snapshotTable } from '../../../src/buffer/snapshot.ts';
-import { StoreError } from '../../../src/errors.ts';
+import { StoreError } from '../../../src/core/errors.ts';
 import { newInstance, newTable } from '../support.ts';
 import { laneContent, stage } from './support.ts';
 

@@ -1,9 +1,9 @@
-import { keysOf } from '../../../src/buffer/keys.ts';
 import { type StageOutcome, stageBatch } from '../../../src/buffer/stage.ts';
-import type { Table } from '../../../src/catalog/table.ts';
-import type { Context } from '../../../src/context.ts';
-import { cutBatches } from '../../../src/ingest/batches.ts';
+import type { Context } from '../../../src/create-context.ts';
+import { cutBatches } from '../../../src/ingest/split-batches.ts';
 import { prepareRows } from '../../../src/schema/prepare.ts';
+import type { Table } from '../../../src/schema/table.ts';
+import { keysOf } from '../../../src/stores/redis/keys.ts';
 
 /** Stages one batch: values of field `v`, all at the given day. */
 export async function stage(

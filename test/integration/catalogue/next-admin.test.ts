@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { deleteDataset } from '../../../src/catalog/datasets.ts';
-import { recordComparison } from '../../../src/migration/comparisons.ts';
+import { recordComparison } from '../../../src/operations/takeover/differences.ts';
 import { useWorker } from '../http/worker.ts';
 import { workUntilOver } from '../jobs/support.ts';
 import { at, newDataset, newInstance } from '../support.ts';

@@ -2,10 +2,10 @@ import { expect, test } from 'vitest';
 import { changeTable, deleteTable, requireTable } from '../../../src/catalog/change-table.ts';
 import { changeDataset } from '../../../src/catalog/datasets.ts';
 import { readTable } from '../../../src/catalog/find-table.ts';
-import type { Context } from '../../../src/context.ts';
+import { readsOf } from '../../../src/catalog/read-routing.ts';
+import type { Context } from '../../../src/create-context.ts';
 import { authenticate } from '../../../src/keys/find-key.ts';
 import { createKey, revokeKey } from '../../../src/keys/manage-keys.ts';
-import { readsOf } from '../../../src/migration/reads.ts';
 import { workUntilOver } from '../jobs/support.ts';
 import { at, expectStored, flush, newDataset, newInstance, query, send, tableOf } from '../support.ts';
 

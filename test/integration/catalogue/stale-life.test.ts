@@ -1,22 +1,22 @@
 import { expect, test } from 'vitest';
-import { auditTable } from '../../../src/audit/audit-table.ts';
 import { changeTable, deleteTable, requireTable } from '../../../src/catalog/change-table.ts';
 import { ensureTable } from '../../../src/catalog/ensure-table.ts';
 import { findTable } from '../../../src/catalog/find-table.ts';
-import { StoreError } from '../../../src/errors.ts';
-import { beginExport } from '../../../src/export/export.ts';
+import { mirrorBeginnings } from '../../../src/catalog/mirror-jobs.ts';
+import { StoreError } from '../../../src/core/errors.ts';
 import { flushLane } from '../../../src/flush/flush-lane.ts';
 import { flushNow } from '../../../src/flush/flush-now.ts';
-import { beginCompare } from '../../../src/import/compare.ts';
 import { ingestRows } from '../../../src/ingest/ingest.ts';
 import { readReceipt } from '../../../src/ingest/receipt.ts';
-import { beginChange } from '../../../src/jobs/change-rows.ts';
-import { jobSteps } from '../../../src/jobs/steps.ts';
-import { workOnJobs } from '../../../src/jobs/work.ts';
-import { mirrorBeginnings } from '../../../src/migration/mirror-jobs.ts';
-import type { Answer, Format } from '../../../src/query/answer.ts';
-import { queryTable } from '../../../src/query/query.ts';
-import { queryBody } from '../../../src/query/request.ts';
+import { workOnJobs } from '../../../src/jobs/runner.ts';
+import { beginExport } from '../../../src/operations/export/export.ts';
+import { beginCompare } from '../../../src/operations/import/verify.ts';
+import { jobSteps } from '../../../src/operations/job-handlers.ts';
+import { auditTable } from '../../../src/operations/row-audit/audit-table.ts';
+import { beginChange } from '../../../src/operations/row-changes/change-rows.ts';
+import { queryTable } from '../../../src/query/execution/query-table.ts';
+import { queryBody } from '../../../src/query/request/parse.ts';
+import type { Answer, Format } from '../../../src/query/response/formats.ts';
 import { workUntilOver } from '../jobs/support.ts';
 import {
   at,

@@ -1,17 +1,17 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, beforeEach, expect, inject, test } from 'vitest';
-import { auditTable } from '../../../src/audit/audit-table.ts';
 import { readUsage } from '../../../src/buffer/quota.ts';
 import { changeDataset } from '../../../src/catalog/datasets.ts';
-import { partitionsThere } from '../../../src/clickhouse/partitions.ts';
-import { listTargets } from '../../../src/clickhouse/targets.ts';
-import { beginExport } from '../../../src/export/export.ts';
-import { checkStores } from '../../../src/health/readiness.ts';
-import { beginChange } from '../../../src/jobs/change-rows.ts';
-import { qualifiedName } from '../../../src/names.ts';
-import { lookAtStorage } from '../../../src/reconcile/reconcile-due.ts';
-import { reconcileTable } from '../../../src/reconcile/reconcile-table.ts';
+import { partitionsThere } from '../../../src/catalog/partitions.ts';
+import { listTargets } from '../../../src/catalog/storage-targets.ts';
+import { qualifiedName } from '../../../src/core/identifiers.ts';
+import { beginExport } from '../../../src/operations/export/export.ts';
+import { lookAtStorage } from '../../../src/operations/reconcile/reconcile-due.ts';
+import { reconcileTable } from '../../../src/operations/reconcile/reconcile-table.ts';
+import { auditTable } from '../../../src/operations/row-audit/audit-table.ts';
+import { beginChange } from '../../../src/operations/row-changes/change-rows.ts';
+import { checkStores } from '../../../src/telemetry/readiness.ts';
 import { workUntilOver } from '../jobs/support.ts';
 import {
   at,

@@ -1,17 +1,17 @@
 import { describe, expect, test } from 'vitest';
-import { auditTable } from '../../../src/audit/audit-table.ts';
 import { takeLease } from '../../../src/buffer/lease.ts';
 import { snapshotTable } from '../../../src/buffer/snapshot.ts';
-import type { Table } from '../../../src/catalog/table.ts';
-import type { ClickHouse } from '../../../src/clickhouse/client.ts';
-import type { Context } from '../../../src/context.ts';
-import { StoreError } from '../../../src/errors.ts';
+import { encodeToken, type LaneMark } from '../../../src/buffer/watermark-token.ts';
+import { StoreError } from '../../../src/core/errors.ts';
+import { qualifiedName } from '../../../src/core/identifiers.ts';
+import type { Context } from '../../../src/create-context.ts';
+import { flushMessage, handOnDue, type LaneMessage } from '../../../src/flush/enqueue-due-lanes.ts';
 import { flushDue } from '../../../src/flush/flush-due.ts';
 import { flushLane } from '../../../src/flush/flush-lane.ts';
-import { flushMessage, handOnDue, type LaneMessage } from '../../../src/flush/hand-on.ts';
 import { sweepDue } from '../../../src/flush/sweep-due.ts';
-import { qualifiedName } from '../../../src/names.ts';
-import { encodeToken, type LaneMark } from '../../../src/query/token.ts';
+import { auditTable } from '../../../src/operations/row-audit/audit-table.ts';
+import type { Table } from '../../../src/schema/table.ts';
+import type { ClickHouse } from '../../../src/stores/clickhouse/client.ts';
 import { stage } from '../buffer/support.ts';
 import { at, expectStored, type Instance, newInstance, newTable, onStored, query, send, through } from '../support.ts';
 

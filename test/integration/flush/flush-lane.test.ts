@@ -1,14 +1,14 @@
 import { expect, test } from 'vitest';
 import { sealLane } from '../../../src/buffer/seal.ts';
 import { snapshotTable } from '../../../src/buffer/snapshot.ts';
-import type { Table } from '../../../src/catalog/table.ts';
-import type { Request } from '../../../src/clickhouse/client.ts';
-import { atLane } from '../../../src/clickhouse/cluster.ts';
-import { StoreError } from '../../../src/errors.ts';
-import { countSeal } from '../../../src/flush/count.ts';
+import { atLane } from '../../../src/catalog/lane-location.ts';
+import { StoreError } from '../../../src/core/errors.ts';
+import { qualifiedName } from '../../../src/core/identifiers.ts';
 import { flushLane } from '../../../src/flush/flush-lane.ts';
 import { insertSeal } from '../../../src/flush/insert.ts';
-import { qualifiedName } from '../../../src/names.ts';
+import { countSeal } from '../../../src/flush/row-count.ts';
+import type { Table } from '../../../src/schema/table.ts';
+import type { Request } from '../../../src/stores/clickhouse/client.ts';
 import { stage } from '../buffer/support.ts';
 import { expectStored, type Instance, newInstance, newTable, onStored, storedRows, through } from '../support.ts';
 

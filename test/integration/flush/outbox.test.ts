@@ -1,10 +1,10 @@
 import { beforeEach, describe, expect, test } from 'vitest';
-import { auditTable } from '../../../src/audit/audit-table.ts';
-import type { Table } from '../../../src/catalog/table.ts';
-import { StoreError } from '../../../src/errors.ts';
+import { drainOutbox, tryDrainingOutbox } from '../../../src/catalog/manifest-outbox.ts';
+import { StoreError } from '../../../src/core/errors.ts';
 import { flushLane } from '../../../src/flush/flush-lane.ts';
-import { drainOutbox, tryDrainingOutbox } from '../../../src/flush/outbox.ts';
-import { bufferGauges } from '../../../src/observe/gauges.ts';
+import { auditTable } from '../../../src/operations/row-audit/audit-table.ts';
+import type { Table } from '../../../src/schema/table.ts';
+import { bufferGauges } from '../../../src/telemetry/gauges.ts';
 import { stage } from '../buffer/support.ts';
 import { newInstance, newTable } from '../support.ts';
 

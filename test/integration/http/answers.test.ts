@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { describe, expect, test } from 'vitest';
-import { qualifiedName } from '../../../src/names.ts';
+import { qualifiedName } from '../../../src/core/identifiers.ts';
 import { at, flush, newDataset, newInstance, tableOf } from '../support.ts';
 import { useWorker } from './worker.ts';
 

@@ -1,7 +1,7 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { metrics } from '../../../src/observe/metrics.ts';
+import { metrics } from '../../../src/core/metrics.ts';
 import { at, newDataset } from '../support.ts';
 import { useWorker } from './worker.ts';
 

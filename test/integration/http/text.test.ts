@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, test } from 'vitest';
-import { refusals } from '../../../src/audit-log/refusals.ts';
+import { refusals } from '../../../src/catalog/audit-log/denied-requests.ts';
 import { at, newDataset, newInstance } from '../support.ts';
 import { useWorker } from './worker.ts';
 

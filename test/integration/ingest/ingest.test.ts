@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { takeLease } from '../../../src/buffer/lease.ts';
 import { snapshotTable } from '../../../src/buffer/snapshot.ts';
-import { StoreError, type TimestoreError } from '../../../src/errors.ts';
+import { StoreError, type TimestoreError } from '../../../src/core/errors.ts';
 import { at, expectStored, flush, newDataset, newInstance, query, send, tableOf, through } from '../support.ts';
 
 const ctx = newInstance();

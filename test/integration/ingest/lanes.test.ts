@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
 import { snapshotTable } from '../../../src/buffer/snapshot.ts';
 import { changeTable } from '../../../src/catalog/change-table.ts';
-import type { ClickHouse } from '../../../src/clickhouse/client.ts';
 import { flushLane } from '../../../src/flush/flush-lane.ts';
+import type { ClickHouse } from '../../../src/stores/clickhouse/client.ts';
 import { at, expectStored, flush, newDataset, newInstance, query, send, tableOf, through } from '../support.ts';
 
 const ctx = newInstance();

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { ingestRows } from '../../../src/ingest/ingest.ts';
-import { openRecords, replayRecords } from '../../../src/quarantine/replay.ts';
+import { openRecords, replayRecords } from '../../../src/operations/quarantine/replay.ts';
 import { inject } from '../../faults/injection.ts';
 import { at, expectStored, flush, newDataset, newInstance, query, send, tableOf } from '../support.ts';
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { TimestoreError } from '../../../src/errors.ts';
+import { TimestoreError } from '../../../src/core/errors.ts';
 import { flush, newDataset, newInstance, query, send, tableOf } from '../support.ts';
 
 const ctx = newInstance();

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { changeTable } from '../../../src/catalog/change-table.ts';
-import { atWhole } from '../../../src/clickhouse/cluster.ts';
+import { atWhole } from '../../../src/catalog/lane-location.ts';
 import { flushLane } from '../../../src/flush/flush-lane.ts';
 import { ingestRows } from '../../../src/ingest/ingest.ts';
 import type { DeclaredSchema } from '../../../src/schema/declared.ts';

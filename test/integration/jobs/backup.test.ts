@@ -1,14 +1,14 @@
 import { expect, test } from 'vitest';
-import { auditTable } from '../../../src/audit/audit-table.ts';
-import { backupKey, partitionKey } from '../../../src/backup/backup.ts';
-import { readBackup } from '../../../src/backup/restore.ts';
 import { changeTable, deleteTable, requireTable } from '../../../src/catalog/change-table.ts';
-import { everyNode } from '../../../src/clickhouse/servers.ts';
-import { beginChange } from '../../../src/jobs/change-rows.ts';
+import { databaseName, qualifiedName } from '../../../src/core/identifiers.ts';
 import { createJob, type JobKind } from '../../../src/jobs/job.ts';
-import { jobSteps } from '../../../src/jobs/steps.ts';
-import { type Step, workOnJobs } from '../../../src/jobs/work.ts';
-import { databaseName, qualifiedName } from '../../../src/names.ts';
+import { type Step, workOnJobs } from '../../../src/jobs/runner.ts';
+import { backupKey, partitionKey } from '../../../src/operations/backup/backup.ts';
+import { readBackup } from '../../../src/operations/backup/restore.ts';
+import { jobSteps } from '../../../src/operations/job-handlers.ts';
+import { auditTable } from '../../../src/operations/row-audit/audit-table.ts';
+import { beginChange } from '../../../src/operations/row-changes/change-rows.ts';
+import { everyNode } from '../../../src/stores/clickhouse/servers.ts';
 import { at, flush, newDataset, newInstance, onStored, query, send, sql, tableOf, through } from '../support.ts';
 import { withLargeDay, workUntilOver } from './support.ts';
 

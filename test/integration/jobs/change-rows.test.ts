@@ -1,14 +1,14 @@
 import { expect, test } from 'vitest';
-import { auditTable } from '../../../src/audit/audit-table.ts';
 import { sealLane } from '../../../src/buffer/seal.ts';
-import { atLane } from '../../../src/clickhouse/cluster.ts';
+import { atLane } from '../../../src/catalog/lane-location.ts';
 import { flushLane } from '../../../src/flush/flush-lane.ts';
 import { insertSeal, settingsVersion } from '../../../src/flush/insert.ts';
-import { beginChange } from '../../../src/jobs/change-rows.ts';
-import type { RowsChange } from '../../../src/jobs/changed-rows.ts';
 import { type JobOf, readJob } from '../../../src/jobs/job.ts';
-import { jobSteps } from '../../../src/jobs/steps.ts';
-import { type Step, workOnJobs } from '../../../src/jobs/work.ts';
+import { type Step, workOnJobs } from '../../../src/jobs/runner.ts';
+import { jobSteps } from '../../../src/operations/job-handlers.ts';
+import { auditTable } from '../../../src/operations/row-audit/audit-table.ts';
+import { beginChange } from '../../../src/operations/row-changes/change-rows.ts';
+import type { RowsChange } from '../../../src/operations/row-changes/changed-rows.ts';
 import { at, flush, newDataset, newInstance, query, send, storedRows, tableOf } from '../support.ts';
 import { workUntilOver } from './support.ts';
 

@@ -1,13 +1,13 @@
 import { expect, test } from 'vitest';
-import { beginChange } from '../../../src/jobs/change-rows.ts';
-import type { RowsChange } from '../../../src/jobs/changed-rows.ts';
+import { qualifiedName } from '../../../src/core/identifiers.ts';
 import type { Job, JobOf } from '../../../src/jobs/job.ts';
 import { readJob } from '../../../src/jobs/job.ts';
-import { jobSteps } from '../../../src/jobs/steps.ts';
-import { workOnJobs } from '../../../src/jobs/work.ts';
-import { qualifiedName } from '../../../src/names.ts';
-import { queryTable } from '../../../src/query/query.ts';
-import { queryBody } from '../../../src/query/request.ts';
+import { workOnJobs } from '../../../src/jobs/runner.ts';
+import { jobSteps } from '../../../src/operations/job-handlers.ts';
+import { beginChange } from '../../../src/operations/row-changes/change-rows.ts';
+import type { RowsChange } from '../../../src/operations/row-changes/changed-rows.ts';
+import { queryTable } from '../../../src/query/execution/query-table.ts';
+import { queryBody } from '../../../src/query/request/parse.ts';
 import {
   at,
   everyone,

@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest';
-import { beginExport } from '../../../src/export/export.ts';
-import { readExport } from '../../../src/export/published.ts';
-import { beginCompare, type CompareRequest } from '../../../src/import/compare.ts';
-import { beginImport } from '../../../src/import/import.ts';
-import { beginChange } from '../../../src/jobs/change-rows.ts';
+import { beginExport } from '../../../src/operations/export/export.ts';
+import { readExport } from '../../../src/operations/export/published.ts';
+import { beginImport } from '../../../src/operations/import/import.ts';
+import { beginCompare, type CompareRequest } from '../../../src/operations/import/verify.ts';
+import { beginChange } from '../../../src/operations/row-changes/change-rows.ts';
 import { at, expectStored, flush, newDataset, newInstance, query, type Row, send, tableOf } from '../support.ts';
 import { workUntilOver } from './support.ts';
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import { beginImport, type ImportRequest, importStep } from '../../../src/import/import.ts';
 import { ingestRows } from '../../../src/ingest/ingest.ts';
 import type { Job } from '../../../src/jobs/job.ts';
+import { beginImport, type ImportRequest, importStep } from '../../../src/operations/import/import.ts';
 import { at, flush, newDataset, newInstance, query, sql, tableOf } from '../support.ts';
 import { badLines, csvTexts, keptLines, time } from './door-rows.ts';
 import { workUntilOver } from './support.ts';

@@ -1,25 +1,25 @@
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
-import { auditTable } from '../../../src/audit/audit-table.ts';
 import { snapshotTable } from '../../../src/buffer/snapshot.ts';
 import { changeTable, deleteTable } from '../../../src/catalog/change-table.ts';
 import { findTable, readTable } from '../../../src/catalog/find-table.ts';
-import { setUpLanes } from '../../../src/catalog/set-up-lanes.ts';
-import { atWhole } from '../../../src/clickhouse/cluster.ts';
-import { everyNode } from '../../../src/clickhouse/servers.ts';
-import { beginExport } from '../../../src/export/export.ts';
-import { readExport } from '../../../src/export/published.ts';
+import { atWhole } from '../../../src/catalog/lane-location.ts';
+import { setUpLanes } from '../../../src/catalog/provision-lanes.ts';
+import { qualifiedName } from '../../../src/core/identifiers.ts';
 import { flushLane } from '../../../src/flush/flush-lane.ts';
-import { beginImport, type ImportRequest, importProgress } from '../../../src/import/import.ts';
-import { atStaging } from '../../../src/import/staging.ts';
-import { uploadKey } from '../../../src/import/uploads.ts';
 import { ingestRows } from '../../../src/ingest/ingest.ts';
 import { type Job, readJob, retryJob } from '../../../src/jobs/job.ts';
-import { jobSteps } from '../../../src/jobs/steps.ts';
-import { workOnJobs } from '../../../src/jobs/work.ts';
-import { qualifiedName } from '../../../src/names.ts';
-import { dropOrphanStaging, removeOrphanObjects } from '../../../src/reconcile/orphans.ts';
-import { reconcileTable } from '../../../src/reconcile/reconcile-table.ts';
+import { workOnJobs } from '../../../src/jobs/runner.ts';
+import { beginExport } from '../../../src/operations/export/export.ts';
+import { readExport } from '../../../src/operations/export/published.ts';
+import { beginImport, type ImportRequest, importProgress } from '../../../src/operations/import/import.ts';
+import { atStaging } from '../../../src/operations/import/staging.ts';
+import { uploadKey } from '../../../src/operations/import/uploads.ts';
+import { jobSteps } from '../../../src/operations/job-handlers.ts';
+import { dropOrphanStaging, removeOrphanObjects } from '../../../src/operations/reconcile/orphans.ts';
+import { reconcileTable } from '../../../src/operations/reconcile/reconcile-table.ts';
+import { auditTable } from '../../../src/operations/row-audit/audit-table.ts';
+import { everyNode } from '../../../src/stores/clickhouse/servers.ts';
 import {
   at,
   expectStored,

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
-import { beginCompare } from '../../../src/import/compare.ts';
-import { beginImport } from '../../../src/import/import.ts';
 import { ingestRows } from '../../../src/ingest/ingest.ts';
+import { beginImport } from '../../../src/operations/import/import.ts';
+import { beginCompare } from '../../../src/operations/import/verify.ts';
 import { readRename } from '../../../src/schema/rename.ts';
 import { at, newDataset, newInstance, query } from '../support.ts';
 import { workUntilOver } from './support.ts';

@@ -1,8 +1,8 @@
 import { expect } from 'vitest';
+import { qualifiedName } from '../../../src/core/identifiers.ts';
 import { type Job, readJob } from '../../../src/jobs/job.ts';
-import { jobSteps } from '../../../src/jobs/steps.ts';
-import { workOnJobs } from '../../../src/jobs/work.ts';
-import { qualifiedName } from '../../../src/names.ts';
+import { workOnJobs } from '../../../src/jobs/runner.ts';
+import { jobSteps } from '../../../src/operations/job-handlers.ts';
 import { at, flush, type Instance, newDataset, onStored, send, tableOf } from '../support.ts';
 
 /** Works on an instance's jobs until one of them is over. */

@@ -1,15 +1,15 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { readLog } from '../../../src/audit-log/read-log.ts';
-import { beginCompare, compareStep } from '../../../src/import/compare.ts';
-import { beginImport } from '../../../src/import/import.ts';
-import { beginChange } from '../../../src/jobs/change-rows.ts';
-import type { RowsChange } from '../../../src/jobs/changed-rows.ts';
+import { readLog } from '../../../src/catalog/audit-log/read.ts';
 import { createJob, type Job, listJobs, readJob, retryJob } from '../../../src/jobs/job.ts';
-import { jobSteps } from '../../../src/jobs/steps.ts';
-import { type Step, workOnJobs } from '../../../src/jobs/work.ts';
-import { listComparisons, recordComparison } from '../../../src/migration/comparisons.ts';
-import { fromJsonb, toJsonb, toText } from '../../../src/postgres/jsonb.ts';
+import { type Step, workOnJobs } from '../../../src/jobs/runner.ts';
+import { beginImport } from '../../../src/operations/import/import.ts';
+import { beginCompare, compareStep } from '../../../src/operations/import/verify.ts';
+import { jobSteps } from '../../../src/operations/job-handlers.ts';
+import { beginChange } from '../../../src/operations/row-changes/change-rows.ts';
+import type { RowsChange } from '../../../src/operations/row-changes/changed-rows.ts';
+import { listComparisons, recordComparison } from '../../../src/operations/takeover/differences.ts';
+import { fromJsonb, toJsonb, toText } from '../../../src/stores/postgres/jsonb.ts';
 import { at, flush, newDataset, newInstance, query, send } from '../support.ts';
 import { workUntilOver } from './support.ts';
 

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
-import { StoreError } from '../../../src/errors.ts';
+import { StoreError } from '../../../src/core/errors.ts';
 import { authenticate } from '../../../src/keys/find-key.ts';
 import { createKey, listKeys, type NewKey, revokeKey, rotateKey } from '../../../src/keys/manage-keys.ts';
-import type { Postgres } from '../../../src/postgres/client.ts';
+import type { Postgres } from '../../../src/stores/postgres/client.ts';
 import { newInstance } from '../support.ts';
 
 const ctx = newInstance();

@@ -1,12 +1,12 @@
 import fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { createTable } from '../../../src/catalog/create-table.ts';
-import { setUpLanes } from '../../../src/catalog/set-up-lanes.ts';
+import { setUpLanes } from '../../../src/catalog/provision-lanes.ts';
+import { qualifiedName } from '../../../src/core/identifiers.ts';
 import type { RowFilter } from '../../../src/keys/key.ts';
-import { qualifiedName } from '../../../src/names.ts';
-import { queryTable } from '../../../src/query/query.ts';
-import { type QueryBody, queryBody } from '../../../src/query/request.ts';
-import { querySql, sqlBody } from '../../../src/query/sql/query-sql.ts';
+import { queryTable } from '../../../src/query/execution/query-table.ts';
+import { type QueryBody, queryBody } from '../../../src/query/request/parse.ts';
+import { querySql, sqlBody } from '../../../src/query/sql/run-sql.ts';
 import type { Field } from '../../../src/schema/types.ts';
 import { at, clickhouseAt, flush, newDataset, newInstance, onStored, send, tableOf, textOf } from '../support.ts';
 

@@ -1,11 +1,11 @@
 import type { ServerResponse } from 'node:http';
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest';
 import { changeDataset } from '../../../src/catalog/datasets.ts';
-import { StoreError } from '../../../src/errors.ts';
-import { compareRead } from '../../../src/migration/compare-reads.ts';
-import { recordComparison } from '../../../src/migration/comparisons.ts';
-import { applyReads, type Reads, readsOf } from '../../../src/migration/reads.ts';
-import { queryTable } from '../../../src/query/query.ts';
+import { applyReads, type Reads, readsOf } from '../../../src/catalog/read-routing.ts';
+import { StoreError } from '../../../src/core/errors.ts';
+import { recordComparison } from '../../../src/operations/takeover/differences.ts';
+import { compareRead } from '../../../src/operations/takeover/shadow-reads.ts';
+import { queryTable } from '../../../src/query/execution/query-table.ts';
 import { type CountingProxy, startCountingProxy } from '../../bench/counting-proxy.ts';
 import { startMiniflare } from '../http/miniflare.ts';
 import { at, everyone, newDataset, newInstance, send } from '../support.ts';

@@ -2,16 +2,16 @@ import { describe, expect, test } from 'vitest';
 import { sealLane } from '../../../src/buffer/seal.ts';
 import { recordSkip } from '../../../src/buffer/skip.ts';
 import { snapshotTable } from '../../../src/buffer/snapshot.ts';
-import type { Table } from '../../../src/catalog/table.ts';
-import { ClickHouseError } from '../../../src/clickhouse/client.ts';
-import { atLane } from '../../../src/clickhouse/cluster.ts';
-import type { Context } from '../../../src/context.ts';
-import { StoreError } from '../../../src/errors.ts';
+import { atLane } from '../../../src/catalog/lane-location.ts';
+import { drainOutbox } from '../../../src/catalog/manifest-outbox.ts';
+import { StoreError } from '../../../src/core/errors.ts';
+import { qualifiedName } from '../../../src/core/identifiers.ts';
+import type { Context } from '../../../src/create-context.ts';
 import { flushLane } from '../../../src/flush/flush-lane.ts';
 import { insertSeal } from '../../../src/flush/insert.ts';
-import { drainOutbox } from '../../../src/flush/outbox.ts';
-import { qualifiedName } from '../../../src/names.ts';
-import { openRecords, replayRecords } from '../../../src/quarantine/replay.ts';
+import { openRecords, replayRecords } from '../../../src/operations/quarantine/replay.ts';
+import type { Table } from '../../../src/schema/table.ts';
+import { ClickHouseError } from '../../../src/stores/clickhouse/client.ts';
 import {
   at,
   expectStored,

@@ -2,10 +2,10 @@ import { expect, test } from 'vitest';
 import { setQuota } from '../../../src/buffer/quota.ts';
 import { beginReplay, endReplay, TurnLost } from '../../../src/buffer/replays.ts';
 import { changeTable } from '../../../src/catalog/change-table.ts';
-import { TimestoreError } from '../../../src/errors.ts';
+import { TimestoreError } from '../../../src/core/errors.ts';
+import { qualifiedName } from '../../../src/core/identifiers.ts';
 import { ingestRows } from '../../../src/ingest/ingest.ts';
-import { qualifiedName } from '../../../src/names.ts';
-import { discardRecords, openRecords, replayRecords } from '../../../src/quarantine/replay.ts';
+import { discardRecords, openRecords, replayRecords } from '../../../src/operations/quarantine/replay.ts';
 import {
   at,
   expectStored,

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { BrokenOff, chunksOf } from '../../../src/clickhouse/chunks.ts';
+import { BrokenOff, chunksOf } from '../../../src/stores/clickhouse/byte-stream.ts';
 import { newInstance, sql } from '../support.ts';
 
 const ctx = newInstance();

@@ -1,12 +1,12 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import type { Table } from '../../../src/catalog/table.ts';
-import { ClickHouseError } from '../../../src/clickhouse/client.ts';
 import { ingestRows } from '../../../src/ingest/ingest.ts';
-import { type Format, formatNames, formats } from '../../../src/query/answer.ts';
-import { queryTable } from '../../../src/query/query.ts';
-import { queryBody } from '../../../src/query/request.ts';
-import { querySql, sqlBody } from '../../../src/query/sql/query-sql.ts';
+import { queryTable } from '../../../src/query/execution/query-table.ts';
+import { queryBody } from '../../../src/query/request/parse.ts';
+import { type Format, formatNames, formats } from '../../../src/query/response/formats.ts';
+import { querySql, sqlBody } from '../../../src/query/sql/run-sql.ts';
+import type { Table } from '../../../src/schema/table.ts';
+import { ClickHouseError } from '../../../src/stores/clickhouse/client.ts';
 import { everyone, flush, newInstance, newTable } from '../support.ts';
 import { downsampledQuery, fields, rawQuery, rowText } from './generated.ts';
 

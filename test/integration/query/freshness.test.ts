@@ -3,8 +3,8 @@ import type { AddressInfo } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { sealLane } from '../../../src/buffer/seal.ts';
-import { TimestoreError } from '../../../src/errors.ts';
-import { decodeToken, encodeToken } from '../../../src/query/token.ts';
+import { decodeToken, encodeToken } from '../../../src/buffer/watermark-token.ts';
+import { TimestoreError } from '../../../src/core/errors.ts';
 import { at, flush, type Instance, newDataset, newInstance, query, send, sql, tableOf, through } from '../support.ts';
 
 const ctx = newInstance();

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
-import { atAny } from '../../../src/clickhouse/servers.ts';
-import { isAllowedFunction } from '../../../src/query/sql/functions.ts';
-import { reachOf } from '../../../src/query/sql/refused-functions.ts';
+import { isAllowedFunction } from '../../../src/query/sql/allowed-functions.ts';
+import { reachOf } from '../../../src/query/sql/denied-functions.ts';
+import { atAny } from '../../../src/stores/clickhouse/servers.ts';
 import { newInstance, sql } from '../support.ts';
 
 const ctx = newInstance();

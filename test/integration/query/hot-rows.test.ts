@@ -1,11 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import type { Table } from '../../../src/catalog/table.ts';
 import { ingestRows } from '../../../src/ingest/ingest.ts';
-import { formOf } from '../../../src/query/form.ts';
-import { compareText, containsText, likeText } from '../../../src/query/hot-text.ts';
-import { hotJson } from '../../../src/query/hot-values.ts';
-import { arrayText, parameterText } from '../../../src/query/parameter.ts';
+import { formOf } from '../../../src/query/execution/multipart-request.ts';
+import { compareText, containsText, likeText } from '../../../src/query/hot/text.ts';
+import { hotJson } from '../../../src/query/hot/values.ts';
+import type { Table } from '../../../src/schema/table.ts';
+import { arrayText, parameterText } from '../../../src/stores/clickhouse/parameter.ts';
 import { at, clickhouseAt, flush, newDataset, newInstance, newTable, query, send } from '../support.ts';
 import { fields, rawQuery, rowText, start } from './generated.ts';
 

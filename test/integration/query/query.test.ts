@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest';
 import { sealLane } from '../../../src/buffer/seal.ts';
-import type { ClickHouse } from '../../../src/clickhouse/client.ts';
-import { atLane } from '../../../src/clickhouse/cluster.ts';
+import { decodeToken } from '../../../src/buffer/watermark-token.ts';
+import { atLane } from '../../../src/catalog/lane-location.ts';
+import { qualifiedName } from '../../../src/core/identifiers.ts';
 import { insertSeal } from '../../../src/flush/insert.ts';
-import { qualifiedName } from '../../../src/names.ts';
-import { decodeToken } from '../../../src/query/token.ts';
+import type { ClickHouse } from '../../../src/stores/clickhouse/client.ts';
 import {
   at,
   flush,

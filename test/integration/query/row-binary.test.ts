@@ -1,10 +1,10 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { identifiedRows } from '../../../src/buffer/batch-rows.ts';
 import type { BufferedBatch } from '../../../src/buffer/buffered-batch.ts';
-import { identifiedRows } from '../../../src/flush/payload.ts';
-import { cutBatches } from '../../../src/ingest/batches.ts';
-import { rowBinaryOf, UnreadableBatch } from '../../../src/query/row-binary.ts';
-import { tailStructure } from '../../../src/query/tail.ts';
+import { cutBatches } from '../../../src/ingest/split-batches.ts';
+import { tailStructure } from '../../../src/query/execution/tail.ts';
+import { rowBinaryOf, UnreadableBatch } from '../../../src/query/hot/row-binary.ts';
 import { prepareRows } from '../../../src/schema/prepare.ts';
 import type { TableSchema } from '../../../src/schema/types.ts';
 import { newInstance, newTable } from '../support.ts';

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { quoteName } from '../../../src/names.ts';
+import { quoteName } from '../../../src/core/identifiers.ts';
 import { clickhouseType } from '../../../src/schema/types.ts';
 import { useWorker } from '../http/worker.ts';
 import { newDataset, newInstance } from '../support.ts';

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import { qualifiedName } from '../../../src/names.ts';
-import { formatNames } from '../../../src/query/answer.ts';
-import { querySql, sqlBody } from '../../../src/query/sql/query-sql.ts';
+import { qualifiedName } from '../../../src/core/identifiers.ts';
+import { formatNames } from '../../../src/query/response/formats.ts';
+import { querySql, sqlBody } from '../../../src/query/sql/run-sql.ts';
 import { testNodes } from '../../test-stack.ts';
 import { at, everyone, flush, newDataset, newInstance, onStored, send, sql, tableOf } from '../support.ts';
 

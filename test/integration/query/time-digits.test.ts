@@ -1,12 +1,12 @@
 import { describe, expect, test } from 'vitest';
-import { beginImport } from '../../../src/import/import.ts';
 import { ingestRows } from '../../../src/ingest/ingest.ts';
 import { readJob } from '../../../src/jobs/job.ts';
-import { jobSteps } from '../../../src/jobs/steps.ts';
-import { workOnJobs } from '../../../src/jobs/work.ts';
-import { queryTable } from '../../../src/query/query.ts';
-import { queryBody } from '../../../src/query/request.ts';
-import { querySql, sqlBody } from '../../../src/query/sql/query-sql.ts';
+import { workOnJobs } from '../../../src/jobs/runner.ts';
+import { beginImport } from '../../../src/operations/import/import.ts';
+import { jobSteps } from '../../../src/operations/job-handlers.ts';
+import { queryTable } from '../../../src/query/execution/query-table.ts';
+import { queryBody } from '../../../src/query/request/parse.ts';
+import { querySql, sqlBody } from '../../../src/query/sql/run-sql.ts';
 import { everyone, flush, newDataset, newInstance, newTable, query, type Row, send, sql, textOf } from '../support.ts';
 
 const ctx = newInstance({ TIMESTORE_KEY_PREFIX: `digits-${process.pid}` });

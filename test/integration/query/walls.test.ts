@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { everyNode } from '../../../src/clickhouse/servers.ts';
-import { TimestoreError } from '../../../src/errors.ts';
+import { TimestoreError } from '../../../src/core/errors.ts';
+import { everyNode } from '../../../src/stores/clickhouse/servers.ts';
 import { at, flush, newDataset, newInstance, query, send, sql } from '../support.ts';
 
 // What is too much is found while it is planned, which may take longer than a query may on a machine that is shared.

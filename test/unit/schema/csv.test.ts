@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { TimestoreError } from '../../../src/errors.ts';
+import { TimestoreError } from '../../../src/core/errors.ts';
 import { prepare, schemaOf } from './support.ts';
 
 const csv = (text: string, options = {}) => prepare(text, { format: 'csv', ...options });

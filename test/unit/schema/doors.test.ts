@@ -1,7 +1,7 @@
 import { parse } from 'csv-parse/sync';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { readConfig } from '../../../src/config.ts';
+import { readConfig } from '../../../src/core/config.ts';
 import { CsvReader } from '../../../src/schema/csv-reader.ts';
 import { prepareRows } from '../../../src/schema/prepare.ts';
 import { environment, prepare, schemaOf, store } from './support.ts';

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { readConfig } from '../../../src/config.ts';
+import { readConfig } from '../../../src/core/config.ts';
 import { prepareRows, type RowChecks } from '../../../src/schema/prepare.ts';
 import type { TableSchema } from '../../../src/schema/types.ts';
 import { environment } from './support.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { TimestoreError } from '../../../src/errors.ts';
+import { TimestoreError } from '../../../src/core/errors.ts';
 import { prepare, schemaOf } from './support.ts';
 
 const row = (members: string, time = 0) => `{"timestamp":${time}${members === '' ? '' : `,${members}`}}`;

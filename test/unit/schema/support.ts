@@ -1,5 +1,5 @@
-import { readConfig } from '../../../src/config.ts';
-import { cutBatches } from '../../../src/ingest/batches.ts';
+import { readConfig } from '../../../src/core/config.ts';
+import { cutBatches } from '../../../src/ingest/split-batches.ts';
 import { prepareRows, type RowFormat } from '../../../src/schema/prepare.ts';
 import type { TimePrecision } from '../../../src/schema/timestamp.ts';
 import type { Field, TableSchema } from '../../../src/schema/types.ts';

@@ -1,0 +1,145 @@
+import { promisify } from 'node:util';
+import { gunzip, inflate, zstdDecompress } from 'node:zlib';
+import type { Context } from 'hono';
+import type * as z from 'zod';
+import { TimestoreError } from '../../src/core/errors.ts';
+import { invalidForm, readJson } from '../../src/core/request-text.ts';
+import type { App } from './app.ts';
+
+type Decompress = (bytes: Uint8Array, options: { maxOutputLength: number }) => Promise<Uint8Array>;
+
+const encodings = new Map([
+  ['gzip', promisify(gunzip) as Decompress],
+  ['deflate', promisify(inflate) as Decompress],
+  ['zstd', promisify(zstdDecompress) as Decompress],
+]);
+
+/** Bodies up to this are many at once, and none of them is noticed. */
+const small_bytes = 16 * 1024;
+
+/**
+ * Does what needs a request's body when there is room for it: for as many bytes as it says, or as the limit allows.
+ *
+ * @throws TimestoreError `unavailable`, and what `work` does
+ */
+export async function inRoom<Result>(c: Context<App>, work: () => Promise<Result>): Promise<Result> {
+  const { room, config } = c.get('timestore');
+  const { body_bytes_max } = config.limits;
+  const isPlain = (c.req.header('content-encoding') ?? 'identity') === 'identity';
+  const told = isPlain ? Number(c.req.header('content-length') ?? body_bytes_max) : body_bytes_max;
+  if (told <= small_bytes) return await work();
+  const release = await room.forBody(Math.min(told, body_bytes_max));
+  try {
+    return await work();
+  } finally {
+    release();
+  }
+}
+
+/**
+ * The body as text, decompressed, neither read nor unpacked further than the limit.
+ *
+ * @throws TimestoreError `limit-exceeded`, `unsupported-media-type` for an encoding, `malformed-body` for what cannot be
+ *   unpacked or is not UTF-8
+ */
+export async function bodyText(c: Context<App>): Promise<string> {
+  return await textOf(c, await bodyBytes(c));
+}
+
+/** The same of a body that was read already. */
+export async function textOf(c: Context<App>, sent: Uint8Array): Promise<string> {
+  const { body_bytes_max } = c.get('timestore').config.limits;
+  const encoding = (c.req.header('content-encoding') ?? 'identity').trim().toLowerCase();
+  const decompress = encodings.get(encoding);
+  if (decompress === undefined && encoding !== 'identity') {
+    throw new TimestoreError('unsupported-media-type', 'Content-Encoding: gzip, deflate, zstd or none is understood.');
+  }
+  const bytes = decompress === undefined ? sent : await unpack(sent, encoding, decompress, body_bytes_max);
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: false }).decode(bytes);
+  } catch {
+    throw new TimestoreError('malformed-body', 'The body is not valid UTF-8.');
+  }
+}
+
+async function unpack(
+  sent: Uint8Array,
+  encoding: string,
+  decompress: Decompress,
+  bytesMax: number,
+): Promise<Uint8Array> {
+  try {
+    return await decompress(sent, { maxOutputLength: bytesMax });
+  } catch (error) {
+    // What the runtime says when more comes out than it was allowed to make.
+    if (error instanceof RangeError) throw tooLarge(bytesMax);
+    throw new TimestoreError('malformed-body', `The body is not valid ${encoding}.`, { cause: error });
+  }
+}
+
+/** The body as it came, not read further than the limit. Throws TimestoreError `limit-exceeded`. */
+export async function bodyBytes(c: Context<App>): Promise<Uint8Array<ArrayBuffer>> {
+  const bytesMax = c.get('timestore').config.limits.body_bytes_max;
+  const told = c.req.header('content-length');
+  if (Number(told ?? 0) > bytesMax) throw tooLarge(bytesMax);
+  // The runtime gives no more bytes than were told.
+  if (told !== undefined) return new Uint8Array(await c.req.raw.arrayBuffer());
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of c.req.raw.body ?? []) {
+    bytes += chunk.byteLength;
+    if (bytes > bytesMax) throw tooLarge(bytesMax);
+    chunks.push(chunk);
+  }
+  return new Uint8Array(Buffer.concat(chunks));
+}
+
+function tooLarge(bytesMax: number): TimestoreError {
+  return new TimestoreError(
+    'limit-exceeded',
+    `The body has more than ${bytesMax} bytes, decompressed (limit body_bytes_max); send it in several.`,
+  );
+}
+
+/**
+ * A JSON body in the form that a schema describes. Every problem is named, with its path.
+ *
+ * @param options `isNulKept` for a body whose text goes to ClickHouse, or into what keeps any text
+ */
+export async function bodyAs<Schema extends z.ZodType>(
+  c: Context<App>,
+  schema: Schema,
+  options: { isNulKept?: boolean } = {},
+): Promise<z.output<Schema>> {
+  const type = mediaType(c);
+  if (type !== 'application/json') {
+    throw new TimestoreError(
+      'unsupported-media-type',
+      `Send the body as application/json, not ${type || 'without a type'}.`,
+    );
+  }
+  const text = await bodyText(c);
+  const body = parseJson(text, options);
+  const result = schema.safeParse(body);
+  if (result.success) return result.data;
+  throw notOfForm(result.error);
+}
+
+/** Everything that is wrong, each with its path. */
+export function notOfForm({ issues }: z.ZodError): TimestoreError {
+  return invalidForm(issues.map(({ path, message }) => ({ path: path.join('.'), message })));
+}
+
+/** The media type without its parameters; '' when there is none. */
+export function mediaType(c: Context<App>): string {
+  return (c.req.header('content-type') ?? '').split(';')[0]?.trim().toLowerCase() ?? '';
+}
+
+function parseJson(text: string, options: { isNulKept?: boolean }): unknown {
+  try {
+    return readJson(text, options);
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+    throw new TimestoreError('malformed-body', 'The body is not valid JSON.');
+  }
+}

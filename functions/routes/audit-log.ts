@@ -1,0 +1,66 @@
+import * as z from 'zod';
+import { type LogLine, readLog } from '../../src/catalog/audit-log/read.ts';
+import { TimestoreError } from '../../src/core/errors.ts';
+import { routes } from '../http/app.ts';
+import { requireScope } from '../http/auth.ts';
+import { describe } from '../http/openapi-route.ts';
+import { nextSchema, numberedQuery, numberOf, pageOf, queryAs, timeText, wanted } from '../http/paging.ts';
+
+const lineSchema = z
+  .object({
+    n: z.int(),
+    at: z.string(),
+    actor: z.string().meta({ description: 'id of a key; `admin`: the deployment’s own; `cron`; `unknown`' }),
+    requestId: z.string(),
+    action: z.string().meta({ description: '`table.change`, …; of a refused access its method and route' }),
+    outcome: z.enum(['done', 'refused']),
+    dataset: z.string().nullable(),
+    table: z.string().nullable(),
+    count: z.int().meta({ description: 'refused accesses of one kind within a second are one line' }),
+    detail: z.record(z.string(), z.unknown()),
+  })
+  .meta({ id: 'AuditLine' });
+
+const time = z.iso.datetime({ offset: true }).optional();
+
+const logQuery = z.strictObject({
+  ...numberedQuery,
+  dataset: z.string().optional(),
+  actor: z.string().optional(),
+  action: z.string().optional(),
+  outcome: z.enum(['done', 'refused']).optional(),
+  from: time.meta({ description: 'lines since then' }),
+  to: time.meta({ description: 'and before then' }),
+});
+
+export const auditLogRoutes = routes().get(
+  '/v1/admin/audit-log',
+  describe({
+    summary: 'Who changed what',
+    description:
+      'One line for each change and each refused access, the newest first. A key that lists datasets sees the lines of those.',
+    tag: 'Catalogue',
+    query: logQuery,
+    answers: { 200: { description: 'A page', schema: z.object({ lines: z.array(lineSchema), next: nextSchema }) } },
+    example: { query: { dataset: 'demo', outcome: 'done' } },
+  }),
+  requireScope('admin'),
+  async (c) => {
+    const { cursor, limit, from, to, ...filter } = queryAs(c, logQuery);
+    const [from_ms, to_ms] = [from, to].map((each) => (each === undefined ? undefined : Date.parse(each)));
+    if (from_ms !== undefined && to_ms !== undefined && from_ms > to_ms) {
+      throw new TimestoreError('invalid-request', 'from: it is after to.');
+    }
+    const found = await readLog(
+      c.get('timestore'),
+      { ...filter, from_ms, to_ms, before: numberOf(cursor), datasets: c.get('key').listed('admin') },
+      wanted(limit),
+    );
+    const { items, last } = pageOf(found, limit);
+    return c.json({ lines: items.map(viewOf), next: last === undefined ? null : String(last.n) });
+  },
+);
+
+function viewOf({ at_ms, ...line }: LogLine): z.input<typeof lineSchema> {
+  return { ...line, at: timeText(at_ms) };
+}

@@ -1,0 +1,58 @@
+import * as z from 'zod';
+import { readDataset } from '../../src/catalog/datasets.ts';
+import { type Comparison, listComparisons } from '../../src/operations/takeover/differences.ts';
+import { routes } from '../http/app.ts';
+import { requireScope } from '../http/auth.ts';
+import { describe } from '../http/openapi-route.ts';
+import { nextSchema, numberedQuery, numberOf, pageOf, queryAs, timeText, wanted } from '../http/paging.ts';
+import { slugOf } from '../http/params.ts';
+
+const rows = z.array(z.record(z.string(), z.unknown()));
+
+const comparisonSchema = z
+  .object({
+    at: z.string(),
+    table: z.string(),
+    requestId: z.string().meta({ description: 'of the request, in the log' }),
+    query: z.string().meta({ description: 'its body, as it was sent' }),
+    reason: z.enum(['rows', 'order', 'refused']).meta({ description: '`refused`: the query was, here' }),
+    fields: z.array(z.string()).meta({ description: 'in which the first row that differs does' }),
+    counts: z.object({ origin: z.int(), here: z.int(), originOnly: z.int(), hereOnly: z.int() }),
+    originOnly: rows.meta({ description: 'rows that only the original has answered, 10 of them at most' }),
+    hereOnly: rows.meta({ description: 'and those that only this deployment has' }),
+  })
+  .meta({ id: 'Comparison' });
+
+export const comparisonRoutes = routes().get(
+  '/v1/admin/datasets/:dataset/comparisons',
+  describe({
+    summary: 'List answers that differ',
+    description:
+      'While `migration.reads` is `compare`: the newest 100 queries that the original has answered otherwise than this ' +
+      'deployment would have, the newest first.',
+    tag: 'Catalogue',
+    path: ['dataset'],
+    query: z.strictObject(numberedQuery),
+    answers: {
+      200: {
+        description: 'A page of them',
+        schema: z.object({ comparisons: z.array(comparisonSchema), next: nextSchema }),
+      },
+    },
+    errors: ['not-found'],
+    example: { path: { dataset: 'demo' } },
+  }),
+  requireScope('admin'),
+  async (c) => {
+    const timestore = c.get('timestore');
+    const { name } = await readDataset(timestore, slugOf('dataset', c.req.param('dataset')));
+    const { cursor, limit } = queryAs(c, z.strictObject(numberedQuery));
+    const found = await listComparisons(timestore, name, numberOf(cursor), wanted(limit));
+    const { items, last } = pageOf(found, limit);
+    return c.json({ comparisons: items.map(viewOf), next: last?.n ?? null });
+  },
+);
+
+function viewOf({ n: _, at_ms, ...comparison }: Comparison): z.input<typeof comparisonSchema> {
+  return { at: timeText(at_ms), ...comparison };
+}

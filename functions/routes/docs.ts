@@ -1,0 +1,74 @@
+import { type Context, Hono } from 'hono';
+import { openAPIRouteHandler } from 'hono-openapi';
+import { TimestoreError } from '../../src/core/errors.ts';
+import type { App } from '../http/app.ts';
+import { ofKind } from '../http/route-class.ts';
+
+/** Swagger UI's own files, served from the ASSETS binding, and one of ours that starts it. */
+const files = ['swagger-ui.css', 'swagger-ui-bundle.js', 'favicon-32x32.png'] as const;
+
+const page = `<!doctype html>
+<html lang="en">
+<head>
+  <meta charset="utf-8">
+  <meta name="viewport" content="width=device-width, initial-scale=1">
+  <title>Timestore API</title>
+  <link rel="stylesheet" href="/docs/swagger-ui.css">
+  <link rel="icon" href="/docs/favicon-32x32.png">
+</head>
+<body>
+  <div id="ui"></div>
+  <script src="/docs/swagger-ui-bundle.js"></script>
+  <script src="/docs/start.js"></script>
+</body>
+</html>
+`;
+
+const start = `SwaggerUIBundle({ url: '/openapi.json', dom_id: '#ui', deepLinking: true, persistAuthorization: true });
+`;
+
+/** The API's description, made from `app`'s routes, and a page to read and try it. */
+export function docsRoutes(app: Hono<App>): Hono<App> {
+  const docs = new Hono<App>();
+  docs.get(
+    '/openapi.json',
+    ofKind(
+      'health',
+      openAPIRouteHandler(app, {
+        documentation: {
+          openapi: '3.1.0',
+          info: {
+            title: 'Timestore',
+            version: '1',
+            description: 'Rows over HTTPS, queryable in ClickHouse at once and exactly once.',
+            license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
+          },
+          components: { securitySchemes: { key: { type: 'http', scheme: 'bearer' } } },
+          security: [{ key: [] }],
+        },
+      }),
+    ),
+  );
+  // Nothing but our own files runs on the page, which may hold a key.
+  const policy = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'";
+  docs.get(
+    '/docs',
+    ofKind('health', (c: Context<App>) => c.html(page, 200, { 'content-security-policy': policy })),
+  );
+  docs.get(
+    '/docs/start.js',
+    ofKind('health', (c: Context<App>) => c.body(start, 200, { 'content-type': 'text/javascript; charset=utf-8' })),
+  );
+  for (const file of files) {
+    docs.get(
+      `/docs/${file}`,
+      ofKind('health', async (c: Context<App>) => {
+        const { ASSETS } = c.env;
+        if (ASSETS === undefined) throw new TimestoreError('misconfigured', 'The deployment lacks its ASSETS binding.');
+        const answer = await ASSETS.fetch(new URL(`/${file}`, c.req.url));
+        return new Response(answer.body, answer);
+      }),
+    );
+  }
+  return docs;
+}

@@ -1,0 +1,185 @@
+import * as z from 'zod';
+import { TimestoreError } from '../../src/core/errors.ts';
+import { slug } from '../../src/core/identifiers.ts';
+import { createJob, type Job, jobStates, listJobs } from '../../src/jobs/job.ts';
+import type { DeliveryAttempt } from '../../src/operations/webhooks/notify.ts';
+import {
+  createWebhook,
+  eventTypes,
+  listWebhooks,
+  readWebhook,
+  removeWebhook,
+  type Webhook,
+} from '../../src/operations/webhooks/webhook.ts';
+import { routes } from '../http/app.ts';
+import { requireAll } from '../http/auth.ts';
+import { bodyAs } from '../http/body.ts';
+import { describe } from '../http/openapi-route.ts';
+import { nextSchema, numberedQuery, numberOf, pageOf, queryAs, timeText, wanted } from '../http/paging.ts';
+import { jobSchema, jobView, workBehind } from './jobs.ts';
+
+const body = z.strictObject({
+  url: z
+    .url({ protocol: /^https?$/ })
+    .max(2_000)
+    .meta({
+      description:
+        'https://, the name of a public host, port 443; or one of the hosts that `TIMESTORE_WEBHOOK_HOSTS` names, if it is set. A local ' +
+        'deployment also sends to its own machine',
+    }),
+  events: z
+    .array(z.enum(eventTypes))
+    .min(1)
+    .default([...eventTypes]),
+  datasets: z.array(slug).min(1).max(1_000).nullable().default(null).meta({ description: 'null: events of all' }),
+});
+
+const viewSchema = z
+  .object({
+    id: z.string(),
+    url: z.string(),
+    events: z.array(z.enum(eventTypes)),
+    datasets: z.array(z.string()).nullable(),
+    actor: z.string(),
+    createdAt: z.string(),
+  })
+  .meta({ id: 'Webhook' });
+
+const madeSchema = viewSchema
+  .extend({ secret: z.string().meta({ description: 'what deliveries are signed with; told here and never again' }) })
+  .meta({ id: 'NewWebhook' });
+
+const deliverySchema = z
+  .object({
+    id: z.string().meta({ description: 'of its job, and `webhook-id`' }),
+    state: z.enum(jobStates),
+    event: z.record(z.string(), z.unknown()),
+    attempts: z.array(
+      z.object({ at: z.string(), status: z.int().nullable(), tookMs: z.int(), error: z.string().nullable() }),
+    ),
+    createdAt: z.string(),
+    finishedAt: z.string().nullable(),
+  })
+  .meta({ id: 'Delivery' });
+
+const path = '/v1/admin/webhooks';
+const parameters = { id: 'of the webhook' };
+const example = { path: { id: 'b7a2c1de-0000-4000-8000-000000000000' } };
+
+export const webhookRoutes = routes()
+  .post(
+    path,
+    describe({
+      summary: 'Make a webhook',
+      description:
+        'It is sent each event as a POST, signed as https://www.standardwebhooks.com has it (`webhook-id`, `webhook-timestamp`, ' +
+        '`webhook-signature`), and again for a day and a half until it answers 2xx.',
+      tag: 'Webhooks',
+      body: { required: true, types: { 'application/json': body } },
+      answers: { 201: { description: 'The webhook', schema: madeSchema } },
+      example: { body: { url: 'https://hooks.example.com/timestore', events: ['export.published'] } },
+    }),
+    requireAll('admin'),
+    async (c) => {
+      const timestore = c.get('timestore');
+      const { secret, ...made } = await createWebhook(timestore, await bodyAs(c, body));
+      return c.json({ ...webhookView(made), secret }, 201);
+    },
+  )
+  .get(
+    path,
+    describe({
+      summary: 'List webhooks',
+      tag: 'Webhooks',
+      answers: { 200: { description: 'All of them', schema: z.object({ webhooks: z.array(viewSchema) }) } },
+      example: {},
+    }),
+    requireAll('admin'),
+    async (c) => c.json({ webhooks: (await listWebhooks(c.get('timestore'))).map(webhookView) }),
+  )
+  .delete(
+    `${path}/:id`,
+    describe({
+      summary: 'Delete a webhook',
+      description: 'What is not delivered yet is not delivered any more.',
+      tag: 'Webhooks',
+      parameters,
+      answers: { 204: { description: 'It is gone' } },
+      errors: ['not-found'],
+      example,
+    }),
+    requireAll('admin'),
+    async (c) => {
+      const id = c.req.param('id');
+      if (await removeWebhook(c.get('timestore'), id)) return c.body(null, 204);
+      throw new TimestoreError('not-found', `There is no webhook ${id}.`);
+    },
+  )
+  .post(
+    `${path}/:id/test`,
+    describe({
+      summary: 'Send a test event',
+      description: 'An event of type `test`, as a job like any delivery.',
+      tag: 'Webhooks',
+      parameters,
+      answers: { 202: { description: 'The job', schema: jobSchema } },
+      errors: ['not-found'],
+      example,
+    }),
+    requireAll('admin'),
+    async (c) => {
+      const timestore = c.get('timestore');
+      const { id } = await readWebhook(timestore, c.req.param('id'));
+      const event = { type: 'test', timestamp: timeText(timestore.now()), data: {} };
+      const job = await createJob(timestore, {
+        kind: 'notify',
+        dataset: null,
+        table: null,
+        request: { webhook: id, event },
+      });
+      workBehind(c);
+      return c.json(jobView(job), 202);
+    },
+  )
+  .get(
+    `${path}/:id/deliveries`,
+    describe({
+      summary: 'List deliveries',
+      description:
+        'The newest first, each with all attempts. One that failed is tried again by `POST /v1/admin/jobs/{id}/retry`.',
+      tag: 'Webhooks',
+      parameters,
+      query: z.strictObject(numberedQuery),
+      answers: {
+        200: {
+          description: 'A page of them',
+          schema: z.object({ deliveries: z.array(deliverySchema), next: nextSchema }),
+        },
+      },
+      errors: ['not-found'],
+      example,
+    }),
+    requireAll('admin'),
+    async (c) => {
+      const timestore = c.get('timestore');
+      const { cursor, limit } = queryAs(c, z.strictObject(numberedQuery));
+      const { id } = await readWebhook(timestore, c.req.param('id'));
+      const found = await listJobs(timestore, { webhook: id, before: numberOf(cursor) }, wanted(limit));
+      const { items, last } = pageOf(found, limit);
+      return c.json({ deliveries: items.map(deliveryView), next: last?.n ?? null });
+    },
+  );
+
+function deliveryView(job: Job): z.input<typeof deliverySchema> {
+  const { id, state, request, progress, result, createdAt_ms, finishedAt_ms } = job;
+  const attempts = (result?.attempts ?? progress.attempts ?? []) as DeliveryAttempt[];
+  return {
+    ...{ id, state, event: request.event as Record<string, unknown>, createdAt: timeText(createdAt_ms) },
+    attempts: attempts.map(({ took_ms, ...rest }) => ({ ...rest, tookMs: took_ms })),
+    finishedAt: finishedAt_ms === null ? null : timeText(finishedAt_ms),
+  };
+}
+
+function webhookView({ id, url, events, datasets, actor, createdAt_ms }: Webhook): z.input<typeof viewSchema> {
+  return { id, url, events, datasets, actor, createdAt: timeText(createdAt_ms) };
+}

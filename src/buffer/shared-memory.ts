@@ -1,0 +1,55 @@
+import type { Context } from '../create-context.ts';
+import type { Table } from '../schema/table.ts';
+import { ask } from '../stores/redis/client.ts';
+import { parsePlan } from './chunk-plan.ts';
+import type { StagedBatch } from './stage.ts';
+
+/** What is kept of a request's hash: 128 bits of a SHA-256 in hex. */
+const hash_chars = 32;
+
+export function shortHash(hash: string): string {
+  return hash.slice(0, hash_chars);
+}
+
+/** Characters of a batch id: 96 random bits. */
+export function newBatchId(): string {
+  return Buffer.from(crypto.getRandomValues(new Uint8Array(12))).toString('base64url');
+}
+
+/** What a key stands for. `stage.lua` writes it. */
+export type Remembered = StagedBatch & { requestHash: string };
+
+const recordForm = /^(\S+) (\d+) (\S+) (\d+) (\d+) (\d+) (\S*) (\d*) (.*)$/s;
+
+function parseRecord(text: string): Remembered {
+  const [, id, rows, inc, seq, at, lane, plan, , hash] = recordForm.exec(text) ?? [];
+  if (id !== undefined) {
+    return {
+      ...{ requestHash: hash ?? '', batchId: id, rows: Number(rows), lane: Number(lane), incarnation: inc ?? '' },
+      ...{ seq: Number(seq), receivedAt_ms: Number(at), plan: parsePlan(plan || String(rows)) },
+    };
+  }
+  // As earlier versions have written it.
+  const old = JSON.parse(text);
+  return {
+    ...{ requestHash: shortHash(old.hash), batchId: old.id, rows: old.rows, lane: old.lane, incarnation: old.inc },
+    ...{ seq: old.seq, receivedAt_ms: old.at, plan: parsePlan(old.plan) },
+  };
+}
+
+/** What a key stands for, if it is remembered. Throws StoreError. */
+export async function recallBatch(ctx: Context, table: Table, key: string): Promise<Remembered | undefined> {
+  const text = await ask(() => ctx.redis.get<string>(ctx.keys.idem(table, key)));
+  return text === null ? undefined : parseRecord(text);
+}
+
+/** What keys stand for, each undefined where it is not remembered, all at one moment. Throws StoreError. */
+export async function recallBatches(
+  ctx: Context,
+  table: Table,
+  idempotencyKeys: string[],
+): Promise<(Remembered | undefined)[]> {
+  const names = idempotencyKeys.map((key) => ctx.keys.idem(table, key));
+  const texts = await ask(() => ctx.redis.mget<(string | null)[]>(names));
+  return texts.map((text) => (text === null ? undefined : parseRecord(text)));
+}

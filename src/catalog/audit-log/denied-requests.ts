@@ -1,0 +1,70 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { slugPattern } from '../../core/identifiers.ts';
+import { inEachInstance } from '../../core/instance-memory.ts';
+import { describeError } from '../../core/log.ts';
+import type { Context } from '../../create-context.ts';
+import { recordPast } from '../../stores/postgres/record-past.ts';
+
+export type Refusal = { actor: string; requestId: string; action: string; dataset: string | undefined; code: string };
+
+/** Somebody who guesses keys must not cost a statement each: lines of one kind within this time are one. */
+const together_ms = 1_000;
+/** Whoever was to record them is gone by then: a function may be ended at any time. */
+const given_up_ms = 5_000;
+/** Kinds that are told apart in that time; what goes beyond is one line. */
+const kinds_max = 500;
+
+type Line = Refusal & { count: number };
+
+/** Accesses that were refused and are not on record yet. */
+export class Refusals {
+  #waiting = new Map<string, Line>();
+  #promisedAt_ms = 0;
+
+  /**
+   * Notes a refused access.
+   *
+   * @returns the work that puts it on record soon, with all like it; undefined where that is under way
+   */
+  note(ctx: Context, refusal: Refusal): Promise<void> | undefined {
+    const isPromised = this.#waiting.size > 0 && ctx.now() - this.#promisedAt_ms < given_up_ms;
+    const { actor, action, code } = refusal;
+    // There is no dataset of another form, and a line must not depend on what somebody writes into an address.
+    const dataset = slugPattern.test(refusal.dataset ?? '') ? refusal.dataset : undefined;
+    let kind = JSON.stringify([actor, action, dataset, code]);
+    const isBeyond = this.#waiting.size >= kinds_max && !this.#waiting.has(kind);
+    if (isBeyond) kind = '';
+    const line = this.#waiting.get(kind);
+    if (line !== undefined) line.count += 1;
+    else {
+      const others = { actor: 'unknown', action: 'many', dataset: undefined };
+      this.#waiting.set(kind, { ...refusal, dataset, ...(isBeyond && others), count: 1 });
+    }
+    if (isPromised) return undefined;
+    this.#promisedAt_ms = ctx.now();
+    return delay(together_ms).then(() => this.#record(ctx));
+  }
+
+  async #record(ctx: Context): Promise<void> {
+    const lines = [...this.#waiting.values()];
+    this.#waiting = new Map();
+    const record = (some: Line[]) =>
+      ctx.postgres.rows(
+        `insert into audit_log (actor, request_id, action, outcome, dataset, count, detail)
+         select actor, "requestId", action, 'refused', dataset, count, jsonb_build_object('code', code)
+           from jsonb_to_recordset($1::jsonb)
+             as line(actor text, "requestId" text, action text, dataset text, count integer, code text)`,
+        [JSON.stringify(some)],
+      );
+    // The log of requests has those that are not recorded one by one.
+    try {
+      const refused = await recordPast(lines, record);
+      if (refused.length > 0) ctx.log({ event: 'refusals-unrecorded', alarm: true, kinds: refused.length });
+    } catch (error) {
+      ctx.log({ event: 'refusals-unrecorded', kinds: lines.length, ...describeError(error) });
+    }
+  }
+}
+
+/** Refused accesses at an instance that are not recorded yet. */
+export const refusals = inEachInstance(() => new Refusals());

@@ -1,0 +1,188 @@
+import { StoreError } from '../core/errors.ts';
+import { physicalName } from '../core/identifiers.ts';
+import type { Context } from '../create-context.ts';
+import { parseTable, schemaText, type Table } from '../schema/table.ts';
+import type { TableSchema } from '../schema/types.ts';
+import type { Statement } from '../stores/postgres/client.ts';
+import { askInTurn } from '../stores/redis/client.ts';
+import { auditLine } from './audit-log/statement.ts';
+import { checksumOf } from './checksum.ts';
+
+/** What the hot buffer keeps of a table that the catalogue's record does not agree with. */
+export type Kept = { life: number; version: number; revision: number; definition: string };
+
+/** A table that was dropped has numbers that no record reaches. */
+const forgotten = 2 ** 53;
+
+/**
+ * The hot buffer learns of a change after the catalogue has recorded it. Where it knows of a newer one than the record, the
+ * catalogue was set back in time, and would give versions again that rows are stored under. This brings the record forward:
+ * to the schema that rows were accepted with, beyond every number that was given.
+ *
+ * @param recorded as the catalogue has it after the hot buffer was asked
+ * @returns whether the record was changed
+ * @throws StoreError where only a person can decide: the table was dropped since, or nothing has its definition any more
+ */
+export async function bringForward(
+  ctx: Context,
+  dataset: string,
+  name: string,
+  recorded: Table | undefined,
+  kept: Kept,
+): Promise<boolean> {
+  const told = {
+    event: 'catalogue-set-back',
+    alarm: true,
+    dataset,
+    table: name,
+    kept: [kept.life, kept.version, kept.revision],
+  };
+  if (recorded === undefined || recorded.life < kept.life) {
+    const [known] = await ctx.postgres.rows<{ life: number | null }>(
+      'select max(life) as life from tables where dataset = $1 and name = $2',
+      [dataset, name],
+    );
+    // Dropped, which the hot buffer has not heard of yet.
+    if (recorded === undefined && (known?.life ?? 0) >= kept.life) return false;
+  } else if (recorded.life > kept.life) return false;
+
+  if (kept.version === forgotten) {
+    if (recorded?.life !== kept.life) {
+      ctx.log({ ...told, repaired: 'dropped' });
+      await ctx.postgres.transaction(dropped(dataset, name, kept.life));
+      return true;
+    }
+    if (recorded.state === 'deleting') return false;
+    ctx.log(told);
+    const what = `was set back to before table ${name} of dataset ${dataset} was dropped. Delete the table again`;
+    throw new StoreError('postgres', what, undefined);
+  }
+
+  const definition = kept.definition === '' ? undefined : parseTable(JSON.parse(kept.definition));
+  const schema = schemaFor(
+    recorded?.life === kept.life ? recorded.schema : undefined,
+    definition?.schema,
+    kept.version,
+  );
+  if (schema === undefined) {
+    ctx.log(told);
+    const what = `was set back to before table ${name} of dataset ${dataset} was made, and its definition is lost`;
+    throw new StoreError('postgres', what, undefined);
+  }
+  const isBehind = recorded?.life !== kept.life || recorded.revision < kept.revision;
+  if (!isBehind && schema === recorded?.schema) return false;
+  ctx.log({ ...told, repaired: schema.version });
+  await ctx.postgres.transaction([
+    ...(recorded?.life === kept.life ? [] : dropped(dataset, name, kept.life - 1)),
+    ...recordStatements(dataset, name, kept, definition, schema),
+    ...(definition === undefined ? [] : await laneStatements(ctx, definition)),
+  ]);
+  return true;
+}
+
+/**
+ * One that has every field that rows were accepted with, as they had it. It has a number of its own unless it is exactly
+ * one of the two. Undefined where nothing is known of it.
+ */
+function schemaFor(recorded: TableSchema | undefined, kept: TableSchema | undefined, keptVersion: number) {
+  if (kept === undefined) {
+    if (recorded === undefined || recorded.version >= keptVersion) return recorded;
+    // What fields were added is not known: rows with one are set aside by the flush.
+    return { ...recorded, version: keptVersion + 1 };
+  }
+  if (recorded === undefined || (recorded.version < kept.version && has(kept, recorded))) return kept;
+  const isSame = recorded.version === kept.version && has(kept, recorded) && has(recorded, kept);
+  if (isSame || (recorded.version > kept.version && has(recorded, kept))) return recorded;
+  const version = Math.max(recorded.version, kept.version) + 1;
+  const others = recorded.fields.filter(({ name }) => !kept.fields.some((field) => field.name === name));
+  const since = (field: (typeof others)[number]) => ({
+    ...field,
+    ...(field.since !== undefined && { since: version }),
+  });
+  return { ...kept, version, fields: [...kept.fields, ...others.map(since)] };
+}
+
+function has(schema: TableSchema, other: TableSchema): boolean {
+  return other.fields.every(({ name, type }) =>
+    schema.fields.some((field) => field.name === name && field.type === type),
+  );
+}
+
+/** A life that is over by the hot buffer, and those before it. */
+function dropped(dataset: string, name: string, life: number): Statement[] {
+  return [
+    ['insert into datasets (name) values ($1) on conflict do nothing', [dataset]],
+    [
+      `update tables set dropped_at = now(), revision = revision + 1
+        where dataset = $1 and name = $2 and life <= $3 and dropped_at is null`,
+      [dataset, name, life],
+    ],
+    [
+      `insert into tables (dataset, name, life, definition, schema_version, dropped_at)
+       select $1, $2, $3, '{"window":"day","lanes":1,"readLanes":1}', 1, now() where $3 > 0 on conflict do nothing`,
+      [dataset, name, life],
+    ],
+  ];
+}
+
+function recordStatements(
+  dataset: string,
+  name: string,
+  { life, revision }: Kept,
+  definition: Table | undefined,
+  schema: TableSchema,
+): Statement[] {
+  const text = schemaText(schema);
+  const { window, lanes, readLanes, shards, retention, state } = definition ?? {};
+  const placed = definition === undefined ? {} : { lanes, readLanes, shards };
+  const whole = { window, ...placed, ...(retention !== undefined && { retention }) };
+  const params: unknown[] = [
+    ...[dataset, name, life, JSON.stringify(placed), JSON.stringify(whole), schema.version, revision + 1],
+    // What became of a deletion is not known: nothing is added until somebody has looked.
+    state === 'active' ? 'active' : 'frozen',
+  ];
+  const detail = { version: schema.version, revision: revision + 1 };
+  const line = auditLine({ action: 'table.bring-forward', dataset, table: name, detail }, 'changed', params);
+  return [
+    [
+      `insert into datasets as known (name) values ($1) on conflict (name) do update
+         set dropped_at = null, state = 'active', delete_at = null, revision = known.revision + 1 where known.dropped_at is not null`,
+      [dataset],
+    ],
+    [
+      `with changed as (
+         insert into tables as known (dataset, name, life, definition, schema_version, revision, state)
+         values ($1, $2, $3, $5::jsonb, $6, $7, $8)
+         on conflict (dataset, name, life) do update
+           set definition = known.definition || $4::jsonb, schema_version = greatest(known.schema_version, excluded.schema_version),
+               revision = greatest(known.revision, excluded.revision)
+           where known.dropped_at is null
+         returning name)
+       ${line}`,
+      params,
+    ],
+    [
+      `insert into schema_versions (dataset, name, life, version, schema, checksum) values ($1, $2, $3, $4, $5, $6)
+       on conflict do nothing`,
+      [dataset, name, life, schema.version, text, checksumOf(text)],
+    ],
+  ];
+}
+
+/** So that whoever sets lanes up after a loss knows that there was something to lose. */
+async function laneStatements(ctx: Context, { dataset, name, life, readLanes }: Table): Promise<Statement[]> {
+  const table = { dataset, physical: physicalName(name, life) };
+  const asked = Array.from({ length: readLanes }, (_, lane) => ['HMGET', ctx.keys.state(table, lane), 'inc', 'w']);
+  const states = (await askInTurn(ctx.redis, asked)) as [string | null, string | null][];
+  return states.flatMap(([incarnation, watermark], lane): Statement[] => {
+    if (incarnation === null) return [];
+    return [
+      [
+        `insert into lanes (dataset, name, life, lane, incarnation, watermark)
+         select $1, $2, $3, $4, $5, $6 where not exists (
+           select from lanes where dataset = $1 and name = $2 and life = $3 and lane = $4 and incarnation = $5)`,
+        [dataset, name, life, lane, incarnation, watermark],
+      ],
+    ];
+  });
+}

@@ -1,0 +1,94 @@
+import { type ErrorCode, TimestoreError } from '../core/errors.ts';
+import type { Context } from '../create-context.ts';
+import type { Table } from '../schema/table.ts';
+import { ClickHouseError, clickhouseCodes } from '../stores/clickhouse/client.ts';
+import { findNow } from './find-table.ts';
+import { knownTables } from './table-cache.ts';
+
+/** A definition that was in use is of a life that is over: the table was dropped since, and may have been made again. */
+export class LifeOver extends TimestoreError {
+  constructor({ dataset, name }: Pick<Table, 'dataset' | 'name'>) {
+    super('conflict', `Table ${name} of dataset ${dataset} was dropped meanwhile. Try again.`, { retryAfterMs: 500 });
+    this.name = 'LifeOver';
+  }
+}
+
+const roundsMax = 5;
+
+/** Codes of errors that an old definition may cause. Others come from stores that know the lane, which ends with the life. */
+const suspects = new Set<ErrorCode>([
+  ...(['invalid-request', 'forbidden', 'not-found', 'stale-read', 'conflict'] as const),
+  ...(['limit-exceeded', 'rows-refused', 'schema-refused'] as const),
+]);
+
+/**
+ * Does work with tables that this instance may know from before they were dropped. An error that an old definition may have
+ * caused is not given out: the tables are looked up in the stores, and where one is of another life by now, the work begins
+ * again.
+ *
+ * @param work adds the tables that it finds to the list, before it uses them
+ */
+export async function inNewestLife<Result>(ctx: Context, work: (found: Table[]) => Promise<Result>): Promise<Result> {
+  for (let round = 1; ; round += 1) {
+    const found: Table[] = [];
+    try {
+      return await work(found);
+    } catch (error) {
+      if (round === roundsMax || !isSuspect(error) || !(await isAnyOver(ctx, found))) throw error;
+    }
+  }
+}
+
+function isSuspect(error: unknown): boolean {
+  const { unknownTable, unknownDatabase } = clickhouseCodes;
+  if (error instanceof ClickHouseError) return error.code === unknownTable || error.code === unknownDatabase;
+  return error instanceof TimestoreError && suspects.has(error.code);
+}
+
+async function isAnyOver(ctx: Context, tables: Table[]): Promise<boolean> {
+  for (const table of tables) if (await isOver(ctx, table)) return true;
+  return false;
+}
+
+/** Whether the stores say that a table's life is over; false where they do not answer. */
+export async function isOver(ctx: Context, table: Table): Promise<boolean> {
+  const newest = await findNow(ctx, table.dataset, table.name).catch(() => table);
+  return newest?.physical !== table.physical;
+}
+
+/** A life of a dataset and one of a table in it. */
+export type Lives = { dataset: number; table: number };
+
+/**
+ * The lives that a dataset and a table are in, or will be in once they are made: they change when the name becomes free
+ * again, and at no other time. Throws StoreError.
+ */
+export async function livesOf(ctx: Context, dataset: string, name: string): Promise<Lives> {
+  const [lives] = await ctx.postgres.rows<Lives>(
+    'select life_of_dataset($1) as dataset, life_of_table($1, $2) as "table"',
+    [dataset, name],
+  );
+  if (lives === undefined) throw new RangeError('a select without a source has a line');
+  return lives;
+}
+
+/** The life that a dataset is in, or will be in once it is made. Throws StoreError. */
+export async function datasetLife(ctx: Context, dataset: string): Promise<number> {
+  return (await livesOf(ctx, dataset, '')).dataset;
+}
+
+/**
+ * @param from `restore`: also of a table that a backup is being brought back into, which is hidden
+ * @throws LifeOver for a table that was dropped, or that is being taken apart; StoreError
+ */
+export async function requireLiving(ctx: Context, table: Table, from?: 'restore'): Promise<void> {
+  const [living] = await ctx.postgres.rows(
+    `select from tables t join datasets d on d.name = t.dataset
+      where t.dataset = $1 and t.name = $2 and t.life = $3 and t.dropped_at is null
+        and ($4 or not (t.state = 'deleting' and t.delete_at is null or d.state = 'deleting' and d.delete_at is null))`,
+    [table.dataset, table.name, table.life, from === 'restore'],
+  );
+  if (living !== undefined) return;
+  knownTables(ctx).delete(`${table.dataset}.${table.name}`);
+  throw new LifeOver(table);
+}

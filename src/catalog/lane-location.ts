@@ -1,0 +1,58 @@
+import { StoreError } from '../core/errors.ts';
+import { everywhereName, qualifiedName } from '../core/identifiers.ts';
+import type { Context } from '../create-context.ts';
+import type { Table } from '../schema/table.ts';
+import { requireShards } from '../stores/clickhouse/failover.ts';
+import { type At, askerOf, atShard, notConfigured } from '../stores/clickhouse/servers.ts';
+import { readTable } from './find-table.ts';
+
+/** At the shard that has a lane's rows. Throws StoreError where nobody knows which it is, or it is not configured. */
+export async function atLane(ctx: Context, table: Table, lane: number): Promise<At> {
+  if (ctx.cluster === undefined) requireOneServer(table);
+  const seen = table.shards[lane];
+  if (seen !== undefined) return atShard(ctx, seen);
+  // A lane that came after this instance has seen the table: never to be looked for anywhere else than where it is.
+  const newest = await readTable(ctx, table.dataset, table.name);
+  const number = newest?.physical === table.physical ? newest.shards[lane] : undefined;
+  if (number !== undefined) return atShard(ctx, number);
+  throw new StoreError('postgres', `does not know lane ${lane} of table ${table.name}`, undefined);
+}
+
+/** Each shard that has lanes of a table, with these. */
+export function shardsOf(ctx: Context, table: Table): { at: At; lanes: number[] }[] {
+  const lanes = Map.groupBy(table.shards.entries(), ([, shard]) => shard);
+  return [...lanes].map(([number, of]) => ({ at: atShard(ctx, number), lanes: of.map(([lane]) => lane) }));
+}
+
+/** Where all rows of some tables can be asked for, and what the tables are called there. */
+export type Whole = { at: At; nameOf(table: Table): string };
+
+/**
+ * The shard that has all of them, or else any node, which asks the others.
+ *
+ * @param isSure whether the tables have no lanes but those of their definitions
+ */
+export function atWhole(ctx: Context, tables: readonly Table[], isSure = true): Whole {
+  if (ctx.cluster === undefined) {
+    for (const table of tables) requireOneServer(table);
+    return { at: atShard(ctx, 1), nameOf: qualifiedName };
+  }
+  const [number, ...others] = new Set(tables.flatMap(({ shards }) => shards));
+  if (isSure && number !== undefined && others.length === 0) return { at: atShard(ctx, number), nameOf: qualifiedName };
+  const highest = Math.max(0, ...others, number ?? 0);
+  if (highest > ctx.cluster.shards.length) throw notConfigured(highest);
+  return { at: { ...ctx, ...askerOf(ctx.cluster, highest), shard: 0 }, nameOf: everywhereName };
+}
+
+/** What a table with all its rows is called at a shard. Throws StoreError where that does not ask all others. */
+export async function wholeName(at: At, table: Table): Promise<string> {
+  if (table.shards.every((number) => number === at.shard)) return qualifiedName(table);
+  await requireShards(at.clickhouse, at.cluster?.name ?? '', Math.max(...table.shards));
+  return everywhereName(table);
+}
+
+/** Rows of a table whose lanes are on other shards would be in no answer. */
+function requireOneServer({ shards }: Table): void {
+  const other = shards.find((number) => number !== 1);
+  if (other !== undefined) throw notConfigured(other);
+}

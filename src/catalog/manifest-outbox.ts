@@ -1,0 +1,109 @@
+import { describeError } from '../core/log.ts';
+import type { Context } from '../create-context.ts';
+import type { Manifest } from '../flush/manifest.ts';
+import type { Statement } from '../stores/postgres/client.ts';
+import { recordPast } from '../stores/postgres/record-past.ts';
+import { ask, pageBytes, runScript, script } from '../stores/redis/client.ts';
+import outboxPageLua from './outbox-page.lua';
+import setAsideLua from './set-aside.lua';
+
+const pageScript = script(outboxPageLua);
+const setAsideScript = script(setAsideLua);
+
+const pageSize_max = 100;
+/** Of a page, which goes to Postgres as one transaction that has to end in time. */
+const page_bytes_max = 1024 * 1024;
+
+/**
+ * Moves the manifests of published seals into Postgres, oldest first, each page in one transaction. A manifest told twice
+ * is one line; one that is there with other content is an alarm, and stays as it was. One that Postgres refuses is set
+ * aside: the others go on, and what it said of its sequences is rebuilt from ClickHouse when it is needed.
+ *
+ * @returns how many manifests were moved
+ * @throws StoreError when Redis or Postgres is away: the outbox keeps them
+ */
+export async function drainOutbox(ctx: Context): Promise<number> {
+  let moved = 0;
+  for (;;) {
+    const most = [pageSize_max, Math.min(page_bytes_max, pageBytes(ctx.config.limits))];
+    const [which, ...entries] = await runScript<Page>(ctx.redis, pageScript, [ctx.keys.outbox], most);
+    if (entries.length === 0) return moved;
+    const refused = await recordPast(entries, (some) => record(ctx, `[${some.map(manifestIn).join()}]`));
+    for (const entry of refused) await setAside(ctx, entry);
+    await ask(() =>
+      ctx.redis.xdel(
+        ctx.keys.outbox,
+        entries.map(([id]) => id),
+      ),
+    );
+    moved += entries.length - refused.length;
+    if (which === 'all') return moved;
+  }
+}
+
+type Entry = [id: string, fields: [name: 'm', manifest: string]];
+type Page = [which: 'more' | 'all', ...Entry[]];
+
+const manifestIn = ([, [, manifest]]: Entry) => manifest;
+
+/** Takes an entry out of the outbox that would be refused again. */
+async function setAside(ctx: Context, entry: Entry): Promise<void> {
+  const [id] = entry;
+  const { outbox, refusedManifests } = ctx.keys;
+  await runScript(ctx.redis, setAsideScript, [outbox, refusedManifests], [id, ctx.config.limits.refused_manifests_max]);
+  const [, manifest] = /"id":"([^"\\]+)"/.exec(manifestIn(entry)) ?? [];
+  ctx.log({ event: 'manifest-refused', alarm: true, entry: id, manifest });
+}
+
+/** The same for the end of a flush, which is a success whether Postgres is there or not. */
+export async function tryDrainingOutbox(ctx: Context): Promise<void> {
+  try {
+    await drainOutbox(ctx);
+  } catch (error) {
+    ctx.log({ event: 'outbox-waits', ...describeError(error) });
+  }
+}
+
+/** Writes manifests down, each once. Throws StoreError when Postgres is away, RefusedError. */
+export async function recordManifests(ctx: Context, manifests: Manifest[]): Promise<void> {
+  await record(ctx, JSON.stringify(manifests));
+}
+
+/** @param told a JSON array of manifests */
+async function record(ctx: Context, told: string): Promise<void> {
+  const [, , conflicts = []] = await ctx.postgres.transaction(statements(told));
+  for (const { id } of conflicts) ctx.log({ event: 'manifest-conflict', alarm: true, manifest: id });
+}
+
+/** What writes manifests down, each once; the last one answers those that are there with other content. */
+export function manifestStatements(manifests: Manifest[]): [Statement, Statement, Statement] {
+  return statements(JSON.stringify(manifests));
+}
+
+function statements(told: string): [Statement, Statement, Statement] {
+  return [
+    [
+      `insert into manifests (id, dataset, "table", physical_table, lane, incarnation, token, epoch, seq_from, seq_to,
+                              rows, bytes, schema_version, checksum, trigger, quarantined, expired, inserts, batches,
+                              flushed_at)
+       select id, dataset, "table", physical_table, lane, incarnation, token, epoch, seq_from, seq_to,
+              rows, bytes, schema_version, checksum, trigger, quarantined, expired, inserts, batches, flushed_at
+         from jsonb_populate_recordset(null::manifests, $1::jsonb)
+       on conflict do nothing`,
+      [told],
+    ],
+    [
+      `insert into manifest_partitions (manifest_id, partition, rows, seq_from, seq_to, time_from, time_to, checksum)
+       select m->>'id', p.partition, p.rows, p.seq_from, p.seq_to, p.time_from, p.time_to, p.checksum
+         from jsonb_array_elements($1::jsonb) m,
+              jsonb_populate_recordset(null::manifest_partitions, m->'partitions') p
+       on conflict do nothing`,
+      [told],
+    ],
+    [
+      `select m.id from manifests m join jsonb_populate_recordset(null::manifests, $1::jsonb) t using (id)
+        where (m.rows, m.seq_from, m.seq_to, m.checksum) <> (t.rows, t.seq_from, t.seq_to, t.checksum)`,
+      [told],
+    ],
+  ];
+}

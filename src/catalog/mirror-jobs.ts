@@ -1,0 +1,116 @@
+import { noteJob } from '../buffer/due.ts';
+import { TimestoreError } from '../core/errors.ts';
+import { describeError } from '../core/log.ts';
+import { asking } from '../core/request-context.ts';
+import type { Context } from '../create-context.ts';
+import { readTable } from './find-table.ts';
+import { knownLanes } from './provision-lanes.ts';
+import { quarantineTable } from './quarantine-table.ts';
+
+/** What a mirror knows of a table when it is switched on: up to which sequence each lane is history. */
+export type MirrorBeginning = { table: string; life: number; progress: Record<string, unknown> };
+
+/** So that the request that switches a mirror on ends in time: each costs the hot buffer a question. */
+const tables_max = 1_000;
+
+/**
+ * Where a mirror of a dataset begins: after what is published of its tables by now.
+ *
+ * @throws TimestoreError `limit-exceeded`; StoreError
+ */
+export async function mirrorBeginnings(ctx: Context, dataset: string): Promise<MirrorBeginning[]> {
+  const names = await ctx.postgres.rows<{ name: string }>(
+    `select name from tables where dataset = $1 and dropped_at is null and name <> $2 order by name limit ${tables_max + 1}`,
+    [dataset, quarantineTable],
+  );
+  if (names.length > tables_max) {
+    throw new TimestoreError('limit-exceeded', `A dataset with more than ${tables_max} tables cannot be mirrored.`);
+  }
+  const begun: MirrorBeginning[] = [];
+  for (const { name } of names) {
+    const table = await readTable(ctx, dataset, name);
+    if (table === undefined) continue;
+    const { lanes } = await knownLanes(ctx, table);
+    begun.push({
+      ...{ table: name, life: table.life },
+      progress: {
+        life: table.life,
+        lanes: Object.fromEntries(
+          lanes.map(({ lane, watermark, watermarkAt_ms }) => [lane, { at: watermark, at_ms: watermarkAt_ms }]),
+        ),
+      },
+    });
+  }
+  return begun;
+}
+
+/** Of a table `t` in a dataset whose mirror was switched on with revision `since`. */
+const mirrorId = (dataset: string, table: string, life: string, since: string) =>
+  `'mirror-' || ${dataset} || '.' || ${table} || '.' || ${life} || '-' || ${since}`;
+
+/**
+ * Part of the statement that changes a dataset: makes the jobs of a mirror where it has just switched one on. `from` is the
+ * common table expression of the change, with `name`, `revision` and `migration`.
+ */
+export function mirrorStatement(from: string, begun: MirrorBeginning[], params: unknown[]): string {
+  const { actor, requestId } = asking();
+  const at = params.length;
+  params.push(JSON.stringify(begun), actor, requestId);
+  return `insert into jobs (id, kind, dataset, "table", request, progress, actor, request_id, buffer)
+    select ${mirrorId('d.name', 't."table"', 't.life', 'd.revision')}, 'mirror', d.name, t."table",
+           jsonb_build_object('since', d.revision), t.progress, $${at + 2}::text, $${at + 3}::text, d.migration->>'buffer'
+      from ${from} d, jsonb_to_recordset($${at + 1}::jsonb) as t("table" text, life int, progress jsonb)
+     where d.migration->>'since' = d.revision::text`;
+}
+
+/**
+ * Has the mirror of a table look for what was published just now. It comes to it by itself as well, so whoever flushes does
+ * not fail with it.
+ *
+ * @returns whether there is a mirror that looks
+ */
+export async function wakeMirror(
+  ctx: Context,
+  { dataset, table }: { dataset: string; table: string },
+): Promise<boolean> {
+  if (ctx.config.TIMESTORE_ORIGIN_URL === undefined) return false;
+  try {
+    // The table may be new.
+    await mirrorDue(ctx);
+    const woken = await ctx.postgres.rows(
+      `update jobs set due_at = least(due_at, now())
+        where kind = 'mirror' and dataset = $1 and "table" = $2 and state in ('queued', 'running') returning id`,
+      [dataset, table],
+    );
+    if (woken.length > 0) await noteJob(ctx, ctx.now());
+    return woken.length > 0;
+  } catch (error) {
+    ctx.log({ event: 'mirror-not-woken', dataset, table, ...describeError(error) });
+    return false;
+  }
+}
+
+/**
+ * Makes the jobs of tables that came after the mirror of their dataset was switched on: of those, everything is mirrored.
+ * Safe to repeat.
+ *
+ * @returns how many were made
+ * @throws StoreError
+ */
+export async function mirrorDue(ctx: Context): Promise<number> {
+  if (ctx.config.TIMESTORE_ORIGIN_URL === undefined) return 0;
+  const { actor, requestId } = asking();
+  const id = mirrorId('t.dataset', 't.name', 't.life', `(d.migration->>'since')`);
+  const made = await ctx.postgres.rows(
+    `insert into jobs (id, kind, dataset, "table", request, progress, actor, request_id, buffer)
+     select ${id}, 'mirror', t.dataset, t.name, jsonb_build_object('since', d.migration->'since'),
+            jsonb_build_object('life', t.life), $2, $3, $1
+       from tables t join datasets d on d.name = t.dataset
+      where (d.migration->>'mirror')::boolean and d.migration->>'buffer' = $1 and t.dropped_at is null and t.name <> $4
+        and not exists (select from jobs where id = ${id})
+     on conflict do nothing returning id`,
+    [ctx.config.TIMESTORE_KEY_PREFIX, actor, requestId, quarantineTable],
+  );
+  if (made.length > 0) await noteJob(ctx, ctx.now());
+  return made.length;
+}

@@ -1,0 +1,24 @@
+import type { Context } from '../create-context.ts';
+import type { Table } from '../schema/table.ts';
+import { everyReplica } from '../stores/clickhouse/kind.ts';
+import { shardsOf } from './lane-location.ts';
+
+/**
+ * What ClickHouse, every replica of it, has left to change in a table, and the newest reason why it could not.
+ *
+ * @throws StoreError, ClickHouseError
+ */
+export async function mutationsLeft(ctx: Context, table: Table): Promise<{ left: number; reasons: string[] }> {
+  const mutations = everyReplica(await ctx.clickhouseKind(), 'system.mutations');
+  const found = { left: 0, reasons: [] as string[] };
+  for (const { at } of shardsOf(ctx, table)) {
+    const [here] = await at.clickhouse.rows<{ n: string; reason: string }>(
+      `SELECT count() AS n, max(latest_fail_reason) AS reason FROM ${mutations}
+        WHERE database = {database:String} AND table = {table:String} AND NOT is_done AND NOT is_killed`,
+      { database: `ts_${table.dataset}`, table: table.physical },
+    );
+    found.left += Number(here?.n ?? 0);
+    if (here !== undefined && here.reason !== '') found.reasons.push(here.reason);
+  }
+  return found;
+}

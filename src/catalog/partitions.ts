@@ -1,0 +1,26 @@
+import { qualifiedName } from '../core/identifiers.ts';
+import type { Context } from '../create-context.ts';
+import type { Table } from '../schema/table.ts';
+import { shardsOf } from './lane-location.ts';
+
+/**
+ * The partitions in which a table has rows, in order. On Cloud the rows themselves are asked: the replica that answers may not
+ * have heard of the newest parts, and only reads of a table wait for those.
+ *
+ * @throws StoreError, ClickHouseError
+ */
+export async function partitionsThere(ctx: Context, table: Table): Promise<string[]> {
+  const found = new Set<string>();
+  for (const { at } of shardsOf(ctx, table)) {
+    const isCloud = (await at.clickhouseKind()) === 'cloud';
+    const parts = await at.clickhouse.rows<{ partition: string }>(
+      isCloud
+        ? `SELECT DISTINCT _partition_id AS partition FROM ${qualifiedName(table)}`
+        : `SELECT DISTINCT partition_id AS partition FROM system.parts
+            WHERE active AND rows > 0 AND database = {database:String} AND table = {table:String}`,
+      { database: `ts_${table.dataset}`, table: table.physical },
+    );
+    for (const { partition } of parts) found.add(partition);
+  }
+  return [...found].sort();
+}

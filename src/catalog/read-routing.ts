@@ -1,0 +1,102 @@
+import rememberReadsLua from '../buffer/lua/remember-reads.lua';
+import { StoreError } from '../core/errors.ts';
+import { inEachInstance } from '../core/instance-memory.ts';
+import { describeError } from '../core/log.ts';
+import { Recent } from '../core/lru-map.ts';
+import type { Context } from '../create-context.ts';
+import { ask, runScript, script } from '../stores/redis/client.ts';
+import { raiseRevision } from './raise-revision.ts';
+
+const rememberScript = script(rememberReadsLua);
+
+/** Who answers the queries of datasets that an instance has seen. */
+const seenReads = inEachInstance(
+  ({ limits }) => new Recent<{ reads: Reads; seenAt_ms: number }>(limits.kept_names_max),
+);
+
+/**
+ * Who answers the queries of a dataset that is taken over from another system, the original. `off`: the original;
+ * `compare`: the original, and what would be answered here is compared with it; `on`: this deployment.
+ */
+export const readModes = ['off', 'compare', 'on'] as const;
+
+export type Reads = (typeof readModes)[number];
+
+export type Migration = {
+  reads: Reads;
+  /** Whether accepted rows are sent to the original. */
+  mirror: boolean;
+};
+
+/** How long an instance goes by what it has seen: a change holds everywhere within that. */
+export const trusted_ms = 10_000;
+
+type Recorded = { revision: number; reads: Reads };
+
+/**
+ * Who answers a dataset's queries: from this instance's memory, then the hot buffer's, then the catalogue. Of the dataset
+ * and not of its tables: there may be none yet. Nobody is asked where the deployment knows no original.
+ *
+ * @throws StoreError when nobody can tell: neither store answers, and this instance has not seen it
+ */
+export async function readsOf(ctx: Context, dataset: string): Promise<Reads> {
+  if (ctx.config.TIMESTORE_ORIGIN_URL === undefined) return 'on';
+  const seen = seenReads(ctx).get(dataset);
+  if (seen !== undefined && ctx.now() - seen.seenAt_ms < trusted_ms) return seen.reads;
+  const buffered = await readBuffered(ctx, dataset);
+  if (buffered !== undefined) return keep(ctx, dataset, buffered);
+  try {
+    const recorded = await readRecorded(ctx, dataset);
+    // Of those that are not there nothing is kept: anybody can think of a name.
+    if (recorded === undefined) return 'on';
+    await remember(ctx, dataset, recorded).catch((error) =>
+      ctx.log({ event: 'reads-cache-unwritten', dataset, ...describeError(error) }),
+    );
+    return keep(ctx, dataset, recorded.reads);
+  } catch (error) {
+    // What was known goes on while no store can say anything newer.
+    if (seen === undefined || !(error instanceof StoreError)) throw error;
+    return seen.reads;
+  }
+}
+
+/** Tells the hot buffer what is on record of a dataset. Safe to repeat, and beside others that change it. Throws StoreError. */
+export async function applyReads(ctx: Context, dataset: string): Promise<void> {
+  seenReads(ctx).delete(dataset);
+  const recorded = await readRecorded(ctx, dataset);
+  if (recorded === undefined) return;
+  const newer = await remember(ctx, dataset, recorded);
+  if (newer > 0 && (await raiseRevision(ctx, dataset, newer))) await applyReads(ctx, dataset);
+}
+
+/** One that is being deleted is gone for readers, whoever would have answered them. */
+async function readRecorded(ctx: Context, dataset: string): Promise<Recorded | undefined> {
+  const [recorded] = await ctx.postgres.rows<Recorded>(
+    `select revision, case when state = 'deleting' or dropped_at is not null then 'on'
+                           else coalesce(migration->>'reads', 'on') end as reads
+       from datasets where name = $1`,
+    [dataset],
+  );
+  return recorded;
+}
+
+/** Undefined also when Redis is away: the catalogue may know. */
+async function readBuffered(ctx: Context, dataset: string): Promise<Reads | undefined> {
+  try {
+    const text = await ask(() => ctx.redis.hget<string>(ctx.keys.reads, dataset));
+    return readModes.find((mode) => text?.endsWith(` ${mode}`));
+  } catch (error) {
+    ctx.log({ event: 'reads-cache-unreadable', dataset, ...describeError(error) });
+    return undefined;
+  }
+}
+
+/** Answers the newer revision that is kept already, or 0. */
+async function remember(ctx: Context, dataset: string, { revision, reads }: Recorded): Promise<number> {
+  return await runScript<number>(ctx.redis, rememberScript, [ctx.keys.reads], [dataset, revision, reads]);
+}
+
+function keep(ctx: Context, dataset: string, reads: Reads): Reads {
+  seenReads(ctx).set(dataset, { reads, seenAt_ms: ctx.now() });
+  return reads;
+}

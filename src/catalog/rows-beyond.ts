@@ -1,0 +1,57 @@
+import type { LaneSnapshot } from '../buffer/snapshot.ts';
+import type { LaneMark } from '../buffer/watermark-token.ts';
+import { qualifiedName, quoteString } from '../core/identifiers.ts';
+import type { Context } from '../create-context.ts';
+import type { Table } from '../schema/table.ts';
+import { atLane } from './lane-location.ts';
+
+/**
+ * Whether ClickHouse has rows of lanes beyond their watermarks. Without a seal it has none, unless the hot buffer failed
+ * over and has forgotten what it had published, or an insert comes that it has forgotten.
+ *
+ * @throws StoreError, ClickHouseError
+ */
+export async function hasRowsBeyond(ctx: Context, table: Table, lanes: LaneSnapshot[]): Promise<boolean> {
+  return await hasRows(ctx, table, lanes, ({ lane, watermark }) => {
+    return `(_lane = ${Number(lane)} AND _seq > ${Number(watermark)})`;
+  });
+}
+
+/**
+ * Whether what a token is of was lost: its batch was not stored, and another one has its sequence, or an earlier one was
+ * acknowledged later, since the hot buffer failed over. Times of a lane ascend with its sequences, but for those of a
+ * primary whose clock is behind that of the one before.
+ *
+ * @throws StoreError, ClickHouseError
+ */
+export async function areOvertaken(ctx: Context, table: Table, marks: LaneMark[]): Promise<boolean> {
+  const all = marks.map(([lane, , seq, at_ms = 0]) => ({ lane, seq, at_ms }));
+  return await hasRows(ctx, table, all, ({ lane, seq, at_ms }) => {
+    const received = `fromUnixTimestamp64Milli(${Number(at_ms)}, 'UTC')`;
+    const isKnown = `(SELECT count() FROM timestore.stored_batches
+      WHERE dataset = ${quoteString(table.dataset)} AND \`table\` = ${quoteString(table.physical)}
+        AND lane = ${Number(lane)} AND seq = ${Number(seq)} AND received_at = ${received}) > 0`;
+    const isOther = `_received_at > ${received} OR (_seq = ${Number(seq)} AND _received_at != ${received})`;
+    return `(_lane = ${Number(lane)} AND _seq <= ${Number(seq)} AND (${isOther}) AND NOT ${isKnown})`;
+  });
+}
+
+/** The indexes over both columns leave next to nothing to be read where there are none. */
+async function hasRows<Of extends { lane: number }>(
+  ctx: Context,
+  table: Table,
+  of: Of[],
+  condition: (each: Of) => string,
+): Promise<boolean> {
+  const placed = await Promise.all(of.map(async (each) => ({ each, at: await atLane(ctx, table, each.lane) })));
+  const shards = [...Map.groupBy(placed, ({ at }) => at.shard).values()];
+  const found = await Promise.all(
+    shards.map(async (lanes) => {
+      const conditions = new Set(lanes.map(({ each }) => condition(each)));
+      return await lanes[0]?.at.clickhouse.rows(
+        `SELECT 1 FROM ${qualifiedName(table)} WHERE ${[...conditions].join(' OR ')} LIMIT 1`,
+      );
+    }),
+  );
+  return found.some((rows = []) => rows.length > 0);
+}

@@ -1,0 +1,77 @@
+import { StoreError } from '../core/errors.ts';
+import type { Context } from '../create-context.ts';
+import { everyReplica } from '../stores/clickhouse/kind.ts';
+import { type At, everyNode } from '../stores/clickhouse/servers.ts';
+
+export type Target = {
+  kind: 'clickhouse' | 's3';
+  name: string;
+  /** Which of a cluster. */
+  shard: number | null;
+  /** Whether it answers; what one holds that does not is unknown. */
+  available: boolean;
+  policy: string | null;
+  volumes: {
+    name: string;
+    disks: { name: string; type: string; freeBytes: number; totalBytes: number }[];
+    usedBytes: number;
+    rows: number;
+  }[];
+};
+
+/** Where rows are stored, and how much they take; each server of a cluster. Throws StoreError, ClickHouseError. */
+export async function listTargets(ctx: Context): Promise<Target[]> {
+  const targets: Target[] = [];
+  const addresses = ctx.config.CLICKHOUSE_SHARDS?.flat() ?? [ctx.config.CLICKHOUSE_URL];
+  for (const [n, at] of everyNode(ctx).entries()) {
+    const shard = ctx.cluster === undefined ? null : at.shard;
+    const named = {
+      shard,
+      name: new URL(addresses[n] ?? '').host,
+      policy: ctx.config.CLICKHOUSE_STORAGE_POLICY ?? null,
+    };
+    const volumes = await volumesOf(at).catch((error) => {
+      if (ctx.cluster === undefined || !(error instanceof StoreError)) throw error;
+      return undefined;
+    });
+    targets.push({ kind: 'clickhouse', ...named, available: volumes !== undefined, volumes: volumes ?? [] });
+  }
+  return [
+    ...targets,
+    { kind: 's3', name: ctx.config.S3_BUCKET, shard: null, available: true, policy: null, volumes: [] },
+  ];
+}
+
+async function volumesOf(at: At): Promise<Target['volumes']> {
+  const policy = at.config.CLICKHOUSE_STORAGE_POLICY ?? 'default';
+  const parts = everyReplica(await at.clickhouseKind(), 'system.parts');
+  const [volumes, disks, used] = await Promise.all([
+    at.clickhouse.rows<{ name: string; disks: string[] }>(
+      `SELECT volume_name AS name, disks FROM system.storage_policies WHERE policy_name = {policy:String}
+        ORDER BY volume_priority`,
+      { policy },
+    ),
+    at.clickhouse.rows<{ name: string; type: string; free: string; total: string }>(
+      'SELECT name, type, free_space AS free, total_space AS total FROM system.disks',
+    ),
+    at.clickhouse.rows<{ disk: string; bytes: string; rows: string }>(
+      // Replicas have the same parts, some of them a moment later.
+      `SELECT disk, max(bytes) AS bytes, max(rows) AS rows FROM (
+         SELECT disk_name AS disk, sum(bytes_on_disk) AS bytes, sum(rows) AS rows FROM ${parts}
+          WHERE active AND startsWith(database, 'ts_') GROUP BY disk, hostName()) GROUP BY disk`,
+    ),
+  ]);
+  const sum = (names: string[], of: 'bytes' | 'rows') => {
+    return used.reduce((total, each) => (names.includes(each.disk) ? total + Number(each[of]) : total), 0);
+  };
+  return volumes.map(({ name, disks: names }) => ({
+    name,
+    disks: disks
+      .filter((disk) => names.includes(disk.name))
+      .map((disk) => {
+        return { name: disk.name, type: disk.type, freeBytes: Number(disk.free), totalBytes: Number(disk.total) };
+      }),
+    usedBytes: sum(names, 'bytes'),
+    rows: sum(names, 'rows'),
+  }));
+}

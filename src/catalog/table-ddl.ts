@@ -1,0 +1,171 @@
+import tableSql from '../../sql/clickhouse/table.sql';
+import { StoreError } from '../core/errors.ts';
+import { databaseName, everywhereName, qualifiedName, quoteName, quoteString } from '../core/identifiers.ts';
+import type { Context } from '../create-context.ts';
+import type { Table } from '../schema/table.ts';
+import { clickhouseType } from '../schema/types.ts';
+import { engineSql } from '../stores/clickhouse/engine.ts';
+import type { Kind } from '../stores/clickhouse/kind.ts';
+import { type At, everyNode, onEach, placeOf } from '../stores/clickhouse/servers.ts';
+
+/** The columns that every table has before its fields, with their types. */
+export const systemColumns = [
+  ['_lane', 'UInt16'],
+  ['_seq', 'UInt64'],
+  ['_row', 'UInt32'],
+  ['_received_at', "DateTime64(3, 'UTC')"],
+  ['_partition', 'Map(LowCardinality(String), String)'],
+] as const;
+
+/** Fields and their ClickHouse types, quoted, as they stand in a column list or a structure. */
+export function fieldColumns({ schema }: Pick<Table, 'schema'>): string[] {
+  return schema.fields.map((field) => `${quoteName(field.name)} ${clickhouseType(field, schema)}`);
+}
+
+/** The same as a table declares them. A default is what rows have that were stored before the field was there. */
+export function declaredColumns({ schema }: Pick<Table, 'schema'>): string[] {
+  return schema.fields.map((field) => {
+    const type = clickhouseType(field, schema);
+    const column = `${quoteName(field.name)} ${type}`;
+    if (field.default === undefined) return column;
+    return `${column} DEFAULT JSONExtract(${quoteString(`{"v":${field.default}}`)}, 'v', ${quoteString(type)})`;
+  });
+}
+
+/**
+ * Makes the table with all fields of its schema, or brings the one that is there to it. Additive, and safe to repeat.
+ * Whether there is to be such a table is for whoever asks: `ensureTable` in the catalogue.
+ *
+ * @param needs the shards of a cluster that must have it: those with its lanes; others get it as soon as they are there
+ */
+export async function makeTable(ctx: Context, table: Table, needs: number[]): Promise<void> {
+  await onEach(ctx, everyNode(ctx), needs, async (at) => {
+    await at.clickhouse.command(`CREATE DATABASE IF NOT EXISTS ${databaseName(table.dataset)}`);
+    await at.clickhouse.command(createTable(at, table, await at.clickhouseKind()));
+    await at.clickhouse.command(addColumns(table, qualifiedName(table)));
+    if (!isSpread(at)) return;
+    await at.clickhouse.command(createWhole(at, table));
+    await at.clickhouse.command(addColumns(table, everywhereName(table)));
+  });
+}
+
+/** Brings a table that is there to its schema, wherever it is. */
+export async function addMissingColumns(ctx: Context, table: Table): Promise<void> {
+  await onEach(ctx, everyNode(ctx), table.shards, async (at) => {
+    await addColumnsAt(at, table);
+    if (isSpread(at)) await at.clickhouse.command(addColumns(table, everywhereName(table)));
+  });
+}
+
+/** The same of what a shard has of it. */
+export async function addColumnsAt(at: At, table: Table): Promise<void> {
+  await at.clickhouse.command(addColumns(table, qualifiedName(table)));
+}
+
+function isSpread({ cluster }: Context): boolean {
+  return cluster !== undefined && cluster.shards.length > 1;
+}
+
+/**
+ * Looks whether ClickHouse has the columns in the types that they were made in. In others it would take values and change
+ * them: text that is no number becomes null, for one. LowCardinality changes nothing.
+ *
+ * @throws StoreError naming the columns
+ */
+export async function requireTypes(at: At, table: Table): Promise<void> {
+  const columns = await at.clickhouse.rows<{ name: string; type: string }>(
+    'SELECT name, type FROM system.columns WHERE database = {database:String} AND table = {table:String}',
+    { database: `ts_${table.dataset}`, table: table.physical },
+  );
+  const types = new Map(columns.map(({ name, type }) => [name, type]));
+  const others = table.schema.fields.filter((field) => {
+    return !isSameType(types.get(field.name) ?? '', clickhouseType(field, table.schema));
+  });
+  if (others.length === 0) return;
+  const told = others.slice(0, 5).map((field) => {
+    return `${field.name} (${types.get(field.name) ?? 'absent'}, not ${clickhouseType(field, table.schema)})`;
+  });
+  throw new StoreError(
+    'clickhouse',
+    `has columns of table ${table.name} in other types than their schema: ${told.join(', ')}. The rows wait until they are back`,
+    undefined,
+  );
+}
+
+/** Whether values are the same in both: LowCardinality changes how they are kept, and no value. */
+export function isSameType(a: string, b: string): boolean {
+  const plain = (type: string) => type.replace(/LowCardinality\((.*)\)/, '$1');
+  return plain(a) === plain(b);
+}
+
+function createTable(at: At, table: Table, kind: Kind): string {
+  const { schema, window } = table;
+  const { CLICKHOUSE_STORAGE_POLICY: storagePolicy } = at.config;
+  const time = quoteName(schema.timestampColumn);
+  const partition = { hour: `toStartOfHour(${time})`, day: `toDate(${time})`, month: `toYYYYMM(${time})` }[window];
+  return fill(tableSql, {
+    table: qualifiedName(table),
+    fields: declaredColumns(table)
+      .map((column) => `    ${column}`)
+      .join(',\n'),
+    engine: engineSql(placeOf(at), `ts_${table.dataset}.${table.physical}`, 'MergeTree'),
+    deduplication: rememberedTokens(at, kind).join(',\n    '),
+    partition,
+    order: [...schema.keyFields.map(quoteName), time].join(', '),
+    ttl: ttlClause(table),
+    settings: storagePolicy === undefined ? '' : `,\n    storage_policy = ${quoteString(storagePolicy)}`,
+  });
+}
+
+/**
+ * How long tokens of inserts are remembered, as settings of a table. Replicas, those of Cloud among them, forget tokens by their
+ * age as well: not before the longest sleep of a function that holds a seal is over.
+ */
+export function rememberedTokens({ cluster }: At, kind: Kind): string[] {
+  if (kind === 'server' && !cluster?.isReplicated) return ['non_replicated_deduplication_window = 10000'];
+  return ['replicated_deduplication_window = 10000', 'replicated_deduplication_window_seconds = 7776000'];
+}
+
+/** The table as a whole, wherever its rows are. Nothing is written through it: which shard a row belongs to is not its business. */
+function createWhole({ cluster }: At, table: Table): string {
+  const columns = [...systemColumns.map(([name, type]) => `${name} ${type}`), ...declaredColumns(table)];
+  const of = [cluster?.name ?? '', `ts_${table.dataset}`, table.physical].map(quoteString);
+  return `CREATE TABLE IF NOT EXISTS ${everywhereName(table)} (${columns.join(', ')}) ENGINE = Distributed(${of.join(', ')})`;
+}
+
+function addColumns(table: Table, name: string): string {
+  const columns = declaredColumns(table).map((column) => `ADD COLUMN IF NOT EXISTS ${column}`);
+  return `ALTER TABLE ${name} ${columns.join(', ')}`;
+}
+
+/** Of what a retention policy says; none without one. */
+export function ttlExpressions({ schema, retention }: Table): string[] {
+  if (retention === undefined) return [];
+  const time = quoteName(schema.timestampColumn);
+  const move =
+    retention.hotDays === undefined ? [] : [`${time} + toIntervalDay(${retention.hotDays}) TO VOLUME 'cold'`];
+  return [...move, `${time} + toIntervalDay(${retention.totalDays}) DELETE`];
+}
+
+/** Makes a shard keep rows for as long as the policy says. */
+export async function applyRetentionAt(at: At, table: Table): Promise<void> {
+  const expressions = ttlExpressions(table);
+  const [found] = await at.clickhouse.rows<{ n: string }>(
+    `SELECT count() AS n FROM system.tables WHERE database = {database:String} AND name = {table:String}
+        AND engine_full LIKE '% TTL %'`,
+    { database: `ts_${table.dataset}`, table: table.physical },
+  );
+  if (expressions.length === 0 && found?.n === '0') return;
+  await at.clickhouse.command(
+    `ALTER TABLE ${qualifiedName(table)} ${expressions.length === 0 ? 'REMOVE TTL' : `MODIFY TTL ${expressions.join(', ')}`}`,
+  );
+}
+
+function ttlClause(table: Table): string {
+  const expressions = ttlExpressions(table);
+  return expressions.length === 0 ? '' : `\nTTL ${expressions.join(', ')}`;
+}
+
+function fill(template: string, values: Record<string, string>): string {
+  return template.replace(/<([a-z]+)>/g, (whole, name: string) => values[name] ?? whole);
+}

@@ -1,0 +1,64 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import * as z from 'zod';
+import { dueWork } from '../buffer/due.ts';
+import { tryDrainingOutbox } from '../catalog/manifest-outbox.ts';
+import { describeError } from '../core/log.ts';
+import type { Context } from '../create-context.ts';
+import { flushDueLane, type Passes } from './flush-due.ts';
+
+/** A lane that is due, as a queue carries it. Told twice, or late, it does no harm. */
+const message = z.object({ dataset: z.string(), physical: z.string(), lane: z.int().nonnegative() });
+export type LaneMessage = z.output<typeof message>;
+
+/** What a queue has to be able to do: Cloudflare's binding does. */
+export type LaneQueue = { sendBatch(messages: { body: LaneMessage }[]): Promise<unknown> };
+
+const lanesInPass = 1_000;
+/** What Cloudflare takes in one call. */
+const messagesAtOnce = 100;
+
+/** Hands every due lane to a queue, whose consumers flush side by side. Throws StoreError when Redis is away. */
+export async function handOnDue(ctx: Context, queue: LaneQueue): Promise<{ lanes: number; hasJobs: boolean }> {
+  const { lanes: due, hasJobs } = await dueWork(ctx, lanesInPass);
+  for (let from = 0; from < due.length; from += messagesAtOnce) {
+    const messages = due.slice(from, from + messagesAtOnce).map(({ table, lane }) => ({ body: { ...table, lane } }));
+    await queue.sendBatch(messages);
+  }
+  return { lanes: due.length, hasJobs };
+}
+
+/** The same again and again, as long as there is something to flush. */
+export async function handOnWhileDue(
+  ctx: Context,
+  queue: LaneQueue,
+  { pause_ms, until_ms, onJobs, onLanes }: Passes,
+): Promise<void> {
+  for (;;) {
+    const { lanes, hasJobs } = await handOnDue(ctx, queue);
+    if (hasJobs) onJobs?.();
+    if (lanes > 0) onLanes?.();
+    if (lanes === 0 || ctx.now() + pause_ms >= until_ms) return;
+    await delay(pause_ms);
+  }
+}
+
+/**
+ * Flushes the lane of a message until it is empty or the time is over. Never rejects: a lane that fails has its next try
+ * in the hot buffer, and the cron hands it on again then.
+ */
+export async function flushMessage(ctx: Context, body: unknown, until_ms: number): Promise<void> {
+  const parsed = message.safeParse(body);
+  if (!parsed.success) {
+    ctx.log({ event: 'queue-message-malformed', alarm: true });
+    return;
+  }
+  const { dataset, physical, lane } = parsed.data;
+  try {
+    let flushed: { more: boolean };
+    do flushed = await flushDueLane(ctx, { table: { dataset, physical }, lane }, 'queue');
+    while (flushed.more && ctx.now() < until_ms);
+    await tryDrainingOutbox(ctx);
+  } catch (error) {
+    ctx.log({ event: 'queue-flush-failed', dataset, table: physical, lane, ...describeError(error) });
+  }
+}

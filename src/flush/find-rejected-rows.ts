@@ -1,0 +1,43 @@
+import { identifiedLines } from '../buffer/batch-rows.ts';
+import type { Seal } from '../buffer/seal.ts';
+import type { SkipList } from '../buffer/skip.ts';
+import { required } from '../core/errors.ts';
+import type { Table } from '../schema/table.ts';
+import type { At } from '../stores/clickhouse/servers.ts';
+import { type Candidate, refusedByTwin } from './insert-probe.ts';
+
+type Place = { seq: number; row: number };
+
+/**
+ * Finds the rows of a seal that ClickHouse refuses. When there are many it may take several flushes; each goes on from
+ * the list that the seal has.
+ *
+ * @returns the skip list as it must be now; the one there was when no row is at fault by itself
+ * @throws ClickHouseError, StoreError for anything but a refusal of rows
+ */
+export async function findRefused(
+  at: At,
+  table: Table,
+  lane: number,
+  seal: Seal,
+  deadline_ms: number,
+): Promise<SkipList> {
+  const candidates = candidatesOf(table, seal);
+  const name = `${lane}.${seal.epoch}`;
+  const refused = await refusedByTwin(at, table, name, seal.settingsVersion, candidates, deadline_ms);
+  const skip: SkipList = new Map([...seal.skip].map(([seq, rows]) => [seq, new Set(rows)]));
+  for (const { seq, row } of refused) skip.set(seq, (skip.get(seq) ?? new Set()).add(row));
+  return skip;
+}
+
+function candidatesOf(table: Table, seal: Seal): Candidate<Place>[] {
+  return seal.batches.flatMap((batch) => {
+    const skipped = seal.skip.get(batch.seq);
+    const rows = Array.from({ length: batch.rows }, (_, row) => row).filter((row) => !skipped?.has(row));
+    const lines = identifiedLines(batch, table.schema, (row) => !skipped?.has(row));
+    return rows.map((row, i) => ({
+      place: { seq: batch.seq, row },
+      line: required(lines[i], `row ${row} of batch ${batch.seq}`),
+    }));
+  });
+}

@@ -1,0 +1,43 @@
+import type { Seal } from '../buffer/seal.ts';
+import { qualifiedName, quoteName } from '../core/identifiers.ts';
+import type { Retention, Table } from '../schema/table.ts';
+import { parseTimestampText } from '../schema/timestamp.ts';
+import type { At } from '../stores/clickhouse/servers.ts';
+import { longStatement, ofBatches } from './row-count.ts';
+
+/**
+ * How many rows of a seal are within their retention by ClickHouse's clock, there and in the seal: a row that is so now
+ * was so when it was inserted, and the others may have been dropped at once. A retention goes by whole seconds: a row may
+ * be gone almost one before its time.
+ */
+export async function retainedRows(
+  at: At,
+  table: Table,
+  { totalDays }: Retention,
+  lane: number,
+  seal: Seal,
+): Promise<{ found: number; sent: number }> {
+  const time = quoteName(table.schema.timestampColumn);
+  const [row] = await at.clickhouse.rows<{ from_ms: string; found: string }>(
+    `WITH now64(3, 'UTC') - toIntervalDay({days:UInt32}) + toIntervalSecond(1) AS retained
+     SELECT toUnixTimestamp64Milli(retained) AS from_ms, countIf(${time} >= retained) AS found
+       FROM ${qualifiedName(table)} WHERE _lane = {lane:UInt16} AND _seq BETWEEN {from:UInt64} AND {to:UInt64}
+        AND ${ofBatches(seal.batches)}`,
+    { days: totalDays, lane, from: seal.from, to: seal.to },
+    longStatement,
+  );
+  const from_ms = Number(row?.from_ms);
+  const sent = seal.batches.reduce((sum, batch) => {
+    const skipped = seal.skip.get(batch.seq);
+    if (batch.timeMin_ms >= from_ms) return sum + batch.rows - (skipped?.size ?? 0);
+    const lines = batch.payload.split('\n').slice(0, -1);
+    return sum + lines.filter((line, n) => !skipped?.has(n) && timeOf(line, table) >= from_ms).length;
+  }, 0);
+  return { found: Number(row?.found), sent };
+}
+
+function timeOf(line: string, { schema }: Table): number {
+  const time = parseTimestampText(String(JSON.parse(line)[schema.timestampColumn]));
+  if ('reason' in time) throw new RangeError('a buffered row has a timestamp');
+  return time.time_ms;
+}

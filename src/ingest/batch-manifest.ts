@@ -1,0 +1,45 @@
+import { StoreError } from '../core/errors.ts';
+import type { Context } from '../create-context.ts';
+import { decodeBatchId } from './batch-id.ts';
+
+/** What a flush put where, as clients see it. */
+export type ManifestView = {
+  id: string;
+  rows: number;
+  bytes: number;
+  checksum: string;
+  schemaVersion: number;
+  sequences: { from: number; to: number };
+  flushedAt: string;
+  partitions: { partition: string; rows: number; timeFrom: string; timeTo: string }[];
+};
+
+/** The manifest that has a batch. Null where none is on record yet, or Postgres is away: it waits in the outbox then. */
+export async function manifestOfBatch(ctx: Context, batchId: string): Promise<ManifestView | null> {
+  const place = decodeBatchId(batchId);
+  if (place === undefined) return null;
+  try {
+    const [row] = await ctx.postgres.rows<{ manifest: ManifestView }>(
+      `select jsonb_build_object(
+                'id', m.id, 'rows', m.rows, 'bytes', m.bytes, 'checksum', m.checksum, 'schemaVersion', m.schema_version,
+                'sequences', jsonb_build_object('from', m.seq_from, 'to', m.seq_to),
+                'flushedAt', to_char(m.flushed_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+                'partitions', coalesce((
+                  select jsonb_agg(jsonb_build_object('partition', p.partition, 'rows', p.rows,
+                           'timeFrom', to_char(p.time_from at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+                           'timeTo', to_char(p.time_to at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))
+                         order by p.partition)
+                    from manifest_partitions p where p.manifest_id = m.id), '[]')) as manifest
+         from manifests m
+        where m.dataset = $1 and m.physical_table = $2 and m.lane = $3 and m.incarnation = $4
+          and $5 between m.seq_from and m.seq_to
+        -- The newest: after a failover of the hot buffer another batch may have had the sequence before.
+        order by m.flushed_at desc limit 1`,
+      [place.table.dataset, place.table.physical, place.lane, place.incarnation, place.seq],
+    );
+    return row?.manifest ?? null;
+  } catch (error) {
+    if (error instanceof StoreError) return null;
+    throw error;
+  }
+}

@@ -1,0 +1,114 @@
+import type { Seal } from '../buffer/seal.ts';
+import { encodeSkip } from '../buffer/skip.ts';
+import { atLane } from '../catalog/lane-location.ts';
+import type { QuarantineRecord } from '../catalog/quarantine-table.ts';
+import { firstOf, required } from '../core/errors.ts';
+import type { TableRef } from '../core/identifiers.ts';
+import type { Context } from '../create-context.ts';
+import type { Table } from '../schema/table.ts';
+import { storedTimestamp } from '../schema/timestamp.ts';
+import type { At } from '../stores/clickhouse/servers.ts';
+import { digest, recordInQuarantine } from './quarantine.ts';
+
+/** What a row is known by in ClickHouse, beside when its batch was acknowledged. */
+export type Identity = { lane: number; seq: number; row: number };
+
+/**
+ * Puts the rows of a seal that ClickHouse refuses into quarantine, as they were buffered. First ClickHouse itself is told,
+ * so that no insert which begins from then on has them. Done again it changes nothing.
+ *
+ * @throws StoreError when a store that this needs is away
+ */
+export async function quarantineSkipped(at: At, table: Table, lane: number, seal: Seal): Promise<void> {
+  const records = seal.batches.flatMap((batch) => {
+    const lines = batch.payload.split('\n');
+    return [...(seal.skip.get(batch.seq) ?? [])].map((row) => ({
+      id: digest(`${table.dataset}/${table.physical}/${seal.incarnation}/${lane}/${batch.seq}/${row}/${batch.id}`),
+      ...{ event: 'quarantined' as const, table: table.name, origin: 'flush' as const },
+      ...{ physical: table.physical, lane, seq: batch.seq, row },
+      ...{
+        reason: 'refused-by-clickhouse',
+        detail: 'ClickHouse refuses this row; look at the constraints of its table',
+      },
+      ...{
+        schema_version: batch.schemaVersion,
+        meta: batch.meta,
+        payload: required(lines[row], `row ${row} of batch ${batch.seq}`),
+      },
+    }));
+  });
+  await markSkipped(at, table, lane, seal);
+  const idempotencyKey = `skipped:${table.physical}:${seal.incarnation}:${seal.token}:${digest(encodeSkip(seal.skip))}`;
+  const told: QuarantineRecord[] = records;
+  await recordInQuarantine(at, table.dataset, told, { idempotencyKey, requestHash: seal.token, isOwn: true });
+}
+
+async function markSkipped(at: At, { dataset, physical }: TableRef, lane: number, seal: Seal): Promise<void> {
+  const lines = seal.batches.flatMap(({ seq, receivedAt_ms }) => {
+    const received_at = storedTimestamp(receivedAt_ms);
+    const rows = [...(seal.skip.get(seq) ?? [])];
+    return rows.map((row) => JSON.stringify({ dataset, table: physical, lane, seq, row, received_at }));
+  });
+  const statement = `INSERT INTO timestore.skipped_rows (dataset, \`table\`, lane, seq, row, received_at) FORMAT JSONEachRow\n`;
+  await at.clickhouse.send({
+    settings: { async_insert: 0 },
+    body: new TextEncoder().encode(statement + lines.join('\n')),
+    timeout_ms: at.config.limits.insert_timeout_ms,
+  });
+}
+
+/**
+ * How many rows of batches were refused by ClickHouse and set aside. Where it is not known when a batch was acknowledged,
+ * of any that had its sequence. Throws StoreError, ClickHouseError.
+ */
+export async function countSkipped(
+  ctx: Context,
+  table: Table,
+  batches: { lane: number; seq: number; receivedAt_ms?: number | undefined }[],
+): Promise<number> {
+  const { dataset, physical } = table;
+  let rows = 0;
+  for (const [lane, of] of Map.groupBy(batches, (batch) => batch.lane)) {
+    const at = await atLane(ctx, table, lane);
+    const found = await at.clickhouse.rows<{ rows: string }>(
+      `SELECT uniqExact(seq, row) AS rows FROM timestore.skipped_rows
+        WHERE dataset = {dataset:String} AND \`table\` = {table:String} AND lane = {lane:UInt16}
+          AND (${of.map(skippedOf).join(' OR ')})`,
+      { dataset, table: physical, lane },
+    );
+    rows += Number(firstOf('clickhouse', found).rows);
+  }
+  return rows;
+}
+
+function skippedOf({ seq, receivedAt_ms }: { seq: number; receivedAt_ms?: number | undefined }): string {
+  if (receivedAt_ms === undefined) return `seq = ${Number(seq)}`;
+  return `(seq = ${Number(seq)} AND toUnixTimestamp64Milli(received_at) IN (0, ${Number(receivedAt_ms)}))`;
+}
+
+/**
+ * Of rows that were set aside, those that an insert which began before may still bring.
+ *
+ * @throws StoreError, ClickHouseError
+ */
+export async function stillOnTheirWay<Row extends Identity>(ctx: Context, table: Table, rows: Row[]): Promise<Row[]> {
+  const late: Row[] = [];
+  for (const [lane, of] of Map.groupBy(rows, (row) => row.lane)) {
+    const at = await atLane(ctx, table, lane);
+    const places = of.map(({ seq, row }) => `(${Number(seq)},${Number(row)})`);
+    const young = await at.clickhouse.rows<{ seq: string; row: number }>(
+      `SELECT seq, row FROM timestore.skipped_rows
+        WHERE dataset = {dataset:String} AND \`table\` = {table:String} AND lane = {lane:UInt16} AND (seq, row) IN (${places.join(',')})
+        GROUP BY seq, row, received_at HAVING min(skipped_at) > now64(3) - toIntervalMillisecond({life_ms:UInt64})`,
+      // An insert is given up by the server after its timeout; the same again for what goes on meanwhile.
+      {
+        ...{ dataset: table.dataset, table: table.physical, lane },
+        life_ms: 2 * ctx.config.limits.insert_timeout_ms,
+      },
+      { max_query_size: 4_194_304, max_ast_elements: 1_000_000 },
+    );
+    const keys = new Set(young.map(({ seq, row }) => `${seq} ${row}`));
+    late.push(...of.filter(({ seq, row }) => keys.has(`${seq} ${row}`)));
+  }
+  return late;
+}

@@ -1,0 +1,250 @@
+import * as z from 'zod';
+import { untilSchema } from '../../buffer/lane-positions.ts';
+import { readTable } from '../../catalog/find-table.ts';
+import { partitionsThere } from '../../catalog/partitions.ts';
+import { required } from '../../core/errors.ts';
+import { physicalName } from '../../core/identifiers.ts';
+import type { Context } from '../../create-context.ts';
+import { cutOf, flushCut } from '../../flush/flush-snapshot.ts';
+import type { JobOf } from '../../jobs/job.ts';
+import type { Outcome, Step } from '../../jobs/runner.ts';
+import { recordCut } from '../row-audit/record-cut.ts';
+import { contentOf, writePartition } from './parquet.ts';
+
+const content = z.object({ rows: z.number(), checksum: z.string() });
+
+/** What is kept of one table beside its rows. */
+export const tableRecord = z.object({
+  dataset: z.string(),
+  name: z.string(),
+  life: z.number(),
+  definition: z.record(z.string(), z.unknown()),
+  state: z.string(),
+  schemaVersion: z.number(),
+  until: untilSchema,
+  partitions: z.record(z.string(), content),
+  /** Lines of the catalogue's tables, as they are there. */
+  schemaVersions: z.array(z.record(z.string(), z.unknown())),
+  lanes: z.array(z.record(z.string(), z.unknown())),
+  /** How many objects its manifests are in: there is one for each flush. */
+  manifestPages: z.number(),
+  deletions: z.array(z.record(z.string(), z.unknown())),
+});
+
+/** Manifests of a table, with their partitions; lines likewise. */
+export const manifestPage = z.object({
+  manifests: z.array(z.record(z.string(), z.unknown())),
+  partitions: z.array(z.record(z.string(), z.unknown())),
+});
+
+/** What a backup is: written last, so that one that has it is whole. */
+export const backupRecord = z.object({
+  id: z.string(),
+  startedAt: z.string(),
+  finishedAt: z.string(),
+  tables: z.array(z.object({ dataset: z.string(), name: z.string(), rows: z.number() })),
+  datasets: z.array(z.record(z.string(), z.unknown())),
+  savedQueries: z.array(z.record(z.string(), z.unknown())),
+  /** With hashes of their secrets, which are nowhere. */
+  keys: z.array(z.record(z.string(), z.unknown())),
+});
+
+const progressSchema = z.object({
+  startedAt: z.string(),
+  tables: z.array(z.object({ dataset: z.string(), name: z.string(), rows: z.number().nullable() })),
+  /** Of the table that is being written. */
+  current: z
+    .object({
+      until: untilSchema,
+      isFlushed: z.boolean(),
+      done: z.record(z.string(), content),
+      /** Objects of manifests that are written, and the last of them. */
+      pages: z.number(),
+      lastManifest: z.string(),
+      hasManifests: z.boolean(),
+    })
+    .optional(),
+});
+
+type Progress = z.output<typeof progressSchema>;
+
+export const backupPrefix = 'backups/';
+export const backupKey = (id: string) => `${backupPrefix}${id}.json`;
+export const tableKey = (id: string, dataset: string, name: string) =>
+  `${backupPrefix}${id}/${dataset}/${name}/table.json`;
+export const manifestKey = (id: string, dataset: string, name: string, page: number) =>
+  `${backupPrefix}${id}/${dataset}/${name}/manifests-${page}.json`;
+export const partitionKey = (id: string, dataset: string, name: string, partition: string) =>
+  `${backupPrefix}${id}/${dataset}/${name}/${partition}.parquet`;
+
+/**
+ * Copies tables into the object store: everything acknowledged before the job began, each partition as Parquet that was
+ * read back, and what the catalogue says. Each step may be repeated: an object is written again.
+ */
+export const backupStep: Step<'backup'> = async (ctx, job, deadline_ms) => {
+  if (job.progress.tables === undefined) return { progress: await begin(ctx, job) };
+  const progress = progressSchema.parse(job.progress);
+  const next = progress.tables.findIndex(({ rows }) => rows === null);
+  if (next < 0) return await finish(ctx, job, progress);
+  const { dataset, name } = progress.tables[next] ?? { dataset: '', name: '' };
+  const table = await readTable(ctx, dataset, name);
+  // Dropped since the job began: then it is not in it.
+  if (table === undefined || table.state === 'deleting') {
+    return { progress: { ...progress, current: undefined, tables: progress.tables.filter((_, i) => i !== next) } };
+  }
+  const { current } = progress;
+  if (current === undefined) {
+    const { until } = await cutOf(ctx, table);
+    return {
+      progress: {
+        ...progress,
+        current: { until, isFlushed: false, done: {}, pages: 0, lastManifest: '', hasManifests: false },
+      },
+    };
+  }
+  if (!current.isFlushed) return { progress: await flushed(ctx, progress, current, table, deadline_ms) };
+
+  const done = { ...current.done };
+  const soFar = (wait_ms = 0): Outcome => ({ progress: { ...progress, current: { ...current, done } }, wait_ms });
+  for (const partition of await partitionsThere(ctx, table)) {
+    if (done[partition] !== undefined) continue;
+    if (ctx.now() >= deadline_ms) return soFar();
+    const key = partitionKey(job.id, dataset, name, partition);
+    const written = await writePartition(ctx, table, current.until, partition, key);
+    const there = await contentOf(ctx, table, current.until, partition);
+    // Deleted or corrected meanwhile, or past its retention: what is there by now is written again.
+    if (written.rows !== there.rows || written.checksum !== there.checksum) return soFar(1_000);
+    done[partition] = written;
+  }
+  if (!current.hasManifests) {
+    const paged = await writeManifests(ctx, job, table, current, deadline_ms);
+    return { progress: { ...progress, current: { ...paged, done } } };
+  }
+  // What has gone since as a whole is not in it.
+  const left = new Set(await partitionsThere(ctx, table));
+  const kept = Object.fromEntries(
+    Object.entries(done).filter(([partition, { rows }]) => left.has(partition) && rows > 0),
+  );
+  const record = await recordOf(ctx, table, current.until, kept, current.pages);
+  await ctx.objects.put(tableKey(job.id, dataset, name), JSON.stringify(record));
+  const rows = Object.values(kept).reduce((sum, each) => sum + each.rows, 0);
+  const tables = progress.tables.map((each, i) => (i === next ? { ...each, rows } : each));
+  return { progress: { ...progress, current: undefined, tables } };
+};
+
+/** So that a page, each manifest with up to a hundred partitions, stays small beside what an instance has. */
+const manifestsInPage = 500;
+
+async function writeManifests(
+  ctx: Context,
+  { id }: JobOf<'backup'>,
+  { dataset, name, physical }: TableOf,
+  current: Current,
+  deadline_ms: number,
+): Promise<Current> {
+  let { pages, lastManifest } = current;
+  while (ctx.now() < deadline_ms) {
+    const manifests = await ctx.postgres.rows<{ id: string; line: Record<string, unknown>; partitions: Lines }>(
+      `select m.id, to_jsonb(m) as line,
+              (select coalesce(jsonb_agg(to_jsonb(p)), '[]') from manifest_partitions p where p.manifest_id = m.id) as partitions
+         from manifests m
+        where m.dataset = $1 and m.physical_table = $2 and m.id > $4
+          and exists (select from jsonb_to_recordset($3::jsonb) as u(lane integer, seq bigint)
+                       where u.lane = m.lane and m.seq_to <= u.seq)
+        order by m.id limit ${manifestsInPage}`,
+      [dataset, physical, JSON.stringify(current.until), lastManifest],
+    );
+    const last = manifests.at(-1);
+    if (last === undefined) return { ...current, pages, lastManifest, hasManifests: true };
+    const page: z.input<typeof manifestPage> = {
+      manifests: manifests.map(({ line }) => line),
+      partitions: manifests.flatMap(({ partitions }) => partitions),
+    };
+    await ctx.objects.put(manifestKey(id, dataset, name, pages), JSON.stringify(page));
+    pages += 1;
+    lastManifest = last.id;
+  }
+  return { ...current, pages, lastManifest };
+}
+
+async function begin(ctx: Context, { request }: JobOf<'backup'>): Promise<Progress> {
+  const { datasets } = request as { datasets?: string[] };
+  const tables = await ctx.postgres.rows<{ dataset: string; name: string }>(
+    `select t.dataset, t.name from tables t join datasets d on d.name = t.dataset
+      where t.dropped_at is null and 'deleting' not in (t.state, d.state) and ($1::text[] is null or t.dataset = any($1))
+      order by t.dataset, t.name`,
+    [datasets ?? null],
+  );
+  return { startedAt: new Date(ctx.now()).toISOString(), tables: tables.map((table) => ({ ...table, rows: null })) };
+}
+
+type TableOf = NonNullable<Awaited<ReturnType<typeof readTable>>>;
+type Current = NonNullable<Progress['current']>;
+type Lines = Record<string, unknown>[];
+
+async function flushed(
+  ctx: Context,
+  progress: Progress,
+  current: Current,
+  table: TableOf,
+  deadline_ms: number,
+): Promise<Progress> {
+  const isFlushed =
+    (await flushCut(ctx, table, current.until, deadline_ms)) && (await recordCut(ctx, table, current.until));
+  return { ...progress, current: { ...current, isFlushed } };
+}
+
+async function recordOf(
+  ctx: Context,
+  { dataset, name, life }: TableOf,
+  to: Current['until'],
+  partitions: Record<string, z.output<typeof content>>,
+  manifestPages: number,
+): Promise<z.input<typeof tableRecord>> {
+  const key = [dataset, name, life];
+  const [tables = [], schemaVersions = [], lanes = [], deletions = []] = await ctx.postgres.transaction([
+    ['select definition, state, schema_version from tables where dataset = $1 and name = $2 and life = $3', key],
+    ['select to_jsonb(s) as line from schema_versions s where dataset = $1 and name = $2 and life = $3', key],
+    ['select to_jsonb(l) as line from lanes l where dataset = $1 and name = $2 and life = $3', key],
+    [
+      'select to_jsonb(d) as line from deletions d where dataset = $1 and physical_table = $2 and done_at is not null',
+      [dataset, physicalName(name, life)],
+    ],
+  ]);
+  const linesOf = (rows: Record<string, unknown>[]) => rows.map(({ line }) => line as Record<string, unknown>);
+  return {
+    ...{ dataset, name, life, until: to, partitions },
+    definition: tables[0]?.definition as Record<string, unknown>,
+    ...{ state: String(tables[0]?.state), schemaVersion: Number(tables[0]?.schema_version) },
+    ...{ schemaVersions: linesOf(schemaVersions), lanes: linesOf(lanes), manifestPages, deletions: linesOf(deletions) },
+  };
+}
+
+async function finish(
+  ctx: Context,
+  { id, request }: JobOf<'backup'>,
+  { startedAt, tables }: Progress,
+): Promise<Outcome> {
+  const { datasets: chosen } = request as { datasets?: string[] };
+  const which = [chosen ?? null];
+  const [datasets = [], savedQueries = [], keys = []] = await ctx.postgres.transaction([
+    [
+      'select to_jsonb(d) as line from datasets d where dropped_at is null and ($1::text[] is null or name = any($1))',
+      which,
+    ],
+    ['select to_jsonb(s) as line from saved_queries s where $1::text[] is null or dataset = any($1)', which],
+    ['select to_jsonb(k) as line from api_keys k where $1::text[] is null', which],
+  ]);
+  const linesOf = (rows: Record<string, unknown>[]) => rows.map(({ line }) => line as Record<string, unknown>);
+  const counted = tables.map((table) => ({
+    ...table,
+    rows: required(table.rows ?? undefined, `rows of ${table.name}`),
+  }));
+  const record: z.input<typeof backupRecord> = {
+    ...{ id, startedAt, finishedAt: new Date(ctx.now()).toISOString() },
+    tables: counted,
+    ...{ datasets: linesOf(datasets), savedQueries: linesOf(savedQueries), keys: linesOf(keys) },
+  };
+  await ctx.objects.put(backupKey(id), JSON.stringify(record));
+  return { done: { tables: counted.length, rows: counted.reduce((sum, { rows }) => sum + rows, 0) } };
+}

@@ -1,0 +1,83 @@
+import { type Until, untilSql } from '../../buffer/lane-positions.ts';
+import { atWhole, shardsOf } from '../../catalog/lane-location.ts';
+import { askLong, objectFunction, writeObject } from '../../catalog/object-table.ts';
+import { fieldColumns, systemColumns } from '../../catalog/table-ddl.ts';
+import { qualifiedName, quoteName } from '../../core/identifiers.ts';
+import type { Context } from '../../create-context.ts';
+import type { Table } from '../../schema/table.ts';
+import type { Settings } from '../../stores/clickhouse/client.ts';
+import type { At } from '../../stores/clickhouse/servers.ts';
+
+/** What a partition holds: how many rows, and a hash of all there is in them. */
+export type Content = { rows: number; checksum: string };
+
+function columnsOf(table: Table): string[] {
+  return [...systemColumns.map(([name]) => name), ...table.schema.fields.map(({ name }) => quoteName(name))];
+}
+
+/** Exclusive or of the hashes of whole rows: any value that differs shows, in whatever order they are. */
+function contentSql(table: Table): string {
+  // What the hash cannot take, as the text that it is answered as.
+  const values = columnsOf(table).map((column) => `toString(${column})`);
+  return `count() AS rows, leftPad(lower(hex(groupBitXor(sipHash64([${values.map((value) => `ifNull(${value}, '\\\\N')`).join(', ')}])))), 16, '0') AS checksum`;
+}
+
+function structureOf(table: Table): string {
+  return [...systemColumns.map(([name, type]) => `${name} ${type}`), ...fieldColumns(table)].join(', ');
+}
+
+async function contentFrom(at: At, table: Table, from: string, settings: Settings): Promise<Content> {
+  const text = await askLong(at, `SELECT ${contentSql(table)} FROM ${from} FORMAT JSONEachRow`, settings);
+  const { rows, checksum } = JSON.parse(text) as Content;
+  return { rows: Number(rows), checksum };
+}
+
+/** What ClickHouse has of a partition. Throws StoreError, ClickHouseError. */
+export async function contentOf(ctx: Context, table: Table, until: Until, partition: string): Promise<Content> {
+  const { at, nameOf } = atWhole(ctx, [table]);
+  const from = `${nameOf(table)} WHERE _partition_id = {_partition:String} AND ${untilSql(until)}`;
+  return await contentFrom(at, table, from, { param__partition: partition });
+}
+
+/**
+ * Writes a partition as Parquet and reads it back.
+ *
+ * @returns what the file holds, which is what it was written from at the moment that it was
+ */
+export async function writePartition(
+  ctx: Context,
+  table: Table,
+  until: Until,
+  partition: string,
+  key: string,
+): Promise<Content> {
+  const object = objectFunction(ctx, key, 'Parquet');
+  const { at, nameOf } = atWhole(ctx, [table]);
+  await writeObject(
+    at,
+    object,
+    `SELECT ${columnsOf(table).join(', ')} FROM ${nameOf(table)}
+      WHERE _partition_id = {_partition:String} AND ${untilSql(until)}`,
+    { param__columns: structureOf(table), param__partition: partition },
+  );
+  return await contentFrom(at, table, object, { param__columns: structureOf(table) });
+}
+
+/** Brings the rows of a file into a table, each once, however often this is called. */
+export async function readPartition(ctx: Context, table: Table, partition: string, key: string): Promise<void> {
+  const object = objectFunction(ctx, key, 'Parquet');
+  const columns = columnsOf(table).join(', ');
+  for (const { at, lanes } of shardsOf(ctx, table)) {
+    await askLong(
+      at,
+      `INSERT INTO ${qualifiedName(table)} (${columns}) SELECT ${columns} FROM ${object} WHERE _lane IN (${lanes.join(', ')})
+        AND (_lane, _seq, _row, _received_at) NOT IN (
+              SELECT _lane, _seq, _row, _received_at FROM ${qualifiedName(table)} WHERE _partition_id = {_partition:String})`,
+      {
+        ...{ param__columns: structureOf(table), param__partition: partition },
+        ...{ async_insert: 0, deduplicate_insert_select: 'force_enable', max_insert_threads: 1, max_threads: 1 },
+        insert_deduplication_token: `restore:${key}`,
+      },
+    );
+  }
+}

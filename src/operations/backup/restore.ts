@@ -1,0 +1,216 @@
+import * as z from 'zod';
+import { applyQuota, applyStates } from '../../catalog/apply-states.ts';
+import { requireTable } from '../../catalog/change-table.ts';
+import { applyRetention, ensureTable } from '../../catalog/ensure-table.ts';
+import { placeLanes } from '../../catalog/place-lanes.ts';
+import { setUpLanes } from '../../catalog/provision-lanes.ts';
+import { TimestoreError } from '../../core/errors.ts';
+import { physicalName } from '../../core/identifiers.ts';
+import type { Context } from '../../create-context.ts';
+import type { JobOf } from '../../jobs/job.ts';
+import type { Outcome, Step } from '../../jobs/runner.ts';
+import type { Table } from '../../schema/table.ts';
+import { ask } from '../../stores/redis/client.ts';
+import { backupKey, backupRecord, manifestKey, manifestPage, partitionKey, tableKey, tableRecord } from './backup.ts';
+import { contentOf, readPartition } from './parquet.ts';
+
+const progressSchema = z.object({
+  tables: z.array(z.object({ dataset: z.string(), name: z.string(), rows: z.number() })),
+  next: z.number(),
+  /** Partitions of the next table that are there, and how many objects of its manifests. */
+  done: z.array(z.string()).optional(),
+  pages: z.number().optional(),
+});
+
+type Progress = z.output<typeof progressSchema>;
+
+/** Throws TimestoreError `not-found` where there is no whole backup of that name; StoreError. */
+export async function readBackup(ctx: Context, id: string): Promise<z.output<typeof backupRecord>> {
+  const text = await ctx.objects.get(backupKey(id));
+  if (text === undefined) throw new TimestoreError('not-found', `There is no whole backup ${id}.`);
+  return backupRecord.parse(JSON.parse(text));
+}
+
+/**
+ * Brings tables of a backup back that are not there. Until all of a table's rows are there and compare equal it is hidden
+ * from readers and writers. Each step may be repeated.
+ */
+export const restoreStep: Step<'restore'> = async (ctx, job, deadline_ms) => {
+  const { backup: id } = job.request as { backup: string };
+  if (job.progress.tables === undefined) return await begin(ctx, job, id);
+  const progress = progressSchema.parse(job.progress);
+  const target = progress.tables[progress.next];
+  if (target === undefined) {
+    const rows = progress.tables.reduce((sum, each) => sum + each.rows, 0);
+    return { done: { backup: id, tables: progress.tables.length, rows } };
+  }
+  const { dataset, name } = target;
+  const text = await ctx.objects.get(tableKey(id, dataset, name));
+  if (text === undefined)
+    throw new TimestoreError('not-found', `Backup ${id} has lost table ${name} of dataset ${dataset}.`);
+  const record = tableRecord.parse(JSON.parse(text));
+  if (progress.done === undefined) {
+    await recordTable(ctx, record);
+    return { progress: { ...progress, done: [] } };
+  }
+  const table = await requireTable(ctx, dataset, name);
+  // Else it is shown already, and may have changed since: whoever did that has died before it was on record.
+  if (table.state === 'deleting') {
+    const left = await restoreHidden(ctx, table, record, id, progress, deadline_ms);
+    if (left !== undefined) return { progress: left };
+  }
+  await applyStates(ctx, dataset, name);
+  const shown = await requireTable(ctx, dataset, name);
+  // What is past its retention by now goes as it would have.
+  await applyRetention(ctx, shown);
+  await setUpLanes(ctx, shown);
+  return { progress: { tables: progress.tables, next: progress.next + 1 } };
+};
+
+/** Brings everything of a table back and shows it; answers how far it is when the time is over before. */
+async function restoreHidden(
+  ctx: Context,
+  table: Table,
+  record: z.output<typeof tableRecord>,
+  id: string,
+  progress: Progress,
+  deadline_ms: number,
+): Promise<Progress | undefined> {
+  const { dataset, name } = table;
+  await ensureTable(ctx, table, table.shards, 'restore');
+  const done = new Set(progress.done);
+  for (const [partition, content] of Object.entries(record.partitions)) {
+    if (done.has(partition)) continue;
+    if (ctx.now() >= deadline_ms) return { ...progress, done: [...done] };
+    await readPartition(ctx, table, partition, partitionKey(id, dataset, name, partition));
+    const there = await contentOf(ctx, table, record.until, partition);
+    if (there.rows !== content.rows || there.checksum !== content.checksum) {
+      throw new TimestoreError(
+        'invalid-request',
+        `Partition ${partition} of table ${name} of dataset ${dataset} is not in the bucket as it was backed up. The table ` +
+          'stays hidden: delete it, and restore another backup.',
+      );
+    }
+    done.add(partition);
+  }
+  for (let page = progress.pages ?? 0; page < record.manifestPages; page += 1) {
+    if (ctx.now() >= deadline_ms) return { ...progress, done: [...done], pages: page };
+    await recordManifests(ctx, table, record.life, await ctx.objects.get(manifestKey(id, dataset, name, page)));
+  }
+  await ctx.postgres.rows(
+    `update tables set state = $3, definition = $4::jsonb || jsonb_build_object('shards', definition->'shards'), revision = revision + 1
+      where dataset = $1 and name = $2 and dropped_at is null and state = 'deleting'`,
+    [dataset, name, record.state, JSON.stringify(record.definition)],
+  );
+  return undefined;
+}
+
+async function begin(ctx: Context, { request }: JobOf<'restore'>, id: string): Promise<Outcome> {
+  const { datasets: chosen } = request as { datasets?: string[] };
+  const backup = await readBackup(ctx, id);
+  const isChosen = (dataset: unknown) => chosen === undefined || chosen.includes(String(dataset));
+  const tables = backup.tables.filter(({ dataset }) => isChosen(dataset));
+  const there = await ctx.postgres.rows<{ dataset: string; name: string }>(
+    `select dataset, name from tables t join jsonb_to_recordset($1::jsonb) as b(dataset text, name text) using (dataset, name)
+      where t.dropped_at is null`,
+    [JSON.stringify(tables)],
+  );
+  if (there.length > 0) {
+    const told = there.slice(0, 5).map(({ dataset, name }) => `${dataset}.${name}`);
+    throw new TimestoreError(
+      'invalid-request',
+      `${there.length} tables are there already (${told.join(', ')}); a restore replaces none.`,
+    );
+  }
+  const datasets = backup.datasets.filter(({ name }) => isChosen(name));
+  await ctx.postgres.transaction([
+    [
+      `insert into datasets as known (name, title, state, retention, quota, created_at)
+       select name, title, case when state = 'deleting' then 'active' else state end, retention, quota, created_at
+         from jsonb_populate_recordset(null::datasets, $1::jsonb)
+       on conflict (name) do update
+         set title = excluded.title, state = excluded.state, retention = excluded.retention, quota = excluded.quota,
+             created_at = excluded.created_at, dropped_at = null, delete_at = null, revision = known.revision + 1
+         where known.dropped_at is not null`,
+      [JSON.stringify(datasets)],
+    ],
+    [
+      `insert into saved_queries (dataset, name, sql, description, params, saved_at, saved_by)
+       select dataset, name, sql, description, params, saved_at, saved_by from jsonb_populate_recordset(null::saved_queries, $1::jsonb)
+       on conflict do nothing`,
+      [JSON.stringify(backup.savedQueries.filter(({ dataset }) => isChosen(dataset)))],
+    ],
+    [
+      `insert into api_keys (id, name, secret_hash, scopes, row_filter, revision, created_at, expires_at, revoked_at)
+       select id, name, secret_hash, scopes, row_filter, revision, created_at, expires_at, revoked_at
+         from jsonb_populate_recordset(null::api_keys, $1::jsonb) on conflict do nothing`,
+      [JSON.stringify(chosen === undefined ? backup.keys : [])],
+    ],
+  ]);
+  for (const { name } of datasets) await applyQuota(ctx, String(name));
+  return { progress: { tables, next: 0 } satisfies Progress };
+}
+
+/** Hidden, without a time at which it would be gone, and with its history; in a new life where an earlier one is known. */
+async function recordTable(ctx: Context, record: z.output<typeof tableRecord>): Promise<void> {
+  const { dataset, name } = record;
+  // What the hot buffer has of a table of that name may be of a life that the catalogue knows nothing of.
+  await ask(() => ctx.redis.del(ctx.keys.table(dataset, name)));
+  const [known] = await ctx.postgres.rows<{ life: number | null }>(
+    'select max(life) as life from tables where dataset = $1 and name = $2',
+    [dataset, name],
+  );
+  const [living] = await ctx.postgres.rows<{ life: number }>(
+    `select life from tables where dataset = $1 and name = $2 and dropped_at is null and state = 'deleting' and delete_at is null`,
+    [dataset, name],
+  );
+  const life = living?.life ?? (known?.life === null || known === undefined ? record.life : known.life + 1);
+  // Lanes are where this deployment has shards, whatever the one had that was backed up.
+  const { readLanes } = record.definition as { readLanes: number };
+  const shards = placeLanes(ctx, { dataset, name }, [], readLanes);
+  const inLife = (lines: Record<string, unknown>[]) => JSON.stringify(lines.map((line) => ({ ...line, life })));
+  await ctx.postgres.transaction([
+    [
+      `insert into tables (dataset, name, life, definition, schema_version, state)
+       values ($1, $2, $3, $4::jsonb, $5, 'deleting') on conflict do nothing`,
+      // Without a retention at first: rows that are past it would be gone before they are compared.
+      [dataset, name, life, JSON.stringify({ ...record.definition, retention: null, shards }), record.schemaVersion],
+    ],
+    [
+      `insert into schema_versions select * from jsonb_populate_recordset(null::schema_versions, $1::jsonb)
+       on conflict do nothing`,
+      [inLife(record.schemaVersions)],
+    ],
+    [
+      'insert into lanes select * from jsonb_populate_recordset(null::lanes, $1::jsonb) on conflict do nothing',
+      [inLife(record.lanes)],
+    ],
+    [
+      `insert into deletions (dataset, physical_table, lane, partition, rows, deleted_at, job, done_at)
+       select dataset, $2, lane, partition, rows, deleted_at, coalesce(job, 'before') || ' restored ' || id, done_at
+         from jsonb_populate_recordset(null::deletions, $1::jsonb)
+       on conflict do nothing`,
+      [JSON.stringify(record.deletions), physicalName(name, life)],
+    ],
+  ]);
+}
+
+/** Throws TimestoreError `not-found` where the bucket has lost them; StoreError. */
+async function recordManifests(ctx: Context, table: Table, life: number, text: string | undefined): Promise<void> {
+  const { dataset, name, physical } = table;
+  if (text === undefined) throw new TimestoreError('not-found', `The backup has lost manifests of table ${name}.`);
+  const { manifests, partitions } = manifestPage.parse(JSON.parse(text));
+  const was = physicalName(name, life);
+  const moved = (id: unknown) => String(id).replace(`${dataset}/${was}/`, `${dataset}/${physical}/`);
+  await ctx.postgres.transaction([
+    [
+      'insert into manifests select * from jsonb_populate_recordset(null::manifests, $1::jsonb) on conflict do nothing',
+      [JSON.stringify(manifests.map((line) => ({ ...line, id: moved(line.id), physical_table: physical })))],
+    ],
+    [
+      `insert into manifest_partitions select * from jsonb_populate_recordset(null::manifest_partitions, $1::jsonb)
+       on conflict do nothing`,
+      [JSON.stringify(partitions.map((line) => ({ ...line, manifest_id: moved(line.manifest_id) })))],
+    ],
+  ]);
+}

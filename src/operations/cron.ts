@@ -1,0 +1,76 @@
+import { measureMemory } from '../buffer/memory.ts';
+import { sweepStates } from '../catalog/apply-states.ts';
+import { mirrorDue } from '../catalog/mirror-jobs.ts';
+import { describeError } from '../core/log.ts';
+import type { Context } from '../create-context.ts';
+import { handOnWhileDue, type LaneQueue } from '../flush/enqueue-due-lanes.ts';
+import { flushWhileDue } from '../flush/flush-due.ts';
+import { sweepDue } from '../flush/sweep-due.ts';
+import { createJob } from '../jobs/job.ts';
+import { noteNext, workOnJobs } from '../jobs/runner.ts';
+import { exportDue } from './export/schedule.ts';
+import { jobSteps } from './job-handlers.ts';
+import { reconcileDue } from './reconcile/reconcile-due.ts';
+import { auditDue } from './row-audit/audit-due.ts';
+
+/** Passes within the minute that the trigger comes every one of: how long they go on, and how long each waits for the next. */
+const everyMinute = { pause_ms: 5_000, passes_ms: 50_000 };
+
+/** Of each hour. They ask Postgres, which many let sleep while it is not used. */
+const sweepMinute = 0;
+const exportMinute = 5;
+const reconcileMinute = 15;
+const auditMinute = 30;
+const backupMinute = 45;
+
+/**
+ * What runs every minute: the flush of what is due, by itself or through a queue, with a look at the buffer's memory, and
+ * jobs; once an hour the sweep of lanes and jobs that nobody marked due, the audit, the look at ClickHouse, exports that
+ * are due, and once a day a backup where one is wanted.
+ *
+ * @param at_ms of the trigger
+ */
+export async function runMinute(
+  ctx: Context,
+  at_ms: number,
+  queue: LaneQueue | undefined,
+  { pause_ms, passes_ms } = everyMinute,
+): Promise<void> {
+  const minute = new Date(at_ms).getUTCMinutes();
+  const until_ms = ctx.now() + passes_ms;
+  if (minute === sweepMinute) {
+    await attempt(ctx, 'sweep', sweepDue(ctx));
+    await attempt(ctx, 'sweep-states', sweepStates(ctx));
+    await attempt(ctx, 'sweep-jobs', noteNext(ctx));
+  }
+  await attempt(ctx, 'mirror', mirrorDue(ctx));
+  let jobs: Promise<void> | undefined;
+  const onJobs = () => {
+    jobs ??= attempt(ctx, 'jobs', workOnJobs(ctx, jobSteps, until_ms));
+  };
+  let memory: Promise<void> | undefined;
+  const onLanes = () => {
+    memory ??= attempt(ctx, 'memory', measureMemory(ctx));
+  };
+  const passes = { pause_ms, until_ms, onJobs, onLanes };
+  const flush = queue === undefined ? flushWhileDue(ctx, passes) : handOnWhileDue(ctx, queue, passes);
+  const audit = minute === auditMinute ? attempt(ctx, 'audit', auditDue(ctx, until_ms)) : undefined;
+  const reconcile = minute === reconcileMinute ? attempt(ctx, 'reconcile', reconcileDue(ctx, until_ms)) : undefined;
+  const exported = minute === exportMinute ? attempt(ctx, 'exports', exportDue(ctx)) : undefined;
+  const backup = minute === backupMinute ? attempt(ctx, 'backup', backUpDaily(ctx, at_ms)) : undefined;
+  await Promise.all([flush, audit, reconcile, exported, backup]);
+  await Promise.all([jobs, memory]);
+}
+
+/** Once a day, whoever asks how often: the job is named by the day. */
+async function backUpDaily(ctx: Context, at_ms: number): Promise<void> {
+  const at = new Date(at_ms);
+  if (at.getUTCHours() !== ctx.config.TIMESTORE_BACKUP_HOUR) return;
+  const id = `daily-${at.toISOString().slice(0, 10)}`;
+  await createJob(ctx, { id, kind: 'backup', dataset: null, table: null, request: {} });
+}
+
+/** The flush goes on without what this needs. */
+async function attempt(ctx: Context, job: string, work: Promise<unknown>): Promise<void> {
+  await work.catch((error) => ctx.log({ event: 'job-failed', job, ...describeError(error) }));
+}

@@ -1,0 +1,122 @@
+import { auditLine } from '../../catalog/audit-log/statement.ts';
+import { TimestoreError } from '../../core/errors.ts';
+import type { Context } from '../../create-context.ts';
+import type { JobOf } from '../../jobs/job.ts';
+import { epochMs, type Statement } from '../../stores/postgres/client.ts';
+import { pagesOf } from '../../stores/s3/list-pages.ts';
+import type { ExportFormat } from './day.ts';
+
+/** The rows of one day (UTC). */
+export type ExportedObject = { day: string; key: string; rows: number; bytes: number; checksum: string };
+
+export type Export = {
+  n: string;
+  id: string;
+  dataset: string;
+  table: string;
+  format: ExportFormat;
+  from_ms: number | null;
+  to_ms: number | null;
+  /** Token of the cut that it is of. */
+  watermark: string;
+  columns: { name: string; type: string }[];
+  rows: number;
+  bytes: number;
+  objects: ExportedObject[];
+  actor: string;
+  publishedAt_ms: number;
+  /** Whether its dataset is in the life that it was published in. */
+  isOfThisLife: boolean;
+};
+
+const columnsSql = `n, id, dataset, "table", format, ${epochMs('time_from')} as from_ms, ${epochMs('time_to')} as to_ms, watermark,
+  columns, rows::float8 as rows, bytes::float8 as bytes, objects, actor, ${epochMs('published_at')} as "publishedAt_ms",
+  dataset_life = life_of_dataset(dataset) as "isOfThisLife"`;
+
+/** The statement that publishes what a job has written. */
+export function publishExport(
+  job: JobOf<'export'>,
+  what: Pick<Export, 'watermark' | 'columns' | 'objects' | 'rows' | 'bytes'> & {
+    start_ms: number | undefined;
+    end_ms: number | undefined;
+    life: number;
+  },
+): Statement {
+  const { watermark, columns, objects, rows, bytes, life, start_ms = null, end_ms = null } = what;
+  return [
+    `insert into exports (id, dataset, "table", format, time_from, time_to, watermark, columns, rows, bytes, objects, actor, life)
+     values ($1, $2, $3, $4, to_timestamp($5::float8 / 1000), to_timestamp($6::float8 / 1000), $7, $8::jsonb, $9, $10, $11::jsonb, $12, $13)
+     on conflict (id) do nothing`,
+    [
+      ...[job.id, job.dataset, job.table, job.request.format, start_ms, end_ms, watermark, JSON.stringify(columns)],
+      ...[rows, bytes, JSON.stringify(objects), job.actor, life],
+    ],
+  ];
+}
+
+/** Those of a table in one life of it, and those that do not say which life they are of. Throws StoreError. */
+export async function exportsOfLife(
+  ctx: Context,
+  dataset: string,
+  table: string,
+  life: number,
+  limit: number,
+): Promise<Export[]> {
+  return await ctx.postgres.rows<Export>(
+    `select ${columnsSql} from exports
+      where dataset = $1 and "table" = $2 and coalesce(life, 0) <= $3 order by n limit $4`,
+    [dataset, table, life, limit],
+  );
+}
+
+/** The newest first. `of`: of these datasets alone, in the lives that they are in. */
+export async function listExports(
+  ctx: Context,
+  {
+    before,
+    dataset,
+    table,
+    of,
+  }: {
+    before?: number | undefined;
+    dataset?: string | undefined;
+    table?: string | undefined;
+    of?: string[] | undefined;
+  },
+  limit: number,
+): Promise<Export[]> {
+  return await ctx.postgres.rows<Export>(
+    `select ${columnsSql} from exports
+      where ($1::bigint is null or n < $1) and ($2::text is null or dataset = $2) and ($3::text is null or "table" = $3)
+        and ($4::text[] is null or (dataset = any($4) and dataset_life = life_of_dataset(dataset)))
+      order by n desc limit $5`,
+    [before ?? null, dataset ?? null, table ?? null, of ?? null, limit],
+  );
+}
+
+/** Throws TimestoreError `not-found`; StoreError. */
+export async function readExport(ctx: Context, id: string): Promise<Export> {
+  const [found] = await ctx.postgres.rows<Export>(`select ${columnsSql} from exports where id = $1`, [id]);
+  if (found === undefined) throw new TimestoreError('not-found', `There is no export ${id}.`);
+  return found;
+}
+
+/**
+ * Removes its objects and takes it off the list. What broke off is completed by asking again: only what is still there is
+ * removed then, so that an export of more objects than one request can remove goes as well.
+ *
+ * @throws StoreError
+ */
+export async function removeExport(ctx: Context, found: Export, folder: string): Promise<void> {
+  for await (const page of pagesOf(ctx.objects, folder)) for (const { key } of page) await ctx.objects.remove(key);
+  const params: unknown[] = [found.id];
+  const line = auditLine(
+    { action: 'export.delete', dataset: found.dataset, table: found.table, detail: { export: found.id } },
+    'changed',
+    params,
+  );
+  await ctx.postgres.rows(
+    `with changed as (delete from exports where id = $1 returning id), line as (${line}) select id from changed`,
+    params,
+  );
+}

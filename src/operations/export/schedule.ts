@@ -1,0 +1,131 @@
+import { auditLine } from '../../catalog/audit-log/statement.ts';
+import { TimestoreError } from '../../core/errors.ts';
+import { physicalName } from '../../core/identifiers.ts';
+import { describeError } from '../../core/log.ts';
+import { asking, onBehalfOf } from '../../core/request-context.ts';
+import type { Context } from '../../create-context.ts';
+import { epochMs } from '../../stores/postgres/client.ts';
+import type { ExportFormat } from './day.ts';
+import { beginExport } from './export.ts';
+
+/** An export of whole days (UTC), every day at an hour. */
+export type ExportSchedule = {
+  dataset: string;
+  table: string;
+  /** Of the table that it was set for. */
+  life: number;
+  hour: number;
+  /** So many whole days before that hour. */
+  days: number;
+  format: ExportFormat;
+  columns: string[] | null;
+  nextAt_ms: number;
+  actor: string;
+};
+
+const columnsSql = `dataset, "table", life, hour, days, format, columns, ${epochMs('next_at')} as "nextAt_ms", actor`;
+
+const day_ms = 86_400_000;
+
+/** Sets a table's schedule, in place of another. Throws TimestoreError `not-found`; StoreError. */
+export async function setSchedule(
+  ctx: Context,
+  schedule: Pick<ExportSchedule, 'dataset' | 'table' | 'hour' | 'days' | 'format' | 'columns'>,
+): Promise<ExportSchedule> {
+  const { dataset, table, hour, days, format, columns } = schedule;
+  const params: unknown[] = [
+    ...[dataset, table, hour, days, format, columns === null ? null : JSON.stringify(columns), asking().actor],
+    ctx.config.TIMESTORE_KEY_PREFIX,
+  ];
+  const line = auditLine(
+    { action: 'export.schedule', dataset, table, detail: { hour, days, format } },
+    'changed',
+    params,
+  );
+  const [set] = await ctx.postgres.rows<ExportSchedule>(
+    `with changed as (
+       insert into export_schedules (dataset, "table", hour, days, format, columns, actor, buffer, life, next_at)
+       select $1, $2, $3, $4, $5, $6::jsonb, $7, $8, life, today + case when today <= now() then interval '1 day' else '0' end
+         from (select date_trunc('day', now(), 'UTC') + $3 * interval '1 hour' as today) as day, tables
+        where dataset = $1 and name = $2 and dropped_at is null and state <> 'deleting'
+       on conflict (buffer, dataset, "table") do update set hour = excluded.hour, days = excluded.days,
+         life = excluded.life, format = excluded.format, columns = excluded.columns, actor = excluded.actor, next_at = excluded.next_at
+       returning *),
+     line as (${line})
+     select ${columnsSql} from changed`,
+    params,
+  );
+  if (set === undefined) throw new TimestoreError('not-found', `There is no table ${table} in dataset ${dataset}.`);
+  return set;
+}
+
+/** Whether there was one. */
+export async function removeSchedule(ctx: Context, dataset: string, table: string): Promise<boolean> {
+  const params: unknown[] = [dataset, table, ctx.config.TIMESTORE_KEY_PREFIX];
+  const line = auditLine({ action: 'export.unschedule', dataset, table }, 'changed', params);
+  const removed = await ctx.postgres.rows(
+    `with changed as (
+       delete from export_schedules where dataset = $1 and "table" = $2 and buffer = $3 returning dataset),
+     line as (${line})
+     select dataset from changed`,
+    params,
+  );
+  return removed.length > 0;
+}
+
+/** Of these datasets alone, where some are named. */
+export async function listSchedules(ctx: Context, of: string[] | undefined): Promise<ExportSchedule[]> {
+  return await ctx.postgres.rows<ExportSchedule>(
+    `select ${columnsSql} from export_schedules
+      where buffer = $1 and ($2::text[] is null or dataset = any($2)) order by dataset, "table" limit 1000`,
+    [ctx.config.TIMESTORE_KEY_PREFIX, of ?? null],
+  );
+}
+
+const inPass = 200;
+
+/**
+ * Begins the exports that are due. Each is named by its table and its time, so that it is begun once whoever asks, and one
+ * that the clock missed is made up for.
+ *
+ * @returns how many were begun
+ */
+export async function exportDue(ctx: Context): Promise<number> {
+  const { TIMESTORE_KEY_PREFIX: buffer } = ctx.config;
+  let begun = 0;
+  for (let n = 0; n < inPass; n += 1) {
+    const [due] = await ctx.postgres.rows<ExportSchedule>(
+      `select ${columnsSql} from export_schedules where buffer = $1 and next_at <= now() order by next_at limit 1`,
+      [buffer],
+    );
+    if (due === undefined) break;
+    begun += (await beginScheduled(ctx, due)) ? 1 : 0;
+    // Only if nobody has moved it meanwhile.
+    await ctx.postgres.rows(
+      `update export_schedules set next_at = next_at + interval '1 day'
+        where buffer = $1 and dataset = $2 and "table" = $3 and next_at = to_timestamp($4::float8 / 1000)`,
+      [buffer, due.dataset, due.table, due.nextAt_ms],
+    );
+  }
+  return begun;
+}
+
+async function beginScheduled(ctx: Context, due: ExportSchedule): Promise<boolean> {
+  const { dataset, table, life, days, format, columns, nextAt_ms } = due;
+  const end_ms = nextAt_ms - (nextAt_ms % day_ms);
+  const timeRange = { start: new Date(end_ms - days * day_ms).toISOString(), end: new Date(end_ms).toISOString() };
+  const id = `scheduled-${dataset}.${physicalName(table, life)}-${new Date(nextAt_ms).toISOString().slice(0, 13)}`;
+  try {
+    const request = { format, timeRange, ...(columns !== null && { columns }) };
+    const scheduled = { id, life };
+    await onBehalfOf({ actor: due.actor, requestId: id }, () => {
+      return beginExport(ctx, dataset, table, request, undefined, scheduled);
+    });
+    return true;
+  } catch (error) {
+    // A table that is gone, or a schedule that was changed since it was begun with another request.
+    if (!(error instanceof TimestoreError)) throw error;
+    ctx.log({ event: 'export-skipped', dataset, table, export: id, ...describeError(error) });
+    return false;
+  }
+}

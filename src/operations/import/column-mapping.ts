@@ -1,0 +1,218 @@
+import { randomInt } from 'node:crypto';
+import { type Until, untilSql } from '../../buffer/lane-positions.ts';
+import { wholeName } from '../../catalog/lane-location.ts';
+import { askLong } from '../../catalog/object-table.ts';
+import { quoteName, quoteString } from '../../core/identifiers.ts';
+import type { Table } from '../../schema/table.ts';
+import { timeTextSql } from '../../schema/time-text-sql.ts';
+import { type Field, isNeverNull, precisionOf } from '../../schema/types.ts';
+import type { At } from '../../stores/clickhouse/servers.ts';
+import type { Source } from './chunks.ts';
+import type { Staged } from './staging.ts';
+
+/** Memory that a comparison of any size keeps within; what is more goes to ClickHouse's disk. */
+const spilling = {
+  ...{ max_bytes_before_external_sort: 500_000_000, max_bytes_before_external_group_by: 500_000_000 },
+  ...{ join_algorithm: 'grace_hash', max_bytes_in_join: 500_000_000, session_timezone: 'UTC' },
+};
+
+/** All values of a row as one text, in which null is told from every text. */
+function valuesSql(fields: Field[]): string {
+  return `[${fields.map(textSql).join(', ')}]`;
+}
+
+/** As much of a text as is told of it. */
+const shortSql = (text: string) => `substringUTF8(${text}, 1, 200)`;
+
+/** A value as a text that no other value has. */
+function textSql({ name, type }: Field): string {
+  const column = quoteName(name);
+  // Entries of a map have no order.
+  const value = type === 'map' ? `mapSort(${column})` : type === 'json' ? sameJson(column) : column;
+  return `ifNull(concat('=', toString(${value})), '')`;
+}
+
+/** Parts of JSON: a string, or what stands between strings, quotes, brackets, commas and blanks. */
+const jsonPart = quoteString(String.raw`"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\],:]|[^"{}\[\],:\s]+`);
+const escapeForm = quoteString(String.raw`\\(/)|(\\.)`);
+const escapeKept = quoteString(String.raw`\1\2`);
+
+/**
+ * JSON text without blanks, with the spelling that ClickHouse gives doubles and no escapes where none need be: writers differ
+ * in that. Digits that a double may not have stay as they are.
+ */
+function sameJson(column: string): string {
+  const isShort = `match(part, '^-?[0-9.eE+-]{1,24}$') AND match(part, '[.eE]')`;
+  const number = `if(${isShort}, toString(toFloat64OrZero(part)), part)`;
+  const plain = `if(startsWith(part, '"'), replaceRegexpAll(part, ${escapeForm}, ${escapeKept}), ${number})`;
+  const text = `arrayStringConcat(arrayMap(part -> ${plain}, extractAll(assumeNotNull(${column}), ${jsonPart})))`;
+  return `if(isNull(${column}), NULL, ${text})`;
+}
+
+/**
+ * Marks the rows of a staging table that its table has not: of rows that are equal, as many as there are more of.
+ *
+ * @param fields that rows are told by: what the objects say nothing of may be anything
+ * @returns the mark, and how many there are
+ */
+export async function keepMissing(
+  at: At,
+  table: Table,
+  { staging, where }: Source,
+  fields: Field[],
+  until: Until,
+): Promise<Staged> {
+  const attempt = randomInt(2 ** 47);
+  const names = table.schema.fields.map(({ name }) => quoteName(name)).join(', ');
+  const time = quoteName(table.schema.timestampColumn);
+  const hash = `sipHash128(${valuesSql(fields)})`;
+  const own = `SELECT *, ${hash} AS _h, row_number() OVER (PARTITION BY _h ORDER BY _object, _place) AS _n FROM ${staging} WHERE ${where}`;
+  const theirs = `SELECT ${hash} AS _h, row_number() OVER (PARTITION BY _h ORDER BY _lane, _seq, _row) AS _n FROM ${await wholeName(at, table)}
+    WHERE ${untilSql(until)} AND ${time} BETWEEN (SELECT min(${time}) FROM ${staging} WHERE ${where}) AND (SELECT max(${time}) FROM ${staging} WHERE ${where})`;
+  await askLong(
+    at,
+    `INSERT INTO ${staging} (_attempt, _object, _place, ${names})
+     SELECT {_attempt:UInt64}, _object, _place, ${names} FROM (${own}) AS own LEFT ANTI JOIN (${theirs}) AS theirs USING (_h, _n)`,
+    { ...spilling, param__attempt: attempt, async_insert: 0, insert_deduplicate: 0 },
+  );
+  const [found] = await at.clickhouse.rows<{ rows: string }>(
+    `SELECT count() AS rows FROM ${staging} WHERE _attempt = {attempt:UInt64}`,
+    { attempt },
+  );
+  return { attempt, rows: Number(found?.rows), wrong: 0 };
+}
+
+/** One side's values of a column in a day. What is a number has a sum, which depends on the order for doubles. */
+export type ColumnContent = {
+  values: number;
+  min: string | null;
+  max: string | null;
+  sum: string | null;
+  hash: string;
+};
+
+export type DayDifference = {
+  day: string;
+  rows: { source: number; table: number };
+  /** Columns that differ; none where only the way differs in which values make up rows. */
+  columns: { name: string; source: ColumnContent; table: ColumnContent }[];
+};
+
+export type Differences = {
+  rows: { source: number; table: number };
+  days: { compared: number; different: number };
+  /** The first days that differ. */
+  differing: DayDifference[];
+};
+
+const days_told = 100;
+const columns_told = 100;
+
+type DayLine = { _day: string; _isSource: number; _rows: number; _hash: string; _columns: (string | null)[][] };
+
+/** Compares day by day and column by column, whatever the order of rows. */
+export async function differencesOf(
+  at: At,
+  table: Table,
+  source: Source,
+  compared: { fields: Field[]; until: Until; range: string },
+): Promise<Differences> {
+  const { fields } = compared;
+  const contents = fields.map(({ name, type }) => {
+    const column = quoteName(name);
+    const isList = isNeverNull(type);
+    const there = isList ? `notEmpty(${column})` : `isNotNull(${column})`;
+    const isNumber = type === 'double' || type === 'integer' || type === 'unsigned';
+    const ordered = isList ? `toString(${column})` : column;
+    return `[toString(countIf(${there})), ${shortSql(`toString(min(${ordered}))`)}, ${shortSql(`toString(max(${ordered}))`)}, ${isNumber ? `toString(sum(${column}))` : 'NULL'},
+      lower(hex(sum(sipHash64(${textSql({ name, type })}))))]::Array(Nullable(String))`;
+  });
+  const text = await askLong(
+    at,
+    `SELECT toString(_date) AS _day, _isSource, count() AS _rows, lower(hex(sum(sipHash64(${valuesSql(fields)})))) AS _hash, [${contents.join(', ')}] AS _columns
+       FROM (${await bothSql(at, table, source, compared)}) GROUP BY _date, _isSource ORDER BY _date, _isSource FORMAT JSONEachRow`,
+    { ...spilling, output_format_json_quote_64bit_integers: 0, date_time_output_format: 'iso' },
+  );
+  const lines = text.split('\n').filter((line) => line !== '');
+  const byDay = Map.groupBy(
+    lines.map((line) => JSON.parse(line) as DayLine),
+    ({ _day }) => _day,
+  );
+  const differences: Differences = {
+    rows: { source: 0, table: 0 },
+    days: { compared: byDay.size, different: 0 },
+    differing: [],
+  };
+  for (const [day, sides] of byDay) {
+    const own = sides.find(({ _isSource }) => _isSource === 1);
+    const theirs = sides.find(({ _isSource }) => _isSource === 0);
+    differences.rows.source += own?._rows ?? 0;
+    differences.rows.table += theirs?._rows ?? 0;
+    if (own?._hash === theirs?._hash && own?._rows === theirs?._rows) continue;
+    differences.days.different += 1;
+    if (differences.differing.length === days_told) continue;
+    const columns = fields
+      .map(({ name }, i) => ({ name, source: contentOf(own?._columns[i]), table: contentOf(theirs?._columns[i]) }))
+      .filter((column) => column.source.hash !== column.table.hash)
+      .slice(0, columns_told);
+    differences.differing.push({ day, rows: { source: own?._rows ?? 0, table: theirs?._rows ?? 0 }, columns });
+  }
+  return differences;
+}
+
+function contentOf([values = '0', min = null, max = null, sum = null, hash = '0']: (
+  | string
+  | null
+)[] = []): ColumnContent {
+  return { values: Number(values), min, max, sum, hash: hash ?? '0' };
+}
+
+/** A row that one side has more often than the other. */
+export type DifferingRow = { source: number; table: number; row: Record<string, unknown> };
+
+const rows_told = 100;
+const days_searched = 10;
+
+/** The first rows that differ, of the first days that do; of long values their beginning. */
+export async function differingRows(
+  at: At,
+  table: Table,
+  source: Source,
+  compared: { fields: Field[]; until: Until; range: string },
+  days: string[],
+): Promise<DifferingRow[]> {
+  if (days.length === 0) return [];
+  const names = compared.fields.map(({ name }) => quoteName(name)).join(', ');
+  const chosen = days.slice(0, days_searched).map((day) => `toDate('${day.replace(/[^0-9-]/g, '')}')`);
+  const values = compared.fields.map(({ name, type }) => {
+    const column = quoteName(name);
+    if (type === 'string' || type === 'json') return `${shortSql(column)} AS ${column}`;
+    if (type === 'timestamp') return `${timeTextSql(column, precisionOf(table.schema))} AS ${column}`;
+    return type === 'string[]' || type.startsWith('vector') ? `arraySlice(${column}, 1, 20) AS ${column}` : column;
+  });
+  const text = await askLong(
+    at,
+    `SELECT _s, _t, ${values.join(', ')} FROM (
+       SELECT countIf(_isSource = 1) AS _s, countIf(_isSource = 0) AS _t, ${names} FROM (${await bothSql(at, table, source, compared)})
+        WHERE _date IN (${chosen.join(', ')}) GROUP BY ${names} HAVING _s != _t
+        ORDER BY ${quoteName(table.schema.timestampColumn)} LIMIT ${rows_told}) FORMAT JSONEachRow`,
+    { ...spilling, output_format_json_quote_64bit_integers: 1, date_time_output_format: 'iso' },
+  );
+  const lines = text.split('\n').filter((line) => line !== '');
+  return lines.map((line) => {
+    const { _s, _t, ...row } = JSON.parse(line) as { _s: string; _t: string };
+    return { source: Number(_s), table: Number(_t), row };
+  });
+}
+
+async function bothSql(
+  at: At,
+  table: Table,
+  { staging, where }: Source,
+  { fields, until, range }: { fields: Field[]; until: Until; range: string },
+): Promise<string> {
+  const names = fields.map(({ name }) => quoteName(name)).join(', ');
+  const day = `toDate(${quoteName(table.schema.timestampColumn)}, 'UTC') AS _date`;
+  return `SELECT 1 AS _isSource, ${day}, ${names} FROM ${staging} WHERE ${where}
+    UNION ALL SELECT 0 AS _isSource, ${day}, ${names} FROM ${await wholeName(at, table)} WHERE ${untilSql(until)} ${range}`;
+}

@@ -1,0 +1,311 @@
+import * as z from 'zod';
+import { untilSchema } from '../../buffer/lane-positions.ts';
+import { type ImportSeal, publishImport } from '../../buffer/seal-import.ts';
+import { createTable } from '../../catalog/create-table.ts';
+import { ensureTable } from '../../catalog/ensure-table.ts';
+import { evolveSchema } from '../../catalog/evolve-schema.ts';
+import { readTable } from '../../catalog/find-table.ts';
+import { livesOf } from '../../catalog/generation.ts';
+import { manifestStatements } from '../../catalog/manifest-outbox.ts';
+import { addColumnsAt, requireTypes } from '../../catalog/table-ddl.ts';
+import { TimestoreError } from '../../core/errors.ts';
+import type { Context } from '../../create-context.ts';
+import { cutOf, flushCut } from '../../flush/flush-snapshot.ts';
+import { writeHeartbeat } from '../../flush/heartbeat.ts';
+import { countSeal } from '../../flush/row-count.ts';
+import { createJob, type Job, type JobOf } from '../../jobs/job.ts';
+import { keyedJobId } from '../../jobs/job-id.ts';
+import type { Outcome, Step } from '../../jobs/runner.ts';
+import { rangeOf } from '../../query/request/parse.ts';
+import { mergeSchema } from '../../schema/declared.ts';
+import { notWritable } from '../../schema/lane-state.ts';
+import type { Table } from '../../schema/table.ts';
+import type { At } from '../../stores/clickhouse/servers.ts';
+import { type Chunk, moveChunk, planChunks, type Source } from './chunks.ts';
+import { keepMissing } from './column-mapping.ts';
+import { declaredOf, objectsRequest, orBeginAnew, plannedTable, readNext, requireReadable } from './read-objects.ts';
+import { readingSchema } from './reading.ts';
+import { chooseSeal, manifestOfImport, takeSeal } from './sequences.ts';
+import {
+  addStagingFields,
+  atStaging,
+  dropStaging,
+  rangeSql,
+  requireRetained,
+  requireWhole,
+  stagedSql,
+  stagingName,
+} from './staging.ts';
+import { firstWrong, wrongRows } from './wrong-rows.ts';
+
+/** What is asked for. */
+const requestSchema = objectsRequest.extend({
+  /** Leaves out rows that the table has: of rows that are equal, as many as it has. */
+  missingOnly: z.boolean().optional(),
+});
+
+export type ImportRequest = z.output<typeof requestSchema>;
+
+const progressSchema = readingSchema.extend({
+  /** Of the dataset and the table that it was asked for, there or not. */
+  lives: z.object({ dataset: z.number(), table: z.number() }).optional(),
+  /** Of the table that it goes into, once every row has proved good. */
+  life: z.number().optional(),
+  /** Rows acknowledged before, against which those that are missing are told. */
+  until: untilSchema.optional(),
+  /** Those of them that are moved. */
+  kept: z.object({ attempt: z.number(), rows: z.number(), wrong: z.number() }).optional(),
+  chunks: z.array(z.object({ from: z.tuple([z.number(), z.number(), z.number()]), rows: z.number() })).optional(),
+  seal: z.object({ id: z.string(), lane: z.number(), from: z.number(), to: z.number(), token: z.string() }).optional(),
+  /** Whether the buffer has had the seal: from then on it is what a lane gets back. */
+  isTaken: z.boolean().default(false),
+  receivedAt_ms: z.number().default(0),
+  /** Chunks that are in the table, and that this is on record. */
+  moved: z.number().default(0),
+  latest_ms: z.number().optional(),
+});
+
+type Progress = z.output<typeof progressSchema>;
+
+const poll_ms = 1_000;
+
+/**
+ * Puts an import on record: into the table that there is, or that it makes. The same key is the same import while that is
+ * there, and until then.
+ *
+ * @throws TimestoreError `invalid-request`, `limit-exceeded`, `key-reused`, `dataset-frozen`; StoreError
+ */
+export async function beginImport(
+  ctx: Context,
+  dataset: string,
+  name: string,
+  request: ImportRequest,
+  key: string | undefined,
+): Promise<JobOf<'import'>> {
+  const table = await readTable(ctx, dataset, name);
+  if (table !== undefined) requireThere(table);
+  requireReadable(ctx, table, request);
+  const lives = await livesOf(ctx, dataset, name);
+  const id = keyedJobId('import', { dataset, name, life: lives.table, datasetLife: lives.dataset }, key);
+  return await createJob(ctx, {
+    id,
+    kind: 'import',
+    dataset,
+    table: name,
+    request: { ...request },
+    progress: { lives },
+  });
+}
+
+/** One that takes no rows from writers can be filled all the same. */
+function requireThere({ dataset, name, state }: Table): void {
+  if (state === 'deleting') throw notWritable(dataset, name, state);
+}
+
+/** How far an import is. */
+export function importProgress(job: Job): { objects: number; read: number; rows: number; moved: number } {
+  const { staged, read, chunks = [], moved } = progressSchema.parse(job.progress);
+  const rowsOf = (each: { rows: number }[]) => each.reduce((sum, { rows }) => sum + rows, 0);
+  return {
+    objects: requestSchema.pick({ objects: true }).parse(job.request).objects.length,
+    read: read.length,
+    rows: rowsOf(staged),
+    moved: rowsOf(chunks.slice(0, moved)),
+  };
+}
+
+/**
+ * Brings objects into a table. First all of them are read into a table beside it, and nothing is in the table before every
+ * row has proved good. Then the rows are moved in chunks, under sequences of a lane of their own that readers do not count
+ * before they are published, all at one moment. Each step may die anywhere, run twice, or run beside itself.
+ */
+export const importStep: Step<'import'> = async (ctx, job, deadline_ms) => {
+  const progress = progressSchema.parse(job.progress);
+  const at = atStaging(ctx, job.id, progress.staging);
+  const next = () => nextStep(at, job, progress, deadline_ms);
+  // Once it has sequences nothing of it is wrong, and it goes on.
+  return progress.seal === undefined ? await orBeginAnew(at, progress, { lives: progress.lives }, next) : await next();
+};
+
+async function nextStep(at: At, job: JobOf<'import'>, progress: Progress, deadline_ms: number): Promise<Outcome> {
+  const request = requestSchema.parse(job.request);
+  const table = await readTable(at, job.dataset, job.table);
+  if (await isOfAnotherLife(at, job, progress, table)) {
+    if (progress.staging !== undefined) await dropStaging(at, progress.staging);
+    throw gone(job);
+  }
+  if (progress.read.length < request.objects.length) {
+    const read = await readNext(at, job, request, table, progress, { deadline_ms });
+    if (read !== undefined) return { progress: { ...progress, ...read } };
+  }
+  const { staging } = progress;
+  if (staging === undefined) throw new RangeError('what was read is somewhere');
+  if (table === undefined || progress.life === undefined)
+    return await prepare(at, job, request, table, progress, staging);
+  const { kept } = progress;
+  const range = rangeSql(table, rangeOf(request));
+  const source: Source = {
+    staging: stagingName(staging),
+    where: kept === undefined ? `${stagedSql(progress.staged)} ${range}` : stagedSql([kept]),
+  };
+  if (request.missingOnly && kept === undefined) return await keep(at, table, progress, source, deadline_ms);
+  if (progress.chunks === undefined) {
+    await requireWhole(at, source.staging, kept === undefined ? progress.staged : [kept]);
+    await requireRetained(at, table, source);
+    return { progress: { ...progress, chunks: await planChunks(at, table, source) } };
+  }
+  if (progress.chunks.length === 0) return await nothing(at, progress, staging);
+  if (progress.seal === undefined) {
+    const chosen = await chooseSeal(at, job, table, progress.chunks.length);
+    return chosen === undefined ? { progress, wait_ms: poll_ms } : { progress: { ...progress, ...chosen } };
+  }
+  const taken = await takeSeal(at, table, progress.seal, progress, deadline_ms);
+  if (taken === 'later') return { progress, wait_ms: poll_ms };
+  if (taken === 'lost') {
+    const { seal: _, ...rest } = progress;
+    return { progress: { ...rest, isTaken: false }, wait_ms: poll_ms };
+  }
+  // On record before the first row: whoever sets the lane up again must keep its readers from it.
+  if (!progress.isTaken) return { progress: { ...progress, isTaken: true } };
+  if (progress.moved < progress.chunks.length) {
+    return await move(at, table, progress, source, progress.seal, progress.chunks, deadline_ms);
+  }
+  if (progress.latest_ms === undefined) {
+    const counted = await countSeal(at, table, progress.seal.lane, {
+      ...progress.seal,
+      batches: [{ receivedAt_ms: progress.receivedAt_ms }],
+    });
+    const latest_ms = Math.max(0, ...counted.map((part) => part.timeTo_ms));
+    const manifest = manifestOfImport(table, progress.seal, counted, progress.chunks, at.now());
+    // Before anything is published: an audit afterwards must not take the rows for unaccounted.
+    return { progress: { ...progress, latest_ms }, alongside: manifestStatements([manifest]) };
+  }
+  return await publish(at, table, progress, progress.seal, progress.latest_ms, staging);
+}
+
+/** Whether the import was asked for in another life of its dataset or its table: what there is now has the name alone. */
+async function isOfAnotherLife(
+  at: At,
+  { dataset, table: name }: JobOf<'import'>,
+  { life, lives }: Progress,
+  table: Table | undefined,
+): Promise<boolean> {
+  if (life !== undefined && (table?.life !== life || table.state === 'deleting')) return true;
+  if (lives === undefined || table !== undefined)
+    return table !== undefined && table.life !== (lives?.table ?? table.life);
+  const now = await livesOf(at, dataset, name);
+  return now.table !== lives.table || now.dataset !== lives.dataset;
+}
+
+function gone({ dataset, table }: JobOf<'import'>): TimestoreError {
+  return new TimestoreError(
+    'not-found',
+    `Table ${table} of dataset ${dataset} was deleted before the import was done.`,
+  );
+}
+
+/** Refuses the import for rows that cannot be stored; otherwise makes the table, or the fields that it lacks. */
+async function prepare(
+  at: At,
+  job: JobOf<'import'>,
+  request: ImportRequest,
+  found: Table | undefined,
+  progress: Progress,
+  staging: string,
+): Promise<Outcome> {
+  const wrong = progress.staged.reduce((sum, each) => sum + each.wrong, 0);
+  if (wrong > 0) {
+    const planned = plannedTable(at, job, request, found, progress.fields);
+    const isText = request.format !== 'parquet';
+    const rows = isText ? progress.errors : await wrongRows(at, planned, staging, progress.staged, request.objects);
+    await dropStaging(at, staging);
+    return {
+      failed: `${wrong} ${wrong === 1 ? 'row' : 'rows'} cannot be stored${firstWrong(rows)}. Nothing was imported.`,
+      // Tried again, it reads everything anew.
+      progress: { lives: progress.lives, wrong, rows },
+    };
+  }
+  let table = found;
+  for (;;) {
+    const declared = declaredOf(request, progress.fields);
+    const { schema, added } = mergeSchema(table?.schema, declared, at.config.limits);
+    if (table === undefined) {
+      table = await createTable(at, {
+        ...{ dataset: job.dataset, name: job.table, window: 'day', lanes: 1, schema, lives: progress.lives },
+      });
+      continue;
+    }
+    if (table.life !== (progress.lives?.table ?? table.life)) throw gone(job);
+    requireThere(table);
+    if (added.length === 0) break;
+    if (table.state !== 'active') throw notWritable(table.dataset, table.name, table.state);
+    table = await evolveSchema(at, table, added);
+  }
+  await ensureTable(at, table, [...table.shards, at.shard]);
+  await requireTypes(at, table);
+  return { progress: { ...progress, life: table.life } };
+}
+
+/** Tells which rows the table has: everything of it that was acknowledged until now is in ClickHouse first. */
+async function keep(at: At, table: Table, progress: Progress, source: Source, deadline_ms: number): Promise<Outcome> {
+  const { until } = progress;
+  if (until === undefined) return { progress: { ...progress, until: (await cutOf(at, table)).until } };
+  if (!(await flushCut(at, table, until, deadline_ms))) return { progress };
+  await requireWhole(at, source.staging, progress.staged);
+  await addStagingFields(at, table, source.staging);
+  const told = table.schema.fields.filter(({ name }) => progress.read.every((names) => names.includes(name)));
+  return { progress: { ...progress, kept: await keepMissing(at, table, source, told, until) } };
+}
+
+async function nothing(at: At, progress: Progress, staging: string): Promise<Outcome> {
+  await dropStaging(at, staging);
+  const read = progress.staged.reduce((sum, each) => sum + each.rows, 0);
+  return { done: { objects: progress.read.length, read, rows: 0 } };
+}
+
+async function move(
+  at: At,
+  table: Table,
+  progress: Progress,
+  source: Source,
+  seal: ImportSeal,
+  chunks: Chunk[],
+  deadline_ms: number,
+): Promise<Outcome> {
+  await addStagingFields(at, table, source.staging);
+  await addColumnsAt(at, table);
+  let { moved } = progress;
+  do {
+    const seq = seal.from + moved;
+    const chunk = chunks[moved];
+    if (chunk === undefined) break;
+    const target = { lane: seal.lane, seq, token: `${seal.token}:${seq}`, receivedAt_ms: progress.receivedAt_ms };
+    await moveChunk(at, table, source, chunk, chunks[moved + 1], target);
+    moved += 1;
+  } while (at.now() < deadline_ms);
+  return { progress: { ...progress, moved } };
+}
+
+async function publish(
+  at: At,
+  table: Table,
+  progress: Progress,
+  seal: ImportSeal,
+  latest_ms: number,
+  staging: string,
+): Promise<Outcome> {
+  const { receivedAt_ms } = progress;
+  const received_ms = Array.from({ length: seal.to - seal.from + 1 }, () => receivedAt_ms);
+  await writeHeartbeat(at, table, seal.lane, { from: seal.from, received_ms });
+  const published = await publishImport(at, table, seal, { latest_ms, receivedAt_ms });
+  if (published === 'fenced' || published === 'unknown') return { progress, wait_ms: poll_ms };
+  await dropStaging(at, staging);
+  const sum = (of: { rows: number }[]) => of.reduce((total, { rows }) => total + rows, 0);
+  const { lane, from, to } = seal;
+  return {
+    done: {
+      ...{ objects: progress.read.length, read: sum(progress.staged), rows: sum(progress.chunks ?? []) },
+      sequences: { lane, from, to },
+    },
+  };
+}

@@ -1,0 +1,189 @@
+import * as z from 'zod';
+import { errorCatalogue, TimestoreError } from '../../core/errors.ts';
+import { invalidForm } from '../../core/request-text.ts';
+import type { Context } from '../../create-context.ts';
+import type { JobOf } from '../../jobs/job.ts';
+import type { Outcome } from '../../jobs/runner.ts';
+import { queryBody, rangeOf } from '../../query/request/parse.ts';
+import { mergeSchema } from '../../schema/declared.ts';
+import { type Rename, renameForm, renameOf } from '../../schema/rename.ts';
+import type { Table } from '../../schema/table.ts';
+import { type Field, fieldType, timestampPrecision } from '../../schema/types.ts';
+import { ClickHouseError, clickhouseCodes } from '../../stores/clickhouse/client.ts';
+import type { At } from '../../stores/clickhouse/servers.ts';
+import { exportFormat } from '../export/day.ts';
+import { withNulls } from './null-places.ts';
+import { columnsOf, unreadable } from './read-object.ts';
+import { beginText, goOnWithText, type TextSource } from './read-text.ts';
+import type { Reading } from './reading.ts';
+import {
+  addedFields,
+  dropStaging,
+  ensureStaging,
+  isStagingThere,
+  newStaging,
+  type Planned,
+  stageObject,
+  stagingName,
+} from './staging.ts';
+
+/** Objects, and how they are read. */
+export const objectsRequest = z.object({
+  format: exportFormat,
+  objects: z.array(z.string()),
+  timeRange: queryBody.shape.timeRange,
+  columns: z.array(z.string()).optional(),
+  rename: renameForm.optional(),
+  fields: z.array(z.object({ name: z.string(), type: fieldType })).optional(),
+  timestampColumn: z.string().optional(),
+  timestampPrecision: timestampPrecision.optional(),
+  keyFields: z.array(z.string()).optional(),
+});
+
+export type ObjectsRequest = z.output<typeof objectsRequest>;
+
+const objects_max = 1_000;
+
+const part = String.raw`\.*[A-Za-z0-9_=@:,+-][A-Za-z0-9_.=@:,+-]*`;
+
+/**
+ * The name of an object that is read. ClickHouse takes it as it is: none stands for several objects. No part of it is empty
+ * or dots alone, which something on the way to the bucket could fold into the name of another object.
+ */
+export const objectKey = z
+  .string()
+  .min(1)
+  .max(1_024)
+  .regex(
+    // Two colons stand between an archive and a file in it.
+    new RegExp(`^(?!.*::)${part}(?:/${part})*$`),
+    'letters, digits and _ . = @ : , + / - only, no two colons, and no part between slashes that is empty or dots alone',
+  );
+
+/** Throws TimestoreError `invalid-request`, `limit-exceeded`, `schema-refused` for what cannot be read. */
+export function requireReadable(ctx: Context, table: Table | undefined, request: ObjectsRequest): void {
+  rangeOf(request);
+  const { objects } = request;
+  if (objects.length > objects_max) {
+    throw new TimestoreError('limit-exceeded', `${objects.length} objects are too many; ${objects_max} at most.`);
+  }
+  const { error } = z.array(objectKey).safeParse(objects);
+  if (error !== undefined) {
+    throw invalidForm(error.issues.map(({ path, message }) => ({ path: ['objects', ...path].join('.'), message })));
+  }
+  mergeSchema(table?.schema, declaredOf(request), ctx.config.limits);
+}
+
+/** What a request says of the schema, with what its objects have brought. */
+export function declaredOf(request: ObjectsRequest, more: Field[] = []) {
+  const { fields = [], timestampColumn, timestampPrecision, keyFields } = request;
+  return { fields: [...fields, ...more], timestampColumn, timestampPrecision, keyFields, defaults: [] };
+}
+
+/** The table as it is to be, by what is known of it so far. */
+export function plannedTable(
+  ctx: Context,
+  { table: name }: JobOf<'import' | 'compare'>,
+  request: ObjectsRequest,
+  table: Table | undefined,
+  fields: Field[],
+): Planned {
+  const { schema } = mergeSchema(table?.schema, declaredOf(request, fields), ctx.config.limits);
+  return { name, schema };
+}
+
+/** What bounds the reading of objects. */
+export type ReadUntil = {
+  deadline_ms: number;
+  /** The columns that are read where no other is to become a field. */
+  known?: ReadonlySet<string>;
+};
+
+/**
+ * Reads the next object into the staging table, or a part of it.
+ *
+ * @returns how far it is after it; undefined when all objects are read
+ * @throws TimestoreError `invalid-request`, `conflict`, `limit-exceeded`, `schema-refused`; StoreError, ClickHouseError
+ */
+export async function readNext(
+  at: At,
+  job: JobOf<'import' | 'compare'>,
+  request: ObjectsRequest,
+  table: Table | undefined,
+  reading: Reading,
+  until: ReadUntil,
+): Promise<Reading | undefined> {
+  const { objects, format, columns: chosen } = request;
+  // On record before it is made: what is not on record is cleared away.
+  if (reading.staging === undefined) return { ...reading, staging: newStaging(at, job.id) };
+  const number = reading.read.length;
+  const key = objects[number];
+  if (key === undefined) return undefined;
+  const rename = renameOf(request.rename);
+  const planned = (fields: Field[]) => plannedTable(at, job, request, table, fields);
+  const text: TextSource | undefined =
+    format === 'parquet'
+      ? undefined
+      : { number, key, format, columns: chosen, planned, known: undefined, rename, ...until };
+  if (text !== undefined && reading.text !== undefined) return await goOnWithText(at, reading, reading.text, text);
+  const found = await at.objects.find(key);
+  if (found === undefined) throw unreadable(key, 'is not in the bucket');
+  if (text !== undefined) return await beginText(at, reading, text, found.etag);
+  return await readParquet(at, reading, { number, key, ...found, chosen, planned, rename, known: until.known });
+}
+
+async function readParquet(
+  at: At,
+  reading: Reading,
+  object: {
+    number: number;
+    key: string;
+    etag: string;
+    bytes: number;
+    chosen: string[] | undefined;
+    known: ReadonlySet<string> | undefined;
+    rename: Rename | undefined;
+    planned(fields: Field[]): Planned;
+  },
+): Promise<Reading> {
+  const { number, key, etag, chosen, known, planned } = object;
+  const all = await columnsOf(at, object);
+  const absent = chosen?.find((name) => !all.some((column) => column.name === name));
+  if (absent !== undefined) throw unreadable(key, `has no column ${absent}`);
+  const found = all.filter(({ name }) => chosen === undefined || chosen.includes(name));
+  const columns = known === undefined ? found : found.filter(({ name }) => known.has(name));
+  const added = addedFields(columns, planned(reading.fields));
+  const fields = [...reading.fields, ...added.map((field) => ({ ...field, hasFraction: false, isEmpty: false }))];
+  const table = planned(fields);
+  const { staging = '' } = reading;
+  await ensureStaging(at, table, staging);
+  const isJson = new Set(table.schema.fields.filter(({ type }) => type === 'json').map(({ name }) => name));
+  const sure = await withNulls(at, object, stagingName(staging), columns, (name) => isJson.has(name));
+  const staged = await stageObject(at, table, staging, { number, key, etag, columns: sure });
+  const read = [...reading.read, found.map(({ name }) => name)];
+  return { ...reading, fields, read, staged: [...reading.staged, staged] };
+}
+
+/**
+ * Does a step; where it fails for good, what was read goes. Tried again it reads everything anew: what is on record of rows
+ * that are not there any more would be taken for all of them. So it does where a step has dropped them and died before that
+ * was recorded.
+ *
+ * @param anew the progress that it begins with then
+ */
+export async function orBeginAnew(
+  at: At,
+  { staging }: Pick<Reading, 'staging'>,
+  anew: Record<string, unknown>,
+  step: () => Promise<Outcome>,
+): Promise<Outcome> {
+  try {
+    return await step();
+  } catch (error) {
+    const mayBeGone = error instanceof ClickHouseError && error.code === clickhouseCodes.unknownTable;
+    if (mayBeGone && staging !== undefined && !(await isStagingThere(at, staging))) return { progress: anew };
+    if (!(error instanceof TimestoreError) || errorCatalogue[error.code].retryable) throw error;
+    if (staging !== undefined) await dropStaging(at, staging);
+    return { failed: error.message, progress: anew };
+  }
+}

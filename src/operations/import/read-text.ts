@@ -1,0 +1,209 @@
+import { randomInt } from 'node:crypto';
+import { PageError, type PageState, preparePage } from '../../schema/prepare-page.ts';
+import type { RefusedRow } from '../../schema/prepared-rows.ts';
+import type { Rename } from '../../schema/rename.ts';
+import type { Field, FieldType } from '../../schema/types.ts';
+import type { At } from '../../stores/clickhouse/servers.ts';
+import { unreadable } from './read-object.ts';
+import type { Reading, TextObject } from './reading.ts';
+import { dropStaging, ensureStaging, type Planned, stagingName } from './staging.ts';
+import { insertRows, lineFeedsIn, loadLines, pagesOf, type TextPage } from './text-lines.ts';
+import type { WrongRow } from './wrong-rows.ts';
+
+/** The longest row of an object; a request has shorter ones. */
+const rowBytes_max = 8 * 1024 * 1024;
+const errors_max = 100;
+const valueChars_max = 100;
+
+/** An object of text, and how it is read. */
+export type TextSource = {
+  number: number;
+  key: string;
+  format: 'ndjson' | 'csv';
+  /** Columns that are read, if not all; they are there. */
+  columns: string[] | undefined;
+  /** Of those, what has a field; all others as well if left out, which makes them fields. */
+  known: ReadonlySet<string> | undefined;
+  /** The table as it is to be, with more fields. */
+  planned(fields: Field[]): Planned;
+  rename: Rename | undefined;
+  deadline_ms: number;
+};
+
+/** Begins with an object: its lines are copied to where they can be read in parts. */
+export async function beginText(at: At, reading: Reading, source: TextSource, etag: string): Promise<Reading> {
+  const { staging = '' } = reading;
+  const { number, key, format } = source;
+  await ensureStaging(at, source.planned(reading.fields), staging);
+  const lines = await loadLines(at, staging, { number, key, format, etag }, randomInt(2 ** 47));
+  if (lines.lines === 0) {
+    throw unreadable(key, format === 'csv' ? 'cannot be read as csv: it is empty' : 'holds no rows');
+  }
+  return { ...reading, text: { ...lines, place: 0, line: 1, row: 0, seen: [] } };
+}
+
+/**
+ * Goes on with an object, by the reader that rows of requests have, until it is over or the time is.
+ *
+ * @returns how far it is; with types that later values have told otherwise, where all is to be read again
+ * @throws TimestoreError `invalid-request` for what is not of its form, with the line; StoreError, ClickHouseError
+ */
+export async function goOnWithText(at: At, reading: Reading, text: TextObject, source: TextSource): Promise<Reading> {
+  const { staging = '' } = reading;
+  const { number, key } = source;
+  const attempt = randomInt(2 ** 47);
+  let now = { ...reading };
+  let object: TextObject = { ...text };
+  let accepted = 0;
+  let wrong = 0;
+  let rest = '';
+  let isOver = false;
+  for await (const page of decoded(
+    pagesOf(at, source.planned(now.fields), staging, number, text, text.place),
+    key,
+    object,
+  )) {
+    const whole = rest + page.text;
+    const read = pageOf(whole, page.isLast, now, object, source, at);
+    if ('rehint' in read) {
+      await dropStaging(at, staging);
+      return anew(reading, read.rehint);
+    }
+    if (object.names === undefined && read.names !== undefined) requireNames(read.names, source);
+    const fields = [...now.fields, ...read.added];
+    now.fields = fields.map(({ name, type }) => ({ name, type, ...(read.open.get(name) ?? settled) }));
+    if (read.added.length > 0) {
+      await ensureStaging(at, source.planned(now.fields), staging);
+    }
+    await insertRows(
+      at,
+      source.planned(now.fields),
+      staging,
+      { attempt, object: number },
+      { lines: read.lines, place: object.row },
+    );
+    const errors = read.refused.map((refused) => wrongRow(refused, key, object.row));
+    now = { ...now, errors: [...now.errors, ...errors].slice(0, errors_max) };
+    accepted += read.lines.length;
+    wrong += read.errorsTotal;
+    rest = read.rest;
+    if (rest.length > rowBytes_max) {
+      throw unreadable(
+        key,
+        `has a row of more than ${rowBytes_max / 1024 ** 2} MiB from line ${lineAfter(object, whole, rest)} on`,
+      );
+    }
+    object = after(object, page, whole, rest, read.lines.length + read.errorsTotal);
+    object.names ??= read.names;
+    object.seen = [...new Set([...object.seen, ...(read.names ?? []), ...read.seen])];
+    isOver = page.isLast;
+    if (isOver || at.now() >= source.deadline_ms) break;
+  }
+  await requireRows(at, staging, attempt, accepted, key);
+  now.staged = [...now.staged, { attempt, rows: accepted + wrong, wrong, stored: accepted }];
+  if (!isOver) return { ...now, text: object };
+  return over(now, object, source);
+}
+
+const settled = { hasFraction: false, isEmpty: false };
+
+function pageOf(text: string, isLast: boolean, reading: Reading, object: TextObject, source: TextSource, at: At) {
+  const { fields, hints } = reading;
+  const { columns, known, key, format, rename } = source;
+  const only = known === undefined ? columns : [...known].filter((name) => columns?.includes(name) ?? true);
+  const state: PageState = {
+    schema: source.planned(fields).schema,
+    hints: new Map(Object.entries(hints)),
+    names: object.names,
+    checks: {
+      ...{ keepRefused: errors_max, firstLine: object.line, rename },
+      ...{ open: new Map(fields.map((field) => [field.name, field])), only: only && new Set(only) },
+    },
+  };
+  try {
+    return preparePage(text, format, isLast, state, { ...at.config.limits, row_bytes_max: rowBytes_max });
+  } catch (error) {
+    if (!(error instanceof PageError)) throw error;
+    const row = object.row + error.row + 1;
+    const of = error.row < 0 ? '' : ` at row ${row}`;
+    throw unreadable(key, `cannot be read as ${format}${of} (line ${error.line}): ${error.message}`);
+  }
+}
+
+/** Bytes that are no text end the reading, with the line that they are in. */
+async function* decoded(pages: AsyncGenerator<TextPage>, key: string, { line }: TextObject): AsyncGenerator<TextPage> {
+  try {
+    yield* pages;
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    throw unreadable(key, `holds bytes after line ${line} that are no UTF-8`);
+  }
+}
+
+const lineAfter = ({ line }: TextObject, whole: string, rest: string) =>
+  line + lineFeedsIn(whole.slice(0, whole.length - rest.length));
+
+function after(object: TextObject, page: TextPage, whole: string, rest: string, rows: number): TextObject {
+  return {
+    ...object,
+    row: object.row + rows,
+    line: lineAfter(object, whole, rest),
+    place: page.place + lineFeedsIn(page.text) - lineFeedsIn(rest),
+  };
+}
+
+/** What the first line must have. */
+function requireNames(names: string[], { key, columns, known, planned }: TextSource): void {
+  const chosen = names.filter((name) => columns?.includes(name) ?? true);
+  const absent = columns?.find((name) => !names.includes(name));
+  if (absent !== undefined) throw unreadable(key, `has no column ${absent}`);
+  const { name: table, schema } = planned([]);
+  const missing = [schema.timestampColumn, ...schema.keyFields].find((name) => !chosen.includes(name));
+  if (missing !== undefined) throw unreadable(key, `has no column ${missing}, which every row of table ${table} needs`);
+  if (known !== undefined) return;
+  const twice = chosen.find((name, i) => chosen.indexOf(name) < i);
+  if (twice !== undefined) throw unreadable(key, `names the column ${twice} twice`);
+  if (chosen.includes('')) {
+    const place = names.indexOf('') + 1;
+    throw unreadable(key, `has a column without a name, number ${place} of its first line; name it, or choose columns`);
+  }
+}
+
+/** With everything of an object read. */
+function over(reading: Reading, { seen, row }: TextObject, { key, columns, rename }: TextSource): Reading {
+  if (row === 0 && seen.length === 0) throw unreadable(key, 'holds no rows');
+  const [unknown] = [...(rename ?? [])].find(([, to]) => !seen.includes(to)) ?? [];
+  if (unknown !== undefined) throw unreadable(key, `has no column ${unknown}, which is to be renamed`);
+  const absent = columns?.find((name) => !seen.includes(name));
+  if (absent !== undefined) throw unreadable(key, `has no column ${absent}`);
+  const found = seen.filter((name) => columns?.includes(name) ?? true);
+  return { ...reading, read: [...reading.read, found], text: undefined };
+}
+
+/** Everything is to be read again with what is known of types now. */
+function anew({ hints }: Reading, told: Map<string, FieldType>): Reading {
+  return {
+    ...{ staging: undefined, fields: [], read: [], staged: [], errors: [], text: undefined },
+    hints: { ...hints, ...Object.fromEntries(told) },
+  };
+}
+
+async function requireRows(at: At, staging: string, attempt: number, rows: number, key: string): Promise<void> {
+  const [found] = await at.clickhouse.rows<{ rows: string }>(
+    `SELECT count() AS rows FROM ${stagingName(staging)} WHERE _attempt = {attempt:UInt64}`,
+    { attempt },
+  );
+  if (Number(found?.rows) !== rows) throw new Error(`of object ${key} there are ${found?.rows} of ${rows} rows`);
+}
+
+function wrongRow(
+  { index, line, field, reason, detail, value, source }: RefusedRow,
+  key: string,
+  before: number,
+): WrongRow {
+  const text = value ?? (reason === 'missing' ? 'null' : source);
+  return {
+    ...{ object: key, row: before + index, line, field: field ?? '', reason, detail },
+    value: text.toWellFormed().slice(0, valueChars_max).toWellFormed(),
+  };
+}

@@ -1,0 +1,131 @@
+import { createHash } from 'node:crypto';
+import { changeLanes } from '../../buffer/change-lanes.ts';
+import { type ImportSeal, sealImport } from '../../buffer/seal-import.ts';
+import { snapshotTable } from '../../buffer/snapshot.ts';
+import { readTable } from '../../catalog/find-table.ts';
+import { setUpLanes } from '../../catalog/provision-lanes.ts';
+import { StoreError, TimestoreError } from '../../core/errors.ts';
+import { flushTable } from '../../flush/flush-table.ts';
+import { checksumOf, type Manifest, partitionsOf } from '../../flush/manifest.ts';
+import { countSeal, type PartitionCount, rowsCounted } from '../../flush/row-count.ts';
+import type { JobOf } from '../../jobs/job.ts';
+import type { Table } from '../../schema/table.ts';
+import type { At } from '../../stores/clickhouse/servers.ts';
+import type { Chunk } from './chunks.ts';
+
+/**
+ * Chooses the sequences of an import, one for each chunk: those after the watermark of a lane that writers do not use. Of
+ * imports into one table one has them at a time; the catalogue refuses a second one.
+ *
+ * @returns undefined while another import has the lane; else the sequences, and when their rows are said to be received
+ * @throws StoreError; TimestoreError `not-found`
+ */
+export async function chooseSeal(
+  at: At,
+  job: JobOf<'import'>,
+  table: Table,
+  chunks: number,
+): Promise<{ seal: ImportSeal; receivedAt_ms: number } | undefined> {
+  const [other] = await at.postgres.rows(
+    `select id from jobs where kind = 'import' and dataset = $1 and "table" = $2 and state in ('queued', 'running', 'failed')
+        and progress ? 'seal' and (progress->>'life')::int = $3 and id <> $4`,
+    [table.dataset, table.name, table.life, job.id],
+  );
+  if (other !== undefined) return undefined;
+  // What was read is at this shard, and goes into one of its lanes.
+  const spare = table.shards.findLastIndex((shard, lane) => lane >= table.lanes && shard === at.shard);
+  const lane = spare < 0 ? table.readLanes : spare;
+  if (!(await growLanes(at, table, lane + 1))) return undefined;
+  const snapshot = await snapshotTable(at, table, 'state');
+  const state = snapshot === 'unknown' ? undefined : snapshot.lanes[lane];
+  if (state === undefined)
+    throw new StoreError('redis', `does not know lane ${lane} of table ${table.name}`, undefined);
+  const [from, to] = [state.watermark + 1, state.watermark + chunks];
+  const token = `${lane}:${from}-${to}:${createHash('sha1').update(job.id).digest('hex')}`;
+  // Times of a lane ascend with its sequences, whatever this clock says.
+  const receivedAt_ms = Math.max(at.now(), state.seqAt_ms ?? 0);
+  return { seal: { id: job.id, lane, from, to, token }, receivedAt_ms };
+}
+
+/**
+ * Has readers look at a lane of this shard more, if they do not yet. Safe to repeat.
+ *
+ * @returns false where somebody else has made a lane at the same time, of another shard
+ */
+async function growLanes(at: At, seen: Table, readLanes: number): Promise<boolean> {
+  const { dataset, name, life, shards } = seen;
+  await at.postgres.rows(
+    `update tables set revision = revision + 1,
+            definition = definition || jsonb_build_object('readLanes', $4::int, 'shards', $5::jsonb)
+      where dataset = $1 and name = $2 and life = $3 and (definition->>'readLanes')::int = $6 and $6 < $4::int`,
+    [dataset, name, life, readLanes, JSON.stringify([...shards, at.shard].slice(0, readLanes)), seen.readLanes],
+  );
+  const table = await readTable(at, dataset, name);
+  if (table === undefined) throw new TimestoreError('not-found', `There is no table ${name} in dataset ${dataset}.`);
+  if (table.shards[readLanes - 1] !== at.shard) return false;
+  do await setUpLanes(at, table);
+  while ((await changeLanes(at, table, undefined, readLanes)) === 'unknown');
+  return true;
+}
+
+/**
+ * Takes the sequences that were chosen. Safe to repeat, also after they were published.
+ *
+ * @param moved how many chunks are in the table; `latest_ms` is there once all of them were counted
+ * @returns `lost` where somebody was quicker, and no row is there under them: others are to be chosen
+ * @throws StoreError
+ */
+export async function takeSeal(
+  at: At,
+  table: Table,
+  seal: ImportSeal,
+  { moved, latest_ms, receivedAt_ms }: { moved: number; latest_ms?: number | undefined; receivedAt_ms: number },
+  deadline_ms: number,
+): Promise<'taken' | 'later' | 'lost'> {
+  const { outcome, watermark = 0 } = await sealImport(at, table, seal);
+  switch (outcome) {
+    case 'sealed':
+    case 'published':
+      return 'taken';
+    case 'unknown':
+      await setUpLanes(at, table);
+      return 'later';
+    case 'busy':
+      await flushTable(at, table, 'admin', deadline_ms);
+      return 'later';
+    case 'lanes':
+    case 'moved': {
+      // All of it was counted, and shows by now: it was published, and the lane has gone on since.
+      if (latest_ms !== undefined && watermark >= seal.to) return 'taken';
+      const stored = rowsCounted(await countSeal(at, table, seal.lane, { ...seal, batches: [{ receivedAt_ms }] }));
+      if (moved === 0 && stored === 0) return 'lost';
+      throw new StoreError(
+        'redis',
+        `has lost the sequences of import ${seal.id}, of which ${stored} rows are in ClickHouse`,
+        undefined,
+      );
+    }
+  }
+}
+
+/** The record of an import whose rows have all been counted. */
+export function manifestOfImport(
+  table: Table,
+  { id, lane, from, to, token }: ImportSeal,
+  counted: PartitionCount[],
+  chunks: Chunk[],
+  now_ms: number,
+): Manifest {
+  const rows = rowsCounted(counted);
+  const planned = chunks.reduce((sum, chunk) => sum + chunk.rows, 0);
+  return {
+    id: `${table.dataset}/${table.physical}/${token}`,
+    ...{ dataset: table.dataset, table: table.name, physical_table: table.physical, lane },
+    ...{ incarnation: '', token, epoch: 0, seq_from: from, seq_to: to, rows, bytes: 0 },
+    ...{ schema_version: table.schema.version, checksum: checksumOf(counted) },
+    ...{ trigger: 'import', quarantined: 0, expired: planned - rows, inserts: chunks.length },
+    batches: [{ seq: from, meta: { import: id } }],
+    flushed_at: new Date(now_ms).toISOString(),
+    partitions: partitionsOf(counted),
+  };
+}

@@ -1,0 +1,33 @@
+import { publishImport } from '../../buffer/seal-import.ts';
+import type { Context } from '../../create-context.ts';
+import type { Table } from '../../schema/table.ts';
+import { askInTurn } from '../../stores/redis/client.ts';
+
+/**
+ * Shows imports that are done and that readers do not see: the hot buffer failed over, and has forgotten that they were
+ * published.
+ *
+ * @returns the ids of the imports
+ * @throws StoreError when Redis or Postgres is unavailable
+ */
+export async function showHiddenImports(ctx: Context, table: Table): Promise<string[]> {
+  const lanes = Array.from({ length: table.readLanes }, (_, lane) => lane);
+  const asked = lanes.map((lane) => ['HMGET', ctx.keys.state(table, lane), 's_import', 's_from', 's_to', 's_token']);
+  const replies = await askInTurn(ctx.redis, asked);
+  const shown: string[] = [];
+  for (const [lane, reply] of replies.entries()) {
+    const [id, from, to, token] = reply as (string | null)[];
+    if (!id || !token) continue;
+    const [job] = await ctx.postgres.rows<{ latest_ms: number; received_ms: number }>(
+      `select (progress->>'latest_ms')::float8 as latest_ms, coalesce((progress->>'receivedAt_ms')::float8, 0) as received_ms
+         from jobs where id = $1 and state = 'done'`,
+      [id],
+    );
+    if (job === undefined) continue;
+    const seal = { id, lane, from: Number(from), to: Number(to), token };
+    await publishImport(ctx, table, seal, { latest_ms: job.latest_ms, receivedAt_ms: job.received_ms });
+    ctx.log({ event: 'import-hidden', alarm: true, dataset: table.dataset, table: table.name, import: id });
+    shown.push(id);
+  }
+  return shown;
+}

@@ -1,0 +1,38 @@
+import { datasetLife } from '../../catalog/generation.ts';
+import { physicalName } from '../../core/identifiers.ts';
+import type { Context } from '../../create-context.ts';
+import { pagesOf } from '../../stores/s3/list-pages.ts';
+
+/** Where whoever has access to the bucket puts what is to be imported; nothing there is ever removed. */
+export const importPrefix = 'imports/';
+
+const uploadPrefix = 'uploads/';
+
+/** The folder of files that are put in the bucket through addresses of ours, for one life of a dataset. */
+export function uploadFolder(dataset: string, life: number): string {
+  return `${uploadPrefix}${physicalName(dataset, life)}/`;
+}
+
+/** Where such a file goes. Throws StoreError. */
+export async function uploadKey(ctx: Context, dataset: string, name: string): Promise<string> {
+  return `${uploadFolder(dataset, await datasetLife(ctx, dataset))}${crypto.randomUUID()}/${name}`;
+}
+
+/** Removes files from before a time, but for those that an import has yet to read. Answers how many were removed. */
+export async function removeUploads(ctx: Context, old_ms: number, objectsMax: number): Promise<number> {
+  let removed = 0;
+  for await (const page of pagesOf(ctx.objects, uploadPrefix, { most: objectsMax })) {
+    const old = page.filter(({ modifiedAt_ms }) => modifiedAt_ms < old_ms).map(({ key }) => key);
+    const named = await ctx.postgres.rows<{ key: string }>(
+      `select key from jobs, jsonb_array_elements_text(request->'objects') as key
+        where kind in ('import', 'compare') and state in ('queued', 'running', 'failed') and key = any($1)`,
+      [old],
+    );
+    const kept = new Set(named.map(({ key }) => key));
+    for (const key of old.filter((each) => !kept.has(each))) {
+      await ctx.objects.remove(key);
+      removed += 1;
+    }
+  }
+  return removed;
+}

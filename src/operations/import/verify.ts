@@ -1,0 +1,182 @@
+import * as z from 'zod';
+import { untilSchema } from '../../buffer/lane-positions.ts';
+import { readTable } from '../../catalog/find-table.ts';
+import { TimestoreError } from '../../core/errors.ts';
+import type { Context } from '../../create-context.ts';
+import { cutOf, flushCut } from '../../flush/flush-snapshot.ts';
+import { createJob, type JobOf } from '../../jobs/job.ts';
+import { keyedJobId } from '../../jobs/job-id.ts';
+import type { Outcome, Step } from '../../jobs/runner.ts';
+import { rangeOf } from '../../query/request/parse.ts';
+import { renameOf } from '../../schema/rename.ts';
+import type { Table } from '../../schema/table.ts';
+import type { Field } from '../../schema/types.ts';
+import type { At } from '../../stores/clickhouse/servers.ts';
+import { differencesOf, differingRows } from './column-mapping.ts';
+import { objectsRequest, orBeginAnew, readNext, requireReadable } from './read-objects.ts';
+import { readingSchema } from './reading.ts';
+import {
+  atStaging,
+  dropStaging,
+  ensureStaging,
+  newStaging,
+  rangeSql,
+  requireWhole,
+  type Staged,
+  stagedSql,
+  stagingName,
+} from './staging.ts';
+import { goOnWithSecond, secondSchema } from './verification/read.ts';
+
+/** What is asked for: objects that should hold what a table does. */
+const requestSchema = objectsRequest.omit({
+  ...{ fields: true, timestampColumn: true, timestampPrecision: true, keyFields: true },
+});
+
+export type CompareRequest = z.output<typeof requestSchema>;
+
+const progressSchema = readingSchema.extend({
+  life: z.number(),
+  /** Rows acknowledged before the comparison. */
+  until: untilSchema,
+  isFlushed: z.boolean().default(false),
+  /** By readers that no import has: what is reported. */
+  second: secondSchema.prefault({}),
+  /** Whether ClickHouse cannot read all values of Parquet objects as they are. */
+  isUnclear: z.boolean().default(false),
+});
+
+type Progress = z.output<typeof progressSchema>;
+
+/**
+ * Puts a comparison on record: of every row acknowledged by now. The same key is the same comparison while the table is there.
+ *
+ * @throws TimestoreError `not-found`, `invalid-request`, `limit-exceeded`, `key-reused`; StoreError
+ */
+export async function beginCompare(
+  ctx: Context,
+  dataset: string,
+  name: string,
+  request: CompareRequest,
+  key: string | undefined,
+): Promise<JobOf<'compare'>> {
+  const table = await readTable(ctx, dataset, name);
+  if (table === undefined || table.state === 'deleting') {
+    throw new TimestoreError('not-found', `There is no table ${name} in dataset ${dataset}.`);
+  }
+  requireReadable(ctx, table, request);
+  const progress = { life: table.life, until: (await cutOf(ctx, table)).until };
+  const id = keyedJobId('compare', table, key);
+  return await createJob(ctx, { id, kind: 'compare', dataset, table: name, request: { ...request }, progress });
+}
+
+/**
+ * Reads objects by other readers than those that brought rows in, and compares them with what the table has, by days and
+ * columns: rows in any order, and rows that are equal by how many there are. Each step may be repeated.
+ */
+export const compareStep: Step<'compare'> = async (ctx, job, deadline_ms) => {
+  const progress = progressSchema.parse(job.progress);
+  const { life, until, isFlushed } = progress;
+  const at = atStaging(ctx, job.id, progress.staging);
+  return await orBeginAnew(at, progress, { life, until, isFlushed }, () => nextStep(at, job, progress, deadline_ms));
+};
+
+async function nextStep(at: At, job: JobOf<'compare'>, progress: Progress, deadline_ms: number): Promise<Outcome> {
+  const request = requestSchema.parse(job.request);
+  const table = await readTable(at, job.dataset, job.table);
+  if (table?.life !== progress.life || table.state === 'deleting') {
+    throw new TimestoreError(
+      'not-found',
+      `Table ${job.table} of dataset ${job.dataset} was deleted before it was compared.`,
+    );
+  }
+  if (!progress.isFlushed) {
+    return { progress: { ...progress, isFlushed: await flushCut(at, table, progress.until, deadline_ms) } };
+  }
+  const staging = progress.staging ?? newStaging(at, job.id);
+  // Recorded before it is made: a staging table that is not recorded is cleared away.
+  if (progress.staging === undefined) return { progress: { ...progress, staging } };
+  const { second } = progress;
+  const number = second.read.length;
+  const key = request.objects[number];
+  if (key !== undefined) {
+    // And not when all is read: it would hide that what was read has been dropped.
+    await ensureStaging(at, table, staging);
+    const { format, columns } = request;
+    const rename = renameOf(request.rename);
+    const source = { number, key, format, columns, rename, table, staging, deadline_ms };
+    return { progress: { ...progress, second: await goOnWithSecond(at, second, source) } };
+  }
+  if (request.format === 'parquet' && !progress.isUnclear) {
+    const first = await readOtherwise(at, job, request, table, progress, deadline_ms);
+    if (first !== undefined) return { progress: { ...progress, ...first } };
+  }
+  const done = await comparedWith(at, table, request, progress, staging);
+  await dropStaging(at, staging);
+  return { done };
+}
+
+/**
+ * Reads the next Parquet object as an import does, by ClickHouse. Where that cannot read its values as they are, hyparquet alone
+ * has to.
+ */
+async function readOtherwise(
+  at: At,
+  job: JobOf<'compare'>,
+  request: CompareRequest,
+  table: Table,
+  progress: Progress,
+  deadline_ms: number,
+): Promise<Partial<Progress> | undefined> {
+  const known = new Set(table.schema.fields.map(({ name }) => name));
+  try {
+    const read = await readNext(at, job, request, table, progress, { deadline_ms, known });
+    return read?.staged.some(({ wrong }) => wrong > 0) ? { isUnclear: true } : read;
+  } catch (error) {
+    if (!(error instanceof TimestoreError) || error.code !== 'invalid-request') throw error;
+    return { isUnclear: true };
+  }
+}
+
+async function comparedWith(at: At, table: Table, request: CompareRequest, progress: Progress, staging: string) {
+  const { second, until } = progress;
+  const known = new Set(table.schema.fields.map(({ name }) => name));
+  const range = rangeSql(table, rangeOf(request));
+  const inEach = (name: string) => second.read.every((names) => names.includes(name));
+  const fields = table.schema.fields.filter(({ name }) => inEach(name));
+  const name = stagingName(staging);
+  const differencesFrom = async (staged: Staged[], of: Field[]) => {
+    await requireWhole(at, name, staged);
+    const source = { staging: name, where: `${stagedSql(staged)} AND _wrong = '' ${range}` };
+    const compared = { fields: of, until, range };
+    return { source, compared, found: await differencesOf(at, table, source, compared) };
+  };
+  let differing = await differencesFrom(second.staged, fields);
+  const isReadTwice = request.format === 'parquet' && !progress.isUnclear;
+  if (isReadTwice && differing.found.days.different === 0) {
+    // What one reader does not see, the other may; to ClickHouse nested lists and structures are never null.
+    const plain = fields.filter(({ type }) => type !== 'json');
+    const other = await differencesFrom(progress.staged, plain);
+    if (other.found.days.different > 0) differing = other;
+  }
+  const { found, source, compared } = differing;
+  const days = found.differing.map(({ day }) => day);
+  const wrongRows = second.staged.reduce((sum, { wrong }) => sum + wrong, 0);
+  const onlyInSource = [...new Set(second.read.flat().filter((column) => !known.has(column)))];
+  return {
+    equal: found.days.different === 0 && wrongRows === 0 && onlyInSource.length === 0,
+    ...found,
+    differingRows: await differingRows(at, table, source, compared, days),
+    columns: {
+      compared: fields.map((field) => field.name),
+      onlyInSource,
+      onlyInTable: table.schema.fields.flatMap((field) =>
+        inEach(field.name) || isChosenAway(request, field.name) ? [] : [field.name],
+      ),
+    },
+    wrongRows,
+    errors: second.errors,
+  };
+}
+
+const isChosenAway = ({ columns }: CompareRequest, name: string) => columns !== undefined && !columns.includes(name);

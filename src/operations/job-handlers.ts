@@ -1,0 +1,26 @@
+import type { Steps } from '../jobs/runner.ts';
+import { backupStep } from './backup/backup.ts';
+import { restoreStep } from './backup/restore.ts';
+import { exportStep } from './export/export.ts';
+import { importStep } from './import/import.ts';
+import { compareStep } from './import/verify.ts';
+import { applyRetentionStep } from './lifecycle/apply-retention.ts';
+import { dropDatasetStep, dropTableStep } from './lifecycle/drop.ts';
+import { changeRows } from './row-changes/change-rows.ts';
+import { mirrorStep } from './takeover/mirror.ts';
+import { notifyStep } from './webhooks/notify.ts';
+
+export const jobSteps: Steps = {
+  'delete-rows': changeRows,
+  'correct-rows': changeRows,
+  'drop-table': dropTableStep,
+  'drop-dataset': dropDatasetStep,
+  'apply-retention': applyRetentionStep,
+  backup: backupStep,
+  restore: restoreStep,
+  export: exportStep,
+  notify: notifyStep,
+  import: importStep,
+  compare: compareStep,
+  mirror: mirrorStep,
+};

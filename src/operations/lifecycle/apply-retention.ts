@@ -1,0 +1,22 @@
+import { applyRetention } from '../../catalog/ensure-table.ts';
+import { readTable } from '../../catalog/find-table.ts';
+import type { Step } from '../../jobs/runner.ts';
+
+const tablesInStep = 20;
+
+/** Brings the tables of a dataset that have no retention of their own to the dataset's. */
+export const applyRetentionStep: Step<'apply-retention'> = async (ctx, { dataset, progress }) => {
+  const { after = '', tables = 0 } = progress as { after?: string; tables?: number };
+  const names = await ctx.postgres.rows<{ name: string }>(
+    `select name from tables where dataset = $1 and dropped_at is null and not definition ? 'retention' and name > $2
+      order by name limit ${tablesInStep}`,
+    [dataset, after],
+  );
+  for (const { name } of names) {
+    const table = await readTable(ctx, dataset, name);
+    if (table !== undefined && table.state !== 'deleting') await applyRetention(ctx, table);
+  }
+  const last = names.at(-1);
+  const all = tables + names.length;
+  return last === undefined ? { done: { tables: all } } : { progress: { after: last.name, tables: all } };
+};

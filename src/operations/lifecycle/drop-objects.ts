@@ -1,0 +1,55 @@
+import type { Dropped } from '../../catalog/drop-table.ts';
+import { physicalName } from '../../core/identifiers.ts';
+import type { Context } from '../../create-context.ts';
+import { payloadFolder } from '../../ingest/quarantine.ts';
+import { pagesOf } from '../../stores/s3/list-pages.ts';
+import { exportFolder } from '../export/export.ts';
+import { exportsOfLife, removeExport } from '../export/published.ts';
+import { uploadFolder } from '../import/uploads.ts';
+
+/**
+ * Removes what a table that is being dropped has in the bucket: its exports, also those that were never published, and
+ * payloads of rows in quarantine. No key is one of a later life, so a late call removes nothing of the next table.
+ *
+ * @returns whether all of it is gone; false where the time was over before
+ * @throws StoreError
+ */
+export async function removeObjectsOf(ctx: Context, table: Dropped, deadline_ms: number): Promise<boolean> {
+  const { dataset, name, life } = table;
+  for (;;) {
+    const [found] = await exportsOfLife(ctx, dataset, name, life, 1);
+    if (found === undefined) break;
+    if (ctx.now() >= deadline_ms) return false;
+    await removeExport(ctx, found, exportFolder(found.dataset, found.table, found.id));
+  }
+  const begun = await ctx.postgres.rows<{ id: string }>(
+    `select id from jobs where kind = 'export' and dataset = $1 and "table" = $2 and (progress->>'life')::int = $3
+        and state <> 'done'`,
+    [dataset, name, life],
+  );
+  const folders = begun.map(({ id }) => exportFolder(dataset, name, id));
+  // Earlier versions put payloads of every life into the folder of the first one.
+  for (const physical of new Set([name, physicalName(name, life)])) folders.push(payloadFolder(dataset, physical));
+  for (const folder of folders) if (!(await removeFolder(ctx, folder, deadline_ms))) return false;
+  return true;
+}
+
+/** The same of what a dataset has there beside its tables: files that were to be imported. Throws StoreError. */
+export async function removeUploadsOf(
+  ctx: Context,
+  dataset: string,
+  life: number,
+  deadline_ms: number,
+): Promise<boolean> {
+  return await removeFolder(ctx, uploadFolder(dataset, life), deadline_ms);
+}
+
+async function removeFolder(ctx: Context, folder: string, deadline_ms: number): Promise<boolean> {
+  for await (const page of pagesOf(ctx.objects, folder)) {
+    for (const { key } of page) {
+      if (ctx.now() >= deadline_ms) return false;
+      await ctx.objects.remove(key);
+    }
+  }
+  return true;
+}

@@ -1,0 +1,128 @@
+import { youngerDefaults } from '../../buffer/batch-rows.ts';
+import type { Replay } from '../../buffer/replays.ts';
+import { findTable } from '../../catalog/find-table.ts';
+import { atLane } from '../../catalog/lane-location.ts';
+import { csvOf, type OpenRecord } from '../../catalog/quarantine-table.ts';
+import { addColumnsAt } from '../../catalog/table-ddl.ts';
+import { StoreError, TimestoreError } from '../../core/errors.ts';
+import { qualifiedName } from '../../core/identifiers.ts';
+import type { Context } from '../../create-context.ts';
+import { settingsVersion } from '../../flush/insert.ts';
+import { refusedByTwin } from '../../flush/insert-probe.ts';
+import { ingestRows } from '../../ingest/ingest.ts';
+import { settle } from '../../ingest/resolve-stage-outcome.ts';
+import { stageChunks } from '../../ingest/stage-chunks.ts';
+import type { PreparedRows } from '../../schema/prepare.ts';
+import type { Table } from '../../schema/table.ts';
+import { parseTimestampText } from '../../schema/timestamp.ts';
+
+/** Enough for as many as one call takes, all of them at fault. */
+const probeLongest_ms = 60_000;
+const roundsMax = 20;
+
+/** Returns why it was refused again; undefined when it was accepted. */
+export async function sendAgain(
+  ctx: Context,
+  dataset: string,
+  record: OpenRecord,
+  replay: Replay,
+): Promise<{ reason: string; detail: string } | undefined> {
+  const csv = csvOf(record);
+  const text = csv ?? (await payloadOf(ctx, record));
+  const isCsv = csv !== undefined || record.object?.endsWith('.csv');
+  try {
+    await ingestRows(ctx, {
+      dataset,
+      table: record.table,
+      text,
+      format: isCsv ? 'csv' : 'json',
+      idempotencyKey: `replay:${record.id}`,
+      replay,
+    });
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof TimestoreError)) throw error;
+    if (error.code === 'malformed-body') return { reason: error.code, detail: error.message };
+    if (error.code !== 'rows-refused') throw error;
+    const [first] = error.extra.errors as { reason: string; detail: string }[];
+    return { reason: first?.reason ?? error.code, detail: first?.detail ?? error.message };
+  }
+}
+
+/** Those that ClickHouse has under the identity they had. */
+export async function storedOf(ctx: Context, table: Table, records: OpenRecord[]): Promise<OpenRecord[]> {
+  const own = records.filter(({ physical }) => physical === table.physical);
+  const stored: OpenRecord[] = [];
+  for (const [lane = 0, of] of Map.groupBy(own, (record) => record.lane)) {
+    const at = await atLane(ctx, table, lane);
+    const places = of.map(({ seq, row }) => `(${Number(seq)},${Number(row)})`);
+    // Another batch may have had the sequence before the hot buffer failed over.
+    const skipped = 'dataset = {dataset:String} AND `table` = {table:String} AND lane = {lane:UInt16}';
+    const found = await at.clickhouse.rows<{ seq: string; row: number }>(
+      `SELECT _seq AS seq, _row AS row FROM ${qualifiedName(table)}
+        WHERE _lane = {lane:UInt16} AND (_seq, _row) IN (${places.join(',')})
+          AND ((_seq, _row, _received_at) IN (SELECT seq, row, received_at FROM timestore.skipped_rows WHERE ${skipped})
+               OR (_seq, _row) IN (SELECT seq, row FROM timestore.skipped_rows WHERE ${skipped} AND received_at = 0))`,
+      { lane, dataset: table.dataset, table: table.physical },
+      { max_query_size: 4_194_304, max_ast_elements: 1_000_000 },
+    );
+    const there = new Set(found.map(({ seq, row }) => `${seq} ${row}`));
+    stored.push(...of.filter(({ seq, row }) => there.has(`${seq} ${row}`)));
+  }
+  return stored;
+}
+
+/** Rows that had been acknowledged before, as they are staged, and those that would be refused again. */
+export async function triedLines(
+  ctx: Context,
+  table: Table,
+  records: OpenRecord[],
+): Promise<{ lines: Map<OpenRecord, string>; refused: Set<OpenRecord> }> {
+  const lines = new Map<OpenRecord, string>();
+  for (const record of records) lines.set(record, await lineOf(ctx, table, record));
+  if (records.length === 0) return { lines, refused: new Set() };
+  const candidates = [...lines].map(([place, line]) => ({ place, line: `{"_seq":0,"_row":0,${line}\n` }));
+  const name = `replay.${crypto.randomUUID()}`;
+  const deadline_ms = ctx.now() + probeLongest_ms;
+  // Constraints are the same wherever the table is; fields of the rows may have come to other shards only.
+  const at = await atLane(ctx, table, 0);
+  await addColumnsAt(at, table);
+  const refused = new Set(await refusedByTwin(at, table, name, settingsVersion, candidates, deadline_ms));
+  return { lines, refused };
+}
+
+/** A buffered row as it is staged: without its place, and with the defaults of fields that are younger. */
+async function lineOf(ctx: Context, { schema }: Table, record: OpenRecord): Promise<string> {
+  const row = (await payloadOf(ctx, record)).replace(/^\{"_row":\d+,/, '');
+  return youngerDefaults(schema, record.schema_version ?? schema.version) + row;
+}
+
+/** Stages one as a batch of its own. */
+export async function stageLine(
+  ctx: Context,
+  table: Table,
+  { id, meta = '' }: OpenRecord,
+  line: string,
+  replay: Replay,
+): Promise<void> {
+  const time = parseTimestampText(String(JSON.parse(`{${line}`)[table.schema.timestampColumn]));
+  if ('reason' in time) throw new RangeError('a buffered row has a timestamp');
+  const none = { added: [], errors: [], errorsTotal: 0, refused: [] };
+  const prepare = (): PreparedRows => ({ lines: [line], times_ms: [time.time_ms], ...none });
+  const keyed = { idempotencyKey: `replay:${id}`, requestHash: id, replay };
+  const request = { ...keyed, meta, durable: false, prepareAgain: prepare };
+  for (let round = 0; round < roundsMax; round += 1) {
+    const current = (await findTable(ctx, table.dataset, table.name)) ?? table;
+    const staged = await stageChunks(ctx, current, prepare(), request);
+    if (staged.outcome === 'accepted') return;
+    await settle(ctx, current, staged);
+  }
+  throw new TimestoreError('conflict', `Table ${table.name} kept changing. Try again.`, { retryAfterMs: 500 });
+}
+
+async function payloadOf(ctx: Context, { id, payload, object }: OpenRecord): Promise<string> {
+  if (payload !== undefined) return payload;
+  const stored = object === undefined ? undefined : await ctx.objects.get(object);
+  if (stored === undefined) throw new StoreError('s3', `does not have the row of quarantine record ${id}`, undefined);
+  return stored;
+}

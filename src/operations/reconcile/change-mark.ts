@@ -1,0 +1,26 @@
+import { markChange } from '../../buffer/mark-change.ts';
+import { mutationsLeft } from '../../catalog/mutations.ts';
+import type { Context } from '../../create-context.ts';
+import type { Table } from '../../schema/table.ts';
+import { askInTurn } from '../../stores/redis/client.ts';
+
+/** A mark that stored rows of a table are being changed, by a job that is over. */
+export type StaleMark = { job: string; isReleased: boolean };
+
+/**
+ * Releases the mark of a job that is over: the hot buffer failed over and has it again, a step that was late has set it, or
+ * the job failed. Until then no further page of the table is given out. It stays while ClickHouse still has something to
+ * change.
+ *
+ * @throws StoreError, ClickHouseError
+ */
+export async function releaseStaleMark(ctx: Context, table: Table): Promise<StaleMark | undefined> {
+  const [by] = await askInTurn(ctx.redis, [['HGET', ctx.keys.state(table, 0), 'changing']]);
+  if (typeof by !== 'string') return undefined;
+  const [active] = await ctx.postgres.rows("select from jobs where id = $1 and state in ('queued', 'running')", [by]);
+  if (active !== undefined) return undefined;
+  const { left } = await mutationsLeft(ctx, table);
+  if (left > 0) return { job: by, isReleased: false };
+  await markChange(ctx, table, 'release', by);
+  return { job: by, isReleased: true };
+}

@@ -1,0 +1,67 @@
+import { partitionsThere } from '../../catalog/partitions.ts';
+import type { Context } from '../../create-context.ts';
+import type { Table } from '../../schema/table.ts';
+import type { Statement } from '../../stores/postgres/client.ts';
+
+type Line = { id: string; lane: number; incarnation: string; from: string; to: string };
+
+/** So that one transaction stays one. */
+const manifestsAtOnce = 5_000;
+
+/**
+ * Folds manifests whose rows are all past their retention and gone from ClickHouse, each run of them that follow each
+ * other into one without rows: what there was stays told, sequence by sequence, and an audit finds no gap.
+ *
+ * @param retained_ms rows before that time are past their retention
+ * @returns how many there are fewer
+ */
+export async function foldExpired(ctx: Context, table: Table, retained_ms: number): Promise<number> {
+  const { dataset, physical } = table;
+  const partitions = await partitionsThere(ctx, table);
+  const lines = await ctx.postgres.rows<Line>(
+    `select id, lane, incarnation, seq_from as from, seq_to as to from manifests m
+      where dataset = $1 and physical_table = $2
+        and not exists (select from manifest_partitions p where p.manifest_id = m.id
+                         and (p.time_to >= to_timestamp($3::float8 / 1000) or p.partition = any($4)))
+      order by lane, seq_from limit ${manifestsAtOnce}`,
+    [dataset, physical, retained_ms, partitions],
+  );
+  const statements = runsOf(lines).flatMap((run) => foldOne(run));
+  if (statements.length === 0) return 0;
+  await ctx.postgres.transaction(statements);
+  return statements.length / 3;
+}
+
+/** Of one life of a lane, without a sequence between them; two at least. */
+function runsOf(lines: Line[]): Line[][] {
+  const runs: Line[][] = [];
+  for (const line of lines) {
+    const run = runs.at(-1);
+    const last = run?.at(-1);
+    const follows =
+      last !== undefined &&
+      last.lane === line.lane &&
+      last.incarnation === line.incarnation &&
+      Number(line.from) === Number(last.to) + 1;
+    if (follows) run?.push(line);
+    else runs.push([line]);
+  }
+  return runs.filter((run) => run.length > 1);
+}
+
+/** The last one takes the place of all. */
+function foldOne(run: Line[]): Statement[] {
+  const first = run[0];
+  const last = run.at(-1);
+  if (first === undefined || last === undefined) return [];
+  const gone = run.slice(0, -1).map(({ id }) => id);
+  return [
+    ['delete from manifest_partitions where manifest_id = any($1)', [[...gone, last.id]]],
+    ['delete from manifests where id = any($1)', [gone]],
+    [
+      `update manifests set seq_from = $2, rows = 0, bytes = 0, trigger = 'expired', batches = '[]', quarantined = 0
+        where id = $1`,
+      [last.id, first.from],
+    ],
+  ];
+}

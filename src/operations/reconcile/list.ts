@@ -1,0 +1,19 @@
+import type { Context } from '../../create-context.ts';
+import { fromJsonb } from '../../stores/postgres/jsonb.ts';
+import type { Reconciled } from './reconcile-table.ts';
+
+const listed_max = 1_000;
+
+/** Tables of which something differed when they were last compared, of these datasets or of all. Throws StoreError. */
+export async function listReconciled(
+  ctx: Context,
+  of: string[] | undefined,
+): Promise<(Reconciled & { age_s: number })[]> {
+  const rows = await ctx.postgres.rows<Reconciled & { age_s: number }>(
+    `select dataset, name as "table", drift, extract(epoch from now() - reconciled_at)::float8 as age_s
+       from reconciliations join tables t using (dataset, name, life)
+      where t.dropped_at is null and drift <> '[]' and ($1::text[] is null or dataset = any($1)) order by dataset, name limit ${listed_max}`,
+    [of ?? null],
+  );
+  return rows.map((row) => ({ ...row, drift: fromJsonb(row.drift) }));
+}

@@ -1,0 +1,187 @@
+import { snapshotTable } from '../../buffer/snapshot.ts';
+import { dropStored } from '../../catalog/drop-table.ts';
+import { readTable } from '../../catalog/find-table.ts';
+import { atWhole } from '../../catalog/lane-location.ts';
+import { quarantineTable } from '../../catalog/quarantine-table.ts';
+import { quoteString, slugPattern } from '../../core/identifiers.ts';
+import type { Context } from '../../create-context.ts';
+import { everyNode } from '../../stores/clickhouse/servers.ts';
+import type { StoredObject } from '../../stores/s3/client.ts';
+import { pagesOf } from '../../stores/s3/list-pages.ts';
+import { backupKey, backupPrefix } from '../backup/backup.ts';
+import { exportPrefix } from '../export/export.ts';
+import { atStaging, dropStaging, stagedJob, stagingPrefix } from '../import/staging.ts';
+import { removeUploads } from '../import/uploads.ts';
+
+const objectsInPass = 10_000;
+
+/**
+ * Drops tables in ClickHouse whose life is over by the catalogue: a flush that was on its way when one was dropped may have
+ * made it again. What nobody here has made stays.
+ *
+ * @returns those that were dropped
+ */
+export async function dropOrphanTables(ctx: Context): Promise<string[]> {
+  const tables = new Map<string, { database: string; name: string }>();
+  for (const { clickhouse } of everyNode(ctx)) {
+    const there = await clickhouse.rows<{ database: string; name: string }>(
+      `SELECT database, name FROM system.tables WHERE startsWith(database, 'ts_') AND NOT is_temporary`,
+    );
+    for (const table of there) tables.set(`${table.database} ${table.name}`, table);
+  }
+  const named = [...tables.values()].flatMap(({ database, name }) => {
+    const [, logical = '', life = '1'] = /^([^.]+)(?:\.(\d+))?$/.exec(name) ?? [];
+    const dataset = database.slice('ts_'.length);
+    const isOurs = slugPattern.test(dataset) && (slugPattern.test(logical) || logical === quarantineTable);
+    return isOurs ? [{ dataset, name: logical, life: Number(life), physical: name }] : [];
+  });
+  const over = await ctx.postgres.rows<{ dataset: string; physical: string }>(
+    `select t.dataset, f.physical from tables t
+       join jsonb_to_recordset($1::jsonb) as f(dataset text, name text, life integer, physical text) using (dataset, name, life)
+      where t.dropped_at < now() - interval '1 minute'`,
+    [JSON.stringify(named)],
+  );
+  for (const table of over) {
+    await dropStored(ctx, table);
+    ctx.log({ event: 'orphan-table-dropped', ...table });
+  }
+  return over.map(({ dataset, physical }) => `${dataset}.${physical}`);
+}
+
+/**
+ * Drops what imports have read and nobody moves any more: of a worker that died before it could be dropped.
+ *
+ * @returns the names of those that were dropped
+ */
+export async function dropOrphanStaging(ctx: Context): Promise<string[]> {
+  const tables: { name: string }[] = [];
+  for (const { clickhouse } of everyNode(ctx)) {
+    const there = await clickhouse.rows<{ name: string }>(
+      `SELECT name FROM system.tables WHERE database = 'timestore' AND startsWith(name, {prefix:String})`,
+      { prefix: stagingPrefix },
+    );
+    tables.push(...there);
+  }
+  const over = await ctx.postgres.rows<{ name: string }>(
+    `select s.name from jobs j join jsonb_to_recordset($1::jsonb) as s(name text, job text) on s.job = j.id
+      where j.state not in ('queued', 'running', 'failed') or j.progress->>'staging' is distinct from s.name`,
+    [JSON.stringify(tables.map(({ name }) => ({ name, job: stagedJob(name) })))],
+  );
+  for (const { name } of over) {
+    await dropStaging(atStaging(ctx, stagedJob(name), name), name);
+    ctx.log({ event: 'orphan-staging-dropped', name });
+  }
+  return over.map(({ name }) => name);
+}
+
+/**
+ * Removes objects that nothing names: payloads of rows that are in no quarantine, exports that were never published, files that
+ * were put there to be imported and are not, backups
+ * that were never finished, and those of them that the clock made and are more than are kept.
+ *
+ * @returns how many objects were removed
+ */
+export async function removeOrphanObjects(ctx: Context): Promise<number> {
+  const old_ms = ctx.now() - ctx.config.limits.orphan_age_ms;
+  const removed = (await removePayloads(ctx, old_ms)) + (await removeBackups(ctx, old_ms));
+  return removed + (await removeExports(ctx, old_ms)) + (await removeUploads(ctx, old_ms, objectsInPass));
+}
+
+async function removePayloads(ctx: Context, old_ms: number): Promise<number> {
+  let removed = 0;
+  for await (const page of pagesOf(ctx.objects, 'quarantine/', { most: objectsInPass })) {
+    const old = page.filter(({ modifiedAt_ms }) => modifiedAt_ms < old_ms);
+    const byDataset = Map.groupBy(old, ({ key }) => key.split('/')[1] ?? '');
+    for (const [dataset, objects] of byDataset) {
+      const named = await namedIn(
+        ctx,
+        dataset,
+        objects.map(({ key }) => key),
+      );
+      for (const { key } of objects) {
+        if (named === undefined || named.has(key)) continue;
+        await ctx.objects.remove(key);
+        removed += 1;
+      }
+    }
+  }
+  return removed;
+}
+
+/** Those of the keys that rows in quarantine name; undefined where that cannot be told now. */
+async function namedIn(ctx: Context, dataset: string, keys: string[]): Promise<Set<string> | undefined> {
+  if (!slugPattern.test(dataset)) return undefined;
+  const table = await readTable(ctx, dataset, quarantineTable);
+  if (table === undefined) return new Set();
+  const { at, nameOf } = atWhole(ctx, [table]);
+  const [isThere] = await at.clickhouse.rows<{ n: string }>(
+    'SELECT count() AS n FROM system.tables WHERE database = {database:String} AND name = {table:String}',
+    { database: `ts_${dataset}`, table: table.physical },
+  );
+  if (isThere?.n !== '1') return undefined;
+  // A row that waits in the hot buffer is not in ClickHouse, however old: then it is looked at another time.
+  const snapshot = await snapshotTable(ctx, table, 'state');
+  if (snapshot === 'unknown' || snapshot.lanes.some(({ pendingRows }) => pendingRows > 0)) return undefined;
+  const rows = await at.clickhouse.rows<{ object: string }>(
+    `SELECT DISTINCT object FROM ${nameOf(table)}
+      WHERE object IN (${keys.map(quoteString).join(', ')})`,
+    {},
+    { max_query_size: 4_194_304 },
+  );
+  return new Set(rows.map(({ object }) => object));
+}
+
+/** Names of backups that the clock made. */
+const byClock = /^daily-\d{4}-\d{2}-\d{2}$/;
+
+/** Sorts behind everything that a name in a folder begins with. */
+const behindAll = '~';
+
+async function removeBackups(ctx: Context, old_ms: number): Promise<number> {
+  const whole = new Set<string>();
+  for await (const page of pagesOf(ctx.objects, backupPrefix, { delimiter: '/', most: objectsInPass })) {
+    for (const { key } of page) whole.add(key.slice(backupPrefix.length).replace(/\.json$/, ''));
+  }
+  const made = [...whole].filter((id) => byClock.test(id)).sort();
+  const surplus = new Set(made.slice(0, -ctx.config.TIMESTORE_BACKUPS_KEPT));
+  let removed = 0;
+  let after: string | undefined;
+  // From folder to folder: what is kept may be more objects than a pass looks at.
+  while (removed < objectsInPass) {
+    const [next] = await ctx.objects.list(backupPrefix, { after });
+    if (next === undefined) break;
+    const [id = '', ...rest] = next.key.slice(backupPrefix.length).split('/');
+    after = rest.length === 0 ? next.key : `${backupPrefix}${id}/${behindAll}`;
+    if (rest.length === 0 || (whole.has(id) && !surplus.has(id))) continue;
+    const objects: StoredObject[] = [];
+    for await (const page of pagesOf(ctx.objects, `${backupPrefix}${id}/`, { most: objectsInPass }))
+      objects.push(...page);
+    const newest_ms = Math.max(...objects.map(({ modifiedAt_ms }) => modifiedAt_ms));
+    if (!whole.has(id) && newest_ms >= old_ms) continue;
+    // What says that it is whole goes first: half a backup is none.
+    for (const key of [backupKey(id), ...objects.map((object) => object.key)]) await ctx.objects.remove(key);
+    removed += objects.length;
+  }
+  return removed;
+}
+
+async function removeExports(ctx: Context, old_ms: number): Promise<number> {
+  let removed = 0;
+  for await (const page of pagesOf(ctx.objects, exportPrefix, { most: objectsInPass })) {
+    const old = page.filter(({ modifiedAt_ms }) => modifiedAt_ms < old_ms);
+    // exports/<dataset>/<table>/<id>/…
+    const byId = Map.groupBy(old, ({ key }) => key.split('/')[3] ?? '');
+    const named = await ctx.postgres.rows<{ id: string }>(
+      `select id from exports where id = any($1)
+       union all select id from jobs where id = any($1) and state in ('queued', 'running')`,
+      [[...byId.keys()]],
+    );
+    const kept = new Set(named.map(({ id }) => id));
+    for (const [id, objects] of byId) {
+      if (kept.has(id)) continue;
+      for (const { key } of objects) await ctx.objects.remove(key);
+      removed += objects.length;
+    }
+  }
+  return removed;
+}

@@ -1,0 +1,42 @@
+import { readTable } from '../../catalog/find-table.ts';
+import { describeError } from '../../core/log.ts';
+import type { Context } from '../../create-context.ts';
+import { auditTable, type TableAudit } from './audit-table.ts';
+
+const tablesInPass = 200;
+
+/**
+ * Audits the tables whose last audit is older than the limit `audit_every_ms`, the oldest first, until the deadline. One
+ * that cannot be audited holds up no other.
+ *
+ * @throws StoreError when Postgres is away
+ */
+export async function auditDue(ctx: Context, deadline_ms: number): Promise<number> {
+  const due = await ctx.postgres.rows<{ dataset: string; name: string }>(
+    `select t.dataset, t.name from tables t left join audits a using (dataset, name, life)
+      where t.dropped_at is null and (a.audited_at is null or a.audited_at < now() - $1 * interval '1 millisecond')
+      order by a.audited_at nulls first limit $2`,
+    [ctx.config.limits.audit_every_ms, tablesInPass],
+  );
+  let audited = 0;
+  for (const { dataset, name } of due) {
+    if (ctx.now() >= deadline_ms) break;
+    try {
+      const table = await readTable(ctx, dataset, name);
+      if (table !== undefined) await auditTable(ctx, table);
+      audited += 1;
+    } catch (error) {
+      ctx.log({ event: 'audit-failed', dataset, table: name, ...describeError(error) });
+    }
+  }
+  return audited;
+}
+
+/** The newest audit of each table. Throws StoreError when Postgres is away. */
+export async function newestAudits(ctx: Context): Promise<(TableAudit & { age_s: number })[]> {
+  const rows = await ctx.postgres.rows<{ report: TableAudit; age_s: string }>(
+    `select report, extract(epoch from now() - audited_at) as age_s
+       from audits join tables t using (dataset, name, life) where t.dropped_at is null order by dataset, name`,
+  );
+  return rows.map(({ report, age_s }) => ({ ...report, age_s: Number(age_s) }));
+}

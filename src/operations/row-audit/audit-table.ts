@@ -1,0 +1,144 @@
+import { type LaneSums, sumLane } from '../../buffer/audit-lane.ts';
+import { type LaneSnapshot, type Snapshot, snapshotTable } from '../../buffer/snapshot.ts';
+import { ensureTable } from '../../catalog/ensure-table.ts';
+import { readTable } from '../../catalog/find-table.ts';
+import { drainOutbox } from '../../catalog/manifest-outbox.ts';
+import { restoreLanes } from '../../catalog/provision-lanes.ts';
+import { StoreError } from '../../core/errors.ts';
+import type { Context } from '../../create-context.ts';
+import { type CaughtUp, catchUpLanes } from '../../flush/catch-up.ts';
+import { retainedFrom_ms, type Table } from '../../schema/table.ts';
+import { showHiddenImports } from '../import/show-hidden.ts';
+import { comparePartitions, type PartitionAudit } from './partitions.ts';
+import { rebuildDisplaced } from './rebuild-displaced.ts';
+import { rebuildManifests } from './rebuild-manifests.ts';
+
+export type LaneAudit = {
+  lane: number;
+  incarnation: string;
+  sequence: number;
+  watermark: number;
+  /** The hot buffer's log against its state. */
+  buffer: LaneSums | null;
+  /** Ranges of sequences that no manifest had, and that are on record again. */
+  rebuilt: { from: number; to: number }[];
+};
+
+export type TableAudit = {
+  dataset: string;
+  table: string;
+  /** Nothing is missing, doubled or unaccounted for, and the hot buffer adds up. */
+  ok: boolean;
+  missing: number;
+  doubled: number;
+  unaccounted: number;
+  lanes: LaneAudit[];
+  /** What the hot buffer had forgotten in a failover after it was published, and shows again now. */
+  shownAgain: { imports: string[]; lanes: CaughtUp[] };
+  /** Only those that do not add up, or of which rows are gone for a reason. */
+  partitions: PartitionAudit[];
+  /** How many partitions were compared, over all lanes. */
+  compared: number;
+};
+
+/**
+ * Compares what was acknowledged with where it is: sequences in the hot buffer, manifests in Postgres, rows in
+ * ClickHouse, for each lane and partition up to the watermark. What retention and recorded deletions took is accounted
+ * for. What the hot buffer has forgotten is shown again, and manifests that are missing are rebuilt first. The result is on record as the table's newest audit.
+ *
+ * @throws StoreError, ClickHouseError when a store is away: nothing is concluded then
+ */
+export async function auditTable(ctx: Context, table: Table): Promise<TableAudit> {
+  const forgotten = await forgottenLanes(ctx, table);
+  const before = await knownLanes(ctx, table);
+  await ensureTable(ctx, table);
+  const imports = await showHiddenImports(ctx, table);
+  const caughtUp = [...forgotten, ...(await catchUpLanes(ctx, table, before.lanes))];
+  const snapshot = imports.length + caughtUp.length > 0 ? await knownLanes(ctx, table) : before;
+  // After the snapshot: whatever is published by then is in Postgres afterwards, or was lost on the way.
+  await drainOutbox(ctx);
+  const lanes: LaneAudit[] = [];
+  for (const lane of snapshot.lanes) lanes.push(await auditLane(ctx, table, lane));
+  const compare = () => comparePartitions(ctx, table, snapshot.lanes, retainedFrom_ms(table, ctx.now()));
+  let all = await compare();
+  if (all.some(({ unaccounted }) => unaccounted > 0) && (await recordDisplaced(ctx, table, lanes, snapshot.lanes))) {
+    all = await compare();
+  }
+  const sum = (of: (partition: PartitionAudit) => number) => all.reduce((total, each) => total + of(each), 0);
+  const [missing, doubled, unaccounted] = [
+    sum((each) => each.missing),
+    sum((each) => each.doubled),
+    sum((each) => each.unaccounted),
+  ];
+  const isBufferWhole = lanes.every(({ buffer }) => buffer === null || buffer.isWhole);
+  const audit: TableAudit = {
+    ...{ dataset: table.dataset, table: table.name },
+    ok: missing + doubled + unaccounted === 0 && isBufferWhole,
+    ...{ missing, doubled, unaccounted, lanes, shownAgain: { imports, lanes: caughtUp } },
+    partitions: all.filter(({ expected, found, doubled: twice, unaccounted: unknown, deleted }) => {
+      return expected !== found || twice > 0 || unknown > 0 || deleted > 0;
+    }),
+    compared: all.length,
+  };
+  await record(ctx, table, audit);
+  if (!audit.ok) {
+    const { dataset, table: name } = audit;
+    ctx.log({ event: 'audit', alarm: true, dataset, table: name, missing, doubled, unaccounted, isBufferWhole });
+  }
+  return audit;
+}
+
+/** What a failover has undone of the lanes that are recorded shows again. */
+async function forgottenLanes(ctx: Context, { dataset, name }: Table): Promise<CaughtUp[]> {
+  const recorded = await readTable(ctx, dataset, name);
+  const restored = recorded === undefined ? [] : await restoreLanes(ctx, recorded);
+  return restored.map(({ lane, watermark }) => ({ lane, from: 1, to: watermark }));
+}
+
+/** Whether batches were recorded that a failover of the hot buffer left without a manifest. */
+async function recordDisplaced(
+  ctx: Context,
+  table: Table,
+  audits: LaneAudit[],
+  lanes: LaneSnapshot[],
+): Promise<boolean> {
+  let isAny = false;
+  for (const [i, lane] of lanes.entries()) {
+    const sequences = await rebuildDisplaced(ctx, table, lane);
+    audits[i]?.rebuilt.push(...sequences.map((seq) => ({ from: seq, to: seq })));
+    isAny ||= sequences.length > 0;
+  }
+  return isAny;
+}
+
+async function knownLanes(ctx: Context, table: Table): Promise<Snapshot> {
+  const snapshot = await snapshotTable(ctx, table, 'state');
+  if (snapshot !== 'unknown') return snapshot;
+  throw new StoreError(
+    'redis',
+    `does not know the lanes of table ${table.name}; the next write sets them up`,
+    undefined,
+  );
+}
+
+async function auditLane(ctx: Context, table: Table, snapshot: LaneSnapshot): Promise<LaneAudit> {
+  const { lane, incarnation, seq, watermark } = snapshot;
+  return {
+    ...{ lane, incarnation, sequence: seq, watermark },
+    buffer: (await sumLane(ctx, table, lane)) ?? null,
+    rebuilt: await rebuildManifests(ctx, table, snapshot),
+  };
+}
+
+async function record(ctx: Context, { life }: Table, audit: TableAudit): Promise<void> {
+  const { dataset, table, missing, doubled, unaccounted } = audit;
+  await ctx.postgres.rows(
+    `insert into audits (dataset, name, missing, doubled, unaccounted, report, life)
+     values ($1, $2, $3, $4, $5, $6::jsonb, $7)
+     on conflict (dataset, name) do update
+       set audited_at = now(), missing = excluded.missing, doubled = excluded.doubled,
+           unaccounted = excluded.unaccounted, report = excluded.report, life = excluded.life
+       where audits.life <= excluded.life`,
+    [dataset, table, missing, doubled, unaccounted, JSON.stringify(audit), life],
+  );
+}

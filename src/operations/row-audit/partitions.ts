@@ -1,0 +1,155 @@
+import type { LaneSnapshot } from '../../buffer/snapshot.ts';
+import { laneIn } from '../../buffer/snapshot.ts';
+import { atLane } from '../../catalog/lane-location.ts';
+import { firstOf } from '../../core/errors.ts';
+import { qualifiedName, quoteName } from '../../core/identifiers.ts';
+import type { Context } from '../../create-context.ts';
+import type { Table } from '../../schema/table.ts';
+
+/** One lane's rows in one partition: what manifests say, less recorded deletions, and what ClickHouse has. */
+export type PartitionAudit = {
+  lane: number;
+  partition: string;
+  expected: number;
+  found: number;
+  /** Gone, and nothing says why. */
+  missing: number;
+  /** Rows that are there more than once, beyond the first. */
+  doubled: number;
+  /** There, and on no record. */
+  unaccounted: number;
+  /** Gone, from a partition with rows past their retention. */
+  expired: number;
+  deleted: number;
+};
+
+type Said = { rows: number; checksum: string; timeFrom_ms: number };
+type Found = { rows: number; checksum: string };
+
+/** Of every lane and partition, up to the watermarks of the snapshot. Throws StoreError, ClickHouseError. */
+export async function comparePartitions(
+  ctx: Context,
+  table: Table,
+  lanes: LaneSnapshot[],
+  retainedFrom_ms: number | undefined,
+): Promise<PartitionAudit[]> {
+  const [said, found, deleted] = [
+    await saidOf(ctx, table, lanes),
+    await foundIn(ctx, table, lanes),
+    await deletedFrom(ctx, table),
+  ];
+  const audits: PartitionAudit[] = [];
+  for (const key of new Set([...said.keys(), ...found.keys()])) {
+    const { lane, partition } = parseKey(key);
+    const { rows: told, checksum, timeFrom_ms } = said.get(key) ?? { rows: 0, checksum: zero, timeFrom_ms: Infinity };
+    const there = found.get(key) ?? { rows: 0, checksum: zero };
+    const deletions = deleted.get(key) ?? { done: 0, underWay: 0 };
+    const nothing = { missing: 0, doubled: 0, unaccounted: 0, expired: 0, deleted: 0 };
+    // The same number of rows with the same identities: the cheap proof, which nearly always is enough.
+    if (told === there.rows && checksum === there.checksum && deletions.done === 0) {
+      audits.push({ lane, partition, expected: told, found: there.rows, ...nothing });
+      continue;
+    }
+    const distinct = await distinctIn(ctx, table, lane, partition, laneIn(lanes, lane).watermark);
+    // Rows that are being deleted may be there or not.
+    const going = Math.min(deletions.underWay, Math.max(0, told - deletions.done - distinct));
+    const deletedRows = deletions.done + going;
+    const expected = told - deletedRows;
+    const base = { lane, partition, expected, found: there.rows, deleted: deletedRows };
+    const gone = Math.max(0, expected - distinct);
+    const mayExpire = retainedFrom_ms !== undefined && timeFrom_ms < retainedFrom_ms + early_ms;
+    const isOther =
+      expected === distinct && deletedRows === 0 && there.rows === distinct && checksum !== there.checksum;
+    audits.push({
+      ...base,
+      doubled: there.rows - distinct,
+      // As many rows as there should be, but not the same ones: at least one is missing, and another in its place.
+      missing: isOther ? 1 : mayExpire ? 0 : gone,
+      unaccounted: isOther ? 1 : Math.max(0, distinct - expected),
+      expired: mayExpire ? gone : 0,
+    });
+  }
+  return audits.sort((a, b) => a.lane - b.lane || (a.partition < b.partition ? -1 : 1));
+}
+
+/** ClickHouse goes by whole seconds and by its own clock: rows may go so much before their time. */
+const early_ms = 60_000;
+
+const zero = '0'.repeat(16);
+
+async function saidOf(ctx: Context, { dataset, physical }: Table, lanes: LaneSnapshot[]): Promise<Map<string, Said>> {
+  const said = new Map<string, Said>();
+  for (const { lane, watermark } of lanes) {
+    const rows = await ctx.postgres.rows<{ partition: string; rows: string; checksum: string; from_ms: string }>(
+      `select p.partition, sum(p.rows) as rows,
+              lpad(to_hex(bit_xor(('x' || lpad(p.checksum, 16, '0'))::bit(64)::bigint)), 16, '0') as checksum,
+              extract(epoch from min(p.time_from)) * 1000 as from_ms
+         from manifests m join manifest_partitions p on p.manifest_id = m.id
+        where m.dataset = $1 and m.physical_table = $2 and m.lane = $3 and m.seq_to <= $4
+        group by p.partition`,
+      [dataset, physical, lane, watermark],
+    );
+    for (const row of rows) {
+      const { partition, checksum } = row;
+      said.set(keyOf(lane, partition), { rows: Number(row.rows), checksum, timeFrom_ms: Number(row.from_ms) });
+    }
+  }
+  return said;
+}
+
+async function foundIn(ctx: Context, table: Table, lanes: LaneSnapshot[]): Promise<Map<string, Found>> {
+  const found = new Map<string, Found>();
+  const time = quoteName(table.schema.timestampColumn);
+  for (const { lane, watermark } of lanes) {
+    const at = await atLane(ctx, table, lane);
+    const rows = await at.clickhouse.rows<{ partition: string; rows: string; checksum: string }>(
+      `SELECT _partition_id AS partition, count() AS rows, lower(hex(groupBitXor(sipHash64(_seq, _row, ${time})))) AS checksum
+         FROM ${qualifiedName(table)} WHERE _lane = {lane:UInt16} AND _seq <= {watermark:UInt64} GROUP BY partition`,
+      { lane, watermark },
+    );
+    for (const { partition, rows: count, checksum } of rows) {
+      found.set(keyOf(lane, partition), { rows: Number(count), checksum: checksum.padStart(16, '0') });
+    }
+  }
+  return found;
+}
+
+type Deleted = { done: number; underWay: number };
+
+async function deletedFrom(ctx: Context, { dataset, physical }: Table): Promise<Map<string, Deleted>> {
+  const rows = await ctx.postgres.rows<{ lane: number; partition: string; done: string; all: string }>(
+    `select lane, partition, coalesce(sum(rows) filter (where done_at is not null), 0) as done, sum(rows) as all
+       from deletions where dataset = $1 and physical_table = $2 group by lane, partition`,
+    [dataset, physical],
+  );
+  return new Map(
+    rows.map(({ lane, partition, done, all }) => {
+      return [keyOf(lane, partition), { done: Number(done), underWay: Number(all) - Number(done) }];
+    }),
+  );
+}
+
+async function distinctIn(
+  ctx: Context,
+  table: Table,
+  lane: number,
+  partition: string,
+  watermark: number,
+): Promise<number> {
+  const at = await atLane(ctx, table, lane);
+  const found = await at.clickhouse.rows<{ rows: string }>(
+    `SELECT uniqExact(_seq, _row, _received_at) AS rows FROM ${qualifiedName(table)}
+      WHERE _lane = {lane:UInt16} AND _seq <= {watermark:UInt64} AND _partition_id = {partition:String}`,
+    { lane, watermark, partition },
+  );
+  return Number(firstOf('clickhouse', found).rows);
+}
+
+function keyOf(lane: number, partition: string): string {
+  return `${lane}/${partition}`;
+}
+
+function parseKey(key: string): { lane: number; partition: string } {
+  const slash = key.indexOf('/');
+  return { lane: Number(key.slice(0, slash)), partition: key.slice(slash + 1) };
+}

@@ -1,0 +1,56 @@
+import type { LaneSnapshot } from '../../buffer/snapshot.ts';
+import { atLane } from '../../catalog/lane-location.ts';
+import { recordManifests } from '../../catalog/manifest-outbox.ts';
+import { qualifiedName } from '../../core/identifiers.ts';
+import type { Context } from '../../create-context.ts';
+import { countSeal } from '../../flush/row-count.ts';
+import type { Table } from '../../schema/table.ts';
+import { rebuiltManifest } from './rebuild-manifests.ts';
+
+/** Far more than a failover takes back. */
+const batches_max = 10_000;
+
+/**
+ * Records batches that were flushed before the hot buffer failed over and whose sequences it has given to others since,
+ * where their manifests were lost with it. Of each sequence the newest batch is the one that its lane knows.
+ *
+ * @param since_ms only batches acknowledged after that
+ * @returns the sequences of batches that were recorded
+ * @throws StoreError, ClickHouseError when a store is unavailable
+ */
+export async function rebuildDisplaced(
+  ctx: Context,
+  table: Table,
+  lane: LaneSnapshot,
+  since_ms = 0,
+): Promise<number[]> {
+  const at = await atLane(ctx, table, lane.lane);
+  const shared = await at.clickhouse.rows<{ seq: string; times: string[] }>(
+    `SELECT _seq AS seq, arraySort(groupUniqArray(toUnixTimestamp64Milli(_received_at))) AS times
+       FROM ${qualifiedName(table)}
+      WHERE _lane = {lane:UInt16} AND _seq <= {watermark:UInt64} AND _received_at > fromUnixTimestamp64Milli({since:Int64}, 'UTC')
+      GROUP BY seq HAVING length(times) > 1 ORDER BY seq LIMIT {most:UInt32}`,
+    { lane: lane.lane, watermark: lane.watermark, since: Math.max(0, Math.trunc(since_ms)), most: batches_max },
+  );
+  if (shared.length === 0) return [];
+  const recorded = await ctx.postgres.rows<{ seq: string; manifests: number }>(
+    `select s.seq, count(m.id)::int as manifests
+       from unnest($4::bigint[]) s(seq)
+       left join manifests m on m.dataset = $1 and m.physical_table = $2 and m.lane = $3
+                            and s.seq between m.seq_from and m.seq_to
+      group by s.seq`,
+    [table.dataset, table.physical, lane.lane, shared.map(({ seq }) => seq)],
+  );
+  const manifestsOf = new Map(recorded.map(({ seq, manifests }) => [String(seq), manifests]));
+  const rebuilt: number[] = [];
+  for (const { seq, times } of shared) {
+    const unrecorded = Math.max(0, times.length - Math.max(1, manifestsOf.get(seq) ?? 0));
+    for (const receivedAt_ms of times.slice(0, unrecorded).map(Number)) {
+      const range = { from: Number(seq), to: Number(seq) };
+      const counted = await countSeal(at, table, lane.lane, { ...range, batches: [{ receivedAt_ms }] });
+      await recordManifests(ctx, [rebuiltManifest(ctx, table, lane, range, counted, `displaced-${receivedAt_ms}`)]);
+      rebuilt.push(range.from);
+    }
+  }
+  return rebuilt;
+}

@@ -1,0 +1,81 @@
+import type { LaneSnapshot } from '../../buffer/snapshot.ts';
+import { atLane } from '../../catalog/lane-location.ts';
+import { recordManifests } from '../../catalog/manifest-outbox.ts';
+import type { Context } from '../../create-context.ts';
+import { checksumOf, type Manifest, partitionsOf } from '../../flush/manifest.ts';
+import { countSeal, type PartitionCount, rowsCounted } from '../../flush/row-count.ts';
+import type { Table } from '../../schema/table.ts';
+
+type Range = { from: number; to: number };
+
+/**
+ * Puts on record what ClickHouse has and no manifest says, up to a lane's watermark: manifests that a full outbox could
+ * not take, or that Postgres has lost. The outbox must have been drained after the snapshot was taken: what is published
+ * and neither in it nor in Postgres then, is nowhere.
+ *
+ * @returns the ranges of sequences that were rebuilt
+ * @throws StoreError, ClickHouseError when a store is away
+ */
+export async function rebuildManifests(ctx: Context, table: Table, lane: LaneSnapshot): Promise<Range[]> {
+  const began = await beginningOf(ctx, table, lane);
+  const at = await atLane(ctx, table, lane.lane);
+  const rebuilt: Range[] = [];
+  for (const gap of await gapsOf(ctx, table, lane)) {
+    const counted = await countSeal(at, table, lane.lane, gap);
+    // Sequences that were left out when the lane was set up again hold nothing and need no manifest.
+    const range = { from: rowsCounted(counted) > 0 ? gap.from : Math.max(gap.from, began + 1), to: gap.to };
+    if (range.from > range.to) continue;
+    const manifest = rebuiltManifest(ctx, table, lane, range, counted, 'rebuilt');
+    await recordManifests(ctx, [manifest]);
+    ctx.log({ event: 'manifest-rebuilt', manifest: manifest.id, rows: manifest.rows });
+    rebuilt.push(range);
+  }
+  return rebuilt;
+}
+
+/** @param as what its token ends with, after lane and range */
+export function rebuiltManifest(
+  ctx: Context,
+  table: Table,
+  { lane, incarnation }: LaneSnapshot,
+  { from, to }: Range,
+  counted: PartitionCount[],
+  as: string,
+): Manifest {
+  const token = `${lane}:${from}-${to}:${as}`;
+  const partitions = partitionsOf(counted);
+  return {
+    id: `${table.dataset}/${table.physical}/${incarnation}/${token}`,
+    ...{ dataset: table.dataset, table: table.name, physical_table: table.physical, lane },
+    ...{ incarnation, token, epoch: 0, seq_from: from, seq_to: to },
+    ...{ rows: rowsCounted(counted), bytes: 0, schema_version: table.schema.version },
+    checksum: checksumOf(partitions),
+    ...{ trigger: 'rebuild', quarantined: 0, expired: 0, inserts: 1, batches: [] },
+    flushed_at: new Date(ctx.now()).toISOString(),
+    partitions,
+  };
+}
+
+async function gapsOf(ctx: Context, table: Table, { lane, watermark }: LaneSnapshot): Promise<Range[]> {
+  const gaps = await ctx.postgres.rows<{ from: string; to: string }>(
+    `with covered as (
+       select seq_from, seq_to,
+              coalesce(max(seq_to) over (order by seq_from rows between unbounded preceding and 1 preceding), 0) as before
+         from manifests where dataset = $1 and physical_table = $2 and lane = $3)
+     select before + 1 as from, seq_from - 1 as to from covered where seq_from > before + 1
+     union all
+     select coalesce(max(seq_to), 0) + 1, $4::bigint from covered having coalesce(max(seq_to), 0) < $4::bigint
+     order by 1`,
+    [table.dataset, table.physical, lane, watermark],
+  );
+  return gaps.map(({ from, to }) => ({ from: Number(from), to: Math.min(Number(to), watermark) }));
+}
+
+/** The sequence after which this life of the lane began. */
+async function beginningOf(ctx: Context, table: Table, { lane, incarnation }: LaneSnapshot): Promise<number> {
+  const [row] = await ctx.postgres.rows<{ watermark: string }>(
+    'select watermark from lanes where dataset = $1 and name = $2 and life = $3 and lane = $4 and incarnation = $5',
+    [table.dataset, table.name, table.life, lane, incarnation],
+  );
+  return Number(row?.watermark ?? 0);
+}

@@ -1,0 +1,50 @@
+import type { Until } from '../../buffer/lane-positions.ts';
+import { snapshotTable } from '../../buffer/snapshot.ts';
+import { drainOutbox } from '../../catalog/manifest-outbox.ts';
+import { restoreLanes } from '../../catalog/provision-lanes.ts';
+import type { Context } from '../../create-context.ts';
+import { catchUpLanes } from '../../flush/catch-up.ts';
+import type { Table } from '../../schema/table.ts';
+import { epochMs } from '../../stores/postgres/client.ts';
+import { rebuildDisplaced } from './rebuild-displaced.ts';
+import { rebuildManifests } from './rebuild-manifests.ts';
+
+/** Batches may wait that long to take the sequences of others, which an audit finds only then. */
+const waiting_ms = 3_600_000;
+
+/**
+ * Records the manifests of all rows of a cut that was flushed, also of those that the hot buffer has forgotten in a
+ * failover.
+ *
+ * @returns false while batches wait in a lane that has forgotten some: those show again when these are flushed
+ * @throws StoreError, ClickHouseError
+ */
+export async function recordCut(ctx: Context, table: Table, until: Until): Promise<boolean> {
+  const readLanes = async () => {
+    const snapshot = await snapshotTable(ctx, table, 'state');
+    return snapshot === 'unknown' ? [] : snapshot.lanes;
+  };
+  await restoreLanes(ctx, table);
+  await catchUpLanes(ctx, table, await readLanes());
+  const lanes = await readLanes();
+  const isBehind = lanes.some(({ lane, seq, watermark }) => {
+    return seq > watermark && until.some((end) => end.lane === lane && end.seq > watermark);
+  });
+  if (isBehind) return false;
+  await drainOutbox(ctx);
+  const since_ms = await auditedAt_ms(ctx, table);
+  for (const lane of lanes) {
+    await rebuildManifests(ctx, table, lane);
+    await rebuildDisplaced(ctx, table, lane, since_ms - waiting_ms);
+  }
+  return true;
+}
+
+/** When all batches up to then were recorded; 0 where that has not been looked at. */
+async function auditedAt_ms(ctx: Context, { dataset, name, life }: Table): Promise<number> {
+  const [audit] = await ctx.postgres.rows<{ at_ms: number }>(
+    `select ${epochMs('audited_at')} as at_ms from audits where dataset = $1 and name = $2 and life = $3`,
+    [dataset, name, life],
+  );
+  return audit?.at_ms ?? 0;
+}

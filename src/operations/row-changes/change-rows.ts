@@ -1,0 +1,213 @@
+import * as z from 'zod';
+import { holdSeals } from '../../buffer/hold.ts';
+import { untilSchema, untilSql } from '../../buffer/lane-positions.ts';
+import { markChange } from '../../buffer/mark-change.ts';
+import { requireTable } from '../../catalog/change-table.ts';
+import { readTable } from '../../catalog/find-table.ts';
+import { atWhole, shardsOf } from '../../catalog/lane-location.ts';
+import { mutationsLeft } from '../../catalog/mutations.ts';
+import { knownLanes } from '../../catalog/provision-lanes.ts';
+import { StoreError, TimestoreError } from '../../core/errors.ts';
+import { qualifiedName } from '../../core/identifiers.ts';
+import type { Context } from '../../create-context.ts';
+import { cutOf, flushCut } from '../../flush/flush-snapshot.ts';
+import { insertPlace } from '../../flush/insert.ts';
+import { createJob, type JobOf } from '../../jobs/job.ts';
+import { keyedJobId } from '../../jobs/job-id.ts';
+import type { Outcome, Step } from '../../jobs/runner.ts';
+import { lastingError } from '../../query/execution/clickhouse-errors.ts';
+import type { Table } from '../../schema/table.ts';
+import { ClickHouseError, type Settings } from '../../stores/clickhouse/client.ts';
+import { everyReplica } from '../../stores/clickhouse/kind.ts';
+import { recordCut } from '../row-audit/record-cut.ts';
+import { assignmentsOf, changeRequest, conditionOf, type RowsChange, requireChangeable } from './changed-rows.ts';
+import { guardCut, guardSchema, laterBatches, notOfSql } from './later-batches.ts';
+
+const progressSchema = z.object({
+  /** Of the table that the job was made for: one that has its name by now is another. */
+  physical: z.string(),
+  /** Rows acknowledged before the job was made: later ones are not touched. */
+  until: untilSchema,
+  guard: guardSchema.optional(),
+  /** What was found, by lane and partition, once everything up to there was in ClickHouse. */
+  found: z.array(z.object({ lane: z.int(), partition: z.string(), rows: z.int() })).optional(),
+  isSent: z.boolean().optional(),
+});
+
+type Progress = z.output<typeof progressSchema>;
+
+type Change = JobOf<'delete-rows' | 'correct-rows'>;
+
+/** How long new seals wait for a change of rows. One that takes longer goes on beside them: they are of later rows. */
+const hold_ms = 60_000;
+/** What one step waits for ClickHouse. */
+const mutation_ms = 20_000;
+const poll_ms = 250;
+
+/**
+ * Makes a job that deletes rows, or corrects them: those that are acknowledged by now and match.
+ *
+ * @param key the same key is the same job while the table is there
+ * @throws TimestoreError `not-found`, and `invalid-request` or `limit-exceeded` for what the job would fail with;
+ *   `key-reused`; StoreError
+ */
+export async function beginChange(
+  ctx: Context,
+  {
+    dataset,
+    table: name,
+    request,
+    key,
+  }: { dataset: string; table: string; request: RowsChange; key?: string | undefined },
+): Promise<Change> {
+  const table = await requireTable(ctx, dataset, name);
+  requireChangeable(ctx, table, request);
+  const { until } = await cutOf(ctx, table);
+  const progress = { physical: table.physical, until, guard: await guardCut(ctx, table) } satisfies Progress;
+  const kind = request.set === undefined ? 'delete-rows' : 'correct-rows';
+  const id = keyedJobId('change-rows', table, key);
+  return await createJob(ctx, { id, kind, dataset, table: name, request, progress });
+}
+
+/**
+ * Deletes or corrects the rows that were acknowledged before the job was made and match. What waits in the buffer is flushed
+ * first; the rows are counted and put on record; then ClickHouse changes them. Each step may be repeated: the rows are the
+ * same ones, and those that are gone or corrected already stay so.
+ */
+export const changeRows: Step<Change['kind']> = async (ctx, job, deadline_ms) => {
+  const table = await tableOf(ctx, job);
+  const request = changeRequest.parse(job.request);
+  const progress = progressSchema.parse(job.progress);
+  if (progress.found === undefined) return await flushAndCount(ctx, job, table, request, progress, deadline_ms);
+  // In every step: the hot buffer may have lost the mark, and the lanes with it.
+  await knownLanes(ctx, table);
+  if (progress.found.length > 0) await markChange(ctx, table, 'begin', job.id);
+  if (progress.found.length > 0 && !progress.isSent) {
+    await holdSeals(ctx, table, hold_ms);
+    // One that began before its seal was found complete would bring rows after they are gone. What begins from now on brings none.
+    if (await areInsertsRunning(ctx, table, progress)) return { progress, wait_ms: poll_ms };
+    await mutate(ctx, table, request, progress);
+    return { progress: { ...progress, isSent: true } };
+  }
+  if (!(await isOver(ctx, table))) return { progress, wait_ms: poll_ms };
+  const left = request.set === undefined ? rowsIn(await count(ctx, table, request, progress)) : 0;
+  if (left > 0) return { progress: { ...progress, isSent: false } };
+  await holdSeals(ctx, table, 0);
+  if (progress.found.length > 0) await markChange(ctx, table, 'end', job.id);
+  return {
+    alongside: [['update deletions set done_at = now() where job = $1', [job.id]]],
+    done: { rows: rowsIn(progress.found), partitions: progress.found },
+  };
+};
+
+async function tableOf(ctx: Context, { dataset, table: name, progress }: Change): Promise<Table> {
+  const table = await readTable(ctx, dataset, name);
+  if (table === undefined || progress.physical !== table.physical)
+    throw new TimestoreError('not-found', `There is no table ${name} in dataset ${dataset}.`);
+  return table;
+}
+
+async function flushAndCount(
+  ctx: Context,
+  job: Change,
+  table: Table,
+  request: RowsChange,
+  progress: Progress,
+  deadline_ms: number,
+): Promise<Outcome> {
+  if (!(await flushCut(ctx, table, progress.until, deadline_ms))) return { progress };
+  // What is counted has its manifests on record, from which a deletion is taken off: one that was rebuilt later would
+  // count what is left.
+  if (!(await recordCut(ctx, table, progress.until))) return { progress };
+  await holdSeals(ctx, table, hold_ms);
+  const found = await count(ctx, table, request, progress);
+  if (request.set !== undefined) return { progress: { ...progress, found } };
+  // On record before anything is gone: an audit must not take it for lost.
+  return {
+    alongside: [
+      [
+        `insert into deletions (dataset, physical_table, lane, partition, rows, job, done_at)
+         select $1, $2, lane, partition, rows, $3, null
+           from jsonb_to_recordset($4::jsonb) as found(lane integer, partition text, rows bigint)
+         on conflict do nothing`,
+        [table.dataset, table.physical, job.id, JSON.stringify(found)],
+      ],
+    ],
+    progress: { ...progress, found },
+  };
+}
+
+const rowsIn = (found: { rows: number }[]) => found.reduce((sum, { rows }) => sum + rows, 0);
+
+/** Which rows, of those acknowledged before the job was made. */
+async function wholeCondition(
+  ctx: Context,
+  table: Table,
+  request: RowsChange,
+  { until, guard }: Progress,
+  params: Settings,
+): Promise<string> {
+  const later = await laterBatches(ctx, table, until, guard);
+  return `${conditionOf(ctx, table, request, params)} AND ${untilSql(until)} AND ${notOfSql(later)}`;
+}
+
+async function count(
+  ctx: Context,
+  table: Table,
+  request: RowsChange,
+  progress: Progress,
+): Promise<NonNullable<Progress['found']>> {
+  const params: Settings = {};
+  const condition = await wholeCondition(ctx, table, request, progress, params);
+  const { at, nameOf } = atWhole(ctx, [table]);
+  const asked = at.clickhouse.send({
+    settings: { ...params, output_format_json_quote_64bit_integers: 0 },
+    body: `SELECT _lane AS lane, _partition_id AS partition, count() AS rows FROM ${nameOf(table)}
+      WHERE ${condition} GROUP BY lane, partition ORDER BY lane, partition FORMAT JSONEachRow`,
+    timeout_ms: ctx.config.limits.query_timeout_ms,
+  });
+  const answer = await asked.catch((error) => {
+    throw error instanceof ClickHouseError ? (lastingError(error) ?? error) : error;
+  });
+  return answer
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line) as { lane: number; partition: string; rows: number });
+}
+
+async function mutate(ctx: Context, table: Table, request: RowsChange, progress: Progress): Promise<void> {
+  const params: Settings = {};
+  const condition = await wholeCondition(ctx, table, request, progress, params);
+  const change = request.set === undefined ? 'DELETE' : `UPDATE ${assignmentsOf(table, request, params)}`;
+  for (const { at } of shardsOf(ctx, table)) {
+    await at.clickhouse.send({
+      settings: { ...params, mutations_sync: 0 },
+      body: `ALTER TABLE ${qualifiedName(table)} ${change} WHERE ${condition}`,
+      timeout_ms: mutation_ms,
+    });
+  }
+}
+
+/** Whether an insert into a lane whose rows are to go runs at this moment. */
+async function areInsertsRunning(ctx: Context, table: Table, { until }: Progress): Promise<boolean> {
+  const processes = everyReplica(await ctx.clickhouseKind(), 'system.processes');
+  for (const { at, lanes } of shardsOf(ctx, table)) {
+    const places = until.filter(({ lane }) => lanes.includes(lane)).map(({ lane }) => insertPlace(table, lane));
+    const [running] = await at.clickhouse.rows<{ n: string }>(
+      `SELECT count() AS n FROM ${processes} WHERE has({places:Array(String)}, Settings['log_comment'])`,
+      { places },
+    );
+    if (running?.n !== '0') return true;
+  }
+  return false;
+}
+
+/** Whether ClickHouse has nothing left to change. Throws where it says that it cannot. */
+async function isOver(ctx: Context, table: Table): Promise<boolean> {
+  const { left, reasons } = await mutationsLeft(ctx, table);
+  const [reason] = reasons;
+  if (reason !== undefined) {
+    throw new StoreError('clickhouse', 'has not been able to change the rows yet', new Error(reason));
+  }
+  return left === 0;
+}

@@ -1,0 +1,84 @@
+import * as z from 'zod';
+import { quoteName } from '../../core/identifiers.ts';
+import { invalid } from '../../core/invalid-request.ts';
+import type { Context } from '../../create-context.ts';
+import { filterSql } from '../../query/request/filters.ts';
+import { queryBody, rangeOf } from '../../query/request/parse.ts';
+import { partitionKeySql } from '../../query/request/partition-key.ts';
+import { rangeConditions } from '../../query/request/time-range.ts';
+import { coerce } from '../../schema/coerce.ts';
+import { JsonReader } from '../../schema/json-reader.ts';
+import type { Table } from '../../schema/table.ts';
+import { clickhouseType, type Field, precisionOf } from '../../schema/types.ts';
+import type { Settings } from '../../stores/clickhouse/client.ts';
+import { parameterText } from '../../stores/clickhouse/parameter.ts';
+
+/** Which rows: those that a query with the same filters and time range answers. One of them at least. */
+export const rowsSchema = z
+  .strictObject({ timeRange: queryBody.shape.timeRange, filters: queryBody.shape.filters })
+  .refine(({ timeRange, filters }) => {
+    const { partitionKey = {}, columns = [] } = filters ?? {};
+    const isRange = timeRange?.start !== undefined || timeRange?.end !== undefined;
+    return isRange || columns.length > 0 || Object.keys(partitionKey).length > 0;
+  }, 'name a time range or a filter; a table as a whole is deleted as such');
+
+const scalar = z.union([z.string(), z.number(), z.boolean(), z.null()]);
+
+/** New values of fields. */
+export const valuesSchema = z
+  .record(z.string(), z.union([scalar, z.array(z.union([z.string(), z.number()])), z.record(z.string(), z.string())]))
+  .refine((values) => Object.keys(values).length > 0, 'name one field at least')
+  .meta({ minProperties: 1 });
+
+export const changeRequest = z.object({ rows: rowsSchema, set: valuesSchema.optional() });
+export type RowsChange = z.output<typeof changeRequest>;
+
+/** Which rows, in SQL, their values bound. */
+export function conditionOf(ctx: Context, table: Table, { rows }: RowsChange, params: Settings): string {
+  const { limits } = ctx.config;
+  return [
+    ...rangeConditions(table.schema, rangeOf(rows), params),
+    ...partitionKeySql(rows.filters?.partitionKey ?? {}, limits, params),
+    ...filterSql(rows.filters?.columns ?? [], table, limits, params),
+  ].join(' AND ');
+}
+
+/** The new values of fields, in SQL, their values bound. Throws TimestoreError `invalid-request`. */
+export function assignmentsOf(table: Table, { set = {} }: RowsChange, params: Settings): string {
+  const assignments = Object.entries(set).map(([name, value], i) => {
+    const field = correctable(table, name);
+    return `${quoteName(name)} = ${valueSql(field, value, table, params, `_v${i}`)}`;
+  });
+  return assignments.join(', ');
+}
+
+/** A field that can be corrected in place: one that no row is found by. Throws TimestoreError `invalid-request`. */
+function correctable({ name: table, schema }: Table, name: string): Field {
+  const field = schema.fields.find((each) => each.name === name);
+  if (field === undefined) throw invalid(`set: table ${table} has no field ${name}`);
+  if (name === schema.timestampColumn || schema.keyFields.includes(name)) {
+    throw invalid(`set: ${name} is part of the sort key of table ${table}; delete the rows and send them again`);
+  }
+  return field;
+}
+
+function valueSql(field: Field, value: unknown, table: Table, params: Settings, name: string): string {
+  const wrong = (why: string) => invalid(`set: ${field.name}: ${why}: ${JSON.stringify(value).slice(0, 100)}`);
+  const type = clickhouseType(field, table.schema);
+  if (value === null && type.startsWith('Nullable(')) return 'NULL';
+  // Text of json is kept as it is.
+  const isText = field.type === 'json' && typeof value === 'string';
+  const stored = isText
+    ? JSON.stringify(value)
+    : coerce(field.type, new JsonReader(JSON.stringify(value)).value(), precisionOf(table.schema));
+  if (typeof stored !== 'string') throw wrong(stored.detail);
+  // As a row brings it: ClickHouse reads it out of JSON into the column's type.
+  params[`param_${name}`] = parameterText(`{"v":${stored}}`);
+  return `JSONExtract({${name}:String}, 'v', '${type.replaceAll("'", "\\'")}')`;
+}
+
+/** Throws what a job for it would fail with: names, types and limits. */
+export function requireChangeable(ctx: Context, table: Table, request: RowsChange): void {
+  conditionOf(ctx, table, request, {});
+  assignmentsOf(table, request, {});
+}

@@ -1,0 +1,79 @@
+import { asking } from '../../core/request-context.ts';
+import type { Context } from '../../create-context.ts';
+import { epochMs } from '../../stores/postgres/client.ts';
+import { fromJsonb, toJsonb, toText } from '../../stores/postgres/jsonb.ts';
+import type { AnsweredRow } from './compare-answers.ts';
+
+/** Two answers to one query that differ, as it is on record. */
+export type Comparison = {
+  n: string;
+  at_ms: number;
+  table: string;
+  requestId: string;
+  /** The body, as it was sent. */
+  query: string;
+  /** `refused`: the original has answered what was refused here. */
+  reason: 'rows' | 'order' | 'refused';
+  fields: string[];
+  counts: { origin: number; here: number; originOnly: number; hereOnly: number };
+  originOnly: AnsweredRow[];
+  hereOnly: AnsweredRow[];
+};
+
+/** Of each dataset, the newest. */
+const kept = 100;
+const rows_max = 10;
+const chars_max = 32 * 1024;
+
+/** Records a difference, in place of the oldest of its dataset where there are enough. Throws StoreError. */
+export async function recordComparison(
+  ctx: Context,
+  dataset: string,
+  { table, query, reason, fields, counts, originOnly, hereOnly }: Omit<Comparison, 'n' | 'at_ms' | 'requestId'>,
+): Promise<void> {
+  await ctx.postgres.rows(
+    `with made as (
+       insert into read_comparisons (dataset, "table", request_id, query, reason, fields, counts, origin_only, here_only)
+       -- Nothing is kept of a dataset that is being deleted.
+       select $1, $2, $3, $4, $5, $6::jsonb, $7::jsonb, $8::jsonb, $9::jsonb
+        where not exists (select from datasets where name = $1 and (dropped_at is not null or state = 'deleting')))
+     delete from read_comparisons where dataset = $1
+        and n < (select n from read_comparisons where dataset = $1 order by n desc offset ${kept - 2} limit 1)`,
+    [
+      ...[dataset, table, asking().requestId, toText(query.slice(0, chars_max)), reason, toJsonb(fields)],
+      ...[JSON.stringify(counts), rowsText(originOnly), rowsText(hereOnly)],
+    ],
+  );
+}
+
+/** The first rows, as many as there is room for. */
+function rowsText(rows: AnsweredRow[]): string {
+  const texts: string[] = [];
+  let chars = 0;
+  for (const row of rows.slice(0, rows_max)) {
+    // Whoever reads it would round integers beyond 2^53.
+    const text = toJsonb(row, (_, value: unknown) => (typeof value === 'bigint' ? String(value) : value));
+    chars += text.length;
+    if (chars > chars_max) break;
+    texts.push(text);
+  }
+  return `[${texts.join(',')}]`;
+}
+
+/** The newest first. Throws StoreError. */
+export async function listComparisons(
+  ctx: Context,
+  dataset: string,
+  before: number | undefined,
+  limit: number,
+): Promise<Comparison[]> {
+  const found = await ctx.postgres.rows<Comparison>(
+    `select n, ${epochMs('at')} as "at_ms", "table", request_id as "requestId", query, reason, fields, counts,
+            origin_only as "originOnly", here_only as "hereOnly"
+       from read_comparisons where dataset = $1 and ($2::bigint is null or n < $2) order by n desc limit $3`,
+    [dataset, before ?? null, limit],
+  );
+  return found.map(({ fields, originOnly, hereOnly, ...rest }) => {
+    return { ...rest, fields: fromJsonb(fields), originOnly: fromJsonb(originOnly), hereOnly: fromJsonb(hereOnly) };
+  });
+}

@@ -1,0 +1,85 @@
+import { readTable } from '../../catalog/find-table.ts';
+import { atLane } from '../../catalog/lane-location.ts';
+import { knownLanes } from '../../catalog/provision-lanes.ts';
+import { quarantineTable } from '../../catalog/quarantine-table.ts';
+import { firstOf } from '../../core/errors.ts';
+import { qualifiedName } from '../../core/identifiers.ts';
+import type { Context } from '../../create-context.ts';
+import { fromJsonb } from '../../stores/postgres/jsonb.ts';
+import { beginningOf, mirrorProgress } from './mirror.ts';
+import { overtakenOf, type Place, unsentSql } from './mirror-rows.ts';
+
+/** How far a mirror is. */
+export type Mirrored = {
+  /** Accepted rows that the original has not, those in the hot buffer among them. */
+  behindRows: number;
+  /** How long ago the oldest of them was accepted; null if there is none. */
+  oldestAge_ms: number | null;
+  /** Lanes that somebody has to look at. */
+  stoppedLanes: number;
+  /** Why the original did not take what was sent last, if it did not. */
+  error: string | null;
+};
+
+/**
+ * How far the mirror of a dataset is; undefined where there is none. Once writes are stopped and nothing is behind, the
+ * original has every row that it is to have.
+ *
+ * @throws StoreError
+ */
+export async function mirroredOf(ctx: Context, dataset: string): Promise<Mirrored | undefined> {
+  const [on] = await ctx.postgres.rows<{ since: number }>(
+    `select (migration->>'since')::int as since from datasets where name = $1 and (migration->>'mirror')::boolean`,
+    [dataset],
+  );
+  if (on === undefined) return undefined;
+  const jobs = await ctx.postgres.rows<{
+    table: string;
+    progress: Record<string, unknown> | null;
+    error: string | null;
+  }>(
+    `select t.name as table, j.progress, j.error from tables t
+       left join jobs j on j.kind = 'mirror' and j.dataset = t.dataset and j."table" = t.name
+        and j.request->>'since' = $2 and (j.progress->>'life')::int = t.life
+      where t.dataset = $1 and t.dropped_at is null and t.name <> $3`,
+    [dataset, String(on.since), quarantineTable],
+  );
+  const all: Mirrored = { behindRows: 0, oldestAge_ms: null, stoppedLanes: 0, error: null };
+  for (const { table: name, progress, error } of jobs) {
+    const table = await readTable(ctx, dataset, name);
+    if (table === undefined || table.state === 'deleting') continue;
+    const lanes = progress === null ? {} : mirrorProgress({ progress: fromJsonb(progress) }).lanes;
+    all.stoppedLanes += Object.values(lanes).filter(({ stopped }) => stopped !== undefined).length;
+    all.error ??= error;
+    for (const { lane, watermark, pendingRows, oldest_ms } of (await knownLanes(ctx, table)).lanes) {
+      const { at, at_ms, sent = [] } = lanes[lane] ?? { at: await beginningOf(ctx, table, lane) };
+      const nothing = { rows: 0, oldest_ms: undefined };
+      const published = at >= watermark ? nothing : await behindOf(ctx, { table, lane, after: at, sent }, watermark);
+      const overtaken =
+        at_ms === undefined ? undefined : await overtakenOf(ctx, table, lane, { to: at, ms: at_ms }, watermark);
+      const behind = [published, overtaken ?? nothing, { rows: pendingRows, oldest_ms }].filter(({ rows }) => rows > 0);
+      const oldest = behind.flatMap((each) => each.oldest_ms ?? []);
+      all.behindRows += behind.reduce((sum, { rows }) => sum + rows, 0);
+      for (const each of oldest) all.oldestAge_ms = Math.max(all.oldestAge_ms ?? 0, ctx.now() - each);
+    }
+  }
+  return all;
+}
+
+async function behindOf(ctx: Context, { table, lane, after: at, sent }: Place, end: number) {
+  const imports = await ctx.postgres.rows<{ from: string; to: string }>(
+    `select seq_from as from, seq_to as to from manifests
+      where dataset = $1 and physical_table = $2 and lane = $3 and trigger = 'import' and seq_to > $4 and seq_from <= $5`,
+    [table.dataset, table.physical, lane, at, end],
+  );
+  const others = imports.map(({ from, to }) => ` AND NOT (_seq BETWEEN ${Number(from)} AND ${Number(to)})`);
+  const { clickhouse } = await atLane(ctx, table, lane);
+  const counted = await clickhouse.rows<{ rows: string; oldest_ms: string }>(
+    `SELECT count() AS rows, toUnixTimestamp64Milli(min(_received_at)) AS oldest_ms FROM ${qualifiedName(table)}
+      WHERE _lane = {lane:UInt16} AND _seq > {at:UInt64} AND _seq <= {end:UInt64} AND ${unsentSql(sent)}${others.join('')}`,
+    { lane, at, end },
+  );
+  const found = firstOf('clickhouse', counted);
+  const rows = Number(found.rows);
+  return { rows, oldest_ms: rows === 0 ? undefined : Number(found.oldest_ms) };
+}

@@ -1,0 +1,103 @@
+import { auditLine } from '../../catalog/audit-log/statement.ts';
+import { TimestoreError } from '../../core/errors.ts';
+import { asking } from '../../core/request-context.ts';
+import type { Context } from '../../create-context.ts';
+import { epochMs, type Statement } from '../../stores/postgres/client.ts';
+import { toJsonb } from '../../stores/postgres/jsonb.ts';
+import { addressProblem } from './address.ts';
+
+export const eventTypes = ['export.published'] as const;
+export type EventType = (typeof eventTypes)[number];
+
+/** Who is told of events. */
+export type Webhook = {
+  id: string;
+  url: string;
+  events: EventType[];
+  /** Null: of all. */
+  datasets: string[] | null;
+  actor: string;
+  createdAt_ms: number;
+};
+
+const columnsSql = `id, url, events, datasets, actor, ${epochMs('created_at')} as "createdAt_ms"`;
+
+/** As https://www.standardwebhooks.com has them: 24 random bytes. */
+function newSecret(): string {
+  return `whsec_${Buffer.from(crypto.getRandomValues(new Uint8Array(24))).toString('base64')}`;
+}
+
+/**
+ * The secret is answered here and never again.
+ *
+ * @throws TimestoreError `invalid-request` for an address that none may be at; StoreError
+ */
+export async function createWebhook(
+  ctx: Context,
+  { url, events, datasets }: Pick<Webhook, 'url' | 'events' | 'datasets'>,
+): Promise<Webhook & { secret: string }> {
+  const problem = addressProblem(url, ctx.config);
+  if (problem !== undefined) throw new TimestoreError('invalid-request', `url: ${problem}.`);
+  const secret = newSecret();
+  const params: unknown[] = [
+    ...[crypto.randomUUID(), url, secret, JSON.stringify(events), datasets === null ? null : JSON.stringify(datasets)],
+    ...[asking().actor, ctx.config.TIMESTORE_KEY_PREFIX],
+  ];
+  const line = auditLine({ action: 'webhook.create', detail: { url, events, datasets } }, 'changed', params);
+  const [made] = await ctx.postgres.rows<Webhook>(
+    `with changed as (
+       insert into webhooks (id, url, secret, events, datasets, actor, buffer)
+       values ($1, $2, $3, $4::jsonb, $5::jsonb, $6, $7) returning *),
+     line as (${line})
+     select ${columnsSql} from changed`,
+    params,
+  );
+  if (made === undefined) throw new Error('an insert returns its line');
+  return { ...made, secret };
+}
+
+export async function listWebhooks(ctx: Context): Promise<Webhook[]> {
+  return await ctx.postgres.rows<Webhook>(
+    `select ${columnsSql} from webhooks where buffer = $1 order by created_at limit 1000`,
+    [ctx.config.TIMESTORE_KEY_PREFIX],
+  );
+}
+
+/** Throws TimestoreError `not-found`; StoreError. */
+export async function readWebhook(ctx: Context, id: string): Promise<Webhook & { secret: string }> {
+  const [found] = await ctx.postgres.rows<Webhook & { secret: string }>(
+    `select ${columnsSql}, secret from webhooks where id = $1 and buffer = $2`,
+    [id, ctx.config.TIMESTORE_KEY_PREFIX],
+  );
+  if (found === undefined) throw new TimestoreError('not-found', `There is no webhook ${id}.`);
+  return found;
+}
+
+/** What was not delivered by then is not delivered any more. Whether there was one. */
+export async function removeWebhook(ctx: Context, id: string): Promise<boolean> {
+  const params: unknown[] = [id, ctx.config.TIMESTORE_KEY_PREFIX];
+  const line = auditLine({ action: 'webhook.delete', detail: { webhook: id } }, 'changed', params);
+  const removed = await ctx.postgres.rows(
+    `with changed as (delete from webhooks where id = $1 and buffer = $2 returning id), line as (${line})
+     select id from changed`,
+    params,
+  );
+  return removed.length > 0;
+}
+
+/**
+ * The statement that has everybody told who wants to know: a job for each, made with what it tells of or not at all.
+ *
+ * @param id of the event, from which those of its deliveries are made
+ */
+export function notifyStatement(ctx: Context, id: string, type: EventType, dataset: string, data: object): Statement {
+  const event = toJsonb({ type, timestamp: new Date(ctx.now()).toISOString(), data });
+  return [
+    `insert into jobs (id, kind, dataset, "table", request, actor, request_id, buffer)
+     select $1 || '-' || w.id, 'notify', $2, null, jsonb_build_object('webhook', w.id, 'event', $3::jsonb), w.actor, $1, $4
+       from webhooks w
+      where w.buffer = $4 and w.events ? $5 and (w.datasets is null or w.datasets ? $2)
+     on conflict (id) do nothing`,
+    [id, dataset, event, ctx.config.TIMESTORE_KEY_PREFIX, type],
+  ];
+}

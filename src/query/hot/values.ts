@@ -1,0 +1,129 @@
+import { isDecimal, unitsOf, unitsText } from '../../schema/decimal.ts';
+import { notNumberOf } from '../../schema/double.ts';
+import type { Member } from '../../schema/json-reader.ts';
+import { readMap } from '../../schema/map.ts';
+import { parseTimestampText, storedTimestamp } from '../../schema/timestamp.ts';
+import { type Field, type FieldType, isNeverNull } from '../../schema/types.ts';
+import { compareText } from './text.ts';
+
+/** A value of the tail: null, or what JavaScript compares as ClickHouse does. Decimals are in units. */
+export type HotValue = null | number | bigint | string | boolean | string[] | number[] | Map<string, string>;
+
+/** A stored value, read. Timestamps stay text, which has their order. */
+export function hotValue(type: FieldType, member: Pick<Member, 'kind' | 'text'> | undefined): HotValue {
+  if (type === 'map') return member?.kind === 'object' ? readMap(member.text) : new Map();
+  if (member === undefined || member.kind === 'null') return isNeverNull(type) ? [] : null;
+  const { text } = member;
+  if (isDecimal(type)) return unitsOf(type, JSON.parse(text) as string);
+  switch (type) {
+    case 'timestamp':
+      return timeText(JSON.parse(text) as string);
+    case 'integer':
+    case 'unsigned':
+      return BigInt(text);
+    case 'double':
+      return Number(member.kind === 'string' ? JSON.parse(text) : text);
+    case 'boolean':
+      return text === 'true';
+    case 'string':
+    case 'json':
+      return JSON.parse(text) as string;
+    case 'string[]':
+      return JSON.parse(text) as string[];
+    default:
+      return (JSON.parse(text) as number[]).map(Math.fround);
+  }
+}
+
+/** With as many digits as there is something in, however many ClickHouse wrote. */
+function timeText(stored: string): string {
+  const time = parseTimestampText(stored);
+  if ('reason' in time) throw new Error('a stored timestamp cannot be read');
+  return storedTimestamp(time.time_ms, time.finer);
+}
+
+/** Below 0 where `a` is less; strings by their bytes; NaN is neither less nor more nor the same. Neither is null. */
+export function compareValues(a: HotValue, b: HotValue): number {
+  if (typeof a === 'string' && typeof b === 'string') return compareText(a, b);
+  if (Number.isNaN(a) || Number.isNaN(b)) return Number.NaN;
+  const [left, right] = [a, b] as [number | bigint, number | bigint];
+  if (left < right) return -1;
+  return left > right ? 1 : 0;
+}
+
+/** The JSON that ClickHouse writes for a value, to the byte. */
+export function hotJson(type: FieldType, value: HotValue): string {
+  if (value === null) return 'null';
+  if (isDecimal(type) && typeof value === 'bigint') return `"${unitsText(type, value)}"`;
+  if (Array.isArray(value)) {
+    return `[${value.map((item) => (typeof item === 'string' ? jsonString(item) : floatText(item))).join(',')}]`;
+  }
+  if (type === 'timestamp') return `"${String(value).replace(' ', 'T')}Z"`;
+  if (typeof value === 'string') return jsonString(value);
+  if (value instanceof Map) return `{${[...value].map((entry) => entry.map(jsonString).join(':')).join(',')}}`;
+  if (typeof value !== 'number') return String(value);
+  return Number.isFinite(value) ? doubleText(value) : `"${value}"`;
+}
+
+/** What ClickHouse reads as the value, and what `toString` makes of it but for zeros at the end of a time: as sort keys have it. */
+export function hotText(type: FieldType, value: HotValue): string | null {
+  if (value === null) return null;
+  if (isDecimal(type) && typeof value === 'bigint') return unitsText(type, value);
+  if (typeof value !== 'number') return String(value);
+  return Number.isFinite(value) ? doubleText(value) : String(value).toLowerCase().replace('infinity', 'inf');
+}
+
+/** The other way around. */
+export function hotValueOf({ type }: Pick<Field, 'type'>, text: string | null): HotValue {
+  if (text === null) return null;
+  if (type === 'string' || type === 'json') return text;
+  if (isDecimal(type)) return unitsOf(type, text);
+  if (type === 'timestamp') return timeText(text);
+  if (type === 'integer' || type === 'unsigned') return BigInt(text);
+  return type === 'boolean' ? text === 'true' : Number(notNumberOf(text) ?? text);
+}
+
+/** Shortest digits, as both write them; ClickHouse has no plus in an exponent, and a sign of zero. */
+function doubleText(value: number): string {
+  return Object.is(value, -0) ? '-0' : String(value).replace('e+', 'e');
+}
+
+const smallestNormal = 2 ** -126;
+
+/** The shortest digits that read as this single-precision number; of two as near, those with an even end. */
+function floatText(value: number): string {
+  if (value === 0 || !Number.isFinite(value)) return doubleText(value);
+  // Six digits are kept by every normal number, so that fewer need not be tried: they come with zeros at their end.
+  for (let digits = Math.abs(value) < smallestNormal ? 1 : 6; digits < 9; digits += 1) {
+    const short = Number(value.toPrecision(digits));
+    if (Math.fround(short) === value) return doubleText(isHalfway(value, digits) ? roundedTo(value, digits) : short);
+  }
+  return doubleText(isHalfway(value, 9) ? roundedTo(value, 9) : Number(value.toPrecision(9)));
+}
+
+/** Whether a number perhaps lies in the middle of two with so many digits, of which `toPrecision` takes the larger one. */
+function isHalfway(value: number, digits: number): boolean {
+  const next = value.toPrecision(digits + 1);
+  return /5(?:e|$)/.test(next) && Number(next) === value;
+}
+
+function roundedTo(value: number, digits: number): number {
+  const [mantissa = '', exponent = '0'] = Math.abs(value).toExponential(100).split('e');
+  const all = mantissa.replace('.', '');
+  const head = BigInt(all.slice(0, digits));
+  const rest = all.slice(digits);
+  const half = `5${'0'.repeat(rest.length - 1)}`;
+  const isUp = rest > half || (rest === half && head % 2n === 1n);
+  return Number(
+    `${value < 0 || Object.is(value, -0) ? '-' : ''}${isUp ? head + 1n : head}e${Number(exponent) - digits + 1}`,
+  );
+}
+
+function jsonString(text: string): string {
+  return JSON.stringify(text)
+    .replace(/\\(?:u00[0-9a-f]{2}|.)/g, (sequence) =>
+      sequence[1] === 'u' ? `\\u${sequence.slice(2).toUpperCase()}` : sequence,
+    )
+    .replaceAll('\u2028', '\\u2028')
+    .replaceAll('\u2029', '\\u2029');
+}

@@ -1,0 +1,162 @@
+import { auditLine } from '../../catalog/audit-log/statement.ts';
+import { StoreError, TimestoreError } from '../../core/errors.ts';
+import { inEachInstance } from '../../core/instance-memory.ts';
+import { tooMuch } from '../../core/invalid-request.ts';
+import { Recent } from '../../core/lru-map.ts';
+import type { Context } from '../../create-context.ts';
+import type { Reader } from '../execution/read-scope.ts';
+import { compileSql } from './compile.ts';
+
+/** SQL under a name. */
+export type SavedQuery = {
+  dataset: string;
+  name: string;
+  sql: string;
+  description: string;
+  /** Values of its parameters that a caller leaves out. */
+  params: Record<string, unknown>;
+  savedAt: string;
+  /** Id of the key whose it is. */
+  savedBy: string | null;
+};
+
+/** Saved queries that an instance has run, under `<dataset>.<name>`. */
+const seenQueries = inEachInstance(
+  ({ limits }) =>
+    new Recent<{ query: SavedQuery; seenAt_ms: number }>(
+      limits.saved_sql_chars_max,
+      ({ query }) => JSON.stringify(query).length,
+    ),
+);
+
+/** Who changes a saved query: the key whose it is, or an admin of the dataset. Whoever has the scope `sql` runs it. */
+export type Author = { id: string; isAdmin: boolean };
+
+/** How long an instance runs what it has read. */
+export const trusted_ms = 10_000;
+
+const columns = `dataset, name, sql, description, params,
+  to_char(saved_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as "savedAt", saved_by as "savedBy"`;
+
+/** Throws TimestoreError `not-found`, `forbidden` for another key's, `invalid-request`, `limit-exceeded`; StoreError. */
+export async function saveQuery(
+  ctx: Context,
+  reader: Reader,
+  author: Author,
+  query: Omit<SavedQuery, 'savedAt' | 'savedBy'>,
+): Promise<SavedQuery> {
+  const { dataset, name, sql, description, params } = query;
+  const { limits } = ctx.config;
+  compileSql(sql, dataset, limits);
+  if (JSON.stringify(params).length > limits.sql_param_bytes_max) {
+    throw tooMuch(`params: they are longer than ${limits.sql_param_bytes_max} bytes (limit sql_param_bytes_max)`);
+  }
+  if (!reader.reads(dataset)) throw noDataset(dataset);
+  const bound: unknown[] = [dataset, name, sql, description, JSON.stringify(params), author.id, author.isAdmin];
+  const line = auditLine({ action: 'saved-query.save', dataset, detail: { name, sql } }, 'changed', bound);
+  const [saved] = await ctx.postgres.rows<SavedQuery>(
+    `with changed as (
+       insert into saved_queries (dataset, name, sql, description, params, saved_by)
+       select name, $2, $3, $4, $5::jsonb, $6 from datasets where name = $1 and dropped_at is null
+       on conflict (dataset, name) do update
+         set sql = excluded.sql, description = excluded.description, params = excluded.params, saved_at = now()
+         where saved_queries.saved_by = $6 or $7::boolean
+       returning *),
+     line as (${line})
+     select ${columns} from changed`,
+    bound,
+  );
+  if (saved === undefined) throw (await isSaved(ctx, dataset, name)) ? notYours(dataset, name) : noDataset(dataset);
+  seenQueries(ctx).delete(keyOf(dataset, name));
+  return saved;
+}
+
+/** Those of a dataset, by name; of all in `of`, or of all there are, where none is named. `after` is a dataset and a name. */
+export async function listSaved(
+  ctx: Context,
+  {
+    dataset,
+    of,
+    after = ['', ''],
+    limit,
+  }: { dataset: string | undefined; of: string[] | undefined; after?: [string, string] | undefined; limit: number },
+): Promise<SavedQuery[]> {
+  return await ctx.postgres.rows<SavedQuery>(
+    `select ${columns} from saved_queries
+      where ($1::text is null or dataset = $1) and ($2::text[] is null or dataset = any($2))
+        and (dataset, name) > ($3, $4)
+      order by dataset, name limit $5`,
+    [dataset ?? null, of ?? null, ...after, limit],
+  );
+}
+
+/** Throws TimestoreError `not-found`; StoreError when the catalogue is away and this instance does not know the query. */
+export async function findSaved(ctx: Context, reader: Reader, dataset: string, name: string): Promise<SavedQuery> {
+  const key = keyOf(dataset, name);
+  const seen = seenQueries(ctx).get(key);
+  if (!reader.reads(dataset)) throw noQuery(dataset, name);
+  if (seen !== undefined && ctx.now() - seen.seenAt_ms < trusted_ms) return seen.query;
+  try {
+    const [query] = await ctx.postgres.rows<SavedQuery>(
+      `select ${columns} from saved_queries where dataset = $1 and name = $2
+          and exists (select from datasets d where d.name = dataset and d.state <> 'deleting')`,
+      [dataset, name],
+    );
+    if (query === undefined) {
+      seenQueries(ctx).delete(key);
+      throw noQuery(dataset, name);
+    }
+    seenQueries(ctx).set(key, { query, seenAt_ms: ctx.now() });
+    return query;
+  } catch (error) {
+    // Queries go on without the catalogue.
+    if (seen === undefined || !(error instanceof StoreError)) throw error;
+    return seen.query;
+  }
+}
+
+/** Throws TimestoreError `not-found`, `forbidden` for another key's; StoreError. */
+export async function dropSaved(
+  ctx: Context,
+  reader: Reader,
+  author: Author,
+  dataset: string,
+  name: string,
+): Promise<void> {
+  if (!reader.reads(dataset)) throw noQuery(dataset, name);
+  const params: unknown[] = [dataset, name, author.id, author.isAdmin];
+  const line = auditLine({ action: 'saved-query.delete', dataset, detail: { name } }, 'changed', params);
+  const gone = await ctx.postgres.rows(
+    `with changed as (
+       delete from saved_queries where dataset = $1 and name = $2 and (saved_by = $3 or $4::boolean) returning name),
+     line as (${line})
+     select name from changed`,
+    params,
+  );
+  seenQueries(ctx).delete(keyOf(dataset, name));
+  if (gone.length === 0) throw (await isSaved(ctx, dataset, name)) ? notYours(dataset, name) : noQuery(dataset, name);
+}
+
+async function isSaved(ctx: Context, dataset: string, name: string): Promise<boolean> {
+  const found = await ctx.postgres.rows('select from saved_queries where dataset = $1 and name = $2', [dataset, name]);
+  return found.length > 0;
+}
+
+function keyOf(dataset: string, name: string): string {
+  return `${dataset}.${name}`;
+}
+
+function noDataset(dataset: string): TimestoreError {
+  return new TimestoreError('not-found', `There is no dataset ${dataset}.`);
+}
+
+function notYours(dataset: string, name: string): TimestoreError {
+  return new TimestoreError(
+    'forbidden',
+    `Saved query ${name} of dataset ${dataset} belongs to another key. That key, or one with the scope admin for the dataset, can change it.`,
+  );
+}
+
+function noQuery(dataset: string, name: string): TimestoreError {
+  return new TimestoreError('not-found', `There is no saved query ${name} in dataset ${dataset}.`);
+}

@@ -1,0 +1,17 @@
+import type { TimePrecision } from './timestamp.ts';
+
+/**
+ * SQL of a time as text: `2026-05-01T10:00:00.000Z`, with six or nine digits of a second where there is something in them.
+ *
+ * @param column of type DateTime64 with so many digits, in UTC
+ */
+export function timeTextSql(column: string, precision: TimePrecision): string {
+  const text = `toString(${column})`;
+  const shortest = `endsWith(${text}, '${'0'.repeat(Math.max(precision - 3, 1))}')`;
+  const trimmed = {
+    3: text,
+    6: `if(${shortest}, left(${text}, 23), ${text})`,
+    9: `multiIf(${shortest}, left(${text}, 23), endsWith(${text}, '000'), left(${text}, 26), ${text})`,
+  }[precision];
+  return `concat(replaceOne(${trimmed}, ' ', 'T'), 'Z')`;
+}

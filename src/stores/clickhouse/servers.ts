@@ -1,0 +1,137 @@
+import type { Config } from '../../core/config.ts';
+import { StoreError, TimestoreError } from '../../core/errors.ts';
+import { describeError } from '../../core/log.ts';
+import type { Context } from '../../create-context.ts';
+import { type ClickHouse, createClickHouse, type Settings } from './client.ts';
+import { anyOf, assured, requireNumber, requireShards, untilSure } from './failover.ts';
+import { type Kind, kindFinder, settingsOf } from './kind.ts';
+
+/** A ClickHouse, for what Timestore does and for what its readers ask. */
+export type Server = { clickhouse: ClickHouse; reader: ClickHouse };
+
+/** Rows of some lanes of every table: its replicas as one server, and each one by itself. */
+export type Shard = Server & { number: number; nodes: (Server & { url: string })[] };
+
+/** Several ClickHouse servers that share the rows. */
+export type Cluster = { name: string; shards: Shard[]; isReplicated: boolean };
+
+/** At a ClickHouse: what is asked for is what this one has. */
+export type At = Context & Server & { shard: number };
+
+/** Of every statement on a cluster: nothing is left out without a word, and a replica that lags does not answer. */
+const clusterSettings: Settings = { skip_unavailable_shards: 0 };
+const replicaSettings: Settings = {
+  ...{ insert_quorum: 'auto', insert_quorum_parallel: 0, select_sequential_consistency: 1 },
+  ...{ fallback_to_stale_replicas_for_distributed_queries: 0 },
+};
+
+/** The servers of a configuration: the one, or any node of a cluster, which asks the others; and each shard. */
+export function serversOf(
+  config: Config,
+  watch: (client: ClickHouse) => ClickHouse,
+): Server & { cluster: Cluster | undefined; clickhouseKind: () => Promise<Kind> } {
+  const { CLICKHOUSE_CLUSTER: name, CLICKHOUSE_SHARDS: addresses = [] } = config;
+  const isReplicated = addresses.some((nodes) => nodes.length > 1);
+  const { CLICKHOUSE_URL, CLICKHOUSE_USER, CLICKHOUSE_PASSWORD } = config;
+  const asker = createClickHouse(CLICKHOUSE_URL, CLICKHOUSE_USER, CLICKHOUSE_PASSWORD);
+  const clickhouseKind = kindFinder(config, asker);
+  const ofCluster = name === undefined ? {} : { ...clusterSettings, ...(isReplicated && replicaSettings) };
+  const settings = async () => ({ ...ofCluster, ...settingsOf[await clickhouseKind()] });
+  const serverAt = (url: string): Server => ({
+    clickhouse: watch(createClickHouse(url, CLICKHOUSE_USER, CLICKHOUSE_PASSWORD, settings)),
+    reader: watch(createClickHouse(url, config.CLICKHOUSE_READER_USER, config.CLICKHOUSE_READER_PASSWORD, settings)),
+  });
+  if (name === undefined) return { ...serverAt(CLICKHOUSE_URL), cluster: undefined, clickhouseKind };
+  const shards = addresses.map((urls, i): Shard => {
+    const nodes = urls.map((url) => {
+      const server = serverAt(url);
+      return { url, ...both(server, () => requireNumber(server.clickhouse, i + 1)) };
+    });
+    return { number: i + 1, nodes, ...asOne(nodes) };
+  });
+  return { ...asOne(shards.flatMap(({ nodes }) => nodes)), cluster: { name, shards, isReplicated }, clickhouseKind };
+}
+
+/** Any node, for questions that it asks all shards up to a number. */
+export function askerOf(cluster: Cluster, highest: number): Server {
+  const known = askers.get(cluster) ?? new Map<number, Server>();
+  askers.set(cluster, known);
+  const nodes = cluster.shards.flatMap((shard) => shard.nodes);
+  const found =
+    known.get(highest) ??
+    asOne(nodes.map((node) => both(node, () => requireShards(node.clickhouse, cluster.name, highest))));
+  known.set(highest, found);
+  return found;
+}
+
+const askers = new WeakMap<Cluster, Map<number, Server>>();
+
+function both({ clickhouse, reader }: Server, find: () => Promise<void>): Server {
+  const first = untilSure(find);
+  return { clickhouse: assured(clickhouse, first), reader: assured(reader, first) };
+}
+
+function asOne(servers: Server[]): Server {
+  return {
+    clickhouse: anyOf(servers.map(({ clickhouse }) => clickhouse)),
+    reader: anyOf(servers.map(({ reader }) => reader)),
+  };
+}
+
+/** The one server; of a cluster, any node: what it has by itself says nothing of the others. */
+export function atAny(ctx: Context): At {
+  return { ...(ctx as At), shard: 0 };
+}
+
+/** Whether tables have replicas, and which shard they are on, for their engines. */
+export function placeOf({ cluster, shard }: At): { isReplicated: boolean; shard: number } {
+  return { isReplicated: cluster?.isReplicated ?? false, shard };
+}
+
+export function atShard(ctx: Context, number: number): At {
+  if (ctx.cluster === undefined && number === 1) return { ...(ctx as At), shard: 1 };
+  const shard = ctx.cluster?.shards[number - 1];
+  if (shard === undefined) throw notConfigured(number);
+  return { ...ctx, clickhouse: shard.clickhouse, reader: shard.reader, shard: number };
+}
+
+/** Every shard there is. */
+export function everyShard(ctx: Context): At[] {
+  if (ctx.cluster === undefined) return [atShard(ctx, 1)];
+  return ctx.cluster.shards.map(({ number }) => atShard(ctx, number));
+}
+
+/** Every server there is, replicas among them. */
+export function everyNode(ctx: Context): At[] {
+  if (ctx.cluster === undefined) return [atShard(ctx, 1)];
+  return ctx.cluster.shards.flatMap(({ number, nodes }) => nodes.map((node) => ({ ...ctx, ...node, shard: number })));
+}
+
+export function notConfigured(number: number): StoreError {
+  return new StoreError(
+    'clickhouse',
+    `has a shard ${number} with rows, which CLICKHOUSE_SHARDS of this deployment does not name`,
+    undefined,
+  );
+}
+
+/**
+ * Does something at several servers at once. A server that is unavailable is logged, and brought up to date by whoever
+ * needs it next. It fails where a shard that `needs` it has no server that did it.
+ *
+ * @throws StoreError, ClickHouseError of such a shard
+ */
+export async function onEach(ctx: Context, servers: At[], needs: number[], work: (at: At) => Promise<void>) {
+  const results = await Promise.allSettled(servers.map(work));
+  const done = new Set(servers.flatMap(({ shard }, i) => (results[i]?.status === 'fulfilled' ? [shard] : [])));
+  const failed = servers.flatMap(({ shard }, i) =>
+    results[i]?.status === 'rejected' ? [{ shard, reason: results[i].reason as unknown }] : [],
+  );
+  // An error of the statement occurs everywhere, and says more than a server that is unavailable.
+  const refused = failed.find(({ reason }) => !(reason instanceof TimestoreError));
+  if (refused !== undefined) throw refused.reason;
+  for (const { shard, reason } of failed) {
+    if (needs.includes(shard) && !done.has(shard)) throw reason;
+    ctx.log({ event: 'node-away', shard, ...describeError(reason) });
+  }
+}

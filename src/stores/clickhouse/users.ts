@@ -1,0 +1,70 @@
+import usersSql from '../../../sql/clickhouse/users.sql';
+import type { ClickHouse } from './client.ts';
+
+/** A setting of a user, and what a query may change it to. */
+export type UserSetting = { name: string; value: string; min?: string; max?: string; isConst: boolean };
+
+const plain = usersSql.replace(/^\s*--.*\n/gm, '');
+
+/** What a user may do, as statements without its name. */
+export function grantsOf(user: string): string[] {
+  return [...plain.matchAll(/^(GRANT [^;]+?) TO (\w+);/gm)]
+    .filter(([, , name]) => name === user)
+    .map(([, grant = '']) => grant);
+}
+
+/** The settings that a user is made with. */
+export function settingsOfUser(user: string): UserSetting[] {
+  const clause = new RegExp(`CREATE USER IF NOT EXISTS ${user} [^;]*? SETTINGS\\s([^;]*);`).exec(plain)?.[1] ?? '';
+  return clause.split(',').flatMap((text) => {
+    const [, name, value, min, max, fixed] =
+      /^\s*(\w+) = (\S+)(?: MIN (\S+))?(?: MAX (\S+))?( CONST)?\s*$/.exec(text) ?? [];
+    if (name === undefined || value === undefined) return [];
+    return [
+      {
+        name,
+        value,
+        ...(min !== undefined && { min }),
+        ...(max !== undefined && { max }),
+        isConst: fixed !== undefined,
+      },
+    ];
+  });
+}
+
+type Found = { name: string; value: string; min: string | null; max: string | null; readonly: number };
+
+/**
+ * The limits that the reader of a deployment lacks: where a query could take more of the server than it is to, or reach
+ * further. One that is stricter lacks nothing.
+ *
+ * @returns what is wrong, one text for each setting
+ * @throws StoreError, ClickHouseError
+ */
+export async function limitsLacking(reader: ClickHouse): Promise<string[]> {
+  const wanted = settingsOfUser('timestore_reader');
+  const found = await reader.rows<Found>(
+    'SELECT name, value, min, max, readonly FROM system.settings WHERE name IN ({names:Array(String)})',
+    { names: wanted.map(({ name }) => name) },
+  );
+  const settings = new Map(found.map((each) => [each.name, each]));
+  return wanted.flatMap((each) => {
+    const is = settings.get(each.name);
+    const lacks = is === undefined ? 'it is unknown to the server' : lackOf(each, is);
+    return lacks === undefined ? [] : [`${each.name}: ${lacks}`];
+  });
+}
+
+function lackOf({ name, value, min, max, isConst }: UserSetting, is: Found): string | undefined {
+  // Of 2 the user itself cannot change it.
+  if (name === 'readonly') return ['1', '2'].includes(is.value) ? undefined : `it is ${is.value}, not ${value}`;
+  if (isConst) {
+    if (is.value !== value) return `it is ${is.value}, not ${value}`;
+    return is.readonly === 1 ? undefined : 'a query may change it';
+  }
+  const [now, least, most] = [Number(is.value), Number(min), Number(max)];
+  if (now < least || now > most) return `it is ${now === 0 ? '0, no limit' : is.value}; at most ${max}`;
+  if (is.readonly === 1) return undefined;
+  if (is.max === null || Number(is.max) > most) return `a query may raise it beyond ${max}`;
+  return is.min === null || Number(is.min) <= 0 ? 'a query may set it to 0, no limit' : undefined;
+}

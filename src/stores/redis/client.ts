@@ -1,0 +1,195 @@
+import { createHash } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
+import { errors, Redis as Upstash } from '@upstash/redis/cloudflare';
+import type { Config, Limits } from '../../core/config.ts';
+import { StoreError } from '../../core/errors.ts';
+
+type InTurn = { result?: unknown; error?: string }[];
+
+const retries = 2;
+const backoff_ms = (attempt: number) => 50 * 2 ** attempt;
+
+/**
+ * The hot buffer's client: the official one, and what it does not do. Every command is safe to send again: the retries rely
+ * on it.
+ */
+export class Redis extends Upstash {
+  private readonly config: Config;
+  /** Whether the server takes a script that begins with a line of flags, as far as this instance knows. */
+  takesFlags = true;
+
+  constructor(config: Config) {
+    super({
+      url: config.UPSTASH_REDIS_REST_URL,
+      token: config.UPSTASH_REDIS_REST_TOKEN,
+      retry: { retries, backoff: backoff_ms },
+      // As a function: with a plain signal the client takes an abort for an answer.
+      signal: () => AbortSignal.timeout(config.limits.redis_timeout_ms),
+      // Replies as they are: the client would read numbers beyond 2^53 out of payloads and round them.
+      automaticDeserialization: false,
+      responseEncoding: false,
+      // Snapshots must come from the primary, which is what scripts are run on; a sync token adds nothing to that.
+      readYourWrites: false,
+      enableAutoPipelining: false,
+      enableTelemetry: false,
+    });
+    this.config = config;
+  }
+
+  /** Runs commands one after the other on one connection. A refused one is an error in its place. */
+  async inTurn(commands: (string | number)[][]): Promise<InTurn> {
+    return (await this.client.request({ path: ['pipeline'], body: commands })) as unknown as InTurn;
+  }
+
+  /**
+   * EVALSHA whose one argument is the body of the request, as it is. In JSON every quote of it would be escaped here and
+   * unescaped there. "JSON or Binary Value" in https://upstash.com/docs/redis/features/restapi
+   */
+  async evalshaWithBody(sha1: string, keys: string[], argument: string): Promise<unknown> {
+    const { UPSTASH_REDIS_REST_URL: url, UPSTASH_REDIS_REST_TOKEN: token, limits } = this.config;
+    const path = ['evalsha', sha1, keys.length, ...keys].map(encodeURIComponent).join('/');
+    const signal = AbortSignal.timeout(limits.redis_timeout_ms);
+    const headers = { Authorization: `Bearer ${token}`, 'Content-Type': 'application/octet-stream' };
+    const send = () => fetch(`${url.replace(/\/$/, '')}/${path}`, { method: 'POST', headers, body: argument, signal });
+    let response: Response | undefined;
+    for (let attempt = 0; response === undefined; attempt += 1) {
+      response = await send().catch(async (error) => {
+        if (attempt === retries || signal.aborted) throw error;
+        await delay(backoff_ms(attempt));
+        return undefined;
+      });
+    }
+    const { result, error } = (await response.json()) as InTurn[number];
+    if (error !== undefined) throw new errors.UpstashError(error);
+    return result;
+  }
+}
+
+/** Shorter arguments go in the usual way, for which an escape more or less is nothing. */
+const body_chars_min = 4096;
+
+/** Keys that nothing on the way reads as anything else. */
+const plainKey = /^[\w.:{}~-]+$/;
+
+/**
+ * Most bytes of batches in one reply: JSON takes two for a quote, a backslash and a line break, and one for any other byte
+ * of a payload.
+ */
+export function pageBytes({ redis_wire_bytes_max }: Limits): number {
+  return Math.floor(redis_wire_bytes_max / 2);
+}
+
+/** A Lua script and the name that Redis knows it by; `plain` is the same without a first line of flags. */
+export type Script = { source: string; sha1: string; plain?: Script };
+
+export function script(source: string): Script {
+  const sha1 = createHash('sha1').update(source).digest('hex');
+  const plain = source.replace(/^#!.*\n/, '');
+  return plain === source ? { source, sha1 } : { source, sha1, plain: script(plain) };
+}
+
+/**
+ * Scripts that begin with `#!lua flags=allow-oom` run at the server's memory limit too: they let pending rows leave, which
+ * is what frees memory. Servers from before Redis 7 refuse that line when they read the script, so that nothing of it has
+ * run. They get the script without it; at their limit it is refused like any other write.
+ */
+async function withFlags<Reply>(redis: Redis, asked: Script, run: (known: Script) => Promise<Reply>): Promise<Reply> {
+  const { plain } = asked;
+  if (plain === undefined) return await run(asked);
+  if (!redis.takesFlags) return await run(plain);
+  try {
+    return await run(asked);
+  } catch (error) {
+    const cause = error instanceof StoreError ? error.cause : undefined;
+    if (!(cause instanceof Error && flagsRefused.test(cause.message))) throw error;
+    redis.takesFlags = false;
+    return await run(plain);
+  }
+}
+
+const flagsRefused = /compiling script|shebang|near '#|unexpected symbol/i;
+
+/**
+ * Runs a script by its hash, and by its text where Redis has not seen it.
+ *
+ * @throws StoreError when Redis is away or refuses
+ */
+export async function runScript<Reply>(
+  redis: Redis,
+  asked: Script,
+  keys: string[],
+  args: (string | number)[],
+): Promise<Reply> {
+  const [first, ...others] = args;
+  const isLarge = typeof first === 'string' && first.length >= body_chars_min && others.length === 0;
+  return await withFlags(redis, asked, async ({ source, sha1 }) => {
+    try {
+      if (isLarge && keys.every((key) => plainKey.test(key))) {
+        return (await redis.evalshaWithBody(sha1, keys, first)) as Reply;
+      }
+      return await redis.evalsha<(string | number)[], Reply>(sha1, keys, args);
+    } catch (error) {
+      if (!(error instanceof Error && error.message.includes('NOSCRIPT'))) throw redisError(error);
+    }
+    return await ask(() => redis.eval<(string | number)[], Reply>(source, keys, args));
+  });
+}
+
+/**
+ * The same, and then waits on the same connection until replicas have what the script wrote; one that writes nothing
+ * waits for nothing.
+ *
+ * @returns the script's reply, and how many replicas have it
+ */
+export async function runScriptAndWait<Reply>(
+  redis: Redis,
+  asked: Script,
+  keys: string[],
+  args: (string | number)[],
+  { replicas, timeout_ms }: { replicas: number; timeout_ms: number },
+): Promise<{ reply: Reply; replicas: number }> {
+  const wait = ['WAIT', replicas, timeout_ms];
+  const rest = [keys.length, ...keys, ...args];
+  return await withFlags(redis, asked, async ({ source, sha1 }) => {
+    let [ran, waited] = await ask(() => redis.inTurn([['EVALSHA', sha1, ...rest], wait]));
+    if (ran?.error?.includes('NOSCRIPT')) {
+      [ran, waited] = await ask(() => redis.inTurn([['EVAL', source, ...rest], wait]));
+    }
+    const refused = ran?.error ?? waited?.error;
+    if (refused !== undefined) throw new StoreError('redis', 'refused a command', new Error(refused.slice(0, 500)));
+    return { reply: ran?.result as Reply, replicas: Number(waited?.result) };
+  });
+}
+
+/** Runs commands, and turns what goes wrong into a StoreError. */
+export async function ask<Reply>(command: () => Promise<Reply>): Promise<Reply> {
+  try {
+    return await command();
+  } catch (error) {
+    throw redisError(error);
+  }
+}
+
+/** Runs commands one after the other and answers their replies. Throws StoreError also where only some were refused. */
+export async function askInTurn(redis: Redis, commands: (string | number)[][]): Promise<unknown[]> {
+  const replies = await ask(() => redis.inTurn(commands));
+  const refused = replies.find(({ error }) => error !== undefined)?.error;
+  if (refused !== undefined || replies.length !== commands.length) {
+    throw new StoreError('redis', 'refused a command', new Error(String(refused).slice(0, 500)));
+  }
+  return replies.map(({ result }) => result);
+}
+
+/** Whether Redis refused for want of memory, in its own words or those of the hosted service. */
+export function isMemoryRefusal(error: unknown): boolean {
+  const cause = error instanceof StoreError ? error.cause : undefined;
+  return cause instanceof Error && /OOM command not allowed|capacity quota exceeded/.test(cause.message);
+}
+
+function redisError(error: unknown): StoreError {
+  const message = error instanceof Error ? error.message : String(error);
+  // The client's messages end with the whole command, payload included.
+  const [reason = ''] = message.split(', command was:');
+  const refused = error instanceof Error && error.name === 'UpstashError';
+  return new StoreError('redis', refused ? 'refused a command' : 'did not answer', new Error(reason.slice(0, 500)));
+}

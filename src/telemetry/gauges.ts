@@ -1,0 +1,153 @@
+import { dueWork } from '../buffer/due.ts';
+import { readMemory } from '../buffer/memory.ts';
+import { logicalName } from '../core/identifiers.ts';
+import type { GaugeName } from '../core/metrics.ts';
+import type { Context } from '../create-context.ts';
+import { newestAudits } from '../operations/row-audit/audit-due.ts';
+import { runScript, script } from '../stores/redis/client.ts';
+import laneGaugesLua from './lane-gauges.lua';
+import { checkStores } from './readiness.ts';
+import rememberedLua from './remembered.lua';
+
+const gaugesScript = script(laneGaugesLua);
+const rememberedScript = script(rememberedLua);
+
+export type Sample = { name: GaugeName; labels: Record<string, string>; value: number };
+
+/** So that a scrape stays one answer, whatever waits. The longest waiting are told. */
+const lanes_max = 1_000;
+const datasets_max = 1_000;
+
+/** Of the hot buffer: what waits in it, by table. Two commands. Throws StoreError. */
+export async function bufferGauges(ctx: Context): Promise<Sample[]> {
+  const { lanes } = await dueWork(ctx, lanes_max, 'all');
+  type Reply = [number, number, number, ...[number, number, number, number][]];
+  const [now_ms, outbox, refused, ...states] = await runScript<Reply>(
+    ctx.redis,
+    gaugesScript,
+    [ctx.keys.outbox, ctx.keys.refusedManifests, ...lanes.map(({ table, lane }) => ctx.keys.state(table, lane))],
+    [],
+  );
+  type Waiting = { rows: number; bytes: number; age_ms: number; failures: number };
+  const tables = new Map<string, Waiting & { dataset: string; table: string }>();
+  for (const [i, { table }] of lanes.entries()) {
+    const [rows, bytes, oldest_ms, failures] = states[i] ?? [0, 0, 0, 0];
+    const key = `${table.dataset}.${table.physical}`;
+    const sum = tables.get(key) ?? {
+      ...{ dataset: table.dataset, table: logicalName(table.physical), rows: 0, bytes: 0, age_ms: 0, failures: 0 },
+    };
+    sum.rows += rows;
+    sum.bytes += bytes;
+    if (rows > 0) sum.age_ms = Math.max(sum.age_ms, now_ms - oldest_ms);
+    sum.failures = Math.max(sum.failures, failures);
+    tables.set(key, sum);
+  }
+  return [
+    { name: 'timestore_lanes_pending', labels: {}, value: lanes.length },
+    { name: 'timestore_outbox_manifests', labels: {}, value: outbox },
+    { name: 'timestore_refused_manifests', labels: {}, value: refused },
+    ...[...tables.values()].flatMap(({ dataset, table, rows, bytes, age_ms, failures }): Sample[] => {
+      const labels = { dataset, table };
+      return [
+        { name: 'timestore_replica_age_ms', labels, value: age_ms },
+        { name: 'timestore_hot_tail_rows', labels, value: rows },
+        { name: 'timestore_hot_tail_bytes', labels, value: bytes },
+        { name: 'timestore_flush_failures', labels, value: failures },
+      ];
+    }),
+  ];
+}
+
+/** Of the hot buffer: its memory, and what keys take of it by dataset. Throws StoreError. */
+export async function memoryGauges(ctx: Context): Promise<Sample[]> {
+  const [memory, datasets] = await Promise.all([
+    readMemory(ctx),
+    ctx.postgres
+      .rows<{ name: string }>(`select name from datasets where dropped_at is null order by name limit ${datasets_max}`)
+      // The memory is worth knowing by itself.
+      .catch(() => []),
+  ]);
+  const names = datasets.map(({ name }) => name);
+  const keys = names.map((name) => ctx.keys.remembered(name));
+  const remembered = keys.length === 0 ? [] : await runScript<number[]>(ctx.redis, rememberedScript, keys, []);
+  return [
+    ...(memory === undefined ? [] : [{ name: 'timestore_buffer_used_bytes' as const, labels: {}, value: memory.used }]),
+    ...(memory?.max === undefined
+      ? []
+      : [{ name: 'timestore_buffer_max_bytes' as const, labels: {}, value: memory.max }]),
+    ...names.flatMap((dataset, i): Sample[] => {
+      const value = remembered[i] ?? 0;
+      return value === 0 ? [] : [{ name: 'timestore_idempotency_bytes', labels: { dataset }, value }];
+    }),
+  ];
+}
+
+/** What the newest audits say. Throws StoreError. */
+export async function auditGauges(ctx: Context): Promise<Sample[]> {
+  const audits = await newestAudits(ctx);
+  return audits.flatMap(({ dataset, table, missing, doubled, unaccounted, ok, age_s }): Sample[] => {
+    const labels = { dataset, table };
+    return [
+      { name: 'timestore_audit_missing_rows', labels, value: missing },
+      { name: 'timestore_audit_doubled_rows', labels, value: doubled },
+      { name: 'timestore_audit_unaccounted_rows', labels, value: unaccounted },
+      { name: 'timestore_audit_ok', labels, value: ok ? 1 : 0 },
+      { name: 'timestore_audit_age_seconds', labels, value: Math.round(age_s) },
+    ];
+  });
+}
+
+/** What waits and what differs, by the catalogue. Throws StoreError. */
+export async function catalogueGauges(ctx: Context): Promise<Sample[]> {
+  const [jobs = [], drifts = [], oldest = [], backups = [], mirrors = []] = await ctx.postgres.transaction([
+    [
+      `select state, count(*)::int as n from jobs where buffer = $1 and state in ('queued', 'running', 'failed')
+        group by state`,
+      [ctx.config.TIMESTORE_KEY_PREFIX],
+    ],
+    [
+      `select dataset, name, (select count(*)::int from jsonb_array_elements(drift) d where not (d->>'mended')::boolean) as n
+         from reconciliations join tables t using (dataset, name, life) where t.dropped_at is null and drift <> '[]'`,
+    ],
+    ['select extract(epoch from now() - min(reconciled_at))::float8 as age_s from reconciliations'],
+    [
+      `select extract(epoch from now() - max(finished_at))::float8 as age_s from jobs where kind = 'backup' and state = 'done'`,
+    ],
+    [
+      `select dataset, "table",
+              extract(epoch from now() - coalesce(to_timestamp((progress->>'caughtUp_ms')::float8 / 1000), created_at))::float8 as age_s,
+              (select count(*)::int from jsonb_each(coalesce(progress->'lanes', '{}')) l where l.value ? 'stopped') as stopped
+         from jobs where kind = 'mirror' and buffer = $1 and state in ('queued', 'running', 'failed')
+        order by dataset, "table" limit ${lanes_max}`,
+      [ctx.config.TIMESTORE_KEY_PREFIX],
+    ],
+  ]);
+  const states = new Map(jobs.map(({ state, n }) => [state, Number(n)]));
+  const age_s = oldest[0]?.age_s;
+  return [
+    ...['queued', 'running', 'failed'].map((state): Sample => {
+      return { name: 'timestore_jobs', labels: { state }, value: states.get(state) ?? 0 };
+    }),
+    ...drifts.map(({ dataset, name, n }): Sample => {
+      return { name: 'timestore_drift', labels: { dataset: String(dataset), table: String(name) }, value: Number(n) };
+    }),
+    ...mirrors.flatMap(({ dataset, table, age_s: behind_s, stopped }): Sample[] => {
+      const labels = { dataset: String(dataset), table: String(table) };
+      return [
+        { name: 'timestore_mirror_age_seconds', labels, value: Math.max(0, Math.round(Number(behind_s))) },
+        { name: 'timestore_mirror_stopped_lanes', labels, value: Number(stopped) },
+      ];
+    }),
+    ...(age_s === null || age_s === undefined
+      ? []
+      : [{ name: 'timestore_reconcile_age_seconds' as const, labels: {}, value: Math.round(Number(age_s)) }]),
+    { name: 'timestore_backup_age_seconds', labels: {}, value: Number(backups[0]?.age_s ?? Number.POSITIVE_INFINITY) },
+  ];
+}
+
+export async function storeGauges(ctx: Context): Promise<Sample[]> {
+  const { stores } = await checkStores(ctx);
+  return Object.entries(stores).map(([store, { ok }]) => {
+    return { name: 'timestore_store_up', labels: { store }, value: ok ? 1 : 0 };
+  });
+}
