@@ -1,4 +1,4 @@
-import type { Context } from '../create-context.ts';
+import type { BufferDeps } from './deps.ts';
 import type { Table } from '../schema/table.ts';
 import { runScript, script } from '../stores/redis/client.ts';
 import advanceLua from './lua/advance.lua';
@@ -15,7 +15,7 @@ const advanceScript = script(advanceLua);
  * @throws StoreError when Redis is unavailable
  */
 export async function advanceLane(
-  ctx: Context,
+  ctx: BufferDeps,
   table: Table,
   seen: LaneSnapshot,
   { watermark, receivedAt_ms, latest_ms }: { watermark: number; receivedAt_ms: number; latest_ms: number },

@@ -1,4 +1,4 @@
-import type { Context } from '../create-context.ts';
+import type { BufferDeps } from './deps.ts';
 import type { Table } from '../schema/table.ts';
 import { runScript, script } from '../stores/redis/client.ts';
 import auditLaneLua from './lua/audit-lane.lua';
@@ -13,7 +13,7 @@ export type LaneSums = {
 };
 
 /** Adds up a lane in the hot buffer, at one moment. Undefined when it has no state. */
-export async function sumLane(ctx: Context, table: Table, lane: number): Promise<LaneSums | undefined> {
+export async function sumLane(ctx: BufferDeps, table: Table, lane: number): Promise<LaneSums | undefined> {
   const reply = await runScript<[number, number, number, number, 'whole' | 'broken'] | ['unknown']>(
     ctx.redis,
     auditLaneScript,

@@ -1,9 +1,9 @@
-import type { Context } from '../create-context.ts';
+import type { BufferDeps } from './deps.ts';
 import type { Table } from '../schema/table.ts';
 import { ask } from '../stores/redis/client.ts';
 
 /** The id of the pending batch that has a sequence. Undefined when none has it. Throws StoreError. */
-export async function batchIdAt(ctx: Context, table: Table, lane: number, seq: number): Promise<string | undefined> {
+export async function batchIdAt(ctx: BufferDeps, table: Table, lane: number, seq: number): Promise<string | undefined> {
   const id = `${seq}-0`;
   // The client's declared form is the one it makes when it deserialises, which it does not do here.
   const entries = await ask(() => ctx.redis.xrange(ctx.keys.log(table, lane), id, id));

@@ -1,4 +1,4 @@
-import type { Context } from '../create-context.ts';
+import type { BufferDeps } from './deps.ts';
 import type { Table } from '../schema/table.ts';
 import { runScript, script } from '../stores/redis/client.ts';
 import changeLanesLua from './lua/change-lanes.lua';
@@ -14,7 +14,7 @@ const changeLanesScript = script(changeLanesLua);
  * @returns 'unknown' when lane 0 has no state; 'importing' when an import has one of the lanes for writers
  */
 export async function changeLanes(
-  ctx: Context,
+  ctx: BufferDeps,
   table: Table,
   lanes: number | undefined,
   readLanes: number,

@@ -1,5 +1,5 @@
 import type { TableRef } from '../core/identifiers.ts';
-import type { Context } from '../create-context.ts';
+import type { BufferDeps } from './deps.ts';
 import { runScript, script } from '../stores/redis/client.ts';
 import { dueMember } from '../stores/redis/keys.ts';
 import dropLanesLua from './lua/drop-lanes.lua';
@@ -8,7 +8,7 @@ const dropLanesScript = script(dropLanesLua);
 
 /** Forgets a dropped table's lanes and definition. Answers how many rows were waiting in them. */
 export async function dropLanes(
-  ctx: Context,
+  ctx: BufferDeps,
   table: TableRef & { name: string },
   life: number,
   lanes: number,

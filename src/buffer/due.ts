@@ -1,5 +1,5 @@
 import type { TableRef } from '../core/identifiers.ts';
-import type { Context } from '../create-context.ts';
+import type { BufferDeps } from './deps.ts';
 import { runScript, script } from '../stores/redis/client.ts';
 import { dueMember, parseDueMember } from '../stores/redis/keys.ts';
 import deferLua from './lua/defer.lua';
@@ -20,19 +20,19 @@ export type Due = { lanes: { table: TableRef; lane: number }[]; hasJobs: boolean
 export const jobsMember = '#jobs';
 
 /** @param which what is due by now, or also lanes that wait for their next try after a failed flush */
-export async function dueWork(ctx: Context, count: number, which: 'due' | 'all' = 'due'): Promise<Due> {
+export async function dueWork(ctx: BufferDeps, count: number, which: 'due' | 'all' = 'due'): Promise<Due> {
   const members = await runScript<string[]>(ctx.redis, dueScript, [ctx.keys.due], [count, which === 'all' ? '1' : '']);
   const lanes = members.flatMap((member) => parseDueMember(member) ?? []);
   return { lanes, hasJobs: which === 'due' && members.includes(jobsMember) };
 }
 
 /** Has the clock look for jobs at a time. If this is lost, the hourly sweep does. */
-export async function noteJob(ctx: Context, due_ms: number): Promise<void> {
+export async function noteJob(ctx: BufferDeps, due_ms: number): Promise<void> {
   await runScript(ctx.redis, noteJobScript, [ctx.keys.due], [jobsMember, Math.round(due_ms)]);
 }
 
 /** Puts the next try of a lane off, longer after each failure in a row. Failing that, its lease does for a while. */
-export async function deferLane(ctx: Context, table: TableRef, lane: number): Promise<void> {
+export async function deferLane(ctx: BufferDeps, table: TableRef, lane: number): Promise<void> {
   const { retry_ms, retry_ms_max } = ctx.config.limits;
   const keyNames = [ctx.keys.state(table, lane), ctx.keys.due];
   await runScript(ctx.redis, deferScript, keyNames, [
@@ -48,7 +48,7 @@ type Lane = { table: TableRef; lane: number };
  * @returns how many were not in the set, and the lanes whose log is not the one of their state
  */
 export async function markDue(
-  ctx: Context,
+  ctx: BufferDeps,
   lanes: Lane[],
 ): Promise<{ added: number; differing: (Lane & { waiting: Waiting })[] }> {
   const [added, ...replies] = await runScript<[number, ...(WaitingReply | [])[]]>(

@@ -1,4 +1,4 @@
-import type { Context } from '../create-context.ts';
+import type { BufferDeps } from './deps.ts';
 import type { Table } from '../schema/table.ts';
 import { runScript, script } from '../stores/redis/client.ts';
 import holdLua from './lua/hold.lua';
@@ -6,7 +6,7 @@ import holdLua from './lua/hold.lua';
 const holdScript = script(holdLua);
 
 /** Has a table's lanes take no new seals for a while, so that its rows in ClickHouse stay what they are; 0 ends it. */
-export async function holdSeals(ctx: Context, table: Table, hold_ms: number): Promise<void> {
+export async function holdSeals(ctx: BufferDeps, table: Table, hold_ms: number): Promise<void> {
   const lanes = Array.from({ length: table.readLanes }, (_, lane) => ctx.keys.state(table, lane));
   await runScript(ctx.redis, holdScript, lanes, [hold_ms]);
 }

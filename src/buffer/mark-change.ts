@@ -1,5 +1,5 @@
 import { StoreError } from '../core/errors.ts';
-import type { Context } from '../create-context.ts';
+import type { BufferDeps } from './deps.ts';
 import type { Table } from '../schema/table.ts';
 import { runScript, runScriptAndWait, script } from '../stores/redis/client.ts';
 import markChangeLua from './lua/mark-change.lua';
@@ -17,7 +17,7 @@ type Reply = ['marked' | 'unknown'];
  * @throws StoreError also when the hot buffer has lost the table's state: then nothing may be changed yet
  */
 export async function markChange(
-  ctx: Context,
+  ctx: BufferDeps,
   table: Table,
   when: 'begin' | 'end' | 'release',
   by: string,

@@ -1,4 +1,4 @@
-import type { Context } from '../create-context.ts';
+import type { BufferDeps } from './deps.ts';
 import { ask, runScript, script } from '../stores/redis/client.ts';
 import noteMemoryLua from './lua/note-memory.lua';
 
@@ -21,7 +21,7 @@ export type Memory = { used: number; max: number | undefined };
  * @returns undefined where it does not tell
  * @throws StoreError
  */
-export async function readMemory(ctx: Context): Promise<Memory | undefined> {
+export async function readMemory(ctx: BufferDeps): Promise<Memory | undefined> {
   const [reply] = await ask(() => ctx.redis.inTurn([['INFO']]));
   const fields = new Map(
     [...String(reply?.result ?? '').matchAll(/^(\w+):(\d+)\r?$/gm)].map(([, name, n]) => [name, Number(n)]),
@@ -36,7 +36,7 @@ export async function readMemory(ctx: Context): Promise<Memory | undefined> {
 }
 
 /** Looks how much memory is used, and keeps it for scripts that stage. Throws StoreError. */
-export async function measureMemory(ctx: Context): Promise<void> {
+export async function measureMemory(ctx: BufferDeps): Promise<void> {
   const memory = await readMemory(ctx);
   if (memory === undefined) return;
   await runScript(ctx.redis, noteScript, [ctx.keys.memory], [memory.used, memory.max ?? '', counts_ms]);

@@ -1,4 +1,4 @@
-import type { Context } from '../create-context.ts';
+import type { BufferDeps } from './deps.ts';
 import type { Table } from '../schema/table.ts';
 import { runScript, script } from '../stores/redis/client.ts';
 import { dueMember } from '../stores/redis/keys.ts';
@@ -37,7 +37,7 @@ type Reply = Published | ['already', number] | ['fenced' | 'unknown'];
  * that somebody else has published it, and nothing was changed.
  */
 export async function publishSeal(
-  ctx: Context,
+  ctx: BufferDeps,
   table: Table,
   lane: number,
   seal: Seal,

@@ -1,4 +1,4 @@
-import type { Context } from '../create-context.ts';
+import type { BufferDeps } from './deps.ts';
 import { ask, runScript, script } from '../stores/redis/client.ts';
 import noteStoredLua from './lua/note-stored.lua';
 import setQuotaLua from './lua/set-quota.lua';
@@ -50,7 +50,7 @@ export function quotaHeaders({ resetIn_ms, left }: QuotaLeft): Record<string, st
  *
  * @returns the newer revision that is set already, or 0
  */
-export async function setQuota(ctx: Context, dataset: string, revision: number, quota: Quota): Promise<number> {
+export async function setQuota(ctx: BufferDeps, dataset: string, revision: number, quota: Quota): Promise<number> {
   const { rowsPerDay = '', bytesPerDay = '', storageBytes = '' } = quota;
   const args = [revision, rowsPerDay, bytesPerDay, storageBytes];
   return await runScript(ctx.redis, setQuotaScript, [ctx.keys.quota(dataset)], args);
@@ -66,7 +66,7 @@ export type Usage = {
   look: string;
 };
 
-export async function readUsage(ctx: Context, dataset: string): Promise<Usage> {
+export async function readUsage(ctx: BufferDeps, dataset: string): Promise<Usage> {
   const reply = await ask(() =>
     ctx.redis.hmget<Record<string, string | null>>(
       ctx.keys.quota(dataset),
@@ -96,7 +96,7 @@ export async function readUsage(ctx: Context, dataset: string): Promise<Usage> {
  * @param before what the dataset had taken when the look began
  */
 export async function noteStored(
-  ctx: Context,
+  ctx: BufferDeps,
   dataset: string,
   bytes: number,
   { look, bytesSince }: Pick<Usage, 'look' | 'bytesSince'>,

@@ -1,6 +1,6 @@
 import { TimestoreError } from '../core/errors.ts';
 import type { TableRef } from '../core/identifiers.ts';
-import type { Context } from '../create-context.ts';
+import type { BufferDeps } from './deps.ts';
 import { runScript, script } from '../stores/redis/client.ts';
 import beginReplayLua from './lua/begin-replay.lua';
 import endReplayLua from './lua/end-replay.lua';
@@ -34,7 +34,7 @@ export class TurnLost extends TimestoreError {
  * @returns its turn, and the rows that earlier ones have staged and perhaps not settled
  * @throws StoreError
  */
-export async function beginReplay(ctx: Context, quarantine: TableRef): Promise<{ turn: string; staged: string[] }> {
+export async function beginReplay(ctx: BufferDeps, quarantine: TableRef): Promise<{ turn: string; staged: string[] }> {
   const [turn, ...staged] = await runScript<[string, ...string[]]>(
     ctx.redis,
     beginScript,
@@ -45,7 +45,7 @@ export async function beginReplay(ctx: Context, quarantine: TableRef): Promise<{
 }
 
 /** Forgets rows that are settled. Returns the turn to go on with. Throws TurnLost, StoreError. */
-export async function endReplay(ctx: Context, quarantine: TableRef, turn: string, ids: string[]): Promise<string> {
+export async function endReplay(ctx: BufferDeps, quarantine: TableRef, turn: string, ids: string[]): Promise<string> {
   const [next] = await runScript<[string?]>(ctx.redis, endScript, [ctx.keys.replays(quarantine)], [turn, ...ids]);
   if (next === undefined) throw new TurnLost(quarantine.dataset);
   return next;

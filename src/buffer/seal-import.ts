@@ -1,5 +1,5 @@
 import { StoreError } from '../core/errors.ts';
-import type { Context } from '../create-context.ts';
+import type { BufferDeps } from './deps.ts';
 import type { Table } from '../schema/table.ts';
 import { runScript, runScriptAndWait, script } from '../stores/redis/client.ts';
 import publishLua from './lua/publish-import.lua';
@@ -17,7 +17,7 @@ export type ImportSeal = { id: string; lane: number; from: number; to: number; t
  *
  * @throws StoreError when Redis is away, or its replicas are
  */
-export async function sealImport(ctx: Context, table: Table, seal: ImportSeal): Promise<Sealed> {
+export async function sealImport(ctx: BufferDeps, table: Table, seal: ImportSeal): Promise<Sealed> {
   const { id, lane, from, to, token } = seal;
   const keyNames = [ctx.keys.state(table, lane), ctx.keys.state(table, 0)];
   const { BUFFER_WAIT_REPLICAS: needed, limits } = ctx.config;
@@ -41,7 +41,7 @@ const sealed = ([outcome, watermark]: Reply): Sealed => ({ outcome, watermark })
 
 /** Shows an import to readers, all of it at one moment. Only for one whose every row has been counted in ClickHouse. */
 export async function publishImport(
-  ctx: Context,
+  ctx: BufferDeps,
   table: Table,
   { lane, to, token }: ImportSeal,
   { latest_ms, receivedAt_ms }: { latest_ms: number; receivedAt_ms: number },

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { Context } from '../create-context.ts';
+import type { BufferDeps } from './deps.ts';
 import type { Table } from '../schema/table.ts';
 import { pageBytes, runScript, script } from '../stores/redis/client.ts';
 import { type BatchReply, type BufferedBatch, bufferedBatch } from './buffered-batch.ts';
@@ -18,7 +18,7 @@ type Reply = ['page', ...BatchReply[]] | ['published' | 'gap'];
  * @throws StoreError
  */
 export async function readWholeSeal(
-  ctx: Context,
+  ctx: BufferDeps,
   table: Table,
   lane: number,
   { epoch, token, from, to }: { epoch: number; token: string; from: number; to: number },

@@ -1,5 +1,5 @@
 import { StoreError } from '../core/errors.ts';
-import type { Context } from '../create-context.ts';
+import type { BufferDeps } from './deps.ts';
 import type { Table } from '../schema/table.ts';
 import { pageBytes, runScript, runScriptAndWait, script } from '../stores/redis/client.ts';
 import { type BatchReply, type BufferedBatch, bufferedBatch } from './buffered-batch.ts';
@@ -52,7 +52,7 @@ type Reply =
  * @throws StoreError when Redis is away, or its replicas are
  */
 export async function sealLane(
-  ctx: Context,
+  ctx: BufferDeps,
   table: Table,
   lane: number,
   settingsVersion: number,

@@ -1,4 +1,4 @@
-import type { Context } from '../create-context.ts';
+import type { BufferDeps } from './deps.ts';
 import type { State } from '../schema/lane-state.ts';
 import { runScript, script } from '../stores/redis/client.ts';
 import setStatesLua from './lua/set-states.lua';
@@ -24,7 +24,7 @@ export type TableState = {
  * @returns how many lanes were changed, and the tables of which something newer was known: they were left as they are
  */
 export async function setStates<State extends TableState>(
-  ctx: Context,
+  ctx: BufferDeps,
   tables: State[],
 ): Promise<{ changed: number; newer: State[] }> {
   if (tables.length === 0) return { changed: 0, newer: [] };

@@ -1,4 +1,4 @@
-import type { Context } from '../create-context.ts';
+import type { BufferDeps } from './deps.ts';
 import type { Table } from '../schema/table.ts';
 import { runScript, script } from '../stores/redis/client.ts';
 import { dueMember } from '../stores/redis/keys.ts';
@@ -16,7 +16,7 @@ const setUpScript = script(setUpLua);
  * @param importing what an import has of the table by the catalogue: its lane has that seal again
  */
 export async function setUpLane(
-  ctx: Context,
+  ctx: BufferDeps,
   table: Table,
   lane: number,
   { incarnation, watermark }: { incarnation: string; watermark: number },

@@ -1,4 +1,4 @@
-import type { Context } from '../create-context.ts';
+import type { BufferDeps } from './deps.ts';
 import type { Table } from '../schema/table.ts';
 import { ask } from '../stores/redis/client.ts';
 import { parsePlan } from './chunk-plan.ts';
@@ -38,14 +38,14 @@ function parseRecord(text: string): Remembered {
 }
 
 /** What a key stands for, if it is remembered. Throws StoreError. */
-export async function recallBatch(ctx: Context, table: Table, key: string): Promise<Remembered | undefined> {
+export async function recallBatch(ctx: BufferDeps, table: Table, key: string): Promise<Remembered | undefined> {
   const text = await ask(() => ctx.redis.get<string>(ctx.keys.idem(table, key)));
   return text === null ? undefined : parseRecord(text);
 }
 
 /** What keys stand for, each undefined where it is not remembered, all at one moment. Throws StoreError. */
 export async function recallBatches(
-  ctx: Context,
+  ctx: BufferDeps,
   table: Table,
   idempotencyKeys: string[],
 ): Promise<(Remembered | undefined)[]> {

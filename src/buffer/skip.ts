@@ -1,4 +1,4 @@
-import type { Context } from '../create-context.ts';
+import type { BufferDeps } from './deps.ts';
 import type { Table } from '../schema/table.ts';
 import { runScript, script } from '../stores/redis/client.ts';
 import { encodeRanges, parseRanges } from './chunk-plan.ts';
@@ -39,7 +39,7 @@ export function skippedRows(skip: SkipList): number {
  * @returns the seal with it, or undefined when it is not this flusher's any more, or another has changed the list
  */
 export async function recordSkip(
-  ctx: Context,
+  ctx: BufferDeps,
   table: Table,
   lane: number,
   seal: Seal,

@@ -1,5 +1,5 @@
 import { StoreError } from '../core/errors.ts';
-import type { Context } from '../create-context.ts';
+import type { BufferDeps } from './deps.ts';
 import type { Table } from '../schema/table.ts';
 import { pageBytes, runScript, script } from '../stores/redis/client.ts';
 import { type BatchReply, type BufferedBatch, bufferedBatch } from './buffered-batch.ts';
@@ -72,7 +72,7 @@ const pagesMax = 50;
  * @throws StoreError when Redis is away
  */
 export async function snapshotTable(
-  ctx: Context,
+  ctx: BufferDeps,
   table: Table,
   want: 'entries' | 'state',
 ): Promise<Snapshot | 'unknown'> {
@@ -109,7 +109,7 @@ export async function snapshotTable(
 }
 
 async function readLanesOf(
-  ctx: Context,
+  ctx: BufferDeps,
   table: Table,
   count: number,
   want: 'entries' | 'state',

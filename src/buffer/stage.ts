@@ -1,5 +1,5 @@
 import { StoreError } from '../core/errors.ts';
-import type { Context } from '../create-context.ts';
+import type { BufferDeps } from './deps.ts';
 import type { State } from '../schema/lane-state.ts';
 import type { Table } from '../schema/table.ts';
 import { isMemoryRefusal, runScript, runScriptAndWait, type Script, script } from '../stores/redis/client.ts';
@@ -104,7 +104,7 @@ type Reply =
  * @throws StoreError when Redis is away, or its replicas do not have the batch in time; it may be there then, and the
  *   same key finds out
  */
-export async function stageBatch(ctx: Context, table: Table, request: StageRequest): Promise<StageOutcome> {
+export async function stageBatch(ctx: BufferDeps, table: Table, request: StageRequest): Promise<StageOutcome> {
   const { keys, config } = ctx;
   const { lane, place } = request;
   const room = 'first' in place ? place.first : undefined;
@@ -211,7 +211,7 @@ export function marginOf(life_ms: number): { request_ms: number; chunk_ms: numbe
 }
 
 /** Also when it was staged before: the replicas may have been missing then. */
-async function staged(ctx: Context, known: Script, keyNames: string[], args: string[]): Promise<Reply> {
+async function staged(ctx: BufferDeps, known: Script, keyNames: string[], args: string[]): Promise<Reply> {
   const needed = ctx.config.BUFFER_WAIT_REPLICAS;
   const { reply, replicas } = await runScriptAndWait<Reply>(ctx.redis, known, keyNames, args, {
     replicas: needed,

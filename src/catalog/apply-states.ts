@@ -1,7 +1,7 @@
 import { setQuota } from '../buffer/quota.ts';
 import { setStates, type TableState } from '../buffer/set-states.ts';
 import { physicalName } from '../core/identifiers.ts';
-import type { Context } from '../create-context.ts';
+import type { CatalogDeps } from './deps.ts';
 import { effectiveState } from '../schema/lane-state.ts';
 import { readTable } from './find-table.ts';
 import { raiseRevision } from './raise-revision.ts';
@@ -18,7 +18,7 @@ const roundsMax = 5;
  * @returns how many lanes were not as recorded
  * @throws StoreError when a store is unavailable: the record stands, and asking again completes it
  */
-export async function applyStates(ctx: Context, dataset: string, name?: string): Promise<number> {
+export async function applyStates(ctx: CatalogDeps, dataset: string, name?: string): Promise<number> {
   return await applyAll(ctx, `t.dataset = $3 and ($4::text is null or t.name = $4)`, [dataset, name ?? null]);
 }
 
@@ -27,13 +27,13 @@ export async function applyStates(ctx: Context, dataset: string, name?: string):
  *
  * @throws StoreError
  */
-export async function sweepStates(ctx: Context): Promise<number> {
+export async function sweepStates(ctx: CatalogDeps): Promise<number> {
   const lanes = await applyAll(ctx, 'true', []);
   if (lanes > 0) ctx.log({ event: 'lane-states-swept', lanes });
   return lanes;
 }
 
-async function applyAll(ctx: Context, which: string, params: unknown[]): Promise<number> {
+async function applyAll(ctx: CatalogDeps, which: string, params: unknown[]): Promise<number> {
   let changed = 0;
   let after: unknown[] = ['', ''];
   for (;;) {
@@ -45,7 +45,7 @@ async function applyAll(ctx: Context, which: string, params: unknown[]): Promise
   }
 }
 
-async function applyPage(ctx: Context, page: TableState[]): Promise<number> {
+async function applyPage(ctx: CatalogDeps, page: TableState[]): Promise<number> {
   let [changed, recorded] = [0, page];
   for (let round = 0; recorded.length > 0 && round < roundsMax; round += 1) {
     const applied = await setStates(ctx, recorded);
@@ -66,7 +66,7 @@ async function applyPage(ctx: Context, page: TableState[]): Promise<number> {
   return changed;
 }
 
-async function recordedOf(ctx: Context, which: string, params: unknown[]): Promise<TableState[]> {
+async function recordedOf(ctx: CatalogDeps, which: string, params: unknown[]): Promise<TableState[]> {
   const rows = await ctx.postgres.rows<Omit<TableState, 'physical'>>(
     `select t.dataset, t.name, t.life, t.schema_version as version, t.revision,
             (t.definition->>'readLanes')::int as "readLanes", ${effectiveState} as state
@@ -78,7 +78,7 @@ async function recordedOf(ctx: Context, which: string, params: unknown[]): Promi
 }
 
 /** Brings the hot buffer to the quota that is on record of a dataset. */
-export async function applyQuota(ctx: Context, dataset: string): Promise<void> {
+export async function applyQuota(ctx: CatalogDeps, dataset: string): Promise<void> {
   const [recorded] = await ctx.postgres.rows<{ revision: number; quota: Record<string, number> | null }>(
     'select revision, quota from datasets where name = $1',
     [dataset],

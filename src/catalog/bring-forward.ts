@@ -1,6 +1,6 @@
 import { StoreError } from '../core/errors.ts';
 import { physicalName } from '../core/identifiers.ts';
-import type { Context } from '../create-context.ts';
+import type { CatalogDeps } from './deps.ts';
 import { parseTable, schemaText, type Table } from '../schema/table.ts';
 import type { TableSchema } from '../schema/types.ts';
 import type { Statement } from '../stores/postgres/client.ts';
@@ -24,7 +24,7 @@ const forgotten = 2 ** 53;
  * @throws StoreError where only a person can decide: the table was dropped since, or nothing has its definition any more
  */
 export async function bringForward(
-  ctx: Context,
+  ctx: CatalogDeps,
   dataset: string,
   name: string,
   recorded: Table | undefined,
@@ -170,7 +170,7 @@ function recordStatements(
 }
 
 /** So that whoever sets lanes up after a loss knows that there was something to lose. */
-async function laneStatements(ctx: Context, { dataset, name, life, readLanes }: Table): Promise<Statement[]> {
+async function laneStatements(ctx: CatalogDeps, { dataset, name, life, readLanes }: Table): Promise<Statement[]> {
   const table = { dataset, physical: physicalName(name, life) };
   const asked = Array.from({ length: readLanes }, (_, lane) => ['HMGET', ctx.keys.state(table, lane), 'inc', 'w']);
   const states = (await askInTurn(ctx.redis, asked)) as [string | null, string | null][];

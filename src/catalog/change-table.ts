@@ -1,7 +1,7 @@
 import { changeLanes } from '../buffer/change-lanes.ts';
 import { noteJob } from '../buffer/due.ts';
 import { TimestoreError } from '../core/errors.ts';
-import type { Context } from '../create-context.ts';
+import type { CatalogDeps } from './deps.ts';
 import type { State } from '../schema/lane-state.ts';
 import type { Retention, Table } from '../schema/table.ts';
 import { epochMs } from '../stores/postgres/client.ts';
@@ -42,7 +42,7 @@ export function versionOf({ life, revision, schema }: Table): Version {
  *   that this needs is away
  */
 export async function changeTable(
-  ctx: Context,
+  ctx: CatalogDeps,
   dataset: string,
   name: string,
   change: TableChange,
@@ -71,7 +71,7 @@ export async function changeTable(
 const roundsMax = 5;
 
 async function recordChange(
-  ctx: Context,
+  ctx: CatalogDeps,
   dataset: string,
   name: string,
   change: TableChange,
@@ -91,7 +91,7 @@ async function recordChange(
   }
 }
 
-function placementOf(ctx: Context, table: Table, wanted: TableChange['lanes']): { lanes: number; shards: number[] } {
+function placementOf(ctx: CatalogDeps, table: Table, wanted: TableChange['lanes']): { lanes: number; shards: number[] } {
   if (wanted === 'spread') return spreadLanes(ctx, table);
   const lanes = wanted ?? table.lanes;
   return { lanes, shards: placeLanes(ctx, table, table.shards, lanes) };
@@ -101,7 +101,7 @@ type Recorded = Omit<TableChange, 'lanes'> & { lanes?: TableChange['lanes']; sha
 
 /** One statement, so that of two changes at once none is lost. Answers false where it is not as it must be. */
 async function recordOnce(
-  ctx: Context,
+  ctx: CatalogDeps,
   dataset: string,
   name: string,
   { lanes, shards, retention, state }: Recorded,
@@ -144,7 +144,7 @@ async function recordOnce(
 
 /** Takes a table away from readers and writers, and after the grace for good. Throws as `changeTable`. */
 export async function deleteTable(
-  ctx: Context,
+  ctx: CatalogDeps,
   dataset: string,
   name: string,
   grace_s: number,
@@ -172,7 +172,7 @@ export async function deleteTable(
   return changed;
 }
 
-async function whyNot(ctx: Context, dataset: string, name: string, must: Version | undefined): Promise<TimestoreError> {
+async function whyNot(ctx: CatalogDeps, dataset: string, name: string, must: Version | undefined): Promise<TimestoreError> {
   const table = await requireTable(ctx, dataset, name);
   const now = tableTag(versionOf(table));
   const what = `Table ${name} of dataset ${dataset}`;
@@ -180,7 +180,7 @@ async function whyNot(ctx: Context, dataset: string, name: string, must: Version
 }
 
 /** As it is on record. Throws TimestoreError `not-found`; StoreError. */
-export async function requireTable(ctx: Context, dataset: string, name: string): Promise<Table> {
+export async function requireTable(ctx: CatalogDeps, dataset: string, name: string): Promise<Table> {
   const table = await readTable(ctx, dataset, name);
   if (table !== undefined) return table;
   throw new TimestoreError('not-found', `There is no table ${name} in dataset ${dataset}.`);

@@ -1,5 +1,5 @@
 import { TimestoreError } from '../core/errors.ts';
-import type { Context } from '../create-context.ts';
+import type { CatalogDeps } from './deps.ts';
 import { notWritable, type State } from '../schema/lane-state.ts';
 import { type Retention, schemaText, type Table } from '../schema/table.ts';
 import type { TableSchema } from '../schema/types.ts';
@@ -37,7 +37,7 @@ export type NewTable = {
  *   it may; StoreError when Postgres is away: a table that
  *   nobody has on record cannot take rows
  */
-export async function createTable(ctx: Context, table: NewTable): Promise<Table & { isNew: boolean }> {
+export async function createTable(ctx: CatalogDeps, table: NewTable): Promise<Table & { isNew: boolean }> {
   const { dataset, datasetTitle = null, name, window, lanes, schema, retention, lives } = table;
   const text = schemaText(schema);
   const shards = placeLanes(ctx, table, [], lanes);

@@ -1,7 +1,7 @@
 import { noteJob } from '../buffer/due.ts';
 import type { Quota } from '../buffer/quota.ts';
 import { TimestoreError } from '../core/errors.ts';
-import type { Context } from '../create-context.ts';
+import type { CatalogDeps } from './deps.ts';
 import type { State } from '../schema/lane-state.ts';
 import type { Retention } from '../schema/table.ts';
 import { epochMs } from '../stores/postgres/client.ts';
@@ -43,7 +43,7 @@ export type Page = { after?: string | undefined; search?: string | undefined; li
 
 /** By name. `of`: these alone; `state`: those in it, all but the archived if left out. Throws StoreError. */
 export async function listDatasets(
-  ctx: Context,
+  ctx: CatalogDeps,
   { after, search, limit, state, of }: Page & { state?: State | undefined; of?: string[] | undefined },
 ): Promise<Dataset[]> {
   return await ctx.postgres.rows<Dataset>(
@@ -57,7 +57,7 @@ export async function listDatasets(
 }
 
 /** Throws TimestoreError `not-found`; StoreError. */
-export async function readDataset(ctx: Context, name: string): Promise<Dataset> {
+export async function readDataset(ctx: CatalogDeps, name: string): Promise<Dataset> {
   const [dataset] = await ctx.postgres.rows<Dataset>(
     `select ${columns} from datasets d where d.name = $1 and d.dropped_at is null`,
     [name],
@@ -69,7 +69,7 @@ export async function readDataset(ctx: Context, name: string): Promise<Dataset> 
 export type NewDataset = Pick<DatasetChange, 'title' | 'retention' | 'quota'> & { name: string };
 
 /** Throws TimestoreError `conflict` when there is one of that name; StoreError. */
-export async function createDataset(ctx: Context, { name, title, retention, quota }: NewDataset): Promise<Dataset> {
+export async function createDataset(ctx: CatalogDeps, { name, title, retention, quota }: NewDataset): Promise<Dataset> {
   const params: unknown[] = [name, title ?? null, json(retention), json(quota)];
   const made = await ctx.postgres.rows(
     `with changed as (
@@ -96,7 +96,7 @@ export async function createDataset(ctx: Context, { name, title, retention, quot
  *   mirror of too many tables; StoreError: the record may stand then, and asking again completes it
  */
 export async function changeDataset(
-  ctx: Context,
+  ctx: CatalogDeps,
   name: string,
   change: DatasetChange,
   revision: number | undefined,
@@ -148,7 +148,7 @@ export async function changeDataset(
 
 /** Takes a dataset away from readers and writers, and after the grace for good. Throws as `changeDataset`. */
 export async function deleteDataset(
-  ctx: Context,
+  ctx: CatalogDeps,
   name: string,
   grace_s: number,
   revision: number | undefined,
@@ -178,7 +178,7 @@ export async function deleteDataset(
   return { ...dataset, ...changed, state: 'deleting' };
 }
 
-async function whyNot(ctx: Context, name: string, revision: number | undefined): Promise<TimestoreError> {
+async function whyNot(ctx: CatalogDeps, name: string, revision: number | undefined): Promise<TimestoreError> {
   const { state, deleteAt_ms, revision: now } = await readDataset(ctx, name);
   if (state === 'deleting' && deleteAt_ms === null) return gone(`Dataset ${name}`);
   return changedSince(`Dataset ${name}`, `"${revision}"`, `"${now}"`);

@@ -1,7 +1,7 @@
 import { dropLanes } from '../buffer/drop-lanes.ts';
 import { everywhereName, physicalName, qualifiedName, type TableRef } from '../core/identifiers.ts';
 import { asking } from '../core/request-context.ts';
-import type { Context } from '../create-context.ts';
+import type { CatalogDeps } from './deps.ts';
 import { everyNode } from '../stores/clickhouse/servers.ts';
 import type { Statement } from '../stores/postgres/client.ts';
 import { ask } from '../stores/redis/client.ts';
@@ -17,7 +17,7 @@ export type Dropped = { dataset: string; name: string; life: number; readLanes: 
  * @returns the statements that take it off the record
  * @throws StoreError, ClickHouseError
  */
-export async function dropTable(ctx: Context, { dataset, name, life, readLanes }: Dropped): Promise<Statement[]> {
+export async function dropTable(ctx: CatalogDeps, { dataset, name, life, readLanes }: Dropped): Promise<Statement[]> {
   const table = { dataset, name, physical: physicalName(name, life) };
   // Its manifests would come after the record is gone.
   await drainOutbox(ctx);
@@ -48,7 +48,7 @@ export async function dropTable(ctx: Context, { dataset, name, life, readLanes }
 }
 
 /** What ClickHouse has of a table, wherever it is: every server must have dropped it. Throws StoreError, ClickHouseError. */
-export async function dropStored(ctx: Context, table: TableRef): Promise<void> {
+export async function dropStored(ctx: CatalogDeps, table: TableRef): Promise<void> {
   const nodes = everyNode(ctx);
   await Promise.all(
     nodes.map(async ({ clickhouse }) => {
@@ -64,7 +64,7 @@ export async function dropStored(ctx: Context, table: TableRef): Promise<void> {
  *
  * @throws StoreError
  */
-export async function forgetCounts(ctx: Context, dataset: string): Promise<void> {
+export async function forgetCounts(ctx: CatalogDeps, dataset: string): Promise<void> {
   await ask(() => ctx.redis.del(ctx.keys.quota(dataset), ctx.keys.remembered(dataset)));
 }
 

@@ -1,4 +1,4 @@
-import type { Context } from '../create-context.ts';
+import type { CatalogDeps } from './deps.ts';
 import type { Table } from '../schema/table.ts';
 import { everyShard, onEach } from '../stores/clickhouse/servers.ts';
 import { dropStored } from './drop-table.ts';
@@ -14,7 +14,7 @@ import { applyRetentionAt, makeTable } from './table-ddl.ts';
  * @throws LifeOver; StoreError, ClickHouseError
  */
 export async function ensureTable(
-  ctx: Context,
+  ctx: CatalogDeps,
   table: Table,
   needs: number[] = table.shards,
   from?: 'restore',
@@ -31,7 +31,7 @@ export async function ensureTable(
 }
 
 /** Absence from the catalogue proves nothing: it may have been set back to an earlier time. */
-async function isRecordedAsDropped(ctx: Context, { dataset, name, life }: Table): Promise<boolean> {
+async function isRecordedAsDropped(ctx: CatalogDeps, { dataset, name, life }: Table): Promise<boolean> {
   const [found] = await ctx.postgres.rows(
     'select from tables where dataset = $1 and name = $2 and life = $3 and dropped_at is not null',
     [dataset, name, life],
@@ -40,7 +40,7 @@ async function isRecordedAsDropped(ctx: Context, { dataset, name, life }: Table)
 }
 
 /** Makes ClickHouse keep rows for as long as the policy says. Rows that are there already go when their parts are merged. */
-export async function applyRetention(ctx: Context, table: Table): Promise<void> {
+export async function applyRetention(ctx: CatalogDeps, table: Table): Promise<void> {
   await ensureTable(ctx, table);
   await onEach(ctx, everyShard(ctx), table.shards, (at) => applyRetentionAt(at, table));
 }

@@ -1,6 +1,6 @@
 import { StoreError } from '../core/errors.ts';
 import { describeError } from '../core/log.ts';
-import type { Context } from '../create-context.ts';
+import type { CatalogDeps } from './deps.ts';
 import { schemaText, type Table } from '../schema/table.ts';
 import type { Field } from '../schema/types.ts';
 import { auditLine } from './audit-log/statement.ts';
@@ -16,7 +16,7 @@ import { addMissingColumns } from './table-ddl.ts';
  *   no fields either
  * @throws StoreError when Postgres is away: rows of a known schema are still taken
  */
-export async function evolveSchema(ctx: Context, table: Table, added: Field[]): Promise<Table | undefined> {
+export async function evolveSchema(ctx: CatalogDeps, table: Table, added: Field[]): Promise<Table | undefined> {
   const { schema } = table;
   const version = schema.version + 1;
   const text = schemaText({ ...schema, version, fields: [...schema.fields, ...added] });
@@ -40,7 +40,7 @@ export async function evolveSchema(ctx: Context, table: Table, added: Field[]): 
 }
 
 /** So that queries may name the new field at once. The flush adds what is missing then, ClickHouse away or not. */
-async function tryAddingColumns(ctx: Context, table: Table): Promise<void> {
+async function tryAddingColumns(ctx: CatalogDeps, table: Table): Promise<void> {
   try {
     await addMissingColumns(ctx, table);
   } catch (error) {

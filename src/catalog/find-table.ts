@@ -1,7 +1,7 @@
 import rememberTableLua from '../buffer/lua/remember-table.lua';
 import { StoreError } from '../core/errors.ts';
 import { describeError } from '../core/log.ts';
-import type { Context } from '../create-context.ts';
+import type { CatalogDeps } from './deps.ts';
 import { effectiveRetention, effectiveState, type State } from '../schema/lane-state.ts';
 import { parseTable, type Retention, type Table, tableText } from '../schema/table.ts';
 import { ask, runScript, script } from '../stores/redis/client.ts';
@@ -21,7 +21,7 @@ const trusted_ms = 30_000;
  * @throws StoreError when neither knows it and Postgres is away
  */
 export async function findTable(
-  ctx: Context,
+  ctx: CatalogDeps,
   dataset: string,
   name: string,
   { version = 0, life = 0 }: { version?: number; life?: number } = {},
@@ -41,20 +41,20 @@ export async function findTable(
 }
 
 /** Whether a definition is one that this instance has seen lately: the newest lanes may be missing in an older one. */
-export function isSeenLately(ctx: Context, { dataset, name }: Pick<Table, 'dataset' | 'name'>): boolean {
+export function isSeenLately(ctx: CatalogDeps, { dataset, name }: Pick<Table, 'dataset' | 'name'>): boolean {
   const seen = knownTables(ctx).get(memoryKey(dataset, name));
   if (seen === undefined || seen.table.shards.length < seen.table.readLanes) return false;
   return ctx.now() - seen.seenAt_ms < trusted_ms;
 }
 
 /** The same as the stores have it now, whatever this instance remembers. Throws StoreError. */
-export async function findNow(ctx: Context, dataset: string, name: string): Promise<Table | undefined> {
+export async function findNow(ctx: CatalogDeps, dataset: string, name: string): Promise<Table | undefined> {
   const buffered = await readBuffered(ctx, dataset, name);
   return buffered === undefined ? await readTable(ctx, dataset, name) : keep(ctx, buffered);
 }
 
 /** The same for who reads it: one that is being deleted is gone. Instances learn of it within the time they trust. */
-export async function findReadable(ctx: Context, dataset: string, name: string): Promise<Table | undefined> {
+export async function findReadable(ctx: CatalogDeps, dataset: string, name: string): Promise<Table | undefined> {
   let table = await findTable(ctx, dataset, name);
   // It may have been taken back since, or made again: what is remembered of a deletion is no reason to answer that it is gone.
   if (table?.state === 'deleting') table = await findNow(ctx, dataset, name);
@@ -62,7 +62,7 @@ export async function findReadable(ctx: Context, dataset: string, name: string):
 }
 
 /** Undefined also when Redis is away: Postgres may know. */
-async function readBuffered(ctx: Context, dataset: string, name: string): Promise<Table | undefined> {
+async function readBuffered(ctx: CatalogDeps, dataset: string, name: string): Promise<Table | undefined> {
   try {
     const text = await ask(() => ctx.redis.hget<string>(ctx.keys.table(dataset, name), 'definition'));
     if (text === null) return undefined;
@@ -89,7 +89,7 @@ type Recorded = {
  * The same straight from Postgres, for whoever is about to change it. What came is kept for the others. A record that was
  * set back in time is brought forward first.
  */
-export async function readTable(ctx: Context, dataset: string, name: string): Promise<Table | undefined> {
+export async function readTable(ctx: CatalogDeps, dataset: string, name: string): Promise<Table | undefined> {
   let table = await readRecorded(ctx, dataset, name);
   const kept = await remember(ctx, dataset, name, table);
   if (kept !== undefined) {
@@ -103,7 +103,7 @@ export async function readTable(ctx: Context, dataset: string, name: string): Pr
   return undefined;
 }
 
-async function readRecorded(ctx: Context, dataset: string, name: string): Promise<Table | undefined> {
+async function readRecorded(ctx: CatalogDeps, dataset: string, name: string): Promise<Table | undefined> {
   const [row] = await ctx.postgres.rows<Recorded>(
     `select t.life, t.revision, t.definition, ${effectiveState} as state, ${effectiveRetention} as retention, s.schema
        from tables t
@@ -127,7 +127,7 @@ async function readRecorded(ctx: Context, dataset: string, name: string): Promis
 
 /** Answers what is kept and does not agree. Only a cache: who needs Redis for more will find out. */
 async function remember(
-  ctx: Context,
+  ctx: CatalogDeps,
   dataset: string,
   name: string,
   table: Table | undefined,
@@ -147,11 +147,11 @@ async function remember(
 }
 
 /** Goes on with the number of lanes that the hot buffer says there are now, which is the one that counts. */
-export function noteLanes(ctx: Context, table: Table, lanes: number, readLanes: number): Table {
+export function noteLanes(ctx: CatalogDeps, table: Table, lanes: number, readLanes: number): Table {
   return keep(ctx, { ...table, lanes, readLanes });
 }
 
-function keep(ctx: Context, table: Table): Table {
+function keep(ctx: CatalogDeps, table: Table): Table {
   knownTables(ctx).set(memoryKey(table.dataset, table.name), { table, seenAt_ms: ctx.now() });
   return table;
 }

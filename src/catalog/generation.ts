@@ -1,5 +1,5 @@
 import { type ErrorCode, TimestoreError } from '../core/errors.ts';
-import type { Context } from '../create-context.ts';
+import type { CatalogDeps } from './deps.ts';
 import type { Table } from '../schema/table.ts';
 import { ClickHouseError, clickhouseCodes } from '../stores/clickhouse/client.ts';
 import { findNow } from './find-table.ts';
@@ -28,7 +28,7 @@ const suspects = new Set<ErrorCode>([
  *
  * @param work adds the tables that it finds to the list, before it uses them
  */
-export async function inNewestLife<Result>(ctx: Context, work: (found: Table[]) => Promise<Result>): Promise<Result> {
+export async function inNewestLife<Result>(ctx: CatalogDeps, work: (found: Table[]) => Promise<Result>): Promise<Result> {
   for (let round = 1; ; round += 1) {
     const found: Table[] = [];
     try {
@@ -45,13 +45,13 @@ function isSuspect(error: unknown): boolean {
   return error instanceof TimestoreError && suspects.has(error.code);
 }
 
-async function isAnyOver(ctx: Context, tables: Table[]): Promise<boolean> {
+async function isAnyOver(ctx: CatalogDeps, tables: Table[]): Promise<boolean> {
   for (const table of tables) if (await isOver(ctx, table)) return true;
   return false;
 }
 
 /** Whether the stores say that a table's life is over; false where they do not answer. */
-export async function isOver(ctx: Context, table: Table): Promise<boolean> {
+export async function isOver(ctx: CatalogDeps, table: Table): Promise<boolean> {
   const newest = await findNow(ctx, table.dataset, table.name).catch(() => table);
   return newest?.physical !== table.physical;
 }
@@ -63,7 +63,7 @@ export type Lives = { dataset: number; table: number };
  * The lives that a dataset and a table are in, or will be in once they are made: they change when the name becomes free
  * again, and at no other time. Throws StoreError.
  */
-export async function livesOf(ctx: Context, dataset: string, name: string): Promise<Lives> {
+export async function livesOf(ctx: CatalogDeps, dataset: string, name: string): Promise<Lives> {
   const [lives] = await ctx.postgres.rows<Lives>(
     'select life_of_dataset($1) as dataset, life_of_table($1, $2) as "table"',
     [dataset, name],
@@ -73,7 +73,7 @@ export async function livesOf(ctx: Context, dataset: string, name: string): Prom
 }
 
 /** The life that a dataset is in, or will be in once it is made. Throws StoreError. */
-export async function datasetLife(ctx: Context, dataset: string): Promise<number> {
+export async function datasetLife(ctx: CatalogDeps, dataset: string): Promise<number> {
   return (await livesOf(ctx, dataset, '')).dataset;
 }
 
@@ -81,7 +81,7 @@ export async function datasetLife(ctx: Context, dataset: string): Promise<number
  * @param from `restore`: also of a table that a backup is being brought back into, which is hidden
  * @throws LifeOver for a table that was dropped, or that is being taken apart; StoreError
  */
-export async function requireLiving(ctx: Context, table: Table, from?: 'restore'): Promise<void> {
+export async function requireLiving(ctx: CatalogDeps, table: Table, from?: 'restore'): Promise<void> {
   const [living] = await ctx.postgres.rows(
     `select from tables t join datasets d on d.name = t.dataset
       where t.dataset = $1 and t.name = $2 and t.life = $3 and t.dropped_at is null

@@ -1,13 +1,18 @@
 import { StoreError } from '../core/errors.ts';
 import { everywhereName, qualifiedName } from '../core/identifiers.ts';
-import type { Context } from '../create-context.ts';
+import type { CatalogDeps } from './deps.ts';
 import type { Table } from '../schema/table.ts';
 import { requireShards } from '../stores/clickhouse/failover.ts';
-import { type At, askerOf, atShard, notConfigured } from '../stores/clickhouse/servers.ts';
+import { askerOf, atShard, type NodeContext, notConfigured } from '../stores/clickhouse/servers.ts';
+import type { CatalogNode } from './deps.ts';
 import { readTable } from './find-table.ts';
 
-/** At the shard that has a lane's rows. Throws StoreError where nobody knows which it is, or it is not configured. */
-export async function atLane(ctx: Context, table: Table, lane: number): Promise<At> {
+/** The shard that has a lane's rows. Throws StoreError if that shard is unknown or not configured. */
+export async function atLane<Deps extends CatalogDeps>(
+  ctx: Deps,
+  table: Table,
+  lane: number,
+): Promise<NodeContext<Deps>> {
   if (ctx.cluster === undefined) requireOneServer(table);
   const seen = table.shards[lane];
   if (seen !== undefined) return atShard(ctx, seen);
@@ -19,20 +24,23 @@ export async function atLane(ctx: Context, table: Table, lane: number): Promise<
 }
 
 /** Each shard that has lanes of a table, with these. */
-export function shardsOf(ctx: Context, table: Table): { at: At; lanes: number[] }[] {
+export function shardsOf<Deps extends CatalogDeps>(
+  ctx: Deps,
+  table: Table,
+): { at: NodeContext<Deps>; lanes: number[] }[] {
   const lanes = Map.groupBy(table.shards.entries(), ([, shard]) => shard);
   return [...lanes].map(([number, of]) => ({ at: atShard(ctx, number), lanes: of.map(([lane]) => lane) }));
 }
 
 /** Where all rows of some tables can be asked for, and what the tables are called there. */
-export type Whole = { at: At; nameOf(table: Table): string };
+export type Whole<Deps extends CatalogDeps = CatalogDeps> = { at: NodeContext<Deps>; nameOf(table: Table): string };
 
 /**
  * The shard that has all of them, or else any node, which asks the others.
  *
  * @param isSure whether the tables have no lanes but those of their definitions
  */
-export function atWhole(ctx: Context, tables: readonly Table[], isSure = true): Whole {
+export function atWhole<Deps extends CatalogDeps>(ctx: Deps, tables: readonly Table[], isSure = true): Whole<Deps> {
   if (ctx.cluster === undefined) {
     for (const table of tables) requireOneServer(table);
     return { at: atShard(ctx, 1), nameOf: qualifiedName };
@@ -45,7 +53,7 @@ export function atWhole(ctx: Context, tables: readonly Table[], isSure = true): 
 }
 
 /** What a table with all its rows is called at a shard. Throws StoreError where that does not ask all others. */
-export async function wholeName(at: At, table: Table): Promise<string> {
+export async function wholeName(at: CatalogNode, table: Table): Promise<string> {
   if (table.shards.every((number) => number === at.shard)) return qualifiedName(table);
   await requireShards(at.clickhouse, at.cluster?.name ?? '', Math.max(...table.shards));
   return everywhereName(table);

@@ -1,4 +1,4 @@
-import type { Context } from '../create-context.ts';
+import type { CatalogDeps } from './deps.ts';
 import { epochMs } from '../stores/postgres/client.ts';
 
 export type ManifestRecord = {
@@ -26,7 +26,7 @@ export type ManifestRecord = {
 
 /** What flushes put where, the newest first; those after a place in the list. Throws StoreError. */
 export async function listManifests(
-  ctx: Context,
+  ctx: CatalogDeps,
   { dataset, physical }: { dataset: string; physical: string },
   { after, limit }: { after: string | undefined; limit: number },
 ): Promise<ManifestRecord[]> {

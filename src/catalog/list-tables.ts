@@ -1,4 +1,4 @@
-import type { Context } from '../create-context.ts';
+import type { CatalogDeps } from './deps.ts';
 import { effectiveRetention, effectiveState, type State } from '../schema/lane-state.ts';
 import type { Retention, Table } from '../schema/table.ts';
 import type { TableSchema } from '../schema/types.ts';
@@ -35,7 +35,7 @@ const joined = `tables t join datasets d on d.name = t.dataset
 
 /** By name. `state`: those in it, all but the archived if left out. Throws StoreError. */
 export async function listTables(
-  ctx: Context,
+  ctx: CatalogDeps,
   dataset: string,
   { after, search, limit, state }: Page & { state?: State | undefined },
 ): Promise<ListedTable[]> {
@@ -51,7 +51,7 @@ export async function listTables(
 }
 
 /** Undefined where there is none. */
-export async function readListed(ctx: Context, dataset: string, name: string): Promise<ListedTable | undefined> {
+export async function readListed(ctx: CatalogDeps, dataset: string, name: string): Promise<ListedTable | undefined> {
   const [row] = await ctx.postgres.rows<Omit<ListedTable, 'schema'> & { schema: string }>(
     `select ${columns} from ${joined} where t.dataset = $1 and t.name = $2 and t.dropped_at is null`,
     [dataset, name],
@@ -59,7 +59,7 @@ export async function readListed(ctx: Context, dataset: string, name: string): P
   return row === undefined ? undefined : listed(ctx, row);
 }
 
-function listed(ctx: Context, row: Omit<ListedTable, 'schema'> & { schema: string }): ListedTable {
+function listed(ctx: CatalogDeps, row: Omit<ListedTable, 'schema'> & { schema: string }): ListedTable {
   const shards = ctx.cluster === undefined ? null : row.shards;
   return { ...row, shards, schema: JSON.parse(row.schema) as TableSchema };
 }

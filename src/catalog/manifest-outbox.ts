@@ -1,6 +1,6 @@
 import { describeError } from '../core/log.ts';
-import type { Context } from '../create-context.ts';
-import type { Manifest } from '../flush/manifest.ts';
+import type { CatalogDeps } from './deps.ts';
+import type { Manifest } from './manifest.ts';
 import type { Statement } from '../stores/postgres/client.ts';
 import { recordPast } from '../stores/postgres/record-past.ts';
 import { ask, pageBytes, runScript, script } from '../stores/redis/client.ts';
@@ -22,7 +22,7 @@ const page_bytes_max = 1024 * 1024;
  * @returns how many manifests were moved
  * @throws StoreError when Redis or Postgres is away: the outbox keeps them
  */
-export async function drainOutbox(ctx: Context): Promise<number> {
+export async function drainOutbox(ctx: CatalogDeps): Promise<number> {
   let moved = 0;
   for (;;) {
     const most = [pageSize_max, Math.min(page_bytes_max, pageBytes(ctx.config.limits))];
@@ -47,7 +47,7 @@ type Page = [which: 'more' | 'all', ...Entry[]];
 const manifestIn = ([, [, manifest]]: Entry) => manifest;
 
 /** Takes an entry out of the outbox that would be refused again. */
-async function setAside(ctx: Context, entry: Entry): Promise<void> {
+async function setAside(ctx: CatalogDeps, entry: Entry): Promise<void> {
   const [id] = entry;
   const { outbox, refusedManifests } = ctx.keys;
   await runScript(ctx.redis, setAsideScript, [outbox, refusedManifests], [id, ctx.config.limits.refused_manifests_max]);
@@ -56,7 +56,7 @@ async function setAside(ctx: Context, entry: Entry): Promise<void> {
 }
 
 /** The same for the end of a flush, which is a success whether Postgres is there or not. */
-export async function tryDrainingOutbox(ctx: Context): Promise<void> {
+export async function tryDrainingOutbox(ctx: CatalogDeps): Promise<void> {
   try {
     await drainOutbox(ctx);
   } catch (error) {
@@ -65,12 +65,12 @@ export async function tryDrainingOutbox(ctx: Context): Promise<void> {
 }
 
 /** Writes manifests down, each once. Throws StoreError when Postgres is away, RefusedError. */
-export async function recordManifests(ctx: Context, manifests: Manifest[]): Promise<void> {
+export async function recordManifests(ctx: CatalogDeps, manifests: Manifest[]): Promise<void> {
   await record(ctx, JSON.stringify(manifests));
 }
 
 /** @param told a JSON array of manifests */
-async function record(ctx: Context, told: string): Promise<void> {
+async function record(ctx: CatalogDeps, told: string): Promise<void> {
   const [, , conflicts = []] = await ctx.postgres.transaction(statements(told));
   for (const { id } of conflicts) ctx.log({ event: 'manifest-conflict', alarm: true, manifest: id });
 }

@@ -2,7 +2,7 @@ import { noteJob } from '../buffer/due.ts';
 import { TimestoreError } from '../core/errors.ts';
 import { describeError } from '../core/log.ts';
 import { asking } from '../core/request-context.ts';
-import type { Context } from '../create-context.ts';
+import type { CatalogDeps } from './deps.ts';
 import { readTable } from './find-table.ts';
 import { knownLanes } from './provision-lanes.ts';
 import { quarantineTable } from './quarantine-table.ts';
@@ -18,7 +18,7 @@ const tables_max = 1_000;
  *
  * @throws TimestoreError `limit-exceeded`; StoreError
  */
-export async function mirrorBeginnings(ctx: Context, dataset: string): Promise<MirrorBeginning[]> {
+export async function mirrorBeginnings(ctx: CatalogDeps, dataset: string): Promise<MirrorBeginning[]> {
   const names = await ctx.postgres.rows<{ name: string }>(
     `select name from tables where dataset = $1 and dropped_at is null and name <> $2 order by name limit ${tables_max + 1}`,
     [dataset, quarantineTable],
@@ -70,7 +70,7 @@ export function mirrorStatement(from: string, begun: MirrorBeginning[], params: 
  * @returns whether there is a mirror that looks
  */
 export async function wakeMirror(
-  ctx: Context,
+  ctx: CatalogDeps,
   { dataset, table }: { dataset: string; table: string },
 ): Promise<boolean> {
   if (ctx.config.TIMESTORE_ORIGIN_URL === undefined) return false;
@@ -97,7 +97,7 @@ export async function wakeMirror(
  * @returns how many were made
  * @throws StoreError
  */
-export async function mirrorDue(ctx: Context): Promise<number> {
+export async function mirrorDue(ctx: CatalogDeps): Promise<number> {
   if (ctx.config.TIMESTORE_ORIGIN_URL === undefined) return 0;
   const { actor, requestId } = asking();
   const id = mirrorId('t.dataset', 't.name', 't.life', `(d.migration->>'since')`);

@@ -1,4 +1,4 @@
-import type { Context } from '../create-context.ts';
+import type { CatalogDeps } from './deps.ts';
 import type { Table } from '../schema/table.ts';
 import { everyReplica } from '../stores/clickhouse/kind.ts';
 import { shardsOf } from './lane-location.ts';
@@ -8,7 +8,7 @@ import { shardsOf } from './lane-location.ts';
  *
  * @throws StoreError, ClickHouseError
  */
-export async function mutationsLeft(ctx: Context, table: Table): Promise<{ left: number; reasons: string[] }> {
+export async function mutationsLeft(ctx: CatalogDeps, table: Table): Promise<{ left: number; reasons: string[] }> {
   const mutations = everyReplica(await ctx.clickhouseKind(), 'system.mutations');
   const found = { left: 0, reasons: [] as string[] };
   for (const { at } of shardsOf(ctx, table)) {

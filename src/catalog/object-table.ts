@@ -1,14 +1,14 @@
 import { quoteString } from '../core/identifiers.ts';
-import type { Context } from '../create-context.ts';
+import type { CatalogDeps } from './deps.ts';
 import type { Settings } from '../stores/clickhouse/client.ts';
-import type { At } from '../stores/clickhouse/servers.ts';
+import type { CatalogNode } from './deps.ts';
 
 /**
  * An object of the bucket as ClickHouse reaches it: a table function, with the structure in parameter `_columns`. The secret
  * stands in the statement, which is the body of the request: ClickHouse hides it in its logs, and parameters would be in the
  * URL, which others log.
  */
-export function objectFunction(ctx: Context, key: string, format: string): string {
+export function objectFunction(ctx: CatalogDeps, key: string, format: string): string {
   const { S3_ENDPOINT, S3_BUCKET, S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY } = ctx.config;
   const url = `${S3_ENDPOINT.replace(/\/$/, '')}/${S3_BUCKET}/${key}`;
   const access = [url, S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY].map(quoteString).join(', ');
@@ -16,7 +16,7 @@ export function objectFunction(ctx: Context, key: string, format: string): strin
 }
 
 /** A statement that may take as long as an export. Throws StoreError, ClickHouseError. */
-export async function askLong(at: At, body: string, settings: Settings): Promise<string> {
+export async function askLong(at: CatalogNode, body: string, settings: Settings): Promise<string> {
   const { export_timeout_ms: timeout_ms } = at.config.limits;
   return await at.clickhouse.send({
     body,
@@ -32,6 +32,6 @@ export async function askLong(at: At, body: string, settings: Settings): Promise
 const upload: Settings = { s3_strict_upload_part_size: 16 * 1024 ** 2, s3_truncate_on_insert: 1 };
 
 /** Writes what a SELECT answers as an object, in place of what was there. Throws StoreError, ClickHouseError. */
-export async function writeObject(at: At, object: string, select: string, settings: Settings): Promise<void> {
+export async function writeObject(at: CatalogNode, object: string, select: string, settings: Settings): Promise<void> {
   await askLong(at, `INSERT INTO FUNCTION ${object} ${select}`, { ...settings, ...upload });
 }

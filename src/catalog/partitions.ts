@@ -1,5 +1,5 @@
 import { qualifiedName } from '../core/identifiers.ts';
-import type { Context } from '../create-context.ts';
+import type { CatalogDeps } from './deps.ts';
 import type { Table } from '../schema/table.ts';
 import { shardsOf } from './lane-location.ts';
 
@@ -9,7 +9,7 @@ import { shardsOf } from './lane-location.ts';
  *
  * @throws StoreError, ClickHouseError
  */
-export async function partitionsThere(ctx: Context, table: Table): Promise<string[]> {
+export async function partitionsThere(ctx: CatalogDeps, table: Table): Promise<string[]> {
   const found = new Set<string>();
   for (const { at } of shardsOf(ctx, table)) {
     const isCloud = (await at.clickhouseKind()) === 'cloud';

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { Context } from '../create-context.ts';
+import type { CatalogDeps } from './deps.ts';
 import type { Table } from '../schema/table.ts';
 
 /**
@@ -7,7 +7,7 @@ import type { Table } from '../schema/table.ts';
  * fewest of them. Tables begin on different shards, so that those of one lane are spread as well.
  */
 export function placeLanes(
-  ctx: Context,
+  ctx: CatalogDeps,
   { dataset, name }: { dataset: string; name: string },
   placed: readonly number[],
   lanes: number,
@@ -25,7 +25,7 @@ export function placeLanes(
 }
 
 /** The fewest lanes with which writers reach every shard, never fewer than there are. */
-export function spreadLanes(ctx: Context, table: Table): { lanes: number; shards: number[] } {
+export function spreadLanes(ctx: CatalogDeps, table: Table): { lanes: number; shards: number[] } {
   const count = ctx.cluster?.shards.length ?? 1;
   let { lanes, shards } = table;
   while (new Set(shards.slice(0, lanes)).size < count) {

@@ -4,7 +4,7 @@ import { setUpLane } from '../buffer/set-up.ts';
 import { type LaneSnapshot, type Snapshot, snapshotTable } from '../buffer/snapshot.ts';
 import { firstOf, StoreError } from '../core/errors.ts';
 import { qualifiedName } from '../core/identifiers.ts';
-import type { Context } from '../create-context.ts';
+import type { CatalogDeps } from './deps.ts';
 import { notWritable } from '../schema/lane-state.ts';
 import type { Table } from '../schema/table.ts';
 import { applyQuota } from './apply-states.ts';
@@ -22,7 +22,7 @@ const roundsMax = 5;
  * @throws LifeOver for a table that was dropped meanwhile, which is not made again; StoreError when Postgres or ClickHouse
  *   is unavailable: nothing may be staged before both have answered
  */
-export async function setUpLanes(ctx: Context, seen: Table): Promise<void> {
+export async function setUpLanes(ctx: CatalogDeps, seen: Table): Promise<void> {
   for (let round = 0; round < roundsMax; round += 1) {
     // As many as there are by now: with fewer, rows that wait in the others would be in no answer.
     const table = await readTable(ctx, seen.dataset, seen.name);
@@ -41,7 +41,7 @@ export async function setUpLanes(ctx: Context, seen: Table): Promise<void> {
  *
  * @throws LifeOver; StoreError
  */
-export async function knownLanes(ctx: Context, table: Table): Promise<Snapshot> {
+export async function knownLanes(ctx: CatalogDeps, table: Table): Promise<Snapshot> {
   let snapshot = await snapshotTable(ctx, table, 'state');
   if (snapshot === 'unknown') {
     await setUpLanes(ctx, table);
@@ -62,7 +62,7 @@ export async function knownLanes(ctx: Context, table: Table): Promise<Snapshot> 
  * @returns these lanes
  * @throws LifeOver; StoreError
  */
-export async function restoreLanes(ctx: Context, table: Table): Promise<LaneSnapshot[]> {
+export async function restoreLanes(ctx: CatalogDeps, table: Table): Promise<LaneSnapshot[]> {
   const before = await snapshotTable(ctx, table, 'state');
   if (before === 'unknown' || before.lanes.length >= table.shards.length) return [];
   await setUpLanes(ctx, table);
@@ -79,7 +79,7 @@ export async function restoreLanes(ctx: Context, table: Table): Promise<LaneSnap
 }
 
 /** False when the table has changed since it was read: whether its lanes take rows, above all. */
-async function setUpAll(ctx: Context, table: Table): Promise<boolean> {
+async function setUpAll(ctx: CatalogDeps, table: Table): Promise<boolean> {
   const importing = await importOf(ctx, table);
   // Lane 0 last: it says how many there are, so that nobody is sent to one that is not there yet.
   for (let lane = table.readLanes - 1; lane >= 0; lane -= 1) {
@@ -106,7 +106,7 @@ async function setUpAll(ctx: Context, table: Table): Promise<boolean> {
  * What an import under way has of the table's lanes: the buffer may have lost it. One that has chosen its sequences and not
  * taken them has no rows there, and others may.
  */
-async function importOf(ctx: Context, { dataset, name, life }: Table): Promise<ImportSeal | undefined> {
+async function importOf(ctx: CatalogDeps, { dataset, name, life }: Table): Promise<ImportSeal | undefined> {
   const [found] = await ctx.postgres.rows<{ seal: ImportSeal }>(
     `select progress->'seal' as seal from jobs
       where kind = 'import' and dataset = $1 and "table" = $2 and state in ('queued', 'running', 'failed')
@@ -121,7 +121,7 @@ async function importOf(ctx: Context, { dataset, name, life }: Table): Promise<I
  * end at most one seal beyond what ClickHouse shows, so those are left out. They must not be given to other batches.
  */
 async function lastSequence(
-  ctx: Context,
+  ctx: CatalogDeps,
   table: Table,
   lane: number,
   earlier: { watermark: string }[],
@@ -137,7 +137,7 @@ async function lastSequence(
 }
 
 async function recordLane(
-  ctx: Context,
+  ctx: CatalogDeps,
   table: Table,
   lane: number,
   { incarnation, watermark }: { incarnation: string; watermark: number },
@@ -151,7 +151,7 @@ async function recordLane(
 
 /** Where the log was still there, the lane has begun elsewhere than was reckoned with. */
 async function noteBeginning(
-  ctx: Context,
+  ctx: CatalogDeps,
   table: Table,
   lane: number,
   { incarnation, watermark }: { incarnation: string; watermark: number },

@@ -1,4 +1,4 @@
-import type { Context } from '../create-context.ts';
+import type { CatalogDeps } from './deps.ts';
 
 /**
  * Where the hot buffer knows of a newer revision of a dataset than the catalogue has, the catalogue was set back in time:
@@ -7,7 +7,7 @@ import type { Context } from '../create-context.ts';
  * @param newer that the hot buffer knows of
  * @returns whether that was so: else somebody has changed the record since it was read
  */
-export async function raiseRevision({ postgres, log }: Context, dataset: string, newer: number): Promise<boolean> {
+export async function raiseRevision({ postgres, log }: CatalogDeps, dataset: string, newer: number): Promise<boolean> {
   const raised = await postgres.rows(
     'update datasets set revision = $2::int + 1 where name = $1 and revision < $2::int returning name',
     [dataset, newer],

@@ -3,7 +3,7 @@ import { StoreError } from '../core/errors.ts';
 import { inEachInstance } from '../core/instance-memory.ts';
 import { describeError } from '../core/log.ts';
 import { Recent } from '../core/lru-map.ts';
-import type { Context } from '../create-context.ts';
+import type { CatalogDeps } from './deps.ts';
 import { ask, runScript, script } from '../stores/redis/client.ts';
 import { raiseRevision } from './raise-revision.ts';
 
@@ -39,7 +39,7 @@ type Recorded = { revision: number; reads: Reads };
  *
  * @throws StoreError when nobody can tell: neither store answers, and this instance has not seen it
  */
-export async function readsOf(ctx: Context, dataset: string): Promise<Reads> {
+export async function readsOf(ctx: CatalogDeps, dataset: string): Promise<Reads> {
   if (ctx.config.TIMESTORE_ORIGIN_URL === undefined) return 'on';
   const seen = seenReads(ctx).get(dataset);
   if (seen !== undefined && ctx.now() - seen.seenAt_ms < trusted_ms) return seen.reads;
@@ -61,7 +61,7 @@ export async function readsOf(ctx: Context, dataset: string): Promise<Reads> {
 }
 
 /** Tells the hot buffer what is on record of a dataset. Safe to repeat, and beside others that change it. Throws StoreError. */
-export async function applyReads(ctx: Context, dataset: string): Promise<void> {
+export async function applyReads(ctx: CatalogDeps, dataset: string): Promise<void> {
   seenReads(ctx).delete(dataset);
   const recorded = await readRecorded(ctx, dataset);
   if (recorded === undefined) return;
@@ -70,7 +70,7 @@ export async function applyReads(ctx: Context, dataset: string): Promise<void> {
 }
 
 /** One that is being deleted is gone for readers, whoever would have answered them. */
-async function readRecorded(ctx: Context, dataset: string): Promise<Recorded | undefined> {
+async function readRecorded(ctx: CatalogDeps, dataset: string): Promise<Recorded | undefined> {
   const [recorded] = await ctx.postgres.rows<Recorded>(
     `select revision, case when state = 'deleting' or dropped_at is not null then 'on'
                            else coalesce(migration->>'reads', 'on') end as reads
@@ -81,7 +81,7 @@ async function readRecorded(ctx: Context, dataset: string): Promise<Recorded | u
 }
 
 /** Undefined also when Redis is away: the catalogue may know. */
-async function readBuffered(ctx: Context, dataset: string): Promise<Reads | undefined> {
+async function readBuffered(ctx: CatalogDeps, dataset: string): Promise<Reads | undefined> {
   try {
     const text = await ask(() => ctx.redis.hget<string>(ctx.keys.reads, dataset));
     return readModes.find((mode) => text?.endsWith(` ${mode}`));
@@ -92,11 +92,11 @@ async function readBuffered(ctx: Context, dataset: string): Promise<Reads | unde
 }
 
 /** Answers the newer revision that is kept already, or 0. */
-async function remember(ctx: Context, dataset: string, { revision, reads }: Recorded): Promise<number> {
+async function remember(ctx: CatalogDeps, dataset: string, { revision, reads }: Recorded): Promise<number> {
   return await runScript<number>(ctx.redis, rememberScript, [ctx.keys.reads], [dataset, revision, reads]);
 }
 
-function keep(ctx: Context, dataset: string, reads: Reads): Reads {
+function keep(ctx: CatalogDeps, dataset: string, reads: Reads): Reads {
   seenReads(ctx).set(dataset, { reads, seenAt_ms: ctx.now() });
   return reads;
 }

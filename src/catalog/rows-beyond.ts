@@ -1,7 +1,7 @@
 import type { LaneSnapshot } from '../buffer/snapshot.ts';
 import type { LaneMark } from '../buffer/watermark-token.ts';
 import { qualifiedName, quoteString } from '../core/identifiers.ts';
-import type { Context } from '../create-context.ts';
+import type { CatalogDeps } from './deps.ts';
 import type { Table } from '../schema/table.ts';
 import { atLane } from './lane-location.ts';
 
@@ -11,7 +11,7 @@ import { atLane } from './lane-location.ts';
  *
  * @throws StoreError, ClickHouseError
  */
-export async function hasRowsBeyond(ctx: Context, table: Table, lanes: LaneSnapshot[]): Promise<boolean> {
+export async function hasRowsBeyond(ctx: CatalogDeps, table: Table, lanes: LaneSnapshot[]): Promise<boolean> {
   return await hasRows(ctx, table, lanes, ({ lane, watermark }) => {
     return `(_lane = ${Number(lane)} AND _seq > ${Number(watermark)})`;
   });
@@ -24,7 +24,7 @@ export async function hasRowsBeyond(ctx: Context, table: Table, lanes: LaneSnaps
  *
  * @throws StoreError, ClickHouseError
  */
-export async function areOvertaken(ctx: Context, table: Table, marks: LaneMark[]): Promise<boolean> {
+export async function areOvertaken(ctx: CatalogDeps, table: Table, marks: LaneMark[]): Promise<boolean> {
   const all = marks.map(([lane, , seq, at_ms = 0]) => ({ lane, seq, at_ms }));
   return await hasRows(ctx, table, all, ({ lane, seq, at_ms }) => {
     const received = `fromUnixTimestamp64Milli(${Number(at_ms)}, 'UTC')`;
@@ -38,7 +38,7 @@ export async function areOvertaken(ctx: Context, table: Table, marks: LaneMark[]
 
 /** The indexes over both columns leave next to nothing to be read where there are none. */
 async function hasRows<Of extends { lane: number }>(
-  ctx: Context,
+  ctx: CatalogDeps,
   table: Table,
   of: Of[],
   condition: (each: Of) => string,

@@ -1,4 +1,4 @@
-import type { Context } from '../create-context.ts';
+import type { CatalogDeps } from './deps.ts';
 import type { Field, TableSchema } from '../schema/types.ts';
 import { epochMs } from '../stores/postgres/client.ts';
 
@@ -13,7 +13,7 @@ export type SchemaChange = {
 
 /** The versions of a table's schema, the newest first, before the one given. Throws StoreError. */
 export async function schemaHistory(
-  ctx: Context,
+  ctx: CatalogDeps,
   table: { dataset: string; name: string; life: number },
   { before, limit }: { before: number | undefined; limit: number },
 ): Promise<SchemaChange[]> {

@@ -1,7 +1,8 @@
 import { StoreError } from '../core/errors.ts';
-import type { Context } from '../create-context.ts';
+import type { CatalogDeps } from './deps.ts';
 import { everyReplica } from '../stores/clickhouse/kind.ts';
-import { type At, everyNode } from '../stores/clickhouse/servers.ts';
+import { everyNode } from '../stores/clickhouse/servers.ts';
+import type { CatalogNode } from './deps.ts';
 
 export type Target = {
   kind: 'clickhouse' | 's3';
@@ -20,7 +21,7 @@ export type Target = {
 };
 
 /** Where rows are stored, and how much they take; each server of a cluster. Throws StoreError, ClickHouseError. */
-export async function listTargets(ctx: Context): Promise<Target[]> {
+export async function listTargets(ctx: CatalogDeps): Promise<Target[]> {
   const targets: Target[] = [];
   const addresses = ctx.config.CLICKHOUSE_SHARDS?.flat() ?? [ctx.config.CLICKHOUSE_URL];
   for (const [n, at] of everyNode(ctx).entries()) {
@@ -42,7 +43,7 @@ export async function listTargets(ctx: Context): Promise<Target[]> {
   ];
 }
 
-async function volumesOf(at: At): Promise<Target['volumes']> {
+async function volumesOf(at: CatalogNode): Promise<Target['volumes']> {
   const policy = at.config.CLICKHOUSE_STORAGE_POLICY ?? 'default';
   const parts = everyReplica(await at.clickhouseKind(), 'system.parts');
   const [volumes, disks, used] = await Promise.all([

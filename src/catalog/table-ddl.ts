@@ -1,12 +1,13 @@
 import tableSql from '../../sql/clickhouse/table.sql';
 import { StoreError } from '../core/errors.ts';
 import { databaseName, everywhereName, qualifiedName, quoteName, quoteString } from '../core/identifiers.ts';
-import type { Context } from '../create-context.ts';
+import type { CatalogDeps } from './deps.ts';
 import type { Table } from '../schema/table.ts';
 import { clickhouseType } from '../schema/types.ts';
 import { engineSql } from '../stores/clickhouse/engine.ts';
 import type { Kind } from '../stores/clickhouse/kind.ts';
-import { type At, everyNode, onEach, placeOf } from '../stores/clickhouse/servers.ts';
+import { everyNode, onEach, placeOf } from '../stores/clickhouse/servers.ts';
+import type { CatalogNode } from './deps.ts';
 
 /** The columns that every table has before its fields, with their types. */
 export const systemColumns = [
@@ -38,7 +39,7 @@ export function declaredColumns({ schema }: Pick<Table, 'schema'>): string[] {
  *
  * @param needs the shards of a cluster that must have it: those with its lanes; others get it as soon as they are there
  */
-export async function makeTable(ctx: Context, table: Table, needs: number[]): Promise<void> {
+export async function makeTable(ctx: CatalogDeps, table: Table, needs: number[]): Promise<void> {
   await onEach(ctx, everyNode(ctx), needs, async (at) => {
     await at.clickhouse.command(`CREATE DATABASE IF NOT EXISTS ${databaseName(table.dataset)}`);
     await at.clickhouse.command(createTable(at, table, await at.clickhouseKind()));
@@ -50,7 +51,7 @@ export async function makeTable(ctx: Context, table: Table, needs: number[]): Pr
 }
 
 /** Brings a table that is there to its schema, wherever it is. */
-export async function addMissingColumns(ctx: Context, table: Table): Promise<void> {
+export async function addMissingColumns(ctx: CatalogDeps, table: Table): Promise<void> {
   await onEach(ctx, everyNode(ctx), table.shards, async (at) => {
     await addColumnsAt(at, table);
     if (isSpread(at)) await at.clickhouse.command(addColumns(table, everywhereName(table)));
@@ -58,11 +59,11 @@ export async function addMissingColumns(ctx: Context, table: Table): Promise<voi
 }
 
 /** The same of what a shard has of it. */
-export async function addColumnsAt(at: At, table: Table): Promise<void> {
+export async function addColumnsAt(at: CatalogNode, table: Table): Promise<void> {
   await at.clickhouse.command(addColumns(table, qualifiedName(table)));
 }
 
-function isSpread({ cluster }: Context): boolean {
+function isSpread({ cluster }: CatalogDeps): boolean {
   return cluster !== undefined && cluster.shards.length > 1;
 }
 
@@ -72,7 +73,7 @@ function isSpread({ cluster }: Context): boolean {
  *
  * @throws StoreError naming the columns
  */
-export async function requireTypes(at: At, table: Table): Promise<void> {
+export async function requireTypes(at: CatalogNode, table: Table): Promise<void> {
   const columns = await at.clickhouse.rows<{ name: string; type: string }>(
     'SELECT name, type FROM system.columns WHERE database = {database:String} AND table = {table:String}',
     { database: `ts_${table.dataset}`, table: table.physical },
@@ -98,7 +99,7 @@ export function isSameType(a: string, b: string): boolean {
   return plain(a) === plain(b);
 }
 
-function createTable(at: At, table: Table, kind: Kind): string {
+function createTable(at: CatalogNode, table: Table, kind: Kind): string {
   const { schema, window } = table;
   const { CLICKHOUSE_STORAGE_POLICY: storagePolicy } = at.config;
   const time = quoteName(schema.timestampColumn);
@@ -121,13 +122,13 @@ function createTable(at: At, table: Table, kind: Kind): string {
  * How long tokens of inserts are remembered, as settings of a table. Replicas, those of Cloud among them, forget tokens by their
  * age as well: not before the longest sleep of a function that holds a seal is over.
  */
-export function rememberedTokens({ cluster }: At, kind: Kind): string[] {
+export function rememberedTokens({ cluster }: CatalogNode, kind: Kind): string[] {
   if (kind === 'server' && !cluster?.isReplicated) return ['non_replicated_deduplication_window = 10000'];
   return ['replicated_deduplication_window = 10000', 'replicated_deduplication_window_seconds = 7776000'];
 }
 
 /** The table as a whole, wherever its rows are. Nothing is written through it: which shard a row belongs to is not its business. */
-function createWhole({ cluster }: At, table: Table): string {
+function createWhole({ cluster }: CatalogNode, table: Table): string {
   const columns = [...systemColumns.map(([name, type]) => `${name} ${type}`), ...declaredColumns(table)];
   const of = [cluster?.name ?? '', `ts_${table.dataset}`, table.physical].map(quoteString);
   return `CREATE TABLE IF NOT EXISTS ${everywhereName(table)} (${columns.join(', ')}) ENGINE = Distributed(${of.join(', ')})`;
@@ -148,7 +149,7 @@ export function ttlExpressions({ schema, retention }: Table): string[] {
 }
 
 /** Makes a shard keep rows for as long as the policy says. */
-export async function applyRetentionAt(at: At, table: Table): Promise<void> {
+export async function applyRetentionAt(at: CatalogNode, table: Table): Promise<void> {
   const expressions = ttlExpressions(table);
   const [found] = await at.clickhouse.rows<{ n: string }>(
     `SELECT count() AS n FROM system.tables WHERE database = {database:String} AND name = {table:String}

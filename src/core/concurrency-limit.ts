@@ -1,4 +1,4 @@
-import type { Context } from '../create-context.ts';
+import type { CoreDeps } from './deps.ts';
 import type { Limits } from './config.ts';
 import { type ErrorCode, TimestoreError } from './errors.ts';
 import { inEachInstance } from './instance-memory.ts';
@@ -17,7 +17,7 @@ const running = inEachInstance(() => new Map<string, number>());
  *
  * @throws TimestoreError `too-many-queries`, `too-many-requests`
  */
-export function takeSlot(ctx: Context, kind: keyof typeof kinds, key: string): () => void {
+export function takeSlot(ctx: CoreDeps, kind: keyof typeof kinds, key: string): () => void {
   const { limit, code } = kinds[kind];
   const slot = `${kind} ${key}`;
   const now = running(ctx).get(slot) ?? 0;

@@ -1,4 +1,4 @@
-import type { Context } from '../create-context.ts';
+import type { CoreDeps } from './deps.ts';
 import { describeError } from './log.ts';
 import { asking } from './request-context.ts';
 
@@ -73,7 +73,7 @@ const timeout_ms = 5_000;
  * (https://opentelemetry.io/docs/specs/otlp/). Never rejects.
  */
 export async function endTrace(
-  ctx: Context,
+  ctx: CoreDeps,
   trace: Trace,
   root: Omit<Span, 'spanId' | 'parentId' | 'to_ms'>,
 ): Promise<void> {

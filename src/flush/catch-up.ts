@@ -3,7 +3,7 @@ import type { LaneSnapshot } from '../buffer/snapshot.ts';
 import { atLane } from '../catalog/lane-location.ts';
 import { firstOf } from '../core/errors.ts';
 import { qualifiedName, quoteName } from '../core/identifiers.ts';
-import type { Context } from '../create-context.ts';
+import type { FlushDeps } from './deps.ts';
 import type { Table } from '../schema/table.ts';
 import { readHeartbeat } from './heartbeat.ts';
 
@@ -17,7 +17,7 @@ export type CaughtUp = { lane: number; from: number; to: number };
  *
  * @throws StoreError, ClickHouseError when a store is unavailable
  */
-export async function catchUpLanes(ctx: Context, table: Table, lanes: LaneSnapshot[]): Promise<CaughtUp[]> {
+export async function catchUpLanes(ctx: FlushDeps, table: Table, lanes: LaneSnapshot[]): Promise<CaughtUp[]> {
   const shown: CaughtUp[] = [];
   for (const lane of lanes) {
     if (lane.seq !== lane.watermark || lane.sealedTo !== undefined) continue;

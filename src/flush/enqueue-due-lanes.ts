@@ -3,7 +3,7 @@ import * as z from 'zod';
 import { dueWork } from '../buffer/due.ts';
 import { tryDrainingOutbox } from '../catalog/manifest-outbox.ts';
 import { describeError } from '../core/log.ts';
-import type { Context } from '../create-context.ts';
+import type { FlushDeps } from './deps.ts';
 import { flushDueLane, type Passes } from './flush-due.ts';
 
 /** A lane that is due, as a queue carries it. Told twice, or late, it does no harm. */
@@ -18,7 +18,7 @@ const lanesInPass = 1_000;
 const messagesAtOnce = 100;
 
 /** Hands every due lane to a queue, whose consumers flush side by side. Throws StoreError when Redis is away. */
-export async function handOnDue(ctx: Context, queue: LaneQueue): Promise<{ lanes: number; hasJobs: boolean }> {
+export async function handOnDue(ctx: FlushDeps, queue: LaneQueue): Promise<{ lanes: number; hasJobs: boolean }> {
   const { lanes: due, hasJobs } = await dueWork(ctx, lanesInPass);
   for (let from = 0; from < due.length; from += messagesAtOnce) {
     const messages = due.slice(from, from + messagesAtOnce).map(({ table, lane }) => ({ body: { ...table, lane } }));
@@ -29,7 +29,7 @@ export async function handOnDue(ctx: Context, queue: LaneQueue): Promise<{ lanes
 
 /** The same again and again, as long as there is something to flush. */
 export async function handOnWhileDue(
-  ctx: Context,
+  ctx: FlushDeps,
   queue: LaneQueue,
   { pause_ms, until_ms, onJobs, onLanes }: Passes,
 ): Promise<void> {
@@ -46,7 +46,7 @@ export async function handOnWhileDue(
  * Flushes the lane of a message until it is empty or the time is over. Never rejects: a lane that fails has its next try
  * in the hot buffer, and the cron hands it on again then.
  */
-export async function flushMessage(ctx: Context, body: unknown, until_ms: number): Promise<void> {
+export async function flushMessage(ctx: FlushDeps, body: unknown, until_ms: number): Promise<void> {
   const parsed = message.safeParse(body);
   if (!parsed.success) {
     ctx.log({ event: 'queue-message-malformed', alarm: true });

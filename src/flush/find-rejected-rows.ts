@@ -3,7 +3,7 @@ import type { Seal } from '../buffer/seal.ts';
 import type { SkipList } from '../buffer/skip.ts';
 import { required } from '../core/errors.ts';
 import type { Table } from '../schema/table.ts';
-import type { At } from '../stores/clickhouse/servers.ts';
+import type { FlushNode } from './deps.ts';
 import { type Candidate, refusedByTwin } from './insert-probe.ts';
 
 type Place = { seq: number; row: number };
@@ -16,7 +16,7 @@ type Place = { seq: number; row: number };
  * @throws ClickHouseError, StoreError for anything but a refusal of rows
  */
 export async function findRefused(
-  at: At,
+  at: FlushNode,
   table: Table,
   lane: number,
   seal: Seal,

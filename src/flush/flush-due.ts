@@ -6,9 +6,10 @@ import { tryDrainingOutbox } from '../catalog/manifest-outbox.ts';
 import { StoreError } from '../core/errors.ts';
 import { lifeOf, logicalName, type TableRef } from '../core/identifiers.ts';
 import { describeError } from '../core/log.ts';
-import type { Context } from '../create-context.ts';
+import type { FlushDeps } from './deps.ts';
 import type { Table } from '../schema/table.ts';
-import { type FlushTrigger, flushLane } from './flush-lane.ts';
+import { flushLane } from './flush-lane.ts';
+import { type FlushTrigger } from '../buffer/flush-trigger.ts';
 
 const lanesInPass = 1_000;
 /** Of the six connections an invocation has, a flush uses one or two. */
@@ -33,7 +34,7 @@ export type PassResult = {
  * those that have not had a turn, so that catching up holds nobody up. A lane that fails waits, longer each time; while
  * its shard is away the pass goes without all lanes of it, since each try would cost the time of an answer that does not come.
  */
-export async function flushDue(ctx: Context, deadline_ms: number, trigger: FlushTrigger = 'cron'): Promise<PassResult> {
+export async function flushDue(ctx: FlushDeps, deadline_ms: number, trigger: FlushTrigger = 'cron'): Promise<PassResult> {
   // Who asks for a flush asks for all of it.
   const { lanes: waiting, hasJobs } = await dueWork(ctx, lanesInPass, trigger === 'admin' ? 'all' : 'due');
   const result: PassResult = { lanes: 0, rows: 0, failed: 0, stopped: false, left: 0, hasJobs };
@@ -67,7 +68,7 @@ export async function flushDue(ctx: Context, deadline_ms: number, trigger: Flush
 }
 
 /** The shard of a lane, if it is away. */
-async function awayAt(ctx: Context, due: { table: TableRef; lane: number }): Promise<number | undefined> {
+async function awayAt(ctx: FlushDeps, due: { table: TableRef; lane: number }): Promise<number | undefined> {
   const table = await dueTable(ctx, due.table);
   if (table === undefined) return undefined;
   const { clickhouse, shard } = await atLane(ctx, table, due.lane);
@@ -78,7 +79,7 @@ async function awayAt(ctx: Context, due: { table: TableRef; lane: number }): Pro
 }
 
 /** Undefined for one of an earlier life, or dropped: its rows have nowhere to go. */
-async function dueTable(ctx: Context, ref: TableRef): Promise<Table | undefined> {
+async function dueTable(ctx: FlushDeps, ref: TableRef): Promise<Table | undefined> {
   const table = await findTable(ctx, ref.dataset, logicalName(ref.physical), { life: lifeOf(ref.physical) });
   return table?.physical === ref.physical ? table : undefined;
 }
@@ -90,7 +91,7 @@ export type Passes = { pause_ms: number; until_ms: number; onJobs?: () => void; 
  * What a cron trigger runs: passes, a few seconds apart, as long as there is something to flush. An idle deployment asks
  * once and is done.
  */
-export async function flushWhileDue(ctx: Context, { pause_ms, until_ms, onJobs, onLanes }: Passes): Promise<void> {
+export async function flushWhileDue(ctx: FlushDeps, { pause_ms, until_ms, onJobs, onLanes }: Passes): Promise<void> {
   for (;;) {
     const pass = await flushDue(ctx, until_ms);
     if (pass.hasJobs) onJobs?.();
@@ -112,7 +113,7 @@ const nothing: DueFlush = { rows: 0, more: false, isElsewhere: false, isPassedOv
  * @throws StoreError, ClickHouseError
  */
 export async function flushDueLane(
-  ctx: Context,
+  ctx: FlushDeps,
   { table: ref, lane }: { table: TableRef; lane: number },
   trigger: FlushTrigger,
   away: ReadonlySet<number> = new Set(),

@@ -1,3 +1,4 @@
+import type { FlushTrigger } from '../buffer/flush-trigger.ts';
 import { deferLane } from '../buffer/due.ts';
 import { takeLease } from '../buffer/lease.ts';
 import { differs, publishSeal } from '../buffer/publish.ts';
@@ -11,11 +12,11 @@ import { StoreError } from '../core/errors.ts';
 import { inEachInstance } from '../core/instance-memory.ts';
 import { describeError } from '../core/log.ts';
 import { Recent } from '../core/lru-map.ts';
-import type { Context } from '../create-context.ts';
+import type { FlushDeps } from './deps.ts';
 import { quarantineSkipped } from '../ingest/rejected-rows.ts';
 import type { Table } from '../schema/table.ts';
 import { ClickHouseError, clickhouseCodes } from '../stores/clickhouse/client.ts';
-import type { At } from '../stores/clickhouse/servers.ts';
+import type { FlushNode } from './deps.ts';
 import { writeHeartbeat } from './heartbeat.ts';
 import { settingsVersion } from './insert.ts';
 import { manifestOf, newestVersion } from './manifest.ts';
@@ -23,8 +24,6 @@ import { moveSeal, type Timed } from './move-seal.ts';
 
 /** The schema version that a shard's table has for certain, under `<shard> <dataset>.<physical>`. */
 export const columnsAdded = inEachInstance(({ limits }) => new Recent<number>(limits.kept_names_max));
-
-export type FlushTrigger = 'cron' | 'queue' | 'size' | 'age' | 'admin' | 'query' | 'ack';
 
 /** Somebody waits for these: a lane that failed lately is tried all the same. */
 const forcing = new Set<FlushTrigger>(['admin', 'query', 'ack']);
@@ -45,7 +44,7 @@ export type FlushResult = { outcome: FlushOutcome; rows: number; bytes: number; 
  * @throws StoreError, ClickHouseError: the seal stays, and the next flush takes it over
  */
 export async function flushLane(
-  ctx: Context,
+  ctx: FlushDeps,
   table: Table,
   lane: number,
   trigger: FlushTrigger,
@@ -129,7 +128,7 @@ export async function flushLane(
 }
 
 /** The definition that the seal's newest batch was checked against, with its columns in ClickHouse. */
-async function tableFor(at: At, table: Table, seal: Seal): Promise<Table> {
+async function tableFor(at: FlushNode, table: Table, seal: Seal): Promise<Table> {
   const version = newestVersion(seal);
   const current = await findTable(at, table.dataset, table.name, { version });
   // The name may be another table's by now, and the rows of this one have no place there.
@@ -152,6 +151,6 @@ function tableIsMissing({ code }: ClickHouseError): boolean {
   return code === clickhouseCodes.unknownTable || code === clickhouseCodes.unknownDatabase;
 }
 
-function keyOf({ shard }: At, { dataset, physical }: Table): string {
+function keyOf({ shard }: FlushNode, { dataset, physical }: Table): string {
   return `${shard} ${dataset}.${physical}`;
 }

@@ -1,7 +1,7 @@
 import { findTable } from '../catalog/find-table.ts';
 import { inNewestLife } from '../catalog/generation.ts';
 import { StoreError, TimestoreError } from '../core/errors.ts';
-import type { Context } from '../create-context.ts';
+import type { FlushDeps } from './deps.ts';
 import { ClickHouseError } from '../stores/clickhouse/client.ts';
 import { flushDue } from './flush-due.ts';
 import { flushTable } from './flush-table.ts';
@@ -15,11 +15,11 @@ const flushLongest_ms = 25_000;
  * @returns the rows that this call moved
  * @throws TimestoreError `not-found`; StoreError where more is pending
  */
-export async function flushNow(ctx: Context, target: { dataset: string; table: string } | undefined): Promise<number> {
+export async function flushNow(ctx: FlushDeps, target: { dataset: string; table: string } | undefined): Promise<number> {
   return target === undefined ? await flushAll(ctx) : await flushOne(ctx, target.dataset, target.table);
 }
 
-async function flushOne(ctx: Context, dataset: string, name: string): Promise<number> {
+async function flushOne(ctx: FlushDeps, dataset: string, name: string): Promise<number> {
   return await inNewestLife(ctx, async (found) => {
     const table = await findTable(ctx, dataset, name);
     if (table !== undefined) found.push(table);
@@ -37,7 +37,7 @@ async function flushOne(ctx: Context, dataset: string, name: string): Promise<nu
   });
 }
 
-async function flushAll(ctx: Context): Promise<number> {
+async function flushAll(ctx: FlushDeps): Promise<number> {
   const until_ms = ctx.now() + flushLongest_ms;
   let rows = 0;
   for (;;) {

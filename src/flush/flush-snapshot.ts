@@ -3,7 +3,7 @@ import { type LaneSnapshot, laneIn, snapshotTable } from '../buffer/snapshot.ts'
 import { tokenOf } from '../buffer/watermark-token.ts';
 import { ensureTable } from '../catalog/ensure-table.ts';
 import { knownLanes } from '../catalog/provision-lanes.ts';
-import type { Context } from '../create-context.ts';
+import type { FlushDeps } from './deps.ts';
 import type { Table } from '../schema/table.ts';
 import { catchUpLanes } from './catch-up.ts';
 import { flushTable } from './flush-table.ts';
@@ -15,7 +15,7 @@ import { hiddenEnds } from './hidden-ends.ts';
  *
  * @throws LifeOver; StoreError, ClickHouseError
  */
-export async function cutOf(ctx: Context, table: Table): Promise<{ until: Until; watermark: string }> {
+export async function cutOf(ctx: FlushDeps, table: Table): Promise<{ until: Until; watermark: string }> {
   await ensureTable(ctx, table);
   const { lanes: before } = await knownLanes(ctx, table);
   await catchUpLanes(ctx, table, before);
@@ -40,7 +40,7 @@ function endsOf(lanes: LaneSnapshot[]): Until {
  *
  * @throws LifeOver; StoreError, ClickHouseError
  */
-export async function flushCut(ctx: Context, table: Table, until: Until, deadline_ms: number): Promise<boolean> {
+export async function flushCut(ctx: FlushDeps, table: Table, until: Until, deadline_ms: number): Promise<boolean> {
   await ensureTable(ctx, table);
   const snapshot = await snapshotTable(ctx, table, 'state');
   // Lanes that have lost their state have nothing that waits.

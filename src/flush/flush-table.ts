@@ -1,9 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { laneIn, snapshotTable } from '../buffer/snapshot.ts';
 import { requireLiving } from '../catalog/generation.ts';
-import type { Context } from '../create-context.ts';
+import type { FlushDeps } from './deps.ts';
 import type { Table } from '../schema/table.ts';
-import { type FlushTrigger, flushLane } from './flush-lane.ts';
+import { flushLane } from './flush-lane.ts';
+import { type FlushTrigger } from '../buffer/flush-trigger.ts';
 
 const busyPoll_ms = 50;
 
@@ -21,7 +22,7 @@ export type TableFlush = {
  * @throws LifeOver; StoreError, ClickHouseError when a store is away
  */
 export async function flushTable(
-  ctx: Context,
+  ctx: FlushDeps,
   table: Table,
   trigger: FlushTrigger,
   deadline_ms: number,

@@ -1,7 +1,7 @@
 import type { Seal } from '../buffer/seal.ts';
 import { required } from '../core/errors.ts';
 import type { Table } from '../schema/table.ts';
-import type { At } from '../stores/clickhouse/servers.ts';
+import type { FlushNode } from './deps.ts';
 
 /** How far a lane is visible in ClickHouse, and when the batch at its end was acknowledged (0 where that is not known). */
 export type Heartbeat = { watermark: number; receivedAt_ms: number };
@@ -14,7 +14,7 @@ export type Batches = { from: number; received_ms: number[] };
  * Repeating it changes nothing.
  */
 export async function writeHeartbeat(
-  at: At,
+  at: FlushNode,
   table: Table,
   lane: number,
   { from, received_ms }: Batches,
@@ -50,7 +50,7 @@ export const storedBatches = `(SELECT seq, received_at FROM timestore.stored_bat
  * The batches of a seal that were not found stored before: those after the last that was, since the ones ahead of it were
  * counted with it or earlier.
  */
-export async function unstoredOf(at: At, table: Table, lane: number, seal: Seal): Promise<Seal | undefined> {
+export async function unstoredOf(at: FlushNode, table: Table, lane: number, seal: Seal): Promise<Seal | undefined> {
   const { from, to, batches } = seal;
   const found = await at.clickhouse.rows<{ seq: string; received_ms: string }>(
     `SELECT seq, toUnixTimestamp64Milli(received_at) AS received_ms FROM ${storedBatches}`,
@@ -66,7 +66,7 @@ export async function unstoredOf(at: At, table: Table, lane: number, seal: Seal)
 }
 
 /** The heartbeat of a lane that is furthest. Throws StoreError, ClickHouseError. */
-export async function readHeartbeat(at: At, table: Table, lane: number): Promise<Heartbeat | undefined> {
+export async function readHeartbeat(at: FlushNode, table: Table, lane: number): Promise<Heartbeat | undefined> {
   const [found] = await at.clickhouse.rows<{ watermark: string; received_ms: string }>(
     `SELECT watermark, toUnixTimestamp64Milli(received_at) AS received_ms FROM timestore.ingest_watermarks
       WHERE dataset = {dataset:String} AND \`table\` = {table:String} AND lane = {lane:UInt16}

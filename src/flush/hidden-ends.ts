@@ -2,9 +2,9 @@ import type { Until } from '../buffer/lane-positions.ts';
 import type { LaneSnapshot } from '../buffer/snapshot.ts';
 import { atLane } from '../catalog/lane-location.ts';
 import { qualifiedName } from '../core/identifiers.ts';
-import type { Context } from '../create-context.ts';
+import type { FlushDeps } from './deps.ts';
 import type { Table } from '../schema/table.ts';
-import type { At } from '../stores/clickhouse/servers.ts';
+import type { FlushNode } from './deps.ts';
 
 /**
  * The ends of what ClickHouse has of lanes beyond their last batches: the hot buffer has forgotten it in a failover, or
@@ -12,7 +12,7 @@ import type { At } from '../stores/clickhouse/servers.ts';
  *
  * @throws StoreError, ClickHouseError
  */
-export async function hiddenEnds(ctx: Context, table: Table, lanes: LaneSnapshot[]): Promise<Until> {
+export async function hiddenEnds(ctx: FlushDeps, table: Table, lanes: LaneSnapshot[]): Promise<Until> {
   const placed = await Promise.all(lanes.map(async (lane) => ({ lane, at: await atLane(ctx, table, lane.lane) })));
   const shards = [...Map.groupBy(placed, ({ at }) => at.shard).values()];
   const found = await Promise.all(
@@ -25,7 +25,7 @@ export async function hiddenEnds(ctx: Context, table: Table, lanes: LaneSnapshot
   return found.flat();
 }
 
-async function hiddenAt(at: At, table: Table, lanes: LaneSnapshot[]): Promise<Until> {
+async function hiddenAt(at: FlushNode, table: Table, lanes: LaneSnapshot[]): Promise<Until> {
   // A lane that writers do not use may have rows of an import, which are not acknowledged before they are recorded.
   const ofWriters = lanes.filter(({ lane }) => lane < table.lanes);
   const others = lanes.filter(({ lane }) => lane >= table.lanes);

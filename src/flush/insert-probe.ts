@@ -1,7 +1,7 @@
 import { qualifiedName, type TableRef } from '../core/identifiers.ts';
 import type { Table } from '../schema/table.ts';
 import { isDataError } from '../stores/clickhouse/data-errors.ts';
-import type { At } from '../stores/clickhouse/servers.ts';
+import type { FlushNode } from './deps.ts';
 import { insertIntoTwin } from './insert.ts';
 
 /** A row that ClickHouse may refuse, as it is sent. */
@@ -20,7 +20,7 @@ const tryLeast_ms = 5_000;
  * @throws ClickHouseError, StoreError for anything but a refusal of rows
  */
 export async function refusedByTwin<Place>(
-  at: At,
+  at: FlushNode,
   table: Table,
   name: string,
   settingsVersion: number,

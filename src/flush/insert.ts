@@ -5,7 +5,7 @@ import { TimestoreError } from '../core/errors.ts';
 import { qualifiedName, quoteName, quoteString, type TableRef } from '../core/identifiers.ts';
 import type { Table } from '../schema/table.ts';
 import { everyReplica, type Kind } from '../stores/clickhouse/kind.ts';
-import type { At } from '../stores/clickhouse/servers.ts';
+import type { FlushNode } from './deps.ts';
 import { storedBatches } from './heartbeat.ts';
 
 const firstSettings = {
@@ -50,7 +50,7 @@ export const settingsVersion = 1;
  *   of a newer version
  */
 export async function insertSeal(
-  at: At,
+  at: FlushNode,
   table: Table,
   lane: number,
   seal: Seal,
@@ -113,7 +113,7 @@ export const isAlone = (kind: Kind) => `(SELECT count() FROM ${everyReplica(kind
 
 /** Sends lines to a twin of the table, which keeps none. Throws ClickHouseError where the table would refuse them too. */
 export async function insertIntoTwin(
-  at: At,
+  at: FlushNode,
   table: Table,
   twin: TableRef,
   version: number,

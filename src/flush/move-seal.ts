@@ -5,7 +5,7 @@ import { StoreError } from '../core/errors.ts';
 import type { Table } from '../schema/table.ts';
 import type { ClickHouseError } from '../stores/clickhouse/client.ts';
 import { isDataError } from '../stores/clickhouse/data-errors.ts';
-import type { At } from '../stores/clickhouse/servers.ts';
+import type { FlushNode } from './deps.ts';
 import { findRefused } from './find-rejected-rows.ts';
 import { unstoredOf } from './heartbeat.ts';
 import { insertSeal } from './insert.ts';
@@ -34,7 +34,7 @@ export type Timed = <T>(phase: string, work: Promise<T>) => Promise<T>;
  * @throws StoreError, ClickHouseError: the next try starts at the seal's own token again, since what failed may still come
  */
 export async function moveSeal(
-  at: At,
+  at: FlushNode,
   table: Table,
   lane: number,
   sealed: Seal,
@@ -77,7 +77,7 @@ export async function moveSeal(
 
 /** Throws the error itself when no row is at fault alone: then it was not the rows, but a view over the table, say. */
 async function lookForRefused(
-  at: At,
+  at: FlushNode,
   table: Table,
   lane: number,
   seal: Seal,
@@ -98,7 +98,7 @@ type Counted =
  * with OK, which happens when a server dies after it has remembered a token and before it has kept the rows.
  */
 async function insertAndCount(
-  at: At,
+  at: FlushNode,
   table: Table,
   lane: number,
   seal: Seal,
@@ -129,7 +129,7 @@ async function insertAndCount(
  * How many rows of a seal are missing because their retention is over; undefined when others are. Rows of batches that were
  * stored before do not count, which the hot buffer has forgotten in a failover: they were deleted since.
  */
-async function expiredOf(at: At, table: Table, lane: number, seal: Seal): Promise<number | undefined> {
+async function expiredOf(at: FlushNode, table: Table, lane: number, seal: Seal): Promise<number | undefined> {
   const rest = await unstoredOf(at, table, lane, seal);
   if (rest === undefined) return 0;
   const missing = rest.rows - skippedRows(rest.skip) - rowsCounted(await countSeal(at, table, lane, rest));

@@ -2,7 +2,7 @@ import type { Seal } from '../buffer/seal.ts';
 import { qualifiedName, quoteName } from '../core/identifiers.ts';
 import type { Retention, Table } from '../schema/table.ts';
 import { parseTimestampText } from '../schema/timestamp.ts';
-import type { At } from '../stores/clickhouse/servers.ts';
+import type { FlushNode } from './deps.ts';
 import { longStatement, ofBatches } from './row-count.ts';
 
 /**
@@ -11,7 +11,7 @@ import { longStatement, ofBatches } from './row-count.ts';
  * be gone almost one before its time.
  */
 export async function retainedRows(
-  at: At,
+  at: FlushNode,
   table: Table,
   { totalDays }: Retention,
   lane: number,

@@ -2,7 +2,7 @@ import type { BufferedBatch } from '../buffer/buffered-batch.ts';
 import type { Seal } from '../buffer/seal.ts';
 import { qualifiedName, quoteName } from '../core/identifiers.ts';
 import type { Table } from '../schema/table.ts';
-import type { At } from '../stores/clickhouse/servers.ts';
+import type { FlushNode } from './deps.ts';
 
 /** What ClickHouse holds of a seal in one partition. */
 export type PartitionCount = {
@@ -36,7 +36,7 @@ export const longStatement = { max_query_size: 4_194_304, max_ast_elements: 1_00
  * @param batches those of the range, in order; without them, rows of any
  */
 export async function countSeal(
-  at: At,
+  at: FlushNode,
   table: Table,
   lane: number,
   seal: Pick<Seal, 'from' | 'to'> & { batches?: Pick<BufferedBatch, 'receivedAt_ms'>[] },
@@ -66,7 +66,7 @@ export async function countSeal(
 
 /** Which of the rows that were not to be sent ClickHouse has all the same. */
 export async function storedAmong(
-  at: At,
+  at: FlushNode,
   table: Table,
   lane: number,
   { skip, batches }: Pick<Seal, 'skip' | 'batches'>,

@@ -1,6 +1,6 @@
 import { markDue } from '../buffer/due.ts';
 import { logicalName, physicalName } from '../core/identifiers.ts';
-import type { Context } from '../create-context.ts';
+import type { FlushDeps } from './deps.ts';
 
 const tablesAtOnce = 50;
 
@@ -11,7 +11,7 @@ const tablesAtOnce = 50;
  * @returns how many lanes were found
  * @throws StoreError when Postgres or Redis is away
  */
-export async function sweepDue(ctx: Context): Promise<number> {
+export async function sweepDue(ctx: FlushDeps): Promise<number> {
   let found = 0;
   let after = { dataset: '', name: '' };
   for (;;) {

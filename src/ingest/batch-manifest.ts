@@ -1,5 +1,5 @@
 import { StoreError } from '../core/errors.ts';
-import type { Context } from '../create-context.ts';
+import type { IngestDeps } from './deps.ts';
 import { decodeBatchId } from './batch-id.ts';
 
 /** What a flush put where, as clients see it. */
@@ -15,7 +15,7 @@ export type ManifestView = {
 };
 
 /** The manifest that has a batch. Null where none is on record yet, or Postgres is away: it waits in the outbox then. */
-export async function manifestOfBatch(ctx: Context, batchId: string): Promise<ManifestView | null> {
+export async function manifestOfBatch(ctx: IngestDeps, batchId: string): Promise<ManifestView | null> {
   const place = decodeBatchId(batchId);
   if (place === undefined) return null;
   try {

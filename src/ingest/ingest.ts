@@ -9,8 +9,8 @@ import { evolveSchema } from '../catalog/evolve-schema.ts';
 import { findTable } from '../catalog/find-table.ts';
 import { inNewestLife, isOver, LifeOver } from '../catalog/generation.ts';
 import { TimestoreError } from '../core/errors.ts';
-import type { Context } from '../create-context.ts';
-import type { FlushTrigger } from '../flush/flush-lane.ts';
+import type { IngestDeps } from './deps.ts';
+import type { FlushTrigger } from '../buffer/flush-trigger.ts';
 import { type DeclaredSchema, mergeSchema } from '../schema/declared.ts';
 import { notWritable } from '../schema/lane-state.ts';
 import { type PreparedRows, prepareRows, type RowChecks, type RowFormat } from '../schema/prepare.ts';
@@ -81,11 +81,11 @@ const roundsMax = 20;
  *
  * @throws TimestoreError with what is wrong with the rows; StoreError when a store that this needs is away
  */
-export async function ingestRows(ctx: Context, request: IngestRequest): Promise<IngestResult> {
+export async function ingestRows(ctx: IngestDeps, request: IngestRequest): Promise<IngestResult> {
   return await inNewestLife(ctx, (found) => accept(ctx, request, found));
 }
 
-async function accept(ctx: Context, request: IngestRequest, found: Table[]): Promise<IngestResult> {
+async function accept(ctx: IngestDeps, request: IngestRequest, found: Table[]): Promise<IngestResult> {
   const { dataset, table: name, declared, onError = 'reject', meta = '', durable = false } = request;
   const { limits } = ctx.config;
   const isAuto = request.idempotencyKey === undefined;
@@ -191,7 +191,7 @@ function requireAcceptable(rows: PreparedRows, onError: 'reject' | 'quarantine',
   );
 }
 
-function flushFor(ctx: Context, pending: Pending | undefined): FlushTrigger | undefined {
+function flushFor(ctx: IngestDeps, pending: Pending | undefined): FlushTrigger | undefined {
   if (pending === undefined || pending.isFlushed) return undefined;
   const { trigger_rows, trigger_bytes, trigger_age_ms } = ctx.config.limits;
   if (pending.rows >= trigger_rows || pending.bytes >= trigger_bytes) return 'size';
@@ -207,7 +207,7 @@ type Staged = {
   quota: QuotaLeft | undefined;
 };
 
-function resultOf(ctx: Context, table: Table, staged: Staged, { errors, refused }: PreparedRows): IngestResult {
+function resultOf(ctx: IngestDeps, table: Table, staged: Staged, { errors, refused }: PreparedRows): IngestResult {
   const { batches, ofRows, replayed, pending, quota } = staged;
   const [first] = batches;
   if (first === undefined) throw new RangeError('a request that was accepted has a batch');

@@ -12,7 +12,7 @@ import {
 } from '../catalog/quarantine-table.ts';
 import { StoreError, TimestoreError } from '../core/errors.ts';
 import { physicalName } from '../core/identifiers.ts';
-import type { Context } from '../create-context.ts';
+import type { IngestDeps } from './deps.ts';
 import { type PreparedRows, prepareRows } from '../schema/prepare.ts';
 import type { Table } from '../schema/table.ts';
 import { settle } from './resolve-stage-outcome.ts';
@@ -36,7 +36,7 @@ type Request = Keyed & { dataset: string; name: string; table: Table | undefined
  * @throws StoreError when a store that this needs is away: Postgres for the first of a dataset, S3 for a large row
  */
 export async function quarantineRefused(
-  ctx: Context,
+  ctx: IngestDeps,
   { dataset, name, table, idempotencyKey, ...keyed }: Request,
   { refused }: PreparedRows,
 ): Promise<Quarantined> {
@@ -61,7 +61,7 @@ export async function quarantineRefused(
  * @param request a key of our own making, and the hash of what it stands for
  */
 export async function recordInQuarantine(
-  ctx: Context,
+  ctx: IngestDeps,
   dataset: string,
   records: QuarantineRecord[],
   { durable = false, ...request }: Keyed,
@@ -102,7 +102,7 @@ export function payloadFolder(dataset: string, physical: string): string {
   return `quarantine/${dataset}/${physical}/`;
 }
 
-async function withoutLargePayload(ctx: Context, dataset: string, record: QuarantineRecord): Promise<QuarantineRecord> {
+async function withoutLargePayload(ctx: IngestDeps, dataset: string, record: QuarantineRecord): Promise<QuarantineRecord> {
   const { payload, id, table, physical = table } = record;
   if (payload === undefined) return record;
   const bytes = Buffer.byteLength(payload);

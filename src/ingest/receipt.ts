@@ -5,7 +5,7 @@ import { findTable } from '../catalog/find-table.ts';
 import { areOvertaken } from '../catalog/rows-beyond.ts';
 import { TimestoreError } from '../core/errors.ts';
 import { lifeOf, logicalName } from '../core/identifiers.ts';
-import type { Context } from '../create-context.ts';
+import type { IngestDeps } from './deps.ts';
 import type { Table } from '../schema/table.ts';
 import { type BatchPlace, decodeBatchId } from './batch-id.ts';
 import { manifestOfBatch } from './batch-manifest.ts';
@@ -32,7 +32,7 @@ export type Receipt = {
  *
  * @throws TimestoreError `not-found` for an id of nothing that is there; StoreError when Redis is away
  */
-export async function readReceipt(ctx: Context, batchId: string): Promise<Receipt> {
+export async function readReceipt(ctx: IngestDeps, batchId: string): Promise<Receipt> {
   const place = decodeBatchId(batchId);
   if (place === undefined) throw new TimestoreError('not-found', 'This is not the id of a batch.');
   const { dataset, physical } = place.table;
@@ -55,7 +55,7 @@ export async function readReceipt(ctx: Context, batchId: string): Promise<Receip
 }
 
 /** Whether the hot buffer has gone back behind a batch that it had acknowledged, or has given its sequence to another. */
-async function isLost(ctx: Context, table: Table, lane: LaneSnapshot, place: BatchPlace): Promise<boolean> {
+async function isLost(ctx: IngestDeps, table: Table, lane: LaneSnapshot, place: BatchPlace): Promise<boolean> {
   if (place.seq > lane.seq) return true;
   if (place.seq > lane.watermark) {
     const id = await batchIdAt(ctx, table, place.lane, place.seq);

@@ -4,10 +4,10 @@ import { atLane } from '../catalog/lane-location.ts';
 import type { QuarantineRecord } from '../catalog/quarantine-table.ts';
 import { firstOf, required } from '../core/errors.ts';
 import type { TableRef } from '../core/identifiers.ts';
-import type { Context } from '../create-context.ts';
+import type { IngestDeps } from './deps.ts';
 import type { Table } from '../schema/table.ts';
 import { storedTimestamp } from '../schema/timestamp.ts';
-import type { At } from '../stores/clickhouse/servers.ts';
+import type { IngestNode } from './deps.ts';
 import { digest, recordInQuarantine } from './quarantine.ts';
 
 /** What a row is known by in ClickHouse, beside when its batch was acknowledged. */
@@ -19,7 +19,7 @@ export type Identity = { lane: number; seq: number; row: number };
  *
  * @throws StoreError when a store that this needs is away
  */
-export async function quarantineSkipped(at: At, table: Table, lane: number, seal: Seal): Promise<void> {
+export async function quarantineSkipped(at: IngestNode, table: Table, lane: number, seal: Seal): Promise<void> {
   const records = seal.batches.flatMap((batch) => {
     const lines = batch.payload.split('\n');
     return [...(seal.skip.get(batch.seq) ?? [])].map((row) => ({
@@ -43,7 +43,7 @@ export async function quarantineSkipped(at: At, table: Table, lane: number, seal
   await recordInQuarantine(at, table.dataset, told, { idempotencyKey, requestHash: seal.token, isOwn: true });
 }
 
-async function markSkipped(at: At, { dataset, physical }: TableRef, lane: number, seal: Seal): Promise<void> {
+async function markSkipped(at: IngestNode, { dataset, physical }: TableRef, lane: number, seal: Seal): Promise<void> {
   const lines = seal.batches.flatMap(({ seq, receivedAt_ms }) => {
     const received_at = storedTimestamp(receivedAt_ms);
     const rows = [...(seal.skip.get(seq) ?? [])];
@@ -62,7 +62,7 @@ async function markSkipped(at: At, { dataset, physical }: TableRef, lane: number
  * of any that had its sequence. Throws StoreError, ClickHouseError.
  */
 export async function countSkipped(
-  ctx: Context,
+  ctx: IngestDeps,
   table: Table,
   batches: { lane: number; seq: number; receivedAt_ms?: number | undefined }[],
 ): Promise<number> {
@@ -91,7 +91,7 @@ function skippedOf({ seq, receivedAt_ms }: { seq: number; receivedAt_ms?: number
  *
  * @throws StoreError, ClickHouseError
  */
-export async function stillOnTheirWay<Row extends Identity>(ctx: Context, table: Table, rows: Row[]): Promise<Row[]> {
+export async function stillOnTheirWay<Row extends Identity>(ctx: IngestDeps, table: Table, rows: Row[]): Promise<Row[]> {
   const late: Row[] = [];
   for (const [lane, of] of Map.groupBy(rows, (row) => row.lane)) {
     const at = await atLane(ctx, table, lane);

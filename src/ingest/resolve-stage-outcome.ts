@@ -4,7 +4,7 @@ import { noteLanes } from '../catalog/find-table.ts';
 import { LifeOver } from '../catalog/generation.ts';
 import { setUpLanes } from '../catalog/provision-lanes.ts';
 import { TimestoreError } from '../core/errors.ts';
-import type { Context } from '../create-context.ts';
+import type { IngestDeps } from './deps.ts';
 import { notWritable } from '../schema/lane-state.ts';
 import type { Table } from '../schema/table.ts';
 import type { ChunksOutcome } from './stage-chunks.ts';
@@ -17,7 +17,7 @@ type NotAccepted = Exclude<ChunksOutcome, { outcome: 'accepted' }>;
  *
  * @throws TimestoreError; StoreError when a store that this needs is away
  */
-export async function settle(ctx: Context, table: Table, outcome: NotAccepted): Promise<void> {
+export async function settle(ctx: IngestDeps, table: Table, outcome: NotAccepted): Promise<void> {
   const { dataset, name } = table;
   switch (outcome.outcome) {
     case 'unknown':
@@ -60,7 +60,7 @@ function keyExpired(stored: number): TimestoreError {
 }
 
 function tooManyKeys(
-  ctx: Context,
+  ctx: IngestDeps,
   dataset: string,
   { bytes, lapseIn_ms, full }: Extract<NotAccepted, { outcome: 'keys' }>,
 ): TimestoreError {
@@ -101,7 +101,7 @@ const retryLongest_ms = 60_000;
 
 /** Told to wait for as long as the lane needs to drain what this request lacks room for, at the pace of its last flush. */
 function bufferFull(
-  ctx: Context,
+  ctx: IngestDeps,
   name: string,
   { full, pending, drainedRowsPerSecond, needs }: Extract<NotAccepted, { outcome: 'full' }>,
 ): TimestoreError {

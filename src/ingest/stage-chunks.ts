@@ -4,7 +4,7 @@ import type { QuotaLeft } from '../buffer/quota.ts';
 import type { Replay } from '../buffer/replays.ts';
 import { recallBatches } from '../buffer/shared-memory.ts';
 import { marginOf, type Pending, type StagedBatch, type StageOutcome, stageBatch } from '../buffer/stage.ts';
-import type { Context } from '../create-context.ts';
+import type { IngestDeps } from './deps.ts';
 import type { PreparedRows } from '../schema/prepare.ts';
 import type { Table } from '../schema/table.ts';
 import { bytesOf, cutBatches, planChunks } from './split-batches.ts';
@@ -50,7 +50,7 @@ export type ChunksRequest = {
  * @throws StoreError when Redis is away
  */
 export async function stageChunks(
-  ctx: Context,
+  ctx: IngestDeps,
   table: Table,
   rows: PreparedRows,
   { idempotencyKey, requestHash, meta, durable, isOwn = false, replay, life_ms, prepareAgain }: ChunksRequest,
@@ -107,7 +107,7 @@ export async function stageChunks(
 }
 
 /** A request that comes again shortly before its key is forgotten: nothing of it is staged any more. */
-async function recallChunks(ctx: Context, table: Table, key: string, first: StagedBatch): Promise<ChunksOutcome> {
+async function recallChunks(ctx: IngestDeps, table: Table, key: string, first: StagedBatch): Promise<ChunksOutcome> {
   const others = await recallBatches(
     ctx,
     table,

@@ -2,7 +2,7 @@ import { noteJob } from '../buffer/due.ts';
 import { auditLine } from '../catalog/audit-log/statement.ts';
 import { TimestoreError } from '../core/errors.ts';
 import { asking } from '../core/request-context.ts';
-import type { Context } from '../create-context.ts';
+import type { JobDeps } from './deps.ts';
 import { epochMs } from '../stores/postgres/client.ts';
 import { fromJsonb, toJsonb } from '../stores/postgres/jsonb.ts';
 
@@ -86,7 +86,7 @@ export type NewJob<Kind extends JobKind> = Target<Kind> & {
  * @throws TimestoreError `key-reused`; StoreError
  */
 export async function createJob<Kind extends JobKind>(
-  ctx: Context,
+  ctx: JobDeps,
   { id = crypto.randomUUID(), kind, dataset, table, request, progress = {} }: NewJob<Kind>,
 ): Promise<JobOf<Kind>> {
   const { actor, requestId } = asking();
@@ -136,7 +136,7 @@ function sorted(value: unknown): unknown {
 }
 
 /** Throws TimestoreError `not-found`; StoreError. */
-export async function readJob(ctx: Context, id: string): Promise<Job> {
+export async function readJob(ctx: JobDeps, id: string): Promise<Job> {
   const [job] = await ctx.postgres.rows<JobLine>(`select ${jobColumns} from jobs where id = $1`, [id]);
   if (job === undefined) throw new TimestoreError('not-found', `There is no job ${id}.`);
   return jobIn(job);
@@ -155,7 +155,7 @@ export type JobFilter = {
 
 /** The newest first. */
 export async function listJobs(
-  ctx: Context,
+  ctx: JobDeps,
   { before, dataset, kind, state, webhook, of }: JobFilter,
   limit: number,
 ): Promise<Job[]> {
@@ -175,7 +175,7 @@ export async function listJobs(
  * Has a job that failed go on where it stopped, and a mirror that waits or has stopped in a part of it. Throws TimestoreError
  * `not-found`, `conflict`; StoreError.
  */
-export async function retryJob(ctx: Context, id: string): Promise<Job> {
+export async function retryJob(ctx: JobDeps, id: string): Promise<Job> {
   const params: unknown[] = [id];
   const [job] = await ctx.postgres.rows<JobLine>(
     `with changed as (

@@ -3,7 +3,7 @@ import { jobsMember, noteJob } from '../buffer/due.ts';
 import { errorCatalogue, TimestoreError } from '../core/errors.ts';
 import { describeError } from '../core/log.ts';
 import { onBehalfOf } from '../core/request-context.ts';
-import type { Context } from '../create-context.ts';
+import type { JobDeps } from './deps.ts';
 import type { Statement } from '../stores/postgres/client.ts';
 import { toJsonb, toText } from '../stores/postgres/jsonb.ts';
 import { ask } from '../stores/redis/client.ts';
@@ -25,10 +25,14 @@ export type Outcome = {
  * A step of a job. It may die anywhere, run twice, or run beside itself: what it does outside of the catalogue may be
  * repeated, and what it does in it comes with `alongside`.
  */
-export type Step<Kind extends JobKind> = (ctx: Context, job: JobOf<Kind>, deadline_ms: number) => Promise<Outcome>;
+export type Step<Kind extends JobKind, Deps extends JobDeps> = (
+  ctx: Deps,
+  job: JobOf<Kind>,
+  deadline_ms: number,
+) => Promise<Outcome>;
 
 /** The steps of every kind. */
-export type Steps = { [Kind in JobKind]: Step<Kind> };
+export type Steps<Deps extends JobDeps> = { [Kind in JobKind]: Step<Kind, Deps> };
 
 const retry_ms_max = 300_000;
 /** A job that is due so soon is waited for, looked for so often at most. */
@@ -46,7 +50,11 @@ const attempts_max: Partial<Record<JobKind, number>> & { others: number } = {
  * @returns the number of steps
  * @throws StoreError when the catalogue is away
  */
-export async function workOnJobs(ctx: Context, steps: Steps, deadline_ms: number): Promise<number> {
+export async function workOnJobs<Deps extends JobDeps>(
+  ctx: Deps,
+  steps: Steps<Deps>,
+  deadline_ms: number,
+): Promise<number> {
   // Taken away first: what is made from now on tells of itself.
   await ask(() => ctx.redis.zrem(ctx.keys.due, jobsMember));
   let worked = 0;
@@ -71,7 +79,7 @@ export async function workOnJobs(ctx: Context, steps: Steps, deadline_ms: number
 type Claimed = JobLine & { claim: string };
 
 /** The one that waits longest. Jobs that change rows of one table take turns: each counts what the one before has left. */
-async function claim(ctx: Context): Promise<Claimed | undefined> {
+async function claim(ctx: JobDeps): Promise<Claimed | undefined> {
   const [job] = await ctx.postgres.rows<Claimed>(
     `update jobs set state = 'running', claim = $3, claimed_until = now() + $1 * interval '1 millisecond'
       where id = (
@@ -89,7 +97,7 @@ async function claim(ctx: Context): Promise<Claimed | undefined> {
 }
 
 /** Does work while somebody hears of it, however long it takes. */
-async function whileHeardOf<Result>(ctx: Context, job: Claimed, work: Promise<Result>): Promise<Result> {
+async function whileHeardOf<Result>(ctx: JobDeps, job: Claimed, work: Promise<Result>): Promise<Result> {
   const { job_claim_ms } = ctx.config.limits;
   const renew = () => {
     const renewed = ctx.postgres.rows(
@@ -107,7 +115,7 @@ async function whileHeardOf<Result>(ctx: Context, job: Claimed, work: Promise<Re
   }
 }
 
-async function step(ctx: Context, steps: Steps, job: Claimed, deadline_ms: number): Promise<void> {
+async function step<Deps extends JobDeps>(ctx: Deps, steps: Steps<Deps>, job: Claimed, deadline_ms: number): Promise<void> {
   const event = { event: 'job', job: job.id, kind: job.kind, dataset: job.dataset, table: job.table };
   const from_ms = ctx.now();
   try {
@@ -129,10 +137,10 @@ async function step(ctx: Context, steps: Steps, job: Claimed, deadline_ms: numbe
 }
 
 /** Throws RangeError for a job that does not say what it is of. */
-async function begin(ctx: Context, steps: Steps, line: Claimed, deadline_ms: number): Promise<Outcome> {
+async function begin<Deps extends JobDeps>(ctx: Deps, steps: Steps<Deps>, line: Claimed, deadline_ms: number): Promise<Outcome> {
   const job = jobIn(line);
   // The step of its kind: that both are of the same one is more than the compiler follows.
-  return await (steps[job.kind] as (ctx: Context, job: Job, deadline_ms: number) => Promise<Outcome>)(
+  return await (steps[job.kind] as (ctx: Deps, job: Job, deadline_ms: number) => Promise<Outcome>)(
     ctx,
     job,
     deadline_ms,
@@ -166,7 +174,7 @@ function onRecord({ id }: Claimed, outcome: Outcome): Statement {
 }
 
 /** After a failure that may pass the job waits, longer each time; after another one it is over. The error's code says which. */
-async function giveBack(ctx: Context, job: Claimed, error: unknown): Promise<void> {
+async function giveBack(ctx: JobDeps, job: Claimed, error: unknown): Promise<void> {
   const isKnown = error instanceof TimestoreError;
   const mayPass = !isKnown || errorCatalogue[error.code].retryable;
   const isOver = !mayPass || job.attempts + 1 >= (attempts_max[job.kind as JobKind] ?? attempts_max.others);
@@ -187,7 +195,7 @@ async function giveBack(ctx: Context, job: Claimed, error: unknown): Promise<voi
 }
 
 /** When the next job is due; one that waits for another has no time of its own. */
-async function nextIn_ms(ctx: Context): Promise<number> {
+async function nextIn_ms(ctx: JobDeps): Promise<number> {
   const [next] = await ctx.postgres.rows<{ in_ms: number | null }>(
     `select (extract(epoch from min(greatest(due_at, claimed_until)) - now()) * 1000)::float8 as in_ms
        from jobs where buffer = $1 and state in ('queued', 'running')`,
@@ -197,7 +205,7 @@ async function nextIn_ms(ctx: Context): Promise<number> {
 }
 
 /** Has the clock come again when the next job is due. */
-export async function noteNext(ctx: Context): Promise<void> {
+export async function noteNext(ctx: JobDeps): Promise<void> {
   const [next] = await ctx.postgres.rows<{ due_ms: number | null }>(
     `select (extract(epoch from min(greatest(due_at, claimed_until))) * 1000)::float8 as due_ms
        from jobs where buffer = $1 and state in ('queued', 'running')`,

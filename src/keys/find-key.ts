@@ -4,7 +4,7 @@ import { StoreError } from '../core/errors.ts';
 import { inEachInstance } from '../core/instance-memory.ts';
 import { describeError } from '../core/log.ts';
 import { Recent } from '../core/lru-map.ts';
-import type { Context } from '../create-context.ts';
+import type { KeyDeps } from './deps.ts';
 import { epochMs } from '../stores/postgres/client.ts';
 import { ask, runScript, script } from '../stores/redis/client.ts';
 import { hashOf, isSame, type Key, keySchema, splitKey } from './key.ts';
@@ -33,7 +33,7 @@ export type SeenKey = {
  * @returns undefined for any other text
  * @throws StoreError when nobody can tell: neither the hot buffer nor the catalogue answers, and this instance has not seen it
  */
-export async function authenticate(ctx: Context, text: string): Promise<Key | undefined> {
+export async function authenticate(ctx: KeyDeps, text: string): Promise<Key | undefined> {
   const halves = splitKey(text);
   if (halves === undefined) return undefined;
   const seen = await find(ctx, halves.id);
@@ -44,7 +44,7 @@ export async function authenticate(ctx: Context, text: string): Promise<Key | un
 }
 
 /** Whether this instance can tell what a text is without asking a store. */
-export function isKnown(ctx: Context, text: string): boolean {
+export function isKnown(ctx: KeyDeps, text: string): boolean {
   const id = splitKey(text)?.id;
   const seen = id === undefined ? undefined : seenKeys(ctx).get(id);
   return id === undefined || (seen !== undefined && ctx.now() - seen.seenAt_ms < trusted_ms) || seen?.key !== undefined;
@@ -59,7 +59,7 @@ function holds(seen: SeenKey, key: Key, secret: string): boolean {
 }
 
 /** From this instance's memory, then the hot buffer's, then the catalogue. Known keys go on while the catalogue is away. */
-async function find(ctx: Context, id: string): Promise<SeenKey> {
+async function find(ctx: KeyDeps, id: string): Promise<SeenKey> {
   const seen = seenKeys(ctx).get(id);
   if (seen !== undefined && ctx.now() - seen.seenAt_ms < trusted_ms) return seen;
   const buffered = await readBuffered(ctx, id);
@@ -81,7 +81,7 @@ const bufferedSchema = z.object({ key: keySchema, checkedAt_ms: z.number() });
 type Buffered = z.output<typeof bufferedSchema>;
 
 /** Undefined also when Redis is away: the catalogue may know. */
-async function readBuffered(ctx: Context, id: string): Promise<Buffered | undefined> {
+async function readBuffered(ctx: KeyDeps, id: string): Promise<Buffered | undefined> {
   try {
     const text = await ask(() => ctx.redis.hget<string>(ctx.keys.apiKeys, id));
     return text === null ? undefined : bufferedSchema.parse(JSON.parse(text));
@@ -96,13 +96,13 @@ export const keyColumns = `id, name, secret_hash as hash, scopes, row_filter as 
   ${epochMs('created_at')} as "createdAt_ms", ${epochMs('expires_at')} as "expiresAt_ms",
   ${epochMs('revoked_at')} as "revokedAt_ms", replaced_by as "replacedBy"`;
 
-async function readKey(ctx: Context, id: string): Promise<Key | undefined> {
+async function readKey(ctx: KeyDeps, id: string): Promise<Key | undefined> {
   const [row] = await ctx.postgres.rows(`select ${keyColumns} from api_keys where id = $1`, [id]);
   return row === undefined ? undefined : keySchema.parse(row);
 }
 
 /** Tells all instances what is recorded now. Throws StoreError: those that have seen the key go on with what they know. */
-export async function rememberKey(ctx: Context, key: Key): Promise<void> {
+export async function rememberKey(ctx: KeyDeps, key: Key): Promise<void> {
   keep(ctx, key.id, await writeBuffered(ctx, key));
 }
 
@@ -112,7 +112,7 @@ export async function rememberKey(ctx: Context, key: Key): Promise<void> {
  *
  * @returns the key as it is recorded then
  */
-async function writeBuffered(ctx: Context, key: Key): Promise<Key> {
+async function writeBuffered(ctx: KeyDeps, key: Key): Promise<Key> {
   const buffered: Buffered = { key, checkedAt_ms: ctx.now() };
   const args = [key.id, key.revision, JSON.stringify(buffered)];
   const newer = await runScript<string>(ctx.redis, rememberScript, [ctx.keys.apiKeys], args);
@@ -130,14 +130,14 @@ async function writeBuffered(ctx: Context, key: Key): Promise<Key> {
 }
 
 /** Only a cache here: the next instance asks the catalogue, too. */
-async function tryBuffering(ctx: Context, key: Key): Promise<Key> {
+async function tryBuffering(ctx: KeyDeps, key: Key): Promise<Key> {
   return await writeBuffered(ctx, key).catch((error) => {
     ctx.log({ event: 'key-cache-unwritten', id: key.id, ...describeError(error) });
     return key;
   });
 }
 
-function keep(ctx: Context, id: string, key: Key | undefined): SeenKey {
+function keep(ctx: KeyDeps, id: string, key: Key | undefined): SeenKey {
   const seen: SeenKey = { key, seenAt_ms: ctx.now() };
   seenKeys(ctx).set(id, seen);
   return seen;

@@ -1,5 +1,5 @@
 import { asking } from '../core/request-context.ts';
-import type { Context } from '../create-context.ts';
+import type { KeyDeps } from './deps.ts';
 import type { Statement } from '../stores/postgres/client.ts';
 import { keyColumns, rememberKey } from './find-key.ts';
 import { keySchema } from './key.ts';
@@ -7,7 +7,7 @@ import { keySchema } from './key.ts';
 const keysInStep = 100;
 
 /** Keys that list a dataset and are still good. Throws StoreError. */
-export async function keysListing(ctx: Context, dataset: string): Promise<string[]> {
+export async function keysListing(ctx: KeyDeps, dataset: string): Promise<string[]> {
   const keys = await ctx.postgres.rows<{ id: string }>(
     `select id from api_keys k
       where revoked_at is null and exists (
@@ -43,7 +43,7 @@ export function forgetDataset(dataset: string, ids: string[], job: string): Stat
 }
 
 /** Tells all instances what is recorded of keys now; those that have seen them follow. Throws StoreError. */
-export async function tellOfKeys(ctx: Context, ids: string[]): Promise<void> {
+export async function tellOfKeys(ctx: KeyDeps, ids: string[]): Promise<void> {
   const rows = await ctx.postgres.rows(`select ${keyColumns} from api_keys where id = any($1)`, [ids]);
   for (const row of rows) await rememberKey(ctx, keySchema.parse(row));
 }

@@ -1,7 +1,7 @@
 import type * as z from 'zod';
 import { auditLine } from '../catalog/audit-log/statement.ts';
 import { StoreError, TimestoreError } from '../core/errors.ts';
-import type { Context } from '../create-context.ts';
+import type { KeyDeps } from './deps.ts';
 import { ask } from '../stores/redis/client.ts';
 import { keyColumns, rememberKey } from './find-key.ts';
 import { type Key, keySchema, makeKey, type RowFilter, type scopesSchema } from './key.ts';
@@ -17,7 +17,7 @@ export type NewKey = {
 export type MadeKey = { key: Key; text: string };
 
 /** Throws StoreError when the catalogue is away. */
-export async function createKey(ctx: Context, { name, scopes, rowFilter, expiresAt_ms }: NewKey): Promise<MadeKey> {
+export async function createKey(ctx: KeyDeps, { name, scopes, rowFilter, expiresAt_ms }: NewKey): Promise<MadeKey> {
   const { id, hash, text } = makeKey();
   const params: unknown[] = [
     ...[id, name, hash, JSON.stringify(scopes), rowFilter === null ? null : JSON.stringify(rowFilter), expiresAt_ms],
@@ -36,7 +36,7 @@ export async function createKey(ctx: Context, { name, scopes, rowFilter, expires
 
 /** The newest first, after the place that an earlier list has ended at. */
 export async function listKeys(
-  ctx: Context,
+  ctx: KeyDeps,
   { after, limit }: { after: number | undefined; limit: number },
 ): Promise<{ keys: Key[]; next: number | undefined }> {
   const rows = await ctx.postgres.rows<{ n: string }>(
@@ -51,7 +51,7 @@ export async function listKeys(
 }
 
 /** Throws TimestoreError `not-found`; StoreError. */
-export async function findKeyRecord(ctx: Context, id: string): Promise<Key> {
+export async function findKeyRecord(ctx: KeyDeps, id: string): Promise<Key> {
   const [row] = await ctx.postgres.rows(`select ${keyColumns} from api_keys where id = $1`, [id]);
   if (row === undefined) throw noKey(id);
   return keySchema.parse(row);
@@ -62,7 +62,7 @@ export async function findKeyRecord(ctx: Context, id: string): Promise<Key> {
  *
  * @throws TimestoreError `not-found`; StoreError, also when it is on record and instances could not be told
  */
-export async function revokeKey(ctx: Context, id: string): Promise<Key> {
+export async function revokeKey(ctx: KeyDeps, id: string): Promise<Key> {
   const params: unknown[] = [id];
   const [row] = await ctx.postgres.rows(
     `with changed as (
@@ -82,7 +82,7 @@ export async function revokeKey(ctx: Context, id: string): Promise<Key> {
  *
  * @throws TimestoreError `not-found`; `conflict` for one that has ended or was rotated before; StoreError
  */
-export async function rotateKey(ctx: Context, id: string, overlap_s: number): Promise<MadeKey & { old: Key }> {
+export async function rotateKey(ctx: KeyDeps, id: string, overlap_s: number): Promise<MadeKey & { old: Key }> {
   // Before anything is on record: the new key's text can be told only once.
   await ask(() => ctx.redis.ping());
   const made = makeKey();
@@ -129,7 +129,7 @@ export async function rotateKey(ctx: Context, id: string, overlap_s: number): Pr
   return { key: keySchema.parse(created), text: made.text, old };
 }
 
-async function tellAll(ctx: Context, key: Key): Promise<void> {
+async function tellAll(ctx: KeyDeps, key: Key): Promise<void> {
   await rememberKey(ctx, key).catch((error) => {
     throw new StoreError('redis', `could not be told that key ${key.id} has changed, which is on record`, error);
   });

@@ -2,7 +2,7 @@ import { measureMemory } from '../buffer/memory.ts';
 import { sweepStates } from '../catalog/apply-states.ts';
 import { mirrorDue } from '../catalog/mirror-jobs.ts';
 import { describeError } from '../core/log.ts';
-import type { Context } from '../create-context.ts';
+import type { OperationDeps } from './deps.ts';
 import { handOnWhileDue, type LaneQueue } from '../flush/enqueue-due-lanes.ts';
 import { flushWhileDue } from '../flush/flush-due.ts';
 import { sweepDue } from '../flush/sweep-due.ts';
@@ -31,7 +31,7 @@ const backupMinute = 45;
  * @param at_ms of the trigger
  */
 export async function runMinute(
-  ctx: Context,
+  ctx: OperationDeps,
   at_ms: number,
   queue: LaneQueue | undefined,
   { pause_ms, passes_ms } = everyMinute,
@@ -63,7 +63,7 @@ export async function runMinute(
 }
 
 /** Once a day, whoever asks how often: the job is named by the day. */
-async function backUpDaily(ctx: Context, at_ms: number): Promise<void> {
+async function backUpDaily(ctx: OperationDeps, at_ms: number): Promise<void> {
   const at = new Date(at_ms);
   if (at.getUTCHours() !== ctx.config.TIMESTORE_BACKUP_HOUR) return;
   const id = `daily-${at.toISOString().slice(0, 10)}`;
@@ -71,6 +71,6 @@ async function backUpDaily(ctx: Context, at_ms: number): Promise<void> {
 }
 
 /** The flush goes on without what this needs. */
-async function attempt(ctx: Context, job: string, work: Promise<unknown>): Promise<void> {
+async function attempt(ctx: OperationDeps, job: string, work: Promise<unknown>): Promise<void> {
   await work.catch((error) => ctx.log({ event: 'job-failed', job, ...describeError(error) }));
 }

@@ -1,4 +1,5 @@
 import type { Steps } from '../jobs/runner.ts';
+import type { OperationDeps } from './deps.ts';
 import { backupStep } from './backup/backup.ts';
 import { restoreStep } from './backup/restore.ts';
 import { exportStep } from './export/export.ts';
@@ -10,7 +11,7 @@ import { changeRows } from './row-changes/change-rows.ts';
 import { mirrorStep } from './takeover/mirror.ts';
 import { notifyStep } from './webhooks/notify.ts';
 
-export const jobSteps: Steps = {
+export const jobSteps: Steps<OperationDeps> = {
   'delete-rows': changeRows,
   'correct-rows': changeRows,
   'drop-table': dropTableStep,

@@ -1,6 +1,6 @@
 import { describeError } from '../core/log.ts';
 import { type CounterName, type HistogramName, metrics } from '../core/metrics.ts';
-import type { Context } from '../create-context.ts';
+import type { RedisDeps } from './deps.ts';
 import addCountersLua from './add-counters.lua';
 import { ask, runScript, script } from './redis/client.ts';
 
@@ -59,7 +59,7 @@ export class Counters {
   }
 
   /** Adds to the sums that all instances share. Never rejects: what could not be sent goes along the next time. */
-  async send(ctx: Context): Promise<void> {
+  async send(ctx: RedisDeps): Promise<void> {
     const worth = this.#worth;
     this.#worth = 0;
     this.#sentAt_ms = ctx.now();
@@ -72,7 +72,7 @@ export class Counters {
     }
   }
 
-  async #sendParts(ctx: Context): Promise<void> {
+  async #sendParts(ctx: RedisDeps): Promise<void> {
     // Another call may send meanwhile: each has its own parts.
     const parts = this.#parts.length > 0 ? this.#parts : this.#cut();
     this.#parts = [];
@@ -98,7 +98,7 @@ export class Counters {
 }
 
 /** The sums that all instances share, by name and labels as they are told. Throws StoreError. */
-export async function readCounters(ctx: Context): Promise<Map<string, number>> {
+export async function readCounters(ctx: RedisDeps): Promise<Map<string, number>> {
   const sums = new Map<string, number>();
   let cursor = '0';
   do {

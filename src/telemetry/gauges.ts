@@ -2,7 +2,7 @@ import { dueWork } from '../buffer/due.ts';
 import { readMemory } from '../buffer/memory.ts';
 import { logicalName } from '../core/identifiers.ts';
 import type { GaugeName } from '../core/metrics.ts';
-import type { Context } from '../create-context.ts';
+import type { TelemetryDeps } from './deps.ts';
 import { newestAudits } from '../operations/row-audit/audit-due.ts';
 import { runScript, script } from '../stores/redis/client.ts';
 import laneGaugesLua from './lane-gauges.lua';
@@ -19,7 +19,7 @@ const lanes_max = 1_000;
 const datasets_max = 1_000;
 
 /** Of the hot buffer: what waits in it, by table. Two commands. Throws StoreError. */
-export async function bufferGauges(ctx: Context): Promise<Sample[]> {
+export async function bufferGauges(ctx: TelemetryDeps): Promise<Sample[]> {
   const { lanes } = await dueWork(ctx, lanes_max, 'all');
   type Reply = [number, number, number, ...[number, number, number, number][]];
   const [now_ms, outbox, refused, ...states] = await runScript<Reply>(
@@ -59,7 +59,7 @@ export async function bufferGauges(ctx: Context): Promise<Sample[]> {
 }
 
 /** Of the hot buffer: its memory, and what keys take of it by dataset. Throws StoreError. */
-export async function memoryGauges(ctx: Context): Promise<Sample[]> {
+export async function memoryGauges(ctx: TelemetryDeps): Promise<Sample[]> {
   const [memory, datasets] = await Promise.all([
     readMemory(ctx),
     ctx.postgres
@@ -83,7 +83,7 @@ export async function memoryGauges(ctx: Context): Promise<Sample[]> {
 }
 
 /** What the newest audits say. Throws StoreError. */
-export async function auditGauges(ctx: Context): Promise<Sample[]> {
+export async function auditGauges(ctx: TelemetryDeps): Promise<Sample[]> {
   const audits = await newestAudits(ctx);
   return audits.flatMap(({ dataset, table, missing, doubled, unaccounted, ok, age_s }): Sample[] => {
     const labels = { dataset, table };
@@ -98,7 +98,7 @@ export async function auditGauges(ctx: Context): Promise<Sample[]> {
 }
 
 /** What waits and what differs, by the catalogue. Throws StoreError. */
-export async function catalogueGauges(ctx: Context): Promise<Sample[]> {
+export async function catalogueGauges(ctx: TelemetryDeps): Promise<Sample[]> {
   const [jobs = [], drifts = [], oldest = [], backups = [], mirrors = []] = await ctx.postgres.transaction([
     [
       `select state, count(*)::int as n from jobs where buffer = $1 and state in ('queued', 'running', 'failed')
@@ -145,7 +145,7 @@ export async function catalogueGauges(ctx: Context): Promise<Sample[]> {
   ];
 }
 
-export async function storeGauges(ctx: Context): Promise<Sample[]> {
+export async function storeGauges(ctx: TelemetryDeps): Promise<Sample[]> {
   const { stores } = await checkStores(ctx);
   return Object.entries(stores).map(([store, { ok }]) => {
     return { name: 'timestore_store_up', labels: { store }, value: ok ? 1 : 0 };

@@ -1,6 +1,6 @@
 import { describeError } from '../core/log.ts';
 import { type MetricName, metrics } from '../core/metrics.ts';
-import type { Context } from '../create-context.ts';
+import type { TelemetryDeps } from './deps.ts';
 import { fieldOf, readCounters } from '../stores/counters.ts';
 import { auditGauges, bufferGauges, catalogueGauges, memoryGauges, type Sample, storeGauges } from './gauges.ts';
 
@@ -8,7 +8,7 @@ import { auditGauges, bufferGauges, catalogueGauges, memoryGauges, type Sample, 
  * Everything there is to tell, in the text format of Prometheus, from state that all instances share. What a store that is
  * away would tell is left out, and `timestore_store_up` says which it is. Never rejects.
  */
-export async function metricsText(ctx: Context): Promise<string> {
+export async function metricsText(ctx: TelemetryDeps): Promise<string> {
   // Of this instance, so that a scrape has what came before it.
   if (ctx.counters.isWorth) await ctx.counters.send(ctx);
   const parts = [bufferGauges(ctx), memoryGauges(ctx), auditGauges(ctx), catalogueGauges(ctx), storeGauges(ctx)];
@@ -36,7 +36,7 @@ export async function metricsText(ctx: Context): Promise<string> {
     .join('');
 }
 
-function left<Nothing>(ctx: Context, error: unknown, nothing: Nothing): Nothing {
+function left<Nothing>(ctx: TelemetryDeps, error: unknown, nothing: Nothing): Nothing {
   ctx.log({ event: 'metrics-incomplete', ...describeError(error) });
   return nothing;
 }

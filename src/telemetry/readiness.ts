@@ -1,6 +1,6 @@
 import type { StoreName } from '../core/errors.ts';
 import { describeError } from '../core/log.ts';
-import type { Context } from '../create-context.ts';
+import type { TelemetryDeps } from './deps.ts';
 import { type Described, describe, type Kind } from '../stores/clickhouse/kind.ts';
 import { atAny, everyNode } from '../stores/clickhouse/servers.ts';
 import { limitsLacking } from '../stores/clickhouse/users.ts';
@@ -18,7 +18,7 @@ export type Readiness = {
 type StoreState = { ok: boolean; latencyMs: number; kind?: Kind; version?: string };
 
 /** Asks each store for something that only a reachable, migrated one with the right credentials can answer. */
-const questions: Record<StoreName, (ctx: Context) => Promise<unknown>> = {
+const questions: Record<StoreName, (ctx: TelemetryDeps) => Promise<unknown>> = {
   redis: (ctx) => ask(() => ctx.redis.ping()),
   clickhouse: async (ctx): Promise<Described> => {
     await Promise.all(
@@ -34,9 +34,9 @@ const questions: Record<StoreName, (ctx: Context) => Promise<unknown>> = {
 };
 
 /** Contexts whose ClickHouse was seen to limit its reader: that does not change by itself. */
-const limited = new WeakSet<Context>();
+const limited = new WeakSet<TelemetryDeps>();
 
-async function warningsOf(ctx: Context): Promise<string[]> {
+async function warningsOf(ctx: TelemetryDeps): Promise<string[]> {
   if (limited.has(ctx)) return [];
   const lacking = await Promise.all(everyNode(ctx).map(({ reader }) => limitsLacking(reader)));
   const settings = [...new Set(lacking.flat())];
@@ -48,7 +48,7 @@ async function warningsOf(ctx: Context): Promise<string[]> {
   return ['The ClickHouse reader lacks limits of sql/clickhouse/users.sql; timestore migrate names them.'];
 }
 
-export async function checkStores(ctx: Context): Promise<Readiness> {
+export async function checkStores(ctx: TelemetryDeps): Promise<Readiness> {
   const names = Object.keys(questions) as StoreName[];
   const answers = await Promise.all(
     names.map(async (name) => {

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Timestore, TimestoreError } from '../../src/client/index.ts';
-import type { At } from '../../src/stores/clickhouse/servers.ts';
+import type { Context } from '../../src/create-context.ts';
+import type { NodeContext } from '../../src/stores/clickhouse/servers.ts';
 import { adminKey, peersDir, type Running, type World } from './world.ts';
 
 export const dataset = 'bench';
@@ -8,7 +9,7 @@ export const headers = { authorization: `Bearer ${adminKey}`, 'content-type': 'a
 export const rowsPath = (table = 'readings') => `/v1/datasets/${dataset}/tables/${table}/rows`;
 
 /** The peers' table has the same fields, partitions and order, and nothing that guards against loss or doubles. */
-export async function createPeerTable(ctx: At, name: string): Promise<string> {
+export async function createPeerTable(ctx: NodeContext<Context>, name: string): Promise<string> {
   await ctx.clickhouse.command('CREATE DATABASE IF NOT EXISTS ts_peer');
   await ctx.clickhouse.command(`DROP TABLE IF EXISTS ts_peer.${name} SYNC`);
   await ctx.clickhouse.command(

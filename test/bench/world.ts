@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { buildWorker } from '../../local/build-worker.ts';
 import { freePorts, type Stack } from '../../local/stack.ts';
 import { migrate } from '../../src/cli/migrate.ts';
-import { createContext } from '../../src/create-context.ts';
-import type { At } from '../../src/stores/clickhouse/servers.ts';
+import { type Context, createContext } from '../../src/create-context.ts';
+import type { NodeContext } from '../../src/stores/clickhouse/servers.ts';
 import { startWorkerProcess } from '../faults/worker-process.ts';
 import { startTestStack } from '../test-stack.ts';
 import { childOf } from './processes.ts';
@@ -33,7 +33,7 @@ export type World = {
   stack: Stack;
   env: Record<string, string>;
   build: string;
-  ctx: At;
+  ctx: NodeContext<Context>;
   timestore: Running;
   /** Another Worker beside it. */
   start(options: WorkerStart): Promise<Running>;

@@ -10,7 +10,7 @@ import { flushLane } from '../../src/flush/flush-lane.ts';
 import { openRecords, replayRecords } from '../../src/operations/quarantine/replay.ts';
 import { reconcileTable } from '../../src/operations/reconcile/reconcile-table.ts';
 import { auditTable } from '../../src/operations/row-audit/audit-table.ts';
-import { type At, atShard, everyNode } from '../../src/stores/clickhouse/servers.ts';
+import { type NodeContext, atShard, everyNode } from '../../src/stores/clickhouse/servers.ts';
 import { at, expectStored, flush, newDataset, query, send, sql, tableOf } from '../integration/support.ts';
 import { useCluster } from './support.ts';
 
@@ -40,7 +40,7 @@ const idsOf = async (ctx: Context, dataset: string) => {
 };
 
 /** Whether a server runs a statement with a text, and waits for others. */
-async function runs({ clickhouse }: At, text: string): Promise<boolean> {
+async function runs({ clickhouse }: NodeContext, text: string): Promise<boolean> {
   const [found] = await clickhouse.rows<{ n: string }>(
     "SELECT count() AS n FROM system.processes WHERE query LIKE {like:String} AND query NOT LIKE '%processes%' AND elapsed > 0.3",
     { like: `%${text}%` },

@@ -16,7 +16,8 @@ import { type Context, createContext } from '../../src/create-context.ts';
 import { flushLane } from '../../src/flush/flush-lane.ts';
 import { ingestRows } from '../../src/ingest/ingest.ts';
 import { readJob } from '../../src/jobs/job.ts';
-import { type Step, workOnJobs } from '../../src/jobs/runner.ts';
+import { workOnJobs } from '../../src/jobs/runner.ts';
+import type { OperationStep } from '../../src/operations/deps.ts';
 import { jobSteps } from '../../src/operations/job-handlers.ts';
 import { beginChange } from '../../src/operations/row-changes/change-rows.ts';
 import { at, expectStored, flush, query, send, storedRows, tableOf } from '../integration/support.ts';
@@ -92,7 +93,7 @@ test('stored rows are changed when the replica knows that they are going to be',
   const rows = { filters: { columns: [{ column: 'v', op: 'eq' as const, value: 1 }] } };
   const { id } = await beginChange(ctx, { dataset: 'changed', table: 'm', request: { rows } });
   const isKnown = async () => (await readJob(ctx, id)).progress.found !== undefined;
-  const step: Step<'delete-rows'> = async (own, job, deadline_ms) => {
+  const step: OperationStep<'delete-rows'> = async (own, job, deadline_ms) => {
     const outcome = await jobSteps['delete-rows'](own, job, deadline_ms);
     if ('progress' in outcome && outcome.progress.found !== undefined) replica.kill('SIGSTOP');
     return outcome;

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { slugPattern } from '../../core/identifiers.ts';
 import { inEachInstance } from '../../core/instance-memory.ts';
 import { describeError } from '../../core/log.ts';
-import type { Context } from '../../create-context.ts';
+import type { CatalogDeps } from '../deps.ts';
 import { recordPast } from '../../stores/postgres/record-past.ts';
 
 export type Refusal = { actor: string; requestId: string; action: string; dataset: string | undefined; code: string };
@@ -26,7 +26,7 @@ export class Refusals {
    *
    * @returns the work that puts it on record soon, with all like it; undefined where that is under way
    */
-  note(ctx: Context, refusal: Refusal): Promise<void> | undefined {
+  note(ctx: CatalogDeps, refusal: Refusal): Promise<void> | undefined {
     const isPromised = this.#waiting.size > 0 && ctx.now() - this.#promisedAt_ms < given_up_ms;
     const { actor, action, code } = refusal;
     // There is no dataset of another form, and a line must not depend on what somebody writes into an address.
@@ -45,7 +45,7 @@ export class Refusals {
     return delay(together_ms).then(() => this.#record(ctx));
   }
 
-  async #record(ctx: Context): Promise<void> {
+  async #record(ctx: CatalogDeps): Promise<void> {
     const lines = [...this.#waiting.values()];
     this.#waiting = new Map();
     const record = (some: Line[]) =>

@@ -1,4 +1,4 @@
-import type { Context } from '../../create-context.ts';
+import type { CatalogDeps } from '../deps.ts';
 import { epochMs } from '../../stores/postgres/client.ts';
 import { fromJsonb } from '../../stores/postgres/jsonb.ts';
 
@@ -29,7 +29,7 @@ export type LogFilter = {
 };
 
 /** Lines of the audit log, the newest first. Throws StoreError when the catalogue is away. */
-export async function readLog(ctx: Context, filter: LogFilter, limit: number): Promise<LogLine[]> {
+export async function readLog(ctx: CatalogDeps, filter: LogFilter, limit: number): Promise<LogLine[]> {
   const { before, dataset, actor, action, outcome, from_ms, to_ms, datasets } = filter;
   const rows = await ctx.postgres.rows<LogLine & { n: string }>(
     `select n, ${epochMs('at')} as at_ms, actor, request_id as "requestId", action, outcome, dataset, "table", count, detail

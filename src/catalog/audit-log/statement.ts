@@ -1,5 +1,5 @@
 import { asking } from '../../core/request-context.ts';
-import type { Context } from '../../create-context.ts';
+import type { CatalogDeps } from '../deps.ts';
 import { toJsonb } from '../../stores/postgres/jsonb.ts';
 
 export type Line = {
@@ -27,7 +27,7 @@ export function auditLine({ action, dataset, table, detail = {} }: Line, from: s
 }
 
 /** The same for what changes nothing in the catalogue: before it is done, so that nothing is done without. Throws StoreError. */
-export async function recordLine(ctx: Context, line: Line): Promise<void> {
+export async function recordLine(ctx: CatalogDeps, line: Line): Promise<void> {
   const params: unknown[] = [];
   await ctx.postgres.rows(`with one as (select 1) ${auditLine(line, 'one', params)}`, params);
 }

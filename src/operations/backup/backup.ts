@@ -4,10 +4,11 @@ import { readTable } from '../../catalog/find-table.ts';
 import { partitionsThere } from '../../catalog/partitions.ts';
 import { required } from '../../core/errors.ts';
 import { physicalName } from '../../core/identifiers.ts';
-import type { Context } from '../../create-context.ts';
+import type { OperationDeps } from '../deps.ts';
 import { cutOf, flushCut } from '../../flush/flush-snapshot.ts';
 import type { JobOf } from '../../jobs/job.ts';
-import type { Outcome, Step } from '../../jobs/runner.ts';
+import type { Outcome } from '../../jobs/runner.ts';
+import type { OperationStep } from '../deps.ts';
 import { recordCut } from '../row-audit/record-cut.ts';
 import { contentOf, writePartition } from './parquet.ts';
 
@@ -81,7 +82,7 @@ export const partitionKey = (id: string, dataset: string, name: string, partitio
  * Copies tables into the object store: everything acknowledged before the job began, each partition as Parquet that was
  * read back, and what the catalogue says. Each step may be repeated: an object is written again.
  */
-export const backupStep: Step<'backup'> = async (ctx, job, deadline_ms) => {
+export const backupStep: OperationStep<'backup'> = async (ctx, job, deadline_ms) => {
   if (job.progress.tables === undefined) return { progress: await begin(ctx, job) };
   const progress = progressSchema.parse(job.progress);
   const next = progress.tables.findIndex(({ rows }) => rows === null);
@@ -136,7 +137,7 @@ export const backupStep: Step<'backup'> = async (ctx, job, deadline_ms) => {
 const manifestsInPage = 500;
 
 async function writeManifests(
-  ctx: Context,
+  ctx: OperationDeps,
   { id }: JobOf<'backup'>,
   { dataset, name, physical }: TableOf,
   current: Current,
@@ -167,7 +168,7 @@ async function writeManifests(
   return { ...current, pages, lastManifest };
 }
 
-async function begin(ctx: Context, { request }: JobOf<'backup'>): Promise<Progress> {
+async function begin(ctx: OperationDeps, { request }: JobOf<'backup'>): Promise<Progress> {
   const { datasets } = request as { datasets?: string[] };
   const tables = await ctx.postgres.rows<{ dataset: string; name: string }>(
     `select t.dataset, t.name from tables t join datasets d on d.name = t.dataset
@@ -183,7 +184,7 @@ type Current = NonNullable<Progress['current']>;
 type Lines = Record<string, unknown>[];
 
 async function flushed(
-  ctx: Context,
+  ctx: OperationDeps,
   progress: Progress,
   current: Current,
   table: TableOf,
@@ -195,7 +196,7 @@ async function flushed(
 }
 
 async function recordOf(
-  ctx: Context,
+  ctx: OperationDeps,
   { dataset, name, life }: TableOf,
   to: Current['until'],
   partitions: Record<string, z.output<typeof content>>,
@@ -221,7 +222,7 @@ async function recordOf(
 }
 
 async function finish(
-  ctx: Context,
+  ctx: OperationDeps,
   { id, request }: JobOf<'backup'>,
   { startedAt, tables }: Progress,
 ): Promise<Outcome> {

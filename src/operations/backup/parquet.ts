@@ -3,10 +3,10 @@ import { atWhole, shardsOf } from '../../catalog/lane-location.ts';
 import { askLong, objectFunction, writeObject } from '../../catalog/object-table.ts';
 import { fieldColumns, systemColumns } from '../../catalog/table-ddl.ts';
 import { qualifiedName, quoteName } from '../../core/identifiers.ts';
-import type { Context } from '../../create-context.ts';
+import type { OperationDeps } from '../deps.ts';
 import type { Table } from '../../schema/table.ts';
 import type { Settings } from '../../stores/clickhouse/client.ts';
-import type { At } from '../../stores/clickhouse/servers.ts';
+import type { OperationNode } from '../deps.ts';
 
 /** What a partition holds: how many rows, and a hash of all there is in them. */
 export type Content = { rows: number; checksum: string };
@@ -26,14 +26,14 @@ function structureOf(table: Table): string {
   return [...systemColumns.map(([name, type]) => `${name} ${type}`), ...fieldColumns(table)].join(', ');
 }
 
-async function contentFrom(at: At, table: Table, from: string, settings: Settings): Promise<Content> {
+async function contentFrom(at: OperationNode, table: Table, from: string, settings: Settings): Promise<Content> {
   const text = await askLong(at, `SELECT ${contentSql(table)} FROM ${from} FORMAT JSONEachRow`, settings);
   const { rows, checksum } = JSON.parse(text) as Content;
   return { rows: Number(rows), checksum };
 }
 
 /** What ClickHouse has of a partition. Throws StoreError, ClickHouseError. */
-export async function contentOf(ctx: Context, table: Table, until: Until, partition: string): Promise<Content> {
+export async function contentOf(ctx: OperationDeps, table: Table, until: Until, partition: string): Promise<Content> {
   const { at, nameOf } = atWhole(ctx, [table]);
   const from = `${nameOf(table)} WHERE _partition_id = {_partition:String} AND ${untilSql(until)}`;
   return await contentFrom(at, table, from, { param__partition: partition });
@@ -45,7 +45,7 @@ export async function contentOf(ctx: Context, table: Table, until: Until, partit
  * @returns what the file holds, which is what it was written from at the moment that it was
  */
 export async function writePartition(
-  ctx: Context,
+  ctx: OperationDeps,
   table: Table,
   until: Until,
   partition: string,
@@ -64,7 +64,7 @@ export async function writePartition(
 }
 
 /** Brings the rows of a file into a table, each once, however often this is called. */
-export async function readPartition(ctx: Context, table: Table, partition: string, key: string): Promise<void> {
+export async function readPartition(ctx: OperationDeps, table: Table, partition: string, key: string): Promise<void> {
   const object = objectFunction(ctx, key, 'Parquet');
   const columns = columnsOf(table).join(', ');
   for (const { at, lanes } of shardsOf(ctx, table)) {

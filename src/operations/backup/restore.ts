@@ -6,9 +6,10 @@ import { placeLanes } from '../../catalog/place-lanes.ts';
 import { setUpLanes } from '../../catalog/provision-lanes.ts';
 import { TimestoreError } from '../../core/errors.ts';
 import { physicalName } from '../../core/identifiers.ts';
-import type { Context } from '../../create-context.ts';
+import type { OperationDeps } from '../deps.ts';
 import type { JobOf } from '../../jobs/job.ts';
-import type { Outcome, Step } from '../../jobs/runner.ts';
+import type { Outcome } from '../../jobs/runner.ts';
+import type { OperationStep } from '../deps.ts';
 import type { Table } from '../../schema/table.ts';
 import { ask } from '../../stores/redis/client.ts';
 import { backupKey, backupRecord, manifestKey, manifestPage, partitionKey, tableKey, tableRecord } from './backup.ts';
@@ -25,7 +26,7 @@ const progressSchema = z.object({
 type Progress = z.output<typeof progressSchema>;
 
 /** Throws TimestoreError `not-found` where there is no whole backup of that name; StoreError. */
-export async function readBackup(ctx: Context, id: string): Promise<z.output<typeof backupRecord>> {
+export async function readBackup(ctx: OperationDeps, id: string): Promise<z.output<typeof backupRecord>> {
   const text = await ctx.objects.get(backupKey(id));
   if (text === undefined) throw new TimestoreError('not-found', `There is no whole backup ${id}.`);
   return backupRecord.parse(JSON.parse(text));
@@ -35,7 +36,7 @@ export async function readBackup(ctx: Context, id: string): Promise<z.output<typ
  * Brings tables of a backup back that are not there. Until all of a table's rows are there and compare equal it is hidden
  * from readers and writers. Each step may be repeated.
  */
-export const restoreStep: Step<'restore'> = async (ctx, job, deadline_ms) => {
+export const restoreStep: OperationStep<'restore'> = async (ctx, job, deadline_ms) => {
   const { backup: id } = job.request as { backup: string };
   if (job.progress.tables === undefined) return await begin(ctx, job, id);
   const progress = progressSchema.parse(job.progress);
@@ -69,7 +70,7 @@ export const restoreStep: Step<'restore'> = async (ctx, job, deadline_ms) => {
 
 /** Brings everything of a table back and shows it; answers how far it is when the time is over before. */
 async function restoreHidden(
-  ctx: Context,
+  ctx: OperationDeps,
   table: Table,
   record: z.output<typeof tableRecord>,
   id: string,
@@ -105,7 +106,7 @@ async function restoreHidden(
   return undefined;
 }
 
-async function begin(ctx: Context, { request }: JobOf<'restore'>, id: string): Promise<Outcome> {
+async function begin(ctx: OperationDeps, { request }: JobOf<'restore'>, id: string): Promise<Outcome> {
   const { datasets: chosen } = request as { datasets?: string[] };
   const backup = await readBackup(ctx, id);
   const isChosen = (dataset: unknown) => chosen === undefined || chosen.includes(String(dataset));
@@ -152,7 +153,7 @@ async function begin(ctx: Context, { request }: JobOf<'restore'>, id: string): P
 }
 
 /** Hidden, without a time at which it would be gone, and with its history; in a new life where an earlier one is known. */
-async function recordTable(ctx: Context, record: z.output<typeof tableRecord>): Promise<void> {
+async function recordTable(ctx: OperationDeps, record: z.output<typeof tableRecord>): Promise<void> {
   const { dataset, name } = record;
   // What the hot buffer has of a table of that name may be of a life that the catalogue knows nothing of.
   await ask(() => ctx.redis.del(ctx.keys.table(dataset, name)));
@@ -196,7 +197,7 @@ async function recordTable(ctx: Context, record: z.output<typeof tableRecord>): 
 }
 
 /** Throws TimestoreError `not-found` where the bucket has lost them; StoreError. */
-async function recordManifests(ctx: Context, table: Table, life: number, text: string | undefined): Promise<void> {
+async function recordManifests(ctx: OperationDeps, table: Table, life: number, text: string | undefined): Promise<void> {
   const { dataset, name, physical } = table;
   if (text === undefined) throw new TimestoreError('not-found', `The backup has lost manifests of table ${name}.`);
   const { manifests, partitions } = manifestPage.parse(JSON.parse(text));

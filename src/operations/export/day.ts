@@ -3,7 +3,7 @@ import { type Until, untilSql } from '../../buffer/lane-positions.ts';
 import { atWhole } from '../../catalog/lane-location.ts';
 import { askLong, objectFunction, writeObject } from '../../catalog/object-table.ts';
 import { quoteName } from '../../core/identifiers.ts';
-import type { Context } from '../../create-context.ts';
+import type { OperationDeps } from '../deps.ts';
 import { rangeConditions, type TimeRange } from '../../query/request/time-range.ts';
 import type { Table } from '../../schema/table.ts';
 import { timeTextSql } from '../../schema/time-text-sql.ts';
@@ -93,7 +93,7 @@ function rowsSql({ table, until, range }: Exported, name: string, params: Settin
 }
 
 /** What ClickHouse has of each day at one moment. Throws StoreError, ClickHouseError. */
-export async function contentByDay(ctx: Context, exported: Exported): Promise<Map<string, Content>> {
+export async function contentByDay(ctx: OperationDeps, exported: Exported): Promise<Map<string, Content>> {
   const params: Settings = {};
   const { at, nameOf } = atWhole(ctx, [exported.table]);
   const from = rowsSql(exported, nameOf(exported.table), params);
@@ -115,7 +115,7 @@ export async function contentByDay(ctx: Context, exported: Exported): Promise<Ma
  * @returns what the object holds
  */
 export async function writeDay(
-  ctx: Context,
+  ctx: OperationDeps,
   exported: Exported,
   day: string,
   key: string,

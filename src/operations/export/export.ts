@@ -2,11 +2,12 @@ import * as z from 'zod';
 import { untilSchema } from '../../buffer/lane-positions.ts';
 import { readTable } from '../../catalog/find-table.ts';
 import { StoreError, TimestoreError } from '../../core/errors.ts';
-import type { Context } from '../../create-context.ts';
+import type { OperationDeps } from '../deps.ts';
 import { cutOf, flushCut } from '../../flush/flush-snapshot.ts';
 import { createJob, type JobOf } from '../../jobs/job.ts';
 import { keyedJobId } from '../../jobs/job-id.ts';
-import type { Outcome, Step } from '../../jobs/runner.ts';
+import type { Outcome } from '../../jobs/runner.ts';
+import type { OperationStep } from '../deps.ts';
 import { queryBody, rangeOf } from '../../query/request/parse.ts';
 import type { Table } from '../../schema/table.ts';
 import { pagesOf } from '../../stores/s3/list-pages.ts';
@@ -50,7 +51,7 @@ export const exportFolder = (dataset: string, table: string, id: string) => `${e
  * @throws TimestoreError `not-found`, `invalid-request`, `key-reused`; StoreError
  */
 export async function beginExport(
-  ctx: Context,
+  ctx: OperationDeps,
   dataset: string,
   name: string,
   request: ExportRequest,
@@ -79,7 +80,7 @@ function chosen({ name, schema }: Table, columns: string[] | undefined): string[
  * Writes each day as an object. It is published when all objects hold what the table has at one moment: what was deleted or
  * corrected while days were written is written again.
  */
-export const exportStep: Step<'export'> = async (ctx, job, deadline_ms) => {
+export const exportStep: OperationStep<'export'> = async (ctx, job, deadline_ms) => {
   const progress = progressSchema.parse(job.progress);
   const request = requestSchema.parse(job.request);
   const table = await readTable(ctx, job.dataset, job.table);
@@ -129,7 +130,7 @@ export const exportStep: Step<'export'> = async (ctx, job, deadline_ms) => {
 };
 
 async function publish(
-  ctx: Context,
+  ctx: OperationDeps,
   job: JobOf<'export'>,
   { days, watermark, life }: z.output<typeof progressSchema>,
   { fields, range }: Exported,

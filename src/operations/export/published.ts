@@ -1,6 +1,6 @@
 import { auditLine } from '../../catalog/audit-log/statement.ts';
 import { TimestoreError } from '../../core/errors.ts';
-import type { Context } from '../../create-context.ts';
+import type { OperationDeps } from '../deps.ts';
 import type { JobOf } from '../../jobs/job.ts';
 import { epochMs, type Statement } from '../../stores/postgres/client.ts';
 import { pagesOf } from '../../stores/s3/list-pages.ts';
@@ -56,7 +56,7 @@ export function publishExport(
 
 /** Those of a table in one life of it, and those that do not say which life they are of. Throws StoreError. */
 export async function exportsOfLife(
-  ctx: Context,
+  ctx: OperationDeps,
   dataset: string,
   table: string,
   life: number,
@@ -71,7 +71,7 @@ export async function exportsOfLife(
 
 /** The newest first. `of`: of these datasets alone, in the lives that they are in. */
 export async function listExports(
-  ctx: Context,
+  ctx: OperationDeps,
   {
     before,
     dataset,
@@ -95,7 +95,7 @@ export async function listExports(
 }
 
 /** Throws TimestoreError `not-found`; StoreError. */
-export async function readExport(ctx: Context, id: string): Promise<Export> {
+export async function readExport(ctx: OperationDeps, id: string): Promise<Export> {
   const [found] = await ctx.postgres.rows<Export>(`select ${columnsSql} from exports where id = $1`, [id]);
   if (found === undefined) throw new TimestoreError('not-found', `There is no export ${id}.`);
   return found;
@@ -107,7 +107,7 @@ export async function readExport(ctx: Context, id: string): Promise<Export> {
  *
  * @throws StoreError
  */
-export async function removeExport(ctx: Context, found: Export, folder: string): Promise<void> {
+export async function removeExport(ctx: OperationDeps, found: Export, folder: string): Promise<void> {
   for await (const page of pagesOf(ctx.objects, folder)) for (const { key } of page) await ctx.objects.remove(key);
   const params: unknown[] = [found.id];
   const line = auditLine(

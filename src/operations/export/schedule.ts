@@ -3,7 +3,7 @@ import { TimestoreError } from '../../core/errors.ts';
 import { physicalName } from '../../core/identifiers.ts';
 import { describeError } from '../../core/log.ts';
 import { asking, onBehalfOf } from '../../core/request-context.ts';
-import type { Context } from '../../create-context.ts';
+import type { OperationDeps } from '../deps.ts';
 import { epochMs } from '../../stores/postgres/client.ts';
 import type { ExportFormat } from './day.ts';
 import { beginExport } from './export.ts';
@@ -29,7 +29,7 @@ const day_ms = 86_400_000;
 
 /** Sets a table's schedule, in place of another. Throws TimestoreError `not-found`; StoreError. */
 export async function setSchedule(
-  ctx: Context,
+  ctx: OperationDeps,
   schedule: Pick<ExportSchedule, 'dataset' | 'table' | 'hour' | 'days' | 'format' | 'columns'>,
 ): Promise<ExportSchedule> {
   const { dataset, table, hour, days, format, columns } = schedule;
@@ -60,7 +60,7 @@ export async function setSchedule(
 }
 
 /** Whether there was one. */
-export async function removeSchedule(ctx: Context, dataset: string, table: string): Promise<boolean> {
+export async function removeSchedule(ctx: OperationDeps, dataset: string, table: string): Promise<boolean> {
   const params: unknown[] = [dataset, table, ctx.config.TIMESTORE_KEY_PREFIX];
   const line = auditLine({ action: 'export.unschedule', dataset, table }, 'changed', params);
   const removed = await ctx.postgres.rows(
@@ -74,7 +74,7 @@ export async function removeSchedule(ctx: Context, dataset: string, table: strin
 }
 
 /** Of these datasets alone, where some are named. */
-export async function listSchedules(ctx: Context, of: string[] | undefined): Promise<ExportSchedule[]> {
+export async function listSchedules(ctx: OperationDeps, of: string[] | undefined): Promise<ExportSchedule[]> {
   return await ctx.postgres.rows<ExportSchedule>(
     `select ${columnsSql} from export_schedules
       where buffer = $1 and ($2::text[] is null or dataset = any($2)) order by dataset, "table" limit 1000`,
@@ -90,7 +90,7 @@ const inPass = 200;
  *
  * @returns how many were begun
  */
-export async function exportDue(ctx: Context): Promise<number> {
+export async function exportDue(ctx: OperationDeps): Promise<number> {
   const { TIMESTORE_KEY_PREFIX: buffer } = ctx.config;
   let begun = 0;
   for (let n = 0; n < inPass; n += 1) {
@@ -110,7 +110,7 @@ export async function exportDue(ctx: Context): Promise<number> {
   return begun;
 }
 
-async function beginScheduled(ctx: Context, due: ExportSchedule): Promise<boolean> {
+async function beginScheduled(ctx: OperationDeps, due: ExportSchedule): Promise<boolean> {
   const { dataset, table, life, days, format, columns, nextAt_ms } = due;
   const end_ms = nextAt_ms - (nextAt_ms % day_ms);
   const timeRange = { start: new Date(end_ms - days * day_ms).toISOString(), end: new Date(end_ms).toISOString() };

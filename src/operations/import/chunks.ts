@@ -5,7 +5,7 @@ import { storedBatches } from '../../flush/heartbeat.ts';
 import { insertPlace, isAlone } from '../../flush/insert.ts';
 import type { Table } from '../../schema/table.ts';
 import type { Settings } from '../../stores/clickhouse/client.ts';
-import type { At } from '../../stores/clickhouse/servers.ts';
+import type { OperationNode } from '../deps.ts';
 
 /** A row's place in the staging table: time (ms), object, row of it. */
 export type Place = [time_ms: number, object: number, row: number];
@@ -29,7 +29,7 @@ const windows_max = 100_000;
  *
  * @throws TimestoreError `limit-exceeded`; StoreError, ClickHouseError
  */
-export async function planChunks(at: At, table: Table, { staging, where }: Source): Promise<Chunk[]> {
+export async function planChunks(at: OperationNode, table: Table, { staging, where }: Source): Promise<Chunk[]> {
   const size = Math.max(
     1,
     Math.min(at.config.limits.import_rows_max, Math.floor(cells_max / table.schema.fields.length), rows_max),
@@ -71,7 +71,7 @@ export async function planChunks(at: At, table: Table, { staging, where }: Sourc
 }
 
 async function cutWindow(
-  at: At,
+  at: OperationNode,
   table: Table,
   { staging, where }: Source,
   [from_ms, to_ms]: [number, number],
@@ -111,7 +111,7 @@ const repairsMax = 2;
  * @throws StoreError, ClickHouseError: the next try starts at the chunk's own token again, since what failed may still come
  */
 export async function moveChunk(
-  at: At,
+  at: OperationNode,
   table: Table,
   source: Source,
   chunk: Chunk,
@@ -147,7 +147,7 @@ function rowsSql(table: Table, { staging, where }: Source, { from }: Chunk, next
 }
 
 async function insertChunk(
-  at: At,
+  at: OperationNode,
   table: Table,
   rows: Rows,
   { lane, seq, token, receivedAt_ms }: Target,
@@ -185,7 +185,7 @@ async function insertChunk(
 const ofChunk = `_lane = {_lane:UInt16} AND _seq = {_seq:UInt64} AND _received_at = ${instant('{_at:Int64}')}`;
 
 /** How many of a chunk's rows are in the table; those that its retention has taken since count as well. */
-async function countChunk(at: At, table: Table, { lane, seq, receivedAt_ms }: Target, rows: Rows): Promise<number> {
+async function countChunk(at: OperationNode, table: Table, { lane, seq, receivedAt_ms }: Target, rows: Rows): Promise<number> {
   const time = quoteName(table.schema.timestampColumn);
   const there = `SELECT count() FROM ${qualifiedName(table)} WHERE ${ofChunk}`;
   // A second of grace: a retention goes by whole seconds.

@@ -6,7 +6,7 @@ import { quoteName, quoteString } from '../../core/identifiers.ts';
 import type { Table } from '../../schema/table.ts';
 import { timeTextSql } from '../../schema/time-text-sql.ts';
 import { type Field, isNeverNull, precisionOf } from '../../schema/types.ts';
-import type { At } from '../../stores/clickhouse/servers.ts';
+import type { OperationNode } from '../deps.ts';
 import type { Source } from './chunks.ts';
 import type { Staged } from './staging.ts';
 
@@ -56,7 +56,7 @@ function sameJson(column: string): string {
  * @returns the mark, and how many there are
  */
 export async function keepMissing(
-  at: At,
+  at: OperationNode,
   table: Table,
   { staging, where }: Source,
   fields: Field[],
@@ -112,7 +112,7 @@ type DayLine = { _day: string; _isSource: number; _rows: number; _hash: string; 
 
 /** Compares day by day and column by column, whatever the order of rows. */
 export async function differencesOf(
-  at: At,
+  at: OperationNode,
   table: Table,
   source: Source,
   compared: { fields: Field[]; until: Until; range: string },
@@ -175,7 +175,7 @@ const days_searched = 10;
 
 /** The first rows that differ, of the first days that do; of long values their beginning. */
 export async function differingRows(
-  at: At,
+  at: OperationNode,
   table: Table,
   source: Source,
   compared: { fields: Field[]; until: Until; range: string },
@@ -206,7 +206,7 @@ export async function differingRows(
 }
 
 async function bothSql(
-  at: At,
+  at: OperationNode,
   table: Table,
   { staging, where }: Source,
   { fields, until, range }: { fields: Field[]; until: Until; range: string },

@@ -9,18 +9,19 @@ import { livesOf } from '../../catalog/generation.ts';
 import { manifestStatements } from '../../catalog/manifest-outbox.ts';
 import { addColumnsAt, requireTypes } from '../../catalog/table-ddl.ts';
 import { TimestoreError } from '../../core/errors.ts';
-import type { Context } from '../../create-context.ts';
+import type { OperationDeps } from '../deps.ts';
 import { cutOf, flushCut } from '../../flush/flush-snapshot.ts';
 import { writeHeartbeat } from '../../flush/heartbeat.ts';
 import { countSeal } from '../../flush/row-count.ts';
 import { createJob, type Job, type JobOf } from '../../jobs/job.ts';
 import { keyedJobId } from '../../jobs/job-id.ts';
-import type { Outcome, Step } from '../../jobs/runner.ts';
+import type { Outcome } from '../../jobs/runner.ts';
+import type { OperationStep } from '../deps.ts';
 import { rangeOf } from '../../query/request/parse.ts';
 import { mergeSchema } from '../../schema/declared.ts';
 import { notWritable } from '../../schema/lane-state.ts';
 import type { Table } from '../../schema/table.ts';
-import type { At } from '../../stores/clickhouse/servers.ts';
+import type { OperationNode } from '../deps.ts';
 import { type Chunk, moveChunk, planChunks, type Source } from './chunks.ts';
 import { keepMissing } from './column-mapping.ts';
 import { declaredOf, objectsRequest, orBeginAnew, plannedTable, readNext, requireReadable } from './read-objects.ts';
@@ -76,7 +77,7 @@ const poll_ms = 1_000;
  * @throws TimestoreError `invalid-request`, `limit-exceeded`, `key-reused`, `dataset-frozen`; StoreError
  */
 export async function beginImport(
-  ctx: Context,
+  ctx: OperationDeps,
   dataset: string,
   name: string,
   request: ImportRequest,
@@ -119,7 +120,7 @@ export function importProgress(job: Job): { objects: number; read: number; rows:
  * row has proved good. Then the rows are moved in chunks, under sequences of a lane of their own that readers do not count
  * before they are published, all at one moment. Each step may die anywhere, run twice, or run beside itself.
  */
-export const importStep: Step<'import'> = async (ctx, job, deadline_ms) => {
+export const importStep: OperationStep<'import'> = async (ctx, job, deadline_ms) => {
   const progress = progressSchema.parse(job.progress);
   const at = atStaging(ctx, job.id, progress.staging);
   const next = () => nextStep(at, job, progress, deadline_ms);
@@ -127,7 +128,7 @@ export const importStep: Step<'import'> = async (ctx, job, deadline_ms) => {
   return progress.seal === undefined ? await orBeginAnew(at, progress, { lives: progress.lives }, next) : await next();
 };
 
-async function nextStep(at: At, job: JobOf<'import'>, progress: Progress, deadline_ms: number): Promise<Outcome> {
+async function nextStep(at: OperationNode, job: JobOf<'import'>, progress: Progress, deadline_ms: number): Promise<Outcome> {
   const request = requestSchema.parse(job.request);
   const table = await readTable(at, job.dataset, job.table);
   if (await isOfAnotherLife(at, job, progress, table)) {
@@ -185,7 +186,7 @@ async function nextStep(at: At, job: JobOf<'import'>, progress: Progress, deadli
 
 /** Whether the import was asked for in another life of its dataset or its table: what there is now has the name alone. */
 async function isOfAnotherLife(
-  at: At,
+  at: OperationNode,
   { dataset, table: name }: JobOf<'import'>,
   { life, lives }: Progress,
   table: Table | undefined,
@@ -206,7 +207,7 @@ function gone({ dataset, table }: JobOf<'import'>): TimestoreError {
 
 /** Refuses the import for rows that cannot be stored; otherwise makes the table, or the fields that it lacks. */
 async function prepare(
-  at: At,
+  at: OperationNode,
   job: JobOf<'import'>,
   request: ImportRequest,
   found: Table | undefined,
@@ -247,7 +248,7 @@ async function prepare(
 }
 
 /** Tells which rows the table has: everything of it that was acknowledged until now is in ClickHouse first. */
-async function keep(at: At, table: Table, progress: Progress, source: Source, deadline_ms: number): Promise<Outcome> {
+async function keep(at: OperationNode, table: Table, progress: Progress, source: Source, deadline_ms: number): Promise<Outcome> {
   const { until } = progress;
   if (until === undefined) return { progress: { ...progress, until: (await cutOf(at, table)).until } };
   if (!(await flushCut(at, table, until, deadline_ms))) return { progress };
@@ -257,14 +258,14 @@ async function keep(at: At, table: Table, progress: Progress, source: Source, de
   return { progress: { ...progress, kept: await keepMissing(at, table, source, told, until) } };
 }
 
-async function nothing(at: At, progress: Progress, staging: string): Promise<Outcome> {
+async function nothing(at: OperationNode, progress: Progress, staging: string): Promise<Outcome> {
   await dropStaging(at, staging);
   const read = progress.staged.reduce((sum, each) => sum + each.rows, 0);
   return { done: { objects: progress.read.length, read, rows: 0 } };
 }
 
 async function move(
-  at: At,
+  at: OperationNode,
   table: Table,
   progress: Progress,
   source: Source,
@@ -287,7 +288,7 @@ async function move(
 }
 
 async function publish(
-  at: At,
+  at: OperationNode,
   table: Table,
   progress: Progress,
   seal: ImportSeal,

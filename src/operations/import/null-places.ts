@@ -2,7 +2,7 @@ import { randomInt } from 'node:crypto';
 import type { AsyncBuffer, FileMetaData } from 'hyparquet';
 import { askLong } from '../../catalog/object-table.ts';
 import { quoteString } from '../../core/identifiers.ts';
-import type { At } from '../../stores/clickhouse/servers.ts';
+import type { OperationNode } from '../deps.ts';
 import type { SourceColumn } from './columns.ts';
 import { compressors } from './parquet-packing.ts';
 
@@ -19,7 +19,7 @@ type ParquetObject = { number: number; key: string; etag: string; bytes: number 
  * @throws StoreError, ClickHouseError
  */
 export async function withNulls(
-  at: At,
+  at: OperationNode,
   object: ParquetObject,
   name: string,
   columns: SourceColumn[],
@@ -43,7 +43,7 @@ export async function withNulls(
 const places_max = 1_000_000;
 
 /** Puts places into the staging table, under a number of their own. @returns the condition that a place is one of them */
-async function keepPlaces(at: At, { number }: ParquetObject, name: string, places: number[]): Promise<string> {
+async function keepPlaces(at: OperationNode, { number }: ParquetObject, name: string, places: number[]): Promise<string> {
   const attempt = randomInt(2 ** 47);
   for (let from = 0; from < places.length; from += places_max) {
     await askLong(
@@ -65,7 +65,7 @@ async function keepPlaces(at: At, { number }: ParquetObject, name: string, place
  * @returns their places, ascending; undefined where the column is too large for that, or packed in another way
  * @throws StoreError
  */
-async function nullPlaces(at: At, { key, etag, bytes }: ParquetObject, column: string): Promise<number[] | undefined> {
+async function nullPlaces(at: OperationNode, { key, etag, bytes }: ParquetObject, column: string): Promise<number[] | undefined> {
   const { parquetMetadataAsync, parquetRead } = await import('hyparquet');
   const file: AsyncBuffer = {
     byteLength: bytes,

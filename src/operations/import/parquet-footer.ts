@@ -1,5 +1,5 @@
 import type { FileMetaData, SchemaElement } from 'hyparquet';
-import type { At } from '../../stores/clickhouse/servers.ts';
+import type { OperationNode } from '../deps.ts';
 import { unreadable } from './read-object.ts';
 
 /** What a leaf of Parquet means, where the type that ClickHouse gives it does not tell. */
@@ -35,7 +35,7 @@ const tailBytes = 64 * 1024;
  * @throws TimestoreError `invalid-request` for one that is not whole, or whose footer is too large; StoreError
  */
 export async function footerOf(
-  at: At,
+  at: OperationNode,
   { key, etag, bytes }: { key: string; etag: string; bytes: number },
 ): Promise<Map<string, ParquetNode>> {
   const { parquetMetadata } = await import('hyparquet');

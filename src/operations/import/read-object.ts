@@ -3,7 +3,7 @@ import { StoreError, TimestoreError } from '../../core/errors.ts';
 import { quoteName } from '../../core/identifiers.ts';
 import { missingName, type Rename, renamed } from '../../schema/rename.ts';
 import { ClickHouseError, clickhouseCodes, type Settings } from '../../stores/clickhouse/client.ts';
-import type { At } from '../../stores/clickhouse/servers.ts';
+import type { OperationNode } from '../deps.ts';
 import { type ExportFormat, exportFormats } from '../export/day.ts';
 import type { SourceColumn } from './columns.ts';
 import { footerOf } from './parquet-footer.ts';
@@ -30,7 +30,7 @@ const settings: Settings = {
  * @throws TimestoreError `invalid-request` for one that is not there or cannot be read as this; StoreError
  */
 export async function columnsOf(
-  at: At,
+  at: OperationNode,
   source: Source & { bytes: number; rename: Rename | undefined },
 ): Promise<SourceColumn[]> {
   const { key, rename } = source;
@@ -70,7 +70,7 @@ type Source = { key: string; etag: string };
  * @throws TimestoreError `invalid-request`, `conflict` where it is another by now; StoreError
  */
 export async function insertObject(
-  at: At,
+  at: OperationNode,
   { key, etag, columns }: Source & { columns: SourceColumn[] },
   insert: string,
   selected: string,
@@ -91,7 +91,7 @@ export async function insertObject(
 
 /** Copies the lines of an object as they are into the staging table `name`. Throws the same. */
 export async function insertLines(
-  at: At,
+  at: OperationNode,
   { key, etag, format, number }: Source & { format: ImportFormat; number: number },
   name: string,
   attempt: number,
@@ -122,7 +122,7 @@ function inserting(params: Settings): Settings {
   };
 }
 
-async function asked(at: At, key: string, format: ImportFormat, statement: string, given: Settings): Promise<string> {
+async function asked(at: OperationNode, key: string, format: ImportFormat, statement: string, given: Settings): Promise<string> {
   try {
     return await askLong(at, statement, given);
   } catch (error) {
@@ -140,7 +140,7 @@ const dataErrors = new Set([
   ...[349, 354, 407, 424, 432, 467, 556, 561, 563, 636, 650, 1001, 1002],
 ]);
 
-function reasonOf(at: At, error: ClickHouseError, key: string, format: ImportFormat): Error {
+function reasonOf(at: OperationNode, error: ClickHouseError, key: string, format: ImportFormat): Error {
   const { code, message } = error;
   if (code === codes.thrown) {
     return new TimestoreError('conflict', `Object ${key} was written again while it was read. It is read anew.`);

@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import { errorCatalogue, TimestoreError } from '../../core/errors.ts';
 import { invalidForm } from '../../core/request-text.ts';
-import type { Context } from '../../create-context.ts';
+import type { OperationDeps } from '../deps.ts';
 import type { JobOf } from '../../jobs/job.ts';
 import type { Outcome } from '../../jobs/runner.ts';
 import { queryBody, rangeOf } from '../../query/request/parse.ts';
@@ -10,7 +10,7 @@ import { type Rename, renameForm, renameOf } from '../../schema/rename.ts';
 import type { Table } from '../../schema/table.ts';
 import { type Field, fieldType, timestampPrecision } from '../../schema/types.ts';
 import { ClickHouseError, clickhouseCodes } from '../../stores/clickhouse/client.ts';
-import type { At } from '../../stores/clickhouse/servers.ts';
+import type { OperationNode } from '../deps.ts';
 import { exportFormat } from '../export/day.ts';
 import { withNulls } from './null-places.ts';
 import { columnsOf, unreadable } from './read-object.ts';
@@ -61,7 +61,7 @@ export const objectKey = z
   );
 
 /** Throws TimestoreError `invalid-request`, `limit-exceeded`, `schema-refused` for what cannot be read. */
-export function requireReadable(ctx: Context, table: Table | undefined, request: ObjectsRequest): void {
+export function requireReadable(ctx: OperationDeps, table: Table | undefined, request: ObjectsRequest): void {
   rangeOf(request);
   const { objects } = request;
   if (objects.length > objects_max) {
@@ -82,7 +82,7 @@ export function declaredOf(request: ObjectsRequest, more: Field[] = []) {
 
 /** The table as it is to be, by what is known of it so far. */
 export function plannedTable(
-  ctx: Context,
+  ctx: OperationDeps,
   { table: name }: JobOf<'import' | 'compare'>,
   request: ObjectsRequest,
   table: Table | undefined,
@@ -106,7 +106,7 @@ export type ReadUntil = {
  * @throws TimestoreError `invalid-request`, `conflict`, `limit-exceeded`, `schema-refused`; StoreError, ClickHouseError
  */
 export async function readNext(
-  at: At,
+  at: OperationNode,
   job: JobOf<'import' | 'compare'>,
   request: ObjectsRequest,
   table: Table | undefined,
@@ -133,7 +133,7 @@ export async function readNext(
 }
 
 async function readParquet(
-  at: At,
+  at: OperationNode,
   reading: Reading,
   object: {
     number: number;
@@ -172,7 +172,7 @@ async function readParquet(
  * @param anew the progress that it begins with then
  */
 export async function orBeginAnew(
-  at: At,
+  at: OperationNode,
   { staging }: Pick<Reading, 'staging'>,
   anew: Record<string, unknown>,
   step: () => Promise<Outcome>,

@@ -3,7 +3,7 @@ import { PageError, type PageState, preparePage } from '../../schema/prepare-pag
 import type { RefusedRow } from '../../schema/prepared-rows.ts';
 import type { Rename } from '../../schema/rename.ts';
 import type { Field, FieldType } from '../../schema/types.ts';
-import type { At } from '../../stores/clickhouse/servers.ts';
+import type { OperationNode } from '../deps.ts';
 import { unreadable } from './read-object.ts';
 import type { Reading, TextObject } from './reading.ts';
 import { dropStaging, ensureStaging, type Planned, stagingName } from './staging.ts';
@@ -31,7 +31,7 @@ export type TextSource = {
 };
 
 /** Begins with an object: its lines are copied to where they can be read in parts. */
-export async function beginText(at: At, reading: Reading, source: TextSource, etag: string): Promise<Reading> {
+export async function beginText(at: OperationNode, reading: Reading, source: TextSource, etag: string): Promise<Reading> {
   const { staging = '' } = reading;
   const { number, key, format } = source;
   await ensureStaging(at, source.planned(reading.fields), staging);
@@ -48,7 +48,7 @@ export async function beginText(at: At, reading: Reading, source: TextSource, et
  * @returns how far it is; with types that later values have told otherwise, where all is to be read again
  * @throws TimestoreError `invalid-request` for what is not of its form, with the line; StoreError, ClickHouseError
  */
-export async function goOnWithText(at: At, reading: Reading, text: TextObject, source: TextSource): Promise<Reading> {
+export async function goOnWithText(at: OperationNode, reading: Reading, text: TextObject, source: TextSource): Promise<Reading> {
   const { staging = '' } = reading;
   const { number, key } = source;
   const attempt = randomInt(2 ** 47);
@@ -107,7 +107,7 @@ export async function goOnWithText(at: At, reading: Reading, text: TextObject, s
 
 const settled = { hasFraction: false, isEmpty: false };
 
-function pageOf(text: string, isLast: boolean, reading: Reading, object: TextObject, source: TextSource, at: At) {
+function pageOf(text: string, isLast: boolean, reading: Reading, object: TextObject, source: TextSource, at: OperationNode) {
   const { fields, hints } = reading;
   const { columns, known, key, format, rename } = source;
   const only = known === undefined ? columns : [...known].filter((name) => columns?.includes(name) ?? true);
@@ -188,7 +188,7 @@ function anew({ hints }: Reading, told: Map<string, FieldType>): Reading {
   };
 }
 
-async function requireRows(at: At, staging: string, attempt: number, rows: number, key: string): Promise<void> {
+async function requireRows(at: OperationNode, staging: string, attempt: number, rows: number, key: string): Promise<void> {
   const [found] = await at.clickhouse.rows<{ rows: string }>(
     `SELECT count() AS rows FROM ${stagingName(staging)} WHERE _attempt = {attempt:UInt64}`,
     { attempt },

@@ -6,11 +6,12 @@ import { readTable } from '../../catalog/find-table.ts';
 import { setUpLanes } from '../../catalog/provision-lanes.ts';
 import { StoreError, TimestoreError } from '../../core/errors.ts';
 import { flushTable } from '../../flush/flush-table.ts';
-import { checksumOf, type Manifest, partitionsOf } from '../../flush/manifest.ts';
+import { checksumOf, partitionsOf } from '../../flush/manifest.ts';
+import { type Manifest } from '../../catalog/manifest.ts';
 import { countSeal, type PartitionCount, rowsCounted } from '../../flush/row-count.ts';
 import type { JobOf } from '../../jobs/job.ts';
 import type { Table } from '../../schema/table.ts';
-import type { At } from '../../stores/clickhouse/servers.ts';
+import type { OperationNode } from '../deps.ts';
 import type { Chunk } from './chunks.ts';
 
 /**
@@ -21,7 +22,7 @@ import type { Chunk } from './chunks.ts';
  * @throws StoreError; TimestoreError `not-found`
  */
 export async function chooseSeal(
-  at: At,
+  at: OperationNode,
   job: JobOf<'import'>,
   table: Table,
   chunks: number,
@@ -52,7 +53,7 @@ export async function chooseSeal(
  *
  * @returns false where somebody else has made a lane at the same time, of another shard
  */
-async function growLanes(at: At, seen: Table, readLanes: number): Promise<boolean> {
+async function growLanes(at: OperationNode, seen: Table, readLanes: number): Promise<boolean> {
   const { dataset, name, life, shards } = seen;
   await at.postgres.rows(
     `update tables set revision = revision + 1,
@@ -76,7 +77,7 @@ async function growLanes(at: At, seen: Table, readLanes: number): Promise<boolea
  * @throws StoreError
  */
 export async function takeSeal(
-  at: At,
+  at: OperationNode,
   table: Table,
   seal: ImportSeal,
   { moved, latest_ms, receivedAt_ms }: { moved: number; latest_ms?: number | undefined; receivedAt_ms: number },

@@ -1,5 +1,5 @@
 import { publishImport } from '../../buffer/seal-import.ts';
-import type { Context } from '../../create-context.ts';
+import type { OperationDeps } from '../deps.ts';
 import type { Table } from '../../schema/table.ts';
 import { askInTurn } from '../../stores/redis/client.ts';
 
@@ -10,7 +10,7 @@ import { askInTurn } from '../../stores/redis/client.ts';
  * @returns the ids of the imports
  * @throws StoreError when Redis or Postgres is unavailable
  */
-export async function showHiddenImports(ctx: Context, table: Table): Promise<string[]> {
+export async function showHiddenImports(ctx: OperationDeps, table: Table): Promise<string[]> {
   const lanes = Array.from({ length: table.readLanes }, (_, lane) => lane);
   const asked = lanes.map((lane) => ['HMGET', ctx.keys.state(table, lane), 's_import', 's_from', 's_to', 's_token']);
   const replies = await askInTurn(ctx.redis, asked);

@@ -2,14 +2,15 @@ import { createHash, randomInt, randomUUID } from 'node:crypto';
 import { declaredColumns, fieldColumns } from '../../catalog/table-ddl.ts';
 import { StoreError, TimestoreError } from '../../core/errors.ts';
 import { quoteName, quoteString } from '../../core/identifiers.ts';
-import type { Context } from '../../create-context.ts';
+import type { OperationDeps } from '../deps.ts';
 import { type TimeRange, timeValue } from '../../query/request/time-range.ts';
 import type { Table } from '../../schema/table.ts';
 import type { Time } from '../../schema/timestamp.ts';
 import { type Field, precisionOf } from '../../schema/types.ts';
 import type { Settings } from '../../stores/clickhouse/client.ts';
 import { engineSql } from '../../stores/clickhouse/engine.ts';
-import { type At, atShard, placeOf } from '../../stores/clickhouse/servers.ts';
+import { atShard, placeOf } from '../../stores/clickhouse/servers.ts';
+import type { OperationNode } from '../deps.ts';
 import type { Source } from './chunks.ts';
 import { inferredType, type Reading, readTyped, type SourceColumn } from './columns.ts';
 import { isUnread } from './parquet-footer.ts';
@@ -19,12 +20,12 @@ import { shownChars_max, shownText } from './shown-value.ts';
 export const stagingPrefix = 'import ';
 
 /** A name for where the rows of an import are before any of them is in its table; one that nobody has dropped before. */
-export function newStaging({ shard }: At, job: string): string {
+export function newStaging({ shard }: OperationNode, job: string): string {
   return `${stagingPrefix}${job} ${randomUUID().slice(0, 8)}${shard === 1 ? '' : `@${shard}`}`;
 }
 
 /** At the shard that has a staging table, or is to have that of a job: what is moved from it goes into lanes of the same. */
-export function atStaging(ctx: Context, job: string, staging: string | undefined): At {
+export function atStaging(ctx: OperationDeps, job: string, staging: string | undefined): OperationNode {
   if (staging !== undefined) return atShard(ctx, Number(staging.split('@')[1] ?? 1));
   const shards = ctx.cluster?.shards.length ?? 1;
   return atShard(ctx, 1 + (createHash('sha256').update(job).digest().readUInt32BE(0) % shards));
@@ -56,7 +57,7 @@ export type Staged = {
 };
 
 /** Makes the staging table, with the fields that are known by now. Safe to repeat. */
-export async function ensureStaging(at: At, table: Planned, staging: string): Promise<void> {
+export async function ensureStaging(at: OperationNode, table: Planned, staging: string): Promise<void> {
   const name = stagingName(staging);
   const fields = declaredColumns(table);
   const time = quoteName(table.schema.timestampColumn);
@@ -73,7 +74,7 @@ export async function ensureStaging(at: At, table: Planned, staging: string): Pr
  *
  * @param name the staging table as it stands in SQL
  */
-export async function addStagingFields(at: At, table: Planned, name: string): Promise<void> {
+export async function addStagingFields(at: OperationNode, table: Planned, name: string): Promise<void> {
   const added = declaredColumns(table).map((field) => `ADD COLUMN IF NOT EXISTS ${field}`);
   await at.clickhouse.command(`ALTER TABLE ${name} ${added.join(', ')}`);
 }
@@ -83,7 +84,7 @@ export async function addStagingFields(at: At, table: Planned, name: string): Pr
  *
  * @param name the staging table as it stands in SQL
  */
-export async function requireWhole(at: At, name: string, staged: Staged[]): Promise<void> {
+export async function requireWhole(at: OperationNode, name: string, staged: Staged[]): Promise<void> {
   const [found] = await at.clickhouse.rows<{ rows: string }>(
     `SELECT count() AS rows FROM ${name} WHERE ${stagedSql(staged)}`,
   );
@@ -92,12 +93,12 @@ export async function requireWhole(at: At, name: string, staged: Staged[]): Prom
   throw new StoreError('clickhouse', `has ${found?.rows} of ${rows} rows that were read of the objects`, undefined);
 }
 
-export async function isStagingThere(at: At, staging: string): Promise<boolean> {
+export async function isStagingThere(at: OperationNode, staging: string): Promise<boolean> {
   const [found] = await at.clickhouse.rows<{ there: number }>(`EXISTS TABLE ${stagingName(staging)}`);
   return Object.values(found ?? {})[0] === 1;
 }
 
-export async function dropStaging(at: At, staging: string): Promise<void> {
+export async function dropStaging(at: OperationNode, staging: string): Promise<void> {
   await at.clickhouse.command(`DROP TABLE IF EXISTS ${stagingName(staging)} SYNC`);
 }
 
@@ -117,7 +118,7 @@ export function addedFields(columns: SourceColumn[], { schema }: Planned): Field
  *   `conflict` where it is another by now; StoreError, ClickHouseError
  */
 export async function stageObject(
-  at: At,
+  at: OperationNode,
   table: Planned,
   staging: string,
   object: { number: number; key: string; etag: string; columns: SourceColumn[] },
@@ -203,7 +204,7 @@ export function rangeSql({ schema }: Planned, { start, end }: TimeRange): string
 }
 
 /** Throws where rows are past the retention of their table: ClickHouse would not keep them. */
-export async function requireRetained(at: At, table: Table, { staging, where }: Source): Promise<void> {
+export async function requireRetained(at: OperationNode, table: Table, { staging, where }: Source): Promise<void> {
   if (table.retention === undefined) return;
   const [found] = await at.clickhouse.rows<{ rows: string; from: string }>(
     `WITH now64(3, 'UTC') - toIntervalDay({days:UInt32}) AS retained

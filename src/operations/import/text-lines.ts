@@ -2,7 +2,7 @@ import { askLong } from '../../catalog/object-table.ts';
 import { fieldColumns } from '../../catalog/table-ddl.ts';
 import { StoreError } from '../../core/errors.ts';
 import { quoteName, quoteString } from '../../core/identifiers.ts';
-import type { At } from '../../stores/clickhouse/servers.ts';
+import type { OperationNode } from '../deps.ts';
 import { insertLines } from './read-object.ts';
 import { type Planned, stagingName } from './staging.ts';
 
@@ -20,7 +20,7 @@ const pageBytes = 4 * 1024 * 1024;
  * object is packed. Throws TimestoreError, StoreError, ClickHouseError.
  */
 export async function loadLines(
-  at: At,
+  at: OperationNode,
   staging: string,
   object: { number: number; key: string; format: 'ndjson' | 'csv'; etag: string },
   attempt: number,
@@ -44,7 +44,7 @@ export async function loadLines(
  * @throws StoreError where lines are missing; TypeError for bytes that are no text
  */
 export async function* pagesOf(
-  at: At,
+  at: OperationNode,
   { schema }: Planned,
   staging: string,
   object: number,
@@ -107,7 +107,7 @@ export type PlacedLines = { lines: string[]; place: number };
 
 /** Puts rows that were read into the staging table, as a flush puts rows into theirs. Throws StoreError, ClickHouseError. */
 export async function insertRows(
-  at: At,
+  at: OperationNode,
   table: Planned,
   staging: string,
   { attempt, object }: { attempt: number; object: number },

@@ -1,6 +1,6 @@
 import { datasetLife } from '../../catalog/generation.ts';
 import { physicalName } from '../../core/identifiers.ts';
-import type { Context } from '../../create-context.ts';
+import type { OperationDeps } from '../deps.ts';
 import { pagesOf } from '../../stores/s3/list-pages.ts';
 
 /** Where whoever has access to the bucket puts what is to be imported; nothing there is ever removed. */
@@ -14,12 +14,12 @@ export function uploadFolder(dataset: string, life: number): string {
 }
 
 /** Where such a file goes. Throws StoreError. */
-export async function uploadKey(ctx: Context, dataset: string, name: string): Promise<string> {
+export async function uploadKey(ctx: OperationDeps, dataset: string, name: string): Promise<string> {
   return `${uploadFolder(dataset, await datasetLife(ctx, dataset))}${crypto.randomUUID()}/${name}`;
 }
 
 /** Removes files from before a time, but for those that an import has yet to read. Answers how many were removed. */
-export async function removeUploads(ctx: Context, old_ms: number, objectsMax: number): Promise<number> {
+export async function removeUploads(ctx: OperationDeps, old_ms: number, objectsMax: number): Promise<number> {
   let removed = 0;
   for await (const page of pagesOf(ctx.objects, uploadPrefix, { most: objectsMax })) {
     const old = page.filter(({ modifiedAt_ms }) => modifiedAt_ms < old_ms).map(({ key }) => key);

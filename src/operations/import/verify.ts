@@ -2,16 +2,17 @@ import * as z from 'zod';
 import { untilSchema } from '../../buffer/lane-positions.ts';
 import { readTable } from '../../catalog/find-table.ts';
 import { TimestoreError } from '../../core/errors.ts';
-import type { Context } from '../../create-context.ts';
+import type { OperationDeps } from '../deps.ts';
 import { cutOf, flushCut } from '../../flush/flush-snapshot.ts';
 import { createJob, type JobOf } from '../../jobs/job.ts';
 import { keyedJobId } from '../../jobs/job-id.ts';
-import type { Outcome, Step } from '../../jobs/runner.ts';
+import type { Outcome } from '../../jobs/runner.ts';
+import type { OperationStep } from '../deps.ts';
 import { rangeOf } from '../../query/request/parse.ts';
 import { renameOf } from '../../schema/rename.ts';
 import type { Table } from '../../schema/table.ts';
 import type { Field } from '../../schema/types.ts';
-import type { At } from '../../stores/clickhouse/servers.ts';
+import type { OperationNode } from '../deps.ts';
 import { differencesOf, differingRows } from './column-mapping.ts';
 import { objectsRequest, orBeginAnew, readNext, requireReadable } from './read-objects.ts';
 import { readingSchema } from './reading.ts';
@@ -54,7 +55,7 @@ type Progress = z.output<typeof progressSchema>;
  * @throws TimestoreError `not-found`, `invalid-request`, `limit-exceeded`, `key-reused`; StoreError
  */
 export async function beginCompare(
-  ctx: Context,
+  ctx: OperationDeps,
   dataset: string,
   name: string,
   request: CompareRequest,
@@ -74,14 +75,14 @@ export async function beginCompare(
  * Reads objects by other readers than those that brought rows in, and compares them with what the table has, by days and
  * columns: rows in any order, and rows that are equal by how many there are. Each step may be repeated.
  */
-export const compareStep: Step<'compare'> = async (ctx, job, deadline_ms) => {
+export const compareStep: OperationStep<'compare'> = async (ctx, job, deadline_ms) => {
   const progress = progressSchema.parse(job.progress);
   const { life, until, isFlushed } = progress;
   const at = atStaging(ctx, job.id, progress.staging);
   return await orBeginAnew(at, progress, { life, until, isFlushed }, () => nextStep(at, job, progress, deadline_ms));
 };
 
-async function nextStep(at: At, job: JobOf<'compare'>, progress: Progress, deadline_ms: number): Promise<Outcome> {
+async function nextStep(at: OperationNode, job: JobOf<'compare'>, progress: Progress, deadline_ms: number): Promise<Outcome> {
   const request = requestSchema.parse(job.request);
   const table = await readTable(at, job.dataset, job.table);
   if (table?.life !== progress.life || table.state === 'deleting') {
@@ -121,7 +122,7 @@ async function nextStep(at: At, job: JobOf<'compare'>, progress: Progress, deadl
  * has to.
  */
 async function readOtherwise(
-  at: At,
+  at: OperationNode,
   job: JobOf<'compare'>,
   request: CompareRequest,
   table: Table,
@@ -138,7 +139,7 @@ async function readOtherwise(
   }
 }
 
-async function comparedWith(at: At, table: Table, request: CompareRequest, progress: Progress, staging: string) {
+async function comparedWith(at: OperationNode, table: Table, request: CompareRequest, progress: Progress, staging: string) {
   const { second, until } = progress;
   const known = new Set(table.schema.fields.map(({ name }) => name));
   const range = rangeSql(table, rangeOf(request));

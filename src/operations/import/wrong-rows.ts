@@ -1,6 +1,6 @@
 import { coerce, type Refusal } from '../../schema/coerce.ts';
 import { type FieldType, precisionOf } from '../../schema/types.ts';
-import type { At } from '../../stores/clickhouse/servers.ts';
+import type { OperationNode } from '../deps.ts';
 import { kinds, shownChars_max } from './shown-value.ts';
 import { type Planned, type Staged, stagedSql, stagingName } from './staging.ts';
 
@@ -27,7 +27,7 @@ const told_max = 100;
 
 /** The first refused rows of Parquet objects, in the order of the objects. */
 export async function wrongRows(
-  at: At,
+  at: OperationNode,
   table: Planned,
   staging: string,
   staged: Staged[],

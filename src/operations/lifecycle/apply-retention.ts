@@ -1,11 +1,11 @@
 import { applyRetention } from '../../catalog/ensure-table.ts';
 import { readTable } from '../../catalog/find-table.ts';
-import type { Step } from '../../jobs/runner.ts';
+import type { OperationStep } from '../deps.ts';
 
 const tablesInStep = 20;
 
 /** Brings the tables of a dataset that have no retention of their own to the dataset's. */
-export const applyRetentionStep: Step<'apply-retention'> = async (ctx, { dataset, progress }) => {
+export const applyRetentionStep: OperationStep<'apply-retention'> = async (ctx, { dataset, progress }) => {
   const { after = '', tables = 0 } = progress as { after?: string; tables?: number };
   const names = await ctx.postgres.rows<{ name: string }>(
     `select name from tables where dataset = $1 and dropped_at is null and not definition ? 'retention' and name > $2

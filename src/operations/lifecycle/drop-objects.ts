@@ -1,6 +1,6 @@
 import type { Dropped } from '../../catalog/drop-table.ts';
 import { physicalName } from '../../core/identifiers.ts';
-import type { Context } from '../../create-context.ts';
+import type { OperationDeps } from '../deps.ts';
 import { payloadFolder } from '../../ingest/quarantine.ts';
 import { pagesOf } from '../../stores/s3/list-pages.ts';
 import { exportFolder } from '../export/export.ts';
@@ -14,7 +14,7 @@ import { uploadFolder } from '../import/uploads.ts';
  * @returns whether all of it is gone; false where the time was over before
  * @throws StoreError
  */
-export async function removeObjectsOf(ctx: Context, table: Dropped, deadline_ms: number): Promise<boolean> {
+export async function removeObjectsOf(ctx: OperationDeps, table: Dropped, deadline_ms: number): Promise<boolean> {
   const { dataset, name, life } = table;
   for (;;) {
     const [found] = await exportsOfLife(ctx, dataset, name, life, 1);
@@ -36,7 +36,7 @@ export async function removeObjectsOf(ctx: Context, table: Dropped, deadline_ms:
 
 /** The same of what a dataset has there beside its tables: files that were to be imported. Throws StoreError. */
 export async function removeUploadsOf(
-  ctx: Context,
+  ctx: OperationDeps,
   dataset: string,
   life: number,
   deadline_ms: number,
@@ -44,7 +44,7 @@ export async function removeUploadsOf(
   return await removeFolder(ctx, uploadFolder(dataset, life), deadline_ms);
 }
 
-async function removeFolder(ctx: Context, folder: string, deadline_ms: number): Promise<boolean> {
+async function removeFolder(ctx: OperationDeps, folder: string, deadline_ms: number): Promise<boolean> {
   for await (const page of pagesOf(ctx.objects, folder)) {
     for (const { key } of page) {
       if (ctx.now() >= deadline_ms) return false;

@@ -2,9 +2,10 @@ import { type Dropped, datasetGone, dropTable, forgetCounts } from '../../catalo
 import { findNow } from '../../catalog/find-table.ts';
 import { quarantineTable } from '../../catalog/quarantine-table.ts';
 import { trusted_ms as readsTrusted_ms } from '../../catalog/read-routing.ts';
-import type { Context } from '../../create-context.ts';
+import type { OperationDeps } from '../deps.ts';
 import { retryJob } from '../../jobs/job.ts';
-import type { Outcome, Step } from '../../jobs/runner.ts';
+import type { Outcome } from '../../jobs/runner.ts';
+import type { OperationStep } from '../deps.ts';
 import { trusted_ms as keysTrusted_ms } from '../../keys/find-key.ts';
 import { forgetDataset, keysListing, tellOfKeys } from '../../keys/forget-dataset.ts';
 import { trusted_ms as savedTrusted_ms } from '../../query/sql/saved-queries.ts';
@@ -27,7 +28,7 @@ const lineOf = (dataset: string, table: string | null, actor: string, job: strin
  * Drops a table whose grace is over, with everything that belongs to it. The last statement frees its name: if the function
  * dies before, the next one finds the rest. The job is for one life of the table, whenever it is tried again.
  */
-export const dropTableStep: Step<'drop-table'> = async (ctx, job, deadline_ms) => {
+export const dropTableStep: OperationStep<'drop-table'> = async (ctx, job, deadline_ms) => {
   const { dataset, table, life, actor, id, progress } = job;
   // From here on nothing brings it back: the change that would needs `delete_at`.
   const [passed] = await ctx.postgres.rows<Dropped>(
@@ -47,7 +48,7 @@ export const dropTableStep: Step<'drop-table'> = async (ctx, job, deadline_ms) =
 };
 
 /** Whether a job has begun a step that does not know of the deletion yet: it may still write objects. */
-async function isWorkedOn(ctx: Context, dataset: string, table: string | null): Promise<boolean> {
+async function isWorkedOn(ctx: OperationDeps, dataset: string, table: string | null): Promise<boolean> {
   const [job] = await ctx.postgres.rows(
     `select from jobs where dataset = $1 and ($2::text is null or "table" = $2) and state = 'running'
         and claimed_until > now() and kind not in ('drop-table', 'drop-dataset') limit 1`,
@@ -57,7 +58,7 @@ async function isWorkedOn(ctx: Context, dataset: string, table: string | null): 
 }
 
 /** Has the rows of a dropped table deleted that are in the quarantine of its dataset. Answers whether that is over. */
-async function areQuarantinedGone(ctx: Context, { dataset, name }: Dropped, job: string): Promise<boolean> {
+async function areQuarantinedGone(ctx: OperationDeps, { dataset, name }: Dropped, job: string): Promise<boolean> {
   const quarantine = await findNow(ctx, dataset, quarantineTable);
   // Where the whole dataset is being deleted, its quarantine goes with it.
   if (quarantine === undefined || quarantine.state === 'deleting') return true;
@@ -74,7 +75,7 @@ async function areQuarantinedGone(ctx: Context, { dataset, name }: Dropped, job:
 }
 
 /** Drops a dataset whose grace is over: its tables, some in each step, then everything that lists it by its name. */
-export const dropDatasetStep: Step<'drop-dataset'> = async (ctx, job, deadline_ms) => {
+export const dropDatasetStep: OperationStep<'drop-dataset'> = async (ctx, job, deadline_ms) => {
   const { dataset, datasetLife, actor, id, progress } = job;
   const [passed] = await ctx.postgres.rows<{ life: number }>(
     `update datasets set delete_at = null
@@ -109,7 +110,7 @@ export const dropDatasetStep: Step<'drop-dataset'> = async (ctx, job, deadline_m
  * name, which nobody has been able to read anew since the dataset is being deleted. Undefined once that is over.
  */
 async function forgetName(
-  ctx: Context,
+  ctx: OperationDeps,
   dataset: string,
   job: string,
   progress: { told?: string[]; isForgotten?: boolean },

@@ -3,7 +3,7 @@ import { atWhole } from '../../catalog/lane-location.ts';
 import { type OpenRecord, quarantineTable } from '../../catalog/quarantine-table.ts';
 import { required, TimestoreError } from '../../core/errors.ts';
 import { quoteString } from '../../core/identifiers.ts';
-import type { Context } from '../../create-context.ts';
+import type { OperationDeps } from '../deps.ts';
 import { type Identity, stillOnTheirWay } from '../../ingest/rejected-rows.ts';
 import type { Table } from '../../schema/table.ts';
 import { sendAgain, stageLine, storedOf, triedLines } from './resend.ts';
@@ -42,7 +42,7 @@ const place = "(timestamp, ifNull(lane, -1), ifNull(seq, -1), ifNull(row, -1), i
  * @throws TimestoreError `not-found` when the dataset has none; StoreError when a store that this needs is away
  */
 export async function openRecords(
-  ctx: Context,
+  ctx: OperationDeps,
   dataset: string,
   { table, ids, after, limit }: Wanted,
 ): Promise<OpenRecord[]> {
@@ -86,7 +86,7 @@ export function mayBeCut(records: OpenRecord[]): boolean {
  * @param records those that are not open any more are left out
  * @throws TimestoreError, StoreError; rows that were accepted before stay so, and are settled
  */
-export async function replayRecords(ctx: Context, dataset: string, records: OpenRecord[]): Promise<ReplayResult> {
+export async function replayRecords(ctx: OperationDeps, dataset: string, records: OpenRecord[]): Promise<ReplayResult> {
   let rest: Pick<ReplayResult, 'refused' | 'waiting'> = { refused: [], waiting: 0 };
   const { replayed, stored } = await settleInTurn(ctx, dataset, records, async (open, settling) => {
     rest = { refused: [], waiting: 0 };
@@ -110,7 +110,7 @@ export async function replayRecords(ctx: Context, dataset: string, records: Open
 
 /** Those that had been acknowledged before: as far as ClickHouse has not got them after all. */
 async function replayBuffered(
-  ctx: Context,
+  ctx: OperationDeps,
   table: Table,
   buffered: OpenRecord[],
   settling: Settling,
@@ -138,7 +138,7 @@ async function replayBuffered(
  * @returns how many were open
  * @throws TimestoreError, StoreError
  */
-export async function discardRecords(ctx: Context, dataset: string, records: OpenRecord[]): Promise<number> {
+export async function discardRecords(ctx: OperationDeps, dataset: string, records: OpenRecord[]): Promise<number> {
   const { discarded } = await settleInTurn(ctx, dataset, records, async (open, settling) => {
     await settling.inPages(open, (record, done) => done(record, 'discarded'));
   });

@@ -6,7 +6,7 @@ import { csvOf, type OpenRecord } from '../../catalog/quarantine-table.ts';
 import { addColumnsAt } from '../../catalog/table-ddl.ts';
 import { StoreError, TimestoreError } from '../../core/errors.ts';
 import { qualifiedName } from '../../core/identifiers.ts';
-import type { Context } from '../../create-context.ts';
+import type { OperationDeps } from '../deps.ts';
 import { settingsVersion } from '../../flush/insert.ts';
 import { refusedByTwin } from '../../flush/insert-probe.ts';
 import { ingestRows } from '../../ingest/ingest.ts';
@@ -22,7 +22,7 @@ const roundsMax = 20;
 
 /** Returns why it was refused again; undefined when it was accepted. */
 export async function sendAgain(
-  ctx: Context,
+  ctx: OperationDeps,
   dataset: string,
   record: OpenRecord,
   replay: Replay,
@@ -50,7 +50,7 @@ export async function sendAgain(
 }
 
 /** Those that ClickHouse has under the identity they had. */
-export async function storedOf(ctx: Context, table: Table, records: OpenRecord[]): Promise<OpenRecord[]> {
+export async function storedOf(ctx: OperationDeps, table: Table, records: OpenRecord[]): Promise<OpenRecord[]> {
   const own = records.filter(({ physical }) => physical === table.physical);
   const stored: OpenRecord[] = [];
   for (const [lane = 0, of] of Map.groupBy(own, (record) => record.lane)) {
@@ -74,7 +74,7 @@ export async function storedOf(ctx: Context, table: Table, records: OpenRecord[]
 
 /** Rows that had been acknowledged before, as they are staged, and those that would be refused again. */
 export async function triedLines(
-  ctx: Context,
+  ctx: OperationDeps,
   table: Table,
   records: OpenRecord[],
 ): Promise<{ lines: Map<OpenRecord, string>; refused: Set<OpenRecord> }> {
@@ -92,14 +92,14 @@ export async function triedLines(
 }
 
 /** A buffered row as it is staged: without its place, and with the defaults of fields that are younger. */
-async function lineOf(ctx: Context, { schema }: Table, record: OpenRecord): Promise<string> {
+async function lineOf(ctx: OperationDeps, { schema }: Table, record: OpenRecord): Promise<string> {
   const row = (await payloadOf(ctx, record)).replace(/^\{"_row":\d+,/, '');
   return youngerDefaults(schema, record.schema_version ?? schema.version) + row;
 }
 
 /** Stages one as a batch of its own. */
 export async function stageLine(
-  ctx: Context,
+  ctx: OperationDeps,
   table: Table,
   { id, meta = '' }: OpenRecord,
   line: string,
@@ -120,7 +120,7 @@ export async function stageLine(
   throw new TimestoreError('conflict', `Table ${table.name} kept changing. Try again.`, { retryAfterMs: 500 });
 }
 
-async function payloadOf(ctx: Context, { id, payload, object }: OpenRecord): Promise<string> {
+async function payloadOf(ctx: OperationDeps, { id, payload, object }: OpenRecord): Promise<string> {
   if (payload !== undefined) return payload;
   const stored = object === undefined ? undefined : await ctx.objects.get(object);
   if (stored === undefined) throw new StoreError('s3', `does not have the row of quarantine record ${id}`, undefined);

@@ -6,7 +6,7 @@ import { type OpenRecord, type QuarantineRecord, quarantineTable } from '../../c
 import { StoreError } from '../../core/errors.ts';
 import { quoteString } from '../../core/identifiers.ts';
 import { describeError } from '../../core/log.ts';
-import type { Context } from '../../create-context.ts';
+import type { OperationDeps } from '../deps.ts';
 import { flushTable } from '../../flush/flush-table.ts';
 import { digest, recordInQuarantine } from '../../ingest/quarantine.ts';
 import type { Table } from '../../schema/table.ts';
@@ -38,7 +38,7 @@ const turnPause_ms = 300;
  *   before stays so
  */
 export async function settleInTurn(
-  ctx: Context,
+  ctx: OperationDeps,
   dataset: string,
   records: OpenRecord[],
   work: (open: OpenRecord[], settling: Settling) => Promise<void>,
@@ -69,13 +69,13 @@ export async function settleInTurn(
 
 /** Records what has become of rows, page by page. What the hot buffer remembers of a row is removed only after that. */
 export class Settling {
-  readonly #ctx: Context;
+  readonly #ctx: OperationDeps;
   readonly #quarantine: Table;
   readonly #chosen: Set<string>;
   readonly #counts: Counts;
   #turn: string;
 
-  constructor(ctx: Context, quarantine: Table, turn: string, chosen: Set<string>, counts: Counts) {
+  constructor(ctx: OperationDeps, quarantine: Table, turn: string, chosen: Set<string>, counts: Counts) {
     this.#ctx = ctx;
     this.#quarantine = quarantine;
     this.#turn = turn;
@@ -125,7 +125,7 @@ export class Settling {
 }
 
 /** Those of some rows in quarantine that are not settled by now. Throws StoreError, ClickHouseError. */
-async function openAmong(ctx: Context, quarantine: Table, ids: string[]): Promise<Map<string, Open>> {
+async function openAmong(ctx: OperationDeps, quarantine: Table, ids: string[]): Promise<Map<string, Open>> {
   await flushQuarantine(ctx, quarantine);
   const { at, nameOf } = atWhole(ctx, [quarantine]);
   const open = await at.clickhouse.rows<Open>(
@@ -138,7 +138,7 @@ async function openAmong(ctx: Context, quarantine: Table, ids: string[]): Promis
 }
 
 /** So that ClickHouse has all that was set aside and settled by now. Throws StoreError. */
-export async function flushQuarantine(ctx: Context, quarantine: Table): Promise<void> {
+export async function flushQuarantine(ctx: OperationDeps, quarantine: Table): Promise<void> {
   const { complete } = await flushTable(ctx, quarantine, 'admin', ctx.now() + flushLongest_ms);
   if (!complete) throw new StoreError('clickhouse', 'has not taken the newest rows of the quarantine yet', undefined);
 }

@@ -1,6 +1,6 @@
 import { markChange } from '../../buffer/mark-change.ts';
 import { mutationsLeft } from '../../catalog/mutations.ts';
-import type { Context } from '../../create-context.ts';
+import type { OperationDeps } from '../deps.ts';
 import type { Table } from '../../schema/table.ts';
 import { askInTurn } from '../../stores/redis/client.ts';
 
@@ -14,7 +14,7 @@ export type StaleMark = { job: string; isReleased: boolean };
  *
  * @throws StoreError, ClickHouseError
  */
-export async function releaseStaleMark(ctx: Context, table: Table): Promise<StaleMark | undefined> {
+export async function releaseStaleMark(ctx: OperationDeps, table: Table): Promise<StaleMark | undefined> {
   const [by] = await askInTurn(ctx.redis, [['HGET', ctx.keys.state(table, 0), 'changing']]);
   if (typeof by !== 'string') return undefined;
   const [active] = await ctx.postgres.rows("select from jobs where id = $1 and state in ('queued', 'running')", [by]);

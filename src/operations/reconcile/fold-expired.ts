@@ -1,5 +1,5 @@
 import { partitionsThere } from '../../catalog/partitions.ts';
-import type { Context } from '../../create-context.ts';
+import type { OperationDeps } from '../deps.ts';
 import type { Table } from '../../schema/table.ts';
 import type { Statement } from '../../stores/postgres/client.ts';
 
@@ -15,7 +15,7 @@ const manifestsAtOnce = 5_000;
  * @param retained_ms rows before that time are past their retention
  * @returns how many there are fewer
  */
-export async function foldExpired(ctx: Context, table: Table, retained_ms: number): Promise<number> {
+export async function foldExpired(ctx: OperationDeps, table: Table, retained_ms: number): Promise<number> {
   const { dataset, physical } = table;
   const partitions = await partitionsThere(ctx, table);
   const lines = await ctx.postgres.rows<Line>(

@@ -1,4 +1,4 @@
-import type { Context } from '../../create-context.ts';
+import type { OperationDeps } from '../deps.ts';
 import { fromJsonb } from '../../stores/postgres/jsonb.ts';
 import type { Reconciled } from './reconcile-table.ts';
 
@@ -6,7 +6,7 @@ const listed_max = 1_000;
 
 /** Tables of which something differed when they were last compared, of these datasets or of all. Throws StoreError. */
 export async function listReconciled(
-  ctx: Context,
+  ctx: OperationDeps,
   of: string[] | undefined,
 ): Promise<(Reconciled & { age_s: number })[]> {
   const rows = await ctx.postgres.rows<Reconciled & { age_s: number }>(

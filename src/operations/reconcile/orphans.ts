@@ -4,7 +4,7 @@ import { readTable } from '../../catalog/find-table.ts';
 import { atWhole } from '../../catalog/lane-location.ts';
 import { quarantineTable } from '../../catalog/quarantine-table.ts';
 import { quoteString, slugPattern } from '../../core/identifiers.ts';
-import type { Context } from '../../create-context.ts';
+import type { OperationDeps } from '../deps.ts';
 import { everyNode } from '../../stores/clickhouse/servers.ts';
 import type { StoredObject } from '../../stores/s3/client.ts';
 import { pagesOf } from '../../stores/s3/list-pages.ts';
@@ -21,7 +21,7 @@ const objectsInPass = 10_000;
  *
  * @returns those that were dropped
  */
-export async function dropOrphanTables(ctx: Context): Promise<string[]> {
+export async function dropOrphanTables(ctx: OperationDeps): Promise<string[]> {
   const tables = new Map<string, { database: string; name: string }>();
   for (const { clickhouse } of everyNode(ctx)) {
     const there = await clickhouse.rows<{ database: string; name: string }>(
@@ -53,7 +53,7 @@ export async function dropOrphanTables(ctx: Context): Promise<string[]> {
  *
  * @returns the names of those that were dropped
  */
-export async function dropOrphanStaging(ctx: Context): Promise<string[]> {
+export async function dropOrphanStaging(ctx: OperationDeps): Promise<string[]> {
   const tables: { name: string }[] = [];
   for (const { clickhouse } of everyNode(ctx)) {
     const there = await clickhouse.rows<{ name: string }>(
@@ -81,13 +81,13 @@ export async function dropOrphanStaging(ctx: Context): Promise<string[]> {
  *
  * @returns how many objects were removed
  */
-export async function removeOrphanObjects(ctx: Context): Promise<number> {
+export async function removeOrphanObjects(ctx: OperationDeps): Promise<number> {
   const old_ms = ctx.now() - ctx.config.limits.orphan_age_ms;
   const removed = (await removePayloads(ctx, old_ms)) + (await removeBackups(ctx, old_ms));
   return removed + (await removeExports(ctx, old_ms)) + (await removeUploads(ctx, old_ms, objectsInPass));
 }
 
-async function removePayloads(ctx: Context, old_ms: number): Promise<number> {
+async function removePayloads(ctx: OperationDeps, old_ms: number): Promise<number> {
   let removed = 0;
   for await (const page of pagesOf(ctx.objects, 'quarantine/', { most: objectsInPass })) {
     const old = page.filter(({ modifiedAt_ms }) => modifiedAt_ms < old_ms);
@@ -109,7 +109,7 @@ async function removePayloads(ctx: Context, old_ms: number): Promise<number> {
 }
 
 /** Those of the keys that rows in quarantine name; undefined where that cannot be told now. */
-async function namedIn(ctx: Context, dataset: string, keys: string[]): Promise<Set<string> | undefined> {
+async function namedIn(ctx: OperationDeps, dataset: string, keys: string[]): Promise<Set<string> | undefined> {
   if (!slugPattern.test(dataset)) return undefined;
   const table = await readTable(ctx, dataset, quarantineTable);
   if (table === undefined) return new Set();
@@ -137,7 +137,7 @@ const byClock = /^daily-\d{4}-\d{2}-\d{2}$/;
 /** Sorts behind everything that a name in a folder begins with. */
 const behindAll = '~';
 
-async function removeBackups(ctx: Context, old_ms: number): Promise<number> {
+async function removeBackups(ctx: OperationDeps, old_ms: number): Promise<number> {
   const whole = new Set<string>();
   for await (const page of pagesOf(ctx.objects, backupPrefix, { delimiter: '/', most: objectsInPass })) {
     for (const { key } of page) whole.add(key.slice(backupPrefix.length).replace(/\.json$/, ''));
@@ -165,7 +165,7 @@ async function removeBackups(ctx: Context, old_ms: number): Promise<number> {
   return removed;
 }
 
-async function removeExports(ctx: Context, old_ms: number): Promise<number> {
+async function removeExports(ctx: OperationDeps, old_ms: number): Promise<number> {
   let removed = 0;
   for await (const page of pagesOf(ctx.objects, exportPrefix, { most: objectsInPass })) {
     const old = page.filter(({ modifiedAt_ms }) => modifiedAt_ms < old_ms);

@@ -3,7 +3,7 @@ import { readTable } from '../../catalog/find-table.ts';
 import { firstOf } from '../../core/errors.ts';
 import { physicalName } from '../../core/identifiers.ts';
 import { describeError } from '../../core/log.ts';
-import type { Context } from '../../create-context.ts';
+import type { OperationDeps } from '../deps.ts';
 import { everyReplica } from '../../stores/clickhouse/kind.ts';
 import { everyShard } from '../../stores/clickhouse/servers.ts';
 import { askInTurn } from '../../stores/redis/client.ts';
@@ -22,7 +22,7 @@ const lanesAtOnce = 1_000;
  * @returns how many tables were compared
  * @throws StoreError when Postgres is away
  */
-export async function reconcileDue(ctx: Context, deadline_ms: number): Promise<number> {
+export async function reconcileDue(ctx: OperationDeps, deadline_ms: number): Promise<number> {
   const due = await ctx.postgres.rows<{ dataset: string; name: string }>(
     `select t.dataset, t.name from tables t join datasets d on d.name = t.dataset left join reconciliations r
          on (r.dataset, r.name, r.life) = (t.dataset, t.name, t.life)
@@ -48,12 +48,12 @@ export async function reconcileDue(ctx: Context, deadline_ms: number): Promise<n
   return looked;
 }
 
-function failed(ctx: Context, where: object, error: unknown): void {
+function failed(ctx: OperationDeps, where: object, error: unknown): void {
   ctx.log({ event: 'reconcile-failed', ...where, ...describeError(error) });
 }
 
 /** What datasets with a quota of storage hold on ClickHouse's disks. */
-export async function lookAtStorage(ctx: Context): Promise<void> {
+export async function lookAtStorage(ctx: OperationDeps): Promise<void> {
   const limited = await ctx.postgres.rows<{ name: string }>(
     `select name from datasets where dropped_at is null and quota ? 'storageBytes'`,
   );
@@ -78,7 +78,7 @@ export async function lookAtStorage(ctx: Context): Promise<void> {
 }
 
 /** Of what was buffered before the look, that which is not on the disks yet. */
-async function pendingBytes(ctx: Context, dataset: string): Promise<number> {
+async function pendingBytes(ctx: OperationDeps, dataset: string): Promise<number> {
   const tables = await ctx.postgres.rows<{ name: string; life: number; lanes: number }>(
     `select name, life, (definition->>'readLanes')::int as lanes from tables where dataset = $1 and dropped_at is null`,
     [dataset],

@@ -13,11 +13,12 @@ import {
 } from '../../catalog/table-ddl.ts';
 import { qualifiedName, quoteString } from '../../core/identifiers.ts';
 import { describeError } from '../../core/log.ts';
-import type { Context } from '../../create-context.ts';
+import type { OperationDeps } from '../deps.ts';
 import { catchUpLanes } from '../../flush/catch-up.ts';
 import { retainedFrom_ms, type Table } from '../../schema/table.ts';
 import { clickhouseType } from '../../schema/types.ts';
-import { type At, everyNode } from '../../stores/clickhouse/servers.ts';
+import { everyNode } from '../../stores/clickhouse/servers.ts';
+import type { OperationNode } from '../deps.ts';
 import { toJsonb } from '../../stores/postgres/jsonb.ts';
 import { showHiddenImports } from '../import/show-hidden.ts';
 import { releaseStaleMark } from './change-mark.ts';
@@ -51,7 +52,7 @@ export type Reconciled = { dataset: string; table: string; drift: Drift[] };
  *
  * @throws StoreError, ClickHouseError when a store is away: nothing is concluded then
  */
-export async function reconcileTable(ctx: Context, table: Table): Promise<Reconciled> {
+export async function reconcileTable(ctx: OperationDeps, table: Table): Promise<Reconciled> {
   const drift: Drift[] = [];
   const { dataset, name } = table;
   drift.push(...(await statesOf(ctx, table)));
@@ -86,11 +87,11 @@ export async function reconcileTable(ctx: Context, table: Table): Promise<Reconc
 }
 
 /** The same, with the shard that it is about. */
-function on(drift: Drift, at?: At): Drift {
+function on(drift: Drift, at?: OperationNode): Drift {
   return at === undefined ? drift : { ...drift, detail: `shard ${at.shard}: ${drift.detail}` };
 }
 
-async function tableMissing(at: At, table: Table): Promise<Drift> {
+async function tableMissing(at: OperationNode, table: Table): Promise<Drift> {
   await drainOutbox(at);
   const lanes = [...table.shards.keys()].filter((lane) => table.shards[lane] === at.shard);
   const [said] = await at.postgres.rows<{ rows: string }>(
@@ -110,7 +111,7 @@ async function tableMissing(at: At, table: Table): Promise<Drift> {
   return { what, mended: true, detail: `ClickHouse had no table ${table.physical}; no row of it is on record` };
 }
 
-async function columnsOf(at: At, table: Table): Promise<Drift[]> {
+async function columnsOf(at: OperationNode, table: Table): Promise<Drift[]> {
   const columns = await at.clickhouse.rows<{ name: string; type: string }>(
     `SELECT name, type FROM system.columns WHERE database = {database:String} AND table = {table:String}
         AND NOT startsWith(name, '_')`,
@@ -151,14 +152,14 @@ function normalized(ttl: string): string {
     .trim();
 }
 
-async function retentionOf(at: At, table: Table, ttl: string): Promise<Drift[]> {
+async function retentionOf(at: OperationNode, table: Table, ttl: string): Promise<Drift[]> {
   const wanted = ttlExpressions(table).join(', ');
   if (normalized(wanted) === normalized(ttl)) return [];
   await applyRetentionAt(at, table);
   return [{ what: 'retention', mended: true, detail: `it was “${ttl || 'none'}”, and is “${wanted || 'none'}”` }];
 }
 
-async function policyOf(at: At, table: Table, policy: string): Promise<Drift[]> {
+async function policyOf(at: OperationNode, table: Table, policy: string): Promise<Drift[]> {
   const wanted = at.config.CLICKHOUSE_STORAGE_POLICY;
   if (wanted === undefined || wanted === policy) return [];
   const detail = `it is ${policy}, not ${wanted}`;
@@ -175,7 +176,7 @@ async function policyOf(at: At, table: Table, policy: string): Promise<Drift[]> 
 }
 
 /** Where too few are remembered, or not long enough, an insert that comes late is stored again. */
-async function tokensOf(at: At, table: Table, engine: string): Promise<Drift[]> {
+async function tokensOf(at: OperationNode, table: Table, engine: string): Promise<Drift[]> {
   const wanted = rememberedTokens(at, await at.clickhouseKind());
   const others = wanted.filter((setting) => !`${engine},`.includes(`${setting},`));
   if (others.length === 0) return [];
@@ -183,7 +184,7 @@ async function tokensOf(at: At, table: Table, engine: string): Promise<Drift[]> 
   return [{ what: 'insert-tokens', mended: true, detail: `set ${others.join(', ')}` }];
 }
 
-async function expiredOf(ctx: Context, table: Table): Promise<Drift[]> {
+async function expiredOf(ctx: OperationDeps, table: Table): Promise<Drift[]> {
   const from_ms = retainedFrom_ms(table, ctx.now());
   if (from_ms === undefined) return [];
   await drainOutbox(ctx);
@@ -193,7 +194,7 @@ async function expiredOf(ctx: Context, table: Table): Promise<Drift[]> {
 }
 
 /** What is in ClickHouse and does not show: the hot buffer failed over, and has forgotten that it was published. */
-async function hiddenRows(ctx: Context, table: Table): Promise<Drift[]> {
+async function hiddenRows(ctx: OperationDeps, table: Table): Promise<Drift[]> {
   const forgotten = await restoreLanes(ctx, table);
   const imports = await showHiddenImports(ctx, table);
   const snapshot = await snapshotTable(ctx, table, 'state');
@@ -209,7 +210,7 @@ async function hiddenRows(ctx: Context, table: Table): Promise<Drift[]> {
 }
 
 /** Whether a mark that rows are being changed, by which further pages are refused, is of a job that is over. */
-async function markOf(ctx: Context, table: Table): Promise<Drift[]> {
+async function markOf(ctx: OperationDeps, table: Table): Promise<Drift[]> {
   const stale = await releaseStaleMark(ctx, table);
   if (stale === undefined) return [];
   const { job, isReleased } = stale;
@@ -219,13 +220,13 @@ async function markOf(ctx: Context, table: Table): Promise<Drift[]> {
 }
 
 /** Whether its lanes take rows: whoever has changed that may have died before they heard of it. */
-async function statesOf(ctx: Context, { dataset, name }: Table): Promise<Drift[]> {
+async function statesOf(ctx: OperationDeps, { dataset, name }: Table): Promise<Drift[]> {
   const lanes = await applyStates(ctx, dataset, name);
   if (lanes === 0) return [];
   return [{ what: 'lane-states', mended: true, detail: `${lanes} lanes took rows, or took none, against the record` }];
 }
 
-async function record(ctx: Context, { dataset, name, life }: Table, drift: Drift[]): Promise<void> {
+async function record(ctx: OperationDeps, { dataset, name, life }: Table, drift: Drift[]): Promise<void> {
   await ctx.postgres.rows(
     `insert into reconciliations (dataset, name, drift, life) values ($1, $2, $3::jsonb, $4)
      on conflict (dataset, name) do update

@@ -1,6 +1,6 @@
 import { readTable } from '../../catalog/find-table.ts';
 import { describeError } from '../../core/log.ts';
-import type { Context } from '../../create-context.ts';
+import type { OperationDeps } from '../deps.ts';
 import { auditTable, type TableAudit } from './audit-table.ts';
 
 const tablesInPass = 200;
@@ -11,7 +11,7 @@ const tablesInPass = 200;
  *
  * @throws StoreError when Postgres is away
  */
-export async function auditDue(ctx: Context, deadline_ms: number): Promise<number> {
+export async function auditDue(ctx: OperationDeps, deadline_ms: number): Promise<number> {
   const due = await ctx.postgres.rows<{ dataset: string; name: string }>(
     `select t.dataset, t.name from tables t left join audits a using (dataset, name, life)
       where t.dropped_at is null and (a.audited_at is null or a.audited_at < now() - $1 * interval '1 millisecond')
@@ -33,7 +33,7 @@ export async function auditDue(ctx: Context, deadline_ms: number): Promise<numbe
 }
 
 /** The newest audit of each table. Throws StoreError when Postgres is away. */
-export async function newestAudits(ctx: Context): Promise<(TableAudit & { age_s: number })[]> {
+export async function newestAudits(ctx: OperationDeps): Promise<(TableAudit & { age_s: number })[]> {
   const rows = await ctx.postgres.rows<{ report: TableAudit; age_s: string }>(
     `select report, extract(epoch from now() - audited_at) as age_s
        from audits join tables t using (dataset, name, life) where t.dropped_at is null order by dataset, name`,

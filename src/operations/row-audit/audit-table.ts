@@ -5,7 +5,7 @@ import { readTable } from '../../catalog/find-table.ts';
 import { drainOutbox } from '../../catalog/manifest-outbox.ts';
 import { restoreLanes } from '../../catalog/provision-lanes.ts';
 import { StoreError } from '../../core/errors.ts';
-import type { Context } from '../../create-context.ts';
+import type { OperationDeps } from '../deps.ts';
 import { type CaughtUp, catchUpLanes } from '../../flush/catch-up.ts';
 import { retainedFrom_ms, type Table } from '../../schema/table.ts';
 import { showHiddenImports } from '../import/show-hidden.ts';
@@ -48,7 +48,7 @@ export type TableAudit = {
  *
  * @throws StoreError, ClickHouseError when a store is away: nothing is concluded then
  */
-export async function auditTable(ctx: Context, table: Table): Promise<TableAudit> {
+export async function auditTable(ctx: OperationDeps, table: Table): Promise<TableAudit> {
   const forgotten = await forgottenLanes(ctx, table);
   const before = await knownLanes(ctx, table);
   await ensureTable(ctx, table);
@@ -89,7 +89,7 @@ export async function auditTable(ctx: Context, table: Table): Promise<TableAudit
 }
 
 /** What a failover has undone of the lanes that are recorded shows again. */
-async function forgottenLanes(ctx: Context, { dataset, name }: Table): Promise<CaughtUp[]> {
+async function forgottenLanes(ctx: OperationDeps, { dataset, name }: Table): Promise<CaughtUp[]> {
   const recorded = await readTable(ctx, dataset, name);
   const restored = recorded === undefined ? [] : await restoreLanes(ctx, recorded);
   return restored.map(({ lane, watermark }) => ({ lane, from: 1, to: watermark }));
@@ -97,7 +97,7 @@ async function forgottenLanes(ctx: Context, { dataset, name }: Table): Promise<C
 
 /** Whether batches were recorded that a failover of the hot buffer left without a manifest. */
 async function recordDisplaced(
-  ctx: Context,
+  ctx: OperationDeps,
   table: Table,
   audits: LaneAudit[],
   lanes: LaneSnapshot[],
@@ -111,7 +111,7 @@ async function recordDisplaced(
   return isAny;
 }
 
-async function knownLanes(ctx: Context, table: Table): Promise<Snapshot> {
+async function knownLanes(ctx: OperationDeps, table: Table): Promise<Snapshot> {
   const snapshot = await snapshotTable(ctx, table, 'state');
   if (snapshot !== 'unknown') return snapshot;
   throw new StoreError(
@@ -121,7 +121,7 @@ async function knownLanes(ctx: Context, table: Table): Promise<Snapshot> {
   );
 }
 
-async function auditLane(ctx: Context, table: Table, snapshot: LaneSnapshot): Promise<LaneAudit> {
+async function auditLane(ctx: OperationDeps, table: Table, snapshot: LaneSnapshot): Promise<LaneAudit> {
   const { lane, incarnation, seq, watermark } = snapshot;
   return {
     ...{ lane, incarnation, sequence: seq, watermark },
@@ -130,7 +130,7 @@ async function auditLane(ctx: Context, table: Table, snapshot: LaneSnapshot): Pr
   };
 }
 
-async function record(ctx: Context, { life }: Table, audit: TableAudit): Promise<void> {
+async function record(ctx: OperationDeps, { life }: Table, audit: TableAudit): Promise<void> {
   const { dataset, table, missing, doubled, unaccounted } = audit;
   await ctx.postgres.rows(
     `insert into audits (dataset, name, missing, doubled, unaccounted, report, life)

@@ -3,7 +3,7 @@ import { laneIn } from '../../buffer/snapshot.ts';
 import { atLane } from '../../catalog/lane-location.ts';
 import { firstOf } from '../../core/errors.ts';
 import { qualifiedName, quoteName } from '../../core/identifiers.ts';
-import type { Context } from '../../create-context.ts';
+import type { OperationDeps } from '../deps.ts';
 import type { Table } from '../../schema/table.ts';
 
 /** One lane's rows in one partition: what manifests say, less recorded deletions, and what ClickHouse has. */
@@ -28,7 +28,7 @@ type Found = { rows: number; checksum: string };
 
 /** Of every lane and partition, up to the watermarks of the snapshot. Throws StoreError, ClickHouseError. */
 export async function comparePartitions(
-  ctx: Context,
+  ctx: OperationDeps,
   table: Table,
   lanes: LaneSnapshot[],
   retainedFrom_ms: number | undefined,
@@ -77,7 +77,7 @@ const early_ms = 60_000;
 
 const zero = '0'.repeat(16);
 
-async function saidOf(ctx: Context, { dataset, physical }: Table, lanes: LaneSnapshot[]): Promise<Map<string, Said>> {
+async function saidOf(ctx: OperationDeps, { dataset, physical }: Table, lanes: LaneSnapshot[]): Promise<Map<string, Said>> {
   const said = new Map<string, Said>();
   for (const { lane, watermark } of lanes) {
     const rows = await ctx.postgres.rows<{ partition: string; rows: string; checksum: string; from_ms: string }>(
@@ -97,7 +97,7 @@ async function saidOf(ctx: Context, { dataset, physical }: Table, lanes: LaneSna
   return said;
 }
 
-async function foundIn(ctx: Context, table: Table, lanes: LaneSnapshot[]): Promise<Map<string, Found>> {
+async function foundIn(ctx: OperationDeps, table: Table, lanes: LaneSnapshot[]): Promise<Map<string, Found>> {
   const found = new Map<string, Found>();
   const time = quoteName(table.schema.timestampColumn);
   for (const { lane, watermark } of lanes) {
@@ -116,7 +116,7 @@ async function foundIn(ctx: Context, table: Table, lanes: LaneSnapshot[]): Promi
 
 type Deleted = { done: number; underWay: number };
 
-async function deletedFrom(ctx: Context, { dataset, physical }: Table): Promise<Map<string, Deleted>> {
+async function deletedFrom(ctx: OperationDeps, { dataset, physical }: Table): Promise<Map<string, Deleted>> {
   const rows = await ctx.postgres.rows<{ lane: number; partition: string; done: string; all: string }>(
     `select lane, partition, coalesce(sum(rows) filter (where done_at is not null), 0) as done, sum(rows) as all
        from deletions where dataset = $1 and physical_table = $2 group by lane, partition`,
@@ -130,7 +130,7 @@ async function deletedFrom(ctx: Context, { dataset, physical }: Table): Promise<
 }
 
 async function distinctIn(
-  ctx: Context,
+  ctx: OperationDeps,
   table: Table,
   lane: number,
   partition: string,

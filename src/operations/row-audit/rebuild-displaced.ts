@@ -2,7 +2,7 @@ import type { LaneSnapshot } from '../../buffer/snapshot.ts';
 import { atLane } from '../../catalog/lane-location.ts';
 import { recordManifests } from '../../catalog/manifest-outbox.ts';
 import { qualifiedName } from '../../core/identifiers.ts';
-import type { Context } from '../../create-context.ts';
+import type { OperationDeps } from '../deps.ts';
 import { countSeal } from '../../flush/row-count.ts';
 import type { Table } from '../../schema/table.ts';
 import { rebuiltManifest } from './rebuild-manifests.ts';
@@ -19,7 +19,7 @@ const batches_max = 10_000;
  * @throws StoreError, ClickHouseError when a store is unavailable
  */
 export async function rebuildDisplaced(
-  ctx: Context,
+  ctx: OperationDeps,
   table: Table,
   lane: LaneSnapshot,
   since_ms = 0,

@@ -1,8 +1,9 @@
 import type { LaneSnapshot } from '../../buffer/snapshot.ts';
 import { atLane } from '../../catalog/lane-location.ts';
 import { recordManifests } from '../../catalog/manifest-outbox.ts';
-import type { Context } from '../../create-context.ts';
-import { checksumOf, type Manifest, partitionsOf } from '../../flush/manifest.ts';
+import type { OperationDeps } from '../deps.ts';
+import { checksumOf, partitionsOf } from '../../flush/manifest.ts';
+import { type Manifest } from '../../catalog/manifest.ts';
 import { countSeal, type PartitionCount, rowsCounted } from '../../flush/row-count.ts';
 import type { Table } from '../../schema/table.ts';
 
@@ -16,7 +17,7 @@ type Range = { from: number; to: number };
  * @returns the ranges of sequences that were rebuilt
  * @throws StoreError, ClickHouseError when a store is away
  */
-export async function rebuildManifests(ctx: Context, table: Table, lane: LaneSnapshot): Promise<Range[]> {
+export async function rebuildManifests(ctx: OperationDeps, table: Table, lane: LaneSnapshot): Promise<Range[]> {
   const began = await beginningOf(ctx, table, lane);
   const at = await atLane(ctx, table, lane.lane);
   const rebuilt: Range[] = [];
@@ -35,7 +36,7 @@ export async function rebuildManifests(ctx: Context, table: Table, lane: LaneSna
 
 /** @param as what its token ends with, after lane and range */
 export function rebuiltManifest(
-  ctx: Context,
+  ctx: OperationDeps,
   table: Table,
   { lane, incarnation }: LaneSnapshot,
   { from, to }: Range,
@@ -56,7 +57,7 @@ export function rebuiltManifest(
   };
 }
 
-async function gapsOf(ctx: Context, table: Table, { lane, watermark }: LaneSnapshot): Promise<Range[]> {
+async function gapsOf(ctx: OperationDeps, table: Table, { lane, watermark }: LaneSnapshot): Promise<Range[]> {
   const gaps = await ctx.postgres.rows<{ from: string; to: string }>(
     `with covered as (
        select seq_from, seq_to,
@@ -72,7 +73,7 @@ async function gapsOf(ctx: Context, table: Table, { lane, watermark }: LaneSnaps
 }
 
 /** The sequence after which this life of the lane began. */
-async function beginningOf(ctx: Context, table: Table, { lane, incarnation }: LaneSnapshot): Promise<number> {
+async function beginningOf(ctx: OperationDeps, table: Table, { lane, incarnation }: LaneSnapshot): Promise<number> {
   const [row] = await ctx.postgres.rows<{ watermark: string }>(
     'select watermark from lanes where dataset = $1 and name = $2 and life = $3 and lane = $4 and incarnation = $5',
     [table.dataset, table.name, table.life, lane, incarnation],

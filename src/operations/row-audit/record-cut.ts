@@ -2,7 +2,7 @@ import type { Until } from '../../buffer/lane-positions.ts';
 import { snapshotTable } from '../../buffer/snapshot.ts';
 import { drainOutbox } from '../../catalog/manifest-outbox.ts';
 import { restoreLanes } from '../../catalog/provision-lanes.ts';
-import type { Context } from '../../create-context.ts';
+import type { OperationDeps } from '../deps.ts';
 import { catchUpLanes } from '../../flush/catch-up.ts';
 import type { Table } from '../../schema/table.ts';
 import { epochMs } from '../../stores/postgres/client.ts';
@@ -19,7 +19,7 @@ const waiting_ms = 3_600_000;
  * @returns false while batches wait in a lane that has forgotten some: those show again when these are flushed
  * @throws StoreError, ClickHouseError
  */
-export async function recordCut(ctx: Context, table: Table, until: Until): Promise<boolean> {
+export async function recordCut(ctx: OperationDeps, table: Table, until: Until): Promise<boolean> {
   const readLanes = async () => {
     const snapshot = await snapshotTable(ctx, table, 'state');
     return snapshot === 'unknown' ? [] : snapshot.lanes;
@@ -41,7 +41,7 @@ export async function recordCut(ctx: Context, table: Table, until: Until): Promi
 }
 
 /** When all batches up to then were recorded; 0 where that has not been looked at. */
-async function auditedAt_ms(ctx: Context, { dataset, name, life }: Table): Promise<number> {
+async function auditedAt_ms(ctx: OperationDeps, { dataset, name, life }: Table): Promise<number> {
   const [audit] = await ctx.postgres.rows<{ at_ms: number }>(
     `select ${epochMs('audited_at')} as at_ms from audits where dataset = $1 and name = $2 and life = $3`,
     [dataset, name, life],

@@ -9,12 +9,13 @@ import { mutationsLeft } from '../../catalog/mutations.ts';
 import { knownLanes } from '../../catalog/provision-lanes.ts';
 import { StoreError, TimestoreError } from '../../core/errors.ts';
 import { qualifiedName } from '../../core/identifiers.ts';
-import type { Context } from '../../create-context.ts';
+import type { OperationDeps } from '../deps.ts';
 import { cutOf, flushCut } from '../../flush/flush-snapshot.ts';
 import { insertPlace } from '../../flush/insert.ts';
 import { createJob, type JobOf } from '../../jobs/job.ts';
 import { keyedJobId } from '../../jobs/job-id.ts';
-import type { Outcome, Step } from '../../jobs/runner.ts';
+import type { Outcome } from '../../jobs/runner.ts';
+import type { OperationStep } from '../deps.ts';
 import { lastingError } from '../../query/execution/clickhouse-errors.ts';
 import type { Table } from '../../schema/table.ts';
 import { ClickHouseError, type Settings } from '../../stores/clickhouse/client.ts';
@@ -52,7 +53,7 @@ const poll_ms = 250;
  *   `key-reused`; StoreError
  */
 export async function beginChange(
-  ctx: Context,
+  ctx: OperationDeps,
   {
     dataset,
     table: name,
@@ -74,7 +75,7 @@ export async function beginChange(
  * first; the rows are counted and put on record; then ClickHouse changes them. Each step may be repeated: the rows are the
  * same ones, and those that are gone or corrected already stay so.
  */
-export const changeRows: Step<Change['kind']> = async (ctx, job, deadline_ms) => {
+export const changeRows: OperationStep<Change['kind']> = async (ctx, job, deadline_ms) => {
   const table = await tableOf(ctx, job);
   const request = changeRequest.parse(job.request);
   const progress = progressSchema.parse(job.progress);
@@ -100,7 +101,7 @@ export const changeRows: Step<Change['kind']> = async (ctx, job, deadline_ms) =>
   };
 };
 
-async function tableOf(ctx: Context, { dataset, table: name, progress }: Change): Promise<Table> {
+async function tableOf(ctx: OperationDeps, { dataset, table: name, progress }: Change): Promise<Table> {
   const table = await readTable(ctx, dataset, name);
   if (table === undefined || progress.physical !== table.physical)
     throw new TimestoreError('not-found', `There is no table ${name} in dataset ${dataset}.`);
@@ -108,7 +109,7 @@ async function tableOf(ctx: Context, { dataset, table: name, progress }: Change)
 }
 
 async function flushAndCount(
-  ctx: Context,
+  ctx: OperationDeps,
   job: Change,
   table: Table,
   request: RowsChange,
@@ -141,7 +142,7 @@ const rowsIn = (found: { rows: number }[]) => found.reduce((sum, { rows }) => su
 
 /** Which rows, of those acknowledged before the job was made. */
 async function wholeCondition(
-  ctx: Context,
+  ctx: OperationDeps,
   table: Table,
   request: RowsChange,
   { until, guard }: Progress,
@@ -152,7 +153,7 @@ async function wholeCondition(
 }
 
 async function count(
-  ctx: Context,
+  ctx: OperationDeps,
   table: Table,
   request: RowsChange,
   progress: Progress,
@@ -175,7 +176,7 @@ async function count(
     .map((line) => JSON.parse(line) as { lane: number; partition: string; rows: number });
 }
 
-async function mutate(ctx: Context, table: Table, request: RowsChange, progress: Progress): Promise<void> {
+async function mutate(ctx: OperationDeps, table: Table, request: RowsChange, progress: Progress): Promise<void> {
   const params: Settings = {};
   const condition = await wholeCondition(ctx, table, request, progress, params);
   const change = request.set === undefined ? 'DELETE' : `UPDATE ${assignmentsOf(table, request, params)}`;
@@ -189,7 +190,7 @@ async function mutate(ctx: Context, table: Table, request: RowsChange, progress:
 }
 
 /** Whether an insert into a lane whose rows are to go runs at this moment. */
-async function areInsertsRunning(ctx: Context, table: Table, { until }: Progress): Promise<boolean> {
+async function areInsertsRunning(ctx: OperationDeps, table: Table, { until }: Progress): Promise<boolean> {
   const processes = everyReplica(await ctx.clickhouseKind(), 'system.processes');
   for (const { at, lanes } of shardsOf(ctx, table)) {
     const places = until.filter(({ lane }) => lanes.includes(lane)).map(({ lane }) => insertPlace(table, lane));
@@ -203,7 +204,7 @@ async function areInsertsRunning(ctx: Context, table: Table, { until }: Progress
 }
 
 /** Whether ClickHouse has nothing left to change. Throws where it says that it cannot. */
-async function isOver(ctx: Context, table: Table): Promise<boolean> {
+async function isOver(ctx: OperationDeps, table: Table): Promise<boolean> {
   const { left, reasons } = await mutationsLeft(ctx, table);
   const [reason] = reasons;
   if (reason !== undefined) {

@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import { quoteName } from '../../core/identifiers.ts';
 import { invalid } from '../../core/invalid-request.ts';
-import type { Context } from '../../create-context.ts';
+import type { OperationDeps } from '../deps.ts';
 import { filterSql } from '../../query/request/filters.ts';
 import { queryBody, rangeOf } from '../../query/request/parse.ts';
 import { partitionKeySql } from '../../query/request/partition-key.ts';
@@ -34,7 +34,7 @@ export const changeRequest = z.object({ rows: rowsSchema, set: valuesSchema.opti
 export type RowsChange = z.output<typeof changeRequest>;
 
 /** Which rows, in SQL, their values bound. */
-export function conditionOf(ctx: Context, table: Table, { rows }: RowsChange, params: Settings): string {
+export function conditionOf(ctx: OperationDeps, table: Table, { rows }: RowsChange, params: Settings): string {
   const { limits } = ctx.config;
   return [
     ...rangeConditions(table.schema, rangeOf(rows), params),
@@ -78,7 +78,7 @@ function valueSql(field: Field, value: unknown, table: Table, params: Settings, 
 }
 
 /** Throws what a job for it would fail with: names, types and limits. */
-export function requireChangeable(ctx: Context, table: Table, request: RowsChange): void {
+export function requireChangeable(ctx: OperationDeps, table: Table, request: RowsChange): void {
   conditionOf(ctx, table, request, {});
   assignmentsOf(table, request, {});
 }

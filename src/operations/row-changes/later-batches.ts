@@ -4,9 +4,9 @@ import { snapshotTable } from '../../buffer/snapshot.ts';
 import { hasFailedOver, watchFailover } from '../../buffer/watch-failover.ts';
 import { shardsOf } from '../../catalog/lane-location.ts';
 import { firstOf } from '../../core/errors.ts';
-import type { Context } from '../../create-context.ts';
+import type { OperationDeps } from '../deps.ts';
 import type { Table } from '../../schema/table.ts';
-import type { At } from '../../stores/clickhouse/servers.ts';
+import type { OperationNode } from '../deps.ts';
 
 const batch = z.object({ lane: z.int(), seq: z.int(), at_ms: z.int() });
 type Batch = z.output<typeof batch>;
@@ -32,7 +32,7 @@ export type Guard = z.output<typeof guardSchema>;
  *
  * @throws StoreError, ClickHouseError
  */
-export async function guardCut(ctx: Context, table: Table): Promise<Guard | undefined> {
+export async function guardCut(ctx: OperationDeps, table: Table): Promise<Guard | undefined> {
   const snapshot = await snapshotTable(ctx, table, 'entries');
   if (snapshot === 'unknown' || snapshot.tail !== 'ready') return undefined;
   const id = crypto.randomUUID();
@@ -45,7 +45,7 @@ export async function guardCut(ctx: Context, table: Table): Promise<Guard | unde
   return { id, pending, clocks };
 }
 
-async function clockOf(at: At): Promise<number> {
+async function clockOf(at: OperationNode): Promise<number> {
   const found = await at.clickhouse.rows<{ now_ms: string }>('SELECT toUnixTimestamp64Milli(now64(3)) AS now_ms');
   return Number(firstOf('clickhouse', found).now_ms);
 }
@@ -56,7 +56,7 @@ async function clockOf(at: At): Promise<number> {
  * @throws StoreError, ClickHouseError
  */
 export async function laterBatches(
-  ctx: Context,
+  ctx: OperationDeps,
   table: Table,
   until: Until,
   guard: Guard | undefined,

@@ -1,5 +1,5 @@
 import { asking } from '../../core/request-context.ts';
-import type { Context } from '../../create-context.ts';
+import type { OperationDeps } from '../deps.ts';
 import { epochMs } from '../../stores/postgres/client.ts';
 import { fromJsonb, toJsonb, toText } from '../../stores/postgres/jsonb.ts';
 import type { AnsweredRow } from './compare-answers.ts';
@@ -27,7 +27,7 @@ const chars_max = 32 * 1024;
 
 /** Records a difference, in place of the oldest of its dataset where there are enough. Throws StoreError. */
 export async function recordComparison(
-  ctx: Context,
+  ctx: OperationDeps,
   dataset: string,
   { table, query, reason, fields, counts, originOnly, hereOnly }: Omit<Comparison, 'n' | 'at_ms' | 'requestId'>,
 ): Promise<void> {
@@ -62,7 +62,7 @@ function rowsText(rows: AnsweredRow[]): string {
 
 /** The newest first. Throws StoreError. */
 export async function listComparisons(
-  ctx: Context,
+  ctx: OperationDeps,
   dataset: string,
   before: number | undefined,
   limit: number,

@@ -1,13 +1,13 @@
 import { hash } from 'node:crypto';
 import { atLane } from '../../catalog/lane-location.ts';
 import { qualifiedName, quoteName, quoteString } from '../../core/identifiers.ts';
-import type { Context } from '../../create-context.ts';
+import type { OperationDeps } from '../deps.ts';
 import type { Table } from '../../schema/table.ts';
 import { timeTextSql } from '../../schema/time-text-sql.ts';
 import type { TimePrecision } from '../../schema/timestamp.ts';
 import { type Field, precisionOf } from '../../schema/types.ts';
 import type { Settings } from '../../stores/clickhouse/client.ts';
-import type { At } from '../../stores/clickhouse/servers.ts';
+import type { OperationNode } from '../deps.ts';
 
 /** Sequences of a lane that are sent as a whole, and what their rows were when they were put on record. */
 export type MirrorRange = {
@@ -36,7 +36,7 @@ export function unsentSql(sent: Sent[]): string {
 }
 
 /** The latest that a batch of these sequences was acknowledged; 0 without any. */
-export async function latestOf(ctx: Context, table: Table, lane: number, from: number, to: number): Promise<number> {
+export async function latestOf(ctx: OperationDeps, table: Table, lane: number, from: number, to: number): Promise<number> {
   const [found] = await linesOf<[number]>(
     await atLane(ctx, table, lane),
     `SELECT max(${receivedSql}) FROM ${qualifiedName(table)}
@@ -53,7 +53,7 @@ export async function latestOf(ctx: Context, table: Table, lane: number, from: n
  * @param end what is published
  */
 export async function overtakenOf(
-  ctx: Context,
+  ctx: OperationDeps,
   table: Table,
   lane: number,
   { to, ms }: Sent,
@@ -89,7 +89,7 @@ const window = 2_000;
  * @returns the place up to which there is nothing to send, and what follows it
  */
 export async function nextRange(
-  ctx: Context,
+  ctx: OperationDeps,
   { table, lane, after, sent }: Place,
   upTo: { seq: number; ms: number },
 ): Promise<{ after: number; range: MirrorRange | undefined }> {
@@ -122,7 +122,7 @@ export async function nextRange(
 }
 
 /** Whether rows of a range were deleted or corrected since it was put on record. */
-export async function hasChanged(ctx: Context, place: Place, range: MirrorRange): Promise<boolean> {
+export async function hasChanged(ctx: OperationDeps, place: Place, range: MirrorRange): Promise<boolean> {
   const { table, lane } = place;
   const row = rowSql(table, table.schema.fields.slice(0, range.fields));
   const [found] = await linesOf<[string]>(
@@ -140,7 +140,7 @@ export type MirrorRequest = { idempotencyKey: string; body: string; rows: number
  * batch that is too large for one. The same rows of the same range are the same requests, each with a key that nothing
  * else has.
  */
-export async function requestsOf(ctx: Context, place: Place, range: MirrorRange): Promise<MirrorRequest[]> {
+export async function requestsOf(ctx: OperationDeps, place: Place, range: MirrorRange): Promise<MirrorRequest[]> {
   const { table, lane, after } = place;
   const { dataset, name, life, schema } = table;
   const fields = schema.fields.slice(0, range.fields);
@@ -223,7 +223,7 @@ function valueSql({ type }: Field, column: string, precision: TimePrecision): st
   return `multiIf(${named}, toJSONString(${column}))`;
 }
 
-async function linesOf<Line>(at: At, sql: string, params: Settings): Promise<Line[]> {
+async function linesOf<Line>(at: OperationNode, sql: string, params: Settings): Promise<Line[]> {
   const text = await at.clickhouse.send({
     settings: { ...settings, ...params },
     body: `${sql} FORMAT JSONCompactEachRow`,

@@ -4,7 +4,7 @@ import { knownLanes } from '../../catalog/provision-lanes.ts';
 import { quarantineTable } from '../../catalog/quarantine-table.ts';
 import { firstOf } from '../../core/errors.ts';
 import { qualifiedName } from '../../core/identifiers.ts';
-import type { Context } from '../../create-context.ts';
+import type { OperationDeps } from '../deps.ts';
 import { fromJsonb } from '../../stores/postgres/jsonb.ts';
 import { beginningOf, mirrorProgress } from './mirror.ts';
 import { overtakenOf, type Place, unsentSql } from './mirror-rows.ts';
@@ -27,7 +27,7 @@ export type Mirrored = {
  *
  * @throws StoreError
  */
-export async function mirroredOf(ctx: Context, dataset: string): Promise<Mirrored | undefined> {
+export async function mirroredOf(ctx: OperationDeps, dataset: string): Promise<Mirrored | undefined> {
   const [on] = await ctx.postgres.rows<{ since: number }>(
     `select (migration->>'since')::int as since from datasets where name = $1 and (migration->>'mirror')::boolean`,
     [dataset],
@@ -66,7 +66,7 @@ export async function mirroredOf(ctx: Context, dataset: string): Promise<Mirrore
   return all;
 }
 
-async function behindOf(ctx: Context, { table, lane, after: at, sent }: Place, end: number) {
+async function behindOf(ctx: OperationDeps, { table, lane, after: at, sent }: Place, end: number) {
   const imports = await ctx.postgres.rows<{ from: string; to: string }>(
     `select seq_from as from, seq_to as to from manifests
       where dataset = $1 and physical_table = $2 and lane = $3 and trigger = 'import' and seq_to > $4 and seq_from <= $5`,

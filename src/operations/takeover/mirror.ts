@@ -2,9 +2,9 @@ import * as z from 'zod';
 import { readTable } from '../../catalog/find-table.ts';
 import { knownLanes } from '../../catalog/provision-lanes.ts';
 import { TimestoreError } from '../../core/errors.ts';
-import type { Context } from '../../create-context.ts';
+import type { OperationDeps } from '../deps.ts';
 import type { Job, JobOf } from '../../jobs/job.ts';
-import type { Step } from '../../jobs/runner.ts';
+import type { OperationStep } from '../deps.ts';
 import type { Table } from '../../schema/table.ts';
 import { hasChanged, latestOf, nextRange, overtakenOf, requestsOf } from './mirror-rows.ts';
 import { askOrigin, problemOf, retryAfter_ms } from './source.ts';
@@ -61,7 +61,7 @@ const retry_ms_max = 300_000;
  * original takes each once however often it is sent. What is sent is on record before: whoever takes over sends the same.
  * A lane stops where the original may have forgotten a key that it was sent. It goes on until the mirror is switched off or the table is gone.
  */
-export const mirrorStep: Step<'mirror'> = async (ctx, job, deadline_ms) => {
+export const mirrorStep: OperationStep<'mirror'> = async (ctx, job, deadline_ms) => {
   const progress = mirrorProgress(job);
   const table = await readTable(ctx, job.dataset, job.table);
   const sent = Object.entries(progress.lanes).map(([lane, { at }]) => ({ lane: Number(lane), seq: at }));
@@ -127,7 +127,7 @@ function aged(lane: Lane, { caughtUp_ms }: MirrorProgress, { createdAt_ms }: Job
  * sequences that were sent are those of others by now. What was sent of it stays known by its time.
  */
 async function compared(
-  ctx: Context,
+  ctx: OperationDeps,
   table: Table,
   lane: number,
   state: Lane,
@@ -151,7 +151,7 @@ async function compared(
  * The time, by the catalogue's clock, where it is still the mirror that the job was made for: one that was switched on again
  * begins anew.
  */
-async function timeWhereOn(ctx: Context, job: JobOf<'mirror'>): Promise<number | undefined> {
+async function timeWhereOn(ctx: OperationDeps, job: JobOf<'mirror'>): Promise<number | undefined> {
   const [found] = await ctx.postgres.rows<{ since: number | null; now_ms: number }>(
     `select (migration->>'since')::int as since, (extract(epoch from now()) * 1000)::float8 as now_ms
        from datasets where name = $1 and dropped_at is null`,
@@ -161,7 +161,7 @@ async function timeWhereOn(ctx: Context, job: JobOf<'mirror'>): Promise<number |
 }
 
 /** Where a lane begins that came after the mirror was switched on: what is before was restored with the table. */
-export async function beginningOf(ctx: Context, { dataset, name, life }: Table, lane: number): Promise<number> {
+export async function beginningOf(ctx: OperationDeps, { dataset, name, life }: Table, lane: number): Promise<number> {
   const [first] = await ctx.postgres.rows<{ watermark: string | null }>(
     'select min(watermark) as watermark from lanes where dataset = $1 and name = $2 and life = $3 and lane = $4',
     [dataset, name, life, lane],
@@ -171,7 +171,7 @@ export async function beginningOf(ctx: Context, { dataset, name, life }: Table, 
 
 /** Puts the next range of a lane on record, or goes on behind what has nothing to send. */
 async function planned(
-  ctx: Context,
+  ctx: OperationDeps,
   table: Table,
   lane: number,
   state: Lane,
@@ -205,7 +205,7 @@ function reached({ at_ms = 0, sent, compared, ...rest }: Lane, at: number, ms = 
 
 /** Sends a range again from its beginning, whatever of it the original has: by their keys it knows them. */
 async function sendRange(
-  ctx: Context,
+  ctx: OperationDeps,
   table: Table,
   lane: number,
   before: Lane,
@@ -248,7 +248,7 @@ type Answer =
   | { outcome: 'wait'; why: string; wait_ms: number }
   | { outcome: 'refused'; why: string; status: number; code: string; isReused: boolean };
 
-async function post(ctx: Context, { dataset }: Table, body: string, idempotencyKey: string): Promise<Answer> {
+async function post(ctx: OperationDeps, { dataset }: Table, body: string, idempotencyKey: string): Promise<Answer> {
   const headers = { 'content-type': 'application/json', 'idempotency-key': idempotencyKey };
   const signal = AbortSignal.timeout(ctx.config.limits.origin_timeout_ms);
   try {

@@ -3,7 +3,7 @@ import { takeSlot } from '../../core/concurrency-limit.ts';
 import { errorCatalogue, TimestoreError } from '../../core/errors.ts';
 import { describeError } from '../../core/log.ts';
 import { requireText } from '../../core/request-text.ts';
-import type { Context } from '../../create-context.ts';
+import type { OperationDeps } from '../deps.ts';
 import { type QueryBody, queryBody } from '../../query/request/parse.ts';
 import type { Answer } from '../../query/response/formats.ts';
 import { differenceOf, rowsOf } from './compare-answers.ts';
@@ -21,7 +21,7 @@ export type Compared = Pick<QueryBody, 'cursor' | 'afterWatermark' | 'orderBy'> 
 export type OriginAnswer = { status: number; type: string; text: Promise<string | 'too-large' | 'failed'> };
 
 /** Keeps what passes through, up to what is compared. */
-export function keeping(ctx: Context): { write(part: Uint8Array): void; text(): string | 'too-large' } {
+export function keeping(ctx: OperationDeps): { write(part: Uint8Array): void; text(): string | 'too-large' } {
   let parts: Uint8Array[] = [];
   let bytes = 0;
   const { compared_bytes_max } = ctx.config.limits;
@@ -42,7 +42,7 @@ export function keeping(ctx: Context): { write(part: Uint8Array): void; text(): 
  * @param form of the body, as the route has it that was asked
  */
 export async function compareRead<Body extends Compared = QueryBody>(
-  ctx: Context,
+  ctx: OperationDeps,
   dataset: string,
   query: string,
   origin: OriginAnswer,
@@ -78,7 +78,7 @@ function bodyOf(query: string, form: z.ZodType): unknown {
 }
 
 async function compared<Body extends Compared>(
-  ctx: Context,
+  ctx: OperationDeps,
   dataset: string,
   query: string,
   body: Body | undefined,
@@ -120,7 +120,7 @@ async function compared<Body extends Compared>(
 
 /** The answer of this deployment; the error where it refuses what it would refuse again. */
 async function textHere<Body>(
-  ctx: Context,
+  ctx: OperationDeps,
   body: Body | undefined,
   ask: (body: Body) => Promise<Answer>,
 ): Promise<string | 'too-large' | TimestoreError> {

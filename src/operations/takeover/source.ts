@@ -1,5 +1,5 @@
 import { TimestoreError } from '../../core/errors.ts';
-import type { Context } from '../../create-context.ts';
+import type { OperationDeps } from '../deps.ts';
 
 /** What a request to the original has beside its path. */
 type Sent = { body: Uint8Array<ArrayBuffer> | string; headers: Record<string, string>; signal: AbortSignal };
@@ -11,7 +11,7 @@ type Sent = { body: Uint8Array<ArrayBuffer> | string; headers: Record<string, st
  * @throws TimestoreError `unavailable` when it does not answer, `misconfigured` where the deployment knows none
  */
 export async function askOrigin(
-  ctx: Context,
+  ctx: OperationDeps,
   path: string,
   { body, headers, signal }: Sent,
 ): Promise<globalThis.Response> {

@@ -1,6 +1,6 @@
 import * as z from 'zod';
-import type { Context } from '../../create-context.ts';
-import type { Step } from '../../jobs/runner.ts';
+import type { OperationDeps } from '../deps.ts';
+import type { OperationStep } from '../deps.ts';
 import { addressProblem } from './address.ts';
 import { readWebhook } from './webhook.ts';
 
@@ -28,7 +28,7 @@ const waits_ms = [5 * seconds, 30 * seconds, 2 * minutes, 10 * minutes, hours, 3
  * Tells one webhook of one event, again and again until it answers 2xx. It may be told twice: `webhook-id` is the same then.
  * Signed as https://www.standardwebhooks.com has it.
  */
-export const notifyStep: Step<'notify'> = async (ctx, job) => {
+export const notifyStep: OperationStep<'notify'> = async (ctx, job) => {
   const { webhook: id, event } = requestSchema.parse(job.request);
   const { attempts } = progressSchema.parse(job.progress);
   const webhook = await readWebhook(ctx, id);
@@ -49,7 +49,7 @@ export const notifyStep: Step<'notify'> = async (ctx, job) => {
 };
 
 async function post(
-  ctx: Context,
+  ctx: OperationDeps,
   { url, secret }: { url: string; secret: string },
   id: string,
   body: string,

@@ -1,7 +1,7 @@
 import { auditLine } from '../../catalog/audit-log/statement.ts';
 import { TimestoreError } from '../../core/errors.ts';
 import { asking } from '../../core/request-context.ts';
-import type { Context } from '../../create-context.ts';
+import type { OperationDeps } from '../deps.ts';
 import { epochMs, type Statement } from '../../stores/postgres/client.ts';
 import { toJsonb } from '../../stores/postgres/jsonb.ts';
 import { addressProblem } from './address.ts';
@@ -33,7 +33,7 @@ function newSecret(): string {
  * @throws TimestoreError `invalid-request` for an address that none may be at; StoreError
  */
 export async function createWebhook(
-  ctx: Context,
+  ctx: OperationDeps,
   { url, events, datasets }: Pick<Webhook, 'url' | 'events' | 'datasets'>,
 ): Promise<Webhook & { secret: string }> {
   const problem = addressProblem(url, ctx.config);
@@ -56,7 +56,7 @@ export async function createWebhook(
   return { ...made, secret };
 }
 
-export async function listWebhooks(ctx: Context): Promise<Webhook[]> {
+export async function listWebhooks(ctx: OperationDeps): Promise<Webhook[]> {
   return await ctx.postgres.rows<Webhook>(
     `select ${columnsSql} from webhooks where buffer = $1 order by created_at limit 1000`,
     [ctx.config.TIMESTORE_KEY_PREFIX],
@@ -64,7 +64,7 @@ export async function listWebhooks(ctx: Context): Promise<Webhook[]> {
 }
 
 /** Throws TimestoreError `not-found`; StoreError. */
-export async function readWebhook(ctx: Context, id: string): Promise<Webhook & { secret: string }> {
+export async function readWebhook(ctx: OperationDeps, id: string): Promise<Webhook & { secret: string }> {
   const [found] = await ctx.postgres.rows<Webhook & { secret: string }>(
     `select ${columnsSql}, secret from webhooks where id = $1 and buffer = $2`,
     [id, ctx.config.TIMESTORE_KEY_PREFIX],
@@ -74,7 +74,7 @@ export async function readWebhook(ctx: Context, id: string): Promise<Webhook & {
 }
 
 /** What was not delivered by then is not delivered any more. Whether there was one. */
-export async function removeWebhook(ctx: Context, id: string): Promise<boolean> {
+export async function removeWebhook(ctx: OperationDeps, id: string): Promise<boolean> {
   const params: unknown[] = [id, ctx.config.TIMESTORE_KEY_PREFIX];
   const line = auditLine({ action: 'webhook.delete', detail: { webhook: id } }, 'changed', params);
   const removed = await ctx.postgres.rows(
@@ -90,7 +90,7 @@ export async function removeWebhook(ctx: Context, id: string): Promise<boolean> 
  *
  * @param id of the event, from which those of its deliveries are made
  */
-export function notifyStatement(ctx: Context, id: string, type: EventType, dataset: string, data: object): Statement {
+export function notifyStatement(ctx: OperationDeps, id: string, type: EventType, dataset: string, data: object): Statement {
   const event = toJsonb({ type, timestamp: new Date(ctx.now()).toISOString(), data });
   return [
     `insert into jobs (id, kind, dataset, "table", request, actor, request_id, buffer)

@@ -2,7 +2,7 @@ import { TimestoreError } from '../../core/errors.ts';
 import { quoteString } from '../../core/identifiers.ts';
 import { inEachInstance } from '../../core/instance-memory.ts';
 import { type Asking, asking } from '../../core/request-context.ts';
-import type { Context } from '../../create-context.ts';
+import type { QueryDeps } from '../deps.ts';
 import { ClickHouseError, clickhouseCodes } from '../../stores/clickhouse/client.ts';
 import { everyNode } from '../../stores/clickhouse/servers.ts';
 
@@ -24,7 +24,7 @@ const begun = inEachInstance(() => new Map<string, Set<AbortController>>());
  *
  * @returns what ends that
  */
-export function noteQuery(ctx: Context, controller: AbortController): () => void {
+export function noteQuery(ctx: QueryDeps, controller: AbortController): () => void {
   const prefix = prefixOf(asking());
   const all = begun(ctx);
   const same = all.get(prefix) ?? new Set();
@@ -42,7 +42,7 @@ export function noteQuery(ctx: Context, controller: AbortController): () => void
  * @returns whether there was one
  * @throws StoreError; TimestoreError `misconfigured` where the user at ClickHouse lacks the grant
  */
-export async function cancelQuery(ctx: Context, who: Who): Promise<boolean> {
+export async function cancelQuery(ctx: QueryDeps, who: Who): Promise<boolean> {
   const prefix = prefixOf(who);
   const here = [...(begun(ctx).get(prefix) ?? [])];
   for (const controller of here) controller.abort(cancelled());
@@ -52,7 +52,7 @@ export async function cancelQuery(ctx: Context, who: Who): Promise<boolean> {
 }
 
 async function killed(
-  { config }: Context,
+  { config }: QueryDeps,
   clickhouse: ReturnType<typeof everyNode>[number]['clickhouse'],
   sql: string,
 ): Promise<number> {

@@ -1,5 +1,5 @@
 import { StoreError, TimestoreError } from '../../core/errors.ts';
-import type { Context } from '../../create-context.ts';
+import type { QueryDeps } from '../deps.ts';
 import { type ClickHouseError, clickhouseCodes } from '../../stores/clickhouse/client.ts';
 import { cancelled } from './cancel.ts';
 
@@ -9,7 +9,7 @@ import { cancelled } from './cancel.ts';
  *
  * The codes are those of https://github.com/ClickHouse/ClickHouse/blob/master/src/Common/ErrorCodes.cpp.
  */
-export function queryError(ctx: Context, error: ClickHouseError, isExport = false): TimestoreError {
+export function queryError(ctx: QueryDeps, error: ClickHouseError, isExport = false): TimestoreError {
   return (
     limitError(ctx, error, isExport) ?? callersError(error) ?? new StoreError('clickhouse', 'refused the query', error)
   );
@@ -24,7 +24,7 @@ function isOfAnotherServer({ code, message }: ClickHouseError): boolean {
   return isCutOff && /receiving packet|executing remote/i.test(message) && !/received from/i.test(message);
 }
 
-function limitError(ctx: Context, cause: ClickHouseError, isExport: boolean): TimestoreError | undefined {
+function limitError(ctx: QueryDeps, cause: ClickHouseError, isExport: boolean): TimestoreError | undefined {
   const time = isExport ? 'export_timeout_ms' : 'query_timeout_ms';
   const { limits } = ctx.config;
   const exceeded = (detail: string) => new TimestoreError('limit-exceeded', detail, { cause });

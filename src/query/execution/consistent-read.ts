@@ -2,7 +2,7 @@ import { type LaneSnapshot, laneIn, type Snapshot, snapshotTable } from '../../b
 import { hasRowsBeyond } from '../../catalog/rows-beyond.ts';
 import { StoreError } from '../../core/errors.ts';
 import { describeError } from '../../core/log.ts';
-import type { Context } from '../../create-context.ts';
+import type { QueryDeps } from '../deps.ts';
 import { ClickHouseError } from '../../stores/clickhouse/client.ts';
 import type { Cut } from './read-snapshot.ts';
 
@@ -27,7 +27,7 @@ export type Exactness = 'fenced' | 'validated' | 'none';
  * @param run answers undefined when it cannot be complete before it is given out, and so cannot be validated
  */
 export async function exactly<Answer>(
-  ctx: Context,
+  ctx: QueryDeps,
   cuts: Cut[],
   isCheap: boolean,
   run: (fences: Fence[], isLast: boolean) => Promise<Answer | undefined>,
@@ -60,7 +60,7 @@ function fenceOf({ lanes, pin }: Cut): Fence {
   return { lanes: pinned, below: pinned.length };
 }
 
-async function areUnchanged(ctx: Context, cuts: Cut[], open: LaneSnapshot[][]): Promise<boolean> {
+async function areUnchanged(ctx: QueryDeps, cuts: Cut[], open: LaneSnapshot[][]): Promise<boolean> {
   const asked = Promise.all([
     Promise.all(cuts.map(({ table }) => snapshotTable(ctx, table, 'state'))),
     Promise.all(cuts.map(({ table }, n) => hasRowsBeyond(ctx, table, open[n] ?? []))),

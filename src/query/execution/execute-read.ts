@@ -4,7 +4,7 @@ import { atWhole } from '../../catalog/lane-location.ts';
 import { StoreError } from '../../core/errors.ts';
 import { inEachInstance } from '../../core/instance-memory.ts';
 import { Recent } from '../../core/lru-map.ts';
-import type { Context } from '../../create-context.ts';
+import type { QueryDeps } from '../deps.ts';
 import { BrokenOff, chunksOf } from '../../stores/clickhouse/byte-stream.ts';
 import { type ClickHouse, ClickHouseError, clickhouseCodes, type Settings } from '../../stores/clickhouse/client.ts';
 import { isDataError } from '../../stores/clickhouse/data-errors.ts';
@@ -83,7 +83,7 @@ const settings = {
  *
  * @throws TimestoreError for a query that cannot be answered; StoreError when ClickHouse is away, or refuses a tail
  */
-export async function runRead(ctx: Context, read: Read): Promise<Running> {
+export async function runRead(ctx: QueryDeps, read: Read): Promise<Running> {
   const from_ms = ctx.now();
   const known = readCosts(ctx).get(read.costKey);
   const isExport = read.rowsMax === undefined;
@@ -100,7 +100,7 @@ export async function runRead(ctx: Context, read: Read): Promise<Running> {
 }
 
 /** Statistics of an answer whose end was seen, which are also what the next read of its kind is chosen by. */
-export function statisticsOf(ctx: Context, read: Read, running: Running, end: JsonEnd, notes: Notes) {
+export function statisticsOf(ctx: QueryDeps, read: Read, running: Running, end: JsonEnd, notes: Notes) {
   const { isComplete, from_ms } = running;
   noteCost(ctx, read, end.rowsRead, !isComplete);
   return {
@@ -114,7 +114,7 @@ export function statisticsOf(ctx: Context, read: Read, running: Running, end: Js
 }
 
 /** What reads of a kind were seen to cost, so that the next one is run in the cheaper way. */
-function noteCost(ctx: Context, read: Pick<Read, 'costKey'>, rows: number, isLong: boolean): void {
+function noteCost(ctx: QueryDeps, read: Pick<Read, 'costKey'>, rows: number, isLong: boolean): void {
   readCosts(ctx).set(read.costKey, { rows, isLong });
 }
 
@@ -128,7 +128,7 @@ export const columnsLooked = inEachInstance(
 
 type Begun = Pick<Running, 'chunks' | 'isComplete'>;
 
-async function begin(ctx: Context, read: Read, fences: Fence[]): Promise<Begun> {
+async function begin(ctx: QueryDeps, read: Read, fences: Fence[]): Promise<Begun> {
   try {
     return await attempt(ctx, read, fences);
   } catch (error) {
@@ -150,7 +150,7 @@ async function begin(ctx: Context, read: Read, fences: Fence[]): Promise<Begun> 
 }
 
 /** An answer that broke off before anything of it was given out is asked for once more, so that its error can be told. */
-async function attempt(ctx: Context, read: Read, fences: Fence[]): Promise<Begun> {
+async function attempt(ctx: QueryDeps, read: Read, fences: Fence[]): Promise<Begun> {
   try {
     return await ask(ctx, read, fences, {});
   } catch (error) {
@@ -159,7 +159,7 @@ async function attempt(ctx: Context, read: Read, fences: Fence[]): Promise<Begun
   }
 }
 
-async function ask(ctx: Context, read: Read, fences: Fence[], more: Settings): Promise<Begun> {
+async function ask(ctx: QueryDeps, read: Read, fences: Fence[], more: Settings): Promise<Begun> {
   const { limits } = ctx.config;
   const tables = read.cuts.map(({ table }) => table);
   // Where the buffer was not read, nothing says how many lanes there are.
@@ -253,7 +253,7 @@ export class RefusedTail extends StoreError {
 }
 
 /** Rows that ClickHouse cannot read are set aside by the flush; until then there is no exact answer. */
-async function refuseTail(ctx: Context, cuts: Cut[], error: unknown): Promise<void> {
+async function refuseTail(ctx: QueryDeps, cuts: Cut[], error: unknown): Promise<void> {
   const tables = cuts.filter(({ tail }) => tail.rows > 0).map(({ table }) => table);
   if (tables.length === 0 || !(error instanceof UnreadableBatch || (isDataError(error) && isOfTail(error)))) return;
   await Promise.all(tables.map((table) => flushWithin(ctx, table, ctx.config.limits.query_wait_ms)));
@@ -274,7 +274,7 @@ function isBehind({ code }: ClickHouseError): boolean {
 const looked_ms = 10_000;
 
 /** Those that nobody has looked at since their newest version: a name that is wrong is not looked for again and again. */
-function tablesToBring(ctx: Context, cuts: Cut[]): Cut[] {
+function tablesToBring(ctx: QueryDeps, cuts: Cut[]): Cut[] {
   return cuts.filter(({ table }) => {
     const looked = columnsLooked(ctx).get(keyOf(table));
     const isOld = ctx.cluster !== undefined && looked !== undefined && ctx.now() - looked.at_ms > looked_ms;

@@ -2,7 +2,7 @@ import { findReadable } from '../../catalog/find-table.ts';
 import { inNewestLife } from '../../catalog/generation.ts';
 import { StoreError, TimestoreError } from '../../core/errors.ts';
 import { invalid } from '../../core/invalid-request.ts';
-import type { Context } from '../../create-context.ts';
+import type { QueryDeps } from '../deps.ts';
 import type { Table } from '../../schema/table.ts';
 import { type Freshness, freshnessOf } from '../freshness/requirement.ts';
 import { hotRows } from '../hot/rows.ts';
@@ -29,7 +29,7 @@ export type Asked = {
  * @throws TimestoreError for a query that cannot be answered; StoreError when a store that it needs is away
  */
 export async function queryTable(
-  ctx: Context,
+  ctx: QueryDeps,
   reader: Reader,
   dataset: string,
   sent: QueryBody,
@@ -40,7 +40,7 @@ export async function queryTable(
 
 /** The same of a query whose form depends on the table. */
 export async function queryForm(
-  ctx: Context,
+  ctx: QueryDeps,
   reader: Reader,
   dataset: string,
   tableName: string,
@@ -54,7 +54,7 @@ export async function queryForm(
   });
 }
 
-async function queryIn(ctx: Context, reader: Reader, table: Table, sent: QueryBody, asked: Asked): Promise<Answer> {
+async function queryIn(ctx: QueryDeps, reader: Reader, table: Table, sent: QueryBody, asked: Asked): Promise<Answer> {
   const { limits } = ctx.config;
   const body = forReader(sent, reader, table);
   const freshness = freshnessOf(body, limits);
@@ -81,7 +81,7 @@ function forReader(body: QueryBody, reader: Reader, table: Table): QueryBody {
 }
 
 /** The cut of a first page; of a further one, the cut that the first one was of. */
-async function cutOf(ctx: Context, table: Table, freshness: Freshness, cursor: QueryPlan['cursor']): Promise<Cut> {
+async function cutOf(ctx: QueryDeps, table: Table, freshness: Freshness, cursor: QueryPlan['cursor']): Promise<Cut> {
   if (cursor === undefined) return await takeCut(ctx, table, freshness);
   if (cursor.cut === null) {
     return unreadCut(table, 'skipped', ['The first page was of no cut: rows may have come and gone since.']);
@@ -93,7 +93,7 @@ async function cutOf(ctx: Context, table: Table, freshness: Freshness, cursor: Q
 }
 
 async function fromClickHouse(
-  ctx: Context,
+  ctx: QueryDeps,
   reader: Reader,
   cut: Cut,
   plan: QueryPlan,
@@ -138,7 +138,7 @@ async function giveUp({ chunks }: Running, error: unknown): Promise<never> {
 }
 
 function asJson(
-  ctx: Context,
+  ctx: QueryDeps,
   cut: Cut,
   plan: QueryPlan,
   { downsample, isWhole }: QueryBody,
@@ -199,7 +199,7 @@ function originsOf(hidden: JsonEnd['hidden']) {
 }
 
 /** The sort key of a page's last row; undefined when no page follows. */
-async function endKey(ctx: Context, read: Read, plan: QueryPlan): Promise<(string | null)[] | undefined> {
+async function endKey(ctx: QueryDeps, read: Read, plan: QueryPlan): Promise<(string | null)[] | undefined> {
   const { chunks } = await runRead(ctx, {
     ...read,
     format: 'ndjson',
@@ -215,7 +215,7 @@ async function endKey(ctx: Context, read: Read, plan: QueryPlan): Promise<(strin
   return text === '' ? undefined : JSON.parse((JSON.parse(text) as { _k: string })._k);
 }
 
-export async function requireTable(ctx: Context, dataset: string, name: string): Promise<Table> {
+export async function requireTable(ctx: QueryDeps, dataset: string, name: string): Promise<Table> {
   const table = await findReadable(ctx, dataset, name);
   if (table === undefined) throw new TimestoreError('not-found', `There is no table ${name} in dataset ${dataset}.`);
   return table;

@@ -7,7 +7,7 @@ import { setUpLanes } from '../../catalog/provision-lanes.ts';
 import { areOvertaken } from '../../catalog/rows-beyond.ts';
 import { StoreError } from '../../core/errors.ts';
 import { describeError } from '../../core/log.ts';
-import type { Context } from '../../create-context.ts';
+import type { QueryDeps } from '../deps.ts';
 import { catchUpLanes } from '../../flush/catch-up.ts';
 import type { Table } from '../../schema/table.ts';
 import type { Freshness } from '../freshness/requirement.ts';
@@ -44,7 +44,7 @@ const poll_ms_max = 500;
  *
  * @throws TimestoreError `stale-read`; StoreError
  */
-export async function takeCut(ctx: Context, table: Table, asked: Freshness): Promise<Cut> {
+export async function takeCut(ctx: QueryDeps, table: Table, asked: Freshness): Promise<Cut> {
   const required = asked.required.filter(
     ({ dataset, table: name }) => dataset === table.dataset && name === table.name,
   );
@@ -65,7 +65,7 @@ export async function takeCut(ctx: Context, table: Table, asked: Freshness): Pro
   return await withoutTail(ctx, table, lack, asked, required);
 }
 
-async function catchUp(ctx: Context, table: Table, { snapshot }: Lack): Promise<boolean> {
+async function catchUp(ctx: QueryDeps, table: Table, { snapshot }: Lack): Promise<boolean> {
   if (snapshot === undefined) return false;
   const shown = await catchUpLanes(ctx, table, snapshot.lanes).catch(() => []);
   return shown.length > 0;
@@ -88,7 +88,7 @@ const eventualWarning =
 type Found = { cut: Cut } | { lack: Lack };
 
 async function look(
-  ctx: Context,
+  ctx: QueryDeps,
   table: Table,
   { consistency, maxStaleness_ms }: Freshness,
   required: Watermark[],
@@ -118,7 +118,7 @@ async function look(
 
 /** What a snapshot lacks of what is required, by the buffer, and by ClickHouse for what the buffer has no more. */
 async function lackIn(
-  ctx: Context,
+  ctx: QueryDeps,
   table: Table,
   kind: 'watermark' | 'sequence',
   snapshot: Snapshot,
@@ -137,7 +137,7 @@ async function lackIn(
 
 /** ClickHouse alone after all, for who did not ask for more, with a warning that says what is missing. */
 async function withoutTail(
-  ctx: Context,
+  ctx: QueryDeps,
   table: Table,
   lack: Lack,
   asked: Freshness,
@@ -164,7 +164,7 @@ export function unreadCut(table: Table, bufferState: 'unavailable' | 'skipped', 
 }
 
 async function cutAtWatermark(
-  ctx: Context,
+  ctx: QueryDeps,
   table: Table,
   snapshot: Snapshot,
   bufferState: 'too-large' | 'skipped',
@@ -181,7 +181,7 @@ async function cutAtWatermark(
 }
 
 /** A flush where it helps, and a pause in any case. */
-async function improve(ctx: Context, table: Table, lack: Lack, pause_ms: number, left_ms: number): Promise<void> {
+async function improve(ctx: QueryDeps, table: Table, lack: Lack, pause_ms: number, left_ms: number): Promise<void> {
   const pause = delay(pause_ms);
   if (lack.flushHelps) await flushWithin(ctx, table, left_ms);
   await pause;
@@ -189,7 +189,7 @@ async function improve(ctx: Context, table: Table, lack: Lack, pause_ms: number,
 
 /** Undefined when Redis is away. A lane that it has lost is set up again first. */
 async function readBuffer(
-  ctx: Context,
+  ctx: QueryDeps,
   table: Table,
   want: 'entries' | 'state',
   deadline_ms: number,
@@ -217,7 +217,7 @@ async function readBuffer(
 }
 
 /** Rows may have come with a schema version that this instance has not seen, or on a shard that had none. */
-async function newestOf(ctx: Context, table: Table, lanes: LaneSnapshot[]): Promise<Table> {
+async function newestOf(ctx: QueryDeps, table: Table, lanes: LaneSnapshot[]): Promise<Table> {
   if (ctx.cluster !== undefined && table.shards.length < lanes.length) {
     const placed = await readTable(ctx, table.dataset, table.name);
     if (placed?.physical === table.physical && placed.shards.length >= lanes.length) return placed;

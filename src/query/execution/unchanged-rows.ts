@@ -1,6 +1,6 @@
 import { snapshotTable } from '../../buffer/snapshot.ts';
 import { TimestoreError } from '../../core/errors.ts';
-import type { Context } from '../../create-context.ts';
+import type { QueryDeps } from '../deps.ts';
 import type { Table } from '../../schema/table.ts';
 import type { Running } from './execute-read.ts';
 import type { Cut } from './read-snapshot.ts';
@@ -11,7 +11,7 @@ import type { Cut } from './read-snapshot.ts';
  *
  * @throws TimestoreError `cursor-expired`, or breaks the answer off where it is already being given out; StoreError
  */
-export async function ofUnchangedRows(ctx: Context, { table, changes }: Cut, running: Running): Promise<Running> {
+export async function ofUnchangedRows(ctx: QueryDeps, { table, changes }: Cut, running: Running): Promise<Running> {
   const verify = async () => {
     const now = await snapshotTable(ctx, table, 'state');
     if (now === 'unknown' || now.changes !== changes) throw expiredCursor(table);

@@ -2,7 +2,7 @@ import { findReadable } from '../../catalog/find-table.ts';
 import { listTables } from '../../catalog/list-tables.ts';
 import { quarantineTable } from '../../catalog/quarantine-table.ts';
 import { invalid } from '../../core/invalid-request.ts';
-import type { Context } from '../../create-context.ts';
+import type { QueryDeps } from '../deps.ts';
 import { type Asked, queryForm } from '../execution/query-table.ts';
 import type { Reader } from '../execution/read-scope.ts';
 import type { Answer } from '../response/formats.ts';
@@ -15,7 +15,7 @@ import { translated } from './translate.ts';
  * @throws TimestoreError for a query that cannot be answered; StoreError when a store that it needs is unavailable
  */
 export async function queryAsOriginal(
-  ctx: Context,
+  ctx: QueryDeps,
   reader: Reader,
   dataset: string,
   sent: OriginalBody,
@@ -38,7 +38,7 @@ const named_max = 10;
  *
  * @throws TimestoreError `invalid-request` where there are several
  */
-async function defaultTable(ctx: Context, dataset: string): Promise<string> {
+async function defaultTable(ctx: QueryDeps, dataset: string): Promise<string> {
   if ((await findReadable(ctx, dataset, defaultName)) !== undefined) return defaultName;
   // The quarantine and what is being deleted are among them.
   const listed = await listTables(ctx, dataset, { limit: 1_000 });

@@ -8,7 +8,7 @@ import { quoteName, slug, slugPattern } from '../../core/identifiers.ts';
 import { inEachInstance } from '../../core/instance-memory.ts';
 import { invalid, tooMuch } from '../../core/invalid-request.ts';
 import { Recent } from '../../core/lru-map.ts';
-import type { Context } from '../../create-context.ts';
+import type { QueryDeps } from '../deps.ts';
 import type { Table } from '../../schema/table.ts';
 import { ClickHouseError, type Settings } from '../../stores/clickhouse/client.ts';
 import { atAny } from '../../stores/clickhouse/servers.ts';
@@ -59,7 +59,7 @@ export type SqlBody = z.output<typeof sqlBody>;
  *
  * @throws TimestoreError for SQL that is refused, and for a query that cannot be answered; StoreError
  */
-export async function querySql(ctx: Context, reader: Reader, body: SqlBody, asked: Asked): Promise<Answer> {
+export async function querySql(ctx: QueryDeps, reader: Reader, body: SqlBody, asked: Asked): Promise<Answer> {
   return await inNewestLife(ctx, (found) => queryTables(ctx, reader, body, asked, found));
 }
 
@@ -71,7 +71,7 @@ export async function querySql(ctx: Context, reader: Reader, body: SqlBody, aske
  */
 const wall = 'LIMIT 9223372036854775807';
 
-async function queryTables(ctx: Context, reader: Reader, body: SqlBody, asked: Asked, found: Table[]): Promise<Answer> {
+async function queryTables(ctx: QueryDeps, reader: Reader, body: SqlBody, asked: Asked, found: Table[]): Promise<Answer> {
   const { limits } = ctx.config;
   const freshness = freshnessOf(body, limits);
   const key = `${body.dataset ?? ''} ${body.sql}`;
@@ -116,7 +116,7 @@ async function queryTables(ctx: Context, reader: Reader, body: SqlBody, asked: A
 }
 
 function answerOf(
-  ctx: Context,
+  ctx: QueryDeps,
   reader: Reader,
   cuts: Cut[],
   read: Read,
@@ -148,7 +148,7 @@ const typed: Partial<Record<Format, string>> = { ndjson: 'JSON', csv: 'CSVWithNa
 
 /** The table of each use, one object for each table. Undefined for what IN looks into and is no table. */
 async function tablesOf(
-  ctx: Context,
+  ctx: QueryDeps,
   reader: Reader,
   { dataset: own }: SqlBody,
   { uses }: CompiledSql,
@@ -190,7 +190,7 @@ function isTableName(name: string): boolean {
 }
 
 /** Asks ClickHouse what it would read. What was found harmless once stays so: it depends on the text and the dataset alone. */
-async function check(ctx: Context, key: string, compiled: CompiledSql, params: Settings): Promise<void> {
+async function check(ctx: QueryDeps, key: string, compiled: CompiledSql, params: Settings): Promise<void> {
   const { before, after } = textsToCheck(compiled);
   const [first, second] = await Promise.allSettled([
     explain(ctx, compiled, before, params),
@@ -205,7 +205,7 @@ async function check(ctx: Context, key: string, compiled: CompiledSql, params: S
 
 const explainPrefix = 'EXPLAIN QUERY TREE run_passes = 0\n';
 
-async function explain(ctx: Context, compiled: CompiledSql, text: string, params: Settings): Promise<string[]> {
+async function explain(ctx: QueryDeps, compiled: CompiledSql, text: string, params: Settings): Promise<string[]> {
   const { body, settings } = formOf(`${explainPrefix}${text}\nFORMAT JSONEachRow`, params);
   let answer: string;
   try {

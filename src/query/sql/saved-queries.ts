@@ -3,7 +3,7 @@ import { StoreError, TimestoreError } from '../../core/errors.ts';
 import { inEachInstance } from '../../core/instance-memory.ts';
 import { tooMuch } from '../../core/invalid-request.ts';
 import { Recent } from '../../core/lru-map.ts';
-import type { Context } from '../../create-context.ts';
+import type { QueryDeps } from '../deps.ts';
 import type { Reader } from '../execution/read-scope.ts';
 import { compileSql } from './compile.ts';
 
@@ -40,7 +40,7 @@ const columns = `dataset, name, sql, description, params,
 
 /** Throws TimestoreError `not-found`, `forbidden` for another key's, `invalid-request`, `limit-exceeded`; StoreError. */
 export async function saveQuery(
-  ctx: Context,
+  ctx: QueryDeps,
   reader: Reader,
   author: Author,
   query: Omit<SavedQuery, 'savedAt' | 'savedBy'>,
@@ -73,7 +73,7 @@ export async function saveQuery(
 
 /** Those of a dataset, by name; of all in `of`, or of all there are, where none is named. `after` is a dataset and a name. */
 export async function listSaved(
-  ctx: Context,
+  ctx: QueryDeps,
   {
     dataset,
     of,
@@ -91,7 +91,7 @@ export async function listSaved(
 }
 
 /** Throws TimestoreError `not-found`; StoreError when the catalogue is away and this instance does not know the query. */
-export async function findSaved(ctx: Context, reader: Reader, dataset: string, name: string): Promise<SavedQuery> {
+export async function findSaved(ctx: QueryDeps, reader: Reader, dataset: string, name: string): Promise<SavedQuery> {
   const key = keyOf(dataset, name);
   const seen = seenQueries(ctx).get(key);
   if (!reader.reads(dataset)) throw noQuery(dataset, name);
@@ -117,7 +117,7 @@ export async function findSaved(ctx: Context, reader: Reader, dataset: string, n
 
 /** Throws TimestoreError `not-found`, `forbidden` for another key's; StoreError. */
 export async function dropSaved(
-  ctx: Context,
+  ctx: QueryDeps,
   reader: Reader,
   author: Author,
   dataset: string,
@@ -137,7 +137,7 @@ export async function dropSaved(
   if (gone.length === 0) throw (await isSaved(ctx, dataset, name)) ? notYours(dataset, name) : noQuery(dataset, name);
 }
 
-async function isSaved(ctx: Context, dataset: string, name: string): Promise<boolean> {
+async function isSaved(ctx: QueryDeps, dataset: string, name: string): Promise<boolean> {
   const found = await ctx.postgres.rows('select from saved_queries where dataset = $1 and name = $2', [dataset, name]);
   return found.length > 0;
 }

@@ -1,4 +1,4 @@
-import type { Context } from '../../create-context.ts';
+import type { QueryDeps } from '../deps.ts';
 import { clickhouseType, type TableSchema } from '../../schema/types.ts';
 
 export type TableListing = {
@@ -18,7 +18,7 @@ const listed_max = 1_000;
  * @throws StoreError when the catalogue is away
  */
 export async function listTables(
-  ctx: Context,
+  ctx: QueryDeps,
   { dataset, after, of }: { dataset: string | undefined; after: string | undefined; of: string[] | undefined },
 ): Promise<{ tables: TableListing[]; next: string | null }> {
   const rows = await ctx.postgres.rows<{ dataset: string; name: string; schema: string }>(

@@ -1,7 +1,7 @@
 import type { Config } from '../../core/config.ts';
 import { StoreError, TimestoreError } from '../../core/errors.ts';
 import { describeError } from '../../core/log.ts';
-import type { Context } from '../../create-context.ts';
+import type { ClickHouseDeps } from '../deps.ts';
 import { type ClickHouse, createClickHouse, type Settings } from './client.ts';
 import { anyOf, assured, requireNumber, requireShards, untilSure } from './failover.ts';
 import { type Kind, kindFinder, settingsOf } from './kind.ts';
@@ -16,7 +16,7 @@ export type Shard = Server & { number: number; nodes: (Server & { url: string })
 export type Cluster = { name: string; shards: Shard[]; isReplicated: boolean };
 
 /** At a ClickHouse: what is asked for is what this one has. */
-export type At = Context & Server & { shard: number };
+export type NodeContext<Deps extends ClickHouseDeps = ClickHouseDeps> = Deps & Server & { shard: number };
 
 /** Of every statement on a cluster: nothing is left out without a word, and a replica that lags does not answer. */
 const clusterSettings: Settings = { skip_unavailable_shards: 0 };
@@ -79,30 +79,30 @@ function asOne(servers: Server[]): Server {
 }
 
 /** The one server; of a cluster, any node: what it has by itself says nothing of the others. */
-export function atAny(ctx: Context): At {
-  return { ...(ctx as At), shard: 0 };
+export function atAny<Deps extends ClickHouseDeps>(ctx: Deps): NodeContext<Deps> {
+  return { ...(ctx as NodeContext<Deps>), shard: 0 };
 }
 
 /** Whether tables have replicas, and which shard they are on, for their engines. */
-export function placeOf({ cluster, shard }: At): { isReplicated: boolean; shard: number } {
+export function placeOf({ cluster, shard }: NodeContext): { isReplicated: boolean; shard: number } {
   return { isReplicated: cluster?.isReplicated ?? false, shard };
 }
 
-export function atShard(ctx: Context, number: number): At {
-  if (ctx.cluster === undefined && number === 1) return { ...(ctx as At), shard: 1 };
+export function atShard<Deps extends ClickHouseDeps>(ctx: Deps, number: number): NodeContext<Deps> {
+  if (ctx.cluster === undefined && number === 1) return { ...(ctx as NodeContext<Deps>), shard: 1 };
   const shard = ctx.cluster?.shards[number - 1];
   if (shard === undefined) throw notConfigured(number);
   return { ...ctx, clickhouse: shard.clickhouse, reader: shard.reader, shard: number };
 }
 
 /** Every shard there is. */
-export function everyShard(ctx: Context): At[] {
+export function everyShard<Deps extends ClickHouseDeps>(ctx: Deps): NodeContext<Deps>[] {
   if (ctx.cluster === undefined) return [atShard(ctx, 1)];
   return ctx.cluster.shards.map(({ number }) => atShard(ctx, number));
 }
 
 /** Every server there is, replicas among them. */
-export function everyNode(ctx: Context): At[] {
+export function everyNode<Deps extends ClickHouseDeps>(ctx: Deps): NodeContext<Deps>[] {
   if (ctx.cluster === undefined) return [atShard(ctx, 1)];
   return ctx.cluster.shards.flatMap(({ number, nodes }) => nodes.map((node) => ({ ...ctx, ...node, shard: number })));
 }
@@ -121,7 +121,12 @@ export function notConfigured(number: number): StoreError {
  *
  * @throws StoreError, ClickHouseError of such a shard
  */
-export async function onEach(ctx: Context, servers: At[], needs: number[], work: (at: At) => Promise<void>) {
+export async function onEach<Node extends NodeContext>(
+  ctx: ClickHouseDeps,
+  servers: Node[],
+  needs: number[],
+  work: (at: Node) => Promise<void>,
+) {
   const results = await Promise.allSettled(servers.map(work));
   const done = new Set(servers.flatMap(({ shard }, i) => (results[i]?.status === 'fulfilled' ? [shard] : [])));
   const failed = servers.flatMap(({ shard }, i) =>

@@ -2,7 +2,8 @@ import { expect, test } from 'vitest';
 import { changeTable, deleteTable, requireTable } from '../../../src/catalog/change-table.ts';
 import { databaseName, qualifiedName } from '../../../src/core/identifiers.ts';
 import { createJob, type JobKind } from '../../../src/jobs/job.ts';
-import { type Step, workOnJobs } from '../../../src/jobs/runner.ts';
+import { workOnJobs } from '../../../src/jobs/runner.ts';
+import type { OperationStep } from '../../../src/operations/deps.ts';
 import { backupKey, partitionKey } from '../../../src/operations/backup/backup.ts';
 import { readBackup } from '../../../src/operations/backup/restore.ts';
 import { jobSteps } from '../../../src/operations/job-handlers.ts';
@@ -204,7 +205,7 @@ test('a backup and a restore that die after any of their steps end whole', async
   for (const day of [1, 2]) await send(ctx, dataset, [{ timestamp: at(1, day), v: day }]);
   const before = (await query(ctx, dataset)).rows;
   /** Ends the function once, after the step of that number and before it is on record. */
-  const dying = <Kind extends JobKind>(step: Step<Kind>, after: number): Step<Kind> => {
+  const dying = <Kind extends JobKind>(step: OperationStep<Kind>, after: number): OperationStep<Kind> => {
     let steps = 0;
     return async (own, job, until) => {
       const outcome = await step(own, job, until);

@@ -4,7 +4,8 @@ import { atLane } from '../../../src/catalog/lane-location.ts';
 import { flushLane } from '../../../src/flush/flush-lane.ts';
 import { insertSeal, settingsVersion } from '../../../src/flush/insert.ts';
 import { type JobOf, readJob } from '../../../src/jobs/job.ts';
-import { type Step, workOnJobs } from '../../../src/jobs/runner.ts';
+import { workOnJobs } from '../../../src/jobs/runner.ts';
+import type { OperationStep } from '../../../src/operations/deps.ts';
 import { jobSteps } from '../../../src/operations/job-handlers.ts';
 import { auditTable } from '../../../src/operations/row-audit/audit-table.ts';
 import { beginChange } from '../../../src/operations/row-changes/change-rows.ts';
@@ -106,7 +107,7 @@ test('a job that dies after any of its steps, before what it did is on record, d
     const dataset = await withRows();
     const job = await begin(dataset, { rows: where('s', 'b') });
     let steps = 0;
-    const dying: Step<'delete-rows'> = async (own, each, until) => {
+    const dying: OperationStep<'delete-rows'> = async (own, each, until) => {
       const outcome = await jobSteps['delete-rows'](own, each, until);
       if (steps === dies) {
         steps += 1;
@@ -160,7 +161,7 @@ test('who was overtaken within a step puts nothing on record afterwards', async 
   const overtake = async () => {
     const other = instance();
     await other.postgres.rows(`update jobs set claimed_until = now() - interval '1 second' where id = $1`, [job.id]);
-    const step: Step<'delete-rows'> = async (ctx_, each, until) => {
+    const step: OperationStep<'delete-rows'> = async (ctx_, each, until) => {
       const outcome = await jobSteps['delete-rows'](ctx_, each, until);
       const isSent = 'progress' in outcome && outcome.progress.isSent === true;
       return isSent ? { ...outcome, wait_ms: 3_600_000 } : outcome;
@@ -169,7 +170,7 @@ test('who was overtaken within a step puts nothing on record afterwards', async 
     expect((await readJob(other, job.id)).progress).toMatchObject({ isSent: true });
   };
   let isFirst = true;
-  const slow: Step<'delete-rows'> = async (ctx_, each, until) => {
+  const slow: OperationStep<'delete-rows'> = async (ctx_, each, until) => {
     const outcome = await jobSteps['delete-rows'](ctx_, each, until);
     if (isFirst) await overtake();
     isFirst = false;
@@ -188,7 +189,7 @@ test('a step that takes longer than a claim is not begun by anybody else', async
   const [own, other] = [newInstance(short), newInstance(short)];
   let begun = 0;
   let begunMeanwhile = 0;
-  const long: Step<'delete-rows'> = async (ctx_, each, until) => {
+  const long: OperationStep<'delete-rows'> = async (ctx_, each, until) => {
     begun += 1;
     if (begun === 1) {
       const until_ms = Date.now() + 5_000;

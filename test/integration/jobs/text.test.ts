@@ -2,7 +2,8 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { readLog } from '../../../src/catalog/audit-log/read.ts';
 import { createJob, type Job, listJobs, readJob, retryJob } from '../../../src/jobs/job.ts';
-import { type Step, workOnJobs } from '../../../src/jobs/runner.ts';
+import { workOnJobs } from '../../../src/jobs/runner.ts';
+import type { OperationStep } from '../../../src/operations/deps.ts';
 import { beginImport } from '../../../src/operations/import/import.ts';
 import { beginCompare, compareStep } from '../../../src/operations/import/verify.ts';
 import { jobSteps } from '../../../src/operations/job-handlers.ts';
@@ -195,7 +196,7 @@ describe('a job that can never succeed ends with the reason', () => {
   ])('where Postgres refuses %s, and the jobs behind it go on', async (_, refused, reason) => {
     const job = await createJob(own, { kind: 'backup', dataset: null, table: null, request: {} });
     const next = await createJob(own, { kind: 'backup', dataset: null, table: null, request: {} });
-    const step: Step<'backup'> = (_ctx, { id }) =>
+    const step: OperationStep<'backup'> = (_ctx, { id }) =>
       Promise.resolve(id === job.id ? { done: {}, alongside: [[refused]] } : { done: { well: true } });
     await workOnJobs(own, { ...jobSteps, backup: step }, own.now() + 5_000);
     expect(await readJob(own, job.id)).toMatchObject({
@@ -211,7 +212,7 @@ describe('a job that can never succeed ends with the reason', () => {
     ['a statement that is none yet, as before a migration', 'select * from of_a_later_migration'],
   ])('but not where Postgres refuses %s', async (_, refused) => {
     const job = await createJob(own, { kind: 'backup', dataset: null, table: null, request: {} });
-    const step: Step<'backup'> = () => Promise.resolve({ done: {}, alongside: [[refused]] });
+    const step: OperationStep<'backup'> = () => Promise.resolve({ done: {}, alongside: [[refused]] });
     await workOnJobs(own, { ...jobSteps, backup: step }, own.now() + 500);
     const { state, attempts }: Job = await readJob(own, job.id);
     expect([state, attempts]).toEqual(['running', 1]);

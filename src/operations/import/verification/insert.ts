@@ -1,7 +1,7 @@
 import { askLong } from '../../../catalog/object-table.ts';
 import { quoteName, quoteString } from '../../../core/identifiers.ts';
 import { clickhouseType, type Field, isNeverNull, precisionOf, type TableSchema } from '../../../schema/types.ts';
-import type { At } from '../../../stores/clickhouse/servers.ts';
+import type { OperationNode } from '../../deps.ts';
 import { stagingName } from '../staging.ts';
 import { cellJson } from './csv-rows.ts';
 import type { SourceMember, SourceRow } from './text-rows.ts';
@@ -114,7 +114,7 @@ function inputOf(field: Field, schema: TableSchema): { type: string; value(x: st
 
 /** Puts rows into the staging table. Throws StoreError, ClickHouseError. */
 export async function insertChecked(
-  at: At,
+  at: OperationNode,
   staging: string,
   { schema, fields }: RowMaker,
   { attempt, object }: { attempt: number; object: number },

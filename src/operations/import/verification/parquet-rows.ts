@@ -1,6 +1,6 @@
 import type { AsyncBuffer, Compressors, FileMetaData, RowGroup, SchemaElement } from 'hyparquet';
 import { StoreError, TimestoreError } from '../../../core/errors.ts';
-import type { At } from '../../../stores/clickhouse/servers.ts';
+import type { OperationNode } from '../../deps.ts';
 import { compressors as packing } from '../parquet-packing.ts';
 import { unreadable } from '../read-object.ts';
 import { columnsIn, jsonOf, type Node, parsers, unmade } from './parquet-json.ts';
@@ -20,7 +20,7 @@ export type ParquetObject = {
 };
 
 /** Throws TimestoreError `invalid-request`, `conflict`; StoreError. */
-export async function openParquet(at: At, key: string, etag: string, bytes: number): Promise<ParquetObject> {
+export async function openParquet(at: OperationNode, key: string, etag: string, bytes: number): Promise<ParquetObject> {
   const { parquetMetadataAsync } = await import('hyparquet');
   const { decompressLz4, decompressLz4Raw } = await import('./lz4.ts');
   const compressors = { ...packing, LZ4: decompressLz4, LZ4_RAW: decompressLz4Raw };
@@ -139,7 +139,7 @@ async function windowOf({ key, file }: ParquetObject, { columns }: RowGroup): Pr
 
 const address_s = 3_600;
 
-async function bucketFile(at: At, key: string, etag: string, byteLength: number): Promise<AsyncBuffer> {
+async function bucketFile(at: OperationNode, key: string, etag: string, byteLength: number): Promise<AsyncBuffer> {
   const url = await at.objects.presign(key, address_s);
   return {
     byteLength,

@@ -2,7 +2,7 @@ import { randomInt } from 'node:crypto';
 import * as z from 'zod';
 import { type Rename, renamed } from '../../../schema/rename.ts';
 import type { Field, TableSchema } from '../../../schema/types.ts';
-import type { At } from '../../../stores/clickhouse/servers.ts';
+import type { OperationNode } from '../../deps.ts';
 import { type ImportFormat, unreadable } from '../read-object.ts';
 import { stagedRows, textObject, wrongRow } from '../reading.ts';
 import type { Planned } from '../staging.ts';
@@ -45,17 +45,17 @@ const rowBytes_max = 8 * 1024 * 1024;
  *
  * @throws TimestoreError `invalid-request`, `conflict`, `limit-exceeded`; StoreError, ClickHouseError
  */
-export async function goOnWithSecond(at: At, second: Second, source: SecondSource): Promise<Second> {
+export async function goOnWithSecond(at: OperationNode, second: Second, source: SecondSource): Promise<Second> {
   return source.format === 'parquet' ? await readParquet(at, second, source) : await readText(at, second, source);
 }
 
-async function etagOf(at: At, key: string): Promise<{ etag: string; bytes: number }> {
+async function etagOf(at: OperationNode, key: string): Promise<{ etag: string; bytes: number }> {
   const found = await at.objects.find(key);
   if (found === undefined) throw unreadable(key, 'is not in the bucket');
   return found;
 }
 
-async function readText(at: At, second: Second, source: SecondSource): Promise<Second> {
+async function readText(at: OperationNode, second: Second, source: SecondSource): Promise<Second> {
   const { number, key, staging, table } = source;
   const format = source.format === 'csv' ? 'csv' : 'ndjson';
   if (second.text === undefined) {
@@ -87,7 +87,7 @@ async function readText(at: At, second: Second, source: SecondSource): Promise<S
   return over({ ...next, text: undefined }, object.seen, source);
 }
 
-async function readParquet(at: At, second: Second, source: SecondSource): Promise<Second> {
+async function readParquet(at: OperationNode, second: Second, source: SecondSource): Promise<Second> {
   const { key, columns: chosen, table } = source;
   const { etag, bytes } = await etagOf(at, key);
   const begun = second.parquet ?? { etag, row: 0 };
@@ -135,7 +135,7 @@ function over(second: Second, names: string[], { key, columns, table, rename }: 
 
 /** Where rows go, and what cannot be one. */
 class Sink {
-  readonly #at: At;
+  readonly #at: OperationNode;
   readonly #before: Second;
   readonly #source: SecondSource;
   readonly #attempt = randomInt(2 ** 47);
@@ -144,7 +144,7 @@ class Sink {
   #stored = 0;
   #wrong = 0;
 
-  constructor(at: At, before: Second, source: SecondSource) {
+  constructor(at: OperationNode, before: Second, source: SecondSource) {
     const { columns, table, format } = source;
     this.#at = at;
     this.#before = before;

@@ -1,0 +1,1 @@
+export type FlushTrigger = 'cron' | 'queue' | 'size' | 'age' | 'admin' | 'query' | 'ack';

@@ -1,0 +1,34 @@
+/** The record of what a flush put where; the columns of `manifests`, and its partitions. */
+export type Manifest = {
+  id: string;
+  dataset: string;
+  table: string;
+  physical_table: string;
+  lane: number;
+  incarnation: string;
+  token: string;
+  epoch: number;
+  seq_from: number;
+  seq_to: number;
+  rows: number;
+  bytes: number;
+  schema_version: number;
+  checksum: string;
+  trigger: string;
+  /** Of the seal's rows, those that ClickHouse refused, and those that were past their retention. */
+  quarantined: number;
+  expired: number;
+  inserts: number;
+  /** What was said of batches, and of which. */
+  batches: { seq: number; meta: unknown }[];
+  flushed_at: string;
+  partitions: {
+    partition: string;
+    rows: number;
+    seq_from: number;
+    seq_to: number;
+    time_from: string;
+    time_to: string;
+    checksum: string;
+  }[];
+};

@@ -1,0 +1,9 @@
+import type { NodeContext } from '../stores/clickhouse/servers.ts';
+import type { CatalogDeps } from '../catalog/deps.ts';
+import type { ObjectDeps } from '../stores/deps.ts';
+
+/** Rows go through the catalogue to the hot buffer; large rejected rows to objects. */
+export type IngestDeps = CatalogDeps & ObjectDeps;
+
+/** The same at a ClickHouse server: every statement asks this one. */
+export type IngestNode = NodeContext<IngestDeps>;

@@ -1,0 +1,8 @@
+import type { NodeContext } from '../stores/clickhouse/servers.ts';
+import type { FlushDeps } from '../flush/deps.ts';
+
+/** A query reads both sides, and flushes where its freshness asks for it. */
+export type QueryDeps = FlushDeps;
+
+/** The same at a ClickHouse server: every statement asks this one. */
+export type QueryNode = NodeContext<QueryDeps>;

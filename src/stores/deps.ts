@@ -1,0 +1,22 @@
+import type { CoreDeps } from '../core/deps.ts';
+import type { Kind } from './clickhouse/kind.ts';
+import type { Cluster } from './clickhouse/servers.ts';
+import type { Postgres } from './postgres/client.ts';
+import type { Redis } from './redis/client.ts';
+import type { Keys } from './redis/keys.ts';
+import type { Objects } from './s3/client.ts';
+
+/** The hot buffer and the names of its keys. */
+export type RedisDeps = CoreDeps & { redis: Redis; keys: Keys };
+
+export type PostgresDeps = CoreDeps & { postgres: Postgres };
+
+export type ObjectDeps = CoreDeps & { objects: Objects };
+
+/** ClickHouse without a client: those are reached through a `NodeContext`, which names the shard that they ask. */
+export type ClickHouseDeps = CoreDeps & {
+  /** Undefined with one server that has all rows. */
+  cluster: Cluster | undefined;
+  /** The kind of ClickHouse that this deployment uses, asked once. Throws StoreError, ClickHouseError. */
+  clickhouseKind(): Promise<Kind>;
+};
