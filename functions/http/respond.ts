@@ -1,8 +1,9 @@
 import type { Context } from 'hono';
 import { takeSlot } from '../../src/core/concurrency-limit.ts';
 import { TimestoreError } from '../../src/core/errors.ts';
+import type { Answer } from '../../src/query/execution/answer.ts';
 import { noteQuery } from '../../src/query/execution/cancel.ts';
-import { type Answer, type Format, formatNames, formats } from '../../src/query/response/formats.ts';
+import { type Format, formatNames, formats } from '../../src/query/request/format.ts';
 import type { App } from './app.ts';
 
 const headerChars_max = 8_000;

@@ -1,6 +1,6 @@
-import type { BufferDeps } from './deps.ts';
 import type { Table } from '../schema/table.ts';
 import { runScript, script } from '../stores/redis/client.ts';
+import type { BufferDeps } from './deps.ts';
 import advanceLua from './lua/advance.lua';
 import type { LaneSnapshot } from './snapshot.ts';
 

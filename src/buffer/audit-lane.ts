@@ -1,6 +1,6 @@
-import type { BufferDeps } from './deps.ts';
 import type { Table } from '../schema/table.ts';
 import { runScript, script } from '../stores/redis/client.ts';
+import type { BufferDeps } from './deps.ts';
 import auditLaneLua from './lua/audit-lane.lua';
 
 const auditLaneScript = script(auditLaneLua);

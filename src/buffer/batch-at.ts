@@ -1,6 +1,6 @@
-import type { BufferDeps } from './deps.ts';
 import type { Table } from '../schema/table.ts';
 import { ask } from '../stores/redis/client.ts';
+import type { BufferDeps } from './deps.ts';
 
 /** The id of the pending batch that has a sequence. Undefined when none has it. Throws StoreError. */
 export async function batchIdAt(ctx: BufferDeps, table: Table, lane: number, seq: number): Promise<string | undefined> {

@@ -1,7 +1,7 @@
 import type { TableRef } from '../core/identifiers.ts';
-import type { BufferDeps } from './deps.ts';
 import { runScript, script } from '../stores/redis/client.ts';
 import { dueMember } from '../stores/redis/keys.ts';
+import type { BufferDeps } from './deps.ts';
 import dropLanesLua from './lua/drop-lanes.lua';
 
 const dropLanesScript = script(dropLanesLua);

@@ -1,7 +1,7 @@
 import type { TableRef } from '../core/identifiers.ts';
-import type { BufferDeps } from './deps.ts';
 import { runScript, script } from '../stores/redis/client.ts';
 import { dueMember, parseDueMember } from '../stores/redis/keys.ts';
+import type { BufferDeps } from './deps.ts';
 import deferLua from './lua/defer.lua';
 import dueLua from './lua/due.lua';
 import markDueLua from './lua/mark-due.lua';

@@ -1,6 +1,6 @@
-import type { BufferDeps } from './deps.ts';
 import type { Table } from '../schema/table.ts';
 import { runScript, script } from '../stores/redis/client.ts';
+import type { BufferDeps } from './deps.ts';
 import leaseLua from './lua/lease.lua';
 import releaseLua from './lua/release.lua';
 
@@ -13,7 +13,11 @@ const releaseScript = script(releaseLua);
  *
  * @returns the function that gives it back, or undefined when somebody else has it
  */
-export async function takeLease(ctx: BufferDeps, table: Table, lane: number): Promise<(() => Promise<void>) | undefined> {
+export async function takeLease(
+  ctx: BufferDeps,
+  table: Table,
+  lane: number,
+): Promise<(() => Promise<void>) | undefined> {
   const key = ctx.keys.lease(table, lane);
   const token = crypto.randomUUID();
   const taken = await runScript<0 | 1>(ctx.redis, leaseScript, [key], [token, ctx.config.limits.lease_ms]);

@@ -1,5 +1,5 @@
-import type { BufferDeps } from './deps.ts';
 import { ask, runScript, script } from '../stores/redis/client.ts';
+import type { BufferDeps } from './deps.ts';
 import noteMemoryLua from './lua/note-memory.lua';
 
 const noteScript = script(noteMemoryLua);

@@ -1,7 +1,7 @@
-import type { BufferDeps } from './deps.ts';
 import type { Table } from '../schema/table.ts';
 import { runScript, script } from '../stores/redis/client.ts';
 import { dueMember } from '../stores/redis/keys.ts';
+import type { BufferDeps } from './deps.ts';
 import publishLua from './lua/publish.lua';
 import type { Seal } from './seal.ts';
 import { encodeSkip } from './skip.ts';

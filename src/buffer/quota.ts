@@ -1,5 +1,5 @@
-import type { BufferDeps } from './deps.ts';
 import { ask, runScript, script } from '../stores/redis/client.ts';
+import type { BufferDeps } from './deps.ts';
 import noteStoredLua from './lua/note-stored.lua';
 import setQuotaLua from './lua/set-quota.lua';
 

@@ -1,7 +1,7 @@
 import { TimestoreError } from '../core/errors.ts';
 import type { TableRef } from '../core/identifiers.ts';
-import type { BufferDeps } from './deps.ts';
 import { runScript, script } from '../stores/redis/client.ts';
+import type { BufferDeps } from './deps.ts';
 import beginReplayLua from './lua/begin-replay.lua';
 import endReplayLua from './lua/end-replay.lua';
 

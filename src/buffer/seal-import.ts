@@ -1,7 +1,7 @@
 import { StoreError } from '../core/errors.ts';
-import type { BufferDeps } from './deps.ts';
 import type { Table } from '../schema/table.ts';
 import { runScript, runScriptAndWait, script } from '../stores/redis/client.ts';
+import type { BufferDeps } from './deps.ts';
 import publishLua from './lua/publish-import.lua';
 import sealLua from './lua/seal-import.lua';
 

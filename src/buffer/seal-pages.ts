@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
-import type { BufferDeps } from './deps.ts';
 import type { Table } from '../schema/table.ts';
 import { pageBytes, runScript, script } from '../stores/redis/client.ts';
 import { type BatchReply, type BufferedBatch, bufferedBatch } from './buffered-batch.ts';
+import type { BufferDeps } from './deps.ts';
 import sealPageLua from './lua/seal-page.lua';
 
 const sealPageScript = script(sealPageLua);

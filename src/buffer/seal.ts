@@ -1,8 +1,8 @@
 import { StoreError } from '../core/errors.ts';
-import type { BufferDeps } from './deps.ts';
 import type { Table } from '../schema/table.ts';
 import { pageBytes, runScript, runScriptAndWait, script } from '../stores/redis/client.ts';
 import { type BatchReply, type BufferedBatch, bufferedBatch } from './buffered-batch.ts';
+import type { BufferDeps } from './deps.ts';
 import sealLua from './lua/seal.lua';
 import { readWholeSeal } from './seal-pages.ts';
 import { parseSkip, type SkipList } from './skip.ts';

@@ -1,6 +1,6 @@
-import type { BufferDeps } from './deps.ts';
 import type { State } from '../schema/lane-state.ts';
 import { runScript, script } from '../stores/redis/client.ts';
+import type { BufferDeps } from './deps.ts';
 import setStatesLua from './lua/set-states.lua';
 
 const setStatesScript = script(setStatesLua);

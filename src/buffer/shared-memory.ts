@@ -1,7 +1,7 @@
-import type { BufferDeps } from './deps.ts';
 import type { Table } from '../schema/table.ts';
 import { ask } from '../stores/redis/client.ts';
 import { parsePlan } from './chunk-plan.ts';
+import type { BufferDeps } from './deps.ts';
 import type { StagedBatch } from './stage.ts';
 
 /** What is kept of a request's hash: 128 bits of a SHA-256 in hex. */

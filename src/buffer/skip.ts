@@ -1,7 +1,7 @@
-import type { BufferDeps } from './deps.ts';
 import type { Table } from '../schema/table.ts';
 import { runScript, script } from '../stores/redis/client.ts';
 import { encodeRanges, parseRanges } from './chunk-plan.ts';
+import type { BufferDeps } from './deps.ts';
 import skipLua from './lua/skip.lua';
 import type { Seal } from './seal.ts';
 

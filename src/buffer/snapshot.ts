@@ -1,8 +1,8 @@
 import { StoreError } from '../core/errors.ts';
-import type { BufferDeps } from './deps.ts';
 import type { Table } from '../schema/table.ts';
 import { pageBytes, runScript, script } from '../stores/redis/client.ts';
 import { type BatchReply, type BufferedBatch, bufferedBatch } from './buffered-batch.ts';
+import type { BufferDeps } from './deps.ts';
 import snapshotLua from './lua/snapshot.lua';
 import type { TailMemory } from './tail-cache.ts';
 import { keptTails } from './tail-cache.ts';

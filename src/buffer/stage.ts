@@ -1,10 +1,10 @@
 import { StoreError } from '../core/errors.ts';
-import type { BufferDeps } from './deps.ts';
 import type { State } from '../schema/lane-state.ts';
 import type { Table } from '../schema/table.ts';
 import { isMemoryRefusal, runScript, runScriptAndWait, type Script, script } from '../stores/redis/client.ts';
 import { dueMember } from '../stores/redis/keys.ts';
 import { type ChunkPlan, encodePlan, parsePlan } from './chunk-plan.ts';
+import type { BufferDeps } from './deps.ts';
 import stageLua from './lua/stage.lua';
 import { measured_ms, measureMemory } from './memory.ts';
 import { type Quota, type QuotaLeft, type QuotaReply, quotaLeft } from './quota.ts';

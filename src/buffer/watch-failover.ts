@@ -1,6 +1,6 @@
-import type { BufferDeps } from './deps.ts';
 import type { Table } from '../schema/table.ts';
 import { ask, runScript, script } from '../stores/redis/client.ts';
+import type { BufferDeps } from './deps.ts';
 import watchFailoverLua from './lua/watch-failover.lua';
 
 const watchScript = script(watchFailoverLua);

@@ -1,8 +1,8 @@
 import { setQuota } from '../buffer/quota.ts';
 import { setStates, type TableState } from '../buffer/set-states.ts';
 import { physicalName } from '../core/identifiers.ts';
-import type { CatalogDeps } from './deps.ts';
 import { effectiveState } from '../schema/lane-state.ts';
+import type { CatalogDeps } from './deps.ts';
 import { readTable } from './find-table.ts';
 import { raiseRevision } from './raise-revision.ts';
 import { knownTables } from './table-cache.ts';

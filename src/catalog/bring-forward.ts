@@ -1,12 +1,12 @@
 import { StoreError } from '../core/errors.ts';
 import { physicalName } from '../core/identifiers.ts';
-import type { CatalogDeps } from './deps.ts';
 import { parseTable, schemaText, type Table } from '../schema/table.ts';
 import type { TableSchema } from '../schema/types.ts';
 import type { Statement } from '../stores/postgres/client.ts';
 import { askInTurn } from '../stores/redis/client.ts';
 import { auditLine } from './audit-log/statement.ts';
 import { checksumOf } from './checksum.ts';
+import type { CatalogDeps } from './deps.ts';
 
 /** What the hot buffer keeps of a table that the catalogue's record does not agree with. */
 export type Kept = { life: number; version: number; revision: number; definition: string };

@@ -1,13 +1,13 @@
 import { changeLanes } from '../buffer/change-lanes.ts';
 import { noteJob } from '../buffer/due.ts';
 import { TimestoreError } from '../core/errors.ts';
-import type { CatalogDeps } from './deps.ts';
 import type { State } from '../schema/lane-state.ts';
 import type { Retention, Table } from '../schema/table.ts';
 import { epochMs } from '../stores/postgres/client.ts';
 import { applyStates } from './apply-states.ts';
 import { auditLine } from './audit-log/statement.ts';
 import { changedSince, gone } from './datasets.ts';
+import type { CatalogDeps } from './deps.ts';
 import { cancelDrop, scheduleDrop } from './drop-job.ts';
 import { applyRetention } from './ensure-table.ts';
 import { noteLanes, readTable } from './find-table.ts';
@@ -91,7 +91,11 @@ async function recordChange(
   }
 }
 
-function placementOf(ctx: CatalogDeps, table: Table, wanted: TableChange['lanes']): { lanes: number; shards: number[] } {
+function placementOf(
+  ctx: CatalogDeps,
+  table: Table,
+  wanted: TableChange['lanes'],
+): { lanes: number; shards: number[] } {
   if (wanted === 'spread') return spreadLanes(ctx, table);
   const lanes = wanted ?? table.lanes;
   return { lanes, shards: placeLanes(ctx, table, table.shards, lanes) };
@@ -172,7 +176,12 @@ export async function deleteTable(
   return changed;
 }
 
-async function whyNot(ctx: CatalogDeps, dataset: string, name: string, must: Version | undefined): Promise<TimestoreError> {
+async function whyNot(
+  ctx: CatalogDeps,
+  dataset: string,
+  name: string,
+  must: Version | undefined,
+): Promise<TimestoreError> {
   const table = await requireTable(ctx, dataset, name);
   const now = tableTag(versionOf(table));
   const what = `Table ${name} of dataset ${dataset}`;

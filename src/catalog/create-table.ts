@@ -1,11 +1,11 @@
 import { TimestoreError } from '../core/errors.ts';
-import type { CatalogDeps } from './deps.ts';
 import { notWritable, type State } from '../schema/lane-state.ts';
 import { type Retention, schemaText, type Table } from '../schema/table.ts';
 import type { TableSchema } from '../schema/types.ts';
 import type { PartitionWindow } from '../schema/window.ts';
 import { auditLine } from './audit-log/statement.ts';
 import { checksumOf } from './checksum.ts';
+import type { CatalogDeps } from './deps.ts';
 import { readTable } from './find-table.ts';
 import type { Lives } from './generation.ts';
 import { placeLanes } from './place-lanes.ts';

@@ -1,12 +1,12 @@
 import { noteJob } from '../buffer/due.ts';
 import type { Quota } from '../buffer/quota.ts';
 import { TimestoreError } from '../core/errors.ts';
-import type { CatalogDeps } from './deps.ts';
 import type { State } from '../schema/lane-state.ts';
 import type { Retention } from '../schema/table.ts';
 import { epochMs } from '../stores/postgres/client.ts';
 import { applyQuota, applyStates } from './apply-states.ts';
 import { auditLine } from './audit-log/statement.ts';
+import type { CatalogDeps } from './deps.ts';
 import { cancelDrop, scheduleDrop } from './drop-job.ts';
 import { mirrorBeginnings, mirrorStatement } from './mirror-jobs.ts';
 import { applyReads, type Migration } from './read-routing.ts';

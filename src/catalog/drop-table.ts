@@ -1,10 +1,10 @@
 import { dropLanes } from '../buffer/drop-lanes.ts';
 import { everywhereName, physicalName, qualifiedName, type TableRef } from '../core/identifiers.ts';
 import { asking } from '../core/request-context.ts';
-import type { CatalogDeps } from './deps.ts';
 import { everyNode } from '../stores/clickhouse/servers.ts';
 import type { Statement } from '../stores/postgres/client.ts';
 import { ask } from '../stores/redis/client.ts';
+import type { CatalogDeps } from './deps.ts';
 import { drainOutbox } from './manifest-outbox.ts';
 import { knownTables } from './table-cache.ts';
 

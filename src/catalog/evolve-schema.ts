@@ -1,10 +1,10 @@
 import { StoreError } from '../core/errors.ts';
 import { describeError } from '../core/log.ts';
-import type { CatalogDeps } from './deps.ts';
 import { schemaText, type Table } from '../schema/table.ts';
 import type { Field } from '../schema/types.ts';
 import { auditLine } from './audit-log/statement.ts';
 import { checksumOf } from './checksum.ts';
+import type { CatalogDeps } from './deps.ts';
 import { readTable } from './find-table.ts';
 import { addMissingColumns } from './table-ddl.ts';
 

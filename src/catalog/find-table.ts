@@ -1,11 +1,11 @@
 import rememberTableLua from '../buffer/lua/remember-table.lua';
 import { StoreError } from '../core/errors.ts';
 import { describeError } from '../core/log.ts';
-import type { CatalogDeps } from './deps.ts';
 import { effectiveRetention, effectiveState, type State } from '../schema/lane-state.ts';
 import { parseTable, type Retention, type Table, tableText } from '../schema/table.ts';
 import { ask, runScript, script } from '../stores/redis/client.ts';
 import { bringForward, type Kept } from './bring-forward.ts';
+import type { CatalogDeps } from './deps.ts';
 import { knownTables } from './table-cache.ts';
 
 const rememberScript = script(rememberTableLua);

@@ -1,7 +1,7 @@
 import { type ErrorCode, TimestoreError } from '../core/errors.ts';
-import type { CatalogDeps } from './deps.ts';
 import type { Table } from '../schema/table.ts';
 import { ClickHouseError, clickhouseCodes } from '../stores/clickhouse/client.ts';
+import type { CatalogDeps } from './deps.ts';
 import { findNow } from './find-table.ts';
 import { knownTables } from './table-cache.ts';
 
@@ -28,7 +28,10 @@ const suspects = new Set<ErrorCode>([
  *
  * @param work adds the tables that it finds to the list, before it uses them
  */
-export async function inNewestLife<Result>(ctx: CatalogDeps, work: (found: Table[]) => Promise<Result>): Promise<Result> {
+export async function inNewestLife<Result>(
+  ctx: CatalogDeps,
+  work: (found: Table[]) => Promise<Result>,
+): Promise<Result> {
   for (let round = 1; ; round += 1) {
     const found: Table[] = [];
     try {

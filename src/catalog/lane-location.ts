@@ -1,10 +1,9 @@
 import { StoreError } from '../core/errors.ts';
 import { everywhereName, qualifiedName } from '../core/identifiers.ts';
-import type { CatalogDeps } from './deps.ts';
 import type { Table } from '../schema/table.ts';
 import { requireShards } from '../stores/clickhouse/failover.ts';
 import { askerOf, atShard, type NodeContext, notConfigured } from '../stores/clickhouse/servers.ts';
-import type { CatalogNode } from './deps.ts';
+import type { CatalogDeps, CatalogNode } from './deps.ts';
 import { readTable } from './find-table.ts';
 
 /** The shard that has a lane's rows. Throws StoreError if that shard is unknown or not configured. */

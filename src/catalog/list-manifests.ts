@@ -1,5 +1,5 @@
-import type { CatalogDeps } from './deps.ts';
 import { epochMs } from '../stores/postgres/client.ts';
+import type { CatalogDeps } from './deps.ts';
 
 export type ManifestRecord = {
   /** The place in the list. */

@@ -1,9 +1,9 @@
-import type { CatalogDeps } from './deps.ts';
 import { effectiveRetention, effectiveState, type State } from '../schema/lane-state.ts';
 import type { Retention, Table } from '../schema/table.ts';
 import type { TableSchema } from '../schema/types.ts';
 import { epochMs } from '../stores/postgres/client.ts';
 import type { Page } from './datasets.ts';
+import type { CatalogDeps } from './deps.ts';
 
 export type ListedTable = {
   dataset: string;

@@ -1,9 +1,9 @@
 import { describeError } from '../core/log.ts';
-import type { CatalogDeps } from './deps.ts';
-import type { Manifest } from './manifest.ts';
 import type { Statement } from '../stores/postgres/client.ts';
 import { recordPast } from '../stores/postgres/record-past.ts';
 import { ask, pageBytes, runScript, script } from '../stores/redis/client.ts';
+import type { CatalogDeps } from './deps.ts';
+import type { Manifest } from './manifest.ts';
 import outboxPageLua from './outbox-page.lua';
 import setAsideLua from './set-aside.lua';
 

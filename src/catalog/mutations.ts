@@ -1,6 +1,6 @@
-import type { CatalogDeps } from './deps.ts';
 import type { Table } from '../schema/table.ts';
 import { everyReplica } from '../stores/clickhouse/kind.ts';
+import type { CatalogDeps } from './deps.ts';
 import { shardsOf } from './lane-location.ts';
 
 /**

@@ -1,7 +1,6 @@
 import { quoteString } from '../core/identifiers.ts';
-import type { CatalogDeps } from './deps.ts';
 import type { Settings } from '../stores/clickhouse/client.ts';
-import type { CatalogNode } from './deps.ts';
+import type { CatalogDeps, CatalogNode } from './deps.ts';
 
 /**
  * An object of the bucket as ClickHouse reaches it: a table function, with the structure in parameter `_columns`. The secret

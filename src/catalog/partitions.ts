@@ -1,6 +1,6 @@
 import { qualifiedName } from '../core/identifiers.ts';
-import type { CatalogDeps } from './deps.ts';
 import type { Table } from '../schema/table.ts';
+import type { CatalogDeps } from './deps.ts';
 import { shardsOf } from './lane-location.ts';
 
 /**

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import type { CatalogDeps } from './deps.ts';
 import type { Table } from '../schema/table.ts';
+import type { CatalogDeps } from './deps.ts';
 
 /**
  * Which shard each lane of a table is on: those that are placed stay, and each further one goes to the shard that has the

@@ -3,8 +3,8 @@ import { StoreError } from '../core/errors.ts';
 import { inEachInstance } from '../core/instance-memory.ts';
 import { describeError } from '../core/log.ts';
 import { Recent } from '../core/lru-map.ts';
-import type { CatalogDeps } from './deps.ts';
 import { ask, runScript, script } from '../stores/redis/client.ts';
+import type { CatalogDeps } from './deps.ts';
 import { raiseRevision } from './raise-revision.ts';
 
 const rememberScript = script(rememberReadsLua);

@@ -1,8 +1,8 @@
 import type { LaneSnapshot } from '../buffer/snapshot.ts';
 import type { LaneMark } from '../buffer/watermark-token.ts';
 import { qualifiedName, quoteString } from '../core/identifiers.ts';
-import type { CatalogDeps } from './deps.ts';
 import type { Table } from '../schema/table.ts';
+import type { CatalogDeps } from './deps.ts';
 import { atLane } from './lane-location.ts';
 
 /**

@@ -1,6 +1,6 @@
-import type { CatalogDeps } from './deps.ts';
 import type { Field, TableSchema } from '../schema/types.ts';
 import { epochMs } from '../stores/postgres/client.ts';
+import type { CatalogDeps } from './deps.ts';
 
 export type SchemaChange = {
   version: number;

@@ -1,8 +1,7 @@
 import { StoreError } from '../core/errors.ts';
-import type { CatalogDeps } from './deps.ts';
 import { everyReplica } from '../stores/clickhouse/kind.ts';
 import { everyNode } from '../stores/clickhouse/servers.ts';
-import type { CatalogNode } from './deps.ts';
+import type { CatalogDeps, CatalogNode } from './deps.ts';
 
 export type Target = {
   kind: 'clickhouse' | 's3';

@@ -1,13 +1,12 @@
 import tableSql from '../../sql/clickhouse/table.sql';
 import { StoreError } from '../core/errors.ts';
 import { databaseName, everywhereName, qualifiedName, quoteName, quoteString } from '../core/identifiers.ts';
-import type { CatalogDeps } from './deps.ts';
 import type { Table } from '../schema/table.ts';
 import { clickhouseType } from '../schema/types.ts';
 import { engineSql } from '../stores/clickhouse/engine.ts';
 import type { Kind } from '../stores/clickhouse/kind.ts';
 import { everyNode, onEach, placeOf } from '../stores/clickhouse/servers.ts';
-import type { CatalogNode } from './deps.ts';
+import type { CatalogDeps, CatalogNode } from './deps.ts';
 
 /** The columns that every table has before its fields, with their types. */
 export const systemColumns = [

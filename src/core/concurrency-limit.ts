@@ -1,5 +1,5 @@
-import type { CoreDeps } from './deps.ts';
 import type { Limits } from './config.ts';
+import type { CoreDeps } from './deps.ts';
 import { type ErrorCode, TimestoreError } from './errors.ts';
 import { inEachInstance } from './instance-memory.ts';
 

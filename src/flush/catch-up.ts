@@ -3,8 +3,8 @@ import type { LaneSnapshot } from '../buffer/snapshot.ts';
 import { atLane } from '../catalog/lane-location.ts';
 import { firstOf } from '../core/errors.ts';
 import { qualifiedName, quoteName } from '../core/identifiers.ts';
-import type { FlushDeps } from './deps.ts';
 import type { Table } from '../schema/table.ts';
+import type { FlushDeps } from './deps.ts';
 import { readHeartbeat } from './heartbeat.ts';
 
 /** A lane that shows rows again which the hot buffer had forgotten, and the sequences that they have. */

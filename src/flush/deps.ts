@@ -1,6 +1,6 @@
-import type { NodeContext } from '../stores/clickhouse/servers.ts';
 import type { CatalogDeps } from '../catalog/deps.ts';
 import type { Room } from '../core/memory-budget.ts';
+import type { NodeContext } from '../stores/clickhouse/servers.ts';
 import type { ObjectDeps } from '../stores/deps.ts';
 
 /** A flush moves rows of the hot buffer to ClickHouse within a memory budget. */

@@ -1,15 +1,15 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { dueWork } from '../buffer/due.ts';
+import type { FlushTrigger } from '../buffer/flush-trigger.ts';
 import { findTable } from '../catalog/find-table.ts';
 import { atLane } from '../catalog/lane-location.ts';
 import { tryDrainingOutbox } from '../catalog/manifest-outbox.ts';
 import { StoreError } from '../core/errors.ts';
 import { lifeOf, logicalName, type TableRef } from '../core/identifiers.ts';
 import { describeError } from '../core/log.ts';
-import type { FlushDeps } from './deps.ts';
 import type { Table } from '../schema/table.ts';
+import type { FlushDeps } from './deps.ts';
 import { flushLane } from './flush-lane.ts';
-import { type FlushTrigger } from '../buffer/flush-trigger.ts';
 
 const lanesInPass = 1_000;
 /** Of the six connections an invocation has, a flush uses one or two. */
@@ -34,7 +34,11 @@ export type PassResult = {
  * those that have not had a turn, so that catching up holds nobody up. A lane that fails waits, longer each time; while
  * its shard is away the pass goes without all lanes of it, since each try would cost the time of an answer that does not come.
  */
-export async function flushDue(ctx: FlushDeps, deadline_ms: number, trigger: FlushTrigger = 'cron'): Promise<PassResult> {
+export async function flushDue(
+  ctx: FlushDeps,
+  deadline_ms: number,
+  trigger: FlushTrigger = 'cron',
+): Promise<PassResult> {
   // Who asks for a flush asks for all of it.
   const { lanes: waiting, hasJobs } = await dueWork(ctx, lanesInPass, trigger === 'admin' ? 'all' : 'due');
   const result: PassResult = { lanes: 0, rows: 0, failed: 0, stopped: false, left: 0, hasJobs };

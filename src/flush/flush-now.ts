@@ -1,8 +1,8 @@
 import { findTable } from '../catalog/find-table.ts';
 import { inNewestLife } from '../catalog/generation.ts';
 import { StoreError, TimestoreError } from '../core/errors.ts';
-import type { FlushDeps } from './deps.ts';
 import { ClickHouseError } from '../stores/clickhouse/client.ts';
+import type { FlushDeps } from './deps.ts';
 import { flushDue } from './flush-due.ts';
 import { flushTable } from './flush-table.ts';
 
@@ -15,7 +15,10 @@ const flushLongest_ms = 25_000;
  * @returns the rows that this call moved
  * @throws TimestoreError `not-found`; StoreError where more is pending
  */
-export async function flushNow(ctx: FlushDeps, target: { dataset: string; table: string } | undefined): Promise<number> {
+export async function flushNow(
+  ctx: FlushDeps,
+  target: { dataset: string; table: string } | undefined,
+): Promise<number> {
   return target === undefined ? await flushAll(ctx) : await flushOne(ctx, target.dataset, target.table);
 }
 

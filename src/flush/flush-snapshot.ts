@@ -3,9 +3,9 @@ import { type LaneSnapshot, laneIn, snapshotTable } from '../buffer/snapshot.ts'
 import { tokenOf } from '../buffer/watermark-token.ts';
 import { ensureTable } from '../catalog/ensure-table.ts';
 import { knownLanes } from '../catalog/provision-lanes.ts';
-import type { FlushDeps } from './deps.ts';
 import type { Table } from '../schema/table.ts';
 import { catchUpLanes } from './catch-up.ts';
+import type { FlushDeps } from './deps.ts';
 import { flushTable } from './flush-table.ts';
 import { hiddenEnds } from './hidden-ends.ts';
 

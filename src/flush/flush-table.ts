@@ -1,10 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import type { FlushTrigger } from '../buffer/flush-trigger.ts';
 import { laneIn, snapshotTable } from '../buffer/snapshot.ts';
 import { requireLiving } from '../catalog/generation.ts';
-import type { FlushDeps } from './deps.ts';
 import type { Table } from '../schema/table.ts';
+import type { FlushDeps } from './deps.ts';
 import { flushLane } from './flush-lane.ts';
-import { type FlushTrigger } from '../buffer/flush-trigger.ts';
 
 const busyPoll_ms = 50;
 

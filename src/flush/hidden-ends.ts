@@ -2,9 +2,8 @@ import type { Until } from '../buffer/lane-positions.ts';
 import type { LaneSnapshot } from '../buffer/snapshot.ts';
 import { atLane } from '../catalog/lane-location.ts';
 import { qualifiedName } from '../core/identifiers.ts';
-import type { FlushDeps } from './deps.ts';
 import type { Table } from '../schema/table.ts';
-import type { FlushNode } from './deps.ts';
+import type { FlushDeps, FlushNode } from './deps.ts';
 
 /**
  * The ends of what ClickHouse has of lanes beyond their last batches: the hot buffer has forgotten it in a failover, or

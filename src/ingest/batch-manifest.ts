@@ -1,6 +1,6 @@
 import { StoreError } from '../core/errors.ts';
-import type { IngestDeps } from './deps.ts';
 import { decodeBatchId } from './batch-id.ts';
+import type { IngestDeps } from './deps.ts';
 
 /** What a flush put where, as clients see it. */
 export type ManifestView = {

@@ -12,9 +12,9 @@ import {
 } from '../catalog/quarantine-table.ts';
 import { StoreError, TimestoreError } from '../core/errors.ts';
 import { physicalName } from '../core/identifiers.ts';
-import type { IngestDeps } from './deps.ts';
 import { type PreparedRows, prepareRows } from '../schema/prepare.ts';
 import type { Table } from '../schema/table.ts';
+import type { IngestDeps } from './deps.ts';
 import { settle } from './resolve-stage-outcome.ts';
 import { stageChunks } from './stage-chunks.ts';
 
@@ -102,7 +102,11 @@ export function payloadFolder(dataset: string, physical: string): string {
   return `quarantine/${dataset}/${physical}/`;
 }
 
-async function withoutLargePayload(ctx: IngestDeps, dataset: string, record: QuarantineRecord): Promise<QuarantineRecord> {
+async function withoutLargePayload(
+  ctx: IngestDeps,
+  dataset: string,
+  record: QuarantineRecord,
+): Promise<QuarantineRecord> {
   const { payload, id, table, physical = table } = record;
   if (payload === undefined) return record;
   const bytes = Buffer.byteLength(payload);

@@ -5,10 +5,10 @@ import { findTable } from '../catalog/find-table.ts';
 import { areOvertaken } from '../catalog/rows-beyond.ts';
 import { TimestoreError } from '../core/errors.ts';
 import { lifeOf, logicalName } from '../core/identifiers.ts';
-import type { IngestDeps } from './deps.ts';
 import type { Table } from '../schema/table.ts';
 import { type BatchPlace, decodeBatchId } from './batch-id.ts';
 import { manifestOfBatch } from './batch-manifest.ts';
+import type { IngestDeps } from './deps.ts';
 import { countSkipped } from './rejected-rows.ts';
 
 export type Receipt = {

@@ -4,10 +4,9 @@ import { atLane } from '../catalog/lane-location.ts';
 import type { QuarantineRecord } from '../catalog/quarantine-table.ts';
 import { firstOf, required } from '../core/errors.ts';
 import type { TableRef } from '../core/identifiers.ts';
-import type { IngestDeps } from './deps.ts';
 import type { Table } from '../schema/table.ts';
 import { storedTimestamp } from '../schema/timestamp.ts';
-import type { IngestNode } from './deps.ts';
+import type { IngestDeps, IngestNode } from './deps.ts';
 import { digest, recordInQuarantine } from './quarantine.ts';
 
 /** What a row is known by in ClickHouse, beside when its batch was acknowledged. */
@@ -91,7 +90,11 @@ function skippedOf({ seq, receivedAt_ms }: { seq: number; receivedAt_ms?: number
  *
  * @throws StoreError, ClickHouseError
  */
-export async function stillOnTheirWay<Row extends Identity>(ctx: IngestDeps, table: Table, rows: Row[]): Promise<Row[]> {
+export async function stillOnTheirWay<Row extends Identity>(
+  ctx: IngestDeps,
+  table: Table,
+  rows: Row[],
+): Promise<Row[]> {
   const late: Row[] = [];
   for (const [lane, of] of Map.groupBy(rows, (row) => row.lane)) {
     const at = await atLane(ctx, table, lane);

@@ -4,9 +4,9 @@ import { noteLanes } from '../catalog/find-table.ts';
 import { LifeOver } from '../catalog/generation.ts';
 import { setUpLanes } from '../catalog/provision-lanes.ts';
 import { TimestoreError } from '../core/errors.ts';
-import type { IngestDeps } from './deps.ts';
 import { notWritable } from '../schema/lane-state.ts';
 import type { Table } from '../schema/table.ts';
+import type { IngestDeps } from './deps.ts';
 import type { ChunksOutcome } from './stage-chunks.ts';
 
 type NotAccepted = Exclude<ChunksOutcome, { outcome: 'accepted' }>;

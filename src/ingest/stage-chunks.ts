@@ -4,9 +4,9 @@ import type { QuotaLeft } from '../buffer/quota.ts';
 import type { Replay } from '../buffer/replays.ts';
 import { recallBatches } from '../buffer/shared-memory.ts';
 import { marginOf, type Pending, type StagedBatch, type StageOutcome, stageBatch } from '../buffer/stage.ts';
-import type { IngestDeps } from './deps.ts';
 import type { PreparedRows } from '../schema/prepare.ts';
 import type { Table } from '../schema/table.ts';
+import type { IngestDeps } from './deps.ts';
 import { bytesOf, cutBatches, planChunks } from './split-batches.ts';
 
 export type ChunksOutcome =

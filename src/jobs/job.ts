@@ -2,9 +2,9 @@ import { noteJob } from '../buffer/due.ts';
 import { auditLine } from '../catalog/audit-log/statement.ts';
 import { TimestoreError } from '../core/errors.ts';
 import { asking } from '../core/request-context.ts';
-import type { JobDeps } from './deps.ts';
 import { epochMs } from '../stores/postgres/client.ts';
 import { fromJsonb, toJsonb } from '../stores/postgres/jsonb.ts';
+import type { JobDeps } from './deps.ts';
 
 /** Kinds of jobs by what each is of: a table, a dataset, or neither alone. */
 const ofTable = ['delete-rows', 'correct-rows', 'drop-table', 'export', 'import', 'compare', 'mirror'] as const;

@@ -3,10 +3,10 @@ import { jobsMember, noteJob } from '../buffer/due.ts';
 import { errorCatalogue, TimestoreError } from '../core/errors.ts';
 import { describeError } from '../core/log.ts';
 import { onBehalfOf } from '../core/request-context.ts';
-import type { JobDeps } from './deps.ts';
 import type { Statement } from '../stores/postgres/client.ts';
 import { toJsonb, toText } from '../stores/postgres/jsonb.ts';
 import { ask } from '../stores/redis/client.ts';
+import type { JobDeps } from './deps.ts';
 import { type Job, type JobKind, type JobLine, type JobOf, jobColumns, jobIn } from './job.ts';
 
 /** What a step of a job has come to. */
@@ -115,7 +115,12 @@ async function whileHeardOf<Result>(ctx: JobDeps, job: Claimed, work: Promise<Re
   }
 }
 
-async function step<Deps extends JobDeps>(ctx: Deps, steps: Steps<Deps>, job: Claimed, deadline_ms: number): Promise<void> {
+async function step<Deps extends JobDeps>(
+  ctx: Deps,
+  steps: Steps<Deps>,
+  job: Claimed,
+  deadline_ms: number,
+): Promise<void> {
   const event = { event: 'job', job: job.id, kind: job.kind, dataset: job.dataset, table: job.table };
   const from_ms = ctx.now();
   try {
@@ -137,7 +142,12 @@ async function step<Deps extends JobDeps>(ctx: Deps, steps: Steps<Deps>, job: Cl
 }
 
 /** Throws RangeError for a job that does not say what it is of. */
-async function begin<Deps extends JobDeps>(ctx: Deps, steps: Steps<Deps>, line: Claimed, deadline_ms: number): Promise<Outcome> {
+async function begin<Deps extends JobDeps>(
+  ctx: Deps,
+  steps: Steps<Deps>,
+  line: Claimed,
+  deadline_ms: number,
+): Promise<Outcome> {
   const job = jobIn(line);
   // The step of its kind: that both are of the same one is more than the compiler follows.
   return await (steps[job.kind] as (ctx: Deps, job: Job, deadline_ms: number) => Promise<Outcome>)(

@@ -4,9 +4,9 @@ import { StoreError } from '../core/errors.ts';
 import { inEachInstance } from '../core/instance-memory.ts';
 import { describeError } from '../core/log.ts';
 import { Recent } from '../core/lru-map.ts';
-import type { KeyDeps } from './deps.ts';
 import { epochMs } from '../stores/postgres/client.ts';
 import { ask, runScript, script } from '../stores/redis/client.ts';
+import type { KeyDeps } from './deps.ts';
 import { hashOf, isSame, type Key, keySchema, splitKey } from './key.ts';
 
 const rememberScript = script(rememberKeyLua);

@@ -1,6 +1,6 @@
 import { asking } from '../core/request-context.ts';
-import type { KeyDeps } from './deps.ts';
 import type { Statement } from '../stores/postgres/client.ts';
+import type { KeyDeps } from './deps.ts';
 import { keyColumns, rememberKey } from './find-key.ts';
 import { keySchema } from './key.ts';
 

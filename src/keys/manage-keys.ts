@@ -1,8 +1,8 @@
 import type * as z from 'zod';
 import { auditLine } from '../catalog/audit-log/statement.ts';
 import { StoreError, TimestoreError } from '../core/errors.ts';
-import type { KeyDeps } from './deps.ts';
 import { ask } from '../stores/redis/client.ts';
+import type { KeyDeps } from './deps.ts';
 import { keyColumns, rememberKey } from './find-key.ts';
 import { type Key, keySchema, makeKey, type RowFilter, type scopesSchema } from './key.ts';
 

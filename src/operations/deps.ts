@@ -1,7 +1,7 @@
 import type { JobKind } from '../jobs/job.ts';
 import type { Step } from '../jobs/runner.ts';
-import type { NodeContext } from '../stores/clickhouse/servers.ts';
 import type { QueryDeps } from '../query/deps.ts';
+import type { NodeContext } from '../stores/clickhouse/servers.ts';
 
 /** Operations outlive a request and use everything below them. */
 export type OperationDeps = QueryDeps;

@@ -1,7 +1,7 @@
 import type { Steps } from '../jobs/runner.ts';
-import type { OperationDeps } from './deps.ts';
 import { backupStep } from './backup/backup.ts';
 import { restoreStep } from './backup/restore.ts';
+import type { OperationDeps } from './deps.ts';
 import { exportStep } from './export/export.ts';
 import { importStep } from './import/import.ts';
 import { compareStep } from './import/verify.ts';

@@ -1,5 +1,5 @@
-import type { NodeContext } from '../stores/clickhouse/servers.ts';
 import type { FlushDeps } from '../flush/deps.ts';
+import type { NodeContext } from '../stores/clickhouse/servers.ts';
 
 /** A query reads both sides, and flushes where its freshness asks for it. */
 export type QueryDeps = FlushDeps;

@@ -1,7 +1,7 @@
 import { describeError } from '../core/log.ts';
 import { type CounterName, type HistogramName, metrics } from '../core/metrics.ts';
-import type { RedisDeps } from './deps.ts';
 import addCountersLua from './add-counters.lua';
+import type { RedisDeps } from './deps.ts';
 import { ask, runScript, script } from './redis/client.ts';
 
 const addScript = script(addCountersLua);

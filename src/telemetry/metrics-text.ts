@@ -1,7 +1,7 @@
 import { describeError } from '../core/log.ts';
 import { type MetricName, metrics } from '../core/metrics.ts';
-import type { TelemetryDeps } from './deps.ts';
 import { fieldOf, readCounters } from '../stores/counters.ts';
+import type { TelemetryDeps } from './deps.ts';
 import { auditGauges, bufferGauges, catalogueGauges, memoryGauges, type Sample, storeGauges } from './gauges.ts';
 
 /**

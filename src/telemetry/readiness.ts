@@ -1,10 +1,10 @@
 import type { StoreName } from '../core/errors.ts';
 import { describeError } from '../core/log.ts';
-import type { TelemetryDeps } from './deps.ts';
 import { type Described, describe, type Kind } from '../stores/clickhouse/kind.ts';
 import { atAny, everyNode } from '../stores/clickhouse/servers.ts';
 import { limitsLacking } from '../stores/clickhouse/users.ts';
 import { ask } from '../stores/redis/client.ts';
+import type { TelemetryDeps } from './deps.ts';
 
 export type Readiness = {
   /** `unavailable`: without the hot buffer nothing can be accepted. `degraded`: some requests will fail or be less fresh. */

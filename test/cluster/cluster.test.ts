@@ -10,7 +10,7 @@ import { flushLane } from '../../src/flush/flush-lane.ts';
 import { openRecords, replayRecords } from '../../src/operations/quarantine/replay.ts';
 import { reconcileTable } from '../../src/operations/reconcile/reconcile-table.ts';
 import { auditTable } from '../../src/operations/row-audit/audit-table.ts';
-import { type NodeContext, atShard, everyNode } from '../../src/stores/clickhouse/servers.ts';
+import { atShard, everyNode, type NodeContext } from '../../src/stores/clickhouse/servers.ts';
 import { at, expectStored, flush, newDataset, query, send, sql, tableOf } from '../integration/support.ts';
 import { useCluster } from './support.ts';
 

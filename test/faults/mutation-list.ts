@@ -704,7 +704,7 @@ export const mutations: Mutation[] = [
   },
   {
     rule: 'rows after a token are those of later sequences',
-    file: 'src/query/response/rows.ts',
+    file: 'src/query/execution/raw-rows.ts',
     from: '_seq > {_a',
     to: '_seq >= {_a',
     suite: 'test/integration/query/follow.test.ts',
@@ -1146,14 +1146,14 @@ export const mutations: Mutation[] = [
   },
   {
     rule: 'that ClickHouse has nothing of the range, before the buffer answers alone',
-    file: 'src/query/hot/rows.ts',
+    file: 'src/query/execution/hot-rows.ts',
     from: 'flushedTo_ms === undefined || flushedTo_ms >= start.time_ms',
     to: 'flushedTo_ms === undefined',
     suite: 'test/integration/query/hot-rows.test.ts',
   },
   {
     rule: 'that it is known what was flushed, before the buffer answers alone',
-    file: 'src/query/hot/rows.ts',
+    file: 'src/query/execution/hot-rows.ts',
     from: 'flushedTo_ms === undefined || flushedTo_ms >= start.time_ms',
     to: 'flushedTo_ms !== undefined && flushedTo_ms >= start.time_ms',
     suite: 'test/integration/query/hot-rows.test.ts',

@@ -2,8 +2,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { slugPattern } from '../../core/identifiers.ts';
 import { inEachInstance } from '../../core/instance-memory.ts';
 import { describeError } from '../../core/log.ts';
-import type { CatalogDeps } from '../deps.ts';
 import { recordPast } from '../../stores/postgres/record-past.ts';
+import type { CatalogDeps } from '../deps.ts';
 
 export type Refusal = { actor: string; requestId: string; action: string; dataset: string | undefined; code: string };
 

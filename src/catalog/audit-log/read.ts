@@ -1,6 +1,6 @@
-import type { CatalogDeps } from '../deps.ts';
 import { epochMs } from '../../stores/postgres/client.ts';
 import { fromJsonb } from '../../stores/postgres/jsonb.ts';
+import type { CatalogDeps } from '../deps.ts';
 
 export type LogLine = {
   n: number;

@@ -1,6 +1,6 @@
 import { asking } from '../../core/request-context.ts';
-import type { CatalogDeps } from '../deps.ts';
 import { toJsonb } from '../../stores/postgres/jsonb.ts';
+import type { CatalogDeps } from '../deps.ts';
 
 export type Line = {
   /** What was done, as `<thing>.<verb>`. */

@@ -4,11 +4,10 @@ import { readTable } from '../../catalog/find-table.ts';
 import { partitionsThere } from '../../catalog/partitions.ts';
 import { required } from '../../core/errors.ts';
 import { physicalName } from '../../core/identifiers.ts';
-import type { OperationDeps } from '../deps.ts';
 import { cutOf, flushCut } from '../../flush/flush-snapshot.ts';
 import type { JobOf } from '../../jobs/job.ts';
 import type { Outcome } from '../../jobs/runner.ts';
-import type { OperationStep } from '../deps.ts';
+import type { OperationDeps, OperationStep } from '../deps.ts';
 import { recordCut } from '../row-audit/record-cut.ts';
 import { contentOf, writePartition } from './parquet.ts';
 

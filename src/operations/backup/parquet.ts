@@ -3,10 +3,9 @@ import { atWhole, shardsOf } from '../../catalog/lane-location.ts';
 import { askLong, objectFunction, writeObject } from '../../catalog/object-table.ts';
 import { fieldColumns, systemColumns } from '../../catalog/table-ddl.ts';
 import { qualifiedName, quoteName } from '../../core/identifiers.ts';
-import type { OperationDeps } from '../deps.ts';
 import type { Table } from '../../schema/table.ts';
 import type { Settings } from '../../stores/clickhouse/client.ts';
-import type { OperationNode } from '../deps.ts';
+import type { OperationDeps, OperationNode } from '../deps.ts';
 
 /** What a partition holds: how many rows, and a hash of all there is in them. */
 export type Content = { rows: number; checksum: string };

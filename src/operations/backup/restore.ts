@@ -6,12 +6,11 @@ import { placeLanes } from '../../catalog/place-lanes.ts';
 import { setUpLanes } from '../../catalog/provision-lanes.ts';
 import { TimestoreError } from '../../core/errors.ts';
 import { physicalName } from '../../core/identifiers.ts';
-import type { OperationDeps } from '../deps.ts';
 import type { JobOf } from '../../jobs/job.ts';
 import type { Outcome } from '../../jobs/runner.ts';
-import type { OperationStep } from '../deps.ts';
 import type { Table } from '../../schema/table.ts';
 import { ask } from '../../stores/redis/client.ts';
+import type { OperationDeps, OperationStep } from '../deps.ts';
 import { backupKey, backupRecord, manifestKey, manifestPage, partitionKey, tableKey, tableRecord } from './backup.ts';
 import { contentOf, readPartition } from './parquet.ts';
 
@@ -197,7 +196,12 @@ async function recordTable(ctx: OperationDeps, record: z.output<typeof tableReco
 }
 
 /** Throws TimestoreError `not-found` where the bucket has lost them; StoreError. */
-async function recordManifests(ctx: OperationDeps, table: Table, life: number, text: string | undefined): Promise<void> {
+async function recordManifests(
+  ctx: OperationDeps,
+  table: Table,
+  life: number,
+  text: string | undefined,
+): Promise<void> {
   const { dataset, name, physical } = table;
   if (text === undefined) throw new TimestoreError('not-found', `The backup has lost manifests of table ${name}.`);
   const { manifests, partitions } = manifestPage.parse(JSON.parse(text));

@@ -3,13 +3,13 @@ import { type Until, untilSql } from '../../buffer/lane-positions.ts';
 import { atWhole } from '../../catalog/lane-location.ts';
 import { askLong, objectFunction, writeObject } from '../../catalog/object-table.ts';
 import { quoteName } from '../../core/identifiers.ts';
-import type { OperationDeps } from '../deps.ts';
 import { rangeConditions, type TimeRange } from '../../query/request/time-range.ts';
 import type { Table } from '../../schema/table.ts';
 import { timeTextSql } from '../../schema/time-text-sql.ts';
 import { oldPrecision } from '../../schema/timestamp.ts';
 import { clickhouseType, type Field, isNeverNull, precisionOf, timeType } from '../../schema/types.ts';
 import type { Settings } from '../../stores/clickhouse/client.ts';
+import type { OperationDeps } from '../deps.ts';
 
 export const exportFormats = {
   parquet: { clickhouse: 'Parquet', extension: 'parquet' },

@@ -1,9 +1,9 @@
 import { auditLine } from '../../catalog/audit-log/statement.ts';
 import { TimestoreError } from '../../core/errors.ts';
-import type { OperationDeps } from '../deps.ts';
 import type { JobOf } from '../../jobs/job.ts';
 import { epochMs, type Statement } from '../../stores/postgres/client.ts';
 import { pagesOf } from '../../stores/s3/list-pages.ts';
+import type { OperationDeps } from '../deps.ts';
 import type { ExportFormat } from './day.ts';
 
 /** The rows of one day (UTC). */

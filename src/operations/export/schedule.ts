@@ -3,8 +3,8 @@ import { TimestoreError } from '../../core/errors.ts';
 import { physicalName } from '../../core/identifiers.ts';
 import { describeError } from '../../core/log.ts';
 import { asking, onBehalfOf } from '../../core/request-context.ts';
-import type { OperationDeps } from '../deps.ts';
 import { epochMs } from '../../stores/postgres/client.ts';
+import type { OperationDeps } from '../deps.ts';
 import type { ExportFormat } from './day.ts';
 import { beginExport } from './export.ts';
 

@@ -185,7 +185,12 @@ async function insertChunk(
 const ofChunk = `_lane = {_lane:UInt16} AND _seq = {_seq:UInt64} AND _received_at = ${instant('{_at:Int64}')}`;
 
 /** How many of a chunk's rows are in the table; those that its retention has taken since count as well. */
-async function countChunk(at: OperationNode, table: Table, { lane, seq, receivedAt_ms }: Target, rows: Rows): Promise<number> {
+async function countChunk(
+  at: OperationNode,
+  table: Table,
+  { lane, seq, receivedAt_ms }: Target,
+  rows: Rows,
+): Promise<number> {
   const time = quoteName(table.schema.timestampColumn);
   const there = `SELECT count() FROM ${qualifiedName(table)} WHERE ${ofChunk}`;
   // A second of grace: a retention goes by whole seconds.

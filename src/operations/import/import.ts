@@ -9,19 +9,17 @@ import { livesOf } from '../../catalog/generation.ts';
 import { manifestStatements } from '../../catalog/manifest-outbox.ts';
 import { addColumnsAt, requireTypes } from '../../catalog/table-ddl.ts';
 import { TimestoreError } from '../../core/errors.ts';
-import type { OperationDeps } from '../deps.ts';
 import { cutOf, flushCut } from '../../flush/flush-snapshot.ts';
 import { writeHeartbeat } from '../../flush/heartbeat.ts';
 import { countSeal } from '../../flush/row-count.ts';
 import { createJob, type Job, type JobOf } from '../../jobs/job.ts';
 import { keyedJobId } from '../../jobs/job-id.ts';
 import type { Outcome } from '../../jobs/runner.ts';
-import type { OperationStep } from '../deps.ts';
 import { rangeOf } from '../../query/request/parse.ts';
 import { mergeSchema } from '../../schema/declared.ts';
 import { notWritable } from '../../schema/lane-state.ts';
 import type { Table } from '../../schema/table.ts';
-import type { OperationNode } from '../deps.ts';
+import type { OperationDeps, OperationNode, OperationStep } from '../deps.ts';
 import { type Chunk, moveChunk, planChunks, type Source } from './chunks.ts';
 import { keepMissing } from './column-mapping.ts';
 import { declaredOf, objectsRequest, orBeginAnew, plannedTable, readNext, requireReadable } from './read-objects.ts';
@@ -128,7 +126,12 @@ export const importStep: OperationStep<'import'> = async (ctx, job, deadline_ms)
   return progress.seal === undefined ? await orBeginAnew(at, progress, { lives: progress.lives }, next) : await next();
 };
 
-async function nextStep(at: OperationNode, job: JobOf<'import'>, progress: Progress, deadline_ms: number): Promise<Outcome> {
+async function nextStep(
+  at: OperationNode,
+  job: JobOf<'import'>,
+  progress: Progress,
+  deadline_ms: number,
+): Promise<Outcome> {
   const request = requestSchema.parse(job.request);
   const table = await readTable(at, job.dataset, job.table);
   if (await isOfAnotherLife(at, job, progress, table)) {
@@ -248,7 +251,13 @@ async function prepare(
 }
 
 /** Tells which rows the table has: everything of it that was acknowledged until now is in ClickHouse first. */
-async function keep(at: OperationNode, table: Table, progress: Progress, source: Source, deadline_ms: number): Promise<Outcome> {
+async function keep(
+  at: OperationNode,
+  table: Table,
+  progress: Progress,
+  source: Source,
+  deadline_ms: number,
+): Promise<Outcome> {
   const { until } = progress;
   if (until === undefined) return { progress: { ...progress, until: (await cutOf(at, table)).until } };
   if (!(await flushCut(at, table, until, deadline_ms))) return { progress };

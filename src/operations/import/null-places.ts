@@ -43,7 +43,12 @@ export async function withNulls(
 const places_max = 1_000_000;
 
 /** Puts places into the staging table, under a number of their own. @returns the condition that a place is one of them */
-async function keepPlaces(at: OperationNode, { number }: ParquetObject, name: string, places: number[]): Promise<string> {
+async function keepPlaces(
+  at: OperationNode,
+  { number }: ParquetObject,
+  name: string,
+  places: number[],
+): Promise<string> {
   const attempt = randomInt(2 ** 47);
   for (let from = 0; from < places.length; from += places_max) {
     await askLong(
@@ -65,7 +70,11 @@ async function keepPlaces(at: OperationNode, { number }: ParquetObject, name: st
  * @returns their places, ascending; undefined where the column is too large for that, or packed in another way
  * @throws StoreError
  */
-async function nullPlaces(at: OperationNode, { key, etag, bytes }: ParquetObject, column: string): Promise<number[] | undefined> {
+async function nullPlaces(
+  at: OperationNode,
+  { key, etag, bytes }: ParquetObject,
+  column: string,
+): Promise<number[] | undefined> {
   const { parquetMetadataAsync, parquetRead } = await import('hyparquet');
   const file: AsyncBuffer = {
     byteLength: bytes,

@@ -122,7 +122,13 @@ function inserting(params: Settings): Settings {
   };
 }
 
-async function asked(at: OperationNode, key: string, format: ImportFormat, statement: string, given: Settings): Promise<string> {
+async function asked(
+  at: OperationNode,
+  key: string,
+  format: ImportFormat,
+  statement: string,
+  given: Settings,
+): Promise<string> {
   try {
     return await askLong(at, statement, given);
   } catch (error) {

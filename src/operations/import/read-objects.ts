@@ -1,7 +1,6 @@
 import * as z from 'zod';
 import { errorCatalogue, TimestoreError } from '../../core/errors.ts';
 import { invalidForm } from '../../core/request-text.ts';
-import type { OperationDeps } from '../deps.ts';
 import type { JobOf } from '../../jobs/job.ts';
 import type { Outcome } from '../../jobs/runner.ts';
 import { queryBody, rangeOf } from '../../query/request/parse.ts';
@@ -10,7 +9,7 @@ import { type Rename, renameForm, renameOf } from '../../schema/rename.ts';
 import type { Table } from '../../schema/table.ts';
 import { type Field, fieldType, timestampPrecision } from '../../schema/types.ts';
 import { ClickHouseError, clickhouseCodes } from '../../stores/clickhouse/client.ts';
-import type { OperationNode } from '../deps.ts';
+import type { OperationDeps, OperationNode } from '../deps.ts';
 import { exportFormat } from '../export/day.ts';
 import { withNulls } from './null-places.ts';
 import { columnsOf, unreadable } from './read-object.ts';

@@ -31,7 +31,12 @@ export type TextSource = {
 };
 
 /** Begins with an object: its lines are copied to where they can be read in parts. */
-export async function beginText(at: OperationNode, reading: Reading, source: TextSource, etag: string): Promise<Reading> {
+export async function beginText(
+  at: OperationNode,
+  reading: Reading,
+  source: TextSource,
+  etag: string,
+): Promise<Reading> {
   const { staging = '' } = reading;
   const { number, key, format } = source;
   await ensureStaging(at, source.planned(reading.fields), staging);
@@ -48,7 +53,12 @@ export async function beginText(at: OperationNode, reading: Reading, source: Tex
  * @returns how far it is; with types that later values have told otherwise, where all is to be read again
  * @throws TimestoreError `invalid-request` for what is not of its form, with the line; StoreError, ClickHouseError
  */
-export async function goOnWithText(at: OperationNode, reading: Reading, text: TextObject, source: TextSource): Promise<Reading> {
+export async function goOnWithText(
+  at: OperationNode,
+  reading: Reading,
+  text: TextObject,
+  source: TextSource,
+): Promise<Reading> {
   const { staging = '' } = reading;
   const { number, key } = source;
   const attempt = randomInt(2 ** 47);
@@ -107,7 +117,14 @@ export async function goOnWithText(at: OperationNode, reading: Reading, text: Te
 
 const settled = { hasFraction: false, isEmpty: false };
 
-function pageOf(text: string, isLast: boolean, reading: Reading, object: TextObject, source: TextSource, at: OperationNode) {
+function pageOf(
+  text: string,
+  isLast: boolean,
+  reading: Reading,
+  object: TextObject,
+  source: TextSource,
+  at: OperationNode,
+) {
   const { fields, hints } = reading;
   const { columns, known, key, format, rename } = source;
   const only = known === undefined ? columns : [...known].filter((name) => columns?.includes(name) ?? true);
@@ -188,7 +205,13 @@ function anew({ hints }: Reading, told: Map<string, FieldType>): Reading {
   };
 }
 
-async function requireRows(at: OperationNode, staging: string, attempt: number, rows: number, key: string): Promise<void> {
+async function requireRows(
+  at: OperationNode,
+  staging: string,
+  attempt: number,
+  rows: number,
+  key: string,
+): Promise<void> {
   const [found] = await at.clickhouse.rows<{ rows: string }>(
     `SELECT count() AS rows FROM ${stagingName(staging)} WHERE _attempt = {attempt:UInt64}`,
     { attempt },

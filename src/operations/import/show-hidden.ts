@@ -1,7 +1,7 @@
 import { publishImport } from '../../buffer/seal-import.ts';
-import type { OperationDeps } from '../deps.ts';
 import type { Table } from '../../schema/table.ts';
 import { askInTurn } from '../../stores/redis/client.ts';
+import type { OperationDeps } from '../deps.ts';
 
 /**
  * Shows imports that are done and that readers do not see: the hot buffer failed over, and has forgotten that they were

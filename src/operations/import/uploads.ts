@@ -1,7 +1,7 @@
 import { datasetLife } from '../../catalog/generation.ts';
 import { physicalName } from '../../core/identifiers.ts';
-import type { OperationDeps } from '../deps.ts';
 import { pagesOf } from '../../stores/s3/list-pages.ts';
+import type { OperationDeps } from '../deps.ts';
 
 /** Where whoever has access to the bucket puts what is to be imported; nothing there is ever removed. */
 export const importPrefix = 'imports/';

@@ -2,17 +2,15 @@ import * as z from 'zod';
 import { untilSchema } from '../../buffer/lane-positions.ts';
 import { readTable } from '../../catalog/find-table.ts';
 import { TimestoreError } from '../../core/errors.ts';
-import type { OperationDeps } from '../deps.ts';
 import { cutOf, flushCut } from '../../flush/flush-snapshot.ts';
 import { createJob, type JobOf } from '../../jobs/job.ts';
 import { keyedJobId } from '../../jobs/job-id.ts';
 import type { Outcome } from '../../jobs/runner.ts';
-import type { OperationStep } from '../deps.ts';
 import { rangeOf } from '../../query/request/parse.ts';
 import { renameOf } from '../../schema/rename.ts';
 import type { Table } from '../../schema/table.ts';
 import type { Field } from '../../schema/types.ts';
-import type { OperationNode } from '../deps.ts';
+import type { OperationDeps, OperationNode, OperationStep } from '../deps.ts';
 import { differencesOf, differingRows } from './column-mapping.ts';
 import { objectsRequest, orBeginAnew, readNext, requireReadable } from './read-objects.ts';
 import { readingSchema } from './reading.ts';
@@ -82,7 +80,12 @@ export const compareStep: OperationStep<'compare'> = async (ctx, job, deadline_m
   return await orBeginAnew(at, progress, { life, until, isFlushed }, () => nextStep(at, job, progress, deadline_ms));
 };
 
-async function nextStep(at: OperationNode, job: JobOf<'compare'>, progress: Progress, deadline_ms: number): Promise<Outcome> {
+async function nextStep(
+  at: OperationNode,
+  job: JobOf<'compare'>,
+  progress: Progress,
+  deadline_ms: number,
+): Promise<Outcome> {
   const request = requestSchema.parse(job.request);
   const table = await readTable(at, job.dataset, job.table);
   if (table?.life !== progress.life || table.state === 'deleting') {
@@ -139,7 +142,13 @@ async function readOtherwise(
   }
 }
 
-async function comparedWith(at: OperationNode, table: Table, request: CompareRequest, progress: Progress, staging: string) {
+async function comparedWith(
+  at: OperationNode,
+  table: Table,
+  request: CompareRequest,
+  progress: Progress,
+  staging: string,
+) {
   const { second, until } = progress;
   const known = new Set(table.schema.fields.map(({ name }) => name));
   const range = rangeSql(table, rangeOf(request));

@@ -1,8 +1,8 @@
 import type { Dropped } from '../../catalog/drop-table.ts';
 import { physicalName } from '../../core/identifiers.ts';
-import type { OperationDeps } from '../deps.ts';
 import { payloadFolder } from '../../ingest/quarantine.ts';
 import { pagesOf } from '../../stores/s3/list-pages.ts';
+import type { OperationDeps } from '../deps.ts';
 import { exportFolder } from '../export/export.ts';
 import { exportsOfLife, removeExport } from '../export/published.ts';
 import { uploadFolder } from '../import/uploads.ts';

@@ -2,14 +2,13 @@ import { type Dropped, datasetGone, dropTable, forgetCounts } from '../../catalo
 import { findNow } from '../../catalog/find-table.ts';
 import { quarantineTable } from '../../catalog/quarantine-table.ts';
 import { trusted_ms as readsTrusted_ms } from '../../catalog/read-routing.ts';
-import type { OperationDeps } from '../deps.ts';
 import { retryJob } from '../../jobs/job.ts';
 import type { Outcome } from '../../jobs/runner.ts';
-import type { OperationStep } from '../deps.ts';
 import { trusted_ms as keysTrusted_ms } from '../../keys/find-key.ts';
 import { forgetDataset, keysListing, tellOfKeys } from '../../keys/forget-dataset.ts';
 import { trusted_ms as savedTrusted_ms } from '../../query/sql/saved-queries.ts';
 import type { Statement } from '../../stores/postgres/client.ts';
+import type { OperationDeps, OperationStep } from '../deps.ts';
 import { beginChange } from '../row-changes/change-rows.ts';
 import { removeObjectsOf, removeUploadsOf } from './drop-objects.ts';
 

@@ -3,9 +3,9 @@ import { atWhole } from '../../catalog/lane-location.ts';
 import { type OpenRecord, quarantineTable } from '../../catalog/quarantine-table.ts';
 import { required, TimestoreError } from '../../core/errors.ts';
 import { quoteString } from '../../core/identifiers.ts';
-import type { OperationDeps } from '../deps.ts';
 import { type Identity, stillOnTheirWay } from '../../ingest/rejected-rows.ts';
 import type { Table } from '../../schema/table.ts';
+import type { OperationDeps } from '../deps.ts';
 import { sendAgain, stageLine, storedOf, triedLines } from './resend.ts';
 import { flushQuarantine, type Settling, settleInTurn } from './settle.ts';
 

@@ -6,7 +6,6 @@ import { csvOf, type OpenRecord } from '../../catalog/quarantine-table.ts';
 import { addColumnsAt } from '../../catalog/table-ddl.ts';
 import { StoreError, TimestoreError } from '../../core/errors.ts';
 import { qualifiedName } from '../../core/identifiers.ts';
-import type { OperationDeps } from '../deps.ts';
 import { settingsVersion } from '../../flush/insert.ts';
 import { refusedByTwin } from '../../flush/insert-probe.ts';
 import { ingestRows } from '../../ingest/ingest.ts';
@@ -15,6 +14,7 @@ import { stageChunks } from '../../ingest/stage-chunks.ts';
 import type { PreparedRows } from '../../schema/prepare.ts';
 import type { Table } from '../../schema/table.ts';
 import { parseTimestampText } from '../../schema/timestamp.ts';
+import type { OperationDeps } from '../deps.ts';
 
 /** Enough for as many as one call takes, all of them at fault. */
 const probeLongest_ms = 60_000;

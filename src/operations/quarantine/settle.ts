@@ -6,10 +6,10 @@ import { type OpenRecord, type QuarantineRecord, quarantineTable } from '../../c
 import { StoreError } from '../../core/errors.ts';
 import { quoteString } from '../../core/identifiers.ts';
 import { describeError } from '../../core/log.ts';
-import type { OperationDeps } from '../deps.ts';
 import { flushTable } from '../../flush/flush-table.ts';
 import { digest, recordInQuarantine } from '../../ingest/quarantine.ts';
 import type { Table } from '../../schema/table.ts';
+import type { OperationDeps } from '../deps.ts';
 
 /** What a row in quarantine is settled by, and with. */
 type Open = Pick<QuarantineRecord, 'id' | 'table' | 'origin'>;

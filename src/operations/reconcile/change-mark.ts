@@ -1,8 +1,8 @@
 import { markChange } from '../../buffer/mark-change.ts';
 import { mutationsLeft } from '../../catalog/mutations.ts';
-import type { OperationDeps } from '../deps.ts';
 import type { Table } from '../../schema/table.ts';
 import { askInTurn } from '../../stores/redis/client.ts';
+import type { OperationDeps } from '../deps.ts';
 
 /** A mark that stored rows of a table are being changed, by a job that is over. */
 export type StaleMark = { job: string; isReleased: boolean };

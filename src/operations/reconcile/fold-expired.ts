@@ -1,7 +1,7 @@
 import { partitionsThere } from '../../catalog/partitions.ts';
-import type { OperationDeps } from '../deps.ts';
 import type { Table } from '../../schema/table.ts';
 import type { Statement } from '../../stores/postgres/client.ts';
+import type { OperationDeps } from '../deps.ts';
 
 type Line = { id: string; lane: number; incarnation: string; from: string; to: string };
 

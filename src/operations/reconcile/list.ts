@@ -1,5 +1,5 @@
-import type { OperationDeps } from '../deps.ts';
 import { fromJsonb } from '../../stores/postgres/jsonb.ts';
+import type { OperationDeps } from '../deps.ts';
 import type { Reconciled } from './reconcile-table.ts';
 
 const listed_max = 1_000;

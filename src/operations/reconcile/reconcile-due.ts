@@ -3,10 +3,10 @@ import { readTable } from '../../catalog/find-table.ts';
 import { firstOf } from '../../core/errors.ts';
 import { physicalName } from '../../core/identifiers.ts';
 import { describeError } from '../../core/log.ts';
-import type { OperationDeps } from '../deps.ts';
 import { everyReplica } from '../../stores/clickhouse/kind.ts';
 import { everyShard } from '../../stores/clickhouse/servers.ts';
 import { askInTurn } from '../../stores/redis/client.ts';
+import type { OperationDeps } from '../deps.ts';
 import { dropOrphanStaging, dropOrphanTables, removeOrphanObjects } from './orphans.ts';
 import { reconcileTable } from './reconcile-table.ts';
 

@@ -13,13 +13,12 @@ import {
 } from '../../catalog/table-ddl.ts';
 import { qualifiedName, quoteString } from '../../core/identifiers.ts';
 import { describeError } from '../../core/log.ts';
-import type { OperationDeps } from '../deps.ts';
 import { catchUpLanes } from '../../flush/catch-up.ts';
 import { retainedFrom_ms, type Table } from '../../schema/table.ts';
 import { clickhouseType } from '../../schema/types.ts';
 import { everyNode } from '../../stores/clickhouse/servers.ts';
-import type { OperationNode } from '../deps.ts';
 import { toJsonb } from '../../stores/postgres/jsonb.ts';
+import type { OperationDeps, OperationNode } from '../deps.ts';
 import { showHiddenImports } from '../import/show-hidden.ts';
 import { releaseStaleMark } from './change-mark.ts';
 import { foldExpired } from './fold-expired.ts';

@@ -3,8 +3,8 @@ import { laneIn } from '../../buffer/snapshot.ts';
 import { atLane } from '../../catalog/lane-location.ts';
 import { firstOf } from '../../core/errors.ts';
 import { qualifiedName, quoteName } from '../../core/identifiers.ts';
-import type { OperationDeps } from '../deps.ts';
 import type { Table } from '../../schema/table.ts';
+import type { OperationDeps } from '../deps.ts';
 
 /** One lane's rows in one partition: what manifests say, less recorded deletions, and what ClickHouse has. */
 export type PartitionAudit = {
@@ -77,7 +77,11 @@ const early_ms = 60_000;
 
 const zero = '0'.repeat(16);
 
-async function saidOf(ctx: OperationDeps, { dataset, physical }: Table, lanes: LaneSnapshot[]): Promise<Map<string, Said>> {
+async function saidOf(
+  ctx: OperationDeps,
+  { dataset, physical }: Table,
+  lanes: LaneSnapshot[],
+): Promise<Map<string, Said>> {
   const said = new Map<string, Said>();
   for (const { lane, watermark } of lanes) {
     const rows = await ctx.postgres.rows<{ partition: string; rows: string; checksum: string; from_ms: string }>(

@@ -2,9 +2,9 @@ import type { LaneSnapshot } from '../../buffer/snapshot.ts';
 import { atLane } from '../../catalog/lane-location.ts';
 import { recordManifests } from '../../catalog/manifest-outbox.ts';
 import { qualifiedName } from '../../core/identifiers.ts';
-import type { OperationDeps } from '../deps.ts';
 import { countSeal } from '../../flush/row-count.ts';
 import type { Table } from '../../schema/table.ts';
+import type { OperationDeps } from '../deps.ts';
 import { rebuiltManifest } from './rebuild-manifests.ts';
 
 /** Far more than a failover takes back. */

@@ -1,11 +1,11 @@
 import type { LaneSnapshot } from '../../buffer/snapshot.ts';
 import { atLane } from '../../catalog/lane-location.ts';
+import type { Manifest } from '../../catalog/manifest.ts';
 import { recordManifests } from '../../catalog/manifest-outbox.ts';
-import type { OperationDeps } from '../deps.ts';
 import { checksumOf, partitionsOf } from '../../flush/manifest.ts';
-import { type Manifest } from '../../catalog/manifest.ts';
 import { countSeal, type PartitionCount, rowsCounted } from '../../flush/row-count.ts';
 import type { Table } from '../../schema/table.ts';
+import type { OperationDeps } from '../deps.ts';
 
 type Range = { from: number; to: number };
 

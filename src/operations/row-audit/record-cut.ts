@@ -2,10 +2,10 @@ import type { Until } from '../../buffer/lane-positions.ts';
 import { snapshotTable } from '../../buffer/snapshot.ts';
 import { drainOutbox } from '../../catalog/manifest-outbox.ts';
 import { restoreLanes } from '../../catalog/provision-lanes.ts';
-import type { OperationDeps } from '../deps.ts';
 import { catchUpLanes } from '../../flush/catch-up.ts';
 import type { Table } from '../../schema/table.ts';
 import { epochMs } from '../../stores/postgres/client.ts';
+import type { OperationDeps } from '../deps.ts';
 import { rebuildDisplaced } from './rebuild-displaced.ts';
 import { rebuildManifests } from './rebuild-manifests.ts';
 

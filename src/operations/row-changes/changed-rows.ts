@@ -1,7 +1,6 @@
 import * as z from 'zod';
 import { quoteName } from '../../core/identifiers.ts';
 import { invalid } from '../../core/invalid-request.ts';
-import type { OperationDeps } from '../deps.ts';
 import { filterSql } from '../../query/request/filters.ts';
 import { queryBody, rangeOf } from '../../query/request/parse.ts';
 import { partitionKeySql } from '../../query/request/partition-key.ts';
@@ -12,6 +11,7 @@ import type { Table } from '../../schema/table.ts';
 import { clickhouseType, type Field, precisionOf } from '../../schema/types.ts';
 import type { Settings } from '../../stores/clickhouse/client.ts';
 import { parameterText } from '../../stores/clickhouse/parameter.ts';
+import type { OperationDeps } from '../deps.ts';
 
 /** Which rows: those that a query with the same filters and time range answers. One of them at least. */
 export const rowsSchema = z

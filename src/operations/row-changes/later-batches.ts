@@ -4,9 +4,8 @@ import { snapshotTable } from '../../buffer/snapshot.ts';
 import { hasFailedOver, watchFailover } from '../../buffer/watch-failover.ts';
 import { shardsOf } from '../../catalog/lane-location.ts';
 import { firstOf } from '../../core/errors.ts';
-import type { OperationDeps } from '../deps.ts';
 import type { Table } from '../../schema/table.ts';
-import type { OperationNode } from '../deps.ts';
+import type { OperationDeps, OperationNode } from '../deps.ts';
 
 const batch = z.object({ lane: z.int(), seq: z.int(), at_ms: z.int() });
 type Batch = z.output<typeof batch>;

@@ -1,7 +1,7 @@
 import { asking } from '../../core/request-context.ts';
-import type { OperationDeps } from '../deps.ts';
 import { epochMs } from '../../stores/postgres/client.ts';
 import { fromJsonb, toJsonb, toText } from '../../stores/postgres/jsonb.ts';
+import type { OperationDeps } from '../deps.ts';
 import type { AnsweredRow } from './compare-answers.ts';
 
 /** Two answers to one query that differ, as it is on record. */

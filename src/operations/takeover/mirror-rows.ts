@@ -1,13 +1,12 @@
 import { hash } from 'node:crypto';
 import { atLane } from '../../catalog/lane-location.ts';
 import { qualifiedName, quoteName, quoteString } from '../../core/identifiers.ts';
-import type { OperationDeps } from '../deps.ts';
 import type { Table } from '../../schema/table.ts';
 import { timeTextSql } from '../../schema/time-text-sql.ts';
 import type { TimePrecision } from '../../schema/timestamp.ts';
 import { type Field, precisionOf } from '../../schema/types.ts';
 import type { Settings } from '../../stores/clickhouse/client.ts';
-import type { OperationNode } from '../deps.ts';
+import type { OperationDeps, OperationNode } from '../deps.ts';
 
 /** Sequences of a lane that are sent as a whole, and what their rows were when they were put on record. */
 export type MirrorRange = {
@@ -36,7 +35,13 @@ export function unsentSql(sent: Sent[]): string {
 }
 
 /** The latest that a batch of these sequences was acknowledged; 0 without any. */
-export async function latestOf(ctx: OperationDeps, table: Table, lane: number, from: number, to: number): Promise<number> {
+export async function latestOf(
+  ctx: OperationDeps,
+  table: Table,
+  lane: number,
+  from: number,
+  to: number,
+): Promise<number> {
   const [found] = await linesOf<[number]>(
     await atLane(ctx, table, lane),
     `SELECT max(${receivedSql}) FROM ${qualifiedName(table)}

@@ -4,8 +4,8 @@ import { knownLanes } from '../../catalog/provision-lanes.ts';
 import { quarantineTable } from '../../catalog/quarantine-table.ts';
 import { firstOf } from '../../core/errors.ts';
 import { qualifiedName } from '../../core/identifiers.ts';
-import type { OperationDeps } from '../deps.ts';
 import { fromJsonb } from '../../stores/postgres/jsonb.ts';
+import type { OperationDeps } from '../deps.ts';
 import { beginningOf, mirrorProgress } from './mirror.ts';
 import { overtakenOf, type Place, unsentSql } from './mirror-rows.ts';
 

@@ -2,10 +2,9 @@ import * as z from 'zod';
 import { readTable } from '../../catalog/find-table.ts';
 import { knownLanes } from '../../catalog/provision-lanes.ts';
 import { TimestoreError } from '../../core/errors.ts';
-import type { OperationDeps } from '../deps.ts';
 import type { Job, JobOf } from '../../jobs/job.ts';
-import type { OperationStep } from '../deps.ts';
 import type { Table } from '../../schema/table.ts';
+import type { OperationDeps, OperationStep } from '../deps.ts';
 import { hasChanged, latestOf, nextRange, overtakenOf, requestsOf } from './mirror-rows.ts';
 import { askOrigin, problemOf, retryAfter_ms } from './source.ts';
 

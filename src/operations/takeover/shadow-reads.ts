@@ -3,9 +3,9 @@ import { takeSlot } from '../../core/concurrency-limit.ts';
 import { errorCatalogue, TimestoreError } from '../../core/errors.ts';
 import { describeError } from '../../core/log.ts';
 import { requireText } from '../../core/request-text.ts';
-import type { OperationDeps } from '../deps.ts';
+import type { Answer } from '../../query/execution/answer.ts';
 import { type QueryBody, queryBody } from '../../query/request/parse.ts';
-import type { Answer } from '../../query/response/formats.ts';
+import type { OperationDeps } from '../deps.ts';
 import { differenceOf, rowsOf } from './compare-answers.ts';
 import { type Comparison, recordComparison } from './differences.ts';
 

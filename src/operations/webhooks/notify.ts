@@ -1,6 +1,5 @@
 import * as z from 'zod';
-import type { OperationDeps } from '../deps.ts';
-import type { OperationStep } from '../deps.ts';
+import type { OperationDeps, OperationStep } from '../deps.ts';
 import { addressProblem } from './address.ts';
 import { readWebhook } from './webhook.ts';
 

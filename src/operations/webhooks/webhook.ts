@@ -1,9 +1,9 @@
 import { auditLine } from '../../catalog/audit-log/statement.ts';
 import { TimestoreError } from '../../core/errors.ts';
 import { asking } from '../../core/request-context.ts';
-import type { OperationDeps } from '../deps.ts';
 import { epochMs, type Statement } from '../../stores/postgres/client.ts';
 import { toJsonb } from '../../stores/postgres/jsonb.ts';
+import type { OperationDeps } from '../deps.ts';
 import { addressProblem } from './address.ts';
 
 export const eventTypes = ['export.published'] as const;
@@ -90,7 +90,13 @@ export async function removeWebhook(ctx: OperationDeps, id: string): Promise<boo
  *
  * @param id of the event, from which those of its deliveries are made
  */
-export function notifyStatement(ctx: OperationDeps, id: string, type: EventType, dataset: string, data: object): Statement {
+export function notifyStatement(
+  ctx: OperationDeps,
+  id: string,
+  type: EventType,
+  dataset: string,
+  data: object,
+): Statement {
   const event = toJsonb({ type, timestamp: new Date(ctx.now()).toISOString(), data });
   return [
     `insert into jobs (id, kind, dataset, "table", request, actor, request_id, buffer)

@@ -2,9 +2,9 @@ import { TimestoreError } from '../../core/errors.ts';
 import { quoteString } from '../../core/identifiers.ts';
 import { inEachInstance } from '../../core/instance-memory.ts';
 import { type Asking, asking } from '../../core/request-context.ts';
-import type { QueryDeps } from '../deps.ts';
 import { ClickHouseError, clickhouseCodes } from '../../stores/clickhouse/client.ts';
 import { everyNode } from '../../stores/clickhouse/servers.ts';
+import type { QueryDeps } from '../deps.ts';
 
 type Who = Pick<Asking, 'actor' | 'requestId'>;
 

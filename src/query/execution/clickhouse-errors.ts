@@ -1,6 +1,6 @@
 import { StoreError, TimestoreError } from '../../core/errors.ts';
-import type { QueryDeps } from '../deps.ts';
 import { type ClickHouseError, clickhouseCodes } from '../../stores/clickhouse/client.ts';
+import type { QueryDeps } from '../deps.ts';
 import { cancelled } from './cancel.ts';
 
 /**

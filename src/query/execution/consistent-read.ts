@@ -2,8 +2,8 @@ import { type LaneSnapshot, laneIn, type Snapshot, snapshotTable } from '../../b
 import { hasRowsBeyond } from '../../catalog/rows-beyond.ts';
 import { StoreError } from '../../core/errors.ts';
 import { describeError } from '../../core/log.ts';
-import type { QueryDeps } from '../deps.ts';
 import { ClickHouseError } from '../../stores/clickhouse/client.ts';
+import type { QueryDeps } from '../deps.ts';
 import type { Cut } from './read-snapshot.ts';
 
 /**

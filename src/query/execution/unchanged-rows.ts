@@ -1,7 +1,7 @@
 import { snapshotTable } from '../../buffer/snapshot.ts';
 import { TimestoreError } from '../../core/errors.ts';
-import type { QueryDeps } from '../deps.ts';
 import type { Table } from '../../schema/table.ts';
+import type { QueryDeps } from '../deps.ts';
 import type { Running } from './execute-read.ts';
 import type { Cut } from './read-snapshot.ts';
 

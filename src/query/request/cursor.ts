@@ -1,9 +1,8 @@
 import { hash } from 'node:crypto';
 import * as z from 'zod';
-import { laneMark, marksOf, type Watermark } from '../../buffer/watermark-token.ts';
+import { laneMark, type Watermark } from '../../buffer/watermark-token.ts';
 import type { Table } from '../../schema/table.ts';
-import type { Cut } from '../execution/read-snapshot.ts';
-import type { QueryBody, QueryPlan } from './parse.ts';
+import type { QueryBody } from './parse.ts';
 
 const content = z.object({
   /** Of the query that it belongs to. */
@@ -54,21 +53,4 @@ export function queryHash(table: Table, body: QueryBody): string {
   const { timeRange, columns, filters, downsample, orderBy, afterWatermark } = body;
   const what = [table.dataset, table.physical, timeRange, columns, filters, downsample, orderBy, afterWatermark];
   return hash('sha256', JSON.stringify(what), 'base64url').slice(0, 16);
-}
-
-/** The cursor of a page that ended with the row of this sort key; undefined when no page follows. */
-export function cursorOf(
-  { lanes, pin, isFresh, table, bufferState, changes }: Cut,
-  plan: QueryPlan,
-  key: (string | null)[] | undefined,
-  warnings: string[],
-): string | undefined {
-  if (key === undefined) return undefined;
-  const upTo = bufferState === 'ready' || isFresh ? 'seq' : 'watermark';
-  const cut = pin?.lanes ?? (lanes && marksOf(lanes, upTo));
-  const fields = plan.cursor?.fields ?? table.schema.fields.length;
-  const cursor = encodeCursor({ query: plan.hash, fields, cut: cut ?? null, changes: changes ?? null, key });
-  if (cursor === undefined)
-    warnings.push('There are further rows, and no cursor: the sort key of the last one is too long.');
-  return cursor;
 }

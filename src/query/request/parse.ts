@@ -8,10 +8,10 @@ import type { Table } from '../../schema/table.ts';
 import { compareTimes, parseTimeBound, type Time, time_ms_max, time_ms_min } from '../../schema/timestamp.ts';
 import type { Field } from '../../schema/types.ts';
 import { freshnessFields } from '../freshness/requirement.ts';
-import { type Format, formatNames } from '../response/formats.ts';
 import { type Cursor, decodeCursor, queryHash } from './cursor.ts';
 import { downsampleSchema } from './downsample.ts';
 import { type Filter, filterSchema } from './filters.ts';
+import { type Format, formatNames } from './format.ts';
 import { type PartitionKey, partitionKeySchema } from './partition-key.ts';
 import type { TimeRange } from './time-range.ts';
 

@@ -1,5 +1,5 @@
 import { isFinerTime, withoutZeros } from '../request/finer-times.ts';
-import { namedRows } from '../request/not-numbers.ts';
+import { namedRows } from './not-numbers.ts';
 
 /** What ClickHouse says of the columns of an answer. */
 export type Column = { name: string; type: string };

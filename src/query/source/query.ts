@@ -3,9 +3,9 @@ import { listTables } from '../../catalog/list-tables.ts';
 import { quarantineTable } from '../../catalog/quarantine-table.ts';
 import { invalid } from '../../core/invalid-request.ts';
 import type { QueryDeps } from '../deps.ts';
+import type { Answer } from '../execution/answer.ts';
 import { type Asked, queryForm } from '../execution/query-table.ts';
 import type { Reader } from '../execution/read-scope.ts';
-import type { Answer } from '../response/formats.ts';
 import type { OriginalBody } from './body.ts';
 import { translated } from './translate.ts';
 

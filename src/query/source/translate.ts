@@ -5,9 +5,9 @@ import type { Table } from '../../schema/table.ts';
 import type { Field } from '../../schema/types.ts';
 import type { Downsample } from '../request/downsample.ts';
 import type { Condition } from '../request/filters.ts';
+import type { Format } from '../request/format.ts';
 import type { QueryBody } from '../request/parse.ts';
 import type { PartitionKey } from '../request/partition-key.ts';
-import type { Format } from '../response/formats.ts';
 import type { OriginalAggregation, OriginalBody, Predicate } from './body.ts';
 
 /**

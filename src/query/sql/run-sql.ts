@@ -8,10 +8,11 @@ import { quoteName, slug, slugPattern } from '../../core/identifiers.ts';
 import { inEachInstance } from '../../core/instance-memory.ts';
 import { invalid, tooMuch } from '../../core/invalid-request.ts';
 import { Recent } from '../../core/lru-map.ts';
-import type { QueryDeps } from '../deps.ts';
 import type { Table } from '../../schema/table.ts';
 import { ClickHouseError, type Settings } from '../../stores/clickhouse/client.ts';
 import { atAny } from '../../stores/clickhouse/servers.ts';
+import type { QueryDeps } from '../deps.ts';
+import { type Answer, notesOf } from '../execution/answer.ts';
 import { queryError } from '../execution/clickhouse-errors.ts';
 import { nobodysDatabase, type Read, runRead, statisticsOf } from '../execution/execute-read.ts';
 import { relation } from '../execution/merged-table-sql.ts';
@@ -21,8 +22,8 @@ import { conditionFor, type Reader } from '../execution/read-scope.ts';
 import { type Cut, takeCut } from '../execution/read-snapshot.ts';
 import { freshnessFields, freshnessOf } from '../freshness/requirement.ts';
 import { filterSql } from '../request/filters.ts';
+import { type Format, formatNames } from '../request/format.ts';
 import { csvAnswer } from '../response/csv.ts';
-import { type Answer, type Format, formatNames, notesOf } from '../response/formats.ts';
 import { jsonAnswer, jsonLines } from '../response/json.ts';
 import { boundParams, type CompiledSql, compileSql, sqlWith, textsToCheck, timesOf } from './compile.ts';
 import { syntaxError } from './syntax-error.ts';
@@ -71,7 +72,13 @@ export async function querySql(ctx: QueryDeps, reader: Reader, body: SqlBody, as
  */
 const wall = 'LIMIT 9223372036854775807';
 
-async function queryTables(ctx: QueryDeps, reader: Reader, body: SqlBody, asked: Asked, found: Table[]): Promise<Answer> {
+async function queryTables(
+  ctx: QueryDeps,
+  reader: Reader,
+  body: SqlBody,
+  asked: Asked,
+  found: Table[],
+): Promise<Answer> {
   const { limits } = ctx.config;
   const freshness = freshnessOf(body, limits);
   const key = `${body.dataset ?? ''} ${body.sql}`;

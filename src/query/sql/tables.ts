@@ -1,5 +1,5 @@
-import type { QueryDeps } from '../deps.ts';
 import { clickhouseType, type TableSchema } from '../../schema/types.ts';
+import type { QueryDeps } from '../deps.ts';
 
 export type TableListing = {
   dataset: string;

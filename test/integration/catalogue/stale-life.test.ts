@@ -14,9 +14,10 @@ import { beginCompare } from '../../../src/operations/import/verify.ts';
 import { jobSteps } from '../../../src/operations/job-handlers.ts';
 import { auditTable } from '../../../src/operations/row-audit/audit-table.ts';
 import { beginChange } from '../../../src/operations/row-changes/change-rows.ts';
+import type { Answer } from '../../../src/query/execution/answer.ts';
 import { queryTable } from '../../../src/query/execution/query-table.ts';
+import type { Format } from '../../../src/query/request/format.ts';
 import { queryBody } from '../../../src/query/request/parse.ts';
-import type { Answer, Format } from '../../../src/query/response/formats.ts';
 import { workUntilOver } from '../jobs/support.ts';
 import {
   at,

@@ -3,9 +3,9 @@ import { changeTable, deleteTable, requireTable } from '../../../src/catalog/cha
 import { databaseName, qualifiedName } from '../../../src/core/identifiers.ts';
 import { createJob, type JobKind } from '../../../src/jobs/job.ts';
 import { workOnJobs } from '../../../src/jobs/runner.ts';
-import type { OperationStep } from '../../../src/operations/deps.ts';
 import { backupKey, partitionKey } from '../../../src/operations/backup/backup.ts';
 import { readBackup } from '../../../src/operations/backup/restore.ts';
+import type { OperationStep } from '../../../src/operations/deps.ts';
 import { jobSteps } from '../../../src/operations/job-handlers.ts';
 import { auditTable } from '../../../src/operations/row-audit/audit-table.ts';
 import { beginChange } from '../../../src/operations/row-changes/change-rows.ts';

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { ingestRows } from '../../../src/ingest/ingest.ts';
 import { queryTable } from '../../../src/query/execution/query-table.ts';
+import { type Format, formatNames } from '../../../src/query/request/format.ts';
 import { queryBody } from '../../../src/query/request/parse.ts';
-import { type Format, formatNames } from '../../../src/query/response/formats.ts';
 import { at, everyone, flush, newDataset, newInstance, query, send, tableOf, textOf } from '../support.ts';
 
 const ctx = newInstance();

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { qualifiedName } from '../../../src/core/identifiers.ts';
-import { formatNames } from '../../../src/query/response/formats.ts';
+import { formatNames } from '../../../src/query/request/format.ts';
 import { querySql, sqlBody } from '../../../src/query/sql/run-sql.ts';
 import { testNodes } from '../../test-stack.ts';
 import { at, everyone, flush, newDataset, newInstance, onStored, send, sql, tableOf } from '../support.ts';

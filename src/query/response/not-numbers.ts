@@ -1,6 +1,6 @@
 import { JsonReader, JsonSyntaxError } from '../../schema/json-reader.ts';
-import { type ClickHouseType, readType } from '../hot/clickhouse-type.ts';
-import type { Column } from '../response/json.ts';
+import { type ClickHouseType, readType } from './clickhouse-type.ts';
+import type { Column } from './json.ts';
 
 /** How ClickHouse writes what no JSON number is, as strings; and how it is answered, and taken back. */
 const names: Record<string, string> = {

@@ -1,20 +1,6 @@
-import type { Reader } from '../execution/read-scope.ts';
-import type { Cut } from '../execution/read-snapshot.ts';
-
-/** What a query can be answered in. */
-export const formats = {
-  json: { type: 'application/json', clickhouse: 'JSON' },
-  ndjson: { type: 'application/x-ndjson', clickhouse: 'JSONEachRow' },
-  /** Lists of values, after a list of the columns' names and one of their types. */
-  compact: { type: 'application/vnd.timestore.rows', clickhouse: 'JSONCompactEachRowWithNamesAndTypes' },
-  csv: { type: 'text/csv', clickhouse: 'CSVWithNames' },
-  parquet: { type: 'application/vnd.apache.parquet', clickhouse: 'Parquet' },
-  arrow: { type: 'application/vnd.apache.arrow.stream', clickhouse: 'ArrowStream' },
-} as const;
-
-export type Format = keyof typeof formats;
-
-export const formatNames = Object.keys(formats) as [Format, ...Format[]];
+import type { Format } from '../request/format.ts';
+import type { Reader } from './read-scope.ts';
+import type { Cut } from './read-snapshot.ts';
 
 /** Which stores an answer is of: `replica-only` where no tail was needed, asked for, or readable. */
 export type FreshnessMode = 'replica-only' | 'replica+hot-buffer' | 'hot-buffer-only';

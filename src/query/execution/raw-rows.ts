@@ -6,13 +6,13 @@ import { timeTextSql } from '../../schema/time-text-sql.ts';
 import { clickhouseType, isNeverNull, precisionOf, timeType } from '../../schema/types.ts';
 import type { Settings } from '../../stores/clickhouse/client.ts';
 import { parameterText } from '../../stores/clickhouse/parameter.ts';
-import type { Statement } from '../execution/execute-read.ts';
-import { relation, type Source } from '../execution/merged-table-sql.ts';
 import { filterSql } from '../request/filters.ts';
 import type { QueryPlan } from '../request/parse.ts';
 import { partitionKeySql } from '../request/partition-key.ts';
 import { rangeConditions } from '../request/time-range.ts';
-import { hiddenColumn, surplus } from './json.ts';
+import { hiddenColumn, surplus } from '../response/json.ts';
+import type { Statement } from './execute-read.ts';
+import { relation, type Source } from './merged-table-sql.ts';
 
 /** A part of the order that rows come in. The last parts tell any two rows apart. */
 type SortKey = { sql: string; isDescending: boolean; isNullable: boolean; type: string };

@@ -4,13 +4,14 @@ import { JsonReader } from '../../schema/json-reader.ts';
 import type { Table } from '../../schema/table.ts';
 import { storedTimestamp, type Time } from '../../schema/timestamp.ts';
 import { clickhouseType, type Field, type FieldType, vectorLength } from '../../schema/types.ts';
-import type { Reader } from '../execution/read-scope.ts';
-import type { Cut } from '../execution/read-snapshot.ts';
-import { cursorOf } from '../request/cursor.ts';
+import { hotFilter } from '../hot/filter.ts';
+import { compareValues, type HotValue, hotJson, hotText, hotValue, hotValueOf } from '../hot/values.ts';
+import type { Format } from '../request/format.ts';
 import type { QueryBody, QueryPlan } from '../request/parse.ts';
-import { type Answer, type Format, notesOf } from '../response/formats.ts';
-import { hotFilter } from './filter.ts';
-import { compareValues, type HotValue, hotJson, hotText, hotValue, hotValueOf } from './values.ts';
+import { type Answer, notesOf } from './answer.ts';
+import { cursorOf } from './next-cursor.ts';
+import type { Reader } from './read-scope.ts';
+import type { Cut } from './read-snapshot.ts';
 
 type Key = { field: Field; isDescending: boolean };
 

@@ -1,0 +1,239 @@
+import type * as z from 'zod';
+import type { Limits } from '../../core/config.ts';
+import { required } from '../../core/errors.ts';
+import { quoteName } from '../../core/identifiers.ts';
+import { invalid, tooMuch } from '../../core/invalid-request.ts';
+import { type DecimalType, decimalSize, isDecimal } from '../../schema/decimal.ts';
+import type { Table } from '../../schema/table.ts';
+import { timeTextSql } from '../../schema/time-text-sql.ts';
+import { type Field, type FieldType, isNeverNull, precisionOf } from '../../schema/types.ts';
+import type { Settings } from '../../stores/clickhouse/client.ts';
+import { type AggregateFunction, aggregation, type Downsample } from '../request/downsample.ts';
+import { beginOf, beginsBetween, leastLengthOf } from '../request/intervals.ts';
+import type { QueryPlan } from '../request/parse.ts';
+import { hiddenColumn } from '../response/json.ts';
+import type { Statement } from './execute-read.ts';
+import { relation, type Source } from './merged-table-sql.ts';
+import { conditions } from './raw-rows.ts';
+
+/** The names of a downsampled answer's columns: the time, the groups, the aggregates. */
+type Outputs = {
+  time: string;
+  groups: string[];
+  aggregates: { name: string; sql: string; isNumber: boolean; isTime?: boolean }[];
+};
+
+/**
+ * Aggregates over intervals of time, from the table and its tail at once.
+ *
+ * @param wants `marked` adds the member that says where the rows of each interval came from
+ */
+export function downsampleStatement(
+  source: Source,
+  plan: QueryPlan,
+  downsample: Downsample,
+  limits: Limits,
+  wants: 'rows' | 'text' | 'marked',
+): Statement {
+  const { table } = source;
+  const params: Settings = {};
+  const { time, groups, aggregates } = outputsOf(downsample, table, plan.fields, limits);
+  requireZone(downsample.timeZone);
+  params.param__tz = downsample.timeZone;
+  const used = new Set([time, ...groups, ...downsample.aggregations.flatMap(({ column }) => column ?? [])]);
+  const inner = [...[...used].map(quoteName), '_lane', '_seq', '_row'];
+  const rows = relation(source, params, {
+    columns: ['toString(_partition_id) AS _p', ...inner],
+    tailColumns: ["'' AS _p", ...inner],
+    where: conditions(source, plan, limits, params),
+  });
+  const bucket = beginOf(quoteName(time), downsample);
+  const origin =
+    "concat(toString(countIf(_p != '')), ' ', toString(countIf(_p = '')), ' ', arrayStringConcat(arraySort(groupUniqArrayIf(_p, _p != '')), ' '))";
+  const columns = [
+    `${bucket} AS _b`,
+    ...groups.map((name, i) => `${quoteName(name)} AS _g${i}`),
+    ...aggregates.map(({ sql }, i) => `${sql} AS _a${i}`),
+    ...(wants === 'marked' ? [`${origin} AS _o`] : []),
+  ];
+  const keys = ['_b', ...groups.map((_, i) => `_g${i}`)];
+  const aggregated = `SELECT ${columns.join(', ')} FROM ${rows} GROUP BY ${keys.join(', ')}`;
+  const filled =
+    downsample.fill === 'none' ? aggregated : fill(aggregated, groups, aggregates, downsample, plan, limits);
+  const asText = (value: string, isTime: boolean | undefined) => {
+    return wants === 'text' && isTime ? timeTextSql(value, precisionOf(table.schema)) : value;
+  };
+  const times = new Set(plan.fields.filter(({ type }) => type === 'timestamp').map(({ name }) => name));
+  const shown = [
+    ...(wants === 'marked' ? [`_o AS ${hiddenColumn}`] : []),
+    `_b AS ${quoteName(time)}`,
+    ...groups.map((name, i) => `${asText(`_g${i}`, times.has(name))} AS ${quoteName(name)}`),
+    ...aggregates.map(({ name, isTime }, i) => `${asText(`_a${i}`, isTime)} AS ${quoteName(name)}`),
+  ];
+  const inside = new Map([
+    [time, '_b'],
+    ...groups.map((name, i): [string, string] => [name, `_g${i}`]),
+    ...aggregates.map(({ name }, i): [string, string] => [name, `_a${i}`]),
+  ]);
+  const order = [
+    ...plan.orderBy.map(({ column, direction }) => {
+      const name = inside.get(column);
+      if (name === undefined) throw invalid(`orderBy: the answer has no column ${column}`);
+      return direction === 'desc' ? `${name} DESC` : name;
+    }),
+    ...keys,
+  ];
+  const limit = plan.limit === undefined ? '' : ` LIMIT ${plan.limit}`;
+  // Renamed outside: a name of the answer may be that of another field.
+  const sorted = `SELECT * FROM (${filled}) ORDER BY ${order.join(', ')}${limit}`;
+  return { sql: `SELECT ${shown.join(', ')} FROM (${sorted}) ORDER BY ${order.join(', ')}`, params };
+}
+
+/**
+ * Adds the intervals that have no rows. Each interval with rows brings those that follow it until the next one; the first
+ * of a group also those before it.
+ */
+function fill(
+  aggregated: string,
+  groups: string[],
+  aggregates: Outputs['aggregates'],
+  downsample: Downsample,
+  plan: QueryPlan,
+  limits: Limits,
+): string {
+  // Intervals begin at whole seconds: what is finer makes no difference to which they are.
+  const start_ms = plan.range.start?.time_ms;
+  const end_ms = plan.range.end && plan.range.end.time_ms + (plan.range.end.finer === '' ? 0 : 1);
+  const length_ms = leastLengthOf(downsample);
+  if (start_ms !== undefined && end_ms !== undefined && (end_ms - start_ms) / length_ms > limits.query_rows_max) {
+    throw tooMuch(
+      `downsample.fill: the time range has more than ${limits.query_rows_max} intervals (limit query_rows_max)`,
+    );
+  }
+  const between = (from: string, to: string) => beginsBetween(from, to, downsample);
+  const after = end_ms === undefined ? '_b' : `fromUnixTimestamp64Milli(toInt64(${end_ms}), 'UTC')`;
+  const first = beginOf(`fromUnixTimestamp64Milli(toInt64(${start_ms ?? 0}), 'UTC')`, downsample);
+  // The first interval itself is not between its beginning and the next one: a millisecond earlier, it is.
+  const before = `if(_n = 1, ${between(`(${first} - INTERVAL 1 MILLISECOND)`, '_b')}, [])`;
+  const slots = [
+    ...(start_ms === undefined ? [] : [`arrayMap(b -> (b, 2), ${before})`]),
+    '[(_b, 0)]',
+    `arrayMap(b -> (b, 1), ${between('_b', `ifNull(_next, ${after})`)})`,
+  ];
+  const over = `${groups.length === 0 ? '' : `PARTITION BY ${groups.map((_, i) => `_g${i}`).join(', ')} `}ORDER BY _b`;
+  const empty = ({ isNumber }: Outputs['aggregates'][number], i: number) => {
+    if (downsample.fill === 'previous') return `if(_slot.2 = 2, NULL, _a${i})`;
+    return `if(_slot.2 = 0, _a${i}, ${downsample.fill === 'zero' && isNumber ? '0' : 'NULL'})`;
+  };
+  const columns = [
+    '_slot.1 AS _b',
+    ...groups.map((_, i) => `_g${i}`),
+    ...aggregates.map((each, i) => `${empty(each, i)} AS _a${i}`),
+    "if(_slot.2 = 0, _o, '0 0 ') AS _o",
+  ].filter((column) => aggregated.includes(' AS _o') || !column.endsWith(' AS _o'));
+  const neighbours = `SELECT *, row_number() OVER (${over}) AS _n, leadInFrame(toNullable(_b)) OVER (${over} ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING) AS _next FROM (${aggregated})`;
+  const each = `SELECT *, arrayJoin(arrayConcat(${slots.join(', ')})) AS _slot FROM (${neighbours})`;
+  return `SELECT ${columns.join(', ')} FROM (${each})`;
+}
+
+function outputsOf(downsample: Downsample, table: Table, known: Field[], limits: Limits): Outputs {
+  const fields = new Map(known.map((field) => [field.name, field]));
+  const time = table.schema.timestampColumn;
+  for (const name of downsample.groupBy) {
+    if (!fields.has(name)) throw invalid(`downsample.groupBy: table ${table.name} has no field ${name}`);
+    if (fields.get(name)?.type === 'map') throw invalid(`downsample.groupBy: ${name} is a map, which has no order`);
+    if (name === time) throw invalid(`downsample.groupBy: ${name} is what the intervals are of`);
+  }
+  if (downsample.aggregations.length > limits.query_aggregations_max) {
+    throw tooMuch(
+      `downsample.aggregations: at most ${limits.query_aggregations_max} at a time (limit query_aggregations_max)`,
+    );
+  }
+  const aggregates = downsample.aggregations.map((each) => aggregateOf(each, fields, table));
+  const names = [time, ...downsample.groupBy, ...aggregates.map(({ name }) => name)];
+  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  if (twice !== undefined) throw invalid(`downsample: two columns of the answer are called ${twice}; name one with as`);
+  return { time, groups: downsample.groupBy, aggregates };
+}
+
+const numeric = new Set<AggregateFunction>(['avg', 'sum', 'median', 'percentile']);
+
+function aggregateOf(
+  { function: name, column, percentile, as }: Downsample['aggregations'][number],
+  fields: Map<string, Field>,
+  table: Table,
+): Outputs['aggregates'][number] {
+  if ((percentile !== undefined) !== (name === 'percentile')) {
+    throw invalid(`downsample.aggregations: percentile is said with the function percentile, and only there`);
+  }
+  if (as?.startsWith('_')) throw invalid(`downsample.aggregations: ${as}: names that begin with _ are reserved`);
+  if (column === undefined) {
+    if (name !== 'count') throw invalid(`downsample.aggregations: ${name} needs a column`);
+    return { name: as ?? 'count', sql: 'count()', isNumber: true };
+  }
+  const field = fields.get(column);
+  if (field === undefined) throw invalid(`downsample.aggregations: table ${table.name} has no field ${column}`);
+  const isNumber = ['double', 'integer', 'unsigned'].includes(field.type) || isDecimal(field.type);
+  if (numeric.has(name) && !isNumber) {
+    throw invalid(`downsample.aggregations: ${name} takes numbers, and ${column} is ${field.type}`);
+  }
+  if ((name === 'min' || name === 'max') && isNeverNull(field.type)) {
+    throw invalid(`downsample.aggregations: ${name} needs an order, and ${column} is ${field.type}`);
+  }
+  const sql = aggregateSql(name, quoteName(column), field, quoteName(table.schema.timestampColumn), percentile);
+  const label = name === 'percentile' ? `p${percentile}_${column}` : `${name}_${column}`;
+  const isTime = field.type === 'timestamp' && !name.startsWith('count');
+  return { name: as ?? label, sql, isTime, isNumber: isNumber || name === 'count' || name === 'count_distinct' };
+}
+
+function aggregateSql(
+  name: AggregateFunction,
+  column: string,
+  { type }: Field,
+  time: string,
+  percentile: number | undefined,
+): string {
+  // The same order as that of the rows, so that equal times have one first and one last.
+  const place = `(${time}, _lane, _seq, _row)`;
+  switch (name) {
+    case 'sum':
+      // 64 bits would run over in silence.
+      if (isDecimal(type)) return decimalSum(column, type);
+      return type === 'integer' || type === 'unsigned' ? `sum(toInt128(${column}))` : `sum(${column})`;
+    case 'median':
+      return `quantileExactInclusiveOrNull(0.5)(${asDouble(column, type)})`;
+    case 'percentile':
+      return `quantileExactInclusiveOrNull(${required(percentile, 'percentile') / 100})(${asDouble(column, type)})`;
+    case 'count':
+      return `count(${column})`;
+    case 'count_distinct':
+      return `uniqExact(${column})`;
+    case 'first':
+      return `argMin(${column}, ${place})`;
+    case 'last':
+      return `argMax(${column}, ${place})`;
+    default:
+      return `${name}(${column})`;
+  }
+}
+
+/** Between two decimals there may be none. */
+const asDouble = (column: string, type: FieldType) => (isDecimal(type) ? `toFloat64(${column})` : column);
+
+/** Exact, in as many digits as there are; one that needs more is no answer. */
+function decimalSum(column: string, type: DecimalType): string {
+  const { precision, scale } = decimalSize(type);
+  const sum = `sum(toDecimal256(${column}, ${scale}))`;
+  // So many rows are in no table that a sum of shorter ones would run over.
+  if (precision <= 57) return sum;
+  const isOver = `abs(ifNull(sum(toFloat64(${column})), 0)) >= 1e${76 - scale}`;
+  return `if(throwIf(${isOver}, 'The sum has more than 76 digits') = 0, ${sum}, ${sum})`;
+}
+
+function requireZone(timeZone: string): void {
+  try {
+    new Intl.DateTimeFormat('en', { timeZone });
+  } catch {
+    throw invalid(`downsample.timeZone: there is no time zone ${timeZone}`);
+  }
+}
