@@ -13,7 +13,7 @@ import { TimestoreError } from '../../src/core/errors.ts';
 import { slug } from '../../src/core/identifiers.ts';
 import { createJob } from '../../src/jobs/job.ts';
 import { mirroredOf } from '../../src/operations/takeover/mirror-state.ts';
-import { states } from '../../src/schema/lane-state.ts';
+import { states } from '../../src/schema/table-state.ts';
 import { routes } from '../http/app.ts';
 import { requireDataset, requireScope } from '../http/auth.ts';
 import { bodyAs } from '../http/body.ts';

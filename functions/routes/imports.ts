@@ -1,6 +1,6 @@
 import type { Context } from 'hono';
 import * as z from 'zod';
-import { datasetLife } from '../../src/catalog/generation.ts';
+import { datasetLife } from '../../src/catalog/life.ts';
 import { TimestoreError } from '../../src/core/errors.ts';
 import { type JobOf, readJob } from '../../src/jobs/job.ts';
 import { exportFormat } from '../../src/operations/export/day.ts';

@@ -8,7 +8,7 @@ import { TimestoreError } from '../../src/core/errors.ts';
 import { slug } from '../../src/core/identifiers.ts';
 import type { Context } from '../../src/create-context.ts';
 import { mergeSchema } from '../../src/schema/declared.ts';
-import { states } from '../../src/schema/lane-state.ts';
+import { states } from '../../src/schema/table-state.ts';
 import { fieldType, precisionOf, timestampPrecision } from '../../src/schema/types.ts';
 import { routes } from '../http/app.ts';
 import { requireScope } from '../http/auth.ts';

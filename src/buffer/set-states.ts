@@ -1,4 +1,4 @@
-import type { State } from '../schema/lane-state.ts';
+import type { State } from '../schema/table-state.ts';
 import { runScript, script } from '../stores/redis/client.ts';
 import type { BufferDeps } from './deps.ts';
 import setStatesLua from './lua/set-states.lua';

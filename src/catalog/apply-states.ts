@@ -1,7 +1,7 @@
 import { setQuota } from '../buffer/quota.ts';
 import { setStates, type TableState } from '../buffer/set-states.ts';
 import { physicalName } from '../core/identifiers.ts';
-import { effectiveState } from '../schema/lane-state.ts';
+import { effectiveState } from '../schema/table-state.ts';
 import type { CatalogDeps } from './deps.ts';
 import { readTable } from './find-table.ts';
 import { raiseRevision } from './raise-revision.ts';

@@ -1,7 +1,7 @@
 import { changeLanes } from '../buffer/change-lanes.ts';
 import { noteJob } from '../buffer/due.ts';
 import { TimestoreError } from '../core/errors.ts';
-import type { State } from '../schema/lane-state.ts';
+import type { State } from '../schema/table-state.ts';
 import type { Retention, Table } from '../schema/table.ts';
 import { epochMs } from '../stores/postgres/client.ts';
 import { applyStates } from './apply-states.ts';

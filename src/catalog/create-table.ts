@@ -1,5 +1,5 @@
 import { TimestoreError } from '../core/errors.ts';
-import { notWritable, type State } from '../schema/lane-state.ts';
+import { notWritable, type State } from '../schema/table-state.ts';
 import { type Retention, schemaText, type Table } from '../schema/table.ts';
 import type { TableSchema } from '../schema/types.ts';
 import type { PartitionWindow } from '../schema/window.ts';
@@ -7,7 +7,7 @@ import { auditLine } from './audit-log/statement.ts';
 import { checksumOf } from './checksum.ts';
 import type { CatalogDeps } from './deps.ts';
 import { readTable } from './find-table.ts';
-import type { Lives } from './generation.ts';
+import type { Lives } from './life.ts';
 import { placeLanes } from './place-lanes.ts';
 import { quarantineTable } from './quarantine-table.ts';
 

@@ -1,7 +1,7 @@
 import { noteJob } from '../buffer/due.ts';
 import type { Quota } from '../buffer/quota.ts';
 import { TimestoreError } from '../core/errors.ts';
-import type { State } from '../schema/lane-state.ts';
+import type { State } from '../schema/table-state.ts';
 import type { Retention } from '../schema/table.ts';
 import { epochMs } from '../stores/postgres/client.ts';
 import { applyQuota, applyStates } from './apply-states.ts';

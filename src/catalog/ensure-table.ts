@@ -2,7 +2,7 @@ import type { Table } from '../schema/table.ts';
 import { everyShard, onEach } from '../stores/clickhouse/servers.ts';
 import type { CatalogDeps } from './deps.ts';
 import { dropStored } from './drop-table.ts';
-import { LifeOver, requireLiving } from './generation.ts';
+import { LifeOver, requireLiving } from './life.ts';
 import { applyRetentionAt, makeTable } from './table-ddl.ts';
 
 /**

@@ -1,7 +1,7 @@
 import rememberTableLua from '../buffer/lua/remember-table.lua';
 import { StoreError } from '../core/errors.ts';
 import { describeError } from '../core/log.ts';
-import { effectiveRetention, effectiveState, type State } from '../schema/lane-state.ts';
+import { effectiveRetention, effectiveState, type State } from '../schema/table-state.ts';
 import { parseTable, type Retention, type Table, tableText } from '../schema/table.ts';
 import { ask, runScript, script } from '../stores/redis/client.ts';
 import { bringForward, type Kept } from './bring-forward.ts';

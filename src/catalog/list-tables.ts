@@ -1,4 +1,4 @@
-import { effectiveRetention, effectiveState, type State } from '../schema/lane-state.ts';
+import { effectiveRetention, effectiveState, type State } from '../schema/table-state.ts';
 import type { Retention, Table } from '../schema/table.ts';
 import type { TableSchema } from '../schema/types.ts';
 import { epochMs } from '../stores/postgres/client.ts';

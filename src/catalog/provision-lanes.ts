@@ -4,13 +4,13 @@ import { setUpLane } from '../buffer/set-up.ts';
 import { type LaneSnapshot, type Snapshot, snapshotTable } from '../buffer/snapshot.ts';
 import { firstOf, StoreError } from '../core/errors.ts';
 import { qualifiedName } from '../core/identifiers.ts';
-import { notWritable } from '../schema/lane-state.ts';
+import { notWritable } from '../schema/table-state.ts';
 import type { Table } from '../schema/table.ts';
 import { applyQuota } from './apply-states.ts';
 import type { CatalogDeps } from './deps.ts';
 import { ensureTable } from './ensure-table.ts';
 import { readTable } from './find-table.ts';
-import { LifeOver } from './generation.ts';
+import { LifeOver } from './life.ts';
 import { atLane } from './lane-location.ts';
 
 const roundsMax = 5;

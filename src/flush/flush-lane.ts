@@ -5,7 +5,7 @@ import { differs, publishSeal } from '../buffer/publish.ts';
 import { type Seal, sealLane } from '../buffer/seal.ts';
 import { ensureTable } from '../catalog/ensure-table.ts';
 import { findTable } from '../catalog/find-table.ts';
-import { LifeOver } from '../catalog/generation.ts';
+import { LifeOver } from '../catalog/life.ts';
 import { atLane } from '../catalog/lane-location.ts';
 import { addColumnsAt, requireTypes } from '../catalog/table-ddl.ts';
 import { StoreError } from '../core/errors.ts';

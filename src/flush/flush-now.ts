@@ -1,5 +1,5 @@
 import { findTable } from '../catalog/find-table.ts';
-import { inNewestLife } from '../catalog/generation.ts';
+import { inNewestLife } from '../catalog/life.ts';
 import { StoreError, TimestoreError } from '../core/errors.ts';
 import { ClickHouseError } from '../stores/clickhouse/client.ts';
 import type { FlushDeps } from './deps.ts';

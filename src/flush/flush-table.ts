@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { FlushTrigger } from '../buffer/flush-trigger.ts';
 import { laneIn, snapshotTable } from '../buffer/snapshot.ts';
-import { requireLiving } from '../catalog/generation.ts';
+import { requireLiving } from '../catalog/life.ts';
 import type { Table } from '../schema/table.ts';
 import type { FlushDeps } from './deps.ts';
 import { flushLane } from './flush-lane.ts';

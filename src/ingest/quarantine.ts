@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { Pending, StagedBatch } from '../buffer/stage.ts';
 import { createTable } from '../catalog/create-table.ts';
 import { findTable } from '../catalog/find-table.ts';
-import { livesOf } from '../catalog/generation.ts';
+import { livesOf } from '../catalog/life.ts';
 import {
   csvMeta,
   csvOf,

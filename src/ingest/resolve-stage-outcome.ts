@@ -1,10 +1,10 @@
 import { quotaHeaders } from '../buffer/quota.ts';
 import { TurnLost } from '../buffer/replays.ts';
 import { noteLanes } from '../catalog/find-table.ts';
-import { LifeOver } from '../catalog/generation.ts';
+import { LifeOver } from '../catalog/life.ts';
 import { setUpLanes } from '../catalog/provision-lanes.ts';
 import { TimestoreError } from '../core/errors.ts';
-import { notWritable } from '../schema/lane-state.ts';
+import { notWritable } from '../schema/table-state.ts';
 import type { Table } from '../schema/table.ts';
 import type { IngestDeps } from './deps.ts';
 import type { ChunksOutcome } from './stage-chunks.ts';

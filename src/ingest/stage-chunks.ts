@@ -2,7 +2,7 @@ import { hash } from 'node:crypto';
 import { encodePlan } from '../buffer/chunk-plan.ts';
 import type { QuotaLeft } from '../buffer/quota.ts';
 import type { Replay } from '../buffer/replays.ts';
-import { recallBatches } from '../buffer/shared-memory.ts';
+import { recallBatches } from '../buffer/idempotency-lookup.ts';
 import { marginOf, type Pending, type StagedBatch, type StageOutcome, stageBatch } from '../buffer/stage.ts';
 import type { PreparedRows } from '../schema/prepare.ts';
 import type { Table } from '../schema/table.ts';

@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import { physicalName } from '../core/identifiers.ts';
-import { states } from './lane-state.ts';
+import { states } from './table-state.ts';
 import { fieldType, type TableSchema, timestampPrecision } from './types.ts';
 
 /** What the catalogue says of a table, in the form that the functions keep. */

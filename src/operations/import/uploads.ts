@@ -1,4 +1,4 @@
-import { datasetLife } from '../../catalog/generation.ts';
+import { datasetLife } from '../../catalog/life.ts';
 import { physicalName } from '../../core/identifiers.ts';
 import { pagesOf } from '../../stores/s3/list-pages.ts';
 import type { OperationDeps } from '../deps.ts';

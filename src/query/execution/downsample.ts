@@ -1,4 +1,3 @@
-import type * as z from 'zod';
 import type { Limits } from '../../core/config.ts';
 import { required } from '../../core/errors.ts';
 import { quoteName } from '../../core/identifiers.ts';
@@ -8,7 +7,7 @@ import type { Table } from '../../schema/table.ts';
 import { timeTextSql } from '../../schema/time-text-sql.ts';
 import { type Field, type FieldType, isNeverNull, precisionOf } from '../../schema/types.ts';
 import type { Settings } from '../../stores/clickhouse/client.ts';
-import { type AggregateFunction, aggregation, type Downsample } from '../request/downsample.ts';
+import type { AggregateFunction, Downsample } from '../request/downsample.ts';
 import { beginOf, beginsBetween, leastLengthOf } from '../request/intervals.ts';
 import type { QueryPlan } from '../request/parse.ts';
 import { hiddenColumn } from '../response/json.ts';

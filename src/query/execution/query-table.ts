@@ -1,5 +1,5 @@
 import { findReadable } from '../../catalog/find-table.ts';
-import { inNewestLife } from '../../catalog/generation.ts';
+import { inNewestLife } from '../../catalog/life.ts';
 import { StoreError, TimestoreError } from '../../core/errors.ts';
 import { invalid } from '../../core/invalid-request.ts';
 import type { Table } from '../../schema/table.ts';

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type LaneSnapshot, type Snapshot, snapshotTable } from '../../buffer/snapshot.ts';
 import { encodeToken, tokenOf, type Watermark } from '../../buffer/watermark-token.ts';
 import { findTable, readTable } from '../../catalog/find-table.ts';
-import { LifeOver } from '../../catalog/generation.ts';
+import { LifeOver } from '../../catalog/life.ts';
 import { setUpLanes } from '../../catalog/provision-lanes.ts';
 import { areOvertaken } from '../../catalog/rows-beyond.ts';
 import { StoreError } from '../../core/errors.ts';

@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
 import * as z from 'zod';
 import { findReadable } from '../../catalog/find-table.ts';
-import { inNewestLife } from '../../catalog/generation.ts';
+import { inNewestLife } from '../../catalog/life.ts';
 import { quarantineTable } from '../../catalog/quarantine-table.ts';
 import { required, TimestoreError } from '../../core/errors.ts';
 import { quoteName, slug, slugPattern } from '../../core/identifiers.ts';
