@@ -1,4 +1,4 @@
-import { onBehalfOf } from '../src/core/request-context.ts';
+import { runAs } from '../src/core/request-context.ts';
 import { endTrace, traceOf } from '../src/core/trace.ts';
 import type { Context } from '../src/create-context.ts';
 import { flushMessage, type LaneMessage } from '../src/flush/enqueue-due-lanes.ts';
@@ -7,12 +7,12 @@ import { app } from './api.ts';
 import { type Bindings, contextFor } from './http/app.ts';
 
 /** What no request began, counted and traced like one. */
-async function byClock(ctx: Context, name: string, work: () => Promise<void>): Promise<void> {
+async function inBackground(ctx: Context, name: string, work: () => Promise<void>): Promise<void> {
   const trace = traceOf(undefined, ctx.config.OTEL_TRACES_SAMPLER_ARG);
   const from_ms = Date.now();
   let isFailed = true;
   try {
-    await onBehalfOf({ actor: 'cron', requestId: '', trace }, work);
+    await runAs({ actor: 'cron', requestId: '', trace }, work);
     isFailed = false;
   } finally {
     if (ctx.counters.isWorth) await ctx.counters.send(ctx);
@@ -27,12 +27,12 @@ export default {
   fetch: app.fetch,
   async scheduled(controller, env) {
     const ctx = contextFor(env);
-    await byClock(ctx, 'minute', () => runMinute(ctx, controller.scheduledTime, env.FLUSH_QUEUE));
+    await inBackground(ctx, 'minute', () => runMinute(ctx, controller.scheduledTime, env.FLUSH_QUEUE));
   },
   async queue(batch, env) {
     const ctx = contextFor(env);
     const until_ms = ctx.now() + messages_ms;
-    await byClock(ctx, 'queue', async () => {
+    await inBackground(ctx, 'queue', async () => {
       await Promise.all(batch.messages.map((message) => flushMessage(ctx, message.body, until_ms)));
     });
   },

@@ -1,8 +1,8 @@
 import type { Context } from 'hono';
 import * as z from 'zod';
 import { quotaHeaders } from '../../src/buffer/quota.ts';
-import { tryDrainingOutbox } from '../../src/catalog/manifest-outbox.ts';
-import { TimestoreError } from '../../src/core/errors.ts';
+import { tryDrainingManifestOutbox } from '../../src/catalog/manifest-outbox.ts';
+import { ApiError } from '../../src/core/errors.ts';
 import { describeError } from '../../src/core/log.ts';
 import { flushLane } from '../../src/flush/flush-lane.ts';
 import { flushTable } from '../../src/flush/flush-table.ts';
@@ -68,7 +68,7 @@ export const idempotencyHeader = (description: string) => ({ 'Idempotency-Key': 
 export function clientKey(sent: string | undefined): string | undefined {
   if (sent === undefined) return undefined;
   if (idempotencyKey.safeParse(sent).success) return `client:${sent}`;
-  throw new TimestoreError('invalid-request', `Idempotency-Key: ${idempotencyRule}.`);
+  throw new ApiError('invalid-request', `Idempotency-Key: ${idempotencyRule}.`);
 }
 
 /** A client that waits for a flush waits no longer than this. */
@@ -79,16 +79,16 @@ const ackLongest_ms = 25_000;
  *
  * @returns what became of the rows, those that ClickHouse refused among the quarantined; undefined when it took too long
  */
-export async function flushBefore(c: Context<App>, result: IngestResult): Promise<Accepted | undefined> {
+export async function flushBeforeResponse(c: Context<App>, result: IngestResult): Promise<Accepted | undefined> {
   const { table, batches, accepted } = result;
-  const timestore = c.get('timestore');
-  const { complete } = await flushTable(timestore, table, 'ack', timestore.now() + ackLongest_ms).catch((error) => {
-    timestore.log({ event: 'ack-flush-failed', dataset: table.dataset, table: table.name, ...describeError(error) });
+  const ctx = c.get('ctx');
+  const { complete } = await flushTable(ctx, table, 'ack', ctx.now() + ackLongest_ms).catch((error) => {
+    ctx.log({ event: 'ack-flush-failed', dataset: table.dataset, table: table.name, ...describeError(error) });
     return { complete: false };
   });
-  await tryDrainingOutbox(timestore);
+  await tryDrainingManifestOutbox(ctx);
   if (!complete) return undefined;
-  const refused = await countSkipped(timestore, table, batches);
+  const refused = await countSkipped(ctx, table, batches);
   return { ...accepted, accepted: accepted.accepted - refused, quarantined: accepted.quarantined + refused };
 }
 
@@ -96,19 +96,19 @@ export async function flushBefore(c: Context<App>, result: IngestResult): Promis
 const backgroundInsert_ms = 15_000;
 
 /** Starts a flush that the answer does not wait for, where enough is pending. */
-export function flushBehind(c: Context<App>, { flush, table, lane }: IngestResult): void {
+export function flushInBackground(c: Context<App>, { flush, table, lane }: IngestResult): void {
   if (flush === undefined) return;
-  const timestore = c.get('timestore');
+  const ctx = c.get('ctx');
   const work = async () => {
-    const { outcome } = await flushLane(timestore, table, lane, flush, backgroundInsert_ms);
-    if (outcome === 'ok') await tryDrainingOutbox(timestore);
+    const { outcome } = await flushLane(ctx, table, lane, flush, backgroundInsert_ms);
+    if (outcome === 'ok') await tryDrainingManifestOutbox(ctx);
   };
   // What goes wrong is in the flush's own event, and the cron takes it up.
   c.executionCtx.waitUntil(work().catch(() => undefined));
 }
 
 /** For the request's event and its headers. */
-export function noteAccepted(c: Context<App>, { accepted, quota, table }: IngestResult): void {
+export function recordAccepted(c: Context<App>, { accepted, quota, table }: IngestResult): void {
   for (const [name, value] of Object.entries(quota === undefined ? {} : quotaHeaders(quota))) c.header(name, value);
   const { accepted: rows, quarantined, replayed } = accepted;
   c.set('event', { dataset: table.dataset, table: table.name, rows, quarantined, replayed });

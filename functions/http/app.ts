@@ -1,7 +1,7 @@
 import { Hono } from 'hono';
 import { ConfigError } from '../../src/core/config.ts';
-import { TimestoreError } from '../../src/core/errors.ts';
-import { createContext, type Context as Timestore } from '../../src/create-context.ts';
+import { ApiError } from '../../src/core/errors.ts';
+import { type Context as AppContext, createContext } from '../../src/create-context.ts';
 import type { LaneMessage } from '../../src/flush/enqueue-due-lanes.ts';
 import type { Caller } from './auth.ts';
 
@@ -17,7 +17,7 @@ export type App = {
   Bindings: Bindings;
   Variables: {
     requestId: string;
-    timestore: Timestore;
+    ctx: AppContext;
     /** Who asks, once the key has been looked at. */
     key: Caller;
     /** Members that a route adds to the request's one event in the log. */
@@ -27,16 +27,16 @@ export type App = {
 
 export const routes = () => new Hono<App>();
 
-const contexts = new WeakMap<Bindings, Timestore>();
+const contexts = new WeakMap<Bindings, AppContext>();
 
 /** What an instance keeps between requests: clients and caches. Throws TimestoreError `misconfigured`, naming everything wrong. */
-export function contextFor(env: Bindings): Timestore {
+export function contextFor(env: Bindings): AppContext {
   let context = contexts.get(env);
   if (context === undefined) {
     try {
       context = createContext(env);
     } catch (error) {
-      if (error instanceof ConfigError) throw new TimestoreError('misconfigured', error.message);
+      if (error instanceof ConfigError) throw new ApiError('misconfigured', error.message);
       throw error;
     }
     contexts.set(env, context);

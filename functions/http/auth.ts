@@ -1,13 +1,13 @@
 import type { Context } from 'hono';
 import { createMiddleware } from 'hono/factory';
 import { routePath } from 'hono/route';
-import { refusals } from '../../src/catalog/audit-log/denied-requests.ts';
-import { takeSlot } from '../../src/core/concurrency-limit.ts';
-import { TimestoreError } from '../../src/core/errors.ts';
-import { asking } from '../../src/core/request-context.ts';
+import { deniedRequests } from '../../src/catalog/audit-log/denied-requests.ts';
+import { acquireSlot } from '../../src/core/concurrency-limit.ts';
+import { ApiError } from '../../src/core/errors.ts';
+import { currentActor } from '../../src/core/request-context.ts';
 import { authenticate, isKnown } from '../../src/keys/find-key.ts';
 import { isSame, type RowFilter, type Scope } from '../../src/keys/key.ts';
-import type { Reader } from '../../src/query/execution/read-scope.ts';
+import type { ReadScope } from '../../src/query/execution/read-scope.ts';
 import type { App } from './app.ts';
 
 /** Who asks: the deployment's own key, which may do everything, or one that was made. */
@@ -38,7 +38,7 @@ export class Caller {
   }
 
   /** What it reads under a scope. */
-  reader(scope: Scope): Reader {
+  reader(scope: Scope): ReadScope {
     return { reads: (dataset) => this.covers(scope, dataset), rowFilter: this.#rowFilter };
   }
 
@@ -63,15 +63,15 @@ export function requireScope(...scopes: Scope[]) {
   return createMiddleware<App>(async (c, next) => {
     const caller = await callerOf(c);
     c.set('key', caller);
-    asking().actor = caller.id;
+    currentActor().actor = caller.id;
     if (!scopes.some((scope) => caller.has(scope))) {
       const why = scopes.includes('admin') ? '; one with a row filter never has the scope admin' : '';
-      throw refused(c, new TimestoreError('forbidden', `This key has not the scope ${scopes.join(' or ')}${why}.`));
+      throw refused(c, new ApiError('forbidden', `This key has not the scope ${scopes.join(' or ')}${why}.`));
     }
     await requireRate(c, caller);
     const dataset = c.req.param('dataset');
     if (dataset !== undefined) requireDataset(c, scopes, dataset);
-    const release = caller.id === ownId ? undefined : takeSlot(c.get('timestore'), 'requests', caller.id);
+    const release = caller.id === ownId ? undefined : acquireSlot(c.get('ctx'), 'requests', caller.id);
     try {
       await next();
     } finally {
@@ -94,27 +94,27 @@ export function requireAll(scope: Scope) {
 /** Throws TimestoreError `not-found` for a dataset that the key does not list, there or not. */
 export function requireDataset(c: Context<App>, scopes: Scope[], dataset: string): void {
   if (scopes.some((scope) => c.get('key').covers(scope, dataset))) return;
-  throw refused(c, new TimestoreError('not-found', `There is no dataset ${dataset}.`), dataset);
+  throw refused(c, new ApiError('not-found', `There is no dataset ${dataset}.`), dataset);
 }
 
 /** Throws TimestoreError `forbidden` for a key that does not list all datasets: what it asks for is of all. */
 export function requireAllDatasets(c: Context<App>, scope: Scope): void {
   if (c.get('key').coversAll(scope)) return;
   const detail = `This is of all datasets, and the key has the scope ${scope} for some of them.`;
-  throw refused(c, new TimestoreError('forbidden', detail));
+  throw refused(c, new ApiError('forbidden', detail));
 }
 
 async function callerOf(c: Context<App>): Promise<Caller> {
-  const timestore = c.get('timestore');
+  const ctx = c.get('ctx');
   const [, sent] = /^Bearer +(\S+)$/i.exec(c.req.header('authorization') ?? '') ?? [];
   if (sent === undefined) {
-    throw refused(c, new TimestoreError('unauthenticated', 'Send a key: Authorization: Bearer <key>.'));
+    throw refused(c, new ApiError('unauthenticated', 'Send a key: Authorization: Bearer <key>.'));
   }
-  if (isSame(sent, timestore.config.TIMESTORE_ADMIN_KEY)) return new Caller(ownId, everything, null);
+  if (isSame(sent, ctx.config.TIMESTORE_ADMIN_KEY)) return new Caller(ownId, everything, null);
   // Each id that this instance does not know costs two stores a question.
-  if (!isKnown(timestore, sent)) await requireRate(c, { id: `new ${c.req.header('cf-connecting-ip') ?? ''}` });
-  const key = await authenticate(timestore, sent);
-  if (key === undefined) throw refused(c, new TimestoreError('unauthenticated', 'This key is not valid here.'));
+  if (!isKnown(ctx, sent)) await requireRate(c, { id: `new ${c.req.header('cf-connecting-ip') ?? ''}` });
+  const key = await authenticate(ctx, sent);
+  if (key === undefined) throw refused(c, new ApiError('unauthenticated', 'This key is not valid here.'));
   return new Caller(key.id, key.scopes, key.rowFilter);
 }
 
@@ -130,18 +130,18 @@ async function requireRate(c: Context<App>, { id }: { id: string }): Promise<voi
   if (limiter === undefined || id === ownId) return;
   const { success } = await limiter.limit({ key: id });
   if (success) return;
-  throw new TimestoreError('too-many-requests', `More requests came with this key than it may send in a minute.`, {
+  throw new ApiError('too-many-requests', `More requests came with this key than it may send in a minute.`, {
     headers: { RateLimit: `"requests";r=0;t=${ratePeriod_s}` },
     retryAfterMs: ratePeriod_s * 1_000,
   });
 }
 
 /** Has a refused access put on record. */
-function refused(c: Context<App>, error: TimestoreError, dataset = c.req.param('dataset')): TimestoreError {
-  const timestore = c.get('timestore');
-  const { actor, requestId } = asking();
+function refused(c: Context<App>, error: ApiError, dataset = c.req.param('dataset')): ApiError {
+  const ctx = c.get('ctx');
+  const { actor, requestId } = currentActor();
   const action = `${c.req.method} ${routePath(c)}`;
-  const work = refusals(timestore).note(timestore, { actor, requestId, action, dataset, code: error.code });
+  const work = deniedRequests(ctx).note(ctx, { actor, requestId, action, dataset, code: error.code });
   if (work !== undefined) c.executionCtx.waitUntil(work);
   return error;
 }

@@ -2,7 +2,7 @@ import { promisify } from 'node:util';
 import { gunzip, inflate, zstdDecompress } from 'node:zlib';
 import type { Context } from 'hono';
 import type * as z from 'zod';
-import { TimestoreError } from '../../src/core/errors.ts';
+import { ApiError } from '../../src/core/errors.ts';
 import { invalidForm, readJson } from '../../src/core/request-text.ts';
 import type { App } from './app.ts';
 
@@ -22,13 +22,13 @@ const small_bytes = 16 * 1024;
  *
  * @throws TimestoreError `unavailable`, and what `work` does
  */
-export async function inRoom<Result>(c: Context<App>, work: () => Promise<Result>): Promise<Result> {
-  const { room, config } = c.get('timestore');
+export async function withinMemoryBudget<Result>(c: Context<App>, work: () => Promise<Result>): Promise<Result> {
+  const { memoryBudget: room, config } = c.get('ctx');
   const { body_bytes_max } = config.limits;
   const isPlain = (c.req.header('content-encoding') ?? 'identity') === 'identity';
   const told = isPlain ? Number(c.req.header('content-length') ?? body_bytes_max) : body_bytes_max;
   if (told <= small_bytes) return await work();
-  const release = await room.forBody(Math.min(told, body_bytes_max));
+  const release = await room.reserveBody(Math.min(told, body_bytes_max));
   try {
     return await work();
   } finally {
@@ -43,22 +43,22 @@ export async function inRoom<Result>(c: Context<App>, work: () => Promise<Result
  *   unpacked or is not UTF-8
  */
 export async function bodyText(c: Context<App>): Promise<string> {
-  return await textOf(c, await bodyBytes(c));
+  return await decodeText(c, await bodyBytes(c));
 }
 
 /** The same of a body that was read already. */
-export async function textOf(c: Context<App>, sent: Uint8Array): Promise<string> {
-  const { body_bytes_max } = c.get('timestore').config.limits;
+export async function decodeText(c: Context<App>, sent: Uint8Array): Promise<string> {
+  const { body_bytes_max } = c.get('ctx').config.limits;
   const encoding = (c.req.header('content-encoding') ?? 'identity').trim().toLowerCase();
   const decompress = encodings.get(encoding);
   if (decompress === undefined && encoding !== 'identity') {
-    throw new TimestoreError('unsupported-media-type', 'Content-Encoding: gzip, deflate, zstd or none is understood.');
+    throw new ApiError('unsupported-media-type', 'Content-Encoding: gzip, deflate, zstd or none is understood.');
   }
   const bytes = decompress === undefined ? sent : await unpack(sent, encoding, decompress, body_bytes_max);
   try {
     return new TextDecoder('utf-8', { fatal: true, ignoreBOM: false }).decode(bytes);
   } catch {
-    throw new TimestoreError('malformed-body', 'The body is not valid UTF-8.');
+    throw new ApiError('malformed-body', 'The body is not valid UTF-8.');
   }
 }
 
@@ -73,13 +73,13 @@ async function unpack(
   } catch (error) {
     // What the runtime says when more comes out than it was allowed to make.
     if (error instanceof RangeError) throw tooLarge(bytesMax);
-    throw new TimestoreError('malformed-body', `The body is not valid ${encoding}.`, { cause: error });
+    throw new ApiError('malformed-body', `The body is not valid ${encoding}.`, { cause: error });
   }
 }
 
 /** The body as it came, not read further than the limit. Throws TimestoreError `limit-exceeded`. */
 export async function bodyBytes(c: Context<App>): Promise<Uint8Array<ArrayBuffer>> {
-  const bytesMax = c.get('timestore').config.limits.body_bytes_max;
+  const bytesMax = c.get('ctx').config.limits.body_bytes_max;
   const told = c.req.header('content-length');
   if (Number(told ?? 0) > bytesMax) throw tooLarge(bytesMax);
   // The runtime gives no more bytes than were told.
@@ -94,8 +94,8 @@ export async function bodyBytes(c: Context<App>): Promise<Uint8Array<ArrayBuffer
   return new Uint8Array(Buffer.concat(chunks));
 }
 
-function tooLarge(bytesMax: number): TimestoreError {
-  return new TimestoreError(
+function tooLarge(bytesMax: number): ApiError {
+  return new ApiError(
     'limit-exceeded',
     `The body has more than ${bytesMax} bytes, decompressed (limit body_bytes_max); send it in several.`,
   );
@@ -106,27 +106,24 @@ function tooLarge(bytesMax: number): TimestoreError {
  *
  * @param options `isNulKept` for a body whose text goes to ClickHouse, or into what keeps any text
  */
-export async function bodyAs<Schema extends z.ZodType>(
+export async function parseBody<Schema extends z.ZodType>(
   c: Context<App>,
   schema: Schema,
   options: { isNulKept?: boolean } = {},
 ): Promise<z.output<Schema>> {
   const type = mediaType(c);
   if (type !== 'application/json') {
-    throw new TimestoreError(
-      'unsupported-media-type',
-      `Send the body as application/json, not ${type || 'without a type'}.`,
-    );
+    throw new ApiError('unsupported-media-type', `Send the body as application/json, not ${type || 'without a type'}.`);
   }
   const text = await bodyText(c);
   const body = parseJson(text, options);
   const result = schema.safeParse(body);
   if (result.success) return result.data;
-  throw notOfForm(result.error);
+  throw formError(result.error);
 }
 
 /** Everything that is wrong, each with its path. */
-export function notOfForm({ issues }: z.ZodError): TimestoreError {
+export function formError({ issues }: z.ZodError): ApiError {
   return invalidForm(issues.map(({ path, message }) => ({ path: path.join('.'), message })));
 }
 
@@ -140,6 +137,6 @@ function parseJson(text: string, options: { isNulKept?: boolean }): unknown {
     return readJson(text, options);
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
-    throw new TimestoreError('malformed-body', 'The body is not valid JSON.');
+    throw new ApiError('malformed-body', 'The body is not valid JSON.');
   }
 }

@@ -1,12 +1,12 @@
 import { cors } from 'hono/cors';
 import { createMiddleware } from 'hono/factory';
 import { describeError, type Event, logToConsole } from '../../src/core/log.ts';
-import { type Asking, onBehalfOf } from '../../src/core/request-context.ts';
+import { type Actor, runAs } from '../../src/core/request-context.ts';
 import { requireTextInUrl } from '../../src/core/request-text.ts';
 import { endTrace, traceOf } from '../../src/core/trace.ts';
-import type { Context as Timestore } from '../../src/create-context.ts';
+import type { Context as AppContext } from '../../src/create-context.ts';
 import { type App, contextFor } from './app.ts';
-import { kindOf } from './route-class.ts';
+import { routeClass } from './route-class.ts';
 
 const requestIdForm = /^[A-Za-z0-9._-]{1,128}$/;
 
@@ -15,37 +15,37 @@ export const requestEvents = createMiddleware<App>(async (c, next) => {
   const [from, from_ms] = [performance.now(), Date.now()];
   const sent = c.req.header('x-request-id');
   const requestId = sent !== undefined && requestIdForm.test(sent) ? sent : crypto.randomUUID();
-  const timestore = contextIfAny(c.env);
-  const trace = traceOf(c.req.header('traceparent'), timestore?.config.OTEL_TRACES_SAMPLER_ARG ?? 0);
+  const ctx = contextIfAny(c.env);
+  const trace = traceOf(c.req.header('traceparent'), ctx?.config.OTEL_TRACES_SAMPLER_ARG ?? 0);
   c.set('requestId', requestId);
   c.set('event', {});
   // Before there is an answer, which would have to be made again for it.
   c.header('x-request-id', requestId);
-  const who: Asking = { actor: 'unknown', requestId, trace };
-  await onBehalfOf(who, next);
+  const who: Actor = { actor: 'unknown', requestId, trace };
+  await runAs(who, next);
   if (!c.res.headers.has('x-request-id')) c.header('x-request-id', requestId);
   const { method, path } = c.req;
   const { status } = c.res;
-  const kind = kindOf(c);
+  const kind = routeClass(c);
   const event: Event = {
     ...{ event: 'request', requestId, traceId: trace.traceId, kind, method, path, status },
     ...{ actor: who.actor, took_ms: Math.round(performance.now() - from) },
     ...c.get('event'),
     ...(c.error !== undefined && describeError(c.error)),
   };
-  if (timestore === undefined) return logToConsole(event);
-  timestore.log(event);
-  const { counters } = timestore;
-  if (counters.isDue(timestore.now())) c.executionCtx.waitUntil(counters.send(timestore));
+  if (ctx === undefined) return logToConsole(event);
+  ctx.log(event);
+  const { counters } = ctx;
+  if (counters.isDue(ctx.now())) c.executionCtx.waitUntil(counters.send(ctx));
   const attributes = { 'http.request.method': method, 'url.path': path, 'http.response.status_code': status };
   const root = { name: `${method} ${kind}`, kind: 2 as const, from_ms, isFailed: status >= 500, attributes };
-  if (timestore.config.OTEL_EXPORTER_OTLP_ENDPOINT !== undefined) {
-    c.executionCtx.waitUntil(endTrace(timestore, trace, root));
+  if (ctx.config.OTEL_EXPORTER_OTLP_ENDPOINT !== undefined) {
+    c.executionCtx.waitUntil(endTrace(ctx, trace, root));
   }
 });
 
 /** Undefined where the configuration is not complete, of which the route itself tells. */
-function contextIfAny(env: App['Bindings']): Timestore | undefined {
+function contextIfAny(env: App['Bindings']): AppContext | undefined {
   try {
     return contextFor(env);
   } catch {
@@ -84,6 +84,6 @@ export const textInUrl = createMiddleware<App>(async (c, next) => {
 
 /** Gives a request the clients. Without a complete configuration every route but /health says what it lacks. */
 export const withTimestore = createMiddleware<App>(async (c, next) => {
-  c.set('timestore', contextFor(c.env));
+  c.set('ctx', contextFor(c.env));
   await next();
 });

@@ -3,14 +3,14 @@ import * as z from 'zod';
 import { type ErrorCode, errorCatalogue } from '../../src/core/errors.ts';
 import { slug } from '../../src/core/identifiers.ts';
 import { problemSchema } from './problem.ts';
-import { type Kind, kindOfTag, ofKind, type Tag } from './route-class.ts';
+import { classOfTag, type RouteClass, type Tag, withClass } from './route-class.ts';
 
 type Description = {
   summary: string;
   description?: string;
   tag: Tag;
   /** Where requests of the route are of another kind than those of its tag. */
-  kind?: Kind;
+  kind?: RouteClass;
   /** Names of path parameters, all slugs. */
   path?: string[];
   /** Headers of the request: with their description, or as the schema that they are checked against. */
@@ -39,7 +39,7 @@ export type Example = {
 };
 
 /** A route's entry in the OpenAPI document, from the schemas that validate it and the catalogue of errors, and its kind. */
-export function describe(route: Description) {
+export function openApiRoute(route: Description) {
   const { body, example } = route;
   // Every route that asks for a key refuses in the same ways.
   const refusals: ErrorCode[] = route.public ? [] : ['unauthenticated', 'forbidden', 'too-many-requests'];
@@ -89,7 +89,7 @@ export function describe(route: Description) {
     }),
     responses: Object.fromEntries([...answers, ...problems(codes)]),
   };
-  return ofKind(route.kind ?? kindOfTag(route.tag), describeRoute(options as DescribeRouteOptions));
+  return withClass(route.kind ?? classOfTag(route.tag), describeRoute(options as DescribeRouteOptions));
 }
 
 function strings(place: 'path' | 'query' | 'header', named: Record<string, string | z.ZodType> = {}) {

@@ -1,8 +1,8 @@
 import type { Context } from 'hono';
 import * as z from 'zod';
-import { TimestoreError } from '../../src/core/errors.ts';
+import { ApiError } from '../../src/core/errors.ts';
 import type { App } from './app.ts';
-import { notOfForm } from './body.ts';
+import { formError } from './body.ts';
 
 export const pageLimit_max = 1_000;
 const pageLimit = 100;
@@ -42,7 +42,7 @@ export const nextSchema = z.string().nullable().meta({ description: '`cursor` of
 export function queryAs<Schema extends z.ZodType>(c: Context<App>, schema: Schema): z.output<Schema> {
   const result = schema.safeParse(c.req.query());
   if (result.success) return result.data;
-  throw notOfForm(result.error);
+  throw formError(result.error);
 }
 
 /** A page of a list, from one entry more than it has. */
@@ -67,7 +67,7 @@ export function ifMatch(c: Context<App>, form: RegExp): number[] | undefined {
   if (sent === undefined || sent === '*') return undefined;
   const [, ...parts] = form.exec(sent) ?? [];
   if (parts.length === 0) {
-    throw new TimestoreError('invalid-request', 'If-Match: the ETag of an earlier answer, as it was sent.');
+    throw new ApiError('invalid-request', 'If-Match: the ETag of an earlier answer, as it was sent.');
   }
   return parts.map(Number);
 }

@@ -2,7 +2,7 @@ import type { Context } from 'hono';
 import { HTTPException } from 'hono/http-exception';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import * as z from 'zod';
-import { errorCatalogue, TimestoreError } from '../../src/core/errors.ts';
+import { ApiError, errorCatalogue } from '../../src/core/errors.ts';
 import type { App } from './app.ts';
 
 /** The answer to whatever went wrong, RFC 9457. */
@@ -39,12 +39,12 @@ export function problem(c: Context<App>, error: unknown): Response {
   return c.body(JSON.stringify(body), status as ContentfulStatusCode, Object.fromEntries(headers));
 }
 
-function asKnown(error: unknown): TimestoreError {
-  if (error instanceof TimestoreError) return error;
-  if (error instanceof HTTPException && error.status < 500) return new TimestoreError('invalid-request', error.message);
+function asKnown(error: unknown): ApiError {
+  if (error instanceof ApiError) return error;
+  if (error instanceof HTTPException && error.status < 500) return new ApiError('invalid-request', error.message);
   // What nests so deep that it cannot be gone through was sent so.
   if (error instanceof RangeError && error.message.includes('call stack')) {
-    return new TimestoreError('limit-exceeded', 'The request nests too deep.', { cause: error });
+    return new ApiError('limit-exceeded', 'The request nests too deep.', { cause: error });
   }
-  return new TimestoreError('internal', 'Something failed here. The request id finds it in the log.', { cause: error });
+  return new ApiError('internal', 'Something failed here. The request id finds it in the log.', { cause: error });
 }

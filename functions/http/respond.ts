@@ -1,6 +1,6 @@
 import type { Context } from 'hono';
-import { takeSlot } from '../../src/core/concurrency-limit.ts';
-import { TimestoreError } from '../../src/core/errors.ts';
+import { acquireSlot } from '../../src/core/concurrency-limit.ts';
+import { ApiError } from '../../src/core/errors.ts';
 import type { Answer } from '../../src/query/execution/answer.ts';
 import { noteQuery } from '../../src/query/execution/cancel.ts';
 import { type Format, formatNames, formats } from '../../src/query/request/format.ts';
@@ -9,7 +9,7 @@ import type { App } from './app.ts';
 const headerChars_max = 8_000;
 
 /** The format that a request asks for: by its body, else the first one of `Accept` that there is, else JSON. */
-export function formatOf(c: Context<App>, asked: Format | undefined): Format {
+export function chooseFormat(c: Context<App>, asked: Format | undefined): Format {
   if (asked !== undefined) return asked;
   const accepted = (c.req.header('accept') ?? '').split(',').map((range) => range.split(';')[0]?.trim().toLowerCase());
   for (const type of accepted) {
@@ -24,11 +24,14 @@ export function formatOf(c: Context<App>, asked: Format | undefined): Format {
  * Answers with rows. What is complete is sent in one piece; the rest as it comes, and a failure then breaks the
  * connection: half an answer must not look like a whole one. A client that goes away takes its query along.
  */
-export async function answerWith(c: Context<App>, ask: (signal: AbortSignal) => Promise<Answer>): Promise<Response> {
+export async function respondWithAnswer(
+  c: Context<App>,
+  ask: (signal: AbortSignal) => Promise<Answer>,
+): Promise<Response> {
   const gone = new AbortController();
   c.req.raw.signal.addEventListener('abort', () => gone.abort());
-  const giveBack = takeSlot(c.get('timestore'), 'queries', c.get('key').id);
-  const forget = noteQuery(c.get('timestore'), gone);
+  const giveBack = acquireSlot(c.get('ctx'), 'queries', c.get('key').id);
+  const forget = noteQuery(c.get('ctx'), gone);
   const release = () => {
     giveBack();
     forget();
@@ -39,7 +42,7 @@ export async function answerWith(c: Context<App>, ask: (signal: AbortSignal) => 
   } catch (error) {
     release();
     // The answer says that it was cancelled, whatever broke because of that.
-    throw gone.signal.reason instanceof TimestoreError ? gone.signal.reason : error;
+    throw gone.signal.reason instanceof ApiError ? gone.signal.reason : error;
   }
   const { format, notes, cursor, isComplete } = answer;
   const { warnings, streaming, mode, replicaAge_ms, watermark } = notes;

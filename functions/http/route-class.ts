@@ -20,28 +20,28 @@ const kinds = {
 export type Tag = keyof typeof kinds;
 
 /** `receipt`: probes of a batch. `other`: a request that has no route. */
-export type Kind = (typeof kinds)[Tag] | 'receipt' | 'cancel' | 'other';
+export type RouteClass = (typeof kinds)[Tag] | 'receipt' | 'cancel' | 'other';
 
 const mark = Symbol('kind');
 
 /** Marks a handler of a route, so that requests for the route count as of a kind. */
-export function ofKind<Handler extends object>(kind: Kind, handler: Handler): Handler {
+export function withClass<Handler extends object>(kind: RouteClass, handler: Handler): Handler {
   return Object.assign(handler, { [mark]: kind });
 }
 
-export function kindOfTag(tag: Tag): Kind {
+export function classOfTag(tag: Tag): RouteClass {
   return kinds[tag];
 }
 
 /** Undefined for handlers that say none. */
-export function kindOfHandler(handler: object): Kind | undefined {
-  return (handler as { [mark]?: Kind })[mark];
+export function classOfHandler(handler: object): RouteClass | undefined {
+  return (handler as { [mark]?: RouteClass })[mark];
 }
 
 /** What a request is for, whichever handler answered it. */
-export function kindOf(c: Context): Kind {
+export function routeClass(c: Context): RouteClass {
   for (const { handler } of matchedRoutes(c)) {
-    const kind = kindOfHandler(handler);
+    const kind = classOfHandler(handler);
     if (kind !== undefined) return kind;
   }
   return 'other';

@@ -1,10 +1,10 @@
 import * as z from 'zod';
-import { type Migration, readModes } from '../../src/catalog/read-routing.ts';
+import { readModes, type Takeover } from '../../src/catalog/read-routing.ts';
 import type { Config } from '../../src/core/config.ts';
-import { TimestoreError } from '../../src/core/errors.ts';
-import type { Mirrored } from '../../src/operations/takeover/mirror-state.ts';
+import { ApiError } from '../../src/core/errors.ts';
+import type { MirrorState } from '../../src/operations/takeover/mirror-state.ts';
 
-export const migrationSchema = z.strictObject({
+export const takeoverSchema = z.strictObject({
   reads: z.enum(readModes).meta({
     description:
       'who answers queries: `off`: the system that the dataset is taken over from; `compare`: that one, and its answers ' +
@@ -13,7 +13,7 @@ export const migrationSchema = z.strictObject({
   mirror: z.boolean().meta({ description: 'whether rows accepted from then on are sent to that system' }),
 });
 
-export const withMirrorSchema = migrationSchema.extend({
+export const withMirrorSchema = takeoverSchema.extend({
   mirrored: z
     .object({
       behindRows: z.int().meta({ description: 'accepted rows that it has not, buffered ones among them' }),
@@ -26,16 +26,16 @@ export const withMirrorSchema = migrationSchema.extend({
 });
 
 /** Throws TimestoreError `invalid-request` for what needs another system, where the deployment knows none. */
-export function requireOrigin(migration: Migration | null | undefined, config: Config): void {
+export function requireSource(migration: Takeover | null | undefined, config: Config): void {
   const isNeeded = migration?.mirror || (migration?.reads ?? 'on') !== 'on';
   if (!isNeeded || config.TIMESTORE_ORIGIN_URL !== undefined) return;
-  throw new TimestoreError(
+  throw new ApiError(
     'invalid-request',
     'migration: this deployment knows no system to take datasets over from; set TIMESTORE_ORIGIN_URL and TIMESTORE_ORIGIN_KEY.',
   );
 }
 
-export function mirroredView(mirrored: Mirrored | undefined) {
+export function mirrorStateView(mirrored: MirrorState | undefined) {
   if (mirrored === undefined) return null;
   const { oldestAge_ms, ...rest } = mirrored;
   return { ...rest, oldestAgeMs: oldestAge_ms === null ? null : Math.round(oldestAge_ms) };

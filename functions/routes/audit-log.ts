@@ -1,9 +1,9 @@
 import * as z from 'zod';
 import { type LogLine, readLog } from '../../src/catalog/audit-log/read.ts';
-import { TimestoreError } from '../../src/core/errors.ts';
+import { ApiError } from '../../src/core/errors.ts';
 import { routes } from '../http/app.ts';
 import { requireScope } from '../http/auth.ts';
-import { describe } from '../http/openapi-route.ts';
+import { openApiRoute } from '../http/openapi-route.ts';
 import { nextSchema, numberedQuery, numberOf, pageOf, queryAs, timeText, wanted } from '../http/paging.ts';
 
 const lineSchema = z
@@ -35,7 +35,7 @@ const logQuery = z.strictObject({
 
 export const auditLogRoutes = routes().get(
   '/v1/admin/audit-log',
-  describe({
+  openApiRoute({
     summary: 'Who changed what',
     description:
       'One line for each change and each refused access, the newest first. A key that lists datasets sees the lines of those.',
@@ -49,10 +49,10 @@ export const auditLogRoutes = routes().get(
     const { cursor, limit, from, to, ...filter } = queryAs(c, logQuery);
     const [from_ms, to_ms] = [from, to].map((each) => (each === undefined ? undefined : Date.parse(each)));
     if (from_ms !== undefined && to_ms !== undefined && from_ms > to_ms) {
-      throw new TimestoreError('invalid-request', 'from: it is after to.');
+      throw new ApiError('invalid-request', 'from: it is after to.');
     }
     const found = await readLog(
-      c.get('timestore'),
+      c.get('ctx'),
       { ...filter, from_ms, to_ms, before: numberOf(cursor), datasets: c.get('key').listed('admin') },
       wanted(limit),
     );

@@ -7,9 +7,9 @@ import { auditTable } from '../../src/operations/row-audit/audit-table.ts';
 import { metricsText } from '../../src/telemetry/metrics-text.ts';
 import { routes } from '../http/app.ts';
 import { requireAll, requireDataset, requireScope } from '../http/auth.ts';
-import { bodyAs } from '../http/body.ts';
+import { parseBody } from '../http/body.ts';
 import { withTimestore } from '../http/middleware.ts';
-import { describe } from '../http/openapi-route.ts';
+import { openApiRoute } from '../http/openapi-route.ts';
 
 const sums = z.object({ expected: z.int(), found: z.int() });
 const range = z.object({ from: z.int(), to: z.int() });
@@ -70,7 +70,7 @@ const newestSchema = z.object({
 export const auditRoutes = routes()
   .post(
     '/v1/admin/audit',
-    describe({
+    openApiRoute({
       summary: 'Audit a table now',
       example: { body: { dataset: 'demo', table: 'readings' } },
       description:
@@ -83,15 +83,15 @@ export const auditRoutes = routes()
     }),
     requireScope('admin'),
     async (c) => {
-      const { dataset, table: name } = await bodyAs(c, auditBody);
+      const { dataset, table: name } = await parseBody(c, auditBody);
       requireDataset(c, ['admin'], dataset);
-      const table = await requireTable(c.get('timestore'), dataset, name);
-      return c.json((await auditTable(c.get('timestore'), table)) satisfies z.input<typeof auditSchema>);
+      const table = await requireTable(c.get('ctx'), dataset, name);
+      return c.json((await auditTable(c.get('ctx'), table)) satisfies z.input<typeof auditSchema>);
     },
   )
   .get(
     '/v1/admin/audit',
-    describe({
+    openApiRoute({
       summary: 'The newest audit of each table',
       example: {},
       description: 'Made every few hours (limit audit_every_ms), and by `POST`.',
@@ -100,14 +100,14 @@ export const auditRoutes = routes()
     }),
     requireScope('admin'),
     async (c) => {
-      const audits = await newestAudits(c.get('timestore'));
+      const audits = await newestAudits(c.get('ctx'));
       const own = audits.filter(({ dataset }) => c.get('key').covers('admin', dataset));
       return c.json({ audits: own } satisfies z.input<typeof newestSchema>);
     },
   )
   .get(
     '/metrics',
-    describe({
+    openApiRoute({
       summary: 'Metrics',
       example: {},
       description:
@@ -119,6 +119,6 @@ export const auditRoutes = routes()
     withTimestore,
     requireAll('admin'),
     async (c) => {
-      return c.body(await metricsText(c.get('timestore')), 200, { 'content-type': 'text/plain; version=0.0.4' });
+      return c.body(await metricsText(c.get('ctx')), 200, { 'content-type': 'text/plain; version=0.0.4' });
     },
   );

@@ -1,13 +1,13 @@
 import * as z from 'zod';
-import { TimestoreError } from '../../src/core/errors.ts';
+import { ApiError } from '../../src/core/errors.ts';
 import { slug } from '../../src/core/identifiers.ts';
 import { createJob } from '../../src/jobs/job.ts';
 import { backupKey, backupPrefix } from '../../src/operations/backup/backup.ts';
 import { readBackup } from '../../src/operations/backup/restore.ts';
 import { routes } from '../http/app.ts';
 import { requireAll } from '../http/auth.ts';
-import { bodyAs } from '../http/body.ts';
-import { describe } from '../http/openapi-route.ts';
+import { parseBody } from '../http/body.ts';
+import { openApiRoute } from '../http/openapi-route.ts';
 import { nextSchema, pageQuery, queryAs, timeText } from '../http/paging.ts';
 import { jobSchema, jobView, workBehind } from './jobs.ts';
 
@@ -31,7 +31,7 @@ const idForm = /^[A-Za-z0-9-]{1,64}$/;
 export const backupRoutes = routes()
   .post(
     path,
-    describe({
+    openApiRoute({
       summary: 'Back up',
       description:
         'A job that copies everything acknowledged before it into the bucket: each partition as Parquet that is read back, and ' +
@@ -43,15 +43,15 @@ export const backupRoutes = routes()
     }),
     requireAll('admin'),
     async (c) => {
-      const request = await bodyAs(c, body);
-      const job = await createJob(c.get('timestore'), { kind: 'backup', dataset: null, table: null, request });
+      const request = await parseBody(c, body);
+      const job = await createJob(c.get('ctx'), { kind: 'backup', dataset: null, table: null, request });
       workBehind(c);
       return c.json(jobView(job), 202);
     },
   )
   .get(
     path,
-    describe({
+    openApiRoute({
       summary: 'List backups',
       description: 'Those in the bucket that are whole, by name. It needs nothing but the bucket.',
       tag: 'Backups',
@@ -65,7 +65,7 @@ export const backupRoutes = routes()
     async (c) => {
       const { cursor } = queryAs(c, z.strictObject({ cursor: pageQuery.cursor }));
       const after = cursor === undefined ? undefined : backupKey(cursor);
-      const found = await c.get('timestore').objects.list(backupPrefix, { after, delimiter: '/' });
+      const found = await c.get('ctx').objects.list(backupPrefix, { after, delimiter: '/' });
       const backups = found.map(({ key, modifiedAt_ms }) => {
         return { id: key.slice(backupPrefix.length).replace(/\.json$/, ''), finishedAt: timeText(modifiedAt_ms) };
       });
@@ -74,7 +74,7 @@ export const backupRoutes = routes()
   )
   .get(
     `${path}/:id`,
-    describe({
+    openApiRoute({
       summary: 'Read a backup',
       tag: 'Backups',
       parameters: { id: 'of the backup' },
@@ -84,13 +84,13 @@ export const backupRoutes = routes()
     }),
     requireAll('admin'),
     async (c) => {
-      const { id, startedAt, finishedAt, tables } = await readBackup(c.get('timestore'), backupId(c.req.param('id')));
+      const { id, startedAt, finishedAt, tables } = await readBackup(c.get('ctx'), backupId(c.req.param('id')));
       return c.json({ id, startedAt, finishedAt, tables });
     },
   )
   .post(
     `${path}/:id/restore`,
-    describe({
+    openApiRoute({
       summary: 'Restore a backup',
       description:
         'A job that brings its tables back, with keys and saved queries if it is of all datasets. It replaces none: tables that ' +
@@ -104,11 +104,11 @@ export const backupRoutes = routes()
     }),
     requireAll('admin'),
     async (c) => {
-      const timestore = c.get('timestore');
-      const { datasets } = await bodyAs(c, body);
-      const backup = await readBackup(timestore, backupId(c.req.param('id')));
+      const ctx = c.get('ctx');
+      const { datasets } = await parseBody(c, body);
+      const backup = await readBackup(ctx, backupId(c.req.param('id')));
       const request = { backup: backup.id, ...(datasets !== undefined && { datasets }) };
-      const job = await createJob(timestore, { kind: 'restore', dataset: null, table: null, request });
+      const job = await createJob(ctx, { kind: 'restore', dataset: null, table: null, request });
       workBehind(c);
       return c.json(jobView(job), 202);
     },
@@ -116,5 +116,5 @@ export const backupRoutes = routes()
 
 function backupId(text: string): string {
   if (idForm.test(text)) return text;
-  throw new TimestoreError('not-found', `There is no whole backup ${text.slice(0, 64)}.`);
+  throw new ApiError('not-found', `There is no whole backup ${text.slice(0, 64)}.`);
 }

@@ -1,11 +1,11 @@
 import * as z from 'zod';
 import { readDataset } from '../../src/catalog/datasets.ts';
-import { type Comparison, listComparisons } from '../../src/operations/takeover/differences.ts';
+import { listDifferences, type RecordedDifference } from '../../src/operations/takeover/differences.ts';
 import { routes } from '../http/app.ts';
 import { requireScope } from '../http/auth.ts';
-import { describe } from '../http/openapi-route.ts';
+import { openApiRoute } from '../http/openapi-route.ts';
 import { nextSchema, numberedQuery, numberOf, pageOf, queryAs, timeText, wanted } from '../http/paging.ts';
-import { slugOf } from '../http/params.ts';
+import { requireSlug } from '../http/params.ts';
 
 const rows = z.array(z.record(z.string(), z.unknown()));
 
@@ -25,7 +25,7 @@ const comparisonSchema = z
 
 export const comparisonRoutes = routes().get(
   '/v1/admin/datasets/:dataset/comparisons',
-  describe({
+  openApiRoute({
     summary: 'List answers that differ',
     description:
       'While `migration.reads` is `compare`: the newest 100 queries that the original has answered otherwise than this ' +
@@ -44,15 +44,15 @@ export const comparisonRoutes = routes().get(
   }),
   requireScope('admin'),
   async (c) => {
-    const timestore = c.get('timestore');
-    const { name } = await readDataset(timestore, slugOf('dataset', c.req.param('dataset')));
+    const ctx = c.get('ctx');
+    const { name } = await readDataset(ctx, requireSlug('dataset', c.req.param('dataset')));
     const { cursor, limit } = queryAs(c, z.strictObject(numberedQuery));
-    const found = await listComparisons(timestore, name, numberOf(cursor), wanted(limit));
+    const found = await listDifferences(ctx, name, numberOf(cursor), wanted(limit));
     const { items, last } = pageOf(found, limit);
     return c.json({ comparisons: items.map(viewOf), next: last?.n ?? null });
   },
 );
 
-function viewOf({ n: _, at_ms, ...comparison }: Comparison): z.input<typeof comparisonSchema> {
+function viewOf({ n: _, at_ms, ...comparison }: RecordedDifference): z.input<typeof comparisonSchema> {
   return { at: timeText(at_ms), ...comparison };
 }

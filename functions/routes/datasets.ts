@@ -9,18 +9,18 @@ import {
   readDataset,
 } from '../../src/catalog/datasets.ts';
 import type { Config } from '../../src/core/config.ts';
-import { TimestoreError } from '../../src/core/errors.ts';
+import { ApiError } from '../../src/core/errors.ts';
 import { slug } from '../../src/core/identifiers.ts';
 import { createJob } from '../../src/jobs/job.ts';
-import { mirroredOf } from '../../src/operations/takeover/mirror-state.ts';
+import { readMirrorState } from '../../src/operations/takeover/mirror-state.ts';
 import { states } from '../../src/schema/table-state.ts';
 import { routes } from '../http/app.ts';
 import { requireDataset, requireScope } from '../http/auth.ts';
-import { bodyAs } from '../http/body.ts';
-import { describe } from '../http/openapi-route.ts';
+import { parseBody } from '../http/body.ts';
+import { openApiRoute } from '../http/openapi-route.ts';
 import { ifMatch, nextSchema, pageOf, pageQuery, queryAs, timeText, wanted, wholeNumber } from '../http/paging.ts';
-import { slugOf } from '../http/params.ts';
-import { migrationSchema, mirroredView, requireOrigin, withMirrorSchema } from '../http/takeover-schema.ts';
+import { requireSlug } from '../http/params.ts';
+import { mirrorStateView, requireSource, takeoverSchema, withMirrorSchema } from '../http/takeover-schema.ts';
 import { workBehind } from './jobs.ts';
 
 export const retentionSchema = z.strictObject({
@@ -56,7 +56,7 @@ const datasetSchema = z
       .nullable()
       .meta({ description: 'of tables without their own; null keeps rows for ever' }),
     quota: quotaSchema.nullable(),
-    migration: migrationSchema.nullable().meta({ description: 'null: this deployment alone reads and writes' }),
+    migration: takeoverSchema.nullable().meta({ description: 'null: this deployment alone reads and writes' }),
     tables: z.int(),
     createdAt: z.string(),
     deleteAt: z.string().nullable().meta({ description: 'when it goes for good, while its state is `deleting`' }),
@@ -84,7 +84,7 @@ const changeBody = z.strictObject({
   state: stateSchema.optional(),
   retention: retentionSchema.nullable().optional(),
   quota: quotaSchema.nullable().optional(),
-  migration: migrationSchema.nullable().optional(),
+  migration: takeoverSchema.nullable().optional(),
 });
 
 export const listQuery = {
@@ -116,7 +116,7 @@ export const ifMatchHeader = (tag: RegExp) => ({
 export const datasetRoutes = routes()
   .get(
     path,
-    describe({
+    openApiRoute({
       summary: 'List datasets',
       description: 'By name, those that the key lists.',
       tag: 'Catalogue',
@@ -132,7 +132,7 @@ export const datasetRoutes = routes()
     requireScope('admin'),
     async (c) => {
       const { cursor, limit, search, state } = queryAs(c, z.strictObject(listQuery));
-      const found = await listDatasets(c.get('timestore'), {
+      const found = await listDatasets(c.get('ctx'), {
         ...{ after: cursor, search, state, limit: wanted(limit), of: c.get('key').listed('admin') },
       });
       const { items, last } = pageOf(found, limit);
@@ -141,7 +141,7 @@ export const datasetRoutes = routes()
   )
   .post(
     path,
-    describe({
+    openApiRoute({
       summary: 'Create a dataset',
       description: 'Writes make datasets as well; this is for one with a policy from the start.',
       tag: 'Catalogue',
@@ -152,18 +152,18 @@ export const datasetRoutes = routes()
     }),
     requireScope('admin'),
     async (c) => {
-      const timestore = c.get('timestore');
-      const body = await bodyAs(c, createBody);
+      const ctx = c.get('ctx');
+      const body = await parseBody(c, createBody);
       requireDataset(c, ['admin'], body.name);
-      requireRetention(body.retention, timestore.config);
-      const made = await createDataset(timestore, body);
+      requireRetention(body.retention, ctx.config);
+      const made = await createDataset(ctx, body);
       c.header('etag', tagOf(made));
       return c.json(viewOf(made), 201);
     },
   )
   .get(
     `${path}/:dataset`,
-    describe({
+    openApiRoute({
       summary: 'Read a dataset',
       tag: 'Catalogue',
       path: ['dataset'],
@@ -173,21 +173,21 @@ export const datasetRoutes = routes()
     }),
     requireScope('admin'),
     async (c) => {
-      const timestore = c.get('timestore');
-      const name = slugOf('dataset', c.req.param('dataset'));
-      const dataset = await readDataset(timestore, name);
+      const ctx = c.get('ctx');
+      const name = requireSlug('dataset', c.req.param('dataset'));
+      const dataset = await readDataset(ctx, name);
       c.header('etag', tagOf(dataset));
       const { migration, ...rest } = viewOf(dataset);
       const view = {
-        ...{ ...rest, usage: await readUsage(timestore, name) },
-        migration: migration && { ...migration, mirrored: mirroredView(await mirroredOf(timestore, name)) },
+        ...{ ...rest, usage: await readUsage(ctx, name) },
+        migration: migration && { ...migration, mirrored: mirrorStateView(await readMirrorState(ctx, name)) },
       };
       return c.json(view satisfies z.input<typeof withUsageSchema>);
     },
   )
   .patch(
     `${path}/:dataset`,
-    describe({
+    openApiRoute({
       summary: 'Change a dataset',
       description:
         'Its title, whether it takes rows, how long they are kept, how many there may be, and how it is taken over from ' +
@@ -203,18 +203,18 @@ export const datasetRoutes = routes()
     }),
     requireScope('admin'),
     async (c) => {
-      const timestore = c.get('timestore');
-      const name = slugOf('dataset', c.req.param('dataset'));
-      const change = await bodyAs(c, changeBody);
+      const ctx = c.get('ctx');
+      const name = requireSlug('dataset', c.req.param('dataset'));
+      const change = await parseBody(c, changeBody);
       if (Object.keys(change).length === 0) {
-        throw new TimestoreError('invalid-request', 'Name what to change: title, state, retention, quota, migration.');
+        throw new ApiError('invalid-request', 'Name what to change: title, state, retention, quota, migration.');
       }
-      requireRetention(change.retention, timestore.config);
-      requireOrigin(change.migration, timestore.config);
+      requireRetention(change.retention, ctx.config);
+      requireSource(change.migration, ctx.config);
       const [revision] = ifMatch(c, revisionForm) ?? [];
-      const dataset = await changeDataset(timestore, name, change, revision);
+      const dataset = await changeDataset(ctx, name, change, revision);
       if (change.retention !== undefined) {
-        await createJob(timestore, { kind: 'apply-retention', dataset: name, table: null, request: {} });
+        await createJob(ctx, { kind: 'apply-retention', dataset: name, table: null, request: {} });
       }
       if (change.retention !== undefined || change.migration?.mirror) workBehind(c);
       c.header('etag', tagOf(dataset));
@@ -223,7 +223,7 @@ export const datasetRoutes = routes()
   )
   .delete(
     `${path}/:dataset`,
-    describe({
+    openApiRoute({
       summary: 'Delete a dataset',
       description:
         'It takes no rows and is gone for readers at once (instances that have it in memory follow within 30 s), and for good ' +
@@ -239,10 +239,10 @@ export const datasetRoutes = routes()
     }),
     requireScope('admin'),
     async (c) => {
-      const name = slugOf('dataset', c.req.param('dataset'));
+      const name = requireSlug('dataset', c.req.param('dataset'));
       const { graceSeconds = grace_s } = queryAs(c, graceQuery);
       const [revision] = ifMatch(c, revisionForm) ?? [];
-      const dataset = await deleteDataset(c.get('timestore'), name, graceSeconds, revision);
+      const dataset = await deleteDataset(c.get('ctx'), name, graceSeconds, revision);
       if (graceSeconds === 0) workBehind(c);
       return c.json(viewOf(dataset), 202);
     },
@@ -261,7 +261,7 @@ export function requireRetention(retention: z.output<typeof retentionSchema> | n
     problems.push('retention.hotDays: there is no cold volume; set CLICKHOUSE_STORAGE_POLICY');
   }
   if (hotDays >= totalDays) problems.push('retention.hotDays: must be less than totalDays');
-  if (problems.length > 0) throw new TimestoreError('invalid-request', `${problems.join('; ')}.`);
+  if (problems.length > 0) throw new ApiError('invalid-request', `${problems.join('; ')}.`);
 }
 
 function viewOf(dataset: Dataset): z.input<typeof datasetSchema> {

@@ -1,8 +1,8 @@
 import { type Context, Hono } from 'hono';
 import { openAPIRouteHandler } from 'hono-openapi';
-import { TimestoreError } from '../../src/core/errors.ts';
+import { ApiError } from '../../src/core/errors.ts';
 import type { App } from '../http/app.ts';
-import { ofKind } from '../http/route-class.ts';
+import { withClass } from '../http/route-class.ts';
 
 /** Swagger UI's own files, served from the ASSETS binding, and one of ours that starts it. */
 const files = ['swagger-ui.css', 'swagger-ui-bundle.js', 'favicon-32x32.png'] as const;
@@ -32,7 +32,7 @@ export function docsRoutes(app: Hono<App>): Hono<App> {
   const docs = new Hono<App>();
   docs.get(
     '/openapi.json',
-    ofKind(
+    withClass(
       'health',
       openAPIRouteHandler(app, {
         documentation: {
@@ -53,18 +53,18 @@ export function docsRoutes(app: Hono<App>): Hono<App> {
   const policy = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'";
   docs.get(
     '/docs',
-    ofKind('health', (c: Context<App>) => c.html(page, 200, { 'content-security-policy': policy })),
+    withClass('health', (c: Context<App>) => c.html(page, 200, { 'content-security-policy': policy })),
   );
   docs.get(
     '/docs/start.js',
-    ofKind('health', (c: Context<App>) => c.body(start, 200, { 'content-type': 'text/javascript; charset=utf-8' })),
+    withClass('health', (c: Context<App>) => c.body(start, 200, { 'content-type': 'text/javascript; charset=utf-8' })),
   );
   for (const file of files) {
     docs.get(
       `/docs/${file}`,
-      ofKind('health', async (c: Context<App>) => {
+      withClass('health', async (c: Context<App>) => {
         const { ASSETS } = c.env;
-        if (ASSETS === undefined) throw new TimestoreError('misconfigured', 'The deployment lacks its ASSETS binding.');
+        if (ASSETS === undefined) throw new ApiError('misconfigured', 'The deployment lacks its ASSETS binding.');
         const answer = await ASSETS.fetch(new URL(`/${file}`, c.req.url));
         return new Response(answer.body, answer);
       }),

@@ -1,8 +1,8 @@
 import type { Context } from 'hono';
 import * as z from 'zod';
-import { TimestoreError } from '../../src/core/errors.ts';
+import { ApiError } from '../../src/core/errors.ts';
 import { exportFormat } from '../../src/operations/export/day.ts';
-import { beginExport, exportFolder } from '../../src/operations/export/export.ts';
+import { exportFolder, scheduleExport } from '../../src/operations/export/export.ts';
 import { type Export, listExports, readExport, removeExport } from '../../src/operations/export/published.ts';
 import {
   type ExportSchedule,
@@ -14,10 +14,10 @@ import { queryBody } from '../../src/query/request/parse.ts';
 import { clientKey, idempotencyHeader } from '../http/acknowledge.ts';
 import { type App, routes } from '../http/app.ts';
 import { requireScope } from '../http/auth.ts';
-import { bodyAs } from '../http/body.ts';
-import { describe } from '../http/openapi-route.ts';
+import { parseBody } from '../http/body.ts';
+import { openApiRoute } from '../http/openapi-route.ts';
 import { nextSchema, numberedQuery, numberOf, pageOf, queryAs, timeText, wanted, wholeNumber } from '../http/paging.ts';
-import { slugOf } from '../http/params.ts';
+import { requireSlug } from '../http/params.ts';
 import { jobSchema, jobView, workBehind } from './jobs.ts';
 
 const body = z.strictObject({
@@ -81,7 +81,7 @@ const parameters = { id: 'of the export, which is that of its job' };
 export const exportRoutes = routes()
   .post(
     '/v1/admin/datasets/:dataset/tables/:table/exports',
-    describe({
+    openApiRoute({
       summary: 'Export rows',
       description:
         'A job that writes all rows acknowledged before it, or those of a time range, into the bucket: an object for each day, ' +
@@ -101,17 +101,20 @@ export const exportRoutes = routes()
     }),
     requireScope('admin'),
     async (c) => {
-      const [dataset, table] = [slugOf('dataset', c.req.param('dataset')), slugOf('table', c.req.param('table'))];
-      const request = await bodyAs(c, body);
+      const [dataset, table] = [
+        requireSlug('dataset', c.req.param('dataset')),
+        requireSlug('table', c.req.param('table')),
+      ];
+      const request = await parseBody(c, body);
       const key = clientKey(c.req.header('idempotency-key'));
-      const job = await beginExport(c.get('timestore'), dataset, table, request, key);
+      const job = await scheduleExport(c.get('ctx'), dataset, table, request, key);
       workBehind(c);
       return c.json(jobView(job), 202);
     },
   )
   .get(
     path,
-    describe({
+    openApiRoute({
       summary: 'List exports',
       description: 'Those that are published, the newest first, of the datasets that the key lists.',
       tag: 'Exports',
@@ -125,14 +128,14 @@ export const exportRoutes = routes()
     async (c) => {
       const { cursor, limit, ...filter } = queryAs(c, listQuery);
       const of = c.get('key').listed('admin');
-      const found = await listExports(c.get('timestore'), { ...filter, before: numberOf(cursor), of }, wanted(limit));
+      const found = await listExports(c.get('ctx'), { ...filter, before: numberOf(cursor), of }, wanted(limit));
       const { items, last } = pageOf(found, limit);
       return c.json({ exports: items.map(exportView), next: last?.n ?? null });
     },
   )
   .get(
     `${path}/:id`,
-    describe({
+    openApiRoute({
       summary: 'Read an export',
       description: 'With an address for each object, at which it can be read without a key for a while.',
       tag: 'Exports',
@@ -145,18 +148,18 @@ export const exportRoutes = routes()
     requireScope('admin'),
     async (c) => {
       const { expiresIn = seconds } = queryAs(c, readQuery);
-      const timestore = c.get('timestore');
+      const ctx = c.get('ctx');
       const view = exportView(await ownExport(c, c.req.param('id')));
-      const urlsExpireAt = timeText(timestore.now() + expiresIn * 1000);
+      const urlsExpireAt = timeText(ctx.now() + expiresIn * 1000);
       const objects = await Promise.all(
-        view.objects.map(async (each) => ({ ...each, url: await timestore.objects.presign(each.key, expiresIn) })),
+        view.objects.map(async (each) => ({ ...each, url: await ctx.objects.presign(each.key, expiresIn) })),
       );
       return c.json({ ...view, objects, urlsExpireAt });
     },
   )
   .delete(
     `${path}/:id`,
-    describe({
+    openApiRoute({
       summary: 'Delete an export',
       description: 'And its objects.',
       tag: 'Exports',
@@ -168,7 +171,7 @@ export const exportRoutes = routes()
     requireScope('admin'),
     async (c) => {
       const found = await ownExport(c, c.req.param('id'));
-      await removeExport(c.get('timestore'), found, exportFolder(found.dataset, found.table, found.id));
+      await removeExport(c.get('ctx'), found, exportFolder(found.dataset, found.table, found.id));
       return c.body(null, 204);
     },
   );
@@ -199,7 +202,7 @@ const exampleTable = { path: { dataset: 'demo', table: 'readings' } };
 export const exportScheduleRoutes = routes()
   .put(
     schedulePath,
-    describe({
+    openApiRoute({
       summary: 'Export every day',
       description:
         'From then on whole days are exported at an hour of each day; one that was missed is made up for. A table has one schedule.',
@@ -212,14 +215,17 @@ export const exportScheduleRoutes = routes()
     }),
     requireScope('admin'),
     async (c) => {
-      const [dataset, table] = [slugOf('dataset', c.req.param('dataset')), slugOf('table', c.req.param('table'))];
-      const { columns = null, ...rest } = await bodyAs(c, scheduleBody);
-      return c.json(scheduleView(await setSchedule(c.get('timestore'), { dataset, table, columns, ...rest })));
+      const [dataset, table] = [
+        requireSlug('dataset', c.req.param('dataset')),
+        requireSlug('table', c.req.param('table')),
+      ];
+      const { columns = null, ...rest } = await parseBody(c, scheduleBody);
+      return c.json(scheduleView(await setSchedule(c.get('ctx'), { dataset, table, columns, ...rest })));
     },
   )
   .delete(
     schedulePath,
-    describe({
+    openApiRoute({
       summary: 'Export no more',
       tag: 'Exports',
       path: ['dataset', 'table'],
@@ -229,14 +235,17 @@ export const exportScheduleRoutes = routes()
     }),
     requireScope('admin'),
     async (c) => {
-      const [dataset, table] = [slugOf('dataset', c.req.param('dataset')), slugOf('table', c.req.param('table'))];
-      if (await removeSchedule(c.get('timestore'), dataset, table)) return c.body(null, 204);
-      throw new TimestoreError('not-found', `Table ${table} of dataset ${dataset} has no export schedule.`);
+      const [dataset, table] = [
+        requireSlug('dataset', c.req.param('dataset')),
+        requireSlug('table', c.req.param('table')),
+      ];
+      if (await removeSchedule(c.get('ctx'), dataset, table)) return c.body(null, 204);
+      throw new ApiError('not-found', `Table ${table} of dataset ${dataset} has no export schedule.`);
     },
   )
   .get(
     '/v1/admin/export-schedules',
-    describe({
+    openApiRoute({
       summary: 'List export schedules',
       tag: 'Exports',
       answers: { 200: { description: 'All of them', schema: z.object({ schedules: z.array(scheduleSchema) }) } },
@@ -244,7 +253,7 @@ export const exportScheduleRoutes = routes()
     }),
     requireScope('admin'),
     async (c) => {
-      const schedules = await listSchedules(c.get('timestore'), c.get('key').listed('admin'));
+      const schedules = await listSchedules(c.get('ctx'), c.get('key').listed('admin'));
       return c.json({ schedules: schedules.map(scheduleView) });
     },
   );
@@ -255,11 +264,11 @@ function scheduleView({ nextAt_ms, life: _, ...schedule }: ExportSchedule): z.in
 
 /** One of a dataset that the key lists. Throws TimestoreError `not-found`, in the same words for any other. */
 async function ownExport(c: Context<App>, id: string): Promise<Export> {
-  const found = await readExport(c.get('timestore'), id);
+  const found = await readExport(c.get('ctx'), id);
   const key = c.get('key');
   // What was of an earlier dataset of that name is for whoever may read them all.
   const isOwn = key.coversAll('admin') || (found.isOfThisLife && key.covers('admin', found.dataset));
-  if (!isOwn) throw new TimestoreError('not-found', `There is no export ${id}.`);
+  if (!isOwn) throw new ApiError('not-found', `There is no export ${id}.`);
   return found;
 }
 

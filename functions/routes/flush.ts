@@ -1,12 +1,12 @@
 import * as z from 'zod';
-import { tryDrainingOutbox } from '../../src/catalog/manifest-outbox.ts';
+import { tryDrainingManifestOutbox } from '../../src/catalog/manifest-outbox.ts';
 import { wakeMirror } from '../../src/catalog/mirror-jobs.ts';
 import { slug } from '../../src/core/identifiers.ts';
 import { flushNow } from '../../src/flush/flush-now.ts';
 import { routes } from '../http/app.ts';
 import { requireAllDatasets, requireDataset, requireScope } from '../http/auth.ts';
-import { bodyAs } from '../http/body.ts';
-import { describe } from '../http/openapi-route.ts';
+import { parseBody } from '../http/body.ts';
+import { openApiRoute } from '../http/openapi-route.ts';
 import { workBehind } from './jobs.ts';
 
 const flushBody = z
@@ -24,7 +24,7 @@ const flushedSchema = z
 
 export const adminRoutes = routes().post(
   '/v1/admin/flush',
-  describe({
+  openApiRoute({
     summary: 'Flush now',
     example: { body: { dataset: 'demo', table: 'readings' } },
     description:
@@ -37,15 +37,15 @@ export const adminRoutes = routes().post(
   }),
   requireScope('admin'),
   async (c) => {
-    const timestore = c.get('timestore');
+    const ctx = c.get('ctx');
     const hasBody = c.req.header('content-type') !== undefined && c.req.header('content-length') !== '0';
-    const { dataset, table } = hasBody ? await bodyAs(c, flushBody) : {};
+    const { dataset, table } = hasBody ? await parseBody(c, flushBody) : {};
     const target = dataset !== undefined && table !== undefined ? { dataset, table } : undefined;
     if (target === undefined) requireAllDatasets(c, 'admin');
     else requireDataset(c, ['admin'], target.dataset);
-    const rows = await flushNow(timestore, target);
-    await tryDrainingOutbox(timestore);
-    if (target !== undefined && (await wakeMirror(timestore, target))) workBehind(c);
+    const rows = await flushNow(ctx, target);
+    await tryDrainingManifestOutbox(ctx);
+    if (target !== undefined && (await wakeMirror(ctx, target))) workBehind(c);
     c.set('event', { rows });
     return c.json({ rows } satisfies z.input<typeof flushedSchema>);
   },

@@ -3,7 +3,7 @@ import type { Context } from '../../src/create-context.ts';
 import { checkStores, type Readiness } from '../../src/telemetry/readiness.ts';
 import { routes } from '../http/app.ts';
 import { withTimestore } from '../http/middleware.ts';
-import { describe } from '../http/openapi-route.ts';
+import { openApiRoute } from '../http/openapi-route.ts';
 
 const store = z.object({ ok: z.boolean(), latencyMs: z.number() });
 const clickhouse = store.extend({
@@ -26,7 +26,7 @@ const lastGood = new WeakMap<Context, { readiness: Readiness; at_ms: number }>()
 export const healthRoutes = routes()
   .get(
     '/health',
-    describe({
+    openApiRoute({
       summary: 'Is the function alive',
       example: {},
       tag: 'Health',
@@ -37,7 +37,7 @@ export const healthRoutes = routes()
   )
   .get(
     '/ready',
-    describe({
+    openApiRoute({
       summary: 'Which stores can be used',
       example: {},
       description: '`degraded`: rows are accepted, and some answers are less fresh or not to be had.',
@@ -50,7 +50,7 @@ export const healthRoutes = routes()
     }),
     withTimestore,
     async (c) => {
-      const readiness = await readinessOf(c.get('timestore'));
+      const readiness = await readinessOf(c.get('ctx'));
       return c.json(readiness satisfies z.input<typeof readySchema>, readiness.status === 'unavailable' ? 503 : 200);
     },
   );

@@ -1,25 +1,25 @@
 import type { Context } from 'hono';
 import * as z from 'zod';
-import { datasetLife } from '../../src/catalog/life.ts';
-import { TimestoreError } from '../../src/core/errors.ts';
+import { readDatasetLife } from '../../src/catalog/life.ts';
+import { ApiError } from '../../src/core/errors.ts';
 import { type JobOf, readJob } from '../../src/jobs/job.ts';
 import { exportFormat } from '../../src/operations/export/day.ts';
 import { exportPrefix } from '../../src/operations/export/export.ts';
-import { beginImport, importProgress } from '../../src/operations/import/import.ts';
+import { importProgress, scheduleImport } from '../../src/operations/import/import.ts';
 import type { ImportFormat } from '../../src/operations/import/read-object.ts';
 import { objectKey } from '../../src/operations/import/read-objects.ts';
 import { importPrefix, uploadFolder, uploadKey } from '../../src/operations/import/uploads.ts';
-import { beginCompare } from '../../src/operations/import/verify.ts';
+import { scheduleImportVerification } from '../../src/operations/import/verify.ts';
 import { queryBody } from '../../src/query/request/parse.ts';
 import { renameForm } from '../../src/schema/rename.ts';
 import { fieldType, timestampPrecision } from '../../src/schema/types.ts';
 import { clientKey, idempotencyHeader } from '../http/acknowledge.ts';
 import { type App, routes } from '../http/app.ts';
 import { requireScope } from '../http/auth.ts';
-import { bodyAs } from '../http/body.ts';
-import { describe } from '../http/openapi-route.ts';
+import { parseBody } from '../http/body.ts';
+import { openApiRoute } from '../http/openapi-route.ts';
 import { timeText } from '../http/paging.ts';
-import { slugOf } from '../http/params.ts';
+import { requireSlug } from '../http/params.ts';
 import { isOwn, jobSchema, jobView, workBehind } from './jobs.ts';
 
 const body = z.strictObject({
@@ -103,7 +103,7 @@ const upload_s = 3_600;
 export const importRoutes = routes()
   .post(
     '/v1/admin/datasets/:dataset/tables/:table/imports',
-    describe({
+    openApiRoute({
       summary: 'Import objects',
       description:
         'A job that has ClickHouse read objects of the bucket, and makes the table or adds fields where they are lacking. Every ' +
@@ -123,19 +123,22 @@ export const importRoutes = routes()
     }),
     requireScope('admin'),
     async (c) => {
-      const [dataset, table] = [slugOf('dataset', c.req.param('dataset')), slugOf('table', c.req.param('table'))];
-      const { format, ...rest } = await bodyAs(c, body);
+      const [dataset, table] = [
+        requireSlug('dataset', c.req.param('dataset')),
+        requireSlug('table', c.req.param('table')),
+      ];
+      const { format, ...rest } = await parseBody(c, body);
       await requireOwn(c, dataset, rest.objects);
       const request = { ...rest, format: format ?? formatOf(rest.objects) };
       const key = clientKey(c.req.header('idempotency-key'));
-      const job = await beginImport(c.get('timestore'), dataset, table, request, key);
+      const job = await scheduleImport(c.get('ctx'), dataset, table, request, key);
       workBehind(c);
       return c.json(importView(job), 202);
     },
   )
   .post(
     '/v1/admin/datasets/:dataset/tables/:table/comparisons',
-    describe({
+    openApiRoute({
       summary: 'Compare objects with a table',
       description:
         'A job that reads objects, by other readers than those of imports and requests, and compares them with every row ' +
@@ -153,19 +156,22 @@ export const importRoutes = routes()
     }),
     requireScope('admin'),
     async (c) => {
-      const [dataset, table] = [slugOf('dataset', c.req.param('dataset')), slugOf('table', c.req.param('table'))];
-      const { format, ...rest } = await bodyAs(c, compareBody);
+      const [dataset, table] = [
+        requireSlug('dataset', c.req.param('dataset')),
+        requireSlug('table', c.req.param('table')),
+      ];
+      const { format, ...rest } = await parseBody(c, compareBody);
       await requireOwn(c, dataset, rest.objects);
       const key = clientKey(c.req.header('idempotency-key'));
       const request = { ...rest, format: format ?? formatOf(rest.objects) };
-      const job = await beginCompare(c.get('timestore'), dataset, table, request, key);
+      const job = await scheduleImportVerification(c.get('ctx'), dataset, table, request, key);
       workBehind(c);
       return c.json(jobView(job), 202);
     },
   )
   .get(
     '/v1/admin/imports/:id',
-    describe({
+    openApiRoute({
       summary: 'Read an import',
       tag: 'Imports',
       parameters: { id: 'of the import, which is that of its job' },
@@ -176,8 +182,8 @@ export const importRoutes = routes()
     requireScope('admin'),
     async (c) => {
       const id = c.req.param('id');
-      const job = await readJob(c.get('timestore'), id).catch((error) => {
-        throw error instanceof TimestoreError && error.code === 'not-found' ? noImport(id) : error;
+      const job = await readJob(c.get('ctx'), id).catch((error) => {
+        throw error instanceof ApiError && error.code === 'not-found' ? noImport(id) : error;
       });
       if (job.kind !== 'import' || !isOwn(c, job)) throw noImport(id);
       return c.json(importView(job));
@@ -185,7 +191,7 @@ export const importRoutes = routes()
   )
   .post(
     '/v1/admin/datasets/:dataset/uploads',
-    describe({
+    openApiRoute({
       summary: 'Make room for a file',
       description:
         'An address in the bucket at which a file can be put for an hour, with PUT and no key. It is removed after a day, but not ' +
@@ -198,26 +204,26 @@ export const importRoutes = routes()
     }),
     requireScope('admin'),
     async (c) => {
-      const timestore = c.get('timestore');
-      const { name } = await bodyAs(c, uploadBody);
-      const key = await uploadKey(timestore, slugOf('dataset', c.req.param('dataset')), name);
-      const expiresAt = timeText(timestore.now() + upload_s * 1000);
-      return c.json({ key, url: await timestore.objects.presignPut(key, upload_s), expiresAt }, 201);
+      const ctx = c.get('ctx');
+      const { name } = await parseBody(c, uploadBody);
+      const key = await uploadKey(ctx, requireSlug('dataset', c.req.param('dataset')), name);
+      const expiresAt = timeText(ctx.now() + upload_s * 1000);
+      return c.json({ key, url: await ctx.objects.presignPut(key, upload_s), expiresAt }, 201);
     },
   );
 
-function noImport(id: string): TimestoreError {
-  return new TimestoreError('not-found', `There is no import ${id}.`);
+function noImport(id: string): ApiError {
+  return new ApiError('not-found', `There is no import ${id}.`);
 }
 
 /** What is in the bucket of other datasets is for whoever may read them all. */
 async function requireOwn(c: Context<App>, dataset: string, objects: string[]): Promise<void> {
   if (c.get('key').coversAll('admin')) return;
-  const uploads = uploadFolder(dataset, await datasetLife(c.get('timestore'), dataset));
+  const uploads = uploadFolder(dataset, await readDatasetLife(c.get('ctx'), dataset));
   const own = [`${importPrefix}${dataset}/`, `${exportPrefix}${dataset}/`, uploads];
   const other = objects.find((key) => !own.some((prefix) => key.startsWith(prefix)));
   if (other === undefined) return;
-  throw new TimestoreError(
+  throw new ApiError(
     'forbidden',
     `objects: ${other} is not beneath ${own.join(', ')}, which is what a key of some datasets can import from.`,
   );
@@ -228,7 +234,7 @@ function formatOf(objects: string[]): ImportFormat {
   const found = new Set(objects.map((key) => /\.(parquet|csv|ndjson|jsonl)(?:\.(?:gz|zst))?$/.exec(key)?.[1]));
   const [format, ...others] = [...found];
   if (format !== undefined && others.length === 0) return format === 'jsonl' ? 'ndjson' : (format as ImportFormat);
-  throw new TimestoreError(
+  throw new ApiError(
     'invalid-request',
     'format: say what the objects are; their names do not all end in one of .parquet, .csv, .ndjson, .jsonl (.gz, .zst).',
   );

@@ -1,24 +1,24 @@
 import * as z from 'zod';
-import { TimestoreError } from '../../src/core/errors.ts';
-import { batchForm, originalBatchForm, readBatchForm } from '../../src/ingest/batch-format.ts';
-import { manifestOfBatch } from '../../src/ingest/batch-manifest.ts';
+import { ApiError } from '../../src/core/errors.ts';
+import { batchFormat, readBatchForm, sourceBatchFormat } from '../../src/ingest/batch-format.ts';
+import { findBatchManifest } from '../../src/ingest/batch-manifest.ts';
 import { type IngestResult, ingestRows } from '../../src/ingest/ingest.ts';
 import {
   acceptedHeaders,
   acceptedSchema,
   clientKey,
-  flushBefore,
-  flushBehind,
+  flushBeforeResponse,
+  flushInBackground,
   idempotencyHeader,
   ingestQuery,
-  noteAccepted,
+  recordAccepted,
 } from '../http/acknowledge.ts';
 import { routes } from '../http/app.ts';
 import { requireScope } from '../http/auth.ts';
-import { bodyText, inRoom, mediaType } from '../http/body.ts';
-import { describe } from '../http/openapi-route.ts';
+import { bodyText, mediaType, withinMemoryBudget } from '../http/body.ts';
+import { openApiRoute } from '../http/openapi-route.ts';
 import { queryAs } from '../http/paging.ts';
-import { slugOf } from '../http/params.ts';
+import { requireSlug } from '../http/params.ts';
 
 const target = {
   dataset: z.object({ name: z.string() }),
@@ -56,11 +56,11 @@ export const ingestRoutes = routes();
 
 /** Where the form is that of the system that datasets are taken over from, and where it is our own. */
 const forms = [
-  { path: '/v1/datasets/:dataset/ingest', form: 'own', schema: batchForm, like: '' },
+  { path: '/v1/datasets/:dataset/ingest', form: 'own', schema: batchFormat, like: '' },
   {
     path: '/datasets/:dataset/ingest',
     form: 'original',
-    schema: originalBatchForm,
+    schema: sourceBatchFormat,
     like: ' As senders to the system that datasets are taken over from send them.',
   },
 ] as const;
@@ -68,7 +68,7 @@ const forms = [
 for (const { path, form, schema, like } of forms) {
   ingestRoutes.post(
     path,
-    describe({
+    openApiRoute({
       summary: 'Send rows with what is said of them',
       example: {
         path: { dataset: 'demo' },
@@ -113,28 +113,28 @@ for (const { path, form, schema, like } of forms) {
     requireScope('ingest'),
     async (c) => {
       if (mediaType(c) !== 'application/json') {
-        throw new TimestoreError(
+        throw new ApiError(
           'unsupported-media-type',
           `Send the body as application/json, not ${mediaType(c) || 'without a type'}.`,
         );
       }
-      const timestore = c.get('timestore');
+      const ctx = c.get('ctx');
       const { ack, onError } = queryAs(c, ingestQuery);
-      const dataset = slugOf('dataset', c.req.param('dataset'));
+      const dataset = requireSlug('dataset', c.req.param('dataset'));
       const durable = ack !== 'buffered';
-      const result = await inRoom(c, async () => {
-        const batch = readBatchForm(await bodyText(c), timestore.config.limits, form);
+      const result = await withinMemoryBudget(c, async () => {
+        const batch = readBatchForm(await bodyText(c), ctx.config.limits, form);
         const idempotencyKey = oneKey(c.req.header('idempotency-key'), batch.idempotencyKey);
-        return await ingestRows(timestore, { ...batch, dataset, idempotencyKey, onError, durable });
+        return await ingestRows(ctx, { ...batch, dataset, idempotencyKey, onError, durable });
       });
-      noteAccepted(c, result);
-      const flushed = ack === 'flushed' ? await flushBefore(c, result) : undefined;
+      recordAccepted(c, result);
+      const flushed = ack === 'flushed' ? await flushBeforeResponse(c, result) : undefined;
       if (flushed !== undefined) {
-        const manifest = await manifestOfBatch(timestore, result.accepted.batchId);
+        const manifest = await findBatchManifest(ctx, result.accepted.batchId);
         const answer = { ...flushed, mode: 'inline' as const, manifest, ...targetOf(result, false) };
         return c.json(answer satisfies z.input<typeof inlineSchema>, 201);
       }
-      if (ack !== 'flushed') flushBehind(c, result);
+      if (ack !== 'flushed') flushInBackground(c, result);
       const jobId = result.accepted.batchId;
       const answer = { ...result.accepted, mode: 'queued' as const, jobId, ...targetOf(result, true) };
       return c.json(answer satisfies z.input<typeof queuedSchema>, 202);
@@ -149,7 +149,7 @@ function targetOf({ table }: IngestResult, flushPending: boolean) {
 
 function oneKey(header: string | undefined, body: string | undefined): string | undefined {
   if (header !== undefined && body !== undefined && header !== body) {
-    throw new TimestoreError('invalid-request', 'Idempotency-Key and idempotencyKey say different things. Send one.');
+    throw new ApiError('invalid-request', 'Idempotency-Key and idempotencyKey say different things. Send one.');
   }
   return clientKey(header ?? body);
 }

@@ -1,13 +1,13 @@
 import type { Context } from 'hono';
 import * as z from 'zod';
-import { TimestoreError } from '../../src/core/errors.ts';
+import { ApiError } from '../../src/core/errors.ts';
 import { describeError } from '../../src/core/log.ts';
 import { type Job, jobKinds, jobStates, listJobs, readJob, retryJob } from '../../src/jobs/job.ts';
-import { workOnJobs } from '../../src/jobs/runner.ts';
-import { jobSteps } from '../../src/operations/job-handlers.ts';
+import { runDueJobs } from '../../src/jobs/runner.ts';
+import { jobHandlers } from '../../src/operations/job-handlers.ts';
 import { type App, routes } from '../http/app.ts';
 import { requireScope } from '../http/auth.ts';
-import { describe } from '../http/openapi-route.ts';
+import { openApiRoute } from '../http/openapi-route.ts';
 import { nextSchema, numberedQuery, numberOf, pageOf, queryAs, timeText, wanted } from '../http/paging.ts';
 
 export const jobSchema = z
@@ -39,7 +39,7 @@ const path = '/v1/admin/jobs';
 export const jobRoutes = routes()
   .get(
     path,
-    describe({
+    openApiRoute({
       summary: 'List jobs',
       description: 'The newest first, of the datasets that the key lists.',
       tag: 'Jobs',
@@ -53,14 +53,14 @@ export const jobRoutes = routes()
     async (c) => {
       const { cursor, limit, ...filter } = queryAs(c, listQuery);
       const of = c.get('key').listed('admin');
-      const found = await listJobs(c.get('timestore'), { ...filter, before: numberOf(cursor), of }, wanted(limit));
+      const found = await listJobs(c.get('ctx'), { ...filter, before: numberOf(cursor), of }, wanted(limit));
       const { items, last } = pageOf(found, limit);
       return c.json({ jobs: items.map(jobView), next: last?.n ?? null });
     },
   )
   .get(
     `${path}/:id`,
-    describe({
+    openApiRoute({
       summary: 'Read a job',
       tag: 'Jobs',
       parameters: { id: 'of the job' },
@@ -73,7 +73,7 @@ export const jobRoutes = routes()
   )
   .post(
     `${path}/:id/retry`,
-    describe({
+    openApiRoute({
       summary: 'Try a failed job again',
       description: 'It goes on where it stopped.',
       tag: 'Jobs',
@@ -85,7 +85,7 @@ export const jobRoutes = routes()
     requireScope('admin'),
     async (c) => {
       const { id } = await ownJob(c, c.req.param('id'));
-      const job = await retryJob(c.get('timestore'), id);
+      const job = await retryJob(c.get('ctx'), id);
       workBehind(c);
       return c.json(jobView(job), 202);
     },
@@ -93,8 +93,8 @@ export const jobRoutes = routes()
 
 /** One of a dataset that the key lists. Throws TimestoreError `not-found`, in the same words for any other. */
 async function ownJob(c: Context<App>, id: string): Promise<Job> {
-  const job = await readJob(c.get('timestore'), id);
-  if (!isOwn(c, job)) throw new TimestoreError('not-found', `There is no job ${id}.`);
+  const job = await readJob(c.get('ctx'), id);
+  if (!isOwn(c, job)) throw new ApiError('not-found', `There is no job ${id}.`);
   return job;
 }
 
@@ -117,9 +117,9 @@ const background_ms = 20_000;
 
 /** Begins with jobs that were just made, without the answer waiting for them. */
 export function workBehind(c: Context<App>): void {
-  const timestore = c.get('timestore');
-  const work = workOnJobs(timestore, jobSteps, timestore.now() + background_ms);
+  const ctx = c.get('ctx');
+  const work = runDueJobs(ctx, jobHandlers, ctx.now() + background_ms);
   c.executionCtx.waitUntil(
-    work.catch((error) => timestore.log({ event: 'job-failed', job: 'jobs', ...describeError(error) })),
+    work.catch((error) => ctx.log({ event: 'job-failed', job: 'jobs', ...describeError(error) })),
   );
 }

@@ -1,11 +1,11 @@
 import * as z from 'zod';
-import { TimestoreError } from '../../src/core/errors.ts';
+import { ApiError } from '../../src/core/errors.ts';
 import { type Key, rowFilterSchema, scopesSchema } from '../../src/keys/key.ts';
 import { createKey, findKeyRecord, listKeys, type MadeKey, revokeKey, rotateKey } from '../../src/keys/manage-keys.ts';
 import { routes } from '../http/app.ts';
 import { requireAll } from '../http/auth.ts';
-import { bodyAs } from '../http/body.ts';
-import { describe } from '../http/openapi-route.ts';
+import { parseBody } from '../http/body.ts';
+import { openApiRoute } from '../http/openapi-route.ts';
 import { nextSchema, numberedQuery, numberOf, queryAs } from '../http/paging.ts';
 
 const createBody = z
@@ -67,7 +67,7 @@ const path = '/v1/admin/keys';
 export const keyRoutes = routes()
   .post(
     path,
-    describe({
+    openApiRoute({
       summary: 'Make a key',
       example: { body: { name: 'site 7', scopes: { ingest: ['demo'], query: ['demo'] } } },
       description:
@@ -79,19 +79,19 @@ export const keyRoutes = routes()
     }),
     requireAll('admin'),
     async (c) => {
-      const timestore = c.get('timestore');
-      const { expiresAt, ...body } = await bodyAs(c, createBody);
+      const ctx = c.get('ctx');
+      const { expiresAt, ...body } = await parseBody(c, createBody);
       const expiresAt_ms = expiresAt === null ? null : Date.parse(expiresAt);
-      if (expiresAt_ms !== null && expiresAt_ms <= timestore.now()) {
-        throw new TimestoreError('invalid-request', 'expiresAt: must be later than now.');
+      if (expiresAt_ms !== null && expiresAt_ms <= ctx.now()) {
+        throw new ApiError('invalid-request', 'expiresAt: must be later than now.');
       }
       c.header('cache-control', 'no-store');
-      return c.json(madeOf(await createKey(timestore, { ...body, expiresAt_ms }), timestore.now()), 201);
+      return c.json(madeOf(await createKey(ctx, { ...body, expiresAt_ms }), ctx.now()), 201);
     },
   )
   .get(
     path,
-    describe({
+    openApiRoute({
       summary: 'List keys',
       example: { query: { limit: '10' } },
       description: 'The newest first, those that have ended among them.',
@@ -101,16 +101,16 @@ export const keyRoutes = routes()
     }),
     requireAll('admin'),
     async (c) => {
-      const timestore = c.get('timestore');
+      const ctx = c.get('ctx');
       const { cursor, limit } = queryAs(c, z.strictObject(numberedQuery));
-      const { keys, next } = await listKeys(timestore, { after: numberOf(cursor), limit: limit ?? 100 });
-      const views = keys.map((key) => viewOf(key, timestore.now()));
+      const { keys, next } = await listKeys(ctx, { after: numberOf(cursor), limit: limit ?? 100 });
+      const views = keys.map((key) => viewOf(key, ctx.now()));
       return c.json({ keys: views, next: next === undefined ? null : String(next) } satisfies z.input<typeof listView>);
     },
   )
   .get(
     `${path}/:id`,
-    describe({
+    openApiRoute({
       summary: 'Read a key',
       example: { path: { id: '0123456789abcdef' } },
       tag: 'Keys',
@@ -120,13 +120,13 @@ export const keyRoutes = routes()
     }),
     requireAll('admin'),
     async (c) => {
-      const timestore = c.get('timestore');
-      return c.json(viewOf(await findKeyRecord(timestore, c.req.param('id')), timestore.now()));
+      const ctx = c.get('ctx');
+      return c.json(viewOf(await findKeyRecord(ctx, c.req.param('id')), ctx.now()));
     },
   )
   .post(
     `${path}/:id/rotate`,
-    describe({
+    openApiRoute({
       summary: 'Rotate a key',
       example: { path: { id: '0123456789abcdef' }, body: { overlapSeconds: 3600 } },
       description: 'Makes a key that may do the same. The old one ends after an overlap in which both are good.',
@@ -138,15 +138,15 @@ export const keyRoutes = routes()
     }),
     requireAll('admin'),
     async (c) => {
-      const timestore = c.get('timestore');
-      const { overlapSeconds } = await bodyAs(c, rotateBody);
+      const ctx = c.get('ctx');
+      const { overlapSeconds } = await parseBody(c, rotateBody);
       c.header('cache-control', 'no-store');
-      return c.json(madeOf(await rotateKey(timestore, c.req.param('id'), overlapSeconds), timestore.now()), 201);
+      return c.json(madeOf(await rotateKey(ctx, c.req.param('id'), overlapSeconds), ctx.now()), 201);
     },
   )
   .delete(
     `${path}/:id`,
-    describe({
+    openApiRoute({
       summary: 'Revoke a key',
       example: { path: { id: '0123456789abcdef' } },
       description: 'It is refused everywhere within 10 seconds. It stays on record, and cannot be used again.',
@@ -157,8 +157,8 @@ export const keyRoutes = routes()
     }),
     requireAll('admin'),
     async (c) => {
-      const timestore = c.get('timestore');
-      return c.json(viewOf(await revokeKey(timestore, c.req.param('id')), timestore.now()));
+      const ctx = c.get('ctx');
+      return c.json(viewOf(await revokeKey(ctx, c.req.param('id')), ctx.now()));
     },
   );
 

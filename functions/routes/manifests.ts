@@ -2,12 +2,12 @@ import * as z from 'zod';
 import { requireTable } from '../../src/catalog/change-table.ts';
 import { listManifests, type ManifestRecord } from '../../src/catalog/list-manifests.ts';
 import { schemaHistory } from '../../src/catalog/schema-history.ts';
-import { TimestoreError } from '../../src/core/errors.ts';
+import { ApiError } from '../../src/core/errors.ts';
 import { routes } from '../http/app.ts';
 import { requireScope } from '../http/auth.ts';
-import { describe } from '../http/openapi-route.ts';
+import { openApiRoute } from '../http/openapi-route.ts';
 import { nextSchema, numberedQuery, numberOf, pageOf, pageQuery, queryAs, timeText, wanted } from '../http/paging.ts';
-import { slugOf } from '../http/params.ts';
+import { requireSlug } from '../http/params.ts';
 import { fieldOf, fieldSchema } from './tables.ts';
 
 const versionSchema = z.object({
@@ -54,7 +54,7 @@ const example = { path: { dataset: 'demo', table: 'readings' } };
 export const tableHistoryRoutes = routes()
   .get(
     `${path}/schema`,
-    describe({
+    openApiRoute({
       summary: 'Schema history',
       description: 'Every version of the table’s schema with what it added, the newest first.',
       tag: 'Catalogue',
@@ -71,11 +71,14 @@ export const tableHistoryRoutes = routes()
     }),
     requireScope('admin'),
     async (c) => {
-      const timestore = c.get('timestore');
-      const [dataset, name] = [slugOf('dataset', c.req.param('dataset')), slugOf('table', c.req.param('table'))];
+      const ctx = c.get('ctx');
+      const [dataset, name] = [
+        requireSlug('dataset', c.req.param('dataset')),
+        requireSlug('table', c.req.param('table')),
+      ];
       const { cursor, limit } = queryAs(c, z.strictObject(numberedQuery));
-      const table = await requireTable(timestore, dataset, name);
-      const found = await schemaHistory(timestore, table, { before: numberOf(cursor), limit: wanted(limit) });
+      const table = await requireTable(ctx, dataset, name);
+      const found = await schemaHistory(ctx, table, { before: numberOf(cursor), limit: wanted(limit) });
       const { items, last } = pageOf(found, limit);
       const versions = items.map(({ version, createdAt_ms, checksum, added, schema }) => ({
         ...{ version, createdAt: timeText(createdAt_ms), checksum },
@@ -86,7 +89,7 @@ export const tableHistoryRoutes = routes()
   )
   .get(
     `${path}/manifests`,
-    describe({
+    openApiRoute({
       summary: 'Manifests',
       description: 'What each flush put where, the newest first.',
       tag: 'Catalogue',
@@ -100,15 +103,18 @@ export const tableHistoryRoutes = routes()
     }),
     requireScope('admin'),
     async (c) => {
-      const timestore = c.get('timestore');
-      const [dataset, name] = [slugOf('dataset', c.req.param('dataset')), slugOf('table', c.req.param('table'))];
+      const ctx = c.get('ctx');
+      const [dataset, name] = [
+        requireSlug('dataset', c.req.param('dataset')),
+        requireSlug('table', c.req.param('table')),
+      ];
       const { cursor, limit } = queryAs(c, z.strictObject(pageQuery));
       const after = cursor === undefined ? undefined : Buffer.from(cursor, 'base64url').toString();
       if (after !== undefined && !/^\d{1,18} [\x21-\x7e]+$/.test(after)) {
-        throw new TimestoreError('invalid-request', 'cursor: it is not one of this list.');
+        throw new ApiError('invalid-request', 'cursor: it is not one of this list.');
       }
-      const table = await requireTable(timestore, dataset, name);
-      const { items, last } = pageOf(await listManifests(timestore, table, { after, limit: wanted(limit) }), limit);
+      const table = await requireTable(ctx, dataset, name);
+      const { items, last } = pageOf(await listManifests(ctx, table, { after, limit: wanted(limit) }), limit);
       const next = last === undefined ? null : Buffer.from(last.at).toString('base64url');
       return c.json({ manifests: items.map(manifestView), next });
     },

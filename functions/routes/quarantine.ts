@@ -4,10 +4,10 @@ import { slug } from '../../src/core/identifiers.ts';
 import { discardRecords, mayBeCut, openRecords, replayRecords } from '../../src/operations/quarantine/replay.ts';
 import { routes } from '../http/app.ts';
 import { requireDataset, requireScope } from '../http/auth.ts';
-import { bodyAs } from '../http/body.ts';
-import { describe } from '../http/openapi-route.ts';
+import { parseBody } from '../http/body.ts';
+import { openApiRoute } from '../http/openapi-route.ts';
 import { nextSchema, pageOf, pageQuery, queryAs, wanted } from '../http/paging.ts';
-import { slugOf } from '../http/params.ts';
+import { requireSlug } from '../http/params.ts';
 
 const rowsMax = 1_000;
 
@@ -66,7 +66,7 @@ const replayedSchema = z
 export const quarantineRoutes = routes()
   .get(
     '/v1/admin/quarantine/:dataset',
-    describe({
+    openApiRoute({
       summary: 'Rows in quarantine',
       example: { path: { dataset: 'demo' }, query: { table: 'readings' } },
       description: 'Those that nothing has become of. All there ever were are in table `_quarantine` of the dataset.',
@@ -78,10 +78,10 @@ export const quarantineRoutes = routes()
     }),
     requireScope('admin'),
     async (c) => {
-      const dataset = slugOf('dataset', c.req.param('dataset'));
+      const dataset = requireSlug('dataset', c.req.param('dataset'));
       const { table, cursor, limit } = queryAs(c, listQuery);
       const asked = { table, after: cursor, limit: wanted(limit) };
-      const records = await openRecords(c.get('timestore'), dataset, asked);
+      const records = await openRecords(c.get('ctx'), dataset, asked);
       const { items, last } = pageOf(records, limit);
       const next = (last ?? (mayBeCut(items) ? items.at(-1) : undefined))?.id ?? null;
       return c.json({ rows: items, next } as z.input<typeof listSchema>);
@@ -89,7 +89,7 @@ export const quarantineRoutes = routes()
   )
   .post(
     '/v1/admin/quarantine/replay',
-    describe({
+    openApiRoute({
       summary: 'Send rows from quarantine again',
       example: { body: { dataset: 'demo', table: 'readings' } },
       description: `At most ${rowsMax} at once, the earliest first. Each is accepted once, however often and however late this is called.`,
@@ -100,20 +100,20 @@ export const quarantineRoutes = routes()
     }),
     requireScope('admin'),
     async (c) => {
-      const timestore = c.get('timestore');
-      const { dataset, table, ids } = await bodyAs(c, replayBody);
+      const ctx = c.get('ctx');
+      const { dataset, table, ids } = await parseBody(c, replayBody);
       requireDataset(c, ['admin'], dataset);
-      const chosen = await openRecords(timestore, dataset, { table, ids, limit: rowsMax });
+      const chosen = await openRecords(ctx, dataset, { table, ids, limit: rowsMax });
       const detail = { rows: chosen.length };
-      if (chosen.length > 0) await recordLine(timestore, { action: 'quarantine.replay', dataset, table, detail });
-      const result = await replayRecords(timestore, dataset, chosen);
+      if (chosen.length > 0) await recordLine(ctx, { action: 'quarantine.replay', dataset, table, detail });
+      const result = await replayRecords(ctx, dataset, chosen);
       c.set('event', { replayed: result.replayed, refused: result.refused.length, waiting: result.waiting });
       return c.json(result satisfies z.input<typeof replayedSchema>);
     },
   )
   .post(
     '/v1/admin/quarantine/discard',
-    describe({
+    openApiRoute({
       summary: 'Leave rows in quarantine for good',
       example: { body: { dataset: 'demo', ids: ['5f2b6c0e9d1a4b7c8e3f2a1b0c9d8e7f'] } },
       description: 'They are not listed and not sent again; they stay on record in table `_quarantine`.',
@@ -124,13 +124,13 @@ export const quarantineRoutes = routes()
     }),
     requireScope('admin'),
     async (c) => {
-      const timestore = c.get('timestore');
-      const { dataset, ids } = await bodyAs(c, discardBody);
+      const ctx = c.get('ctx');
+      const { dataset, ids } = await parseBody(c, discardBody);
       requireDataset(c, ['admin'], dataset);
-      const chosen = await openRecords(timestore, dataset, { ids, limit: rowsMax });
+      const chosen = await openRecords(ctx, dataset, { ids, limit: rowsMax });
       const detail = { ids: chosen.map(({ id }) => id) };
-      if (chosen.length > 0) await recordLine(timestore, { action: 'quarantine.discard', dataset, detail });
-      const discarded = await discardRecords(timestore, dataset, chosen);
+      if (chosen.length > 0) await recordLine(ctx, { action: 'quarantine.discard', dataset, detail });
+      const discarded = await discardRecords(ctx, dataset, chosen);
       c.set('event', { discarded });
       return c.json({ discarded });
     },

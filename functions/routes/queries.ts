@@ -1,12 +1,12 @@
-import { TimestoreError } from '../../src/core/errors.ts';
+import { ApiError } from '../../src/core/errors.ts';
 import { cancelQuery } from '../../src/query/execution/cancel.ts';
 import { routes } from '../http/app.ts';
 import { requireScope } from '../http/auth.ts';
-import { describe } from '../http/openapi-route.ts';
+import { openApiRoute } from '../http/openapi-route.ts';
 
 export const queriesRoutes = routes().delete(
   '/v1/queries/:id',
-  describe({
+  openApiRoute({
     summary: 'Cancel a query',
     description:
       'A query has the id of its request: the `x-request-id` that it was sent with, or that its answer has. Only the key that ' +
@@ -21,8 +21,8 @@ export const queriesRoutes = routes().delete(
   requireScope('query', 'sql'),
   async (c) => {
     const id = c.req.param('id');
-    const isFound = await cancelQuery(c.get('timestore'), { actor: c.get('key').id, requestId: id });
-    if (!isFound) throw new TimestoreError('not-found', `No query ${id.slice(0, 128)} of this key is running.`);
+    const isFound = await cancelQuery(c.get('ctx'), { actor: c.get('key').id, requestId: id });
+    if (!isFound) throw new ApiError('not-found', `No query ${id.slice(0, 128)} of this key is running.`);
     return c.body(null, 204);
   },
 );

@@ -1,20 +1,20 @@
 import type { Context } from 'hono';
 import * as z from 'zod';
-import { readsOf } from '../../src/catalog/read-routing.ts';
-import type { Compared } from '../../src/operations/takeover/shadow-reads.ts';
+import { readMode } from '../../src/catalog/read-routing.ts';
+import type { ShadowedQuery } from '../../src/operations/takeover/shadow-reads.ts';
 import { queryTable } from '../../src/query/execution/query-table.ts';
 import type { Format } from '../../src/query/request/format.ts';
 import { queryBody } from '../../src/query/request/parse.ts';
-import { originalBody } from '../../src/query/source/body.ts';
-import { queryAsOriginal } from '../../src/query/source/query.ts';
+import { sourceQueryBody } from '../../src/query/source/body.ts';
+import { querySource } from '../../src/query/source/query.ts';
 import { type App, routes } from '../http/app.ts';
 import { requireScope } from '../http/auth.ts';
-import { bodyAs } from '../http/body.ts';
-import { describe } from '../http/openapi-route.ts';
-import { slugOf } from '../http/params.ts';
+import { parseBody } from '../http/body.ts';
+import { openApiRoute } from '../http/openapi-route.ts';
+import { requireSlug } from '../http/params.ts';
 import { freshnessHeaders, noteHeaders, statisticsSchema, streamingSchema } from '../http/query-response.ts';
-import { answerWith, formatOf } from '../http/respond.ts';
-import { answerFromOrigin, originHeaders, type QueryForm } from '../http/source-response.ts';
+import { chooseFormat, respondWithAnswer } from '../http/respond.ts';
+import { answerFromSource, type QueryForm, sourceHeaders } from '../http/source-response.ts';
 
 const answerSchema = z
   .object({
@@ -42,7 +42,7 @@ const answers = {
       'names of the columns, one with their types, and one for each row, lists in JSON. Integers are exact; timestamps are ' +
       'UTC with 3 digits of a second, or 6 or 9 where they are not zero. Long answers are streamed, and break off if they fail',
     schema: answerSchema,
-    headers: { ...freshnessHeaders, ...noteHeaders, ...originHeaders },
+    headers: { ...freshnessHeaders, ...noteHeaders, ...sourceHeaders },
   },
 };
 
@@ -57,7 +57,7 @@ const timeRange = { start: '2026-05-01T00:00:00Z', end: '2026-05-02T00:00:00Z' }
 export const queryRoutes = routes()
   .post(
     '/v1/datasets/:dataset/query',
-    describe({
+    openApiRoute({
       summary: 'Query a table',
       example: {
         path: { dataset: 'demo' },
@@ -80,7 +80,7 @@ export const queryRoutes = routes()
   )
   .post(
     '/datasets/:dataset/query',
-    describe({
+    openApiRoute({
       summary: 'Query a table as the system did that is taken over from',
       example: {
         path: { dataset: 'demo' },
@@ -100,25 +100,25 @@ export const queryRoutes = routes()
         `The answer is the same as there. ${fromOrigin}`,
       tag: 'Query',
       path: ['dataset'],
-      body: { required: true, types: { 'application/json': originalBody } },
+      body: { required: true, types: { 'application/json': sourceQueryBody } },
       answers,
       errors: [...errors],
     }),
     requireScope('query'),
-    async (c) => await answerIn(c, { schema: originalBody, ask: queryAsOriginal }),
+    async (c) => await answerIn(c, { schema: sourceQueryBody, ask: querySource }),
   );
 
-async function answerIn<Body extends Compared & { format?: Format | undefined }>(
+async function answerIn<Body extends ShadowedQuery & { format?: Format | undefined }>(
   c: Context<App, '/:dataset'>,
   form: QueryForm<Body>,
 ): Promise<Response> {
-  const timestore = c.get('timestore');
-  const dataset = slugOf('dataset', c.req.param('dataset'));
-  const reads = await readsOf(timestore, dataset);
-  if (reads !== 'on') return await answerFromOrigin(c, dataset, reads, form);
-  const body = await bodyAs(c, form.schema, { isNulKept: true });
-  const format = formatOf(c, body.format);
-  return await answerWith(c, (signal) =>
-    form.ask(timestore, c.get('key').reader('query'), dataset, body, { format, signal }),
+  const ctx = c.get('ctx');
+  const dataset = requireSlug('dataset', c.req.param('dataset'));
+  const reads = await readMode(ctx, dataset);
+  if (reads !== 'on') return await answerFromSource(c, dataset, reads, form);
+  const body = await parseBody(c, form.schema, { isNulKept: true });
+  const format = chooseFormat(c, body.format);
+  return await respondWithAnswer(c, (signal) =>
+    form.ask(ctx, c.get('key').reader('query'), dataset, body, { format, signal }),
   );
 }

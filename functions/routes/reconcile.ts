@@ -5,8 +5,8 @@ import { listReconciled } from '../../src/operations/reconcile/list.ts';
 import { reconcileTable } from '../../src/operations/reconcile/reconcile-table.ts';
 import { routes } from '../http/app.ts';
 import { requireDataset, requireScope } from '../http/auth.ts';
-import { bodyAs } from '../http/body.ts';
-import { describe } from '../http/openapi-route.ts';
+import { parseBody } from '../http/body.ts';
+import { openApiRoute } from '../http/openapi-route.ts';
 
 const driftSchema = z.object({
   what: z.string().meta({ description: 'a stable code' }),
@@ -24,7 +24,7 @@ const path = '/v1/admin/reconcile';
 export const reconcileRoutes = routes()
   .post(
     path,
-    describe({
+    openApiRoute({
       summary: 'Compare a table with ClickHouse now',
       description:
         'Its columns, retention and storage policy. What can be mended without losing anything is; the rest is told.',
@@ -36,15 +36,15 @@ export const reconcileRoutes = routes()
     }),
     requireScope('admin'),
     async (c) => {
-      const { dataset, table: name } = await bodyAs(c, target);
+      const { dataset, table: name } = await parseBody(c, target);
       requireDataset(c, ['admin'], dataset);
-      const table = await requireTable(c.get('timestore'), dataset, name);
-      return c.json((await reconcileTable(c.get('timestore'), table)) satisfies z.input<typeof reconciledSchema>);
+      const table = await requireTable(c.get('ctx'), dataset, name);
+      return c.json((await reconcileTable(c.get('ctx'), table)) satisfies z.input<typeof reconciledSchema>);
     },
   )
   .get(
     path,
-    describe({
+    openApiRoute({
       summary: 'What differed when tables were last compared',
       description:
         'Tables of which something differed, mended or not. All are compared every hour (limit reconcile_every_ms).',
@@ -54,7 +54,7 @@ export const reconcileRoutes = routes()
     }),
     requireScope('admin'),
     async (c) => {
-      const reconciliations = await listReconciled(c.get('timestore'), c.get('key').listed('admin'));
+      const reconciliations = await listReconciled(c.get('ctx'), c.get('key').listed('admin'));
       return c.json({ reconciliations } satisfies z.input<typeof newestSchema>);
     },
   );

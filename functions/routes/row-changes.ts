@@ -1,13 +1,13 @@
 import type { Context } from 'hono';
 import * as z from 'zod';
-import { beginChange } from '../../src/operations/row-changes/change-rows.ts';
+import { scheduleRowChange } from '../../src/operations/row-changes/change-rows.ts';
 import { type RowsChange, rowsSchema, valuesSchema } from '../../src/operations/row-changes/changed-rows.ts';
 import { clientKey, idempotencyHeader } from '../http/acknowledge.ts';
 import { type App, routes } from '../http/app.ts';
 import { requireScope } from '../http/auth.ts';
-import { bodyAs } from '../http/body.ts';
-import { describe } from '../http/openapi-route.ts';
-import { slugOf } from '../http/params.ts';
+import { parseBody } from '../http/body.ts';
+import { openApiRoute } from '../http/openapi-route.ts';
+import { requireSlug } from '../http/params.ts';
 import { jobSchema, jobView, workBehind } from './jobs.ts';
 
 const correctBody = z.strictObject({ rows: rowsSchema, set: valuesSchema });
@@ -24,7 +24,7 @@ const rules =
 export const changeRowsRoutes = routes()
   .post(
     `${path}/deletions`,
-    describe({
+    openApiRoute({
       summary: 'Delete rows',
       description: `A job that deletes the rows that match. ${rules} Its receipt says how many there were, by lane and partition.`,
       tag: 'Jobs',
@@ -40,13 +40,13 @@ export const changeRowsRoutes = routes()
     }),
     requireScope('admin'),
     async (c) => {
-      const rows = await bodyAs(c, rowsSchema, { isNulKept: true });
+      const rows = await parseBody(c, rowsSchema, { isNulKept: true });
       return c.json(await begin(c, { rows }), 202);
     },
   )
   .post(
     `${path}/corrections`,
-    describe({
+    openApiRoute({
       summary: 'Correct rows',
       description: `A job that sets fields of the rows that match, but not those of the sort key. ${rules}`,
       tag: 'Jobs',
@@ -65,19 +65,19 @@ export const changeRowsRoutes = routes()
     }),
     requireScope('admin'),
     async (c) => {
-      const body = await bodyAs(c, correctBody, { isNulKept: true });
+      const body = await parseBody(c, correctBody, { isNulKept: true });
       return c.json(await begin(c, body), 202);
     },
   );
 
 async function begin(c: Context<App>, request: RowsChange) {
-  const timestore = c.get('timestore');
+  const ctx = c.get('ctx');
   const [dataset, table] = [
-    slugOf('dataset', c.req.param('dataset') ?? ''),
-    slugOf('table', c.req.param('table') ?? ''),
+    requireSlug('dataset', c.req.param('dataset') ?? ''),
+    requireSlug('table', c.req.param('table') ?? ''),
   ];
   const key = clientKey(c.req.header('idempotency-key'));
-  const job = await beginChange(timestore, { dataset, table, request, key });
+  const job = await scheduleRowChange(ctx, { dataset, table, request, key });
   workBehind(c);
   return jobView(job);
 }

@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { TimestoreError } from '../../src/core/errors.ts';
+import { ApiError } from '../../src/core/errors.ts';
 import { decodeBatchId } from '../../src/ingest/batch-id.ts';
 import { ingestRows } from '../../src/ingest/ingest.ts';
 import { readReceipt } from '../../src/ingest/receipt.ts';
@@ -9,18 +9,18 @@ import {
   acceptedHeaders,
   acceptedSchema,
   clientKey,
-  flushBefore,
-  flushBehind,
+  flushBeforeResponse,
+  flushInBackground,
   idempotencyHeader,
   ingestQuery,
-  noteAccepted,
+  recordAccepted,
 } from '../http/acknowledge.ts';
 import { routes } from '../http/app.ts';
 import { requireDataset, requireScope } from '../http/auth.ts';
-import { bodyText, inRoom, mediaType } from '../http/body.ts';
-import { describe } from '../http/openapi-route.ts';
+import { bodyText, mediaType, withinMemoryBudget } from '../http/body.ts';
+import { openApiRoute } from '../http/openapi-route.ts';
 import { queryAs } from '../http/paging.ts';
-import { slugOf } from '../http/params.ts';
+import { requireSlug } from '../http/params.ts';
 
 const formats = new Map<string, RowFormat>([
   ['application/json', 'json'],
@@ -69,7 +69,7 @@ export const rowRoutes = routes();
 
 rowRoutes.get(
   '/v1/receipts/:batchId',
-  describe({
+  openApiRoute({
     summary: 'How far a batch is',
     example: { path: { batchId: 'WyJkZW1vIiwicmVhZGluZ3MiLDAsIjAwMDAiLDEsIngiXQ' } },
     tag: 'Rows',
@@ -83,13 +83,13 @@ rowRoutes.get(
     const batchId = c.req.param('batchId');
     const dataset = decodeBatchId(batchId)?.table.dataset;
     if (dataset !== undefined) requireDataset(c, ['ingest', 'query'], dataset);
-    return c.json((await readReceipt(c.get('timestore'), batchId)) satisfies z.input<typeof receiptSchema>);
+    return c.json((await readReceipt(c.get('ctx'), batchId)) satisfies z.input<typeof receiptSchema>);
   },
 );
 
 rowRoutes.post(
   '/v1/datasets/:dataset/tables/:table/rows',
-  describe({
+  openApiRoute({
     summary: 'Send rows',
     example: {
       path: { dataset: 'demo', table: 'readings' },
@@ -140,31 +140,31 @@ rowRoutes.post(
   async (c) => {
     const format = formats.get(mediaType(c));
     if (format === undefined) {
-      throw new TimestoreError(
+      throw new ApiError(
         'unsupported-media-type',
         `Rows come as application/json, application/x-ndjson or text/csv, not ${mediaType(c) || 'without a Content-Type'}.`,
       );
     }
     const { ack, onError, rename } = queryAs(c, rowsQuery);
     const request = {
-      dataset: slugOf('dataset', c.req.param('dataset')),
-      table: slugOf('table', c.req.param('table')),
+      dataset: requireSlug('dataset', c.req.param('dataset')),
+      table: requireSlug('table', c.req.param('table')),
       idempotencyKey: clientKey(c.req.header('idempotency-key')),
       ...{ format, onError, durable: ack !== 'buffered' },
       ...(rename !== undefined && { rename: readRename(rename) }),
     };
-    const result = await inRoom(c, async () => {
-      return await ingestRows(c.get('timestore'), { ...request, text: await bodyText(c) });
+    const result = await withinMemoryBudget(c, async () => {
+      return await ingestRows(c.get('ctx'), { ...request, text: await bodyText(c) });
     });
-    noteAccepted(c, result);
+    recordAccepted(c, result);
     const { accepted } = result;
     if (ack !== 'flushed') {
-      flushBehind(c, result);
+      flushInBackground(c, result);
       return c.json(accepted satisfies z.input<typeof acceptedSchema>, 202);
     }
-    const flushed = await flushBefore(c, result);
+    const flushed = await flushBeforeResponse(c, result);
     if (flushed !== undefined) return c.json(flushed satisfies z.input<typeof acceptedSchema>, 200);
-    throw new TimestoreError(
+    throw new ApiError(
       'unavailable',
       'The rows are acknowledged and in every answer, but ClickHouse has not taken them yet. The same request with the same ' +
         'Idempotency-Key asks again; the receipt tells too.',

@@ -5,12 +5,12 @@ import { listTables } from '../../src/query/sql/tables.ts';
 import { fieldType } from '../../src/schema/types.ts';
 import { routes } from '../http/app.ts';
 import { type Caller, requireScope } from '../http/auth.ts';
-import { bodyAs } from '../http/body.ts';
-import { describe } from '../http/openapi-route.ts';
+import { parseBody } from '../http/body.ts';
+import { openApiRoute } from '../http/openapi-route.ts';
 import { nextSchema, pageOf, pageQuery, queryAs, wanted } from '../http/paging.ts';
-import { slugOf } from '../http/params.ts';
+import { requireSlug } from '../http/params.ts';
 import { freshnessHeaders, noteHeaders, statisticsSchema, streamingSchema } from '../http/query-response.ts';
-import { answerWith, formatOf } from '../http/respond.ts';
+import { chooseFormat, respondWithAnswer } from '../http/respond.ts';
 
 const answerSchema = z
   .object({
@@ -76,7 +76,7 @@ export const sqlRoutes = routes();
 for (const path of ['/v1/sql', '/sql/read'] as const) {
   sqlRoutes.post(
     path,
-    describe({
+    openApiRoute({
       summary: 'Query with SQL',
       example: {
         body: {
@@ -95,10 +95,10 @@ for (const path of ['/v1/sql', '/sql/read'] as const) {
     }),
     requireScope('sql'),
     async (c) => {
-      const body = await bodyAs(c, sqlBody, { isNulKept: true });
-      const format = formatOf(c, body.format);
-      return await answerWith(c, (signal) =>
-        querySql(c.get('timestore'), c.get('key').reader('sql'), body, { format, signal }),
+      const body = await parseBody(c, sqlBody, { isNulKept: true });
+      const format = chooseFormat(c, body.format);
+      return await respondWithAnswer(c, (signal) =>
+        querySql(c.get('ctx'), c.get('key').reader('sql'), body, { format, signal }),
       );
     },
   );
@@ -107,7 +107,7 @@ for (const path of ['/v1/sql', '/sql/read'] as const) {
 sqlRoutes
   .get(
     '/v1/sql/schema',
-    describe({
+    openApiRoute({
       summary: 'List tables and columns',
       example: { query: { dataset: 'demo' } },
       tag: 'SQL',
@@ -132,12 +132,12 @@ sqlRoutes
     requireScope('sql'),
     async (c) => {
       const { dataset, after } = c.req.query();
-      return c.json(await listTables(c.get('timestore'), { dataset, after, of: c.get('key').listed('sql') }));
+      return c.json(await listTables(c.get('ctx'), { dataset, after, of: c.get('key').listed('sql') }));
     },
   )
   .get(
     '/v1/sql/saved',
-    describe({
+    openApiRoute({
       summary: 'List saved queries',
       example: { query: { dataset: 'demo' } },
       tag: 'SQL',
@@ -151,14 +151,14 @@ sqlRoutes
       const { dataset, cursor, limit } = queryAs(c, savedQuery);
       const after = cursor?.split('/') as [string, string] | undefined;
       const of = c.get('key').listed('sql');
-      const found = await listSaved(c.get('timestore'), { dataset, of, after, limit: wanted(limit) });
+      const found = await listSaved(c.get('ctx'), { dataset, of, after, limit: wanted(limit) });
       const { items, last } = pageOf(found, limit);
       return c.json({ queries: items, next: last === undefined ? null : `${last.dataset}/${last.name}` });
     },
   )
   .put(
     savedPath,
-    describe({
+    openApiRoute({
       summary: 'Save a query',
       example: {
         path: { dataset: 'demo', name: 'warmest' },
@@ -176,16 +176,14 @@ sqlRoutes
     requireScope('sql'),
     async (c) => {
       const { dataset, name } = namesOf(c.req.param());
-      const body = await bodyAs(c, saveBody);
+      const body = await parseBody(c, saveBody);
       const reader = c.get('key').reader('sql');
-      return c.json(
-        await saveQuery(c.get('timestore'), reader, authorOf(c.get('key'), dataset), { dataset, name, ...body }),
-      );
+      return c.json(await saveQuery(c.get('ctx'), reader, authorOf(c.get('key'), dataset), { dataset, name, ...body }));
     },
   )
   .get(
     savedPath,
-    describe({
+    openApiRoute({
       summary: 'Read a saved query',
       example: { path: { dataset: 'demo', name: 'warmest' } },
       tag: 'SQL',
@@ -196,12 +194,12 @@ sqlRoutes
     requireScope('sql'),
     async (c) => {
       const { dataset, name } = namesOf(c.req.param());
-      return c.json(await findSaved(c.get('timestore'), c.get('key').reader('sql'), dataset, name));
+      return c.json(await findSaved(c.get('ctx'), c.get('key').reader('sql'), dataset, name));
     },
   )
   .delete(
     savedPath,
-    describe({
+    openApiRoute({
       summary: 'Delete a saved query',
       example: { path: { dataset: 'demo', name: 'warmest' } },
       tag: 'SQL',
@@ -213,13 +211,13 @@ sqlRoutes
     async (c) => {
       const { dataset, name } = namesOf(c.req.param());
       const reader = c.get('key').reader('sql');
-      await dropSaved(c.get('timestore'), reader, authorOf(c.get('key'), dataset), dataset, name);
+      await dropSaved(c.get('ctx'), reader, authorOf(c.get('key'), dataset), dataset, name);
       return c.body(null, 204);
     },
   )
   .post(
     `${savedPath}/run`,
-    describe({
+    openApiRoute({
       summary: 'Run a saved query',
       example: { path: { dataset: 'demo', name: 'warmest' }, body: {} },
       tag: 'SQL',
@@ -231,12 +229,12 @@ sqlRoutes
     requireScope('sql'),
     async (c) => {
       const { dataset, name } = namesOf(c.req.param());
-      const body = await bodyAs(c, runBody, { isNulKept: true });
-      const format = formatOf(c, body.format);
-      return await answerWith(c, async (signal) => {
-        const { sql, params } = await findSaved(c.get('timestore'), c.get('key').reader('sql'), dataset, name);
+      const body = await parseBody(c, runBody, { isNulKept: true });
+      const format = chooseFormat(c, body.format);
+      return await respondWithAnswer(c, async (signal) => {
+        const { sql, params } = await findSaved(c.get('ctx'), c.get('key').reader('sql'), dataset, name);
         const filled = { ...body, sql, dataset, params: { ...params, ...body.params } };
-        return await querySql(c.get('timestore'), c.get('key').reader('sql'), filled, { format, signal });
+        return await querySql(c.get('ctx'), c.get('key').reader('sql'), filled, { format, signal });
       });
     },
   );
@@ -246,5 +244,5 @@ function authorOf(key: Caller, dataset: string): Author {
 }
 
 function namesOf({ dataset, name }: { dataset: string; name: string }): { dataset: string; name: string } {
-  return { dataset: slugOf('dataset', dataset), name: slugOf('name', name) };
+  return { dataset: requireSlug('dataset', dataset), name: requireSlug('name', name) };
 }

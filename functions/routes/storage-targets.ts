@@ -2,7 +2,7 @@ import * as z from 'zod';
 import { listTargets } from '../../src/catalog/storage-targets.ts';
 import { routes } from '../http/app.ts';
 import { requireAll } from '../http/auth.ts';
-import { describe } from '../http/openapi-route.ts';
+import { openApiRoute } from '../http/openapi-route.ts';
 
 const targetSchema = z
   .object({
@@ -24,7 +24,7 @@ const targetSchema = z
 
 export const storageTargetRoutes = routes().get(
   '/v1/admin/storage-targets',
-  describe({
+  openApiRoute({
     summary: 'Where rows are stored',
     description:
       'The ClickHouse server, or each node of a cluster, with its volumes and how much of them rows take, and the bucket.',
@@ -34,6 +34,6 @@ export const storageTargetRoutes = routes().get(
   }),
   requireAll('admin'),
   async (c) => {
-    return c.json({ targets: await listTargets(c.get('timestore')) });
+    return c.json({ targets: await listTargets(c.get('ctx')) });
   },
 );

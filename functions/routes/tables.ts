@@ -4,7 +4,7 @@ import { createTable } from '../../src/catalog/create-table.ts';
 import { readDataset } from '../../src/catalog/datasets.ts';
 import { type ListedTable, listTables, readListed } from '../../src/catalog/list-tables.ts';
 import { setUpLanes } from '../../src/catalog/provision-lanes.ts';
-import { TimestoreError } from '../../src/core/errors.ts';
+import { ApiError } from '../../src/core/errors.ts';
 import { slug } from '../../src/core/identifiers.ts';
 import type { Context } from '../../src/create-context.ts';
 import { mergeSchema } from '../../src/schema/declared.ts';
@@ -12,10 +12,10 @@ import { states } from '../../src/schema/table-state.ts';
 import { fieldType, precisionOf, timestampPrecision } from '../../src/schema/types.ts';
 import { routes } from '../http/app.ts';
 import { requireScope } from '../http/auth.ts';
-import { bodyAs } from '../http/body.ts';
-import { describe } from '../http/openapi-route.ts';
+import { parseBody } from '../http/body.ts';
+import { openApiRoute } from '../http/openapi-route.ts';
 import { ifMatch, nextSchema, pageOf, queryAs, timeText, wanted } from '../http/paging.ts';
-import { slugOf } from '../http/params.ts';
+import { requireSlug } from '../http/params.ts';
 import {
   grace_s,
   graceQuery,
@@ -99,7 +99,7 @@ const bodyErrors = ['not-found'] as const;
 export const tableRoutes = routes()
   .get(
     path,
-    describe({
+    openApiRoute({
       summary: 'List tables',
       tag: 'Catalogue',
       path: ['dataset'],
@@ -112,19 +112,19 @@ export const tableRoutes = routes()
     }),
     requireScope('admin'),
     async (c) => {
-      const dataset = slugOf('dataset', c.req.param('dataset'));
+      const dataset = requireSlug('dataset', c.req.param('dataset'));
       const { cursor, limit, search, state } = queryAs(c, z.strictObject(listQuery));
       const page = { after: cursor, search, state, limit: wanted(limit) };
-      const found = await listTables(c.get('timestore'), dataset, page);
+      const found = await listTables(c.get('ctx'), dataset, page);
       // Nothing of what is there is another thing than nothing there.
-      if (found.length === 0) await readDataset(c.get('timestore'), dataset);
+      if (found.length === 0) await readDataset(c.get('ctx'), dataset);
       const { items, last } = pageOf(found, limit);
       return c.json({ tables: items.map(viewOf), next: last?.name ?? null });
     },
   )
   .post(
     path,
-    describe({
+    openApiRoute({
       summary: 'Create a table',
       description:
         'Writes make tables as well; this is for one with a schema, keys or lanes from the start. A dataset has 1,000 tables by ' +
@@ -141,26 +141,26 @@ export const tableRoutes = routes()
     }),
     requireScope('admin'),
     async (c) => {
-      const timestore = c.get('timestore');
-      const dataset = slugOf('dataset', c.req.param('dataset'));
-      const { name, partition, retention, lanes: asked, ...declared } = await bodyAs(c, createBody);
-      const lanes = asked ?? timestore.config.limits.lanes_default;
-      requireRetention(retention, timestore.config);
-      requireLanes(lanes, timestore);
-      const { schema } = mergeSchema(undefined, { ...declared, defaults: [] }, timestore.config.limits);
-      const table = await createTable(timestore, { dataset, name, window: partition, lanes, schema, retention });
+      const ctx = c.get('ctx');
+      const dataset = requireSlug('dataset', c.req.param('dataset'));
+      const { name, partition, retention, lanes: asked, ...declared } = await parseBody(c, createBody);
+      const lanes = asked ?? ctx.config.limits.lanes_default;
+      requireRetention(retention, ctx.config);
+      requireLanes(lanes, ctx);
+      const { schema } = mergeSchema(undefined, { ...declared, defaults: [] }, ctx.config.limits);
+      const table = await createTable(ctx, { dataset, name, window: partition, lanes, schema, retention });
       if (!table.isNew) {
-        throw new TimestoreError('conflict', `There is a table ${name} in dataset ${dataset} already.`);
+        throw new ApiError('conflict', `There is a table ${name} in dataset ${dataset} already.`);
       }
-      await setUpLanes(timestore, table);
-      const listed = await requireListed(timestore, dataset, name);
+      await setUpLanes(ctx, table);
+      const listed = await requireListed(ctx, dataset, name);
       c.header('etag', tagOf(listed));
       return c.json(viewOf(listed), 201);
     },
   )
   .get(
     `${path}/:table`,
-    describe({
+    openApiRoute({
       summary: 'Read a table',
       tag: 'Catalogue',
       path: ['dataset', 'table'],
@@ -170,15 +170,18 @@ export const tableRoutes = routes()
     }),
     requireScope('admin'),
     async (c) => {
-      const [dataset, name] = [slugOf('dataset', c.req.param('dataset')), slugOf('table', c.req.param('table'))];
-      const table = await requireListed(c.get('timestore'), dataset, name);
+      const [dataset, name] = [
+        requireSlug('dataset', c.req.param('dataset')),
+        requireSlug('table', c.req.param('table')),
+      ];
+      const table = await requireListed(c.get('ctx'), dataset, name);
       c.header('etag', tagOf(table));
       return c.json(viewOf(table));
     },
   )
   .patch(
     `${path}/:table`,
-    describe({
+    openApiRoute({
       summary: 'Change a table',
       description:
         'The number of its lanes, how long its rows are kept and whether it takes rows. Clients may write, retry and read ' +
@@ -194,19 +197,22 @@ export const tableRoutes = routes()
     }),
     requireScope('admin'),
     async (c) => {
-      const timestore = c.get('timestore');
-      const [dataset, name] = [slugOf('dataset', c.req.param('dataset')), slugOf('table', c.req.param('table'))];
-      const change = await bodyAs(c, changeBody);
-      requirePossible(change, timestore);
-      await changeTable(timestore, dataset, name, change, versionIn(ifMatch(c, tagForm)));
-      const table = await requireListed(timestore, dataset, name);
+      const ctx = c.get('ctx');
+      const [dataset, name] = [
+        requireSlug('dataset', c.req.param('dataset')),
+        requireSlug('table', c.req.param('table')),
+      ];
+      const change = await parseBody(c, changeBody);
+      requirePossible(change, ctx);
+      await changeTable(ctx, dataset, name, change, versionIn(ifMatch(c, tagForm)));
+      const table = await requireListed(ctx, dataset, name);
       c.header('etag', tagOf(table));
       return c.json(viewOf(table));
     },
   )
   .delete(
     `${path}/:table`,
-    describe({
+    openApiRoute({
       summary: 'Delete a table',
       description:
         'It takes no rows and is gone for readers at once (instances that have it in memory follow within 30 s), and for good ' +
@@ -221,12 +227,15 @@ export const tableRoutes = routes()
     }),
     requireScope('admin'),
     async (c) => {
-      const timestore = c.get('timestore');
-      const [dataset, name] = [slugOf('dataset', c.req.param('dataset')), slugOf('table', c.req.param('table'))];
+      const ctx = c.get('ctx');
+      const [dataset, name] = [
+        requireSlug('dataset', c.req.param('dataset')),
+        requireSlug('table', c.req.param('table')),
+      ];
       const { graceSeconds = grace_s } = queryAs(c, graceQuery);
       // Before: without a grace it may be gone by the time of the answer.
-      const table = await requireListed(timestore, dataset, name);
-      const { deleteAt_ms } = await deleteTable(timestore, dataset, name, graceSeconds, versionIn(ifMatch(c, tagForm)));
+      const table = await requireListed(ctx, dataset, name);
+      const { deleteAt_ms } = await deleteTable(ctx, dataset, name, graceSeconds, versionIn(ifMatch(c, tagForm)));
       if (graceSeconds === 0) workBehind(c);
       // That of its dataset may come first.
       const gone_ms = Math.min(deleteAt_ms, table.deleteAt_ms ?? deleteAt_ms);
@@ -247,18 +256,18 @@ function tagOf({ life, revision, schema }: ListedTable): string {
 async function requireListed(ctx: Context, dataset: string, name: string): Promise<ListedTable> {
   const table = await readListed(ctx, dataset, name);
   if (table !== undefined) return table;
-  throw new TimestoreError('not-found', `There is no table ${name} in dataset ${dataset}.`);
+  throw new ApiError('not-found', `There is no table ${name} in dataset ${dataset}.`);
 }
 
 function requireLanes(lanes: number | 'spread', { config }: Context): void {
   if (lanes === 'spread' || lanes <= config.limits.lanes_max) return;
-  throw new TimestoreError('invalid-request', `lanes: at most ${config.limits.lanes_max} (limit lanes_max).`);
+  throw new ApiError('invalid-request', `lanes: at most ${config.limits.lanes_max} (limit lanes_max).`);
 }
 
 function requirePossible(change: TableChange, ctx: Context): void {
   const { lanes, retention, state } = change;
   if (lanes === undefined && retention === undefined && state === undefined) {
-    throw new TimestoreError('invalid-request', 'Name what to change: lanes, retention, state.');
+    throw new ApiError('invalid-request', 'Name what to change: lanes, retention, state.');
   }
   requireLanes(lanes ?? 1, ctx);
   if (retention !== 'inherit') requireRetention(retention, ctx.config);

@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { TimestoreError } from '../../src/core/errors.ts';
+import { ApiError } from '../../src/core/errors.ts';
 import { slug } from '../../src/core/identifiers.ts';
 import { createJob, type Job, jobStates, listJobs } from '../../src/jobs/job.ts';
 import type { DeliveryAttempt } from '../../src/operations/webhooks/notify.ts';
@@ -13,8 +13,8 @@ import {
 } from '../../src/operations/webhooks/webhook.ts';
 import { routes } from '../http/app.ts';
 import { requireAll } from '../http/auth.ts';
-import { bodyAs } from '../http/body.ts';
-import { describe } from '../http/openapi-route.ts';
+import { parseBody } from '../http/body.ts';
+import { openApiRoute } from '../http/openapi-route.ts';
 import { nextSchema, numberedQuery, numberOf, pageOf, queryAs, timeText, wanted } from '../http/paging.ts';
 import { jobSchema, jobView, workBehind } from './jobs.ts';
 
@@ -69,7 +69,7 @@ const example = { path: { id: 'b7a2c1de-0000-4000-8000-000000000000' } };
 export const webhookRoutes = routes()
   .post(
     path,
-    describe({
+    openApiRoute({
       summary: 'Make a webhook',
       description:
         'It is sent each event as a POST, signed as https://www.standardwebhooks.com has it (`webhook-id`, `webhook-timestamp`, ' +
@@ -81,25 +81,25 @@ export const webhookRoutes = routes()
     }),
     requireAll('admin'),
     async (c) => {
-      const timestore = c.get('timestore');
-      const { secret, ...made } = await createWebhook(timestore, await bodyAs(c, body));
+      const ctx = c.get('ctx');
+      const { secret, ...made } = await createWebhook(ctx, await parseBody(c, body));
       return c.json({ ...webhookView(made), secret }, 201);
     },
   )
   .get(
     path,
-    describe({
+    openApiRoute({
       summary: 'List webhooks',
       tag: 'Webhooks',
       answers: { 200: { description: 'All of them', schema: z.object({ webhooks: z.array(viewSchema) }) } },
       example: {},
     }),
     requireAll('admin'),
-    async (c) => c.json({ webhooks: (await listWebhooks(c.get('timestore'))).map(webhookView) }),
+    async (c) => c.json({ webhooks: (await listWebhooks(c.get('ctx'))).map(webhookView) }),
   )
   .delete(
     `${path}/:id`,
-    describe({
+    openApiRoute({
       summary: 'Delete a webhook',
       description: 'What is not delivered yet is not delivered any more.',
       tag: 'Webhooks',
@@ -111,13 +111,13 @@ export const webhookRoutes = routes()
     requireAll('admin'),
     async (c) => {
       const id = c.req.param('id');
-      if (await removeWebhook(c.get('timestore'), id)) return c.body(null, 204);
-      throw new TimestoreError('not-found', `There is no webhook ${id}.`);
+      if (await removeWebhook(c.get('ctx'), id)) return c.body(null, 204);
+      throw new ApiError('not-found', `There is no webhook ${id}.`);
     },
   )
   .post(
     `${path}/:id/test`,
-    describe({
+    openApiRoute({
       summary: 'Send a test event',
       description: 'An event of type `test`, as a job like any delivery.',
       tag: 'Webhooks',
@@ -128,10 +128,10 @@ export const webhookRoutes = routes()
     }),
     requireAll('admin'),
     async (c) => {
-      const timestore = c.get('timestore');
-      const { id } = await readWebhook(timestore, c.req.param('id'));
-      const event = { type: 'test', timestamp: timeText(timestore.now()), data: {} };
-      const job = await createJob(timestore, {
+      const ctx = c.get('ctx');
+      const { id } = await readWebhook(ctx, c.req.param('id'));
+      const event = { type: 'test', timestamp: timeText(ctx.now()), data: {} };
+      const job = await createJob(ctx, {
         kind: 'notify',
         dataset: null,
         table: null,
@@ -143,7 +143,7 @@ export const webhookRoutes = routes()
   )
   .get(
     `${path}/:id/deliveries`,
-    describe({
+    openApiRoute({
       summary: 'List deliveries',
       description:
         'The newest first, each with all attempts. One that failed is tried again by `POST /v1/admin/jobs/{id}/retry`.',
@@ -161,10 +161,10 @@ export const webhookRoutes = routes()
     }),
     requireAll('admin'),
     async (c) => {
-      const timestore = c.get('timestore');
+      const ctx = c.get('ctx');
       const { cursor, limit } = queryAs(c, z.strictObject(numberedQuery));
-      const { id } = await readWebhook(timestore, c.req.param('id'));
-      const found = await listJobs(timestore, { webhook: id, before: numberOf(cursor) }, wanted(limit));
+      const { id } = await readWebhook(ctx, c.req.param('id'));
+      const found = await listJobs(ctx, { webhook: id, before: numberOf(cursor) }, wanted(limit));
       const { items, last } = pageOf(found, limit);
       return c.json({ deliveries: items.map(deliveryView), next: last?.n ?? null });
     },

@@ -17,11 +17,11 @@ export function newBatchId(): string {
 }
 
 /** What a key stands for. `stage.lua` writes it. */
-export type Remembered = StagedBatch & { requestHash: string };
+export type KeyedBatch = StagedBatch & { requestHash: string };
 
 const recordForm = /^(\S+) (\d+) (\S+) (\d+) (\d+) (\d+) (\S*) (\d*) (.*)$/s;
 
-function parseRecord(text: string): Remembered {
+function parseRecord(text: string): KeyedBatch {
   const [, id, rows, inc, seq, at, lane, plan, , hash] = recordForm.exec(text) ?? [];
   if (id !== undefined) {
     return {
@@ -38,17 +38,17 @@ function parseRecord(text: string): Remembered {
 }
 
 /** What a key stands for, if it is remembered. Throws StoreError. */
-export async function recallBatch(ctx: BufferDeps, table: Table, key: string): Promise<Remembered | undefined> {
+export async function findKeyedBatch(ctx: BufferDeps, table: Table, key: string): Promise<KeyedBatch | undefined> {
   const text = await ask(() => ctx.redis.get<string>(ctx.keys.idem(table, key)));
   return text === null ? undefined : parseRecord(text);
 }
 
 /** What keys stand for, each undefined where it is not remembered, all at one moment. Throws StoreError. */
-export async function recallBatches(
+export async function findKeyedBatches(
   ctx: BufferDeps,
   table: Table,
   idempotencyKeys: string[],
-): Promise<(Remembered | undefined)[]> {
+): Promise<(KeyedBatch | undefined)[]> {
   const names = idempotencyKeys.map((key) => ctx.keys.idem(table, key));
   const texts = await ask(() => ctx.redis.mget<(string | null)[]>(names));
   return texts.map((text) => (text === null ? undefined : parseRecord(text)));

@@ -1,4 +1,4 @@
-import { TimestoreError } from '../core/errors.ts';
+import { ApiError } from '../core/errors.ts';
 import type { TableRef } from '../core/identifiers.ts';
 import { runScript, script } from '../stores/redis/client.ts';
 import type { BufferDeps } from './deps.ts';
@@ -15,7 +15,7 @@ const endScript = script(endReplayLua);
 export type Replay = { quarantine: TableRef; id: string; turn: string };
 
 /** Another replay or discard in the dataset's quarantine has begun, and knows what this one has staged. */
-export class TurnLost extends TimestoreError {
+export class TurnLost extends ApiError {
   constructor(dataset: string) {
     super(
       'conflict',

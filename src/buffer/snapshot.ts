@@ -4,8 +4,8 @@ import { pageBytes, runScript, script } from '../stores/redis/client.ts';
 import { type BatchReply, type BufferedBatch, bufferedBatch } from './buffered-batch.ts';
 import type { BufferDeps } from './deps.ts';
 import snapshotLua from './lua/snapshot.lua';
-import type { TailMemory } from './tail-cache.ts';
-import { keptTails } from './tail-cache.ts';
+import type { CachedTails } from './tail-cache.ts';
+import { tailCache } from './tail-cache.ts';
 
 const snapshotScript = script(snapshotLua);
 
@@ -77,7 +77,7 @@ export async function snapshotTable(
   want: 'entries' | 'state',
 ): Promise<Snapshot | 'unknown'> {
   let { readLanes } = table;
-  let kept = want === 'entries' ? keptTails(ctx).of(table) : undefined;
+  let kept = want === 'entries' ? tailCache(ctx).of(table) : undefined;
   for (let round = 0, pages = 0; round < roundsMax && pages < pagesMax; ) {
     const reply = await readLanesOf(ctx, table, readLanes, want, kept);
     if (reply[0] === 'unknown') return 'unknown';
@@ -102,7 +102,7 @@ export async function snapshotTable(
       round += 1;
       continue;
     }
-    if (tail === 'ready') keptTails(ctx).keep(table, lanes);
+    if (tail === 'ready') tailCache(ctx).keep(table, lanes);
     return { now_ms, tail, lanes, changes: changes < 0 ? undefined : changes };
   }
   throw new StoreError('redis', `kept changing the lanes of table ${table.name}`, undefined);
@@ -113,7 +113,7 @@ async function readLanesOf(
   table: Table,
   count: number,
   want: 'entries' | 'state',
-  kept: TailMemory | undefined,
+  kept: CachedTails | undefined,
 ): Promise<Reply> {
   const { keys, config } = ctx;
   const lanes = Array.from({ length: count }, (_, lane) => lane);

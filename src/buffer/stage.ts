@@ -1,15 +1,15 @@
 import { StoreError } from '../core/errors.ts';
-import type { State } from '../schema/table-state.ts';
 import type { Table } from '../schema/table.ts';
+import type { State } from '../schema/table-state.ts';
 import { isMemoryRefusal, runScript, runScriptAndWait, type Script, script } from '../stores/redis/client.ts';
 import { dueMember } from '../stores/redis/keys.ts';
 import { type ChunkPlan, encodePlan, parsePlan } from './chunk-plan.ts';
 import type { BufferDeps } from './deps.ts';
+import { newBatchId, shortHash } from './idempotency-lookup.ts';
 import stageLua from './lua/stage.lua';
 import { measured_ms, measureMemory } from './memory.ts';
 import { type Quota, type QuotaLeft, type QuotaReply, quotaLeft } from './quota.ts';
 import type { Replay } from './replays.ts';
-import { newBatchId, shortHash } from './idempotency-lookup.ts';
 
 const stageScript = script(stageLua);
 /** For what is written down of rows that were accepted before: refused at the memory limit, those would never leave. */

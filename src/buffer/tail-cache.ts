@@ -1,24 +1,24 @@
 import type { TableRef } from '../core/identifiers.ts';
 import { inEachInstance } from '../core/instance-memory.ts';
-import { Recent } from '../core/lru-map.ts';
+import { LruMap } from '../core/lru-map.ts';
 import type { BufferedBatch } from './buffered-batch.ts';
 
 /** The batches of each lane of a table that an instance has seen, ascending. */
-export type TailMemory = Map<number, BufferedBatch[]>;
+export type CachedTails = Map<number, BufferedBatch[]>;
 
 /** The tails that this instance has seen, so that only what is new has to be sent. Tables not asked for lately go first. */
-export class KeptTails {
-  readonly #tables: Recent<{ lanes: TailMemory; chars: number }>;
+export class TailCache {
+  readonly #tables: LruMap<{ lanes: CachedTails; chars: number }>;
 
   /**
    * @param charsMax of payload; the 128 MiB of an isolate are shared with everything else it does, and a batch that was sent
    *   with a query has its bytes in RowBinary beside it, about half as much again
    */
   constructor(charsMax: number) {
-    this.#tables = new Recent(charsMax, ({ chars }) => chars);
+    this.#tables = new LruMap(charsMax, ({ chars }) => chars);
   }
 
-  of(table: TableRef): TailMemory | undefined {
+  of(table: TableRef): CachedTails | undefined {
     return this.#tables.get(keyOf(table))?.lanes;
   }
 
@@ -35,4 +35,4 @@ function keyOf({ dataset, physical }: TableRef): string {
 }
 
 /** The batches of tails that an instance has seen. */
-export const keptTails = inEachInstance(({ limits }) => new KeptTails(limits.kept_tails_chars_max));
+export const tailCache = inEachInstance(({ limits }) => new TailCache(limits.kept_tails_chars_max));

@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { invalid } from '../core/invalid-request.ts';
+import { invalidRequest } from '../core/invalid-request.ts';
 import type { Table } from '../schema/table.ts';
 import type { LaneSnapshot } from './snapshot.ts';
 
@@ -38,7 +38,7 @@ export function decodeToken(token: string): Watermark | undefined {
 /** What a member of a request says as a token. Throws TimestoreError `invalid-request`, which names the member. */
 export function requireToken(member: string, token: string): Watermark {
   const watermark = decodeToken(token);
-  if (watermark === undefined) throw invalid(`${member}: this is not a token that Timestore gave out`);
+  if (watermark === undefined) throw invalidRequest(`${member}: this is not a token that Timestore gave out`);
   return watermark;
 }
 

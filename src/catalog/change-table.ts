@@ -1,12 +1,12 @@
 import { changeLanes } from '../buffer/change-lanes.ts';
 import { noteJob } from '../buffer/due.ts';
-import { TimestoreError } from '../core/errors.ts';
-import type { State } from '../schema/table-state.ts';
+import { ApiError } from '../core/errors.ts';
 import type { Retention, Table } from '../schema/table.ts';
+import type { State } from '../schema/table-state.ts';
 import { epochMs } from '../stores/postgres/client.ts';
 import { applyStates } from './apply-states.ts';
 import { auditLine } from './audit-log/statement.ts';
-import { changedSince, gone } from './datasets.ts';
+import { changedSince, sourceGone } from './datasets.ts';
 import type { CatalogDeps } from './deps.ts';
 import { cancelDrop, scheduleDrop } from './drop-job.ts';
 import { applyRetention } from './ensure-table.ts';
@@ -60,7 +60,7 @@ export async function changeTable(
     changed = await changeLanes(ctx, table, table.lanes, table.lanes);
   } while (changed === 'unknown');
   if (changed === 'importing') {
-    throw new TimestoreError(
+    throw new ApiError(
       'conflict',
       `An import uses a lane of table ${name} of dataset ${dataset}. The number of lanes is on record: ask for it again once the import is done.`,
     );
@@ -82,7 +82,7 @@ async function recordChange(
     const placed = seen && placementOf(ctx, seen, change.lanes);
     const { lanes_max } = ctx.config.limits;
     if (placed !== undefined && placed.lanes > lanes_max) {
-      throw new TimestoreError('invalid-request', `lanes: at most ${lanes_max} (limit lanes_max).`);
+      throw new ApiError('invalid-request', `lanes: at most ${lanes_max} (limit lanes_max).`);
     }
     if (await recordOnce(ctx, dataset, name, { ...change, ...placed }, must, seen?.readLanes)) return;
     // Somebody has made a lane since it was looked where lanes are to be.
@@ -176,21 +176,16 @@ export async function deleteTable(
   return changed;
 }
 
-async function whyNot(
-  ctx: CatalogDeps,
-  dataset: string,
-  name: string,
-  must: Version | undefined,
-): Promise<TimestoreError> {
+async function whyNot(ctx: CatalogDeps, dataset: string, name: string, must: Version | undefined): Promise<ApiError> {
   const table = await requireTable(ctx, dataset, name);
   const now = tableTag(versionOf(table));
   const what = `Table ${name} of dataset ${dataset}`;
-  return must !== undefined && tableTag(must) !== now ? changedSince(what, tableTag(must), now) : gone(what);
+  return must !== undefined && tableTag(must) !== now ? changedSince(what, tableTag(must), now) : sourceGone(what);
 }
 
 /** As it is on record. Throws TimestoreError `not-found`; StoreError. */
 export async function requireTable(ctx: CatalogDeps, dataset: string, name: string): Promise<Table> {
   const table = await readTable(ctx, dataset, name);
   if (table !== undefined) return table;
-  throw new TimestoreError('not-found', `There is no table ${name} in dataset ${dataset}.`);
+  throw new ApiError('not-found', `There is no table ${name} in dataset ${dataset}.`);
 }

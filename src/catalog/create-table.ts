@@ -1,6 +1,6 @@
-import { TimestoreError } from '../core/errors.ts';
-import { notWritable, type State } from '../schema/table-state.ts';
+import { ApiError } from '../core/errors.ts';
 import { type Retention, schemaText, type Table } from '../schema/table.ts';
+import { notWritable, type State } from '../schema/table-state.ts';
 import type { TableSchema } from '../schema/types.ts';
 import type { PartitionWindow } from '../schema/window.ts';
 import { auditLine } from './audit-log/statement.ts';
@@ -88,11 +88,11 @@ export async function createTable(ctx: CatalogDeps, table: NewTable): Promise<Ta
   if (at !== undefined && at.state !== 'active') throw notWritable(dataset, undefined, at.state);
   const { dataset_tables_max } = ctx.config.limits;
   if (at !== undefined && at.tables >= dataset_tables_max) {
-    throw new TimestoreError(
+    throw new ApiError(
       'limit-exceeded',
       `Dataset ${dataset} has ${at.tables} tables, and may have ${dataset_tables_max} (limit dataset_tables_max): table ${name} ` +
         'was not made. Use a table that is there, or delete one.',
     );
   }
-  throw new TimestoreError('conflict', `Table ${name} of dataset ${dataset} was dropped meanwhile. Try again.`);
+  throw new ApiError('conflict', `Table ${name} of dataset ${dataset} was dropped meanwhile. Try again.`);
 }

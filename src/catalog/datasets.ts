@@ -1,15 +1,15 @@
 import { noteJob } from '../buffer/due.ts';
 import type { Quota } from '../buffer/quota.ts';
-import { TimestoreError } from '../core/errors.ts';
-import type { State } from '../schema/table-state.ts';
+import { ApiError } from '../core/errors.ts';
 import type { Retention } from '../schema/table.ts';
+import type { State } from '../schema/table-state.ts';
 import { epochMs } from '../stores/postgres/client.ts';
 import { applyQuota, applyStates } from './apply-states.ts';
 import { auditLine } from './audit-log/statement.ts';
 import type { CatalogDeps } from './deps.ts';
 import { cancelDrop, scheduleDrop } from './drop-job.ts';
 import { mirrorBeginnings, mirrorStatement } from './mirror-jobs.ts';
-import { applyReads, type Migration } from './read-routing.ts';
+import { applyReadMode, type Takeover } from './read-routing.ts';
 
 export type Dataset = {
   name: string;
@@ -19,7 +19,7 @@ export type Dataset = {
   retention: Retention | null;
   quota: Quota | null;
   /** Null: this deployment alone reads and writes. */
-  migration: Migration | null;
+  migration: Takeover | null;
   revision: number;
   tables: number;
   createdAt_ms: number;
@@ -32,7 +32,7 @@ export type DatasetChange = {
   state?: Exclude<State, 'deleting'> | undefined;
   retention?: Retention | null | undefined;
   quota?: Quota | null | undefined;
-  migration?: Migration | null | undefined;
+  migration?: Takeover | null | undefined;
 };
 
 const columns = `d.name, d.title, d.state, d.retention, d.quota, d.migration - 'since' - 'buffer' as migration, d.revision, ${epochMs('d.created_at')} as "createdAt_ms",
@@ -62,7 +62,7 @@ export async function readDataset(ctx: CatalogDeps, name: string): Promise<Datas
     `select ${columns} from datasets d where d.name = $1 and d.dropped_at is null`,
     [name],
   );
-  if (dataset === undefined) throw new TimestoreError('not-found', `There is no dataset ${name}.`);
+  if (dataset === undefined) throw new ApiError('not-found', `There is no dataset ${name}.`);
   return dataset;
 }
 
@@ -83,7 +83,7 @@ export async function createDataset(ctx: CatalogDeps, { name, title, retention, 
      select name from changed`,
     params,
   );
-  if (made.length === 0) throw new TimestoreError('conflict', `There is a dataset ${name} already.`);
+  if (made.length === 0) throw new ApiError('conflict', `There is a dataset ${name} already.`);
   await applyQuota(ctx, name);
   return await readDataset(ctx, name);
 }
@@ -140,7 +140,7 @@ export async function changeDataset(
   );
   if (changed === undefined) throw await whyNot(ctx, name, revision);
   if (state !== undefined || retention !== undefined) await applyStates(ctx, name);
-  if (state !== undefined || migration !== undefined) await applyReads(ctx, name);
+  if (state !== undefined || migration !== undefined) await applyReadMode(ctx, name);
   if (migration !== undefined) await noteJob(ctx, ctx.now());
   if (quota !== undefined) await applyQuota(ctx, name);
   return await readDataset(ctx, name);
@@ -173,23 +173,23 @@ export async function deleteDataset(
   );
   if (changed === undefined) throw await whyNot(ctx, name, revision);
   await applyStates(ctx, name);
-  await applyReads(ctx, name);
+  await applyReadMode(ctx, name);
   await noteJob(ctx, ctx.now() + grace_s * 1_000);
   return { ...dataset, ...changed, state: 'deleting' };
 }
 
-async function whyNot(ctx: CatalogDeps, name: string, revision: number | undefined): Promise<TimestoreError> {
+async function whyNot(ctx: CatalogDeps, name: string, revision: number | undefined): Promise<ApiError> {
   const { state, deleteAt_ms, revision: now } = await readDataset(ctx, name);
-  if (state === 'deleting' && deleteAt_ms === null) return gone(`Dataset ${name}`);
+  if (state === 'deleting' && deleteAt_ms === null) return sourceGone(`Dataset ${name}`);
   return changedSince(`Dataset ${name}`, `"${revision}"`, `"${now}"`);
 }
 
-export function gone(what: string): TimestoreError {
-  return new TimestoreError('conflict', `${what} is being deleted for good; its grace is over.`);
+export function sourceGone(what: string): ApiError {
+  return new ApiError('conflict', `${what} is being deleted for good; its grace is over.`);
 }
 
-export function changedSince(what: string, wanted: string, now: string): TimestoreError {
-  return new TimestoreError('precondition-failed', `${what} is ${now} by now, not ${wanted}. Read it again.`);
+export function changedSince(what: string, wanted: string, now: string): ApiError {
+  return new ApiError('precondition-failed', `${what} is ${now} by now, not ${wanted}. Read it again.`);
 }
 
 function json(value: object | null | undefined): string | null {

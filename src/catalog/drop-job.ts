@@ -1,4 +1,4 @@
-import { asking } from '../core/request-context.ts';
+import { currentActor } from '../core/request-context.ts';
 
 /**
  * Parts of a statement that changes a dataset or a table: the job that drops it when its grace is over, and taking an
@@ -12,7 +12,7 @@ export function scheduleDrop(
   buffer: string,
   params: unknown[],
 ): string {
-  const { actor, requestId } = asking();
+  const { actor, requestId } = currentActor();
   const at = params.length;
   params.push(crypto.randomUUID(), kind, actor, requestId, buffer);
   return `insert into jobs (id, kind, dataset, "table", request, actor, request_id, buffer, due_at)

@@ -1,11 +1,11 @@
 import { dropLanes } from '../buffer/drop-lanes.ts';
 import { everywhereName, physicalName, qualifiedName, type TableRef } from '../core/identifiers.ts';
-import { asking } from '../core/request-context.ts';
+import { currentActor } from '../core/request-context.ts';
 import { everyNode } from '../stores/clickhouse/servers.ts';
 import type { Statement } from '../stores/postgres/client.ts';
 import { ask } from '../stores/redis/client.ts';
 import type { CatalogDeps } from './deps.ts';
-import { drainOutbox } from './manifest-outbox.ts';
+import { drainManifestOutbox } from './manifest-outbox.ts';
 import { knownTables } from './table-cache.ts';
 
 export type Dropped = { dataset: string; name: string; life: number; readLanes: number };
@@ -20,7 +20,7 @@ export type Dropped = { dataset: string; name: string; life: number; readLanes: 
 export async function dropTable(ctx: CatalogDeps, { dataset, name, life, readLanes }: Dropped): Promise<Statement[]> {
   const table = { dataset, name, physical: physicalName(name, life) };
   // Its manifests would come after the record is gone.
-  await drainOutbox(ctx);
+  await drainManifestOutbox(ctx);
   await dropLanes(ctx, table, life, readLanes);
   await ask(() => ctx.redis.del(ctx.keys.replays(table)));
   await dropStored(ctx, table);
@@ -103,7 +103,7 @@ function cancelJobs(which: string, params: unknown[]): Statement {
  * another one. A webhook that is left without any dataset is deleted.
  */
 function forgetWebhooks(dataset: string): Statement[] {
-  const { actor, requestId } = asking();
+  const { actor, requestId } = currentActor();
   const changes = [
     ['webhook.delete', `delete from webhooks where datasets = jsonb_build_array($1::text) returning id, datasets`],
     [

@@ -2,7 +2,7 @@ import type { Table } from '../schema/table.ts';
 import { everyShard, onEach } from '../stores/clickhouse/servers.ts';
 import type { CatalogDeps } from './deps.ts';
 import { dropStored } from './drop-table.ts';
-import { LifeOver, requireLiving } from './life.ts';
+import { LifeEndedError, requireCurrentLife } from './life.ts';
 import { applyRetentionAt, makeTable } from './table-ddl.ts';
 
 /**
@@ -11,7 +11,7 @@ import { applyRetentionAt, makeTable } from './table-ddl.ts';
  *
  * @param needs the shards of a cluster that must have it: those with its lanes; others get it as soon as they are there
  * @param from `restore`: into a table that is hidden until all of a backup is there
- * @throws LifeOver; StoreError, ClickHouseError
+ * @throws LifeEndedError; StoreError, ClickHouseError
  */
 export async function ensureTable(
   ctx: CatalogDeps,
@@ -19,13 +19,13 @@ export async function ensureTable(
   needs: number[] = table.shards,
   from?: 'restore',
 ): Promise<void> {
-  await requireLiving(ctx, table, from);
+  await requireCurrentLife(ctx, table, from);
   await makeTable(ctx, table, needs);
   try {
-    await requireLiving(ctx, table, from);
+    await requireCurrentLife(ctx, table, from);
   } catch (error) {
     // It was dropped between the two looks. Whoever dies here leaves an empty table, which the reconciler drops.
-    if (error instanceof LifeOver && (await isRecordedAsDropped(ctx, table))) await dropStored(ctx, table);
+    if (error instanceof LifeEndedError && (await isRecordedAsDropped(ctx, table))) await dropStored(ctx, table);
     throw error;
   }
 }
@@ -42,5 +42,5 @@ async function isRecordedAsDropped(ctx: CatalogDeps, { dataset, name, life }: Ta
 /** Makes ClickHouse keep rows for as long as the policy says. Rows that are there already go when their parts are merged. */
 export async function applyRetention(ctx: CatalogDeps, table: Table): Promise<void> {
   await ensureTable(ctx, table);
-  await onEach(ctx, everyShard(ctx), table.shards, (at) => applyRetentionAt(at, table));
+  await onEach(ctx, everyShard(ctx), table.shards, (node) => applyRetentionAt(node, table));
 }

@@ -1,8 +1,8 @@
 import rememberTableLua from '../buffer/lua/remember-table.lua';
 import { StoreError } from '../core/errors.ts';
 import { describeError } from '../core/log.ts';
-import { effectiveRetention, effectiveState, type State } from '../schema/table-state.ts';
 import { parseTable, type Retention, type Table, tableText } from '../schema/table.ts';
+import { effectiveRetention, effectiveState, type State } from '../schema/table-state.ts';
 import { ask, runScript, script } from '../stores/redis/client.ts';
 import { bringForward, type Kept } from './bring-forward.ts';
 import type { CatalogDeps } from './deps.ts';
@@ -41,7 +41,7 @@ export async function findTable(
 }
 
 /** Whether a definition is one that this instance has seen lately: the newest lanes may be missing in an older one. */
-export function isSeenLately(ctx: CatalogDeps, { dataset, name }: Pick<Table, 'dataset' | 'name'>): boolean {
+export function isRecentlySeen(ctx: CatalogDeps, { dataset, name }: Pick<Table, 'dataset' | 'name'>): boolean {
   const seen = knownTables(ctx).get(memoryKey(dataset, name));
   if (seen === undefined || seen.table.shards.length < seen.table.readLanes) return false;
   return ctx.now() - seen.seenAt_ms < trusted_ms;

@@ -2,7 +2,7 @@ import { StoreError } from '../core/errors.ts';
 import { everywhereName, qualifiedName } from '../core/identifiers.ts';
 import type { Table } from '../schema/table.ts';
 import { requireShards } from '../stores/clickhouse/failover.ts';
-import { askerOf, atShard, type NodeContext, notConfigured } from '../stores/clickhouse/servers.ts';
+import { anyNodeOf, atShard, type NodeContext, notConfigured } from '../stores/clickhouse/servers.ts';
 import type { CatalogDeps, CatalogNode } from './deps.ts';
 import { readTable } from './find-table.ts';
 
@@ -26,35 +26,36 @@ export async function atLane<Deps extends CatalogDeps>(
 export function shardsOf<Deps extends CatalogDeps>(
   ctx: Deps,
   table: Table,
-): { at: NodeContext<Deps>; lanes: number[] }[] {
+): { node: NodeContext<Deps>; lanes: number[] }[] {
   const lanes = Map.groupBy(table.shards.entries(), ([, shard]) => shard);
-  return [...lanes].map(([number, of]) => ({ at: atShard(ctx, number), lanes: of.map(([lane]) => lane) }));
+  return [...lanes].map(([number, of]) => ({ node: atShard(ctx, number), lanes: of.map(([lane]) => lane) }));
 }
 
 /** Where all rows of some tables can be asked for, and what the tables are called there. */
-export type Whole<Deps extends CatalogDeps = CatalogDeps> = { at: NodeContext<Deps>; nameOf(table: Table): string };
+export type AllRows<Deps extends CatalogDeps = CatalogDeps> = { node: NodeContext<Deps>; nameOf(table: Table): string };
 
 /**
  * The shard that has all of them, or else any node, which asks the others.
  *
  * @param isSure whether the tables have no lanes but those of their definitions
  */
-export function atWhole<Deps extends CatalogDeps>(ctx: Deps, tables: readonly Table[], isSure = true): Whole<Deps> {
+export function atAllRows<Deps extends CatalogDeps>(ctx: Deps, tables: readonly Table[], isSure = true): AllRows<Deps> {
   if (ctx.cluster === undefined) {
     for (const table of tables) requireOneServer(table);
-    return { at: atShard(ctx, 1), nameOf: qualifiedName };
+    return { node: atShard(ctx, 1), nameOf: qualifiedName };
   }
   const [number, ...others] = new Set(tables.flatMap(({ shards }) => shards));
-  if (isSure && number !== undefined && others.length === 0) return { at: atShard(ctx, number), nameOf: qualifiedName };
+  if (isSure && number !== undefined && others.length === 0)
+    return { node: atShard(ctx, number), nameOf: qualifiedName };
   const highest = Math.max(0, ...others, number ?? 0);
   if (highest > ctx.cluster.shards.length) throw notConfigured(highest);
-  return { at: { ...ctx, ...askerOf(ctx.cluster, highest), shard: 0 }, nameOf: everywhereName };
+  return { node: { ...ctx, ...anyNodeOf(ctx.cluster, highest), shard: 0 }, nameOf: everywhereName };
 }
 
 /** What a table with all its rows is called at a shard. Throws StoreError where that does not ask all others. */
-export async function wholeName(at: CatalogNode, table: Table): Promise<string> {
-  if (table.shards.every((number) => number === at.shard)) return qualifiedName(table);
-  await requireShards(at.clickhouse, at.cluster?.name ?? '', Math.max(...table.shards));
+export async function allRowsName(node: CatalogNode, table: Table): Promise<string> {
+  if (table.shards.every((number) => number === node.shard)) return qualifiedName(table);
+  await requireShards(node.clickhouse, node.cluster?.name ?? '', Math.max(...table.shards));
   return everywhereName(table);
 }
 

@@ -1,4 +1,4 @@
-import { type ErrorCode, TimestoreError } from '../core/errors.ts';
+import { ApiError, type ErrorCode } from '../core/errors.ts';
 import type { Table } from '../schema/table.ts';
 import { ClickHouseError, clickhouseCodes } from '../stores/clickhouse/client.ts';
 import type { CatalogDeps } from './deps.ts';
@@ -6,7 +6,7 @@ import { findNow } from './find-table.ts';
 import { knownTables } from './table-cache.ts';
 
 /** A definition that was in use is of a life that is over: the table was dropped since, and may have been made again. */
-export class LifeOver extends TimestoreError {
+export class LifeEndedError extends ApiError {
   constructor({ dataset, name }: Pick<Table, 'dataset' | 'name'>) {
     super('conflict', `Table ${name} of dataset ${dataset} was dropped meanwhile. Try again.`, { retryAfterMs: 500 });
     this.name = 'LifeOver';
@@ -28,7 +28,7 @@ const suspects = new Set<ErrorCode>([
  *
  * @param work adds the tables that it finds to the list, before it uses them
  */
-export async function inNewestLife<Result>(
+export async function withNewestLife<Result>(
   ctx: CatalogDeps,
   work: (found: Table[]) => Promise<Result>,
 ): Promise<Result> {
@@ -45,16 +45,16 @@ export async function inNewestLife<Result>(
 function isSuspect(error: unknown): boolean {
   const { unknownTable, unknownDatabase } = clickhouseCodes;
   if (error instanceof ClickHouseError) return error.code === unknownTable || error.code === unknownDatabase;
-  return error instanceof TimestoreError && suspects.has(error.code);
+  return error instanceof ApiError && suspects.has(error.code);
 }
 
 async function isAnyOver(ctx: CatalogDeps, tables: Table[]): Promise<boolean> {
-  for (const table of tables) if (await isOver(ctx, table)) return true;
+  for (const table of tables) if (await hasLifeEnded(ctx, table)) return true;
   return false;
 }
 
 /** Whether the stores say that a table's life is over; false where they do not answer. */
-export async function isOver(ctx: CatalogDeps, table: Table): Promise<boolean> {
+export async function hasLifeEnded(ctx: CatalogDeps, table: Table): Promise<boolean> {
   const newest = await findNow(ctx, table.dataset, table.name).catch(() => table);
   return newest?.physical !== table.physical;
 }
@@ -66,7 +66,7 @@ export type Lives = { dataset: number; table: number };
  * The lives that a dataset and a table are in, or will be in once they are made: they change when the name becomes free
  * again, and at no other time. Throws StoreError.
  */
-export async function livesOf(ctx: CatalogDeps, dataset: string, name: string): Promise<Lives> {
+export async function readLives(ctx: CatalogDeps, dataset: string, name: string): Promise<Lives> {
   const [lives] = await ctx.postgres.rows<Lives>(
     'select life_of_dataset($1) as dataset, life_of_table($1, $2) as "table"',
     [dataset, name],
@@ -76,15 +76,15 @@ export async function livesOf(ctx: CatalogDeps, dataset: string, name: string): 
 }
 
 /** The life that a dataset is in, or will be in once it is made. Throws StoreError. */
-export async function datasetLife(ctx: CatalogDeps, dataset: string): Promise<number> {
-  return (await livesOf(ctx, dataset, '')).dataset;
+export async function readDatasetLife(ctx: CatalogDeps, dataset: string): Promise<number> {
+  return (await readLives(ctx, dataset, '')).dataset;
 }
 
 /**
  * @param from `restore`: also of a table that a backup is being brought back into, which is hidden
- * @throws LifeOver for a table that was dropped, or that is being taken apart; StoreError
+ * @throws LifeEndedError for a table that was dropped, or that is being taken apart; StoreError
  */
-export async function requireLiving(ctx: CatalogDeps, table: Table, from?: 'restore'): Promise<void> {
+export async function requireCurrentLife(ctx: CatalogDeps, table: Table, from?: 'restore'): Promise<void> {
   const [living] = await ctx.postgres.rows(
     `select from tables t join datasets d on d.name = t.dataset
       where t.dataset = $1 and t.name = $2 and t.life = $3 and t.dropped_at is null
@@ -93,5 +93,5 @@ export async function requireLiving(ctx: CatalogDeps, table: Table, from?: 'rest
   );
   if (living !== undefined) return;
   knownTables(ctx).delete(`${table.dataset}.${table.name}`);
-  throw new LifeOver(table);
+  throw new LifeEndedError(table);
 }

@@ -1,5 +1,5 @@
-import { effectiveRetention, effectiveState, type State } from '../schema/table-state.ts';
 import type { Retention, Table } from '../schema/table.ts';
+import { effectiveRetention, effectiveState, type State } from '../schema/table-state.ts';
 import type { TableSchema } from '../schema/types.ts';
 import { epochMs } from '../stores/postgres/client.ts';
 import type { Page } from './datasets.ts';

@@ -22,7 +22,7 @@ const page_bytes_max = 1024 * 1024;
  * @returns how many manifests were moved
  * @throws StoreError when Redis or Postgres is away: the outbox keeps them
  */
-export async function drainOutbox(ctx: CatalogDeps): Promise<number> {
+export async function drainManifestOutbox(ctx: CatalogDeps): Promise<number> {
   let moved = 0;
   for (;;) {
     const most = [pageSize_max, Math.min(page_bytes_max, pageBytes(ctx.config.limits))];
@@ -56,9 +56,9 @@ async function setAside(ctx: CatalogDeps, entry: Entry): Promise<void> {
 }
 
 /** The same for the end of a flush, which is a success whether Postgres is there or not. */
-export async function tryDrainingOutbox(ctx: CatalogDeps): Promise<void> {
+export async function tryDrainingManifestOutbox(ctx: CatalogDeps): Promise<void> {
   try {
-    await drainOutbox(ctx);
+    await drainManifestOutbox(ctx);
   } catch (error) {
     ctx.log({ event: 'outbox-waits', ...describeError(error) });
   }

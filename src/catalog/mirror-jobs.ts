@@ -1,7 +1,7 @@
 import { noteJob } from '../buffer/due.ts';
-import { TimestoreError } from '../core/errors.ts';
+import { ApiError } from '../core/errors.ts';
 import { describeError } from '../core/log.ts';
-import { asking } from '../core/request-context.ts';
+import { currentActor } from '../core/request-context.ts';
 import type { CatalogDeps } from './deps.ts';
 import { readTable } from './find-table.ts';
 import { knownLanes } from './provision-lanes.ts';
@@ -24,7 +24,7 @@ export async function mirrorBeginnings(ctx: CatalogDeps, dataset: string): Promi
     [dataset, quarantineTable],
   );
   if (names.length > tables_max) {
-    throw new TimestoreError('limit-exceeded', `A dataset with more than ${tables_max} tables cannot be mirrored.`);
+    throw new ApiError('limit-exceeded', `A dataset with more than ${tables_max} tables cannot be mirrored.`);
   }
   const begun: MirrorBeginning[] = [];
   for (const { name } of names) {
@@ -53,7 +53,7 @@ const mirrorId = (dataset: string, table: string, life: string, since: string) =
  * common table expression of the change, with `name`, `revision` and `migration`.
  */
 export function mirrorStatement(from: string, begun: MirrorBeginning[], params: unknown[]): string {
-  const { actor, requestId } = asking();
+  const { actor, requestId } = currentActor();
   const at = params.length;
   params.push(JSON.stringify(begun), actor, requestId);
   return `insert into jobs (id, kind, dataset, "table", request, progress, actor, request_id, buffer)
@@ -99,7 +99,7 @@ export async function wakeMirror(
  */
 export async function mirrorDue(ctx: CatalogDeps): Promise<number> {
   if (ctx.config.TIMESTORE_ORIGIN_URL === undefined) return 0;
-  const { actor, requestId } = asking();
+  const { actor, requestId } = currentActor();
   const id = mirrorId('t.dataset', 't.name', 't.life', `(d.migration->>'since')`);
   const made = await ctx.postgres.rows(
     `insert into jobs (id, kind, dataset, "table", request, progress, actor, request_id, buffer)

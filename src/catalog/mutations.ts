@@ -11,8 +11,8 @@ import { shardsOf } from './lane-location.ts';
 export async function mutationsLeft(ctx: CatalogDeps, table: Table): Promise<{ left: number; reasons: string[] }> {
   const mutations = everyReplica(await ctx.clickhouseKind(), 'system.mutations');
   const found = { left: 0, reasons: [] as string[] };
-  for (const { at } of shardsOf(ctx, table)) {
-    const [here] = await at.clickhouse.rows<{ n: string; reason: string }>(
+  for (const { node } of shardsOf(ctx, table)) {
+    const [here] = await node.clickhouse.rows<{ n: string; reason: string }>(
       `SELECT count() AS n, max(latest_fail_reason) AS reason FROM ${mutations}
         WHERE database = {database:String} AND table = {table:String} AND NOT is_done AND NOT is_killed`,
       { database: `ts_${table.dataset}`, table: table.physical },

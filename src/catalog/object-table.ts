@@ -15,9 +15,9 @@ export function objectFunction(ctx: CatalogDeps, key: string, format: string): s
 }
 
 /** A statement that may take as long as an export. Throws StoreError, ClickHouseError. */
-export async function askLong(at: CatalogNode, body: string, settings: Settings): Promise<string> {
-  const { export_timeout_ms: timeout_ms } = at.config.limits;
-  return await at.clickhouse.send({
+export async function askLong(node: CatalogNode, body: string, settings: Settings): Promise<string> {
+  const { export_timeout_ms: timeout_ms } = node.config.limits;
+  return await node.clickhouse.send({
     body,
     settings: { ...settings, max_execution_time: Math.ceil(timeout_ms / 1000) },
     timeout_ms,
@@ -31,6 +31,11 @@ export async function askLong(at: CatalogNode, body: string, settings: Settings)
 const upload: Settings = { s3_strict_upload_part_size: 16 * 1024 ** 2, s3_truncate_on_insert: 1 };
 
 /** Writes what a SELECT answers as an object, in place of what was there. Throws StoreError, ClickHouseError. */
-export async function writeObject(at: CatalogNode, object: string, select: string, settings: Settings): Promise<void> {
-  await askLong(at, `INSERT INTO FUNCTION ${object} ${select}`, { ...settings, ...upload });
+export async function writeObject(
+  node: CatalogNode,
+  object: string,
+  select: string,
+  settings: Settings,
+): Promise<void> {
+  await askLong(node, `INSERT INTO FUNCTION ${object} ${select}`, { ...settings, ...upload });
 }

@@ -11,9 +11,9 @@ import { shardsOf } from './lane-location.ts';
  */
 export async function partitionsThere(ctx: CatalogDeps, table: Table): Promise<string[]> {
   const found = new Set<string>();
-  for (const { at } of shardsOf(ctx, table)) {
-    const isCloud = (await at.clickhouseKind()) === 'cloud';
-    const parts = await at.clickhouse.rows<{ partition: string }>(
+  for (const { node } of shardsOf(ctx, table)) {
+    const isCloud = (await node.clickhouseKind()) === 'cloud';
+    const parts = await node.clickhouse.rows<{ partition: string }>(
       isCloud
         ? `SELECT DISTINCT _partition_id AS partition FROM ${qualifiedName(table)}`
         : `SELECT DISTINCT partition_id AS partition FROM system.parts

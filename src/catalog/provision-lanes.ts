@@ -4,14 +4,14 @@ import { setUpLane } from '../buffer/set-up.ts';
 import { type LaneSnapshot, type Snapshot, snapshotTable } from '../buffer/snapshot.ts';
 import { firstOf, StoreError } from '../core/errors.ts';
 import { qualifiedName } from '../core/identifiers.ts';
-import { notWritable } from '../schema/table-state.ts';
 import type { Table } from '../schema/table.ts';
+import { notWritable } from '../schema/table-state.ts';
 import { applyQuota } from './apply-states.ts';
 import type { CatalogDeps } from './deps.ts';
 import { ensureTable } from './ensure-table.ts';
 import { readTable } from './find-table.ts';
-import { LifeOver } from './life.ts';
 import { atLane } from './lane-location.ts';
+import { LifeEndedError } from './life.ts';
 
 const roundsMax = 5;
 
@@ -19,14 +19,14 @@ const roundsMax = 5;
  * Makes a table's lanes known to the hot buffer: at its creation, and again when the buffer has lost them. A lane goes on
  * after the greatest sequence that ClickHouse has of it.
  *
- * @throws LifeOver for a table that was dropped meanwhile, which is not made again; StoreError when Postgres or ClickHouse
+ * @throws LifeEndedError for a table that was dropped meanwhile, which is not made again; StoreError when Postgres or ClickHouse
  *   is unavailable: nothing may be staged before both have answered
  */
 export async function setUpLanes(ctx: CatalogDeps, seen: Table): Promise<void> {
   for (let round = 0; round < roundsMax; round += 1) {
     // As many as there are by now: with fewer, rows that wait in the others would be in no answer.
     const table = await readTable(ctx, seen.dataset, seen.name);
-    if (table?.physical !== seen.physical) throw new LifeOver(seen);
+    if (table?.physical !== seen.physical) throw new LifeEndedError(seen);
     // It may be taken apart at this moment, and what is made now would stay.
     if (table.state === 'deleting') throw notWritable(table.dataset, table.name, table.state);
     await ensureTable(ctx, table);
@@ -39,7 +39,7 @@ export async function setUpLanes(ctx: CatalogDeps, seen: Table): Promise<void> {
 /**
  * All lanes as they are now, set up again if the hot buffer has lost them, or has failed over to before they were added.
  *
- * @throws LifeOver; StoreError
+ * @throws LifeEndedError; StoreError
  */
 export async function knownLanes(ctx: CatalogDeps, table: Table): Promise<Snapshot> {
   let snapshot = await snapshotTable(ctx, table, 'state');
@@ -60,7 +60,7 @@ export async function knownLanes(ctx: CatalogDeps, table: Table): Promise<Snapsh
  * added. Whoever adds lanes at this moment comes to the same.
  *
  * @returns these lanes
- * @throws LifeOver; StoreError
+ * @throws LifeEndedError; StoreError
  */
 export async function restoreLanes(ctx: CatalogDeps, table: Table): Promise<LaneSnapshot[]> {
   const before = await snapshotTable(ctx, table, 'state');
@@ -126,8 +126,8 @@ async function lastSequence(
   lane: number,
   earlier: { watermark: string }[],
 ): Promise<number> {
-  const at = await atLane(ctx, table, lane);
-  const rows = await at.clickhouse.rows<{ seq: string }>(
+  const node = await atLane(ctx, table, lane);
+  const rows = await node.clickhouse.rows<{ seq: string }>(
     `SELECT max(_seq) AS seq FROM ${qualifiedName(table)} WHERE _lane = {lane:UInt16}`,
     { lane },
   );

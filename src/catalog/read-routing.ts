@@ -2,7 +2,7 @@ import rememberReadsLua from '../buffer/lua/remember-reads.lua';
 import { StoreError } from '../core/errors.ts';
 import { inEachInstance } from '../core/instance-memory.ts';
 import { describeError } from '../core/log.ts';
-import { Recent } from '../core/lru-map.ts';
+import { LruMap } from '../core/lru-map.ts';
 import { ask, runScript, script } from '../stores/redis/client.ts';
 import type { CatalogDeps } from './deps.ts';
 import { raiseRevision } from './raise-revision.ts';
@@ -11,7 +11,7 @@ const rememberScript = script(rememberReadsLua);
 
 /** Who answers the queries of datasets that an instance has seen. */
 const seenReads = inEachInstance(
-  ({ limits }) => new Recent<{ reads: Reads; seenAt_ms: number }>(limits.kept_names_max),
+  ({ limits }) => new LruMap<{ reads: Reads; seenAt_ms: number }>(limits.kept_names_max),
 );
 
 /**
@@ -22,7 +22,7 @@ export const readModes = ['off', 'compare', 'on'] as const;
 
 export type Reads = (typeof readModes)[number];
 
-export type Migration = {
+export type Takeover = {
   reads: Reads;
   /** Whether accepted rows are sent to the original. */
   mirror: boolean;
@@ -39,7 +39,7 @@ type Recorded = { revision: number; reads: Reads };
  *
  * @throws StoreError when nobody can tell: neither store answers, and this instance has not seen it
  */
-export async function readsOf(ctx: CatalogDeps, dataset: string): Promise<Reads> {
+export async function readMode(ctx: CatalogDeps, dataset: string): Promise<Reads> {
   if (ctx.config.TIMESTORE_ORIGIN_URL === undefined) return 'on';
   const seen = seenReads(ctx).get(dataset);
   if (seen !== undefined && ctx.now() - seen.seenAt_ms < trusted_ms) return seen.reads;
@@ -61,12 +61,12 @@ export async function readsOf(ctx: CatalogDeps, dataset: string): Promise<Reads>
 }
 
 /** Tells the hot buffer what is on record of a dataset. Safe to repeat, and beside others that change it. Throws StoreError. */
-export async function applyReads(ctx: CatalogDeps, dataset: string): Promise<void> {
+export async function applyReadMode(ctx: CatalogDeps, dataset: string): Promise<void> {
   seenReads(ctx).delete(dataset);
   const recorded = await readRecorded(ctx, dataset);
   if (recorded === undefined) return;
   const newer = await remember(ctx, dataset, recorded);
-  if (newer > 0 && (await raiseRevision(ctx, dataset, newer))) await applyReads(ctx, dataset);
+  if (newer > 0 && (await raiseRevision(ctx, dataset, newer))) await applyReadMode(ctx, dataset);
 }
 
 /** One that is being deleted is gone for readers, whoever would have answered them. */

@@ -11,7 +11,7 @@ import { atLane } from './lane-location.ts';
  *
  * @throws StoreError, ClickHouseError
  */
-export async function hasRowsBeyond(ctx: CatalogDeps, table: Table, lanes: LaneSnapshot[]): Promise<boolean> {
+export async function hasRowsBeyondWatermarks(ctx: CatalogDeps, table: Table, lanes: LaneSnapshot[]): Promise<boolean> {
   return await hasRows(ctx, table, lanes, ({ lane, watermark }) => {
     return `(_lane = ${Number(lane)} AND _seq > ${Number(watermark)})`;
   });
@@ -24,7 +24,7 @@ export async function hasRowsBeyond(ctx: CatalogDeps, table: Table, lanes: LaneS
  *
  * @throws StoreError, ClickHouseError
  */
-export async function areOvertaken(ctx: CatalogDeps, table: Table, marks: LaneMark[]): Promise<boolean> {
+export async function haveOvertakenMarks(ctx: CatalogDeps, table: Table, marks: LaneMark[]): Promise<boolean> {
   const all = marks.map(([lane, , seq, at_ms = 0]) => ({ lane, seq, at_ms }));
   return await hasRows(ctx, table, all, ({ lane, seq, at_ms }) => {
     const received = `fromUnixTimestamp64Milli(${Number(at_ms)}, 'UTC')`;
@@ -43,12 +43,12 @@ async function hasRows<Of extends { lane: number }>(
   of: Of[],
   condition: (each: Of) => string,
 ): Promise<boolean> {
-  const placed = await Promise.all(of.map(async (each) => ({ each, at: await atLane(ctx, table, each.lane) })));
-  const shards = [...Map.groupBy(placed, ({ at }) => at.shard).values()];
+  const placed = await Promise.all(of.map(async (each) => ({ each, node: await atLane(ctx, table, each.lane) })));
+  const shards = [...Map.groupBy(placed, ({ node }) => node.shard).values()];
   const found = await Promise.all(
     shards.map(async (lanes) => {
       const conditions = new Set(lanes.map(({ each }) => condition(each)));
-      return await lanes[0]?.at.clickhouse.rows(
+      return await lanes[0]?.node.clickhouse.rows(
         `SELECT 1 FROM ${qualifiedName(table)} WHERE ${[...conditions].join(' OR ')} LIMIT 1`,
       );
     }),

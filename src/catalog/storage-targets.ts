@@ -23,14 +23,14 @@ export type Target = {
 export async function listTargets(ctx: CatalogDeps): Promise<Target[]> {
   const targets: Target[] = [];
   const addresses = ctx.config.CLICKHOUSE_SHARDS?.flat() ?? [ctx.config.CLICKHOUSE_URL];
-  for (const [n, at] of everyNode(ctx).entries()) {
-    const shard = ctx.cluster === undefined ? null : at.shard;
+  for (const [n, node] of everyNode(ctx).entries()) {
+    const shard = ctx.cluster === undefined ? null : node.shard;
     const named = {
       shard,
       name: new URL(addresses[n] ?? '').host,
       policy: ctx.config.CLICKHOUSE_STORAGE_POLICY ?? null,
     };
-    const volumes = await volumesOf(at).catch((error) => {
+    const volumes = await volumesOf(node).catch((error) => {
       if (ctx.cluster === undefined || !(error instanceof StoreError)) throw error;
       return undefined;
     });
@@ -42,19 +42,19 @@ export async function listTargets(ctx: CatalogDeps): Promise<Target[]> {
   ];
 }
 
-async function volumesOf(at: CatalogNode): Promise<Target['volumes']> {
-  const policy = at.config.CLICKHOUSE_STORAGE_POLICY ?? 'default';
-  const parts = everyReplica(await at.clickhouseKind(), 'system.parts');
+async function volumesOf(node: CatalogNode): Promise<Target['volumes']> {
+  const policy = node.config.CLICKHOUSE_STORAGE_POLICY ?? 'default';
+  const parts = everyReplica(await node.clickhouseKind(), 'system.parts');
   const [volumes, disks, used] = await Promise.all([
-    at.clickhouse.rows<{ name: string; disks: string[] }>(
+    node.clickhouse.rows<{ name: string; disks: string[] }>(
       `SELECT volume_name AS name, disks FROM system.storage_policies WHERE policy_name = {policy:String}
         ORDER BY volume_priority`,
       { policy },
     ),
-    at.clickhouse.rows<{ name: string; type: string; free: string; total: string }>(
+    node.clickhouse.rows<{ name: string; type: string; free: string; total: string }>(
       'SELECT name, type, free_space AS free, total_space AS total FROM system.disks',
     ),
-    at.clickhouse.rows<{ disk: string; bytes: string; rows: string }>(
+    node.clickhouse.rows<{ disk: string; bytes: string; rows: string }>(
       // Replicas have the same parts, some of them a moment later.
       `SELECT disk, max(bytes) AS bytes, max(rows) AS rows FROM (
          SELECT disk_name AS disk, sum(bytes_on_disk) AS bytes, sum(rows) AS rows FROM ${parts}

@@ -1,11 +1,11 @@
 import { inEachInstance } from '../core/instance-memory.ts';
-import { Recent } from '../core/lru-map.ts';
+import { LruMap } from '../core/lru-map.ts';
 import type { Table } from '../schema/table.ts';
 
 /** Definitions of tables that an instance has seen, under `<dataset>.<name>`. */
 export const knownTables = inEachInstance(
   ({ limits }) =>
-    new Recent<{ table: Table; seenAt_ms: number }>(
+    new LruMap<{ table: Table; seenAt_ms: number }>(
       limits.kept_fields_max,
       ({ table }) => 1 + table.schema.fields.length,
     ),

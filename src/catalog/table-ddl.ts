@@ -39,27 +39,27 @@ export function declaredColumns({ schema }: Pick<Table, 'schema'>): string[] {
  * @param needs the shards of a cluster that must have it: those with its lanes; others get it as soon as they are there
  */
 export async function makeTable(ctx: CatalogDeps, table: Table, needs: number[]): Promise<void> {
-  await onEach(ctx, everyNode(ctx), needs, async (at) => {
-    await at.clickhouse.command(`CREATE DATABASE IF NOT EXISTS ${databaseName(table.dataset)}`);
-    await at.clickhouse.command(createTable(at, table, await at.clickhouseKind()));
-    await at.clickhouse.command(addColumns(table, qualifiedName(table)));
-    if (!isSpread(at)) return;
-    await at.clickhouse.command(createWhole(at, table));
-    await at.clickhouse.command(addColumns(table, everywhereName(table)));
+  await onEach(ctx, everyNode(ctx), needs, async (node) => {
+    await node.clickhouse.command(`CREATE DATABASE IF NOT EXISTS ${databaseName(table.dataset)}`);
+    await node.clickhouse.command(createTable(node, table, await node.clickhouseKind()));
+    await node.clickhouse.command(addColumns(table, qualifiedName(table)));
+    if (!isSpread(node)) return;
+    await node.clickhouse.command(createWhole(node, table));
+    await node.clickhouse.command(addColumns(table, everywhereName(table)));
   });
 }
 
 /** Brings a table that is there to its schema, wherever it is. */
 export async function addMissingColumns(ctx: CatalogDeps, table: Table): Promise<void> {
-  await onEach(ctx, everyNode(ctx), table.shards, async (at) => {
-    await addColumnsAt(at, table);
-    if (isSpread(at)) await at.clickhouse.command(addColumns(table, everywhereName(table)));
+  await onEach(ctx, everyNode(ctx), table.shards, async (node) => {
+    await addColumnsAt(node, table);
+    if (isSpread(node)) await node.clickhouse.command(addColumns(table, everywhereName(table)));
   });
 }
 
 /** The same of what a shard has of it. */
-export async function addColumnsAt(at: CatalogNode, table: Table): Promise<void> {
-  await at.clickhouse.command(addColumns(table, qualifiedName(table)));
+export async function addColumnsAt(node: CatalogNode, table: Table): Promise<void> {
+  await node.clickhouse.command(addColumns(table, qualifiedName(table)));
 }
 
 function isSpread({ cluster }: CatalogDeps): boolean {
@@ -72,8 +72,8 @@ function isSpread({ cluster }: CatalogDeps): boolean {
  *
  * @throws StoreError naming the columns
  */
-export async function requireTypes(at: CatalogNode, table: Table): Promise<void> {
-  const columns = await at.clickhouse.rows<{ name: string; type: string }>(
+export async function requireTypes(node: CatalogNode, table: Table): Promise<void> {
+  const columns = await node.clickhouse.rows<{ name: string; type: string }>(
     'SELECT name, type FROM system.columns WHERE database = {database:String} AND table = {table:String}',
     { database: `ts_${table.dataset}`, table: table.physical },
   );
@@ -98,9 +98,9 @@ export function isSameType(a: string, b: string): boolean {
   return plain(a) === plain(b);
 }
 
-function createTable(at: CatalogNode, table: Table, kind: Kind): string {
+function createTable(node: CatalogNode, table: Table, kind: Kind): string {
   const { schema, window } = table;
-  const { CLICKHOUSE_STORAGE_POLICY: storagePolicy } = at.config;
+  const { CLICKHOUSE_STORAGE_POLICY: storagePolicy } = node.config;
   const time = quoteName(schema.timestampColumn);
   const partition = { hour: `toStartOfHour(${time})`, day: `toDate(${time})`, month: `toYYYYMM(${time})` }[window];
   return fill(tableSql, {
@@ -108,8 +108,8 @@ function createTable(at: CatalogNode, table: Table, kind: Kind): string {
     fields: declaredColumns(table)
       .map((column) => `    ${column}`)
       .join(',\n'),
-    engine: engineSql(placeOf(at), `ts_${table.dataset}.${table.physical}`, 'MergeTree'),
-    deduplication: rememberedTokens(at, kind).join(',\n    '),
+    engine: engineSql(placeOf(node), `ts_${table.dataset}.${table.physical}`, 'MergeTree'),
+    deduplication: rememberedTokens(node, kind).join(',\n    '),
     partition,
     order: [...schema.keyFields.map(quoteName), time].join(', '),
     ttl: ttlClause(table),
@@ -148,15 +148,15 @@ export function ttlExpressions({ schema, retention }: Table): string[] {
 }
 
 /** Makes a shard keep rows for as long as the policy says. */
-export async function applyRetentionAt(at: CatalogNode, table: Table): Promise<void> {
+export async function applyRetentionAt(node: CatalogNode, table: Table): Promise<void> {
   const expressions = ttlExpressions(table);
-  const [found] = await at.clickhouse.rows<{ n: string }>(
+  const [found] = await node.clickhouse.rows<{ n: string }>(
     `SELECT count() AS n FROM system.tables WHERE database = {database:String} AND name = {table:String}
         AND engine_full LIKE '% TTL %'`,
     { database: `ts_${table.dataset}`, table: table.physical },
   );
   if (expressions.length === 0 && found?.n === '0') return;
-  await at.clickhouse.command(
+  await node.clickhouse.command(
     `ALTER TABLE ${qualifiedName(table)} ${expressions.length === 0 ? 'REMOVE TTL' : `MODIFY TTL ${expressions.join(', ')}`}`,
   );
 }

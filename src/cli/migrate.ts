@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type MigrationConfig, readMigrationConfig } from '../core/config.ts';
-import { TimestoreError } from '../core/errors.ts';
+import { type MigrateConfig, readMigrateConfig } from '../core/config.ts';
+import { ApiError } from '../core/errors.ts';
 import { type ClickHouse, ClickHouseError, createClickHouse } from '../stores/clickhouse/client.ts';
 import { engineSql } from '../stores/clickhouse/engine.ts';
 import { limitsLacking } from '../stores/clickhouse/users.ts';
@@ -24,7 +24,7 @@ const lockId = 7_308_906;
  * @throws ConfigError; StoreError; TimestoreError `conflict` for a file that has changed since it was applied
  */
 export async function migrate(env: Record<string, string | undefined>): Promise<string[]> {
-  const config = readMigrationConfig(env);
+  const config = readMigrateConfig(env);
   const [applied] = await Promise.all([migratePostgres(createPostgres(config)), migrateServers(config)]);
   return applied;
 }
@@ -36,7 +36,7 @@ export async function migrate(env: Record<string, string | undefined>): Promise<
  * @throws ConfigError
  */
 export async function readerLacks(env: Record<string, string | undefined>): Promise<string[]> {
-  const config = readMigrationConfig(env);
+  const config = readMigrateConfig(env);
   const { CLICKHOUSE_READER_USER: user, CLICKHOUSE_READER_PASSWORD: password } = config;
   if (user === undefined || password === undefined) return [];
   const urls = config.CLICKHOUSE_SHARDS?.flat() ?? [config.CLICKHOUSE_URL];
@@ -83,7 +83,7 @@ async function migratePostgres(postgres: Postgres): Promise<string[]> {
 async function isApplied(postgres: Postgres, { name, checksum }: Migration): Promise<boolean> {
   const [row] = await postgres.rows<{ checksum: string }>('select checksum from migrations where name = $1', [name]);
   if (row !== undefined && row.checksum !== checksum) {
-    throw new TimestoreError(
+    throw new ApiError(
       'conflict',
       `Migration ${name} was applied with another content. A migration never changes once it is out: restore the file, ` +
         'and put the change into a new one.',
@@ -93,7 +93,7 @@ async function isApplied(postgres: Postgres, { name, checksum }: Migration): Pro
 }
 
 /** The one server, or every node of the cluster. */
-async function migrateServers(config: MigrationConfig): Promise<void> {
+async function migrateServers(config: MigrateConfig): Promise<void> {
   const { CLICKHOUSE_USER: user, CLICKHOUSE_PASSWORD: password, CLICKHOUSE_SHARDS: shards } = config;
   if (shards === undefined) {
     await migrateClickHouse(createClickHouse(config.CLICKHOUSE_URL, user, password), (statement) => statement);
@@ -142,14 +142,14 @@ async function isNumbered({ shard, url, clickhouse }: { shard: number; url: stri
   if (found?.number === shard) return true;
   const { host } = new URL(url);
   if (found?.number !== 0) {
-    throw new TimestoreError(
+    throw new ApiError(
       'conflict',
       `The server at ${host} is shard ${found?.number}, and CLICKHOUSE_SHARDS has it as shard ${shard}. Put the addresses in ` +
         'their order again; further shards come last.',
     );
   }
   if (Number(found.rows) > 0 && shard !== 1) {
-    throw new TimestoreError(
+    throw new ApiError(
       'conflict',
       `The server at ${host} has rows of Timestore from before it was in a cluster: it must be the first in CLICKHOUSE_SHARDS.`,
     );

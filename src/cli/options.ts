@@ -27,7 +27,7 @@ export const patienceOption = (description: string, time = '2m'): Option =>
   new Option('--patience <time>', description).argParser(duration).default(duration(time), time);
 
 /** The two sides of what an option takes in a form such as `NAME=VALUE` or `NAME:TYPE`. Throws CliFailure. */
-export function sidesOf(option: string, text: string, form: string): [left: string, right: string] {
+export function verificationSides(option: string, text: string, form: string): [left: string, right: string] {
   const [sign = '='] = /[=:]/.exec(form) ?? [];
   const at = text.indexOf(sign);
   if (at < 1) throw usage(`${option} ${text}: write ${form}.`);

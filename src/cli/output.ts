@@ -84,7 +84,7 @@ function brokeOff(cause: unknown): unknown {
 }
 
 /** Warnings of an answer, which must not be lost in another format. */
-export function tellWarnings(warnings: string[], io: Io): void {
+export function printWarnings(warnings: string[], io: Io): void {
   for (const warning of warnings) io.stderr.write(`Warning: ${warning}\n`);
 }
 

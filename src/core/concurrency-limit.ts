@@ -1,6 +1,6 @@
 import type { Limits } from './config.ts';
 import type { CoreDeps } from './deps.ts';
-import { type ErrorCode, TimestoreError } from './errors.ts';
+import { ApiError, type ErrorCode } from './errors.ts';
 import { inEachInstance } from './instance-memory.ts';
 
 const kinds = {
@@ -17,16 +17,14 @@ const running = inEachInstance(() => new Map<string, number>());
  *
  * @throws TimestoreError `too-many-queries`, `too-many-requests`
  */
-export function takeSlot(ctx: CoreDeps, kind: keyof typeof kinds, key: string): () => void {
+export function acquireSlot(ctx: CoreDeps, kind: keyof typeof kinds, key: string): () => void {
   const { limit, code } = kinds[kind];
   const slot = `${kind} ${key}`;
   const now = running(ctx).get(slot) ?? 0;
   if (now >= ctx.config.limits[limit]) {
-    throw new TimestoreError(
-      code,
-      `${now} ${kind} of this key are running (limit ${limit}). Try again when one has ended.`,
-      { retryAfterMs: 1_000 },
-    );
+    throw new ApiError(code, `${now} ${kind} of this key are running (limit ${limit}). Try again when one has ended.`, {
+      retryAfterMs: 1_000,
+    });
   }
   running(ctx).set(slot, now + 1);
   let isTaken = true;

@@ -216,10 +216,10 @@ const migrated = environment.partial({ CLICKHOUSE_READER_USER: true, CLICKHOUSE_
   CLICKHOUSE_SHARDS: true,
 });
 
-export type MigrationConfig = z.output<typeof migrated>;
+export type MigrateConfig = z.output<typeof migrated>;
 
 /** Reads what a migration needs. Throws ConfigError. */
-export function readMigrationConfig(env: Record<string, unknown>): MigrationConfig {
+export function readMigrateConfig(env: Record<string, unknown>): MigrateConfig {
   const set = setIn(env);
   const values = migrated.safeParse(set);
   const problems = [...problemsOf(values, env), ...halfSet(set)];

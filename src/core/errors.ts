@@ -34,7 +34,7 @@ export const errorCatalogue = {
 export type ErrorCode = keyof typeof errorCatalogue;
 
 /** An error that is an answer. `detail` and `extra` are read by strangers: no SQL, no stack, no secret goes in. */
-export class TimestoreError extends Error {
+export class ApiError extends Error {
   readonly code: ErrorCode;
   /** Members of the problem answer beside the standard ones, such as `errors` of refused rows. */
   readonly extra: Record<string, unknown>;
@@ -65,7 +65,7 @@ export class TimestoreError extends Error {
 export type StoreName = 'redis' | 'clickhouse' | 'postgres' | 's3';
 
 /** A store did not answer, or answered with an error that is not the caller's. Its own words stay in `cause`, for the log. */
-export class StoreError extends TimestoreError {
+export class StoreError extends ApiError {
   readonly store: StoreName;
 
   constructor(store: StoreName, did: string, cause: unknown) {
@@ -76,7 +76,7 @@ export class StoreError extends TimestoreError {
 }
 
 /** A store refused a value for what it is: the same value is refused again, whoever sends it. */
-export class RefusedError extends TimestoreError {
+export class RefusedError extends ApiError {
   constructor(store: StoreName, cause: unknown, code: string) {
     super(
       'value-refused',

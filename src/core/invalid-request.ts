@@ -1,11 +1,11 @@
-import { TimestoreError } from './errors.ts';
+import { ApiError } from './errors.ts';
 
 /** A query that is not of the documented form: where, and what is wrong. */
-export function invalid(detail: string): TimestoreError {
-  return new TimestoreError('invalid-request', `${detail}.`);
+export function invalidRequest(detail: string): ApiError {
+  return new ApiError('invalid-request', `${detail}.`);
 }
 
 /** A query over a limit: where, and which. */
-export function tooMuch(detail: string): TimestoreError {
-  return new TimestoreError('limit-exceeded', `${detail}.`);
+export function limitExceeded(detail: string): ApiError {
+  return new ApiError('limit-exceeded', `${detail}.`);
 }

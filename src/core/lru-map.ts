@@ -2,7 +2,7 @@
  * A map of what an instance keeps between requests, within a budget: the entries used least recently go first. An entry
  * that is bigger than the whole budget is not kept.
  */
-export class Recent<Value> extends Map<string, Value> {
+export class LruMap<Value> extends Map<string, Value> {
   #size = 0;
   readonly #sizeMax: number;
   readonly #sizeOf: (value: Value, key: string) => number;

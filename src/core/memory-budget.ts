@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { TimestoreError } from './errors.ts';
+import { ApiError } from './errors.ts';
 
 type Claim = { bytes: number; until_ms: number };
 
@@ -12,7 +12,7 @@ const flush_bytes_min = 1024 * 1024;
  * Shares the memory of an instance among what it does at the same moment. A body waits for others that leave no room for
  * it, before any of it is read; a flush never waits: it begins with what there is room for.
  */
-export class Room {
+export class MemoryBudget {
   readonly #bytesMax: number;
   readonly #bodyWait_ms: number;
   readonly #bodies = new Set<Claim>();
@@ -28,7 +28,7 @@ export class Room {
    *
    * @throws TimestoreError `unavailable` when the others took too long
    */
-  async forBody(bytes: number): Promise<() => void> {
+  async reserveBody(bytes: number): Promise<() => void> {
     const from_ms = Date.now();
     for (;;) {
       const now_ms = Date.now();
@@ -39,7 +39,7 @@ export class Room {
         return () => void this.#bodies.delete(claim);
       }
       if (now_ms - from_ms >= this.#bodyWait_ms) {
-        throw new TimestoreError(
+        throw new ApiError(
           'unavailable',
           `Other requests leave no room for a body of ${bytes} bytes (limit instance_bytes_max). Nothing of it was read; send ` +
             'it again, or in several smaller ones.',
@@ -54,7 +54,7 @@ export class Room {
    * Room for a seal of up to so many bytes, or for less while others are being moved: `bytesMax` says for how much. What it then
    * holds may be less, or more: a seal that is taken over is as large as it is.
    */
-  forFlush(bytesMost: number): { bytesMax: number; holds(bytes: number): void; release(): void } {
+  reserveFlush(bytesMost: number): { bytesMax: number; holds(bytes: number): void; release(): void } {
     const now_ms = Date.now();
     const left = this.#bytesMax - sumOf(this.#bodies, now_ms) - sumOf(this.#flushes, now_ms);
     const claim = { bytes: Math.min(bytesMost, Math.max(left, flush_bytes_min)), until_ms: now_ms + longest_ms };

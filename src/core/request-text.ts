@@ -1,4 +1,4 @@
-import { TimestoreError } from './errors.ts';
+import { ApiError } from './errors.ts';
 
 /** What is wrong with a value of a request, and where it is: names and places, with dots between. */
 type Problem = { path: string; message: string };
@@ -76,9 +76,9 @@ export function requireTextInUrl(url: string): void {
 }
 
 /** The answer to a request that is not of the documented form: everything that is wrong with it. */
-export function invalidForm(problems: Problem[]): TimestoreError {
+export function invalidForm(problems: Problem[]): ApiError {
   const told = problems.map(({ path, message }) => (path === '' ? message : `${path}: ${message}`));
-  return new TimestoreError('invalid-request', `${told.join('; ')}.`, { extra: { problems } });
+  return new ApiError('invalid-request', `${told.join('; ')}.`, { extra: { problems } });
 }
 
 const nulProblem = 'a NUL character cannot be stored';

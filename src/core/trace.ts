@@ -1,6 +1,6 @@
 import type { CoreDeps } from './deps.ts';
 import { describeError } from './log.ts';
-import { asking } from './request-context.ts';
+import { currentActor } from './request-context.ts';
 
 /** What is kept of a trace here. Ids as in https://www.w3.org/TR/trace-context/ */
 export type Trace = {
@@ -46,7 +46,7 @@ export function traceOf(traceparent: string | undefined, share: number): Trace {
 
 /** What the stores are told of the trace that is open; undefined outside of one. */
 export function traceparent(): string | undefined {
-  const { trace } = asking();
+  const { trace } = currentActor();
   return trace === undefined ? undefined : `00-${trace.traceId}-${trace.spanId}-${trace.isSampled ? '01' : '00'}`;
 }
 
@@ -55,7 +55,7 @@ export function spanOf(
   name: string,
   attributes: Record<string, string | number>,
 ): ((isFailed: boolean) => void) | undefined {
-  const { trace } = asking();
+  const { trace } = currentActor();
   if (trace === undefined || !trace.isSampled || trace.spans.length >= spans_max) return undefined;
   const from_ms = Date.now();
   return (isFailed) => {

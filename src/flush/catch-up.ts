@@ -21,10 +21,10 @@ export async function catchUpLanes(ctx: FlushDeps, table: Table, lanes: LaneSnap
   const shown: CaughtUp[] = [];
   for (const lane of lanes) {
     if (lane.seq !== lane.watermark || lane.sealedTo !== undefined) continue;
-    const at = await atLane(ctx, table, lane.lane);
-    const heartbeat = await readHeartbeat(at, table, lane.lane);
+    const node = await atLane(ctx, table, lane.lane);
+    const heartbeat = await readHeartbeat(node, table, lane.lane);
     if (heartbeat === undefined || heartbeat.watermark <= lane.watermark) continue;
-    const found = await at.clickhouse.rows<{ latest_ms: string }>(
+    const found = await node.clickhouse.rows<{ latest_ms: string }>(
       `SELECT toUnixTimestamp64Milli(max(${quoteName(table.schema.timestampColumn)})) AS latest_ms
          FROM ${qualifiedName(table)}
         WHERE _lane = {lane:UInt16} AND _seq > {from:UInt64} AND _seq <= {to:UInt64}`,

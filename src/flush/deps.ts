@@ -1,10 +1,10 @@
 import type { CatalogDeps } from '../catalog/deps.ts';
-import type { Room } from '../core/memory-budget.ts';
+import type { MemoryBudget } from '../core/memory-budget.ts';
 import type { NodeContext } from '../stores/clickhouse/servers.ts';
 import type { ObjectDeps } from '../stores/deps.ts';
 
 /** A flush moves rows of the hot buffer to ClickHouse within a memory budget. */
-export type FlushDeps = CatalogDeps & ObjectDeps & { room: Room };
+export type FlushDeps = CatalogDeps & ObjectDeps & { memoryBudget: MemoryBudget };
 
 /** The same at a ClickHouse server: every statement asks this one. */
 export type FlushNode = NodeContext<FlushDeps>;

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import * as z from 'zod';
 import { dueWork } from '../buffer/due.ts';
-import { tryDrainingOutbox } from '../catalog/manifest-outbox.ts';
+import { tryDrainingManifestOutbox } from '../catalog/manifest-outbox.ts';
 import { describeError } from '../core/log.ts';
 import type { FlushDeps } from './deps.ts';
 import { flushDueLane, type Passes } from './flush-due.ts';
@@ -18,7 +18,7 @@ const lanesInPass = 1_000;
 const messagesAtOnce = 100;
 
 /** Hands every due lane to a queue, whose consumers flush side by side. Throws StoreError when Redis is away. */
-export async function handOnDue(ctx: FlushDeps, queue: LaneQueue): Promise<{ lanes: number; hasJobs: boolean }> {
+export async function enqueueDueLanes(ctx: FlushDeps, queue: LaneQueue): Promise<{ lanes: number; hasJobs: boolean }> {
   const { lanes: due, hasJobs } = await dueWork(ctx, lanesInPass);
   for (let from = 0; from < due.length; from += messagesAtOnce) {
     const messages = due.slice(from, from + messagesAtOnce).map(({ table, lane }) => ({ body: { ...table, lane } }));
@@ -28,13 +28,13 @@ export async function handOnDue(ctx: FlushDeps, queue: LaneQueue): Promise<{ lan
 }
 
 /** The same again and again, as long as there is something to flush. */
-export async function handOnWhileDue(
+export async function enqueueWhileDue(
   ctx: FlushDeps,
   queue: LaneQueue,
   { pause_ms, until_ms, onJobs, onLanes }: Passes,
 ): Promise<void> {
   for (;;) {
-    const { lanes, hasJobs } = await handOnDue(ctx, queue);
+    const { lanes, hasJobs } = await enqueueDueLanes(ctx, queue);
     if (hasJobs) onJobs?.();
     if (lanes > 0) onLanes?.();
     if (lanes === 0 || ctx.now() + pause_ms >= until_ms) return;
@@ -57,7 +57,7 @@ export async function flushMessage(ctx: FlushDeps, body: unknown, until_ms: numb
     let flushed: { more: boolean };
     do flushed = await flushDueLane(ctx, { table: { dataset, physical }, lane }, 'queue');
     while (flushed.more && ctx.now() < until_ms);
-    await tryDrainingOutbox(ctx);
+    await tryDrainingManifestOutbox(ctx);
   } catch (error) {
     ctx.log({ event: 'queue-flush-failed', dataset, table: physical, lane, ...describeError(error) });
   }

@@ -4,7 +4,7 @@ import type { SkipList } from '../buffer/skip.ts';
 import { required } from '../core/errors.ts';
 import type { Table } from '../schema/table.ts';
 import type { FlushNode } from './deps.ts';
-import { type Candidate, refusedByTwin } from './insert-probe.ts';
+import { type Candidate, rejectedByProbe } from './insert-probe.ts';
 
 type Place = { seq: number; row: number };
 
@@ -16,7 +16,7 @@ type Place = { seq: number; row: number };
  * @throws ClickHouseError, StoreError for anything but a refusal of rows
  */
 export async function findRefused(
-  at: FlushNode,
+  node: FlushNode,
   table: Table,
   lane: number,
   seal: Seal,
@@ -24,7 +24,7 @@ export async function findRefused(
 ): Promise<SkipList> {
   const candidates = candidatesOf(table, seal);
   const name = `${lane}.${seal.epoch}`;
-  const refused = await refusedByTwin(at, table, name, seal.settingsVersion, candidates, deadline_ms);
+  const refused = await rejectedByProbe(node, table, name, seal.settingsVersion, candidates, deadline_ms);
   const skip: SkipList = new Map([...seal.skip].map(([seq, rows]) => [seq, new Set(rows)]));
   for (const { seq, row } of refused) skip.set(seq, (skip.get(seq) ?? new Set()).add(row));
   return skip;

@@ -3,7 +3,7 @@ import { dueWork } from '../buffer/due.ts';
 import type { FlushTrigger } from '../buffer/flush-trigger.ts';
 import { findTable } from '../catalog/find-table.ts';
 import { atLane } from '../catalog/lane-location.ts';
-import { tryDrainingOutbox } from '../catalog/manifest-outbox.ts';
+import { tryDrainingManifestOutbox } from '../catalog/manifest-outbox.ts';
 import { StoreError } from '../core/errors.ts';
 import { lifeOf, logicalName, type TableRef } from '../core/identifiers.ts';
 import { describeError } from '../core/log.ts';
@@ -100,7 +100,7 @@ export async function flushWhileDue(ctx: FlushDeps, { pause_ms, until_ms, onJobs
     const pass = await flushDue(ctx, until_ms);
     if (pass.hasJobs) onJobs?.();
     if (pass.lanes > 0) onLanes?.();
-    if (pass.lanes > 0) await tryDrainingOutbox(ctx);
+    if (pass.lanes > 0) await tryDrainingManifestOutbox(ctx);
     if (pass.lanes === 0 || ctx.now() + pause_ms >= until_ms) return;
     await delay(pause_ms);
   }

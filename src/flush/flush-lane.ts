@@ -5,24 +5,24 @@ import { differs, publishSeal } from '../buffer/publish.ts';
 import { type Seal, sealLane } from '../buffer/seal.ts';
 import { ensureTable } from '../catalog/ensure-table.ts';
 import { findTable } from '../catalog/find-table.ts';
-import { LifeOver } from '../catalog/life.ts';
 import { atLane } from '../catalog/lane-location.ts';
+import { LifeEndedError } from '../catalog/life.ts';
 import { addColumnsAt, requireTypes } from '../catalog/table-ddl.ts';
 import { StoreError } from '../core/errors.ts';
 import { inEachInstance } from '../core/instance-memory.ts';
 import { describeError } from '../core/log.ts';
-import { Recent } from '../core/lru-map.ts';
+import { LruMap } from '../core/lru-map.ts';
 import { quarantineSkipped } from '../ingest/rejected-rows.ts';
 import type { Table } from '../schema/table.ts';
 import { ClickHouseError, clickhouseCodes } from '../stores/clickhouse/client.ts';
 import type { FlushDeps, FlushNode } from './deps.ts';
 import { writeHeartbeat } from './heartbeat.ts';
 import { settingsVersion } from './insert.ts';
-import { manifestOf, newestVersion } from './manifest.ts';
+import { buildManifest, newestVersion } from './manifest.ts';
 import { moveSeal, type Timed } from './move-seal.ts';
 
 /** The schema version that a shard's table has for certain, under `<shard> <dataset>.<physical>`. */
-export const columnsAdded = inEachInstance(({ limits }) => new Recent<number>(limits.kept_names_max));
+export const columnsAdded = inEachInstance(({ limits }) => new LruMap<number>(limits.kept_names_max));
 
 /** Somebody waits for these: a lane that failed lately is tried all the same. */
 const forcing = new Set<FlushTrigger>(['admin', 'query', 'ack']);
@@ -49,7 +49,7 @@ export async function flushLane(
   trigger: FlushTrigger,
   insertTimeout_ms = ctx.config.limits.insert_timeout_ms,
 ): Promise<FlushResult> {
-  const at = await atLane(ctx, table, lane);
+  const node = await atLane(ctx, table, lane);
   const phases: Record<string, number> = {};
   const from_ms = ctx.now();
   const timed: Timed = async (phase, work) => {
@@ -65,7 +65,7 @@ export async function flushLane(
 
   const release = await timed('lease', takeLease(ctx, table, lane));
   if (release === undefined) return { ...nothing, outcome: 'busy', more: true };
-  const room = ctx.room.forFlush(ctx.config.limits.flush_bytes_max);
+  const room = ctx.memoryBudget.reserveFlush(ctx.config.limits.flush_bytes_max);
   try {
     const sealing = sealLane(ctx, table, lane, settingsVersion, forcing.has(trigger), room.bytesMax);
     const sealed = await timed('seal', sealing);
@@ -75,19 +75,19 @@ export async function flushLane(
       return { ...nothing, outcome: sealed.outcome === 'fenced' ? 'fenced' : 'empty' };
     }
     room.holds(sealed.seal.bytes);
-    const current = await timed('schema', tableFor(at, table, sealed.seal));
-    const moved = await moveSeal(at, current, lane, sealed.seal, insertTimeout_ms, timed);
+    const current = await timed('schema', tableFor(node, table, sealed.seal));
+    const moved = await moveSeal(node, current, lane, sealed.seal, insertTimeout_ms, timed);
     if (moved === undefined) {
       ctx.log({ ...event, outcome: 'fenced', token: sealed.seal.token, ...phases });
       return { ...nothing, outcome: 'fenced' };
     }
     const { seal } = moved;
     // Before they leave the buffer.
-    if (seal.skip.size > 0) await timed('quarantine', quarantineSkipped(at, current, lane, seal));
+    if (seal.skip.size > 0) await timed('quarantine', quarantineSkipped(node, current, lane, seal));
     const received_ms = seal.batches.map(({ receivedAt_ms }) => receivedAt_ms);
-    await timed('heartbeat', writeHeartbeat(at, table, lane, { from: seal.from, received_ms }));
+    await timed('heartbeat', writeHeartbeat(node, table, lane, { from: seal.from, received_ms }));
     const { flush_meta_bytes_max: metaBytesMax } = ctx.config.limits;
-    const manifest = manifestOf(table, lane, moved, { trigger, now_ms: ctx.now(), metaBytesMax });
+    const manifest = buildManifest(table, lane, moved, { trigger, now_ms: ctx.now(), metaBytesMax });
     const said = seal.batches.filter(({ meta }) => meta !== '').length;
     if (manifest.batches.length < said) ctx.log({ event: 'manifest-cut', alarm: true, manifest: manifest.id, said });
     const published = await timed('publish', publishSeal(ctx, table, lane, seal, JSON.stringify(manifest)));
@@ -116,7 +116,7 @@ export async function flushLane(
     });
     return { outcome, rows, bytes, more: outcome === 'ok' };
   } catch (error) {
-    columnsAdded(ctx).delete(keyOf(at, table)); // whatever it was, the next flush looks again
+    columnsAdded(ctx).delete(keyOf(node, table)); // whatever it was, the next flush looks again
     ctx.log({ ...event, outcome: 'failed', ...describeError(error), ...phases });
     await deferLane(ctx, table, lane).catch(() => undefined);
     throw error;
@@ -127,21 +127,21 @@ export async function flushLane(
 }
 
 /** The definition that the seal's newest batch was checked against, with its columns in ClickHouse. */
-async function tableFor(at: FlushNode, table: Table, seal: Seal): Promise<Table> {
+async function tableFor(node: FlushNode, table: Table, seal: Seal): Promise<Table> {
   const version = newestVersion(seal);
-  const current = await findTable(at, table.dataset, table.name, { version });
+  const current = await findTable(node, table.dataset, table.name, { version });
   // The name may be another table's by now, and the rows of this one have no place there.
-  if (current !== undefined && current.physical !== table.physical) throw new LifeOver(table);
+  if (current !== undefined && current.physical !== table.physical) throw new LifeEndedError(table);
   if (current === undefined || current.schema.version < version) {
     throw new StoreError('postgres', `does not know schema version ${version} of table ${table.name} yet`, undefined);
   }
-  if (columnsAdded(at).get(keyOf(at, table)) !== current.schema.version) {
-    await addColumnsAt(at, current).catch(async (error) => {
+  if (columnsAdded(node).get(keyOf(node, table)) !== current.schema.version) {
+    await addColumnsAt(node, current).catch(async (error) => {
       if (!(error instanceof ClickHouseError) || !tableIsMissing(error)) throw error;
-      await ensureTable(at, current, [at.shard]);
+      await ensureTable(node, current, [node.shard]);
     });
-    await requireTypes(at, current);
-    columnsAdded(at).set(keyOf(at, table), current.schema.version);
+    await requireTypes(node, current);
+    columnsAdded(node).set(keyOf(node, table), current.schema.version);
   }
   return current;
 }

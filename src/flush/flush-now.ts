@@ -1,6 +1,6 @@
 import { findTable } from '../catalog/find-table.ts';
-import { inNewestLife } from '../catalog/life.ts';
-import { StoreError, TimestoreError } from '../core/errors.ts';
+import { withNewestLife } from '../catalog/life.ts';
+import { ApiError, StoreError } from '../core/errors.ts';
 import { ClickHouseError } from '../stores/clickhouse/client.ts';
 import type { FlushDeps } from './deps.ts';
 import { flushDue } from './flush-due.ts';
@@ -23,10 +23,10 @@ export async function flushNow(
 }
 
 async function flushOne(ctx: FlushDeps, dataset: string, name: string): Promise<number> {
-  return await inNewestLife(ctx, async (found) => {
+  return await withNewestLife(ctx, async (found) => {
     const table = await findTable(ctx, dataset, name);
     if (table !== undefined) found.push(table);
-    if (table === undefined) throw new TimestoreError('not-found', `There is no table ${name} in dataset ${dataset}.`);
+    if (table === undefined) throw new ApiError('not-found', `There is no table ${name} in dataset ${dataset}.`);
     try {
       const { complete, rows } = await flushTable(ctx, table, 'admin', ctx.now() + flushLongest_ms);
       if (!complete)

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { FlushTrigger } from '../buffer/flush-trigger.ts';
 import { laneIn, snapshotTable } from '../buffer/snapshot.ts';
-import { requireLiving } from '../catalog/life.ts';
+import { requireCurrentLife } from '../catalog/life.ts';
 import type { Table } from '../schema/table.ts';
 import type { FlushDeps } from './deps.ts';
 import { flushLane } from './flush-lane.ts';
@@ -19,7 +19,7 @@ export type TableFlush = {
  * Flushes a table until everything acknowledged before the call is published, or until the deadline.
  *
  * @param deadline_ms by `ctx.now()`
- * @throws LifeOver; StoreError, ClickHouseError when a store is away
+ * @throws LifeEndedError; StoreError, ClickHouseError when a store is away
  */
 export async function flushTable(
   ctx: FlushDeps,
@@ -30,7 +30,7 @@ export async function flushTable(
   const start = await snapshotTable(ctx, table, 'state');
   if (start === 'unknown') {
     // A lane that has no state has nothing that could be flushed; but the table's next life may have.
-    await requireLiving(ctx, table);
+    await requireCurrentLife(ctx, table);
     return { complete: true, rows: 0, seals: 0 };
   }
   const flushed = { rows: 0, seals: 0 };

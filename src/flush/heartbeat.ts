@@ -14,7 +14,7 @@ export type Batches = { from: number; received_ms: number[] };
  * Repeating it changes nothing.
  */
 export async function writeHeartbeat(
-  at: FlushNode,
+  node: FlushNode,
   table: Table,
   lane: number,
   { from, received_ms }: Batches,
@@ -22,13 +22,13 @@ export async function writeHeartbeat(
   const of = { dataset: table.dataset, table: table.physical, lane };
   const watermark = from + received_ms.length - 1;
   await Promise.all([
-    at.clickhouse.command(
+    node.clickhouse.command(
       `INSERT INTO timestore.stored_batches (dataset, \`table\`, lane, seq, received_at) SETTINGS async_insert = 0
        SELECT {dataset:String}, {table:String}, {lane:UInt16}, {from:UInt64} + n - 1, fromUnixTimestamp64Milli(toInt64(ms), 'UTC')
          FROM (SELECT [${received_ms.map(Number).join(',')}] AS all) ARRAY JOIN all AS ms, arrayEnumerate(all) AS n`,
       { ...of, from },
     ),
-    at.clickhouse.command(
+    node.clickhouse.command(
       `INSERT INTO timestore.ingest_watermarks (dataset, \`table\`, lane, watermark, clickhouse_revision, flushed_at, received_at)
        SETTINGS async_insert = 0
        SELECT {dataset:String}, {table:String}, {lane:UInt16}, {watermark:UInt64}, revision(), now64(3, 'UTC'),
@@ -50,9 +50,9 @@ export const storedBatches = `(SELECT seq, received_at FROM timestore.stored_bat
  * The batches of a seal that were not found stored before: those after the last that was, since the ones ahead of it were
  * counted with it or earlier.
  */
-export async function unstoredOf(at: FlushNode, table: Table, lane: number, seal: Seal): Promise<Seal | undefined> {
+export async function unstoredOf(node: FlushNode, table: Table, lane: number, seal: Seal): Promise<Seal | undefined> {
   const { from, to, batches } = seal;
-  const found = await at.clickhouse.rows<{ seq: string; received_ms: string }>(
+  const found = await node.clickhouse.rows<{ seq: string; received_ms: string }>(
     `SELECT seq, toUnixTimestamp64Milli(received_at) AS received_ms FROM ${storedBatches}`,
     { dataset: table.dataset, table: table.physical, lane, from, to },
   );
@@ -66,8 +66,8 @@ export async function unstoredOf(at: FlushNode, table: Table, lane: number, seal
 }
 
 /** The heartbeat of a lane that is furthest. Throws StoreError, ClickHouseError. */
-export async function readHeartbeat(at: FlushNode, table: Table, lane: number): Promise<Heartbeat | undefined> {
-  const [found] = await at.clickhouse.rows<{ watermark: string; received_ms: string }>(
+export async function readHeartbeat(node: FlushNode, table: Table, lane: number): Promise<Heartbeat | undefined> {
+  const [found] = await node.clickhouse.rows<{ watermark: string; received_ms: string }>(
     `SELECT watermark, toUnixTimestamp64Milli(received_at) AS received_ms FROM timestore.ingest_watermarks
       WHERE dataset = {dataset:String} AND \`table\` = {table:String} AND lane = {lane:UInt16}
       ORDER BY watermark DESC, received_at DESC LIMIT 1`,

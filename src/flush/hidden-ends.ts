@@ -1,4 +1,4 @@
-import type { Until } from '../buffer/lane-positions.ts';
+import type { LanePositions } from '../buffer/lane-positions.ts';
 import type { LaneSnapshot } from '../buffer/snapshot.ts';
 import { atLane } from '../catalog/lane-location.ts';
 import { qualifiedName } from '../core/identifiers.ts';
@@ -11,7 +11,7 @@ import type { FlushDeps, FlushNode } from './deps.ts';
  *
  * @throws StoreError, ClickHouseError
  */
-export async function hiddenEnds(ctx: FlushDeps, table: Table, lanes: LaneSnapshot[]): Promise<Until> {
+export async function hiddenEnds(ctx: FlushDeps, table: Table, lanes: LaneSnapshot[]): Promise<LanePositions> {
   const placed = await Promise.all(lanes.map(async (lane) => ({ lane, at: await atLane(ctx, table, lane.lane) })));
   const shards = [...Map.groupBy(placed, ({ at }) => at.shard).values()];
   const found = await Promise.all(
@@ -24,11 +24,11 @@ export async function hiddenEnds(ctx: FlushDeps, table: Table, lanes: LaneSnapsh
   return found.flat();
 }
 
-async function hiddenAt(at: FlushNode, table: Table, lanes: LaneSnapshot[]): Promise<Until> {
+async function hiddenAt(node: FlushNode, table: Table, lanes: LaneSnapshot[]): Promise<LanePositions> {
   // A lane that writers do not use may have rows of an import, which are not acknowledged before they are recorded.
   const ofWriters = lanes.filter(({ lane }) => lane < table.lanes);
   const others = lanes.filter(({ lane }) => lane >= table.lanes);
-  const found = await at.clickhouse.rows<{ lane: number; newest: string; newest_ms: string }>(
+  const found = await node.clickhouse.rows<{ lane: number; newest: string; newest_ms: string }>(
     `SELECT _lane AS lane, max(_seq) AS newest, toUnixTimestamp64Milli(max(_received_at)) AS newest_ms
        FROM ${qualifiedName(table)} WHERE ${beyond(ofWriters, ['_lane', '_seq', '_received_at'])} GROUP BY lane
      UNION ALL

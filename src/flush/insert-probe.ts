@@ -2,7 +2,7 @@ import { qualifiedName, type TableRef } from '../core/identifiers.ts';
 import type { Table } from '../schema/table.ts';
 import { isDataError } from '../stores/clickhouse/data-errors.ts';
 import type { FlushNode } from './deps.ts';
-import { insertIntoTwin } from './insert.ts';
+import { insertIntoProbe } from './insert.ts';
 
 /** A row that ClickHouse may refuse, as it is sent. */
 export type Candidate<Place> = { place: Place; line: string };
@@ -19,8 +19,8 @@ const tryLeast_ms = 5_000;
  * @param name of the twin, made anew and removed afterwards; the same for all who try the same rows
  * @throws ClickHouseError, StoreError for anything but a refusal of rows
  */
-export async function refusedByTwin<Place>(
-  at: FlushNode,
+export async function rejectedByProbe<Place>(
+  node: FlushNode,
   table: Table,
   name: string,
   settingsVersion: number,
@@ -28,15 +28,15 @@ export async function refusedByTwin<Place>(
   deadline_ms: number,
 ): Promise<Place[]> {
   const twin: TableRef = { dataset: table.dataset, physical: `_twin.${table.physical}.${name}` };
-  await at.clickhouse.command(`DROP TABLE IF EXISTS ${qualifiedName(twin)} SYNC`);
-  await at.clickhouse.command(
+  await node.clickhouse.command(`DROP TABLE IF EXISTS ${qualifiedName(twin)} SYNC`);
+  await node.clickhouse.command(
     `CREATE TABLE IF NOT EXISTS ${qualifiedName(twin)} AS ${qualifiedName(table)} ENGINE = Null`,
   );
   const isRefused = async (some: Candidate<Place>[]): Promise<boolean> => {
     try {
       const lines = some.map(({ line }) => line);
-      const timeout_ms = Math.max(tryLeast_ms, deadline_ms - at.now());
-      await insertIntoTwin(at, table, twin, settingsVersion, lines, timeout_ms);
+      const timeout_ms = Math.max(tryLeast_ms, deadline_ms - node.now());
+      await insertIntoProbe(node, table, twin, settingsVersion, lines, timeout_ms);
       return false;
     } catch (error) {
       if (isDataError(error)) return true;
@@ -46,7 +46,7 @@ export async function refusedByTwin<Place>(
   try {
     const refused: Place[] = [];
     let pending = candidates.length > 0 ? [candidates] : [];
-    while (pending.length > 0 && (at.now() < deadline_ms || refused.length === 0)) {
+    while (pending.length > 0 && (node.now() < deadline_ms || refused.length === 0)) {
       const now = pending.splice(0, atOnce);
       const halves = await Promise.all(
         now.map(async (some) => {
@@ -64,6 +64,6 @@ export async function refusedByTwin<Place>(
     }
     return refused;
   } finally {
-    await at.clickhouse.command(`DROP TABLE IF EXISTS ${qualifiedName(twin)} SYNC`).catch(() => undefined);
+    await node.clickhouse.command(`DROP TABLE IF EXISTS ${qualifiedName(twin)} SYNC`).catch(() => undefined);
   }
 }

@@ -1,7 +1,7 @@
 import { identifiedBytesMax, identifiedLines, identifiedRows } from '../buffer/batch-rows.ts';
 import type { Seal } from '../buffer/seal.ts';
 import { fieldColumns } from '../catalog/table-ddl.ts';
-import { TimestoreError } from '../core/errors.ts';
+import { ApiError } from '../core/errors.ts';
 import { qualifiedName, quoteName, quoteString, type TableRef } from '../core/identifiers.ts';
 import type { Table } from '../schema/table.ts';
 import { everyReplica, type Kind } from '../stores/clickhouse/kind.ts';
@@ -50,7 +50,7 @@ export const settingsVersion = 1;
  *   of a newer version
  */
 export async function insertSeal(
-  at: FlushNode,
+  node: FlushNode,
   table: Table,
   lane: number,
   seal: Seal,
@@ -68,7 +68,7 @@ export async function insertSeal(
       return identifiedLines(batch, table.schema, (row) => !skipped.has(row)).join('');
     },
   }));
-  await at.clickhouse.send({
+  await node.clickhouse.send({
     settings: {
       ...settingsOf(seal.settingsVersion),
       insert_deduplication_token: token,
@@ -85,7 +85,7 @@ export async function insertSeal(
     body: statement(
       table,
       name,
-      `WHERE ${isAlone(await at.clickhouseKind())} AND (_seq, _received_at) NOT IN ${storedBatches}
+      `WHERE ${isAlone(await node.clickhouseKind())} AND (_seq, _received_at) NOT IN ${storedBatches}
   AND (_seq, _row, _received_at) NOT IN (SELECT _seq, _row, _received_at FROM ${name}
                               WHERE _lane = {lane:UInt16} AND _seq BETWEEN {from:UInt64} AND {to:UInt64})
   AND (_seq, _row, _received_at) NOT IN (SELECT seq, row, received_at FROM timestore.skipped_rows WHERE ${skippedHere})
@@ -112,15 +112,15 @@ export const isAlone = (kind: Kind) => `(SELECT count() FROM ${everyReplica(kind
           WHERE Settings['log_comment'] = {place:String} AND Settings['insert_deduplication_token'] != {token:String}) = 0`;
 
 /** Sends lines to a twin of the table, which keeps none. Throws ClickHouseError where the table would refuse them too. */
-export async function insertIntoTwin(
-  at: FlushNode,
+export async function insertIntoProbe(
+  node: FlushNode,
   table: Table,
   twin: TableRef,
   version: number,
   lines: string[],
   timeout_ms: number,
 ): Promise<void> {
-  await at.clickhouse.send({
+  await node.clickhouse.send({
     settings: {
       ...settingsOf(version),
       insert_deduplicate: 0,
@@ -136,7 +136,7 @@ export async function insertIntoTwin(
 function settingsOf(version: number): typeof firstSettings {
   const settings = insertSettings[version];
   if (settings !== undefined) return settings;
-  throw new TimestoreError(
+  throw new ApiError(
     'unavailable',
     `A newer version has begun to flush this seal (insert settings ${version}); only that one can go on with it.`,
   );

@@ -6,7 +6,7 @@ import type { Table } from '../schema/table.ts';
 import type { Moved } from './move-seal.ts';
 import { type PartitionCount, rowsCounted } from './row-count.ts';
 
-export function manifestOf(
+export function buildManifest(
   table: Table,
   lane: number,
   { seal, counted, expired, inserts }: Moved,

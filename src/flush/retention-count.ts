@@ -10,15 +10,15 @@ import { longStatement, ofBatches } from './row-count.ts';
  * was so when it was inserted, and the others may have been dropped at once. A retention goes by whole seconds: a row may
  * be gone almost one before its time.
  */
-export async function retainedRows(
-  at: FlushNode,
+export async function countRetainedRows(
+  node: FlushNode,
   table: Table,
   { totalDays }: Retention,
   lane: number,
   seal: Seal,
 ): Promise<{ found: number; sent: number }> {
   const time = quoteName(table.schema.timestampColumn);
-  const [row] = await at.clickhouse.rows<{ from_ms: string; found: string }>(
+  const [row] = await node.clickhouse.rows<{ from_ms: string; found: string }>(
     `WITH now64(3, 'UTC') - toIntervalDay({days:UInt32}) + toIntervalSecond(1) AS retained
      SELECT toUnixTimestamp64Milli(retained) AS from_ms, countIf(${time} >= retained) AS found
        FROM ${qualifiedName(table)} WHERE _lane = {lane:UInt16} AND _seq BETWEEN {from:UInt64} AND {to:UInt64}

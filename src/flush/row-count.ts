@@ -36,13 +36,13 @@ export const longStatement = { max_query_size: 4_194_304, max_ast_elements: 1_00
  * @param batches those of the range, in order; without them, rows of any
  */
 export async function countSeal(
-  at: FlushNode,
+  node: FlushNode,
   table: Table,
   lane: number,
   seal: Pick<Seal, 'from' | 'to'> & { batches?: Pick<BufferedBatch, 'receivedAt_ms'>[] },
 ): Promise<PartitionCount[]> {
   const time = quoteName(table.schema.timestampColumn);
-  const counts = await at.clickhouse.rows<Record<keyof PartitionCount, string>>(
+  const counts = await node.clickhouse.rows<Record<keyof PartitionCount, string>>(
     `SELECT _partition_id AS partition, count() AS rows, min(_seq) AS seqFrom, max(_seq) AS seqTo,
             toUnixTimestamp64Milli(min(${time})) AS timeFrom_ms, toUnixTimestamp64Milli(max(${time})) AS timeTo_ms,
             lower(hex(groupBitXor(sipHash64(_seq, _row, ${time})))) AS checksum
@@ -66,7 +66,7 @@ export async function countSeal(
 
 /** Which of the rows that were not to be sent ClickHouse has all the same. */
 export async function storedAmong(
-  at: FlushNode,
+  node: FlushNode,
   table: Table,
   lane: number,
   { skip, batches }: Pick<Seal, 'skip' | 'batches'>,
@@ -75,7 +75,7 @@ export async function storedAmong(
   const rows = [...skip].flatMap(([seq, places]) => {
     return [...places].map((row) => `(${seq},${row},${receivedAt_ms.get(seq)})`);
   });
-  const found = await at.clickhouse.rows<{ seq: string; row: number }>(
+  const found = await node.clickhouse.rows<{ seq: string; row: number }>(
     `SELECT _seq AS seq, _row AS row FROM ${qualifiedName(table)}
       WHERE _lane = {lane:UInt16} AND _seq BETWEEN {from:UInt64} AND {to:UInt64}
         AND (_seq, _row, toUnixTimestamp64Milli(_received_at)) IN (${rows.join(',')})`,

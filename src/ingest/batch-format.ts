@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import type { Limits } from '../core/config.ts';
-import { TimestoreError } from '../core/errors.ts';
+import { ApiError } from '../core/errors.ts';
 import { slug } from '../core/identifiers.ts';
 import { invalidForm, readJson, requireText } from '../core/request-text.ts';
 import type { DeclaredSchema } from '../schema/declared.ts';
@@ -15,7 +15,7 @@ const time = z.union([z.string(), z.int()]);
 const short = z.string().min(1).max(256);
 
 /** The body of the batch form: rows and what is said of them. */
-export const batchForm = z.strictObject({
+export const batchFormat = z.strictObject({
   datasetName: z
     .string()
     .min(1)
@@ -66,12 +66,12 @@ export const batchForm = z.strictObject({
     .meta({ description: 'who sends this; kept with the manifest' }),
 });
 
-const declared = batchForm.shape.schema.unwrap();
-const partitioned = batchForm.shape.partition.unwrap();
+const declared = batchFormat.shape.schema.unwrap();
+const partitioned = batchFormat.shape.partition.unwrap();
 
 /** The same as the system takes it that datasets are taken over from. Null is the same as absent. */
-export const originalBatchForm = batchForm.extend({
-  datasetName: batchForm.shape.datasetName.nullable(),
+export const sourceBatchFormat = batchFormat.extend({
+  datasetName: batchFormat.shape.datasetName.nullable(),
   storageTargetId: z
     .string()
     .max(255)
@@ -92,14 +92,14 @@ export const originalBatchForm = batchForm.extend({
     })
     .optional(),
   partition: partitioned.extend({ attributes: partitioned.shape.attributes.nullable() }).optional(),
-  idempotencyKey: batchForm.shape.idempotencyKey.nullable(),
-  actor: batchForm.shape.actor.nullable(),
+  idempotencyKey: batchFormat.shape.idempotencyKey.nullable(),
+  actor: batchFormat.shape.actor.nullable(),
 });
 
-const ownRest = batchForm.omit({ rows: true });
-const originalRest = originalBatchForm.omit({ rows: true });
+const ownRest = batchFormat.omit({ rows: true });
+const originalRest = sourceBatchFormat.omit({ rows: true });
 
-export type BatchForm = Pick<
+export type BatchFormat = Pick<
   IngestRequest,
   'table' | 'datasetTitle' | 'text' | 'format' | 'source' | 'declared' | 'meta' | 'timeRange'
 > & { idempotencyKey: string | undefined };
@@ -110,7 +110,7 @@ export type BatchForm = Pick<
  * @param form `original`: as the system sends it that datasets are taken over from
  * @throws TimestoreError `malformed-body`, `invalid-request` with every problem, `limit-exceeded`
  */
-export function readBatchForm(source: string, limits: Limits, form: 'own' | 'original' = 'own'): BatchForm {
+export function readBatchForm(source: string, limits: Limits, form: 'own' | 'original' = 'own'): BatchFormat {
   const members = membersOf(source);
   const rows = members.get('rows');
   if (rows === undefined || !/^[[{]/.test(rows))
@@ -162,10 +162,7 @@ function membersOf(text: string): Map<string, string> {
     return found;
   } catch (error) {
     if (!(error instanceof JsonSyntaxError)) throw error;
-    throw new TimestoreError(
-      'malformed-body',
-      `The body is not valid JSON at character ${error.offset}: ${error.message}.`,
-    );
+    throw new ApiError('malformed-body', `The body is not valid JSON at character ${error.offset}: ${error.message}.`);
   }
 }
 
@@ -188,10 +185,12 @@ function metaOf(said: Record<string, unknown>): string {
 function requireWithin(meta: string, key: Record<string, string>, limits: Limits): void {
   const { partition_key_entries_max, partition_meta_bytes_max } = limits;
   if (Object.keys(key).length > partition_key_entries_max) {
-    throw tooMuch(`partition.key: at most ${partition_key_entries_max} entries (limit partition_key_entries_max)`);
+    throw limitExceeded(
+      `partition.key: at most ${partition_key_entries_max} entries (limit partition_key_entries_max)`,
+    );
   }
   if (Buffer.byteLength(meta) > partition_meta_bytes_max) {
-    throw tooMuch(
+    throw limitExceeded(
       `partition and actor: at most ${partition_meta_bytes_max} bytes together (limit partition_meta_bytes_max)`,
     );
   }
@@ -204,6 +203,6 @@ function timeOf(path: string, value: string | number): Time {
   return time;
 }
 
-function tooMuch(detail: string): TimestoreError {
-  return new TimestoreError('limit-exceeded', `${detail}.`);
+function limitExceeded(detail: string): ApiError {
+  return new ApiError('limit-exceeded', `${detail}.`);
 }

@@ -15,7 +15,7 @@ export type ManifestView = {
 };
 
 /** The manifest that has a batch. Null where none is on record yet, or Postgres is away: it waits in the outbox then. */
-export async function manifestOfBatch(ctx: IngestDeps, batchId: string): Promise<ManifestView | null> {
+export async function findBatchManifest(ctx: IngestDeps, batchId: string): Promise<ManifestView | null> {
   const place = decodeBatchId(batchId);
   if (place === undefined) return null;
   try {

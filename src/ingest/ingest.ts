@@ -1,25 +1,25 @@
 import { hash } from 'node:crypto';
 import type { FlushTrigger } from '../buffer/flush-trigger.ts';
+import { findKeyedBatch, newBatchId, shortHash } from '../buffer/idempotency-lookup.ts';
 import type { QuotaLeft } from '../buffer/quota.ts';
 import type { Replay } from '../buffer/replays.ts';
-import { newBatchId, recallBatch, shortHash } from '../buffer/idempotency-lookup.ts';
 import { marginOf, type Pending, type StagedBatch } from '../buffer/stage.ts';
 import { encodeToken, type LaneMark } from '../buffer/watermark-token.ts';
 import { createTable } from '../catalog/create-table.ts';
 import { evolveSchema } from '../catalog/evolve-schema.ts';
 import { findTable } from '../catalog/find-table.ts';
-import { inNewestLife, isOver, LifeOver } from '../catalog/life.ts';
-import { TimestoreError } from '../core/errors.ts';
+import { hasLifeEnded, LifeEndedError, withNewestLife } from '../catalog/life.ts';
+import { ApiError } from '../core/errors.ts';
 import { type DeclaredSchema, mergeSchema } from '../schema/declared.ts';
-import { notWritable } from '../schema/table-state.ts';
 import { type PreparedRows, prepareRows, type RowChecks, type RowFormat } from '../schema/prepare.ts';
 import type { Rename } from '../schema/rename.ts';
 import { retainedFrom_ms, type Table } from '../schema/table.ts';
+import { notWritable } from '../schema/table-state.ts';
 import type { Time } from '../schema/timestamp.ts';
 import { encodeBatchId } from './batch-id.ts';
 import type { IngestDeps } from './deps.ts';
 import { quarantineRefused } from './quarantine.ts';
-import { settle } from './resolve-stage-outcome.ts';
+import { throwStageOutcome } from './resolve-stage-outcome.ts';
 import { stageChunks } from './stage-chunks.ts';
 
 export type IngestRequest = {
@@ -82,7 +82,7 @@ const roundsMax = 20;
  * @throws TimestoreError with what is wrong with the rows; StoreError when a store that this needs is away
  */
 export async function ingestRows(ctx: IngestDeps, request: IngestRequest): Promise<IngestResult> {
-  return await inNewestLife(ctx, (found) => accept(ctx, request, found));
+  return await withNewestLife(ctx, (found) => accept(ctx, request, found));
 }
 
 async function accept(ctx: IngestDeps, request: IngestRequest, found: Table[]): Promise<IngestResult> {
@@ -112,12 +112,13 @@ async function accept(ctx: IngestDeps, request: IngestRequest, found: Table[]): 
     let rows = prepare({ retainedFrom_ms: retainedFrom_ms(table, ctx.now()), timeRange: request.timeRange });
     if (rows.errorsTotal > 0 && !isAuto && table !== undefined) {
       // What was accepted once stays so, also when its rows are too old by now.
-      const known = await recallBatch(ctx, table, idempotencyKey);
+      const known = await findKeyedBatch(ctx, table, idempotencyKey);
       if (known?.requestHash === shortHash(requestHash)) rows = prepareAgain(known.plan.quarantined);
     }
     requireAcceptable(rows, onError, limits.quarantine_rows_max);
     // None goes into quarantine for what it would not have fitted in a life that is over.
-    if (rows.errorsTotal > 0 && table !== undefined && (await isOver(ctx, table))) throw new LifeOver(table);
+    if (rows.errorsTotal > 0 && table !== undefined && (await hasLifeEnded(ctx, table)))
+      throw new LifeEndedError(table);
     if (rows.lines.length === 0) {
       const staged = await quarantineRefused(ctx, { dataset, name, table, ...keyed }, rows);
       return resultOf(ctx, staged.table, { ...staged, batches: [staged.batch], ofRows: [], quota: undefined }, rows);
@@ -142,7 +143,7 @@ async function accept(ctx: IngestDeps, request: IngestRequest, found: Table[]): 
     }
     const staged = await stageChunks(ctx, table, rows, { ...keyed, meta, replay: request.replay, prepareAgain });
     if (staged.outcome !== 'accepted') {
-      await settle(ctx, table, staged);
+      await throwStageOutcome(ctx, table, staged);
       continue;
     }
     const { quarantined } = staged.batches[0]?.plan ?? { quarantined: [] };
@@ -152,7 +153,7 @@ async function accept(ctx: IngestDeps, request: IngestRequest, found: Table[]): 
     }
     return resultOf(ctx, table, { ...staged, ofRows: staged.batches }, aside);
   }
-  throw new TimestoreError('conflict', `Table ${name} of dataset ${dataset} kept changing. Try again.`, {
+  throw new ApiError('conflict', `Table ${name} of dataset ${dataset} kept changing. Try again.`, {
     retryAfterMs: 500,
   });
 }
@@ -166,13 +167,13 @@ function hashOf({ source, text, format, rename, onError = 'reject' }: IngestRequ
 /** Throws where nothing can be accepted of the rows. */
 function requireAcceptable(rows: PreparedRows, onError: 'reject' | 'quarantine', quarantinedMax: number): void {
   const total = rows.lines.length + rows.errorsTotal;
-  if (total === 0) throw new TimestoreError('malformed-body', 'The body holds no rows; send one or more.');
+  if (total === 0) throw new ApiError('malformed-body', 'The body holds no rows; send one or more.');
   if (rows.errorsTotal === 0 || rows.errorsTotal === rows.refused.length) return;
   const extra = {
     ...{ accepted: 0, rejected: total, quarantined: 0, errors: rows.errors, errorsTotal: rows.errorsTotal },
   };
   if (onError === 'quarantine') {
-    throw new TimestoreError(
+    throw new ApiError(
       'limit-exceeded',
       `${rows.errorsTotal} of ${total} rows are at fault, and at most ${quarantinedMax} of a request go into quarantine ` +
         '(limit quarantine_rows_max). Nothing was stored.',
@@ -183,7 +184,7 @@ function requireAcceptable(rows: PreparedRows, onError: 'reject' | 'quarantine',
     ? ' A type never changes: send a value of another type (newType) as the field’s own (oldType), under a new field name, ' +
       'or to a new table.'
     : '';
-  throw new TimestoreError(
+  throw new ApiError(
     'rows-refused',
     `${rows.errorsTotal} of ${total} rows were refused, so none was stored. Mend the rows named in errors and send all ` +
       `again, or send them with onError=quarantine.${conflicts}`,

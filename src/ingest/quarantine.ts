@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { Pending, StagedBatch } from '../buffer/stage.ts';
 import { createTable } from '../catalog/create-table.ts';
 import { findTable } from '../catalog/find-table.ts';
-import { livesOf } from '../catalog/life.ts';
+import { readLives } from '../catalog/life.ts';
 import {
   csvMeta,
   csvOf,
@@ -10,12 +10,12 @@ import {
   quarantineSchema,
   quarantineTable,
 } from '../catalog/quarantine-table.ts';
-import { StoreError, TimestoreError } from '../core/errors.ts';
+import { ApiError, StoreError } from '../core/errors.ts';
 import { physicalName } from '../core/identifiers.ts';
 import { type PreparedRows, prepareRows } from '../schema/prepare.ts';
 import type { Table } from '../schema/table.ts';
 import type { IngestDeps } from './deps.ts';
-import { settle } from './resolve-stage-outcome.ts';
+import { throwStageOutcome } from './resolve-stage-outcome.ts';
 import { stageChunks } from './stage-chunks.ts';
 
 const roundsMax = 20;
@@ -41,7 +41,7 @@ export async function quarantineRefused(
   { refused }: PreparedRows,
 ): Promise<Quarantined> {
   // Of the table as it is, or as it will be made: a table of the name before or after it has none of these rows.
-  const physical = table?.physical ?? physicalName(name, (await livesOf(ctx, dataset, name)).table);
+  const physical = table?.physical ?? physicalName(name, (await readLives(ctx, dataset, name)).table);
   const records = refused.map(({ index, field, reason, detail, source, csv }): QuarantineRecord => {
     // With the request's hash: once a key is forgotten, a client may use it for other rows.
     const id = digest(`${dataset}/${physical}/${idempotencyKey}/${keyed.requestHash}/${index}`);
@@ -85,14 +85,14 @@ export async function recordInQuarantine(
       prepareAgain: prepare,
     });
     if (staged.outcome !== 'accepted') {
-      await settle(ctx, table, staged);
+      await throwStageOutcome(ctx, table, staged);
       continue;
     }
     const [batch] = staged.batches;
     if (batch === undefined) throw new RangeError('rows that were accepted have a batch');
     return { table, batch, replayed: staged.replayed, pending: staged.pending };
   }
-  throw new TimestoreError('conflict', `The quarantine of dataset ${dataset} kept changing. Try again.`, {
+  throw new ApiError('conflict', `The quarantine of dataset ${dataset} kept changing. Try again.`, {
     retryAfterMs: 500,
   });
 }

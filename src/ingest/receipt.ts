@@ -2,12 +2,12 @@ import { batchIdAt } from '../buffer/batch-at.ts';
 import { type LaneSnapshot, snapshotTable } from '../buffer/snapshot.ts';
 import type { LaneMark } from '../buffer/watermark-token.ts';
 import { findTable } from '../catalog/find-table.ts';
-import { areOvertaken } from '../catalog/rows-beyond.ts';
-import { TimestoreError } from '../core/errors.ts';
+import { haveOvertakenMarks } from '../catalog/rows-beyond.ts';
+import { ApiError } from '../core/errors.ts';
 import { lifeOf, logicalName } from '../core/identifiers.ts';
 import type { Table } from '../schema/table.ts';
 import { type BatchPlace, decodeBatchId } from './batch-id.ts';
-import { manifestOfBatch } from './batch-manifest.ts';
+import { findBatchManifest } from './batch-manifest.ts';
 import type { IngestDeps } from './deps.ts';
 import { countSkipped } from './rejected-rows.ts';
 
@@ -34,12 +34,12 @@ export type Receipt = {
  */
 export async function readReceipt(ctx: IngestDeps, batchId: string): Promise<Receipt> {
   const place = decodeBatchId(batchId);
-  if (place === undefined) throw new TimestoreError('not-found', 'This is not the id of a batch.');
+  if (place === undefined) throw new ApiError('not-found', 'This is not the id of a batch.');
   const { dataset, physical } = place.table;
   const name = logicalName(physical);
   const table = await findTable(ctx, dataset, name, { life: lifeOf(physical) });
   if (table === undefined || table.physical !== physical) {
-    throw new TimestoreError('not-found', `The table of this batch, ${name} of dataset ${dataset}, is not there.`);
+    throw new ApiError('not-found', `The table of this batch, ${name} of dataset ${dataset}, is not there.`);
   }
   const found = { batchId, dataset, table: name };
   const snapshot = await snapshotTable(ctx, table, 'state');
@@ -49,7 +49,7 @@ export async function readReceipt(ctx: IngestDeps, batchId: string): Promise<Rec
   if (isHere && (await isLost(ctx, table, lane, place))) return { ...found, state: 'lost', ...nothing };
   if (isHere && place.seq > lane.watermark) return { ...found, state: 'buffered', ...nothing };
   const quarantined = await countSkipped(ctx, table, [place]).catch(() => null);
-  const manifest = await manifestOfBatch(ctx, batchId);
+  const manifest = await findBatchManifest(ctx, batchId);
   if (manifest !== null) return { ...found, state: 'verified', manifest: manifest.id, quarantined };
   return { ...found, state: isHere ? 'flushed' : 'unknown', manifest: null, quarantined };
 }
@@ -64,5 +64,5 @@ async function isLost(ctx: IngestDeps, table: Table, lane: LaneSnapshot, place: 
   }
   if (place.receivedAt_ms === undefined) return false;
   const mark: LaneMark = [place.lane, place.incarnation, place.seq, place.receivedAt_ms];
-  return await areOvertaken(ctx, table, [mark]).catch(() => false);
+  return await haveOvertakenMarks(ctx, table, [mark]).catch(() => false);
 }

@@ -18,7 +18,7 @@ export type Identity = { lane: number; seq: number; row: number };
  *
  * @throws StoreError when a store that this needs is away
  */
-export async function quarantineSkipped(at: IngestNode, table: Table, lane: number, seal: Seal): Promise<void> {
+export async function quarantineSkipped(node: IngestNode, table: Table, lane: number, seal: Seal): Promise<void> {
   const records = seal.batches.flatMap((batch) => {
     const lines = batch.payload.split('\n');
     return [...(seal.skip.get(batch.seq) ?? [])].map((row) => ({
@@ -36,23 +36,23 @@ export async function quarantineSkipped(at: IngestNode, table: Table, lane: numb
       },
     }));
   });
-  await markSkipped(at, table, lane, seal);
+  await markSkipped(node, table, lane, seal);
   const idempotencyKey = `skipped:${table.physical}:${seal.incarnation}:${seal.token}:${digest(encodeSkip(seal.skip))}`;
   const told: QuarantineRecord[] = records;
-  await recordInQuarantine(at, table.dataset, told, { idempotencyKey, requestHash: seal.token, isOwn: true });
+  await recordInQuarantine(node, table.dataset, told, { idempotencyKey, requestHash: seal.token, isOwn: true });
 }
 
-async function markSkipped(at: IngestNode, { dataset, physical }: TableRef, lane: number, seal: Seal): Promise<void> {
+async function markSkipped(node: IngestNode, { dataset, physical }: TableRef, lane: number, seal: Seal): Promise<void> {
   const lines = seal.batches.flatMap(({ seq, receivedAt_ms }) => {
     const received_at = storedTimestamp(receivedAt_ms);
     const rows = [...(seal.skip.get(seq) ?? [])];
     return rows.map((row) => JSON.stringify({ dataset, table: physical, lane, seq, row, received_at }));
   });
   const statement = `INSERT INTO timestore.skipped_rows (dataset, \`table\`, lane, seq, row, received_at) FORMAT JSONEachRow\n`;
-  await at.clickhouse.send({
+  await node.clickhouse.send({
     settings: { async_insert: 0 },
     body: new TextEncoder().encode(statement + lines.join('\n')),
-    timeout_ms: at.config.limits.insert_timeout_ms,
+    timeout_ms: node.config.limits.insert_timeout_ms,
   });
 }
 
@@ -68,8 +68,8 @@ export async function countSkipped(
   const { dataset, physical } = table;
   let rows = 0;
   for (const [lane, of] of Map.groupBy(batches, (batch) => batch.lane)) {
-    const at = await atLane(ctx, table, lane);
-    const found = await at.clickhouse.rows<{ rows: string }>(
+    const node = await atLane(ctx, table, lane);
+    const found = await node.clickhouse.rows<{ rows: string }>(
       `SELECT uniqExact(seq, row) AS rows FROM timestore.skipped_rows
         WHERE dataset = {dataset:String} AND \`table\` = {table:String} AND lane = {lane:UInt16}
           AND (${of.map(skippedOf).join(' OR ')})`,
@@ -90,16 +90,12 @@ function skippedOf({ seq, receivedAt_ms }: { seq: number; receivedAt_ms?: number
  *
  * @throws StoreError, ClickHouseError
  */
-export async function stillOnTheirWay<Row extends Identity>(
-  ctx: IngestDeps,
-  table: Table,
-  rows: Row[],
-): Promise<Row[]> {
+export async function countInFlight<Row extends Identity>(ctx: IngestDeps, table: Table, rows: Row[]): Promise<Row[]> {
   const late: Row[] = [];
   for (const [lane, of] of Map.groupBy(rows, (row) => row.lane)) {
-    const at = await atLane(ctx, table, lane);
+    const node = await atLane(ctx, table, lane);
     const places = of.map(({ seq, row }) => `(${Number(seq)},${Number(row)})`);
-    const young = await at.clickhouse.rows<{ seq: string; row: number }>(
+    const young = await node.clickhouse.rows<{ seq: string; row: number }>(
       `SELECT seq, row FROM timestore.skipped_rows
         WHERE dataset = {dataset:String} AND \`table\` = {table:String} AND lane = {lane:UInt16} AND (seq, row) IN (${places.join(',')})
         GROUP BY seq, row, received_at HAVING min(skipped_at) > now64(3) - toIntervalMillisecond({life_ms:UInt64})`,

@@ -1,8 +1,8 @@
 import { hash } from 'node:crypto';
 import { encodePlan } from '../buffer/chunk-plan.ts';
+import { findKeyedBatches } from '../buffer/idempotency-lookup.ts';
 import type { QuotaLeft } from '../buffer/quota.ts';
 import type { Replay } from '../buffer/replays.ts';
-import { recallBatches } from '../buffer/idempotency-lookup.ts';
 import { marginOf, type Pending, type StagedBatch, type StageOutcome, stageBatch } from '../buffer/stage.ts';
 import type { PreparedRows } from '../schema/prepare.ts';
 import type { Table } from '../schema/table.ts';
@@ -108,7 +108,7 @@ export async function stageChunks(
 
 /** A request that comes again shortly before its key is forgotten: nothing of it is staged any more. */
 async function recallChunks(ctx: IngestDeps, table: Table, key: string, first: StagedBatch): Promise<ChunksOutcome> {
-  const others = await recallBatches(
+  const others = await findKeyedBatches(
     ctx,
     table,
     first.plan.rows.slice(1).map((_, i) => keyOfChunk(i + 1, key)),

@@ -8,7 +8,7 @@ type Target = { dataset: string; name: string; life: number; datasetLife?: numbe
  * The id of a job that is asked for under a key: the same for the same key, as long as the life of its table lasts. In the
  * next life of the name the key stands for nothing yet.
  *
- * @param datasetLife needed where the table may not be there yet: its dataset may be dropped before it is made
+ * @param readDatasetLife needed where the table may not be there yet: its dataset may be dropped before it is made
  * @returns undefined without a key: each request is a job of its own
  */
 export function keyedJobId(

@@ -1,7 +1,7 @@
 import { noteJob } from '../buffer/due.ts';
 import { auditLine } from '../catalog/audit-log/statement.ts';
-import { TimestoreError } from '../core/errors.ts';
-import { asking } from '../core/request-context.ts';
+import { ApiError } from '../core/errors.ts';
+import { currentActor } from '../core/request-context.ts';
 import { epochMs } from '../stores/postgres/client.ts';
 import { fromJsonb, toJsonb } from '../stores/postgres/jsonb.ts';
 import type { JobDeps } from './deps.ts';
@@ -89,7 +89,7 @@ export async function createJob<Kind extends JobKind>(
   ctx: JobDeps,
   { id = crypto.randomUUID(), kind, dataset, table, request, progress = {} }: NewJob<Kind>,
 ): Promise<JobOf<Kind>> {
-  const { actor, requestId } = asking();
+  const { actor, requestId } = currentActor();
   const params: unknown[] = [
     ...[id, kind, dataset, table, toJsonb(request), actor, requestId, ctx.config.TIMESTORE_KEY_PREFIX],
     toJsonb(progress),
@@ -118,7 +118,7 @@ export async function createJob<Kind extends JobKind>(
     job.kind !== kind ||
     JSON.stringify(sorted(job.request)) !== JSON.stringify(sorted(JSON.parse(JSON.stringify(request))))
   ) {
-    throw new TimestoreError('key-reused', 'This Idempotency-Key was used for another job. Send a new key.');
+    throw new ApiError('key-reused', 'This Idempotency-Key was used for another job. Send a new key.');
   }
   await noteJob(ctx, ctx.now());
   return job as JobOf<Kind>;
@@ -138,7 +138,7 @@ function sorted(value: unknown): unknown {
 /** Throws TimestoreError `not-found`; StoreError. */
 export async function readJob(ctx: JobDeps, id: string): Promise<Job> {
   const [job] = await ctx.postgres.rows<JobLine>(`select ${jobColumns} from jobs where id = $1`, [id]);
-  if (job === undefined) throw new TimestoreError('not-found', `There is no job ${id}.`);
+  if (job === undefined) throw new ApiError('not-found', `There is no job ${id}.`);
   return jobIn(job);
 }
 
@@ -189,7 +189,7 @@ export async function retryJob(ctx: JobDeps, id: string): Promise<Job> {
   );
   if (job === undefined) {
     const { state } = await readJob(ctx, id);
-    throw new TimestoreError('conflict', `Job ${id} is ${state}; only one that failed can be tried again.`);
+    throw new ApiError('conflict', `Job ${id} is ${state}; only one that failed can be tried again.`);
   }
   await noteJob(ctx, ctx.now());
   return jobIn(job);

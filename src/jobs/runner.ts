@@ -1,8 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { jobsMember, noteJob } from '../buffer/due.ts';
-import { errorCatalogue, TimestoreError } from '../core/errors.ts';
+import { ApiError, errorCatalogue } from '../core/errors.ts';
 import { describeError } from '../core/log.ts';
-import { onBehalfOf } from '../core/request-context.ts';
+import { runAs } from '../core/request-context.ts';
 import type { Statement } from '../stores/postgres/client.ts';
 import { toJsonb, toText } from '../stores/postgres/jsonb.ts';
 import { ask } from '../stores/redis/client.ts';
@@ -32,7 +32,7 @@ export type Step<Kind extends JobKind, Deps extends JobDeps> = (
 ) => Promise<Outcome>;
 
 /** The steps of every kind. */
-export type Steps<Deps extends JobDeps> = { [Kind in JobKind]: Step<Kind, Deps> };
+export type JobHandlers<Deps extends JobDeps> = { [Kind in JobKind]: Step<Kind, Deps> };
 
 const retry_ms_max = 300_000;
 /** A job that is due so soon is waited for, looked for so often at most. */
@@ -50,9 +50,9 @@ const attempts_max: Partial<Record<JobKind, number>> & { others: number } = {
  * @returns the number of steps
  * @throws StoreError when the catalogue is away
  */
-export async function workOnJobs<Deps extends JobDeps>(
+export async function runDueJobs<Deps extends JobDeps>(
   ctx: Deps,
-  steps: Steps<Deps>,
+  steps: JobHandlers<Deps>,
   deadline_ms: number,
 ): Promise<number> {
   // Taken away first: what is made from now on tells of itself.
@@ -117,7 +117,7 @@ async function whileHeardOf<Result>(ctx: JobDeps, job: Claimed, work: Promise<Re
 
 async function step<Deps extends JobDeps>(
   ctx: Deps,
-  steps: Steps<Deps>,
+  steps: JobHandlers<Deps>,
   job: Claimed,
   deadline_ms: number,
 ): Promise<void> {
@@ -125,7 +125,7 @@ async function step<Deps extends JobDeps>(
   const from_ms = ctx.now();
   try {
     const who = { actor: job.actor, requestId: job.id };
-    const outcome = await onBehalfOf(who, () => whileHeardOf(ctx, job, begin(ctx, steps, job, deadline_ms)));
+    const outcome = await runAs(who, () => whileHeardOf(ctx, job, begin(ctx, steps, job, deadline_ms)));
     await ctx.postgres.transaction([
       // Divides by zero where somebody else has it by now: then nothing of this happens.
       ['select 1 / count(*) from jobs where id = $1 and claim = $2', [job.id, job.claim]],
@@ -144,7 +144,7 @@ async function step<Deps extends JobDeps>(
 /** Throws RangeError for a job that does not say what it is of. */
 async function begin<Deps extends JobDeps>(
   ctx: Deps,
-  steps: Steps<Deps>,
+  steps: JobHandlers<Deps>,
   line: Claimed,
   deadline_ms: number,
 ): Promise<Outcome> {
@@ -185,7 +185,7 @@ function onRecord({ id }: Claimed, outcome: Outcome): Statement {
 
 /** After a failure that may pass the job waits, longer each time; after another one it is over. The error's code says which. */
 async function giveBack(ctx: JobDeps, job: Claimed, error: unknown): Promise<void> {
-  const isKnown = error instanceof TimestoreError;
+  const isKnown = error instanceof ApiError;
   const mayPass = !isKnown || errorCatalogue[error.code].retryable;
   const isOver = !mayPass || job.attempts + 1 >= (attempts_max[job.kind as JobKind] ?? attempts_max.others);
   const wait_ms = Math.min(retry_ms_max, 1_000 * 2 ** Math.min(job.attempts, 20));

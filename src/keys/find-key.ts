@@ -3,7 +3,7 @@ import rememberKeyLua from '../buffer/lua/remember-key.lua';
 import { StoreError } from '../core/errors.ts';
 import { inEachInstance } from '../core/instance-memory.ts';
 import { describeError } from '../core/log.ts';
-import { Recent } from '../core/lru-map.ts';
+import { LruMap } from '../core/lru-map.ts';
 import { epochMs } from '../stores/postgres/client.ts';
 import { ask, runScript, script } from '../stores/redis/client.ts';
 import type { KeyDeps } from './deps.ts';
@@ -12,7 +12,7 @@ import { hashOf, isSame, type Key, keySchema, splitKey } from './key.ts';
 const rememberScript = script(rememberKeyLua);
 
 /** Keys that an instance was sent, those that there are not among them. */
-const seenKeys = inEachInstance(({ limits }) => new Recent<SeenKey>(limits.kept_names_max));
+const seenKeys = inEachInstance(({ limits }) => new LruMap<SeenKey>(limits.kept_names_max));
 
 /** How long an instance goes by what it has seen of a key: one that is revoked ends everywhere within that. */
 export const trusted_ms = 8_000;

@@ -1,4 +1,4 @@
-import { asking } from '../core/request-context.ts';
+import { currentActor } from '../core/request-context.ts';
 import type { Statement } from '../stores/postgres/client.ts';
 import type { KeyDeps } from './deps.ts';
 import { keyColumns, rememberKey } from './find-key.ts';
@@ -38,12 +38,12 @@ export function forgetDataset(dataset: string, ids: string[], job: string): Stat
      select $3, $4, case when revoked_at is null then 'key.change' else 'key.revoke' end, $1,
             jsonb_build_object('key', id, 'scopes', scopes)
        from changed`,
-    [dataset, ids, asking().actor, job],
+    [dataset, ids, currentActor().actor, job],
   ];
 }
 
 /** Tells all instances what is recorded of keys now; those that have seen them follow. Throws StoreError. */
-export async function tellOfKeys(ctx: KeyDeps, ids: string[]): Promise<void> {
+export async function reportKeys(ctx: KeyDeps, ids: string[]): Promise<void> {
   const rows = await ctx.postgres.rows(`select ${keyColumns} from api_keys where id = any($1)`, [ids]);
   for (const row of rows) await rememberKey(ctx, keySchema.parse(row));
 }

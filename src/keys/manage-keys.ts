@@ -1,6 +1,6 @@
 import type * as z from 'zod';
 import { auditLine } from '../catalog/audit-log/statement.ts';
-import { StoreError, TimestoreError } from '../core/errors.ts';
+import { ApiError, StoreError } from '../core/errors.ts';
 import { ask } from '../stores/redis/client.ts';
 import type { KeyDeps } from './deps.ts';
 import { keyColumns, rememberKey } from './find-key.ts';
@@ -58,7 +58,7 @@ export async function findKeyRecord(ctx: KeyDeps, id: string): Promise<Key> {
 }
 
 /**
- * Ends a key, everywhere within seconds. Asking again changes nothing and tells all instances again.
+ * Ends a key, everywhere within seconds. Actor again changes nothing and tells all instances again.
  *
  * @throws TimestoreError `not-found`; StoreError, also when it is on record and instances could not be told
  */
@@ -122,7 +122,7 @@ export async function rotateKey(ctx: KeyDeps, id: string, overlap_s: number): Pr
     const { revokedAt_ms, replacedBy } = await findKeyRecord(ctx, id);
     const why =
       revokedAt_ms !== null ? 'was revoked' : replacedBy !== null ? `was rotated to ${replacedBy}` : 'has expired';
-    throw new TimestoreError('conflict', `Key ${id} ${why}: make a new one.`);
+    throw new ApiError('conflict', `Key ${id} ${why}: make a new one.`);
   }
   const old = keySchema.parse(ended);
   await tellAll(ctx, old);
@@ -135,6 +135,6 @@ async function tellAll(ctx: KeyDeps, key: Key): Promise<void> {
   });
 }
 
-function noKey(id: string): TimestoreError {
-  return new TimestoreError('not-found', `There is no key ${id}.`);
+function noKey(id: string): ApiError {
+  return new ApiError('not-found', `There is no key ${id}.`);
 }

@@ -2,14 +2,14 @@ import { measureMemory } from '../buffer/memory.ts';
 import { sweepStates } from '../catalog/apply-states.ts';
 import { mirrorDue } from '../catalog/mirror-jobs.ts';
 import { describeError } from '../core/log.ts';
-import { handOnWhileDue, type LaneQueue } from '../flush/enqueue-due-lanes.ts';
+import { enqueueWhileDue, type LaneQueue } from '../flush/enqueue-due-lanes.ts';
 import { flushWhileDue } from '../flush/flush-due.ts';
 import { sweepDue } from '../flush/sweep-due.ts';
 import { createJob } from '../jobs/job.ts';
-import { noteNext, workOnJobs } from '../jobs/runner.ts';
+import { noteNext, runDueJobs } from '../jobs/runner.ts';
 import type { OperationDeps } from './deps.ts';
 import { exportDue } from './export/schedule.ts';
-import { jobSteps } from './job-handlers.ts';
+import { jobHandlers } from './job-handlers.ts';
 import { reconcileDue } from './reconcile/reconcile-due.ts';
 import { auditDue } from './row-audit/audit-due.ts';
 
@@ -46,14 +46,14 @@ export async function runMinute(
   await attempt(ctx, 'mirror', mirrorDue(ctx));
   let jobs: Promise<void> | undefined;
   const onJobs = () => {
-    jobs ??= attempt(ctx, 'jobs', workOnJobs(ctx, jobSteps, until_ms));
+    jobs ??= attempt(ctx, 'jobs', runDueJobs(ctx, jobHandlers, until_ms));
   };
   let memory: Promise<void> | undefined;
   const onLanes = () => {
     memory ??= attempt(ctx, 'memory', measureMemory(ctx));
   };
   const passes = { pause_ms, until_ms, onJobs, onLanes };
-  const flush = queue === undefined ? flushWhileDue(ctx, passes) : handOnWhileDue(ctx, queue, passes);
+  const flush = queue === undefined ? flushWhileDue(ctx, passes) : enqueueWhileDue(ctx, queue, passes);
   const audit = minute === auditMinute ? attempt(ctx, 'audit', auditDue(ctx, until_ms)) : undefined;
   const reconcile = minute === reconcileMinute ? attempt(ctx, 'reconcile', reconcileDue(ctx, until_ms)) : undefined;
   const exported = minute === exportMinute ? attempt(ctx, 'exports', exportDue(ctx)) : undefined;

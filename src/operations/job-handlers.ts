@@ -1,17 +1,17 @@
-import type { Steps } from '../jobs/runner.ts';
+import type { JobHandlers } from '../jobs/runner.ts';
 import { backupStep } from './backup/backup.ts';
 import { restoreStep } from './backup/restore.ts';
 import type { OperationDeps } from './deps.ts';
 import { exportStep } from './export/export.ts';
 import { importStep } from './import/import.ts';
-import { compareStep } from './import/verify.ts';
+import { verifyImportStep } from './import/verify.ts';
 import { applyRetentionStep } from './lifecycle/apply-retention.ts';
 import { dropDatasetStep, dropTableStep } from './lifecycle/drop.ts';
 import { changeRows } from './row-changes/change-rows.ts';
 import { mirrorStep } from './takeover/mirror.ts';
 import { notifyStep } from './webhooks/notify.ts';
 
-export const jobSteps: Steps<OperationDeps> = {
+export const jobHandlers: JobHandlers<OperationDeps> = {
   'delete-rows': changeRows,
   'correct-rows': changeRows,
   'drop-table': dropTableStep,
@@ -22,6 +22,6 @@ export const jobSteps: Steps<OperationDeps> = {
   export: exportStep,
   notify: notifyStep,
   import: importStep,
-  compare: compareStep,
+  compare: verifyImportStep,
   mirror: mirrorStep,
 };

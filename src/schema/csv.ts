@@ -1,4 +1,4 @@
-import { TimestoreError } from '../core/errors.ts';
+import { ApiError } from '../core/errors.ts';
 import { type Cell, CsvReader, type CsvRecord, type OpenQuoteError } from './csv-reader.ts';
 import { notNumberOf } from './double.ts';
 import type { Member } from './json-reader.ts';
@@ -23,8 +23,7 @@ export function* readCsv(text: string, rename?: Rename): Generator<CsvRow> {
 
 /** The names in a first line. Throws TimestoreError `malformed-body`. */
 function namesIn(header: CsvRecord | undefined, rename: Rename | undefined): string[] {
-  if (header === undefined)
-    throw new TimestoreError('malformed-body', 'The body is empty; send a line of names and rows.');
+  if (header === undefined) throw new ApiError('malformed-body', 'The body is empty; send a line of names and rows.');
   const problem = headerProblem(header, rename);
   if (problem !== undefined) throw malformedCsv(header.line, problem);
   return header.cells.map(({ text }) => renamed(rename, text));
@@ -60,11 +59,11 @@ export function rowOf(record: CsvRecord, names: string[]): CsvRow {
 }
 
 /** The refusal of a body for one of its lines. */
-export function malformedCsv(line: number, problem: string): TimestoreError {
-  return new TimestoreError('malformed-body', `The body is not valid CSV at line ${line}: ${problem}.`);
+export function malformedCsv(line: number, problem: string): ApiError {
+  return new ApiError('malformed-body', `The body is not valid CSV at line ${line}: ${problem}.`);
 }
 
-export const malformedOpenQuote = ({ line }: OpenQuoteError): TimestoreError =>
+export const malformedOpenQuote = ({ line }: OpenQuoteError): ApiError =>
   malformedCsv(line, 'a quote is opened there and not closed');
 
 /** A row as CSV of its own. */

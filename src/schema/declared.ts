@@ -1,5 +1,5 @@
 import type { Limits } from '../core/config.ts';
-import { TimestoreError } from '../core/errors.ts';
+import { ApiError } from '../core/errors.ts';
 import { coerce } from './coerce.ts';
 import { isDecimal } from './decimal.ts';
 import { FieldNames } from './field-name.ts';
@@ -142,7 +142,7 @@ function listProblem(name: string, type: FieldType): string | undefined {
 
 const newTable = 'send to a new table instead';
 
-function typeConflict(name: string, oldType: FieldType, newType: FieldType): TimestoreError {
+function typeConflict(name: string, oldType: FieldType, newType: FieldType): ApiError {
   return refused(
     `schema.fields: ${name} is ${oldType} and stays so, not ${newType}. Send its values as ${oldType}, or under a new name, ` +
       'or to a new table',
@@ -150,6 +150,6 @@ function typeConflict(name: string, oldType: FieldType, newType: FieldType): Tim
   );
 }
 
-function refused(detail: string, extra: Record<string, unknown>): TimestoreError {
-  return new TimestoreError('schema-refused', `${detail}.`, { extra });
+function refused(detail: string, extra: Record<string, unknown>): ApiError {
+  return new ApiError('schema-refused', `${detail}.`, { extra });
 }

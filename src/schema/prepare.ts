@@ -1,5 +1,5 @@
 import type { Limits } from '../core/config.ts';
-import { TimestoreError } from '../core/errors.ts';
+import { ApiError } from '../core/errors.ts';
 import { malformedOpenQuote, readCsv } from './csv.ts';
 import { OpenQuoteError } from './csv-reader.ts';
 import { JsonReader, JsonSyntaxError } from './json-reader.ts';
@@ -51,7 +51,7 @@ function readRows(text: string, format: RowFormat, pass: RowsPass, rename: Renam
     return;
   }
   const reader = new JsonReader(text);
-  if (reader.atEnd()) throw new TimestoreError('malformed-body', 'The body is empty; send one row or more.');
+  if (reader.atEnd()) throw new ApiError('malformed-body', 'The body is empty; send one row or more.');
   if (format === 'json' && reader.take('[')) {
     if (!reader.take(']')) {
       do pass.row(reader);
@@ -72,11 +72,11 @@ function readRows(text: string, format: RowFormat, pass: RowsPass, rename: Renam
   } while (!reader.atEnd());
 }
 
-function malformed(text: string, error: JsonSyntaxError): TimestoreError {
+function malformed(text: string, error: JsonSyntaxError): ApiError {
   const before = text.slice(0, error.offset);
   const line = before.split('\n').length;
   const column = error.offset - before.lastIndexOf('\n');
-  return new TimestoreError(
+  return new ApiError(
     'malformed-body',
     `The body is not valid JSON at line ${line}, column ${column}: ${error.message}.`,
   );

@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { TimestoreError } from '../core/errors.ts';
+import { ApiError } from '../core/errors.ts';
 
 /** Names that rows have, and those of the fields that their values are stored in. */
 export type Rename = ReadonlyMap<string, string>;
@@ -30,7 +30,7 @@ export function readRename(text: string): Rename {
   const { data, error } = renameForm.safeParse(names);
   if (data !== undefined) return new Map(Object.entries(data));
   const why = error?.issues[0]?.message ?? '';
-  throw new TimestoreError(
+  throw new ApiError(
     'invalid-request',
     `rename: a JSON object with the names in the rows and those of the fields, such as {"_time":"timestamp"} (${why}).`,
   );

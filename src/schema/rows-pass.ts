@@ -1,5 +1,5 @@
 import type { Limits } from '../core/config.ts';
-import { TimestoreError } from '../core/errors.ts';
+import { ApiError } from '../core/errors.ts';
 import { coerce, inferType, isEmptyArray, type Refusal } from './coerce.ts';
 import { type CsvRow, csvText, malformedCsv, membersOf } from './csv.ts';
 import { FieldNames } from './field-name.ts';
@@ -147,7 +147,7 @@ export class RowsPass {
     this.#index += 1;
     this.#reading += 1;
     if (this.#index < this.#limits.request_rows_max) return;
-    throw new TimestoreError(
+    throw new ApiError(
       'limit-exceeded',
       `More than ${this.#limits.request_rows_max} rows in one request (limit request_rows_max); send them in several.`,
     );

@@ -1,4 +1,4 @@
-import { TimestoreError } from '../core/errors.ts';
+import { ApiError } from '../core/errors.ts';
 
 /**
  * What may be done with a dataset or a table. `frozen`: it takes no rows. `archived`: and is left out of lists.
@@ -18,12 +18,12 @@ export const effectiveState = `case
 export const effectiveRetention = `case when t.definition ? 'retention' then t.definition->'retention' else d.retention end`;
 
 /** Says why a table, or all of a dataset, takes no rows. */
-export function notWritable(dataset: string, name: string | undefined, state: State): TimestoreError {
+export function notWritable(dataset: string, name: string | undefined, state: State): ApiError {
   const what = name === undefined ? `dataset ${dataset}` : `table ${name} of dataset ${dataset}`;
   const whys: Partial<Record<State, string>> = {
     archived: 'it is archived. Set its state to active first.',
     deleting: 'it is being deleted. Set its state to active first, or wait until it is gone.',
   };
   const detail = `Writes to ${what} are stopped${whys[state] === undefined ? ' for a cutover.' : `: ${whys[state]}`}`;
-  return new TimestoreError('dataset-frozen', detail, { extra: { state }, retryAfterMs: 5_000 });
+  return new ApiError('dataset-frozen', detail, { extra: { state }, retryAfterMs: 5_000 });
 }

@@ -3,7 +3,7 @@ import { spanOf } from '../core/trace.ts';
 import type { Counters } from './counters.ts';
 
 /** A store's client whose calls are timed, each as a span of the trace that it belongs to. */
-export function watched<Client extends object>(store: StoreName, client: Client, counters: Counters): Client {
+export function instrument<Client extends object>(store: StoreName, client: Client, counters: Counters): Client {
   return new Proxy(client, {
     get(target, name) {
       const member: unknown = Reflect.get(target, name, target);

@@ -2,8 +2,8 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
-import { workOnJobs } from '../../src/jobs/runner.ts';
-import { jobSteps } from '../../src/operations/job-handlers.ts';
+import { runDueJobs } from '../../src/jobs/runner.ts';
+import { jobHandlers } from '../../src/operations/job-handlers.ts';
 import { startMiniflare } from '../integration/http/miniflare.ts';
 import { knowing, useOrigin } from '../integration/migration/origin.ts';
 import { at, expectStored, flush, newDataset, newInstance, tableOf } from '../integration/support.ts';
@@ -29,7 +29,7 @@ beforeAll(async () => {
   // As the clock does every minute.
   clock = (async () => {
     while (!isOver) {
-      await workOnJobs(ctx, jobSteps, ctx.now() + 1_000);
+      await runDueJobs(ctx, jobHandlers, ctx.now() + 1_000);
       await delay(200);
     }
   })();

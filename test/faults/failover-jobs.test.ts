@@ -4,15 +4,15 @@ import { snapshotTable } from '../../src/buffer/snapshot.ts';
 import { atLane } from '../../src/catalog/lane-location.ts';
 import { insertSeal, settingsVersion } from '../../src/flush/insert.ts';
 import { createJob, type Job, readJob } from '../../src/jobs/job.ts';
-import { workOnJobs } from '../../src/jobs/runner.ts';
-import { beginExport, type ExportRequest } from '../../src/operations/export/export.ts';
+import { runDueJobs } from '../../src/jobs/runner.ts';
+import { type ExportRequest, scheduleExport } from '../../src/operations/export/export.ts';
 import { readExport } from '../../src/operations/export/published.ts';
-import { beginImport } from '../../src/operations/import/import.ts';
-import { beginCompare } from '../../src/operations/import/verify.ts';
-import { jobSteps } from '../../src/operations/job-handlers.ts';
+import { scheduleImport } from '../../src/operations/import/import.ts';
+import { scheduleImportVerification } from '../../src/operations/import/verify.ts';
+import { jobHandlers } from '../../src/operations/job-handlers.ts';
 import { reconcileTable } from '../../src/operations/reconcile/reconcile-table.ts';
 import { auditTable } from '../../src/operations/row-audit/audit-table.ts';
-import { beginChange } from '../../src/operations/row-changes/change-rows.ts';
+import { scheduleRowChange } from '../../src/operations/row-changes/change-rows.ts';
 import type { RowsChange } from '../../src/operations/row-changes/changed-rows.ts';
 import { workUntilOver } from '../integration/jobs/support.ts';
 import {
@@ -44,14 +44,14 @@ const values = async (ctx: Instance, dataset: string) => {
 
 const erased = { filters: { columns: [{ column: 'v', op: 'eq', value: 'erase' }] } };
 const begin = (ctx: Instance, dataset: string, request: object = { rows: erased }) =>
-  beginChange(ctx, { dataset, table: 'm', request: request as RowsChange });
+  scheduleRowChange(ctx, { dataset, table: 'm', request: request as RowsChange });
 
 /** The result of a job, which ends: one that never does would wait for the test's own end. */
 async function resultOf(ctx: Instance, { id }: Pick<Job, 'id'>): Promise<unknown> {
   await expect
     .poll(
       async () => {
-        await workOnJobs(ctx, jobSteps, ctx.now() + 2_000);
+        await runDueJobs(ctx, jobHandlers, ctx.now() + 2_000);
         return await readJob(ctx, id);
       },
       { timeout: 20_000 },
@@ -171,11 +171,17 @@ test('exports, comparisons, imports of what is missing and backups have what a f
   // Each is of four rows, two of which do not show now.
   const whole = [row(1, 'first'), row(2, 'second'), row(3, 'third'), row(4, 'fourth')];
   const key = await put(ctx, 'whole', whole);
-  const exported = await beginExport(ctx, dataset, 'm', { format: 'ndjson' } as ExportRequest, undefined);
-  const compared = await beginCompare(ctx, dataset, 'm', { format: 'ndjson', objects: [key] } as never, undefined);
+  const exported = await scheduleExport(ctx, dataset, 'm', { format: 'ndjson' } as ExportRequest, undefined);
+  const compared = await scheduleImportVerification(
+    ctx,
+    dataset,
+    'm',
+    { format: 'ndjson', objects: [key] } as never,
+    undefined,
+  );
   const again = await rememberBuffer(ctx);
   await send(ctx, dataset, [row(5, 'fifth')]);
-  const late = await beginExport(ctx, dataset, 'm', { format: 'ndjson' } as ExportRequest, undefined);
+  const late = await scheduleExport(ctx, dataset, 'm', { format: 'ndjson' } as ExportRequest, undefined);
   await again();
   // It has the sequence of the one before, and is of none of these jobs.
   await send(ctx, dataset, [row(6, 'sixth')]);
@@ -186,7 +192,7 @@ test('exports, comparisons, imports of what is missing and backups have what a f
   expect((await readExport(ctx, late.id)).rows).toBe(4);
   const six = await put(ctx, 'six', [...whole, row(6, 'sixth')]);
   const request = { objects: [six], format: 'ndjson', missingOnly: true };
-  expect(await resultOf(ctx, await beginImport(ctx, dataset, 'm', request as never, undefined))).toMatchObject({
+  expect(await resultOf(ctx, await scheduleImport(ctx, dataset, 'm', request as never, undefined))).toMatchObject({
     rows: 0,
   });
   const backup = await createJob(ctx, {
@@ -283,7 +289,7 @@ test('no row of an import that is under way is exported, compared or deleted', a
   await send(ctx, dataset, [row(1, 'erase')]);
   const imported = async (name: string, second: number) => {
     const request = { objects: [await put(ctx, name, [row(second, 'erase')])], format: 'ndjson' };
-    return await beginImport(ctx, dataset, 'm', request as never, undefined);
+    return await scheduleImport(ctx, dataset, 'm', request as never, undefined);
   };
   await resultOf(ctx, await imported('first', 2));
   const job = await imported('second', 3);
@@ -292,18 +298,18 @@ test('no row of an import that is under way is exported, compared or deleted', a
     await ctx.postgres.rows(`update jobs set due_at = now() + ${after} where id = $1`, [each?.id]);
   };
   const steps = {
-    ...jobSteps,
-    import: async (...args: Parameters<typeof jobSteps.import>) => {
-      const outcome = await jobSteps.import(...args);
+    ...jobHandlers,
+    import: async (...args: Parameters<typeof jobHandlers.import>) => {
+      const outcome = await jobHandlers.import(...args);
       if (begun.length === 0 && 'progress' in outcome && outcome.progress.latest_ms !== undefined) {
-        begun.push(await beginExport(ctx, dataset, 'm', { format: 'ndjson' } as ExportRequest, undefined));
+        begun.push(await scheduleExport(ctx, dataset, 'm', { format: 'ndjson' } as ExportRequest, undefined));
         begun.push(await begin(ctx, dataset));
         await isDue(begun[1], "interval '1 hour'");
       }
       return outcome;
     },
   };
-  while ((await readJob(ctx, job.id)).state !== 'done') await workOnJobs(ctx, steps, ctx.now() + 2_000);
+  while ((await readJob(ctx, job.id)).state !== 'done') await runDueJobs(ctx, steps, ctx.now() + 2_000);
   const [exported, deleted] = begun as [Job, Job];
   expect(await resultOf(ctx, exported)).toMatchObject({ rows: 2 });
   await isDue(deleted, "interval '0'");
@@ -323,7 +329,7 @@ test('a job from before times were kept with its sequences goes on', async () =>
     ]);
     return { id };
   };
-  const exported = await beginExport(ctx, dataset, 'm', { format: 'ndjson' } as ExportRequest, undefined);
+  const exported = await scheduleExport(ctx, dataset, 'm', { format: 'ndjson' } as ExportRequest, undefined);
   await resultOf(ctx, await withoutTimes(exported, 1));
   expect((await readExport(ctx, exported.id)).rows).toBe(1);
   await send(ctx, dataset, [row(2, 'erase')]);
@@ -341,14 +347,14 @@ test('further pages are given out again after a failover that brings the mark of
   const job = await begin(ctx, dataset);
   let failOver: (() => Promise<void>) | undefined;
   const steps = {
-    ...jobSteps,
-    'delete-rows': async (...args: Parameters<(typeof jobSteps)['delete-rows']>) => {
-      const outcome = await jobSteps['delete-rows'](...args);
+    ...jobHandlers,
+    'delete-rows': async (...args: Parameters<(typeof jobHandlers)['delete-rows']>) => {
+      const outcome = await jobHandlers['delete-rows'](...args);
       if ('progress' in outcome && outcome.progress.isSent === true) failOver ??= await rememberBuffer(ctx);
       return outcome;
     },
   };
-  while ((await readJob(ctx, job.id)).state !== 'done') await workOnJobs(ctx, steps, ctx.now() + 2_000);
+  while ((await readJob(ctx, job.id)).state !== 'done') await runDueJobs(ctx, steps, ctx.now() + 2_000);
   await failOver?.();
   const table = await tableOf(ctx, dataset);
   const changes = async () => {
@@ -376,13 +382,13 @@ test('the mark of a change stays while it runs, or ClickHouse has not ended it, 
   const job = await begin(ctx, dataset);
   const { id } = job;
   const steps = {
-    ...jobSteps,
-    'delete-rows': async (...args: Parameters<(typeof jobSteps)['delete-rows']>) => {
-      const outcome = await jobSteps['delete-rows'](...args);
+    ...jobHandlers,
+    'delete-rows': async (...args: Parameters<(typeof jobHandlers)['delete-rows']>) => {
+      const outcome = await jobHandlers['delete-rows'](...args);
       return 'progress' in outcome && outcome.progress.isSent ? { ...outcome, wait_ms: 3_600_000 } : outcome;
     },
   };
-  while (!(await isMarked())) await workOnJobs(ctx, steps, ctx.now() + 500);
+  while (!(await isMarked())) await runDueJobs(ctx, steps, ctx.now() + 500);
   expect((await readJob(ctx, id)).state).toMatch(/queued|running/);
   expect((await reconcileTable(ctx, table)).drift).toEqual([]);
   expect(await isMarked()).toBe(true);

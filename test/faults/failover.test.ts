@@ -4,18 +4,18 @@ import { snapshotTable } from '../../src/buffer/snapshot.ts';
 import { changeTable } from '../../src/catalog/change-table.ts';
 import { readTable } from '../../src/catalog/find-table.ts';
 import { atLane } from '../../src/catalog/lane-location.ts';
-import { TimestoreError } from '../../src/core/errors.ts';
+import { ApiError } from '../../src/core/errors.ts';
 import { qualifiedName } from '../../src/core/identifiers.ts';
-import { cutOf } from '../../src/flush/flush-snapshot.ts';
+import { flushableSnapshot } from '../../src/flush/flush-snapshot.ts';
 import { insertPlace, insertSeal, settingsVersion } from '../../src/flush/insert.ts';
 import { readReceipt } from '../../src/ingest/receipt.ts';
-import { workOnJobs } from '../../src/jobs/runner.ts';
-import { beginImport } from '../../src/operations/import/import.ts';
-import { jobSteps } from '../../src/operations/job-handlers.ts';
+import { runDueJobs } from '../../src/jobs/runner.ts';
+import { scheduleImport } from '../../src/operations/import/import.ts';
+import { jobHandlers } from '../../src/operations/job-handlers.ts';
 import { openRecords } from '../../src/operations/quarantine/replay.ts';
 import { reconcileTable } from '../../src/operations/reconcile/reconcile-table.ts';
 import { auditTable } from '../../src/operations/row-audit/audit-table.ts';
-import { beginChange } from '../../src/operations/row-changes/change-rows.ts';
+import { scheduleRowChange } from '../../src/operations/row-changes/change-rows.ts';
 import type { RowsChange } from '../../src/operations/row-changes/changed-rows.ts';
 import type { Table } from '../../src/schema/table.ts';
 import { workUntilOver } from '../integration/jobs/support.ts';
@@ -56,8 +56,8 @@ async function refusal(read: Promise<unknown>): Promise<Record<string, unknown>>
     () => undefined,
     (caught) => caught,
   );
-  expect(error).toBeInstanceOf(TimestoreError);
-  return { code: (error as TimestoreError).code, ...(error as TimestoreError).extra };
+  expect(error).toBeInstanceOf(ApiError);
+  return { code: (error as ApiError).code, ...(error as ApiError).extra };
 }
 const lost = { code: 'stale-read', lost: true };
 
@@ -246,7 +246,7 @@ test('a failover while an import is published hides no row of it for ever', asyn
       const key = `imports/failover-${process.pid}-${instances}-${name}.ndjson`;
       const body = rows.map((each) => JSON.stringify(each)).join('\n');
       await fetch(await ctx.objects.presignPut(key, 60), { method: 'PUT', body });
-      return await beginImport(ctx, dataset, 'm', { objects: [key], format: 'ndjson' } as never, undefined);
+      return await scheduleImport(ctx, dataset, 'm', { objects: [key], format: 'ndjson' } as never, undefined);
     };
     // The lane of imports is there from the first one on.
     expect((await workUntilOver(ctx, await begin('first', [row(2, 'second')]))).state).toBe('done');
@@ -256,18 +256,18 @@ test('a failover while an import is published hides no row of it for ever', asyn
     if (before === 'its publishing') {
       // The last moment at which the lane had the seal.
       const steps = {
-        ...jobSteps,
-        import: async (...args: Parameters<typeof jobSteps.import>) => {
+        ...jobHandlers,
+        import: async (...args: Parameters<typeof jobHandlers.import>) => {
           const table = await tableOf(ctx, dataset);
           const lanes = Array.from({ length: await lanesOf() }, (_, lane) => lane);
           const imports = await ctx.redis.inTurn(
             lanes.map((lane) => ['HGET', ctx.keys.state(table, lane), 's_import']),
           );
           if (imports.some(({ result }) => result)) failOver = await rememberBuffer(ctx);
-          return await jobSteps.import(...args);
+          return await jobHandlers.import(...args);
         },
       };
-      while ((await workOnJobs(ctx, steps, ctx.now() + 60_000)) > 0);
+      while ((await runDueJobs(ctx, steps, ctx.now() + 60_000)) > 0);
     }
     expect((await workUntilOver(ctx, job)).state).toBe('done');
     expect(await values(ctx, dataset)).toEqual(['first', 'second', 'third', 'fourth']);
@@ -306,7 +306,7 @@ test.each(['audit', 'comparison', 'reconciliation'])(
         drift: expect.arrayContaining([expect.objectContaining({ what: 'rows-hidden', mended: true })]),
       });
     } else {
-      const { until } = await cutOf(ctx, (await readTable(ctx, dataset, 'm')) as Table);
+      const { until } = await flushableSnapshot(ctx, (await readTable(ctx, dataset, 'm')) as Table);
       expect(until.map(({ lane }) => lane)).toEqual(expect.arrayContaining([1, 2, 3]));
     }
     expect((await values(ctx, dataset)).sort()).toEqual(['first', ...names].sort());
@@ -323,7 +323,7 @@ const erased = { rows: { filters: { columns: [{ column: 'v', op: 'eq', value: 'e
 
 /** All rows are gone, and with them the tokens of the inserts that brought them. */
 async function eraseAll(ctx: Ctx, dataset: string): Promise<void> {
-  const job = await beginChange(ctx, { dataset, table: 'm', request: erased });
+  const job = await scheduleRowChange(ctx, { dataset, table: 'm', request: erased });
   expect((await workUntilOver(ctx, job)).state).toBe('done');
   const table = await tableOf(ctx, dataset);
   expect(await storedRows(ctx, table)).toBe(0);
@@ -469,7 +469,7 @@ test('rows are deleted only when inserts have ended that could bring them again'
     timeout_ms: 60_000,
   });
   await isRunning(ctx, dataset);
-  const job = await beginChange(ctx, { dataset, table: 'm', request: erased });
+  const job = await scheduleRowChange(ctx, { dataset, table: 'm', request: erased });
   expect((await workUntilOver(ctx, job)).state).toBe('done');
   await late;
   expect(await values(ctx, dataset)).toEqual(['keep']);

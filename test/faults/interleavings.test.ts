@@ -6,7 +6,7 @@ import { shardsOf } from '../../src/catalog/lane-location.ts';
 import { knownTables } from '../../src/catalog/table-cache.ts';
 import { StoreError } from '../../src/core/errors.ts';
 import { qualifiedName } from '../../src/core/identifiers.ts';
-import { Recent } from '../../src/core/lru-map.ts';
+import { LruMap } from '../../src/core/lru-map.ts';
 import type { Context } from '../../src/create-context.ts';
 import { flushLane } from '../../src/flush/flush-lane.ts';
 import { openRecords, replayRecords } from '../../src/operations/quarantine/replay.ts';
@@ -162,8 +162,8 @@ class World {
   async alter(change: string): Promise<void> {
     if (this.acknowledged.size === 0) return;
     const table = await tableOf(this.instance, this.dataset);
-    for (const { at } of shardsOf(this.instance, table)) {
-      await at.clickhouse.command(`ALTER TABLE ${qualifiedName(table)} ${change}`);
+    for (const { node } of shardsOf(this.instance, table)) {
+      await node.clickhouse.command(`ALTER TABLE ${qualifiedName(table)} ${change}`);
     }
   }
 
@@ -230,7 +230,7 @@ class World {
   }
 
   private async with(injectedFault: Fault | null, work: (instance: Context) => Promise<unknown>): Promise<void> {
-    const tables: ReturnType<typeof knownTables> = new Recent(10);
+    const tables: ReturnType<typeof knownTables> = new LruMap(10);
     for (const [name, seen] of knownTables(this.instance)) tables.set(name, seen);
     const memory = new Map(this.instance.memory).set(knownTables.key, tables);
     const instance = inject({ ...this.instance, memory }, injectedFault ?? undefined);

@@ -3,8 +3,8 @@
  * JSON; without one it tells its calls.
  */
 import { createContext } from '../../src/create-context.ts';
-import { workOnJobs } from '../../src/jobs/runner.ts';
-import { jobSteps } from '../../src/operations/job-handlers.ts';
+import { runDueJobs } from '../../src/jobs/runner.ts';
+import { jobHandlers } from '../../src/operations/job-handlers.ts';
 import { type Fault, inject } from './injection.ts';
 
 const ctx = { ...createContext(process.env), log: () => undefined };
@@ -17,5 +17,5 @@ const rows: typeof ctx.postgres.rows = (sql, params) =>
   (sql.startsWith('update jobs set claimed_until') ? ctx : counted).postgres.rows(sql, params);
 const transaction: typeof ctx.postgres.transaction = (statements) => counted.postgres.transaction(statements);
 
-await workOnJobs({ ...counted, postgres: { rows, transaction } }, jobSteps, Date.now() + 60_000);
+await runDueJobs({ ...counted, postgres: { rows, transaction } }, jobHandlers, Date.now() + 60_000);
 process.stdout.write(JSON.stringify(counted.calls));

@@ -2,7 +2,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, describe, expect, test } from 'vitest';
 import { listJobs } from '../../src/jobs/job.ts';
-import { beginExport, exportFolder } from '../../src/operations/export/export.ts';
+import { exportFolder, scheduleExport } from '../../src/operations/export/export.ts';
 import { listExports } from '../../src/operations/export/published.ts';
 import { createWebhook } from '../../src/operations/webhooks/webhook.ts';
 import { at, type Instance, newDataset, newInstance, send } from '../integration/support.ts';
@@ -32,7 +32,7 @@ async function begun(ctx: Instance) {
   const dataset = newDataset();
   await send(ctx, dataset, rows);
   const webhook = await createWebhook(ctx, { url, events: ['export.published'], datasets: [dataset] });
-  const job = await beginExport(ctx, dataset, 'm', { format: 'ndjson' }, undefined);
+  const job = await scheduleExport(ctx, dataset, 'm', { format: 'ndjson' }, undefined);
   return { dataset, job, webhook };
 }
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { beginImport } from '../../src/operations/import/import.ts';
+import { scheduleImport } from '../../src/operations/import/import.ts';
 import { auditTable } from '../../src/operations/row-audit/audit-table.ts';
 import {
   at,
@@ -26,7 +26,7 @@ async function begun(ctx: Instance) {
   await send(ctx, dataset, [{ timestamp: at(0), v: 0 }]);
   const key = `imports/${dataset}.ndjson`;
   await ctx.objects.put(key, brought.map((row) => JSON.stringify(row)).join('\n'));
-  return { dataset, job: await beginImport(ctx, dataset, 'm', { format: 'ndjson', objects: [key] }, undefined) };
+  return { dataset, job: await scheduleImport(ctx, dataset, 'm', { format: 'ndjson', objects: [key] }, undefined) };
 }
 
 async function rehearsal(): Promise<string[]> {

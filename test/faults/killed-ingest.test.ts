@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { finished } from 'node:stream/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect, inject, test } from 'vitest';
-import { atWhole } from '../../src/catalog/lane-location.ts';
+import { atAllRows } from '../../src/catalog/lane-location.ts';
 import { createContext } from '../../src/create-context.ts';
 import { useCli } from '../cli/support.ts';
 import { useWorker } from '../integration/http/worker.ts';
@@ -99,8 +99,8 @@ test(`a file of ${rows} rows is taken whole and once, though its load is killed 
     })
     .toBe(rows);
   await expectStored(ctx, table, rows);
-  const { at, nameOf } = atWhole(ctx, [table]);
-  const [counted] = await at.clickhouse.rows<{ u: string; s: string }>(
+  const { node, nameOf } = atAllRows(ctx, [table]);
+  const [counted] = await node.clickhouse.rows<{ u: string; s: string }>(
     `SELECT uniqExact(v) AS u, sum(v) AS s FROM ${nameOf(table)}`,
   );
   expect({ u: Number(counted?.u), s: Number(counted?.s) }).toEqual({ u: rows, s: (rows * (rows - 1)) / 2 });

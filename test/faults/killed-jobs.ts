@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { inject } from 'vitest';
 import { type Job, readJob } from '../../src/jobs/job.ts';
-import { workOnJobs } from '../../src/jobs/runner.ts';
-import { jobSteps } from '../../src/operations/job-handlers.ts';
+import { runDueJobs } from '../../src/jobs/runner.ts';
+import { jobHandlers } from '../../src/operations/job-handlers.ts';
 import { newInstance } from '../integration/support.ts';
 import type { Fault } from './injection.ts';
 
@@ -50,7 +50,7 @@ export function usePrograms(name: string) {
       for (;;) {
         const job = await readJob(ctx, id);
         if (!['queued', 'running'].includes(job.state)) return job;
-        await workOnJobs(ctx, jobSteps, ctx.now() + 5_000);
+        await runDueJobs(ctx, jobHandlers, ctx.now() + 5_000);
       }
     },
   };

@@ -2,10 +2,10 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { deleteTable } from '../../src/catalog/change-table.ts';
 import { findTable } from '../../src/catalog/find-table.ts';
-import { StoreError, TimestoreError } from '../../src/core/errors.ts';
+import { ApiError, StoreError } from '../../src/core/errors.ts';
 import { flushLane } from '../../src/flush/flush-lane.ts';
 import type { Job } from '../../src/jobs/job.ts';
-import { beginChange } from '../../src/operations/row-changes/change-rows.ts';
+import { scheduleRowChange } from '../../src/operations/row-changes/change-rows.ts';
 import { type OwnBuffer, startOwnBuffer } from '../integration/buffer/own-buffer.ts';
 import { workUntilOver } from '../integration/jobs/support.ts';
 import { at, flush, type Instance, newDataset, newInstance, query, send, tableOf } from '../integration/support.ts';
@@ -200,7 +200,11 @@ class World {
     const kind = which % 3;
     await this.lateArrives();
     const filters = { columns: [{ column: 'kind', op: 'eq' as const, value: kind }] };
-    const job = await beginChange(this.instance, { dataset: this.dataset, table: 'm', request: { rows: { filters } } });
+    const job = await scheduleRowChange(this.instance, {
+      dataset: this.dataset,
+      table: 'm',
+      request: { rows: { filters } },
+    });
     this.deletions.push({ job, batches: this.batches.filter((_, n) => n % 3 === kind) });
   }
 
@@ -296,7 +300,7 @@ class World {
     if (batch === undefined) return;
     const n = this.batches.indexOf(batch);
     const ids = await this.seen({ minWatermark: batch.token }).catch((error) => {
-      if (!(error instanceof TimestoreError)) throw error;
+      if (!(error instanceof ApiError)) throw error;
       expect([n, batch.state, error.code, error.extra]).toMatchObject([n, 'perhaps', 'stale-read', { lost: true }]);
       return undefined;
     });

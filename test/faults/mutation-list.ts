@@ -1,6 +1,20 @@
 /** `suite`: where it is noticed first, if not among all. */
 export type Mutation = { rule: string; file: string; from: string; to: string; suite?: string };
 
+/** A source with a mutation; undefined where it does not apply. Line breaks and spaces do not matter, a formatter moves them. */
+export function mutated(source: string, { from, to }: Pick<Mutation, 'from' | 'to'>): string | undefined {
+  const tokens = from.match(/\w+|[^\w\s]/g) ?? [];
+  const pattern = tokens.map((token, i) => {
+    const before = tokens[i - 1] ?? '';
+    const space = i === 0 ? '' : /^\w/.test(token) && /\w$/.test(before) ? '\\s+' : '\\s*';
+    const comma = /[)\]}]/.test(token) && before !== ',' ? '(?:,\\s*)?' : '';
+    return `${space}${comma}${token.replace(/[^\w]/, '\\$&')}`;
+  });
+  const found = new RegExp(pattern.join('')).exec(source);
+  if (found === null) return undefined;
+  return source.slice(0, found.index) + to + source.slice(found.index + found[0].length);
+}
+
 export const mutations: Mutation[] = [
   {
     rule: 'lanes that a failover has undone are shown again',
@@ -292,8 +306,8 @@ export const mutations: Mutation[] = [
   {
     rule: 'a seal is published, whatever was deleted of batches that were complete before',
     file: 'src/flush/move-seal.ts',
-    from: 'const rest = await unstoredOf(at, table, lane, seal);',
-    to: 'const rest = (await unstoredOf(at, table, lane, seal)) && seal;',
+    from: 'const rest = await unstoredOf(node, table, lane, seal);',
+    to: 'const rest = (await unstoredOf(node, table, lane, seal)) && seal;',
     suite: 'test/faults/failover.test.ts',
   },
   {
@@ -313,8 +327,8 @@ export const mutations: Mutation[] = [
   {
     rule: 'rows in quarantine are found by their ids, however many there are',
     file: 'functions/routes/quarantine.ts',
-    from: 'openRecords(timestore, dataset, { ids, limit: rowsMax })',
-    to: '(await openRecords(timestore, dataset, { limit: rowsMax })).filter(({ id }) => ids.includes(id))',
+    from: 'openRecords(ctx, dataset, { ids, limit: rowsMax })',
+    to: '(await openRecords(ctx, dataset, { limit: rowsMax })).filter(({ id }) => ids.includes(id))',
     suite: 'test/integration/http/ingest.test.ts',
   },
   {
@@ -600,22 +614,22 @@ export const mutations: Mutation[] = [
   {
     rule: 'fields reach a shard before rows of a replay are tried there',
     file: 'src/operations/quarantine/resend.ts',
-    from: '  await addColumnsAt(at, table);\n',
+    from: '  await addColumnsAt(node, table);\n',
     to: '',
     suite: 'test/cluster',
   },
   {
     rule: 'an import goes on when the table has got fields since',
     file: 'src/operations/import/import.ts',
-    from: '  await addStagingFields(at, table, source.staging);\n  await addColumnsAt(at, table);\n  let { moved }',
+    from: '  await addStagingFields(node, table, source.staging);\n  await addColumnsAt(node, table);\n  let { moved }',
     to: '  let { moved }',
     suite: 'test/integration/jobs/import.test.ts',
   },
   {
     rule: 'an import has its sequences before any of its rows is in the table',
     file: 'src/operations/import/sequences.ts',
-    from: '  const { outcome, watermark = 0 } = await sealImport(at, table, seal);',
-    to: "  const { outcome, watermark = 0 } = latest_ms === undefined ? { outcome: 'sealed' as const } : await sealImport(at, table, seal);",
+    from: '  const { outcome, watermark = 0 } = await sealImport(node, table, seal);',
+    to: "  const { outcome, watermark = 0 } = latest_ms === undefined ? { outcome: 'sealed' as const } : await sealImport(node, table, seal);",
     suite: 'test/integration/jobs/import.test.ts',
   },
   {
@@ -698,7 +712,7 @@ export const mutations: Mutation[] = [
   {
     rule: 'an export has nothing that came after it',
     file: 'src/operations/export/day.ts',
-    from: 'const conditions = [untilSql(until), ',
+    from: 'const conditions = [lanePositionsSql(until), ',
     to: "const conditions = ['1', ",
     suite: 'test/integration/jobs/export.test.ts',
   },
@@ -1004,8 +1018,8 @@ export const mutations: Mutation[] = [
   {
     rule: 'waiting before rows in quarantine are sent again',
     file: 'src/operations/quarantine/replay.ts',
-    from: 'const late = await stillOnTheirWay(',
-    to: 'const late: OpenRecord[] = [] || await stillOnTheirWay(',
+    from: 'const late = await countInFlight(',
+    to: 'const late: OpenRecord[] = [] || await countInFlight(',
   },
   {
     rule: 'setting rows aside before they leave the buffer',
@@ -1058,7 +1072,7 @@ export const mutations: Mutation[] = [
   {
     rule: 'draining the outbox before manifests are rebuilt',
     file: 'src/operations/row-audit/audit-table.ts',
-    from: 'await drainOutbox(ctx);',
+    from: 'await drainManifestOutbox(ctx);',
     to: '',
   },
   {
@@ -1238,35 +1252,35 @@ export const mutations: Mutation[] = [
   {
     rule: 'a seal goes into a table of its own life',
     file: 'src/flush/flush-lane.ts',
-    from: 'if (current !== undefined && current.physical !== table.physical) throw new LifeOver(table);',
+    from: 'if (current !== undefined && current.physical !== table.physical) throw new LifeEndedError(table);',
     to: '',
     suite: 'test/integration/catalogue/stale-life.test.ts',
   },
   {
     rule: 'a query is of one life of each table',
     file: 'src/query/execution/read-snapshot.ts',
-    from: 'if (newest !== undefined && newest.physical !== table.physical) throw new LifeOver(table);',
+    from: 'if (newest !== undefined && newest.physical !== table.physical) throw new LifeEndedError(table);',
     to: '',
     suite: 'test/integration/catalogue/stale-life.test.ts',
   },
   {
     rule: 'nobody makes a table whose life is over',
     file: 'src/catalog/ensure-table.ts',
-    from: '  await requireLiving(ctx, table, from);\n  await makeTable',
+    from: '  await requireCurrentLife(ctx, table, from);\n  await makeTable',
     to: '  await makeTable',
     suite: 'test/integration/catalogue/stale-life.test.ts',
   },
   {
     rule: 'a table that was made while it was dropped is dropped by whoever made it',
     file: 'src/catalog/ensure-table.ts',
-    from: '  await makeTable(ctx, table, needs);\n  try {\n    await requireLiving(ctx, table, from);',
+    from: '  await makeTable(ctx, table, needs);\n  try {\n    await requireCurrentLife(ctx, table, from);',
     to: '  await makeTable(ctx, table, needs);\n  try {',
     suite: 'test/integration/catalogue/stale-life.test.ts',
   },
   {
     rule: 'a flush of a table that is not there any more looks for the next of its name',
     file: 'src/flush/flush-table.ts',
-    from: '    await requireLiving(ctx, table);\n',
+    from: '    await requireCurrentLife(ctx, table);\n',
     to: '',
     suite: 'test/integration/catalogue/stale-life.test.ts',
   },
@@ -1287,7 +1301,7 @@ export const mutations: Mutation[] = [
   {
     rule: 'no row goes into quarantine for the schema of a life that is over',
     file: 'src/ingest/ingest.ts',
-    from: 'if (rows.errorsTotal > 0 && table !== undefined && (await isOver(ctx, table))) throw new LifeOver(table);',
+    from: 'if (rows.errorsTotal > 0 && table !== undefined && (await hasLifeEnded(ctx, table))) throw new LifeEndedError(table);',
     to: '',
     suite: 'test/integration/catalogue/stale-life.test.ts',
   },
@@ -1301,7 +1315,7 @@ export const mutations: Mutation[] = [
   {
     rule: 'no lanes for a table that was dropped',
     file: 'src/catalog/provision-lanes.ts',
-    from: 'if (table?.physical !== seen.physical) throw new LifeOver(seen);',
+    from: 'if (table?.physical !== seen.physical) throw new LifeEndedError(seen);',
     to: 'if (table === undefined) return setUpAll(ctx, seen);',
     suite: 'test/integration/catalogue/races.test.ts',
   },

@@ -11,7 +11,7 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync }
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { type Mutation, mutations } from './mutation-list.ts';
+import { type Mutation, mutated, mutations } from './mutation-list.ts';
 
 const root = join(import.meta.dirname, '..', '..');
 const suites = ['test/integration', 'test/faults/interleavings', 'test/faults/crash-points'];
@@ -57,8 +57,9 @@ function firstFailure({ file, from, to }: Mutation, suite: string): string | und
     }
     symlinkSync(join(root, 'node_modules'), join(copy, 'node_modules'));
     const source = readFileSync(join(copy, file), 'utf8');
-    if (!source.includes(from)) throw new Error(`${file} does not have what the mutation replaces: ${from}`);
-    writeFileSync(join(copy, file), source.replace(from, to));
+    const changed = mutated(source, { from, to });
+    if (changed === undefined) throw new Error(`${file} does not contain the text that the mutation replaces: ${from}`);
+    writeFileSync(join(copy, file), changed);
     const vitest = join(root, 'node_modules', 'vitest', 'vitest.mjs');
     const { status, signal, stderr } = spawnSync(process.execPath, [vitest, 'run', '--bail=1', suite], {
       cwd: copy,

@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
 import { freePorts, type Stack } from '../../local/stack.ts';
 import { migrate } from '../../src/cli/migrate.ts';
-import { StoreError, TimestoreError } from '../../src/core/errors.ts';
+import { ApiError, StoreError } from '../../src/core/errors.ts';
 import { type Context, createContext } from '../../src/create-context.ts';
 import { flushLane } from '../../src/flush/flush-lane.ts';
 import { ClickHouseError } from '../../src/stores/clickhouse/client.ts';
@@ -48,7 +48,7 @@ async function unlessAway<T>(work: () => Promise<T>): Promise<T | undefined> {
     return await work();
   } catch (error) {
     const isAway = error instanceof StoreError || error instanceof ClickHouseError;
-    if (isAway || (error instanceof TimestoreError && error.code === 'conflict')) return undefined;
+    if (isAway || (error instanceof ApiError && error.code === 'conflict')) return undefined;
     throw error;
   }
 }

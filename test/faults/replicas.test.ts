@@ -16,10 +16,10 @@ import { type Context, createContext } from '../../src/create-context.ts';
 import { flushLane } from '../../src/flush/flush-lane.ts';
 import { ingestRows } from '../../src/ingest/ingest.ts';
 import { readJob } from '../../src/jobs/job.ts';
-import { workOnJobs } from '../../src/jobs/runner.ts';
+import { runDueJobs } from '../../src/jobs/runner.ts';
 import type { OperationStep } from '../../src/operations/deps.ts';
-import { jobSteps } from '../../src/operations/job-handlers.ts';
-import { beginChange } from '../../src/operations/row-changes/change-rows.ts';
+import { jobHandlers } from '../../src/operations/job-handlers.ts';
+import { scheduleRowChange } from '../../src/operations/row-changes/change-rows.ts';
 import { at, expectStored, flush, query, send, storedRows, tableOf } from '../integration/support.ts';
 
 const dataDir = mkdtempSync(join(tmpdir(), 'timestore-replicas-'));
@@ -91,19 +91,19 @@ test('stored rows are changed when the replica knows that they are going to be',
   await send(ctx, 'changed', [{ timestamp: at(1), v: 1 }]);
   expect(await flush(ctx, 'changed')).toMatchObject({ complete: true });
   const rows = { filters: { columns: [{ column: 'v', op: 'eq' as const, value: 1 }] } };
-  const { id } = await beginChange(ctx, { dataset: 'changed', table: 'm', request: { rows } });
+  const { id } = await scheduleRowChange(ctx, { dataset: 'changed', table: 'm', request: { rows } });
   const isKnown = async () => (await readJob(ctx, id)).progress.found !== undefined;
   const step: OperationStep<'delete-rows'> = async (own, job, deadline_ms) => {
-    const outcome = await jobSteps['delete-rows'](own, job, deadline_ms);
+    const outcome = await jobHandlers['delete-rows'](own, job, deadline_ms);
     if ('progress' in outcome && outcome.progress.found !== undefined) replica.kill('SIGSTOP');
     return outcome;
   };
-  const steps = { ...jobSteps, 'delete-rows': step };
-  while (!(await isKnown())) await workOnJobs(ctx, steps, ctx.now() + 500);
+  const steps = { ...jobHandlers, 'delete-rows': step };
+  while (!(await isKnown())) await runDueJobs(ctx, steps, ctx.now() + 500);
   // It is there already at the second attempt, on the primary alone.
   for (let attempt = 0; attempt < 2; attempt += 1) {
     await ctx.postgres.rows('update jobs set due_at = now() where id = $1', [id]);
-    await workOnJobs(ctx, steps, ctx.now() + 500);
+    await runDueJobs(ctx, steps, ctx.now() + 500);
     expect(await mutationsLeft(ctx, await tableOf(ctx, 'changed'))).toMatchObject({ left: 0 });
     expect(await storedRows(ctx, await tableOf(ctx, 'changed'))).toBe(1);
   }
@@ -112,7 +112,7 @@ test('stored rows are changed when the replica knows that they are going to be',
     .poll(
       async () => {
         await ctx.postgres.rows('update jobs set due_at = now() where id = $1', [id]);
-        await workOnJobs(ctx, jobSteps, ctx.now() + 500);
+        await runDueJobs(ctx, jobHandlers, ctx.now() + 500);
         return (await readJob(ctx, id)).state;
       },
       { timeout: 20_000 },

@@ -4,7 +4,7 @@ import { createTable } from '../../src/catalog/create-table.ts';
 import { setUpLanes } from '../../src/catalog/provision-lanes.ts';
 import { qualifiedName } from '../../src/core/identifiers.ts';
 import { ingestRows } from '../../src/ingest/ingest.ts';
-import { beginImport } from '../../src/operations/import/import.ts';
+import { scheduleImport } from '../../src/operations/import/import.ts';
 import { queryTable } from '../../src/query/execution/query-table.ts';
 import { type Format, formats } from '../../src/query/request/format.ts';
 import { queryBody } from '../../src/query/request/parse.ts';
@@ -228,7 +228,7 @@ async function broughtIn(bytes: Buffer): Promise<string[]> {
   const key = `imports/exact-${again.dataset}.parquet`;
   const put = await fetch(await ctx.objects.presignPut(key, 60), { method: 'PUT', body: new Uint8Array(bytes) });
   expect(put.status).toBe(200);
-  const job = await beginImport(ctx, again.dataset, 'm', { format: 'parquet', objects: [key] }, undefined);
+  const job = await scheduleImport(ctx, again.dataset, 'm', { format: 'parquet', objects: [key] }, undefined);
   const { state, error } = await workUntilOver(ctx, job);
   expect([state, error]).toEqual(['done', null]);
   return await selected(qualifiedName(again));

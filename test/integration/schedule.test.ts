@@ -6,7 +6,7 @@ import type { Context } from '../../src/create-context.ts';
 import type { LaneQueue } from '../../src/flush/enqueue-due-lanes.ts';
 import { readJob } from '../../src/jobs/job.ts';
 import { runMinute as runPasses } from '../../src/operations/cron.ts';
-import { beginChange } from '../../src/operations/row-changes/change-rows.ts';
+import { scheduleRowChange } from '../../src/operations/row-changes/change-rows.ts';
 import { at, newDataset, newInstance, send, tableOf } from './support.ts';
 
 const prefix = { TIMESTORE_KEY_PREFIX: `schedule-${process.pid}` };
@@ -99,11 +99,15 @@ test('jobs are worked on when they are due, also where lanes go through a queue,
     await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
     await runMinute(ctx, minute(7), undefined);
     const request = { rows: { timeRange: { start: at(0) } } };
-    const job = await beginChange(ctx, { dataset, table: 'm', request });
+    const job = await scheduleRowChange(ctx, { dataset, table: 'm', request });
     await runMinute(ctx, minute(7), through);
     expect(await readJob(ctx, job.id)).toMatchObject({ state: 'done', result: { rows: 1 } });
 
-    const later = await beginChange(ctx, { dataset, table: 'm', request: { rows: { timeRange: { end: at(9) } } } });
+    const later = await scheduleRowChange(ctx, {
+      dataset,
+      table: 'm',
+      request: { rows: { timeRange: { end: at(9) } } },
+    });
     await ctx.redis.del(ctx.keys.due);
     await runMinute(ctx, minute(7), through);
     expect((await readJob(ctx, later.id)).state).toBe('queued');

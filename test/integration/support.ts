@@ -1,7 +1,7 @@
 import { expect, inject } from 'vitest';
 import { createTable } from '../../src/catalog/create-table.ts';
 import { findTable } from '../../src/catalog/find-table.ts';
-import { atWhole, shardsOf } from '../../src/catalog/lane-location.ts';
+import { atAllRows, shardsOf } from '../../src/catalog/lane-location.ts';
 import { setUpLanes } from '../../src/catalog/provision-lanes.ts';
 import type { Event } from '../../src/core/log.ts';
 import { type Context, createContext } from '../../src/create-context.ts';
@@ -9,7 +9,7 @@ import { flushTable } from '../../src/flush/flush-table.ts';
 import { ingestRows } from '../../src/ingest/ingest.ts';
 import type { Answer } from '../../src/query/execution/answer.ts';
 import { queryTable } from '../../src/query/execution/query-table.ts';
-import type { Reader } from '../../src/query/execution/read-scope.ts';
+import type { ReadScope } from '../../src/query/execution/read-scope.ts';
 import { queryBody } from '../../src/query/request/parse.ts';
 import { querySql, sqlBody } from '../../src/query/sql/run-sql.ts';
 import type { Table } from '../../src/schema/table.ts';
@@ -58,7 +58,7 @@ export function clickhouseAt(url: string): Record<string, string> {
 }
 
 /** Who reads everything. */
-export const everyone: Reader = { reads: () => true, rowFilter: null };
+export const everyone: ReadScope = { reads: () => true, rowFilter: null };
 
 let datasets = 0;
 
@@ -89,7 +89,7 @@ export async function query(ctx: Context, dataset: string, body: object = {}) {
 }
 
 /** SQL as a client sends it, by somebody who may read everything. */
-export async function sql(ctx: Context, text: string, body: object = {}, reader: Reader = everyone) {
+export async function sql(ctx: Context, text: string, body: object = {}, reader: ReadScope = everyone) {
   const asked = sqlBody.parse({ sql: text, ...body });
   const answer = await querySql(ctx, reader, asked, { format: 'json', signal: new AbortController().signal });
   const json = await textOf(answer);
@@ -126,20 +126,20 @@ export async function flush(ctx: Context, dataset: string) {
 
 /** What somebody else does to a table in ClickHouse, wherever it is. */
 export async function onStored(ctx: Context, table: Table, statement: string): Promise<void> {
-  for (const { at } of shardsOf(ctx, table)) await at.clickhouse.command(statement);
+  for (const { node } of shardsOf(ctx, table)) await node.clickhouse.command(statement);
 }
 
 /** Rows in ClickHouse itself, whatever the buffer says. */
 export async function storedRows(ctx: Context, table: Table): Promise<number> {
-  const { at, nameOf } = atWhole(ctx, [table]);
-  const [found] = await at.clickhouse.rows<{ n: string }>(`SELECT count() AS n FROM ${nameOf(table)}`);
+  const { node, nameOf } = atAllRows(ctx, [table]);
+  const [found] = await node.clickhouse.rows<{ n: string }>(`SELECT count() AS n FROM ${nameOf(table)}`);
   return Number(found?.n);
 }
 
 /** Each row in ClickHouse exactly once. */
 export async function expectStored(ctx: Context, table: Table, rows: number): Promise<void> {
-  const { at, nameOf } = atWhole(ctx, [table]);
-  const [found] = await at.clickhouse.rows<{ n: string; distinct: string }>(
+  const { node, nameOf } = atAllRows(ctx, [table]);
+  const [found] = await node.clickhouse.rows<{ n: string; distinct: string }>(
     `SELECT count() AS n, uniqExact(_lane, _seq, _row) AS distinct FROM ${nameOf(table)}`,
   );
   expect({ rows: Number(found?.n), distinct: Number(found?.distinct) }).toEqual({ rows, distinct: rows });

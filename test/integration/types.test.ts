@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { cutParquet } from '../../src/cli/ingest/parquet.ts';
 import { ingestRows } from '../../src/ingest/ingest.ts';
-import { beginExport } from '../../src/operations/export/export.ts';
+import { scheduleExport } from '../../src/operations/export/export.ts';
 import { readExport } from '../../src/operations/export/published.ts';
-import { beginImport } from '../../src/operations/import/import.ts';
+import { scheduleImport } from '../../src/operations/import/import.ts';
 import { queryTable } from '../../src/query/execution/query-table.ts';
 import { type Format, formats } from '../../src/query/request/format.ts';
 import { queryBody } from '../../src/query/request/parse.ts';
@@ -123,7 +123,7 @@ test('an export holds the same values, and an import of it the same rows', async
   const table = await newTable(ctx, 1, fields);
   await sendText(table, all('sent').join('\n'), 'ndjson');
   for (const format of ['ndjson', 'csv', 'parquet'] as const) {
-    const job = await workUntilOver(ctx, await beginExport(ctx, table.dataset, 'm', { format }, undefined));
+    const job = await workUntilOver(ctx, await scheduleExport(ctx, table.dataset, 'm', { format }, undefined));
     expect([job.state, job.error]).toEqual(['done', null]);
     const [object] = (await readExport(ctx, job.id)).objects;
     const bytes = Buffer.from(await (await fetch(await ctx.objects.presign(object?.key ?? '', 60))).arrayBuffer());
@@ -132,7 +132,7 @@ test('an export holds the same values, and an import of it the same rows', async
     await fetch(await ctx.objects.presignPut(key, 60), { method: 'PUT', body: bytes });
     const again = await newTable(ctx, 1, answeredFields);
     const request = { format, objects: [key] };
-    const imported = await workUntilOver(ctx, await beginImport(ctx, again.dataset, 'm', request, undefined));
+    const imported = await workUntilOver(ctx, await scheduleImport(ctx, again.dataset, 'm', request, undefined));
     expect([imported.state, imported.error]).toEqual(['done', null]);
     expect((await structured(again, 'ndjson')).toString(), format).toBe(expected);
     if (format !== 'parquet') await expectSentBack(bytes.toString(), format);

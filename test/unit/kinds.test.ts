@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { app } from '../../functions/api.ts';
-import { kindOfHandler } from '../../functions/http/route-class.ts';
+import { classOfHandler } from '../../functions/http/route-class.ts';
 
 test('every route says one kind for metrics, and it is that of its address', () => {
   const routes = Map.groupBy(
@@ -10,7 +10,7 @@ test('every route says one kind for metrics, and it is that of its address', () 
   );
   expect(routes.size).toBeGreaterThan(70);
   const kinds = [...routes].map(([route, handlers]) => {
-    return { route, kinds: handlers.flatMap(({ handler }) => kindOfHandler(handler) ?? []) };
+    return { route, kinds: handlers.flatMap(({ handler }) => classOfHandler(handler) ?? []) };
   });
   expect(kinds.filter((each) => each.kinds.length !== 1)).toEqual([]);
   const of = (kind: string) => kinds.flatMap((each) => (each.kinds[0] === kind ? [each.route] : [])).sort();

@@ -2,7 +2,7 @@ import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { Recent } from '../../src/core/lru-map.ts';
+import { LruMap } from '../../src/core/lru-map.ts';
 
 const root = join(import.meta.dirname, '..', '..');
 
@@ -15,7 +15,7 @@ test('whatever is done, the entries used last are kept, as many as the budget ha
   );
   fc.assert(
     fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
-      const kept = new Recent<number>(10, (size) => size);
+      const kept = new LruMap<number>(10, (size) => size);
       let expected: [string, number][] = [];
       for (const { does, key: of, size } of steps) {
         const found = expected.find(([each]) => each === of);
@@ -46,5 +46,5 @@ test('every part of an instance’s memory has a budget', () => {
   expect(parts.length).toBeGreaterThan(9);
   // Of what runs, an entry leaves with its last request: slots, and queries that can be cancelled.
   expect(parts.filter((made) => made === 'Map')).toHaveLength(2);
-  expect(new Set(parts)).toEqual(new Set(['Map', 'Recent', 'KeptTails', 'Refusals']));
+  expect(new Set(parts)).toEqual(new Set(['Map', 'LruMap', 'TailCache', 'DeniedRequests']));
 });

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { Refusals } from '../../src/catalog/audit-log/denied-requests.ts';
+import { DeniedRequests } from '../../src/catalog/audit-log/denied-requests.ts';
 import type { Context } from '../../src/create-context.ts';
 
 type Line = { actor: string; action: string; count: number };
@@ -20,7 +20,7 @@ const refusal = (actor: string) => ({ actor, requestId: 'r', action: 'GET /x', d
 
 test('those of one kind are one line with their number, and there is an end to the kinds', async () => {
   const { ctx, lines } = told();
-  const refusals = new Refusals();
+  const refusals = new DeniedRequests();
   const work = refusals.note(ctx, refusal('a'));
   expect([refusals.note(ctx, refusal('a')), refusals.note(ctx, refusal('b'))]).toEqual([undefined, undefined]);
   for (let n = 0; n < 1_000; n += 1) void refusals.note(ctx, refusal(`guess ${n}`));
@@ -33,7 +33,7 @@ test('those of one kind are one line with their number, and there is an end to t
 
 test('they are recorded by the next one when the function that was to do it has ended', async () => {
   const { ctx, lines, pass } = told();
-  const refusals = new Refusals();
+  const refusals = new DeniedRequests();
   // Nobody waits for it: as if the request that it belonged to were gone.
   expect(refusals.note(ctx, refusal('a'))).toBeDefined();
   expect(refusals.note(ctx, refusal('b'))).toBeUndefined();

@@ -1,46 +1,46 @@
 import { expect, test } from 'vitest';
-import { Room } from '../../src/core/memory-budget.ts';
+import { MemoryBudget } from '../../src/core/memory-budget.ts';
 
 test('a body waits for those that leave no room for it, and no longer', async () => {
-  const room = new Room(100);
-  const first = await room.forBody(60);
-  const second = await room.forBody(40);
+  const room = new MemoryBudget(100);
+  const first = await room.reserveBody(60);
+  const second = await room.reserveBody(40);
   let isIn = false;
-  const third = room.forBody(41).then((release) => {
+  const third = room.reserveBody(41).then((release) => {
     isIn = true;
     return release;
   });
   second();
-  await room.forBody(40).then((release) => release());
+  await room.reserveBody(40).then((release) => release());
   expect(isIn).toBe(false);
   first();
   (await third)();
 });
 
 test('a body larger than all the room goes alone', async () => {
-  const room = new Room(100, 0);
-  const release = await room.forBody(1_000);
-  await expect(room.forBody(1)).rejects.toMatchObject({ code: 'unavailable', retryAfterMs: 1_000 });
+  const room = new MemoryBudget(100, 0);
+  const release = await room.reserveBody(1_000);
+  await expect(room.reserveBody(1)).rejects.toMatchObject({ code: 'unavailable', retryAfterMs: 1_000 });
   release();
-  (await room.forBody(1))();
+  (await room.reserveBody(1))();
 });
 
 test('a flush waits for nobody, and takes what others leave', async () => {
   const mebibyte = 1024 * 1024;
-  const room = new Room(10 * mebibyte);
-  const body = await room.forBody(10 * mebibyte);
-  const first = room.forFlush(8 * mebibyte);
+  const room = new MemoryBudget(10 * mebibyte);
+  const body = await room.reserveBody(10 * mebibyte);
+  const first = room.reserveFlush(8 * mebibyte);
   expect(first.bytesMax).toBe(mebibyte);
   body();
-  const second = room.forFlush(8 * mebibyte);
+  const second = room.reserveFlush(8 * mebibyte);
   expect(second.bytesMax).toBe(8 * mebibyte);
-  const third = room.forFlush(8 * mebibyte);
+  const third = room.reserveFlush(8 * mebibyte);
   expect(third.bytesMax).toBe(mebibyte);
   second.holds(2 * mebibyte);
-  expect(room.forFlush(8 * mebibyte).bytesMax).toBe(6 * mebibyte);
+  expect(room.reserveFlush(8 * mebibyte).bytesMax).toBe(6 * mebibyte);
 });
 
 test('a flush has never more than its own limit', () => {
-  expect(new Room(1_000_000_000).forFlush(10).bytesMax).toBe(10);
-  expect(new Room(1).forFlush(10).bytesMax).toBe(10);
+  expect(new MemoryBudget(1_000_000_000).reserveFlush(10).bytesMax).toBe(10);
+  expect(new MemoryBudget(1).reserveFlush(10).bytesMax).toBe(10);
 });

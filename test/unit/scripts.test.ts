@@ -14,5 +14,5 @@ test('every script that writes runs at the memory limit, but for the one that br
   const refused = scripts.filter(
     (name) => grows.test(source(name)) && !source(name).startsWith('#!lua flags=allow-oom\n'),
   );
-  expect(refused).toEqual(['buffer/stage.lua']);
+  expect(refused).toEqual(['buffer/lua/stage.lua']);
 });

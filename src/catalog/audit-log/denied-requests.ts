@@ -17,7 +17,7 @@ const kinds_max = 500;
 type Line = Refusal & { count: number };
 
 /** Accesses that were refused and are not on record yet. */
-export class Refusals {
+export class DeniedRequests {
   #waiting = new Map<string, Line>();
   #promisedAt_ms = 0;
 
@@ -67,4 +67,4 @@ export class Refusals {
 }
 
 /** Refused accesses at an instance that are not recorded yet. */
-export const refusals = inEachInstance(() => new Refusals());
+export const deniedRequests = inEachInstance(() => new DeniedRequests());

@@ -1,4 +1,4 @@
-import { asking } from '../../core/request-context.ts';
+import { currentActor } from '../../core/request-context.ts';
 import { toJsonb } from '../../stores/postgres/jsonb.ts';
 import type { CatalogDeps } from '../deps.ts';
 
@@ -18,7 +18,7 @@ export type Line = {
  * @param params of the whole statement; the line's are added
  */
 export function auditLine({ action, dataset, table, detail = {} }: Line, from: string, params: unknown[]): string {
-  const { actor, requestId } = asking();
+  const { actor, requestId } = currentActor();
   const at = params.length;
   params.push(actor, requestId, action, dataset ?? null, table ?? null, toJsonb(detail));
   return `insert into audit_log (actor, request_id, action, dataset, "table", detail)

@@ -5,7 +5,7 @@ import { usage } from '../failure.ts';
 import { rowCount } from '../ingest/show-progress.ts';
 import type { Io } from '../io.ts';
 import { collect, duration, number } from '../options.ts';
-import { deliver, formatFor, type OutputOptions, outputFormats, tellWarnings, warningsIn } from '../output.ts';
+import { deliver, formatFor, type OutputOptions, outputFormats, printWarnings, warningsIn } from '../output.ts';
 import { showTable } from '../show.ts';
 import { filterOf } from '../where.ts';
 
@@ -129,7 +129,7 @@ async function query(name: string, options: QueryOptions, io: Io): Promise<void>
   const response = await timestore.open('POST', `/v1/datasets/${encodeURIComponent(dataset)}/query`, {
     ...{ body: { ...body, tableName: table, format, limit: all }, isRepeatable: true, signal: io.signal },
   });
-  tellWarnings(warningsIn(response), io);
+  printWarnings(warningsIn(response), io);
   await deliver(response, options.out, io);
 }
 
@@ -143,7 +143,7 @@ async function showAnswer(
   await showTable(shown, rows, io);
   const more = cursor !== null && cursor !== undefined && limit === undefined;
   io.stderr.write(`${rowCount(rows.length)}${more ? ', and there are more: --limit N, or --out FILE for all' : ''}\n`);
-  tellWarnings(warnings, io);
+  printWarnings(warnings, io);
 }
 
 export const isNumber = (type: string): boolean => /^(Nullable\()?(U?Int|Float|Decimal)/.test(type);

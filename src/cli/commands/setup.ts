@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { Timestore, TimestoreError } from '../../client/index.ts';
 import { ConfigError } from '../../core/config.ts';
-import { TimestoreError as ServerError, StoreError } from '../../core/errors.ts';
+import { ApiError as ServerError, StoreError } from '../../core/errors.ts';
 import { type CommonOptions, configPath, profileIn, readConfigFile, writeConfigFile } from '../config.ts';
 import { CliFailure, exitCodes, usage } from '../failure.ts';
 import type { Io } from '../io.ts';

@@ -6,8 +6,8 @@ import { type CommonOptions, connect } from '../config.ts';
 import { CliFailure, isSystemError, systemMessage, usage } from '../failure.ts';
 import { rowCount, whole } from '../ingest/show-progress.ts';
 import type { Io } from '../io.ts';
-import { collect, sidesOf } from '../options.ts';
-import { deliver, formatFor, type OutputOptions, tellWarnings, warningsIn } from '../output.ts';
+import { collect, verificationSides } from '../options.ts';
+import { deliver, formatFor, type OutputOptions, printWarnings, warningsIn } from '../output.ts';
 import { savedPath } from '../paths.ts';
 import { showTable } from '../show.ts';
 import { type FreshnessOptions, freshnessOf, isNumber, readingOptions } from './query.ts';
@@ -60,7 +60,7 @@ async function sql(statement: string | undefined, options: SqlOptions, io: Io): 
     return;
   }
   const response = await timestore.open('POST', request.path, rest);
-  tellWarnings(warningsIn(response), io);
+  printWarnings(warningsIn(response), io);
   await deliver(response, options.out, io);
 }
 
@@ -73,7 +73,7 @@ async function show(
   const { elapsedMs, rowsRead } = statistics;
   const read = rowsRead === null ? '' : `, ${whole(rowsRead)} read`;
   io.stderr.write(`${rowCount(rows.length)} in ${elapsedMs} ms${read}\n`);
-  tellWarnings(warnings, io);
+  printWarnings(warnings, io);
 }
 
 async function textFrom(statement: string | undefined, file: string | undefined, io: Io): Promise<string> {
@@ -90,7 +90,7 @@ function paramsOf(texts: string[]): Record<string, unknown> | undefined {
   if (texts.length === 0) return undefined;
   return Object.fromEntries(
     texts.map((text) => {
-      const [name, value] = sidesOf('--param', text, 'NAME=VALUE');
+      const [name, value] = verificationSides('--param', text, 'NAME=VALUE');
       return [name, parameterOf(value)];
     }),
   );

@@ -6,7 +6,7 @@ import { type CommonOptions, connect, tableName } from '../config.ts';
 import { CliFailure, exitCodes } from '../failure.ts';
 import { type Io, print } from '../io.ts';
 import { collect, duration, number } from '../options.ts';
-import { tellWarnings } from '../output.ts';
+import { printWarnings } from '../output.ts';
 import { cellText } from '../table-text.ts';
 import { filterOf } from '../where.ts';
 import { names } from './query.ts';
@@ -103,7 +103,7 @@ async function showNew(table: Table, asked: Query, place: Place, io: Io, show: S
 
 async function page(table: Table, query: Query, io: Io): Promise<QueryAnswer<Read>> {
   const answer = await table.query({ ...query, seesOwn: false, signal: io.signal });
-  tellWarnings(answer.warnings, io);
+  printWarnings(answer.warnings, io);
   return answer;
 }
 

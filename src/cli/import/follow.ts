@@ -8,7 +8,7 @@ import { type Io, print } from '../io.ts';
 import type { PatientOptions } from '../options.ts';
 import { type Item, showOne, showTable } from '../show.ts';
 import { cellText } from '../table-text.ts';
-import { type Patience, patiently } from './patiently.ts';
+import { type Patience, retryPatiently } from './patiently.ts';
 
 /** A row that cannot be stored; rows are counted from 0. */
 type WrongRow = { object: string; row: number; field: string; reason: string; value: string };
@@ -48,7 +48,7 @@ export async function follow(timestore: Timestore, begun: Import, options: Patie
   try {
     while (found.state === 'queued' || found.state === 'running') {
       await delay(everyMs, undefined, { signal });
-      found = await patiently(() => timestore.call<Import>('GET', importPath(begun.id), { signal }), patience);
+      found = await retryPatiently(() => timestore.call<Import>('GET', importPath(begun.id), { signal }), patience);
       shown?.changed();
     }
   } finally {

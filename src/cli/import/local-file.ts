@@ -7,7 +7,7 @@ import { type Format, findSource, kindOf } from '../ingest/source.ts';
 import type { Io } from '../io.ts';
 import { tablePath } from '../paths.ts';
 import { DuckDbFile, loadDuckDb, withTemporaryFolder } from './duckdb.ts';
-import { type Patience, patiently } from './patiently.ts';
+import { type Patience, retryPatiently } from './patiently.ts';
 import { bytesMost, type Piece, type Progress, upload } from './upload.ts';
 
 /** What files are, and what is read of those of DuckDB. */
@@ -134,7 +134,7 @@ async function fieldsOf({ timestore, name, patience }: Uploading): Promise<Map<s
   type Found = { schema: { fields: Field[] } };
   const { signal } = patience;
   try {
-    const { schema } = await patiently(() => timestore.call<Found>('GET', tablePath(name), { signal }), patience);
+    const { schema } = await retryPatiently(() => timestore.call<Found>('GET', tablePath(name), { signal }), patience);
     return new Map(schema.fields.map((field) => [field.name, field.type]));
   } catch (error) {
     if (error instanceof TimestoreError && error.code === 'not-found') return new Map();

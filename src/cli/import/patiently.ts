@@ -13,7 +13,7 @@ export type Patience = {
 };
 
 /** Asks again and again while that may help, as long as there is patience. Throws what is for good, or came last. */
-export async function patiently<Answer>(ask: () => Promise<Answer>, patience: Patience): Promise<Answer> {
+export async function retryPatiently<Answer>(ask: () => Promise<Answer>, patience: Patience): Promise<Answer> {
   const from = performance.now();
   for (let attempt = 0; ; attempt += 1) {
     try {

@@ -5,7 +5,7 @@ import type { Timestore } from '../../client/index.ts';
 import { CliFailure, exitCodes, isSystemError, systemMessage } from '../failure.ts';
 import { barOf, clock, size, withWait } from '../ingest/show-progress.ts';
 import { datasetPath } from '../paths.ts';
-import { type Patience, patiently } from './patiently.ts';
+import { type Patience, retryPatiently } from './patiently.ts';
 
 /** A file that goes into the bucket. */
 export type Piece = {
@@ -52,7 +52,7 @@ export async function upload(
   for (let attempt = 1; ; attempt += 1) {
     progress.doing = piece.label;
     const body = { name: piece.name };
-    const { key, url } = await patiently(
+    const { key, url } = await retryPatiently(
       () => timestore.call<{ key: string; url: string }>('POST', `${datasetPath(dataset)}/uploads`, { body, signal }),
       patience,
     );

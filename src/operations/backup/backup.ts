@@ -1,10 +1,10 @@
 import * as z from 'zod';
-import { untilSchema } from '../../buffer/lane-positions.ts';
+import { lanePositionsSchema } from '../../buffer/lane-positions.ts';
 import { readTable } from '../../catalog/find-table.ts';
 import { partitionsThere } from '../../catalog/partitions.ts';
 import { required } from '../../core/errors.ts';
 import { physicalName } from '../../core/identifiers.ts';
-import { cutOf, flushCut } from '../../flush/flush-snapshot.ts';
+import { flushableSnapshot, flushSnapshot } from '../../flush/flush-snapshot.ts';
 import type { JobOf } from '../../jobs/job.ts';
 import type { Outcome } from '../../jobs/runner.ts';
 import type { OperationDeps, OperationStep } from '../deps.ts';
@@ -21,7 +21,7 @@ export const tableRecord = z.object({
   definition: z.record(z.string(), z.unknown()),
   state: z.string(),
   schemaVersion: z.number(),
-  until: untilSchema,
+  until: lanePositionsSchema,
   partitions: z.record(z.string(), content),
   /** Lines of the catalogue's tables, as they are there. */
   schemaVersions: z.array(z.record(z.string(), z.unknown())),
@@ -55,7 +55,7 @@ const progressSchema = z.object({
   /** Of the table that is being written. */
   current: z
     .object({
-      until: untilSchema,
+      until: lanePositionsSchema,
       isFlushed: z.boolean(),
       done: z.record(z.string(), content),
       /** Objects of manifests that are written, and the last of them. */
@@ -94,7 +94,7 @@ export const backupStep: OperationStep<'backup'> = async (ctx, job, deadline_ms)
   }
   const { current } = progress;
   if (current === undefined) {
-    const { until } = await cutOf(ctx, table);
+    const { until } = await flushableSnapshot(ctx, table);
     return {
       progress: {
         ...progress,
@@ -190,7 +190,7 @@ async function flushed(
   deadline_ms: number,
 ): Promise<Progress> {
   const isFlushed =
-    (await flushCut(ctx, table, current.until, deadline_ms)) && (await recordCut(ctx, table, current.until));
+    (await flushSnapshot(ctx, table, current.until, deadline_ms)) && (await recordCut(ctx, table, current.until));
   return { ...progress, current: { ...current, isFlushed } };
 }
 

@@ -1,5 +1,5 @@
-import { type Until, untilSql } from '../../buffer/lane-positions.ts';
-import { atWhole, shardsOf } from '../../catalog/lane-location.ts';
+import { type LanePositions, lanePositionsSql } from '../../buffer/lane-positions.ts';
+import { atAllRows, shardsOf } from '../../catalog/lane-location.ts';
 import { askLong, objectFunction, writeObject } from '../../catalog/object-table.ts';
 import { fieldColumns, systemColumns } from '../../catalog/table-ddl.ts';
 import { qualifiedName, quoteName } from '../../core/identifiers.ts';
@@ -25,17 +25,22 @@ function structureOf(table: Table): string {
   return [...systemColumns.map(([name, type]) => `${name} ${type}`), ...fieldColumns(table)].join(', ');
 }
 
-async function contentFrom(at: OperationNode, table: Table, from: string, settings: Settings): Promise<Content> {
-  const text = await askLong(at, `SELECT ${contentSql(table)} FROM ${from} FORMAT JSONEachRow`, settings);
+async function contentFrom(node: OperationNode, table: Table, from: string, settings: Settings): Promise<Content> {
+  const text = await askLong(node, `SELECT ${contentSql(table)} FROM ${from} FORMAT JSONEachRow`, settings);
   const { rows, checksum } = JSON.parse(text) as Content;
   return { rows: Number(rows), checksum };
 }
 
 /** What ClickHouse has of a partition. Throws StoreError, ClickHouseError. */
-export async function contentOf(ctx: OperationDeps, table: Table, until: Until, partition: string): Promise<Content> {
-  const { at, nameOf } = atWhole(ctx, [table]);
-  const from = `${nameOf(table)} WHERE _partition_id = {_partition:String} AND ${untilSql(until)}`;
-  return await contentFrom(at, table, from, { param__partition: partition });
+export async function contentOf(
+  ctx: OperationDeps,
+  table: Table,
+  until: LanePositions,
+  partition: string,
+): Promise<Content> {
+  const { node, nameOf } = atAllRows(ctx, [table]);
+  const from = `${nameOf(table)} WHERE _partition_id = {_partition:String} AND ${lanePositionsSql(until)}`;
+  return await contentFrom(node, table, from, { param__partition: partition });
 }
 
 /**
@@ -46,29 +51,29 @@ export async function contentOf(ctx: OperationDeps, table: Table, until: Until, 
 export async function writePartition(
   ctx: OperationDeps,
   table: Table,
-  until: Until,
+  until: LanePositions,
   partition: string,
   key: string,
 ): Promise<Content> {
   const object = objectFunction(ctx, key, 'Parquet');
-  const { at, nameOf } = atWhole(ctx, [table]);
+  const { node, nameOf } = atAllRows(ctx, [table]);
   await writeObject(
-    at,
+    node,
     object,
     `SELECT ${columnsOf(table).join(', ')} FROM ${nameOf(table)}
-      WHERE _partition_id = {_partition:String} AND ${untilSql(until)}`,
+      WHERE _partition_id = {_partition:String} AND ${lanePositionsSql(until)}`,
     { param__columns: structureOf(table), param__partition: partition },
   );
-  return await contentFrom(at, table, object, { param__columns: structureOf(table) });
+  return await contentFrom(node, table, object, { param__columns: structureOf(table) });
 }
 
 /** Brings the rows of a file into a table, each once, however often this is called. */
 export async function readPartition(ctx: OperationDeps, table: Table, partition: string, key: string): Promise<void> {
   const object = objectFunction(ctx, key, 'Parquet');
   const columns = columnsOf(table).join(', ');
-  for (const { at, lanes } of shardsOf(ctx, table)) {
+  for (const { node, lanes } of shardsOf(ctx, table)) {
     await askLong(
-      at,
+      node,
       `INSERT INTO ${qualifiedName(table)} (${columns}) SELECT ${columns} FROM ${object} WHERE _lane IN (${lanes.join(', ')})
         AND (_lane, _seq, _row, _received_at) NOT IN (
               SELECT _lane, _seq, _row, _received_at FROM ${qualifiedName(table)} WHERE _partition_id = {_partition:String})`,

@@ -4,7 +4,7 @@ import { requireTable } from '../../catalog/change-table.ts';
 import { applyRetention, ensureTable } from '../../catalog/ensure-table.ts';
 import { placeLanes } from '../../catalog/place-lanes.ts';
 import { setUpLanes } from '../../catalog/provision-lanes.ts';
-import { TimestoreError } from '../../core/errors.ts';
+import { ApiError } from '../../core/errors.ts';
 import { physicalName } from '../../core/identifiers.ts';
 import type { JobOf } from '../../jobs/job.ts';
 import type { Outcome } from '../../jobs/runner.ts';
@@ -27,7 +27,7 @@ type Progress = z.output<typeof progressSchema>;
 /** Throws TimestoreError `not-found` where there is no whole backup of that name; StoreError. */
 export async function readBackup(ctx: OperationDeps, id: string): Promise<z.output<typeof backupRecord>> {
   const text = await ctx.objects.get(backupKey(id));
-  if (text === undefined) throw new TimestoreError('not-found', `There is no whole backup ${id}.`);
+  if (text === undefined) throw new ApiError('not-found', `There is no whole backup ${id}.`);
   return backupRecord.parse(JSON.parse(text));
 }
 
@@ -46,8 +46,7 @@ export const restoreStep: OperationStep<'restore'> = async (ctx, job, deadline_m
   }
   const { dataset, name } = target;
   const text = await ctx.objects.get(tableKey(id, dataset, name));
-  if (text === undefined)
-    throw new TimestoreError('not-found', `Backup ${id} has lost table ${name} of dataset ${dataset}.`);
+  if (text === undefined) throw new ApiError('not-found', `Backup ${id} has lost table ${name} of dataset ${dataset}.`);
   const record = tableRecord.parse(JSON.parse(text));
   if (progress.done === undefined) {
     await recordTable(ctx, record);
@@ -85,7 +84,7 @@ async function restoreHidden(
     await readPartition(ctx, table, partition, partitionKey(id, dataset, name, partition));
     const there = await contentOf(ctx, table, record.until, partition);
     if (there.rows !== content.rows || there.checksum !== content.checksum) {
-      throw new TimestoreError(
+      throw new ApiError(
         'invalid-request',
         `Partition ${partition} of table ${name} of dataset ${dataset} is not in the bucket as it was backed up. The table ` +
           'stays hidden: delete it, and restore another backup.',
@@ -117,7 +116,7 @@ async function begin(ctx: OperationDeps, { request }: JobOf<'restore'>, id: stri
   );
   if (there.length > 0) {
     const told = there.slice(0, 5).map(({ dataset, name }) => `${dataset}.${name}`);
-    throw new TimestoreError(
+    throw new ApiError(
       'invalid-request',
       `${there.length} tables are there already (${told.join(', ')}); a restore replaces none.`,
     );
@@ -203,7 +202,7 @@ async function recordManifests(
   text: string | undefined,
 ): Promise<void> {
   const { dataset, name, physical } = table;
-  if (text === undefined) throw new TimestoreError('not-found', `The backup has lost manifests of table ${name}.`);
+  if (text === undefined) throw new ApiError('not-found', `The backup has lost manifests of table ${name}.`);
   const { manifests, partitions } = manifestPage.parse(JSON.parse(text));
   const was = physicalName(name, life);
   const moved = (id: unknown) => String(id).replace(`${dataset}/${was}/`, `${dataset}/${physical}/`);

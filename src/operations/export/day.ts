@@ -1,6 +1,6 @@
 import * as z from 'zod';
-import { type Until, untilSql } from '../../buffer/lane-positions.ts';
-import { atWhole } from '../../catalog/lane-location.ts';
+import { type LanePositions, lanePositionsSql } from '../../buffer/lane-positions.ts';
+import { atAllRows } from '../../catalog/lane-location.ts';
 import { askLong, objectFunction, writeObject } from '../../catalog/object-table.ts';
 import { quoteName } from '../../core/identifiers.ts';
 import { rangeConditions, type TimeRange } from '../../query/request/time-range.ts';
@@ -25,7 +25,7 @@ export const exportFormat = z.enum(Object.keys(exportFormats) as ExportFormat[])
 export type Exported = {
   table: Table;
   fields: Field[];
-  until: Until;
+  until: LanePositions;
   range: TimeRange;
 };
 
@@ -88,19 +88,19 @@ function dayOf({ schema }: Table): string {
 }
 
 function rowsSql({ table, until, range }: Exported, name: string, params: Settings): string {
-  const conditions = [untilSql(until), ...rangeConditions(table.schema, range, params)];
+  const conditions = [lanePositionsSql(until), ...rangeConditions(table.schema, range, params)];
   return `${name} WHERE ${conditions.join(' AND ')}`;
 }
 
 /** What ClickHouse has of each day at one moment. Throws StoreError, ClickHouseError. */
 export async function contentByDay(ctx: OperationDeps, exported: Exported): Promise<Map<string, Content>> {
   const params: Settings = {};
-  const { at, nameOf } = atWhole(ctx, [exported.table]);
+  const { node, nameOf } = atAllRows(ctx, [exported.table]);
   const from = rowsSql(exported, nameOf(exported.table), params);
   const day = dayOf(exported.table);
   const columns = exported.fields.map(({ name }) => quoteName(name));
   const text = await askLong(
-    at,
+    node,
     `SELECT toString(${day}) AS day, ${contentSql(columns)} FROM ${from} GROUP BY day ORDER BY day FORMAT JSONEachRow`,
     params,
   );
@@ -126,16 +126,16 @@ export async function writeDay(
   const columns = fields.map((field) => objectColumn(field, table, format));
   const values = columns.map(({ value }) => value).join(', ');
   const params: Settings = { param__day: day };
-  const { at, nameOf } = atWhole(ctx, [table]);
+  const { node, nameOf } = atAllRows(ctx, [table]);
   const rows = rowsSql(exported, nameOf(table), params);
   const order = [quoteName(table.schema.timestampColumn), '_lane', '_seq', '_row'].join(', ');
-  await writeObject(at, object, `SELECT ${values} FROM ${rows} AND ${dayOf(table)} = {_day:Date} ORDER BY ${order}`, {
+  await writeObject(node, object, `SELECT ${values} FROM ${rows} AND ${dayOf(table)} = {_day:Date} ORDER BY ${order}`, {
     ...params,
     ...written,
     param__columns: columns.map(({ name, type }) => `${name} ${type}`).join(', '),
   });
   const content = contentSql(columns.map(({ back }) => back));
-  const text = await askLong(at, `SELECT ${content} FROM ${object} FORMAT JSONEachRow`, {
+  const text = await askLong(node, `SELECT ${content} FROM ${object} FORMAT JSONEachRow`, {
     ...read,
     param__columns: columns.map(({ name, readAs }) => `${name} ${readAs}`).join(', '),
   });

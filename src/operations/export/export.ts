@@ -1,8 +1,8 @@
 import * as z from 'zod';
-import { untilSchema } from '../../buffer/lane-positions.ts';
+import { lanePositionsSchema } from '../../buffer/lane-positions.ts';
 import { readTable } from '../../catalog/find-table.ts';
-import { StoreError, TimestoreError } from '../../core/errors.ts';
-import { cutOf, flushCut } from '../../flush/flush-snapshot.ts';
+import { ApiError, StoreError } from '../../core/errors.ts';
+import { flushableSnapshot, flushSnapshot } from '../../flush/flush-snapshot.ts';
 import { createJob, type JobOf } from '../../jobs/job.ts';
 import { keyedJobId } from '../../jobs/job-id.ts';
 import type { Outcome } from '../../jobs/runner.ts';
@@ -27,7 +27,7 @@ const content = z.object({ rows: z.number(), checksum: z.string() });
 
 const progressSchema = z.object({
   life: z.number(),
-  until: untilSchema,
+  until: lanePositionsSchema,
   watermark: z.string(),
   columns: z.array(z.string()),
   isFlushed: z.boolean().default(false),
@@ -49,7 +49,7 @@ export const exportFolder = (dataset: string, table: string, id: string) => `${e
  * @param scheduled by the clock: at this time, of this life of the table
  * @throws TimestoreError `not-found`, `invalid-request`, `key-reused`; StoreError
  */
-export async function beginExport(
+export async function scheduleExport(
   ctx: OperationDeps,
   dataset: string,
   name: string,
@@ -59,10 +59,10 @@ export async function beginExport(
 ): Promise<JobOf<'export'>> {
   const table = await readTable(ctx, dataset, name);
   if (table === undefined || table.state === 'deleting' || table.life !== (scheduled?.life ?? table.life))
-    throw new TimestoreError('not-found', `There is no table ${name} in dataset ${dataset}.`);
+    throw new ApiError('not-found', `There is no table ${name} in dataset ${dataset}.`);
   rangeOf(request);
   const columns = chosen(table, request.columns);
-  const progress = { life: table.life, ...(await cutOf(ctx, table)), columns };
+  const progress = { life: table.life, ...(await flushableSnapshot(ctx, table)), columns };
   const id = scheduled?.id ?? keyedJobId('export', table, key);
   return await createJob(ctx, { id, kind: 'export', dataset, table: name, request: { ...request }, progress });
 }
@@ -70,8 +70,7 @@ export async function beginExport(
 function chosen({ name, schema }: Table, columns: string[] | undefined): string[] {
   const known = schema.fields.map((field) => field.name);
   const unknown = columns?.find((column) => !known.includes(column));
-  if (unknown !== undefined)
-    throw new TimestoreError('invalid-request', `columns: table ${name} has no field ${unknown}`);
+  if (unknown !== undefined) throw new ApiError('invalid-request', `columns: table ${name} has no field ${unknown}`);
   return columns ?? known;
 }
 
@@ -84,23 +83,17 @@ export const exportStep: OperationStep<'export'> = async (ctx, job, deadline_ms)
   const request = requestSchema.parse(job.request);
   const table = await readTable(ctx, job.dataset, job.table);
   if (table === undefined || table.life !== progress.life || table.state === 'deleting') {
-    throw new TimestoreError(
-      'not-found',
-      `Table ${job.table} of dataset ${job.dataset} was deleted before it was exported.`,
-    );
+    throw new ApiError('not-found', `Table ${job.table} of dataset ${job.dataset} was deleted before it was exported.`);
   }
   if (!progress.isFlushed) {
-    return { progress: { ...progress, isFlushed: await flushCut(ctx, table, progress.until, deadline_ms) } };
+    return { progress: { ...progress, isFlushed: await flushSnapshot(ctx, table, progress.until, deadline_ms) } };
   }
 
   const fields = progress.columns.flatMap((column) => table.schema.fields.find(({ name }) => name === column) ?? []);
   const exported: Exported = { table, fields, until: progress.until, range: rangeOf(request) };
   const there = await contentByDay(ctx, exported);
   if (there.size > days_max) {
-    throw new TimestoreError(
-      'limit-exceeded',
-      `These rows are of ${there.size} days; an export has ${days_max} at most.`,
-    );
+    throw new ApiError('limit-exceeded', `These rows are of ${there.size} days; an export has ${days_max} at most.`);
   }
   const folder = exportFolder(table.dataset, table.name, job.id);
   const keyOf = (day: string) => `${folder}${day}.${exportFormats[request.format].extension}`;
@@ -115,7 +108,7 @@ export const exportStep: OperationStep<'export'> = async (ctx, job, deadline_ms)
   const gone = Object.keys(days).filter((day) => !there.has(day));
   if (others.length === 0 && gone.length === 0) return await publish(ctx, job, progress, exported, keyOf, folder);
   if (progress.rounds >= rounds_max + there.size) {
-    throw new TimestoreError('conflict', `Rows of table ${table.name} change faster than they can be exported.`);
+    throw new ApiError('conflict', `Rows of table ${table.name} change faster than they can be exported.`);
   }
   for (const day of gone) {
     await ctx.objects.remove(keyOf(day));

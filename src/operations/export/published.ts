@@ -1,5 +1,5 @@
 import { auditLine } from '../../catalog/audit-log/statement.ts';
-import { TimestoreError } from '../../core/errors.ts';
+import { ApiError } from '../../core/errors.ts';
 import type { JobOf } from '../../jobs/job.ts';
 import { epochMs, type Statement } from '../../stores/postgres/client.ts';
 import { pagesOf } from '../../stores/s3/list-pages.ts';
@@ -97,7 +97,7 @@ export async function listExports(
 /** Throws TimestoreError `not-found`; StoreError. */
 export async function readExport(ctx: OperationDeps, id: string): Promise<Export> {
   const [found] = await ctx.postgres.rows<Export>(`select ${columnsSql} from exports where id = $1`, [id]);
-  if (found === undefined) throw new TimestoreError('not-found', `There is no export ${id}.`);
+  if (found === undefined) throw new ApiError('not-found', `There is no export ${id}.`);
   return found;
 }
 

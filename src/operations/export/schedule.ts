@@ -1,12 +1,12 @@
 import { auditLine } from '../../catalog/audit-log/statement.ts';
-import { TimestoreError } from '../../core/errors.ts';
+import { ApiError } from '../../core/errors.ts';
 import { physicalName } from '../../core/identifiers.ts';
 import { describeError } from '../../core/log.ts';
-import { asking, onBehalfOf } from '../../core/request-context.ts';
+import { currentActor, runAs } from '../../core/request-context.ts';
 import { epochMs } from '../../stores/postgres/client.ts';
 import type { OperationDeps } from '../deps.ts';
 import type { ExportFormat } from './day.ts';
-import { beginExport } from './export.ts';
+import { scheduleExport } from './export.ts';
 
 /** An export of whole days (UTC), every day at an hour. */
 export type ExportSchedule = {
@@ -34,7 +34,7 @@ export async function setSchedule(
 ): Promise<ExportSchedule> {
   const { dataset, table, hour, days, format, columns } = schedule;
   const params: unknown[] = [
-    ...[dataset, table, hour, days, format, columns === null ? null : JSON.stringify(columns), asking().actor],
+    ...[dataset, table, hour, days, format, columns === null ? null : JSON.stringify(columns), currentActor().actor],
     ctx.config.TIMESTORE_KEY_PREFIX,
   ];
   const line = auditLine(
@@ -55,7 +55,7 @@ export async function setSchedule(
      select ${columnsSql} from changed`,
     params,
   );
-  if (set === undefined) throw new TimestoreError('not-found', `There is no table ${table} in dataset ${dataset}.`);
+  if (set === undefined) throw new ApiError('not-found', `There is no table ${table} in dataset ${dataset}.`);
   return set;
 }
 
@@ -118,13 +118,13 @@ async function beginScheduled(ctx: OperationDeps, due: ExportSchedule): Promise<
   try {
     const request = { format, timeRange, ...(columns !== null && { columns }) };
     const scheduled = { id, life };
-    await onBehalfOf({ actor: due.actor, requestId: id }, () => {
-      return beginExport(ctx, dataset, table, request, undefined, scheduled);
+    await runAs({ actor: due.actor, requestId: id }, () => {
+      return scheduleExport(ctx, dataset, table, request, undefined, scheduled);
     });
     return true;
   } catch (error) {
     // A table that is gone, or a schedule that was changed since it was begun with another request.
-    if (!(error instanceof TimestoreError)) throw error;
+    if (!(error instanceof ApiError)) throw error;
     ctx.log({ event: 'export-skipped', dataset, table, export: id, ...describeError(error) });
     return false;
   }

@@ -1,5 +1,5 @@
 import { askLong } from '../../catalog/object-table.ts';
-import { StoreError, TimestoreError } from '../../core/errors.ts';
+import { ApiError, StoreError } from '../../core/errors.ts';
 import { qualifiedName, quoteName } from '../../core/identifiers.ts';
 import { storedBatches } from '../../flush/heartbeat.ts';
 import { insertPlace, isAlone } from '../../flush/insert.ts';
@@ -29,19 +29,19 @@ const windows_max = 100_000;
  *
  * @throws TimestoreError `limit-exceeded`; StoreError, ClickHouseError
  */
-export async function planChunks(at: OperationNode, table: Table, { staging, where }: Source): Promise<Chunk[]> {
+export async function planChunks(node: OperationNode, table: Table, { staging, where }: Source): Promise<Chunk[]> {
   const size = Math.max(
     1,
-    Math.min(at.config.limits.import_rows_max, Math.floor(cells_max / table.schema.fields.length), rows_max),
+    Math.min(node.config.limits.import_rows_max, Math.floor(cells_max / table.schema.fields.length), rows_max),
   );
   const time = quoteName(table.schema.timestampColumn);
   const window = { hour: `toStartOfHour(${time})`, day: `toDate(${time})`, month: `toYYYYMM(${time})` }[table.window];
-  const windows = await at.clickhouse.rows<{ from_ms: string; to_ms: string; rows: string }>(
+  const windows = await node.clickhouse.rows<{ from_ms: string; to_ms: string; rows: string }>(
     `SELECT toUnixTimestamp64Milli(min(${time})) AS from_ms, toUnixTimestamp64Milli(max(${time})) AS to_ms, count() AS rows
        FROM ${staging} WHERE ${where} GROUP BY ${window} ORDER BY from_ms LIMIT ${windows_max + 1}`,
   );
   if (windows.length > windows_max) {
-    throw new TimestoreError(
+    throw new ApiError(
       'limit-exceeded',
       `These rows are of more than ${windows_max} partitions of the table. Import them by time ranges.`,
     );
@@ -62,7 +62,7 @@ export async function planChunks(at: OperationNode, table: Table, { staging, whe
       continue;
     }
     chunks.push(
-      ...(await cutWindow(at, table, { staging, where }, [Number(each.from_ms), Number(each.to_ms)], rows, size)),
+      ...(await cutWindow(node, table, { staging, where }, [Number(each.from_ms), Number(each.to_ms)], rows, size)),
     );
     // The next window is a chunk of its own, so that every chunk but this one's last has whole windows.
     partitions = partitions_max;
@@ -71,7 +71,7 @@ export async function planChunks(at: OperationNode, table: Table, { staging, whe
 }
 
 async function cutWindow(
-  at: OperationNode,
+  node: OperationNode,
   table: Table,
   { staging, where }: Source,
   [from_ms, to_ms]: [number, number],
@@ -80,7 +80,7 @@ async function cutWindow(
 ): Promise<Chunk[]> {
   const time = quoteName(table.schema.timestampColumn);
   const text = await askLong(
-    at,
+    node,
     `SELECT ms, _object, _place
        FROM (SELECT ${millisecond(time)} AS ms, _object, _place, row_number() OVER (ORDER BY ms, _object, _place) AS n
                FROM ${staging}
@@ -111,7 +111,7 @@ const repairsMax = 2;
  * @throws StoreError, ClickHouseError: the next try starts at the chunk's own token again, since what failed may still come
  */
 export async function moveChunk(
-  at: OperationNode,
+  node: OperationNode,
   table: Table,
   source: Source,
   chunk: Chunk,
@@ -121,11 +121,11 @@ export async function moveChunk(
   const rows = rowsSql(table, source, chunk, next);
   let found = 0;
   for (let attempt = 0; attempt <= repairsMax; attempt += 1) {
-    await insertChunk(at, table, rows, target, attempt);
-    found = await countChunk(at, table, target, rows);
+    await insertChunk(node, table, rows, target, attempt);
+    found = await countChunk(node, table, target, rows);
     if (found === chunk.rows) return;
     const alarm = found > chunk.rows;
-    at.log({ event: 'rows-missing', alarm, token: target.token, attempt, expected: chunk.rows, found });
+    node.log({ event: 'rows-missing', alarm, token: target.token, attempt, expected: chunk.rows, found });
     if (alarm) break;
   }
   throw new StoreError('clickhouse', `shows ${found} rows of a chunk of ${chunk.rows}`, undefined);
@@ -147,7 +147,7 @@ function rowsSql(table: Table, { staging, where }: Source, { from }: Chunk, next
 }
 
 async function insertChunk(
-  at: OperationNode,
+  node: OperationNode,
   table: Table,
   rows: Rows,
   { lane, seq, token, receivedAt_ms }: Target,
@@ -159,11 +159,11 @@ async function insertChunk(
   const place = insertPlace(table, lane);
   const own = attempt === 0 ? token : `${token}:r${attempt}`;
   await askLong(
-    at,
+    node,
     `INSERT INTO ${name} (_lane, _seq, _row, _received_at, ${fields})
      SELECT {_lane:UInt16}, {_seq:UInt64}, _n, ${instant('{_at:Int64}')}, ${fields}
        FROM (SELECT toUInt32(row_number() OVER (ORDER BY ${time}, _object, _place) - 1) AS _n, ${fields} FROM ${rows.from})
-      WHERE ${isAlone(await at.clickhouseKind())}
+      WHERE ${isAlone(await node.clickhouseKind())}
         AND ({_seq:UInt64}, ${instant('{_at:Int64}')}) NOT IN ${storedBatches}
         AND _n NOT IN (SELECT _row FROM ${name} WHERE ${ofChunk})`,
     {
@@ -186,7 +186,7 @@ const ofChunk = `_lane = {_lane:UInt16} AND _seq = {_seq:UInt64} AND _received_a
 
 /** How many of a chunk's rows are in the table; those that its retention has taken since count as well. */
 async function countChunk(
-  at: OperationNode,
+  node: OperationNode,
   table: Table,
   { lane, seq, receivedAt_ms }: Target,
   rows: Rows,
@@ -198,7 +198,7 @@ async function countChunk(
   const expired = `SELECT count() FROM ${rows.from} AND ${time} < ${retained}`;
   const thereExpired = `${there} AND ${time} < ${retained}`;
   const gone = table.retention === undefined ? '0' : `(${expired}) - (${thereExpired})`;
-  const text = await askLong(at, `SELECT (${there}) + ${gone} FORMAT TSV`, {
+  const text = await askLong(node, `SELECT (${there}) + ${gone} FORMAT TSV`, {
     ...rows.params,
     ...{ param__lane: lane, param__seq: seq, param__at: receivedAt_ms },
   });

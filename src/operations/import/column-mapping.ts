@@ -1,6 +1,6 @@
 import { randomInt } from 'node:crypto';
-import { type Until, untilSql } from '../../buffer/lane-positions.ts';
-import { wholeName } from '../../catalog/lane-location.ts';
+import { type LanePositions, lanePositionsSql } from '../../buffer/lane-positions.ts';
+import { allRowsName } from '../../catalog/lane-location.ts';
 import { askLong } from '../../catalog/object-table.ts';
 import { quoteName, quoteString } from '../../core/identifiers.ts';
 import type { Table } from '../../schema/table.ts';
@@ -56,26 +56,26 @@ function sameJson(column: string): string {
  * @returns the mark, and how many there are
  */
 export async function keepMissing(
-  at: OperationNode,
+  node: OperationNode,
   table: Table,
   { staging, where }: Source,
   fields: Field[],
-  until: Until,
+  until: LanePositions,
 ): Promise<Staged> {
   const attempt = randomInt(2 ** 47);
   const names = table.schema.fields.map(({ name }) => quoteName(name)).join(', ');
   const time = quoteName(table.schema.timestampColumn);
   const hash = `sipHash128(${valuesSql(fields)})`;
   const own = `SELECT *, ${hash} AS _h, row_number() OVER (PARTITION BY _h ORDER BY _object, _place) AS _n FROM ${staging} WHERE ${where}`;
-  const theirs = `SELECT ${hash} AS _h, row_number() OVER (PARTITION BY _h ORDER BY _lane, _seq, _row) AS _n FROM ${await wholeName(at, table)}
-    WHERE ${untilSql(until)} AND ${time} BETWEEN (SELECT min(${time}) FROM ${staging} WHERE ${where}) AND (SELECT max(${time}) FROM ${staging} WHERE ${where})`;
+  const theirs = `SELECT ${hash} AS _h, row_number() OVER (PARTITION BY _h ORDER BY _lane, _seq, _row) AS _n FROM ${await allRowsName(node, table)}
+    WHERE ${lanePositionsSql(until)} AND ${time} BETWEEN (SELECT min(${time}) FROM ${staging} WHERE ${where}) AND (SELECT max(${time}) FROM ${staging} WHERE ${where})`;
   await askLong(
-    at,
+    node,
     `INSERT INTO ${staging} (_attempt, _object, _place, ${names})
      SELECT {_attempt:UInt64}, _object, _place, ${names} FROM (${own}) AS own LEFT ANTI JOIN (${theirs}) AS theirs USING (_h, _n)`,
     { ...spilling, param__attempt: attempt, async_insert: 0, insert_deduplicate: 0 },
   );
-  const [found] = await at.clickhouse.rows<{ rows: string }>(
+  const [found] = await node.clickhouse.rows<{ rows: string }>(
     `SELECT count() AS rows FROM ${staging} WHERE _attempt = {attempt:UInt64}`,
     { attempt },
   );
@@ -112,10 +112,10 @@ type DayLine = { _day: string; _isSource: number; _rows: number; _hash: string; 
 
 /** Compares day by day and column by column, whatever the order of rows. */
 export async function differencesOf(
-  at: OperationNode,
+  node: OperationNode,
   table: Table,
   source: Source,
-  compared: { fields: Field[]; until: Until; range: string },
+  compared: { fields: Field[]; until: LanePositions; range: string },
 ): Promise<Differences> {
   const { fields } = compared;
   const contents = fields.map(({ name, type }) => {
@@ -128,9 +128,9 @@ export async function differencesOf(
       lower(hex(sum(sipHash64(${textSql({ name, type })}))))]::Array(Nullable(String))`;
   });
   const text = await askLong(
-    at,
+    node,
     `SELECT toString(_date) AS _day, _isSource, count() AS _rows, lower(hex(sum(sipHash64(${valuesSql(fields)})))) AS _hash, [${contents.join(', ')}] AS _columns
-       FROM (${await bothSql(at, table, source, compared)}) GROUP BY _date, _isSource ORDER BY _date, _isSource FORMAT JSONEachRow`,
+       FROM (${await bothSql(node, table, source, compared)}) GROUP BY _date, _isSource ORDER BY _date, _isSource FORMAT JSONEachRow`,
     { ...spilling, output_format_json_quote_64bit_integers: 0, date_time_output_format: 'iso' },
   );
   const lines = text.split('\n').filter((line) => line !== '');
@@ -175,10 +175,10 @@ const days_searched = 10;
 
 /** The first rows that differ, of the first days that do; of long values their beginning. */
 export async function differingRows(
-  at: OperationNode,
+  node: OperationNode,
   table: Table,
   source: Source,
-  compared: { fields: Field[]; until: Until; range: string },
+  compared: { fields: Field[]; until: LanePositions; range: string },
   days: string[],
 ): Promise<DifferingRow[]> {
   if (days.length === 0) return [];
@@ -191,9 +191,9 @@ export async function differingRows(
     return type === 'string[]' || type.startsWith('vector') ? `arraySlice(${column}, 1, 20) AS ${column}` : column;
   });
   const text = await askLong(
-    at,
+    node,
     `SELECT _s, _t, ${values.join(', ')} FROM (
-       SELECT countIf(_isSource = 1) AS _s, countIf(_isSource = 0) AS _t, ${names} FROM (${await bothSql(at, table, source, compared)})
+       SELECT countIf(_isSource = 1) AS _s, countIf(_isSource = 0) AS _t, ${names} FROM (${await bothSql(node, table, source, compared)})
         WHERE _date IN (${chosen.join(', ')}) GROUP BY ${names} HAVING _s != _t
         ORDER BY ${quoteName(table.schema.timestampColumn)} LIMIT ${rows_told}) FORMAT JSONEachRow`,
     { ...spilling, output_format_json_quote_64bit_integers: 1, date_time_output_format: 'iso' },
@@ -206,13 +206,13 @@ export async function differingRows(
 }
 
 async function bothSql(
-  at: OperationNode,
+  node: OperationNode,
   table: Table,
   { staging, where }: Source,
-  { fields, until, range }: { fields: Field[]; until: Until; range: string },
+  { fields, until, range }: { fields: Field[]; until: LanePositions; range: string },
 ): Promise<string> {
   const names = fields.map(({ name }) => quoteName(name)).join(', ');
   const day = `toDate(${quoteName(table.schema.timestampColumn)}, 'UTC') AS _date`;
   return `SELECT 1 AS _isSource, ${day}, ${names} FROM ${staging} WHERE ${where}
-    UNION ALL SELECT 0 AS _isSource, ${day}, ${names} FROM ${await wholeName(at, table)} WHERE ${untilSql(until)} ${range}`;
+    UNION ALL SELECT 0 AS _isSource, ${day}, ${names} FROM ${await allRowsName(node, table)} WHERE ${lanePositionsSql(until)} ${range}`;
 }

@@ -1,15 +1,15 @@
 import * as z from 'zod';
-import { untilSchema } from '../../buffer/lane-positions.ts';
+import { lanePositionsSchema } from '../../buffer/lane-positions.ts';
 import { type ImportSeal, publishImport } from '../../buffer/seal-import.ts';
 import { createTable } from '../../catalog/create-table.ts';
 import { ensureTable } from '../../catalog/ensure-table.ts';
 import { evolveSchema } from '../../catalog/evolve-schema.ts';
 import { readTable } from '../../catalog/find-table.ts';
-import { livesOf } from '../../catalog/life.ts';
+import { readLives } from '../../catalog/life.ts';
 import { manifestStatements } from '../../catalog/manifest-outbox.ts';
 import { addColumnsAt, requireTypes } from '../../catalog/table-ddl.ts';
-import { TimestoreError } from '../../core/errors.ts';
-import { cutOf, flushCut } from '../../flush/flush-snapshot.ts';
+import { ApiError } from '../../core/errors.ts';
+import { flushableSnapshot, flushSnapshot } from '../../flush/flush-snapshot.ts';
 import { writeHeartbeat } from '../../flush/heartbeat.ts';
 import { countSeal } from '../../flush/row-count.ts';
 import { createJob, type Job, type JobOf } from '../../jobs/job.ts';
@@ -17,12 +17,12 @@ import { keyedJobId } from '../../jobs/job-id.ts';
 import type { Outcome } from '../../jobs/runner.ts';
 import { rangeOf } from '../../query/request/parse.ts';
 import { mergeSchema } from '../../schema/declared.ts';
-import { notWritable } from '../../schema/table-state.ts';
 import type { Table } from '../../schema/table.ts';
+import { notWritable } from '../../schema/table-state.ts';
 import type { OperationDeps, OperationNode, OperationStep } from '../deps.ts';
 import { type Chunk, moveChunk, planChunks, type Source } from './chunks.ts';
 import { keepMissing } from './column-mapping.ts';
-import { declaredOf, objectsRequest, orBeginAnew, plannedTable, readNext, requireReadable } from './read-objects.ts';
+import { declaredOf, objectsRequest, orRestart, plannedTable, readNext, requireReadable } from './read-objects.ts';
 import { readingSchema } from './reading.ts';
 import { chooseSeal, manifestOfImport, takeSeal } from './sequences.ts';
 import {
@@ -51,7 +51,7 @@ const progressSchema = readingSchema.extend({
   /** Of the table that it goes into, once every row has proved good. */
   life: z.number().optional(),
   /** Rows acknowledged before, against which those that are missing are told. */
-  until: untilSchema.optional(),
+  until: lanePositionsSchema.optional(),
   /** Those of them that are moved. */
   kept: z.object({ attempt: z.number(), rows: z.number(), wrong: z.number() }).optional(),
   chunks: z.array(z.object({ from: z.tuple([z.number(), z.number(), z.number()]), rows: z.number() })).optional(),
@@ -74,7 +74,7 @@ const poll_ms = 1_000;
  *
  * @throws TimestoreError `invalid-request`, `limit-exceeded`, `key-reused`, `dataset-frozen`; StoreError
  */
-export async function beginImport(
+export async function scheduleImport(
   ctx: OperationDeps,
   dataset: string,
   name: string,
@@ -84,7 +84,7 @@ export async function beginImport(
   const table = await readTable(ctx, dataset, name);
   if (table !== undefined) requireThere(table);
   requireReadable(ctx, table, request);
-  const lives = await livesOf(ctx, dataset, name);
+  const lives = await readLives(ctx, dataset, name);
   const id = keyedJobId('import', { dataset, name, life: lives.table, datasetLife: lives.dataset }, key);
   return await createJob(ctx, {
     id,
@@ -120,50 +120,50 @@ export function importProgress(job: Job): { objects: number; read: number; rows:
  */
 export const importStep: OperationStep<'import'> = async (ctx, job, deadline_ms) => {
   const progress = progressSchema.parse(job.progress);
-  const at = atStaging(ctx, job.id, progress.staging);
-  const next = () => nextStep(at, job, progress, deadline_ms);
+  const node = atStaging(ctx, job.id, progress.staging);
+  const next = () => nextStep(node, job, progress, deadline_ms);
   // Once it has sequences nothing of it is wrong, and it goes on.
-  return progress.seal === undefined ? await orBeginAnew(at, progress, { lives: progress.lives }, next) : await next();
+  return progress.seal === undefined ? await orRestart(node, progress, { lives: progress.lives }, next) : await next();
 };
 
 async function nextStep(
-  at: OperationNode,
+  node: OperationNode,
   job: JobOf<'import'>,
   progress: Progress,
   deadline_ms: number,
 ): Promise<Outcome> {
   const request = requestSchema.parse(job.request);
-  const table = await readTable(at, job.dataset, job.table);
-  if (await isOfAnotherLife(at, job, progress, table)) {
-    if (progress.staging !== undefined) await dropStaging(at, progress.staging);
+  const table = await readTable(node, job.dataset, job.table);
+  if (await isOfAnotherLife(node, job, progress, table)) {
+    if (progress.staging !== undefined) await dropStaging(node, progress.staging);
     throw gone(job);
   }
   if (progress.read.length < request.objects.length) {
-    const read = await readNext(at, job, request, table, progress, { deadline_ms });
+    const read = await readNext(node, job, request, table, progress, { deadline_ms });
     if (read !== undefined) return { progress: { ...progress, ...read } };
   }
   const { staging } = progress;
   if (staging === undefined) throw new RangeError('what was read is somewhere');
   if (table === undefined || progress.life === undefined)
-    return await prepare(at, job, request, table, progress, staging);
+    return await prepare(node, job, request, table, progress, staging);
   const { kept } = progress;
   const range = rangeSql(table, rangeOf(request));
   const source: Source = {
     staging: stagingName(staging),
     where: kept === undefined ? `${stagedSql(progress.staged)} ${range}` : stagedSql([kept]),
   };
-  if (request.missingOnly && kept === undefined) return await keep(at, table, progress, source, deadline_ms);
+  if (request.missingOnly && kept === undefined) return await keep(node, table, progress, source, deadline_ms);
   if (progress.chunks === undefined) {
-    await requireWhole(at, source.staging, kept === undefined ? progress.staged : [kept]);
-    await requireRetained(at, table, source);
-    return { progress: { ...progress, chunks: await planChunks(at, table, source) } };
+    await requireWhole(node, source.staging, kept === undefined ? progress.staged : [kept]);
+    await requireRetained(node, table, source);
+    return { progress: { ...progress, chunks: await planChunks(node, table, source) } };
   }
-  if (progress.chunks.length === 0) return await nothing(at, progress, staging);
+  if (progress.chunks.length === 0) return await nothing(node, progress, staging);
   if (progress.seal === undefined) {
-    const chosen = await chooseSeal(at, job, table, progress.chunks.length);
+    const chosen = await chooseSeal(node, job, table, progress.chunks.length);
     return chosen === undefined ? { progress, wait_ms: poll_ms } : { progress: { ...progress, ...chosen } };
   }
-  const taken = await takeSeal(at, table, progress.seal, progress, deadline_ms);
+  const taken = await takeSeal(node, table, progress.seal, progress, deadline_ms);
   if (taken === 'later') return { progress, wait_ms: poll_ms };
   if (taken === 'lost') {
     const { seal: _, ...rest } = progress;
@@ -172,24 +172,24 @@ async function nextStep(
   // On record before the first row: whoever sets the lane up again must keep its readers from it.
   if (!progress.isTaken) return { progress: { ...progress, isTaken: true } };
   if (progress.moved < progress.chunks.length) {
-    return await move(at, table, progress, source, progress.seal, progress.chunks, deadline_ms);
+    return await move(node, table, progress, source, progress.seal, progress.chunks, deadline_ms);
   }
   if (progress.latest_ms === undefined) {
-    const counted = await countSeal(at, table, progress.seal.lane, {
+    const counted = await countSeal(node, table, progress.seal.lane, {
       ...progress.seal,
       batches: [{ receivedAt_ms: progress.receivedAt_ms }],
     });
     const latest_ms = Math.max(0, ...counted.map((part) => part.timeTo_ms));
-    const manifest = manifestOfImport(table, progress.seal, counted, progress.chunks, at.now());
+    const manifest = manifestOfImport(table, progress.seal, counted, progress.chunks, node.now());
     // Before anything is published: an audit afterwards must not take the rows for unaccounted.
     return { progress: { ...progress, latest_ms }, alongside: manifestStatements([manifest]) };
   }
-  return await publish(at, table, progress, progress.seal, progress.latest_ms, staging);
+  return await publish(node, table, progress, progress.seal, progress.latest_ms, staging);
 }
 
 /** Whether the import was asked for in another life of its dataset or its table: what there is now has the name alone. */
 async function isOfAnotherLife(
-  at: OperationNode,
+  node: OperationNode,
   { dataset, table: name }: JobOf<'import'>,
   { life, lives }: Progress,
   table: Table | undefined,
@@ -197,20 +197,17 @@ async function isOfAnotherLife(
   if (life !== undefined && (table?.life !== life || table.state === 'deleting')) return true;
   if (lives === undefined || table !== undefined)
     return table !== undefined && table.life !== (lives?.table ?? table.life);
-  const now = await livesOf(at, dataset, name);
+  const now = await readLives(node, dataset, name);
   return now.table !== lives.table || now.dataset !== lives.dataset;
 }
 
-function gone({ dataset, table }: JobOf<'import'>): TimestoreError {
-  return new TimestoreError(
-    'not-found',
-    `Table ${table} of dataset ${dataset} was deleted before the import was done.`,
-  );
+function gone({ dataset, table }: JobOf<'import'>): ApiError {
+  return new ApiError('not-found', `Table ${table} of dataset ${dataset} was deleted before the import was done.`);
 }
 
 /** Refuses the import for rows that cannot be stored; otherwise makes the table, or the fields that it lacks. */
 async function prepare(
-  at: OperationNode,
+  node: OperationNode,
   job: JobOf<'import'>,
   request: ImportRequest,
   found: Table | undefined,
@@ -219,10 +216,10 @@ async function prepare(
 ): Promise<Outcome> {
   const wrong = progress.staged.reduce((sum, each) => sum + each.wrong, 0);
   if (wrong > 0) {
-    const planned = plannedTable(at, job, request, found, progress.fields);
+    const planned = plannedTable(node, job, request, found, progress.fields);
     const isText = request.format !== 'parquet';
-    const rows = isText ? progress.errors : await wrongRows(at, planned, staging, progress.staged, request.objects);
-    await dropStaging(at, staging);
+    const rows = isText ? progress.errors : await wrongRows(node, planned, staging, progress.staged, request.objects);
+    await dropStaging(node, staging);
     return {
       failed: `${wrong} ${wrong === 1 ? 'row' : 'rows'} cannot be stored${firstWrong(rows)}. Nothing was imported.`,
       // Tried again, it reads everything anew.
@@ -232,9 +229,9 @@ async function prepare(
   let table = found;
   for (;;) {
     const declared = declaredOf(request, progress.fields);
-    const { schema, added } = mergeSchema(table?.schema, declared, at.config.limits);
+    const { schema, added } = mergeSchema(table?.schema, declared, node.config.limits);
     if (table === undefined) {
-      table = await createTable(at, {
+      table = await createTable(node, {
         ...{ dataset: job.dataset, name: job.table, window: 'day', lanes: 1, schema, lives: progress.lives },
       });
       continue;
@@ -243,38 +240,38 @@ async function prepare(
     requireThere(table);
     if (added.length === 0) break;
     if (table.state !== 'active') throw notWritable(table.dataset, table.name, table.state);
-    table = await evolveSchema(at, table, added);
+    table = await evolveSchema(node, table, added);
   }
-  await ensureTable(at, table, [...table.shards, at.shard]);
-  await requireTypes(at, table);
+  await ensureTable(node, table, [...table.shards, node.shard]);
+  await requireTypes(node, table);
   return { progress: { ...progress, life: table.life } };
 }
 
 /** Tells which rows the table has: everything of it that was acknowledged until now is in ClickHouse first. */
 async function keep(
-  at: OperationNode,
+  node: OperationNode,
   table: Table,
   progress: Progress,
   source: Source,
   deadline_ms: number,
 ): Promise<Outcome> {
   const { until } = progress;
-  if (until === undefined) return { progress: { ...progress, until: (await cutOf(at, table)).until } };
-  if (!(await flushCut(at, table, until, deadline_ms))) return { progress };
-  await requireWhole(at, source.staging, progress.staged);
-  await addStagingFields(at, table, source.staging);
+  if (until === undefined) return { progress: { ...progress, until: (await flushableSnapshot(node, table)).until } };
+  if (!(await flushSnapshot(node, table, until, deadline_ms))) return { progress };
+  await requireWhole(node, source.staging, progress.staged);
+  await addStagingFields(node, table, source.staging);
   const told = table.schema.fields.filter(({ name }) => progress.read.every((names) => names.includes(name)));
-  return { progress: { ...progress, kept: await keepMissing(at, table, source, told, until) } };
+  return { progress: { ...progress, kept: await keepMissing(node, table, source, told, until) } };
 }
 
-async function nothing(at: OperationNode, progress: Progress, staging: string): Promise<Outcome> {
-  await dropStaging(at, staging);
+async function nothing(node: OperationNode, progress: Progress, staging: string): Promise<Outcome> {
+  await dropStaging(node, staging);
   const read = progress.staged.reduce((sum, each) => sum + each.rows, 0);
   return { done: { objects: progress.read.length, read, rows: 0 } };
 }
 
 async function move(
-  at: OperationNode,
+  node: OperationNode,
   table: Table,
   progress: Progress,
   source: Source,
@@ -282,22 +279,22 @@ async function move(
   chunks: Chunk[],
   deadline_ms: number,
 ): Promise<Outcome> {
-  await addStagingFields(at, table, source.staging);
-  await addColumnsAt(at, table);
+  await addStagingFields(node, table, source.staging);
+  await addColumnsAt(node, table);
   let { moved } = progress;
   do {
     const seq = seal.from + moved;
     const chunk = chunks[moved];
     if (chunk === undefined) break;
     const target = { lane: seal.lane, seq, token: `${seal.token}:${seq}`, receivedAt_ms: progress.receivedAt_ms };
-    await moveChunk(at, table, source, chunk, chunks[moved + 1], target);
+    await moveChunk(node, table, source, chunk, chunks[moved + 1], target);
     moved += 1;
-  } while (at.now() < deadline_ms);
+  } while (node.now() < deadline_ms);
   return { progress: { ...progress, moved } };
 }
 
 async function publish(
-  at: OperationNode,
+  node: OperationNode,
   table: Table,
   progress: Progress,
   seal: ImportSeal,
@@ -306,10 +303,10 @@ async function publish(
 ): Promise<Outcome> {
   const { receivedAt_ms } = progress;
   const received_ms = Array.from({ length: seal.to - seal.from + 1 }, () => receivedAt_ms);
-  await writeHeartbeat(at, table, seal.lane, { from: seal.from, received_ms });
-  const published = await publishImport(at, table, seal, { latest_ms, receivedAt_ms });
+  await writeHeartbeat(node, table, seal.lane, { from: seal.from, received_ms });
+  const published = await publishImport(node, table, seal, { latest_ms, receivedAt_ms });
   if (published === 'fenced' || published === 'unknown') return { progress, wait_ms: poll_ms };
-  await dropStaging(at, staging);
+  await dropStaging(node, staging);
   const sum = (of: { rows: number }[]) => of.reduce((total, { rows }) => total + rows, 0);
   const { lane, from, to } = seal;
   return {

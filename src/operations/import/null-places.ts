@@ -19,7 +19,7 @@ type ParquetObject = { number: number; key: string; etag: string; bytes: number 
  * @throws StoreError, ClickHouseError
  */
 export async function withNulls(
-  at: OperationNode,
+  node: OperationNode,
   object: ParquetObject,
   name: string,
   columns: SourceColumn[],
@@ -27,15 +27,17 @@ export async function withNulls(
 ): Promise<SourceColumn[]> {
   const found: SourceColumn[] = [];
   for (const column of columns) {
-    const { node } = column;
+    const { node: written } = column;
     const places =
-      node?.nulls === 'unclear' && isAsked(column.name) ? await nullPlaces(at, object, column.original) : undefined;
-    if (node === undefined || places === undefined) {
+      written?.nulls === 'unclear' && isAsked(column.name)
+        ? await nullPlaces(node, object, column.original)
+        : undefined;
+    if (written === undefined || places === undefined) {
       found.push(column);
       continue;
     }
-    const told = { ...column, node: { ...node, nulls: 'never' as const } };
-    found.push(places.length === 0 ? told : { ...told, isNull: await keepPlaces(at, object, name, places) });
+    const told = { ...column, node: { ...written, nulls: 'never' as const } };
+    found.push(places.length === 0 ? told : { ...told, isNull: await keepPlaces(node, object, name, places) });
   }
   return found;
 }
@@ -44,7 +46,7 @@ const places_max = 1_000_000;
 
 /** Puts places into the staging table, under a number of their own. @returns the condition that a place is one of them */
 async function keepPlaces(
-  at: OperationNode,
+  node: OperationNode,
   { number }: ParquetObject,
   name: string,
   places: number[],
@@ -52,7 +54,7 @@ async function keepPlaces(
   const attempt = randomInt(2 ** 47);
   for (let from = 0; from < places.length; from += places_max) {
     await askLong(
-      at,
+      node,
       `INSERT INTO ${name} (_attempt, _object, _place) SELECT {_attempt:UInt64}, {_object:UInt32}, _place
          FROM input(${quoteString('_place UInt64')}) FORMAT TSV\n${places.slice(from, from + places_max).join('\n')}\n`,
       {
@@ -71,7 +73,7 @@ async function keepPlaces(
  * @throws StoreError
  */
 async function nullPlaces(
-  at: OperationNode,
+  node: OperationNode,
   { key, etag, bytes }: ParquetObject,
   column: string,
 ): Promise<number[] | undefined> {
@@ -79,7 +81,7 @@ async function nullPlaces(
   const file: AsyncBuffer = {
     byteLength: bytes,
     slice: async (from, to = bytes) => {
-      const found = await at.objects.slice(key, etag, from, to);
+      const found = await node.objects.slice(key, etag, from, to);
       return found.buffer.slice(found.byteOffset, found.byteOffset + found.byteLength) as ArrayBuffer;
     },
   };

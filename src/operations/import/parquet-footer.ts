@@ -35,13 +35,13 @@ const tailBytes = 64 * 1024;
  * @throws TimestoreError `invalid-request` for one that is not whole, or whose footer is too large; StoreError
  */
 export async function footerOf(
-  at: OperationNode,
+  node: OperationNode,
   { key, etag, bytes }: { key: string; etag: string; bytes: number },
 ): Promise<Map<string, ParquetNode>> {
   const { parquetMetadata } = await import('hyparquet');
   const slice = async (length: number) => {
     const from = Math.max(0, bytes - length);
-    return await at.objects.slice(key, etag, from, bytes);
+    return await node.objects.slice(key, etag, from, bytes);
   };
   let tail = await slice(tailBytes);
   const size = sizeOf(tail);

@@ -1,5 +1,5 @@
 import { askLong, objectFunction } from '../../catalog/object-table.ts';
-import { StoreError, TimestoreError } from '../../core/errors.ts';
+import { ApiError, StoreError } from '../../core/errors.ts';
 import { quoteName } from '../../core/identifiers.ts';
 import { missingName, type Rename, renamed } from '../../schema/rename.ts';
 import { ClickHouseError, clickhouseCodes, type Settings } from '../../stores/clickhouse/client.ts';
@@ -30,14 +30,14 @@ const settings: Settings = {
  * @throws TimestoreError `invalid-request` for one that is not there or cannot be read as this; StoreError
  */
 export async function columnsOf(
-  at: OperationNode,
+  node: OperationNode,
   source: Source & { bytes: number; rename: Rename | undefined },
 ): Promise<SourceColumn[]> {
   const { key, rename } = source;
-  const object = objectFunction(at, key, exportFormats.parquet.clickhouse);
+  const object = objectFunction(node, key, exportFormats.parquet.clickhouse);
   const statement = `DESCRIBE TABLE ${object} FORMAT JSONEachRow`;
   const params = { ...settings, print_pretty_type_names: 0, param__columns: 'auto' };
-  const text = await asked(at, key, 'parquet', statement, params);
+  const text = await asked(node, key, 'parquet', statement, params);
   const lines = text.split('\n').filter((line) => line !== '');
   const described = lines.map((line) => JSON.parse(line) as { name: string; type: string });
   if (described.length === 0) throw unreadable(key, 'holds no rows');
@@ -50,7 +50,7 @@ export async function columnsOf(
   const all = described.map(({ name, type }) => ({ name: renamed(rename, name), original: name, type }));
   const twice = all.find(({ name }) => names.has(name) || !names.add(name));
   if (twice !== undefined) throw unreadable(key, `names the column ${twice.name} twice`);
-  const nodes = await footerOf(at, source);
+  const nodes = await footerOf(node, source);
   return all.map((column) => ({ ...column, type: withNumbers(column.type), node: nodes.get(column.original) }));
 }
 
@@ -70,13 +70,13 @@ type Source = { key: string; etag: string };
  * @throws TimestoreError `invalid-request`, `conflict` where it is another by now; StoreError
  */
 export async function insertObject(
-  at: OperationNode,
+  node: OperationNode,
   { key, etag, columns }: Source & { columns: SourceColumn[] },
   insert: string,
   selected: string,
   params: Settings,
 ): Promise<void> {
-  const object = objectFunction(at, key, exportFormats.parquet.clickhouse);
+  const object = objectFunction(node, key, exportFormats.parquet.clickhouse);
   const others = columns.filter(({ name, original }) => name !== original);
   const named = [
     others.length === 0 ? '*' : `* EXCEPT (${others.map(({ original }) => quoteName(original)).join(', ')})`,
@@ -86,19 +86,19 @@ export async function insertObject(
   const read = `SELECT *, rowNumberInAllBlocks() AS _place FROM (SELECT ${named.join(', ')} FROM ${object})`;
   const structure = columns.map(({ original, type }) => `${quoteName(original)} ${type}`).join(', ');
   const statement = `${insert} SELECT ${selected} FROM (${read}) WHERE _changed = 0`;
-  await asked(at, key, 'parquet', statement, inserting({ ...params, param__columns: structure, param__etag: etag }));
+  await asked(node, key, 'parquet', statement, inserting({ ...params, param__columns: structure, param__etag: etag }));
 }
 
 /** Copies the lines of an object as they are into the staging table `name`. Throws the same. */
 export async function insertLines(
-  at: OperationNode,
+  node: OperationNode,
   { key, etag, format, number }: Source & { format: ImportFormat; number: number },
   name: string,
   attempt: number,
 ): Promise<void> {
-  const read = `SELECT line, rowNumberInAllBlocks() AS _place, ${requireEtag} AS _changed FROM ${objectFunction(at, key, 'LineAsString')}`;
+  const read = `SELECT line, rowNumberInAllBlocks() AS _place, ${requireEtag} AS _changed FROM ${objectFunction(node, key, 'LineAsString')}`;
   await asked(
-    at,
+    node,
     key,
     format,
     `INSERT INTO ${name} (_attempt, _object, _place, _text)
@@ -123,17 +123,17 @@ function inserting(params: Settings): Settings {
 }
 
 async function asked(
-  at: OperationNode,
+  node: OperationNode,
   key: string,
   format: ImportFormat,
   statement: string,
   given: Settings,
 ): Promise<string> {
   try {
-    return await askLong(at, statement, given);
+    return await askLong(node, statement, given);
   } catch (error) {
     if (!(error instanceof ClickHouseError)) throw error;
-    throw reasonOf(at, error, key, format);
+    throw reasonOf(node, error, key, format);
   }
 }
 
@@ -146,18 +146,18 @@ const dataErrors = new Set([
   ...[349, 354, 407, 424, 432, 467, 556, 561, 563, 636, 650, 1001, 1002],
 ]);
 
-function reasonOf(at: OperationNode, error: ClickHouseError, key: string, format: ImportFormat): Error {
+function reasonOf(node: OperationNode, error: ClickHouseError, key: string, format: ImportFormat): Error {
   const { code, message } = error;
   if (code === codes.thrown) {
-    return new TimestoreError('conflict', `Object ${key} was written again while it was read. It is read anew.`);
+    return new ApiError('conflict', `Object ${key} was written again while it was read. It is read anew.`);
   }
   if (code === codes.s3) {
     if (/404|NoSuchKey|does not exist/i.test(message)) return unreadable(key, 'is not in the bucket');
     return new StoreError('s3', `does not give ClickHouse object ${key}`, error);
   }
   if (code === clickhouseCodes.timeoutExceeded || code === clickhouseCodes.tooSlow) {
-    const minutes = Math.round(at.config.limits.export_timeout_ms / 60_000);
-    return new TimestoreError(
+    const minutes = Math.round(node.config.limits.export_timeout_ms / 60_000);
+    return new ApiError(
       'limit-exceeded',
       `Object ${key} takes more than ${minutes} minutes to read; cut it into smaller ones.`,
     );
@@ -171,6 +171,6 @@ function reasonOf(at: OperationNode, error: ClickHouseError, key: string, format
   return unreadable(key, `cannot be read as ${format}${where} (ClickHouse’s error ${code})`);
 }
 
-export function unreadable(key: string, what: string): TimestoreError {
-  return new TimestoreError('invalid-request', `Object ${key} ${what}.`);
+export function unreadable(key: string, what: string): ApiError {
+  return new ApiError('invalid-request', `Object ${key} ${what}.`);
 }

@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { errorCatalogue, TimestoreError } from '../../core/errors.ts';
+import { ApiError, errorCatalogue } from '../../core/errors.ts';
 import { invalidForm } from '../../core/request-text.ts';
 import type { JobOf } from '../../jobs/job.ts';
 import type { Outcome } from '../../jobs/runner.ts';
@@ -13,7 +13,7 @@ import type { OperationDeps, OperationNode } from '../deps.ts';
 import { exportFormat } from '../export/day.ts';
 import { withNulls } from './null-places.ts';
 import { columnsOf, unreadable } from './read-object.ts';
-import { beginText, goOnWithText, type TextSource } from './read-text.ts';
+import { beginText, continueText, type TextSource } from './read-text.ts';
 import type { Reading } from './reading.ts';
 import {
   addedFields,
@@ -64,7 +64,7 @@ export function requireReadable(ctx: OperationDeps, table: Table | undefined, re
   rangeOf(request);
   const { objects } = request;
   if (objects.length > objects_max) {
-    throw new TimestoreError('limit-exceeded', `${objects.length} objects are too many; ${objects_max} at most.`);
+    throw new ApiError('limit-exceeded', `${objects.length} objects are too many; ${objects_max} at most.`);
   }
   const { error } = z.array(objectKey).safeParse(objects);
   if (error !== undefined) {
@@ -105,7 +105,7 @@ export type ReadUntil = {
  * @throws TimestoreError `invalid-request`, `conflict`, `limit-exceeded`, `schema-refused`; StoreError, ClickHouseError
  */
 export async function readNext(
-  at: OperationNode,
+  node: OperationNode,
   job: JobOf<'import' | 'compare'>,
   request: ObjectsRequest,
   table: Table | undefined,
@@ -114,25 +114,25 @@ export async function readNext(
 ): Promise<Reading | undefined> {
   const { objects, format, columns: chosen } = request;
   // On record before it is made: what is not on record is cleared away.
-  if (reading.staging === undefined) return { ...reading, staging: newStaging(at, job.id) };
+  if (reading.staging === undefined) return { ...reading, staging: newStaging(node, job.id) };
   const number = reading.read.length;
   const key = objects[number];
   if (key === undefined) return undefined;
   const rename = renameOf(request.rename);
-  const planned = (fields: Field[]) => plannedTable(at, job, request, table, fields);
+  const planned = (fields: Field[]) => plannedTable(node, job, request, table, fields);
   const text: TextSource | undefined =
     format === 'parquet'
       ? undefined
       : { number, key, format, columns: chosen, planned, known: undefined, rename, ...until };
-  if (text !== undefined && reading.text !== undefined) return await goOnWithText(at, reading, reading.text, text);
-  const found = await at.objects.find(key);
+  if (text !== undefined && reading.text !== undefined) return await continueText(node, reading, reading.text, text);
+  const found = await node.objects.find(key);
   if (found === undefined) throw unreadable(key, 'is not in the bucket');
-  if (text !== undefined) return await beginText(at, reading, text, found.etag);
-  return await readParquet(at, reading, { number, key, ...found, chosen, planned, rename, known: until.known });
+  if (text !== undefined) return await beginText(node, reading, text, found.etag);
+  return await readParquet(node, reading, { number, key, ...found, chosen, planned, rename, known: until.known });
 }
 
 async function readParquet(
-  at: OperationNode,
+  node: OperationNode,
   reading: Reading,
   object: {
     number: number;
@@ -146,7 +146,7 @@ async function readParquet(
   },
 ): Promise<Reading> {
   const { number, key, etag, chosen, known, planned } = object;
-  const all = await columnsOf(at, object);
+  const all = await columnsOf(node, object);
   const absent = chosen?.find((name) => !all.some((column) => column.name === name));
   if (absent !== undefined) throw unreadable(key, `has no column ${absent}`);
   const found = all.filter(({ name }) => chosen === undefined || chosen.includes(name));
@@ -155,10 +155,10 @@ async function readParquet(
   const fields = [...reading.fields, ...added.map((field) => ({ ...field, hasFraction: false, isEmpty: false }))];
   const table = planned(fields);
   const { staging = '' } = reading;
-  await ensureStaging(at, table, staging);
+  await ensureStaging(node, table, staging);
   const isJson = new Set(table.schema.fields.filter(({ type }) => type === 'json').map(({ name }) => name));
-  const sure = await withNulls(at, object, stagingName(staging), columns, (name) => isJson.has(name));
-  const staged = await stageObject(at, table, staging, { number, key, etag, columns: sure });
+  const sure = await withNulls(node, object, stagingName(staging), columns, (name) => isJson.has(name));
+  const staged = await stageObject(node, table, staging, { number, key, etag, columns: sure });
   const read = [...reading.read, found.map(({ name }) => name)];
   return { ...reading, fields, read, staged: [...reading.staged, staged] };
 }
@@ -170,8 +170,8 @@ async function readParquet(
  *
  * @param anew the progress that it begins with then
  */
-export async function orBeginAnew(
-  at: OperationNode,
+export async function orRestart(
+  node: OperationNode,
   { staging }: Pick<Reading, 'staging'>,
   anew: Record<string, unknown>,
   step: () => Promise<Outcome>,
@@ -180,9 +180,9 @@ export async function orBeginAnew(
     return await step();
   } catch (error) {
     const mayBeGone = error instanceof ClickHouseError && error.code === clickhouseCodes.unknownTable;
-    if (mayBeGone && staging !== undefined && !(await isStagingThere(at, staging))) return { progress: anew };
-    if (!(error instanceof TimestoreError) || errorCatalogue[error.code].retryable) throw error;
-    if (staging !== undefined) await dropStaging(at, staging);
+    if (mayBeGone && staging !== undefined && !(await isStagingThere(node, staging))) return { progress: anew };
+    if (!(error instanceof ApiError) || errorCatalogue[error.code].retryable) throw error;
+    if (staging !== undefined) await dropStaging(node, staging);
     return { failed: error.message, progress: anew };
   }
 }

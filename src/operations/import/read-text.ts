@@ -32,15 +32,15 @@ export type TextSource = {
 
 /** Begins with an object: its lines are copied to where they can be read in parts. */
 export async function beginText(
-  at: OperationNode,
+  node: OperationNode,
   reading: Reading,
   source: TextSource,
   etag: string,
 ): Promise<Reading> {
   const { staging = '' } = reading;
   const { number, key, format } = source;
-  await ensureStaging(at, source.planned(reading.fields), staging);
-  const lines = await loadLines(at, staging, { number, key, format, etag }, randomInt(2 ** 47));
+  await ensureStaging(node, source.planned(reading.fields), staging);
+  const lines = await loadLines(node, staging, { number, key, format, etag }, randomInt(2 ** 47));
   if (lines.lines === 0) {
     throw unreadable(key, format === 'csv' ? 'cannot be read as csv: it is empty' : 'holds no rows');
   }
@@ -53,8 +53,8 @@ export async function beginText(
  * @returns how far it is; with types that later values have told otherwise, where all is to be read again
  * @throws TimestoreError `invalid-request` for what is not of its form, with the line; StoreError, ClickHouseError
  */
-export async function goOnWithText(
-  at: OperationNode,
+export async function continueText(
+  node: OperationNode,
   reading: Reading,
   text: TextObject,
   source: TextSource,
@@ -69,24 +69,24 @@ export async function goOnWithText(
   let rest = '';
   let isOver = false;
   for await (const page of decoded(
-    pagesOf(at, source.planned(now.fields), staging, number, text, text.place),
+    pagesOf(node, source.planned(now.fields), staging, number, text, text.place),
     key,
     object,
   )) {
     const whole = rest + page.text;
-    const read = pageOf(whole, page.isLast, now, object, source, at);
+    const read = pageOf(whole, page.isLast, now, object, source, node);
     if ('rehint' in read) {
-      await dropStaging(at, staging);
+      await dropStaging(node, staging);
       return anew(reading, read.rehint);
     }
     if (object.names === undefined && read.names !== undefined) requireNames(read.names, source);
     const fields = [...now.fields, ...read.added];
     now.fields = fields.map(({ name, type }) => ({ name, type, ...(read.open.get(name) ?? settled) }));
     if (read.added.length > 0) {
-      await ensureStaging(at, source.planned(now.fields), staging);
+      await ensureStaging(node, source.planned(now.fields), staging);
     }
     await insertRows(
-      at,
+      node,
       source.planned(now.fields),
       staging,
       { attempt, object: number },
@@ -107,9 +107,9 @@ export async function goOnWithText(
     object.names ??= read.names;
     object.seen = [...new Set([...object.seen, ...(read.names ?? []), ...read.seen])];
     isOver = page.isLast;
-    if (isOver || at.now() >= source.deadline_ms) break;
+    if (isOver || node.now() >= source.deadline_ms) break;
   }
-  await requireRows(at, staging, attempt, accepted, key);
+  await requireRows(node, staging, attempt, accepted, key);
   now.staged = [...now.staged, { attempt, rows: accepted + wrong, wrong, stored: accepted }];
   if (!isOver) return { ...now, text: object };
   return over(now, object, source);
@@ -123,7 +123,7 @@ function pageOf(
   reading: Reading,
   object: TextObject,
   source: TextSource,
-  at: OperationNode,
+  node: OperationNode,
 ) {
   const { fields, hints } = reading;
   const { columns, known, key, format, rename } = source;
@@ -138,7 +138,7 @@ function pageOf(
     },
   };
   try {
-    return preparePage(text, format, isLast, state, { ...at.config.limits, row_bytes_max: rowBytes_max });
+    return preparePage(text, format, isLast, state, { ...node.config.limits, row_bytes_max: rowBytes_max });
   } catch (error) {
     if (!(error instanceof PageError)) throw error;
     const row = object.row + error.row + 1;
@@ -206,13 +206,13 @@ function anew({ hints }: Reading, told: Map<string, FieldType>): Reading {
 }
 
 async function requireRows(
-  at: OperationNode,
+  node: OperationNode,
   staging: string,
   attempt: number,
   rows: number,
   key: string,
 ): Promise<void> {
-  const [found] = await at.clickhouse.rows<{ rows: string }>(
+  const [found] = await node.clickhouse.rows<{ rows: string }>(
     `SELECT count() AS rows FROM ${stagingName(staging)} WHERE _attempt = {attempt:UInt64}`,
     { attempt },
   );

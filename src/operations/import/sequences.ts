@@ -5,7 +5,7 @@ import { snapshotTable } from '../../buffer/snapshot.ts';
 import { readTable } from '../../catalog/find-table.ts';
 import type { Manifest } from '../../catalog/manifest.ts';
 import { setUpLanes } from '../../catalog/provision-lanes.ts';
-import { StoreError, TimestoreError } from '../../core/errors.ts';
+import { ApiError, StoreError } from '../../core/errors.ts';
 import { flushTable } from '../../flush/flush-table.ts';
 import { checksumOf, partitionsOf } from '../../flush/manifest.ts';
 import { countSeal, type PartitionCount, rowsCounted } from '../../flush/row-count.ts';
@@ -22,29 +22,29 @@ import type { Chunk } from './chunks.ts';
  * @throws StoreError; TimestoreError `not-found`
  */
 export async function chooseSeal(
-  at: OperationNode,
+  node: OperationNode,
   job: JobOf<'import'>,
   table: Table,
   chunks: number,
 ): Promise<{ seal: ImportSeal; receivedAt_ms: number } | undefined> {
-  const [other] = await at.postgres.rows(
+  const [other] = await node.postgres.rows(
     `select id from jobs where kind = 'import' and dataset = $1 and "table" = $2 and state in ('queued', 'running', 'failed')
         and progress ? 'seal' and (progress->>'life')::int = $3 and id <> $4`,
     [table.dataset, table.name, table.life, job.id],
   );
   if (other !== undefined) return undefined;
   // What was read is at this shard, and goes into one of its lanes.
-  const spare = table.shards.findLastIndex((shard, lane) => lane >= table.lanes && shard === at.shard);
+  const spare = table.shards.findLastIndex((shard, lane) => lane >= table.lanes && shard === node.shard);
   const lane = spare < 0 ? table.readLanes : spare;
-  if (!(await growLanes(at, table, lane + 1))) return undefined;
-  const snapshot = await snapshotTable(at, table, 'state');
+  if (!(await growLanes(node, table, lane + 1))) return undefined;
+  const snapshot = await snapshotTable(node, table, 'state');
   const state = snapshot === 'unknown' ? undefined : snapshot.lanes[lane];
   if (state === undefined)
     throw new StoreError('redis', `does not know lane ${lane} of table ${table.name}`, undefined);
   const [from, to] = [state.watermark + 1, state.watermark + chunks];
   const token = `${lane}:${from}-${to}:${createHash('sha1').update(job.id).digest('hex')}`;
   // Times of a lane ascend with its sequences, whatever this clock says.
-  const receivedAt_ms = Math.max(at.now(), state.seqAt_ms ?? 0);
+  const receivedAt_ms = Math.max(node.now(), state.seqAt_ms ?? 0);
   return { seal: { id: job.id, lane, from, to, token }, receivedAt_ms };
 }
 
@@ -53,19 +53,19 @@ export async function chooseSeal(
  *
  * @returns false where somebody else has made a lane at the same time, of another shard
  */
-async function growLanes(at: OperationNode, seen: Table, readLanes: number): Promise<boolean> {
+async function growLanes(node: OperationNode, seen: Table, readLanes: number): Promise<boolean> {
   const { dataset, name, life, shards } = seen;
-  await at.postgres.rows(
+  await node.postgres.rows(
     `update tables set revision = revision + 1,
             definition = definition || jsonb_build_object('readLanes', $4::int, 'shards', $5::jsonb)
       where dataset = $1 and name = $2 and life = $3 and (definition->>'readLanes')::int = $6 and $6 < $4::int`,
-    [dataset, name, life, readLanes, JSON.stringify([...shards, at.shard].slice(0, readLanes)), seen.readLanes],
+    [dataset, name, life, readLanes, JSON.stringify([...shards, node.shard].slice(0, readLanes)), seen.readLanes],
   );
-  const table = await readTable(at, dataset, name);
-  if (table === undefined) throw new TimestoreError('not-found', `There is no table ${name} in dataset ${dataset}.`);
-  if (table.shards[readLanes - 1] !== at.shard) return false;
-  do await setUpLanes(at, table);
-  while ((await changeLanes(at, table, undefined, readLanes)) === 'unknown');
+  const table = await readTable(node, dataset, name);
+  if (table === undefined) throw new ApiError('not-found', `There is no table ${name} in dataset ${dataset}.`);
+  if (table.shards[readLanes - 1] !== node.shard) return false;
+  do await setUpLanes(node, table);
+  while ((await changeLanes(node, table, undefined, readLanes)) === 'unknown');
   return true;
 }
 
@@ -77,28 +77,28 @@ async function growLanes(at: OperationNode, seen: Table, readLanes: number): Pro
  * @throws StoreError
  */
 export async function takeSeal(
-  at: OperationNode,
+  node: OperationNode,
   table: Table,
   seal: ImportSeal,
   { moved, latest_ms, receivedAt_ms }: { moved: number; latest_ms?: number | undefined; receivedAt_ms: number },
   deadline_ms: number,
 ): Promise<'taken' | 'later' | 'lost'> {
-  const { outcome, watermark = 0 } = await sealImport(at, table, seal);
+  const { outcome, watermark = 0 } = await sealImport(node, table, seal);
   switch (outcome) {
     case 'sealed':
     case 'published':
       return 'taken';
     case 'unknown':
-      await setUpLanes(at, table);
+      await setUpLanes(node, table);
       return 'later';
     case 'busy':
-      await flushTable(at, table, 'admin', deadline_ms);
+      await flushTable(node, table, 'admin', deadline_ms);
       return 'later';
     case 'lanes':
     case 'moved': {
       // All of it was counted, and shows by now: it was published, and the lane has gone on since.
       if (latest_ms !== undefined && watermark >= seal.to) return 'taken';
-      const stored = rowsCounted(await countSeal(at, table, seal.lane, { ...seal, batches: [{ receivedAt_ms }] }));
+      const stored = rowsCounted(await countSeal(node, table, seal.lane, { ...seal, batches: [{ receivedAt_ms }] }));
       if (moved === 0 && stored === 0) return 'lost';
       throw new StoreError(
         'redis',

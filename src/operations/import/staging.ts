@@ -1,6 +1,6 @@
 import { createHash, randomInt, randomUUID } from 'node:crypto';
 import { declaredColumns, fieldColumns } from '../../catalog/table-ddl.ts';
-import { StoreError, TimestoreError } from '../../core/errors.ts';
+import { ApiError, StoreError } from '../../core/errors.ts';
 import { quoteName, quoteString } from '../../core/identifiers.ts';
 import { type TimeRange, timeValue } from '../../query/request/time-range.ts';
 import type { Table } from '../../schema/table.ts';
@@ -56,16 +56,16 @@ export type Staged = {
 };
 
 /** Makes the staging table, with the fields that are known by now. Safe to repeat. */
-export async function ensureStaging(at: OperationNode, table: Planned, staging: string): Promise<void> {
+export async function ensureStaging(node: OperationNode, table: Planned, staging: string): Promise<void> {
   const name = stagingName(staging);
   const fields = declaredColumns(table);
   const time = quoteName(table.schema.timestampColumn);
-  await at.clickhouse.command(
+  await node.clickhouse.command(
     `CREATE TABLE IF NOT EXISTS ${name} (_attempt UInt64, _object UInt32, _place UInt64, _wrong LowCardinality(String),
-       _text Nullable(String), ${fields.join(', ')}) ENGINE = ${engineSql(placeOf(at), `timestore.${staging}`, 'MergeTree')} ORDER BY (${time}, _object, _place)
+       _text Nullable(String), ${fields.join(', ')}) ENGINE = ${engineSql(placeOf(node), `timestore.${staging}`, 'MergeTree')} ORDER BY (${time}, _object, _place)
        SETTINGS fsync_after_insert = 1, fsync_part_directory = 1`,
   );
-  await addStagingFields(at, table, name);
+  await addStagingFields(node, table, name);
 }
 
 /**
@@ -73,9 +73,9 @@ export async function ensureStaging(at: OperationNode, table: Planned, staging: 
  *
  * @param name the staging table as it stands in SQL
  */
-export async function addStagingFields(at: OperationNode, table: Planned, name: string): Promise<void> {
+export async function addStagingFields(node: OperationNode, table: Planned, name: string): Promise<void> {
   const added = declaredColumns(table).map((field) => `ADD COLUMN IF NOT EXISTS ${field}`);
-  await at.clickhouse.command(`ALTER TABLE ${name} ${added.join(', ')}`);
+  await node.clickhouse.command(`ALTER TABLE ${name} ${added.join(', ')}`);
 }
 
 /**
@@ -83,8 +83,8 @@ export async function addStagingFields(at: OperationNode, table: Planned, name: 
  *
  * @param name the staging table as it stands in SQL
  */
-export async function requireWhole(at: OperationNode, name: string, staged: Staged[]): Promise<void> {
-  const [found] = await at.clickhouse.rows<{ rows: string }>(
+export async function requireWhole(node: OperationNode, name: string, staged: Staged[]): Promise<void> {
+  const [found] = await node.clickhouse.rows<{ rows: string }>(
     `SELECT count() AS rows FROM ${name} WHERE ${stagedSql(staged)}`,
   );
   const rows = staged.reduce((sum, each) => sum + (each.stored ?? each.rows), 0);
@@ -92,13 +92,13 @@ export async function requireWhole(at: OperationNode, name: string, staged: Stag
   throw new StoreError('clickhouse', `has ${found?.rows} of ${rows} rows that were read of the objects`, undefined);
 }
 
-export async function isStagingThere(at: OperationNode, staging: string): Promise<boolean> {
-  const [found] = await at.clickhouse.rows<{ there: number }>(`EXISTS TABLE ${stagingName(staging)}`);
+export async function isStagingThere(node: OperationNode, staging: string): Promise<boolean> {
+  const [found] = await node.clickhouse.rows<{ there: number }>(`EXISTS TABLE ${stagingName(staging)}`);
   return Object.values(found ?? {})[0] === 1;
 }
 
-export async function dropStaging(at: OperationNode, staging: string): Promise<void> {
-  await at.clickhouse.command(`DROP TABLE IF EXISTS ${stagingName(staging)} SYNC`);
+export async function dropStaging(node: OperationNode, staging: string): Promise<void> {
+  await node.clickhouse.command(`DROP TABLE IF EXISTS ${stagingName(staging)} SYNC`);
 }
 
 /** The fields that a table lacks for the columns of a Parquet object. */
@@ -117,7 +117,7 @@ export function addedFields(columns: SourceColumn[], { schema }: Planned): Field
  *   `conflict` where it is another by now; StoreError, ClickHouseError
  */
 export async function stageObject(
-  at: OperationNode,
+  node: OperationNode,
   table: Planned,
   staging: string,
   object: { number: number; key: string; etag: string; columns: SourceColumn[] },
@@ -138,14 +138,14 @@ export async function stageObject(
   });
   const params: Settings = { param__attempt: attempt, param__object: object.number };
   await insertObject(
-    at,
+    node,
     object,
     `INSERT INTO ${name} (_attempt, _object, _place, _wrong, _text, ${names.join(', ')})`,
     `{_attempt:UInt64}, {_object:UInt32}, _place, multiIf(${wrong.join(', ')}, '') AS _at,
        if(_at = '', '', substringUTF8(toValidUTF8(caseWithExpression(_at, ${text.join(', ')}, '')), 1, ${shownChars_max})), ${values.join(', ')}`,
     params,
   );
-  const [found] = await at.clickhouse.rows<{ rows: string; distinct: string; last: string; wrong: string }>(
+  const [found] = await node.clickhouse.rows<{ rows: string; distinct: string; last: string; wrong: string }>(
     `SELECT count() AS rows, uniqExact(_place) AS distinct, max(_place) + 1 AS last, countIf(_wrong != '') AS wrong
        FROM ${name} WHERE _attempt = {attempt:UInt64}`,
     { attempt },
@@ -203,16 +203,16 @@ export function rangeSql({ schema }: Planned, { start, end }: TimeRange): string
 }
 
 /** Throws where rows are past the retention of their table: ClickHouse would not keep them. */
-export async function requireRetained(at: OperationNode, table: Table, { staging, where }: Source): Promise<void> {
+export async function requireRetained(node: OperationNode, table: Table, { staging, where }: Source): Promise<void> {
   if (table.retention === undefined) return;
-  const [found] = await at.clickhouse.rows<{ rows: string; from: string }>(
+  const [found] = await node.clickhouse.rows<{ rows: string; from: string }>(
     `WITH now64(3, 'UTC') - toIntervalDay({days:UInt32}) AS retained
      SELECT countIf(${quoteName(table.schema.timestampColumn)} < retained) AS rows, formatDateTime(retained, '%FT%TZ', 'UTC') AS from
        FROM ${staging} WHERE ${where}`,
     { days: table.retention.totalDays },
   );
   if (found === undefined || found.rows === '0') return;
-  throw new TimestoreError(
+  throw new ApiError(
     'invalid-request',
     `${found.rows} rows are past the retention of table ${table.name}, which keeps ${table.retention.totalDays} days (since ` +
       `${found.from}). Import a timeRange that starts later, or change the retention first.`,

@@ -20,14 +20,14 @@ const pageBytes = 4 * 1024 * 1024;
  * object is packed. Throws TimestoreError, StoreError, ClickHouseError.
  */
 export async function loadLines(
-  at: OperationNode,
+  node: OperationNode,
   staging: string,
   object: { number: number; key: string; format: 'ndjson' | 'csv'; etag: string },
   attempt: number,
 ): Promise<Lines> {
   const name = stagingName(staging);
-  await insertLines(at, object, name, attempt);
-  const [found] = await at.clickhouse.rows<{ lines: string; last: string }>(
+  await insertLines(node, object, name, attempt);
+  const [found] = await node.clickhouse.rows<{ lines: string; last: string }>(
     `SELECT count() AS lines, max(_place) + 1 AS last FROM ${name} WHERE _attempt = {attempt:UInt64}`,
     { attempt },
   );
@@ -44,7 +44,7 @@ export async function loadLines(
  * @throws StoreError where lines are missing; TypeError for bytes that are no text
  */
 export async function* pagesOf(
-  at: OperationNode,
+  node: OperationNode,
   { schema }: Planned,
   staging: string,
   object: number,
@@ -53,7 +53,7 @@ export async function* pagesOf(
 ): AsyncGenerator<TextPage> {
   const time = quoteName(schema.timestampColumn);
   const over = new AbortController();
-  const { body } = await at.clickhouse.open({
+  const { body } = await node.clickhouse.open({
     body: `SELECT _text FROM ${stagingName(staging)}
       WHERE ${time} = toDateTime64(0, 3, 'UTC') AND _object = {_object:UInt32} AND _place >= {_from:UInt64} AND _attempt = {_attempt:UInt64}
       ORDER BY ${time}, _object, _place FORMAT TSVRaw`,
@@ -61,9 +61,9 @@ export async function* pagesOf(
       ...{ param__object: object, param__from: from, param__attempt: attempt },
       // One part of the table after the other, as they are asked for.
       ...{ max_threads: 1, http_send_timeout: 600, http_response_buffer_size: 0 },
-      max_execution_time: Math.ceil(at.config.limits.export_timeout_ms / 1000),
+      max_execution_time: Math.ceil(node.config.limits.export_timeout_ms / 1000),
     },
-    timeout_ms: at.config.limits.export_timeout_ms,
+    timeout_ms: node.config.limits.export_timeout_ms,
     signal: over.signal,
   });
   const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
@@ -107,7 +107,7 @@ export type PlacedLines = { lines: string[]; place: number };
 
 /** Puts rows that were read into the staging table, as a flush puts rows into theirs. Throws StoreError, ClickHouseError. */
 export async function insertRows(
-  at: OperationNode,
+  node: OperationNode,
   table: Planned,
   staging: string,
   { attempt, object }: { attempt: number; object: number },
@@ -118,7 +118,7 @@ export async function insertRows(
   const structure = ['_place UInt64', ...fieldColumns(table)].join(', ');
   const rows = lines.map((line, i) => `{"_place":${place + i},${line}`).join('\n');
   await askLong(
-    at,
+    node,
     `INSERT INTO ${stagingName(staging)} (_attempt, _object, _place, ${names})
      SELECT {_attempt:UInt64}, {_object:UInt32}, _place, ${names} FROM input(${quoteString(structure)}) FORMAT JSONEachRow\n${rows}\n`,
     {

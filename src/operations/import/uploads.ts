@@ -1,4 +1,4 @@
-import { datasetLife } from '../../catalog/life.ts';
+import { readDatasetLife } from '../../catalog/life.ts';
 import { physicalName } from '../../core/identifiers.ts';
 import { pagesOf } from '../../stores/s3/list-pages.ts';
 import type { OperationDeps } from '../deps.ts';
@@ -15,7 +15,7 @@ export function uploadFolder(dataset: string, life: number): string {
 
 /** Where such a file goes. Throws StoreError. */
 export async function uploadKey(ctx: OperationDeps, dataset: string, name: string): Promise<string> {
-  return `${uploadFolder(dataset, await datasetLife(ctx, dataset))}${crypto.randomUUID()}/${name}`;
+  return `${uploadFolder(dataset, await readDatasetLife(ctx, dataset))}${crypto.randomUUID()}/${name}`;
 }
 
 /** Removes files from before a time, but for those that an import has yet to read. Answers how many were removed. */

@@ -1,8 +1,8 @@
 import * as z from 'zod';
-import { untilSchema } from '../../buffer/lane-positions.ts';
+import { lanePositionsSchema } from '../../buffer/lane-positions.ts';
 import { readTable } from '../../catalog/find-table.ts';
-import { TimestoreError } from '../../core/errors.ts';
-import { cutOf, flushCut } from '../../flush/flush-snapshot.ts';
+import { ApiError } from '../../core/errors.ts';
+import { flushableSnapshot, flushSnapshot } from '../../flush/flush-snapshot.ts';
 import { createJob, type JobOf } from '../../jobs/job.ts';
 import { keyedJobId } from '../../jobs/job-id.ts';
 import type { Outcome } from '../../jobs/runner.ts';
@@ -12,7 +12,7 @@ import type { Table } from '../../schema/table.ts';
 import type { Field } from '../../schema/types.ts';
 import type { OperationDeps, OperationNode, OperationStep } from '../deps.ts';
 import { differencesOf, differingRows } from './column-mapping.ts';
-import { objectsRequest, orBeginAnew, readNext, requireReadable } from './read-objects.ts';
+import { objectsRequest, orRestart, readNext, requireReadable } from './read-objects.ts';
 import { readingSchema } from './reading.ts';
 import {
   atStaging,
@@ -25,7 +25,7 @@ import {
   stagedSql,
   stagingName,
 } from './staging.ts';
-import { goOnWithSecond, secondSchema } from './verification/read.ts';
+import { continueVerification, secondSchema } from './verification/read.ts';
 
 /** What is asked for: objects that should hold what a table does. */
 const requestSchema = objectsRequest.omit({
@@ -37,7 +37,7 @@ export type CompareRequest = z.output<typeof requestSchema>;
 const progressSchema = readingSchema.extend({
   life: z.number(),
   /** Rows acknowledged before the comparison. */
-  until: untilSchema,
+  until: lanePositionsSchema,
   isFlushed: z.boolean().default(false),
   /** By readers that no import has: what is reported. */
   second: secondSchema.prefault({}),
@@ -52,7 +52,7 @@ type Progress = z.output<typeof progressSchema>;
  *
  * @throws TimestoreError `not-found`, `invalid-request`, `limit-exceeded`, `key-reused`; StoreError
  */
-export async function beginCompare(
+export async function scheduleImportVerification(
   ctx: OperationDeps,
   dataset: string,
   name: string,
@@ -61,10 +61,10 @@ export async function beginCompare(
 ): Promise<JobOf<'compare'>> {
   const table = await readTable(ctx, dataset, name);
   if (table === undefined || table.state === 'deleting') {
-    throw new TimestoreError('not-found', `There is no table ${name} in dataset ${dataset}.`);
+    throw new ApiError('not-found', `There is no table ${name} in dataset ${dataset}.`);
   }
   requireReadable(ctx, table, request);
-  const progress = { life: table.life, until: (await cutOf(ctx, table)).until };
+  const progress = { life: table.life, until: (await flushableSnapshot(ctx, table)).until };
   const id = keyedJobId('compare', table, key);
   return await createJob(ctx, { id, kind: 'compare', dataset, table: name, request: { ...request }, progress });
 }
@@ -73,31 +73,28 @@ export async function beginCompare(
  * Reads objects by other readers than those that brought rows in, and compares them with what the table has, by days and
  * columns: rows in any order, and rows that are equal by how many there are. Each step may be repeated.
  */
-export const compareStep: OperationStep<'compare'> = async (ctx, job, deadline_ms) => {
+export const verifyImportStep: OperationStep<'compare'> = async (ctx, job, deadline_ms) => {
   const progress = progressSchema.parse(job.progress);
   const { life, until, isFlushed } = progress;
-  const at = atStaging(ctx, job.id, progress.staging);
-  return await orBeginAnew(at, progress, { life, until, isFlushed }, () => nextStep(at, job, progress, deadline_ms));
+  const node = atStaging(ctx, job.id, progress.staging);
+  return await orRestart(node, progress, { life, until, isFlushed }, () => nextStep(node, job, progress, deadline_ms));
 };
 
 async function nextStep(
-  at: OperationNode,
+  node: OperationNode,
   job: JobOf<'compare'>,
   progress: Progress,
   deadline_ms: number,
 ): Promise<Outcome> {
   const request = requestSchema.parse(job.request);
-  const table = await readTable(at, job.dataset, job.table);
+  const table = await readTable(node, job.dataset, job.table);
   if (table?.life !== progress.life || table.state === 'deleting') {
-    throw new TimestoreError(
-      'not-found',
-      `Table ${job.table} of dataset ${job.dataset} was deleted before it was compared.`,
-    );
+    throw new ApiError('not-found', `Table ${job.table} of dataset ${job.dataset} was deleted before it was compared.`);
   }
   if (!progress.isFlushed) {
-    return { progress: { ...progress, isFlushed: await flushCut(at, table, progress.until, deadline_ms) } };
+    return { progress: { ...progress, isFlushed: await flushSnapshot(node, table, progress.until, deadline_ms) } };
   }
-  const staging = progress.staging ?? newStaging(at, job.id);
+  const staging = progress.staging ?? newStaging(node, job.id);
   // Recorded before it is made: a staging table that is not recorded is cleared away.
   if (progress.staging === undefined) return { progress: { ...progress, staging } };
   const { second } = progress;
@@ -105,18 +102,18 @@ async function nextStep(
   const key = request.objects[number];
   if (key !== undefined) {
     // And not when all is read: it would hide that what was read has been dropped.
-    await ensureStaging(at, table, staging);
+    await ensureStaging(node, table, staging);
     const { format, columns } = request;
     const rename = renameOf(request.rename);
     const source = { number, key, format, columns, rename, table, staging, deadline_ms };
-    return { progress: { ...progress, second: await goOnWithSecond(at, second, source) } };
+    return { progress: { ...progress, second: await continueVerification(node, second, source) } };
   }
   if (request.format === 'parquet' && !progress.isUnclear) {
-    const first = await readOtherwise(at, job, request, table, progress, deadline_ms);
+    const first = await readOtherwise(node, job, request, table, progress, deadline_ms);
     if (first !== undefined) return { progress: { ...progress, ...first } };
   }
-  const done = await comparedWith(at, table, request, progress, staging);
-  await dropStaging(at, staging);
+  const done = await comparedWith(node, table, request, progress, staging);
+  await dropStaging(node, staging);
   return { done };
 }
 
@@ -125,7 +122,7 @@ async function nextStep(
  * has to.
  */
 async function readOtherwise(
-  at: OperationNode,
+  node: OperationNode,
   job: JobOf<'compare'>,
   request: CompareRequest,
   table: Table,
@@ -134,16 +131,16 @@ async function readOtherwise(
 ): Promise<Partial<Progress> | undefined> {
   const known = new Set(table.schema.fields.map(({ name }) => name));
   try {
-    const read = await readNext(at, job, request, table, progress, { deadline_ms, known });
+    const read = await readNext(node, job, request, table, progress, { deadline_ms, known });
     return read?.staged.some(({ wrong }) => wrong > 0) ? { isUnclear: true } : read;
   } catch (error) {
-    if (!(error instanceof TimestoreError) || error.code !== 'invalid-request') throw error;
+    if (!(error instanceof ApiError) || error.code !== 'invalid-request') throw error;
     return { isUnclear: true };
   }
 }
 
 async function comparedWith(
-  at: OperationNode,
+  node: OperationNode,
   table: Table,
   request: CompareRequest,
   progress: Progress,
@@ -156,10 +153,10 @@ async function comparedWith(
   const fields = table.schema.fields.filter(({ name }) => inEach(name));
   const name = stagingName(staging);
   const differencesFrom = async (staged: Staged[], of: Field[]) => {
-    await requireWhole(at, name, staged);
+    await requireWhole(node, name, staged);
     const source = { staging: name, where: `${stagedSql(staged)} AND _wrong = '' ${range}` };
     const compared = { fields: of, until, range };
-    return { source, compared, found: await differencesOf(at, table, source, compared) };
+    return { source, compared, found: await differencesOf(node, table, source, compared) };
   };
   let differing = await differencesFrom(second.staged, fields);
   const isReadTwice = request.format === 'parquet' && !progress.isUnclear;
@@ -176,7 +173,7 @@ async function comparedWith(
   return {
     equal: found.days.different === 0 && wrongRows === 0 && onlyInSource.length === 0,
     ...found,
-    differingRows: await differingRows(at, table, source, compared, days),
+    differingRows: await differingRows(node, table, source, compared, days),
     columns: {
       compared: fields.map((field) => field.name),
       onlyInSource,

@@ -27,13 +27,13 @@ const told_max = 100;
 
 /** The first refused rows of Parquet objects, in the order of the objects. */
 export async function wrongRows(
-  at: OperationNode,
+  node: OperationNode,
   table: Planned,
   staging: string,
   staged: Staged[],
   keys: string[],
 ): Promise<WrongRow[]> {
-  const rows = await at.clickhouse.rows<{ object: number; place: string; field: string; value: string | null }>(
+  const rows = await node.clickhouse.rows<{ object: number; place: string; field: string; value: string | null }>(
     `SELECT _object AS object, _place AS place, _wrong AS field, _text AS value FROM ${stagingName(staging)}
       WHERE ${stagedSql(staged)} AND _wrong != '' ORDER BY object, place LIMIT ${told_max}`,
   );

@@ -5,11 +5,11 @@ import { trusted_ms as readsTrusted_ms } from '../../catalog/read-routing.ts';
 import { retryJob } from '../../jobs/job.ts';
 import type { Outcome } from '../../jobs/runner.ts';
 import { trusted_ms as keysTrusted_ms } from '../../keys/find-key.ts';
-import { forgetDataset, keysListing, tellOfKeys } from '../../keys/forget-dataset.ts';
+import { forgetDataset, keysListing, reportKeys } from '../../keys/forget-dataset.ts';
 import { trusted_ms as savedTrusted_ms } from '../../query/sql/saved-queries.ts';
 import type { Statement } from '../../stores/postgres/client.ts';
 import type { OperationDeps, OperationStep } from '../deps.ts';
-import { beginChange } from '../row-changes/change-rows.ts';
+import { scheduleRowChange } from '../row-changes/change-rows.ts';
 import { removeObjectsOf, removeUploadsOf } from './drop-objects.ts';
 
 const poll_ms = 1_000;
@@ -62,7 +62,7 @@ async function areQuarantinedGone(ctx: OperationDeps, { dataset, name }: Dropped
   // Where the whole dataset is being deleted, its quarantine goes with it.
   if (quarantine === undefined || quarantine.state === 'deleting') return true;
   const rows = { filters: { columns: [{ column: 'table', op: 'eq' as const, value: name }] } };
-  const { id, state } = await beginChange(ctx, {
+  const { id, state } = await scheduleRowChange(ctx, {
     ...{ dataset, table: quarantineTable, request: { rows }, key: `drop:${job}` },
   });
   // The next table of the name must not have them.
@@ -115,7 +115,7 @@ async function forgetName(
   progress: { told?: string[]; isForgotten?: boolean },
 ): Promise<Outcome | undefined> {
   const { told, isForgotten = false } = progress;
-  if (told !== undefined) await tellOfKeys(ctx, told);
+  if (told !== undefined) await reportKeys(ctx, told);
   const keys = await keysListing(ctx, dataset);
   if (keys.length > 0) return { alongside: [forgetDataset(dataset, keys, job)], progress: { told: keys } };
   if (isForgotten) return undefined;

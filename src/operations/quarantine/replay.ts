@@ -1,13 +1,13 @@
 import { findNow } from '../../catalog/find-table.ts';
-import { atWhole } from '../../catalog/lane-location.ts';
+import { atAllRows } from '../../catalog/lane-location.ts';
 import { type OpenRecord, quarantineTable } from '../../catalog/quarantine-table.ts';
-import { required, TimestoreError } from '../../core/errors.ts';
+import { ApiError, required } from '../../core/errors.ts';
 import { quoteString } from '../../core/identifiers.ts';
-import { type Identity, stillOnTheirWay } from '../../ingest/rejected-rows.ts';
+import { countInFlight, type Identity } from '../../ingest/rejected-rows.ts';
 import type { Table } from '../../schema/table.ts';
 import type { OperationDeps } from '../deps.ts';
-import { sendAgain, stageLine, storedOf, triedLines } from './resend.ts';
-import { flushQuarantine, type Settling, settleInTurn } from './settle.ts';
+import { resendRows, stageLine, storedOf, triedLines } from './resend.ts';
+import { flushQuarantine, type Settling, settleExclusively } from './settle.ts';
 
 export type ReplayResult = {
   /** Accepted now, as new rows. */
@@ -47,12 +47,11 @@ export async function openRecords(
   { table, ids, after, limit }: Wanted,
 ): Promise<OpenRecord[]> {
   const quarantine = await findNow(ctx, dataset, quarantineTable);
-  if (quarantine === undefined)
-    throw new TimestoreError('not-found', `Nothing of dataset ${dataset} is in quarantine.`);
+  if (quarantine === undefined) throw new ApiError('not-found', `Nothing of dataset ${dataset} is in quarantine.`);
   await flushQuarantine(ctx, quarantine);
-  const { at, nameOf } = atWhole(ctx, [quarantine]);
+  const { node, nameOf } = atAllRows(ctx, [quarantine]);
   const name = nameOf(quarantine);
-  const rows = await at.clickhouse.rows<OpenRecord>(
+  const rows = await node.clickhouse.rows<OpenRecord>(
     `WITH ${place} AS place
      SELECT * EXCEPT (_lane, _seq, _row, _received_at, _partition, index, lane, seq, row, schema_version, bytes),
             toInt64(index) AS index, toInt32(lane) AS lane, toInt64(seq) AS seq, toInt64(row) AS row,
@@ -88,12 +87,12 @@ export function mayBeCut(records: OpenRecord[]): boolean {
  */
 export async function replayRecords(ctx: OperationDeps, dataset: string, records: OpenRecord[]): Promise<ReplayResult> {
   let rest: Pick<ReplayResult, 'refused' | 'waiting'> = { refused: [], waiting: 0 };
-  const { replayed, stored } = await settleInTurn(ctx, dataset, records, async (open, settling) => {
+  const { replayed, stored } = await settleExclusively(ctx, dataset, records, async (open, settling) => {
     rest = { refused: [], waiting: 0 };
     for (const [name, of] of Map.groupBy(open, (record) => record.table)) {
       const [sent, buffered] = [of.filter(isSent), of.filter((record) => !isSent(record))];
       await settling.inPages(sent, async (record, done) => {
-        const problem = await sendAgain(ctx, dataset, record, settling.replayOf(record));
+        const problem = await resendRows(ctx, dataset, record, settling.replayOf(record));
         if (problem === undefined) done(record, 'replayed');
         else rest.refused.push({ id: record.id, ...problem });
       });
@@ -118,7 +117,7 @@ async function replayBuffered(
   const stored = await storedOf(ctx, table, buffered);
   await settling.inPages(stored, (record, done) => done(record, 'stored'));
   const rest = buffered.filter((record) => !stored.includes(record));
-  const late = await stillOnTheirWay(ctx, table, rest as (OpenRecord & Identity)[]);
+  const late = await countInFlight(ctx, table, rest as (OpenRecord & Identity)[]);
   const ready = rest.filter((record) => !late.some(({ id }) => id === record.id));
   const { lines, refused } = await triedLines(ctx, table, ready);
   const taken = ready.filter((record) => !refused.has(record));
@@ -139,7 +138,7 @@ async function replayBuffered(
  * @throws TimestoreError, StoreError
  */
 export async function discardRecords(ctx: OperationDeps, dataset: string, records: OpenRecord[]): Promise<number> {
-  const { discarded } = await settleInTurn(ctx, dataset, records, async (open, settling) => {
+  const { discarded } = await settleExclusively(ctx, dataset, records, async (open, settling) => {
     await settling.inPages(open, (record, done) => done(record, 'discarded'));
   });
   return discarded;

@@ -4,12 +4,12 @@ import { findTable } from '../../catalog/find-table.ts';
 import { atLane } from '../../catalog/lane-location.ts';
 import { csvOf, type OpenRecord } from '../../catalog/quarantine-table.ts';
 import { addColumnsAt } from '../../catalog/table-ddl.ts';
-import { StoreError, TimestoreError } from '../../core/errors.ts';
+import { ApiError, StoreError } from '../../core/errors.ts';
 import { qualifiedName } from '../../core/identifiers.ts';
 import { settingsVersion } from '../../flush/insert.ts';
-import { refusedByTwin } from '../../flush/insert-probe.ts';
+import { rejectedByProbe } from '../../flush/insert-probe.ts';
 import { ingestRows } from '../../ingest/ingest.ts';
-import { settle } from '../../ingest/resolve-stage-outcome.ts';
+import { throwStageOutcome } from '../../ingest/resolve-stage-outcome.ts';
 import { stageChunks } from '../../ingest/stage-chunks.ts';
 import type { PreparedRows } from '../../schema/prepare.ts';
 import type { Table } from '../../schema/table.ts';
@@ -21,7 +21,7 @@ const probeLongest_ms = 60_000;
 const roundsMax = 20;
 
 /** Returns why it was refused again; undefined when it was accepted. */
-export async function sendAgain(
+export async function resendRows(
   ctx: OperationDeps,
   dataset: string,
   record: OpenRecord,
@@ -41,7 +41,7 @@ export async function sendAgain(
     });
     return undefined;
   } catch (error) {
-    if (!(error instanceof TimestoreError)) throw error;
+    if (!(error instanceof ApiError)) throw error;
     if (error.code === 'malformed-body') return { reason: error.code, detail: error.message };
     if (error.code !== 'rows-refused') throw error;
     const [first] = error.extra.errors as { reason: string; detail: string }[];
@@ -54,11 +54,11 @@ export async function storedOf(ctx: OperationDeps, table: Table, records: OpenRe
   const own = records.filter(({ physical }) => physical === table.physical);
   const stored: OpenRecord[] = [];
   for (const [lane = 0, of] of Map.groupBy(own, (record) => record.lane)) {
-    const at = await atLane(ctx, table, lane);
+    const node = await atLane(ctx, table, lane);
     const places = of.map(({ seq, row }) => `(${Number(seq)},${Number(row)})`);
     // Another batch may have had the sequence before the hot buffer failed over.
     const skipped = 'dataset = {dataset:String} AND `table` = {table:String} AND lane = {lane:UInt16}';
-    const found = await at.clickhouse.rows<{ seq: string; row: number }>(
+    const found = await node.clickhouse.rows<{ seq: string; row: number }>(
       `SELECT _seq AS seq, _row AS row FROM ${qualifiedName(table)}
         WHERE _lane = {lane:UInt16} AND (_seq, _row) IN (${places.join(',')})
           AND ((_seq, _row, _received_at) IN (SELECT seq, row, received_at FROM timestore.skipped_rows WHERE ${skipped})
@@ -85,9 +85,9 @@ export async function triedLines(
   const name = `replay.${crypto.randomUUID()}`;
   const deadline_ms = ctx.now() + probeLongest_ms;
   // Constraints are the same wherever the table is; fields of the rows may have come to other shards only.
-  const at = await atLane(ctx, table, 0);
-  await addColumnsAt(at, table);
-  const refused = new Set(await refusedByTwin(at, table, name, settingsVersion, candidates, deadline_ms));
+  const node = await atLane(ctx, table, 0);
+  await addColumnsAt(node, table);
+  const refused = new Set(await rejectedByProbe(node, table, name, settingsVersion, candidates, deadline_ms));
   return { lines, refused };
 }
 
@@ -115,9 +115,9 @@ export async function stageLine(
     const current = (await findTable(ctx, table.dataset, table.name)) ?? table;
     const staged = await stageChunks(ctx, current, prepare(), request);
     if (staged.outcome === 'accepted') return;
-    await settle(ctx, current, staged);
+    await throwStageOutcome(ctx, current, staged);
   }
-  throw new TimestoreError('conflict', `Table ${table.name} kept changing. Try again.`, { retryAfterMs: 500 });
+  throw new ApiError('conflict', `Table ${table.name} kept changing. Try again.`, { retryAfterMs: 500 });
 }
 
 async function payloadOf(ctx: OperationDeps, { id, payload, object }: OpenRecord): Promise<string> {

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { beginReplay, endReplay, type Replay, TurnLost } from '../../buffer/replays.ts';
 import { findNow } from '../../catalog/find-table.ts';
-import { atWhole } from '../../catalog/lane-location.ts';
+import { atAllRows } from '../../catalog/lane-location.ts';
 import { type OpenRecord, type QuarantineRecord, quarantineTable } from '../../catalog/quarantine-table.ts';
 import { StoreError } from '../../core/errors.ts';
 import { quoteString } from '../../core/identifiers.ts';
@@ -18,7 +18,7 @@ type Settled = Open & { event: Event };
 type Done = (record: Open, event: Event) => void;
 
 /** How many rows were settled by which event. */
-export type Counts = Record<Event, number>;
+export type SettledCounts = Record<Event, number>;
 
 const flushLongest_ms = 15_000;
 /** Rows that are staged before they are settled. */
@@ -37,13 +37,13 @@ const turnPause_ms = 300;
  * @throws TimestoreError `conflict` when others take the turn again and again, and what the work throws: what was settled
  *   before stays so
  */
-export async function settleInTurn(
+export async function settleExclusively(
   ctx: OperationDeps,
   dataset: string,
   records: OpenRecord[],
   work: (open: OpenRecord[], settling: Settling) => Promise<void>,
-): Promise<Counts> {
-  const counts: Counts = { replayed: 0, stored: 0, discarded: 0 };
+): Promise<SettledCounts> {
+  const counts: SettledCounts = { replayed: 0, stored: 0, discarded: 0 };
   const quarantine = await findNow(ctx, dataset, quarantineTable);
   if (quarantine === undefined || records.length === 0) return counts;
   const chosen = new Set(records.map(({ id }) => id));
@@ -72,10 +72,10 @@ export class Settling {
   readonly #ctx: OperationDeps;
   readonly #quarantine: Table;
   readonly #chosen: Set<string>;
-  readonly #counts: Counts;
+  readonly #counts: SettledCounts;
   #turn: string;
 
-  constructor(ctx: OperationDeps, quarantine: Table, turn: string, chosen: Set<string>, counts: Counts) {
+  constructor(ctx: OperationDeps, quarantine: Table, turn: string, chosen: Set<string>, counts: SettledCounts) {
     this.#ctx = ctx;
     this.#quarantine = quarantine;
     this.#turn = turn;
@@ -127,8 +127,8 @@ export class Settling {
 /** Those of some rows in quarantine that are not settled by now. Throws StoreError, ClickHouseError. */
 async function openAmong(ctx: OperationDeps, quarantine: Table, ids: string[]): Promise<Map<string, Open>> {
   await flushQuarantine(ctx, quarantine);
-  const { at, nameOf } = atWhole(ctx, [quarantine]);
-  const open = await at.clickhouse.rows<Open>(
+  const { node, nameOf } = atAllRows(ctx, [quarantine]);
+  const open = await node.clickhouse.rows<Open>(
     `SELECT id, any(table) AS table, any(origin) AS origin FROM ${nameOf(quarantine)}
       WHERE id IN (${ids.map(quoteString).join(',')}) GROUP BY id HAVING countIf(event != 'quarantined') = 0`,
     {},

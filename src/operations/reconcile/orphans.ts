@@ -1,7 +1,7 @@
 import { snapshotTable } from '../../buffer/snapshot.ts';
 import { dropStored } from '../../catalog/drop-table.ts';
 import { readTable } from '../../catalog/find-table.ts';
-import { atWhole } from '../../catalog/lane-location.ts';
+import { atAllRows } from '../../catalog/lane-location.ts';
 import { quarantineTable } from '../../catalog/quarantine-table.ts';
 import { quoteString, slugPattern } from '../../core/identifiers.ts';
 import { everyNode } from '../../stores/clickhouse/servers.ts';
@@ -113,8 +113,8 @@ async function namedIn(ctx: OperationDeps, dataset: string, keys: string[]): Pro
   if (!slugPattern.test(dataset)) return undefined;
   const table = await readTable(ctx, dataset, quarantineTable);
   if (table === undefined) return new Set();
-  const { at, nameOf } = atWhole(ctx, [table]);
-  const [isThere] = await at.clickhouse.rows<{ n: string }>(
+  const { node, nameOf } = atAllRows(ctx, [table]);
+  const [isThere] = await node.clickhouse.rows<{ n: string }>(
     'SELECT count() AS n FROM system.tables WHERE database = {database:String} AND name = {table:String}',
     { database: `ts_${dataset}`, table: table.physical },
   );
@@ -122,7 +122,7 @@ async function namedIn(ctx: OperationDeps, dataset: string, keys: string[]): Pro
   // A row that waits in the hot buffer is not in ClickHouse, however old: then it is looked at another time.
   const snapshot = await snapshotTable(ctx, table, 'state');
   if (snapshot === 'unknown' || snapshot.lanes.some(({ pendingRows }) => pendingRows > 0)) return undefined;
-  const rows = await at.clickhouse.rows<{ object: string }>(
+  const rows = await node.clickhouse.rows<{ object: string }>(
     `SELECT DISTINCT object FROM ${nameOf(table)}
       WHERE object IN (${keys.map(quoteString).join(', ')})`,
     {},

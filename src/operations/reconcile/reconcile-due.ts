@@ -41,7 +41,7 @@ export async function reconcileDue(ctx: OperationDeps, deadline_ms: number): Pro
     };
     await look().catch((error) => failed(ctx, { what: 'table', dataset, table: name }, error));
   }
-  await lookAtStorage(ctx).catch((error) => failed(ctx, { what: 'storage' }, error));
+  await inspectStorage(ctx).catch((error) => failed(ctx, { what: 'storage' }, error));
   await dropOrphanTables(ctx).catch((error) => failed(ctx, { what: 'orphan-tables' }, error));
   await dropOrphanStaging(ctx).catch((error) => failed(ctx, { what: 'orphan-staging' }, error));
   await removeOrphanObjects(ctx).catch((error) => failed(ctx, { what: 'orphan-objects' }, error));
@@ -53,7 +53,7 @@ function failed(ctx: OperationDeps, where: object, error: unknown): void {
 }
 
 /** What datasets with a quota of storage hold on ClickHouse's disks. */
-export async function lookAtStorage(ctx: OperationDeps): Promise<void> {
+export async function inspectStorage(ctx: OperationDeps): Promise<void> {
   const limited = await ctx.postgres.rows<{ name: string }>(
     `select name from datasets where dropped_at is null and quota ? 'storageBytes'`,
   );

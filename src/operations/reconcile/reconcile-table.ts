@@ -2,7 +2,7 @@ import { snapshotTable } from '../../buffer/snapshot.ts';
 import { applyStates } from '../../catalog/apply-states.ts';
 import { ensureTable } from '../../catalog/ensure-table.ts';
 import { readTable } from '../../catalog/find-table.ts';
-import { drainOutbox } from '../../catalog/manifest-outbox.ts';
+import { drainManifestOutbox } from '../../catalog/manifest-outbox.ts';
 import { restoreLanes } from '../../catalog/provision-lanes.ts';
 import {
   addColumnsAt,
@@ -56,23 +56,23 @@ export async function reconcileTable(ctx: OperationDeps, table: Table): Promise<
   const { dataset, name } = table;
   drift.push(...(await statesOf(ctx, table)));
   let isThere = true;
-  for (const at of everyNode(ctx)) {
-    const [found] = await at.clickhouse.rows<{ engine: string; ttl: string; policy: string }>(
+  for (const node of everyNode(ctx)) {
+    const [found] = await node.clickhouse.rows<{ engine: string; ttl: string; policy: string }>(
       `SELECT engine_full AS engine, extract(engine_full, ' TTL (.*?)(?: SETTINGS |$)') AS ttl, storage_policy AS policy
          FROM system.tables WHERE database = {database:String} AND name = {table:String}`,
       { database: `ts_${dataset}`, table: table.physical },
     );
-    const where = ctx.cluster === undefined ? [] : [at];
+    const where = ctx.cluster === undefined ? [] : [node];
     if (found === undefined) {
       isThere = false;
-      drift.push(on(await tableMissing(at, table), ...where));
+      drift.push(on(await tableMissing(node, table), ...where));
       continue;
     }
     const others = [
-      ...(await columnsOf(at, table)),
-      ...(await retentionOf(at, table, found.ttl)),
-      ...(await policyOf(at, table, found.policy)),
-      ...(await tokensOf(at, table, found.engine)),
+      ...(await columnsOf(node, table)),
+      ...(await retentionOf(node, table, found.ttl)),
+      ...(await policyOf(node, table, found.policy)),
+      ...(await tokensOf(node, table, found.engine)),
     ];
     drift.push(...others.map((each) => on(each, ...where)));
   }
@@ -90,10 +90,10 @@ function on(drift: Drift, at?: OperationNode): Drift {
   return at === undefined ? drift : { ...drift, detail: `shard ${at.shard}: ${drift.detail}` };
 }
 
-async function tableMissing(at: OperationNode, table: Table): Promise<Drift> {
-  await drainOutbox(at);
-  const lanes = [...table.shards.keys()].filter((lane) => table.shards[lane] === at.shard);
-  const [said] = await at.postgres.rows<{ rows: string }>(
+async function tableMissing(node: OperationNode, table: Table): Promise<Drift> {
+  await drainManifestOutbox(node);
+  const lanes = [...table.shards.keys()].filter((lane) => table.shards[lane] === node.shard);
+  const [said] = await node.postgres.rows<{ rows: string }>(
     `select coalesce(sum(rows), 0) as rows from manifests
       where dataset = $1 and physical_table = $2 and lane = any($3)`,
     [table.dataset, table.physical, lanes],
@@ -106,12 +106,12 @@ async function tableMissing(at: OperationNode, table: Table): Promise<Drift> {
       mended: false,
       detail: `ClickHouse has no table ${table.physical}, of which ${rows} rows are on record`,
     };
-  await ensureTable(at, table, [at.shard]);
+  await ensureTable(node, table, [node.shard]);
   return { what, mended: true, detail: `ClickHouse had no table ${table.physical}; no row of it is on record` };
 }
 
-async function columnsOf(at: OperationNode, table: Table): Promise<Drift[]> {
-  const columns = await at.clickhouse.rows<{ name: string; type: string }>(
+async function columnsOf(node: OperationNode, table: Table): Promise<Drift[]> {
+  const columns = await node.clickhouse.rows<{ name: string; type: string }>(
     `SELECT name, type FROM system.columns WHERE database = {database:String} AND table = {table:String}
         AND NOT startsWith(name, '_')`,
     { database: `ts_${table.dataset}`, table: table.physical },
@@ -121,7 +121,7 @@ async function columnsOf(at: OperationNode, table: Table): Promise<Drift[]> {
   const missing = fields.filter(({ name }) => !there.has(name)).map(({ name }) => name);
   const drift: Drift[] = [];
   if (missing.length > 0) {
-    await addColumnsAt(at, table);
+    await addColumnsAt(node, table);
     drift.push({ what: 'columns-missing', mended: true, detail: `added ${missing.join(', ')}` });
   }
   for (const field of fields) {
@@ -133,7 +133,7 @@ async function columnsOf(at: OperationNode, table: Table): Promise<Drift[]> {
   const known = new Set(fields.map(({ name }) => name));
   const others = columns.filter(({ name }) => !known.has(name)).map(({ name }) => name);
   // A field that was added while this looked is in the next version, and no drift.
-  const newest = others.length === 0 ? undefined : await readTable(at, table.dataset, table.name);
+  const newest = others.length === 0 ? undefined : await readTable(node, table.dataset, table.name);
   const added = new Set(newest?.schema.fields.map(({ name }) => name));
   const unknown = others.filter((name) => !added.has(name));
   if (unknown.length > 0) {
@@ -151,42 +151,42 @@ function normalized(ttl: string): string {
     .trim();
 }
 
-async function retentionOf(at: OperationNode, table: Table, ttl: string): Promise<Drift[]> {
+async function retentionOf(node: OperationNode, table: Table, ttl: string): Promise<Drift[]> {
   const wanted = ttlExpressions(table).join(', ');
   if (normalized(wanted) === normalized(ttl)) return [];
-  await applyRetentionAt(at, table);
+  await applyRetentionAt(node, table);
   return [{ what: 'retention', mended: true, detail: `it was “${ttl || 'none'}”, and is “${wanted || 'none'}”` }];
 }
 
-async function policyOf(at: OperationNode, table: Table, policy: string): Promise<Drift[]> {
-  const wanted = at.config.CLICKHOUSE_STORAGE_POLICY;
+async function policyOf(node: OperationNode, table: Table, policy: string): Promise<Drift[]> {
+  const wanted = node.config.CLICKHOUSE_STORAGE_POLICY;
   if (wanted === undefined || wanted === policy) return [];
   const detail = `it is ${policy}, not ${wanted}`;
   try {
     // ClickHouse takes one that has all the volumes of the one before.
-    await at.clickhouse.command(
+    await node.clickhouse.command(
       `ALTER TABLE ${qualifiedName(table)} MODIFY SETTING storage_policy = ${quoteString(wanted)}`,
     );
     return [{ what: 'storage-policy', mended: true, detail }];
   } catch (error) {
-    at.log({ event: 'storage-policy-refused', dataset: table.dataset, table: table.name, ...describeError(error) });
+    node.log({ event: 'storage-policy-refused', dataset: table.dataset, table: table.name, ...describeError(error) });
     return [{ what: 'storage-policy', mended: false, detail: `${detail}, and ClickHouse does not change it` }];
   }
 }
 
 /** Where too few are remembered, or not long enough, an insert that comes late is stored again. */
-async function tokensOf(at: OperationNode, table: Table, engine: string): Promise<Drift[]> {
-  const wanted = rememberedTokens(at, await at.clickhouseKind());
+async function tokensOf(node: OperationNode, table: Table, engine: string): Promise<Drift[]> {
+  const wanted = rememberedTokens(node, await node.clickhouseKind());
   const others = wanted.filter((setting) => !`${engine},`.includes(`${setting},`));
   if (others.length === 0) return [];
-  await at.clickhouse.command(`ALTER TABLE ${qualifiedName(table)} MODIFY SETTING ${wanted.join(', ')}`);
+  await node.clickhouse.command(`ALTER TABLE ${qualifiedName(table)} MODIFY SETTING ${wanted.join(', ')}`);
   return [{ what: 'insert-tokens', mended: true, detail: `set ${others.join(', ')}` }];
 }
 
 async function expiredOf(ctx: OperationDeps, table: Table): Promise<Drift[]> {
   const from_ms = retainedFrom_ms(table, ctx.now());
   if (from_ms === undefined) return [];
-  await drainOutbox(ctx);
+  await drainManifestOutbox(ctx);
   const folded = await foldExpired(ctx, table, from_ms);
   if (folded === 0) return [];
   return [{ what: 'manifests-expired', mended: true, detail: `${folded} manifests of rows that are gone were folded` }];

@@ -2,7 +2,7 @@ import { type LaneSums, sumLane } from '../../buffer/audit-lane.ts';
 import { type LaneSnapshot, type Snapshot, snapshotTable } from '../../buffer/snapshot.ts';
 import { ensureTable } from '../../catalog/ensure-table.ts';
 import { readTable } from '../../catalog/find-table.ts';
-import { drainOutbox } from '../../catalog/manifest-outbox.ts';
+import { drainManifestOutbox } from '../../catalog/manifest-outbox.ts';
 import { restoreLanes } from '../../catalog/provision-lanes.ts';
 import { StoreError } from '../../core/errors.ts';
 import { type CaughtUp, catchUpLanes } from '../../flush/catch-up.ts';
@@ -56,7 +56,7 @@ export async function auditTable(ctx: OperationDeps, table: Table): Promise<Tabl
   const caughtUp = [...forgotten, ...(await catchUpLanes(ctx, table, before.lanes))];
   const snapshot = imports.length + caughtUp.length > 0 ? await knownLanes(ctx, table) : before;
   // After the snapshot: whatever is published by then is in Postgres afterwards, or was lost on the way.
-  await drainOutbox(ctx);
+  await drainManifestOutbox(ctx);
   const lanes: LaneAudit[] = [];
   for (const lane of snapshot.lanes) lanes.push(await auditLane(ctx, table, lane));
   const compare = () => comparePartitions(ctx, table, snapshot.lanes, retainedFrom_ms(table, ctx.now()));

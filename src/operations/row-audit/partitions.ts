@@ -105,8 +105,8 @@ async function foundIn(ctx: OperationDeps, table: Table, lanes: LaneSnapshot[]):
   const found = new Map<string, Found>();
   const time = quoteName(table.schema.timestampColumn);
   for (const { lane, watermark } of lanes) {
-    const at = await atLane(ctx, table, lane);
-    const rows = await at.clickhouse.rows<{ partition: string; rows: string; checksum: string }>(
+    const node = await atLane(ctx, table, lane);
+    const rows = await node.clickhouse.rows<{ partition: string; rows: string; checksum: string }>(
       `SELECT _partition_id AS partition, count() AS rows, lower(hex(groupBitXor(sipHash64(_seq, _row, ${time})))) AS checksum
          FROM ${qualifiedName(table)} WHERE _lane = {lane:UInt16} AND _seq <= {watermark:UInt64} GROUP BY partition`,
       { lane, watermark },
@@ -140,8 +140,8 @@ async function distinctIn(
   partition: string,
   watermark: number,
 ): Promise<number> {
-  const at = await atLane(ctx, table, lane);
-  const found = await at.clickhouse.rows<{ rows: string }>(
+  const node = await atLane(ctx, table, lane);
+  const found = await node.clickhouse.rows<{ rows: string }>(
     `SELECT uniqExact(_seq, _row, _received_at) AS rows FROM ${qualifiedName(table)}
       WHERE _lane = {lane:UInt16} AND _seq <= {watermark:UInt64} AND _partition_id = {partition:String}`,
     { lane, watermark, partition },

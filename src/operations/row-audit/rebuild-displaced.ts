@@ -24,8 +24,8 @@ export async function rebuildDisplaced(
   lane: LaneSnapshot,
   since_ms = 0,
 ): Promise<number[]> {
-  const at = await atLane(ctx, table, lane.lane);
-  const shared = await at.clickhouse.rows<{ seq: string; times: string[] }>(
+  const node = await atLane(ctx, table, lane.lane);
+  const shared = await node.clickhouse.rows<{ seq: string; times: string[] }>(
     `SELECT _seq AS seq, arraySort(groupUniqArray(toUnixTimestamp64Milli(_received_at))) AS times
        FROM ${qualifiedName(table)}
       WHERE _lane = {lane:UInt16} AND _seq <= {watermark:UInt64} AND _received_at > fromUnixTimestamp64Milli({since:Int64}, 'UTC')
@@ -47,7 +47,7 @@ export async function rebuildDisplaced(
     const unrecorded = Math.max(0, times.length - Math.max(1, manifestsOf.get(seq) ?? 0));
     for (const receivedAt_ms of times.slice(0, unrecorded).map(Number)) {
       const range = { from: Number(seq), to: Number(seq) };
-      const counted = await countSeal(at, table, lane.lane, { ...range, batches: [{ receivedAt_ms }] });
+      const counted = await countSeal(node, table, lane.lane, { ...range, batches: [{ receivedAt_ms }] });
       await recordManifests(ctx, [rebuiltManifest(ctx, table, lane, range, counted, `displaced-${receivedAt_ms}`)]);
       rebuilt.push(range.from);
     }

@@ -19,10 +19,10 @@ type Range = { from: number; to: number };
  */
 export async function rebuildManifests(ctx: OperationDeps, table: Table, lane: LaneSnapshot): Promise<Range[]> {
   const began = await beginningOf(ctx, table, lane);
-  const at = await atLane(ctx, table, lane.lane);
+  const node = await atLane(ctx, table, lane.lane);
   const rebuilt: Range[] = [];
   for (const gap of await gapsOf(ctx, table, lane)) {
-    const counted = await countSeal(at, table, lane.lane, gap);
+    const counted = await countSeal(node, table, lane.lane, gap);
     // Sequences that were left out when the lane was set up again hold nothing and need no manifest.
     const range = { from: rowsCounted(counted) > 0 ? gap.from : Math.max(gap.from, began + 1), to: gap.to };
     if (range.from > range.to) continue;

@@ -1,6 +1,6 @@
-import type { Until } from '../../buffer/lane-positions.ts';
+import type { LanePositions } from '../../buffer/lane-positions.ts';
 import { snapshotTable } from '../../buffer/snapshot.ts';
-import { drainOutbox } from '../../catalog/manifest-outbox.ts';
+import { drainManifestOutbox } from '../../catalog/manifest-outbox.ts';
 import { restoreLanes } from '../../catalog/provision-lanes.ts';
 import { catchUpLanes } from '../../flush/catch-up.ts';
 import type { Table } from '../../schema/table.ts';
@@ -19,7 +19,7 @@ const waiting_ms = 3_600_000;
  * @returns false while batches wait in a lane that has forgotten some: those show again when these are flushed
  * @throws StoreError, ClickHouseError
  */
-export async function recordCut(ctx: OperationDeps, table: Table, until: Until): Promise<boolean> {
+export async function recordCut(ctx: OperationDeps, table: Table, until: LanePositions): Promise<boolean> {
   const readLanes = async () => {
     const snapshot = await snapshotTable(ctx, table, 'state');
     return snapshot === 'unknown' ? [] : snapshot.lanes;
@@ -31,7 +31,7 @@ export async function recordCut(ctx: OperationDeps, table: Table, until: Until):
     return seq > watermark && until.some((end) => end.lane === lane && end.seq > watermark);
   });
   if (isBehind) return false;
-  await drainOutbox(ctx);
+  await drainManifestOutbox(ctx);
   const since_ms = await auditedAt_ms(ctx, table);
   for (const lane of lanes) {
     await rebuildManifests(ctx, table, lane);

@@ -1,15 +1,15 @@
 import * as z from 'zod';
 import { holdSeals } from '../../buffer/hold.ts';
-import { untilSchema, untilSql } from '../../buffer/lane-positions.ts';
+import { lanePositionsSchema, lanePositionsSql } from '../../buffer/lane-positions.ts';
 import { markChange } from '../../buffer/mark-change.ts';
 import { requireTable } from '../../catalog/change-table.ts';
 import { readTable } from '../../catalog/find-table.ts';
-import { atWhole, shardsOf } from '../../catalog/lane-location.ts';
+import { atAllRows, shardsOf } from '../../catalog/lane-location.ts';
 import { mutationsLeft } from '../../catalog/mutations.ts';
 import { knownLanes } from '../../catalog/provision-lanes.ts';
-import { StoreError, TimestoreError } from '../../core/errors.ts';
+import { ApiError, StoreError } from '../../core/errors.ts';
 import { qualifiedName } from '../../core/identifiers.ts';
-import { cutOf, flushCut } from '../../flush/flush-snapshot.ts';
+import { flushableSnapshot, flushSnapshot } from '../../flush/flush-snapshot.ts';
 import { insertPlace } from '../../flush/insert.ts';
 import { createJob, type JobOf } from '../../jobs/job.ts';
 import { keyedJobId } from '../../jobs/job-id.ts';
@@ -21,13 +21,13 @@ import { everyReplica } from '../../stores/clickhouse/kind.ts';
 import type { OperationDeps, OperationStep } from '../deps.ts';
 import { recordCut } from '../row-audit/record-cut.ts';
 import { assignmentsOf, changeRequest, conditionOf, type RowsChange, requireChangeable } from './changed-rows.ts';
-import { guardCut, guardSchema, laterBatches, notOfSql } from './later-batches.ts';
+import { guardSchema, guardSnapshot, laterBatches, notOfSql } from './later-batches.ts';
 
 const progressSchema = z.object({
   /** Of the table that the job was made for: one that has its name by now is another. */
   physical: z.string(),
   /** Rows acknowledged before the job was made: later ones are not touched. */
-  until: untilSchema,
+  until: lanePositionsSchema,
   guard: guardSchema.optional(),
   /** What was found, by lane and partition, once everything up to there was in ClickHouse. */
   found: z.array(z.object({ lane: z.int(), partition: z.string(), rows: z.int() })).optional(),
@@ -51,7 +51,7 @@ const poll_ms = 250;
  * @throws TimestoreError `not-found`, and `invalid-request` or `limit-exceeded` for what the job would fail with;
  *   `key-reused`; StoreError
  */
-export async function beginChange(
+export async function scheduleRowChange(
   ctx: OperationDeps,
   {
     dataset,
@@ -62,8 +62,8 @@ export async function beginChange(
 ): Promise<Change> {
   const table = await requireTable(ctx, dataset, name);
   requireChangeable(ctx, table, request);
-  const { until } = await cutOf(ctx, table);
-  const progress = { physical: table.physical, until, guard: await guardCut(ctx, table) } satisfies Progress;
+  const { until } = await flushableSnapshot(ctx, table);
+  const progress = { physical: table.physical, until, guard: await guardSnapshot(ctx, table) } satisfies Progress;
   const kind = request.set === undefined ? 'delete-rows' : 'correct-rows';
   const id = keyedJobId('change-rows', table, key);
   return await createJob(ctx, { id, kind, dataset, table: name, request, progress });
@@ -103,7 +103,7 @@ export const changeRows: OperationStep<Change['kind']> = async (ctx, job, deadli
 async function tableOf(ctx: OperationDeps, { dataset, table: name, progress }: Change): Promise<Table> {
   const table = await readTable(ctx, dataset, name);
   if (table === undefined || progress.physical !== table.physical)
-    throw new TimestoreError('not-found', `There is no table ${name} in dataset ${dataset}.`);
+    throw new ApiError('not-found', `There is no table ${name} in dataset ${dataset}.`);
   return table;
 }
 
@@ -115,7 +115,7 @@ async function flushAndCount(
   progress: Progress,
   deadline_ms: number,
 ): Promise<Outcome> {
-  if (!(await flushCut(ctx, table, progress.until, deadline_ms))) return { progress };
+  if (!(await flushSnapshot(ctx, table, progress.until, deadline_ms))) return { progress };
   // What is counted has its manifests on record, from which a deletion is taken off: one that was rebuilt later would
   // count what is left.
   if (!(await recordCut(ctx, table, progress.until))) return { progress };
@@ -148,7 +148,7 @@ async function wholeCondition(
   params: Settings,
 ): Promise<string> {
   const later = await laterBatches(ctx, table, until, guard);
-  return `${conditionOf(ctx, table, request, params)} AND ${untilSql(until)} AND ${notOfSql(later)}`;
+  return `${conditionOf(ctx, table, request, params)} AND ${lanePositionsSql(until)} AND ${notOfSql(later)}`;
 }
 
 async function count(
@@ -159,8 +159,8 @@ async function count(
 ): Promise<NonNullable<Progress['found']>> {
   const params: Settings = {};
   const condition = await wholeCondition(ctx, table, request, progress, params);
-  const { at, nameOf } = atWhole(ctx, [table]);
-  const asked = at.clickhouse.send({
+  const { node, nameOf } = atAllRows(ctx, [table]);
+  const asked = node.clickhouse.send({
     settings: { ...params, output_format_json_quote_64bit_integers: 0 },
     body: `SELECT _lane AS lane, _partition_id AS partition, count() AS rows FROM ${nameOf(table)}
       WHERE ${condition} GROUP BY lane, partition ORDER BY lane, partition FORMAT JSONEachRow`,
@@ -179,8 +179,8 @@ async function mutate(ctx: OperationDeps, table: Table, request: RowsChange, pro
   const params: Settings = {};
   const condition = await wholeCondition(ctx, table, request, progress, params);
   const change = request.set === undefined ? 'DELETE' : `UPDATE ${assignmentsOf(table, request, params)}`;
-  for (const { at } of shardsOf(ctx, table)) {
-    await at.clickhouse.send({
+  for (const { node } of shardsOf(ctx, table)) {
+    await node.clickhouse.send({
       settings: { ...params, mutations_sync: 0 },
       body: `ALTER TABLE ${qualifiedName(table)} ${change} WHERE ${condition}`,
       timeout_ms: mutation_ms,
@@ -191,9 +191,9 @@ async function mutate(ctx: OperationDeps, table: Table, request: RowsChange, pro
 /** Whether an insert into a lane whose rows are to go runs at this moment. */
 async function areInsertsRunning(ctx: OperationDeps, table: Table, { until }: Progress): Promise<boolean> {
   const processes = everyReplica(await ctx.clickhouseKind(), 'system.processes');
-  for (const { at, lanes } of shardsOf(ctx, table)) {
+  for (const { node, lanes } of shardsOf(ctx, table)) {
     const places = until.filter(({ lane }) => lanes.includes(lane)).map(({ lane }) => insertPlace(table, lane));
-    const [running] = await at.clickhouse.rows<{ n: string }>(
+    const [running] = await node.clickhouse.rows<{ n: string }>(
       `SELECT count() AS n FROM ${processes} WHERE has({places:Array(String)}, Settings['log_comment'])`,
       { places },
     );

@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import { quoteName } from '../../core/identifiers.ts';
-import { invalid } from '../../core/invalid-request.ts';
+import { invalidRequest } from '../../core/invalid-request.ts';
 import { filterSql } from '../../query/request/filters.ts';
 import { queryBody, rangeOf } from '../../query/request/parse.ts';
 import { partitionKeySql } from '../../query/request/partition-key.ts';
@@ -55,15 +55,15 @@ export function assignmentsOf(table: Table, { set = {} }: RowsChange, params: Se
 /** A field that can be corrected in place: one that no row is found by. Throws TimestoreError `invalid-request`. */
 function correctable({ name: table, schema }: Table, name: string): Field {
   const field = schema.fields.find((each) => each.name === name);
-  if (field === undefined) throw invalid(`set: table ${table} has no field ${name}`);
+  if (field === undefined) throw invalidRequest(`set: table ${table} has no field ${name}`);
   if (name === schema.timestampColumn || schema.keyFields.includes(name)) {
-    throw invalid(`set: ${name} is part of the sort key of table ${table}; delete the rows and send them again`);
+    throw invalidRequest(`set: ${name} is part of the sort key of table ${table}; delete the rows and send them again`);
   }
   return field;
 }
 
 function valueSql(field: Field, value: unknown, table: Table, params: Settings, name: string): string {
-  const wrong = (why: string) => invalid(`set: ${field.name}: ${why}: ${JSON.stringify(value).slice(0, 100)}`);
+  const wrong = (why: string) => invalidRequest(`set: ${field.name}: ${why}: ${JSON.stringify(value).slice(0, 100)}`);
   const type = clickhouseType(field, table.schema);
   if (value === null && type.startsWith('Nullable(')) return 'NULL';
   // Text of json is kept as it is.

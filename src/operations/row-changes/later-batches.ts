@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import type { Until } from '../../buffer/lane-positions.ts';
+import type { LanePositions } from '../../buffer/lane-positions.ts';
 import { snapshotTable } from '../../buffer/snapshot.ts';
 import { hasFailedOver, watchFailover } from '../../buffer/watch-failover.ts';
 import { shardsOf } from '../../catalog/lane-location.ts';
@@ -31,7 +31,7 @@ export type Guard = z.output<typeof guardSchema>;
  *
  * @throws StoreError, ClickHouseError
  */
-export async function guardCut(ctx: OperationDeps, table: Table): Promise<Guard | undefined> {
+export async function guardSnapshot(ctx: OperationDeps, table: Table): Promise<Guard | undefined> {
   const snapshot = await snapshotTable(ctx, table, 'entries');
   if (snapshot === 'unknown' || snapshot.tail !== 'ready') return undefined;
   const id = crypto.randomUUID();
@@ -40,12 +40,12 @@ export async function guardCut(ctx: OperationDeps, table: Table): Promise<Guard 
     return tail.map(({ seq, receivedAt_ms }) => ({ lane, seq, at_ms: receivedAt_ms }));
   });
   const clocks = [];
-  for (const { at } of shardsOf(ctx, table)) clocks.push({ shard: at.shard, now_ms: await clockOf(at) });
+  for (const { node } of shardsOf(ctx, table)) clocks.push({ shard: node.shard, now_ms: await clockOf(node) });
   return { id, pending, clocks };
 }
 
-async function clockOf(at: OperationNode): Promise<number> {
-  const found = await at.clickhouse.rows<{ now_ms: string }>('SELECT toUnixTimestamp64Milli(now64(3)) AS now_ms');
+async function clockOf(node: OperationNode): Promise<number> {
+  const found = await node.clickhouse.rows<{ now_ms: string }>('SELECT toUnixTimestamp64Milli(now64(3)) AS now_ms');
   return Number(firstOf('clickhouse', found).now_ms);
 }
 
@@ -57,18 +57,18 @@ async function clockOf(at: OperationNode): Promise<number> {
 export async function laterBatches(
   ctx: OperationDeps,
   table: Table,
-  until: Until,
+  until: LanePositions,
   guard: Guard | undefined,
 ): Promise<Batch[]> {
   if (guard === undefined) return [];
   if (!(await hasFailedOver(ctx, table, guard.id))) return [];
   const known = new Set(guard.pending.map(keyOf));
   const later: Batch[] = [];
-  for (const { at, lanes } of shardsOf(ctx, table)) {
-    const taken_ms = guard.clocks.find(({ shard }) => shard === at.shard)?.now_ms;
+  for (const { node, lanes } of shardsOf(ctx, table)) {
+    const taken_ms = guard.clocks.find(({ shard }) => shard === node.shard)?.now_ms;
     const ends = until.filter(({ lane }) => lanes.includes(lane));
     if (taken_ms === undefined || ends.length === 0) continue;
-    const stored = await at.clickhouse.rows<{ lane: number; seq: string; at_ms: string }>(
+    const stored = await node.clickhouse.rows<{ lane: number; seq: string; at_ms: string }>(
       `SELECT lane, seq, toUnixTimestamp64Milli(received_at) AS at_ms FROM timestore.stored_batches
         WHERE dataset = {dataset:String} AND \`table\` = {table:String}
           AND (${ends.map(({ lane, seq }) => `(lane = ${Number(lane)} AND seq <= ${Number(seq)})`).join(' OR ')})

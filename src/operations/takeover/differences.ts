@@ -1,11 +1,11 @@
-import { asking } from '../../core/request-context.ts';
+import { currentActor } from '../../core/request-context.ts';
 import { epochMs } from '../../stores/postgres/client.ts';
 import { fromJsonb, toJsonb, toText } from '../../stores/postgres/jsonb.ts';
 import type { OperationDeps } from '../deps.ts';
 import type { AnsweredRow } from './compare-answers.ts';
 
 /** Two answers to one query that differ, as it is on record. */
-export type Comparison = {
+export type RecordedDifference = {
   n: string;
   at_ms: number;
   table: string;
@@ -26,10 +26,10 @@ const rows_max = 10;
 const chars_max = 32 * 1024;
 
 /** Records a difference, in place of the oldest of its dataset where there are enough. Throws StoreError. */
-export async function recordComparison(
+export async function recordDifference(
   ctx: OperationDeps,
   dataset: string,
-  { table, query, reason, fields, counts, originOnly, hereOnly }: Omit<Comparison, 'n' | 'at_ms' | 'requestId'>,
+  { table, query, reason, fields, counts, originOnly, hereOnly }: Omit<RecordedDifference, 'n' | 'at_ms' | 'requestId'>,
 ): Promise<void> {
   await ctx.postgres.rows(
     `with made as (
@@ -40,7 +40,7 @@ export async function recordComparison(
      delete from read_comparisons where dataset = $1
         and n < (select n from read_comparisons where dataset = $1 order by n desc offset ${kept - 2} limit 1)`,
     [
-      ...[dataset, table, asking().requestId, toText(query.slice(0, chars_max)), reason, toJsonb(fields)],
+      ...[dataset, table, currentActor().requestId, toText(query.slice(0, chars_max)), reason, toJsonb(fields)],
       ...[JSON.stringify(counts), rowsText(originOnly), rowsText(hereOnly)],
     ],
   );
@@ -61,13 +61,13 @@ function rowsText(rows: AnsweredRow[]): string {
 }
 
 /** The newest first. Throws StoreError. */
-export async function listComparisons(
+export async function listDifferences(
   ctx: OperationDeps,
   dataset: string,
   before: number | undefined,
   limit: number,
-): Promise<Comparison[]> {
-  const found = await ctx.postgres.rows<Comparison>(
+): Promise<RecordedDifference[]> {
+  const found = await ctx.postgres.rows<RecordedDifference>(
     `select n, ${epochMs('at')} as "at_ms", "table", request_id as "requestId", query, reason, fields, counts,
             origin_only as "originOnly", here_only as "hereOnly"
        from read_comparisons where dataset = $1 and ($2::bigint is null or n < $2) order by n desc limit $3`,

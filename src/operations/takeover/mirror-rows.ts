@@ -35,7 +35,7 @@ export function unsentSql(sent: Sent[]): string {
 }
 
 /** The latest that a batch of these sequences was acknowledged; 0 without any. */
-export async function latestOf(
+export async function latestRow(
   ctx: OperationDeps,
   table: Table,
   lane: number,
@@ -57,7 +57,7 @@ export async function latestOf(
  *
  * @param end what is published
  */
-export async function overtakenOf(
+export async function overtakenRows(
   ctx: OperationDeps,
   table: Table,
   lane: number,
@@ -145,7 +145,7 @@ export type MirrorRequest = { idempotencyKey: string; body: string; rows: number
  * batch that is too large for one. The same rows of the same range are the same requests, each with a key that nothing
  * else has.
  */
-export async function requestsOf(ctx: OperationDeps, place: Place, range: MirrorRange): Promise<MirrorRequest[]> {
+export async function mirrorRequests(ctx: OperationDeps, place: Place, range: MirrorRange): Promise<MirrorRequest[]> {
   const { table, lane, after } = place;
   const { dataset, name, life, schema } = table;
   const fields = schema.fields.slice(0, range.fields);
@@ -228,11 +228,11 @@ function valueSql({ type }: Field, column: string, precision: TimePrecision): st
   return `multiIf(${named}, toJSONString(${column}))`;
 }
 
-async function linesOf<Line>(at: OperationNode, sql: string, params: Settings): Promise<Line[]> {
-  const text = await at.clickhouse.send({
+async function linesOf<Line>(node: OperationNode, sql: string, params: Settings): Promise<Line[]> {
+  const text = await node.clickhouse.send({
     settings: { ...settings, ...params },
     body: `${sql} FORMAT JSONCompactEachRow`,
-    timeout_ms: at.config.limits.query_timeout_ms,
+    timeout_ms: node.config.limits.query_timeout_ms,
   });
   return text
     .split('\n')

@@ -6,11 +6,11 @@ import { firstOf } from '../../core/errors.ts';
 import { qualifiedName } from '../../core/identifiers.ts';
 import { fromJsonb } from '../../stores/postgres/jsonb.ts';
 import type { OperationDeps } from '../deps.ts';
-import { beginningOf, mirrorProgress } from './mirror.ts';
-import { overtakenOf, type Place, unsentSql } from './mirror-rows.ts';
+import { mirrorProgress, readMirrorBeginning } from './mirror.ts';
+import { overtakenRows, type Place, unsentSql } from './mirror-rows.ts';
 
 /** How far a mirror is. */
-export type Mirrored = {
+export type MirrorState = {
   /** Accepted rows that the original has not, those in the hot buffer among them. */
   behindRows: number;
   /** How long ago the oldest of them was accepted; null if there is none. */
@@ -27,7 +27,7 @@ export type Mirrored = {
  *
  * @throws StoreError
  */
-export async function mirroredOf(ctx: OperationDeps, dataset: string): Promise<Mirrored | undefined> {
+export async function readMirrorState(ctx: OperationDeps, dataset: string): Promise<MirrorState | undefined> {
   const [on] = await ctx.postgres.rows<{ since: number }>(
     `select (migration->>'since')::int as since from datasets where name = $1 and (migration->>'mirror')::boolean`,
     [dataset],
@@ -44,7 +44,7 @@ export async function mirroredOf(ctx: OperationDeps, dataset: string): Promise<M
       where t.dataset = $1 and t.dropped_at is null and t.name <> $3`,
     [dataset, String(on.since), quarantineTable],
   );
-  const all: Mirrored = { behindRows: 0, oldestAge_ms: null, stoppedLanes: 0, error: null };
+  const all: MirrorState = { behindRows: 0, oldestAge_ms: null, stoppedLanes: 0, error: null };
   for (const { table: name, progress, error } of jobs) {
     const table = await readTable(ctx, dataset, name);
     if (table === undefined || table.state === 'deleting') continue;
@@ -52,11 +52,11 @@ export async function mirroredOf(ctx: OperationDeps, dataset: string): Promise<M
     all.stoppedLanes += Object.values(lanes).filter(({ stopped }) => stopped !== undefined).length;
     all.error ??= error;
     for (const { lane, watermark, pendingRows, oldest_ms } of (await knownLanes(ctx, table)).lanes) {
-      const { at, at_ms, sent = [] } = lanes[lane] ?? { at: await beginningOf(ctx, table, lane) };
+      const { at, at_ms, sent = [] } = lanes[lane] ?? { at: await readMirrorBeginning(ctx, table, lane) };
       const nothing = { rows: 0, oldest_ms: undefined };
       const published = at >= watermark ? nothing : await behindOf(ctx, { table, lane, after: at, sent }, watermark);
       const overtaken =
-        at_ms === undefined ? undefined : await overtakenOf(ctx, table, lane, { to: at, ms: at_ms }, watermark);
+        at_ms === undefined ? undefined : await overtakenRows(ctx, table, lane, { to: at, ms: at_ms }, watermark);
       const behind = [published, overtaken ?? nothing, { rows: pendingRows, oldest_ms }].filter(({ rows }) => rows > 0);
       const oldest = behind.flatMap((each) => each.oldest_ms ?? []);
       all.behindRows += behind.reduce((sum, { rows }) => sum + rows, 0);

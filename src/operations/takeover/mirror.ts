@@ -1,12 +1,12 @@
 import * as z from 'zod';
 import { readTable } from '../../catalog/find-table.ts';
 import { knownLanes } from '../../catalog/provision-lanes.ts';
-import { TimestoreError } from '../../core/errors.ts';
+import { ApiError } from '../../core/errors.ts';
 import type { Job, JobOf } from '../../jobs/job.ts';
 import type { Table } from '../../schema/table.ts';
 import type { OperationDeps, OperationStep } from '../deps.ts';
-import { hasChanged, latestOf, nextRange, overtakenOf, requestsOf } from './mirror-rows.ts';
-import { askOrigin, problemOf, retryAfter_ms } from './source.ts';
+import { hasChanged, latestRow, mirrorRequests, nextRange, overtakenRows } from './mirror-rows.ts';
+import { askSource, problemOf, retryAfter_ms } from './source.ts';
 
 const laneSchema = z.object({
   /** The original has every row up to this sequence, but for those that are not mirrored. */
@@ -73,7 +73,7 @@ export const mirrorStep: OperationStep<'mirror'> = async (ctx, job, deadline_ms)
   const publishedOf = new Map<string, string>();
   const snapshot = await knownLanes(ctx, table);
   for (const { lane, watermark, watermarkAt_ms } of snapshot.lanes) {
-    const found = progress.lanes[lane] ?? laneSchema.parse({ at: await beginningOf(ctx, table, lane) });
+    const found = progress.lanes[lane] ?? laneSchema.parse({ at: await readMirrorBeginning(ctx, table, lane) });
     const published = `${watermark}:${watermarkAt_ms}`;
     const known = await compared(ctx, table, lane, aged(found, progress, job), published, watermark);
     const { stopped: _, why: __, range, ...rest } = known;
@@ -133,17 +133,17 @@ async function compared(
   published: string,
   end: number,
 ): Promise<Lane> {
-  const at_ms = state.at_ms ?? (await latestOf(ctx, table, lane, 1, state.at));
+  const at_ms = state.at_ms ?? (await latestRow(ctx, table, lane, 1, state.at));
   // What is on its way comes first: it is known by its time as well.
   if (state.range !== undefined || state.compared === published) return { ...state, at_ms };
-  const overtaken = await overtakenOf(ctx, table, lane, { to: state.at, ms: at_ms }, end);
+  const overtaken = await overtakenRows(ctx, table, lane, { to: state.at, ms: at_ms }, end);
   if (overtaken === undefined) return { ...state, at_ms, compared: published };
   const { first, rows } = overtaken;
   ctx.log({
     ...{ event: 'mirror-overtaken', alarm: true, dataset: table.dataset, table: table.name, lane, from: first, rows },
   });
   const sent = [...state.sent, { to: state.at, ms: at_ms }];
-  return { ...state, at: first - 1, at_ms: await latestOf(ctx, table, lane, 1, first - 1), sent, compared: published };
+  return { ...state, at: first - 1, at_ms: await latestRow(ctx, table, lane, 1, first - 1), sent, compared: published };
 }
 
 /**
@@ -160,7 +160,11 @@ async function timeWhereOn(ctx: OperationDeps, job: JobOf<'mirror'>): Promise<nu
 }
 
 /** Where a lane begins that came after the mirror was switched on: what is before was restored with the table. */
-export async function beginningOf(ctx: OperationDeps, { dataset, name, life }: Table, lane: number): Promise<number> {
+export async function readMirrorBeginning(
+  ctx: OperationDeps,
+  { dataset, name, life }: Table,
+  lane: number,
+): Promise<number> {
   const [first] = await ctx.postgres.rows<{ watermark: string | null }>(
     'select min(watermark) as watermark from lanes where dataset = $1 and name = $2 and life = $3 and lane = $4',
     [dataset, name, life, lane],
@@ -185,7 +189,7 @@ async function planned(
     [table.dataset, table.physical, lane, state.at, end.seq],
   );
   const [from, to] = [Number(imported?.seq_from ?? end.seq + 1), Number(imported?.seq_to)];
-  if (from <= state.at + 1) return reached(state, to, await latestOf(ctx, table, lane, from, to));
+  if (from <= state.at + 1) return reached(state, to, await latestRow(ctx, table, lane, from, to));
   const { after, range } = await nextRange(
     ctx,
     { table, lane, after: state.at, sent: state.sent },
@@ -224,7 +228,7 @@ async function sendRange(
     const why = `the original has not taken all of its next rows for ${hours} hours, and may have forgotten the keys of those that it took. `;
     return stop(`${why}Remove those rows there, then retry this job: it sends all of them again.`, { hours });
   }
-  for (const { body, idempotencyKey } of await requestsOf(ctx, place, range)) {
+  for (const { body, idempotencyKey } of await mirrorRequests(ctx, place, range)) {
     const answer = await post(ctx, table, body, idempotencyKey);
     if (answer.outcome === 'taken') continue;
     const { why } = answer;
@@ -239,7 +243,7 @@ async function sendRange(
     }
     return stop(why, { status: answer.status, code: answer.code });
   }
-  return reached(state, range.to, range.until_ms ?? (await latestOf(ctx, table, lane, state.at + 1, range.to)));
+  return reached(state, range.to, range.until_ms ?? (await latestRow(ctx, table, lane, state.at + 1, range.to)));
 }
 
 type Answer =
@@ -251,7 +255,7 @@ async function post(ctx: OperationDeps, { dataset }: Table, body: string, idempo
   const headers = { 'content-type': 'application/json', 'idempotency-key': idempotencyKey };
   const signal = AbortSignal.timeout(ctx.config.limits.origin_timeout_ms);
   try {
-    const answer = await askOrigin(ctx, `/datasets/${dataset}/ingest`, { body, headers, signal });
+    const answer = await askSource(ctx, `/datasets/${dataset}/ingest`, { body, headers, signal });
     const { status } = answer;
     if (status < 300) {
       await answer.body?.cancel();
@@ -264,6 +268,6 @@ async function post(ctx: OperationDeps, { dataset }: Table, body: string, idempo
     }
     return { outcome: 'refused', why, status, code: type, isReused: status === 422 && /key-reused$|^$/.test(type) };
   } catch (error) {
-    return { outcome: 'wait', why: error instanceof TimestoreError ? error.message : 'It broke off.', wait_ms: 0 };
+    return { outcome: 'wait', why: error instanceof ApiError ? error.message : 'It broke off.', wait_ms: 0 };
   }
 }

@@ -1,27 +1,27 @@
 import type * as z from 'zod';
-import { takeSlot } from '../../core/concurrency-limit.ts';
-import { errorCatalogue, TimestoreError } from '../../core/errors.ts';
+import { acquireSlot } from '../../core/concurrency-limit.ts';
+import { ApiError, errorCatalogue } from '../../core/errors.ts';
 import { describeError } from '../../core/log.ts';
 import { requireText } from '../../core/request-text.ts';
 import type { Answer } from '../../query/execution/answer.ts';
 import { type QueryBody, queryBody } from '../../query/request/parse.ts';
 import type { OperationDeps } from '../deps.ts';
 import { differenceOf, rowsOf } from './compare-answers.ts';
-import { type Comparison, recordComparison } from './differences.ts';
+import { type RecordedDifference, recordDifference } from './differences.ts';
 
 /** `different`, or why nothing can be said; those are counted and no more. */
 type Outcome = 'equal' | 'different' | 'too-large' | 'not-comparable' | 'busy' | 'failed';
 
 /** Members that every form of a query has. */
-export type Compared = Pick<QueryBody, 'cursor' | 'afterWatermark' | 'orderBy'> & {
+export type ShadowedQuery = Pick<QueryBody, 'cursor' | 'afterWatermark' | 'orderBy'> & {
   tableName?: string | null | undefined;
 };
 
 /** An answer of the original, as far as it is known. `too-large`: nobody has kept it; `failed`: it broke off. */
-export type OriginAnswer = { status: number; type: string; text: Promise<string | 'too-large' | 'failed'> };
+export type SourceAnswer = { status: number; type: string; text: Promise<string | 'too-large' | 'failed'> };
 
 /** Keeps what passes through, up to what is compared. */
-export function keeping(ctx: OperationDeps): { write(part: Uint8Array): void; text(): string | 'too-large' } {
+export function collectAnswer(ctx: OperationDeps): { write(part: Uint8Array): void; text(): string | 'too-large' } {
   let parts: Uint8Array[] = [];
   let bytes = 0;
   const { compared_bytes_max } = ctx.config.limits;
@@ -41,11 +41,11 @@ export function keeping(ctx: OperationDeps): { write(part: Uint8Array): void; te
  *
  * @param form of the body, as the route has it that was asked
  */
-export async function compareRead<Body extends Compared = QueryBody>(
+export async function shadowRead<Body extends ShadowedQuery = QueryBody>(
   ctx: OperationDeps,
   dataset: string,
   query: string,
-  origin: OriginAnswer,
+  origin: SourceAnswer,
   ask: (body: Body) => Promise<Answer>,
   form: z.ZodType = queryBody,
 ): Promise<void> {
@@ -53,12 +53,12 @@ export async function compareRead<Body extends Compared = QueryBody>(
   let told: { outcome: Outcome } & Record<string, unknown> = { outcome: 'failed' };
   let release = () => {};
   try {
-    release = takeSlot(ctx, 'comparisons', '');
+    release = acquireSlot(ctx, 'comparisons', '');
     const body = bodyOf(query, form) as Body | undefined;
     table = body?.tableName ?? '';
     told = await compared(ctx, dataset, query, body, origin, ask);
   } catch (error) {
-    const isBusy = error instanceof TimestoreError && error.code === 'too-many-queries';
+    const isBusy = error instanceof ApiError && error.code === 'too-many-queries';
     told = isBusy ? { outcome: 'busy' } : { outcome: 'failed', ...describeError(error) };
   } finally {
     release();
@@ -77,12 +77,12 @@ function bodyOf(query: string, form: z.ZodType): unknown {
   }
 }
 
-async function compared<Body extends Compared>(
+async function compared<Body extends ShadowedQuery>(
   ctx: OperationDeps,
   dataset: string,
   query: string,
   body: Body | undefined,
-  origin: OriginAnswer,
+  origin: SourceAnswer,
   ask: (body: Body) => Promise<Answer>,
 ): Promise<{ outcome: Outcome } & Record<string, unknown>> {
   // A cursor and a token are of whoever gave them.
@@ -100,7 +100,7 @@ async function compared<Body extends Compared>(
   if (typeof ours !== 'string') {
     const counts = { origin: there.rows.length, here: 0, originOnly: there.rows.length, hereOnly: 0 };
     const found = { table, query, reason: 'refused' as const, fields: [], counts, originOnly: [], hereOnly: [] };
-    await recordComparison(ctx, dataset, found);
+    await recordDifference(ctx, dataset, found);
     return { outcome: 'different', reason: 'refused', counts, code: ours.code };
   }
   const here = rowsOf(ours);
@@ -108,12 +108,12 @@ async function compared<Body extends Compared>(
   const difference = differenceOf(there.rows, here.rows, {
     ...{ types: here.types, orderBy: body?.orderBy, isDownsampled: here.mode === 'downsampled' },
   });
-  const counts: Comparison['counts'] = {
+  const counts: RecordedDifference['counts'] = {
     ...{ origin: there.rows.length, here: here.rows.length },
     ...{ originOnly: difference?.originOnly.length ?? 0, hereOnly: difference?.hereOnly.length ?? 0 },
   };
   if (difference === undefined) return { outcome: 'equal', counts };
-  await recordComparison(ctx, dataset, { table, query, counts, ...difference });
+  await recordDifference(ctx, dataset, { table, query, counts, ...difference });
   // Names alone: values are for whoever may read the record.
   return { outcome: 'different', reason: difference.reason, counts, fields: difference.fields };
 }
@@ -123,11 +123,11 @@ async function textHere<Body>(
   ctx: OperationDeps,
   body: Body | undefined,
   ask: (body: Body) => Promise<Answer>,
-): Promise<string | 'too-large' | TimestoreError> {
-  if (body === undefined) return new TimestoreError('invalid-request', 'The body is not of the documented form.');
+): Promise<string | 'too-large' | ApiError> {
+  if (body === undefined) return new ApiError('invalid-request', 'The body is not of the documented form.');
   try {
     const answer = await ask(body);
-    const kept = keeping(ctx);
+    const kept = collectAnswer(ctx);
     for await (const part of answer.body) {
       kept.write(Buffer.from(part as string));
       // The rest is not asked for: the query ends with it.
@@ -135,7 +135,7 @@ async function textHere<Body>(
     }
     return kept.text();
   } catch (error) {
-    if (error instanceof TimestoreError && !errorCatalogue[error.code].retryable) return error;
+    if (error instanceof ApiError && !errorCatalogue[error.code].retryable) return error;
     throw error;
   }
 }

@@ -1,4 +1,4 @@
-import { TimestoreError } from '../../core/errors.ts';
+import { ApiError } from '../../core/errors.ts';
 import type { OperationDeps } from '../deps.ts';
 
 /** What a request to the original has beside its path. */
@@ -10,13 +10,13 @@ type Sent = { body: Uint8Array<ArrayBuffer> | string; headers: Record<string, st
  *
  * @throws TimestoreError `unavailable` when it does not answer, `misconfigured` where the deployment knows none
  */
-export async function askOrigin(
+export async function askSource(
   ctx: OperationDeps,
   path: string,
   { body, headers, signal }: Sent,
 ): Promise<globalThis.Response> {
   const { TIMESTORE_ORIGIN_URL: url, TIMESTORE_ORIGIN_KEY: key, limits } = ctx.config;
-  if (url === undefined || key === undefined) throw noOrigin();
+  if (url === undefined || key === undefined) throw sourceUnavailable();
   const begun = new AbortController();
   const timer = setTimeout(() => begun.abort(), limits.origin_timeout_ms);
   try {
@@ -32,7 +32,7 @@ export async function askOrigin(
     await answer.body?.cancel();
     throw away(`answered with status ${answer.status}`, undefined);
   } catch (error) {
-    if (error instanceof TimestoreError) throw error;
+    if (error instanceof ApiError) throw error;
     const did = begun.signal.aborted ? `did not answer within ${limits.origin_timeout_ms} ms` : 'did not answer';
     throw away(did, error);
   } finally {
@@ -41,16 +41,16 @@ export async function askOrigin(
 }
 
 /** Where somebody wants of a dataset what needs the original. */
-export function noOrigin(): TimestoreError {
-  return new TimestoreError(
+export function sourceUnavailable(): ApiError {
+  return new ApiError(
     'misconfigured',
     'This deployment knows no system to take datasets over from: set TIMESTORE_ORIGIN_URL and TIMESTORE_ORIGIN_KEY.',
   );
 }
 
-function away(did: string, cause: unknown): TimestoreError {
+function away(did: string, cause: unknown): ApiError {
   const detail = `The system that this dataset is taken over from ${did}. Try again shortly.`;
-  return new TimestoreError('unavailable', detail, { retryAfterMs: 1_000, cause });
+  return new ApiError('unavailable', detail, { retryAfterMs: 1_000, cause });
 }
 
 const retryAfter_ms_max = 600_000;

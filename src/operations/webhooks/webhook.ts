@@ -1,6 +1,6 @@
 import { auditLine } from '../../catalog/audit-log/statement.ts';
-import { TimestoreError } from '../../core/errors.ts';
-import { asking } from '../../core/request-context.ts';
+import { ApiError } from '../../core/errors.ts';
+import { currentActor } from '../../core/request-context.ts';
 import { epochMs, type Statement } from '../../stores/postgres/client.ts';
 import { toJsonb } from '../../stores/postgres/jsonb.ts';
 import type { OperationDeps } from '../deps.ts';
@@ -37,11 +37,11 @@ export async function createWebhook(
   { url, events, datasets }: Pick<Webhook, 'url' | 'events' | 'datasets'>,
 ): Promise<Webhook & { secret: string }> {
   const problem = addressProblem(url, ctx.config);
-  if (problem !== undefined) throw new TimestoreError('invalid-request', `url: ${problem}.`);
+  if (problem !== undefined) throw new ApiError('invalid-request', `url: ${problem}.`);
   const secret = newSecret();
   const params: unknown[] = [
     ...[crypto.randomUUID(), url, secret, JSON.stringify(events), datasets === null ? null : JSON.stringify(datasets)],
-    ...[asking().actor, ctx.config.TIMESTORE_KEY_PREFIX],
+    ...[currentActor().actor, ctx.config.TIMESTORE_KEY_PREFIX],
   ];
   const line = auditLine({ action: 'webhook.create', detail: { url, events, datasets } }, 'changed', params);
   const [made] = await ctx.postgres.rows<Webhook>(
@@ -69,7 +69,7 @@ export async function readWebhook(ctx: OperationDeps, id: string): Promise<Webho
     `select ${columnsSql}, secret from webhooks where id = $1 and buffer = $2`,
     [id, ctx.config.TIMESTORE_KEY_PREFIX],
   );
-  if (found === undefined) throw new TimestoreError('not-found', `There is no webhook ${id}.`);
+  if (found === undefined) throw new ApiError('not-found', `There is no webhook ${id}.`);
   return found;
 }
 

@@ -1,6 +1,6 @@
 import type { Format } from '../request/format.ts';
-import type { Reader } from './read-scope.ts';
-import type { Cut } from './read-snapshot.ts';
+import type { ReadScope } from './read-scope.ts';
+import type { ReadSnapshot } from './read-snapshot.ts';
 
 /** Which stores an answer is of: `replica-only` where no tail was needed, asked for, or readable. */
 export type FreshnessMode = 'replica-only' | 'replica+hot-buffer' | 'hot-buffer-only';
@@ -39,8 +39,8 @@ export type Answer = {
 
 /** The tokens of several tables, each as by itself. A reader of some rows gets no count of the tail, which has those of others. */
 export function notesOf(
-  cuts: Cut[],
-  { rowFilter }: Reader,
+  cuts: ReadSnapshot[],
+  { rowFilter }: ReadScope,
   exactness: Notes['streaming']['exactness'],
   mode?: FreshnessMode,
 ): Notes {

@@ -1,19 +1,19 @@
-import { TimestoreError } from '../../core/errors.ts';
+import { ApiError } from '../../core/errors.ts';
 import { quoteString } from '../../core/identifiers.ts';
 import { inEachInstance } from '../../core/instance-memory.ts';
-import { type Asking, asking } from '../../core/request-context.ts';
+import { type Actor, currentActor } from '../../core/request-context.ts';
 import { ClickHouseError, clickhouseCodes } from '../../stores/clickhouse/client.ts';
 import { everyNode } from '../../stores/clickhouse/servers.ts';
 import type { QueryDeps } from '../deps.ts';
 
-type Who = Pick<Asking, 'actor' | 'requestId'>;
+type Who = Pick<Actor, 'actor' | 'requestId'>;
 
 /** What the ids of all statements of a query begin with at ClickHouse: the key is in it, so that no other key names them. */
 const prefixOf = ({ actor, requestId }: Who) => `timestore/${actor}/${requestId}/`;
 
 /** An id for a statement of the query that is being answered. */
 export function statementId(): string {
-  return `${prefixOf(asking())}${crypto.randomUUID()}`;
+  return `${prefixOf(currentActor())}${crypto.randomUUID()}`;
 }
 
 /** Queries that this instance is answering. They may not have come to ClickHouse yet. */
@@ -25,7 +25,7 @@ const begun = inEachInstance(() => new Map<string, Set<AbortController>>());
  * @returns what ends that
  */
 export function noteQuery(ctx: QueryDeps, controller: AbortController): () => void {
-  const prefix = prefixOf(asking());
+  const prefix = prefixOf(currentActor());
   const all = begun(ctx);
   const same = all.get(prefix) ?? new Set();
   all.set(prefix, same.add(controller));
@@ -45,7 +45,7 @@ export function noteQuery(ctx: QueryDeps, controller: AbortController): () => vo
 export async function cancelQuery(ctx: QueryDeps, who: Who): Promise<boolean> {
   const prefix = prefixOf(who);
   const here = [...(begun(ctx).get(prefix) ?? [])];
-  for (const controller of here) controller.abort(cancelled());
+  for (const controller of here) controller.abort(abortIfCancelled());
   const sql = `KILL QUERY WHERE startsWith(query_id, ${quoteString(prefix)}) ASYNC`;
   const found = await Promise.all(everyNode(ctx).map(async ({ clickhouse }) => await killed(ctx, clickhouse, sql)));
   return here.length > 0 || found.some((count) => count > 0);
@@ -60,7 +60,7 @@ async function killed(
     return (await clickhouse.rows(sql)).length;
   } catch (error) {
     if (!(error instanceof ClickHouseError) || error.code !== clickhouseCodes.accessDenied) throw error;
-    throw new TimestoreError(
+    throw new ApiError(
       'misconfigured',
       `Queries cannot be cancelled at ClickHouse: GRANT KILL QUERY ON *.* TO ${config.CLICKHOUSE_USER}.`,
       { cause: error },
@@ -69,6 +69,6 @@ async function killed(
 }
 
 /** What a cancelled query is answered with, as far as anybody waits. */
-export function cancelled(cause?: unknown): TimestoreError {
-  return new TimestoreError('query-cancelled', 'The query was cancelled by the key that began it.', { cause });
+export function abortIfCancelled(cause?: unknown): ApiError {
+  return new ApiError('query-cancelled', 'The query was cancelled by the key that began it.', { cause });
 }

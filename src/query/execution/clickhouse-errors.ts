@@ -1,7 +1,7 @@
-import { StoreError, TimestoreError } from '../../core/errors.ts';
+import { ApiError, StoreError } from '../../core/errors.ts';
 import { type ClickHouseError, clickhouseCodes } from '../../stores/clickhouse/client.ts';
 import type { QueryDeps } from '../deps.ts';
-import { cancelled } from './cancel.ts';
+import { abortIfCancelled } from './cancel.ts';
 
 /**
  * What a refusal of ClickHouse means to whoever sent the query. Its own words hold the query as it was run, and values;
@@ -9,7 +9,7 @@ import { cancelled } from './cancel.ts';
  *
  * The codes are those of https://github.com/ClickHouse/ClickHouse/blob/master/src/Common/ErrorCodes.cpp.
  */
-export function queryError(ctx: QueryDeps, error: ClickHouseError, isExport = false): TimestoreError {
+export function queryError(ctx: QueryDeps, error: ClickHouseError, isExport = false): ApiError {
   return (
     limitError(ctx, error, isExport) ?? callersError(error) ?? new StoreError('clickhouse', 'refused the query', error)
   );
@@ -24,16 +24,16 @@ function isOfAnotherServer({ code, message }: ClickHouseError): boolean {
   return isCutOff && /receiving packet|executing remote/i.test(message) && !/received from/i.test(message);
 }
 
-function limitError(ctx: QueryDeps, cause: ClickHouseError, isExport: boolean): TimestoreError | undefined {
+function limitError(ctx: QueryDeps, cause: ClickHouseError, isExport: boolean): ApiError | undefined {
   const time = isExport ? 'export_timeout_ms' : 'query_timeout_ms';
   const { limits } = ctx.config;
-  const exceeded = (detail: string) => new TimestoreError('limit-exceeded', detail, { cause });
+  const exceeded = (detail: string) => new ApiError('limit-exceeded', detail, { cause });
   const withoutShard = () =>
     new StoreError('clickhouse', 'has a shard that does not answer, on which rows of this query may be', cause);
   if (isOfAnotherServer(cause)) return withoutShard();
   switch (cause.code) {
     case clickhouseCodes.queryWasCancelled:
-      return cancelled(cause);
+      return abortIfCancelled(cause);
     case clickhouseCodes.allConnectionTriesFailed:
     case clickhouseCodes.networkError:
     case clickhouseCodes.socketTimeout:
@@ -55,7 +55,7 @@ function limitError(ctx: QueryDeps, cause: ClickHouseError, isExport: boolean): 
     case clickhouseCodes.tooDeepPipeline:
       return exceeded('The query is too large or nests too deep for ClickHouse. Ask for less at once.');
     case clickhouseCodes.tooManyQueries:
-      return new TimestoreError('too-many-queries', 'ClickHouse runs as many queries as it may. Try again shortly.', {
+      return new ApiError('too-many-queries', 'ClickHouse runs as many queries as it may. Try again shortly.', {
         retryAfterMs: 1_000,
         cause,
       });
@@ -94,7 +94,7 @@ const told: Record<number, [pattern: RegExp | undefined, detail: string]> = {
 };
 
 /** What is surely wrong with a request, whenever it runs; undefined for what may pass. For whoever would try it again. */
-export function lastingError(error: ClickHouseError): TimestoreError | undefined {
+export function lastingError(error: ClickHouseError): ApiError | undefined {
   return Object.hasOwn(told, error.code) ? callersError(error) : undefined;
 }
 
@@ -107,18 +107,14 @@ const serversCodes = new Set([
   ...[425, 439, 440, 459, 494, 516, 517, 568, 573, 594, 606, 609, 614, 636, 668, 692, 735, 999, 1000, 1001],
 ]);
 
-function callersError(cause: ClickHouseError): TimestoreError | undefined {
+function callersError(cause: ClickHouseError): ApiError | undefined {
   if (serversCodes.has(cause.code) || cause.code === 0) return undefined;
   const [, kind = ''] = /\(([A-Z0-9_]+)\)\s*(?:\(version|$)/.exec(cause.message) ?? [];
   const [pattern, detail] = told[cause.code] ?? [undefined, 'ClickHouse refused the query'];
   const name = pattern?.exec(cause.message)?.[1];
   const isOwn = name !== undefined && !/^_|^ts_/.test(name);
-  return new TimestoreError(
-    'invalid-request',
-    `${detail}${isOwn ? `: ${name}` : ''}${kind === '' ? '' : ` (${kind})`}.`,
-    {
-      extra: { clickhouseCode: cause.code },
-      cause,
-    },
-  );
+  return new ApiError('invalid-request', `${detail}${isOwn ? `: ${name}` : ''}${kind === '' ? '' : ` (${kind})`}.`, {
+    extra: { clickhouseCode: cause.code },
+    cause,
+  });
 }

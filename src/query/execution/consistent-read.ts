@@ -1,10 +1,10 @@
 import { type LaneSnapshot, laneIn, type Snapshot, snapshotTable } from '../../buffer/snapshot.ts';
-import { hasRowsBeyond } from '../../catalog/rows-beyond.ts';
+import { hasRowsBeyondWatermarks } from '../../catalog/rows-beyond.ts';
 import { StoreError } from '../../core/errors.ts';
 import { describeError } from '../../core/log.ts';
 import { ClickHouseError } from '../../stores/clickhouse/client.ts';
 import type { QueryDeps } from '../deps.ts';
-import type { Cut } from './read-snapshot.ts';
+import type { ReadSnapshot } from './read-snapshot.ts';
 
 /**
  * Rows of these lanes count only up to these sequences. With `below`, rows of other lanes do not count at all: a lane may
@@ -26,9 +26,9 @@ export type Exactness = 'fenced' | 'validated' | 'none';
  * @param isCheap whether a fence costs less than the question that validates
  * @param run answers undefined when it cannot be complete before it is given out, and so cannot be validated
  */
-export async function exactly<Answer>(
+export async function runConsistently<Answer>(
   ctx: QueryDeps,
-  cuts: Cut[],
+  cuts: ReadSnapshot[],
   isCheap: boolean,
   run: (fences: Fence[], isLast: boolean) => Promise<Answer | undefined>,
 ): Promise<{ answer: Answer; exactness: Exactness }> {
@@ -53,17 +53,17 @@ export async function exactly<Answer>(
 }
 
 /** On every lane. */
-function fenceOf({ lanes, pin }: Cut): Fence {
+function fenceOf({ lanes, pin }: ReadSnapshot): Fence {
   if (lanes === undefined) return { lanes: [] };
   if (pin === undefined) return { lanes, below: lanes.length };
   const pinned = pin.lanes.map(([lane, , seq]) => ({ lane, watermark: Math.min(seq, laneIn(lanes, lane).watermark) }));
   return { lanes: pinned, below: pinned.length };
 }
 
-async function areUnchanged(ctx: QueryDeps, cuts: Cut[], open: LaneSnapshot[][]): Promise<boolean> {
+async function areUnchanged(ctx: QueryDeps, cuts: ReadSnapshot[], open: LaneSnapshot[][]): Promise<boolean> {
   const asked = Promise.all([
     Promise.all(cuts.map(({ table }) => snapshotTable(ctx, table, 'state'))),
-    Promise.all(cuts.map(({ table }, n) => hasRowsBeyond(ctx, table, open[n] ?? []))),
+    Promise.all(cuts.map(({ table }, n) => hasRowsBeyondWatermarks(ctx, table, open[n] ?? []))),
   ]);
   const [states, beyond]: [(Snapshot | 'unknown')[], boolean[]] = await asked.catch((error) => {
     // The fenced read that follows needs neither answer: a store that stops meanwhile costs time, and no answer.

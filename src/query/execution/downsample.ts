@@ -1,7 +1,7 @@
 import type { Limits } from '../../core/config.ts';
 import { required } from '../../core/errors.ts';
 import { quoteName } from '../../core/identifiers.ts';
-import { invalid, tooMuch } from '../../core/invalid-request.ts';
+import { invalidRequest, limitExceeded } from '../../core/invalid-request.ts';
 import { type DecimalType, decimalSize, isDecimal } from '../../schema/decimal.ts';
 import type { Table } from '../../schema/table.ts';
 import { timeTextSql } from '../../schema/time-text-sql.ts';
@@ -12,7 +12,7 @@ import { beginOf, beginsBetween, leastLengthOf } from '../request/intervals.ts';
 import type { QueryPlan } from '../request/parse.ts';
 import { hiddenColumn } from '../response/json.ts';
 import type { Statement } from './execute-read.ts';
-import { relation, type Source } from './merged-table-sql.ts';
+import { mergedTableSql, type Source } from './merged-table-sql.ts';
 import { conditions } from './raw-rows.ts';
 
 /** The names of a downsampled answer's columns: the time, the groups, the aggregates. */
@@ -41,7 +41,7 @@ export function downsampleStatement(
   params.param__tz = downsample.timeZone;
   const used = new Set([time, ...groups, ...downsample.aggregations.flatMap(({ column }) => column ?? [])]);
   const inner = [...[...used].map(quoteName), '_lane', '_seq', '_row'];
-  const rows = relation(source, params, {
+  const rows = mergedTableSql(source, params, {
     columns: ['toString(_partition_id) AS _p', ...inner],
     tailColumns: ["'' AS _p", ...inner],
     where: conditions(source, plan, limits, params),
@@ -77,7 +77,7 @@ export function downsampleStatement(
   const order = [
     ...plan.orderBy.map(({ column, direction }) => {
       const name = inside.get(column);
-      if (name === undefined) throw invalid(`orderBy: the answer has no column ${column}`);
+      if (name === undefined) throw invalidRequest(`orderBy: the answer has no column ${column}`);
       return direction === 'desc' ? `${name} DESC` : name;
     }),
     ...keys,
@@ -105,7 +105,7 @@ function fill(
   const end_ms = plan.range.end && plan.range.end.time_ms + (plan.range.end.finer === '' ? 0 : 1);
   const length_ms = leastLengthOf(downsample);
   if (start_ms !== undefined && end_ms !== undefined && (end_ms - start_ms) / length_ms > limits.query_rows_max) {
-    throw tooMuch(
+    throw limitExceeded(
       `downsample.fill: the time range has more than ${limits.query_rows_max} intervals (limit query_rows_max)`,
     );
   }
@@ -139,19 +139,21 @@ function outputsOf(downsample: Downsample, table: Table, known: Field[], limits:
   const fields = new Map(known.map((field) => [field.name, field]));
   const time = table.schema.timestampColumn;
   for (const name of downsample.groupBy) {
-    if (!fields.has(name)) throw invalid(`downsample.groupBy: table ${table.name} has no field ${name}`);
-    if (fields.get(name)?.type === 'map') throw invalid(`downsample.groupBy: ${name} is a map, which has no order`);
-    if (name === time) throw invalid(`downsample.groupBy: ${name} is what the intervals are of`);
+    if (!fields.has(name)) throw invalidRequest(`downsample.groupBy: table ${table.name} has no field ${name}`);
+    if (fields.get(name)?.type === 'map')
+      throw invalidRequest(`downsample.groupBy: ${name} is a map, which has no order`);
+    if (name === time) throw invalidRequest(`downsample.groupBy: ${name} is what the intervals are of`);
   }
   if (downsample.aggregations.length > limits.query_aggregations_max) {
-    throw tooMuch(
+    throw limitExceeded(
       `downsample.aggregations: at most ${limits.query_aggregations_max} at a time (limit query_aggregations_max)`,
     );
   }
   const aggregates = downsample.aggregations.map((each) => aggregateOf(each, fields, table));
   const names = [time, ...downsample.groupBy, ...aggregates.map(({ name }) => name)];
   const twice = names.find((name, i) => names.indexOf(name) !== i);
-  if (twice !== undefined) throw invalid(`downsample: two columns of the answer are called ${twice}; name one with as`);
+  if (twice !== undefined)
+    throw invalidRequest(`downsample: two columns of the answer are called ${twice}; name one with as`);
   return { time, groups: downsample.groupBy, aggregates };
 }
 
@@ -163,21 +165,21 @@ function aggregateOf(
   table: Table,
 ): Outputs['aggregates'][number] {
   if ((percentile !== undefined) !== (name === 'percentile')) {
-    throw invalid(`downsample.aggregations: percentile is said with the function percentile, and only there`);
+    throw invalidRequest(`downsample.aggregations: percentile is said with the function percentile, and only there`);
   }
-  if (as?.startsWith('_')) throw invalid(`downsample.aggregations: ${as}: names that begin with _ are reserved`);
+  if (as?.startsWith('_')) throw invalidRequest(`downsample.aggregations: ${as}: names that begin with _ are reserved`);
   if (column === undefined) {
-    if (name !== 'count') throw invalid(`downsample.aggregations: ${name} needs a column`);
+    if (name !== 'count') throw invalidRequest(`downsample.aggregations: ${name} needs a column`);
     return { name: as ?? 'count', sql: 'count()', isNumber: true };
   }
   const field = fields.get(column);
-  if (field === undefined) throw invalid(`downsample.aggregations: table ${table.name} has no field ${column}`);
+  if (field === undefined) throw invalidRequest(`downsample.aggregations: table ${table.name} has no field ${column}`);
   const isNumber = ['double', 'integer', 'unsigned'].includes(field.type) || isDecimal(field.type);
   if (numeric.has(name) && !isNumber) {
-    throw invalid(`downsample.aggregations: ${name} takes numbers, and ${column} is ${field.type}`);
+    throw invalidRequest(`downsample.aggregations: ${name} takes numbers, and ${column} is ${field.type}`);
   }
   if ((name === 'min' || name === 'max') && isNeverNull(field.type)) {
-    throw invalid(`downsample.aggregations: ${name} needs an order, and ${column} is ${field.type}`);
+    throw invalidRequest(`downsample.aggregations: ${name} needs an order, and ${column} is ${field.type}`);
   }
   const sql = aggregateSql(name, quoteName(column), field, quoteName(table.schema.timestampColumn), percentile);
   const label = name === 'percentile' ? `p${percentile}_${column}` : `${name}_${column}`;
@@ -233,6 +235,6 @@ function requireZone(timeZone: string): void {
   try {
     new Intl.DateTimeFormat('en', { timeZone });
   } catch {
-    throw invalid(`downsample.timeZone: there is no time zone ${timeZone}`);
+    throw invalidRequest(`downsample.timeZone: there is no time zone ${timeZone}`);
   }
 }

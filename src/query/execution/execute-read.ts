@@ -1,9 +1,9 @@
 import { ensureTable } from '../../catalog/ensure-table.ts';
-import { isSeenLately } from '../../catalog/find-table.ts';
-import { atWhole } from '../../catalog/lane-location.ts';
+import { isRecentlySeen } from '../../catalog/find-table.ts';
+import { atAllRows } from '../../catalog/lane-location.ts';
 import { StoreError } from '../../core/errors.ts';
 import { inEachInstance } from '../../core/instance-memory.ts';
-import { Recent } from '../../core/lru-map.ts';
+import { LruMap } from '../../core/lru-map.ts';
 import { BrokenOff, chunksOf } from '../../stores/clickhouse/byte-stream.ts';
 import { type ClickHouse, ClickHouseError, clickhouseCodes, type Settings } from '../../stores/clickhouse/client.ts';
 import { isDataError } from '../../stores/clickhouse/data-errors.ts';
@@ -18,17 +18,17 @@ import { namedLines } from '../response/not-numbers.ts';
 import type { Notes } from './answer.ts';
 import { statementId } from './cancel.ts';
 import { queryError } from './clickhouse-errors.ts';
-import { type Exactness, exactly, type Fence } from './consistent-read.ts';
+import { type Exactness, type Fence, runConsistently } from './consistent-read.ts';
 import type { Source } from './merged-table-sql.ts';
-import { formOf, type SentTail } from './multipart-request.ts';
-import type { Cut } from './read-snapshot.ts';
-import { tailBytes, tailStructure } from './tail.ts';
+import { multipartRequest, type SentTail } from './multipart-request.ts';
+import type { ReadSnapshot } from './read-snapshot.ts';
+import { encodeTail, tailStructure } from './tail.ts';
 
 /** SQL without its format, and its parameters. */
 export type Statement = { sql: string; params: Settings };
 
 export type Read = {
-  cuts: Cut[];
+  cuts: ReadSnapshot[];
   statement(sources: Source[]): Statement;
   format: Format;
   /** ClickHouse's form, where it is not that of the format. */
@@ -54,13 +54,13 @@ export type Running = {
  * Where a name without a database is looked for that is neither a table of the catalogue nor of the statement itself: where
  * the reader has no rights, whatever its user's own default is.
  */
-export const nobodysDatabase = 'default';
+export const neutralDatabase = 'default';
 
 /** Begins as nothing does that SQL may name. */
 const tailPrefix = '__ts_tail';
 
 const settings = {
-  database: nobodysDatabase,
+  database: neutralDatabase,
   date_time_output_format: 'iso',
   session_timezone: 'UTC',
   output_format_json_quote_64bit_integers: 0,
@@ -89,7 +89,7 @@ export async function runRead(ctx: QueryDeps, read: Read): Promise<Running> {
   const known = readCosts(ctx).get(read.costKey);
   const isExport = read.rowsMax === undefined;
   const isCheap = isExport || (known !== undefined && (known.isLong || known.rows <= ctx.config.limits.fence_rows_max));
-  const { answer, exactness } = await exactly(ctx, read.cuts, isCheap, async (fences, isLast) => {
+  const { answer, exactness } = await runConsistently(ctx, read.cuts, isCheap, async (fences, isLast) => {
     const begun = await begin(ctx, read, fences);
     if (begun.isComplete || isLast) return begun;
     // Too long to be held until it is validated.
@@ -101,7 +101,7 @@ export async function runRead(ctx: QueryDeps, read: Read): Promise<Running> {
 }
 
 /** Statistics of an answer whose end was seen, which are also what the next read of its kind is chosen by. */
-export function statisticsOf(ctx: QueryDeps, read: Read, running: Running, end: JsonEnd, notes: Notes) {
+export function readStatistics(ctx: QueryDeps, read: Read, running: Running, end: JsonEnd, notes: Notes) {
   const { isComplete, from_ms } = running;
   noteCost(ctx, read, end.rowsRead, !isComplete);
   return {
@@ -120,11 +120,11 @@ function noteCost(ctx: QueryDeps, read: Pick<Read, 'costKey'>, rows: number, isL
 }
 
 /** What reads were seen to cost: rows read, and whether their answers are too long to be held. */
-const readCosts = inEachInstance(({ limits }) => new Recent<{ rows: number; isLong: boolean }>(limits.read_costs_max));
+const readCosts = inEachInstance(({ limits }) => new LruMap<{ rows: number; isLong: boolean }>(limits.read_costs_max));
 
 /** The schema version that a query has brought ClickHouse's table to, under `<dataset>.<physical>`. */
 export const columnsLooked = inEachInstance(
-  ({ limits }) => new Recent<{ version: number; at_ms: number }>(limits.kept_names_max),
+  ({ limits }) => new LruMap<{ version: number; at_ms: number }>(limits.kept_names_max),
 );
 
 type Begun = Pick<Running, 'chunks' | 'isComplete'>;
@@ -164,8 +164,8 @@ async function ask(ctx: QueryDeps, read: Read, fences: Fence[], more: Settings):
   const { limits } = ctx.config;
   const tables = read.cuts.map(({ table }) => table);
   // Where the buffer was not read, nothing says how many lanes there are.
-  const isSure = read.cuts.every(({ lanes, table }) => lanes !== undefined || isSeenLately(ctx, table));
-  const { at, nameOf } = atWhole(ctx, tables, isSure);
+  const isSure = read.cuts.every(({ lanes, table }) => lanes !== undefined || isRecentlySeen(ctx, table));
+  const { node, nameOf } = atAllRows(ctx, tables, isSure);
   const sources = read.cuts.map(({ table, tail }, number) => {
     return {
       table,
@@ -179,12 +179,12 @@ async function ask(ctx: QueryDeps, read: Read, fences: Fence[], more: Settings):
   const timeout_ms = read.rowsMax === undefined ? limits.export_timeout_ms : limits.query_timeout_ms;
   const tails = read.cuts.flatMap(({ table, tail }, number) => {
     const name = sources[number]?.tail;
-    return name === undefined ? [] : [{ name, structure: tailStructure(table), rows: tailBytes(tail, table) }];
+    return name === undefined ? [] : [{ name, structure: tailStructure(table), rows: encodeTail(tail, table) }];
   });
-  const text = read.format === 'csv' ? csvSql(sql, await columnsOf(at.reader, sql, params, tails)) : sql;
+  const text = read.format === 'csv' ? csvSql(sql, await columnsOf(node.reader, sql, params, tails)) : sql;
   const written = `${text}\nFORMAT ${read.form ?? formats[read.format].clickhouse}`;
-  const form = formOf(written, params, tails);
-  const opened = await at.reader.open({
+  const form = multipartRequest(written, params, tails);
+  const opened = await node.reader.open({
     settings: {
       ...settings,
       ...more,
@@ -203,7 +203,7 @@ async function ask(ctx: QueryDeps, read: Read, fences: Fence[], more: Settings):
   const answered = () => {
     if (read.format === 'compact') return compactLines(chunks);
     if (read.format !== 'ndjson' || read.form !== undefined) return chunks;
-    return namedLines(chunks, () => columnsOf(at.reader, sql, params, tails));
+    return namedLines(chunks, () => columnsOf(node.reader, sql, params, tails));
   };
   return await headOf(answered(), limits.query_held_bytes_max);
 }
@@ -211,7 +211,7 @@ async function ask(ctx: QueryDeps, read: Read, fences: Fence[], more: Settings):
 /** What columns SQL answers, without running it. */
 async function columnsOf(reader: ClickHouse, sql: string, params: Settings, tails: SentTail[]): Promise<Column[]> {
   const empty = tails.map((tail) => ({ ...tail, rows: [] }));
-  const form = formOf(`DESCRIBE TABLE (${sql}\n)\nFORMAT JSONEachRow`, params, empty);
+  const form = multipartRequest(`DESCRIBE TABLE (${sql}\n)\nFORMAT JSONEachRow`, params, empty);
   const text = await reader.send({
     settings: { ...settings, ...form.settings },
     body: form.body,
@@ -246,7 +246,7 @@ async function* replay(head: Uint8Array[], rest?: AsyncGenerator<Uint8Array>): A
 }
 
 /** ClickHouse is there, and the rows that it lacks are not as they should be: the buffer alone cannot answer with them either. */
-export class RefusedTail extends StoreError {
+export class RejectedTailError extends StoreError {
   constructor(cause: unknown) {
     super('clickhouse', 'refused rows that wait to be flushed; a flush has begun to set them aside', cause);
     this.name = 'RefusedTail';
@@ -254,11 +254,11 @@ export class RefusedTail extends StoreError {
 }
 
 /** Rows that ClickHouse cannot read are set aside by the flush; until then there is no exact answer. */
-async function refuseTail(ctx: QueryDeps, cuts: Cut[], error: unknown): Promise<void> {
+async function refuseTail(ctx: QueryDeps, cuts: ReadSnapshot[], error: unknown): Promise<void> {
   const tables = cuts.filter(({ tail }) => tail.rows > 0).map(({ table }) => table);
   if (tables.length === 0 || !(error instanceof UnreadableBatch || (isDataError(error) && isOfTail(error)))) return;
   await Promise.all(tables.map((table) => flushWithin(ctx, table, ctx.config.limits.query_wait_ms)));
-  throw new RefusedTail(error);
+  throw new RejectedTailError(error);
 }
 
 /** SQL has values of its own that cannot be read; those of a tail are read from its rows. */
@@ -275,7 +275,7 @@ function isBehind({ code }: ClickHouseError): boolean {
 const looked_ms = 10_000;
 
 /** Those that nobody has looked at since their newest version: a name that is wrong is not looked for again and again. */
-function tablesToBring(ctx: QueryDeps, cuts: Cut[]): Cut[] {
+function tablesToBring(ctx: QueryDeps, cuts: ReadSnapshot[]): ReadSnapshot[] {
   return cuts.filter(({ table }) => {
     const looked = columnsLooked(ctx).get(keyOf(table));
     const isOld = ctx.cluster !== undefined && looked !== undefined && ctx.now() - looked.at_ms > looked_ms;
@@ -283,6 +283,6 @@ function tablesToBring(ctx: QueryDeps, cuts: Cut[]): Cut[] {
   });
 }
 
-function keyOf({ dataset, physical }: Cut['table']): string {
+function keyOf({ dataset, physical }: ReadSnapshot['table']): string {
   return `${dataset}.${physical}`;
 }

@@ -1,5 +1,5 @@
 import { identifiedRows } from '../../buffer/batch-rows.ts';
-import { invalid } from '../../core/invalid-request.ts';
+import { invalidRequest } from '../../core/invalid-request.ts';
 import { JsonReader } from '../../schema/json-reader.ts';
 import type { Table } from '../../schema/table.ts';
 import { storedTimestamp, type Time } from '../../schema/timestamp.ts';
@@ -10,8 +10,8 @@ import type { Format } from '../request/format.ts';
 import type { QueryBody, QueryPlan } from '../request/parse.ts';
 import { type Answer, notesOf } from './answer.ts';
 import { cursorOf } from './next-cursor.ts';
-import type { Reader } from './read-scope.ts';
-import type { Cut } from './read-snapshot.ts';
+import type { ReadScope } from './read-scope.ts';
+import type { ReadSnapshot } from './read-snapshot.ts';
 
 type Key = { field: Field; isDescending: boolean };
 
@@ -29,8 +29,8 @@ type HotRow = { values: Map<string, HotValue>; partition: Record<string, string>
  * @returns undefined unless it is certain that ClickHouse has no row in the range: one that it may have would be missing
  */
 export function hotRows(
-  reader: Reader,
-  cut: Cut,
+  reader: ReadScope,
+  cut: ReadSnapshot,
   plan: QueryPlan,
   body: QueryBody,
   format: Format,
@@ -99,7 +99,7 @@ async function* once(text: string): AsyncGenerator<string> {
   yield await Promise.resolve(text);
 }
 
-function rowsOf({ tail, table }: Cut, keys: Key[]): HotRow[] {
+function rowsOf({ tail, table }: ReadSnapshot, keys: Key[]): HotRow[] {
   const rows: HotRow[] = [];
   const lines = tail.batches.flatMap(({ lane, batch }) => identifiedRows(batch, table.schema, lane).split('\n'));
   for (const line of lines) {
@@ -151,7 +151,7 @@ function placeOf({ cursor }: QueryPlan, order: Key[]): HotValue[] | undefined {
   try {
     return order.map(({ field }, i) => hotValueOf(field, cursor.key[i] ?? null));
   } catch {
-    throw invalid('cursor: it does not fit the query');
+    throw invalidRequest('cursor: it does not fit the query');
   }
 }
 

@@ -25,7 +25,7 @@ type Parts = {
 };
 
 /** SQL of a table's rows, as a subquery in brackets. Filter, order and limit stand on both sides: less is read and sent. */
-export function relation(source: Source, params: Settings, parts: Parts): string {
+export function mergedTableSql(source: Source, params: Settings, parts: Parts): string {
   const { name, tail } = source;
   const { columns, tailColumns = columns, where = [], end = '' } = parts;
   const branch = (selected: string[], from: string, conditions: string[]) => {

@@ -1,4 +1,4 @@
-import { tooMuch } from '../../core/invalid-request.ts';
+import { limitExceeded } from '../../core/invalid-request.ts';
 import type { Settings } from '../../stores/clickhouse/client.ts';
 
 /** A tail as it is sent along: its name in the SQL, its columns, and its rows in format RowBinary. */
@@ -13,7 +13,7 @@ const field_bytes_max = 130_000;
  *
  * @throws TimestoreError `limit-exceeded`
  */
-export function formOf(
+export function multipartRequest(
   sql: string,
   params: Settings,
   tails: SentTail[] = [],
@@ -21,7 +21,7 @@ export function formOf(
   const isLong = Buffer.byteLength(sql) > field_bytes_max;
   if (isLong && tails.length === 0) return { body: sql, settings: params };
   if (isLong || tails.some(({ structure }) => Buffer.byteLength(structure) > field_bytes_max)) {
-    throw tooMuch(
+    throw limitExceeded(
       `With the names of all columns the query has more than ${field_bytes_max} bytes, too many to go along with rows that ` +
         'wait to be flushed. Ask for fewer columns, or again once they are flushed',
     );

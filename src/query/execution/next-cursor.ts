@@ -1,11 +1,11 @@
 import { marksOf } from '../../buffer/watermark-token.ts';
 import { encodeCursor } from '../request/cursor.ts';
 import type { QueryPlan } from '../request/parse.ts';
-import type { Cut } from './read-snapshot.ts';
+import type { ReadSnapshot } from './read-snapshot.ts';
 
 /** The cursor of a page that ended with the row of this sort key; undefined when no page follows. */
 export function cursorOf(
-  { lanes, pin, isFresh, table, bufferState, changes }: Cut,
+  { lanes, pin, isFresh, table, bufferState, changes }: ReadSnapshot,
   plan: QueryPlan,
   key: (string | null)[] | undefined,
   warnings: string[],

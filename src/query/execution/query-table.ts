@@ -1,7 +1,7 @@
 import { findReadable } from '../../catalog/find-table.ts';
-import { inNewestLife } from '../../catalog/life.ts';
-import { StoreError, TimestoreError } from '../../core/errors.ts';
-import { invalid } from '../../core/invalid-request.ts';
+import { withNewestLife } from '../../catalog/life.ts';
+import { ApiError, StoreError } from '../../core/errors.ts';
+import { invalidRequest } from '../../core/invalid-request.ts';
 import type { Table } from '../../schema/table.ts';
 import type { QueryDeps } from '../deps.ts';
 import { type Freshness, freshnessOf } from '../freshness/requirement.ts';
@@ -10,12 +10,12 @@ import { planQuery, type QueryBody, type QueryPlan } from '../request/parse.ts';
 import { type JsonEnd, jsonAnswer } from '../response/json.ts';
 import { type Answer, notesOf } from './answer.ts';
 import { downsampleStatement } from './downsample.ts';
-import { type Read, RefusedTail, type Running, runRead, statisticsOf } from './execute-read.ts';
+import { type Read, RejectedTailError, type Running, readStatistics, runRead } from './execute-read.ts';
 import { hotRows } from './hot-rows.ts';
 import { cursorOf } from './next-cursor.ts';
 import { rowsStatement } from './raw-rows.ts';
-import { conditionFor, type Reader } from './read-scope.ts';
-import { type Cut, pinTo, takeCut, unreadCut } from './read-snapshot.ts';
+import { type ReadScope, rowFilterCondition } from './read-scope.ts';
+import { pinSnapshot, type ReadSnapshot, takeReadSnapshot, unreadSnapshot } from './read-snapshot.ts';
 import { expiredCursor, ofUnchangedRows } from './unchanged-rows.ts';
 
 export type Asked = {
@@ -31,7 +31,7 @@ export type Asked = {
  */
 export async function queryTable(
   ctx: QueryDeps,
-  reader: Reader,
+  reader: ReadScope,
   dataset: string,
   sent: QueryBody,
   asked: Asked,
@@ -42,20 +42,26 @@ export async function queryTable(
 /** The same of a query whose form depends on the table. */
 export async function queryForm(
   ctx: QueryDeps,
-  reader: Reader,
+  reader: ReadScope,
   dataset: string,
   tableName: string,
   asked: Asked,
   bodyFor: (table: Table) => QueryBody,
 ): Promise<Answer> {
-  return await inNewestLife(ctx, async (found) => {
+  return await withNewestLife(ctx, async (found) => {
     const table = await requireTable(ctx, dataset, tableName);
     found.push(table);
     return await queryIn(ctx, reader, table, bodyFor(table), asked);
   });
 }
 
-async function queryIn(ctx: QueryDeps, reader: Reader, table: Table, sent: QueryBody, asked: Asked): Promise<Answer> {
+async function queryIn(
+  ctx: QueryDeps,
+  reader: ReadScope,
+  table: Table,
+  sent: QueryBody,
+  asked: Asked,
+): Promise<Answer> {
   const { limits } = ctx.config;
   const body = forReader(sent, reader, table);
   const freshness = freshnessOf(body, limits);
@@ -67,7 +73,8 @@ async function queryIn(ctx: QueryDeps, reader: Reader, table: Table, sent: Query
   try {
     return await fromClickHouse(ctx, reader, cut, plan, body, asked);
   } catch (error) {
-    if (!(error instanceof StoreError) || error.store !== 'clickhouse' || error instanceof RefusedTail) throw error;
+    if (!(error instanceof StoreError) || error.store !== 'clickhouse' || error instanceof RejectedTailError)
+      throw error;
     const answer = hotRows(reader, cut, plan, body, asked.format);
     if (answer === undefined) throw error;
     return answer;
@@ -75,28 +82,33 @@ async function queryIn(ctx: QueryDeps, reader: Reader, table: Table, sent: Query
 }
 
 /** With what holds for all rows of the reader among what is asked for, so that no way to an answer goes without it. */
-function forReader(body: QueryBody, reader: Reader, table: Table): QueryBody {
-  const condition = conditionFor(reader, table);
+function forReader(body: QueryBody, reader: ReadScope, table: Table): QueryBody {
+  const condition = rowFilterCondition(reader, table);
   if (condition === undefined) return body;
   return { ...body, filters: { ...body.filters, columns: [condition, ...(body.filters?.columns ?? [])] } };
 }
 
 /** The cut of a first page; of a further one, the cut that the first one was of. */
-async function cutOf(ctx: QueryDeps, table: Table, freshness: Freshness, cursor: QueryPlan['cursor']): Promise<Cut> {
-  if (cursor === undefined) return await takeCut(ctx, table, freshness);
+async function cutOf(
+  ctx: QueryDeps,
+  table: Table,
+  freshness: Freshness,
+  cursor: QueryPlan['cursor'],
+): Promise<ReadSnapshot> {
+  if (cursor === undefined) return await takeReadSnapshot(ctx, table, freshness);
   if (cursor.cut === null) {
-    return unreadCut(table, 'skipped', ['The first page was of no cut: rows may have come and gone since.']);
+    return unreadSnapshot(table, 'skipped', ['The first page was of no cut: rows may have come and gone since.']);
   }
   const pin = { dataset: table.dataset, table: table.name, lanes: cursor.cut, member: 'cursor' };
-  const cut = await takeCut(ctx, table, { ...freshness, required: [...freshness.required, pin] });
+  const cut = await takeReadSnapshot(ctx, table, { ...freshness, required: [...freshness.required, pin] });
   if (cut.changes === undefined || cut.changes !== cursor.changes) throw expiredCursor(table);
-  return pinTo(cut, pin);
+  return pinSnapshot(cut, pin);
 }
 
 async function fromClickHouse(
   ctx: QueryDeps,
-  reader: Reader,
-  cut: Cut,
+  reader: ReadScope,
+  cut: ReadSnapshot,
   plan: QueryPlan,
   body: QueryBody,
   { format, signal }: Asked,
@@ -140,7 +152,7 @@ async function giveUp({ chunks }: Running, error: unknown): Promise<never> {
 
 function asJson(
   ctx: QueryDeps,
-  cut: Cut,
+  cut: ReadSnapshot,
   plan: QueryPlan,
   { downsample, isWhole }: QueryBody,
   read: Read,
@@ -164,7 +176,7 @@ function asJson(
         ...(downsample === undefined && { cursor }),
         streaming,
         sources: { published, hotBuffer },
-        statistics: statisticsOf(ctx, read, running, end, notes),
+        statistics: readStatistics(ctx, read, running, end, notes),
         latest_ingest_watermark: watermark ?? null,
       };
     },
@@ -218,7 +230,7 @@ async function endKey(ctx: QueryDeps, read: Read, plan: QueryPlan): Promise<(str
 
 export async function requireTable(ctx: QueryDeps, dataset: string, name: string): Promise<Table> {
   const table = await findReadable(ctx, dataset, name);
-  if (table === undefined) throw new TimestoreError('not-found', `There is no table ${name} in dataset ${dataset}.`);
+  if (table === undefined) throw new ApiError('not-found', `There is no table ${name} in dataset ${dataset}.`);
   return table;
 }
 
@@ -226,6 +238,8 @@ export async function requireTable(ctx: QueryDeps, dataset: string, name: string
 export function requireOwnTokens({ required }: Freshness, tables: Table[]): void {
   for (const { dataset, table, member } of required) {
     if (tables.some((each) => each.dataset === dataset && each.name === table)) continue;
-    throw invalid(`${member}: a token is of table ${table} in dataset ${dataset}, which this query does not read`);
+    throw invalidRequest(
+      `${member}: a token is of table ${table} in dataset ${dataset}, which this query does not read`,
+    );
   }
 }

@@ -1,6 +1,6 @@
 import type { Limits } from '../../core/config.ts';
 import { quoteName } from '../../core/identifiers.ts';
-import { invalid } from '../../core/invalid-request.ts';
+import { invalidRequest } from '../../core/invalid-request.ts';
 import type { Table } from '../../schema/table.ts';
 import { timeTextSql } from '../../schema/time-text-sql.ts';
 import { clickhouseType, isNeverNull, precisionOf, timeType } from '../../schema/types.ts';
@@ -12,7 +12,7 @@ import { partitionKeySql } from '../request/partition-key.ts';
 import { rangeConditions } from '../request/time-range.ts';
 import { hiddenColumn, surplus } from '../response/json.ts';
 import type { Statement } from './execute-read.ts';
-import { relation, type Source } from './merged-table-sql.ts';
+import { mergedTableSql, type Source } from './merged-table-sql.ts';
 
 /** A part of the order that rows come in. The last parts tell any two rows apart. */
 type SortKey = { sql: string; isDescending: boolean; isNullable: boolean; type: string };
@@ -50,13 +50,13 @@ export function rowsStatement(
   const sideEnd = limit === undefined ? '' : end;
   if (wants === 'rows') {
     return {
-      sql: `SELECT ${shown.join(', ')} FROM ${relation(source, params, { columns: inner, where, end: sideEnd })} ${end}`,
+      sql: `SELECT ${shown.join(', ')} FROM ${mergedTableSql(source, params, { columns: inner, where, end: sideEnd })} ${end}`,
       params,
     };
   }
   if (wants === 'text') {
     const precision = precisionOf(table.schema);
-    const rows = relation(source, params, { columns: inner, where, end: sideEnd });
+    const rows = mergedTableSql(source, params, { columns: inner, where, end: sideEnd });
     const texts = plan.fields.map(({ name, type }) => {
       const column = `_t.${quoteName(name)}`;
       return `${type === 'timestamp' ? timeTextSql(column, precision) : column} AS ${quoteName(name)}`;
@@ -68,11 +68,11 @@ export function rowsStatement(
   }
   const key = `toJSONString([${keys.map(({ sql }) => `toString(${sql})`).join(', ')}])`;
   if (wants === 'end') {
-    const rows = relation(source, params, { columns: inner, where, end: sideEnd });
+    const rows = mergedTableSql(source, params, { columns: inner, where, end: sideEnd });
     const page = `SELECT ${key} AS _k, row_number() OVER (${order}) AS _n, count() OVER () AS _all FROM (SELECT * FROM ${rows} ${end})`;
     return { sql: `SELECT _k FROM (${page}) WHERE _n = ${limit} AND _all > ${limit}`, params };
   }
-  const rows = relation(source, params, {
+  const rows = mergedTableSql(source, params, {
     columns: ['toString(_partition_id) AS _p', ...inner],
     tailColumns: ["'' AS _p", ...inner],
     where,
@@ -107,14 +107,14 @@ function sortKeys({ orderBy }: QueryPlan, table: Table): SortKey[] {
   const fields = new Map(schema.fields.map((field) => [field.name, field]));
   const asked = orderBy.map(({ column, direction }): SortKey => {
     const field = fields.get(column);
-    if (field === undefined) throw invalid(`orderBy: table ${table.name} has no field ${column}`);
+    if (field === undefined) throw invalidRequest(`orderBy: table ${table.name} has no field ${column}`);
     const type = clickhouseType(field, schema);
-    if (isNeverNull(field.type)) throw invalid(`orderBy: ${column} is ${field.type}, which has no order`);
+    if (isNeverNull(field.type)) throw invalidRequest(`orderBy: ${column} is ${field.type}, which has no order`);
     const isNullable = type.startsWith('Nullable(');
     const plain = isNullable ? type.slice('Nullable('.length, -1) : type;
     return { sql: quoteName(column), isDescending: direction === 'desc', isNullable, type: plain };
   });
-  if (new Set(asked.map(({ sql }) => sql)).size < asked.length) throw invalid('orderBy: a field is named twice');
+  if (new Set(asked.map(({ sql }) => sql)).size < asked.length) throw invalidRequest('orderBy: a field is named twice');
   const time = quoteName(schema.timestampColumn);
   const rest: SortKey[] = [
     { sql: time, isDescending: false, isNullable: false, type: timeType(precisionOf(schema)) },
@@ -126,7 +126,7 @@ function sortKeys({ orderBy }: QueryPlan, table: Table): SortKey[] {
 /** Rows after the one that a cursor is of. Null comes last in either direction, as ClickHouse sorts it, and NaN just before. */
 function afterCursor({ cursor }: QueryPlan, keys: SortKey[], params: Settings): string[] {
   if (cursor === undefined) return [];
-  if (cursor.key.length !== keys.length) throw invalid('cursor: it does not fit the query');
+  if (cursor.key.length !== keys.length) throw invalidRequest('cursor: it does not fit the query');
   const equal: string[] = [];
   const after: string[] = [];
   for (const [i, { sql, isDescending, isNullable, type }] of keys.entries()) {

@@ -2,21 +2,21 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type LaneSnapshot, type Snapshot, snapshotTable } from '../../buffer/snapshot.ts';
 import { encodeToken, tokenOf, type Watermark } from '../../buffer/watermark-token.ts';
 import { findTable, readTable } from '../../catalog/find-table.ts';
-import { LifeOver } from '../../catalog/life.ts';
+import { LifeEndedError } from '../../catalog/life.ts';
 import { setUpLanes } from '../../catalog/provision-lanes.ts';
-import { areOvertaken } from '../../catalog/rows-beyond.ts';
+import { haveOvertakenMarks } from '../../catalog/rows-beyond.ts';
 import { StoreError } from '../../core/errors.ts';
 import { describeError } from '../../core/log.ts';
 import { catchUpLanes } from '../../flush/catch-up.ts';
 import type { Table } from '../../schema/table.ts';
 import type { QueryDeps } from '../deps.ts';
 import type { Freshness } from '../freshness/requirement.ts';
-import { type Lack, lackOf, marksToProve, staleRead } from '../freshness/staleness.ts';
+import { marksToProve, type Staleness, staleness, staleRead } from '../freshness/staleness.ts';
 import { flushWithin } from '../freshness/wait-for-flush.ts';
-import { noTail, type Tail, tailOf } from './tail.ts';
+import { collectTail, noTail, type Tail } from './tail.ts';
 
 /** What of a table a query reads: the rows of ClickHouse up to its lanes' watermarks, and the tail after them. */
-export type Cut = {
+export type ReadSnapshot = {
   /** In the newest version that rows were staged with. */
   table: Table;
   /** Undefined when the hot buffer was not read: then nothing says where ClickHouse's rows end. */
@@ -44,13 +44,14 @@ const poll_ms_max = 500;
  *
  * @throws TimestoreError `stale-read`; StoreError
  */
-export async function takeCut(ctx: QueryDeps, table: Table, asked: Freshness): Promise<Cut> {
+export async function takeReadSnapshot(ctx: QueryDeps, table: Table, asked: Freshness): Promise<ReadSnapshot> {
   const required = asked.required.filter(
     ({ dataset, table: name }) => dataset === table.dataset && name === table.name,
   );
-  if (asked.consistency === 'eventual' && required.length === 0) return unreadCut(table, 'skipped', [eventualWarning]);
+  if (asked.consistency === 'eventual' && required.length === 0)
+    return unreadSnapshot(table, 'skipped', [eventualWarning]);
   const deadline_ms = ctx.now() + asked.maxWait_ms;
-  let lack: Lack;
+  let lack: Staleness;
   for (let round = 0; ; round += 1) {
     const found = await look(ctx, table, asked, required, deadline_ms);
     if ('cut' in found) return found.cut;
@@ -65,27 +66,27 @@ export async function takeCut(ctx: QueryDeps, table: Table, asked: Freshness): P
   return await withoutTail(ctx, table, lack, asked, required);
 }
 
-async function catchUp(ctx: QueryDeps, table: Table, { snapshot }: Lack): Promise<boolean> {
+async function catchUp(ctx: QueryDeps, table: Table, { snapshot }: Staleness): Promise<boolean> {
   if (snapshot === undefined) return false;
   const shown = await catchUpLanes(ctx, table, snapshot.lanes).catch(() => []);
   return shown.length > 0;
 }
 
 /** The cut that an earlier page was of. `cut` was taken with it among what is required, so that it has all of it. */
-export function pinTo(cut: Cut, pin: Watermark): Cut {
+export function pinSnapshot(cut: ReadSnapshot, pin: Watermark): ReadSnapshot {
   const { lanes = [] } = cut;
   const pinned = pin.lanes.flatMap(([number, , seq]) => {
     const lane = lanes[number];
     return lane === undefined ? [] : [{ ...lane, tail: lane.tail.filter((batch) => batch.seq <= seq) }];
   });
-  const tail = cut.tail.rows === 0 ? noTail : tailOf(pinned);
+  const tail = cut.tail.rows === 0 ? noTail : collectTail(pinned);
   return { ...cut, tail, pin, watermark: encodeToken(pin) };
 }
 
 const eventualWarning =
   'Consistency eventual: the hot buffer was not asked. Rows acknowledged lately may be missing, and a batch may be there in part.';
 
-type Found = { cut: Cut } | { lack: Lack };
+type Found = { cut: ReadSnapshot } | { lack: Staleness };
 
 async function look(
   ctx: QueryDeps,
@@ -97,20 +98,20 @@ async function look(
   const read = (want: 'entries' | 'state') => readBuffer(ctx, table, want, deadline_ms);
   if (consistency === 'bounded' || consistency === 'eventual') {
     const state = await read('state');
-    if (state === undefined) return { lack: lackOf('unavailable', undefined, required) };
+    if (state === undefined) return { lack: staleness('unavailable', undefined, required) };
     const lack = await lackIn(ctx, table, 'watermark', state, required);
     const isNear = consistency === 'eventual' || ageOf(state) <= maxStaleness_ms;
     if (isNear && lack === undefined) return { cut: await cutAtWatermark(ctx, table, state, 'skipped', []) };
     if (consistency === 'eventual' && lack !== undefined) return { lack };
   }
   const snapshot = await read('entries');
-  if (snapshot === undefined) return { lack: lackOf('unavailable', undefined, required) };
-  if (snapshot.tail !== 'ready') return { lack: lackOf('too-large', snapshot, required) };
+  if (snapshot === undefined) return { lack: staleness('unavailable', undefined, required) };
+  if (snapshot.tail !== 'ready') return { lack: staleness('too-large', snapshot, required) };
   const lack = await lackIn(ctx, table, 'sequence', snapshot, required);
   if (lack !== undefined) return { lack };
   const { lanes } = snapshot;
   const newest = await newestOf(ctx, table, lanes);
-  const tail = tailOf(lanes);
+  const tail = collectTail(lanes);
   const watermark = tokenOf(newest, lanes, 'seq');
   const rest = { bufferState: 'ready' as const, isFresh: true, age_ms: ageOf(snapshot), watermark, warnings: [] };
   return { cut: { table: newest, lanes, tail, changes: snapshot.changes, ...rest } };
@@ -123,11 +124,11 @@ async function lackIn(
   kind: 'watermark' | 'sequence',
   snapshot: Snapshot,
   required: Watermark[],
-): Promise<Lack | undefined> {
-  const lack = lackOf(kind, snapshot, required);
+): Promise<Staleness | undefined> {
+  const lack = staleness(kind, snapshot, required);
   const marks = lack === undefined ? marksToProve(snapshot, required) : [];
   if (marks.length === 0) return lack;
-  const isLost = await areOvertaken(ctx, table, marks).catch((error) => {
+  const isLost = await haveOvertakenMarks(ctx, table, marks).catch((error) => {
     // An answer needs ClickHouse for these rows, and fails by itself.
     ctx.log({ event: 'token-unproved', dataset: table.dataset, table: table.name, ...describeError(error) });
     return false;
@@ -139,13 +140,13 @@ async function lackIn(
 async function withoutTail(
   ctx: QueryDeps,
   table: Table,
-  lack: Lack,
+  lack: Staleness,
   asked: Freshness,
   required: Watermark[],
-): Promise<Cut> {
+): Promise<ReadSnapshot> {
   if (lack.snapshot === undefined) {
     if (required.length > 0) throw staleRead(table, lack, asked);
-    return unreadCut(table, 'unavailable', [
+    return unreadSnapshot(table, 'unavailable', [
       `The hot buffer cannot be read: rows of table ${table.name} acknowledged lately may be missing, and a batch may be there in part.`,
     ]);
   }
@@ -158,7 +159,7 @@ async function withoutTail(
 }
 
 /** ClickHouse as it is, of which nothing says where it ends. */
-export function unreadCut(table: Table, bufferState: 'unavailable' | 'skipped', warnings: string[]): Cut {
+export function unreadSnapshot(table: Table, bufferState: 'unavailable' | 'skipped', warnings: string[]): ReadSnapshot {
   const unknown = { lanes: undefined, age_ms: undefined, watermark: undefined, changes: undefined };
   return { table, tail: noTail, bufferState, isFresh: false, warnings, ...unknown };
 }
@@ -169,7 +170,7 @@ async function cutAtWatermark(
   snapshot: Snapshot,
   bufferState: 'too-large' | 'skipped',
   warnings: string[],
-): Promise<Cut> {
+): Promise<ReadSnapshot> {
   const { lanes } = snapshot;
   return {
     ...{ table: await newestOf(ctx, table, lanes), lanes, tail: noTail, bufferState, warnings },
@@ -181,7 +182,13 @@ async function cutAtWatermark(
 }
 
 /** A flush where it helps, and a pause in any case. */
-async function improve(ctx: QueryDeps, table: Table, lack: Lack, pause_ms: number, left_ms: number): Promise<void> {
+async function improve(
+  ctx: QueryDeps,
+  table: Table,
+  lack: Staleness,
+  pause_ms: number,
+  left_ms: number,
+): Promise<void> {
   const pause = delay(pause_ms);
   if (lack.flushHelps) await flushWithin(ctx, table, left_ms);
   await pause;
@@ -226,7 +233,7 @@ async function newestOf(ctx: QueryDeps, table: Table, lanes: LaneSnapshot[]): Pr
   const version = Math.max(...lanes.map(({ schemaVersion }) => schemaVersion));
   if (version <= table.schema.version) return table;
   const newest = await findTable(ctx, table.dataset, table.name, { version });
-  if (newest !== undefined && newest.physical !== table.physical) throw new LifeOver(table);
+  if (newest !== undefined && newest.physical !== table.physical) throw new LifeEndedError(table);
   if (newest === undefined || newest.schema.version < version) {
     throw new StoreError('postgres', `does not know schema version ${version} of table ${table.name} yet`, undefined);
   }

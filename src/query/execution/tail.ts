@@ -9,7 +9,7 @@ export type Tail = { rows: number; latest_ms: number | undefined; batches: { lan
 
 export const noTail: Tail = { rows: 0, latest_ms: undefined, batches: [] };
 
-export function tailOf(lanes: LaneSnapshot[]): Tail {
+export function collectTail(lanes: LaneSnapshot[]): Tail {
   let rows = 0;
   let latest_ms: number | undefined;
   const batches: Tail['batches'] = [];
@@ -24,7 +24,7 @@ export function tailOf(lanes: LaneSnapshot[]): Tail {
 }
 
 /** A tail as it is sent along with a query, in format RowBinary. Throws UnreadableBatch. */
-export function tailBytes({ batches }: Tail, { schema }: Table): Uint8Array[] {
+export function encodeTail({ batches }: Tail, { schema }: Table): Uint8Array[] {
   return batches.map(({ lane, batch }) => rowBinaryOf(batch, lane, schema));
 }
 

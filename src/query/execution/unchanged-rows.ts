@@ -1,9 +1,9 @@
 import { snapshotTable } from '../../buffer/snapshot.ts';
-import { TimestoreError } from '../../core/errors.ts';
+import { ApiError } from '../../core/errors.ts';
 import type { Table } from '../../schema/table.ts';
 import type { QueryDeps } from '../deps.ts';
 import type { Running } from './execute-read.ts';
-import type { Cut } from './read-snapshot.ts';
+import type { ReadSnapshot } from './read-snapshot.ts';
 
 /**
  * A further page, which is only given out as a whole if no stored row of its table was deleted or corrected while it was
@@ -11,7 +11,11 @@ import type { Cut } from './read-snapshot.ts';
  *
  * @throws TimestoreError `cursor-expired`, or breaks the answer off where it is already being given out; StoreError
  */
-export async function ofUnchangedRows(ctx: QueryDeps, { table, changes }: Cut, running: Running): Promise<Running> {
+export async function ofUnchangedRows(
+  ctx: QueryDeps,
+  { table, changes }: ReadSnapshot,
+  running: Running,
+): Promise<Running> {
   const verify = async () => {
     const now = await snapshotTable(ctx, table, 'state');
     if (now === 'unknown' || now.changes !== changes) throw expiredCursor(table);
@@ -27,8 +31,8 @@ async function* withEnd(chunks: Running['chunks'], verify: () => Promise<void>):
 }
 
 /** The refusal of a page that cannot be of the first page's cut. */
-export function expiredCursor(table: Table): TimestoreError {
-  return new TimestoreError(
+export function expiredCursor(table: Table): ApiError {
+  return new ApiError(
     'cursor-expired',
     `Rows of table ${table.name} were deleted or corrected after the first page, or are being changed: no further page ` +
       'can be of the same cut. Begin again at the first page, without the cursor.',

@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import { requireToken, type Watermark } from '../../buffer/watermark-token.ts';
 import type { Limits } from '../../core/config.ts';
-import { invalid, tooMuch } from '../../core/invalid-request.ts';
+import { invalidRequest, limitExceeded } from '../../core/invalid-request.ts';
 
 const tokenSchema = z.union([z.string(), z.array(z.string()).max(100)]);
 
@@ -39,16 +39,16 @@ export function freshnessOf(body: z.output<typeof fields>, limits: Limits): Fres
   const { requireFresh, maxStalenessMs, maxWaitMs = limits.query_wait_ms } = body;
   const consistency = body.consistency ?? impliedBy(body);
   if (requireFresh && consistency !== 'strict') {
-    throw invalid(`requireFresh: true is consistency strict, and ${consistency} was asked for`);
+    throw invalidRequest(`requireFresh: true is consistency strict, and ${consistency} was asked for`);
   }
   if (maxStalenessMs !== undefined && consistency !== 'bounded') {
-    throw invalid(`maxStalenessMs: belongs to consistency bounded, and ${consistency} was asked for`);
+    throw invalidRequest(`maxStalenessMs: belongs to consistency bounded, and ${consistency} was asked for`);
   }
   if (consistency === 'bounded' && maxStalenessMs === undefined) {
-    throw invalid('maxStalenessMs: say it with consistency bounded');
+    throw invalidRequest('maxStalenessMs: say it with consistency bounded');
   }
   if (maxWaitMs > limits.query_wait_ms_max) {
-    throw tooMuch(`maxWaitMs: a query waits at most ${limits.query_wait_ms_max} ms (limit query_wait_ms_max)`);
+    throw limitExceeded(`maxWaitMs: a query waits at most ${limits.query_wait_ms_max} ms (limit query_wait_ms_max)`);
   }
   const { minWatermark = [], min_watermark = [], afterWatermark = [] } = body;
   // What comes after a token can only be told where the token's own rows are there.

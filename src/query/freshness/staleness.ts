@@ -1,11 +1,11 @@
 import type { LaneSnapshot, Snapshot } from '../../buffer/snapshot.ts';
 import { encodeToken, type LaneMark, tokenOf, type Watermark } from '../../buffer/watermark-token.ts';
-import { TimestoreError } from '../../core/errors.ts';
+import { ApiError } from '../../core/errors.ts';
 import type { Table } from '../../schema/table.ts';
 import type { Freshness } from './requirement.ts';
 
 /** Why a table cannot be read as fresh as it was asked for. */
-export type Lack = {
+export type Staleness = {
   /** `watermark`: ClickHouse does not have all that is required; `sequence`: the buffer that was read does not. */
   kind: 'unavailable' | 'too-large' | 'watermark' | 'sequence';
   snapshot: Snapshot | undefined;
@@ -39,9 +39,21 @@ export function marksToProve({ lanes }: Snapshot, required: Watermark[]): LaneMa
     });
 }
 
-export function lackOf(kind: 'unavailable' | 'too-large', snapshot: Snapshot | undefined, required: Watermark[]): Lack;
-export function lackOf(kind: 'watermark' | 'sequence', snapshot: Snapshot, required: Watermark[]): Lack | undefined;
-export function lackOf(kind: Lack['kind'], snapshot: Snapshot | undefined, required: Watermark[]): Lack | undefined {
+export function staleness(
+  kind: 'unavailable' | 'too-large',
+  snapshot: Snapshot | undefined,
+  required: Watermark[],
+): Staleness;
+export function staleness(
+  kind: 'watermark' | 'sequence',
+  snapshot: Snapshot,
+  required: Watermark[],
+): Staleness | undefined;
+export function staleness(
+  kind: Staleness['kind'],
+  snapshot: Snapshot | undefined,
+  required: Watermark[],
+): Staleness | undefined {
   const lack = { kind, snapshot, required, flushHelps: kind === 'too-large' || kind === 'watermark', isLost: false };
   if (kind === 'unavailable' || kind === 'too-large' || snapshot === undefined) return lack;
   const reached = (lane: LaneSnapshot) => (kind === 'watermark' ? lane.watermark : lane.seq);
@@ -65,7 +77,7 @@ const retryAfter_ms_max = 10_000;
 const seal_ms = 500;
 const sealRows = 50_000;
 
-const reasons: Record<Lack['kind'], string> = {
+const reasons: Record<Staleness['kind'], string> = {
   unavailable: 'the hot buffer cannot be read',
   'too-large': 'more rows wait to be flushed than can be merged into a query',
   watermark: 'ClickHouse does not have all of it yet',
@@ -73,7 +85,7 @@ const reasons: Record<Lack['kind'], string> = {
 };
 
 /** The refusal to answer with less than was asked for, with what a client needs to try again. */
-export function staleRead(table: Table, lack: Lack, asked: Freshness): TimestoreError {
+export function staleRead(table: Table, lack: Staleness, asked: Freshness): ApiError {
   const { snapshot, required, kind } = lack;
   const pending = snapshot?.lanes.reduce((sum, { pendingRows }) => sum + pendingRows, 0) ?? 0;
   const retryAfterMs = Math.min(
@@ -84,7 +96,7 @@ export function staleRead(table: Table, lack: Lack, asked: Freshness): Timestore
   const tokens = required.map(encodeToken);
   const all = snapshot === undefined ? null : tokenOf(table, snapshot.lanes, 'seq');
   const available = kind === 'sequence' ? 'seq' : 'watermark';
-  return new TimestoreError(
+  return new ApiError(
     'stale-read',
     `Table ${table.name} cannot be read as fresh as asked (${asked.consistency}) within ${asked.maxWait_ms} ms: ${
       lack.isLost

@@ -1,8 +1,8 @@
 import * as z from 'zod';
 import type { Limits } from '../../core/config.ts';
-import type { TimestoreError } from '../../core/errors.ts';
+import type { ApiError } from '../../core/errors.ts';
 import { quoteName } from '../../core/identifiers.ts';
-import { invalid, tooMuch } from '../../core/invalid-request.ts';
+import { invalidRequest, limitExceeded } from '../../core/invalid-request.ts';
 import { coerceDecimal, type DecimalType, decimalSize, isDecimal } from '../../schema/decimal.ts';
 import { isNotNumber } from '../../schema/double.ts';
 import type { Table } from '../../schema/table.ts';
@@ -98,15 +98,15 @@ export function filterSql(
   const fields = new Map(table.schema.fields.map((field) => [field.name, field]));
   let count = 0;
   const one = (filter: Filter, depth: number): string => {
-    if (depth > depthMax) throw tooMuch(`filters.columns: groups nest at most ${depthMax} deep`);
+    if (depth > depthMax) throw limitExceeded(`filters.columns: groups nest at most ${depthMax} deep`);
     if ('and' in filter) return `(${filter.and.map((each) => one(each, depth + 1)).join(' AND ')})`;
     if ('or' in filter) return `(${filter.or.map((each) => one(each, depth + 1)).join(' OR ')})`;
     count += 1;
     if (count > limits.query_filters_max) {
-      throw tooMuch(`filters.columns: at most ${limits.query_filters_max} conditions (limit query_filters_max)`);
+      throw limitExceeded(`filters.columns: at most ${limits.query_filters_max} conditions (limit query_filters_max)`);
     }
     const field = fields.get(filter.column);
-    if (field === undefined) throw invalid(`filters.columns: table ${table.name} has no field ${filter.column}`);
+    if (field === undefined) throw invalidRequest(`filters.columns: table ${table.name} has no field ${filter.column}`);
     const conditions = isDecimal(field.type) ? fitDecimals(filter, field.type) : [filter];
     if (conditions === 'never') return 'false';
     const parts = conditions.map((each, i) => {
@@ -127,29 +127,29 @@ function conditionSql(
 ): string {
   if (!operatorsOf[kindOf(field.type)].includes(op)) {
     const known = operatorsOf[kindOf(field.type)].join(', ');
-    throw invalid(`filters.columns: ${column} is ${field.type}, which has no ${op}, but ${known}`);
+    throw invalidRequest(`filters.columns: ${column} is ${field.type}, which has no ${op}, but ${known}`);
   }
   const quoted = quoteName(column);
   const needsNone = ['isNull', 'isNotNull', 'isEmpty', 'isNotEmpty'].includes(op);
   if (needsNone !== (value === undefined)) {
-    throw invalid(`filters.columns: ${op} of ${column} takes ${needsNone ? 'no value' : 'a value'}`);
+    throw invalidRequest(`filters.columns: ${op} of ${column} takes ${needsNone ? 'no value' : 'a value'}`);
   }
   if (op === 'isNull' || op === 'isNotNull') return `${quoted} IS ${op === 'isNull' ? '' : 'NOT '}NULL`;
   if (op === 'isEmpty' || op === 'isNotEmpty') return `${op === 'isEmpty' ? 'empty' : 'notEmpty'}(${quoted})`;
   const isList = Array.isArray(value);
   const wantsList = ['in', 'notIn', 'between', 'hasAny', 'hasAll'].includes(op) || (isArray(field) && op !== 'has');
   if (isList !== wantsList)
-    throw invalid(`filters.columns: ${op} of ${column} takes ${wantsList ? 'a list' : 'one value'}`);
+    throw invalidRequest(`filters.columns: ${op} of ${column} takes ${wantsList ? 'a list' : 'one value'}`);
   if (!isList) {
     // Null is found by its own operators; what is compared with it is never true.
     if (value === null || value === undefined) {
       if (op === 'eq') return `${quoted} IS NULL`;
       if (op === 'ne') return `${quoted} IS NOT NULL`;
-      throw invalid(`filters.columns: ${op} of ${column} does not take null`);
+      throw invalidRequest(`filters.columns: ${op} of ${column} does not take null`);
     }
     const { text, type } = boundTo(field, value, schema);
     if (patterns.has(op) && /(?<!\\)(?:\\\\)*\\$/.test(text)) {
-      throw invalid(
+      throw invalidRequest(
         `filters.columns: the pattern of ${column} ends with a backslash that has nothing to take the meaning from`,
       );
     }
@@ -158,14 +158,14 @@ function conditionSql(
   }
   if (value.length > limits.query_list_max) throw listTooLong('filters.columns', limits);
   const values = value.map((each) => {
-    if (each === null) throw invalid(`filters.columns: the list of ${column} has null in it; ask with isNull`);
+    if (each === null) throw invalidRequest(`filters.columns: the list of ${column} has null in it; ask with isNull`);
     return boundTo(field, each, schema);
   });
   const type = isArray(field) ? itemType(field) : exactType(values.map((each) => each.type));
   if (op === 'between') {
     const [low, high, ...more] = values;
     if (low === undefined || high === undefined || more.length > 0) {
-      throw invalid(`filters.columns: between of ${column} takes two values`);
+      throw invalidRequest(`filters.columns: between of ${column} takes two values`);
     }
     params[`param_${name}a`] = parameterText(low.text);
     params[`param_${name}b`] = parameterText(high.text);
@@ -210,7 +210,7 @@ function boundTo(field: Field, value: string | number | boolean, schema: TableSc
       : isWhole
         ? 'a whole number, beyond 2^53 as a string of digits'
         : `a ${field.type}`;
-    return invalid(`filters.columns: ${field.name} takes ${taken}, not ${JSON.stringify(value).slice(0, 100)}`);
+    return invalidRequest(`filters.columns: ${field.name} takes ${taken}, not ${JSON.stringify(value).slice(0, 100)}`);
   };
   const { type } = field;
   if (type === 'timestamp') {
@@ -274,8 +274,8 @@ function exactType(types: string[]): string {
   return times.at(-1) ?? ['Float64', 'Int128'].find((type) => types.includes(type)) ?? types[0] ?? 'String';
 }
 
-export function listTooLong(where: string, limits: Limits): TimestoreError {
-  return tooMuch(
+export function listTooLong(where: string, limits: Limits): ApiError {
+  return limitExceeded(
     `${where}: a list has at most ${limits.query_list_max} values (limit query_list_max) and ${limits.sql_param_bytes_max} bytes (limit sql_param_bytes_max)`,
   );
 }

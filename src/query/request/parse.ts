@@ -3,7 +3,7 @@ import { requireToken, type Watermark } from '../../buffer/watermark-token.ts';
 import { quarantineTable } from '../../catalog/quarantine-table.ts';
 import type { Limits } from '../../core/config.ts';
 import { slug } from '../../core/identifiers.ts';
-import { invalid, tooMuch } from '../../core/invalid-request.ts';
+import { invalidRequest, limitExceeded } from '../../core/invalid-request.ts';
 import type { Table } from '../../schema/table.ts';
 import { compareTimes, parseTimeBound, type Time, time_ms_max, time_ms_min } from '../../schema/timestamp.ts';
 import type { Field } from '../../schema/types.ts';
@@ -107,17 +107,17 @@ export function planQuery(
 ): QueryPlan {
   const { schema } = table;
   if (body.timestampColumn !== undefined && body.timestampColumn !== schema.timestampColumn) {
-    throw invalid(`timestampColumn: the timestamp column of table ${table.name} is ${schema.timestampColumn}`);
+    throw invalidRequest(`timestampColumn: the timestamp column of table ${table.name} is ${schema.timestampColumn}`);
   }
   const hash = queryHash(table, body);
   const cursor = body.cursor === undefined ? undefined : decodeCursor(body.cursor);
   if (body.cursor !== undefined && cursor?.query !== hash) {
-    throw invalid('cursor: it is of another query; send it with the query that it came from, unchanged');
+    throw invalidRequest('cursor: it is of another query; send it with the query that it came from, unchanged');
   }
   // A page has the columns of the first one, also when there are new fields by now.
   const fields = schema.fields.slice(0, cursor?.fields);
   if (body.downsample !== undefined && (body.columns !== undefined || body.cursor !== undefined)) {
-    throw invalid('downsample: columns and cursor are of raw rows');
+    throw invalidRequest('downsample: columns and cursor are of raw rows');
   }
   return {
     range: rangeOf(body),
@@ -136,19 +136,20 @@ function chosen(columns: string[] | undefined, fields: Field[], table: Table): F
   if (columns === undefined) return fields;
   const known = new Map(fields.map((field) => [field.name, field]));
   const unknown = columns.filter((column) => !known.has(column));
-  if (unknown.length > 0) throw invalid(`columns: table ${table.name} has no field ${unknown.slice(0, 10).join(', ')}`);
-  if (new Set(columns).size < columns.length) throw invalid('columns: a field is named twice');
+  if (unknown.length > 0)
+    throw invalidRequest(`columns: table ${table.name} has no field ${unknown.slice(0, 10).join(', ')}`);
+  if (new Set(columns).size < columns.length) throw invalidRequest('columns: a field is named twice');
   return columns.flatMap((column) => known.get(column) ?? []);
 }
 
 function limitOf(asked: number | null | undefined, limits: Limits, format: Format): number | undefined {
   if (asked === null) {
     if (format !== 'json') return undefined;
-    throw invalid('limit: all rows can be had as NDJSON, CSV, Parquet or Arrow, not as JSON');
+    throw invalidRequest('limit: all rows can be had as NDJSON, CSV, Parquet or Arrow, not as JSON');
   }
   const limit = asked ?? Math.min(limits.query_rows_default, limits.query_rows_max);
   if (limit <= limits.query_rows_max) return limit;
-  throw tooMuch(
+  throw limitExceeded(
     `limit: a query answers at most ${limits.query_rows_max} rows (limit query_rows_max). Follow the cursor, or ask for ` +
       'all of them (limit null) as NDJSON, CSV, Parquet or Arrow',
   );
@@ -159,7 +160,7 @@ export function rangeOf({ timeRange }: Pick<QueryBody, 'timeRange'>): TimeRange 
   const start = timeOf('timeRange.start', timeRange?.start);
   const end = timeOf('timeRange.end', timeRange?.end);
   if (start !== undefined && end !== undefined && compareTimes(start, end) > 0) {
-    throw invalid('timeRange: start is after end');
+    throw invalidRequest('timeRange: start is after end');
   }
   return { start, end };
 }
@@ -167,7 +168,7 @@ export function rangeOf({ timeRange }: Pick<QueryBody, 'timeRange'>): TimeRange 
 function timeOf(field: string, value: string | number | undefined): Time | undefined {
   if (value === undefined) return undefined;
   const time = typeof value === 'number' ? { time_ms: value, finer: '' } : parseTimeBound(value);
-  if ('reason' in time) throw invalid(`${field}: ${time.detail}`);
+  if ('reason' in time) throw invalidRequest(`${field}: ${time.detail}`);
   // No row is earlier or later than these.
   if (time.time_ms < time_ms_min) return { time_ms: time_ms_min, finer: '' };
   return time.time_ms > time_ms_max ? { time_ms: time_ms_max + 1, finer: '' } : time;

@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import type { Limits } from '../../core/config.ts';
-import { tooMuch } from '../../core/invalid-request.ts';
+import { limitExceeded } from '../../core/invalid-request.ts';
 import type { Settings } from '../../stores/clickhouse/client.ts';
 import { arrayText, parameterText } from '../../stores/clickhouse/parameter.ts';
 import { listTooLong } from './filters.ts';
@@ -45,7 +45,9 @@ const readAs = {
 
 function testsSql({ type, tests }: Tests, text: string, name: string, limits: Limits, params: Settings): string[] {
   if (tests.length > limits.query_filters_max) {
-    throw tooMuch(`filters.partitionKey: at most ${limits.query_filters_max} comparisons (limit query_filters_max)`);
+    throw limitExceeded(
+      `filters.partitionKey: at most ${limits.query_filters_max} comparisons (limit query_filters_max)`,
+    );
   }
   const { read, type: bound } = readAs[type];
   return tests.map(({ op, values }) => {

@@ -50,13 +50,13 @@ const fn = z
   )
   .meta({ id: 'OriginalAggregation' });
 
-export type OriginalAggregation = z.output<typeof fn>;
+export type SourceAggregation = z.output<typeof fn>;
 
 /**
  * The body of a query as the system takes it that datasets are taken over from, or as `/v1` does, or with members of both.
  * Null is the same as absent.
  */
-export const originalBody = queryBody
+export const sourceQueryBody = queryBody
   .extend({
     tableName: z
       .union([slug, z.literal(quarantineTable)])
@@ -94,4 +94,4 @@ export const originalBody = queryBody
   })
   .meta({ id: 'OriginalQuery' });
 
-export type OriginalBody = z.output<typeof originalBody>;
+export type SourceQueryBody = z.output<typeof sourceQueryBody>;

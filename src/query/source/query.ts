@@ -1,30 +1,30 @@
 import { findReadable } from '../../catalog/find-table.ts';
 import { listTables } from '../../catalog/list-tables.ts';
 import { quarantineTable } from '../../catalog/quarantine-table.ts';
-import { invalid } from '../../core/invalid-request.ts';
+import { invalidRequest } from '../../core/invalid-request.ts';
 import type { QueryDeps } from '../deps.ts';
 import type { Answer } from '../execution/answer.ts';
 import { type Asked, queryForm } from '../execution/query-table.ts';
-import type { Reader } from '../execution/read-scope.ts';
-import type { OriginalBody } from './body.ts';
-import { translated } from './translate.ts';
+import type { ReadScope } from '../execution/read-scope.ts';
+import type { SourceQueryBody } from './body.ts';
+import { translateQuery } from './translate.ts';
 
 /**
  * Answers a query in the form of the system that datasets are taken over from.
  *
  * @throws TimestoreError for a query that cannot be answered; StoreError when a store that it needs is unavailable
  */
-export async function queryAsOriginal(
+export async function querySource(
   ctx: QueryDeps,
-  reader: Reader,
+  reader: ReadScope,
   dataset: string,
-  sent: OriginalBody,
+  sent: SourceQueryBody,
   asked: Asked,
 ): Promise<Answer> {
   const tableName = sent.tableName ?? (await defaultTable(ctx, dataset));
   const { limits } = ctx.config;
   return await queryForm(ctx, reader, dataset, tableName, asked, (table) =>
-    translated(sent, table, limits, asked.format),
+    translateQuery(sent, table, limits, asked.format),
   );
 }
 
@@ -47,5 +47,7 @@ async function defaultTable(ctx: QueryDeps, dataset: string): Promise<string> {
   if (more.length === 0) return only.name;
   const all = names.map(({ name }) => name);
   const told = all.length > named_max ? `${all.slice(0, named_max).join(', ')} and others` : all.join(', ');
-  throw invalid(`tableName: dataset ${dataset} has no table ${defaultName} but several others. Name one of ${told}`);
+  throw invalidRequest(
+    `tableName: dataset ${dataset} has no table ${defaultName} but several others. Name one of ${told}`,
+  );
 }

@@ -1,5 +1,5 @@
 import type { Limits } from '../../core/config.ts';
-import { invalid } from '../../core/invalid-request.ts';
+import { invalidRequest } from '../../core/invalid-request.ts';
 import { timeOf, timeText } from '../../schema/lenient-time.ts';
 import type { Table } from '../../schema/table.ts';
 import type { Field } from '../../schema/types.ts';
@@ -8,7 +8,7 @@ import type { Condition } from '../request/filters.ts';
 import type { Format } from '../request/format.ts';
 import type { QueryBody } from '../request/parse.ts';
 import type { PartitionKey } from '../request/partition-key.ts';
-import type { OriginalAggregation, OriginalBody, Predicate } from './body.ts';
+import type { Predicate, SourceAggregation, SourceQueryBody } from './body.ts';
 
 /**
  * A query in the form of the system that datasets are taken over from, as a query of a table here: the end of the time range
@@ -16,7 +16,7 @@ import type { OriginalAggregation, OriginalBody, Predicate } from './body.ts';
  *
  * @throws TimestoreError `invalid-request` for comparisons that the type of a column does not have
  */
-export function translated(sent: OriginalBody, table: Table, limits: Limits, format: Format): QueryBody {
+export function translateQuery(sent: SourceQueryBody, table: Table, limits: Limits, format: Format): QueryBody {
   const { timeRange, timestampColumn, columns, filters, downsample, limit, tableName: _, ...rest } = sent;
   const time = table.schema.timestampColumn;
   const fields = [...new Set(columns ?? [])];
@@ -38,7 +38,7 @@ export function translated(sent: OriginalBody, table: Table, limits: Limits, for
   };
 }
 
-type Range = NonNullable<OriginalBody['timeRange']>;
+type Range = NonNullable<SourceQueryBody['timeRange']>;
 
 /** With the millisecond that the end is in; the rest of it is ruled out by a condition. */
 function rangeOf({ start, end }: Range): Range {
@@ -49,7 +49,7 @@ function rangeOf({ start, end }: Range): Range {
   };
 }
 
-function endOf(timeRange: OriginalBody['timeRange'], time: string): Condition[] {
+function endOf(timeRange: SourceQueryBody['timeRange'], time: string): Condition[] {
   const end = timeRange?.end;
   if (end === undefined || timeOf(end) === undefined) return [];
   return [{ column: time, op: 'lte', value: typeof end === 'string' ? timeText(end) : end }];
@@ -59,7 +59,8 @@ function endOf(timeRange: OriginalBody['timeRange'], time: string): Condition[] 
 function keyOf(sent: Record<string, string | string[] | Predicate>): PartitionKey {
   const entries = Object.entries(sent).map(([name, wanted]): [string, PartitionKey[string]] => {
     if (typeof wanted === 'string' || Array.isArray(wanted)) return [name, wanted];
-    if (wanted.type === 'boolean') throw invalid(`filters.partitionKey: ${name} has type string, number or timestamp`);
+    if (wanted.type === 'boolean')
+      throw invalidRequest(`filters.partitionKey: ${name} has type string, number or timestamp`);
     const { type } = wanted;
     const isTime = type === 'timestamp';
     const tests = testsOf(wanted).map(({ op, values }) => ({
@@ -76,7 +77,7 @@ function keyOf(sent: Record<string, string | string[] | Predicate>): PartitionKe
 function requireTime(name: string, value: string | number | boolean): number {
   const time_ms = timeOf(String(value));
   if (time_ms !== undefined) return time_ms;
-  throw invalid(`filters.partitionKey: ${name}: ${JSON.stringify(value).slice(0, 100)} is not a timestamp`);
+  throw invalidRequest(`filters.partitionKey: ${name}: ${JSON.stringify(value).slice(0, 100)} is not a timestamp`);
 }
 
 type Comparison = 'eq' | 'in' | 'gt' | 'gte' | 'lt' | 'lte';
@@ -90,7 +91,7 @@ function testsOf(predicate: Predicate): { op: Comparison; values: (string | numb
 }
 
 function conditionsOf(
-  sent: NonNullable<NonNullable<OriginalBody['filters']>['columns']>,
+  sent: NonNullable<NonNullable<SourceQueryBody['filters']>['columns']>,
   { schema }: Table,
 ): NonNullable<NonNullable<QueryBody['filters']>['columns']> {
   if (Array.isArray(sent)) return sent;
@@ -118,10 +119,10 @@ function fitted(
   const isTime = field?.type === 'timestamp';
   const isNumber = ['double', 'integer', 'unsigned'].includes(field?.type ?? '');
   if (field !== undefined && !isTime && type === 'timestamp') {
-    throw invalid(`filters.columns: ${column} is ${field.type}, and type timestamp compares timestamps`);
+    throw invalidRequest(`filters.columns: ${column} is ${field.type}, and type timestamp compares timestamps`);
   }
   if (isTime && typeof value === 'number') {
-    throw invalid(`filters.columns: ${column} is a timestamp; compare it by type timestamp`);
+    throw invalidRequest(`filters.columns: ${column} is a timestamp; compare it by type timestamp`);
   }
   if (typeof value === 'string' && (isTime || type === 'timestamp')) return timeText(value);
   if (field?.type === 'double' && typeof value === 'string' && value.trim() !== '' && !Number.isNaN(Number(value))) {
@@ -133,13 +134,13 @@ function fitted(
   return value;
 }
 
-function downsampleOf(sent: NonNullable<OriginalBody['downsample']>, columns: string[], time: string): Downsample {
+function downsampleOf(sent: NonNullable<SourceQueryBody['downsample']>, columns: string[], time: string): Downsample {
   const groups = [...new Set([...columns.filter((name) => name !== time), ...sent.groupBy])];
   const aggregations = sent.aggregations.map((each) => ('fn' in each ? aggregationOf(each) : each));
   return { ...sent, groupBy: groups, aggregations };
 }
 
-function aggregationOf({ fn, column, percentile, alias }: OriginalAggregation): Downsample['aggregations'][number] {
+function aggregationOf({ fn, column, percentile, alias }: SourceAggregation): Downsample['aggregations'][number] {
   const of = column ?? undefined;
   const share = percentile ?? undefined;
   const prefix = share === undefined ? fn : `p${Math.round(share * 100)}`;

@@ -1,11 +1,11 @@
 import type { Limits } from '../../core/config.ts';
 import { quoteName } from '../../core/identifiers.ts';
-import { invalid, tooMuch } from '../../core/invalid-request.ts';
+import { invalidRequest, limitExceeded } from '../../core/invalid-request.ts';
 import type { Settings } from '../../stores/clickhouse/client.ts';
 import { paramText } from '../../stores/clickhouse/parameter.ts';
 import { takesAggregate } from './allowed-functions.ts';
 import { type TimeTexts, timeParam, timeTextsIn, typedTime } from './iso-times.ts';
-import { lex, refused, type Token, textOf } from './lex.ts';
+import { lex, refusedSql, type Token, textOf } from './lex.ts';
 import { qualify } from './qualify.ts';
 import { scan, type TableUse } from './scan.ts';
 import { markerOf, markerPrefix, notWrittenOut } from './tree.ts';
@@ -30,7 +30,9 @@ export type CompiledSql = {
  */
 export function compileSql(sql: string, dataset: string | undefined, limits: Limits): CompiledSql {
   if (sql.length > limits.sql_chars_max) {
-    throw tooMuch(`sql: it has ${sql.length} characters, more than ${limits.sql_chars_max} (limit sql_chars_max)`);
+    throw limitExceeded(
+      `sql: it has ${sql.length} characters, more than ${limits.sql_chars_max} (limit sql_chars_max)`,
+    );
   }
   const sent = lex(sql);
   refuseOtherStatements(sent);
@@ -44,9 +46,9 @@ type Replaced = { first: number; last: number; text: string };
 
 /** The texts that ClickHouse takes only as times, as such. */
 export function timesOf({ tokens, asTimes }: CompiledSql, params: Record<string, unknown>): Replaced[] {
-  return [...asTimes].flatMap((at) => {
-    const text = typedTime(tokens, at, params);
-    return text === undefined ? [] : [{ first: at.first, last: at.last, text }];
+  return [...asTimes].flatMap((node) => {
+    const text = typedTime(tokens, node, params);
+    return text === undefined ? [] : [{ first: node.first, last: node.last, text }];
   });
 }
 
@@ -83,28 +85,30 @@ export function textsToCheck(compiled: CompiledSql): { before: string; after: st
 function refuseOtherStatements(tokens: Token[]): void {
   const first = tokens.find(({ text }) => text !== '(');
   const word = first?.kind === 'word' ? first.text.toUpperCase() : '';
-  if (!['SELECT', 'WITH', 'FROM'].includes(word)) throw invalid('sql: only a SELECT can be sent');
+  if (!['SELECT', 'WITH', 'FROM'].includes(word)) throw invalidRequest('sql: only a SELECT can be sent');
   let depth = 0;
   for (const [i, { kind, text, name }] of tokens.entries()) {
     if ('([{'.includes(text)) depth += 1;
     if (')]}'.includes(text)) depth -= 1;
-    if (name.startsWith(markerPrefix)) throw invalid(`sql: names that begin with ${markerPrefix} are reserved`);
+    if (name.startsWith(markerPrefix)) throw invalidRequest(`sql: names that begin with ${markerPrefix} are reserved`);
     if (takesAggregate(name)) {
       let first = i + 1;
       while (tokens[first]?.text === '(') first += 1;
-      if (tokens[first]?.text === '{') throw refused(notWrittenOut(name));
+      if (tokens[first]?.text === '{') throw refusedSql(notWrittenOut(name));
     }
     if (kind !== 'word') continue;
     const next = tokens[i + 1];
     const upper = text.toUpperCase();
-    if (upper === 'INTO' && next?.text.toUpperCase() === 'OUTFILE') throw invalid('sql: INTO OUTFILE cannot be used');
-    if (upper === 'PARALLEL' && next?.text.toUpperCase() === 'WITH') throw invalid('sql: PARALLEL WITH cannot be used');
+    if (upper === 'INTO' && next?.text.toUpperCase() === 'OUTFILE')
+      throw invalidRequest('sql: INTO OUTFILE cannot be used');
+    if (upper === 'PARALLEL' && next?.text.toUpperCase() === 'WITH')
+      throw invalidRequest('sql: PARALLEL WITH cannot be used');
     if (upper === 'SETTINGS' && next?.kind === 'word' && tokens[i + 2]?.text === '=') {
-      throw invalid('sql: SETTINGS cannot be given with SQL');
+      throw invalidRequest('sql: SETTINGS cannot be given with SQL');
     }
     const isLast = tokens[i + 2] === undefined || tokens[i + 2]?.text.toUpperCase() === 'SETTINGS';
     if (upper === 'FORMAT' && depth === 0 && next?.kind === 'word' && isLast && !/^(?:asc|desc)$/i.test(next.text)) {
-      throw invalid('sql: leave FORMAT out, and say format beside the SQL or in Accept');
+      throw invalidRequest('sql: leave FORMAT out, and say format beside the SQL or in Accept');
     }
   }
 }
@@ -119,9 +123,9 @@ function paramsOf(tokens: Token[]): Map<string, string> {
     for (let at = i + 3; at < tokens.length && tokens[at]?.text !== '}'; at += 1) {
       type += tokens[at]?.text ?? '';
       if (!/identifier/i.test(tokens[at]?.text ?? '')) continue;
-      throw invalid(`sql: the parameter ${name} is an Identifier; parameters are values, not names`);
+      throw invalidRequest(`sql: the parameter ${name} is an Identifier; parameters are values, not names`);
     }
-    if (name.startsWith('_')) throw invalid(`sql: the parameter ${name} begins with _, which is reserved`);
+    if (name.startsWith('_')) throw invalidRequest(`sql: the parameter ${name} begins with _, which is reserved`);
     params.set(name, type);
   }
   return params;
@@ -131,19 +135,23 @@ function paramsOf(tokens: Token[]): Map<string, string> {
 export function boundParams({ params }: CompiledSql, sent: Record<string, unknown>, limits: Limits): Settings {
   const names = Object.keys(sent);
   if (names.length > limits.sql_params_max) {
-    throw tooMuch(`params: at most ${limits.sql_params_max} parameters (limit sql_params_max)`);
+    throw limitExceeded(`params: at most ${limits.sql_params_max} parameters (limit sql_params_max)`);
   }
   const missing = [...params.keys()].find((name) => !Object.hasOwn(sent, name));
-  if (missing !== undefined) throw invalid(`params: the SQL has a parameter ${missing}, which was not sent`);
+  if (missing !== undefined) throw invalidRequest(`params: the SQL has a parameter ${missing}, which was not sent`);
   const settings: Settings = {};
   for (const [name, value] of Object.entries(sent)) {
     const type = params.get(name);
-    if (type === undefined) throw invalid(`params: the SQL has no parameter ${name}`);
+    if (type === undefined) throw invalidRequest(`params: the SQL has no parameter ${name}`);
     const written = paramText(timeParam(type, value));
     if (written === undefined)
-      throw invalid(`params: ${name} is neither a value nor a list of values (integers beyond 2^53 come as strings)`);
+      throw invalidRequest(
+        `params: ${name} is neither a value nor a list of values (integers beyond 2^53 come as strings)`,
+      );
     if (Buffer.byteLength(written) > limits.sql_param_bytes_max) {
-      throw tooMuch(`params: ${name} is longer than ${limits.sql_param_bytes_max} bytes (limit sql_param_bytes_max)`);
+      throw limitExceeded(
+        `params: ${name} is longer than ${limits.sql_param_bytes_max} bytes (limit sql_param_bytes_max)`,
+      );
     }
     settings[`param_${name}`] = written;
   }

@@ -1,4 +1,4 @@
-import { TimestoreError } from '../../core/errors.ts';
+import { ApiError } from '../../core/errors.ts';
 import { quoteName } from '../../core/identifiers.ts';
 
 /**
@@ -41,11 +41,11 @@ export function lex(sql: string): Token[] {
     isApart = kind === 'space';
     at = end;
   }
-  if (open.length > 0) throw refused(`A bracket ${open.at(-1)} is not closed`);
+  if (open.length > 0) throw refusedSql(`A bracket ${open.at(-1)} is not closed`);
   while (tokens.at(-1)?.text === ';') tokens.pop();
-  if (tokens.length === 0) throw refused('There is no SQL');
+  if (tokens.length === 0) throw refusedSql('There is no SQL');
   if (tokens.some(({ kind, text }) => kind === 'sign' && text === ';')) {
-    throw refused('Only one statement can be sent at a time: leave out the semicolon');
+    throw refusedSql('Only one statement can be sent at a time: leave out the semicolon');
   }
   markParameters(tokens);
   return tokens;
@@ -78,8 +78,8 @@ function plainString(literal: string): string {
   return plain.replace(/[\u0000-\u001f\u007f]/g, '_');
 }
 
-export function refused(detail: string): TimestoreError {
-  return new TimestoreError('invalid-request', `${detail}.`);
+export function refusedSql(detail: string): ApiError {
+  return new ApiError('invalid-request', `${detail}.`);
 }
 
 type Lexed = { kind: Token['kind'] | 'space'; text: string; name: string; end: number };
@@ -145,14 +145,14 @@ function unquote(sent: string): string {
 function nest(open: string[], sign: string, at: number): void {
   if ('([{'.includes(sign)) open.push(sign);
   if (open.length > depthMax) {
-    throw new TimestoreError('limit-exceeded', `The SQL nests more than ${depthMax} brackets deep.`);
+    throw new ApiError('limit-exceeded', `The SQL nests more than ${depthMax} brackets deep.`);
   }
   if (sign in pairs && open.pop() !== pairs[sign])
-    throw refused(`A bracket ${sign} at character ${at + 1} has no other`);
+    throw refusedSql(`A bracket ${sign} at character ${at + 1} has no other`);
 }
 
-function refusedAt(sql: string, at: number, detail: string): TimestoreError {
+function refusedAt(sql: string, at: number, detail: string): ApiError {
   const before = sql.slice(0, at);
   const line = before.split('\n').length;
-  return refused(`${detail} (line ${line}, column ${at - before.lastIndexOf('\n')})`);
+  return refusedSql(`${detail} (line ${line}, column ${at - before.lastIndexOf('\n')})`);
 }

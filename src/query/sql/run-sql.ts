@@ -1,25 +1,25 @@
 import { hash } from 'node:crypto';
 import * as z from 'zod';
 import { findReadable } from '../../catalog/find-table.ts';
-import { inNewestLife } from '../../catalog/life.ts';
+import { withNewestLife } from '../../catalog/life.ts';
 import { quarantineTable } from '../../catalog/quarantine-table.ts';
-import { required, TimestoreError } from '../../core/errors.ts';
+import { ApiError, required } from '../../core/errors.ts';
 import { quoteName, slug, slugPattern } from '../../core/identifiers.ts';
 import { inEachInstance } from '../../core/instance-memory.ts';
-import { invalid, tooMuch } from '../../core/invalid-request.ts';
-import { Recent } from '../../core/lru-map.ts';
+import { invalidRequest, limitExceeded } from '../../core/invalid-request.ts';
+import { LruMap } from '../../core/lru-map.ts';
 import type { Table } from '../../schema/table.ts';
 import { ClickHouseError, type Settings } from '../../stores/clickhouse/client.ts';
 import { atAny } from '../../stores/clickhouse/servers.ts';
 import type { QueryDeps } from '../deps.ts';
 import { type Answer, notesOf } from '../execution/answer.ts';
 import { queryError } from '../execution/clickhouse-errors.ts';
-import { nobodysDatabase, type Read, runRead, statisticsOf } from '../execution/execute-read.ts';
-import { relation } from '../execution/merged-table-sql.ts';
-import { formOf } from '../execution/multipart-request.ts';
+import { neutralDatabase, type Read, readStatistics, runRead } from '../execution/execute-read.ts';
+import { mergedTableSql } from '../execution/merged-table-sql.ts';
+import { multipartRequest } from '../execution/multipart-request.ts';
 import { type Asked, requireOwnTokens } from '../execution/query-table.ts';
-import { conditionFor, type Reader } from '../execution/read-scope.ts';
-import { type Cut, takeCut } from '../execution/read-snapshot.ts';
+import { type ReadScope, rowFilterCondition } from '../execution/read-scope.ts';
+import { type ReadSnapshot, takeReadSnapshot } from '../execution/read-snapshot.ts';
 import { freshnessFields, freshnessOf } from '../freshness/requirement.ts';
 import { filterSql } from '../request/filters.ts';
 import { type Format, formatNames } from '../request/format.ts';
@@ -46,7 +46,7 @@ export const sqlBody = z.strictObject({
 
 /** SQL that was found to read nothing but its tables; its text alone decides that. */
 const checkedSql = inEachInstance(
-  ({ limits }) => new Recent<CompiledSql>(limits.checked_sql_chars_max, (_, sql) => sql.length),
+  ({ limits }) => new LruMap<CompiledSql>(limits.checked_sql_chars_max, (_, sql) => sql.length),
 );
 
 export type SqlBody = z.output<typeof sqlBody>;
@@ -60,8 +60,8 @@ export type SqlBody = z.output<typeof sqlBody>;
  *
  * @throws TimestoreError for SQL that is refused, and for a query that cannot be answered; StoreError
  */
-export async function querySql(ctx: QueryDeps, reader: Reader, body: SqlBody, asked: Asked): Promise<Answer> {
-  return await inNewestLife(ctx, (found) => queryTables(ctx, reader, body, asked, found));
+export async function querySql(ctx: QueryDeps, reader: ReadScope, body: SqlBody, asked: Asked): Promise<Answer> {
+  return await withNewestLife(ctx, (found) => queryTables(ctx, reader, body, asked, found));
 }
 
 /**
@@ -74,7 +74,7 @@ const wall = 'LIMIT 9223372036854775807';
 
 async function queryTables(
   ctx: QueryDeps,
-  reader: Reader,
+  reader: ReadScope,
   body: SqlBody,
   asked: Asked,
   found: Table[],
@@ -90,17 +90,17 @@ async function queryTables(
   const distinct = [...new Set(tables.filter((table) => table !== undefined))];
   found.push(...distinct);
   requireOwnTokens(freshness, distinct);
-  const cuts = await Promise.all(distinct.map((table) => takeCut(ctx, table, freshness)));
+  const cuts = await Promise.all(distinct.map((table) => takeReadSnapshot(ctx, table, freshness)));
   const read: Read = {
     cuts,
     statement: (sources) => {
       const own: Settings = { ...params };
       const relations = sources.map((source) => {
-        const condition = conditionFor(reader, source.table);
+        const condition = rowFilterCondition(reader, source.table);
         const columns = source.table.schema.fields.map(({ name }) => quoteName(name));
-        if (condition === undefined) return relation(source, own, { columns });
+        if (condition === undefined) return mergedTableSql(source, own, { columns });
         const where = filterSql([condition], source.table, limits, own, `_k${source.number}_`);
-        return relation(source, own, { columns, where, end: wall });
+        return mergedTableSql(source, own, { columns, where, end: wall });
       });
       const put = ({ parts }: CompiledSql['uses'][number], n: number) => {
         const table = tables[n];
@@ -124,8 +124,8 @@ async function queryTables(
 
 function answerOf(
   ctx: QueryDeps,
-  reader: Reader,
-  cuts: Cut[],
+  reader: ReadScope,
+  cuts: ReadSnapshot[],
   read: Read,
   format: Format,
   running: Awaited<ReturnType<typeof runRead>>,
@@ -140,7 +140,7 @@ function answerOf(
     begin: (columns) => ({ columns }),
     end: (end) => {
       return {
-        statistics: statisticsOf(ctx, read, running, end, notes),
+        statistics: readStatistics(ctx, read, running, end, notes),
         warnings: notes.warnings,
         streaming: notes.streaming,
         latest_ingest_watermark: notes.watermark ?? null,
@@ -156,7 +156,7 @@ const typed: Partial<Record<Format, string>> = { ndjson: 'JSON', csv: 'CSVWithNa
 /** The table of each use, one object for each table. Undefined for what IN looks into and is no table. */
 async function tablesOf(
   ctx: QueryDeps,
-  reader: Reader,
+  reader: ReadScope,
   { dataset: own }: SqlBody,
   { uses }: CompiledSql,
 ): Promise<(Table | undefined)[]> {
@@ -167,14 +167,16 @@ async function tablesOf(
   });
   const distinct = new Set(named.map(({ name, dataset }) => `${dataset}.${name}`));
   if (distinct.size > ctx.config.limits.sql_tables_max) {
-    throw tooMuch(`sql: it uses more than ${ctx.config.limits.sql_tables_max} tables (limit sql_tables_max)`);
+    throw limitExceeded(`sql: it uses more than ${ctx.config.limits.sql_tables_max} tables (limit sql_tables_max)`);
   }
   return await Promise.all(
     named.map(async ({ name, dataset, parts }, n) => {
       const isOptional = uses[n]?.place === 'in' && parts.length === 1 && !name.includes('.');
       if (dataset === undefined) {
         if (isOptional) return undefined;
-        throw invalid(`sql: ${name} is a table of which dataset? Say dataset beside the SQL, or write dataset.${name}`);
+        throw invalidRequest(
+          `sql: ${name} is a table of which dataset? Say dataset beside the SQL, or write dataset.${name}`,
+        );
       }
       const key = `${dataset}.${name}`;
       const mayBe = parts.length <= 2 && slugPattern.test(dataset) && isTableName(name) && reader.reads(dataset);
@@ -182,7 +184,7 @@ async function tablesOf(
       const table = await found.get(key);
       // One that the key does not list is as if it were not there.
       if (table === undefined && !isOptional) {
-        throw new TimestoreError(
+        throw new ApiError(
           'not-found',
           `There is no table ${parts.length > 1 ? parts.join('.') : `${name} in dataset ${dataset}`}.`,
         );
@@ -213,11 +215,11 @@ async function check(ctx: QueryDeps, key: string, compiled: CompiledSql, params:
 const explainPrefix = 'EXPLAIN QUERY TREE run_passes = 0\n';
 
 async function explain(ctx: QueryDeps, compiled: CompiledSql, text: string, params: Settings): Promise<string[]> {
-  const { body, settings } = formOf(`${explainPrefix}${text}\nFORMAT JSONEachRow`, params);
+  const { body, settings } = multipartRequest(`${explainPrefix}${text}\nFORMAT JSONEachRow`, params);
   let answer: string;
   try {
     answer = await atAny(ctx).reader.send({
-      settings: { ...settings, database: nobodysDatabase, wait_end_of_query: 1, max_query_size: 1024 * 1024 },
+      settings: { ...settings, database: neutralDatabase, wait_end_of_query: 1, max_query_size: 1024 * 1024 },
       body,
       timeout_ms: 10_000,
     });
@@ -230,6 +232,6 @@ async function explain(ctx: QueryDeps, compiled: CompiledSql, text: string, para
     return lines.map((line) => (JSON.parse(line) as { explain: string }).explain);
   } catch {
     // It took the format for a part of the SQL.
-    throw invalid('sql: it ends too early (SYNTAX_ERROR)');
+    throw invalidRequest('sql: it ends too early (SYNTAX_ERROR)');
   }
 }

@@ -1,10 +1,10 @@
 import { auditLine } from '../../catalog/audit-log/statement.ts';
-import { StoreError, TimestoreError } from '../../core/errors.ts';
+import { ApiError, StoreError } from '../../core/errors.ts';
 import { inEachInstance } from '../../core/instance-memory.ts';
-import { tooMuch } from '../../core/invalid-request.ts';
-import { Recent } from '../../core/lru-map.ts';
+import { limitExceeded } from '../../core/invalid-request.ts';
+import { LruMap } from '../../core/lru-map.ts';
 import type { QueryDeps } from '../deps.ts';
-import type { Reader } from '../execution/read-scope.ts';
+import type { ReadScope } from '../execution/read-scope.ts';
 import { compileSql } from './compile.ts';
 
 /** SQL under a name. */
@@ -23,7 +23,7 @@ export type SavedQuery = {
 /** Saved queries that an instance has run, under `<dataset>.<name>`. */
 const seenQueries = inEachInstance(
   ({ limits }) =>
-    new Recent<{ query: SavedQuery; seenAt_ms: number }>(
+    new LruMap<{ query: SavedQuery; seenAt_ms: number }>(
       limits.saved_sql_chars_max,
       ({ query }) => JSON.stringify(query).length,
     ),
@@ -41,7 +41,7 @@ const columns = `dataset, name, sql, description, params,
 /** Throws TimestoreError `not-found`, `forbidden` for another key's, `invalid-request`, `limit-exceeded`; StoreError. */
 export async function saveQuery(
   ctx: QueryDeps,
-  reader: Reader,
+  reader: ReadScope,
   author: Author,
   query: Omit<SavedQuery, 'savedAt' | 'savedBy'>,
 ): Promise<SavedQuery> {
@@ -49,7 +49,7 @@ export async function saveQuery(
   const { limits } = ctx.config;
   compileSql(sql, dataset, limits);
   if (JSON.stringify(params).length > limits.sql_param_bytes_max) {
-    throw tooMuch(`params: they are longer than ${limits.sql_param_bytes_max} bytes (limit sql_param_bytes_max)`);
+    throw limitExceeded(`params: they are longer than ${limits.sql_param_bytes_max} bytes (limit sql_param_bytes_max)`);
   }
   if (!reader.reads(dataset)) throw noDataset(dataset);
   const bound: unknown[] = [dataset, name, sql, description, JSON.stringify(params), author.id, author.isAdmin];
@@ -91,7 +91,7 @@ export async function listSaved(
 }
 
 /** Throws TimestoreError `not-found`; StoreError when the catalogue is away and this instance does not know the query. */
-export async function findSaved(ctx: QueryDeps, reader: Reader, dataset: string, name: string): Promise<SavedQuery> {
+export async function findSaved(ctx: QueryDeps, reader: ReadScope, dataset: string, name: string): Promise<SavedQuery> {
   const key = keyOf(dataset, name);
   const seen = seenQueries(ctx).get(key);
   if (!reader.reads(dataset)) throw noQuery(dataset, name);
@@ -118,7 +118,7 @@ export async function findSaved(ctx: QueryDeps, reader: Reader, dataset: string,
 /** Throws TimestoreError `not-found`, `forbidden` for another key's; StoreError. */
 export async function dropSaved(
   ctx: QueryDeps,
-  reader: Reader,
+  reader: ReadScope,
   author: Author,
   dataset: string,
   name: string,
@@ -146,17 +146,17 @@ function keyOf(dataset: string, name: string): string {
   return `${dataset}.${name}`;
 }
 
-function noDataset(dataset: string): TimestoreError {
-  return new TimestoreError('not-found', `There is no dataset ${dataset}.`);
+function noDataset(dataset: string): ApiError {
+  return new ApiError('not-found', `There is no dataset ${dataset}.`);
 }
 
-function notYours(dataset: string, name: string): TimestoreError {
-  return new TimestoreError(
+function notYours(dataset: string, name: string): ApiError {
+  return new ApiError(
     'forbidden',
     `Saved query ${name} of dataset ${dataset} belongs to another key. That key, or one with the scope admin for the dataset, can change it.`,
   );
 }
 
-function noQuery(dataset: string, name: string): TimestoreError {
-  return new TimestoreError('not-found', `There is no saved query ${name} in dataset ${dataset}.`);
+function noQuery(dataset: string, name: string): ApiError {
+  return new ApiError('not-found', `There is no saved query ${name} in dataset ${dataset}.`);
 }

@@ -1,6 +1,6 @@
 import { isAllowedAggregate, isAllowedFunction, isAllowedTableFunction, takesAggregate } from './allowed-functions.ts';
 import { reachOf } from './denied-functions.ts';
-import { refused } from './lex.ts';
+import { refusedSql } from './lex.ts';
 import type { TableUse } from './scan.ts';
 
 /** What stands for the n-th table that a query uses, while ClickHouse is asked what it reads. */
@@ -72,8 +72,8 @@ function readLine(text: string): Line {
   if (kind !== undefined) return { depth, kind, rest: more ?? '' };
   if (tablePlaces.test(trimmed)) return { depth, kind: 'table', rest: '' };
   if (otherPlaces.test(trimmed)) return { depth, kind: 'other', rest: trimmed };
-  if (trimmed.startsWith('PREWHERE')) throw refused('PREWHERE cannot be used: write WHERE');
-  if (trimmed.startsWith('SETTINGS')) throw refused('SETTINGS cannot be given with SQL');
+  if (trimmed.startsWith('PREWHERE')) throw refusedSql('PREWHERE cannot be used: write WHERE');
+  if (trimmed.startsWith('SETTINGS')) throw refusedSql('SETTINGS cannot be given with SQL');
   throw notUnderstood();
 }
 
@@ -94,7 +94,7 @@ function checkLine({ depth, kind, rest }: Line, above: Line[], names: OwnNames, 
     case 'TABLE_FUNCTION': {
       const [, name] = /, table_function_name: ([^,]*)$/.exec(rest) ?? [];
       if (name === undefined) throw notUnderstood();
-      if (!isAllowedTableFunction(name)) throw refused(`The table function ${name} is not available`);
+      if (!isAllowedTableFunction(name)) throw refusedSql(`The table function ${name} is not available`);
       break;
     }
     default:
@@ -110,15 +110,15 @@ const databases = /^(?:_.*|ts_.*|timestore|system|information_schema|default)(?:
 function checkIdentifier(rest: string, depth: number, above: Line[], names: OwnNames, isFirst: boolean): void {
   const [, name, modifiers] = /^(?:, alias: .*)?, identifier: (.*?)(, final: .*)?$/s.exec(rest) ?? [];
   if (name === undefined) throw notUnderstood();
-  if (modifiers !== undefined) throw refused('FINAL and SAMPLE cannot be used');
+  if (modifiers !== undefined) throw refusedSql('FINAL and SAMPLE cannot be used');
   if (above.some((line, i) => i < depth && line.kind === 'TABLE_FUNCTION' && isArgumentOf(above, i))) {
-    throw refused('A table function takes values, not names');
+    throw refusedSql('A table function takes values, not names');
   }
   const isMarker = name.startsWith(markerPrefix);
   const isCte = !name.includes('.') && names.tables.has(name);
   if (above[depth - 1]?.kind === 'table') {
     if (isMarker || isCte || name === noTable) return;
-    throw refused(
+    throw refusedSql(
       `${name} is not a table that can be read here; name tables as table or dataset.table after FROM and JOIN`,
     );
   }
@@ -127,7 +127,7 @@ function checkIdentifier(rest: string, depth: number, above: Line[], names: OwnN
   if (!isValue && isLookedUpIn(depth, above)) {
     if (isMarker || !name.includes('.')) return;
     if (names.columns.has(name) && !databases.test(name)) return;
-    throw refused(`IN takes a list, a subquery or a table, not ${name}`);
+    throw refusedSql(`IN takes a list, a subquery or a table, not ${name}`);
   }
   if (isMarker) throw notUnderstood();
 }
@@ -143,14 +143,14 @@ function checkFirst({ depth, kind, rest }: Line, above: Line[]): void {
   const [, aggregate] =
     /, constant_value: '([A-Za-z0-9_]+)(?:\(.*\))?', constant_value_type: String$/s.exec(rest) ?? [];
   if (kind !== 'CONSTANT' || aggregate === undefined) {
-    throw refused(notWrittenOut(name));
+    throw refusedSql(notWrittenOut(name));
   }
   if (!isAllowedAggregate(aggregate.toLowerCase())) throw refusedFunction(aggregate);
 }
 
 function refusedFunction(name: string) {
   const reach = reachOf(name);
-  return refused(`The function ${name} is not available${reach === undefined ? '' : `: it ${reach}`}`);
+  return refusedSql(`The function ${name} is not available${reach === undefined ? '' : `: it ${reach}`}`);
 }
 
 export function notWrittenOut(name: string): string {
@@ -184,7 +184,7 @@ const marked = new RegExp(`^( *IDENTIFIER id: [0-9]+)(, alias: (.*))?, identifie
 function markerIn(text: string): number | undefined {
   if (!text.includes(markerPrefix)) return undefined;
   const n = marked.exec(text)?.[4];
-  if (n === undefined && /, final: [01]/.test(text)) throw refused('FINAL and SAMPLE cannot be used');
+  if (n === undefined && /, final: [01]/.test(text)) throw refusedSql('FINAL and SAMPLE cannot be used');
   if (n === undefined) throw notUnderstood();
   return Number(n);
 }
@@ -198,7 +198,7 @@ function unmarked(text: string, { parts, place, hasAlias }: TableUse): string {
 }
 
 function notUnderstood() {
-  return refused(
+  return refusedSql(
     'The SQL is not understood for certain and was not run; name tables as table or dataset.table after FROM and JOIN, each with an alias of its own',
   );
 }

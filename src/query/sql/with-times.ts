@@ -1,4 +1,4 @@
-import { invalid } from '../../core/invalid-request.ts';
+import { invalidRequest } from '../../core/invalid-request.ts';
 import { ClickHouseError, clickhouseCodes } from '../../stores/clickhouse/client.ts';
 import type { CompiledSql } from './compile.ts';
 import { hasText, type TimeTexts } from './iso-times.ts';
@@ -46,7 +46,7 @@ export async function withTimes<T>(
 const rounds_max = 50;
 
 function severalMeanings(text: string) {
-  return invalid(
+  return invalidRequest(
     `sql: ${text} is compared with a time and with text; write toDateTime64('…', 3, 'UTC') where it is a time`,
   );
 }
@@ -64,12 +64,12 @@ function textOf({ code, message }: ClickHouseError): string | undefined {
 
 /** With a text that stands in a list, all of the list. In two lists, one of them may be of texts: nothing would say so. */
 function placesOf({ tokens, times }: CompiledSql, params: Record<string, unknown>, text: string): TimeTexts[] {
-  const having = times.filter((at) => hasText(tokens, at, params, text));
+  const having = times.filter((node) => hasText(tokens, node, params, text));
   const lists = new Set(having.flatMap(({ list }) => list ?? []));
   if (lists.size > 1) {
-    throw invalid(
+    throw invalidRequest(
       `sql: ${text} stands in more than one list after IN; write toDateTime64('…', 3) for those that are times`,
     );
   }
-  return times.filter((at) => (at.list === undefined ? having.includes(at) : lists.has(at.list)));
+  return times.filter((node) => (node.list === undefined ? having.includes(node) : lists.has(node.list)));
 }

@@ -14,7 +14,7 @@ const elsewhere = new Set<number>([
  * Servers that hold the same, as one. The one that answered last is asked, and another one where it does not: whatever is
  * sent may come twice, as it may with one server.
  */
-export function anyOf(nodes: readonly ClickHouse[]): ClickHouse {
+export function failOver(nodes: readonly ClickHouse[]): ClickHouse {
   const [only] = nodes;
   if (only !== undefined && nodes.length === 1) return only;
   // Not the same one for every instance.
@@ -52,7 +52,7 @@ function mayBeElsewhere(error: unknown): boolean {
  *
  * @param find throws where it is not so
  */
-export function untilSure(find: () => Promise<void>): () => Promise<void> {
+export function onceAssured(find: () => Promise<void>): () => Promise<void> {
   // Each request finds it out for itself until one has: a Worker's requests cannot wait for each other's answers.
   let isSure = false;
   return async () => {
@@ -63,7 +63,7 @@ export function untilSure(find: () => Promise<void>): () => Promise<void> {
 }
 
 /** A node that answers after something else has been done. */
-export function assured(node: ClickHouse, first: () => Promise<void>): ClickHouse {
+export function assuredNode(node: ClickHouse, first: () => Promise<void>): ClickHouse {
   return {
     open: async (request) => await first().then(() => node.open(request)),
     send: async (request) => await first().then(() => node.send(request)),

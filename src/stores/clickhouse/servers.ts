@@ -1,9 +1,9 @@
 import type { Config } from '../../core/config.ts';
-import { StoreError, TimestoreError } from '../../core/errors.ts';
+import { ApiError, StoreError } from '../../core/errors.ts';
 import { describeError } from '../../core/log.ts';
 import type { ClickHouseDeps } from '../deps.ts';
 import { type ClickHouse, createClickHouse, type Settings } from './client.ts';
-import { anyOf, assured, requireNumber, requireShards, untilSure } from './failover.ts';
+import { assuredNode, failOver, onceAssured, requireNumber, requireShards } from './failover.ts';
 import { type Kind, kindFinder, settingsOf } from './kind.ts';
 
 /** A ClickHouse, for what Timestore does and for what its readers ask. */
@@ -26,7 +26,7 @@ const replicaSettings: Settings = {
 };
 
 /** The servers of a configuration: the one, or any node of a cluster, which asks the others; and each shard. */
-export function serversOf(
+export function connectServers(
   config: Config,
   watch: (client: ClickHouse) => ClickHouse,
 ): Server & { cluster: Cluster | undefined; clickhouseKind: () => Promise<Kind> } {
@@ -53,7 +53,7 @@ export function serversOf(
 }
 
 /** Any node, for questions that it asks all shards up to a number. */
-export function askerOf(cluster: Cluster, highest: number): Server {
+export function anyNodeOf(cluster: Cluster, highest: number): Server {
   const known = askers.get(cluster) ?? new Map<number, Server>();
   askers.set(cluster, known);
   const nodes = cluster.shards.flatMap((shard) => shard.nodes);
@@ -67,14 +67,14 @@ export function askerOf(cluster: Cluster, highest: number): Server {
 const askers = new WeakMap<Cluster, Map<number, Server>>();
 
 function both({ clickhouse, reader }: Server, find: () => Promise<void>): Server {
-  const first = untilSure(find);
-  return { clickhouse: assured(clickhouse, first), reader: assured(reader, first) };
+  const first = onceAssured(find);
+  return { clickhouse: assuredNode(clickhouse, first), reader: assuredNode(reader, first) };
 }
 
 function asOne(servers: Server[]): Server {
   return {
-    clickhouse: anyOf(servers.map(({ clickhouse }) => clickhouse)),
-    reader: anyOf(servers.map(({ reader }) => reader)),
+    clickhouse: failOver(servers.map(({ clickhouse }) => clickhouse)),
+    reader: failOver(servers.map(({ reader }) => reader)),
   };
 }
 
@@ -125,7 +125,7 @@ export async function onEach<Node extends NodeContext>(
   ctx: ClickHouseDeps,
   servers: Node[],
   needs: number[],
-  work: (at: Node) => Promise<void>,
+  work: (node: Node) => Promise<void>,
 ) {
   const results = await Promise.allSettled(servers.map(work));
   const done = new Set(servers.flatMap(({ shard }, i) => (results[i]?.status === 'fulfilled' ? [shard] : [])));
@@ -133,7 +133,7 @@ export async function onEach<Node extends NodeContext>(
     results[i]?.status === 'rejected' ? [{ shard, reason: results[i].reason as unknown }] : [],
   );
   // An error of the statement occurs everywhere, and says more than a server that is unavailable.
-  const refused = failed.find(({ reason }) => !(reason instanceof TimestoreError));
+  const refused = failed.find(({ reason }) => !(reason instanceof ApiError));
   if (refused !== undefined) throw refused.reason;
   for (const { shard, reason } of failed) {
     if (needs.includes(shard) && !done.has(shard)) throw reason;

@@ -1,9 +1,9 @@
 import type { TableRef } from '../../core/identifiers.ts';
 
 /** Every key of the hot buffer. Those of one table share a hash tag, so that one script can work on all of them. */
-export type Keys = ReturnType<typeof keysOf>;
+export type Keys = ReturnType<typeof redisKeys>;
 
-export function keysOf(prefix: string) {
+export function redisKeys(prefix: string) {
   const of = (table: TableRef, rest: string) => `${prefix}:{${table.dataset}.${table.physical}}:${rest}`;
   return {
     state: (table: TableRef, lane: number) => of(table, `state:${lane}`),

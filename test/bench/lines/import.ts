@@ -1,11 +1,11 @@
 import { askLong, objectFunction, writeObject } from '../../../src/catalog/object-table.ts';
 import type { Context } from '../../../src/create-context.ts';
 import { type Job, readJob } from '../../../src/jobs/job.ts';
-import { workOnJobs } from '../../../src/jobs/runner.ts';
+import { runDueJobs } from '../../../src/jobs/runner.ts';
 import { exportFormats } from '../../../src/operations/export/day.ts';
-import { beginImport } from '../../../src/operations/import/import.ts';
-import { beginCompare } from '../../../src/operations/import/verify.ts';
-import { jobSteps } from '../../../src/operations/job-handlers.ts';
+import { scheduleImport } from '../../../src/operations/import/import.ts';
+import { scheduleImportVerification } from '../../../src/operations/import/verify.ts';
+import { jobHandlers } from '../../../src/operations/job-handlers.ts';
 import { type Figure, figure, median } from '../figures.ts';
 import type { Scale } from '../scale.ts';
 import { createPeerTable, dataset } from '../tables.ts';
@@ -42,10 +42,12 @@ export async function measureImport({ ctx: loud }: World, { exportRows }: Scale)
       inserts.push(await perSecond(() => askLong(ctx, insert, settings)));
       const request = { format, objects: [key] };
       imports.push(
-        await perSecond(async () => whenDone(ctx, await beginImport(ctx, dataset, table, request, undefined))),
+        await perSecond(async () => whenDone(ctx, await scheduleImport(ctx, dataset, table, request, undefined))),
       );
       compares.push(
-        await perSecond(async () => whenDone(ctx, await beginCompare(ctx, dataset, table, request, undefined))),
+        await perSecond(async () =>
+          whenDone(ctx, await scheduleImportVerification(ctx, dataset, table, request, undefined)),
+        ),
       );
     }
     const ratios = imports.map((speed, i) => speed / (inserts[i] ?? Number.NaN));
@@ -71,6 +73,6 @@ async function whenDone(ctx: Context, { id }: Job): Promise<void> {
     const { state, error } = await readJob(ctx, id);
     if (state === 'done') return;
     if (state === 'failed') throw new Error(error ?? 'the job has failed');
-    await workOnJobs(ctx, jobSteps, ctx.now() + 60_000);
+    await runDueJobs(ctx, jobHandlers, ctx.now() + 60_000);
   }
 }

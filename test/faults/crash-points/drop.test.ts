@@ -4,11 +4,11 @@ import { deleteDataset } from '../../../src/catalog/datasets.ts';
 import type { Context } from '../../../src/create-context.ts';
 import { ingestRows } from '../../../src/ingest/ingest.ts';
 import { readJob } from '../../../src/jobs/job.ts';
-import { workOnJobs } from '../../../src/jobs/runner.ts';
+import { runDueJobs } from '../../../src/jobs/runner.ts';
 import { createKey, findKeyRecord } from '../../../src/keys/manage-keys.ts';
-import { beginExport } from '../../../src/operations/export/export.ts';
+import { scheduleExport } from '../../../src/operations/export/export.ts';
 import { listExports } from '../../../src/operations/export/published.ts';
-import { jobSteps } from '../../../src/operations/job-handlers.ts';
+import { jobHandlers } from '../../../src/operations/job-handlers.ts';
 import { openRecords } from '../../../src/operations/quarantine/replay.ts';
 import { at, flush, newDataset, newInstance, query, send } from '../../integration/support.ts';
 import type { Fault } from '../injection.ts';
@@ -29,7 +29,7 @@ async function begun(kind: Kind): Promise<{ dataset: string; job: string; key: s
     ...{ dataset, table: 'm', text: JSON.stringify({ timestamp: 'never', s: 'x'.repeat(70_000) }), format: 'json' },
     ...{ idempotencyKey: undefined, onError: 'quarantine' },
   });
-  await work(ctx, (await beginExport(ctx, dataset, 'm', { format: 'ndjson' }, undefined)).id);
+  await work(ctx, (await scheduleExport(ctx, dataset, 'm', { format: 'ndjson' }, undefined)).id);
   const { key } = await createKey(ctx, {
     ...{ name: 'of a test', scopes: { query: [dataset] }, rowFilter: null, expiresAt_ms: null },
   });
@@ -49,7 +49,7 @@ const work = async (instance: Context, job: string) => {
       `update jobs set due_at = now() where buffer = $1 and state in ('queued', 'running')`,
       [own.TIMESTORE_KEY_PREFIX],
     );
-    await workOnJobs(instance, jobSteps, instance.now() + 60_000);
+    await runDueJobs(instance, jobHandlers, instance.now() + 60_000);
     const { state, error } = await readJob(instance, job);
     if (state === 'done' || error !== null) return;
   }

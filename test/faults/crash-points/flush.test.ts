@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { drainOutbox } from '../../../src/catalog/manifest-outbox.ts';
+import { drainManifestOutbox } from '../../../src/catalog/manifest-outbox.ts';
 import { qualifiedName } from '../../../src/core/identifiers.ts';
 import type { Context } from '../../../src/create-context.ts';
 import { flushLane } from '../../../src/flush/flush-lane.ts';
@@ -27,7 +27,7 @@ async function twoBatches(): Promise<string> {
 
 const flushAndDrain = (dataset: string) => async (instance: Context) => {
   await flushLane(instance, await tableOf(instance, dataset), 0, 'admin');
-  await drainOutbox(instance);
+  await drainManifestOutbox(instance);
 };
 
 // Once, so that Redis knows the scripts and the calls counted are those of every later time.
@@ -65,7 +65,7 @@ describe('a flush that goes wrong at any call: every acknowledged row is in ever
     await expectStored(ctx, await tableOf(ctx, dataset), 4);
     await expectAnswered(dataset, [...firstBatch, ...secondBatch, later]);
 
-    await drainOutbox(ctx);
+    await drainManifestOutbox(ctx);
     const [recorded] = await ctx.postgres.rows<{ rows: string; ranges: string }>(
       `select sum(rows) as rows, string_agg(seq_from || '-' || seq_to, ' ' order by seq_from) as ranges
          from manifests where dataset = $1`,

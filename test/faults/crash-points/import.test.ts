@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import type { Context } from '../../../src/create-context.ts';
 import { type Job, readJob } from '../../../src/jobs/job.ts';
-import { workOnJobs } from '../../../src/jobs/runner.ts';
-import { beginImport } from '../../../src/operations/import/import.ts';
-import { jobSteps } from '../../../src/operations/job-handlers.ts';
+import { runDueJobs } from '../../../src/jobs/runner.ts';
+import { scheduleImport } from '../../../src/operations/import/import.ts';
+import { jobHandlers } from '../../../src/operations/job-handlers.ts';
 import { auditTable } from '../../../src/operations/row-audit/audit-table.ts';
 import { at, expectStored, flush, newInstance, query, type Row, send, tableOf } from '../../integration/support.ts';
 import { allPoints, isWhole, known, points, prefix, withFault } from './support.ts';
@@ -21,12 +21,12 @@ await ctx.objects.put(key, brought.map((row) => JSON.stringify(row)).join('\n'))
 
 async function begun(): Promise<{ dataset: string; job: Job }> {
   const dataset = await known(ctx);
-  const job = await beginImport(ctx, dataset, 'm', { format: 'ndjson', objects: [key] }, undefined);
+  const job = await scheduleImport(ctx, dataset, 'm', { format: 'ndjson', objects: [key] }, undefined);
   return { dataset, job };
 }
 
 const work = async (instance: Context) => {
-  await workOnJobs(instance, jobSteps, instance.now() + 60_000);
+  await runDueJobs(instance, jobHandlers, instance.now() + 60_000);
 };
 
 async function finish({ id }: Job): Promise<void> {

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Stack } from '../../../local/stack.ts';
 import { changeTable } from '../../../src/catalog/change-table.ts';
 import { findTable } from '../../../src/catalog/find-table.ts';
-import { StoreError, TimestoreError } from '../../../src/core/errors.ts';
+import { ApiError, StoreError } from '../../../src/core/errors.ts';
 import type { Context } from '../../../src/create-context.ts';
 import { flushLane } from '../../../src/flush/flush-lane.ts';
 import { ClickHouseError } from '../../../src/stores/clickhouse/client.ts';
@@ -27,7 +27,7 @@ async function unlessAway<T>(work: () => Promise<T>): Promise<T | undefined> {
     return await work();
   } catch (error) {
     if (error instanceof StoreError || error instanceof ClickHouseError) return undefined;
-    if (error instanceof TimestoreError && error.code === 'conflict') return undefined;
+    if (error instanceof ApiError && error.code === 'conflict') return undefined;
     throw error;
   }
 }

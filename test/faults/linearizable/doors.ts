@@ -1,4 +1,4 @@
-import { TimestoreError } from '../../../src/core/errors.ts';
+import { ApiError } from '../../../src/core/errors.ts';
 import type { Context } from '../../../src/create-context.ts';
 import { ingestRows } from '../../../src/ingest/ingest.ts';
 import { queryTable } from '../../../src/query/execution/query-table.ts';
@@ -39,7 +39,7 @@ export function instanceDoor(ctx: Context, dataset: string): Door {
     try {
       return await work();
     } catch (error) {
-      throw error instanceof TimestoreError ? translate(error.code, error) : error;
+      throw error instanceof ApiError ? translate(error.code, error) : error;
     }
   };
   return {

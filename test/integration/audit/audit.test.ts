@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { changeTable } from '../../../src/catalog/change-table.ts';
-import { drainOutbox } from '../../../src/catalog/manifest-outbox.ts';
+import { drainManifestOutbox } from '../../../src/catalog/manifest-outbox.ts';
 import { StoreError } from '../../../src/core/errors.ts';
 import { qualifiedName } from '../../../src/core/identifiers.ts';
 import { auditDue } from '../../../src/operations/row-audit/audit-due.ts';
@@ -152,7 +152,7 @@ describe('manifests that are missing', () => {
       await send(ctx, dataset, [{ timestamp: at(second), v: second }]);
       await flush(ctx, dataset);
     }
-    await drainOutbox(ctx);
+    await drainManifestOutbox(ctx);
     const lost = '(select id from manifests where dataset = $1 and seq_from in (2, 4))';
     await ctx.postgres.rows(`delete from manifest_partitions where manifest_id in ${lost}`, [dataset]);
     await ctx.postgres.rows(`delete from manifests where id in ${lost}`, [dataset]);

@@ -4,8 +4,8 @@ import { markDue } from '../../../src/buffer/due.ts';
 import { measureMemory, readMemory } from '../../../src/buffer/memory.ts';
 import { sealLane } from '../../../src/buffer/seal.ts';
 import { dropTable } from '../../../src/catalog/drop-table.ts';
-import { drainOutbox } from '../../../src/catalog/manifest-outbox.ts';
-import type { TimestoreError } from '../../../src/core/errors.ts';
+import { drainManifestOutbox } from '../../../src/catalog/manifest-outbox.ts';
+import type { ApiError } from '../../../src/core/errors.ts';
 import { qualifiedName } from '../../../src/core/identifiers.ts';
 import { flushLane } from '../../../src/flush/flush-lane.ts';
 import { settingsVersion } from '../../../src/flush/insert.ts';
@@ -38,7 +38,7 @@ afterAll(() => buffer.stop());
 const refusal = (sending: Promise<unknown>) =>
   sending.then(
     () => undefined,
-    (error: TimestoreError) => error,
+    (error: ApiError) => error,
   );
 
 const bufferFull = { code: 'buffer-full', retryAfterMs: expect.any(Number) };
@@ -107,7 +107,7 @@ test('where nothing is left at all, rows are refused with 429 and pending ones s
   // Its seal is taken over, published, and its manifest goes through the outbox.
   expect(await flushLane(ctx, table, 0, 'admin')).toMatchObject({ outcome: 'ok', rows: 3 });
   await expectStored(ctx, table, 3);
-  await drainOutbox(ctx);
+  await drainManifestOutbox(ctx);
   const [manifest] = await ctx.postgres.rows('select rows from manifests where dataset = $1', [dataset]);
   expect(manifest).toEqual({ rows: '3' });
 
@@ -148,7 +148,7 @@ test('a full buffer loses and finds its due marks, and forgets a table that is d
 const one = [{ timestamp: at(0), v: 0 }];
 
 /** Sends requests under keys of their own until one is refused. */
-async function useKeys(instance: Instance, dataset: string): Promise<{ taken: number; refused: TimestoreError }> {
+async function useKeys(instance: Instance, dataset: string): Promise<{ taken: number; refused: ApiError }> {
   for (let n = 0; n < 1_000; n += 1) {
     const refused = await refusal(send(instance, dataset, one, `key-${n}`));
     if (refused !== undefined) return { taken: n, refused };
@@ -225,7 +225,7 @@ describe('where the limit of the memory is known', () => {
     await measureMemory(limited);
     const dataset = newDataset();
     let taken = 0;
-    let refused: TimestoreError | undefined;
+    let refused: ApiError | undefined;
     while (refused === undefined) {
       refused = await refusal(send(limited, dataset, [{ timestamp: at(0), v: text }]));
       taken += refused === undefined ? 1 : 0;

@@ -104,7 +104,9 @@ test('a lane that a snapshot lacks is an error, and no other lane stands in for 
   expect(laneIn(snapshot.lanes, 0)).toBe(snapshot.lanes[0]);
   expect(() => laneIn(snapshot.lanes, 1)).toThrow(expect.objectContaining({ code: 'unavailable', store: 'redis' }));
   await expect(atLane(ctx, table, 1)).rejects.toMatchObject({ code: 'unavailable', store: 'postgres' });
-  expect(shardsOf(ctx, { ...table, shards: [1, 1] }).map(({ at, lanes }) => [at.shard, lanes])).toEqual([[1, [0, 1]]]);
+  expect(shardsOf(ctx, { ...table, shards: [1, 1] }).map(({ node, lanes }) => [node.shard, lanes])).toEqual([
+    [1, [0, 1]],
+  ]);
 });
 
 test('an instance remembers as many tables as it has room for, and reads the others again', async () => {

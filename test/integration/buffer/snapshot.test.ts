@@ -4,7 +4,7 @@ import { dueWork } from '../../../src/buffer/due.ts';
 import { takeLease } from '../../../src/buffer/lease.ts';
 import { sealLane } from '../../../src/buffer/seal.ts';
 import { snapshotTable } from '../../../src/buffer/snapshot.ts';
-import { KeptTails } from '../../../src/buffer/tail-cache.ts';
+import { TailCache } from '../../../src/buffer/tail-cache.ts';
 import { flush, newInstance, newTable } from '../support.ts';
 import { stage } from './support.ts';
 
@@ -154,7 +154,7 @@ test('batches of another life of a lane are not taken for those that were seen u
 });
 
 test('a tail is kept only as far as the memory of an instance allows', () => {
-  const kept = new KeptTails(100);
+  const kept = new TailCache(100);
   const tail = (chars: number) => [{ lane: 0, tail: [{ payload: 'x'.repeat(chars) } as BufferedBatch] }];
   const of = (physical: string) => ({ dataset: 'd', physical });
   kept.keep(of('a'), tail(60));

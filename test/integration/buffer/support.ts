@@ -3,7 +3,7 @@ import type { Context } from '../../../src/create-context.ts';
 import { cutBatches } from '../../../src/ingest/split-batches.ts';
 import { prepareRows } from '../../../src/schema/prepare.ts';
 import type { Table } from '../../../src/schema/table.ts';
-import { keysOf } from '../../../src/stores/redis/keys.ts';
+import { redisKeys } from '../../../src/stores/redis/keys.ts';
 
 /** Stages one batch: values of field `v`, all at the given day. */
 export async function stage(
@@ -25,7 +25,7 @@ export async function stage(
 
 /** All that the hot buffer holds of a lane, to see that something changed nothing. */
 export async function laneContent(ctx: Context, table: Table, lane = 0) {
-  const keys = keysOf(ctx.config.TIMESTORE_KEY_PREFIX);
+  const keys = redisKeys(ctx.config.TIMESTORE_KEY_PREFIX);
   return {
     state: pairs((await ctx.redis.hgetall(keys.state(table, lane))) as unknown as string[]),
     log: await ctx.redis.xrange(keys.log(table, lane), '-', '+'),

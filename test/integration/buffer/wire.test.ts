@@ -3,7 +3,7 @@ import { sealLane } from '../../../src/buffer/seal.ts';
 import { snapshotTable } from '../../../src/buffer/snapshot.ts';
 import { stageBatch } from '../../../src/buffer/stage.ts';
 import { findTable } from '../../../src/catalog/find-table.ts';
-import { drainOutbox } from '../../../src/catalog/manifest-outbox.ts';
+import { drainManifestOutbox } from '../../../src/catalog/manifest-outbox.ts';
 import { knownTables } from '../../../src/catalog/table-cache.ts';
 import { StoreError } from '../../../src/core/errors.ts';
 import { flushLane } from '../../../src/flush/flush-lane.ts';
@@ -105,7 +105,7 @@ test('of batches with much said of them a flush takes no more than a manifest ma
   }
   expect(rows).toBe(1_900);
   expect(flushes).toBe(9);
-  await drainOutbox(ctx);
+  await drainManifestOutbox(ctx);
   const [found] = await ctx.postgres.rows<{ n: string }>(
     'select sum(jsonb_array_length(batches)) as n from manifests where dataset = $1',
     [table.dataset],

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { deleteDataset } from '../../../src/catalog/datasets.ts';
-import { recordComparison } from '../../../src/operations/takeover/differences.ts';
+import { recordDifference } from '../../../src/operations/takeover/differences.ts';
 import { useWorker } from '../http/worker.ts';
 import { workUntilOver } from '../jobs/support.ts';
 import { at, newDataset, newInstance } from '../support.ts';
@@ -59,7 +59,7 @@ test('whoever administers the next dataset of a name sees nothing of the last on
   });
   await json(`/v1/sql/saved/${dataset}/q`, { method: 'PUT', key, json: { sql: "SELECT 'old secret' AS s FROM m" } });
   const compared = () =>
-    recordComparison(ctx, dataset, {
+    recordDifference(ctx, dataset, {
       ...{ table: 'm', query: '{}', reason: 'rows', fields: [], originOnly: [{ v: 'old secret' }], hereOnly: [] },
       counts: { origin: 1, here: 0, originOnly: 1, hereOnly: 0 },
     });

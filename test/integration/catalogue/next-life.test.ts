@@ -4,19 +4,19 @@ import { deleteDataset } from '../../../src/catalog/datasets.ts';
 import { flushNow } from '../../../src/flush/flush-now.ts';
 import { ingestRows } from '../../../src/ingest/ingest.ts';
 import { type Job, readJob, retryJob } from '../../../src/jobs/job.ts';
-import { workOnJobs } from '../../../src/jobs/runner.ts';
+import { runDueJobs } from '../../../src/jobs/runner.ts';
 import { authenticate } from '../../../src/keys/find-key.ts';
 import { createKey, findKeyRecord } from '../../../src/keys/manage-keys.ts';
-import { beginExport } from '../../../src/operations/export/export.ts';
+import { scheduleExport } from '../../../src/operations/export/export.ts';
 import { listExports } from '../../../src/operations/export/published.ts';
 import { exportDue, listSchedules, setSchedule } from '../../../src/operations/export/schedule.ts';
-import { beginImport } from '../../../src/operations/import/import.ts';
-import { beginCompare } from '../../../src/operations/import/verify.ts';
-import { jobSteps } from '../../../src/operations/job-handlers.ts';
+import { scheduleImport } from '../../../src/operations/import/import.ts';
+import { scheduleImportVerification } from '../../../src/operations/import/verify.ts';
+import { jobHandlers } from '../../../src/operations/job-handlers.ts';
 import { openRecords, replayRecords } from '../../../src/operations/quarantine/replay.ts';
 import { newestAudits } from '../../../src/operations/row-audit/audit-due.ts';
 import { auditTable } from '../../../src/operations/row-audit/audit-table.ts';
-import { beginChange } from '../../../src/operations/row-changes/change-rows.ts';
+import { scheduleRowChange } from '../../../src/operations/row-changes/change-rows.ts';
 import { createWebhook, listWebhooks } from '../../../src/operations/webhooks/webhook.ts';
 import { workUntilOver } from '../jobs/support.ts';
 import { at, flush, type Instance, newDataset, newInstance, query, send } from '../support.ts';
@@ -51,14 +51,20 @@ const filters = { columns: [{ column: 'v', op: 'eq' as const, value: 1 }] };
 
 /** Each kind of job that is asked for under a key, in the same words each time. */
 const kinds: Record<string, (dataset: string, key: string) => Promise<Job>> = {
-  deletion: (dataset, key) => beginChange(ctx, { dataset, table: 'm', request: { rows: { filters } }, key }),
+  deletion: (dataset, key) => scheduleRowChange(ctx, { dataset, table: 'm', request: { rows: { filters } }, key }),
   correction: (dataset, key) =>
-    beginChange(ctx, { dataset, table: 'm', request: { rows: { filters }, set: { x: 'set' } }, key }),
-  export: (dataset, key) => beginExport(ctx, dataset, 'm', { format: 'ndjson' }, key),
+    scheduleRowChange(ctx, { dataset, table: 'm', request: { rows: { filters }, set: { x: 'set' } }, key }),
+  export: (dataset, key) => scheduleExport(ctx, dataset, 'm', { format: 'ndjson' }, key),
   import: (dataset, key) =>
-    beginImport(ctx, dataset, 'm', { format: 'ndjson', objects: [`imports/${dataset}/one.ndjson`] }, key),
+    scheduleImport(ctx, dataset, 'm', { format: 'ndjson', objects: [`imports/${dataset}/one.ndjson`] }, key),
   comparison: (dataset, key) =>
-    beginCompare(ctx, dataset, 'm', { format: 'ndjson', objects: [`imports/${dataset}/one.ndjson`] }, key),
+    scheduleImportVerification(
+      ctx,
+      dataset,
+      'm',
+      { format: 'ndjson', objects: [`imports/${dataset}/one.ndjson`] },
+      key,
+    ),
 };
 
 describe.each(drops)('after %s was dropped and made again', (_, drop) => {
@@ -124,7 +130,7 @@ describe.each(drops)('after %s was dropped and made again', (_, drop) => {
       ...{ idempotencyKey: undefined, onError: 'quarantine' },
     });
     await flushNow(ctx, { dataset, table: '_quarantine' });
-    const job = await workUntilOver(ctx, await beginExport(ctx, dataset, 'm', { format: 'ndjson' }, undefined));
+    const job = await workUntilOver(ctx, await scheduleExport(ctx, dataset, 'm', { format: 'ndjson' }, undefined));
     expect(job.state).toBe('done');
     await setSchedule(ctx, { dataset, table: 'm', hour: 3, days: 1, format: 'csv', columns: null });
     await auditTable(ctx, await requireTable(ctx, dataset, 'm'));
@@ -179,11 +185,11 @@ test('a drop waits for who still writes objects of the table', async () => {
     await gate.promise;
     return await put(...what);
   };
-  await beginExport(ctx, dataset, 'm', { format: 'ndjson' }, undefined);
-  const exporting = workOnJobs(slow, jobSteps, slow.now() + 10_000);
+  await scheduleExport(ctx, dataset, 'm', { format: 'ndjson' }, undefined);
+  const exporting = runDueJobs(slow, jobHandlers, slow.now() + 10_000);
   await begun.promise;
   await deleteTable(ctx, dataset, 'm', 0);
-  await workOnJobs(ctx, jobSteps, ctx.now() + 2_000);
+  await runDueJobs(ctx, jobHandlers, ctx.now() + 2_000);
   const states = `select state from jobs where dataset = $1 and kind = 'drop-table'`;
   expect(await ctx.postgres.rows(states, [dataset])).toEqual([{ state: 'running' }]);
   gate.resolve();
@@ -199,7 +205,7 @@ test('an import that was asked for before its table was there makes none in a da
   const key = `imports/${dataset}/one.ndjson`;
   await ctx.objects.put(key, JSON.stringify({ timestamp: at(1), v: 1 }));
   const request = { format: 'ndjson' as const, objects: [key] };
-  const job = await beginImport(ctx, dataset, 'other', request, 'the key');
+  const job = await scheduleImport(ctx, dataset, 'other', request, 'the key');
   await ctx.postgres.rows(`update jobs set due_at = now() + interval '1 hour' where id = $1`, [job.id]);
   await dropDataset(dataset);
   await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
@@ -207,7 +213,7 @@ test('an import that was asked for before its table was there makes none in a da
   await retryJob(ctx, job.id);
   expect(await workUntilOver(ctx, job)).toMatchObject({ state: 'failed', error: expect.stringContaining('deleted') });
   await expect(requireTable(ctx, dataset, 'other')).rejects.toMatchObject({ code: 'not-found' });
-  const again = await beginImport(ctx, dataset, 'other', request, 'the key');
+  const again = await scheduleImport(ctx, dataset, 'other', request, 'the key');
   expect(again.id).not.toBe(job.id);
   expect(await workUntilOver(ctx, again)).toMatchObject({ state: 'done', result: { rows: 1 } });
 });
@@ -250,14 +256,14 @@ test('a table is dropped only when its rows in quarantine are gone, and their de
   });
   await deleteTable(ctx, dataset, 'm', 0);
   let failures = 0;
-  const deletion: (typeof jobSteps)['delete-rows'] = (_, job) => {
+  const deletion: (typeof jobHandlers)['delete-rows'] = (_, job) => {
     failures += 1;
     return Promise.resolve({ failed: 'for a test', progress: job.progress });
   };
-  const steps = { ...jobSteps, 'delete-rows': deletion };
+  const steps = { ...jobHandlers, 'delete-rows': deletion };
   await expect
     .poll(async () => {
-      await workOnJobs(ctx, steps, ctx.now() + 2_000);
+      await runDueJobs(ctx, steps, ctx.now() + 2_000);
       return failures;
     })
     .toBeGreaterThan(1);
@@ -294,7 +300,7 @@ describe('a dataset that is gone for good', () => {
     };
     const known = async () => (await authenticate(using, mixed.text))?.scopes;
     while (!isFree) {
-      await workOnJobs(watching, jobSteps, watching.now() + 500);
+      await runDueJobs(watching, jobHandlers, watching.now() + 500);
       if (isFree) expect(await known()).toEqual({ ingest: ['another'], sql: '*' });
     }
     expect(await authenticate(using, own.text)).toBeUndefined();

@@ -6,8 +6,8 @@ import { changeDataset, deleteDataset } from '../../../src/catalog/datasets.ts';
 import { findTable, readTable } from '../../../src/catalog/find-table.ts';
 import { setUpLanes } from '../../../src/catalog/provision-lanes.ts';
 import { physicalName } from '../../../src/core/identifiers.ts';
-import { workOnJobs } from '../../../src/jobs/runner.ts';
-import { jobSteps } from '../../../src/operations/job-handlers.ts';
+import { runDueJobs } from '../../../src/jobs/runner.ts';
+import { jobHandlers } from '../../../src/operations/job-handlers.ts';
 import { inject } from '../../faults/injection.ts';
 import { workUntilOver } from '../jobs/support.ts';
 import { at, flush, newDataset, newInstance, query, send, tableOf } from '../support.ts';
@@ -178,7 +178,7 @@ test('a table that is taken back while it is being dropped is there as a whole, 
           return false;
         },
       ),
-      workOnJobs(ctx, jobSteps, ctx.now() + 5_000),
+      runDueJobs(ctx, jobHandlers, ctx.now() + 5_000),
     ]);
     const rows = await query(newInstance(prefix), dataset).then(
       ({ rows: found }) => found.length,
@@ -195,7 +195,7 @@ test('a deletion without a grace is answered, though others carry it out before'
   const { rows } = own.postgres;
   own.postgres.rows = async <Row>(text: string, params?: unknown[]) => {
     const answer = await rows<Row>(text, params);
-    if (/update (datasets|tables) set/.test(text)) await workOnJobs(ctx, jobSteps, ctx.now() + 2_000);
+    if (/update (datasets|tables) set/.test(text)) await runDueJobs(ctx, jobHandlers, ctx.now() + 2_000);
     return answer;
   };
   expect(await deleteTable(own, first, 'm', 0)).toEqual({ deleteAt_ms: expect.any(Number) });

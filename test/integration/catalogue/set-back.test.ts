@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { changeTable, deleteTable, requireTable } from '../../../src/catalog/change-table.ts';
 import { changeDataset } from '../../../src/catalog/datasets.ts';
 import { readTable } from '../../../src/catalog/find-table.ts';
-import { readsOf } from '../../../src/catalog/read-routing.ts';
+import { readMode } from '../../../src/catalog/read-routing.ts';
 import type { Context } from '../../../src/create-context.ts';
 import { authenticate } from '../../../src/keys/find-key.ts';
 import { createKey, revokeKey } from '../../../src/keys/manage-keys.ts';
@@ -212,7 +212,7 @@ test('quotas, the side that answers, and keys that change afterwards hold, and a
   const later = newInstance(origin);
   const change = { quota: { rowsPerDay: 1 }, migration: { reads: 'compare' as const, mirror: false } };
   await changeDataset(later, dataset, change, undefined);
-  expect(await readsOf(newInstance(origin), dataset)).toBe('compare');
+  expect(await readMode(newInstance(origin), dataset)).toBe('compare');
   const rows = [2, 3].map((second) => ({ timestamp: at(second), v: second }));
   await expect(send(newInstance(origin), dataset, rows)).rejects.toMatchObject({ code: 'quota-exceeded' });
   // Past the time for which the hot buffer is believed without the catalogue.

@@ -8,12 +8,12 @@ import { flushLane } from '../../../src/flush/flush-lane.ts';
 import { flushNow } from '../../../src/flush/flush-now.ts';
 import { ingestRows } from '../../../src/ingest/ingest.ts';
 import { readReceipt } from '../../../src/ingest/receipt.ts';
-import { workOnJobs } from '../../../src/jobs/runner.ts';
-import { beginExport } from '../../../src/operations/export/export.ts';
-import { beginCompare } from '../../../src/operations/import/verify.ts';
-import { jobSteps } from '../../../src/operations/job-handlers.ts';
+import { runDueJobs } from '../../../src/jobs/runner.ts';
+import { scheduleExport } from '../../../src/operations/export/export.ts';
+import { scheduleImportVerification } from '../../../src/operations/import/verify.ts';
+import { jobHandlers } from '../../../src/operations/job-handlers.ts';
 import { auditTable } from '../../../src/operations/row-audit/audit-table.ts';
-import { beginChange } from '../../../src/operations/row-changes/change-rows.ts';
+import { scheduleRowChange } from '../../../src/operations/row-changes/change-rows.ts';
 import type { Answer } from '../../../src/query/execution/answer.ts';
 import { queryTable } from '../../../src/query/execution/query-table.ts';
 import type { Format } from '../../../src/query/request/format.ts';
@@ -134,17 +134,17 @@ const ways: Record<string, (remade: Remade) => Promise<unknown>> = {
     return [ok, lanes.map(({ sequence }) => sequence)];
   },
   'an export': async ({ old, dataset }) => {
-    const job = await beginExport(old, dataset, 'm', { format: 'ndjson', columns: ['w'] }, undefined);
+    const job = await scheduleExport(old, dataset, 'm', { format: 'ndjson', columns: ['w'] }, undefined);
     return (await workUntilOver(old, job)).result?.rows;
   },
   'a deletion': async ({ old, dataset }) => {
-    const job = await beginChange(old, { dataset, table: 'm', request: { rows: filter('text') as never } });
+    const job = await scheduleRowChange(old, { dataset, table: 'm', request: { rows: filter('text') as never } });
     return (await workUntilOver(old, job)).result?.rows;
   },
   'a comparison': async ({ old, dataset }) => {
     const key = `imports/${dataset}/one.ndjson`;
     await ctx.objects.put(key, JSON.stringify(next));
-    const job = await beginCompare(old, dataset, 'm', { format: 'ndjson', objects: [key] }, undefined);
+    const job = await scheduleImportVerification(old, dataset, 'm', { format: 'ndjson', objects: [key] }, undefined);
     return (await workUntilOver(old, job)).state;
   },
   'a mirror that begins': async ({ old, dataset }) => (await mirrorBeginnings(old, dataset)).map(({ life }) => life),
@@ -267,7 +267,7 @@ test('nobody makes a table in ClickHouse that is being taken apart by whoever ha
   await deleteTable(ctx, dataset, 'm', 0);
   const dying = newInstance(prefix);
   dying.postgres.transaction = () => Promise.reject(new StoreError('postgres', 'did not answer', undefined));
-  await workOnJobs(dying, jobSteps, dying.now() + 100);
+  await runDueJobs(dying, jobHandlers, dying.now() + 100);
   expect(await tablesIn(dataset)).toEqual([]);
   await expect(ensureTable(newInstance(prefix), table)).rejects.toMatchObject({ name: 'LifeOver' });
   expect(await tablesIn(dataset)).toEqual([]);

@@ -6,11 +6,11 @@ import { changeDataset } from '../../../src/catalog/datasets.ts';
 import { partitionsThere } from '../../../src/catalog/partitions.ts';
 import { listTargets } from '../../../src/catalog/storage-targets.ts';
 import { qualifiedName } from '../../../src/core/identifiers.ts';
-import { beginExport } from '../../../src/operations/export/export.ts';
-import { lookAtStorage } from '../../../src/operations/reconcile/reconcile-due.ts';
+import { scheduleExport } from '../../../src/operations/export/export.ts';
+import { inspectStorage } from '../../../src/operations/reconcile/reconcile-due.ts';
 import { reconcileTable } from '../../../src/operations/reconcile/reconcile-table.ts';
 import { auditTable } from '../../../src/operations/row-audit/audit-table.ts';
-import { beginChange } from '../../../src/operations/row-changes/change-rows.ts';
+import { scheduleRowChange } from '../../../src/operations/row-changes/change-rows.ts';
 import { checkStores } from '../../../src/telemetry/readiness.ts';
 import { workUntilOver } from '../jobs/support.ts';
 import {
@@ -139,13 +139,16 @@ test('on Cloud no statement is answered by a replica that lags, and tokens of in
     rows: { filters: { columns: [{ column: 's', op: 'eq' as const, value: 'b' }] } },
     set: { s: 'c' },
   };
-  const corrected = await workUntilOver(ctx, await beginChange(ctx, { dataset, table: 'm', request: correction }));
+  const corrected = await workUntilOver(
+    ctx,
+    await scheduleRowChange(ctx, { dataset, table: 'm', request: correction }),
+  );
   expect(corrected).toMatchObject({ state: 'done', result: { rows: 2 } });
   const deletion = { rows: { filters: { columns: [{ column: 'v', op: 'eq' as const, value: 1 }] } } };
-  const deleted = await workUntilOver(ctx, await beginChange(ctx, { dataset, table: 'm', request: deletion }));
+  const deleted = await workUntilOver(ctx, await scheduleRowChange(ctx, { dataset, table: 'm', request: deletion }));
   expect(deleted).toMatchObject({ state: 'done', result: { rows: 1 } });
   expect(await partitionsThere(ctx, table)).toEqual(['20260502']);
-  const exported = await workUntilOver(ctx, await beginExport(ctx, dataset, 'm', { format: 'ndjson' }, undefined));
+  const exported = await workUntilOver(ctx, await scheduleExport(ctx, dataset, 'm', { format: 'ndjson' }, undefined));
   expect(exported).toMatchObject({ state: 'done' });
   expect(await auditTable(ctx, table)).toMatchObject({ ok: true });
   expect(await reconcileTable(ctx, table)).toMatchObject({ drift: [] });
@@ -153,7 +156,7 @@ test('on Cloud no statement is answered by a replica that lags, and tokens of in
   const [target] = await listTargets(ctx);
   expect(target?.volumes.reduce((sum, { rows }) => sum + rows, 0)).toBeGreaterThan(1);
   await changeDataset(ctx, dataset, { quota: { storageBytes: 1_000_000_000 } }, undefined);
-  await lookAtStorage(ctx);
+  await inspectStorage(ctx);
   expect((await readUsage(ctx, dataset)).storedBytes).toBeGreaterThan(0);
   await expectStored(ctx, table, 2);
 

@@ -5,12 +5,12 @@ import { local } from '../../../local/engines/credentials.ts';
 import { listTargets } from '../../../src/catalog/storage-targets.ts';
 import { migrate, readerLacks } from '../../../src/cli/migrate.ts';
 import { splitStatements } from '../../../src/cli/split-statements.ts';
-import { beginExport } from '../../../src/operations/export/export.ts';
+import { scheduleExport } from '../../../src/operations/export/export.ts';
 import { dropOrphanStaging, dropOrphanTables } from '../../../src/operations/reconcile/orphans.ts';
-import { lookAtStorage } from '../../../src/operations/reconcile/reconcile-due.ts';
+import { inspectStorage } from '../../../src/operations/reconcile/reconcile-due.ts';
 import { reconcileTable } from '../../../src/operations/reconcile/reconcile-table.ts';
 import { auditTable } from '../../../src/operations/row-audit/audit-table.ts';
-import { beginChange } from '../../../src/operations/row-changes/change-rows.ts';
+import { scheduleRowChange } from '../../../src/operations/row-changes/change-rows.ts';
 import type { ClickHouse } from '../../../src/stores/clickhouse/client.ts';
 import { limitsLacking, settingsOfUser } from '../../../src/stores/clickhouse/users.ts';
 import { checkStores } from '../../../src/telemetry/readiness.ts';
@@ -123,17 +123,17 @@ test('all that Timestore does, it does with what the writer of a deployment may 
     const where = (value: string) => ({ filters: { columns: [{ column: 's', op: 'eq' as const, value }] } });
     for (const request of [{ rows: where('a') }, { rows: where('b'), set: { v: 7 } }]) {
       expect(
-        await workUntilOver(instance, await beginChange(instance, { dataset, table: 'm', request })),
+        await workUntilOver(instance, await scheduleRowChange(instance, { dataset, table: 'm', request })),
       ).toMatchObject({ state: 'done' });
     }
     for (const format of ['parquet', 'csv'] as const) {
       expect(
-        await workUntilOver(instance, await beginExport(instance, dataset, 'm', { format }, undefined)),
+        await workUntilOver(instance, await scheduleExport(instance, dataset, 'm', { format }, undefined)),
       ).toMatchObject({ state: 'done' });
     }
     expect(await auditTable(instance, table)).toMatchObject({ ok: true });
     await reconcileTable(instance, table);
-    await lookAtStorage(instance);
+    await inspectStorage(instance);
     await listTargets(instance);
     await dropOrphanTables(instance);
     await dropOrphanStaging(instance);

@@ -5,7 +5,7 @@ import { encodeToken, type LaneMark } from '../../../src/buffer/watermark-token.
 import { StoreError } from '../../../src/core/errors.ts';
 import { qualifiedName } from '../../../src/core/identifiers.ts';
 import type { Context } from '../../../src/create-context.ts';
-import { flushMessage, handOnDue, type LaneMessage } from '../../../src/flush/enqueue-due-lanes.ts';
+import { enqueueDueLanes, flushMessage, type LaneMessage } from '../../../src/flush/enqueue-due-lanes.ts';
 import { flushDue } from '../../../src/flush/flush-due.ts';
 import { flushLane } from '../../../src/flush/flush-lane.ts';
 import { sweepDue } from '../../../src/flush/sweep-due.ts';
@@ -153,7 +153,7 @@ describe('with a queue', () => {
         sent.push(...messages.map(({ body }) => body));
       },
     };
-    expect(await handOnDue(ctx, queue)).toEqual({ lanes: 2, hasJobs: false });
+    expect(await enqueueDueLanes(ctx, queue)).toEqual({ lanes: 2, hasJobs: false });
     expect(sent).toHaveLength(2);
     const consumers = [...sent, ...sent].map((body) => flushMessage(newInstance(keys), body, until(ctx)));
     await Promise.all(consumers);

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test } from 'vitest';
-import { drainOutbox, tryDrainingOutbox } from '../../../src/catalog/manifest-outbox.ts';
+import { drainManifestOutbox, tryDrainingManifestOutbox } from '../../../src/catalog/manifest-outbox.ts';
 import { StoreError } from '../../../src/core/errors.ts';
 import { flushLane } from '../../../src/flush/flush-lane.ts';
 import { auditTable } from '../../../src/operations/row-audit/audit-table.ts';
@@ -24,7 +24,7 @@ test('a flush is on record in Postgres: what, where, how much, in which partitio
   await stage(ctx, table, [1, 2], { day: 1 });
   await stage(ctx, table, [3], { day: 2 });
   await flushLane(ctx, table, 0, 'admin');
-  expect(await drainOutbox(ctx)).toBe(1);
+  expect(await drainManifestOutbox(ctx)).toBe(1);
   const [manifest, ...others] = await manifestsOf(table.dataset);
   expect(others).toEqual([]);
   expect(manifest).toMatchObject({
@@ -47,9 +47,9 @@ test('a manifest drained twice, as by a drain that died before it removed it, is
   await stage(ctx, table, [1]);
   await flushLane(ctx, table, 0, 'admin');
   const entries = (await ctx.redis.xrange(ctx.keys.outbox, '-', '+')) as unknown as [string, [string, string]][];
-  await drainOutbox(ctx);
+  await drainManifestOutbox(ctx);
   for (const [, [name, value]] of entries) await ctx.redis.xadd(ctx.keys.outbox, '*', { [name]: value });
-  expect(await drainOutbox(ctx)).toBe(1);
+  expect(await drainManifestOutbox(ctx)).toBe(1);
   expect(await manifestsOf(table.dataset)).toHaveLength(1);
 });
 
@@ -58,10 +58,10 @@ test('the same manifest with other content is an alarm, and what was recorded st
   await stage(ctx, table, [1]);
   await flushLane(ctx, table, 0, 'admin');
   const [[, [, text]]] = (await ctx.redis.xrange(ctx.keys.outbox, '-', '+')) as unknown as [[string, [string, string]]];
-  await drainOutbox(ctx);
+  await drainManifestOutbox(ctx);
   await ctx.redis.xadd(ctx.keys.outbox, '*', { m: JSON.stringify({ ...JSON.parse(text), rows: 99 }) });
   const other = newInstance(prefix);
-  await drainOutbox(other);
+  await drainManifestOutbox(other);
   expect(other.events).toContainEqual(expect.objectContaining({ event: 'manifest-conflict', alarm: true }));
   expect(await manifestsOf(table.dataset)).toMatchObject([{ rows: '1' }]);
 });
@@ -77,9 +77,9 @@ test('with Postgres away a flush succeeds, and its manifest waits in the outbox'
     },
   };
   expect(await flushLane(away, table, 0, 'admin')).toMatchObject({ outcome: 'ok' });
-  await tryDrainingOutbox(away);
+  await tryDrainingManifestOutbox(away);
   expect(await ctx.redis.xlen(ctx.keys.outbox)).toBe(1);
-  expect(await drainOutbox(ctx)).toBe(1);
+  expect(await drainManifestOutbox(ctx)).toBe(1);
   expect(await manifestsOf(table.dataset)).toHaveLength(1);
 });
 
@@ -92,7 +92,7 @@ test('many manifests are drained page by page', async () => {
   for (let n = 0; n < 120; n += 1) {
     await ctx.redis.xadd(ctx.keys.outbox, '*', { m: JSON.stringify({ ...manifest, id: `${manifest.id}/${n}` }) });
   }
-  expect(await drainOutbox(ctx)).toBe(121);
+  expect(await drainManifestOutbox(ctx)).toBe(121);
   expect(await manifestsOf(table.dataset)).toHaveLength(121);
 });
 
@@ -127,7 +127,7 @@ describe('a manifest that Postgres refuses is set aside, and holds up no other',
       await ctx.redis.xadd(ctx.keys.outbox, '*', { m: text });
 
     const other = newInstance(prefix);
-    expect(await drainOutbox(other)).toBe(2);
+    expect(await drainManifestOutbox(other)).toBe(2);
     expect(await inOutbox()).toEqual([]);
     const kept = (await ctx.redis.xrange(ctx.keys.refusedManifests, '-', '+')) as unknown as [
       string,
@@ -155,7 +155,7 @@ describe('a manifest that Postgres refuses is set aside, and holds up no other',
   ])('while Postgres %s none is: all of them wait', async (_, overrides: Record<string, string>) => {
     for (const text of ['{"id":"a"', '{}']) await ctx.redis.xadd(ctx.keys.outbox, '*', { m: text });
     const away = newInstance({ ...prefix, ...overrides });
-    await expect(drainOutbox(away)).rejects.toBeInstanceOf(StoreError);
+    await expect(drainManifestOutbox(away)).rejects.toBeInstanceOf(StoreError);
     expect(await inOutbox()).toHaveLength(2);
     expect(await ctx.redis.xlen(ctx.keys.refusedManifests)).toBe(0);
   });
@@ -163,7 +163,7 @@ describe('a manifest that Postgres refuses is set aside, and holds up no other',
   test('only the newest are kept', async () => {
     const few = newInstance({ ...prefix, TIMESTORE_REFUSED_MANIFESTS_MAX: '3' });
     for (let n = 0; n < 5; n += 1) await ctx.redis.xadd(ctx.keys.outbox, '*', { m: `{"n":${n}` });
-    expect(await drainOutbox(few)).toBe(0);
+    expect(await drainManifestOutbox(few)).toBe(0);
     const kept = (await ctx.redis.xrange(ctx.keys.refusedManifests, '-', '+')) as unknown as [
       string,
       [string, string],
@@ -194,7 +194,7 @@ test('manifests are drained by their bytes, and the outbox takes no more of them
       return await counting.postgres.transaction(statements);
     },
   };
-  const drained = await drainOutbox({ ...counting, postgres, config: { ...counting.config, limits } });
+  const drained = await drainManifestOutbox({ ...counting, postgres, config: { ...counting.config, limits } });
   expect(drained).toBe(kept.length);
   expect(pages.length).toBeGreaterThan(2);
   expect(await manifestsOf(table.dataset)).toHaveLength(kept.length);

@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, test } from 'vitest';
-import { refusals } from '../../../src/catalog/audit-log/denied-requests.ts';
+import { deniedRequests } from '../../../src/catalog/audit-log/denied-requests.ts';
 import { at, newDataset, newInstance } from '../support.ts';
 import { useWorker } from './worker.ts';
 
@@ -368,7 +368,9 @@ test('refused accesses are recorded, whatever somebody else writes into an addre
 test('a refused access that cannot be recorded is left out alone', async () => {
   const [dataset, other] = [newDataset(), newInstance({ TIMESTORE_KEY_PREFIX: prefix })];
   const refusal = (actor: string) => ({ actor, requestId: 'r', action: 'GET /x', dataset, code: 'forbidden' });
-  await Promise.all(['first', 'a\0', '\ud83d', 'last'].map((actor) => refusals(other).note(other, refusal(actor))));
+  await Promise.all(
+    ['first', 'a\0', '\ud83d', 'last'].map((actor) => deniedRequests(other).note(other, refusal(actor))),
+  );
   const lines = await ctx.postgres.rows<{ actor: string }>(
     `select actor from audit_log where outcome = 'refused' and dataset = $1 order by n`,
     [dataset],

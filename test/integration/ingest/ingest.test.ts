@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { takeLease } from '../../../src/buffer/lease.ts';
 import { snapshotTable } from '../../../src/buffer/snapshot.ts';
-import { StoreError, type TimestoreError } from '../../../src/core/errors.ts';
+import { type ApiError, StoreError } from '../../../src/core/errors.ts';
 import { at, expectStored, flush, newDataset, newInstance, query, send, tableOf, through } from '../support.ts';
 
 const ctx = newInstance();
@@ -126,10 +126,10 @@ test('a full lane says how long to wait, and stores nothing', async () => {
   const small = newInstance({ TIMESTORE_PENDING_ROWS_MAX: '2' });
   const dataset = newDataset();
   await send(small, dataset, [{ timestamp: at(1) }, { timestamp: at(2) }]);
-  const refused = await send(small, dataset, [{ timestamp: at(3) }]).catch((error: TimestoreError) => error);
+  const refused = await send(small, dataset, [{ timestamp: at(3) }]).catch((error: ApiError) => error);
   expect(refused).toMatchObject({ code: 'buffer-full' });
-  expect((refused as TimestoreError).retryAfterMs).toBeGreaterThanOrEqual(1_000);
-  expect((refused as TimestoreError).retryAfterMs).toBeLessThanOrEqual(60_000);
+  expect((refused as ApiError).retryAfterMs).toBeGreaterThanOrEqual(1_000);
+  expect((refused as ApiError).retryAfterMs).toBeLessThanOrEqual(60_000);
   await flush(small, dataset);
   expect((await send(small, dataset, [{ timestamp: at(3) }])).accepted.accepted).toBe(1);
 });

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { TimestoreError } from '../../../src/core/errors.ts';
+import { ApiError } from '../../../src/core/errors.ts';
 import { flush, newDataset, newInstance, query, send, tableOf } from '../support.ts';
 
 const ctx = newInstance();
@@ -83,7 +83,7 @@ test('whatever is sent is refused, or comes back the same before and after its f
           await send(ctx, dataset, [{ ...fields, timestamp }]);
           kept.push(fields);
         } catch (error) {
-          if (!(error instanceof TimestoreError && error.code === 'rows-refused')) throw error;
+          if (!(error instanceof ApiError && error.code === 'rows-refused')) throw error;
         }
       }
       if (kept.length === 0) return;

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { changeTable } from '../../../src/catalog/change-table.ts';
-import { atWhole } from '../../../src/catalog/lane-location.ts';
+import { atAllRows } from '../../../src/catalog/lane-location.ts';
 import { flushLane } from '../../../src/flush/flush-lane.ts';
 import { ingestRows } from '../../../src/ingest/ingest.ts';
 import type { DeclaredSchema } from '../../../src/schema/declared.ts';
@@ -88,7 +88,7 @@ describe('a field that comes with a default', () => {
     await flush(newInstance(), dataset);
     expect(regions((await query(newInstance(), dataset)).rows)).toEqual(expected);
     const table = await tableOf(ctx, dataset);
-    const { at: whole, nameOf } = atWhole(ctx, [table]);
+    const { node: whole, nameOf } = atAllRows(ctx, [table]);
     const raw = await whole.clickhouse.rows(`SELECT big FROM ${nameOf(table)} ORDER BY timestamp`);
     expect(raw.map((row) => Object.values(row as object)[0])).toEqual([
       ...['9007199254740993', '9007199254740993', '9007199254740993', '9007199254740993', '9007199254740993', '1'],

@@ -2,13 +2,13 @@ import { expect, test } from 'vitest';
 import { changeTable, deleteTable, requireTable } from '../../../src/catalog/change-table.ts';
 import { databaseName, qualifiedName } from '../../../src/core/identifiers.ts';
 import { createJob, type JobKind } from '../../../src/jobs/job.ts';
-import { workOnJobs } from '../../../src/jobs/runner.ts';
+import { runDueJobs } from '../../../src/jobs/runner.ts';
 import { backupKey, partitionKey } from '../../../src/operations/backup/backup.ts';
 import { readBackup } from '../../../src/operations/backup/restore.ts';
 import type { OperationStep } from '../../../src/operations/deps.ts';
-import { jobSteps } from '../../../src/operations/job-handlers.ts';
+import { jobHandlers } from '../../../src/operations/job-handlers.ts';
 import { auditTable } from '../../../src/operations/row-audit/audit-table.ts';
-import { beginChange } from '../../../src/operations/row-changes/change-rows.ts';
+import { scheduleRowChange } from '../../../src/operations/row-changes/change-rows.ts';
 import { everyNode } from '../../../src/stores/clickhouse/servers.ts';
 import { at, flush, newDataset, newInstance, onStored, query, send, sql, tableOf, through } from '../support.ts';
 import { withLargeDay, workUntilOver } from './support.ts';
@@ -30,7 +30,7 @@ async function withEverything(): Promise<string> {
     if (n === 7) await flush(ctx, dataset);
   }
   const filters = { columns: [{ column: 'big', op: 'eq' as const, value: 3 }] };
-  await workUntilOver(ctx, await beginChange(ctx, { dataset, table: 'm', request: { rows: { filters } } }));
+  await workUntilOver(ctx, await scheduleRowChange(ctx, { dataset, table: 'm', request: { rows: { filters } } }));
   await send(ctx, dataset, [{ timestamp: at(30, 5), v: 30 }]);
   return dataset;
 }
@@ -107,7 +107,7 @@ test('a table that was dropped comes back beside its own past, under the same na
   await deleteTable(ctx, dataset, 'm', 0);
   await expect
     .poll(async () => {
-      await workOnJobs(ctx, jobSteps, ctx.now() + 5_000);
+      await runDueJobs(ctx, jobHandlers, ctx.now() + 5_000);
       return (await ctx.postgres.rows('select 1 from tables where dataset = $1 and dropped_at is null', [dataset]))
         .length;
     })
@@ -215,12 +215,12 @@ test('a backup and a restore that die after any of their steps end whole', async
     };
   };
   const dyingSteps = {
-    backup: (after: number) => dying(jobSteps.backup, after),
-    restore: (after: number) => dying(jobSteps.restore, after),
+    backup: (after: number) => dying(jobHandlers.backup, after),
+    restore: (after: number) => dying(jobHandlers.restore, after),
   };
   const run = async (kind: 'backup' | 'restore', request: Record<string, unknown>, after: number) => {
     const job = await createJob(ctx, { kind, dataset: null, table: null, request });
-    await workOnJobs(ctx, { ...jobSteps, [kind]: dyingSteps[kind](after) }, ctx.now() + 60_000);
+    await runDueJobs(ctx, { ...jobHandlers, [kind]: dyingSteps[kind](after) }, ctx.now() + 60_000);
     await ctx.postgres.rows(`update jobs set due_at = now() where id = $1 and state = 'running'`, [job.id]);
     return await workUntilOver(ctx, job);
   };
@@ -268,7 +268,7 @@ test('a file that was changed since fails the restore, and its table stays hidde
   await deleteTable(ctx, dataset, 'm', 0);
   await expect
     .poll(async () => {
-      await workOnJobs(ctx, jobSteps, ctx.now() + 5_000);
+      await runDueJobs(ctx, jobHandlers, ctx.now() + 5_000);
       return await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]).then(
         () => 'free',
         () => 'taken',

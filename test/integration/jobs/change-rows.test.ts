@@ -4,11 +4,11 @@ import { atLane } from '../../../src/catalog/lane-location.ts';
 import { flushLane } from '../../../src/flush/flush-lane.ts';
 import { insertSeal, settingsVersion } from '../../../src/flush/insert.ts';
 import { type JobOf, readJob } from '../../../src/jobs/job.ts';
-import { workOnJobs } from '../../../src/jobs/runner.ts';
+import { runDueJobs } from '../../../src/jobs/runner.ts';
 import type { OperationStep } from '../../../src/operations/deps.ts';
-import { jobSteps } from '../../../src/operations/job-handlers.ts';
+import { jobHandlers } from '../../../src/operations/job-handlers.ts';
 import { auditTable } from '../../../src/operations/row-audit/audit-table.ts';
-import { beginChange } from '../../../src/operations/row-changes/change-rows.ts';
+import { scheduleRowChange } from '../../../src/operations/row-changes/change-rows.ts';
 import type { RowsChange } from '../../../src/operations/row-changes/changed-rows.ts';
 import { at, flush, newDataset, newInstance, query, send, storedRows, tableOf } from '../support.ts';
 import { workUntilOver } from './support.ts';
@@ -20,7 +20,7 @@ const ctx = instance();
 const where = (column: string, value: unknown) => ({ filters: { columns: [{ column, op: 'eq', value }] } });
 
 const begin = (dataset: string, request: object, key?: string) =>
-  beginChange(ctx, { dataset, table: 'm', request: request as RowsChange, key });
+  scheduleRowChange(ctx, { dataset, table: 'm', request: request as RowsChange, key });
 
 async function withRows(): Promise<string> {
   const dataset = newDataset();
@@ -108,7 +108,7 @@ test('a job that dies after any of its steps, before what it did is on record, d
     const job = await begin(dataset, { rows: where('s', 'b') });
     let steps = 0;
     const dying: OperationStep<'delete-rows'> = async (own, each, until) => {
-      const outcome = await jobSteps['delete-rows'](own, each, until);
+      const outcome = await jobHandlers['delete-rows'](own, each, until);
       if (steps === dies) {
         steps += 1;
         throw new Error('the function was ended');
@@ -116,7 +116,7 @@ test('a job that dies after any of its steps, before what it did is on record, d
       steps += 1;
       return outcome;
     };
-    await workOnJobs(ctx, { ...jobSteps, 'delete-rows': dying }, ctx.now() + 60_000);
+    await runDueJobs(ctx, { ...jobHandlers, 'delete-rows': dying }, ctx.now() + 60_000);
     await ctx.postgres.rows('update jobs set due_at = now() where id = $1', [job.id]);
     expect(await workUntilOver(ctx, job), `died after step ${dies}`).toMatchObject({
       state: 'done',
@@ -142,7 +142,7 @@ test('several that work on one job at the same time delete its rows once', async
         `update jobs set claimed_until = now() - interval '1 second', due_at = now() where id = $1`,
         [job.id],
       );
-      await workOnJobs(own, jobSteps, own.now() + 500).catch(() => undefined);
+      await runDueJobs(own, jobHandlers, own.now() + 500).catch(() => undefined);
     }
   };
   await Promise.all([together(), together(), together()]);
@@ -162,21 +162,21 @@ test('who was overtaken within a step puts nothing on record afterwards', async 
     const other = instance();
     await other.postgres.rows(`update jobs set claimed_until = now() - interval '1 second' where id = $1`, [job.id]);
     const step: OperationStep<'delete-rows'> = async (ctx_, each, until) => {
-      const outcome = await jobSteps['delete-rows'](ctx_, each, until);
+      const outcome = await jobHandlers['delete-rows'](ctx_, each, until);
       const isSent = 'progress' in outcome && outcome.progress.isSent === true;
       return isSent ? { ...outcome, wait_ms: 3_600_000 } : outcome;
     };
-    await workOnJobs(other, { ...jobSteps, 'delete-rows': step }, other.now() + 60_000);
+    await runDueJobs(other, { ...jobHandlers, 'delete-rows': step }, other.now() + 60_000);
     expect((await readJob(other, job.id)).progress).toMatchObject({ isSent: true });
   };
   let isFirst = true;
   const slow: OperationStep<'delete-rows'> = async (ctx_, each, until) => {
-    const outcome = await jobSteps['delete-rows'](ctx_, each, until);
+    const outcome = await jobHandlers['delete-rows'](ctx_, each, until);
     if (isFirst) await overtake();
     isFirst = false;
     return outcome;
   };
-  await workOnJobs(own, { ...jobSteps, 'delete-rows': slow }, own.now() + 1_000);
+  await runDueJobs(own, { ...jobHandlers, 'delete-rows': slow }, own.now() + 1_000);
   expect((await readJob(own, job.id)).progress).toMatchObject({ isSent: true });
   await own.postgres.rows('update jobs set due_at = now(), claimed_until = null where id = $1', [job.id]);
   expect(await workUntilOver(own, job)).toMatchObject({ state: 'done', result: { rows: 3 } });
@@ -193,13 +193,13 @@ test('a step that takes longer than a claim is not begun by anybody else', async
     begun += 1;
     if (begun === 1) {
       const until_ms = Date.now() + 5_000;
-      while (Date.now() < until_ms) await workOnJobs(other, steps, other.now() + 100);
+      while (Date.now() < until_ms) await runDueJobs(other, steps, other.now() + 100);
       begunMeanwhile = begun;
     }
-    return await jobSteps['delete-rows'](ctx_, each, until);
+    return await jobHandlers['delete-rows'](ctx_, each, until);
   };
-  const steps = { ...jobSteps, 'delete-rows': long };
-  await workOnJobs(own, steps, own.now() + 60_000);
+  const steps = { ...jobHandlers, 'delete-rows': long };
+  await runDueJobs(own, steps, own.now() + 60_000);
   expect(begunMeanwhile).toBe(1);
   expect(await workUntilOver(own, job)).toMatchObject({ state: 'done', attempts: 0, result: { rows: 3 } });
 });
@@ -233,7 +233,7 @@ test('new seals wait while rows are deleted, and go on afterwards', async () => 
   const dataset = await withRows();
   const job = await begin(dataset, { rows: where('s', 'b') });
   const step = async () => {
-    const outcome = await jobSteps['delete-rows'](
+    const outcome = await jobHandlers['delete-rows'](
       ctx,
       (await readJob(ctx, job.id)) as JobOf<'delete-rows'>,
       ctx.now() + 5_000,

@@ -2,9 +2,9 @@ import { expect, test } from 'vitest';
 import { qualifiedName } from '../../../src/core/identifiers.ts';
 import type { Job, JobOf } from '../../../src/jobs/job.ts';
 import { readJob } from '../../../src/jobs/job.ts';
-import { workOnJobs } from '../../../src/jobs/runner.ts';
-import { jobSteps } from '../../../src/operations/job-handlers.ts';
-import { beginChange } from '../../../src/operations/row-changes/change-rows.ts';
+import { runDueJobs } from '../../../src/jobs/runner.ts';
+import { jobHandlers } from '../../../src/operations/job-handlers.ts';
+import { scheduleRowChange } from '../../../src/operations/row-changes/change-rows.ts';
 import type { RowsChange } from '../../../src/operations/row-changes/changed-rows.ts';
 import { queryTable } from '../../../src/query/execution/query-table.ts';
 import { queryBody } from '../../../src/query/request/parse.ts';
@@ -45,7 +45,7 @@ async function withRows(): Promise<string> {
 
 const where = (column: string, value: unknown) => ({ filters: { columns: [{ column, op: 'eq', value }] } });
 const begin = (dataset: string, request: object): Promise<Job> =>
-  beginChange(ctx, { dataset, table: 'm', request: request as RowsChange });
+  scheduleRowChange(ctx, { dataset, table: 'm', request: request as RowsChange });
 const change = async (dataset: string, request: object): Promise<unknown> => {
   const job = await workUntilOver(ctx, await begin(dataset, request));
   expect(job.state).toBe('done');
@@ -103,7 +103,7 @@ test('a page is refused while rows are changed, and one whose first page was of 
   const job = await begin(dataset, { rows: where('id', 0), set: { v: 100 } });
   await expect
     .poll(async () => {
-      await workOnJobs(ctx, jobSteps, ctx.now() + 1_000);
+      await runDueJobs(ctx, jobHandlers, ctx.now() + 1_000);
       return (await readJob(ctx, job.id)).progress.isSent;
     })
     .toBe(true);
@@ -184,7 +184,7 @@ test('a job that is repeated after its end leaves no mark behind', async () => {
   const dying = through(ctx, {
     clickhouse: (client) => ({ ...client, rows: () => Promise.reject(new Error('it ended')) }),
   });
-  await expect(jobSteps['delete-rows'](dying, late as JobOf<'delete-rows'>, ctx.now() + 5_000)).rejects.toThrow(
+  await expect(jobHandlers['delete-rows'](dying, late as JobOf<'delete-rows'>, ctx.now() + 5_000)).rejects.toThrow(
     'it ended',
   );
   const first = await query(ctx, dataset, { limit: 4 });

@@ -5,7 +5,7 @@ import { createTable } from '../../../src/catalog/create-table.ts';
 import { setUpLanes } from '../../../src/catalog/provision-lanes.ts';
 import { ingestRows } from '../../../src/ingest/ingest.ts';
 import type { Job } from '../../../src/jobs/job.ts';
-import { beginCompare } from '../../../src/operations/import/verify.ts';
+import { scheduleImportVerification } from '../../../src/operations/import/verify.ts';
 import type { Field } from '../../../src/schema/types.ts';
 import { at, newDataset, newInstance } from '../support.ts';
 import { workUntilOver } from './support.ts';
@@ -46,7 +46,7 @@ type Found = {
 };
 
 async function compare(dataset: string, format: Format, key: string, more = {}): Promise<Job & { result: Found }> {
-  const begun = await beginCompare(ctx, dataset, 'm', { format, objects: [key], ...more }, undefined);
+  const begun = await scheduleImportVerification(ctx, dataset, 'm', { format, objects: [key], ...more }, undefined);
   return (await workUntilOver(ctx, begun)) as unknown as Job & { result: Found };
 }
 

@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest';
-import { beginExport } from '../../../src/operations/export/export.ts';
+import { scheduleExport } from '../../../src/operations/export/export.ts';
 import { readExport } from '../../../src/operations/export/published.ts';
-import { beginImport } from '../../../src/operations/import/import.ts';
-import { beginCompare, type CompareRequest } from '../../../src/operations/import/verify.ts';
-import { beginChange } from '../../../src/operations/row-changes/change-rows.ts';
+import { scheduleImport } from '../../../src/operations/import/import.ts';
+import { type CompareRequest, scheduleImportVerification } from '../../../src/operations/import/verify.ts';
+import { scheduleRowChange } from '../../../src/operations/row-changes/change-rows.ts';
 import { at, expectStored, flush, newDataset, newInstance, query, type Row, send, tableOf } from '../support.ts';
 import { workUntilOver } from './support.ts';
 
@@ -18,7 +18,7 @@ async function put(rows: object[]): Promise<string> {
 }
 
 async function compare(dataset: string, request: CompareRequest) {
-  const job = await workUntilOver(ctx, await beginCompare(ctx, dataset, 'm', request, undefined));
+  const job = await workUntilOver(ctx, await scheduleImportVerification(ctx, dataset, 'm', request, undefined));
   expect([job.state, job.error]).toEqual(['done', null]);
   return job.result as Record<string, unknown>;
 }
@@ -49,7 +49,10 @@ describe('a comparison', () => {
       ...{ equal: true, rows: { source: 30, table: 30 }, days: { compared: 3, different: 0 }, differing: [] },
       ...{ differingRows: [], wrongRows: 0, columns: { onlyInSource: [], onlyInTable: [] } },
     });
-    const exported = await workUntilOver(ctx, await beginExport(ctx, dataset, 'm', { format: 'parquet' }, undefined));
+    const exported = await workUntilOver(
+      ctx,
+      await scheduleExport(ctx, dataset, 'm', { format: 'parquet' }, undefined),
+    );
     const keys = (await readExport(ctx, exported.id)).objects.map(({ key }) => key);
     expect(await compare(dataset, { format: 'parquet', objects: keys })).toMatchObject({ equal: true });
   });
@@ -104,7 +107,7 @@ describe('a comparison', () => {
     });
     const chosen = { ...ndjson([key]), columns: ['timestamp', 'v'] };
     expect(await compare(dataset, chosen)).toMatchObject({ equal: true, columns: { onlyInTable: [] } });
-    const job = await beginCompare(ctx, dataset, 'm', chosen, undefined);
+    const job = await scheduleImportVerification(ctx, dataset, 'm', chosen, undefined);
     await send(ctx, dataset, [{ timestamp: at(1, 2), v: 5 }]);
     expect((await workUntilOver(ctx, job)).result).toMatchObject({ equal: true });
     expect(await compare(dataset, chosen)).toMatchObject({ equal: false, rows: { source: 30, table: 31 } });
@@ -120,21 +123,21 @@ describe('an import of what is missing only', () => {
   test('brings rows that the table has less of than the objects, and no others', async () => {
     const { dataset, rows } = await filled();
     const gone = { filters: { columns: [{ column: 's', op: 'eq' as const, value: 'a' }] } };
-    await workUntilOver(ctx, await beginChange(ctx, { dataset, table: 'm', request: { rows: gone } }));
+    await workUntilOver(ctx, await scheduleRowChange(ctx, { dataset, table: 'm', request: { rows: gone } }));
     // The table may say more of a row than the objects do.
     const correction = {
       rows: { filters: { columns: [{ column: 'v', op: 'lt' as const, value: 1 }] } },
       set: { w: 'x' },
     };
     await send(ctx, dataset, [{ timestamp: at(9, 9), v: 0, s: 'w', l: [], w: '' }]);
-    await workUntilOver(ctx, await beginChange(ctx, { dataset, table: 'm', request: correction }));
+    await workUntilOver(ctx, await scheduleRowChange(ctx, { dataset, table: 'm', request: correction }));
     const added = { filters: { columns: [{ column: 's', op: 'eq' as const, value: 'w' }] } };
-    await workUntilOver(ctx, await beginChange(ctx, { dataset, table: 'm', request: { rows: added } }));
+    await workUntilOver(ctx, await scheduleRowChange(ctx, { dataset, table: 'm', request: { rows: added } }));
     const whole = [...rows, rows[1] as Row, rows[1] as Row, { timestamp: at(3, 9), v: 7, s: 'new', l: [] }];
     const objectsOf = [await put(whole.slice(0, 11)), await put(whole.slice(11))];
     const request = { format: 'ndjson', objects: objectsOf, missingOnly: true } as const;
     for (const expected of [10 + 3, 0]) {
-      const job = await workUntilOver(ctx, await beginImport(ctx, dataset, 'm', request, undefined));
+      const job = await workUntilOver(ctx, await scheduleImport(ctx, dataset, 'm', request, undefined));
       expect([job.state, job.error, job.result]).toMatchObject(['done', null, { read: 33, rows: expected }]);
       const compared = { ...ndjson(objectsOf), columns: ['timestamp', 'v', 's', 'l'] };
       expect(await compare(dataset, compared)).toMatchObject({ equal: true, rows: { source: 33, table: 33 } });

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { ingestRows } from '../../../src/ingest/ingest.ts';
 import type { Job } from '../../../src/jobs/job.ts';
-import { beginImport, type ImportRequest, importStep } from '../../../src/operations/import/import.ts';
+import { type ImportRequest, importStep, scheduleImport } from '../../../src/operations/import/import.ts';
 import { at, flush, newDataset, newInstance, query, sql, tableOf } from '../support.ts';
 import { badLines, csvTexts, keptLines, time } from './door-rows.ts';
 import { workUntilOver } from './support.ts';
@@ -27,7 +27,7 @@ async function importOf(
   more: Partial<ImportRequest> = {},
 ): Promise<Job> {
   const request: ImportRequest = { format, objects: [await put(format, content)], ...more };
-  return await workUntilOver(ctx, await beginImport(ctx, dataset, 'm', request, undefined));
+  return await workUntilOver(ctx, await scheduleImport(ctx, dataset, 'm', request, undefined));
 }
 
 /** Every row as it is answered after a flush, and the types of its fields. */
@@ -133,7 +133,7 @@ describe('text that is not of its form is refused with the line', () => {
 
   test('bytes that are no UTF-8', async () => {
     const key = await put('ndjson', new Uint8Array(Buffer.from(`{${time(0)},"s":"\xff\xfe"}\n`, 'latin1')));
-    const begun = await beginImport(ctx, newDataset(), 'm', { format: 'ndjson', objects: [key] }, undefined);
+    const begun = await scheduleImport(ctx, newDataset(), 'm', { format: 'ndjson', objects: [key] }, undefined);
     const job = await workUntilOver(ctx, begun);
     expect([job.state, job.error]).toEqual(['failed', `Object ${key} holds bytes after line 1 that are no UTF-8.`]);
   });
@@ -176,7 +176,7 @@ describe('an object of several parts', () => {
     const dataset = newDataset();
     const cells = Array.from({ length: 30_000 }, (_, i) => `${at(i % 60)},${i},"${filler}\r\n${'y'.repeat(i % 97)}"`);
     const key = await put('csv', `timestamp,i,s\r\n${cells.join('\r\n')}\r\n`);
-    const begun = await beginImport(ctx, dataset, 'm', { format: 'csv', objects: [key] }, undefined);
+    const begun = await scheduleImport(ctx, dataset, 'm', { format: 'csv', objects: [key] }, undefined);
     let job = begun;
     let parts = 0;
     // Time is over before a step begins: it reads one part.

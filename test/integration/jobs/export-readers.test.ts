@@ -7,7 +7,7 @@ import { objectFunction } from '../../../src/catalog/object-table.ts';
 import { qualifiedName } from '../../../src/core/identifiers.ts';
 import { ingestRows } from '../../../src/ingest/ingest.ts';
 import { type ExportFormat, exportFormats } from '../../../src/operations/export/day.ts';
-import { beginExport } from '../../../src/operations/export/export.ts';
+import { scheduleExport } from '../../../src/operations/export/export.ts';
 import { readExport } from '../../../src/operations/export/published.ts';
 import { clickhouseType, type Field } from '../../../src/schema/types.ts';
 import { at, flush, newInstance, newTable } from '../support.ts';
@@ -188,7 +188,7 @@ async function exported(format: ExportFormat) {
   const text = values.map(lineOf).join('\n');
   const { dataset } = table;
   await ingestRows(ctx, { dataset, table: 'm', text, format: 'ndjson', idempotencyKey: undefined });
-  const job = await beginExport(ctx, dataset, 'm', { format }, undefined);
+  const job = await scheduleExport(ctx, dataset, 'm', { format }, undefined);
   expect((await workUntilOver(ctx, job)).state).toBe('done');
   const { rows, objects } = await readExport(ctx, job.id);
   expect([rows, objects.length]).toEqual([values.length, 3]);

@@ -4,12 +4,12 @@ import { parquetReadObjects } from 'hyparquet';
 import { compressors } from 'hyparquet-compressors';
 import { describe, expect, test } from 'vitest';
 import { changeTable, deleteTable } from '../../../src/catalog/change-table.ts';
-import { workOnJobs } from '../../../src/jobs/runner.ts';
-import { beginExport, type ExportRequest, exportFolder } from '../../../src/operations/export/export.ts';
+import { runDueJobs } from '../../../src/jobs/runner.ts';
+import { type ExportRequest, exportFolder, scheduleExport } from '../../../src/operations/export/export.ts';
 import { type Export, listExports, readExport, removeExport } from '../../../src/operations/export/published.ts';
-import { jobSteps } from '../../../src/operations/job-handlers.ts';
+import { jobHandlers } from '../../../src/operations/job-handlers.ts';
 import { removeOrphanObjects } from '../../../src/operations/reconcile/orphans.ts';
-import { beginChange } from '../../../src/operations/row-changes/change-rows.ts';
+import { scheduleRowChange } from '../../../src/operations/row-changes/change-rows.ts';
 import type { ClickHouse, Request } from '../../../src/stores/clickhouse/client.ts';
 import { at, flush, type Instance, newDataset, newInstance, query, type Row, send, through } from '../support.ts';
 import { withLargeDay, workUntilOver } from './support.ts';
@@ -38,7 +38,7 @@ async function withEverything(): Promise<string> {
 }
 
 async function exportOf(dataset: string, request: Partial<ExportRequest> = {}, own: Instance = ctx): Promise<Export> {
-  const job = await beginExport(own, dataset, 'm', { format: 'ndjson', ...request }, undefined);
+  const job = await scheduleExport(own, dataset, 'm', { format: 'ndjson', ...request }, undefined);
   const over = await workUntilOver(own, job);
   expect([over.state, over.error]).toEqual(['done', null]);
   return await readExport(ctx, job.id);
@@ -122,20 +122,22 @@ describe('an export', () => {
     const timeRange = { start: at(1, 2), end: at(1, 3) };
     const key = `key-${dataset}`;
     const request: ExportRequest = { format: 'ndjson', timeRange, columns: ['v'] };
-    const job = await beginExport(ctx, dataset, 'm', request, key);
+    const job = await scheduleExport(ctx, dataset, 'm', request, key);
     await send(ctx, dataset, [{ timestamp: at(2, 2), v: 99, w: 'late' }]);
     await workUntilOver(ctx, job);
     expect(await ndjsonOf(await readExport(ctx, job.id))).toEqual([{ v: 2 }]);
     // Asked for again it is the same; what came since can be asked for by its token.
-    expect((await beginExport(ctx, dataset, 'm', request, key)).state).toBe('done');
-    await expect(beginExport(ctx, dataset, 'm', { format: 'csv' }, key)).rejects.toMatchObject({ code: 'key-reused' });
+    expect((await scheduleExport(ctx, dataset, 'm', request, key)).state).toBe('done');
+    await expect(scheduleExport(ctx, dataset, 'm', { format: 'csv' }, key)).rejects.toMatchObject({
+      code: 'key-reused',
+    });
     const { watermark, from_ms, to_ms } = await readExport(ctx, job.id);
     expect([from_ms, to_ms]).toEqual([timeRange.start, timeRange.end].map((time) => Date.parse(time)));
     expect((await query(ctx, dataset, { afterWatermark: watermark })).rows).toMatchObject([{ v: 99 }]);
-    await expect(beginExport(ctx, dataset, 'm', { format: 'csv', columns: ['none'] }, undefined)).rejects.toThrow(
+    await expect(scheduleExport(ctx, dataset, 'm', { format: 'csv', columns: ['none'] }, undefined)).rejects.toThrow(
       'no field',
     );
-    await expect(beginExport(ctx, dataset, 'n', { format: 'csv' }, undefined)).rejects.toMatchObject({
+    await expect(scheduleExport(ctx, dataset, 'n', { format: 'csv' }, undefined)).rejects.toMatchObject({
       code: 'not-found',
     });
   });
@@ -158,7 +160,7 @@ describe('an export', () => {
       if (written !== 2) return answer;
       written += 1;
       const filters = { columns: [{ column: 'v', op: 'eq' as const, value: 1 }] };
-      const change = await beginChange(ctx, { dataset, table: 'm', request: { rows: { filters } } });
+      const change = await scheduleRowChange(ctx, { dataset, table: 'm', request: { rows: { filters } } });
       await workUntilOver(ctx, change);
       return answer;
     };
@@ -192,12 +194,12 @@ describe('an export', () => {
           if (isLate) await call(...args);
           throw new Error('the connection broke');
         };
-      const job = await beginExport(ctx, dataset, 'm', { format: 'ndjson' }, undefined);
+      const job = await scheduleExport(ctx, dataset, 'm', { format: 'ndjson' }, undefined);
       const { objects } = failing;
       const clickhouse = (client: ClickHouse) => ({ ...client, send: fails(client.send.bind(client), n % 2 === 0) });
       Object.assign(failing, through(failing, { clickhouse }));
       failing.objects = { ...objects, put: fails(objects.put, n % 2 === 0), list: fails(objects.list, false) };
-      await workOnJobs(failing, jobSteps, failing.now() + 60_000);
+      await runDueJobs(failing, jobHandlers, failing.now() + 60_000);
       survived = calls < n;
       await ctx.postgres.rows(`update jobs set due_at = now() where id = $1 and state <> 'done'`, [job.id]);
       expect((await workUntilOver(ctx, job)).state).toBe('done');
@@ -208,7 +210,7 @@ describe('an export', () => {
   test('of a table that was deleted meanwhile fails, and says so', async () => {
     const dataset = newDataset();
     await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
-    const job = await beginExport(ctx, dataset, 'm', { format: 'csv' }, undefined);
+    const job = await scheduleExport(ctx, dataset, 'm', { format: 'csv' }, undefined);
     await deleteTable(ctx, dataset, 'm', 3_600);
     const { state, error } = await workUntilOver(ctx, job);
     expect([state, error]).toEqual(['failed', expect.stringContaining('was deleted before it was exported')]);

@@ -3,19 +3,19 @@ import { describe, expect, test } from 'vitest';
 import { snapshotTable } from '../../../src/buffer/snapshot.ts';
 import { changeTable, deleteTable } from '../../../src/catalog/change-table.ts';
 import { findTable, readTable } from '../../../src/catalog/find-table.ts';
-import { atWhole } from '../../../src/catalog/lane-location.ts';
+import { atAllRows } from '../../../src/catalog/lane-location.ts';
 import { setUpLanes } from '../../../src/catalog/provision-lanes.ts';
 import { qualifiedName } from '../../../src/core/identifiers.ts';
 import { flushLane } from '../../../src/flush/flush-lane.ts';
 import { ingestRows } from '../../../src/ingest/ingest.ts';
 import { type Job, readJob, retryJob } from '../../../src/jobs/job.ts';
-import { workOnJobs } from '../../../src/jobs/runner.ts';
-import { beginExport } from '../../../src/operations/export/export.ts';
+import { runDueJobs } from '../../../src/jobs/runner.ts';
+import { scheduleExport } from '../../../src/operations/export/export.ts';
 import { readExport } from '../../../src/operations/export/published.ts';
-import { beginImport, type ImportRequest, importProgress } from '../../../src/operations/import/import.ts';
+import { type ImportRequest, importProgress, scheduleImport } from '../../../src/operations/import/import.ts';
 import { atStaging } from '../../../src/operations/import/staging.ts';
 import { uploadKey } from '../../../src/operations/import/uploads.ts';
-import { jobSteps } from '../../../src/operations/job-handlers.ts';
+import { jobHandlers } from '../../../src/operations/job-handlers.ts';
 import { dropOrphanStaging, removeOrphanObjects } from '../../../src/operations/reconcile/orphans.ts';
 import { reconcileTable } from '../../../src/operations/reconcile/reconcile-table.ts';
 import { auditTable } from '../../../src/operations/row-audit/audit-table.ts';
@@ -54,7 +54,7 @@ async function put(extension: string, content: string | Uint8Array<ArrayBuffer>)
 const ndjson = (rows: object[]) => rows.map((row) => `${JSON.stringify(row)}\n`).join('');
 
 async function importInto(dataset: string, request: ImportRequest, own: Instance = ctx): Promise<Job> {
-  return await workUntilOver(own, await beginImport(own, dataset, 'm', request, undefined));
+  return await workUntilOver(own, await scheduleImport(own, dataset, 'm', request, undefined));
 }
 
 async function imported(dataset: string, request: ImportRequest, own: Instance = ctx): Promise<Job> {
@@ -103,7 +103,7 @@ describe('an import', () => {
     await ingestRows(ctx, { dataset, table: 'm', text: exact, format: 'ndjson', idempotencyKey: undefined });
     const { rows: before } = await query(ctx, dataset, all);
     for (const format of ['parquet', 'ndjson', 'csv'] as const) {
-      const job = await workUntilOver(ctx, await beginExport(ctx, dataset, 'm', { format }, undefined));
+      const job = await workUntilOver(ctx, await scheduleExport(ctx, dataset, 'm', { format }, undefined));
       const { objects: made, columns } = await readExport(ctx, job.id);
       const copy = newDataset();
       const fields = columns as ImportRequest['fields'];
@@ -196,7 +196,7 @@ describe('an import', () => {
       await expectWhole(dataset, rows.length);
       const table = await readTable(ctx, dataset, 'm');
       if (table === undefined) throw new Error('there is a table');
-      const { at: whole, nameOf } = atWhole(ctx, [table]);
+      const { node: whole, nameOf } = atAllRows(ctx, [table]);
       const widest = await whole.clickhouse.rows<{ n: string }>(
         `SELECT uniqExact(_partition_id) AS n FROM ${nameOf(table)} GROUP BY _seq ORDER BY n DESC LIMIT 1`,
       );
@@ -208,9 +208,9 @@ describe('an import', () => {
     const dataset = newDataset();
     const request: ImportRequest = { format: 'ndjson', objects: [await put('ndjson', ndjson(n(5)))] };
     const key = `key-${dataset}`;
-    await workUntilOver(ctx, await beginImport(ctx, dataset, 'm', request, key));
-    expect((await beginImport(ctx, dataset, 'm', request, key)).state).toBe('done');
-    await expect(beginImport(ctx, dataset, 'm', { ...request, format: 'csv' }, key)).rejects.toMatchObject({
+    await workUntilOver(ctx, await scheduleImport(ctx, dataset, 'm', request, key));
+    expect((await scheduleImport(ctx, dataset, 'm', request, key)).state).toBe('done');
+    await expect(scheduleImport(ctx, dataset, 'm', { ...request, format: 'csv' }, key)).rejects.toMatchObject({
       code: 'key-reused',
     });
     await expectWhole(dataset, 5);
@@ -280,7 +280,7 @@ describe('an import that is refused says why, and leaves nothing behind', () => 
     const format = extension.split('.')[0] as ImportRequest['format'];
     const good = await put('ndjson', ndjson(n(5)));
     const bad = await put(extension, content);
-    const begun = await beginImport(ctx, dataset, 'm', { format, objects: [bad], ...more }, undefined).catch(
+    const begun = await scheduleImport(ctx, dataset, 'm', { format, objects: [bad], ...more }, undefined).catch(
       (e: Error) => e,
     );
     const said = begun instanceof Error ? begun.message : (await workUntilOver(ctx, begun)).error;
@@ -300,7 +300,7 @@ describe('an import that is refused says why, and leaves nothing behind', () => 
     const missing = await importInto(dataset, { format: 'csv', objects: ['imports/none.csv'] });
     expect([missing.state, missing.error]).toEqual(['failed', 'Object imports/none.csv is not in the bucket.']);
     await send(ctx, dataset, n(2_000));
-    const job = await workUntilOver(ctx, await beginExport(ctx, dataset, 'm', { format: 'parquet' }, undefined));
+    const job = await workUntilOver(ctx, await scheduleExport(ctx, dataset, 'm', { format: 'parquet' }, undefined));
     const [object] = (await readExport(ctx, job.id)).objects;
     const bytes = new Uint8Array(await (await fetch(await ctx.objects.presign(object?.key ?? '', 60))).arrayBuffer());
     for (const length of [4, 100, bytes.length - 20, bytes.length - 1]) {
@@ -344,7 +344,7 @@ describe('an import that is refused says why, and leaves nothing behind', () => 
   });
 
   test('more objects than there may be, and names that stand for several', async () => {
-    const begin = (objects: string[]) => beginImport(ctx, newDataset(), 'm', { format: 'csv', objects }, undefined);
+    const begin = (objects: string[]) => scheduleImport(ctx, newDataset(), 'm', { format: 'csv', objects }, undefined);
     const many = Array.from({ length: 1_001 }, (_, i) => `imports/${i}.csv`);
     await expect(begin(many)).rejects.toMatchObject({ code: 'limit-exceeded' });
     expect(await begin(many.slice(1))).toMatchObject({ state: 'queued' });
@@ -396,12 +396,12 @@ describe('an import that is refused says why, and leaves nothing behind', () => 
     const dataset = newDataset();
     await send(ctx, dataset, n(1));
     const key = await put('ndjson', ndjson(n(5)));
-    const job = await beginImport(ctx, dataset, 'm', { format: 'ndjson', objects: [key] }, undefined);
+    const job = await scheduleImport(ctx, dataset, 'm', { format: 'ndjson', objects: [key] }, undefined);
     await changeTable(ctx, dataset, 'm', { state: 'frozen' });
     // A cutover fills a table that takes no rows from others.
     expect((await workUntilOver(ctx, job)).state).toBe('done');
     await changeTable(ctx, dataset, 'm', { state: 'active' });
-    const gone = await beginImport(ctx, dataset, 'm', { format: 'ndjson', objects: [key] }, undefined);
+    const gone = await scheduleImport(ctx, dataset, 'm', { format: 'ndjson', objects: [key] }, undefined);
     await workUntil(gone, (progress) => progress.seal !== undefined);
     await deleteTable(ctx, dataset, 'm', 0);
     expect((await workUntilOver(ctx, gone)).error).toMatch(/was deleted before the import was done/);
@@ -413,11 +413,11 @@ describe('an import that is refused says why, and leaves nothing behind', () => 
 async function workOnce(own: Instance = ctx): Promise<void> {
   let isBegun = false;
   const hasty = { ...own, now: () => Date.now() + (isBegun ? 60_000 : 0) };
-  const step: (typeof jobSteps)['import'] = async (...args) => {
+  const step: (typeof jobHandlers)['import'] = async (...args) => {
     isBegun = true;
-    return await jobSteps.import(...args);
+    return await jobHandlers.import(...args);
   };
-  await workOnJobs(hasty, { ...jobSteps, import: step }, Date.now() + 30_000);
+  await runDueJobs(hasty, { ...jobHandlers, import: step }, Date.now() + 30_000);
 }
 
 /** Works on a job, one step at a time, until its progress is so. */
@@ -436,7 +436,7 @@ describe('while an import moves its rows', () => {
     const [before, brought] = [n(4, 1_000), n(12)];
     await send(ctx, dataset, before);
     const own = newInstance(small);
-    const job = await beginImport(
+    const job = await scheduleImport(
       own,
       dataset,
       'm',
@@ -456,7 +456,7 @@ describe('while an import moves its rows', () => {
         expect(sum).toEqual({ n: seen.length, s: seen.reduce((total, { v }) => total + Number(v), 0) });
       }
       const table = (await readTable(ctx, dataset, 'm')) ?? (await tableOf(ctx, dataset));
-      const { at: whole, nameOf } = atWhole(ctx, [table]);
+      const { node: whole, nameOf } = atAllRows(ctx, [table]);
       // Not those that writers use.
       const [{ n: stored = '0', lane = 1 } = {}] = await whole.clickhouse.rows<{ n: string; lane: number }>(
         `SELECT count() AS n, max(_lane) AS lane FROM ${nameOf(table)} WHERE _lane > 0`,
@@ -480,7 +480,7 @@ describe('an import that is under way', () => {
     const dataset = newDataset();
     await send(ctx, dataset, [{ timestamp: at(0), v: -1 }]);
     const request: ImportRequest = { format: 'ndjson', objects: [await put('ndjson', ndjson(rows))] };
-    const job = await beginImport(ctx, dataset, 'm', request, undefined);
+    const job = await scheduleImport(ctx, dataset, 'm', request, undefined);
     return { dataset, job: await workUntil(job, move, newInstance(small)) };
   }
 
@@ -537,7 +537,7 @@ describe('an import that is under way', () => {
   test('is worked on by several at once, and is exact', async () => {
     const dataset = newDataset();
     const request: ImportRequest = { format: 'ndjson', objects: [await put('ndjson', ndjson(n(60)))] };
-    const job = await beginImport(ctx, dataset, 'm', request, undefined);
+    const job = await scheduleImport(ctx, dataset, 'm', request, undefined);
     const workers = [1, 2, 3].map(async () => {
       const own = newInstance({ ...small, TIMESTORE_JOB_CLAIM_MS: '100' });
       while ((await readJob(own, job.id)).state !== 'done') {
@@ -553,7 +553,7 @@ describe('an import that is under way', () => {
 
   test('has the lane to itself: others of the same table wait for it, and go on after it', async () => {
     const { dataset, job } = await halfMoved();
-    const other = await beginImport(
+    const other = await scheduleImport(
       ctx,
       dataset,
       'm',
@@ -630,7 +630,7 @@ describe('an import that is under way', () => {
     const dataset = newDataset();
     const [asked, lost] = [await uploadKey(ctx, dataset, 'a.csv'), await uploadKey(ctx, dataset, 'b.csv')];
     for (const key of [asked, lost]) await ctx.objects.put(key, `timestamp,v\n${at(1)},1\n`);
-    const job = await beginImport(ctx, dataset, 'm', { format: 'csv', objects: [asked] }, undefined);
+    const job = await scheduleImport(ctx, dataset, 'm', { format: 'csv', objects: [asked] }, undefined);
     const own: typeof ctx.objects.list = async (begin, options) =>
       (await ctx.objects.list(begin, options)).filter(({ key }) => key.includes(dataset));
     const objects = { ...ctx.objects, list: own };

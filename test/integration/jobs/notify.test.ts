@@ -4,11 +4,11 @@ import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { deleteTable } from '../../../src/catalog/change-table.ts';
 import { createJob, type Job, listJobs, readJob, retryJob } from '../../../src/jobs/job.ts';
-import { workOnJobs } from '../../../src/jobs/runner.ts';
-import { beginExport } from '../../../src/operations/export/export.ts';
+import { runDueJobs } from '../../../src/jobs/runner.ts';
+import { scheduleExport } from '../../../src/operations/export/export.ts';
 import { listExports } from '../../../src/operations/export/published.ts';
 import { exportDue, listSchedules, removeSchedule, setSchedule } from '../../../src/operations/export/schedule.ts';
-import { jobSteps } from '../../../src/operations/job-handlers.ts';
+import { jobHandlers } from '../../../src/operations/job-handlers.ts';
 import type { DeliveryAttempt } from '../../../src/operations/webhooks/notify.ts';
 import { createWebhook, listWebhooks, removeWebhook } from '../../../src/operations/webhooks/webhook.ts';
 import { at, newDataset, newInstance, send } from '../support.ts';
@@ -41,7 +41,7 @@ const all = { events: ['export.published' as const], datasets: null };
 
 async function exportOf(dataset: string): Promise<Job> {
   await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
-  return await workUntilOver(ctx, await beginExport(ctx, dataset, 'm', { format: 'csv' }, undefined));
+  return await workUntilOver(ctx, await scheduleExport(ctx, dataset, 'm', { format: 'csv' }, undefined));
 }
 
 /** Without waiting as long as a delivery does between attempts. */
@@ -51,7 +51,7 @@ async function deliver(webhook: string, own = ctx): Promise<Job> {
       await ctx.postgres.rows(`update jobs set due_at = now() where kind = 'notify' and request->>'webhook' = $1`, [
         webhook,
       ]);
-      await workOnJobs(own, jobSteps, own.now() + 1_000);
+      await runDueJobs(own, jobHandlers, own.now() + 1_000);
       return (await listJobs(ctx, { webhook }, 1))[0]?.state;
     })
     .toMatch(/done|failed/);

@@ -8,8 +8,8 @@ import { setUpLanes } from '../../../src/catalog/provision-lanes.ts';
 import { cutParquet } from '../../../src/cli/ingest/parquet.ts';
 import { ingestRows } from '../../../src/ingest/ingest.ts';
 import type { Job } from '../../../src/jobs/job.ts';
-import { beginImport } from '../../../src/operations/import/import.ts';
-import { beginCompare } from '../../../src/operations/import/verify.ts';
+import { scheduleImport } from '../../../src/operations/import/import.ts';
+import { scheduleImportVerification } from '../../../src/operations/import/verify.ts';
 import type { Table } from '../../../src/schema/table.ts';
 import type { TimePrecision } from '../../../src/schema/timestamp.ts';
 import type { Field } from '../../../src/schema/types.ts';
@@ -58,7 +58,7 @@ async function imported(path: string, dataset: string): Promise<{ job: Job; wron
   const key = `imports/parquet-doors-${process.pid}-${files}-${dataset}.parquet`;
   const body = new Uint8Array(readFileSync(path));
   expect((await fetch(await ctx.objects.presignPut(key, 60), { method: 'PUT', body })).status).toBe(200);
-  const begun = await beginImport(ctx, dataset, 'm', { format: 'parquet', objects: [key] }, undefined);
+  const begun = await scheduleImport(ctx, dataset, 'm', { format: 'parquet', objects: [key] }, undefined);
   const job = await workUntilOver(ctx, begun);
   return { job, wrong: (job.progress.rows as Wrong[] | undefined) ?? [], key };
 }
@@ -93,7 +93,13 @@ async function expectSame(path: string, fields: Field[], isCompared = false): Pr
   expect([job.state, job.error]).toEqual(['done', null]);
   const rows = await rowsIn(other.dataset);
   if (isCompared) {
-    const begun = await beginCompare(ctx, other.dataset, 'm', { format: 'parquet', objects: [key] }, undefined);
+    const begun = await scheduleImportVerification(
+      ctx,
+      other.dataset,
+      'm',
+      { format: 'parquet', objects: [key] },
+      undefined,
+    );
     expect((await workUntilOver(ctx, begun)).result).toMatchObject({ equal: true });
   }
   expect(rows).toBe(await rowsIn(one.dataset));

@@ -4,7 +4,7 @@ import { DuckDBInstance } from '@duckdb/node-api';
 import { describe, expect, test } from 'vitest';
 import { cutParquet } from '../../../src/cli/ingest/parquet.ts';
 import { ingestRows } from '../../../src/ingest/ingest.ts';
-import { beginImport } from '../../../src/operations/import/import.ts';
+import { scheduleImport } from '../../../src/operations/import/import.ts';
 import { readRename } from '../../../src/schema/rename.ts';
 import { flush, newDataset, newInstance, query, tableOf } from '../support.ts';
 import { workUntilOver } from './support.ts';
@@ -140,7 +140,7 @@ async function expectImported(path: string, time: string, lines: string[]): Prom
   await fetch(await ctx.objects.presignPut(key, 60), { method: 'PUT', body: new Uint8Array(readFileSync(path)) });
   const names = time === 'timestamp' ? {} : { [time]: 'timestamp' };
   const request = { format: 'parquet' as const, objects: [key], rename: names };
-  const job = await workUntilOver(ctx, await beginImport(ctx, brought, 'm', request, undefined));
+  const job = await workUntilOver(ctx, await scheduleImport(ctx, brought, 'm', request, undefined));
   const reason = refusedByImports.find(([name]) => name.test(path))?.[1];
   if (reason !== undefined) {
     expect([job.state, job.error]).toEqual(['failed', expect.stringMatching(reason)]);

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { ingestRows } from '../../../src/ingest/ingest.ts';
-import { beginImport } from '../../../src/operations/import/import.ts';
-import { beginCompare } from '../../../src/operations/import/verify.ts';
+import { scheduleImport } from '../../../src/operations/import/import.ts';
+import { scheduleImportVerification } from '../../../src/operations/import/verify.ts';
 import { readRename } from '../../../src/schema/rename.ts';
 import { at, newDataset, newInstance, query } from '../support.ts';
 import { workUntilOver } from './support.ts';
@@ -55,14 +55,20 @@ test.each(contents)('names of %s are others in the table, and a comparison has t
   const dataset = newDataset();
   const objectsOf = [await put(format, await content())];
   const request = { format, objects: objectsOf, rename: names };
-  const job = await workUntilOver(ctx, await beginImport(ctx, dataset, 'm', request, undefined));
+  const job = await workUntilOver(ctx, await scheduleImport(ctx, dataset, 'm', request, undefined));
   expect([job.state, job.error]).toEqual(['done', null]);
   expect(await storedIn(dataset)).toEqual(rows);
-  const compared = await workUntilOver(ctx, await beginCompare(ctx, dataset, 'm', request, undefined));
+  const compared = await workUntilOver(ctx, await scheduleImportVerification(ctx, dataset, 'm', request, undefined));
   expect(compared.result).toMatchObject({ equal: true, rows: { source: 2, table: 2 } });
   const { result } = await workUntilOver(
     ctx,
-    await beginCompare(ctx, dataset, 'm', { ...request, rename: { ...names, _value: 'other' } }, undefined),
+    await scheduleImportVerification(
+      ctx,
+      dataset,
+      'm',
+      { ...request, rename: { ...names, _value: 'other' } },
+      undefined,
+    ),
   );
   expect(result).toMatchObject({ equal: false, columns: { onlyInSource: ['other'], onlyInTable: ['value'] } });
 });
@@ -100,7 +106,7 @@ test('a name that becomes one that is there, or that is not there, is refused', 
   ];
   for (const [format, content] of contentsOf) {
     const request = { format, objects: [await put(format, content)], rename: { _nd: 'id' } };
-    const { state, error } = await workUntilOver(ctx, await beginImport(ctx, newDataset(), 'm', request, undefined));
+    const { state, error } = await workUntilOver(ctx, await scheduleImport(ctx, newDataset(), 'm', request, undefined));
     expect([state, error]).toEqual(['failed', expect.stringMatching(/no (?:column|name) _nd, which is to be renamed/)]);
   }
 });

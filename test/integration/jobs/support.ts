@@ -1,8 +1,8 @@
 import { expect } from 'vitest';
 import { qualifiedName } from '../../../src/core/identifiers.ts';
 import { type Job, readJob } from '../../../src/jobs/job.ts';
-import { workOnJobs } from '../../../src/jobs/runner.ts';
-import { jobSteps } from '../../../src/operations/job-handlers.ts';
+import { runDueJobs } from '../../../src/jobs/runner.ts';
+import { jobHandlers } from '../../../src/operations/job-handlers.ts';
 import { at, flush, type Instance, newDataset, onStored, send, tableOf } from '../support.ts';
 
 /** Works on an instance's jobs until one of them is over. */
@@ -12,7 +12,7 @@ export async function workUntilOver(own: Instance, { id }: Pick<Job, 'id'>): Pro
   await expect
     .poll(
       async () => {
-        await workOnJobs(own, jobSteps, own.now() + 5_000);
+        await runDueJobs(own, jobHandlers, own.now() + 5_000);
         return (await readJob(own, id)).state;
       },
       { timeout },

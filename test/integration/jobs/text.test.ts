@@ -2,14 +2,14 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { readLog } from '../../../src/catalog/audit-log/read.ts';
 import { createJob, type Job, listJobs, readJob, retryJob } from '../../../src/jobs/job.ts';
-import { workOnJobs } from '../../../src/jobs/runner.ts';
+import { runDueJobs } from '../../../src/jobs/runner.ts';
 import type { OperationStep } from '../../../src/operations/deps.ts';
-import { beginImport } from '../../../src/operations/import/import.ts';
-import { beginCompare, compareStep } from '../../../src/operations/import/verify.ts';
-import { jobSteps } from '../../../src/operations/job-handlers.ts';
-import { beginChange } from '../../../src/operations/row-changes/change-rows.ts';
+import { scheduleImport } from '../../../src/operations/import/import.ts';
+import { scheduleImportVerification, verifyImportStep } from '../../../src/operations/import/verify.ts';
+import { jobHandlers } from '../../../src/operations/job-handlers.ts';
+import { scheduleRowChange } from '../../../src/operations/row-changes/change-rows.ts';
 import type { RowsChange } from '../../../src/operations/row-changes/changed-rows.ts';
-import { listComparisons, recordComparison } from '../../../src/operations/takeover/differences.ts';
+import { listDifferences, recordDifference } from '../../../src/operations/takeover/differences.ts';
 import { fromJsonb, toJsonb, toText } from '../../../src/stores/postgres/jsonb.ts';
 import { at, flush, newDataset, newInstance, query, send } from '../support.ts';
 import { workUntilOver } from './support.ts';
@@ -66,7 +66,7 @@ describe('rows with a NUL in a value', () => {
     );
     await flush(ctx, dataset);
     const change = async (request: RowsChange) => {
-      const job = await workUntilOver(ctx, await beginChange(ctx, { dataset, table: 'm', request }));
+      const job = await workUntilOver(ctx, await scheduleRowChange(ctx, { dataset, table: 'm', request }));
       expect([job.state, job.error, job.request]).toEqual(['done', null, JSON.parse(JSON.stringify(request))]);
       return job;
     };
@@ -88,7 +88,7 @@ describe('rows with a NUL in a value', () => {
     await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
     const key = await put(`{${time},"v":1}\n{${time},"v":"a\\u0000b"}\n`);
     const request = { format: 'ndjson' as const, objects: [key] };
-    const job = await workUntilOver(ctx, await beginImport(ctx, dataset, 'm', request, undefined));
+    const job = await workUntilOver(ctx, await scheduleImport(ctx, dataset, 'm', request, undefined));
     expect([job.state, job.attempts]).toEqual(['failed', 1]);
     expect(job.progress).toMatchObject({ wrong: 1, rows: [{ object: key, row: 1, field: 'v', value: 'a\0b' }] });
     expect((await retryJob(ctx, job.id)).progress).toEqual(job.progress);
@@ -102,7 +102,7 @@ describe('rows with a NUL in a value', () => {
       format: 'ndjson' as const,
       objects: [await put(`{${time},"s":"there\\u0000","other\\u0000":1}\n`)],
     };
-    const job = await workUntilOver(ctx, await beginCompare(ctx, dataset, 'm', request, undefined));
+    const job = await workUntilOver(ctx, await scheduleImportVerification(ctx, dataset, 'm', request, undefined));
     expect([job.state, job.error]).toEqual(['done', null]);
     const { differingRows, columns } = job.result as { differingRows: { row: { s: string } }[]; columns: object };
     expect(differingRows.map(({ row }) => row.s).sort()).toEqual(['here\0', 'there\0']);
@@ -114,8 +114,8 @@ describe('rows with a NUL in a value', () => {
     const counts = { origin: 1, here: 1, originOnly: 1, hereOnly: 1 };
     const found = { table: 'm', query: '\0{', reason: 'rows' as const, fields: ['s\0'], counts };
     const rows = { originOnly: [{ s: 'a\0' }], hereOnly: [{ 's\ud83d': 'b\ud83d' }] };
-    await recordComparison(ctx, dataset, { ...found, ...rows });
-    expect(await listComparisons(ctx, dataset, undefined, 10)).toMatchObject([
+    await recordDifference(ctx, dataset, { ...found, ...rows });
+    expect(await listDifferences(ctx, dataset, undefined, 10)).toMatchObject([
       { ...found, ...rows, query: '\\u0000{' },
     ]);
   });
@@ -132,11 +132,11 @@ describe('an import of what ClickHouse cannot read ends, and says which row it i
     const good = `{${time},"s":"${'['.repeat(9_000)}"}\n`;
     const key = await put(`${good}${good}{${time},${member}}\n${good}`);
     const request = { format: 'ndjson' as const, objects: [key] };
-    const job = await workUntilOver(ctx, await beginImport(ctx, dataset, 'm', request, undefined));
+    const job = await workUntilOver(ctx, await scheduleImport(ctx, dataset, 'm', request, undefined));
     expect([job.state, job.attempts]).toEqual(['failed', 1]);
     expect(job.error).toMatch(new RegExp(`^Object ${key} cannot be read as ndjson at row 3\\b`));
     await send(ctx, dataset, [{ timestamp: at(1), s: 'a' }]);
-    const compared = await workUntilOver(ctx, await beginCompare(ctx, dataset, 'm', request, undefined));
+    const compared = await workUntilOver(ctx, await scheduleImportVerification(ctx, dataset, 'm', request, undefined));
     // It reads with other eyes, which can; the row is one that the table lacks.
     expect([compared.state, compared.result]).toEqual(['done', expect.objectContaining({ equal: false })]);
   });
@@ -148,7 +148,7 @@ describe('an import of what ClickHouse cannot read ends, and says which row it i
   ])('%s', async (_, member, name, why) => {
     const key = await put(`{${time}}\n{${time},${member}}\n`);
     const request = { format: 'ndjson' as const, objects: [key] };
-    const job = await workUntilOver(ctx, await beginImport(ctx, newDataset(), 'm', request, undefined));
+    const job = await workUntilOver(ctx, await scheduleImport(ctx, newDataset(), 'm', request, undefined));
     expect([job.state, job.attempts]).toEqual(['failed', 1]);
     expect(job.error).toContain(`1 row cannot be stored, the first one ${name} in row 1 of object ${key} (line 2): `);
     expect(job.error).toMatch(why);
@@ -159,14 +159,18 @@ test('a comparison that died between its last look and its record begins anew', 
   const dataset = newDataset();
   await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
   const request = { format: 'ndjson' as const, objects: [await put(`{${time},"v":2}\n`)] };
-  let job = await beginCompare(ctx, dataset, 'm', request, undefined);
-  let outcome = await compareStep(ctx, job, ctx.now() + 60_000);
-  for (; 'progress' in outcome && !('failed' in outcome); outcome = await compareStep(ctx, job, ctx.now() + 60_000)) {
+  let job = await scheduleImportVerification(ctx, dataset, 'm', request, undefined);
+  let outcome = await verifyImportStep(ctx, job, ctx.now() + 60_000);
+  for (
+    ;
+    'progress' in outcome && !('failed' in outcome);
+    outcome = await verifyImportStep(ctx, job, ctx.now() + 60_000)
+  ) {
     job = { ...job, progress: outcome.progress };
   }
   expect(outcome).toMatchObject({ done: { equal: false } });
   // What it had read is gone, and its progress says that it is there.
-  const again = await compareStep(ctx, job, ctx.now() + 60_000);
+  const again = await verifyImportStep(ctx, job, ctx.now() + 60_000);
   expect(again).toMatchObject({ progress: { until: job.progress.until } });
   expect(again).not.toMatchObject({ progress: { staging: expect.anything() } });
   expect((await workUntilOver(ctx, job)).result).toEqual((outcome as { done: object }).done);
@@ -179,7 +183,7 @@ describe('a job that can never succeed ends with the reason', () => {
     const dataset = newDataset();
     await send(ctx, dataset, [{ timestamp: at(1), s: 'a' }]);
     const rows: RowsChange['rows'] = { filters: { columns: [{ column: 's', op: 'matches', value: '(' }] } };
-    const job = await workUntilOver(ctx, await beginChange(ctx, { dataset, table: 'm', request: { rows } }));
+    const job = await workUntilOver(ctx, await scheduleRowChange(ctx, { dataset, table: 'm', request: { rows } }));
     expect([job.state, job.attempts]).toEqual(['failed', 1]);
     expect(job.error).toMatch(/^A regular expression cannot be read/);
   });
@@ -198,7 +202,7 @@ describe('a job that can never succeed ends with the reason', () => {
     const next = await createJob(own, { kind: 'backup', dataset: null, table: null, request: {} });
     const step: OperationStep<'backup'> = (_ctx, { id }) =>
       Promise.resolve(id === job.id ? { done: {}, alongside: [[refused]] } : { done: { well: true } });
-    await workOnJobs(own, { ...jobSteps, backup: step }, own.now() + 5_000);
+    await runDueJobs(own, { ...jobHandlers, backup: step }, own.now() + 5_000);
     expect(await readJob(own, job.id)).toMatchObject({
       state: 'failed',
       attempts: 1,
@@ -213,9 +217,9 @@ describe('a job that can never succeed ends with the reason', () => {
   ])('but not where Postgres refuses %s', async (_, refused) => {
     const job = await createJob(own, { kind: 'backup', dataset: null, table: null, request: {} });
     const step: OperationStep<'backup'> = () => Promise.resolve({ done: {}, alongside: [[refused]] });
-    await workOnJobs(own, { ...jobSteps, backup: step }, own.now() + 500);
+    await runDueJobs(own, { ...jobHandlers, backup: step }, own.now() + 500);
     const { state, attempts }: Job = await readJob(own, job.id);
     expect([state, attempts]).toEqual(['running', 1]);
-    await workOnJobs(own, { ...jobSteps, backup: () => Promise.resolve({ done: {} }) }, own.now() + 5_000);
+    await runDueJobs(own, { ...jobHandlers, backup: () => Promise.resolve({ done: {} }) }, own.now() + 5_000);
   });
 });

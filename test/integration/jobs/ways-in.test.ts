@@ -2,11 +2,11 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { deleteTable } from '../../../src/catalog/change-table.ts';
-import { atWhole } from '../../../src/catalog/lane-location.ts';
+import { atAllRows } from '../../../src/catalog/lane-location.ts';
 import { type IngestRequest, ingestRows } from '../../../src/ingest/ingest.ts';
 import { createJob } from '../../../src/jobs/job.ts';
-import { workOnJobs } from '../../../src/jobs/runner.ts';
-import { jobSteps } from '../../../src/operations/job-handlers.ts';
+import { runDueJobs } from '../../../src/jobs/runner.ts';
+import { jobHandlers } from '../../../src/operations/job-handlers.ts';
 import { discardRecords, openRecords, replayRecords } from '../../../src/operations/quarantine/replay.ts';
 import type { RowFormat } from '../../../src/schema/prepare.ts';
 import type { Field } from '../../../src/schema/types.ts';
@@ -57,7 +57,7 @@ async function storedIn(dataset: string) {
   const orderBy = [{ column: 'timestamp' }];
   const asked = { columns: columns.map(({ name }) => name), orderBy, limit: 1_000 };
   const { text } = await query(own, dataset, { ...asked, timeRange: { end: at(59) } });
-  const { at: server, nameOf } = atWhole(own, [table]);
+  const { node: server, nameOf } = atAllRows(own, [table]);
   const quoted = columns.map(({ name }) => `\`${name.replace(/[\\`]/g, '\\$&')}\``);
   const bytes = await server.clickhouse.rows<{ row: string }>(
     `SELECT hex(formatRow('RowBinary', ${quoted.join(', ')})) AS row FROM ${nameOf(table)}
@@ -121,7 +121,7 @@ describe.each(tables.slice(0, 3))('%s', (_, rows) => {
     await deleteTable(ctx, dataset, 'm', 0);
     await expect
       .poll(async () => {
-        await workOnJobs(ctx, jobSteps, ctx.now() + 5_000);
+        await runDueJobs(ctx, jobHandlers, ctx.now() + 5_000);
         return (await ctx.postgres.rows('select 1 from tables where dataset = $1 and dropped_at is null', [dataset]))
           .length;
       })

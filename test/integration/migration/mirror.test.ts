@@ -7,11 +7,11 @@ import type { Context } from '../../../src/create-context.ts';
 import { flushTable } from '../../../src/flush/flush-table.ts';
 import { ingestRows } from '../../../src/ingest/ingest.ts';
 import { type Job, listJobs, readJob, retryJob } from '../../../src/jobs/job.ts';
-import { workOnJobs } from '../../../src/jobs/runner.ts';
-import { jobSteps } from '../../../src/operations/job-handlers.ts';
+import { runDueJobs } from '../../../src/jobs/runner.ts';
+import { jobHandlers } from '../../../src/operations/job-handlers.ts';
 import { auditTable } from '../../../src/operations/row-audit/audit-table.ts';
-import { beginChange } from '../../../src/operations/row-changes/change-rows.ts';
-import { mirroredOf } from '../../../src/operations/takeover/mirror-state.ts';
+import { scheduleRowChange } from '../../../src/operations/row-changes/change-rows.ts';
+import { readMirrorState } from '../../../src/operations/takeover/mirror-state.ts';
 import { catalogueGauges } from '../../../src/telemetry/gauges.ts';
 import { rememberBuffer } from '../../faults/failover.ts';
 import { workUntilOver } from '../jobs/support.ts';
@@ -52,7 +52,7 @@ async function work(own: Context, dataset: string): Promise<void> {
     `update jobs set due_at = now(), claimed_until = null where kind = 'mirror' and dataset = $1 and state in ('queued', 'running')`,
     [dataset],
   );
-  await workOnJobs(own, jobSteps, own.now() + 1_000);
+  await runDueJobs(own, jobHandlers, own.now() + 1_000);
 }
 
 let hours = 0;
@@ -69,7 +69,7 @@ async function untilEqual(dataset: string, tables = ['m'], more: Record<string, 
       hours += 1;
       const own = instance(hours * 3_600_000, more);
       await work(own, dataset);
-      return (await mirroredOf(ctx, dataset))?.behindRows;
+      return (await readMirrorState(ctx, dataset))?.behindRows;
     })
     .toBe(0);
 }
@@ -113,7 +113,7 @@ describe('a mirror', () => {
         if (from > (inLane.get(`${table} ${lane}`) ?? 0)) inLane.set(`${table} ${lane}`, to);
       }
       expect([...inLane.keys()].filter((lane) => lane.includes('.m ')).length).toBe(lanes);
-      expect(await mirroredOf(ctx, dataset)).toEqual({
+      expect(await readMirrorState(ctx, dataset)).toEqual({
         ...{ behindRows: 0, oldestAge_ms: null, stoppedLanes: 0, error: null },
       });
       const { table, n } = { table: await mirrorJob(dataset), n: await mirrorJob(dataset, 'n') };
@@ -123,7 +123,7 @@ describe('a mirror', () => {
       await workUntilOver(ctx, n);
       await sendTo(dataset, 'm', 99);
       await mirrorDue(ctx);
-      expect(await mirroredOf(ctx, dataset)).toBeUndefined();
+      expect(await readMirrorState(ctx, dataset)).toBeUndefined();
       expect(numbers(dataset)).not.toContain(99);
     },
   );
@@ -294,8 +294,8 @@ describe('a mirror', () => {
     expect(waits[1]).toBeGreaterThanOrEqual(90);
     expect(waits.filter((_, n) => n !== 1)).toEqual([...waits.filter((_, n) => n !== 1)].sort((a, b) => a - b));
     expect(new Set(waits).size).toBeGreaterThan(2);
-    expect(await mirroredOf(ctx, dataset)).toMatchObject({ behindRows: 1, error: expect.stringContaining('503') });
-    expect((await mirroredOf(ctx, dataset))?.oldestAge_ms).toBeGreaterThan(0);
+    expect(await readMirrorState(ctx, dataset)).toMatchObject({ behindRows: 1, error: expect.stringContaining('503') });
+    expect((await readMirrorState(ctx, dataset))?.oldestAge_ms).toBeGreaterThan(0);
     await ctx.postgres.rows(`update jobs set attempts = 100 where id = $1`, [(await mirrorJob(dataset)).id]);
     const away = { ...instance(), postgres: ctx.postgres };
     away.clickhouse = { ...ctx.clickhouse, send: () => Promise.reject(new Error('away')) };
@@ -321,7 +321,7 @@ describe('a mirror', () => {
     const alarms = own.events.filter(({ event }) => event === 'mirror-stopped');
     expect(alarms).toEqual([expect.objectContaining({ alarm: true, dataset, status: 400, code: 'urn:x:invalid' })]);
     const lane = alarms[0]?.lane;
-    expect(await mirroredOf(ctx, dataset)).toMatchObject({ stoppedLanes: 1, error: job.error });
+    expect(await readMirrorState(ctx, dataset)).toMatchObject({ stoppedLanes: 1, error: job.error });
     expect(await catalogueGauges(ctx)).toContainEqual({
       ...{ name: 'timestore_mirror_stopped_lanes', labels: { dataset, table: 'm' }, value: 1 },
     });
@@ -374,7 +374,7 @@ describe('a mirror', () => {
     await age(2);
     expect(await workOnce()).toEqual([expect.objectContaining({ alarm: true, dataset, lane: 0, from: 1, hours: 24 })]);
     expect(taken).toBe(before + 1);
-    expect(await mirroredOf(ctx, dataset)).toMatchObject({
+    expect(await readMirrorState(ctx, dataset)).toMatchObject({
       stoppedLanes: 1,
       error: expect.stringMatching(/forgotten the keys/),
     });
@@ -400,7 +400,7 @@ describe('a mirror', () => {
     await imported(1, 1);
     await imported(3, 4);
     await flush(ctx, dataset);
-    expect((await mirroredOf(ctx, dataset))?.behindRows).toBe(2);
+    expect((await readMirrorState(ctx, dataset))?.behindRows).toBe(2);
     // The original takes the first range, and nobody hears of it.
     origin.fateOf = () => 'after';
     await mirrorDue(ctx);
@@ -408,7 +408,7 @@ describe('a mirror', () => {
     await work(instance(), dataset);
     expect(numbers(dataset)).toEqual([1]);
     const rows = { filters: { columns: [{ column: 'v', op: 'eq' as const, value: 1 }] } };
-    await workUntilOver(ctx, await beginChange(ctx, { dataset, table: 'm', request: { rows } }));
+    await workUntilOver(ctx, await scheduleRowChange(ctx, { dataset, table: 'm', request: { rows } }));
     await sendTo(dataset, 'm', 6);
     origin.fateOf = () => undefined;
     await untilEqual(dataset);
@@ -425,7 +425,7 @@ describe('a mirror', () => {
     origin.fateOf = () => 'after';
     for (let n = 0; n < 3; n += 1) await work(instance(), dataset);
     const request = { rows: { timeRange: { start: at(0) } }, set: { w: 'y' } };
-    await workUntilOver(ctx, await beginChange(ctx, { dataset, table: 'm', request }));
+    await workUntilOver(ctx, await scheduleRowChange(ctx, { dataset, table: 'm', request }));
     origin.fateOf = () => undefined;
     await untilEqual(dataset);
     expect(origin.rowsOf(dataset)).toMatchObject([
@@ -437,7 +437,7 @@ describe('a mirror', () => {
     origin.fateOf = () => ({ status: 422, body: { type: 'urn:original:key-reused' } });
     await flush(ctx, dataset);
     for (let n = 0; n < 3; n += 1) await work(instance(), dataset);
-    expect(await mirroredOf(ctx, dataset)).toMatchObject({ stoppedLanes: 1, behindRows: 1 });
+    expect(await readMirrorState(ctx, dataset)).toMatchObject({ stoppedLanes: 1, behindRows: 1 });
   });
 
   describe('sends each row that a failover of the hot buffer leaves, once:', () => {
@@ -464,9 +464,9 @@ describe('a mirror', () => {
         await untilEqual(dataset);
         await failOver();
         await sendTo(dataset, 'm', round + 4);
-        expect(await mirroredOf(ctx, dataset)).toMatchObject({ behindRows: 1 });
+        expect(await readMirrorState(ctx, dataset)).toMatchObject({ behindRows: 1 });
         await flush(ctx, dataset);
-        expect(await mirroredOf(ctx, dataset)).toMatchObject({ behindRows: 1, oldestAge_ms: expect.any(Number) });
+        expect(await readMirrorState(ctx, dataset)).toMatchObject({ behindRows: 1, oldestAge_ms: expect.any(Number) });
         await untilEqual(dataset);
         for (const v of [5, 6, 7, 8]) await sendTo(dataset, 'm', round + v);
         await untilEqual(dataset);

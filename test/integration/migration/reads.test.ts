@@ -1,10 +1,10 @@
 import type { ServerResponse } from 'node:http';
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest';
 import { changeDataset } from '../../../src/catalog/datasets.ts';
-import { applyReads, type Reads, readsOf } from '../../../src/catalog/read-routing.ts';
+import { applyReadMode, type Reads, readMode } from '../../../src/catalog/read-routing.ts';
 import { StoreError } from '../../../src/core/errors.ts';
-import { recordComparison } from '../../../src/operations/takeover/differences.ts';
-import { compareRead } from '../../../src/operations/takeover/shadow-reads.ts';
+import { recordDifference } from '../../../src/operations/takeover/differences.ts';
+import { shadowRead } from '../../../src/operations/takeover/shadow-reads.ts';
 import { queryTable } from '../../../src/query/execution/query-table.ts';
 import { type CountingProxy, startCountingProxy } from '../../bench/counting-proxy.ts';
 import { startMiniflare } from '../http/miniflare.ts';
@@ -249,7 +249,7 @@ describe('reads that are compared', () => {
     await send(ctx, dataset, [{ timestamp: at(1), v: 123456 }]);
     const text = Promise.resolve(JSON.stringify({ rows: [{ timestamp: at(1), v: 654321 }] }));
     const there = { status: 200, type: 'application/json', text };
-    await compareRead(ctx, dataset, '{"tableName":"m"}', there, (body) =>
+    await shadowRead(ctx, dataset, '{"tableName":"m"}', there, (body) =>
       queryTable(ctx, everyone, dataset, body, { format: 'json', signal: new AbortController().signal }),
     );
     const [event] = ctx.events.filter((each) => each.event === 'read-compared');
@@ -265,7 +265,7 @@ describe('reads that are compared', () => {
     for (let n = 0; n < 103; n += 1) {
       const found = { table: `t${n}`, query: '{}', reason: 'rows' as const, fields: [], counts };
       const originOnly = Array.from({ length: 12 }, () => ({ n: 2n ** 60n }));
-      await recordComparison(ctx, dataset, { ...found, originOnly, hereOnly: [] });
+      await recordDifference(ctx, dataset, { ...found, originOnly, hereOnly: [] });
     }
     const page = async (rest: string) =>
       (await (await call(`/v1/admin/datasets/${dataset}/comparisons${rest}`)).json()) as {
@@ -288,12 +288,12 @@ describe('who answers', () => {
     const dataset = await reading('off');
     const away = () => Promise.reject(new StoreError('postgres', 'did not answer', undefined));
     const other = { ...newInstance({ ...prefix, ...knowing(origin) }), postgres: { rows: away, transaction: away } };
-    expect(await readsOf(other, dataset)).toBe('off');
+    expect(await readMode(other, dataset)).toBe('off');
     // What an instance has seen it goes by for a while.
     await changeDataset(ctx, dataset, { migration: null }, undefined);
-    expect(await readsOf(other, dataset)).toBe('off');
-    expect(await readsOf({ ...other, now: () => Date.now() + 11_000 }, dataset)).toBe('on');
-    expect(await readsOf(newInstance(prefix), dataset)).toBe('on');
+    expect(await readMode(other, dataset)).toBe('off');
+    expect(await readMode({ ...other, now: () => Date.now() + 11_000 }, dataset)).toBe('on');
+    expect(await readMode(newInstance(prefix), dataset)).toBe('on');
   });
 
   test('is looked up in Postgres when the hot buffer has lost it, and nothing older comes back', async () => {
@@ -309,10 +309,10 @@ describe('who answers', () => {
       }
       return read;
     };
-    expect(await readsOf(slow, dataset)).toBe('off');
-    expect(await readsOf(newInstance({ ...prefix, ...knowing(origin) }), dataset)).toBe('compare');
-    await applyReads(ctx, dataset);
-    expect(await readsOf(ctx, dataset)).toBe('compare');
+    expect(await readMode(slow, dataset)).toBe('off');
+    expect(await readMode(newInstance({ ...prefix, ...knowing(origin) }), dataset)).toBe('compare');
+    await applyReadMode(ctx, dataset);
+    expect(await readMode(ctx, dataset)).toBe('compare');
   });
 
   test('nobody, once the dataset is being deleted', async () => {

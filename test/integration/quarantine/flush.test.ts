@@ -3,7 +3,7 @@ import { sealLane } from '../../../src/buffer/seal.ts';
 import { recordSkip } from '../../../src/buffer/skip.ts';
 import { snapshotTable } from '../../../src/buffer/snapshot.ts';
 import { atLane } from '../../../src/catalog/lane-location.ts';
-import { drainOutbox } from '../../../src/catalog/manifest-outbox.ts';
+import { drainManifestOutbox } from '../../../src/catalog/manifest-outbox.ts';
 import { StoreError } from '../../../src/core/errors.ts';
 import { qualifiedName } from '../../../src/core/identifiers.ts';
 import type { Context } from '../../../src/create-context.ts';
@@ -72,7 +72,7 @@ test('[elsewhere 15] a poison row neither stops its lane nor is lost, and no goo
     ['quarantined', 'm', 'flush', 2, 1],
     ['quarantined', 'm', 'flush', 3, 0],
   ]);
-  await drainOutbox(ctx);
+  await drainManifestOutbox(ctx);
   const [manifest] = await ctx.postgres.rows(
     'select rows, quarantined from manifests where dataset = $1 and "table" = $2 and seq_from = 2',
     [dataset, 'm'],
@@ -229,7 +229,7 @@ test('[elsewhere 27] an error of a view over the table says nothing of the rows:
   expect(await flush(ctx, dataset)).toMatchObject({ complete: true });
   await expectStored(ctx, table, 3);
   await expect(open(dataset)).rejects.toMatchObject({ code: 'not-found' });
-  await drainOutbox(ctx);
+  await drainManifestOutbox(ctx);
   const [manifest] = await ctx.postgres.rows<{ inserts: number }>(
     'select inserts from manifests where dataset = $1 and seq_from = 2',
     [dataset],

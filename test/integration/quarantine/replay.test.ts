@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { setQuota } from '../../../src/buffer/quota.ts';
 import { beginReplay, endReplay, TurnLost } from '../../../src/buffer/replays.ts';
 import { changeTable } from '../../../src/catalog/change-table.ts';
-import { TimestoreError } from '../../../src/core/errors.ts';
+import { ApiError } from '../../../src/core/errors.ts';
 import { qualifiedName } from '../../../src/core/identifiers.ts';
 import { ingestRows } from '../../../src/ingest/ingest.ts';
 import { discardRecords, openRecords, replayRecords } from '../../../src/operations/quarantine/replay.ts';
@@ -160,7 +160,7 @@ test('two at the same moment, and three, accept each row once', async () => {
     const replays = Array.from({ length: many }, () => replayRecords(forgetful(), dataset, records));
     for (const outcome of await Promise.allSettled(replays)) {
       // Whoever has lost its turn too often says so.
-      if (outcome.status === 'rejected') expect(outcome.reason).toBeInstanceOf(TimestoreError);
+      if (outcome.status === 'rejected') expect(outcome.reason).toBeInstanceOf(ApiError);
     }
     await replayRecords(forgetful(), dataset, records);
     await expectEachOnce(dataset);

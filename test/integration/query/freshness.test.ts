@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { sealLane } from '../../../src/buffer/seal.ts';
 import { decodeToken, encodeToken } from '../../../src/buffer/watermark-token.ts';
-import { TimestoreError } from '../../../src/core/errors.ts';
+import { ApiError } from '../../../src/core/errors.ts';
 import { at, flush, type Instance, newDataset, newInstance, query, send, sql, tableOf, through } from '../support.ts';
 
 const ctx = newInstance();
@@ -244,7 +244,7 @@ describe.each(ways)('%s', (_, ask) => {
   ])('%j is refused in words', async (body, words) => {
     const { dataset } = await newTail(0);
     const { outcome } = await timed(() => ask(ctx, dataset, body));
-    expect(outcome).toBeInstanceOf(TimestoreError);
+    expect(outcome).toBeInstanceOf(ApiError);
     expect(outcome).toMatchObject({ code: 'invalid-request', message: expect.stringContaining(words) });
   });
 

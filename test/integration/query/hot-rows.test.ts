@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { ingestRows } from '../../../src/ingest/ingest.ts';
-import { formOf } from '../../../src/query/execution/multipart-request.ts';
+import { multipartRequest } from '../../../src/query/execution/multipart-request.ts';
 import { compareText, containsText, likeText } from '../../../src/query/hot/text.ts';
 import { hotJson } from '../../../src/query/hot/values.ts';
 import type { Table } from '../../../src/schema/table.ts';
@@ -61,7 +61,7 @@ test('numbers of vectors are written as ClickHouse writes them', async () => {
       return bits.getUint32(0);
     });
     const sql = 'SELECT arrayMap(x -> reinterpretAsFloat32(toUInt32(x)), {bits:Array(UInt32)}) AS v FORMAT JSONEachRow';
-    const { body, settings } = formOf(sql, { param_bits: `[${patterns}]` });
+    const { body, settings } = multipartRequest(sql, { param_bits: `[${patterns}]` });
     const answer = await ctx.reader.send({ settings, body, timeout_ms: 30_000 });
     const there = answer.trim().slice('{"v":['.length, -']}'.length).split(',');
     const here = hotJson(`vector(${some.length})`, some).slice(1, -1).split(',');
@@ -104,7 +104,7 @@ test('texts are found, matched and put in order as ClickHouse does it', async ()
       async (needle, pattern, some) => {
         const texts = [...some, ...some.map((each) => `${each.slice(0, 3)}${needle}${each.slice(3)}`.toWellFormed())];
         const each = (is: string) => `arrayMap(t -> toUInt8(${is}), {t:Array(String)})`;
-        const { body, settings } = formOf(
+        const { body, settings } = multipartRequest(
           `SELECT ${each('t LIKE {p:String}')} AS l, ${each('t NOT LIKE {p:String}')} AS n, ${each('position(t, {s:String}) > 0')} AS c,
           ${each('startsWith(t, {s:String})')} AS b, ${each('endsWith(t, {s:String})')} AS e, ${each('t < {s:String}')} AS o
          FORMAT JSONEachRow`,

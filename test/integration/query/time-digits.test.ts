@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { ingestRows } from '../../../src/ingest/ingest.ts';
 import { readJob } from '../../../src/jobs/job.ts';
-import { workOnJobs } from '../../../src/jobs/runner.ts';
-import { beginImport } from '../../../src/operations/import/import.ts';
-import { jobSteps } from '../../../src/operations/job-handlers.ts';
+import { runDueJobs } from '../../../src/jobs/runner.ts';
+import { scheduleImport } from '../../../src/operations/import/import.ts';
+import { jobHandlers } from '../../../src/operations/job-handlers.ts';
 import { queryTable } from '../../../src/query/execution/query-table.ts';
 import { queryBody } from '../../../src/query/request/parse.ts';
 import { querySql, sqlBody } from '../../../src/query/sql/run-sql.ts';
@@ -176,9 +176,9 @@ test('Parquet is imported with all its digits, and refused where a table keeps f
   const rows = (times: string[], digits: number) =>
     `SELECT toDateTime64(arrayJoin([${times.map((time) => `'${time}'`).join()}]), ${digits}, 'UTC') AS timestamp`;
   const done = async (dataset: string, objects: string[]) => {
-    const { id } = await beginImport(ctx, dataset, 'm', { format: 'parquet', objects }, undefined);
+    const { id } = await scheduleImport(ctx, dataset, 'm', { format: 'parquet', objects }, undefined);
     for (;;) {
-      await workOnJobs(ctx, jobSteps, ctx.now() + 60_000);
+      await runDueJobs(ctx, jobHandlers, ctx.now() + 60_000);
       const job = await readJob(ctx, id);
       if (job.state === 'done' || job.state === 'failed') return job;
     }

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { TimestoreError } from '../../../src/core/errors.ts';
+import { ApiError } from '../../../src/core/errors.ts';
 import { everyNode } from '../../../src/stores/clickhouse/servers.ts';
 import { at, flush, newDataset, newInstance, query, send, sql } from '../support.ts';
 
@@ -236,8 +236,8 @@ async function expectRefused(text: string, body: object = {}): Promise<void> {
     (answer) => `answered ${answer.text}`,
     (error: unknown) => error,
   );
-  expect(outcome, text).toBeInstanceOf(TimestoreError);
-  const { code, message } = outcome as TimestoreError;
+  expect(outcome, text).toBeInstanceOf(ApiError);
+  const { code, message } = outcome as ApiError;
   expect(['invalid-request', 'not-found', 'limit-exceeded'], `${text}: ${message}`).toContain(code);
   const told = text.includes('_tail') ? message.replaceAll('__ts_tail0', '') : message;
   expect(told).not.toMatch(new RegExp(`${secret}|__ts_[0-9]|__ts_tail|Exception|SELECT \\S+ FROM`));
@@ -489,7 +489,7 @@ test('[elsewhere 12] generated SQL reads tables of the caller’s own dataset, o
       const answer = await ask(marked).catch((error: unknown) => error);
       if (answer instanceof Error) {
         outcomes.refused += 1;
-        expect(answer, text).toBeInstanceOf(TimestoreError);
+        expect(answer, text).toBeInstanceOf(ApiError);
         expect(answer.message).not.toContain(String(secret));
       } else {
         outcomes.answered += 1;

@@ -3,7 +3,7 @@ import { readUsage } from '../../../src/buffer/quota.ts';
 import { snapshotTable } from '../../../src/buffer/snapshot.ts';
 import { changeTable, deleteTable, requireTable } from '../../../src/catalog/change-table.ts';
 import { changeDataset } from '../../../src/catalog/datasets.ts';
-import { drainOutbox } from '../../../src/catalog/manifest-outbox.ts';
+import { drainManifestOutbox } from '../../../src/catalog/manifest-outbox.ts';
 import { makeTable } from '../../../src/catalog/table-ddl.ts';
 import { qualifiedName } from '../../../src/core/identifiers.ts';
 import { flushTable } from '../../../src/flush/flush-table.ts';
@@ -11,7 +11,7 @@ import { ingestRows } from '../../../src/ingest/ingest.ts';
 import { createJob } from '../../../src/jobs/job.ts';
 import { backupKey } from '../../../src/operations/backup/backup.ts';
 import { dropOrphanTables, removeOrphanObjects } from '../../../src/operations/reconcile/orphans.ts';
-import { lookAtStorage, reconcileDue } from '../../../src/operations/reconcile/reconcile-due.ts';
+import { inspectStorage, reconcileDue } from '../../../src/operations/reconcile/reconcile-due.ts';
 import { reconcileTable } from '../../../src/operations/reconcile/reconcile-table.ts';
 import { auditTable } from '../../../src/operations/row-audit/audit-table.ts';
 import type { Table } from '../../../src/schema/table.ts';
@@ -118,7 +118,7 @@ describe('a retention', () => {
       ctx.postgres.rows('select seq_from, seq_to, rows, trigger from manifests where dataset = $1 order by seq_from', [
         dataset,
       ]);
-    await drainOutbox(ctx);
+    await drainManifestOutbox(ctx);
     expect(await manifests()).toHaveLength(5);
     await expect
       .poll(async () => (await reconcileTable(ctx, table)).drift.map(({ what }) => what))
@@ -221,7 +221,7 @@ describe('the look at ClickHouse', () => {
     const before = await readUsage(ctx, table.dataset);
     expect(before).toMatchObject({ storedBytes: 0 });
     expect(before.bytesSince).toBeGreaterThan(0);
-    await lookAtStorage(ctx);
+    await inspectStorage(ctx);
     const after = await readUsage(ctx, table.dataset);
     expect(after.bytesSince).toBe(0);
     const [held] = await ctx.clickhouse.rows<{ n: string }>(

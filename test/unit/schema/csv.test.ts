@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { TimestoreError } from '../../../src/core/errors.ts';
+import { ApiError } from '../../../src/core/errors.ts';
 import { prepare, schemaOf } from './support.ts';
 
 const csv = (text: string, options = {}) => prepare(text, { format: 'csv', ...options });
@@ -64,7 +64,7 @@ test.each([
   ['a line with more cells than names', 'timestamp,a\n0,1,2\n'],
   ['a quote that is not closed', 'timestamp,a\n0,"1\n'],
 ])('%s is malformed', (_, text) => {
-  expect(() => csv(text)).toThrow(TimestoreError);
+  expect(() => csv(text)).toThrow(ApiError);
 });
 
 test('a name that stands twice is refused in each row, and too many rows are too many', () => {

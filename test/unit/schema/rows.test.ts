@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { TimestoreError } from '../../../src/core/errors.ts';
+import { ApiError } from '../../../src/core/errors.ts';
 import { prepare, schemaOf } from './support.ts';
 
 const row = (members: string, time = 0) => `{"timestamp":${time}${members === '' ? '' : `,${members}`}}`;
@@ -32,7 +32,7 @@ describe('rows come as an object, a list or by line', () => {
     ['Infinity', row('"v":-Infinity')],
     ['nesting without end', row(`"j":${'['.repeat(100)}${']'.repeat(100)}`)],
   ])('%s is malformed, and says where', (_, text) => {
-    expect(() => prepare(text)).toThrow(TimestoreError);
+    expect(() => prepare(text)).toThrow(ApiError);
     expect(() => prepare(text)).toThrow(/The body is/);
   });
 

@@ -9,7 +9,7 @@ import { type Io, print } from '../../io.ts';
 import { tablePath } from '../../paths.ts';
 import { type Item, showTable } from '../../show.ts';
 import { type FileOptions, fileOptions, findFiles, rowsOf } from './file-options.ts';
-import { receiptOf } from './jobs.ts';
+import { findReceipt } from './jobs.ts';
 
 type Side = { values: number; min: string | null; max: string | null; sum: string | null };
 
@@ -60,7 +60,7 @@ async function compare(name: string, paths: string[], options: FileOptions, io: 
 
 /** Has a table compared, and waits for it. Throws CliFailure where it cannot be. */
 export async function comparisonOf(timestore: Timestore, name: string, body: Item, io: Io): Promise<Comparison> {
-  return (await receiptOf(timestore, `${tablePath(name)}/comparisons`, body, io)) as Comparison;
+  return (await findReceipt(timestore, `${tablePath(name)}/comparisons`, body, io)) as Comparison;
 }
 
 /** Of what differs, in each table. */

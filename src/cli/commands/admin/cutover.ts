@@ -7,11 +7,11 @@ import { intoBucket } from '../../import/bucket.ts';
 import { findFile, isNamedDuckDb, type LocalFile } from '../../import/local-file.ts';
 import { rowCount } from '../../ingest/show-progress.ts';
 import type { Io } from '../../io.ts';
-import { type PatientOptions, patienceOption, sidesOf } from '../../options.ts';
+import { type PatientOptions, patienceOption, verificationSides } from '../../options.ts';
 import { datasetPath, tablePath } from '../../paths.ts';
 import { allOf, type Item } from '../../show.ts';
 import { comparisonOf, showComparison } from './compare.ts';
-import { receiptOf } from './jobs.ts';
+import { findReceipt } from './jobs.ts';
 
 type CuttingOver = PatientOptions & { back?: boolean };
 
@@ -84,7 +84,7 @@ async function cutOver(cutover: Cutover, texts: string[]): Promise<void> {
 
 /** Of `TABLE=FILE`. Throws CliFailure where either is not there. */
 async function sourceOf({ timestore, dataset, io }: Cutover, text: string): Promise<Source> {
-  const [table, path] = sidesOf('argument', text, 'TABLE=FILE');
+  const [table, path] = verificationSides('argument', text, 'TABLE=FILE');
   const isDuckDb = isNamedDuckDb(path);
   const find = async () => await findFile(path, isDuckDb ? { fromTable: table } : {}, io);
   await find();
@@ -107,7 +107,7 @@ async function bring(cutover: Cutover, { name, find }: Source): Promise<void> {
   const { objects, fields } = await intoBucket([file], { timestore, name, options }, io);
   const request = { objects, format: file.format };
   const body = { ...request, missingOnly: true, ...(fields.length > 0 && { fields }) };
-  const { rows } = (await receiptOf(timestore, `${tablePath(name)}/imports`, body, io)) as { rows: number };
+  const { rows } = (await findReceipt(timestore, `${tablePath(name)}/imports`, body, io)) as { rows: number };
   tell(cutover, `backfill  ${name}: ${rowCount(rows)} brought`);
   const compared = await comparisonOf(timestore, name, request, io);
   if (!compared.equal) {

@@ -5,7 +5,7 @@ import { CliFailure, exitCodes, failureOf, interrupted, usage } from '../../fail
 import { intoBucket } from '../../import/bucket.ts';
 import { follow, type Import, importPath, showImport } from '../../import/follow.ts';
 import type { LocalFile } from '../../import/local-file.ts';
-import { patiently } from '../../import/patiently.ts';
+import { retryPatiently } from '../../import/patiently.ts';
 import { ImportRecord } from '../../import/record.ts';
 import type { Io } from '../../io.ts';
 import { collect, number, type PatientOptions, patienceOption } from '../../options.ts';
@@ -181,7 +181,7 @@ async function begin(body: Item, { timestore, name, options, record, io }: Creat
   const { signal } = io;
   const headers = { 'idempotency-key': options.key ?? crypto.randomUUID() };
   try {
-    return await patiently(
+    return await retryPatiently(
       () => timestore.call<Import>('POST', `${tablePath(name)}/imports`, { body, headers, isRepeatable: true, signal }),
       { patienceMs: options.patience, signal },
     );

@@ -5,7 +5,7 @@ import type { Timestore } from '../../../client/index.ts';
 import { type CommonOptions, connect } from '../../config.ts';
 import { CliFailure, usage } from '../../failure.ts';
 import type { Io } from '../../io.ts';
-import { collect, number, sidesOf } from '../../options.ts';
+import { collect, number, verificationSides } from '../../options.ts';
 import { tablePath } from '../../paths.ts';
 import { allOf, confirm, type Item, showList, showOne } from '../../show.ts';
 import { type Choosing, choosingOptions, chosenRows, names } from '../query.ts';
@@ -31,7 +31,7 @@ async function whenOver(timestore: Timestore, begun: Job, io: Io): Promise<Job> 
 }
 
 /** Begins a job, and waits for it. Returns its receipt. Throws CliFailure for one that has failed. */
-export async function receiptOf(timestore: Timestore, path: string, body: Item, io: Io): Promise<unknown> {
+export async function findReceipt(timestore: Timestore, path: string, body: Item, io: Io): Promise<unknown> {
   const headers = { 'idempotency-key': randomUUID() };
   // An import is answered with other things than its job is.
   const { id } = await timestore.call<{ id: string }>('POST', path, {
@@ -138,7 +138,7 @@ export function rowCommands(program: Command, io: Io): void {
 }
 
 function settingOf(text: string): [string, unknown] {
-  const [column, value] = sidesOf('--set', text, 'COLUMN=VALUE');
+  const [column, value] = verificationSides('--set', text, 'COLUMN=VALUE');
   try {
     return [column, JSON.parse(value)];
   } catch {

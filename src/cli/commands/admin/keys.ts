@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { type CommonOptions, connect } from '../../config.ts';
 import { usage } from '../../failure.ts';
 import type { Io } from '../../io.ts';
-import { duration, number, sidesOf } from '../../options.ts';
+import { duration, number, verificationSides } from '../../options.ts';
 import { allOf, confirm, type Item, showList, showOne } from '../../show.ts';
 import { names } from '../query.ts';
 
@@ -97,6 +97,6 @@ export function keyCommands(program: Command, io: Io): void {
 }
 
 function filterOf(text: string): Item {
-  const [column, value] = sidesOf('--row-filter', text, 'COLUMN=VALUE');
+  const [column, value] = verificationSides('--row-filter', text, 'COLUMN=VALUE');
   return { column, value };
 }

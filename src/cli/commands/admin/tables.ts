@@ -1,7 +1,7 @@
 import { type Command, Option } from 'commander';
 import { type CommonOptions, connect, tableName } from '../../config.ts';
 import type { Io } from '../../io.ts';
-import { collect, number, sidesOf } from '../../options.ts';
+import { collect, number, verificationSides } from '../../options.ts';
 import { datasetPath, tablePath } from '../../paths.ts';
 import { allOf, type Item, showList, showOne } from '../../show.ts';
 import { names } from '../query.ts';
@@ -139,6 +139,6 @@ export function tableCommands(program: Command, io: Io): void {
 
 /** Of `--field NAME:TYPE`. Throws CliFailure. */
 export function fieldOf(text: string): { name: string; type: string } {
-  const [name, type] = sidesOf('--field', text, 'NAME:TYPE');
+  const [name, type] = verificationSides('--field', text, 'NAME:TYPE');
   return { name, type };
 }

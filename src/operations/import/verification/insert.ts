@@ -114,7 +114,7 @@ function inputOf(field: Field, schema: TableSchema): { type: string; value(x: st
 
 /** Puts rows into the staging table. Throws StoreError, ClickHouseError. */
 export async function insertChecked(
-  at: OperationNode,
+  node: OperationNode,
   staging: string,
   { schema, fields }: RowMaker,
   { attempt, object }: { attempt: number; object: number },
@@ -126,7 +126,7 @@ export async function insertChecked(
   const names = fields.map(({ name }) => quoteName(name)).join(', ');
   const values = inputs.map(({ value }, i) => value(`_v${i}`)).join(', ');
   await askLong(
-    at,
+    node,
     `INSERT INTO ${stagingName(staging)} (_attempt, _object, _place, ${names})
      SELECT {_attempt:UInt64}, {_object:UInt32}, _place, ${values} FROM input(${quoteString(structure)}) FORMAT JSONCompactEachRow\n${rows.join('\n')}\n`,
     {

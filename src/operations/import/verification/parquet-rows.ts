@@ -1,5 +1,5 @@
 import type { AsyncBuffer, Compressors, FileMetaData, RowGroup, SchemaElement } from 'hyparquet';
-import { StoreError, TimestoreError } from '../../../core/errors.ts';
+import { ApiError, StoreError } from '../../../core/errors.ts';
 import type { OperationNode } from '../../deps.ts';
 import { compressors as packing } from '../parquet-packing.ts';
 import { unreadable } from '../read-object.ts';
@@ -20,13 +20,18 @@ export type ParquetObject = {
 };
 
 /** Throws TimestoreError `invalid-request`, `conflict`; StoreError. */
-export async function openParquet(at: OperationNode, key: string, etag: string, bytes: number): Promise<ParquetObject> {
+export async function openParquet(
+  node: OperationNode,
+  key: string,
+  etag: string,
+  bytes: number,
+): Promise<ParquetObject> {
   const { parquetMetadataAsync } = await import('hyparquet');
   const { decompressLz4, decompressLz4Raw } = await import('./lz4.ts');
   const compressors = { ...packing, LZ4: decompressLz4, LZ4_RAW: decompressLz4Raw };
-  const file = await bucketFile(at, key, etag, bytes);
+  const file = await bucketFile(node, key, etag, bytes);
   const metadata = await parquetMetadataAsync(file).catch((error: unknown) => {
-    if (error instanceof TimestoreError || error instanceof StoreError) throw error;
+    if (error instanceof ApiError || error instanceof StoreError) throw error;
     throw unreadable(key, 'cannot be read as parquet: it is cut off, damaged or of another format');
   });
   const { schema } = metadata;
@@ -100,7 +105,7 @@ async function columnOf(object: ParquetObject, name: string, rowStart: number, r
       },
     });
   } catch (error) {
-    if (error instanceof TimestoreError || error instanceof StoreError) throw error;
+    if (error instanceof ApiError || error instanceof StoreError) throw error;
     throw unreadable(
       key,
       `cannot be read in column ${name}, rows ${rowStart + 1} to ${rowEnd}: ${(error as Error).message}`,
@@ -122,7 +127,7 @@ async function windowOf({ key, file }: ParquetObject, { columns }: RowGroup): Pr
   });
   if (chunks.some(({ start, end }) => end - start > chunkBytes_max)) {
     const limit = `${chunkBytes_max / 1024 ** 2} MiB`;
-    throw new TimestoreError(
+    throw new ApiError(
       'limit-exceeded',
       `Object ${key} has a column of more than ${limit} in a row group; write it with smaller row groups.`,
     );
@@ -139,8 +144,8 @@ async function windowOf({ key, file }: ParquetObject, { columns }: RowGroup): Pr
 
 const address_s = 3_600;
 
-async function bucketFile(at: OperationNode, key: string, etag: string, byteLength: number): Promise<AsyncBuffer> {
-  const url = await at.objects.presign(key, address_s);
+async function bucketFile(node: OperationNode, key: string, etag: string, byteLength: number): Promise<AsyncBuffer> {
+  const url = await node.objects.presign(key, address_s);
   return {
     byteLength,
     async slice(start, end = byteLength) {
@@ -154,7 +159,7 @@ async function bucketFile(at: OperationNode, key: string, etag: string, byteLeng
       }
       if (!answer.ok) throw new StoreError('s3', `answered ${answer.status} for object ${key}`, undefined);
       if (answer.headers.get('etag') !== etag) {
-        throw new TimestoreError('conflict', `Object ${key} was written again while it was read. It is read anew.`);
+        throw new ApiError('conflict', `Object ${key} was written again while it was read. It is read anew.`);
       }
       return bytes.byteLength > end - start ? bytes.slice(start, end) : bytes;
     },

@@ -45,30 +45,30 @@ const rowBytes_max = 8 * 1024 * 1024;
  *
  * @throws TimestoreError `invalid-request`, `conflict`, `limit-exceeded`; StoreError, ClickHouseError
  */
-export async function goOnWithSecond(at: OperationNode, second: Second, source: SecondSource): Promise<Second> {
-  return source.format === 'parquet' ? await readParquet(at, second, source) : await readText(at, second, source);
+export async function continueVerification(node: OperationNode, second: Second, source: SecondSource): Promise<Second> {
+  return source.format === 'parquet' ? await readParquet(node, second, source) : await readText(node, second, source);
 }
 
-async function etagOf(at: OperationNode, key: string): Promise<{ etag: string; bytes: number }> {
-  const found = await at.objects.find(key);
+async function etagOf(node: OperationNode, key: string): Promise<{ etag: string; bytes: number }> {
+  const found = await node.objects.find(key);
   if (found === undefined) throw unreadable(key, 'is not in the bucket');
   return found;
 }
 
-async function readText(at: OperationNode, second: Second, source: SecondSource): Promise<Second> {
+async function readText(node: OperationNode, second: Second, source: SecondSource): Promise<Second> {
   const { number, key, staging, table } = source;
   const format = source.format === 'csv' ? 'csv' : 'ndjson';
   if (second.text === undefined) {
-    const { etag } = await etagOf(at, key);
-    const lines = await loadLines(at, staging, { number, key, format, etag }, randomInt(2 ** 47));
+    const { etag } = await etagOf(node, key);
+    const lines = await loadLines(node, staging, { number, key, format, etag }, randomInt(2 ** 47));
     if (lines.lines === 0) throw unreadable(key, 'is empty');
     return { ...second, text: { ...lines, place: 0, line: 1, row: 0, seen: [] } };
   }
-  const sink = new Sink(at, second, source);
+  const sink = new Sink(node, second, source);
   let object = second.text;
   let rest = '';
   let isOver = false;
-  for await (const page of pagesOf(at, table, staging, number, object, object.place)) {
+  for await (const page of pagesOf(node, table, staging, number, object, object.place)) {
     const reader = new TextReader(format, object, rest + page.text, page.isLast, source.rename);
     const rows = reader.rows((message, row, line) =>
       unreadable(key, `cannot be read as ${format} at row ${row} (line ${line}): ${message}`),
@@ -80,24 +80,24 @@ async function readText(at: OperationNode, second: Second, source: SecondSource)
     }
     object = { ...object, ...reader.after(page), seen: [...new Set([...object.seen, ...reader.seen])] };
     isOver = page.isLast;
-    if (isOver || at.now() >= source.deadline_ms) break;
+    if (isOver || node.now() >= source.deadline_ms) break;
   }
   const next = sink.second();
   if (!isOver) return { ...next, text: object };
   return over({ ...next, text: undefined }, object.seen, source);
 }
 
-async function readParquet(at: OperationNode, second: Second, source: SecondSource): Promise<Second> {
+async function readParquet(node: OperationNode, second: Second, source: SecondSource): Promise<Second> {
   const { key, columns: chosen, table } = source;
-  const { etag, bytes } = await etagOf(at, key);
+  const { etag, bytes } = await etagOf(node, key);
   const begun = second.parquet ?? { etag, row: 0 };
-  const object = await openParquet(at, key, begun.etag, bytes);
+  const object = await openParquet(node, key, begun.etag, bytes);
   const inFile = [...object.columns.keys()];
   const names = inFile.map((name) => renamed(source.rename, name));
   const known = new Set(table.schema.fields.map(({ name }) => name));
   const isRead = (name: string) => known.has(name) && isNeeded(table.schema, chosen, name);
   const read = inFile.filter((name) => isRead(renamed(source.rename, name)));
-  const sink = new Sink(at, second, source);
+  const sink = new Sink(node, second, source);
   const total = object.metadata.row_groups.reduce((sum, { num_rows }) => sum + Number(num_rows), 0);
   let row = begun.row;
   for await (const slice of slicesOf(object, read, row)) {
@@ -112,7 +112,7 @@ async function readParquet(at: OperationNode, second: Second, source: SecondSour
     });
     await sink.put(rows, slice.place);
     row = slice.place + slice.rows;
-    if (row >= total || at.now() >= source.deadline_ms) break;
+    if (row >= total || node.now() >= source.deadline_ms) break;
   }
   const next = sink.second();
   if (row < total) return { ...next, parquet: { etag: begun.etag, row } };
@@ -135,7 +135,7 @@ function over(second: Second, names: string[], { key, columns, table, rename }: 
 
 /** Where rows go, and what cannot be one. */
 class Sink {
-  readonly #at: OperationNode;
+  readonly node: OperationNode;
   readonly #before: Second;
   readonly #source: SecondSource;
   readonly #attempt = randomInt(2 ** 47);
@@ -144,9 +144,9 @@ class Sink {
   #stored = 0;
   #wrong = 0;
 
-  constructor(at: OperationNode, before: Second, source: SecondSource) {
+  constructor(node: OperationNode, before: Second, source: SecondSource) {
     const { columns, table, format } = source;
-    this.#at = at;
+    this.node = node;
     this.#before = before;
     this.#source = source;
     this.#errors = [...before.errors];
@@ -174,7 +174,7 @@ class Sink {
       row += 1;
     }
     this.#stored += lines.length;
-    await insertChecked(this.#at, staging, this.#maker, { attempt: this.#attempt, object: number }, lines);
+    await insertChecked(this.node, staging, this.#maker, { attempt: this.#attempt, object: number }, lines);
   }
 
   second(): Second {
