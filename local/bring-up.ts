@@ -51,7 +51,10 @@ export async function bringUp(
 
   await Promise.race([building, stack.failed]);
   const worker = startWorker({
-    ...{ dir, build, port: options.port, inspectorPort: options.inspectorPort },
+    dir,
+    build,
+    port: options.port,
+    inspectorPort: options.inspectorPort,
     env: { ...options.settings, ...stack.env, TIMESTORE_ADMIN_KEY: adminKey, TIMESTORE_LOCAL: 'true' },
     say: (text) => console.error(text),
   });

@@ -21,7 +21,12 @@ export async function buildPackage(folder: string): Promise<void> {
   await build({
     entryPoints: [join(root, 'src', 'cli', 'main.ts')],
     outdir: join(folder, 'cli'),
-    ...{ bundle: true, splitting: true, format: 'esm', platform: 'node', target: 'node22.12', packages: 'external' },
+    bundle: true,
+    splitting: true,
+    format: 'esm',
+    platform: 'node',
+    target: 'node22.12',
+    packages: 'external',
     loader: { '.lua': 'text', '.sql': 'text' },
     logLevel: 'warning',
   });

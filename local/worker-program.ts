@@ -22,7 +22,11 @@ const { rootPath: _root, modulesRules: _rules, ...worker } = unstable_getMinifla
 const miniflare = new Miniflare(
   convertV4MiniflareOptions({
     ...worker,
-    ...{ name: 'timestore', host: '127.0.0.1', port: 0, inspectorPort, cf: false },
+    name: 'timestore',
+    host: '127.0.0.1',
+    port: 0,
+    inspectorPort,
+    cf: false,
     modules: builtModules(build),
     modulesRoot: build,
     // Secrets of a deployment that lie beside its sources are not for this machine's stores.

@@ -139,7 +139,10 @@ function spawnGuarded(logFile: string, env: NodeJS.ProcessEnv): Guarded {
   const log = openSync(logFile, 'a');
   const args = ['group-guard.ts', 'worker-program.ts'].map((name) => join(import.meta.dirname, name));
   const child = spawn(process.execPath, [args[0] ?? '', process.execPath, args[1] ?? ''], {
-    ...{ cwd: root, env, stdio: ['ignore', log, log, 'ipc'], detached: true },
+    cwd: root,
+    env,
+    stdio: ['ignore', log, log, 'ipc'],
+    detached: true,
   });
   closeSync(log);
   const exited = new Promise<void>((resolve) => {

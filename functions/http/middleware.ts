@@ -28,8 +28,15 @@ export const requestEvents = createMiddleware<App>(async (c, next) => {
   const { status } = c.res;
   const kind = routeClass(c);
   const event: Event = {
-    ...{ event: 'request', requestId, traceId: trace.traceId, kind, method, path, status },
-    ...{ actor: who.actor, took_ms: Math.round(performance.now() - from) },
+    event: 'request',
+    requestId,
+    traceId: trace.traceId,
+    kind,
+    method,
+    path,
+    status,
+    actor: who.actor,
+    took_ms: Math.round(performance.now() - from),
     ...c.get('event'),
     ...(c.error !== undefined && describeError(c.error)),
   };
@@ -54,17 +61,21 @@ function contextIfAny(env: App['Bindings']): AppContext | undefined {
 }
 
 const told = [
-  ...[
-    'x-request-id',
-    'retry-after',
-    'ratelimit',
-    'ratelimit-policy',
-    'etag',
-    'idempotency-replayed',
-    'www-authenticate',
-  ],
-  ...['x-timestore-freshness-mode', 'x-timestore-replica-age-ms', 'x-timestore-watermark', 'x-timestore-cursor'],
-  ...['x-timestore-warnings', 'x-timestore-streaming', 'x-timestore-statistics', 'x-timestore-answered-by'],
+  'x-request-id',
+  'retry-after',
+  'ratelimit',
+  'ratelimit-policy',
+  'etag',
+  'idempotency-replayed',
+  'www-authenticate',
+  'x-timestore-freshness-mode',
+  'x-timestore-replica-age-ms',
+  'x-timestore-watermark',
+  'x-timestore-cursor',
+  'x-timestore-warnings',
+  'x-timestore-streaming',
+  'x-timestore-statistics',
+  'x-timestore-answered-by',
 ];
 
 /** Lets pages of the origins that the deployment names use the API from a browser; of no others. */

@@ -45,7 +45,11 @@ export function openApiRoute(route: Description) {
   const refusals: ErrorCode[] = route.public ? [] : ['unauthenticated', 'forbidden', 'too-many-requests'];
   const bodyErrors: ErrorCode[] = ['malformed-body', 'unsupported-media-type', 'limit-exceeded'];
   const always: ErrorCode[] = [
-    ...(['invalid-request', 'value-refused', 'internal', 'misconfigured', 'unavailable'] as const),
+    'invalid-request',
+    'value-refused',
+    'internal',
+    'misconfigured',
+    'unavailable',
     ...(body === undefined ? [] : bodyErrors),
     // What the path names may not be there, or not for this key.
     ...(route.path === undefined && route.parameters === undefined ? [] : (['not-found'] as const)),

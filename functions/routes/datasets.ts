@@ -133,7 +133,11 @@ export const datasetRoutes = routes()
     async (c) => {
       const { cursor, limit, search, state } = queryAs(c, z.strictObject(listQuery));
       const found = await listDatasets(c.get('ctx'), {
-        ...{ after: cursor, search, state, limit: wanted(limit), of: c.get('key').listed('admin') },
+        after: cursor,
+        search,
+        state,
+        limit: wanted(limit),
+        of: c.get('key').listed('admin'),
       });
       const { items, last } = pageOf(found, limit);
       return c.json({ datasets: items.map(viewOf), next: last?.name ?? null });
@@ -179,7 +183,8 @@ export const datasetRoutes = routes()
       c.header('etag', tagOf(dataset));
       const { migration, ...rest } = viewOf(dataset);
       const view = {
-        ...{ ...rest, usage: await readUsage(ctx, name) },
+        ...rest,
+        usage: await readUsage(ctx, name),
         migration: migration && { ...migration, mirrored: mirrorStateView(await readMirrorState(ctx, name)) },
       };
       return c.json(view satisfies z.input<typeof withUsageSchema>);
@@ -267,7 +272,14 @@ export function requireRetention(retention: z.output<typeof retentionSchema> | n
 function viewOf(dataset: Dataset): z.input<typeof datasetSchema> {
   const { name, title: called, state, retention, quota, migration, tables, createdAt_ms, deleteAt_ms } = dataset;
   return {
-    ...{ name, title: called, state, retention, quota, migration, tables, createdAt: timeText(createdAt_ms) },
+    name,
+    title: called,
+    state,
+    retention,
+    quota,
+    migration,
+    tables,
+    createdAt: timeText(createdAt_ms),
     deleteAt: deleteAt_ms === null ? null : timeText(deleteAt_ms),
   };
 }

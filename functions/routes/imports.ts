@@ -247,9 +247,17 @@ function importView(job: JobOf<'import'>): z.input<typeof importSchema> {
     rows?: z.input<typeof wrongSchema>[];
   };
   return {
-    ...{ id: job.id, dataset: job.dataset, table: job.table, state: job.state },
-    ...{ objects: { of: objects, read }, rows: { read: rows, moved }, error: job.error },
-    ...{ wrongRows: wrong, errors, actor: job.actor, createdAt: timeText(job.createdAt_ms) },
+    id: job.id,
+    dataset: job.dataset,
+    table: job.table,
+    state: job.state,
+    objects: { of: objects, read },
+    rows: { read: rows, moved },
+    error: job.error,
+    wrongRows: wrong,
+    errors,
+    actor: job.actor,
+    createdAt: timeText(job.createdAt_ms),
     finishedAt: job.finishedAt_ms === null ? null : timeText(job.finishedAt_ms),
   };
 }

@@ -73,7 +73,8 @@ for (const { path, form, schema, like } of forms) {
       example: {
         path: { dataset: 'demo' },
         body: {
-          ...{ tableName: 'orders', idempotencyKey: 'orders-2026-05-01' },
+          tableName: 'orders',
+          idempotencyKey: 'orders-2026-05-01',
           schema: { fields: [{ name: 'id', type: 'integer' }] },
           partition: { key: { source: 'shop' } },
           rows: [{ timestamp: '2026-05-01T10:00:00Z', id: 7 }],

@@ -107,7 +107,17 @@ export function isOwn(c: Context<App>, { dataset, isOfThisLife }: Job): boolean 
 export function jobView(job: Job): z.input<typeof jobSchema> {
   const { id, kind, dataset, table, state, request, result, error, attempts, actor, createdAt_ms, finishedAt_ms } = job;
   return {
-    ...{ id, kind, dataset, table, state, request, result, error, attempts, actor, createdAt: timeText(createdAt_ms) },
+    id,
+    kind,
+    dataset,
+    table,
+    state,
+    request,
+    result,
+    error,
+    attempts,
+    actor,
+    createdAt: timeText(createdAt_ms),
     finishedAt: finishedAt_ms === null ? null : timeText(finishedAt_ms),
   };
 }

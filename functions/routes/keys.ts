@@ -166,7 +166,11 @@ function viewOf(key: Key, now_ms: number): z.input<typeof keyView> {
   const { id, name, scopes, rowFilter, createdAt_ms, expiresAt_ms, revokedAt_ms, replacedBy } = key;
   const isOver = expiresAt_ms !== null && expiresAt_ms <= now_ms;
   return {
-    ...{ id, name, scopes, rowFilter, replacedBy },
+    id,
+    name,
+    scopes,
+    rowFilter,
+    replacedBy,
     state: revokedAt_ms !== null ? 'revoked' : isOver ? 'expired' : 'active',
     createdAt: new Date(createdAt_ms).toISOString(),
     expiresAt: expiresAt_ms === null ? null : new Date(expiresAt_ms).toISOString(),

@@ -81,8 +81,11 @@ export const tableHistoryRoutes = routes()
       const found = await schemaHistory(ctx, table, { before: numberOf(cursor), limit: wanted(limit) });
       const { items, last } = pageOf(found, limit);
       const versions = items.map(({ version, createdAt_ms, checksum, added, schema }) => ({
-        ...{ version, createdAt: timeText(createdAt_ms), checksum },
-        ...{ added: added.map(fieldOf), fields: schema.fields.map(fieldOf) },
+        version,
+        createdAt: timeText(createdAt_ms),
+        checksum,
+        added: added.map(fieldOf),
+        fields: schema.fields.map(fieldOf),
       }));
       return c.json({ versions, next: last === undefined ? null : String(last.version) });
     },
@@ -123,13 +126,28 @@ export const tableHistoryRoutes = routes()
 function manifestView(manifest: ManifestRecord): z.input<typeof manifestSchema> {
   const { id, lane, incarnation, token, checksum, trigger, inserts, batches } = manifest;
   return {
-    ...{ id, lane, incarnation, token, epoch: Number(manifest.epoch) },
+    id,
+    lane,
+    incarnation,
+    token,
+    epoch: Number(manifest.epoch),
     sequences: { from: Number(manifest.seq_from), to: Number(manifest.seq_to) },
-    ...{ rows: Number(manifest.rows), bytes: Number(manifest.bytes), schemaVersion: manifest.schema_version, checksum },
-    ...{ trigger, quarantined: Number(manifest.quarantined), expired: Number(manifest.expired), inserts, batches },
+    rows: Number(manifest.rows),
+    bytes: Number(manifest.bytes),
+    schemaVersion: manifest.schema_version,
+    checksum,
+    trigger,
+    quarantined: Number(manifest.quarantined),
+    expired: Number(manifest.expired),
+    inserts,
+    batches,
     flushedAt: timeText(manifest.flushedAt_ms),
     partitions: manifest.partitions.map(({ partition, rows, timeFrom_ms, timeTo_ms, checksum: sum }) => ({
-      ...{ partition, rows, timeFrom: timeText(timeFrom_ms), timeTo: timeText(timeTo_ms), checksum: sum },
+      partition,
+      rows,
+      timeFrom: timeText(timeFrom_ms),
+      timeTo: timeText(timeTo_ms),
+      checksum: sum,
     })),
   };
 }

@@ -62,7 +62,9 @@ export const queryRoutes = routes()
       example: {
         path: { dataset: 'demo' },
         body: {
-          ...{ tableName: 'readings', timeRange, limit: 100 },
+          tableName: 'readings',
+          timeRange,
+          limit: 100,
           filters: { columns: [{ column: 'celsius', op: 'gte', value: 20 }] },
         },
       },
@@ -85,7 +87,8 @@ export const queryRoutes = routes()
       example: {
         path: { dataset: 'demo' },
         body: {
-          ...{ tableName: 'readings', timeRange },
+          tableName: 'readings',
+          timeRange,
           filters: { columns: { celsius: { type: 'number', gte: 20 } } },
           downsample: {
             intervalUnit: 'hour',

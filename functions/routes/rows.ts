@@ -150,7 +150,9 @@ rowRoutes.post(
       dataset: requireSlug('dataset', c.req.param('dataset')),
       table: requireSlug('table', c.req.param('table')),
       idempotencyKey: clientKey(c.req.header('idempotency-key')),
-      ...{ format, onError, durable: ack !== 'buffered' },
+      format,
+      onError,
+      durable: ack !== 'buffered',
       ...(rename !== undefined && { rename: readRename(rename) }),
     };
     const result = await withinMemoryBudget(c, async () => {

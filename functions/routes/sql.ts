@@ -81,7 +81,8 @@ for (const path of ['/v1/sql', '/sql/read'] as const) {
       example: {
         body: {
           sql: 'SELECT sensor, max(celsius) AS most FROM readings WHERE celsius > {least:Float64} GROUP BY sensor ORDER BY sensor',
-          ...{ dataset: 'demo', params: { least: 20 } },
+          dataset: 'demo',
+          params: { least: 20 },
         },
       },
       description:

@@ -282,9 +282,18 @@ function viewOf(table: ListedTable): z.input<typeof tableSchema> {
   const { version, timestampColumn, keyFields, fields } = schema;
   return {
     ...(shards !== null && { shards }),
-    ...{ dataset, name, state, lanes, retention, inheritsRetention: inherits, partition: window },
+    dataset,
+    name,
+    state,
+    lanes,
+    retention,
+    inheritsRetention: inherits,
+    partition: window,
     schema: {
-      ...{ version, timestampColumn, timestampPrecision: precisionOf(schema), keyFields },
+      version,
+      timestampColumn,
+      timestampPrecision: precisionOf(schema),
+      keyFields,
       fields: fields.map(fieldOf),
     },
     createdAt: timeText(createdAt_ms),

@@ -174,7 +174,10 @@ function deliveryView(job: Job): z.input<typeof deliverySchema> {
   const { id, state, request, progress, result, createdAt_ms, finishedAt_ms } = job;
   const attempts = (result?.attempts ?? progress.attempts ?? []) as DeliveryAttempt[];
   return {
-    ...{ id, state, event: request.event as Record<string, unknown>, createdAt: timeText(createdAt_ms) },
+    id,
+    state,
+    event: request.event as Record<string, unknown>,
+    createdAt: timeText(createdAt_ms),
     attempts: attempts.map(({ took_ms, ...rest }) => ({ ...rest, tookMs: took_ms })),
     finishedAt: finishedAt_ms === null ? null : timeText(finishedAt_ms),
   };

@@ -14,13 +14,27 @@ export type BufferedBatch = {
 
 /** The form in which scripts answer with one. */
 export type BatchReply = [
-  ...[seq: number, id: string, rows: string, at: string, version: string],
-  ...[lo: string, hi: string, meta: string, payload: string],
+  seq: number,
+  id: string,
+  rows: string,
+  at: string,
+  version: string,
+  lo: string,
+  hi: string,
+  meta: string,
+  payload: string,
 ];
 
 export function bufferedBatch([seq, id, rows, at, version, lo, hi, meta, payload]: BatchReply): BufferedBatch {
   return {
-    ...{ seq, id, rows: Number(rows), receivedAt_ms: Number(at), schemaVersion: Number(version) },
-    ...{ timeMin_ms: Number(lo), timeMax_ms: Number(hi), meta, payload },
+    seq,
+    id,
+    rows: Number(rows),
+    receivedAt_ms: Number(at),
+    schemaVersion: Number(version),
+    timeMin_ms: Number(lo),
+    timeMax_ms: Number(hi),
+    meta,
+    payload,
   };
 }

@@ -19,7 +19,8 @@ export async function dropLanes(
     ctx.redis,
     dropLanesScript,
     [
-      ...[keys.table(table.dataset, table.name), keys.due],
+      keys.table(table.dataset, table.name),
+      keys.due,
       ...numbers.flatMap((lane) => [keys.state(table, lane), keys.log(table, lane), keys.lease(table, lane)]),
     ],
     [life, ...numbers.map((lane) => dueMember(table, lane))],

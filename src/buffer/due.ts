@@ -36,7 +36,10 @@ export async function deferLane(ctx: BufferDeps, table: TableRef, lane: number):
   const { retry_ms, retry_ms_max } = ctx.config.limits;
   const keyNames = [ctx.keys.state(table, lane), ctx.keys.due];
   await runScript(ctx.redis, deferScript, keyNames, [
-    ...[dueMember(table, lane), retry_ms, retry_ms_max, crypto.randomUUID().slice(0, 8)],
+    dueMember(table, lane),
+    retry_ms,
+    retry_ms_max,
+    crypto.randomUUID().slice(0, 8),
   ]);
 }
 

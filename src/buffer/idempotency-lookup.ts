@@ -25,15 +25,27 @@ function parseRecord(text: string): KeyedBatch {
   const [, id, rows, inc, seq, at, lane, plan, , hash] = recordForm.exec(text) ?? [];
   if (id !== undefined) {
     return {
-      ...{ requestHash: hash ?? '', batchId: id, rows: Number(rows), lane: Number(lane), incarnation: inc ?? '' },
-      ...{ seq: Number(seq), receivedAt_ms: Number(at), plan: parsePlan(plan || String(rows)) },
+      requestHash: hash ?? '',
+      batchId: id,
+      rows: Number(rows),
+      lane: Number(lane),
+      incarnation: inc ?? '',
+      seq: Number(seq),
+      receivedAt_ms: Number(at),
+      plan: parsePlan(plan || String(rows)),
     };
   }
   // As earlier versions have written it.
   const old = JSON.parse(text);
   return {
-    ...{ requestHash: shortHash(old.hash), batchId: old.id, rows: old.rows, lane: old.lane, incarnation: old.inc },
-    ...{ seq: old.seq, receivedAt_ms: old.at, plan: parsePlan(old.plan) },
+    requestHash: shortHash(old.hash),
+    batchId: old.id,
+    rows: old.rows,
+    lane: old.lane,
+    incarnation: old.inc,
+    seq: old.seq,
+    receivedAt_ms: old.at,
+    plan: parsePlan(old.plan),
   };
 }
 

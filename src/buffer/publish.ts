@@ -49,7 +49,12 @@ export async function publishSeal(
     publishScript,
     [keys.state(table, lane), keys.log(table, lane), keys.due, keys.outbox],
     [
-      ...[seal.epoch, seal.token, manifest, config.limits.outbox_max, dueMember(table, lane), encodeSkip(seal.skip)],
+      seal.epoch,
+      seal.token,
+      manifest,
+      config.limits.outbox_max,
+      dueMember(table, lane),
+      encodeSkip(seal.skip),
       config.limits.outbox_bytes_max,
     ],
   );

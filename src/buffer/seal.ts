@@ -36,8 +36,18 @@ export type SealOutcome =
 
 type Reply =
   | [
-      ...['sealed' | 'taken-over', number, string, number, number, string, number, number, number],
-      ...[timesTaken: number, skip: string, batches: BatchReply[]],
+      'sealed' | 'taken-over',
+      number,
+      string,
+      number,
+      number,
+      string,
+      number,
+      number,
+      number,
+      timesTaken: number,
+      skip: string,
+      batches: BatchReply[],
     ]
   | ['empty' | 'unknown']
   | ['waits', number]
@@ -99,7 +109,14 @@ export async function sealLane(
       return {
         outcome,
         seal: {
-          ...{ epoch, token, from, to, incarnation, rows, bytes, timesTaken },
+          epoch,
+          token,
+          from,
+          to,
+          incarnation,
+          rows,
+          bytes,
+          timesTaken,
           settingsVersion: version,
           skip: parseSkip(skip),
           batches,

@@ -33,8 +33,16 @@ export async function setUpLane(
     setUpScript,
     [keys.state(table, lane), keys.log(table, lane), keys.due, keys.table(dataset, name)],
     [
-      ...[incarnation, watermark, dueMember(table, lane), table.schema.version, ...lanes],
-      ...[state === 'active' ? '' : state, life, revision, importing?.lane ?? '', ...seal],
+      incarnation,
+      watermark,
+      dueMember(table, lane),
+      table.schema.version,
+      ...lanes,
+      state === 'active' ? '' : state,
+      life,
+      revision,
+      importing?.lane ?? '',
+      ...seal,
     ],
   );
   if (reply[0] === 'stale') return { outcome: 'stale' };

@@ -51,8 +51,20 @@ export type Snapshot = {
 };
 
 type LaneReply = [
-  ...[string, number, number, number, string, number, number, string, number, string],
-  ...[first: number, batches: BatchReply[], at: string, watermarkAt: string],
+  string,
+  number,
+  number,
+  number,
+  string,
+  number,
+  number,
+  string,
+  number,
+  string,
+  first: number,
+  batches: BatchReply[],
+  at: string,
+  watermarkAt: string,
 ];
 type SnapshotReply = [now_ms: number, tail: Snapshot['tail'] | 'more', ...LaneReply[], changes: number];
 type Reply = ['unknown', number] | ['lanes', number, number] | SnapshotReply;

@@ -137,7 +137,13 @@ function recordStatements(
   const placed = definition === undefined ? {} : { lanes, readLanes, shards };
   const whole = { window, ...placed, ...(retention !== undefined && { retention }) };
   const params: unknown[] = [
-    ...[dataset, name, life, JSON.stringify(placed), JSON.stringify(whole), schema.version, revision + 1],
+    dataset,
+    name,
+    life,
+    JSON.stringify(placed),
+    JSON.stringify(whole),
+    schema.version,
+    revision + 1,
     // What became of a deletion is not known: nothing is added until somebody has looked.
     state === 'active' ? 'active' : 'frozen',
   ];

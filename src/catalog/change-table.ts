@@ -113,9 +113,16 @@ async function recordOnce(
   readLanes: number | undefined,
 ): Promise<boolean> {
   const params: unknown[] = [
-    ...[dataset, name, must?.life ?? null, must?.revision ?? null, must?.schemaVersion ?? null],
-    ...[lanes ?? null, retention === undefined ? null : JSON.stringify(retention), state ?? null],
-    ...[readLanes ?? null, shards === undefined ? null : JSON.stringify(shards)],
+    dataset,
+    name,
+    must?.life ?? null,
+    must?.revision ?? null,
+    must?.schemaVersion ?? null,
+    lanes ?? null,
+    retention === undefined ? null : JSON.stringify(retention),
+    state ?? null,
+    readLanes ?? null,
+    shards === undefined ? null : JSON.stringify(shards),
   ];
   const line = auditLine(
     { action: 'table.change', dataset, table: name, detail: { lanes, retention, state } },
@@ -155,7 +162,12 @@ export async function deleteTable(
   must?: Version,
 ): Promise<{ deleteAt_ms: number }> {
   const params: unknown[] = [
-    ...[dataset, name, must?.life ?? null, must?.revision ?? null, must?.schemaVersion ?? null, grace_s],
+    dataset,
+    name,
+    must?.life ?? null,
+    must?.revision ?? null,
+    must?.schemaVersion ?? null,
+    grace_s,
   ];
   const line = auditLine({ action: 'table.delete', dataset, table: name, detail: { grace_s } }, 'changed', params);
   const [changed] = await ctx.postgres.rows<{ deleteAt_ms: number }>(

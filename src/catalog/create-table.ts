@@ -42,8 +42,15 @@ export async function createTable(ctx: CatalogDeps, table: NewTable): Promise<Ta
   const text = schemaText(schema);
   const shards = placeLanes(ctx, table, [], lanes);
   const params: unknown[] = [
-    ...[dataset, name, JSON.stringify({ window, lanes, readLanes: lanes, shards, retention }), schema.version, text],
-    ...[checksumOf(text), datasetTitle, lives?.dataset ?? null, lives?.table ?? null],
+    dataset,
+    name,
+    JSON.stringify({ window, lanes, readLanes: lanes, shards, retention }),
+    schema.version,
+    text,
+    checksumOf(text),
+    datasetTitle,
+    lives?.dataset ?? null,
+    lives?.table ?? null,
     name === quarantineTable ? null : ctx.config.limits.dataset_tables_max,
   ];
   const detail = { window, lanes, retention, schema: JSON.parse(text) };

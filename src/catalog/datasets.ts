@@ -105,9 +105,18 @@ export async function changeDataset(
   // On record with the switch itself, whatever is published in between.
   const begun = migration?.mirror ? await mirrorBeginnings(ctx, name) : [];
   const params: unknown[] = [
-    ...[name, revision ?? null, title !== undefined, title ?? null, state ?? null],
-    ...[retention !== undefined, json(retention), quota !== undefined, json(quota)],
-    ...[migration !== undefined, json(migration), ctx.config.TIMESTORE_KEY_PREFIX],
+    name,
+    revision ?? null,
+    title !== undefined,
+    title ?? null,
+    state ?? null,
+    retention !== undefined,
+    json(retention),
+    quota !== undefined,
+    json(quota),
+    migration !== undefined,
+    json(migration),
+    ctx.config.TIMESTORE_KEY_PREFIX,
   ];
   const line = auditLine({ action: 'dataset.change', dataset: name, detail: change }, 'changed', params);
   const mirror = mirrorStatement('changed', begun, params);

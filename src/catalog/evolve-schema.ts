@@ -20,7 +20,7 @@ export async function evolveSchema(ctx: CatalogDeps, table: Table, added: Field[
   const { schema } = table;
   const version = schema.version + 1;
   const text = schemaText({ ...schema, version, fields: [...schema.fields, ...added] });
-  const params: unknown[] = [...[table.dataset, table.name, table.life, schema.version, text, checksumOf(text)]];
+  const params: unknown[] = [table.dataset, table.name, table.life, schema.version, text, checksumOf(text)];
   const { dataset, name } = table;
   const line = auditLine({ action: 'table.add-fields', dataset, table: name, detail: { version, added } }, 't', params);
   const changed = await ctx.postgres.rows(

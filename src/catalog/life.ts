@@ -17,8 +17,14 @@ const roundsMax = 5;
 
 /** Codes of errors that an old definition may cause. Others come from stores that know the lane, which ends with the life. */
 const suspects = new Set<ErrorCode>([
-  ...(['invalid-request', 'forbidden', 'not-found', 'stale-read', 'conflict'] as const),
-  ...(['limit-exceeded', 'rows-refused', 'schema-refused'] as const),
+  'invalid-request',
+  'forbidden',
+  'not-found',
+  'stale-read',
+  'conflict',
+  'limit-exceeded',
+  'rows-refused',
+  'schema-refused',
 ]);
 
 /**

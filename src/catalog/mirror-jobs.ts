@@ -32,7 +32,8 @@ export async function mirrorBeginnings(ctx: CatalogDeps, dataset: string): Promi
     if (table === undefined) continue;
     const { lanes } = await knownLanes(ctx, table);
     begun.push({
-      ...{ table: name, life: table.life },
+      table: name,
+      life: table.life,
       progress: {
         life: table.life,
         lanes: Object.fromEntries(

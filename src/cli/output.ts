@@ -24,15 +24,13 @@ export function formatFor({ format, out, json }: OutputOptions, io: Io): OutputF
 function formatOfName(out: string | undefined): OutputFormat | undefined {
   const [, extension = ''] = /\.([a-z]+)$/i.exec(out ?? '') ?? [];
   const known: Record<string, OutputFormat> = {
-    ...{
-      json: 'json',
-      ndjson: 'ndjson',
-      jsonl: 'ndjson',
-      csv: 'csv',
-      parquet: 'parquet',
-      arrow: 'arrow',
-      arrows: 'arrow',
-    },
+    json: 'json',
+    ndjson: 'ndjson',
+    jsonl: 'ndjson',
+    csv: 'csv',
+    parquet: 'parquet',
+    arrow: 'arrow',
+    arrows: 'arrow',
   };
   const name = extension.toLowerCase();
   return Object.hasOwn(known, name) ? known[name] : undefined;

@@ -3,9 +3,21 @@ import Table from 'cli-table3';
 export type Column = { name: string; isNumber?: boolean };
 
 const lines = {
-  ...{ top: '─', 'top-mid': '┬', 'top-left': '┌', 'top-right': '┐' },
-  ...{ bottom: '─', 'bottom-mid': '┴', 'bottom-left': '└', 'bottom-right': '┘' },
-  ...{ left: '│', 'left-mid': '├', mid: '─', 'mid-mid': '┼', right: '│', 'right-mid': '┤', middle: '│' },
+  top: '─',
+  'top-mid': '┬',
+  'top-left': '┌',
+  'top-right': '┐',
+  bottom: '─',
+  'bottom-mid': '┴',
+  'bottom-left': '└',
+  'bottom-right': '┘',
+  left: '│',
+  'left-mid': '├',
+  mid: '─',
+  'mid-mid': '┼',
+  right: '│',
+  'right-mid': '┤',
+  middle: '│',
 };
 
 const narrowest = 6;

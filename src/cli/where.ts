@@ -11,9 +11,30 @@ const signs: Record<string, Operator> = {
   '>=': 'gte',
 };
 const words: Operator[] = [
-  ...(['eq', 'ne', 'lt', 'lte', 'gt', 'gte', 'in', 'notIn', 'between', 'isNull', 'isNotNull'] as const),
-  ...(['contains', 'notContains', 'startsWith', 'endsWith', 'like', 'notLike', 'ilike', 'matches'] as const),
-  ...(['has', 'hasAny', 'hasAll', 'isEmpty', 'isNotEmpty'] as const),
+  'eq',
+  'ne',
+  'lt',
+  'lte',
+  'gt',
+  'gte',
+  'in',
+  'notIn',
+  'between',
+  'isNull',
+  'isNotNull',
+  'contains',
+  'notContains',
+  'startsWith',
+  'endsWith',
+  'like',
+  'notLike',
+  'ilike',
+  'matches',
+  'has',
+  'hasAny',
+  'hasAll',
+  'isEmpty',
+  'isNotEmpty',
 ];
 const none: Operator[] = ['isNull', 'isNotNull', 'isEmpty', 'isNotEmpty'];
 const lists: Operator[] = ['in', 'notIn', 'between', 'hasAny', 'hasAll'];

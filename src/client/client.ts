@@ -118,7 +118,10 @@ export class Timestore {
     const required = [...this.#watermarks.of(sees), ...[body.minWatermark ?? []].flat()];
     return await this.#watermarks.heard(sees, () =>
       this.#transport.json<SqlAnswer<Read>>({
-        ...{ method: 'POST', path: '/v1/sql', isRepeatable: true, signal },
+        method: 'POST',
+        path: '/v1/sql',
+        isRepeatable: true,
+        signal,
         body: queryBody({ ...body, sql: text, ...(required.length > 0 && { minWatermark: required }) }),
       }),
     );
@@ -132,7 +135,10 @@ export class Timestore {
     const required = [...this.#watermarks.of(sees), ...[body.minWatermark ?? []].flat()];
     const response = await this.#watermarks.heard(sees, () =>
       this.#transport.send({
-        ...{ method: 'POST', path: '/v1/sql', isRepeatable: true, signal },
+        method: 'POST',
+        path: '/v1/sql',
+        isRepeatable: true,
+        signal,
         body: queryBody({
           ...body,
           sql: text,
@@ -206,17 +212,14 @@ export class Table<Read extends object = Row> {
   ): Promise<Accepted> {
     const { idempotencyKey = crypto.randomUUID(), ack, onError, rename, signal } = options;
     const accepted = await this.#transport.json<Accepted>({
-      ...{
-        method: 'POST',
-        path: `${this.#path}/tables/${encodeURIComponent(this.name)}/rows`,
-        isRepeatable: true,
-        signal,
-      },
-      ...{
-        query: { ack, onError, rename: rename && JSON.stringify(rename) },
-        headers: { 'idempotency-key': idempotencyKey },
-      },
-      ...{ body, type },
+      method: 'POST',
+      path: `${this.#path}/tables/${encodeURIComponent(this.name)}/rows`,
+      isRepeatable: true,
+      signal,
+      query: { ack, onError, rename: rename && JSON.stringify(rename) },
+      headers: { 'idempotency-key': idempotencyKey },
+      body,
+      type,
     });
     this.#watermarks.add(this.#key, accepted.watermark);
     return accepted;
@@ -261,7 +264,10 @@ export class Table<Read extends object = Row> {
   #read(body: Query & { format?: 'compact' }, own: string[], signal: AbortSignal | undefined): Call {
     const required = [...own, ...[body.minWatermark ?? []].flat()];
     return {
-      ...{ method: 'POST', path: `${this.#path}/query`, isRepeatable: true, signal },
+      method: 'POST',
+      path: `${this.#path}/query`,
+      isRepeatable: true,
+      signal,
       body: queryBody({ ...body, tableName: this.name, ...(required.length > 0 && { minWatermark: required }) }),
     };
   }

@@ -33,14 +33,12 @@ function converterOfNew(type: string): Convert {
 }
 
 const notFinite: Record<string, number> = {
-  ...{
-    nan: Number.NaN,
-    '-nan': Number.NaN,
-    inf: Infinity,
-    infinity: Infinity,
-    '-inf': -Infinity,
-    '-infinity': -Infinity,
-  },
+  nan: Number.NaN,
+  '-nan': Number.NaN,
+  inf: Infinity,
+  infinity: Infinity,
+  '-inf': -Infinity,
+  '-infinity': -Infinity,
 };
 
 function doubleOf(value: unknown): unknown {

@@ -45,13 +45,18 @@ export function errorOf(status: number, text: string, retryAfter: string | null)
     // A gateway's own page, say.
     const isPassing = status === 429 || status >= 500;
     return new TimestoreError('malformed-answer', `The answer has status ${status} and is none of the API's.`, {
-      ...{ status, retryable: isPassing, retryAfterMs: secondsIn(retryAfter) },
+      status,
+      retryable: isPassing,
+      retryAfterMs: secondsIn(retryAfter),
     });
   }
   const message = typeof detail === 'string' ? detail : String(title);
   const wait_ms = typeof retryAfterMs === 'number' ? retryAfterMs : secondsIn(retryAfter);
   return new TimestoreError(type.slice('urn:timestore:'.length), message, {
-    ...{ status, retryable: retryable === true, retryAfterMs: wait_ms, problem },
+    status,
+    retryable: retryable === true,
+    retryAfterMs: wait_ms,
+    problem,
   });
 }
 

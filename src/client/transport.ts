@@ -125,11 +125,9 @@ export class Transport {
     for (const pause of cancelPausesMs) {
       await delay(pause, undefined);
       const { status, body } = await send(`${url}/v1/queries/${encodeURIComponent(id)}`, {
-        ...{
-          method: 'DELETE',
-          headers: { authorization: `Bearer ${key}` },
-          signal: AbortSignal.timeout(cancelLimitMs),
-        },
+        method: 'DELETE',
+        headers: { authorization: `Bearer ${key}` },
+        signal: AbortSignal.timeout(cancelLimitMs),
       });
       await body?.cancel();
       if (status !== 404) return;
@@ -143,7 +141,9 @@ export async function jsonOf<Answer>(response: Response): Promise<Answer> {
     return readAnswer(await response.text()) as Answer;
   } catch (error) {
     throw new TimestoreError('malformed-answer', 'The answer broke off or is no JSON.', {
-      ...{ status: response.status, retryable: true, cause: error },
+      status: response.status,
+      retryable: true,
+      cause: error,
     });
   }
 }

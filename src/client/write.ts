@@ -28,7 +28,8 @@ export function rowText(row: object, index = 0): string {
     const detail = inside.length === 0 ? error.message : `${pathText(error.path)}: ${error.message}`;
     const where = field === null ? '' : `, field ${field}`;
     throw new TimestoreError('rows-refused', `Row ${index}${where} cannot be sent: ${detail}.`, {
-      ...{ retryable: false, problem: { errors: [{ index, field, reason: 'not-sendable', detail }] } },
+      retryable: false,
+      problem: { errors: [{ index, field, reason: 'not-sendable', detail }] },
     });
   }
 }

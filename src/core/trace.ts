@@ -60,8 +60,14 @@ export function spanOf(
   const from_ms = Date.now();
   return (isFailed) => {
     trace.spans.push({
-      ...{ spanId: randomId(8), parentId: trace.spanId, name, kind: 3 as const, from_ms, to_ms: Date.now() },
-      ...{ isFailed, attributes },
+      spanId: randomId(8),
+      parentId: trace.spanId,
+      name,
+      kind: 3 as const,
+      from_ms,
+      to_ms: Date.now(),
+      isFailed,
+      attributes,
     });
   };
 }
@@ -104,7 +110,10 @@ export async function endTrace(
 
 function otlp(traceId: string, { spanId, parentId, name, kind, from_ms, to_ms, isFailed, attributes }: Span) {
   return {
-    ...{ traceId, spanId, name, kind },
+    traceId,
+    spanId,
+    name,
+    kind,
     ...(parentId !== undefined && { parentSpanId: parentId }),
     startTimeUnixNano: `${Math.round(from_ms)}000000`,
     endTimeUnixNano: `${Math.round(to_ms)}000000`,

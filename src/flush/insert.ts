@@ -146,8 +146,9 @@ function settingsOf(version: number): typeof firstSettings {
 function statement(table: Table, target: string, where: string, rows: Part[]): Uint8Array {
   const system = ['_seq', '_row', '_received_at', '_partition'];
   const structure = [
-    ...["_seq UInt64, _row UInt32, _received_at DateTime64(3, 'UTC')"],
-    ...['_partition Map(LowCardinality(String), String)', ...fieldColumns(table)],
+    "_seq UInt64, _row UInt32, _received_at DateTime64(3, 'UTC')",
+    '_partition Map(LowCardinality(String), String)',
+    ...fieldColumns(table),
   ].join(', ');
   const columns = [...system, ...table.schema.fields.map(({ name }) => quoteName(name))].join(', ');
   const head =

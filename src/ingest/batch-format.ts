@@ -133,11 +133,18 @@ export function readBatchForm(source: string, limits: Limits, form: 'own' | 'ori
   const meta = metaOf({ ...partition, actor });
   requireWithin(meta, partition?.key ?? {}, limits);
   return {
-    ...{ table: tableName ?? 'records', datasetTitle: datasetName ?? undefined, text: rows, format: 'json', source },
-    ...{ idempotencyKey: idempotencyKey ?? undefined, meta },
+    table: tableName ?? 'records',
+    datasetTitle: datasetName ?? undefined,
+    text: rows,
+    format: 'json',
+    source,
+    idempotencyKey: idempotencyKey ?? undefined,
+    meta,
     declared: schema && {
-      ...{ fields: schema.fields, timestampColumn: schema.timestampColumn },
-      ...{ timestampPrecision: schema.timestampPrecision, keyFields: schema.keyFields },
+      fields: schema.fields,
+      timestampColumn: schema.timestampColumn,
+      timestampPrecision: schema.timestampPrecision,
+      keyFields: schema.keyFields,
       defaults: defaultsOf(members.get('schema') ?? '{}'),
     },
     timeRange: partition?.timeRange && {

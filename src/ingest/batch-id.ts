@@ -14,16 +14,16 @@ export type BatchPlace = {
 };
 
 const content = z.tuple([
-  ...([
-    slug,
-    z.string().regex(physicalPattern),
-    z
-      .int()
-      .min(0)
-      .max(2 ** 16 - 1),
-  ] as const),
+  slug,
+  z.string().regex(physicalPattern),
+  z
+    .int()
+    .min(0)
+    .max(2 ** 16 - 1),
   // Ids of ours, and a sequence.
-  ...([z.string().regex(/^[\w-]{1,64}$/), z.int().min(0), z.string().regex(/^[\w-]{1,64}$/)] as const),
+  z.string().regex(/^[\w-]{1,64}$/),
+  z.int().min(0),
+  z.string().regex(/^[\w-]{1,64}$/),
   z.int().min(0).optional(),
 ]);
 

@@ -170,7 +170,11 @@ function requireAcceptable(rows: PreparedRows, onError: 'reject' | 'quarantine',
   if (total === 0) throw new ApiError('malformed-body', 'The body holds no rows; send one or more.');
   if (rows.errorsTotal === 0 || rows.errorsTotal === rows.refused.length) return;
   const extra = {
-    ...{ accepted: 0, rejected: total, quarantined: 0, errors: rows.errors, errorsTotal: rows.errorsTotal },
+    accepted: 0,
+    rejected: total,
+    quarantined: 0,
+    errors: rows.errors,
+    errorsTotal: rows.errorsTotal,
   };
   if (onError === 'quarantine') {
     throw new ApiError(

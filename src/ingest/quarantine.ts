@@ -73,7 +73,8 @@ export async function recordInQuarantine(
   const prepare = () => {
     return prepareRows(text, 'ndjson', quarantineSchema, {
       ...ctx.config.limits,
-      ...{ row_bytes_max: Number.MAX_SAFE_INTEGER, request_rows_max: Number.MAX_SAFE_INTEGER },
+      row_bytes_max: Number.MAX_SAFE_INTEGER,
+      request_rows_max: Number.MAX_SAFE_INTEGER,
     });
   };
   for (let round = 0; round < roundsMax; round += 1) {
@@ -81,7 +82,9 @@ export async function recordInQuarantine(
       (await findTable(ctx, dataset, quarantineTable)) ??
       (await createTable(ctx, { dataset, name: quarantineTable, window: 'month', lanes: 1, schema: quarantineSchema }));
     const staged = await stageChunks(ctx, table, prepare(), {
-      ...{ ...request, meta: '', durable },
+      ...request,
+      meta: '',
+      durable,
       prepareAgain: prepare,
     });
     if (staged.outcome !== 'accepted') {

@@ -23,17 +23,18 @@ export async function quarantineSkipped(node: IngestNode, table: Table, lane: nu
     const lines = batch.payload.split('\n');
     return [...(seal.skip.get(batch.seq) ?? [])].map((row) => ({
       id: digest(`${table.dataset}/${table.physical}/${seal.incarnation}/${lane}/${batch.seq}/${row}/${batch.id}`),
-      ...{ event: 'quarantined' as const, table: table.name, origin: 'flush' as const },
-      ...{ physical: table.physical, lane, seq: batch.seq, row },
-      ...{
-        reason: 'refused-by-clickhouse',
-        detail: 'ClickHouse refuses this row; look at the constraints of its table',
-      },
-      ...{
-        schema_version: batch.schemaVersion,
-        meta: batch.meta,
-        payload: required(lines[row], `row ${row} of batch ${batch.seq}`),
-      },
+      event: 'quarantined' as const,
+      table: table.name,
+      origin: 'flush' as const,
+      physical: table.physical,
+      lane,
+      seq: batch.seq,
+      row,
+      reason: 'refused-by-clickhouse',
+      detail: 'ClickHouse refuses this row; look at the constraints of its table',
+      schema_version: batch.schemaVersion,
+      meta: batch.meta,
+      payload: required(lines[row], `row ${row} of batch ${batch.seq}`),
     }));
   });
   await markSkipped(node, table, lane, seal);
@@ -101,7 +102,9 @@ export async function countInFlight<Row extends Identity>(ctx: IngestDeps, table
         GROUP BY seq, row, received_at HAVING min(skipped_at) > now64(3) - toIntervalMillisecond({life_ms:UInt64})`,
       // An insert is given up by the server after its timeout; the same again for what goes on meanwhile.
       {
-        ...{ dataset: table.dataset, table: table.physical, lane },
+        dataset: table.dataset,
+        table: table.physical,
+        lane,
         life_ms: 2 * ctx.config.limits.insert_timeout_ms,
       },
       { max_query_size: 4_194_304, max_ast_elements: 1_000_000 },

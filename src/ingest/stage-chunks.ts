@@ -69,7 +69,9 @@ export async function stageChunks(
   if (begun.outcome !== 'staged' && begun.outcome !== 'replayed') return begun;
 
   const accepted = {
-    ...{ outcome: 'accepted' as const, batches: [begun.batch], replayed: begun.outcome === 'replayed' },
+    outcome: 'accepted' as const,
+    batches: [begun.batch],
+    replayed: begun.outcome === 'replayed',
     pending: begun.outcome === 'staged' ? begun.pending : undefined,
     quota: begun.outcome === 'staged' ? begun.quota : undefined,
   };
@@ -91,7 +93,9 @@ export async function stageChunks(
     const staged = await stageBatch(ctx, table, {
       ...request,
       idempotencyKey: keyOfChunk(n, idempotencyKey),
-      ...{ batch, plan, place: { until_ms: begun.until_ms } },
+      batch,
+      plan,
+      place: { until_ms: begun.until_ms },
     });
     // Room in the lane was found for all chunks with the first; the buffer's memory may end in between.
     if (staged.outcome === 'full') return { ...staged, needs };

@@ -91,7 +91,14 @@ export async function createJob<Kind extends JobKind>(
 ): Promise<JobOf<Kind>> {
   const { actor, requestId } = currentActor();
   const params: unknown[] = [
-    ...[id, kind, dataset, table, toJsonb(request), actor, requestId, ctx.config.TIMESTORE_KEY_PREFIX],
+    id,
+    kind,
+    dataset,
+    table,
+    toJsonb(request),
+    actor,
+    requestId,
+    ctx.config.TIMESTORE_KEY_PREFIX,
     toJsonb(progress),
   ];
   const line = auditLine(

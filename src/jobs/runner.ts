@@ -194,12 +194,11 @@ async function giveBack(ctx: JobDeps, job: Claimed, error: unknown): Promise<voi
             due_at = now() + $5 * interval '1 millisecond', finished_at = case when $4 = 'failed' then now() end
       where id = $1 and claim = $2`,
     [
-      ...[
-        job.id,
-        job.claim,
-        isKnown ? toText(error.message) : 'Something failed here. The job’s id finds it in the log.',
-      ],
-      ...[isOver ? 'failed' : 'running', wait_ms],
+      job.id,
+      job.claim,
+      isKnown ? toText(error.message) : 'Something failed here. The job’s id finds it in the log.',
+      isOver ? 'failed' : 'running',
+      wait_ms,
     ],
   );
 }

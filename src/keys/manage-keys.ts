@@ -20,7 +20,12 @@ export type MadeKey = { key: Key; text: string };
 export async function createKey(ctx: KeyDeps, { name, scopes, rowFilter, expiresAt_ms }: NewKey): Promise<MadeKey> {
   const { id, hash, text } = makeKey();
   const params: unknown[] = [
-    ...[id, name, hash, JSON.stringify(scopes), rowFilter === null ? null : JSON.stringify(rowFilter), expiresAt_ms],
+    id,
+    name,
+    hash,
+    JSON.stringify(scopes),
+    rowFilter === null ? null : JSON.stringify(rowFilter),
+    expiresAt_ms,
   ];
   const detail = { key: id, name, scopes, rowFilter, expiresAt_ms };
   const [row] = await ctx.postgres.rows(

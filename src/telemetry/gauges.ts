@@ -34,7 +34,12 @@ export async function bufferGauges(ctx: TelemetryDeps): Promise<Sample[]> {
     const [rows, bytes, oldest_ms, failures] = states[i] ?? [0, 0, 0, 0];
     const key = `${table.dataset}.${table.physical}`;
     const sum = tables.get(key) ?? {
-      ...{ dataset: table.dataset, table: logicalName(table.physical), rows: 0, bytes: 0, age_ms: 0, failures: 0 },
+      dataset: table.dataset,
+      table: logicalName(table.physical),
+      rows: 0,
+      bytes: 0,
+      age_ms: 0,
+      failures: 0,
     };
     sum.rows += rows;
     sum.bytes += bytes;

@@ -11,7 +11,12 @@ export type Scale = {
 };
 
 export const full: Scale = {
-  ...{ rounds: 5, seconds: 3, storedRows: 20_000_000, loadRows: 1_000_000, probes: 60, exportRows: 5_000_000 },
+  rounds: 5,
+  seconds: 3,
+  storedRows: 20_000_000,
+  loadRows: 1_000_000,
+  probes: 60,
+  exportRows: 5_000_000,
   growth: {
     tails: [100, 1_000, 5_000, 10_000, 25_000, 50_000],
     lanes: [1, 2, 4, 8, 16],
@@ -22,6 +27,11 @@ export const full: Scale = {
 
 /** Some ten minutes. */
 export const short: Scale = {
-  ...{ rounds: 3, seconds: 1, storedRows: 2_000_000, loadRows: 50_000, probes: 30, exportRows: 500_000 },
+  rounds: 3,
+  seconds: 1,
+  storedRows: 2_000_000,
+  loadRows: 50_000,
+  probes: 30,
+  exportRows: 500_000,
   growth: { tails: [100, 5_000], lanes: [1, 4], datasets: [1, 20], stored: [1_000_000, 2_000_000] },
 };

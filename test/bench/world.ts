@@ -42,7 +42,9 @@ export type World = {
 
 /** No flush but those that are measured. */
 export const quiet = {
-  ...{ TIMESTORE_TRIGGER_ROWS: '10000000', TIMESTORE_TRIGGER_BYTES: '1000000000', TIMESTORE_TRIGGER_AGE_MS: '3600000' },
+  TIMESTORE_TRIGGER_ROWS: '10000000',
+  TIMESTORE_TRIGGER_BYTES: '1000000000',
+  TIMESTORE_TRIGGER_AGE_MS: '3600000',
 };
 
 export const peersDir = join(import.meta.dirname, 'peers');

@@ -83,9 +83,17 @@ describe.skipIf(browser === undefined)('in a browser', () => {
     const child = spawn(
       String(browser),
       [
-        ...['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-sync'],
-        ...['--disable-background-networking', '--disable-component-update', '--remote-debugging-port=0'],
-        ...[`--user-data-dir=${join(dir, 'profile')}`, `${origin}/`],
+        '--headless',
+        '--no-sandbox',
+        '--disable-gpu',
+        '--disable-quic',
+        '--no-first-run',
+        '--disable-sync',
+        '--disable-background-networking',
+        '--disable-component-update',
+        '--remote-debugging-port=0',
+        `--user-data-dir=${join(dir, 'profile')}`,
+        `${origin}/`,
       ],
       { stdio: 'ignore' },
     );
@@ -93,7 +101,9 @@ describe.skipIf(browser === undefined)('in a browser', () => {
     child.once('exit', () => ended.resolve());
     try {
       expect(await Promise.race([result.promise, ended.promise])).toEqual({
-        ...{ big: String(2n ** 60n + 1n), streamed: 2_250, refused: 'rows-refused' },
+        big: String(2n ** 60n + 1n),
+        streamed: 2_250,
+        refused: 'rows-refused',
       });
     } finally {
       child.kill();

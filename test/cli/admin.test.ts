@@ -56,7 +56,10 @@ test('datasets and tables are made, listed, changed and deleted', async () => {
   ];
   await json('tables', 'create', `${dataset}.m`, ...made);
   expect(await json('tables', 'change', `${dataset}.m`, '--retention-days', '7', '--state', 'frozen')).toMatchObject({
-    ...{ lanes: 2, partition: 'month', state: 'frozen', retention: { totalDays: 7 } },
+    lanes: 2,
+    partition: 'month',
+    state: 'frozen',
+    retention: { totalDays: 7 },
   });
   expect((await run('tables', dataset)).stdout).toMatch(/│ m +│ frozen │ +2 │ month/);
   expect((await run('datasets', '--search', dataset)).stdout).toContain('Plant');
@@ -110,11 +113,9 @@ test('keys are made, rotated and revoked, and rows in quarantine sent again', as
     'tenant=a',
   );
   expect(made).toMatchObject({
-    ...{
-      name: 'site 7',
-      scopes: { ingest: [dataset, 'other'], query: '*' },
-      rowFilter: { column: 'tenant', value: 'a' },
-    },
+    name: 'site 7',
+    scopes: { ingest: [dataset, 'other'], query: '*' },
+    rowFilter: { column: 'tenant', value: 'a' },
   });
   const next = await json('keys', 'rotate', String(made.id), '--overlap', '1h');
   expect(next.key).not.toBe(made.key);
@@ -218,7 +219,8 @@ describe('status', () => {
     const url = withoutRedis.url();
     const away = await cli.run(['status', '--url', url], {});
     expect(away).toMatchObject({
-      ...{ code: 75, stderr: `${url} is unavailable: rows cannot be taken.\n` },
+      code: 75,
+      stderr: `${url} is unavailable: rows cannot be taken.\n`,
       stdout: expect.stringMatching(/redis +│ false .*clickhouse +│ true/s),
     });
     const asJson = await cli.run(['status', '--url', url, '--json'], {});
@@ -251,7 +253,8 @@ describe('status', () => {
     // What a gateway says of itself may pass.
     expect([codes, asked]).toEqual([[1, 1, 1, 75], answers.length]);
     expect(await cli.run(['status', '--url', 'http://127.0.0.1:9'], {})).toMatchObject({
-      ...{ code: 75, stderr: expect.stringContaining('cannot be reached') },
+      code: 75,
+      stderr: expect.stringContaining('cannot be reached'),
     });
   });
 });

@@ -159,7 +159,8 @@ describe('files are imported', () => {
     proxy.hold = (what) => (what.startsWith('GET') ? 'gone' : 'pass');
     const args = ['create', `${dataset}.other`, file('on.ndjson', lines(0, 5)), '--wait', '-q', '--patience', '1ms'];
     expect(await imports(args, { TIMESTORE_URL: proxy.url })).toMatchObject({
-      ...{ code: 75, stderr: expect.stringMatching(/The import goes on: `timestore imports show .* --wait`/) },
+      code: 75,
+      stderr: expect.stringMatching(/The import goes on: `timestore imports show .* --wait`/),
     });
     const { stdout, code } = await imports([
       'create',
@@ -189,14 +190,16 @@ describe('under a key an import is made once', () => {
     expect(again.id).toBe(first.id);
     expect(proxy.seen.filter((what) => what === 'PUT object')).toHaveLength(1);
     expect(await imports(['create', ...args, '--columns', 'timestamp', '-q'], more)).toMatchObject({
-      ...{ code: 1, stderr: expect.stringMatching(/Under the key once something else was imported.*Nothing was/) },
+      code: 1,
+      stderr: expect.stringMatching(/Under the key once something else was imported.*Nothing was/),
     });
     // Another machine: the server knows the key, and that it was of other objects.
     const elsewhere = await imports(['create', ...args, '-q', '--state', join(cli.home, 'elsewhere')]);
     expect(elsewhere).toMatchObject({ code: 1, stderr: expect.stringContaining('or the same from another machine') });
     writeFileSync(path, lines(0, 11));
     expect(await imports(['create', ...args, '-q'], more)).toMatchObject({
-      ...{ code: 1, stderr: expect.stringContaining('these files before they changed') },
+      code: 1,
+      stderr: expect.stringContaining('these files before they changed'),
     });
     expect(await values(dataset)).toEqual(upTo(10));
     const [record = ''] = globSync(join(cli.home, 'state', 'import-*.json'));
@@ -212,11 +215,13 @@ describe('under a key an import is made once', () => {
     const args = ['create', `${dataset}.m`, ...files, '--key', 'k', '--patience', '1ms', '--wait', '-q'];
     proxy.hold = (what) => (what.endsWith('/uploads') && proxy.seen.length > 2 ? 'gone' : 'pass');
     expect(await imports(args, more)).toMatchObject({
-      ...{ code: 75, stderr: expect.stringContaining('goes on with what is in the bucket already') },
+      code: 75,
+      stderr: expect.stringContaining('goes on with what is in the bucket already'),
     });
     proxy.hold = (what) => (what.endsWith('/imports') ? 'deaf' : 'pass');
     expect(await imports(args, more)).toMatchObject({
-      ...{ code: 75, stderr: expect.stringMatching(/not known whether the import was made.*nothing twice/) },
+      code: 75,
+      stderr: expect.stringMatching(/not known whether the import was made.*nothing twice/),
     });
     expect(await importsOf(dataset)).toHaveLength(1);
     proxy.hold = () => 'pass';
@@ -287,7 +292,8 @@ describe('an upload', () => {
     const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
     const refused = await imports(['create', 'd.m', file('x.ndjson', lines(0, 3)), '-q'], { TIMESTORE_URL: url });
     expect(refused).toMatchObject({
-      ...{ code: 1, stderr: expect.stringMatching(/answered 403 for x\.ndjson\.\nNothing was imported/) },
+      code: 1,
+      stderr: expect.stringMatching(/answered 403 for x\.ndjson\.\nNothing was imported/),
     });
   });
 });
@@ -395,16 +401,50 @@ describe('a DuckDB file', () => {
     );
     expect(rows).toEqual([
       {
-        ...{ ts: '1970-01-01T00:00:00.000Z', tz: '2105-12-31T23:59:59.999Z', day: '1970-01-01T00:00:00.000Z' },
-        ...{ b: -1, u: 0, h: 1, d: -5e-324, f: 1, dec: '-0.001', s: '', ok: false, l: [], j: '[]' },
-        ...{ st: '{"a":null,"b":null}', m: '{}', bl: '[]', fl: '[]', v: [0, 0, 0], t: '00:00:00', id: null, e: 'one' },
+        ts: '1970-01-01T00:00:00.000Z',
+        tz: '2105-12-31T23:59:59.999Z',
+        day: '1970-01-01T00:00:00.000Z',
+        b: -1,
+        u: 0,
+        h: 1,
+        d: -5e-324,
+        f: 1,
+        dec: '-0.001',
+        s: '',
+        ok: false,
+        l: [],
+        j: '[]',
+        st: '{"a":null,"b":null}',
+        m: '{}',
+        bl: '[]',
+        fl: '[]',
+        v: [0, 0, 0],
+        t: '00:00:00',
+        id: null,
+        e: 'one',
       },
       {
-        ...{ ts: '2026-05-01T10:00:00.123Z', tz: '2026-05-01T10:00:00.000Z', day: '2026-05-01T00:00:00.000Z' },
-        ...{ b: 9223372036854775807n, u: 9223372036854775807n, h: -9223372036854775808n, d: 0.1, f: 0.5 },
-        ...{ dec: '1234567.891', s: 'é "x"', ok: true, l: ['a', ''], j: '{"a" :  1.0}' },
-        ...{ st: '{"a":9007199254740993,"b":"x"}', m: '{"k":1}', bl: '[9007199254740993,null]' },
-        ...{ fl: '[0.1,1e300]', v: [1, 0.5, -1], t: '10:00:00', id: '12345678-1234-1234-1234-123456789012', e: 'two' },
+        ts: '2026-05-01T10:00:00.123Z',
+        tz: '2026-05-01T10:00:00.000Z',
+        day: '2026-05-01T00:00:00.000Z',
+        b: 9223372036854775807n,
+        u: 9223372036854775807n,
+        h: -9223372036854775808n,
+        d: 0.1,
+        f: 0.5,
+        dec: '1234567.891',
+        s: 'é "x"',
+        ok: true,
+        l: ['a', ''],
+        j: '{"a" :  1.0}',
+        st: '{"a":9007199254740993,"b":"x"}',
+        m: '{"k":1}',
+        bl: '[9007199254740993,null]',
+        fl: '[0.1,1e300]',
+        v: [1, 0.5, -1],
+        t: '10:00:00',
+        id: '12345678-1234-1234-1234-123456789012',
+        e: 'two',
       },
       { ts: '2026-05-01T10:00:01.000Z', ...nulls, l: [], v: [] },
     ]);
@@ -412,8 +452,20 @@ describe('a DuckDB file', () => {
       schema: { fields: { name: string; type: string }[] };
     };
     expect(Object.fromEntries(schema.fields.map(({ name, type }) => [name, type]))).toMatchObject({
-      ...{ tz: 'timestamp', day: 'timestamp', b: 'integer', h: 'integer', dec: 'decimal(10,3)', l: 'string[]' },
-      ...{ j: 'json', st: 'json', m: 'json', bl: 'json', v: 'vector(3)', t: 'string', id: 'string', e: 'string' },
+      tz: 'timestamp',
+      day: 'timestamp',
+      b: 'integer',
+      h: 'integer',
+      dec: 'decimal(10,3)',
+      l: 'string[]',
+      j: 'json',
+      st: 'json',
+      m: 'json',
+      bl: 'json',
+      v: 'vector(3)',
+      t: 'string',
+      id: 'string',
+      e: 'string',
     });
     // Into a table whose fields are others, and by a statement.
     const sql = `SELECT ts, b, j AS s FROM readings WHERE b > 0`;
@@ -433,10 +485,8 @@ describe('a DuckDB file', () => {
       `CREATE TABLE t AS SELECT TIMESTAMP '2026-05-01' AS timestamp, ${huge}::HUGEINT AS h, 1 AS v`,
     );
     expect(await imports(['create', `${dataset}.m`, path, '--from-table', 't'], inTemporary)).toMatchObject({
-      ...{
-        code: 1,
-        stderr: expect.stringMatching(`Column h of huge.db is HUGEINT, and ${huge} does not fit.*--field h:string`),
-      },
+      code: 1,
+      stderr: expect.stringMatching(`Column h of huge.db is HUGEINT, and ${huge} does not fit.*--field h:string`),
     });
     await created([`${dataset}.m`, path, '--from-table', 'main.t', '--field', 'h:string'], inTemporary);
     const { rows } = await client().table(dataset, 'm').query();

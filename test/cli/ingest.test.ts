@@ -133,8 +133,13 @@ describe('files are taken', () => {
     const dataset = newDataset();
     const table = client().table(dataset, 'm');
     const rows = upTo(50).map((v) => ({
-      ...{ timestamp: at(v), v, big: 2n ** 60n + BigInt(v), ok: v % 2 === 0, none: v === 7 ? 1.5 : null },
-      ...{ text: `é "${v}"\n`, list: v % 3 === 1 ? [] : ['a', `${v}`] },
+      timestamp: at(v),
+      v,
+      big: 2n ** 60n + BigInt(v),
+      ok: v % 2 === 0,
+      none: v === 7 ? 1.5 : null,
+      text: `é "${v}"\n`,
+      list: v % 3 === 1 ? [] : ['a', `${v}`],
     }));
     await table.write(rows);
     const path = join(cli.home, 'all.parquet');
@@ -149,10 +154,12 @@ describe('files are taken', () => {
     const [from, to] = await Promise.all(['m', 'copy'].map((name) => client().table(dataset, name).query({ columns })));
     expect(to?.rows).toEqual(from?.rows);
     expect(JSON.parse((await ingest([path, '--table', `${dataset}.copy`, '--json'])).stdout)).toMatchObject({
-      ...{ accepted: 0, before: 50 },
+      accepted: 0,
+      before: 50,
     });
     expect(await ingest(['-', '--table', `${dataset}.m`], readFileSync(path))).toMatchObject({
-      ...{ code: 2, stderr: expect.stringContaining('save it to a file') },
+      code: 2,
+      stderr: expect.stringContaining('save it to a file'),
     });
   });
 
@@ -357,23 +364,21 @@ describe('what is wrong is said in one message, with the right exit code', () =>
     const path = file('ok.ndjson', lines(0, 3));
     const args = [path, '--table', `${newDataset()}.m`, '--patience', '1ms'];
     expect(await ingest(args, undefined, { TIMESTORE_KEY: 'wrong-key' })).toMatchObject({
-      ...{ code: 1, stderr: expect.stringMatching(/key is not accepted.*timestore login/) },
+      code: 1,
+      stderr: expect.stringMatching(/key is not accepted.*timestore login/),
     });
     // A port that was free a moment ago.
     const server = createServer((_, response) => response.writeHead(404).end('<h1>nothing here</h1>'));
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
     expect(await ingest(args, undefined, { TIMESTORE_URL: url })).toMatchObject({
-      ...{ code: 1, stderr: expect.stringContaining('Is the address that of a Timestore?') },
+      code: 1,
+      stderr: expect.stringContaining('Is the address that of a Timestore?'),
     });
     await new Promise((resolve) => server.close(resolve));
     expect(await ingest(args, undefined, { TIMESTORE_URL: url })).toMatchObject({
-      ...{
-        code: 75,
-        stderr: expect.stringMatching(
-          /cannot be reached: .*ECONNREFUSED.*\n0 rows accepted. The same command goes on/s,
-        ),
-      },
+      code: 75,
+      stderr: expect.stringMatching(/cannot be reached: .*ECONNREFUSED.*\n0 rows accepted. The same command goes on/s),
     });
     const kept = await ingest([...args, '--state', file('no-folder', '')]);
     expect(kept).toMatchObject({ code: 1, stderr: expect.stringContaining('`--state FOLDER` keeps it elsewhere') });
@@ -416,7 +421,10 @@ test('names of files are others in the table, whatever their format, and rows se
 
 async function parquetOf(select: string): Promise<Uint8Array> {
   const { body } = await newInstance().clickhouse.open({
-    ...{ settings: {}, body: `${select} FORMAT Parquet`, timeout_ms: 10_000, signal: new AbortController().signal },
+    settings: {},
+    body: `${select} FORMAT Parquet`,
+    timeout_ms: 10_000,
+    signal: new AbortController().signal,
   });
   return new Uint8Array(await new Response(body as ReadableStream).arrayBuffer());
 }

@@ -15,7 +15,10 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 /** Rows as they are sent, of a file that ClickHouse wrote. */
 async function rowsOf(sql: string, settings: Record<string, string | number> = {}): Promise<unknown[]> {
   const { body } = await ctx.clickhouse.open({
-    ...{ settings, body: `${sql} FORMAT Parquet`, timeout_ms: 10_000, signal: new AbortController().signal },
+    settings,
+    body: `${sql} FORMAT Parquet`,
+    timeout_ms: 10_000,
+    signal: new AbortController().signal,
   });
   const path = join(folder, `${Math.random()}.parquet`);
   writeFileSync(path, new Uint8Array(await new Response(body as ReadableStream).arrayBuffer()));
@@ -42,15 +45,26 @@ test('values are what they were: decimals, times, dates, nested ones, none', asy
     toDateTime64('2026-05-01 10:00:00.123456', 6, 'UTC') AS at, toDate('2026-05-01') AS day, CAST(NULL AS Nullable(String)) AS none,
     tuple(1, 'a')::Tuple(n UInt8, s String) AS pair, ['x', 'y'] AS list, map('k', 1) AS keyed, 'é' AS text, 1.5 AS v, true AS ok`);
   expect(row).toEqual({
-    ...{ price: 0.57, long: 12345.678901, at: '2026-05-01T10:00:00.123456Z', day: '2026-05-01', none: null },
-    ...{ pair: { n: 1, s: 'a' }, list: ['x', 'y'], keyed: { k: 1 }, text: 'é', v: 1.5, ok: true },
+    price: 0.57,
+    long: 12345.678901,
+    at: '2026-05-01T10:00:00.123456Z',
+    day: '2026-05-01',
+    none: null,
+    pair: { n: 1, s: 'a' },
+    list: ['x', 'y'],
+    keyed: { k: 1 },
+    text: 'é',
+    v: 1.5,
+    ok: true,
   });
 });
 
 test('integers beyond 2^53 are exact', async () => {
   const path = join(folder, 'big.parquet');
   const { body } = await ctx.clickhouse.open({
-    ...{ settings: {}, body: 'SELECT 9223372036854775807::Int64 AS big FORMAT Parquet', timeout_ms: 10_000 },
+    settings: {},
+    body: 'SELECT 9223372036854775807::Int64 AS big FORMAT Parquet',
+    timeout_ms: 10_000,
     signal: new AbortController().signal,
   });
   writeFileSync(path, new Uint8Array(await new Response(body as ReadableStream).arrayBuffer()));
@@ -69,8 +83,10 @@ test('every way of packing, several row groups and pages', async () => {
     const rows = await rowsOf(
       "SELECT number AS n, if(number % 3 = 0, NULL, concat('s', toString(number % 5))) AS s FROM numbers(100)",
       {
-        ...{ output_format_parquet_compression_method, output_format_parquet_row_group_size: 30 },
-        ...{ output_format_parquet_data_page_size: 64, max_block_size: 10 },
+        output_format_parquet_compression_method,
+        output_format_parquet_row_group_size: 30,
+        output_format_parquet_data_page_size: 64,
+        max_block_size: 10,
       },
     );
     const expected = Array.from({ length: 100 }, (_, n) => ({ n, s: n % 3 === 0 ? null : `s${n % 5}` }));
@@ -144,7 +160,8 @@ test.each([
   ['parquet-cpp-arrow version 21.0.0', 0n],
 ])('columns of %s end where the next one begins, by %i bytes more', (created_by, more) => {
   const column = (start: bigint, bytes: bigint) => ({
-    ...{ file_offset: start, file_path: undefined },
+    file_offset: start,
+    file_path: undefined,
     meta_data: { data_page_offset: start, total_compressed_size: bytes },
   });
   const row_groups = [{ columns: [column(4n, 125n), column(129n, 322n), column(466n, 125n)] }];
@@ -172,6 +189,12 @@ test('nested values are what they were, or refused by row and column', async () 
     settings,
   );
   expect(row).toEqual({
-    ...{ f: 'abcd', l: ['ab'], none: [], m: { a: [{ b: 1 }] }, deep: [[1], []], empty: {}, t: [{ x: 1, y: [2] }] },
+    f: 'abcd',
+    l: ['ab'],
+    none: [],
+    m: { a: [{ b: 1 }] },
+    deep: [[1], []],
+    empty: {},
+    t: [{ x: 1, y: [2] }],
   });
 });

@@ -224,7 +224,8 @@ describe('sql', () => {
     expect(
       await run('sql', 'SELECT 1 FROM m', '--dataset', dataset, '--out', join(cli.home, 'none', 'x.csv')),
     ).toMatchObject({
-      ...{ code: 1, stderr: expect.stringContaining('there is no such file or folder') },
+      code: 1,
+      stderr: expect.stringContaining('there is no such file or folder'),
     });
   });
 });

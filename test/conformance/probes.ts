@@ -27,9 +27,17 @@ export async function tryAll(
   const ctx = createContext({ TIMESTORE_ADMIN_KEY: 'not used here', ...env, TIMESTORE_KEY_PREFIX: id });
   ctx.log = () => undefined;
   const table = parseTable({
-    ...{ dataset: id, name: 'probe', life: 1, window: 'day', lanes: 1, readLanes: 1, revision: 1 },
+    dataset: id,
+    name: 'probe',
+    life: 1,
+    window: 'day',
+    lanes: 1,
+    readLanes: 1,
+    revision: 1,
     schema: {
-      ...{ version: 1, timestampColumn: 'timestamp', keyFields: [] },
+      version: 1,
+      timestampColumn: 'timestamp',
+      keyFields: [],
       fields: [
         { name: 'timestamp', type: 'timestamp' },
         { name: 'v', type: 'double' },

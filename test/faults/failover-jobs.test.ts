@@ -88,7 +88,9 @@ test('a deletion or a correction whose sequences a failover takes back ends, and
       const changed = Array.from({ length: isStored ? 3 : 1 }, () => 'corrected');
       const [first = [], ...rest] = change === 'correction' ? [['corrected'], ...changed.slice(1).map((v) => [v])] : [];
       expect({ isStored, change, rows: found.rows, values: await values(ctx, dataset) }).toEqual({
-        ...{ isStored, change, rows: isStored ? 3 : 1 },
+        isStored,
+        change,
+        rows: isStored ? 3 : 1,
         values: [...first, 'keep', ...rest.flat(), 'erase', 'erase'],
       });
       expect(await auditTable(ctx, await tableOf(ctx, dataset))).toMatchObject({ ok: true, missing: 0 });
@@ -196,7 +198,10 @@ test('exports, comparisons, imports of what is missing and backups have what a f
     rows: 0,
   });
   const backup = await createJob(ctx, {
-    ...{ kind: 'backup', dataset: null, table: null, request: { datasets: [dataset] } },
+    kind: 'backup',
+    dataset: null,
+    table: null,
+    request: { datasets: [dataset] },
   });
   expect(await resultOf(ctx, backup)).toMatchObject({ rows: 5 });
 });

@@ -276,7 +276,9 @@ test('a failover while an import is published hides no row of it for ever', asyn
     await readTable(ctx, dataset, 'm');
     const audit = await auditTable(ctx, await tableOf(ctx, dataset));
     expect({ before, ok: audit.ok, shown: audit.shownAgain.imports.length + audit.shownAgain.lanes.length }).toEqual({
-      ...{ before, ok: true, shown: 1 },
+      before,
+      ok: true,
+      shown: 1,
     });
     expect(await values(ctx, dataset)).toEqual(['first', 'second', 'third', 'fourth']);
   }

@@ -57,7 +57,10 @@ const operation: fc.Arbitrary<Operation> = fc.oneof(
   {
     weight: 4,
     arbitrary: fc.record({
-      ...{ do: fc.constant('flush'), lane: fc.nat(lanesMax - 1), fault, beside: fc.boolean() },
+      do: fc.constant('flush'),
+      lane: fc.nat(lanesMax - 1),
+      fault,
+      beside: fc.boolean(),
     }) as fc.Arbitrary<Operation>,
   },
   {
@@ -67,17 +70,20 @@ const operation: fc.Arbitrary<Operation> = fc.oneof(
   {
     weight: 1,
     arbitrary: fc.record({
-      ...{ do: fc.constant('lanes'), count: fc.integer({ min: 1, max: lanesMax }) },
+      do: fc.constant('lanes'),
+      count: fc.integer({ min: 1, max: lanesMax }),
     }) as fc.Arbitrary<Operation>,
   },
   {
     weight: 1,
     arbitrary: fc.record({
-      ...{ do: fc.constant('new instance'), skew_h: fc.constantFrom(0, 0, -2, 2) },
+      do: fc.constant('new instance'),
+      skew_h: fc.constantFrom(0, 0, -2, 2),
     }) as fc.Arbitrary<Operation>,
   },
   ...(['query', 'lease runs out', 'late arrives', 'constrain', 'mend'] as const).map((name) => ({
-    ...{ weight: name === 'query' ? 2 : 1, arbitrary: fc.constant<Operation>({ do: name }) },
+    weight: name === 'query' ? 2 : 1,
+    arbitrary: fc.constant<Operation>({ do: name }),
   })),
 );
 
@@ -87,7 +93,9 @@ const operation: fc.Arbitrary<Operation> = fc.oneof(
  */
 function rowsOf(key: number): { timestamp: string; id: string }[] {
   return Array.from({ length: 1 + (key % 3) }, (_, i) => ({
-    ...{ timestamp: at(key, 1 + i), id: `${key}/${i}`, bad: isPoison(key, i) ? 1 : 0 },
+    timestamp: at(key, 1 + i),
+    id: `${key}/${i}`,
+    bad: isPoison(key, i) ? 1 : 0,
     ...(key % 2 === 1 && { [`only${key}`]: i }),
   }));
 }
@@ -225,7 +233,8 @@ class World {
     await expectStored(this.instance, await tableOf(this.instance, this.dataset), ids.length);
     expect(await this.ask()).toEqual(ids);
     expect(await auditTable(newInstance(prefix), await tableOf(this.instance, this.dataset))).toMatchObject({
-      ...{ missing: 0, doubled: 0 },
+      missing: 0,
+      doubled: 0,
     });
   }
 
@@ -246,7 +255,8 @@ class World {
 const known: Operation[][] = [
   [
     // A lease that a dead flush takes late, and then a row that is in quarantine and sent again.
-    ...[{ do: 'all at once', key: 0 } as const, { do: 'constrain' } as const],
+    { do: 'all at once', key: 0 } as const,
+    { do: 'constrain' } as const,
     { do: 'flush', lane: 0, fault: { call: 0, kind: 'effect late' }, beside: false },
     { do: 'all at once', key: 2 },
     { do: 'flush', lane: 0, fault: null, beside: false },

@@ -47,11 +47,22 @@ const plain = (weight: number, name: Plain) => {
   return { weight, arbitrary: fc.constant<Operation>({ do: name }) };
 };
 const operation: fc.Arbitrary<Operation> = fc.oneof(
-  ...[named(5, 'send'), named(1, 'send again'), named(2, 'begin deletion'), named(2, 'ask for')],
+  named(5, 'send'),
+  named(1, 'send again'),
+  named(2, 'begin deletion'),
+  named(2, 'ask for'),
   { weight: 5, arbitrary: fc.record({ do: fc.constant('flush' as const), fault, beside: fc.boolean() }) },
-  ...[plain(2, 'query'), plain(2, 'work'), plain(2, 'remember'), plain(3, 'fail over'), plain(2, 'late arrives')],
-  ...[plain(1, 'forget keys'), plain(1, 'drop'), plain(1, 'lease runs out')],
-  ...[plain(1, 'memory is full'), plain(1, 'memory is free'), plain(1, 'clock goes ahead')],
+  plain(2, 'query'),
+  plain(2, 'work'),
+  plain(2, 'remember'),
+  plain(3, 'fail over'),
+  plain(2, 'late arrives'),
+  plain(1, 'forget keys'),
+  plain(1, 'drop'),
+  plain(1, 'lease runs out'),
+  plain(1, 'memory is full'),
+  plain(1, 'memory is free'),
+  plain(1, 'clock goes ahead'),
 );
 
 /**

@@ -33,8 +33,11 @@ let replicaUrl: string;
 beforeAll(async () => {
   stack = await startStack({ dataDir, ports: await freePorts() });
   env = {
-    ...{ ...stack.env, TIMESTORE_ADMIN_KEY: 'local-admin', TIMESTORE_LOCAL: 'true' },
-    ...{ BUFFER_WAIT_REPLICAS: '1', TIMESTORE_REPLICAS_TIMEOUT_MS: '300' },
+    ...stack.env,
+    TIMESTORE_ADMIN_KEY: 'local-admin',
+    TIMESTORE_LOCAL: 'true',
+    BUFFER_WAIT_REPLICAS: '1',
+    TIMESTORE_REPLICAS_TIMEOUT_MS: '300',
   };
   await migrate(env);
   ctx = { ...createContext(env), log: () => undefined };
@@ -60,7 +63,12 @@ afterAll(async () => {
 
 const durable = (rows: object[], idempotencyKey: string) =>
   ingestRows(ctx, {
-    ...{ dataset: 'replicas', table: 'm', text: JSON.stringify(rows), format: 'json', idempotencyKey, durable: true },
+    dataset: 'replicas',
+    table: 'm',
+    text: JSON.stringify(rows),
+    format: 'json',
+    idempotencyKey,
+    durable: true,
   });
 
 test('a durable row is acknowledged when the replica has it, and a flush begins when the replica has its seal', async () => {

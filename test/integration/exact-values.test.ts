@@ -157,7 +157,10 @@ function listsIn(text: string) {
 async function newTable(): Promise<Table> {
   const columns: Field[] = [{ name: 'timestamp', type: 'timestamp' }, ...fields];
   const table = await createTable(ctx, {
-    ...{ dataset: newDataset(), name: 'm', window: 'day', lanes: 1 },
+    dataset: newDataset(),
+    name: 'm',
+    window: 'day',
+    lanes: 1,
     schema: { version: 1, timestampColumn: 'timestamp', timestampPrecision: 9, keyFields: [], fields: columns },
   });
   await setUpLanes(ctx, table);
@@ -242,7 +245,10 @@ test('numbers and times are the same to the last bit, hot and flushed, in every 
   );
   const truth = exact(sent.map((row) => new Map(Object.entries(row))));
   await ingestRows(ctx, {
-    ...{ dataset: table.dataset, table: 'm', format: 'ndjson', idempotencyKey: undefined },
+    dataset: table.dataset,
+    table: 'm',
+    format: 'ndjson',
+    idempotencyKey: undefined,
     text: text.join('\n'),
   });
   for (const isFlushed of [false, true]) {

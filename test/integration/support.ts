@@ -154,7 +154,10 @@ export async function newTable(
   const dataset = newDataset();
   const fields: Field[] = [{ name: 'timestamp', type: 'timestamp' }, ...more];
   const table = await createTable(ctx, {
-    ...{ dataset, name: 'm', window: 'day', lanes },
+    dataset,
+    name: 'm',
+    window: 'day',
+    lanes,
     schema: { version: 1, timestampColumn: 'timestamp', keyFields: [], fields },
   });
   await setUpLanes(ctx, table);

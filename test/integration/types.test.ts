@@ -51,8 +51,10 @@ async function linesIn(bytes: Buffer, format: 'parquet' | 'arrow', { schema }: T
   const columns = schema.fields.map((field) => `${field.name} ${clickhouseType(field, schema)}`).join(', ');
   const file = `format(${formats[format].clickhouse}, '${columns.replaceAll("'", "\\'")}', unhex('${bytes.toString('hex')}'))`;
   const settings = {
-    ...{ output_format_json_quote_64bit_integers: 0, output_format_json_quote_denormals: 1 },
-    ...{ output_format_json_quote_decimals: 1, date_time_output_format: 'iso' },
+    output_format_json_quote_64bit_integers: 0,
+    output_format_json_quote_denormals: 1,
+    output_format_json_quote_decimals: 1,
+    date_time_output_format: 'iso',
     output_format_json_escape_forward_slashes: 0,
   };
   return await ctx.clickhouse.send({ settings, body: `SELECT * FROM ${file} FORMAT JSONEachRow`, timeout_ms: 10_000 });

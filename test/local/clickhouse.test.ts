@@ -75,13 +75,14 @@ describe('the reader', () => {
          UNION ALL SELECT a, b, at FROM tail
        ) ORDER BY a FORMAT JSONEachRow`,
       {
-        ...{
-          tail_format: 'JSONEachRow',
-          tail_structure: "a Int64, b String, at DateTime64(3, 'UTC')",
-          param_wanted: '7',
-        },
-        ...{ max_execution_time: '5', max_result_rows: '1000', wait_end_of_query: '1' },
-        ...{ output_format_json_quote_64bit_integers: '0', date_time_output_format: 'iso' },
+        tail_format: 'JSONEachRow',
+        tail_structure: "a Int64, b String, at DateTime64(3, 'UTC')",
+        param_wanted: '7',
+        max_execution_time: '5',
+        max_result_rows: '1000',
+        wait_end_of_query: '1',
+        output_format_json_quote_64bit_integers: '0',
+        date_time_output_format: 'iso',
       },
       { tail: '{"a":9007199254740993,"b":"tail","at":"2026-05-01T10:00:00.123Z"}\n' },
     );

@@ -71,7 +71,10 @@ function startHanging(name: string, hangs: number, limitMs: number) {
   const engine = startEngine(
     { name: 'redis', url: '', script, options, ask: async () => undefined },
     {
-      ...{ logFile, limitMs, signal: new AbortController().signal, onSpawn: (pid) => pids.push(pid) },
+      logFile,
+      limitMs,
+      signal: new AbortController().signal,
+      onSpawn: (pid) => pids.push(pid),
       onDeath: (failure) => {
         throw failure;
       },

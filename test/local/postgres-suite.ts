@@ -26,9 +26,18 @@ export function describeNeonFront(name: string, address: () => { databaseUrl: st
         ${at}::timestamptz AS at, ${bytes}::bytea AS bytes, ${JSON.stringify(json)}::jsonb AS json,
         ${[1, 2, 3]}::int[] AS ints, ${['a', 'b,c', '"d"', null]}::text[] AS texts`;
       expect(row).toEqual({
-        ...{ int: 42, big: '9007199254740993', float: 0.1, numeric: '1.10', yes: true },
-        ...{ text: 'o\'clock "q" \\ 🚀', nothing: null, at, json },
-        ...{ bytes, ints: [1, 2, 3], texts: ['a', 'b,c', '"d"', null] },
+        int: 42,
+        big: '9007199254740993',
+        float: 0.1,
+        numeric: '1.10',
+        yes: true,
+        text: 'o\'clock "q" \\ 🚀',
+        nothing: null,
+        at,
+        json,
+        bytes,
+        ints: [1, 2, 3],
+        texts: ['a', 'b,c', '"d"', null],
       });
     });
 

@@ -42,7 +42,13 @@ async function failureOf(start: Promise<unknown>): Promise<EngineFailure> {
 
 test('ports follow one another from a base, in a fixed order', () => {
   expect(portsFrom(4000)).toEqual({
-    ...{ clickhouseHttp: 4000, clickhouseTcp: 4001, redis: 4002, upstash: 4003, postgres: 4004, neon: 4005, s3: 4006 },
+    clickhouseHttp: 4000,
+    clickhouseTcp: 4001,
+    redis: 4002,
+    upstash: 4003,
+    postgres: 4004,
+    neon: 4005,
+    s3: 4006,
   });
   expect(() => portsFrom(65_530)).toThrow('LOCAL_PORT_BASE');
 });
@@ -93,13 +99,17 @@ test('fronts run on engines that are elsewhere, which are not started', async ()
       .filter(({ state }) => state === 'external')
       .map(({ engine }) => engine)
       .sort(),
-  ).toEqual([...['clickhouse', 'redis', 's3']]);
+  ).toEqual(['clickhouse', 'redis', 's3']);
   expect(JSON.stringify(progress)).not.toContain(env.CLICKHOUSE_PASSWORD);
   await redisOf(elsewhere).set('there', 'yes');
   expect(await redisOf(stack).get('there')).toBe('yes');
   expect(stack.env).toMatchObject({
-    ...{ CLICKHOUSE_URL: env.CLICKHOUSE_URL, CLICKHOUSE_READER_USER: env.CLICKHOUSE_USER, S3_REGION: 'auto' },
-    ...{ S3_ENDPOINT: env.S3_ENDPOINT, S3_SECRET_ACCESS_KEY: env.S3_SECRET_ACCESS_KEY, CLICKHOUSE_STORAGE_POLICY: '' },
+    CLICKHOUSE_URL: env.CLICKHOUSE_URL,
+    CLICKHOUSE_READER_USER: env.CLICKHOUSE_USER,
+    S3_REGION: 'auto',
+    S3_ENDPOINT: env.S3_ENDPOINT,
+    S3_SECRET_ACCESS_KEY: env.S3_SECRET_ACCESS_KEY,
+    CLICKHOUSE_STORAGE_POLICY: '',
   });
   expect(() => stack.engines.redis.kill()).toThrow('is external');
 });
@@ -191,7 +201,9 @@ describe('while a stack runs', () => {
     stack.failed.catch(failed);
     const { S3_BUCKET: Bucket, ...env } = stack.env;
     const s3 = new S3Client({
-      ...{ endpoint: env.S3_ENDPOINT ?? '', region: env.S3_REGION ?? '', forcePathStyle: true },
+      endpoint: env.S3_ENDPOINT ?? '',
+      region: env.S3_REGION ?? '',
+      forcePathStyle: true,
       credentials: { accessKeyId: env.S3_ACCESS_KEY_ID ?? '', secretAccessKey: env.S3_SECRET_ACCESS_KEY ?? '' },
     });
     await s3.send(new PutObjectCommand({ Bucket, Key: 'kept', Body: 'yes' }));

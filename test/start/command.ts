@@ -201,7 +201,9 @@ export async function call<Body>(
 /** How many rows of this machine a query finds. */
 export async function metricRows(place: Place): Promise<number> {
   const { body } = await call<{ rows: unknown[] }>(place, '/v1/datasets/machine/query', {
-    ...{ tableName: 'metrics', columns: ['timestamp'], limit: 100_000 },
+    tableName: 'metrics',
+    columns: ['timestamp'],
+    limit: 100_000,
   });
   return body.rows.length;
 }

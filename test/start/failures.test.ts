@@ -34,7 +34,10 @@ test.each([
 
 test('values that are malformed are named all at once', async () => {
   const { code, output } = await failing({
-    ...{ PORT: 'http', LOCAL_PORT_BASE: '70000', LOCAL_COLLECT_SECONDS: '0', LOCAL_REDIS_URL: 'http://x' },
+    PORT: 'http',
+    LOCAL_PORT_BASE: '70000',
+    LOCAL_COLLECT_SECONDS: '0',
+    LOCAL_REDIS_URL: 'http://x',
   });
   expect(code).toBe(1);
   for (const name of ['PORT', 'LOCAL_PORT_BASE', 'LOCAL_COLLECT_SECONDS', 'LOCAL_REDIS_URL']) {

@@ -120,7 +120,9 @@ test('its clock reaches the Worker, and a query whose client has left is gone wi
   const sql =
     'SELECT count() AS left_alone FROM numbers(1000000000) AS p, numbers(1000000000) AS q WHERE p.number % 7 = q.number';
   const asked = fetch(`http://127.0.0.1:${place.port}/v1/sql`, {
-    ...{ method: 'POST', body: JSON.stringify({ sql }), signal: leaving.signal },
+    method: 'POST',
+    body: JSON.stringify({ sql }),
+    signal: leaving.signal,
     headers: { authorization: 'Bearer local-admin', 'content-type': 'application/json' },
   });
   asked.catch(() => undefined);

@@ -2,8 +2,12 @@ import { expect, test } from 'vitest';
 import { cutBatches, planChunks } from '../../src/ingest/split-batches.ts';
 
 const rows = (...lines: string[]) => ({
-  ...{ lines: lines.map((line) => `"s":"${line}"}`), times_ms: lines.map((_, i) => i * 86_400_000) },
-  ...{ added: [], errors: [], errorsTotal: 0, refused: [] },
+  lines: lines.map((line) => `"s":"${line}"}`),
+  times_ms: lines.map((_, i) => i * 86_400_000),
+  added: [],
+  errors: [],
+  errorsTotal: 0,
+  refused: [],
 });
 
 test('chunks are as large as they may be, in the order of the rows; a row that is larger is one by itself', () => {

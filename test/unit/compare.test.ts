@@ -9,7 +9,10 @@ const types = new Map([
 ]);
 const compare = (origin: object[], here: object[], more: object = {}) =>
   differenceOf(origin as Record<string, unknown>[], here as Record<string, unknown>[], {
-    ...{ types, orderBy: undefined, isDownsampled: false, ...more },
+    types,
+    orderBy: undefined,
+    isDownsampled: false,
+    ...more,
   });
 const time = '2026-05-01T10:00:00.000Z';
 
@@ -34,7 +37,10 @@ test.each<[string, object, object, string[]]>([
   ['a field that is not there', { s: 'a', n: 1 }, { s: 'a' }, ['n']],
 ])('%s is a difference, and its field is named', (_, origin, here, fields) => {
   expect(compare([{ d: 7 }, origin], [here, { d: 7 }])).toEqual({
-    ...{ reason: 'rows', fields, originOnly: [origin], hereOnly: [here] },
+    reason: 'rows',
+    fields,
+    originOnly: [origin],
+    hereOnly: [here],
   });
 });
 

@@ -14,23 +14,30 @@ function problemsOf(env: Record<string, string | undefined>): string[] {
 
 test('a complete environment has the documented limits', () => {
   expect(readConfig(environment).limits).toMatchObject({
-    ...{ body_bytes_max: 10_485_760, request_rows_max: 50_000, chunk_bytes_max: 524_288, trigger_age_ms: 5_000 },
-    ...{ flush_rows_max: 50_000, flush_bytes_max: 8_388_608, tail_rows_max: 50_000, query_rows_default: 10_000 },
+    body_bytes_max: 10_485_760,
+    request_rows_max: 50_000,
+    chunk_bytes_max: 524_288,
+    trigger_age_ms: 5_000,
+    flush_rows_max: 50_000,
+    flush_bytes_max: 8_388_608,
+    tail_rows_max: 50_000,
+    query_rows_default: 10_000,
   });
   expect(readConfig({ ...environment, TIMESTORE_TRIGGER_ROWS: '7' }).limits.trigger_rows).toBe(7);
 });
 
 test('everything missing or malformed is named at once, without its value', () => {
   const problems = problemsOf({
-    ...{
-      CLICKHOUSE_URL: undefined,
-      UPSTASH_REDIS_REST_TOKEN: '',
-      DATABASE_URL: 'mysql://secret',
-      TIMESTORE_LEASE_MS: '-1',
-    },
+    CLICKHOUSE_URL: undefined,
+    UPSTASH_REDIS_REST_TOKEN: '',
+    DATABASE_URL: 'mysql://secret',
+    TIMESTORE_LEASE_MS: '-1',
   });
   expect(problems.map((problem) => problem.split(':')[0]).sort()).toEqual([
-    ...['CLICKHOUSE_URL', 'DATABASE_URL', 'TIMESTORE_LEASE_MS', 'UPSTASH_REDIS_REST_TOKEN'],
+    'CLICKHOUSE_URL',
+    'DATABASE_URL',
+    'TIMESTORE_LEASE_MS',
+    'UPSTASH_REDIS_REST_TOKEN',
   ]);
   expect(problems.join()).not.toContain('secret');
   expect(problems).toContain('CLICKHOUSE_URL: is missing');

@@ -19,17 +19,25 @@ const register: Model<number, Register> = {
 };
 
 const at = (call: number, end: number, what: 'write' | 'read', value: number): Operation<Register> => ({
-  ...{ call, return: end, action: { do: what, value } },
+  call,
+  return: end,
+  action: { do: what, value },
 });
 
 const write = (call: number, end: number, batch: string, rows = 1): Operation<Action> => ({
-  ...{ call, return: end, action: { do: 'write', batch, rows } },
+  call,
+  return: end,
+  action: { do: 'write', batch, rows },
 });
 const read = (call: number, end: number, ...batches: string[]): Operation<Action> => ({
-  ...{ call, return: end, action: { do: 'read', how: 'test', batches: new Set(batches) } },
+  call,
+  return: end,
+  action: { do: 'read', how: 'test', batches: new Set(batches) },
 });
 const count = (call: number, end: number, rows: number): Operation<Action> => ({
-  ...{ call, return: end, action: { do: 'count', how: 'test', rows } },
+  call,
+  return: end,
+  action: { do: 'count', how: 'test', rows },
 });
 const never = Number.POSITIVE_INFINITY;
 
@@ -52,21 +60,19 @@ describe('a register', () => {
     [
       'two readers see two writes in two orders',
       false,
-      [...[at(0, 10, 'write', 1), at(0, 10, 'write', 2), at(11, 12, 'read', 1), at(13, 14, 'read', 2)]],
+      [at(0, 10, 'write', 1), at(0, 10, 'write', 2), at(11, 12, 'read', 1), at(13, 14, 'read', 2)],
     ],
     ['calls and returns of one moment may be in either order', true, [at(0, 1, 'write', 1), at(1, 2, 'read', 0)]],
     [
       'the search has to take a choice back',
       true,
       [
-        ...[
-          at(0, 9, 'write', 1),
-          at(0, 9, 'write', 2),
-          at(0, 9, 'write', 3),
-          at(1, 2, 'read', 3),
-          at(3, 4, 'read', 2),
-          at(5, 6, 'read', 1),
-        ],
+        at(0, 9, 'write', 1),
+        at(0, 9, 'write', 2),
+        at(0, 9, 'write', 3),
+        at(1, 2, 'read', 3),
+        at(3, 4, 'read', 2),
+        at(5, 6, 'read', 1),
       ],
     ],
     ['a write that nobody knows of may have happened', true, [at(0, never, 'write', 1), at(5, 6, 'read', 1)]],

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { metrics } from '../../src/core/metrics.ts';
 
-const file = (name: string) => readFileSync(join(import.meta.dirname, '..', '..', 'src', 'observe', name), 'utf8');
+const file = (name: string) => readFileSync(join(import.meta.dirname, '..', '..', 'src', 'telemetry', name), 'utf8');
 const named = (text: string) =>
   new Set([...text.matchAll(/\btimestore_[a-z_]+/g)].map(([name]) => name.replace(/_(?:bucket|sum|count)$/, '')));
 

@@ -3,8 +3,15 @@ import { identifiedLines, identifiedRows } from '../../src/buffer/batch-rows.ts'
 import { schemaOf } from './schema/support.ts';
 
 const batch = {
-  ...{ seq: 7, id: 'b', rows: 2, receivedAt_ms: 1_777_630_000_123, schemaVersion: 1, timeMin_ms: 0, timeMax_ms: 0 },
-  ...{ meta: '', payload: '{"_row":0,"s":"\\n{\\"_row\\":9"}\n{"_row":1}\n' },
+  seq: 7,
+  id: 'b',
+  rows: 2,
+  receivedAt_ms: 1_777_630_000_123,
+  schemaVersion: 1,
+  timeMin_ms: 0,
+  timeMax_ms: 0,
+  meta: '',
+  payload: '{"_row":0,"s":"\\n{\\"_row\\":9"}\n{"_row":1}\n',
 };
 const identity = { _seq: 7, _received_at: '2026-05-01 10:06:40.123' };
 const parsed = (text: string) =>

@@ -45,7 +45,10 @@ export function clickhouseEngine(place: ClickHousePlace): EngineDefinition {
   writeFileSync(
     configFile,
     serverConfig({
-      ...{ logFile, usersFile, shards, tcpPort },
+      logFile,
+      usersFile,
+      shards,
+      tcpPort,
       cold: { ...s3, endpoint: `${s3.endpoint}/${s3.bucket}/cold/${node === 1 ? '' : `${node}/`}` },
     }),
     { mode: 0o600 },

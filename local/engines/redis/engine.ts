@@ -15,11 +15,26 @@ export function redisEngine(dataDir: string, port: number): EngineDefinition {
   const options: RedisOptions = {
     server: findRedisServer(),
     args: [
-      ...['--bind', '127.0.0.1', '--port', String(port), '--dir', dir, '--daemonize', 'no', '--logfile', ''],
+      '--bind',
+      '127.0.0.1',
+      '--port',
+      String(port),
+      '--dir',
+      dir,
+      '--daemonize',
+      'no',
+      '--logfile',
+      '',
       // What is acknowledged is on disk: the same promise as the hosted service's.
-      ...['--appendonly', 'yes', '--appendfsync', 'always', '--save', ''],
+      '--appendonly',
+      'yes',
+      '--appendfsync',
+      'always',
+      '--save',
+      '',
       // A full buffer says so. It never makes room by forgetting rows.
-      ...['--maxmemory-policy', 'noeviction'],
+      '--maxmemory-policy',
+      'noeviction',
     ],
   };
   return {

@@ -40,8 +40,15 @@ export async function readLog(ctx: CatalogDeps, filter: LogFilter, limit: number
         and ($8::text[] is null or (dataset = any($8) and dataset_life = life_of_dataset(dataset)))
       order by n desc limit $9`,
     [
-      ...[before ?? null, dataset ?? null, actor ?? null, action ?? null, outcome ?? null],
-      ...[from_ms ?? null, to_ms ?? null, datasets ?? null, limit],
+      before ?? null,
+      dataset ?? null,
+      actor ?? null,
+      action ?? null,
+      outcome ?? null,
+      from_ms ?? null,
+      to_ms ?? null,
+      datasets ?? null,
+      limit,
     ],
   );
   return rows.map((row) => ({ ...row, n: Number(row.n), detail: fromJsonb(row.detail) }));

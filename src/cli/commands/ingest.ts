@@ -97,12 +97,20 @@ async function ingest(files: string[], options: IngestOptions, io: Io): Promise<
       await load(
         sources,
         {
-          ...{ url, run, format, write, patienceMs, requests: parallel, table: timestore.table(dataset, name) },
+          url,
+          run,
+          format,
+          write,
+          patienceMs,
+          requests: parallel,
+          table: timestore.table(dataset, name),
           receipt: (batchId) => timestore.receipt(batchId),
           timesOf: () => timesOf(timestore, options.table, io),
           state: options.state ?? io.env.TIMESTORE_STATE ?? stateFolder,
           limits: { rows: options.batchRows, bytes: options.batchBytes },
-          ...{ stdin: io.stdin, signal: io.signal, onChange: () => bar?.changed() },
+          stdin: io.stdin,
+          signal: io.signal,
+          onChange: () => bar?.changed(),
         },
         progress,
       );
@@ -133,7 +141,11 @@ async function timesOf(timestore: Timestore, table: string, { signal }: Io): Pro
 }
 
 const summary = ({ accepted, before, quarantined, requests }: Progress, seconds: number) => ({
-  ...{ accepted, before, quarantined, requests, seconds: Math.round(seconds * 1000) / 1000 },
+  accepted,
+  before,
+  quarantined,
+  requests,
+  seconds: Math.round(seconds * 1000) / 1000,
 });
 
 function told({ accepted, before, quarantined }: Progress): string {

@@ -56,7 +56,9 @@ export function readingOptions(command: Command): Command {
 }
 
 export const freshnessOf = ({ consistency, maxStaleness, maxWait }: FreshnessOptions): Freshness => ({
-  ...{ consistency, maxStalenessMs: maxStaleness, maxWaitMs: maxWait },
+  consistency,
+  maxStalenessMs: maxStaleness,
+  maxWaitMs: maxWait,
 });
 
 /** Options that choose rows. */
@@ -127,7 +129,9 @@ async function query(name: string, options: QueryOptions, io: Io): Promise<void>
   }
   const all = format === 'json' ? limit : (limit ?? null);
   const response = await timestore.open('POST', `/v1/datasets/${encodeURIComponent(dataset)}/query`, {
-    ...{ body: { ...body, tableName: table, format, limit: all }, isRepeatable: true, signal: io.signal },
+    body: { ...body, tableName: table, format, limit: all },
+    isRepeatable: true,
+    signal: io.signal,
   });
   printWarnings(warningsIn(response), io);
   await deliver(response, options.out, io);
@@ -154,7 +158,12 @@ const orderOf = (text: string) =>
   text.startsWith('-') ? { column: text.slice(1), direction: 'desc' as const } : { column: text };
 
 const units: Record<string, Downsample['intervalUnit']> = {
-  ...{ s: 'second', m: 'minute', h: 'hour', d: 'day', w: 'week', mo: 'month' },
+  s: 'second',
+  m: 'minute',
+  h: 'hour',
+  d: 'day',
+  w: 'week',
+  mo: 'month',
 };
 
 function downsampleOf({ every, agg, by, fill, zone, columns }: QueryOptions): { downsample?: Downsample } {
@@ -168,9 +177,12 @@ function downsampleOf({ every, agg, by, fill, zone, columns }: QueryOptions): { 
   if (columns !== undefined) throw usage('--columns is of rows; aggregates are chosen by --agg and --by.');
   return {
     downsample: {
-      ...{ intervalUnit, intervalSize: Number(size), aggregations: (agg ?? ['count']).map(aggregationOf) },
+      intervalUnit,
+      intervalSize: Number(size),
+      aggregations: (agg ?? ['count']).map(aggregationOf),
       ...(by !== undefined && { groupBy: names(by) }),
-      ...{ fill, timeZone: zone },
+      fill,
+      timeZone: zone,
     },
   };
 }

@@ -39,7 +39,8 @@ export async function intoBucket(files: LocalFile[], purpose: Purpose, io: Io): 
   const progress: Progress = { sent: 0, of, doing: '', waits: undefined };
   const shown = options.quiet ? undefined : showStatus(io, (...args) => uploadLine(progress, ...args));
   const patience: Patience = {
-    ...{ patienceMs: options.patience, signal: io.signal },
+    patienceMs: options.patience,
+    signal: io.signal,
     onWait: (why) => {
       progress.waits = why;
     },

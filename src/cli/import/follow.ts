@@ -40,7 +40,8 @@ export async function follow(timestore: Timestore, begun: Import, options: Patie
         withWait(lineOf(found, isTerminal), waits ?? found.error ?? undefined, isTerminal),
       );
   const patience: Patience = {
-    ...{ patienceMs: options.patience, signal },
+    patienceMs: options.patience,
+    signal,
     onWait: (why) => {
       waits = why;
     },

@@ -98,8 +98,11 @@ async function put(piece: Piece, url: string, progress: Progress, signal: AbortS
   let answer: Response;
   try {
     answer = await fetch(url, {
-      ...{ method: 'PUT', headers: { 'content-length': String(piece.bytes) }, duplex: 'half' },
-      ...{ body: piece.bytes === 0 ? '' : chunks(), signal: AbortSignal.any([signal, over.signal]) },
+      method: 'PUT',
+      headers: { 'content-length': String(piece.bytes) },
+      duplex: 'half',
+      body: piece.bytes === 0 ? '' : chunks(),
+      signal: AbortSignal.any([signal, over.signal]),
     } as RequestInit);
     await answer.body?.cancel();
   } catch (error) {

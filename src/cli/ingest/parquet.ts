@@ -69,7 +69,11 @@ export async function* cutParquet(
     const columns = new Map<string, Piece[]>();
     try {
       await parquetRead({
-        ...{ file, metadata, compressors, rowStart: groupStart, rowEnd },
+        file,
+        metadata,
+        compressors,
+        rowStart: groupStart,
+        rowEnd,
         parsers: { ...parsers, ...units.parsers },
         onChunk: ({ columnName, columnData, rowStart }) => {
           const pieces = columns.get(columnName) ?? [];
@@ -104,7 +108,13 @@ export async function* cutParquet(
   function take(end: number): Batch {
     const body = Buffer.from(`${open.join('\n')}\n`);
     const batch: Batch = {
-      ...{ start, end, line: start + 1, body, namesBytes: 0, type: 'application/x-ndjson', hash: hashOf(body) },
+      start,
+      end,
+      line: start + 1,
+      body,
+      namesBytes: 0,
+      type: 'application/x-ndjson',
+      hash: hashOf(body),
     };
     open = [];
     openBytes = 0;

@@ -213,10 +213,18 @@ async function recordOf(
   ]);
   const linesOf = (rows: Record<string, unknown>[]) => rows.map(({ line }) => line as Record<string, unknown>);
   return {
-    ...{ dataset, name, life, until: to, partitions },
+    dataset,
+    name,
+    life,
+    until: to,
+    partitions,
     definition: tables[0]?.definition as Record<string, unknown>,
-    ...{ state: String(tables[0]?.state), schemaVersion: Number(tables[0]?.schema_version) },
-    ...{ schemaVersions: linesOf(schemaVersions), lanes: linesOf(lanes), manifestPages, deletions: linesOf(deletions) },
+    state: String(tables[0]?.state),
+    schemaVersion: Number(tables[0]?.schema_version),
+    schemaVersions: linesOf(schemaVersions),
+    lanes: linesOf(lanes),
+    manifestPages,
+    deletions: linesOf(deletions),
   };
 }
 
@@ -241,9 +249,13 @@ async function finish(
     rows: required(table.rows ?? undefined, `rows of ${table.name}`),
   }));
   const record: z.input<typeof backupRecord> = {
-    ...{ id, startedAt, finishedAt: new Date(ctx.now()).toISOString() },
+    id,
+    startedAt,
+    finishedAt: new Date(ctx.now()).toISOString(),
     tables: counted,
-    ...{ datasets: linesOf(datasets), savedQueries: linesOf(savedQueries), keys: linesOf(keys) },
+    datasets: linesOf(datasets),
+    savedQueries: linesOf(savedQueries),
+    keys: linesOf(keys),
   };
   await ctx.objects.put(backupKey(id), JSON.stringify(record));
   return { done: { tables: counted.length, rows: counted.reduce((sum, { rows }) => sum + rows, 0) } };

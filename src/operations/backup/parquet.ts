@@ -78,8 +78,12 @@ export async function readPartition(ctx: OperationDeps, table: Table, partition:
         AND (_lane, _seq, _row, _received_at) NOT IN (
               SELECT _lane, _seq, _row, _received_at FROM ${qualifiedName(table)} WHERE _partition_id = {_partition:String})`,
       {
-        ...{ param__columns: structureOf(table), param__partition: partition },
-        ...{ async_insert: 0, deduplicate_insert_select: 'force_enable', max_insert_threads: 1, max_threads: 1 },
+        param__columns: structureOf(table),
+        param__partition: partition,
+        async_insert: 0,
+        deduplicate_insert_select: 'force_enable',
+        max_insert_threads: 1,
+        max_threads: 1,
         insert_deduplication_token: `restore:${key}`,
       },
     );

@@ -34,16 +34,23 @@ export type Content = { rows: number; checksum: string };
 
 /** As answers of the API have values, and as they are read again. */
 const written: Settings = {
-  ...{ date_time_output_format: 'iso', output_format_json_quote_64bit_integers: 0, session_timezone: 'UTC' },
-  ...{ output_format_json_escape_forward_slashes: 0, format_csv_null_representation: '' },
+  date_time_output_format: 'iso',
+  output_format_json_quote_64bit_integers: 0,
+  session_timezone: 'UTC',
+  output_format_json_escape_forward_slashes: 0,
+  format_csv_null_representation: '',
   output_format_json_quote_decimals: 1,
   // A number, or the name of what no JSON number is.
   use_variant_as_common_type: 1,
   max_bytes_before_external_sort: 1_000_000_000,
 };
 const read: Settings = {
-  ...{ date_time_input_format: 'best_effort', session_timezone: 'UTC', precise_float_parsing: 1 },
-  ...{ format_csv_null_representation: '', input_format_csv_empty_as_default: 0, input_format_null_as_default: 0 },
+  date_time_input_format: 'best_effort',
+  session_timezone: 'UTC',
+  precise_float_parsing: 1,
+  format_csv_null_representation: '',
+  input_format_csv_empty_as_default: 0,
+  input_format_null_as_default: 0,
 };
 
 function contentSql(columns: string[]): string {

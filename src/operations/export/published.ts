@@ -48,8 +48,19 @@ export function publishExport(
      values ($1, $2, $3, $4, to_timestamp($5::float8 / 1000), to_timestamp($6::float8 / 1000), $7, $8::jsonb, $9, $10, $11::jsonb, $12, $13)
      on conflict (id) do nothing`,
     [
-      ...[job.id, job.dataset, job.table, job.request.format, start_ms, end_ms, watermark, JSON.stringify(columns)],
-      ...[rows, bytes, JSON.stringify(objects), job.actor, life],
+      job.id,
+      job.dataset,
+      job.table,
+      job.request.format,
+      start_ms,
+      end_ms,
+      watermark,
+      JSON.stringify(columns),
+      rows,
+      bytes,
+      JSON.stringify(objects),
+      job.actor,
+      life,
     ],
   ];
 }

@@ -34,7 +34,13 @@ export async function setSchedule(
 ): Promise<ExportSchedule> {
   const { dataset, table, hour, days, format, columns } = schedule;
   const params: unknown[] = [
-    ...[dataset, table, hour, days, format, columns === null ? null : JSON.stringify(columns), currentActor().actor],
+    dataset,
+    table,
+    hour,
+    days,
+    format,
+    columns === null ? null : JSON.stringify(columns),
+    currentActor().actor,
     ctx.config.TIMESTORE_KEY_PREFIX,
   ];
   const line = auditLine(

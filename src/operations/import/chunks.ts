@@ -168,14 +168,27 @@ async function insertChunk(
         AND _n NOT IN (SELECT _row FROM ${name} WHERE ${ofChunk})`,
     {
       ...rows.params,
-      ...{ param__lane: lane, param__seq: seq, param__at: receivedAt_ms },
-      ...{ param_dataset: table.dataset, param_table: table.physical, param_lane: lane },
-      ...{ param_from: seq, param_to: seq, param_place: place, param_token: own },
-      ...{ log_comment: place, insert_deduplication_token: own },
-      ...{ async_insert: 0, insert_deduplicate: 1, deduplicate_insert_select: 'force_enable' },
-      ...{ deduplicate_blocks_in_dependent_materialized_views: 1, max_insert_threads: 1 },
+      param__lane: lane,
+      param__seq: seq,
+      param__at: receivedAt_ms,
+      param_dataset: table.dataset,
+      param_table: table.physical,
+      param_lane: lane,
+      param_from: seq,
+      param_to: seq,
+      param_place: place,
+      param_token: own,
+      log_comment: place,
+      insert_deduplication_token: own,
+      async_insert: 0,
+      insert_deduplicate: 1,
+      deduplicate_insert_select: 'force_enable',
+      deduplicate_blocks_in_dependent_materialized_views: 1,
+      max_insert_threads: 1,
       // All of it is one block.
-      ...{ min_insert_block_size_bytes: 0, min_insert_block_size_rows: 1_048_576, max_insert_block_size: 1_048_576 },
+      min_insert_block_size_bytes: 0,
+      min_insert_block_size_rows: 1_048_576,
+      max_insert_block_size: 1_048_576,
       max_partitions_per_insert_block: 0,
     },
   );
@@ -200,7 +213,9 @@ async function countChunk(
   const gone = table.retention === undefined ? '0' : `(${expired}) - (${thereExpired})`;
   const text = await askLong(node, `SELECT (${there}) + ${gone} FORMAT TSV`, {
     ...rows.params,
-    ...{ param__lane: lane, param__seq: seq, param__at: receivedAt_ms },
+    param__lane: lane,
+    param__seq: seq,
+    param__at: receivedAt_ms,
   });
   return Number(text);
 }

@@ -12,8 +12,11 @@ import type { Staged } from './staging.ts';
 
 /** Memory that a comparison of any size keeps within; what is more goes to ClickHouse's disk. */
 const spilling = {
-  ...{ max_bytes_before_external_sort: 500_000_000, max_bytes_before_external_group_by: 500_000_000 },
-  ...{ join_algorithm: 'grace_hash', max_bytes_in_join: 500_000_000, session_timezone: 'UTC' },
+  max_bytes_before_external_sort: 500_000_000,
+  max_bytes_before_external_group_by: 500_000_000,
+  join_algorithm: 'grace_hash',
+  max_bytes_in_join: 500_000_000,
+  session_timezone: 'UTC',
 };
 
 /** All values of a row as one text, in which null is told from every text. */

@@ -232,7 +232,12 @@ async function prepare(
     const { schema, added } = mergeSchema(table?.schema, declared, node.config.limits);
     if (table === undefined) {
       table = await createTable(node, {
-        ...{ dataset: job.dataset, name: job.table, window: 'day', lanes: 1, schema, lives: progress.lives },
+        dataset: job.dataset,
+        name: job.table,
+        window: 'day',
+        lanes: 1,
+        schema,
+        lives: progress.lives,
       });
       continue;
     }
@@ -311,7 +316,9 @@ async function publish(
   const { lane, from, to } = seal;
   return {
     done: {
-      ...{ objects: progress.read.length, read: sum(progress.staged), rows: sum(progress.chunks ?? []) },
+      objects: progress.read.length,
+      read: sum(progress.staged),
+      rows: sum(progress.chunks ?? []),
       sequences: { lane, from, to },
     },
   };

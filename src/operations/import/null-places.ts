@@ -58,7 +58,10 @@ async function keepPlaces(
       `INSERT INTO ${name} (_attempt, _object, _place) SELECT {_attempt:UInt64}, {_object:UInt32}, _place
          FROM input(${quoteString('_place UInt64')}) FORMAT TSV\n${places.slice(from, from + places_max).join('\n')}\n`,
       {
-        ...{ param__attempt: attempt, param__object: number, async_insert: 0, insert_deduplicate: 0 },
+        param__attempt: attempt,
+        param__object: number,
+        async_insert: 0,
+        insert_deduplicate: 0,
         max_query_size: 4_194_304,
       },
     );
@@ -92,7 +95,12 @@ async function nullPlaces(
   for (const { num_rows } of metadata.row_groups) {
     const rowEnd = rowStart + Number(num_rows);
     await parquetRead({
-      ...{ file, metadata, compressors, columns: [column], rowStart, rowEnd },
+      file,
+      metadata,
+      compressors,
+      columns: [column],
+      rowStart,
+      rowEnd,
       onChunk: ({ columnData, rowStart: first }) => {
         for (let i = 0; i < columnData.length; i += 1) {
           if (columnData[i] === null || columnData[i] === undefined) places.push(first + i);

@@ -13,15 +13,21 @@ import { changedText, plainOf, readType } from './source-type.ts';
 export type ImportFormat = ExportFormat;
 
 const settings: Settings = {
-  ...{ session_timezone: 'UTC', precise_float_parsing: 1, max_threads: 1 },
+  session_timezone: 'UTC',
+  precise_float_parsing: 1,
+  max_threads: 1,
   // Nothing is remembered of an object that had this name before.
-  ...{ schema_inference_use_cache_for_s3: 0, use_cache_for_count_from_files: 0 },
+  schema_inference_use_cache_for_s3: 0,
+  use_cache_for_count_from_files: 0,
   // Which columns there are is looked at first; what is not wanted of them is passed over.
-  ...{ input_format_null_as_default: 0, input_format_skip_unknown_fields: 1 },
+  input_format_null_as_default: 0,
+  input_format_skip_unknown_fields: 1,
   // JSON is kept as the text that it is.
-  ...{ input_format_parquet_enable_json_parsing: 0, output_format_json_escape_forward_slashes: 0 },
+  input_format_parquet_enable_json_parsing: 0,
+  output_format_json_escape_forward_slashes: 0,
   // Rows in the order of the object.
-  ...{ input_format_parquet_preserve_order: 1, max_parsing_threads: 1 },
+  input_format_parquet_preserve_order: 1,
+  max_parsing_threads: 1,
 };
 
 /**
@@ -104,7 +110,10 @@ export async function insertLines(
     `INSERT INTO ${name} (_attempt, _object, _place, _text)
      SELECT {_attempt:UInt64}, {_object:UInt32}, _place, line FROM (${read}) WHERE _changed = 0`,
     inserting({
-      ...{ param__attempt: attempt, param__object: number, param__columns: 'line String', param__etag: etag },
+      param__attempt: attempt,
+      param__object: number,
+      param__columns: 'line String',
+      param__etag: etag,
       // A line without an end is as long as the object.
       max_memory_usage: lineMemoryBytes_max,
     }),
@@ -116,9 +125,13 @@ const lineMemoryBytes_max = 3_000_000_000;
 
 function inserting(params: Settings): Settings {
   return {
-    ...{ ...settings, ...params },
+    ...settings,
+    ...params,
     // One stream of blocks, in the order of the object; what is stored twice is told by the count.
-    ...{ async_insert: 0, insert_deduplicate: 0, max_insert_threads: 1, max_query_size: 4_194_304 },
+    async_insert: 0,
+    insert_deduplicate: 0,
+    max_insert_threads: 1,
+    max_query_size: 4_194_304,
   };
 }
 
@@ -142,8 +155,8 @@ const codes = { thrown: 395, s3: 499 };
 /** Codes of what is wrong with the bytes of an object. All others may pass, or are of the server. */
 const dataErrors = new Set([
   // Broken off, unpacked badly, or not of the format at all.
-  ...[6, 23, 25, 26, 27, 32, 33, 34, 38, 41, 53, 69, 70, 72, 74, 117, 128, 130, 131, 142, 190, 210, 246, 271, 306, 321],
-  ...[349, 354, 407, 424, 432, 467, 556, 561, 563, 636, 650, 1001, 1002],
+  6, 23, 25, 26, 27, 32, 33, 34, 38, 41, 53, 69, 70, 72, 74, 117, 128, 130, 131, 142, 190, 210, 246, 271, 306, 321, 349,
+  354, 407, 424, 432, 467, 556, 561, 563, 636, 650, 1001, 1002,
 ]);
 
 function reasonOf(node: OperationNode, error: ClickHouseError, key: string, format: ImportFormat): Error {

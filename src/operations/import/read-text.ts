@@ -133,8 +133,11 @@ function pageOf(
     hints: new Map(Object.entries(hints)),
     names: object.names,
     checks: {
-      ...{ keepRefused: errors_max, firstLine: object.line, rename },
-      ...{ open: new Map(fields.map((field) => [field.name, field])), only: only && new Set(only) },
+      keepRefused: errors_max,
+      firstLine: object.line,
+      rename,
+      open: new Map(fields.map((field) => [field.name, field])),
+      only: only && new Set(only),
     },
   };
   try {
@@ -200,7 +203,12 @@ function over(reading: Reading, { seen, row }: TextObject, { key, columns, renam
 /** Everything is to be read again with what is known of types now. */
 function anew({ hints }: Reading, told: Map<string, FieldType>): Reading {
   return {
-    ...{ staging: undefined, fields: [], read: [], staged: [], errors: [], text: undefined },
+    staging: undefined,
+    fields: [],
+    read: [],
+    staged: [],
+    errors: [],
+    text: undefined,
     hints: { ...hints, ...Object.fromEntries(told) },
   };
 }
@@ -226,7 +234,12 @@ function wrongRow(
 ): WrongRow {
   const text = value ?? (reason === 'missing' ? 'null' : source);
   return {
-    ...{ object: key, row: before + index, line, field: field ?? '', reason, detail },
+    object: key,
+    row: before + index,
+    line,
+    field: field ?? '',
+    reason,
+    detail,
     value: text.toWellFormed().slice(0, valueChars_max).toWellFormed(),
   };
 }

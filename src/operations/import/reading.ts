@@ -2,8 +2,13 @@ import * as z from 'zod';
 import { fieldType } from '../../schema/types.ts';
 
 export const wrongRow = z.object({
-  ...{ object: z.string(), row: z.number(), line: z.number().optional(), field: z.string(), reason: z.string() },
-  ...{ detail: z.string().optional(), value: z.string() },
+  object: z.string(),
+  row: z.number(),
+  line: z.number().optional(),
+  field: z.string(),
+  reason: z.string(),
+  detail: z.string().optional(),
+  value: z.string(),
 });
 
 /** An object of text of which a part is read. */
@@ -24,7 +29,10 @@ export const textObject = z.object({
 export type TextObject = z.output<typeof textObject>;
 
 export const stagedRows = z.object({
-  ...{ attempt: z.number(), rows: z.number(), wrong: z.number(), stored: z.number().optional() },
+  attempt: z.number(),
+  rows: z.number(),
+  wrong: z.number(),
+  stored: z.number().optional(),
 });
 
 export const readingSchema = z.object({
@@ -34,9 +42,11 @@ export const readingSchema = z.object({
   fields: z
     .array(
       z.object({
-        ...{ name: z.string(), type: fieldType },
+        name: z.string(),
+        type: fieldType,
         // What values of text have shown so far.
-        ...{ hasFraction: z.boolean().default(false), isEmpty: z.boolean().default(false) },
+        hasFraction: z.boolean().default(false),
+        isEmpty: z.boolean().default(false),
       }),
     )
     .default([]),

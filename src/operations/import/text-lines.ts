@@ -58,9 +58,13 @@ export async function* pagesOf(
       WHERE ${time} = toDateTime64(0, 3, 'UTC') AND _object = {_object:UInt32} AND _place >= {_from:UInt64} AND _attempt = {_attempt:UInt64}
       ORDER BY ${time}, _object, _place FORMAT TSVRaw`,
     settings: {
-      ...{ param__object: object, param__from: from, param__attempt: attempt },
+      param__object: object,
+      param__from: from,
+      param__attempt: attempt,
       // One part of the table after the other, as they are asked for.
-      ...{ max_threads: 1, http_send_timeout: 600, http_response_buffer_size: 0 },
+      max_threads: 1,
+      http_send_timeout: 600,
+      http_response_buffer_size: 0,
       max_execution_time: Math.ceil(node.config.limits.export_timeout_ms / 1000),
     },
     timeout_ms: node.config.limits.export_timeout_ms,
@@ -122,9 +126,15 @@ export async function insertRows(
     `INSERT INTO ${stagingName(staging)} (_attempt, _object, _place, ${names})
      SELECT {_attempt:UInt64}, {_object:UInt32}, _place, ${names} FROM input(${quoteString(structure)}) FORMAT JSONEachRow\n${rows}\n`,
     {
-      ...{ param__attempt: attempt, param__object: object, async_insert: 0, insert_deduplicate: 0 },
-      ...{ input_format_parallel_parsing: 0, max_insert_threads: 1, max_query_size: 4_194_304 },
-      ...{ input_format_skip_unknown_fields: 0, precise_float_parsing: 1 },
+      param__attempt: attempt,
+      param__object: object,
+      async_insert: 0,
+      insert_deduplicate: 0,
+      input_format_parallel_parsing: 0,
+      max_insert_threads: 1,
+      max_query_size: 4_194_304,
+      input_format_skip_unknown_fields: 0,
+      precise_float_parsing: 1,
     },
   );
 }

@@ -29,7 +29,10 @@ import { continueVerification, secondSchema } from './verification/read.ts';
 
 /** What is asked for: objects that should hold what a table does. */
 const requestSchema = objectsRequest.omit({
-  ...{ fields: true, timestampColumn: true, timestampPrecision: true, keyFields: true },
+  fields: true,
+  timestampColumn: true,
+  timestampPrecision: true,
+  keyFields: true,
 });
 
 export type CompareRequest = z.output<typeof requestSchema>;

@@ -63,7 +63,10 @@ async function areQuarantinedGone(ctx: OperationDeps, { dataset, name }: Dropped
   if (quarantine === undefined || quarantine.state === 'deleting') return true;
   const rows = { filters: { columns: [{ column: 'table', op: 'eq' as const, value: name }] } };
   const { id, state } = await scheduleRowChange(ctx, {
-    ...{ dataset, table: quarantineTable, request: { rows }, key: `drop:${job}` },
+    dataset,
+    table: quarantineTable,
+    request: { rows },
+    key: `drop:${job}`,
   });
   // The next table of the name must not have them.
   if (state === 'failed') {

@@ -64,9 +64,12 @@ export async function openRecords(
       ORDER BY place LIMIT 1 BY id LIMIT {limit:UInt32}`,
     { table: table ?? '', limit, ...(after !== undefined && { after }) },
     {
-      ...{ output_format_json_quote_64bit_integers: 0, date_time_output_format: 'iso' },
+      output_format_json_quote_64bit_integers: 0,
+      date_time_output_format: 'iso',
       // What goes beyond is left for the next call.
-      ...{ max_result_bytes: listed_bytes_max, result_overflow_mode: 'break', max_block_size: 64 },
+      max_result_bytes: listed_bytes_max,
+      result_overflow_mode: 'break',
+      max_block_size: 64,
     },
   );
   return rows.map((row) => Object.fromEntries(Object.entries(row).filter(([, value]) => value !== null)) as OpenRecord);

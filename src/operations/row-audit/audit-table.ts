@@ -72,9 +72,14 @@ export async function auditTable(ctx: OperationDeps, table: Table): Promise<Tabl
   ];
   const isBufferWhole = lanes.every(({ buffer }) => buffer === null || buffer.isWhole);
   const audit: TableAudit = {
-    ...{ dataset: table.dataset, table: table.name },
+    dataset: table.dataset,
+    table: table.name,
     ok: missing + doubled + unaccounted === 0 && isBufferWhole,
-    ...{ missing, doubled, unaccounted, lanes, shownAgain: { imports, lanes: caughtUp } },
+    missing,
+    doubled,
+    unaccounted,
+    lanes,
+    shownAgain: { imports, lanes: caughtUp },
     partitions: all.filter(({ expected, found, doubled: twice, unaccounted: unknown, deleted }) => {
       return expected !== found || twice > 0 || unknown > 0 || deleted > 0;
     }),
@@ -124,7 +129,10 @@ async function knownLanes(ctx: OperationDeps, table: Table): Promise<Snapshot> {
 async function auditLane(ctx: OperationDeps, table: Table, snapshot: LaneSnapshot): Promise<LaneAudit> {
   const { lane, incarnation, seq, watermark } = snapshot;
   return {
-    ...{ lane, incarnation, sequence: seq, watermark },
+    lane,
+    incarnation,
+    sequence: seq,
+    watermark,
     buffer: (await sumLane(ctx, table, lane)) ?? null,
     rebuilt: await rebuildManifests(ctx, table, snapshot),
   };

@@ -40,8 +40,15 @@ export async function recordDifference(
      delete from read_comparisons where dataset = $1
         and n < (select n from read_comparisons where dataset = $1 order by n desc offset ${kept - 2} limit 1)`,
     [
-      ...[dataset, table, currentActor().requestId, toText(query.slice(0, chars_max)), reason, toJsonb(fields)],
-      ...[JSON.stringify(counts), rowsText(originOnly), rowsText(hereOnly)],
+      dataset,
+      table,
+      currentActor().requestId,
+      toText(query.slice(0, chars_max)),
+      reason,
+      toJsonb(fields),
+      JSON.stringify(counts),
+      rowsText(originOnly),
+      rowsText(hereOnly),
     ],
   );
 }

@@ -76,12 +76,12 @@ export async function overtakenRows(
 }
 
 const settings: Settings = {
-  ...{ session_timezone: 'UTC', output_format_json_quote_64bit_integers: 0, output_format_json_quote_denormals: 0 },
-  ...{
-    output_format_json_quote_decimals: 1,
-    output_format_json_escape_forward_slashes: 0,
-    max_query_size: 8 * 1024 * 1024,
-  },
+  session_timezone: 'UTC',
+  output_format_json_quote_64bit_integers: 0,
+  output_format_json_quote_denormals: 0,
+  output_format_json_quote_decimals: 1,
+  output_format_json_escape_forward_slashes: 0,
+  max_query_size: 8 * 1024 * 1024,
 };
 
 /** Sequences that are looked at for the next range: as many batches would be far more rows than one has. */

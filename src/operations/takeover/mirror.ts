@@ -20,7 +20,10 @@ const laneSchema = z.object({
   /** What follows, on record before any of it is sent. */
   range: z
     .object({
-      ...{ to: z.int(), fields: z.int(), checksum: z.string(), until_ms: z.number().optional() },
+      to: z.int(),
+      fields: z.int(),
+      checksum: z.string(),
+      until_ms: z.number().optional(),
       /** From when on the original may have taken some of it. */
       since_ms: z.number().optional(),
     })
@@ -140,7 +143,13 @@ async function compared(
   if (overtaken === undefined) return { ...state, at_ms, compared: published };
   const { first, rows } = overtaken;
   ctx.log({
-    ...{ event: 'mirror-overtaken', alarm: true, dataset: table.dataset, table: table.name, lane, from: first, rows },
+    event: 'mirror-overtaken',
+    alarm: true,
+    dataset: table.dataset,
+    table: table.name,
+    lane,
+    from: first,
+    rows,
   });
   const sent = [...state.sent, { to: state.at, ms: at_ms }];
   return { ...state, at: first - 1, at_ms: await latestRow(ctx, table, lane, 1, first - 1), sent, compared: published };

@@ -106,11 +106,15 @@ async function compared<Body extends ShadowedQuery>(
   const here = rowsOf(ours);
   if (here === undefined) throw new Error('an answer in JSON has rows');
   const difference = differenceOf(there.rows, here.rows, {
-    ...{ types: here.types, orderBy: body?.orderBy, isDownsampled: here.mode === 'downsampled' },
+    types: here.types,
+    orderBy: body?.orderBy,
+    isDownsampled: here.mode === 'downsampled',
   });
   const counts: RecordedDifference['counts'] = {
-    ...{ origin: there.rows.length, here: here.rows.length },
-    ...{ originOnly: difference?.originOnly.length ?? 0, hereOnly: difference?.hereOnly.length ?? 0 },
+    origin: there.rows.length,
+    here: here.rows.length,
+    originOnly: difference?.originOnly.length ?? 0,
+    hereOnly: difference?.hereOnly.length ?? 0,
   };
   if (difference === undefined) return { outcome: 'equal', counts };
   await recordDifference(ctx, dataset, { table, query, counts, ...difference });

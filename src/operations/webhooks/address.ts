@@ -7,8 +7,19 @@ const publicName = /^(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+(?<last>[a-z]
 
 /** Last labels that nobody can register: a name under them is of a private network. */
 const privateNames = new Set([
-  ...['arpa', 'corp', 'home', 'internal', 'intranet', 'invalid', 'lan', 'local', 'localdomain', 'localhost'],
-  ...['private', 'svc', 'test'],
+  'arpa',
+  'corp',
+  'home',
+  'internal',
+  'intranet',
+  'invalid',
+  'lan',
+  'local',
+  'localdomain',
+  'localhost',
+  'private',
+  'svc',
+  'test',
 ]);
 
 /**

@@ -61,8 +61,11 @@ async function post(
     const response = await fetch(url, {
       method: 'POST',
       headers: {
-        ...{ 'content-type': 'application/json', 'user-agent': 'timestore', 'webhook-id': id },
-        ...{ 'webhook-timestamp': String(timestamp), 'webhook-signature': `v1,${signature}` },
+        'content-type': 'application/json',
+        'user-agent': 'timestore',
+        'webhook-id': id,
+        'webhook-timestamp': String(timestamp),
+        'webhook-signature': `v1,${signature}`,
       },
       body,
       // Where it leads to is not what was agreed on.

@@ -40,8 +40,13 @@ export async function createWebhook(
   if (problem !== undefined) throw new ApiError('invalid-request', `url: ${problem}.`);
   const secret = newSecret();
   const params: unknown[] = [
-    ...[crypto.randomUUID(), url, secret, JSON.stringify(events), datasets === null ? null : JSON.stringify(datasets)],
-    ...[currentActor().actor, ctx.config.TIMESTORE_KEY_PREFIX],
+    crypto.randomUUID(),
+    url,
+    secret,
+    JSON.stringify(events),
+    datasets === null ? null : JSON.stringify(datasets),
+    currentActor().actor,
+    ctx.config.TIMESTORE_KEY_PREFIX,
   ];
   const line = auditLine({ action: 'webhook.create', detail: { url, events, datasets } }, 'changed', params);
   const [made] = await ctx.postgres.rows<Webhook>(

@@ -100,11 +100,8 @@ export function lastingError(error: ClickHouseError): ApiError | undefined {
 
 /** Errors of the server, whatever was asked: trying again may help, asking for something else does not. */
 const serversCodes = new Set([
-  ...[
-    3, 22, 164, 452, 49, 74, 75, 76, 84, 87, 92, 95, 101, 106, 159, 198, 209, 210, 225, 228, 236, 242, 243, 254, 270,
-    279, 319,
-  ],
-  ...[425, 439, 440, 459, 494, 516, 517, 568, 573, 594, 606, 609, 614, 636, 668, 692, 735, 999, 1000, 1001],
+  3, 22, 164, 452, 49, 74, 75, 76, 84, 87, 92, 95, 101, 106, 159, 198, 209, 210, 225, 228, 236, 242, 243, 254, 270, 279,
+  319, 425, 439, 440, 459, 494, 516, 517, 568, 573, 594, 606, 609, 614, 636, 668, 692, 735, 999, 1000, 1001,
 ]);
 
 function callersError(cause: ClickHouseError): ApiError | undefined {

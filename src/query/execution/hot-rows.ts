@@ -86,8 +86,10 @@ export function hotRows(
     streaming: notes.streaming,
     sources: { published: { rows: 0, partitions: 0 }, hotBuffer: { rows: shown.length } },
     statistics: {
-      ...{ rows: shown.length, elapsedMs: 0 },
-      ...{ rowsRead: notes.streaming.rows, tailRows: notes.streaming.rows },
+      rows: shown.length,
+      elapsedMs: 0,
+      rowsRead: notes.streaming.rows,
+      tailRows: notes.streaming.rows,
     },
     latest_ingest_watermark: notes.watermark ?? null,
   };

@@ -173,7 +173,11 @@ async function cutAtWatermark(
 ): Promise<ReadSnapshot> {
   const { lanes } = snapshot;
   return {
-    ...{ table: await newestOf(ctx, table, lanes), lanes, tail: noTail, bufferState, warnings },
+    table: await newestOf(ctx, table, lanes),
+    lanes,
+    tail: noTail,
+    bufferState,
+    warnings,
     isFresh: lanes.every(({ seq, watermark }) => seq === watermark),
     age_ms: ageOf(snapshot),
     changes: snapshot.changes,

@@ -44,7 +44,8 @@ function encodeBatch(batch: BufferedBatch, lane: number, schema: TableSchema): U
   const columns = schema.fields.map((field): Column => {
     const isYounger = field.default !== undefined && (field.since ?? 1) > batch.schemaVersion;
     return {
-      ...{ name: field.name, type: field.type },
+      name: field.name,
+      type: field.type,
       isNullable: clickhouseType(field, schema).startsWith('Nullable('),
       absent: isYounger ? defaultOf(field) : undefined,
     };

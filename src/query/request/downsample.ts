@@ -1,7 +1,16 @@
 import * as z from 'zod';
 
 const functions = [
-  ...(['avg', 'min', 'max', 'sum', 'median', 'count', 'count_distinct', 'percentile', 'first', 'last'] as const),
+  'avg',
+  'min',
+  'max',
+  'sum',
+  'median',
+  'count',
+  'count_distinct',
+  'percentile',
+  'first',
+  'last',
 ] as const;
 
 export type AggregateFunction = (typeof functions)[number];

@@ -14,9 +14,30 @@ import { decimalText, fitDecimals } from './decimal-filter.ts';
 import { timeValue } from './time-range.ts';
 
 const operators = [
-  ...['eq', 'ne', 'lt', 'lte', 'gt', 'gte', 'in', 'notIn', 'between', 'isNull', 'isNotNull'],
-  ...['contains', 'notContains', 'startsWith', 'endsWith', 'like', 'notLike', 'ilike', 'matches'],
-  ...['has', 'hasAny', 'hasAll', 'isEmpty', 'isNotEmpty'],
+  'eq',
+  'ne',
+  'lt',
+  'lte',
+  'gt',
+  'gte',
+  'in',
+  'notIn',
+  'between',
+  'isNull',
+  'isNotNull',
+  'contains',
+  'notContains',
+  'startsWith',
+  'endsWith',
+  'like',
+  'notLike',
+  'ilike',
+  'matches',
+  'has',
+  'hasAny',
+  'hasAll',
+  'isEmpty',
+  'isNotEmpty',
 ] as const;
 
 export type Operator = (typeof operators)[number];
@@ -54,7 +75,14 @@ export const filterSchema: z.ZodType<Filter> = z
 const ordered: Operator[] = ['eq', 'ne', 'lt', 'lte', 'gt', 'gte', 'in', 'notIn', 'between', 'isNull', 'isNotNull'];
 const texts: Operator[] = [
   ...ordered,
-  ...(['contains', 'notContains', 'startsWith', 'endsWith', 'like', 'notLike', 'ilike', 'matches'] as const),
+  'contains',
+  'notContains',
+  'startsWith',
+  'endsWith',
+  'like',
+  'notLike',
+  'ilike',
+  'matches',
 ];
 const operatorsOf: Record<'timestamp' | 'number' | 'text' | 'boolean' | 'strings' | 'map' | 'vector', Operator[]> = {
   timestamp: ordered,
@@ -74,12 +102,25 @@ function kindOf(type: FieldType): keyof typeof operatorsOf {
 }
 
 const infix: Partial<Record<Operator, string>> = {
-  ...{ eq: '=', ne: '!=', lt: '<', lte: '<=', gt: '>', gte: '>=', in: 'IN', notIn: 'NOT IN' },
-  ...{ like: 'LIKE', notLike: 'NOT LIKE', ilike: 'ILIKE' },
+  eq: '=',
+  ne: '!=',
+  lt: '<',
+  lte: '<=',
+  gt: '>',
+  gte: '>=',
+  in: 'IN',
+  notIn: 'NOT IN',
+  like: 'LIKE',
+  notLike: 'NOT LIKE',
+  ilike: 'ILIKE',
 };
 const called: Partial<Record<Operator, string>> = {
-  ...{ startsWith: 'startsWith', endsWith: 'endsWith', matches: 'match' },
-  ...{ has: 'has', hasAny: 'hasAny', hasAll: 'hasAll' },
+  startsWith: 'startsWith',
+  endsWith: 'endsWith',
+  matches: 'match',
+  has: 'has',
+  hasAny: 'hasAny',
+  hasAll: 'hasAll',
 };
 
 /**

@@ -12,9 +12,15 @@ const point: ClickHouseType = { kind: 'tuple', items: [number, number] };
 const list = (item: ClickHouseType): ClickHouseType => (item.kind === 'other' ? other : { kind: 'list', item });
 
 const named: Record<string, ClickHouseType> = {
-  ...{ Float32: number, Float64: number, BFloat16: number },
-  ...{ Point: point, Ring: list(point), LineString: list(point), MultiLineString: list(list(point)) },
-  ...{ Polygon: list(list(point)), MultiPolygon: list(list(list(point))) },
+  Float32: number,
+  Float64: number,
+  BFloat16: number,
+  Point: point,
+  Ring: list(point),
+  LineString: list(point),
+  MultiLineString: list(list(point)),
+  Polygon: list(list(point)),
+  MultiPolygon: list(list(list(point))),
 };
 
 /** Reads a type as ClickHouse writes it. What has no floating point number in it at a place that its type says is `other`. */

@@ -4,8 +4,10 @@ import type { Column } from './json.ts';
 
 /** How ClickHouse writes what no JSON number is, as strings; and how it is answered, and taken back. */
 const names: Record<string, string> = {
-  ...{ '"nan"': '"NaN"', '"-nan"': '"NaN"' },
-  ...{ '"inf"': '"Infinity"', '"-inf"': '"-Infinity"' },
+  '"nan"': '"NaN"',
+  '"-nan"': '"NaN"',
+  '"inf"': '"Infinity"',
+  '"-inf"': '"-Infinity"',
 };
 
 const candidate = /"-?(?:nan|inf)"/;

@@ -17,7 +17,10 @@ const predicate = z
     type: z.enum(['string', 'number', 'timestamp', 'boolean']).default('string'),
     eq: one,
     in: z.array(scalar).min(1).nullish(),
-    ...{ gt: one, gte: one, lt: one, lte: one },
+    gt: one,
+    gte: one,
+    lt: one,
+    lte: one,
   })
   .superRefine((value, { addIssue }) => {
     const named = comparisons.filter((name) => value[name] !== undefined && value[name] !== null);

@@ -262,9 +262,20 @@ function isClause({ kind, text }: Token): boolean {
 
 function newGroup(parent: Group | undefined, of: string): Group {
   return {
-    ...{ parent, of, isQuery: false, atStart: true, inWith: false, isRecursive: false, inFrom: false },
-    ...{ select: parent?.select ?? newSelect(undefined), isTable: false, callsTable: false },
-    ...{ expectsTable: false, commasCount: true, ctes: new Set(), defines: undefined },
+    parent,
+    of,
+    isQuery: false,
+    atStart: true,
+    inWith: false,
+    isRecursive: false,
+    inFrom: false,
+    select: parent?.select ?? newSelect(undefined),
+    isTable: false,
+    callsTable: false,
+    expectsTable: false,
+    commasCount: true,
+    ctes: new Set(),
+    defines: undefined,
   };
 }
 

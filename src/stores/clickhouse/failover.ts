@@ -6,8 +6,10 @@ const quick_ms = 2_000;
 
 /** What a replica says that cannot do now what another one may. */
 const elsewhere = new Set<number>([
-  ...[clickhouseCodes.tableIsReadOnly, clickhouseCodes.tooFewLiveReplicas],
-  ...[clickhouseCodes.replicaIsNotInQuorum, clickhouseCodes.keeperException],
+  clickhouseCodes.tableIsReadOnly,
+  clickhouseCodes.tooFewLiveReplicas,
+  clickhouseCodes.replicaIsNotInQuorum,
+  clickhouseCodes.keeperException,
 ]);
 
 /**

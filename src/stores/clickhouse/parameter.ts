@@ -1,5 +1,10 @@
 const escapes: Record<string, string> = {
-  ...{ '\\': '\\\\', '\t': '\\t', '\n': '\\n', '\r': '\\r', '\0': '\\0', "'": "\\'" },
+  '\\': '\\\\',
+  '\t': '\\t',
+  '\n': '\\n',
+  '\r': '\\r',
+  '\0': '\\0',
+  "'": "\\'",
 };
 
 /** A value as a parameter of a ClickHouse statement, which is read as one field of tab-separated text. */

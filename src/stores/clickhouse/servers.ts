@@ -21,8 +21,10 @@ export type NodeContext<Deps extends ClickHouseDeps = ClickHouseDeps> = Deps & S
 /** Of every statement on a cluster: nothing is left out without a word, and a replica that lags does not answer. */
 const clusterSettings: Settings = { skip_unavailable_shards: 0 };
 const replicaSettings: Settings = {
-  ...{ insert_quorum: 'auto', insert_quorum_parallel: 0, select_sequential_consistency: 1 },
-  ...{ fallback_to_stale_replicas_for_distributed_queries: 0 },
+  insert_quorum: 'auto',
+  insert_quorum_parallel: 0,
+  select_sequential_consistency: 1,
+  fallback_to_stale_replicas_for_distributed_queries: 0,
 };
 
 /** The servers of a configuration: the one, or any node of a cluster, which asks the others; and each shard. */

@@ -56,7 +56,9 @@ export async function measureClickHouseLoad(world: World, { loadRows }: Scale): 
 async function send(url: string, sent: string[], rows: number): Promise<void> {
   const { origin, pathname } = new URL(url);
   await applyLoad({
-    ...{ url: origin, connections, requests: rows / perRequest },
+    url: origin,
+    connections,
+    requests: rows / perRequest,
     request: (n) => ({ path: pathname, headers, body: sent[n % sent.length] ?? '' }),
     isGood: (status) => status === 202,
   });

@@ -82,7 +82,9 @@ async function prepare(world: World, rows: number): Promise<void> {
 async function ingest(world: World, seconds: number): Promise<number> {
   const sent = bodies(100, 20);
   const { perSecond } = await applyLoad({
-    ...{ url: world.timestore.url, connections: 50, seconds },
+    url: world.timestore.url,
+    connections: 50,
+    seconds,
     request: (n) => ({ path: rowsPath(), headers, body: sent[n % sent.length] ?? '' }),
     isGood: (status) => status === 202,
   });

@@ -22,8 +22,11 @@ async function measureCommands(world: World): Promise<Figure[]> {
   const [upstash, clickhouse, neon] = proxies;
   if (upstash === undefined || clickhouse === undefined || neon === undefined) throw new Error('a proxy is missing');
   const bindings = {
-    ...{ ...env, ...quiet },
-    ...{ UPSTASH_REDIS_REST_URL: upstash.url, CLICKHOUSE_URL: clickhouse.url, NEON_FETCH_ENDPOINT: neon.url },
+    ...env,
+    ...quiet,
+    UPSTASH_REDIS_REST_URL: upstash.url,
+    CLICKHOUSE_URL: clickhouse.url,
+    NEON_FETCH_ENDPOINT: neon.url,
   };
   const worker = await world.start({ build: world.build, bindings });
   const figures: Figure[] = [];
@@ -87,7 +90,9 @@ async function measureProcessorTime({ timestore }: World, { rounds, seconds }: S
       const sent = bodies(Math.max(rows, 1), 50);
       const before_ms = cpu_ms(timestore.pid);
       const { requests } = await applyLoad({
-        ...{ url: timestore.url, connections: 10, seconds },
+        url: timestore.url,
+        connections: 10,
+        seconds,
         request: (n) =>
           rows === 0
             ? { path: '/health', headers, method: 'GET' }

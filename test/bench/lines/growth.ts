@@ -99,7 +99,9 @@ async function asked({ timestore }: World, name: string): Promise<number> {
 async function ingest({ timestore }: World, seconds: number): Promise<number> {
   const sent = bodies(100, 200);
   const { perSecond } = await applyLoad({
-    ...{ url: timestore.url, connections: 50, seconds },
+    url: timestore.url,
+    connections: 50,
+    seconds,
     request: (n) => ({ path: rowsPath(), headers, body: sent[n % sent.length] ?? '' }),
     isGood: (status) => status === 202,
   });

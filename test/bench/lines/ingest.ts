@@ -65,7 +65,9 @@ export async function measureIngest(world: World, { rounds, seconds }: Scale): P
 
 async function load({ url }: Running, path: string, sent: string[] | undefined, seconds: number): Promise<LoadResult> {
   return await applyLoad({
-    ...{ url, connections, seconds },
+    url,
+    connections,
+    seconds,
     request: (n) => {
       return sent === undefined
         ? { path, headers, method: 'GET' }

@@ -67,7 +67,8 @@ export async function createTables(world: World): Promise<void> {
   await post(timestore.url + rowsPath(), first);
   const sites = Array.from({ length: 1_000 }, (_, i) => ({
     timestamp: '2026-05-01T00:00:00Z',
-    ...{ device: `device-${i}`, site: `site-${i % 20}` },
+    device: `device-${i}`,
+    site: `site-${i % 20}`,
   }));
   await post(timestore.url + rowsPath('sites'), sites);
   await flushAll(world);

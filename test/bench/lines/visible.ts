@@ -46,7 +46,8 @@ export async function measureVisibility(world: World, { probes }: Scale): Promis
   const client = clientOf(timestore);
   const targets: Target[] = [
     {
-      ...{ name: 'Timestore', table: 'readings' },
+      name: 'Timestore',
+      table: 'readings',
       send: (rows) => client.table(dataset, 'readings').write(rows),
       async count(sql) {
         const { rows } = await client.sql<Record<string, number>>(sql, { dataset });
@@ -126,7 +127,9 @@ async function writeUntil(url: string, sent: string[], signal: AbortSignal): Pro
   const { origin, pathname } = new URL(url);
   while (!signal.aborted) {
     await applyLoad({
-      ...{ url: origin, connections: 2, seconds: 0.5 },
+      url: origin,
+      connections: 2,
+      seconds: 0.5,
       request: (n) => ({ path: pathname, headers, body: sent[n % sent.length] ?? '' }),
       isGood: (status) => status === 202,
     });

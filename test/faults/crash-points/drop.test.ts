@@ -26,12 +26,19 @@ async function begun(kind: Kind): Promise<{ dataset: string; job: string; key: s
   await flush(ctx, dataset);
   await send(ctx, dataset, [{ timestamp: at(2), v: 2 }]);
   await ingestRows(ctx, {
-    ...{ dataset, table: 'm', text: JSON.stringify({ timestamp: 'never', s: 'x'.repeat(70_000) }), format: 'json' },
-    ...{ idempotencyKey: undefined, onError: 'quarantine' },
+    dataset,
+    table: 'm',
+    text: JSON.stringify({ timestamp: 'never', s: 'x'.repeat(70_000) }),
+    format: 'json',
+    idempotencyKey: undefined,
+    onError: 'quarantine',
   });
   await work(ctx, (await scheduleExport(ctx, dataset, 'm', { format: 'ndjson' }, undefined)).id);
   const { key } = await createKey(ctx, {
-    ...{ name: 'of a test', scopes: { query: [dataset] }, rowFilter: null, expiresAt_ms: null },
+    name: 'of a test',
+    scopes: { query: [dataset] },
+    rowFilter: null,
+    expiresAt_ms: null,
   });
   if (kind === 'table') await deleteTable(ctx, dataset, 'm', 0);
   else await deleteDataset(ctx, dataset, 0, undefined);
@@ -79,7 +86,8 @@ async function expectGone(kind: Kind, dataset: string, key: string): Promise<voi
   expect(open).toEqual(kind === 'table' ? [] : 'not-found');
   expect((await findKeyRecord(ctx, key))?.revokedAt_ms === null).toBe(kind === 'table');
   const lines = await ctx.postgres.rows(`select from audit_log where dataset = $1 and action = $2`, [
-    ...[dataset, `${kind}.drop`],
+    dataset,
+    `${kind}.drop`,
   ]);
   expect(lines).toHaveLength(1);
 }

@@ -38,16 +38,20 @@ const flushCalls = (await withFault(undefined, flushAndDrain(await twoBatches())
 describe('a flush that goes wrong at any call: every acknowledged row is in every answer, and in ClickHouse once', () => {
   test('there are calls to go wrong', () => {
     expect(flushCalls).toEqual([
-      ...['redis.hget', 'redis.evalsha', 'redis.evalsha', 'clickhouse.command', 'clickhouse.rows', 'clickhouse.send'],
-      ...[
-        'clickhouse.rows',
-        'clickhouse.command',
-        'clickhouse.command',
-        'redis.evalsha',
-        'redis.evalsha',
-        'redis.evalsha',
-      ],
-      ...['postgres.transaction', 'redis.xdel'],
+      'redis.hget',
+      'redis.evalsha',
+      'redis.evalsha',
+      'clickhouse.command',
+      'clickhouse.rows',
+      'clickhouse.send',
+      'clickhouse.rows',
+      'clickhouse.command',
+      'clickhouse.command',
+      'redis.evalsha',
+      'redis.evalsha',
+      'redis.evalsha',
+      'postgres.transaction',
+      'redis.xdel',
     ]);
   });
 

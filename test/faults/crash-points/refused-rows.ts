@@ -24,6 +24,10 @@ export const poison = [
 export const faulty = [{ timestamp: at(1), v: 1 }, { timestamp: at(2), v: 'two' }, { v: 3 }];
 export const sendFaulty = (dataset: string) => (instance: Context) =>
   ingestRows(instance, {
-    ...{ dataset, table: 'm', text: JSON.stringify(faulty), format: 'json', idempotencyKey: 'the-key' },
+    dataset,
+    table: 'm',
+    text: JSON.stringify(faulty),
+    format: 'json',
+    idempotencyKey: 'the-key',
     onError: 'quarantine',
   });

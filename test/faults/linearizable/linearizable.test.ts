@@ -38,8 +38,11 @@ beforeAll(async () => {
   env = {
     ...started.env,
     // Shorter than a store may stand still.
-    ...{ TIMESTORE_LEASE_MS: '2000', TIMESTORE_INSERT_TIMEOUT_MS: '2000', TIMESTORE_QUERY_TIMEOUT_MS: '3000' },
-    ...{ TIMESTORE_REDIS_TIMEOUT_MS: '1000', TIMESTORE_LANES_DEFAULT: String(testNodes) },
+    TIMESTORE_LEASE_MS: '2000',
+    TIMESTORE_INSERT_TIMEOUT_MS: '2000',
+    TIMESTORE_QUERY_TIMEOUT_MS: '3000',
+    TIMESTORE_REDIS_TIMEOUT_MS: '1000',
+    TIMESTORE_LANES_DEFAULT: String(testNodes),
   };
   await migrate(env);
   // It flushes in the background after a few requests.
@@ -127,12 +130,10 @@ test(`what clients did and saw can have happened in one order, each at one momen
   const all = [
     ...Array.from({ length: writers }, (_, n) => writer(run, n, isOver)),
     ...Array.from({ length: readers }, (_, n) => reader(run, 100 + n, isOver)),
-    ...[
-      flushAndDie(beside(200)),
-      flushAndDie(beside(201)),
-      changeLanes(beside(202)),
-      killAndStop(beside(203), stack, worker),
-    ],
+    flushAndDie(beside(200)),
+    flushAndDie(beside(201)),
+    changeLanes(beside(202)),
+    killAndStop(beside(203), stack, worker),
   ];
   const failed = (error: unknown) => {
     hasFailed = true;

@@ -25,8 +25,16 @@ export type ImportRules = {
 };
 
 export const importRules: ImportRules = {
-  ...{ sealFirst: true, recordFirst: true, restore: true, restoreTaken: true, writersOff: true, oneAtATime: true },
-  ...{ restoreLanes: true, showAgain: true, question: true, count: true },
+  sealFirst: true,
+  recordFirst: true,
+  restore: true,
+  restoreTaken: true,
+  writersOff: true,
+  oneAtATime: true,
+  restoreLanes: true,
+  showAgain: true,
+  question: true,
+  count: true,
 };
 
 export type ImportBounds = {

@@ -110,8 +110,16 @@ export type Bounds = {
 };
 
 const nothing = {
-  ...{ flushers: 2, reader: false, timeouts: 0, kills: 0, deaths: 0, failovers: 0 },
-  ...{ repairs: 2, waits: false, deletes: false, poison: undefined },
+  flushers: 2,
+  reader: false,
+  timeouts: 0,
+  kills: 0,
+  deaths: 0,
+  failovers: 0,
+  repairs: 2,
+  waits: false,
+  deletes: false,
+  poison: undefined,
 };
 const twoBatches = [['A', 'B'], ['A']];
 
@@ -134,20 +142,38 @@ export const bounded: Record<string, Bounds> = {
   'a query beside a failover': { ...nothing, batches: twoBatches, reader: true, failovers: 1, flushers: 1 },
   'a query beside a failover, with a replica that has the seals': {
     ...nothing,
-    ...{ batches: twoBatches, reader: true, timeouts: 1, failovers: 1, flushers: 1, waits: true },
+    batches: twoBatches,
+    reader: true,
+    timeouts: 1,
+    failovers: 1,
+    flushers: 1,
+    waits: true,
   },
   'a query of one batch beside a failover, with a replica that has the seals': {
     ...nothing,
-    ...{ batches: [['A', 'B']], reader: true, timeouts: 1, failovers: 1, flushers: 1, waits: true },
+    batches: [['A', 'B']],
+    reader: true,
+    timeouts: 1,
+    failovers: 1,
+    flushers: 1,
+    waits: true,
   },
   'rows that are deleted': { ...nothing, batches: [['A'], ['B']], timeouts: 1, deletes: true, repairs: 1 },
   'rows that are deleted, and a buffer that fails over': {
     ...nothing,
-    ...{ batches: [['A']], timeouts: 1, failovers: 1, deletes: true, repairs: 0 },
+    batches: [['A']],
+    timeouts: 1,
+    failovers: 1,
+    deletes: true,
+    repairs: 0,
   },
   'rows that are deleted, a buffer that fails over, and a batch after it': {
     ...nothing,
-    ...{ batches: [['A'], ['A']], failovers: 1, flushers: 1, deletes: true, repairs: 0 },
+    batches: [['A'], ['A']],
+    failovers: 1,
+    flushers: 1,
+    deletes: true,
+    repairs: 0,
   },
 };
 

@@ -82,8 +82,15 @@ export type State = {
 };
 
 const noReader: Reader = {
-  ...{ at: 'idle', w: 0, epoch: 0, life: 0, sealed: false, fenced: false },
-  ...{ tail: [], known: [], answer: [] },
+  at: 'idle',
+  w: 0,
+  epoch: 0,
+  life: 0,
+  sealed: false,
+  fenced: false,
+  tail: [],
+  known: [],
+  answer: [],
 };
 
 export function initialState(bounds: Bounds): State {

@@ -39,7 +39,10 @@ test('what adds up is said to: sequences, the buffer, manifests and ClickHouse',
     compared: 2,
     lanes: [
       {
-        ...{ lane: 0, sequence: 3, watermark: 2, rebuilt: [] },
+        lane: 0,
+        sequence: 3,
+        watermark: 2,
+        rebuilt: [],
         buffer: { batches: { expected: 1, found: 1 }, rows: { expected: 1, found: 1 }, isWhole: true },
       },
     ],
@@ -53,7 +56,10 @@ test('a row that is gone is missing, in its lane and partition', async () => {
   const table = await audited();
   await delete_(table, "toDate(timestamp) = '2026-05-02' AND v = 1");
   expect(await auditTable(ctx, table)).toMatchObject({
-    ...{ ok: false, missing: 1, doubled: 0, unaccounted: 0 },
+    ok: false,
+    missing: 1,
+    doubled: 0,
+    unaccounted: 0,
     partitions: [{ lane: 0, partition: '20260502', expected: 2, found: 1, missing: 1 }],
   });
 });
@@ -92,7 +98,8 @@ test('rows that were deleted on purpose are accounted for', async () => {
   );
   await delete_(table, "toDate(timestamp) = '2026-05-02' AND v = 1");
   expect(await auditTable(ctx, table)).toMatchObject({
-    ...{ ok: true, missing: 0 },
+    ok: true,
+    missing: 0,
   });
   await delete_(table, "toDate(timestamp) = '2026-05-02' AND v = 2");
   expect(await auditTable(ctx, table)).toMatchObject({ ok: false, missing: 1 });

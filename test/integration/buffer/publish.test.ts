@@ -25,7 +25,9 @@ beforeEach(async () => {
 test('moves the watermark to the end of the seal, trims exactly that, and hands the manifest on', async () => {
   const published = await publishSeal(ctx, table, 0, seal, '{"m":1}');
   expect(published).toEqual({
-    ...{ outcome: 'published', batchesTrimmed: 2, manifestKept: true },
+    outcome: 'published',
+    batchesTrimmed: 2,
+    manifestKept: true,
     waiting: { batches: 1, rows: 1, logged: 1, isOther: false },
   });
   const { state, log, due } = await laneContent(ctx, table);

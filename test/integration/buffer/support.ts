@@ -19,7 +19,14 @@ export async function stage(
   if (batch === undefined) throw new Error('expected a batch');
   const place = { first: { rows: batch.rows, bytes: batch.payload.length } };
   return await stageBatch(ctx, table, {
-    ...{ lane, idempotencyKey: key, requestHash: hash, batch, plan, place, meta, durable: false },
+    lane,
+    idempotencyKey: key,
+    requestHash: hash,
+    batch,
+    plan,
+    place,
+    meta,
+    durable: false,
   });
 }
 

@@ -115,7 +115,8 @@ test('of batches with much said of them a flush takes no more than a manifest ma
 
 test('a seal that was fixed under a larger limit is published with what its manifest may say of its batches', async () => {
   const larger = newInstance({
-    ...{ TIMESTORE_FLUSH_META_BYTES_MAX: '8388608', TIMESTORE_REDIS_WIRE_BYTES_MAX: '80000000' },
+    TIMESTORE_FLUSH_META_BYTES_MAX: '8388608',
+    TIMESTORE_REDIS_WIRE_BYTES_MAX: '80000000',
     UPSTASH_REDIS_REST_URL: proxy.url,
     TIMESTORE_REDIS_TIMEOUT_MS: '60000',
   });

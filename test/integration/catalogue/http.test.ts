@@ -63,7 +63,10 @@ test('a dataset and a table: made, read, listed, changed, with a line for each c
     lines: { action: string; actor: string; requestId: string; table: string | null }[];
   };
   expect(log.lines.map(({ action }) => action)).toEqual([
-    ...['dataset.change', 'table.add-fields', 'table.create', 'dataset.create'],
+    'dataset.change',
+    'table.add-fields',
+    'table.create',
+    'dataset.create',
   ]);
   expect(log.lines.every(({ actor, requestId }) => actor === 'admin' && requestId.length > 0)).toBe(true);
 });

@@ -60,7 +60,12 @@ test('whoever administers the next dataset of a name sees nothing of the last on
   await json(`/v1/sql/saved/${dataset}/q`, { method: 'PUT', key, json: { sql: "SELECT 'old secret' AS s FROM m" } });
   const compared = () =>
     recordDifference(ctx, dataset, {
-      ...{ table: 'm', query: '{}', reason: 'rows', fields: [], originOnly: [{ v: 'old secret' }], hereOnly: [] },
+      table: 'm',
+      query: '{}',
+      reason: 'rows',
+      fields: [],
+      originOnly: [{ v: 'old secret' }],
+      hereOnly: [],
       counts: { origin: 1, here: 0, originOnly: 1, hereOnly: 0 },
     });
   await compared();
@@ -102,14 +107,12 @@ test('whoever administers the next dataset of a name sees nothing of the last on
   const { lines } = await json<{ lines: { action: string }[] }>('/v1/admin/audit-log?outcome=done', { key: next });
   expect(lines.map(({ action }) => action).sort()).toEqual(['dataset.create', 'table.create']);
   for (const path of [
-    ...[
-      `exports/${left}`,
-      `exports/${exported}`,
-      `jobs/${exported}`,
-      `jobs/${imported}`,
-      `imports/${imported}`,
-      `jobs/${deleted}`,
-    ],
+    `exports/${left}`,
+    `exports/${exported}`,
+    `jobs/${exported}`,
+    `jobs/${imported}`,
+    `imports/${imported}`,
+    `jobs/${deleted}`,
     `jobs/${drop?.id}`,
   ]) {
     expect((await call(`/v1/admin/${path}`, { key: next })).status, path).toBe(404);

@@ -104,7 +104,12 @@ describe.each(drops)('after %s was dropped and made again', (_, drop) => {
         .map((row) => JSON.stringify(row))
         .join('\n');
       await ingestRows(ctx, {
-        ...{ dataset, table: 'm', text, format: 'ndjson', idempotencyKey: 'client:same', onError: 'quarantine' },
+        dataset,
+        table: 'm',
+        text,
+        format: 'ndjson',
+        idempotencyKey: 'client:same',
+        onError: 'quarantine',
       });
     };
     await send(ctx, dataset, [{ timestamp: at(0), v: 0 }]);
@@ -126,8 +131,12 @@ describe.each(drops)('after %s was dropped and made again', (_, drop) => {
     const dataset = newDataset();
     await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
     await ingestRows(ctx, {
-      ...{ dataset, table: 'm', text: JSON.stringify({ timestamp: 'never', s: 'x'.repeat(70_000) }), format: 'json' },
-      ...{ idempotencyKey: undefined, onError: 'quarantine' },
+      dataset,
+      table: 'm',
+      text: JSON.stringify({ timestamp: 'never', s: 'x'.repeat(70_000) }),
+      format: 'json',
+      idempotencyKey: undefined,
+      onError: 'quarantine',
     });
     await flushNow(ctx, { dataset, table: '_quarantine' });
     const job = await workUntilOver(ctx, await scheduleExport(ctx, dataset, 'm', { format: 'ndjson' }, undefined));
@@ -252,7 +261,12 @@ test('a table is dropped only when its rows in quarantine are gone, and their de
   await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
   const text = JSON.stringify({ timestamp: 'never', v: 2 });
   await ingestRows(ctx, {
-    ...{ dataset, table: 'm', text, format: 'json', idempotencyKey: undefined, onError: 'quarantine' },
+    dataset,
+    table: 'm',
+    text,
+    format: 'json',
+    idempotencyKey: undefined,
+    onError: 'quarantine',
   });
   await deleteTable(ctx, dataset, 'm', 0);
   let failures = 0;

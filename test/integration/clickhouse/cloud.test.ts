@@ -71,7 +71,9 @@ beforeEach(() => {
 const instance = (overrides: Record<string, string> = {}) =>
   newInstance({
     ...clickhouseAt(address),
-    ...{ CLICKHOUSE_CLUSTER: '', CLICKHOUSE_SHARDS: '', TIMESTORE_KEY_PREFIX: `cloud-${process.pid}` },
+    CLICKHOUSE_CLUSTER: '',
+    CLICKHOUSE_SHARDS: '',
+    TIMESTORE_KEY_PREFIX: `cloud-${process.pid}`,
     ...overrides,
   });
 

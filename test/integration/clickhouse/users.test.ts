@@ -94,7 +94,8 @@ test('a user without limits as the reader: migrating names them all, and readine
 
 test('all that Timestore does, it does with what the writer of a deployment may do', async () => {
   const env = {
-    ...{ CLICKHOUSE_USER: granted.user, CLICKHOUSE_PASSWORD: granted.password },
+    CLICKHOUSE_USER: granted.user,
+    CLICKHOUSE_PASSWORD: granted.password,
     TIMESTORE_KEY_PREFIX: `granted-${process.pid}`,
   };
   expect(await migrate({ ...inject('env'), ...env })).toEqual([]);

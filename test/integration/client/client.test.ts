@@ -56,7 +56,8 @@ test('a large body goes compressed, and is what it was', async () => {
   const table = connect().table(newDataset(), 'm');
   let encoding: string | null = null;
   const own = new Timestore({
-    ...{ url: call.url(), key: 'local-admin' },
+    url: call.url(),
+    key: 'local-admin',
     fetch: async (input, init) => {
       encoding = new Headers(init?.headers).get('content-encoding');
       return await fetch(input, init);
@@ -76,7 +77,10 @@ describe('errors', () => {
     const error = await table.write([{ timestamp: 'never' }]).catch((thrown: unknown) => thrown);
     expect(error).toBeInstanceOf(TimestoreError);
     expect(error).toMatchObject({
-      ...{ code: 'rows-refused', status: 422, retryable: false, requestId: expect.any(String) },
+      code: 'rows-refused',
+      status: 422,
+      retryable: false,
+      requestId: expect.any(String),
       problem: { errors: [{ index: 0, field: 'timestamp' }] },
     });
     await expect(connect({ key: 'wrong-key' }).table('x', 'm').query()).rejects.toMatchObject({
@@ -118,7 +122,8 @@ describe('errors', () => {
       return Promise.resolve(new Response(JSON.stringify(problem), { status: 429, headers: { 'retry-after': '1' } }));
     };
     await expect(connect({ fetch: full, attempts: 3 }).table('x', 'm').write([{}])).rejects.toMatchObject({
-      ...{ code: 'buffer-full', retryAfterMs: 1_000 },
+      code: 'buffer-full',
+      retryAfterMs: 1_000,
     });
     expect(sent).toBe(3);
   });
@@ -142,7 +147,8 @@ test('reads have what the same client has written, or say that they have not', a
   const table = client.table(dataset, 'm');
   const bodies: { minWatermark?: string[] }[] = [];
   const watched = new Timestore({
-    ...{ url: call.url(), key: 'local-admin' },
+    url: call.url(),
+    key: 'local-admin',
     fetch: async (input, init) => {
       if (String(input).endsWith('/query')) bodies.push(JSON.parse(String(init?.body)) as object);
       return await fetch(input, init);
@@ -171,7 +177,9 @@ test('SQL is answered with rows, as a whole or as they come', async () => {
   const client = connect();
   await client.table(dataset, 'm').write([1, 2, 3].map((v) => ({ timestamp: at(v), v })));
   const { rows, columns } = await client.sql<{ n: number }>('SELECT count() AS n FROM m WHERE v > {least:Float64}', {
-    ...{ dataset, params: { least: 1 }, sees: [`${dataset}.m`] },
+    dataset,
+    params: { least: 1 },
+    sees: [`${dataset}.m`],
   });
   expect([rows, columns]).toEqual([[{ n: 2 }], [{ name: 'n', type: 'UInt64' }]]);
   const read: number[] = [];

@@ -77,7 +77,10 @@ test('and in a Worker', async () => {
       return Response.json(await tryIt(searchParams.get('url'), searchParams.get('dataset')));
     } };`;
   const options = convertV4MiniflareOptions({
-    ...{ name: 'user', host: '127.0.0.1', cf: false, compatibilityDate: '2026-11-01' },
+    name: 'user',
+    host: '127.0.0.1',
+    cf: false,
+    compatibilityDate: '2026-11-01',
     modules: [{ type: 'ESModule', path: 'user.js', contents: worker }, ...modules],
   });
   const miniflare = new Miniflare(options);

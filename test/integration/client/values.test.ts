@@ -29,20 +29,26 @@ async function collect(rows: AsyncIterable<object>): Promise<object[]> {
 }
 
 const doubles = [
-  ...[2 ** 53, 2 ** 53 + 2, 2 ** 60, 2 ** 63, 2 ** 64, 1.2345678901234567e19, 2 ** 63 + 2 ** 62, 1e20, 9.99e20],
-  ...[
-    1e21,
-    1.7976931348623157e308,
-    5e-324,
-    0.1,
-    -0,
-    Number.NaN,
-    Infinity,
-    -Infinity,
-    -(2 ** 53) - 2,
-    -1.2345678901234567e19,
-    2251799813685248.5,
-  ],
+  2 ** 53,
+  2 ** 53 + 2,
+  2 ** 60,
+  2 ** 63,
+  2 ** 64,
+  1.2345678901234567e19,
+  2 ** 63 + 2 ** 62,
+  1e20,
+  9.99e20,
+  1e21,
+  1.7976931348623157e308,
+  5e-324,
+  0.1,
+  -0,
+  Number.NaN,
+  Infinity,
+  -Infinity,
+  -(2 ** 53) - 2,
+  -1.2345678901234567e19,
+  2251799813685248.5,
 ];
 const integers = [2n ** 53n, 2n ** 53n + 1n, 2n ** 63n - 1n, -(2n ** 63n), -(2n ** 53n) - 1n];
 
@@ -75,9 +81,16 @@ describe('numbers are of the type of their column', () => {
       toDecimal128('12345678901234567.890', 3) AS price, [toDecimal32('1.50', 2)] AS prices, toNullable(1e20) AS maybe,
       toUInt64('18446744073709551615') AS top, CAST(NULL, 'Nullable(Float64)') AS none FROM m LIMIT 1`;
     const wanted = {
-      ...{ list: [1.2345678901234567e19, 1], pair: [9007199254740993n, 9007199254740992] },
-      ...{ named: { 'a, b': 1.2345678901234567e19, n: 1 }, byName: { x: 2e19 }, wide: 2n ** 127n - 1n },
-      ...{ price: '12345678901234567.89', prices: ['1.5'], maybe: 1e20, top: 2n ** 64n - 1n, none: null },
+      list: [1.2345678901234567e19, 1],
+      pair: [9007199254740993n, 9007199254740992],
+      named: { 'a, b': 1.2345678901234567e19, n: 1 },
+      byName: { x: 2e19 },
+      wide: 2n ** 127n - 1n,
+      price: '12345678901234567.89',
+      prices: ['1.5'],
+      maybe: 1e20,
+      top: 2n ** 64n - 1n,
+      none: null,
     };
     const { rows } = await client.sql(text, { dataset });
     const [streamed] = await collect(client.sqlRows(text, { dataset }));
@@ -90,7 +103,8 @@ describe('numbers are of the type of their column', () => {
     const { rows: both } = await table.query({ columns: ['n', 'd'], timeRange: { start: at(1) } });
     expect(both).toEqual([{ n: 2n ** 60n, d: 2 ** 60 }]);
     await expect(table.write([{ timestamp: at(1), n: 2 ** 64 }])).rejects.toMatchObject({
-      ...{ code: 'rows-refused', problem: { errors: [{ index: 0, field: 'n' }] } },
+      code: 'rows-refused',
+      problem: { errors: [{ index: 0, field: 'n' }] },
     });
     // A new field of doubles stays one.
     await table.write([{ timestamp: at(2), fresh: 2 ** 60 }]);
@@ -113,12 +127,14 @@ test('integers beyond 2^53 and dates go into filters, time ranges and parameters
     integers.slice(0, 2),
   );
   const listed = await client.sql('SELECT n FROM m WHERE n IN {n:Array(Int64)} ORDER BY timestamp', {
-    ...{ dataset, params: { n: [...integers.slice(0, 2), 7n] } },
+    dataset,
+    params: { n: [...integers.slice(0, 2), 7n] },
   });
   const texts = await client.sql(
     'SELECT {s:Array(Tuple(String, Nullable(Int64)))} AS s, {d:Array(Float64)} AS d FROM m LIMIT 1',
     {
-      ...{ dataset, params: { s: "[('a',1)]", d: [2 ** 60, 0.5, Number.NaN] } },
+      dataset,
+      params: { s: "[('a',1)]", d: [2 ** 60, 0.5, Number.NaN] },
     },
   );
   expect(texts.rows).toEqual([{ s: [['a', 1]], d: [2 ** 60, 0.5, Number.NaN] }]);
@@ -139,12 +155,14 @@ test('integers beyond 2^53 and dates go into filters, time ranges and parameters
     ['Nullable(DateTime64(6))', late],
   ] as const) {
     const { rows } = await client.sql(`SELECT count() AS c FROM m WHERE timestamp > {since:${type}}`, {
-      ...{ dataset, params: { since } },
+      dataset,
+      params: { since },
     });
     expect([type, rows]).toEqual([type, [{ c: 3 }]]);
   }
   const times = await client.sql('SELECT count() AS c FROM m WHERE timestamp IN {at:Array(DateTime64(3))}', {
-    ...{ dataset, params: { at: [new Date(at(1)), new Date(at(4))] } },
+    dataset,
+    params: { at: [new Date(at(1)), new Date(at(4))] },
   });
   expect(times.rows).toEqual([{ c: 2 }]);
 });
@@ -189,7 +207,8 @@ describe('what JSON cannot carry', () => {
   ])('%s is refused before it is sent, with row and field', async (_, j, detail) => {
     let sent = 0;
     const client = new Timestore({
-      ...{ url: call.url(), key: 'local-admin' },
+      url: call.url(),
+      key: 'local-admin',
       fetch: async (...all) => {
         sent += 1;
         return await fetch(...all);
@@ -199,7 +218,9 @@ describe('what JSON cannot carry', () => {
     const error = await table.write([{ timestamp: at(1) }, { timestamp: at(2), j }]).catch((thrown: unknown) => thrown);
     expect(error).toBeInstanceOf(TimestoreError);
     expect(error).toMatchObject({
-      ...{ code: 'rows-refused', retryable: false, message: expect.stringContaining('Row 1, field j cannot be sent') },
+      code: 'rows-refused',
+      retryable: false,
+      message: expect.stringContaining('Row 1, field j cannot be sent'),
       problem: { errors: [{ index: 1, field: 'j', reason: 'not-sendable', detail }] },
     });
     const writer = table.writer();
@@ -209,7 +230,8 @@ describe('what JSON cannot carry', () => {
     await expect(
       table.query({ filters: { columns: [{ column: 'x', op: 'eq', value: j as never }] } }),
     ).rejects.toMatchObject({
-      ...{ code: 'invalid-request', message: expect.stringContaining('filters.columns[0].value') },
+      code: 'invalid-request',
+      message: expect.stringContaining('filters.columns[0].value'),
     });
     expect(sent).toBe(0);
   });

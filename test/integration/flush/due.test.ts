@@ -279,7 +279,11 @@ describe('a log that is not the one of its state, as after a split that the buff
     await sweepDue(ctx);
     expect(alarms(ctx)).toEqual([
       {
-        ...{ event: 'lane-differs', alarm: true, dataset: merged.dataset, table: 'm', lane: 0 },
+        event: 'lane-differs',
+        alarm: true,
+        dataset: merged.dataset,
+        table: 'm',
+        lane: 0,
         batches: 0,
         rows: 0,
         logged: 1,

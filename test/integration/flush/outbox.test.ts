@@ -28,8 +28,16 @@ test('a flush is on record in Postgres: what, where, how much, in which partitio
   const [manifest, ...others] = await manifestsOf(table.dataset);
   expect(others).toEqual([]);
   expect(manifest).toMatchObject({
-    ...{ dataset: table.dataset, table: 'm', physical_table: 'm', lane: 0, trigger: 'admin', schema_version: 1 },
-    ...{ rows: '3', seq_from: '1', seq_to: '2', token: expect.stringMatching(/^0:1-2:/) },
+    dataset: table.dataset,
+    table: 'm',
+    physical_table: 'm',
+    lane: 0,
+    trigger: 'admin',
+    schema_version: 1,
+    rows: '3',
+    seq_from: '1',
+    seq_to: '2',
+    token: expect.stringMatching(/^0:1-2:/),
   });
   const partitions = await ctx.postgres.rows(
     'select partition, rows, seq_from, seq_to, time_from from manifest_partitions where manifest_id = $1 order by partition',

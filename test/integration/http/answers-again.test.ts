@@ -7,23 +7,17 @@ import { useWorker } from './worker.ts';
 const call = useWorker();
 
 const fields = [
-  ...[
-    { name: 'd', type: 'double' },
-    { name: 'n', type: 'integer' },
-    { name: 'ok', type: 'boolean' },
-  ],
-  ...[
-    { name: 's', type: 'string' },
-    { name: 'tags', type: 'string[]' },
-    { name: 'e', type: 'vector(2)' },
-  ],
+  { name: 'd', type: 'double' },
+  { name: 'n', type: 'integer' },
+  { name: 'ok', type: 'boolean' },
+  { name: 's', type: 'string' },
+  { name: 'tags', type: 'string[]' },
+  { name: 'e', type: 'vector(2)' },
   { name: 'seen', type: 'timestamp' },
-  ...[
-    { name: 'j', type: 'json' },
-    { name: 'labels', type: 'map' },
-    { name: 'p', type: 'decimal(76,10)' },
-    { name: 'u', type: 'unsigned' },
-  ],
+  { name: 'j', type: 'json' },
+  { name: 'labels', type: 'map' },
+  { name: 'p', type: 'decimal(76,10)' },
+  { name: 'u', type: 'unsigned' },
 ];
 
 const texts = fc.oneof(

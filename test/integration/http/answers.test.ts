@@ -9,8 +9,12 @@ const prefix = { TIMESTORE_KEY_PREFIX: `answers-${process.pid}` };
 const call = useWorker(prefix);
 const strict = useWorker({
   ...prefix,
-  ...{ TIMESTORE_QUERIES_PER_KEY_MAX: '1', TIMESTORE_QUERY_TIMEOUT_MS: '1000', TIMESTORE_EXPORT_TIMEOUT_MS: '1000' },
-  ...{ TIMESTORE_QUERY_MEMORY_BYTES_MAX: '30000000', TIMESTORE_QUERY_ROWS_MAX: '10', TIMESTORE_TAIL_ROWS_MAX: '1' },
+  TIMESTORE_QUERIES_PER_KEY_MAX: '1',
+  TIMESTORE_QUERY_TIMEOUT_MS: '1000',
+  TIMESTORE_EXPORT_TIMEOUT_MS: '1000',
+  TIMESTORE_QUERY_MEMORY_BYTES_MAX: '30000000',
+  TIMESTORE_QUERY_ROWS_MAX: '10',
+  TIMESTORE_TAIL_ROWS_MAX: '1',
 });
 const ctx = newInstance(prefix);
 
@@ -262,12 +266,12 @@ describe('what goes wrong on the way', () => {
     expect(answer.status).toBe(409);
     expect(Number(answer.headers.get('retry-after'))).toBeGreaterThanOrEqual(1);
     expect(await answer.json()).toMatchObject({
-      ...{ type: 'urn:timestore:stale-read', retryable: true, retryAfterMs: expect.any(Number) },
-      ...{
-        required: expect.stringMatching(/^wm1\./),
-        current: expect.stringMatching(/^wm1\./),
-        lagMs: expect.any(Number),
-      },
+      type: 'urn:timestore:stale-read',
+      retryable: true,
+      retryAfterMs: expect.any(Number),
+      required: expect.stringMatching(/^wm1\./),
+      current: expect.stringMatching(/^wm1\./),
+      lagMs: expect.any(Number),
     });
   });
 });
@@ -279,18 +283,16 @@ test('a query can be saved under a name, listed, run with other values, replaced
   const sql = 'SELECT count() AS c FROM m WHERE n > {least:Float64}';
   const saved = await put({ sql, description: 'how many', params: { least: 1 } });
   expect([saved.status, await saved.json()]).toEqual([
-    ...[
-      200,
-      {
-        dataset,
-        name: 'above',
-        sql,
-        description: 'how many',
-        params: { least: 1 },
-        savedAt: expect.any(String),
-        savedBy: 'admin',
-      },
-    ],
+    200,
+    {
+      dataset,
+      name: 'above',
+      sql,
+      description: 'how many',
+      params: { least: 1 },
+      savedAt: expect.any(String),
+      savedBy: 'admin',
+    },
   ]);
   const run = async (json: object) => ((await (await call(`${path}/run`, { json })).json()) as { rows: object[] }).rows;
   expect(await run({})).toEqual([{ c: 2 }]);
@@ -323,7 +325,9 @@ test('the tables that SQL can name are listed with their columns', async () => {
     next: null,
     tables: [
       {
-        ...{ dataset, table: 'm', timestampColumn: 'timestamp' },
+        dataset,
+        table: 'm',
+        timestampColumn: 'timestamp',
         columns: [
           { name: 'timestamp', type: 'timestamp', clickhouseType: "DateTime64(9, 'UTC')" },
           { name: 'n', type: 'double', clickhouseType: 'Nullable(Float64)' },
@@ -344,7 +348,8 @@ test('a body that nests without end is refused, and nothing fails', async () => 
     expect([400, 413]).toContain(answer.status);
   }
   const answer = await call('/v1/sql', {
-    ...{ method: 'POST', headers: { 'content-type': 'application/json' } },
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
     body: `{"sql":"SELECT {p:Array(UInt8)}","params":{"p":${'['.repeat(20_000)}${']'.repeat(20_000)}}}`,
   });
   expect([400, 413]).toContain(answer.status);

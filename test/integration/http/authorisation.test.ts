@@ -24,18 +24,21 @@ const key = { name: 'k', scopes: { ingest: '*' } };
 
 const operations: Record<string, Operation> = {
   'post /v1/datasets/{dataset}/tables/{table}/rows': {
-    ...{ scopes: ['ingest'], of: 'names' },
+    scopes: ['ingest'],
+    of: 'names',
     request: (dataset) => ({ path: `/v1/datasets/${dataset}/tables/m/rows`, json: rows }),
   },
   'get /v1/receipts/{batchId}': {
-    ...{ scopes: ['ingest', 'query'], of: 'names' },
+    scopes: ['ingest', 'query'],
+    of: 'names',
     request: (dataset) => {
       const place = JSON.stringify([dataset, 'm', 0, '0000', 1, 'x']);
       return { path: `/v1/receipts/${Buffer.from(place).toString('base64url')}`, method: 'GET' };
     },
   },
   'delete /v1/queries/{id}': {
-    ...{ scopes: ['query', 'sql'], of: 'names' },
+    scopes: ['query', 'sql'],
+    of: 'names',
     request: () => ({ path: '/v1/queries/nothing', method: 'DELETE' }),
   },
   ...Object.fromEntries(
@@ -43,14 +46,16 @@ const operations: Record<string, Operation> = {
       [
         `post ${begin}/{dataset}/ingest`,
         {
-          ...{ scopes: ['ingest'], of: 'names' },
+          scopes: ['ingest'],
+          of: 'names',
           request: (dataset) => ({ path: `${begin}/${dataset}/ingest`, json: { tableName: 'm', rows: [rows] } }),
         },
       ],
       [
         `post ${begin}/{dataset}/query`,
         {
-          ...{ scopes: ['query'], of: 'names' },
+          scopes: ['query'],
+          of: 'names',
           request: (dataset) => ({ path: `${begin}/${dataset}/query`, json: { tableName: 'm' } }),
         },
       ],
@@ -63,35 +68,43 @@ const operations: Record<string, Operation> = {
     ]),
   ),
   'get /v1/sql/schema': {
-    ...{ scopes: ['sql'], of: 'lists' },
+    scopes: ['sql'],
+    of: 'lists',
     request: () => ({ path: '/v1/sql/schema', method: 'GET' }),
   },
   'get /v1/sql/saved': {
-    ...{ scopes: ['sql'], of: 'lists' },
+    scopes: ['sql'],
+    of: 'lists',
     request: () => ({ path: '/v1/sql/saved', method: 'GET' }),
   },
   'put /v1/sql/saved/{dataset}/{name}': {
-    ...{ scopes: ['sql'], of: 'names' },
+    scopes: ['sql'],
+    of: 'names',
     request: (dataset) => ({ path: `/v1/sql/saved/${dataset}/q`, method: 'PUT', json: sql }),
   },
   'get /v1/sql/saved/{dataset}/{name}': {
-    ...{ scopes: ['sql'], of: 'names' },
+    scopes: ['sql'],
+    of: 'names',
     request: (dataset) => ({ path: `/v1/sql/saved/${dataset}/q`, method: 'GET' }),
   },
   'post /v1/sql/saved/{dataset}/{name}/run': {
-    ...{ scopes: ['sql'], of: 'names' },
+    scopes: ['sql'],
+    of: 'names',
     request: (dataset) => ({ path: `/v1/sql/saved/${dataset}/q/run`, json: {} }),
   },
   'delete /v1/sql/saved/{dataset}/{name}': {
-    ...{ scopes: ['sql'], of: 'names' },
+    scopes: ['sql'],
+    of: 'names',
     request: (dataset) => ({ path: `/v1/sql/saved/${dataset}/q`, method: 'DELETE' }),
   },
   'post /v1/admin/flush': {
-    ...{ scopes: ['admin'], of: 'names' },
+    scopes: ['admin'],
+    of: 'names',
     request: (dataset) => ({ path: '/v1/admin/flush', json: { dataset, table: 'm' } }),
   },
   'patch /v1/admin/datasets/{dataset}/tables/{table}': {
-    ...{ scopes: ['admin'], of: 'names' },
+    scopes: ['admin'],
+    of: 'names',
     request: (dataset) => ({ path: `/v1/admin/datasets/${dataset}/tables/m`, method: 'PATCH', json: { lanes: 1 } }),
   },
   ...Object.fromEntries(
@@ -117,160 +130,197 @@ const operations: Record<string, Operation> = {
     ).map(([method, rest, json]): [string, Operation] => [
       `${method} /v1/admin/datasets/{dataset}${rest.replace(/\?.*/, '').replace('/m', '/{table}')}`,
       {
-        ...{ scopes: ['admin'], of: 'names' },
+        scopes: ['admin'],
+        of: 'names',
         request: (dataset) => ({
-          ...{ path: `/v1/admin/datasets/${dataset}${rest}`, method: method.toUpperCase() },
+          path: `/v1/admin/datasets/${dataset}${rest}`,
+          method: method.toUpperCase(),
           ...(json !== undefined && { json }),
         }),
       },
     ]),
   ),
   'get /v1/admin/datasets': {
-    ...{ scopes: ['admin'], of: 'lists' },
+    scopes: ['admin'],
+    of: 'lists',
     request: () => ({ path: '/v1/admin/datasets?limit=1000', method: 'GET' }),
   },
   'post /v1/admin/datasets': {
-    ...{ scopes: ['admin'], of: 'names' },
+    scopes: ['admin'],
+    of: 'names',
     // For its own: taken already, which who may make it is told.
     request: (dataset) => ({ path: '/v1/admin/datasets', json: { name: dataset } }),
   },
   'post /v1/admin/reconcile': {
-    ...{ scopes: ['admin'], of: 'names' },
+    scopes: ['admin'],
+    of: 'names',
     request: (dataset) => ({ path: '/v1/admin/reconcile', json: { dataset, table: 'm' } }),
   },
   'get /v1/admin/reconcile': {
-    ...{ scopes: ['admin'], of: 'lists' },
+    scopes: ['admin'],
+    of: 'lists',
     request: () => ({ path: '/v1/admin/reconcile', method: 'GET' }),
   },
   'get /v1/admin/jobs': {
-    ...{ scopes: ['admin'], of: 'lists' },
+    scopes: ['admin'],
+    of: 'lists',
     request: () => ({ path: '/v1/admin/jobs?limit=1000', method: 'GET' }),
   },
   'get /v1/admin/jobs/{id}': {
-    ...{ scopes: ['admin'], of: 'names' },
+    scopes: ['admin'],
+    of: 'names',
     request: (dataset) => ({ path: `/v1/admin/jobs/of-${dataset}`, method: 'GET' }),
   },
   'post /v1/admin/jobs/{id}/retry': {
-    ...{ scopes: ['admin'], of: 'names' },
+    scopes: ['admin'],
+    of: 'names',
     request: (dataset) => ({ path: `/v1/admin/jobs/of-${dataset}/retry`, method: 'POST' }),
   },
   'get /v1/admin/exports': {
-    ...{ scopes: ['admin'], of: 'lists' },
+    scopes: ['admin'],
+    of: 'lists',
     request: () => ({ path: '/v1/admin/exports?limit=1000', method: 'GET' }),
   },
   'get /v1/admin/exports/{id}': {
-    ...{ scopes: ['admin'], of: 'names' },
+    scopes: ['admin'],
+    of: 'names',
     request: (dataset) => ({ path: `/v1/admin/exports/of-${dataset}`, method: 'GET' }),
   },
   'post /v1/admin/datasets/{dataset}/tables/{table}/imports': {
-    ...{ scopes: ['admin'], of: 'names' },
+    scopes: ['admin'],
+    of: 'names',
     request: (dataset) => ({
       path: `/v1/admin/datasets/${dataset}/tables/m/imports`,
       json: { objects: [`imports/${dataset}/none.csv`] },
     }),
   },
   'post /v1/admin/datasets/{dataset}/tables/{table}/comparisons': {
-    ...{ scopes: ['admin'], of: 'names' },
+    scopes: ['admin'],
+    of: 'names',
     request: (dataset) => ({
       path: `/v1/admin/datasets/${dataset}/tables/m/comparisons`,
       json: { objects: [`imports/${dataset}/none.csv`] },
     }),
   },
   'get /v1/admin/imports/{id}': {
-    ...{ scopes: ['admin'], of: 'names' },
+    scopes: ['admin'],
+    of: 'names',
     request: (dataset) => ({ path: `/v1/admin/imports/import-of-${dataset}`, method: 'GET' }),
   },
   'delete /v1/admin/exports/{id}': {
-    ...{ scopes: ['admin'], of: 'names' },
+    scopes: ['admin'],
+    of: 'names',
     request: (dataset) => ({ path: `/v1/admin/exports/of-${dataset}`, method: 'DELETE' }),
   },
   'get /v1/admin/export-schedules': {
-    ...{ scopes: ['admin'], of: 'lists' },
+    scopes: ['admin'],
+    of: 'lists',
     request: () => ({ path: '/v1/admin/export-schedules', method: 'GET' }),
   },
   'get /v1/admin/webhooks': {
-    ...{ scopes: ['admin'], of: 'all' },
+    scopes: ['admin'],
+    of: 'all',
     request: () => ({ path: '/v1/admin/webhooks', method: 'GET' }),
   },
   'post /v1/admin/webhooks': {
-    ...{ scopes: ['admin'], of: 'all' },
+    scopes: ['admin'],
+    of: 'all',
     request: () => ({ path: '/v1/admin/webhooks', json: { url: 'http://127.0.0.1:9/', datasets: ['no-such'] } }),
   },
   'delete /v1/admin/webhooks/{id}': {
-    ...{ scopes: ['admin'], of: 'all' },
+    scopes: ['admin'],
+    of: 'all',
     request: () => ({ path: '/v1/admin/webhooks/none', method: 'DELETE' }),
   },
   'post /v1/admin/webhooks/{id}/test': {
-    ...{ scopes: ['admin'], of: 'all' },
+    scopes: ['admin'],
+    of: 'all',
     request: () => ({ path: '/v1/admin/webhooks/none/test', method: 'POST' }),
   },
   'get /v1/admin/webhooks/{id}/deliveries': {
-    ...{ scopes: ['admin'], of: 'all' },
+    scopes: ['admin'],
+    of: 'all',
     request: () => ({ path: '/v1/admin/webhooks/none/deliveries', method: 'GET' }),
   },
   'get /v1/admin/audit-log': {
-    ...{ scopes: ['admin'], of: 'lists' },
+    scopes: ['admin'],
+    of: 'lists',
     request: () => ({ path: '/v1/admin/audit-log?limit=1000', method: 'GET' }),
   },
   'get /v1/admin/storage-targets': {
-    ...{ scopes: ['admin'], of: 'all' },
+    scopes: ['admin'],
+    of: 'all',
     request: () => ({ path: '/v1/admin/storage-targets', method: 'GET' }),
   },
   'get /v1/admin/backups': {
-    ...{ scopes: ['admin'], of: 'all' },
+    scopes: ['admin'],
+    of: 'all',
     request: () => ({ path: '/v1/admin/backups', method: 'GET' }),
   },
   'post /v1/admin/backups': {
-    ...{ scopes: ['admin'], of: 'all' },
+    scopes: ['admin'],
+    of: 'all',
     request: () => ({ path: '/v1/admin/backups', json: { datasets: ['no-such'] } }),
   },
   'get /v1/admin/backups/{id}': {
-    ...{ scopes: ['admin'], of: 'all' },
+    scopes: ['admin'],
+    of: 'all',
     request: () => ({ path: '/v1/admin/backups/none', method: 'GET' }),
   },
   'post /v1/admin/backups/{id}/restore': {
-    ...{ scopes: ['admin'], of: 'all' },
+    scopes: ['admin'],
+    of: 'all',
     request: () => ({ path: '/v1/admin/backups/none/restore', json: {} }),
   },
   'get /v1/admin/quarantine/{dataset}': {
-    ...{ scopes: ['admin'], of: 'names' },
+    scopes: ['admin'],
+    of: 'names',
     request: (dataset) => ({ path: `/v1/admin/quarantine/${dataset}`, method: 'GET' }),
   },
   'post /v1/admin/quarantine/replay': {
-    ...{ scopes: ['admin'], of: 'names' },
+    scopes: ['admin'],
+    of: 'names',
     request: (dataset) => ({ path: '/v1/admin/quarantine/replay', json: { dataset } }),
   },
   'post /v1/admin/quarantine/discard': {
-    ...{ scopes: ['admin'], of: 'names' },
+    scopes: ['admin'],
+    of: 'names',
     request: (dataset) => ({ path: '/v1/admin/quarantine/discard', json: { dataset, ids: ['x'] } }),
   },
   'post /v1/admin/audit': {
-    ...{ scopes: ['admin'], of: 'names' },
+    scopes: ['admin'],
+    of: 'names',
     request: (dataset) => ({ path: '/v1/admin/audit', json: { dataset, table: 'm' } }),
   },
   'get /v1/admin/audit': {
-    ...{ scopes: ['admin'], of: 'lists' },
+    scopes: ['admin'],
+    of: 'lists',
     request: () => ({ path: '/v1/admin/audit', method: 'GET' }),
   },
   'get /metrics': { scopes: ['admin'], of: 'all', request: () => ({ path: '/metrics', method: 'GET' }) },
   'post /v1/admin/keys': {
-    ...{ scopes: ['admin'], of: 'all' },
+    scopes: ['admin'],
+    of: 'all',
     request: () => ({ path: '/v1/admin/keys', json: key }),
   },
   'get /v1/admin/keys': {
-    ...{ scopes: ['admin'], of: 'all' },
+    scopes: ['admin'],
+    of: 'all',
     request: () => ({ path: '/v1/admin/keys', method: 'GET' }),
   },
   'get /v1/admin/keys/{id}': {
-    ...{ scopes: ['admin'], of: 'all' },
+    scopes: ['admin'],
+    of: 'all',
     request: () => ({ path: '/v1/admin/keys/0000000000000000', method: 'GET' }),
   },
   'post /v1/admin/keys/{id}/rotate': {
-    ...{ scopes: ['admin'], of: 'all' },
+    scopes: ['admin'],
+    of: 'all',
     request: () => ({ path: '/v1/admin/keys/0000000000000000/rotate', json: {} }),
   },
   'delete /v1/admin/keys/{id}': {
-    ...{ scopes: ['admin'], of: 'all' },
+    scopes: ['admin'],
+    of: 'all',
     request: () => ({ path: '/v1/admin/keys/0000000000000000', method: 'DELETE' }),
   },
 };

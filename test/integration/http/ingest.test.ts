@@ -41,8 +41,15 @@ describe.each(['/v1/datasets', '/datasets'])('the batch form at %s', (path) => {
     expect(sent.status).toBe(202);
     const answer = (await sent.json()) as Json;
     expect(answer).toMatchObject({
-      ...{ mode: 'queued', jobId: answer.batchId, accepted: 2, rejected: 0, quarantined: 0, errors: [] },
-      ...{ replayed: false, flushPending: true, dataset: { name: dataset } },
+      mode: 'queued',
+      jobId: answer.batchId,
+      accepted: 2,
+      rejected: 0,
+      quarantined: 0,
+      errors: [],
+      replayed: false,
+      flushPending: true,
+      dataset: { name: dataset },
       storageTarget: { kind: 'clickhouse', database: `ts_${dataset}`, table: 'records' },
     });
     expect(await rowsOf(dataset, 'records', path)).toEqual([
@@ -54,7 +61,10 @@ describe.each(['/v1/datasets', '/datasets'])('the batch form at %s', (path) => {
     const again = await call(`${path}/${dataset}/ingest?ack=flushed`, { json });
     expect([again.status, again.headers.get('idempotency-replayed')]).toEqual([201, 'true']);
     expect(await again.json()).toMatchObject({
-      ...{ mode: 'inline', flushPending: false, replayed: true, batchId: answer.batchId },
+      mode: 'inline',
+      flushPending: false,
+      replayed: true,
+      batchId: answer.batchId,
       manifest: { rows: 2, sequences: { from: 1, to: 1 }, partitions: [{ partition: '20260501', rows: 2 }] },
     });
     expect(await rowsOf(dataset, 'records', path)).toHaveLength(2);

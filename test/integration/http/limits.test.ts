@@ -27,7 +27,8 @@ describe('the tables of a dataset', () => {
     for (const answer of made.filter(({ status }) => status >= 300)) {
       expect(answer.status).toBe(413);
       expect(await answer.json()).toMatchObject({
-        ...{ type: 'urn:timestore:limit-exceeded', retryable: false },
+        type: 'urn:timestore:limit-exceeded',
+        retryable: false,
         detail: expect.stringContaining('dataset_tables_max'),
       });
     }
@@ -59,13 +60,16 @@ describe('a quota', () => {
     const taken = answers.filter(({ status }) => status === 202);
     expect(
       taken.map(({ headers }) => headers.get('ratelimit')?.match(/"rowsPerDay";r=(\d+);t=\d+/)?.[1]).sort(),
-    ).toEqual([...['1', '4', '7']]);
+    ).toEqual(['1', '4', '7']);
     expect(taken[0]?.headers.get('ratelimit-policy')).toBe('"rowsPerDay";q=10;w=86400');
     const refused = answers.find(({ status }) => status === 429);
     expect(refused?.headers.get('ratelimit')).toMatch(/"rowsPerDay";r=\d;t=\d+/);
     expect(Number(refused?.headers.get('retry-after'))).toBeGreaterThan(0);
     expect(await refused?.json()).toMatchObject({
-      ...{ type: 'urn:timestore:quota-exceeded', quota: 'rowsPerDay', limit: 10, retryable: true },
+      type: 'urn:timestore:quota-exceeded',
+      quota: 'rowsPerDay',
+      limit: 10,
+      retryable: true,
     });
     const { rows } = (await (await call(`/v1/datasets/${dataset}/query`, { json: { tableName: 'm' } })).json()) as {
       rows: unknown[];
@@ -188,7 +192,8 @@ describe('pages of other origins', () => {
       method: 'OPTIONS',
       key: null,
       headers: {
-        ...{ origin: 'https://app.example.com', 'access-control-request-method': 'POST' },
+        origin: 'https://app.example.com',
+        'access-control-request-method': 'POST',
         'access-control-request-headers': 'authorization,content-type,idempotency-key',
       },
     });

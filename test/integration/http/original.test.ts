@@ -26,7 +26,9 @@ const fields = [
 async function ingest(dataset: string, key: Record<string, string>, sent: object[], more: object = {}) {
   const answer = await call(`/datasets/${dataset}/ingest`, {
     json: {
-      ...{ datasetName: null, storageTargetId: 'st-1', actor: { id: 'loader', scopes: [] } },
+      datasetName: null,
+      storageTargetId: 'st-1',
+      actor: { id: 'loader', scopes: [] },
       schema: { fields, evolution: { defaults: null, backfill: true } },
       partition: { key, attributes: null, timeRange: { start: '2026-05-01', end: '2026-05-02T00:00' } },
       rows: sent,
@@ -123,14 +125,32 @@ describe.each(['hot', 'half hot', 'flushed'])('on the routes without version, %s
     expect([all.mode, all.columns]).toEqual([
       'downsampled',
       [
-        ...['timestamp', 'avg_v', 'min_v', 'top', 'sum_n', 'median_n', 'count', 'count_v', 'count_distinct_city'],
-        ...['p75_n', 'most'],
+        'timestamp',
+        'avg_v',
+        'min_v',
+        'top',
+        'sum_n',
+        'median_n',
+        'count',
+        'count_v',
+        'count_distinct_city',
+        'p75_n',
+        'most',
       ],
     ]);
     expect(all.rows).toEqual([
       {
-        ...{ timestamp: '2026-05-01T10:00:00.000Z', avg_v: 2, min_v: 1, top: 3, sum_n: 10, median_n: 2.5 },
-        ...{ count: 4, count_v: 3, count_distinct_city: 3, p75_n: 3.25, most: expect.closeTo(3.997, 9) },
+        timestamp: '2026-05-01T10:00:00.000Z',
+        avg_v: 2,
+        min_v: 1,
+        top: 3,
+        sum_n: 10,
+        median_n: 2.5,
+        count: 4,
+        count_v: 3,
+        count_distinct_city: 3,
+        p75_n: 3.25,
+        most: expect.closeTo(3.997, 9),
       },
     ]);
     const groups = await ask(dataset, {
@@ -182,13 +202,17 @@ describe.each(['hot', 'half hot', 'flushed'])('on the routes without version, %s
   test('what /v1 takes is taken too', async () => {
     const dataset = await filled();
     const found = await ask(dataset, {
-      ...{ tableName: 'records', columns: ['n'], orderBy: [{ column: 'n', direction: 'desc' }], limit: 2 },
+      tableName: 'records',
+      columns: ['n'],
+      orderBy: [{ column: 'n', direction: 'desc' }],
+      limit: 2,
       filters: { columns: [{ column: 'city', op: 'ne', value: 'Genf' }] },
     });
     expect(found.rows.map(({ n }) => n)).toEqual([3, 2]);
     const mixed = await ask(dataset, {
       downsample: {
-        ...{ intervalUnit: 'hour', groupBy: ['city'] },
+        intervalUnit: 'hour',
+        groupBy: ['city'],
         aggregations: [{ function: 'percentile', column: 'n', percentile: 50 }],
       },
     });
@@ -203,10 +227,8 @@ test('a query that names no table is of records, else of the only one', async ()
   expect((await ask(dataset, {})).rows).toHaveLength(1);
   await ingest(dataset, {}, rows.slice(0, 2), { tableName: 'air' });
   expect(await refused(dataset, {})).toEqual([
-    ...[
-      400,
-      expect.stringMatching(/^tableName: .* has no table records but several others\. Name one of air, climate\.$/),
-    ],
+    400,
+    expect.stringMatching(/^tableName: .* has no table records but several others\. Name one of air, climate\.$/),
   ]);
   await ingest(dataset, {}, rows.slice(0, 3), { tableName: null });
   expect((await ask(dataset, {})).rows).toHaveLength(3);
@@ -235,7 +257,8 @@ test('what nobody can answer is refused, with its place', async () => {
     expect.stringContaining('city takes a string'),
   ]);
   expect(await columns({ city: { type: 'timestamp', eq: minute(0) } })).toEqual([
-    ...[400, expect.stringContaining('city is string')],
+    400,
+    expect.stringContaining('city is string'),
   ]);
   expect(await columns({ nothing: { eq: 'x' } })).toEqual([400, expect.stringContaining('has no field nothing')]);
   expect(await columns({ seen: { type: 'timestamp', eq: 'soon' } })).toEqual([400, expect.stringContaining('soon')]);

@@ -29,8 +29,13 @@ test('a row goes the whole way over HTTP: sent, read at once, flushed, read agai
     cursor: null,
     statistics: { rows: 1, elapsedMs: expect.any(Number), rowsRead: 1, tailRows: 1 },
     streaming: {
-      ...{ enabled: true, bufferState: 'ready', rows: 1, fresh: true, exactness: 'validated' },
-      ...{ watermark: accepted.watermark, latestTimestamp: at(1) },
+      enabled: true,
+      bufferState: 'ready',
+      rows: 1,
+      fresh: true,
+      exactness: 'validated',
+      watermark: accepted.watermark,
+      latestTimestamp: at(1),
     },
     sources: { published: { rows: 0, partitions: 0 }, hotBuffer: { rows: 1 } },
     latest_ingest_watermark: accepted.watermark,
@@ -121,7 +126,9 @@ test('a receipt tells how far a batch is', async () => {
   });
   await call('/v1/admin/flush', { json: { dataset, table: 'm' } });
   expect(await receipt()).toMatchObject({
-    ...{ state: 'verified', manifest: expect.stringContaining(dataset), quarantined: 0 },
+    state: 'verified',
+    manifest: expect.stringContaining(dataset),
+    quarantined: 0,
   });
   expect((await call('/v1/receipts/nothing')).status).toBe(404);
   expect((await call(`/v1/receipts/${batchId}`, { key: null })).status).toBe(401);
@@ -222,8 +229,12 @@ describe('whatever goes wrong is a problem document that says what to do', () =>
     expect(answer.headers.get('x-request-id')).toBe('my-id');
     const body = (await answer.json()) as Record<string, unknown>;
     expect(body).toMatchObject({
-      ...{ type: `urn:timestore:${code}`, status, requestId: 'my-id', title: expect.any(String) },
-      ...{ detail: expect.stringMatching(/\.$/), retryable: expect.any(Boolean) },
+      type: `urn:timestore:${code}`,
+      status,
+      requestId: 'my-id',
+      title: expect.any(String),
+      detail: expect.stringMatching(/\.$/),
+      retryable: expect.any(Boolean),
     });
   });
 });
@@ -236,7 +247,9 @@ describe('with a small limit for bodies', () => {
     ['streamed, without', (bytes: Uint8Array<ArrayBuffer>) => new Blob([bytes]).stream()],
   ])('a body over it is refused by its name: %s', async (_, bodyOf) => {
     const init = {
-      ...{ method: 'POST', headers: { 'content-type': 'application/json' }, duplex: 'half' },
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      duplex: 'half',
       body: bodyOf(new Uint8Array(1001).fill(0x20)),
     };
     const answer = await tight(rowsPath(newDataset()), init);
@@ -365,16 +378,21 @@ describe('as it is deployed', () => {
   test('a webhook is at the name of a public host, however an address is written', async () => {
     const make = (url: string) => deployed('/v1/admin/webhooks', { key, json: { url } });
     const refused = [
-      ...[
-        'https://127.0.0.1/',
-        'https://2130706433/',
-        'https://0x7f.1/',
-        'https://0177.0.0.1/',
-        'https://１２７.0.0.1/',
-      ],
-      ...['https://[::ffff:127.0.0.1]/', 'https://[fd00:ec2::254]/', 'https://localhost./', 'https://redis/'],
-      ...['https://metadata.google.internal/', 'https://ⓛocalhost/', 'https://hooks.example.com:8443/'],
-      ...['https://user:secret@hooks.example.com/', 'http://hooks.example.com/', 'http://127.0.0.1:9/'],
+      'https://127.0.0.1/',
+      'https://2130706433/',
+      'https://0x7f.1/',
+      'https://0177.0.0.1/',
+      'https://１２７.0.0.1/',
+      'https://[::ffff:127.0.0.1]/',
+      'https://[fd00:ec2::254]/',
+      'https://localhost./',
+      'https://redis/',
+      'https://metadata.google.internal/',
+      'https://ⓛocalhost/',
+      'https://hooks.example.com:8443/',
+      'https://user:secret@hooks.example.com/',
+      'http://hooks.example.com/',
+      'http://127.0.0.1:9/',
     ];
     for (const url of refused) {
       const answer = await make(url);
@@ -461,7 +479,8 @@ test('a deployment that knows no other system to take datasets over from answers
   ]) {
     const refused = await change(migration);
     expect([refused.status, await refused.json()]).toMatchObject([
-      ...[400, { type: 'urn:timestore:invalid-request', detail: expect.stringContaining('TIMESTORE_ORIGIN_URL') }],
+      400,
+      { type: 'urn:timestore:invalid-request', detail: expect.stringContaining('TIMESTORE_ORIGIN_URL') },
     ]);
   }
   expect((await change({ reads: 'off' })).status).toBe(400);

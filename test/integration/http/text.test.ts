@@ -34,12 +34,10 @@ const more: [name: string, body: unknown][] = [
   [
     'POST /v1/datasets/{dataset}/ingest',
     {
-      ...{
-        datasetName: 'What people say',
-        tableName: 'm',
-        idempotencyKey: 'k',
-        actor: { id: 'a', roles: ['b', { c: 'd' }] },
-      },
+      datasetName: 'What people say',
+      tableName: 'm',
+      idempotencyKey: 'k',
+      actor: { id: 'a', roles: ['b', { c: 'd' }] },
       schema: { fields: [{ name: 'f', type: 'string' }], evolution: { defaults: { f: 'none' } }, keyFields: ['f'] },
       partition: {
         key: { region: 'eu' },
@@ -237,7 +235,8 @@ describe('names that objects have by themselves are only names', () => {
     for (const [n, name] of names.entries()) {
       const sent = await call(`/v1/datasets/${dataset}/ingest`, {
         json: {
-          ...{ tableName: 'm', partition: { key: { [name]: 'here' }, attributes: { [name]: name } } },
+          tableName: 'm',
+          partition: { key: { [name]: 'here' }, attributes: { [name]: name } },
           rows: [{ timestamp: at(n), name }],
         },
       });
@@ -266,7 +265,9 @@ describe('names that objects have by themselves are only names', () => {
     const row = `{"timestamp":"${at(1)}",${all.map((name) => `"${name}":"old"`).join()}}`;
     const rows = `[${row},{"timestamp":"${at(2)}"}]`;
     const sent = await call(`/v1/datasets/${dataset}/tables/m/rows`, {
-      ...{ method: 'POST', body: rows, headers: { 'content-type': 'application/json' } },
+      method: 'POST',
+      body: rows,
+      headers: { 'content-type': 'application/json' },
     });
     expect(sent.status, await sent.text()).toBe(202);
     const asked = async () => {
@@ -382,15 +383,23 @@ test('a refused access that cannot be recorded is left out alone', async () => {
 describe('the name of an object', () => {
   const tables = '/v1/admin/datasets/demo/tables/readings';
   test.each([
-    ...['imports/demo/../../exports/other/a.csv', 'imports/demo/./a.csv', 'imports/demo//a.csv', '/imports/demo/a.csv'],
-    ...['imports/demo/a.csv/', './a.csv', '../a.csv', 'imports/demo/..', '.', '..', '/', 'imports/.../a.csv'],
-    ...[
-      'imports/demo/%2e%2e/a.csv',
-      'imports/demo/..\\a.csv',
-      'imports/demo/*.csv',
-      'imports/demo/{a,b}.csv',
-      'a b.csv',
-    ],
+    'imports/demo/../../exports/other/a.csv',
+    'imports/demo/./a.csv',
+    'imports/demo//a.csv',
+    '/imports/demo/a.csv',
+    'imports/demo/a.csv/',
+    './a.csv',
+    '../a.csv',
+    'imports/demo/..',
+    '.',
+    '..',
+    '/',
+    'imports/.../a.csv',
+    'imports/demo/%2e%2e/a.csv',
+    'imports/demo/..\\a.csv',
+    'imports/demo/*.csv',
+    'imports/demo/{a,b}.csv',
+    'a b.csv',
   ])('%s is refused for an import and for a comparison', async (key) => {
     const made = await call('/v1/admin/keys', { json: { name: 'of one', scopes: { admin: ['demo'] } } });
     const { key: limited } = (await made.json()) as { key: string };

@@ -110,7 +110,8 @@ describe('a request that comes again when its key is about to be forgotten', () 
     const dataset = await known();
     await send(short, dataset, rows, 'k');
     await expect(send(waiting(dataset, n), dataset, rows, 'k')).rejects.toMatchObject({
-      ...{ code: 'key-expired', extra: { stored: expect.any(Number) } },
+      code: 'key-expired',
+      extra: { stored: expect.any(Number) },
     });
     expect(await values(dataset)).toHaveLength(400);
   });

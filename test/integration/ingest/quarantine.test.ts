@@ -8,8 +8,13 @@ const ctx = newInstance();
 
 async function sendSome(dataset: string, rows: unknown[], idempotencyKey?: string, instance = ctx, overrides = {}) {
   return await ingestRows(instance, {
-    ...{ dataset, table: 'm', text: JSON.stringify(rows), format: 'json', idempotencyKey },
-    ...{ onError: 'quarantine', ...overrides },
+    dataset,
+    table: 'm',
+    text: JSON.stringify(rows),
+    format: 'json',
+    idempotencyKey,
+    onError: 'quarantine',
+    ...overrides,
   });
 }
 
@@ -44,7 +49,10 @@ test('the same request again is answered as at first, also when its rows would f
   expect(first.accepted).toMatchObject({ accepted: 1, quarantined: 1 });
   const again = await sendSome(dataset, rows, 'k', newInstance());
   expect(again.accepted).toMatchObject({
-    ...{ accepted: 1, quarantined: 1, replayed: true, batchId: first.accepted.batchId },
+    accepted: 1,
+    quarantined: 1,
+    replayed: true,
+    batchId: first.accepted.batchId,
     watermark: first.accepted.watermark,
   });
   expect((await query(newInstance(), dataset)).rows).toHaveLength(1);
@@ -141,7 +149,10 @@ test('a row of CSV is sent again as the cells it was, however large, once its fi
     { name: 'n', type: 'decimal(9,2)' as const },
   ];
   await ingestRows(ctx, {
-    ...{ ...rest, text: JSON.stringify({ timestamp: at(0) }), format: 'json', declared: { fields, defaults: [] } },
+    ...rest,
+    text: JSON.stringify({ timestamp: at(0) }),
+    format: 'json',
+    declared: { fields, defaults: [] },
   });
   const records = await openRecords(ctx, dataset, { limit: 10 });
   expect(records.map(({ object }) => object?.split('.').at(-1))).toEqual([undefined, undefined, 'csv']);

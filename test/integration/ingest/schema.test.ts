@@ -10,7 +10,11 @@ const ctx = newInstance();
 
 async function sendDeclared(dataset: string, rows: object[], declared: Partial<DeclaredSchema>, instance = ctx) {
   return await ingestRows(instance, {
-    ...{ dataset, table: 'm', text: JSON.stringify(rows), format: 'json', idempotencyKey: undefined },
+    dataset,
+    table: 'm',
+    text: JSON.stringify(rows),
+    format: 'json',
+    idempotencyKey: undefined,
     declared: { fields: [], defaults: [], ...declared },
   });
 }
@@ -32,7 +36,12 @@ test('[elsewhere 20] declared fields have their declared types from the first ro
   const { schema } = await tableOf(ctx, dataset);
   expect(schema).toMatchObject({ timestampColumn: 'at', keyFields: ['host'] });
   expect(Object.fromEntries(schema.fields.map(({ name, type }) => [name, type]))).toEqual({
-    ...{ at: 'timestamp', host: 'string', n: 'integer', e: 'vector(2)', unused: 'json', more: 'boolean' },
+    at: 'timestamp',
+    host: 'string',
+    n: 'integer',
+    e: 'vector(2)',
+    unused: 'json',
+    more: 'boolean',
   });
   await flush(ctx, dataset);
   const [{ sorting_key } = { sorting_key: '' }] = await ctx.clickhouse.rows<{ sorting_key: string }>(
@@ -73,14 +82,12 @@ describe('a field that comes with a default', () => {
     await send(stale, dataset, [{ timestamp: at(5), v: 5 }]);
     await send(newInstance(), dataset, [{ timestamp: at(6), region: 'us', big: 1 }]);
     const expected = [
-      ...[
-        [at(1), 'e"u'],
-        [at(2), 'e"u'],
-        [at(3), 'e"u'],
-        [at(4), null],
-        [at(5), 'e"u'],
-        [at(6), 'us'],
-      ],
+      [at(1), 'e"u'],
+      [at(2), 'e"u'],
+      [at(3), 'e"u'],
+      [at(4), null],
+      [at(5), 'e"u'],
+      [at(6), 'us'],
     ];
     const regions = (rows: Row[]) => rows.map(({ timestamp, region }) => [timestamp, region]);
     expect(regions((await query(newInstance(), dataset)).rows)).toEqual(expected);
@@ -91,7 +98,12 @@ describe('a field that comes with a default', () => {
     const { node: whole, nameOf } = atAllRows(ctx, [table]);
     const raw = await whole.clickhouse.rows(`SELECT big FROM ${nameOf(table)} ORDER BY timestamp`);
     expect(raw.map((row) => Object.values(row as object)[0])).toEqual([
-      ...['9007199254740993', '9007199254740993', '9007199254740993', '9007199254740993', '9007199254740993', '1'],
+      '9007199254740993',
+      '9007199254740993',
+      '9007199254740993',
+      '9007199254740993',
+      '9007199254740993',
+      '1',
     ]);
   });
 

@@ -29,7 +29,11 @@ async function tableWith(fields: Record<string, Field['type']>, lines: string[])
   const declared = Object.entries(fields).map(([name, type]): Field => ({ name, type }));
   const all: Field[] = [{ name: 'timestamp', type: 'timestamp' }, ...declared];
   const schema = {
-    ...{ version: 1, timestampColumn: 'timestamp', timestampPrecision: 9 as const, keyFields: [], fields: all },
+    version: 1,
+    timestampColumn: 'timestamp',
+    timestampPrecision: 9 as const,
+    keyFields: [],
+    fields: all,
   };
   await setUpLanes(ctx, await createTable(ctx, { dataset, name: 'm', window: 'day', lanes: 1, schema }));
   await ingestRows(ctx, { dataset, table: 'm', text: lines.join('\n'), format: 'ndjson', idempotencyKey: undefined });
@@ -197,7 +201,9 @@ describe('a comparison sees', () => {
       const dataset = await tableWith(fields, [`{"timestamp":"${at(0)}","n":1}`]);
       const { result } = await compare(dataset, 'ndjson', key);
       expect(result).toMatchObject({
-        ...{ equal: false, wrongRows: 1, errors: [{ row: 0, line: 1, field: 'n', reason: 'duplicate-field' }] },
+        equal: false,
+        wrongRows: 1,
+        errors: [{ row: 0, line: 1, field: 'n', reason: 'duplicate-field' }],
       });
     }
   });

@@ -29,7 +29,9 @@ const ndjson = (keys: string[]): CompareRequest => ({ format: 'ndjson', objects:
 async function filled(): Promise<{ dataset: string; rows: (Row & { v: number | null })[] }> {
   const dataset = newDataset();
   const rows = Array.from({ length: 30 }, (_, i) => ({
-    ...{ timestamp: at(i % 10, 1 + (i % 3)), v: i % 7 === 0 ? null : (i % 10) / 3, s: ['a', '', null][i % 3] ?? null },
+    timestamp: at(i % 10, 1 + (i % 3)),
+    v: i % 7 === 0 ? null : (i % 10) / 3,
+    s: ['a', '', null][i % 3] ?? null,
     l: i % 2 === 0 ? ['x'] : [],
   }));
   await send(ctx, dataset, rows.slice(0, 20));
@@ -46,8 +48,13 @@ describe('a comparison', () => {
       ndjson([await put(rows.toReversed().slice(0, 13)), await put(rows.slice(0, 17))]),
     );
     expect(found).toMatchObject({
-      ...{ equal: true, rows: { source: 30, table: 30 }, days: { compared: 3, different: 0 }, differing: [] },
-      ...{ differingRows: [], wrongRows: 0, columns: { onlyInSource: [], onlyInTable: [] } },
+      equal: true,
+      rows: { source: 30, table: 30 },
+      days: { compared: 3, different: 0 },
+      differing: [],
+      differingRows: [],
+      wrongRows: 0,
+      columns: { onlyInSource: [], onlyInTable: [] },
     });
     const exported = await workUntilOver(
       ctx,
@@ -61,7 +68,9 @@ describe('a comparison', () => {
     const { dataset, rows } = await filled();
     const changed = rows.map((row, i) => (i === 4 ? { ...row, v: 99.5 } : row));
     expect(await compare(dataset, ndjson([await put(changed)]))).toMatchObject({
-      ...{ equal: false, rows: { source: 30, table: 30 }, days: { compared: 3, different: 1 } },
+      equal: false,
+      rows: { source: 30, table: 30 },
+      days: { compared: 3, different: 1 },
       differing: [
         {
           day: '2026-05-02',
@@ -77,7 +86,8 @@ describe('a comparison', () => {
     expect(missing).toMatchObject({ equal: false, rows: { source: 29, table: 30 }, days: { different: 1 } });
     const again = await compare(dataset, ndjson([await put([...rows, rows[0] as Row])]));
     expect(again).toMatchObject({
-      ...{ equal: false, rows: { source: 31, table: 30 } },
+      equal: false,
+      rows: { source: 31, table: 30 },
       differingRows: [{ source: 2, table: 1, row: expect.objectContaining({ timestamp: rows[0]?.timestamp }) }],
     });
     // Values that are the same in each column, and make up other rows.
@@ -93,7 +103,9 @@ describe('a comparison', () => {
     expect(await compare(dataset, ndjson([await put(nothing)]))).toMatchObject({ equal: false });
     const wrong = rows.map((row, i) => (i === 2 ? { ...row, v: 'x' } : row));
     expect(await compare(dataset, ndjson([await put(wrong)]))).toMatchObject({
-      ...{ equal: false, wrongRows: 1, errors: [{ row: 2, field: 'v', value: 'x' }] },
+      equal: false,
+      wrongRows: 1,
+      errors: [{ row: 2, field: 'v', value: 'x' }],
     });
   });
 
@@ -102,7 +114,8 @@ describe('a comparison', () => {
     const extra = rows.map((row) => ({ timestamp: row.timestamp, v: row.v, more: 1 }));
     const key = await put(extra);
     expect(await compare(dataset, ndjson([key]))).toMatchObject({
-      ...{ equal: false, days: { different: 0 } },
+      equal: false,
+      days: { different: 0 },
       columns: { compared: ['timestamp', 'v'], onlyInSource: ['more'], onlyInTable: ['s', 'l'] },
     });
     const chosen = { ...ndjson([key]), columns: ['timestamp', 'v'] };

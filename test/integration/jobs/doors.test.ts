@@ -71,7 +71,11 @@ test('a cell of CSV is stored by an import as it is by a request', async () => {
 test('a row of NDJSON is refused by an import for what a request refuses, and says field, row and line', async () => {
   const text = `{${time(0)},"v":1,"s":"a"}\n\n${badLines.join('\n')}`;
   const refused = await ingestRows(ctx, {
-    ...{ dataset: newDataset(), table: 'm', text, format: 'ndjson', idempotencyKey: undefined },
+    dataset: newDataset(),
+    table: 'm',
+    text,
+    format: 'ndjson',
+    idempotencyKey: undefined,
   }).catch((error) => error);
   const { errors } = refused.extra as { errors: { index: number; field: string | null; reason: string }[] };
   const job = await importOf(newDataset(), 'ndjson', text);

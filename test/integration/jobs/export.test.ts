@@ -76,13 +76,11 @@ describe('an export', () => {
     const ndjson = await exportOf(dataset);
     expect(sorted(await ndjsonOf(ndjson))).toEqual(sorted(rows));
     expect(ndjson.objects.map(({ day, rows: n }) => [day, n])).toEqual([
-      ...[
-        ['2026-05-01', 10],
-        ['2026-05-02', 9],
-        ['2026-05-03', 10],
-        ['2026-05-04', 28],
-        ['2026-05-05', 1],
-      ],
+      ['2026-05-01', 10],
+      ['2026-05-02', 9],
+      ['2026-05-03', 10],
+      ['2026-05-04', 28],
+      ['2026-05-05', 1],
     ]);
     expect(ndjson).toMatchObject({ rows: 58, bytes: ndjson.objects.reduce((sum, { bytes }) => sum + bytes, 0) });
 

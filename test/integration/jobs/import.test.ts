@@ -94,8 +94,11 @@ describe('an import', () => {
     const doubles = [0.1, -0, 5e-324, 1.7976931348623157e308, 123456789012345680000, 1 / 3];
     const texts = [null, '', 'NULL', 'a,"b"\n\\N', ' é😀\t ', '\\', '{"a":1}'];
     const rows = Array.from({ length: 50 }, (_, i) => ({
-      ...{ timestamp: at(i, 1 + (i % 5)), d: doubles[i % 7] ?? null, s: texts[i % 8] ?? null },
-      ...{ ok: [true, false, null][i % 3], j: [null, { x: [1, 'é\n"'] }, [], 'text', 5][i % 5] },
+      timestamp: at(i, 1 + (i % 5)),
+      d: doubles[i % 7] ?? null,
+      s: texts[i % 8] ?? null,
+      ok: [true, false, null][i % 3],
+      j: [null, { x: [1, 'é\n"'] }, [], 'text', 5][i % 5],
       l: [[], ['a', `'q'"`, '\\n', ''], ['é']][i % 3],
     }));
     await send(ctx, dataset, rows);
@@ -118,7 +121,10 @@ describe('an import', () => {
     const dataset = newDataset();
     const first = await put('csv', 'timestamp,v,s,on\n2026-05-01 10:00:00,1,5,true\n1777629601000,0.5,,\n');
     expect((await imported(dataset, { format: 'csv', objects: [first] })).result).toEqual({
-      ...{ objects: 1, read: 2, rows: 2, sequences: { lane: 1, from: 1, to: 1 } },
+      objects: 1,
+      read: 2,
+      rows: 2,
+      sequences: { lane: 1, from: 1, to: 1 },
     });
     expect((await query(ctx, dataset, all)).rows).toEqual([
       { timestamp: at(0), v: 1, s: 5, on: true },
@@ -131,16 +137,12 @@ describe('an import', () => {
     await imported(dataset, { format: 'ndjson', objects: [second] });
     const { schema } = await tableOf(newInstance(prefix), dataset);
     expect(schema.fields.map(({ name, type }) => [name, type])).toEqual([
-      ...[
-        ['timestamp', 'timestamp'],
-        ['v', 'double'],
-        ['s', 'double'],
-        ['on', 'boolean'],
-      ],
-      ...[
-        ['l', 'string[]'],
-        ['j', 'json'],
-      ],
+      ['timestamp', 'timestamp'],
+      ['v', 'double'],
+      ['s', 'double'],
+      ['on', 'boolean'],
+      ['l', 'string[]'],
+      ['j', 'json'],
     ]);
     expect((await query(ctx, dataset, { ...all, columns: ['l', 'j'] })).rows.slice(2)).toEqual([
       { l: ['x'], j: null },

@@ -35,7 +35,10 @@ async function written(select: string): Promise<string> {
 async function newTable(more: Field[], timestampPrecision: TimePrecision = 9): Promise<Table> {
   const fields: Field[] = [{ name: 'timestamp', type: 'timestamp' }, ...more];
   const table = await createTable(ctx, {
-    ...{ dataset: newDataset(), name: 'm', window: 'day', lanes: 1 },
+    dataset: newDataset(),
+    name: 'm',
+    window: 'day',
+    lanes: 1,
     schema: { version: 1, timestampColumn: 'timestamp', timestampPrecision, keyFields: [], fields },
   });
   await setUpLanes(ctx, table);
@@ -122,23 +125,43 @@ const timestampField: Field[] = [{ name: 'v', type: 'timestamp' }];
 const text = (values: string[]) => values.map((value) => `'${value}'`);
 
 const goodTimes = [
-  ...['2026-05-01T10:00:00Z', '2026-05-01t10:00:00z', '2026-05-01 10:00:00', '2026-05-01 10:00:00.5'],
-  ...['2026-05-01T10:00:00.123456789Z', '2024-02-29T00:00:00+23:59', '1969-12-31T23:00:00-01:00'],
-  ...['2106-01-01T00:30:00+01:00', '2105-12-31T23:59:59.999999999Z', '2026-05-01 10:00:00-12:30'],
+  '2026-05-01T10:00:00Z',
+  '2026-05-01t10:00:00z',
+  '2026-05-01 10:00:00',
+  '2026-05-01 10:00:00.5',
+  '2026-05-01T10:00:00.123456789Z',
+  '2024-02-29T00:00:00+23:59',
+  '1969-12-31T23:00:00-01:00',
+  '2106-01-01T00:30:00+01:00',
+  '2105-12-31T23:59:59.999999999Z',
+  '2026-05-01 10:00:00-12:30',
 ];
 
 const badTimes = [
-  ...['2026-05-01T10:00:00+24:00', '2026-05-01T24:00:00Z', '2026-12-31T23:59:60Z', '1899-12-31T00:00:00Z'],
-  ...['1969-12-31T23:59:59.999999999Z', '2106-01-01T00:00:00Z', '9999-12-31T00:00:00Z', '0000-01-01T00:00:00Z'],
-  ...['2026-05-01T10:00:00.1234567890Z', '2026-05-01T10:00:00', '2026-05-01', '1777629600000', '1777629600', ''],
-  ...[
-    '2026-02-30T00:00:00Z',
-    '2026-13-10T00:00:00Z',
-    '2026-05-01T10:60:00Z',
-    '2026-05-01T10:00Z',
-    ' 2026-05-01T10:00:00Z',
-  ],
-  ...['20260501T100000Z', '2026-05-01T10:00:00+0200', '2026-05-01T10:00:00Z\n', '２026-05-01T10:00:00Z', 'yesterday'],
+  '2026-05-01T10:00:00+24:00',
+  '2026-05-01T24:00:00Z',
+  '2026-12-31T23:59:60Z',
+  '1899-12-31T00:00:00Z',
+  '1969-12-31T23:59:59.999999999Z',
+  '2106-01-01T00:00:00Z',
+  '9999-12-31T00:00:00Z',
+  '0000-01-01T00:00:00Z',
+  '2026-05-01T10:00:00.1234567890Z',
+  '2026-05-01T10:00:00',
+  '2026-05-01',
+  '1777629600000',
+  '1777629600',
+  '',
+  '2026-02-30T00:00:00Z',
+  '2026-13-10T00:00:00Z',
+  '2026-05-01T10:60:00Z',
+  '2026-05-01T10:00Z',
+  ' 2026-05-01T10:00:00Z',
+  '20260501T100000Z',
+  '2026-05-01T10:00:00+0200',
+  '2026-05-01T10:00:00Z\n',
+  '２026-05-01T10:00:00Z',
+  'yesterday',
 ];
 
 describe('what is a time to a request is one to an import of Parquet', () => {
@@ -167,15 +190,13 @@ describe('what is a time to a request is one to an import of Parquet', () => {
     ];
     const found = await expectRefused(await written(rowsOf(bad, 'BIGINT')), timestampField);
     expect(found.map((line) => line.split(' ')[2])).toEqual([
-      ...[
-        'bad-timestamp',
-        'bad-timestamp',
-        'bad-timestamp',
-        'out-of-range',
-        'out-of-range',
-        'out-of-range',
-        'out-of-range',
-      ],
+      'bad-timestamp',
+      'bad-timestamp',
+      'bad-timestamp',
+      'out-of-range',
+      'out-of-range',
+      'out-of-range',
+      'out-of-range',
     ]);
     await expectSame(await written(rowsOf(['1777629600123.0', '0', 'NULL'], 'DOUBLE')), timestampField);
     await expectRefused(await written(rowsOf(['1777629600123.5', '1777629600', '-1'], 'DOUBLE')), timestampField);

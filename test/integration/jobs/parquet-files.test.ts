@@ -149,7 +149,11 @@ async function expectImported(path: string, time: string, lines: string[]): Prom
   expect([job.state, job.error]).toEqual(['done', null]);
   const { fields } = (await tableOf(newInstance(prefix), brought)).schema;
   await ingestRows(ctx, {
-    ...{ dataset: sent, table: 'm', text: lines.join('\n'), format: 'ndjson', idempotencyKey: undefined },
+    dataset: sent,
+    table: 'm',
+    text: lines.join('\n'),
+    format: 'ndjson',
+    idempotencyKey: undefined,
     declared: { fields: fields.filter(({ name }) => name !== 'timestamp'), defaults: [] },
     ...(time !== 'timestamp' && { rename: readRename(JSON.stringify(names)) }),
   });

@@ -21,7 +21,10 @@ async function put(format: Format, content: string | Uint8Array<ArrayBuffer>): P
 
 async function parquet(select: string): Promise<Uint8Array<ArrayBuffer>> {
   const { body } = await ctx.clickhouse.open({
-    ...{ settings: {}, body: `${select} FORMAT Parquet`, timeout_ms: 10_000, signal: new AbortController().signal },
+    settings: {},
+    body: `${select} FORMAT Parquet`,
+    timeout_ms: 10_000,
+    signal: new AbortController().signal,
   });
   return new Uint8Array(await new Response(body as ReadableStream).arrayBuffer());
 }

@@ -77,7 +77,8 @@ test('a key with a row filter reads the rows that have its value, stored and buf
   expect(pages).toEqual([15, 10, 5, 0]);
   const downsampled = await ask(dataset, {
     downsample: {
-      ...{ intervalUnit: 'minute', intervalSize: 1 },
+      intervalUnit: 'minute',
+      intervalSize: 1,
       aggregations: [{ column: 'v', function: 'sum', as: 's' }],
     },
   });
@@ -205,7 +206,7 @@ async function shared(keyFields: string[], hasOthers: boolean): Promise<string> 
     { name: 'grade', type: 'integer' },
   ];
   const schema = { version: 1, timestampColumn: 'timestamp', keyFields, fields };
-  await setUpLanes(ctx, await createTable(ctx, { ...{ dataset, name: 'm', window: 'day', lanes: 1 }, schema }));
+  await setUpLanes(ctx, await createTable(ctx, { dataset, name: 'm', window: 'day', lanes: 1, schema }));
   const others = [
     { timestamp: at(3), tenant: 'another-tenant-than-that', balance: 7_654_321, note: '', grade: 5_000_000 },
   ];

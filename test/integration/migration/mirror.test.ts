@@ -114,7 +114,10 @@ describe('a mirror', () => {
       }
       expect([...inLane.keys()].filter((lane) => lane.includes('.m ')).length).toBe(lanes);
       expect(await readMirrorState(ctx, dataset)).toEqual({
-        ...{ behindRows: 0, oldestAge_ms: null, stoppedLanes: 0, error: null },
+        behindRows: 0,
+        oldestAge_ms: null,
+        stoppedLanes: 0,
+        error: null,
       });
       const { table, n } = { table: await mirrorJob(dataset), n: await mirrorJob(dataset, 'n') };
       expect([table.state, n.state]).toEqual(['running', 'running']);
@@ -136,22 +139,14 @@ describe('a mirror', () => {
       `{"timestamp":"${at(1)}","i":9007199254740993,"d":0.1,"s":"a\\"\\\\\\n/é","j":{"b":[1,{"a":12345678901234567890}]},` +
       '"l":["p","\'q"],"w":[0.1,-2],"t":"2026-05-01T10:00:00.123Z","ok":true}';
     const fields = [
-      ...[
-        { name: 'i', type: 'integer' as const },
-        { name: 'd', type: 'double' as const },
-      ],
-      ...[
-        { name: 's', type: 'string' as const },
-        { name: 'j', type: 'json' as const },
-      ],
-      ...[
-        { name: 'l', type: 'string[]' as const },
-        { name: 'w', type: 'vector(2)' as const },
-      ],
-      ...[
-        { name: 't', type: 'timestamp' as const },
-        { name: 'ok', type: 'boolean' as const },
-      ],
+      { name: 'i', type: 'integer' as const },
+      { name: 'd', type: 'double' as const },
+      { name: 's', type: 'string' as const },
+      { name: 'j', type: 'json' as const },
+      { name: 'l', type: 'string[]' as const },
+      { name: 'w', type: 'vector(2)' as const },
+      { name: 't', type: 'timestamp' as const },
+      { name: 'ok', type: 'boolean' as const },
     ];
     const declared = { fields, defaults: [{ name: 's', json: '"none"' }] };
     const request = { dataset, table: 'm', format: 'ndjson' as const, idempotencyKey: undefined, declared };
@@ -160,7 +155,8 @@ describe('a mirror', () => {
     const [asked] = origin.asked.filter(({ path }) => path === `/datasets/${dataset}/ingest`);
     const { rows, ...rest } = JSON.parse(asked?.text ?? '');
     expect(rest).toMatchObject({
-      ...{ datasetName: dataset, tableName: 'm' },
+      datasetName: dataset,
+      tableName: 'm',
       schema: { fields: [{ name: 'timestamp', type: 'timestamp' }, ...fields] },
       partition: { timeRange: { start: at(1), end: at(3) } },
     });
@@ -323,7 +319,9 @@ describe('a mirror', () => {
     const lane = alarms[0]?.lane;
     expect(await readMirrorState(ctx, dataset)).toMatchObject({ stoppedLanes: 1, error: job.error });
     expect(await catalogueGauges(ctx)).toContainEqual({
-      ...{ name: 'timestore_mirror_stopped_lanes', labels: { dataset, table: 'm' }, value: 1 },
+      name: 'timestore_mirror_stopped_lanes',
+      labels: { dataset, table: 'm' },
+      value: 1,
     });
     // The other lanes do not wait for it.
     const lanes = (

@@ -85,5 +85,6 @@ export function useOrigin(): Origin {
 
 /** The environment of a deployment that takes datasets over from it. */
 export const knowing = ({ url }: Pick<Origin, 'url'>): Record<string, string> => ({
-  ...{ TIMESTORE_ORIGIN_URL: url, TIMESTORE_ORIGIN_KEY: originKey },
+  TIMESTORE_ORIGIN_URL: url,
+  TIMESTORE_ORIGIN_KEY: originKey,
 });

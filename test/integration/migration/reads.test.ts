@@ -90,13 +90,17 @@ describe('reads that the original answers', () => {
     for (const path of [`/v1/datasets/${dataset}/query`, `/datasets/${dataset}/query`]) {
       const answer = await call(path, body, { headers: { accept: 'application/x-ndjson' } });
       expect([answer.status, answer.headers.get('content-type'), await answer.text()]).toEqual([
-        ...[418, 'application/x-ndjson', '{"a":1}\n'],
+        418,
+        'application/x-ndjson',
+        '{"a":1}\n',
       ]);
       expect(answer.headers.get('x-timestore-answered-by')).toBe('origin');
       expect([answer.headers.get('x-timestore-cursor'), answer.headers.get('x-other')]).toEqual(['theirs', null]);
       const asked = origin.asked.at(-1) as Asked;
       expect([asked.path, asked.text, asked.headers.accept]).toEqual([
-        ...[`/datasets/${dataset}/query`, body, 'application/x-ndjson'],
+        `/datasets/${dataset}/query`,
+        body,
+        'application/x-ndjson',
       ]);
     }
   });
@@ -154,7 +158,8 @@ describe('reads that the original answers', () => {
       await changeDataset(ctx, dataset, { migration: { reads, mirror: false } }, undefined);
       const answer = await ask(dataset, { tableName: 'm' }, { key: filtered });
       expect([answer.status, await answer.json()]).toMatchObject([
-        ...[403, { type: 'urn:timestore:forbidden', detail: expect.stringContaining('which rows this key reads') }],
+        403,
+        { type: 'urn:timestore:forbidden', detail: expect.stringContaining('which rows this key reads') },
       ]);
     }
     expect(origin.asked.length).toBe(before);
@@ -167,7 +172,8 @@ describe('reads that the original answers', () => {
     await call(`/v1/admin/datasets/${dataset}`, { migration: null }, { method: 'PATCH' });
     const answer = await ask(dataset);
     expect([answer.headers.get('x-timestore-answered-by'), await answer.json()]).toMatchObject([
-      ...[null, { rows: [{ timestamp: at(1), v: 1 }] }],
+      null,
+      { rows: [{ timestamp: at(1), v: 1 }] },
     ]);
     expect(await (await call(`/v1/admin/datasets/${dataset}`)).json()).toMatchObject({ migration: null });
   });
@@ -202,9 +208,15 @@ describe('reads that are compared', () => {
     await expect.poll(() => counted(dataset)).toEqual({ different: 1 });
     expect(await comparisons(dataset)).toEqual([
       {
-        ...{ at: expect.any(String), table: 'm', requestId: expect.any(String), query: JSON.stringify(query) },
-        ...{ reason: 'rows', fields: ['v'], counts: { origin: 3, here: 3, originOnly: 1, hereOnly: 1 } },
-        ...{ originOnly: [expect.objectContaining({ v: 1.5 })], hereOnly: [expect.objectContaining({ v: 1 })] },
+        at: expect.any(String),
+        table: 'm',
+        requestId: expect.any(String),
+        query: JSON.stringify(query),
+        reason: 'rows',
+        fields: ['v'],
+        counts: { origin: 3, here: 3, originOnly: 1, hereOnly: 1 },
+        originOnly: [expect.objectContaining({ v: 1.5 })],
+        hereOnly: [expect.objectContaining({ v: 1 })],
       },
     ]);
     origin.answer = (_, response) => json(response, { rows: [...others, first] });
@@ -219,7 +231,8 @@ describe('reads that are compared', () => {
   test('are compared in the form of the route that was asked', async () => {
     const dataset = await reading('compare', rows);
     const query = {
-      ...{ tableName: 'm', timeRange: { start: '2026-05-01', end: '2026-05-02' } },
+      tableName: 'm',
+      timeRange: { start: '2026-05-01', end: '2026-05-02' },
       downsample: { intervalUnit: 'day', aggregations: [{ fn: 'count', alias: 'n' }] },
     };
     origin.answer = (_, response) => json(response, { rows: [{ timestamp: '2026-05-01 00:00:00.000', n: '3' }] });
@@ -254,7 +267,12 @@ describe('reads that are compared', () => {
     );
     const [event] = ctx.events.filter((each) => each.event === 'read-compared');
     expect(event).toEqual({
-      ...{ event: 'read-compared', dataset, table: 'm', outcome: 'different', reason: 'rows', fields: ['v'] },
+      event: 'read-compared',
+      dataset,
+      table: 'm',
+      outcome: 'different',
+      reason: 'rows',
+      fields: ['v'],
       counts: { origin: 1, here: 1, originOnly: 1, hereOnly: 1 },
     });
   });

@@ -97,7 +97,9 @@ test('what is in quarantine is accepted again after a fix, each row once, and is
   ]);
   await flush(ctx, dataset);
   expect(await replayRecords(soon, dataset, await open(dataset))).toMatchObject({
-    ...{ replayed: 0, stored: 0, waiting: 0 },
+    replayed: 0,
+    stored: 0,
+    waiting: 0,
     refused: [{ reason: 'refused-by-clickhouse' }, { reason: 'refused-by-clickhouse' }],
   });
   expect(await open(dataset)).toHaveLength(2);

@@ -68,8 +68,19 @@ async function readBack(bytes: Buffer, format: Format): Promise<unknown> {
 }
 
 const conditions = [
-  ...['d > 0', "s LIKE 'a%'", 'b', 'n IS NULL', "has(l, 'a')", 'n < 100', 'notEmpty(l)', "j = '{}'", 'd IN (1, 2, 3)'],
-  ...["timestamp >= toDateTime64('2026-04-24 03:06:42', 3, 'UTC')", 'length(s) > 1', 'v[1] < v[2]', 'isNull(s) OR b'],
+  'd > 0',
+  "s LIKE 'a%'",
+  'b',
+  'n IS NULL',
+  "has(l, 'a')",
+  'n < 100',
+  'notEmpty(l)',
+  "j = '{}'",
+  'd IN (1, 2, 3)',
+  "timestamp >= toDateTime64('2026-04-24 03:06:42', 3, 'UTC')",
+  'length(s) > 1',
+  'v[1] < v[2]',
+  'isNull(s) OR b',
 ];
 const condition = fc
   .array(fc.constantFrom(...conditions), { minLength: 1, maxLength: 3 })

@@ -40,18 +40,21 @@ test('every aggregation, over rows of both sides', async () => {
   expect(answer.rows).toEqual([
     {
       timestamp: '2026-05-01T10:00:00.000Z',
-      ...{
-        avg_v: 2.5,
-        min_v: 1,
-        max_v: 4,
-        sum_v: 10,
-        median_v: 2.5,
-        count_v: 4,
-        count_distinct_v: 4,
-        first_v: 4,
-        last_v: 2,
-      },
-      ...{ p75_v: 3.25, tail: 3.985, count: 5, kinds: 2, first_s: 's0', max_timestamp: '2026-05-01T10:00:04.000Z' },
+      avg_v: 2.5,
+      min_v: 1,
+      max_v: 4,
+      sum_v: 10,
+      median_v: 2.5,
+      count_v: 4,
+      count_distinct_v: 4,
+      first_v: 4,
+      last_v: 2,
+      p75_v: 3.25,
+      tail: 3.985,
+      count: 5,
+      kinds: 2,
+      first_s: 's0',
+      max_timestamp: '2026-05-01T10:00:04.000Z',
     },
   ]);
   expect(answer).toMatchObject({
@@ -97,7 +100,9 @@ describe('intervals begin where they do in the time zone', () => {
   test.each<[string, string, number, string, string[], [string, number][]]>([
     [
       'days, over the change of the clocks in spring',
-      ...(['day', 1, 'Europe/Zurich'] as const),
+      'day',
+      1,
+      'Europe/Zurich',
       ['2026-03-28T22:59:59Z', '2026-03-28T23:00:00Z', '2026-03-29T21:59:59Z', '2026-03-29T22:00:00Z'],
       [
         ['2026-03-27T23:00:00.000Z', 1],
@@ -107,7 +112,9 @@ describe('intervals begin where they do in the time zone', () => {
     ],
     [
       'months',
-      ...(['month', 1, 'America/New_York'] as const),
+      'month',
+      1,
+      'America/New_York',
       ['2026-02-01T04:59:59Z', '2026-02-01T05:00:00Z', '2026-04-01T03:59:59Z'],
       [
         ['2026-01-01T05:00:00.000Z', 1],
@@ -117,7 +124,9 @@ describe('intervals begin where they do in the time zone', () => {
     ],
     [
       'weeks, from Monday',
-      ...(['week', 1, 'UTC'] as const),
+      'week',
+      1,
+      'UTC',
       ['2026-05-03T23:59:59Z', '2026-05-04T00:00:00Z'],
       [
         ['2026-04-27T00:00:00.000Z', 1],
@@ -126,7 +135,9 @@ describe('intervals begin where they do in the time zone', () => {
     ],
     [
       'six hours, in a zone off by a quarter of an hour',
-      ...(['hour', 6, 'Asia/Kathmandu'] as const),
+      'hour',
+      6,
+      'Asia/Kathmandu',
       ['2026-05-01T00:14:59Z', '2026-05-01T00:15:00Z'],
       [
         ['2026-04-30T18:15:00.000Z', 1],
@@ -135,7 +146,9 @@ describe('intervals begin where they do in the time zone', () => {
     ],
     [
       'seconds',
-      ...(['second', 15, 'UTC'] as const),
+      'second',
+      15,
+      'UTC',
       ['2026-05-01T00:00:14.999Z', '2026-05-01T00:00:15Z'],
       [
         ['2026-05-01T00:00:00.000Z', 1],
@@ -184,30 +197,24 @@ describe('minutes and seconds begin by the clock of the time zone, whatever unit
   const instants = days.flatMap((day) => Array.from({ length: 432 }, (_, i) => Date.parse(day) + i * 600_000));
   const dataset = sent(instants.map((timestamp) => ({ timestamp })));
   const lengths = [
-    ...[
-      ['minute', 5],
-      ['minute', 15],
-      ['second', 1_800],
-      ['minute', 45],
-      ['minute', 60],
-      ['hour', 1],
-      ['second', 3_600],
-    ],
-    ...[
-      ['minute', 90],
-      ['minute', 120],
-      ['hour', 2],
-      ['minute', 180],
-      ['second', 7_200],
-      ['minute', 1_440],
-      ['day', 1],
-    ],
-    ...[
-      ['hour', 24],
-      ['hour', 48],
-      ['minute', 2_880],
-      ['hour', 36],
-    ],
+    ['minute', 5],
+    ['minute', 15],
+    ['second', 1_800],
+    ['minute', 45],
+    ['minute', 60],
+    ['hour', 1],
+    ['second', 3_600],
+    ['minute', 90],
+    ['minute', 120],
+    ['hour', 2],
+    ['minute', 180],
+    ['second', 7_200],
+    ['minute', 1_440],
+    ['day', 1],
+    ['hour', 24],
+    ['hour', 48],
+    ['minute', 2_880],
+    ['hour', 36],
   ] as const;
   test.each(['Asia/Kolkata', 'Europe/Zurich', 'Australia/Lord_Howe', 'Pacific/Chatham', 'America/St_Johns'])(
     '%s',
@@ -370,6 +377,7 @@ test.each<[object, string]>([
 ])('%j is refused in words', async (downsample, words) => {
   const dataset = await sent([{ timestamp: 0, v: 1, s: 'x' }]);
   await expect(query(ctx, dataset, { downsample: { intervalUnit: 'day', ...downsample } })).rejects.toMatchObject({
-    ...{ code: 'invalid-request', message: expect.stringContaining(words) },
+    code: 'invalid-request',
+    message: expect.stringContaining(words),
   });
 });

@@ -115,11 +115,9 @@ describe.each(ways)('%s', (_, ask) => {
     const answer = await ask(small, dataset, { maxWaitMs: 100 });
     expect(answer.rows).toHaveLength(1);
     expect(answer).toMatchObject({
-      ...{
-        mode: 'replica-only',
-        watermark: tokens[0],
-        warnings: [expect.stringContaining('acknowledged rows of table')],
-      },
+      mode: 'replica-only',
+      watermark: tokens[0],
+      warnings: [expect.stringContaining('acknowledged rows of table')],
       streaming: { bufferState: 'too-large', fresh: false },
     });
   });
@@ -150,7 +148,9 @@ describe.each(ways)('%s', (_, ask) => {
       const answer = await ask(instance, dataset, { consistency: 'eventual' });
       expect(answer.rows).toHaveLength(1);
       expect(answer).toMatchObject({
-        ...{ mode: 'replica-only', replicaAge_ms: undefined, watermark: undefined },
+        mode: 'replica-only',
+        replicaAge_ms: undefined,
+        watermark: undefined,
         warnings: [expect.stringContaining('eventual')],
         streaming: { bufferState: 'skipped', fresh: false, exactness: 'none', watermark: null },
       });
@@ -201,7 +201,9 @@ describe.each(ways)('%s', (_, ask) => {
     const answer = await ask(noBuffer, dataset, { maxWaitMs: 50 });
     expect(answer.rows).toHaveLength(1);
     expect(answer).toMatchObject({
-      ...{ mode: 'replica-only', replicaAge_ms: undefined, warnings: [expect.stringContaining('cannot be read')] },
+      mode: 'replica-only',
+      replicaAge_ms: undefined,
+      warnings: [expect.stringContaining('cannot be read')],
       streaming: { bufferState: 'unavailable', fresh: false, exactness: 'none' },
     });
     for (const body of [{ requireFresh: true }, { minWatermark: tokens[0] }, { maxStalenessMs: 60_000 }]) {
@@ -218,7 +220,9 @@ describe.each(ways)('%s', (_, ask) => {
         const answer = await ask(await losesBuffer(how), dataset, body);
         expect(answer.rows).toHaveLength(3);
         expect(answer).toMatchObject({
-          ...{ mode: 'replica+hot-buffer', watermark: tokens[2], warnings: [] },
+          mode: 'replica+hot-buffer',
+          watermark: tokens[2],
+          warnings: [],
           streaming: { fresh: true, exactness: 'fenced', rows: 2 },
         });
       }

@@ -26,7 +26,8 @@ test('SQL may have 100,000 characters, of whatever length in bytes, and tables m
 test('a statement that is too long to go along with a tail is refused until that is flushed, and says so', async () => {
   const dataset = await newWide(`a_name_that_is_${'rather_'.repeat(9)}long`);
   await expect(query(ctx, dataset)).rejects.toMatchObject({
-    ...{ code: 'limit-exceeded', message: expect.stringContaining('fewer columns') },
+    code: 'limit-exceeded',
+    message: expect.stringContaining('fewer columns'),
   });
   expect((await query(ctx, dataset, { columns: ['timestamp'] })).rows).toEqual([{ timestamp: at(1) }]);
   await flush(ctx, dataset);
@@ -57,6 +58,7 @@ test('a filter takes a long list, and one that is too long is refused by its lim
       Array.from({ length: 9_000 }, () => 'v'.repeat(20)),
     ),
   ).rejects.toMatchObject({
-    ...{ code: 'limit-exceeded', message: expect.stringContaining('sql_param_bytes_max') },
+    code: 'limit-exceeded',
+    message: expect.stringContaining('sql_param_bytes_max'),
   });
 });

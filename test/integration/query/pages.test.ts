@@ -170,13 +170,11 @@ test('rows are found by the partition key that they were sent with, flushed or n
   const dataset = newDataset();
   const sendWith = (id: number, key: Record<string, string> | undefined) =>
     ingestRows(ctx, {
-      ...{
-        dataset,
-        table: 'm',
-        text: JSON.stringify({ timestamp: at(id), id }),
-        format: 'json',
-        idempotencyKey: undefined,
-      },
+      dataset,
+      table: 'm',
+      text: JSON.stringify({ timestamp: at(id), id }),
+      format: 'json',
+      idempotencyKey: undefined,
       ...(key !== undefined && { meta: JSON.stringify({ key }) }),
     });
   const keys = [{ source: 'shop', region: 'eu' }, { source: 'web' }, { source: '' }, undefined];

@@ -249,8 +249,13 @@ test('[elsewhere 7] values come back exactly as they were sent, in one form, bef
   expect(rowsOf(after)).toEqual(rowsOf(before));
   expect(rowsOf(before)).toContain('"big":9007199254740993,"neg":-9223372036854775808,"d":0.1,"tiny":5e-324,');
   expect(before.rows[0]).toMatchObject({
-    ...{ timestamp: '2026-05-01T10:00:00.123Z', s: 'ü "q" \\ \0 / 😀 \n', zero: '007', b: false, empty: '' },
-    ...{ tags: ['a', 'b"c'], j: '{"n":1.50,"k":[1,{"x":null}]}' },
+    timestamp: '2026-05-01T10:00:00.123Z',
+    s: 'ü "q" \\ \0 / 😀 \n',
+    zero: '007',
+    b: false,
+    empty: '',
+    tags: ['a', 'b"c'],
+    j: '{"n":1.50,"k":[1,{"x":null}]}',
   });
 });
 

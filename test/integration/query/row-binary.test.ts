@@ -12,14 +12,14 @@ import { fields, rowText } from './generated.ts';
 
 const ctx = newInstance();
 const schema: TableSchema = {
-  ...{ version: 3, timestampColumn: 'timestamp', keyFields: ['device'] },
+  version: 3,
+  timestampColumn: 'timestamp',
+  keyFields: ['device'],
   fields: [
     { name: 'timestamp', type: 'timestamp' },
     ...fields,
-    ...([
-      { name: 'device', type: 'string' },
-      { name: 'seen', type: 'timestamp' },
-    ] as const),
+    { name: 'device', type: 'string' },
+    { name: 'seen', type: 'timestamp' },
     { name: 'later', type: 'integer', default: '-9007199254740993', since: 3 },
     { name: 'words', type: 'string[]', default: '["a","ü"]', since: 3 },
     // An object has a member of this name without being told.

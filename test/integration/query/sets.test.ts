@@ -48,7 +48,10 @@ const lines = (rows: object[]) => rows.map((row) => JSON.stringify(row)).join('\
 
 async function makeTable(dataset: string, { name, timestampColumn, keyFields, fields }: SetTable): Promise<void> {
   const json = {
-    ...{ name, timestampColumn, keyFields, partition: 'month' },
+    name,
+    timestampColumn,
+    keyFields,
+    partition: 'month',
     fields: fields.filter((field) => field.name !== timestampColumn),
   };
   await posted(`/v1/admin/datasets/${dataset}/tables`, { json });
@@ -98,7 +101,9 @@ async function asked(sql: string, dataset: string): Promise<Asked> {
 
 async function askedDirectly(sql: string, database: string): Promise<Answered> {
   const settings = {
-    ...{ database, output_format_json_quote_64bit_integers: 0, output_format_json_quote_decimals: 1 },
+    database,
+    output_format_json_quote_64bit_integers: 0,
+    output_format_json_quote_decimals: 1,
     date_time_output_format: 'iso',
   };
   const answer = await ctx.clickhouse.send({ settings, body: `${sql}\nFORMAT JSON`, timeout_ms: 60_000 });

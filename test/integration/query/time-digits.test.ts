@@ -111,7 +111,9 @@ describe.each(['hot', 'flushed'])('a time keeps what it was sent with, %s', asyn
       ],
     };
     expect(JSON.parse(await asked({ downsample }, 'ndjson'))).toEqual({
-      ...{ timestamp: '2026-05-01T00:00:00.000Z', min_timestamp: answered[0], last: answered.at(-1) },
+      timestamp: '2026-05-01T00:00:00.000Z',
+      min_timestamp: answered[0],
+      last: answered.at(-1),
     });
     const text = `SELECT timestamp, 'T10:00:00.123000000Z' AS like, [timestamp, NULL] AS list FROM m ORDER BY timestamp`;
     const body = sqlBody.parse({ sql: text, dataset });
@@ -136,13 +138,11 @@ describe.each(['hot', 'flushed'])('a time keeps what it was sent with, %s', asyn
 test('a table may keep fewer digits, and refuses what is finer; one from before keeps three', async () => {
   const dataset = newDataset();
   await ingestRows(ctx, {
-    ...{
-      dataset,
-      table: 'm',
-      text: '{"timestamp":"2026-05-01T10:00:00.123456Z"}',
-      format: 'json',
-      idempotencyKey: undefined,
-    },
+    dataset,
+    table: 'm',
+    text: '{"timestamp":"2026-05-01T10:00:00.123456Z"}',
+    format: 'json',
+    idempotencyKey: undefined,
     declared: { fields: [], defaults: [], timestampPrecision: 6 },
   });
   await expect(send(ctx, dataset, [{ timestamp: '2026-05-01T10:00:00.123456789Z' }])).rejects.toMatchObject({
@@ -165,7 +165,10 @@ test('a table may keep fewer digits, and refuses what is finer; one from before 
 /** Objects of Parquet, as ClickHouse writes them. */
 async function parquet(key: string, sql: string): Promise<string> {
   const { body } = await ctx.clickhouse.open({
-    ...{ settings: {}, body: `${sql} FORMAT Parquet`, timeout_ms: 10_000, signal: new AbortController().signal },
+    settings: {},
+    body: `${sql} FORMAT Parquet`,
+    timeout_ms: 10_000,
+    signal: new AbortController().signal,
   });
   const bytes = new Uint8Array(await new Response(body as ReadableStream).arrayBuffer());
   await ctx.objects.put(key, bytes as unknown as string);
@@ -196,7 +199,9 @@ test('Parquet is imported with all its digits, and refused where a table keeps f
   const dataset = newDataset();
   expect(await done(dataset, [nine, six])).toMatchObject({ state: 'done' });
   expect(times((await query(newInstance({ TIMESTORE_KEY_PREFIX: `digits-${process.pid}` }), dataset)).rows)).toEqual([
-    ...['2026-05-01T10:00:00.000Z', '2026-05-01T10:00:00.000001Z', '2026-05-01T10:00:00.123456789Z'],
+    '2026-05-01T10:00:00.000Z',
+    '2026-05-01T10:00:00.000001Z',
+    '2026-05-01T10:00:00.123456789Z',
     '2105-12-31T23:59:59.999999Z',
   ]);
   expect(await done(newDataset(), [late])).toMatchObject({ state: 'failed' });

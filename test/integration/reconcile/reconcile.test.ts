@@ -293,7 +293,8 @@ describe('what nothing names', () => {
     await removeOrphanObjects(later);
     expect(await ctx.objects.list(`quarantine/${dataset}/`)).toEqual([named]);
     expect((await ctx.objects.list(`backups/${started}`)).map(({ key }) => key)).toEqual([
-      ...[`backups/${started}2.json`, `backups/${started}2/d/m/1.parquet`],
+      `backups/${started}2.json`,
+      `backups/${started}2/d/m/1.parquet`,
     ]);
   });
 
@@ -305,7 +306,8 @@ describe('what nothing names', () => {
     }
     await removeOrphanObjects(own);
     expect((await ctx.objects.list('backups/daily-1999', { delimiter: '/' })).map(({ key }) => key)).toEqual([
-      ...['backups/daily-1999-01-02.json', 'backups/daily-1999-01-03.json'],
+      'backups/daily-1999-01-02.json',
+      'backups/daily-1999-01-03.json',
     ]);
   });
 });

@@ -133,7 +133,8 @@ test('a list after empty ones tells what they are lists of', () => {
   const rows = ['[]', '["a"]', '[ ]'].map((list) => `{"timestamp":0,"t":${list},"u":[],"n.x":[]}`).join('\n');
   const more = '\n{"timestamp":0,"n.x":["a"],"u":[1]}';
   expect(prepare(rows + more, { format: 'ndjson' })).toMatchObject({
-    ...{ errors: [], rows: 4 },
+    errors: [],
+    rows: 4,
     added: [
       { name: 't', type: 'string[]' },
       { name: 'u', type: 'json' },

@@ -130,7 +130,11 @@ describe('fields that no schema names get the type of their first value', () => 
 test('a refused row leaves no trace: no field, no type, no time', () => {
   const text = `[${row('"f":"text","timestamp2":"x","v":"no"', 99_999_999_999)},${row('"f":1', 1)}]`;
   expect(prepare(text, { schema: schemaOf({ name: 'v', type: 'double' }) })).toMatchObject({
-    ...{ added: [{ name: 'f', type: 'double' }], rows: 1, timeMin_ms: 1, timeMax_ms: 1, windows: [0] },
+    added: [{ name: 'f', type: 'double' }],
+    rows: 1,
+    timeMin_ms: 1,
+    timeMax_ms: 1,
+    windows: [0],
     errors: [{ index: 0, field: 'v', reason: 'wrong-type' }],
   });
 });

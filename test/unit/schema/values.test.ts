@@ -165,15 +165,15 @@ test('every type has one ClickHouse type, nullable unless it is a key or a list'
     'timestamp',
   ] as const;
   expect(types.map((type) => clickhouseType({ name: 'f', type }, schema))).toEqual([
-    ...[
-      'Nullable(String)',
-      'Nullable(Float64)',
-      'Nullable(Int64)',
-      'Nullable(UInt64)',
-      'Nullable(Bool)',
-      'Nullable(String)',
-    ],
-    ...['Array(String)', 'Array(Float32)', "Nullable(DateTime64(9, 'UTC'))"],
+    'Nullable(String)',
+    'Nullable(Float64)',
+    'Nullable(Int64)',
+    'Nullable(UInt64)',
+    'Nullable(Bool)',
+    'Nullable(String)',
+    'Array(String)',
+    'Array(Float32)',
+    "Nullable(DateTime64(9, 'UTC'))",
   ]);
   expect(clickhouseType({ name: 'host', type: 'string' }, schema)).toBe('String');
   expect(clickhouseType({ name: 'timestamp', type: 'timestamp' }, schema)).toBe("DateTime64(9, 'UTC')");

@@ -82,7 +82,10 @@ export async function showComparison(found: Comparison, { json }: CommonOptions,
   const sides = differing.flatMap(({ day, columns: different, rows: counts }) => [
     { day, column: '', 'in files': counts.source, 'in table': counts.table },
     ...different.map(({ name, source, table }) => ({
-      ...{ day, column: name, 'in files': told(source), 'in table': told(table) },
+      day,
+      column: name,
+      'in files': told(source),
+      'in table': told(table),
     })),
   ]);
   await showFirst(['day', 'column', 'in files', 'in table'], sides, io);

@@ -150,7 +150,8 @@ async function createExport(name: string, options: Creating, io: Io): Promise<vo
   const of = `${tablePath(name)}/exports`;
   const { timeRange } = chosenRows(options);
   const body = {
-    ...{ format: options.format, timeRange },
+    format: options.format,
+    timeRange,
     ...(options.columns !== undefined && { columns: names(options.columns) }),
   };
   const { timestore } = await connect(options, io);

@@ -35,7 +35,10 @@ export async function findReceipt(timestore: Timestore, path: string, body: Item
   const headers = { 'idempotency-key': randomUUID() };
   // An import is answered with other things than its job is.
   const { id } = await timestore.call<{ id: string }>('POST', path, {
-    ...{ body, headers, isRepeatable: true, signal: io.signal },
+    body,
+    headers,
+    isRepeatable: true,
+    signal: io.signal,
   });
   const job = await whenOver(timestore, await readJob(timestore, id, io), io);
   if (job.state === 'failed') throw new CliFailure(`The job ${id} has failed: ${job.error}`);

@@ -62,7 +62,9 @@ export function keyCommands(program: Command, io: Io): void {
         throw usage('Say what the key may do: --ingest, --query, --sql or --admin with datasets.');
       const { timestore } = await connect(options, io);
       const body = {
-        ...{ name, scopes: Object.fromEntries(granted), expiresAt: options.expires },
+        name,
+        scopes: Object.fromEntries(granted),
+        expiresAt: options.expires,
         ...(options.rowFilter !== undefined && { rowFilter: filterOf(options.rowFilter) }),
       };
       await showOne(await timestore.call<Item>('POST', path, { body, signal: io.signal }), options, io);

@@ -51,7 +51,8 @@ async function askReadiness(url: string, signal: AbortSignal): Promise<{ isReady
   if (readiness !== undefined && (response.ok || response.status === 503)) return { isReady: response.ok, readiness };
   if (!response.ok) throw errorOf(response.status, text, response.headers.get('retry-after'));
   throw new TimestoreError('malformed-answer', `${url}/ready does not say which stores can be used.`, {
-    ...{ status: response.status, retryable: false },
+    status: response.status,
+    retryable: false,
   });
 }
 

@@ -85,7 +85,11 @@ export function tableCommands(program: Command, io: Io): void {
       const { timestore } = await connect(options, io);
       const { timestampColumn, timestampPrecision: digits, keyFields, partition, lanes, field } = options;
       const body = {
-        ...{ name: table, timestampColumn, partition, lanes, ...retentionOf(options) },
+        name: table,
+        timestampColumn,
+        partition,
+        lanes,
+        ...retentionOf(options),
         ...(digits !== undefined && { timestampPrecision: Number(digits) }),
         ...(keyFields !== undefined && { keyFields: names(keyFields) }),
         ...(field !== undefined && { fields: field.map(fieldOf) }),

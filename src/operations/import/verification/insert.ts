@@ -130,8 +130,13 @@ export async function insertChecked(
     `INSERT INTO ${stagingName(staging)} (_attempt, _object, _place, ${names})
      SELECT {_attempt:UInt64}, {_object:UInt32}, _place, ${values} FROM input(${quoteString(structure)}) FORMAT JSONCompactEachRow\n${rows.join('\n')}\n`,
     {
-      ...{ param__attempt: attempt, param__object: object, async_insert: 0, insert_deduplicate: 0 },
-      ...{ input_format_parallel_parsing: 0, max_insert_threads: 1, max_query_size: 4_194_304 },
+      param__attempt: attempt,
+      param__object: object,
+      async_insert: 0,
+      insert_deduplicate: 0,
+      input_format_parallel_parsing: 0,
+      max_insert_threads: 1,
+      max_query_size: 4_194_304,
     },
   );
 }

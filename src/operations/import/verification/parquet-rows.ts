@@ -99,7 +99,14 @@ async function columnOf(object: ParquetObject, name: string, rowStart: number, r
   let values: unknown[] = [];
   try {
     await parquetRead({
-      ...{ file, metadata, compressors, parsers, columns: [name], rowStart, rowEnd, utf8: false },
+      file,
+      metadata,
+      compressors,
+      parsers,
+      columns: [name],
+      rowStart,
+      rowEnd,
+      utf8: false,
       onComplete: (rows: unknown[][]) => {
         values = rows.map(([value]) => value);
       },

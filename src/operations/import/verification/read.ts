@@ -179,7 +179,10 @@ class Sink {
 
   second(): Second {
     const staged = {
-      ...{ attempt: this.#attempt, rows: this.#stored + this.#wrong, wrong: this.#wrong, stored: this.#stored },
+      attempt: this.#attempt,
+      rows: this.#stored + this.#wrong,
+      wrong: this.#wrong,
+      stored: this.#stored,
     };
     return { ...this.#before, staged: [...this.#before.staged, staged], errors: this.#errors };
   }

@@ -83,8 +83,11 @@ const flat = table(
 function personRow(random: Random, of: 'c' | 's', key: number): Row {
   const nation = random.early(nations);
   const values: Row = {
-    ...{ name: `Name#${String(key).padStart(9, '0')}`, address: `${random.whole(1, 99)} ${random.pick(colours)} road` },
-    ...{ city: `${nation.slice(0, 9).padEnd(9)}${random.whole(1, 3)}`, nation, phone: `${random.whole(10, 34)}-555` },
+    name: `Name#${String(key).padStart(9, '0')}`,
+    address: `${random.whole(1, 99)} ${random.pick(colours)} road`,
+    city: `${nation.slice(0, 9).padEnd(9)}${random.whole(1, 3)}`,
+    nation,
+    phone: `${random.whole(10, 34)}-555`,
     region: regions[nations.indexOf(nation)] ?? '',
   };
   const named = Object.fromEntries(Object.entries(values).map(([name, value]) => [`${of}_${name}`, value]));
@@ -96,9 +99,16 @@ function partRow(random: Random, p_partkey: number): Row {
   const p_mfgr = `MFGR#${random.whole(1, 2)}`;
   const p_category = `${p_mfgr}${random.whole(1, 4)}`;
   return {
-    ...{ p_partkey, p_mfgr, p_category, p_brand: `${p_category}${random.whole(1, 40)}`, loaded_at },
-    ...{ p_name: random.words(colours, 2), p_color: random.pick(colours), p_size: random.whole(1, 50) },
-    ...{ p_type: `PROMO ${random.pick(['TIN', 'STEEL'])}`, p_container: random.pick(['SM BOX', 'LG BOX']) },
+    p_partkey,
+    p_mfgr,
+    p_category,
+    p_brand: `${p_category}${random.whole(1, 40)}`,
+    loaded_at,
+    p_name: random.words(colours, 2),
+    p_color: random.pick(colours),
+    p_size: random.whole(1, 50),
+    p_type: `PROMO ${random.pick(['TIN', 'STEEL'])}`,
+    p_container: random.pick(['SM BOX', 'LG BOX']),
   };
 }
 
@@ -111,11 +121,22 @@ function dateRows(): Record<string, unknown>[] {
     const inWeek = new Date(at_ms).getUTCDay();
     const isLastOfMonth = new Date(at_ms + day_ms).getUTCDate() === 1;
     rows.push({
-      ...{ d_datekey: time(at_ms), d_date: time(at_ms).slice(0, 10), d_dayofweek: weekdays[inWeek], d_year: year },
-      ...{ d_month: months[month - 1], d_yearmonthnum: year * 100 + month, d_yearmonth: `${months[month - 1]}${year}` },
-      ...{ d_daynuminweek: inWeek + 1, d_daynuminmonth: date_n, d_daynuminyear: inYear + 1, d_monthnuminyear: month },
-      ...{ d_weeknuminyear: Math.floor(inYear / 7) + 1, d_sellingseason: month === 12 ? 'Christmas' : 'Winter' },
-      ...{ d_lastdayinweekfl: inWeek === 6, d_lastdayinmonthfl: isLastOfMonth, d_holidayfl: inYear === 0 },
+      d_datekey: time(at_ms),
+      d_date: time(at_ms).slice(0, 10),
+      d_dayofweek: weekdays[inWeek],
+      d_year: year,
+      d_month: months[month - 1],
+      d_yearmonthnum: year * 100 + month,
+      d_yearmonth: `${months[month - 1]}${year}`,
+      d_daynuminweek: inWeek + 1,
+      d_daynuminmonth: date_n,
+      d_daynuminyear: inYear + 1,
+      d_monthnuminyear: month,
+      d_weeknuminyear: Math.floor(inYear / 7) + 1,
+      d_sellingseason: month === 12 ? 'Christmas' : 'Winter',
+      d_lastdayinweekfl: inWeek === 6,
+      d_lastdayinmonthfl: isLastOfMonth,
+      d_holidayfl: inYear === 0,
       d_weekdayfl: inWeek > 0 && inWeek < 6,
     });
   }
@@ -127,12 +148,23 @@ function lineRow(random: Random, n: number, [customers, suppliers, parts]: [Row[
   const price = random.whole(90_000, 1_000_000);
   const lo_discount = random.whole(0, 10);
   return {
-    ...{ lo_orderkey: Math.floor(n / 4) + 1, lo_linenumber: (n % 4) + 1, lo_orderdate: time(ordered_ms) },
-    ...{ lo_custkey: random.whole(1, customers.length), lo_suppkey: random.whole(1, suppliers.length) },
-    ...{ lo_partkey: random.whole(1, parts.length), lo_orderpriority: random.pick(priorities), lo_shippriority: 0 },
-    ...{ lo_quantity: random.whole(1, 50), lo_extendedprice: price, lo_ordtotalprice: price * 3, lo_discount },
-    ...{ lo_revenue: Math.floor((price * (100 - lo_discount)) / 100), lo_supplycost: Math.floor(price / 2) },
-    ...{ lo_tax: random.whole(0, 8), lo_commitdate: time(ordered_ms + 30 * day_ms), lo_shipmode: random.pick(modes) },
+    lo_orderkey: Math.floor(n / 4) + 1,
+    lo_linenumber: (n % 4) + 1,
+    lo_orderdate: time(ordered_ms),
+    lo_custkey: random.whole(1, customers.length),
+    lo_suppkey: random.whole(1, suppliers.length),
+    lo_partkey: random.whole(1, parts.length),
+    lo_orderpriority: random.pick(priorities),
+    lo_shippriority: 0,
+    lo_quantity: random.whole(1, 50),
+    lo_extendedprice: price,
+    lo_ordtotalprice: price * 3,
+    lo_discount,
+    lo_revenue: Math.floor((price * (100 - lo_discount)) / 100),
+    lo_supplycost: Math.floor(price / 2),
+    lo_tax: random.whole(0, 8),
+    lo_commitdate: time(ordered_ms + 30 * day_ms),
+    lo_shipmode: random.pick(modes),
   };
 }
 

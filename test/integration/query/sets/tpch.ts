@@ -2,9 +2,31 @@ import { day, day_ms, fieldsOf, hundredths, Random, type SetTable, time } from '
 
 /** The eight tables of TPC-H. Money is decimal, a date is the midnight of its day. */
 const nations = [
-  ...['ALGERIA 0', 'ARGENTINA 1', 'BRAZIL 1', 'CANADA 1', 'EGYPT 4', 'ETHIOPIA 0', 'FRANCE 3', 'GERMANY 3', 'INDIA 2'],
-  ...['INDONESIA 2', 'IRAN 4', 'IRAQ 4', 'JAPAN 2', 'JORDAN 4', 'KENYA 0', 'MOROCCO 0', 'MOZAMBIQUE 0', 'PERU 1'],
-  ...['CHINA 2', 'ROMANIA 3', 'SAUDI_ARABIA 4', 'VIETNAM 2', 'RUSSIA 3', 'UNITED_KINGDOM 3', 'UNITED_STATES 1'],
+  'ALGERIA 0',
+  'ARGENTINA 1',
+  'BRAZIL 1',
+  'CANADA 1',
+  'EGYPT 4',
+  'ETHIOPIA 0',
+  'FRANCE 3',
+  'GERMANY 3',
+  'INDIA 2',
+  'INDONESIA 2',
+  'IRAN 4',
+  'IRAQ 4',
+  'JAPAN 2',
+  'JORDAN 4',
+  'KENYA 0',
+  'MOROCCO 0',
+  'MOZAMBIQUE 0',
+  'PERU 1',
+  'CHINA 2',
+  'ROMANIA 3',
+  'SAUDI_ARABIA 4',
+  'VIETNAM 2',
+  'RUSSIA 3',
+  'UNITED_KINGDOM 3',
+  'UNITED_STATES 1',
 ].map((text) => text.split(' '));
 const regions = ['AFRICA', 'AMERICA', 'ASIA', 'EUROPE', 'MIDDLE EAST'];
 const segments = ['AUTOMOBILE', 'BUILDING', 'FURNITURE', 'HOUSEHOLD', 'MACHINERY'];
@@ -74,8 +96,13 @@ decimal(15,2): s_acctbal`,
 function supplierRow(random: Random, s_suppkey: number) {
   const s_nationkey = (s_suppkey * 7) % nations.length;
   return {
-    ...{ s_suppkey, s_nationkey, loaded_at, s_name: `Supplier#${String(s_suppkey).padStart(9, '0')}` },
-    ...{ s_address: random.words(words, 2), s_phone: phone(random, s_nationkey), s_acctbal: random.money(-999, 9_999) },
+    s_suppkey,
+    s_nationkey,
+    loaded_at,
+    s_name: `Supplier#${String(s_suppkey).padStart(9, '0')}`,
+    s_address: random.words(words, 2),
+    s_phone: phone(random, s_nationkey),
+    s_acctbal: random.money(-999, 9_999),
     s_comment: s_suppkey % 9 === 0 ? 'blithe Customer said many Complaints' : random.words(words, 4),
   };
 }
@@ -92,10 +119,15 @@ decimal(15,2): p_retailprice`,
 function partRow(random: Random, p_partkey: number) {
   const maker = random.whole(1, 3);
   return {
-    ...{ p_partkey, p_name: random.words(colours, 4), p_mfgr: `Manufacturer#${maker}`, loaded_at },
-    ...{ p_brand: `Brand#${maker}${random.whole(1, 3)}`, p_size: random.whole(1, 12) },
-    ...{ p_type: [sizes, finishes, metals].map((of) => random.pick(of)).join(' ') },
-    ...{ p_container: random.pick(containers), p_comment: random.words(words, 2) },
+    p_partkey,
+    p_name: random.words(colours, 4),
+    p_mfgr: `Manufacturer#${maker}`,
+    loaded_at,
+    p_brand: `Brand#${maker}${random.whole(1, 3)}`,
+    p_size: random.whole(1, 12),
+    p_type: [sizes, finishes, metals].map((of) => random.pick(of)).join(' '),
+    p_container: random.pick(containers),
+    p_comment: random.words(words, 2),
     p_retailprice: hundredths(90_000 + p_partkey * 17),
   };
 }
@@ -117,8 +149,12 @@ function supplierOf(partkey: number, which: number): number {
 function partsuppRow(random: Random, i: number) {
   const ps_partkey = Math.floor(i / 4) + 1;
   return {
-    ...{ ps_partkey, ps_suppkey: supplierOf(ps_partkey, i % 4), ps_availqty: random.whole(1, 9_999), loaded_at },
-    ...{ ps_supplycost: random.money(1, 1_000), ps_comment: random.words(words, 3) },
+    ps_partkey,
+    ps_suppkey: supplierOf(ps_partkey, i % 4),
+    ps_availqty: random.whole(1, 9_999),
+    loaded_at,
+    ps_supplycost: random.money(1, 1_000),
+    ps_comment: random.words(words, 3),
   };
 }
 
@@ -134,9 +170,15 @@ decimal(15,2): c_acctbal`,
 function customerRow(random: Random, c_custkey: number) {
   const c_nationkey = random.whole(0, nations.length - 1);
   return {
-    ...{ c_custkey, c_nationkey, c_name: `Customer#${String(c_custkey).padStart(9, '0')}`, loaded_at },
-    ...{ c_address: random.words(words, 2), c_phone: phone(random, c_nationkey), c_mktsegment: random.pick(segments) },
-    ...{ c_acctbal: random.money(-999, 9_999), c_comment: random.words(words, 4) },
+    c_custkey,
+    c_nationkey,
+    c_name: `Customer#${String(c_custkey).padStart(9, '0')}`,
+    loaded_at,
+    c_address: random.words(words, 2),
+    c_phone: phone(random, c_nationkey),
+    c_mktsegment: random.pick(segments),
+    c_acctbal: random.money(-999, 9_999),
+    c_comment: random.words(words, 4),
   };
 }
 
@@ -173,12 +215,15 @@ function ordersAndLines(random: Random, count: number): SetTable[] {
     // A third of the customers never buys anything.
     const o_custkey = random.whole(0, Math.floor(customers_max / 3) - 1) * 3 + random.whole(1, 2);
     orderRows.push({
-      ...{ o_orderkey: n, o_custkey, o_orderdate: time(ordered_ms), o_orderpriority: random.pick(priorities) },
-      ...{
-        o_orderstatus: open === 0 ? 'F' : open === lines.length ? 'O' : 'P',
-        o_totalprice: random.money(900, 400_000),
-      },
-      ...{ o_clerk: `Clerk#${random.whole(1, 9)}`, o_shippriority: 0, o_comment: random.words(words, 6) },
+      o_orderkey: n,
+      o_custkey,
+      o_orderdate: time(ordered_ms),
+      o_orderpriority: random.pick(priorities),
+      o_orderstatus: open === 0 ? 'F' : open === lines.length ? 'O' : 'P',
+      o_totalprice: random.money(900, 400_000),
+      o_clerk: `Clerk#${random.whole(1, 9)}`,
+      o_shippriority: 0,
+      o_comment: random.words(words, 6),
     });
   }
   return [
@@ -193,15 +238,21 @@ function lineRow(random: Random, l_orderkey: number, l_linenumber: number, order
   const shipped_ms = ordered_ms + random.whole(1, 121) * day_ms;
   const received_ms = shipped_ms + random.whole(1, 30) * day_ms;
   return {
-    ...{ l_orderkey, l_linenumber, l_partkey, l_suppkey: supplierOf(l_partkey, random.whole(0, 3)) },
-    ...{ l_quantity: `${quantity}`, l_extendedprice: hundredths(quantity * (90_000 + l_partkey * 17)) },
-    ...{ l_discount: hundredths(random.whole(0, 10)), l_tax: hundredths(random.whole(0, 8)) },
-    ...{
-      l_returnflag: received_ms <= done_ms ? random.pick(['R', 'A']) : 'N',
-      l_linestatus: shipped_ms > done_ms ? 'O' : 'F',
-    },
-    ...{ l_shipdate: time(shipped_ms), l_commitdate: time(ordered_ms + random.whole(30, 90) * day_ms) },
-    ...{ l_receiptdate: time(received_ms), l_shipinstruct: random.pick(instructions), l_shipmode: random.pick(modes) },
+    l_orderkey,
+    l_linenumber,
+    l_partkey,
+    l_suppkey: supplierOf(l_partkey, random.whole(0, 3)),
+    l_quantity: `${quantity}`,
+    l_extendedprice: hundredths(quantity * (90_000 + l_partkey * 17)),
+    l_discount: hundredths(random.whole(0, 10)),
+    l_tax: hundredths(random.whole(0, 8)),
+    l_returnflag: received_ms <= done_ms ? random.pick(['R', 'A']) : 'N',
+    l_linestatus: shipped_ms > done_ms ? 'O' : 'F',
+    l_shipdate: time(shipped_ms),
+    l_commitdate: time(ordered_ms + random.whole(30, 90) * day_ms),
+    l_receiptdate: time(received_ms),
+    l_shipinstruct: random.pick(instructions),
+    l_shipmode: random.pick(modes),
     l_comment: random.words(words, 3),
   };
 }
