@@ -1,7 +1,7 @@
-import type { Limits } from './config.ts';
 import type { CoreDeps } from './deps.ts';
 import { ApiError, type ErrorCode } from './errors.ts';
 import { inEachInstance } from './instance-memory.ts';
+import type { Limits } from './limits.ts';
 
 const kinds = {
   queries: { limit: 'queries_per_key_max', code: 'too-many-queries' },

@@ -1,7 +1,7 @@
 import * as z from 'zod';
-import type { Limits } from '../core/config.ts';
 import { ApiError } from '../core/errors.ts';
 import { slug } from '../core/identifiers.ts';
+import type { Limits } from '../core/limits.ts';
 import { invalidForm, readJson, requireText } from '../core/request-text.ts';
 import type { DeclaredSchema } from '../schema/declared.ts';
 import { JsonReader, JsonSyntaxError } from '../schema/json-reader.ts';

@@ -1,5 +1,5 @@
-import type { Limits } from '../core/config.ts';
 import { ApiError } from '../core/errors.ts';
+import type { Limits } from '../core/limits.ts';
 import { coerce } from './coerce.ts';
 import { isDecimal } from './decimal.ts';
 import { FieldNames } from './field-name.ts';

@@ -1,4 +1,4 @@
-import type { Limits } from '../core/config.ts';
+import type { Limits } from '../core/limits.ts';
 import { headerProblem, rowOf } from './csv.ts';
 import { CsvReader, lineEndsIn, OpenQuoteError } from './csv-reader.ts';
 import { JsonReader, JsonSyntaxError } from './json-reader.ts';

@@ -1,5 +1,5 @@
-import type { Limits } from '../core/config.ts';
 import { ApiError } from '../core/errors.ts';
+import type { Limits } from '../core/limits.ts';
 import { malformedOpenQuote, readCsv } from './csv.ts';
 import { OpenQuoteError } from './csv-reader.ts';
 import { JsonReader, JsonSyntaxError } from './json-reader.ts';

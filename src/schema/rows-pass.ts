@@ -1,5 +1,5 @@
-import type { Limits } from '../core/config.ts';
 import { ApiError } from '../core/errors.ts';
+import type { Limits } from '../core/limits.ts';
 import { coerce, inferType, isEmptyArray, type Refusal } from './coerce.ts';
 import { type CsvRow, csvText, malformedCsv, membersOf } from './csv.ts';
 import { FieldNames } from './field-name.ts';

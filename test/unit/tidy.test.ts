@@ -94,10 +94,12 @@ test('no literal is spread into another only for its line breaks', () => {
 test('modules are named by paths that exist', () => {
   const known = new Set(globSync(['src/**/*.*', 'functions/**/*.*', 'sql/**/*.*'], { cwd: root }));
   const named = [...texts].flatMap(([path, text]) =>
-    [...text.matchAll(/`?((?:src|functions|sql)\/[\w/-]+\.(?:ts|lua|sql|md|json|yaml))/g)].map(([, name = '']) => ({
-      path,
-      name,
-    })),
+    [...text.matchAll(/(?<![\w./-])((?:src|functions|sql)\/[\w/-]+\.(?:ts|lua|sql|md|json|yaml))/g)].map(
+      ([, name = '']) => ({
+        path,
+        name,
+      }),
+    ),
   );
   expect(
     named.filter(({ name }) => !known.has(name)).map(({ path, name }) => `${relative('.', path)}: ${name}`),

@@ -1,7 +1,7 @@
-import type { Limits } from '../../core/config.ts';
 import { required } from '../../core/errors.ts';
 import { quoteName } from '../../core/identifiers.ts';
 import { invalidRequest, limitExceeded } from '../../core/invalid-request.ts';
+import type { Limits } from '../../core/limits.ts';
 import { type DecimalType, decimalSize, isDecimal } from '../../schema/decimal.ts';
 import type { Table } from '../../schema/table.ts';
 import { timeTextSql } from '../../schema/time-text-sql.ts';

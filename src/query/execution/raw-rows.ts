@@ -1,6 +1,6 @@
-import type { Limits } from '../../core/config.ts';
 import { quoteName } from '../../core/identifiers.ts';
 import { invalidRequest } from '../../core/invalid-request.ts';
+import type { Limits } from '../../core/limits.ts';
 import type { Table } from '../../schema/table.ts';
 import { timeTextSql } from '../../schema/time-text-sql.ts';
 import { clickhouseType, isNeverNull, precisionOf, timeType } from '../../schema/types.ts';

@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import { requireToken, type Watermark } from '../../buffer/watermark-token.ts';
-import type { Limits } from '../../core/config.ts';
 import { invalidRequest, limitExceeded } from '../../core/invalid-request.ts';
+import type { Limits } from '../../core/limits.ts';
 
 const tokenSchema = z.union([z.string(), z.array(z.string()).max(100)]);
 

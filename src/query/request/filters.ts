@@ -1,8 +1,8 @@
 import * as z from 'zod';
-import type { Limits } from '../../core/config.ts';
 import type { ApiError } from '../../core/errors.ts';
 import { quoteName } from '../../core/identifiers.ts';
 import { invalidRequest, limitExceeded } from '../../core/invalid-request.ts';
+import type { Limits } from '../../core/limits.ts';
 import { coerceDecimal, type DecimalType, decimalSize, isDecimal } from '../../schema/decimal.ts';
 import { isNotNumber } from '../../schema/double.ts';
 import type { Table } from '../../schema/table.ts';

@@ -1,9 +1,9 @@
 import * as z from 'zod';
 import { requireToken, type Watermark } from '../../buffer/watermark-token.ts';
 import { quarantineTable } from '../../catalog/quarantine-table.ts';
-import type { Limits } from '../../core/config.ts';
 import { slug } from '../../core/identifiers.ts';
 import { invalidRequest, limitExceeded } from '../../core/invalid-request.ts';
+import type { Limits } from '../../core/limits.ts';
 import type { Table } from '../../schema/table.ts';
 import { compareTimes, parseTimeBound, type Time, time_ms_max, time_ms_min } from '../../schema/timestamp.ts';
 import type { Field } from '../../schema/types.ts';

@@ -1,6 +1,6 @@
 import * as z from 'zod';
-import type { Limits } from '../../core/config.ts';
 import { limitExceeded } from '../../core/invalid-request.ts';
+import type { Limits } from '../../core/limits.ts';
 import type { Settings } from '../../stores/clickhouse/client.ts';
 import { arrayText, parameterText } from '../../stores/clickhouse/parameter.ts';
 import { listTooLong } from './filters.ts';

@@ -1,5 +1,5 @@
-import type { Limits } from '../../core/config.ts';
 import { invalidRequest } from '../../core/invalid-request.ts';
+import type { Limits } from '../../core/limits.ts';
 import { timeOf, timeText } from '../../schema/lenient-time.ts';
 import type { Table } from '../../schema/table.ts';
 import type { Field } from '../../schema/types.ts';

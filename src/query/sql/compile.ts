@@ -1,6 +1,6 @@
-import type { Limits } from '../../core/config.ts';
 import { quoteName } from '../../core/identifiers.ts';
 import { invalidRequest, limitExceeded } from '../../core/invalid-request.ts';
+import type { Limits } from '../../core/limits.ts';
 import type { Settings } from '../../stores/clickhouse/client.ts';
 import { paramText } from '../../stores/clickhouse/parameter.ts';
 import { takesAggregate } from './allowed-functions.ts';

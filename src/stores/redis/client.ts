@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { errors, Redis as Upstash } from '@upstash/redis/cloudflare';
-import type { Config, Limits } from '../../core/config.ts';
+import type { Config } from '../../core/config.ts';
 import { StoreError } from '../../core/errors.ts';
+import type { Limits } from '../../core/limits.ts';
 
 type InTurn = { result?: unknown; error?: string }[];
 

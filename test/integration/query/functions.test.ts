@@ -15,7 +15,7 @@ async function functionsOfServer(): Promise<string[]> {
 test('every function of the server is sorted by what it reaches, once', async () => {
   const names = await functionsOfServer();
   expect(names.length).toBeGreaterThan(1_500);
-  // Names shown here are those of a newer server: sort them into functions.ts or refused-functions.ts.
+  // Names shown here are those of a newer server: sort them into allowed-functions.json or denied-functions.ts.
   expect(names.filter((name) => !isAllowedFunction(name) && reachOf(name) === undefined)).toEqual([]);
   expect(names.filter((name) => isAllowedFunction(name) && reachOf(name) !== undefined)).toEqual([]);
 });
