@@ -2,12 +2,12 @@ import { readFileSync } from 'node:fs';
 import { defineConfig } from 'vitest/config';
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
-/** `.sql` and `.lua` files are text, as in the Worker's bundle. */
+/** `.sql`, `.lua` and `.md` files are text, as in the Worker's bundle. */
 const textModules = {
   name: 'text-modules',
   enforce: 'pre' as const,
   load(id: string) {
-    if (!/\.(?:sql|lua)$/.test(id)) return undefined;
+    if (!/\.(?:sql|lua|md)$/.test(id)) return undefined;
     return `export default ${JSON.stringify(readFileSync(id, 'utf8'))};`;
   },
 };

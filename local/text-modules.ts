@@ -1,5 +1,5 @@
 /**
- * Lets Node.js import `.sql` and `.lua` files as text, as the Worker's bundler does. Loaded with `--import`.
+ * Lets Node.js import `.sql`, `.lua` and `.md` files as text, as the Worker's bundler does. Loaded with `--import`.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 
 registerHooks({
   load(url, context, nextLoad) {
-    if (!/\.(?:sql|lua)$/.test(url)) return nextLoad(url, context);
+    if (!/\.(?:sql|lua|md)$/.test(url)) return nextLoad(url, context);
     const source = `export default ${JSON.stringify(readFileSync(fileURLToPath(url), 'utf8'))};`;
     return { format: 'module', source, shortCircuit: true };
   },

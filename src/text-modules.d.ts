@@ -8,6 +8,11 @@ declare module '*.lua' {
   export default text;
 }
 
+declare module '*.md' {
+  const text: string;
+  export default text;
+}
+
 declare module 'hyparquet-compressors/src/lz4.js' {
   export { decompressLz4, decompressLz4Raw } from 'hyparquet-compressors';
 }

@@ -2,6 +2,9 @@ import { type Context, Hono } from 'hono';
 import { openAPIRouteHandler } from 'hono-openapi';
 import { ApiError } from '../../src/core/errors.ts';
 import type { App } from '../http/app.ts';
+import { guideIndex, guides } from '../http/guide-list.ts';
+import { renderGuide } from '../http/guide-page.ts';
+import { guideStyle } from '../http/guide-style.ts';
 import { withClass } from '../http/route-class.ts';
 
 /** Swagger UI's own files, served from the ASSETS binding, and one of ours that starts it. */
@@ -27,7 +30,10 @@ const page = `<!doctype html>
 const start = `SwaggerUIBundle({ url: '/openapi.json', dom_id: '#ui', deepLinking: true, persistAuthorization: true });
 `;
 
-/** The API's description, made from `app`'s routes, and a page to read and try it. */
+/** Nothing but our own files runs on a page, which may hold a key. */
+const policy = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'";
+
+/** The guides, the API's description, made from `app`'s routes, and a page to read and try it. */
 export function docsRoutes(app: Hono<App>): Hono<App> {
   const docs = new Hono<App>();
   docs.get(
@@ -49,16 +55,17 @@ export function docsRoutes(app: Hono<App>): Hono<App> {
       }),
     ),
   );
-  // Nothing but our own files runs on the page, which may hold a key.
-  const policy = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'";
   docs.get(
-    '/docs',
+    '/docs/api',
     withClass('health', (c: Context<App>) => c.html(page, 200, { 'content-security-policy': policy })),
   );
-  docs.get(
-    '/docs/start.js',
-    withClass('health', (c: Context<App>) => c.body(start, 200, { 'content-type': 'text/javascript; charset=utf-8' })),
-  );
+  const texts = { 'start.js': [start, 'text/javascript'], 'guide.css': [guideStyle, 'text/css'] } as const;
+  for (const [name, [text, type]] of Object.entries(texts)) {
+    docs.get(
+      `/docs/${name}`,
+      withClass('health', (c: Context<App>) => c.body(text, 200, { 'content-type': `${type}; charset=utf-8` })),
+    );
+  }
   for (const file of files) {
     docs.get(
       `/docs/${file}`,
@@ -70,5 +77,27 @@ export function docsRoutes(app: Hono<App>): Hono<App> {
       }),
     );
   }
+  addGuide(docs, 'README', guideIndex, ['/docs', '/docs/']);
+  for (const [name, markdown] of Object.entries(guides)) addGuide(docs, name, markdown, [`/docs/${name}`]);
   return docs;
+}
+
+/** Adds the pages of a guide and, for programs, its Markdown. */
+function addGuide(docs: Hono<App>, name: string, markdown: string, addresses: string[]): void {
+  let html: string | undefined;
+  for (const address of addresses) {
+    docs.get(
+      address,
+      withClass('health', (c: Context<App>) => {
+        html ??= renderGuide(name, markdown);
+        return c.html(html, 200, { 'content-security-policy': policy });
+      }),
+    );
+  }
+  docs.get(
+    `/docs/${name}.md`,
+    withClass('health', (c: Context<App>) => {
+      return c.body(markdown, 200, { 'content-type': 'text/markdown; charset=utf-8' });
+    }),
+  );
 }

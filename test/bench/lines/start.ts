@@ -10,7 +10,7 @@ import type { Running, World } from '../world.ts';
 
 /** Line 10: the bundle's size, what its start costs, and when it first answers. */
 export async function measureStart(world: World, { rounds }: Scale): Promise<Figure[]> {
-  const parts = readdirSync(world.build).filter((name) => /\.(?:js|lua|sql)$/.test(name));
+  const parts = readdirSync(world.build).filter((name) => /\.(?:js|lua|sql|md)$/.test(name));
   const bundle = Buffer.concat(parts.map((name) => readFileSync(join(world.build, name))));
   await post(world.timestore.url + rowsPath(), [rowOf(0)]);
   const first_ms: number[] = [];

@@ -4,7 +4,7 @@ import { gzipSync } from 'node:zlib';
 import { expect, inject, test } from 'vitest';
 
 test('the Worker is at most 1 MiB, gzipped as it is uploaded', () => {
-  const files = readdirSync(inject('build')).filter((name) => /\.(?:js|lua|sql)$/.test(name));
+  const files = readdirSync(inject('build')).filter((name) => /\.(?:js|lua|sql|md)$/.test(name));
   const bytes = files.reduce((sum, name) => sum + gzipSync(readFileSync(join(inject('build'), name))).length, 0);
   expect(files).toContain('worker.js');
   expect(bytes).toBeLessThanOrEqual(1024 * 1024);

@@ -357,7 +357,7 @@ test('the description names every route, and its page loads nothing from elsewhe
     expect.arrayContaining(['202', '400', '401', '413', '415', '422', '429', '503']),
   );
   expect(document.components.schemas).toHaveProperty('Accepted');
-  const page = await call('/docs', { key: null });
+  const page = await call('/docs/api', { key: null });
   const html = await page.text();
   expect(page.headers.get('content-security-policy')).toContain("default-src 'self'");
   for (const [, path = ''] of html.matchAll(/(?:src|href)="([^"]+)"/g)) {
