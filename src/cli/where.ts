@@ -1,4 +1,5 @@
-import type { Filter, Operator } from '../client/index.ts';
+import type { Filter } from '../client/index.ts';
+import { type Operator, operatorNames, operators, takesList } from '../query/request/operators.ts';
 import { usage } from './failure.ts';
 
 const signs: Record<string, Operator> = {
@@ -10,35 +11,6 @@ const signs: Record<string, Operator> = {
   '>': 'gt',
   '>=': 'gte',
 };
-const words: Operator[] = [
-  'eq',
-  'ne',
-  'lt',
-  'lte',
-  'gt',
-  'gte',
-  'in',
-  'notIn',
-  'between',
-  'isNull',
-  'isNotNull',
-  'contains',
-  'notContains',
-  'startsWith',
-  'endsWith',
-  'like',
-  'notLike',
-  'ilike',
-  'matches',
-  'has',
-  'hasAny',
-  'hasAll',
-  'isEmpty',
-  'isNotEmpty',
-];
-const none: Operator[] = ['isNull', 'isNotNull', 'isEmpty', 'isNotEmpty'];
-const lists: Operator[] = ['in', 'notIn', 'between', 'hasAny', 'hasAll'];
-
 /**
  * A condition as people write it: `celsius>=20`, `sensor = a`, `sensor startsWith a`, `celsius between 10,30`, `note isNull`.
  * A value is what it is as JSON, else text: `zip="0123"`.
@@ -47,7 +19,7 @@ const lists: Operator[] = ['in', 'notIn', 'between', 'hasAny', 'hasAll'];
  */
 export function filterOf(text: string): Filter {
   const word = /^\s*(\S+)\s+([A-Za-z]+)(?:\s+(.*?))?\s*$/s.exec(text);
-  const byWord = words.find((each) => each.toLowerCase() === word?.[2]?.toLowerCase());
+  const byWord = operatorNames.find((each) => each.toLowerCase() === word?.[2]?.toLowerCase());
   const [, column, sign, rest] =
     word !== null && byWord !== undefined
       ? [word[0], word[1], byWord, word[3]]
@@ -55,12 +27,12 @@ export function filterOf(text: string): Filter {
   const op = byWord ?? signs[sign ?? ''];
   if (column === undefined || op === undefined) {
     throw usage(
-      `--where "${text}" is no condition. Write COLUMN=VALUE, COLUMN>=VALUE, or COLUMN OPERATOR VALUE (${words.join(' ')}).`,
+      `--where "${text}" is no condition. Write COLUMN=VALUE, COLUMN>=VALUE, or COLUMN OPERATOR VALUE (${operatorNames.join(' ')}).`,
     );
   }
-  if (none.includes(op)) return { column, op };
+  if (operators[op].operand === 'none') return { column, op };
   if (rest === undefined || rest === '') throw usage(`--where "${text}": ${op} wants a value; "" is the empty text.`);
-  return { column, op, value: lists.includes(op) ? listOf(rest) : scalarOf(rest) };
+  return { column, op, value: takesList(op, false) ? listOf(rest) : scalarOf(rest) };
 }
 
 type Scalar = string | number | boolean | null;

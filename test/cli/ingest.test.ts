@@ -269,7 +269,7 @@ describe('each row of a file once', () => {
     const args = [file('again.ndjson', lines(0, 10)), '--table', `${dataset}.m`, '--json'];
     await ingest(args);
     await cli.run(['tables', 'delete', `${dataset}.m`, '--grace', '0s', '--yes'], env());
-    await expect.poll(async () => (await ingest(args)).stderr).toContain('no longer there');
+    await expect.poll(async () => (await ingest(args)).stderr).toContain('was deleted since');
     const run = () => ingest([...args, '--run', 'new']);
     await expect.poll(async () => (await run()).code).toBe(0);
     expect(await values(dataset)).toEqual(upTo(10));
@@ -329,7 +329,7 @@ describe('what is wrong is said in one message, with the right exit code', () =>
     const args = [path, '--table', `${dataset}.m`, '--batch-rows', '4'];
     const refused = await ingest(args);
     expect(refused).toMatchObject({ code: 1, stdout: '' });
-    expect(refused.stderr).toMatch(/bad\.ndjson: 1 row is at fault.*\n {2}line 12: timestamp, .*\n.*quarantine/);
+    expect(refused.stderr).toMatch(/bad\.ndjson: 1 row is invalid.*\n {2}line 12: timestamp, .*\n.*quarantine/);
     expect(refused.stderr).toContain('8 rows accepted. The same command goes on from there');
     const done = await ingest([...args, '--on-error', 'quarantine']);
     expect(done).toMatchObject({

@@ -739,7 +739,7 @@ export const mutations: Mutation[] = [
   },
   {
     rule: 'the record before rows of a file are sent',
-    file: 'src/cli/ingest/load.ts',
+    file: 'src/cli/ingest/sender.ts',
     from: 'await journal?.add({ start: batch.start, end: batch.end, hash: batch.hash, at: Date.now() });',
     to: '',
     suite: 'test/cli/ingest.test.ts',
@@ -754,13 +754,13 @@ export const mutations: Mutation[] = [
   {
     rule: 'rows of a file whose fate nobody knows are not sent again',
     file: 'src/cli/ingest/load.ts',
-    from: 'if (forgets) throw',
+    from: 'if (keysLost) throw',
     to: 'if (false) throw',
     suite: 'test/cli/ingest.test.ts',
   },
   {
     rule: 'the first rows of a load go before the others',
-    file: 'src/cli/ingest/load.ts',
+    file: 'src/cli/ingest/sender.ts',
     from: 'if (this.#isFirst) await sending;',
     to: '',
     suite: 'test/cli/ingest.test.ts',
@@ -860,7 +860,7 @@ export const mutations: Mutation[] = [
   },
   {
     rule: 'a pattern is matched here only in one reading',
-    file: 'src/query/hot/text.ts',
+    file: 'src/query/request/text-match.ts',
     from: 'if (needle.length > masked_max) return undefined;',
     to: '',
     suite: 'test/unit/linear.test.ts',
@@ -868,7 +868,7 @@ export const mutations: Mutation[] = [
   {
     rule: 'what all conditions of a query read here has an end',
     file: 'src/query/hot/filter.ts',
-    from: 'if (readers(filters, types) * tail_bytes > read_bytes_max) return undefined;',
+    from: 'if (countLongConditions(filters, types) * tail_bytes > filterBytes_max) return undefined;',
     to: '',
     suite: 'test/unit/linear.test.ts',
   },
@@ -1003,9 +1003,9 @@ export const mutations: Mutation[] = [
   },
   {
     rule: 'the command line sends no rows again once their key may be forgotten',
-    file: 'src/cli/ingest/load.ts',
-    from: 'if (Date.now() - sentAt_ms >= remembered_ms) throw',
-    to: 'if (false) throw',
+    file: 'src/cli/ingest/sender.ts',
+    from: 'if (Date.now() - sentAt_ms >= keysRemembered_ms)',
+    to: 'if (false)',
     suite: 'test/cli/ingest.test.ts',
   },
   {

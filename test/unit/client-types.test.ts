@@ -1,8 +1,9 @@
 import { expect, expectTypeOf, test } from 'vitest';
 import type * as z from 'zod';
-import type { Filter, Query, Receipt, Sql } from '../../src/client/index.ts';
+import type { Filter, Operator, Query, Receipt, Sql } from '../../src/client/index.ts';
 import type { Receipt as ServerReceipt } from '../../src/ingest/receipt.ts';
 import type { Filter as ServerFilter } from '../../src/query/request/filters.ts';
+import type { Operator as ServerOperator } from '../../src/query/request/operators.ts';
 import type { queryBody } from '../../src/query/request/parse.ts';
 import type { sqlBody } from '../../src/query/sql/run-sql.ts';
 
@@ -34,5 +35,6 @@ test('the client’s types of queries are what the server takes', () => {
   expect(Object.keys(ways)).toHaveLength(8);
   type Unknown = 'tableName' | 'format' | 'timestampColumn' | 'min_watermark';
   expectTypeOf<Exclude<keyof ServerQuery, keyof Query>>().toEqualTypeOf<Unknown>();
+  expectTypeOf<Operator>().toEqualTypeOf<ServerOperator>();
   expectTypeOf<Exclude<keyof ServerSql, keyof Sql>>().toEqualTypeOf<'sql' | 'format' | 'min_watermark'>();
 });

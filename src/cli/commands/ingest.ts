@@ -105,7 +105,7 @@ async function ingest(files: string[], options: IngestOptions, io: Io): Promise<
           requests: parallel,
           table: timestore.table(dataset, name),
           receipt: (batchId) => timestore.receipt(batchId),
-          timesOf: () => timesOf(timestore, options.table, io),
+          readTimeFields: () => readTimeFields(timestore, options.table, io),
           state: options.state ?? io.env.TIMESTORE_STATE ?? stateFolder,
           limits: { rows: options.batchRows, bytes: options.batchBytes },
           stdin: io.stdin,
@@ -125,8 +125,8 @@ async function ingest(files: string[], options: IngestOptions, io: Io): Promise<
   else io.stdout.write(`${told(progress)} in ${seconds.toFixed(1)} s${rate(progress, seconds)}.\n`);
 }
 
-/** Fields that are times; of a table that is yet to be made, or whose schema the key may not read, the usual one. */
-async function timesOf(timestore: Timestore, table: string, { signal }: Io): Promise<ReadonlySet<string>> {
+/** The timestamp fields; `timestamp` for a table that does not exist yet, or whose schema the key may not read. */
+async function readTimeFields(timestore: Timestore, table: string, { signal }: Io): Promise<ReadonlySet<string>> {
   type Version = { fields: { name: string; type: string }[] };
   const path = `${tablePath(table)}/schema`;
   try {

@@ -4,10 +4,7 @@ import type { Member } from '../../schema/json-reader.ts';
 import { readMap } from '../../schema/map.ts';
 import { parseTimestampText, storedTimestamp } from '../../schema/timestamp.ts';
 import { type Field, type FieldType, isNeverNull } from '../../schema/types.ts';
-import { compareText } from './text.ts';
-
-/** A value of the tail: null, or what JavaScript compares as ClickHouse does. Decimals are in units. */
-export type HotValue = null | number | bigint | string | boolean | string[] | number[] | Map<string, string>;
+import type { HotValue } from '../request/compare-values.ts';
 
 /** A stored value, read. Timestamps stay text, which has their order. */
 export function hotValue(type: FieldType, member: Pick<Member, 'kind' | 'text'> | undefined): HotValue {
@@ -40,15 +37,6 @@ function timeText(stored: string): string {
   const time = parseTimestampText(stored);
   if ('reason' in time) throw new Error('a stored timestamp cannot be read');
   return storedTimestamp(time.time_ms, time.finer);
-}
-
-/** Below 0 where `a` is less; strings by their bytes; NaN is neither less nor more nor the same. Neither is null. */
-export function compareValues(a: HotValue, b: HotValue): number {
-  if (typeof a === 'string' && typeof b === 'string') return compareText(a, b);
-  if (Number.isNaN(a) || Number.isNaN(b)) return Number.NaN;
-  const [left, right] = [a, b] as [number | bigint, number | bigint];
-  if (left < right) return -1;
-  return left > right ? 1 : 0;
 }
 
 /** The JSON that ClickHouse writes for a value, to the byte. */

@@ -1,6 +1,7 @@
 import { type DecimalType, decimalSize, isNumberText, unitsText } from '../../schema/decimal.ts';
 import { decimalOf } from '../../schema/number-text.ts';
 import type { Condition } from './filters.ts';
+import { takesList } from './operators.ts';
 
 /** A number that a filter compares decimals with, as text; undefined for any other value. */
 export function decimalText(value: unknown): string | undefined {
@@ -22,7 +23,7 @@ export function fitDecimals(condition: Condition, type: DecimalType): Condition[
   const texts = [value].flat().map(decimalText);
   const places = texts.map((text) => (text === undefined ? undefined : placeOf(text, type)));
   const known = places.filter((place) => place !== undefined);
-  if (known.length < places.length || isList !== ['in', 'notIn', 'between'].includes(op)) return [condition];
+  if (known.length < places.length || isList !== takesList(op, false)) return [condition];
   if (op === 'in' || op === 'notIn') {
     const listed = known.filter(({ isSame }) => isSame).map(({ units }) => unitsText(type, units));
     if (listed.length > 0) return [{ column, op, value: listed }];

@@ -3,7 +3,7 @@ import { limitExceeded } from '../../core/invalid-request.ts';
 import type { Limits } from '../../core/limits.ts';
 import type { Settings } from '../../stores/clickhouse/client.ts';
 import { arrayText, parameterText } from '../../stores/clickhouse/parameter.ts';
-import { listTooLong } from './filters.ts';
+import { listTooLong } from './bind-value.ts';
 
 export const partitionKeySchema = z.record(z.string(), z.union([z.string(), z.array(z.string()).min(1)]));
 
