@@ -20,6 +20,7 @@ const page = `<!doctype html>
   <link rel="icon" href="/docs/favicon-32x32.png">
 </head>
 <body>
+  <p><a href="/docs/">Guides</a></p>
   <div id="ui"></div>
   <script src="/docs/swagger-ui-bundle.js"></script>
   <script src="/docs/start.js"></script>

@@ -45,7 +45,7 @@ export async function runBlocks(blocks: Block[], url: string): Promise<Ran[]> {
   const env = { PATH: process.env.PATH, HOME: folder, NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE };
   try {
     const failure = await new Promise<Error | null>((resolve) => {
-      execFile('bash', [script], { cwd: folder, env, timeout: 55_000 }, resolve);
+      execFile('bash', [script], { cwd: folder, env, timeout: 240_000 }, resolve);
     });
     const ran = runnable.map((block, n) => ({ block, stdout: said(folder, 'out', n), stderr: said(folder, 'err', n) }));
     const last = ran.findLast((_, n) => existsSync(join(folder, `out-${n}`)));
