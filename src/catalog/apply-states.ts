@@ -2,6 +2,7 @@ import { setQuota } from '../buffer/quota.ts';
 import { setStates, type TableState } from '../buffer/set-states.ts';
 import { physicalName } from '../core/identifiers.ts';
 import { effectiveState } from '../schema/table-state.ts';
+import type { Params } from '../stores/postgres/client.ts';
 import type { CatalogDeps } from './deps.ts';
 import { readTable } from './find-table.ts';
 import { raiseRevision } from './raise-revision.ts';
@@ -19,7 +20,10 @@ const roundsMax = 5;
  * @throws StoreError when a store is unavailable: the record stands, and asking again completes it
  */
 export async function applyStates(ctx: CatalogDeps, dataset: string, name?: string): Promise<number> {
-  return await applyAll(ctx, `t.dataset = $3 and ($4::text is null or t.name = $4)`, [dataset, name ?? null]);
+  return await applyAll(ctx, `t.dataset = $dataset and ($name::text is null or t.name = $name)`, {
+    dataset,
+    name: name ?? null,
+  });
 }
 
 /**
@@ -28,20 +32,23 @@ export async function applyStates(ctx: CatalogDeps, dataset: string, name?: stri
  * @throws StoreError
  */
 export async function sweepStates(ctx: CatalogDeps): Promise<number> {
-  const lanes = await applyAll(ctx, 'true', []);
+  const lanes = await applyAll(ctx, 'true', {});
   if (lanes > 0) ctx.log({ event: 'lane-states-swept', lanes });
   return lanes;
 }
 
-async function applyAll(ctx: CatalogDeps, which: string, params: unknown[]): Promise<number> {
+async function applyAll(ctx: CatalogDeps, which: string, params: Params): Promise<number> {
   let changed = 0;
-  let after: unknown[] = ['', ''];
+  let after = { afterDataset: '', afterName: '' };
   for (;;) {
-    const page = await recordedOf(ctx, `(t.dataset, t.name) > ($1, $2) and ${which}`, [...after, ...params]);
+    const page = await recordedOf(ctx, `(t.dataset, t.name) > ($afterDataset, $afterName) and ${which}`, {
+      ...after,
+      ...params,
+    });
     changed += await applyPage(ctx, page);
     const last = page.at(-1);
     if (last === undefined || page.length < tablesAtOnce) return changed;
-    after = [last.dataset, last.name];
+    after = { afterDataset: last.dataset, afterName: last.name };
   }
 }
 
@@ -59,14 +66,14 @@ async function applyPage(ctx: CatalogDeps, page: TableState[]): Promise<number> 
         ? []
         : await recordedOf(
             ctx,
-            '(t.dataset, t.name) in (select dataset, name from jsonb_to_recordset($1::jsonb) as n(dataset text, name text))',
-            [JSON.stringify(names)],
+            '(t.dataset, t.name) in (select dataset, name from jsonb_to_recordset($names::jsonb) as n(dataset text, name text))',
+            { names: JSON.stringify(names) },
           );
   }
   return changed;
 }
 
-async function recordedOf(ctx: CatalogDeps, which: string, params: unknown[]): Promise<TableState[]> {
+async function recordedOf(ctx: CatalogDeps, which: string, params: Params): Promise<TableState[]> {
   const rows = await ctx.postgres.rows<Omit<TableState, 'physical'>>(
     `select t.dataset, t.name, t.life, t.schema_version as version, t.revision,
             (t.definition->>'readLanes')::int as "readLanes", ${effectiveState} as state
@@ -80,8 +87,8 @@ async function recordedOf(ctx: CatalogDeps, which: string, params: unknown[]): P
 /** Brings the hot buffer to the quota that is on record of a dataset. */
 export async function applyQuota(ctx: CatalogDeps, dataset: string): Promise<void> {
   const [recorded] = await ctx.postgres.rows<{ revision: number; quota: Record<string, number> | null }>(
-    'select revision, quota from datasets where name = $1',
-    [dataset],
+    'select revision, quota from datasets where name = $dataset',
+    { dataset },
   );
   if (recorded === undefined) return;
   const newer = await setQuota(ctx, dataset, recorded.revision, recorded.quota ?? {});

@@ -2,7 +2,7 @@ import { StoreError } from '../core/errors.ts';
 import { physicalName } from '../core/identifiers.ts';
 import { parseTable, schemaText, type Table } from '../schema/table.ts';
 import type { TableSchema } from '../schema/types.ts';
-import type { Statement } from '../stores/postgres/client.ts';
+import type { Params, Statement } from '../stores/postgres/client.ts';
 import { askInTurn } from '../stores/redis/client.ts';
 import { auditLine } from './audit-log/statement.ts';
 import { checksumOf } from './checksum.ts';
@@ -39,8 +39,8 @@ export async function bringForward(
   };
   if (recorded === undefined || recorded.life < kept.life) {
     const [known] = await ctx.postgres.rows<{ life: number | null }>(
-      'select max(life) as life from tables where dataset = $1 and name = $2',
-      [dataset, name],
+      'select max(life) as life from tables where dataset = $dataset and name = $name',
+      { dataset, name },
     );
     // Dropped, which the hot buffer has not heard of yet.
     if (recorded === undefined && (known?.life ?? 0) >= kept.life) return false;
@@ -111,16 +111,16 @@ function has(schema: TableSchema, other: TableSchema): boolean {
 /** A life that is over by the hot buffer, and those before it. */
 function dropped(dataset: string, name: string, life: number): Statement[] {
   return [
-    ['insert into datasets (name) values ($1) on conflict do nothing', [dataset]],
+    ['insert into datasets (name) values ($dataset) on conflict do nothing', { dataset }],
     [
       `update tables set dropped_at = now(), revision = revision + 1
-        where dataset = $1 and name = $2 and life <= $3 and dropped_at is null`,
-      [dataset, name, life],
+        where dataset = $dataset and name = $name and life <= $life and dropped_at is null`,
+      { dataset, name, life },
     ],
     [
       `insert into tables (dataset, name, life, definition, schema_version, dropped_at)
-       select $1, $2, $3, '{"window":"day","lanes":1,"readLanes":1}', 1, now() where $3 > 0 on conflict do nothing`,
-      [dataset, name, life],
+       select $dataset, $name, $life, '{"window":"day","lanes":1,"readLanes":1}', 1, now() where $life > 0 on conflict do nothing`,
+      { dataset, name, life },
     ],
   ];
 }
@@ -136,31 +136,30 @@ function recordStatements(
   const { window, lanes, readLanes, shards, retention, state } = definition ?? {};
   const placed = definition === undefined ? {} : { lanes, readLanes, shards };
   const whole = { window, ...placed, ...(retention !== undefined && { retention }) };
-  const params: unknown[] = [
+  const params: Params = {
     dataset,
     name,
     life,
-    JSON.stringify(placed),
-    JSON.stringify(whole),
-    schema.version,
-    revision + 1,
-    // What became of a deletion is not known: nothing is added until somebody has looked.
-    state === 'active' ? 'active' : 'frozen',
-  ];
+    placed: JSON.stringify(placed),
+    whole: JSON.stringify(whole),
+    version: schema.version,
+    revision: revision + 1,
+    state: state === 'active' ? 'active' : 'frozen',
+  };
   const detail = { version: schema.version, revision: revision + 1 };
   const line = auditLine({ action: 'table.bring-forward', dataset, table: name, detail }, 'changed', params);
   return [
     [
-      `insert into datasets as known (name) values ($1) on conflict (name) do update
+      `insert into datasets as known (name) values ($dataset) on conflict (name) do update
          set dropped_at = null, state = 'active', delete_at = null, revision = known.revision + 1 where known.dropped_at is not null`,
-      [dataset],
+      { dataset },
     ],
     [
       `with changed as (
          insert into tables as known (dataset, name, life, definition, schema_version, revision, state)
-         values ($1, $2, $3, $5::jsonb, $6, $7, $8)
+         values ($dataset, $name, $life, $whole::jsonb, $version, $revision, $state)
          on conflict (dataset, name, life) do update
-           set definition = known.definition || $4::jsonb, schema_version = greatest(known.schema_version, excluded.schema_version),
+           set definition = known.definition || $placed::jsonb, schema_version = greatest(known.schema_version, excluded.schema_version),
                revision = greatest(known.revision, excluded.revision)
            where known.dropped_at is null
          returning name)
@@ -168,9 +167,9 @@ function recordStatements(
       params,
     ],
     [
-      `insert into schema_versions (dataset, name, life, version, schema, checksum) values ($1, $2, $3, $4, $5, $6)
+      `insert into schema_versions (dataset, name, life, version, schema, checksum) values ($dataset, $name, $life, $version, $text, $checksum)
        on conflict do nothing`,
-      [dataset, name, life, schema.version, text, checksumOf(text)],
+      { dataset, name, life, version: schema.version, text, checksum: checksumOf(text) },
     ],
   ];
 }
@@ -185,9 +184,9 @@ async function laneStatements(ctx: CatalogDeps, { dataset, name, life, readLanes
     return [
       [
         `insert into lanes (dataset, name, life, lane, incarnation, watermark)
-         select $1, $2, $3, $4, $5, $6 where not exists (
-           select from lanes where dataset = $1 and name = $2 and life = $3 and lane = $4 and incarnation = $5)`,
-        [dataset, name, life, lane, incarnation, watermark],
+         select $dataset, $name, $life, $lane, $incarnation, $watermark where not exists (
+           select from lanes where dataset = $dataset and name = $name and life = $life and lane = $lane and incarnation = $incarnation)`,
+        { dataset, name, life, lane, incarnation, watermark },
       ],
     ];
   });

@@ -3,7 +3,7 @@ import { noteJob } from '../buffer/due.ts';
 import { ApiError } from '../core/errors.ts';
 import type { Retention, Table } from '../schema/table.ts';
 import type { State } from '../schema/table-state.ts';
-import { epochMs } from '../stores/postgres/client.ts';
+import { epochMs, type Params } from '../stores/postgres/client.ts';
 import { applyStates } from './apply-states.ts';
 import { auditLine } from './audit-log/statement.ts';
 import { changedSince, sourceGone } from './datasets.ts';
@@ -112,18 +112,18 @@ async function recordOnce(
   must: Version | undefined,
   readLanes: number | undefined,
 ): Promise<boolean> {
-  const params: unknown[] = [
+  const params: Params = {
     dataset,
     name,
-    must?.life ?? null,
-    must?.revision ?? null,
-    must?.schemaVersion ?? null,
-    lanes ?? null,
-    retention === undefined ? null : JSON.stringify(retention),
-    state ?? null,
-    readLanes ?? null,
-    shards === undefined ? null : JSON.stringify(shards),
-  ];
+    life: must?.life ?? null,
+    revision: must?.revision ?? null,
+    schemaVersion: must?.schemaVersion ?? null,
+    lanes: lanes ?? null,
+    retention: retention === undefined ? null : JSON.stringify(retention),
+    state: state ?? null,
+    readLanes: readLanes ?? null,
+    shards: shards === undefined ? null : JSON.stringify(shards),
+  };
   const line = auditLine(
     { action: 'table.change', dataset, table: name, detail: { lanes, retention, state } },
     'changed',
@@ -131,21 +131,21 @@ async function recordOnce(
   );
   const [changed] = await ctx.postgres.rows(
     `with changed as (
-       update tables set revision = revision + 1, state = coalesce($8, state),
-              delete_at = case when $8::text is null then delete_at end,
+       update tables set revision = revision + 1, state = coalesce($state, state),
+              delete_at = case when $state::text is null then delete_at end,
               definition = case
-                  when $7::jsonb = '"inherit"' then definition - 'retention'
-                  when $7::jsonb is null then definition
-                  else definition || jsonb_build_object('retention', $7::jsonb) end
-                || case when $6::int is null then '{}' else jsonb_build_object('lanes', $6::int,
-                     'readLanes', greatest((definition->>'readLanes')::int, $6::int), 'shards', $10::jsonb) end
-        where dataset = $1 and name = $2 and dropped_at is null and ($3::int is null or life = $3)
-          and ($4::int is null or revision = $4) and ($5::int is null or schema_version = $5)
-          and ($9::int is null or (definition->>'readLanes')::int = $9)
+                  when $retention::jsonb = '"inherit"' then definition - 'retention'
+                  when $retention::jsonb is null then definition
+                  else definition || jsonb_build_object('retention', $retention::jsonb) end
+                || case when $lanes::int is null then '{}' else jsonb_build_object('lanes', $lanes::int,
+                     'readLanes', greatest((definition->>'readLanes')::int, $lanes::int), 'shards', $shards::jsonb) end
+        where dataset = $dataset and name = $name and dropped_at is null and ($life::int is null or life = $life)
+          and ($revision::int is null or revision = $revision) and ($schemaVersion::int is null or schema_version = $schemaVersion)
+          and ($readLanes::int is null or (definition->>'readLanes')::int = $readLanes)
           -- Once it is being taken apart nothing brings it back.
           and not (state = 'deleting' and delete_at is null)
        returning name),
-     cancelled as (${cancelDrop('changed', '$8::text is not null', `dataset = $1 and "table" = $2`)}),
+     cancelled as (${cancelDrop('changed', '$state::text is not null', `dataset = $dataset and "table" = $name`)}),
      line as (${line})
      select name from changed`,
     params,
@@ -161,23 +161,23 @@ export async function deleteTable(
   grace_s: number,
   must?: Version,
 ): Promise<{ deleteAt_ms: number }> {
-  const params: unknown[] = [
+  const params: Params = {
     dataset,
     name,
-    must?.life ?? null,
-    must?.revision ?? null,
-    must?.schemaVersion ?? null,
+    life: must?.life ?? null,
+    revision: must?.revision ?? null,
+    schemaVersion: must?.schemaVersion ?? null,
     grace_s,
-  ];
+  };
   const line = auditLine({ action: 'table.delete', dataset, table: name, detail: { grace_s } }, 'changed', params);
   const [changed] = await ctx.postgres.rows<{ deleteAt_ms: number }>(
     `with changed as (
-       update tables set revision = revision + 1, state = 'deleting', delete_at = now() + make_interval(secs => $6)
-        where dataset = $1 and name = $2 and dropped_at is null and ($3::int is null or life = $3)
-          and ($4::int is null or revision = $4) and ($5::int is null or schema_version = $5)
+       update tables set revision = revision + 1, state = 'deleting', delete_at = now() + make_interval(secs => $grace_s)
+        where dataset = $dataset and name = $name and dropped_at is null and ($life::int is null or life = $life)
+          and ($revision::int is null or revision = $revision) and ($schemaVersion::int is null or schema_version = $schemaVersion)
        returning name, delete_at),
-     cancelled as (${cancelDrop('changed', 'true', `dataset = $1 and "table" = $2`)}),
-     job as (${scheduleDrop('drop-table', 'changed', '$1', '$2', ctx.config.TIMESTORE_KEY_PREFIX, params)}),
+     cancelled as (${cancelDrop('changed', 'true', `dataset = $dataset and "table" = $name`)}),
+     job as (${scheduleDrop('drop-table', 'changed', '$dataset', '$name', ctx.config.TIMESTORE_KEY_PREFIX, params)}),
      line as (${line})
      select ${epochMs('delete_at')} as "deleteAt_ms" from changed`,
     params,

@@ -3,6 +3,7 @@ import { type Retention, schemaText, type Table } from '../schema/table.ts';
 import { notWritable, type State } from '../schema/table-state.ts';
 import type { TableSchema } from '../schema/types.ts';
 import type { PartitionWindow } from '../schema/window.ts';
+import type { Params } from '../stores/postgres/client.ts';
 import { auditLine } from './audit-log/statement.ts';
 import { checksumOf } from './checksum.ts';
 import type { CatalogDeps } from './deps.ts';
@@ -11,8 +12,8 @@ import type { Lives } from './life.ts';
 import { placeLanes } from './place-lanes.ts';
 import { quarantineTable } from './quarantine-table.ts';
 
-/** How many tables a dataset ($1) has that clients have made, those that are being deleted among them. */
-const countSql = `select count(*) from tables where dataset = $1 and dropped_at is null and name <> '${quarantineTable}'`;
+/** How many tables a dataset (`$dataset`) has that clients have made, those that are being deleted among them. */
+const countSql = `select count(*) from tables where dataset = $dataset and dropped_at is null and name <> '${quarantineTable}'`;
 
 export type NewTable = {
   dataset: string;
@@ -41,56 +42,56 @@ export async function createTable(ctx: CatalogDeps, table: NewTable): Promise<Ta
   const { dataset, datasetTitle = null, name, window, lanes, schema, retention, lives } = table;
   const text = schemaText(schema);
   const shards = placeLanes(ctx, table, [], lanes);
-  const params: unknown[] = [
+  const params: Params = {
     dataset,
     name,
-    JSON.stringify({ window, lanes, readLanes: lanes, shards, retention }),
-    schema.version,
+    definition: JSON.stringify({ window, lanes, readLanes: lanes, shards, retention }),
+    version: schema.version,
     text,
-    checksumOf(text),
+    checksum: checksumOf(text),
     datasetTitle,
-    lives?.dataset ?? null,
-    lives?.table ?? null,
-    name === quarantineTable ? null : ctx.config.limits.dataset_tables_max,
-  ];
+    datasetLife: lives?.dataset ?? null,
+    tableLife: lives?.table ?? null,
+    tables_max: name === quarantineTable ? null : ctx.config.limits.dataset_tables_max,
+  };
   const detail = { window, lanes, retention, schema: JSON.parse(text) };
   const lines = [
     auditLine({ action: 'dataset.create', dataset, detail: { title: datasetTitle } }, 'd', params),
     auditLine({ action: 'table.create', dataset, table: name, detail }, 't', params),
   ];
   const statement = `with lives as (
-       select life_of_dataset($1) as dataset, life_of_table($1, $2) as life),
+       select life_of_dataset($dataset) as dataset, life_of_table($dataset, $name) as life),
      wanted as (
-       select life from lives where coalesce($8::int, dataset) = dataset and coalesce($9::int, life) = life
-          and ($10::int is null or (${countSql}) < $10)),
+       select life from lives where coalesce($datasetLife::int, dataset) = dataset and coalesce($tableLife::int, life) = life
+          and ($tables_max::int is null or (${countSql}) < $tables_max)),
      d as (
-       insert into datasets as known (name, title) select $1, $7 from wanted
+       insert into datasets as known (name, title) select $dataset, $datasetTitle from wanted
        on conflict (name) do update
          set title = excluded.title, created_at = now(), dropped_at = null, revision = known.revision + 1
          where known.dropped_at is not null
        returning name),
      t as (
        insert into tables (dataset, name, life, definition, schema_version)
-       select $1, $2, life, $3::jsonb, $4 from wanted
-        where not exists (select from datasets where name = $1 and state <> 'active')
+       select $dataset, $name, life, $definition::jsonb, $version from wanted
+        where not exists (select from datasets where name = $dataset and state <> 'active')
        on conflict do nothing
        returning dataset, name, life, schema_version),
      line_d as (${lines[0]}),
      line_t as (${lines[1]})
      insert into schema_versions (dataset, name, life, version, schema, checksum)
-     select dataset, name, life, schema_version, $5, $6 from t
+     select dataset, name, life, schema_version, $text, $checksum from t
      returning life`;
   // Of several that are made at once each counts the others: the count is of after the lock.
-  const lock = "select pg_advisory_xact_lock(hashtextextended('tables of ' || $1, 0))";
+  const lock = "select pg_advisory_xact_lock(hashtextextended('tables of ' || $dataset, 0))";
   const [, made = []] = await ctx.postgres.transaction([
-    [lock, [dataset]],
+    [lock, { dataset }],
     [statement, params],
   ]);
   const found = await readTable(ctx, dataset, name);
   if (found !== undefined) return { ...found, isNew: made.length > 0 };
   const [at] = await ctx.postgres.rows<{ state: State; tables: number }>(
-    `select state, (${countSql})::int as tables from datasets where name = $1`,
-    [dataset],
+    `select state, (${countSql})::int as tables from datasets where name = $dataset`,
+    { dataset },
   );
   if (at !== undefined && at.state !== 'active') throw notWritable(dataset, undefined, at.state);
   const { dataset_tables_max } = ctx.config.limits;

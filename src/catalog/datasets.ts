@@ -3,7 +3,7 @@ import type { Quota } from '../buffer/quota.ts';
 import { ApiError } from '../core/errors.ts';
 import type { Retention } from '../schema/table.ts';
 import type { State } from '../schema/table-state.ts';
-import { epochMs } from '../stores/postgres/client.ts';
+import { epochMs, type Params } from '../stores/postgres/client.ts';
 import { applyQuota, applyStates } from './apply-states.ts';
 import { auditLine } from './audit-log/statement.ts';
 import type { CatalogDeps } from './deps.ts';
@@ -48,19 +48,19 @@ export async function listDatasets(
 ): Promise<Dataset[]> {
   return await ctx.postgres.rows<Dataset>(
     `select ${columns} from datasets d
-      where d.dropped_at is null and ($1::text is null or d.name > $1)
-        and ($2::text is null or strpos(d.name, $2) > 0 or strpos(lower(d.title), $2) > 0)
-        and (d.state = $3 or ($3::text is null and d.state <> 'archived')) and ($4::text[] is null or d.name = any($4))
-      order by d.name limit $5`,
-    [after ?? null, search?.toLowerCase() ?? null, state ?? null, of ?? null, limit],
+      where d.dropped_at is null and ($after::text is null or d.name > $after)
+        and ($search::text is null or strpos(d.name, $search) > 0 or strpos(lower(d.title), $search) > 0)
+        and (d.state = $state or ($state::text is null and d.state <> 'archived')) and ($datasets::text[] is null or d.name = any($datasets))
+      order by d.name limit $limit`,
+    { after: after ?? null, search: search?.toLowerCase() ?? null, state: state ?? null, datasets: of ?? null, limit },
   );
 }
 
 /** Throws TimestoreError `not-found`; StoreError. */
 export async function readDataset(ctx: CatalogDeps, name: string): Promise<Dataset> {
   const [dataset] = await ctx.postgres.rows<Dataset>(
-    `select ${columns} from datasets d where d.name = $1 and d.dropped_at is null`,
-    [name],
+    `select ${columns} from datasets d where d.name = $name and d.dropped_at is null`,
+    { name },
   );
   if (dataset === undefined) throw new ApiError('not-found', `There is no dataset ${name}.`);
   return dataset;
@@ -70,10 +70,10 @@ export type NewDataset = Pick<DatasetChange, 'title' | 'retention' | 'quota'> & 
 
 /** Throws TimestoreError `conflict` when there is one of that name; StoreError. */
 export async function createDataset(ctx: CatalogDeps, { name, title, retention, quota }: NewDataset): Promise<Dataset> {
-  const params: unknown[] = [name, title ?? null, json(retention), json(quota)];
+  const params: Params = { name, title: title ?? null, json: json(retention), json2: json(quota) };
   const made = await ctx.postgres.rows(
     `with changed as (
-       insert into datasets as d (name, title, retention, quota) values ($1, $2, $3::jsonb, $4::jsonb)
+       insert into datasets as d (name, title, retention, quota) values ($name, $title, $json::jsonb, $json2::jsonb)
        on conflict (name) do update
          set title = excluded.title, retention = excluded.retention, quota = excluded.quota, state = 'active',
              created_at = now(), dropped_at = null, delete_at = null, revision = d.revision + 1
@@ -104,45 +104,45 @@ export async function changeDataset(
   const { title, state, retention, quota, migration } = change;
   // On record with the switch itself, whatever is published in between.
   const begun = migration?.mirror ? await mirrorBeginnings(ctx, name) : [];
-  const params: unknown[] = [
+  const params: Params = {
     name,
-    revision ?? null,
-    title !== undefined,
-    title ?? null,
-    state ?? null,
-    retention !== undefined,
-    json(retention),
-    quota !== undefined,
-    json(quota),
-    migration !== undefined,
-    json(migration),
-    ctx.config.TIMESTORE_KEY_PREFIX,
-  ];
+    revision: revision ?? null,
+    setsTitle: title !== undefined,
+    title: title ?? null,
+    state: state ?? null,
+    setsRetention: retention !== undefined,
+    retention: json(retention),
+    setsQuota: quota !== undefined,
+    quota: json(quota),
+    setsMigration: migration !== undefined,
+    migration: json(migration),
+    buffer: ctx.config.TIMESTORE_KEY_PREFIX,
+  };
   const line = auditLine({ action: 'dataset.change', dataset: name, detail: change }, 'changed', params);
   const mirror = mirrorStatement('changed', begun, params);
   const [changed] = await ctx.postgres.rows(
     `with changed as (
-       update datasets set title = case when $3 then $4 else title end, state = coalesce($5, state),
-              delete_at = case when $5::text is null then delete_at end,
-              retention = case when $6 then $7::jsonb else retention end,
-              quota = case when $8 then $9::jsonb else quota end, revision = revision + 1,
-              migration = case when not $10 then migration
-                when not ($11::jsonb->>'mirror')::boolean then $11::jsonb
+       update datasets set title = case when $setsTitle then $title else title end, state = coalesce($state, state),
+              delete_at = case when $state::text is null then delete_at end,
+              retention = case when $setsRetention then $retention::jsonb else retention end,
+              quota = case when $setsQuota then $quota::jsonb else quota end, revision = revision + 1,
+              migration = case when not $setsMigration then migration
+                when not ($migration::jsonb->>'mirror')::boolean then $migration::jsonb
                 -- One that goes on keeps its place.
-                when (migration->>'mirror')::boolean then migration || $11::jsonb
-                else $11::jsonb || jsonb_build_object('since', revision + 1, 'buffer', $12::text) end
-        where name = $1 and dropped_at is null and ($2::int is null or revision = $2)
+                when (migration->>'mirror')::boolean then migration || $migration::jsonb
+                else $migration::jsonb || jsonb_build_object('since', revision + 1, 'buffer', $buffer::text) end
+        where name = $name and dropped_at is null and ($revision::int is null or revision = $revision)
           -- Once it is being taken apart nothing brings it back.
           and not (state = 'deleting' and delete_at is null)
        returning name, revision, migration),
      bumped as (
        update tables set revision = revision + 1
-        where dataset in (select name from changed) and dropped_at is null and ($5::text is not null or $6)),
-     cancelled as (${cancelDrop('changed', '$5::text is not null', `"table" is null and dataset = $1`)}),
+        where dataset in (select name from changed) and dropped_at is null and ($state::text is not null or $setsRetention)),
+     cancelled as (${cancelDrop('changed', '$state::text is not null', `"table" is null and dataset = $name`)}),
      mirrors as (${mirror}),
      woken as (
        update jobs set due_at = now()
-        where $10 and kind = 'mirror' and dataset in (select name from changed) and state in ('queued', 'running')),
+        where $setsMigration and kind = 'mirror' and dataset in (select name from changed) and state in ('queued', 'running')),
      line as (${line})
      select name from changed`,
     params,
@@ -164,18 +164,18 @@ export async function deleteDataset(
 ): Promise<Dataset> {
   // Before: without a grace it may be gone by the time of the answer.
   const dataset = await readDataset(ctx, name);
-  const params: unknown[] = [name, revision ?? null, grace_s];
+  const params: Params = { name, revision: revision ?? null, grace_s };
   const line = auditLine({ action: 'dataset.delete', dataset: name, detail: { grace_s } }, 'changed', params);
   const [changed] = await ctx.postgres.rows<Pick<Dataset, 'revision' | 'deleteAt_ms'>>(
     `with changed as (
-       update datasets set state = 'deleting', delete_at = now() + make_interval(secs => $3), revision = revision + 1
-        where name = $1 and dropped_at is null and ($2::int is null or revision = $2)
+       update datasets set state = 'deleting', delete_at = now() + make_interval(secs => $grace_s), revision = revision + 1
+        where name = $name and dropped_at is null and ($revision::int is null or revision = $revision)
           and not (state = 'deleting' and delete_at is null)
        returning name, delete_at, revision),
      bumped as (
        update tables set revision = revision + 1 where dataset in (select name from changed) and dropped_at is null),
-     cancelled as (${cancelDrop('changed', 'true', `"table" is null and dataset = $1`)}),
-     job as (${scheduleDrop('drop-dataset', 'changed', '$1', 'null', ctx.config.TIMESTORE_KEY_PREFIX, params)}),
+     cancelled as (${cancelDrop('changed', 'true', `"table" is null and dataset = $name`)}),
+     job as (${scheduleDrop('drop-dataset', 'changed', '$name', 'null', ctx.config.TIMESTORE_KEY_PREFIX, params)}),
      line as (${line})
      select revision, ${epochMs('delete_at')} as "deleteAt_ms" from changed`,
     params,

@@ -1,4 +1,5 @@
 import { currentActor } from '../core/request-context.ts';
+import type { Params } from '../stores/postgres/client.ts';
 
 /**
  * Parts of a statement that changes a dataset or a table: the job that drops it when its grace is over, and taking an
@@ -10,14 +11,13 @@ export function scheduleDrop(
   dataset: string,
   table: string,
   buffer: string,
-  params: unknown[],
+  params: Params,
 ): string {
   const { actor, requestId } = currentActor();
-  const at = params.length;
-  params.push(crypto.randomUUID(), kind, actor, requestId, buffer);
+  Object.assign(params, { dropId: crypto.randomUUID(), dropKind: kind, actor, requestId, buffer });
   return `insert into jobs (id, kind, dataset, "table", request, actor, request_id, buffer, due_at)
-    select $${at + 1}::text, $${at + 2}::text, ${dataset}, ${table}, '{}', $${at + 3}::text, $${at + 4}::text, $${at + 5}::text,
-      delete_at from ${from}`;
+    select $dropId::text, $dropKind::text, ${dataset}, ${table}, '{}', $actor::text, $requestId::text, $buffer::text, delete_at
+      from ${from}`;
 }
 
 export function cancelDrop(from: string, condition: string, which: string): string {

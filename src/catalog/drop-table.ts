@@ -2,7 +2,7 @@ import { dropLanes } from '../buffer/drop-lanes.ts';
 import { everywhereName, physicalName, qualifiedName, type TableRef } from '../core/identifiers.ts';
 import { currentActor } from '../core/request-context.ts';
 import { everyNode } from '../stores/clickhouse/servers.ts';
-import type { Statement } from '../stores/postgres/client.ts';
+import type { Params, Statement } from '../stores/postgres/client.ts';
 import { ask } from '../stores/redis/client.ts';
 import type { CatalogDeps } from './deps.ts';
 import { drainManifestOutbox } from './manifest-outbox.ts';
@@ -25,24 +25,24 @@ export async function dropTable(ctx: CatalogDeps, { dataset, name, life, readLan
   await ask(() => ctx.redis.del(ctx.keys.replays(table)));
   await dropStored(ctx, table);
   knownTables(ctx).delete(`${dataset}.${name}`);
-  const physical = [dataset, table.physical];
+  const physical = { dataset, physical: table.physical };
   return [
     [
       `delete from manifest_partitions p using manifests m
-        where m.id = p.manifest_id and m.dataset = $1 and m.physical_table = $2`,
+        where m.id = p.manifest_id and m.dataset = $dataset and m.physical_table = $physical`,
       physical,
     ],
-    ['delete from manifests where dataset = $1 and physical_table = $2', physical],
-    ['delete from deletions where dataset = $1 and physical_table = $2', physical],
-    ['delete from audits where dataset = $1 and name = $2', [dataset, name]],
-    ['delete from reconciliations where dataset = $1 and name = $2', [dataset, name]],
-    ['delete from export_schedules where dataset = $1 and "table" = $2', [dataset, name]],
+    ['delete from manifests where dataset = $dataset and physical_table = $physical', physical],
+    ['delete from deletions where dataset = $dataset and physical_table = $physical', physical],
+    ['delete from audits where dataset = $dataset and name = $name', { dataset, name }],
+    ['delete from reconciliations where dataset = $dataset and name = $name', { dataset, name }],
+    ['delete from export_schedules where dataset = $dataset and "table" = $name', { dataset, name }],
     // They hold values of its rows.
-    ['delete from read_comparisons where dataset = $1 and "table" = $2', [dataset, name]],
-    cancelJobs('dataset = $1 and "table" = $2', [dataset, name]),
+    ['delete from read_comparisons where dataset = $dataset and "table" = $name', { dataset, name }],
+    cancelJobs('dataset = $dataset and "table" = $name', { dataset, name }),
     [
-      'update tables set dropped_at = now(), revision = revision + 1 where dataset = $1 and name = $2 and life = $3',
-      [dataset, name, life],
+      'update tables set dropped_at = now(), revision = revision + 1 where dataset = $dataset and name = $name and life = $life',
+      { dataset, name, life },
     ],
   ];
 }
@@ -71,17 +71,17 @@ export async function forgetCounts(ctx: CatalogDeps, dataset: string): Promise<v
 /** The statements that take a dataset without tables off the record: its name is free again. */
 export function datasetGone(dataset: string): Statement[] {
   return [
-    ['delete from saved_queries where dataset = $1', [dataset]],
-    ['delete from read_comparisons where dataset = $1', [dataset]],
-    ['delete from exports where dataset = $1', [dataset]],
-    ['delete from export_schedules where dataset = $1', [dataset]],
+    ['delete from saved_queries where dataset = $dataset', { dataset }],
+    ['delete from read_comparisons where dataset = $dataset', { dataset }],
+    ['delete from exports where dataset = $dataset', { dataset }],
+    ['delete from export_schedules where dataset = $dataset', { dataset }],
     ...forgetWebhooks(dataset),
-    cancelJobs('dataset = $1', [dataset]),
+    cancelJobs('dataset = $dataset', { dataset }),
     [
       `update datasets set dropped_at = now(), state = 'active', delete_at = null, title = null, retention = null,
               quota = null, migration = null, revision = revision + 1, life = life + 1
-        where name = $1`,
-      [dataset],
+        where name = $dataset`,
+      { dataset },
     ],
   ];
 }
@@ -90,7 +90,7 @@ export function datasetGone(dataset: string): Statement[] {
  * Ends the jobs that have nothing to work on any more. Drops are not among them, for one of them is running this, nor are
  * mirrors, which end by themselves and record how far they came.
  */
-function cancelJobs(which: string, params: unknown[]): Statement {
+function cancelJobs(which: string, params: Params): Statement {
   return [
     `update jobs set state = 'cancelled', finished_at = now(), claim = null, claimed_until = null
       where ${which} and state in ('queued', 'running') and kind not in ('drop-table', 'drop-dataset', 'mirror')`,
@@ -105,16 +105,19 @@ function cancelJobs(which: string, params: unknown[]): Statement {
 function forgetWebhooks(dataset: string): Statement[] {
   const { actor, requestId } = currentActor();
   const changes = [
-    ['webhook.delete', `delete from webhooks where datasets = jsonb_build_array($1::text) returning id, datasets`],
+    [
+      'webhook.delete',
+      `delete from webhooks where datasets = jsonb_build_array($dataset::text) returning id, datasets`,
+    ],
     [
       'webhook.change',
-      `update webhooks set datasets = datasets - $1::text where datasets ? $1::text returning id, datasets`,
+      `update webhooks set datasets = datasets - $dataset::text where datasets ? $dataset::text returning id, datasets`,
     ],
   ];
   return changes.map(([action, change]) => [
     `with changed as (${change})
      insert into audit_log (actor, request_id, action, dataset, detail)
-     select $2, $3, $4, $1, jsonb_build_object('webhook', id, 'datasets', datasets) from changed`,
-    [dataset, actor, requestId, action],
+     select $actor, $requestId, $action, $dataset, jsonb_build_object('webhook', id, 'datasets', datasets) from changed`,
+    { dataset, actor, requestId, action },
   ]);
 }

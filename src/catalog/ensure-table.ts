@@ -33,8 +33,8 @@ export async function ensureTable(
 /** Absence from the catalogue proves nothing: it may have been set back to an earlier time. */
 async function isRecordedAsDropped(ctx: CatalogDeps, { dataset, name, life }: Table): Promise<boolean> {
   const [found] = await ctx.postgres.rows(
-    'select from tables where dataset = $1 and name = $2 and life = $3 and dropped_at is not null',
-    [dataset, name, life],
+    'select from tables where dataset = $dataset and name = $name and life = $life and dropped_at is not null',
+    { dataset, name, life },
   );
   return found !== undefined;
 }

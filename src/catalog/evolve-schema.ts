@@ -2,6 +2,7 @@ import { StoreError } from '../core/errors.ts';
 import { describeError } from '../core/log.ts';
 import { schemaText, type Table } from '../schema/table.ts';
 import type { Field } from '../schema/types.ts';
+import type { Params } from '../stores/postgres/client.ts';
 import { auditLine } from './audit-log/statement.ts';
 import { checksumOf } from './checksum.ts';
 import type { CatalogDeps } from './deps.ts';
@@ -20,17 +21,24 @@ export async function evolveSchema(ctx: CatalogDeps, table: Table, added: Field[
   const { schema } = table;
   const version = schema.version + 1;
   const text = schemaText({ ...schema, version, fields: [...schema.fields, ...added] });
-  const params: unknown[] = [table.dataset, table.name, table.life, schema.version, text, checksumOf(text)];
+  const params: Params = {
+    dataset: table.dataset,
+    name: table.name,
+    life: table.life,
+    version: schema.version,
+    text,
+    checksum: checksumOf(text),
+  };
   const { dataset, name } = table;
   const line = auditLine({ action: 'table.add-fields', dataset, table: name, detail: { version, added } }, 't', params);
   const changed = await ctx.postgres.rows(
-    `with t as (update tables set schema_version = $4 + 1
-                 where dataset = $1 and name = $2 and life = $3 and schema_version = $4 and dropped_at is null
-                   and state = 'active' and not exists (select from datasets where name = $1 and state <> 'active')
+    `with t as (update tables set schema_version = $version + 1
+                 where dataset = $dataset and name = $name and life = $life and schema_version = $version and dropped_at is null
+                   and state = 'active' and not exists (select from datasets where name = $dataset and state <> 'active')
              returning dataset, name, life, schema_version),
      line as (${line})
      insert into schema_versions (dataset, name, life, version, schema, checksum)
-     select dataset, name, life, schema_version, $5, $6 from t
+     select dataset, name, life, schema_version, $text, $checksum from t
      returning version`,
     params,
   );

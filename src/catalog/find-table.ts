@@ -109,8 +109,8 @@ async function readRecorded(ctx: CatalogDeps, dataset: string, name: string): Pr
        from tables t
        join datasets d on d.name = t.dataset
        join schema_versions s on (s.dataset, s.name, s.life, s.version) = (t.dataset, t.name, t.life, t.schema_version)
-      where t.dataset = $1 and t.name = $2 and t.dropped_at is null`,
-    [dataset, name],
+      where t.dataset = $dataset and t.name = $name and t.dropped_at is null`,
+    { dataset, name },
   );
   if (row === undefined) return undefined;
   return parseTable({

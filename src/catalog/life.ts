@@ -74,8 +74,8 @@ export type Lives = { dataset: number; table: number };
  */
 export async function readLives(ctx: CatalogDeps, dataset: string, name: string): Promise<Lives> {
   const [lives] = await ctx.postgres.rows<Lives>(
-    'select life_of_dataset($1) as dataset, life_of_table($1, $2) as "table"',
-    [dataset, name],
+    'select life_of_dataset($dataset) as dataset, life_of_table($dataset, $name) as "table"',
+    { dataset, name },
   );
   if (lives === undefined) throw new RangeError('a select without a source has a line');
   return lives;
@@ -93,9 +93,9 @@ export async function readDatasetLife(ctx: CatalogDeps, dataset: string): Promis
 export async function requireCurrentLife(ctx: CatalogDeps, table: Table, from?: 'restore'): Promise<void> {
   const [living] = await ctx.postgres.rows(
     `select from tables t join datasets d on d.name = t.dataset
-      where t.dataset = $1 and t.name = $2 and t.life = $3 and t.dropped_at is null
-        and ($4 or not (t.state = 'deleting' and t.delete_at is null or d.state = 'deleting' and d.delete_at is null))`,
-    [table.dataset, table.name, table.life, from === 'restore'],
+      where t.dataset = $dataset and t.name = $name and t.life = $life and t.dropped_at is null
+        and ($from or not (t.state = 'deleting' and t.delete_at is null or d.state = 'deleting' and d.delete_at is null))`,
+    { dataset: table.dataset, name: table.name, life: table.life, from: from === 'restore' },
   );
   if (living !== undefined) return;
   knownTables(ctx).delete(`${table.dataset}.${table.name}`);

@@ -40,8 +40,8 @@ export async function listManifests(
                       order by partition), '[]')
                from manifest_partitions p where p.manifest_id = m.id) as partitions
        from manifests m
-      where dataset = $1 and physical_table = $2 and ($3::text is null or (flushed_at, id) < (timestamptz 'epoch' + $3::bigint * interval '1 microsecond', $4))
-      order by flushed_at desc, id desc limit $5`,
-    [dataset, physical, time ?? null, id ?? null, limit],
+      where dataset = $dataset and physical_table = $physical and ($time::text is null or (flushed_at, id) < (timestamptz 'epoch' + $time::bigint * interval '1 microsecond', $id))
+      order by flushed_at desc, id desc limit $limit`,
+    { dataset, physical, time: time ?? null, id: id ?? null, limit },
   );
 }

@@ -41,11 +41,11 @@ export async function listTables(
 ): Promise<ListedTable[]> {
   const rows = await ctx.postgres.rows<Omit<ListedTable, 'schema'> & { schema: string }>(
     `select ${columns} from ${joined}
-      where t.dataset = $1 and t.dropped_at is null and ($2::text is null or t.name > $2)
-        and ($3::text is null or strpos(t.name, $3) > 0)
-        and (${effectiveState} = $4 or ($4::text is null and ${effectiveState} <> 'archived'))
-      order by t.name limit $5`,
-    [dataset, after ?? null, search ?? null, state ?? null, limit],
+      where t.dataset = $dataset and t.dropped_at is null and ($after::text is null or t.name > $after)
+        and ($search::text is null or strpos(t.name, $search) > 0)
+        and (${effectiveState} = $state or ($state::text is null and ${effectiveState} <> 'archived'))
+      order by t.name limit $limit`,
+    { dataset, after: after ?? null, search: search ?? null, state: state ?? null, limit },
   );
   return rows.map((row) => listed(ctx, row));
 }
@@ -53,8 +53,8 @@ export async function listTables(
 /** Undefined where there is none. */
 export async function readListed(ctx: CatalogDeps, dataset: string, name: string): Promise<ListedTable | undefined> {
   const [row] = await ctx.postgres.rows<Omit<ListedTable, 'schema'> & { schema: string }>(
-    `select ${columns} from ${joined} where t.dataset = $1 and t.name = $2 and t.dropped_at is null`,
-    [dataset, name],
+    `select ${columns} from ${joined} where t.dataset = $dataset and t.name = $name and t.dropped_at is null`,
+    { dataset, name },
   );
   return row === undefined ? undefined : listed(ctx, row);
 }

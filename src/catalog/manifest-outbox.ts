@@ -88,22 +88,22 @@ function statements(told: string): [Statement, Statement, Statement] {
                               flushed_at)
        select id, dataset, "table", physical_table, lane, incarnation, token, epoch, seq_from, seq_to,
               rows, bytes, schema_version, checksum, trigger, quarantined, expired, inserts, batches, flushed_at
-         from jsonb_populate_recordset(null::manifests, $1::jsonb)
+         from jsonb_populate_recordset(null::manifests, $told::jsonb)
        on conflict do nothing`,
-      [told],
+      { told },
     ],
     [
       `insert into manifest_partitions (manifest_id, partition, rows, seq_from, seq_to, time_from, time_to, checksum)
        select m->>'id', p.partition, p.rows, p.seq_from, p.seq_to, p.time_from, p.time_to, p.checksum
-         from jsonb_array_elements($1::jsonb) m,
+         from jsonb_array_elements($told::jsonb) m,
               jsonb_populate_recordset(null::manifest_partitions, m->'partitions') p
        on conflict do nothing`,
-      [told],
+      { told },
     ],
     [
-      `select m.id from manifests m join jsonb_populate_recordset(null::manifests, $1::jsonb) t using (id)
+      `select m.id from manifests m join jsonb_populate_recordset(null::manifests, $told::jsonb) t using (id)
         where (m.rows, m.seq_from, m.seq_to, m.checksum) <> (t.rows, t.seq_from, t.seq_to, t.checksum)`,
-      [told],
+      { told },
     ],
   ];
 }

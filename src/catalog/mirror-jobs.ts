@@ -2,6 +2,7 @@ import { noteJob } from '../buffer/due.ts';
 import { ApiError } from '../core/errors.ts';
 import { describeError } from '../core/log.ts';
 import { currentActor } from '../core/request-context.ts';
+import type { Params } from '../stores/postgres/client.ts';
 import type { CatalogDeps } from './deps.ts';
 import { readTable } from './find-table.ts';
 import { knownLanes } from './provision-lanes.ts';
@@ -20,8 +21,8 @@ const tables_max = 1_000;
  */
 export async function mirrorBeginnings(ctx: CatalogDeps, dataset: string): Promise<MirrorBeginning[]> {
   const names = await ctx.postgres.rows<{ name: string }>(
-    `select name from tables where dataset = $1 and dropped_at is null and name <> $2 order by name limit ${tables_max + 1}`,
-    [dataset, quarantineTable],
+    `select name from tables where dataset = $dataset and dropped_at is null and name <> $quarantineTable order by name limit ${tables_max + 1}`,
+    { dataset, quarantineTable },
   );
   if (names.length > tables_max) {
     throw new ApiError('limit-exceeded', `A dataset with more than ${tables_max} tables cannot be mirrored.`);
@@ -53,14 +54,13 @@ const mirrorId = (dataset: string, table: string, life: string, since: string) =
  * Part of the statement that changes a dataset: makes the jobs of a mirror where it has just switched one on. `from` is the
  * common table expression of the change, with `name`, `revision` and `migration`.
  */
-export function mirrorStatement(from: string, begun: MirrorBeginning[], params: unknown[]): string {
+export function mirrorStatement(from: string, begun: MirrorBeginning[], params: Params): string {
   const { actor, requestId } = currentActor();
-  const at = params.length;
-  params.push(JSON.stringify(begun), actor, requestId);
+  Object.assign(params, { begun: JSON.stringify(begun), actor, requestId });
   return `insert into jobs (id, kind, dataset, "table", request, progress, actor, request_id, buffer)
     select ${mirrorId('d.name', 't."table"', 't.life', 'd.revision')}, 'mirror', d.name, t."table",
-           jsonb_build_object('since', d.revision), t.progress, $${at + 2}::text, $${at + 3}::text, d.migration->>'buffer'
-      from ${from} d, jsonb_to_recordset($${at + 1}::jsonb) as t("table" text, life int, progress jsonb)
+           jsonb_build_object('since', d.revision), t.progress, $actor::text, $requestId::text, d.migration->>'buffer'
+      from ${from} d, jsonb_to_recordset($begun::jsonb) as t("table" text, life int, progress jsonb)
      where d.migration->>'since' = d.revision::text`;
 }
 
@@ -80,8 +80,8 @@ export async function wakeMirror(
     await mirrorDue(ctx);
     const woken = await ctx.postgres.rows(
       `update jobs set due_at = least(due_at, now())
-        where kind = 'mirror' and dataset = $1 and "table" = $2 and state in ('queued', 'running') returning id`,
-      [dataset, table],
+        where kind = 'mirror' and dataset = $dataset and "table" = $table and state in ('queued', 'running') returning id`,
+      { dataset, table },
     );
     if (woken.length > 0) await noteJob(ctx, ctx.now());
     return woken.length > 0;
@@ -105,12 +105,12 @@ export async function mirrorDue(ctx: CatalogDeps): Promise<number> {
   const made = await ctx.postgres.rows(
     `insert into jobs (id, kind, dataset, "table", request, progress, actor, request_id, buffer)
      select ${id}, 'mirror', t.dataset, t.name, jsonb_build_object('since', d.migration->'since'),
-            jsonb_build_object('life', t.life), $2, $3, $1
+            jsonb_build_object('life', t.life), $actor, $requestId, $buffer
        from tables t join datasets d on d.name = t.dataset
-      where (d.migration->>'mirror')::boolean and d.migration->>'buffer' = $1 and t.dropped_at is null and t.name <> $4
+      where (d.migration->>'mirror')::boolean and d.migration->>'buffer' = $buffer and t.dropped_at is null and t.name <> $quarantineTable
         and not exists (select from jobs where id = ${id})
      on conflict do nothing returning id`,
-    [ctx.config.TIMESTORE_KEY_PREFIX, actor, requestId, quarantineTable],
+    { buffer: ctx.config.TIMESTORE_KEY_PREFIX, actor, requestId, quarantineTable },
   );
   if (made.length > 0) await noteJob(ctx, ctx.now());
   return made.length;

@@ -84,8 +84,8 @@ async function setUpAll(ctx: CatalogDeps, table: Table): Promise<boolean> {
   // Lane 0 last: it says how many there are, so that nobody is sent to one that is not there yet.
   for (let lane = table.readLanes - 1; lane >= 0; lane -= 1) {
     const earlier = await ctx.postgres.rows<{ watermark: string }>(
-      'select watermark from lanes where dataset = $1 and name = $2 and life = $3 and lane = $4',
-      [table.dataset, table.name, table.life, lane],
+      'select watermark from lanes where dataset = $dataset and name = $name and life = $life and lane = $lane',
+      { dataset: table.dataset, name: table.name, life: table.life, lane },
     );
     const incarnation = crypto.randomUUID().slice(0, 8);
     const watermark = importing?.lane === lane ? importing.from - 1 : await lastSequence(ctx, table, lane, earlier);
@@ -109,9 +109,9 @@ async function setUpAll(ctx: CatalogDeps, table: Table): Promise<boolean> {
 async function importOf(ctx: CatalogDeps, { dataset, name, life }: Table): Promise<ImportSeal | undefined> {
   const [found] = await ctx.postgres.rows<{ seal: ImportSeal }>(
     `select progress->'seal' as seal from jobs
-      where kind = 'import' and dataset = $1 and "table" = $2 and state in ('queued', 'running', 'failed')
-        and progress ? 'seal' and (progress->>'isTaken')::boolean and (progress->>'life')::int = $3`,
-    [dataset, name, life],
+      where kind = 'import' and dataset = $dataset and "table" = $name and state in ('queued', 'running', 'failed')
+        and progress ? 'seal' and (progress->>'isTaken')::boolean and (progress->>'life')::int = $life`,
+    { dataset, name, life },
   );
   return found?.seal;
 }
@@ -143,9 +143,9 @@ async function recordLane(
   { incarnation, watermark }: { incarnation: string; watermark: number },
 ): Promise<void> {
   await ctx.postgres.rows(
-    `insert into lanes (dataset, name, life, lane, incarnation, watermark) values ($1, $2, $3, $4, $5, $6)
+    `insert into lanes (dataset, name, life, lane, incarnation, watermark) values ($dataset, $name, $life, $lane, $incarnation, $watermark)
      on conflict do nothing`,
-    [table.dataset, table.name, table.life, lane, incarnation, watermark],
+    { dataset: table.dataset, name: table.name, life: table.life, lane, incarnation, watermark },
   );
 }
 
@@ -157,8 +157,8 @@ async function noteBeginning(
   { incarnation, watermark }: { incarnation: string; watermark: number },
 ): Promise<void> {
   await ctx.postgres.rows(
-    `update lanes set watermark = $6
-      where dataset = $1 and name = $2 and life = $3 and lane = $4 and incarnation = $5 and watermark <> $6`,
-    [table.dataset, table.name, table.life, lane, incarnation, watermark],
+    `update lanes set watermark = $watermark
+      where dataset = $dataset and name = $name and life = $life and lane = $lane and incarnation = $incarnation and watermark <> $watermark`,
+    { dataset: table.dataset, name: table.name, life: table.life, lane, incarnation, watermark },
   );
 }

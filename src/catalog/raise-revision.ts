@@ -9,8 +9,8 @@ import type { CatalogDeps } from './deps.ts';
  */
 export async function raiseRevision({ postgres, log }: CatalogDeps, dataset: string, newer: number): Promise<boolean> {
   const raised = await postgres.rows(
-    'update datasets set revision = $2::int + 1 where name = $1 and revision < $2::int returning name',
-    [dataset, newer],
+    'update datasets set revision = $newer::int + 1 where name = $dataset and revision < $newer::int returning name',
+    { dataset, newer },
   );
   if (raised.length === 0) return false;
   log({ event: 'catalogue-set-back', alarm: true, dataset, repaired: newer + 1 });

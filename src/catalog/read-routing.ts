@@ -74,8 +74,8 @@ async function readRecorded(ctx: CatalogDeps, dataset: string): Promise<Recorded
   const [recorded] = await ctx.postgres.rows<Recorded>(
     `select revision, case when state = 'deleting' or dropped_at is not null then 'on'
                            else coalesce(migration->>'reads', 'on') end as reads
-       from datasets where name = $1`,
-    [dataset],
+       from datasets where name = $dataset`,
+    { dataset },
   );
   return recorded;
 }

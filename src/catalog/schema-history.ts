@@ -20,9 +20,9 @@ export async function schemaHistory(
   // One more, which the last is compared with.
   const rows = await ctx.postgres.rows<{ version: number; checksum: string; createdAt_ms: number; schema: string }>(
     `select version, checksum, ${epochMs('created_at')} as "createdAt_ms", schema from schema_versions
-      where dataset = $1 and name = $2 and life = $3 and ($4::bigint is null or version < $4)
-      order by version desc limit $5`,
-    [table.dataset, table.name, table.life, before ?? null, limit + 1],
+      where dataset = $dataset and name = $name and life = $life and ($before::bigint is null or version < $before)
+      order by version desc limit $limit`,
+    { dataset: table.dataset, name: table.name, life: table.life, before: before ?? null, limit: limit + 1 },
   );
   const versions = rows.map((row) => ({ ...row, schema: JSON.parse(row.schema) as TableSchema }));
   return versions.slice(0, limit).map((version, i) => {

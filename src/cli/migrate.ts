@@ -57,7 +57,7 @@ export async function readerLacks(env: Record<string, string | undefined>): Prom
  */
 async function migratePostgres(postgres: Postgres): Promise<string[]> {
   await postgres.transaction([
-    ['select pg_advisory_xact_lock($1)', [lockId]],
+    ['select pg_advisory_xact_lock($lockId)', { lockId }],
     [
       `create table if not exists migrations (
          name text primary key, checksum text not null, applied_at timestamptz not null default now())`,
@@ -68,8 +68,11 @@ async function migratePostgres(postgres: Postgres): Promise<string[]> {
     if (await isApplied(postgres, migration)) continue;
     try {
       await postgres.transaction([
-        ['select pg_advisory_xact_lock($1)', [lockId]],
-        ['insert into migrations (name, checksum) values ($1, $2)', [migration.name, migration.checksum]],
+        ['select pg_advisory_xact_lock($lockId)', { lockId }],
+        [
+          'insert into migrations (name, checksum) values ($name, $checksum)',
+          { name: migration.name, checksum: migration.checksum },
+        ],
         ...migration.statements.map((statement): [string] => [statement]),
       ]);
       applied.push(migration.name);
@@ -81,7 +84,9 @@ async function migratePostgres(postgres: Postgres): Promise<string[]> {
 }
 
 async function isApplied(postgres: Postgres, { name, checksum }: Migration): Promise<boolean> {
-  const [row] = await postgres.rows<{ checksum: string }>('select checksum from migrations where name = $1', [name]);
+  const [row] = await postgres.rows<{ checksum: string }>('select checksum from migrations where name = $name', {
+    name,
+  });
   if (row !== undefined && row.checksum !== checksum) {
     throw new ApiError(
       'conflict',

@@ -17,8 +17,8 @@ export async function sweepDue(ctx: FlushDeps): Promise<number> {
   for (;;) {
     const tables = await ctx.postgres.rows<{ dataset: string; name: string; life: number; lanes: number }>(
       `select dataset, name, life, (definition->>'readLanes')::int as lanes from tables
-        where dropped_at is null and (dataset, name) > ($1, $2) order by dataset, name limit $3`,
-      [after.dataset, after.name, tablesAtOnce],
+        where dropped_at is null and (dataset, name) > ($dataset, $name) order by dataset, name limit $tablesAtOnce`,
+      { dataset: after.dataset, name: after.name, tablesAtOnce },
     );
     const last = tables.at(-1);
     if (last === undefined) break;

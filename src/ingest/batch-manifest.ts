@@ -31,11 +31,17 @@ export async function findBatchManifest(ctx: IngestDeps, batchId: string): Promi
                          order by p.partition)
                     from manifest_partitions p where p.manifest_id = m.id), '[]')) as manifest
          from manifests m
-        where m.dataset = $1 and m.physical_table = $2 and m.lane = $3 and m.incarnation = $4
-          and $5 between m.seq_from and m.seq_to
+        where m.dataset = $dataset and m.physical_table = $physical and m.lane = $lane and m.incarnation = $incarnation
+          and $seq between m.seq_from and m.seq_to
         -- The newest: after a failover of the hot buffer another batch may have had the sequence before.
         order by m.flushed_at desc limit 1`,
-      [place.table.dataset, place.table.physical, place.lane, place.incarnation, place.seq],
+      {
+        dataset: place.table.dataset,
+        physical: place.table.physical,
+        lane: place.lane,
+        incarnation: place.incarnation,
+        seq: place.seq,
+      },
     );
     return row?.manifest ?? null;
   } catch (error) {

@@ -2,7 +2,7 @@ import { noteJob } from '../buffer/due.ts';
 import { auditLine } from '../catalog/audit-log/statement.ts';
 import { ApiError } from '../core/errors.ts';
 import { currentActor } from '../core/request-context.ts';
-import { epochMs } from '../stores/postgres/client.ts';
+import { epochMs, type Params } from '../stores/postgres/client.ts';
 import { fromJsonb, toJsonb } from '../stores/postgres/jsonb.ts';
 import type { JobDeps } from './deps.ts';
 
@@ -90,17 +90,17 @@ export async function createJob<Kind extends JobKind>(
   { id = crypto.randomUUID(), kind, dataset, table, request, progress = {} }: NewJob<Kind>,
 ): Promise<JobOf<Kind>> {
   const { actor, requestId } = currentActor();
-  const params: unknown[] = [
+  const params: Params = {
     id,
     kind,
     dataset,
     table,
-    toJsonb(request),
+    request: toJsonb(request),
     actor,
     requestId,
-    ctx.config.TIMESTORE_KEY_PREFIX,
-    toJsonb(progress),
-  ];
+    buffer: ctx.config.TIMESTORE_KEY_PREFIX,
+    progress: toJsonb(progress),
+  };
   const line = auditLine(
     {
       action: `job.${kind}`,
@@ -114,7 +114,7 @@ export async function createJob<Kind extends JobKind>(
   await ctx.postgres.rows(
     `with changed as (
        insert into jobs (id, kind, dataset, "table", request, actor, request_id, buffer, progress)
-       values ($1, $2, $3, $4, $5::jsonb, $6, $7, $8, $9::jsonb)
+       values ($id, $kind, $dataset, $table, $request::jsonb, $actor, $requestId, $buffer, $progress::jsonb)
        on conflict (id) do nothing returning id),
      line as (${line})
      select id from changed`,
@@ -144,7 +144,7 @@ function sorted(value: unknown): unknown {
 
 /** Throws TimestoreError `not-found`; StoreError. */
 export async function readJob(ctx: JobDeps, id: string): Promise<Job> {
-  const [job] = await ctx.postgres.rows<JobLine>(`select ${jobColumns} from jobs where id = $1`, [id]);
+  const [job] = await ctx.postgres.rows<JobLine>(`select ${jobColumns} from jobs where id = $id`, { id });
   if (job === undefined) throw new ApiError('not-found', `There is no job ${id}.`);
   return jobIn(job);
 }
@@ -168,12 +168,20 @@ export async function listJobs(
 ): Promise<Job[]> {
   const jobs = await ctx.postgres.rows<JobLine>(
     `select ${jobColumns} from jobs
-      where ($1::bigint is null or n < $1) and ($2::text is null or dataset = $2) and ($3::text is null or kind = $3)
-        and ($4::text is null or state = $4)
-        and ($5::text[] is null or (dataset = any($5) and dataset_life = life_of_dataset(dataset)))
-        and ($6::text is null or (kind = 'notify' and request->>'webhook' = $6))
-      order by n desc limit $7`,
-    [before ?? null, dataset ?? null, kind ?? null, state ?? null, of ?? null, webhook ?? null, limit],
+      where ($before::bigint is null or n < $before) and ($dataset::text is null or dataset = $dataset) and ($kind::text is null or kind = $kind)
+        and ($state::text is null or state = $state)
+        and ($datasets::text[] is null or (dataset = any($datasets) and dataset_life = life_of_dataset(dataset)))
+        and ($webhook::text is null or (kind = 'notify' and request->>'webhook' = $webhook))
+      order by n desc limit $limit`,
+    {
+      before: before ?? null,
+      dataset: dataset ?? null,
+      kind: kind ?? null,
+      state: state ?? null,
+      datasets: of ?? null,
+      webhook: webhook ?? null,
+      limit,
+    },
   );
   return jobs.map(jobIn);
 }
@@ -183,12 +191,12 @@ export async function listJobs(
  * `not-found`, `conflict`; StoreError.
  */
 export async function retryJob(ctx: JobDeps, id: string): Promise<Job> {
-  const params: unknown[] = [id];
+  const params: Params = { id };
   const [job] = await ctx.postgres.rows<JobLine>(
     `with changed as (
        update jobs set state = 'queued', attempts = 0, due_at = now(), claim = null, claimed_until = null, finished_at = null,
               progress = progress || case when kind = 'mirror' then '{"retry": true}' else '{}' end::jsonb
-        where id = $1 and (state = 'failed' or (kind = 'mirror' and state in ('queued', 'running') and error is not null))
+        where id = $id and (state = 'failed' or (kind = 'mirror' and state in ('queued', 'running') and error is not null))
        returning *),
      line as (${auditLine({ action: 'job.retry', detail: { job: id } }, 'changed', params)})
      select ${jobColumns} from changed`,

@@ -81,17 +81,21 @@ type Claimed = JobLine & { claim: string };
 /** The one that waits longest. Jobs that change rows of one table take turns: each counts what the one before has left. */
 async function claim(ctx: JobDeps): Promise<Claimed | undefined> {
   const [job] = await ctx.postgres.rows<Claimed>(
-    `update jobs set state = 'running', claim = $3, claimed_until = now() + $1 * interval '1 millisecond'
+    `update jobs set state = 'running', claim = $uuid, claimed_until = now() + $job_claim_ms * interval '1 millisecond'
       where id = (
         select id from jobs j
-         where buffer = $2 and state in ('queued', 'running') and due_at <= now() and (claimed_until is null or claimed_until < now())
+         where buffer = $buffer and state in ('queued', 'running') and due_at <= now() and (claimed_until is null or claimed_until < now())
            and not (kind in ('delete-rows', 'correct-rows') and exists (
                  select from jobs o
                   where o.dataset = j.dataset and o."table" = j."table" and o.n < j.n
                     and o.kind in ('delete-rows', 'correct-rows') and o.state in ('queued', 'running')))
          order by due_at, n limit 1 for update skip locked)
      returning ${jobColumns}, claim`,
-    [ctx.config.limits.job_claim_ms, ctx.config.TIMESTORE_KEY_PREFIX, crypto.randomUUID()],
+    {
+      job_claim_ms: ctx.config.limits.job_claim_ms,
+      buffer: ctx.config.TIMESTORE_KEY_PREFIX,
+      uuid: crypto.randomUUID(),
+    },
   );
   return job;
 }
@@ -101,8 +105,8 @@ async function whileHeardOf<Result>(ctx: JobDeps, job: Claimed, work: Promise<Re
   const { job_claim_ms } = ctx.config.limits;
   const renew = () => {
     const renewed = ctx.postgres.rows(
-      `update jobs set claimed_until = now() + $3 * interval '1 millisecond' where id = $1 and claim = $2`,
-      [job.id, job.claim, job_claim_ms],
+      `update jobs set claimed_until = now() + $job_claim_ms * interval '1 millisecond' where id = $id and claim = $claim`,
+      { id: job.id, claim: job.claim, job_claim_ms },
     );
     // Not heard of in time, somebody else begins the step as well: it may be done twice.
     renewed.catch((error) => ctx.log({ event: 'claim-unrenewed', job: job.id, ...describeError(error) }));
@@ -128,7 +132,7 @@ async function step<Deps extends JobDeps>(
     const outcome = await runAs(who, () => whileHeardOf(ctx, job, begin(ctx, steps, job, deadline_ms)));
     await ctx.postgres.transaction([
       // Divides by zero where somebody else has it by now: then nothing of this happens.
-      ['select 1 / count(*) from jobs where id = $1 and claim = $2', [job.id, job.claim]],
+      ['select 1 / count(*) from jobs where id = $id and claim = $claim', { id: job.id, claim: job.claim }],
       ...(outcome.alongside ?? []),
       onRecord(job, outcome),
     ]);
@@ -161,25 +165,30 @@ async function begin<Deps extends JobDeps>(
 function onRecord({ id }: Claimed, outcome: Outcome): Statement {
   if ('done' in outcome) {
     return [
-      `update jobs set state = 'done', result = $2::jsonb, error = null, claim = null, claimed_until = null,
+      `update jobs set state = 'done', result = $done::jsonb, error = null, claim = null, claimed_until = null,
               finished_at = now()
-        where id = $1`,
-      [id, toJsonb(outcome.done)],
+        where id = $id`,
+      { id, done: toJsonb(outcome.done) },
     ];
   }
   if ('failed' in outcome) {
     return [
-      `update jobs set state = 'failed', progress = $2::jsonb, error = $3, attempts = attempts + 1, claim = null,
+      `update jobs set state = 'failed', progress = $progress::jsonb, error = $failed, attempts = attempts + 1, claim = null,
               claimed_until = null, finished_at = now()
-        where id = $1`,
-      [id, toJsonb(outcome.progress), toText(outcome.failed)],
+        where id = $id`,
+      { id, progress: toJsonb(outcome.progress), failed: toText(outcome.failed) },
     ];
   }
   return [
-    `update jobs set progress = $2::jsonb, error = $4, attempts = 0, claim = null, claimed_until = null,
-            due_at = now() + $3 * interval '1 millisecond'
-      where id = $1`,
-    [id, toJsonb(outcome.progress), Math.round(outcome.wait_ms ?? 0), toText(outcome.error ?? '') || null],
+    `update jobs set progress = $progress::jsonb, error = $error, attempts = 0, claim = null, claimed_until = null,
+            due_at = now() + $wait_ms * interval '1 millisecond'
+      where id = $id`,
+    {
+      id,
+      progress: toJsonb(outcome.progress),
+      wait_ms: Math.round(outcome.wait_ms ?? 0),
+      error: toText(outcome.error ?? '') || null,
+    },
   ];
 }
 
@@ -190,16 +199,16 @@ async function giveBack(ctx: JobDeps, job: Claimed, error: unknown): Promise<voi
   const isOver = !mayPass || job.attempts + 1 >= (attempts_max[job.kind as JobKind] ?? attempts_max.others);
   const wait_ms = Math.min(retry_ms_max, 1_000 * 2 ** Math.min(job.attempts, 20));
   await ctx.postgres.rows(
-    `update jobs set attempts = attempts + 1, error = $3, claim = null, claimed_until = null, state = $4,
-            due_at = now() + $5 * interval '1 millisecond', finished_at = case when $4 = 'failed' then now() end
-      where id = $1 and claim = $2`,
-    [
-      job.id,
-      job.claim,
-      isKnown ? toText(error.message) : 'Something failed here. The job’s id finds it in the log.',
-      isOver ? 'failed' : 'running',
+    `update jobs set attempts = attempts + 1, error = $isKnown, claim = null, claimed_until = null, state = $isOver,
+            due_at = now() + $wait_ms * interval '1 millisecond', finished_at = case when $isOver = 'failed' then now() end
+      where id = $id and claim = $claim`,
+    {
+      id: job.id,
+      claim: job.claim,
+      isKnown: isKnown ? toText(error.message) : 'Something failed here. The job’s id finds it in the log.',
+      isOver: isOver ? 'failed' : 'running',
       wait_ms,
-    ],
+    },
   );
 }
 
@@ -207,8 +216,8 @@ async function giveBack(ctx: JobDeps, job: Claimed, error: unknown): Promise<voi
 async function nextIn_ms(ctx: JobDeps): Promise<number> {
   const [next] = await ctx.postgres.rows<{ in_ms: number | null }>(
     `select (extract(epoch from min(greatest(due_at, claimed_until)) - now()) * 1000)::float8 as in_ms
-       from jobs where buffer = $1 and state in ('queued', 'running')`,
-    [ctx.config.TIMESTORE_KEY_PREFIX],
+       from jobs where buffer = $buffer and state in ('queued', 'running')`,
+    { buffer: ctx.config.TIMESTORE_KEY_PREFIX },
   );
   return Math.max(again_ms, next?.in_ms ?? Number.POSITIVE_INFINITY);
 }
@@ -217,8 +226,8 @@ async function nextIn_ms(ctx: JobDeps): Promise<number> {
 export async function noteNext(ctx: JobDeps): Promise<void> {
   const [next] = await ctx.postgres.rows<{ due_ms: number | null }>(
     `select (extract(epoch from min(greatest(due_at, claimed_until))) * 1000)::float8 as due_ms
-       from jobs where buffer = $1 and state in ('queued', 'running')`,
-    [ctx.config.TIMESTORE_KEY_PREFIX],
+       from jobs where buffer = $buffer and state in ('queued', 'running')`,
+    { buffer: ctx.config.TIMESTORE_KEY_PREFIX },
   );
   if (next !== undefined && next.due_ms !== null) await noteJob(ctx, next.due_ms);
 }

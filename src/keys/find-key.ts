@@ -97,7 +97,7 @@ export const keyColumns = `id, name, secret_hash as hash, scopes, row_filter as 
   ${epochMs('revoked_at')} as "revokedAt_ms", replaced_by as "replacedBy"`;
 
 async function readKey(ctx: KeyDeps, id: string): Promise<Key | undefined> {
-  const [row] = await ctx.postgres.rows(`select ${keyColumns} from api_keys where id = $1`, [id]);
+  const [row] = await ctx.postgres.rows(`select ${keyColumns} from api_keys where id = $id`, { id });
   return row === undefined ? undefined : keySchema.parse(row);
 }
 
@@ -119,9 +119,9 @@ async function writeBuffered(ctx: KeyDeps, key: Key): Promise<Key> {
   if (newer === '') return key;
   const { revision, revokedAt_ms } = bufferedSchema.parse(JSON.parse(newer)).key;
   const [raised] = await ctx.postgres.rows(
-    `update api_keys set revision = $2::int + 1, revoked_at = coalesce(revoked_at, to_timestamp($3::float8 / 1000))
-      where id = $1 and revision < $2::int returning ${keyColumns}`,
-    [key.id, revision, revokedAt_ms],
+    `update api_keys set revision = $revision::int + 1, revoked_at = coalesce(revoked_at, to_timestamp($revokedAt_ms::float8 / 1000))
+      where id = $id and revision < $revision::int returning ${keyColumns}`,
+    { id: key.id, revision, revokedAt_ms },
   );
   // Else somebody has changed it since it was read.
   if (raised === undefined) return key;

@@ -11,9 +11,9 @@ export async function keysListing(ctx: KeyDeps, dataset: string): Promise<string
   const keys = await ctx.postgres.rows<{ id: string }>(
     `select id from api_keys k
       where revoked_at is null and exists (
-              select from jsonb_each(scopes) s where jsonb_typeof(s.value) = 'array' and s.value ? $1)
+              select from jsonb_each(scopes) s where jsonb_typeof(s.value) = 'array' and s.value ? $dataset)
       order by n limit ${keysInStep}`,
-    [dataset],
+    { dataset },
   );
   return keys.map(({ id }) => id);
 }
@@ -25,25 +25,25 @@ export async function keysListing(ctx: KeyDeps, dataset: string): Promise<string
 export function forgetDataset(dataset: string, ids: string[], job: string): Statement {
   return [
     `with less as (
-       select id, (select jsonb_object_agg(s.key, case when jsonb_typeof(s.value) = 'array' then s.value - $1::text else s.value end)
-                          filter (where jsonb_typeof(s.value) <> 'array' or s.value - $1::text <> '[]')
+       select id, (select jsonb_object_agg(s.key, case when jsonb_typeof(s.value) = 'array' then s.value - $dataset::text else s.value end)
+                          filter (where jsonb_typeof(s.value) <> 'array' or s.value - $dataset::text <> '[]')
                      from jsonb_each(scopes) s) as scopes
-         from api_keys where id = any($2)),
+         from api_keys where id = any($ids)),
      changed as (
        update api_keys k set scopes = coalesce(l.scopes, k.scopes), revision = k.revision + 1,
               revoked_at = coalesce(k.revoked_at, case when l.scopes is null then now() end)
          from less l where l.id = k.id
        returning k.id, k.scopes, k.revoked_at)
      insert into audit_log (actor, request_id, action, dataset, detail)
-     select $3, $4, case when revoked_at is null then 'key.change' else 'key.revoke' end, $1,
+     select $actor, $job, case when revoked_at is null then 'key.change' else 'key.revoke' end, $dataset,
             jsonb_build_object('key', id, 'scopes', scopes)
        from changed`,
-    [dataset, ids, currentActor().actor, job],
+    { dataset, ids, actor: currentActor().actor, job },
   ];
 }
 
 /** Tells all instances what is recorded of keys now; those that have seen them follow. Throws StoreError. */
 export async function reportKeys(ctx: KeyDeps, ids: string[]): Promise<void> {
-  const rows = await ctx.postgres.rows(`select ${keyColumns} from api_keys where id = any($1)`, [ids]);
+  const rows = await ctx.postgres.rows(`select ${keyColumns} from api_keys where id = any($ids)`, { ids });
   for (const row of rows) await rememberKey(ctx, keySchema.parse(row));
 }

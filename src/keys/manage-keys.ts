@@ -1,6 +1,7 @@
 import type * as z from 'zod';
 import { auditLine } from '../catalog/audit-log/statement.ts';
 import { ApiError, StoreError } from '../core/errors.ts';
+import type { Params } from '../stores/postgres/client.ts';
 import { ask } from '../stores/redis/client.ts';
 import type { KeyDeps } from './deps.ts';
 import { keyColumns, rememberKey } from './find-key.ts';
@@ -19,19 +20,19 @@ export type MadeKey = { key: Key; text: string };
 /** Throws StoreError when the catalogue is away. */
 export async function createKey(ctx: KeyDeps, { name, scopes, rowFilter, expiresAt_ms }: NewKey): Promise<MadeKey> {
   const { id, hash, text } = makeKey();
-  const params: unknown[] = [
+  const params: Params = {
     id,
     name,
     hash,
-    JSON.stringify(scopes),
-    rowFilter === null ? null : JSON.stringify(rowFilter),
+    scopes: JSON.stringify(scopes),
+    rowFilter: rowFilter === null ? null : JSON.stringify(rowFilter),
     expiresAt_ms,
-  ];
+  };
   const detail = { key: id, name, scopes, rowFilter, expiresAt_ms };
   const [row] = await ctx.postgres.rows(
     `with changed as (
        insert into api_keys (id, name, secret_hash, scopes, row_filter, expires_at)
-       values ($1, $2, $3, $4::jsonb, $5::jsonb, to_timestamp($6::float8 / 1000)) returning *),
+       values ($id, $name, $hash, $scopes::jsonb, $rowFilter::jsonb, to_timestamp($expiresAt_ms::float8 / 1000)) returning *),
      line as (${auditLine({ action: 'key.create', detail }, 'changed', params)})
      select ${keyColumns} from changed`,
     params,
@@ -45,8 +46,8 @@ export async function listKeys(
   { after, limit }: { after: number | undefined; limit: number },
 ): Promise<{ keys: Key[]; next: number | undefined }> {
   const rows = await ctx.postgres.rows<{ n: string }>(
-    `select n, ${keyColumns} from api_keys where $1::bigint is null or n < $1 order by n desc limit $2`,
-    [after ?? null, limit + 1],
+    `select n, ${keyColumns} from api_keys where $after::bigint is null or n < $after order by n desc limit $limit`,
+    { after: after ?? null, limit: limit + 1 },
   );
   const shown = rows.slice(0, limit);
   return {
@@ -57,7 +58,7 @@ export async function listKeys(
 
 /** Throws TimestoreError `not-found`; StoreError. */
 export async function findKeyRecord(ctx: KeyDeps, id: string): Promise<Key> {
-  const [row] = await ctx.postgres.rows(`select ${keyColumns} from api_keys where id = $1`, [id]);
+  const [row] = await ctx.postgres.rows(`select ${keyColumns} from api_keys where id = $id`, { id });
   if (row === undefined) throw noKey(id);
   return keySchema.parse(row);
 }
@@ -68,10 +69,10 @@ export async function findKeyRecord(ctx: KeyDeps, id: string): Promise<Key> {
  * @throws TimestoreError `not-found`; StoreError, also when it is on record and instances could not be told
  */
 export async function revokeKey(ctx: KeyDeps, id: string): Promise<Key> {
-  const params: unknown[] = [id];
+  const params: Params = { id };
   const [row] = await ctx.postgres.rows(
     `with changed as (
-       update api_keys set revoked_at = coalesce(revoked_at, now()), revision = revision + 1 where id = $1 returning *),
+       update api_keys set revoked_at = coalesce(revoked_at, now()), revision = revision + 1 where id = $id returning *),
      line as (${auditLine({ action: 'key.revoke', detail: { key: id } }, 'changed', params)})
      select ${keyColumns} from changed`,
     params,
@@ -91,7 +92,7 @@ export async function rotateKey(ctx: KeyDeps, id: string, overlap_s: number): Pr
   // Before anything is on record: the new key's text can be told only once.
   await ask(() => ctx.redis.ping());
   const made = makeKey();
-  const params: unknown[] = [id, made.id, overlap_s];
+  const params: Params = { id, newId: made.id, overlap_s };
   const line = auditLine(
     { action: 'key.rotate', detail: { key: id, replacedBy: made.id, overlap_s } },
     'changed',
@@ -100,17 +101,17 @@ export async function rotateKey(ctx: KeyDeps, id: string, overlap_s: number): Pr
   const rows = await ctx.postgres.transaction([
     [
       `insert into api_keys (id, name, secret_hash, scopes, row_filter, expires_at)
-       select $2, name, $3, scopes, row_filter, expires_at from api_keys
-        where id = $1 and revoked_at is null and replaced_by is null and (expires_at is null or expires_at > now())
+       select $newId, name, $hash, scopes, row_filter, expires_at from api_keys
+        where id = $id and revoked_at is null and replaced_by is null and (expires_at is null or expires_at > now())
           for update
        returning ${keyColumns}`,
-      [id, made.id, made.hash],
+      { id, newId: made.id, hash: made.hash },
     ],
     [
       `with changed as (
-         update api_keys set replaced_by = $2, revision = revision + 1,
-                expires_at = least(expires_at, now() + make_interval(secs => $3))
-          where id = $1 and replaced_by is null and exists (select from api_keys as made where made.id = $2)
+         update api_keys set replaced_by = $newId, revision = revision + 1,
+                expires_at = least(expires_at, now() + make_interval(secs => $overlap_s))
+          where id = $id and replaced_by is null and exists (select from api_keys as made where made.id = $newId)
          returning *),
        line as (${line})
        select ${keyColumns} from changed`,
@@ -118,8 +119,8 @@ export async function rotateKey(ctx: KeyDeps, id: string, overlap_s: number): Pr
     ],
     // What the old key saved is the new one's.
     [
-      'update saved_queries set saved_by = $2 where saved_by = $1 and exists (select from api_keys where id = $2)',
-      [id, made.id],
+      'update saved_queries set saved_by = $newId where saved_by = $id and exists (select from api_keys where id = $newId)',
+      { id, newId: made.id },
     ],
   ]);
   const [created, ended] = rows.map(([row]) => row);

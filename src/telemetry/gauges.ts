@@ -106,9 +106,9 @@ export async function auditGauges(ctx: TelemetryDeps): Promise<Sample[]> {
 export async function catalogueGauges(ctx: TelemetryDeps): Promise<Sample[]> {
   const [jobs = [], drifts = [], oldest = [], backups = [], mirrors = []] = await ctx.postgres.transaction([
     [
-      `select state, count(*)::int as n from jobs where buffer = $1 and state in ('queued', 'running', 'failed')
+      `select state, count(*)::int as n from jobs where buffer = $buffer and state in ('queued', 'running', 'failed')
         group by state`,
-      [ctx.config.TIMESTORE_KEY_PREFIX],
+      { buffer: ctx.config.TIMESTORE_KEY_PREFIX },
     ],
     [
       `select dataset, name, (select count(*)::int from jsonb_array_elements(drift) d where not (d->>'mended')::boolean) as n
@@ -122,9 +122,9 @@ export async function catalogueGauges(ctx: TelemetryDeps): Promise<Sample[]> {
       `select dataset, "table",
               extract(epoch from now() - coalesce(to_timestamp((progress->>'caughtUp_ms')::float8 / 1000), created_at))::float8 as age_s,
               (select count(*)::int from jsonb_each(coalesce(progress->'lanes', '{}')) l where l.value ? 'stopped') as stopped
-         from jobs where kind = 'mirror' and buffer = $1 and state in ('queued', 'running', 'failed')
+         from jobs where kind = 'mirror' and buffer = $buffer and state in ('queued', 'running', 'failed')
         order by dataset, "table" limit ${lanes_max}`,
-      [ctx.config.TIMESTORE_KEY_PREFIX],
+      { buffer: ctx.config.TIMESTORE_KEY_PREFIX },
     ],
   ]);
   const states = new Map(jobs.map(({ state, n }) => [state, Number(n)]));

@@ -40,14 +40,14 @@ export const mutations: Mutation[] = [
   {
     rule: 'the author of a saved query',
     file: 'src/query/sql/saved-queries.ts',
-    from: 'where saved_queries.saved_by = $6 or $7::boolean',
-    to: 'where $6::text is not null or $7::boolean',
+    from: 'where saved_queries.saved_by = $id or $isAdmin::boolean',
+    to: 'where $id::text is not null or $isAdmin::boolean',
     suite: 'test/integration/http/authorisation.test.ts',
   },
   {
     rule: 'tables are chosen before they are counted into pages',
     file: 'src/query/sql/tables.ts',
-    from: 'and ($3::text[] is null or t.dataset = any($3))',
+    from: 'and ($datasets::text[] is null or t.dataset = any($datasets))',
     to: 'and ($3::text[] is null or true)',
     suite: 'test/integration/http/authorisation.test.ts',
   },
@@ -117,7 +117,7 @@ export const mutations: Mutation[] = [
   {
     rule: 'a drop is of one life',
     file: 'src/operations/lifecycle/drop.ts',
-    from: 'and name = $2 and life = $3 and',
+    from: 'and name = $table and life = $life and',
     to: 'and name = $2 and coalesce($3::int, 0) >= 0 and',
     suite: 'test/integration/catalogue/next-life.test.ts',
   },
@@ -1434,7 +1434,7 @@ export const mutations: Mutation[] = [
   {
     rule: 'a revoked key stays revoked when the catalogue is set back',
     file: 'src/keys/find-key.ts',
-    from: 'revoked_at = coalesce(revoked_at, to_timestamp($3::float8 / 1000))',
+    from: 'revoked_at = coalesce(revoked_at, to_timestamp($revokedAt_ms::float8 / 1000))',
     to: 'revoked_at = coalesce(revoked_at, case when $3::float8 < 0 then now() end)',
     suite: 'test/integration/catalogue/set-back.test.ts',
   },

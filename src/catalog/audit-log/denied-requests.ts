@@ -52,9 +52,9 @@ export class DeniedRequests {
       ctx.postgres.rows(
         `insert into audit_log (actor, request_id, action, outcome, dataset, count, detail)
          select actor, "requestId", action, 'refused', dataset, count, jsonb_build_object('code', code)
-           from jsonb_to_recordset($1::jsonb)
+           from jsonb_to_recordset($some::jsonb)
              as line(actor text, "requestId" text, action text, dataset text, count integer, code text)`,
-        [JSON.stringify(some)],
+        { some: JSON.stringify(some) },
       );
     // The log of requests has those that are not recorded one by one.
     try {

@@ -34,22 +34,22 @@ export async function readLog(ctx: CatalogDeps, filter: LogFilter, limit: number
   const rows = await ctx.postgres.rows<LogLine & { n: string }>(
     `select n, ${epochMs('at')} as at_ms, actor, request_id as "requestId", action, outcome, dataset, "table", count, detail
        from audit_log
-      where ($1::bigint is null or n < $1) and ($2::text is null or dataset = $2) and ($3::text is null or actor = $3)
-        and ($4::text is null or action = $4) and ($5::text is null or outcome = $5)
-        and ($6::float8 is null or at >= to_timestamp($6 / 1000)) and ($7::float8 is null or at < to_timestamp($7 / 1000))
-        and ($8::text[] is null or (dataset = any($8) and dataset_life = life_of_dataset(dataset)))
-      order by n desc limit $9`,
-    [
-      before ?? null,
-      dataset ?? null,
-      actor ?? null,
-      action ?? null,
-      outcome ?? null,
-      from_ms ?? null,
-      to_ms ?? null,
-      datasets ?? null,
+      where ($before::bigint is null or n < $before) and ($dataset::text is null or dataset = $dataset) and ($actor::text is null or actor = $actor)
+        and ($action::text is null or action = $action) and ($outcome::text is null or outcome = $outcome)
+        and ($from_ms::float8 is null or at >= to_timestamp($from_ms / 1000)) and ($to_ms::float8 is null or at < to_timestamp($to_ms / 1000))
+        and ($datasets::text[] is null or (dataset = any($datasets) and dataset_life = life_of_dataset(dataset)))
+      order by n desc limit $limit`,
+    {
+      before: before ?? null,
+      dataset: dataset ?? null,
+      actor: actor ?? null,
+      action: action ?? null,
+      outcome: outcome ?? null,
+      from_ms: from_ms ?? null,
+      to_ms: to_ms ?? null,
+      datasets: datasets ?? null,
       limit,
-    ],
+    },
   );
   return rows.map((row) => ({ ...row, n: Number(row.n), detail: fromJsonb(row.detail) }));
 }

@@ -1,4 +1,5 @@
 import { currentActor } from '../../core/request-context.ts';
+import type { Params } from '../../stores/postgres/client.ts';
 import { toJsonb } from '../../stores/postgres/jsonb.ts';
 import type { CatalogDeps } from '../deps.ts';
 
@@ -15,19 +16,21 @@ export type Line = {
  * The statement that writes a line of the audit log for each row of `from`, a common table expression of the change
  * itself: a change and its line are one statement, so there is none without the other.
  *
- * @param params of the whole statement; the line's are added
+ * @param params of the whole statement; those of the line are added, under names that begin with that of `from`
  */
-export function auditLine({ action, dataset, table, detail = {} }: Line, from: string, params: unknown[]): string {
-  const { actor, requestId } = currentActor();
-  const at = params.length;
-  params.push(actor, requestId, action, dataset ?? null, table ?? null, toJsonb(detail));
+export function auditLine({ action, dataset, table, detail = {} }: Line, from: string, params: Params): string {
+  const line = { ...currentActor(), action, dataset: dataset ?? null, table: table ?? null, detail: toJsonb(detail) };
+  for (const name of columns) params[`${from}_${name}`] = line[name];
+  const named = (name: Column) => `$${from}_${name}::${name === 'detail' ? 'jsonb' : 'text'}`;
   return `insert into audit_log (actor, request_id, action, dataset, "table", detail)
-    select $${at + 1}::text, $${at + 2}::text, $${at + 3}::text, $${at + 4}::text, $${at + 5}::text, $${at + 6}::jsonb
-      from ${from}`;
+    select ${columns.map(named).join(', ')} from ${from}`;
 }
+
+const columns = ['actor', 'requestId', 'action', 'dataset', 'table', 'detail'] as const;
+type Column = (typeof columns)[number];
 
 /** The same for what changes nothing in the catalogue: before it is done, so that nothing is done without. Throws StoreError. */
 export async function recordLine(ctx: CatalogDeps, line: Line): Promise<void> {
-  const params: unknown[] = [];
+  const params: Params = {};
   await ctx.postgres.rows(`with one as (select 1) ${auditLine(line, 'one', params)}`, params);
 }

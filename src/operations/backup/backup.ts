@@ -148,11 +148,11 @@ async function writeManifests(
       `select m.id, to_jsonb(m) as line,
               (select coalesce(jsonb_agg(to_jsonb(p)), '[]') from manifest_partitions p where p.manifest_id = m.id) as partitions
          from manifests m
-        where m.dataset = $1 and m.physical_table = $2 and m.id > $4
-          and exists (select from jsonb_to_recordset($3::jsonb) as u(lane integer, seq bigint)
+        where m.dataset = $dataset and m.physical_table = $physical and m.id > $lastManifest
+          and exists (select from jsonb_to_recordset($until::jsonb) as u(lane integer, seq bigint)
                        where u.lane = m.lane and m.seq_to <= u.seq)
         order by m.id limit ${manifestsInPage}`,
-      [dataset, physical, JSON.stringify(current.until), lastManifest],
+      { dataset, physical, until: JSON.stringify(current.until), lastManifest },
     );
     const last = manifests.at(-1);
     if (last === undefined) return { ...current, pages, lastManifest, hasManifests: true };
@@ -171,9 +171,9 @@ async function begin(ctx: OperationDeps, { request }: JobOf<'backup'>): Promise<
   const { datasets } = request as { datasets?: string[] };
   const tables = await ctx.postgres.rows<{ dataset: string; name: string }>(
     `select t.dataset, t.name from tables t join datasets d on d.name = t.dataset
-      where t.dropped_at is null and 'deleting' not in (t.state, d.state) and ($1::text[] is null or t.dataset = any($1))
+      where t.dropped_at is null and 'deleting' not in (t.state, d.state) and ($datasets::text[] is null or t.dataset = any($datasets))
       order by t.dataset, t.name`,
-    [datasets ?? null],
+    { datasets: datasets ?? null },
   );
   return { startedAt: new Date(ctx.now()).toISOString(), tables: tables.map((table) => ({ ...table, rows: null })) };
 }
@@ -201,14 +201,20 @@ async function recordOf(
   partitions: Record<string, z.output<typeof content>>,
   manifestPages: number,
 ): Promise<z.input<typeof tableRecord>> {
-  const key = [dataset, name, life];
+  const key = { dataset, name, life };
   const [tables = [], schemaVersions = [], lanes = [], deletions = []] = await ctx.postgres.transaction([
-    ['select definition, state, schema_version from tables where dataset = $1 and name = $2 and life = $3', key],
-    ['select to_jsonb(s) as line from schema_versions s where dataset = $1 and name = $2 and life = $3', key],
-    ['select to_jsonb(l) as line from lanes l where dataset = $1 and name = $2 and life = $3', key],
     [
-      'select to_jsonb(d) as line from deletions d where dataset = $1 and physical_table = $2 and done_at is not null',
-      [dataset, physicalName(name, life)],
+      'select definition, state, schema_version from tables where dataset = $dataset and name = $name and life = $life',
+      key,
+    ],
+    [
+      'select to_jsonb(s) as line from schema_versions s where dataset = $dataset and name = $name and life = $life',
+      key,
+    ],
+    ['select to_jsonb(l) as line from lanes l where dataset = $dataset and name = $name and life = $life', key],
+    [
+      'select to_jsonb(d) as line from deletions d where dataset = $dataset and physical_table = $physical and done_at is not null',
+      { dataset, physical: physicalName(name, life) },
     ],
   ]);
   const linesOf = (rows: Record<string, unknown>[]) => rows.map(({ line }) => line as Record<string, unknown>);
@@ -234,14 +240,14 @@ async function finish(
   { startedAt, tables }: Progress,
 ): Promise<Outcome> {
   const { datasets: chosen } = request as { datasets?: string[] };
-  const which = [chosen ?? null];
+  const which = { chosen: chosen ?? null };
   const [datasets = [], savedQueries = [], keys = []] = await ctx.postgres.transaction([
     [
-      'select to_jsonb(d) as line from datasets d where dropped_at is null and ($1::text[] is null or name = any($1))',
+      'select to_jsonb(d) as line from datasets d where dropped_at is null and ($chosen::text[] is null or name = any($chosen))',
       which,
     ],
-    ['select to_jsonb(s) as line from saved_queries s where $1::text[] is null or dataset = any($1)', which],
-    ['select to_jsonb(k) as line from api_keys k where $1::text[] is null', which],
+    ['select to_jsonb(s) as line from saved_queries s where $chosen::text[] is null or dataset = any($chosen)', which],
+    ['select to_jsonb(k) as line from api_keys k where $chosen::text[] is null', which],
   ]);
   const linesOf = (rows: Record<string, unknown>[]) => rows.map(({ line }) => line as Record<string, unknown>);
   const counted = tables.map((table) => ({

@@ -97,9 +97,9 @@ async function restoreHidden(
     await recordManifests(ctx, table, record.life, await ctx.objects.get(manifestKey(id, dataset, name, page)));
   }
   await ctx.postgres.rows(
-    `update tables set state = $3, definition = $4::jsonb || jsonb_build_object('shards', definition->'shards'), revision = revision + 1
-      where dataset = $1 and name = $2 and dropped_at is null and state = 'deleting'`,
-    [dataset, name, record.state, JSON.stringify(record.definition)],
+    `update tables set state = $state, definition = $definition::jsonb || jsonb_build_object('shards', definition->'shards'), revision = revision + 1
+      where dataset = $dataset and name = $name and dropped_at is null and state = 'deleting'`,
+    { dataset, name, state: record.state, definition: JSON.stringify(record.definition) },
   );
   return undefined;
 }
@@ -110,9 +110,9 @@ async function begin(ctx: OperationDeps, { request }: JobOf<'restore'>, id: stri
   const isChosen = (dataset: unknown) => chosen === undefined || chosen.includes(String(dataset));
   const tables = backup.tables.filter(({ dataset }) => isChosen(dataset));
   const there = await ctx.postgres.rows<{ dataset: string; name: string }>(
-    `select dataset, name from tables t join jsonb_to_recordset($1::jsonb) as b(dataset text, name text) using (dataset, name)
+    `select dataset, name from tables t join jsonb_to_recordset($tables::jsonb) as b(dataset text, name text) using (dataset, name)
       where t.dropped_at is null`,
-    [JSON.stringify(tables)],
+    { tables: JSON.stringify(tables) },
   );
   if (there.length > 0) {
     const told = there.slice(0, 5).map(({ dataset, name }) => `${dataset}.${name}`);
@@ -126,24 +126,24 @@ async function begin(ctx: OperationDeps, { request }: JobOf<'restore'>, id: stri
     [
       `insert into datasets as known (name, title, state, retention, quota, created_at)
        select name, title, case when state = 'deleting' then 'active' else state end, retention, quota, created_at
-         from jsonb_populate_recordset(null::datasets, $1::jsonb)
+         from jsonb_populate_recordset(null::datasets, $datasets::jsonb)
        on conflict (name) do update
          set title = excluded.title, state = excluded.state, retention = excluded.retention, quota = excluded.quota,
              created_at = excluded.created_at, dropped_at = null, delete_at = null, revision = known.revision + 1
          where known.dropped_at is not null`,
-      [JSON.stringify(datasets)],
+      { datasets: JSON.stringify(datasets) },
     ],
     [
       `insert into saved_queries (dataset, name, sql, description, params, saved_at, saved_by)
-       select dataset, name, sql, description, params, saved_at, saved_by from jsonb_populate_recordset(null::saved_queries, $1::jsonb)
+       select dataset, name, sql, description, params, saved_at, saved_by from jsonb_populate_recordset(null::saved_queries, $queries::jsonb)
        on conflict do nothing`,
-      [JSON.stringify(backup.savedQueries.filter(({ dataset }) => isChosen(dataset)))],
+      { queries: JSON.stringify(backup.savedQueries.filter(({ dataset }) => isChosen(dataset))) },
     ],
     [
       `insert into api_keys (id, name, secret_hash, scopes, row_filter, revision, created_at, expires_at, revoked_at)
        select id, name, secret_hash, scopes, row_filter, revision, created_at, expires_at, revoked_at
-         from jsonb_populate_recordset(null::api_keys, $1::jsonb) on conflict do nothing`,
-      [JSON.stringify(chosen === undefined ? backup.keys : [])],
+         from jsonb_populate_recordset(null::api_keys, $chosen::jsonb) on conflict do nothing`,
+      { chosen: JSON.stringify(chosen === undefined ? backup.keys : []) },
     ],
   ]);
   for (const { name } of datasets) await applyQuota(ctx, String(name));
@@ -156,12 +156,12 @@ async function recordTable(ctx: OperationDeps, record: z.output<typeof tableReco
   // What the hot buffer has of a table of that name may be of a life that the catalogue knows nothing of.
   await ask(() => ctx.redis.del(ctx.keys.table(dataset, name)));
   const [known] = await ctx.postgres.rows<{ life: number | null }>(
-    'select max(life) as life from tables where dataset = $1 and name = $2',
-    [dataset, name],
+    'select max(life) as life from tables where dataset = $dataset and name = $name',
+    { dataset, name },
   );
   const [living] = await ctx.postgres.rows<{ life: number }>(
-    `select life from tables where dataset = $1 and name = $2 and dropped_at is null and state = 'deleting' and delete_at is null`,
-    [dataset, name],
+    `select life from tables where dataset = $dataset and name = $name and dropped_at is null and state = 'deleting' and delete_at is null`,
+    { dataset, name },
   );
   const life = living?.life ?? (known?.life === null || known === undefined ? record.life : known.life + 1);
   // Lanes are where this deployment has shards, whatever the one had that was backed up.
@@ -171,25 +171,31 @@ async function recordTable(ctx: OperationDeps, record: z.output<typeof tableReco
   await ctx.postgres.transaction([
     [
       `insert into tables (dataset, name, life, definition, schema_version, state)
-       values ($1, $2, $3, $4::jsonb, $5, 'deleting') on conflict do nothing`,
+       values ($dataset, $name, $life, $definition::jsonb, $schemaVersion, 'deleting') on conflict do nothing`,
       // Without a retention at first: rows that are past it would be gone before they are compared.
-      [dataset, name, life, JSON.stringify({ ...record.definition, retention: null, shards }), record.schemaVersion],
+      {
+        dataset,
+        name,
+        life,
+        definition: JSON.stringify({ ...record.definition, retention: null, shards }),
+        schemaVersion: record.schemaVersion,
+      },
     ],
     [
-      `insert into schema_versions select * from jsonb_populate_recordset(null::schema_versions, $1::jsonb)
+      `insert into schema_versions select * from jsonb_populate_recordset(null::schema_versions, $lines::jsonb)
        on conflict do nothing`,
-      [inLife(record.schemaVersions)],
+      { lines: inLife(record.schemaVersions) },
     ],
     [
-      'insert into lanes select * from jsonb_populate_recordset(null::lanes, $1::jsonb) on conflict do nothing',
-      [inLife(record.lanes)],
+      'insert into lanes select * from jsonb_populate_recordset(null::lanes, $lines::jsonb) on conflict do nothing',
+      { lines: inLife(record.lanes) },
     ],
     [
       `insert into deletions (dataset, physical_table, lane, partition, rows, deleted_at, job, done_at)
-       select dataset, $2, lane, partition, rows, deleted_at, coalesce(job, 'before') || ' restored ' || id, done_at
-         from jsonb_populate_recordset(null::deletions, $1::jsonb)
+       select dataset, $physical, lane, partition, rows, deleted_at, coalesce(job, 'before') || ' restored ' || id, done_at
+         from jsonb_populate_recordset(null::deletions, $deletions::jsonb)
        on conflict do nothing`,
-      [JSON.stringify(record.deletions), physicalName(name, life)],
+      { deletions: JSON.stringify(record.deletions), physical: physicalName(name, life) },
     ],
   ]);
 }
@@ -208,13 +214,13 @@ async function recordManifests(
   const moved = (id: unknown) => String(id).replace(`${dataset}/${was}/`, `${dataset}/${physical}/`);
   await ctx.postgres.transaction([
     [
-      'insert into manifests select * from jsonb_populate_recordset(null::manifests, $1::jsonb) on conflict do nothing',
-      [JSON.stringify(manifests.map((line) => ({ ...line, id: moved(line.id), physical_table: physical })))],
+      'insert into manifests select * from jsonb_populate_recordset(null::manifests, $lines::jsonb) on conflict do nothing',
+      { lines: JSON.stringify(manifests.map((line) => ({ ...line, id: moved(line.id), physical_table: physical }))) },
     ],
     [
-      `insert into manifest_partitions select * from jsonb_populate_recordset(null::manifest_partitions, $1::jsonb)
+      `insert into manifest_partitions select * from jsonb_populate_recordset(null::manifest_partitions, $lines::jsonb)
        on conflict do nothing`,
-      [JSON.stringify(partitions.map((line) => ({ ...line, manifest_id: moved(line.manifest_id) })))],
+      { lines: JSON.stringify(partitions.map((line) => ({ ...line, manifest_id: moved(line.manifest_id) }))) },
     ],
   ]);
 }

@@ -1,7 +1,7 @@
 import { auditLine } from '../../catalog/audit-log/statement.ts';
 import { ApiError } from '../../core/errors.ts';
 import type { JobOf } from '../../jobs/job.ts';
-import { epochMs, type Statement } from '../../stores/postgres/client.ts';
+import { epochMs, type Params, type Statement } from '../../stores/postgres/client.ts';
 import { pagesOf } from '../../stores/s3/list-pages.ts';
 import type { OperationDeps } from '../deps.ts';
 import type { ExportFormat } from './day.ts';
@@ -45,23 +45,23 @@ export function publishExport(
   const { watermark, columns, objects, rows, bytes, life, start_ms = null, end_ms = null } = what;
   return [
     `insert into exports (id, dataset, "table", format, time_from, time_to, watermark, columns, rows, bytes, objects, actor, life)
-     values ($1, $2, $3, $4, to_timestamp($5::float8 / 1000), to_timestamp($6::float8 / 1000), $7, $8::jsonb, $9, $10, $11::jsonb, $12, $13)
+     values ($id, $dataset, $table, $format, to_timestamp($start_ms::float8 / 1000), to_timestamp($end_ms::float8 / 1000), $watermark, $columns::jsonb, $rows, $bytes, $objects::jsonb, $actor, $life)
      on conflict (id) do nothing`,
-    [
-      job.id,
-      job.dataset,
-      job.table,
-      job.request.format,
+    {
+      id: job.id,
+      dataset: job.dataset,
+      table: job.table,
+      format: job.request.format,
       start_ms,
       end_ms,
       watermark,
-      JSON.stringify(columns),
+      columns: JSON.stringify(columns),
       rows,
       bytes,
-      JSON.stringify(objects),
-      job.actor,
+      objects: JSON.stringify(objects),
+      actor: job.actor,
       life,
-    ],
+    },
   ];
 }
 
@@ -75,8 +75,8 @@ export async function exportsOfLife(
 ): Promise<Export[]> {
   return await ctx.postgres.rows<Export>(
     `select ${columnsSql} from exports
-      where dataset = $1 and "table" = $2 and coalesce(life, 0) <= $3 order by n limit $4`,
-    [dataset, table, life, limit],
+      where dataset = $dataset and "table" = $table and coalesce(life, 0) <= $life order by n limit $limit`,
+    { dataset, table, life, limit },
   );
 }
 
@@ -98,16 +98,16 @@ export async function listExports(
 ): Promise<Export[]> {
   return await ctx.postgres.rows<Export>(
     `select ${columnsSql} from exports
-      where ($1::bigint is null or n < $1) and ($2::text is null or dataset = $2) and ($3::text is null or "table" = $3)
-        and ($4::text[] is null or (dataset = any($4) and dataset_life = life_of_dataset(dataset)))
-      order by n desc limit $5`,
-    [before ?? null, dataset ?? null, table ?? null, of ?? null, limit],
+      where ($before::bigint is null or n < $before) and ($dataset::text is null or dataset = $dataset) and ($table::text is null or "table" = $table)
+        and ($datasets::text[] is null or (dataset = any($datasets) and dataset_life = life_of_dataset(dataset)))
+      order by n desc limit $limit`,
+    { before: before ?? null, dataset: dataset ?? null, table: table ?? null, datasets: of ?? null, limit },
   );
 }
 
 /** Throws TimestoreError `not-found`; StoreError. */
 export async function readExport(ctx: OperationDeps, id: string): Promise<Export> {
-  const [found] = await ctx.postgres.rows<Export>(`select ${columnsSql} from exports where id = $1`, [id]);
+  const [found] = await ctx.postgres.rows<Export>(`select ${columnsSql} from exports where id = $id`, { id });
   if (found === undefined) throw new ApiError('not-found', `There is no export ${id}.`);
   return found;
 }
@@ -120,14 +120,14 @@ export async function readExport(ctx: OperationDeps, id: string): Promise<Export
  */
 export async function removeExport(ctx: OperationDeps, found: Export, folder: string): Promise<void> {
   for await (const page of pagesOf(ctx.objects, folder)) for (const { key } of page) await ctx.objects.remove(key);
-  const params: unknown[] = [found.id];
+  const params: Params = { id: found.id };
   const line = auditLine(
     { action: 'export.delete', dataset: found.dataset, table: found.table, detail: { export: found.id } },
     'changed',
     params,
   );
   await ctx.postgres.rows(
-    `with changed as (delete from exports where id = $1 returning id), line as (${line}) select id from changed`,
+    `with changed as (delete from exports where id = $id returning id), line as (${line}) select id from changed`,
     params,
   );
 }

@@ -3,7 +3,7 @@ import { ApiError } from '../../core/errors.ts';
 import { physicalName } from '../../core/identifiers.ts';
 import { describeError } from '../../core/log.ts';
 import { currentActor, runAs } from '../../core/request-context.ts';
-import { epochMs } from '../../stores/postgres/client.ts';
+import { epochMs, type Params } from '../../stores/postgres/client.ts';
 import type { OperationDeps } from '../deps.ts';
 import type { ExportFormat } from './day.ts';
 import { scheduleExport } from './export.ts';
@@ -33,16 +33,16 @@ export async function setSchedule(
   schedule: Pick<ExportSchedule, 'dataset' | 'table' | 'hour' | 'days' | 'format' | 'columns'>,
 ): Promise<ExportSchedule> {
   const { dataset, table, hour, days, format, columns } = schedule;
-  const params: unknown[] = [
+  const params: Params = {
     dataset,
     table,
     hour,
     days,
     format,
-    columns === null ? null : JSON.stringify(columns),
-    currentActor().actor,
-    ctx.config.TIMESTORE_KEY_PREFIX,
-  ];
+    columns: columns === null ? null : JSON.stringify(columns),
+    actor: currentActor().actor,
+    buffer: ctx.config.TIMESTORE_KEY_PREFIX,
+  };
   const line = auditLine(
     { action: 'export.schedule', dataset, table, detail: { hour, days, format } },
     'changed',
@@ -51,9 +51,9 @@ export async function setSchedule(
   const [set] = await ctx.postgres.rows<ExportSchedule>(
     `with changed as (
        insert into export_schedules (dataset, "table", hour, days, format, columns, actor, buffer, life, next_at)
-       select $1, $2, $3, $4, $5, $6::jsonb, $7, $8, life, today + case when today <= now() then interval '1 day' else '0' end
-         from (select date_trunc('day', now(), 'UTC') + $3 * interval '1 hour' as today) as day, tables
-        where dataset = $1 and name = $2 and dropped_at is null and state <> 'deleting'
+       select $dataset, $table, $hour, $days, $format, $columns::jsonb, $actor, $buffer, life, today + case when today <= now() then interval '1 day' else '0' end
+         from (select date_trunc('day', now(), 'UTC') + $hour * interval '1 hour' as today) as day, tables
+        where dataset = $dataset and name = $table and dropped_at is null and state <> 'deleting'
        on conflict (buffer, dataset, "table") do update set hour = excluded.hour, days = excluded.days,
          life = excluded.life, format = excluded.format, columns = excluded.columns, actor = excluded.actor, next_at = excluded.next_at
        returning *),
@@ -67,11 +67,11 @@ export async function setSchedule(
 
 /** Whether there was one. */
 export async function removeSchedule(ctx: OperationDeps, dataset: string, table: string): Promise<boolean> {
-  const params: unknown[] = [dataset, table, ctx.config.TIMESTORE_KEY_PREFIX];
+  const params: Params = { dataset, table, buffer: ctx.config.TIMESTORE_KEY_PREFIX };
   const line = auditLine({ action: 'export.unschedule', dataset, table }, 'changed', params);
   const removed = await ctx.postgres.rows(
     `with changed as (
-       delete from export_schedules where dataset = $1 and "table" = $2 and buffer = $3 returning dataset),
+       delete from export_schedules where dataset = $dataset and "table" = $table and buffer = $buffer returning dataset),
      line as (${line})
      select dataset from changed`,
     params,
@@ -83,8 +83,8 @@ export async function removeSchedule(ctx: OperationDeps, dataset: string, table:
 export async function listSchedules(ctx: OperationDeps, of: string[] | undefined): Promise<ExportSchedule[]> {
   return await ctx.postgres.rows<ExportSchedule>(
     `select ${columnsSql} from export_schedules
-      where buffer = $1 and ($2::text[] is null or dataset = any($2)) order by dataset, "table" limit 1000`,
-    [ctx.config.TIMESTORE_KEY_PREFIX, of ?? null],
+      where buffer = $buffer and ($datasets::text[] is null or dataset = any($datasets)) order by dataset, "table" limit 1000`,
+    { buffer: ctx.config.TIMESTORE_KEY_PREFIX, datasets: of ?? null },
   );
 }
 
@@ -101,16 +101,16 @@ export async function exportDue(ctx: OperationDeps): Promise<number> {
   let begun = 0;
   for (let n = 0; n < inPass; n += 1) {
     const [due] = await ctx.postgres.rows<ExportSchedule>(
-      `select ${columnsSql} from export_schedules where buffer = $1 and next_at <= now() order by next_at limit 1`,
-      [buffer],
+      `select ${columnsSql} from export_schedules where buffer = $buffer and next_at <= now() order by next_at limit 1`,
+      { buffer },
     );
     if (due === undefined) break;
     begun += (await beginScheduled(ctx, due)) ? 1 : 0;
     // Only if nobody has moved it meanwhile.
     await ctx.postgres.rows(
       `update export_schedules set next_at = next_at + interval '1 day'
-        where buffer = $1 and dataset = $2 and "table" = $3 and next_at = to_timestamp($4::float8 / 1000)`,
-      [buffer, due.dataset, due.table, due.nextAt_ms],
+        where buffer = $buffer and dataset = $dataset and "table" = $table and next_at = to_timestamp($nextAt_ms::float8 / 1000)`,
+      { buffer, dataset: due.dataset, table: due.table, nextAt_ms: due.nextAt_ms },
     );
   }
   return begun;

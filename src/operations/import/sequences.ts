@@ -28,9 +28,9 @@ export async function chooseSeal(
   chunks: number,
 ): Promise<{ seal: ImportSeal; receivedAt_ms: number } | undefined> {
   const [other] = await node.postgres.rows(
-    `select id from jobs where kind = 'import' and dataset = $1 and "table" = $2 and state in ('queued', 'running', 'failed')
-        and progress ? 'seal' and (progress->>'life')::int = $3 and id <> $4`,
-    [table.dataset, table.name, table.life, job.id],
+    `select id from jobs where kind = 'import' and dataset = $dataset and "table" = $name and state in ('queued', 'running', 'failed')
+        and progress ? 'seal' and (progress->>'life')::int = $life and id <> $id`,
+    { dataset: table.dataset, name: table.name, life: table.life, id: job.id },
   );
   if (other !== undefined) return undefined;
   // What was read is at this shard, and goes into one of its lanes.
@@ -57,9 +57,16 @@ async function growLanes(node: OperationNode, seen: Table, readLanes: number): P
   const { dataset, name, life, shards } = seen;
   await node.postgres.rows(
     `update tables set revision = revision + 1,
-            definition = definition || jsonb_build_object('readLanes', $4::int, 'shards', $5::jsonb)
-      where dataset = $1 and name = $2 and life = $3 and (definition->>'readLanes')::int = $6 and $6 < $4::int`,
-    [dataset, name, life, readLanes, JSON.stringify([...shards, node.shard].slice(0, readLanes)), seen.readLanes],
+            definition = definition || jsonb_build_object('readLanes', $readLanes::int, 'shards', $shards::jsonb)
+      where dataset = $dataset and name = $name and life = $life and (definition->>'readLanes')::int = $seenLanes and $seenLanes < $readLanes::int`,
+    {
+      dataset,
+      name,
+      life,
+      readLanes,
+      shards: JSON.stringify([...shards, node.shard].slice(0, readLanes)),
+      seenLanes: seen.readLanes,
+    },
   );
   const table = await readTable(node, dataset, name);
   if (table === undefined) throw new ApiError('not-found', `There is no table ${name} in dataset ${dataset}.`);

@@ -20,8 +20,8 @@ export async function showHiddenImports(ctx: OperationDeps, table: Table): Promi
     if (!id || !token) continue;
     const [job] = await ctx.postgres.rows<{ latest_ms: number; received_ms: number }>(
       `select (progress->>'latest_ms')::float8 as latest_ms, coalesce((progress->>'receivedAt_ms')::float8, 0) as received_ms
-         from jobs where id = $1 and state = 'done'`,
-      [id],
+         from jobs where id = $id and state = 'done'`,
+      { id },
     );
     if (job === undefined) continue;
     const seal = { id, lane, from: Number(from), to: Number(to), token };

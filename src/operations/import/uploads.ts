@@ -25,8 +25,8 @@ export async function removeUploads(ctx: OperationDeps, old_ms: number, objectsM
     const old = page.filter(({ modifiedAt_ms }) => modifiedAt_ms < old_ms).map(({ key }) => key);
     const named = await ctx.postgres.rows<{ key: string }>(
       `select key from jobs, jsonb_array_elements_text(request->'objects') as key
-        where kind in ('import', 'compare') and state in ('queued', 'running', 'failed') and key = any($1)`,
-      [old],
+        where kind in ('import', 'compare') and state in ('queued', 'running', 'failed') and key = any($old)`,
+      { old },
     );
     const kept = new Set(named.map(({ key }) => key));
     for (const key of old.filter((each) => !kept.has(each))) {

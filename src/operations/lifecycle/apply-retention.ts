@@ -8,9 +8,9 @@ const tablesInStep = 20;
 export const applyRetentionStep: OperationStep<'apply-retention'> = async (ctx, { dataset, progress }) => {
   const { after = '', tables = 0 } = progress as { after?: string; tables?: number };
   const names = await ctx.postgres.rows<{ name: string }>(
-    `select name from tables where dataset = $1 and dropped_at is null and not definition ? 'retention' and name > $2
+    `select name from tables where dataset = $dataset and dropped_at is null and not definition ? 'retention' and name > $after
       order by name limit ${tablesInStep}`,
-    [dataset, after],
+    { dataset, after },
   );
   for (const { name } of names) {
     const table = await readTable(ctx, dataset, name);

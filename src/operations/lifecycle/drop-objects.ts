@@ -23,9 +23,9 @@ export async function removeObjectsOf(ctx: OperationDeps, table: Dropped, deadli
     await removeExport(ctx, found, exportFolder(found.dataset, found.table, found.id));
   }
   const begun = await ctx.postgres.rows<{ id: string }>(
-    `select id from jobs where kind = 'export' and dataset = $1 and "table" = $2 and (progress->>'life')::int = $3
+    `select id from jobs where kind = 'export' and dataset = $dataset and "table" = $name and (progress->>'life')::int = $life
         and state <> 'done'`,
-    [dataset, name, life],
+    { dataset, name, life },
   );
   const folders = begun.map(({ id }) => exportFolder(dataset, name, id));
   // Earlier versions put payloads of every life into the folder of the first one.

@@ -19,8 +19,8 @@ const tablesInStep = 20;
 
 const lineOf = (dataset: string, table: string | null, actor: string, job: string): Statement => [
   `insert into audit_log (actor, request_id, action, dataset, "table")
-   values ($1, $2, case when $4::text is null then 'dataset.drop' else 'table.drop' end, $3, $4)`,
-  [actor, job, dataset, table],
+   values ($actor, $job, case when $table::text is null then 'dataset.drop' else 'table.drop' end, $dataset, $table)`,
+  { actor, job, dataset, table },
 ];
 
 /**
@@ -32,10 +32,10 @@ export const dropTableStep: OperationStep<'drop-table'> = async (ctx, job, deadl
   // From here on nothing brings it back: the change that would needs `delete_at`.
   const [passed] = await ctx.postgres.rows<Dropped>(
     `update tables set delete_at = null
-      where dataset = $1 and name = $2 and life = $3 and dropped_at is null and state = 'deleting'
+      where dataset = $dataset and name = $table and life = $life and dropped_at is null and state = 'deleting'
         and (delete_at is null or delete_at <= now())
      returning dataset, name, life, (definition->>'readLanes')::int as "readLanes"`,
-    [dataset, table, life],
+    { dataset, table, life },
   );
   // Taken back, or dropped before.
   if (passed === undefined) return { done: { dropped: false } };
@@ -49,9 +49,9 @@ export const dropTableStep: OperationStep<'drop-table'> = async (ctx, job, deadl
 /** Whether a job has begun a step that does not know of the deletion yet: it may still write objects. */
 async function isWorkedOn(ctx: OperationDeps, dataset: string, table: string | null): Promise<boolean> {
   const [job] = await ctx.postgres.rows(
-    `select from jobs where dataset = $1 and ($2::text is null or "table" = $2) and state = 'running'
+    `select from jobs where dataset = $dataset and ($table::text is null or "table" = $table) and state = 'running'
         and claimed_until > now() and kind not in ('drop-table', 'drop-dataset') limit 1`,
-    [dataset, table],
+    { dataset, table },
   );
   return job !== undefined;
 }
@@ -81,17 +81,17 @@ export const dropDatasetStep: OperationStep<'drop-dataset'> = async (ctx, job, d
   const { dataset, datasetLife, actor, id, progress } = job;
   const [passed] = await ctx.postgres.rows<{ life: number }>(
     `update datasets set delete_at = null
-      where name = $1 and life = $2 and dropped_at is null and state = 'deleting'
+      where name = $dataset and life = $datasetLife and dropped_at is null and state = 'deleting'
         and (delete_at is null or delete_at <= now())
      returning life`,
-    [dataset, datasetLife],
+    { dataset, datasetLife },
   );
   if (passed === undefined) return { done: { dropped: false } };
   if (await isWorkedOn(ctx, dataset, null)) return { progress, wait_ms: poll_ms };
   const tables = await ctx.postgres.rows<Dropped>(
     `select dataset, name, life, (definition->>'readLanes')::int as "readLanes" from tables
-      where dataset = $1 and dropped_at is null order by name limit ${tablesInStep}`,
-    [dataset],
+      where dataset = $dataset and dropped_at is null order by name limit ${tablesInStep}`,
+    { dataset },
   );
   const alongside: Statement[] = [];
   for (const table of tables) {

@@ -17,7 +17,9 @@ export type StaleMark = { job: string; isReleased: boolean };
 export async function releaseStaleMark(ctx: OperationDeps, table: Table): Promise<StaleMark | undefined> {
   const [by] = await askInTurn(ctx.redis, [['HGET', ctx.keys.state(table, 0), 'changing']]);
   if (typeof by !== 'string') return undefined;
-  const [active] = await ctx.postgres.rows("select from jobs where id = $1 and state in ('queued', 'running')", [by]);
+  const [active] = await ctx.postgres.rows("select from jobs where id = $by and state in ('queued', 'running')", {
+    by,
+  });
   if (active !== undefined) return undefined;
   const { left } = await mutationsLeft(ctx, table);
   if (left > 0) return { job: by, isReleased: false };

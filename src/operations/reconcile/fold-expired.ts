@@ -20,11 +20,11 @@ export async function foldExpired(ctx: OperationDeps, table: Table, retained_ms:
   const partitions = await partitionsThere(ctx, table);
   const lines = await ctx.postgres.rows<Line>(
     `select id, lane, incarnation, seq_from as from, seq_to as to from manifests m
-      where dataset = $1 and physical_table = $2
+      where dataset = $dataset and physical_table = $physical
         and not exists (select from manifest_partitions p where p.manifest_id = m.id
-                         and (p.time_to >= to_timestamp($3::float8 / 1000) or p.partition = any($4)))
+                         and (p.time_to >= to_timestamp($retained_ms::float8 / 1000) or p.partition = any($partitions)))
       order by lane, seq_from limit ${manifestsAtOnce}`,
-    [dataset, physical, retained_ms, partitions],
+    { dataset, physical, retained_ms, partitions },
   );
   const statements = runsOf(lines).flatMap((run) => foldOne(run));
   if (statements.length === 0) return 0;
@@ -56,12 +56,12 @@ function foldOne(run: Line[]): Statement[] {
   if (first === undefined || last === undefined) return [];
   const gone = run.slice(0, -1).map(({ id }) => id);
   return [
-    ['delete from manifest_partitions where manifest_id = any($1)', [[...gone, last.id]]],
-    ['delete from manifests where id = any($1)', [gone]],
+    ['delete from manifest_partitions where manifest_id = any($ids)', { ids: [...gone, last.id] }],
+    ['delete from manifests where id = any($gone)', { gone }],
     [
-      `update manifests set seq_from = $2, rows = 0, bytes = 0, trigger = 'expired', batches = '[]', quarantined = 0
-        where id = $1`,
-      [last.id, first.from],
+      `update manifests set seq_from = $from, rows = 0, bytes = 0, trigger = 'expired', batches = '[]', quarantined = 0
+        where id = $id`,
+      { id: last.id, from: first.from },
     ],
   ];
 }

@@ -12,8 +12,8 @@ export async function listReconciled(
   const rows = await ctx.postgres.rows<Reconciled & { age_s: number }>(
     `select dataset, name as "table", drift, extract(epoch from now() - reconciled_at)::float8 as age_s
        from reconciliations join tables t using (dataset, name, life)
-      where t.dropped_at is null and drift <> '[]' and ($1::text[] is null or dataset = any($1)) order by dataset, name limit ${listed_max}`,
-    [of ?? null],
+      where t.dropped_at is null and drift <> '[]' and ($datasets::text[] is null or dataset = any($datasets)) order by dataset, name limit ${listed_max}`,
+    { datasets: of ?? null },
   );
   return rows.map((row) => ({ ...row, drift: fromJsonb(row.drift) }));
 }

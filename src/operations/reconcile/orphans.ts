@@ -37,9 +37,9 @@ export async function dropOrphanTables(ctx: OperationDeps): Promise<string[]> {
   });
   const over = await ctx.postgres.rows<{ dataset: string; physical: string }>(
     `select t.dataset, f.physical from tables t
-       join jsonb_to_recordset($1::jsonb) as f(dataset text, name text, life integer, physical text) using (dataset, name, life)
+       join jsonb_to_recordset($named::jsonb) as f(dataset text, name text, life integer, physical text) using (dataset, name, life)
       where t.dropped_at < now() - interval '1 minute'`,
-    [JSON.stringify(named)],
+    { named: JSON.stringify(named) },
   );
   for (const table of over) {
     await dropStored(ctx, table);
@@ -63,9 +63,9 @@ export async function dropOrphanStaging(ctx: OperationDeps): Promise<string[]> {
     tables.push(...there);
   }
   const over = await ctx.postgres.rows<{ name: string }>(
-    `select s.name from jobs j join jsonb_to_recordset($1::jsonb) as s(name text, job text) on s.job = j.id
+    `select s.name from jobs j join jsonb_to_recordset($staging::jsonb) as s(name text, job text) on s.job = j.id
       where j.state not in ('queued', 'running', 'failed') or j.progress->>'staging' is distinct from s.name`,
-    [JSON.stringify(tables.map(({ name }) => ({ name, job: stagedJob(name) })))],
+    { staging: JSON.stringify(tables.map(({ name }) => ({ name, job: stagedJob(name) }))) },
   );
   for (const { name } of over) {
     await dropStaging(atStaging(ctx, stagedJob(name), name), name);
@@ -172,9 +172,9 @@ async function removeExports(ctx: OperationDeps, old_ms: number): Promise<number
     // exports/<dataset>/<table>/<id>/…
     const byId = Map.groupBy(old, ({ key }) => key.split('/')[3] ?? '');
     const named = await ctx.postgres.rows<{ id: string }>(
-      `select id from exports where id = any($1)
-       union all select id from jobs where id = any($1) and state in ('queued', 'running')`,
-      [[...byId.keys()]],
+      `select id from exports where id = any($ids)
+       union all select id from jobs where id = any($ids) and state in ('queued', 'running')`,
+      { ids: [...byId.keys()] },
     );
     const kept = new Set(named.map(({ id }) => id));
     for (const [id, objects] of byId) {

@@ -27,9 +27,9 @@ export async function reconcileDue(ctx: OperationDeps, deadline_ms: number): Pro
     `select t.dataset, t.name from tables t join datasets d on d.name = t.dataset left join reconciliations r
          on (r.dataset, r.name, r.life) = (t.dataset, t.name, t.life)
       where t.dropped_at is null and 'deleting' not in (t.state, d.state)
-        and (r.reconciled_at is null or r.reconciled_at < now() - $1 * interval '1 millisecond')
-      order by r.reconciled_at nulls first limit $2`,
-    [ctx.config.limits.reconcile_every_ms, tablesInPass],
+        and (r.reconciled_at is null or r.reconciled_at < now() - $reconcile_every_ms * interval '1 millisecond')
+      order by r.reconciled_at nulls first limit $tablesInPass`,
+    { reconcile_every_ms: ctx.config.limits.reconcile_every_ms, tablesInPass },
   );
   let looked = 0;
   for (const { dataset, name } of due) {
@@ -80,8 +80,8 @@ export async function inspectStorage(ctx: OperationDeps): Promise<void> {
 /** Of what was buffered before the look, that which is not on the disks yet. */
 async function pendingBytes(ctx: OperationDeps, dataset: string): Promise<number> {
   const tables = await ctx.postgres.rows<{ name: string; life: number; lanes: number }>(
-    `select name, life, (definition->>'readLanes')::int as lanes from tables where dataset = $1 and dropped_at is null`,
-    [dataset],
+    `select name, life, (definition->>'readLanes')::int as lanes from tables where dataset = $dataset and dropped_at is null`,
+    { dataset },
   );
   const keys = tables.flatMap(({ name, life, lanes }) => {
     const table = { dataset, physical: physicalName(name, life) };

@@ -95,8 +95,8 @@ async function tableMissing(node: OperationNode, table: Table): Promise<Drift> {
   const lanes = [...table.shards.keys()].filter((lane) => table.shards[lane] === node.shard);
   const [said] = await node.postgres.rows<{ rows: string }>(
     `select coalesce(sum(rows), 0) as rows from manifests
-      where dataset = $1 and physical_table = $2 and lane = any($3)`,
-    [table.dataset, table.physical, lanes],
+      where dataset = $dataset and physical_table = $physical and lane = any($lanes)`,
+    { dataset: table.dataset, physical: table.physical, lanes },
   );
   const rows = Number(said?.rows);
   const what = 'table-missing';
@@ -227,9 +227,9 @@ async function statesOf(ctx: OperationDeps, { dataset, name }: Table): Promise<D
 
 async function record(ctx: OperationDeps, { dataset, name, life }: Table, drift: Drift[]): Promise<void> {
   await ctx.postgres.rows(
-    `insert into reconciliations (dataset, name, drift, life) values ($1, $2, $3::jsonb, $4)
+    `insert into reconciliations (dataset, name, drift, life) values ($dataset, $name, $drift::jsonb, $life)
      on conflict (dataset, name) do update
        set reconciled_at = now(), drift = excluded.drift, life = excluded.life where reconciliations.life <= excluded.life`,
-    [dataset, name, toJsonb(drift), life],
+    { dataset, name, drift: toJsonb(drift), life },
   );
 }

@@ -14,9 +14,9 @@ const tablesInPass = 200;
 export async function auditDue(ctx: OperationDeps, deadline_ms: number): Promise<number> {
   const due = await ctx.postgres.rows<{ dataset: string; name: string }>(
     `select t.dataset, t.name from tables t left join audits a using (dataset, name, life)
-      where t.dropped_at is null and (a.audited_at is null or a.audited_at < now() - $1 * interval '1 millisecond')
-      order by a.audited_at nulls first limit $2`,
-    [ctx.config.limits.audit_every_ms, tablesInPass],
+      where t.dropped_at is null and (a.audited_at is null or a.audited_at < now() - $audit_every_ms * interval '1 millisecond')
+      order by a.audited_at nulls first limit $tablesInPass`,
+    { audit_every_ms: ctx.config.limits.audit_every_ms, tablesInPass },
   );
   let audited = 0;
   for (const { dataset, name } of due) {

@@ -142,11 +142,11 @@ async function record(ctx: OperationDeps, { life }: Table, audit: TableAudit): P
   const { dataset, table, missing, doubled, unaccounted } = audit;
   await ctx.postgres.rows(
     `insert into audits (dataset, name, missing, doubled, unaccounted, report, life)
-     values ($1, $2, $3, $4, $5, $6::jsonb, $7)
+     values ($dataset, $table, $missing, $doubled, $unaccounted, $audit::jsonb, $life)
      on conflict (dataset, name) do update
        set audited_at = now(), missing = excluded.missing, doubled = excluded.doubled,
            unaccounted = excluded.unaccounted, report = excluded.report, life = excluded.life
        where audits.life <= excluded.life`,
-    [dataset, table, missing, doubled, unaccounted, JSON.stringify(audit), life],
+    { dataset, table, missing, doubled, unaccounted, audit: JSON.stringify(audit), life },
   );
 }

@@ -89,9 +89,9 @@ async function saidOf(
               lpad(to_hex(bit_xor(('x' || lpad(p.checksum, 16, '0'))::bit(64)::bigint)), 16, '0') as checksum,
               extract(epoch from min(p.time_from)) * 1000 as from_ms
          from manifests m join manifest_partitions p on p.manifest_id = m.id
-        where m.dataset = $1 and m.physical_table = $2 and m.lane = $3 and m.seq_to <= $4
+        where m.dataset = $dataset and m.physical_table = $physical and m.lane = $lane and m.seq_to <= $watermark
         group by p.partition`,
-      [dataset, physical, lane, watermark],
+      { dataset, physical, lane, watermark },
     );
     for (const row of rows) {
       const { partition, checksum } = row;
@@ -123,8 +123,8 @@ type Deleted = { done: number; underWay: number };
 async function deletedFrom(ctx: OperationDeps, { dataset, physical }: Table): Promise<Map<string, Deleted>> {
   const rows = await ctx.postgres.rows<{ lane: number; partition: string; done: string; all: string }>(
     `select lane, partition, coalesce(sum(rows) filter (where done_at is not null), 0) as done, sum(rows) as all
-       from deletions where dataset = $1 and physical_table = $2 group by lane, partition`,
-    [dataset, physical],
+       from deletions where dataset = $dataset and physical_table = $physical group by lane, partition`,
+    { dataset, physical },
   );
   return new Map(
     rows.map(({ lane, partition, done, all }) => {

@@ -35,11 +35,11 @@ export async function rebuildDisplaced(
   if (shared.length === 0) return [];
   const recorded = await ctx.postgres.rows<{ seq: string; manifests: number }>(
     `select s.seq, count(m.id)::int as manifests
-       from unnest($4::bigint[]) s(seq)
-       left join manifests m on m.dataset = $1 and m.physical_table = $2 and m.lane = $3
+       from unnest($sequences::bigint[]) s(seq)
+       left join manifests m on m.dataset = $dataset and m.physical_table = $physical and m.lane = $lane
                             and s.seq between m.seq_from and m.seq_to
       group by s.seq`,
-    [table.dataset, table.physical, lane.lane, shared.map(({ seq }) => seq)],
+    { dataset: table.dataset, physical: table.physical, lane: lane.lane, sequences: shared.map(({ seq }) => seq) },
   );
   const manifestsOf = new Map(recorded.map(({ seq, manifests }) => [String(seq), manifests]));
   const rebuilt: number[] = [];

@@ -75,12 +75,12 @@ async function gapsOf(ctx: OperationDeps, table: Table, { lane, watermark }: Lan
     `with covered as (
        select seq_from, seq_to,
               coalesce(max(seq_to) over (order by seq_from rows between unbounded preceding and 1 preceding), 0) as before
-         from manifests where dataset = $1 and physical_table = $2 and lane = $3)
+         from manifests where dataset = $dataset and physical_table = $physical and lane = $lane)
      select before + 1 as from, seq_from - 1 as to from covered where seq_from > before + 1
      union all
-     select coalesce(max(seq_to), 0) + 1, $4::bigint from covered having coalesce(max(seq_to), 0) < $4::bigint
+     select coalesce(max(seq_to), 0) + 1, $watermark::bigint from covered having coalesce(max(seq_to), 0) < $watermark::bigint
      order by 1`,
-    [table.dataset, table.physical, lane, watermark],
+    { dataset: table.dataset, physical: table.physical, lane, watermark },
   );
   return gaps.map(({ from, to }) => ({ from: Number(from), to: Math.min(Number(to), watermark) }));
 }
@@ -88,8 +88,8 @@ async function gapsOf(ctx: OperationDeps, table: Table, { lane, watermark }: Lan
 /** The sequence after which this life of the lane began. */
 async function beginningOf(ctx: OperationDeps, table: Table, { lane, incarnation }: LaneSnapshot): Promise<number> {
   const [row] = await ctx.postgres.rows<{ watermark: string }>(
-    'select watermark from lanes where dataset = $1 and name = $2 and life = $3 and lane = $4 and incarnation = $5',
-    [table.dataset, table.name, table.life, lane, incarnation],
+    'select watermark from lanes where dataset = $dataset and name = $name and life = $life and lane = $lane and incarnation = $incarnation',
+    { dataset: table.dataset, name: table.name, life: table.life, lane, incarnation },
   );
   return Number(row?.watermark ?? 0);
 }

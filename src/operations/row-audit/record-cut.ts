@@ -43,8 +43,8 @@ export async function recordCut(ctx: OperationDeps, table: Table, until: LanePos
 /** When all batches up to then were recorded; 0 where that has not been looked at. */
 async function auditedAt_ms(ctx: OperationDeps, { dataset, name, life }: Table): Promise<number> {
   const [audit] = await ctx.postgres.rows<{ at_ms: number }>(
-    `select ${epochMs('audited_at')} as at_ms from audits where dataset = $1 and name = $2 and life = $3`,
-    [dataset, name, life],
+    `select ${epochMs('audited_at')} as at_ms from audits where dataset = $dataset and name = $name and life = $life`,
+    { dataset, name, life },
   );
   return audit?.at_ms ?? 0;
 }

@@ -95,7 +95,7 @@ export const changeRows: OperationStep<Change['kind']> = async (ctx, job, deadli
   await holdSeals(ctx, table, 0);
   if (progress.found.length > 0) await markChange(ctx, table, 'end', job.id);
   return {
-    alongside: [['update deletions set done_at = now() where job = $1', [job.id]]],
+    alongside: [['update deletions set done_at = now() where job = $id', { id: job.id }]],
     done: { rows: rowsIn(progress.found), partitions: progress.found },
   };
 };
@@ -127,10 +127,10 @@ async function flushAndCount(
     alongside: [
       [
         `insert into deletions (dataset, physical_table, lane, partition, rows, job, done_at)
-         select $1, $2, lane, partition, rows, $3, null
-           from jsonb_to_recordset($4::jsonb) as found(lane integer, partition text, rows bigint)
+         select $dataset, $physical, lane, partition, rows, $id, null
+           from jsonb_to_recordset($found::jsonb) as found(lane integer, partition text, rows bigint)
          on conflict do nothing`,
-        [table.dataset, table.physical, job.id, JSON.stringify(found)],
+        { dataset: table.dataset, physical: table.physical, id: job.id, found: JSON.stringify(found) },
       ],
     ],
     progress: { ...progress, found },

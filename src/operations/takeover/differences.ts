@@ -35,21 +35,21 @@ export async function recordDifference(
     `with made as (
        insert into read_comparisons (dataset, "table", request_id, query, reason, fields, counts, origin_only, here_only)
        -- Nothing is kept of a dataset that is being deleted.
-       select $1, $2, $3, $4, $5, $6::jsonb, $7::jsonb, $8::jsonb, $9::jsonb
-        where not exists (select from datasets where name = $1 and (dropped_at is not null or state = 'deleting')))
-     delete from read_comparisons where dataset = $1
-        and n < (select n from read_comparisons where dataset = $1 order by n desc offset ${kept - 2} limit 1)`,
-    [
+       select $dataset, $table, $requestId, $query, $reason, $fields::jsonb, $counts::jsonb, $originOnly::jsonb, $hereOnly::jsonb
+        where not exists (select from datasets where name = $dataset and (dropped_at is not null or state = 'deleting')))
+     delete from read_comparisons where dataset = $dataset
+        and n < (select n from read_comparisons where dataset = $dataset order by n desc offset ${kept - 2} limit 1)`,
+    {
       dataset,
       table,
-      currentActor().requestId,
-      toText(query.slice(0, chars_max)),
+      requestId: currentActor().requestId,
+      query: toText(query.slice(0, chars_max)),
       reason,
-      toJsonb(fields),
-      JSON.stringify(counts),
-      rowsText(originOnly),
-      rowsText(hereOnly),
-    ],
+      fields: toJsonb(fields),
+      counts: JSON.stringify(counts),
+      originOnly: rowsText(originOnly),
+      hereOnly: rowsText(hereOnly),
+    },
   );
 }
 
@@ -77,8 +77,8 @@ export async function listDifferences(
   const found = await ctx.postgres.rows<RecordedDifference>(
     `select n, ${epochMs('at')} as "at_ms", "table", request_id as "requestId", query, reason, fields, counts,
             origin_only as "originOnly", here_only as "hereOnly"
-       from read_comparisons where dataset = $1 and ($2::bigint is null or n < $2) order by n desc limit $3`,
-    [dataset, before ?? null, limit],
+       from read_comparisons where dataset = $dataset and ($before::bigint is null or n < $before) order by n desc limit $limit`,
+    { dataset, before: before ?? null, limit },
   );
   return found.map(({ fields, originOnly, hereOnly, ...rest }) => {
     return { ...rest, fields: fromJsonb(fields), originOnly: fromJsonb(originOnly), hereOnly: fromJsonb(hereOnly) };

@@ -29,8 +29,8 @@ export type MirrorState = {
  */
 export async function readMirrorState(ctx: OperationDeps, dataset: string): Promise<MirrorState | undefined> {
   const [on] = await ctx.postgres.rows<{ since: number }>(
-    `select (migration->>'since')::int as since from datasets where name = $1 and (migration->>'mirror')::boolean`,
-    [dataset],
+    `select (migration->>'since')::int as since from datasets where name = $dataset and (migration->>'mirror')::boolean`,
+    { dataset },
   );
   if (on === undefined) return undefined;
   const jobs = await ctx.postgres.rows<{
@@ -40,9 +40,9 @@ export async function readMirrorState(ctx: OperationDeps, dataset: string): Prom
   }>(
     `select t.name as table, j.progress, j.error from tables t
        left join jobs j on j.kind = 'mirror' and j.dataset = t.dataset and j."table" = t.name
-        and j.request->>'since' = $2 and (j.progress->>'life')::int = t.life
-      where t.dataset = $1 and t.dropped_at is null and t.name <> $3`,
-    [dataset, String(on.since), quarantineTable],
+        and j.request->>'since' = $String and (j.progress->>'life')::int = t.life
+      where t.dataset = $dataset and t.dropped_at is null and t.name <> $quarantineTable`,
+    { dataset, String: String(on.since), quarantineTable },
   );
   const all: MirrorState = { behindRows: 0, oldestAge_ms: null, stoppedLanes: 0, error: null };
   for (const { table: name, progress, error } of jobs) {
@@ -69,8 +69,8 @@ export async function readMirrorState(ctx: OperationDeps, dataset: string): Prom
 async function behindOf(ctx: OperationDeps, { table, lane, after: at, sent }: Place, end: number) {
   const imports = await ctx.postgres.rows<{ from: string; to: string }>(
     `select seq_from as from, seq_to as to from manifests
-      where dataset = $1 and physical_table = $2 and lane = $3 and trigger = 'import' and seq_to > $4 and seq_from <= $5`,
-    [table.dataset, table.physical, lane, at, end],
+      where dataset = $dataset and physical_table = $physical and lane = $lane and trigger = 'import' and seq_to > $at and seq_from <= $end`,
+    { dataset: table.dataset, physical: table.physical, lane, at, end },
   );
   const others = imports.map(({ from, to }) => ` AND NOT (_seq BETWEEN ${Number(from)} AND ${Number(to)})`);
   const { clickhouse } = await atLane(ctx, table, lane);

@@ -162,8 +162,8 @@ async function compared(
 async function timeWhereOn(ctx: OperationDeps, job: JobOf<'mirror'>): Promise<number | undefined> {
   const [found] = await ctx.postgres.rows<{ since: number | null; now_ms: number }>(
     `select (migration->>'since')::int as since, (extract(epoch from now()) * 1000)::float8 as now_ms
-       from datasets where name = $1 and dropped_at is null`,
-    [job.dataset],
+       from datasets where name = $dataset and dropped_at is null`,
+    { dataset: job.dataset },
   );
   return found !== undefined && found.since === job.request.since ? found.now_ms : undefined;
 }
@@ -175,8 +175,8 @@ export async function readMirrorBeginning(
   lane: number,
 ): Promise<number> {
   const [first] = await ctx.postgres.rows<{ watermark: string | null }>(
-    'select min(watermark) as watermark from lanes where dataset = $1 and name = $2 and life = $3 and lane = $4',
-    [dataset, name, life, lane],
+    'select min(watermark) as watermark from lanes where dataset = $dataset and name = $name and life = $life and lane = $lane',
+    { dataset, name, life, lane },
   );
   return Number(first?.watermark ?? 0);
 }
@@ -193,9 +193,9 @@ async function planned(
   // They are on record before their sequences are published.
   const [imported] = await ctx.postgres.rows<{ seq_from: string; seq_to: string }>(
     `select seq_from, seq_to from manifests
-      where dataset = $1 and physical_table = $2 and lane = $3 and trigger = 'import' and seq_to > $4 and seq_from <= $5
+      where dataset = $dataset and physical_table = $physical and lane = $lane and trigger = 'import' and seq_to > $at and seq_from <= $seq
       order by seq_from limit 1`,
-    [table.dataset, table.physical, lane, state.at, end.seq],
+    { dataset: table.dataset, physical: table.physical, lane, at: state.at, seq: end.seq },
   );
   const [from, to] = [Number(imported?.seq_from ?? end.seq + 1), Number(imported?.seq_to)];
   if (from <= state.at + 1) return reached(state, to, await latestRow(ctx, table, lane, from, to));

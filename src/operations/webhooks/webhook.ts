@@ -1,7 +1,7 @@
 import { auditLine } from '../../catalog/audit-log/statement.ts';
 import { ApiError } from '../../core/errors.ts';
 import { currentActor } from '../../core/request-context.ts';
-import { epochMs, type Statement } from '../../stores/postgres/client.ts';
+import { epochMs, type Params, type Statement } from '../../stores/postgres/client.ts';
 import { toJsonb } from '../../stores/postgres/jsonb.ts';
 import type { OperationDeps } from '../deps.ts';
 import { addressProblem } from './address.ts';
@@ -39,20 +39,20 @@ export async function createWebhook(
   const problem = addressProblem(url, ctx.config);
   if (problem !== undefined) throw new ApiError('invalid-request', `url: ${problem}.`);
   const secret = newSecret();
-  const params: unknown[] = [
-    crypto.randomUUID(),
+  const params: Params = {
+    id: crypto.randomUUID(),
     url,
     secret,
-    JSON.stringify(events),
-    datasets === null ? null : JSON.stringify(datasets),
-    currentActor().actor,
-    ctx.config.TIMESTORE_KEY_PREFIX,
-  ];
+    events: JSON.stringify(events),
+    datasets: datasets === null ? null : JSON.stringify(datasets),
+    actor: currentActor().actor,
+    buffer: ctx.config.TIMESTORE_KEY_PREFIX,
+  };
   const line = auditLine({ action: 'webhook.create', detail: { url, events, datasets } }, 'changed', params);
   const [made] = await ctx.postgres.rows<Webhook>(
     `with changed as (
        insert into webhooks (id, url, secret, events, datasets, actor, buffer)
-       values ($1, $2, $3, $4::jsonb, $5::jsonb, $6, $7) returning *),
+       values ($id, $url, $secret, $events::jsonb, $datasets::jsonb, $actor, $buffer) returning *),
      line as (${line})
      select ${columnsSql} from changed`,
     params,
@@ -63,16 +63,16 @@ export async function createWebhook(
 
 export async function listWebhooks(ctx: OperationDeps): Promise<Webhook[]> {
   return await ctx.postgres.rows<Webhook>(
-    `select ${columnsSql} from webhooks where buffer = $1 order by created_at limit 1000`,
-    [ctx.config.TIMESTORE_KEY_PREFIX],
+    `select ${columnsSql} from webhooks where buffer = $buffer order by created_at limit 1000`,
+    { buffer: ctx.config.TIMESTORE_KEY_PREFIX },
   );
 }
 
 /** Throws TimestoreError `not-found`; StoreError. */
 export async function readWebhook(ctx: OperationDeps, id: string): Promise<Webhook & { secret: string }> {
   const [found] = await ctx.postgres.rows<Webhook & { secret: string }>(
-    `select ${columnsSql}, secret from webhooks where id = $1 and buffer = $2`,
-    [id, ctx.config.TIMESTORE_KEY_PREFIX],
+    `select ${columnsSql}, secret from webhooks where id = $id and buffer = $buffer`,
+    { id, buffer: ctx.config.TIMESTORE_KEY_PREFIX },
   );
   if (found === undefined) throw new ApiError('not-found', `There is no webhook ${id}.`);
   return found;
@@ -80,10 +80,10 @@ export async function readWebhook(ctx: OperationDeps, id: string): Promise<Webho
 
 /** What was not delivered by then is not delivered any more. Whether there was one. */
 export async function removeWebhook(ctx: OperationDeps, id: string): Promise<boolean> {
-  const params: unknown[] = [id, ctx.config.TIMESTORE_KEY_PREFIX];
+  const params: Params = { id, buffer: ctx.config.TIMESTORE_KEY_PREFIX };
   const line = auditLine({ action: 'webhook.delete', detail: { webhook: id } }, 'changed', params);
   const removed = await ctx.postgres.rows(
-    `with changed as (delete from webhooks where id = $1 and buffer = $2 returning id), line as (${line})
+    `with changed as (delete from webhooks where id = $id and buffer = $buffer returning id), line as (${line})
      select id from changed`,
     params,
   );
@@ -105,10 +105,10 @@ export function notifyStatement(
   const event = toJsonb({ type, timestamp: new Date(ctx.now()).toISOString(), data });
   return [
     `insert into jobs (id, kind, dataset, "table", request, actor, request_id, buffer)
-     select $1 || '-' || w.id, 'notify', $2, null, jsonb_build_object('webhook', w.id, 'event', $3::jsonb), w.actor, $1, $4
+     select $id || '-' || w.id, 'notify', $dataset, null, jsonb_build_object('webhook', w.id, 'event', $event::jsonb), w.actor, $id, $buffer
        from webhooks w
-      where w.buffer = $4 and w.events ? $5 and (w.datasets is null or w.datasets ? $2)
+      where w.buffer = $buffer and w.events ? $type and (w.datasets is null or w.datasets ? $dataset)
      on conflict (id) do nothing`,
-    [id, dataset, event, ctx.config.TIMESTORE_KEY_PREFIX, type],
+    { id, dataset, event, buffer: ctx.config.TIMESTORE_KEY_PREFIX, type },
   ];
 }

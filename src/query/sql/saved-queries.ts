@@ -3,6 +3,7 @@ import { ApiError, StoreError } from '../../core/errors.ts';
 import { inEachInstance } from '../../core/instance-memory.ts';
 import { limitExceeded } from '../../core/invalid-request.ts';
 import { LruMap } from '../../core/lru-map.ts';
+import type { Params } from '../../stores/postgres/client.ts';
 import type { QueryDeps } from '../deps.ts';
 import type { ReadScope } from '../execution/read-scope.ts';
 import { compileSql } from './compile.ts';
@@ -52,15 +53,23 @@ export async function saveQuery(
     throw limitExceeded(`params: they are longer than ${limits.sql_param_bytes_max} bytes (limit sql_param_bytes_max)`);
   }
   if (!reader.reads(dataset)) throw noDataset(dataset);
-  const bound: unknown[] = [dataset, name, sql, description, JSON.stringify(params), author.id, author.isAdmin];
+  const bound: Params = {
+    dataset,
+    name,
+    sql,
+    description,
+    params: JSON.stringify(params),
+    id: author.id,
+    isAdmin: author.isAdmin,
+  };
   const line = auditLine({ action: 'saved-query.save', dataset, detail: { name, sql } }, 'changed', bound);
   const [saved] = await ctx.postgres.rows<SavedQuery>(
     `with changed as (
        insert into saved_queries (dataset, name, sql, description, params, saved_by)
-       select name, $2, $3, $4, $5::jsonb, $6 from datasets where name = $1 and dropped_at is null
+       select name, $name, $sql, $description, $params::jsonb, $id from datasets where name = $dataset and dropped_at is null
        on conflict (dataset, name) do update
          set sql = excluded.sql, description = excluded.description, params = excluded.params, saved_at = now()
-         where saved_queries.saved_by = $6 or $7::boolean
+         where saved_queries.saved_by = $id or $isAdmin::boolean
        returning *),
      line as (${line})
      select ${columns} from changed`,
@@ -83,10 +92,10 @@ export async function listSaved(
 ): Promise<SavedQuery[]> {
   return await ctx.postgres.rows<SavedQuery>(
     `select ${columns} from saved_queries
-      where ($1::text is null or dataset = $1) and ($2::text[] is null or dataset = any($2))
-        and (dataset, name) > ($3, $4)
-      order by dataset, name limit $5`,
-    [dataset ?? null, of ?? null, ...after, limit],
+      where ($dataset::text is null or dataset = $dataset) and ($datasets::text[] is null or dataset = any($datasets))
+        and (dataset, name) > ($afterDataset, $afterName)
+      order by dataset, name limit $limit`,
+    { dataset: dataset ?? null, datasets: of ?? null, afterDataset: after[0], afterName: after[1], limit },
   );
 }
 
@@ -98,9 +107,9 @@ export async function findSaved(ctx: QueryDeps, reader: ReadScope, dataset: stri
   if (seen !== undefined && ctx.now() - seen.seenAt_ms < trusted_ms) return seen.query;
   try {
     const [query] = await ctx.postgres.rows<SavedQuery>(
-      `select ${columns} from saved_queries where dataset = $1 and name = $2
+      `select ${columns} from saved_queries where dataset = $dataset and name = $name
           and exists (select from datasets d where d.name = dataset and d.state <> 'deleting')`,
-      [dataset, name],
+      { dataset, name },
     );
     if (query === undefined) {
       seenQueries(ctx).delete(key);
@@ -124,11 +133,11 @@ export async function dropSaved(
   name: string,
 ): Promise<void> {
   if (!reader.reads(dataset)) throw noQuery(dataset, name);
-  const params: unknown[] = [dataset, name, author.id, author.isAdmin];
+  const params: Params = { dataset, name, id: author.id, isAdmin: author.isAdmin };
   const line = auditLine({ action: 'saved-query.delete', dataset, detail: { name } }, 'changed', params);
   const gone = await ctx.postgres.rows(
     `with changed as (
-       delete from saved_queries where dataset = $1 and name = $2 and (saved_by = $3 or $4::boolean) returning name),
+       delete from saved_queries where dataset = $dataset and name = $name and (saved_by = $id or $isAdmin::boolean) returning name),
      line as (${line})
      select name from changed`,
     params,
@@ -138,7 +147,10 @@ export async function dropSaved(
 }
 
 async function isSaved(ctx: QueryDeps, dataset: string, name: string): Promise<boolean> {
-  const found = await ctx.postgres.rows('select from saved_queries where dataset = $1 and name = $2', [dataset, name]);
+  const found = await ctx.postgres.rows('select from saved_queries where dataset = $dataset and name = $name', {
+    dataset,
+    name,
+  });
   return found.length > 0;
 }
 

@@ -26,10 +26,10 @@ export async function listTables(
        from tables t
        join datasets d on d.name = t.dataset and 'deleting' not in (t.state, d.state)
        join schema_versions s on (s.dataset, s.name, s.life, s.version) = (t.dataset, t.name, t.life, t.schema_version)
-      where t.dropped_at is null and ($1::text is null or t.dataset = $1) and ($3::text[] is null or t.dataset = any($3))
-        and ($2::text is null or t.dataset || '.' || t.name > $2)
+      where t.dropped_at is null and ($dataset::text is null or t.dataset = $dataset) and ($datasets::text[] is null or t.dataset = any($datasets))
+        and ($after::text is null or t.dataset || '.' || t.name > $after)
       order by t.dataset || '.' || t.name limit ${listed_max + 1}`,
-    [dataset ?? null, after ?? null, of ?? null],
+    { dataset: dataset ?? null, after: after ?? null, datasets: of ?? null },
   );
   const shown = rows.slice(0, listed_max);
   const last = shown.at(-1);

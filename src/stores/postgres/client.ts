@@ -2,14 +2,31 @@ import { NeonDbError, neon, neonConfig } from '@neondatabase/serverless';
 import type { Config } from '../../core/config.ts';
 import { RefusedError, StoreError } from '../../core/errors.ts';
 
-export type Statement = [sql: string, params?: unknown[]];
+/** Values by the names that a statement has for them: `$dataset` is bound to `dataset`. */
+export type Params = Record<string, unknown>;
+
+/** SQL with the values of its parameters: `$name` of an object, or `$1` of a list. */
+export type Statement = [sql: string, params?: Params | readonly unknown[]];
 
 export type Postgres = {
-  /** One statement, its values bound as $1 …. Throws StoreError; RefusedError for values that cannot be stored. */
-  rows<Row>(sql: string, params?: unknown[]): Promise<Row[]>;
+  /** One statement with its values bound. Throws StoreError; RefusedError for values that cannot be stored. */
+  rows<Row>(...statement: Statement): Promise<Row[]>;
   /** Several in one transaction, in this order. Throws StoreError, RefusedError; nothing has happened then. */
   transaction(statements: Statement[]): Promise<Record<string, unknown>[][]>;
 };
+
+/** A statement as Postgres takes it, its parameters numbered in the order of their first use. */
+function positional([text, params = []]: Statement): [text: string, values: unknown[]] {
+  if (Array.isArray(params)) return [text, params];
+  const named = params as Params;
+  const names: string[] = [];
+  const numbered = text.replace(/\$([A-Za-z_]\w*)/g, (_, name: string) => {
+    if (!Object.hasOwn(named, name)) throw new Error(`statement without a value for $${name}: ${text}`);
+    if (!names.includes(name)) names.push(name);
+    return `$${names.indexOf(name) + 1}`;
+  });
+  return [numbered, names.map((name) => named[name])];
+}
 
 const timeout_ms = 10_000;
 
@@ -34,13 +51,13 @@ export function createPostgres(config: Pick<Config, 'DATABASE_URL' | 'NEON_FETCH
   const sql = neon(config.DATABASE_URL);
   const fetchOptions = () => ({ signal: AbortSignal.timeout(timeout_ms) });
   return {
-    rows: (text, params = []) =>
-      answered(async () => (await sql.query(text, params, { fetchOptions: fetchOptions() })) as never),
+    rows: (...statement) =>
+      answered(async () => (await sql.query(...positional(statement), { fetchOptions: fetchOptions() })) as never),
     transaction: (statements) =>
       answered(
         async () =>
           (await sql.transaction(
-            statements.map(([text, params = []]) => sql.query(text, params)),
+            statements.map((statement) => sql.query(...positional(statement))),
             { fetchOptions: fetchOptions() },
           )) as Record<string, unknown>[][],
       ),

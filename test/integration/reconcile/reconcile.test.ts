@@ -196,10 +196,11 @@ describe('the look at ClickHouse', () => {
     const own = newInstance(prefix);
     const only = [bad.dataset, good.dataset];
     // Others' tables are not this test's to mend.
-    const rows: typeof own.postgres.rows = async (text, params = []) => {
-      if (text.includes('insert into reconciliations') && params[0] === bad.dataset) throw new Error('no');
+    const rows: typeof own.postgres.rows = async (text, given) => {
+      const params = given as { dataset?: string };
+      if (text.includes('insert into reconciliations') && params.dataset === bad.dataset) throw new Error('no');
       if (!text.includes('left join reconciliations')) return await own.postgres.rows(text, params);
-      return await own.postgres.rows(text.replace('where', 'where t.dataset = any($3) and'), [...params, only]);
+      return await own.postgres.rows(text.replace('where', 'where t.dataset = any($only) and'), { ...params, only });
     };
     const broken = { ...own, postgres: { rows, transaction: own.postgres.transaction } };
     const looked = () => ctx.postgres.rows('select dataset from reconciliations where dataset = any($1)', [only]);
