@@ -1,7 +1,9 @@
+import * as z from 'zod';
 import { setQuota } from '../buffer/quota.ts';
 import { setStates, type TableState } from '../buffer/set-states.ts';
 import { physicalName } from '../core/identifiers.ts';
 import { effectiveState } from '../schema/table-state.ts';
+import { checkRows } from '../stores/check-rows.ts';
 import type { Params } from '../stores/postgres/client.ts';
 import type { CatalogDeps } from './deps.ts';
 import { readTable } from './find-table.ts';
@@ -84,11 +86,13 @@ async function recordedOf(ctx: CatalogDeps, which: string, params: Params): Prom
   return rows.map((row) => ({ ...row, physical: physicalName(row.name, row.life) }));
 }
 
+const applyQuotaRow = z.object({ revision: z.number(), quota: z.record(z.string(), z.number()).nullable() });
+
 /** Brings the hot buffer to the quota that is on record of a dataset. */
 export async function applyQuota(ctx: CatalogDeps, dataset: string): Promise<void> {
-  const [recorded] = await ctx.postgres.rows<{ revision: number; quota: Record<string, number> | null }>(
-    'select revision, quota from datasets where name = $dataset',
-    { dataset },
+  const [recorded] = checkRows(
+    applyQuotaRow,
+    await ctx.postgres.rows('select revision, quota from datasets where name = $dataset', { dataset }),
   );
   if (recorded === undefined) return;
   const newer = await setQuota(ctx, dataset, recorded.revision, recorded.quota ?? {});

@@ -1,7 +1,9 @@
+import * as z from 'zod';
 import { StoreError } from '../core/errors.ts';
 import { physicalName } from '../core/identifiers.ts';
 import { parseTable, schemaText, type Table } from '../schema/table.ts';
 import type { TableSchema } from '../schema/types.ts';
+import { checkRows } from '../stores/check-rows.ts';
 import type { Params, Statement } from '../stores/postgres/client.ts';
 import { askInTurn } from '../stores/redis/client.ts';
 import { auditLine } from './audit-log/statement.ts';
@@ -13,6 +15,8 @@ export type Kept = { life: number; version: number; revision: number; definition
 
 /** A table that was dropped has numbers that no record reaches. */
 const forgotten = 2 ** 53;
+
+const bringForwardRow = z.object({ life: z.number().nullable() });
 
 /**
  * The hot buffer learns of a change after the catalogue has recorded it. Where it knows of a newer one than the record, the
@@ -38,9 +42,12 @@ export async function bringForward(
     kept: [kept.life, kept.version, kept.revision],
   };
   if (recorded === undefined || recorded.life < kept.life) {
-    const [known] = await ctx.postgres.rows<{ life: number | null }>(
-      'select max(life) as life from tables where dataset = $dataset and name = $name',
-      { dataset, name },
+    const [known] = checkRows(
+      bringForwardRow,
+      await ctx.postgres.rows('select max(life) as life from tables where dataset = $dataset and name = $name', {
+        dataset,
+        name,
+      }),
     );
     // Dropped, which the hot buffer has not heard of yet.
     if (recorded === undefined && (known?.life ?? 0) >= kept.life) return false;

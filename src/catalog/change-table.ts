@@ -1,8 +1,10 @@
+import * as z from 'zod';
 import { changeLanes } from '../buffer/change-lanes.ts';
 import { noteJob } from '../buffer/due.ts';
 import { ApiError } from '../core/errors.ts';
 import type { Retention, Table } from '../schema/table.ts';
 import type { State } from '../schema/table-state.ts';
+import { checkRows } from '../stores/check-rows.ts';
 import { epochMs, type Params } from '../stores/postgres/client.ts';
 import { applyStates } from './apply-states.ts';
 import { auditLine } from './audit-log/statement.ts';
@@ -153,6 +155,8 @@ async function recordOnce(
   return changed !== undefined;
 }
 
+const deleteTableRow = z.object({ deleteAt_ms: z.number() });
+
 /** Takes a table away from readers and writers, and after the grace for good. Throws as `changeTable`. */
 export async function deleteTable(
   ctx: CatalogDeps,
@@ -170,8 +174,10 @@ export async function deleteTable(
     grace_s,
   };
   const line = auditLine({ action: 'table.delete', dataset, table: name, detail: { grace_s } }, 'changed', params);
-  const [changed] = await ctx.postgres.rows<{ deleteAt_ms: number }>(
-    `with changed as (
+  const [changed] = checkRows(
+    deleteTableRow,
+    await ctx.postgres.rows(
+      `with changed as (
        update tables set revision = revision + 1, state = 'deleting', delete_at = now() + make_interval(secs => $grace_s)
         where dataset = $dataset and name = $name and dropped_at is null and ($life::int is null or life = $life)
           and ($revision::int is null or revision = $revision) and ($schemaVersion::int is null or schema_version = $schemaVersion)
@@ -180,7 +186,8 @@ export async function deleteTable(
      job as (${scheduleDrop('drop-table', 'changed', '$dataset', '$name', ctx.config.TIMESTORE_KEY_PREFIX, params)}),
      line as (${line})
      select ${epochMs('delete_at')} as "deleteAt_ms" from changed`,
-    params,
+      params,
+    ),
   );
   if (changed === undefined) throw await whyNot(ctx, dataset, name, must);
   await applyStates(ctx, dataset, name);

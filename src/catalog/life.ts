@@ -9,7 +9,7 @@ import { knownTables } from './table-cache.ts';
 export class LifeEndedError extends ApiError {
   constructor({ dataset, name }: Pick<Table, 'dataset' | 'name'>) {
     super('conflict', `Table ${name} of dataset ${dataset} was dropped meanwhile. Try again.`, { retryAfterMs: 500 });
-    this.name = 'LifeOver';
+    this.name = 'LifeEndedError';
   }
 }
 

@@ -1,7 +1,9 @@
+import * as z from 'zod';
 import { noteJob } from '../buffer/due.ts';
 import { ApiError } from '../core/errors.ts';
 import { describeError } from '../core/log.ts';
 import { currentActor } from '../core/request-context.ts';
+import { checkRows } from '../stores/check-rows.ts';
 import type { Params } from '../stores/postgres/client.ts';
 import type { CatalogDeps } from './deps.ts';
 import { readTable } from './find-table.ts';
@@ -14,15 +16,20 @@ export type MirrorBeginning = { table: string; life: number; progress: Record<st
 /** So that the request that switches a mirror on ends in time: each costs the hot buffer a question. */
 const tables_max = 1_000;
 
+const mirrorBeginningsRow = z.object({ name: z.string() });
+
 /**
  * Where a mirror of a dataset begins: after what is published of its tables by now.
  *
  * @throws TimestoreError `limit-exceeded`; StoreError
  */
 export async function mirrorBeginnings(ctx: CatalogDeps, dataset: string): Promise<MirrorBeginning[]> {
-  const names = await ctx.postgres.rows<{ name: string }>(
-    `select name from tables where dataset = $dataset and dropped_at is null and name <> $quarantineTable order by name limit ${tables_max + 1}`,
-    { dataset, quarantineTable },
+  const names = checkRows(
+    mirrorBeginningsRow,
+    await ctx.postgres.rows(
+      `select name from tables where dataset = $dataset and dropped_at is null and name <> $quarantineTable order by name limit ${tables_max + 1}`,
+      { dataset, quarantineTable },
+    ),
   );
   if (names.length > tables_max) {
     throw new ApiError('limit-exceeded', `A dataset with more than ${tables_max} tables cannot be mirrored.`);

@@ -1,7 +1,11 @@
+import * as z from 'zod';
 import type { Table } from '../schema/table.ts';
+import { checkRows } from '../stores/check-rows.ts';
 import { everyReplica } from '../stores/clickhouse/kind.ts';
 import type { CatalogDeps } from './deps.ts';
 import { shardsOf } from './lane-location.ts';
+
+const mutationsLeftRow = z.object({ n: z.string(), reason: z.string() });
 
 /**
  * What ClickHouse, every replica of it, has left to change in a table, and the newest reason why it could not.
@@ -12,10 +16,13 @@ export async function mutationsLeft(ctx: CatalogDeps, table: Table): Promise<{ l
   const mutations = everyReplica(await ctx.clickhouseKind(), 'system.mutations');
   const found = { left: 0, reasons: [] as string[] };
   for (const { node } of shardsOf(ctx, table)) {
-    const [here] = await node.clickhouse.rows<{ n: string; reason: string }>(
-      `SELECT count() AS n, max(latest_fail_reason) AS reason FROM ${mutations}
+    const [here] = checkRows(
+      mutationsLeftRow,
+      await node.clickhouse.rows(
+        `SELECT count() AS n, max(latest_fail_reason) AS reason FROM ${mutations}
         WHERE database = {database:String} AND table = {table:String} AND NOT is_done AND NOT is_killed`,
-      { database: `ts_${table.dataset}`, table: table.physical },
+        { database: `ts_${table.dataset}`, table: table.physical },
+      ),
     );
     found.left += Number(here?.n ?? 0);
     if (here !== undefined && here.reason !== '') found.reasons.push(here.reason);

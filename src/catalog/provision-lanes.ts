@@ -1,3 +1,4 @@
+import * as z from 'zod';
 import { changeLanes } from '../buffer/change-lanes.ts';
 import type { ImportSeal } from '../buffer/seal-import.ts';
 import { setUpLane } from '../buffer/set-up.ts';
@@ -6,6 +7,7 @@ import { firstOf, StoreError } from '../core/errors.ts';
 import { qualifiedName } from '../core/identifiers.ts';
 import type { Table } from '../schema/table.ts';
 import { notWritable } from '../schema/table-state.ts';
+import { checkRows } from '../stores/check-rows.ts';
 import { applyQuota } from './apply-states.ts';
 import type { CatalogDeps } from './deps.ts';
 import { ensureTable } from './ensure-table.ts';
@@ -78,14 +80,19 @@ export async function restoreLanes(ctx: CatalogDeps, table: Table): Promise<Lane
   return restored;
 }
 
+const setUpAllRow = z.object({ watermark: z.string() });
+
 /** False when the table has changed since it was read: whether its lanes take rows, above all. */
 async function setUpAll(ctx: CatalogDeps, table: Table): Promise<boolean> {
   const importing = await importOf(ctx, table);
   // Lane 0 last: it says how many there are, so that nobody is sent to one that is not there yet.
   for (let lane = table.readLanes - 1; lane >= 0; lane -= 1) {
-    const earlier = await ctx.postgres.rows<{ watermark: string }>(
-      'select watermark from lanes where dataset = $dataset and name = $name and life = $life and lane = $lane',
-      { dataset: table.dataset, name: table.name, life: table.life, lane },
+    const earlier = checkRows(
+      setUpAllRow,
+      await ctx.postgres.rows(
+        'select watermark from lanes where dataset = $dataset and name = $name and life = $life and lane = $lane',
+        { dataset: table.dataset, name: table.name, life: table.life, lane },
+      ),
     );
     const incarnation = crypto.randomUUID().slice(0, 8);
     const watermark = importing?.lane === lane ? importing.from - 1 : await lastSequence(ctx, table, lane, earlier);
@@ -116,6 +123,8 @@ async function importOf(ctx: CatalogDeps, { dataset, name, life }: Table): Promi
   return found?.seal;
 }
 
+const lastSequenceRow = z.object({ seq: z.string() });
+
 /**
  * The sequence to go on after. An insert of a seal that the buffer has forgotten may still be on its way: its sequences
  * end at most one seal beyond what ClickHouse shows, so those are left out. They must not be given to other batches.
@@ -127,9 +136,11 @@ async function lastSequence(
   earlier: { watermark: string }[],
 ): Promise<number> {
   const node = await atLane(ctx, table, lane);
-  const rows = await node.clickhouse.rows<{ seq: string }>(
-    `SELECT max(_seq) AS seq FROM ${qualifiedName(table)} WHERE _lane = {lane:UInt16}`,
-    { lane },
+  const rows = checkRows(
+    lastSequenceRow,
+    await node.clickhouse.rows(`SELECT max(_seq) AS seq FROM ${qualifiedName(table)} WHERE _lane = {lane:UInt16}`, {
+      lane,
+    }),
   );
   const shown = Number(firstOf('clickhouse', rows).seq);
   if (shown === 0 && earlier.length === 0) return 0;

@@ -1,4 +1,6 @@
+import * as z from 'zod';
 import type { Field, TableSchema } from '../schema/types.ts';
+import { checkRows } from '../stores/check-rows.ts';
 import { epochMs } from '../stores/postgres/client.ts';
 import type { CatalogDeps } from './deps.ts';
 
@@ -11,6 +13,13 @@ export type SchemaChange = {
   added: Field[];
 };
 
+const schemaHistoryRow = z.object({
+  version: z.number(),
+  checksum: z.string(),
+  createdAt_ms: z.number(),
+  schema: z.string(),
+});
+
 /** The versions of a table's schema, the newest first, before the one given. Throws StoreError. */
 export async function schemaHistory(
   ctx: CatalogDeps,
@@ -18,11 +27,14 @@ export async function schemaHistory(
   { before, limit }: { before: number | undefined; limit: number },
 ): Promise<SchemaChange[]> {
   // One more, which the last is compared with.
-  const rows = await ctx.postgres.rows<{ version: number; checksum: string; createdAt_ms: number; schema: string }>(
-    `select version, checksum, ${epochMs('created_at')} as "createdAt_ms", schema from schema_versions
+  const rows = checkRows(
+    schemaHistoryRow,
+    await ctx.postgres.rows(
+      `select version, checksum, ${epochMs('created_at')} as "createdAt_ms", schema from schema_versions
       where dataset = $dataset and name = $name and life = $life and ($before::bigint is null or version < $before)
       order by version desc limit $limit`,
-    { dataset: table.dataset, name: table.name, life: table.life, before: before ?? null, limit: limit + 1 },
+      { dataset: table.dataset, name: table.name, life: table.life, before: before ?? null, limit: limit + 1 },
+    ),
   );
   const versions = rows.map((row) => ({ ...row, schema: JSON.parse(row.schema) as TableSchema }));
   return versions.slice(0, limit).map((version, i) => {

@@ -1,8 +1,10 @@
+import * as z from 'zod';
 import tableSql from '../../sql/clickhouse/table.sql';
 import { StoreError } from '../core/errors.ts';
 import { databaseName, everywhereName, qualifiedName, quoteName, quoteString } from '../core/identifiers.ts';
 import type { Table } from '../schema/table.ts';
 import { clickhouseType } from '../schema/types.ts';
+import { checkRows } from '../stores/check-rows.ts';
 import { engineSql } from '../stores/clickhouse/engine.ts';
 import type { Kind } from '../stores/clickhouse/kind.ts';
 import { everyNode, onEach, placeOf } from '../stores/clickhouse/servers.ts';
@@ -66,6 +68,8 @@ function isSpread({ cluster }: CatalogDeps): boolean {
   return cluster !== undefined && cluster.shards.length > 1;
 }
 
+const requireTypesRow = z.object({ name: z.string(), type: z.string() });
+
 /**
  * Looks whether ClickHouse has the columns in the types that they were made in. In others it would take values and change
  * them: text that is no number becomes null, for one. LowCardinality changes nothing.
@@ -73,9 +77,12 @@ function isSpread({ cluster }: CatalogDeps): boolean {
  * @throws StoreError naming the columns
  */
 export async function requireTypes(node: CatalogNode, table: Table): Promise<void> {
-  const columns = await node.clickhouse.rows<{ name: string; type: string }>(
-    'SELECT name, type FROM system.columns WHERE database = {database:String} AND table = {table:String}',
-    { database: `ts_${table.dataset}`, table: table.physical },
+  const columns = checkRows(
+    requireTypesRow,
+    await node.clickhouse.rows(
+      'SELECT name, type FROM system.columns WHERE database = {database:String} AND table = {table:String}',
+      { database: `ts_${table.dataset}`, table: table.physical },
+    ),
   );
   const types = new Map(columns.map(({ name, type }) => [name, type]));
   const others = table.schema.fields.filter((field) => {
@@ -147,13 +154,18 @@ export function ttlExpressions({ schema, retention }: Table): string[] {
   return [...move, `${time} + toIntervalDay(${retention.totalDays}) DELETE`];
 }
 
+const applyRetentionAtRow = z.object({ n: z.string() });
+
 /** Makes a shard keep rows for as long as the policy says. */
 export async function applyRetentionAt(node: CatalogNode, table: Table): Promise<void> {
   const expressions = ttlExpressions(table);
-  const [found] = await node.clickhouse.rows<{ n: string }>(
-    `SELECT count() AS n FROM system.tables WHERE database = {database:String} AND name = {table:String}
+  const [found] = checkRows(
+    applyRetentionAtRow,
+    await node.clickhouse.rows(
+      `SELECT count() AS n FROM system.tables WHERE database = {database:String} AND name = {table:String}
         AND engine_full LIKE '% TTL %'`,
-    { database: `ts_${table.dataset}`, table: table.physical },
+      { database: `ts_${table.dataset}`, table: table.physical },
+    ),
   );
   if (expressions.length === 0 && found?.n === '0') return;
   await node.clickhouse.command(

@@ -1,8 +1,10 @@
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import * as z from 'zod';
 import { type MigrateConfig, readMigrateConfig } from '../core/config.ts';
 import { ApiError } from '../core/errors.ts';
+import { checkRows } from '../stores/check-rows.ts';
 import { type ClickHouse, ClickHouseError, createClickHouse } from '../stores/clickhouse/client.ts';
 import { engineSql } from '../stores/clickhouse/engine.ts';
 import { limitsLacking } from '../stores/clickhouse/users.ts';
@@ -83,10 +85,15 @@ async function migratePostgres(postgres: Postgres): Promise<string[]> {
   return applied;
 }
 
+const isAppliedRow = z.object({ checksum: z.string() });
+
 async function isApplied(postgres: Postgres, { name, checksum }: Migration): Promise<boolean> {
-  const [row] = await postgres.rows<{ checksum: string }>('select checksum from migrations where name = $name', {
-    name,
-  });
+  const [row] = checkRows(
+    isAppliedRow,
+    await postgres.rows('select checksum from migrations where name = $name', {
+      name,
+    }),
+  );
   if (row !== undefined && row.checksum !== checksum) {
     throw new ApiError(
       'conflict',
@@ -134,15 +141,20 @@ export function engineIn(statement: string, { isReplicated, shard }: { isReplica
   });
 }
 
+const isNumberedRow = z.object({ number: z.number(), rows: z.string() });
+
 /**
  * Whether a server has its number, which it keeps. One with rows and none is what was there before there was a cluster.
  *
  * @throws TimestoreError `conflict` where it cannot be the shard that it is to be
  */
 async function isNumbered({ shard, url, clickhouse }: { shard: number; url: string; clickhouse: ClickHouse }) {
-  const [found] = await clickhouse.rows<{ number: number; rows: string }>(
-    `SELECT max(number) AS number,
+  const [found] = checkRows(
+    isNumberedRow,
+    await clickhouse.rows(
+      `SELECT max(number) AS number,
             (SELECT sum(rows) FROM system.parts WHERE active AND startsWith(database, 'ts_')) AS rows FROM timestore.shard`,
+    ),
   );
   if (found?.number === shard) return true;
   const { host } = new URL(url);

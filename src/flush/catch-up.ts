@@ -1,14 +1,18 @@
+import * as z from 'zod';
 import { advanceLane } from '../buffer/advance.ts';
 import type { LaneSnapshot } from '../buffer/snapshot.ts';
 import { atLane } from '../catalog/lane-location.ts';
 import { firstOf } from '../core/errors.ts';
 import { qualifiedName, quoteName } from '../core/identifiers.ts';
 import type { Table } from '../schema/table.ts';
+import { checkRows } from '../stores/check-rows.ts';
 import type { FlushDeps } from './deps.ts';
 import { readHeartbeat } from './heartbeat.ts';
 
 /** A lane that shows rows again which the hot buffer had forgotten, and the sequences that they have. */
 export type CaughtUp = { lane: number; from: number; to: number };
+
+const catchUpLanesRow = z.object({ latest_ms: z.string() });
 
 /**
  * Shows again what the hot buffer has forgotten in a failover after it was published: heartbeats in ClickHouse say up to
@@ -24,11 +28,14 @@ export async function catchUpLanes(ctx: FlushDeps, table: Table, lanes: LaneSnap
     const node = await atLane(ctx, table, lane.lane);
     const heartbeat = await readHeartbeat(node, table, lane.lane);
     if (heartbeat === undefined || heartbeat.watermark <= lane.watermark) continue;
-    const found = await node.clickhouse.rows<{ latest_ms: string }>(
-      `SELECT toUnixTimestamp64Milli(max(${quoteName(table.schema.timestampColumn)})) AS latest_ms
+    const found = checkRows(
+      catchUpLanesRow,
+      await node.clickhouse.rows(
+        `SELECT toUnixTimestamp64Milli(max(${quoteName(table.schema.timestampColumn)})) AS latest_ms
          FROM ${qualifiedName(table)}
         WHERE _lane = {lane:UInt16} AND _seq > {from:UInt64} AND _seq <= {to:UInt64}`,
-      { lane: lane.lane, from: lane.watermark, to: heartbeat.watermark },
+        { lane: lane.lane, from: lane.watermark, to: heartbeat.watermark },
+      ),
     );
     const end = { ...heartbeat, latest_ms: Number(firstOf('clickhouse', found).latest_ms) };
     if (!(await advanceLane(ctx, table, lane, end))) continue;

@@ -1,6 +1,8 @@
+import * as z from 'zod';
 import type { Seal } from '../buffer/seal.ts';
 import { required } from '../core/errors.ts';
 import type { Table } from '../schema/table.ts';
+import { checkRows } from '../stores/check-rows.ts';
 import type { FlushNode } from './deps.ts';
 
 /** How far a lane is visible in ClickHouse, and when the batch at its end was acknowledged (0 where that is not known). */
@@ -46,15 +48,23 @@ export const storedBatches = `(SELECT seq, received_at FROM timestore.stored_bat
                               WHERE dataset = {dataset:String} AND \`table\` = {table:String} AND lane = {lane:UInt16}
                                 AND seq BETWEEN {from:UInt64} AND {to:UInt64})`;
 
+const unstoredOfRow = z.object({ seq: z.string(), received_ms: z.string() });
+
 /**
  * The batches of a seal that were not found stored before: those after the last that was, since the ones ahead of it were
  * counted with it or earlier.
  */
 export async function unstoredOf(node: FlushNode, table: Table, lane: number, seal: Seal): Promise<Seal | undefined> {
   const { from, to, batches } = seal;
-  const found = await node.clickhouse.rows<{ seq: string; received_ms: string }>(
-    `SELECT seq, toUnixTimestamp64Milli(received_at) AS received_ms FROM ${storedBatches}`,
-    { dataset: table.dataset, table: table.physical, lane, from, to },
+  const found = checkRows(
+    unstoredOfRow,
+    await node.clickhouse.rows(`SELECT seq, toUnixTimestamp64Milli(received_at) AS received_ms FROM ${storedBatches}`, {
+      dataset: table.dataset,
+      table: table.physical,
+      lane,
+      from,
+      to,
+    }),
   );
   const stored = new Set(found.map(({ seq, received_ms }) => `${seq} ${received_ms}`));
   const last = batches.findLastIndex(({ seq, receivedAt_ms }) => stored.has(`${seq} ${receivedAt_ms}`));
@@ -65,13 +75,18 @@ export async function unstoredOf(node: FlushNode, table: Table, lane: number, se
   return { ...seal, from: first.seq, batches: rest, skip, rows: rest.reduce((sum, { rows }) => sum + rows, 0) };
 }
 
+const readHeartbeatRow = z.object({ watermark: z.string(), received_ms: z.string() });
+
 /** The heartbeat of a lane that is furthest. Throws StoreError, ClickHouseError. */
 export async function readHeartbeat(node: FlushNode, table: Table, lane: number): Promise<Heartbeat | undefined> {
-  const [found] = await node.clickhouse.rows<{ watermark: string; received_ms: string }>(
-    `SELECT watermark, toUnixTimestamp64Milli(received_at) AS received_ms FROM timestore.ingest_watermarks
+  const [found] = checkRows(
+    readHeartbeatRow,
+    await node.clickhouse.rows(
+      `SELECT watermark, toUnixTimestamp64Milli(received_at) AS received_ms FROM timestore.ingest_watermarks
       WHERE dataset = {dataset:String} AND \`table\` = {table:String} AND lane = {lane:UInt16}
       ORDER BY watermark DESC, received_at DESC LIMIT 1`,
-    { dataset: table.dataset, table: table.physical, lane },
+      { dataset: table.dataset, table: table.physical, lane },
+    ),
   );
   return found && { watermark: Number(found.watermark), receivedAt_ms: Number(found.received_ms) };
 }

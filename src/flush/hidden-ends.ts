@@ -1,8 +1,10 @@
+import * as z from 'zod';
 import type { LanePositions } from '../buffer/lane-positions.ts';
 import type { LaneSnapshot } from '../buffer/snapshot.ts';
 import { atLane } from '../catalog/lane-location.ts';
 import { qualifiedName } from '../core/identifiers.ts';
 import type { Table } from '../schema/table.ts';
+import { checkRows } from '../stores/check-rows.ts';
 import type { FlushDeps, FlushNode } from './deps.ts';
 
 /**
@@ -24,19 +26,24 @@ export async function hiddenEnds(ctx: FlushDeps, table: Table, lanes: LaneSnapsh
   return found.flat();
 }
 
+const hiddenAtRow = z.object({ lane: z.number(), newest: z.string(), newest_ms: z.string() });
+
 async function hiddenAt(node: FlushNode, table: Table, lanes: LaneSnapshot[]): Promise<LanePositions> {
   // A lane that writers do not use may have rows of an import, which are not acknowledged before they are recorded.
   const ofWriters = lanes.filter(({ lane }) => lane < table.lanes);
   const others = lanes.filter(({ lane }) => lane >= table.lanes);
-  const found = await node.clickhouse.rows<{ lane: number; newest: string; newest_ms: string }>(
-    `SELECT _lane AS lane, max(_seq) AS newest, toUnixTimestamp64Milli(max(_received_at)) AS newest_ms
+  const found = checkRows(
+    hiddenAtRow,
+    await node.clickhouse.rows(
+      `SELECT _lane AS lane, max(_seq) AS newest, toUnixTimestamp64Milli(max(_received_at)) AS newest_ms
        FROM ${qualifiedName(table)} WHERE ${beyond(ofWriters, ['_lane', '_seq', '_received_at'])} GROUP BY lane
      UNION ALL
      SELECT lane, max(seq) AS newest, toUnixTimestamp64Milli(max(received_at)) AS newest_ms
        FROM timestore.stored_batches
       WHERE dataset = {dataset:String} AND \`table\` = {table:String}
         AND (${beyond(others, ['lane', 'seq', 'received_at'])}) GROUP BY lane`,
-    { dataset: table.dataset, table: table.physical },
+      { dataset: table.dataset, table: table.physical },
+    ),
   );
   return found.map(({ lane, newest, newest_ms }) => ({ lane, seq: Number(newest), at_ms: Number(newest_ms) }));
 }

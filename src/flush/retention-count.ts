@@ -1,9 +1,13 @@
+import * as z from 'zod';
 import type { Seal } from '../buffer/seal.ts';
 import { qualifiedName, quoteName } from '../core/identifiers.ts';
 import type { Retention, Table } from '../schema/table.ts';
 import { parseTimestampText } from '../schema/timestamp.ts';
+import { checkRows } from '../stores/check-rows.ts';
 import type { FlushNode } from './deps.ts';
 import { longStatement, ofBatches } from './row-count.ts';
+
+const countRetainedRowsRow = z.object({ from_ms: z.string(), found: z.string() });
 
 /**
  * How many rows of a seal are within their retention by ClickHouse's clock, there and in the seal: a row that is so now
@@ -18,13 +22,16 @@ export async function countRetainedRows(
   seal: Seal,
 ): Promise<{ found: number; sent: number }> {
   const time = quoteName(table.schema.timestampColumn);
-  const [row] = await node.clickhouse.rows<{ from_ms: string; found: string }>(
-    `WITH now64(3, 'UTC') - toIntervalDay({days:UInt32}) + toIntervalSecond(1) AS retained
+  const [row] = checkRows(
+    countRetainedRowsRow,
+    await node.clickhouse.rows(
+      `WITH now64(3, 'UTC') - toIntervalDay({days:UInt32}) + toIntervalSecond(1) AS retained
      SELECT toUnixTimestamp64Milli(retained) AS from_ms, countIf(${time} >= retained) AS found
        FROM ${qualifiedName(table)} WHERE _lane = {lane:UInt16} AND _seq BETWEEN {from:UInt64} AND {to:UInt64}
         AND ${ofBatches(seal.batches)}`,
-    { days: totalDays, lane, from: seal.from, to: seal.to },
-    longStatement,
+      { days: totalDays, lane, from: seal.from, to: seal.to },
+      longStatement,
+    ),
   );
   const from_ms = Number(row?.from_ms);
   const sent = seal.batches.reduce((sum, batch) => {

@@ -1,7 +1,9 @@
+import * as z from 'zod';
 import type { BufferedBatch } from '../buffer/buffered-batch.ts';
 import type { Seal } from '../buffer/seal.ts';
 import { qualifiedName, quoteName } from '../core/identifiers.ts';
 import type { Table } from '../schema/table.ts';
+import { checkRows } from '../stores/check-rows.ts';
 import type { FlushNode } from './deps.ts';
 
 /** What ClickHouse holds of a seal in one partition. */
@@ -64,6 +66,8 @@ export async function countSeal(
   }));
 }
 
+const storedAmongRow = z.object({ seq: z.string(), row: z.number() });
+
 /** Which of the rows that were not to be sent ClickHouse has all the same. */
 export async function storedAmong(
   node: FlushNode,
@@ -75,12 +79,15 @@ export async function storedAmong(
   const rows = [...skip].flatMap(([seq, places]) => {
     return [...places].map((row) => `(${seq},${row},${receivedAt_ms.get(seq)})`);
   });
-  const found = await node.clickhouse.rows<{ seq: string; row: number }>(
-    `SELECT _seq AS seq, _row AS row FROM ${qualifiedName(table)}
+  const found = checkRows(
+    storedAmongRow,
+    await node.clickhouse.rows(
+      `SELECT _seq AS seq, _row AS row FROM ${qualifiedName(table)}
       WHERE _lane = {lane:UInt16} AND _seq BETWEEN {from:UInt64} AND {to:UInt64}
         AND (_seq, _row, toUnixTimestamp64Milli(_received_at)) IN (${rows.join(',')})`,
-    { lane, from: Math.min(...skip.keys()), to: Math.max(...skip.keys()) },
-    longStatement,
+      { lane, from: Math.min(...skip.keys()), to: Math.max(...skip.keys()) },
+      longStatement,
+    ),
   );
   return found.map(({ seq, row }) => ({ seq: Number(seq), row: Number(row) }));
 }

@@ -1,8 +1,12 @@
+import * as z from 'zod';
 import { markDue } from '../buffer/due.ts';
 import { logicalName, physicalName } from '../core/identifiers.ts';
+import { checkRows } from '../stores/check-rows.ts';
 import type { FlushDeps } from './deps.ts';
 
 const tablesAtOnce = 50;
+
+const sweepDueRow = z.object({ dataset: z.string(), name: z.string(), life: z.number(), lanes: z.number() });
 
 /**
  * Looks at every lane of every table on record, and makes those with pending rows due that were not: the due set is one
@@ -15,10 +19,13 @@ export async function sweepDue(ctx: FlushDeps): Promise<number> {
   let found = 0;
   let after = { dataset: '', name: '' };
   for (;;) {
-    const tables = await ctx.postgres.rows<{ dataset: string; name: string; life: number; lanes: number }>(
-      `select dataset, name, life, (definition->>'readLanes')::int as lanes from tables
+    const tables = checkRows(
+      sweepDueRow,
+      await ctx.postgres.rows(
+        `select dataset, name, life, (definition->>'readLanes')::int as lanes from tables
         where dropped_at is null and (dataset, name) > ($dataset, $name) order by dataset, name limit $tablesAtOnce`,
-      { dataset: after.dataset, name: after.name, tablesAtOnce },
+        { dataset: after.dataset, name: after.name, tablesAtOnce },
+      ),
     );
     const last = tables.at(-1);
     if (last === undefined) break;

@@ -1,3 +1,4 @@
+import * as z from 'zod';
 import type { Seal } from '../buffer/seal.ts';
 import { encodeSkip } from '../buffer/skip.ts';
 import { atLane } from '../catalog/lane-location.ts';
@@ -6,6 +7,7 @@ import { firstOf, required } from '../core/errors.ts';
 import type { TableRef } from '../core/identifiers.ts';
 import type { Table } from '../schema/table.ts';
 import { storedTimestamp } from '../schema/timestamp.ts';
+import { checkRows } from '../stores/check-rows.ts';
 import type { IngestDeps, IngestNode } from './deps.ts';
 import { digest, recordInQuarantine } from './quarantine.ts';
 
@@ -57,6 +59,8 @@ async function markSkipped(node: IngestNode, { dataset, physical }: TableRef, la
   });
 }
 
+const countSkippedRow = z.object({ rows: z.string() });
+
 /**
  * How many rows of batches were refused by ClickHouse and set aside. Where it is not known when a batch was acknowledged,
  * of any that had its sequence. Throws StoreError, ClickHouseError.
@@ -70,11 +74,14 @@ export async function countSkipped(
   let rows = 0;
   for (const [lane, of] of Map.groupBy(batches, (batch) => batch.lane)) {
     const node = await atLane(ctx, table, lane);
-    const found = await node.clickhouse.rows<{ rows: string }>(
-      `SELECT uniqExact(seq, row) AS rows FROM timestore.skipped_rows
+    const found = checkRows(
+      countSkippedRow,
+      await node.clickhouse.rows(
+        `SELECT uniqExact(seq, row) AS rows FROM timestore.skipped_rows
         WHERE dataset = {dataset:String} AND \`table\` = {table:String} AND lane = {lane:UInt16}
           AND (${of.map(skippedOf).join(' OR ')})`,
-      { dataset, table: physical, lane },
+        { dataset, table: physical, lane },
+      ),
     );
     rows += Number(firstOf('clickhouse', found).rows);
   }
@@ -86,6 +93,8 @@ function skippedOf({ seq, receivedAt_ms }: { seq: number; receivedAt_ms?: number
   return `(seq = ${Number(seq)} AND toUnixTimestamp64Milli(received_at) IN (0, ${Number(receivedAt_ms)}))`;
 }
 
+const countInFlightRow = z.object({ seq: z.string(), row: z.number() });
+
 /**
  * Of rows that were set aside, those that an insert which began before may still bring.
  *
@@ -96,18 +105,21 @@ export async function countInFlight<Row extends Identity>(ctx: IngestDeps, table
   for (const [lane, of] of Map.groupBy(rows, (row) => row.lane)) {
     const node = await atLane(ctx, table, lane);
     const places = of.map(({ seq, row }) => `(${Number(seq)},${Number(row)})`);
-    const young = await node.clickhouse.rows<{ seq: string; row: number }>(
-      `SELECT seq, row FROM timestore.skipped_rows
+    const young = checkRows(
+      countInFlightRow,
+      await node.clickhouse.rows(
+        `SELECT seq, row FROM timestore.skipped_rows
         WHERE dataset = {dataset:String} AND \`table\` = {table:String} AND lane = {lane:UInt16} AND (seq, row) IN (${places.join(',')})
         GROUP BY seq, row, received_at HAVING min(skipped_at) > now64(3) - toIntervalMillisecond({life_ms:UInt64})`,
-      // An insert is given up by the server after its timeout; the same again for what goes on meanwhile.
-      {
-        dataset: table.dataset,
-        table: table.physical,
-        lane,
-        life_ms: 2 * ctx.config.limits.insert_timeout_ms,
-      },
-      { max_query_size: 4_194_304, max_ast_elements: 1_000_000 },
+        // An insert is given up by the server after its timeout; the same again for what goes on meanwhile.
+        {
+          dataset: table.dataset,
+          table: table.physical,
+          lane,
+          life_ms: 2 * ctx.config.limits.insert_timeout_ms,
+        },
+        { max_query_size: 4_194_304, max_ast_elements: 1_000_000 },
+      ),
     );
     const keys = new Set(young.map(({ seq, row }) => `${seq} ${row}`));
     late.push(...of.filter(({ seq, row }) => keys.has(`${seq} ${row}`)));

@@ -1,8 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import * as z from 'zod';
 import { jobsMember, noteJob } from '../buffer/due.ts';
 import { ApiError, errorCatalogue } from '../core/errors.ts';
 import { describeError } from '../core/log.ts';
 import { runAs } from '../core/request-context.ts';
+import { checkRows } from '../stores/check-rows.ts';
 import type { Statement } from '../stores/postgres/client.ts';
 import { toJsonb, toText } from '../stores/postgres/jsonb.ts';
 import { ask } from '../stores/redis/client.ts';
@@ -212,22 +214,32 @@ async function giveBack(ctx: JobDeps, job: Claimed, error: unknown): Promise<voi
   );
 }
 
+const nextIn_msRow = z.object({ in_ms: z.number().nullable() });
+
 /** When the next job is due; one that waits for another has no time of its own. */
 async function nextIn_ms(ctx: JobDeps): Promise<number> {
-  const [next] = await ctx.postgres.rows<{ in_ms: number | null }>(
-    `select (extract(epoch from min(greatest(due_at, claimed_until)) - now()) * 1000)::float8 as in_ms
+  const [next] = checkRows(
+    nextIn_msRow,
+    await ctx.postgres.rows(
+      `select (extract(epoch from min(greatest(due_at, claimed_until)) - now()) * 1000)::float8 as in_ms
        from jobs where buffer = $buffer and state in ('queued', 'running')`,
-    { buffer: ctx.config.TIMESTORE_KEY_PREFIX },
+      { buffer: ctx.config.TIMESTORE_KEY_PREFIX },
+    ),
   );
   return Math.max(again_ms, next?.in_ms ?? Number.POSITIVE_INFINITY);
 }
 
+const noteNextRow = z.object({ due_ms: z.number().nullable() });
+
 /** Has the clock come again when the next job is due. */
 export async function noteNext(ctx: JobDeps): Promise<void> {
-  const [next] = await ctx.postgres.rows<{ due_ms: number | null }>(
-    `select (extract(epoch from min(greatest(due_at, claimed_until))) * 1000)::float8 as due_ms
+  const [next] = checkRows(
+    noteNextRow,
+    await ctx.postgres.rows(
+      `select (extract(epoch from min(greatest(due_at, claimed_until))) * 1000)::float8 as due_ms
        from jobs where buffer = $buffer and state in ('queued', 'running')`,
-    { buffer: ctx.config.TIMESTORE_KEY_PREFIX },
+      { buffer: ctx.config.TIMESTORE_KEY_PREFIX },
+    ),
   );
   if (next !== undefined && next.due_ms !== null) await noteJob(ctx, next.due_ms);
 }

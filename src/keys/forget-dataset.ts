@@ -1,4 +1,6 @@
+import * as z from 'zod';
 import { currentActor } from '../core/request-context.ts';
+import { checkRows } from '../stores/check-rows.ts';
 import type { Statement } from '../stores/postgres/client.ts';
 import type { KeyDeps } from './deps.ts';
 import { keyColumns, rememberKey } from './find-key.ts';
@@ -6,14 +8,19 @@ import { keySchema } from './key.ts';
 
 const keysInStep = 100;
 
+const keysListingRow = z.object({ id: z.string() });
+
 /** Keys that list a dataset and are still good. Throws StoreError. */
 export async function keysListing(ctx: KeyDeps, dataset: string): Promise<string[]> {
-  const keys = await ctx.postgres.rows<{ id: string }>(
-    `select id from api_keys k
+  const keys = checkRows(
+    keysListingRow,
+    await ctx.postgres.rows(
+      `select id from api_keys k
       where revoked_at is null and exists (
               select from jsonb_each(scopes) s where jsonb_typeof(s.value) = 'array' and s.value ? $dataset)
       order by n limit ${keysInStep}`,
-    { dataset },
+      { dataset },
+    ),
   );
   return keys.map(({ id }) => id);
 }

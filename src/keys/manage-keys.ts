@@ -1,6 +1,7 @@
-import type * as z from 'zod';
+import * as z from 'zod';
 import { auditLine } from '../catalog/audit-log/statement.ts';
 import { ApiError, StoreError } from '../core/errors.ts';
+import { checkRows } from '../stores/check-rows.ts';
 import type { Params } from '../stores/postgres/client.ts';
 import { ask } from '../stores/redis/client.ts';
 import type { KeyDeps } from './deps.ts';
@@ -40,14 +41,19 @@ export async function createKey(ctx: KeyDeps, { name, scopes, rowFilter, expires
   return { key: keySchema.parse(row), text };
 }
 
+const listKeysRow = z.object({ n: z.string() });
+
 /** The newest first, after the place that an earlier list has ended at. */
 export async function listKeys(
   ctx: KeyDeps,
   { after, limit }: { after: number | undefined; limit: number },
 ): Promise<{ keys: Key[]; next: number | undefined }> {
-  const rows = await ctx.postgres.rows<{ n: string }>(
-    `select n, ${keyColumns} from api_keys where $after::bigint is null or n < $after order by n desc limit $limit`,
-    { after: after ?? null, limit: limit + 1 },
+  const rows = checkRows(
+    listKeysRow,
+    await ctx.postgres.rows(
+      `select n, ${keyColumns} from api_keys where $after::bigint is null or n < $after order by n desc limit $limit`,
+      { after: after ?? null, limit: limit + 1 },
+    ),
   );
   const shown = rows.slice(0, limit);
   return {

@@ -48,7 +48,7 @@ export const mutations: Mutation[] = [
     rule: 'tables are chosen before they are counted into pages',
     file: 'src/query/sql/tables.ts',
     from: 'and ($datasets::text[] is null or t.dataset = any($datasets))',
-    to: 'and ($3::text[] is null or true)',
+    to: 'and ($datasets::text[] is null or true)',
     suite: 'test/integration/http/authorisation.test.ts',
   },
   {
@@ -118,7 +118,7 @@ export const mutations: Mutation[] = [
     rule: 'a drop is of one life',
     file: 'src/operations/lifecycle/drop.ts',
     from: 'and name = $table and life = $life and',
-    to: 'and name = $2 and coalesce($3::int, 0) >= 0 and',
+    to: 'and name = $table and coalesce($life::int, 0) >= 0 and',
     suite: 'test/integration/catalogue/next-life.test.ts',
   },
   {
@@ -1371,7 +1371,7 @@ export const mutations: Mutation[] = [
   {
     rule: 'the claim of a job',
     file: 'src/jobs/runner.ts',
-    from: "['select 1 / count(*) from jobs where id = $1 and claim = $2', [job.id, job.claim]],",
+    from: "['select 1 / count(*) from jobs where id = $id and claim = $claim', { id: job.id, claim: job.claim }],",
     to: '',
     suite: 'test/integration/jobs',
   },
@@ -1435,7 +1435,7 @@ export const mutations: Mutation[] = [
     rule: 'a revoked key stays revoked when the catalogue is set back',
     file: 'src/keys/find-key.ts',
     from: 'revoked_at = coalesce(revoked_at, to_timestamp($revokedAt_ms::float8 / 1000))',
-    to: 'revoked_at = coalesce(revoked_at, case when $3::float8 < 0 then now() end)',
+    to: 'revoked_at = coalesce(revoked_at, case when $revokedAt_ms::float8 < 0 then now() end)',
     suite: 'test/integration/catalogue/set-back.test.ts',
   },
 ];

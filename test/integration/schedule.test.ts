@@ -7,6 +7,7 @@ import type { LaneQueue } from '../../src/flush/enqueue-due-lanes.ts';
 import { readJob } from '../../src/jobs/job.ts';
 import { runMinute as runPasses } from '../../src/operations/cron.ts';
 import { scheduleRowChange } from '../../src/operations/row-changes/change-rows.ts';
+import type { Params } from '../../src/stores/postgres/client.ts';
 import { at, newDataset, newInstance, send, tableOf } from './support.ts';
 
 const prefix = { TIMESTORE_KEY_PREFIX: `schedule-${process.pid}` };
@@ -82,9 +83,9 @@ test('once an hour what is due is audited', async () => {
   // Others' tables are not this test's to audit.
   instance.postgres = {
     ...postgres,
-    rows: <Row>(sql: string, params: unknown[] = []) =>
+    rows: <Row>(sql: string, params: Params = {}) =>
       sql.includes('left join audits')
-        ? postgres.rows<Row>(sql.replace('where', 'where t.dataset = $3 and'), [...params, dataset])
+        ? postgres.rows<Row>(sql.replace('where', 'where t.dataset = $dataset and'), { ...params, dataset })
         : postgres.rows<Row>(sql, params),
   };
   await ctx.redis.del(ctx.keys.due);

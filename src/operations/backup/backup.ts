@@ -7,6 +7,7 @@ import { physicalName } from '../../core/identifiers.ts';
 import { flushableSnapshot, flushSnapshot } from '../../flush/flush-snapshot.ts';
 import type { JobOf } from '../../jobs/job.ts';
 import type { Outcome } from '../../jobs/runner.ts';
+import { checkRows } from '../../stores/check-rows.ts';
 import type { OperationDeps, OperationStep } from '../deps.ts';
 import { recordCut } from '../row-audit/record-cut.ts';
 import { contentOf, writePartition } from './parquet.ts';
@@ -167,13 +168,18 @@ async function writeManifests(
   return { ...current, pages, lastManifest };
 }
 
+const beginRow = z.object({ dataset: z.string(), name: z.string() });
+
 async function begin(ctx: OperationDeps, { request }: JobOf<'backup'>): Promise<Progress> {
   const { datasets } = request as { datasets?: string[] };
-  const tables = await ctx.postgres.rows<{ dataset: string; name: string }>(
-    `select t.dataset, t.name from tables t join datasets d on d.name = t.dataset
+  const tables = checkRows(
+    beginRow,
+    await ctx.postgres.rows(
+      `select t.dataset, t.name from tables t join datasets d on d.name = t.dataset
       where t.dropped_at is null and 'deleting' not in (t.state, d.state) and ($datasets::text[] is null or t.dataset = any($datasets))
       order by t.dataset, t.name`,
-    { datasets: datasets ?? null },
+      { datasets: datasets ?? null },
+    ),
   );
   return { startedAt: new Date(ctx.now()).toISOString(), tables: tables.map((table) => ({ ...table, rows: null })) };
 }

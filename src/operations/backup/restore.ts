@@ -9,6 +9,7 @@ import { physicalName } from '../../core/identifiers.ts';
 import type { JobOf } from '../../jobs/job.ts';
 import type { Outcome } from '../../jobs/runner.ts';
 import type { Table } from '../../schema/table.ts';
+import { checkRows } from '../../stores/check-rows.ts';
 import { ask } from '../../stores/redis/client.ts';
 import type { OperationDeps, OperationStep } from '../deps.ts';
 import { backupKey, backupRecord, manifestKey, manifestPage, partitionKey, tableKey, tableRecord } from './backup.ts';
@@ -104,15 +105,20 @@ async function restoreHidden(
   return undefined;
 }
 
+const beginRow = z.object({ dataset: z.string(), name: z.string() });
+
 async function begin(ctx: OperationDeps, { request }: JobOf<'restore'>, id: string): Promise<Outcome> {
   const { datasets: chosen } = request as { datasets?: string[] };
   const backup = await readBackup(ctx, id);
   const isChosen = (dataset: unknown) => chosen === undefined || chosen.includes(String(dataset));
   const tables = backup.tables.filter(({ dataset }) => isChosen(dataset));
-  const there = await ctx.postgres.rows<{ dataset: string; name: string }>(
-    `select dataset, name from tables t join jsonb_to_recordset($tables::jsonb) as b(dataset text, name text) using (dataset, name)
+  const there = checkRows(
+    beginRow,
+    await ctx.postgres.rows(
+      `select dataset, name from tables t join jsonb_to_recordset($tables::jsonb) as b(dataset text, name text) using (dataset, name)
       where t.dropped_at is null`,
-    { tables: JSON.stringify(tables) },
+      { tables: JSON.stringify(tables) },
+    ),
   );
   if (there.length > 0) {
     const told = there.slice(0, 5).map(({ dataset, name }) => `${dataset}.${name}`);
@@ -150,18 +156,28 @@ async function begin(ctx: OperationDeps, { request }: JobOf<'restore'>, id: stri
   return { progress: { tables, next: 0 } satisfies Progress };
 }
 
+const recordTableRow = z.object({ life: z.number().nullable() });
+
+const recordTableRow2 = z.object({ life: z.number() });
+
 /** Hidden, without a time at which it would be gone, and with its history; in a new life where an earlier one is known. */
 async function recordTable(ctx: OperationDeps, record: z.output<typeof tableRecord>): Promise<void> {
   const { dataset, name } = record;
   // What the hot buffer has of a table of that name may be of a life that the catalogue knows nothing of.
   await ask(() => ctx.redis.del(ctx.keys.table(dataset, name)));
-  const [known] = await ctx.postgres.rows<{ life: number | null }>(
-    'select max(life) as life from tables where dataset = $dataset and name = $name',
-    { dataset, name },
+  const [known] = checkRows(
+    recordTableRow,
+    await ctx.postgres.rows('select max(life) as life from tables where dataset = $dataset and name = $name', {
+      dataset,
+      name,
+    }),
   );
-  const [living] = await ctx.postgres.rows<{ life: number }>(
-    `select life from tables where dataset = $dataset and name = $name and dropped_at is null and state = 'deleting' and delete_at is null`,
-    { dataset, name },
+  const [living] = checkRows(
+    recordTableRow2,
+    await ctx.postgres.rows(
+      `select life from tables where dataset = $dataset and name = $name and dropped_at is null and state = 'deleting' and delete_at is null`,
+      { dataset, name },
+    ),
   );
   const life = living?.life ?? (known?.life === null || known === undefined ? record.life : known.life + 1);
   // Lanes are where this deployment has shards, whatever the one had that was backed up.

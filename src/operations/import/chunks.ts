@@ -1,9 +1,11 @@
+import * as z from 'zod';
 import { askLong } from '../../catalog/object-table.ts';
 import { ApiError, StoreError } from '../../core/errors.ts';
 import { qualifiedName, quoteName } from '../../core/identifiers.ts';
 import { storedBatches } from '../../flush/heartbeat.ts';
 import { insertPlace, isAlone } from '../../flush/insert.ts';
 import type { Table } from '../../schema/table.ts';
+import { checkRows } from '../../stores/check-rows.ts';
 import type { Settings } from '../../stores/clickhouse/client.ts';
 import type { OperationNode } from '../deps.ts';
 
@@ -23,6 +25,8 @@ const cells_max = 20_000_000;
 const partitions_max = 100;
 const windows_max = 100_000;
 
+const planChunksRow = z.object({ from_ms: z.string(), to_ms: z.string(), rows: z.string() });
+
 /**
  * Cuts the rows into chunks in the order of time, so that each is of few partitions. What is cut stays as it is: the staging
  * table does not change any more.
@@ -36,9 +40,12 @@ export async function planChunks(node: OperationNode, table: Table, { staging, w
   );
   const time = quoteName(table.schema.timestampColumn);
   const window = { hour: `toStartOfHour(${time})`, day: `toDate(${time})`, month: `toYYYYMM(${time})` }[table.window];
-  const windows = await node.clickhouse.rows<{ from_ms: string; to_ms: string; rows: string }>(
-    `SELECT toUnixTimestamp64Milli(min(${time})) AS from_ms, toUnixTimestamp64Milli(max(${time})) AS to_ms, count() AS rows
+  const windows = checkRows(
+    planChunksRow,
+    await node.clickhouse.rows(
+      `SELECT toUnixTimestamp64Milli(min(${time})) AS from_ms, toUnixTimestamp64Milli(max(${time})) AS to_ms, count() AS rows
        FROM ${staging} WHERE ${where} GROUP BY ${window} ORDER BY from_ms LIMIT ${windows_max + 1}`,
+    ),
   );
   if (windows.length > windows_max) {
     throw new ApiError(

@@ -1,4 +1,5 @@
 import { randomInt } from 'node:crypto';
+import * as z from 'zod';
 import { type LanePositions, lanePositionsSql } from '../../buffer/lane-positions.ts';
 import { allRowsName } from '../../catalog/lane-location.ts';
 import { askLong } from '../../catalog/object-table.ts';
@@ -6,6 +7,7 @@ import { quoteName, quoteString } from '../../core/identifiers.ts';
 import type { Table } from '../../schema/table.ts';
 import { timeTextSql } from '../../schema/time-text-sql.ts';
 import { type Field, isNeverNull, precisionOf } from '../../schema/types.ts';
+import { checkRows } from '../../stores/check-rows.ts';
 import type { OperationNode } from '../deps.ts';
 import type { Source } from './chunks.ts';
 import type { Staged } from './staging.ts';
@@ -52,6 +54,8 @@ function sameJson(column: string): string {
   return `if(isNull(${column}), NULL, ${text})`;
 }
 
+const keepMissingRow = z.object({ rows: z.string() });
+
 /**
  * Marks the rows of a staging table that its table has not: of rows that are equal, as many as there are more of.
  *
@@ -78,9 +82,9 @@ export async function keepMissing(
      SELECT {_attempt:UInt64}, _object, _place, ${names} FROM (${own}) AS own LEFT ANTI JOIN (${theirs}) AS theirs USING (_h, _n)`,
     { ...spilling, param__attempt: attempt, async_insert: 0, insert_deduplicate: 0 },
   );
-  const [found] = await node.clickhouse.rows<{ rows: string }>(
-    `SELECT count() AS rows FROM ${staging} WHERE _attempt = {attempt:UInt64}`,
-    { attempt },
+  const [found] = checkRows(
+    keepMissingRow,
+    await node.clickhouse.rows(`SELECT count() AS rows FROM ${staging} WHERE _attempt = {attempt:UInt64}`, { attempt }),
   );
   return { attempt, rows: Number(found?.rows), wrong: 0 };
 }

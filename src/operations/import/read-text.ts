@@ -1,8 +1,10 @@
 import { randomInt } from 'node:crypto';
+import * as z from 'zod';
 import { PageError, type PageState, preparePage } from '../../schema/prepare-page.ts';
 import type { RefusedRow } from '../../schema/prepared-rows.ts';
 import type { Rename } from '../../schema/rename.ts';
 import type { Field, FieldType } from '../../schema/types.ts';
+import { checkRows } from '../../stores/check-rows.ts';
 import type { OperationNode } from '../deps.ts';
 import { unreadable } from './read-object.ts';
 import type { Reading, TextObject } from './reading.ts';
@@ -213,6 +215,8 @@ function anew({ hints }: Reading, told: Map<string, FieldType>): Reading {
   };
 }
 
+const requireRowsRow = z.object({ rows: z.string() });
+
 async function requireRows(
   node: OperationNode,
   staging: string,
@@ -220,9 +224,12 @@ async function requireRows(
   rows: number,
   key: string,
 ): Promise<void> {
-  const [found] = await node.clickhouse.rows<{ rows: string }>(
-    `SELECT count() AS rows FROM ${stagingName(staging)} WHERE _attempt = {attempt:UInt64}`,
-    { attempt },
+  const [found] = checkRows(
+    requireRowsRow,
+    await node.clickhouse.rows(
+      `SELECT count() AS rows FROM ${stagingName(staging)} WHERE _attempt = {attempt:UInt64}`,
+      { attempt },
+    ),
   );
   if (Number(found?.rows) !== rows) throw new Error(`of object ${key} there are ${found?.rows} of ${rows} rows`);
 }

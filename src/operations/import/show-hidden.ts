@@ -1,7 +1,11 @@
+import * as z from 'zod';
 import { publishImport } from '../../buffer/seal-import.ts';
 import type { Table } from '../../schema/table.ts';
+import { checkRows } from '../../stores/check-rows.ts';
 import { askInTurn } from '../../stores/redis/client.ts';
 import type { OperationDeps } from '../deps.ts';
+
+const showHiddenImportsRow = z.object({ latest_ms: z.number(), received_ms: z.number() });
 
 /**
  * Shows imports that are done and that readers do not see: the hot buffer failed over, and has forgotten that they were
@@ -18,10 +22,13 @@ export async function showHiddenImports(ctx: OperationDeps, table: Table): Promi
   for (const [lane, reply] of replies.entries()) {
     const [id, from, to, token] = reply as (string | null)[];
     if (!id || !token) continue;
-    const [job] = await ctx.postgres.rows<{ latest_ms: number; received_ms: number }>(
-      `select (progress->>'latest_ms')::float8 as latest_ms, coalesce((progress->>'receivedAt_ms')::float8, 0) as received_ms
+    const [job] = checkRows(
+      showHiddenImportsRow,
+      await ctx.postgres.rows(
+        `select (progress->>'latest_ms')::float8 as latest_ms, coalesce((progress->>'receivedAt_ms')::float8, 0) as received_ms
          from jobs where id = $id and state = 'done'`,
-      { id },
+        { id },
+      ),
     );
     if (job === undefined) continue;
     const seal = { id, lane, from: Number(from), to: Number(to), token };

@@ -1,4 +1,5 @@
 import { createHash, randomInt, randomUUID } from 'node:crypto';
+import * as z from 'zod';
 import { declaredColumns, fieldColumns } from '../../catalog/table-ddl.ts';
 import { ApiError, StoreError } from '../../core/errors.ts';
 import { quoteName, quoteString } from '../../core/identifiers.ts';
@@ -6,6 +7,7 @@ import { type TimeRange, timeValue } from '../../query/request/time-range.ts';
 import type { Table } from '../../schema/table.ts';
 import type { Time } from '../../schema/timestamp.ts';
 import { type Field, precisionOf } from '../../schema/types.ts';
+import { checkRows } from '../../stores/check-rows.ts';
 import type { Settings } from '../../stores/clickhouse/client.ts';
 import { engineSql } from '../../stores/clickhouse/engine.ts';
 import { atShard, placeOf } from '../../stores/clickhouse/servers.ts';
@@ -78,22 +80,27 @@ export async function addStagingFields(node: OperationNode, table: Planned, name
   await node.clickhouse.command(`ALTER TABLE ${name} ${added.join(', ')}`);
 }
 
+const requireWholeRow = z.object({ rows: z.string() });
+
 /**
  * Throws StoreError where rows that were read are not there any more.
  *
  * @param name the staging table as it stands in SQL
  */
 export async function requireWhole(node: OperationNode, name: string, staged: Staged[]): Promise<void> {
-  const [found] = await node.clickhouse.rows<{ rows: string }>(
-    `SELECT count() AS rows FROM ${name} WHERE ${stagedSql(staged)}`,
+  const [found] = checkRows(
+    requireWholeRow,
+    await node.clickhouse.rows(`SELECT count() AS rows FROM ${name} WHERE ${stagedSql(staged)}`),
   );
   const rows = staged.reduce((sum, each) => sum + (each.stored ?? each.rows), 0);
   if (Number(found?.rows) === rows) return;
   throw new StoreError('clickhouse', `has ${found?.rows} of ${rows} rows that were read of the objects`, undefined);
 }
 
+const isStagingThereRow = z.object({ there: z.number() });
+
 export async function isStagingThere(node: OperationNode, staging: string): Promise<boolean> {
-  const [found] = await node.clickhouse.rows<{ there: number }>(`EXISTS TABLE ${stagingName(staging)}`);
+  const [found] = checkRows(isStagingThereRow, await node.clickhouse.rows(`EXISTS TABLE ${stagingName(staging)}`));
   return Object.values(found ?? {})[0] === 1;
 }
 
@@ -108,6 +115,8 @@ export function addedFields(columns: SourceColumn[], { schema }: Planned): Field
     .filter(({ name }) => !known.has(name))
     .map((column) => ({ name: column.name, type: inferredType(column) }));
 }
+
+const stageObjectRow = z.object({ rows: z.string(), distinct: z.string(), last: z.string(), wrong: z.string() });
 
 /**
  * Reads a Parquet object into the staging table, each value as the table's field has it. Rows that cannot be are there too, with
@@ -145,10 +154,13 @@ export async function stageObject(
        if(_at = '', '', substringUTF8(toValidUTF8(caseWithExpression(_at, ${text.join(', ')}, '')), 1, ${shownChars_max})), ${values.join(', ')}`,
     params,
   );
-  const [found] = await node.clickhouse.rows<{ rows: string; distinct: string; last: string; wrong: string }>(
-    `SELECT count() AS rows, uniqExact(_place) AS distinct, max(_place) + 1 AS last, countIf(_wrong != '') AS wrong
+  const [found] = checkRows(
+    stageObjectRow,
+    await node.clickhouse.rows(
+      `SELECT count() AS rows, uniqExact(_place) AS distinct, max(_place) + 1 AS last, countIf(_wrong != '') AS wrong
        FROM ${name} WHERE _attempt = {attempt:UInt64}`,
-    { attempt },
+      { attempt },
+    ),
   );
   const rows = Number(found?.rows);
   if (Number(found?.distinct) !== rows || (rows > 0 && Number(found?.last) !== rows)) {
@@ -202,14 +214,19 @@ export function rangeSql({ schema }: Planned, { start, end }: TimeRange): string
   ].join(' ');
 }
 
+const requireRetainedRow = z.object({ rows: z.string(), from: z.string() });
+
 /** Throws where rows are past the retention of their table: ClickHouse would not keep them. */
 export async function requireRetained(node: OperationNode, table: Table, { staging, where }: Source): Promise<void> {
   if (table.retention === undefined) return;
-  const [found] = await node.clickhouse.rows<{ rows: string; from: string }>(
-    `WITH now64(3, 'UTC') - toIntervalDay({days:UInt32}) AS retained
+  const [found] = checkRows(
+    requireRetainedRow,
+    await node.clickhouse.rows(
+      `WITH now64(3, 'UTC') - toIntervalDay({days:UInt32}) AS retained
      SELECT countIf(${quoteName(table.schema.timestampColumn)} < retained) AS rows, formatDateTime(retained, '%FT%TZ', 'UTC') AS from
        FROM ${staging} WHERE ${where}`,
-    { days: table.retention.totalDays },
+      { days: table.retention.totalDays },
+    ),
   );
   if (found === undefined || found.rows === '0') return;
   throw new ApiError(

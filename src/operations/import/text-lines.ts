@@ -1,7 +1,9 @@
+import * as z from 'zod';
 import { askLong } from '../../catalog/object-table.ts';
 import { fieldColumns } from '../../catalog/table-ddl.ts';
 import { StoreError } from '../../core/errors.ts';
 import { quoteName, quoteString } from '../../core/identifiers.ts';
+import { checkRows } from '../../stores/check-rows.ts';
 import type { OperationNode } from '../deps.ts';
 import { insertLines } from './read-object.ts';
 import { type Planned, stagingName } from './staging.ts';
@@ -15,6 +17,8 @@ export type TextPage = { text: string; place: number; isLast: boolean };
 /** Bytes that are read as rows at once: a few times as many are in memory. */
 const pageBytes = 4 * 1024 * 1024;
 
+const loadLinesRow = z.object({ lines: z.string(), last: z.string() });
+
 /**
  * Copies the lines of an object into the staging table, each as it is: from there they are read in parts, however the
  * object is packed. Throws TimestoreError, StoreError, ClickHouseError.
@@ -27,9 +31,12 @@ export async function loadLines(
 ): Promise<Lines> {
   const name = stagingName(staging);
   await insertLines(node, object, name, attempt);
-  const [found] = await node.clickhouse.rows<{ lines: string; last: string }>(
-    `SELECT count() AS lines, max(_place) + 1 AS last FROM ${name} WHERE _attempt = {attempt:UInt64}`,
-    { attempt },
+  const [found] = checkRows(
+    loadLinesRow,
+    await node.clickhouse.rows(
+      `SELECT count() AS lines, max(_place) + 1 AS last FROM ${name} WHERE _attempt = {attempt:UInt64}`,
+      { attempt },
+    ),
   );
   const lines = Number(found?.lines);
   if (lines > 0 && Number(found?.last) !== lines) {

@@ -1,5 +1,7 @@
+import * as z from 'zod';
 import { readDatasetLife } from '../../catalog/life.ts';
 import { physicalName } from '../../core/identifiers.ts';
+import { checkRows } from '../../stores/check-rows.ts';
 import { pagesOf } from '../../stores/s3/list-pages.ts';
 import type { OperationDeps } from '../deps.ts';
 
@@ -18,15 +20,20 @@ export async function uploadKey(ctx: OperationDeps, dataset: string, name: strin
   return `${uploadFolder(dataset, await readDatasetLife(ctx, dataset))}${crypto.randomUUID()}/${name}`;
 }
 
+const removeUploadsRow = z.object({ key: z.string() });
+
 /** Removes files from before a time, but for those that an import has yet to read. Answers how many were removed. */
 export async function removeUploads(ctx: OperationDeps, old_ms: number, objectsMax: number): Promise<number> {
   let removed = 0;
   for await (const page of pagesOf(ctx.objects, uploadPrefix, { most: objectsMax })) {
     const old = page.filter(({ modifiedAt_ms }) => modifiedAt_ms < old_ms).map(({ key }) => key);
-    const named = await ctx.postgres.rows<{ key: string }>(
-      `select key from jobs, jsonb_array_elements_text(request->'objects') as key
+    const named = checkRows(
+      removeUploadsRow,
+      await ctx.postgres.rows(
+        `select key from jobs, jsonb_array_elements_text(request->'objects') as key
         where kind in ('import', 'compare') and state in ('queued', 'running', 'failed') and key = any($old)`,
-      { old },
+        { old },
+      ),
     );
     const kept = new Set(named.map(({ key }) => key));
     for (const key of old.filter((each) => !kept.has(each))) {

@@ -1,5 +1,7 @@
+import * as z from 'zod';
 import { coerce, type Refusal } from '../../schema/coerce.ts';
 import { type FieldType, precisionOf } from '../../schema/types.ts';
+import { checkRows } from '../../stores/check-rows.ts';
 import type { OperationNode } from '../deps.ts';
 import { kinds, shownChars_max } from './shown-value.ts';
 import { type Planned, type Staged, stagedSql, stagingName } from './staging.ts';
@@ -25,6 +27,13 @@ export function firstWrong([first]: WrongRow[]): string {
 
 const told_max = 100;
 
+const wrongRowsRow = z.object({
+  object: z.number(),
+  place: z.string(),
+  field: z.string(),
+  value: z.string().nullable(),
+});
+
 /** The first refused rows of Parquet objects, in the order of the objects. */
 export async function wrongRows(
   node: OperationNode,
@@ -33,9 +42,12 @@ export async function wrongRows(
   staged: Staged[],
   keys: string[],
 ): Promise<WrongRow[]> {
-  const rows = await node.clickhouse.rows<{ object: number; place: string; field: string; value: string | null }>(
-    `SELECT _object AS object, _place AS place, _wrong AS field, _text AS value FROM ${stagingName(staging)}
+  const rows = checkRows(
+    wrongRowsRow,
+    await node.clickhouse.rows(
+      `SELECT _object AS object, _place AS place, _wrong AS field, _text AS value FROM ${stagingName(staging)}
       WHERE ${stagedSql(staged)} AND _wrong != '' ORDER BY object, place LIMIT ${told_max}`,
+    ),
   );
   return rows.map(({ object, place, field, value }) => {
     const type = table.schema.fields.find(({ name }) => name === field)?.type ?? 'json';

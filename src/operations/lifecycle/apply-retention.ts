@@ -1,16 +1,23 @@
+import * as z from 'zod';
 import { applyRetention } from '../../catalog/ensure-table.ts';
 import { readTable } from '../../catalog/find-table.ts';
+import { checkRows } from '../../stores/check-rows.ts';
 import type { OperationStep } from '../deps.ts';
 
 const tablesInStep = 20;
 
+const applyRetentionStepRow = z.object({ name: z.string() });
+
 /** Brings the tables of a dataset that have no retention of their own to the dataset's. */
 export const applyRetentionStep: OperationStep<'apply-retention'> = async (ctx, { dataset, progress }) => {
   const { after = '', tables = 0 } = progress as { after?: string; tables?: number };
-  const names = await ctx.postgres.rows<{ name: string }>(
-    `select name from tables where dataset = $dataset and dropped_at is null and not definition ? 'retention' and name > $after
+  const names = checkRows(
+    applyRetentionStepRow,
+    await ctx.postgres.rows(
+      `select name from tables where dataset = $dataset and dropped_at is null and not definition ? 'retention' and name > $after
       order by name limit ${tablesInStep}`,
-    { dataset, after },
+      { dataset, after },
+    ),
   );
   for (const { name } of names) {
     const table = await readTable(ctx, dataset, name);

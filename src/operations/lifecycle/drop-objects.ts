@@ -1,11 +1,15 @@
+import * as z from 'zod';
 import type { Dropped } from '../../catalog/drop-table.ts';
 import { physicalName } from '../../core/identifiers.ts';
 import { payloadFolder } from '../../ingest/quarantine.ts';
+import { checkRows } from '../../stores/check-rows.ts';
 import { pagesOf } from '../../stores/s3/list-pages.ts';
 import type { OperationDeps } from '../deps.ts';
 import { exportFolder } from '../export/export.ts';
 import { exportsOfLife, removeExport } from '../export/published.ts';
 import { uploadFolder } from '../import/uploads.ts';
+
+const removeObjectsOfRow = z.object({ id: z.string() });
 
 /**
  * Removes what a table that is being dropped has in the bucket: its exports, also those that were never published, and
@@ -22,10 +26,13 @@ export async function removeObjectsOf(ctx: OperationDeps, table: Dropped, deadli
     if (ctx.now() >= deadline_ms) return false;
     await removeExport(ctx, found, exportFolder(found.dataset, found.table, found.id));
   }
-  const begun = await ctx.postgres.rows<{ id: string }>(
-    `select id from jobs where kind = 'export' and dataset = $dataset and "table" = $name and (progress->>'life')::int = $life
+  const begun = checkRows(
+    removeObjectsOfRow,
+    await ctx.postgres.rows(
+      `select id from jobs where kind = 'export' and dataset = $dataset and "table" = $name and (progress->>'life')::int = $life
         and state <> 'done'`,
-    { dataset, name, life },
+      { dataset, name, life },
+    ),
   );
   const folders = begun.map(({ id }) => exportFolder(dataset, name, id));
   // Earlier versions put payloads of every life into the folder of the first one.

@@ -1,3 +1,4 @@
+import * as z from 'zod';
 import { type Dropped, datasetGone, dropTable, forgetCounts } from '../../catalog/drop-table.ts';
 import { findNow } from '../../catalog/find-table.ts';
 import { quarantineTable } from '../../catalog/quarantine-table.ts';
@@ -7,6 +8,7 @@ import type { Outcome } from '../../jobs/runner.ts';
 import { trusted_ms as keysTrusted_ms } from '../../keys/find-key.ts';
 import { forgetDataset, keysListing, reportKeys } from '../../keys/forget-dataset.ts';
 import { trusted_ms as savedTrusted_ms } from '../../query/sql/saved-queries.ts';
+import { checkRows } from '../../stores/check-rows.ts';
 import type { Statement } from '../../stores/postgres/client.ts';
 import type { OperationDeps, OperationStep } from '../deps.ts';
 import { scheduleRowChange } from '../row-changes/change-rows.ts';
@@ -76,15 +78,20 @@ async function areQuarantinedGone(ctx: OperationDeps, { dataset, name }: Dropped
   return state === 'done';
 }
 
+const dropDatasetStepRow = z.object({ life: z.number() });
+
 /** Drops a dataset whose grace is over: its tables, some in each step, then everything that lists it by its name. */
 export const dropDatasetStep: OperationStep<'drop-dataset'> = async (ctx, job, deadline_ms) => {
   const { dataset, datasetLife, actor, id, progress } = job;
-  const [passed] = await ctx.postgres.rows<{ life: number }>(
-    `update datasets set delete_at = null
+  const [passed] = checkRows(
+    dropDatasetStepRow,
+    await ctx.postgres.rows(
+      `update datasets set delete_at = null
       where name = $dataset and life = $datasetLife and dropped_at is null and state = 'deleting'
         and (delete_at is null or delete_at <= now())
      returning life`,
-    { dataset, datasetLife },
+      { dataset, datasetLife },
+    ),
   );
   if (passed === undefined) return { done: { dropped: false } };
   if (await isWorkedOn(ctx, dataset, null)) return { progress, wait_ms: poll_ms };

@@ -1,3 +1,4 @@
+import * as z from 'zod';
 import { youngerDefaults } from '../../buffer/batch-rows.ts';
 import type { Replay } from '../../buffer/replays.ts';
 import { findTable } from '../../catalog/find-table.ts';
@@ -14,6 +15,7 @@ import { stageChunks } from '../../ingest/stage-chunks.ts';
 import type { PreparedRows } from '../../schema/prepare.ts';
 import type { Table } from '../../schema/table.ts';
 import { parseTimestampText } from '../../schema/timestamp.ts';
+import { checkRows } from '../../stores/check-rows.ts';
 import type { OperationDeps } from '../deps.ts';
 
 /** Enough for as many as one call takes, all of them at fault. */
@@ -49,6 +51,8 @@ export async function resendRows(
   }
 }
 
+const storedOfRow = z.object({ seq: z.string(), row: z.number() });
+
 /** Those that ClickHouse has under the identity they had. */
 export async function storedOf(ctx: OperationDeps, table: Table, records: OpenRecord[]): Promise<OpenRecord[]> {
   const own = records.filter(({ physical }) => physical === table.physical);
@@ -58,13 +62,16 @@ export async function storedOf(ctx: OperationDeps, table: Table, records: OpenRe
     const places = of.map(({ seq, row }) => `(${Number(seq)},${Number(row)})`);
     // Another batch may have had the sequence before the hot buffer failed over.
     const skipped = 'dataset = {dataset:String} AND `table` = {table:String} AND lane = {lane:UInt16}';
-    const found = await node.clickhouse.rows<{ seq: string; row: number }>(
-      `SELECT _seq AS seq, _row AS row FROM ${qualifiedName(table)}
+    const found = checkRows(
+      storedOfRow,
+      await node.clickhouse.rows(
+        `SELECT _seq AS seq, _row AS row FROM ${qualifiedName(table)}
         WHERE _lane = {lane:UInt16} AND (_seq, _row) IN (${places.join(',')})
           AND ((_seq, _row, _received_at) IN (SELECT seq, row, received_at FROM timestore.skipped_rows WHERE ${skipped})
                OR (_seq, _row) IN (SELECT seq, row FROM timestore.skipped_rows WHERE ${skipped} AND received_at = 0))`,
-      { lane, dataset: table.dataset, table: table.physical },
-      { max_query_size: 4_194_304, max_ast_elements: 1_000_000 },
+        { lane, dataset: table.dataset, table: table.physical },
+        { max_query_size: 4_194_304, max_ast_elements: 1_000_000 },
+      ),
     );
     const there = new Set(found.map(({ seq, row }) => `${seq} ${row}`));
     stored.push(...of.filter(({ seq, row }) => there.has(`${seq} ${row}`)));

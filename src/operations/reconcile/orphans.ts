@@ -1,9 +1,11 @@
+import * as z from 'zod';
 import { snapshotTable } from '../../buffer/snapshot.ts';
 import { dropStored } from '../../catalog/drop-table.ts';
 import { readTable } from '../../catalog/find-table.ts';
 import { atAllRows } from '../../catalog/lane-location.ts';
 import { quarantineTable } from '../../catalog/quarantine-table.ts';
 import { quoteString, slugPattern } from '../../core/identifiers.ts';
+import { checkRows } from '../../stores/check-rows.ts';
 import { everyNode } from '../../stores/clickhouse/servers.ts';
 import type { StoredObject } from '../../stores/s3/client.ts';
 import { pagesOf } from '../../stores/s3/list-pages.ts';
@@ -15,6 +17,10 @@ import { removeUploads } from '../import/uploads.ts';
 
 const objectsInPass = 10_000;
 
+const dropOrphanTablesRow = z.object({ database: z.string(), name: z.string() });
+
+const dropOrphanTablesRow2 = z.object({ dataset: z.string(), physical: z.string() });
+
 /**
  * Drops tables in ClickHouse whose life is over by the catalogue: a flush that was on its way when one was dropped may have
  * made it again. What nobody here has made stays.
@@ -24,8 +30,11 @@ const objectsInPass = 10_000;
 export async function dropOrphanTables(ctx: OperationDeps): Promise<string[]> {
   const tables = new Map<string, { database: string; name: string }>();
   for (const { clickhouse } of everyNode(ctx)) {
-    const there = await clickhouse.rows<{ database: string; name: string }>(
-      `SELECT database, name FROM system.tables WHERE startsWith(database, 'ts_') AND NOT is_temporary`,
+    const there = checkRows(
+      dropOrphanTablesRow,
+      await clickhouse.rows(
+        `SELECT database, name FROM system.tables WHERE startsWith(database, 'ts_') AND NOT is_temporary`,
+      ),
     );
     for (const table of there) tables.set(`${table.database} ${table.name}`, table);
   }
@@ -35,11 +44,14 @@ export async function dropOrphanTables(ctx: OperationDeps): Promise<string[]> {
     const isOurs = slugPattern.test(dataset) && (slugPattern.test(logical) || logical === quarantineTable);
     return isOurs ? [{ dataset, name: logical, life: Number(life), physical: name }] : [];
   });
-  const over = await ctx.postgres.rows<{ dataset: string; physical: string }>(
-    `select t.dataset, f.physical from tables t
+  const over = checkRows(
+    dropOrphanTablesRow2,
+    await ctx.postgres.rows(
+      `select t.dataset, f.physical from tables t
        join jsonb_to_recordset($named::jsonb) as f(dataset text, name text, life integer, physical text) using (dataset, name, life)
       where t.dropped_at < now() - interval '1 minute'`,
-    { named: JSON.stringify(named) },
+      { named: JSON.stringify(named) },
+    ),
   );
   for (const table of over) {
     await dropStored(ctx, table);
@@ -47,6 +59,10 @@ export async function dropOrphanTables(ctx: OperationDeps): Promise<string[]> {
   }
   return over.map(({ dataset, physical }) => `${dataset}.${physical}`);
 }
+
+const dropOrphanStagingRow = z.object({ name: z.string() });
+
+const dropOrphanStagingRow2 = z.object({ name: z.string() });
 
 /**
  * Drops what imports have read and nobody moves any more: of a worker that died before it could be dropped.
@@ -56,16 +72,22 @@ export async function dropOrphanTables(ctx: OperationDeps): Promise<string[]> {
 export async function dropOrphanStaging(ctx: OperationDeps): Promise<string[]> {
   const tables: { name: string }[] = [];
   for (const { clickhouse } of everyNode(ctx)) {
-    const there = await clickhouse.rows<{ name: string }>(
-      `SELECT name FROM system.tables WHERE database = 'timestore' AND startsWith(name, {prefix:String})`,
-      { prefix: stagingPrefix },
+    const there = checkRows(
+      dropOrphanStagingRow,
+      await clickhouse.rows(
+        `SELECT name FROM system.tables WHERE database = 'timestore' AND startsWith(name, {prefix:String})`,
+        { prefix: stagingPrefix },
+      ),
     );
     tables.push(...there);
   }
-  const over = await ctx.postgres.rows<{ name: string }>(
-    `select s.name from jobs j join jsonb_to_recordset($staging::jsonb) as s(name text, job text) on s.job = j.id
+  const over = checkRows(
+    dropOrphanStagingRow2,
+    await ctx.postgres.rows(
+      `select s.name from jobs j join jsonb_to_recordset($staging::jsonb) as s(name text, job text) on s.job = j.id
       where j.state not in ('queued', 'running', 'failed') or j.progress->>'staging' is distinct from s.name`,
-    { staging: JSON.stringify(tables.map(({ name }) => ({ name, job: stagedJob(name) }))) },
+      { staging: JSON.stringify(tables.map(({ name }) => ({ name, job: stagedJob(name) }))) },
+    ),
   );
   for (const { name } of over) {
     await dropStaging(atStaging(ctx, stagedJob(name), name), name);
@@ -108,25 +130,35 @@ async function removePayloads(ctx: OperationDeps, old_ms: number): Promise<numbe
   return removed;
 }
 
+const namedInRow = z.object({ n: z.string() });
+
+const namedInRow2 = z.object({ object: z.string() });
+
 /** Those of the keys that rows in quarantine name; undefined where that cannot be told now. */
 async function namedIn(ctx: OperationDeps, dataset: string, keys: string[]): Promise<Set<string> | undefined> {
   if (!slugPattern.test(dataset)) return undefined;
   const table = await readTable(ctx, dataset, quarantineTable);
   if (table === undefined) return new Set();
   const { node, nameOf } = atAllRows(ctx, [table]);
-  const [isThere] = await node.clickhouse.rows<{ n: string }>(
-    'SELECT count() AS n FROM system.tables WHERE database = {database:String} AND name = {table:String}',
-    { database: `ts_${dataset}`, table: table.physical },
+  const [isThere] = checkRows(
+    namedInRow,
+    await node.clickhouse.rows(
+      'SELECT count() AS n FROM system.tables WHERE database = {database:String} AND name = {table:String}',
+      { database: `ts_${dataset}`, table: table.physical },
+    ),
   );
   if (isThere?.n !== '1') return undefined;
   // A row that waits in the hot buffer is not in ClickHouse, however old: then it is looked at another time.
   const snapshot = await snapshotTable(ctx, table, 'state');
   if (snapshot === 'unknown' || snapshot.lanes.some(({ pendingRows }) => pendingRows > 0)) return undefined;
-  const rows = await node.clickhouse.rows<{ object: string }>(
-    `SELECT DISTINCT object FROM ${nameOf(table)}
+  const rows = checkRows(
+    namedInRow2,
+    await node.clickhouse.rows(
+      `SELECT DISTINCT object FROM ${nameOf(table)}
       WHERE object IN (${keys.map(quoteString).join(', ')})`,
-    {},
-    { max_query_size: 4_194_304 },
+      {},
+      { max_query_size: 4_194_304 },
+    ),
   );
   return new Set(rows.map(({ object }) => object));
 }
@@ -165,16 +197,21 @@ async function removeBackups(ctx: OperationDeps, old_ms: number): Promise<number
   return removed;
 }
 
+const removeExportsRow = z.object({ id: z.string() });
+
 async function removeExports(ctx: OperationDeps, old_ms: number): Promise<number> {
   let removed = 0;
   for await (const page of pagesOf(ctx.objects, exportPrefix, { most: objectsInPass })) {
     const old = page.filter(({ modifiedAt_ms }) => modifiedAt_ms < old_ms);
     // exports/<dataset>/<table>/<id>/…
     const byId = Map.groupBy(old, ({ key }) => key.split('/')[3] ?? '');
-    const named = await ctx.postgres.rows<{ id: string }>(
-      `select id from exports where id = any($ids)
+    const named = checkRows(
+      removeExportsRow,
+      await ctx.postgres.rows(
+        `select id from exports where id = any($ids)
        union all select id from jobs where id = any($ids) and state in ('queued', 'running')`,
-      { ids: [...byId.keys()] },
+        { ids: [...byId.keys()] },
+      ),
     );
     const kept = new Set(named.map(({ id }) => id));
     for (const [id, objects] of byId) {

@@ -1,8 +1,10 @@
+import * as z from 'zod';
 import { noteStored, readUsage } from '../../buffer/quota.ts';
 import { readTable } from '../../catalog/find-table.ts';
 import { firstOf } from '../../core/errors.ts';
 import { physicalName } from '../../core/identifiers.ts';
 import { describeError } from '../../core/log.ts';
+import { checkRows } from '../../stores/check-rows.ts';
 import { everyReplica } from '../../stores/clickhouse/kind.ts';
 import { everyShard } from '../../stores/clickhouse/servers.ts';
 import { askInTurn } from '../../stores/redis/client.ts';
@@ -14,6 +16,8 @@ const tablesInPass = 500;
 /** Asked of the hot buffer in one request. */
 const lanesAtOnce = 1_000;
 
+const reconcileDueRow = z.object({ dataset: z.string(), name: z.string() });
+
 /**
  * Compares the tables that nobody has looked at for the limit `reconcile_every_ms` with ClickHouse, the oldest look first,
  * until the deadline; looks what datasets with a quota of storage hold; and removes what nothing names any more. What
@@ -23,13 +27,16 @@ const lanesAtOnce = 1_000;
  * @throws StoreError when Postgres is away
  */
 export async function reconcileDue(ctx: OperationDeps, deadline_ms: number): Promise<number> {
-  const due = await ctx.postgres.rows<{ dataset: string; name: string }>(
-    `select t.dataset, t.name from tables t join datasets d on d.name = t.dataset left join reconciliations r
+  const due = checkRows(
+    reconcileDueRow,
+    await ctx.postgres.rows(
+      `select t.dataset, t.name from tables t join datasets d on d.name = t.dataset left join reconciliations r
          on (r.dataset, r.name, r.life) = (t.dataset, t.name, t.life)
       where t.dropped_at is null and 'deleting' not in (t.state, d.state)
         and (r.reconciled_at is null or r.reconciled_at < now() - $reconcile_every_ms * interval '1 millisecond')
       order by r.reconciled_at nulls first limit $tablesInPass`,
-    { reconcile_every_ms: ctx.config.limits.reconcile_every_ms, tablesInPass },
+      { reconcile_every_ms: ctx.config.limits.reconcile_every_ms, tablesInPass },
+    ),
   );
   let looked = 0;
   for (const { dataset, name } of due) {
@@ -52,10 +59,15 @@ function failed(ctx: OperationDeps, where: object, error: unknown): void {
   ctx.log({ event: 'reconcile-failed', ...where, ...describeError(error) });
 }
 
+const inspectStorageRow = z.object({ name: z.string() });
+
+const inspectStorageRow2 = z.object({ bytes: z.string() });
+
 /** What datasets with a quota of storage hold on ClickHouse's disks. */
 export async function inspectStorage(ctx: OperationDeps): Promise<void> {
-  const limited = await ctx.postgres.rows<{ name: string }>(
-    `select name from datasets where dropped_at is null and quota ? 'storageBytes'`,
+  const limited = checkRows(
+    inspectStorageRow,
+    await ctx.postgres.rows(`select name from datasets where dropped_at is null and quota ? 'storageBytes'`),
   );
   for (const { name } of limited) {
     // Before the look: what is buffered from now on is not in it.
@@ -65,11 +77,14 @@ export async function inspectStorage(ctx: OperationDeps): Promise<void> {
     let bytes = 0;
     const parts = everyReplica(await ctx.clickhouseKind(), 'system.parts');
     for (const { clickhouse } of everyShard(ctx)) {
-      const held = await clickhouse.rows<{ bytes: string }>(
-        // Replicas have the same parts, some of them a moment later.
-        `SELECT max(bytes) AS bytes FROM (SELECT sum(bytes_on_disk) AS bytes FROM ${parts}
+      const held = checkRows(
+        inspectStorageRow2,
+        await clickhouse.rows(
+          // Replicas have the same parts, some of them a moment later.
+          `SELECT max(bytes) AS bytes FROM (SELECT sum(bytes_on_disk) AS bytes FROM ${parts}
           WHERE active AND database = {database:String} GROUP BY hostName())`,
-        { database: `ts_${name}` },
+          { database: `ts_${name}` },
+        ),
       );
       bytes += Number(firstOf('clickhouse', held).bytes);
     }
@@ -77,11 +92,16 @@ export async function inspectStorage(ctx: OperationDeps): Promise<void> {
   }
 }
 
+const pendingBytesRow = z.object({ name: z.string(), life: z.number(), lanes: z.number() });
+
 /** Of what was buffered before the look, that which is not on the disks yet. */
 async function pendingBytes(ctx: OperationDeps, dataset: string): Promise<number> {
-  const tables = await ctx.postgres.rows<{ name: string; life: number; lanes: number }>(
-    `select name, life, (definition->>'readLanes')::int as lanes from tables where dataset = $dataset and dropped_at is null`,
-    { dataset },
+  const tables = checkRows(
+    pendingBytesRow,
+    await ctx.postgres.rows(
+      `select name, life, (definition->>'readLanes')::int as lanes from tables where dataset = $dataset and dropped_at is null`,
+      { dataset },
+    ),
   );
   const keys = tables.flatMap(({ name, life, lanes }) => {
     const table = { dataset, physical: physicalName(name, life) };

@@ -1,3 +1,4 @@
+import * as z from 'zod';
 import { snapshotTable } from '../../buffer/snapshot.ts';
 import { applyStates } from '../../catalog/apply-states.ts';
 import { ensureTable } from '../../catalog/ensure-table.ts';
@@ -16,6 +17,7 @@ import { describeError } from '../../core/log.ts';
 import { catchUpLanes } from '../../flush/catch-up.ts';
 import { retainedFrom_ms, type Table } from '../../schema/table.ts';
 import { clickhouseType } from '../../schema/types.ts';
+import { checkRows } from '../../stores/check-rows.ts';
 import { everyNode } from '../../stores/clickhouse/servers.ts';
 import { toJsonb } from '../../stores/postgres/jsonb.ts';
 import type { OperationDeps, OperationNode } from '../deps.ts';
@@ -44,6 +46,8 @@ export type Drift = {
 
 export type Reconciled = { dataset: string; table: string; drift: Drift[] };
 
+const reconcileTableRow = z.object({ engine: z.string(), ttl: z.string(), policy: z.string() });
+
 /**
  * Compares a table of the catalogue with ClickHouse's, and mends what can be mended without losing anything: missing
  * columns, the retention, the storage policy; a table that is not there only if no row of it is on record. The rest is
@@ -57,10 +61,13 @@ export async function reconcileTable(ctx: OperationDeps, table: Table): Promise<
   drift.push(...(await statesOf(ctx, table)));
   let isThere = true;
   for (const node of everyNode(ctx)) {
-    const [found] = await node.clickhouse.rows<{ engine: string; ttl: string; policy: string }>(
-      `SELECT engine_full AS engine, extract(engine_full, ' TTL (.*?)(?: SETTINGS |$)') AS ttl, storage_policy AS policy
+    const [found] = checkRows(
+      reconcileTableRow,
+      await node.clickhouse.rows(
+        `SELECT engine_full AS engine, extract(engine_full, ' TTL (.*?)(?: SETTINGS |$)') AS ttl, storage_policy AS policy
          FROM system.tables WHERE database = {database:String} AND name = {table:String}`,
-      { database: `ts_${dataset}`, table: table.physical },
+        { database: `ts_${dataset}`, table: table.physical },
+      ),
     );
     const where = ctx.cluster === undefined ? [] : [node];
     if (found === undefined) {
@@ -90,13 +97,18 @@ function on(drift: Drift, at?: OperationNode): Drift {
   return at === undefined ? drift : { ...drift, detail: `shard ${at.shard}: ${drift.detail}` };
 }
 
+const tableMissingRow = z.object({ rows: z.string() });
+
 async function tableMissing(node: OperationNode, table: Table): Promise<Drift> {
   await drainManifestOutbox(node);
   const lanes = [...table.shards.keys()].filter((lane) => table.shards[lane] === node.shard);
-  const [said] = await node.postgres.rows<{ rows: string }>(
-    `select coalesce(sum(rows), 0) as rows from manifests
+  const [said] = checkRows(
+    tableMissingRow,
+    await node.postgres.rows(
+      `select coalesce(sum(rows), 0) as rows from manifests
       where dataset = $dataset and physical_table = $physical and lane = any($lanes)`,
-    { dataset: table.dataset, physical: table.physical, lanes },
+      { dataset: table.dataset, physical: table.physical, lanes },
+    ),
   );
   const rows = Number(said?.rows);
   const what = 'table-missing';
@@ -110,11 +122,16 @@ async function tableMissing(node: OperationNode, table: Table): Promise<Drift> {
   return { what, mended: true, detail: `ClickHouse had no table ${table.physical}; no row of it is on record` };
 }
 
+const columnsOfRow = z.object({ name: z.string(), type: z.string() });
+
 async function columnsOf(node: OperationNode, table: Table): Promise<Drift[]> {
-  const columns = await node.clickhouse.rows<{ name: string; type: string }>(
-    `SELECT name, type FROM system.columns WHERE database = {database:String} AND table = {table:String}
+  const columns = checkRows(
+    columnsOfRow,
+    await node.clickhouse.rows(
+      `SELECT name, type FROM system.columns WHERE database = {database:String} AND table = {table:String}
         AND NOT startsWith(name, '_')`,
-    { database: `ts_${table.dataset}`, table: table.physical },
+      { database: `ts_${table.dataset}`, table: table.physical },
+    ),
   );
   const there = new Map(columns.map(({ name, type }) => [name, type]));
   const { fields } = table.schema;

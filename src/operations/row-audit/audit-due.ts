@@ -1,9 +1,13 @@
+import * as z from 'zod';
 import { readTable } from '../../catalog/find-table.ts';
 import { describeError } from '../../core/log.ts';
+import { checkRows } from '../../stores/check-rows.ts';
 import type { OperationDeps } from '../deps.ts';
 import { auditTable, type TableAudit } from './audit-table.ts';
 
 const tablesInPass = 200;
+
+const auditDueRow = z.object({ dataset: z.string(), name: z.string() });
 
 /**
  * Audits the tables whose last audit is older than the limit `audit_every_ms`, the oldest first, until the deadline. One
@@ -12,11 +16,14 @@ const tablesInPass = 200;
  * @throws StoreError when Postgres is away
  */
 export async function auditDue(ctx: OperationDeps, deadline_ms: number): Promise<number> {
-  const due = await ctx.postgres.rows<{ dataset: string; name: string }>(
-    `select t.dataset, t.name from tables t left join audits a using (dataset, name, life)
+  const due = checkRows(
+    auditDueRow,
+    await ctx.postgres.rows(
+      `select t.dataset, t.name from tables t left join audits a using (dataset, name, life)
       where t.dropped_at is null and (a.audited_at is null or a.audited_at < now() - $audit_every_ms * interval '1 millisecond')
       order by a.audited_at nulls first limit $tablesInPass`,
-    { audit_every_ms: ctx.config.limits.audit_every_ms, tablesInPass },
+      { audit_every_ms: ctx.config.limits.audit_every_ms, tablesInPass },
+    ),
   );
   let audited = 0;
   for (const { dataset, name } of due) {

@@ -1,9 +1,11 @@
+import * as z from 'zod';
 import type { LaneSnapshot } from '../../buffer/snapshot.ts';
 import { laneIn } from '../../buffer/snapshot.ts';
 import { atLane } from '../../catalog/lane-location.ts';
 import { firstOf } from '../../core/errors.ts';
 import { qualifiedName, quoteName } from '../../core/identifiers.ts';
 import type { Table } from '../../schema/table.ts';
+import { checkRows } from '../../stores/check-rows.ts';
 import type { OperationDeps } from '../deps.ts';
 
 /** One lane's rows in one partition: what manifests say, less recorded deletions, and what ClickHouse has. */
@@ -77,6 +79,8 @@ const early_ms = 60_000;
 
 const zero = '0'.repeat(16);
 
+const saidOfRow = z.object({ partition: z.string(), rows: z.string(), checksum: z.string(), from_ms: z.string() });
+
 async function saidOf(
   ctx: OperationDeps,
   { dataset, physical }: Table,
@@ -84,14 +88,17 @@ async function saidOf(
 ): Promise<Map<string, Said>> {
   const said = new Map<string, Said>();
   for (const { lane, watermark } of lanes) {
-    const rows = await ctx.postgres.rows<{ partition: string; rows: string; checksum: string; from_ms: string }>(
-      `select p.partition, sum(p.rows) as rows,
+    const rows = checkRows(
+      saidOfRow,
+      await ctx.postgres.rows(
+        `select p.partition, sum(p.rows) as rows,
               lpad(to_hex(bit_xor(('x' || lpad(p.checksum, 16, '0'))::bit(64)::bigint)), 16, '0') as checksum,
               extract(epoch from min(p.time_from)) * 1000 as from_ms
          from manifests m join manifest_partitions p on p.manifest_id = m.id
         where m.dataset = $dataset and m.physical_table = $physical and m.lane = $lane and m.seq_to <= $watermark
         group by p.partition`,
-      { dataset, physical, lane, watermark },
+        { dataset, physical, lane, watermark },
+      ),
     );
     for (const row of rows) {
       const { partition, checksum } = row;
@@ -101,15 +108,20 @@ async function saidOf(
   return said;
 }
 
+const foundInRow = z.object({ partition: z.string(), rows: z.string(), checksum: z.string() });
+
 async function foundIn(ctx: OperationDeps, table: Table, lanes: LaneSnapshot[]): Promise<Map<string, Found>> {
   const found = new Map<string, Found>();
   const time = quoteName(table.schema.timestampColumn);
   for (const { lane, watermark } of lanes) {
     const node = await atLane(ctx, table, lane);
-    const rows = await node.clickhouse.rows<{ partition: string; rows: string; checksum: string }>(
-      `SELECT _partition_id AS partition, count() AS rows, lower(hex(groupBitXor(sipHash64(_seq, _row, ${time})))) AS checksum
+    const rows = checkRows(
+      foundInRow,
+      await node.clickhouse.rows(
+        `SELECT _partition_id AS partition, count() AS rows, lower(hex(groupBitXor(sipHash64(_seq, _row, ${time})))) AS checksum
          FROM ${qualifiedName(table)} WHERE _lane = {lane:UInt16} AND _seq <= {watermark:UInt64} GROUP BY partition`,
-      { lane, watermark },
+        { lane, watermark },
+      ),
     );
     for (const { partition, rows: count, checksum } of rows) {
       found.set(keyOf(lane, partition), { rows: Number(count), checksum: checksum.padStart(16, '0') });
@@ -120,11 +132,16 @@ async function foundIn(ctx: OperationDeps, table: Table, lanes: LaneSnapshot[]):
 
 type Deleted = { done: number; underWay: number };
 
+const deletedFromRow = z.object({ lane: z.number(), partition: z.string(), done: z.string(), all: z.string() });
+
 async function deletedFrom(ctx: OperationDeps, { dataset, physical }: Table): Promise<Map<string, Deleted>> {
-  const rows = await ctx.postgres.rows<{ lane: number; partition: string; done: string; all: string }>(
-    `select lane, partition, coalesce(sum(rows) filter (where done_at is not null), 0) as done, sum(rows) as all
+  const rows = checkRows(
+    deletedFromRow,
+    await ctx.postgres.rows(
+      `select lane, partition, coalesce(sum(rows) filter (where done_at is not null), 0) as done, sum(rows) as all
        from deletions where dataset = $dataset and physical_table = $physical group by lane, partition`,
-    { dataset, physical },
+      { dataset, physical },
+    ),
   );
   return new Map(
     rows.map(({ lane, partition, done, all }) => {
@@ -132,6 +149,8 @@ async function deletedFrom(ctx: OperationDeps, { dataset, physical }: Table): Pr
     }),
   );
 }
+
+const distinctInRow = z.object({ rows: z.string() });
 
 async function distinctIn(
   ctx: OperationDeps,
@@ -141,10 +160,13 @@ async function distinctIn(
   watermark: number,
 ): Promise<number> {
   const node = await atLane(ctx, table, lane);
-  const found = await node.clickhouse.rows<{ rows: string }>(
-    `SELECT uniqExact(_seq, _row, _received_at) AS rows FROM ${qualifiedName(table)}
+  const found = checkRows(
+    distinctInRow,
+    await node.clickhouse.rows(
+      `SELECT uniqExact(_seq, _row, _received_at) AS rows FROM ${qualifiedName(table)}
       WHERE _lane = {lane:UInt16} AND _seq <= {watermark:UInt64} AND _partition_id = {partition:String}`,
-    { lane, watermark, partition },
+      { lane, watermark, partition },
+    ),
   );
   return Number(firstOf('clickhouse', found).rows);
 }

@@ -1,14 +1,20 @@
+import * as z from 'zod';
 import type { LaneSnapshot } from '../../buffer/snapshot.ts';
 import { atLane } from '../../catalog/lane-location.ts';
 import { recordManifests } from '../../catalog/manifest-outbox.ts';
 import { qualifiedName } from '../../core/identifiers.ts';
 import { countSeal } from '../../flush/row-count.ts';
 import type { Table } from '../../schema/table.ts';
+import { checkRows } from '../../stores/check-rows.ts';
 import type { OperationDeps } from '../deps.ts';
 import { rebuiltManifest } from './rebuild-manifests.ts';
 
 /** Far more than a failover takes back. */
 const batches_max = 10_000;
+
+const rebuildDisplacedRow = z.object({ seq: z.string(), times: z.array(z.string()) });
+
+const rebuildDisplacedRow2 = z.object({ seq: z.string(), manifests: z.number() });
 
 /**
  * Records batches that were flushed before the hot buffer failed over and whose sequences it has given to others since,
@@ -25,21 +31,27 @@ export async function rebuildDisplaced(
   since_ms = 0,
 ): Promise<number[]> {
   const node = await atLane(ctx, table, lane.lane);
-  const shared = await node.clickhouse.rows<{ seq: string; times: string[] }>(
-    `SELECT _seq AS seq, arraySort(groupUniqArray(toUnixTimestamp64Milli(_received_at))) AS times
+  const shared = checkRows(
+    rebuildDisplacedRow,
+    await node.clickhouse.rows(
+      `SELECT _seq AS seq, arraySort(groupUniqArray(toUnixTimestamp64Milli(_received_at))) AS times
        FROM ${qualifiedName(table)}
       WHERE _lane = {lane:UInt16} AND _seq <= {watermark:UInt64} AND _received_at > fromUnixTimestamp64Milli({since:Int64}, 'UTC')
       GROUP BY seq HAVING length(times) > 1 ORDER BY seq LIMIT {most:UInt32}`,
-    { lane: lane.lane, watermark: lane.watermark, since: Math.max(0, Math.trunc(since_ms)), most: batches_max },
+      { lane: lane.lane, watermark: lane.watermark, since: Math.max(0, Math.trunc(since_ms)), most: batches_max },
+    ),
   );
   if (shared.length === 0) return [];
-  const recorded = await ctx.postgres.rows<{ seq: string; manifests: number }>(
-    `select s.seq, count(m.id)::int as manifests
+  const recorded = checkRows(
+    rebuildDisplacedRow2,
+    await ctx.postgres.rows(
+      `select s.seq, count(m.id)::int as manifests
        from unnest($sequences::bigint[]) s(seq)
        left join manifests m on m.dataset = $dataset and m.physical_table = $physical and m.lane = $lane
                             and s.seq between m.seq_from and m.seq_to
       group by s.seq`,
-    { dataset: table.dataset, physical: table.physical, lane: lane.lane, sequences: shared.map(({ seq }) => seq) },
+      { dataset: table.dataset, physical: table.physical, lane: lane.lane, sequences: shared.map(({ seq }) => seq) },
+    ),
   );
   const manifestsOf = new Map(recorded.map(({ seq, manifests }) => [String(seq), manifests]));
   const rebuilt: number[] = [];

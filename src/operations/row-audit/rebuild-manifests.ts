@@ -1,3 +1,4 @@
+import * as z from 'zod';
 import type { LaneSnapshot } from '../../buffer/snapshot.ts';
 import { atLane } from '../../catalog/lane-location.ts';
 import type { Manifest } from '../../catalog/manifest.ts';
@@ -5,6 +6,7 @@ import { recordManifests } from '../../catalog/manifest-outbox.ts';
 import { checksumOf, partitionsOf } from '../../flush/manifest.ts';
 import { countSeal, type PartitionCount, rowsCounted } from '../../flush/row-count.ts';
 import type { Table } from '../../schema/table.ts';
+import { checkRows } from '../../stores/check-rows.ts';
 import type { OperationDeps } from '../deps.ts';
 
 type Range = { from: number; to: number };
@@ -70,9 +72,13 @@ export function rebuiltManifest(
   };
 }
 
+const gapsOfRow = z.object({ from: z.string(), to: z.string() });
+
 async function gapsOf(ctx: OperationDeps, table: Table, { lane, watermark }: LaneSnapshot): Promise<Range[]> {
-  const gaps = await ctx.postgres.rows<{ from: string; to: string }>(
-    `with covered as (
+  const gaps = checkRows(
+    gapsOfRow,
+    await ctx.postgres.rows(
+      `with covered as (
        select seq_from, seq_to,
               coalesce(max(seq_to) over (order by seq_from rows between unbounded preceding and 1 preceding), 0) as before
          from manifests where dataset = $dataset and physical_table = $physical and lane = $lane)
@@ -80,16 +86,22 @@ async function gapsOf(ctx: OperationDeps, table: Table, { lane, watermark }: Lan
      union all
      select coalesce(max(seq_to), 0) + 1, $watermark::bigint from covered having coalesce(max(seq_to), 0) < $watermark::bigint
      order by 1`,
-    { dataset: table.dataset, physical: table.physical, lane, watermark },
+      { dataset: table.dataset, physical: table.physical, lane, watermark },
+    ),
   );
   return gaps.map(({ from, to }) => ({ from: Number(from), to: Math.min(Number(to), watermark) }));
 }
 
+const beginningOfRow = z.object({ watermark: z.string() });
+
 /** The sequence after which this life of the lane began. */
 async function beginningOf(ctx: OperationDeps, table: Table, { lane, incarnation }: LaneSnapshot): Promise<number> {
-  const [row] = await ctx.postgres.rows<{ watermark: string }>(
-    'select watermark from lanes where dataset = $dataset and name = $name and life = $life and lane = $lane and incarnation = $incarnation',
-    { dataset: table.dataset, name: table.name, life: table.life, lane, incarnation },
+  const [row] = checkRows(
+    beginningOfRow,
+    await ctx.postgres.rows(
+      'select watermark from lanes where dataset = $dataset and name = $name and life = $life and lane = $lane and incarnation = $incarnation',
+      { dataset: table.dataset, name: table.name, life: table.life, lane, incarnation },
+    ),
   );
   return Number(row?.watermark ?? 0);
 }

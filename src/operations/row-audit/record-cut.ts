@@ -1,9 +1,11 @@
+import * as z from 'zod';
 import type { LanePositions } from '../../buffer/lane-positions.ts';
 import { snapshotTable } from '../../buffer/snapshot.ts';
 import { drainManifestOutbox } from '../../catalog/manifest-outbox.ts';
 import { restoreLanes } from '../../catalog/provision-lanes.ts';
 import { catchUpLanes } from '../../flush/catch-up.ts';
 import type { Table } from '../../schema/table.ts';
+import { checkRows } from '../../stores/check-rows.ts';
 import { epochMs } from '../../stores/postgres/client.ts';
 import type { OperationDeps } from '../deps.ts';
 import { rebuildDisplaced } from './rebuild-displaced.ts';
@@ -40,11 +42,16 @@ export async function recordCut(ctx: OperationDeps, table: Table, until: LanePos
   return true;
 }
 
+const auditedAt_msRow = z.object({ at_ms: z.number() });
+
 /** When all batches up to then were recorded; 0 where that has not been looked at. */
 async function auditedAt_ms(ctx: OperationDeps, { dataset, name, life }: Table): Promise<number> {
-  const [audit] = await ctx.postgres.rows<{ at_ms: number }>(
-    `select ${epochMs('audited_at')} as at_ms from audits where dataset = $dataset and name = $name and life = $life`,
-    { dataset, name, life },
+  const [audit] = checkRows(
+    auditedAt_msRow,
+    await ctx.postgres.rows(
+      `select ${epochMs('audited_at')} as at_ms from audits where dataset = $dataset and name = $name and life = $life`,
+      { dataset, name, life },
+    ),
   );
   return audit?.at_ms ?? 0;
 }

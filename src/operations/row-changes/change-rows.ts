@@ -16,6 +16,7 @@ import { keyedJobId } from '../../jobs/job-id.ts';
 import type { Outcome } from '../../jobs/runner.ts';
 import { lastingError } from '../../query/execution/clickhouse-errors.ts';
 import type { Table } from '../../schema/table.ts';
+import { checkRows } from '../../stores/check-rows.ts';
 import { ClickHouseError, type Settings } from '../../stores/clickhouse/client.ts';
 import { everyReplica } from '../../stores/clickhouse/kind.ts';
 import type { OperationDeps, OperationStep } from '../deps.ts';
@@ -188,14 +189,19 @@ async function mutate(ctx: OperationDeps, table: Table, request: RowsChange, pro
   }
 }
 
+const areInsertsRunningRow = z.object({ n: z.string() });
+
 /** Whether an insert into a lane whose rows are to go runs at this moment. */
 async function areInsertsRunning(ctx: OperationDeps, table: Table, { until }: Progress): Promise<boolean> {
   const processes = everyReplica(await ctx.clickhouseKind(), 'system.processes');
   for (const { node, lanes } of shardsOf(ctx, table)) {
     const places = until.filter(({ lane }) => lanes.includes(lane)).map(({ lane }) => insertPlace(table, lane));
-    const [running] = await node.clickhouse.rows<{ n: string }>(
-      `SELECT count() AS n FROM ${processes} WHERE has({places:Array(String)}, Settings['log_comment'])`,
-      { places },
+    const [running] = checkRows(
+      areInsertsRunningRow,
+      await node.clickhouse.rows(
+        `SELECT count() AS n FROM ${processes} WHERE has({places:Array(String)}, Settings['log_comment'])`,
+        { places },
+      ),
     );
     if (running?.n !== '0') return true;
   }

@@ -5,6 +5,7 @@ import { hasFailedOver, watchFailover } from '../../buffer/watch-failover.ts';
 import { shardsOf } from '../../catalog/lane-location.ts';
 import { firstOf } from '../../core/errors.ts';
 import type { Table } from '../../schema/table.ts';
+import { checkRows } from '../../stores/check-rows.ts';
 import type { OperationDeps, OperationNode } from '../deps.ts';
 
 const batch = z.object({ lane: z.int(), seq: z.int(), at_ms: z.int() });
@@ -44,10 +45,14 @@ export async function guardSnapshot(ctx: OperationDeps, table: Table): Promise<G
   return { id, pending, clocks };
 }
 
+const clockOfRow = z.object({ now_ms: z.string() });
+
 async function clockOf(node: OperationNode): Promise<number> {
-  const found = await node.clickhouse.rows<{ now_ms: string }>('SELECT toUnixTimestamp64Milli(now64(3)) AS now_ms');
+  const found = checkRows(clockOfRow, await node.clickhouse.rows('SELECT toUnixTimestamp64Milli(now64(3)) AS now_ms'));
   return Number(firstOf('clickhouse', found).now_ms);
 }
+
+const laterBatchesRow = z.object({ lane: z.number(), seq: z.string(), at_ms: z.string() });
 
 /**
  * Batches in ClickHouse that were acknowledged after a cut, and are among its sequences and times all the same.
@@ -68,12 +73,15 @@ export async function laterBatches(
     const taken_ms = guard.clocks.find(({ shard }) => shard === node.shard)?.now_ms;
     const ends = until.filter(({ lane }) => lanes.includes(lane));
     if (taken_ms === undefined || ends.length === 0) continue;
-    const stored = await node.clickhouse.rows<{ lane: number; seq: string; at_ms: string }>(
-      `SELECT lane, seq, toUnixTimestamp64Milli(received_at) AS at_ms FROM timestore.stored_batches
+    const stored = checkRows(
+      laterBatchesRow,
+      await node.clickhouse.rows(
+        `SELECT lane, seq, toUnixTimestamp64Milli(received_at) AS at_ms FROM timestore.stored_batches
         WHERE dataset = {dataset:String} AND \`table\` = {table:String}
           AND (${ends.map(({ lane, seq }) => `(lane = ${Number(lane)} AND seq <= ${Number(seq)})`).join(' OR ')})
         GROUP BY lane, seq, received_at HAVING toUnixTimestamp64Milli(min(stored_at)) > {taken:Int64}`,
-      { dataset: table.dataset, table: table.physical, taken: taken_ms },
+        { dataset: table.dataset, table: table.physical, taken: taken_ms },
+      ),
     );
     const batches = stored.map(({ lane, seq, at_ms }) => ({ lane, seq: Number(seq), at_ms: Number(at_ms) }));
     later.push(...batches.filter((each) => !known.has(keyOf(each))));

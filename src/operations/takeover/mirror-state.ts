@@ -1,9 +1,11 @@
+import * as z from 'zod';
 import { readTable } from '../../catalog/find-table.ts';
 import { atLane } from '../../catalog/lane-location.ts';
 import { knownLanes } from '../../catalog/provision-lanes.ts';
 import { quarantineTable } from '../../catalog/quarantine-table.ts';
 import { firstOf } from '../../core/errors.ts';
 import { qualifiedName } from '../../core/identifiers.ts';
+import { checkRows } from '../../stores/check-rows.ts';
 import { fromJsonb } from '../../stores/postgres/jsonb.ts';
 import type { OperationDeps } from '../deps.ts';
 import { mirrorProgress, readMirrorBeginning } from './mirror.ts';
@@ -21,6 +23,14 @@ export type MirrorState = {
   error: string | null;
 };
 
+const readMirrorStateRow = z.object({ since: z.number() });
+
+const readMirrorStateRow2 = z.object({
+  table: z.string(),
+  progress: z.record(z.string(), z.unknown()).nullable(),
+  error: z.string().nullable(),
+});
+
 /**
  * How far the mirror of a dataset is; undefined where there is none. Once writes are stopped and nothing is behind, the
  * original has every row that it is to have.
@@ -28,21 +38,23 @@ export type MirrorState = {
  * @throws StoreError
  */
 export async function readMirrorState(ctx: OperationDeps, dataset: string): Promise<MirrorState | undefined> {
-  const [on] = await ctx.postgres.rows<{ since: number }>(
-    `select (migration->>'since')::int as since from datasets where name = $dataset and (migration->>'mirror')::boolean`,
-    { dataset },
+  const [on] = checkRows(
+    readMirrorStateRow,
+    await ctx.postgres.rows(
+      `select (migration->>'since')::int as since from datasets where name = $dataset and (migration->>'mirror')::boolean`,
+      { dataset },
+    ),
   );
   if (on === undefined) return undefined;
-  const jobs = await ctx.postgres.rows<{
-    table: string;
-    progress: Record<string, unknown> | null;
-    error: string | null;
-  }>(
-    `select t.name as table, j.progress, j.error from tables t
+  const jobs = checkRows(
+    readMirrorStateRow2,
+    await ctx.postgres.rows(
+      `select t.name as table, j.progress, j.error from tables t
        left join jobs j on j.kind = 'mirror' and j.dataset = t.dataset and j."table" = t.name
         and j.request->>'since' = $String and (j.progress->>'life')::int = t.life
       where t.dataset = $dataset and t.dropped_at is null and t.name <> $quarantineTable`,
-    { dataset, String: String(on.since), quarantineTable },
+      { dataset, String: String(on.since), quarantineTable },
+    ),
   );
   const all: MirrorState = { behindRows: 0, oldestAge_ms: null, stoppedLanes: 0, error: null };
   for (const { table: name, progress, error } of jobs) {
@@ -66,18 +78,28 @@ export async function readMirrorState(ctx: OperationDeps, dataset: string): Prom
   return all;
 }
 
+const behindOfRow = z.object({ from: z.string(), to: z.string() });
+
+const behindOfRow2 = z.object({ rows: z.string(), oldest_ms: z.string() });
+
 async function behindOf(ctx: OperationDeps, { table, lane, after: at, sent }: Place, end: number) {
-  const imports = await ctx.postgres.rows<{ from: string; to: string }>(
-    `select seq_from as from, seq_to as to from manifests
+  const imports = checkRows(
+    behindOfRow,
+    await ctx.postgres.rows(
+      `select seq_from as from, seq_to as to from manifests
       where dataset = $dataset and physical_table = $physical and lane = $lane and trigger = 'import' and seq_to > $at and seq_from <= $end`,
-    { dataset: table.dataset, physical: table.physical, lane, at, end },
+      { dataset: table.dataset, physical: table.physical, lane, at, end },
+    ),
   );
   const others = imports.map(({ from, to }) => ` AND NOT (_seq BETWEEN ${Number(from)} AND ${Number(to)})`);
   const { clickhouse } = await atLane(ctx, table, lane);
-  const counted = await clickhouse.rows<{ rows: string; oldest_ms: string }>(
-    `SELECT count() AS rows, toUnixTimestamp64Milli(min(_received_at)) AS oldest_ms FROM ${qualifiedName(table)}
+  const counted = checkRows(
+    behindOfRow2,
+    await clickhouse.rows(
+      `SELECT count() AS rows, toUnixTimestamp64Milli(min(_received_at)) AS oldest_ms FROM ${qualifiedName(table)}
       WHERE _lane = {lane:UInt16} AND _seq > {at:UInt64} AND _seq <= {end:UInt64} AND ${unsentSql(sent)}${others.join('')}`,
-    { lane, at, end },
+      { lane, at, end },
+    ),
   );
   const found = firstOf('clickhouse', counted);
   const rows = Number(found.rows);

@@ -4,6 +4,7 @@ import { knownLanes } from '../../catalog/provision-lanes.ts';
 import { ApiError } from '../../core/errors.ts';
 import type { Job, JobOf } from '../../jobs/job.ts';
 import type { Table } from '../../schema/table.ts';
+import { checkRows } from '../../stores/check-rows.ts';
 import type { OperationDeps, OperationStep } from '../deps.ts';
 import { hasChanged, latestRow, mirrorRequests, nextRange, overtakenRows } from './mirror-rows.ts';
 import { askSource, problemOf, retryAfter_ms } from './source.ts';
@@ -155,18 +156,25 @@ async function compared(
   return { ...state, at: first - 1, at_ms: await latestRow(ctx, table, lane, 1, first - 1), sent, compared: published };
 }
 
+const timeWhereOnRow = z.object({ since: z.number().nullable(), now_ms: z.number() });
+
 /**
  * The time, by the catalogue's clock, where it is still the mirror that the job was made for: one that was switched on again
  * begins anew.
  */
 async function timeWhereOn(ctx: OperationDeps, job: JobOf<'mirror'>): Promise<number | undefined> {
-  const [found] = await ctx.postgres.rows<{ since: number | null; now_ms: number }>(
-    `select (migration->>'since')::int as since, (extract(epoch from now()) * 1000)::float8 as now_ms
+  const [found] = checkRows(
+    timeWhereOnRow,
+    await ctx.postgres.rows(
+      `select (migration->>'since')::int as since, (extract(epoch from now()) * 1000)::float8 as now_ms
        from datasets where name = $dataset and dropped_at is null`,
-    { dataset: job.dataset },
+      { dataset: job.dataset },
+    ),
   );
   return found !== undefined && found.since === job.request.since ? found.now_ms : undefined;
 }
+
+const readMirrorBeginningRow = z.object({ watermark: z.string().nullable() });
 
 /** Where a lane begins that came after the mirror was switched on: what is before was restored with the table. */
 export async function readMirrorBeginning(
@@ -174,12 +182,17 @@ export async function readMirrorBeginning(
   { dataset, name, life }: Table,
   lane: number,
 ): Promise<number> {
-  const [first] = await ctx.postgres.rows<{ watermark: string | null }>(
-    'select min(watermark) as watermark from lanes where dataset = $dataset and name = $name and life = $life and lane = $lane',
-    { dataset, name, life, lane },
+  const [first] = checkRows(
+    readMirrorBeginningRow,
+    await ctx.postgres.rows(
+      'select min(watermark) as watermark from lanes where dataset = $dataset and name = $name and life = $life and lane = $lane',
+      { dataset, name, life, lane },
+    ),
   );
   return Number(first?.watermark ?? 0);
 }
+
+const plannedRow = z.object({ seq_from: z.string(), seq_to: z.string() });
 
 /** Puts the next range of a lane on record, or goes on behind what has nothing to send. */
 async function planned(
@@ -191,11 +204,14 @@ async function planned(
   now_ms: number,
 ): Promise<Lane> {
   // They are on record before their sequences are published.
-  const [imported] = await ctx.postgres.rows<{ seq_from: string; seq_to: string }>(
-    `select seq_from, seq_to from manifests
+  const [imported] = checkRows(
+    plannedRow,
+    await ctx.postgres.rows(
+      `select seq_from, seq_to from manifests
       where dataset = $dataset and physical_table = $physical and lane = $lane and trigger = 'import' and seq_to > $at and seq_from <= $seq
       order by seq_from limit 1`,
-    { dataset: table.dataset, physical: table.physical, lane, at: state.at, seq: end.seq },
+      { dataset: table.dataset, physical: table.physical, lane, at: state.at, seq: end.seq },
+    ),
   );
   const [from, to] = [Number(imported?.seq_from ?? end.seq + 1), Number(imported?.seq_to)];
   if (from <= state.at + 1) return reached(state, to, await latestRow(ctx, table, lane, from, to));

@@ -1,4 +1,6 @@
+import * as z from 'zod';
 import { clickhouseType, type TableSchema } from '../../schema/types.ts';
+import { checkRows } from '../../stores/check-rows.ts';
 import type { QueryDeps } from '../deps.ts';
 
 export type TableListing = {
@@ -9,6 +11,8 @@ export type TableListing = {
 };
 
 const listed_max = 1_000;
+
+const listTablesRow = z.object({ dataset: z.string(), name: z.string(), schema: z.string() });
 
 /**
  * The tables that somebody can name in SQL, with their columns. At most 1,000 at a time, by name, after the one given.
@@ -21,15 +25,18 @@ export async function listTables(
   ctx: QueryDeps,
   { dataset, after, of }: { dataset: string | undefined; after: string | undefined; of: string[] | undefined },
 ): Promise<{ tables: TableListing[]; next: string | null }> {
-  const rows = await ctx.postgres.rows<{ dataset: string; name: string; schema: string }>(
-    `select t.dataset, t.name, s.schema
+  const rows = checkRows(
+    listTablesRow,
+    await ctx.postgres.rows(
+      `select t.dataset, t.name, s.schema
        from tables t
        join datasets d on d.name = t.dataset and 'deleting' not in (t.state, d.state)
        join schema_versions s on (s.dataset, s.name, s.life, s.version) = (t.dataset, t.name, t.life, t.schema_version)
       where t.dropped_at is null and ($dataset::text is null or t.dataset = $dataset) and ($datasets::text[] is null or t.dataset = any($datasets))
         and ($after::text is null or t.dataset || '.' || t.name > $after)
       order by t.dataset || '.' || t.name limit ${listed_max + 1}`,
-    { dataset: dataset ?? null, after: after ?? null, datasets: of ?? null },
+      { dataset: dataset ?? null, after: after ?? null, datasets: of ?? null },
+    ),
   );
   const shown = rows.slice(0, listed_max);
   const last = shown.at(-1);

@@ -6,6 +6,7 @@ import { qualifiedName } from '../../../src/core/identifiers.ts';
 import { auditDue } from '../../../src/operations/row-audit/audit-due.ts';
 import { auditTable } from '../../../src/operations/row-audit/audit-table.ts';
 import type { Table } from '../../../src/schema/table.ts';
+import type { Params } from '../../../src/stores/postgres/client.ts';
 import { metricsText } from '../../../src/telemetry/metrics-text.ts';
 import { at, flush, newDataset, newInstance, onStored, send, tableOf } from '../support.ts';
 
@@ -226,9 +227,9 @@ test('the scheduled audit takes what is due, goes on past what cannot be audited
   const { postgres } = instance;
   instance.postgres = {
     ...postgres,
-    rows: <Row>(sql: string, params: unknown[] = []) =>
+    rows: <Row>(sql: string, params: Params = {}) =>
       sql.includes('left join audits')
-        ? postgres.rows<Row>(sql.replace('where', 'where t.dataset = any($3) and'), [...params, own])
+        ? postgres.rows<Row>(sql.replace('where', 'where t.dataset = any($own) and'), { ...params, own })
         : postgres.rows<Row>(sql, params),
   };
   expect(await auditDue(instance, instance.now() + 60_000)).toBe(2);

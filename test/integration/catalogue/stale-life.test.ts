@@ -18,6 +18,7 @@ import type { Answer } from '../../../src/query/execution/answer.ts';
 import { queryTable } from '../../../src/query/execution/query-table.ts';
 import type { Format } from '../../../src/query/request/format.ts';
 import { queryBody } from '../../../src/query/request/parse.ts';
+import type { Params } from '../../../src/stores/postgres/client.ts';
 import { workUntilOver } from '../jobs/support.ts';
 import {
   at,
@@ -225,7 +226,7 @@ function interrupted(between: () => Promise<void>, what: { clickhouse?: RegExp; 
     await between();
   };
   const { rows } = own.postgres;
-  own.postgres.rows = async <Row>(text: string, params?: unknown[]) => {
+  own.postgres.rows = async <Row>(text: string, params?: Params) => {
     await before(what.postgres, text);
     return await rows<Row>(text, params);
   };
@@ -242,7 +243,7 @@ function interrupted(between: () => Promise<void>, what: { clickhouse?: RegExp; 
 
 test.each([
   ['before it makes the table', { clickhouse: /CREATE TABLE/ }],
-  ['before it looks whether it may', { postgres: /t\.life = \$3/ }],
+  ['before it looks whether it may', { postgres: /t\.life = \$life/ }],
 ])(
   'who makes a table in ClickHouse while it is dropped leaves none of a life that is over: dropped %s',
   async (_, when) => {
@@ -254,7 +255,7 @@ test.each([
         await drop(dataset, 'm');
         if (makeAgain) await send(ctx, dataset, [next]);
       }, when);
-      await expect(ensureTable(slow, table)).rejects.toMatchObject({ name: 'LifeOver', code: 'conflict' });
+      await expect(ensureTable(slow, table)).rejects.toMatchObject({ name: 'LifeEndedError', code: 'conflict' });
       expect(await tablesIn(dataset)).toEqual(makeAgain ? ['m.2'] : []);
     }
   },
@@ -269,7 +270,7 @@ test('nobody makes a table in ClickHouse that is being taken apart by whoever ha
   dying.postgres.transaction = () => Promise.reject(new StoreError('postgres', 'did not answer', undefined));
   await runDueJobs(dying, jobHandlers, dying.now() + 100);
   expect(await tablesIn(dataset)).toEqual([]);
-  await expect(ensureTable(newInstance(prefix), table)).rejects.toMatchObject({ name: 'LifeOver' });
+  await expect(ensureTable(newInstance(prefix), table)).rejects.toMatchObject({ name: 'LifeEndedError' });
   expect(await tablesIn(dataset)).toEqual([]);
 });
 
@@ -290,7 +291,7 @@ test('a flush that sealed before its table was dropped and made again brings its
     return reply as never;
   };
   late.redis = new Proxy(redis, { get: (target, name) => (name === 'evalsha' ? evalsha : Reflect.get(target, name)) });
-  await expect(flushLane(late, first, 0, 'admin')).rejects.toMatchObject({ name: 'LifeOver' });
+  await expect(flushLane(late, first, 0, 'admin')).rejects.toMatchObject({ name: 'LifeEndedError' });
   expect(isSealed).toBe(true);
   await flush(newInstance(prefix), dataset);
   expect(await tablesIn(dataset)).toEqual(['m.2']);
