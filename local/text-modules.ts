@@ -3,14 +3,13 @@
  *
  * @module
  */
-import { readFileSync } from 'node:fs';
 import { registerHooks } from 'node:module';
 import { fileURLToPath } from 'node:url';
+import { textModule } from './text-files.ts';
 
 registerHooks({
   load(url, context, nextLoad) {
-    if (!/\.(?:sql|lua|md)$/.test(url)) return nextLoad(url, context);
-    const source = `export default ${JSON.stringify(readFileSync(fileURLToPath(url), 'utf8'))};`;
-    return { format: 'module', source, shortCircuit: true };
+    const source = url.startsWith('file:') ? textModule(fileURLToPath(url)) : undefined;
+    return source === undefined ? nextLoad(url, context) : { format: 'module', source, shortCircuit: true };
   },
 });

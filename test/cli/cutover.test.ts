@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { runDueJobs } from '../../src/jobs/runner.ts';
 import { jobHandlers } from '../../src/operations/job-handlers.ts';
+import { builtWorker } from '../built-worker.ts';
 import { startMiniflare } from '../integration/http/miniflare.ts';
 import { knowing, useOrigin } from '../integration/migration/origin.ts';
 import { at, expectStored, flush, newDataset, newInstance, tableOf } from '../integration/support.ts';
@@ -20,7 +21,7 @@ let clock: Promise<void>;
 
 beforeAll(async () => {
   const bindings = { ...inject('env'), ...prefix, ...knowing(origin) };
-  miniflare = startMiniflare({ build: inject('build'), bindings });
+  miniflare = startMiniflare({ build: await builtWorker(), bindings });
   base = await miniflare.ready;
   ctx = newInstance({ ...prefix, ...knowing(origin) });
   origin.answer = (_, response) => {

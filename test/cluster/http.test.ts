@@ -1,4 +1,5 @@
-import { afterAll, beforeAll, expect, inject, test } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { builtWorker } from '../built-worker.ts';
 import { useCli } from '../cli/support.ts';
 import { startMiniflare } from '../integration/http/miniflare.ts';
 import { at } from '../integration/support.ts';
@@ -9,7 +10,7 @@ const cli = useCli();
 let miniflare: ReturnType<typeof startMiniflare>;
 let base: URL;
 beforeAll(async () => {
-  miniflare = startMiniflare({ build: inject('build'), bindings: env() });
+  miniflare = startMiniflare({ build: await builtWorker(), bindings: env() });
   base = await miniflare.ready;
 });
 afterAll(() => miniflare?.dispose());

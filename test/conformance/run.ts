@@ -22,6 +22,8 @@ try {
   process.exitCode = failed === 0 ? 0 : 1;
 } catch (error) {
   if (!(error instanceof ConfigError)) throw error;
-  console.error(`${error.message}\n\nSet the variables that the Worker has (functions/guides/deploy.md), and run this again.`);
+  console.error(
+    `${error.message}\n\nSet the variables that the Worker has (functions/guides/deploy.md), and run this again.`,
+  );
   process.exitCode = 1;
 }

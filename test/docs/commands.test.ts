@@ -5,6 +5,7 @@ import { afterAll, beforeAll, expect, inject, test } from 'vitest';
 import { onPath } from '../../local/engines/apt.ts';
 import { runDueJobs } from '../../src/jobs/runner.ts';
 import { jobHandlers } from '../../src/operations/job-handlers.ts';
+import { builtWorker } from '../built-worker.ts';
 import { startMiniflare } from '../integration/http/miniflare.ts';
 import { knowing, useOrigin } from '../integration/migration/origin.ts';
 import { newInstance } from '../integration/support.ts';
@@ -22,7 +23,10 @@ let isOver = false;
 let clock: Promise<void>;
 
 beforeAll(async () => {
-  miniflare = startMiniflare({ build: inject('build'), bindings: { ...inject('env'), ...prefix, ...knowing(origin) } });
+  miniflare = startMiniflare({
+    build: await builtWorker(),
+    bindings: { ...inject('env'), ...prefix, ...knowing(origin) },
+  });
   url = String(await miniflare.ready).replace(/\/$/, '');
   const ctx = newInstance({ ...prefix, ...knowing(origin) });
   // As the clock does every minute.

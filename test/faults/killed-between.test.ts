@@ -14,7 +14,7 @@ import { ClickHouseError } from '../../src/stores/clickhouse/client.ts';
 import { at, expectStored, flush, query, send, tableOf } from '../integration/support.ts';
 import { startTestStack } from '../test-stack.ts';
 
-/** `npm run test:kills -- --rounds 20` does more. */
+/** `npm run test:soak -- kills --rounds 20` does more. */
 const rounds = Number(process.env.FAULT_ROUNDS ?? 8);
 const partitions = 3;
 

@@ -10,7 +10,7 @@ import { useCli } from '../cli/support.ts';
 import { useWorker } from '../integration/http/worker.ts';
 import { expectStored, newDataset, storedRows, tableOf } from '../integration/support.ts';
 
-/** `npm run test:ingest -- --rows 5000000 --kills 8` does more. */
+/** `npm run test:soak -- ingest --rows 5000000 --kills 8` does more. */
 const rows = Number(process.env.INGEST_ROWS ?? 100_000);
 const kills = Number(process.env.INGEST_KILLS ?? 6);
 

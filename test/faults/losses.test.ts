@@ -12,7 +12,7 @@ import { at, flush, type Instance, newDataset, newInstance, query, send, tableOf
 import { rememberBuffer } from './failover.ts';
 import { type Fault, faultKinds, type Injected, inject } from './injection.ts';
 
-/** `npm run test:faults` sets both; a failure prints the seed and the shortest sequence that fails. */
+/** `npm run test:soak -- interleavings` sets both; a failure prints the seed and the shortest sequence that fails. */
 const runs = Number(process.env.FAULT_RUNS ?? 20);
 const seed = Number(process.env.FAULT_SEED ?? Date.now() % 2_147_483_647);
 

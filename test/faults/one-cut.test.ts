@@ -6,7 +6,7 @@ import { queryTable } from '../../src/query/execution/query-table.ts';
 import { queryBody } from '../../src/query/request/parse.ts';
 import { at, everyone, expectStored, newInstance, newTable, query, sql, textOf } from '../integration/support.ts';
 
-/** `npm run test:reads -- --seconds 60` makes it longer. */
+/** `npm run test:soak -- reads --seconds 60` makes it longer. */
 const seconds = Number(process.env.CUT_SECONDS ?? 8);
 const accounts = 20;
 const signal = new AbortController().signal;

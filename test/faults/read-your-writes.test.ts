@@ -3,7 +3,7 @@ import { flushTable } from '../../src/flush/flush-table.ts';
 import { useWorker } from '../integration/http/worker.ts';
 import { at, expectStored, newDataset, newInstance, tableOf } from '../integration/support.ts';
 
-/** `npm run test:reads -- --probes 10000` asks for longer. */
+/** `npm run test:soak -- reads --probes 10000` asks for longer. */
 const probes = Number(process.env.READ_PROBES ?? 300);
 const clients = 8;
 

@@ -2,18 +2,19 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterAll, beforeAll, expect, inject, test } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { freePorts, type Stack } from '../../local/stack.ts';
 import { migrate } from '../../src/cli/migrate.ts';
 import { ApiError, StoreError } from '../../src/core/errors.ts';
 import { type Context, createContext } from '../../src/create-context.ts';
 import { flushLane } from '../../src/flush/flush-lane.ts';
 import { ClickHouseError } from '../../src/stores/clickhouse/client.ts';
+import { builtWorker } from '../built-worker.ts';
 import { at, expectStored, flush, query, send, tableOf } from '../integration/support.ts';
 import { startTestStack, testNodes } from '../test-stack.ts';
 import { startWorkerProcess, type WorkerProcess } from './worker-process.ts';
 
-/** `npm run test:crashes -- --seconds 600` makes it a soak. */
+/** `npm run test:soak -- crashes --seconds 600` makes it a soak. */
 const seconds = Number(process.env.FAULT_SECONDS ?? 15);
 const clients = 4;
 const rowsInBatch = 3;
@@ -31,7 +32,7 @@ beforeAll(async () => {
   await migrate(env);
   // It flushes in the background after a few requests, so that kills meet it in the middle of that too.
   const bindings = { ...env, TIMESTORE_TRIGGER_ROWS: '60' };
-  worker = await startWorkerProcess({ build: inject('build'), bindings, port: (await freePorts()).upstash });
+  worker = await startWorkerProcess({ build: await builtWorker(), bindings, port: (await freePorts()).upstash });
 });
 
 afterAll(async () => {

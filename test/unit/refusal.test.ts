@@ -1,10 +1,11 @@
-import { expect, inject, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { readConfig } from '../../src/core/config.ts';
 import { type ErrorCode, errorCatalogue } from '../../src/core/errors.ts';
 import { queryError } from '../../src/query/execution/clickhouse-errors.ts';
 import { ClickHouseError } from '../../src/stores/clickhouse/client.ts';
+import { environment } from './schema/support.ts';
 
-const ctx = { config: readConfig(inject('env')) } as Parameters<typeof queryError>[0];
+const ctx = { config: readConfig(environment) } as Parameters<typeof queryError>[0];
 
 const eof = 'Attempt to read after eof';
 const kind = '(ATTEMPT_TO_READ_AFTER_EOF) (version 26.7.2.1)';

@@ -66,7 +66,7 @@ export async function expectFlushed(dataset: string, rows: number): Promise<void
 export const allPoints = (calls: string[]) =>
   calls.flatMap((name, call) => faultKinds.map((kind) => ({ name: `${call} ${name} ${kind}`, fault: { call, kind } })));
 
-/** How many kinds of fault a call meets; all of them in `npm run test:points`. */
+/** How many kinds of fault a call meets; all of them in `npm run test:soak -- points`. */
 const kinds = process.env.FAULT_POINTS === 'all' ? faultKinds.length : Number(process.env.FAULT_POINTS ?? 1);
 
 export const isWhole = kinds === faultKinds.length;

@@ -2,12 +2,13 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterAll, beforeAll, expect, inject, test } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { freePorts, type Stack } from '../../../local/stack.ts';
 import { findTable } from '../../../src/catalog/find-table.ts';
 import { migrate } from '../../../src/cli/migrate.ts';
 import { createContext } from '../../../src/create-context.ts';
 import { flushTable } from '../../../src/flush/flush-table.ts';
+import { builtWorker } from '../../built-worker.ts';
 import { startTestStack, testNodes } from '../../test-stack.ts';
 import { startWorkerProcess, type WorkerProcess } from '../worker-process.ts';
 import { type Doors, type Place, Run, randomFrom, read, write } from './clients.ts';
@@ -15,7 +16,7 @@ import { changeLanes, type Disturbance, flushAndDie, killAndStop } from './distu
 import { instanceDoor, workerDoor } from './doors.ts';
 import { describeHistory, isExplained, smallestViolation } from './table-history.ts';
 
-/** `npm run test:linearizable -- --ops 8000 [--seconds 60] [--seed 7]` makes it longer. */
+/** `npm run test:soak -- linearizable --ops 8000 [--seconds 60] [--seed 7]` makes it longer. */
 const operations = Number(process.env.LINEAR_OPS ?? 400);
 const seconds = Number(process.env.LINEAR_SECONDS ?? 8);
 /** Decides what clients choose. When things happen is up to the machine, so the same seed is not the same run. */
@@ -47,7 +48,7 @@ beforeAll(async () => {
   await migrate(env);
   // It flushes in the background after a few requests.
   const bindings = { ...env, TIMESTORE_TRIGGER_ROWS: '40' };
-  worker = await startWorkerProcess({ build: inject('build'), bindings, port: (await freePorts()).upstash });
+  worker = await startWorkerProcess({ build: await builtWorker(), bindings, port: (await freePorts()).upstash });
 });
 
 afterAll(async () => {

@@ -1,5 +1,6 @@
 import type { Miniflare } from 'miniflare';
 import { afterAll, beforeAll, inject } from 'vitest';
+import { builtWorker } from '../../built-worker.ts';
 import { startMiniflare } from './miniflare.ts';
 
 export type Client = (path: string, init?: RequestInit & { json?: unknown; key?: string | null }) => Promise<Response>;
@@ -16,7 +17,7 @@ export function useWorker(
     // Keys of its own: its cron and its flush of everything must not take other tests' batches.
     const prefix = `http-${process.pid}${queue ? '-queue' : ''}`;
     const bindings = { ...inject('env'), TIMESTORE_KEY_PREFIX: prefix, ...overrides };
-    miniflare = startMiniflare({ build: inject('build'), bindings, queue, rateLimit });
+    miniflare = startMiniflare({ build: await builtWorker(), bindings, queue, rateLimit });
     url = await miniflare.ready;
   });
   afterAll(() => miniflare?.dispose());

@@ -7,6 +7,7 @@ import { recordDifference } from '../../../src/operations/takeover/differences.t
 import { shadowRead } from '../../../src/operations/takeover/shadow-reads.ts';
 import { queryTable } from '../../../src/query/execution/query-table.ts';
 import { type CountingProxy, startCountingProxy } from '../../bench/counting-proxy.ts';
+import { builtWorker } from '../../built-worker.ts';
 import { startMiniflare } from '../http/miniflare.ts';
 import { at, everyone, newDataset, newInstance, send } from '../support.ts';
 import { type Asked, knowing, useOrigin } from './origin.ts';
@@ -22,7 +23,7 @@ beforeAll(async () => {
   clickhouse = await startCountingProxy(inject('env').CLICKHOUSE_URL ?? '', () => held);
   const limits = { TIMESTORE_ORIGIN_TIMEOUT_MS: '1500', TIMESTORE_COMPARED_BYTES_MAX: '20000' };
   const bindings = { ...inject('env'), ...prefix, ...knowing(origin), ...limits, CLICKHOUSE_URL: clickhouse.url };
-  miniflare = startMiniflare({ build: inject('build'), bindings });
+  miniflare = startMiniflare({ build: await builtWorker(), bindings });
   base = await miniflare.ready;
 });
 afterAll(async () => {

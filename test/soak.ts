@@ -1,0 +1,85 @@
+/**
+ * Runs tests that `npm test` has in a short form, for longer: `npm run test:soak -- <names> [options]`.
+ *
+ * @module
+ */
+import { parseArgs } from 'node:util';
+import { runVitest } from './run-vitest.ts';
+
+type Option = 'runs' | 'seed' | 'seconds' | 'rounds' | 'rows' | 'kills' | 'probes' | 'ops';
+
+const soaks: Record<string, { files: string[]; options: Option[]; text: string }> = {
+  interleavings: {
+    files: ['interleavings', 'losses'],
+    options: ['runs', 'seed'],
+    text: 'random interleavings of writes, flushes, faults and queries, without and with failovers and deletions',
+  },
+  crashes: {
+    files: ['real-crashes'],
+    options: ['seconds'],
+    text: 'ClickHouse, Redis and the Worker killed again and again under load',
+  },
+  kills: {
+    files: ['killed-between'],
+    options: ['rounds'],
+    text: 'ClickHouse killed between its log of tokens and the rows',
+  },
+  points: {
+    files: ['crash-points', 'killed-import', 'killed-export'],
+    options: [],
+    text: 'every call to a store with every kind of fault',
+  },
+  ingest: {
+    files: ['killed-ingest'],
+    options: ['rows', 'kills'],
+    text: 'a file whose load is killed again and again',
+  },
+  reads: {
+    files: ['read-your-writes', 'one-cut'],
+    options: ['probes', 'seconds'],
+    text: 'reads of rows just written, and of sums that never change, under flushes',
+  },
+  linearizable: {
+    files: ['linearizable'],
+    options: ['ops', 'seconds', 'seed'],
+    text: 'the answers of clients while all is killed, explained by one order',
+  },
+};
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    runs: { type: 'string', default: '1000' },
+    seed: { type: 'string' },
+    seconds: { type: 'string', default: '60' },
+    rounds: { type: 'string', default: '20' },
+    rows: { type: 'string', default: '5000000' },
+    kills: { type: 'string', default: '8' },
+    probes: { type: 'string', default: '10000' },
+    ops: { type: 'string', default: '8000' },
+  },
+});
+
+const chosen = positionals.map((name) => soaks[name]);
+if (chosen.length === 0 || chosen.includes(undefined)) {
+  console.error('Usage: npm run test:soak -- <names> [options]\n');
+  for (const [name, { options, text }] of Object.entries(soaks)) {
+    console.error(`  ${name.padEnd(14)} ${text}`);
+    if (options.length > 0) console.error(`  ${''.padEnd(14)} ${options.map((each) => `--${each} N`).join(' ')}`);
+  }
+  process.exit(2);
+}
+const files = chosen.flatMap((soak) => soak?.files ?? []).map((name) => `test/faults/${name}`);
+process.exitCode = await runVitest(['--project', 'faults', ...files], {
+  FAULT_POINTS: 'all',
+  FAULT_RUNS: values.runs,
+  FAULT_SECONDS: values.seconds,
+  FAULT_ROUNDS: values.rounds,
+  INGEST_ROWS: values.rows,
+  INGEST_KILLS: values.kills,
+  LINEAR_OPS: values.ops,
+  LINEAR_SECONDS: values.seconds,
+  READ_PROBES: values.probes,
+  CUT_SECONDS: values.seconds,
+  ...(values.seed !== undefined && { FAULT_SEED: values.seed }),
+});
