@@ -38,15 +38,9 @@ export function isReached({ value, goal }: Figure): boolean {
   return 'least' in goal ? value >= goal.least : value <= goal.most;
 }
 
-/** Not even half of the goal, in any round: what else the machine does, which is never the same, explains a part of them. */
-export function isFarOff({ min, max, goal }: Figure): boolean {
-  if (goal === undefined) return false;
-  return 'least' in goal ? max < goal.least / 2 : min > goal.most * 2;
-}
-
-/** Whether a figure is of two things on the same machine, or a count, and not of how fast the machine is. */
-export function isRatio({ unit }: Figure): boolean {
-  return unit === 'x' || unit === 'commands' || unit === 'count';
+/** Whether a figure is a count, which is the same on any machine. Speeds and their ratios depend on what else the machine does. */
+export function isCount({ unit }: Figure): boolean {
+  return unit === 'commands' || unit === 'count';
 }
 
 export function showFigures(figures: Figure[]): string {

@@ -8,8 +8,8 @@ type Line = { actor: string; action: string; count: number };
 function told() {
   const lines: Line[] = [];
   let now_ms = 1_000_000;
-  const rows = (_: string, [text]: unknown[] = []) => {
-    lines.push(...(JSON.parse(String(text)) as Line[]));
+  const rows = (_: string, { some }: { some?: unknown } = {}) => {
+    lines.push(...(JSON.parse(String(some)) as Line[]));
     return Promise.resolve([]);
   };
   const ctx = { now: () => now_ms, log: () => undefined, postgres: { rows } } as unknown as Context;
