@@ -212,3 +212,8 @@ export function unwrapped<V extends Omit<Member, 'name'>>(sent: V): V {
 export function textOf(value: Pick<Member, 'kind' | 'text'> | undefined): string | undefined {
   return value?.kind === 'string' ? (JSON.parse(value.text) as string) : value?.text;
 }
+
+/** An object of these members, as text. */
+export function objectText(members: Member[]): string {
+  return `{${members.map(({ name, text }) => `${JSON.stringify(name)}:${text}`).join()}}`;
+}

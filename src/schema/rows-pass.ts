@@ -1,26 +1,18 @@
 import { ApiError } from '../core/errors.ts';
 import type { Limits } from '../core/limits.ts';
 import { coerce, inferType, isEmptyArray, type Refusal } from './coerce.ts';
-import { type CsvRow, csvText, malformedCsv, membersOf } from './csv.ts';
+import { type CsvRow, malformedCsv, membersOf } from './csv.ts';
 import { FieldNames } from './field-name.ts';
-import { type JsonReader, JsonSyntaxError, type Member, textOf, unwrapped } from './json-reader.ts';
+import { type JsonReader, JsonSyntaxError, type Member, objectText, unwrapped } from './json-reader.ts';
 import { LineCounter } from './line-counter.ts';
 import { PlainRows } from './plain-row.ts';
-import {
-  type OpenField,
-  outsideOf,
-  type PreparedRows,
-  type RefusedRow,
-  type RowChecks,
-  type RowError,
-} from './prepared-rows.ts';
+import { type OpenField, outsideOf, type PreparedRows, type RowChecks } from './prepared-rows.ts';
 import { renamed } from './rename.ts';
+import { RowErrors } from './row-errors.ts';
 import { isLarger, utf8BytesOfUnit } from './row-size.ts';
 import { coerceNew, newSlot, otherType, type Slot } from './slot.ts';
 import { parseTimestamp, storedTimestamp, type TimePrecision, tooFine } from './timestamp.ts';
 import { type Field, type FieldType, precisionOf, type TableSchema } from './types.ts';
-
-const errorsListed = 100;
 
 /** One reading of all rows of a request, in whatever form they come. */
 export class RowsPass {
@@ -36,8 +28,7 @@ export class RowsPass {
   readonly #names: FieldNames;
   readonly #lines: string[] = [];
   readonly #times_ms: number[] = [];
-  readonly #errors: RowError[] = [];
-  readonly #refused: RefusedRow[] = [];
+  readonly #errors: RowErrors;
   readonly #checks: RowChecks;
   readonly #defaults: Field[];
   readonly #counter: LineCounter;
@@ -50,15 +41,14 @@ export class RowsPass {
   /** What the row at hand would add and change: it counts only if the row is accepted. */
   #newNames: string[] = [];
   #fractions: Slot[] = [];
-  #errorsTotal = 0;
   #index = -1;
   /** The line that the row at hand begins on. */
   #line = () => 1;
-  /** What is looked at of it. */
   #member: Member | undefined;
 
   constructor(schema: TableSchema, limits: Limits, hints: Map<string, FieldType>, checks: RowChecks) {
     this.#checks = checks;
+    this.#errors = new RowErrors(checks.keepRefused ?? 0);
     this.#defaults = schema.fields.filter((field) => field.default !== undefined);
     this.#schema = schema;
     this.#precision = precisionOf(schema);
@@ -160,10 +150,8 @@ export class RowsPass {
       return;
     }
     if (isLarger(source, this.#limits.row_bytes_max)) {
-      this.#refuse(null, {
-        reason: 'too-large',
-        detail: `a row has at most ${this.#limits.row_bytes_max} bytes (limit row_bytes_max)`,
-      });
+      const detail = `a row has at most ${this.#limits.row_bytes_max} bytes (limit row_bytes_max)`;
+      this.#refuse(null, { reason: 'too-large', detail });
       return;
     }
     const line = this.#lineOf(members, isText);
@@ -186,9 +174,9 @@ export class RowsPass {
       lines: this.#lines,
       times_ms: this.#times_ms,
       added,
-      errors: this.#errors,
-      errorsTotal: this.#errorsTotal,
-      refused: this.#refused,
+      errors: this.#errors.errors,
+      errorsTotal: this.#errors.total,
+      refused: this.#errors.refused,
     };
   }
 
@@ -234,7 +222,8 @@ export class RowsPass {
       slot.lastReading = this.#reading;
       // Null and absent are the same, and absent is shorter; fields that must be there are checked below.
       if (member.kind === 'null') {
-        if (this.#hasDefault(member.name)) line += `${line === '' ? '' : ','}${slot.nameJson}:null`;
+        if (this.#defaults.some(({ name }) => name === member.name))
+          line += `${line === '' ? '' : ','}${slot.nameJson}:null`;
         continue;
       }
       if (member.name === this.#schema.timestampColumn) {
@@ -247,9 +236,8 @@ export class RowsPass {
         continue;
       }
       const value = slot.type === 'json' && !isText ? unwrapped(member) : member;
-      const stored = slot.isOpen
-        ? coerceNew(slot.type, value, this.#precision)
-        : coerce(slot.type, value, this.#precision);
+      const read = slot.isOpen ? coerceNew : coerce;
+      const stored = read(slot.type, value, this.#precision);
       const other = otherType(slot, member, stored, isText);
       if (other !== undefined) this.rehint.set(member.name, other);
       if (typeof stored !== 'string') {
@@ -279,10 +267,6 @@ export class RowsPass {
     return `${line}}`;
   }
 
-  #hasDefault(name: string): boolean {
-    return this.#defaults.some((field) => field.name === name);
-  }
-
   /** A field nobody has seen: it gets the type its value implies. */
   #add(member: Member): Slot | Refusal | undefined {
     const problem = this.#names.problemOf(member.name);
@@ -291,11 +275,10 @@ export class RowsPass {
     if (inferred === undefined) return undefined;
     // ClickHouse takes lists whose names share what is before a dot for one nested table, and refuses other lengths.
     const type = inferred === 'string[]' && member.name.includes('.') ? 'json' : inferred;
-    if (this.#slots.size >= this.#limits.table_fields_max) {
-      return {
-        reason: 'too-many-fields',
-        detail: `a table has at most ${this.#limits.table_fields_max} fields (limit table_fields_max)`,
-      };
+    const { table_fields_max } = this.#limits;
+    if (this.#slots.size >= table_fields_max) {
+      const detail = `a table has at most ${table_fields_max} fields (limit table_fields_max)`;
+      return { reason: 'too-many-fields', detail };
     }
     const slot = newSlot(member.name, type, true);
     slot.isEmpty = type === 'json' && isEmptyArray(member);
@@ -310,15 +293,8 @@ export class RowsPass {
   }
 
   #refuse(field: string | null, refusal: Refusal): undefined {
-    this.#errorsTotal += 1;
-    const error = { index: this.#index, field, ...refusal };
-    if (this.#errors.length < errorsListed) this.#errors.push(error);
-    if (this.#refused.length >= (this.#checks.keepRefused ?? 0)) return;
-    const sent = { source: this.#source(), line: this.#line(), value: textOf(this.#member) };
-    this.#refused.push({ ...error, ...sent, ...(this.#csv !== undefined && { csv: csvText(this.#csv) }) });
+    this.#errors.add(this.#index, field, refusal, () => {
+      return { source: this.#source(), line: this.#line(), member: this.#member, csv: this.#csv };
+    });
   }
-}
-
-function objectText(members: Member[]): string {
-  return `{${members.map(({ name, text }) => `${JSON.stringify(name)}:${text}`).join()}}`;
 }

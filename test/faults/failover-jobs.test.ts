@@ -7,7 +7,7 @@ import { createJob, type Job, readJob } from '../../src/jobs/job.ts';
 import { runDueJobs } from '../../src/jobs/runner.ts';
 import { type ExportRequest, scheduleExport } from '../../src/operations/export/export.ts';
 import { readExport } from '../../src/operations/export/published.ts';
-import { scheduleImport } from '../../src/operations/import/import.ts';
+import { scheduleImport } from '../../src/operations/import/request.ts';
 import { scheduleImportVerification } from '../../src/operations/import/verify.ts';
 import { jobHandlers } from '../../src/operations/job-handlers.ts';
 import { reconcileTable } from '../../src/operations/reconcile/reconcile-table.ts';

@@ -10,7 +10,7 @@ import { flushableSnapshot } from '../../src/flush/flush-snapshot.ts';
 import { insertPlace, insertSeal, settingsVersion } from '../../src/flush/insert.ts';
 import { readReceipt } from '../../src/ingest/receipt.ts';
 import { runDueJobs } from '../../src/jobs/runner.ts';
-import { scheduleImport } from '../../src/operations/import/import.ts';
+import { scheduleImport } from '../../src/operations/import/request.ts';
 import { jobHandlers } from '../../src/operations/job-handlers.ts';
 import { openRecords } from '../../src/operations/quarantine/replay.ts';
 import { reconcileTable } from '../../src/operations/reconcile/reconcile-table.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { scheduleImport } from '../../src/operations/import/import.ts';
+import { scheduleImport } from '../../src/operations/import/request.ts';
 import { auditTable } from '../../src/operations/row-audit/audit-table.ts';
 import {
   at,

@@ -4,7 +4,7 @@ import { createTable } from '../../src/catalog/create-table.ts';
 import { setUpLanes } from '../../src/catalog/provision-lanes.ts';
 import { qualifiedName } from '../../src/core/identifiers.ts';
 import { ingestRows } from '../../src/ingest/ingest.ts';
-import { scheduleImport } from '../../src/operations/import/import.ts';
+import { scheduleImport } from '../../src/operations/import/request.ts';
 import { queryTable } from '../../src/query/execution/query-table.ts';
 import { type Format, formats } from '../../src/query/request/format.ts';
 import { queryBody } from '../../src/query/request/parse.ts';

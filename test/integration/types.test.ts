@@ -6,7 +6,7 @@ import { cutParquet } from '../../src/cli/ingest/parquet.ts';
 import { ingestRows } from '../../src/ingest/ingest.ts';
 import { scheduleExport } from '../../src/operations/export/export.ts';
 import { readExport } from '../../src/operations/export/published.ts';
-import { scheduleImport } from '../../src/operations/import/import.ts';
+import { scheduleImport } from '../../src/operations/import/request.ts';
 import { queryTable } from '../../src/query/execution/query-table.ts';
 import { type Format, formats } from '../../src/query/request/format.ts';
 import { queryBody } from '../../src/query/request/parse.ts';

@@ -3,7 +3,7 @@ import type { Context } from '../../../src/create-context.ts';
 import { type Job, readJob } from '../../../src/jobs/job.ts';
 import { runDueJobs } from '../../../src/jobs/runner.ts';
 import { exportFormats } from '../../../src/operations/export/day.ts';
-import { scheduleImport } from '../../../src/operations/import/import.ts';
+import { scheduleImport } from '../../../src/operations/import/request.ts';
 import { scheduleImportVerification } from '../../../src/operations/import/verify.ts';
 import { jobHandlers } from '../../../src/operations/job-handlers.ts';
 import { type Figure, figure, median } from '../figures.ts';

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import type { Context } from '../../../src/create-context.ts';
 import { type Job, readJob } from '../../../src/jobs/job.ts';
 import { runDueJobs } from '../../../src/jobs/runner.ts';
-import { scheduleImport } from '../../../src/operations/import/import.ts';
+import { scheduleImport } from '../../../src/operations/import/request.ts';
 import { jobHandlers } from '../../../src/operations/job-handlers.ts';
 import { auditTable } from '../../../src/operations/row-audit/audit-table.ts';
 import { at, expectStored, flush, newInstance, query, type Row, send, tableOf } from '../../integration/support.ts';

@@ -10,7 +10,7 @@ import { createKey, findKeyRecord } from '../../../src/keys/manage-keys.ts';
 import { scheduleExport } from '../../../src/operations/export/export.ts';
 import { listExports } from '../../../src/operations/export/published.ts';
 import { exportDue, listSchedules, setSchedule } from '../../../src/operations/export/schedule.ts';
-import { scheduleImport } from '../../../src/operations/import/import.ts';
+import { scheduleImport } from '../../../src/operations/import/request.ts';
 import { scheduleImportVerification } from '../../../src/operations/import/verify.ts';
 import { jobHandlers } from '../../../src/operations/job-handlers.ts';
 import { openRecords, replayRecords } from '../../../src/operations/quarantine/replay.ts';

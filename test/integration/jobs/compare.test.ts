@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { scheduleExport } from '../../../src/operations/export/export.ts';
 import { readExport } from '../../../src/operations/export/published.ts';
-import { scheduleImport } from '../../../src/operations/import/import.ts';
+import { scheduleImport } from '../../../src/operations/import/request.ts';
 import { type CompareRequest, scheduleImportVerification } from '../../../src/operations/import/verify.ts';
 import { scheduleRowChange } from '../../../src/operations/row-changes/change-rows.ts';
 import { at, expectStored, flush, newDataset, newInstance, query, type Row, send, tableOf } from '../support.ts';

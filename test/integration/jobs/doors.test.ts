@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { ingestRows } from '../../../src/ingest/ingest.ts';
 import type { Job } from '../../../src/jobs/job.ts';
-import { type ImportRequest, importStep, scheduleImport } from '../../../src/operations/import/import.ts';
+import { importStep } from '../../../src/operations/import/import.ts';
+import { type ImportRequest, scheduleImport } from '../../../src/operations/import/request.ts';
 import { at, flush, newDataset, newInstance, query, sql, tableOf } from '../support.ts';
 import { badLines, csvTexts, keptLines, time } from './door-rows.ts';
 import { workUntilOver } from './support.ts';

@@ -12,7 +12,7 @@ import { type Job, readJob, retryJob } from '../../../src/jobs/job.ts';
 import { runDueJobs } from '../../../src/jobs/runner.ts';
 import { scheduleExport } from '../../../src/operations/export/export.ts';
 import { readExport } from '../../../src/operations/export/published.ts';
-import { type ImportRequest, importProgress, scheduleImport } from '../../../src/operations/import/import.ts';
+import { type ImportRequest, importProgress, scheduleImport } from '../../../src/operations/import/request.ts';
 import { atStaging } from '../../../src/operations/import/staging.ts';
 import { uploadKey } from '../../../src/operations/import/uploads.ts';
 import { jobHandlers } from '../../../src/operations/job-handlers.ts';

@@ -8,7 +8,7 @@ import { setUpLanes } from '../../../src/catalog/provision-lanes.ts';
 import { cutParquet } from '../../../src/cli/ingest/parquet.ts';
 import { ingestRows } from '../../../src/ingest/ingest.ts';
 import type { Job } from '../../../src/jobs/job.ts';
-import { scheduleImport } from '../../../src/operations/import/import.ts';
+import { scheduleImport } from '../../../src/operations/import/request.ts';
 import { scheduleImportVerification } from '../../../src/operations/import/verify.ts';
 import type { Table } from '../../../src/schema/table.ts';
 import type { TimePrecision } from '../../../src/schema/timestamp.ts';

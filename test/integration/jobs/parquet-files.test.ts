@@ -4,7 +4,7 @@ import { DuckDBInstance } from '@duckdb/node-api';
 import { describe, expect, test } from 'vitest';
 import { cutParquet } from '../../../src/cli/ingest/parquet.ts';
 import { ingestRows } from '../../../src/ingest/ingest.ts';
-import { scheduleImport } from '../../../src/operations/import/import.ts';
+import { scheduleImport } from '../../../src/operations/import/request.ts';
 import { readRename } from '../../../src/schema/rename.ts';
 import { flush, newDataset, newInstance, query, tableOf } from '../support.ts';
 import { workUntilOver } from './support.ts';

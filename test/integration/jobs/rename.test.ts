@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { ingestRows } from '../../../src/ingest/ingest.ts';
-import { scheduleImport } from '../../../src/operations/import/import.ts';
+import { scheduleImport } from '../../../src/operations/import/request.ts';
 import { scheduleImportVerification } from '../../../src/operations/import/verify.ts';
 import { readRename } from '../../../src/schema/rename.ts';
 import { at, newDataset, newInstance, query } from '../support.ts';

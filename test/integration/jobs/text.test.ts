@@ -4,7 +4,7 @@ import { readLog } from '../../../src/catalog/audit-log/read.ts';
 import { createJob, type Job, listJobs, readJob, retryJob } from '../../../src/jobs/job.ts';
 import { runDueJobs } from '../../../src/jobs/runner.ts';
 import type { OperationStep } from '../../../src/operations/deps.ts';
-import { scheduleImport } from '../../../src/operations/import/import.ts';
+import { scheduleImport } from '../../../src/operations/import/request.ts';
 import { scheduleImportVerification, verifyImportStep } from '../../../src/operations/import/verify.ts';
 import { jobHandlers } from '../../../src/operations/job-handlers.ts';
 import { scheduleRowChange } from '../../../src/operations/row-changes/change-rows.ts';

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { ingestRows } from '../../../src/ingest/ingest.ts';
 import { readJob } from '../../../src/jobs/job.ts';
 import { runDueJobs } from '../../../src/jobs/runner.ts';
-import { scheduleImport } from '../../../src/operations/import/import.ts';
+import { scheduleImport } from '../../../src/operations/import/request.ts';
 import { jobHandlers } from '../../../src/operations/job-handlers.ts';
 import { queryTable } from '../../../src/query/execution/query-table.ts';
 import { queryBody } from '../../../src/query/request/parse.ts';
