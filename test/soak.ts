@@ -10,39 +10,50 @@ type Option = 'runs' | 'seed' | 'seconds' | 'rounds' | 'rows' | 'kills' | 'probe
 
 const soaks: Record<string, { files: string[]; options: Option[]; text: string }> = {
   interleavings: {
-    files: ['interleavings', 'losses'],
+    files: ['faults/interleavings', 'faults/losses'],
     options: ['runs', 'seed'],
     text: 'random interleavings of writes, flushes, faults and queries, without and with failovers and deletions',
   },
   crashes: {
-    files: ['real-crashes'],
+    files: ['faults/real-crashes'],
     options: ['seconds'],
     text: 'ClickHouse, Redis and the Worker killed again and again under load',
   },
   kills: {
-    files: ['killed-between'],
+    files: ['faults/killed-between'],
     options: ['rounds'],
     text: 'ClickHouse killed between its log of tokens and the rows',
   },
   points: {
-    files: ['crash-points', 'killed-import', 'killed-export'],
+    files: ['faults/crash-points', 'faults/killed-import', 'faults/killed-export'],
     options: [],
     text: 'every call to a store with every kind of fault',
   },
   ingest: {
-    files: ['killed-ingest'],
+    files: ['faults/killed-ingest'],
     options: ['rows', 'kills'],
     text: 'a file whose load is killed again and again',
   },
   reads: {
-    files: ['read-your-writes', 'one-cut'],
+    files: ['faults/read-your-writes', 'faults/one-cut'],
     options: ['probes', 'seconds'],
     text: 'reads of rows just written, and of sums that never change, under flushes',
   },
   linearizable: {
-    files: ['linearizable'],
+    files: ['faults/linearizable'],
     options: ['ops', 'seconds', 'seed'],
     text: 'the answers of clients while all is killed, explained by one order',
+  },
+  queries: {
+    files: [
+      'integration/query/differential',
+      'integration/query/walls',
+      'integration/keys/row-filter',
+      'integration/ingest/round-trip',
+      'integration/http/answers.test',
+    ],
+    options: [],
+    text: 'generated rows and queries, and answers of 5 million rows',
   },
 };
 
@@ -69,8 +80,8 @@ if (chosen.length === 0 || chosen.includes(undefined)) {
   }
   process.exit(2);
 }
-const files = chosen.flatMap((soak) => soak?.files ?? []).map((name) => `test/faults/${name}`);
-process.exitCode = await runVitest(['--project', 'faults', ...files], {
+const files = chosen.flatMap((soak) => soak?.files ?? []).map((name) => `test/${name}`);
+process.exitCode = await runVitest(files, {
   FAULT_POINTS: 'all',
   FAULT_RUNS: values.runs,
   FAULT_SECONDS: values.seconds,
@@ -81,5 +92,10 @@ process.exitCode = await runVitest(['--project', 'faults', ...files], {
   LINEAR_SECONDS: values.seconds,
   READ_PROBES: values.probes,
   CUT_SECONDS: values.seconds,
+  DIFFERENTIAL_RUNS: '40',
+  WALL_RUNS: '2000',
+  ROW_FILTER_RUNS: '300',
+  ROUND_TRIP_RUNS: '400',
+  ANSWER_ROWS: '5000000',
   ...(values.seed !== undefined && { FAULT_SEED: values.seed }),
 });

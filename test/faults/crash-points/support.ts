@@ -71,10 +71,10 @@ const kinds = process.env.FAULT_POINTS === 'all' ? faultKinds.length : Number(pr
 
 export const isWhole = kinds === faultKinds.length;
 
-/** Every call with some kinds of fault, others for the next one; in the short form every other call. */
+/** Every call with some kinds of fault, others for the next one; in the short form every third call. */
 export const points = (calls: string[]) =>
   allPoints(calls).filter(({ fault: { call, kind } }) => {
-    if (process.env.FAULT_POINTS === undefined && call % 2 === 1) return false;
+    if (process.env.FAULT_POINTS === undefined && call % 3 !== 0) return false;
     const turn = (faultKinds.indexOf(kind) + faultKinds.length - (call % faultKinds.length)) % faultKinds.length;
     return (turn * 2) % faultKinds.length < kinds;
   });

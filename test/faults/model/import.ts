@@ -100,7 +100,7 @@ const writer = -1;
 /** What nobody has on record lies so far behind what is seen. */
 const gap = 4;
 
-export function searchImports(rules: ImportRules, bounds: ImportBounds): Result {
+export function searchImports(rules: ImportRules, bounds: ImportBounds, statesMax?: number): Result {
   const fresh: OnRecord = {
     seal: undefined,
     isTaken: false,
@@ -135,7 +135,7 @@ export function searchImports(rules: ImportRules, bounds: ImportBounds): Result 
       waits === undefined,
     key: ({ stored, ...state }) => JSON.stringify([state, stored.map(({ seq, owner }) => `${seq}/${owner}`).sort()]),
   };
-  return explore(machine);
+  return explore(machine, statesMax);
 }
 
 const has = (stored: Stored[], seq: number, owner: number) => {

@@ -3,7 +3,7 @@ import { allRules, bounded, type Rules, rulesWithout } from './rules.ts';
 import { search } from './search.ts';
 
 /** Of the largest bounds the states that are nearest; `npm run model` searches all of them. */
-const statesMax = 40_000;
+const statesMax = 20_000;
 
 describe('in no state that the protocol can come to is a row lost, doubled or half answered, or a lane stuck', () => {
   test.each(Object.entries(bounded))('%s', (_, bounds) => {

@@ -7,6 +7,7 @@
  */
 import { spawnSync } from 'node:child_process';
 import { getHeapStatistics } from 'node:v8';
+import { importBounds, importRules, searchImports } from './import.ts';
 import { allRules, bounded, type Rules, rulesWithout, wide } from './rules.ts';
 import { search } from './search.ts';
 
@@ -21,9 +22,19 @@ if (getHeapStatistics().heap_size_limit < heap_mb * 2 ** 20) {
   process.exit(spawnSync(process.execPath, own, { stdio: 'inherit' }).status ?? 1);
 }
 
-for (const [name, bounds] of Object.entries(wide)) {
+const searches = [
+  ...Object.entries(wide).map(([name, bounds]) => ({
+    name,
+    run: () => search(allRules, bounds, statesMax),
+  })),
+  ...Object.entries(importBounds).map(([name, bounds]) => ({
+    name: `imports: ${name}`,
+    run: () => searchImports(importRules, bounds),
+  })),
+];
+for (const { name, run } of searches) {
   const from = performance.now();
-  const { states, complete, found } = search(allRules, bounds, statesMax);
+  const { states, complete, found } = run();
   const took = `${((performance.now() - from) / 1000).toFixed(1)} s`;
   console.log(`${found ? '✘' : '✔'} ${name}: ${states} states${complete ? '' : ', not all'}, ${took}`);
   if (found === undefined) continue;

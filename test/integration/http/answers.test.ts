@@ -93,8 +93,9 @@ describe('the same rows in every format', () => {
   });
 });
 
-describe('an export of 5 million rows', () => {
-  const rows = 5_000_000;
+/** An answer that was collected instead of streamed would be larger than the growth that is allowed. */
+describe('an answer of millions of rows', () => {
+  const rows = Number(process.env.ANSWER_ROWS ?? 2_500_000);
 
   /** A table with rows that were all flushed, and one that is not. */
   async function newLarge(): Promise<string> {

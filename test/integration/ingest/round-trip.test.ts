@@ -95,6 +95,6 @@ test('whatever is sent is refused, or comes back the same before and after its f
       const types = new Map((await tableOf(ctx, dataset)).schema.fields.map((field) => [field.name, field.type]));
       expect(after.rows.map(answered)).toEqual(kept.map((fields) => expected(fields, types)));
     }),
-    { numRuns: 40 },
+    { numRuns: Number(process.env.ROUND_TRIP_RUNS ?? 20) },
   );
 });

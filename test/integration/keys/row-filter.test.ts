@@ -292,7 +292,7 @@ describe.each([
       fc.asyncProperty(query, async (asked_for) => {
         expect([asked_for, await outcome(dataset, asked_for)]).toEqual([asked_for, await outcome(alone, asked_for)]);
       }),
-      { numRuns: Number(process.env.WALL_RUNS ?? 60), endOnFailure: true },
+      { numRuns: Number(process.env.ROW_FILTER_RUNS ?? 30), endOnFailure: true },
     );
   });
 });

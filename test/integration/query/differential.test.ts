@@ -15,7 +15,7 @@ const ctx = newInstance();
 const other = newInstance();
 
 const signal = new AbortController().signal;
-const runs = Number(process.env.DIFFERENTIAL_RUNS ?? 6);
+const runs = Number(process.env.DIFFERENTIAL_RUNS ?? 3);
 
 async function sendText({ dataset, name }: Table, rows: string[]): Promise<void> {
   const request = { dataset, table: name, text: rows.join('\n'), format: 'ndjson', idempotencyKey: undefined } as const;

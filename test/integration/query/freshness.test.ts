@@ -79,9 +79,6 @@ async function timed(work: () => Promise<unknown>): Promise<{ outcome: unknown; 
   return { outcome, took_ms: performance.now() - from };
 }
 
-/** Seconds that a busy machine may add. */
-const slack_ms = 2_500;
-
 describe.each(ways)('%s', (_, ask) => {
   test('by default and strictly, every acknowledged row is in the answer', async () => {
     const { dataset, tokens } = await newTail(2);
@@ -105,13 +102,12 @@ describe.each(ways)('%s', (_, ask) => {
     await pauseFlush(dataset);
     const { outcome, took_ms } = await timed(() => ask(small, dataset, { requireFresh: true, maxWaitMs: 400 }));
     expect(took_ms).toBeGreaterThanOrEqual(400);
-    expect(took_ms).toBeLessThan(400 + slack_ms);
     expect(outcome).toMatchObject({
       code: 'stale-read',
       extra: { required: tokens[3], current: tokens[0], lagMs: expect.any(Number) },
       retryAfterMs: expect.any(Number),
     });
-    // Who did not ask for it is told that rows are missing.
+    // Who did not ask for it gets a warning that rows are missing.
     const answer = await ask(small, dataset, { maxWaitMs: 100 });
     expect(answer.rows).toHaveLength(1);
     expect(answer).toMatchObject({
@@ -136,7 +132,9 @@ describe.each(ways)('%s', (_, ask) => {
     const large = await newTail(3);
     await pauseFlush(large.dataset);
     await delay(30);
-    const { outcome } = await timed(() => ask(small, large.dataset, { maxStalenessMs: 20, maxWaitMs: 100 }));
+    const outcome = await ask(small, large.dataset, { maxStalenessMs: 20, maxWaitMs: 100 }).catch(
+      (error: unknown) => error,
+    );
     expect(outcome).toMatchObject({ code: 'stale-read', extra: { current: large.tokens[0] } });
     const flushed = await newTail(0);
     expect(await ask(ctx, flushed.dataset, { maxStalenessMs: 0 })).toMatchObject({ streaming: { fresh: true } });
@@ -179,7 +177,6 @@ describe.each(ways)('%s', (_, ask) => {
     const later = encodeToken({ ...token, lanes: token.lanes.map(([lane, life, seq]) => [lane, life, seq + 1]) });
     const { outcome, took_ms } = await timed(() => ask(ctx, dataset, { minWatermark: later, maxWaitMs: 300 }));
     expect(took_ms).toBeGreaterThanOrEqual(300);
-    expect(took_ms).toBeLessThan(300 + slack_ms);
     expect(outcome).toMatchObject({ code: 'stale-read', extra: { required: later, current: tokens[1] } });
     // It comes while somebody waits.
     const waiting = ask(ctx, dataset, { minWatermark: later, maxWaitMs: 8_000 });
@@ -191,9 +188,10 @@ describe.each(ways)('%s', (_, ask) => {
     const { dataset, tokens } = await newTail(1);
     const table = await tableOf(ctx, dataset);
     await ctx.redis.del(ctx.keys.state(table, 0), ctx.keys.log(table, 0));
-    const { outcome, took_ms } = await timed(() => ask(ctx, dataset, { minWatermark: tokens[1], maxWaitMs: 9_000 }));
+    const wait_ms = 10_000;
+    const { outcome, took_ms } = await timed(() => ask(ctx, dataset, { minWatermark: tokens[1], maxWaitMs: wait_ms }));
     expect(outcome).toMatchObject({ code: 'stale-read', message: expect.stringContaining('lost') });
-    expect(took_ms).toBeLessThan(slack_ms);
+    expect(took_ms).toBeLessThan(wait_ms);
   });
 
   test('without the buffer: a warning for who did not ask, a refusal for who did', async () => {
@@ -207,7 +205,7 @@ describe.each(ways)('%s', (_, ask) => {
       streaming: { bufferState: 'unavailable', fresh: false, exactness: 'none' },
     });
     for (const body of [{ requireFresh: true }, { minWatermark: tokens[0] }, { maxStalenessMs: 60_000 }]) {
-      const { outcome } = await timed(() => ask(noBuffer, dataset, { ...body, maxWaitMs: 50 }));
+      const outcome = await ask(noBuffer, dataset, { ...body, maxWaitMs: 50 }).catch((error: unknown) => error);
       expect(outcome).toMatchObject({ code: 'stale-read', extra: { current: null, lagMs: null }, retryAfterMs: 1_000 });
     }
   });
@@ -233,9 +231,9 @@ describe.each(ways)('%s', (_, ask) => {
     const { dataset } = await newTail(2);
     const table = await tableOf(ctx, dataset);
     await sealLane(ctx, table, 0, 1, true);
-    const { outcome, took_ms } = await timed(() => ask(ctx, dataset, { requireFresh: true }));
-    expect(outcome).toMatchObject({ streaming: { exactness: 'fenced', fresh: true, rows: 2 } });
-    expect(took_ms).toBeLessThan(slack_ms);
+    // Without any wait: a query that needed one would be refused.
+    const answer = await ask(ctx, dataset, { requireFresh: true, maxWaitMs: 0 });
+    expect(answer).toMatchObject({ streaming: { exactness: 'fenced', fresh: true, rows: 2 } });
   });
 
   test.each<[object, string]>([
@@ -247,7 +245,7 @@ describe.each(ways)('%s', (_, ask) => {
     [{ minWatermark: encodeToken({ dataset: 'other', table: 'm', lanes: [] }) }, 'which this query does not read'],
   ])('%j is refused in words', async (body, words) => {
     const { dataset } = await newTail(0);
-    const { outcome } = await timed(() => ask(ctx, dataset, body));
+    const outcome = await ask(ctx, dataset, body).catch((error: unknown) => error);
     expect(outcome).toBeInstanceOf(ApiError);
     expect(outcome).toMatchObject({ code: 'invalid-request', message: expect.stringContaining(words) });
   });

@@ -39,7 +39,7 @@ test('without ClickHouse the answer is the one that ClickHouse would have given,
         }
       },
     ),
-    { numRuns: 12, endOnFailure: true },
+    { numRuns: 8, endOnFailure: true },
   );
 });
 
@@ -122,7 +122,7 @@ test('texts are found, matched and put in order as ClickHouse does it', async ()
         }).toEqual(JSON.parse(answer));
       },
     ),
-    { numRuns: 150, endOnFailure: true },
+    { numRuns: 100, endOnFailure: true },
   );
 });
 

@@ -501,7 +501,7 @@ test('[elsewhere 12] generated SQL reads tables of the caller’s own dataset, o
         expect((answer as { text: string }).text, text).not.toContain(String(secret));
       }
     }),
-    { numRuns: 600, endOnFailure: true },
+    { numRuns: Number(process.env.WALL_RUNS ?? 300), endOnFailure: true },
   );
   // Both happen often, or it says nothing.
   expect(outcomes.answered).toBeGreaterThan(20);
