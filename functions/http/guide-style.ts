@@ -181,5 +181,8 @@ th code {
   nav a {
     padding: 0.35rem 0;
   }
+  td:last-child {
+    min-width: 14rem;
+  }
 }
 `;
