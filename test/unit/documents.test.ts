@@ -6,6 +6,7 @@ import { guides } from '../../functions/http/guide-list.ts';
 import { headingsOf } from '../../functions/http/guide-page.ts';
 import { readConfig, settingNames } from '../../src/core/config.ts';
 import { errorCatalogue } from '../../src/core/errors.ts';
+import { operatorNames } from '../../src/query/request/operators.ts';
 
 const root = join(import.meta.dirname, '..', '..');
 const guideFolder = join('functions', 'guides');
@@ -53,6 +54,17 @@ test('every path of the repository that a document for users names is there', ()
   );
   expect(named.length).toBeGreaterThan(5);
   expect(named.filter(({ name }) => !existsSync(join(root, name)))).toEqual([]);
+});
+
+test('every npm script that a document names is there', () => {
+  const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
+    scripts: Record<string, string>;
+  };
+  const named = documents.flatMap(({ path, text }) =>
+    [...text.matchAll(/\bnpm run (?:-s )?([a-z][a-z:-]*)/g)].map(([, name = '']) => ({ path, name })),
+  );
+  expect(named.length).toBeGreaterThan(20);
+  expect(named.filter(({ name }) => scripts[name] === undefined)).toEqual([]);
 });
 
 test('the README has at most 150 lines, a guide at most 200, a line of prose at most 130 characters', () => {
@@ -112,6 +124,10 @@ test('the guide to the configuration has every variable, and every limit with it
     const variable = `TIMESTORE_${name.toUpperCase()}`;
     expect([variable, defaults.get(variable)]).toEqual([variable, String(value)]);
   }
+});
+
+test('the guide to queries has every filter operator', () => {
+  expect(operatorNames.filter((name) => !guides.query?.includes(`\`${name}\``))).toEqual([]);
 });
 
 test('the guide to errors has every code with its status and whether it may be retried', () => {
