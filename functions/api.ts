@@ -3,29 +3,37 @@ import type { App } from './http/app.ts';
 import { crossOrigin, requestEvents, textInUrl, withTimestore } from './http/middleware.ts';
 import { noRoute } from './http/no-route.ts';
 import { problem } from './http/problem.ts';
+import { addRoutes } from './http/route.ts';
 import { auditRoutes } from './routes/audit.ts';
 import { auditLogRoutes } from './routes/audit-log.ts';
 import { backupRoutes } from './routes/backups.ts';
-import { comparisonRoutes } from './routes/dataset-comparisons.ts';
+import { datasetComparisonRoutes } from './routes/dataset-comparisons.ts';
 import { datasetRoutes } from './routes/datasets.ts';
 import { docsRoutes } from './routes/docs.ts';
-import { exportRoutes, exportScheduleRoutes } from './routes/exports.ts';
-import { adminRoutes } from './routes/flush.ts';
+import { exportScheduleRoutes } from './routes/export-schedules.ts';
+import { exportRoutes } from './routes/exports.ts';
+import { flushRoutes } from './routes/flush.ts';
 import { healthRoutes } from './routes/health.ts';
 import { importRoutes } from './routes/imports.ts';
 import { ingestRoutes } from './routes/ingest.ts';
 import { jobRoutes } from './routes/jobs.ts';
 import { keyRoutes } from './routes/keys.ts';
-import { tableHistoryRoutes } from './routes/manifests.ts';
+import { manifestRoutes } from './routes/manifests.ts';
+import { metricsRoutes } from './routes/metrics.ts';
 import { quarantineRoutes } from './routes/quarantine.ts';
-import { queriesRoutes } from './routes/queries.ts';
+import { runningQueryRoutes } from './routes/queries.ts';
 import { queryRoutes } from './routes/query.ts';
+import { receiptRoutes } from './routes/receipts.ts';
 import { reconcileRoutes } from './routes/reconcile.ts';
-import { changeRowsRoutes } from './routes/row-changes.ts';
+import { rowChangeRoutes } from './routes/row-changes.ts';
 import { rowRoutes } from './routes/rows.ts';
+import { savedQueryRoutes } from './routes/saved-queries.ts';
 import { sqlRoutes } from './routes/sql.ts';
 import { storageTargetRoutes } from './routes/storage-targets.ts';
+import { tableComparisonRoutes } from './routes/table-comparisons.ts';
+import { tableSchemaRoutes } from './routes/table-schema.ts';
 import { tableRoutes } from './routes/tables.ts';
+import { uploadRoutes } from './routes/uploads.ts';
 import { webhookRoutes } from './routes/webhooks.ts';
 
 /** The HTTP API: its routes, and what every request goes through. */
@@ -36,30 +44,40 @@ app.use(textInUrl);
 app.use('/v1/*', withTimestore);
 app.use('/datasets/*', withTimestore);
 app.use('/sql/*', withTimestore);
+app.use('/metrics', withTimestore);
+app.use('/ready', withTimestore);
 app.onError((error, c) => problem(c, error));
 app.notFound((c) => problem(c, noRoute(app, c)));
-app.route('/', healthRoutes);
-app.route('/', rowRoutes);
-app.route('/', ingestRoutes);
-app.route('/', queryRoutes);
-app.route('/', queriesRoutes);
-app.route('/', sqlRoutes);
-app.route('/', adminRoutes);
-app.route('/', datasetRoutes);
-app.route('/', comparisonRoutes);
-app.route('/', tableRoutes);
-app.route('/', tableHistoryRoutes);
-app.route('/', changeRowsRoutes);
-app.route('/', jobRoutes);
-app.route('/', auditLogRoutes);
-app.route('/', storageTargetRoutes);
-app.route('/', reconcileRoutes);
-app.route('/', backupRoutes);
-app.route('/', exportRoutes);
-app.route('/', exportScheduleRoutes);
-app.route('/', importRoutes);
-app.route('/', webhookRoutes);
-app.route('/', quarantineRoutes);
-app.route('/', auditRoutes);
-app.route('/', keyRoutes);
+addRoutes(app, [
+  ...healthRoutes,
+  ...metricsRoutes,
+  ...rowRoutes,
+  ...receiptRoutes,
+  ...ingestRoutes,
+  ...queryRoutes,
+  ...runningQueryRoutes,
+  ...sqlRoutes,
+  ...savedQueryRoutes,
+  ...flushRoutes,
+  ...datasetRoutes,
+  ...datasetComparisonRoutes,
+  ...tableRoutes,
+  ...tableSchemaRoutes,
+  ...manifestRoutes,
+  ...rowChangeRoutes,
+  ...jobRoutes,
+  ...auditLogRoutes,
+  ...storageTargetRoutes,
+  ...reconcileRoutes,
+  ...backupRoutes,
+  ...exportRoutes,
+  ...exportScheduleRoutes,
+  ...importRoutes,
+  ...tableComparisonRoutes,
+  ...uploadRoutes,
+  ...webhookRoutes,
+  ...quarantineRoutes,
+  ...auditRoutes,
+  ...keyRoutes,
+]);
 app.route('/', docsRoutes(app));

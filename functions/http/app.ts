@@ -1,4 +1,3 @@
-import { Hono } from 'hono';
 import { ConfigError } from '../../src/core/config.ts';
 import { ApiError } from '../../src/core/errors.ts';
 import { type Context as AppContext, createContext } from '../../src/create-context.ts';
@@ -24,8 +23,6 @@ export type App = {
     event: Record<string, unknown>;
   };
 };
-
-export const routes = () => new Hono<App>();
 
 const contexts = new WeakMap<Bindings, AppContext>();
 

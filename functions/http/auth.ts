@@ -59,7 +59,7 @@ const everything = { ingest: '*', query: '*', sql: '*', admin: '*' } satisfies R
  * Lets only holders of a key with one of the scopes go on, and where the path names a dataset, only those that list it:
  * for the others it is as if it were not there. What a body names is for `requireDataset`.
  */
-export function requireScope(...scopes: Scope[]) {
+export function requireScopes(scopes: Scope[], { allDatasets = false }: { allDatasets?: boolean | undefined } = {}) {
   return createMiddleware<App>(async (c, next) => {
     const caller = await callerOf(c);
     c.set('key', caller);
@@ -71,23 +71,13 @@ export function requireScope(...scopes: Scope[]) {
     await requireRate(c, caller);
     const dataset = c.req.param('dataset');
     if (dataset !== undefined) requireDataset(c, scopes, dataset);
+    if (allDatasets) requireAllDatasets(c, scopes);
     const release = caller.id === ownId ? undefined : acquireSlot(c.get('ctx'), 'requests', caller.id);
     try {
       await next();
     } finally {
       release?.();
     }
-  });
-}
-
-/** Lets only holders of a key go on that has the scope for all datasets: what is asked for is of all. */
-export function requireAll(scope: Scope) {
-  const requireOne = requireScope(scope);
-  return createMiddleware<App>(async (c, next) => {
-    return await requireOne(c, async () => {
-      requireAllDatasets(c, scope);
-      await next();
-    });
   });
 }
 
@@ -98,9 +88,9 @@ export function requireDataset(c: Context<App>, scopes: Scope[], dataset: string
 }
 
 /** Throws TimestoreError `forbidden` for a key that does not list all datasets: what it asks for is of all. */
-export function requireAllDatasets(c: Context<App>, scope: Scope): void {
-  if (c.get('key').coversAll(scope)) return;
-  const detail = `This is of all datasets, and the key has the scope ${scope} for some of them.`;
+export function requireAllDatasets(c: Context<App>, scopes: Scope[]): void {
+  if (scopes.some((scope) => c.get('key').coversAll(scope))) return;
+  const detail = `This is of all datasets, and the key has the scope ${scopes.join(' or ')} for some of them.`;
   throw refused(c, new ApiError('forbidden', detail));
 }
 

@@ -111,10 +111,7 @@ export async function parseBody<Schema extends z.ZodType>(
   schema: Schema,
   options: { isNulKept?: boolean } = {},
 ): Promise<z.output<Schema>> {
-  const type = mediaType(c);
-  if (type !== 'application/json') {
-    throw new ApiError('unsupported-media-type', `Send the body as application/json, not ${type || 'without a type'}.`);
-  }
+  requireJson(c);
   const text = await bodyText(c);
   const body = parseJson(text, options);
   const result = schema.safeParse(body);
@@ -122,7 +119,17 @@ export async function parseBody<Schema extends z.ZodType>(
   throw formError(result.error);
 }
 
-/** Everything that is wrong, each with its path. */
+/** Throws ApiError `unsupported-media-type` for a body that is not declared as JSON. */
+export function requireJson(c: Context<App>): void {
+  const type = mediaType(c);
+  if (type === 'application/json') return;
+  throw new ApiError(
+    'unsupported-media-type',
+    `Send the body as application/json, not ${type || 'without a Content-Type'}.`,
+  );
+}
+
+/** Names every problem with its path. */
 export function formError({ issues }: z.ZodError): ApiError {
   return invalidForm(issues.map(({ path, message }) => ({ path: path.join('.'), message })));
 }

@@ -1,8 +1,4 @@
-import type { Context } from 'hono';
 import * as z from 'zod';
-import { ApiError } from '../../src/core/errors.ts';
-import type { App } from './app.ts';
-import { formError } from './body.ts';
 
 export const pageLimit_max = 1_000;
 const pageLimit = 100;
@@ -38,13 +34,6 @@ export const numberedQuery = {
 
 export const nextSchema = z.string().nullable().meta({ description: '`cursor` of the next page; null on the last' });
 
-/** The query parameters of a request. Throws TimestoreError `invalid-request`, naming everything wrong. */
-export function queryAs<Schema extends z.ZodType>(c: Context<App>, schema: Schema): z.output<Schema> {
-  const result = schema.safeParse(c.req.query());
-  if (result.success) return result.data;
-  throw formError(result.error);
-}
-
 /** A page of a list, from one entry more than it has. */
 export function pageOf<Item>(found: Item[], limit = pageLimit): { items: Item[]; last: Item | undefined } {
   const items = found.slice(0, limit);
@@ -59,17 +48,6 @@ export function wanted(limit = pageLimit): number {
 /** A cursor that is a number. */
 export function numberOf(sent: string | undefined): number | undefined {
   return sent === undefined ? undefined : Number(sent);
-}
-
-/** Versions that `If-Match` names; undefined where it was not sent or is `*`. Throws TimestoreError `invalid-request`. */
-export function ifMatch(c: Context<App>, form: RegExp): number[] | undefined {
-  const sent = c.req.header('if-match')?.trim();
-  if (sent === undefined || sent === '*') return undefined;
-  const [, ...parts] = form.exec(sent) ?? [];
-  if (parts.length === 0) {
-    throw new ApiError('invalid-request', 'If-Match: the ETag of an earlier answer, as it was sent.');
-  }
-  return parts.map(Number);
 }
 
 export function timeText(time_ms: number): string {

@@ -1,42 +1,48 @@
 import * as z from 'zod';
 
-/** What the answers of all queries say of themselves. */
+/** Whether and how unflushed rows were part of a query. */
 export const streamingSchema = z.object({
   enabled: z.boolean(),
   bufferState: z.enum(['ready', 'unavailable', 'too-large', 'skipped']),
   rows: z
     .int()
     .nullable()
-    .meta({ description: 'rows of the tail that the query was evaluated over; null for a key with a row filter' }),
+    .meta({ description: 'Unflushed rows that the query was evaluated over; null for a key with a row filter' }),
   watermark: z.string().nullable(),
   latestTimestamp: z
     .string()
     .nullable()
-    .meta({ description: 'latest event time in the tail; null for a key with a row filter' }),
-  fresh: z.boolean().meta({ description: 'every row acknowledged before the query is in the answer' }),
+    .meta({ description: 'Latest event time of the unflushed rows; null for a key with a row filter' }),
+  fresh: z.boolean().meta({ description: 'The answer includes every row that was acknowledged before the query' }),
   exactness: z.enum(['fenced', 'validated', 'none']).meta({
     description:
-      'how the answer was kept to one cut while rows were moved: `fenced` by their sequence, or `validated` afterwards',
+      'Protection of the read snapshot from concurrent flushes. `fenced`: by the sequence of the rows; `validated`: by a check ' +
+      'after the read',
   }),
 });
 
 export const statisticsSchema = z.object({
   rows: z.int(),
   elapsedMs: z.int(),
-  rowsRead: z.int().nullable().meta({ description: 'rows that were read; null for a key with a row filter' }),
-  tailRows: z.int().nullable().meta({ description: 'rows of the tail; null for a key with a row filter' }),
+  rowsRead: z.int().nullable().meta({ description: 'Rows that were read; null for a key with a row filter' }),
+  tailRows: z.int().nullable().meta({ description: 'Unflushed rows; null for a key with a row filter' }),
 });
 
 export const freshnessHeaders = {
   'x-timestore-freshness-mode': '`replica-only`, `replica+hot-buffer` or `hot-buffer-only`',
-  'x-timestore-replica-age-ms': 'age of the oldest acknowledged row that is not in ClickHouse; absent if unknown',
-  'x-timestore-watermark': 'token of what this answer includes; absent if unknown',
+  'x-timestore-replica-age-ms': 'Age of the oldest acknowledged row that is not in ClickHouse; absent if unknown',
+  'x-timestore-watermark': 'Token of the rows that this answer includes; absent if unknown',
 };
 
-/** Of the formats that have no room for them. */
+/** Only a JSON body contains these values; the other formats send them as headers. */
 export const noteHeaders = {
-  'x-timestore-cursor': 'not JSON: where the next page begins',
-  'x-timestore-warnings': 'not JSON: the warnings, as JSON',
-  'x-timestore-streaming': 'not JSON: what JSON answers have in `streaming`',
-  'x-timestore-statistics': 'not JSON: what is known of the statistics before the rows, as JSON',
+  'x-timestore-cursor': 'Formats other than JSON: the cursor of the next page',
+  'x-timestore-warnings': 'Formats other than JSON: the warnings, as JSON',
+  'x-timestore-streaming': 'Formats other than JSON: the value of `streaming`, as JSON',
+  'x-timestore-statistics': 'Formats other than JSON: the statistics that are known before the rows, as JSON',
 };
+
+/** The formats of every query. */
+export const formatsText =
+  'The rows as JSON. `format` or `Accept` selects NDJSON, CSV, Parquet, an Arrow stream or `compact`: JSON lists, one a line, ' +
+  'with the column names, the column types and then each row.';

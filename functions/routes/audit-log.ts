@@ -1,10 +1,8 @@
 import * as z from 'zod';
 import { type LogLine, readLog } from '../../src/catalog/audit-log/read.ts';
 import { ApiError } from '../../src/core/errors.ts';
-import { routes } from '../http/app.ts';
-import { requireScope } from '../http/auth.ts';
-import { openApiRoute } from '../http/openapi-route.ts';
-import { nextSchema, numberedQuery, numberOf, pageOf, queryAs, timeText, wanted } from '../http/paging.ts';
+import { nextSchema, numberedQuery, numberOf, pageOf, timeText, wanted } from '../http/paging.ts';
+import { route } from '../http/route.ts';
 
 const lineSchema = z
   .object({
@@ -33,33 +31,35 @@ const logQuery = z.strictObject({
   to: time.meta({ description: 'and before then' }),
 });
 
-export const auditLogRoutes = routes().get(
-  '/v1/admin/audit-log',
-  openApiRoute({
-    summary: 'Who changed what',
-    description:
-      'One line for each change and each refused access, the newest first. A key that lists datasets sees the lines of those.',
-    tag: 'Catalogue',
-    query: logQuery,
-    answers: { 200: { description: 'A page', schema: z.object({ lines: z.array(lineSchema), next: nextSchema }) } },
-    example: { query: { dataset: 'demo', outcome: 'done' } },
-  }),
-  requireScope('admin'),
-  async (c) => {
-    const { cursor, limit, from, to, ...filter } = queryAs(c, logQuery);
-    const [from_ms, to_ms] = [from, to].map((each) => (each === undefined ? undefined : Date.parse(each)));
-    if (from_ms !== undefined && to_ms !== undefined && from_ms > to_ms) {
-      throw new ApiError('invalid-request', 'from: it is after to.');
-    }
-    const found = await readLog(
-      c.get('ctx'),
-      { ...filter, from_ms, to_ms, before: numberOf(cursor), datasets: c.get('key').listed('admin') },
-      wanted(limit),
-    );
-    const { items, last } = pageOf(found, limit);
-    return c.json({ lines: items.map(viewOf), next: last === undefined ? null : String(last.n) });
-  },
-);
+export const auditLogRoutes = [
+  route(
+    {
+      method: 'get',
+      path: '/v1/admin/audit-log',
+      scope: 'admin',
+      tag: 'Catalogue',
+      summary: 'Who changed what',
+      description:
+        'One line for each change and each refused access, the newest first. A key that lists datasets sees the lines of those.',
+      query: logQuery,
+      responses: { 200: { description: 'A page', schema: z.object({ lines: z.array(lineSchema), next: nextSchema }) } },
+      example: { query: { dataset: 'demo', outcome: 'done' } },
+    },
+    async ({ ctx, key, query: { cursor, limit, from, to, ...filter }, json }) => {
+      const [from_ms, to_ms] = [from, to].map((each) => (each === undefined ? undefined : Date.parse(each)));
+      if (from_ms !== undefined && to_ms !== undefined && from_ms > to_ms) {
+        throw new ApiError('invalid-request', 'from: it is after to.');
+      }
+      const found = await readLog(
+        ctx,
+        { ...filter, from_ms, to_ms, before: numberOf(cursor), datasets: key.listed('admin') },
+        wanted(limit),
+      );
+      const { items, last } = pageOf(found, limit);
+      return json(200, { lines: items.map(viewOf), next: last === undefined ? null : String(last.n) });
+    },
+  ),
+];
 
 function viewOf({ at_ms, ...line }: LogLine): z.input<typeof lineSchema> {
   return { ...line, at: timeText(at_ms) };

@@ -4,12 +4,8 @@ import { quarantineTable } from '../../src/catalog/quarantine-table.ts';
 import { slug } from '../../src/core/identifiers.ts';
 import { newestAudits } from '../../src/operations/row-audit/audit-due.ts';
 import { auditTable } from '../../src/operations/row-audit/audit-table.ts';
-import { metricsText } from '../../src/telemetry/metrics-text.ts';
-import { routes } from '../http/app.ts';
-import { requireAll, requireDataset, requireScope } from '../http/auth.ts';
-import { parseBody } from '../http/body.ts';
-import { withTimestore } from '../http/middleware.ts';
-import { openApiRoute } from '../http/openapi-route.ts';
+import { requireDataset } from '../http/auth.ts';
+import { route } from '../http/route.ts';
 
 const sums = z.object({ expected: z.int(), found: z.int() });
 const range = z.object({ from: z.int(), to: z.int() });
@@ -67,58 +63,43 @@ const newestSchema = z.object({
   audits: z.array(auditSchema.extend({ age_s: z.number().meta({ description: 'seconds since it was made' }) })),
 });
 
-export const auditRoutes = routes()
-  .post(
-    '/v1/admin/audit',
-    openApiRoute({
+export const auditRoutes = [
+  route(
+    {
+      method: 'post',
+      path: '/v1/admin/audit',
+      scope: 'admin',
+      tag: 'Admin',
       summary: 'Audit a table now',
-      example: { body: { dataset: 'demo', table: 'readings' } },
       description:
         'Compares what was acknowledged with where it is: the hot buffer, the manifests and ClickHouse, for each lane and ' +
         'partition. Retention and recorded deletions are accounted for; manifests that are missing are rebuilt.',
-      tag: 'Admin',
-      body: { required: true, types: { 'application/json': auditBody } },
-      answers: { 200: { description: 'The result', schema: auditSchema } },
+      body: auditBody,
+      responses: { 200: { description: 'The result', schema: auditSchema } },
       errors: ['not-found'],
-    }),
-    requireScope('admin'),
-    async (c) => {
-      const { dataset, table: name } = await parseBody(c, auditBody);
+      example: { body: { dataset: 'demo', table: 'readings' } },
+    },
+    async ({ c, ctx, body: { dataset, table: name }, json }) => {
       requireDataset(c, ['admin'], dataset);
-      const table = await requireTable(c.get('ctx'), dataset, name);
-      return c.json((await auditTable(c.get('ctx'), table)) satisfies z.input<typeof auditSchema>);
+      const table = await requireTable(ctx, dataset, name);
+      return json(200, await auditTable(ctx, table));
     },
-  )
-  .get(
-    '/v1/admin/audit',
-    openApiRoute({
-      summary: 'The newest audit of each table',
-      example: {},
-      description: 'Made every few hours (limit audit_every_ms), and by `POST`.',
+  ),
+  route(
+    {
+      method: 'get',
+      path: '/v1/admin/audit',
+      scope: 'admin',
       tag: 'Admin',
-      answers: { 200: { description: 'The audits', schema: newestSchema } },
-    }),
-    requireScope('admin'),
-    async (c) => {
-      const audits = await newestAudits(c.get('ctx'));
-      const own = audits.filter(({ dataset }) => c.get('key').covers('admin', dataset));
-      return c.json({ audits: own } satisfies z.input<typeof newestSchema>);
-    },
-  )
-  .get(
-    '/metrics',
-    openApiRoute({
-      summary: 'Metrics',
+      summary: 'The newest audit of each table',
+      description: 'Made every few hours (limit audit_every_ms), and by `POST`.',
+      responses: { 200: { description: 'The audits', schema: newestSchema } },
       example: {},
-      description:
-        'In the text format of Prometheus, from state that all instances share. What a store that is away would tell is left ' +
-        'out, and `timestore_store_up` says which it is.',
-      tag: 'Health',
-      answers: { 200: { description: 'Metrics', type: 'text/plain', schema: z.string() } },
-    }),
-    withTimestore,
-    requireAll('admin'),
-    async (c) => {
-      return c.body(await metricsText(c.get('ctx')), 200, { 'content-type': 'text/plain; version=0.0.4' });
     },
-  );
+    async ({ ctx, key, json }) => {
+      const audits = await newestAudits(ctx);
+      const own = audits.filter(({ dataset }) => key.covers('admin', dataset));
+      return json(200, { audits: own });
+    },
+  ),
+];

@@ -4,14 +4,12 @@ import { slug } from '../../src/core/identifiers.ts';
 import { createJob } from '../../src/jobs/job.ts';
 import { backupKey, backupPrefix } from '../../src/operations/backup/backup.ts';
 import { readBackup } from '../../src/operations/backup/restore.ts';
-import { routes } from '../http/app.ts';
-import { requireAll } from '../http/auth.ts';
-import { parseBody } from '../http/body.ts';
-import { openApiRoute } from '../http/openapi-route.ts';
-import { nextSchema, pageQuery, queryAs, timeText } from '../http/paging.ts';
-import { jobSchema, jobView, workBehind } from './jobs.ts';
+import { jobSchema, jobView, startJobs } from '../http/job-response.ts';
+import { nextSchema, pageQuery, timeText } from '../http/paging.ts';
+import { idParams } from '../http/params.ts';
+import { route } from '../http/route.ts';
 
-const body = z.strictObject({
+const backupBody = z.strictObject({
   datasets: z.array(slug).min(1).max(1_000).optional().meta({ description: 'these alone; all if left out' }),
 });
 
@@ -28,91 +26,94 @@ const backupSchema = z
 const path = '/v1/admin/backups';
 const idForm = /^[A-Za-z0-9-]{1,64}$/;
 
-export const backupRoutes = routes()
-  .post(
-    path,
-    openApiRoute({
+export const backupRoutes = [
+  route(
+    {
+      method: 'post',
+      path,
+      scope: 'admin',
+      allDatasets: true,
+      tag: 'Backups',
       summary: 'Back up',
       description:
         'A job that copies everything acknowledged before it into the bucket: each partition as Parquet that is read back, and ' +
         'what the catalogue says, keys (as hashes) and saved queries included. Its id names the backup.',
-      tag: 'Backups',
-      body: { required: true, types: { 'application/json': body } },
-      answers: { 202: { description: 'The job', schema: jobSchema } },
+      body: backupBody,
+      responses: { 202: { description: 'The job', schema: jobSchema } },
       example: { body: { datasets: ['demo'] } },
-    }),
-    requireAll('admin'),
-    async (c) => {
-      const request = await parseBody(c, body);
-      const job = await createJob(c.get('ctx'), { kind: 'backup', dataset: null, table: null, request });
-      workBehind(c);
-      return c.json(jobView(job), 202);
     },
-  )
-  .get(
-    path,
-    openApiRoute({
+    async ({ c, ctx, body, json }) => {
+      const job = await createJob(ctx, { kind: 'backup', dataset: null, table: null, request: body });
+      startJobs(c);
+      return json(202, jobView(job));
+    },
+  ),
+  route(
+    {
+      method: 'get',
+      path,
+      scope: 'admin',
+      allDatasets: true,
+      tag: 'Backups',
       summary: 'List backups',
       description: 'Those in the bucket that are whole, by name. It needs nothing but the bucket.',
-      tag: 'Backups',
       query: z.strictObject({ cursor: pageQuery.cursor }),
-      answers: {
+      responses: {
         200: { description: 'A page', schema: z.object({ backups: z.array(listedSchema), next: nextSchema }) },
       },
       example: {},
-    }),
-    requireAll('admin'),
-    async (c) => {
-      const { cursor } = queryAs(c, z.strictObject({ cursor: pageQuery.cursor }));
+    },
+    async ({ ctx, query: { cursor }, json }) => {
       const after = cursor === undefined ? undefined : backupKey(cursor);
-      const found = await c.get('ctx').objects.list(backupPrefix, { after, delimiter: '/' });
+      const found = await ctx.objects.list(backupPrefix, { after, delimiter: '/' });
       const backups = found.map(({ key, modifiedAt_ms }) => {
         return { id: key.slice(backupPrefix.length).replace(/\.json$/, ''), finishedAt: timeText(modifiedAt_ms) };
       });
-      return c.json({ backups, next: found.length < 1_000 ? null : (backups.at(-1)?.id ?? null) });
+      return json(200, { backups, next: found.length < 1_000 ? null : (backups.at(-1)?.id ?? null) });
     },
-  )
-  .get(
-    `${path}/:id`,
-    openApiRoute({
-      summary: 'Read a backup',
+  ),
+  route(
+    {
+      method: 'get',
+      path: `${path}/:id`,
+      scope: 'admin',
+      allDatasets: true,
       tag: 'Backups',
-      parameters: { id: 'of the backup' },
-      answers: { 200: { description: 'What is in it', schema: backupSchema } },
-      errors: ['not-found'],
+      summary: 'Read a backup',
+      params: idParams('of the backup'),
+      responses: { 200: { description: 'What is in it', schema: backupSchema } },
       example: { path: { id: 'daily-2026-05-01' } },
-    }),
-    requireAll('admin'),
-    async (c) => {
-      const { id, startedAt, finishedAt, tables } = await readBackup(c.get('ctx'), backupId(c.req.param('id')));
-      return c.json({ id, startedAt, finishedAt, tables });
     },
-  )
-  .post(
-    `${path}/:id/restore`,
-    openApiRoute({
+    async ({ ctx, params, json }) => {
+      const { id, startedAt, finishedAt, tables } = await readBackup(ctx, backupId(params.id));
+      return json(200, { id, startedAt, finishedAt, tables });
+    },
+  ),
+  route(
+    {
+      method: 'post',
+      path: `${path}/:id/restore`,
+      scope: 'admin',
+      allDatasets: true,
+      tag: 'Backups',
       summary: 'Restore a backup',
       description:
         'A job that brings its tables back, with keys and saved queries if it is of all datasets. It replaces none: tables that ' +
         'are there already fail it before it begins. Each table is hidden until every partition compares equal with the backup.',
-      tag: 'Backups',
-      parameters: { id: 'of the backup' },
-      body: { required: true, types: { 'application/json': body } },
-      answers: { 202: { description: 'The job', schema: jobSchema } },
-      errors: ['not-found'],
+      params: idParams('of the backup'),
+      body: backupBody,
+      responses: { 202: { description: 'The job', schema: jobSchema } },
       example: { path: { id: 'daily-2026-05-01' }, body: { datasets: ['demo'] } },
-    }),
-    requireAll('admin'),
-    async (c) => {
-      const ctx = c.get('ctx');
-      const { datasets } = await parseBody(c, body);
-      const backup = await readBackup(ctx, backupId(c.req.param('id')));
+    },
+    async ({ c, ctx, params, body: { datasets }, json }) => {
+      const backup = await readBackup(ctx, backupId(params.id));
       const request = { backup: backup.id, ...(datasets !== undefined && { datasets }) };
       const job = await createJob(ctx, { kind: 'restore', dataset: null, table: null, request });
-      workBehind(c);
-      return c.json(jobView(job), 202);
+      startJobs(c);
+      return json(202, jobView(job));
     },
-  );
+  ),
+];
 
 function backupId(text: string): string {
   if (idForm.test(text)) return text;

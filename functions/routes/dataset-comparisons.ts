@@ -1,11 +1,9 @@
 import * as z from 'zod';
 import { readDataset } from '../../src/catalog/datasets.ts';
 import { listDifferences, type RecordedDifference } from '../../src/operations/takeover/differences.ts';
-import { routes } from '../http/app.ts';
-import { requireScope } from '../http/auth.ts';
-import { openApiRoute } from '../http/openapi-route.ts';
-import { nextSchema, numberedQuery, numberOf, pageOf, queryAs, timeText, wanted } from '../http/paging.ts';
-import { requireSlug } from '../http/params.ts';
+import { nextSchema, numberedQuery, numberOf, pageOf, timeText, wanted } from '../http/paging.ts';
+import { datasetParams } from '../http/params.ts';
+import { route } from '../http/route.ts';
 
 const rows = z.array(z.record(z.string(), z.unknown()));
 
@@ -23,35 +21,36 @@ const comparisonSchema = z
   })
   .meta({ id: 'Comparison' });
 
-export const comparisonRoutes = routes().get(
-  '/v1/admin/datasets/:dataset/comparisons',
-  openApiRoute({
-    summary: 'List answers that differ',
-    description:
-      'While `migration.reads` is `compare`: the newest 100 queries that the original has answered otherwise than this ' +
-      'deployment would have, the newest first.',
-    tag: 'Catalogue',
-    path: ['dataset'],
-    query: z.strictObject(numberedQuery),
-    answers: {
-      200: {
-        description: 'A page of them',
-        schema: z.object({ comparisons: z.array(comparisonSchema), next: nextSchema }),
+export const datasetComparisonRoutes = [
+  route(
+    {
+      method: 'get',
+      path: '/v1/admin/datasets/:dataset/comparisons',
+      scope: 'admin',
+      tag: 'Catalogue',
+      summary: 'List answers that differ',
+      description:
+        'While `migration.reads` is `compare`: the newest 100 queries that the original has answered otherwise than this ' +
+        'deployment would have, the newest first.',
+      params: datasetParams,
+      query: z.strictObject(numberedQuery),
+      responses: {
+        200: {
+          description: 'A page of them',
+          schema: z.object({ comparisons: z.array(comparisonSchema), next: nextSchema }),
+        },
       },
+      example: { path: { dataset: 'demo' } },
     },
-    errors: ['not-found'],
-    example: { path: { dataset: 'demo' } },
-  }),
-  requireScope('admin'),
-  async (c) => {
-    const ctx = c.get('ctx');
-    const { name } = await readDataset(ctx, requireSlug('dataset', c.req.param('dataset')));
-    const { cursor, limit } = queryAs(c, z.strictObject(numberedQuery));
-    const found = await listDifferences(ctx, name, numberOf(cursor), wanted(limit));
-    const { items, last } = pageOf(found, limit);
-    return c.json({ comparisons: items.map(viewOf), next: last?.n ?? null });
-  },
-);
+    async ({ ctx, params, query, json }) => {
+      const { name } = await readDataset(ctx, params.dataset);
+      const { cursor, limit } = query;
+      const found = await listDifferences(ctx, name, numberOf(cursor), wanted(limit));
+      const { items, last } = pageOf(found, limit);
+      return json(200, { comparisons: items.map(viewOf), next: last?.n ?? null });
+    },
+  ),
+];
 
 function viewOf({ n: _, at_ms, ...comparison }: RecordedDifference): z.input<typeof comparisonSchema> {
   return { at: timeText(at_ms), ...comparison };

@@ -13,21 +13,18 @@ import {
   ingestQuery,
   recordAccepted,
 } from '../http/acknowledge.ts';
-import { routes } from '../http/app.ts';
-import { requireScope } from '../http/auth.ts';
-import { bodyText, mediaType, withinMemoryBudget } from '../http/body.ts';
-import { openApiRoute } from '../http/openapi-route.ts';
-import { queryAs } from '../http/paging.ts';
-import { requireSlug } from '../http/params.ts';
+import { bodyText, requireJson, withinMemoryBudget } from '../http/body.ts';
+import { datasetParams } from '../http/params.ts';
+import { route } from '../http/route.ts';
 
 const target = {
   dataset: z.object({ name: z.string() }),
   storageTarget: z.object({ kind: z.literal('clickhouse'), database: z.string(), table: z.string() }),
-  flushPending: z.boolean().meta({ description: 'whether the rows are still on their way to ClickHouse' }),
+  flushPending: z.boolean().meta({ description: 'Whether the rows are not in ClickHouse yet' }),
 };
 
 const queuedSchema = acceptedSchema
-  .extend({ mode: z.literal('queued'), jobId: z.string().meta({ description: 'the batch id' }), ...target })
+  .extend({ mode: z.literal('queued'), jobId: z.string().meta({ description: 'The id of the batch' }), ...target })
   .meta({ id: 'Queued' });
 
 const inlineSchema = acceptedSchema
@@ -47,50 +44,45 @@ const inlineSchema = acceptedSchema
         ),
       })
       .nullable()
-      .meta({ description: 'of the flush that has the first of the rows; null while it is not on record' }),
+      .meta({ description: 'The manifest of the flush with the first of the rows; null until it is recorded' }),
     ...target,
   })
   .meta({ id: 'Inline' });
 
-export const ingestRoutes = routes();
-
-/** Where the form is that of the system that datasets are taken over from, and where it is our own. */
+/** The project's own batch format, and the one of the source system of a takeover. */
 const forms = [
-  { path: '/v1/datasets/:dataset/ingest', form: 'own', schema: batchFormat, like: '' },
+  {
+    path: '/v1/datasets/:dataset/ingest',
+    form: 'own',
+    schema: batchFormat,
+    summary: 'Ingest a batch with schema and metadata',
+  },
   {
     path: '/datasets/:dataset/ingest',
     form: 'original',
     schema: sourceBatchFormat,
-    like: ' As senders to the system that datasets are taken over from send them.',
+    summary: 'Ingest a batch in the format of the source system',
   },
 ] as const;
 
-for (const { path, form, schema, like } of forms) {
-  ingestRoutes.post(
-    path,
-    openApiRoute({
-      summary: 'Send rows with what is said of them',
-      example: {
-        path: { dataset: 'demo' },
-        body: {
-          tableName: 'orders',
-          idempotencyKey: 'orders-2026-05-01',
-          schema: { fields: [{ name: 'id', type: 'integer' }] },
-          partition: { key: { source: 'shop' } },
-          rows: [{ timestamp: '2026-05-01T10:00:00Z', id: 7 }],
-        },
-      },
-      description:
-        'Rows with a schema, a partition key, attributes, a time range and who sent them. The same guarantees as for rows ' +
-        `that are sent alone.${like}`,
+export const ingestRoutes = forms.map(({ path, form, schema, summary }) =>
+  route(
+    {
+      method: 'post',
+      path,
+      scope: 'ingest',
       tag: 'Rows',
-      path: ['dataset'],
+      summary,
+      description:
+        'Stores rows with a schema, a partition key, attributes, a time range and the name of their sender. The guarantees are ' +
+        'the same as for `POST /v1/datasets/{dataset}/tables/{table}/rows`.',
+      params: datasetParams,
       query: ingestQuery,
-      headers: idempotencyHeader('the same as `idempotencyKey` in the body'),
-      body: { required: true, types: { 'application/json': schema } },
-      answers: {
+      headers: idempotencyHeader('The same as `idempotencyKey` in the body.'),
+      rawBody: { 'application/json': schema },
+      responses: {
         201: {
-          description: 'With `ack=flushed`: the rows are in ClickHouse and published',
+          description: 'With `ack=flushed`: ClickHouse has the rows, and they are published',
           schema: inlineSchema,
           headers: acceptedHeaders,
         },
@@ -110,47 +102,46 @@ for (const { path, form, schema, like } of forms) {
         'buffer-full',
         'quota-exceeded',
       ],
-    }),
-    requireScope('ingest'),
-    async (c) => {
-      if (mediaType(c) !== 'application/json') {
-        throw new ApiError(
-          'unsupported-media-type',
-          `Send the body as application/json, not ${mediaType(c) || 'without a type'}.`,
-        );
-      }
-      const ctx = c.get('ctx');
-      const { ack, onError } = queryAs(c, ingestQuery);
-      const dataset = requireSlug('dataset', c.req.param('dataset'));
-      const durable = ack !== 'buffered';
+      example: {
+        path: { dataset: 'demo' },
+        body: {
+          tableName: 'orders',
+          idempotencyKey: 'orders-2026-05-01',
+          schema: { fields: [{ name: 'id', type: 'integer' }] },
+          partition: { key: { source: 'shop' } },
+          rows: [{ timestamp: '2026-05-01T10:00:00Z', id: 7 }],
+        },
+      },
+    },
+    async ({ c, ctx, params: { dataset }, query: { ack, onError }, headers, json }) => {
+      requireJson(c);
       const result = await withinMemoryBudget(c, async () => {
         const batch = readBatchForm(await bodyText(c), ctx.config.limits, form);
-        const idempotencyKey = oneKey(c.req.header('idempotency-key'), batch.idempotencyKey);
-        return await ingestRows(ctx, { ...batch, dataset, idempotencyKey, onError, durable });
+        const idempotencyKey = oneKey(headers['Idempotency-Key'], batch.idempotencyKey);
+        return await ingestRows(ctx, { ...batch, dataset, idempotencyKey, onError, durable: ack !== 'buffered' });
       });
       recordAccepted(c, result);
       const flushed = ack === 'flushed' ? await flushBeforeResponse(c, result) : undefined;
       if (flushed !== undefined) {
         const manifest = await findBatchManifest(ctx, result.accepted.batchId);
-        const answer = { ...flushed, mode: 'inline' as const, manifest, ...targetOf(result, false) };
-        return c.json(answer satisfies z.input<typeof inlineSchema>, 201);
+        return json(201, { ...flushed, mode: 'inline', manifest, ...targetOf(result, false) });
       }
       if (ack !== 'flushed') flushInBackground(c, result);
       const jobId = result.accepted.batchId;
-      const answer = { ...result.accepted, mode: 'queued' as const, jobId, ...targetOf(result, true) };
-      return c.json(answer satisfies z.input<typeof queuedSchema>, 202);
+      return json(202, { ...result.accepted, mode: 'queued', jobId, ...targetOf(result, true) });
     },
-  );
-}
+  ),
+);
 
 function targetOf({ table }: IngestResult, flushPending: boolean) {
   const storageTarget = { kind: 'clickhouse' as const, database: `ts_${table.dataset}`, table: table.physical };
   return { dataset: { name: table.dataset }, storageTarget, flushPending };
 }
 
+/** The key of the header and of the body must agree. */
 function oneKey(header: string | undefined, body: string | undefined): string | undefined {
   if (header !== undefined && body !== undefined && header !== body) {
-    throw new ApiError('invalid-request', 'Idempotency-Key and idempotencyKey say different things. Send one.');
+    throw new ApiError('invalid-request', 'Idempotency-Key and idempotencyKey differ. Send one of them.');
   }
   return clientKey(header ?? body);
 }

@@ -2,11 +2,9 @@ import * as z from 'zod';
 import { ApiError } from '../../src/core/errors.ts';
 import { type Key, rowFilterSchema, scopesSchema } from '../../src/keys/key.ts';
 import { createKey, findKeyRecord, listKeys, type MadeKey, revokeKey, rotateKey } from '../../src/keys/manage-keys.ts';
-import { routes } from '../http/app.ts';
-import { requireAll } from '../http/auth.ts';
-import { parseBody } from '../http/body.ts';
-import { openApiRoute } from '../http/openapi-route.ts';
-import { nextSchema, numberedQuery, numberOf, queryAs } from '../http/paging.ts';
+import { nextSchema, numberedQuery, numberOf } from '../http/paging.ts';
+import { idParams } from '../http/params.ts';
+import { route } from '../http/route.ts';
 
 const createBody = z
   .strictObject({
@@ -14,32 +12,32 @@ const createBody = z
       .string()
       .min(1)
       .max(200)
-      .meta({ description: 'for people', examples: ['collector of site 7'] }),
+      .meta({ description: 'A name for people', examples: ['collector of site 7'] }),
     scopes: scopesSchema,
     rowFilter: rowFilterSchema.nullable().default(null).meta({
       description:
-        'the only rows that the key reads: those whose column has this value; null for all. Not with the scope `admin`',
+        'Restricts the key to rows whose column has this value; null for all rows. Not allowed with the scope `admin`',
     }),
     expiresAt: z.iso
       .datetime({ offset: true })
       .nullable()
       .default(null)
-      .meta({ description: 'when it ends by itself; null for never' }),
+      .meta({ description: 'The time of expiry; null for never' }),
   })
   .refine(({ scopes, rowFilter }) => rowFilter === null || scopes.admin === undefined, {
     path: ['rowFilter'],
-    message: 'a key with the scope admin reads all rows, in exports and in the quarantine; make two keys',
+    message: 'not allowed with the scope admin, which reads all rows in exports and in the quarantine; create two keys',
   });
 
 const overlap_s_max = 90 * 86_400;
 
 const rotateBody = z.strictObject({
   overlapSeconds: z.int().min(0).max(overlap_s_max).default(86_400).meta({
-    description: 'how long the old key is still good',
+    description: 'Seconds for which the old key stays valid',
   }),
 });
 
-const keyView = z
+const keySchema = z
   .object({
     id: z.string(),
     name: z.string(),
@@ -49,120 +47,123 @@ const keyView = z
     createdAt: z.string(),
     expiresAt: z.string().nullable(),
     revokedAt: z.string().nullable(),
-    replacedBy: z.string().nullable().meta({ description: 'the key that it was rotated to' }),
+    replacedBy: z.string().nullable().meta({ description: 'The key that replaced this one in a rotation' }),
   })
   .meta({ id: 'Key' });
 
-const madeView = keyView
-  .extend({ key: z.string().meta({ description: 'what its holder sends; told here and never again' }) })
+const newKeySchema = keySchema
+  .extend({ key: z.string().meta({ description: 'The API key. Only this response contains it' }) })
   .meta({ id: 'NewKey' });
 
-const listView = z.object({
-  keys: z.array(keyView),
+const listSchema = z.object({
+  keys: z.array(keySchema),
   next: nextSchema,
 });
 
 const path = '/v1/admin/keys';
 
-export const keyRoutes = routes()
-  .post(
-    path,
-    openApiRoute({
-      summary: 'Make a key',
-      example: { body: { name: 'site 7', scopes: { ingest: ['demo'], query: ['demo'] } } },
-      description:
-        'The key itself is in this answer alone: what is kept of it is a hash. A key has scopes, each for a list of datasets ' +
-        'or for all of them (`*`).',
+export const keyRoutes = [
+  route(
+    {
+      method: 'post',
+      path,
+      scope: 'admin',
+      allDatasets: true,
       tag: 'Keys',
-      body: { required: true, types: { 'application/json': createBody } },
-      answers: { 201: { description: 'The key', schema: madeView } },
-    }),
-    requireAll('admin'),
-    async (c) => {
-      const ctx = c.get('ctx');
-      const { expiresAt, ...body } = await parseBody(c, createBody);
+      summary: 'Create a key',
+      description:
+        'Only this response contains the key itself; Timestore stores a hash. A key has scopes, each for a list of datasets or for ' +
+        'all datasets (`*`).',
+      body: createBody,
+      responses: { 201: { description: 'The key', schema: newKeySchema } },
+      example: { body: { name: 'site 7', scopes: { ingest: ['demo'], query: ['demo'] } } },
+    },
+    async ({ c, ctx, body: { expiresAt, ...body }, json }) => {
       const expiresAt_ms = expiresAt === null ? null : Date.parse(expiresAt);
       if (expiresAt_ms !== null && expiresAt_ms <= ctx.now()) {
         throw new ApiError('invalid-request', 'expiresAt: must be later than now.');
       }
       c.header('cache-control', 'no-store');
-      return c.json(madeOf(await createKey(ctx, { ...body, expiresAt_ms }), ctx.now()), 201);
+      return json(201, renderNewKey(await createKey(ctx, { ...body, expiresAt_ms }), ctx.now()));
     },
-  )
-  .get(
-    path,
-    openApiRoute({
+  ),
+  route(
+    {
+      method: 'get',
+      path,
+      scope: 'admin',
+      allDatasets: true,
+      tag: 'Keys',
       summary: 'List keys',
-      example: { query: { limit: '10' } },
-      description: 'The newest first, those that have ended among them.',
-      tag: 'Keys',
+      description: 'Lists all keys, newest first, including expired and revoked keys.',
       query: z.strictObject(numberedQuery),
-      answers: { 200: { description: 'A page of keys', schema: listView } },
-    }),
-    requireAll('admin'),
-    async (c) => {
-      const ctx = c.get('ctx');
-      const { cursor, limit } = queryAs(c, z.strictObject(numberedQuery));
+      responses: { 200: { description: 'A page of keys', schema: listSchema } },
+      example: { query: { limit: '10' } },
+    },
+    async ({ ctx, query: { cursor, limit }, json }) => {
       const { keys, next } = await listKeys(ctx, { after: numberOf(cursor), limit: limit ?? 100 });
-      const views = keys.map((key) => viewOf(key, ctx.now()));
-      return c.json({ keys: views, next: next === undefined ? null : String(next) } satisfies z.input<typeof listView>);
+      const views = keys.map((key) => renderKey(key, ctx.now()));
+      return json(200, { keys: views, next: next === undefined ? null : String(next) });
     },
-  )
-  .get(
-    `${path}/:id`,
-    openApiRoute({
-      summary: 'Read a key',
-      example: { path: { id: '0123456789abcdef' } },
+  ),
+  route(
+    {
+      method: 'get',
+      path: `${path}/:id`,
+      scope: 'admin',
+      allDatasets: true,
       tag: 'Keys',
-      parameters: { id: 'of the key' },
-      answers: { 200: { description: 'What is on record of it', schema: keyView } },
-      errors: ['not-found'],
-    }),
-    requireAll('admin'),
-    async (c) => {
-      const ctx = c.get('ctx');
-      return c.json(viewOf(await findKeyRecord(ctx, c.req.param('id')), ctx.now()));
+      summary: 'Get a key',
+      params: idParams('The id of the key'),
+      responses: { 200: { description: 'The key, without its secret', schema: keySchema } },
+      example: { path: { id: '0123456789abcdef' } },
     },
-  )
-  .post(
-    `${path}/:id/rotate`,
-    openApiRoute({
+    async ({ ctx, params, json }) => {
+      return json(200, renderKey(await findKeyRecord(ctx, params.id), ctx.now()));
+    },
+  ),
+  route(
+    {
+      method: 'post',
+      path: `${path}/:id/rotate`,
+      scope: 'admin',
+      allDatasets: true,
+      tag: 'Keys',
       summary: 'Rotate a key',
-      example: { path: { id: '0123456789abcdef' }, body: { overlapSeconds: 3600 } },
-      description: 'Makes a key that may do the same. The old one ends after an overlap in which both are good.',
-      tag: 'Keys',
-      parameters: { id: 'of the key' },
-      body: { required: true, types: { 'application/json': rotateBody } },
-      answers: { 201: { description: 'The new key', schema: madeView } },
+      description:
+        'Creates a key with the same scopes. The old key expires after an overlap in which both keys are valid.',
+      params: idParams('The id of the key'),
+      body: rotateBody,
+      responses: { 201: { description: 'The new key', schema: newKeySchema } },
       errors: ['not-found', 'conflict'],
-    }),
-    requireAll('admin'),
-    async (c) => {
-      const ctx = c.get('ctx');
-      const { overlapSeconds } = await parseBody(c, rotateBody);
+      example: { path: { id: '0123456789abcdef' }, body: { overlapSeconds: 3600 } },
+    },
+    async ({ c, ctx, params, body: { overlapSeconds }, json }) => {
       c.header('cache-control', 'no-store');
-      return c.json(madeOf(await rotateKey(ctx, c.req.param('id'), overlapSeconds), ctx.now()), 201);
+      return json(201, renderNewKey(await rotateKey(ctx, params.id, overlapSeconds), ctx.now()));
     },
-  )
-  .delete(
-    `${path}/:id`,
-    openApiRoute({
-      summary: 'Revoke a key',
-      example: { path: { id: '0123456789abcdef' } },
-      description: 'It is refused everywhere within 10 seconds. It stays on record, and cannot be used again.',
+  ),
+  route(
+    {
+      method: 'delete',
+      path: `${path}/:id`,
+      scope: 'admin',
+      allDatasets: true,
       tag: 'Keys',
-      parameters: { id: 'of the key' },
-      answers: { 200: { description: 'The key as it is now', schema: keyView } },
-      errors: ['not-found'],
-    }),
-    requireAll('admin'),
-    async (c) => {
-      const ctx = c.get('ctx');
-      return c.json(viewOf(await revokeKey(ctx, c.req.param('id')), ctx.now()));
+      summary: 'Revoke a key',
+      description:
+        'All instances reject the key within 10 seconds. The record of the key is kept; the key cannot be used again.',
+      params: idParams('The id of the key'),
+      responses: { 200: { description: 'The revoked key', schema: keySchema } },
+      example: { path: { id: '0123456789abcdef' } },
     },
-  );
+    async ({ ctx, params, json }) => {
+      return json(200, renderKey(await revokeKey(ctx, params.id), ctx.now()));
+    },
+  ),
+];
 
-function viewOf(key: Key, now_ms: number): z.input<typeof keyView> {
+function renderKey(key: Key, now_ms: number): z.input<typeof keySchema> {
   const { id, name, scopes, rowFilter, createdAt_ms, expiresAt_ms, revokedAt_ms, replacedBy } = key;
   const isOver = expiresAt_ms !== null && expiresAt_ms <= now_ms;
   return {
@@ -178,6 +179,6 @@ function viewOf(key: Key, now_ms: number): z.input<typeof keyView> {
   };
 }
 
-function madeOf({ key, text }: MadeKey, now_ms: number): z.input<typeof madeView> {
-  return { ...viewOf(key, now_ms), key: text };
+function renderNewKey({ key, text }: MadeKey, now_ms: number): z.input<typeof newKeySchema> {
+  return { ...renderKey(key, now_ms), key: text };
 }

@@ -2,12 +2,10 @@ import * as z from 'zod';
 import { recordLine } from '../../src/catalog/audit-log/statement.ts';
 import { slug } from '../../src/core/identifiers.ts';
 import { discardRecords, mayBeCut, openRecords, replayRecords } from '../../src/operations/quarantine/replay.ts';
-import { routes } from '../http/app.ts';
-import { requireDataset, requireScope } from '../http/auth.ts';
-import { parseBody } from '../http/body.ts';
-import { openApiRoute } from '../http/openapi-route.ts';
-import { nextSchema, pageOf, pageQuery, queryAs, wanted } from '../http/paging.ts';
-import { requireSlug } from '../http/params.ts';
+import { requireDataset } from '../http/auth.ts';
+import { nextSchema, pageOf, pageQuery, wanted } from '../http/paging.ts';
+import { datasetParams } from '../http/params.ts';
+import { route } from '../http/route.ts';
 
 const rowsMax = 1_000;
 
@@ -63,75 +61,73 @@ const replayedSchema = z
   })
   .meta({ id: 'Replayed' });
 
-export const quarantineRoutes = routes()
-  .get(
-    '/v1/admin/quarantine/:dataset',
-    openApiRoute({
-      summary: 'Rows in quarantine',
-      example: { path: { dataset: 'demo' }, query: { table: 'readings' } },
-      description: 'Those that nothing has become of. All there ever were are in table `_quarantine` of the dataset.',
+export const quarantineRoutes = [
+  route(
+    {
+      method: 'get',
+      path: '/v1/admin/quarantine/:dataset',
+      scope: 'admin',
       tag: 'Admin',
-      path: ['dataset'],
+      summary: 'Rows in quarantine',
+      description: 'Those that nothing has become of. All there ever were are in table `_quarantine` of the dataset.',
+      params: datasetParams,
       query: listQuery,
-      answers: { 200: { description: 'The rows, the earliest first', schema: listSchema } },
-      errors: ['not-found'],
-    }),
-    requireScope('admin'),
-    async (c) => {
-      const dataset = requireSlug('dataset', c.req.param('dataset'));
-      const { table, cursor, limit } = queryAs(c, listQuery);
+      responses: { 200: { description: 'The rows, the earliest first', schema: listSchema } },
+      example: { path: { dataset: 'demo' }, query: { table: 'readings' } },
+    },
+    async ({ ctx, params: { dataset }, query, json }) => {
+      const { table, cursor, limit } = query;
       const asked = { table, after: cursor, limit: wanted(limit) };
-      const records = await openRecords(c.get('ctx'), dataset, asked);
+      const records = await openRecords(ctx, dataset, asked);
       const { items, last } = pageOf(records, limit);
       const next = (last ?? (mayBeCut(items) ? items.at(-1) : undefined))?.id ?? null;
-      return c.json({ rows: items, next } as z.input<typeof listSchema>);
+      return json(200, { rows: items, next } as z.input<typeof listSchema>);
     },
-  )
-  .post(
-    '/v1/admin/quarantine/replay',
-    openApiRoute({
-      summary: 'Send rows from quarantine again',
-      example: { body: { dataset: 'demo', table: 'readings' } },
-      description: `At most ${rowsMax} at once, the earliest first. Each is accepted once, however often and however late this is called.`,
+  ),
+  route(
+    {
+      method: 'post',
+      path: '/v1/admin/quarantine/replay',
+      scope: 'admin',
       tag: 'Admin',
-      body: { required: true, types: { 'application/json': replayBody } },
-      answers: { 200: { description: 'What became of them', schema: replayedSchema } },
+      summary: 'Send rows from quarantine again',
+      description: `At most ${rowsMax} at once, the earliest first. Each is accepted once, however often and however late this is called.`,
+      body: replayBody,
+      responses: { 200: { description: 'What became of them', schema: replayedSchema } },
       errors: ['not-found', 'conflict', 'buffer-full', 'quota-exceeded'],
-    }),
-    requireScope('admin'),
-    async (c) => {
-      const ctx = c.get('ctx');
-      const { dataset, table, ids } = await parseBody(c, replayBody);
+      example: { body: { dataset: 'demo', table: 'readings' } },
+    },
+    async ({ c, ctx, body: { dataset, table, ids }, json }) => {
       requireDataset(c, ['admin'], dataset);
       const chosen = await openRecords(ctx, dataset, { table, ids, limit: rowsMax });
       const detail = { rows: chosen.length };
       if (chosen.length > 0) await recordLine(ctx, { action: 'quarantine.replay', dataset, table, detail });
       const result = await replayRecords(ctx, dataset, chosen);
       c.set('event', { replayed: result.replayed, refused: result.refused.length, waiting: result.waiting });
-      return c.json(result satisfies z.input<typeof replayedSchema>);
+      return json(200, result);
     },
-  )
-  .post(
-    '/v1/admin/quarantine/discard',
-    openApiRoute({
-      summary: 'Leave rows in quarantine for good',
-      example: { body: { dataset: 'demo', ids: ['5f2b6c0e9d1a4b7c8e3f2a1b0c9d8e7f'] } },
-      description: 'They are not listed and not sent again; they stay on record in table `_quarantine`.',
+  ),
+  route(
+    {
+      method: 'post',
+      path: '/v1/admin/quarantine/discard',
+      scope: 'admin',
       tag: 'Admin',
-      body: { required: true, types: { 'application/json': discardBody } },
-      answers: { 200: { description: 'How many of them were open', schema: z.object({ discarded: z.int() }) } },
+      summary: 'Leave rows in quarantine for good',
+      description: 'They are not listed and not sent again; they stay on record in table `_quarantine`.',
+      body: discardBody,
+      responses: { 200: { description: 'How many of them were open', schema: z.object({ discarded: z.int() }) } },
       errors: ['not-found', 'conflict', 'buffer-full'],
-    }),
-    requireScope('admin'),
-    async (c) => {
-      const ctx = c.get('ctx');
-      const { dataset, ids } = await parseBody(c, discardBody);
+      example: { body: { dataset: 'demo', ids: ['5f2b6c0e9d1a4b7c8e3f2a1b0c9d8e7f'] } },
+    },
+    async ({ c, ctx, body: { dataset, ids }, json }) => {
       requireDataset(c, ['admin'], dataset);
       const chosen = await openRecords(ctx, dataset, { ids, limit: rowsMax });
       const detail = { ids: chosen.map(({ id }) => id) };
       if (chosen.length > 0) await recordLine(ctx, { action: 'quarantine.discard', dataset, detail });
       const discarded = await discardRecords(ctx, dataset, chosen);
       c.set('event', { discarded });
-      return c.json({ discarded });
+      return json(200, { discarded });
     },
-  );
+  ),
+];

@@ -7,13 +7,18 @@ import type { Format } from '../../src/query/request/format.ts';
 import { queryBody } from '../../src/query/request/parse.ts';
 import { sourceQueryBody } from '../../src/query/source/body.ts';
 import { querySource } from '../../src/query/source/query.ts';
-import { type App, routes } from '../http/app.ts';
-import { requireScope } from '../http/auth.ts';
+import type { App } from '../http/app.ts';
 import { parseBody } from '../http/body.ts';
-import { openApiRoute } from '../http/openapi-route.ts';
-import { requireSlug } from '../http/params.ts';
-import { freshnessHeaders, noteHeaders, statisticsSchema, streamingSchema } from '../http/query-response.ts';
+import { datasetParams } from '../http/params.ts';
+import {
+  formatsText,
+  freshnessHeaders,
+  noteHeaders,
+  statisticsSchema,
+  streamingSchema,
+} from '../http/query-response.ts';
 import { chooseFormat, respondWithAnswer } from '../http/respond.ts';
+import { route } from '../http/route.ts';
 import { answerFromSource, type QueryForm, sourceHeaders } from '../http/source-response.ts';
 
 const answerSchema = z
@@ -23,7 +28,7 @@ const answerSchema = z
     mode: z.enum(['raw', 'downsampled']),
     rows: z.array(z.record(z.string(), z.unknown())),
     warnings: z.array(z.string()),
-    cursor: z.string().nullable().optional().meta({ description: 'of raw rows: where the next page begins' }),
+    cursor: z.string().nullable().optional().meta({ description: 'Raw rows only: the cursor of the next page' }),
     streaming: streamingSchema,
     sources: z.object({
       published: z.object({ rows: z.int(), partitions: z.int() }),
@@ -34,31 +39,40 @@ const answerSchema = z
   })
   .meta({ id: 'QueryAnswer' });
 
-/** What every route answers. */
-const answers = {
+const responses = {
   200: {
     description:
-      'The rows: JSON, or by `format` or `Accept` NDJSON, CSV, Parquet or an Arrow stream, or `compact`: a line with the ' +
-      'names of the columns, one with their types, and one for each row, lists in JSON. Integers are exact; timestamps are ' +
-      'UTC with 3 digits of a second, or 6 or 9 where they are not zero. Long answers are streamed, and break off if they fail',
+      `${formatsText} Integers are exact. Timestamps are in UTC and have 3 digits of a second, or 6 or 9 where those digits are ` +
+      'not zero. A long answer is streamed; a failure ends the connection.',
     schema: answerSchema,
     headers: { ...freshnessHeaders, ...noteHeaders, ...sourceHeaders },
+    isStreamed: true,
   },
-};
+} as const;
 
 const errors = ['not-found', 'stale-read', 'cursor-expired', 'too-many-queries'] as const;
 
-const fromOrigin =
-  'Of a dataset whose `migration.reads` is `off` or `compare`, the request goes to the system that the dataset is taken over ' +
-  'from, and its answer comes back as it is, whatever its status; `x-timestore-answered-by` says so.';
+const takeoverText =
+  'While `migration.reads` of the dataset is `off` or `compare`, the source system answers: the request is sent to it, and its ' +
+  'response is passed on with its status. `x-timestore-answered-by` reports this.';
 
 const timeRange = { start: '2026-05-01T00:00:00Z', end: '2026-05-02T00:00:00Z' };
 
-export const queryRoutes = routes()
-  .post(
-    '/v1/datasets/:dataset/query',
-    openApiRoute({
+export const queryRoutes = [
+  route(
+    {
+      method: 'post',
+      path: '/v1/datasets/:dataset/query',
+      scope: 'query',
+      tag: 'Query',
       summary: 'Query a table',
+      description:
+        'Returns raw rows, or rows downsampled over intervals of time. The answer includes every row that was acknowledged ' +
+        `before the query, flushed or not; otherwise \`warnings\` reports it. ${takeoverText}`,
+      params: datasetParams,
+      rawBody: { 'application/json': queryBody },
+      responses,
+      errors,
       example: {
         path: { dataset: 'demo' },
         body: {
@@ -68,22 +82,25 @@ export const queryRoutes = routes()
           filters: { columns: [{ column: 'celsius', op: 'gte', value: 20 }] },
         },
       },
-      description:
-        'Every row that was acknowledged before the query is in its answer, flushed or not, or `warnings` says that it may ' +
-        `not be. Rows as they are, or downsampled: aggregated over intervals of time. ${fromOrigin}`,
+    },
+    async ({ c, params }) => await answerIn(c, params.dataset, { schema: queryBody, ask: queryTable }),
+  ),
+  route(
+    {
+      method: 'post',
+      path: '/datasets/:dataset/query',
+      scope: 'query',
       tag: 'Query',
-      path: ['dataset'],
-      body: { required: true, types: { 'application/json': queryBody } },
-      answers,
-      errors: [...errors],
-    }),
-    requireScope('query'),
-    async (c) => await answerIn(c, { schema: queryBody, ask: queryTable }),
-  )
-  .post(
-    '/datasets/:dataset/query',
-    openApiRoute({
-      summary: 'Query a table as the system did that is taken over from',
+      summary: 'Query a table in the format of the source system',
+      description:
+        'For clients of the system that a dataset is taken over from. Accepts the requests of that system and those of `/v1`, and ' +
+        'returns the response of `/v1`. Differences from `/v1`: the time range includes its end; `tableName` and `limit` are ' +
+        'optional; raw rows always contain their timestamp; `columns` of a downsampled query are its grouping columns; times may ' +
+        `be dates and may omit the zone. ${takeoverText}`,
+      params: datasetParams,
+      rawBody: { 'application/json': sourceQueryBody },
+      responses,
+      errors,
       example: {
         path: { dataset: 'demo' },
         body: {
@@ -96,27 +113,18 @@ export const queryRoutes = routes()
           },
         },
       },
-      description:
-        'For readers of the system that datasets are taken over from: its requests, and those of `/v1`. Other than there, the ' +
-        'end of the time range belongs to it, `tableName` and `limit` may be left out, raw rows always have their timestamp, ' +
-        '`columns` of a downsampled answer are what it is grouped by, and times may be dates or have no zone. ' +
-        `The answer is the same as there. ${fromOrigin}`,
-      tag: 'Query',
-      path: ['dataset'],
-      body: { required: true, types: { 'application/json': sourceQueryBody } },
-      answers,
-      errors: [...errors],
-    }),
-    requireScope('query'),
-    async (c) => await answerIn(c, { schema: sourceQueryBody, ask: querySource }),
-  );
+    },
+    async ({ c, params }) => await answerIn(c, params.dataset, { schema: sourceQueryBody, ask: querySource }),
+  ),
+];
 
+/** The source system gets the body as it was sent, so the body is read only when the answer comes from here. */
 async function answerIn<Body extends ShadowedQuery & { format?: Format | undefined }>(
-  c: Context<App, '/:dataset'>,
+  c: Context<App>,
+  dataset: string,
   form: QueryForm<Body>,
 ): Promise<Response> {
   const ctx = c.get('ctx');
-  const dataset = requireSlug('dataset', c.req.param('dataset'));
   const reads = await readMode(ctx, dataset);
   if (reads !== 'on') return await answerFromSource(c, dataset, reads, form);
   const body = await parseBody(c, form.schema, { isNulKept: true });

@@ -3,57 +3,58 @@ import * as z from 'zod';
 import { scheduleRowChange } from '../../src/operations/row-changes/change-rows.ts';
 import { type RowsChange, rowsSchema, valuesSchema } from '../../src/operations/row-changes/changed-rows.ts';
 import { clientKey, idempotencyHeader } from '../http/acknowledge.ts';
-import { type App, routes } from '../http/app.ts';
-import { requireScope } from '../http/auth.ts';
-import { parseBody } from '../http/body.ts';
-import { openApiRoute } from '../http/openapi-route.ts';
-import { requireSlug } from '../http/params.ts';
-import { jobSchema, jobView, workBehind } from './jobs.ts';
+import type { App } from '../http/app.ts';
+import { jobSchema, jobView, startJobs } from '../http/job-response.ts';
+import { tableParams } from '../http/params.ts';
+import { route } from '../http/route.ts';
 
 const correctBody = z.strictObject({ rows: rowsSchema, set: valuesSchema });
 
 const path = '/v1/admin/datasets/:dataset/tables/:table';
-const errors = ['not-found', 'key-reused'] as const;
-const headers = idempotencyHeader(
-  'the same key and body is the same job, however often it is sent, until the table is dropped',
-);
+const errors = ['key-reused'] as const;
+const headers = idempotencyHeader('The same key with the same body is the same job, until the table is dropped.');
 const rules =
-  'Rows acknowledged after this answer are not touched. What waits in the hot buffer is flushed first; the rows are counted and put on ' +
-  'record, and then ClickHouse changes them. Readers may see some of them changed before others until the job is done.';
+  'Rows acknowledged after the response are not changed. The job flushes the hot buffer, records the number of matching rows, and ' +
+  'then ClickHouse changes them. Until the job is done, queries may see some of the rows changed and others unchanged.';
 
-export const changeRowsRoutes = routes()
-  .post(
-    `${path}/deletions`,
-    openApiRoute({
-      summary: 'Delete rows',
-      description: `A job that deletes the rows that match. ${rules} Its receipt says how many there were, by lane and partition.`,
+export const rowChangeRoutes = [
+  route(
+    {
+      method: 'post',
+      path: `${path}/deletions`,
+      scope: 'admin',
       tag: 'Jobs',
-      path: ['dataset', 'table'],
+      summary: 'Delete rows',
+      description: `Starts a job that deletes all matching rows. ${rules} The receipt contains their number by lane and partition.`,
+      params: tableParams,
       headers,
-      body: { required: true, types: { 'application/json': rowsSchema } },
-      answers: { 202: { description: 'The job', schema: jobSchema } },
+      body: rowsSchema,
+      isNulKept: true,
+      responses: { 202: { description: 'The job', schema: jobSchema } },
       errors,
       example: {
         path: { dataset: 'demo', table: 'readings' },
         body: { filters: { columns: [{ column: 'sensor', op: 'eq', value: 'c' }] } },
       },
-    }),
-    requireScope('admin'),
-    async (c) => {
-      const rows = await parseBody(c, rowsSchema, { isNulKept: true });
-      return c.json(await begin(c, { rows }), 202);
     },
-  )
-  .post(
-    `${path}/corrections`,
-    openApiRoute({
-      summary: 'Correct rows',
-      description: `A job that sets fields of the rows that match, but not those of the sort key. ${rules}`,
+    async ({ c, params, headers, body, json }) => {
+      const key = headers['Idempotency-Key'];
+      return json(202, await scheduleJob({ c, params, request: { rows: body }, key }));
+    },
+  ),
+  route(
+    {
+      method: 'post',
+      path: `${path}/corrections`,
+      scope: 'admin',
       tag: 'Jobs',
-      path: ['dataset', 'table'],
+      summary: 'Correct rows',
+      description: `Starts a job that sets fields of all matching rows, except fields of the sort key. ${rules}`,
+      params: tableParams,
       headers,
-      body: { required: true, types: { 'application/json': correctBody } },
-      answers: { 202: { description: 'The job', schema: jobSchema } },
+      body: correctBody,
+      isNulKept: true,
+      responses: { 202: { description: 'The job', schema: jobSchema } },
       errors,
       example: {
         path: { dataset: 'demo', table: 'readings' },
@@ -62,22 +63,23 @@ export const changeRowsRoutes = routes()
           set: { celsius: 20.5 },
         },
       },
-    }),
-    requireScope('admin'),
-    async (c) => {
-      const body = await parseBody(c, correctBody, { isNulKept: true });
-      return c.json(await begin(c, body), 202);
     },
-  );
+    async ({ c, params, headers, body, json }) => {
+      const key = headers['Idempotency-Key'];
+      return json(202, await scheduleJob({ c, params, request: body, key }));
+    },
+  ),
+];
 
-async function begin(c: Context<App>, request: RowsChange) {
-  const ctx = c.get('ctx');
-  const [dataset, table] = [
-    requireSlug('dataset', c.req.param('dataset') ?? ''),
-    requireSlug('table', c.req.param('table') ?? ''),
-  ];
-  const key = clientKey(c.req.header('idempotency-key'));
-  const job = await scheduleRowChange(ctx, { dataset, table, request, key });
-  workBehind(c);
+type Change = {
+  c: Context<App>;
+  params: { dataset: string; table: string };
+  request: RowsChange;
+  key: string | undefined;
+};
+
+async function scheduleJob({ c, params, request, key }: Change) {
+  const job = await scheduleRowChange(c.get('ctx'), { ...params, request, key: clientKey(key) });
+  startJobs(c);
   return jobView(job);
 }

@@ -1,8 +1,6 @@
 import * as z from 'zod';
 import { listTargets } from '../../src/catalog/storage-targets.ts';
-import { routes } from '../http/app.ts';
-import { requireAll } from '../http/auth.ts';
-import { openApiRoute } from '../http/openapi-route.ts';
+import { route } from '../http/route.ts';
 
 const targetSchema = z
   .object({
@@ -22,18 +20,22 @@ const targetSchema = z
   })
   .meta({ id: 'StorageTarget' });
 
-export const storageTargetRoutes = routes().get(
-  '/v1/admin/storage-targets',
-  openApiRoute({
-    summary: 'Where rows are stored',
-    description:
-      'The ClickHouse server, or each node of a cluster, with its volumes and how much of them rows take, and the bucket.',
-    tag: 'Catalogue',
-    answers: { 200: { description: 'The targets', schema: z.object({ targets: z.array(targetSchema) }) } },
-    example: {},
-  }),
-  requireAll('admin'),
-  async (c) => {
-    return c.json({ targets: await listTargets(c.get('ctx')) });
-  },
-);
+export const storageTargetRoutes = [
+  route(
+    {
+      method: 'get',
+      path: '/v1/admin/storage-targets',
+      scope: 'admin',
+      allDatasets: true,
+      tag: 'Catalogue',
+      summary: 'Where rows are stored',
+      description:
+        'The ClickHouse server, or each node of a cluster, with its volumes and how much of them rows take, and the bucket.',
+      responses: { 200: { description: 'The targets', schema: z.object({ targets: z.array(targetSchema) }) } },
+      example: {},
+    },
+    async ({ ctx, json }) => {
+      return json(200, { targets: await listTargets(ctx) });
+    },
+  ),
+];

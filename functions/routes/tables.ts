@@ -10,22 +10,21 @@ import type { Context } from '../../src/create-context.ts';
 import { mergeSchema } from '../../src/schema/declared.ts';
 import { states } from '../../src/schema/table-state.ts';
 import { fieldType, precisionOf, timestampPrecision } from '../../src/schema/types.ts';
-import { routes } from '../http/app.ts';
-import { requireScope } from '../http/auth.ts';
-import { parseBody } from '../http/body.ts';
-import { openApiRoute } from '../http/openapi-route.ts';
-import { ifMatch, nextSchema, pageOf, queryAs, timeText, wanted } from '../http/paging.ts';
-import { requireSlug } from '../http/params.ts';
 import {
+  etagHeader,
+  fieldSchema,
+  fieldView,
   grace_s,
   graceQuery,
-  ifMatchHeader,
   listQuery,
   requireRetention,
   retentionSchema,
   stateSchema,
-} from './datasets.ts';
-import { workBehind } from './jobs.ts';
+} from '../http/catalogue-schema.ts';
+import { startJobs } from '../http/job-response.ts';
+import { nextSchema, pageOf, timeText, wanted } from '../http/paging.ts';
+import { datasetParams, ifMatchHeader, tableParams } from '../http/params.ts';
+import { route } from '../http/route.ts';
 
 const lanesSchema = z.int().min(1).meta({ description: 'logs of the table in the hot buffer, flushed side by side' });
 const windowSchema = z.enum(['hour', 'day', 'month']);
@@ -41,12 +40,6 @@ const changeBody = z.strictObject({
     .optional()
     .meta({ description: 'null keeps rows for ever; `inherit` goes by the dataset, as tables do at first' }),
   state: stateSchema.optional(),
-});
-
-export const fieldSchema = z.object({
-  name: z.string(),
-  type: fieldType,
-  default: z.string().optional().meta({ description: 'as JSON text' }),
 });
 
 const tableSchema = z
@@ -92,58 +85,54 @@ const createBody = z.strictObject({
 
 const tagForm = /^"([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,9})"$/;
 const path = '/v1/admin/datasets/:dataset/tables';
-const tagHeader = { ETag: 'names this version of it, for `If-Match`' };
 const example = { path: { dataset: 'demo', table: 'readings' } };
-const bodyErrors = ['not-found'] as const;
 
-export const tableRoutes = routes()
-  .get(
-    path,
-    openApiRoute({
-      summary: 'List tables',
+export const tableRoutes = [
+  route(
+    {
+      method: 'get',
+      path,
+      scope: 'admin',
       tag: 'Catalogue',
-      path: ['dataset'],
+      summary: 'List tables',
+      params: datasetParams,
       query: z.strictObject(listQuery),
-      answers: {
+      responses: {
         200: { description: 'A page, by name', schema: z.object({ tables: z.array(tableSchema), next: nextSchema }) },
       },
-      errors: ['not-found'],
       example: { path: { dataset: 'demo' }, query: { search: 'read' } },
-    }),
-    requireScope('admin'),
-    async (c) => {
-      const dataset = requireSlug('dataset', c.req.param('dataset'));
-      const { cursor, limit, search, state } = queryAs(c, z.strictObject(listQuery));
-      const page = { after: cursor, search, state, limit: wanted(limit) };
-      const found = await listTables(c.get('ctx'), dataset, page);
-      // Nothing of what is there is another thing than nothing there.
-      if (found.length === 0) await readDataset(c.get('ctx'), dataset);
-      const { items, last } = pageOf(found, limit);
-      return c.json({ tables: items.map(viewOf), next: last?.name ?? null });
     },
-  )
-  .post(
-    path,
-    openApiRoute({
+    async ({ ctx, params: { dataset }, query, json }) => {
+      const { cursor, limit, search, state } = query;
+      const page = { after: cursor, search, state, limit: wanted(limit) };
+      const found = await listTables(ctx, dataset, page);
+      // Nothing of what is there is another thing than nothing there.
+      if (found.length === 0) await readDataset(ctx, dataset);
+      const { items, last } = pageOf(found, limit);
+      return json(200, { tables: items.map(viewOf), next: last?.name ?? null });
+    },
+  ),
+  route(
+    {
+      method: 'post',
+      path,
+      scope: 'admin',
+      tag: 'Catalogue',
       summary: 'Create a table',
       description:
         'Writes make tables as well; this is for one with a schema, keys or lanes from the start. A dataset has 1,000 tables by ' +
         'default; one more is 413 `limit-exceeded`.',
-      tag: 'Catalogue',
-      path: ['dataset'],
-      body: { required: true, types: { 'application/json': createBody } },
-      answers: { 201: { description: 'The table', schema: tableSchema, headers: tagHeader } },
-      errors: [...bodyErrors, 'conflict', 'dataset-frozen', 'schema-refused'],
+      params: datasetParams,
+      body: createBody,
+      responses: { 201: { description: 'The table', schema: tableSchema, headers: etagHeader } },
+      errors: ['not-found', 'conflict', 'dataset-frozen', 'schema-refused'],
       example: {
         path: { dataset: 'demo' },
         body: { name: 'meters', fields: [{ name: 'site', type: 'string' }], keyFields: ['site'], lanes: 2 },
       },
-    }),
-    requireScope('admin'),
-    async (c) => {
-      const ctx = c.get('ctx');
-      const dataset = requireSlug('dataset', c.req.param('dataset'));
-      const { name, partition, retention, lanes: asked, ...declared } = await parseBody(c, createBody);
+    },
+    async ({ c, ctx, params: { dataset }, body, json }) => {
+      const { name, partition, retention, lanes: asked, ...declared } = body;
       const lanes = asked ?? ctx.config.limits.lanes_default;
       requireRetention(retention, ctx.config);
       requireLanes(lanes, ctx);
@@ -155,93 +144,82 @@ export const tableRoutes = routes()
       await setUpLanes(ctx, table);
       const listed = await requireListed(ctx, dataset, name);
       c.header('etag', tagOf(listed));
-      return c.json(viewOf(listed), 201);
+      return json(201, viewOf(listed));
     },
-  )
-  .get(
-    `${path}/:table`,
-    openApiRoute({
-      summary: 'Read a table',
+  ),
+  route(
+    {
+      method: 'get',
+      path: `${path}/:table`,
+      scope: 'admin',
       tag: 'Catalogue',
-      path: ['dataset', 'table'],
-      answers: { 200: { description: 'The table', schema: tableSchema, headers: tagHeader } },
-      errors: ['not-found'],
+      summary: 'Read a table',
+      params: tableParams,
+      responses: { 200: { description: 'The table', schema: tableSchema, headers: etagHeader } },
       example,
-    }),
-    requireScope('admin'),
-    async (c) => {
-      const [dataset, name] = [
-        requireSlug('dataset', c.req.param('dataset')),
-        requireSlug('table', c.req.param('table')),
-      ];
-      const table = await requireListed(c.get('ctx'), dataset, name);
-      c.header('etag', tagOf(table));
-      return c.json(viewOf(table));
     },
-  )
-  .patch(
-    `${path}/:table`,
-    openApiRoute({
+    async ({ c, ctx, params: { dataset, table: name }, json }) => {
+      const table = await requireListed(ctx, dataset, name);
+      c.header('etag', tagOf(table));
+      return json(200, viewOf(table));
+    },
+  ),
+  route(
+    {
+      method: 'patch',
+      path: `${path}/:table`,
+      scope: 'admin',
+      tag: 'Catalogue',
       summary: 'Change a table',
       description:
         'The number of its lanes, how long its rows are kept and whether it takes rows. Clients may write, retry and read ' +
         'meanwhile: keys that were accepted are remembered whatever the number of lanes is. When this answers, no row is ' +
         'accepted any more that the state forbids.',
-      tag: 'Catalogue',
-      path: ['dataset', 'table'],
+      params: tableParams,
       headers: ifMatchHeader(tagForm),
-      body: { required: true, types: { 'application/json': changeBody } },
-      answers: { 200: { description: 'The table as it is now', schema: tableSchema, headers: tagHeader } },
-      errors: [...bodyErrors, 'conflict', 'precondition-failed'],
+      body: changeBody,
+      responses: { 200: { description: 'The table as it is now', schema: tableSchema, headers: etagHeader } },
+      errors: ['not-found', 'conflict', 'precondition-failed'],
       example: { ...example, body: { lanes: 4, retention: { totalDays: 3650 } } },
-    }),
-    requireScope('admin'),
-    async (c) => {
-      const ctx = c.get('ctx');
-      const [dataset, name] = [
-        requireSlug('dataset', c.req.param('dataset')),
-        requireSlug('table', c.req.param('table')),
-      ];
-      const change = await parseBody(c, changeBody);
+    },
+    async ({ c, ctx, params: { dataset, table: name }, headers, body, json }) => {
+      const change = body;
       requirePossible(change, ctx);
-      await changeTable(ctx, dataset, name, change, versionIn(ifMatch(c, tagForm)));
+      await changeTable(ctx, dataset, name, change, versionIn(headers['If-Match']));
       const table = await requireListed(ctx, dataset, name);
       c.header('etag', tagOf(table));
-      return c.json(viewOf(table));
+      return json(200, viewOf(table));
     },
-  )
-  .delete(
-    `${path}/:table`,
-    openApiRoute({
+  ),
+  route(
+    {
+      method: 'delete',
+      path: `${path}/:table`,
+      scope: 'admin',
+      tag: 'Catalogue',
       summary: 'Delete a table',
       description:
         'It takes no rows and is gone for readers at once (instances that have it in memory follow within 30 s), and for good ' +
         'after the grace, with its exports and quarantined rows. Until then, `state: active` takes it back.',
-      tag: 'Catalogue',
-      path: ['dataset', 'table'],
-      headers: ifMatchHeader(tagForm),
+      params: tableParams,
       query: graceQuery,
-      answers: { 202: { description: 'The table, and when it goes', schema: tableSchema } },
+      headers: ifMatchHeader(tagForm),
+      responses: { 202: { description: 'The table, and when it goes', schema: tableSchema } },
       errors: ['not-found', 'conflict', 'precondition-failed'],
       example: { path: { dataset: 'demo', table: 'meters' }, query: { graceSeconds: '0' } },
-    }),
-    requireScope('admin'),
-    async (c) => {
-      const ctx = c.get('ctx');
-      const [dataset, name] = [
-        requireSlug('dataset', c.req.param('dataset')),
-        requireSlug('table', c.req.param('table')),
-      ];
-      const { graceSeconds = grace_s } = queryAs(c, graceQuery);
+    },
+    async ({ c, ctx, params: { dataset, table: name }, query, headers, json }) => {
+      const { graceSeconds = grace_s } = query;
       // Before: without a grace it may be gone by the time of the answer.
       const table = await requireListed(ctx, dataset, name);
-      const { deleteAt_ms } = await deleteTable(ctx, dataset, name, graceSeconds, versionIn(ifMatch(c, tagForm)));
-      if (graceSeconds === 0) workBehind(c);
+      const { deleteAt_ms } = await deleteTable(ctx, dataset, name, graceSeconds, versionIn(headers['If-Match']));
+      if (graceSeconds === 0) startJobs(c);
       // That of its dataset may come first.
       const gone_ms = Math.min(deleteAt_ms, table.deleteAt_ms ?? deleteAt_ms);
-      return c.json(viewOf({ ...table, state: 'deleting', deleteAt_ms: gone_ms }), 202);
+      return json(202, viewOf({ ...table, state: 'deleting', deleteAt_ms: gone_ms }));
     },
-  );
+  ),
+];
 
 function versionIn(parts: number[] | undefined): Version | undefined {
   if (parts === undefined) return undefined;
@@ -273,10 +251,6 @@ function requirePossible(change: TableChange, ctx: Context): void {
   if (retention !== 'inherit') requireRetention(retention, ctx.config);
 }
 
-export function fieldOf({ name, type, default: text }: z.input<typeof fieldSchema>): z.input<typeof fieldSchema> {
-  return { name, type, ...(text !== undefined && { default: text }) };
-}
-
 function viewOf(table: ListedTable): z.input<typeof tableSchema> {
   const { dataset, name, state, lanes, shards, retention, inherits, window, schema, createdAt_ms, deleteAt_ms } = table;
   const { version, timestampColumn, keyFields, fields } = schema;
@@ -294,7 +268,7 @@ function viewOf(table: ListedTable): z.input<typeof tableSchema> {
       timestampColumn,
       timestampPrecision: precisionOf(schema),
       keyFields,
-      fields: fields.map(fieldOf),
+      fields: fields.map(fieldView),
     },
     createdAt: timeText(createdAt_ms),
     deleteAt: deleteAt_ms === null ? null : timeText(deleteAt_ms),

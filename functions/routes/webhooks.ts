@@ -11,14 +11,12 @@ import {
   removeWebhook,
   type Webhook,
 } from '../../src/operations/webhooks/webhook.ts';
-import { routes } from '../http/app.ts';
-import { requireAll } from '../http/auth.ts';
-import { parseBody } from '../http/body.ts';
-import { openApiRoute } from '../http/openapi-route.ts';
-import { nextSchema, numberedQuery, numberOf, pageOf, queryAs, timeText, wanted } from '../http/paging.ts';
-import { jobSchema, jobView, workBehind } from './jobs.ts';
+import { jobSchema, jobView, startJobs } from '../http/job-response.ts';
+import { nextSchema, numberedQuery, numberOf, pageOf, timeText, wanted } from '../http/paging.ts';
+import { idParams } from '../http/params.ts';
+import { route } from '../http/route.ts';
 
-const body = z.strictObject({
+const webhookBody = z.strictObject({
   url: z
     .url({ protocol: /^https?$/ })
     .max(2_000)
@@ -63,73 +61,76 @@ const deliverySchema = z
   .meta({ id: 'Delivery' });
 
 const path = '/v1/admin/webhooks';
-const parameters = { id: 'of the webhook' };
+const params = idParams('The id of the webhook');
 const example = { path: { id: 'b7a2c1de-0000-4000-8000-000000000000' } };
 
-export const webhookRoutes = routes()
-  .post(
-    path,
-    openApiRoute({
+export const webhookRoutes = [
+  route(
+    {
+      method: 'post',
+      path,
+      scope: 'admin',
+      allDatasets: true,
+      tag: 'Webhooks',
       summary: 'Make a webhook',
       description:
         'It is sent each event as a POST, signed as https://www.standardwebhooks.com has it (`webhook-id`, `webhook-timestamp`, ' +
         '`webhook-signature`), and again for a day and a half until it answers 2xx.',
-      tag: 'Webhooks',
-      body: { required: true, types: { 'application/json': body } },
-      answers: { 201: { description: 'The webhook', schema: madeSchema } },
+      body: webhookBody,
+      responses: { 201: { description: 'The webhook', schema: madeSchema } },
       example: { body: { url: 'https://hooks.example.com/timestore', events: ['export.published'] } },
-    }),
-    requireAll('admin'),
-    async (c) => {
-      const ctx = c.get('ctx');
-      const { secret, ...made } = await createWebhook(ctx, await parseBody(c, body));
-      return c.json({ ...webhookView(made), secret }, 201);
     },
-  )
-  .get(
-    path,
-    openApiRoute({
-      summary: 'List webhooks',
+    async ({ ctx, body, json }) => {
+      const { secret, ...made } = await createWebhook(ctx, body);
+      return json(201, { ...webhookView(made), secret });
+    },
+  ),
+  route(
+    {
+      method: 'get',
+      path,
+      scope: 'admin',
+      allDatasets: true,
       tag: 'Webhooks',
-      answers: { 200: { description: 'All of them', schema: z.object({ webhooks: z.array(viewSchema) }) } },
+      summary: 'List webhooks',
+      responses: { 200: { description: 'All of them', schema: z.object({ webhooks: z.array(viewSchema) }) } },
       example: {},
-    }),
-    requireAll('admin'),
-    async (c) => c.json({ webhooks: (await listWebhooks(c.get('ctx'))).map(webhookView) }),
-  )
-  .delete(
-    `${path}/:id`,
-    openApiRoute({
+    },
+    async ({ ctx, json }) => json(200, { webhooks: (await listWebhooks(ctx)).map(webhookView) }),
+  ),
+  route(
+    {
+      method: 'delete',
+      path: `${path}/:id`,
+      scope: 'admin',
+      allDatasets: true,
+      tag: 'Webhooks',
       summary: 'Delete a webhook',
       description: 'What is not delivered yet is not delivered any more.',
-      tag: 'Webhooks',
-      parameters,
-      answers: { 204: { description: 'It is gone' } },
-      errors: ['not-found'],
+      params,
+      responses: { 204: { description: 'It is gone' } },
       example,
-    }),
-    requireAll('admin'),
-    async (c) => {
-      const id = c.req.param('id');
-      if (await removeWebhook(c.get('ctx'), id)) return c.body(null, 204);
+    },
+    async ({ c, ctx, params: { id } }) => {
+      if (await removeWebhook(ctx, id)) return c.body(null, 204);
       throw new ApiError('not-found', `There is no webhook ${id}.`);
     },
-  )
-  .post(
-    `${path}/:id/test`,
-    openApiRoute({
+  ),
+  route(
+    {
+      method: 'post',
+      path: `${path}/:id/test`,
+      scope: 'admin',
+      allDatasets: true,
+      tag: 'Webhooks',
       summary: 'Send a test event',
       description: 'An event of type `test`, as a job like any delivery.',
-      tag: 'Webhooks',
-      parameters,
-      answers: { 202: { description: 'The job', schema: jobSchema } },
-      errors: ['not-found'],
+      params,
+      responses: { 202: { description: 'The job', schema: jobSchema } },
       example,
-    }),
-    requireAll('admin'),
-    async (c) => {
-      const ctx = c.get('ctx');
-      const { id } = await readWebhook(ctx, c.req.param('id'));
+    },
+    async ({ c, ctx, params, json }) => {
+      const { id } = await readWebhook(ctx, params.id);
       const event = { type: 'test', timestamp: timeText(ctx.now()), data: {} };
       const job = await createJob(ctx, {
         kind: 'notify',
@@ -137,38 +138,38 @@ export const webhookRoutes = routes()
         table: null,
         request: { webhook: id, event },
       });
-      workBehind(c);
-      return c.json(jobView(job), 202);
+      startJobs(c);
+      return json(202, jobView(job));
     },
-  )
-  .get(
-    `${path}/:id/deliveries`,
-    openApiRoute({
+  ),
+  route(
+    {
+      method: 'get',
+      path: `${path}/:id/deliveries`,
+      scope: 'admin',
+      allDatasets: true,
+      tag: 'Webhooks',
       summary: 'List deliveries',
       description:
         'The newest first, each with all attempts. One that failed is tried again by `POST /v1/admin/jobs/{id}/retry`.',
-      tag: 'Webhooks',
-      parameters,
+      params,
       query: z.strictObject(numberedQuery),
-      answers: {
+      responses: {
         200: {
           description: 'A page of them',
           schema: z.object({ deliveries: z.array(deliverySchema), next: nextSchema }),
         },
       },
-      errors: ['not-found'],
       example,
-    }),
-    requireAll('admin'),
-    async (c) => {
-      const ctx = c.get('ctx');
-      const { cursor, limit } = queryAs(c, z.strictObject(numberedQuery));
-      const { id } = await readWebhook(ctx, c.req.param('id'));
+    },
+    async ({ ctx, params, query: { cursor, limit }, json }) => {
+      const { id } = await readWebhook(ctx, params.id);
       const found = await listJobs(ctx, { webhook: id, before: numberOf(cursor) }, wanted(limit));
       const { items, last } = pageOf(found, limit);
-      return c.json({ deliveries: items.map(deliveryView), next: last?.n ?? null });
+      return json(200, { deliveries: items.map(deliveryView), next: last?.n ?? null });
     },
-  );
+  ),
+];
 
 function deliveryView(job: Job): z.input<typeof deliverySchema> {
   const { id, state, request, progress, result, createdAt_ms, finishedAt_ms } = job;

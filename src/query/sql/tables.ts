@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { clickhouseType, type TableSchema } from '../../schema/types.ts';
+import { clickhouseType, type FieldType, type TableSchema } from '../../schema/types.ts';
 import { checkRows } from '../../stores/check-rows.ts';
 import type { QueryDeps } from '../deps.ts';
 
@@ -7,7 +7,7 @@ export type TableListing = {
   dataset: string;
   table: string;
   timestampColumn: string;
-  columns: { name: string; type: string; clickhouseType: string }[];
+  columns: { name: string; type: FieldType; clickhouseType: string }[];
 };
 
 const listed_max = 1_000;

@@ -164,7 +164,7 @@ test.each([
   const answer = await call('/v1/admin/flush', { json });
   expect(answer.status).toBe(400);
   expect(await answer.json()).toMatchObject({
-    detail: `${missing}: dataset and table are given both, or neither.`,
+    detail: `${missing}: dataset and table must be sent together, or neither.`,
   });
 });
 

@@ -1,0 +1,60 @@
+import * as z from 'zod';
+import type { Config } from '../../src/core/config.ts';
+import { ApiError } from '../../src/core/errors.ts';
+import { states } from '../../src/schema/table-state.ts';
+import { fieldType } from '../../src/schema/types.ts';
+import { pageQuery, wholeNumber } from './paging.ts';
+
+export const retentionSchema = z.strictObject({
+  totalDays: z
+    .int()
+    .min(1)
+    .max(36_500)
+    .meta({ description: 'Rows are deleted this number of days after their timestamp' }),
+  hotDays: z.int().min(1).optional().meta({
+    description: 'Rows move to the cold volume after this number of days; requires a storage policy with a cold volume',
+  }),
+});
+
+export const stateSchema = z.enum(['active', 'frozen', 'archived']).meta({
+  description:
+    '`frozen`: rejects rows; `archived`: rejects rows and is not listed; `active`: accepts rows, and cancels a deletion',
+});
+
+export const listQuery = {
+  ...pageQuery,
+  search: z.string().min(1).max(100).optional().meta({ description: 'A part of the name' }),
+  state: z.enum(states).optional().meta({ description: 'The state; by default, every state except `archived`' }),
+};
+
+export const graceQuery = z.strictObject({
+  graceSeconds: wholeNumber(0, 365 * 86_400)
+    .optional()
+    .meta({ description: 'Time in which the deletion can be cancelled: 7 days by default, at most 365 days' }),
+});
+export const grace_s = 7 * 86_400;
+
+/** Throws ApiError `invalid-request` for a retention that the deployment does not support. */
+export function requireRetention(retention: z.output<typeof retentionSchema> | null | undefined, config: Config): void {
+  const { hotDays, totalDays } = retention ?? {};
+  if (hotDays === undefined || totalDays === undefined) return;
+  const problems: string[] = [];
+  if (config.CLICKHOUSE_STORAGE_POLICY === undefined) {
+    problems.push('retention.hotDays: the deployment has no cold volume; set CLICKHOUSE_STORAGE_POLICY');
+  }
+  if (hotDays >= totalDays) problems.push('retention.hotDays: must be less than totalDays');
+  if (problems.length > 0) throw new ApiError('invalid-request', `${problems.join('; ')}.`);
+}
+
+export const fieldSchema = z.object({
+  name: z.string(),
+  type: fieldType,
+  default: z.string().optional().meta({ description: 'The default value, as JSON text' }),
+});
+
+export function fieldView({ name, type, default: text }: z.input<typeof fieldSchema>): z.input<typeof fieldSchema> {
+  return { name, type, ...(text !== undefined && { default: text }) };
+}
+
+/** The response header of a resource that a change can require to be unchanged. */
+export const etagHeader = { ETag: 'The version of the resource, for `If-Match`' };
