@@ -4,11 +4,12 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import type { Command } from 'commander';
-import { describe, expect, inject, test } from 'vitest';
+import { describe, expect, inject } from 'vitest';
 import { duration } from '../../src/cli/options.ts';
 import { programOf } from '../../src/cli/program.ts';
+import { test } from '../integration/fixtures.ts';
 import { useWorker } from '../integration/http/worker.ts';
-import { at, newDataset } from '../integration/support.ts';
+import { at } from '../integration/support.ts';
 import { useCli } from './support.ts';
 
 // Nobody is there: what is asked of it is not what these tests are about.
@@ -23,8 +24,7 @@ async function json<Answer = Record<string, unknown>>(...args: string[]): Promis
   return JSON.parse(stdout) as Answer;
 }
 
-test('datasets and tables are made, listed, changed and deleted', async () => {
-  const dataset = newDataset();
+test('datasets and tables are made, listed, changed and deleted', async ({ dataset }) => {
   await json('datasets', 'create', dataset, '--title', 'Plant', '--retention-days', '30', '--rows-per-day', '1000');
   expect(await json('datasets', 'change', dataset, '--bytes-per-day', '5000')).toMatchObject({
     quota: { rowsPerDay: 1_000, bytesPerDay: 5_000 },
@@ -72,8 +72,7 @@ test('datasets and tables are made, listed, changed and deleted', async () => {
   expect(await json('datasets', 'delete', dataset, '--yes')).toMatchObject({ state: 'deleting' });
 });
 
-test('rows are flushed, audited, deleted and corrected; jobs, receipts and the log tell of it', async () => {
-  const dataset = newDataset();
+test('rows are flushed, audited, deleted and corrected; jobs, receipts and the log tell of it', async ({ dataset }) => {
   const rows = [0, 1, 2, 3].map((v) => ({ timestamp: at(v), v, s: `s${v % 2}` }));
   const sent = await call(`/v1/datasets/${dataset}/tables/m/rows`, { json: rows });
   const { batchId } = (await sent.json()) as { batchId: string };
@@ -99,8 +98,7 @@ test('rows are flushed, audited, deleted and corrected; jobs, receipts and the l
   });
 });
 
-test('keys are made, rotated and revoked, and rows in quarantine sent again', async () => {
-  const dataset = newDataset();
+test('keys are made, rotated and revoked, and rows in quarantine sent again', async ({ dataset }) => {
   const made = await json(
     'keys',
     'create',
@@ -136,8 +134,7 @@ test('keys are made, rotated and revoked, and rows in quarantine sent again', as
   });
 });
 
-test('exports are made, listed, fetched without a key and deleted', async () => {
-  const dataset = newDataset();
+test('exports are made, listed, fetched without a key and deleted', async ({ dataset }) => {
   const rows = [1, 2, 3].map((day) => ({ timestamp: at(1, day), v: day }));
   await call(`/v1/datasets/${dataset}/tables/m/rows`, { json: rows });
   const made = await json(
@@ -181,8 +178,7 @@ test('exports are made, listed, fetched without a key and deleted', async () => 
   });
 });
 
-test('backups, storage, metrics, status, and whatever else the API has', async () => {
-  const dataset = newDataset();
+test('backups, storage, metrics, status, and whatever else the API has', async ({ dataset }) => {
   await json('call', 'POST', `/v1/datasets/${dataset}/tables/m/rows`, '--data', `{"timestamp":"${at(1)}","v":1}`);
   const backup = await json<{ state: string; result: { backup: string } }>(
     'backups',

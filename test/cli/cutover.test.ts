@@ -1,13 +1,14 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject } from 'vitest';
 import { runDueJobs } from '../../src/jobs/runner.ts';
 import { jobHandlers } from '../../src/operations/job-handlers.ts';
 import { builtWorker } from '../built-worker.ts';
+import { test } from '../integration/fixtures.ts';
 import { startMiniflare } from '../integration/http/miniflare.ts';
 import { knowing, useOrigin } from '../integration/migration/origin.ts';
-import { at, expectStored, flush, newDataset, newInstance, tableOf } from '../integration/support.ts';
+import { at, expectStored, flush, newInstance, tableOf } from '../integration/support.ts';
 import { useCli } from './support.ts';
 
 const origin = useOrigin();
@@ -91,8 +92,7 @@ const ids = (rows: { id: unknown }[]) => rows.map(({ id }) => Number(id)).sort((
 const upTo = (n: number) => Array.from({ length: n }, (_, i) => i);
 
 describe('a cutover', () => {
-  test('under live writes loses nothing, doubles nothing, and can be taken back', async () => {
-    const dataset = newDataset();
+  test('under live writes loses nothing, doubles nothing, and can be taken back', async ({ dataset }) => {
     const history = upTo(200).map(row);
     // What the original has: its own rows, and those that it was sent from here.
     const originHas = () => [...history, ...(origin.rowsOf(dataset) as Row[])];
@@ -159,8 +159,7 @@ describe('a cutover', () => {
     await expect.poll(() => ids(originHas())).toEqual(all);
   });
 
-  test('that finds a difference switches nothing, says what it is, and lets writers go on', async () => {
-    const dataset = newDataset();
+  test('that finds a difference switches nothing, says what it is, and lets writers go on', async ({ dataset }) => {
     await done(['datasets', 'create', dataset]);
     await done(['datasets', 'change', dataset, '--reads', 'off', '--mirror']);
     const extra = upTo(5).map(row);
@@ -173,8 +172,7 @@ describe('a cutover', () => {
     expect(await accepted(dataset, row(1_000))).toBe('at once');
   });
 
-  test('needs a table that is there, and a mirror for its way back', async () => {
-    const dataset = newDataset();
+  test('needs a table that is there, and a mirror for its way back', async ({ dataset }) => {
     await done(['datasets', 'create', dataset]);
     const some = file('some.ndjson', lines([row(1)]));
     const none = await timestore(['cutover', dataset, `m=${some}`]);
@@ -186,8 +184,7 @@ describe('a cutover', () => {
   });
 });
 
-test('compare tells whether files and a table hold the same rows, and what differs', async () => {
-  const dataset = newDataset();
+test('compare tells whether files and a table hold the same rows, and what differs', async ({ dataset }) => {
   const rows = upTo(30).map(row);
   const path = file('same.ndjson', lines(rows.toReversed()));
   for (const each of rows) await accepted(dataset, each);

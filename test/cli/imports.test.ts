@@ -4,9 +4,10 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { type DuckDBConnection, DuckDBInstance } from '@duckdb/node-api';
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterEach, describe, expect } from 'vitest';
 import { loadDuckDb } from '../../src/cli/import/duckdb.ts';
 import { Timestore } from '../../src/client/index.ts';
+import { test } from '../integration/fixtures.ts';
 import { useWorker } from '../integration/http/worker.ts';
 import { at, newDataset } from '../integration/support.ts';
 import { useCli } from './support.ts';
@@ -114,8 +115,7 @@ async function startProxy() {
 }
 
 describe('files are imported', () => {
-  test('as Parquet, CSV and NDJSON, plain and packed, whatever they are called, and shown', async () => {
-    const dataset = newDataset();
+  test('as Parquet, CSV and NDJSON, plain and packed, whatever they are called, and shown', async ({ dataset }) => {
     const csv = `timestamp,v\n${upTo(10)
       .map((v) => `${at(v)},${v}`)
       .join('\n')}\n`;
@@ -134,8 +134,7 @@ describe('files are imported', () => {
     expect(shown.stdout).toMatch(/objects +1 of 1 read\nrows +10 read, 10 moved\n/);
   });
 
-  test('into a new table with its own time and keys, and from objects that are there already', async () => {
-    const dataset = newDataset();
+  test('into a new table with its own time and keys, and from objects that are there already', async ({ dataset }) => {
     const csv = `at,site,v\n${at(1)},x,1\n${at(2)},y,2\n`;
     const own = ['--timestamp-column', 'at', '--key-fields', 'site', '--field', 'site:string', '--field', 'v:integer'];
     await created([`${dataset}.m`, file('own.csv', csv), ...own]);
@@ -153,8 +152,7 @@ describe('files are imported', () => {
     expect(await values(dataset)).toEqual([1, 2, 3, 3, 4]);
   });
 
-  test('without waiting, and then followed; it goes on where nobody can', async () => {
-    const dataset = newDataset();
+  test('without waiting, and then followed; it goes on where nobody can', async ({ dataset }) => {
     const proxy = await startProxy();
     proxy.hold = (what) => (what.startsWith('GET') ? 'gone' : 'pass');
     const args = ['create', `${dataset}.other`, file('on.ndjson', lines(0, 5)), '--wait', '-q', '--patience', '1ms'];
@@ -180,8 +178,7 @@ describe('files are imported', () => {
 });
 
 describe('under a key an import is made once', () => {
-  test('however often it is asked for; other files or options are refused', async () => {
-    const dataset = newDataset();
+  test('however often it is asked for; other files or options are refused', async ({ dataset }) => {
     const proxy = await startProxy();
     const more = { TIMESTORE_URL: proxy.url };
     const path = file('once.ndjson', lines(0, 10));
@@ -207,8 +204,7 @@ describe('under a key an import is made once', () => {
     expect(readFileSync(record, 'utf8')).not.toMatch(/X-Amz|local-admin/);
   });
 
-  test('when the server goes away between two files, and after the import was made', async () => {
-    const dataset = newDataset();
+  test('when the server goes away between two files, and after the import was made', async ({ dataset }) => {
     const proxy = await startProxy();
     const more = { TIMESTORE_URL: proxy.url };
     const files = [file('one.ndjson', lines(0, 10)), file('two.ndjson', lines(10, 20))];
@@ -231,8 +227,7 @@ describe('under a key an import is made once', () => {
     expect(await values(dataset)).toEqual(upTo(20));
   });
 
-  test('one that the server refuses leaves the key free', async () => {
-    const dataset = newDataset();
+  test('one that the server refuses leaves the key free', async ({ dataset }) => {
     const args = [`${dataset}.m`, file('free.ndjson', lines(0, 3)), '--key', 'free'];
     const refused = await imports(['create', ...args, '--field', 'timestamp:string', '-q']);
     expect(refused).toMatchObject({ code: 1, stderr: expect.stringContaining('timestamp') });
@@ -244,8 +239,7 @@ describe('under a key an import is made once', () => {
 describe('an upload', () => {
   const big = () => file('big.ndjson', lines(0, 40_000));
 
-  test('that breaks off begins again, and is shown where a person looks', async () => {
-    const dataset = newDataset();
+  test('that breaks off begins again, and is shown where a person looks', async ({ dataset }) => {
     const proxy = await startProxy();
     let broken = 0;
     proxy.hold = (what) => {
@@ -262,8 +256,7 @@ describe('an upload', () => {
     expect(sql.rows).toEqual([{ n: 40_000, s: (40_000 * 39_999) / 2 }]);
   });
 
-  test('is ended by Ctrl-C, and nothing was imported', async () => {
-    const dataset = newDataset();
+  test('is ended by Ctrl-C, and nothing was imported', async ({ dataset }) => {
     const proxy = await startProxy();
     proxy.hold = (what) => (what === 'PUT object' ? 'slow' : 'pass');
     const args = ['imports', 'create', `${dataset}.m`, big(), '--key', 'c', '--wait'];
@@ -299,8 +292,7 @@ describe('an upload', () => {
 });
 
 describe('what is wrong is said', () => {
-  test('rows at fault by their file and place, all of them to whoever asks', async () => {
-    const dataset = newDataset();
+  test('rows at fault by their file and place, all of them to whoever asks', async ({ dataset }) => {
     const bad = upTo(15).map((v) => `${v === 3 ? 'yesterday' : at(v)},${v > 3 ? `x${v}` : v}\n`);
     const path = file('bad.csv', `timestamp,v\n${bad.join('')}`);
     const args = ['create', `${dataset}.m`, path, '--field', 'v:double', '--wait', '-q'];
@@ -373,8 +365,7 @@ describe('a DuckDB file', () => {
   mkdirSync(temporary);
   const inTemporary = { TMPDIR: temporary };
 
-  test('goes into a new table, each value of each type as it was', async () => {
-    const dataset = newDataset();
+  test('goes into a new table, each value of each type as it was', async ({ dataset }) => {
     const path = await database(
       'types.duckdb',
       `CREATE TABLE readings (ts TIMESTAMP, tz TIMESTAMPTZ, day DATE, b BIGINT, u UBIGINT, h HUGEINT, d DOUBLE, f FLOAT,
@@ -477,8 +468,7 @@ describe('a DuckDB file', () => {
     expect(left()).toEqual([]);
   });
 
-  test('with numbers beyond 64 bits is refused, unless they go as text', async () => {
-    const dataset = newDataset();
+  test('with numbers beyond 64 bits is refused, unless they go as text', async ({ dataset }) => {
     const huge = '170141183460469231731687303715884105727';
     const path = await database(
       'huge.db',
@@ -527,8 +517,7 @@ describe('a DuckDB file', () => {
     expect(left()).toEqual([]);
   });
 
-  test('leaves nothing behind when it is ended, and its key is of what is read of it', async () => {
-    const dataset = newDataset();
+  test('leaves nothing behind when it is ended, and its key is of what is read of it', async ({ dataset }) => {
     const path = await database(
       'long.duckdb',
       `CREATE TABLE t AS SELECT TIMESTAMP '2026-05-01' + INTERVAL (i) SECOND AS timestamp, i AS v FROM range(20) r(i)`,

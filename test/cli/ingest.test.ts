@@ -4,8 +4,9 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { DuckDBInstance } from '@duckdb/node-api';
-import { describe, expect, test } from 'vitest';
+import { describe, expect } from 'vitest';
 import { Timestore } from '../../src/client/index.ts';
+import { test } from '../integration/fixtures.ts';
 import { useWorker } from '../integration/http/worker.ts';
 import { at, newDataset, newInstance, tableOf } from '../integration/support.ts';
 import { useCli } from './support.ts';
@@ -78,8 +79,9 @@ async function startProxy() {
   return proxy;
 }
 
-test('a column of days is the time of its rows at midnight, also under another name, and text where the field is', async () => {
-  const dataset = newDataset();
+test('a column of days is the time of its rows at midnight, also under another name, and text where the field is', async ({
+  dataset,
+}) => {
   const path = join(cli.home, 'days.parquet');
   const duckdb = await (await DuckDBInstance.create(':memory:')).connect();
   await duckdb.run(
@@ -109,8 +111,7 @@ test('a column of days is the time of its rows at midnight, also under another n
 });
 
 describe('files are taken', () => {
-  test('as NDJSON and CSV, plain, gzip and zstd, several together, and from standard input', async () => {
-    const dataset = newDataset();
+  test('as NDJSON and CSV, plain, gzip and zstd, several together, and from standard input', async ({ dataset }) => {
     const csv = `timestamp,v\n${upTo(10)
       .map((v) => `${at(v)},${v + 30}`)
       .join('\n')}`;
@@ -129,8 +130,7 @@ describe('files are taken', () => {
     expect(await values(dataset)).toEqual(upTo(50));
   });
 
-  test('as Parquet, with all that the API’s own Parquet has', async () => {
-    const dataset = newDataset();
+  test('as Parquet, with all that the API’s own Parquet has', async ({ dataset }) => {
     const table = client().table(dataset, 'm');
     const rows = upTo(50).map((v) => ({
       timestamp: at(v),
@@ -163,8 +163,7 @@ describe('files are taken', () => {
     });
   });
 
-  test('live: rows are there before standard input ends', async () => {
-    const dataset = newDataset();
+  test('live: rows are there before standard input ends', async ({ dataset }) => {
     const live = cli.start(['ingest', '-', '--live', '--table', `${dataset}.m`], env());
     live.stdin.write(lines(0, 3));
     await expect.poll(() => values(dataset).catch(() => [])).toEqual(upTo(3));
@@ -175,8 +174,7 @@ describe('files are taken', () => {
 });
 
 describe('each row of a file once', () => {
-  test('however often it is sent, by whoever has the record or has it not', async () => {
-    const dataset = newDataset();
+  test('however often it is sent, by whoever has the record or has it not', async ({ dataset }) => {
     const args = [file('once.ndjson', lines(0, 100)), '--table', `${dataset}.m`, '--batch-rows', '7', '--json'];
     const [first, again, elsewhere] = [
       await ingest(args),
@@ -193,8 +191,7 @@ describe('each row of a file once', () => {
     expect(JSON.parse((await ingest([...args, '--run', 'second'])).stdout)).toMatchObject({ accepted: 100 });
   });
 
-  test('of one that grows its new rows, and one that has changed is refused', async () => {
-    const dataset = newDataset();
+  test('of one that grows its new rows, and one that has changed is refused', async ({ dataset }) => {
     const path = file('grows.ndjson', lines(0, 10).trimEnd());
     const args = [path, '--table', `${dataset}.m`, '--batch-rows', '4', '--json'];
     await ingest(args);
@@ -211,8 +208,7 @@ describe('each row of a file once', () => {
     expect(await values(dataset)).toEqual(upTo(15));
   });
 
-  test('when a request breaks after its effect, and when the record’s last line is torn', async () => {
-    const dataset = newDataset();
+  test('when a request breaks after its effect, and when the record’s last line is torn', async ({ dataset }) => {
     const proxy = await startProxy();
     // Every third answer is lost on its way.
     proxy.answers = (n) => n % 3 !== 0;
@@ -245,8 +241,7 @@ describe('each row of a file once', () => {
     proxy.stop();
   });
 
-  test('also when it is killed before it hears of them, and then cut otherwise and longer', async () => {
-    const dataset = newDataset();
+  test('also when it is killed before it hears of them, and then cut otherwise and longer', async ({ dataset }) => {
     const proxy = await startProxy();
     proxy.answers = (n) => (n < 3 ? true : 'never');
     const path = file('silent.ndjson', lines(0, 50));
@@ -264,8 +259,7 @@ describe('each row of a file once', () => {
     proxy.stop();
   });
 
-  test('of a table that is another by now, only if that is meant', async () => {
-    const dataset = newDataset();
+  test('of a table that is another by now, only if that is meant', async ({ dataset }) => {
     const args = [file('again.ndjson', lines(0, 10)), '--table', `${dataset}.m`, '--json'];
     await ingest(args);
     await cli.run(['tables', 'delete', `${dataset}.m`, '--grace', '0s', '--yes'], env());
@@ -275,8 +269,9 @@ describe('each row of a file once', () => {
     expect(await values(dataset)).toEqual(upTo(10));
   });
 
-  test('and what nobody can know after the server has lost its keys, or after a day is said, not guessed', async () => {
-    const dataset = newDataset();
+  test('and what nobody can know after the server has lost its keys, or after a day is said, not guessed', async ({
+    dataset,
+  }) => {
     const state = join(cli.home, 'late');
     const args = [file('late.ndjson', lines(0, 10)), '--table', `${dataset}.m`, '--batch-rows', '5', '--state', state];
     await ingest(args);
@@ -296,8 +291,7 @@ describe('each row of a file once', () => {
   });
 });
 
-test('rows are not sent again once their key may be forgotten, however much patience there is', async () => {
-  const dataset = newDataset();
+test('rows are not sent again once their key may be forgotten, however much patience there is', async ({ dataset }) => {
   const state = join(cli.home, 'patient');
   const args = [file('patient.ndjson', lines(0, 10)), '--table', `${dataset}.m`, '--batch-rows', '5', '--state', state];
   const proxy = await startProxy();
@@ -320,8 +314,7 @@ test('rows are not sent again once their key may be forgotten, however much pati
 });
 
 describe('what is wrong is said in one message, with the right exit code', () => {
-  test('rows at fault by their lines; with --on-error quarantine they are set aside', async () => {
-    const dataset = newDataset();
+  test('rows at fault by their lines; with --on-error quarantine they are set aside', async ({ dataset }) => {
     const path = file(
       'bad.ndjson',
       `${lines(0, 10)}\n{"timestamp":"never","v":1}\n${lines(10, 12)}{"timestamp":"${at(1)}","v":"x"}\n`,
@@ -399,8 +392,9 @@ describe('what is wrong is said in one message, with the right exit code', () =>
   });
 });
 
-test('names of files are others in the table, whatever their format, and rows set aside have them too', async () => {
-  const dataset = newDataset();
+test('names of files are others in the table, whatever their format, and rows set aside have them too', async ({
+  dataset,
+}) => {
   const parquet = file('named.parquet', await parquetOf(`SELECT '${at(3)}' AS _time, 3 AS "_v:,"`));
   const files = [
     file('named.ndjson', `{"_time":"${at(1)}","_v:,":1}\n{"_time":"${at(1)}","_v:,":"wrong"}\n`),

@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect } from 'vitest';
 import { snapshotTable } from '../../src/buffer/snapshot.ts';
 import { changeTable, deleteTable } from '../../src/catalog/change-table.ts';
 import { StoreError } from '../../src/core/errors.ts';
@@ -8,6 +8,7 @@ import { readJob } from '../../src/jobs/job.ts';
 import { runMinute as runPasses } from '../../src/operations/cron.ts';
 import { scheduleRowChange } from '../../src/operations/row-changes/change-rows.ts';
 import type { Params } from '../../src/stores/postgres/client.ts';
+import { test } from './fixtures.ts';
 import { at, newDataset, newInstance, send, tableOf } from './support.ts';
 
 const prefix = { TIMESTORE_KEY_PREFIX: `schedule-${process.pid}` };
@@ -24,8 +25,7 @@ async function pendingRows(dataset: string): Promise<number | undefined> {
   return snapshot === 'unknown' ? undefined : snapshot.lanes[0]?.pendingRows;
 }
 
-test('every minute what is due is flushed; an idle minute costs one command', async () => {
-  const dataset = newDataset();
+test('every minute what is due is flushed; an idle minute costs one command', async ({ dataset }) => {
   await send(ctx, dataset, [{ timestamp: at(1) }]);
   await runMinute(ctx, minute(7), undefined);
   expect(await pendingRows(dataset)).toBe(0);
@@ -44,8 +44,9 @@ test('every minute what is due is flushed; an idle minute costs one command', as
   expect(commands).toBe(1);
 });
 
-test('once an hour lanes that nobody marked due are swept up, also where Postgres does not answer', async () => {
-  const dataset = newDataset();
+test('once an hour lanes that nobody marked due are swept up, also where Postgres does not answer', async ({
+  dataset,
+}) => {
   await send(ctx, dataset, [{ timestamp: at(1) }]);
   await ctx.redis.del(ctx.keys.due);
   const away = () => Promise.reject(new StoreError('postgres', 'did not answer', undefined));
@@ -75,8 +76,7 @@ test('once an hour lanes take rows as the catalogue records it, also where Click
   await send(newInstance(prefix), active, [{ timestamp: at(2) }]);
 });
 
-test('once an hour what is due is audited', async () => {
-  const dataset = newDataset();
+test('once an hour what is due is audited', async ({ dataset }) => {
   await send(ctx, dataset, [{ timestamp: at(1) }]);
   const instance = newInstance(prefix);
   const { postgres } = instance;
@@ -117,8 +117,7 @@ test('jobs are worked on when they are due, also where lanes go through a queue,
   }
 });
 
-test('a table whose grace is over is dropped by the clock, and not before', async () => {
-  const dataset = newDataset();
+test('a table whose grace is over is dropped by the clock, and not before', async ({ dataset }) => {
   await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
   await deleteTable(ctx, dataset, 'm', 3_600);
   const living = () => ctx.postgres.rows('select 1 from tables where dataset = $1 and dropped_at is null', [dataset]);

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect } from 'vitest';
 import { markDue } from '../../../src/buffer/due.ts';
 import { measureMemory, readMemory } from '../../../src/buffer/memory.ts';
 import { sealLane } from '../../../src/buffer/seal.ts';
@@ -9,6 +9,7 @@ import type { ApiError } from '../../../src/core/errors.ts';
 import { qualifiedName } from '../../../src/core/identifiers.ts';
 import { flushLane } from '../../../src/flush/flush-lane.ts';
 import { settingsVersion } from '../../../src/flush/insert.ts';
+import { test } from '../fixtures.ts';
 import {
   at,
   expectStored,
@@ -80,8 +81,7 @@ test('a buffer full of pending rows answers 429, drains, and takes rows again', 
   expect((await query(ctx, other)).rows).toHaveLength(others + 1);
 });
 
-test('where nothing is left at all, rows are refused with 429 and pending ones still leave', async () => {
-  const dataset = newDataset();
+test('where nothing is left at all, rows are refused with 429 and pending ones still leave', async ({ dataset }) => {
   const rows = [1, 2, 3].map((v) => ({ timestamp: at(v), v }));
   await send(ctx, dataset, rows);
   const table = await tableOf(ctx, dataset);
@@ -116,8 +116,7 @@ test('where nothing is left at all, rows are refused with 429 and pending ones s
   expect((await query(ctx, dataset)).rows).toHaveLength(6);
 });
 
-test('rows that ClickHouse refuses go into quarantine from a buffer that is full', async () => {
-  const dataset = newDataset();
+test('rows that ClickHouse refuses go into quarantine from a buffer that is full', async ({ dataset }) => {
   await send(ctx, dataset, [{ timestamp: at(0), v: 0 }]);
   await flush(ctx, dataset);
   const table = await tableOf(ctx, dataset);
@@ -133,8 +132,7 @@ test('rows that ClickHouse refuses go into quarantine from a buffer that is full
   expect((await query(ctx, dataset, { tableName: '_quarantine' })).rows).toMatchObject([{ seq: 2, row: 1 }]);
 });
 
-test('a full buffer loses and finds its due marks, and forgets a table that is dropped', async () => {
-  const dataset = newDataset();
+test('a full buffer loses and finds its due marks, and forgets a table that is dropped', async ({ dataset }) => {
   await send(ctx, dataset, [{ timestamp: at(0), v: 0 }]);
   const table = await tableOf(ctx, dataset);
   await ctx.redis.del(ctx.keys.due);
@@ -173,8 +171,7 @@ describe('what is remembered of keys', () => {
     expect((await query(ctx, dataset)).rows).toHaveLength(taken + 1);
   });
 
-  test('is counted at about what it takes', async () => {
-    const dataset = newDataset();
+  test('is counted at about what it takes', async ({ dataset }) => {
     await send(ctx, dataset, one);
     const counted = async () => Number(await ctx.redis.hget(ctx.keys.remembered(dataset), 'bytes'));
     const before = { counted: await counted(), used: (await readMemory(ctx))?.used ?? 0 };
@@ -189,8 +186,7 @@ describe('what is remembered of keys', () => {
     expect(bytes / took).toBeLessThan(1.3);
   });
 
-  test('is forgotten after minutes where the client sent no key', async () => {
-    const dataset = newDataset();
+  test('is forgotten after minutes where the client sent no key', async ({ dataset }) => {
     await send(ctx, dataset, one);
     const table = await tableOf(ctx, dataset);
     const [key = ''] = (await buffer.command('KEYS', ctx.keys.idem(table, 'auto:*'))) as string[];
@@ -199,8 +195,7 @@ describe('what is remembered of keys', () => {
     expect(left_ms).toBeLessThanOrEqual(ctx.config.limits.idempotency_auto_ms);
   });
 
-  test('is read as earlier versions have written it', async () => {
-    const dataset = newDataset();
+  test('is read as earlier versions have written it', async ({ dataset }) => {
     await send(ctx, dataset, one, 'k');
     const table = await tableOf(ctx, dataset);
     const name = ctx.keys.idem(table, 'k');

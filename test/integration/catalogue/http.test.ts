@@ -1,4 +1,5 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect } from 'vitest';
+import { test } from '../fixtures.ts';
 import { useWorker } from '../http/worker.ts';
 import { at, newDataset, newInstance } from '../support.ts';
 
@@ -21,8 +22,7 @@ const problem = async (answer: Response) => {
   return [answer.status, type.replace('urn:timestore:', ''), detail];
 };
 
-test('a dataset and a table: made, read, listed, changed, with a line for each change', async () => {
-  const dataset = newDataset();
+test('a dataset and a table: made, read, listed, changed, with a line for each change', async ({ dataset }) => {
   const made = await call(admin, { json: { name: dataset, title: 'Plant seven' } });
   expect([made.status, await made.json()]).toMatchObject([
     201,
@@ -71,8 +71,7 @@ test('a dataset and a table: made, read, listed, changed, with a line for each c
   expect(log.lines.every(({ actor, requestId }) => actor === 'admin' && requestId.length > 0)).toBe(true);
 });
 
-test('lists come in pages, and a page begins where the one before ended', async () => {
-  const dataset = newDataset();
+test('lists come in pages, and a page begins where the one before ended', async ({ dataset }) => {
   for (const name of ['a', 'b', 'c', 'd', 'e']) await call(`${admin}/${dataset}/tables`, { json: { name } });
   const names: string[] = [];
   let cursor: string | null = '';
@@ -87,8 +86,9 @@ test('lists come in pages, and a page begins where the one before ended', async 
   expect([names, pages]).toEqual([['a', 'b', 'c', 'd', 'e'], 3]);
 });
 
-test('If-Match: who changes what somebody else has changed meanwhile is told, and changes nothing', async () => {
-  const dataset = newDataset();
+test('If-Match: who changes what somebody else has changed meanwhile is told, and changes nothing', async ({
+  dataset,
+}) => {
   await rows(dataset);
   for (const path of [dataset, `${dataset}/tables/m`]) {
     const tag = (await call(`${admin}/${path}`)).headers.get('etag') ?? '';
@@ -106,8 +106,9 @@ test('If-Match: who changes what somebody else has changed meanwhile is told, an
 });
 
 describe('a state', () => {
-  test('frozen: rows are refused from the answer on, reads and retries go on, and thawing lets them in again', async () => {
-    const dataset = newDataset();
+  test('frozen: rows are refused from the answer on, reads and retries go on, and thawing lets them in again', async ({
+    dataset,
+  }) => {
     const once = { 'idempotency-key': 'k-1' };
     const send = (headers = {}) =>
       call(`/v1/datasets/${dataset}/tables/m/rows`, { json: { timestamp: at(1), v: 1 }, headers });
@@ -126,8 +127,7 @@ describe('a state', () => {
     expect(await read(dataset)).toEqual([1, 1]);
   });
 
-  test('of a dataset holds for tables that are not there yet', async () => {
-    const dataset = newDataset();
+  test('of a dataset holds for tables that are not there yet', async ({ dataset }) => {
     await call(admin, { json: { name: dataset } });
     await patch(dataset, { state: 'frozen' });
     expect(await problem(await rows(dataset))).toMatchObject([
@@ -139,8 +139,7 @@ describe('a state', () => {
     expect(await ctx.postgres.rows('select name from tables where dataset = $1', [dataset])).toEqual([]);
   });
 
-  test('holds after the hot buffer has lost the lanes', async () => {
-    const dataset = newDataset();
+  test('holds after the hot buffer has lost the lanes', async ({ dataset }) => {
     await rows(dataset);
     await call('/v1/admin/flush', { json: { dataset, table: 'm' } });
     await patch(`${dataset}/tables/m`, { state: 'frozen' });
@@ -154,8 +153,7 @@ describe('a state', () => {
     expect(await read(dataset)).toEqual([1]);
   });
 
-  test('archived: it is read, and left out of lists', async () => {
-    const dataset = newDataset();
+  test('archived: it is read, and left out of lists', async ({ dataset }) => {
     await rows(dataset);
     await patch(dataset, { state: 'archived' });
     expect(await problem(await rows(dataset))).toMatchObject([
@@ -172,8 +170,9 @@ describe('a state', () => {
 });
 
 describe('deleting', () => {
-  test('a table is gone for readers at once, comes back within the grace, and is gone for good after it', async () => {
-    const dataset = newDataset();
+  test('a table is gone for readers at once, comes back within the grace, and is gone for good after it', async ({
+    dataset,
+  }) => {
     await rows(dataset, 1);
     await call('/v1/admin/flush', { json: { dataset, table: 'm' } });
     await rows(dataset, 2);
@@ -203,8 +202,7 @@ describe('deleting', () => {
     expect(await (await call(`${admin}/${dataset}/tables/m`)).json()).toMatchObject({ state: 'active' });
   });
 
-  test('a dataset takes its tables along, and its name is free afterwards', async () => {
-    const dataset = newDataset();
+  test('a dataset takes its tables along, and its name is free afterwards', async ({ dataset }) => {
     for (const table of ['m', 'n']) await rows(dataset, 1, table);
     await call(`/v1/sql/saved/${dataset}/q`, { method: 'PUT', json: { sql: 'SELECT 1 AS x FROM m' } });
     await patch(dataset, { quota: { rowsPerDay: 3 } });
@@ -219,8 +217,7 @@ describe('deleting', () => {
   });
 });
 
-test('the history of a schema has each version with what it added', async () => {
-  const dataset = newDataset();
+test('the history of a schema has each version with what it added', async ({ dataset }) => {
   await rows(dataset);
   await call(`/v1/datasets/${dataset}/tables/m/rows`, { json: { timestamp: at(1), a: 'x', b: true } });
   const { versions, next } = (await (await call(`${admin}/${dataset}/tables/m/schema?limit=1`)).json()) as {
@@ -242,8 +239,7 @@ test('the history of a schema has each version with what it added', async () => 
   });
 });
 
-test('manifests of a table come in pages, the newest first', async () => {
-  const dataset = newDataset();
+test('manifests of a table come in pages, the newest first', async ({ dataset }) => {
   for (const n of [1, 2, 3]) {
     await rows(dataset, n);
     await call('/v1/admin/flush', { json: { dataset, table: 'm' } });
@@ -261,8 +257,7 @@ test('manifests of a table come in pages, the newest first', async () => {
   expect((await page(`?cursor=${first.next}`)).manifests).toMatchObject([{ sequences: { from: 1 } }]);
 });
 
-test('storage targets name volumes, and what rows take of them', async () => {
-  const dataset = newDataset();
+test('storage targets name volumes, and what rows take of them', async ({ dataset }) => {
   await rows(dataset);
   await call('/v1/admin/flush', { json: { dataset, table: 'm' } });
   const { targets } = (await (await call('/v1/admin/storage-targets')).json()) as {
@@ -273,8 +268,7 @@ test('storage targets name volumes, and what rows take of them', async () => {
   expect(targets[0]?.volumes[0]?.usedBytes).toBeGreaterThan(0);
 });
 
-test('a refused access is on record, those of one kind within a second on one line', async () => {
-  const dataset = newDataset();
+test('a refused access is on record, those of one kind within a second on one line', async ({ dataset }) => {
   const made = await call('/v1/admin/keys', { json: { name: 'k', scopes: { query: [newDataset()] } } });
   const { id, key } = (await made.json()) as { id: string; key: string };
   await Promise.all([1, 2, 3].map(() => call(`/v1/datasets/${dataset}/query`, { json: { tableName: 'm' }, key })));

@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect } from 'vitest';
 import { deleteTable, requireTable } from '../../../src/catalog/change-table.ts';
 import { deleteDataset } from '../../../src/catalog/datasets.ts';
 import { flushNow } from '../../../src/flush/flush-now.ts';
@@ -18,6 +18,7 @@ import { newestAudits } from '../../../src/operations/row-audit/audit-due.ts';
 import { auditTable } from '../../../src/operations/row-audit/audit-table.ts';
 import { scheduleRowChange } from '../../../src/operations/row-changes/change-rows.ts';
 import { createWebhook, listWebhooks } from '../../../src/operations/webhooks/webhook.ts';
+import { test } from '../fixtures.ts';
 import { workUntilOver } from '../jobs/support.ts';
 import { at, flush, type Instance, newDataset, newInstance, query, send } from '../support.ts';
 
@@ -94,8 +95,9 @@ describe.each(drops)('after %s was dropped and made again', (_, drop) => {
     expect(rows).toEqual(left[kind] ?? [row]);
   });
 
-  test('a row is set aside under the key of an earlier one, listed and sent again, and the earlier one is not', async () => {
-    const dataset = newDataset();
+  test('a row is set aside under the key of an earlier one, listed and sent again, and the earlier one is not', async ({
+    dataset,
+  }) => {
     const refuse = async (value: string) => {
       const text = [
         { timestamp: at(1), v: 1 },
@@ -127,8 +129,7 @@ describe.each(drops)('after %s was dropped and made again', (_, drop) => {
     expect((await query(ctx, dataset)).rows).toHaveLength(2);
   });
 
-  test('its audit, schedule and exports are gone, and objects with them', async () => {
-    const dataset = newDataset();
+  test('its audit, schedule and exports are gone, and objects with them', async ({ dataset }) => {
     await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
     await ingestRows(ctx, {
       dataset,
@@ -158,8 +159,9 @@ describe.each(drops)('after %s was dropped and made again', (_, drop) => {
     expect((await newestAudits(ctx)).filter((each) => each.dataset === dataset)).toEqual([]);
   });
 
-  test('a job of before that was not done is cancelled or fails, and touches nothing of what there is now', async () => {
-    const dataset = newDataset();
+  test('a job of before that was not done is cancelled or fails, and touches nothing of what there is now', async ({
+    dataset,
+  }) => {
     const row = { timestamp: at(1), v: 1, x: 'was' };
     await ctx.objects.put(`imports/${dataset}/one.ndjson`, JSON.stringify(row));
     await send(ctx, dataset, [row]);
@@ -183,8 +185,7 @@ describe.each(drops)('after %s was dropped and made again', (_, drop) => {
   });
 });
 
-test('a drop waits for who still writes objects of the table', async () => {
-  const dataset = newDataset();
+test('a drop waits for who still writes objects of the table', async ({ dataset }) => {
   await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
   const slow = newInstance(prefix);
   const { put } = slow.objects;
@@ -208,8 +209,9 @@ test('a drop waits for who still writes objects of the table', async () => {
   expect(await listExports(ctx, { dataset }, 10)).toEqual([]);
 });
 
-test('an import that was asked for before its table was there makes none in a dataset of the next life', async () => {
-  const dataset = newDataset();
+test('an import that was asked for before its table was there makes none in a dataset of the next life', async ({
+  dataset,
+}) => {
   await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
   const key = `imports/${dataset}/one.ndjson`;
   await ctx.objects.put(key, JSON.stringify({ timestamp: at(1), v: 1 }));
@@ -227,8 +229,7 @@ test('an import that was asked for before its table was there makes none in a da
   expect(await workUntilOver(ctx, again)).toMatchObject({ state: 'done', result: { rows: 1 } });
 });
 
-test('a schedule that the clock looks at late begins nothing of the next table of its name', async () => {
-  const dataset = newDataset();
+test('a schedule that the clock looks at late begins nothing of the next table of its name', async ({ dataset }) => {
   await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
   await setSchedule(ctx, { dataset, table: 'm', hour: 0, days: 1, format: 'csv', columns: null });
   await ctx.postgres.rows(`update export_schedules set next_at = date_trunc('day', now()) where dataset = $1`, [
@@ -256,8 +257,9 @@ test('a schedule that the clock looks at late begins nothing of the next table o
   expect(await exportDue(ctx)).toBe(1);
 });
 
-test('a table is dropped only when its rows in quarantine are gone, and their deletion is tried again when it fails', async () => {
-  const dataset = newDataset();
+test('a table is dropped only when its rows in quarantine are gone, and their deletion is tried again when it fails', async ({
+  dataset,
+}) => {
   await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
   const text = JSON.stringify({ timestamp: 'never', v: 2 });
   await ingestRows(ctx, {
@@ -292,8 +294,9 @@ test('a table is dropped only when its rows in quarantine are gone, and their de
 });
 
 describe('a dataset that is gone for good', () => {
-  test('is taken out of the lists of keys before its name is free, and a key of nothing else is revoked', async () => {
-    const dataset = newDataset();
+  test('is taken out of the lists of keys before its name is free, and a key of nothing else is revoked', async ({
+    dataset,
+  }) => {
     await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
     const scopes = { ingest: [dataset, 'another'], query: [dataset], sql: '*' as const };
     const made = { name: 'of a test', rowFilter: null, expiresAt_ms: null };
@@ -332,8 +335,7 @@ describe('a dataset that is gone for good', () => {
     );
   });
 
-  test('is told to no webhook any more, and one of nothing else goes', async () => {
-    const dataset = newDataset();
+  test('is told to no webhook any more, and one of nothing else goes', async ({ dataset }) => {
     await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
     const hook = { url: 'https://hooks.example.com/', events: ['export.published' as const] };
     const mixed = await createWebhook(ctx, { ...hook, datasets: ['another', dataset] });
@@ -347,8 +349,7 @@ describe('a dataset that is gone for good', () => {
   });
 });
 
-test('a drop that failed in an earlier life and is tried again drops nothing of this one', async () => {
-  const dataset = newDataset();
+test('a drop that failed in an earlier life and is tried again drops nothing of this one', async ({ dataset }) => {
   const own: Instance = newInstance(prefix);
   await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
   await dropTable(dataset);

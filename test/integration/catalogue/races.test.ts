@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect } from 'vitest';
 import { setUpLane } from '../../../src/buffer/set-up.ts';
 import { sweepStates } from '../../../src/catalog/apply-states.ts';
 import { changeTable, deleteTable, requireTable } from '../../../src/catalog/change-table.ts';
@@ -10,6 +10,7 @@ import { runDueJobs } from '../../../src/jobs/runner.ts';
 import { jobHandlers } from '../../../src/operations/job-handlers.ts';
 import type { Params } from '../../../src/stores/postgres/client.ts';
 import { inject } from '../../faults/injection.ts';
+import { test } from '../fixtures.ts';
 import { workUntilOver } from '../jobs/support.ts';
 import { at, flush, newDataset, newInstance, query, send, tableOf } from '../support.ts';
 
@@ -33,8 +34,7 @@ async function drop(dataset: string, between: () => Promise<void> = async () => 
 const tablesIn = (dataset: string) =>
   ctx.clickhouse.rows('SELECT name FROM system.tables WHERE database = {d:String}', { d: `ts_${dataset}` });
 
-test('who sets a lane up from what was on record before a freeze is sent back to the record', async () => {
-  const dataset = newDataset();
+test('who sets a lane up from what was on record before a freeze is sent back to the record', async ({ dataset }) => {
   await send(ctx, dataset, row(1));
   await flush(ctx, dataset);
   const before = await tableOf(ctx, dataset);
@@ -45,8 +45,7 @@ test('who sets a lane up from what was on record before a freeze is sent back to
   await expect(send(newInstance(prefix), dataset, row(2))).rejects.toMatchObject({ code: 'dataset-frozen' });
 });
 
-test('of freezes and thaws at the same time the last on record holds in every lane', async () => {
-  const dataset = newDataset();
+test('of freezes and thaws at the same time the last on record holds in every lane', async ({ dataset }) => {
   await send(ctx, dataset, row(1));
   await changeTable(ctx, dataset, 'm', { lanes: 4 });
   for (let round = 0; round < 5; round += 1) {
@@ -72,8 +71,9 @@ test('of freezes and thaws at the same time the last on record holds in every la
   await send(ctx, dataset, row(2));
 });
 
-test('who tells the lanes late, after somebody else has changed the record and told them, tells them what holds now', async () => {
-  const dataset = newDataset();
+test('who tells the lanes late, after somebody else has changed the record and told them, tells them what holds now', async ({
+  dataset,
+}) => {
   await send(ctx, dataset, row(1));
   const late = newInstance(prefix);
   const { redis } = late;
@@ -92,8 +92,9 @@ test('who tells the lanes late, after somebody else has changed the record and t
   await send(newInstance(prefix), dataset, row(2));
 });
 
-test('a late word about the lanes changes nothing, also where whoever sent it dies before anything else', async () => {
-  const dataset = newDataset();
+test('a late word about the lanes changes nothing, also where whoever sent it dies before anything else', async ({
+  dataset,
+}) => {
   await send(ctx, dataset, row(1));
   const late = newInstance(prefix);
   const { redis } = late;
@@ -133,8 +134,9 @@ test('whoever dies while a state is changed leaves lanes that the sweep brings t
   }
 });
 
-test('an instance that knows a dropped table makes nothing of it again, and goes on with the one of its name', async () => {
-  const dataset = newDataset();
+test('an instance that knows a dropped table makes nothing of it again, and goes on with the one of its name', async ({
+  dataset,
+}) => {
   await send(ctx, dataset, row(1));
   const old = newInstance(prefix);
   await send(old, dataset, row(2));
@@ -147,8 +149,9 @@ test('an instance that knows a dropped table makes nothing of it again, and goes
   expect((await query(newInstance(prefix), dataset)).rows).toHaveLength(1);
 });
 
-test('a reader that read the record before a drop and tells the buffer afterwards does not bring the table back', async () => {
-  const dataset = newDataset();
+test('a reader that read the record before a drop and tells the buffer afterwards does not bring the table back', async ({
+  dataset,
+}) => {
   await send(ctx, dataset, row(1));
   const own = newInstance(prefix);
   let read: unknown[] = [];

@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect } from 'vitest';
 import { changeTable, deleteTable, requireTable } from '../../../src/catalog/change-table.ts';
 import { changeDataset } from '../../../src/catalog/datasets.ts';
 import { readTable } from '../../../src/catalog/find-table.ts';
@@ -6,6 +6,7 @@ import { readMode } from '../../../src/catalog/read-routing.ts';
 import type { Context } from '../../../src/create-context.ts';
 import { authenticate } from '../../../src/keys/find-key.ts';
 import { createKey, revokeKey } from '../../../src/keys/manage-keys.ts';
+import { test } from '../fixtures.ts';
 import { workUntilOver } from '../jobs/support.ts';
 import { at, expectStored, flush, newDataset, newInstance, query, send, tableOf } from '../support.ts';
 
@@ -86,8 +87,7 @@ test.each([true, false])(
   },
 );
 
-test('a version that is given a second time with another type is given up for one beyond', async () => {
-  const dataset = newDataset();
+test('a version that is given a second time with another type is given up for one beyond', async ({ dataset }) => {
   await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
   const stale = newInstance(prefix);
   await send(stale, dataset, [{ timestamp: at(2), v: 2 }]);
@@ -107,8 +107,7 @@ test('a version that is given a second time with another type is given up for on
   await expectStored(ctx, await tableOf(ctx, dataset), 4);
 });
 
-test('a table that was made since is in the catalogue again as soon as somebody uses it', async () => {
-  const dataset = newDataset();
+test('a table that was made since is in the catalogue again as soon as somebody uses it', async ({ dataset }) => {
   const putBack = await remembered(ctx, dataset);
   await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
   await flush(ctx, dataset);
@@ -125,8 +124,7 @@ test('a table that was made since is in the catalogue again as soon as somebody 
   expect(lanes).toEqual([{ incarnation: await ctx.redis.hget(ctx.keys.state({ dataset, physical: 'm' }, 0), 'inc') }]);
 });
 
-test('a change of state holds although the hot buffer knows of later ones', async () => {
-  const dataset = newDataset();
+test('a change of state holds although the hot buffer knows of later ones', async ({ dataset }) => {
   await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
   const putBack = await remembered(ctx, dataset);
   for (const state of ['frozen', 'active', 'frozen', 'active'] as const)
@@ -140,8 +138,7 @@ test('a change of state holds although the hot buffer knows of later ones', asyn
   await send(newInstance(prefix), dataset, [{ timestamp: at(2), v: 2 }]);
 });
 
-test('a table that was dropped since is not taken for an empty one, and may be deleted again', async () => {
-  const dataset = newDataset();
+test('a table that was dropped since is not taken for an empty one, and may be deleted again', async ({ dataset }) => {
   await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
   await flush(ctx, dataset);
   const drop = async () => {
@@ -166,8 +163,7 @@ test('a table that was dropped since is not taken for an empty one, and may be d
   expect((await tableOf(newInstance(prefix), dataset)).life).toBe(2);
 });
 
-test('a name that had lives of which the catalogue knows nothing any more gets one of its own', async () => {
-  const dataset = newDataset();
+test('a name that had lives of which the catalogue knows nothing any more gets one of its own', async ({ dataset }) => {
   const putBack = await remembered(ctx, dataset);
   for (const second of [1, 2]) {
     await send(newInstance(prefix), dataset, [{ timestamp: at(second), v: second }]);
@@ -184,8 +180,9 @@ test('a name that had lives of which the catalogue knows nothing any more gets o
   expect((await query(newInstance(prefix), dataset)).rows).toHaveLength(1);
 });
 
-test('quotas, the side that answers, and keys that change afterwards hold, and a revoked key stays revoked', async () => {
-  const dataset = newDataset();
+test('quotas, the side that answers, and keys that change afterwards hold, and a revoked key stays revoked', async ({
+  dataset,
+}) => {
   const origin = { ...prefix, TIMESTORE_ORIGIN_URL: 'http://127.0.0.1:1', TIMESTORE_ORIGIN_KEY: 'a-key' };
   const own = newInstance(origin);
   await send(own, dataset, [{ timestamp: at(1), v: 1 }]);

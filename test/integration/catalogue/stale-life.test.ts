@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect } from 'vitest';
 import { changeTable, deleteTable, requireTable } from '../../../src/catalog/change-table.ts';
 import { ensureTable } from '../../../src/catalog/ensure-table.ts';
 import { findTable } from '../../../src/catalog/find-table.ts';
@@ -19,6 +19,7 @@ import { queryTable } from '../../../src/query/execution/query-table.ts';
 import type { Format } from '../../../src/query/request/format.ts';
 import { queryBody } from '../../../src/query/request/parse.ts';
 import type { Params } from '../../../src/stores/postgres/client.ts';
+import { test } from '../fixtures.ts';
 import { workUntilOver } from '../jobs/support.ts';
 import {
   at,
@@ -200,8 +201,9 @@ test.each(Object.entries(ways))('an instance that knows the life before finds th
   expect(await tablesIn(made.dataset)).toEqual(['m.2']);
 });
 
-test('a deletion that an instance remembers does not hide a table that was taken back, or made again', async () => {
-  const dataset = newDataset();
+test('a deletion that an instance remembers does not hide a table that was taken back, or made again', async ({
+  dataset,
+}) => {
   await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
   await deleteTable(ctx, dataset, 'm', 3_600);
   const old = newInstance(prefix);
@@ -261,8 +263,9 @@ test.each([
   },
 );
 
-test('nobody makes a table in ClickHouse that is being taken apart by whoever has died over it', async () => {
-  const dataset = newDataset();
+test('nobody makes a table in ClickHouse that is being taken apart by whoever has died over it', async ({
+  dataset,
+}) => {
   await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
   const table = await tableOf(ctx, dataset);
   await deleteTable(ctx, dataset, 'm', 0);
@@ -274,8 +277,9 @@ test('nobody makes a table in ClickHouse that is being taken apart by whoever ha
   expect(await tablesIn(dataset)).toEqual([]);
 });
 
-test('a flush that sealed before its table was dropped and made again brings its rows into neither', async () => {
-  const dataset = newDataset();
+test('a flush that sealed before its table was dropped and made again brings its rows into neither', async ({
+  dataset,
+}) => {
   await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
   const first = await tableOf(ctx, dataset);
   const late = newInstance(prefix);
@@ -299,8 +303,9 @@ test('a flush that sealed before its table was dropped and made again brings its
   expect((await query(newInstance(prefix), dataset)).rows).toEqual([next]);
 });
 
-test('a query that took its cut before its table was dropped and made again answers with the rows of one life', async () => {
-  const dataset = newDataset();
+test('a query that took its cut before its table was dropped and made again answers with the rows of one life', async ({
+  dataset,
+}) => {
   await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
   const old = newInstance(prefix);
   await query(old, dataset);

@@ -1,5 +1,6 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect } from 'vitest';
 import { Timestore, TimestoreError, WriteError } from '../../../src/client/index.ts';
+import { test } from '../fixtures.ts';
 import { useWorker } from '../http/worker.ts';
 import { at, newDataset, newInstance, tableOf } from '../support.ts';
 
@@ -41,8 +42,9 @@ test('rows are written and read: timestamps, exact integers, lists, null', async
   expect(read).toEqual([...rows].reverse());
 });
 
-test('a request that broke before or after its effect is sent again with its key, and counts once', async () => {
-  const dataset = newDataset();
+test('a request that broke before or after its effect is sent again with its key, and counts once', async ({
+  dataset,
+}) => {
   const broken = faulty(2);
   const table = connect({ fetch: broken.fetch }).table(dataset, 'm');
   for (let n = 0; n < 20; n += 1) await table.write([{ timestamp: at(n), v: n }]);
@@ -141,8 +143,7 @@ describe('errors', () => {
   });
 });
 
-test('reads have what the same client has written, or say that they have not', async () => {
-  const dataset = newDataset();
+test('reads have what the same client has written, or say that they have not', async ({ dataset }) => {
   const client = connect();
   const table = client.table(dataset, 'm');
   const bodies: { minWatermark?: string[] }[] = [];
@@ -172,8 +173,7 @@ test('reads have what the same client has written, or say that they have not', a
   ).toBe(true);
 });
 
-test('SQL is answered with rows, as a whole or as they come', async () => {
-  const dataset = newDataset();
+test('SQL is answered with rows, as a whole or as they come', async ({ dataset }) => {
   const client = connect();
   await client.table(dataset, 'm').write([1, 2, 3].map((v) => ({ timestamp: at(v), v })));
   const { rows, columns } = await client.sql<{ n: number }>('SELECT count() AS n FROM m WHERE v > {least:Float64}', {
@@ -191,8 +191,7 @@ test('SQL is answered with rows, as a whole or as they come', async () => {
   await expect(client.sql('DROP TABLE m', { dataset })).rejects.toMatchObject({ code: 'invalid-request' });
 });
 
-test('where the hot buffer has lost its state that is said once, and reads go on', async () => {
-  const dataset = newDataset();
+test('where the hot buffer has lost its state that is said once, and reads go on', async ({ dataset }) => {
   const ctx = newInstance({ TIMESTORE_KEY_PREFIX: `http-${process.pid}` });
   const client = connect({ attempts: 1 });
   const table = client.table<{ v: number }>(dataset, 'm');
@@ -212,8 +211,7 @@ test('where the hot buffer has lost its state that is said once, and reads go on
   }
 });
 
-test('rows go as a file has them, and answers come as they are', async () => {
-  const dataset = newDataset();
+test('rows go as a file has them, and answers come as they are', async ({ dataset }) => {
   const client = connect();
   const table = client.table<{ v: number }>(dataset, 'm');
   const names = new TextEncoder().encode(`timestamp,v\n${at(1)},1\n`);
@@ -242,8 +240,7 @@ test('who goes on from a token has what came after it', async () => {
   expect(rows.map(({ v }) => v)).toEqual([2]);
 });
 
-test('anything else of the API can be called', async () => {
-  const dataset = newDataset();
+test('anything else of the API can be called', async ({ dataset }) => {
   const client = connect();
   expect(await client.call('POST', '/v1/admin/datasets', { body: { name: dataset } })).toMatchObject({ name: dataset });
   const page = await client.call<{ datasets: object[] }>('GET', '/v1/admin/datasets', {
@@ -253,8 +250,9 @@ test('anything else of the API can be called', async () => {
 });
 
 describe('a writer', () => {
-  test('sends batches by size and age, several at once, each once though half of the requests break', async () => {
-    const dataset = newDataset();
+  test('sends batches by size and age, several at once, each once though half of the requests break', async ({
+    dataset,
+  }) => {
     const broken = faulty(2);
     const table = connect({ fetch: broken.fetch, attempts: 10 }).table(dataset, 'm');
     let accepted = 0;
@@ -303,8 +301,7 @@ describe('a writer', () => {
     await expect(writer.add({})).rejects.toThrow('closed');
   });
 
-  test('gives back what was refused, with its key, and goes on', async () => {
-    const dataset = newDataset();
+  test('gives back what was refused, with its key, and goes on', async ({ dataset }) => {
     const table = connect().table<{ v: number }>(dataset, 'm');
     await table.write([{ timestamp: at(1), v: 1 }]);
     const writer = table.writer({ rowsMax: 2 });

@@ -198,7 +198,7 @@ test('manifests are drained by their bytes, and the outbox takes no more of them
   const postgres = {
     ...counting.postgres,
     transaction: async (statements: Parameters<typeof counting.postgres.transaction>[0]) => {
-      pages.push((JSON.parse(String((statements[0]?.[1] as { told: string }).told)) as unknown[]).length);
+      pages.push((JSON.parse(String((statements[0]?.[1] as { told: string } | undefined)?.told)) as unknown[]).length);
       return await counting.postgres.transaction(statements);
     },
   };

@@ -1,4 +1,5 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect } from 'vitest';
+import { test } from '../fixtures.ts';
 import { at, newDataset, newInstance } from '../support.ts';
 import { useWorker } from './worker.ts';
 
@@ -15,8 +16,9 @@ async function rowsOf(dataset: string, tableName = 'records', path = '/v1/datase
 }
 
 describe.each(['/v1/datasets', '/datasets'])('the batch form at %s', (path) => {
-  test('takes rows with a schema, a partition and who sends them, and answers with what it is called', async () => {
-    const dataset = newDataset();
+  test('takes rows with a schema, a partition and who sends them, and answers with what it is called', async ({
+    dataset,
+  }) => {
     const json = {
       datasetName: 'Our machines',
       schema: {
@@ -71,8 +73,7 @@ describe.each(['/v1/datasets', '/datasets'])('the batch form at %s', (path) => {
   });
 });
 
-test('integers beyond 2^53 in rows and defaults of the batch form stay what they are', async () => {
-  const dataset = newDataset();
+test('integers beyond 2^53 in rows and defaults of the batch form stay what they are', async ({ dataset }) => {
   const body = `{"schema":{"fields":[{"name":"n","type":"integer"},{"name":"d","type":"integer"}],
     "evolution":{"defaults":{"d":9007199254740993}}},
     "rows":[{"timestamp":"${at(1)}","n":9007199254740993},{"timestamp":"${at(2)}","n":9223372036854775807}]}`;
@@ -150,8 +151,7 @@ describe('what is wrong with the batch form is said by its path', () => {
     );
   });
 
-  test('a schema that does not fit says both types', async () => {
-    const dataset = newDataset();
+  test('a schema that does not fit says both types', async ({ dataset }) => {
     await call(`/v1/datasets/${dataset}/ingest`, { json: { rows: [{ timestamp: at(1), v: 1 }] } });
     const schema = { fields: [{ name: 'v', type: 'string' }] };
     const answer = await call(`/v1/datasets/${dataset}/ingest`, { json: { schema, rows } });
@@ -162,8 +162,9 @@ describe('what is wrong with the batch form is said by its path', () => {
   });
 });
 
-test('partition key, attributes and actor are where they belong: in the rows, and in the manifest', async () => {
-  const dataset = newDataset();
+test('partition key, attributes and actor are where they belong: in the rows, and in the manifest', async ({
+  dataset,
+}) => {
   const send = (region: string) =>
     call(`/v1/datasets/${dataset}/ingest`, {
       json: { partition: { key: { region }, attributes: { n: 1 } }, actor: 'me', rows: { timestamp: at(1), region } },
@@ -187,8 +188,7 @@ test('partition key, attributes and actor are where they belong: in the rows, an
   ]);
 });
 
-test('every row in quarantine is listed, by pages, and reached by its id', async () => {
-  const dataset = newDataset();
+test('every row in quarantine is listed, by pages, and reached by its id', async ({ dataset }) => {
   const path = `/v1/datasets/${dataset}/tables/m/rows?onError=quarantine`;
   await call(path, { json: { timestamp: at(0), v: 0 } });
   const bad = Array.from({ length: 1_100 }, (_, n) => ({ timestamp: at(n % 60), v: `bad ${n}` }));
@@ -221,8 +221,9 @@ test('every row in quarantine is listed, by pages, and reached by its id', async
   });
 });
 
-test('onError=quarantine accepts the good rows; the others can be read, and sent again after a fix', async () => {
-  const dataset = newDataset();
+test('onError=quarantine accepts the good rows; the others can be read, and sent again after a fix', async ({
+  dataset,
+}) => {
   const path = `/v1/datasets/${dataset}/tables/m/rows`;
   await call(path, { json: { timestamp: at(0), v: 0 } });
   const sent = await call(`${path}?onError=quarantine`, {
@@ -252,8 +253,9 @@ test('onError=quarantine accepts the good rows; the others can be read, and sent
   );
 });
 
-test('who waits for ClickHouse is told of rows that it refused, and so is who asks for the receipt', async () => {
-  const dataset = newDataset();
+test('who waits for ClickHouse is told of rows that it refused, and so is who asks for the receipt', async ({
+  dataset,
+}) => {
   const path = `/v1/datasets/${dataset}/tables/m/rows?ack=flushed`;
   await call(path, { json: { timestamp: at(0), v: 0 } });
   await ctx.clickhouse.command(`ALTER TABLE \`ts_${dataset}\`.m ADD CONSTRAINT positive CHECK v >= 0`);
@@ -269,8 +271,7 @@ test('who waits for ClickHouse is told of rows that it refused, and so is who as
   expect(await receipt.json()).toMatchObject({ state: 'verified', quarantined: 1 });
 });
 
-test('a table’s lanes and retention can be changed', async () => {
-  const dataset = newDataset();
+test('a table’s lanes and retention can be changed', async ({ dataset }) => {
   await call(`/v1/datasets/${dataset}/tables/m/rows`, { json: { timestamp: new Date().toISOString(), v: 0 } });
   const change = (json: unknown) =>
     call(`/v1/admin/datasets/${dataset}/tables/m`, {
@@ -293,8 +294,7 @@ test('a table’s lanes and retention can be changed', async () => {
   expect(await (await change({ retention: null })).json()).toMatchObject({ retention: null, lanes: 3 });
 });
 
-test('an audit can be asked for, is listed, and is in the metrics', async () => {
-  const dataset = newDataset();
+test('an audit can be asked for, is listed, and is in the metrics', async ({ dataset }) => {
   await call(`/v1/datasets/${dataset}/tables/m/rows?ack=flushed`, { json: { timestamp: at(1), v: 0 } });
   const audit = await call('/v1/admin/audit', { json: { dataset, table: 'm' } });
   expect([audit.status, await audit.json()]).toMatchObject([200, { ok: true, missing: 0, compared: 1 }]);
@@ -310,8 +310,7 @@ test('an audit can be asked for, is listed, and is in the metrics', async () => 
 describe('with a queue bound', () => {
   const queued = useWorker({}, { queue: true });
 
-  test('the cron trigger hands due lanes to its consumers', async () => {
-    const dataset = newDataset();
+  test('the cron trigger hands due lanes to its consumers', async ({ dataset }) => {
     await queued(`/v1/datasets/${dataset}/tables/m/rows`, { json: { timestamp: at(1) } });
     await queued.fireCron();
     await expect

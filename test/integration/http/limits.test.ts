@@ -1,5 +1,6 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect } from 'vitest';
 import { noteStored, readUsage, setQuota } from '../../../src/buffer/quota.ts';
+import { test } from '../fixtures.ts';
 import { at, newDataset, newInstance, send } from '../support.ts';
 import { useWorker } from './worker.ts';
 
@@ -18,8 +19,7 @@ describe('the tables of a dataset', () => {
     call(`/v1/datasets/${dataset}/tables/${table}/rows`, { json: { timestamp: at(1), v: 1 } });
   const create = (dataset: string, name: string) => call(`/v1/admin/datasets/${dataset}/tables`, { json: { name } });
 
-  test('are as many as it may have and no more, however many are made at once', async () => {
-    const dataset = newDataset();
+  test('are as many as it may have and no more, however many are made at once', async ({ dataset }) => {
     const made = await Promise.all(
       Array.from({ length: 24 }, (_, i) => (i % 2 === 0 ? write(dataset, `t${i}`) : create(dataset, `t${i}`))),
     );
@@ -51,8 +51,9 @@ describe('the tables of a dataset', () => {
 });
 
 describe('a quota', () => {
-  test('takes exactly as many rows as it says, however many come at once, and says what is left', async () => {
-    const dataset = newDataset();
+  test('takes exactly as many rows as it says, however many come at once, and says what is left', async ({
+    dataset,
+  }) => {
     await call('/v1/admin/datasets', { json: { name: dataset, quota: { rowsPerDay: 10 } } });
     await post(dataset, 0).then((answer) => answer.text());
     const answers = await Promise.all(Array.from({ length: 8 }, () => post(dataset, 3)));
@@ -81,8 +82,9 @@ describe('a quota', () => {
     });
   });
 
-  test('does not charge a request again that was accepted before, and lets it be repeated when nothing is left', async () => {
-    const dataset = newDataset();
+  test('does not charge a request again that was accepted before, and lets it be repeated when nothing is left', async ({
+    dataset,
+  }) => {
     await call('/v1/admin/datasets', { json: { name: dataset, quota: { rowsPerDay: 2 } } });
     const headers = { 'idempotency-key': 'k' };
     expect((await post(dataset, 2, { headers })).status).toBe(202);
@@ -90,8 +92,7 @@ describe('a quota', () => {
     expect((await post(dataset, 1)).status).toBe(429);
   });
 
-  test('of bytes and of storage hold as well, and go when they are lifted', async () => {
-    const dataset = newDataset();
+  test('of bytes and of storage hold as well, and go when they are lifted', async ({ dataset }) => {
     await post(dataset, 1);
     for (const quota of [{ bytesPerDay: 100 }, { storageBytes: 100 }]) {
       await limit(dataset, quota);
@@ -101,8 +102,7 @@ describe('a quota', () => {
     }
   });
 
-  test('holds after the hot buffer has lost it', async () => {
-    const dataset = newDataset();
+  test('holds after the hot buffer has lost it', async ({ dataset }) => {
     await call('/v1/admin/datasets', { json: { name: dataset, quota: { rowsPerDay: 0 } } });
     expect((await post(dataset, 1)).status).toBe(429);
     const own = newInstance({ TIMESTORE_KEY_PREFIX: `http-${process.pid}` });

@@ -1,5 +1,6 @@
 import { deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
-import { describe, expect, inject, test } from 'vitest';
+import { describe, expect, inject } from 'vitest';
+import { test } from '../fixtures.ts';
 import { at, clickhouseAt, newDataset } from '../support.ts';
 import { useWorker } from './worker.ts';
 
@@ -8,8 +9,7 @@ const call = useWorker();
 const rowsPath = (dataset: string) => `/v1/datasets/${dataset}/tables/m/rows`;
 const queryPath = (dataset: string) => `/v1/datasets/${dataset}/query`;
 
-test('a row goes the whole way over HTTP: sent, read at once, flushed, read again', async () => {
-  const dataset = newDataset();
+test('a row goes the whole way over HTTP: sent, read at once, flushed, read again', async ({ dataset }) => {
   const sent = await call(rowsPath(dataset), { json: { timestamp: at(1), v: 1 } });
   expect(sent.status).toBe(202);
   const accepted = (await sent.json()) as Record<string, unknown>;
@@ -54,8 +54,7 @@ test('a row goes the whole way over HTTP: sent, read at once, flushed, read agai
   });
 });
 
-test('rows come as an object, an array or by line, and a repeated request says so', async () => {
-  const dataset = newDataset();
+test('rows come as an object, an array or by line, and a repeated request says so', async ({ dataset }) => {
   await call(rowsPath(dataset), { json: { timestamp: at(1) } });
   await call(rowsPath(dataset), { json: [{ timestamp: at(2) }, { timestamp: at(3) }] });
   const byLine = {
@@ -111,8 +110,7 @@ describe('a compressed body', () => {
   });
 });
 
-test('a receipt tells how far a batch is', async () => {
-  const dataset = newDataset();
+test('a receipt tells how far a batch is', async ({ dataset }) => {
   const sent = await call(rowsPath(dataset), { json: { timestamp: at(1) } });
   const { batchId } = (await sent.json()) as { batchId: string };
   const receipt = async () => await (await call(`/v1/receipts/${batchId}`)).json();
@@ -134,8 +132,7 @@ test('a receipt tells how far a batch is', async () => {
   expect((await call(`/v1/receipts/${batchId}`, { key: null })).status).toBe(401);
 });
 
-test('ack=flushed answers when ClickHouse has the rows', async () => {
-  const dataset = newDataset();
+test('ack=flushed answers when ClickHouse has the rows', async ({ dataset }) => {
   const sent = await call(`${rowsPath(dataset)}?ack=flushed`, { json: { timestamp: at(1) } });
   expect([sent.status, await sent.json()]).toMatchObject([200, { accepted: 1 }]);
   const answer = await call(queryPath(dataset), { json: { tableName: 'm' } });
@@ -168,8 +165,7 @@ test.each([
   });
 });
 
-test('the cron trigger flushes what is pending', async () => {
-  const dataset = newDataset();
+test('the cron trigger flushes what is pending', async ({ dataset }) => {
   await call(rowsPath(dataset), { json: { timestamp: at(1) } });
   await call.fireCron();
   const answer = await call(queryPath(dataset), { json: { tableName: 'm' } });
@@ -442,8 +438,9 @@ describe('with stores that are away', () => {
 
   const withoutClickHouse = useWorker(clickhouseAt('http://127.0.0.1:1'));
 
-  test('without ClickHouse rows are accepted, and a client that waits for it is told that they are', async () => {
-    const dataset = newDataset();
+  test('without ClickHouse rows are accepted, and a client that waits for it is told that they are', async ({
+    dataset,
+  }) => {
     await call(rowsPath(dataset), { json: { timestamp: at(1) } });
     expect((await withoutClickHouse(rowsPath(dataset), { json: { timestamp: at(2) } })).status).toBe(202);
     const waited = await withoutClickHouse(`${rowsPath(dataset)}?ack=flushed`, { json: { timestamp: at(3) } });
@@ -453,8 +450,7 @@ describe('with stores that are away', () => {
     expect(await (await call('/v1/admin/flush', { json: { dataset, table: 'm' } })).json()).toEqual({ rows: 3 });
   });
 
-  test('without Postgres and S3 it is degraded, and known tables go on', async () => {
-    const dataset = newDataset();
+  test('without Postgres and S3 it is degraded, and known tables go on', async ({ dataset }) => {
     await call(rowsPath(dataset), { json: { timestamp: at(1) } });
     const ready = await withoutOthers('/ready', { key: null });
     expect([ready.status, await ready.json()]).toMatchObject([
@@ -467,8 +463,9 @@ describe('with stores that are away', () => {
   });
 });
 
-test('a deployment that knows no other system to take datasets over from answers by itself, and refuses anything else', async () => {
-  const dataset = newDataset();
+test('a deployment that knows no other system to take datasets over from answers by itself, and refuses anything else', async ({
+  dataset,
+}) => {
   await call(rowsPath(dataset), { json: { timestamp: at(1), v: 1 } });
   const change = async (migration: object | null) =>
     await call(`/v1/admin/datasets/${dataset}`, { json: { migration }, method: 'PATCH' });

@@ -1,5 +1,6 @@
-import { beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect } from 'vitest';
 import { deniedRequests } from '../../../src/catalog/audit-log/denied-requests.ts';
+import { test } from '../fixtures.ts';
 import { at, newDataset, newInstance } from '../support.ts';
 import { useWorker } from './worker.ts';
 
@@ -207,8 +208,7 @@ describe('a body that has anywhere', () => {
     },
   );
 
-  test('numbers that a double is are kept', async () => {
-    const dataset = newDataset();
+  test('numbers that a double is are kept', async ({ dataset }) => {
     const told = '{"a":9007199254740992,"b":-9007199254740991,"c":1e300,"d":-0,"e":0.1,"f":1E2}';
     const sent = await call(`/v1/datasets/${dataset}/ingest`, {
       method: 'POST',
@@ -230,8 +230,7 @@ describe('a body that has anywhere', () => {
 describe('names that objects have by themselves are only names', () => {
   const names = ['constructor', 'prototype', 'toString', 'hasOwnProperty', 'valueOf', '__defineGetter__', 'then'];
 
-  test('of a partition key and of attributes, kept and found', async () => {
-    const dataset = newDataset();
+  test('of a partition key and of attributes, kept and found', async ({ dataset }) => {
     for (const [n, name] of names.entries()) {
       const sent = await call(`/v1/datasets/${dataset}/ingest`, {
         json: {
@@ -258,8 +257,7 @@ describe('names that objects have by themselves are only names', () => {
     expect(attributes).toEqual(names.map((name) => ({ [name]: name })));
   });
 
-  test('of fields, parameters and corrections', async () => {
-    const dataset = newDataset();
+  test('of fields, parameters and corrections', async ({ dataset }) => {
     // Those that begin with _ are no fields.
     const all = names.filter((name) => !name.startsWith('_'));
     const row = `{"timestamp":"${at(1)}",${all.map((name) => `"${name}":"old"`).join()}}`;
@@ -351,8 +349,9 @@ describe('an address', () => {
   });
 });
 
-test('refused accesses are recorded, whatever somebody else writes into an address in the same second', async () => {
-  const dataset = newDataset();
+test('refused accesses are recorded, whatever somebody else writes into an address in the same second', async ({
+  dataset,
+}) => {
   const guess = `ts_${'0'.repeat(16)}_${'x'.repeat(43)}`;
   const others = ['%00', 'x'.repeat(6_000), `${'%F0%9F%98%80'.repeat(700)}`, '%ED%A0%80', 'a%20b'];
   await Promise.all([

@@ -1,7 +1,8 @@
-import { expect, test } from 'vitest';
+import { expect } from 'vitest';
 import { takeLease } from '../../../src/buffer/lease.ts';
 import { snapshotTable } from '../../../src/buffer/snapshot.ts';
 import { type ApiError, StoreError } from '../../../src/core/errors.ts';
+import { test } from '../fixtures.ts';
 import { at, expectStored, flush, newDataset, newInstance, query, send, tableOf, through } from '../support.ts';
 
 const ctx = newInstance();
@@ -11,16 +12,16 @@ function refuse(): Promise<never> {
   return Promise.reject(new StoreError('postgres', 'did not answer', undefined));
 }
 
-test('[elsewhere 10] first writes at once to a new dataset all succeed, and each row is there once', async () => {
-  const dataset = newDataset();
+test('[elsewhere 10] first writes at once to a new dataset all succeed, and each row is there once', async ({
+  dataset,
+}) => {
   const writers = Array.from({ length: 12 }, (_, n) => send(newInstance(), dataset, [{ timestamp: at(n), v: n }]));
   await Promise.all(writers);
   await flush(ctx, dataset);
   await expectStored(ctx, await tableOf(ctx, dataset), 12);
 });
 
-test('new fields from many writers at once all become part of one schema', async () => {
-  const dataset = newDataset();
+test('new fields from many writers at once all become part of one schema', async ({ dataset }) => {
   await send(ctx, dataset, [{ timestamp: at(0), v: 0 }]);
   const writers = Array.from({ length: 8 }, (_, n) =>
     send(newInstance(), dataset, [{ timestamp: at(n + 1), [`f${n}`]: n, shared: `s${n}` }]),
@@ -37,8 +38,9 @@ test('new fields from many writers at once all become part of one schema', async
   ).toHaveLength(8);
 });
 
-test('[elsewhere 14] rows that do not fit are refused with index, field and reason before anything is stored or changed', async () => {
-  const dataset = newDataset();
+test('[elsewhere 14] rows that do not fit are refused with index, field and reason before anything is stored or changed', async ({
+  dataset,
+}) => {
   await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
   const before = await tableOf(newInstance(), dataset);
   const refused = send(ctx, dataset, [
@@ -62,8 +64,7 @@ test('[elsewhere 14] rows that do not fit are refused with index, field and reas
   expect((await query(ctx, dataset)).rows).toHaveLength(1);
 });
 
-test('[elsewhere 23] a counter that began with 0 goes on with 0.5', async () => {
-  const dataset = newDataset();
+test('[elsewhere 23] a counter that began with 0 goes on with 0.5', async ({ dataset }) => {
   await send(ctx, dataset, [{ timestamp: at(1), cpu: 0 }]);
   await send(ctx, dataset, [{ timestamp: at(2), cpu: 0.5 }]);
   expect((await query(ctx, dataset)).rows.map(({ cpu }) => cpu)).toEqual([0, 0.5]);
@@ -78,8 +79,9 @@ test('[elsewhere 12] names that would run together in one string are apart: a_b 
   expect((await query(one, `${base}a`)).rows.map(({ v }) => v)).toEqual([2]);
 });
 
-test('the same request again is answered as at first, and a key with another payload is refused', async () => {
-  const dataset = newDataset();
+test('the same request again is answered as at first, and a key with another payload is refused', async ({
+  dataset,
+}) => {
   const rows = [{ timestamp: at(1), v: 1 }];
   const first = await send(ctx, dataset, rows, 'k');
   const second = await send(newInstance(), dataset, rows, 'k');
@@ -90,8 +92,7 @@ test('the same request again is answered as at first, and a key with another pay
   await expectStored(ctx, await tableOf(ctx, dataset), 1);
 });
 
-test('Postgres and ClickHouse are not on the way of rows of a known schema', async () => {
-  const dataset = newDataset();
+test('Postgres and ClickHouse are not on the way of rows of a known schema', async ({ dataset }) => {
   await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
   // An instance that starts while both are away: what it needs is in the hot buffer.
   const instance = { ...through(newInstance(), { clickhouse: () => away }), postgres: away };
@@ -102,8 +103,7 @@ test('Postgres and ClickHouse are not on the way of rows of a known schema', asy
   expect((await query(ctx, dataset)).rows).toHaveLength(2);
 });
 
-test('a new field is accepted while ClickHouse is away, and its column comes with the flush', async () => {
-  const dataset = newDataset();
+test('a new field is accepted while ClickHouse is away, and its column comes with the flush', async ({ dataset }) => {
   await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
   const instance = through(newInstance(), { clickhouse: () => away });
   await send(instance, dataset, [{ timestamp: at(2), fresh: 'x' }]);
@@ -111,8 +111,7 @@ test('a new field is accepted while ClickHouse is away, and its column comes wit
   expect((await query(ctx, dataset)).rows.map(({ fresh }) => fresh)).toEqual([null, 'x']);
 });
 
-test('a lane that the buffer lost is set up again by the next write, with a new incarnation', async () => {
-  const dataset = newDataset();
+test('a lane that the buffer lost is set up again by the next write, with a new incarnation', async ({ dataset }) => {
   const first = await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
   const table = await tableOf(ctx, dataset);
   await flush(ctx, dataset);
@@ -146,8 +145,7 @@ test('enough pending rows ask for a flush at once', async () => {
   expect((await send(eager, dataset, [{ timestamp: at(4) }])).flush).toBe('size');
 });
 
-test('a snapshot after a thousand writes of one table adds up', async () => {
-  const dataset = newDataset();
+test('a snapshot after a thousand writes of one table adds up', async ({ dataset }) => {
   await send(ctx, dataset, [{ timestamp: at(0), v: -1 }]);
   for (let n = 0; n < 10; n += 1) {
     await Promise.all(Array.from({ length: 100 }, (_, k) => send(ctx, dataset, [{ timestamp: at(k % 60), v: k }])));

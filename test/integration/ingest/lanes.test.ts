@@ -1,14 +1,16 @@
-import { expect, test } from 'vitest';
+import { expect } from 'vitest';
 import { snapshotTable } from '../../../src/buffer/snapshot.ts';
 import { changeTable } from '../../../src/catalog/change-table.ts';
 import { flushLane } from '../../../src/flush/flush-lane.ts';
 import type { ClickHouse } from '../../../src/stores/clickhouse/client.ts';
-import { at, expectStored, flush, newDataset, newInstance, query, send, tableOf, through } from '../support.ts';
+import { test } from '../fixtures.ts';
+import { at, expectStored, flush, newInstance, query, send, tableOf, through } from '../support.ts';
 
 const ctx = newInstance();
 
-test('[elsewhere 24] while the number of lanes changes, a repeated request is recognised and no answer is short', async () => {
-  const dataset = newDataset();
+test('[elsewhere 24] while the number of lanes changes, a repeated request is recognised and no answer is short', async ({
+  dataset,
+}) => {
   await send(ctx, dataset, [{ timestamp: at(0), id: 'first' }], 'first');
   const acknowledged = new Set(['first']);
   const instances = Array.from({ length: 4 }, () => newInstance());
@@ -57,8 +59,7 @@ test('[elsewhere 24] while the number of lanes changes, a repeated request is re
   await expectStored(ctx, table, acknowledged.size);
 });
 
-test('a change of lanes that broke off after it was on record is completed by asking again', async () => {
-  const dataset = newDataset();
+test('a change of lanes that broke off after it was on record is completed by asking again', async ({ dataset }) => {
   await send(ctx, dataset, [{ timestamp: at(0) }]);
   const dying = newInstance();
   const { redis } = dying;
@@ -74,8 +75,7 @@ test('a change of lanes that broke off after it was on record is completed by as
   expect((await query(ctx, dataset)).rows).toHaveLength(2);
 });
 
-test('lanes that the buffer lost come back as many as there were', async () => {
-  const dataset = newDataset();
+test('lanes that the buffer lost come back as many as there were', async ({ dataset }) => {
   await send(ctx, dataset, [{ timestamp: at(0) }]);
   await changeTable(ctx, dataset, 'm', { lanes: 3 });
   for (let n = 1; n < 10; n += 1) await send(ctx, dataset, [{ timestamp: at(n) }]);
@@ -86,8 +86,7 @@ test('lanes that the buffer lost come back as many as there were', async () => {
   expect((await query(newInstance(), dataset)).rows).toHaveLength(20);
 });
 
-test('a lane that came between the snapshot of a query and its read does not show in part', async () => {
-  const dataset = newDataset();
+test('a lane that came between the snapshot of a query and its read does not show in part', async ({ dataset }) => {
   await send(ctx, dataset, [{ timestamp: at(0), id: 0 }]);
   await flush(ctx, dataset);
   await tableOf(ctx, dataset);
@@ -111,8 +110,9 @@ test('a lane that came between the snapshot of a query and its read does not sho
   expect((await query(reader, dataset)).rows).toHaveLength(20);
 });
 
-test('a reader that knows fewer lanes than there are sets a lost one up without forgetting the others', async () => {
-  const dataset = newDataset();
+test('a reader that knows fewer lanes than there are sets a lost one up without forgetting the others', async ({
+  dataset,
+}) => {
   await send(ctx, dataset, [{ timestamp: at(0), id: 0 }]);
   const stale = newInstance();
   expect((await tableOf(stale, dataset)).readLanes).toBe(1);

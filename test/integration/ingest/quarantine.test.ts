@@ -1,7 +1,8 @@
-import { expect, test } from 'vitest';
+import { expect } from 'vitest';
 import { ingestRows } from '../../../src/ingest/ingest.ts';
 import { openRecords, replayRecords } from '../../../src/operations/quarantine/replay.ts';
 import { inject } from '../../faults/injection.ts';
+import { test } from '../fixtures.ts';
 import { at, expectStored, flush, newDataset, newInstance, query, send, tableOf } from '../support.ts';
 
 const ctx = newInstance();
@@ -20,8 +21,7 @@ async function sendSome(dataset: string, rows: unknown[], idempotencyKey?: strin
 
 const mixed = [{ timestamp: at(1), v: 1 }, { timestamp: at(2), v: 'two' }, 7, { v: 4 }, { timestamp: at(5), v: 5 }];
 
-test('rows at fault go into quarantine, the others are accepted, and all are accounted for', async () => {
-  const dataset = newDataset();
+test('rows at fault go into quarantine, the others are accepted, and all are accounted for', async ({ dataset }) => {
   const { accepted } = await sendSome(dataset, mixed);
   expect(accepted).toMatchObject({ accepted: 2, rejected: 0, quarantined: 3 });
   expect(accepted.errors.map(({ index, field, reason }) => [index, field, reason])).toEqual([
@@ -38,8 +38,7 @@ test('rows at fault go into quarantine, the others are accepted, and all are acc
   ]);
 });
 
-test('the same request again is answered as at first, also when its rows would fit by now', async () => {
-  const dataset = newDataset();
+test('the same request again is answered as at first, also when its rows would fit by now', async ({ dataset }) => {
   const rows = [
     { timestamp: at(1), a: 1 },
     { timestamp: at(2), a: 1, b: 2 },
@@ -76,8 +75,7 @@ test.each([4, 5])(
   },
 );
 
-test('when every row is at fault, all go into quarantine and no table is made', async () => {
-  const dataset = newDataset();
+test('when every row is at fault, all go into quarantine and no table is made', async ({ dataset }) => {
   const { accepted } = await sendSome(dataset, [7, { timestamp: 'never' }], 'k');
   expect(accepted).toMatchObject({ accepted: 0, quarantined: 2 });
   await expect(tableOf(newInstance(), dataset)).rejects.toThrow('no table');
@@ -95,8 +93,7 @@ test('more rows at fault than may be set aside of one request are refused as a w
   await expect(tableOf(newInstance(), dataset)).rejects.toThrow('no table');
 });
 
-test('a row of CSV at fault is kept as the JSON that it means', async () => {
-  const dataset = newDataset();
+test('a row of CSV at fault is kept as the JSON that it means', async ({ dataset }) => {
   await send(ctx, dataset, [{ timestamp: at(0), v: 0, s: 'x' }]);
   const text = `timestamp,v,s\n${at(1)},1,a\n${at(2)},no,"b ""q"""\n`;
   const sent = { dataset, table: 'm', text, format: 'csv', idempotencyKey: undefined, onError: 'quarantine' } as const;
@@ -105,8 +102,7 @@ test('a row of CSV at fault is kept as the JSON that it means', async () => {
   expect(JSON.parse(record?.payload ?? '')).toEqual({ timestamp: at(2), v: 'no', s: 'b "q"' });
 });
 
-test('rows in quarantine that fit by now are accepted, each once; the others stay', async () => {
-  const dataset = newDataset();
+test('rows in quarantine that fit by now are accepted, each once; the others stay', async ({ dataset }) => {
   const narrow = newInstance({ TIMESTORE_TABLE_FIELDS_MAX: '2' });
   await sendSome(
     dataset,
@@ -123,8 +119,9 @@ test('rows in quarantine that fit by now are accepted, each once; the others sta
   await expectStored(ctx, await tableOf(newInstance(), dataset), 2);
 });
 
-test('with the object store away a request with a large row at fault is refused, and one without is not', async () => {
-  const dataset = newDataset();
+test('with the object store away a request with a large row at fault is refused, and one without is not', async ({
+  dataset,
+}) => {
   await sendSome(dataset, mixed);
   const away = newInstance({ S3_ENDPOINT: 'http://127.0.0.1:1' });
   expect((await sendSome(dataset, mixed, undefined, away)).accepted.quarantined).toBe(3);
@@ -133,8 +130,9 @@ test('with the object store away a request with a large row at fault is refused,
   expect((await sendSome(dataset, large, 'k')).accepted.quarantined).toBe(1);
 });
 
-test('a row of CSV is sent again as the cells it was, however large, once its fields have types', async () => {
-  const dataset = newDataset();
+test('a row of CSV is sent again as the cells it was, however large, once its fields have types', async ({
+  dataset,
+}) => {
   await send(ctx, dataset, [{ timestamp: at(0) }]);
   const narrow = newInstance({ TIMESTORE_TABLE_FIELDS_MAX: '1', TIMESTORE_QUARANTINE_INLINE_BYTES_MAX: '200' });
   const large = 'x'.repeat(300);

@@ -1,9 +1,10 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect } from 'vitest';
 import { changeTable } from '../../../src/catalog/change-table.ts';
 import { atAllRows } from '../../../src/catalog/lane-location.ts';
 import { flushLane } from '../../../src/flush/flush-lane.ts';
 import { ingestRows } from '../../../src/ingest/ingest.ts';
 import type { DeclaredSchema } from '../../../src/schema/declared.ts';
+import { test } from '../fixtures.ts';
 import { at, expectStored, flush, newDataset, newInstance, query, type Row, send, tableOf } from '../support.ts';
 
 const ctx = newInstance();
@@ -19,8 +20,9 @@ async function sendDeclared(dataset: string, rows: object[], declared: Partial<D
   });
 }
 
-test('[elsewhere 20] declared fields have their declared types from the first row on, and the others are inferred', async () => {
-  const dataset = newDataset();
+test('[elsewhere 20] declared fields have their declared types from the first row on, and the others are inferred', async ({
+  dataset,
+}) => {
   const declared: Partial<DeclaredSchema> = {
     fields: [
       { name: 'host', type: 'string' },
@@ -64,8 +66,9 @@ describe('a field that comes with a default', () => {
     ],
   };
 
-  test('is in rows from before, flushed or not, and in rows that do not name it; null stays null', async () => {
-    const dataset = newDataset();
+  test('is in rows from before, flushed or not, and in rows that do not name it; null stays null', async ({
+    dataset,
+  }) => {
     await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
     await flush(ctx, dataset);
     const stale = newInstance();
@@ -127,8 +130,7 @@ describe('a field that comes with a default', () => {
     expect(await values()).toEqual([value, value]);
   });
 
-  test('the same said again changes nothing, another one is refused', async () => {
-    const dataset = newDataset();
+  test('the same said again changes nothing, another one is refused', async ({ dataset }) => {
     await sendDeclared(dataset, [{ timestamp: at(1) }], withDefault);
     await sendDeclared(dataset, [{ timestamp: at(2) }], withDefault);
     expect((await tableOf(newInstance(), dataset)).schema.version).toBe(1);
@@ -139,8 +141,9 @@ describe('a field that comes with a default', () => {
   });
 });
 
-test('[elsewhere 11] a declared type that is another is refused before anything is stored, with both types and the ways out', async () => {
-  const dataset = newDataset();
+test('[elsewhere 11] a declared type that is another is refused before anything is stored, with both types and the ways out', async ({
+  dataset,
+}) => {
   await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
   const refused = sendDeclared(dataset, [{ timestamp: at(2), v: 'x', w: 1 }], {
     fields: [
@@ -157,8 +160,7 @@ test('[elsewhere 11] a declared type that is another is refused before anything 
   expect((await query(ctx, dataset)).rows).toHaveLength(1);
 });
 
-test('a value of another type is refused with row, field, both types and what to do', async () => {
-  const dataset = newDataset();
+test('a value of another type is refused with row, field, both types and what to do', async ({ dataset }) => {
   await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
   await expect(
     send(ctx, dataset, [
@@ -186,8 +188,7 @@ test.each([
   await expect(tableOf(newInstance(), dataset)).rejects.toThrow('no table');
 });
 
-test('explicit fields from many writers at once all become part of one schema', async () => {
-  const dataset = newDataset();
+test('explicit fields from many writers at once all become part of one schema', async ({ dataset }) => {
   await send(ctx, dataset, [{ timestamp: at(0) }]);
   await Promise.all(
     Array.from({ length: 6 }, (_, n) =>
@@ -227,8 +228,9 @@ describe('with a retention', () => {
     expect((await send(later, dataset, rows, 'k')).accepted).toEqual({ ...first.accepted, replayed: true });
   });
 
-  test('rows that go past it while they wait to be flushed hold up nothing, and the manifest says so', async () => {
-    const dataset = newDataset();
+  test('rows that go past it while they wait to be flushed hold up nothing, and the manifest says so', async ({
+    dataset,
+  }) => {
     await send(ctx, dataset, [
       { timestamp: daysAgo(0), v: 0 },
       { timestamp: daysAgo(30), v: 30 },

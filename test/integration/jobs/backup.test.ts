@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect } from 'vitest';
 import { changeTable, deleteTable, requireTable } from '../../../src/catalog/change-table.ts';
 import { databaseName, qualifiedName } from '../../../src/core/identifiers.ts';
 import { createJob, type JobKind } from '../../../src/jobs/job.ts';
@@ -10,6 +10,7 @@ import { jobHandlers } from '../../../src/operations/job-handlers.ts';
 import { auditTable } from '../../../src/operations/row-audit/audit-table.ts';
 import { scheduleRowChange } from '../../../src/operations/row-changes/change-rows.ts';
 import { everyNode } from '../../../src/stores/clickhouse/servers.ts';
+import { test } from '../fixtures.ts';
 import { at, flush, newDataset, newInstance, onStored, query, send, sql, tableOf, through } from '../support.ts';
 import { withLargeDay, workUntilOver } from './support.ts';
 
@@ -161,8 +162,7 @@ test('rows that are past their retention by the time of a restore do not fail it
   expect((await auditTable(ctx, await tableOf(ctx, dataset))).ok).toBe(true);
 });
 
-test('a table with more manifests than one object holds has them all again', async () => {
-  const dataset = newDataset();
+test('a table with more manifests than one object holds has them all again', async ({ dataset }) => {
   await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
   await flush(ctx, dataset);
   await auditTable(ctx, await tableOf(ctx, dataset));
@@ -200,8 +200,7 @@ test('a large partition comes back', async () => {
   expect(await sum()).toEqual(before);
 });
 
-test('a backup and a restore that die after any of their steps end whole', async () => {
-  const dataset = newDataset();
+test('a backup and a restore that die after any of their steps end whole', async ({ dataset }) => {
   for (const day of [1, 2]) await send(ctx, dataset, [{ timestamp: at(1, day), v: day }]);
   const before = (await query(ctx, dataset)).rows;
   /** Ends the function once, after the step of that number and before it is on record. */
@@ -245,8 +244,7 @@ test('a restore replaces nothing, and says what is in its way', async () => {
   expect(await seen(dataset)).toEqual(before);
 });
 
-test('a file that was changed since fails the restore, and its table stays hidden', async () => {
-  const dataset = newDataset();
+test('a file that was changed since fails the restore, and its table stays hidden', async ({ dataset }) => {
   await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
   const { id } = await backUp(dataset);
   const other = newDataset();
@@ -277,8 +275,9 @@ test('a file that was changed since fails the restore, and its table stays hidde
     .toBe('free');
 });
 
-test('rows that come while a backup is made are in it or not, each request as a whole lane by lane, and none twice', async () => {
-  const dataset = newDataset();
+test('rows that come while a backup is made are in it or not, each request as a whole lane by lane, and none twice', async ({
+  dataset,
+}) => {
   await send(ctx, dataset, [{ timestamp: at(1), v: 0 }]);
   let isOver = false;
   const writing = (async () => {
@@ -302,8 +301,7 @@ test('rows that come while a backup is made are in it or not, each request as a 
   expect((await auditTable(ctx, await tableOf(ctx, dataset))).ok).toBe(true);
 });
 
-test('the bucket’s secret is in no log, neither of ClickHouse nor of this', async () => {
-  const dataset = newDataset();
+test('the bucket’s secret is in no log, neither of ClickHouse nor of this', async ({ dataset }) => {
   await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
   const { id } = await backUp(dataset);
   const { S3_SECRET_ACCESS_KEY: secret } = ctx.config;

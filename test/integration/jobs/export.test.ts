@@ -2,7 +2,7 @@ import type { CastingContext } from 'csv-parse';
 import { parse } from 'csv-parse/sync';
 import { parquetReadObjects } from 'hyparquet';
 import { compressors } from 'hyparquet-compressors';
-import { describe, expect, test } from 'vitest';
+import { describe, expect } from 'vitest';
 import { changeTable, deleteTable } from '../../../src/catalog/change-table.ts';
 import { runDueJobs } from '../../../src/jobs/runner.ts';
 import { type ExportRequest, exportFolder, scheduleExport } from '../../../src/operations/export/export.ts';
@@ -11,6 +11,7 @@ import { jobHandlers } from '../../../src/operations/job-handlers.ts';
 import { removeOrphanObjects } from '../../../src/operations/reconcile/orphans.ts';
 import { scheduleRowChange } from '../../../src/operations/row-changes/change-rows.ts';
 import type { ClickHouse, Request } from '../../../src/stores/clickhouse/client.ts';
+import { test } from '../fixtures.ts';
 import { at, flush, type Instance, newDataset, newInstance, query, type Row, send, through } from '../support.ts';
 import { withLargeDay, workUntilOver } from './support.ts';
 
@@ -110,8 +111,9 @@ describe('an export', () => {
     expect(found.bytes).toBeGreaterThan(50_400_000);
   });
 
-  test('is of what was acknowledged before it, of its range and columns, however long it takes', async () => {
-    const dataset = newDataset();
+  test('is of what was acknowledged before it, of its range and columns, however long it takes', async ({
+    dataset,
+  }) => {
     await send(
       ctx,
       dataset,
@@ -140,8 +142,9 @@ describe('an export', () => {
     });
   });
 
-  test('is of one moment: rows that are deleted while it is written are in none of its days, or in all', async () => {
-    const dataset = newDataset();
+  test('is of one moment: rows that are deleted while it is written are in none of its days, or in all', async ({
+    dataset,
+  }) => {
     const days = [1, 2, 3, 4];
     await send(
       ctx,
@@ -172,8 +175,7 @@ describe('an export', () => {
     expect(written).toBeGreaterThan(6);
   });
 
-  test('that fails at any call is exact when it is done', async () => {
-    const dataset = newDataset();
+  test('that fails at any call is exact when it is done', async ({ dataset }) => {
     await send(
       ctx,
       dataset,
@@ -205,8 +207,7 @@ describe('an export', () => {
     }
   });
 
-  test('of a table that was deleted meanwhile fails, and says so', async () => {
-    const dataset = newDataset();
+  test('of a table that was deleted meanwhile fails, and says so', async ({ dataset }) => {
     await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
     const job = await scheduleExport(ctx, dataset, 'm', { format: 'csv' }, undefined);
     await deleteTable(ctx, dataset, 'm', 3_600);
@@ -214,8 +215,7 @@ describe('an export', () => {
     expect([state, error]).toEqual(['failed', expect.stringContaining('was deleted before it was exported')]);
   });
 
-  test('of no rows has no objects; it is listed until it is deleted, with its objects', async () => {
-    const dataset = newDataset();
+  test('of no rows has no objects; it is listed until it is deleted, with its objects', async ({ dataset }) => {
     await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
     const empty = await exportOf(dataset, { timeRange: { start: '2030-01-01T00:00:00Z' } });
     expect([empty.rows, empty.objects]).toEqual([0, []]);
@@ -231,8 +231,9 @@ describe('an export', () => {
     expect((await listExports(ctx, { dataset }, 10)).map(({ id }) => id)).toEqual([empty.id]);
   });
 
-  test('of more objects than one request can remove is gone after several, and listed until then', async () => {
-    const dataset = newDataset();
+  test('of more objects than one request can remove is gone after several, and listed until then', async ({
+    dataset,
+  }) => {
     const days = [1, 2, 3, 4, 5];
     await send(
       ctx,
@@ -258,8 +259,7 @@ describe('an export', () => {
     expect(await listExports(ctx, { dataset }, 10)).toEqual([]);
   });
 
-  test('that was never published is removed after a while, and no other', async () => {
-    const dataset = newDataset();
+  test('that was never published is removed after a while, and no other', async ({ dataset }) => {
     await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
     const found = await exportOf(dataset);
     const lost = `exports/${dataset}/m/lost/2026-05-01.csv`;

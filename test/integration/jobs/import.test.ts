@@ -1,5 +1,5 @@
 import { gzipSync, zstdCompressSync } from 'node:zlib';
-import { describe, expect, test } from 'vitest';
+import { describe, expect } from 'vitest';
 import { snapshotTable } from '../../../src/buffer/snapshot.ts';
 import { changeTable, deleteTable } from '../../../src/catalog/change-table.ts';
 import { findTable, readTable } from '../../../src/catalog/find-table.ts';
@@ -20,6 +20,7 @@ import { dropOrphanStaging, removeOrphanObjects } from '../../../src/operations/
 import { reconcileTable } from '../../../src/operations/reconcile/reconcile-table.ts';
 import { auditTable } from '../../../src/operations/row-audit/audit-table.ts';
 import { everyNode } from '../../../src/stores/clickhouse/servers.ts';
+import { test } from '../fixtures.ts';
 import {
   at,
   expectStored,
@@ -89,8 +90,7 @@ const n = (count: number, from = 0) =>
   Array.from({ length: count }, (_, i) => ({ timestamp: at((from + i) % 60, 1 + ((from + i) % 7)), v: from + i }));
 
 describe('an import', () => {
-  test('of what was exported has the same rows and values, in each format', async () => {
-    const dataset = newDataset();
+  test('of what was exported has the same rows and values, in each format', async ({ dataset }) => {
     const doubles = [0.1, -0, 5e-324, 1.7976931348623157e308, 123456789012345680000, 1 / 3];
     const texts = [null, '', 'NULL', 'a,"b"\n\\N', ' é😀\t ', '\\', '{"a":1}'];
     const rows = Array.from({ length: 50 }, (_, i) => ({
@@ -117,8 +117,7 @@ describe('an import', () => {
     }
   });
 
-  test('makes the table by what it finds, and adds fields that it lacks', async () => {
-    const dataset = newDataset();
+  test('makes the table by what it finds, and adds fields that it lacks', async ({ dataset }) => {
     const first = await put('csv', 'timestamp,v,s,on\n2026-05-01 10:00:00,1,5,true\n1777629601000,0.5,,\n');
     expect((await imported(dataset, { format: 'csv', objects: [first] })).result).toEqual({
       objects: 1,
@@ -151,8 +150,7 @@ describe('an import', () => {
     await expectWhole(dataset, 4);
   });
 
-  test('takes gzip and zstd, a part of the columns, and a range of time', async () => {
-    const dataset = newDataset();
+  test('takes gzip and zstd, a part of the columns, and a range of time', async ({ dataset }) => {
     const key = await put('ndjson.gz', new Uint8Array(gzipSync(ndjson(n(20).map((row) => ({ ...row, more: 'x' }))))));
     const timeRange = { start: at(5, 1), end: at(0, 7) };
     const job = await imported(
@@ -206,8 +204,7 @@ describe('an import', () => {
     }
   });
 
-  test('asked for again with the same key is the same', async () => {
-    const dataset = newDataset();
+  test('asked for again with the same key is the same', async ({ dataset }) => {
     const request: ImportRequest = { format: 'ndjson', objects: [await put('ndjson', ndjson(n(5)))] };
     const key = `key-${dataset}`;
     await workUntilOver(ctx, await scheduleImport(ctx, dataset, 'm', request, key));
@@ -297,8 +294,7 @@ describe('an import that is refused says why, and leaves nothing behind', () => 
     expect(await stagingOf(dataset)).toEqual([]);
   });
 
-  test('an object that is not there; one cut off that was whole', async () => {
-    const dataset = newDataset();
+  test('an object that is not there; one cut off that was whole', async ({ dataset }) => {
     const missing = await importInto(dataset, { format: 'csv', objects: ['imports/none.csv'] });
     expect([missing.state, missing.error]).toEqual(['failed', 'Object imports/none.csv is not in the bucket.']);
     await send(ctx, dataset, n(2_000));
@@ -314,8 +310,7 @@ describe('an import that is refused says why, and leaves nothing behind', () => 
     }
   });
 
-  test('rows that cannot be stored: the first ones are told with what is wrong', async () => {
-    const dataset = newDataset();
+  test('rows that cannot be stored: the first ones are told with what is wrong', async ({ dataset }) => {
     await send(ctx, dataset, [{ timestamp: at(0), v: 1, s: 'x', on: true, l: ['a'] }]);
     const key = await put(
       'csv',
@@ -355,8 +350,7 @@ describe('an import that is refused says why, and leaves nothing behind', () => 
     }
   });
 
-  test('rows past the retention of their table', async () => {
-    const dataset = newDataset();
+  test('rows past the retention of their table', async ({ dataset }) => {
     const now = Date.now();
     await send(ctx, dataset, [{ timestamp: new Date(now).toISOString(), v: 1 }]);
     await changeTable(ctx, dataset, 'm', { retention: { totalDays: 10 } });
@@ -372,8 +366,7 @@ describe('an import that is refused says why, and leaves nothing behind', () => 
     await expectWhole(dataset, 1 + 10);
   });
 
-  test('and is tried again once it can be: all of it is read anew', async () => {
-    const dataset = newDataset();
+  test('and is tried again once it can be: all of it is read anew', async ({ dataset }) => {
     const now = Date.now();
     const day_ms = 86_400_000;
     await send(ctx, dataset, [{ timestamp: new Date(now).toISOString(), v: -1 }]);
@@ -394,8 +387,7 @@ describe('an import that is refused says why, and leaves nothing behind', () => 
     await expectWhole(dataset, 1 + 20 + 8);
   });
 
-  test('a table that is deleted, frozen, or made anew meanwhile', async () => {
-    const dataset = newDataset();
+  test('a table that is deleted, frozen, or made anew meanwhile', async ({ dataset }) => {
     await send(ctx, dataset, n(1));
     const key = await put('ndjson', ndjson(n(5)));
     const job = await scheduleImport(ctx, dataset, 'm', { format: 'ndjson', objects: [key] }, undefined);
@@ -433,8 +425,7 @@ async function workUntil({ id }: Job, isSo: (progress: Record<string, unknown>) 
 }
 
 describe('while an import moves its rows', () => {
-  test('readers see none of them before they see all; writers and flushes go on', async () => {
-    const dataset = newDataset();
+  test('readers see none of them before they see all; writers and flushes go on', async ({ dataset }) => {
     const [before, brought] = [n(4, 1_000), n(12)];
     await send(ctx, dataset, before);
     const own = newInstance(small);
@@ -536,8 +527,7 @@ describe('an import that is under way', () => {
     await expectWhole(dataset, 13);
   });
 
-  test('is worked on by several at once, and is exact', async () => {
-    const dataset = newDataset();
+  test('is worked on by several at once, and is exact', async ({ dataset }) => {
     const request: ImportRequest = { format: 'ndjson', objects: [await put('ndjson', ndjson(n(60)))] };
     const job = await scheduleImport(ctx, dataset, 'm', request, undefined);
     const workers = [1, 2, 3].map(async () => {
@@ -597,8 +587,7 @@ describe('an import that is under way', () => {
     await expectWhole(dataset, 13);
   });
 
-  test('reads an object anew that is written again while it is read', async () => {
-    const dataset = newDataset();
+  test('reads an object anew that is written again while it is read', async ({ dataset }) => {
     const key = await put('ndjson', ndjson(n(5)));
     const own = through(newInstance(prefix), {
       clickhouse: (client) => ({
@@ -628,8 +617,7 @@ describe('an import that is under way', () => {
     await expectWhole(dataset, 13);
   });
 
-  test('keeps its uploads; others are removed after a day', async () => {
-    const dataset = newDataset();
+  test('keeps its uploads; others are removed after a day', async ({ dataset }) => {
     const [asked, lost] = [await uploadKey(ctx, dataset, 'a.csv'), await uploadKey(ctx, dataset, 'b.csv')];
     for (const key of [asked, lost]) await ctx.objects.put(key, `timestamp,v\n${at(1)},1\n`);
     const job = await scheduleImport(ctx, dataset, 'm', { format: 'csv', objects: [asked] }, undefined);

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { describe, expect } from 'vitest';
 import { readLog } from '../../../src/catalog/audit-log/read.ts';
 import { createJob, type Job, listJobs, readJob, retryJob } from '../../../src/jobs/job.ts';
 import { runDueJobs } from '../../../src/jobs/runner.ts';
@@ -11,6 +11,7 @@ import { scheduleRowChange } from '../../../src/operations/row-changes/change-ro
 import type { RowsChange } from '../../../src/operations/row-changes/changed-rows.ts';
 import { listDifferences, recordDifference } from '../../../src/operations/takeover/differences.ts';
 import { fromJsonb, toJsonb, toText } from '../../../src/stores/postgres/jsonb.ts';
+import { test } from '../fixtures.ts';
 import { at, flush, newDataset, newInstance, query, send } from '../support.ts';
 import { workUntilOver } from './support.ts';
 
@@ -57,8 +58,7 @@ test('any JSON comes out of jsonb as it went in, and nothing else is written oth
 });
 
 describe('rows with a NUL in a value', () => {
-  test('are deleted and corrected by it, as they are found', async () => {
-    const dataset = newDataset();
+  test('are deleted and corrected by it, as they are found', async ({ dataset }) => {
     await send(
       ctx,
       dataset,
@@ -83,8 +83,7 @@ describe('rows with a NUL in a value', () => {
     ]);
   });
 
-  test('are told with their value by an import that cannot store them', async () => {
-    const dataset = newDataset();
+  test('are told with their value by an import that cannot store them', async ({ dataset }) => {
     await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
     const key = await put(`{${time},"v":1}\n{${time},"v":"a\\u0000b"}\n`);
     const request = { format: 'ndjson' as const, objects: [key] };
@@ -95,8 +94,7 @@ describe('rows with a NUL in a value', () => {
     expect((await workUntilOver(ctx, job)).progress).toEqual(job.progress);
   });
 
-  test('are told with their values by a comparison', async () => {
-    const dataset = newDataset();
+  test('are told with their values by a comparison', async ({ dataset }) => {
     await send(ctx, dataset, [{ timestamp: at(1), s: 'here\0' }]);
     const request = {
       format: 'ndjson' as const,
@@ -109,8 +107,7 @@ describe('rows with a NUL in a value', () => {
     expect(columns).toMatchObject({ onlyInSource: ['other\0'] });
   });
 
-  test('are told in comparisons of answers', async () => {
-    const dataset = newDataset();
+  test('are told in comparisons of answers', async ({ dataset }) => {
     const counts = { origin: 1, here: 1, originOnly: 1, hereOnly: 1 };
     const found = { table: 'm', query: '\0{', reason: 'rows' as const, fields: ['s\0'], counts };
     const rows = { originOnly: [{ s: 'a\0' }], hereOnly: [{ 's\ud83d': 'b\ud83d' }] };
@@ -155,8 +152,7 @@ describe('an import of what ClickHouse cannot read ends, and says which row it i
   });
 });
 
-test('a comparison that died between its last look and its record begins anew', async () => {
-  const dataset = newDataset();
+test('a comparison that died between its last look and its record begins anew', async ({ dataset }) => {
   await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
   const request = { format: 'ndjson' as const, objects: [await put(`{${time},"v":2}\n`)] };
   let job = await scheduleImportVerification(ctx, dataset, 'm', request, undefined);
@@ -179,8 +175,7 @@ test('a comparison that died between its last look and its record begins anew', 
 describe('a job that can never succeed ends with the reason', () => {
   const own = newInstance({ TIMESTORE_KEY_PREFIX: `never-${process.pid}` });
 
-  test('where ClickHouse cannot read what is asked for', async () => {
-    const dataset = newDataset();
+  test('where ClickHouse cannot read what is asked for', async ({ dataset }) => {
     await send(ctx, dataset, [{ timestamp: at(1), s: 'a' }]);
     const rows: RowsChange['rows'] = { filters: { columns: [{ column: 's', op: 'matches', value: '(' }] } };
     const job = await workUntilOver(ctx, await scheduleRowChange(ctx, { dataset, table: 'm', request: { rows } }));

@@ -1,8 +1,9 @@
-import { expect, test } from 'vitest';
+import { expect } from 'vitest';
 import { StoreError } from '../../../src/core/errors.ts';
 import { authenticate } from '../../../src/keys/find-key.ts';
 import { createKey, listKeys, type NewKey, revokeKey, rotateKey } from '../../../src/keys/manage-keys.ts';
 import type { Postgres } from '../../../src/stores/postgres/client.ts';
+import { test } from '../fixtures.ts';
 import { newInstance } from '../support.ts';
 
 const ctx = newInstance();
@@ -41,15 +42,16 @@ test('the secret half is nowhere in the stores', async () => {
   expect(buffered).not.toContain(secret);
 });
 
-test('a revoked key ends within seconds on an instance that has just used it, and at once on any other', async () => {
+test('a revoked key ends within seconds on an instance that has just used it, and at once on any other', async ({
+  clock,
+  instance: using,
+}) => {
   const { key: made, text } = await createKey(ctx, key());
-  let now_ms = Date.now();
-  const using = { ...newInstance(), now: () => now_ms };
   expect(await authenticate(using, text)).toBeDefined();
   await revokeKey(ctx, made.id);
   expect(await authenticate(ctx, text)).toBeUndefined();
   expect(await authenticate(newInstance(), text)).toBeUndefined();
-  now_ms += 10_000;
+  clock.pass(10_000);
   expect(await authenticate(using, text)).toBeUndefined();
   // Asked again, nothing changes.
   const { revokedAt_ms } = await revokeKey(ctx, made.id);
@@ -80,12 +82,10 @@ test('a reader that looked before a revocation does not bring the key back', asy
   expect(await authenticate(newInstance(), text)).toBeUndefined();
 });
 
-test('a key ends when it expires, wherever it is remembered', async () => {
+test('a key ends when it expires, wherever it is remembered', async ({ clock, instance }) => {
   const { text } = await createKey(ctx, key({ expiresAt_ms: Date.now() + 60_000 }));
-  let now_ms = Date.now();
-  const instance = { ...newInstance(), now: () => now_ms };
   expect(await authenticate(instance, text)).toBeDefined();
-  now_ms += 60_001;
+  clock.pass(60_001);
   expect(await authenticate(instance, text)).toBeUndefined();
 });
 
@@ -98,32 +98,34 @@ test('known keys go on while the catalogue is away; unknown ones cannot be told'
   await expect(authenticate(without, unseen)).rejects.toBeInstanceOf(StoreError);
 });
 
-test('while the hot buffer is away the catalogue tells, and while both are, what an instance has seen', async () => {
+test('while the hot buffer is away the catalogue tells, and while both are, what an instance has seen', async ({
+  clock,
+  instance,
+}) => {
   const { text } = await createKey(ctx, key());
   const { redis } = newInstance({ UPSTASH_REDIS_REST_URL: down, TIMESTORE_REDIS_TIMEOUT_MS: '50' });
   expect(await authenticate({ ...newInstance(), redis }, text)).toBeDefined();
-  let now_ms = Date.now();
-  const instance = { ...newInstance(), now: () => now_ms };
   await authenticate(instance, text);
-  now_ms += 60_000;
+  clock.pass(60_000);
   expect(await authenticate({ ...instance, redis, postgres: away }, text)).toBeDefined();
   await expect(authenticate({ ...newInstance(), redis, postgres: away }, text)).rejects.toBeInstanceOf(StoreError);
 });
 
-test('a rotated key and its successor are both good for the overlap, and may do the same', async () => {
+test('a rotated key and its successor are both good for the overlap, and may do the same', async ({
+  clock,
+  instance,
+}) => {
   const before = key({ scopes: { sql: ['a'], admin: '*' }, rowFilter: { column: 'tenant', value: 7 } });
   const { key: made, text } = await createKey(ctx, before);
-  let now_ms = Date.now();
-  const instance = { ...newInstance(), now: () => now_ms };
   await authenticate(instance, text);
   const rotated = await rotateKey(ctx, made.id, 60);
   expect(rotated.key).toMatchObject(before);
   expect(rotated.old).toMatchObject({ id: made.id, replacedBy: rotated.key.id });
-  now_ms += 30_000;
+  clock.pass(30_000);
   expect(await authenticate(instance, text)).toMatchObject({ ...before, expiresAt_ms: expect.any(Number) });
   expect(await authenticate(instance, rotated.text)).toMatchObject(before);
   // By the clock of the rotation, which may have come long after this test's.
-  now_ms = (rotated.old.expiresAt_ms ?? 0) + 1;
+  clock.setTo((rotated.old.expiresAt_ms ?? 0) + 1);
   expect(await authenticate(instance, text)).toBeUndefined();
   expect(await authenticate(instance, rotated.text)).toBeDefined();
 });

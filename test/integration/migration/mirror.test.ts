@@ -1,4 +1,4 @@
-import { beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect } from 'vitest';
 import { changeTable, deleteTable } from '../../../src/catalog/change-table.ts';
 import { changeDataset, createDataset } from '../../../src/catalog/datasets.ts';
 import { findTable } from '../../../src/catalog/find-table.ts';
@@ -14,6 +14,7 @@ import { scheduleRowChange } from '../../../src/operations/row-changes/change-ro
 import { readMirrorState } from '../../../src/operations/takeover/mirror-state.ts';
 import { catalogueGauges } from '../../../src/telemetry/gauges.ts';
 import { rememberBuffer } from '../../faults/failover.ts';
+import { test } from '../fixtures.ts';
 import { workUntilOver } from '../jobs/support.ts';
 import { at, flush, type Instance, newDataset, newInstance, newTable, send } from '../support.ts';
 import { knowing, useOrigin } from './origin.ts';
@@ -131,8 +132,7 @@ describe('a mirror', () => {
     },
   );
 
-  test('sends values exactly as they were accepted, with their types', async () => {
-    const dataset = newDataset();
+  test('sends values exactly as they were accepted, with their types', async ({ dataset }) => {
     await createDataset(ctx, { name: dataset });
     await mirrorOf(dataset);
     const row =
@@ -246,8 +246,9 @@ describe('a mirror', () => {
     }
   });
 
-  test('goes on where the original broke off, before or after it took a batch, and waits while it is away', async () => {
-    const dataset = newDataset();
+  test('goes on where the original broke off, before or after it took a batch, and waits while it is away', async ({
+    dataset,
+  }) => {
     await createDataset(ctx, { name: dataset });
     await mirrorOf(dataset);
     const fates = ['before', 'after', { status: 503 }, { status: 429, headers: { 'retry-after': '7' } }] as const;
@@ -266,8 +267,7 @@ describe('a mirror', () => {
     expect(asked.size).toBe(4);
   });
 
-  test('waits as long as it is told, and longer each time; a job is never given up', async () => {
-    const dataset = newDataset();
+  test('waits as long as it is told, and longer each time; a job is never given up', async ({ dataset }) => {
     await createDataset(ctx, { name: dataset });
     await mirrorOf(dataset);
     await sendTo(dataset, 'm', 1);
@@ -337,8 +337,9 @@ describe('a mirror', () => {
     await expect(retryJob(ctx, job.id)).rejects.toMatchObject({ code: 'conflict' });
   });
 
-  test('stops a lane before the original may have forgotten what it took of it, and sends it when somebody has looked', async () => {
-    const dataset = newDataset();
+  test('stops a lane before the original may have forgotten what it took of it, and sends it when somebody has looked', async ({
+    dataset,
+  }) => {
     await createDataset(ctx, { name: dataset });
     await mirrorOf(dataset);
     await sendTo(dataset, 'm', 1);
@@ -383,8 +384,7 @@ describe('a mirror', () => {
     expect(numbers(dataset)).toEqual([1]);
   });
 
-  test('leaves out what an import brought, and rows that were deleted after they were sent', async () => {
-    const dataset = newDataset();
+  test('leaves out what an import brought, and rows that were deleted after they were sent', async ({ dataset }) => {
     await createDataset(ctx, { name: dataset });
     await mirrorOf(dataset);
     for (let v = 0; v < 5; v += 1) await sendTo(dataset, 'm', v);
@@ -413,8 +413,9 @@ describe('a mirror', () => {
     expect(numbers(dataset)).toEqual([1, 4, 6]);
   });
 
-  test('takes rows that were corrected after they were taken for taken, and no other that come under a key again', async () => {
-    const dataset = newDataset();
+  test('takes rows that were corrected after they were taken for taken, and no other that come under a key again', async ({
+    dataset,
+  }) => {
     await createDataset(ctx, { name: dataset });
     await mirrorOf(dataset);
     for (const v of [1, 2]) await send(ctx, dataset, [{ timestamp: at(v), v, w: 'x' }]);
@@ -501,8 +502,9 @@ describe('a mirror', () => {
     });
   });
 
-  test('that is switched off and on again begins anew, and goes on while only the reads are changed', async () => {
-    const dataset = newDataset();
+  test('that is switched off and on again begins anew, and goes on while only the reads are changed', async ({
+    dataset,
+  }) => {
     await createDataset(ctx, { name: dataset });
     await mirrorOf(dataset);
     await sendTo(dataset, 'm', 1);
@@ -525,8 +527,7 @@ describe('a mirror', () => {
     expect(lines).toEqual([{ reads: 'compare' }]);
   });
 
-  test('is of the lanes that come later, and ends with its table', async () => {
-    const dataset = newDataset();
+  test('is of the lanes that come later, and ends with its table', async ({ dataset }) => {
     await createDataset(ctx, { name: dataset });
     await mirrorOf(dataset);
     await sendTo(dataset, 'm', 0);

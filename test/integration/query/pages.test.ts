@@ -1,8 +1,9 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect } from 'vitest';
 import { ingestRows } from '../../../src/ingest/ingest.ts';
 import { queryTable } from '../../../src/query/execution/query-table.ts';
 import { type Format, formatNames } from '../../../src/query/request/format.ts';
 import { queryBody } from '../../../src/query/request/parse.ts';
+import { test } from '../fixtures.ts';
 import { at, everyone, flush, newDataset, newInstance, query, send, tableOf, textOf } from '../support.ts';
 
 const ctx = newInstance();
@@ -63,15 +64,13 @@ describe('pages are of the first one’s cut', () => {
     expect(pages.map(({ length }) => length)).toEqual([7, 7, 7, 7, 7, 5]);
   });
 
-  test('a last page that is full is known to be the last', async () => {
-    const dataset = newDataset();
+  test('a last page that is full is known to be the last', async ({ dataset }) => {
     await send(ctx, dataset, rowsOf(0, 4));
     expect((await query(ctx, dataset, { limit: 4 })).cursor).toBeNull();
     expect((await query(ctx, dataset, { limit: 3 })).cursor).not.toBeNull();
   });
 
-  test('whatever the format, the cursor is the same', async () => {
-    const dataset = newDataset();
+  test('whatever the format, the cursor is the same', async ({ dataset }) => {
     await send(ctx, dataset, rowsOf(0, 9));
     const cursors = await Promise.all(
       formatNames.map(async (format: Format) => {
@@ -87,8 +86,7 @@ describe('pages are of the first one’s cut', () => {
     expect(cursors[0]).toMatch(/^c1\./);
   });
 
-  test('a cursor goes with its own query, and is refused with any other', async () => {
-    const dataset = newDataset();
+  test('a cursor goes with its own query, and is refused with any other', async ({ dataset }) => {
     await send(ctx, dataset, rowsOf(0, 9));
     const { cursor } = await query(ctx, dataset, { limit: 4 });
     for (const body of [
@@ -104,8 +102,7 @@ describe('pages are of the first one’s cut', () => {
     expect((await query(ctx, dataset, { cursor, limit: 100 })).rows).toHaveLength(5);
   });
 
-  test('a cut that the buffer has lost is refused, and not continued with less', async () => {
-    const dataset = newDataset();
+  test('a cut that the buffer has lost is refused, and not continued with less', async ({ dataset }) => {
     await send(ctx, dataset, rowsOf(0, 9));
     const { cursor } = await query(ctx, dataset, { limit: 4 });
     const table = await tableOf(ctx, dataset);
@@ -113,8 +110,7 @@ describe('pages are of the first one’s cut', () => {
     await expect(query(ctx, dataset, { cursor, limit: 4 })).rejects.toMatchObject({ code: 'stale-read' });
   });
 
-  test('pages of an eventual read are of no cut, and say so', async () => {
-    const dataset = newDataset();
+  test('pages of an eventual read are of no cut, and say so', async ({ dataset }) => {
     await send(ctx, dataset, rowsOf(0, 9));
     await flush(ctx, dataset);
     const first = await query(ctx, dataset, { limit: 4, consistency: 'eventual' });
@@ -123,8 +119,7 @@ describe('pages are of the first one’s cut', () => {
     expect(second.warnings).toEqual([expect.stringContaining('of no cut')]);
   });
 
-  test('a sort key that is too long makes no cursor, and a warning', async () => {
-    const dataset = newDataset();
+  test('a sort key that is too long makes no cursor, and a warning', async ({ dataset }) => {
     await send(
       ctx,
       dataset,
@@ -170,8 +165,7 @@ test.each<[object, string, string]>([
   await expect(query(ctx, dataset, body)).rejects.toMatchObject({ code, message: expect.stringContaining(words) });
 });
 
-test('rows are found by the partition key that they were sent with, flushed or not', async () => {
-  const dataset = newDataset();
+test('rows are found by the partition key that they were sent with, flushed or not', async ({ dataset }) => {
   const sendWith = (id: number, key: Record<string, string> | undefined) =>
     ingestRows(ctx, {
       dataset,

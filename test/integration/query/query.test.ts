@@ -1,10 +1,11 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect } from 'vitest';
 import { sealLane } from '../../../src/buffer/seal.ts';
 import { decodeToken } from '../../../src/buffer/watermark-token.ts';
 import { atLane } from '../../../src/catalog/lane-location.ts';
 import { qualifiedName } from '../../../src/core/identifiers.ts';
 import { insertSeal } from '../../../src/flush/insert.ts';
 import type { ClickHouse } from '../../../src/stores/clickhouse/client.ts';
+import { test } from '../fixtures.ts';
 import {
   at,
   flush,
@@ -37,8 +38,7 @@ function during(meanwhile: () => Promise<unknown>): Instance & { asked: number }
 }
 
 describe('a row acknowledged before the query starts is in its answer, once', () => {
-  test('before any flush, from an instance that has never seen the table', async () => {
-    const dataset = newDataset();
+  test('before any flush, from an instance that has never seen the table', async ({ dataset }) => {
     await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
     const answer = await query(newInstance(), dataset);
     expect(answer.rows).toEqual([{ timestamp: at(1), v: 1 }]);
@@ -46,8 +46,7 @@ describe('a row acknowledged before the query starts is in its answer, once', ()
     expect(answer.sources).toEqual({ published: { rows: 0, partitions: 0 }, hotBuffer: { rows: 1 } });
   });
 
-  test('after the flush, from ClickHouse alone', async () => {
-    const dataset = newDataset();
+  test('after the flush, from ClickHouse alone', async ({ dataset }) => {
     await send(ctx, dataset, [
       { timestamp: at(1), v: 1 },
       { timestamp: at(1, 2), v: 2 },
@@ -59,8 +58,7 @@ describe('a row acknowledged before the query starts is in its answer, once', ()
     expect(answer.sources).toEqual({ published: { rows: 2, partitions: 2 }, hotBuffer: { rows: 0 } });
   });
 
-  test('[elsewhere 29] while a flush has stored some of its partitions and not others', async () => {
-    const dataset = newDataset();
+  test('[elsewhere 29] while a flush has stored some of its partitions and not others', async ({ dataset }) => {
     await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
     await send(ctx, dataset, [{ timestamp: at(1, 2), v: 2 }]);
     const table = await tableOf(ctx, dataset);
@@ -80,8 +78,9 @@ describe('a row acknowledged before the query starts is in its answer, once', ()
     expect(answer.sources.hotBuffer.rows).toBe(3);
   });
 
-  test('[elsewhere 17] while a flush begins, inserts and publishes between the snapshot and the answer', async () => {
-    const dataset = newDataset();
+  test('[elsewhere 17] while a flush begins, inserts and publishes between the snapshot and the answer', async ({
+    dataset,
+  }) => {
     await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
     await flush(ctx, dataset);
     await send(ctx, dataset, [{ timestamp: at(2), v: 2 }]);
@@ -92,8 +91,9 @@ describe('a row acknowledged before the query starts is in its answer, once', ()
     expect(instance.asked).toBe(2);
   });
 
-  test('[elsewhere 28] with an empty tail, while a flush of several partitions is between two of them', async () => {
-    const dataset = newDataset();
+  test('[elsewhere 28] with an empty tail, while a flush of several partitions is between two of them', async ({
+    dataset,
+  }) => {
     await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
     await flush(ctx, dataset);
     let asked = 0;
@@ -123,8 +123,7 @@ describe('a row acknowledged before the query starts is in its answer, once', ()
     expect(asked).toBe(2);
   });
 
-  test('when it brought a field that ClickHouse’s table does not have yet', async () => {
-    const dataset = newDataset();
+  test('when it brought a field that ClickHouse’s table does not have yet', async ({ dataset }) => {
     await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
     await flush(ctx, dataset);
     await send(ctx, dataset, [{ timestamp: at(2), v: 2, fresh: true }]);
@@ -136,8 +135,7 @@ describe('a row acknowledged before the query starts is in its answer, once', ()
     ]);
   });
 
-  test('when another instance made its schema version', async () => {
-    const dataset = newDataset();
+  test('when another instance made its schema version', async ({ dataset }) => {
     const late = newInstance();
     await send(late, dataset, [{ timestamp: at(1), v: 1 }]);
     await query(late, dataset);
@@ -159,8 +157,7 @@ describe('a row acknowledged before the query starts is in its answer, once', ()
 describe('filters, order and limit count for both sides alike', () => {
   const columns = ['timestamp', 'v'];
 
-  test('the range takes its start and leaves its end out, flushed or not', async () => {
-    const dataset = newDataset();
+  test('the range takes its start and leaves its end out, flushed or not', async ({ dataset }) => {
     await send(
       ctx,
       dataset,
@@ -176,8 +173,7 @@ describe('filters, order and limit count for both sides alike', () => {
     expect(rows.map(({ v }) => v)).toEqual([10, 1, 11]);
   });
 
-  test('times before or after all rows are bounds like others, in ranges and filters', async () => {
-    const dataset = newDataset();
+  test('times before or after all rows are bounds like others, in ranges and filters', async ({ dataset }) => {
     const table = (v: number) => ({ timestamp: at(v), v });
     await send(ctx, dataset, [1, 2].map(table));
     await flush(ctx, dataset);
@@ -201,8 +197,7 @@ describe('filters, order and limit count for both sides alike', () => {
     }
   });
 
-  test('[elsewhere 8] the limit takes the earliest rows, wherever they are', async () => {
-    const dataset = newDataset();
+  test('[elsewhere 8] the limit takes the earliest rows, wherever they are', async ({ dataset }) => {
     await send(ctx, dataset, [
       { timestamp: at(2), v: 2 },
       { timestamp: at(4), v: 4 },
@@ -217,8 +212,7 @@ describe('filters, order and limit count for both sides alike', () => {
     expect(sources).toEqual({ published: { rows: 1, partitions: 1 }, hotBuffer: { rows: 2 } });
   });
 
-  test('[elsewhere 9] late rows for an earlier day are there before and after their flush', async () => {
-    const dataset = newDataset();
+  test('[elsewhere 9] late rows for an earlier day are there before and after their flush', async ({ dataset }) => {
     await send(ctx, dataset, [{ timestamp: at(1, 9), v: 9 }]);
     await flush(ctx, dataset);
     await send(ctx, dataset, [{ timestamp: at(1, 2), v: 2 }]);
@@ -227,8 +221,7 @@ describe('filters, order and limit count for both sides alike', () => {
     expect((await query(ctx, dataset)).rows.map(({ v }) => v)).toEqual([2, 9]);
   });
 
-  test('[elsewhere 6] rows that happen to be equal are all there', async () => {
-    const dataset = newDataset();
+  test('[elsewhere 6] rows that happen to be equal are all there', async ({ dataset }) => {
     const row = { timestamp: at(1), v: 1 };
     await send(ctx, dataset, [row, row]);
     await flush(ctx, dataset);
@@ -237,8 +230,9 @@ describe('filters, order and limit count for both sides alike', () => {
   });
 });
 
-test('[elsewhere 7] values come back exactly as they were sent, in one form, before and after the flush', async () => {
-  const dataset = newDataset();
+test('[elsewhere 7] values come back exactly as they were sent, in one form, before and after the flush', async ({
+  dataset,
+}) => {
   const text = `{"timestamp":"2026-05-01T12:00:00.123+02:00","big":9007199254740993,"neg":-9223372036854775808,"d":0.1,"tiny":5e-324,"s":"ü \\"q\\" \\\\ \\u0000 / 😀 \\n","zero":"007","b":false,"tags":["a","b\\"c"],"j":{"n":1.50,"k":[1,{"x":null}]},"empty":""}`;
   const { ingestRows } = await import('../../../src/ingest/ingest.ts');
   await ingestRows(ctx, { dataset, table: 'm', text, format: 'json', idempotencyKey: undefined });
@@ -259,8 +253,7 @@ test('[elsewhere 7] values come back exactly as they were sent, in one form, bef
   });
 });
 
-test('a name that SQL has a meaning for is only a name', async () => {
-  const dataset = newDataset();
+test('a name that SQL has a meaning for is only a name', async ({ dataset }) => {
   const name = 'a`b\\c "d" \'e\' -- {x:Int8} ; DROP';
   await send(ctx, dataset, [{ timestamp: at(1), [name]: 1 }]);
   await flush(ctx, dataset);
@@ -269,8 +262,7 @@ test('a name that SQL has a meaning for is only a name', async () => {
   expect(answer.rows).toEqual([{ [name]: 1 }, { [name]: 2 }]);
 });
 
-test('the watermark names what the answer includes', async () => {
-  const dataset = newDataset();
+test('the watermark names what the answer includes', async ({ dataset }) => {
   const { accepted } = await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
   const { watermark } = await query(ctx, dataset);
   expect(watermark).toBe(accepted.watermark);
@@ -317,8 +309,7 @@ test('a tail too large that cannot be flushed in time is left out, whole, and th
   expect(answer.replicaAge_ms).toBeGreaterThan(0);
 });
 
-test('without the hot buffer the answer is ClickHouse’s alone, and says so', async () => {
-  const dataset = newDataset();
+test('without the hot buffer the answer is ClickHouse’s alone, and says so', async ({ dataset }) => {
   await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
   await flush(ctx, dataset);
   // A port that nobody listens on.

@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect } from 'vitest';
 import { readUsage } from '../../../src/buffer/quota.ts';
 import { snapshotTable } from '../../../src/buffer/snapshot.ts';
 import { changeTable, deleteTable, requireTable } from '../../../src/catalog/change-table.ts';
@@ -16,6 +16,7 @@ import { reconcileTable } from '../../../src/operations/reconcile/reconcile-tabl
 import { auditTable } from '../../../src/operations/row-audit/audit-table.ts';
 import type { Table } from '../../../src/schema/table.ts';
 import { metricsText } from '../../../src/telemetry/metrics-text.ts';
+import { test } from '../fixtures.ts';
 import { workUntilOver } from '../jobs/support.ts';
 import { at, flush, newDataset, newInstance, query, send, storedRows, tableOf } from '../support.ts';
 
@@ -35,8 +36,9 @@ const disks = async ({ dataset, physical }: Table) =>
   ).map(({ disk }) => disk);
 
 describe('a retention', () => {
-  test('moves parts to the cold volume and then lets them expire, and nothing is missing by the audit', async () => {
-    const dataset = newDataset();
+  test('moves parts to the cold volume and then lets them expire, and nothing is missing by the audit', async ({
+    dataset,
+  }) => {
     // In one partition each: one row is nearly two days old, one nearly three.
     const [cooling, expiring] = [ago(2 * day_ms - 4_000), ago(3 * day_ms - 4_000)];
     await send(ctx, dataset, [
@@ -67,8 +69,9 @@ describe('a retention', () => {
     });
   });
 
-  test('of a dataset is its tables’, but for those that have their own, which may go back to it', async () => {
-    const dataset = newDataset();
+  test('of a dataset is its tables’, but for those that have their own, which may go back to it', async ({
+    dataset,
+  }) => {
     for (const table of ['m', 'own']) {
       await ingestRows(ctx, {
         dataset,
@@ -98,8 +101,7 @@ describe('a retention', () => {
     expect((await requireTable(ctx, dataset, 'own')).retention).toEqual({ totalDays: 9_000 });
   });
 
-  test('folds the manifests of what has gone, and an audit still adds up', async () => {
-    const dataset = newDataset();
+  test('folds the manifests of what has gone, and an audit still adds up', async ({ dataset }) => {
     for (let n = 0; n < 4; n += 1) {
       await send(ctx, dataset, [{ timestamp: ago(5 * day_ms + n), v: n }]);
       await flush(ctx, dataset);
@@ -237,8 +239,7 @@ describe('the look at ClickHouse', () => {
 });
 
 describe('what nothing names', () => {
-  test('a table that a late flush has made again is dropped, and what others have made stays', async () => {
-    const dataset = newDataset();
+  test('a table that a late flush has made again is dropped, and what others have made stays', async ({ dataset }) => {
     await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
     await flush(ctx, dataset);
     const table = await tableOf(ctx, dataset);
@@ -258,8 +259,9 @@ describe('what nothing names', () => {
     expect(left).toEqual([{ name: 'others_own' }]);
   });
 
-  test('payloads that are in no quarantine and backups that were never finished go; what is named stays', async () => {
-    const dataset = newDataset();
+  test('payloads that are in no quarantine and backups that were never finished go; what is named stays', async ({
+    dataset,
+  }) => {
     const text = JSON.stringify({ timestamp: 'never', s: 'x'.repeat(70_000) });
     await ingestRows(ctx, {
       dataset,
