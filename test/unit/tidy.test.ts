@@ -4,6 +4,9 @@ import { expect, test } from 'vitest';
 
 const root = join(import.meta.dirname, '..', '..');
 
+/** Folders on one floor above the layers that every deployment uses: each imports those layers and none of the others. */
+const extensions = ['monitoring', 'models', 'search', 'protocols', 'console'];
+
 /** The layers of `src`, lowest first: a file imports from its own layer and from those below. */
 const layers = [
   'core',
@@ -19,6 +22,7 @@ const layers = [
   'jobs',
   'operations',
   'telemetry',
+  ...extensions,
   'create-context.ts',
   'cli',
 ];
@@ -48,6 +52,14 @@ test('no layer imports from a layer above it', () => {
   });
   expect(imports.length).toBeGreaterThan(1_000);
   expect(upward).toEqual([]);
+});
+
+test('extensions import none of each other', () => {
+  const folder = (path: string) => path.split('/')[1] ?? '';
+  const across = imports.filter(({ from, to }) => {
+    return [from, to].every((path) => extensions.includes(folder(path))) && folder(from) !== folder(to);
+  });
+  expect(across).toEqual([]);
 });
 
 test('the client imports nothing but itself, and http none of the routes', () => {
