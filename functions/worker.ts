@@ -1,5 +1,5 @@
 import { runAs } from '../src/core/request-context.ts';
-import { endTrace, traceOf } from '../src/core/trace.ts';
+import { continueTrace, endTrace } from '../src/core/trace.ts';
 import type { Context } from '../src/create-context.ts';
 import { flushMessage, type LaneMessage } from '../src/flush/enqueue-due-lanes.ts';
 import { runMinute } from '../src/operations/cron.ts';
@@ -8,7 +8,7 @@ import { type Bindings, contextFor } from './http/app.ts';
 
 /** What no request began, counted and traced like one. */
 async function inBackground(ctx: Context, name: string, work: () => Promise<void>): Promise<void> {
-  const trace = traceOf(undefined, ctx.config.OTEL_TRACES_SAMPLER_ARG);
+  const trace = continueTrace(undefined, ctx.config.OTEL_TRACES_SAMPLER_ARG);
   const from_ms = Date.now();
   let isFailed = true;
   try {

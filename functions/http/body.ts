@@ -3,7 +3,7 @@ import { gunzip, inflate, zstdDecompress } from 'node:zlib';
 import type { Context } from 'hono';
 import type * as z from 'zod';
 import { ApiError } from '../../src/core/errors.ts';
-import { invalidForm, readJson } from '../../src/core/request-text.ts';
+import { invalidValues, readJson } from '../../src/core/request-text.ts';
 import type { App } from './app.ts';
 
 type Decompress = (bytes: Uint8Array, options: { maxOutputLength: number }) => Promise<Uint8Array>;
@@ -131,7 +131,7 @@ export function requireJson(c: Context<App>): void {
 
 /** Names every problem with its path. */
 export function formError({ issues }: z.ZodError): ApiError {
-  return invalidForm(issues.map(({ path, message }) => ({ path: path.join('.'), message })));
+  return invalidValues(issues.map(({ path, message }) => ({ path: path.join('.'), message })));
 }
 
 /** The media type without its parameters; '' when there is none. */

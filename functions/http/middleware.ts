@@ -3,7 +3,7 @@ import { createMiddleware } from 'hono/factory';
 import { describeError, type Event, logToConsole } from '../../src/core/log.ts';
 import { type Actor, runAs } from '../../src/core/request-context.ts';
 import { requireTextInUrl } from '../../src/core/request-text.ts';
-import { endTrace, traceOf } from '../../src/core/trace.ts';
+import { continueTrace, endTrace } from '../../src/core/trace.ts';
 import type { Context as AppContext } from '../../src/create-context.ts';
 import { type App, contextFor } from './app.ts';
 import { routeClass } from './route-class.ts';
@@ -16,7 +16,7 @@ export const requestEvents = createMiddleware<App>(async (c, next) => {
   const sent = c.req.header('x-request-id');
   const requestId = sent !== undefined && requestIdForm.test(sent) ? sent : crypto.randomUUID();
   const ctx = contextIfAny(c.env);
-  const trace = traceOf(c.req.header('traceparent'), ctx?.config.OTEL_TRACES_SAMPLER_ARG ?? 0);
+  const trace = continueTrace(c.req.header('traceparent'), ctx?.config.OTEL_TRACES_SAMPLER_ARG ?? 0);
   c.set('requestId', requestId);
   c.set('event', {});
   // Before there is an answer, which would have to be made again for it.

@@ -3,7 +3,7 @@ import { changeLanes } from '../buffer/change-lanes.ts';
 import type { ImportSeal } from '../buffer/seal-import.ts';
 import { setUpLane } from '../buffer/set-up.ts';
 import { type LaneSnapshot, type Snapshot, snapshotTable } from '../buffer/snapshot.ts';
-import { firstOf, StoreError } from '../core/errors.ts';
+import { requireFirstRow, StoreError } from '../core/errors.ts';
 import { qualifiedName } from '../core/identifiers.ts';
 import type { Table } from '../schema/table.ts';
 import { notWritable } from '../schema/table-state.ts';
@@ -142,7 +142,7 @@ async function lastSequence(
       lane,
     }),
   );
-  const shown = Number(firstOf('clickhouse', rows).seq);
+  const shown = Number(requireFirstRow('clickhouse', rows).seq);
   if (shown === 0 && earlier.length === 0) return 0;
   return Math.max(shown, ...earlier.map(({ watermark }) => Number(watermark))) + ctx.config.limits.flush_batches_max;
 }

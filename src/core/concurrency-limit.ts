@@ -9,30 +9,34 @@ const kinds = {
   requests: { limit: 'requests_per_key_max', code: 'too-many-requests' },
 } as const satisfies Record<string, { limit: keyof Limits; code: ErrorCode }>;
 
-/** How many of a kind run for a key. Entries leave with what they count. */
+/** Running operations by kind and key. An entry is removed with its last operation, so the map stays small. */
 const running = inEachInstance(() => new Map<string, number>());
 
 /**
- * A place among what runs for a key on this instance at once. Give it back when that is over.
+ * Reserves one of the key's concurrent operations on this instance. Call the result to release it.
  *
- * @throws TimestoreError `too-many-queries`, `too-many-requests`
+ * @throws ApiError `too-many-queries`, `too-many-requests`
  */
 export function acquireSlot(ctx: CoreDeps, kind: keyof typeof kinds, key: string): () => void {
   const { limit, code } = kinds[kind];
   const slot = `${kind} ${key}`;
-  const now = running(ctx).get(slot) ?? 0;
-  if (now >= ctx.config.limits[limit]) {
-    throw new ApiError(code, `${now} ${kind} of this key are running (limit ${limit}). Try again when one has ended.`, {
-      retryAfterMs: 1_000,
-    });
+  const count = running(ctx).get(slot) ?? 0;
+  if (count >= ctx.config.limits[limit]) {
+    throw new ApiError(
+      code,
+      `${count} ${kind} of this key are running (limit ${limit}). Try again when one has ended.`,
+      {
+        retryAfterMs: 1_000,
+      },
+    );
   }
-  running(ctx).set(slot, now + 1);
-  let isTaken = true;
+  running(ctx).set(slot, count + 1);
+  let isReserved = true;
   return () => {
-    if (!isTaken) return;
-    isTaken = false;
-    const left = (running(ctx).get(slot) ?? 1) - 1;
-    if (left > 0) running(ctx).set(slot, left);
+    if (!isReserved) return;
+    isReserved = false;
+    const remaining = (running(ctx).get(slot) ?? 1) - 1;
+    if (remaining > 0) running(ctx).set(slot, remaining);
     else running(ctx).delete(slot);
   };
 }

@@ -16,7 +16,7 @@ const environment = z.object({
       'must be * or origins like https://app.example.com, with commas between',
     )
     .optional(),
-  /** The hosts that events may be sent to; any public one if left out. */
+  /** Allowed webhook hosts. Default: every public host. */
   TIMESTORE_WEBHOOK_HOSTS: z
     .string()
     .transform((text) => text.split(',').map((host) => host.trim().toLowerCase()))
@@ -28,7 +28,7 @@ const environment = z.object({
   UPSTASH_REDIS_REST_URL: z.url({ protocol: /^https?$/ }),
   UPSTASH_REDIS_REST_TOKEN: z.string().min(1),
   BUFFER_WAIT_REPLICAS: z.coerce.number().int().min(0).max(5).default(0),
-  /** New rows are refused when the hot buffer uses more; its own limit if left out, where it tells that. */
+  /** Memory use of the hot buffer above which new rows are rejected. Default: the limit that Redis reports, if it reports one. */
   BUFFER_BYTES_MAX: z.coerce.number().int().positive().optional(),
   DATABASE_URL: z.url({ protocol: /^postgres(ql)?$/ }),
   NEON_FETCH_ENDPOINT: z.url({ protocol: /^https?$/ }).optional(),
@@ -41,31 +41,31 @@ const environment = z.object({
     .string()
     .regex(/^[A-Za-z0-9_]+$/)
     .optional(),
-  /** What it is: found out where this is left out. */
+  /** `auto`: asks ClickHouse. */
   CLICKHOUSE_KIND: z.enum(['auto', 'server', 'cloud']).default('auto'),
-  /** Of several servers: their cluster in `remote_servers`, and where each one is. */
+  /** For several servers: the name of their cluster in `remote_servers`, and the address of each server. */
   CLICKHOUSE_CLUSTER: z
     .string()
     .regex(/^[A-Za-z0-9_-]{1,64}$/, 'must be the name of a cluster')
     .optional(),
   CLICKHOUSE_SHARDS: z
     .string()
-    .transform(shardsOf)
+    .transform(parseShards)
     .refine(
       (shards) => shards.every((nodes) => nodes.every(isServer)),
       'must be addresses like https://a1:8443,https://a2:8443 https://b1:8443: shards with spaces between, replicas with commas',
     )
     .optional(),
-  /** Hour of the day, in UTC, at which everything is copied into the object store; never if left out. */
+  /** Hour of the day (UTC) of the daily backup to the object store. Default: no backups. */
   TIMESTORE_BACKUP_HOUR: z.coerce.number().int().min(0).max(23).optional(),
-  /** How many of those copies are kept. */
+  /** Number of backups to keep. */
   TIMESTORE_BACKUPS_KEPT: z.coerce.number().int().min(1).max(1_000).default(7),
   S3_ENDPOINT: z.url({ protocol: /^https?$/ }),
   S3_REGION: z.string().min(1),
   S3_BUCKET: z.string().min(1),
   S3_ACCESS_KEY_ID: z.string().min(1),
   S3_SECRET_ACCESS_KEY: z.string().min(1),
-  /** The system that datasets are taken over from: where it is, and the key that it knows this deployment by. */
+  /** The source system of a takeover: its address, and its API key for this deployment. */
   TIMESTORE_ORIGIN_URL: z.url({ protocol: /^https?$/ }).optional(),
   TIMESTORE_ORIGIN_KEY: z
     .string()
@@ -75,10 +75,10 @@ const environment = z.object({
   OTEL_EXPORTER_OTLP_HEADERS: z
     .string()
     .regex(/^[^=,]+=[^,]*(,[^=,]+=[^,]*)*$/, 'must be name=value, with commas between')
-    .transform((text) => Object.fromEntries(text.split(',').map(headerOf)))
+    .transform((text) => Object.fromEntries(text.split(',').map(parseHeader)))
     .optional(),
   OTEL_SERVICE_NAME: z.string().min(1).default('timestore'),
-  /** Of the traces that begin here, how many are told. */
+  /** Share of the traces begun here that are exported, 0 to 1. */
   OTEL_TRACES_SAMPLER_ARG: z.coerce.number().min(0).max(1).default(1),
 });
 
@@ -90,48 +90,50 @@ export const settingNames: readonly string[] = [
 
 export type Config = z.output<typeof environment> & { limits: Limits };
 
-/** The deployment's environment lacks values or has malformed ones. `problems` names each; it never holds a value. */
+/** Variables of the environment are missing or malformed. `problems` names each variable and never holds a value. */
 export class ConfigError extends Error {
   readonly problems: string[];
   constructor(problems: string[]) {
-    super(`The environment is not complete:\n${problems.map((problem) => `  ${problem}`).join('\n')}`);
+    super(`Invalid environment:\n${problems.map((problem) => `  ${problem}`).join('\n')}`);
     this.name = 'ConfigError';
     this.problems = problems;
   }
 }
 
-/** Where the stores are that a migration changes; the reader, where it is named, is looked at. */
-const migrated = environment.partial({ CLICKHOUSE_READER_USER: true, CLICKHOUSE_READER_PASSWORD: true }).pick({
-  DATABASE_URL: true,
-  NEON_FETCH_ENDPOINT: true,
-  CLICKHOUSE_URL: true,
-  CLICKHOUSE_KIND: true,
-  CLICKHOUSE_USER: true,
-  CLICKHOUSE_PASSWORD: true,
-  CLICKHOUSE_READER_USER: true,
-  CLICKHOUSE_READER_PASSWORD: true,
-  CLICKHOUSE_CLUSTER: true,
-  CLICKHOUSE_SHARDS: true,
-});
+/** The stores that a migration changes. The reader is optional: its settings are checked if it is configured. */
+const migrationEnvironment = environment
+  .partial({ CLICKHOUSE_READER_USER: true, CLICKHOUSE_READER_PASSWORD: true })
+  .pick({
+    DATABASE_URL: true,
+    NEON_FETCH_ENDPOINT: true,
+    CLICKHOUSE_URL: true,
+    CLICKHOUSE_KIND: true,
+    CLICKHOUSE_USER: true,
+    CLICKHOUSE_PASSWORD: true,
+    CLICKHOUSE_READER_USER: true,
+    CLICKHOUSE_READER_PASSWORD: true,
+    CLICKHOUSE_CLUSTER: true,
+    CLICKHOUSE_SHARDS: true,
+  });
 
-export type MigrateConfig = z.output<typeof migrated>;
+export type MigrateConfig = z.output<typeof migrationEnvironment>;
 
-/** Reads what a migration needs. Throws ConfigError. */
+/** Reads the part of the environment that a migration needs. Throws ConfigError. */
 export function readMigrateConfig(env: Record<string, unknown>): MigrateConfig {
-  const set = setIn(env);
-  const values = migrated.safeParse(set);
-  const problems = [...problemsOf(values, env), ...halfSet(set)];
+  const set = withoutEmpty(env);
+  const values = migrationEnvironment.safeParse(set);
+  const problems = [...listProblems(values, env), ...findInconsistent(set)];
   if (!values.success || problems.length > 0) throw new ConfigError(problems);
   return values.data;
 }
 
 /**
- * Reads the environment; the one place that does.
+ * Reads the environment. No other place does.
  *
- * @throws ConfigError naming every missing and malformed variable at once
+ * @throws ConfigError with every missing and malformed variable
  */
 export function readConfig(env: Record<string, unknown>): Config {
-  const set = setIn(env);
+  const set = withoutEmpty(env);
   const values = environment.safeParse(set);
   const limitValues = Object.fromEntries(
     Object.keys(limitsSchema.shape).map((name) => [name, set[limitVariable(name)]]),
@@ -139,26 +141,26 @@ export function readConfig(env: Record<string, unknown>): Config {
   const limits = limitsSchema.safeParse(limitValues);
 
   const problems = [
-    ...problemsOf(values, set),
-    ...issuesOf(limits).map(({ path, message }) => `${limitVariable(path)}: ${message}`),
+    ...listProblems(values, set),
+    ...listIssues(limits).map(({ path, message }) => `${limitVariable(path)}: ${message}`),
   ];
   if (values.success && values.data.TIMESTORE_ADMIN_KEY === 'local-admin' && !values.data.TIMESTORE_LOCAL) {
-    problems.push('TIMESTORE_ADMIN_KEY: the key local-admin is known to everybody; set a secret of your own');
+    problems.push('TIMESTORE_ADMIN_KEY: the key local-admin is public; set a secret of your own');
   }
-  problems.push(...halfSet(set), ...(limits.success ? tooSmallFor(limits.data) : []));
+  problems.push(...findInconsistent(set), ...(limits.success ? tooSmallFor(limits.data) : []));
   if (problems.length > 0 || !values.success || !limits.success) throw new ConfigError(problems);
   return { ...values.data, limits: limits.data };
 }
 
 /** Variables that must be set together. */
 const together = [
-  ['TIMESTORE_ORIGIN_URL', 'TIMESTORE_ORIGIN_KEY', 'the original needs both its address and a key'],
+  ['TIMESTORE_ORIGIN_URL', 'TIMESTORE_ORIGIN_KEY', 'the source system needs both an address and a key'],
   ['CLICKHOUSE_CLUSTER', 'CLICKHOUSE_SHARDS', 'a cluster needs both its name and the addresses of its nodes'],
 ] as const;
 
-function halfSet(set: Record<string, unknown>): string[] {
+function findInconsistent(set: Record<string, unknown>): string[] {
   if (set.CLICKHOUSE_KIND === 'cloud' && set.CLICKHOUSE_CLUSTER !== undefined) {
-    return ['CLICKHOUSE_KIND: ClickHouse Cloud has one address, CLICKHOUSE_URL; a cluster is of servers'];
+    return ['CLICKHOUSE_KIND: ClickHouse Cloud has one address, CLICKHOUSE_URL, and no cluster of servers'];
   }
   return together.flatMap(([a, b, why]) => {
     const missing = [a, b].filter((name) => set[name] === undefined);
@@ -166,7 +168,7 @@ function halfSet(set: Record<string, unknown>): string[] {
   });
 }
 
-function shardsOf(text: string): string[][] {
+function parseShards(text: string): string[][] {
   const shards = text.split(/\s+/).filter((shard) => shard !== '');
   return shards.map((shard) => shard.split(',').map((url) => url.replace(/\/$/, '')));
 }
@@ -175,30 +177,30 @@ function isServer(text: string): boolean {
   return URL.canParse(text) && /^https?:$/.test(new URL(text).protocol);
 }
 
-/** As a URL has it, but for a first label that stands for any. */
+/** A host as in a URL. A first label `*` matches any label. */
 function isHost(text: string): boolean {
   const host = text.replace(/^\*\./, '');
   return !host.includes('*') && URL.canParse(`https://${host}`) && new URL(`https://${host}`).host === host;
 }
 
-/** Values are percent-encoded, as OpenTelemetry has them. */
-function headerOf(pair: string): [string, string] {
-  const at = pair.indexOf('=');
-  return [pair.slice(0, at).trim(), decodeURIComponent(pair.slice(at + 1).trim())];
+/** Values are percent-encoded, as OpenTelemetry specifies. */
+function parseHeader(pair: string): [string, string] {
+  const separator = pair.indexOf('=');
+  return [pair.slice(0, separator).trim(), decodeURIComponent(pair.slice(separator + 1).trim())];
 }
 
 function isOrigin(text: string): boolean {
   return text === '*' || (URL.canParse(text) && new URL(text).origin === text);
 }
 
-function setIn(env: Record<string, unknown>): Record<string, unknown> {
+function withoutEmpty(env: Record<string, unknown>): Record<string, unknown> {
   return Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined && value !== ''));
 }
 
-function problemsOf(result: z.ZodSafeParseResult<unknown>, env: Record<string, unknown>): string[] {
-  return issuesOf(result).map(({ path, message }) => `${path}: ${(env[path] ?? '') === '' ? 'is missing' : message}`);
+function listProblems(result: z.ZodSafeParseResult<unknown>, env: Record<string, unknown>): string[] {
+  return listIssues(result).map(({ path, message }) => `${path}: ${(env[path] ?? '') === '' ? 'is missing' : message}`);
 }
 
-function issuesOf(result: z.ZodSafeParseResult<unknown>): { path: string; message: string }[] {
+function listIssues(result: z.ZodSafeParseResult<unknown>): { path: string; message: string }[] {
   return result.success ? [] : result.error.issues.map(({ path, message }) => ({ path: path.join('.'), message }));
 }

@@ -1,46 +1,50 @@
 /**
- * The catalogue of errors. A code is stable: clients switch on it (`type` of the problem answer is `urn:timestore:<code>`).
- * Whether a caller may try the same request again is part of the code, never guessed from a message.
+ * All errors of the API. Codes are stable, because clients switch on them: the `type` of a problem response is
+ * `urn:timestore:<code>`. `retryable` belongs to the code, so that no client has to parse a message.
  */
 export const errorCatalogue = {
-  'malformed-body': { status: 400, retryable: false, title: 'The body cannot be read' },
-  'invalid-request': { status: 400, retryable: false, title: 'The request is not of the documented form' },
-  unauthenticated: { status: 401, retryable: false, title: 'A valid key is needed' },
-  forbidden: { status: 403, retryable: false, title: 'The key may not do this' },
-  'not-found': { status: 404, retryable: false, title: 'There is no such thing' },
-  'method-not-allowed': { status: 405, retryable: false, title: 'The method is not one of this address' },
-  'stale-read': { status: 409, retryable: true, title: 'The freshness asked for cannot be given yet' },
+  'malformed-body': { status: 400, retryable: false, title: 'Malformed body' },
+  'invalid-request': { status: 400, retryable: false, title: 'Invalid request' },
+  unauthenticated: { status: 401, retryable: false, title: 'Missing or invalid API key' },
+  forbidden: { status: 403, retryable: false, title: 'Insufficient permissions of the API key' },
+  'not-found': { status: 404, retryable: false, title: 'Resource not found' },
+  'method-not-allowed': { status: 405, retryable: false, title: 'Method not allowed' },
+  'stale-read': { status: 409, retryable: true, title: 'The requested freshness is not available yet' },
   'cursor-expired': { status: 409, retryable: false, title: 'Expired cursor' },
   'query-cancelled': { status: 409, retryable: false, title: 'Cancelled query' },
-  'dataset-frozen': { status: 409, retryable: true, title: 'Writes are stopped for a cutover' },
-  conflict: { status: 409, retryable: true, title: 'Somebody else changed this at the same time' },
-  'precondition-failed': { status: 412, retryable: false, title: 'It is not as If-Match says' },
-  'limit-exceeded': { status: 413, retryable: false, title: 'A limit is exceeded' },
-  'unsupported-media-type': { status: 415, retryable: false, title: 'This content type is not understood' },
-  'rows-refused': { status: 422, retryable: false, title: 'Rows were refused; nothing was stored' },
-  'schema-refused': { status: 422, retryable: false, title: 'The rows do not fit the schema; nothing was stored' },
-  'value-refused': { status: 422, retryable: false, title: 'A value cannot be stored' },
-  'key-reused': { status: 422, retryable: false, title: 'This Idempotency-Key was used for another payload' },
-  'key-expired': { status: 422, retryable: false, title: 'This Idempotency-Key is too old to complete its request' },
-  'buffer-full': { status: 429, retryable: true, title: 'The hot buffer is full' },
-  'quota-exceeded': { status: 429, retryable: true, title: 'The dataset has taken what it may' },
-  'too-many-requests': { status: 429, retryable: true, title: 'Too many requests with this key' },
-  'too-many-queries': { status: 429, retryable: true, title: 'Too many queries at once' },
-  internal: { status: 500, retryable: true, title: 'Something failed here' },
-  misconfigured: { status: 503, retryable: false, title: 'The deployment is not configured' },
-  unavailable: { status: 503, retryable: true, title: 'A store that the answer needs is away' },
+  'dataset-frozen': { status: 409, retryable: true, title: 'Frozen dataset or table' },
+  conflict: { status: 409, retryable: true, title: 'Conflict with the current state' },
+  'precondition-failed': {
+    status: 412,
+    retryable: false,
+    title: 'The resource has changed (If-Match does not match)',
+  },
+  'limit-exceeded': { status: 413, retryable: false, title: 'Limit exceeded' },
+  'unsupported-media-type': { status: 415, retryable: false, title: 'Unsupported media type' },
+  'rows-refused': { status: 422, retryable: false, title: 'Invalid rows (nothing was stored)' },
+  'schema-refused': { status: 422, retryable: false, title: 'Schema mismatch (nothing was stored)' },
+  'value-refused': { status: 422, retryable: false, title: 'Value that cannot be stored' },
+  'key-reused': { status: 422, retryable: false, title: 'Idempotency-Key used for another payload' },
+  'key-expired': { status: 422, retryable: false, title: 'Expired Idempotency-Key' },
+  'buffer-full': { status: 429, retryable: true, title: 'Hot buffer full' },
+  'quota-exceeded': { status: 429, retryable: true, title: 'Dataset quota exceeded' },
+  'too-many-requests': { status: 429, retryable: true, title: 'Too many requests' },
+  'too-many-queries': { status: 429, retryable: true, title: 'Too many concurrent queries' },
+  internal: { status: 500, retryable: true, title: 'Internal error' },
+  misconfigured: { status: 503, retryable: false, title: 'Invalid configuration of the deployment' },
+  unavailable: { status: 503, retryable: true, title: 'A required store is unavailable' },
 } as const satisfies Record<string, { status: number; retryable: boolean; title: string }>;
 
 export type ErrorCode = keyof typeof errorCatalogue;
 
-/** An error that is an answer. `detail` and `extra` are read by strangers: no SQL, no stack, no secret goes in. */
+/** An error that becomes a response. `detail` and `extra` are public: they never hold SQL, a stack or a secret. */
 export class ApiError extends Error {
   readonly code: ErrorCode;
-  /** Members of the problem answer beside the standard ones, such as `errors` of refused rows. */
+  /** Additional members of the problem response, such as `errors` of rejected rows. */
   readonly extra: Record<string, unknown>;
-  /** When a retry makes sense, for the `Retry-After` header. */
+  /** Delay before a retry, for the `Retry-After` header. */
   readonly retryAfterMs: number | undefined;
-  /** Headers of the answer beside the standard ones. */
+  /** Additional headers of the response. */
   readonly headers: Record<string, string>;
 
   constructor(
@@ -64,47 +68,38 @@ export class ApiError extends Error {
 
 export type StoreName = 'redis' | 'clickhouse' | 'postgres' | 's3';
 
-/** A store did not answer, or answered with an error that is not the caller's. Its own words stay in `cause`, for the log. */
+/** A store did not answer, or failed for a reason that is not the caller's. The store's own message stays in `cause`, for the log. */
 export class StoreError extends ApiError {
   readonly store: StoreName;
 
-  constructor(store: StoreName, did: string, cause: unknown) {
-    super('unavailable', `${storeTitles[store]} ${did}. Try again shortly.`, { retryAfterMs: 1000, cause });
+  constructor(store: StoreName, failure: string, cause: unknown) {
+    super('unavailable', `${storeTitles[store]} ${failure}. Try again shortly.`, { retryAfterMs: 1000, cause });
     this.name = 'StoreError';
     this.store = store;
   }
 }
 
-/** A store refused a value for what it is: the same value is refused again, whoever sends it. */
+/** A store rejected a value for its content: every retry with the same value fails too. */
 export class RefusedError extends ApiError {
   constructor(store: StoreName, cause: unknown, code: string) {
-    super(
-      'value-refused',
-      `${storeTitles[store]} cannot store a value of this (${code}), now or later. Change the value.`,
-      {
-        cause,
-      },
-    );
+    super('value-refused', `${storeTitles[store]} cannot store a value of this request (${code}). Change the value.`, {
+      cause,
+    });
     this.name = 'RefusedError';
   }
 }
 
 /**
- * The first of the rows that a store answered: a statement that always has one, such as an aggregate, answers without rows
- * only where something is wrong, and then nothing may be concluded from it. Throws StoreError.
+ * The first row of a result that always has one, such as an aggregate. A result without rows is a failure of the store,
+ * not a zero. Throws StoreError.
  */
-export function firstOf<Row>(store: StoreName, rows: Row[]): Row {
+export function requireFirstRow<Row>(store: StoreName, rows: Row[]): Row {
   const [row] = rows;
-  if (row === undefined) throw new StoreError(store, 'answered without the row that was asked for', undefined);
+  if (row === undefined) throw new StoreError(store, 'returned no row where one is required', undefined);
   return row;
 }
 
-/** A value that is missing only where something is wrong here: no other value may stand in for it. Throws Error. */
-export function required<Value>(value: Value | undefined, what: string): Value {
-  if (value === undefined) throw new Error(`missing: ${what}`);
-  return value;
-}
-
+/** Store names in messages. */
 const storeTitles: Record<StoreName, string> = {
   redis: 'The hot buffer (Redis)',
   clickhouse: 'ClickHouse',

@@ -7,18 +7,18 @@ export const slugRule = 'must match [a-z0-9][a-z0-9_-]{0,62}';
 
 export const slug = z.string().regex(slugPattern, slugRule);
 
-/** Where a table lives: its dataset and its physical name, which is new for each life of a table of the same name. */
+/** A table in the stores: its dataset and its physical name. Each life of a table name has its own physical name. */
 export type TableRef = { dataset: string; physical: string };
 
-/** A table's name in its first life is the one clients use; later lives are numbered, with a dot no slug can have. */
+/** The first life of a table has its logical name; later lives append a dot, which no slug contains, and their number. */
 export function physicalName(name: string, life: number): string {
   return life === 1 ? name : `${name}.${life}`;
 }
 
-/** The physical name of any table, the quarantine's among them. */
+/** Physical names of tables, including the quarantine. */
 export const physicalPattern = /^[a-z0-9_][a-z0-9_-]{0,62}(?:\.[1-9][0-9]{0,8})?$/;
 
-/** Which life of its name a table is. */
+/** The life of a physical name, from 1. */
 export function lifeOf(physical: string): number {
   return Number(physical.split('.')[1] ?? 1);
 }
@@ -28,12 +28,12 @@ export function logicalName(physical: string): string {
   return physical.split('.')[0] ?? physical;
 }
 
-/** The one function that quotes a ClickHouse identifier: backticks, with backslash and backtick escaped. */
+/** Quotes a ClickHouse identifier with backticks. No other function does. */
 export function quoteName(name: string): string {
   return `\`${name.replaceAll('\\', '\\\\').replaceAll('`', '\\`')}\``;
 }
 
-/** The one function that writes a ClickHouse string literal, for the places that take no parameter (types, settings). */
+/** A ClickHouse string literal, for places that accept no parameter (types, settings). No other function writes one. */
 export function quoteString(text: string): string {
   return `'${text.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`;
 }
@@ -43,12 +43,12 @@ export function databaseName(dataset: string): string {
   return quoteName(`ts_${dataset}`);
 }
 
-/** The quoted, qualified ClickHouse name of a table: of what a server has of it. */
+/** The quoted, qualified ClickHouse name of a table on one server. */
 export function qualifiedName(table: TableRef): string {
   return `${databaseName(table.dataset)}.${quoteName(table.physical)}`;
 }
 
-/** The same of a table as a whole, on a cluster. No life of a table has such a name. */
+/** The name of the Distributed table over all shards of a cluster. No life of a table has such a name. */
 export function everywhereName({ dataset, physical }: TableRef): string {
   return qualifiedName({ dataset, physical: `${physical}.all` });
 }

@@ -1,20 +1,20 @@
 import type { Config } from './config.ts';
 
-/** What an instance remembers, in parts that their owners make. Copies of a context share it. */
+/** Caches of an instance, by owner. Copies of a context share them. */
 export type InstanceMemory = Map<object, unknown>;
 
 type Holder = { config: Config; memory: InstanceMemory };
 
 /**
- * A part of each instance's memory: it is made when it is first used, and is nobody's but its owner's.
+ * Declares a cache of each instance. It is created at its first use, and only its owner can reach it.
  *
- * @param make the part, empty, with the bounds that the configuration gives it
- * @returns the part of an instance; `key` is where it lies
+ * @param make creates the empty cache with its configured bounds
+ * @returns a function that returns the cache of an instance; its `key` is the key in `InstanceMemory`
  */
 export function inEachInstance<Part>(make: (config: Config) => Part): ((ctx: Holder) => Part) & { key: object } {
-  const partOf = ({ memory, config }: Holder): Part => {
+  const getPart = ({ memory, config }: Holder): Part => {
     if (!memory.has(make)) memory.set(make, make(config));
     return memory.get(make) as Part;
   };
-  return Object.assign(partOf, { key: make });
+  return Object.assign(getPart, { key: make });
 }

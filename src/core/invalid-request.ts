@@ -1,11 +1,11 @@
 import { ApiError } from './errors.ts';
 
-/** A query that is not of the documented form: where, and what is wrong. */
+/** @param detail the place in the query and its problem, without a full stop */
 export function invalidRequest(detail: string): ApiError {
   return new ApiError('invalid-request', `${detail}.`);
 }
 
-/** A query over a limit: where, and which. */
+/** @param detail the place in the query and the limit, without a full stop */
 export function limitExceeded(detail: string): ApiError {
   return new ApiError('limit-exceeded', `${detail}.`);
 }

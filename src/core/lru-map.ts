@@ -1,17 +1,17 @@
 /**
- * A map of what an instance keeps between requests, within a budget: the entries used least recently go first. An entry
- * that is bigger than the whole budget is not kept.
+ * A cache with a budget. It evicts the least recently used entries first, and does not keep an entry that is larger than
+ * the whole budget.
  */
 export class LruMap<Value> extends Map<string, Value> {
   #size = 0;
   readonly #sizeMax: number;
-  readonly #sizeOf: (value: Value, key: string) => number;
+  readonly #measure: (value: Value, key: string) => number;
 
-  /** @param sizeOf of an entry, in the unit of `sizeMax`; without it entries are counted */
-  constructor(sizeMax: number, sizeOf: (value: Value, key: string) => number = () => 1) {
+  /** @param measure size of an entry in the unit of `sizeMax`; by default each entry counts as 1 */
+  constructor(sizeMax: number, measure: (value: Value, key: string) => number = () => 1) {
     super();
     this.#sizeMax = sizeMax;
-    this.#sizeOf = sizeOf;
+    this.#measure = measure;
   }
 
   override get(key: string): Value | undefined {
@@ -24,7 +24,7 @@ export class LruMap<Value> extends Map<string, Value> {
 
   override set(key: string, value: Value): this {
     this.delete(key);
-    const size = this.#sizeOf(value, key);
+    const size = this.#measure(value, key);
     if (size > this.#sizeMax) return this;
     super.set(key, value);
     this.#size += size;
@@ -38,7 +38,7 @@ export class LruMap<Value> extends Map<string, Value> {
   override delete(key: string): boolean {
     const value = super.get(key);
     if (value === undefined) return false;
-    this.#size -= this.#sizeOf(value, key);
+    this.#size -= this.#measure(value, key);
     return super.delete(key);
   }
 

@@ -1,25 +1,25 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Trace } from './trace.ts';
 
-/** On whose behalf something is done, for the audit log and traces. */
+/** The caller of the current work, for the audit log and traces. */
 export type Actor = {
-  /** Id of a key, `admin` for the deployment's own, `cron`, or `unknown` before the key was looked at. */
+  /** Id of an API key, `admin` for the admin key, `cron`, or `unknown` before authentication. */
   actor: string;
   requestId: string;
-  /** What it is a part of; undefined where nobody asked for one. */
+  /** Undefined outside of a traced request. */
   trace?: Trace;
 };
 
 const current = new AsyncLocalStorage<Actor>();
 
-const nobody: Actor = { actor: 'cron', requestId: '' };
+const cron: Actor = { actor: 'cron', requestId: '' };
 
-/** Who asks for what is being done; the clock where nobody does. */
+/** The caller of the current work; `cron` when there is none. */
 export function currentActor(): Actor {
-  return current.getStore() ?? nobody;
+  return current.getStore() ?? cron;
 }
 
-/** Does something on somebody's behalf. What `who` becomes meanwhile is what later calls see. */
-export function runAs<Result>(who: Actor, work: () => Result): Result {
-  return current.run(who, work);
+/** Runs work for a caller. The work sees later changes of `actor`, such as the key id that authentication sets. */
+export function runAs<Result>(actor: Actor, work: () => Result): Result {
+  return current.run(actor, work);
 }

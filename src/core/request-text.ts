@@ -1,28 +1,28 @@
 import { ApiError } from './errors.ts';
 
-/** What is wrong with a value of a request, and where it is: names and places, with dots between. */
+/** An invalid value of a request. `path` has member names and indices, joined with dots. */
 type Problem = { path: string; message: string };
 
 const problems_max = 20;
 
 /**
- * Refuses text in a JSON value that cannot be kept as it was sent. Postgres takes no NUL in text or JSON. Half of a
- * surrogate pair has no UTF-8 form, so every store would get another character for it. And an object of JavaScript has a
- * meaning of its own for `__proto__`: what goes through one could lose it.
+ * Rejects text in a JSON value that cannot be stored unchanged. Postgres accepts no NUL in text or JSON. Half of a
+ * surrogate pair has no UTF-8 encoding, so every store would replace it. JavaScript objects treat `__proto__` specially
+ * and could lose it.
  *
- * @param isNulKept for what only ClickHouse gets, where rows have NUL
- * @throws TimestoreError `invalid-request`, naming the first places
+ * @param isNulKept for values that only ClickHouse stores: it accepts NUL
+ * @throws ApiError `invalid-request` with the first problems
  */
 export function requireText(value: unknown, { isNulKept = false } = {}): void {
   const problems: Problem[] = [];
-  const look = (each: unknown, path: string[]): void => {
+  const visit = (each: unknown, path: string[]): void => {
     if (typeof each === 'string') {
       const message = textProblem(each, isNulKept);
       if (message !== undefined) problems.push({ path: path.join('.'), message });
       return;
     }
     if (each instanceof Inexact) {
-      const message = 'a number of JSON cannot be this exactly; send it as a string';
+      const message = 'this number has no exact representation; send it as a string';
       problems.push({ path: path.join('.'), message });
       return;
     }
@@ -30,41 +30,41 @@ export function requireText(value: unknown, { isNulKept = false } = {}): void {
     for (const [name, member] of Object.entries(each)) {
       if (problems.length >= problems_max) return;
       const message = nameProblem(name, isNulKept);
-      const below = [...path, name.toWellFormed()];
-      if (message === undefined) look(member, below);
-      else problems.push({ path: below.join('.'), message });
+      const memberPath = [...path, name.toWellFormed()];
+      if (message === undefined) visit(member, memberPath);
+      else problems.push({ path: memberPath.join('.'), message });
     }
   };
-  look(value, []);
-  if (problems.length > 0) throw invalidForm(problems);
+  visit(value, []);
+  if (problems.length > 0) throw invalidValues(problems);
 }
 
 /**
- * Reads JSON of a request that is kept or used as values of JavaScript. Refuses the same, and numbers that would become
- * others: whole ones beyond 2^53 and those beyond what a double can be.
+ * Parses JSON of a request. Rejects the same text, and numbers that a double cannot represent: integers beyond 2^53 and
+ * numbers beyond the range of a double.
  *
- * @throws SyntaxError for what is not JSON; TimestoreError `invalid-request`, naming the first places
+ * @throws SyntaxError for invalid JSON; ApiError `invalid-request` with the first problems
  */
 export function readJson(json: string, options: { isNulKept?: boolean } = {}): unknown {
   const hasLargeNumbers = /\d{16}|\d[eE]\+?\d{2}/.test(json);
-  const value = hasLargeNumbers ? JSON.parse(json, marked) : JSON.parse(json);
-  // Without any of these it has no such text: most need not be looked through.
+  const value = hasLargeNumbers ? JSON.parse(json, markInexact) : JSON.parse(json);
+  // Such text needs one of these: most bodies are not visited.
   if (hasLargeNumbers || json.includes('\\u') || json.includes('__proto__')) requireText(value, options);
   return value;
 }
 
-/** What stands for a number that would become another. */
+/** A number without an exact representation. */
 class Inexact {}
 
-function marked(this: unknown, _name: string, value: unknown, { source = '' }: { source?: string } = {}): unknown {
+function markInexact(this: unknown, _name: string, value: unknown, { source = '' }: { source?: string } = {}): unknown {
   if (typeof value !== 'number') return value;
   const isKept = /[.eE]/.test(source) ? Number.isFinite(value) : source === '-0' || BigInt(source) === BigInt(value);
   return isKept ? value : new Inexact();
 }
 
-/** Refuses the same in the query parameters of a request, and NUL in its path. Throws TimestoreError `invalid-request`. */
+/** Rejects the same text in query parameters, and NUL in the path. Throws ApiError `invalid-request`. */
 export function requireTextInUrl(url: string): void {
-  // Nothing else of what is refused has a form in an address.
+  // Half of a surrogate pair cannot occur in a URL.
   if (!/%00|__proto__|%5f/i.test(url)) return;
   const { pathname, searchParams } = new URL(url);
   const problems = [...searchParams].flatMap(([name, value]) => {
@@ -72,13 +72,13 @@ export function requireTextInUrl(url: string): void {
     return message === undefined ? [] : [{ path: name, message }];
   });
   if (pathname.includes('%00')) problems.unshift({ path: 'path', message: nulProblem });
-  if (problems.length > 0) throw invalidForm(problems.slice(0, problems_max));
+  if (problems.length > 0) throw invalidValues(problems.slice(0, problems_max));
 }
 
-/** The answer to a request that is not of the documented form: everything that is wrong with it. */
-export function invalidForm(problems: Problem[]): ApiError {
-  const told = problems.map(({ path, message }) => (path === '' ? message : `${path}: ${message}`));
-  return new ApiError('invalid-request', `${told.join('; ')}.`, { extra: { problems } });
+/** The error for a request with invalid values. */
+export function invalidValues(problems: Problem[]): ApiError {
+  const messages = problems.map(({ path, message }) => (path === '' ? message : `${path}: ${message}`));
+  return new ApiError('invalid-request', `${messages.join('; ')}.`, { extra: { problems } });
 }
 
 const nulProblem = 'a NUL character cannot be stored';

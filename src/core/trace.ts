@@ -2,10 +2,10 @@ import type { CoreDeps } from './deps.ts';
 import { describeError } from './log.ts';
 import { currentActor } from './request-context.ts';
 
-/** What is kept of a trace here. Ids as in https://www.w3.org/TR/trace-context/ */
+/** This instance's part of a trace. Ids as in https://www.w3.org/TR/trace-context/ */
 export type Trace = {
   traceId: string;
-  /** Of the span that is open here. */
+  /** Id of the open span. */
   spanId: string;
   parentId: string | undefined;
   isSampled: boolean;
@@ -24,34 +24,34 @@ type Span = {
   attributes: Record<string, string | number>;
 };
 
-/** A request that asks for a thousand lanes is told by its first calls. */
+/** A request over a thousand lanes records its first calls only. */
 const spans_max = 500;
 
-const form = /^00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$/;
+const traceparentPattern = /^00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$/;
 
 /**
- * Goes on with the trace that a request is part of, or begins one.
+ * Continues the trace of a request, or begins one.
  *
- * @param share of the traces begun here that are told, 0 to 1; whoever began one elsewhere has decided for it
+ * @param sampleRate share of the traces begun here that are exported, 0 to 1; a continued trace keeps its sampling flag
  */
-export function traceOf(traceparent: string | undefined, share: number): Trace {
-  const [, traceId, parentId, flags] = form.exec(traceparent ?? '') ?? [];
+export function continueTrace(traceparent: string | undefined, sampleRate: number): Trace {
+  const [, traceId, parentId, flags] = traceparentPattern.exec(traceparent ?? '') ?? [];
   const spanId = randomId(8);
-  // All zeros are no ids.
+  // Ids of zeros are invalid.
   if (traceId !== undefined && parentId !== undefined && /[^0]/.test(traceId) && /[^0]/.test(parentId)) {
     return { traceId, spanId, parentId, isSampled: (Number.parseInt(flags ?? '0', 16) & 1) === 1, spans: [] };
   }
-  return { traceId: randomId(16), spanId, parentId: undefined, isSampled: Math.random() < share, spans: [] };
+  return { traceId: randomId(16), spanId, parentId: undefined, isSampled: Math.random() < sampleRate, spans: [] };
 }
 
-/** What the stores are told of the trace that is open; undefined outside of one. */
+/** The header `traceparent` of requests to stores; undefined outside of a trace. */
 export function traceparent(): string | undefined {
   const { trace } = currentActor();
   return trace === undefined ? undefined : `00-${trace.traceId}-${trace.spanId}-${trace.isSampled ? '01' : '00'}`;
 }
 
-/** Begins a call to a store; undefined where nobody keeps it. The function ends it. */
-export function spanOf(
+/** Begins the span of a store call. The result ends it; undefined if the span is not recorded. */
+export function beginSpan(
   name: string,
   attributes: Record<string, string | number>,
 ): ((isFailed: boolean) => void) | undefined {
@@ -75,8 +75,8 @@ export function spanOf(
 const timeout_ms = 5_000;
 
 /**
- * Ends a trace here and sends it to the endpoint that is configured, as OTLP in JSON
- * (https://opentelemetry.io/docs/specs/otlp/). Never rejects.
+ * Ends this instance's part of a trace and sends it to the configured endpoint, as OTLP in JSON
+ * (https://opentelemetry.io/docs/specs/otlpSpan/). Never rejects.
  */
 export async function endTrace(
   ctx: CoreDeps,
@@ -89,8 +89,8 @@ export async function endTrace(
   const body = {
     resourceSpans: [
       {
-        resource: { attributes: attributesOf({ 'service.name': ctx.config.OTEL_SERVICE_NAME }) },
-        scopeSpans: [{ scope: { name: 'timestore' }, spans: spans.map((span) => otlp(trace.traceId, span)) }],
+        resource: { attributes: otlpAttributes({ 'service.name': ctx.config.OTEL_SERVICE_NAME }) },
+        scopeSpans: [{ scope: { name: 'timestore' }, spans: spans.map((span) => otlpSpan(trace.traceId, span)) }],
       },
     ],
   };
@@ -108,7 +108,7 @@ export async function endTrace(
   }
 }
 
-function otlp(traceId: string, { spanId, parentId, name, kind, from_ms, to_ms, isFailed, attributes }: Span) {
+function otlpSpan(traceId: string, { spanId, parentId, name, kind, from_ms, to_ms, isFailed, attributes }: Span) {
   return {
     traceId,
     spanId,
@@ -117,13 +117,13 @@ function otlp(traceId: string, { spanId, parentId, name, kind, from_ms, to_ms, i
     ...(parentId !== undefined && { parentSpanId: parentId }),
     startTimeUnixNano: `${Math.round(from_ms)}000000`,
     endTimeUnixNano: `${Math.round(to_ms)}000000`,
-    attributes: attributesOf(attributes),
+    attributes: otlpAttributes(attributes),
     // 0 unset, 2 error
     status: { code: isFailed ? 2 : 0 },
   };
 }
 
-function attributesOf(attributes: Record<string, string | number>) {
+function otlpAttributes(attributes: Record<string, string | number>) {
   return Object.entries(attributes).map(([key, value]) => {
     return { key, value: typeof value === 'number' ? { intValue: String(value) } : { stringValue: value } };
   });

@@ -2,7 +2,7 @@ import * as z from 'zod';
 import { advanceLane } from '../buffer/advance.ts';
 import type { LaneSnapshot } from '../buffer/snapshot.ts';
 import { atLane } from '../catalog/lane-location.ts';
-import { firstOf } from '../core/errors.ts';
+import { requireFirstRow } from '../core/errors.ts';
 import { qualifiedName, quoteName } from '../core/identifiers.ts';
 import type { Table } from '../schema/table.ts';
 import { checkRows } from '../stores/check-rows.ts';
@@ -37,7 +37,7 @@ export async function catchUpLanes(ctx: FlushDeps, table: Table, lanes: LaneSnap
         { lane: lane.lane, from: lane.watermark, to: heartbeat.watermark },
       ),
     );
-    const end = { ...heartbeat, latest_ms: Number(firstOf('clickhouse', found).latest_ms) };
+    const end = { ...heartbeat, latest_ms: Number(requireFirstRow('clickhouse', found).latest_ms) };
     if (!(await advanceLane(ctx, table, lane, end))) continue;
     const caughtUp = { lane: lane.lane, from: lane.watermark + 1, to: heartbeat.watermark };
     ctx.log({ event: 'buffer-rolled-back', alarm: true, dataset: table.dataset, table: table.name, ...caughtUp });

@@ -1,7 +1,8 @@
 import { identifiedLines } from '../buffer/batch-rows.ts';
 import type { Seal } from '../buffer/seal.ts';
 import type { SkipList } from '../buffer/skip.ts';
-import { required } from '../core/errors.ts';
+import { assertDefined } from '../core/assert.ts';
+
 import type { Table } from '../schema/table.ts';
 import type { FlushNode } from './deps.ts';
 import { type Candidate, rejectedByProbe } from './insert-probe.ts';
@@ -37,7 +38,7 @@ function candidatesOf(table: Table, seal: Seal): Candidate<Place>[] {
     const lines = identifiedLines(batch, table.schema, (row) => !skipped?.has(row));
     return rows.map((row, i) => ({
       place: { seq: batch.seq, row },
-      line: required(lines[i], `row ${row} of batch ${batch.seq}`),
+      line: assertDefined(lines[i], `batch ${batch.seq} has row ${row}`),
     }));
   });
 }

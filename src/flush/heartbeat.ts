@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import type { Seal } from '../buffer/seal.ts';
-import { required } from '../core/errors.ts';
+import { assertDefined } from '../core/assert.ts';
+
 import type { Table } from '../schema/table.ts';
 import { checkRows } from '../stores/check-rows.ts';
 import type { FlushNode } from './deps.ts';
@@ -35,7 +36,7 @@ export async function writeHeartbeat(
        SETTINGS async_insert = 0
        SELECT {dataset:String}, {table:String}, {lane:UInt16}, {watermark:UInt64}, revision(), now64(3, 'UTC'),
               fromUnixTimestamp64Milli({received:Int64}, 'UTC')`,
-      { ...of, watermark, received: required(received_ms.at(-1), 'a batch') },
+      { ...of, watermark, received: assertDefined(received_ms.at(-1), 'a heartbeat has a batch') },
     ),
   ]);
 }

@@ -2,7 +2,7 @@ import * as z from 'zod';
 import { ApiError } from '../core/errors.ts';
 import { slug } from '../core/identifiers.ts';
 import type { Limits } from '../core/limits.ts';
-import { invalidForm, readJson, requireText } from '../core/request-text.ts';
+import { invalidValues, readJson, requireText } from '../core/request-text.ts';
 import type { DeclaredSchema } from '../schema/declared.ts';
 import { JsonReader, JsonSyntaxError } from '../schema/json-reader.ts';
 import { timeText } from '../schema/lenient-time.ts';
@@ -114,7 +114,7 @@ export function readBatchForm(source: string, limits: Limits, form: 'own' | 'ori
   const members = membersOf(source);
   const rows = members.get('rows');
   if (rows === undefined || !/^[[{]/.test(rows))
-    throw invalidForm([{ path: 'rows', message: 'an array of rows, or one row' }]);
+    throw invalidValues([{ path: 'rows', message: 'an array of rows, or one row' }]);
   const kept = [...members].filter(([name]) => name !== 'rows' && name !== 'schema');
   const rest = readJson(`{${kept.map(([name, text]) => `${JSON.stringify(name)}:${text}`).join(',')}}`) as object;
   // Its defaults are kept as text, whatever their numbers are.
@@ -124,7 +124,7 @@ export function readBatchForm(source: string, limits: Limits, form: 'own' | 'ori
   const sent = { ...rest, ...declaredSchema };
   const parsed = form === 'own' ? ownRest.safeParse(sent) : originalRest.safeParse(sent);
   if (!parsed.success) {
-    throw invalidForm(parsed.error.issues.map(({ path, message }) => ({ path: path.join('.'), message })));
+    throw invalidValues(parsed.error.issues.map(({ path, message }) => ({ path: path.join('.'), message })));
   }
   const { datasetName, tableName, schema, partition, idempotencyKey, actor } = parsed.data;
   const time = (path: string, value: string | number) => {
@@ -163,7 +163,7 @@ function membersOf(text: string): Map<string, string> {
     if (!reader.atEnd()) throw new JsonSyntaxError('more text after the end of the object', reader.offset);
     const found = new Map<string, string>();
     for (const { name, text: value } of members) {
-      if (found.has(name)) throw invalidForm([{ path: name, message: 'is named twice' }]);
+      if (found.has(name)) throw invalidValues([{ path: name, message: 'is named twice' }]);
       found.set(name, value);
     }
     return found;
@@ -206,7 +206,7 @@ function requireWithin(meta: string, key: Record<string, string>, limits: Limits
 function timeOf(path: string, value: string | number): Time {
   if (typeof value === 'number') return { time_ms: value, finer: '' };
   const time = parseTimestampText(value);
-  if ('reason' in time) throw invalidForm([{ path, message: time.detail }]);
+  if ('reason' in time) throw invalidValues([{ path, message: time.detail }]);
   return time;
 }
 

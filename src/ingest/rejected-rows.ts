@@ -3,7 +3,8 @@ import type { Seal } from '../buffer/seal.ts';
 import { encodeSkip } from '../buffer/skip.ts';
 import { atLane } from '../catalog/lane-location.ts';
 import type { QuarantineRecord } from '../catalog/quarantine-table.ts';
-import { firstOf, required } from '../core/errors.ts';
+import { assertDefined } from '../core/assert.ts';
+import { requireFirstRow } from '../core/errors.ts';
 import type { TableRef } from '../core/identifiers.ts';
 import type { Table } from '../schema/table.ts';
 import { storedTimestamp } from '../schema/timestamp.ts';
@@ -36,7 +37,7 @@ export async function quarantineSkipped(node: IngestNode, table: Table, lane: nu
       detail: 'ClickHouse refuses this row; look at the constraints of its table',
       schema_version: batch.schemaVersion,
       meta: batch.meta,
-      payload: required(lines[row], `row ${row} of batch ${batch.seq}`),
+      payload: assertDefined(lines[row], `batch ${batch.seq} has row ${row}`),
     }));
   });
   await markSkipped(node, table, lane, seal);
@@ -83,7 +84,7 @@ export async function countSkipped(
         { dataset, table: physical, lane },
       ),
     );
-    rows += Number(firstOf('clickhouse', found).rows);
+    rows += Number(requireFirstRow('clickhouse', found).rows);
   }
   return rows;
 }

@@ -1,5 +1,5 @@
 import type { StoreName } from '../core/errors.ts';
-import { spanOf } from '../core/trace.ts';
+import { beginSpan } from '../core/trace.ts';
 import type { Counters } from './counters.ts';
 
 /** A store's client whose calls are timed, each as a span of the trace that it belongs to. */
@@ -19,7 +19,7 @@ export function instrument<Client extends object>(store: StoreName, client: Clie
 
 async function timed(store: StoreName, call: string, result: Promise<unknown>, counters: Counters): Promise<unknown> {
   const from_ms = performance.now();
-  const end = spanOf(`${store} ${call}`, { 'db.system.name': store });
+  const end = beginSpan(`${store} ${call}`, { 'db.system.name': store });
   let failed = false;
   try {
     return await result;

@@ -58,7 +58,7 @@ test('the original is known with its address and a key, or not at all', () => {
 
 test('what goes to the hot buffer in one piece fits into a request, whatever has to be escaped in it', () => {
   expect(problemsOf({ TIMESTORE_ROW_BYTES_MAX: '2000000' })).toEqual([
-    'TIMESTORE_REDIS_WIRE_BYTES_MAX: must be 8 times TIMESTORE_ROW_BYTES_MAX at least',
+    'TIMESTORE_REDIS_WIRE_BYTES_MAX: must be at least 8 times TIMESTORE_ROW_BYTES_MAX',
   ]);
   expect(problemsOf({ TIMESTORE_ROW_BYTES_MAX: '2000000', TIMESTORE_REDIS_WIRE_BYTES_MAX: '16000000' })).toEqual([]);
 });

@@ -1,7 +1,7 @@
 import { Script } from 'node:vm';
 import { describe, expect, test } from 'vitest';
 import { readConfig } from '../../src/core/config.ts';
-import { traceOf } from '../../src/core/trace.ts';
+import { continueTrace } from '../../src/core/trace.ts';
 import { readBatchForm } from '../../src/ingest/batch-format.ts';
 import { hotFilter } from '../../src/query/hot/filter.ts';
 import { hotJson } from '../../src/query/hot/values.ts';
@@ -170,7 +170,7 @@ describe('a body is read once', () => {
     ['a new number of a megabyte', () => prepare(`{"timestamp":0,"i":1${'0'.repeat(large)}}`, { limits: wide })],
     ['a name', () => prepare(`{"timestamp":0,"${'.size1'.repeat(large / 8)}x":1}`, { limits: wide })],
     ['a time', () => parseTimestampText(`2026-05-01T10:00:00.${'1'.repeat(large)}`)],
-    ['a trace', () => traceOf(`00-${'0'.repeat(large)}`, 0)],
+    ['a trace', () => continueTrace(`00-${'0'.repeat(large)}`, 0)],
     ['CSV in quotes', () => prepare(`timestamp,s\n0,"${'""'.repeat(large / 2)}"`, { format: 'csv', limits: wide })],
     ['escapes', () => prepare(`{"timestamp":0,"s":"${'\\u0061'.repeat(large / 8)}"}`, { limits: wide })],
   ])('%s', (_, work) => {

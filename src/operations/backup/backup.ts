@@ -2,7 +2,8 @@ import * as z from 'zod';
 import { lanePositionsSchema } from '../../buffer/lane-positions.ts';
 import { readTable } from '../../catalog/find-table.ts';
 import { partitionsThere } from '../../catalog/partitions.ts';
-import { required } from '../../core/errors.ts';
+import { assertDefined } from '../../core/assert.ts';
+
 import { physicalName } from '../../core/identifiers.ts';
 import { flushableSnapshot, flushSnapshot } from '../../flush/flush-snapshot.ts';
 import type { JobOf } from '../../jobs/job.ts';
@@ -258,7 +259,7 @@ async function finish(
   const linesOf = (rows: Record<string, unknown>[]) => rows.map(({ line }) => line as Record<string, unknown>);
   const counted = tables.map((table) => ({
     ...table,
-    rows: required(table.rows ?? undefined, `rows of ${table.name}`),
+    rows: assertDefined(table.rows ?? undefined, `the backup has the row count of ${table.name}`),
   }));
   const record: z.input<typeof backupRecord> = {
     id,

@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import { ApiError, errorCatalogue } from '../../core/errors.ts';
-import { invalidForm } from '../../core/request-text.ts';
+import { invalidValues } from '../../core/request-text.ts';
 import type { JobOf } from '../../jobs/job.ts';
 import type { Outcome } from '../../jobs/runner.ts';
 import { queryBody, rangeOf } from '../../query/request/parse.ts';
@@ -68,7 +68,7 @@ export function requireReadable(ctx: OperationDeps, table: Table | undefined, re
   }
   const { error } = z.array(objectKey).safeParse(objects);
   if (error !== undefined) {
-    throw invalidForm(error.issues.map(({ path, message }) => ({ path: ['objects', ...path].join('.'), message })));
+    throw invalidValues(error.issues.map(({ path, message }) => ({ path: ['objects', ...path].join('.'), message })));
   }
   mergeSchema(table?.schema, declaredOf(request), ctx.config.limits);
 }

@@ -1,7 +1,8 @@
 import { findNow } from '../../catalog/find-table.ts';
 import { atAllRows } from '../../catalog/lane-location.ts';
 import { type OpenRecord, quarantineTable } from '../../catalog/quarantine-table.ts';
-import { ApiError, required } from '../../core/errors.ts';
+import { assertDefined } from '../../core/assert.ts';
+import { ApiError } from '../../core/errors.ts';
 import { quoteString } from '../../core/identifiers.ts';
 import { countInFlight, type Identity } from '../../ingest/rejected-rows.ts';
 import type { Table } from '../../schema/table.ts';
@@ -125,7 +126,7 @@ async function replayBuffered(
   const { lines, refused } = await triedLines(ctx, table, ready);
   const taken = ready.filter((record) => !refused.has(record));
   await settling.inPages(taken, async (record, done) => {
-    const line = required(lines.get(record), `the line of quarantine record ${record.id}`);
+    const line = assertDefined(lines.get(record), `quarantine record ${record.id} has a line`);
     await stageLine(ctx, table, record, line, settling.replayOf(record));
     done(record, 'replayed');
   });

@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import { noteStored, readUsage } from '../../buffer/quota.ts';
 import { readTable } from '../../catalog/find-table.ts';
-import { firstOf } from '../../core/errors.ts';
+import { requireFirstRow } from '../../core/errors.ts';
 import { physicalName } from '../../core/identifiers.ts';
 import { describeError } from '../../core/log.ts';
 import { checkRows } from '../../stores/check-rows.ts';
@@ -86,7 +86,7 @@ export async function inspectStorage(ctx: OperationDeps): Promise<void> {
           { database: `ts_${name}` },
         ),
       );
-      bytes += Number(firstOf('clickhouse', held).bytes);
+      bytes += Number(requireFirstRow('clickhouse', held).bytes);
     }
     await noteStored(ctx, name, bytes + pending, before);
   }

@@ -2,7 +2,7 @@ import * as z from 'zod';
 import type { LaneSnapshot } from '../../buffer/snapshot.ts';
 import { laneIn } from '../../buffer/snapshot.ts';
 import { atLane } from '../../catalog/lane-location.ts';
-import { firstOf } from '../../core/errors.ts';
+import { requireFirstRow } from '../../core/errors.ts';
 import { qualifiedName, quoteName } from '../../core/identifiers.ts';
 import type { Table } from '../../schema/table.ts';
 import { checkRows } from '../../stores/check-rows.ts';
@@ -168,7 +168,7 @@ async function distinctIn(
       { lane, watermark, partition },
     ),
   );
-  return Number(firstOf('clickhouse', found).rows);
+  return Number(requireFirstRow('clickhouse', found).rows);
 }
 
 function keyOf(lane: number, partition: string): string {

@@ -3,7 +3,7 @@ import type { LanePositions } from '../../buffer/lane-positions.ts';
 import { snapshotTable } from '../../buffer/snapshot.ts';
 import { hasFailedOver, watchFailover } from '../../buffer/watch-failover.ts';
 import { shardsOf } from '../../catalog/lane-location.ts';
-import { firstOf } from '../../core/errors.ts';
+import { requireFirstRow } from '../../core/errors.ts';
 import type { Table } from '../../schema/table.ts';
 import { checkRows } from '../../stores/check-rows.ts';
 import type { OperationDeps, OperationNode } from '../deps.ts';
@@ -49,7 +49,7 @@ const clockOfRow = z.object({ now_ms: z.string() });
 
 async function clockOf(node: OperationNode): Promise<number> {
   const found = checkRows(clockOfRow, await node.clickhouse.rows('SELECT toUnixTimestamp64Milli(now64(3)) AS now_ms'));
-  return Number(firstOf('clickhouse', found).now_ms);
+  return Number(requireFirstRow('clickhouse', found).now_ms);
 }
 
 const laterBatchesRow = z.object({ lane: z.number(), seq: z.string(), at_ms: z.string() });

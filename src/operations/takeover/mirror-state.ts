@@ -3,7 +3,7 @@ import { readTable } from '../../catalog/find-table.ts';
 import { atLane } from '../../catalog/lane-location.ts';
 import { knownLanes } from '../../catalog/provision-lanes.ts';
 import { quarantineTable } from '../../catalog/quarantine-table.ts';
-import { firstOf } from '../../core/errors.ts';
+import { requireFirstRow } from '../../core/errors.ts';
 import { qualifiedName } from '../../core/identifiers.ts';
 import { checkRows } from '../../stores/check-rows.ts';
 import { fromJsonb } from '../../stores/postgres/jsonb.ts';
@@ -101,7 +101,7 @@ async function behindOf(ctx: OperationDeps, { table, lane, after: at, sent }: Pl
       { lane, at, end },
     ),
   );
-  const found = firstOf('clickhouse', counted);
+  const found = requireFirstRow('clickhouse', counted);
   const rows = Number(found.rows);
   return { rows, oldest_ms: rows === 0 ? undefined : Number(found.oldest_ms) };
 }

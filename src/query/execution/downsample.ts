@@ -1,4 +1,5 @@
-import { required } from '../../core/errors.ts';
+import { assertDefined } from '../../core/assert.ts';
+
 import { quoteName } from '../../core/identifiers.ts';
 import { invalidRequest, limitExceeded } from '../../core/invalid-request.ts';
 import type { Limits } from '../../core/limits.ts';
@@ -204,7 +205,7 @@ function aggregateSql(
     case 'median':
       return `quantileExactInclusiveOrNull(0.5)(${asDouble(column, type)})`;
     case 'percentile':
-      return `quantileExactInclusiveOrNull(${required(percentile, 'percentile') / 100})(${asDouble(column, type)})`;
+      return `quantileExactInclusiveOrNull(${assertDefined(percentile, 'a percentile has its number') / 100})(${asDouble(column, type)})`;
     case 'count':
       return `count(${column})`;
     case 'count_distinct':

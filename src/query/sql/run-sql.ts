@@ -3,7 +3,8 @@ import * as z from 'zod';
 import { findReadable } from '../../catalog/find-table.ts';
 import { withNewestLife } from '../../catalog/life.ts';
 import { quarantineTable } from '../../catalog/quarantine-table.ts';
-import { ApiError, required } from '../../core/errors.ts';
+import { assertDefined } from '../../core/assert.ts';
+import { ApiError } from '../../core/errors.ts';
 import { quoteName, slug, slugPattern } from '../../core/identifiers.ts';
 import { inEachInstance } from '../../core/instance-memory.ts';
 import { invalidRequest, limitExceeded } from '../../core/invalid-request.ts';
@@ -106,7 +107,7 @@ async function queryTables(
         const table = tables[n];
         // A name that IN looks into, and that is no table, is one of the SQL's own.
         if (table === undefined) return parts.map(quoteName).join('.');
-        return required(relations[distinct.indexOf(table)], `table ${table.name} of the query`);
+        return assertDefined(relations[distinct.indexOf(table)], `the query has table ${table.name}`);
       };
       const sql = sqlWith(compiled, put, 'as-sent', timesOf(compiled, body.params));
       return { sql, params: own };
