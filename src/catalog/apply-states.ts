@@ -2,13 +2,23 @@ import * as z from 'zod';
 import { setQuota } from '../buffer/quota.ts';
 import { setStates, type TableState } from '../buffer/set-states.ts';
 import { physicalName } from '../core/identifiers.ts';
-import { effectiveState } from '../schema/table-state.ts';
+import { effectiveState, states } from '../schema/table-state.ts';
 import { checkRows } from '../stores/check-rows.ts';
 import type { Params } from '../stores/postgres/client.ts';
 import type { CatalogDeps } from './deps.ts';
 import { readTable } from './find-table.ts';
 import { raiseRevision } from './raise-revision.ts';
 import { knownTables } from './table-cache.ts';
+
+const tableStateRow = z.object({
+  dataset: z.string(),
+  name: z.string(),
+  life: z.number(),
+  version: z.number(),
+  revision: z.number(),
+  readLanes: z.number(),
+  state: z.enum(states),
+});
 
 /** So that one step has a few hundred lanes at most, whatever a table has. */
 const tablesAtOnce = 50;
@@ -76,12 +86,15 @@ async function applyPage(ctx: CatalogDeps, page: TableState[]): Promise<number> 
 }
 
 async function recordedOf(ctx: CatalogDeps, which: string, params: Params): Promise<TableState[]> {
-  const rows = await ctx.postgres.rows<Omit<TableState, 'physical'>>(
-    `select t.dataset, t.name, t.life, t.schema_version as version, t.revision,
+  const rows = checkRows(
+    tableStateRow,
+    await ctx.postgres.rows(
+      `select t.dataset, t.name, t.life, t.schema_version as version, t.revision,
             (t.definition->>'readLanes')::int as "readLanes", ${effectiveState} as state
        from tables t join datasets d on d.name = t.dataset
       where t.dropped_at is null and ${which} order by t.dataset, t.name limit ${tablesAtOnce}`,
-    params,
+      params,
+    ),
   );
   return rows.map((row) => ({ ...row, physical: physicalName(row.name, row.life) }));
 }

@@ -1,8 +1,10 @@
+import * as z from 'zod';
 import { ApiError } from '../core/errors.ts';
 import { type Retention, schemaText, type Table } from '../schema/table.ts';
-import { notWritable, type State } from '../schema/table-state.ts';
+import { notWritable, states } from '../schema/table-state.ts';
 import type { TableSchema } from '../schema/types.ts';
 import type { PartitionWindow } from '../schema/window.ts';
+import { checkRows } from '../stores/check-rows.ts';
 import type { Params } from '../stores/postgres/client.ts';
 import { auditLine } from './audit-log/statement.ts';
 import { checksumOf } from './checksum.ts';
@@ -11,6 +13,8 @@ import { readTable } from './find-table.ts';
 import type { Lives } from './life.ts';
 import { placeLanes } from './place-lanes.ts';
 import { quarantineTable } from './quarantine-table.ts';
+
+const datasetRow = z.object({ state: z.enum(states), tables: z.number() });
 
 /** How many tables a dataset (`$dataset`) has that clients have made, those that are being deleted among them. */
 const countSql = `select count(*) from tables where dataset = $dataset and dropped_at is null and name <> '${quarantineTable}'`;
@@ -89,9 +93,11 @@ export async function createTable(ctx: CatalogDeps, table: NewTable): Promise<Ta
   ]);
   const found = await readTable(ctx, dataset, name);
   if (found !== undefined) return { ...found, isNew: made.length > 0 };
-  const [at] = await ctx.postgres.rows<{ state: State; tables: number }>(
-    `select state, (${countSql})::int as tables from datasets where name = $dataset`,
-    { dataset },
+  const [at] = checkRows(
+    datasetRow,
+    await ctx.postgres.rows(`select state, (${countSql})::int as tables from datasets where name = $dataset`, {
+      dataset,
+    }),
   );
   if (at !== undefined && at.state !== 'active') throw notWritable(dataset, undefined, at.state);
   const { dataset_tables_max } = ctx.config.limits;

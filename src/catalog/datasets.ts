@@ -1,15 +1,40 @@
+import * as z from 'zod';
 import { noteJob } from '../buffer/due.ts';
 import type { Quota } from '../buffer/quota.ts';
 import { ApiError } from '../core/errors.ts';
 import type { Retention } from '../schema/table.ts';
+import { retentionSchema } from '../schema/table.ts';
 import type { State } from '../schema/table-state.ts';
+import { states } from '../schema/table-state.ts';
+import { checkRows } from '../stores/check-rows.ts';
 import { epochMs, type Params } from '../stores/postgres/client.ts';
 import { applyQuota, applyStates } from './apply-states.ts';
 import { auditLine } from './audit-log/statement.ts';
 import type { CatalogDeps } from './deps.ts';
 import { cancelDrop, scheduleDrop } from './drop-job.ts';
 import { mirrorBeginnings, mirrorStatement } from './mirror-jobs.ts';
-import { applyReadMode, type Takeover } from './read-routing.ts';
+import { applyReadMode, readModes, type Takeover } from './read-routing.ts';
+
+const deletedRow = z.object({ revision: z.number(), deleteAt_ms: z.number().nullable() });
+
+const datasetRow: z.ZodType<Dataset> = z.object({
+  name: z.string(),
+  title: z.string().nullable(),
+  state: z.enum(states),
+  retention: retentionSchema.nullable(),
+  quota: z
+    .object({
+      rowsPerDay: z.number().optional(),
+      bytesPerDay: z.number().optional(),
+      storageBytes: z.number().optional(),
+    })
+    .nullable(),
+  migration: z.object({ reads: z.enum(readModes), mirror: z.boolean() }).nullable(),
+  revision: z.number(),
+  tables: z.number(),
+  createdAt_ms: z.number(),
+  deleteAt_ms: z.number().nullable(),
+});
 
 export type Dataset = {
   name: string;
@@ -46,21 +71,32 @@ export async function listDatasets(
   ctx: CatalogDeps,
   { after, search, limit, state, of }: Page & { state?: State | undefined; of?: string[] | undefined },
 ): Promise<Dataset[]> {
-  return await ctx.postgres.rows<Dataset>(
-    `select ${columns} from datasets d
+  return checkRows(
+    datasetRow,
+    await ctx.postgres.rows(
+      `select ${columns} from datasets d
       where d.dropped_at is null and ($after::text is null or d.name > $after)
         and ($search::text is null or strpos(d.name, $search) > 0 or strpos(lower(d.title), $search) > 0)
         and (d.state = $state or ($state::text is null and d.state <> 'archived')) and ($datasets::text[] is null or d.name = any($datasets))
       order by d.name limit $limit`,
-    { after: after ?? null, search: search?.toLowerCase() ?? null, state: state ?? null, datasets: of ?? null, limit },
+      {
+        after: after ?? null,
+        search: search?.toLowerCase() ?? null,
+        state: state ?? null,
+        datasets: of ?? null,
+        limit,
+      },
+    ),
   );
 }
 
 /** Throws TimestoreError `not-found`; StoreError. */
 export async function readDataset(ctx: CatalogDeps, name: string): Promise<Dataset> {
-  const [dataset] = await ctx.postgres.rows<Dataset>(
-    `select ${columns} from datasets d where d.name = $name and d.dropped_at is null`,
-    { name },
+  const [dataset] = checkRows(
+    datasetRow,
+    await ctx.postgres.rows(`select ${columns} from datasets d where d.name = $name and d.dropped_at is null`, {
+      name,
+    }),
   );
   if (dataset === undefined) throw new ApiError('not-found', `There is no dataset ${name}.`);
   return dataset;
@@ -166,8 +202,10 @@ export async function deleteDataset(
   const dataset = await readDataset(ctx, name);
   const params: Params = { name, revision: revision ?? null, grace_s };
   const line = auditLine({ action: 'dataset.delete', dataset: name, detail: { grace_s } }, 'changed', params);
-  const [changed] = await ctx.postgres.rows<Pick<Dataset, 'revision' | 'deleteAt_ms'>>(
-    `with changed as (
+  const [changed] = checkRows(
+    deletedRow,
+    await ctx.postgres.rows(
+      `with changed as (
        update datasets set state = 'deleting', delete_at = now() + make_interval(secs => $grace_s), revision = revision + 1
         where name = $name and dropped_at is null and ($revision::int is null or revision = $revision)
           and not (state = 'deleting' and delete_at is null)
@@ -178,7 +216,8 @@ export async function deleteDataset(
      job as (${scheduleDrop('drop-dataset', 'changed', '$name', 'null', ctx.config.TIMESTORE_KEY_PREFIX, params)}),
      line as (${line})
      select revision, ${epochMs('delete_at')} as "deleteAt_ms" from changed`,
-    params,
+      params,
+    ),
   );
   if (changed === undefined) throw await whyNot(ctx, name, revision);
   await applyStates(ctx, name);

@@ -1,12 +1,23 @@
+import * as z from 'zod';
 import rememberTableLua from '../buffer/lua/remember-table.lua';
 import { StoreError } from '../core/errors.ts';
 import { describeError } from '../core/log.ts';
-import { parseTable, type Retention, type Table, tableText } from '../schema/table.ts';
-import { effectiveRetention, effectiveState, type State } from '../schema/table-state.ts';
+import { parseTable, type Retention, retentionSchema, type Table, tableText } from '../schema/table.ts';
+import { effectiveRetention, effectiveState, type State, states } from '../schema/table-state.ts';
+import { checkRows } from '../stores/check-rows.ts';
 import { ask, runScript, script } from '../stores/redis/client.ts';
 import { bringForward, type Kept } from './bring-forward.ts';
 import type { CatalogDeps } from './deps.ts';
 import { knownTables } from './table-cache.ts';
+
+const recordedRow: z.ZodType<Recorded> = z.object({
+  life: z.number(),
+  revision: z.number(),
+  definition: z.looseObject({}),
+  state: z.enum(states),
+  retention: retentionSchema.nullable(),
+  schema: z.string(),
+});
 
 const rememberScript = script(rememberTableLua);
 
@@ -104,13 +115,16 @@ export async function readTable(ctx: CatalogDeps, dataset: string, name: string)
 }
 
 async function readRecorded(ctx: CatalogDeps, dataset: string, name: string): Promise<Table | undefined> {
-  const [row] = await ctx.postgres.rows<Recorded>(
-    `select t.life, t.revision, t.definition, ${effectiveState} as state, ${effectiveRetention} as retention, s.schema
+  const [row] = checkRows(
+    recordedRow,
+    await ctx.postgres.rows(
+      `select t.life, t.revision, t.definition, ${effectiveState} as state, ${effectiveRetention} as retention, s.schema
        from tables t
        join datasets d on d.name = t.dataset
        join schema_versions s on (s.dataset, s.name, s.life, s.version) = (t.dataset, t.name, t.life, t.schema_version)
       where t.dataset = $dataset and t.name = $name and t.dropped_at is null`,
-    { dataset, name },
+      { dataset, name },
+    ),
   );
   if (row === undefined) return undefined;
   return parseTable({

@@ -1,9 +1,13 @@
+import * as z from 'zod';
 import { ApiError, type ErrorCode } from '../core/errors.ts';
 import type { Table } from '../schema/table.ts';
+import { checkRows } from '../stores/check-rows.ts';
 import { ClickHouseError, clickhouseCodes } from '../stores/clickhouse/client.ts';
 import type { CatalogDeps } from './deps.ts';
 import { findNow } from './find-table.ts';
 import { knownTables } from './table-cache.ts';
+
+const livesRow: z.ZodType<Lives> = z.object({ dataset: z.number(), table: z.number() });
 
 /** A definition that was in use is of a life that is over: the table was dropped since, and may have been made again. */
 export class LifeEndedError extends ApiError {
@@ -73,9 +77,12 @@ export type Lives = { dataset: number; table: number };
  * again, and at no other time. Throws StoreError.
  */
 export async function readLives(ctx: CatalogDeps, dataset: string, name: string): Promise<Lives> {
-  const [lives] = await ctx.postgres.rows<Lives>(
-    'select life_of_dataset($dataset) as dataset, life_of_table($dataset, $name) as "table"',
-    { dataset, name },
+  const [lives] = checkRows(
+    livesRow,
+    await ctx.postgres.rows('select life_of_dataset($dataset) as dataset, life_of_table($dataset, $name) as "table"', {
+      dataset,
+      name,
+    }),
   );
   if (lives === undefined) throw new RangeError('a select without a source has a line');
   return lives;

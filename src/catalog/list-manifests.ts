@@ -1,5 +1,37 @@
+import * as z from 'zod';
+import { checkRows } from '../stores/check-rows.ts';
 import { epochMs } from '../stores/postgres/client.ts';
 import type { CatalogDeps } from './deps.ts';
+
+const manifestRow: z.ZodType<ManifestRecord> = z.object({
+  at: z.string(),
+  id: z.string(),
+  lane: z.number(),
+  incarnation: z.string(),
+  token: z.string(),
+  epoch: z.string(),
+  seq_from: z.string(),
+  seq_to: z.string(),
+  rows: z.string(),
+  bytes: z.string(),
+  schema_version: z.number(),
+  checksum: z.string(),
+  trigger: z.string(),
+  quarantined: z.string(),
+  expired: z.string(),
+  inserts: z.number(),
+  batches: z.array(z.object({ seq: z.number(), meta: z.unknown() })),
+  flushedAt_ms: z.number(),
+  partitions: z.array(
+    z.object({
+      partition: z.string(),
+      rows: z.number(),
+      timeFrom_ms: z.number(),
+      timeTo_ms: z.number(),
+      checksum: z.string(),
+    }),
+  ),
+});
 
 export type ManifestRecord = {
   /** The place in the list. */
@@ -31,8 +63,10 @@ export async function listManifests(
   { after, limit }: { after: string | undefined; limit: number },
 ): Promise<ManifestRecord[]> {
   const [time, id] = after?.split(' ') ?? [];
-  return await ctx.postgres.rows<ManifestRecord>(
-    `select (extract(epoch from flushed_at) * 1000000)::bigint || ' ' || id as at, id, lane, incarnation, token, epoch, seq_from, seq_to, rows, bytes,
+  return checkRows(
+    manifestRow,
+    await ctx.postgres.rows(
+      `select (extract(epoch from flushed_at) * 1000000)::bigint || ' ' || id as at, id, lane, incarnation, token, epoch, seq_from, seq_to, rows, bytes,
             schema_version, checksum, trigger, quarantined, expired, inserts, batches,
             ${epochMs('flushed_at')} as "flushedAt_ms",
             (select coalesce(jsonb_agg(jsonb_build_object('partition', partition, 'rows', p.rows,
@@ -42,6 +76,7 @@ export async function listManifests(
        from manifests m
       where dataset = $dataset and physical_table = $physical and ($time::text is null or (flushed_at, id) < (timestamptz 'epoch' + $time::bigint * interval '1 microsecond', $id))
       order by flushed_at desc, id desc limit $limit`,
-    { dataset, physical, time: time ?? null, id: id ?? null, limit },
+      { dataset, physical, time: time ?? null, id: id ?? null, limit },
+    ),
   );
 }

@@ -1,9 +1,29 @@
+import * as z from 'zod';
 import type { Retention, Table } from '../schema/table.ts';
-import { effectiveRetention, effectiveState, type State } from '../schema/table-state.ts';
+import { retentionSchema } from '../schema/table.ts';
+import { effectiveRetention, effectiveState, type State, states } from '../schema/table-state.ts';
 import type { TableSchema } from '../schema/types.ts';
+import { checkRows } from '../stores/check-rows.ts';
 import { epochMs } from '../stores/postgres/client.ts';
 import type { Page } from './datasets.ts';
 import type { CatalogDeps } from './deps.ts';
+
+const listedRow = z.object({
+  dataset: z.string(),
+  name: z.string(),
+  life: z.number(),
+  revision: z.number(),
+  state: z.enum(states),
+  retention: retentionSchema.nullable(),
+  inherits: z.boolean(),
+  window: z.enum(['hour', 'day', 'month']),
+  lanes: z.number(),
+  shards: z.array(z.number()).nullable(),
+  /** As JSON text. */
+  schema: z.string(),
+  createdAt_ms: z.number(),
+  deleteAt_ms: z.number().nullable(),
+});
 
 export type ListedTable = {
   dataset: string;
@@ -39,22 +59,28 @@ export async function listTables(
   dataset: string,
   { after, search, limit, state }: Page & { state?: State | undefined },
 ): Promise<ListedTable[]> {
-  const rows = await ctx.postgres.rows<Omit<ListedTable, 'schema'> & { schema: string }>(
-    `select ${columns} from ${joined}
+  const rows = checkRows(
+    listedRow,
+    await ctx.postgres.rows(
+      `select ${columns} from ${joined}
       where t.dataset = $dataset and t.dropped_at is null and ($after::text is null or t.name > $after)
         and ($search::text is null or strpos(t.name, $search) > 0)
         and (${effectiveState} = $state or ($state::text is null and ${effectiveState} <> 'archived'))
       order by t.name limit $limit`,
-    { dataset, after: after ?? null, search: search ?? null, state: state ?? null, limit },
+      { dataset, after: after ?? null, search: search ?? null, state: state ?? null, limit },
+    ),
   );
   return rows.map((row) => listed(ctx, row));
 }
 
 /** Undefined where there is none. */
 export async function readListed(ctx: CatalogDeps, dataset: string, name: string): Promise<ListedTable | undefined> {
-  const [row] = await ctx.postgres.rows<Omit<ListedTable, 'schema'> & { schema: string }>(
-    `select ${columns} from ${joined} where t.dataset = $dataset and t.name = $name and t.dropped_at is null`,
-    { dataset, name },
+  const [row] = checkRows(
+    listedRow,
+    await ctx.postgres.rows(
+      `select ${columns} from ${joined} where t.dataset = $dataset and t.name = $name and t.dropped_at is null`,
+      { dataset, name },
+    ),
   );
   return row === undefined ? undefined : listed(ctx, row);
 }

@@ -15,6 +15,10 @@ import { readTable } from './find-table.ts';
 import { atLane } from './lane-location.ts';
 import { LifeEndedError } from './life.ts';
 
+const importRow: z.ZodType<{ seal: ImportSeal }> = z.object({
+  seal: z.object({ id: z.string(), lane: z.number(), from: z.number(), to: z.number(), token: z.string() }),
+});
+
 const roundsMax = 5;
 
 /**
@@ -114,11 +118,14 @@ async function setUpAll(ctx: CatalogDeps, table: Table): Promise<boolean> {
  * taken them has no rows there, and others may.
  */
 async function importOf(ctx: CatalogDeps, { dataset, name, life }: Table): Promise<ImportSeal | undefined> {
-  const [found] = await ctx.postgres.rows<{ seal: ImportSeal }>(
-    `select progress->'seal' as seal from jobs
+  const [found] = checkRows(
+    importRow,
+    await ctx.postgres.rows(
+      `select progress->'seal' as seal from jobs
       where kind = 'import' and dataset = $dataset and "table" = $name and state in ('queued', 'running', 'failed')
         and progress ? 'seal' and (progress->>'isTaken')::boolean and (progress->>'life')::int = $life`,
-    { dataset, name, life },
+      { dataset, name, life },
+    ),
   );
   return found?.seal;
 }

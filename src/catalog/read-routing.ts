@@ -1,8 +1,10 @@
+import * as z from 'zod';
 import rememberReadsLua from '../buffer/lua/remember-reads.lua';
 import { StoreError } from '../core/errors.ts';
 import { inEachInstance } from '../core/instance-memory.ts';
 import { describeError } from '../core/log.ts';
 import { LruMap } from '../core/lru-map.ts';
+import { checkRows } from '../stores/check-rows.ts';
 import { ask, runScript, script } from '../stores/redis/client.ts';
 import type { CatalogDeps } from './deps.ts';
 import { raiseRevision } from './raise-revision.ts';
@@ -32,6 +34,8 @@ export type Takeover = {
 export const trusted_ms = 10_000;
 
 type Recorded = { revision: number; reads: Reads };
+
+const recordedRow: z.ZodType<Recorded> = z.object({ revision: z.number(), reads: z.enum(readModes) });
 
 /**
  * Who answers a dataset's queries: from this instance's memory, then the hot buffer's, then the catalogue. Of the dataset
@@ -71,11 +75,14 @@ export async function applyReadMode(ctx: CatalogDeps, dataset: string): Promise<
 
 /** One that is being deleted is gone for readers, whoever would have answered them. */
 async function readRecorded(ctx: CatalogDeps, dataset: string): Promise<Recorded | undefined> {
-  const [recorded] = await ctx.postgres.rows<Recorded>(
-    `select revision, case when state = 'deleting' or dropped_at is not null then 'on'
+  const [recorded] = checkRows(
+    recordedRow,
+    await ctx.postgres.rows(
+      `select revision, case when state = 'deleting' or dropped_at is not null then 'on'
                            else coalesce(migration->>'reads', 'on') end as reads
        from datasets where name = $dataset`,
-    { dataset },
+      { dataset },
+    ),
   );
   return recorded;
 }

@@ -1,4 +1,6 @@
+import * as z from 'zod';
 import { StoreError } from '../core/errors.ts';
+import { checkRows } from '../stores/check-rows.ts';
 import { everyReplica } from '../stores/clickhouse/kind.ts';
 import { everyNode } from '../stores/clickhouse/servers.ts';
 import type { CatalogDeps, CatalogNode } from './deps.ts';
@@ -42,25 +44,30 @@ export async function listTargets(ctx: CatalogDeps): Promise<Target[]> {
   ];
 }
 
+const volumeRow = z.object({ name: z.string(), disks: z.array(z.string()) });
+const diskRow = z.object({ name: z.string(), type: z.string(), free: z.string(), total: z.string() });
+const usedRow = z.object({ disk: z.string(), bytes: z.string(), rows: z.string() });
+
 async function volumesOf(node: CatalogNode): Promise<Target['volumes']> {
   const policy = node.config.CLICKHOUSE_STORAGE_POLICY ?? 'default';
   const parts = everyReplica(await node.clickhouseKind(), 'system.parts');
-  const [volumes, disks, used] = await Promise.all([
-    node.clickhouse.rows<{ name: string; disks: string[] }>(
+  const [volumeRows, diskRows, usedRows] = await Promise.all([
+    node.clickhouse.rows(
       `SELECT volume_name AS name, disks FROM system.storage_policies WHERE policy_name = {policy:String}
         ORDER BY volume_priority`,
       { policy },
     ),
-    node.clickhouse.rows<{ name: string; type: string; free: string; total: string }>(
-      'SELECT name, type, free_space AS free, total_space AS total FROM system.disks',
-    ),
-    node.clickhouse.rows<{ disk: string; bytes: string; rows: string }>(
+    node.clickhouse.rows('SELECT name, type, free_space AS free, total_space AS total FROM system.disks'),
+    node.clickhouse.rows(
       // Replicas have the same parts, some of them a moment later.
       `SELECT disk, max(bytes) AS bytes, max(rows) AS rows FROM (
          SELECT disk_name AS disk, sum(bytes_on_disk) AS bytes, sum(rows) AS rows FROM ${parts}
           WHERE active AND startsWith(database, 'ts_') GROUP BY disk, hostName()) GROUP BY disk`,
     ),
   ]);
+  const volumes = checkRows(volumeRow, volumeRows);
+  const disks = checkRows(diskRow, diskRows);
+  const used = checkRows(usedRow, usedRows);
   const sum = (names: string[], of: 'bytes' | 'rows') => {
     return used.reduce((total, each) => (names.includes(each.disk) ? total + Number(each[of]) : total), 0);
   };

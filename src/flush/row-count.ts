@@ -6,6 +6,17 @@ import type { Table } from '../schema/table.ts';
 import { checkRows } from '../stores/check-rows.ts';
 import type { FlushNode } from './deps.ts';
 
+/** 64-bit integers come as text. */
+const countRow = z.object({
+  partition: z.string(),
+  rows: z.string(),
+  seqFrom: z.string(),
+  seqTo: z.string(),
+  timeFrom_ms: z.string(),
+  timeTo_ms: z.string(),
+  checksum: z.string(),
+});
+
 /** What ClickHouse holds of a seal in one partition. */
 export type PartitionCount = {
   partition: string;
@@ -44,16 +55,19 @@ export async function countSeal(
   seal: Pick<Seal, 'from' | 'to'> & { batches?: Pick<BufferedBatch, 'receivedAt_ms'>[] },
 ): Promise<PartitionCount[]> {
   const time = quoteName(table.schema.timestampColumn);
-  const counts = await node.clickhouse.rows<Record<keyof PartitionCount, string>>(
-    `SELECT _partition_id AS partition, count() AS rows, min(_seq) AS seqFrom, max(_seq) AS seqTo,
+  const counts = checkRows(
+    countRow,
+    await node.clickhouse.rows(
+      `SELECT _partition_id AS partition, count() AS rows, min(_seq) AS seqFrom, max(_seq) AS seqTo,
             toUnixTimestamp64Milli(min(${time})) AS timeFrom_ms, toUnixTimestamp64Milli(max(${time})) AS timeTo_ms,
             lower(hex(groupBitXor(sipHash64(_seq, _row, ${time})))) AS checksum
        FROM ${qualifiedName(table)}
       WHERE _lane = {lane:UInt16} AND _seq BETWEEN {from:UInt64} AND {to:UInt64}
         ${seal.batches === undefined ? '' : `AND ${ofBatches(seal.batches)}`}
       GROUP BY partition ORDER BY partition`,
-    { lane, from: seal.from, to: seal.to },
-    longStatement,
+      { lane, from: seal.from, to: seal.to },
+      longStatement,
+    ),
   );
   return counts.map((count) => ({
     partition: count.partition,

@@ -1,6 +1,23 @@
+import * as z from 'zod';
 import { StoreError } from '../core/errors.ts';
+import { checkRows } from '../stores/check-rows.ts';
 import { decodeBatchId } from './batch-id.ts';
 import type { IngestDeps } from './deps.ts';
+
+const batchManifestRow: z.ZodType<{ manifest: ManifestView }> = z.object({
+  manifest: z.object({
+    id: z.string(),
+    rows: z.number(),
+    bytes: z.number(),
+    checksum: z.string(),
+    schemaVersion: z.number(),
+    sequences: z.object({ from: z.number(), to: z.number() }),
+    flushedAt: z.string(),
+    partitions: z.array(
+      z.object({ partition: z.string(), rows: z.number(), timeFrom: z.string(), timeTo: z.string() }),
+    ),
+  }),
+});
 
 /** What a flush put where, as clients see it. */
 export type ManifestView = {
@@ -19,8 +36,10 @@ export async function findBatchManifest(ctx: IngestDeps, batchId: string): Promi
   const place = decodeBatchId(batchId);
   if (place === undefined) return null;
   try {
-    const [row] = await ctx.postgres.rows<{ manifest: ManifestView }>(
-      `select jsonb_build_object(
+    const [row] = checkRows(
+      batchManifestRow,
+      await ctx.postgres.rows(
+        `select jsonb_build_object(
                 'id', m.id, 'rows', m.rows, 'bytes', m.bytes, 'checksum', m.checksum, 'schemaVersion', m.schema_version,
                 'sequences', jsonb_build_object('from', m.seq_from, 'to', m.seq_to),
                 'flushedAt', to_char(m.flushed_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
@@ -35,13 +54,14 @@ export async function findBatchManifest(ctx: IngestDeps, batchId: string): Promi
           and $seq between m.seq_from and m.seq_to
         -- The newest: after a failover of the hot buffer another batch may have had the sequence before.
         order by m.flushed_at desc limit 1`,
-      {
-        dataset: place.table.dataset,
-        physical: place.table.physical,
-        lane: place.lane,
-        incarnation: place.incarnation,
-        seq: place.seq,
-      },
+        {
+          dataset: place.table.dataset,
+          physical: place.table.physical,
+          lane: place.lane,
+          incarnation: place.incarnation,
+          seq: place.seq,
+        },
+      ),
     );
     return row?.manifest ?? null;
   } catch (error) {

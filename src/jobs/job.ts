@@ -1,7 +1,9 @@
+import * as z from 'zod';
 import { noteJob } from '../buffer/due.ts';
 import { auditLine } from '../catalog/audit-log/statement.ts';
 import { ApiError } from '../core/errors.ts';
 import { currentActor } from '../core/request-context.ts';
+import { checkRows } from '../stores/check-rows.ts';
 import { epochMs, type Params } from '../stores/postgres/client.ts';
 import { fromJsonb, toJsonb } from '../stores/postgres/jsonb.ts';
 import type { JobDeps } from './deps.ts';
@@ -15,6 +17,26 @@ export const jobKinds = [...ofTable, ...ofDataset, ...others] as const;
 export type JobKind = (typeof jobKinds)[number];
 
 export const jobStates = ['queued', 'running', 'done', 'failed', 'cancelled'] as const;
+
+export const jobRow = z.object({
+  n: z.string(),
+  id: z.string(),
+  kind: z.string(),
+  dataset: z.string().nullable(),
+  table: z.string().nullable(),
+  state: z.enum(jobStates),
+  request: z.record(z.string(), z.unknown()),
+  progress: z.record(z.string(), z.unknown()),
+  result: z.record(z.string(), z.unknown()).nullable(),
+  error: z.string().nullable(),
+  attempts: z.number(),
+  actor: z.string(),
+  createdAt_ms: z.number(),
+  finishedAt_ms: z.number().nullable(),
+  datasetLife: z.number().nullable(),
+  life: z.number().nullable(),
+  isOfThisLife: z.boolean(),
+});
 export type JobState = (typeof jobStates)[number];
 
 type Target<Kind> = Kind extends (typeof ofTable)[number]
@@ -144,7 +166,7 @@ function sorted(value: unknown): unknown {
 
 /** Throws TimestoreError `not-found`; StoreError. */
 export async function readJob(ctx: JobDeps, id: string): Promise<Job> {
-  const [job] = await ctx.postgres.rows<JobLine>(`select ${jobColumns} from jobs where id = $id`, { id });
+  const [job] = checkRows(jobRow, await ctx.postgres.rows(`select ${jobColumns} from jobs where id = $id`, { id }));
   if (job === undefined) throw new ApiError('not-found', `There is no job ${id}.`);
   return jobIn(job);
 }
@@ -166,22 +188,25 @@ export async function listJobs(
   { before, dataset, kind, state, webhook, of }: JobFilter,
   limit: number,
 ): Promise<Job[]> {
-  const jobs = await ctx.postgres.rows<JobLine>(
-    `select ${jobColumns} from jobs
+  const jobs = checkRows(
+    jobRow,
+    await ctx.postgres.rows(
+      `select ${jobColumns} from jobs
       where ($before::bigint is null or n < $before) and ($dataset::text is null or dataset = $dataset) and ($kind::text is null or kind = $kind)
         and ($state::text is null or state = $state)
         and ($datasets::text[] is null or (dataset = any($datasets) and dataset_life = life_of_dataset(dataset)))
         and ($webhook::text is null or (kind = 'notify' and request->>'webhook' = $webhook))
       order by n desc limit $limit`,
-    {
-      before: before ?? null,
-      dataset: dataset ?? null,
-      kind: kind ?? null,
-      state: state ?? null,
-      datasets: of ?? null,
-      webhook: webhook ?? null,
-      limit,
-    },
+      {
+        before: before ?? null,
+        dataset: dataset ?? null,
+        kind: kind ?? null,
+        state: state ?? null,
+        datasets: of ?? null,
+        webhook: webhook ?? null,
+        limit,
+      },
+    ),
   );
   return jobs.map(jobIn);
 }
@@ -192,15 +217,18 @@ export async function listJobs(
  */
 export async function retryJob(ctx: JobDeps, id: string): Promise<Job> {
   const params: Params = { id };
-  const [job] = await ctx.postgres.rows<JobLine>(
-    `with changed as (
+  const [job] = checkRows(
+    jobRow,
+    await ctx.postgres.rows(
+      `with changed as (
        update jobs set state = 'queued', attempts = 0, due_at = now(), claim = null, claimed_until = null, finished_at = null,
               progress = progress || case when kind = 'mirror' then '{"retry": true}' else '{}' end::jsonb
         where id = $id and (state = 'failed' or (kind = 'mirror' and state in ('queued', 'running') and error is not null))
        returning *),
      line as (${auditLine({ action: 'job.retry', detail: { job: id } }, 'changed', params)})
      select ${jobColumns} from changed`,
-    params,
+      params,
+    ),
   );
   if (job === undefined) {
     const { state } = await readJob(ctx, id);

@@ -9,7 +9,9 @@ import type { Statement } from '../stores/postgres/client.ts';
 import { toJsonb, toText } from '../stores/postgres/jsonb.ts';
 import { ask } from '../stores/redis/client.ts';
 import type { JobDeps } from './deps.ts';
-import { type Job, type JobKind, type JobLine, type JobOf, jobColumns, jobIn } from './job.ts';
+import { type Job, type JobKind, type JobLine, type JobOf, jobColumns, jobIn, jobRow } from './job.ts';
+
+const claimedRow: z.ZodType<Claimed> = jobRow.extend({ claim: z.string() });
 
 /** What a step of a job has come to. */
 export type Outcome = {
@@ -82,8 +84,10 @@ type Claimed = JobLine & { claim: string };
 
 /** The one that waits longest. Jobs that change rows of one table take turns: each counts what the one before has left. */
 async function claim(ctx: JobDeps): Promise<Claimed | undefined> {
-  const [job] = await ctx.postgres.rows<Claimed>(
-    `update jobs set state = 'running', claim = $uuid, claimed_until = now() + $job_claim_ms * interval '1 millisecond'
+  const [job] = checkRows(
+    claimedRow,
+    await ctx.postgres.rows(
+      `update jobs set state = 'running', claim = $uuid, claimed_until = now() + $job_claim_ms * interval '1 millisecond'
       where id = (
         select id from jobs j
          where buffer = $buffer and state in ('queued', 'running') and due_at <= now() and (claimed_until is null or claimed_until < now())
@@ -93,11 +97,12 @@ async function claim(ctx: JobDeps): Promise<Claimed | undefined> {
                     and o.kind in ('delete-rows', 'correct-rows') and o.state in ('queued', 'running')))
          order by due_at, n limit 1 for update skip locked)
      returning ${jobColumns}, claim`,
-    {
-      job_claim_ms: ctx.config.limits.job_claim_ms,
-      buffer: ctx.config.TIMESTORE_KEY_PREFIX,
-      uuid: crypto.randomUUID(),
-    },
+      {
+        job_claim_ms: ctx.config.limits.job_claim_ms,
+        buffer: ctx.config.TIMESTORE_KEY_PREFIX,
+        uuid: crypto.randomUUID(),
+      },
+    ),
   );
   return job;
 }

@@ -3,6 +3,8 @@ import { physicalName } from '../core/identifiers.ts';
 import { states } from './table-state.ts';
 import { fieldType, type TableSchema, timestampPrecision } from './types.ts';
 
+export const retentionSchema = z.object({ totalDays: z.int().positive(), hotDays: z.int().positive().optional() });
+
 /** What the catalogue says of a table, in the form that the functions keep. */
 const definition = z.object({
   dataset: z.string(),
@@ -18,7 +20,7 @@ const definition = z.object({
   revision: z.int().positive(),
   /** Its own or its dataset's. */
   state: z.enum(states).default('active'),
-  retention: z.object({ totalDays: z.int().positive(), hotDays: z.int().positive().optional() }).optional(),
+  retention: retentionSchema.optional(),
   schema: z.object({
     version: z.int().positive(),
     timestampColumn: z.string(),

@@ -13,3 +13,8 @@ export function checkRows<Schema extends z.ZodType>(schema: Schema, rows: readon
     throw new Error(`a row has another form than its statement was written for: ${places.join('; ')}`);
   });
 }
+
+/** For parts of a row that this program has stored as JSON itself, in a form that is checked where they are made. */
+export function isRecord(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

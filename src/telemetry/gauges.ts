@@ -1,13 +1,17 @@
+import * as z from 'zod';
 import { dueWork } from '../buffer/due.ts';
 import { readMemory } from '../buffer/memory.ts';
 import { logicalName } from '../core/identifiers.ts';
 import type { GaugeName } from '../core/metrics.ts';
 import { newestAudits } from '../operations/row-audit/audit-due.ts';
+import { checkRows } from '../stores/check-rows.ts';
 import { runScript, script } from '../stores/redis/client.ts';
 import type { TelemetryDeps } from './deps.ts';
 import laneGaugesLua from './lane-gauges.lua';
 import { checkStores } from './readiness.ts';
 import rememberedLua from './remembered.lua';
+
+const datasetRow = z.object({ name: z.string() });
 
 const gaugesScript = script(laneGaugesLua);
 const rememberedScript = script(rememberedLua);
@@ -68,11 +72,11 @@ export async function memoryGauges(ctx: TelemetryDeps): Promise<Sample[]> {
   const [memory, datasets] = await Promise.all([
     readMemory(ctx),
     ctx.postgres
-      .rows<{ name: string }>(`select name from datasets where dropped_at is null order by name limit ${datasets_max}`)
+      .rows(`select name from datasets where dropped_at is null order by name limit ${datasets_max}`)
       // The memory is worth knowing by itself.
       .catch(() => []),
   ]);
-  const names = datasets.map(({ name }) => name);
+  const names = checkRows(datasetRow, datasets).map(({ name }) => name);
   const keys = names.map((name) => ctx.keys.remembered(name));
   const remembered = keys.length === 0 ? [] : await runScript<number[]>(ctx.redis, rememberedScript, keys, []);
   return [

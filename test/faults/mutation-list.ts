@@ -593,14 +593,14 @@ export const mutations: Mutation[] = [
   {
     rule: 'a node says which shard it is before it takes anything',
     file: 'src/stores/clickhouse/failover.ts',
-    from: '  if (found?.number === number) return;',
+    from: '  if (actual === number) return;',
     to: '  if (number > 0) return;',
     suite: 'test/cluster',
   },
   {
     rule: 'a node asks as many shards as there are',
     file: 'src/stores/clickhouse/failover.ts',
-    from: '  if (Number(found?.shards) >= highest) return;',
+    from: '  if (Number(shards) >= highest) return;',
     to: '  if (highest > 0) return;',
     suite: 'test/cluster',
   },

@@ -103,6 +103,22 @@ test('no literal is spread into another only for its line breaks', () => {
   expect(spread).toEqual([]);
 });
 
+test('rows of stores are checked, and not believed to have a type', () => {
+  const generic = [
+    'src/stores/clickhouse/client.ts',
+    'src/stores/clickhouse/failover.ts',
+    'src/stores/postgres/client.ts',
+  ];
+  const believed = [...texts].filter(([path, text]) => {
+    return (
+      !path.startsWith('src/cli/') &&
+      !generic.includes(path) &&
+      /(?:postgres|clickhouse|reader|node)\s*\.rows</.test(text)
+    );
+  });
+  expect(believed.map(([path]) => path)).toEqual([]);
+});
+
 test('modules are named by paths that exist', () => {
   const known = new Set(globSync(['src/**/*.*', 'functions/**/*.*', 'sql/**/*.*'], { cwd: root }));
   const named = [...texts].flatMap(([path, text]) =>

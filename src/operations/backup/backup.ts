@@ -13,6 +13,9 @@ import type { OperationDeps, OperationStep } from '../deps.ts';
 import { recordCut } from '../row-audit/record-cut.ts';
 import { contentOf, writePartition } from './parquet.ts';
 
+const storedLine = z.record(z.string(), z.unknown());
+const manifestRow = z.object({ id: z.string(), line: storedLine, partitions: z.array(storedLine) });
+
 const content = z.object({ rows: z.number(), checksum: z.string() });
 
 /** What is kept of one table beside its rows. */
@@ -146,15 +149,18 @@ async function writeManifests(
 ): Promise<Current> {
   let { pages, lastManifest } = current;
   while (ctx.now() < deadline_ms) {
-    const manifests = await ctx.postgres.rows<{ id: string; line: Record<string, unknown>; partitions: Lines }>(
-      `select m.id, to_jsonb(m) as line,
+    const manifests = checkRows(
+      manifestRow,
+      await ctx.postgres.rows(
+        `select m.id, to_jsonb(m) as line,
               (select coalesce(jsonb_agg(to_jsonb(p)), '[]') from manifest_partitions p where p.manifest_id = m.id) as partitions
          from manifests m
         where m.dataset = $dataset and m.physical_table = $physical and m.id > $lastManifest
           and exists (select from jsonb_to_recordset($until::jsonb) as u(lane integer, seq bigint)
                        where u.lane = m.lane and m.seq_to <= u.seq)
         order by m.id limit ${manifestsInPage}`,
-      { dataset, physical, until: JSON.stringify(current.until), lastManifest },
+        { dataset, physical, until: JSON.stringify(current.until), lastManifest },
+      ),
     );
     const last = manifests.at(-1);
     if (last === undefined) return { ...current, pages, lastManifest, hasManifests: true };
@@ -187,7 +193,6 @@ async function begin(ctx: OperationDeps, { request }: JobOf<'backup'>): Promise<
 
 type TableOf = NonNullable<Awaited<ReturnType<typeof readTable>>>;
 type Current = NonNullable<Progress['current']>;
-type Lines = Record<string, unknown>[];
 
 async function flushed(
   ctx: OperationDeps,

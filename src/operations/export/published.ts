@@ -1,10 +1,32 @@
+import * as z from 'zod';
 import { auditLine } from '../../catalog/audit-log/statement.ts';
 import { ApiError } from '../../core/errors.ts';
 import type { JobOf } from '../../jobs/job.ts';
+import { checkRows } from '../../stores/check-rows.ts';
 import { epochMs, type Params, type Statement } from '../../stores/postgres/client.ts';
 import { pagesOf } from '../../stores/s3/list-pages.ts';
 import type { OperationDeps } from '../deps.ts';
 import type { ExportFormat } from './day.ts';
+
+const exportRow: z.ZodType<Export> = z.object({
+  n: z.string(),
+  id: z.string(),
+  dataset: z.string(),
+  table: z.string(),
+  format: z.enum(['parquet', 'csv', 'ndjson']),
+  from_ms: z.number().nullable(),
+  to_ms: z.number().nullable(),
+  watermark: z.string(),
+  columns: z.array(z.object({ name: z.string(), type: z.string() })),
+  rows: z.number(),
+  bytes: z.number(),
+  objects: z.array(
+    z.object({ day: z.string(), key: z.string(), rows: z.number(), bytes: z.number(), checksum: z.string() }),
+  ),
+  actor: z.string(),
+  publishedAt_ms: z.number(),
+  isOfThisLife: z.boolean(),
+});
 
 /** The rows of one day (UTC). */
 export type ExportedObject = { day: string; key: string; rows: number; bytes: number; checksum: string };
@@ -73,10 +95,13 @@ export async function exportsOfLife(
   life: number,
   limit: number,
 ): Promise<Export[]> {
-  return await ctx.postgres.rows<Export>(
-    `select ${columnsSql} from exports
+  return checkRows(
+    exportRow,
+    await ctx.postgres.rows(
+      `select ${columnsSql} from exports
       where dataset = $dataset and "table" = $table and coalesce(life, 0) <= $life order by n limit $limit`,
-    { dataset, table, life, limit },
+      { dataset, table, life, limit },
+    ),
   );
 }
 
@@ -96,18 +121,24 @@ export async function listExports(
   },
   limit: number,
 ): Promise<Export[]> {
-  return await ctx.postgres.rows<Export>(
-    `select ${columnsSql} from exports
+  return checkRows(
+    exportRow,
+    await ctx.postgres.rows(
+      `select ${columnsSql} from exports
       where ($before::bigint is null or n < $before) and ($dataset::text is null or dataset = $dataset) and ($table::text is null or "table" = $table)
         and ($datasets::text[] is null or (dataset = any($datasets) and dataset_life = life_of_dataset(dataset)))
       order by n desc limit $limit`,
-    { before: before ?? null, dataset: dataset ?? null, table: table ?? null, datasets: of ?? null, limit },
+      { before: before ?? null, dataset: dataset ?? null, table: table ?? null, datasets: of ?? null, limit },
+    ),
   );
 }
 
 /** Throws TimestoreError `not-found`; StoreError. */
 export async function readExport(ctx: OperationDeps, id: string): Promise<Export> {
-  const [found] = await ctx.postgres.rows<Export>(`select ${columnsSql} from exports where id = $id`, { id });
+  const [found] = checkRows(
+    exportRow,
+    await ctx.postgres.rows(`select ${columnsSql} from exports where id = $id`, { id }),
+  );
   if (found === undefined) throw new ApiError('not-found', `There is no export ${id}.`);
   return found;
 }

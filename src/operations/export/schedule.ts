@@ -1,12 +1,26 @@
+import * as z from 'zod';
 import { auditLine } from '../../catalog/audit-log/statement.ts';
 import { ApiError } from '../../core/errors.ts';
 import { physicalName } from '../../core/identifiers.ts';
 import { describeError } from '../../core/log.ts';
 import { currentActor, runAs } from '../../core/request-context.ts';
+import { checkRows } from '../../stores/check-rows.ts';
 import { epochMs, type Params } from '../../stores/postgres/client.ts';
 import type { OperationDeps } from '../deps.ts';
 import type { ExportFormat } from './day.ts';
 import { scheduleExport } from './export.ts';
+
+const scheduleRow: z.ZodType<ExportSchedule> = z.object({
+  dataset: z.string(),
+  table: z.string(),
+  life: z.number(),
+  hour: z.number(),
+  days: z.number(),
+  format: z.enum(['parquet', 'csv', 'ndjson']),
+  columns: z.array(z.string()).nullable(),
+  nextAt_ms: z.number(),
+  actor: z.string(),
+});
 
 /** An export of whole days (UTC), every day at an hour. */
 export type ExportSchedule = {
@@ -48,8 +62,10 @@ export async function setSchedule(
     'changed',
     params,
   );
-  const [set] = await ctx.postgres.rows<ExportSchedule>(
-    `with changed as (
+  const [set] = checkRows(
+    scheduleRow,
+    await ctx.postgres.rows(
+      `with changed as (
        insert into export_schedules (dataset, "table", hour, days, format, columns, actor, buffer, life, next_at)
        select $dataset, $table, $hour, $days, $format, $columns::jsonb, $actor, $buffer, life, today + case when today <= now() then interval '1 day' else '0' end
          from (select date_trunc('day', now(), 'UTC') + $hour * interval '1 hour' as today) as day, tables
@@ -59,7 +75,8 @@ export async function setSchedule(
        returning *),
      line as (${line})
      select ${columnsSql} from changed`,
-    params,
+      params,
+    ),
   );
   if (set === undefined) throw new ApiError('not-found', `There is no table ${table} in dataset ${dataset}.`);
   return set;
@@ -81,10 +98,13 @@ export async function removeSchedule(ctx: OperationDeps, dataset: string, table:
 
 /** Of these datasets alone, where some are named. */
 export async function listSchedules(ctx: OperationDeps, of: string[] | undefined): Promise<ExportSchedule[]> {
-  return await ctx.postgres.rows<ExportSchedule>(
-    `select ${columnsSql} from export_schedules
+  return checkRows(
+    scheduleRow,
+    await ctx.postgres.rows(
+      `select ${columnsSql} from export_schedules
       where buffer = $buffer and ($datasets::text[] is null or dataset = any($datasets)) order by dataset, "table" limit 1000`,
-    { buffer: ctx.config.TIMESTORE_KEY_PREFIX, datasets: of ?? null },
+      { buffer: ctx.config.TIMESTORE_KEY_PREFIX, datasets: of ?? null },
+    ),
   );
 }
 
@@ -100,9 +120,12 @@ export async function exportDue(ctx: OperationDeps): Promise<number> {
   const { TIMESTORE_KEY_PREFIX: buffer } = ctx.config;
   let begun = 0;
   for (let n = 0; n < inPass; n += 1) {
-    const [due] = await ctx.postgres.rows<ExportSchedule>(
-      `select ${columnsSql} from export_schedules where buffer = $buffer and next_at <= now() order by next_at limit 1`,
-      { buffer },
+    const [due] = checkRows(
+      scheduleRow,
+      await ctx.postgres.rows(
+        `select ${columnsSql} from export_schedules where buffer = $buffer and next_at <= now() order by next_at limit 1`,
+        { buffer },
+      ),
     );
     if (due === undefined) break;
     begun += (await beginScheduled(ctx, due)) ? 1 : 0;

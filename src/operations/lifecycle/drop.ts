@@ -14,6 +14,13 @@ import type { OperationDeps, OperationStep } from '../deps.ts';
 import { scheduleRowChange } from '../row-changes/change-rows.ts';
 import { removeObjectsOf, removeUploadsOf } from './drop-objects.ts';
 
+const droppedRow: z.ZodType<Dropped> = z.object({
+  dataset: z.string(),
+  name: z.string(),
+  life: z.number(),
+  readLanes: z.number(),
+});
+
 const poll_ms = 1_000;
 /** The longest that an instance uses what it remembers of a dataset, its keys or its saved queries. */
 const remembered_ms = Math.max(keysTrusted_ms, readsTrusted_ms, savedTrusted_ms);
@@ -32,12 +39,15 @@ const lineOf = (dataset: string, table: string | null, actor: string, job: strin
 export const dropTableStep: OperationStep<'drop-table'> = async (ctx, job, deadline_ms) => {
   const { dataset, table, life, actor, id, progress } = job;
   // From here on nothing brings it back: the change that would needs `delete_at`.
-  const [passed] = await ctx.postgres.rows<Dropped>(
-    `update tables set delete_at = null
+  const [passed] = checkRows(
+    droppedRow,
+    await ctx.postgres.rows(
+      `update tables set delete_at = null
       where dataset = $dataset and name = $table and life = $life and dropped_at is null and state = 'deleting'
         and (delete_at is null or delete_at <= now())
      returning dataset, name, life, (definition->>'readLanes')::int as "readLanes"`,
-    { dataset, table, life },
+      { dataset, table, life },
+    ),
   );
   // Taken back, or dropped before.
   if (passed === undefined) return { done: { dropped: false } };
@@ -95,10 +105,13 @@ export const dropDatasetStep: OperationStep<'drop-dataset'> = async (ctx, job, d
   );
   if (passed === undefined) return { done: { dropped: false } };
   if (await isWorkedOn(ctx, dataset, null)) return { progress, wait_ms: poll_ms };
-  const tables = await ctx.postgres.rows<Dropped>(
-    `select dataset, name, life, (definition->>'readLanes')::int as "readLanes" from tables
+  const tables = checkRows(
+    droppedRow,
+    await ctx.postgres.rows(
+      `select dataset, name, life, (definition->>'readLanes')::int as "readLanes" from tables
       where dataset = $dataset and dropped_at is null order by name limit ${tablesInStep}`,
-    { dataset },
+      { dataset },
+    ),
   );
   const alongside: Statement[] = [];
   for (const table of tables) {

@@ -1,3 +1,4 @@
+import * as z from 'zod';
 import { findNow } from '../../catalog/find-table.ts';
 import { atAllRows } from '../../catalog/lane-location.ts';
 import { type OpenRecord, quarantineTable } from '../../catalog/quarantine-table.ts';
@@ -6,9 +7,13 @@ import { ApiError } from '../../core/errors.ts';
 import { quoteString } from '../../core/identifiers.ts';
 import { countInFlight, type Identity } from '../../ingest/rejected-rows.ts';
 import type { Table } from '../../schema/table.ts';
+import { checkRows } from '../../stores/check-rows.ts';
 import type { OperationDeps } from '../deps.ts';
 import { resendRows, stageLine, storedOf, triedLines } from './resend.ts';
 import { flushQuarantine, type Settling, settleExclusively } from './settle.ts';
+
+/** Columns that a row has no value in are null, and are left out. */
+const openRow = z.record(z.string(), z.unknown());
 
 export type ReplayResult = {
   /** Accepted now, as new rows. */
@@ -52,8 +57,10 @@ export async function openRecords(
   await flushQuarantine(ctx, quarantine);
   const { node, nameOf } = atAllRows(ctx, [quarantine]);
   const name = nameOf(quarantine);
-  const rows = await node.clickhouse.rows<OpenRecord>(
-    `WITH ${place} AS place
+  const rows = checkRows(
+    openRow,
+    await node.clickhouse.rows(
+      `WITH ${place} AS place
      SELECT * EXCEPT (_lane, _seq, _row, _received_at, _partition, index, lane, seq, row, schema_version, bytes),
             toInt64(index) AS index, toInt32(lane) AS lane, toInt64(seq) AS seq, toInt64(row) AS row,
             toInt32(schema_version) AS schema_version, toInt64(bytes) AS bytes
@@ -63,15 +70,16 @@ export async function openRecords(
         ${ids === undefined ? '' : `AND id IN (${ids.map(quoteString).join(',')})`}
         ${after === undefined ? '' : `AND place > (SELECT min(${place}) FROM ${name} WHERE id = {after:String} AND event = 'quarantined')`}
       ORDER BY place LIMIT 1 BY id LIMIT {limit:UInt32}`,
-    { table: table ?? '', limit, ...(after !== undefined && { after }) },
-    {
-      output_format_json_quote_64bit_integers: 0,
-      date_time_output_format: 'iso',
-      // What goes beyond is left for the next call.
-      max_result_bytes: listed_bytes_max,
-      result_overflow_mode: 'break',
-      max_block_size: 64,
-    },
+      { table: table ?? '', limit, ...(after !== undefined && { after }) },
+      {
+        output_format_json_quote_64bit_integers: 0,
+        date_time_output_format: 'iso',
+        // What goes beyond is left for the next call.
+        max_result_bytes: listed_bytes_max,
+        result_overflow_mode: 'break',
+        max_block_size: 64,
+      },
+    ),
   );
   return rows.map((row) => Object.fromEntries(Object.entries(row).filter(([, value]) => value !== null)) as OpenRecord);
 }

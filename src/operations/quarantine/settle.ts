@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import * as z from 'zod';
 import { beginReplay, endReplay, type Replay, TurnLost } from '../../buffer/replays.ts';
 import { findNow } from '../../catalog/find-table.ts';
 import { atAllRows } from '../../catalog/lane-location.ts';
@@ -9,7 +10,10 @@ import { describeError } from '../../core/log.ts';
 import { flushTable } from '../../flush/flush-table.ts';
 import { digest, recordInQuarantine } from '../../ingest/quarantine.ts';
 import type { Table } from '../../schema/table.ts';
+import { checkRows } from '../../stores/check-rows.ts';
 import type { OperationDeps } from '../deps.ts';
+
+const openRow: z.ZodType<Open> = z.object({ id: z.string(), table: z.string(), origin: z.enum(['request', 'flush']) });
 
 /** What a row in quarantine is settled by, and with. */
 type Open = Pick<QuarantineRecord, 'id' | 'table' | 'origin'>;
@@ -128,11 +132,14 @@ export class Settling {
 async function openAmong(ctx: OperationDeps, quarantine: Table, ids: string[]): Promise<Map<string, Open>> {
   await flushQuarantine(ctx, quarantine);
   const { node, nameOf } = atAllRows(ctx, [quarantine]);
-  const open = await node.clickhouse.rows<Open>(
-    `SELECT id, any(table) AS table, any(origin) AS origin FROM ${nameOf(quarantine)}
+  const open = checkRows(
+    openRow,
+    await node.clickhouse.rows(
+      `SELECT id, any(table) AS table, any(origin) AS origin FROM ${nameOf(quarantine)}
       WHERE id IN (${ids.map(quoteString).join(',')}) GROUP BY id HAVING countIf(event != 'quarantined') = 0`,
-    {},
-    { max_query_size: 4_194_304, max_ast_elements: 1_000_000 },
+      {},
+      { max_query_size: 4_194_304, max_ast_elements: 1_000_000 },
+    ),
   );
   return new Map(open.map((record) => [record.id, record]));
 }

@@ -1,7 +1,17 @@
+import * as z from 'zod';
 import { partitionsThere } from '../../catalog/partitions.ts';
 import type { Table } from '../../schema/table.ts';
+import { checkRows } from '../../stores/check-rows.ts';
 import type { Statement } from '../../stores/postgres/client.ts';
 import type { OperationDeps } from '../deps.ts';
+
+const lineRow: z.ZodType<Line> = z.object({
+  id: z.string(),
+  lane: z.number(),
+  incarnation: z.string(),
+  from: z.string(),
+  to: z.string(),
+});
 
 type Line = { id: string; lane: number; incarnation: string; from: string; to: string };
 
@@ -18,13 +28,16 @@ const manifestsAtOnce = 5_000;
 export async function foldExpired(ctx: OperationDeps, table: Table, retained_ms: number): Promise<number> {
   const { dataset, physical } = table;
   const partitions = await partitionsThere(ctx, table);
-  const lines = await ctx.postgres.rows<Line>(
-    `select id, lane, incarnation, seq_from as from, seq_to as to from manifests m
+  const lines = checkRows(
+    lineRow,
+    await ctx.postgres.rows(
+      `select id, lane, incarnation, seq_from as from, seq_to as to from manifests m
       where dataset = $dataset and physical_table = $physical
         and not exists (select from manifest_partitions p where p.manifest_id = m.id
                          and (p.time_to >= to_timestamp($retained_ms::float8 / 1000) or p.partition = any($partitions)))
       order by lane, seq_from limit ${manifestsAtOnce}`,
-    { dataset, physical, retained_ms, partitions },
+      { dataset, physical, retained_ms, partitions },
+    ),
   );
   const statements = runsOf(lines).flatMap((run) => foldOne(run));
   if (statements.length === 0) return 0;

@@ -1,9 +1,12 @@
 import * as z from 'zod';
 import { readTable } from '../../catalog/find-table.ts';
 import { describeError } from '../../core/log.ts';
-import { checkRows } from '../../stores/check-rows.ts';
+import { checkRows, isRecord } from '../../stores/check-rows.ts';
 import type { OperationDeps } from '../deps.ts';
 import { auditTable, type TableAudit } from './audit-table.ts';
+
+/** Reports come out as `auditTable` has stored them. */
+const auditRow = z.object({ report: z.custom<TableAudit>(isRecord), age_s: z.string() });
 
 const tablesInPass = 200;
 
@@ -41,9 +44,12 @@ export async function auditDue(ctx: OperationDeps, deadline_ms: number): Promise
 
 /** The newest audit of each table. Throws StoreError when Postgres is away. */
 export async function newestAudits(ctx: OperationDeps): Promise<(TableAudit & { age_s: number })[]> {
-  const rows = await ctx.postgres.rows<{ report: TableAudit; age_s: string }>(
-    `select report, extract(epoch from now() - audited_at) as age_s
+  const rows = checkRows(
+    auditRow,
+    await ctx.postgres.rows(
+      `select report, extract(epoch from now() - audited_at) as age_s
        from audits join tables t using (dataset, name, life) where t.dropped_at is null order by dataset, name`,
+    ),
   );
   return rows.map(({ report, age_s }) => ({ ...report, age_s: Number(age_s) }));
 }

@@ -1,8 +1,25 @@
+import * as z from 'zod';
 import { currentActor } from '../../core/request-context.ts';
+import { checkRows } from '../../stores/check-rows.ts';
 import { epochMs } from '../../stores/postgres/client.ts';
 import { fromJsonb, toJsonb, toText } from '../../stores/postgres/jsonb.ts';
 import type { OperationDeps } from '../deps.ts';
 import type { AnsweredRow } from './compare-answers.ts';
+
+const answeredRow = z.record(z.string(), z.unknown());
+
+const differenceRow: z.ZodType<RecordedDifference> = z.object({
+  n: z.string(),
+  at_ms: z.number(),
+  table: z.string(),
+  requestId: z.string(),
+  query: z.string(),
+  reason: z.enum(['rows', 'order', 'refused']),
+  fields: z.array(z.string()),
+  counts: z.object({ origin: z.number(), here: z.number(), originOnly: z.number(), hereOnly: z.number() }),
+  originOnly: z.array(answeredRow),
+  hereOnly: z.array(answeredRow),
+});
 
 /** Two answers to one query that differ, as it is on record. */
 export type RecordedDifference = {
@@ -74,11 +91,14 @@ export async function listDifferences(
   before: number | undefined,
   limit: number,
 ): Promise<RecordedDifference[]> {
-  const found = await ctx.postgres.rows<RecordedDifference>(
-    `select n, ${epochMs('at')} as "at_ms", "table", request_id as "requestId", query, reason, fields, counts,
+  const found = checkRows(
+    differenceRow,
+    await ctx.postgres.rows(
+      `select n, ${epochMs('at')} as "at_ms", "table", request_id as "requestId", query, reason, fields, counts,
             origin_only as "originOnly", here_only as "hereOnly"
        from read_comparisons where dataset = $dataset and ($before::bigint is null or n < $before) order by n desc limit $limit`,
-    { dataset, before: before ?? null, limit },
+      { dataset, before: before ?? null, limit },
+    ),
   );
   return found.map(({ fields, originOnly, hereOnly, ...rest }) => {
     return { ...rest, fields: fromJsonb(fields), originOnly: fromJsonb(originOnly), hereOnly: fromJsonb(hereOnly) };

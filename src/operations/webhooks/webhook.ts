@@ -1,6 +1,8 @@
+import * as z from 'zod';
 import { auditLine } from '../../catalog/audit-log/statement.ts';
 import { ApiError } from '../../core/errors.ts';
 import { currentActor } from '../../core/request-context.ts';
+import { checkRows } from '../../stores/check-rows.ts';
 import { epochMs, type Params, type Statement } from '../../stores/postgres/client.ts';
 import { toJsonb } from '../../stores/postgres/jsonb.ts';
 import type { OperationDeps } from '../deps.ts';
@@ -8,6 +10,15 @@ import { addressProblem } from './address.ts';
 
 export const eventTypes = ['export.published'] as const;
 export type EventType = (typeof eventTypes)[number];
+
+const webhookRow = z.object({
+  id: z.string(),
+  url: z.string(),
+  events: z.array(z.enum(eventTypes)),
+  datasets: z.array(z.string()).nullable(),
+  actor: z.string(),
+  createdAt_ms: z.number(),
+});
 
 /** Who is told of events. */
 export type Webhook = {
@@ -49,30 +60,39 @@ export async function createWebhook(
     buffer: ctx.config.TIMESTORE_KEY_PREFIX,
   };
   const line = auditLine({ action: 'webhook.create', detail: { url, events, datasets } }, 'changed', params);
-  const [made] = await ctx.postgres.rows<Webhook>(
-    `with changed as (
+  const [made] = checkRows(
+    webhookRow,
+    await ctx.postgres.rows(
+      `with changed as (
        insert into webhooks (id, url, secret, events, datasets, actor, buffer)
        values ($id, $url, $secret, $events::jsonb, $datasets::jsonb, $actor, $buffer) returning *),
      line as (${line})
      select ${columnsSql} from changed`,
-    params,
+      params,
+    ),
   );
   if (made === undefined) throw new Error('an insert returns its line');
   return { ...made, secret };
 }
 
 export async function listWebhooks(ctx: OperationDeps): Promise<Webhook[]> {
-  return await ctx.postgres.rows<Webhook>(
-    `select ${columnsSql} from webhooks where buffer = $buffer order by created_at limit 1000`,
-    { buffer: ctx.config.TIMESTORE_KEY_PREFIX },
+  return checkRows(
+    webhookRow,
+    await ctx.postgres.rows(
+      `select ${columnsSql} from webhooks where buffer = $buffer order by created_at limit 1000`,
+      { buffer: ctx.config.TIMESTORE_KEY_PREFIX },
+    ),
   );
 }
 
 /** Throws TimestoreError `not-found`; StoreError. */
 export async function readWebhook(ctx: OperationDeps, id: string): Promise<Webhook & { secret: string }> {
-  const [found] = await ctx.postgres.rows<Webhook & { secret: string }>(
-    `select ${columnsSql}, secret from webhooks where id = $id and buffer = $buffer`,
-    { id, buffer: ctx.config.TIMESTORE_KEY_PREFIX },
+  const [found] = checkRows(
+    webhookRow.extend({ secret: z.string() }),
+    await ctx.postgres.rows(`select ${columnsSql}, secret from webhooks where id = $id and buffer = $buffer`, {
+      id,
+      buffer: ctx.config.TIMESTORE_KEY_PREFIX,
+    }),
   );
   if (found === undefined) throw new ApiError('not-found', `There is no webhook ${id}.`);
   return found;

@@ -1,12 +1,24 @@
+import * as z from 'zod';
 import { auditLine } from '../../catalog/audit-log/statement.ts';
 import { ApiError, StoreError } from '../../core/errors.ts';
 import { inEachInstance } from '../../core/instance-memory.ts';
 import { limitExceeded } from '../../core/invalid-request.ts';
 import { LruMap } from '../../core/lru-map.ts';
+import { checkRows } from '../../stores/check-rows.ts';
 import type { Params } from '../../stores/postgres/client.ts';
 import type { QueryDeps } from '../deps.ts';
 import type { ReadScope } from '../execution/read-scope.ts';
 import { compileSql } from './compile.ts';
+
+const savedRow: z.ZodType<SavedQuery> = z.object({
+  dataset: z.string(),
+  name: z.string(),
+  sql: z.string(),
+  description: z.string(),
+  params: z.record(z.string(), z.unknown()),
+  savedAt: z.string(),
+  savedBy: z.string().nullable(),
+});
 
 /** SQL under a name. */
 export type SavedQuery = {
@@ -63,8 +75,10 @@ export async function saveQuery(
     isAdmin: author.isAdmin,
   };
   const line = auditLine({ action: 'saved-query.save', dataset, detail: { name, sql } }, 'changed', bound);
-  const [saved] = await ctx.postgres.rows<SavedQuery>(
-    `with changed as (
+  const [saved] = checkRows(
+    savedRow,
+    await ctx.postgres.rows(
+      `with changed as (
        insert into saved_queries (dataset, name, sql, description, params, saved_by)
        select name, $name, $sql, $description, $params::jsonb, $id from datasets where name = $dataset and dropped_at is null
        on conflict (dataset, name) do update
@@ -73,7 +87,8 @@ export async function saveQuery(
        returning *),
      line as (${line})
      select ${columns} from changed`,
-    bound,
+      bound,
+    ),
   );
   if (saved === undefined) throw (await isSaved(ctx, dataset, name)) ? notYours(dataset, name) : noDataset(dataset);
   seenQueries(ctx).delete(keyOf(dataset, name));
@@ -90,12 +105,15 @@ export async function listSaved(
     limit,
   }: { dataset: string | undefined; of: string[] | undefined; after?: [string, string] | undefined; limit: number },
 ): Promise<SavedQuery[]> {
-  return await ctx.postgres.rows<SavedQuery>(
-    `select ${columns} from saved_queries
+  return checkRows(
+    savedRow,
+    await ctx.postgres.rows(
+      `select ${columns} from saved_queries
       where ($dataset::text is null or dataset = $dataset) and ($datasets::text[] is null or dataset = any($datasets))
         and (dataset, name) > ($afterDataset, $afterName)
       order by dataset, name limit $limit`,
-    { dataset: dataset ?? null, datasets: of ?? null, afterDataset: after[0], afterName: after[1], limit },
+      { dataset: dataset ?? null, datasets: of ?? null, afterDataset: after[0], afterName: after[1], limit },
+    ),
   );
 }
 
@@ -106,10 +124,13 @@ export async function findSaved(ctx: QueryDeps, reader: ReadScope, dataset: stri
   if (!reader.reads(dataset)) throw noQuery(dataset, name);
   if (seen !== undefined && ctx.now() - seen.seenAt_ms < trusted_ms) return seen.query;
   try {
-    const [query] = await ctx.postgres.rows<SavedQuery>(
-      `select ${columns} from saved_queries where dataset = $dataset and name = $name
+    const [query] = checkRows(
+      savedRow,
+      await ctx.postgres.rows(
+        `select ${columns} from saved_queries where dataset = $dataset and name = $name
           and exists (select from datasets d where d.name = dataset and d.state <> 'deleting')`,
-      { dataset, name },
+        { dataset, name },
+      ),
     );
     if (query === undefined) {
       seenQueries(ctx).delete(key);

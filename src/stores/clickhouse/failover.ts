@@ -1,5 +1,9 @@
+import * as z from 'zod';
 import { StoreError } from '../../core/errors.ts';
 import { type ClickHouse, ClickHouseError, clickhouseCodes } from './client.ts';
+
+const numberRow = z.object({ number: z.number() });
+const shardsRow = z.object({ shards: z.string() });
 
 /** One that is gone answers at once, or not at all: who has waited for so long does not wait for another one as well. */
 const quick_ms = 2_000;
@@ -79,17 +83,16 @@ export function assuredNode(node: ClickHouse, first: () => Promise<void>): Click
  * another order a flush would look for them where they are not, and store them again.
  */
 export async function requireNumber(node: ClickHouse, number: number): Promise<void> {
-  const [found] = await node
-    .rows<{ number: number }>('SELECT max(number) AS number FROM timestore.shard')
-    .catch((error) => {
-      const { unknownTable, unknownDatabase } = clickhouseCodes;
-      if (error instanceof ClickHouseError && [unknownTable, unknownDatabase].some((code) => code === error.code)) {
-        return [{ number: 0 }];
-      }
-      throw error;
-    });
-  if (found?.number === number) return;
-  const is = found?.number === 0 ? 'no shard yet' : `shard ${found?.number}`;
+  const [found] = await node.rows('SELECT max(number) AS number FROM timestore.shard').catch((error) => {
+    const { unknownTable, unknownDatabase } = clickhouseCodes;
+    if (error instanceof ClickHouseError && [unknownTable, unknownDatabase].some((code) => code === error.code)) {
+      return [{ number: 0 }];
+    }
+    throw error;
+  });
+  const { number: actual } = numberRow.parse(found);
+  if (actual === number) return;
+  const is = actual === 0 ? 'no shard yet' : `shard ${actual}`;
   throw new StoreError(
     'clickhouse',
     `has a node that is ${is}, where CLICKHOUSE_SHARDS has it as shard ${number}: put its addresses in order and migrate`,
@@ -99,14 +102,15 @@ export async function requireNumber(node: ClickHouse, number: number): Promise<v
 
 /** Throws where a node does not ask all shards up to a number: rows of those that it does not know would be in no answer. */
 export async function requireShards(node: ClickHouse, cluster: string, highest: number): Promise<void> {
-  const [found] = await node.rows<{ shards: string }>(
+  const [found] = await node.rows(
     'SELECT uniqExact(shard_num) AS shards FROM system.clusters WHERE cluster = {cluster:String}',
     { cluster },
   );
-  if (Number(found?.shards) >= highest) return;
+  const { shards } = shardsRow.parse(found);
+  if (Number(shards) >= highest) return;
   throw new StoreError(
     'clickhouse',
-    `has a node whose cluster ${cluster} is of ${found?.shards} shards, where rows are on shard ${highest}: add it to remote_servers`,
+    `has a node whose cluster ${cluster} is of ${shards} shards, where rows are on shard ${highest}: add it to remote_servers`,
     undefined,
   );
 }

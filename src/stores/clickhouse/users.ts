@@ -1,5 +1,15 @@
+import * as z from 'zod';
 import usersSql from '../../../sql/clickhouse/users.sql';
+import { checkRows } from '../check-rows.ts';
 import type { ClickHouse } from './client.ts';
+
+const settingRow: z.ZodType<Found> = z.object({
+  name: z.string(),
+  value: z.string(),
+  min: z.string().nullable(),
+  max: z.string().nullable(),
+  readonly: z.number(),
+});
 
 /** A setting of a user, and what a query may change it to. */
 export type UserSetting = { name: string; value: string; min?: string; max?: string; isConst: boolean };
@@ -43,9 +53,12 @@ type Found = { name: string; value: string; min: string | null; max: string | nu
  */
 export async function limitsLacking(reader: ClickHouse): Promise<string[]> {
   const wanted = settingsOfUser('timestore_reader');
-  const found = await reader.rows<Found>(
-    'SELECT name, value, min, max, readonly FROM system.settings WHERE name IN ({names:Array(String)})',
-    { names: wanted.map(({ name }) => name) },
+  const found = checkRows(
+    settingRow,
+    await reader.rows(
+      'SELECT name, value, min, max, readonly FROM system.settings WHERE name IN ({names:Array(String)})',
+      { names: wanted.map(({ name }) => name) },
+    ),
   );
   const settings = new Map(found.map((each) => [each.name, each]));
   return wanted.flatMap((each) => {
