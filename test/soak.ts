@@ -25,7 +25,13 @@ const soaks: Record<string, { files: string[]; options: Option[]; text: string }
     text: 'ClickHouse killed between its log of tokens and the rows',
   },
   points: {
-    files: ['faults/crash-points', 'faults/killed-import', 'faults/killed-export'],
+    files: [
+      'faults/crash-points',
+      'faults/killed-import',
+      'faults/killed-export',
+      'integration/migration/mirror',
+      'integration/jobs/export.test',
+    ],
     options: [],
     text: 'every call to a store with every kind of fault',
   },

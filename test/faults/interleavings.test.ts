@@ -25,7 +25,7 @@ import {
 import { type Fault, faultKinds, type Injected, inject } from './injection.ts';
 
 /** `npm run test:soak -- interleavings` sets both; a failure prints the seed and the shortest sequence that fails. */
-const runs = Number(process.env.FAULT_RUNS ?? 30);
+const runs = Number(process.env.FAULT_RUNS ?? 20);
 const seed = Number(process.env.FAULT_SEED ?? Date.now() % 2_147_483_647);
 
 const prefix = { TIMESTORE_KEY_PREFIX: `interleaved-${process.pid}` };

@@ -12,7 +12,7 @@ import { expectStored, newDataset, storedRows, tableOf } from '../integration/su
 
 /** `npm run test:soak -- ingest --rows 5000000 --kills 8` does more. */
 const rows = Number(process.env.INGEST_ROWS ?? 100_000);
-const kills = Number(process.env.INGEST_KILLS ?? 6);
+const kills = Number(process.env.INGEST_KILLS ?? 4);
 
 const call = useWorker({ TIMESTORE_KEY_PREFIX: `ingest-${process.pid}` });
 const cli = useCli();

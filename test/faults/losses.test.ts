@@ -13,7 +13,7 @@ import { rememberBuffer } from './failover.ts';
 import { type Fault, faultKinds, type Injected, inject } from './injection.ts';
 
 /** `npm run test:soak -- interleavings` sets both; a failure prints the seed and the shortest sequence that fails. */
-const runs = Number(process.env.FAULT_RUNS ?? 20);
+const runs = Number(process.env.FAULT_RUNS ?? 15);
 const seed = Number(process.env.FAULT_SEED ?? Date.now() % 2_147_483_647);
 
 type Operation =

@@ -4,7 +4,7 @@ import { useWorker } from '../integration/http/worker.ts';
 import { at, expectStored, newDataset, newInstance, tableOf } from '../integration/support.ts';
 
 /** `npm run test:soak -- reads --probes 10000` asks for longer. */
-const probes = Number(process.env.READ_PROBES ?? 300);
+const probes = Number(process.env.READ_PROBES ?? 200);
 const clients = 8;
 
 const overrides = {

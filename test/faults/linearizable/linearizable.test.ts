@@ -17,7 +17,7 @@ import { instanceDoor, workerDoor } from './doors.ts';
 import { describeHistory, isExplained, smallestViolation } from './table-history.ts';
 
 /** `npm run test:soak -- linearizable --ops 8000 [--seconds 60] [--seed 7]` makes it longer. */
-const operations = Number(process.env.LINEAR_OPS ?? 400);
+const operations = Number(process.env.LINEAR_OPS ?? 300);
 const seconds = Number(process.env.LINEAR_SECONDS ?? 8);
 /** Decides what clients choose. When things happen is up to the machine, so the same seed is not the same run. */
 const seed = Number(process.env.FAULT_SEED ?? Date.now() % 2_147_483_647);
