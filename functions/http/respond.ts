@@ -2,7 +2,7 @@ import type { Context } from 'hono';
 import { acquireSlot } from '../../src/core/concurrency-limit.ts';
 import { ApiError } from '../../src/core/errors.ts';
 import type { Answer } from '../../src/query/execution/answer.ts';
-import { noteQuery } from '../../src/query/execution/cancel.ts';
+import { registerQuery } from '../../src/query/execution/cancel.ts';
 import { type Format, formatNames, formats } from '../../src/query/request/format.ts';
 import type { App } from './app.ts';
 
@@ -31,7 +31,7 @@ export async function respondWithAnswer(
   const gone = new AbortController();
   c.req.raw.signal.addEventListener('abort', () => gone.abort());
   const giveBack = acquireSlot(c.get('ctx'), 'queries', c.get('key').id);
-  const forget = noteQuery(c.get('ctx'), gone);
+  const forget = registerQuery(c.get('ctx'), gone);
   const release = () => {
     giveBack();
     forget();

@@ -13,7 +13,7 @@ import {
 } from '../../src/operations/takeover/shadow-reads.ts';
 import { askSource } from '../../src/operations/takeover/source.ts';
 import type { Answer } from '../../src/query/execution/answer.ts';
-import type { Asked } from '../../src/query/execution/query-table.ts';
+import type { AnswerOptions } from '../../src/query/execution/query-table.ts';
 import type { ReadScope } from '../../src/query/execution/read-scope.ts';
 import type { App } from './app.ts';
 import { bodyBytes, decodeText, withinMemoryBudget } from './body.ts';
@@ -26,7 +26,7 @@ export const sourceHeaders = {
 /** A form that queries are sent in, and how one is answered here. */
 export type QueryForm<Body> = {
   schema: z.ZodType<Body>;
-  ask(ctx: AppContext, reader: ReadScope, dataset: string, body: Body, asked: Asked): Promise<Answer>;
+  ask(ctx: AppContext, reader: ReadScope, dataset: string, body: Body, asked: AnswerOptions): Promise<Answer>;
 };
 
 /** What goes along in each direction, beside the body. */

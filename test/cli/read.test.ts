@@ -53,7 +53,7 @@ describe('query', () => {
     );
     expect(await run('query', name)).toMatchObject({
       code: 0,
-      stderr: expect.stringContaining('100 rows, and there are more'),
+      stderr: expect.stringContaining('100 rows; more rows match'),
     });
   });
 
@@ -128,7 +128,7 @@ describe('query', () => {
       [['query', name, '--last', '1h', '--from', '2026-05-01'], 2, /Use one/],
       [['query', name, '--format', 'table', '--out', 'x'], 2, /For a file/],
       [['query', name, '--limit', 'many'], 2, /whole number/],
-      [['query', `${dataset}.none`], 1, /There is no table none/],
+      [['query', `${dataset}.none`], 1, /Table none not found/],
       [['query', name, '--where', 'nothing=1'], 1, /nothing/],
       [['sql', 'SELECT 1', '--file', 'x'], 2, /Give one statement/],
       [['sql', '--file', 'nowhere.sql'], 1, /nowhere\.sql: there is no such file/],

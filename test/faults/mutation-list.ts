@@ -376,7 +376,7 @@ export const mutations: Mutation[] = [
   {
     rule: 'a token of a batch that the buffer has forgotten, or has replaced, is lost',
     file: 'src/query/freshness/staleness.ts',
-    from: "    if (isForgotten || knownAs(lane, mark) === 'other') return lost;\n",
+    from: "    if (isForgotten || compareMark(lane, mark) === 'other') return lost;\n",
     to: '',
     suite: 'test/faults/failover.test.ts',
   },
@@ -853,9 +853,9 @@ export const mutations: Mutation[] = [
   },
   {
     rule: 'the comparison after a read',
-    file: 'src/query/execution/consistent-read.ts',
-    from: 'if (answer !== undefined && (await areUnchanged(ctx, cuts, open)))',
-    to: 'if (answer !== undefined)',
+    file: 'src/query/execution/execute-read.ts',
+    from: 'if (first.isComplete && (await areUnchanged(ctx, read.snapshots, plan.openLanes)))',
+    to: 'if (first.isComplete)',
     suite: 'test/integration/query/query.test.ts',
   },
   {
@@ -1098,8 +1098,8 @@ export const mutations: Mutation[] = [
   {
     rule: 'pages that end where stored rows were changed',
     file: 'src/query/execution/query-table.ts',
-    from: 'cut.changes === undefined || cut.changes !== cursor.changes',
-    to: 'cut.changes === undefined',
+    from: 'snapshot.changes === undefined || snapshot.changes !== cursor.changes',
+    to: 'snapshot.changes === undefined',
     suite: 'test/integration/jobs/changed-pages.test.ts',
   },
   {
@@ -1154,8 +1154,8 @@ export const mutations: Mutation[] = [
   {
     rule: 'the sequence in a token',
     file: 'src/query/freshness/staleness.ts',
-    from: 'if (reached(lane) < seq) isShort = true',
-    to: 'if (reached(lane) < 0) isShort = true',
+    from: 'if (reached(lane) < seq) isBehind = true',
+    to: 'if (reached(lane) < 0) isBehind = true',
     suite: 'test/integration/query/freshness.test.ts',
   },
   {

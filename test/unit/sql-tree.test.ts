@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { lex, textOf } from '../../src/query/sql/lex.ts';
+import { lex, joinTokens } from '../../src/query/sql/lex.ts';
 import { tablesIn } from '../../src/query/sql/scan.ts';
 import { checkTree } from '../../src/query/sql/tree.ts';
 
@@ -117,9 +117,9 @@ test.each<[string, string[]]>([
 
 test('what is sent on is what came, but for comments and the form of quoted names', () => {
   const sql = `SELECT a::Int8, x->x+1 /* c */, 'it''s \\' -- no', "q""d".1, \`b\\\`t\`, {p:Array(String)}, 1.5e-3,.5 -- end\nFROM m;;`;
-  expect(textOf(lex(sql))).toBe(
+  expect(joinTokens(lex(sql))).toBe(
     `SELECT a::Int8, x->x+1 , 'it''s \\' -- no', \`q"d\`.1, \`b\\\`t\`, {p:Array(String)}, 1.5e-3,.5 FROM m`,
   );
   // What a tree shows of strings has no lines of its own.
-  expect(textOf(lex("SELECT 'a\\nb\nc\\\\d'"), 'plain')).toBe("SELECT 'a__b_c\\\\d'");
+  expect(joinTokens(lex("SELECT 'a\\nb\nc\\\\d'"), 'plain')).toBe("SELECT 'a__b_c\\\\d'");
 });

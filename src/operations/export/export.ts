@@ -6,7 +6,7 @@ import { flushableSnapshot, flushSnapshot } from '../../flush/flush-snapshot.ts'
 import { createJob, type JobOf } from '../../jobs/job.ts';
 import { keyedJobId } from '../../jobs/job-id.ts';
 import type { Outcome } from '../../jobs/runner.ts';
-import { queryBody, rangeOf } from '../../query/request/parse.ts';
+import { queryBody, readTimeRange } from '../../query/request/parse.ts';
 import type { Table } from '../../schema/table.ts';
 import { pagesOf } from '../../stores/s3/list-pages.ts';
 import type { OperationDeps, OperationStep } from '../deps.ts';
@@ -60,7 +60,7 @@ export async function scheduleExport(
   const table = await readTable(ctx, dataset, name);
   if (table === undefined || table.state === 'deleting' || table.life !== (scheduled?.life ?? table.life))
     throw new ApiError('not-found', `There is no table ${name} in dataset ${dataset}.`);
-  rangeOf(request);
+  readTimeRange(request);
   const columns = chosen(table, request.columns);
   const progress = { life: table.life, ...(await flushableSnapshot(ctx, table)), columns };
   const id = scheduled?.id ?? keyedJobId('export', table, key);
@@ -90,7 +90,7 @@ export const exportStep: OperationStep<'export'> = async (ctx, job, deadline_ms)
   }
 
   const fields = progress.columns.flatMap((column) => table.schema.fields.find(({ name }) => name === column) ?? []);
-  const exported: Exported = { table, fields, until: progress.until, range: rangeOf(request) };
+  const exported: Exported = { table, fields, until: progress.until, range: readTimeRange(request) };
   const there = await contentByDay(ctx, exported);
   if (there.size > days_max) {
     throw new ApiError('limit-exceeded', `These rows are of ${there.size} days; an export has ${days_max} at most.`);

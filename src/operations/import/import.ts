@@ -12,7 +12,7 @@ import { writeHeartbeat } from '../../flush/heartbeat.ts';
 import { countSeal } from '../../flush/row-count.ts';
 import type { JobOf } from '../../jobs/job.ts';
 import type { Outcome } from '../../jobs/runner.ts';
-import { rangeOf } from '../../query/request/parse.ts';
+import { readTimeRange } from '../../query/request/parse.ts';
 import { mergeSchema } from '../../schema/declared.ts';
 import type { Table } from '../../schema/table.ts';
 import { notWritable } from '../../schema/table-state.ts';
@@ -70,7 +70,7 @@ async function nextStep(
   if (table === undefined || progress.life === undefined)
     return await prepare(node, job, request, table, progress, staging);
   const { kept } = progress;
-  const range = rangeSql(table, rangeOf(request));
+  const range = rangeSql(table, readTimeRange(request));
   const source: Source = {
     staging: stagingName(staging),
     where: kept === undefined ? `${stagedSql(progress.staged)} ${range}` : stagedSql([kept]),

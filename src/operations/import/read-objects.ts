@@ -3,7 +3,7 @@ import { ApiError, errorCatalogue } from '../../core/errors.ts';
 import { invalidValues } from '../../core/request-text.ts';
 import type { JobOf } from '../../jobs/job.ts';
 import type { Outcome } from '../../jobs/runner.ts';
-import { queryBody, rangeOf } from '../../query/request/parse.ts';
+import { queryBody, readTimeRange } from '../../query/request/parse.ts';
 import { mergeSchema } from '../../schema/declared.ts';
 import { type Rename, renameForm, renameOf } from '../../schema/rename.ts';
 import type { Table } from '../../schema/table.ts';
@@ -61,7 +61,7 @@ export const objectKey = z
 
 /** Throws TimestoreError `invalid-request`, `limit-exceeded`, `schema-refused` for what cannot be read. */
 export function requireReadable(ctx: OperationDeps, table: Table | undefined, request: ObjectsRequest): void {
-  rangeOf(request);
+  readTimeRange(request);
   const { objects } = request;
   if (objects.length > objects_max) {
     throw new ApiError('limit-exceeded', `${objects.length} objects are too many; ${objects_max} at most.`);

@@ -6,7 +6,7 @@ import { flushableSnapshot, flushSnapshot } from '../../flush/flush-snapshot.ts'
 import { createJob, type JobOf } from '../../jobs/job.ts';
 import { keyedJobId } from '../../jobs/job-id.ts';
 import type { Outcome } from '../../jobs/runner.ts';
-import { rangeOf } from '../../query/request/parse.ts';
+import { readTimeRange } from '../../query/request/parse.ts';
 import { renameOf } from '../../schema/rename.ts';
 import type { Table } from '../../schema/table.ts';
 import type { Field } from '../../schema/types.ts';
@@ -151,7 +151,7 @@ async function comparedWith(
 ) {
   const { second, until } = progress;
   const known = new Set(table.schema.fields.map(({ name }) => name));
-  const range = rangeSql(table, rangeOf(request));
+  const range = rangeSql(table, readTimeRange(request));
   const inEach = (name: string) => second.read.every((names) => names.includes(name));
   const fields = table.schema.fields.filter(({ name }) => inEach(name));
   const name = stagingName(staging);

@@ -2,7 +2,7 @@ import * as z from 'zod';
 import { quoteName } from '../../core/identifiers.ts';
 import { invalidRequest } from '../../core/invalid-request.ts';
 import { filterSql } from '../../query/request/filters.ts';
-import { queryBody, rangeOf } from '../../query/request/parse.ts';
+import { queryBody, readTimeRange } from '../../query/request/parse.ts';
 import { partitionKeySql } from '../../query/request/partition-key.ts';
 import { rangeConditions } from '../../query/request/time-range.ts';
 import { coerce } from '../../schema/coerce.ts';
@@ -37,7 +37,7 @@ export type RowsChange = z.output<typeof changeRequest>;
 export function conditionOf(ctx: OperationDeps, table: Table, { rows }: RowsChange, params: Settings): string {
   const { limits } = ctx.config;
   return [
-    ...rangeConditions(table.schema, rangeOf(rows), params),
+    ...rangeConditions(table.schema, readTimeRange(rows), params),
     ...partitionKeySql(rows.filters?.partitionKey ?? {}, limits, params),
     ...filterSql(rows.filters?.columns ?? [], table, limits, params),
   ].join(' AND ');

@@ -6,27 +6,27 @@ import { ClickHouseError, clickhouseCodes } from '../../stores/clickhouse/client
 import { everyNode } from '../../stores/clickhouse/servers.ts';
 import type { QueryDeps } from '../deps.ts';
 
-type Who = Pick<Actor, 'actor' | 'requestId'>;
+type QueryOwner = Pick<Actor, 'actor' | 'requestId'>;
 
-/** What the ids of all statements of a query begin with at ClickHouse: the key is in it, so that no other key names them. */
-const prefixOf = ({ actor, requestId }: Who) => `timestore/${actor}/${requestId}/`;
+/** The prefix of the query_id of all statements of a query. It contains the key, so that no other key can name them. */
+const queryIdPrefix = ({ actor, requestId }: QueryOwner) => `timestore/${actor}/${requestId}/`;
 
-/** An id for a statement of the query that is being answered. */
+/** A query_id for a statement of the current query. */
 export function statementId(): string {
-  return `${prefixOf(currentActor())}${crypto.randomUUID()}`;
+  return `${queryIdPrefix(currentActor())}${crypto.randomUUID()}`;
 }
 
-/** Queries that this instance is answering. They may not have come to ClickHouse yet. */
-const begun = inEachInstance(() => new Map<string, Set<AbortController>>());
+/** Queries of this instance, including those that have not reached ClickHouse yet. */
+const runningQueries = inEachInstance(() => new Map<string, Set<AbortController>>());
 
 /**
- * Makes the query that is being answered one that can be cancelled.
+ * Makes the current query cancellable.
  *
- * @returns what ends that
+ * @returns a function that removes the registration
  */
-export function noteQuery(ctx: QueryDeps, controller: AbortController): () => void {
-  const prefix = prefixOf(currentActor());
-  const all = begun(ctx);
+export function registerQuery(ctx: QueryDeps, controller: AbortController): () => void {
+  const prefix = queryIdPrefix(currentActor());
+  const all = runningQueries(ctx);
   const same = all.get(prefix) ?? new Set();
   all.set(prefix, same.add(controller));
   return () => {
@@ -36,22 +36,24 @@ export function noteQuery(ctx: QueryDeps, controller: AbortController): () => vo
 }
 
 /**
- * Cancels a query of a key, on this instance and at every ClickHouse.
+ * Cancels a query of a key, on this instance and on every ClickHouse node.
  *
- * @param who the key, and the id of the request that began the query
- * @returns whether there was one
- * @throws StoreError; TimestoreError `misconfigured` where the user at ClickHouse lacks the grant
+ * @param owner the key, and the id of the request that began the query
+ * @returns whether the query was running
+ * @throws StoreError; ApiError `misconfigured` where the ClickHouse user does not have the grant
  */
-export async function cancelQuery(ctx: QueryDeps, who: Who): Promise<boolean> {
-  const prefix = prefixOf(who);
-  const here = [...(begun(ctx).get(prefix) ?? [])];
-  for (const controller of here) controller.abort(abortIfCancelled());
+export async function cancelQuery(ctx: QueryDeps, owner: QueryOwner): Promise<boolean> {
+  const prefix = queryIdPrefix(owner);
+  const local = [...(runningQueries(ctx).get(prefix) ?? [])];
+  for (const controller of local) controller.abort(queryCancelled());
   const sql = `KILL QUERY WHERE startsWith(query_id, ${quoteString(prefix)}) ASYNC`;
-  const found = await Promise.all(everyNode(ctx).map(async ({ clickhouse }) => await killed(ctx, clickhouse, sql)));
-  return here.length > 0 || found.some((count) => count > 0);
+  const found = await Promise.all(
+    everyNode(ctx).map(async ({ clickhouse }) => await killQueries(ctx, clickhouse, sql)),
+  );
+  return local.length > 0 || found.some((count) => count > 0);
 }
 
-async function killed(
+async function killQueries(
   { config }: QueryDeps,
   clickhouse: ReturnType<typeof everyNode>[number]['clickhouse'],
   sql: string,
@@ -62,13 +64,12 @@ async function killed(
     if (!(error instanceof ClickHouseError) || error.code !== clickhouseCodes.accessDenied) throw error;
     throw new ApiError(
       'misconfigured',
-      `Queries cannot be cancelled at ClickHouse: GRANT KILL QUERY ON *.* TO ${config.CLICKHOUSE_USER}.`,
+      `The ClickHouse user may not cancel queries: GRANT KILL QUERY ON *.* TO ${config.CLICKHOUSE_USER}.`,
       { cause: error },
     );
   }
 }
 
-/** What a cancelled query is answered with, as far as anybody waits. */
-export function abortIfCancelled(cause?: unknown): ApiError {
-  return new ApiError('query-cancelled', 'The query was cancelled by the key that began it.', { cause });
+export function queryCancelled(cause?: unknown): ApiError {
+  return new ApiError('query-cancelled', 'The query was cancelled by its key.', { cause });
 }

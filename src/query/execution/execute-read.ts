@@ -8,7 +8,7 @@ import { BrokenOff, chunksOf } from '../../stores/clickhouse/byte-stream.ts';
 import { type ClickHouse, ClickHouseError, clickhouseCodes, type Settings } from '../../stores/clickhouse/client.ts';
 import { isDataError } from '../../stores/clickhouse/data-errors.ts';
 import type { QueryDeps } from '../deps.ts';
-import { flushWithin } from '../freshness/wait-for-flush.ts';
+import { waitForFlush } from '../freshness/wait-for-flush.ts';
 import { UnreadableBatch } from '../hot/row-binary.ts';
 import { type Format, formats } from '../request/format.ts';
 import { compactLines } from '../response/compact-lines.ts';
@@ -18,45 +18,46 @@ import { namedLines } from '../response/not-numbers.ts';
 import type { Notes } from './answer.ts';
 import { statementId } from './cancel.ts';
 import { queryError } from './clickhouse-errors.ts';
-import { type Exactness, type Fence, runConsistently } from './consistent-read.ts';
+import { areUnchanged, type Exactness, type Fence, planFences } from './consistent-read.ts';
 import type { Source } from './merged-table-sql.ts';
 import { multipartRequest, type SentTail } from './multipart-request.ts';
 import type { ReadSnapshot } from './read-snapshot.ts';
 import { encodeTail, tailStructure } from './tail.ts';
 
-/** SQL without its format, and its parameters. */
+/** SQL without its FORMAT clause, and its parameters. */
 export type Statement = { sql: string; params: Settings };
 
 export type Read = {
-  cuts: ReadSnapshot[];
-  statement(sources: Source[]): Statement;
+  snapshots: ReadSnapshot[];
+  /** Builds the statement for these fences. A read that fails its validation is built a second time. */
+  buildStatement(sources: Source[]): Statement;
   format: Format;
-  /** ClickHouse's form, where it is not that of the format. */
-  form?: string | undefined;
-  /** Most rows of the answer; undefined for exports. */
-  rowsMax: number | undefined;
-  /** Names queries that read about as much as each other. */
+  /** The ClickHouse format, where it differs from that of `format`. */
+  clickhouseFormat?: string | undefined;
+  /** Undefined for exports, which have no limit. */
+  rows_max: number | undefined;
+  /** Equal for queries that read about the same number of rows. */
   costKey: string;
-  /** When the caller is gone. */
+  /** Aborted when the caller has disconnected. */
   signal: AbortSignal;
 };
 
-export type Running = {
+export type ReadResult = {
   exactness: Exactness;
   chunks: AsyncGenerator<Uint8Array>;
-  /** Whether ClickHouse has said all of it: then it fits into memory, and nothing can fail any more. */
+  /** Whether the whole answer is in memory, so that it cannot fail any more. */
   isComplete: boolean;
-  /** When the read began, by the instance's clock. */
-  from_ms: number;
+  /** Start of the read, by the clock of the instance. */
+  startedAt_ms: number;
 };
 
 /**
- * Where a name without a database is looked for that is neither a table of the catalogue nor of the statement itself: where
- * the reader has no rights, whatever its user's own default is.
+ * The default database of statements. The reader user has no rights in it, so that an unqualified name that is neither a
+ * table of the catalogue nor defined by the statement resolves to nothing.
  */
 export const neutralDatabase = 'default';
 
-/** Begins as nothing does that SQL may name. */
+/** A prefix that no name in SQL of users can have. */
 const tailPrefix = '__ts_tail';
 
 const settings = {
@@ -64,109 +65,117 @@ const settings = {
   date_time_output_format: 'iso',
   session_timezone: 'UTC',
   output_format_json_quote_64bit_integers: 0,
-  // A reader that makes doubles of numbers would round them.
+  // JSON parsers that read numbers as doubles would round them.
   output_format_json_quote_decimals: 1,
-  // They are numbers by the type of their column, and get other names.
+  // JSON has no NaN and no infinities; `namedRows` renames the strings.
   output_format_json_quote_denormals: 1,
   output_format_json_escape_forward_slashes: 0,
   http_write_exception_in_output_format: 0,
-  // An empty cell is null and "" is the empty string, as in CSV that is sent.
+  // An empty cell is null and "" is the empty string, as in ingested CSV.
   format_csv_null_representation: '',
   input_format_skip_unknown_fields: 0,
   precise_float_parsing: 1,
-  // A caller that is gone takes its query along.
+  // A query ends with the connection of its caller.
   cancel_http_readonly_queries_on_client_close: 1,
   max_query_size: 8 * 1024 * 1024,
 } as const;
 
 /**
- * Asks ClickHouse over the cuts of one or more tables, their tails sent along.
+ * Executes a read over the snapshots of its tables. Their tails are sent as external tables.
  *
- * @throws TimestoreError for a query that cannot be answered; StoreError when ClickHouse is away, or refuses a tail
+ * @throws ApiError for an invalid query; StoreError when ClickHouse is unavailable or rejects a tail
  */
-export async function runRead(ctx: QueryDeps, read: Read): Promise<Running> {
-  const from_ms = ctx.now();
-  const known = readCosts(ctx).get(read.costKey);
-  const isExport = read.rowsMax === undefined;
-  const isCheap = isExport || (known !== undefined && (known.isLong || known.rows <= ctx.config.limits.fence_rows_max));
-  const { answer, exactness } = await runConsistently(ctx, read.cuts, isCheap, async (fences, isLast) => {
-    const begun = await begin(ctx, read, fences);
-    if (begun.isComplete || isLast) return begun;
-    // Too long to be held until it is validated.
-    noteCost(ctx, read, known?.rows ?? 0, true);
-    await begun.chunks.return(undefined);
-    return undefined;
-  });
-  return { ...answer, exactness, from_ms };
+export async function executeRead(ctx: QueryDeps, read: Read): Promise<ReadResult> {
+  const startedAt_ms = ctx.now();
+  const plan = planFences(read.snapshots, isFenceCheap(ctx, read));
+  const first = await executeStatement(ctx, read, plan.fences);
+  if (plan.exactness !== 'validated') return { ...first, exactness: plan.exactness, startedAt_ms };
+
+  // An answer that does not fit into memory has to be streamed before it could be validated.
+  if (!first.isComplete) {
+    recordCost(ctx, read, readCosts(ctx).get(read.costKey)?.rows ?? 0, true);
+    await first.chunks.return(undefined);
+  }
+  if (first.isComplete && (await areUnchanged(ctx, read.snapshots, plan.openLanes))) {
+    return { ...first, exactness: 'validated', startedAt_ms };
+  }
+  ctx.log({ event: 'query-fenced', tables: read.snapshots.map(({ table }) => `${table.dataset}.${table.name}`) });
+  return { ...(await executeStatement(ctx, read, plan.fallback)), exactness: 'fenced', startedAt_ms };
 }
 
-/** Statistics of an answer whose end was seen, which are also what the next read of its kind is chosen by. */
-export function readStatistics(ctx: QueryDeps, read: Read, running: Running, end: JsonEnd, notes: Notes) {
-  const { isComplete, from_ms } = running;
-  noteCost(ctx, read, end.rowsRead, !isComplete);
+/** A fence costs time for each row read, a validation costs one round trip to two stores. */
+function isFenceCheap(ctx: QueryDeps, { costKey, rows_max }: Read): boolean {
+  if (rows_max === undefined) return true;
+  const cost = readCosts(ctx).get(costKey);
+  return cost !== undefined && (cost.isLong || cost.rows <= ctx.config.limits.fence_rows_max);
+}
+
+/** Statistics of a finished answer. They are also recorded for the choice of the next read of its kind. */
+export function readStatistics(ctx: QueryDeps, read: Read, result: ReadResult, end: JsonEnd, notes: Notes) {
+  const { isComplete, startedAt_ms } = result;
+  recordCost(ctx, read, end.rowsRead, !isComplete);
   return {
     rows: end.rows,
-    // ClickHouse says its own time before the last rows are out.
-    elapsedMs: Math.max(end.elapsed_ms, isComplete ? 0 : ctx.now() - from_ms),
-    // Null as well for a reader of some rows: it would count the others.
+    // ClickHouse reports its time before it sends the last rows.
+    elapsedMs: Math.max(end.elapsed_ms, isComplete ? 0 : ctx.now() - startedAt_ms),
+    // Null for a key with a row filter: the number would count rows that the key may not read.
     rowsRead: notes.streaming.rows === null ? null : end.rowsRead,
     tailRows: notes.streaming.rows,
   };
 }
 
-/** What reads of a kind were seen to cost, so that the next one is run in the cheaper way. */
-function noteCost(ctx: QueryDeps, read: Pick<Read, 'costKey'>, rows: number, isLong: boolean): void {
-  readCosts(ctx).set(read.costKey, { rows, isLong });
+function recordCost(ctx: QueryDeps, { costKey }: Read, rows: number, isLong: boolean): void {
+  readCosts(ctx).set(costKey, { rows, isLong });
 }
 
-/** What reads were seen to cost: rows read, and whether their answers are too long to be held. */
+/** Observed costs of reads: rows read, and whether the answer was too long to hold in memory. */
 const readCosts = inEachInstance(({ limits }) => new LruMap<{ rows: number; isLong: boolean }>(limits.read_costs_max));
 
-/** The schema version that a query has brought ClickHouse's table to, under `<dataset>.<physical>`. */
-export const columnsLooked = inEachInstance(
+/** The schema version that a query has brought the ClickHouse table to, by `<dataset>.<physical>`. */
+export const columnsEnsured = inEachInstance(
   ({ limits }) => new LruMap<{ version: number; at_ms: number }>(limits.kept_names_max),
 );
 
-type Begun = Pick<Running, 'chunks' | 'isComplete'>;
+type Head = Pick<ReadResult, 'chunks' | 'isComplete'>;
 
-async function begin(ctx: QueryDeps, read: Read, fences: Fence[]): Promise<Begun> {
+/** Adds missing columns and repeats the statement where ClickHouse does not know a column or a table yet. */
+async function executeStatement(ctx: QueryDeps, read: Read, fences: Fence[]): Promise<Head> {
   try {
-    return await attempt(ctx, read, fences);
+    return await sendWithErrors(ctx, read, fences);
   } catch (error) {
-    await refuseTail(ctx, read.cuts, error);
+    await rejectTail(ctx, read.snapshots, error);
     if (!(error instanceof ClickHouseError)) throw error;
-    const behind = isBehind(error) ? tablesToBring(ctx, read.cuts) : [];
-    if (behind.length === 0) throw queryError(ctx, error, read.rowsMax === undefined);
-    // A table's columns come with its flush where they could not be added at once.
-    for (const { table } of behind) {
+    const outdated = isUnknownName(error) ? outdatedTables(ctx, read.snapshots) : [];
+    if (outdated.length === 0) throw queryError(ctx, error, read.rows_max === undefined);
+    for (const { table } of outdated) {
       await ensureTable(ctx, table);
-      columnsLooked(ctx).set(keyOf(table), { version: table.schema.version, at_ms: ctx.now() });
+      columnsEnsured(ctx).set(tableKey(table), { version: table.schema.version, at_ms: ctx.now() });
     }
   }
   try {
-    return await attempt(ctx, read, fences);
+    return await sendWithErrors(ctx, read, fences);
   } catch (error) {
-    throw error instanceof ClickHouseError ? queryError(ctx, error, read.rowsMax === undefined) : error;
+    throw error instanceof ClickHouseError ? queryError(ctx, error, read.rows_max === undefined) : error;
   }
 }
 
-/** An answer that broke off before anything of it was given out is asked for once more, so that its error can be told. */
-async function attempt(ctx: QueryDeps, read: Read, fences: Fence[]): Promise<Begun> {
+/** Repeats a statement that broke off in its head, so that ClickHouse reports the error instead of closing the connection. */
+async function sendWithErrors(ctx: QueryDeps, read: Read, fences: Fence[]): Promise<Head> {
   try {
-    return await ask(ctx, read, fences, {});
+    return await send(ctx, read, fences, {});
   } catch (error) {
     if (!(error instanceof BrokenOff) || read.signal.aborted) throw error;
-    return await ask(ctx, read, fences, { wait_end_of_query: 1 });
+    return await send(ctx, read, fences, { wait_end_of_query: 1 });
   }
 }
 
-async function ask(ctx: QueryDeps, read: Read, fences: Fence[], more: Settings): Promise<Begun> {
+async function send(ctx: QueryDeps, read: Read, fences: Fence[], extraSettings: Settings): Promise<Head> {
   const { limits } = ctx.config;
-  const tables = read.cuts.map(({ table }) => table);
-  // Where the buffer was not read, nothing says how many lanes there are.
-  const isSure = read.cuts.every(({ lanes, table }) => lanes !== undefined || isRecentlySeen(ctx, table));
-  const { node, nameOf } = atAllRows(ctx, tables, isSure);
-  const sources = read.cuts.map(({ table, tail }, number) => {
+  const tables = read.snapshots.map(({ table }) => table);
+  // Without a snapshot of the buffer, the cached definition may miss lanes on other shards.
+  const lanesKnown = read.snapshots.every(({ lanes, table }) => lanes !== undefined || isRecentlySeen(ctx, table));
+  const { node, nameOf } = atAllRows(ctx, tables, lanesKnown);
+  const sources = read.snapshots.map(({ table, tail }, number) => {
     return {
       table,
       name: nameOf(table),
@@ -175,46 +184,51 @@ async function ask(ctx: QueryDeps, read: Read, fences: Fence[], more: Settings):
       tail: tail.rows > 0 ? `${tailPrefix}${number}` : undefined,
     };
   });
-  const { sql, params } = read.statement(sources);
-  const timeout_ms = read.rowsMax === undefined ? limits.export_timeout_ms : limits.query_timeout_ms;
-  const tails = read.cuts.flatMap(({ table, tail }, number) => {
+  const { sql, params } = read.buildStatement(sources);
+  const timeout_ms = read.rows_max === undefined ? limits.export_timeout_ms : limits.query_timeout_ms;
+  const tails = read.snapshots.flatMap(({ table, tail }, number) => {
     const name = sources[number]?.tail;
     return name === undefined ? [] : [{ name, structure: tailStructure(table), rows: encodeTail(tail, table) }];
   });
-  const text = read.format === 'csv' ? csvSql(sql, await columnsOf(node.reader, sql, params, tails)) : sql;
-  const written = `${text}\nFORMAT ${read.form ?? formats[read.format].clickhouse}`;
-  const form = multipartRequest(written, params, tails);
+  const text = read.format === 'csv' ? csvSql(sql, await describeColumns(node.reader, sql, params, tails)) : sql;
+  const statement = `${text}\nFORMAT ${read.clickhouseFormat ?? formats[read.format].clickhouse}`;
+  const request = multipartRequest(statement, params, tails);
   const opened = await node.reader.open({
     settings: {
       ...settings,
-      ...more,
-      ...form.settings,
+      ...extraSettings,
+      ...request.settings,
       query_id: statementId(),
       max_execution_time: Math.ceil(timeout_ms / 1000),
       max_memory_usage: limits.query_memory_bytes_max,
-      max_result_rows: read.rowsMax ?? 0,
+      max_result_rows: read.rows_max ?? 0,
       result_overflow_mode: 'throw',
     },
-    body: form.body,
+    body: request.body,
     timeout_ms: timeout_ms + 1_000,
     signal: read.signal,
   });
   const chunks = chunksOf(opened);
-  const answered = () => {
+  const convert = () => {
     if (read.format === 'compact') return compactLines(chunks);
-    if (read.format !== 'ndjson' || read.form !== undefined) return chunks;
-    return namedLines(chunks, () => columnsOf(node.reader, sql, params, tails));
+    if (read.format !== 'ndjson' || read.clickhouseFormat !== undefined) return chunks;
+    return namedLines(chunks, () => describeColumns(node.reader, sql, params, tails));
   };
-  return await headOf(answered(), limits.query_held_bytes_max);
+  return await readHead(convert(), limits.query_held_bytes_max);
 }
 
-/** What columns SQL answers, without running it. */
-async function columnsOf(reader: ClickHouse, sql: string, params: Settings, tails: SentTail[]): Promise<Column[]> {
+/** The columns of the answer to SQL, without running it. */
+async function describeColumns(
+  reader: ClickHouse,
+  sql: string,
+  params: Settings,
+  tails: SentTail[],
+): Promise<Column[]> {
   const empty = tails.map((tail) => ({ ...tail, rows: [] }));
-  const form = multipartRequest(`DESCRIBE TABLE (${sql}\n)\nFORMAT JSONEachRow`, params, empty);
+  const request = multipartRequest(`DESCRIBE TABLE (${sql}\n)\nFORMAT JSONEachRow`, params, empty);
   const text = await reader.send({
-    settings: { ...settings, ...form.settings },
-    body: form.body,
+    settings: { ...settings, ...request.settings },
+    body: request.body,
     timeout_ms: describe_timeout_ms,
   });
   const lines = text.trimEnd().split('\n');
@@ -223,11 +237,11 @@ async function columnsOf(reader: ClickHouse, sql: string, params: Settings, tail
 
 const describe_timeout_ms = 10_000;
 
-/** Reads until the answer is complete or longer than may be held. An error until then is one that can be told. */
-async function headOf(chunks: AsyncGenerator<Uint8Array>, bytesMax: number): Promise<Begun> {
+/** Reads until the answer is complete or exceeds `bytes_max`. Until then, an error can still become an error response. */
+async function readHead(chunks: AsyncGenerator<Uint8Array>, bytes_max: number): Promise<Head> {
   const head: Uint8Array[] = [];
   let bytes = 0;
-  while (bytes <= bytesMax) {
+  while (bytes <= bytes_max) {
     const { done, value } = await chunks.next();
     if (done) return { chunks: replay(head), isComplete: true };
     head.push(Uint8Array.from(value));
@@ -245,44 +259,44 @@ async function* replay(head: Uint8Array[], rest?: AsyncGenerator<Uint8Array>): A
   }
 }
 
-/** ClickHouse is there, and the rows that it lacks are not as they should be: the buffer alone cannot answer with them either. */
+/** ClickHouse is available and rejected rows of a tail, so that an answer from the hot buffer alone would hide the problem. */
 export class RejectedTailError extends StoreError {
   constructor(cause: unknown) {
-    super('clickhouse', 'refused rows that wait to be flushed; a flush has begun to set them aside', cause);
-    this.name = 'RefusedTail';
+    super('clickhouse', 'rejected rows that wait to be flushed; a flush that quarantines them has begun', cause);
+    this.name = 'RejectedTailError';
   }
 }
 
-/** Rows that ClickHouse cannot read are set aside by the flush; until then there is no exact answer. */
-async function refuseTail(ctx: QueryDeps, cuts: ReadSnapshot[], error: unknown): Promise<void> {
-  const tables = cuts.filter(({ tail }) => tail.rows > 0).map(({ table }) => table);
-  if (tables.length === 0 || !(error instanceof UnreadableBatch || (isDataError(error) && isOfTail(error)))) return;
-  await Promise.all(tables.map((table) => flushWithin(ctx, table, ctx.config.limits.query_wait_ms)));
+/** Starts a flush, which quarantines rows that ClickHouse cannot read. Until then there is no exact answer. */
+async function rejectTail(ctx: QueryDeps, snapshots: ReadSnapshot[], error: unknown): Promise<void> {
+  const tables = snapshots.filter(({ tail }) => tail.rows > 0).map(({ table }) => table);
+  if (tables.length === 0 || !(error instanceof UnreadableBatch || (isDataError(error) && isTailError(error)))) return;
+  await Promise.all(tables.map((table) => waitForFlush(ctx, table, ctx.config.limits.query_wait_ms)));
   throw new RejectedTailError(error);
 }
 
-/** SQL has values of its own that cannot be read; those of a tail are read from its rows. */
-function isOfTail(error: unknown): boolean {
+/** Tells unreadable values of a tail from unreadable values in the SQL, which have the same error codes. */
+function isTailError(error: unknown): boolean {
   return error instanceof ClickHouseError && /RowBinary|__ts_tail[0-9]|while read/i.test(error.message);
 }
 
-function isBehind({ code }: ClickHouseError): boolean {
+function isUnknownName({ code }: ClickHouseError): boolean {
   const { unknownTable, unknownDatabase, unknownIdentifier, noSuchColumnInTable } = clickhouseCodes;
   return [unknownTable, unknownDatabase, unknownIdentifier, noSuchColumnInTable].some((each) => each === code);
 }
 
-/** A node of a cluster may have come back since. */
-const looked_ms = 10_000;
+/** A node of a cluster that was down in the meantime may have missed columns. */
+const recheck_ms = 10_000;
 
-/** Those that nobody has looked at since their newest version: a name that is wrong is not looked for again and again. */
-function tablesToBring(ctx: QueryDeps, cuts: ReadSnapshot[]): ReadSnapshot[] {
-  return cuts.filter(({ table }) => {
-    const looked = columnsLooked(ctx).get(keyOf(table));
-    const isOld = ctx.cluster !== undefined && looked !== undefined && ctx.now() - looked.at_ms > looked_ms;
-    return looked?.version !== table.schema.version || isOld;
+/** Tables whose newest version no query has ensured yet, so that wrong names in queries do not repeat the DDL. */
+function outdatedTables(ctx: QueryDeps, snapshots: ReadSnapshot[]): ReadSnapshot[] {
+  return snapshots.filter(({ table }) => {
+    const ensured = columnsEnsured(ctx).get(tableKey(table));
+    const isOld = ctx.cluster !== undefined && ensured !== undefined && ctx.now() - ensured.at_ms > recheck_ms;
+    return ensured?.version !== table.schema.version || isOld;
   });
 }
 
-function keyOf({ dataset, physical }: ReadSnapshot['table']): string {
+function tableKey({ dataset, physical }: ReadSnapshot['table']): string {
   return `${dataset}.${physical}`;
 }

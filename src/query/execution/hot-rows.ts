@@ -5,72 +5,82 @@ import type { Table } from '../../schema/table.ts';
 import { storedTimestamp, type Time } from '../../schema/timestamp.ts';
 import { clickhouseType, type Field, type FieldType, vectorLength } from '../../schema/types.ts';
 import { hotFilter } from '../hot/filter.ts';
-import { hotJson, hotText, hotValue, hotValueOf } from '../hot/values.ts';
+import { hotJson, hotText, hotValue, parseHotText } from '../hot/values.ts';
 import { compareValues, type HotValue } from '../request/compare-values.ts';
 import type { Format } from '../request/format.ts';
 import type { QueryBody, QueryPlan } from '../request/parse.ts';
-import { type Answer, notesOf } from './answer.ts';
-import { cursorOf } from './next-cursor.ts';
+import { type Answer, describeAnswer } from './answer.ts';
+import { nextCursor } from './next-cursor.ts';
 import type { ReadScope } from './read-scope.ts';
 import type { ReadSnapshot } from './read-snapshot.ts';
 
-type Key = { field: Field; isDescending: boolean };
+/** A query that is ready for execution. */
+export type PlannedQuery = { reader: ReadScope; snapshot: ReadSnapshot; plan: QueryPlan; body: QueryBody };
 
-/** What this side writes. */
-const written = new Set<Format>(['json', 'ndjson', 'compact']);
+type SortKey = { field: Field; isDescending: boolean };
 
-/** Rows are held with a place for each field: more than this would not fit beside what else an instance does. */
+/** Formats that Timestore writes itself; the others need ClickHouse. */
+const hotFormats = new Set<Format>(['json', 'ndjson', 'compact']);
+
+/** Rows are held in memory as parsed values; more cells would not fit beside other requests of the instance. */
 const cells_max = 2_000_000;
 
 type HotRow = { values: Map<string, HotValue>; partition: Record<string, string>; keys: HotValue[] };
 
 /**
- * Raw rows of a query from the hot buffer alone, while ClickHouse is away.
+ * Answers a raw query from the hot buffer alone while ClickHouse is unavailable.
  *
- * @returns undefined unless it is certain that ClickHouse has no row in the range: one that it may have would be missing
+ * @returns undefined unless the time range begins after all flushed rows: other ranges may have rows in ClickHouse
  */
-export function hotRows(
-  reader: ReadScope,
-  cut: ReadSnapshot,
-  plan: QueryPlan,
-  body: QueryBody,
-  format: Format,
-): Answer | undefined {
-  const { table, lanes } = cut;
+export function hotRows({ reader, snapshot, plan, body }: PlannedQuery, format: Format): Answer | undefined {
+  const { table, lanes } = snapshot;
   const { start } = plan.range;
-  if (cut.bufferState !== 'ready' || lanes === undefined || start === undefined) return undefined;
-  if (body.downsample !== undefined || plan.limit === undefined || !written.has(format)) {
-    return undefined;
-  }
+  if (snapshot.bufferState !== 'ready' || lanes === undefined || start === undefined) return undefined;
+  if (body.downsample !== undefined || plan.limit === undefined || !hotFormats.has(format)) return undefined;
   if (lanes.some(({ flushedTo_ms }) => flushedTo_ms === undefined || flushedTo_ms >= start.time_ms)) return undefined;
-  const cells = table.schema.fields.reduce((sum, { type }) => sum + cellsOf(type), 0);
-  if (cut.tail.rows * cells > cells_max) return undefined;
-  const tail_bytes = cut.tail.batches.reduce((sum, { batch }) => sum + batch.payload.length, 0);
-  const holds = hotFilter(plan, table, tail_bytes);
-  if (holds === undefined) return undefined;
+  const cells = table.schema.fields.reduce((sum, { type }) => sum + countCells(type), 0);
+  if (snapshot.tail.rows * cells > cells_max) return undefined;
+  const tail_bytes = snapshot.tail.batches.reduce((sum, { batch }) => sum + batch.payload.length, 0);
+  const matches = hotFilter(plan, table, tail_bytes);
+  if (matches === undefined) return undefined;
 
-  const keys = keysOf(plan, table);
-  const after = placeOf(plan, keys);
+  const keys = sortKeys(plan, table);
+  const after = readCursorKey(plan, keys);
   const seen = new Map(plan.after.map(([lane, , seq]) => [lane, seq]));
-  const rows = rowsOf(cut, keys)
+  const rows = readHotRows(snapshot, keys)
     .filter(
       (row) =>
         isInRange(row, plan, table) &&
         isNew(row, seen) &&
-        holds(row.values, row.partition) &&
+        matches(row.values, row.partition) &&
         isAfter(row.keys, after, keys),
     )
     .sort((a, b) => compareKeys(a.keys, b.keys, keys));
-  const shown = rows.slice(0, plan.limit);
-  const last = rows.length > shown.length ? shown.at(-1) : undefined;
-  const notes = notesOf([cut], reader, 'fenced', 'hot-buffer-only');
-  notes.warnings.push('ClickHouse is away. The answer is from the hot buffer, which has all rows of this time range.');
-  const key = last?.keys.map((value, i) => hotText(keys[i]?.field.type ?? 'integer', value));
-  const cursor = cursorOf(cut, plan, key, notes.warnings);
+  const page = rows.slice(0, plan.limit);
+  const last = rows.length > page.length ? page.at(-1) : undefined;
+  const notes = describeAnswer([snapshot], reader, 'fenced', 'hot-buffer-only');
+  notes.warnings.push(
+    'ClickHouse is unavailable. The answer comes from the hot buffer, which holds all rows of this time range.',
+  );
+  const endKey = last?.keys.map((value, i) => hotText(keys[i]?.field.type ?? 'integer', value));
+  const cursor = nextCursor(snapshot, plan, endKey, notes.warnings);
+  return formatAnswer(page, { table, plan, format, notes, cursor });
+}
+
+function formatAnswer(
+  rows: HotRow[],
+  {
+    table,
+    plan,
+    format,
+    notes,
+    cursor,
+  }: Pick<Answer, 'format' | 'notes' | 'cursor'> & { table: Table; plan: QueryPlan },
+): Answer {
   const columns = plan.fields.map(({ name }) => name);
   const types = plan.fields.map((field) => clickhouseType(field, table.schema));
   const isCompact = format === 'compact';
-  const texts = shown.map(({ values }) => {
+  const texts = rows.map(({ values }) => {
     const members = plan.fields.map(({ name, type }) => {
       return `${isCompact ? '' : `${JSON.stringify(name)}:`}${hotJson(type, values.get(name) ?? null)}`;
     });
@@ -81,17 +91,13 @@ export function hotRows(
     return { format, notes, cursor, body: once(lines.map((line) => `${line}\n`).join('')), isComplete: true };
   }
   const head = { columns, types, mode: 'raw' };
+  const { rows: tailRows } = notes.streaming;
   const rest = {
     warnings: notes.warnings,
     cursor: cursor ?? null,
     streaming: notes.streaming,
-    sources: { published: { rows: 0, partitions: 0 }, hotBuffer: { rows: shown.length } },
-    statistics: {
-      rows: shown.length,
-      elapsedMs: 0,
-      rowsRead: notes.streaming.rows,
-      tailRows: notes.streaming.rows,
-    },
+    sources: { published: { rows: 0, partitions: 0 }, hotBuffer: { rows: rows.length } },
+    statistics: { rows: rows.length, elapsedMs: 0, rowsRead: tailRows, tailRows },
     latest_ingest_watermark: notes.watermark ?? null,
   };
   const text = `${JSON.stringify(head).slice(0, -1)},"rows":[${texts.join(',')}],${JSON.stringify(rest).slice(1)}`;
@@ -102,7 +108,7 @@ async function* once(text: string): AsyncGenerator<string> {
   yield await Promise.resolve(text);
 }
 
-function rowsOf({ tail, table }: ReadSnapshot, keys: Key[]): HotRow[] {
+function readHotRows({ tail, table }: ReadSnapshot, keys: SortKey[]): HotRow[] {
   const rows: HotRow[] = [];
   const lines = tail.batches.flatMap(({ lane, batch }) => identifiedRows(batch, table.schema, lane).split('\n'));
   for (const line of lines) {
@@ -127,15 +133,15 @@ const identity: Field[] = [
   { name: '_row', type: 'integer' },
 ];
 
-/** As in the SQL of rows: the order asked for, then time, then what tells rows apart. */
-function keysOf({ orderBy }: QueryPlan, { schema }: Table): Key[] {
-  const asked = orderBy.flatMap(({ column, direction }) => {
+/** The order of `rowsStatement`: the columns of `orderBy`, the time, the identity of the row. */
+function sortKeys({ orderBy }: QueryPlan, { schema }: Table): SortKey[] {
+  const ordered = orderBy.flatMap(({ column, direction }) => {
     const field = schema.fields.find(({ name }) => name === column);
     return field === undefined ? [] : [{ field, isDescending: direction === 'desc' }];
   });
   const time: Field = { name: schema.timestampColumn, type: 'timestamp' };
-  const rest = [time, ...identity].filter(({ name }) => !asked.some(({ field }) => field.name === name));
-  return [...asked, ...rest.map((field) => ({ field, isDescending: false }))];
+  const rest = [time, ...identity].filter(({ name }) => !ordered.some(({ field }) => field.name === name));
+  return [...ordered, ...rest.map((field) => ({ field, isDescending: false }))];
 }
 
 function isInRange({ values }: HotRow, { range: { start, end } }: QueryPlan, { schema }: Table): boolean {
@@ -148,36 +154,36 @@ function isNew({ values }: HotRow, seen: Map<number, number>): boolean {
   return Number(values.get('_seq')) > (seen.get(Number(values.get('_lane'))) ?? 0);
 }
 
-/** The place that a cursor is of. Throws TimestoreError `invalid-request` for one that was made up. */
-function placeOf({ cursor }: QueryPlan, order: Key[]): HotValue[] | undefined {
+/** The sort key of the cursor. Throws ApiError `invalid-request` for a forged cursor. */
+function readCursorKey({ cursor }: QueryPlan, order: SortKey[]): HotValue[] | undefined {
   if (cursor === undefined) return undefined;
   try {
-    return order.map(({ field }, i) => hotValueOf(field, cursor.key[i] ?? null));
+    return order.map(({ field }, i) => parseHotText(field, cursor.key[i] ?? null));
   } catch {
-    throw invalidRequest('cursor: it does not fit the query');
+    throw invalidRequest('cursor: the cursor does not belong to this query');
   }
 }
 
-function isAfter(keys: HotValue[], after: HotValue[] | undefined, order: Key[]): boolean {
+function isAfter(keys: HotValue[], after: HotValue[] | undefined, order: SortKey[]): boolean {
   return after === undefined || compareKeys(keys, after, order) > 0;
 }
 
 /** Null comes last in either direction, and NaN just before it. */
-function compareKeys(a: HotValue[], b: HotValue[], order: Key[]): number {
+function compareKeys(a: HotValue[], b: HotValue[], order: SortKey[]): number {
   for (const [i, { isDescending }] of order.entries()) {
     const [left = null, right = null] = [a[i], b[i]];
     if (left === null && right === null) continue;
     if (left === null || right === null) return left === null ? 1 : -1;
-    const [leftIsNone, rightIsNone] = [Number.isNaN(left), Number.isNaN(right)];
-    if (leftIsNone && rightIsNone) continue;
-    if (leftIsNone || rightIsNone) return leftIsNone ? 1 : -1;
-    const compared = compareValues(left, right);
-    if (compared !== 0) return isDescending ? -compared : compared;
+    const [leftIsNaN, rightIsNaN] = [Number.isNaN(left), Number.isNaN(right)];
+    if (leftIsNaN && rightIsNaN) continue;
+    if (leftIsNaN || rightIsNaN) return leftIsNaN ? 1 : -1;
+    const sign = compareValues(left, right);
+    if (sign !== 0) return isDescending ? -sign : sign;
   }
   return 0;
 }
 
-/** Numbers of a vector are read and written one by one, and the digits of each are looked for. */
-function cellsOf(type: FieldType): number {
+/** Each number of a vector costs several cells: its shortest digits are searched. */
+function countCells(type: FieldType): number {
   return type.startsWith('vector(') ? 4 * vectorLength(type as `vector(${number})`) : 1;
 }

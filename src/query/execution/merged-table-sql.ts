@@ -3,28 +3,28 @@ import type { Table } from '../../schema/table.ts';
 import type { Settings } from '../../stores/clickhouse/client.ts';
 import type { Fence } from './consistent-read.ts';
 
-/** A table as a query reads it: its rows up to the fence, and its tail, where there is one. */
+/** A table as a statement reads it: its stored rows up to the fence, and its tail. */
 export type Source = {
   table: Table;
   fence: Fence;
-  /** The external table that the tail is sent as. */
+  /** The name of the external table of the tail; undefined for an empty tail. */
   tail: string | undefined;
-  /** What the table with all its rows is called where the query is asked. */
+  /** The name of the table with the rows of all shards, on the node that runs the statement. */
   name: string;
-  /** Tells the parameters of several tables of a query apart. */
+  /** Distinguishes the parameters of several tables. */
   number: number;
 };
 
 type Parts = {
-  /** What is selected; other expressions for the tail where a table has what it has not. */
+  /** Selected expressions; `tailColumns` for columns that the external table does not have. */
   columns: string[];
   tailColumns?: string[];
   where?: string[];
-  /** What stands at the end of both sides: order and limit. */
+  /** ORDER BY and LIMIT of both sides. */
   end?: string;
 };
 
-/** SQL of a table's rows, as a subquery in brackets. Filter, order and limit stand on both sides: less is read and sent. */
+/** SQL of the rows of a table, as a subquery in parentheses. Filter, order and limit apply to both sides, which then read less. */
 export function mergedTableSql(source: Source, params: Settings, parts: Parts): string {
   const { name, tail } = source;
   const { columns, tailColumns = columns, where = [], end = '' } = parts;
@@ -32,13 +32,13 @@ export function mergedTableSql(source: Source, params: Settings, parts: Parts): 
     const filter = conditions.length > 0 ? ` WHERE ${conditions.join(' AND ')}` : '';
     return `SELECT ${selected.join(', ')} FROM ${from}${filter}${end === '' ? '' : ` ${end}`}`;
   };
-  const stored = branch(columns, name, [...where, ...conditionsOf(source, params)]);
+  const stored = branch(columns, name, [...where, ...fenceConditions(source, params)]);
   if (tail === undefined) return `(${stored})`;
   const buffered = branch(tailColumns, quoteName(tail), where);
   return end === '' ? `(${stored} UNION ALL ${buffered})` : `((${stored}) UNION ALL (${buffered}))`;
 }
 
-function conditionsOf({ fence, number }: Source, params: Settings): string[] {
+function fenceConditions({ fence, number }: Source, params: Settings): string[] {
   const conditions = fence.lanes.map(({ lane, watermark }) => {
     const name = `_w${number}_${lane}`;
     params[`param_${name}`] = watermark;

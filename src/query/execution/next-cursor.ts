@@ -3,8 +3,8 @@ import { encodeCursor } from '../request/cursor.ts';
 import type { QueryPlan } from '../request/parse.ts';
 import type { ReadSnapshot } from './read-snapshot.ts';
 
-/** The cursor of a page that ended with the row of this sort key; undefined when no page follows. */
-export function cursorOf(
+/** The cursor after the row with this sort key; undefined when no page follows. */
+export function nextCursor(
   { lanes, pin, isFresh, table, bufferState, changes }: ReadSnapshot,
   plan: QueryPlan,
   key: (string | null)[] | undefined,
@@ -12,10 +12,10 @@ export function cursorOf(
 ): string | undefined {
   if (key === undefined) return undefined;
   const upTo = bufferState === 'ready' || isFresh ? 'seq' : 'watermark';
-  const cut = pin?.lanes ?? (lanes && marksOf(lanes, upTo));
+  const position = pin?.lanes ?? (lanes && marksOf(lanes, upTo));
   const fields = plan.cursor?.fields ?? table.schema.fields.length;
-  const cursor = encodeCursor({ query: plan.hash, fields, cut: cut ?? null, changes: changes ?? null, key });
+  const cursor = encodeCursor({ query: plan.hash, fields, lanes: position ?? null, changes: changes ?? null, key });
   if (cursor === undefined)
-    warnings.push('There are further rows, and no cursor: the sort key of the last one is too long.');
+    warnings.push('More rows follow, but the sort key of the last row is too long for a cursor.');
   return cursor;
 }

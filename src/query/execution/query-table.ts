@@ -1,166 +1,165 @@
 import { findReadable } from '../../catalog/find-table.ts';
 import { withNewestLife } from '../../catalog/life.ts';
-import { ApiError, StoreError } from '../../core/errors.ts';
+import { ApiError, required, StoreError } from '../../core/errors.ts';
 import { invalidRequest } from '../../core/invalid-request.ts';
 import type { Table } from '../../schema/table.ts';
 import type { QueryDeps } from '../deps.ts';
-import { type Freshness, freshnessOf } from '../freshness/requirement.ts';
+import { type Freshness, readFreshness } from '../freshness/requirement.ts';
 import type { Format } from '../request/format.ts';
 import { planQuery, type QueryBody, type QueryPlan } from '../request/parse.ts';
 import { type JsonEnd, jsonAnswer } from '../response/json.ts';
-import { type Answer, notesOf } from './answer.ts';
+import { type Answer, describeAnswer } from './answer.ts';
 import { downsampleStatement } from './downsample.ts';
-import { type Read, RejectedTailError, type Running, readStatistics, runRead } from './execute-read.ts';
-import { hotRows } from './hot-rows.ts';
-import { cursorOf } from './next-cursor.ts';
+import { executeRead, type Read, type ReadResult, RejectedTailError, readStatistics } from './execute-read.ts';
+import { hotRows, type PlannedQuery } from './hot-rows.ts';
+import { nextCursor } from './next-cursor.ts';
 import { rowsStatement } from './raw-rows.ts';
 import { type ReadScope, rowFilterCondition } from './read-scope.ts';
 import { pinSnapshot, type ReadSnapshot, takeReadSnapshot, unreadSnapshot } from './read-snapshot.ts';
-import { expiredCursor, ofUnchangedRows } from './unchanged-rows.ts';
+import { expiredCursor, requireUnchangedRows } from './unchanged-rows.ts';
 
-export type Asked = {
+export type AnswerOptions = {
   format: Format;
-  /** When the caller is gone. */
+  /** Aborted when the caller has disconnected. */
   signal: AbortSignal;
 };
 
 /**
- * Answers a structured query with everything acknowledged before it began, or says why not.
+ * Answers a structured query from every row that was acknowledged before it began, as its freshness requires.
  *
- * @throws TimestoreError for a query that cannot be answered; StoreError when a store that it needs is away
+ * @throws ApiError for an invalid query; StoreError when a required store is unavailable
  */
 export async function queryTable(
   ctx: QueryDeps,
   reader: ReadScope,
   dataset: string,
-  sent: QueryBody,
-  asked: Asked,
+  body: QueryBody,
+  options: AnswerOptions,
 ): Promise<Answer> {
-  return await queryForm(ctx, reader, dataset, sent.tableName, asked, () => sent);
+  return await queryTableAs(ctx, reader, { dataset, name: body.tableName }, () => body, options);
 }
 
-/** The same of a query whose form depends on the table. */
-export async function queryForm(
+/** Answers a query whose body depends on the definition of its table. */
+export async function queryTableAs(
   ctx: QueryDeps,
   reader: ReadScope,
-  dataset: string,
-  tableName: string,
-  asked: Asked,
-  bodyFor: (table: Table) => QueryBody,
+  { dataset, name }: { dataset: string; name: string },
+  buildBody: (table: Table) => QueryBody,
+  options: AnswerOptions,
 ): Promise<Answer> {
   return await withNewestLife(ctx, async (found) => {
-    const table = await requireTable(ctx, dataset, tableName);
+    const table = await requireTable(ctx, dataset, name);
     found.push(table);
-    return await queryIn(ctx, reader, table, bodyFor(table), asked);
+    return await answerQuery(ctx, reader, table, buildBody(table), options);
   });
 }
 
-async function queryIn(
+/** Plan, snapshot, execute. `executeRead` validates; `hotRows` answers while ClickHouse is unavailable. */
+async function answerQuery(
   ctx: QueryDeps,
   reader: ReadScope,
   table: Table,
   sent: QueryBody,
-  asked: Asked,
+  options: AnswerOptions,
 ): Promise<Answer> {
   const { limits } = ctx.config;
-  const body = forReader(sent, reader, table);
-  const freshness = freshnessOf(body, limits);
+  const body = addRowFilter(sent, reader, table);
+  const freshness = readFreshness(body, limits);
   requireOwnTokens(freshness, [table]);
-  // What was asked wrongly is said at once, if it can be.
-  const early = planQuery(body, table, limits, asked.format, 'early');
-  const cut = await cutOf(ctx, table, freshness, early.cursor);
-  const plan = planQuery(body, cut.table, limits, asked.format);
+  // Reports an invalid query before the snapshot, which may wait.
+  const early = planQuery(body, table, limits, options.format, 'early');
+  const snapshot = await takePageSnapshot(ctx, table, freshness, early.cursor);
+  const query = { reader, snapshot, plan: planQuery(body, snapshot.table, limits, options.format), body };
   try {
-    return await fromClickHouse(ctx, reader, cut, plan, body, asked);
+    return await executeQuery(ctx, query, options);
   } catch (error) {
-    if (!(error instanceof StoreError) || error.store !== 'clickhouse' || error instanceof RejectedTailError)
-      throw error;
-    const answer = hotRows(reader, cut, plan, body, asked.format);
+    const isUnavailable = error instanceof StoreError && error.store === 'clickhouse';
+    const answer = isUnavailable && !(error instanceof RejectedTailError) ? hotRows(query, options.format) : undefined;
     if (answer === undefined) throw error;
     return answer;
   }
 }
 
-/** With what holds for all rows of the reader among what is asked for, so that no way to an answer goes without it. */
-function forReader(body: QueryBody, reader: ReadScope, table: Table): QueryBody {
+/** Adds the row filter of the key to the filters of the query, so that every execution applies it. */
+function addRowFilter(body: QueryBody, reader: ReadScope, table: Table): QueryBody {
   const condition = rowFilterCondition(reader, table);
   if (condition === undefined) return body;
   return { ...body, filters: { ...body.filters, columns: [condition, ...(body.filters?.columns ?? [])] } };
 }
 
-/** The cut of a first page; of a further one, the cut that the first one was of. */
-async function cutOf(
+/** The snapshot of a page: all pages of a query read the snapshot of the first one. */
+async function takePageSnapshot(
   ctx: QueryDeps,
   table: Table,
   freshness: Freshness,
   cursor: QueryPlan['cursor'],
 ): Promise<ReadSnapshot> {
   if (cursor === undefined) return await takeReadSnapshot(ctx, table, freshness);
-  if (cursor.cut === null) {
-    return unreadSnapshot(table, 'skipped', ['The first page was of no cut: rows may have come and gone since.']);
+  if (cursor.lanes === null) {
+    const warning =
+      'The first page was read without a snapshot: rows may have been added or removed between the pages.';
+    return unreadSnapshot(table, 'skipped', [warning]);
   }
-  const pin = { dataset: table.dataset, table: table.name, lanes: cursor.cut, member: 'cursor' };
-  const cut = await takeReadSnapshot(ctx, table, { ...freshness, required: [...freshness.required, pin] });
-  if (cut.changes === undefined || cut.changes !== cursor.changes) throw expiredCursor(table);
-  return pinSnapshot(cut, pin);
+  const pin = { dataset: table.dataset, table: table.name, lanes: cursor.lanes, member: 'cursor' };
+  const snapshot = await takeReadSnapshot(ctx, table, { ...freshness, required: [...freshness.required, pin] });
+  if (snapshot.changes === undefined || snapshot.changes !== cursor.changes) throw expiredCursor(table);
+  return pinSnapshot(snapshot, pin);
 }
 
-async function fromClickHouse(
+async function executeQuery(ctx: QueryDeps, query: PlannedQuery, options: AnswerOptions): Promise<Answer> {
+  const { reader, snapshot, plan } = query;
+  const { format } = options;
+  const read = buildRead(ctx, query, options);
+  const isPage = query.body.downsample === undefined && plan.limit !== undefined;
+  // Formats without a place for the cursor have it in a header, which is sent before the rows.
+  const pendingKey = isPage && format !== 'json' ? readEndKey(ctx, read, plan) : Promise.resolve(undefined);
+  pendingKey.catch(() => undefined);
+  const unverified = await executeRead(ctx, read);
+  const endKey = await pendingKey.catch((error) => closeAndThrow(unverified, error));
+  const result = snapshot.pin === undefined ? unverified : await requireUnchangedRows(ctx, snapshot, unverified);
+  const { isComplete } = result;
+  const notes = describeAnswer([snapshot], reader, result.exactness);
+  const cursor = nextCursor(snapshot, plan, endKey, notes.warnings);
+  if (format !== 'json') return { format, notes, cursor, body: result.chunks, isComplete };
+  return { format, notes, body: buildJson(ctx, query, { read, result, notes }), isComplete };
+}
+
+function buildRead(
   ctx: QueryDeps,
-  reader: ReadScope,
-  cut: ReadSnapshot,
-  plan: QueryPlan,
-  body: QueryBody,
-  { format, signal }: Asked,
-): Promise<Answer> {
+  { snapshot, plan, body: { downsample } }: PlannedQuery,
+  { format, signal }: AnswerOptions,
+): Read {
   const { limits } = ctx.config;
-  const { downsample } = body;
-  const isRaw = downsample === undefined;
-  const wants = format === 'json' ? 'marked' : format === 'ndjson' || format === 'csv' ? 'text' : 'rows';
-  const read: Read = {
-    cuts: [cut],
-    statement: ([source]) => {
-      if (source === undefined) throw new Error('a query reads one table');
-      return isRaw
-        ? rowsStatement(source, plan, limits, wants)
-        : downsampleStatement(source, plan, downsample, limits, wants);
+  const { table } = snapshot;
+  const output = format === 'json' ? 'marked' : format === 'ndjson' || format === 'csv' ? 'text' : 'rows';
+  return {
+    snapshots: [snapshot],
+    buildStatement: (sources) => {
+      const source = required(sources[0], 'the table of the query');
+      if (downsample === undefined) return rowsStatement(source, plan, limits, output);
+      return downsampleStatement(source, plan, downsample, limits, output);
     },
     format,
-    rowsMax: plan.limit === undefined ? undefined : plan.limit + 1,
-    // Who follows a table asks with another token each time.
-    costKey: `${cut.table.dataset}.${cut.table.physical} ${plan.after.length > 0 ? 'after' : plan.hash} ${plan.limit}`,
+    rows_max: plan.limit === undefined ? undefined : plan.limit + 1,
+    // A client that follows a table sends another token, and thus another hash, with each query.
+    costKey: `${table.dataset}.${table.physical} ${plan.after.length > 0 ? 'after' : plan.hash} ${plan.limit}`,
     signal,
   };
-  const pages = isRaw && plan.limit !== undefined;
-  // Formats with no room for a cursor carry it in a header, before the rows.
-  const next = pages && format !== 'json' ? endKey(ctx, read, plan) : Promise.resolve(undefined);
-  next.catch(() => undefined);
-  const begun = await runRead(ctx, read);
-  const end = await next.catch((error) => giveUp(begun, error));
-  const running = cut.pin === undefined ? begun : await ofUnchangedRows(ctx, cut, begun);
-  const notes = notesOf([cut], reader, running.exactness);
-  const cursor = cursorOf(cut, plan, end, notes.warnings);
-  if (format !== 'json') return { format, notes, cursor, body: running.chunks, isComplete: running.isComplete };
-  return { format, notes, body: asJson(ctx, cut, plan, body, read, running, notes), isComplete: running.isComplete };
 }
 
-/** Rows that nobody will read would hold their place in ClickHouse. */
-async function giveUp({ chunks }: Running, error: unknown): Promise<never> {
+/** An answer that is not read to its end would keep its query running in ClickHouse. */
+async function closeAndThrow({ chunks }: ReadResult, error: unknown): Promise<never> {
   await chunks.return(undefined);
   throw error;
 }
 
-function asJson(
+function buildJson(
   ctx: QueryDeps,
-  cut: ReadSnapshot,
-  plan: QueryPlan,
-  { downsample, isWhole }: QueryBody,
-  read: Read,
-  running: Running,
-  notes: Answer['notes'],
+  { snapshot, plan, body: { downsample, isWhole } }: PlannedQuery,
+  { read, result, notes }: { read: Read; result: ReadResult; notes: Answer['notes'] },
 ): AsyncGenerator<string> {
   const { warnings, streaming, watermark } = notes;
-  return jsonAnswer(running.chunks, {
+  return jsonAnswer(result.chunks, {
     isHiding: true,
     begin: (columns) => ({
       columns: columns.map(({ name }) => name),
@@ -168,38 +167,41 @@ function asJson(
       mode: downsample === undefined ? 'raw' : 'downsampled',
     }),
     end: (end) => {
-      const { published, hotBuffer, next } = originsOf(end.hidden);
-      const cursor = cursorOf(cut, plan, end.hasMore ? next : undefined, warnings) ?? null;
-      if (isWhole && end.hasMore) warnings.push(`The answer has ${plan.limit} rows, and there are more.`);
+      const { published, hotBuffer, endKey } = countSources(end.hidden);
+      const cursor = nextCursor(snapshot, plan, end.hasMore ? endKey : undefined, warnings) ?? null;
+      if (isWhole && end.hasMore) warnings.push(`The answer is limited to ${plan.limit} rows; more rows match.`);
       return {
         warnings,
         ...(downsample === undefined && { cursor }),
         streaming,
         sources: { published, hotBuffer },
-        statistics: readStatistics(ctx, read, running, end, notes),
+        statistics: readStatistics(ctx, read, result, end, notes),
         latest_ingest_watermark: watermark ?? null,
       };
     },
   });
 }
 
-/** What the hidden members say: the partition of a row, or `stored buffered partitions…` of an interval. */
-function originsOf(hidden: JsonEnd['hidden']) {
+/**
+ * Counts the rows of each store by the hidden members: `partition` or `partition [sort key]` of a row, empty for a row of
+ * the tail; `stored buffered partitions…` of an interval.
+ */
+function countSources(hidden: JsonEnd['hidden']) {
   const partitions = new Set<string>();
   const published = { rows: 0, partitions: 0 };
   const hotBuffer = { rows: 0 };
-  let next: (string | null)[] | undefined;
-  for (const said of hidden) {
-    const [, stored, buffered, list] = /^([0-9]+) ([0-9]+) (.*)$/.exec(said) ?? [];
+  let endKey: (string | null)[] | undefined;
+  for (const member of hidden) {
+    const [, stored, buffered, list] = /^([0-9]+) ([0-9]+) (.*)$/.exec(member) ?? [];
     if (list !== undefined) {
       published.rows += Number(stored);
       hotBuffer.rows += Number(buffered);
       for (const partition of list.split(' ')) if (partition !== '') partitions.add(partition);
       continue;
     }
-    const at = said.indexOf(' [');
-    const partition = at < 0 ? said : said.slice(0, at);
-    if (at >= 0) next = JSON.parse(said.slice(at + 1));
+    const keyAt = member.indexOf(' [');
+    const partition = keyAt < 0 ? member : member.slice(0, keyAt);
+    if (keyAt >= 0) endKey = JSON.parse(member.slice(keyAt + 1));
     if (partition === '') {
       hotBuffer.rows += 1;
     } else {
@@ -208,19 +210,17 @@ function originsOf(hidden: JsonEnd['hidden']) {
     }
   }
   published.partitions = partitions.size;
-  return { published, hotBuffer, next };
+  return { published, hotBuffer, endKey };
 }
 
-/** The sort key of a page's last row; undefined when no page follows. */
-async function endKey(ctx: QueryDeps, read: Read, plan: QueryPlan): Promise<(string | null)[] | undefined> {
-  const { chunks } = await runRead(ctx, {
+/** The sort key of the last row of a page; undefined when no page follows. */
+async function readEndKey(ctx: QueryDeps, read: Read, plan: QueryPlan): Promise<(string | null)[] | undefined> {
+  const { chunks } = await executeRead(ctx, {
     ...read,
     format: 'ndjson',
     costKey: `${read.costKey} end`,
-    statement: ([source]) => {
-      if (source === undefined) throw new Error('a query reads one table');
-      return rowsStatement(source, plan, ctx.config.limits, 'end');
-    },
+    buildStatement: (sources) =>
+      rowsStatement(required(sources[0], 'the table of the query'), plan, ctx.config.limits, 'end'),
   });
   const parts: Uint8Array[] = [];
   for await (const chunk of chunks) parts.push(chunk);
@@ -230,16 +230,16 @@ async function endKey(ctx: QueryDeps, read: Read, plan: QueryPlan): Promise<(str
 
 export async function requireTable(ctx: QueryDeps, dataset: string, name: string): Promise<Table> {
   const table = await findReadable(ctx, dataset, name);
-  if (table === undefined) throw new ApiError('not-found', `There is no table ${name} in dataset ${dataset}.`);
+  if (table === undefined) throw new ApiError('not-found', `Table ${name} not found in dataset ${dataset}.`);
   return table;
 }
 
-/** A token of a table that is not read says nothing of the answer: its sender means something else. */
+/** A token of a table that the query does not read is a mistake of the caller. */
 export function requireOwnTokens({ required }: Freshness, tables: Table[]): void {
   for (const { dataset, table, member } of required) {
     if (tables.some((each) => each.dataset === dataset && each.name === table)) continue;
     throw invalidRequest(
-      `${member}: a token is of table ${table} in dataset ${dataset}, which this query does not read`,
+      `${member}: a token belongs to table ${table} of dataset ${dataset}, which this query does not read`,
     );
   }
 }

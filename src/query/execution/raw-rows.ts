@@ -14,7 +14,7 @@ import { hiddenColumn, surplus } from '../response/json.ts';
 import type { Statement } from './execute-read.ts';
 import { mergedTableSql, type Source } from './merged-table-sql.ts';
 
-/** A part of the order that rows come in. The last parts tell any two rows apart. */
+/** A column of the sort order. The last columns make the order total. */
 type SortKey = { sql: string; isDescending: boolean; isNullable: boolean; type: string };
 
 const identity: SortKey[] = [
@@ -24,50 +24,50 @@ const identity: SortKey[] = [
 ];
 
 /**
- * Raw rows in order, from the table and its tail.
+ * Raw rows in order, from the stored rows and the tail.
  *
- * @param wants `rows` for the answer itself, `text` for it with times as text, `marked` with the member that says where each came from and the key of the
- *   last, `end` for that key alone: nothing if there are no further rows
+ * @param output `rows`; `text` has times as text; `marked` adds the hidden member with the source of each row and the sort
+ *   key of the last; `end` is that sort key alone, empty where no row follows the page
  */
 export function rowsStatement(
   source: Source,
   plan: QueryPlan,
   limits: Limits,
-  wants: 'rows' | 'text' | 'marked' | 'end',
+  output: 'rows' | 'text' | 'marked' | 'end',
 ): Statement {
   const { table } = source;
   const params: Settings = {};
   const keys = sortKeys(plan, table);
-  const where = [...conditions(source, plan, limits, params), ...afterCursor(plan, keys, params)];
+  const where = [...rowConditions(source, plan, limits, params), ...afterCursor(plan, keys, params)];
   const order = `ORDER BY ${keys.map(({ sql, isDescending }) => `${sql}${isDescending ? ' DESC' : ''}`).join(', ')}`;
   const { limit } = plan;
-  // One row more tells whether there are more.
-  const isPage = wants === 'rows' || wants === 'text';
-  const end = limit === undefined ? order : `${order} LIMIT ${limit + (isPage ? 0 : 1)}`;
-  const shown = plan.fields.map(({ name }) => quoteName(name));
-  // The order also goes by what is not answered.
-  const inner = [...new Set([...(wants === 'end' ? [] : shown), ...keys.map(({ sql }) => sql)])];
+  // A surplus row shows that more rows follow.
+  const isExact = output === 'rows' || output === 'text';
+  const end = limit === undefined ? order : `${order} LIMIT ${limit + (isExact ? 0 : 1)}`;
+  const selected = plan.fields.map(({ name }) => quoteName(name));
+  // The sort columns may not be part of the answer.
+  const inner = [...new Set([...(output === 'end' ? [] : selected), ...keys.map(({ sql }) => sql)])];
   const sideEnd = limit === undefined ? '' : end;
-  if (wants === 'rows') {
+  if (output === 'rows') {
     return {
-      sql: `SELECT ${shown.join(', ')} FROM ${mergedTableSql(source, params, { columns: inner, where, end: sideEnd })} ${end}`,
+      sql: `SELECT ${selected.join(', ')} FROM ${mergedTableSql(source, params, { columns: inner, where, end: sideEnd })} ${end}`,
       params,
     };
   }
-  if (wants === 'text') {
+  if (output === 'text') {
     const precision = precisionOf(table.schema);
     const rows = mergedTableSql(source, params, { columns: inner, where, end: sideEnd });
     const texts = plan.fields.map(({ name, type }) => {
       const column = `_t.${quoteName(name)}`;
       return `${type === 'timestamp' ? timeTextSql(column, precision) : column} AS ${quoteName(name)}`;
     });
-    // The order is that of the columns, which their texts do not have.
-    const ofColumns = keys.map(({ sql, isDescending }) => `_t.${sql}${isDescending ? ' DESC' : ''}`).join(', ');
-    const most = limit === undefined ? '' : ` LIMIT ${limit}`;
-    return { sql: `SELECT ${texts.join(', ')} FROM ${rows} AS _t ORDER BY ${ofColumns}${most}`, params };
+    // Texts sort differently: the order uses the columns.
+    const columnOrder = keys.map(({ sql, isDescending }) => `_t.${sql}${isDescending ? ' DESC' : ''}`).join(', ');
+    const limitSql = limit === undefined ? '' : ` LIMIT ${limit}`;
+    return { sql: `SELECT ${texts.join(', ')} FROM ${rows} AS _t ORDER BY ${columnOrder}${limitSql}`, params };
   }
   const key = `toJSONString([${keys.map(({ sql }) => `toString(${sql})`).join(', ')}])`;
-  if (wants === 'end') {
+  if (output === 'end') {
     const rows = mergedTableSql(source, params, { columns: inner, where, end: sideEnd });
     const page = `SELECT ${key} AS _k, row_number() OVER (${order}) AS _n, count() OVER () AS _all FROM (SELECT * FROM ${rows} ${end})`;
     return { sql: `SELECT _k FROM (${page}) WHERE _n = ${limit} AND _all > ${limit}`, params };
@@ -78,17 +78,17 @@ export function rowsStatement(
     where,
     end: sideEnd,
   });
-  // The rows come in one stream, in order: they were sorted and cut.
+  // The subquery has sorted the rows into one stream, so that their numbers follow the order.
   const marked = `multiIf(_n < ${limit}, _p, _n = ${limit}, concat(_p, ' ', ${key}), '${surplus}')`;
   return {
-    sql: `SELECT ${[`${marked} AS ${hiddenColumn}`, ...shown].join(', ')}
+    sql: `SELECT ${[`${marked} AS ${hiddenColumn}`, ...selected].join(', ')}
 FROM (SELECT *, rowNumberInAllBlocks() + 1 AS _n FROM (SELECT * FROM ${rows} ${end})) ORDER BY _n`,
     params,
   };
 }
 
-/** What rows have to be, but for a cursor. */
-export function conditions(source: Source, plan: QueryPlan, limits: Limits, params: Settings): string[] {
+/** All conditions but that of the cursor. */
+export function rowConditions(source: Source, plan: QueryPlan, limits: Limits, params: Settings): string[] {
   const after = plan.after.map(([lane, , seq]) => {
     params[`param__a${lane}`] = seq;
     return `(_lane != ${lane} OR _seq > {_a${lane}:UInt64})`;
@@ -101,39 +101,39 @@ export function conditions(source: Source, plan: QueryPlan, limits: Limits, para
   ];
 }
 
-/** The order asked for, then time, then what tells rows apart, so that every page has its place. */
+/** The columns of `orderBy`, the time, and the identity of the row: a total order, so that a cursor is unambiguous. */
 function sortKeys({ orderBy }: QueryPlan, table: Table): SortKey[] {
   const { schema } = table;
   const fields = new Map(schema.fields.map((field) => [field.name, field]));
-  const asked = orderBy.map(({ column, direction }): SortKey => {
+  const ordered = orderBy.map(({ column, direction }): SortKey => {
     const field = fields.get(column);
     if (field === undefined) throw invalidRequest(`orderBy: table ${table.name} has no field ${column}`);
     const type = clickhouseType(field, schema);
-    if (isNeverNull(field.type)) throw invalidRequest(`orderBy: ${column} is ${field.type}, which has no order`);
+    if (isNeverNull(field.type)) throw invalidRequest(`orderBy: ${column} of type ${field.type} has no order`);
     const isNullable = type.startsWith('Nullable(');
     const plain = isNullable ? type.slice('Nullable('.length, -1) : type;
     return { sql: quoteName(column), isDescending: direction === 'desc', isNullable, type: plain };
   });
-  if (new Set(asked.map(({ sql }) => sql)).size < asked.length) throw invalidRequest('orderBy: a field is named twice');
+  if (new Set(ordered.map(({ sql }) => sql)).size < ordered.length) throw invalidRequest('orderBy: duplicate column');
   const time = quoteName(schema.timestampColumn);
   const rest: SortKey[] = [
     { sql: time, isDescending: false, isNullable: false, type: timeType(precisionOf(schema)) },
     ...identity,
   ];
-  return [...asked, ...rest.filter(({ sql }) => !asked.some((each) => each.sql === sql))];
+  return [...ordered, ...rest.filter(({ sql }) => !ordered.some((each) => each.sql === sql))];
 }
 
-/** Rows after the one that a cursor is of. Null comes last in either direction, as ClickHouse sorts it, and NaN just before. */
+/** Rows after the cursor. ClickHouse sorts null last in both directions, and NaN before null. */
 function afterCursor({ cursor }: QueryPlan, keys: SortKey[], params: Settings): string[] {
   if (cursor === undefined) return [];
-  if (cursor.key.length !== keys.length) throw invalidRequest('cursor: it does not fit the query');
+  if (cursor.key.length !== keys.length) throw invalidRequest('cursor: the cursor does not belong to this query');
   const equal: string[] = [];
   const after: string[] = [];
   for (const [i, { sql, isDescending, isNullable, type }] of keys.entries()) {
     const value = cursor.key[i] ?? null;
     const name = `_c${i}`;
     if (value === null) {
-      // Nothing comes after null but other nulls.
+      // Only other nulls follow null.
       equal.push(`isNull(${sql})`);
       continue;
     }

@@ -3,13 +3,13 @@ import type { RowFilter } from '../../keys/key.ts';
 import type { Table } from '../../schema/table.ts';
 import type { Condition } from '../request/filters.ts';
 
-/** Who reads: which datasets, and of their tables which rows. */
+/** The datasets and rows that a key may read. */
 export type ReadScope = {
   reads(dataset: string): boolean;
   rowFilter: RowFilter | null;
 };
 
-const kindOf = {
+const valueTypes = {
   string: 'string',
   double: 'number',
   integer: 'number',
@@ -18,21 +18,20 @@ const kindOf = {
 } as const;
 
 /**
- * The condition that a reader's rows of a table hold; undefined where it reads all of them.
+ * The row filter of a key as a condition on a table; undefined for a key without one.
  *
- * @throws TimestoreError `forbidden` for a table without that column, or with one that cannot have the value: nothing of it
- *   is known to be the reader's
+ * @throws ApiError `forbidden` for a table without a column of that name and type: none of its rows is known to be allowed
  */
 export function rowFilterCondition({ rowFilter }: ReadScope, { name, dataset, schema }: Table): Condition | undefined {
   if (rowFilter === null) return undefined;
   const { column, value } = rowFilter;
   const type = schema.fields.find((field) => field.name === column)?.type;
-  const kind = type !== undefined && type in kindOf ? kindOf[type as keyof typeof kindOf] : undefined;
+  const kind = type !== undefined && type in valueTypes ? valueTypes[type as keyof typeof valueTypes] : undefined;
   const isWhole = type === 'integer' || type === 'unsigned';
   if (kind === typeof value && (!isWhole || Number.isSafeInteger(value))) return { column, op: 'eq', value };
   throw new ApiError(
     'forbidden',
-    `This key reads rows by their column ${column} only, and table ${name} of dataset ${dataset} has none of that name and ` +
-      'type.',
+    `The row filter of this key needs a column ${column}, which table ${name} of dataset ${dataset} does not have with ` +
+      'that type.',
   );
 }

@@ -12,159 +12,171 @@ import type { Table } from '../../schema/table.ts';
 import type { QueryDeps } from '../deps.ts';
 import type { Freshness } from '../freshness/requirement.ts';
 import { marksToProve, type Staleness, staleness, staleRead } from '../freshness/staleness.ts';
-import { flushWithin } from '../freshness/wait-for-flush.ts';
+import { waitForFlush } from '../freshness/wait-for-flush.ts';
 import { collectTail, noTail, type Tail } from './tail.ts';
 
-/** What of a table a query reads: the rows of ClickHouse up to its lanes' watermarks, and the tail after them. */
+/** The rows of a table that a query reads: those of ClickHouse up to the watermarks of its lanes, and the tail after them. */
 export type ReadSnapshot = {
-  /** In the newest version that rows were staged with. */
+  /** In the newest schema version of its rows. */
   table: Table;
-  /** Undefined when the hot buffer was not read: then nothing says where ClickHouse's rows end. */
+  /** Undefined when the hot buffer was not read: the rows of ClickHouse then have no known end. */
   lanes: LaneSnapshot[] | undefined;
   tail: Tail;
   bufferState: 'ready' | 'unavailable' | 'too-large' | 'skipped';
-  /** Every row acknowledged before is in it. */
+  /** Whether the snapshot has every row that was acknowledged before. */
   isFresh: boolean;
-  /** How long the oldest acknowledged row that ClickHouse lacks has waited, by the buffer's clock. Undefined: unknown. */
+  /** Age of the oldest acknowledged row that is not in ClickHouse yet, by the clock of the buffer. Undefined: unknown. */
   age_ms: number | undefined;
   watermark: string | undefined;
-  /** Of stored rows, as the snapshot counts them. */
+  /** Number of deletions and corrections of stored rows. */
   changes: number | undefined;
   warnings: string[];
-  /** An earlier cut that a further page is of: nothing after it counts. */
+  /** The snapshot of the first page, on a further page: rows after it do not count. */
   pin?: Watermark;
 };
 
-/** A look at the hot buffer that cannot hang longer than this, however little a caller would wait. */
-const look_ms_min = 1_000;
+/** A shorter wait would give up on a buffer that is merely slow. */
+const bufferRead_ms_min = 1_000;
 const poll_ms_max = 500;
 
 /**
- * Reads as much of the hot buffer as the freshness asked for needs, waiting and flushing within the caller's time.
+ * Takes a snapshot as fresh as required. Waits and flushes within `maxWait_ms`.
  *
- * @throws TimestoreError `stale-read`; StoreError
+ * @throws ApiError `stale-read`; StoreError
  */
-export async function takeReadSnapshot(ctx: QueryDeps, table: Table, asked: Freshness): Promise<ReadSnapshot> {
-  const required = asked.required.filter(
+export async function takeReadSnapshot(ctx: QueryDeps, table: Table, freshness: Freshness): Promise<ReadSnapshot> {
+  const required = freshness.required.filter(
     ({ dataset, table: name }) => dataset === table.dataset && name === table.name,
   );
-  if (asked.consistency === 'eventual' && required.length === 0)
+  if (freshness.consistency === 'eventual' && required.length === 0)
     return unreadSnapshot(table, 'skipped', [eventualWarning]);
-  const deadline_ms = ctx.now() + asked.maxWait_ms;
-  let lack: Staleness;
+  const deadline_ms = ctx.now() + freshness.maxWait_ms;
+  let stale: Staleness;
   for (let round = 0; ; round += 1) {
-    const found = await look(ctx, table, asked, required, deadline_ms);
-    if ('cut' in found) return found.cut;
-    lack = found.lack;
-    const left_ms = deadline_ms - ctx.now();
-    // What the buffer has forgotten may be in ClickHouse all the same.
-    if (lack.isLost && round === 0 && (await catchUp(ctx, table, lack))) continue;
-    if (lack.isLost || left_ms <= 0) break;
-    await improve(ctx, table, lack, Math.min(left_ms, 2 ** round * 25, poll_ms_max), left_ms);
+    const attempt = await trySnapshot(ctx, table, freshness, required, deadline_ms);
+    if ('snapshot' in attempt) return attempt.snapshot;
+    stale = attempt.stale;
+    const remaining_ms = deadline_ms - ctx.now();
+    // ClickHouse may have rows that the buffer has forgotten.
+    if (stale.isLost && round === 0 && (await catchUp(ctx, table, stale))) continue;
+    if (stale.isLost || remaining_ms <= 0) break;
+    await waitForProgress(ctx, table, stale, Math.min(remaining_ms, 2 ** round * 25, poll_ms_max), remaining_ms);
   }
-  if (asked.consistency !== 'default') throw staleRead(table, lack, asked);
-  return await withoutTail(ctx, table, lack, asked, required);
+  if (freshness.consistency !== 'default') throw staleRead(table, stale, freshness);
+  return await snapshotWithoutTail(ctx, table, stale, freshness, required);
 }
 
 async function catchUp(ctx: QueryDeps, table: Table, { snapshot }: Staleness): Promise<boolean> {
   if (snapshot === undefined) return false;
-  const shown = await catchUpLanes(ctx, table, snapshot.lanes).catch(() => []);
-  return shown.length > 0;
+  const caughtUp = await catchUpLanes(ctx, table, snapshot.lanes).catch(() => []);
+  return caughtUp.length > 0;
 }
 
-/** The cut that an earlier page was of. `cut` was taken with it among what is required, so that it has all of it. */
-export function pinSnapshot(cut: ReadSnapshot, pin: Watermark): ReadSnapshot {
-  const { lanes = [] } = cut;
+/** Reduces a snapshot to that of the first page. `snapshot` was taken with the pin among the required watermarks. */
+export function pinSnapshot(snapshot: ReadSnapshot, pin: Watermark): ReadSnapshot {
+  const { lanes = [] } = snapshot;
   const pinned = pin.lanes.flatMap(([number, , seq]) => {
     const lane = lanes[number];
     return lane === undefined ? [] : [{ ...lane, tail: lane.tail.filter((batch) => batch.seq <= seq) }];
   });
-  const tail = cut.tail.rows === 0 ? noTail : collectTail(pinned);
-  return { ...cut, tail, pin, watermark: encodeToken(pin) };
+  const tail = snapshot.tail.rows === 0 ? noTail : collectTail(pinned);
+  return { ...snapshot, tail, pin, watermark: encodeToken(pin) };
 }
 
 const eventualWarning =
-  'Consistency eventual: the hot buffer was not asked. Rows acknowledged lately may be missing, and a batch may be there in part.';
+  'Consistency eventual: the hot buffer was not read. Recently acknowledged rows may be missing, and batches may be incomplete.';
 
-type Found = { cut: ReadSnapshot } | { lack: Staleness };
+type Attempt = { snapshot: ReadSnapshot } | { stale: Staleness };
 
-async function look(
+async function trySnapshot(
   ctx: QueryDeps,
   table: Table,
   { consistency, maxStaleness_ms }: Freshness,
   required: Watermark[],
   deadline_ms: number,
-): Promise<Found> {
-  const read = (want: 'entries' | 'state') => readBuffer(ctx, table, want, deadline_ms);
+): Promise<Attempt> {
+  const read = (detail: 'entries' | 'state') => readBuffer(ctx, table, detail, deadline_ms);
   if (consistency === 'bounded' || consistency === 'eventual') {
     const state = await read('state');
-    if (state === undefined) return { lack: staleness('unavailable', undefined, required) };
-    const lack = await lackIn(ctx, table, 'watermark', state, required);
-    const isNear = consistency === 'eventual' || ageOf(state) <= maxStaleness_ms;
-    if (isNear && lack === undefined) return { cut: await cutAtWatermark(ctx, table, state, 'skipped', []) };
-    if (consistency === 'eventual' && lack !== undefined) return { lack };
+    if (state === undefined) return { stale: staleness('unavailable', undefined, required) };
+    const stale = await checkRequired(ctx, table, 'watermark', state, required);
+    const isFreshEnough = consistency === 'eventual' || replicaAge_ms(state) <= maxStaleness_ms;
+    if (isFreshEnough && stale === undefined) {
+      return { snapshot: await snapshotAtWatermark(ctx, table, state, 'skipped', []) };
+    }
+    if (consistency === 'eventual' && stale !== undefined) return { stale };
   }
-  const snapshot = await read('entries');
-  if (snapshot === undefined) return { lack: staleness('unavailable', undefined, required) };
-  if (snapshot.tail !== 'ready') return { lack: staleness('too-large', snapshot, required) };
-  const lack = await lackIn(ctx, table, 'sequence', snapshot, required);
-  if (lack !== undefined) return { lack };
-  const { lanes } = snapshot;
-  const newest = await newestOf(ctx, table, lanes);
-  const tail = collectTail(lanes);
-  const watermark = tokenOf(newest, lanes, 'seq');
-  const rest = { bufferState: 'ready' as const, isFresh: true, age_ms: ageOf(snapshot), watermark, warnings: [] };
-  return { cut: { table: newest, lanes, tail, changes: snapshot.changes, ...rest } };
+  const buffer = await read('entries');
+  if (buffer === undefined) return { stale: staleness('unavailable', undefined, required) };
+  if (buffer.tail !== 'ready') return { stale: staleness('too-large', buffer, required) };
+  const stale = await checkRequired(ctx, table, 'sequence', buffer, required);
+  if (stale !== undefined) return { stale };
+  const { lanes, changes } = buffer;
+  const newest = await newestDefinition(ctx, table, lanes);
+  return {
+    snapshot: {
+      table: newest,
+      lanes,
+      tail: collectTail(lanes),
+      bufferState: 'ready',
+      isFresh: true,
+      age_ms: replicaAge_ms(buffer),
+      watermark: tokenOf(newest, lanes, 'seq'),
+      changes,
+      warnings: [],
+    },
+  };
 }
 
-/** What a snapshot lacks of what is required, by the buffer, and by ClickHouse for what the buffer has no more. */
-async function lackIn(
+/** Checks the required watermarks against the buffer, and against ClickHouse for batches that have left the buffer. */
+async function checkRequired(
   ctx: QueryDeps,
   table: Table,
   kind: 'watermark' | 'sequence',
   snapshot: Snapshot,
   required: Watermark[],
 ): Promise<Staleness | undefined> {
-  const lack = staleness(kind, snapshot, required);
-  const marks = lack === undefined ? marksToProve(snapshot, required) : [];
-  if (marks.length === 0) return lack;
+  const stale = staleness(kind, snapshot, required);
+  const marks = stale === undefined ? marksToProve(snapshot, required) : [];
+  if (marks.length === 0) return stale;
   const isLost = await haveOvertakenMarks(ctx, table, marks).catch((error) => {
-    // An answer needs ClickHouse for these rows, and fails by itself.
+    // The read itself needs ClickHouse for these rows, and reports its failure.
     ctx.log({ event: 'token-unproved', dataset: table.dataset, table: table.name, ...describeError(error) });
     return false;
   });
   return isLost ? { kind, snapshot, required, flushHelps: false, isLost } : undefined;
 }
 
-/** ClickHouse alone after all, for who did not ask for more, with a warning that says what is missing. */
-async function withoutTail(
+/** ClickHouse alone, with a warning, for callers that require no consistency. */
+async function snapshotWithoutTail(
   ctx: QueryDeps,
   table: Table,
-  lack: Staleness,
-  asked: Freshness,
+  stale: Staleness,
+  freshness: Freshness,
   required: Watermark[],
 ): Promise<ReadSnapshot> {
-  if (lack.snapshot === undefined) {
-    if (required.length > 0) throw staleRead(table, lack, asked);
+  if (stale.snapshot === undefined) {
+    if (required.length > 0) throw staleRead(table, stale, freshness);
     return unreadSnapshot(table, 'unavailable', [
-      `The hot buffer cannot be read: rows of table ${table.name} acknowledged lately may be missing, and a batch may be there in part.`,
+      `The hot buffer is unavailable: recently acknowledged rows of table ${table.name} may be missing, and batches may be incomplete.`,
     ]);
   }
-  const behind = lack.kind === 'too-large' ? await lackIn(ctx, table, 'watermark', lack.snapshot, required) : lack;
-  if (behind !== undefined) throw staleRead(table, behind, asked);
-  return await cutAtWatermark(ctx, table, lack.snapshot, 'too-large', [
-    `More acknowledged rows of table ${table.name} wait to be flushed than can be merged into a query ` +
-      '(limits tail_rows_max and tail_bytes_max); they are missing here.',
+  const behind =
+    stale.kind === 'too-large' ? await checkRequired(ctx, table, 'watermark', stale.snapshot, required) : stale;
+  if (behind !== undefined) throw staleRead(table, behind, freshness);
+  return await snapshotAtWatermark(ctx, table, stale.snapshot, 'too-large', [
+    `Table ${table.name} has more acknowledged rows waiting to be flushed than a query can merge ` +
+      '(limits tail_rows_max and tail_bytes_max); these rows are missing.',
   ]);
 }
 
-/** ClickHouse as it is, of which nothing says where it ends. */
+/** Whatever ClickHouse holds, without an upper bound. */
 export function unreadSnapshot(table: Table, bufferState: 'unavailable' | 'skipped', warnings: string[]): ReadSnapshot {
   const unknown = { lanes: undefined, age_ms: undefined, watermark: undefined, changes: undefined };
   return { table, tail: noTail, bufferState, isFresh: false, warnings, ...unknown };
 }
 
-async function cutAtWatermark(
+async function snapshotAtWatermark(
   ctx: QueryDeps,
   table: Table,
   snapshot: Snapshot,
@@ -173,62 +185,62 @@ async function cutAtWatermark(
 ): Promise<ReadSnapshot> {
   const { lanes } = snapshot;
   return {
-    table: await newestOf(ctx, table, lanes),
+    table: await newestDefinition(ctx, table, lanes),
     lanes,
     tail: noTail,
     bufferState,
     warnings,
     isFresh: lanes.every(({ seq, watermark }) => seq === watermark),
-    age_ms: ageOf(snapshot),
+    age_ms: replicaAge_ms(snapshot),
     changes: snapshot.changes,
     watermark: tokenOf(table, lanes, 'watermark'),
   };
 }
 
-/** A flush where it helps, and a pause in any case. */
-async function improve(
+/** Flushes where a flush helps. Lasts at least `pause_ms`, so that rounds do not follow each other at once. */
+async function waitForProgress(
   ctx: QueryDeps,
   table: Table,
-  lack: Staleness,
+  stale: Staleness,
   pause_ms: number,
-  left_ms: number,
+  remaining_ms: number,
 ): Promise<void> {
   const pause = delay(pause_ms);
-  if (lack.flushHelps) await flushWithin(ctx, table, left_ms);
+  if (stale.flushHelps) await waitForFlush(ctx, table, remaining_ms);
   await pause;
 }
 
-/** Undefined when Redis is away. A lane that it has lost is set up again first. */
+/** Undefined when Redis is unavailable. Lanes that Redis has lost are set up again first. */
 async function readBuffer(
   ctx: QueryDeps,
   table: Table,
-  want: 'entries' | 'state',
+  detail: 'entries' | 'state',
   deadline_ms: number,
 ): Promise<Snapshot | undefined> {
-  const ask = async () => {
-    const snapshot = await snapshotTable(ctx, table, want);
+  const read = async () => {
+    const snapshot = await snapshotTable(ctx, table, detail);
     if (snapshot !== 'unknown') return snapshot;
     await setUpLanes(ctx, table);
-    const again = await snapshotTable(ctx, table, want);
+    const again = await snapshotTable(ctx, table, detail);
     return again === 'unknown' ? undefined : again;
   };
-  const asked = ask().catch((error) => {
+  const reading = read().catch((error) => {
     if (!(error instanceof StoreError) || error.store !== 'redis') throw error;
     ctx.log({ event: 'buffer-unreadable', dataset: table.dataset, table: table.name, ...describeError(error) });
     return undefined;
   });
-  const late = new AbortController();
-  const wait_ms = Math.max(look_ms_min, deadline_ms - ctx.now());
+  const timeout = new AbortController();
+  const wait_ms = Math.max(bufferRead_ms_min, deadline_ms - ctx.now());
   try {
-    return await Promise.race([asked, delay(wait_ms, undefined, { signal: late.signal }).catch(() => undefined)]);
+    return await Promise.race([reading, delay(wait_ms, undefined, { signal: timeout.signal }).catch(() => undefined)]);
   } finally {
-    late.abort();
-    asked.catch(() => undefined);
+    timeout.abort();
+    reading.catch(() => undefined);
   }
 }
 
-/** Rows may have come with a schema version that this instance has not seen, or on a shard that had none. */
-async function newestOf(ctx: QueryDeps, table: Table, lanes: LaneSnapshot[]): Promise<Table> {
+/** Rows may have a schema version that this instance has not seen yet, or lie on a shard that the table did not use before. */
+async function newestDefinition(ctx: QueryDeps, table: Table, lanes: LaneSnapshot[]): Promise<Table> {
   if (ctx.cluster !== undefined && table.shards.length < lanes.length) {
     const placed = await readTable(ctx, table.dataset, table.name);
     if (placed?.physical === table.physical && placed.shards.length >= lanes.length) return placed;
@@ -244,6 +256,6 @@ async function newestOf(ctx: QueryDeps, table: Table, lanes: LaneSnapshot[]): Pr
   return newest;
 }
 
-function ageOf({ now_ms, lanes }: Snapshot): number {
+function replicaAge_ms({ now_ms, lanes }: Snapshot): number {
   return Math.max(0, ...lanes.flatMap(({ oldest_ms }) => (oldest_ms === undefined ? [] : now_ms - oldest_ms)));
 }

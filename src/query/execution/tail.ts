@@ -2,9 +2,9 @@ import type { BufferedBatch } from '../../buffer/buffered-batch.ts';
 import type { LaneSnapshot } from '../../buffer/snapshot.ts';
 import { fieldColumns, systemColumns } from '../../catalog/table-ddl.ts';
 import type { Table } from '../../schema/table.ts';
-import { rowBinaryOf } from '../hot/row-binary.ts';
+import { encodeRowBinary } from '../hot/row-binary.ts';
 
-/** The acknowledged rows that are not in ClickHouse for certain. */
+/** Acknowledged rows that ClickHouse does not certainly have. */
 export type Tail = { rows: number; latest_ms: number | undefined; batches: { lane: number; batch: BufferedBatch }[] };
 
 export const noTail: Tail = { rows: 0, latest_ms: undefined, batches: [] };
@@ -23,12 +23,12 @@ export function collectTail(lanes: LaneSnapshot[]): Tail {
   return { rows, latest_ms, batches };
 }
 
-/** A tail as it is sent along with a query, in format RowBinary. Throws UnreadableBatch. */
+/** A tail in format RowBinary. Throws UnreadableBatch. */
 export function encodeTail({ batches }: Tail, { schema }: Table): Uint8Array[] {
-  return batches.map(({ lane, batch }) => rowBinaryOf(batch, lane, schema));
+  return batches.map(({ lane, batch }) => encodeRowBinary(batch, lane, schema));
 }
 
-/** Exactly the table's columns and types: with others, ClickHouse treats the two sides differently, and slower. */
+/** The columns and types of the table: with other types, ClickHouse would convert one side of the UNION, which is slower. */
 export function tailStructure(table: Table): string {
   const system = systemColumns.map(([name, type]) => `${name} ${type}`);
   return [...system, ...fieldColumns(table)].join(', ');

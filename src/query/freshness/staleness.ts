@@ -4,21 +4,21 @@ import { ApiError } from '../../core/errors.ts';
 import type { Table } from '../../schema/table.ts';
 import type { Freshness } from './requirement.ts';
 
-/** Why a table cannot be read as fresh as it was asked for. */
+/** Why a table cannot be read as fresh as required. */
 export type Staleness = {
-  /** `watermark`: ClickHouse does not have all that is required; `sequence`: the buffer that was read does not. */
+  /** `watermark`: ClickHouse does not have all required rows; `sequence`: the buffer does not. */
   kind: 'unavailable' | 'too-large' | 'watermark' | 'sequence';
   snapshot: Snapshot | undefined;
   required: Watermark[];
   flushHelps: boolean;
-  /** What is required is of a state that the buffer has lost: no wait brings it. */
+  /** The required rows belong to a state that the buffer has lost, so that waiting does not help. */
   isLost: boolean;
 };
 
-/** What a batch is known by beyond its sequence: another one may have been given it after a failover of the buffer. */
-type Known = 'same' | 'other' | 'unknown';
+/** Whether a sequence still names the same batch: after a failover of the buffer it may name another one. */
+type MarkIdentity = 'same' | 'other' | 'unknown';
 
-function knownAs({ seq, seqAt_ms, watermark, watermarkAt_ms, tail }: LaneSnapshot, mark: LaneMark): Known {
+function compareMark({ seq, seqAt_ms, watermark, watermarkAt_ms, tail }: LaneSnapshot, mark: LaneMark): MarkIdentity {
   const [, , number, at_ms] = mark;
   const kept =
     (number === seq ? seqAt_ms : undefined) ??
@@ -28,14 +28,16 @@ function knownAs({ seq, seqAt_ms, watermark, watermarkAt_ms, tail }: LaneSnapsho
   return kept === at_ms ? 'same' : 'other';
 }
 
-/** Of what is required, that which has left the buffer, so that only ClickHouse can tell whether it is still the same. */
+/** Required marks that have left the buffer: only ClickHouse can prove that they name the same batches. */
 export function marksToProve({ lanes }: Snapshot, required: Watermark[]): LaneMark[] {
   return required
     .flatMap((each) => each.lanes)
     .filter((mark) => {
       const [number, , seq, at_ms] = mark;
       const lane = lanes[number];
-      return lane !== undefined && at_ms !== undefined && seq <= lane.watermark && knownAs(lane, mark) === 'unknown';
+      return (
+        lane !== undefined && at_ms !== undefined && seq <= lane.watermark && compareMark(lane, mark) === 'unknown'
+      );
     });
 }
 
@@ -54,43 +56,43 @@ export function staleness(
   snapshot: Snapshot | undefined,
   required: Watermark[],
 ): Staleness | undefined {
-  const lack = { kind, snapshot, required, flushHelps: kind === 'too-large' || kind === 'watermark', isLost: false };
-  if (kind === 'unavailable' || kind === 'too-large' || snapshot === undefined) return lack;
+  const stale = { kind, snapshot, required, flushHelps: kind === 'too-large' || kind === 'watermark', isLost: false };
+  if (kind === 'unavailable' || kind === 'too-large' || snapshot === undefined) return stale;
   const reached = (lane: LaneSnapshot) => (kind === 'watermark' ? lane.watermark : lane.seq);
-  const lost = { ...lack, flushHelps: false, isLost: true };
-  let isShort = false;
+  const lost = { ...stale, flushHelps: false, isLost: true };
+  let isBehind = false;
   for (const mark of required.flatMap(({ lanes }) => lanes)) {
     const [number, incarnation, seq] = mark;
     const lane = snapshot.lanes[number];
     if (lane === undefined || lane.incarnation !== incarnation) return lost;
-    // The buffer has acknowledged it, and has gone back behind it since.
+    // A token names a later sequence than the buffer knows: the buffer has gone back.
     const isForgotten = mark[3] !== undefined && seq > lane.seq;
-    if (isForgotten || knownAs(lane, mark) === 'other') return lost;
-    if (reached(lane) < seq) isShort = true;
+    if (isForgotten || compareMark(lane, mark) === 'other') return lost;
+    if (reached(lane) < seq) isBehind = true;
   }
-  return isShort ? lack : undefined;
+  return isBehind ? stale : undefined;
 }
 
 const retryAfter_ms_min = 250;
 const retryAfter_ms_max = 10_000;
-/** What a seal takes from the buffer to ClickHouse, roughly; a hint is no promise. */
+/** A rough estimate of the flush of one seal, for the Retry-After hint. */
 const seal_ms = 500;
-const sealRows = 50_000;
+const seal_rows = 50_000;
 
 const reasons: Record<Staleness['kind'], string> = {
-  unavailable: 'the hot buffer cannot be read',
-  'too-large': 'more rows wait to be flushed than can be merged into a query',
-  watermark: 'ClickHouse does not have all of it yet',
-  sequence: 'the hot buffer does not have all of it yet',
+  unavailable: 'the hot buffer is unavailable',
+  'too-large': 'more rows wait to be flushed than a query can merge',
+  watermark: 'ClickHouse does not have all required rows yet',
+  sequence: 'the hot buffer does not have all required rows yet',
 };
 
-/** The refusal to answer with less than was asked for, with what a client needs to try again. */
-export function staleRead(table: Table, lack: Staleness, asked: Freshness): ApiError {
-  const { snapshot, required, kind } = lack;
+/** The error `stale-read`, with the members that a client needs for a retry. */
+export function staleRead(table: Table, stale: Staleness, freshness: Freshness): ApiError {
+  const { snapshot, required, kind } = stale;
   const pending = snapshot?.lanes.reduce((sum, { pendingRows }) => sum + pendingRows, 0) ?? 0;
   const retryAfterMs = Math.min(
     retryAfter_ms_max,
-    Math.max(retryAfter_ms_min, Math.ceil(pending / sealRows) * seal_ms, snapshot === undefined ? 1_000 : 0),
+    Math.max(retryAfter_ms_min, Math.ceil(pending / seal_rows) * seal_ms, snapshot === undefined ? 1_000 : 0),
   );
   const oldest = snapshot?.lanes.flatMap(({ oldest_ms }) => (oldest_ms === undefined ? [] : [oldest_ms])) ?? [];
   const tokens = required.map(encodeToken);
@@ -98,17 +100,16 @@ export function staleRead(table: Table, lack: Staleness, asked: Freshness): ApiE
   const available = kind === 'sequence' ? 'seq' : 'watermark';
   return new ApiError(
     'stale-read',
-    `Table ${table.name} cannot be read as fresh as asked (${asked.consistency}) within ${asked.maxWait_ms} ms: ${
-      lack.isLost
-        ? 'the hot buffer has lost the state that the token is of, and perhaps rows; take a new token from a new answer'
+    `Table ${table.name} cannot be read as fresh as required (${freshness.consistency}) within ${freshness.maxWait_ms} ms: ${
+      stale.isLost
+        ? 'the hot buffer has lost the state of the token, and perhaps rows; query again without the token'
         : reasons[kind]
     }.`,
     {
       extra: {
         required: tokens.length > 1 ? tokens : (tokens[0] ?? all),
         current: snapshot === undefined ? null : tokenOf(table, snapshot.lanes, available),
-        // Then no wait helps: the token is of nothing that there is.
-        lost: lack.isLost,
+        lost: stale.isLost,
         lagMs: snapshot === undefined ? null : Math.max(0, ...oldest.map((each) => snapshot.now_ms - each)),
       },
       retryAfterMs,

@@ -4,12 +4,12 @@ import { flushTable } from '../../flush/flush-table.ts';
 import type { Table } from '../../schema/table.ts';
 import type { QueryDeps } from '../deps.ts';
 
-/** A flush that a reader waits for. One that takes longer is left to itself: being cut off does it no harm. */
-export async function flushWithin(ctx: QueryDeps, table: Table, wait_ms: number): Promise<void> {
-  const patience = new AbortController();
+/** Flushes a table and waits up to `wait_ms`. A longer flush continues in the background; an interrupted one is harmless. */
+export async function waitForFlush(ctx: QueryDeps, table: Table, wait_ms: number): Promise<void> {
+  const timeout = new AbortController();
   const flush = flushTable(ctx, table, 'query', ctx.now() + wait_ms).catch((error) => {
     ctx.log({ event: 'query-flush-failed', dataset: table.dataset, table: table.name, ...describeError(error) });
   });
-  await Promise.race([flush, delay(wait_ms, undefined, { signal: patience.signal }).catch(() => undefined)]);
-  patience.abort();
+  await Promise.race([flush, delay(wait_ms, undefined, { signal: timeout.signal }).catch(() => undefined)]);
+  timeout.abort();
 }

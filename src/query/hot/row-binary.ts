@@ -22,7 +22,7 @@ export class UnreadableBatch extends Error {
  *
  * @throws UnreadableBatch
  */
-export function rowBinaryOf(batch: BufferedBatch, lane: number, schema: TableSchema): Uint8Array {
+export function encodeRowBinary(batch: BufferedBatch, lane: number, schema: TableSchema): Uint8Array {
   const known = made.get(batch);
   if (known?.version === schema.version) return known.bytes;
   const bytes = encodeBatch(batch, lane, schema);
@@ -47,13 +47,13 @@ function encodeBatch(batch: BufferedBatch, lane: number, schema: TableSchema): U
       name: field.name,
       type: field.type,
       isNullable: clickhouseType(field, schema).startsWith('Nullable('),
-      absent: isYounger ? defaultOf(field) : undefined,
+      absent: isYounger ? parseDefault(field) : undefined,
     };
   });
   const precision = precisionOf(schema);
   const writer = new Writer(batch.payload.length + batch.rows * 32);
   const key = Object.entries(partitionKeyOf(batch.meta) ?? {});
-  for (const row of rowsOf(batch, schema)) {
+  for (const row of parseRows(batch, schema)) {
     writer.uint16(lane);
     writer.int64(batch.seq);
     writer.uint32(row._row as number);
@@ -76,13 +76,13 @@ function encodeBatch(batch: BufferedBatch, lane: number, schema: TableSchema): U
   return writer.bytes();
 }
 
-function defaultOf({ type, default: text = 'null' }: Field): unknown {
+function parseDefault({ type, default: text = 'null' }: Field): unknown {
   return type === 'map' ? readMap(text) : JSON.parse(text, exactIntegers);
 }
 
 type Row = Record<string, unknown> & { _row?: unknown };
 
-function rowsOf({ payload }: BufferedBatch, { fields }: TableSchema): Row[] {
+function parseRows({ payload }: BufferedBatch, { fields }: TableSchema): Row[] {
   const text = `[${payload.trimEnd().replaceAll('\n', ',')}]`;
   // Only a long integer can be another one as a double; what a double field has of them is rounded either way.
   const hasLong = longInteger.test(text) && fields.some(({ type }) => type === 'integer' || type === 'unsigned');
@@ -113,7 +113,7 @@ const exactIntegers = ((_: string, value: unknown, { source = '' }: { source?: s
     : value) as Reviver;
 
 /** A time as ClickHouse counts it. */
-function ticksOf({ time_ms, finer }: Time, precision: 6 | 9): bigint {
+function timeTicks({ time_ms, finer }: Time, precision: 6 | 9): bigint {
   const digits = precision - 3;
   return BigInt(time_ms) * 10n ** BigInt(digits) + BigInt(finer.padEnd(digits, '0'));
 }
@@ -139,7 +139,7 @@ function write(writer: Writer, { type, isNullable }: Column, value: unknown, pre
       const time = typeof value === 'string' ? parseTimestampText(value) : undefined;
       if (time === undefined || 'reason' in time || time.finer.length + 3 > precision) return false;
       if (precision === 3) writer.int64(time.time_ms);
-      else writer.bigint64(ticksOf(time, precision));
+      else writer.bigint64(timeTicks(time, precision));
       return true;
     }
     case 'string':
@@ -149,8 +149,8 @@ function write(writer: Writer, { type, isNullable }: Column, value: unknown, pre
       writer.float64(Number(value));
       return typeof value === 'number' || typeof value === 'bigint' || isNotNumber(value);
     case 'unsigned':
-      writer.bigUint64(wholeOf(value) ?? 0n);
-      return (wholeOf(value) ?? -1n) >= 0n;
+      writer.bigUint64(parseInteger(value) ?? 0n);
+      return (parseInteger(value) ?? -1n) >= 0n;
     case 'integer':
       if (typeof value === 'bigint') writer.bigint64(value);
       else writer.int64(Number(value));
@@ -170,7 +170,7 @@ function write(writer: Writer, { type, isNullable }: Column, value: unknown, pre
   }
 }
 
-function wholeOf(value: unknown): bigint | undefined {
+function parseInteger(value: unknown): bigint | undefined {
   return typeof value === 'bigint' || Number.isSafeInteger(value) ? BigInt(value as bigint | number) : undefined;
 }
 

@@ -62,7 +62,7 @@ export function hotText(type: FieldType, value: HotValue): string | null {
 }
 
 /** The other way around. */
-export function hotValueOf({ type }: Pick<Field, 'type'>, text: string | null): HotValue {
+export function parseHotText({ type }: Pick<Field, 'type'>, text: string | null): HotValue {
   if (text === null) return null;
   if (type === 'string' || type === 'json') return text;
   if (isDecimal(type)) return unitsOf(type, text);
@@ -84,9 +84,10 @@ function floatText(value: number): string {
   // Six digits are kept by every normal number, so that fewer need not be tried: they come with zeros at their end.
   for (let digits = Math.abs(value) < smallestNormal ? 1 : 6; digits < 9; digits += 1) {
     const short = Number(value.toPrecision(digits));
-    if (Math.fround(short) === value) return doubleText(isHalfway(value, digits) ? roundedTo(value, digits) : short);
+    if (Math.fround(short) === value)
+      return doubleText(isHalfway(value, digits) ? roundHalfEven(value, digits) : short);
   }
-  return doubleText(isHalfway(value, 9) ? roundedTo(value, 9) : Number(value.toPrecision(9)));
+  return doubleText(isHalfway(value, 9) ? roundHalfEven(value, 9) : Number(value.toPrecision(9)));
 }
 
 /** Whether a number perhaps lies in the middle of two with so many digits, of which `toPrecision` takes the larger one. */
@@ -95,7 +96,7 @@ function isHalfway(value: number, digits: number): boolean {
   return /5(?:e|$)/.test(next) && Number(next) === value;
 }
 
-function roundedTo(value: number, digits: number): number {
+function roundHalfEven(value: number, digits: number): number {
   const [mantissa = '', exponent = '0'] = Math.abs(value).toExponential(100).split('e');
   const all = mantissa.replace('.', '');
   const head = BigInt(all.slice(0, digits));

@@ -21,7 +21,7 @@ const content = z.object({
 export type Cursor = {
   query: string;
   fields: number;
-  cut: Watermark['lanes'] | null;
+  lanes: Watermark['lanes'] | null;
   changes: number | null;
   key: (string | null)[];
 };
@@ -31,7 +31,7 @@ const prefix = 'c1.';
 const cursorChars_max = 6_000;
 
 /** Undefined when the last row's sort key is too long to be handed around. */
-export function encodeCursor({ query, fields, cut, changes, key }: Cursor): string | undefined {
+export function encodeCursor({ query, fields, lanes: cut, changes, key }: Cursor): string | undefined {
   const text = JSON.stringify({ q: query, n: fields, c: cut, m: changes, k: key } satisfies z.input<typeof content>);
   const cursor = prefix + Buffer.from(text).toString('base64url');
   return cursor.length > cursorChars_max ? undefined : cursor;
@@ -42,7 +42,7 @@ export function decodeCursor(text: string): Cursor | undefined {
   if (!text.startsWith(prefix) || text.length > cursorChars_max) return undefined;
   try {
     const { q, n, c, m, k } = content.parse(JSON.parse(Buffer.from(text.slice(prefix.length), 'base64url').toString()));
-    return { query: q, fields: n, cut: c, changes: m, key: k };
+    return { query: q, fields: n, lanes: c, changes: m, key: k };
   } catch {
     return undefined;
   }

@@ -21,7 +21,7 @@ export function fitDecimals(condition: Condition, type: DecimalType): Condition[
   const { column, op, value } = condition;
   const isList = Array.isArray(value);
   const texts = [value].flat().map(decimalText);
-  const places = texts.map((text) => (text === undefined ? undefined : placeOf(text, type)));
+  const places = texts.map((text) => (text === undefined ? undefined : placeNumber(text, type)));
   const known = places.filter((place) => place !== undefined);
   if (known.length < places.length || isList !== takesList(op, false)) return [condition];
   if (op === 'in' || op === 'notIn') {
@@ -31,10 +31,10 @@ export function fitDecimals(condition: Condition, type: DecimalType): Condition[
   }
   const [first, second, ...more] = known;
   if (first === undefined) return [condition];
-  if (op !== 'between') return compared(condition, first, type);
+  if (op !== 'between') return compareWithPlace(condition, first, type);
   if (second === undefined || more.length > 0) return [condition];
-  const low = compared({ column, op: 'gte' }, first, type);
-  const high = compared({ column, op: 'lte' }, second, type);
+  const low = compareWithPlace({ column, op: 'gte' }, first, type);
+  const high = compareWithPlace({ column, op: 'lte' }, second, type);
   return low === 'never' || high === 'never' ? 'never' : [...low, ...high];
 }
 
@@ -42,7 +42,7 @@ export function fitDecimals(condition: Condition, type: DecimalType): Condition[
 type Place = { units: bigint; isSame: boolean };
 
 /** A number below all decimals has the one before the least, which the type does not hold. */
-function placeOf(text: string, type: DecimalType): Place {
+function placeNumber(text: string, type: DecimalType): Place {
   const { precision, scale } = decimalSize(type);
   const { isNegative, digits, exponent } = decimalOf(text);
   const most = 10n ** BigInt(precision) - 1n;
@@ -55,7 +55,11 @@ function placeOf(text: string, type: DecimalType): Place {
   return { units: isSame ? -units : -units - 1n, isSame };
 }
 
-function compared({ column, op }: Condition, { units, isSame }: Place, type: DecimalType): Condition[] | 'never' {
+function compareWithPlace(
+  { column, op }: Condition,
+  { units, isSame }: Place,
+  type: DecimalType,
+): Condition[] | 'never' {
   const isBelowAll = units <= -(10n ** BigInt(decimalSize(type).precision));
   const than = (operator: Condition['op']): Condition[] => [{ column, op: operator, value: unitsText(type, units) }];
   const always: Condition[] = [{ column, op: 'isNotNull' }];

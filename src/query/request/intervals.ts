@@ -4,7 +4,7 @@ const unit_s = { second: 1, minute: 60, hour: 3_600, day: 86_400, week: 604_800 
 const monthLeast_s = 28 * unit_s.day;
 
 /** How long an interval is at least, where no clock changes. In ms. */
-export function leastLengthOf({ intervalUnit, intervalSize }: Downsample): number {
+export function minIntervalLength_ms({ intervalUnit, intervalSize }: Downsample): number {
   return 1_000 * intervalSize * (intervalUnit === 'month' ? monthLeast_s : unit_s[intervalUnit]);
 }
 
@@ -12,9 +12,9 @@ export function leastLengthOf({ intervalUnit, intervalSize }: Downsample): numbe
  * How an interval's beginning is found: by ClickHouse, or by the clock of the time zone for a length in seconds. Equal
  * lengths begin at the same instants, whatever unit they are said in: 60 minutes are an hour, and 48 hours two days.
  */
-type Way = { unit: 'hour' | 'day' | 'week' | 'month'; size: number } | { unit: 'clock'; length_s: number };
+type Rounding = { unit: 'hour' | 'day' | 'week' | 'month'; size: number } | { unit: 'clock'; length_s: number };
 
-function wayOf({ intervalUnit, intervalSize }: Downsample): Way {
+function chooseRounding({ intervalUnit, intervalSize }: Downsample): Rounding {
   if (intervalUnit === 'day' || intervalUnit === 'week' || intervalUnit === 'month') {
     return { unit: intervalUnit, size: intervalSize };
   }
@@ -27,8 +27,8 @@ function wayOf({ intervalUnit, intervalSize }: Downsample): Way {
 }
 
 /** SQL of when the interval that a time lies in began, in the time zone of the parameter `_tz`, as an instant. */
-export function beginOf(time: string, downsample: Downsample): string {
-  const way = wayOf(downsample);
+export function intervalStartSql(time: string, downsample: Downsample): string {
+  const way = chooseRounding(downsample);
   if (way.unit === 'clock') return beginByClock(`toInt64(toUnixTimestamp(${time}))`, way.length_s);
   const begin = `toStartOfInterval(${time}, INTERVAL ${way.size} ${way.unit.toUpperCase()}, {_tz:String})`;
   // Days and longer ones come as dates, which begin when their day does there.
@@ -41,12 +41,12 @@ export function beginOf(time: string, downsample: Downsample): string {
  *
  * @param from the beginning of an interval, or a time right before one
  */
-export function beginsBetween(from: string, to: string, downsample: Downsample): string {
-  const way = wayOf(downsample);
+export function intervalStartsBetweenSql(from: string, to: string, downsample: Downsample): string {
+  const way = chooseRounding(downsample);
   const step_s = way.unit === 'clock' ? way.length_s : (way.unit === 'hour' ? unit_s.hour : unit_s.day) / 2;
   const steps = `range(toUInt64(greatest(0, intDiv(toUnixTimestamp64Milli(t) - toUnixTimestamp64Milli(f), ${step_s * 1_000}) + 2)))`;
   const candidates = `arrayMap(i -> fromUnixTimestamp64Milli(toUnixTimestamp64Milli(f) + i * ${step_s * 1_000}, 'UTC'), ${steps})`;
-  const begins = `arrayMap(c -> ${beginOf('c', downsample)}, ${candidates})`;
+  const begins = `arrayMap(c -> ${intervalStartSql('c', downsample)}, ${candidates})`;
   const all = way.unit === 'clock' ? `arraySort(arrayConcat(${begins}, ${cutBegins(steps, way.length_s)}))` : begins;
   return bound({ f: from, t: to }, `arrayFilter(b -> b > f AND b < t, arrayDistinct(${all}))`);
 }

@@ -120,13 +120,13 @@ export function planQuery(
     throw invalidRequest('downsample: columns and cursor are of raw rows');
   }
   return {
-    range: rangeOf(body),
+    range: readTimeRange(body),
     fields: body.downsample === undefined && when === 'now' ? chosen(body.columns, fields, table) : fields,
     partitionKey: body.filters?.partitionKey ?? {},
     filters: body.filters?.columns ?? [],
     orderBy: body.orderBy ?? [],
     after: body.afterWatermark === undefined ? [] : requireToken('afterWatermark', body.afterWatermark).lanes,
-    limit: limitOf(body.limit, limits, format),
+    limit: readLimit(body.limit, limits, format),
     cursor,
     hash,
   };
@@ -142,7 +142,7 @@ function chosen(columns: string[] | undefined, fields: Field[], table: Table): F
   return columns.flatMap((column) => known.get(column) ?? []);
 }
 
-function limitOf(asked: number | null | undefined, limits: Limits, format: Format): number | undefined {
+function readLimit(asked: number | null | undefined, limits: Limits, format: Format): number | undefined {
   if (asked === null) {
     if (format !== 'json') return undefined;
     throw invalidRequest('limit: all rows can be had as NDJSON, CSV, Parquet or Arrow, not as JSON');
@@ -156,16 +156,16 @@ function limitOf(asked: number | null | undefined, limits: Limits, format: Forma
 }
 
 /** The range that a request names. Throws TimestoreError `invalid-request`. */
-export function rangeOf({ timeRange }: Pick<QueryBody, 'timeRange'>): TimeRange {
-  const start = timeOf('timeRange.start', timeRange?.start);
-  const end = timeOf('timeRange.end', timeRange?.end);
+export function readTimeRange({ timeRange }: Pick<QueryBody, 'timeRange'>): TimeRange {
+  const start = readTime('timeRange.start', timeRange?.start);
+  const end = readTime('timeRange.end', timeRange?.end);
   if (start !== undefined && end !== undefined && compareTimes(start, end) > 0) {
     throw invalidRequest('timeRange: start is after end');
   }
   return { start, end };
 }
 
-function timeOf(field: string, value: string | number | undefined): Time | undefined {
+function readTime(field: string, value: string | number | undefined): Time | undefined {
   if (value === undefined) return undefined;
   const time = typeof value === 'number' ? { time_ms: value, finer: '' } : parseTimeBound(value);
   if ('reason' in time) throw invalidRequest(`${field}: ${time.detail}`);

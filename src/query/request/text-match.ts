@@ -18,13 +18,13 @@ export function containsText(needle: string): TextTest {
  * @returns undefined for a pattern of which a text would be read more than once
  */
 export function likeText(pattern: string): TextTest | undefined {
-  const [first = [], ...rest] = segmentsOf(pattern);
+  const [first = [], ...rest] = splitPattern(pattern);
   const last = rest.pop();
   if (last === undefined) return (text) => matchAt(first, text, 0) === text.length;
   const finders = rest.map(findSegment);
   if (finders.some((find) => find === undefined)) return undefined;
   return (text) => {
-    const to = back(text, last.length);
+    const to = stepBack(text, last.length);
     let from = matchAt(first, text, 0);
     if (from < 0 || to < from || matchAt(last, text, to) < 0) return false;
     // The first place of each leaves the most to those behind it.
@@ -42,13 +42,13 @@ export function compareText(a: string, b: string): number {
   const end = Math.min(a.length, b.length);
   for (let i = 0; i < end; i += 1) {
     const [left, right] = [a.charCodeAt(i), b.charCodeAt(i)];
-    if (left !== right) return rankOf(left) - rankOf(right);
+    if (left !== right) return codeUnitRank(left) - codeUnitRank(right);
   }
   return a.length - b.length;
 }
 
 /** Halves of a pair stand for code points beyond all those that one unit has. */
-function rankOf(unit: number): number {
+function codeUnitRank(unit: number): number {
   if (unit < 0xd800) return unit;
   return unit < 0xe000 ? unit + 0x2000 : unit - 0x800;
 }
@@ -58,7 +58,7 @@ type Point = number;
 const any = -1;
 
 /** What stands between the `%` of a pattern. */
-function segmentsOf(pattern: string): Point[][] {
+function splitPattern(pattern: string): Point[][] {
   const segments: Point[][] = [[]];
   const characters = [...pattern];
   for (let i = 0; i < characters.length; i += 1) {
@@ -81,13 +81,13 @@ function matchAt(segment: Point[], text: string, from: number): number {
   for (const wanted of segment) {
     const point = text.codePointAt(at);
     if (point === undefined || (wanted !== any && wanted !== point)) return -1;
-    at += widthOf(point);
+    at += codePointWidth(point);
   }
   return at;
 }
 
 /** So many code points before the end; -1 if there are fewer. */
-function back(text: string, count: number): number {
+function stepBack(text: string, count: number): number {
   let at = text.length;
   for (let n = 0; n < count; n += 1) {
     const isPair = at >= 2 && (text.codePointAt(at - 2) ?? 0) > 0xffff;
@@ -98,16 +98,16 @@ function back(text: string, count: number): number {
 }
 
 /** So many code points on; -1 if there are fewer. */
-function forth(text: string, count: number, from: number, to: number): number {
+function stepForward(text: string, count: number, from: number, to: number): number {
   let at = from;
   for (let n = 0; n < count; n += 1) {
     if (at >= to) return -1;
-    at += widthOf(text.codePointAt(at) ?? 0);
+    at += codePointWidth(text.codePointAt(at) ?? 0);
   }
   return at;
 }
 
-function widthOf(point: number): number {
+function codePointWidth(point: number): number {
   return point > 0xffff ? 2 : 1;
 }
 
@@ -117,7 +117,7 @@ type Find = (text: string, from: number, to: number) => number;
 function findSegment(segment: Point[]): Find | undefined {
   // At its ends, `_` only asks that something is there.
   const before = segment.findIndex((point) => point !== any);
-  if (before < 0) return (text, from, to) => forth(text, segment.length, from, to);
+  if (before < 0) return (text, from, to) => stepForward(text, segment.length, from, to);
   const after = segment.length - 1 - segment.findLastIndex((point) => point !== any);
   const core = segment.slice(before, segment.length - after);
   const find = core.includes(any)
@@ -125,9 +125,9 @@ function findSegment(segment: Point[]): Find | undefined {
     : findLiteral(core.map((point) => String.fromCodePoint(point)).join(''));
   if (find === undefined) return undefined;
   return (text, from, to) => {
-    const begin = forth(text, before, from, to);
+    const begin = stepForward(text, before, from, to);
     const end = begin < 0 ? -1 : find(text, begin, to);
-    return end < 0 ? -1 : forth(text, after, end, to);
+    return end < 0 ? -1 : stepForward(text, after, end, to);
   };
 }
 
@@ -171,7 +171,7 @@ function findMasked(needle: Point[]): Find | undefined {
     let state = 0;
     for (let i = from; i < to; ) {
       const point = text.codePointAt(i) ?? 0;
-      i += widthOf(point);
+      i += codePointWidth(point);
       state = ((state << 1) | 1) & (masks.get(point) ?? anywhere);
       if ((state & found) !== 0) return i;
     }

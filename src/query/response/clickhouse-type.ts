@@ -27,7 +27,7 @@ const named: Record<string, ClickHouseType> = {
 export function readType(text: string): ClickHouseType {
   const [, name = '', inner] = /^(\w+)(?:\((.*)\))?$/s.exec(text.trim()) ?? [];
   if (inner === undefined) return named[name] ?? other;
-  const args = argumentsOf(inner);
+  const args = splitArguments(inner);
   const last = args.at(-1) ?? '';
   switch (name) {
     case 'Nullable':
@@ -52,7 +52,7 @@ function tuple(args: string[]): ClickHouseType {
 }
 
 /** What stands between the commas that are in no brackets and no quotes. */
-function argumentsOf(text: string): string[] {
+function splitArguments(text: string): string[] {
   const args: string[] = [];
   let [start, depth] = [0, 0];
   const token = /`(?:[^`\\]|\\.)*`|'(?:[^'\\]|\\.)*'|[(),]/gs;

@@ -25,14 +25,14 @@ export async function* compactLines(chunks: AsyncIterable<Uint8Array>): AsyncGen
     const ready = lines.map((list) => {
       line += 1;
       if (line === 2) times = (JSON.parse(list) as string[]).map(isFinerTime);
-      return line > 2 && times?.includes(true) ? trimmed(list, times) : list;
+      return line > 2 && times?.includes(true) ? trimTimes(list, times) : list;
     });
     yield Buffer.from(`${ready.join('\n')}\n`);
   }
   if (text !== '') yield Buffer.from(text);
 }
 
-function trimmed(list: string, times: boolean[]): string {
+function trimTimes(list: string, times: boolean[]): string {
   const reader = new JsonReader(list);
   const values: string[] = [];
   reader.expect('[');

@@ -47,7 +47,7 @@ type Piece = { head: string } | { rows: string; isLast: boolean } | { rest: stri
  * Cuts what comes into pieces with whole rows. In that text a line break or a tab is never part of a value, so the lines that
  * are not rows can be told from those that are.
  */
-async function* piecesOf(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Piece> {
+async function* splitPieces(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Piece> {
   const decoder = new TextDecoder();
   /** What was looked through, and waits for the end of its row: not looked through again with each piece that comes. */
   let held: string[] = [];
@@ -89,16 +89,16 @@ async function* piecesOf(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Piec
 export async function* jsonAnswer(chunks: AsyncIterable<Uint8Array>, parts: Parts): AsyncGenerator<string> {
   let rows = new Rows(parts.isHiding);
   let columns: Column[] = [];
-  for await (const piece of piecesOf(chunks)) {
+  for await (const piece of splitPieces(chunks)) {
     if ('head' in piece) {
       rows = new Rows(parts.isHiding, finerTimes(piece.head));
-      columns = columnsOf(piece.head).filter(({ name }) => !parts.isHiding || name !== hiddenColumn);
+      columns = parseColumns(piece.head).filter(({ name }) => !parts.isHiding || name !== hiddenColumn);
       yield `${JSON.stringify(parts.begin(columns)).slice(0, -1)},"rows":[`;
     } else if ('rows' in piece) {
       const ready = rows.compact(piece.rows, columns, piece.isLast);
       if (ready !== '') yield ready;
     } else {
-      const { totals, ...statistics } = endOf(piece.rest, rows, columns);
+      const { totals, ...statistics } = parseEnd(piece.rest, rows, columns);
       const end = { ...statistics, rows: rows.count, hidden: rows.hidden, hasMore: rows.hasMore, columns };
       yield `],${totals === undefined ? '' : `"totals":${totals},`}${JSON.stringify(parts.end(end)).slice(1)}`;
     }
@@ -109,10 +109,10 @@ export async function* jsonAnswer(chunks: AsyncIterable<Uint8Array>, parts: Part
 export async function* jsonLines(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
   let rows = new Rows(false);
   let columns: Column[] = [];
-  for await (const piece of piecesOf(chunks)) {
+  for await (const piece of splitPieces(chunks)) {
     if ('head' in piece) {
       rows = new Rows(false, finerTimes(piece.head));
-      columns = columnsOf(piece.head);
+      columns = parseColumns(piece.head);
     } else if ('rows' in piece && piece.rows.includes(rowBegin)) yield rows.lines(piece.rows, columns);
   }
 }
@@ -184,13 +184,13 @@ function compactText(text: string): string {
   return text.replace(memberName, '$1').replace(/[\n\t]+/g, '');
 }
 
-function columnsOf(text: string): Column[] {
+function parseColumns(text: string): Column[] {
   const { meta } = JSON.parse(`${text.trimEnd().replace(/,$/, '')}}`) as { meta: Column[] };
   return meta;
 }
 
 /** What follows the rows. The totals of a query WITH TOTALS stay text too. */
-function endOf(
+function parseEnd(
   text: string,
   rows: Rows,
   columns: Column[],

@@ -25,14 +25,14 @@ export function translateQuery(sent: SourceQueryBody, table: Table, limits: Limi
   return {
     ...rest,
     tableName: table.name,
-    timeRange: timeRange ? rangeOf(timeRange) : undefined,
+    timeRange: timeRange ? translateTimeRange(timeRange) : undefined,
     timestampColumn: isOwnTime ? undefined : timestampColumn,
     columns: isDownsampled || fields.length === 0 ? undefined : [...fields, ...(fields.includes(time) ? [] : [time])],
     filters: {
-      partitionKey: keyOf(filters?.partitionKey ?? {}),
-      columns: [...endOf(timeRange, time), ...conditionsOf(filters?.columns ?? [], table)],
+      partitionKey: translatePartitionKey(filters?.partitionKey ?? {}),
+      columns: [...endCondition(timeRange, time), ...translateConditions(filters?.columns ?? [], table)],
     },
-    downsample: isDownsampled ? downsampleOf(downsample, fields, time) : undefined,
+    downsample: isDownsampled ? translateDownsample(downsample, fields, time) : undefined,
     limit: limit ?? (format === 'json' ? limits.query_rows_max : null),
     isWhole: limit === null || limit === undefined,
   };
@@ -41,7 +41,7 @@ export function translateQuery(sent: SourceQueryBody, table: Table, limits: Limi
 type Range = NonNullable<SourceQueryBody['timeRange']>;
 
 /** With the millisecond that the end is in; the rest of it is ruled out by a condition. */
-function rangeOf({ start, end }: Range): Range {
+function translateTimeRange({ start, end }: Range): Range {
   const end_ms = end === undefined ? undefined : timeOf(end);
   return {
     start: typeof start === 'string' ? timeText(start) : start,
@@ -49,21 +49,21 @@ function rangeOf({ start, end }: Range): Range {
   };
 }
 
-function endOf(timeRange: SourceQueryBody['timeRange'], time: string): Condition[] {
+function endCondition(timeRange: SourceQueryBody['timeRange'], time: string): Condition[] {
   const end = timeRange?.end;
   if (end === undefined || timeOf(end) === undefined) return [];
   return [{ column: time, op: 'lte', value: typeof end === 'string' ? timeText(end) : end }];
 }
 
 /** Comparisons of strings with `eq` or `in` are lists of values, as `/v1` has them. */
-function keyOf(sent: Record<string, string | string[] | Predicate>): PartitionKey {
+function translatePartitionKey(sent: Record<string, string | string[] | Predicate>): PartitionKey {
   const entries = Object.entries(sent).map(([name, wanted]): [string, PartitionKey[string]] => {
     if (typeof wanted === 'string' || Array.isArray(wanted)) return [name, wanted];
     if (wanted.type === 'boolean')
       throw invalidRequest(`filters.partitionKey: ${name} has type string, number or timestamp`);
     const { type } = wanted;
     const isTime = type === 'timestamp';
-    const tests = testsOf(wanted).map(({ op, values }) => ({
+    const tests = listComparisons(wanted).map(({ op, values }) => ({
       op,
       values: isTime ? values.map((value) => requireTime(name, value)) : (values as (string | number)[]),
     }));
@@ -82,7 +82,7 @@ function requireTime(name: string, value: string | number | boolean): number {
 
 type Comparison = 'eq' | 'in' | 'gt' | 'gte' | 'lt' | 'lte';
 
-function testsOf(predicate: Predicate): { op: Comparison; values: (string | number | boolean)[] }[] {
+function listComparisons(predicate: Predicate): { op: Comparison; values: (string | number | boolean)[] }[] {
   const { type: _, ...named } = predicate;
   return Object.entries(named).flatMap(([op, value]) => {
     if (value === null || value === undefined) return [];
@@ -90,15 +90,15 @@ function testsOf(predicate: Predicate): { op: Comparison; values: (string | numb
   });
 }
 
-function conditionsOf(
+function translateConditions(
   sent: NonNullable<NonNullable<SourceQueryBody['filters']>['columns']>,
   { schema }: Table,
 ): NonNullable<NonNullable<QueryBody['filters']>['columns']> {
   if (Array.isArray(sent)) return sent;
   const fields = new Map(schema.fields.map((field) => [field.name, field]));
   return Object.entries(sent).flatMap(([column, predicate]) =>
-    testsOf(predicate).map(({ op, values }): Condition => {
-      const fitting = values.map((value) => fitted(predicate.type, value, column, fields.get(column)));
+    listComparisons(predicate).map(({ op, values }): Condition => {
+      const fitting = values.map((value) => convertValue(predicate.type, value, column, fields.get(column)));
       return { column, op, value: op === 'in' ? fitting : (fitting[0] ?? null) };
     }),
   );
@@ -110,7 +110,7 @@ function conditionsOf(
  *
  * @param field undefined for one that is not known here yet, or not at all
  */
-function fitted(
+function convertValue(
   type: Predicate['type'],
   value: string | number | boolean,
   column: string,
@@ -134,13 +134,22 @@ function fitted(
   return value;
 }
 
-function downsampleOf(sent: NonNullable<SourceQueryBody['downsample']>, columns: string[], time: string): Downsample {
+function translateDownsample(
+  sent: NonNullable<SourceQueryBody['downsample']>,
+  columns: string[],
+  time: string,
+): Downsample {
   const groups = [...new Set([...columns.filter((name) => name !== time), ...sent.groupBy])];
-  const aggregations = sent.aggregations.map((each) => ('fn' in each ? aggregationOf(each) : each));
+  const aggregations = sent.aggregations.map((each) => ('fn' in each ? translateAggregation(each) : each));
   return { ...sent, groupBy: groups, aggregations };
 }
 
-function aggregationOf({ fn, column, percentile, alias }: SourceAggregation): Downsample['aggregations'][number] {
+function translateAggregation({
+  fn,
+  column,
+  percentile,
+  alias,
+}: SourceAggregation): Downsample['aggregations'][number] {
   const of = column ?? undefined;
   const share = percentile ?? undefined;
   const prefix = share === undefined ? fn : `p${Math.round(share * 100)}`;

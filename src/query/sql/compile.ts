@@ -5,10 +5,10 @@ import type { Settings } from '../../stores/clickhouse/client.ts';
 import { paramText } from '../../stores/clickhouse/parameter.ts';
 import { takesAggregate } from './allowed-functions.ts';
 import { type TimeTexts, timeParam, timeTextsIn, typedTime } from './iso-times.ts';
-import { lex, refusedSql, type Token, textOf } from './lex.ts';
+import { joinTokens, lex, refusedSql, type Token } from './lex.ts';
 import { qualify } from './qualify.ts';
 import { scan, type TableUse } from './scan.ts';
-import { markerOf, markerPrefix, notWrittenOut } from './tree.ts';
+import { markerPrefix, notWrittenOut, tableMarker } from './tree.ts';
 
 /** SQL cut into what stays and the tables it uses. */
 export type CompiledSql = {
@@ -38,14 +38,14 @@ export function compileSql(sql: string, dataset: string | undefined, limits: Lim
   refuseOtherStatements(sent);
   const tokens = qualify(sent, dataset);
   const { uses, columns } = scan(tokens);
-  return { tokens, uses, columns, params: paramsOf(tokens), times: timeTextsIn(tokens), asTimes: new Set() };
+  return { tokens, uses, columns, params: collectParams(tokens), times: timeTextsIn(tokens), asTimes: new Set() };
 }
 
 /** What stands in the place of tokens. */
 type Replaced = { first: number; last: number; text: string };
 
 /** The texts that ClickHouse takes only as times, as such. */
-export function timesOf({ tokens, asTimes }: CompiledSql, params: Record<string, unknown>): Replaced[] {
+export function replaceTimes({ tokens, asTimes }: CompiledSql, params: Record<string, unknown>): Replaced[] {
   return [...asTimes].flatMap((node) => {
     const text = typedTime(tokens, node, params);
     return text === undefined ? [] : [{ first: node.first, last: node.last, text }];
@@ -70,14 +70,14 @@ export function sqlWith(
     parts.push({ kind: 'word', name: '', at: 0, isApart: true, text });
     next = last + 1;
   }
-  return textOf([...parts, ...tokens.slice(next)], strings);
+  return joinTokens([...parts, ...tokens.slice(next)], strings);
 }
 
 /** The two texts whose trees are compared. */
 export function textsToCheck(compiled: CompiledSql): { before: string; after: string } {
   return {
-    before: textOf(compiled.tokens, 'plain'),
-    after: sqlWith(compiled, (_, n) => markerOf(n), 'plain'),
+    before: joinTokens(compiled.tokens, 'plain'),
+    after: sqlWith(compiled, (_, n) => tableMarker(n), 'plain'),
   };
 }
 
@@ -114,7 +114,7 @@ function refuseOtherStatements(tokens: Token[]): void {
 }
 
 /** Of `{name:Type}`. One that stands for a name could be any table. */
-function paramsOf(tokens: Token[]): Map<string, string> {
+function collectParams(tokens: Token[]): Map<string, string> {
   const params = new Map<string, string>();
   for (const [i, { text }] of tokens.entries()) {
     if (text !== '{' || tokens[i + 1]?.kind !== 'param') continue;

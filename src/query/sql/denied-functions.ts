@@ -54,6 +54,6 @@ const reaches = new Map(
 );
 
 /** Why a function is refused; undefined for one that nobody has looked at. */
-export function reachOf(name: string): string | undefined {
+export function deniedReason(name: string): string | undefined {
   return reaches.get(name.toLowerCase());
 }

@@ -24,7 +24,7 @@ const form = /^(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?([Z
 type Time = { at_ms: number; fraction: string };
 
 /** A time with a zone, in whole seconds as ms, and the digits of its fraction. */
-function timeOf(text: string): Time | undefined {
+function parseTimeText(text: string): Time | undefined {
   const [, year, month, day, hour, minute, second, fraction = '', zone = ''] = form.exec(text) ?? [];
   if (year === undefined) return undefined;
   const written = `${year}-${month}-${day}T${hour}:${minute}:${second}`;
@@ -46,7 +46,7 @@ function storedText({ at_ms, fraction }: Time): string {
 const [earliest_ms, latest_ms] = [Date.UTC(1901, 0, 1), Date.UTC(2262, 0, 1)];
 
 function timeSql(text: string): string | undefined {
-  const time = timeOf(text);
+  const time = parseTimeText(text);
   if (time === undefined) return undefined;
   const near: Time = { ...time, at_ms: Math.min(Math.max(time.at_ms, earliest_ms), latest_ms) };
   const digits = Math.max(3, Math.ceil(time.fraction.length / 3) * 3);
@@ -140,7 +140,7 @@ export function timeParam(type: string, value: unknown): unknown {
     /^(?:(?:Array|Nullable|LowCardinality)\()*(DateTime64|DateTime|DateTime32|Date32|Date)\b(?:\(.*?'([^']*)'\))?/.exec(
       type,
     ) ?? [];
-  const time = typeof value === 'string' && name !== undefined ? timeOf(value) : undefined;
+  const time = typeof value === 'string' && name !== undefined ? parseTimeText(value) : undefined;
   if (time === undefined) return value;
   if (name?.startsWith('Date') && !name.startsWith('DateTime')) return storedText(time).slice(0, 10);
   const shown = { ...time, fraction: name === 'DateTime64' ? time.fraction : '' };

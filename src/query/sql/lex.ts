@@ -17,7 +17,7 @@ export type Token = {
 };
 
 /** How deep brackets may nest. ClickHouse's own limit is further on, where its messages are less clear. */
-const depthMax = 200;
+const depth_max = 200;
 
 const pairs: Record<string, string> = { ')': '(', ']': '[', '}': '{' };
 
@@ -63,7 +63,7 @@ function markParameters(tokens: Token[]): void {
 }
 
 /** The SQL of tokens. Strings may be left out, for whoever looks at the structure only. */
-export function textOf(tokens: Token[], strings: 'as-sent' | 'plain' = 'as-sent'): string {
+export function joinTokens(tokens: Token[], strings: 'as-sent' | 'plain' = 'as-sent'): string {
   return tokens
     .map(({ kind, text, isApart }) => {
       return (isApart ? ' ' : '') + (kind === 'string' && strings === 'plain' ? plainString(text) : text);
@@ -144,8 +144,8 @@ function unquote(sent: string): string {
 
 function nest(open: string[], sign: string, at: number): void {
   if ('([{'.includes(sign)) open.push(sign);
-  if (open.length > depthMax) {
-    throw new ApiError('limit-exceeded', `The SQL nests more than ${depthMax} brackets deep.`);
+  if (open.length > depth_max) {
+    throw new ApiError('limit-exceeded', `The SQL nests more than ${depth_max} brackets deep.`);
   }
   if (sign in pairs && open.pop() !== pairs[sign])
     throw refusedSql(`A bracket ${sign} at character ${at + 1} has no other`);

@@ -12,8 +12,9 @@ import { type Select, scan, type TableUse } from './scan.ts';
 export function qualify(tokens: Token[], dataset: string | undefined): Token[] {
   const { uses, selects } = scan(tokens);
   const known = new Map<Select, Known>();
-  for (const select of new Set(selects)) if (select !== undefined) known.set(select, knownOf(select, dataset));
-  const owners = ownersOf(tokens, known.keys(), dataset);
+  for (const select of new Set(selects))
+    if (select !== undefined) known.set(select, collectKnownNames(select, dataset));
+  const owners = findColumnOwners(tokens, known.keys(), dataset);
   const changes: Changes = new Map();
   const aliases = new Map<TableUse, string>();
   for (const use of uses) {
@@ -46,7 +47,7 @@ type Known = { byName: Map<string, Source>; byFullName: Map<string, Source> };
 
 type Source = Select['sources'][number];
 
-function knownOf({ sources }: Select, dataset: string | undefined): Known {
+function collectKnownNames({ sources }: Select, dataset: string | undefined): Known {
   const known: Known = { byName: new Map(), byFullName: new Map() };
   for (const source of sources) {
     if (!known.byName.has(source.name)) known.byName.set(source.name, source);
@@ -77,7 +78,7 @@ function changed(tokens: Token[], changes: Changes): Token[] {
  * The table that keeps each name as its alias: the first of that name. Undefined where something else has it too. A name is
  * given once in the whole of the SQL, for a SELECT hides names of the one around it.
  */
-function ownersOf(tokens: Token[], selects: Iterable<Select>, dataset: string | undefined) {
+function findColumnOwners(tokens: Token[], selects: Iterable<Select>, dataset: string | undefined) {
   const owners = new Map<string, string | undefined>();
   for (const { sources } of selects) {
     for (const { name, use } of sources) {

@@ -13,20 +13,20 @@ import type { Table } from '../../schema/table.ts';
 import { ClickHouseError, type Settings } from '../../stores/clickhouse/client.ts';
 import { atAny } from '../../stores/clickhouse/servers.ts';
 import type { QueryDeps } from '../deps.ts';
-import { type Answer, notesOf } from '../execution/answer.ts';
+import { type Answer, describeAnswer } from '../execution/answer.ts';
 import { queryError } from '../execution/clickhouse-errors.ts';
-import { neutralDatabase, type Read, readStatistics, runRead } from '../execution/execute-read.ts';
+import { executeRead, neutralDatabase, type Read, readStatistics } from '../execution/execute-read.ts';
 import { mergedTableSql } from '../execution/merged-table-sql.ts';
 import { multipartRequest } from '../execution/multipart-request.ts';
-import { type Asked, requireOwnTokens } from '../execution/query-table.ts';
+import { type AnswerOptions, requireOwnTokens } from '../execution/query-table.ts';
 import { type ReadScope, rowFilterCondition } from '../execution/read-scope.ts';
 import { type ReadSnapshot, takeReadSnapshot } from '../execution/read-snapshot.ts';
-import { freshnessFields, freshnessOf } from '../freshness/requirement.ts';
+import { freshnessFields, readFreshness } from '../freshness/requirement.ts';
 import { filterSql } from '../request/filters.ts';
 import { type Format, formatNames } from '../request/format.ts';
 import { csvAnswer } from '../response/csv.ts';
 import { jsonAnswer, jsonLines } from '../response/json.ts';
-import { boundParams, type CompiledSql, compileSql, sqlWith, textsToCheck, timesOf } from './compile.ts';
+import { boundParams, type CompiledSql, compileSql, replaceTimes, sqlWith, textsToCheck } from './compile.ts';
 import { syntaxError } from './syntax-error.ts';
 import { checkTree } from './tree.ts';
 import { withTimes } from './with-times.ts';
@@ -61,7 +61,12 @@ export type SqlBody = z.output<typeof sqlBody>;
  *
  * @throws TimestoreError for SQL that is refused, and for a query that cannot be answered; StoreError
  */
-export async function querySql(ctx: QueryDeps, reader: ReadScope, body: SqlBody, asked: Asked): Promise<Answer> {
+export async function querySql(
+  ctx: QueryDeps,
+  reader: ReadScope,
+  body: SqlBody,
+  asked: AnswerOptions,
+): Promise<Answer> {
   return await withNewestLife(ctx, (found) => queryTables(ctx, reader, body, asked, found));
 }
 
@@ -77,24 +82,24 @@ async function queryTables(
   ctx: QueryDeps,
   reader: ReadScope,
   body: SqlBody,
-  asked: Asked,
+  asked: AnswerOptions,
   found: Table[],
 ): Promise<Answer> {
   const { limits } = ctx.config;
-  const freshness = freshnessOf(body, limits);
+  const freshness = readFreshness(body, limits);
   const key = `${body.dataset ?? ''} ${body.sql}`;
   const known = checkedSql(ctx).get(key);
   const compiled = known ?? compileSql(body.sql, body.dataset, limits);
   const params = boundParams(compiled, body.params, limits);
-  const tables = await tablesOf(ctx, reader, body, compiled);
+  const tables = await resolveTables(ctx, reader, body, compiled);
   if (known === undefined) await check(ctx, key, compiled, params);
   const distinct = [...new Set(tables.filter((table) => table !== undefined))];
   found.push(...distinct);
   requireOwnTokens(freshness, distinct);
   const cuts = await Promise.all(distinct.map((table) => takeReadSnapshot(ctx, table, freshness)));
   const read: Read = {
-    cuts,
-    statement: (sources) => {
+    snapshots: cuts,
+    buildStatement: (sources) => {
       const own: Settings = { ...params };
       const relations = sources.map((source) => {
         const condition = rowFilterCondition(reader, source.table);
@@ -109,29 +114,29 @@ async function queryTables(
         if (table === undefined) return parts.map(quoteName).join('.');
         return assertDefined(relations[distinct.indexOf(table)], `the query has table ${table.name}`);
       };
-      const sql = sqlWith(compiled, put, 'as-sent', timesOf(compiled, body.params));
+      const sql = sqlWith(compiled, put, 'as-sent', replaceTimes(compiled, body.params));
       return { sql, params: own };
     },
     format: asked.format,
-    form: typed[asked.format],
-    rowsMax: asked.format === 'json' ? limits.query_rows_max : undefined,
+    clickhouseFormat: typed[asked.format],
+    rows_max: asked.format === 'json' ? limits.query_rows_max : undefined,
     // Not the SQL itself, which may be long.
     costKey: hash('sha256', `${body.dataset} ${body.sql}`, 'base64url'),
     signal: asked.signal,
   };
-  const running = await withTimes(compiled, body.params, () => runRead(ctx, read));
-  return answerOf(ctx, reader, cuts, read, asked.format, running);
+  const running = await withTimes(compiled, body.params, () => executeRead(ctx, read));
+  return buildAnswer(ctx, reader, cuts, read, asked.format, running);
 }
 
-function answerOf(
+function buildAnswer(
   ctx: QueryDeps,
   reader: ReadScope,
   cuts: ReadSnapshot[],
   read: Read,
   format: Format,
-  running: Awaited<ReturnType<typeof runRead>>,
+  running: Awaited<ReturnType<typeof executeRead>>,
 ): Answer {
-  const notes = notesOf(cuts, reader, running.exactness);
+  const notes = describeAnswer(cuts, reader, running.exactness);
   const { chunks, isComplete } = running;
   if (format === 'ndjson') return { format, notes, body: jsonLines(chunks), isComplete };
   if (format === 'csv') return { format, notes, body: csvAnswer(chunks), isComplete };
@@ -155,7 +160,7 @@ function answerOf(
 const typed: Partial<Record<Format, string>> = { ndjson: 'JSON', csv: 'CSVWithNamesAndTypes' };
 
 /** The table of each use, one object for each table. Undefined for what IN looks into and is no table. */
-async function tablesOf(
+async function resolveTables(
   ctx: QueryDeps,
   reader: ReadScope,
   { dataset: own }: SqlBody,

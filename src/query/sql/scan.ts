@@ -104,15 +104,15 @@ export function scan(tokens: Token[]): Scanned {
     }
     if (token.kind === 'word') i = onWord(uses, tokens, group, i);
   }
-  const isColumn = (each: TableUse) => each.place === 'in' && isColumnOf(selects[each.first], each.parts);
+  const isColumn = (each: TableUse) => each.place === 'in' && hasColumn(selects[each.first], each.parts);
   const columns = uses.filter(isColumn).map(({ parts }) => parts.join('.'));
   return { uses: uses.filter((each) => !isColumn(each)), selects, columns: new Set(columns) };
 }
 
 /** Whether a name begins with the alias of what a SELECT, or one around it, has in its FROM. */
-function isColumnOf(select: Select | undefined, [alias, ...more]: string[]): boolean {
+function hasColumn(select: Select | undefined, [alias, ...more]: string[]): boolean {
   if (select === undefined || more.length === 0) return false;
-  return select.sources.some(({ name }) => name === alias) || isColumnOf(select.parent, [alias ?? '', ...more]);
+  return select.sources.some(({ name }) => name === alias) || hasColumn(select.parent, [alias ?? '', ...more]);
 }
 
 /** A word that has a meaning in a query. Answers with the last token that was looked at. */

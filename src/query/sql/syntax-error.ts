@@ -1,7 +1,7 @@
 import { ApiError } from '../../core/errors.ts';
 import { type ClickHouseError, clickhouseCodes } from '../../stores/clickhouse/client.ts';
 import type { CompiledSql } from './compile.ts';
-import { type Token, textOf } from './lex.ts';
+import { joinTokens, type Token } from './lex.ts';
 
 /**
  * Where SQL stops being SQL, in the caller's own text.
@@ -23,7 +23,7 @@ export function syntaxError(compiled: CompiledSql, error: ClickHouseError, prefi
 function tokenAt(tokens: Token[], place: number): Token | undefined {
   let end = 0;
   return tokens.find((token) => {
-    end += textOf([token], 'plain').length;
+    end += joinTokens([token], 'plain').length;
     return place < end;
   });
 }

@@ -1,10 +1,10 @@
 import { isAllowedAggregate, isAllowedFunction, isAllowedTableFunction, takesAggregate } from './allowed-functions.ts';
-import { reachOf } from './denied-functions.ts';
+import { deniedReason } from './denied-functions.ts';
 import { refusedSql } from './lex.ts';
 import type { TableUse } from './scan.ts';
 
 /** What stands for the n-th table that a query uses, while ClickHouse is asked what it reads. */
-export function markerOf(n: number): string {
+export function tableMarker(n: number): string {
   return `${markerPrefix}${n}`;
 }
 
@@ -111,7 +111,7 @@ function checkIdentifier(rest: string, depth: number, above: Line[], names: OwnN
   const [, name, modifiers] = /^(?:, alias: .*)?, identifier: (.*?)(, final: .*)?$/s.exec(rest) ?? [];
   if (name === undefined) throw notUnderstood();
   if (modifiers !== undefined) throw refusedSql('FINAL and SAMPLE cannot be used');
-  if (above.some((line, i) => i < depth && line.kind === 'TABLE_FUNCTION' && isArgumentOf(above, i))) {
+  if (above.some((line, i) => i < depth && line.kind === 'TABLE_FUNCTION' && isTableFunctionArgument(above, i))) {
     throw refusedSql('A table function takes values, not names');
   }
   const isMarker = name.startsWith(markerPrefix);
@@ -149,7 +149,7 @@ function checkFirst({ depth, kind, rest }: Line, above: Line[]): void {
 }
 
 function refusedFunction(name: string) {
-  const reach = reachOf(name);
+  const reach = deniedReason(name);
   return refusedSql(`The function ${name} is not available${reach === undefined ? '' : `: it ${reach}`}`);
 }
 
@@ -158,7 +158,7 @@ export function notWrittenOut(name: string): string {
 }
 
 /** Whether what is below belongs to the arguments of the table function at this depth. */
-function isArgumentOf(above: Line[], i: number): boolean {
+function isTableFunctionArgument(above: Line[], i: number): boolean {
   // A query among the arguments has names of its own, which are checked as such.
   return above[i + 1]?.rest === 'ARGUMENTS' && !above.slice(i + 1).some(({ kind }) => kind === 'QUERY');
 }

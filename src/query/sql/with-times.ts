@@ -32,9 +32,9 @@ export async function withTimes<T>(
         compiled.asTimes = new Set(named);
         continue;
       }
-      const text = textOf(cause);
+      const text = readMismatchedText(cause);
       if (text === undefined) throw error;
-      for (const at of placesOf(compiled, params, text)) named.add(at);
+      for (const at of findTextPlaces(compiled, params, text)) named.add(at);
       const others = isNarrow ? [] : compiled.times.filter(({ list }) => list === undefined);
       compiled.asTimes = new Set([...before, ...named, ...others]);
       if (compiled.asTimes.size === before.size) throw error;
@@ -57,13 +57,13 @@ function isMismatch({ code }: ClickHouseError): boolean {
 }
 
 /** The text that is no time to ClickHouse, or one outside of what the column's type can hold. */
-function textOf({ code, message }: ClickHouseError): string | undefined {
+function readMismatchedText({ code, message }: ClickHouseError): string | undefined {
   if (code !== clickhouseCodes.typeMismatch && code !== clickhouseCodes.decimalOverflow) return undefined;
   return /(?:convert string|while converting) '([^']+)' to (?:type )?(?:Nullable\()?Date/.exec(message)?.[1];
 }
 
 /** With a text that stands in a list, all of the list. In two lists, one of them may be of texts: nothing would say so. */
-function placesOf({ tokens, times }: CompiledSql, params: Record<string, unknown>, text: string): TimeTexts[] {
+function findTextPlaces({ tokens, times }: CompiledSql, params: Record<string, unknown>, text: string): TimeTexts[] {
   const having = times.filter((node) => hasText(tokens, node, params, text));
   const lists = new Set(having.flatMap(({ list }) => list ?? []));
   if (lists.size > 1) {

@@ -222,7 +222,7 @@ describe.each(['hot', 'half hot', 'flushed'])('on the routes without version, %s
 
 test('a query that names no table is of records, else of the only one', async () => {
   const dataset = newDataset();
-  expect(await refused(dataset, {})).toEqual([404, `There is no table records in dataset ${dataset}.`]);
+  expect(await refused(dataset, {})).toEqual([404, `Table records not found in dataset ${dataset}.`]);
   await ingest(dataset, {}, rows.slice(0, 1), { tableName: 'climate' });
   expect((await ask(dataset, {})).rows).toHaveLength(1);
   await ingest(dataset, {}, rows.slice(0, 2), { tableName: 'air' });

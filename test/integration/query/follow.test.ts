@@ -80,7 +80,7 @@ test('a token of a life of the buffer that is over, of another table or of nobod
   await send(ctx, other, [{ timestamp: at(1), v: 1 }]);
   const { watermark: token = '' } = await query(ctx, dataset);
   const refused = (message: string) => ({ code: 'invalid-request', message: expect.stringMatching(message) });
-  const foreign = `a token is of table m in dataset ${dataset}, which this query does not read`;
+  const foreign = `a token belongs to table m of dataset ${dataset}, which this query does not read`;
   for (const member of ['afterWatermark', 'minWatermark', 'min_watermark']) {
     await expect(query(ctx, other, { [member]: token })).rejects.toMatchObject(refused(`^${member}: ${foreign}`));
     await expect(query(ctx, dataset, { [member]: 'wm1.x' })).rejects.toMatchObject(

@@ -201,7 +201,7 @@ describe.each(ways)('%s', (_, ask) => {
     expect(answer).toMatchObject({
       mode: 'replica-only',
       replicaAge_ms: undefined,
-      warnings: [expect.stringContaining('cannot be read')],
+      warnings: [expect.stringContaining('is unavailable')],
       streaming: { bufferState: 'unavailable', fresh: false, exactness: 'none' },
     });
     for (const body of [{ requireFresh: true }, { minWatermark: tokens[0] }, { maxStalenessMs: 60_000 }]) {

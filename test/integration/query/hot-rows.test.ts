@@ -139,7 +139,7 @@ describe('without ClickHouse', () => {
     const answer = await query(alone, dataset, { timeRange, requireFresh: true });
     expect(answer.rows).toEqual([{ timestamp: at(3), v: 3 }]);
     expect(answer).toMatchObject({ mode: 'hot-buffer-only', streaming: { fresh: true, bufferState: 'ready' } });
-    expect(answer.warnings).toEqual([expect.stringContaining('ClickHouse is away')]);
+    expect(answer.warnings).toEqual([expect.stringContaining('ClickHouse is unavailable')]);
   });
 
   test.each<[string, object]>([

@@ -4,7 +4,7 @@ import { identifiedRows } from '../../../src/buffer/batch-rows.ts';
 import type { BufferedBatch } from '../../../src/buffer/buffered-batch.ts';
 import { cutBatches } from '../../../src/ingest/split-batches.ts';
 import { tailStructure } from '../../../src/query/execution/tail.ts';
-import { rowBinaryOf, UnreadableBatch } from '../../../src/query/hot/row-binary.ts';
+import { encodeRowBinary, UnreadableBatch } from '../../../src/query/hot/row-binary.ts';
 import { prepareRows } from '../../../src/schema/prepare.ts';
 import type { TableSchema } from '../../../src/schema/types.ts';
 import { newInstance, newTable } from '../support.ts';
@@ -64,7 +64,7 @@ test('rows sent in RowBinary are what ClickHouse reads of the same rows as JSON'
         });
         const batch = batchOf(texts, version, said);
         const asJson = await read('JSONEachRow', identifiedRows(batch, schema, 3));
-        expect(await read('RowBinary', rowBinaryOf(batch, 3, schema))).toBe(asJson);
+        expect(await read('RowBinary', encodeRowBinary(batch, 3, schema))).toBe(asJson);
         expect(asJson.split('\n')).toHaveLength(rows.length + 1);
       },
     ),
@@ -94,7 +94,7 @@ test('a batch that is not what its schema says is not sent', () => {
     expect(good.payload).toContain(from);
     return { ...good, payload: good.payload.replace(from, to) };
   };
-  expect(() => rowBinaryOf({ ...good }, 0, schema)).not.toThrow();
+  expect(() => encodeRowBinary({ ...good }, 0, schema)).not.toThrow();
   for (const [from, to] of [
     ['"s":"x"', '"s":1'],
     ['"d":1', '"d":"1"'],
@@ -106,6 +106,6 @@ test('a batch that is not what its schema says is not sent', () => {
     ['"s":"x"', '"unknown":"x"'],
     ['"2026', '"x026'],
   ] as const) {
-    expect(() => rowBinaryOf(changed(from, to), 0, schema), to).toThrow(UnreadableBatch);
+    expect(() => encodeRowBinary(changed(from, to), 0, schema), to).toThrow(UnreadableBatch);
   }
 });
