@@ -33,7 +33,7 @@ export const mutations: Mutation[] = [
   {
     rule: 'no expression of the caller is moved to rows that its key may not read',
     file: 'src/query/sql/run-sql.ts',
-    from: ', end: wall }',
+    from: ', end: optimizationBarrier }',
     to: ' }',
     suite: 'test/integration/keys/row-filter.test.ts',
   },
@@ -54,7 +54,7 @@ export const mutations: Mutation[] = [
   {
     rule: 'an aggregate function that a text names',
     file: 'src/query/sql/tree.ts',
-    from: 'checkFirst(line, above);',
+    from: 'checkFirstArgument(line, above);',
     to: '{}',
     suite: 'test/integration/query/walls.test.ts',
   },
@@ -1175,7 +1175,7 @@ export const mutations: Mutation[] = [
   {
     rule: 'comparing what ClickHouse reads before and after',
     file: 'src/query/sql/tree.ts',
-    from: 'if (text !== before[i]) throw notUnderstood();',
+    from: 'if (text !== before[i]) throw unclearSql();',
     to: '',
     suite: 'test/integration/query/walls.test.ts',
   },

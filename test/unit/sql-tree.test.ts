@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { lex, joinTokens } from '../../src/query/sql/lex.ts';
+import { joinTokens, lex } from '../../src/query/sql/lex.ts';
 import { tablesIn } from '../../src/query/sql/scan.ts';
 import { checkTree } from '../../src/query/sql/tree.ts';
 
@@ -13,11 +13,11 @@ describe('whatever the SQL looked like, what ClickHouse would read decides', () 
     const before = query(column, ...table('m'));
     const after = query(column, '  JOIN TREE', '    IDENTIFIER id: 3, alias: m, identifier: __ts_0');
     expect(() => checkTree(before, after, [use])).not.toThrow();
-    expect(() => checkTree(query(column, ...table('n')), after, [use])).toThrow('not understood');
-    expect(() => checkTree(before, after, [{ ...use, parts: ['other', 'm'] }])).toThrow('not understood');
-    expect(() => checkTree(before, after, [use, use])).toThrow('not understood');
-    expect(() => checkTree(before, after, [])).toThrow('not understood');
-    expect(() => checkTree(before, [...after, '  WHERE', column], [use])).toThrow('not understood');
+    expect(() => checkTree(query(column, ...table('n')), after, [use])).toThrow('ambiguous');
+    expect(() => checkTree(before, after, [{ ...use, parts: ['other', 'm'] }])).toThrow('ambiguous');
+    expect(() => checkTree(before, after, [use, use])).toThrow('ambiguous');
+    expect(() => checkTree(before, after, [])).toThrow('ambiguous');
+    expect(() => checkTree(before, [...after, '  WHERE', column], [use])).toThrow('ambiguous');
   });
 
   test.each<[string, string[], string]>([
@@ -31,7 +31,7 @@ describe('whatever the SQL looked like, what ClickHouse would read decides', () 
         '      RIGHT TABLE EXPRESSION',
         '        IDENTIFIER id: 4, identifier: ts_other.m',
       ),
-      'is not a table',
+      'is not a known table',
     ],
     [
       'a name that a common table expression may have, of another database',
@@ -42,15 +42,11 @@ describe('whatever the SQL looked like, what ClickHouse would read decides', () 
         '      QUERY id: 2, is_subquery: 1, is_cte: 1, cte_name: ts_other.m',
         ...table('ts_other.m'),
       ],
-      'is not a table',
+      'is not a known table',
     ],
-    [
-      'a place that nobody knows',
-      query(column, '  NEW CLAUSE', '    IDENTIFIER id: 3, identifier: x'),
-      'not understood',
-    ],
-    ['a node that nobody knows', query('      DICTIONARY id: 2, name: d'), 'not understood'],
-    ['a marker where a column stands', query('      IDENTIFIER id: 2, identifier: __ts_0'), 'not understood'],
+    ['a place that nobody knows', query(column, '  NEW CLAUSE', '    IDENTIFIER id: 3, identifier: x'), 'ambiguous'],
+    ['a node that nobody knows', query('      DICTIONARY id: 2, name: d'), 'ambiguous'],
+    ['a marker where a column stands', query('      IDENTIFIER id: 2, identifier: __ts_0'), 'ambiguous'],
     ['settings', query(column, '  SETTINGS max_threads=1'), 'SETTINGS'],
     ['PREWHERE', query(column, '  PREWHERE', '    CONSTANT id: 3'), 'PREWHERE'],
     ['a modifier of a table', query(column, '  JOIN TREE', '    IDENTIFIER id: 3, identifier: m, final: 1'), 'FINAL'],
@@ -79,7 +75,7 @@ describe('whatever the SQL looked like, what ClickHouse would read decides', () 
         '        LIST id: 4, nodes: 1',
         '          IDENTIFIER id: 5, identifier: x',
       ),
-      'takes values',
+      'must be values',
     ],
     [
       'another database behind IN',
@@ -90,7 +86,7 @@ describe('whatever the SQL looked like, what ClickHouse would read decides', () 
         '            IDENTIFIER id: 4, identifier: v',
         '            IDENTIFIER id: 5, identifier: ts_other.m',
       ),
-      'IN takes',
+      'right side of IN',
     ],
   ])('%s is refused', (_, lines, words) => {
     expect(() => checkTree(lines, lines, [])).toThrow(words);

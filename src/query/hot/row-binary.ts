@@ -7,47 +7,47 @@ import { mayBeReordered, readMap } from '../../schema/map.ts';
 import { parseTimestampText, type Time, type TimePrecision } from '../../schema/timestamp.ts';
 import { clickhouseType, type Field, isNeverNull, precisionOf, type TableSchema } from '../../schema/types.ts';
 
-/** A batch holds something that its schema does not say. ClickHouse would refuse it too, and the flush sets it aside. */
+/** A batch that does not match its schema. ClickHouse would reject it too, and the flush quarantines it. */
 export class UnreadableBatch extends Error {
-  constructor(seq: number, field: string) {
-    super(`batch ${seq}: field ${field} is not what its schema says`);
+  constructor(seq: number, subject: string) {
+    super(`batch ${seq}: ${subject} does not match the schema`);
     this.name = 'UnreadableBatch';
   }
 }
 
 /**
- * The rows of a batch in ClickHouse's format RowBinary: the columns that every table has, then the fields. Some 40 % of
- * what they are as JSON, in bytes and in the time they take; made once for all queries that come while the batch is in the tail.
+ * The rows of a batch in the ClickHouse format RowBinary: the system columns, then the fields. RowBinary takes some 40 % of
+ * the bytes and the time of JSON; all queries share the encoded batch while it is in the tail.
  * https://clickhouse.com/docs/interfaces/formats/RowBinary
  *
  * @throws UnreadableBatch
  */
 export function encodeRowBinary(batch: BufferedBatch, lane: number, schema: TableSchema): Uint8Array {
-  const known = made.get(batch);
+  const known = encodedBatches.get(batch);
   if (known?.version === schema.version) return known.bytes;
   const bytes = encodeBatch(batch, lane, schema);
-  made.set(batch, { version: schema.version, bytes });
+  encodedBatches.set(batch, { version: schema.version, bytes });
   return bytes;
 }
 
-const made = new WeakMap<BufferedBatch, { version: number; bytes: Uint8Array }>();
+const encodedBatches = new WeakMap<BufferedBatch, { version: number; bytes: Uint8Array }>();
 
 type Column = {
   name: string;
   type: Field['type'];
   isNullable: boolean;
-  /** What rows have that do not name it. */
+  /** The value of rows that do not have the field. */
   absent: unknown;
 };
 
 function encodeBatch(batch: BufferedBatch, lane: number, schema: TableSchema): Uint8Array {
   const columns = schema.fields.map((field): Column => {
-    const isYounger = field.default !== undefined && (field.since ?? 1) > batch.schemaVersion;
+    const isNewer = field.default !== undefined && (field.since ?? 1) > batch.schemaVersion;
     return {
       name: field.name,
       type: field.type,
       isNullable: clickhouseType(field, schema).startsWith('Nullable('),
-      absent: isYounger ? parseDefault(field) : undefined,
+      absent: isNewer ? parseDefault(field) : undefined,
     };
   });
   const precision = precisionOf(schema);
@@ -63,15 +63,15 @@ function encodeBatch(batch: BufferedBatch, lane: number, schema: TableSchema): U
       writer.string(name);
       writer.string(value);
     }
-    // The place of the row is not a field.
+    // `_row` is not a field.
     let members = Object.keys(row).length - 1;
     for (const column of columns) {
-      const isThere = Object.hasOwn(row, column.name);
-      if (isThere) members -= 1;
-      const value = isThere ? row[column.name] : column.absent;
-      if (!write(writer, column, value, precision)) throw new UnreadableBatch(batch.seq, column.name);
+      const isPresent = Object.hasOwn(row, column.name);
+      if (isPresent) members -= 1;
+      const value = isPresent ? row[column.name] : column.absent;
+      if (!write(writer, column, value, precision)) throw new UnreadableBatch(batch.seq, `field ${column.name}`);
     }
-    if (members !== 0) throw new UnreadableBatch(batch.seq, 'that no column is for');
+    if (members !== 0) throw new UnreadableBatch(batch.seq, 'an unknown member');
   }
   return writer.bytes();
 }
@@ -84,7 +84,7 @@ type Row = Record<string, unknown> & { _row?: unknown };
 
 function parseRows({ payload }: BufferedBatch, { fields }: TableSchema): Row[] {
   const text = `[${payload.trimEnd().replaceAll('\n', ',')}]`;
-  // Only a long integer can be another one as a double; what a double field has of them is rounded either way.
+  // Only integers beyond 2^53 need exact parsing, which is slower.
   const hasLong = longInteger.test(text) && fields.some(({ type }) => type === 'integer' || type === 'unsigned');
   const rows = JSON.parse(text, hasLong ? exactIntegers : undefined) as Row[];
   const maps = new Set(fields.filter(({ type }) => type === 'map').map(({ name }) => name));
@@ -92,7 +92,7 @@ function parseRows({ payload }: BufferedBatch, { fields }: TableSchema): Row[] {
   return rows;
 }
 
-/** Puts maps in place of objects that have lost the order of their members. */
+/** Replaces objects by maps: JSON.parse changes the order of members with numeric names. */
 function readMaps(payload: string, maps: Set<string>, rows: Row[]): void {
   for (const [i, line] of payload.trimEnd().split('\n').entries()) {
     const row = rows[i];
@@ -112,17 +112,17 @@ const exactIntegers = ((_: string, value: unknown, { source = '' }: { source?: s
     ? BigInt(source)
     : value) as Reviver;
 
-/** A time as ClickHouse counts it. */
+/** A time as DateTime64 stores it. */
 function timeTicks({ time_ms, finer }: Time, precision: 6 | 9): bigint {
   const digits = precision - 3;
   return BigInt(time_ms) * 10n ** BigInt(digits) + BigInt(finer.padEnd(digits, '0'));
 }
 
-/** False where the value is not of the column's type. */
+/** False where the value does not have the type of the column. */
 function write(writer: Writer, { type, isNullable }: Column, value: unknown, precision: TimePrecision): boolean {
   if (value === undefined || value === null) {
     if (isNullable) writer.byte(1);
-    // A list is never null, only empty.
+    // Lists and maps are empty instead of null.
     else if (isNeverNull(type)) writer.length(0);
     else return false;
     return true;
@@ -131,7 +131,7 @@ function write(writer: Writer, { type, isNullable }: Column, value: unknown, pre
   if (isDecimal(type)) {
     const stored = typeof value === 'string' && isNumberText(value) ? coerceDecimal(type, value) : undefined;
     if (typeof stored !== 'string') return false;
-    writer.whole(unitsOf(type, stored), decimalBytes(type));
+    writer.bigint(unitsOf(type, stored), decimalBytes(type));
     return true;
   }
   switch (type) {
@@ -174,7 +174,7 @@ function parseInteger(value: unknown): bigint | undefined {
   return typeof value === 'bigint' || Number.isSafeInteger(value) ? BigInt(value as bigint | number) : undefined;
 }
 
-/** Little-endian, in a buffer that grows. */
+/** Writes little-endian values into a growing buffer. */
 class Writer {
   #buffer: Uint8Array<ArrayBuffer>;
   #view: DataView;
@@ -190,47 +190,46 @@ class Writer {
   }
 
   byte(value: number): void {
-    this.#view.setUint8(this.#take(1), value);
+    this.#view.setUint8(this.#reserve(1), value);
   }
 
   uint16(value: number): void {
-    this.#view.setUint16(this.#take(2), value, true);
+    this.#view.setUint16(this.#reserve(2), value, true);
   }
 
   uint32(value: number): void {
-    this.#view.setUint32(this.#take(4), value, true);
+    this.#view.setUint32(this.#reserve(4), value, true);
   }
 
   /** A safe integer. */
   int64(value: number): void {
-    const at = this.#take(8);
+    const at = this.#reserve(8);
     this.#view.setUint32(at, value >>> 0, true);
     this.#view.setInt32(at + 4, Math.floor(value / 2 ** 32), true);
   }
 
   bigint64(value: bigint): void {
-    this.#view.setBigInt64(this.#take(8), value, true);
+    this.#view.setBigInt64(this.#reserve(8), value, true);
   }
 
-  /** In so many bytes. */
-  whole(value: bigint, bytes: 4 | 8 | 16 | 32): void {
-    if (bytes === 4) this.#view.setInt32(this.#take(4), Number(value), true);
+  bigint(value: bigint, bytes: 4 | 8 | 16 | 32): void {
+    if (bytes === 4) this.#view.setInt32(this.#reserve(4), Number(value), true);
     else for (let shift = 0n; shift < bytes * 8; shift += 64n) this.bigUint64(BigInt.asUintN(64, value >> shift));
   }
 
   bigUint64(value: bigint): void {
-    this.#view.setBigUint64(this.#take(8), value, true);
+    this.#view.setBigUint64(this.#reserve(8), value, true);
   }
 
   float32(value: number): void {
-    this.#view.setFloat32(this.#take(4), value, true);
+    this.#view.setFloat32(this.#reserve(4), value, true);
   }
 
   float64(value: number): void {
-    this.#view.setFloat64(this.#take(8), value, true);
+    this.#view.setFloat64(this.#reserve(8), value, true);
   }
 
-  /** Seven bits a byte, the lowest first. */
+  /** LEB128. */
   length(value: number): void {
     let rest = value;
     while (rest >= 0x80) {
@@ -243,8 +242,8 @@ class Writer {
   string(text: string): true {
     const bytes = Buffer.byteLength(text);
     this.length(bytes);
-    const at = this.#take(bytes);
-    // Short ones are nearly all ASCII, and a call out of JavaScript costs more than they do.
+    const at = this.#reserve(bytes);
+    // For short ASCII strings, a call to the encoder costs more than the loop.
     if (bytes === text.length && bytes <= shortString) {
       for (let i = 0; i < bytes; i += 1) this.#buffer[at + i] = text.charCodeAt(i);
     } else {
@@ -266,8 +265,7 @@ class Writer {
     return entries.every(([key, text]) => typeof text === 'string' && this.string(String(key)) && this.string(text));
   }
 
-  /** Room for so many bytes more. */
-  #take(bytes: number): number {
+  #reserve(bytes: number): number {
     const at = this.#at;
     this.#at += bytes;
     if (this.#at > this.#buffer.length) {

@@ -6,7 +6,7 @@ import { parseTimestampText, storedTimestamp } from '../../schema/timestamp.ts';
 import { type Field, type FieldType, isNeverNull } from '../../schema/types.ts';
 import type { HotValue } from '../request/compare-values.ts';
 
-/** A stored value, read. Timestamps stay text, which has their order. */
+/** Parses a value of a batch. Timestamps stay text, which sorts in the order of time. */
 export function hotValue(type: FieldType, member: Pick<Member, 'kind' | 'text'> | undefined): HotValue {
   if (type === 'map') return member?.kind === 'object' ? readMap(member.text) : new Map();
   if (member === undefined || member.kind === 'null') return isNeverNull(type) ? [] : null;
@@ -32,14 +32,14 @@ export function hotValue(type: FieldType, member: Pick<Member, 'kind' | 'text'> 
   }
 }
 
-/** With as many digits as there is something in, however many ClickHouse wrote. */
+/** A stored time without trailing zeros. */
 function timeText(stored: string): string {
   const time = parseTimestampText(stored);
-  if ('reason' in time) throw new Error('a stored timestamp cannot be read');
+  if ('reason' in time) throw new Error('a stored timestamp cannot be parsed');
   return storedTimestamp(time.time_ms, time.finer);
 }
 
-/** The JSON that ClickHouse writes for a value, to the byte. */
+/** The JSON of a value, byte for byte as ClickHouse writes it. */
 export function hotJson(type: FieldType, value: HotValue): string {
   if (value === null) return 'null';
   if (isDecimal(type) && typeof value === 'bigint') return `"${unitsText(type, value)}"`;
@@ -53,7 +53,7 @@ export function hotJson(type: FieldType, value: HotValue): string {
   return Number.isFinite(value) ? doubleText(value) : `"${value}"`;
 }
 
-/** What ClickHouse reads as the value, and what `toString` makes of it but for zeros at the end of a time: as sort keys have it. */
+/** The text of a value in sort keys: `toString` of ClickHouse, without trailing zeros of times. */
 export function hotText(type: FieldType, value: HotValue): string | null {
   if (value === null) return null;
   if (isDecimal(type) && typeof value === 'bigint') return unitsText(type, value);
@@ -61,7 +61,7 @@ export function hotText(type: FieldType, value: HotValue): string | null {
   return Number.isFinite(value) ? doubleText(value) : String(value).toLowerCase().replace('infinity', 'inf');
 }
 
-/** The other way around. */
+/** The inverse of `hotText`. */
 export function parseHotText({ type }: Pick<Field, 'type'>, text: string | null): HotValue {
   if (text === null) return null;
   if (type === 'string' || type === 'json') return text;
@@ -71,17 +71,17 @@ export function parseHotText({ type }: Pick<Field, 'type'>, text: string | null)
   return type === 'boolean' ? text === 'true' : Number(notNumberOf(text) ?? text);
 }
 
-/** Shortest digits, as both write them; ClickHouse has no plus in an exponent, and a sign of zero. */
+/** The shortest digits, as in ClickHouse, which writes no plus in an exponent and a sign for negative zero. */
 function doubleText(value: number): string {
   return Object.is(value, -0) ? '-0' : String(value).replace('e+', 'e');
 }
 
 const smallestNormal = 2 ** -126;
 
-/** The shortest digits that read as this single-precision number; of two as near, those with an even end. */
+/** The shortest digits of a single-precision number; of two equally near ones, those with an even last digit. */
 function floatText(value: number): string {
   if (value === 0 || !Number.isFinite(value)) return doubleText(value);
-  // Six digits are kept by every normal number, so that fewer need not be tried: they come with zeros at their end.
+  // Every normal number keeps six digits: `toPrecision(6)` already gives shorter ones, with trailing zeros.
   for (let digits = Math.abs(value) < smallestNormal ? 1 : 6; digits < 9; digits += 1) {
     const short = Number(value.toPrecision(digits));
     if (Math.fround(short) === value)
@@ -90,7 +90,7 @@ function floatText(value: number): string {
   return doubleText(isHalfway(value, 9) ? roundHalfEven(value, 9) : Number(value.toPrecision(9)));
 }
 
-/** Whether a number perhaps lies in the middle of two with so many digits, of which `toPrecision` takes the larger one. */
+/** Whether a number may lie halfway between two numbers of this precision, of which `toPrecision` takes the larger one. */
 function isHalfway(value: number, digits: number): boolean {
   const next = value.toPrecision(digits + 1);
   return /5(?:e|$)/.test(next) && Number(next) === value;

@@ -5,19 +5,19 @@ import type { Table } from '../../schema/table.ts';
 import type { QueryBody } from './parse.ts';
 
 const content = z.object({
-  /** Of the query that it belongs to. */
+  /** Hash of the query that the cursor belongs to. */
   q: z.string(),
-  /** How many fields the table had at the first page. */
+  /** Number of fields of the table at the first page. */
   n: z.int().positive(),
-  /** The cut of the first page, as a token says it. Null where there was none. */
+  /** The lane positions of the snapshot of the first page; null for a page without a snapshot. */
   c: z.array(laneMark).nullable(),
-  /** How often stored rows of the table had been changed at the first page; null while they were. */
+  /** Number of deletions and corrections of stored rows at the first page; null while one was running. */
   m: z.number().nullable().default(null),
-  /** The sort key of the last row, as the text of each value. */
+  /** The sort key of the last row, each value as text. */
   k: z.array(z.string().nullable()),
 });
 
-/** Where a page ended, and of which cut. What clients see is opaque, and holds nothing but what they were answered. */
+/** The end of a page and its snapshot. Opaque to clients; its values come from rows that the client has received. */
 export type Cursor = {
   query: string;
   fields: number;
@@ -27,10 +27,10 @@ export type Cursor = {
 };
 
 const prefix = 'c1.';
-/** Longer sort keys make no cursor: it goes through headers too. */
+/** Cursors are also sent in headers, whose size is limited. */
 const cursorChars_max = 6_000;
 
-/** Undefined when the last row's sort key is too long to be handed around. */
+/** Undefined when the sort key of the last row is too long. */
 export function encodeCursor({ query, fields, lanes: cut, changes, key }: Cursor): string | undefined {
   const text = JSON.stringify({ q: query, n: fields, c: cut, m: changes, k: key } satisfies z.input<typeof content>);
   const cursor = prefix + Buffer.from(text).toString('base64url');
@@ -48,9 +48,9 @@ export function decodeCursor(text: string): Cursor | undefined {
   }
 }
 
-/** Of everything that decides which rows come in which order; not of how many at a time, in which form, how fresh. */
+/** Hash of the members that select and order rows; page size, format and freshness may differ between pages. */
 export function queryHash(table: Table, body: QueryBody): string {
   const { timeRange, columns, filters, downsample, orderBy, afterWatermark } = body;
-  const what = [table.dataset, table.physical, timeRange, columns, filters, downsample, orderBy, afterWatermark];
-  return hash('sha256', JSON.stringify(what), 'base64url').slice(0, 16);
+  const members = [table.dataset, table.physical, timeRange, columns, filters, downsample, orderBy, afterWatermark];
+  return hash('sha256', JSON.stringify(members), 'base64url').slice(0, 16);
 }

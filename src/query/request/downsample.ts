@@ -17,9 +17,14 @@ export type AggregateFunction = (typeof functions)[number];
 
 export const aggregation = z.strictObject({
   function: z.enum(functions),
-  column: z.string().optional().meta({ description: 'the field; `count` without one counts rows' }),
+  column: z.string().optional().meta({ description: 'the field; `count` without a column counts rows' }),
   percentile: z.number().min(0).max(100).optional(),
-  as: z.string().min(1).max(256).optional().meta({ description: 'the name in the answer, such as `avg_celsius`' }),
+  as: z
+    .string()
+    .min(1)
+    .max(256)
+    .optional()
+    .meta({ description: 'the name of the column in the answer; by default such as `avg_celsius`' }),
 });
 
 export const downsampleSchema = z.strictObject({
@@ -29,7 +34,10 @@ export const downsampleSchema = z.strictObject({
     .string()
     .regex(/^[A-Za-z0-9_+/-]{1,64}$/)
     .default('UTC')
-    .meta({ description: 'where intervals begin: minutes and hours too', examples: ['Europe/Zurich'] }),
+    .meta({
+      description: 'time zone of the interval boundaries, of minutes and hours too',
+      examples: ['Europe/Zurich'],
+    }),
   aggregations: z.array(aggregation).min(1),
   groupBy: z.array(z.string()).max(16).default([]),
   fill: z
@@ -37,8 +45,8 @@ export const downsampleSchema = z.strictObject({
     .default('none')
     .meta({
       description:
-        'what intervals without rows have, within the time range where it has a start and an end, else between the first ' +
-        'and the last one with rows. Of each group by itself',
+        'values of intervals without rows. They are added to each group within the time range, and without a start or an ' +
+        'end only from the first or to the last interval with rows',
     }),
 });
 

@@ -1,8 +1,8 @@
-/** What a query can be answered in. */
+/** The formats of answers. */
 export const formats = {
   json: { type: 'application/json', clickhouse: 'JSON' },
   ndjson: { type: 'application/x-ndjson', clickhouse: 'JSONEachRow' },
-  /** Lists of values, after a list of the columns' names and one of their types. */
+  /** Lists of values, after a list of the column names and a list of their types. */
   compact: { type: 'application/vnd.timestore.rows', clickhouse: 'JSONCompactEachRowWithNamesAndTypes' },
   csv: { type: 'text/csv', clickhouse: 'CSVWithNames' },
   parquet: { type: 'application/vnd.apache.parquet', clickhouse: 'Parquet' },

@@ -22,24 +22,27 @@ const time = z.union([z.string(), z.int()]).meta({
 
 const direction = z.enum(['asc', 'desc']).default('asc');
 
-/** The body of a query. */
 export const queryBody = z.strictObject({
   tableName: z.union([slug, z.literal(quarantineTable)]).default('records'),
-  timeRange: z
-    .strictObject({ start: time.optional(), end: time.optional() })
-    .optional()
-    .meta({ description: 'rows with start ≤ timestamp < end; a side left out, or before or after all times, is open' }),
+  timeRange: z.strictObject({ start: time.optional(), end: time.optional() }).optional().meta({
+    description: 'rows with start ≤ timestamp < end; a missing bound, or one before or after all times, is open',
+  }),
   timestampColumn: z
     .string()
     .optional()
-    .meta({ description: "the table's timestamp column; nothing else is accepted" }),
-  columns: z.array(z.string()).min(1).max(1_000).optional().meta({ description: 'fields to answer; all by default' }),
+    .meta({ description: 'the timestamp column of the table; other columns are rejected' }),
+  columns: z
+    .array(z.string())
+    .min(1)
+    .max(1_000)
+    .optional()
+    .meta({ description: 'fields of the answer; all by default' }),
   filters: z
     .strictObject({
       partitionKey: partitionKeySchema
         .optional()
-        .meta({ description: 'entries of the partition key that rows were sent with, each with its value or values' }),
-      columns: z.array(filterSchema).optional().meta({ description: 'conditions that all hold' }),
+        .meta({ description: 'entries of the partition key of the rows, each with a value or a list of values' }),
+      columns: z.array(filterSchema).optional().meta({ description: 'conditions that must all hold' }),
     })
     .optional(),
   downsample: downsampleSchema.optional(),
@@ -48,55 +51,55 @@ export const queryBody = z.strictObject({
     .min(1)
     .max(16)
     .optional()
-    .meta({ description: 'by time by default; null comes last in both directions' }),
+    .meta({ description: 'by time by default; null sorts last in both directions' }),
   limit: z.int().positive().nullable().optional().meta({
-    description: 'most rows to answer; null for all of them, in formats other than JSON',
+    description: 'maximum number of rows; null for all rows, in formats other than JSON',
   }),
   cursor: z.string().optional().meta({
     description:
-      'the cursor of the page before, with the same query; 409 where rows were deleted or corrected since the first page',
+      'the cursor of the previous page, with the same query; 409 where rows were deleted or corrected since the first page',
   }),
   afterWatermark: z
     .string()
     .optional()
     .meta({
       description:
-        'the token of an earlier answer: only rows that were not in it, each once however often one goes on with the next ' +
-        'token; 409 where the hot buffer has lost what the token says',
+        'the token of an earlier answer: only rows that were not in it. A client that always sends the newest token gets each ' +
+        'row once; 409 where the hot buffer has lost the state of the token',
     }),
-  format: z.enum(formatNames).optional().meta({ description: 'before what `Accept` says' }),
+  format: z.enum(formatNames).optional().meta({ description: 'overrides `Accept`' }),
   ...freshnessFields,
 });
 
 type Sent = z.output<typeof queryBody>;
 
-/** What is asked for, in whichever form it was sent. */
+/** A query, of `/v1` or translated from the source format. */
 export type QueryBody = Omit<Sent, 'filters'> & {
   filters?: { partitionKey?: PartitionKey | undefined; columns?: Filter[] | undefined } | undefined;
-  /** Whether all rows are asked for: an answer that has not all of them says so. */
+  /** Whether the caller expects all rows, so that a truncated answer has a warning. */
   isWhole?: boolean;
 };
 
-/** A query with everything checked against the table. */
+/** A query that was checked against its table. */
 export type QueryPlan = {
-  /** Fields of the answer; of a downsampled one, those that its SQL needs. */
+  /** Fields of the answer; for a downsampled answer, the fields of the table. */
   fields: Field[];
   range: TimeRange;
   partitionKey: PartitionKey;
   filters: Filter[];
   orderBy: { column: string; direction: 'asc' | 'desc' }[];
-  /** Rows up to these sequences of their lanes are not wanted. */
+  /** Excludes rows up to these sequences of their lanes. */
   after: Watermark['lanes'];
   /** Undefined for an export. */
   limit: number | undefined;
   cursor: Cursor | undefined;
-  /** Of the query, so that a cursor is used with its own. */
+  /** Ties a cursor to its query. */
   hash: string;
 };
 
 /**
- * @param when `early`, before the newest fields are known: those that are not may be new
- * @throws TimestoreError `invalid-request` or `limit-exceeded`, naming what is wrong
+ * @param when `early`, before the newest schema is known, so that unknown fields are not an error yet
+ * @throws ApiError `invalid-request`, `limit-exceeded`
  */
 export function planQuery(
   body: QueryBody,
@@ -112,16 +115,16 @@ export function planQuery(
   const hash = queryHash(table, body);
   const cursor = body.cursor === undefined ? undefined : decodeCursor(body.cursor);
   if (body.cursor !== undefined && cursor?.query !== hash) {
-    throw invalidRequest('cursor: it is of another query; send it with the query that it came from, unchanged');
+    throw invalidRequest('cursor: the cursor belongs to another query; send it with its unchanged query');
   }
-  // A page has the columns of the first one, also when there are new fields by now.
+  // All pages have the columns of the first page, even if fields were added since.
   const fields = schema.fields.slice(0, cursor?.fields);
   if (body.downsample !== undefined && (body.columns !== undefined || body.cursor !== undefined)) {
-    throw invalidRequest('downsample: columns and cursor are of raw rows');
+    throw invalidRequest('downsample: columns and cursor apply to raw rows only');
   }
   return {
     range: readTimeRange(body),
-    fields: body.downsample === undefined && when === 'now' ? chosen(body.columns, fields, table) : fields,
+    fields: body.downsample === undefined && when === 'now' ? selectFields(body.columns, fields, table) : fields,
     partitionKey: body.filters?.partitionKey ?? {},
     filters: body.filters?.columns ?? [],
     orderBy: body.orderBy ?? [],
@@ -132,30 +135,30 @@ export function planQuery(
   };
 }
 
-function chosen(columns: string[] | undefined, fields: Field[], table: Table): Field[] {
+function selectFields(columns: string[] | undefined, fields: Field[], table: Table): Field[] {
   if (columns === undefined) return fields;
   const known = new Map(fields.map((field) => [field.name, field]));
   const unknown = columns.filter((column) => !known.has(column));
   if (unknown.length > 0)
     throw invalidRequest(`columns: table ${table.name} has no field ${unknown.slice(0, 10).join(', ')}`);
-  if (new Set(columns).size < columns.length) throw invalidRequest('columns: a field is named twice');
+  if (new Set(columns).size < columns.length) throw invalidRequest('columns: duplicate field');
   return columns.flatMap((column) => known.get(column) ?? []);
 }
 
-function readLimit(asked: number | null | undefined, limits: Limits, format: Format): number | undefined {
-  if (asked === null) {
+function readLimit(requested: number | null | undefined, limits: Limits, format: Format): number | undefined {
+  if (requested === null) {
     if (format !== 'json') return undefined;
-    throw invalidRequest('limit: all rows can be had as NDJSON, CSV, Parquet or Arrow, not as JSON');
+    throw invalidRequest('limit: null (all rows) requires the format NDJSON, CSV, Parquet or Arrow');
   }
-  const limit = asked ?? Math.min(limits.query_rows_default, limits.query_rows_max);
+  const limit = requested ?? Math.min(limits.query_rows_default, limits.query_rows_max);
   if (limit <= limits.query_rows_max) return limit;
   throw limitExceeded(
-    `limit: a query answers at most ${limits.query_rows_max} rows (limit query_rows_max). Follow the cursor, or ask for ` +
-      'all of them (limit null) as NDJSON, CSV, Parquet or Arrow',
+    `limit: an answer has at most ${limits.query_rows_max} rows (limit query_rows_max). Follow the cursor, or export all ` +
+      'rows (limit null) as NDJSON, CSV, Parquet or Arrow',
   );
 }
 
-/** The range that a request names. Throws TimestoreError `invalid-request`. */
+/** Throws ApiError `invalid-request`. */
 export function readTimeRange({ timeRange }: Pick<QueryBody, 'timeRange'>): TimeRange {
   const start = readTime('timeRange.start', timeRange?.start);
   const end = readTime('timeRange.end', timeRange?.end);
@@ -169,7 +172,7 @@ function readTime(field: string, value: string | number | undefined): Time | und
   if (value === undefined) return undefined;
   const time = typeof value === 'number' ? { time_ms: value, finer: '' } : parseTimeBound(value);
   if ('reason' in time) throw invalidRequest(`${field}: ${time.detail}`);
-  // No row is earlier or later than these.
+  // All rows lie between these bounds.
   if (time.time_ms < time_ms_min) return { time_ms: time_ms_min, finer: '' };
   return time.time_ms > time_ms_max ? { time_ms: time_ms_max + 1, finer: '' } : time;
 }

@@ -7,33 +7,33 @@ import { listTooLong } from './bind-value.ts';
 
 export const partitionKeySchema = z.record(z.string(), z.union([z.string(), z.array(z.string()).min(1)]));
 
-/** Comparisons with the value of an entry, which is text; what cannot be read as the type is not found. Times are in ms. */
-type Tests = {
+/** Comparisons with the value of an entry, which is text. Values that cannot be read as the type do not match. Times in ms. */
+type Comparisons = {
   type: 'string' | 'number' | 'timestamp';
-  tests: { op: 'eq' | 'in' | 'gt' | 'gte' | 'lt' | 'lte'; values: (string | number)[] }[];
+  comparisons: { op: 'eq' | 'in' | 'gt' | 'gte' | 'lt' | 'lte'; values: (string | number)[] }[];
 };
 
-/** Entries that rows were sent with: each with its value, one of its values, or comparisons that all hold. */
-export type PartitionKey = Record<string, string | string[] | Tests>;
+/** Required entries: each with a value, alternative values, or comparisons that must all hold. */
+export type PartitionKey = Record<string, string | string[] | Comparisons>;
 
-/** SQL of a partition key: entries that all must be there, each with one of its values. */
+/** SQL of the conditions on the partition key. */
 export function partitionKeySql(key: PartitionKey, limits: Limits, params: Settings): string[] {
-  return Object.entries(key).flatMap(([name, wanted], i) => {
+  return Object.entries(key).flatMap(([name, accepted], i) => {
     params[`param__k${i}`] = parameterText(name);
-    const isThere = `mapContains(_partition, {_k${i}:String})`;
-    if (typeof wanted !== 'string' && !Array.isArray(wanted)) {
-      return [...testsSql(wanted, `_partition[{_k${i}:String}]`, `_v${i}`, limits, params), isThere];
+    const hasEntry = `mapContains(_partition, {_k${i}:String})`;
+    if (typeof accepted !== 'string' && !Array.isArray(accepted)) {
+      return [...comparisonsSql(accepted, `_partition[{_k${i}:String}]`, `_v${i}`, limits, params), hasEntry];
     }
-    const values = [wanted].flat();
+    const values = [accepted].flat();
     if (values.length > limits.query_list_max) throw listTooLong('filters.partitionKey', limits);
     params[`param__v${i}`] = arrayText(values);
-    return [`_partition[{_k${i}:String}] IN {_v${i}:Array(String)} AND ${isThere}`];
+    return [`_partition[{_k${i}:String}] IN {_v${i}:Array(String)} AND ${hasEntry}`];
   });
 }
 
 const infix = { eq: '=', gt: '>', gte: '>=', lt: '<', lte: '<=' } as const;
 
-/** How a value is read, and the type that it is compared as. */
+/** How a value is parsed, and the type of the comparison. */
 const readAs = {
   string: { read: (text: string) => text, type: 'String' },
   number: { read: (text: string) => `toFloat64OrNull(${text})`, type: 'Float64' },
@@ -43,14 +43,20 @@ const readAs = {
   },
 } as const;
 
-function testsSql({ type, tests }: Tests, text: string, name: string, limits: Limits, params: Settings): string[] {
-  if (tests.length > limits.query_filters_max) {
+function comparisonsSql(
+  { type, comparisons }: Comparisons,
+  text: string,
+  name: string,
+  limits: Limits,
+  params: Settings,
+): string[] {
+  if (comparisons.length > limits.query_filters_max) {
     throw limitExceeded(
       `filters.partitionKey: at most ${limits.query_filters_max} comparisons (limit query_filters_max)`,
     );
   }
   const { read, type: bound } = readAs[type];
-  return tests.map(({ op, values }) => {
+  return comparisons.map(({ op, values }) => {
     const parameter = `${name}${op}`;
     if (op === 'in') {
       if (values.length > limits.query_list_max) throw listTooLong('filters.partitionKey', limits);

@@ -1,21 +1,20 @@
 /**
- * Text as ClickHouse finds, matches and orders it, in JavaScript. Texts and patterns are anybody's and run where everybody's
- * requests do, so each of these reads a text once, whatever it is and whatever it is looked at for: no regular expressions,
- * and no search that starts again from the next character.
+ * Search, LIKE and order of texts as in ClickHouse. Texts and patterns come from users and share an instance with other
+ * requests: each function reads a text once, in linear time, without regular expressions and without backtracking.
  */
 export type TextTest = (text: string) => boolean;
 
-/** As `position(text, needle) > 0`. */
+/** Equal to `position(text, needle) > 0`. */
 export function containsText(needle: string): TextTest {
   const find = findLiteral(needle);
   return (text) => find(text, 0, text.length) >= 0;
 }
 
 /**
- * As `text LIKE pattern`: `%` is any text, `_` one code point, and a backslash takes the meaning from these and from itself;
- * before anything else it is one.
+ * Equal to `text LIKE pattern`: `%` is any text, `_` one code point, and a backslash escapes these and itself; before other
+ * characters it is literal.
  *
- * @returns undefined for a pattern of which a text would be read more than once
+ * @returns undefined for a pattern that cannot be matched in one pass
  */
 export function likeText(pattern: string): TextTest | undefined {
   const [first = [], ...rest] = splitPattern(pattern);
@@ -27,7 +26,7 @@ export function likeText(pattern: string): TextTest | undefined {
     const to = stepBack(text, last.length);
     let from = matchAt(first, text, 0);
     if (from < 0 || to < from || matchAt(last, text, to) < 0) return false;
-    // The first place of each leaves the most to those behind it.
+    // The earliest match of a segment leaves the most text for the next ones.
     for (const find of finders) {
       from = find?.(text, from, to) ?? -1;
       if (from < 0) return false;
@@ -36,7 +35,7 @@ export function likeText(pattern: string): TextTest | undefined {
   };
 }
 
-/** Below 0 where `a` comes first by its bytes in UTF-8, which is the order of code points. */
+/** Negative where `a` sorts first by its UTF-8 bytes, which is the order of code points. */
 export function compareText(a: string, b: string): number {
   if (a === b) return 0;
   const end = Math.min(a.length, b.length);
@@ -47,17 +46,17 @@ export function compareText(a: string, b: string): number {
   return a.length - b.length;
 }
 
-/** Halves of a pair stand for code points beyond all those that one unit has. */
+/** Surrogates sort after all other code units: they encode the highest code points. */
 function codeUnitRank(unit: number): number {
   if (unit < 0xd800) return unit;
   return unit < 0xe000 ? unit + 0x2000 : unit - 0x800;
 }
 
-/** A code point; `any` in place of one. */
+/** A code point, or `any`. */
 type Point = number;
 const any = -1;
 
-/** What stands between the `%` of a pattern. */
+/** The parts of a pattern between its `%`. */
 function splitPattern(pattern: string): Point[][] {
   const segments: Point[][] = [[]];
   const characters = [...pattern];
@@ -75,18 +74,18 @@ function splitPattern(pattern: string): Point[][] {
   return segments;
 }
 
-/** Where a segment that begins at a place ends; -1 if it does not begin there. Places are in UTF-16 units, as all here. */
+/** The end of a segment that matches at `from`; -1 where it does not match. All positions are in UTF-16 code units. */
 function matchAt(segment: Point[], text: string, from: number): number {
   let at = from;
-  for (const wanted of segment) {
+  for (const expected of segment) {
     const point = text.codePointAt(at);
-    if (point === undefined || (wanted !== any && wanted !== point)) return -1;
+    if (point === undefined || (expected !== any && expected !== point)) return -1;
     at += codePointWidth(point);
   }
   return at;
 }
 
-/** So many code points before the end; -1 if there are fewer. */
+/** The position `count` code points before the end; -1 in a shorter text. */
 function stepBack(text: string, count: number): number {
   let at = text.length;
   for (let n = 0; n < count; n += 1) {
@@ -97,7 +96,7 @@ function stepBack(text: string, count: number): number {
   return at;
 }
 
-/** So many code points on; -1 if there are fewer. */
+/** The position `count` code points after `from`; -1 where that is beyond `to`. */
 function stepForward(text: string, count: number, from: number, to: number): number {
   let at = from;
   for (let n = 0; n < count; n += 1) {
@@ -111,11 +110,11 @@ function codePointWidth(point: number): number {
   return point > 0xffff ? 2 : 1;
 }
 
-/** Where the first occurrence between two places ends; -1 if there is none. */
+/** The end of the first occurrence between two positions; -1 without an occurrence. */
 type Find = (text: string, from: number, to: number) => number;
 
 function findSegment(segment: Point[]): Find | undefined {
-  // At its ends, `_` only asks that something is there.
+  // Leading and trailing `_` only need a character each.
   const before = segment.findIndex((point) => point !== any);
   if (before < 0) return (text, from, to) => stepForward(text, segment.length, from, to);
   const after = segment.length - 1 - segment.findLastIndex((point) => point !== any);
@@ -131,7 +130,7 @@ function findSegment(segment: Point[]): Find | undefined {
   };
 }
 
-/** Knuth, Morris and Pratt: after a mismatch it goes on with the longest beginning that what was read ends with. */
+/** Knuth-Morris-Pratt: after a mismatch, continues with the longest prefix that is a suffix of the text read. */
 function findLiteral(needle: string): Find {
   const { length } = needle;
   if (length === 0) return (_, from) => from;
@@ -155,10 +154,10 @@ function findLiteral(needle: string): Find {
   };
 }
 
-/** So many places that may hold anything go through a text at once: bits of a number. */
+/** The bits of a JavaScript bit operation. */
 const masked_max = 32;
 
-/** Baeza-Yates and Gonnet: bit n says that the n + 1 code points read last are those that the needle begins with. */
+/** Baeza-Yates-Gonnet (bitap): bit n is set where the last n + 1 code points match the start of the needle. */
 function findMasked(needle: Point[]): Find | undefined {
   if (needle.length > masked_max) return undefined;
   const anywhere = needle.reduce((mask, point, i) => (point === any ? mask | (1 << i) : mask), 0);

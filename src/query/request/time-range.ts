@@ -3,18 +3,18 @@ import { storedTimestamp, type Time, type TimePrecision } from '../../schema/tim
 import { precisionOf, type TableSchema, timeType } from '../../schema/types.ts';
 import type { Settings } from '../../stores/clickhouse/client.ts';
 
-/** Which times: from `start` on, before `end`. */
+/** Times from `start` (included) to `end` (excluded). */
 export type TimeRange = { start: Time | undefined; end: Time | undefined };
 
 type TimeSchema = Pick<TableSchema, 'timestampColumn' | 'timestampPrecision'>;
 
-/** A time to compare the table's with: of their type, or of a finer one where it is between two of them. */
+/** A time as a parameter of the column type, or of a finer type where it has more digits. */
 export function timeValue({ time_ms, finer }: Time, schema: Pick<TableSchema, 'timestampPrecision'>) {
   const digits = Math.max(precisionOf(schema), 3 + finer.length) as TimePrecision;
   return { text: storedTimestamp(time_ms, finer), type: timeType(digits) };
 }
 
-/** SQL of a range, its ends bound. */
+/** SQL of a time range. */
 export function rangeConditions(schema: TimeSchema, { start, end }: TimeRange, params: Settings): string[] {
   const column = quoteName(schema.timestampColumn);
   const bound = (name: string, time: Time) => {

@@ -1,8 +1,8 @@
-/** As much of a ClickHouse type as tells where the numbers of a value are in its JSON. */
+/** The part of a ClickHouse type that locates floating point numbers in the JSON of a value. */
 export type ClickHouseType =
   | { kind: 'number' }
   | { kind: 'other' }
-  /** Items of a list, values of a map. */
+  /** A list or a map. */
   | { kind: 'list'; item: ClickHouseType }
   | { kind: 'tuple'; items: ClickHouseType[] };
 
@@ -23,7 +23,7 @@ const named: Record<string, ClickHouseType> = {
   MultiPolygon: list(list(list(point))),
 };
 
-/** Reads a type as ClickHouse writes it. What has no floating point number in it at a place that its type says is `other`. */
+/** Parses a type. Types without a floating point number at a known place are `other`. */
 export function readType(text: string): ClickHouseType {
   const [, name = '', inner] = /^(\w+)(?:\((.*)\))?$/s.exec(text.trim()) ?? [];
   if (inner === undefined) return named[name] ?? other;
@@ -51,7 +51,7 @@ function tuple(args: string[]): ClickHouseType {
   return items.every(({ kind }) => kind === 'other') ? other : { kind: 'tuple', items };
 }
 
-/** What stands between the commas that are in no brackets and no quotes. */
+/** Splits at commas outside of parentheses and quotes. */
 function splitArguments(text: string): string[] {
   const args: string[] = [];
   let [start, depth] = [0, 0];

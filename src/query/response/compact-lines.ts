@@ -1,10 +1,7 @@
 import { JsonReader } from '../../schema/json-reader.ts';
 import { isFinerTime, withoutZeros } from '../request/finer-times.ts';
 
-/**
- * Lists of values as lines, after those of names and types, as they come: with as many digits of a second in times as there is
- * something in.
- */
+/** Streams lists of values, which follow a line of names and a line of types. Removes trailing zeros of times. */
 export async function* compactLines(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   const decoder = new TextDecoder();
   let times: boolean[] | undefined;
@@ -12,12 +9,12 @@ export async function* compactLines(chunks: AsyncIterable<Uint8Array>): AsyncGen
   let line = 0;
   for await (const chunk of chunks) {
     text += decoder.decode(chunk, { stream: true });
-    const isAsItIs = times !== undefined && !times.includes(true);
-    const end = isAsItIs ? text.length : text.lastIndexOf('\n') + 1;
+    const hasNoTimes = times !== undefined && !times.includes(true);
+    const end = hasNoTimes ? text.length : text.lastIndexOf('\n') + 1;
     if (end === 0) continue;
     const whole = text.slice(0, end);
     text = text.slice(end);
-    if (isAsItIs) {
+    if (hasNoTimes) {
       yield Buffer.from(whole);
       continue;
     }

@@ -3,24 +3,24 @@ import { isFinerTime } from '../request/finer-times.ts';
 import type { Column } from './json.ts';
 
 /**
- * SQL whose answer is CSV that can be sent again: CSV has no lists and no objects, which are JSON in it. Two columns of one
- * name cannot be told apart: such an answer stays as it is.
+ * Converts lists and objects to JSON, so that the CSV can be ingested again. Columns that share a name cannot be selected by
+ * name: such SQL stays unchanged.
  */
 export function csvSql(sql: string, columns: Column[]): string {
   const names = columns.map(({ name }) => name);
   if (!columns.some(isNested) || new Set(names).size < names.length) return sql;
-  const shown = columns.map((column) => {
+  const selected = columns.map((column) => {
     const name = quoteName(column.name);
     return isNested(column) ? `${nestedSql(name, column)} AS ${name}` : name;
   });
-  return `SELECT ${shown.join(', ')} FROM (${sql}\n)`;
+  return `SELECT ${selected.join(', ')} FROM (${sql}\n)`;
 }
 
 function isNested({ type }: Column): boolean {
   return /^(?:Nullable\()?(?:Array|Tuple|Map|Nested|JSON|Object|Variant|Dynamic)\b/.test(type);
 }
 
-/** With as many digits of a second in times as there is something in. */
+/** JSON of a value, without trailing zeros of times. */
 function nestedSql(name: string, { type }: Column): string {
   const text = `toJSONString(${name})`;
   if (!isFinerTime(type)) return text;

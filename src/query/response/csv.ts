@@ -1,23 +1,20 @@
 import { isFinerTime, withoutZeros } from '../request/finer-times.ts';
 
-/** A cell, and what ends it. */
+/** A cell and its separator. */
 const cell = /("(?:[^"]|"")*"|[^",\n]*)([,\n])/y;
 
-/**
- * Makes an answer of what ClickHouse writes in format `CSVWithNamesAndTypes`, as it comes: without the line of types, and with
- * as many digits of a second in times as there is something in.
- */
+/** Streams the ClickHouse format `CSVWithNamesAndTypes` without its line of types and without trailing zeros of times. */
 export async function* csvAnswer(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
   const decoder = new TextDecoder('utf-8', { fatal: false, ignoreBOM: true });
   const times = new Set<number>();
   let text = '';
   let line = 0;
   let column = 0;
-  /** A cell that goes on for long is not looked through again with each piece that comes. */
-  let wanted = 0;
+  /** Grows for a long cell, so that it is not searched again with each chunk. */
+  let chars_min = 0;
   for await (const chunk of chunks) {
     text += decoder.decode(chunk, { stream: true });
-    if (text.length < wanted) continue;
+    if (text.length < chars_min) continue;
     if (line > 1 && times.size === 0) {
       yield text;
       text = '';
@@ -39,7 +36,7 @@ export async function* csvAnswer(chunks: AsyncIterable<Uint8Array>): AsyncGenera
       }
     }
     text = text.slice(done);
-    wanted = text.length * 2;
+    chars_min = text.length * 2;
     if (ready !== '') yield ready;
   }
   if (text !== '') yield text;

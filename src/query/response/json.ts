@@ -1,14 +1,13 @@
 import { isFinerTime, withoutZeros } from '../request/finer-times.ts';
 import { namedRows } from './not-numbers.ts';
 
-/** What ClickHouse says of the columns of an answer. */
 export type Column = { name: string; type: string };
 
-/** What is known of an answer once its last row is there. */
+/** Facts that are known after the last row. */
 export type JsonEnd = {
   columns: Column[];
   rows: number;
-  /** What the hidden members of the rows said, in their order. */
+  /** The values of the hidden members, in the order of the rows. */
   hidden: string[];
   /** Whether there was a surplus row. */
   hasMore: boolean;
@@ -16,19 +15,20 @@ export type JsonEnd = {
   rowsRead: number;
 };
 
-/** A hidden member is the first of its row and says where it came from; no field begins with `_`. */
+/** The hidden member is the first of its row and names the source of the row; no field begins with `_`. */
 export const hiddenColumn = '_from';
 
-/** What the hidden member of a row says that is only there to tell that more rows follow. */
+/** The hidden member of the surplus row, which shows that more rows follow. */
 export const surplus = '+';
 
 const memberName = /(\n\t+"(?:[^"\\]|\\.)*":) /g;
 
 type Parts = {
-  /** Whether rows have a hidden member: in what somebody's own SQL answers, every name is a column. */
+  /** Whether rows have a hidden member. In answers to SQL every name is a column. */
   isHiding: boolean;
-  /** Members before the rows, and after them. */
+  /** Members before the rows. */
   begin(columns: Column[]): object;
+  /** Members after the rows. */
   end(end: JsonEnd): object;
 };
 
@@ -36,55 +36,51 @@ const dataBegin = '"data":\n\t[';
 const dataEnd = '\n\t],';
 const rowBegin = '\n\t\t{';
 const rowEnd = `\n\t\t},${rowBegin}`;
-/** Stands for the end of a row while what is around members is taken away: no text of JSON has it. */
+/** Marks the end of a row while whitespace is removed. JSON text cannot contain NUL. */
 const lineMark = '}\u0000{';
 const hiddenMember = new RegExp(`${rowBegin}\\n\\t\\t\\t"${hiddenColumn}": "((?:[^"\\\\]|\\\\.)*)",?`, 'g');
 
-/** A piece of what ClickHouse writes in format `JSON`: what it says of the columns, rows, or what follows them. */
+/** A piece of the ClickHouse format `JSON`: the text before the rows, rows, or the text after them. */
 type Piece = { head: string } | { rows: string; isLast: boolean } | { rest: string };
 
-/**
- * Cuts what comes into pieces with whole rows. In that text a line break or a tab is never part of a value, so the lines that
- * are not rows can be told from those that are.
- */
+/** Splits the stream into pieces with whole rows. Values never contain a line break or a tab, so that these delimit rows. */
 async function* splitPieces(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Piece> {
   const decoder = new TextDecoder();
-  /** What was looked through, and waits for the end of its row: not looked through again with each piece that comes. */
+  /** Searched text that waits for the end of its row, so that it is not searched again with each chunk. */
   let held: string[] = [];
   let text = '';
-  let isBegun = false;
-  let isOver = false;
+  let hasBegun = false;
+  let hasEnded = false;
   for await (const chunk of chunks) {
     text += decoder.decode(chunk, { stream: true });
-    if (!isBegun) {
+    if (!hasBegun) {
       const at = text.indexOf(dataBegin);
       if (at < 0) continue;
-      isBegun = true;
+      hasBegun = true;
       yield { head: text.slice(0, at) };
       text = text.slice(at + dataBegin.length);
     }
-    if (isOver) continue;
+    if (hasEnded) continue;
     const end = text.indexOf(dataEnd);
-    isOver = end >= 0;
-    const upTo = isOver ? end : text.lastIndexOf(rowBegin);
+    hasEnded = end >= 0;
+    const upTo = hasEnded ? end : text.lastIndexOf(rowBegin);
     if (upTo < 0) {
-      // The beginning of either may be at its end.
+      // A delimiter may begin at the end of the chunk.
       held.push(text.slice(0, -rowBegin.length));
       text = text.slice(-rowBegin.length);
       continue;
     }
-    yield { rows: held.join('') + text.slice(0, upTo), isLast: isOver };
-    // The last row waits: it may be the one that only tells that there are more.
-    held = isOver ? [] : [rowBegin];
-    text = text.slice(upTo + (isOver ? dataEnd : rowBegin).length);
+    yield { rows: held.join('') + text.slice(0, upTo), isLast: hasEnded };
+    // The last row is held back: it may be the surplus row.
+    held = hasEnded ? [] : [rowBegin];
+    text = text.slice(upTo + (hasEnded ? dataEnd : rowBegin).length);
   }
-  if (!isOver) throw new Error('an answer ended before its rows did');
+  if (!hasEnded) throw new Error('the answer ended within its rows');
   yield { rest: text };
 }
 
 /**
- * Makes an answer of what ClickHouse writes in format `JSON`, as it comes. Rows stay the text that ClickHouse wrote:
- * parsing them would round integers beyond 2^53.
+ * Streams an answer from the ClickHouse format `JSON`. Rows stay text: parsing them would round integers beyond 2^53.
  */
 export async function* jsonAnswer(chunks: AsyncIterable<Uint8Array>, parts: Parts): AsyncGenerator<string> {
   let rows = new Rows(parts.isHiding);
@@ -105,7 +101,7 @@ export async function* jsonAnswer(chunks: AsyncIterable<Uint8Array>, parts: Part
   }
 }
 
-/** The rows alone, one a line. */
+/** Streams the rows alone, one a line. */
 export async function* jsonLines(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
   let rows = new Rows(false);
   let columns: Column[] = [];
@@ -129,7 +125,7 @@ class Rows {
     this.#times = times;
   }
 
-  /** Whole rows without what is between and hidden in them, and with a comma before them if there were others. */
+  /** Rows without whitespace and hidden members, after a comma if other rows precede. */
   compact(segment: string, columns: Column[], isLast: boolean): string {
     const text = this.#isHiding ? this.#withoutHidden(segment, isLast) : segment;
     const rows = this.text(text).replace(/,$/, '');
@@ -139,7 +135,7 @@ class Rows {
     return before + namedRows(rows, columns);
   }
 
-  /** Whole rows, each with a line break after it. */
+  /** Rows, each with a line break. */
   lines(segment: string, columns: Column[]): string {
     const text = segment.trimEnd().replace(/,$/, '').replaceAll(rowEnd, lineMark);
     const lines = this.text(text).split(lineMark);
@@ -149,9 +145,9 @@ class Rows {
       .join('');
   }
 
-  /** What ClickHouse wrote of rows, or of their totals, as it is answered. */
-  text(written: string): string {
-    return compactText(this.#times === undefined ? written : written.replace(this.#times, withoutZeros));
+  /** Rows or totals without whitespace and without trailing zeros of times. */
+  text(source: string): string {
+    return compactText(this.#times === undefined ? source : source.replace(this.#times, withoutZeros));
   }
 
   #withoutHidden(segment: string, isLast: boolean): string {
@@ -161,8 +157,8 @@ class Rows {
       this.hasMore = at >= 0;
       if (this.hasMore) text = text.slice(0, at);
     }
-    return text.replace(hiddenMember, (_, said: string) => {
-      this.hidden.push(JSON.parse(`"${said}"`));
+    return text.replace(hiddenMember, (_, member: string) => {
+      this.hidden.push(JSON.parse(`"${member}"`));
       return rowBegin;
     });
   }
@@ -170,16 +166,15 @@ class Rows {
 
 const headColumn = /"name": ("(?:[^"\\]|\\.)*"),\s*"type": "((?:[^"\\]|\\.)*)"/g;
 
-/** The members of rows whose times have more than three digits of a second; undefined where none has. */
+/** Matches members whose times have more than three digits of a second; undefined for an answer without such columns. */
 function finerTimes(head: string): RegExp | undefined {
   const names = [...head.matchAll(headColumn)].flatMap(([, name = '', type = '']) => {
-    // As ClickHouse writes it, here and in the rows.
+    // The name is escaped in the head as in the rows.
     return !isFinerTime(type) ? [] : name.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&');
   });
   return names.length === 0 ? undefined : new RegExp(`\\n\\t+(?:${names.join('|')}): [^\\n]*`, 'g');
 }
 
-/** Without the blanks around members and between lines. */
 function compactText(text: string): string {
   return text.replace(memberName, '$1').replace(/[\n\t]+/g, '');
 }
@@ -189,7 +184,7 @@ function parseColumns(text: string): Column[] {
   return meta;
 }
 
-/** What follows the rows. The totals of a query WITH TOTALS stay text too. */
+/** Parses the text after the rows. The totals of a query WITH TOTALS stay text, like rows. */
 function parseEnd(
   text: string,
   rows: Rows,

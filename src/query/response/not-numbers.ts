@@ -2,7 +2,7 @@ import { JsonReader, JsonSyntaxError } from '../../schema/json-reader.ts';
 import { type ClickHouseType, readType } from './clickhouse-type.ts';
 import type { Column } from './json.ts';
 
-/** How ClickHouse writes what no JSON number is, as strings; and how it is answered, and taken back. */
+/** NaN and infinities as ClickHouse writes them, and as answers have them, which ingest accepts. */
 const names: Record<string, string> = {
   '"nan"': '"NaN"',
   '"-nan"': '"NaN"',
@@ -13,7 +13,7 @@ const names: Record<string, string> = {
 const candidate = /"-?(?:nan|inf)"/;
 const candidateEnds = ['nan"', 'inf"'];
 
-/** Rows of JSON, with commas between them, in which numbers that JSON has not have the names that JavaScript gives them. */
+/** Renames NaN and infinities in rows of JSON, separated by commas, to the names of JavaScript. */
 export function namedRows(rows: string, columns: Column[]): string {
   if (!candidate.test(rows)) return rows;
   const types = columns.map(({ type }) => readType(type));
@@ -24,7 +24,7 @@ export function namedRows(rows: string, columns: Column[]): string {
     do named.push(namedValue(reader, { kind: 'tuple', items: types }));
     while (reader.take(','));
   } catch (error) {
-    // Nested deeper than is read here: values of another type, which no number is in.
+    // Nested too deep for the reader: such values have a type without floating point numbers.
     if (error instanceof JsonSyntaxError) return rows;
     throw error;
   }
@@ -32,16 +32,16 @@ export function namedRows(rows: string, columns: Column[]): string {
 }
 
 /**
- * The same for rows as lines, as they come.
+ * Renames NaN and infinities in a stream of lines.
  *
- * @param findColumns asked once, if there is anything that may be such a number
+ * @param findColumns called once, if a line may contain such a number
  */
 export async function* namedLines(
   chunks: AsyncGenerator<Uint8Array>,
   findColumns: () => Promise<Column[]>,
 ): AsyncGenerator<Uint8Array> {
   let columns: Column[] | undefined;
-  /** The line that has begun. */
+  /** The incomplete last line. */
   let held: Buffer[] = [];
   try {
     for await (const chunk of chunks) {
@@ -72,7 +72,7 @@ const lineBreak = 0x0a;
 
 function namedValue(reader: JsonReader, type: ClickHouseType): string {
   const begin = reader.peek();
-  // A null can stand for anything.
+  // Any value may be null.
   if (type.kind === 'other' || type.kind === 'number' || (begin !== '[' && begin !== '{')) {
     const { text } = reader.value();
     return type.kind === 'number' ? (names[text] ?? text) : text;

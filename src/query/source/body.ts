@@ -11,7 +11,7 @@ const one = scalar.nullish();
 const valueTypes = { string: 'string', number: 'number', timestamp: 'string', boolean: 'boolean' } as const;
 const comparisons = ['eq', 'in', 'gt', 'gte', 'lt', 'lte'] as const;
 
-/** Comparisons with the values of one column or one entry of the partition key; all that are named hold. */
+/** Comparisons with one column or one entry of the partition key, which must all hold. */
 const predicate = z
   .strictObject({
     type: z.enum(['string', 'number', 'timestamp', 'boolean']).default('string'),
@@ -24,14 +24,15 @@ const predicate = z
   })
   .superRefine((value, { addIssue }) => {
     const named = comparisons.filter((name) => value[name] !== undefined && value[name] !== null);
-    const wanted = valueTypes[value.type];
-    if (named.length === 0) addIssue({ code: 'custom', message: `name one of ${comparisons.join(', ')}` });
+    const jsonType = valueTypes[value.type];
+    if (named.length === 0)
+      addIssue({ code: 'custom', message: `at least one comparison is required: ${comparisons.join(', ')}` });
     for (const name of named) {
-      const isWrong = [value[name]].flat().some((each) => typeof each !== wanted);
-      if (isWrong) addIssue({ code: 'custom', path: [name], message: `a ${value.type} is sent as a ${wanted}` });
+      const isWrong = [value[name]].flat().some((each) => typeof each !== jsonType);
+      if (isWrong) addIssue({ code: 'custom', path: [name], message: `a ${value.type} is sent as a ${jsonType}` });
       const isOrder = name !== 'eq' && name !== 'in';
       if (isOrder && value.type === 'boolean') {
-        addIssue({ code: 'custom', path: [name], message: 'a boolean has eq and in only' });
+        addIssue({ code: 'custom', path: [name], message: 'a boolean takes eq and in only' });
       }
     }
   })
@@ -46,42 +47,41 @@ const fn = z
     percentile: z.number().min(0).max(1).nullish(),
     alias: z.string().min(1).max(256).nullish(),
   })
-  .refine(({ fn: name, column }) => name === 'count' || typeof column === 'string', 'name a column')
+  .refine(({ fn: name, column }) => name === 'count' || typeof column === 'string', 'column is required')
   .refine(
     ({ fn: name, percentile }) => (name === 'percentile') === (typeof percentile === 'number'),
-    'percentile, from 0 to 1, belongs to the function percentile and to no other',
+    'percentile (0 to 1) belongs to the function percentile, which requires it',
   )
   .meta({ id: 'OriginalAggregation' });
 
 export type SourceAggregation = z.output<typeof fn>;
 
 /**
- * The body of a query as the system takes it that datasets are taken over from, or as `/v1` does, or with members of both.
- * Null is the same as absent.
+ * The body of a query of the source system of a takeover, of `/v1`, or with members of both. Null means absent.
  */
 export const sourceQueryBody = queryBody
   .extend({
     tableName: z
       .union([slug, z.literal(quarantineTable)])
       .nullish()
-      .meta({ description: '`records` by default, else the only table of the dataset' }),
+      .meta({ description: 'default: `records`, else the only table of the dataset' }),
     timeRange: queryBody.shape.timeRange.nullable().meta({
-      description: 'rows with start ≤ timestamp ≤ end; a side left out is open',
+      description: 'rows with start ≤ timestamp ≤ end; a missing bound is open',
     }),
-    timestampColumn: z.string().nullish().meta({ description: '`timestamp` is the timestamp column of any table' }),
+    timestampColumn: z.string().nullish().meta({ description: '`timestamp` means the timestamp column of any table' }),
     columns: z.array(z.string()).max(1_000).nullish().meta({
-      description: 'fields to answer, with the timestamp; of a downsampled answer, what rows are grouped by',
+      description: 'fields of the answer, beside the timestamp; for a downsampled answer, the fields to group by',
     }),
     filters: z
       .strictObject({
         partitionKey: z
           .record(z.string(), z.union([z.string(), z.array(z.string()).min(1), predicate]))
           .nullish()
-          .meta({ description: 'entries of the partition key: value, values or comparisons' }),
+          .meta({ description: 'entries of the partition key: a value, a list of values, or comparisons' }),
         columns: z
           .union([z.array(filterSchema), z.record(z.string(), predicate)])
           .nullish()
-          .meta({ description: 'comparisons by column, or conditions as `/v1` takes them; all hold' }),
+          .meta({ description: 'comparisons by column, or conditions of `/v1`; all must hold' }),
       })
       .nullish(),
     downsample: downsampleSchema
@@ -91,8 +91,7 @@ export const sourceQueryBody = queryBody
       })
       .nullish(),
     limit: z.int().positive().nullish().meta({
-      description:
-        'most rows to answer; without it, or null, as many as an answer in JSON has, or all in other formats',
+      description: 'maximum number of rows; default: the maximum of a JSON answer, all rows in other formats',
     }),
   })
   .meta({ id: 'OriginalQuery' });

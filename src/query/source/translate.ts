@@ -11,22 +11,23 @@ import type { PartitionKey } from '../request/partition-key.ts';
 import type { Predicate, SourceAggregation, SourceQueryBody } from './body.ts';
 
 /**
- * A query in the form of the system that datasets are taken over from, as a query of a table here: the end of the time range
- * belongs to it, the timestamp is among the columns, and no limit means as many rows as an answer has.
+ * Translates a query of the source system of a takeover. Its time range includes the end, its answer always has the
+ * timestamp, and its limit defaults to the maximum of an answer.
  *
- * @throws TimestoreError `invalid-request` for comparisons that the type of a column does not have
+ * @throws ApiError `invalid-request` for a comparison that does not apply to the type of a column
  */
 export function translateQuery(sent: SourceQueryBody, table: Table, limits: Limits, format: Format): QueryBody {
   const { timeRange, timestampColumn, columns, filters, downsample, limit, tableName: _, ...rest } = sent;
   const time = table.schema.timestampColumn;
   const fields = [...new Set(columns ?? [])];
   const isDownsampled = downsample !== null && downsample !== undefined;
-  const isOwnTime = timestampColumn === null || timestampColumn === undefined || timestampColumn === 'timestamp';
+  const isTimestampColumn =
+    timestampColumn === null || timestampColumn === undefined || timestampColumn === 'timestamp';
   return {
     ...rest,
     tableName: table.name,
     timeRange: timeRange ? translateTimeRange(timeRange) : undefined,
-    timestampColumn: isOwnTime ? undefined : timestampColumn,
+    timestampColumn: isTimestampColumn ? undefined : timestampColumn,
     columns: isDownsampled || fields.length === 0 ? undefined : [...fields, ...(fields.includes(time) ? [] : [time])],
     filters: {
       partitionKey: translatePartitionKey(filters?.partitionKey ?? {}),
@@ -40,7 +41,7 @@ export function translateQuery(sent: SourceQueryBody, table: Table, limits: Limi
 
 type Range = NonNullable<SourceQueryBody['timeRange']>;
 
-/** With the millisecond that the end is in; the rest of it is ruled out by a condition. */
+/** Includes the millisecond of the end; `endCondition` excludes the rest of the millisecond. */
 function translateTimeRange({ start, end }: Range): Range {
   const end_ms = end === undefined ? undefined : timeOf(end);
   return {
@@ -55,21 +56,21 @@ function endCondition(timeRange: SourceQueryBody['timeRange'], time: string): Co
   return [{ column: time, op: 'lte', value: typeof end === 'string' ? timeText(end) : end }];
 }
 
-/** Comparisons of strings with `eq` or `in` are lists of values, as `/v1` has them. */
+/** A single `eq` or `in` of strings becomes a list of values, as in `/v1`. */
 function translatePartitionKey(sent: Record<string, string | string[] | Predicate>): PartitionKey {
-  const entries = Object.entries(sent).map(([name, wanted]): [string, PartitionKey[string]] => {
-    if (typeof wanted === 'string' || Array.isArray(wanted)) return [name, wanted];
-    if (wanted.type === 'boolean')
-      throw invalidRequest(`filters.partitionKey: ${name} has type string, number or timestamp`);
-    const { type } = wanted;
+  const entries = Object.entries(sent).map(([name, accepted]): [string, PartitionKey[string]] => {
+    if (typeof accepted === 'string' || Array.isArray(accepted)) return [name, accepted];
+    if (accepted.type === 'boolean')
+      throw invalidRequest(`filters.partitionKey: type of ${name} must be string, number or timestamp`);
+    const { type } = accepted;
     const isTime = type === 'timestamp';
-    const tests = listComparisons(wanted).map(({ op, values }) => ({
+    const comparisons = listComparisons(accepted).map(({ op, values }) => ({
       op,
       values: isTime ? values.map((value) => requireTime(name, value)) : (values as (string | number)[]),
     }));
-    const [first] = tests;
-    const isList = type === 'string' && tests.length === 1 && (first?.op === 'eq' || first?.op === 'in');
-    return [name, isList ? (first.values as string[]) : { type, tests }];
+    const [first] = comparisons;
+    const isList = type === 'string' && comparisons.length === 1 && (first?.op === 'eq' || first?.op === 'in');
+    return [name, isList ? (first.values as string[]) : { type, comparisons }];
   });
   return Object.fromEntries(entries);
 }
@@ -98,17 +99,16 @@ function translateConditions(
   const fields = new Map(schema.fields.map((field) => [field.name, field]));
   return Object.entries(sent).flatMap(([column, predicate]) =>
     listComparisons(predicate).map(({ op, values }): Condition => {
-      const fitting = values.map((value) => convertValue(predicate.type, value, column, fields.get(column)));
-      return { column, op, value: op === 'in' ? fitting : (fitting[0] ?? null) };
+      const converted = values.map((value) => convertValue(predicate.type, value, column, fields.get(column)));
+      return { column, op, value: op === 'in' ? converted : (converted[0] ?? null) };
     }),
   );
 }
 
 /**
- * A value as the type of its column compares it: that system leaves it to its store to compare a string of digits with
- * numbers, and 1 with true.
+ * Converts a value to the type of its column. The source system compares strings of digits with numbers, and 1 with true.
  *
- * @param field undefined for one that is not known here yet, or not at all
+ * @param field undefined for an unknown field, which may be newer than the cached schema
  */
 function convertValue(
   type: Predicate['type'],
@@ -119,10 +119,12 @@ function convertValue(
   const isTime = field?.type === 'timestamp';
   const isNumber = ['double', 'integer', 'unsigned'].includes(field?.type ?? '');
   if (field !== undefined && !isTime && type === 'timestamp') {
-    throw invalidRequest(`filters.columns: ${column} is ${field.type}, and type timestamp compares timestamps`);
+    throw invalidRequest(
+      `filters.columns: ${column} has type ${field.type}; comparisons of type timestamp need a timestamp column`,
+    );
   }
   if (isTime && typeof value === 'number') {
-    throw invalidRequest(`filters.columns: ${column} is a timestamp; compare it by type timestamp`);
+    throw invalidRequest(`filters.columns: ${column} is a timestamp; use a comparison of type timestamp`);
   }
   if (typeof value === 'string' && (isTime || type === 'timestamp')) return timeText(value);
   if (field?.type === 'double' && typeof value === 'string' && value.trim() !== '' && !Number.isNaN(Number(value))) {
@@ -150,14 +152,13 @@ function translateAggregation({
   percentile,
   alias,
 }: SourceAggregation): Downsample['aggregations'][number] {
-  const of = column ?? undefined;
-  const share = percentile ?? undefined;
-  const prefix = share === undefined ? fn : `p${Math.round(share * 100)}`;
+  const fraction = percentile ?? undefined;
+  const prefix = fraction === undefined ? fn : `p${Math.round(fraction * 100)}`;
   return {
     function: fn,
-    column: of,
-    // 0.07 of a hundred is 7, not the 7.000000000000001 of doubles.
-    percentile: share === undefined ? undefined : Number((share * 100).toPrecision(15)),
-    as: alias ?? (of === undefined ? fn : `${prefix}_${of}`),
+    column: column ?? undefined,
+    // 0.07 * 100 is 7.000000000000001 as a double.
+    percentile: fraction === undefined ? undefined : Number((fraction * 100).toPrecision(15)),
+    as: alias ?? (typeof column === 'string' ? `${prefix}_${column}` : fn),
   };
 }

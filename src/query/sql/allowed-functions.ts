@@ -1,14 +1,14 @@
 import allowed from './allowed-functions.json' with { type: 'json' };
 
 /**
- * Functions that SQL may call, from `system.functions` of ClickHouse 26.7, in lower case. A list of allowed and not of denied
- * functions: a function that a newer server brings is refused until it has been reviewed. Left out are functions that read
- * data outside the query's own tables (dictionaries, files, joins by table name, server settings, request headers), that
- * call other services, that sleep, and that throw. A test compares both lists with those of the server.
+ * Functions that SQL may call, from `system.functions` of ClickHouse 26.7, in lower case. The list allows instead of denies:
+ * functions of newer servers are rejected until they have been reviewed. It excludes functions that read data outside of the
+ * tables of the query (dictionaries, files, joins by table name, server settings, request headers), that call other
+ * services, that sleep, and that throw. A test compares this list and the denied functions with those of the server.
  */
 const scalarNames = new Set([...allowed.scalar, 'version']);
 
-/** These also take the suffixes below, in any number. */
+/** Aggregate functions also take any number of the suffixes below. */
 const aggregateNames = new Set(allowed.aggregate);
 
 const suffixes =
@@ -19,12 +19,12 @@ export function isAllowedFunction(name: string): boolean {
   return scalarNames.has(lower) || isAllowedAggregate(lower);
 }
 
-/** Those whose first argument is the name of an aggregate function, as a text. */
+/** Whether the first argument of a function is the name of an aggregate function, as a string. */
 export function takesAggregate(name: string): boolean {
   return ['arrayreduce', 'arrayreduceinranges', 'initializeaggregation'].includes(name.toLowerCase());
 }
 
-/** None has a name as long as this, with whatever is put behind it. */
+/** Longer than any name with its suffixes; bounds the recursion. */
 const nameChars_max = 128;
 
 export function isAllowedAggregate(name: string): boolean {
@@ -34,7 +34,7 @@ export function isAllowedAggregate(name: string): boolean {
   return shorter !== name && isAllowedAggregate(shorter);
 }
 
-/** Tables that a function makes of its arguments alone. */
+/** Table functions that read nothing but their arguments. */
 const tableFunctions = new Set(
   'numbers numbers_mt zeros zeros_mt generate_series generateseries values sqlstandardvalues'.split(' '),
 );

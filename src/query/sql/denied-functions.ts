@@ -1,8 +1,8 @@
 /**
- * Functions that SQL may not call, by what they reach beyond the rows of the query's own tables. Names in lower case, from
- * ClickHouse 26.7. What stands in no list is refused too. Those that name the database are replaced before SQL is checked.
+ * Functions that SQL may not call, by the reason. Names in lower case, from ClickHouse 26.7. Functions in no list are rejected
+ * too. `qualify` replaces the functions that return the database before SQL is checked.
  */
-const refused: Record<string, string> = {
+const denied: Record<string, string> = {
   'reads dictionaries': `
 dictget dictgetall dictgetchildren dictgetdate dictgetdateordefault dictgetdatetime dictgetdatetimeordefault
 dictgetdescendants dictgetfloat32 dictgetfloat32ordefault dictgetfloat64 dictgetfloat64ordefault dictgethierarchy
@@ -13,16 +13,16 @@ dictgetuint32ordefault dictgetuint64 dictgetuint64ordefault dictgetuint8 dictget
 dictgetuuidordefault dicthas dictisin naivebayesclassifier naivebayesclassifierwithallprobs
 naivebayesclassifierwithprob regionhierarchy regionin regiontoarea regiontocity regiontocontinent regiontocountry
 regiontodistrict regiontoname regiontopopulation regiontotopcontinent`,
-  'reads tables by their names': 'getmaxtablenamelengthfordatabase hascolumnintable joinget joingetornull',
+  'reads tables by name': 'getmaxtablenamelengthfordatabase hascolumnintable joinget joingetornull',
   'reads files or the memory of the server': `
 addresstoline addresstolinewithinlines addresstosymbol catboostevaluate demangle file flamegraph`,
   'calls other services': `
 aiclassify aiembed aiextract aigenerate aitranslate generateserialid zookeepersessionuptime`,
-  'tells of the server': `
+  'returns facts of the server': `
 buildid chdb displayname filesystemavailable filesystemcapacity filesystemunreserved fqdn fullhostname getmacro
 getmergetreesetting getoskernelversion getserverport getserversetting globalvariable hasthreadfuzzer hostname revision
 runningconcurrency servertimezone serveruuid shardcount shardnum showcertificate tcpport tid uptime`,
-  'tells of the session': `
+  'returns facts of the session': `
 authenticateduser authuser connection_id connectionid current_query_id current_schemas current_user currentprofiles
 currentqueryid currentroles currentschemas currentuser defaultprofiles defaultroles enabledprofiles enabledroles
 getclienthttpheader getsetting getsettingordefault initial_query_id initial_query_start_time initialqueryid
@@ -32,28 +32,28 @@ user`,
   'depends on how the server stores rows or reads them': `
 blocknumber blockserializedsize blocksize indexhint ismergetreepartcoveredby mergetreepartinfo neighbor
 rownumberinblock`,
-  'keeps a state beside the rows': `
+  'keeps state outside of rows': `
 timeseriescopytag timeseriescopytags timeseriesextracttag timeseriesgrouptosamplingkey timeseriesgrouptotags
 timeseriesidtogroup timeseriesidtotags timeseriesidtotagsgroup timeseriesjointags timeseriesremovealltagsexcept
 timeseriesremovetag timeseriesremovetags timeseriesreplacetag timeseriesstoretags timeseriestagsgrouptotags
 timeseriestagstogroup timeseriesthrowduplicateseriesif`,
-  'is one that ClickHouse keeps for itself': `
+  'is internal to ClickHouse': `
 __actionname __applyfilter __bitboolmaskand __bitboolmaskor __bitswaplasttwo __bitwrapperfunc __getscalar
 __patchpartitionid __scalarsubqueryresult __toyearcalendaronly nested validatenestedarraysizes`,
   'takes no arguments': `
 current_database currentdatabase database schema`,
 };
 
-const reaches = new Map(
-  Object.entries(refused).flatMap(([reach, names]) => {
+const reasons = new Map(
+  Object.entries(denied).flatMap(([reason, names]) => {
     return names
       .trim()
       .split(/\s+/)
-      .map((name): [string, string] => [name, reach]);
+      .map((name): [string, string] => [name, reason]);
   }),
 );
 
-/** Why a function is refused; undefined for one that nobody has looked at. */
+/** Why a function is denied; undefined for a function that has not been reviewed. */
 export function deniedReason(name: string): string | undefined {
-  return reaches.get(name.toLowerCase());
+  return reasons.get(name.toLowerCase());
 }

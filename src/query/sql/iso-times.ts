@@ -3,19 +3,19 @@ import { arrayText } from '../../stores/clickhouse/parameter.ts';
 import type { Token } from './lex.ts';
 
 /**
- * Times as answers have them, `2026-05-01T10:00:00.000Z`, where SQL compares them with something. ClickHouse does not read
- * them as such beside a sort key, and says so; only then they are given to it as times: it alone knows what is a time.
+ * A compared text in the time format of answers, `2026-05-01T10:00:00.000Z`. ClickHouse does not convert it beside a sort key
+ * and reports an error; only then is it sent as a time, because ClickHouse alone knows the types of expressions.
  */
 export type TimeTexts = {
   /** Tokens of a literal or of a parameter. */
   first: number;
   last: number;
   /**
-   * The brackets after IN that it stands in, by their first token; its own for a text that is given a name. Of these alone
-   * no error would say that they are compared with text.
+   * The first token of the list after IN that contains the text, or of the text itself where it has an alias. For these
+   * ClickHouse reports no error where the other side is text.
    */
   list: number | undefined;
-  /** Of the parameter. */
+  /** Undefined for a literal. */
   param: { name: string; isList: boolean } | undefined;
 };
 
@@ -23,18 +23,18 @@ const form = /^(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?([Z
 
 type Time = { at_ms: number; fraction: string };
 
-/** A time with a zone, in whole seconds as ms, and the digits of its fraction. */
+/** A time with a zone: `at_ms` has whole seconds, `fraction` the digits after them. */
 function parseTimeText(text: string): Time | undefined {
   const [, year, month, day, hour, minute, second, fraction = '', zone = ''] = form.exec(text) ?? [];
   if (year === undefined) return undefined;
   const written = `${year}-${month}-${day}T${hour}:${minute}:${second}`;
-  const here_ms = Date.parse(`${written}Z`);
+  const local_ms = Date.parse(`${written}Z`);
   const [hours, minutes] = [Number(zone.slice(1, 3)), Number(zone.slice(4, 6))];
-  if (Number.isNaN(here_ms) || !new Date(here_ms).toISOString().startsWith(written) || hours > 23 || minutes > 59) {
+  if (Number.isNaN(local_ms) || !new Date(local_ms).toISOString().startsWith(written) || hours > 23 || minutes > 59) {
     return undefined;
   }
-  const ahead_ms = zone.length === 1 ? 0 : (hours * 60 + minutes) * 60_000 * (zone.startsWith('-') ? -1 : 1);
-  return { at_ms: here_ms - ahead_ms, fraction };
+  const offset_ms = zone.length === 1 ? 0 : (hours * 60 + minutes) * 60_000 * (zone.startsWith('-') ? -1 : 1);
+  return { at_ms: local_ms - offset_ms, fraction };
 }
 
 function storedText({ at_ms, fraction }: Time): string {
@@ -42,18 +42,18 @@ function storedText({ at_ms, fraction }: Time): string {
   return `${iso.slice(0, 10)} ${iso.slice(11, 19)}${fraction === '' ? '' : `.${fraction}`}`;
 }
 
-/** ClickHouse has times with nine digits up to 2262, with six or fewer from 1900 to 2299. No row is outside of either. */
+/** DateTime64 has times up to 2262 with nine digits, and from 1900 to 2299 with fewer. No row lies outside of both. */
 const [earliest_ms, latest_ms] = [Date.UTC(1901, 0, 1), Date.UTC(2262, 0, 1)];
 
 function timeSql(text: string): string | undefined {
   const time = parseTimeText(text);
   if (time === undefined) return undefined;
-  const near: Time = { ...time, at_ms: Math.min(Math.max(time.at_ms, earliest_ms), latest_ms) };
+  const clamped: Time = { ...time, at_ms: Math.min(Math.max(time.at_ms, earliest_ms), latest_ms) };
   const digits = Math.max(3, Math.ceil(time.fraction.length / 3) * 3);
-  return `toDateTime64(${quoteString(storedText(near))}, ${digits}, 'UTC')`;
+  return `toDateTime64(${quoteString(storedText(clamped))}, ${digits}, 'UTC')`;
 }
 
-/** What is in the place of a literal or a parameter that ClickHouse has to take as a time; undefined for other texts. */
+/** The SQL of a literal or a parameter as a time; undefined for a text that is not a time. */
 export function typedTime(tokens: Token[], at: TimeTexts, params: Record<string, unknown>): string | undefined {
   if (at.param === undefined) return timeSql(tokens[at.first]?.text.slice(1, -1) ?? '');
   const value = params[at.param.name];
@@ -63,17 +63,17 @@ export function typedTime(tokens: Token[], at: TimeTexts, params: Record<string,
   return items.length < value.length || items.length === 0 ? undefined : arrayText(items, true);
 }
 
-/** Whether a text is among those that stand at a place. */
+/** Whether a literal or a parameter has a text. */
 export function hasText(tokens: Token[], at: TimeTexts, params: Record<string, unknown>, text: string): boolean {
   if (at.param === undefined) return tokens[at.first]?.text === quoteString(text);
   const value = params[at.param.name];
   return value === text || (Array.isArray(value) && value.includes(text));
 }
 
-/** A bracket, and whether what is in it is compared: a tuple beside an operator, or what stands after IN. */
+/** An open bracket, and whether its content is compared: a tuple beside an operator, or a list after IN. */
 type Bracket = { isCompared: boolean; list: number | undefined };
 
-/** The places of texts that are compared, which may be times. */
+/** Compared texts that may be times. */
 export function timeTextsIn(tokens: Token[]): TimeTexts[] {
   const found: TimeTexts[] = [];
   const open: Bracket[] = [];
@@ -118,13 +118,13 @@ function isWord(token: Token | undefined, word: string): boolean {
   return token?.kind === 'word' && token.text.toUpperCase() === word;
 }
 
-/** Operators come as single characters. An arrow is none. */
+/** Operators are tokens of one character. An arrow `->` is not a comparison. */
 function isOperator(tokens: Token[], i: number): boolean {
   const text = tokens[i]?.text ?? ' ';
   return '=<>'.includes(text) && !(text === '>' && tokens[i - 1]?.text === '-');
 }
 
-/** A parameter that is text, or a list of texts. */
+/** A parameter of type String or Array(String). */
 function paramAt(tokens: Token[], i: number): { last: number; param: TimeTexts['param'] } | undefined {
   const texts = tokens.slice(i, i + 8).map(({ text }) => text);
   const name = tokens[i + 1]?.name ?? '';
@@ -133,7 +133,7 @@ function paramAt(tokens: Token[], i: number): { last: number; param: TimeTexts['
   return undefined;
 }
 
-/** The value of a parameter that is a time by its type, as ClickHouse reads it. Other values are as they were. */
+/** Converts the value of a parameter of a time type to the format of ClickHouse. Other values stay unchanged. */
 export function timeParam(type: string, value: unknown): unknown {
   if (Array.isArray(value)) return value.map((item) => timeParam(type, item));
   const [, name, zone] =

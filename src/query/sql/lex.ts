@@ -2,30 +2,30 @@ import { ApiError } from '../../core/errors.ts';
 import { quoteName } from '../../core/identifiers.ts';
 
 /**
- * A token of SQL. `word` is a keyword or a bare name, `name` a quoted one, `param` a word within `{name:Type}`, where no
- * word is a keyword; `text` is what is sent on: comments are gone, and quoted names have one form.
+ * A token of SQL. `word` is a keyword or an unquoted name, `name` a quoted name, `param` a word within `{name:Type}`, where
+ * words are not keywords. `text` is sent to ClickHouse: quoted names have one form.
  */
 export type Token = {
   kind: 'word' | 'name' | 'param' | 'string' | 'number' | 'sign';
   text: string;
-  /** The name that a word or a quoted name stands for. */
+  /** The name of a word or a quoted name. */
   name: string;
-  /** Where it was in the SQL as it came, in characters. */
+  /** The position in the SQL of the caller, in characters. */
   at: number;
-  /** Whether something stood between it and the one before: blanks or a comment. */
+  /** Whether whitespace or a comment precedes. */
   isApart: boolean;
 };
 
-/** How deep brackets may nest. ClickHouse's own limit is further on, where its messages are less clear. */
+/** Below the limit of ClickHouse, whose message is less clear. */
 const depth_max = 200;
 
 const pairs: Record<string, string> = { ')': '(', ']': '[', '}': '{' };
 
 /**
- * Cuts SQL into tokens by ClickHouse's rules. What those rules have and nobody needs is refused rather than followed: the
- * less there is to read differently from the server, the better.
+ * Splits SQL into tokens by the rules of ClickHouse. Rare syntax is rejected rather than parsed: each supported rule could
+ * differ from that of the server.
  *
- * @throws TimestoreError `invalid-request`, `limit-exceeded`
+ * @throws ApiError `invalid-request`, `limit-exceeded`
  */
 export function lex(sql: string): Token[] {
   const tokens: Token[] = [];
@@ -41,17 +41,17 @@ export function lex(sql: string): Token[] {
     isApart = kind === 'space';
     at = end;
   }
-  if (open.length > 0) throw refusedSql(`A bracket ${open.at(-1)} is not closed`);
+  if (open.length > 0) throw rejectedSql(`Unclosed bracket ${open.at(-1)}`);
   while (tokens.at(-1)?.text === ';') tokens.pop();
-  if (tokens.length === 0) throw refusedSql('There is no SQL');
+  if (tokens.length === 0) throw rejectedSql('The SQL is empty');
   if (tokens.some(({ kind, text }) => kind === 'sign' && text === ';')) {
-    throw refusedSql('Only one statement can be sent at a time: leave out the semicolon');
+    throw rejectedSql('Only one statement is allowed: remove the semicolon');
   }
   markParameters(tokens);
   return tokens;
 }
 
-/** A parameter may be called as a keyword is: `{from:DateTime64(3)}`. */
+/** The name of a parameter may be a keyword: `{from:DateTime64(3)}`. */
 function markParameters(tokens: Token[]): void {
   for (let i = 0; i < tokens.length; i += 1) {
     const isParameter = tokens[i]?.text === '{' && tokens[i + 1]?.kind === 'word' && tokens[i + 2]?.text === ':';
@@ -62,7 +62,7 @@ function markParameters(tokens: Token[]): void {
   }
 }
 
-/** The SQL of tokens. Strings may be left out, for whoever looks at the structure only. */
+/** The SQL of tokens. `plain` strings are for analysis, where their content does not matter. */
 export function joinTokens(tokens: Token[], strings: 'as-sent' | 'plain' = 'as-sent'): string {
   return tokens
     .map(({ kind, text, isApart }) => {
@@ -71,14 +71,14 @@ export function joinTokens(tokens: Token[], strings: 'as-sent' | 'plain' = 'as-s
     .join('');
 }
 
-/** The same literal without line breaks: what shows it, line by line, must not be led to show others. */
+/** Replaces control characters: EXPLAIN prints literals, and a line break would forge lines of its output. */
 function plainString(literal: string): string {
   const plain = literal.replace(/\\([\s\S])/g, (pair, escaped: string) => (/[\\']/.test(escaped) ? pair : '__'));
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is looked for
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: the pattern looks for control characters
   return plain.replace(/[\u0000-\u001f\u007f]/g, '_');
 }
 
-export function refusedSql(detail: string): ApiError {
+export function rejectedSql(detail: string): ApiError {
   return new ApiError('invalid-request', `${detail}.`);
 }
 
@@ -97,41 +97,41 @@ function nextToken(sql: string, at: number): Lexed {
     pattern.lastIndex = at;
     return pattern.exec(sql)?.[0];
   };
-  const made = (kind: Lexed['kind'], sent: string, text = sent, name = ''): Lexed => {
+  const token = (kind: Lexed['kind'], sent: string, text = sent, name = ''): Lexed => {
     return { kind, text, name, end: at + sent.length };
   };
 
   const blank = match(space);
-  if (blank !== undefined) return made('space', blank);
+  if (blank !== undefined) return token('space', blank);
   const bare = match(word);
   if (bare !== undefined) {
-    // x'41', b'01' and the like are strings that say nothing of what is in them.
-    if (bare.length === 1 && sql[at + 1] === "'") throw refusedAt(sql, at, `${bare}'…' is not accepted`);
-    return made('word', bare, bare, bare);
+    // x'41' and b'01' are encoded strings, which the checks of literals could not read.
+    if (bare.length === 1 && sql[at + 1] === "'") throw rejectedAt(sql, at, `${bare}'…' is not allowed`);
+    return token('word', bare, bare, bare);
   }
   const digits = match(exponent) ?? match(number);
-  if (digits !== undefined) return made('number', digits);
+  if (digits !== undefined) return token('number', digits);
   const literal = match(string);
-  if (literal !== undefined) return made('string', literal);
+  if (literal !== undefined) return token('string', literal);
   const sent = match(quoted);
   if (sent !== undefined) {
     const name = unquote(sent);
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is looked for
-    if (/[\u0000-\u001f\u007f]/.test(name)) throw refusedAt(sql, at, 'A name with control characters is not accepted');
-    // What is learnt of a query comes as lines of `key: value`.
-    if (name.includes(': ')) throw refusedAt(sql, at, 'In SQL, a name with a colon and a blank is not accepted');
-    return made('name', sent, quoteName(name), name);
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: the pattern looks for control characters
+    if (/[\u0000-\u001f\u007f]/.test(name)) throw rejectedAt(sql, at, 'A name with control characters is not allowed');
+    // EXPLAIN prints lines of `key: value`, which such a name could forge.
+    if (name.includes(': ')) throw rejectedAt(sql, at, 'A name with a colon and a space is not allowed in SQL');
+    return token('name', sent, quoteName(name), name);
   }
   const sign = match(signs);
-  if (sign !== undefined && !sql.startsWith('/*', at)) return made('sign', sign);
-  throw refusedAt(sql, at, `${unexpected(sql, at)} is not accepted`);
+  if (sign !== undefined && !sql.startsWith('/*', at)) return token('sign', sign);
+  throw rejectedAt(sql, at, `${unexpected(sql, at)} is not allowed`);
 }
 
 function unexpected(sql: string, at: number): string {
-  if (sql.startsWith('/*', at)) return 'A comment without an end';
+  if (sql.startsWith('/*', at)) return 'An unclosed comment';
   const character = sql[at] ?? '';
-  if (/['"`]/.test(character)) return `A ${character} without its other one`;
-  return /[!-~]/.test(character) ? `The character ${character}` : 'A character outside of ASCII, not in quotes,';
+  if (/['"`]/.test(character)) return `An unclosed ${character}`;
+  return /[!-~]/.test(character) ? `The character ${character}` : 'A non-ASCII character outside of quotes';
 }
 
 function unquote(sent: string): string {
@@ -145,14 +145,14 @@ function unquote(sent: string): string {
 function nest(open: string[], sign: string, at: number): void {
   if ('([{'.includes(sign)) open.push(sign);
   if (open.length > depth_max) {
-    throw new ApiError('limit-exceeded', `The SQL nests more than ${depth_max} brackets deep.`);
+    throw new ApiError('limit-exceeded', `The SQL nests brackets more than ${depth_max} deep.`);
   }
   if (sign in pairs && open.pop() !== pairs[sign])
-    throw refusedSql(`A bracket ${sign} at character ${at + 1} has no other`);
+    throw rejectedSql(`Unmatched bracket ${sign} at character ${at + 1}`);
 }
 
-function refusedAt(sql: string, at: number, detail: string): ApiError {
+function rejectedAt(sql: string, at: number, detail: string): ApiError {
   const before = sql.slice(0, at);
   const line = before.split('\n').length;
-  return refusedSql(`${detail} (line ${line}, column ${at - before.lastIndexOf('\n')})`);
+  return rejectedSql(`${detail} (line ${line}, column ${at - before.lastIndexOf('\n')})`);
 }

@@ -3,18 +3,18 @@ import type { Token } from './lex.ts';
 import { type Select, scan, type TableUse } from './scan.ts';
 
 /**
- * SQL as it would be written with an alias for each table, since something else stands in a table's place where it is run.
- * Names of columns with the dataset before the table get that alias instead of both. A table's own name is its alias,
- * unless that is another one's too: of a table of another dataset, or of an expression.
+ * Gives each table an alias, because a subquery replaces the table when the SQL runs. Column names of the form
+ * `dataset.table.column` get the alias. The alias is the name of the table, unless another table or an expression has that
+ * name too.
  *
- * @param dataset where tables are that are named without one
+ * @param dataset the dataset of unqualified table names
  */
 export function qualify(tokens: Token[], dataset: string | undefined): Token[] {
   const { uses, selects } = scan(tokens);
-  const known = new Map<Select, Known>();
+  const known = new Map<Select, KnownNames>();
   for (const select of new Set(selects))
     if (select !== undefined) known.set(select, collectKnownNames(select, dataset));
-  const owners = findColumnOwners(tokens, known.keys(), dataset);
+  const owners = findAliasOwners(tokens, known.keys(), dataset);
   const changes: Changes = new Map();
   const aliases = new Map<TableUse, string>();
   for (const use of uses) {
@@ -26,7 +26,7 @@ export function qualify(tokens: Token[], dataset: string | undefined): Token[] {
     const at = tokens[use.last];
     if (at !== undefined) changes.set(use.last, { last: use.last, by: [at, wordAt(at, 'AS'), nameAt(at, alias)] });
   }
-  // Three names after IN are no table, but perhaps a column.
+  // Three names after IN are a column, never a table.
   const firsts = new Set(
     uses.flatMap(({ first, place, parts }) => (place === 'in' && parts.length > 2 ? [] : [first])),
   );
@@ -36,19 +36,19 @@ export function qualify(tokens: Token[], dataset: string | undefined): Token[] {
     const found = resolve(tokens, i, select, known, aliases);
     if (found !== undefined) changes.set(i, { last: found.last, by: [nameAt(token, found.alias)] });
   }
-  return withDataset(changed(tokens, changes), dataset);
+  return withDataset(applyChanges(tokens, changes), dataset);
 }
 
-/** What is in the place of some tokens: from one on to the `last`. */
+/** Replacements of tokens, by the first token. */
 type Changes = Map<number, { last: number; by: Token[] }>;
 
-/** What the names in a SELECT mean: the first of each name, and of a table the one without an alias before others. */
-type Known = { byName: Map<string, Source>; byFullName: Map<string, Source> };
+/** The sources of a SELECT: the first of each name, and for each table the one without an alias before others. */
+type KnownNames = { byName: Map<string, Source>; byFullName: Map<string, Source> };
 
 type Source = Select['sources'][number];
 
-function collectKnownNames({ sources }: Select, dataset: string | undefined): Known {
-  const known: Known = { byName: new Map(), byFullName: new Map() };
+function collectKnownNames({ sources }: Select, dataset: string | undefined): KnownNames {
+  const known: KnownNames = { byName: new Map(), byFullName: new Map() };
   for (const source of sources) {
     if (!known.byName.has(source.name)) known.byName.set(source.name, source);
     if (source.use === undefined) continue;
@@ -59,12 +59,12 @@ function collectKnownNames({ sources }: Select, dataset: string | undefined): Kn
   return known;
 }
 
-/** As one name. No dataset and no table has a dot in its own. */
+/** `dataset.table`. Neither name can contain a dot. */
 function fullName({ parts }: TableUse, dataset: string | undefined): string {
   return (parts.length === 1 && dataset !== undefined ? [dataset, ...parts] : parts).join('.');
 }
 
-function changed(tokens: Token[], changes: Changes): Token[] {
+function applyChanges(tokens: Token[], changes: Changes): Token[] {
   const result: Token[] = [];
   for (let i = 0; i < tokens.length; i += 1) {
     const change = changes.get(i);
@@ -75,10 +75,10 @@ function changed(tokens: Token[], changes: Changes): Token[] {
 }
 
 /**
- * The table that keeps each name as its alias: the first of that name. Undefined where something else has it too. A name is
- * given once in the whole of the SQL, for a SELECT hides names of the one around it.
+ * The table that keeps its name as the alias: the first of each name. Undefined where an expression has the name too. Aliases
+ * are unique in the whole SQL: an inner SELECT would hide equal names of the outer one.
  */
-function findColumnOwners(tokens: Token[], selects: Iterable<Select>, dataset: string | undefined) {
+function findAliasOwners(tokens: Token[], selects: Iterable<Select>, dataset: string | undefined) {
   const owners = new Map<string, string | undefined>();
   for (const { sources } of selects) {
     for (const { name, use } of sources) {
@@ -90,14 +90,14 @@ function findColumnOwners(tokens: Token[], selects: Iterable<Select>, dataset: s
   return owners;
 }
 
-/** Words that a value or a table follows. */
+/** Keywords that an expression or a table follows. */
 const beforeNames = new Set(
   'SELECT DISTINCT ALL BY ON AND OR NOT WHERE HAVING QUALIFY IN BETWEEN LIKE ILIKE IS WHEN THEN ELSE CASE WITH FROM JOIN USING LIMIT OFFSET'.split(
     ' ',
   ),
 );
 
-/** A name after AS, or right after an expression. */
+/** Whether a name follows AS or an expression. */
 function isAlias(tokens: Token[], i: number): boolean {
   const before = tokens[i - 1];
   if (before === undefined || ['.', '('].includes(tokens[i + 1]?.text ?? '')) return false;
@@ -107,7 +107,7 @@ function isAlias(tokens: Token[], i: number): boolean {
   return ['name', 'string', 'number'].includes(before.kind) || [')', ']', '}'].includes(before.text);
 }
 
-/** Where a name with a dot begins. */
+/** Whether a token is the first of a name with dots. */
 function isPath(tokens: Token[], i: number): boolean {
   return isName(tokens[i]) && tokens[i - 1]?.text !== '.' && tokens[i + 1]?.text === '.';
 }
@@ -116,12 +116,12 @@ function isName(token: Token | undefined): boolean {
   return token?.kind === 'word' || token?.kind === 'name';
 }
 
-/** The alias that a path's beginning means, if it is not what is written. The innermost SELECT with such a table decides. */
+/** The alias of the table that a path begins with, if it differs from the path. The innermost SELECT with the table decides. */
 function resolve(
   tokens: Token[],
   i: number,
   of: Select,
-  known: Map<Select, Known>,
+  known: Map<Select, KnownNames>,
   aliases: Map<TableUse, string>,
 ): { last: number; alias: string } | undefined {
   const [first, second] = [tokens[i]?.name ?? '', tokens[i + 2]];
@@ -138,23 +138,23 @@ function resolve(
   return undefined;
 }
 
-const ownNames = new Set(['currentdatabase', 'current_database', 'database', 'schema']);
+const databaseFunctions = new Set(['currentdatabase', 'current_database', 'database', 'schema']);
 
-/** `currentDatabase()` is the dataset, by whatever name the server has its database. */
+/** `currentDatabase()` returns the dataset, not the internal database of the server. */
 function withDataset(tokens: Token[], dataset = 'default'): Token[] {
   const changes: Changes = new Map();
   for (const [i, token] of tokens.entries()) {
     const isCalled = tokens[i + 1]?.text === '(' && tokens[i + 2]?.text === ')';
-    if (!isCalled || !isName(token) || !ownNames.has(token.name.toLowerCase())) continue;
+    if (!isCalled || !isName(token) || !databaseFunctions.has(token.name.toLowerCase())) continue;
     const literal: Token = { ...token, kind: 'string', text: quoteString(dataset), name: '', isApart: false };
-    // The column of the answer is called as it is without being replaced.
+    // The alias keeps the column name of the answer.
     const named = [literal, wordAt(token, 'AS'), nameAt(token, `${token.name}()`)];
     changes.set(i, {
       last: i + 2,
       by: [{ ...signAt(token, '('), isApart: token.isApart }, ...named, signAt(token, ')')],
     });
   }
-  return changed(tokens, changes);
+  return applyChanges(tokens, changes);
 }
 
 function wordAt(token: Token, text: string): Token {

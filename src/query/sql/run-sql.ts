@@ -15,12 +15,12 @@ import { atAny } from '../../stores/clickhouse/servers.ts';
 import type { QueryDeps } from '../deps.ts';
 import { type Answer, describeAnswer } from '../execution/answer.ts';
 import { queryError } from '../execution/clickhouse-errors.ts';
-import { executeRead, neutralDatabase, type Read, readStatistics } from '../execution/execute-read.ts';
+import { executeRead, neutralDatabase, type Read, type ReadResult, readStatistics } from '../execution/execute-read.ts';
 import { mergedTableSql } from '../execution/merged-table-sql.ts';
 import { multipartRequest } from '../execution/multipart-request.ts';
 import { type AnswerOptions, requireOwnTokens } from '../execution/query-table.ts';
 import { type ReadScope, rowFilterCondition } from '../execution/read-scope.ts';
-import { type ReadSnapshot, takeReadSnapshot } from '../execution/read-snapshot.ts';
+import { takeReadSnapshot } from '../execution/read-snapshot.ts';
 import { freshnessFields, readFreshness } from '../freshness/requirement.ts';
 import { filterSql } from '../request/filters.ts';
 import { type Format, formatNames } from '../request/format.ts';
@@ -36,16 +36,17 @@ export const sqlBody = z.strictObject({
     .string()
     .min(1)
     .meta({
-      description: 'one SELECT; tables are `table` in `dataset`, or `dataset.table`; values come as `{name:Type}`',
+      description:
+        'one SELECT statement; tables are `table` of `dataset`, or `dataset.table`; parameters are `{name:Type}`',
       examples: ['SELECT sensor, avg(celsius) FROM readings GROUP BY sensor ORDER BY sensor'],
     }),
-  dataset: slug.optional().meta({ description: 'where tables are that the SQL names without a dataset' }),
+  dataset: slug.optional().meta({ description: 'the dataset of unqualified table names' }),
   params: z.record(z.string(), z.unknown()).default({}).meta({ description: 'values of the parameters' }),
-  format: z.enum(formatNames).optional().meta({ description: 'before what `Accept` says' }),
+  format: z.enum(formatNames).optional().meta({ description: 'overrides `Accept`' }),
   ...freshnessFields,
 });
 
-/** SQL that was found to read nothing but its tables; its text alone decides that. */
+/** SQL that has passed `check`, by dataset and text, which alone decide the result. */
 const checkedSql = inEachInstance(
   ({ limits }) => new LruMap<CompiledSql>(limits.checked_sql_chars_max, (_, sql) => sql.length),
 );
@@ -53,36 +54,35 @@ const checkedSql = inEachInstance(
 export type SqlBody = z.output<typeof sqlBody>;
 
 /**
- * Answers a SELECT over any tables of the datasets that somebody may read, each with its tail merged in.
+ * Answers a SELECT over tables of the datasets that the key may read, each merged with its tail.
  *
- * Nothing runs before it is known what would be read: the SQL is cut into tokens, ClickHouse says what it understands of
- * it, without running it, and every table it names has to be one of the catalogue. This is the wall between datasets, for
- * all queries share one user of ClickHouse. What that user may do is the second one, around all of them.
+ * The SQL runs only after a check of everything that it would read: it is split into tokens, ClickHouse explains it without
+ * running it, and every table must be in the catalogue. This isolates datasets, because all queries share one ClickHouse
+ * user. The grants of that user are the second barrier.
  *
- * @throws TimestoreError for SQL that is refused, and for a query that cannot be answered; StoreError
+ * @throws ApiError for rejected SQL or an invalid query; StoreError
  */
 export async function querySql(
   ctx: QueryDeps,
   reader: ReadScope,
   body: SqlBody,
-  asked: AnswerOptions,
+  options: AnswerOptions,
 ): Promise<Answer> {
-  return await withNewestLife(ctx, (found) => queryTables(ctx, reader, body, asked, found));
+  return await withNewestLife(ctx, (found) => queryTables(ctx, reader, body, options, found));
 }
 
 /**
- * Stands between the rows that a key may read and the caller's SQL. ClickHouse moves conditions towards the table: into
- * PREWHERE, where the cheapest comes first, and to the index, whose values it evaluates functions on. An expression that
- * fails for some values would tell of rows that the key may not read. None is moved past a LIMIT, since that would change
- * the answer.
+ * Separates the row filter of a key from the SQL of the caller. ClickHouse moves conditions towards the table: into PREWHERE,
+ * cheapest first, and to the index, on whose values it evaluates functions. An expression that fails for some values would
+ * then reveal rows that the key may not read. ClickHouse moves no condition past a LIMIT.
  */
-const wall = 'LIMIT 9223372036854775807';
+const optimizationBarrier = 'LIMIT 9223372036854775807';
 
 async function queryTables(
   ctx: QueryDeps,
   reader: ReadScope,
   body: SqlBody,
-  asked: AnswerOptions,
+  options: AnswerOptions,
   found: Table[],
 ): Promise<Answer> {
   const { limits } = ctx.config;
@@ -96,84 +96,80 @@ async function queryTables(
   const distinct = [...new Set(tables.filter((table) => table !== undefined))];
   found.push(...distinct);
   requireOwnTokens(freshness, distinct);
-  const cuts = await Promise.all(distinct.map((table) => takeReadSnapshot(ctx, table, freshness)));
+  const snapshots = await Promise.all(distinct.map((table) => takeReadSnapshot(ctx, table, freshness)));
   const read: Read = {
-    snapshots: cuts,
+    snapshots,
     buildStatement: (sources) => {
-      const own: Settings = { ...params };
-      const relations = sources.map((source) => {
+      const ownParams: Settings = { ...params };
+      const tableSql = sources.map((source) => {
         const condition = rowFilterCondition(reader, source.table);
         const columns = source.table.schema.fields.map(({ name }) => quoteName(name));
-        if (condition === undefined) return mergedTableSql(source, own, { columns });
-        const where = filterSql([condition], source.table, limits, own, `_k${source.number}_`);
-        return mergedTableSql(source, own, { columns, where, end: wall });
+        if (condition === undefined) return mergedTableSql(source, ownParams, { columns });
+        const where = filterSql([condition], source.table, limits, ownParams, `_k${source.number}_`);
+        return mergedTableSql(source, ownParams, { columns, where, end: optimizationBarrier });
       });
-      const put = ({ parts }: CompiledSql['uses'][number], n: number) => {
+      const replaceTable = ({ parts }: CompiledSql['uses'][number], n: number) => {
         const table = tables[n];
-        // A name that IN looks into, and that is no table, is one of the SQL's own.
+        // An operand of IN that is not a table is a name of the SQL.
         if (table === undefined) return parts.map(quoteName).join('.');
-        return assertDefined(relations[distinct.indexOf(table)], `the query has table ${table.name}`);
+        return assertDefined(tableSql[distinct.indexOf(table)], `the query has table ${table.name}`);
       };
-      const sql = sqlWith(compiled, put, 'as-sent', replaceTimes(compiled, body.params));
-      return { sql, params: own };
+      const sql = sqlWith(compiled, replaceTable, 'as-sent', replaceTimes(compiled, body.params));
+      return { sql, params: ownParams };
     },
-    format: asked.format,
-    clickhouseFormat: typed[asked.format],
-    rows_max: asked.format === 'json' ? limits.query_rows_max : undefined,
-    // Not the SQL itself, which may be long.
+    format: options.format,
+    clickhouseFormat: typedFormats[options.format],
+    rows_max: options.format === 'json' ? limits.query_rows_max : undefined,
+    // A hash, because the SQL may be long.
     costKey: hash('sha256', `${body.dataset} ${body.sql}`, 'base64url'),
-    signal: asked.signal,
+    signal: options.signal,
   };
-  const running = await withTimes(compiled, body.params, () => executeRead(ctx, read));
-  return buildAnswer(ctx, reader, cuts, read, asked.format, running);
+  const result = await withTimes(compiled, body.params, () => executeRead(ctx, read));
+  return buildAnswer(ctx, reader, read, result);
 }
 
-function buildAnswer(
-  ctx: QueryDeps,
-  reader: ReadScope,
-  cuts: ReadSnapshot[],
-  read: Read,
-  format: Format,
-  running: Awaited<ReturnType<typeof executeRead>>,
-): Answer {
-  const notes = describeAnswer(cuts, reader, running.exactness);
-  const { chunks, isComplete } = running;
+function buildAnswer(ctx: QueryDeps, reader: ReadScope, read: Read, result: ReadResult): Answer {
+  const { format } = read;
+  const notes = describeAnswer(read.snapshots, reader, result.exactness);
+  const { chunks, isComplete } = result;
   if (format === 'ndjson') return { format, notes, body: jsonLines(chunks), isComplete };
   if (format === 'csv') return { format, notes, body: csvAnswer(chunks), isComplete };
-  if (format !== 'json') return { format, notes, body: running.chunks, isComplete: running.isComplete };
-  const body = jsonAnswer(running.chunks, {
+  if (format !== 'json') return { format, notes, body: chunks, isComplete };
+  const body = jsonAnswer(chunks, {
     isHiding: false,
     begin: (columns) => ({ columns }),
     end: (end) => {
       return {
-        statistics: readStatistics(ctx, read, running, end, notes),
+        statistics: readStatistics(ctx, read, result, end, notes),
         warnings: notes.warnings,
         streaming: notes.streaming,
         latest_ingest_watermark: notes.watermark ?? null,
       };
     },
   });
-  return { format, notes, body, isComplete: running.isComplete };
+  return { format, notes, body, isComplete };
 }
 
-/** Formats of text in forms that say the types of columns before the rows. */
-const typed: Partial<Record<Format, string>> = { ndjson: 'JSON', csv: 'CSVWithNamesAndTypes' };
+/** ClickHouse formats that give the column types before the rows, which the conversion of values needs. */
+const typedFormats: Partial<Record<Format, string>> = { ndjson: 'JSON', csv: 'CSVWithNamesAndTypes' };
 
-/** The table of each use, one object for each table. Undefined for what IN looks into and is no table. */
+/** The table of each use, one object a table. Undefined for an operand of IN that is not a table. */
 async function resolveTables(
   ctx: QueryDeps,
   reader: ReadScope,
-  { dataset: own }: SqlBody,
+  { dataset: defaultDataset }: SqlBody,
   { uses }: CompiledSql,
 ): Promise<(Table | undefined)[]> {
   const found = new Map<string, Promise<Table | undefined>>();
   const named = uses.map(({ parts }) => {
     const [name = '', dataset] = [...parts].reverse();
-    return { name, dataset: dataset ?? own, parts };
+    return { name, dataset: dataset ?? defaultDataset, parts };
   });
   const distinct = new Set(named.map(({ name, dataset }) => `${dataset}.${name}`));
   if (distinct.size > ctx.config.limits.sql_tables_max) {
-    throw limitExceeded(`sql: it uses more than ${ctx.config.limits.sql_tables_max} tables (limit sql_tables_max)`);
+    throw limitExceeded(
+      `sql: the statement uses more than ${ctx.config.limits.sql_tables_max} tables (limit sql_tables_max)`,
+    );
   }
   return await Promise.all(
     named.map(async ({ name, dataset, parts }, n) => {
@@ -181,18 +177,18 @@ async function resolveTables(
       if (dataset === undefined) {
         if (isOptional) return undefined;
         throw invalidRequest(
-          `sql: ${name} is a table of which dataset? Say dataset beside the SQL, or write dataset.${name}`,
+          `sql: the dataset of table ${name} is missing; set the member dataset, or write dataset.${name}`,
         );
       }
       const key = `${dataset}.${name}`;
-      const mayBe = parts.length <= 2 && slugPattern.test(dataset) && isTableName(name) && reader.reads(dataset);
-      if (!found.has(key)) found.set(key, mayBe ? findReadable(ctx, dataset, name) : Promise.resolve(undefined));
+      const mayExist = parts.length <= 2 && slugPattern.test(dataset) && isTableName(name) && reader.reads(dataset);
+      if (!found.has(key)) found.set(key, mayExist ? findReadable(ctx, dataset, name) : Promise.resolve(undefined));
       const table = await found.get(key);
-      // One that the key does not list is as if it were not there.
+      // A table that the key may not read gives the same error as a missing one.
       if (table === undefined && !isOptional) {
         throw new ApiError(
           'not-found',
-          `There is no table ${parts.length > 1 ? parts.join('.') : `${name} in dataset ${dataset}`}.`,
+          parts.length > 1 ? `Table ${parts.join('.')} not found.` : `Table ${name} not found in dataset ${dataset}.`,
         );
       }
       return table;
@@ -204,14 +200,14 @@ function isTableName(name: string): boolean {
   return slugPattern.test(name) || name === quarantineTable;
 }
 
-/** Asks ClickHouse what it would read. What was found harmless once stays so: it depends on the text and the dataset alone. */
+/** Checks what the SQL reads. The result depends on text and dataset alone, and is cached. */
 async function check(ctx: QueryDeps, key: string, compiled: CompiledSql, params: Settings): Promise<void> {
   const { before, after } = textsToCheck(compiled);
   const [first, second] = await Promise.allSettled([
     explain(ctx, compiled, before, params),
     explain(ctx, compiled, after, params),
   ]);
-  // Places in the text are those of the first.
+  // Positions in errors of the first text are those of the caller.
   if (first.status === 'rejected') throw first.reason;
   if (second.status === 'rejected') throw second.reason;
   checkTree(first.value, second.value, compiled.uses, compiled.columns);
@@ -237,7 +233,7 @@ async function explain(ctx: QueryDeps, compiled: CompiledSql, text: string, para
     const lines = answer.trimEnd().split('\n');
     return lines.map((line) => (JSON.parse(line) as { explain: string }).explain);
   } catch {
-    // It took the format for a part of the SQL.
-    throw invalidRequest('sql: it ends too early (SYNTAX_ERROR)');
+    // ClickHouse parsed the FORMAT clause as a part of the SQL.
+    throw invalidRequest('sql: the statement ends too early (SYNTAX_ERROR)');
   }
 }

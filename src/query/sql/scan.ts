@@ -1,44 +1,44 @@
 import type { Token } from './lex.ts';
 
-/** A place where SQL names a table: which tokens, and by what name the rest of the SQL knows it. */
+/** A use of a table in SQL. */
 export type TableUse = {
-  /** Tokens from `first` to `last`. */
+  /** The tokens from `first` to `last` are its name. */
   first: number;
   last: number;
-  /** The name, or the dataset and the name. */
+  /** `[table]` or `[dataset, table]`. */
   parts: string[];
-  /** `in` for what is looked up with IN, which may be an alias or a column too, and takes no alias. */
+  /** `in` for an operand of IN, which may also be a column and takes no alias. */
   place: 'from' | 'in';
   hasAlias: boolean;
 };
 
-/** A SELECT, with what stands in its FROM, by the names that the rest of it may use. */
+/** A SELECT and the sources of its FROM, by alias. */
 export type Select = {
   parent: Select | undefined;
   sources: { name: string; use: TableUse | undefined }[];
 };
 
-/** What is between two brackets, or the SQL as a whole. */
+/** The content of two brackets, or the whole SQL. */
 type Group = {
   parent: Group | undefined;
   select: Select;
-  /** What is between the brackets stands where a table may. */
+  /** The brackets are in the place of a table. */
   isTable: boolean;
-  /** The brackets that follow are arguments of a function that makes a table. */
+  /** The next brackets are the arguments of a table function. */
   callsTable: boolean;
-  /** The function whose arguments they are. */
+  /** The word before the brackets. */
   of: string;
   isQuery: boolean;
-  /** At the beginning of a SELECT, where a WITH clause may stand. */
+  /** At the start of a SELECT, where WITH may follow. */
   atStart: boolean;
   inWith: boolean;
   isRecursive: boolean;
   inFrom: boolean;
   expectsTable: boolean;
-  /** Commas separate tables, and not what is joined on or over. */
-  commasCount: boolean;
+  /** Commas separate tables, not the columns of USING or ARRAY JOIN. */
+  commasSeparateTables: boolean;
   ctes: Set<string>;
-  /** The one that this is the definition of. */
+  /** The common table expression that this group defines. */
   defines: string | undefined;
 };
 
@@ -46,7 +46,7 @@ const endsFrom = new Set(
   'WHERE PREWHERE GROUP HAVING ORDER LIMIT WINDOW QUALIFY SETTINGS FORMAT OFFSET FETCH INTO SELECT'.split(' '),
 );
 const setOperations = new Set(['UNION', 'EXCEPT', 'INTERSECT']);
-/** What may follow a table that has no alias. */
+/** Keywords that may follow a table without an alias. */
 const notAliases = new Set([
   ...endsFrom,
   ...setOperations,
@@ -57,24 +57,22 @@ const notAliases = new Set([
 ]);
 
 /**
- * Finds the tables that SQL names, where its grammar has them: after FROM and JOIN, between the commas there, and after
- * IN. Names that common table expressions have at that place are left out. What this gets wrong is found by comparing
- * what ClickHouse reads before and after the names are replaced.
+ * Finds the table names in SQL: after FROM and JOIN, between the commas there, and after IN, except names of common table
+ * expressions. `checkTree` detects errors of this scan, because it compares what ClickHouse reads before and after the
+ * replacement of the names.
  */
 export function tablesIn(tokens: Token[]): TableUse[] {
   return scan(tokens).uses;
 }
 
-/** What `scan` finds. */
 export type Scanned = {
   uses: TableUse[];
   /** The SELECT that each token belongs to. */
   selects: (Select | undefined)[];
-  /** Columns that IN looks into, as `alias.column`: the alias is that of something in FROM. */
+  /** Operands of IN that are columns, as `alias.column` with the alias of a source. */
   columns: Set<string>;
 };
 
-/** The tables, and what else stands at such a place. */
 export function scan(tokens: Token[]): Scanned {
   const uses: TableUse[] = [];
   const selects: (Select | undefined)[] = [];
@@ -87,7 +85,7 @@ export function scan(tokens: Token[]): Scanned {
     if (token.kind === 'sign') {
       if (token.text === '(' || token.text === '[' || token.text === '{') group = enter(group, tokens, i);
       else if (token.text === ')' || token.text === ']' || token.text === '}') group = leave(group, tokens, i);
-      else if (token.text === ',' && group.inFrom && group.commasCount) group.expectsTable = true;
+      else if (token.text === ',' && group.inFrom && group.commasSeparateTables) group.expectsTable = true;
       continue;
     }
     if (token.kind !== 'word' && token.kind !== 'name') {
@@ -109,17 +107,17 @@ export function scan(tokens: Token[]): Scanned {
   return { uses: uses.filter((each) => !isColumn(each)), selects, columns: new Set(columns) };
 }
 
-/** Whether a name begins with the alias of what a SELECT, or one around it, has in its FROM. */
+/** Whether a name begins with the alias of a source of a SELECT or of an enclosing SELECT. */
 function hasColumn(select: Select | undefined, [alias, ...more]: string[]): boolean {
   if (select === undefined || more.length === 0) return false;
   return select.sources.some(({ name }) => name === alias) || hasColumn(select.parent, [alias ?? '', ...more]);
 }
 
-/** A word that has a meaning in a query. Answers with the last token that was looked at. */
+/** Handles a keyword. Returns the last token that was consumed. */
 function onWord(uses: TableUse[], tokens: Token[], group: Group, i: number): number {
   const word = tokens[i]?.text.toUpperCase() ?? '';
   const before = tokens[i - 1]?.text.toUpperCase();
-  // A name after a dot, or before one, is only a name.
+  // A word beside a dot is a part of a name, not a keyword.
   if (before === '.' || tokens[i + 1]?.text === '.') return i;
   if (word === 'IN' && group.of !== 'POSITION') return onIn(uses, tokens, group, i);
   if (!group.isQuery) return i;
@@ -129,13 +127,13 @@ function onWord(uses: TableUse[], tokens: Token[], group: Group, i: number): num
     group.isRecursive = true;
   } else if (word === 'FROM') {
     if (isFromOfTables(before, tokens[i - 2]?.text.toUpperCase())) {
-      Object.assign(group, { inFrom: true, expectsTable: true, commasCount: true, inWith: false });
+      Object.assign(group, { inFrom: true, expectsTable: true, commasSeparateTables: true, inWith: false });
     }
   } else if (word === 'JOIN') {
     const isArray = before === 'ARRAY';
-    Object.assign(group, { expectsTable: !isArray, commasCount: !isArray });
+    Object.assign(group, { expectsTable: !isArray, commasSeparateTables: !isArray });
   } else if (word === 'USING') {
-    group.commasCount = false;
+    group.commasSeparateTables = false;
   } else if (endsFrom.has(word)) {
     Object.assign(group, { inFrom: false, inWith: false });
   }
@@ -146,7 +144,7 @@ function onWord(uses: TableUse[], tokens: Token[], group: Group, i: number): num
   return i;
 }
 
-/** EXCEPT may also follow an asterisk, with columns. */
+/** Tells the set operation EXCEPT from `* EXCEPT (columns)`. */
 function isBeforeSelect(tokens: Token[], i: number): boolean {
   let at = i + 1;
   while (['(', 'ALL', 'DISTINCT'].includes(tokens[at]?.text.toUpperCase() ?? '')) at += 1;
@@ -154,14 +152,14 @@ function isBeforeSelect(tokens: Token[], i: number): boolean {
   return next !== undefined && isClause(next);
 }
 
-/** What else has the word: `IS NOT DISTINCT FROM`, and `WITH FILL FROM` of ORDER BY. */
+/** Tells FROM from `IS NOT DISTINCT FROM` and `WITH FILL FROM`. */
 function isFromOfTables(before: string | undefined, beforeThat: string | undefined): boolean {
   if (before === 'DISTINCT') return beforeThat !== 'IS' && beforeThat !== 'NOT';
   return before !== 'FILL' || beforeThat !== 'WITH';
 }
 
 function onIn(uses: TableUse[], tokens: Token[], group: Group, i: number): number {
-  // One name in brackets is the same as the name.
+  // A single name in brackets means the name.
   let first = i + 1;
   while (tokens[first]?.text === '(') first += 1;
   const brackets = first - i - 1;
@@ -179,13 +177,13 @@ function use(uses: TableUse[], tokens: Token[], group: Group, first: number, las
   const names = parts.map(({ name }) => name);
   const name = names.at(-1) ?? '';
   const alias = place === 'from' ? aliasAfter(tokens, last) : undefined;
-  const isOfSql = names.length === 1 && isCte(group, name);
+  const isCteUse = names.length === 1 && isCte(group, name);
   const found = { first, last, parts: names, place, hasAlias: alias !== undefined };
-  if (!isOfSql) uses.push(found);
-  if (place === 'from') group.select.sources.push({ name: alias ?? name, use: isOfSql ? undefined : found });
+  if (!isCteUse) uses.push(found);
+  if (place === 'from') group.select.sources.push({ name: alias ?? name, use: isCteUse ? undefined : found });
 }
 
-/** The name that is given to what ends with a token. */
+/** The alias after a token. */
 function aliasAfter(tokens: Token[], last: number): string | undefined {
   const next = tokens[last + 1];
   if (next?.kind === 'name') return next.name;
@@ -193,7 +191,7 @@ function aliasAfter(tokens: Token[], last: number): string | undefined {
   return next.text.toUpperCase() === 'AS' ? (tokens[last + 2]?.name ?? '') : next.name;
 }
 
-/** Whether a name is that of a common table expression here. In its own definition, it is one only where it may be. */
+/** Whether a name is a common table expression here. In its own definition it is one only if it is recursive. */
 function isCte(group: Group, name: string): boolean {
   const within = new Set<string>();
   for (let at: Group | undefined = group; at !== undefined; at = at.parent) {
@@ -214,8 +212,9 @@ function enter(group: Group, tokens: Token[], i: number): Group {
   inner.isQuery = first !== undefined && isClause(first);
   if (inner.isQuery) inner.select = newSelect(group.select);
   if (group.expectsTable) {
-    // Brackets around joined tables.
-    if (!inner.isQuery) Object.assign(inner, { isQuery: true, inFrom: true, expectsTable: true, commasCount: true });
+    // Brackets around a join.
+    if (!inner.isQuery)
+      Object.assign(inner, { isQuery: true, inFrom: true, expectsTable: true, commasSeparateTables: true });
     group.expectsTable = false;
   }
   if (group.inWith && inner.isQuery) {
@@ -228,7 +227,7 @@ function enter(group: Group, tokens: Token[], i: number): Group {
   return inner;
 }
 
-/** Whether what ends here is named: only a name can be meant by what follows. */
+/** Registers the alias of a subquery or a table function. */
 function leave(group: Group, tokens: Token[], i: number): Group {
   const outer = group.parent ?? group;
   const name = group.isTable ? aliasAfter(tokens, i) : undefined;
@@ -236,7 +235,7 @@ function leave(group: Group, tokens: Token[], i: number): Group {
   return outer;
 }
 
-/** Of `name AS (`, with or without a list of columns after the name. */
+/** The name in `name AS (` or `name (columns) AS (`. */
 function definedName(tokens: Token[], i: number): string | undefined {
   let at = i - 1;
   while (['MATERIALIZED', 'NOT'].includes(tokens[at]?.text.toUpperCase() ?? '')) at -= 1;
@@ -273,7 +272,7 @@ function newGroup(parent: Group | undefined, of: string): Group {
     isTable: false,
     callsTable: false,
     expectsTable: false,
-    commasCount: true,
+    commasSeparateTables: true,
     ctes: new Set(),
     defines: undefined,
   };

@@ -15,11 +15,11 @@ const listed_max = 1_000;
 const listTablesRow = z.object({ dataset: z.string(), name: z.string(), schema: z.string() });
 
 /**
- * The tables that somebody can name in SQL, with their columns. At most 1,000 at a time, by name, after the one given.
+ * The tables that a key can query with SQL, with their columns, by name.
  *
- * @param of the datasets that may be read; undefined for all
- *
- * @throws StoreError when the catalogue is away
+ * @param after lists the tables after this `dataset.table`, at most 1,000
+ * @param of the datasets that the key may read; undefined for all
+ * @throws StoreError when the catalogue is unavailable
  */
 export async function listTables(
   ctx: QueryDeps,

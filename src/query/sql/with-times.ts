@@ -4,11 +4,11 @@ import type { CompiledSql } from './compile.ts';
 import { hasText, type TimeTexts } from './iso-times.ts';
 
 /**
- * Runs SQL, and again where ClickHouse says that a text is compared with a time and is none to it. All texts in comparisons
- * are then times, as long as none is compared with text: then only those are that ClickHouse names. What was found out
- * stays with the compiled SQL. These errors come before any row is read.
+ * Runs SQL, and repeats it where ClickHouse rejects a text that is compared with a time. First all compared texts are sent as
+ * times; where one of them is compared with text, only the texts that ClickHouse names. The result is kept in the compiled
+ * SQL. ClickHouse reports these errors before it reads rows.
  *
- * @throws TimestoreError as it came, where that does not help
+ * @throws ApiError of the last run where no repetition helps
  */
 export async function withTimes<T>(
   compiled: CompiledSql,
@@ -24,10 +24,10 @@ export async function withTimes<T>(
     } catch (error) {
       const { cause } = error as Error;
       if (!(cause instanceof ClickHouseError) || compiled.times.length === 0 || round > rounds_max) throw error;
-      // Another run of the same SQL has found out more.
+      // A concurrent run of the same SQL has changed the set.
       if (compiled.asTimes !== before) continue;
       if (isMismatch(cause) && before.size > 0) {
-        if (isNarrow) throw severalMeanings('A text');
+        if (isNarrow) throw ambiguousText();
         isNarrow = true;
         compiled.asTimes = new Set(named);
         continue;
@@ -42,33 +42,33 @@ export async function withTimes<T>(
   }
 }
 
-/** More texts than anybody compares with times one by one. */
+/** More rounds than texts in realistic SQL. */
 const rounds_max = 50;
 
-function severalMeanings(text: string) {
+function ambiguousText() {
   return invalidRequest(
-    `sql: ${text} is compared with a time and with text; write toDateTime64('…', 3, 'UTC') where it is a time`,
+    `sql: a text is compared with a time and with text; write toDateTime64('…', 3, 'UTC') where it is a time`,
   );
 }
 
-/** Text that is compared with what is now a time. */
+/** A text is compared with a value that was sent as a time. */
 function isMismatch({ code }: ClickHouseError): boolean {
   return code === clickhouseCodes.illegalTypeOfArgument || code === clickhouseCodes.noCommonType;
 }
 
-/** The text that is no time to ClickHouse, or one outside of what the column's type can hold. */
+/** The text that ClickHouse could not convert to a time, or that the type of the column cannot hold. */
 function readMismatchedText({ code, message }: ClickHouseError): string | undefined {
   if (code !== clickhouseCodes.typeMismatch && code !== clickhouseCodes.decimalOverflow) return undefined;
   return /(?:convert string|while converting) '([^']+)' to (?:type )?(?:Nullable\()?Date/.exec(message)?.[1];
 }
 
-/** With a text that stands in a list, all of the list. In two lists, one of them may be of texts: nothing would say so. */
+/** The places of a text; for a text in a list, the whole list. With two lists, one of them could be a list of texts. */
 function findTextPlaces({ tokens, times }: CompiledSql, params: Record<string, unknown>, text: string): TimeTexts[] {
   const having = times.filter((node) => hasText(tokens, node, params, text));
   const lists = new Set(having.flatMap(({ list }) => list ?? []));
   if (lists.size > 1) {
     throw invalidRequest(
-      `sql: ${text} stands in more than one list after IN; write toDateTime64('…', 3) for those that are times`,
+      `sql: ${text} is in more than one list after IN; write toDateTime64('…', 3) for those that are times`,
     );
   }
   return times.filter((node) => (node.list === undefined ? having.includes(node) : lists.has(node.list)));

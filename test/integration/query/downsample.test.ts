@@ -357,7 +357,7 @@ test('order and limit are of the answer’s columns', async () => {
 
 test.each<[object, string]>([
   [{ aggregations: [{ function: 'avg', column: 's' }] }, 'takes numbers'],
-  [{ aggregations: [{ function: 'avg' }] }, 'needs a column'],
+  [{ aggregations: [{ function: 'avg' }] }, 'requires a column'],
   [{ aggregations: [{ function: 'max', column: 'none' }] }, 'no field none'],
   [{ aggregations: [{ function: 'percentile', column: 'v' }] }, 'percentile'],
   [{ aggregations: [{ function: 'max', column: 'v', percentile: 5 }] }, 'percentile'],
@@ -373,7 +373,7 @@ test.each<[object, string]>([
   [{ aggregations: [{ function: 'max', column: 'v', as: '_x' }] }, 'reserved'],
   [{ aggregations: count, groupBy: ['none'] }, 'no field none'],
   [{ aggregations: count, groupBy: ['timestamp'] }, 'intervals'],
-  [{ aggregations: count, timeZone: 'Mars/Olympus' }, 'no time zone'],
+  [{ aggregations: count, timeZone: 'Mars/Olympus' }, 'unknown time zone'],
 ])('%j is refused in words', async (downsample, words) => {
   const dataset = await sent([{ timestamp: 0, v: 1, s: 'x' }]);
   await expect(query(ctx, dataset, { downsample: { intervalUnit: 'day', ...downsample } })).rejects.toMatchObject({

@@ -113,7 +113,7 @@ describe.each(ways)('%s', (_, ask) => {
     expect(answer).toMatchObject({
       mode: 'replica-only',
       watermark: tokens[0],
-      warnings: [expect.stringContaining('acknowledged rows of table')],
+      warnings: [expect.stringContaining('acknowledged rows waiting to be flushed')],
       streaming: { bufferState: 'too-large', fresh: false },
     });
   });

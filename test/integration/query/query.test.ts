@@ -304,7 +304,7 @@ test('a tail too large that cannot be flushed in time is left out, whole, and th
   );
   const answer = await query(small, dataset);
   expect(answer.rows.map(({ v }) => v)).toEqual([1]);
-  expect(answer.warnings).toEqual([expect.stringContaining('acknowledged rows of table')]);
+  expect(answer.warnings).toEqual([expect.stringContaining('acknowledged rows waiting to be flushed')]);
   expect(answer.streaming).toMatchObject({ bufferState: 'too-large', fresh: false });
   expect(answer.replicaAge_ms).toBeGreaterThan(0);
 });

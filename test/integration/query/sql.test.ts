@@ -307,14 +307,14 @@ test.each<[string, string, object, string]>([
   ['SQL that ends too early', 'SELECT v FROM', {}, 'ends too early'],
   ['SQL that lacks its end', 'SELECT v FROM m WHERE v >', {}, 'at its end'],
   ['SQL that is none', 'SELECT v FROM m WHERE = 3', {}, 'near 3'],
-  ['a column that is not there', 'SELECT nope FROM m', {}, 'no such column or name: nope'],
-  ['a function that is not there', 'SELECT nope(v) FROM m', {}, 'function nope'],
+  ['a column that is not there', 'SELECT nope FROM m', {}, 'Unknown column or name: nope'],
+  ['a function that is not there', 'SELECT nope(v) FROM m', {}, 'Unknown function: nope'],
   ['a value of another type', 'SELECT toInt64(assumeNotNull(k)) FROM m', {}, 'cannot be read'],
   ['an aggregate out of place', 'SELECT v, sum(v) FROM m', {}, 'neither aggregated nor in GROUP BY'],
   ['a parameter that was not sent', 'SELECT {x:UInt8}', {}, 'parameter x'],
   ['a parameter that nobody asked for', 'SELECT 1', { params: { x: 1 } }, 'no parameter x'],
   ['a parameter of another type', 'SELECT {x:UInt8}', { params: { x: 'a' } }, 'x'],
-  ['a table that is not there', 'SELECT * FROM none', {}, 'no table none'],
+  ['a table that is not there', 'SELECT * FROM none', {}, 'Table none not found'],
 ])('%s is refused in words', async (_, text, body, words) => {
   const dataset = await halves();
   await expect(sql(ctx, text, { dataset, ...body })).rejects.toThrow(words);
