@@ -62,15 +62,18 @@ export async function writeConfigFile(path: string, config: ConfigFile): Promise
  *
  * @throws CliFailure where something is missing
  */
-export async function targetOf(options: CommonOptions, io: Io): Promise<Target> {
-  const { url, key } = await deploymentOf(options, io);
+export async function resolveTarget(options: CommonOptions, io: Io): Promise<Target> {
+  const { url, key } = await resolveDeployment(options, io);
   if (key === undefined)
     throw usage(`There is no key for ${url}: set TIMESTORE_KEY, or run \`timestore login ${url}\`.`);
   return { url, key };
 }
 
 /** The same, for what may be asked without a key. */
-export async function deploymentOf(options: CommonOptions, io: Io): Promise<{ url: string; key: string | undefined }> {
+export async function resolveDeployment(
+  options: CommonOptions,
+  io: Io,
+): Promise<{ url: string; key: string | undefined }> {
   const { env } = io;
   const asked = options.url ?? (options.profile === undefined ? env.TIMESTORE_URL : undefined);
   if (asked !== undefined && asked !== '') {
@@ -109,7 +112,7 @@ export async function connect(
   io: Io,
   client: Pick<ClientOptions, 'attempts'> = {},
 ): Promise<{ timestore: Timestore; url: string }> {
-  const { url, key } = await targetOf(options, io);
+  const { url, key } = await resolveTarget(options, io);
   const onLoopback = ['localhost', '127.0.0.1', '[::1]'].includes(new URL(url).hostname);
   if (url.startsWith('http:') && !onLoopback) {
     io.stderr.write(`Warning: the key and the rows go to ${url} unencrypted.\n`);

@@ -30,16 +30,16 @@ export const interrupted = (): CliFailure => new CliFailure('Interrupted.', exit
 export const usage = (message: string): CliFailure => new CliFailure(message, exitCodes.usage);
 
 /** Anything that was thrown, as what to print and how to exit. */
-export function failureOf(error: unknown): CliFailure {
+export function toFailure(error: unknown): CliFailure {
   if (error instanceof CliFailure) return error;
   if (error instanceof Error && error.name === 'AbortError') return interrupted();
-  if (error instanceof TimestoreError) return ofAnswer(error);
+  if (error instanceof TimestoreError) return answerFailure(error);
   if (isSystemError(error)) return new CliFailure(systemMessage(error), exitCodes.failed, error);
   const message = error instanceof Error ? (error.stack ?? error.message) : String(error);
   return new CliFailure(`This should not have happened: ${message}`, exitCodes.failed, error);
 }
 
-function ofAnswer(error: TimestoreError): CliFailure {
+function answerFailure(error: TimestoreError): CliFailure {
   const id = error.requestId === undefined ? '' : ` (request ${error.requestId})`;
   const exitCode = error.retryable ? exitCodes.later : exitCodes.failed;
   const wait = error.retryAfterMs === undefined ? 'later' : `in ${Math.max(1, Math.ceil(error.retryAfterMs / 1000))} s`;

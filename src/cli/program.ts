@@ -20,7 +20,7 @@ import { queryCommand } from './commands/query.ts';
 import { setupCommands } from './commands/setup.ts';
 import { sqlCommand } from './commands/sql.ts';
 import { tailCommand } from './commands/tail.ts';
-import { exitCodes, failureOf } from './failure.ts';
+import { exitCodes, toFailure } from './failure.ts';
 import type { Io } from './io.ts';
 
 const help = `
@@ -32,7 +32,7 @@ Exit codes
   0 done · 1 refused or failed · 2 wrong command line or configuration · 75 may succeed later · 130 interrupted`;
 
 /** All commands. */
-export function programOf(version: string, io: Io): Command {
+export function createProgram(version: string, io: Io): Command {
   const program = new Command('timestore')
     .description('Rows over HTTPS, queryable in ClickHouse at once and exactly once.')
     .version(version)
@@ -77,11 +77,11 @@ export function programOf(version: string, io: Io): Command {
 /** Runs a command line. Returns the exit code; says everything itself. */
 export async function run(args: string[], version: string, io: Io): Promise<number> {
   try {
-    await programOf(version, io).parseAsync(args, { from: 'user' });
+    await createProgram(version, io).parseAsync(args, { from: 'user' });
     return exitCodes.done;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.done : exitCodes.usage;
-    const failure = failureOf(error);
+    const failure = toFailure(error);
     io.stderr.write(`${failure.message}\n`);
     return failure.exitCode;
   }

@@ -20,9 +20,9 @@ export async function showList(items: Item[], columns: string[], { json }: Commo
   }
   const shown = columns.map((name) => ({
     name,
-    isNumber: items.every((item) => typeof memberOf(item, name) === 'number'),
+    isNumber: items.every((item) => typeof readMember(item, name) === 'number'),
   }));
-  const rows = items.map((item) => Object.fromEntries(columns.map((name) => [name, memberOf(item, name)])));
+  const rows = items.map((item) => Object.fromEntries(columns.map((name) => [name, readMember(item, name)])));
   await showTable(shown, rows, io);
 }
 
@@ -32,7 +32,7 @@ export async function showTable(columns: Column[], rows: Item[], io: Io): Promis
 }
 
 /** `schema.version` is the member of a member. */
-function memberOf(item: Item, name: string): unknown {
+function readMember(item: Item, name: string): unknown {
   return name.split('.').reduce<unknown>((value, part) => (value as Item | null | undefined)?.[part], item);
 }
 
@@ -48,15 +48,15 @@ export async function showOne(item: Item, { json }: CommonOptions, io: Io): Prom
   await print(io.stdout, lines.join(''));
 }
 
-const itemsMost = 10_000;
+const items_max = 10_000;
 
 /** All pages of a list, or as many things of it as are wanted. */
-export async function allOf(
+export async function fetchAll(
   timestore: Timestore,
   path: string,
   member: string,
   query: Record<string, string | number | undefined>,
-  { limit = itemsMost, signal }: { limit?: number | undefined; signal: AbortSignal },
+  { limit = items_max, signal }: { limit?: number | undefined; signal: AbortSignal },
 ): Promise<Item[]> {
   const items: Item[] = [];
   let cursor: string | undefined;

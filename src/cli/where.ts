@@ -17,7 +17,7 @@ const signs: Record<string, Operator> = {
  *
  * @throws CliFailure
  */
-export function filterOf(text: string): Filter {
+export function parseFilter(text: string): Filter {
   const word = /^\s*(\S+)\s+([A-Za-z]+)(?:\s+(.*?))?\s*$/s.exec(text);
   const byWord = operatorNames.find((each) => each.toLowerCase() === word?.[2]?.toLowerCase());
   const [, column, sign, rest] =
@@ -32,25 +32,25 @@ export function filterOf(text: string): Filter {
   }
   if (operators[op].operand === 'none') return { column, op };
   if (rest === undefined || rest === '') throw usage(`--where "${text}": ${op} wants a value; "" is the empty text.`);
-  return { column, op, value: takesList(op, false) ? listOf(rest) : scalarOf(rest) };
+  return { column, op, value: takesList(op, false) ? parseList(rest) : parseScalar(rest) };
 }
 
 type Scalar = string | number | boolean | null;
 
-function scalarOf(text: string): Scalar {
-  const value = jsonOf(text);
+function parseScalar(text: string): Scalar {
+  const value = parseJson(text);
   // What a number cannot hold is sent as its digits.
   if (typeof value === 'number') return Number.isInteger(value) && !Number.isSafeInteger(value) ? text : value;
   return typeof value === 'string' || typeof value === 'boolean' || value === null ? value : text;
 }
 
-function listOf(text: string): Scalar[] {
-  const value = jsonOf(text);
+function parseList(text: string): Scalar[] {
+  const value = parseJson(text);
   if (Array.isArray(value)) return value as Scalar[];
-  return text.split(',').map((each) => scalarOf(each.trim()));
+  return text.split(',').map((each) => parseScalar(each.trim()));
 }
 
-function jsonOf(text: string): unknown {
+function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {

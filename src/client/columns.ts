@@ -2,33 +2,33 @@ import { Digits, exact, parseDigits } from './json.ts';
 
 type Convert = (value: unknown) => unknown;
 
-const known = new Map<string, Convert>();
-const known_max = 1_000;
+const converters = new Map<string, Convert>();
+const converters_max = 1_000;
 
 /**
- * Reads the values of a column by its type: integers beyond 2^53 are `bigint`, doubles are always numbers, decimals are
+ * The converter of a column by its type: integers beyond 2^53 are `bigint`, doubles are always numbers, decimals are
  * strings of their digits.
  *
  * @param type ClickHouse type, such as `Nullable(Float64)`
  */
-export function converterOf(type: string): Convert {
-  const found = known.get(type);
+export function converter(type: string): Convert {
+  const found = converters.get(type);
   if (found !== undefined) return found;
-  const convert = converterOfNew(type);
-  if (known.size < known_max) known.set(type, convert);
+  const convert = createConverter(type);
+  if (converters.size < converters_max) converters.set(type, convert);
   return convert;
 }
 
-function converterOfNew(type: string): Convert {
+function createConverter(type: string): Convert {
   const [, name = type, inner = ''] = /^(\w+)\((.*)\)$/s.exec(type) ?? [];
-  if (/^(?:B?Float)/.test(name)) return doubleOf;
-  if (name.startsWith('Decimal')) return decimalOf;
-  if (name === 'Nullable' || name === 'LowCardinality') return converterOf(inner);
-  if (name === 'SimpleAggregateFunction') return converterOf(argumentsOf(inner)[1] ?? '');
-  if (name === 'Array') return listOf(converterOf(inner));
-  if (name === 'Map') return mapOf(converterOf(argumentsOf(inner)[1] ?? ''));
-  if (name === 'Tuple') return tupleOf(argumentsOf(inner));
-  if (name === 'Nested') return listOf(tupleOf(argumentsOf(inner)));
+  if (/^(?:B?Float)/.test(name)) return readDouble;
+  if (name.startsWith('Decimal')) return readDecimal;
+  if (name === 'Nullable' || name === 'LowCardinality') return converter(inner);
+  if (name === 'SimpleAggregateFunction') return converter(splitArguments(inner)[1] ?? '');
+  if (name === 'Array') return listConverter(converter(inner));
+  if (name === 'Map') return mapConverter(converter(splitArguments(inner)[1] ?? ''));
+  if (name === 'Tuple') return tupleConverter(splitArguments(inner));
+  if (name === 'Nested') return listConverter(tupleConverter(splitArguments(inner)));
   return exact;
 }
 
@@ -41,33 +41,33 @@ const notFinite: Record<string, number> = {
   '-infinity': -Infinity,
 };
 
-function doubleOf(value: unknown): unknown {
+function readDouble(value: unknown): unknown {
   if (value instanceof Digits) return Number(value.text);
   return typeof value === 'string' ? (notFinite[value.toLowerCase()] ?? value) : value;
 }
 
-function decimalOf(value: unknown): unknown {
+function readDecimal(value: unknown): unknown {
   if (value instanceof Digits) return value.text;
   return typeof value === 'number' ? String(value) : value;
 }
 
-function listOf(convert: Convert): Convert {
+function listConverter(convert: Convert): Convert {
   return (value) => (Array.isArray(value) ? value.map(convert) : exact(value));
 }
 
-function mapOf(convert: Convert): Convert {
+function mapConverter(convert: Convert): Convert {
   return (value) => {
     if (typeof value !== 'object' || value === null || value instanceof Digits) return exact(value);
     return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, convert(each)]));
   };
 }
 
-/** Elements with names are an object, those without a list. */
-function tupleOf(elements: string[]): Convert {
+/** A named tuple is an object, an unnamed tuple a list. */
+function tupleConverter(elements: string[]): Convert {
   const parts = elements.map((element) => {
     const [, quoted, bare, type] = /^(?:`((?:[^`\\]|\\.)*)`|([A-Za-z_]\w*)) (.+)$/s.exec(element) ?? [];
     const name = quoted === undefined ? bare : quoted.replace(/\\(.)/g, '$1');
-    return { name, convert: converterOf(type ?? element) };
+    return { name, convert: converter(type ?? element) };
   });
   return (value) => {
     if (Array.isArray(value)) return value.map((each, i) => (parts[i]?.convert ?? exact)(each));
@@ -78,8 +78,8 @@ function tupleOf(elements: string[]): Convert {
   };
 }
 
-/** What stands between the commas of a type's parentheses, but for those within others or within quotes. */
-function argumentsOf(text: string): string[] {
+/** Splits at commas outside of parentheses and quotes. */
+function splitArguments(text: string): string[] {
   const found: string[] = [];
   let [depth, from] = [0, 0];
   for (let at = 0; at < text.length; at += 1) {
@@ -101,10 +101,10 @@ function endOfQuoted(text: string, from: number): number {
   return at;
 }
 
-/** A row of values in the order of their columns, as an object. */
+/** Converts lines of values to objects. */
 export function rowReader(names: string[], types: string[]): (line: string) => object {
   const hasDecimals = types.some((type) => type.includes('Decimal'));
-  const converters = types.map(converterOf);
+  const converters = types.map(converter);
   return (line) => {
     const values = parseDigits(line, hasDecimals).value as unknown[];
     return Object.fromEntries(names.map((name, i) => [name, converters[i]?.(values[i])]));
@@ -113,10 +113,10 @@ export function rowReader(names: string[], types: string[]): (line: string) => o
 
 type Answer = { rows?: unknown; totals?: unknown; columns?: unknown; types?: unknown };
 
-/** An answer in JSON: where it says of which types its columns are, the values of its rows are read by them. */
+/** Parses an answer. The values of its rows are converted by the types of its columns, where it has types. */
 export function readAnswer(text: string): unknown {
   const { value, hasDigits } = parseDigits(text);
-  const types = typesOf(value);
+  const types = columnConverters(value);
   if (types === undefined) return hasDigits ? exact(value) : value;
   if (!hasDigits && !/"-?(?:nan|inf(?:inity)?)"/i.test(text)) return value;
   const { rows, totals, ...rest } = value as Answer & { rows: Record<string, unknown>[] };
@@ -129,8 +129,8 @@ export function readAnswer(text: string): unknown {
   };
 }
 
-/** How the columns of an answer are read, by their names; undefined for what has none. */
-function typesOf(value: unknown): Map<string, Convert> | undefined {
+/** The converters of the columns of an answer, by name; undefined for an answer without columns and types. */
+function columnConverters(value: unknown): Map<string, Convert> | undefined {
   const { rows, columns, types } = (value ?? {}) as Answer;
   if (!Array.isArray(rows) || !Array.isArray(columns)) return undefined;
   const pairs = columns.map((column: unknown, i): [unknown, unknown] => {
@@ -140,5 +140,5 @@ function typesOf(value: unknown): Map<string, Convert> | undefined {
   });
   const isKnown = (pair: [unknown, unknown]): pair is [string, string] =>
     pair.every((each) => typeof each === 'string');
-  return pairs.every(isKnown) ? new Map(pairs.map(([name, type]) => [name, converterOf(type)])) : undefined;
+  return pairs.every(isKnown) ? new Map(pairs.map(([name, type]) => [name, converter(type)])) : undefined;
 }

@@ -1,18 +1,18 @@
 /**
- * What went wrong, by a stable code: those of the API (`rows-refused`, `stale-read`, …), `network` when no answer came,
- * `timeout` when it did not come in time, `malformed-answer` for one that is none of the API's.
+ * An error with a stable code: a code of the API (`rows-refused`, `stale-read`, …), `network` without an answer, `timeout` for a
+ * late answer, `malformed-answer` for an answer that is not of the API.
  */
 export class TimestoreError extends Error {
   readonly code: string;
-  /** Undefined where no answer came. */
+  /** Undefined without an answer. */
   readonly status: number | undefined;
   /** Whether the same request may succeed later. */
   readonly retryable: boolean;
-  /** When a retry makes sense, if the answer said so. */
+  /** The delay before a retry, where the answer has one. */
   readonly retryAfterMs: number | undefined;
-  /** Finds the request in the log. */
+  /** The id of the request in the log. */
   readonly requestId: string | undefined;
-  /** Everything that the answer said, such as `errors` of refused rows. */
+  /** All members of the error response, such as `errors` of rejected rows. */
   readonly problem: Record<string, unknown>;
 
   constructor(
@@ -37,16 +37,16 @@ export class TimestoreError extends Error {
   }
 }
 
-/** Reads a problem answer (RFC 9457), or says that it is none. */
-export function errorOf(status: number, text: string, retryAfter: string | null): TimestoreError {
+/** Parses an error response (RFC 9457); other content is a `malformed-answer`. */
+export function parseProblem(status: number, text: string, retryAfter: string | null): TimestoreError {
   const problem = objectIn(text);
   const { type, title, detail, retryable, retryAfterMs } = problem;
   if (typeof type !== 'string' || !type.startsWith('urn:timestore:')) {
-    // A gateway's own page, say.
-    const isPassing = status === 429 || status >= 500;
-    return new TimestoreError('malformed-answer', `The answer has status ${status} and is none of the API's.`, {
+    // For example the error page of a gateway.
+    const isTemporary = status === 429 || status >= 500;
+    return new TimestoreError('malformed-answer', `The answer has status ${status} and is not an answer of the API.`, {
       status,
-      retryable: isPassing,
+      retryable: isTemporary,
       retryAfterMs: secondsIn(retryAfter),
     });
   }

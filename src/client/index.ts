@@ -1,5 +1,5 @@
 /**
- * The typed client. It works where there is `fetch`: in Node.js (tried on 24), Workers and browsers, without a dependency.
+ * The typed client. It has no dependencies and runs wherever `fetch` exists: in Node.js, Workers and browsers.
  *
  * @module
  */

@@ -3,15 +3,15 @@ import { TimestoreError } from './errors.ts';
 import { parseExact } from './json.ts';
 
 /**
- * The rows of an answer in the compact form, as they come: lists of values, after the names and the types of the columns.
- * Who stops before the end takes the query back.
+ * Streams the rows of an answer in the compact format: lists of values, after the names and the types of the columns. A caller
+ * that stops early cancels the query.
  *
- * @throws TimestoreError `network` when it breaks off
+ * @throws TimestoreError `network` when the answer breaks off
  */
-export async function* rowsOf<Read>(response: Response): AsyncGenerator<Read, void, undefined> {
+export async function* readRows<Read>(response: Response): AsyncGenerator<Read, void, undefined> {
   let names: string[] | undefined;
   let read: ((line: string) => object) | undefined;
-  for await (const line of linesOf(response)) {
+  for await (const line of readLines(response)) {
     if (read !== undefined) yield read(line) as Read;
     else if (!line.startsWith('[')) yield parseExact(line) as Read;
     else if (names === undefined) names = JSON.parse(line) as string[];
@@ -19,7 +19,7 @@ export async function* rowsOf<Read>(response: Response): AsyncGenerator<Read, vo
   }
 }
 
-async function* linesOf(response: Response): AsyncGenerator<string, void, undefined> {
+async function* readLines(response: Response): AsyncGenerator<string, void, undefined> {
   const reader = (response.body ?? new Blob().stream()).pipeThrough(new TextDecoderStream()).getReader();
   let held = '';
   try {

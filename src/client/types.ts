@@ -8,20 +8,20 @@ export type Operator =
 
 type Scalar = string | number | bigint | boolean | Date | null;
 
-/** A condition on a column, or a group of them. An integer beyond 2^53 is a `bigint`, or a string of its digits. */
+/** A condition on a column, or a group of conditions. Integers beyond 2^53 are a `bigint` or a string of digits. */
 export type Filter =
   | { column: string; op: Operator; value?: Scalar | Scalar[] | undefined }
   | { and: Filter[] }
   | { or: Filter[] };
 
-/** How fresh an answer must be. */
+/** The required freshness of an answer. */
 export type Freshness = {
-  /** `strict`: every acknowledged row, or `stale-read`; by default every one, or a warning. */
+  /** `strict`: every acknowledged row, or the error `stale-read`. Default: every acknowledged row, or a warning. */
   consistency?: 'strict' | 'bounded' | 'eventual' | undefined;
   requireFresh?: boolean | undefined;
-  /** Of `bounded`: how old what ClickHouse lacks may be. */
+  /** With `bounded`: maximum age of rows that are missing in ClickHouse. */
   maxStalenessMs?: number | undefined;
-  /** Tokens of earlier answers, beside those of this client's own writes. */
+  /** Tokens of earlier answers, in addition to those of this client. */
   minWatermark?: string | string[] | undefined;
   maxWaitMs?: number | undefined;
 };
@@ -55,14 +55,14 @@ export type Query = Freshness & {
   limit?: number | null | undefined;
   /** The token of an earlier answer: only rows that were not in it. */
   afterWatermark?: string | undefined;
-  /** Of the page before, with the same query. */
+  /** The cursor of the previous page of the same query. */
   cursor?: string | undefined;
 };
 
-/** What goes along with SQL. */
+/** Options of SQL. */
 export type Sql = Freshness & {
-  /** Where tables are that the SQL names without a dataset. */
+  /** The dataset of unqualified table names. */
   dataset?: string | undefined;
-  /** Values of its parameters, `{name:Type}`. */
+  /** Values of the parameters `{name:Type}`. */
   params?: Record<string, unknown> | undefined;
 };

@@ -1,33 +1,33 @@
 import { TimestoreError } from './errors.ts';
 
-/** More than these many writes between two reads, and the oldest are left to what every read has anyway. */
-const tokensMost = 50;
+/** Older tokens are dropped: a default read includes all acknowledged rows anyway. */
+const tokens_max = 50;
 
 /**
- * What reads of a client must have: the tokens of its own writes, and of what it has read. Each is of one table and says
- * nothing to a client but that.
+ * The watermark tokens that reads of a client require: of its writes and of its earlier reads. A token belongs to one table
+ * and is opaque to the client.
  */
 export class Watermarks {
   readonly #tokens = new Map<string, Set<string>>();
 
-  /** After a write. */
+  /** Called after a write. */
   add(table: string, token: string): void {
     const known = this.#tokens.get(table) ?? new Set();
     known.delete(token);
     known.add(token);
     const [oldest] = known;
-    if (known.size > tokensMost && oldest !== undefined) known.delete(oldest);
+    if (known.size > tokens_max && oldest !== undefined) known.delete(oldest);
     this.#tokens.set(table, known);
   }
 
-  /** Before a read of these tables. */
+  /** The tokens for a read of these tables. */
   of(tables: string[]): string[] {
     return tables.flatMap((table) => [...(this.#tokens.get(table) ?? [])]);
   }
 
   /**
-   * Reads. Where the server has lost what the tokens of these tables are of, they are forgotten after it was said: with
-   * them nothing could be read ever again.
+   * Runs a read. Where the server has lost the rows of the tokens, drops the tokens of these tables: with them, every later
+   * read would fail too.
    */
   async heard<Answer>(tables: string[], read: () => Promise<Answer>): Promise<Answer> {
     try {
@@ -40,7 +40,7 @@ export class Watermarks {
     }
   }
 
-  /** After a read that had at least `sent`: its own token stands for all of them. */
+  /** Called after a read that required `sent`: the token of the answer replaces these. */
   replace(table: string, sent: string[], token: string | null | undefined): void {
     if (typeof token !== 'string') return;
     const known = this.#tokens.get(table);

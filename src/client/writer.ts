@@ -5,23 +5,25 @@ import { TimestoreError } from './errors.ts';
 import { rowText } from './write.ts';
 
 export type WriterOptions = {
-  /** A batch is sent when it has so many rows or characters, or when its first row has waited so long. */
+  /** A batch is sent when it reaches this number of rows, … */
   rowsMax?: number;
+  /** … this number of characters, … */
   charsMax?: number;
+  /** … or this age of its first row. */
   ageMsMax?: number;
-  /** Requests at once. */
+  /** Maximum number of concurrent requests. */
   requestsMax?: number;
-  /** Characters that are held, sent ones among them until they are acknowledged: `add` waits beyond. */
+  /** Maximum number of characters that are not acknowledged yet; `add` waits beyond it. */
   heldCharsMax?: number;
   write?: Pick<WriteOptions, 'ack' | 'onError' | 'rename'>;
-  /** Of each batch that was acknowledged. */
+  /** Called for each acknowledged batch. */
   onAccepted?: (accepted: Accepted) => void;
 };
 
-/** Rows that were not accepted, and why. They are the caller's again. */
+/** Rows that were not accepted, and the reason. The writer does not retry them. */
 export type Refused = { lines: string[]; idempotencyKey: string; error: TimestoreError };
 
-/** Batches of a writer that were refused. */
+/** Reports the rejected batches of a writer. */
 export class WriteError extends Error {
   readonly refused: Refused[];
   constructor(refused: Refused[]) {
@@ -43,8 +45,8 @@ const defaults = {
 };
 
 /**
- * Takes rows and sends them in batches, several at once. Each batch keeps its key however often it is sent. Nothing is
- * acknowledged before `flush` or `close` has returned.
+ * Sends rows in batches, several at once. All attempts of a batch have the same idempotency key. Rows are known to be
+ * acknowledged only after `flush` or `close`.
  */
 export class Writer {
   readonly #send: (lines: string[], key: string) => Promise<Accepted>;
@@ -53,11 +55,11 @@ export class Writer {
   #waiting: Batch[] = [];
   #running = 0;
   #held = 0;
-  #taken = 0;
+  #added = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #refused: Refused[] = [];
   #isClosed = false;
-  /** Those who wait for something to change. */
+  /** Resolved after each request. */
   #changed = Promise.withResolvers<void>();
 
   constructor(send: (lines: string[], key: string) => Promise<Accepted>, options: WriterOptions) {
@@ -66,41 +68,41 @@ export class Writer {
   }
 
   /**
-   * Takes a row. Resolves when there is room for the next one.
+   * Adds a row. Resolves when a further row may be added.
    *
-   * @throws WriteError for batches that were refused since it was last told; the row is taken all the same. TimestoreError
-   *   `rows-refused` for a row that cannot be sent, which is not
+   * @throws WriteError for batches that were rejected since the last call, while this row is added nevertheless;
+   *   TimestoreError `rows-refused` for a row that JSON cannot represent, which is not added
    */
   async add(row: object): Promise<void> {
-    await this.addLine(rowText(row, this.#taken));
+    await this.addLine(rowText(row, this.#added));
   }
 
-  /** The same of a row that is JSON already. */
+  /** Adds a row that is JSON text. */
   async addLine(line: string): Promise<void> {
     if (this.#isClosed) throw new TypeError('the writer is closed');
     const { rowsMax, charsMax, ageMsMax, heldCharsMax } = this.#options;
     const batch = this.#open;
-    this.#taken += 1;
+    this.#added += 1;
     batch.lines.push(line);
     batch.chars += line.length + 1;
     this.#held += line.length + 1;
-    if (batch.lines.length >= rowsMax || batch.chars >= charsMax) this.#cut();
-    else this.#timer ??= setTimeout(() => this.#cut(), ageMsMax);
+    if (batch.lines.length >= rowsMax || batch.chars >= charsMax) this.#closeBatch();
+    else this.#timer ??= setTimeout(() => this.#closeBatch(), ageMsMax);
     while (this.#held > heldCharsMax) {
-      this.#cut();
+      this.#closeBatch();
       await this.#changed.promise;
     }
-    this.#tellRefused();
+    this.#throwRefused();
   }
 
-  /** Sends everything there is and waits until it is acknowledged. Throws WriteError for what is not. */
+  /** Sends all rows and waits for their acknowledgement. Throws WriteError for rejected batches. */
   async flush(): Promise<void> {
-    this.#cut();
+    this.#closeBatch();
     while (this.#running > 0 || this.#waiting.length > 0) await this.#changed.promise;
-    this.#tellRefused();
+    this.#throwRefused();
   }
 
-  /** Flushes, and takes nothing more. */
+  /** Flushes, and accepts no further rows. */
   async close(): Promise<void> {
     this.#isClosed = true;
     await this.flush();
@@ -110,7 +112,7 @@ export class Writer {
     await this.close();
   }
 
-  #cut(): void {
+  #closeBatch(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     if (this.#open.lines.length > 0) {
@@ -134,11 +136,11 @@ export class Writer {
     try {
       accepted = await this.#send(batch.lines, batch.key);
     } catch (error) {
-      const known =
+      const failure =
         error instanceof TimestoreError
           ? error
           : new TimestoreError('internal', String(error), { retryable: false, cause: error });
-      this.#refused.push({ lines: batch.lines, idempotencyKey: batch.key, error: known });
+      this.#refused.push({ lines: batch.lines, idempotencyKey: batch.key, error: failure });
     }
     this.#running -= 1;
     this.#held -= batch.chars;
@@ -146,11 +148,11 @@ export class Writer {
     const { resolve } = this.#changed;
     this.#changed = Promise.withResolvers<void>();
     resolve();
-    // Last: what it throws is its own, and must not look like a refusal.
+    // Outside of the try block: an error of the callback must not look like a rejected batch.
     if (accepted !== undefined) this.#options.onAccepted?.(accepted);
   }
 
-  #tellRefused(): void {
+  #throwRefused(): void {
     if (this.#refused.length === 0) return;
     const refused = this.#refused;
     this.#refused = [];

@@ -6,7 +6,7 @@ import { PassThrough } from 'node:stream';
 import type { Command } from 'commander';
 import { describe, expect, inject } from 'vitest';
 import { duration } from '../../src/cli/options.ts';
-import { programOf } from '../../src/cli/program.ts';
+import { createProgram } from '../../src/cli/program.ts';
 import { test } from '../integration/fixtures.ts';
 import { useWorker } from '../integration/http/worker.ts';
 import { at } from '../integration/support.ts';
@@ -354,7 +354,7 @@ test('every command says what it does and how it is used', async () => {
   const [stdin, stdout] = [new PassThrough(), new PassThrough()];
   const io = { stdin, stdout, stderr: stdout, env: {}, signal: new AbortController().signal };
   const every = (command: Command): Command[] => [command, ...command.commands.flatMap(every)];
-  const commands = every(programOf('1.2.3', io));
+  const commands = every(createProgram('1.2.3', io));
   expect(commands.length).toBeGreaterThan(50);
   for (const command of commands) expect(command.description(), command.name()).not.toBe('');
   const times = commands.flatMap(({ options }) =>

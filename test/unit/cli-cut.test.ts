@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { type Batch, type Cuts, cutText, hashOf, lineOf } from '../../src/cli/ingest/cut.ts';
+import { type Batch, type Cuts, cutText, findLine, hashBody } from '../../src/cli/ingest/cut.ts';
 
 const fresh: Cuts = { endAt: () => undefined, nextStart: () => undefined };
 
@@ -68,7 +68,7 @@ describe('a file is cut', () => {
           const lines = bodies(batches).join('').split('\n');
           const rowsOf = (each: string[]) => each.filter((line) => line.trim() !== '');
           expect(rowsOf(lines)).toEqual(rowsOf(text.split('\n')));
-          for (const { body, hash } of batches) expect(hash).toBe(hashOf(body));
+          for (const { body, hash } of batches) expect(hash).toBe(hashBody(body));
           for (let i = 1; i < batches.length; i += 1)
             expect(batches[i]?.start).toBeGreaterThanOrEqual(batches[i - 1]?.end ?? 0);
         },
@@ -110,9 +110,9 @@ describe('a file is cut', () => {
 
 test('a row at fault is named by its line in the file', async () => {
   const ndjson = await cut('\n{"a":1}\n\n{"a":2}\n{"a":3}\n\n{"a":4}\n{"a":5}', 'ndjson', { rows: 2, bytes: 1_000 });
-  expect(ndjson.flatMap((batch) => [lineOf(batch, 0), lineOf(batch, 1)]).slice(0, 5)).toEqual([2, 4, 5, 7, 8]);
+  expect(ndjson.flatMap((batch) => [findLine(batch, 0), findLine(batch, 1)]).slice(0, 5)).toEqual([2, 4, 5, 7, 8]);
   const csv = await cut('x,y\n1,"a\nb"\n2,c\n\n3,d\n', 'csv', { rows: 2, bytes: 1_000 });
-  expect([lineOf(csv[0] as Batch, 0), lineOf(csv[0] as Batch, 1), lineOf(csv[1] as Batch, 0)]).toEqual([2, 4, 6]);
+  expect([findLine(csv[0] as Batch, 0), findLine(csv[0] as Batch, 1), findLine(csv[1] as Batch, 0)]).toEqual([2, 4, 6]);
 });
 
 test('a byte order mark is no part of the first row', async () => {
@@ -134,7 +134,7 @@ test('lines of CSV end with CR too, with and without LF, wherever the pieces are
     const text = 'a,b\r1,"x\ry"\r2,z\r\n3,w\n4,v\r';
     const batches = await cut(text, 'csv', { rows: 2, bytes: 1_000 }, fresh, sizes);
     expect(bodies(batches)).toEqual(['a,b\r\n1,"x\ry"\r2,z\r\n', 'a,b\r\n3,w\n4,v\r\n']);
-    expect(batches.map((batch) => [lineOf(batch, 0), lineOf(batch, 1)])).toEqual([
+    expect(batches.map((batch) => [findLine(batch, 0), findLine(batch, 1)])).toEqual([
       [2, 4],
       [5, 6],
     ]);

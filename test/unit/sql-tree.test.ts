@@ -21,7 +21,7 @@ describe('whatever the SQL looked like, what ClickHouse would read decides', () 
   });
 
   test.each<[string, string[], string]>([
-    ['a table that was not found', query(column, ...table('ts_other.m')), 'ts_other.m is not a table'],
+    ['a table that was not found', query(column, ...table('ts_other.m')), 'ts_other.m is not a known table'],
     [
       'a table behind a join',
       query(

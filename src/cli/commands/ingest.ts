@@ -2,7 +2,7 @@ import { createInterface } from 'node:readline';
 import { type Command, Option } from 'commander';
 import { type Table, type Timestore, TimestoreError, WriteError, type WriteOptions } from '../../client/index.ts';
 import { connect, stateFolder, tableName } from '../config.ts';
-import { CliFailure, exitCodes, failureOf, interrupted, usage } from '../failure.ts';
+import { CliFailure, exitCodes, interrupted, toFailure, usage } from '../failure.ts';
 import { load, type Progress } from '../ingest/load.ts';
 import { rowCount, showProgress, whole } from '../ingest/show-progress.ts';
 import { type Format, findSource, formats } from '../ingest/source.ts';
@@ -117,12 +117,12 @@ async function ingest(files: string[], options: IngestOptions, io: Io): Promise<
     }
   } catch (error) {
     bar?.end();
-    throw ended(error, progress, io, options.live ? 'live' : sizes.includes(undefined) ? 'pipe' : 'files');
+    throw toEndFailure(error, progress, io, options.live ? 'live' : sizes.includes(undefined) ? 'pipe' : 'files');
   }
   bar?.end();
   const seconds = (performance.now() - from) / 1000;
   if (options.json) io.stdout.write(`${JSON.stringify(summary(progress, seconds))}\n`);
-  else io.stdout.write(`${told(progress)} in ${seconds.toFixed(1)} s${rate(progress, seconds)}.\n`);
+  else io.stdout.write(`${formatCounts(progress)} in ${seconds.toFixed(1)} s${rate(progress, seconds)}.\n`);
 }
 
 /** The timestamp fields; `timestamp` for a table that does not exist yet, or whose schema the key may not read. */
@@ -148,7 +148,7 @@ const summary = ({ accepted, before, quarantined, requests }: Progress, seconds:
   seconds: Math.round(seconds * 1000) / 1000,
 });
 
-function told({ accepted, before, quarantined }: Progress): string {
+function formatCounts({ accepted, before, quarantined }: Progress): string {
   const parts = [`${rowCount(accepted)} accepted`];
   if (quarantined > 0) parts.push(`${whole(quarantined)} set aside in quarantine`);
   if (before > 0) parts.push(`${whole(before)} were there already`);
@@ -165,10 +165,10 @@ const further = {
 };
 
 /** What was accepted until then, and what to do. */
-function ended(error: unknown, progress: Progress, io: Io, kind: keyof typeof further): CliFailure {
-  const failure = io.signal.aborted ? interrupted() : failureOf(error);
+function toEndFailure(error: unknown, progress: Progress, io: Io, kind: keyof typeof further): CliFailure {
+  const failure = io.signal.aborted ? interrupted() : toFailure(error);
   if (failure.exitCode === exitCodes.usage) return failure;
-  return new CliFailure(`${failure.message}\n${told(progress)}. ${further[kind]}.`, failure.exitCode, error);
+  return new CliFailure(`${failure.message}\n${formatCounts(progress)}. ${further[kind]}.`, failure.exitCode, error);
 }
 
 /** Rows as they come, until there are no more or Ctrl-C. Nobody can send them again: their keys need not be derivable. */

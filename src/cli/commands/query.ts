@@ -7,7 +7,7 @@ import type { Io } from '../io.ts';
 import { collect, duration, number } from '../options.ts';
 import { deliver, formatFor, type OutputOptions, outputFormats, printWarnings, warningsIn } from '../output.ts';
 import { showTable } from '../show.ts';
-import { filterOf } from '../where.ts';
+import { parseFilter } from '../where.ts';
 
 export type FreshnessOptions = { consistency?: Freshness['consistency']; maxStaleness?: number; maxWait?: number };
 
@@ -55,7 +55,7 @@ export function readingOptions(command: Command): Command {
     .option('--max-wait <time>', 'how long the server may wait to be so fresh', duration);
 }
 
-export const freshnessOf = ({ consistency, maxStaleness, maxWait }: FreshnessOptions): Freshness => ({
+export const buildFreshness = ({ consistency, maxStaleness, maxWait }: FreshnessOptions): Freshness => ({
   consistency,
   maxStalenessMs: maxStaleness,
   maxWaitMs: maxWait,
@@ -74,16 +74,16 @@ export type Choosing = Pick<QueryOptions, 'from' | 'to' | 'last' | 'where'>;
 
 export function chosenRows({ from, to, last, where }: Choosing): Pick<Query, 'timeRange' | 'filters'> {
   if (last !== undefined && from !== undefined) throw usage('--last and --from say different things. Use one.');
-  const start = last === undefined ? timeOf(from) : new Date(Date.now() - last).toISOString();
-  const end = timeOf(to);
+  const start = last === undefined ? parseTime(from) : new Date(Date.now() - last).toISOString();
+  const end = parseTime(to);
   return {
     ...((start ?? end) !== undefined && { timeRange: { start, end } }),
-    ...(where !== undefined && { filters: { columns: where.map(filterOf) } }),
+    ...(where !== undefined && { filters: { columns: where.map(parseFilter) } }),
   };
 }
 
 /** A day alone is its beginning in UTC. */
-const timeOf = (text: string | undefined): string | undefined =>
+const parseTime = (text: string | undefined): string | undefined =>
   text !== undefined && /^\d{4}-\d{2}-\d{2}$/.test(text) ? `${text} 00:00:00` : text;
 
 export function queryCommand(program: Command, io: Io): void {
@@ -114,10 +114,10 @@ async function query(name: string, options: QueryOptions, io: Io): Promise<void>
   const { limit } = options;
   const body: Query = {
     ...chosenRows(options),
-    ...freshnessOf(options),
+    ...buildFreshness(options),
     ...(options.columns !== undefined && { columns: names(options.columns) }),
-    ...(options.order !== undefined && { orderBy: options.order.map(orderOf) }),
-    ...downsampleOf(options),
+    ...(options.order !== undefined && { orderBy: options.order.map(parseOrder) }),
+    ...buildDownsample(options),
   };
   const { timestore } = await connect(options, io);
   if (format === 'table') {
@@ -154,7 +154,7 @@ export const isNumber = (type: string): boolean => /^(Nullable\()?(U?Int|Float|D
 
 export const names = (text: string): string[] => text.split(',').map((name) => name.trim());
 
-const orderOf = (text: string) =>
+const parseOrder = (text: string) =>
   text.startsWith('-') ? { column: text.slice(1), direction: 'desc' as const } : { column: text };
 
 const units: Record<string, Downsample['intervalUnit']> = {
@@ -166,7 +166,7 @@ const units: Record<string, Downsample['intervalUnit']> = {
   mo: 'month',
 };
 
-function downsampleOf({ every, agg, by, fill, zone, columns }: QueryOptions): { downsample?: Downsample } {
+function buildDownsample({ every, agg, by, fill, zone, columns }: QueryOptions): { downsample?: Downsample } {
   if (every === undefined) {
     if (agg ?? by ?? fill ?? zone) throw usage('--agg, --by, --fill and --zone go with --every.');
     return {};
@@ -179,7 +179,7 @@ function downsampleOf({ every, agg, by, fill, zone, columns }: QueryOptions): { 
     downsample: {
       intervalUnit,
       intervalSize: Number(size),
-      aggregations: (agg ?? ['count']).map(aggregationOf),
+      aggregations: (agg ?? ['count']).map(parseAggregation),
       ...(by !== undefined && { groupBy: names(by) }),
       fill,
       timeZone: zone,
@@ -187,7 +187,7 @@ function downsampleOf({ every, agg, by, fill, zone, columns }: QueryOptions): { 
   };
 }
 
-function aggregationOf(text: string): Aggregation {
+function parseAggregation(text: string): Aggregation {
   const at = text.indexOf(':');
   const [name, column] = at < 0 ? [text, undefined] : [text.slice(0, at), text.slice(at + 1)];
   const [, percentile] = /^p(\d+(?:\.\d+)?)$/.exec(name) ?? [];

@@ -10,7 +10,7 @@ import { collect, verificationSides } from '../options.ts';
 import { deliver, formatFor, type OutputOptions, printWarnings, warningsIn } from '../output.ts';
 import { savedPath } from '../paths.ts';
 import { showTable } from '../show.ts';
-import { type FreshnessOptions, freshnessOf, isNumber, readingOptions } from './query.ts';
+import { buildFreshness, type FreshnessOptions, isNumber, readingOptions } from './query.ts';
 
 type SqlOptions = CommonOptions &
   OutputOptions &
@@ -43,8 +43,8 @@ async function sql(statement: string | undefined, options: SqlOptions, io: Io): 
   const format = formatFor(options, io);
   const said = [statement, options.file, options.saved].filter((each) => each !== undefined);
   if (said.length !== 1) throw usage('Give one statement, or --file, or --saved.');
-  const params = paramsOf(options.param ?? []);
-  const body = { ...freshnessOf(options), ...(params !== undefined && { params }) };
+  const params = parseParams(options.param ?? []);
+  const body = { ...buildFreshness(options), ...(params !== undefined && { params }) };
   const request =
     options.saved === undefined
       ? {
@@ -86,18 +86,18 @@ async function textFrom(statement: string | undefined, file: string | undefined,
   }
 }
 
-function paramsOf(texts: string[]): Record<string, unknown> | undefined {
+function parseParams(texts: string[]): Record<string, unknown> | undefined {
   if (texts.length === 0) return undefined;
   return Object.fromEntries(
     texts.map((text) => {
       const [name, value] = verificationSides('--param', text, 'NAME=VALUE');
-      return [name, parameterOf(value)];
+      return [name, parseParam(value)];
     }),
   );
 }
 
 /** Lists and null are what they are as JSON; the type that the statement gives it reads the rest. */
-function parameterOf(text: string): unknown {
+function parseParam(text: string): unknown {
   if (text === 'null') return null;
   if (!text.startsWith('[')) return text;
   try {

@@ -8,7 +8,7 @@ import { type Io, print } from '../io.ts';
 import { collect, duration, number } from '../options.ts';
 import { printWarnings } from '../output.ts';
 import { cellText } from '../table-text.ts';
-import { filterOf } from '../where.ts';
+import { parseFilter } from '../where.ts';
 import { names } from './query.ts';
 
 type TailOptions = CommonOptions & {
@@ -51,7 +51,7 @@ async function tail(name: string, options: TailOptions, io: Io): Promise<void> {
   const { timestore } = await connect(options, io);
   const table = timestore.table(dataset, tableOnly);
   const asked: Query = {
-    ...(options.where !== undefined && { filters: { columns: options.where.map(filterOf) } }),
+    ...(options.where !== undefined && { filters: { columns: options.where.map(parseFilter) } }),
     ...(options.columns !== undefined && { columns: names(options.columns) }),
   };
   const show: Show = async (rows) => {
@@ -79,12 +79,12 @@ async function tail(name: string, options: TailOptions, io: Io): Promise<void> {
 /** The newest rows, and where to go on: of one cut, so that nothing is between them. */
 async function begin(table: Table, asked: Query, lines: number, io: Io, show: Show): Promise<string> {
   const first = await page(table, { limit: 1 }, io);
-  if (lines === 0) return tokenOf(first);
+  if (lines === 0) return readToken(first);
   // Of all columns this one alone has a time and never null.
   const time = first.columns[first.types.findIndex((type) => type.startsWith('DateTime64'))] ?? 'timestamp';
   const newest = await page(table, { ...asked, orderBy: [{ column: time, direction: 'desc' }], limit: lines }, io);
   await show([...newest.rows].reverse());
-  return tokenOf(newest);
+  return readToken(newest);
 }
 
 /** Where it is followed from, and how far of what is new then was shown. */
@@ -97,7 +97,7 @@ async function showNew(table: Table, asked: Query, place: Place, io: Io, show: S
     const answer = await page(table, { ...asked, afterWatermark, limit: pageRows, cursor }, io);
     await show(answer.rows);
     place.cursor = answer.cursor ?? undefined;
-    if (place.cursor === undefined) place.token = tokenOf(answer);
+    if (place.cursor === undefined) place.token = readToken(answer);
   } while (place.cursor !== undefined);
 }
 
@@ -107,7 +107,7 @@ async function page(table: Table, query: Query, io: Io): Promise<QueryAnswer<Rea
   return answer;
 }
 
-function tokenOf({ latest_ingest_watermark: token }: QueryAnswer<Read>): string {
+function readToken({ latest_ingest_watermark: token }: QueryAnswer<Read>): string {
   if (token !== null) return token;
   throw new CliFailure('The hot buffer cannot be read, so that new rows cannot be told from others.', exitCodes.later);
 }

@@ -27,7 +27,7 @@ export function loadDuckDb(folders = [import.meta.dirname, process.cwd()]): Duck
     try {
       return require(path) as DuckDb;
     } catch (error) {
-      throw new CliFailure(`${path} cannot be loaded: ${messageOf(error)}`, exitCodes.usage, error);
+      throw new CliFailure(`${path} cannot be loaded: ${errorMessage(error)}`, exitCodes.usage, error);
     }
   }
   throw usage(`DuckDB is not installed. \`npm install --global ${packageName}\` does that, beside timestore.`);
@@ -70,7 +70,7 @@ export class DuckDbFile {
       await connection.run(`SET TimeZone = 'UTC'`);
       return new DuckDbFile(label, instance, connection, signal);
     } catch (error) {
-      throw notOpened(label, messageOf(error));
+      throw notOpened(label, errorMessage(error));
     }
   }
 
@@ -85,13 +85,14 @@ export class DuckDbFile {
       `SELECT schema_name AS schema, table_name AS name FROM duckdb_tables() WHERE NOT internal AND NOT temporary
        UNION ALL SELECT schema_name, view_name FROM duckdb_views() WHERE NOT internal AND NOT temporary ORDER BY ALL`,
     );
-    const textOf = ({ schema, name }: (typeof tables)[number]) => (schema === 'main' ? name : `${schema}.${name}`);
+    const qualifiedName = ({ schema, name }: (typeof tables)[number]) =>
+      schema === 'main' ? name : `${schema}.${name}`;
     const wanted = asked?.replace(/^main\./, '');
     const found =
-      tables.find((table) => textOf(table) === wanted) ??
-      tables.find((table) => textOf(table).toLowerCase() === wanted?.toLowerCase());
+      tables.find((table) => qualifiedName(table) === wanted) ??
+      tables.find((table) => qualifiedName(table).toLowerCase() === wanted?.toLowerCase());
     if (found !== undefined) return `FROM ${quoted(found.schema)}.${quoted(found.name)}`;
-    const has = tables.length === 0 ? 'It has no tables.' : `It has ${tables.map(textOf).join(', ')}.`;
+    const has = tables.length === 0 ? 'It has no tables.' : `It has ${tables.map(qualifiedName).join(', ')}.`;
     const lack =
       asked === undefined
         ? `Say what is read of ${this.#label}: --from-table NAME, or --sql 'SELECT …'.`
@@ -119,7 +120,7 @@ export class DuckDbFile {
     }
     const columns = all
       .filter(({ column_name }) => chosen === undefined || chosen.includes(column_name))
-      .map((each) => columnOf(each.column_name, each.column_type, types.get(each.column_name)));
+      .map((each) => planColumn(each.column_name, each.column_type, types.get(each.column_name)));
     const list = columns.map(({ name, expression }) => `${expression} AS ${quoted(name)}`).join(', ');
     const at = (name: string) => `'${join(folder, name).replaceAll("'", "''")}'`;
     // It would be beside the user's file.
@@ -164,7 +165,7 @@ export class DuckDbFile {
       return (await this.#connection.runAndReadAll(sql)).getRowObjectsJson() as Row[];
     } catch (error) {
       this.#signal.throwIfAborted();
-      throw new CliFailure(`${this.#label}: ${messageOf(error)}`, exitCodes.failed, error);
+      throw new CliFailure(`${this.#label}: ${errorMessage(error)}`, exitCodes.failed, error);
     } finally {
       this.#signal.removeEventListener('abort', interrupt);
     }
@@ -178,7 +179,7 @@ const asTheyAre =
   /^(VARCHAR|BOOLEAN|U?(TINY|SMALL|BIG)INT|U?INTEGER|FLOAT|DOUBLE|DECIMAL\(.*\)|DATE|TIMESTAMP(_S|_MS|_NS)?|TIMESTAMP WITH TIME ZONE|BLOB|VARCHAR\[\])$/;
 
 /** What Parquet has of a column. @param known the type of the field that it goes into, where that is known */
-function columnOf(name: string, type: string, known: string | undefined): Column {
+function planColumn(name: string, type: string, known: string | undefined): Column {
   const x = quoted(name);
   const isVector = known?.startsWith('vector') === true && /^(FLOAT|DOUBLE)\[\d*\]$/.test(type);
   if (asTheyAre.test(type) || isVector) return { name, type, expression: x, fieldType: undefined };
@@ -194,7 +195,7 @@ function columnOf(name: string, type: string, known: string | undefined): Column
 const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"`;
 
 /** The first line: the others point at a place in a statement that nobody has written. */
-const messageOf = (error: unknown): string =>
+const errorMessage = (error: unknown): string =>
   (error instanceof Error ? error.message : String(error)).split('\n')[0]?.trim() ?? '';
 
 /** DuckDB would take a CSV file for a database with a view of it. */

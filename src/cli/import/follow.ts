@@ -3,7 +3,7 @@ import type { Timestore } from '../../client/index.ts';
 import { bodyText } from '../../client/write.ts';
 import type { CommonOptions } from '../config.ts';
 import { CliFailure } from '../failure.ts';
-import { barOf, rowCount, showStatus, whole, withWait } from '../ingest/show-progress.ts';
+import { renderBar, rowCount, showStatus, whole, withWait } from '../ingest/show-progress.ts';
 import { type Io, print } from '../io.ts';
 import type { PatientOptions } from '../options.ts';
 import { type Item, showOne, showTable } from '../show.ts';
@@ -37,7 +37,7 @@ export async function follow(timestore: Timestore, begun: Import, options: Patie
   const shown = options.quiet
     ? undefined
     : showStatus(io, (_, isTerminal) =>
-        withWait(lineOf(found, isTerminal), waits ?? found.error ?? undefined, isTerminal),
+        withWait(renderLine(found, isTerminal), waits ?? found.error ?? undefined, isTerminal),
       );
   const patience: Patience = {
     patienceMs: options.patience,
@@ -59,10 +59,10 @@ export async function follow(timestore: Timestore, begun: Import, options: Patie
 }
 
 /** Reading is one half of it, moving the other: neither says how long the other takes. */
-function lineOf({ objects, rows }: Import, isTerminal: boolean): string {
+function renderLine({ objects, rows }: Import, isTerminal: boolean): string {
   const share = objects.read / Math.max(1, objects.of) / 2 + rows.moved / Math.max(1, rows.read) / 2;
   const moved = rows.moved > 0 ? `  ${whole(rows.moved)} moved` : '';
-  return `${barOf(share, isTerminal)}  ${objects.read} of ${objects.of} objects  ${rowCount(rows.read)} read${moved}`;
+  return `${renderBar(share, isTerminal)}  ${objects.read} of ${objects.of} objects  ${rowCount(rows.read)} read${moved}`;
 }
 
 /**

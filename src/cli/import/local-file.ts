@@ -3,12 +3,12 @@ import { type Timestore, TimestoreError } from '../../client/index.ts';
 import { tableName } from '../config.ts';
 import { CliFailure, usage } from '../failure.ts';
 import { size } from '../ingest/show-progress.ts';
-import { type Format, findSource, kindOf } from '../ingest/source.ts';
+import { detectKind, type Format, findSource } from '../ingest/source.ts';
 import type { Io } from '../io.ts';
 import { tablePath } from '../paths.ts';
 import { DuckDbFile, loadDuckDb, withTemporaryFolder } from './duckdb.ts';
 import { type Patience, retryPatiently } from './patiently.ts';
-import { bytesMost, type Piece, type Progress, upload } from './upload.ts';
+import { bytes_max, type Piece, type Progress, upload } from './upload.ts';
 
 /** What files are, and what is read of those of DuckDB. */
 export type Selection = {
@@ -59,12 +59,12 @@ export async function findFile(path: string, selection: Selection, io: Io): Prom
   if (isDuckDb) {
     return { ...what, mark, format: 'parquet', extension: 'parquet', bytes: undefined, duckdb: { fromTable, sql } };
   }
-  if (source.bytes > bytesMost) {
+  if (source.bytes > bytes_max) {
     throw new CliFailure(
-      `${path} has ${size(source.bytes)}. A file of more than ${size(bytesMost)} has to be cut into smaller ones.`,
+      `${path} has ${size(source.bytes)}. A file of more than ${size(bytes_max)} has to be cut into smaller ones.`,
     );
   }
-  const { format, packing } = await kindOf(source, asked, io);
+  const { format, packing } = await detectKind(source, asked, io);
   const extension = packing === undefined ? format : `${format}.${packing}`;
   return { ...what, mark, format, bytes: source.bytes, extension, duckdb: undefined };
 }
@@ -109,7 +109,7 @@ async function uploadDuckDb(
   const { progress, patience } = uploading;
   const duckdb = loadDuckDb();
   progress.doing = `${label} as Parquet`;
-  const types = new Map([...(await fieldsOf(uploading)), ...uploading.fields]);
+  const types = new Map([...(await fetchFields(uploading)), ...uploading.fields]);
   return await withTemporaryFolder(async (folder) => {
     const database = await DuckDbFile.open(duckdb, source, label, patience.signal);
     let written: Awaited<ReturnType<typeof database.write>>;
@@ -130,7 +130,7 @@ async function uploadDuckDb(
 }
 
 /** Those of the table, if it is there. Throws TimestoreError. */
-async function fieldsOf({ timestore, name, patience }: Uploading): Promise<Map<string, string>> {
+async function fetchFields({ timestore, name, patience }: Uploading): Promise<Map<string, string>> {
   type Found = { schema: { fields: Field[] } };
   const { signal } = patience;
   try {

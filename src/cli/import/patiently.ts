@@ -1,8 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { TimestoreError } from '../../client/index.ts';
 
-const pauseMs = 500;
-const pauseMsMax = 10_000;
+const pause_ms = 500;
+const pause_ms_max = 10_000;
 
 export type Patience = {
   patienceMs: number;
@@ -24,7 +24,7 @@ export async function retryPatiently<Answer>(ask: () => Promise<Answer>, patienc
       if (!(error instanceof TimestoreError) || !error.retryable) throw error;
       if (performance.now() - from >= patience.patienceMs) throw error;
       patience.onWait?.(error.message);
-      const pause = Math.min(pauseMsMax, pauseMs * 2 ** attempt) * (0.5 + Math.random() / 2);
+      const pause = Math.min(pause_ms_max, pause_ms * 2 ** attempt) * (0.5 + Math.random() / 2);
       await delay(Math.max(pause, error.retryAfterMs ?? 0), undefined, { signal: patience.signal });
     }
   }

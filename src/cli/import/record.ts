@@ -45,7 +45,7 @@ export class ImportRecord {
       return new ImportRecord(path, named, content.parse(JSON.parse(await readFile(path, 'utf8'))));
     } catch (error) {
       if (isSystemError(error) && error.code === 'ENOENT') return new ImportRecord(path, named, content.parse({}));
-      if (isSystemError(error)) throw notKept(error, path);
+      if (isSystemError(error)) throw recordFailure(error, path);
       throw new CliFailure(`${path} cannot be used: it is no record of an import. Remove it, or use another --key.`);
     }
   }
@@ -84,12 +84,12 @@ export class ImportRecord {
       await writeFile(part, `${JSON.stringify({ ...this.#named, ...changed })}\n`, { mode: 0o600 });
       await rename(part, this.#path);
     } catch (error) {
-      throw isSystemError(error) ? notKept(error, this.#path) : error;
+      throw isSystemError(error) ? recordFailure(error, this.#path) : error;
     }
   }
 }
 
-function notKept(error: NodeJS.ErrnoException, path: string): CliFailure {
+function recordFailure(error: NodeJS.ErrnoException, path: string): CliFailure {
   return new CliFailure(
     `The record of the import cannot be kept. ${systemMessage(error, path)} \`--state FOLDER\` keeps it elsewhere.`,
   );

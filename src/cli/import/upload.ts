@@ -3,7 +3,7 @@ import { stat } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Timestore } from '../../client/index.ts';
 import { CliFailure, exitCodes, isSystemError, systemMessage } from '../failure.ts';
-import { barOf, clock, size, withWait } from '../ingest/show-progress.ts';
+import { clock, renderBar, size, withWait } from '../ingest/show-progress.ts';
 import { datasetPath } from '../paths.ts';
 import { type Patience, retryPatiently } from './patiently.ts';
 
@@ -28,8 +28,8 @@ export type Progress = {
 };
 
 /** What S3 takes in one piece. */
-export const bytesMost = 5 * 1024 ** 3;
-const attemptsMost = 5;
+export const bytes_max = 5 * 1024 ** 3;
+const attempts_max = 5;
 const pauseMs = 1_000;
 const chunkBytes = 256 * 1024;
 /** The bucket's answer, once it has everything. */
@@ -61,7 +61,7 @@ export async function upload(
       patience.onWait?.(undefined);
       return key;
     } catch (error) {
-      if (!(error instanceof CliFailure) || error.exitCode !== exitCodes.later || attempt >= attemptsMost) throw error;
+      if (!(error instanceof CliFailure) || error.exitCode !== exitCodes.later || attempt >= attempts_max) throw error;
       progress.sent = sentBefore;
       patience.onWait?.(error.message);
       await delay(pauseMs * 2 ** (attempt - 1), undefined, { signal });
@@ -138,6 +138,6 @@ export function uploadLine({ sent, of, doing, waits }: Progress, seconds: number
   const share = of === 0 ? 0 : Math.min(1, sent / of);
   const left = share > 0 && share < 1 && waits === undefined ? `  ${clock((seconds * (1 - share)) / share)} left` : '';
   const speed = seconds > 0 ? `  ${size(sent / seconds)}/s` : '';
-  const line = `${barOf(share, isTerminal)}  ${size(sent)} of ${size(of)}${speed}${left}  ${doing}`;
+  const line = `${renderBar(share, isTerminal)}  ${size(sent)} of ${size(of)}${speed}${left}  ${doing}`;
   return withWait(line, waits, isTerminal);
 }

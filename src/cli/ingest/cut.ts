@@ -31,7 +31,7 @@ export type Cuts = {
   nextStart(start: number): number | undefined;
 };
 
-export function hashOf(body: Buffer): string {
+export function hashBody(body: Buffer): string {
   return createHash('sha256').update(body).digest('hex');
 }
 
@@ -39,7 +39,7 @@ const newline = 10;
 const quote = 34;
 const bom = Buffer.from([0xef, 0xbb, 0xbf]);
 /** A row of the API has 1 MiB at most. */
-const rowBytesMax = 4 * 1024 * 1024;
+const row_bytes_max = 4 * 1024 * 1024;
 
 /**
  * Cuts text into batches of whole rows. A row of CSV may have line breaks in quotes.
@@ -94,7 +94,7 @@ export async function* cutText(
       body,
       namesBytes,
       type: format === 'csv' ? 'text/csv' : 'application/x-ndjson',
-      hash: hashOf(body),
+      hash: hashBody(body),
     };
   };
   const endRow = (): Batch | undefined => {
@@ -121,10 +121,10 @@ export async function* cutText(
       if (held !== ends.bytes) ends.moveTo(held);
       if (batch !== undefined) yield batch;
     }
-    if (held.length - row > rowBytesMax) {
+    if (held.length - row > row_bytes_max) {
       const why = isQuoted ? 'a quote is opened there and not closed' : 'there is no line break';
       throw new CliFailure(
-        `${name}, line ${line + lines}: a row of more than ${rowBytesMax / 1024 / 1024} MiB, since ${why}.`,
+        `${name}, line ${line + lines}: a row of more than ${row_bytes_max / 1024 / 1024} MiB, since ${why}.`,
       );
     }
   }
@@ -153,7 +153,7 @@ function isBlank(bytes: Buffer, from: number, to: number): boolean {
 }
 
 /** Which line of the file a row of a batch begins on; of Parquet, which row it is. */
-export function lineOf({ body, namesBytes, line, type }: Batch, index: number): number {
+export function findLine({ body, namesBytes, line, type }: Batch, index: number): number {
   let [row, seen, lines, rows] = [namesBytes, namesBytes, 0, 0];
   let begun = 0;
   let isQuoted = false;

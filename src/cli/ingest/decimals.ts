@@ -18,7 +18,7 @@ export function withUnits(schema: SchemaElement[]): {
 } {
   const decimals: Decimals = new Map();
   const hasBytesParser = !schema.some(({ logical_type }) => logical_type?.type === 'GEOGRAPHY');
-  const tops = topsOf(schema);
+  const tops = findTopColumns(schema);
   const inVariants = placesInVariants(schema);
   const changed = schema.map((element, place) => {
     const { converted_type, logical_type, ...rest } = element;
@@ -34,7 +34,7 @@ export function withUnits(schema: SchemaElement[]): {
 }
 
 /** Places of the elements that are columns: a schema is a tree, each node before its children. */
-function topsOf(schema: SchemaElement[]): Set<number> {
+function findTopColumns(schema: SchemaElement[]): Set<number> {
   const tops = new Set<number>();
   const after = (place: number): number => {
     let next = place + 1;
@@ -62,7 +62,7 @@ export function decimalJson(kept: unknown, scale: number): unknown {
 export function decimalText(kept: unknown, scale: number): string {
   // One whose bytes could not be had apart from text.
   if (typeof kept === 'string') throw new RangeError('is a decimal beside columns of geography, which cannot be read');
-  const units = kept instanceof Uint8Array ? signedOf(kept) : BigInt(kept as number | bigint);
+  const units = kept instanceof Uint8Array ? readSigned(kept) : BigInt(kept as number | bigint);
   const isNegative = units < 0n;
   const digits = String(isNegative ? -units : units).padStart(scale + 1, '0');
   const [whole, fraction] = [digits.slice(0, digits.length - scale), digits.slice(digits.length - scale)];
@@ -71,7 +71,7 @@ export function decimalText(kept: unknown, scale: number): string {
 }
 
 /** The highest byte first, in two's complement. */
-function signedOf(bytes: Uint8Array): bigint {
+function readSigned(bytes: Uint8Array): bigint {
   let whole = 0n;
   for (const byte of bytes) whole = (whole << 8n) | BigInt(byte);
   return BigInt.asIntN(bytes.length * 8, whole);

@@ -51,9 +51,9 @@ export class Journal implements Cuts {
       // The first line is for people; one that broke off is ended.
       if (text === '') await file.write(`${JSON.stringify(load)}\n`);
       else if (!text.endsWith('\n')) await file.write('\n');
-      return new Journal(path, file, entriesIn(text));
+      return new Journal(path, file, parseEntries(text));
     } catch (error) {
-      throw notKept(error, path);
+      throw journalFailure(error, path);
     }
   }
 
@@ -90,7 +90,7 @@ export class Journal implements Cuts {
     try {
       await this.#file.write(`${JSON.stringify(line)}\n`);
     } catch (error) {
-      throw notKept(error, this.path);
+      throw journalFailure(error, this.path);
     }
   }
 
@@ -99,10 +99,10 @@ export class Journal implements Cuts {
   }
 }
 
-function entriesIn(text: string): Map<number, Entry> {
+function parseEntries(text: string): Map<number, Entry> {
   const entries = new Map<number, Entry>();
   for (const line of text.split('\n')) {
-    const parsed = entry.safeParse(jsonOf(line));
+    const parsed = entry.safeParse(parseJson(line));
     if (!parsed.success) continue;
     const { data } = parsed;
     const before = entries.get(data.start);
@@ -116,7 +116,7 @@ function entriesIn(text: string): Map<number, Entry> {
   return entries;
 }
 
-function jsonOf(line: string): unknown {
+function parseJson(line: string): unknown {
   try {
     return JSON.parse(line);
   } catch {
@@ -124,7 +124,7 @@ function jsonOf(line: string): unknown {
   }
 }
 
-function notKept(error: unknown, path: string): unknown {
+function journalFailure(error: unknown, path: string): unknown {
   if (!isSystemError(error)) return error;
   return new CliFailure(
     `The record of what was accepted cannot be kept. ${systemMessage(error, path)} ` +

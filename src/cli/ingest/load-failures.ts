@@ -1,6 +1,6 @@
 import type { Table, TimestoreError } from '../../client/index.ts';
-import { CliFailure, exitCodes, failureOf } from '../failure.ts';
-import { type Batch, lineOf } from './cut.ts';
+import { CliFailure, exitCodes, toFailure } from '../failure.ts';
+import { type Batch, findLine } from './cut.ts';
 import type { Source } from './source.ts';
 
 export function outcomeUnknown({ line }: Batch, { name }: Source, at_ms: number, why: string): CliFailure {
@@ -26,7 +26,7 @@ export function tableReplaced({ name }: Source, { dataset, name: table }: Table)
 }
 
 export function gaveUp(error: TimestoreError, waited_ms: number): CliFailure {
-  const { message } = failureOf(error);
+  const { message } = toFailure(error);
   const since = waited_ms < 1_000 ? '' : ` Nothing was acknowledged for ${Math.round(waited_ms / 1000)} s.`;
   return new CliFailure(`${message}${since}`, exitCodes.later, error);
 }
@@ -40,7 +40,7 @@ export function batchRejected(error: TimestoreError, batch: Batch, { name }: Sou
   const unit = name.endsWith('.parquet') ? 'row' : 'line';
   if (errors.length === 0) {
     return new CliFailure(
-      `${name}, from ${unit} ${batch.line} on: ${failureOf(error).message}`,
+      `${name}, from ${unit} ${batch.line} on: ${toFailure(error).message}`,
       exitCodes.failed,
       error,
     );
@@ -48,7 +48,7 @@ export function batchRejected(error: TimestoreError, batch: Batch, { name }: Sou
   const total = Number(error.problem.errorsTotal ?? errors.length);
   const lines = errors.slice(0, listedErrors_max).map(({ index, field, reason, detail }) => {
     const parts = [field, reason, detail].filter((part) => part !== null && part !== undefined && part !== '');
-    return `  ${unit} ${lineOf(batch, index)}: ${parts.join(', ')}`;
+    return `  ${unit} ${findLine(batch, index)}: ${parts.join(', ')}`;
   });
   if (total > lines.length) lines.push(`  … and ${total - lines.length} more in this batch`);
   return new CliFailure(

@@ -16,12 +16,12 @@ const leavesOutHeaders = /^parquet-mr(?:\s*$|\s+version\s+(?:0\.|1\.[01]\.|1\.2\
 export function withWholeColumns(metadata: FileMetaData, fileBytes: number): FileMetaData {
   if (!leavesOutHeaders.test(metadata.created_by ?? '')) return metadata;
   const columns = metadata.row_groups.flatMap((group) => group.columns.flatMap(({ meta_data }) => meta_data ?? []));
-  const startOf = ({ dictionary_page_offset: dictionary, data_page_offset: data }: (typeof columns)[number]) =>
+  const chunkStart = ({ dictionary_page_offset: dictionary, data_page_offset: data }: (typeof columns)[number]) =>
     dictionary !== undefined && dictionary > 0n && dictionary < data ? dictionary : data;
   const footer = BigInt(fileBytes - metadata.metadata_length - 8);
-  const starts = [...columns.map(startOf), footer].sort((a, b) => (a < b ? -1 : 1));
+  const starts = [...columns.map(chunkStart), footer].sort((a, b) => (a < b ? -1 : 1));
   for (const column of columns) {
-    const end = startOf(column) + column.total_compressed_size;
+    const end = chunkStart(column) + column.total_compressed_size;
     const gap = (starts.find((start) => start >= end) ?? end) - end;
     if (gap > 0n && gap <= headerBytes_max) column.total_compressed_size += gap;
   }
@@ -29,7 +29,7 @@ export function withWholeColumns(metadata: FileMetaData, fileBytes: number): Fil
 }
 
 /** Unpackers for which nothing is packed as nothing, whatever their form makes of it. */
-export function takingEmptyPages(compressors: Compressors): Compressors {
+export function allowEmptyPages(compressors: Compressors): Compressors {
   const one = ([codec, unpack]: [string, Compressors[keyof Compressors]]) => [
     codec,
     (packed: Uint8Array, bytes: number) => (bytes === 0 ? new Uint8Array() : unpack?.(packed, bytes)),

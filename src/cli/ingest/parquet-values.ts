@@ -27,7 +27,7 @@ export function withEntries(schema: SchemaElement[]): SchemaElement[] {
 const isMapType = (type: string) => type === 'MAP' || type === 'MAP_KEY_VALUE';
 
 /** How the values of each column are made, by the schema as it is in the file. */
-export function convertersOf(schema: SchemaElement[]): Map<string, Converter> {
+export function columnConverters(schema: SchemaElement[]): Map<string, Converter> {
   let next = 0;
   const nodeAt = (): Node => {
     const element = schema[next] as SchemaElement;
@@ -39,11 +39,11 @@ export function convertersOf(schema: SchemaElement[]): Map<string, Converter> {
 
 /** A double may be one that no JSON number is in a column of its own, and not within JSON. */
 function columnConverter(node: Node): Converter {
-  const convert = converterOf(node);
+  const convert = createConverter(node);
   return (value) => (typeof value === 'number' && !Number.isFinite(value) ? String(value) : convert(value));
 }
 
-function converterOf(node: Node): Converter {
+function createConverter(node: Node): Converter {
   const { element, children } = node;
   // The reader puts these together by itself, whatever they are made of.
   if (element.logical_type?.type === 'VARIANT') return (value) => (value === undefined ? null : leaf(value));
@@ -61,7 +61,7 @@ function mapConverter({ children: [entries] }: Node): Converter {
   const name = entries?.element.name ?? '';
   const [key, value] = entries?.children ?? [];
   if (key === undefined || value === undefined) throw new RangeError('a map has keys and values');
-  const [toKey, toValue] = [converterOf(key), converterOf(value)];
+  const [toKey, toValue] = [createConverter(key), createConverter(value)];
   return (map) => {
     if (map === null) return null;
     const found = (map as Record<string, unknown>)[name] as Record<string, unknown>[] | null | undefined;
@@ -102,12 +102,12 @@ function groupConverter({ element, children }: Node): Converter {
   const isList = element.converted_type === 'LIST' && children.length === 1 && only !== undefined;
   if (isList && only.element.repetition_type === 'REPEATED' && only.children.length <= 1) {
     const [inner] = only.children;
-    const item = inner === undefined ? itemConverter(only) : converterOf(inner);
+    const item = inner === undefined ? itemConverter(only) : createConverter(inner);
     // One that must be there is read as none where it is empty.
     const absent = element.repetition_type === 'REQUIRED' ? [] : null;
     return (value) => (Array.isArray(value) ? value.map(item) : (value ?? absent));
   }
-  const members = children.map((child) => [child.element.name, converterOf(child)] as const);
+  const members = children.map((child) => [child.element.name, createConverter(child)] as const);
   return (value) => {
     if (value === null || typeof value !== 'object') return value;
     return new Members(members.map(([name, of]) => [name, of((value as Record<string, unknown>)[name])]));
@@ -115,15 +115,15 @@ function groupConverter({ element, children }: Node): Converter {
 }
 
 const itemConverter = (node: Node): Converter =>
-  converterOf({ ...node, element: { ...node.element, repetition_type: 'OPTIONAL' } });
+  createConverter({ ...node, element: { ...node.element, repetition_type: 'OPTIONAL' } });
 
 function leafConverter({ converted_type, logical_type, scale }: SchemaElement): Converter {
   if (converted_type === 'DECIMAL') return (value) => (value === null ? null : rawJson(decimalText(value, scale ?? 0)));
-  const digits = logical_type?.type === 'TIME' ? digitsOf[logical_type.unit] : timeDigits[converted_type ?? ''];
+  const digits = logical_type?.type === 'TIME' ? unitDigits[logical_type.unit] : timeDigits[converted_type ?? ''];
   return digits === undefined ? leaf : (value) => (value === null ? null : clockText(BigInt(value as number), digits));
 }
 
-const digitsOf = { MILLIS: 3, MICROS: 6, NANOS: 9 };
+const unitDigits = { MILLIS: 3, MICROS: 6, NANOS: 9 };
 const timeDigits: Record<string, number> = { TIME_MILLIS: 3, TIME_MICROS: 6 };
 
 /** A time of day as text, with the digits of a second that its type has: `10:00:00.000`. */

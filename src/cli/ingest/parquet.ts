@@ -1,10 +1,10 @@
 import type { ParquetParsers } from 'hyparquet';
 import { CliFailure } from '../failure.ts';
-import { type Batch, type Cuts, hashOf, type Limits } from './cut.ts';
+import { type Batch, type Cuts, hashBody, type Limits } from './cut.ts';
 import { decimalJson, withUnits } from './decimals.ts';
-import { takingEmptyPages, withWholeColumns } from './parquet-odd.ts';
+import { allowEmptyPages, withWholeColumns } from './parquet-odd.ts';
 import { columnProblem, dayColumns, withConvertedTypes } from './parquet-schema.ts';
-import { type Converter, convertersOf, valueText, withEntries } from './parquet-values.ts';
+import { type Converter, columnConverters, valueText, withEntries } from './parquet-values.ts';
 
 const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
@@ -12,13 +12,13 @@ const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 const parsers: Partial<ParquetParsers> = {
   stringFromBytes: (bytes) => bytes && text.decode(bytes),
   jsonFromBytes: (bytes) => bytes && rawJson(text.decode(bytes)),
-  timestampFromMicroseconds: (micros) => timeOf(micros, 3),
-  timestampFromNanoseconds: (nanos) => timeOf(nanos, 6),
+  timestampFromMicroseconds: (micros) => formatTime(micros, 3),
+  timestampFromNanoseconds: (nanos) => formatTime(nanos, 6),
   dateFromDays: (days) => new Date(days * 86_400_000).toISOString().split('T')[0],
 };
 
 /** A time with all its digits: so many of them are finer than a millisecond. */
-function timeOf(units: bigint, digits: number): string {
+function formatTime(units: bigint, digits: number): string {
   const perMillisecond = 10n ** BigInt(digits);
   const finer = ((units % perMillisecond) + perMillisecond) % perMillisecond;
   const text = new Date(Number((units - finer) / perMillisecond)).toISOString();
@@ -41,7 +41,7 @@ export async function* cutParquet(
   timesOf: () => Promise<ReadonlySet<string>> = async () => new Set(['timestamp']),
 ): AsyncGenerator<Batch> {
   const { asyncBufferFromFile, parquetMetadataAsync, parquetRead } = await import('hyparquet');
-  const compressors = takingEmptyPages((await import('hyparquet-compressors')).compressors);
+  const compressors = allowEmptyPages((await import('hyparquet-compressors')).compressors);
   const file = await asyncBufferFromFile(path);
   const read = await parquetMetadataAsync(file).catch((error: Error) => {
     throw new CliFailure(`${name} is no Parquet file, or not whole: ${error.message}.`);
@@ -50,7 +50,7 @@ export async function* cutParquet(
   const problem = columnProblem(metadata.schema);
   if (problem !== undefined) throw new CliFailure(`${name} has ${problem}.`);
   metadata.schema = withConvertedTypes(metadata.schema);
-  const converters = convertersOf(metadata.schema);
+  const converters = columnConverters(metadata.schema);
   const days = dayColumns(metadata.schema);
   if (days.length > 0) {
     const times = await timesOf();
@@ -114,7 +114,7 @@ export async function* cutParquet(
       body,
       namesBytes: 0,
       type: 'application/x-ndjson',
-      hash: hashOf(body),
+      hash: hashBody(body),
     };
     open = [];
     openBytes = 0;

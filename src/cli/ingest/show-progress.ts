@@ -11,7 +11,7 @@ export type Shown = { changed(): void; end(): void };
 /** A bar on a terminal, a line now and then elsewhere. */
 export function showProgress(io: Io, progress: Progress, bytes: number | undefined): Shown {
   return showStatus(io, (seconds, isTerminal) =>
-    withWait(lineOf(progress, bytes, seconds, isTerminal), progress.waits, isTerminal),
+    withWait(renderLine(progress, bytes, seconds, isTerminal), progress.waits, isTerminal),
   );
 }
 
@@ -58,13 +58,13 @@ export function showStatus({ stderr }: Io, text: (seconds: number, isTerminal: b
 }
 
 /** How much is done, of 1. */
-export function barOf(share: number, isTerminal: boolean): string {
+export function renderBar(share: number, isTerminal: boolean): string {
   const percent = `${String(Math.floor(share * 100)).padStart(3)} %`;
   const full = Math.round(share * barChars);
   return isTerminal ? `${'█'.repeat(full)}${'░'.repeat(barChars - full)} ${percent}` : percent;
 }
 
-function lineOf(progress: Progress, bytes: number | undefined, seconds: number, isTerminal: boolean): string {
+function renderLine(progress: Progress, bytes: number | undefined, seconds: number, isTerminal: boolean): string {
   const { accepted, before, bytesRead, file, waits } = progress;
   const rate = seconds > 0 ? accepted / seconds : 0;
   const rows = rowCount(accepted + before);
@@ -76,7 +76,7 @@ function lineOf(progress: Progress, bytes: number | undefined, seconds: number, 
     share > 0 && share < 1 && accepted > 0 && waits === undefined
       ? `  ${clock((seconds * (1 - share)) / share)} left`
       : '';
-  return `${barOf(share, isTerminal)}  ${rows}  ${speed}${left}  ${where}`;
+  return `${renderBar(share, isTerminal)}  ${rows}  ${speed}${left}  ${where}`;
 }
 
 const numbers = new Intl.NumberFormat('en-US', { maximumFractionDigits: 0 });

@@ -59,14 +59,14 @@ export async function openSource(
   const packed = await peek(counted(raw, source, onRead));
   const unpacked = await peek(unpack(packed, source));
   return {
-    format: formatOf(source, unpacked.head, asked),
-    packing: packingOf(packed.head),
+    format: detectFormat(source, unpacked.head, asked),
+    packing: detectPacking(packed.head),
     chunks: unpacked.chunks,
   };
 }
 
 /** What a file is and how it is packed. Throws CliFailure where that cannot be told. */
-export async function kindOf(
+export async function detectKind(
   source: Source,
   asked: Format | undefined,
   { stdin, signal }: { stdin: Readable; signal: AbortSignal },
@@ -118,11 +118,11 @@ async function peek(chunks: AsyncGenerator<Buffer>): Promise<Peeked> {
 
 const begins = (head: Buffer, bytes: number[]): boolean => bytes.every((byte, i) => head[i] === byte);
 
-const packingOf = (head: Buffer): Packing | undefined =>
+const detectPacking = (head: Buffer): Packing | undefined =>
   begins(head, magic.gzip) ? 'gz' : begins(head, magic.zstd) ? 'zst' : undefined;
 
 async function* unpack({ head, chunks }: Peeked, { name }: Source): AsyncGenerator<Buffer> {
-  const packing = packingOf(head);
+  const packing = detectPacking(head);
   const unpacker = packing === 'gz' ? zlib.createGunzip() : packing === 'zst' ? zstd(name) : undefined;
   if (unpacker === undefined) {
     yield* chunks;
@@ -163,7 +163,7 @@ function drained(stream: zlib.Gunzip | zlib.ZstdDecompress): Promise<void> {
   return promise;
 }
 
-function formatOf({ name }: Source, head: Buffer, asked: Format | undefined): Format {
+function detectFormat({ name }: Source, head: Buffer, asked: Format | undefined): Format {
   if (asked !== undefined) return asked;
   if (begins(head, magic.parquet)) return 'parquet';
   if (head.includes(0)) {

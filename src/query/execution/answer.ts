@@ -6,7 +6,7 @@ import type { ReadSnapshot } from './read-snapshot.ts';
 export type FreshnessMode = 'replica-only' | 'replica+hot-buffer' | 'hot-buffer-only';
 
 /** Metadata of an answer. */
-export type Notes = {
+export type AnswerNotes = {
   mode: FreshnessMode;
   /** Undefined when unknown. */
   replicaAge_ms: number | undefined;
@@ -28,7 +28,7 @@ export type Notes = {
 
 export type Answer = {
   format: Format;
-  notes: Notes;
+  notes: AnswerNotes;
   /** The cursor of the next page, for formats without a place for it. */
   cursor?: string | undefined;
   /** UTF-8. Throws where the rest of the answer fails. */
@@ -41,9 +41,9 @@ export type Answer = {
 export function describeAnswer(
   snapshots: ReadSnapshot[],
   { rowFilter }: ReadScope,
-  exactness: Notes['streaming']['exactness'],
+  exactness: AnswerNotes['streaming']['exactness'],
   mode?: FreshnessMode,
-): Notes {
+): AnswerNotes {
   const readsAll = rowFilter === null;
   const rows = snapshots.reduce((sum, { tail }) => sum + tail.rows, 0);
   const latest = snapshots.flatMap(({ tail }) => tail.latest_ms ?? []);

@@ -15,12 +15,13 @@ import { compactLines } from '../response/compact-lines.ts';
 import { csvSql } from '../response/csv-sql.ts';
 import type { Column, JsonEnd } from '../response/json.ts';
 import { namedLines } from '../response/not-numbers.ts';
-import type { Notes } from './answer.ts';
+import type { AnswerNotes } from './answer.ts';
 import { statementId } from './cancel.ts';
 import { queryError } from './clickhouse-errors.ts';
 import { areUnchanged, type Exactness, type Fence, planFences } from './consistent-read.ts';
 import type { Source } from './merged-table-sql.ts';
 import { multipartRequest, type SentTail } from './multipart-request.ts';
+import { isFenceCheap, recordCost, recordLongAnswer } from './read-costs.ts';
 import type { ReadSnapshot } from './read-snapshot.ts';
 import { encodeTail, tailStructure } from './tail.ts';
 
@@ -87,13 +88,13 @@ const settings = {
  */
 export async function executeRead(ctx: QueryDeps, read: Read): Promise<ReadResult> {
   const startedAt_ms = ctx.now();
-  const plan = planFences(read.snapshots, isFenceCheap(ctx, read));
+  const plan = planFences(read.snapshots, read.rows_max === undefined || isFenceCheap(ctx, read.costKey));
   const first = await executeStatement(ctx, read, plan.fences);
   if (plan.exactness !== 'validated') return { ...first, exactness: plan.exactness, startedAt_ms };
 
   // An answer that does not fit into memory has to be streamed before it could be validated.
   if (!first.isComplete) {
-    recordCost(ctx, read, readCosts(ctx).get(read.costKey)?.rows ?? 0, true);
+    recordLongAnswer(ctx, read.costKey);
     await first.chunks.return(undefined);
   }
   if (first.isComplete && (await areUnchanged(ctx, read.snapshots, plan.openLanes))) {
@@ -103,17 +104,10 @@ export async function executeRead(ctx: QueryDeps, read: Read): Promise<ReadResul
   return { ...(await executeStatement(ctx, read, plan.fallback)), exactness: 'fenced', startedAt_ms };
 }
 
-/** A fence costs time for each row read, a validation costs one round trip to two stores. */
-function isFenceCheap(ctx: QueryDeps, { costKey, rows_max }: Read): boolean {
-  if (rows_max === undefined) return true;
-  const cost = readCosts(ctx).get(costKey);
-  return cost !== undefined && (cost.isLong || cost.rows <= ctx.config.limits.fence_rows_max);
-}
-
 /** Statistics of a finished answer. They are also recorded for the choice of the next read of its kind. */
-export function readStatistics(ctx: QueryDeps, read: Read, result: ReadResult, end: JsonEnd, notes: Notes) {
+export function readStatistics(ctx: QueryDeps, read: Read, result: ReadResult, end: JsonEnd, notes: AnswerNotes) {
   const { isComplete, startedAt_ms } = result;
-  recordCost(ctx, read, end.rowsRead, !isComplete);
+  recordCost(ctx, read.costKey, { rows: end.rowsRead, isLong: !isComplete });
   return {
     rows: end.rows,
     // ClickHouse reports its time before it sends the last rows.
@@ -123,13 +117,6 @@ export function readStatistics(ctx: QueryDeps, read: Read, result: ReadResult, e
     tailRows: notes.streaming.rows,
   };
 }
-
-function recordCost(ctx: QueryDeps, { costKey }: Read, rows: number, isLong: boolean): void {
-  readCosts(ctx).set(costKey, { rows, isLong });
-}
-
-/** Observed costs of reads: rows read, and whether the answer was too long to hold in memory. */
-const readCosts = inEachInstance(({ limits }) => new LruMap<{ rows: number; isLong: boolean }>(limits.read_costs_max));
 
 /** The schema version that a query has brought the ClickHouse table to, by `<dataset>.<physical>`. */
 export const columnsEnsured = inEachInstance(

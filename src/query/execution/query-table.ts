@@ -1,6 +1,7 @@
 import { findReadable } from '../../catalog/find-table.ts';
 import { withNewestLife } from '../../catalog/life.ts';
-import { ApiError, required, StoreError } from '../../core/errors.ts';
+import { assertDefined } from '../../core/assert.ts';
+import { ApiError, StoreError } from '../../core/errors.ts';
 import { invalidRequest } from '../../core/invalid-request.ts';
 import type { Table } from '../../schema/table.ts';
 import type { QueryDeps } from '../deps.ts';
@@ -135,7 +136,7 @@ function buildRead(
   return {
     snapshots: [snapshot],
     buildStatement: (sources) => {
-      const source = required(sources[0], 'the table of the query');
+      const source = assertDefined(sources[0], 'a query has one table');
       if (downsample === undefined) return rowsStatement(source, plan, limits, output);
       return downsampleStatement(source, plan, downsample, limits, output);
     },
@@ -220,7 +221,7 @@ async function readEndKey(ctx: QueryDeps, read: Read, plan: QueryPlan): Promise<
     format: 'ndjson',
     costKey: `${read.costKey} end`,
     buildStatement: (sources) =>
-      rowsStatement(required(sources[0], 'the table of the query'), plan, ctx.config.limits, 'end'),
+      rowsStatement(assertDefined(sources[0], 'a query has one table'), plan, ctx.config.limits, 'end'),
   });
   const parts: Uint8Array[] = [];
   for await (const chunk of chunks) parts.push(chunk);

@@ -193,17 +193,17 @@ describe('what JSON cannot carry', () => {
   test.each<[string, unknown, string]>([
     ['an invalid Date', new Date('never'), 'the Date is invalid'],
     ['a nested invalid Date', { at: [new Date('never')] }, 'j.at[0]: the Date is invalid'],
-    ['a function', () => 1, 'a function is no value'],
-    ['a symbol', Symbol('x'), 'a symbol is no value'],
-    ['undefined in a list', [1, undefined], 'j[1]: undefined is no value'],
-    ['a place that was never filled', Array.from({ length: 2 }).fill(1, 0, 0), 'j[0]: undefined is no value'],
+    ['a function', () => 1, 'a function is not a value'],
+    ['a symbol', Symbol('x'), 'a symbol is not a value'],
+    ['undefined in a list', [1, undefined], 'j[1]: undefined is not a value'],
+    ['a place that was never filled', Array.from({ length: 2 }).fill(1, 0, 0), 'j[0]: undefined is not a value'],
     ['what contains itself', cyclic, 'j.self.cyclic: it contains itself'],
-    ['a Map with other keys', new Map([[1, 2]]), 'the keys of a Map are texts'],
-    ['a regular expression', /x/, 'JSON has no RegExp'],
-    ['an error', new Error('x'), 'JSON has no Error'],
-    ['a promise', Promise.resolve(1), 'JSON has no Promise'],
-    ['a buffer', new ArrayBuffer(2), 'JSON has no ArrayBuffer'],
-    ['a name that is a symbol', { [Symbol('x')]: 1 }, 'a symbol is no name'],
+    ['a Map with other keys', new Map([[1, 2]]), 'the keys of a Map must be strings'],
+    ['a regular expression', /x/, 'JSON cannot represent RegExp'],
+    ['an error', new Error('x'), 'JSON cannot represent Error'],
+    ['a promise', Promise.resolve(1), 'JSON cannot represent Promise'],
+    ['a buffer', new ArrayBuffer(2), 'JSON cannot represent ArrayBuffer'],
+    ['a name that is a symbol', { [Symbol('x')]: 1 }, 'symbols are not allowed as names'],
   ])('%s is refused before it is sent, with row and field', async (_, j, detail) => {
     let sent = 0;
     const client = new Timestore({

@@ -46,8 +46,8 @@ test('what the dataset is called is answered under the name that was written', a
 
 test.each([
   ["naiveBayesClassifier('d', 'x')", 'it reads dictionaries'],
-  ["joinGet('t', 'v', 1)", 'it reads tables by their names'],
-  ['hostName()', 'it tells of the server'],
+  ["joinGet('t', 'v', 1)", 'it reads tables by name'],
+  ['hostName()', 'it returns facts of the server'],
 ])('%s says why it is refused', async (expression, words) => {
   await expect(sql(ctx, `SELECT ${expression}`, { dataset: 'here' })).rejects.toThrow(words);
 });

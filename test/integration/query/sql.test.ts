@@ -308,7 +308,7 @@ test.each<[string, string, object, string]>([
   ['SQL that lacks its end', 'SELECT v FROM m WHERE v >', {}, 'at its end'],
   ['SQL that is none', 'SELECT v FROM m WHERE = 3', {}, 'near 3'],
   ['a column that is not there', 'SELECT nope FROM m', {}, 'Unknown column or name: nope'],
-  ['a function that is not there', 'SELECT nope(v) FROM m', {}, 'Unknown function: nope'],
+  ['a function that is not there', 'SELECT nope(v) FROM m', {}, 'Function nope'],
   ['a value of another type', 'SELECT toInt64(assumeNotNull(k)) FROM m', {}, 'cannot be read'],
   ['an aggregate out of place', 'SELECT v, sum(v) FROM m', {}, 'neither aggregated nor in GROUP BY'],
   ['a parameter that was not sent', 'SELECT {x:UInt8}', {}, 'parameter x'],

@@ -23,7 +23,7 @@ export const days = number(1, 36_500);
 export const retentionDays = (text: string) => (text === 'none' || text === 'inherit' ? text : days(text));
 
 /** `null` is for ever. */
-export function retentionOf({ retentionDays: total, hotDays }: Retention): Item {
+export function buildRetention({ retentionDays: total, hotDays }: Retention): Item {
   if (total === undefined) {
     if (hotDays !== undefined) throw usage('--hot-days goes with --retention-days.');
     return {};

@@ -8,7 +8,7 @@ import { rowCount, whole } from '../../ingest/show-progress.ts';
 import { type Io, print } from '../../io.ts';
 import { tablePath } from '../../paths.ts';
 import { type Item, showTable } from '../../show.ts';
-import { type FileOptions, fileOptions, findFiles, rowsOf } from './file-options.ts';
+import { type FileOptions, fileOptions, findFiles, rowOptions } from './file-options.ts';
 import { findReceipt } from './jobs.ts';
 
 type Side = { values: number; min: string | null; max: string | null; sum: string | null };
@@ -52,19 +52,19 @@ async function compare(name: string, paths: string[], options: FileOptions, io: 
   const { files, format } = await findFiles(paths, options, io);
   const { timestore } = await connect(options, io);
   const { objects } = await intoBucket(files, { timestore, name, options }, io);
-  const body = { objects: [...keys, ...objects], format, ...rowsOf(options) };
-  const found = await comparisonOf(timestore, name, body, io);
+  const body = { objects: [...keys, ...objects], format, ...rowOptions(options) };
+  const found = await fetchComparison(timestore, name, body, io);
   await showComparison(found, options, io);
   if (!found.equal) throw new CliFailure('They are not the same.', exitCodes.failed);
 }
 
 /** Has a table compared, and waits for it. Throws CliFailure where it cannot be. */
-export async function comparisonOf(timestore: Timestore, name: string, body: Item, io: Io): Promise<Comparison> {
+export async function fetchComparison(timestore: Timestore, name: string, body: Item, io: Io): Promise<Comparison> {
   return (await findReceipt(timestore, `${tablePath(name)}/comparisons`, body, io)) as Comparison;
 }
 
 /** Of what differs, in each table. */
-const linesMost = 20;
+const lines_max = 20;
 
 export async function showComparison(found: Comparison, { json }: CommonOptions, io: Io): Promise<void> {
   if (json) {
@@ -96,8 +96,8 @@ export async function showComparison(found: Comparison, { json }: CommonOptions,
 async function showFirst(names: string[], lines: Item[], io: Io): Promise<void> {
   if (lines.length === 0) return;
   const columns = names.map((name) => ({ name, isNumber: false }));
-  await showTable(columns, lines.slice(0, linesMost), io);
-  if (lines.length > linesMost) io.stdout.write(`and ${whole(lines.length - linesMost)} more, which --json has\n`);
+  await showTable(columns, lines.slice(0, lines_max), io);
+  if (lines.length > lines_max) io.stdout.write(`and ${whole(lines.length - lines_max)} more, which --json has\n`);
 }
 
 function told({ values, min, max, sum }: Side): string {

@@ -9,8 +9,8 @@ import { rowCount } from '../../ingest/show-progress.ts';
 import type { Io } from '../../io.ts';
 import { type PatientOptions, patienceOption, verificationSides } from '../../options.ts';
 import { datasetPath, tablePath } from '../../paths.ts';
-import { allOf, type Item } from '../../show.ts';
-import { comparisonOf, showComparison } from './compare.ts';
+import { fetchAll, type Item } from '../../show.ts';
+import { fetchComparison, showComparison } from './compare.ts';
 import { findReceipt } from './jobs.ts';
 
 type CuttingOver = PatientOptions & { back?: boolean };
@@ -73,7 +73,7 @@ type Source = { name: string; find: () => Promise<LocalFile> };
 async function cutOver(cutover: Cutover, texts: string[]): Promise<void> {
   if (texts.length === 0) throw usage('Say what the other system has: TABLE=FILE, for each table.');
   const sources: Source[] = [];
-  for (const text of texts) sources.push(await sourceOf(cutover, text));
+  for (const text of texts) sources.push(await parseSource(cutover, text));
   await whileFrozen(cutover, async () => {
     for (const source of sources) await bring(cutover, source);
     const mirror = cutover.found.migration?.mirror ?? false;
@@ -83,7 +83,7 @@ async function cutOver(cutover: Cutover, texts: string[]): Promise<void> {
 }
 
 /** Of `TABLE=FILE`. Throws CliFailure where either is not there. */
-async function sourceOf({ timestore, dataset, io }: Cutover, text: string): Promise<Source> {
+async function parseSource({ timestore, dataset, io }: Cutover, text: string): Promise<Source> {
   const [table, path] = verificationSides('argument', text, 'TABLE=FILE');
   const isDuckDb = isNamedDuckDb(path);
   const find = async () => await findFile(path, isDuckDb ? { fromTable: table } : {}, io);
@@ -109,7 +109,7 @@ async function bring(cutover: Cutover, { name, find }: Source): Promise<void> {
   const body = { ...request, missingOnly: true, ...(fields.length > 0 && { fields }) };
   const { rows } = (await findReceipt(timestore, `${tablePath(name)}/imports`, body, io)) as { rows: number };
   tell(cutover, `backfill  ${name}: ${rowCount(rows)} brought`);
-  const compared = await comparisonOf(timestore, name, request, io);
+  const compared = await fetchComparison(timestore, name, request, io);
   if (!compared.equal) {
     await showComparison(compared, options, io);
     throw new CliFailure(`${name} is not the same as ${file.label}. Nothing was switched.`, exitCodes.failed);
@@ -167,7 +167,13 @@ async function mirrored(cutover: Cutover): Promise<void> {
         exitCodes.later,
       );
     }
-    for (const { name: table } of await allOf(timestore, `${datasetPath(dataset)}/tables`, 'tables', {}, { signal })) {
+    for (const { name: table } of await fetchAll(
+      timestore,
+      `${datasetPath(dataset)}/tables`,
+      'tables',
+      {},
+      { signal },
+    )) {
       await timestore.call('POST', '/v1/admin/flush', { body: { dataset, table }, signal });
     }
     await delay(poll_ms, undefined, { signal });

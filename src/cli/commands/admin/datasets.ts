@@ -3,8 +3,9 @@ import { type CommonOptions, connect } from '../../config.ts';
 import type { Io } from '../../io.ts';
 import { number } from '../../options.ts';
 import { datasetPath, tablePath } from '../../paths.ts';
-import { allOf, type Item, showList, showOne } from '../../show.ts';
+import { fetchAll, type Item, showList, showOne } from '../../show.ts';
 import {
+  buildRetention,
   type Deleting,
   days,
   deleting,
@@ -13,7 +14,6 @@ import {
   type Retention,
   remove,
   retentionDays,
-  retentionOf,
   states,
   unless,
 } from './catalogue.ts';
@@ -32,7 +32,7 @@ type Change = CommonOptions &
   };
 
 /** A quota is said as a whole: parts that are not named stay as they are. */
-function quotaOf({ rowsPerDay, bytesPerDay, storageBytes }: Change, before: Item | null): Item {
+function buildQuota({ rowsPerDay, bytesPerDay, storageBytes }: Change, before: Item | null): Item {
   const asked = Object.entries({ rowsPerDay, bytesPerDay, storageBytes }).filter(([, value]) => value !== undefined);
   if (asked.length === 0) return {};
   const merged = Object.entries({ ...before, ...Object.fromEntries(asked) });
@@ -41,7 +41,7 @@ function quotaOf({ rowsPerDay, bytesPerDay, storageBytes }: Change, before: Item
 }
 
 /** Said as a whole as well; null is this deployment alone. */
-function migrationOf({ reads: read, mirror: mirrored }: Change, before: Item | null): Item {
+function buildTakeover({ reads: read, mirror: mirrored }: Change, before: Item | null): Item {
   if (read === undefined && mirrored === undefined) return {};
   const { reads, mirror } = { reads: read ?? before?.reads ?? 'on', mirror: mirrored ?? before?.mirror ?? false };
   return { migration: reads === 'on' && !mirror ? null : { reads, mirror } };
@@ -66,7 +66,7 @@ export function datasetCommands(program: Command, io: Io): void {
     const options = own.optsWithGlobals<Listing>();
     const { timestore } = await connect(options, io);
     const { search, state, limit } = options;
-    const items = await allOf(
+    const items = await fetchAll(
       timestore,
       '/v1/admin/datasets',
       'datasets',
@@ -91,7 +91,7 @@ export function datasetCommands(program: Command, io: Io): void {
     async (name: string, _, own: Command) => {
       const options = own.optsWithGlobals<Change>();
       const { timestore } = await connect(options, io);
-      const body = { name, title: options.title, ...retentionOf(options), ...quotaOf(options, null) };
+      const body = { name, title: options.title, ...buildRetention(options), ...buildQuota(options, null) };
       await showOne(await timestore.call<Item>('POST', '/v1/admin/datasets', { body, signal: io.signal }), options, io);
     },
   );
@@ -113,7 +113,7 @@ export function datasetCommands(program: Command, io: Io): void {
       const before = await timestore.open('GET', datasetPath(name), { signal: io.signal });
       const { quota, migration } = (await before.json()) as { quota: Item | null; migration: Item | null };
       const { title, state } = options;
-      const parts = { ...retentionOf(options), ...quotaOf(options, quota), ...migrationOf(options, migration) };
+      const parts = { ...buildRetention(options), ...buildQuota(options, quota), ...buildTakeover(options, migration) };
       const body = { title, state, ...parts };
       // Of what was read: a change that somebody else makes meanwhile is not undone.
       const headers = { 'if-match': before.headers.get('etag') ?? '*' };
@@ -129,7 +129,7 @@ export function datasetCommands(program: Command, io: Io): void {
       const { timestore } = await connect(options, io);
       const { signal } = io;
       const spread: Item[] = [];
-      for (const table of await allOf(timestore, `${datasetPath(name)}/tables`, 'tables', {}, { signal })) {
+      for (const table of await fetchAll(timestore, `${datasetPath(name)}/tables`, 'tables', {}, { signal })) {
         if (table.state === 'deleting') continue;
         const path = tablePath(`${name}.${table.name}`);
         spread.push(await timestore.call<Item>('PATCH', path, { body: { lanes: 'spread' }, signal }));
@@ -153,7 +153,7 @@ export function datasetCommands(program: Command, io: Io): void {
 async function showComparisons(name: string, options: Listing, io: Io): Promise<void> {
   const { timestore } = await connect(options, io);
   const rest = { limit: options.limit, signal: io.signal };
-  const items = await allOf(timestore, `${datasetPath(name)}/comparisons`, 'comparisons', {}, rest);
+  const items = await fetchAll(timestore, `${datasetPath(name)}/comparisons`, 'comparisons', {}, rest);
   const columns = [
     'at',
     'table',

@@ -8,7 +8,7 @@ import type { Io } from '../../io.ts';
 import { duration, number } from '../../options.ts';
 import { intoFile } from '../../output.ts';
 import { tablePath } from '../../paths.ts';
-import { allOf, confirm, type Item, showList, showOne } from '../../show.ts';
+import { confirm, fetchAll, type Item, showList, showOne } from '../../show.ts';
 import { chosenRows, names } from '../query.ts';
 import { type Job, showJob, waiting } from './jobs.ts';
 
@@ -30,7 +30,7 @@ type Export = Item & {
 };
 
 const path = '/v1/admin/exports';
-const pathOf = (id: string): string => `${path}/${encodeURIComponent(id)}`;
+const exportPath = (id: string): string => `${path}/${encodeURIComponent(id)}`;
 
 const examples = `
 Examples
@@ -53,7 +53,7 @@ export function exportCommands(program: Command, io: Io): void {
       const options = own.optsWithGlobals<CommonOptions & { dataset?: string; table?: string; limit: number }>();
       const { timestore } = await connect(options, io);
       const { dataset, table, limit } = options;
-      const items = await allOf(timestore, path, 'exports', { dataset, table }, { limit, signal: io.signal });
+      const items = await fetchAll(timestore, path, 'exports', { dataset, table }, { limit, signal: io.signal });
       const counted = options.json
         ? items
         : items.map((item) => ({ ...item, days: (item.objects as object[]).length }));
@@ -75,7 +75,7 @@ export function exportCommands(program: Command, io: Io): void {
       const options = own.optsWithGlobals<CommonOptions & { expiresIn: number }>();
       const { timestore } = await connect(options, io);
       const query = { expiresIn: Math.ceil(options.expiresIn / 1000) };
-      await showOne(await timestore.call<Item>('GET', pathOf(id), { query, signal: io.signal }), options, io);
+      await showOne(await timestore.call<Item>('GET', exportPath(id), { query, signal: io.signal }), options, io);
     });
   const create = exports.command('create').description('of all rows accepted until now, or those of a time range');
   waiting(create.argument('<dataset.table>'))
@@ -101,7 +101,7 @@ export function exportCommands(program: Command, io: Io): void {
       const options = own.optsWithGlobals<CommonOptions & { yes?: boolean }>();
       const { timestore } = await connect(options, io);
       await confirm(`Export ${id} with its files is deleted.`, options, io);
-      await timestore.call('DELETE', pathOf(id), { signal: io.signal });
+      await timestore.call('DELETE', exportPath(id), { signal: io.signal });
       io.stderr.write(`${id} is deleted.\n`);
     });
 }
@@ -110,14 +110,14 @@ type Scheduling = CommonOptions & { hour: number; days: number; format: string; 
 
 export function scheduleCommands(program: Command, io: Io): void {
   const schedules = program.command('export-schedules').description('exports of every day: list, set, remove');
-  const scheduleOf = (name: string): string => `${tablePath(name)}/export-schedule`;
+  const schedulePath = (name: string): string => `${tablePath(name)}/export-schedule`;
   schedules
     .command('list', { isDefault: true })
     .description('all of them')
     .action(async (_, own: Command) => {
       const options = own.optsWithGlobals<CommonOptions>();
       const { timestore } = await connect(options, io);
-      const items = await allOf(timestore, '/v1/admin/export-schedules', 'schedules', {}, { signal: io.signal });
+      const items = await fetchAll(timestore, '/v1/admin/export-schedules', 'schedules', {}, { signal: io.signal });
       await showList(items, ['dataset', 'table', 'hour', 'days', 'format', 'columns', 'nextAt'], options, io);
     });
   schedules
@@ -133,7 +133,7 @@ export function scheduleCommands(program: Command, io: Io): void {
       const { timestore } = await connect(options, io);
       const { hour, days, format, columns } = options;
       const body = { hour, days, format, ...(columns !== undefined && { columns: names(columns) }) };
-      await showOne(await timestore.call<Item>('PUT', scheduleOf(name), { body, signal: io.signal }), options, io);
+      await showOne(await timestore.call<Item>('PUT', schedulePath(name), { body, signal: io.signal }), options, io);
     });
   schedules
     .command('remove')
@@ -141,7 +141,7 @@ export function scheduleCommands(program: Command, io: Io): void {
     .argument('<dataset.table>')
     .action(async (name: string, _, own: Command) => {
       const { timestore } = await connect(own.optsWithGlobals(), io);
-      await timestore.call('DELETE', scheduleOf(name), { signal: io.signal });
+      await timestore.call('DELETE', schedulePath(name), { signal: io.signal });
       io.stderr.write(`${name} is exported no more.\n`);
     });
 }
@@ -162,7 +162,7 @@ async function createExport(name: string, options: Creating, io: Io): Promise<vo
 
 async function download(id: string, options: CommonOptions & { to?: string }, io: Io): Promise<void> {
   const { timestore } = await connect(options, io);
-  const found = await timestore.call<Export>('GET', pathOf(id), { signal: io.signal });
+  const found = await timestore.call<Export>('GET', exportPath(id), { signal: io.signal });
   const folder = options.to ?? `${found.dataset}.${found.table}-${id}`;
   if ((await stat(folder).catch(() => undefined))?.isFile()) throw usage(`${folder} is a file.`);
   await mkdir(folder, { recursive: true });

@@ -28,7 +28,7 @@ export function fileOptions(command: Command): Command {
 }
 
 /** What a request says of the rows. */
-export const rowsOf = (options: FileOptions) => ({
+export const rowOptions = (options: FileOptions) => ({
   ...chosenRows(options),
   ...(options.columns !== undefined && { columns: names(options.columns) }),
   ...(options.rename !== undefined && { rename: options.rename }),

@@ -1,7 +1,7 @@
 import { type Command, Option } from 'commander';
 import { type Timestore, TimestoreError } from '../../../client/index.ts';
 import { type CommonOptions, connect, stateFolder, tableName } from '../../config.ts';
-import { CliFailure, exitCodes, failureOf, interrupted, usage } from '../../failure.ts';
+import { CliFailure, exitCodes, interrupted, toFailure, usage } from '../../failure.ts';
 import { intoBucket } from '../../import/bucket.ts';
 import { follow, type Import, importPath, showImport } from '../../import/follow.ts';
 import type { LocalFile } from '../../import/local-file.ts';
@@ -10,11 +10,11 @@ import { ImportRecord } from '../../import/record.ts';
 import type { Io } from '../../io.ts';
 import { collect, number, type PatientOptions, patienceOption } from '../../options.ts';
 import { tablePath } from '../../paths.ts';
-import { allOf, type Item, showList } from '../../show.ts';
+import { fetchAll, type Item, showList } from '../../show.ts';
 import { names } from '../query.ts';
-import { type FileOptions, fileOptions, findFiles, rowsOf } from './file-options.ts';
+import { type FileOptions, fileOptions, findFiles, rowOptions } from './file-options.ts';
 import { waiting } from './jobs.ts';
-import { fieldOf } from './tables.ts';
+import { parseField } from './tables.ts';
 
 type Creating = FileOptions & {
   timestampColumn?: string;
@@ -55,7 +55,7 @@ export function importCommands(program: Command, io: Io): void {
       const { timestore } = await connect(options, io);
       const { dataset, state, limit } = options;
       const query = { kind: 'import', dataset, state };
-      const items = await allOf(timestore, '/v1/admin/jobs', 'jobs', query, { limit, signal: io.signal });
+      const items = await fetchAll(timestore, '/v1/admin/jobs', 'jobs', query, { limit, signal: io.signal });
       const shown = options.json ? items : items.map(withCounts);
       await showList(
         shown,
@@ -107,7 +107,7 @@ async function followed(timestore: Timestore, begun: Import, options: PatientOpt
 }
 
 function ended(error: unknown, further: string, io: Io): CliFailure {
-  const failure = io.signal.aborted ? interrupted() : failureOf(error);
+  const failure = io.signal.aborted ? interrupted() : toFailure(error);
   if (failure.exitCode === exitCodes.usage) return failure;
   return new CliFailure(`${failure.message}\n${further}`, failure.exitCode, error);
 }
@@ -116,7 +116,7 @@ async function create(name: string, paths: string[], options: Creating, io: Io):
   const { dataset, table } = tableName(name);
   const { object: objects = [], key } = options;
   if (paths.length === 0 && objects.length === 0) throw usage('Say what is imported: files, or --object KEY.');
-  const wanted = wantedOf(options);
+  const wanted = buildRequest(options);
   const { files, format } = await findFiles(paths, options, io);
   // How long it is tried again is for --patience to say.
   const { timestore, url } = await connect(options, io, { attempts: 1 });
@@ -147,11 +147,11 @@ async function create(name: string, paths: string[], options: Creating, io: Io):
 }
 
 /** What the request says besides where the rows are. */
-function wantedOf(options: Creating) {
+function buildRequest(options: Creating) {
   const { field, timestampColumn, timestampPrecision: digits, keyFields } = options;
   return {
-    ...rowsOf(options),
-    ...(field !== undefined && { fields: field.map(fieldOf) }),
+    ...rowOptions(options),
+    ...(field !== undefined && { fields: field.map(parseField) }),
     ...(timestampColumn !== undefined && { timestampColumn }),
     ...(digits !== undefined && { timestampPrecision: Number(digits) }),
     ...(keyFields !== undefined && { keyFields: names(keyFields) }),
@@ -167,7 +167,7 @@ type Creation = {
 };
 
 /** Has all files in the bucket. Throws CliFailure with what became of the import. */
-async function uploadAll(files: LocalFile[], wanted: ReturnType<typeof wantedOf>, creation: Creation) {
+async function uploadAll(files: LocalFile[], wanted: ReturnType<typeof buildRequest>, creation: Creation) {
   const { record, io } = creation;
   try {
     return await intoBucket(files, { ...creation, fields: wanted.fields, columns: wanted.columns }, io);

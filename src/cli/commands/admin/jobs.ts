@@ -7,19 +7,19 @@ import { CliFailure, usage } from '../../failure.ts';
 import type { Io } from '../../io.ts';
 import { collect, number, verificationSides } from '../../options.ts';
 import { tablePath } from '../../paths.ts';
-import { allOf, confirm, type Item, showList, showOne } from '../../show.ts';
+import { confirm, fetchAll, type Item, showList, showOne } from '../../show.ts';
 import { type Choosing, choosingOptions, chosenRows, names } from '../query.ts';
 
 export type Job = Item & { id: string; state: string; error: string | null };
 
 type Waiting = CommonOptions & { wait?: boolean; yes?: boolean };
 
-const pathOf = (id: string): string => `/v1/admin/jobs/${encodeURIComponent(id)}`;
+const jobPath = (id: string): string => `/v1/admin/jobs/${encodeURIComponent(id)}`;
 
 const everyMs = 500;
 
 const readJob = (timestore: Timestore, id: string, { signal }: Io): Promise<Job> =>
-  timestore.call<Job>('GET', pathOf(id), { signal });
+  timestore.call<Job>('GET', jobPath(id), { signal });
 
 async function whenOver(timestore: Timestore, begun: Job, io: Io): Promise<Job> {
   let job = begun;
@@ -71,7 +71,7 @@ export function jobCommands(program: Command, io: Io): void {
       >();
       const { timestore } = await connect(options, io);
       const { dataset, kind, state, limit } = options;
-      const items = await allOf(
+      const items = await fetchAll(
         timestore,
         '/v1/admin/jobs',
         'jobs',
@@ -96,7 +96,7 @@ export function jobCommands(program: Command, io: Io): void {
     async (id: string, _, own: Command) => {
       const options = own.optsWithGlobals<Waiting>();
       const { timestore } = await connect(options, io);
-      const job = await timestore.call<Job>('POST', `${pathOf(id)}/retry`, { signal: io.signal });
+      const job = await timestore.call<Job>('POST', `${jobPath(id)}/retry`, { signal: io.signal });
       await showJob(timestore, job, options, io);
     },
   );
@@ -135,12 +135,12 @@ export function rowCommands(program: Command, io: Io): void {
     .action(async (name: string, _, own: Command) => {
       const options = own.optsWithGlobals<Own>();
       if (options.set === undefined) throw usage('Say what changes: --set COLUMN=VALUE.');
-      const body = { rows: chosenRows(options), set: Object.fromEntries(options.set.map(settingOf)) };
+      const body = { rows: chosenRows(options), set: Object.fromEntries(options.set.map(parseSetting)) };
       await begin(name, 'corrections', body, `Rows of ${name} are changed for good.`, options);
     });
 }
 
-function settingOf(text: string): [string, unknown] {
+function parseSetting(text: string): [string, unknown] {
   const [column, value] = verificationSides('--set', text, 'COLUMN=VALUE');
   try {
     return [column, JSON.parse(value)];
@@ -157,7 +157,7 @@ export function backupCommands(program: Command, io: Io): void {
     .action(async (_, own: Command) => {
       const options = own.optsWithGlobals<CommonOptions>();
       const { timestore } = await connect(options, io);
-      const items = await allOf(timestore, '/v1/admin/backups', 'backups', {}, { signal: io.signal });
+      const items = await fetchAll(timestore, '/v1/admin/backups', 'backups', {}, { signal: io.signal });
       await showList(items, ['id', 'finishedAt'], options, io);
     });
   backups

@@ -3,7 +3,7 @@ import { type CommonOptions, connect } from '../../config.ts';
 import { usage } from '../../failure.ts';
 import type { Io } from '../../io.ts';
 import { duration, number, verificationSides } from '../../options.ts';
-import { allOf, confirm, type Item, showList, showOne } from '../../show.ts';
+import { confirm, fetchAll, type Item, showList, showOne } from '../../show.ts';
 import { names } from '../query.ts';
 
 const scopes = ['ingest', 'query', 'sql', 'admin'] as const;
@@ -12,7 +12,7 @@ type Creating = CommonOptions &
   Partial<Record<(typeof scopes)[number], string>> & { expires?: string; rowFilter?: string };
 
 const path = '/v1/admin/keys';
-const pathOf = (id: string): string => `${path}/${encodeURIComponent(id)}`;
+const keyPath = (id: string): string => `${path}/${encodeURIComponent(id)}`;
 
 const examples = `
 Examples
@@ -32,7 +32,7 @@ export function keyCommands(program: Command, io: Io): void {
     .action(async (_, own: Command) => {
       const options = own.optsWithGlobals<CommonOptions & { limit?: number }>();
       const { timestore } = await connect(options, io);
-      const items = await allOf(timestore, path, 'keys', {}, { limit: options.limit, signal: io.signal });
+      const items = await fetchAll(timestore, path, 'keys', {}, { limit: options.limit, signal: io.signal });
       await showList(items, ['id', 'name', 'state', 'scopes', 'rowFilter', 'createdAt', 'expiresAt'], options, io);
     });
   keys
@@ -41,7 +41,7 @@ export function keyCommands(program: Command, io: Io): void {
     .argument('<id>')
     .action(async (id: string, _, own: Command) => {
       const { timestore } = await connect(own.optsWithGlobals(), io);
-      await showOne(await timestore.call<Item>('GET', pathOf(id), { signal: io.signal }), own.optsWithGlobals(), io);
+      await showOne(await timestore.call<Item>('GET', keyPath(id), { signal: io.signal }), own.optsWithGlobals(), io);
     });
   const create = keys.command('create').description('a new one; its secret is shown this once').argument('<name>');
   for (const scope of scopes)
@@ -65,7 +65,7 @@ export function keyCommands(program: Command, io: Io): void {
         name,
         scopes: Object.fromEntries(granted),
         expiresAt: options.expires,
-        ...(options.rowFilter !== undefined && { rowFilter: filterOf(options.rowFilter) }),
+        ...(options.rowFilter !== undefined && { rowFilter: parseRowFilter(options.rowFilter) }),
       };
       await showOne(await timestore.call<Item>('POST', path, { body, signal: io.signal }), options, io);
     });
@@ -80,7 +80,7 @@ export function keyCommands(program: Command, io: Io): void {
       const { overlap } = options;
       const body = overlap === undefined ? {} : { overlapSeconds: Math.ceil(overlap / 1000) };
       await showOne(
-        await timestore.call<Item>('POST', `${pathOf(id)}/rotate`, { body, signal: io.signal }),
+        await timestore.call<Item>('POST', `${keyPath(id)}/rotate`, { body, signal: io.signal }),
         options,
         io,
       );
@@ -94,11 +94,11 @@ export function keyCommands(program: Command, io: Io): void {
       const options = own.optsWithGlobals<CommonOptions & { yes?: boolean }>();
       const { timestore } = await connect(options, io);
       await confirm(`Key ${id} is revoked for good.`, options, io);
-      await showOne(await timestore.call<Item>('DELETE', pathOf(id), { signal: io.signal }), options, io);
+      await showOne(await timestore.call<Item>('DELETE', keyPath(id), { signal: io.signal }), options, io);
     });
 }
 
-function filterOf(text: string): Item {
+function parseRowFilter(text: string): Item {
   const [column, value] = verificationSides('--row-filter', text, 'COLUMN=VALUE');
   return { column, value };
 }

@@ -7,7 +7,7 @@ import { rowCount } from '../../ingest/show-progress.ts';
 import { type Io, print } from '../../io.ts';
 import { number } from '../../options.ts';
 import { savedPath } from '../../paths.ts';
-import { allOf, confirm, type Item, showList, showOne } from '../../show.ts';
+import { confirm, fetchAll, type Item, showList, showOne } from '../../show.ts';
 import { names } from '../query.ts';
 import { status } from './status.ts';
 
@@ -41,7 +41,7 @@ export function tableOperations(program: Command, io: Io): void {
       const { timestore } = await connect(options, io);
       const path = '/v1/admin/reconcile';
       if (name === undefined) {
-        const items = await allOf(timestore, path, 'reconciliations', {}, { signal: io.signal });
+        const items = await fetchAll(timestore, path, 'reconciliations', {}, { signal: io.signal });
         await showList(items, ['dataset', 'table', 'drift', 'age_s'], options, io);
         return;
       }
@@ -55,7 +55,7 @@ async function audit(name: string | undefined, options: Own, io: Io): Promise<vo
   const path = '/v1/admin/audit';
   const audits =
     name === undefined
-      ? await allOf(timestore, path, 'audits', {}, { signal: io.signal })
+      ? await fetchAll(timestore, path, 'audits', {}, { signal: io.signal })
       : [await timestore.call<Item>('POST', path, { body: tableName(name), isRepeatable: true, signal: io.signal })];
   const [only = {}] = audits;
   const columns = ['dataset', 'table', 'ok', 'missing', 'doubled', 'unaccounted'];
@@ -88,7 +88,7 @@ export function tellingCommands(program: Command, io: Io): void {
       const { timestore } = await connect(options, io);
       const { dataset, actor, action, outcome, from, to, limit } = options;
       const query = { dataset, actor, action, outcome, from, to };
-      const items = await allOf(timestore, '/v1/admin/audit-log', 'lines', query, { limit, signal: io.signal });
+      const items = await fetchAll(timestore, '/v1/admin/audit-log', 'lines', query, { limit, signal: io.signal });
       await showList(items, logColumns, options, io);
     });
   program
@@ -104,7 +104,7 @@ export function tellingCommands(program: Command, io: Io): void {
     .description('volumes, disks and what is on them')
     .action(async (_, own: Command) => {
       const { timestore } = await connect(own.optsWithGlobals(), io);
-      const items = await allOf(timestore, '/v1/admin/storage-targets', 'targets', {}, { signal: io.signal });
+      const items = await fetchAll(timestore, '/v1/admin/storage-targets', 'targets', {}, { signal: io.signal });
       await showList(items, ['kind', 'name', 'shard', 'available', 'policy', 'volumes'], own.optsWithGlobals(), io);
     });
   program
@@ -127,7 +127,7 @@ export function quarantineCommands(program: Command, io: Io): void {
       const options = own.optsWithGlobals<Own & { table?: string }>();
       const { timestore } = await connect(options, io);
       const path = `/v1/admin/quarantine/${encodeURIComponent(dataset)}`;
-      const items = await allOf(timestore, path, 'rows', { table: options.table }, { signal: io.signal });
+      const items = await fetchAll(timestore, path, 'rows', { table: options.table }, { signal: io.signal });
       await showList(items, ['id', 'timestamp', 'table', 'reason', 'field', 'detail', 'payload'], options, io);
     });
   quarantine
@@ -170,7 +170,7 @@ export function savedCommands(program: Command, io: Io): void {
     .action(async (_, own: Command) => {
       const options = own.optsWithGlobals<Own & { dataset?: string }>();
       const { timestore } = await connect(options, io);
-      const items = await allOf(
+      const items = await fetchAll(
         timestore,
         '/v1/sql/saved',
         'queries',
@@ -237,7 +237,7 @@ export function callCommand(program: Command, io: Io): void {
       const method = methods.find((each) => each === text.toUpperCase());
       if (method === undefined) throw usage(`${text} is none of ${methods.join(', ')}.`);
       if (!path.startsWith('/')) throw usage(`A path begins with /, unlike ${path}.`);
-      const body = await bodyOf(options.data, io);
+      const body = await readBody(options.data, io);
       const { timestore } = await connect(options, io);
       const response = await timestore.open(method, path, { body, signal: io.signal });
       const answer = await response.text();
@@ -245,7 +245,7 @@ export function callCommand(program: Command, io: Io): void {
     });
 }
 
-async function bodyOf(data: string | undefined, io: Io): Promise<unknown> {
+async function readBody(data: string | undefined, io: Io): Promise<unknown> {
   if (data === undefined) return undefined;
   const text =
     data === '@-' ? await textOf(io.stdin) : data.startsWith('@') ? await readFile(data.slice(1), 'utf8') : data;

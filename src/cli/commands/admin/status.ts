@@ -1,7 +1,7 @@
 import * as z from 'zod';
-import { errorOf } from '../../../client/errors.ts';
+import { parseProblem } from '../../../client/errors.ts';
 import { TimestoreError } from '../../../client/index.ts';
-import { type CommonOptions, deploymentOf } from '../../config.ts';
+import { type CommonOptions, resolveDeployment } from '../../config.ts';
 import { CliFailure, exitCodes } from '../../failure.ts';
 import type { Io } from '../../io.ts';
 import { showList, showOne } from '../../show.ts';
@@ -19,7 +19,7 @@ const timeoutMs = 60_000;
 
 /** Shows which stores can be used. Throws CliFailure `later` where rows cannot be taken; TimestoreError. */
 export async function status(options: CommonOptions, io: Io): Promise<void> {
-  const { url } = await deploymentOf(options, io);
+  const { url } = await resolveDeployment(options, io);
   const { isReady, readiness } = await askReadiness(url, io.signal);
   if (options.json) {
     await showOne(readiness, options, io);
@@ -49,7 +49,7 @@ async function askReadiness(url: string, signal: AbortSignal): Promise<{ isReady
   }
   const readiness = readinessIn(text);
   if (readiness !== undefined && (response.ok || response.status === 503)) return { isReady: response.ok, readiness };
-  if (!response.ok) throw errorOf(response.status, text, response.headers.get('retry-after'));
+  if (!response.ok) throw parseProblem(response.status, text, response.headers.get('retry-after'));
   throw new TimestoreError('malformed-answer', `${url}/ready does not say which stores can be used.`, {
     status: response.status,
     retryable: false,

@@ -3,9 +3,10 @@ import { type CommonOptions, connect, tableName } from '../../config.ts';
 import type { Io } from '../../io.ts';
 import { collect, number, verificationSides } from '../../options.ts';
 import { datasetPath, tablePath } from '../../paths.ts';
-import { allOf, type Item, showList, showOne } from '../../show.ts';
+import { fetchAll, type Item, showList, showOne } from '../../show.ts';
 import { names } from '../query.ts';
 import {
+  buildRetention,
   type Deleting,
   days,
   deleting,
@@ -14,12 +15,11 @@ import {
   type Retention,
   remove,
   retentionDays,
-  retentionOf,
   states,
   unless,
 } from './catalogue.ts';
 
-const lanesOf = unless('spread', number(1, 64));
+const parseLanes = unless('spread', number(1, 64));
 
 type Change = CommonOptions &
   Retention & {
@@ -40,7 +40,7 @@ export function tableCommands(program: Command, io: Io): void {
       const { timestore } = await connect(options, io);
       const { search, state, limit } = options;
       const rest = { limit, signal: io.signal };
-      const items = await allOf(timestore, `${datasetPath(dataset)}/tables`, 'tables', { search, state }, rest);
+      const items = await fetchAll(timestore, `${datasetPath(dataset)}/tables`, 'tables', { search, state }, rest);
       const columns = [
         'name',
         'state',
@@ -89,10 +89,10 @@ export function tableCommands(program: Command, io: Io): void {
         timestampColumn,
         partition,
         lanes,
-        ...retentionOf(options),
+        ...buildRetention(options),
         ...(digits !== undefined && { timestampPrecision: Number(digits) }),
         ...(keyFields !== undefined && { keyFields: names(keyFields) }),
-        ...(field !== undefined && { fields: field.map(fieldOf) }),
+        ...(field !== undefined && { fields: field.map(parseField) }),
       };
       const rest = { body, signal: io.signal };
       await showOne(await timestore.call<Item>('POST', `${datasetPath(dataset)}/tables`, rest), options, io);
@@ -101,14 +101,14 @@ export function tableCommands(program: Command, io: Io): void {
     .command('change')
     .description('its lanes, state or retention')
     .argument('<dataset.table>')
-    .option('--lanes <n>', 'logs that are flushed side by side; spread: one on every shard of the cluster', lanesOf)
+    .option('--lanes <n>', 'logs that are flushed side by side; spread: one on every shard of the cluster', parseLanes)
     .addOption(new Option('--state <state>', 'frozen takes no rows, archived is left out of lists').choices(states))
     .option('--retention-days <n>', 'none keeps rows for ever; inherit goes by the dataset’s', retentionDays)
     .option('--hot-days <n>', 'they move to the cold volume before', days)
     .action(async (name: string, _, own: Command) => {
       const options = own.optsWithGlobals<Change>();
       const { timestore } = await connect(options, io);
-      const body = { lanes: options.lanes, state: options.state, ...retentionOf(options) };
+      const body = { lanes: options.lanes, state: options.state, ...buildRetention(options) };
       await showOne(await timestore.call<Item>('PATCH', tablePath(name), { body, signal: io.signal }), options, io);
     });
   deleting(tables.command('delete').description('it and its rows').argument('<dataset.table>')).action(
@@ -135,14 +135,14 @@ export function tableCommands(program: Command, io: Io): void {
         const options = own.optsWithGlobals<Listing>();
         const { timestore } = await connect(options, io);
         const rest = { limit: options.limit, signal: io.signal };
-        const items = await allOf(timestore, `${tablePath(table)}/${name}`, member, {}, rest);
+        const items = await fetchAll(timestore, `${tablePath(table)}/${name}`, member, {}, rest);
         await showList(items, [...columns], options, io);
       });
   }
 }
 
 /** Of `--field NAME:TYPE`. Throws CliFailure. */
-export function fieldOf(text: string): { name: string; type: string } {
+export function parseField(text: string): { name: string; type: string } {
   const [name, type] = verificationSides('--field', text, 'NAME:TYPE');
   return { name, type };
 }

@@ -2,12 +2,12 @@ import type { Command } from 'commander';
 import { type CommonOptions, connect } from '../../config.ts';
 import type { Io } from '../../io.ts';
 import { number } from '../../options.ts';
-import { allOf, confirm, type Item, showList, showOne } from '../../show.ts';
+import { confirm, fetchAll, type Item, showList, showOne } from '../../show.ts';
 import { names } from '../query.ts';
 import { type Job, showJob, waiting } from './jobs.ts';
 
 const path = '/v1/admin/webhooks';
-const pathOf = (id: string): string => `${path}/${encodeURIComponent(id)}`;
+const webhookPath = (id: string): string => `${path}/${encodeURIComponent(id)}`;
 
 export function webhookCommands(program: Command, io: Io): void {
   const webhooks = program
@@ -19,7 +19,7 @@ export function webhookCommands(program: Command, io: Io): void {
     .action(async (_, own: Command) => {
       const options = own.optsWithGlobals<CommonOptions>();
       const { timestore } = await connect(options, io);
-      const items = await allOf(timestore, path, 'webhooks', {}, { signal: io.signal });
+      const items = await fetchAll(timestore, path, 'webhooks', {}, { signal: io.signal });
       await showList(items, ['id', 'url', 'events', 'datasets', 'createdAt'], options, io);
     });
   webhooks
@@ -37,7 +37,7 @@ export function webhookCommands(program: Command, io: Io): void {
     async (id: string, _, own: Command) => {
       const options = own.optsWithGlobals<CommonOptions & { wait?: boolean }>();
       const { timestore } = await connect(options, io);
-      const job = await timestore.call<Job>('POST', `${pathOf(id)}/test`, { signal: io.signal });
+      const job = await timestore.call<Job>('POST', `${webhookPath(id)}/test`, { signal: io.signal });
       await showJob(timestore, job, options, io);
     },
   );
@@ -50,7 +50,7 @@ export function webhookCommands(program: Command, io: Io): void {
       const options = own.optsWithGlobals<CommonOptions & { limit: number }>();
       const { timestore } = await connect(options, io);
       const rest = { limit: options.limit, signal: io.signal };
-      const items = await allOf(timestore, `${pathOf(id)}/deliveries`, 'deliveries', {}, rest);
+      const items = await fetchAll(timestore, `${webhookPath(id)}/deliveries`, 'deliveries', {}, rest);
       await showList(items, ['id', 'state', 'event.type', 'attempts', 'createdAt', 'finishedAt'], options, io);
     });
   webhooks
@@ -62,7 +62,7 @@ export function webhookCommands(program: Command, io: Io): void {
       const options = own.optsWithGlobals<CommonOptions & { yes?: boolean }>();
       const { timestore } = await connect(options, io);
       await confirm(`Webhook ${id} is deleted.`, options, io);
-      await timestore.call('DELETE', pathOf(id), { signal: io.signal });
+      await timestore.call('DELETE', webhookPath(id), { signal: io.signal });
       io.stderr.write(`${id} is deleted.\n`);
     });
 }

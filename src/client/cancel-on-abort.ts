@@ -1,22 +1,22 @@
-/** Requests that are queries, which go on at the server when only a proxy knows that nobody waits. */
+/** Paths of queries: behind a proxy they continue on the server after the client has disconnected. */
 const queryPath = /^\/v1\/(?:sql|sql\/saved\/[^/]+\/[^/]+\/run|datasets\/[^/]+\/query)$/;
 
 export const isQuery = (method: string, path: string): boolean => method === 'POST' && queryPath.test(path);
 
 /**
- * Has a query cancelled that is given up before its answer is there as a whole.
+ * Cancels a query on the server if the caller aborts it before the whole answer has arrived.
  *
- * @param cancel asks the server for it
- * @returns what the answer goes through, and what ends it without one
+ * @param cancel sends the cancellation
+ * @returns `through` wraps the answer, `end` stops watching, `giveUp` cancels at once
  */
-export function takingBack(signal: AbortSignal | undefined, cancel: () => void) {
-  let isOver = false;
+export function cancelOnAbort(signal: AbortSignal | undefined, cancel: () => void) {
+  let hasEnded = false;
   const end = () => {
-    isOver = true;
+    hasEnded = true;
     signal?.removeEventListener('abort', giveUp);
   };
   const giveUp = () => {
-    if (isOver) return;
+    if (hasEnded) return;
     end();
     cancel();
   };
