@@ -1,5 +1,5 @@
 /**
- * Timestore's public HTTP interface as a client sees it: what is collected and proved goes through it and nothing else.
+ * Timestore's public HTTP interface as a client sees it. The collector and the proof use only this interface.
  *
  * @module
  */
@@ -31,12 +31,12 @@ const limitMs = 15_000;
 /** A run of the cron handler makes passes for most of its minute. */
 const cronLimitMs = 120_000;
 
-/** `signal` ends every call under way. */
+/** `signal` aborts every call in progress. */
 export function connect(url: string, signal: AbortSignal) {
   async function call<Body>(
     path: string,
     body?: unknown,
-    { headers = {}, within = limitMs }: { headers?: Record<string, string>; within?: number } = {},
+    { headers = {}, timeoutMs = limitMs }: { headers?: Record<string, string>; timeoutMs?: number } = {},
   ): Promise<Answer<Body>> {
     const response = await fetch(`${url}${path}`, {
       method: body === undefined ? 'GET' : 'POST',
@@ -46,13 +46,13 @@ export function connect(url: string, signal: AbortSignal) {
         ...headers,
       },
       ...(body !== undefined && { body: JSON.stringify(body) }),
-      signal: AbortSignal.any([signal, AbortSignal.timeout(within)]),
+      signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
     });
     const text = await response.text();
     return { status: response.status, headers: response.headers, body: parse(text) as Body };
   }
-  // One attempt: who sends says what becomes of a failure.
-  const client = new Timestore({ url, key: adminKey, attempts: 1, timeoutMs: limitMs, fetch: endedBy(signal) });
+  // One attempt: the collector keeps the batch and sends it again.
+  const client = new Timestore({ url, key: adminKey, attempts: 1, timeoutMs: limitMs, fetch: abortableFetch(signal) });
   return {
     url,
     rows: client.table(dataset, table),
@@ -64,18 +64,18 @@ export function connect(url: string, signal: AbortSignal) {
     query: <Row>(timeRange: TimeRange, columns: readonly string[], limit: number) =>
       call<QueryAnswer<Row>>(`/v1/datasets/${dataset}/query`, { tableName: table, timeRange, columns, limit }),
     flush: () => call<unknown>('/v1/admin/flush', { dataset, table }),
-    /** What Cloudflare's clock does in a deployment. */
+    /** Triggers the Worker's scheduled handler, as Cloudflare does in a deployment. */
     fireCron: (cron: string) =>
-      call<unknown>(`/cdn-cgi/local/scheduled?cron=${encodeURIComponent(cron)}`, undefined, { within: cronLimitMs }),
+      call<unknown>(`/cdn-cgi/local/scheduled?cron=${encodeURIComponent(cron)}`, undefined, { timeoutMs: cronLimitMs }),
   };
 }
 
-function endedBy(signal: AbortSignal): typeof fetch {
+function abortableFetch(signal: AbortSignal): typeof fetch {
   return (input, init) =>
     fetch(input, { ...init, signal: AbortSignal.any([signal, ...(init?.signal ? [init.signal] : [])]) });
 }
 
-/** One line that says what an answer was, for a person. */
+/** Status and body of an answer in one line, for a person. */
 export function describeAnswer({ status, body }: Answer<unknown>): string {
   const text = typeof body === 'string' ? body : JSON.stringify(body);
   return `${status} ${text.length > 400 ? `${text.slice(0, 400)}…` : text}`;

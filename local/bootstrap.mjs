@@ -1,6 +1,6 @@
-// Every npm script starts here, on whatever Node.js the machine has (18 or newer): it makes the
-// packages of the lock file present and then runs the project's own Node.js.
-// Plain JavaScript without dependencies, because nothing else can run before the packages are there.
+// Entry point of every npm script, on any Node.js from version 18: installs the packages of the
+// lock file if necessary, then runs the target on the project's own Node.js.
+// Plain JavaScript without dependencies, because it runs before the packages are installed.
 //
 //   node local/bootstrap.mjs <file.ts | name of a command in node_modules/.bin> [arguments]
 
@@ -24,7 +24,7 @@ function commandFor(target, args) {
 
 function childEnv(startedAt, installMs) {
   const env = { ...process.env };
-  // Written for the caller's Node.js, which another version may refuse to start with.
+  // These options are for the caller's Node.js; another version may reject them.
   delete env.NODE_OPTIONS;
   env.PATH = bin + delimiter + (env.PATH ?? '');
   env.LOCAL_STARTED_AT = String(startedAt);
@@ -33,9 +33,9 @@ function childEnv(startedAt, installMs) {
 }
 
 /**
- * The child shares this process group, so Ctrl-C in a terminal reaches both, and npm passes on to us what it
- * gets: our own programs (which listen on the channel) count a burst as one; for others a terminal's SIGINT
- * is not sent a second time.
+ * The child shares this process group, so Ctrl-C in a terminal reaches both, and npm forwards its signals to this
+ * process. Programs of this project count several signals within a moment as one. For other programs a terminal's SIGINT
+ * is not forwarded, so that they do not receive it twice.
  */
 function forwardSignals(child, isOurs) {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
@@ -46,7 +46,7 @@ function forwardSignals(child, isOurs) {
   }
 }
 
-/** npm killed outright passes nothing on: its disappearance is taken as the wish to end. */
+/** A killed npm forwards no signal, so its end is taken as a request to stop. */
 function endWithNpm(child) {
   if (process.env.npm_lifecycle_event === undefined) return;
   const parent = process.ppid;
@@ -74,7 +74,7 @@ const isOurs = target.endsWith('.ts');
 const [program, programArgs] = commandFor(target, args);
 const child = spawn(program, programArgs, {
   env: childEnv(startedAt, Date.now() - startedAt),
-  // The channel carries nothing: it closes when this process is killed, and so tells our programs to stop.
+  // The channel carries no messages. It closes when this process is killed; programs of this project then stop.
   stdio: isOurs ? ['inherit', 'inherit', 'inherit', 'ipc'] : 'inherit',
 });
 forwardSignals(child, isOurs);

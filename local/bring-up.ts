@@ -11,14 +11,14 @@ import { type Step, showSteps } from './progress.ts';
 import { type EngineName, engineNames, type Progress, type Stack, startStack } from './stack.ts';
 import { requireFreePort, startWorker, type Worker } from './worker.ts';
 
-/** All that was started so far, in that order: what the end has to stop, also when the start failed half-way. */
+/** Everything that was started so far, in order. It has to be stopped at the end, also after a start that failed half-way. */
 export type Running = { stop(): Promise<void> }[];
 
 export type Timestore = { stack: Stack; worker: Worker; api: Api };
 
 const readyLimitMs = 30_000;
 
-/** Resolves when `GET /ready` says ok. What runs by then is in `running`, whether this resolves or throws. */
+/** Resolves when `GET /ready` reports `ok`. `running` lists every started program, whether this resolves or throws. */
 export async function bringUp(
   options: Options,
   running: Running,
@@ -31,12 +31,12 @@ export async function bringUp(
 
   const dir = join(options.dataDir, 'worker');
   const build = join(dir, 'build');
-  const given = new AbortController();
-  const building = buildWorker(build, given.signal);
+  const buildAbort = new AbortController();
+  const building = buildWorker(build, buildAbort.signal);
   const built = building.catch(() => undefined);
   running.push({
     async stop() {
-      given.abort();
+      buildAbort.abort();
       await built;
     },
   });
@@ -56,19 +56,19 @@ export async function bringUp(
     port: options.port,
     inspectorPort: options.inspectorPort,
     env: { ...options.settings, ...stack.env, TIMESTORE_ADMIN_KEY: adminKey, TIMESTORE_LOCAL: 'true' },
-    say: (text) => console.error(text),
+    print: (text) => console.error(text),
   });
   running.push(worker);
   const api = connect(worker.url, signal);
-  const whileAllRuns = <T>(work: Promise<T>) => Promise.race([work, stack.failed, worker.failed]);
+  const unlessFailed = <T>(work: Promise<T>) => Promise.race([work, stack.failed, worker.failed]);
   const step = async (title: string, run: () => Promise<void>): Promise<void> =>
-    showSteps([{ title, run: () => whileAllRuns(run()).then(() => worker.url) }]);
-  await phases.measure('worker', () => step('worker', () => worker.answering(signal)));
-  await phases.measure('ready', () => step('ready', () => untilReady(api, worker, signal)));
+    showSteps([{ title, run: () => unlessFailed(run()).then(() => worker.url) }]);
+  await phases.measure('worker', () => step('worker', () => worker.waitUntilUp(signal)));
+  await phases.measure('ready', () => step('ready', () => waitUntilReady(api, worker, signal)));
   return { stack, worker, api };
 }
 
-/** One step an engine, side by side as they start. */
+/** Shows one step for each engine; all run at the same time. */
 async function startEngines(options: Options, running: Running): Promise<Stack> {
   const events = new Map(engineNames.map((name) => [name, Promise.withResolvers<string>()]));
   const onProgress = ({ engine, state, detail = '' }: Progress) => {
@@ -86,27 +86,27 @@ async function startEngines(options: Options, running: Running): Promise<Stack> 
   return stack;
 }
 
-async function untilReady(api: Api, worker: Worker, signal: AbortSignal): Promise<void> {
+async function waitUntilReady(api: Api, worker: Worker, signal: AbortSignal): Promise<void> {
   const deadline = performance.now() + readyLimitMs;
   for (;;) {
-    const { isReady, came } = await askReady(api);
+    const { isReady, description } = await checkReady(api);
     if (isReady) return;
     signal.throwIfAborted();
     if (performance.now() > deadline) {
       throw new StartFailure(
-        `Not ready after ${readyLimitMs / 1000} s. GET ${api.url}/ready said last: ${came}\n` +
-          `The Worker's log is ${worker.logFile}, those of the engines are beside its folder in logs/.`,
+        `Timestore is not ready after ${readyLimitMs / 1000} s. Last answer of GET ${api.url}/ready: ${description}\n` +
+          `Worker log: ${worker.logFile}. Engine logs: folder logs/ beside the Worker's folder.`,
       );
     }
     await delay(50, undefined, { signal });
   }
 }
 
-async function askReady(api: Api): Promise<{ isReady: boolean; came: string }> {
+async function checkReady(api: Api): Promise<{ isReady: boolean; description: string }> {
   try {
     const answer: Answer<Readiness> = await api.ready();
-    return { isReady: answer.status === 200 && answer.body.status === 'ok', came: describeAnswer(answer) };
+    return { isReady: answer.status === 200 && answer.body.status === 'ok', description: describeAnswer(answer) };
   } catch (error) {
-    return { isReady: false, came: reasonOf(error) };
+    return { isReady: false, description: reasonOf(error) };
   }
 }

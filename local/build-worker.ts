@@ -4,23 +4,23 @@ import { promisify } from 'node:util';
 import { StartFailure } from './failure.ts';
 import { environmentForWorker, root } from './options.ts';
 
-/** Nothing leaves the machine, and nothing is written into the user's own Wrangler settings. */
+/** Wrangler sends nothing over the network and does not write into the user's own Wrangler settings. */
 const quiet = {
   CI: 'true',
   NO_COLOR: '1',
   WRANGLER_SEND_METRICS: 'false',
   WRANGLER_SEND_ERROR_REPORTS: 'false',
-  WRANGLER_HIDE_BANNER: 'true', // the check for updates comes with it
+  WRANGLER_HIDE_BANNER: 'true', // the banner includes a check for updates
   WRANGLER_WRITE_LOGS: 'false',
   CLOUDFLARE_CF_FETCH_ENABLED: 'false',
 };
 
 /**
- * Bundles the Worker as it is deployed.
+ * Bundles the Worker as for a deployment.
  *
- * @param outDir gets `worker.js` and the texts that it imports
- * @param signal ends it
- * @throws StartFailure with the bundler's own words
+ * @param outDir receives `worker.js` and the text files that it imports
+ * @param signal ends the build
+ * @throws StartFailure with the bundler's output
  */
 export async function buildWorker(outDir: string, signal?: AbortSignal): Promise<void> {
   const wrangler = join(root, 'node_modules', 'wrangler', 'bin', 'wrangler.js');

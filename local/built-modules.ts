@@ -1,7 +1,7 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** The bundle in a folder, first, and the texts that it imports, as the runtime takes them. */
+/** Module definitions for the runtime: first the bundle in a folder, then the text files that it imports. */
 export function builtModules(dir: string, main = 'worker.js') {
   const texts = readdirSync(dir).filter((name) => /\.(?:lua|sql|md)$/.test(name));
   return [

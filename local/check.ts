@@ -1,5 +1,5 @@
 /**
- * `npm run check`: types, lint with format and layering, and dead code, side by side.
+ * `npm run check`: types; lint, format and layering; dead code. All run at the same time.
  *
  * @module
  */
@@ -18,7 +18,7 @@ const results = await Promise.all(checks.map(run));
 process.exitCode = results.every((ok) => ok) ? 0 : 1;
 
 function run({ name, command, args }: (typeof checks)[number]): Promise<boolean> {
-  const from = performance.now();
+  const startedAt = performance.now();
   return new Promise((resolve) => {
     const child = spawn(join(bin, command), args, { cwd: join(import.meta.dirname, '..') });
     let output = '';
@@ -31,8 +31,8 @@ function run({ name, command, args }: (typeof checks)[number]): Promise<boolean>
       output += error.message;
     });
     child.on('close', (code) => {
-      const took = ((performance.now() - from) / 1000).toFixed(1);
-      console.log(`${code === 0 ? '✔' : '✘'} ${name} (${took} s)${code === 0 ? '' : `\n${output.trimEnd()}\n`}`);
+      const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
+      console.log(`${code === 0 ? '✔' : '✘'} ${name} (${seconds} s)${code === 0 ? '' : `\n${output.trimEnd()}\n`}`);
       resolve(code === 0);
     });
   });

@@ -6,12 +6,12 @@ import { reasonOf } from './failure.ts';
 const everyMinute = '* * * * *';
 const minuteMs = 60_000;
 
-/** Fires the Worker's scheduled handler at each full minute, as Cloudflare does, until the signal. Never rejects. */
-export async function runCron(api: Api, signal: AbortSignal, say: (line: string) => void): Promise<void> {
-  while (await untilNextMinute(signal)) {
-    // Not awaited: a run that takes longer than its minute overlaps the next one, there as here.
+/** Triggers the Worker's scheduled handler at each full minute, as Cloudflare does, until the signal aborts. Never rejects. */
+export async function runCron(api: Api, signal: AbortSignal, print: (line: string) => void): Promise<void> {
+  while (await waitForNextMinute(signal)) {
+    // Not awaited: a run that takes longer than a minute overlaps the next run, as in a deployment.
     void fire(api).then((problem) => {
-      if (problem !== undefined && !signal.aborted) say(`The cron handler failed: ${problem}`);
+      if (problem !== undefined && !signal.aborted) print(`The cron handler failed: ${problem}`);
     });
   }
 }
@@ -25,7 +25,7 @@ async function fire(api: Api): Promise<string | undefined> {
   }
 }
 
-async function untilNextMinute(signal: AbortSignal): Promise<boolean> {
+async function waitForNextMinute(signal: AbortSignal): Promise<boolean> {
   try {
     await delay(minuteMs - (Date.now() % minuteMs), undefined, { signal });
     return true;

@@ -4,17 +4,17 @@ import { StartFailure } from './failure.ts';
 
 const marker = '.timestore';
 
-/** Whether the folder was made by the start command, and so may be removed by reset. */
+/** Whether the start command created the folder. Only such a folder may be removed by reset. */
 export const isDataDir = (dataDir: string): boolean => existsSync(join(dataDir, marker));
 
-/** Makes the folder and marks it as ours; a folder with somebody else's files is left alone. */
+/** Creates the folder and marks it as a data folder. A folder with other files stays unchanged. */
 export function prepareDataDir(dataDir: string): void {
   try {
     mkdirSync(dataDir, { recursive: true });
     if (isDataDir(dataDir)) return;
     if (readdirSync(dataDir).length > 0) {
       throw new StartFailure(
-        `LOCAL_DATA_DIR is ${dataDir}, which holds files that are not Timestore's. Choose an empty or a new folder.`,
+        `LOCAL_DATA_DIR is ${dataDir}, which contains files of other programs. Choose an empty or a new folder.`,
       );
     }
     writeFileSync(join(dataDir, marker), 'The state of a local Timestore. `npm run reset` removes it.\n');

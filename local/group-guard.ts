@@ -1,7 +1,7 @@
 /**
- * Runs a program in a process group of its own, and ends the whole group when the program ends, when asked to, or when
- * the process that started this one is gone, however it went: `node group-guard.ts <program> [arguments]`, detached,
- * with an IPC channel.
+ * Runs a program in a process group of its own. Ends the whole group when the program ends, on a message or a signal, or
+ * when the parent process has ended for any reason. Usage: `node group-guard.ts <program> [arguments]`, detached, with an
+ * IPC channel.
  *
  * @module
  */
@@ -9,12 +9,12 @@ import { spawn } from 'node:child_process';
 
 const gracefulLimitMs = 3_000;
 const [program, ...args] = process.argv.slice(2);
-if (program === undefined) throw new Error('No program to run.');
+if (program === undefined) throw new Error('Usage: group-guard.ts <program> [arguments]');
 
 const child = spawn(program, args, { stdio: ['ignore', 'inherit', 'inherit'] });
 let isStopping = false;
 
-/** The group includes this process, so this is the last thing it does. */
+/** Ends this process too: it is part of the group. */
 const endGroup = () => process.kill(-process.pid, 'SIGKILL');
 
 function stop(): void {
@@ -29,7 +29,7 @@ child.on('error', (error) => {
   endGroup();
 });
 child.on('exit', (code, signal) => {
-  if (!isStopping) console.error(`Ended by itself with ${signal ?? `exit code ${code}`}.`);
+  if (!isStopping) console.error(`The program ended unexpectedly with ${signal ?? `exit code ${code}`}.`);
   endGroup();
 });
 process.on('message', stop);

@@ -9,35 +9,35 @@ import { showAddresses, showAnswer, showCurl } from './report.ts';
 const statusEveryMs = 60_000;
 const firstQueryRows = 20;
 
-/** The main job: collects and sends until the signal, while the cron flushes. Never rejects. */
+/** The main task: collects and sends rows until the signal aborts, while cron flushes. Never rejects. */
 export async function live({ stack, api }: Timestore, options: Options, signal: AbortSignal): Promise<void> {
-  const say = (text: string) => console.log(`${new Date().toLocaleTimeString('en-GB')}  ${text}`);
-  const collector = createCollector(api, say);
-  await collectMachine(new Date(), undefined); // what rates are counted from
+  const print = (text: string) => console.log(`${new Date().toLocaleTimeString('en-GB')}  ${text}`);
+  const collector = createCollector(api, print);
+  await collectMachine(new Date(), undefined); // rates need an earlier collection
   const from = new Date().toISOString();
   const rows = await collector.tick();
   const range = { start: from, end: new Date(Date.now() + 1).toISOString() };
 
-  console.log(`\nTimestore runs.\n${showAddresses(api.url, stack)}`);
+  console.log(`\nTimestore is running.\n${showAddresses(api.url, stack)}`);
   console.log(
-    `\n${collector.counts.sent} rows of this machine are sent, ${rows.length} every ${options.collectSeconds} s.`,
+    `\nSent ${collector.counts.sent} rows with metrics of this machine; ${rows.length} more follow every ${options.collectSeconds} s.`,
   );
-  console.log(`The first query's answer:\n${await firstAnswer()}`);
-  console.log(`\nAsk yourself:\n  ${showCurl(api.url, { start: from, end: '2100-01-01T00:00:00.000Z' })}`);
+  console.log(`Result of the first query:\n${await queryFirstRows()}`);
+  console.log(`\nRun this query yourself:\n  ${showCurl(api.url, { start: from, end: '2100-01-01T00:00:00.000Z' })}`);
   console.log('\nCtrl-C stops everything.\n');
 
   const status = setInterval(() => {
     const { sent, waiting, lost } = collector.counts;
-    say(`${sent} rows sent, ${waiting} waiting${lost > 0 ? `, ${lost} given up` : ''}`);
+    print(`${sent} rows sent, ${waiting} waiting${lost > 0 ? `, ${lost} discarded` : ''}`);
   }, statusEveryMs);
-  await Promise.all([collector.run(options.collectSeconds, signal), runCron(api, signal, say)]);
+  await Promise.all([collector.run(options.collectSeconds, signal), runCron(api, signal, print)]);
   clearInterval(status);
 
-  async function firstAnswer(): Promise<string> {
+  async function queryFirstRows(): Promise<string> {
     try {
       return showAnswer(await api.query<MetricRow>(range, metricColumns, firstQueryRows));
     } catch (error) {
-      return `  none: ${reasonOf(error)}`;
+      return `  The query failed: ${reasonOf(error)}`;
     }
   }
 }

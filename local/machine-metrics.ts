@@ -1,5 +1,5 @@
 /**
- * What this machine does right now, as rows: one value each, so that a new metric is a new row and not a new column.
+ * Current metrics of this machine as rows with one value each: a new metric is a new row and not a new column.
  *
  * @module
  */
@@ -12,9 +12,9 @@ export type Unit = 'percent' | 'bytes' | 'bytes/s' | 'processes' | 'ms' | 'bool'
 export type MetricRow = {
   timestamp: string;
   host: string;
-  /** What was measured … */
+  /** The kind of resource that was measured. */
   source: 'cpu' | 'memory' | 'disk' | 'network' | 'engine';
-  /** … and which of them: a mount point, an interface, an engine. */
+  /** Which one: a mount point, an interface, an engine. */
   resource: string;
   metric: string;
   value: number;
@@ -25,9 +25,9 @@ export const metricColumns = ['timestamp', 'host', 'source', 'resource', 'metric
 
 type Reading = Omit<MetricRow, 'timestamp' | 'host'>;
 
-/** A group that cannot be read on this machine is left out; rates need an earlier collection and come with the second. */
+/** Omits groups that cannot be read on this machine. Rates need an earlier collection, so the first one has none. */
 export async function collectMachine(now: Date, engines: Readiness | undefined): Promise<MetricRow[]> {
-  const groups = await Promise.all([cpu, memory, disk, network].map((read) => within(read())));
+  const groups = await Promise.all([cpu, memory, disk, network].map((read) => orNone(read())));
   const readings = [...groups.flat(), ...engineReadings(engines)];
   const common = { timestamp: now.toISOString(), host: hostname() };
   return readings.filter(({ value }) => Number.isFinite(value)).map((reading) => ({ ...common, ...reading }));
@@ -35,7 +35,8 @@ export async function collectMachine(now: Date, engines: Readiness | undefined):
 
 const readLimitMs = 3_000;
 
-function within(reading: Promise<Reading[]>): Promise<Reading[]> {
+/** No readings when reading fails or takes too long. */
+function orNone(reading: Promise<Reading[]>): Promise<Reading[]> {
   const { promise, resolve } = Promise.withResolvers<Reading[]>();
   const timer = setTimeout(() => resolve([]), readLimitMs);
   reading.then(resolve, () => resolve([])).finally(() => clearTimeout(timer));
@@ -44,23 +45,23 @@ function within(reading: Promise<Reading[]>): Promise<Reading[]> {
 
 async function cpu(): Promise<Reading[]> {
   const load = await si.currentLoad();
-  const at = { source: 'cpu', resource: 'all' } as const;
+  const labels = { source: 'cpu', resource: 'all' } as const;
   return [
-    { ...at, metric: 'cpu.used', value: load.currentLoad, unit: 'percent' },
-    { ...at, metric: 'cpu.user', value: load.currentLoadUser, unit: 'percent' },
-    { ...at, metric: 'cpu.system', value: load.currentLoadSystem, unit: 'percent' },
-    { ...at, metric: 'cpu.load_1m', value: loadavg()[0] ?? Number.NaN, unit: 'processes' },
+    { ...labels, metric: 'cpu.used', value: load.currentLoad, unit: 'percent' },
+    { ...labels, metric: 'cpu.user', value: load.currentLoadUser, unit: 'percent' },
+    { ...labels, metric: 'cpu.system', value: load.currentLoadSystem, unit: 'percent' },
+    { ...labels, metric: 'cpu.load_1m', value: loadavg()[0] ?? Number.NaN, unit: 'processes' },
   ];
 }
 
 async function memory(): Promise<Reading[]> {
   const { total, available, swapused } = await si.mem();
-  const at = { source: 'memory', resource: 'ram' } as const;
+  const labels = { source: 'memory', resource: 'ram' } as const;
   return [
-    { ...at, metric: 'memory.used', value: total - available, unit: 'bytes' },
-    { ...at, metric: 'memory.available', value: available, unit: 'bytes' },
-    { ...at, metric: 'memory.used_share', value: (100 * (total - available)) / total, unit: 'percent' },
-    { ...at, resource: 'swap', metric: 'memory.used', value: swapused, unit: 'bytes' },
+    { ...labels, metric: 'memory.used', value: total - available, unit: 'bytes' },
+    { ...labels, metric: 'memory.available', value: available, unit: 'bytes' },
+    { ...labels, metric: 'memory.used_share', value: (100 * (total - available)) / total, unit: 'percent' },
+    { ...labels, resource: 'swap', metric: 'memory.used', value: swapused, unit: 'bytes' },
   ];
 }
 
@@ -81,22 +82,22 @@ async function disk(): Promise<Reading[]> {
 async function network(): Promise<Reading[]> {
   const interfaces = await si.networkStats('*');
   return interfaces.flatMap(({ iface, rx_bytes, tx_bytes, rx_sec, tx_sec }): Reading[] => {
-    const at = { source: 'network', resource: iface } as const;
+    const labels = { source: 'network', resource: iface } as const;
     return [
-      { ...at, metric: 'network.received_total', value: rx_bytes, unit: 'bytes' },
-      { ...at, metric: 'network.sent_total', value: tx_bytes, unit: 'bytes' },
-      { ...at, metric: 'network.received', value: rx_sec ?? Number.NaN, unit: 'bytes/s' },
-      { ...at, metric: 'network.sent', value: tx_sec ?? Number.NaN, unit: 'bytes/s' },
+      { ...labels, metric: 'network.received_total', value: rx_bytes, unit: 'bytes' },
+      { ...labels, metric: 'network.sent_total', value: tx_bytes, unit: 'bytes' },
+      { ...labels, metric: 'network.received', value: rx_sec ?? Number.NaN, unit: 'bytes/s' },
+      { ...labels, metric: 'network.sent', value: tx_sec ?? Number.NaN, unit: 'bytes/s' },
     ];
   });
 }
 
 function engineReadings(engines: Readiness | undefined): Reading[] {
   return Object.entries(engines?.stores ?? {}).flatMap(([resource, { ok, latencyMs }]): Reading[] => {
-    const at = { source: 'engine', resource } as const;
+    const labels = { source: 'engine', resource } as const;
     return [
-      { ...at, metric: 'engine.up', value: ok ? 1 : 0, unit: 'bool' },
-      { ...at, metric: 'engine.latency', value: latencyMs ?? Number.NaN, unit: 'ms' },
+      { ...labels, metric: 'engine.up', value: ok ? 1 : 0, unit: 'bool' },
+      { ...labels, metric: 'engine.latency', value: latencyMs ?? Number.NaN, unit: 'ms' },
     ];
   });
 }

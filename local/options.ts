@@ -1,5 +1,5 @@
 /**
- * What a person can set: the arguments and the environment, read here and nowhere else in local/.
+ * Arguments and environment variables of the start command. Nothing else in local/ reads them.
  *
  * @module
  */
@@ -14,18 +14,18 @@ export const root = dirname(import.meta.dirname);
 
 export type Options = {
   once: boolean;
-  /** Of the Worker. */
+  /** The Worker's port. */
   port: number;
   inspectorPort: number;
   ports: Ports;
-  /** Of the nodes of a ClickHouse cluster. */
+  /** Ports of the nodes of a ClickHouse cluster. */
   nodes: NodePorts[];
   dataDir: string;
   collectSeconds: number;
   external: External;
-  /** Of the deployment, by the names of its environment. */
+  /** Settings of the deployment, by the names of its environment variables. */
   settings: Record<string, string>;
-  /** Epoch ms at which the command began, and how much of it went into installing packages. */
+  /** Epoch ms at which the command began, and the time that installing packages took. */
   startedAt: number;
   installMs: number;
 };
@@ -43,31 +43,31 @@ machine's metrics into dataset "machine", table "metrics", until Ctrl-C.
 
   npm start                    until Ctrl-C
   npm start -- --once          send rows, query, flush, query again, show the proof, stop; exit code 0 or 1
-  npm start -- --nodes 3       with a ClickHouse cluster of three shards; what they hold stays on them
-  npm start -- --help          this page
+  npm start -- --nodes 3       with a ClickHouse cluster of three shards; each shard keeps its rows
+  npm start -- --help          show this help
   npm run reset                remove the data folder
 
 Environment
   PORT                         the Worker's port on 127.0.0.1 (${defaults.port})
   LOCAL_PORT_BASE              the first of the 8 ports for the engines and the inspector (${defaults.portBase}), and of
                                  three more for each node
-  LOCAL_DATA_DIR               where the state is kept (${defaults.dataDir})
+  LOCAL_DATA_DIR               the data folder (${defaults.dataDir})
   LOCAL_COLLECT_SECONDS        seconds between two collections (${defaults.collectSeconds})
   LOCAL_CLICKHOUSE_URL         use these servers, which run already:
   LOCAL_REDIS_URL                http(s)://user:password@host:port, redis://…,
   LOCAL_POSTGRES_URL             postgresql://user:password@host/database,
   LOCAL_S3_ENDPOINT              http(s)://key:secret@host:port?region=…&bucket=…
-  TIMESTORE_…, OTEL_…          settings of a deployment, but for where its stores are
+  TIMESTORE_…, OTEL_…          settings of a deployment, except the addresses of its stores
 
-A second stack beside the first wants its own PORT, LOCAL_PORT_BASE and LOCAL_DATA_DIR.`;
+A second stack at the same time needs its own PORT, LOCAL_PORT_BASE and LOCAL_DATA_DIR.`;
 
-/** Reads everything, and says all that is wrong at once. */
+/** Reads arguments and environment, and returns all problems at once. */
 export function readCommand(args: string[], env: Env): Command {
   const flags = readFlags(args);
   if ('problem' in flags) return { problems: [flags.problem], exitCode: 2 };
   if (flags.help) return { help };
   const problems: string[] = [];
-  const whole = (name: string, fallback: number, lowest: number, highest: number): number => {
+  const readInteger = (name: string, fallback: number, lowest: number, highest: number): number => {
     const text = env[name];
     if (text === undefined || text === '') return fallback;
     const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
@@ -75,9 +75,9 @@ export function readCommand(args: string[], env: Env): Command {
     problems.push(`${name} must be a whole number from ${lowest} to ${highest}, not "${text}".`);
     return fallback;
   };
-  const port = whole('PORT', defaults.port, 1, 65_535);
-  const base = whole('LOCAL_PORT_BASE', defaults.portBase, 1024, 65_535 - inspectorOffset);
-  const collectSeconds = whole('LOCAL_COLLECT_SECONDS', defaults.collectSeconds, 1, 3_600);
+  const port = readInteger('PORT', defaults.port, 1, 65_535);
+  const base = readInteger('LOCAL_PORT_BASE', defaults.portBase, 1024, 65_535 - inspectorOffset);
+  const collectSeconds = readInteger('LOCAL_COLLECT_SECONDS', defaults.collectSeconds, 1, 3_600);
   const nodes = flags.nodes === 1 ? [] : nodePortsFrom(base, flags.nodes);
   const last = Math.max(base + inspectorOffset, ...nodes.map(({ gate }) => gate));
   if (port >= base && port <= last && problems.length === 0) {
@@ -93,7 +93,7 @@ export function readCommand(args: string[], env: Env): Command {
   const external = readExternal(env, problems);
   if (flags.nodes > 1 && external.clickhouseUrl !== undefined) {
     problems.push(
-      '--nodes starts local servers, and LOCAL_CLICKHOUSE_URL names one that runs elsewhere: leave one out.',
+      '--nodes starts local servers, and LOCAL_CLICKHOUSE_URL names an external one: use only one of the two.',
     );
   }
   if (problems.length > 0) return { problems, exitCode: 1 };
@@ -107,15 +107,15 @@ export function readCommand(args: string[], env: Env): Command {
       dataDir: readDataDir(env),
       collectSeconds,
       external,
-      settings: settingsOf(env),
+      settings: readSettings(env),
       startedAt: Number(env.LOCAL_STARTED_AT ?? Date.now()),
       installMs: Number(env.LOCAL_INSTALL_MS ?? 0),
     },
   };
 }
 
-/** What the caller says of the deployment. Where its stores are is for whoever starts them. */
-function settingsOf(env: Env): Record<string, string> {
+/** Settings of the deployment from the caller's environment. The stack sets the addresses of the stores. */
+function readSettings(env: Env): Record<string, string> {
   return Object.fromEntries(settingNames.flatMap((name) => (env[name] ? [[name, env[name]]] : [])));
 }
 
@@ -123,7 +123,7 @@ export function readDataDir(env: Env): string {
   return resolve(root, env.LOCAL_DATA_DIR || defaults.dataDir);
 }
 
-/** The caller's environment without what would steer Wrangler, its bundler or its Node.js elsewhere. */
+/** The caller's environment without variables that change the behaviour of Wrangler, its bundler or its Node.js. */
 export function environmentForWorker(env: Env): Env {
   return Object.fromEntries(
     Object.entries(env).filter(

@@ -1,6 +1,6 @@
 /**
- * `npm run build:package`: the typed client and the command line as JavaScript, in .package/. Packages stay outside: who
- * installs this one gets them along.
+ * `npm run build:package`: the typed client and the command line as JavaScript, in .package/. Dependencies are not bundled:
+ * npm installs them with the package.
  *
  * @module
  */
@@ -11,13 +11,13 @@ import { build, transformSync } from 'esbuild';
 
 const root = join(import.meta.dirname, '..');
 
-/** Builds both into a folder, in which nothing of an earlier version is left. */
+/** Builds both into a folder, after removing its earlier content. */
 export async function buildPackage(folder: string): Promise<void> {
   rmSync(folder, { recursive: true, force: true });
   const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
   const project = join(root, 'src', 'client', 'tsconfig.json');
   execFileSync(process.execPath, [tsc, '-p', project, '--outDir', join(folder, 'client')], { stdio: 'inherit' });
-  shorten(join(folder, 'client'));
+  minifyFiles(join(folder, 'client'));
   await build({
     entryPoints: [join(root, 'src', 'cli', 'main.ts')],
     outdir: join(folder, 'cli'),
@@ -32,8 +32,8 @@ export async function buildPackage(folder: string): Promise<void> {
   });
 }
 
-/** Without what browsers do not need: comments are in the declarations beside. */
-function shorten(folder: string): void {
+/** Browsers need no comments: the declaration files keep them. */
+function minifyFiles(folder: string): void {
   for (const name of readdirSync(folder)) {
     if (!name.endsWith('.js')) continue;
     const { code } = transformSync(readFileSync(join(folder, name), 'utf8'), {

@@ -3,23 +3,23 @@ import { readdirSync, readFileSync } from 'node:fs';
 
 type Listed = { pid: number; parent: number; program: string };
 
-/** The processes of a program among all that a process has started, directly or through others. */
+/** Process ids of a program among the direct and indirect child processes of `ancestor`. */
 export function descendants(ancestor: number, program: string): number[] {
-  const all = processes();
+  const all = listProcesses();
   const found: number[] = [];
-  const beneath = (pid: number): void => {
+  const collect = (pid: number): void => {
     for (const each of all) {
       if (each.parent !== pid) continue;
       if (each.program === program) found.push(each.pid);
-      beneath(each.pid);
+      collect(each.pid);
     }
   };
-  beneath(ancestor);
+  collect(ancestor);
   return found;
 }
 
-/** Those that run; one that has ended and waits for its parent is none. */
-function processes(): Listed[] {
+/** All running processes, without zombies. */
+function listProcesses(): Listed[] {
   if (process.platform !== 'linux') {
     const lines = execFileSync('ps', ['-axo', 'pid=,ppid=,state=,comm='], { encoding: 'utf8' }).trim().split('\n');
     return lines.flatMap((line) => {
@@ -33,12 +33,12 @@ function processes(): Listed[] {
     .filter((name) => /^\d+$/.test(name))
     .flatMap((pid) => {
       try {
-        // The program's name, which may hold anything, stands in parentheses; then state and parent.
+        // The program's name is in parentheses and may contain any character; state and parent follow.
         const [, program = '', state, parent] =
           /^\d+ \((.*)\) (.) (\d+) /s.exec(readFileSync(`/proc/${pid}/stat`, 'utf8')) ?? [];
         return state === 'Z' || state === 'X' ? [] : [{ pid: Number(pid), parent: Number(parent), program }];
       } catch {
-        return []; // it has ended meanwhile
+        return []; // the process has ended since
       }
     });
 }

@@ -1,9 +1,9 @@
 import { Listr } from 'listr2';
 
-/** One thing under way. What `run` resolves with is shown beside its title. */
+/** A step in progress. Its title is shown with the text that `run` resolves with. */
 export type Step = { title: string; run: (note: (text: string) => void) => Promise<string | undefined> };
 
-/** Shows steps that run at the same time, and resolves when all are done or throws the first failure. */
+/** Runs steps at the same time and shows them. Resolves when all are done, throws the first failure. */
 export type ShowSteps = (steps: Step[]) => Promise<void>;
 
 export const showSteps: ShowSteps = (steps) => (process.stdout.isTTY ? showOnTerminal(steps) : showAsLines(steps));
@@ -18,18 +18,18 @@ async function showOnTerminal(steps: Step[]): Promise<void> {
       task.title = done === undefined ? title : `${title}  ${done}`;
     },
   }));
-  // Signals are the start command's: it has engines to stop. So is the one message when a step fails.
+  // The start command handles signals, because it has to stop the engines, and prints the message of a failed step.
   const rendererOptions = { showErrorMessage: false, collapseErrors: false } as const;
   await new Listr(tasks, { concurrent: true, registerSignalListeners: false, rendererOptions }).run();
 }
 
 async function showAsLines(steps: Step[]): Promise<void> {
-  const line = async ({ title, run }: Step) => {
-    const from = performance.now();
+  const printStep = async ({ title, run }: Step) => {
+    const startedAt = performance.now();
     const done = await run((text) => console.log(`… ${title}  ${text}`));
-    console.log(`✔ ${title}${done === undefined ? '' : `  ${done}`} (${seconds(performance.now() - from)})`);
+    console.log(`✔ ${title}${done === undefined ? '' : `  ${done}`} (${seconds(performance.now() - startedAt)})`);
   };
-  await Promise.all(steps.map(line));
+  await Promise.all(steps.map(printStep));
 }
 
 export const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`;

@@ -1,6 +1,6 @@
 /**
- * The whole way of a row, shown on real rows: acknowledged, readable before any flush, flushed, readable again and the
- * same, and on record in Postgres.
+ * Shows the write path on real rows: the rows are acknowledged, readable before any flush, flushed, readable unchanged
+ * after the flush, and recorded in Postgres.
  *
  * @module
  */
@@ -22,48 +22,48 @@ import { collectMachine, type MetricRow, metricColumns } from './machine-metrics
 import { freshnessHeaders, showAnswer, showRecord } from './report.ts';
 
 type MetricAnswer = Answer<QueryAnswer<MetricRow>>;
-type Say = (text: string) => void;
+type Print = (text: string) => void;
 
 const batches = 2;
 
-/** Shows each step as it is taken; throws a StartFailure that says what was expected and what came. */
-export async function prove(api: Api, env: Record<string, string>, say: Say): Promise<void> {
-  // Rows that an earlier run left behind would start a flush of their own, under the first query's feet.
+/** Shows each step. Throws a StartFailure with the expected and the actual result. */
+export async function prove(api: Api, env: Record<string, string>, print: Print): Promise<void> {
+  // Rows of an earlier run could be flushed while the first query runs.
   const earlier = await api.flush();
-  if (earlier.status !== 404) expectStatus('The flush of what earlier runs left', earlier, [200]);
+  if (earlier.status !== 404) expectStatus('The flush of rows from earlier runs', earlier, [200]);
 
-  const sent = await sendRows(api, say);
-  const range = rangeOf(sent);
+  const sent = await sendRows(api, print);
+  const range = timeRangeOf(sent);
   const limit = sent.length + 1;
 
   const before = await api.query<MetricRow>(range, metricColumns, limit);
-  say(`Before any flush:\n${showAnswer(before)}`);
+  print(`Before any flush:\n${showAnswer(before)}`);
   expectAnswer('The query before any flush', before, 'replica+hot-buffer', sent);
 
   const flushed = await api.flush();
-  say(`Flushed: ${describeAnswer(flushed)}`);
+  print(`Flushed: ${describeAnswer(flushed)}`);
   expectStatus('The flush', flushed, [200]);
 
   const after = await api.query<MetricRow>(range, metricColumns, limit);
-  say(`After the flush:\n${showAnswer(after)}`);
+  print(`After the flush:\n${showAnswer(after)}`);
   expectAnswer('The query after the flush', after, 'replica-only', sent);
 
   const manifest = await newestManifest(env);
   if (manifest === undefined) {
-    throw mismatch('Postgres', `a manifest of ${dataset}.${table}`, 'none');
+    throw mismatch('Postgres', `a manifest of ${dataset}.${table}`, 'no manifest');
   }
-  say(`The manifest in Postgres:\n${showRecord(manifest)}`);
+  print(`The manifest in Postgres:\n${showRecord(manifest)}`);
   const rows = Number(manifest.rows);
   if (rows !== sent.length) throw mismatch('The manifest', `${sent.length} rows`, `${manifest.rows}`);
 }
 
-async function sendRows(api: Api, say: Say): Promise<MetricRow[]> {
+async function sendRows(api: Api, print: Print): Promise<MetricRow[]> {
   const sent: MetricRow[] = [];
   for (let batch = 1; batch <= batches; batch++) {
     const { body: readiness } = await api.ready();
     const rows = await collectMachine(new Date(), readiness);
     const answer = await api.send(rows, crypto.randomUUID());
-    say(`Sent ${rows.length} rows of this machine: ${describeAnswer(answer)}`);
+    print(`Sent ${rows.length} rows of this machine: ${describeAnswer(answer)}`);
     expectStatus('Sending rows', answer, [202, 200]);
     if (answer.body.accepted !== rows.length) {
       throw mismatch('Sending rows', `accepted: ${rows.length}`, `accepted: ${answer.body.accepted}`);
@@ -73,35 +73,35 @@ async function sendRows(api: Api, say: Say): Promise<MetricRow[]> {
   return sent;
 }
 
-/** From the first row to just after the last: no other run has rows in it. */
-function rangeOf(rows: MetricRow[]): TimeRange {
+/** From the first row to 1 ms after the last: no other run has rows in this range. */
+function timeRangeOf(rows: MetricRow[]): TimeRange {
   const times = rows.map((row) => Date.parse(row.timestamp));
   return { start: new Date(Math.min(...times)).toISOString(), end: new Date(Math.max(...times) + 1).toISOString() };
 }
 
-function expectStatus(what: string, answer: Answer<unknown>, statuses: number[]): void {
+function expectStatus(step: string, answer: Answer<unknown>, statuses: number[]): void {
   if (!statuses.includes(answer.status))
-    throw mismatch(what, `status ${statuses.join(' or ')}`, describeAnswer(answer));
+    throw mismatch(step, `status ${statuses.join(' or ')}`, describeAnswer(answer));
 }
 
-function expectAnswer(what: string, answer: MetricAnswer, mode: string, sent: MetricRow[]): void {
-  expectStatus(what, answer, [200]);
-  const cameMode = answer.headers.get('x-timestore-freshness-mode') ?? 'none';
-  if (cameMode !== mode) throw mismatch(what, `freshness mode ${mode}`, cameMode);
+function expectAnswer(step: string, answer: MetricAnswer, mode: string, sent: MetricRow[]): void {
+  expectStatus(step, answer, [200]);
+  const actualMode = answer.headers.get('x-timestore-freshness-mode') ?? 'no freshness mode';
+  if (actualMode !== mode) throw mismatch(step, `freshness mode ${mode}`, actualMode);
   const absent = freshnessHeaders.filter((name) => !answer.headers.has(name));
-  if (absent.length > 0) throw mismatch(what, freshnessHeaders.join(', '), `no ${absent.join(', ')}`);
-  const came = answer.body.rows;
-  if (isDeepStrictEqual(inOrder(came), inOrder(sent))) return;
-  const missing = sent.filter((row) => !came.some((other) => isDeepStrictEqual(other, row)));
+  if (absent.length > 0) throw mismatch(step, freshnessHeaders.join(', '), `no ${absent.join(', ')}`);
+  const received = answer.body.rows;
+  if (isDeepStrictEqual(sortRows(received), sortRows(sent))) return;
+  const missing = sent.filter((row) => !received.some((other) => isDeepStrictEqual(other, row)));
   throw mismatch(
-    what,
+    step,
     `the ${sent.length} rows that were sent`,
-    `${came.length} rows; ${missing.length} of those sent are not among them, for example ${JSON.stringify(missing[0])}`,
+    `${received.length} rows; ${missing.length} sent rows are missing, for example ${JSON.stringify(missing[0])}`,
   );
 }
 
-/** Rows of one moment have no order of their own. */
-function inOrder(rows: MetricRow[]): MetricRow[] {
+/** Sorts by more than the timestamp: rows with the same timestamp have no defined order. */
+function sortRows(rows: MetricRow[]): MetricRow[] {
   const key = (row: MetricRow) => `${row.timestamp} ${row.metric} ${row.resource}`;
   return rows
     .map((row) => Object.fromEntries(metricColumns.map((name) => [name, row[name]])) as MetricRow)
@@ -117,5 +117,5 @@ async function newestManifest(env: Record<string, string>): Promise<Record<strin
   return manifest;
 }
 
-const mismatch = (what: string, expected: string, came: string): StartFailure =>
-  new StartFailure(`The proof failed. ${what}: expected ${expected}, got ${came}.`);
+const mismatch = (step: string, expected: string, actual: string): StartFailure =>
+  new StartFailure(`The proof failed. ${step}: expected ${expected}, got ${actual}.`);

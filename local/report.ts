@@ -9,9 +9,9 @@ export const freshnessHeaders = [
   'x-timestore-watermark',
 ] as const;
 
-const rowsShown = 5;
+const rowsShown_max = 5;
 
-/** A query's answer as lines: the freshness headers, the counts and the first rows. */
+/** A query result as text: freshness headers, counts and the first rows. */
 export function showAnswer(answer: Answer<QueryAnswer<MetricRow>>): string {
   const { headers, body } = answer;
   if (answer.status !== 200) return `  ${describeAnswer(answer)}`;
@@ -19,8 +19,8 @@ export function showAnswer(answer: Answer<QueryAnswer<MetricRow>>): string {
   return [
     ...freshnessHeaders.map((name) => `  ${name}: ${headers.get(name) ?? '(absent)'}`),
     `  ${rows.length} rows; ClickHouse ${sources?.published?.rows}, hot buffer ${sources?.hotBuffer?.rows}`,
-    ...asTable(rows.slice(0, rowsShown)).map((line) => `  ${line}`),
-    ...(rows.length > rowsShown ? [`  … and ${rows.length - rowsShown} more`] : []),
+    ...asTable(rows.slice(0, rowsShown_max)).map((line) => `  ${line}`),
+    ...(rows.length > rowsShown_max ? [`  … and ${rows.length - rowsShown_max} more`] : []),
   ].join('\n');
 }
 
@@ -47,19 +47,21 @@ export function showPhases(phases: Map<string, number>): string {
 export function showRecord(record: Record<string, unknown>): string {
   const width = Math.max(...Object.keys(record).map((name) => name.length)) + 2;
   return Object.entries(record)
-    .map(([name, value]) => `  ${name.padEnd(width)}${value instanceof Date ? value.toISOString() : textOf(value)}`)
+    .map(
+      ([name, value]) => `  ${name.padEnd(width)}${value instanceof Date ? value.toISOString() : formatValue(value)}`,
+    )
     .join('\n');
 }
 
 function asTable(rows: MetricRow[]): string[] {
-  const cells = [[...metricColumns], ...rows.map((row) => metricColumns.map((name) => textOf(row[name])))];
-  const widths = metricColumns.map((_, at) => Math.max(...cells.map((line) => line[at]?.length ?? 0)));
+  const cells = [[...metricColumns], ...rows.map((row) => metricColumns.map((name) => formatValue(row[name])))];
+  const widths = metricColumns.map((_, index) => Math.max(...cells.map((line) => line[index]?.length ?? 0)));
   return cells.map((line) =>
     line
-      .map((cell, at) => cell.padEnd(widths[at] ?? 0))
+      .map((cell, index) => cell.padEnd(widths[index] ?? 0))
       .join('  ')
       .trimEnd(),
   );
 }
 
-const textOf = (value: unknown): string => (typeof value === 'string' ? value : (JSON.stringify(value) ?? ''));
+const formatValue = (value: unknown): string => (typeof value === 'string' ? value : (JSON.stringify(value) ?? ''));

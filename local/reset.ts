@@ -17,11 +17,11 @@ try {
 }
 
 async function reset(dataDir: string): Promise<string> {
-  if (!existsSync(dataDir)) return `Nothing to remove: there is no ${dataDir}.`;
+  if (!existsSync(dataDir)) return `Nothing to remove: ${dataDir} does not exist.`;
   if (!isDataDir(dataDir)) {
-    throw new StartFailure(`${dataDir} was not made by npm start, so it is left alone. Check LOCAL_DATA_DIR.`);
+    throw new StartFailure(`npm start did not create ${dataDir}, so it was not removed. Check LOCAL_DATA_DIR.`);
   }
-  // Refuses while a stack runs in it, and keeps one from starting meanwhile.
+  // Fails while a stack uses the folder, and prevents another one from starting before the removal.
   await lockDataDir(dataDir);
   rmSync(dataDir, { recursive: true });
   return `Removed ${dataDir}.`;

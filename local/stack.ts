@@ -1,6 +1,6 @@
 /**
  * The real engines on one machine, on 127.0.0.1: a ClickHouse, a Redis behind Upstash's REST protocol, a Postgres
- * behind Neon's HTTP protocol, and an S3. Each is a process of its own, and none outlives the process that started it.
+ * behind Neon's HTTP protocol, and an S3. Each is a process of its own that ends with the process that started it.
  *
  * @module
  */
@@ -26,7 +26,7 @@ export { freeNodePorts, freePorts, type NodePorts, nodePortsFrom, type Ports, po
 export type Progress = {
   engine: EngineName;
   state: 'starting' | 'ready' | 'external' | 'failed' | 'stopped';
-  /** Since this engine's start began. */
+  /** Time since this engine's start (or stop) began. */
   ms: number;
   detail?: string;
 };
@@ -35,58 +35,58 @@ export type StackOptions = {
   dataDir: string;
   ports: Ports;
   external?: External;
-  /** The nodes of a ClickHouse cluster, each a shard of its own; the first is the server that there is without it. */
+  /** The nodes of a ClickHouse cluster, one shard each; the first has the ports of a single server. */
   nodes?: NodePorts[];
   onProgress?: (event: Progress) => void;
 };
 
 export type Stack = {
-  /** What the Worker gets as its environment. */
+  /** Environment variables of the Worker. */
   env: Record<string, string>;
   engines: Record<EngineName, Engine>;
-  /** All ClickHouse nodes, the first of which is among the engines. */
+  /** All ClickHouse nodes; the first is also among the engines. */
   nodes: Engine[];
   /** Addresses to show to a person. */
   urls: Record<EngineName | 'neon', string>;
-  /** Rejects with an EngineFailure when an engine ends that nobody asked to end. */
+  /** Rejects with an EngineFailure when an engine ends unexpectedly. */
   failed: Promise<never>;
-  /** Ends all engines, in order. Can be called again. */
+  /** Stops all engines, in order. Can be called again. */
   stop(): Promise<void>;
 };
 
 const startLimitMs = 30_000;
 
-/** Starts all engines and resolves when each has answered. Throws one EngineFailure, with nothing left running. */
+/** Starts all engines and resolves when each has answered. After a failure it stops all engines and throws one EngineFailure. */
 export async function startStack(options: StackOptions): Promise<Stack> {
   const { ports, onProgress, nodes = [] } = options;
   const dataDir = resolve(options.dataDir);
   const plan = planStack(ports, options.external ?? {}, nodes);
   const running: [EngineName, Engine][] = [];
-  const givenUp = new AbortController();
+  const startAbort = new AbortController();
   const death = Promise.withResolvers<never>();
   death.promise.catch(() => undefined);
 
   mkdirSync(join(dataDir, 'logs'), { recursive: true });
   const lock = await lockDataDir(dataDir);
   const nodeName = (node: number, name: EngineName = 'clickhouse') => (node === 1 ? name : `${name}-${node}`);
-  const logOf = (name: EngineName, node = 1) => join(dataDir, 'logs', `${nodeName(node, name)}.log`);
+  const logFileFor = (name: EngineName, node = 1) => join(dataDir, 'logs', `${nodeName(node, name)}.log`);
 
   async function start(name: EngineName, define: () => EngineDefinition, node = 1): Promise<Engine> {
-    const from = performance.now();
+    const startedAt = performance.now();
     const report = (state: Progress['state'], detail?: string) =>
-      onProgress?.({ engine: name, state, ms: Math.round(performance.now() - from), ...(detail && { detail }) });
-    const elsewhere = plan.elsewhere[name];
-    if (elsewhere !== undefined) {
-      report('external', elsewhere);
-      return externalEngine(name, elsewhere);
+      onProgress?.({ engine: name, state, ms: Math.round(performance.now() - startedAt), ...(detail && { detail }) });
+    const externalUrl = plan.externalUrls[name];
+    if (externalUrl !== undefined) {
+      report('external', externalUrl);
+      return externalEngine(name, externalUrl);
     }
     report('starting');
     try {
-      rmSync(logOf(name, node), { force: true });
+      rmSync(logFileFor(name, node), { force: true });
       const engine = await startEngine(define(), {
-        logFile: logOf(name, node),
+        logFile: logFileFor(name, node),
         limitMs: startLimitMs,
-        signal: givenUp.signal,
+        signal: startAbort.signal,
         onSpawn: lock.note,
         onDeath: death.reject,
       });
@@ -94,25 +94,25 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       report('ready', engine.url);
       return engine;
     } catch (error) {
-      // One engine that cannot start is enough: no other is waited for. Their ends follow from this one.
-      if (!givenUp.signal.aborted) report('failed', (error as Error).message);
-      givenUp.abort();
+      // The first failure aborts all other starts; their failures are not reported.
+      if (!startAbort.signal.aborted) report('failed', (error as Error).message);
+      startAbort.abort();
       throw error;
     }
   }
 
   async function stop(): Promise<void> {
-    // What uses another engine ends first.
+    // Engines that use another engine stop first.
     for (const group of [
       ['upstash', 'clickhouse', 'postgres'],
       ['redis', 's3'],
     ] as const) {
       await Promise.all(
         running.map(async ([name, engine]) => {
-          const from = performance.now();
+          const startedAt = performance.now();
           if (!(group as readonly EngineName[]).includes(name)) return;
           await engine.stop();
-          onProgress?.({ engine: name, state: 'stopped', ms: Math.round(performance.now() - from) });
+          onProgress?.({ engine: name, state: 'stopped', ms: Math.round(performance.now() - startedAt) });
         }),
       );
     }
@@ -132,14 +132,14 @@ export async function startStack(options: StackOptions): Promise<Stack> {
         http: ports.clickhouseHttp,
         tcp: ports.clickhouseTcp,
       };
-      const logFile = logOf('clickhouse', node);
+      const logFile = logFileFor('clickhouse', node);
       const define = () => clickhouseEngine({ dataDir, logFile, httpPort, tcpPort, s3: plan.s3, node, nodes });
       return start('clickhouse', define, node);
     };
     const numbers = Array.from({ length: Math.max(1, nodes.length) }, (_, i) => i + 1);
     const started = await allOrFirstFailure({
       s3,
-      // Loads its cold parts from S3 when it starts: the one engine that waits for another.
+      // ClickHouse loads its cold parts from S3 when it starts, so it waits for S3.
       ...Object.fromEntries(numbers.map((node) => [nodeName(node), s3.then(() => startNode(node))])),
       redis: start('redis', () => redisEngine(dataDir, ports.redis)),
       upstash: start('upstash', () => upstashEngine(ports.upstash, plan.redisUrl)),
@@ -167,7 +167,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   }
 }
 
-/** Waits for every start, so that none is under way any more when the first failure is thrown. */
+/** Waits until every start has ended, then throws the first failure. */
 async function allOrFirstFailure(starts: Record<string, Promise<Engine>>): Promise<Map<string, Engine>> {
   let failure: unknown;
   const settled = await Promise.all(

@@ -1,5 +1,5 @@
 /**
- * `npm start`: the engines, the Worker and its main job on real input, until Ctrl-C; with `--once` a proof, then the end.
+ * `npm start`: runs the engines, the Worker and the collector until Ctrl-C. With `--once` it runs a proof and stops.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import { createPhases } from './phases.ts';
 import { prove } from './proof.ts';
 import { showPhases } from './report.ts';
 
-/** What a shell says of a program ended by Ctrl-C. */
+/** The exit code of a program that Ctrl-C ended. */
 const interruptedCode = 130;
 
 const command = readCommand(process.argv.slice(2), process.env);
@@ -39,22 +39,22 @@ async function start(options: Options): Promise<number> {
     const work = options.once
       ? phases.measure('proof', () => prove(api, stack.env, (text) => console.log(`\n${text}`)))
       : live(timestore, options, interrupt.signal);
-    await Promise.race([work, stack.failed, worker.failed, interrupt.wished]);
+    await Promise.race([work, stack.failed, worker.failed, interrupt.interrupted]);
   } catch (error) {
     if (!interrupt.signal.aborted) {
       code = 1;
       console.error(`\n${describeFailure(error)}\n`);
     }
   }
-  // Ctrl-C is the way to end the main job, so there it is a success.
+  // Ctrl-C is the normal end of the main task, so it counts as success there.
   if (interrupt.signal.aborted && (options.once || !isUp)) code = interruptedCode;
   const isStopped = await phases.measure('stop', () => stopAll(running));
   if (options.once && code === 0) console.log(`\n${showPhases(phases.finish())}`);
-  else console.log('All is stopped.');
+  else console.log('Stopped.');
   return isStopped ? code : 1;
 }
 
-/** The last started first: the Worker before the engines that it uses. */
+/** Stops in reverse order: the Worker before the engines that it uses. */
 async function stopAll(running: Running): Promise<boolean> {
   let isStopped = true;
   for (const each of running.reverse()) {

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 
 /**
- * The module that a `.sql`, `.lua` or `.md` file is: its text, as in the Worker's bundle. One rule for the program's own loader
- * and for the tests.
+ * A `.sql`, `.lua` or `.md` file as a module that exports its text, as in the Worker's bundle. The program's loader and the
+ * tests share this rule.
  *
  * @returns undefined for every other file
  */

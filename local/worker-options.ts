@@ -1,7 +1,7 @@
-/** What `worker-program.ts` gets, as JSON in the environment, since it holds secrets. */
+/** Options of `worker-program.ts`. They are passed as JSON in the environment because they contain secrets. */
 export type ProgramOptions = {
   build: string;
-  /** Where the runtime keeps state. */
+  /** The folder in which the runtime stores state. */
   state: string;
   port: number;
   inspectorPort: number;

@@ -1,9 +1,9 @@
 /**
- * Runs the built Worker in its runtime, as `wrangler.toml` says. A runtime that ends is replaced.
+ * Runs the built Worker in its runtime, as configured in `wrangler.toml`. Miniflare replaces a runtime that ends.
  *
- * The Worker has to see that a client has left, to take its query back. The proxy of `wrangler dev` keeps that from it, and
- * the runtime by itself takes no notice of a connection that is closed but of one that is reset: so a door in front of it
- * resets what its client closes.
+ * The Worker cancels the query of a client that disconnects. The proxy of `wrangler dev` hides the disconnection, and the
+ * runtime notices a connection that is reset but not one that is closed. So a proxy in front of the runtime resets the
+ * connection when its client closes it.
  *
  * @module
  */
@@ -29,19 +29,19 @@ const miniflare = new Miniflare(
     cf: false,
     modules: builtModules(build),
     modulesRoot: build,
-    // Secrets of a deployment that lie beside its sources are not for this machine's stores.
+    // Secrets of a deployment in files beside the sources must not be used with the local stores.
     bindings: { ...(config.vars as Record<string, string>), ...bindings },
     resourcePersistencePath: state,
-    // What Cloudflare's clock does in a deployment is asked for at /cdn-cgi/local/scheduled.
+    // GET /cdn-cgi/local/scheduled runs the scheduled handler, as Cloudflare's cron does in a deployment.
     unsafeTriggerHandlers: true,
     log: new Log(LogLevel.WARN),
     handleStructuredLogs: ({ message }) => process.stdout.write(`${message}\n`),
   }),
 );
 const runtimePort = Number((await miniflare.ready).port);
-createServer({ noDelay: true }, passOn).listen(port, '127.0.0.1');
+createServer({ noDelay: true }, proxyConnection).listen(port, '127.0.0.1');
 
-function passOn(client: Socket): void {
+function proxyConnection(client: Socket): void {
   const runtime = connect({ port: runtimePort, host: '127.0.0.1', noDelay: true });
   client.pipe(runtime, { end: false });
   runtime.pipe(client);

@@ -1,5 +1,5 @@
 /**
- * The Worker on this machine: the real code in the real runtime.
+ * The Worker on this machine: the deployed code in the runtime that Cloudflare uses.
  *
  * @module
  */
@@ -22,23 +22,23 @@ export type WorkerOptions = {
   /** The folder of the built Worker. */
   build: string;
   env: Record<string, string>;
-  /** Told of what went wrong and goes on. */
-  say: (text: string) => void;
+  /** Receives messages about failures from which the Worker recovers. */
+  print: (text: string) => void;
 };
 
 export type Worker = {
   url: string;
   logFile: string;
-  /** Resolves when the Worker answers at all. */
-  answering(signal: AbortSignal): Promise<void>;
-  /** Rejects when it ends and nobody asked for that. */
+  /** Resolves when the Worker answers requests. */
+  waitUntilUp(signal: AbortSignal): Promise<void>;
+  /** Rejects when the Worker ends unexpectedly and is not started again. */
   failed: Promise<never>;
   stop(): Promise<void>;
 };
 
 const startLimitMs = 60_000;
-/** A Worker that ends again so soon after it was started once more is given up. */
-const againWithinMs = 60_000;
+/** A Worker that ends again within this time of its restart is not started again. */
+const restartWindowMs = 60_000;
 const watchEveryMs = 1_000;
 const logLines = 20;
 
@@ -52,16 +52,16 @@ export async function requireFreePort(variable: string, port: number): Promise<v
     await promise;
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;
-    const what = code === 'EADDRINUSE' ? 'is taken by another program' : `cannot be used (${code})`;
+    const problem = code === 'EADDRINUSE' ? 'is in use by another program' : `cannot be used (${code})`;
     throw new StartFailure(
-      `Port ${port} on 127.0.0.1 ${what}. Stop that program, or choose another port with ${variable}, ` +
+      `Port ${port} on 127.0.0.1 ${problem}. Stop that program, or choose another port with ${variable}, ` +
         `for example: ${variable}=${port < 65_000 ? port + 100 : port - 100} npm start`,
     );
   }
 }
 
-/** Starts the built Worker; the answer comes later, see `answering`. */
-export function startWorker({ dir, build, port, inspectorPort, env, say }: WorkerOptions): Worker {
+/** Starts the built Worker. Use `waitUntilUp` to wait for its first answer. */
+export function startWorker({ dir, build, port, inspectorPort, env, print }: WorkerOptions): Worker {
   mkdirSync(dir, { recursive: true });
   const logFile = join(dir, 'worker.log');
   rmSync(logFile, { force: true });
@@ -71,8 +71,8 @@ export function startWorker({ dir, build, port, inspectorPort, env, say }: Worke
   const death = Promise.withResolvers<never>();
   death.promise.catch(() => undefined);
   let isUp = false;
-  /** When it answered after its last end. */
-  let againAt = Number.NEGATIVE_INFINITY;
+  /** When the Worker answered after its last restart. */
+  let restartedAt = Number.NEGATIVE_INFINITY;
   let current = launch();
 
   function launch(): Guarded {
@@ -80,46 +80,46 @@ export function startWorker({ dir, build, port, inspectorPort, env, say }: Worke
       ...environmentForWorker(process.env),
       [optionsVariable]: JSON.stringify(options),
     });
-    void started.exited.then(() => afterEnd()).catch((error) => death.reject(error));
+    void started.exited.then(() => handleExit()).catch((error) => death.reject(error));
     return started;
   }
 
-  /** Says so when the runtime was replaced, which is done beneath. */
+  /** Prints a message when Miniflare has replaced the runtime. */
   async function watch(): Promise<void> {
     const { signal } = stopping;
     const runtime = () => descendants(current.child.pid ?? 0, 'workerd')[0];
-    for (let known = runtime(); ; known = runtime() ?? known) {
+    for (let pid = runtime(); ; pid = runtime() ?? pid) {
       const watched = current;
       await delay(watchEveryMs, undefined, { signal });
-      if (known === runtime()) continue;
-      await untilAnswer(`${url}/health`, logFile, signal);
+      if (pid === runtime()) continue;
+      await waitForAnswer(`${url}/health`, logFile, signal);
       if (watched !== current) continue;
-      say(`The Worker's runtime (workerd, process ${known}) ended; another one answers.`);
+      print(`The Worker's runtime (workerd, process ${pid}) ended; a new one answers.`);
     }
   }
 
-  /** One that ends by itself is started once more, but not one that ends again and again. */
-  async function afterEnd(): Promise<void> {
+  /** Restarts a Worker that ended unexpectedly, unless it ended shortly after an earlier restart. */
+  async function handleExit(): Promise<void> {
     if (stopping.signal.aborted) return;
-    const isAgain = performance.now() - againAt < againWithinMs;
+    const isAgain = performance.now() - restartedAt < restartWindowMs;
     if (!isUp || isAgain) {
-      const what = isAgain ? 'The Worker ended by itself once more' : 'The Worker ended by itself';
-      const end = logTail(logFile, logLines);
-      throw new StartFailure(`${what}. Start again; the data is kept. The end of its log ${logFile}:\n${end}`);
+      const problem = isAgain ? 'The Worker ended unexpectedly again' : 'The Worker ended unexpectedly';
+      const tail = logTail(logFile, logLines);
+      throw new StartFailure(`${problem}. Start again; the data is kept. Last lines of its log ${logFile}:\n${tail}`);
     }
-    say('The Worker ended by itself. It is started again; the data is kept.');
+    print('The Worker ended unexpectedly and is restarted. The data is kept.');
     current = launch();
-    await untilAnswer(`${url}/health`, logFile, stopping.signal);
-    againAt = performance.now();
-    say('The Worker answers again.');
+    await waitForAnswer(`${url}/health`, logFile, stopping.signal);
+    restartedAt = performance.now();
+    print('The Worker answers again.');
   }
 
   return {
     url,
     logFile,
     failed: death.promise,
-    async answering(signal) {
-      await Promise.race([untilAnswer(`${url}/health`, logFile, signal), death.promise]);
+    async waitUntilUp(signal) {
+      await Promise.race([waitForAnswer(`${url}/health`, logFile, signal), death.promise]);
       isUp = true;
       watch().catch((error) => {
         if (!stopping.signal.aborted) death.reject(error);
@@ -147,7 +147,7 @@ function spawnGuarded(logFile: string, env: NodeJS.ProcessEnv): Guarded {
   closeSync(log);
   const exited = new Promise<void>((resolve) => {
     child.once('exit', () => {
-      endGroup(child.pid); // also when it was the guard that died
+      endGroup(child.pid); // also when the guard itself was killed
       resolve();
     });
     child.once('error', () => resolve());
@@ -155,7 +155,7 @@ function spawnGuarded(logFile: string, env: NodeJS.ProcessEnv): Guarded {
   return { child, exited };
 }
 
-async function untilAnswer(url: string, logFile: string, signal: AbortSignal): Promise<void> {
+async function waitForAnswer(url: string, logFile: string, signal: AbortSignal): Promise<void> {
   const deadline = performance.now() + startLimitMs;
   for (;;) {
     try {
@@ -166,7 +166,7 @@ async function untilAnswer(url: string, logFile: string, signal: AbortSignal): P
       signal.throwIfAborted();
       if (performance.now() > deadline) {
         throw new StartFailure(
-          `The Worker does not answer at ${url} (${reasonOf(error)}). The end of its log ${logFile}:\n` +
+          `The Worker does not answer at ${url} (${reasonOf(error)}). Last lines of its log ${logFile}:\n` +
             logTail(logFile, logLines),
         );
       }

@@ -27,7 +27,7 @@ try {
     forget = recordKeptEngines(env);
     for (const [engine, url] of Object.entries(stack.urls)) console.log(`  ${engine.padEnd(10)} ${url}`);
     console.log('The engines are up. In another terminal: npm run test:file -- <test file>. Ctrl-C stops them.');
-    await Promise.race([stack.failed, interrupt.wished]);
+    await Promise.race([stack.failed, interrupt.interrupted]);
   } finally {
     forget();
     await stack.stop();

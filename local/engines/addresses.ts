@@ -1,15 +1,15 @@
 import { local } from './credentials.ts';
 import { EngineFailure, type EngineName } from './failure.ts';
 
-/** Servers that run already, to use in place of local ones. Credentials are in the URL: `http://user:password@host`. */
+/** External servers that replace local ones. The URL contains the credentials: `http://user:password@host`. */
 export type External = {
-  /** HTTP(S) interface. The reader is the same user as the writer: what only the reader is denied, is not denied. */
+  /** HTTP(S) interface. Reader and writer are the same user, so the reader's restrictions do not apply. */
   clickhouseUrl?: string;
-  /** redis:// or rediss://; the Upstash front runs here and connects to it. */
+  /** redis:// or rediss://; the local Upstash front connects to it. */
   redisUrl?: string;
-  /** postgresql://user:password@host/database; the Neon front runs here and connects to it. */
+  /** postgresql://user:password@host/database; the local Neon front connects to it. */
   postgresUrl?: string;
-  /** Userinfo is access key and secret; `?region=` and `?bucket=` where they are not `auto` and `timestore`. */
+  /** The userinfo is access key and secret. `?region=` and `?bucket=` default to `auto` and `timestore`. */
   s3Endpoint?: string;
 };
 
@@ -17,9 +17,9 @@ export type ClickHouseAddress = {
   url: string;
   writer: { user: string; password: string };
   reader: { user: string; password: string };
-  /** Empty for an external server, whose volumes nobody here knows. */
+  /** Empty for an external server: its storage policies are unknown. */
   storagePolicy: string;
-  /** The URLs of all nodes, where there are several. */
+  /** The URLs of all nodes of a cluster; undefined for a single server. */
   shards: string[] | undefined;
 };
 
@@ -58,7 +58,7 @@ export function externalS3(text: string): S3Address {
   return { endpoint: withoutLogin(url), region, bucket, accessKeyId, secretAccessKey };
 }
 
-/** The address without what must not be shown or logged. */
+/** The address without credentials, which must not be shown or logged. */
 export function withoutLogin(address: string | URL): string {
   const url = new URL(address);
   url.username = '';

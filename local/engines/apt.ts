@@ -3,9 +3,9 @@ import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
 /**
- * Installs a package where root may, on Debian and its like.
+ * Installs a package when run as root on Debian or a derivative.
  *
- * @returns what to add to a failure when it did not help
+ * @returns a text for the error message when the installation failed, otherwise an empty one
  */
 export function installWithApt(name: string, searchPath = process.env.PATH ?? ''): string {
   const apt = onPath(['apt-get'], searchPath);
@@ -14,7 +14,7 @@ export function installWithApt(name: string, searchPath = process.env.PATH ?? ''
     spawnSync(apt, args, {
       encoding: 'utf8',
       timeout: 180_000,
-      // The package starts a server on the default port when it is installed; RUNLEVEL=1 tells invoke-rc.d not to.
+      // The installation would start a server on the default port; RUNLEVEL=1 makes invoke-rc.d skip that.
       env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive', RUNLEVEL: '1' },
     });
   const install = ['install', '-y', '--no-install-recommends', name];
@@ -28,7 +28,7 @@ export function installWithApt(name: string, searchPath = process.env.PATH ?? ''
   return `, and apt-get could not install it (${reason})`;
 }
 
-/** The first of some programs that is there. */
+/** Path of the first program that is on the PATH. */
 export function onPath(names: string[], searchPath = process.env.PATH ?? ''): string | undefined {
   for (const name of names) {
     for (const directory of searchPath.split(delimiter).filter(Boolean)) {
@@ -37,7 +37,7 @@ export function onPath(names: string[], searchPath = process.env.PATH ?? ''): st
         accessSync(file, constants.X_OK);
         return file;
       } catch {
-        // Not here; the next directory may have it.
+        // The next directory may have it.
       }
     }
   }

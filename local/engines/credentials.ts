@@ -1,11 +1,11 @@
 /**
- * The local engines listen on loopback only, so their passwords guard nothing: they are fixed, and exist so that
- * code which forgets to send credentials fails here as it would in production.
+ * The local engines listen on loopback only, so fixed passwords are enough. With them, code that sends no credentials
+ * fails here as in production.
  */
 export const local = {
   clickhouse: {
     writer: { user: 'timestore_writer', password: 'timestore-local-writer' },
-    /** May do what sql/clickhouse/users.sql grants to the writer; the other one more, for tests. */
+    /** Has exactly the writer's grants of sql/clickhouse/users.sql; the local writer has more, for tests. */
     granted: { user: 'timestore_granted', password: 'timestore-local-granted' },
     reader: { user: 'timestore_reader', password: 'timestore-local-reader' },
   },

@@ -1,17 +1,17 @@
 import { appendFileSync } from 'node:fs';
 import { EngineFailure, type EngineName } from './failure.ts';
 import { type EngineProcess, type Exit, logTail, spawnEngine } from './process.ts';
-import { type Ask, waitUntilReady } from './readiness.ts';
+import { type Probe, waitUntilReady } from './readiness.ts';
 
 /** One engine of a running stack. */
 export type Engine = {
   readonly name: EngineName;
-  /** The engine's own process, not that of what watches over it; undefined while it is down or external. */
+  /** The engine's own process, not the process that started it; undefined while it is down or external. */
   readonly pid: number | undefined;
   readonly url: string;
   /** Sends a signal to the real engine: SIGKILL or SIGSTOP for fault tests. */
   kill(signal?: NodeJS.Signals): void;
-  /** Starts it again, on the same port and data, when it has ended or been asked to. */
+  /** Stops the engine if it runs, and starts it on the same port and data. */
   restart(): Promise<void>;
   stop(): Promise<void>;
 };
@@ -22,20 +22,20 @@ export type EngineDefinition = {
   /** The program of its process. */
   script: string;
   options: unknown;
-  ask: Ask;
-  /** Signals go to the whole group, where the engine is more than one process. */
+  probe: Probe;
+  /** Signals go to the whole group: set for an engine of several processes. */
   signalsGroup?: boolean;
 };
 
 export type EngineContext = {
   logFile: string;
-  /** For its process to be up, and as long again for its first answer. */
+  /** Time limit for the process to be up, and again for its first answer. */
   limitMs: number;
-  /** Ends a start that is under way. */
+  /** Aborts a start in progress. */
   signal: AbortSignal;
   /** Called with the process that leads the engine's group, at each start. */
   onSpawn: (pid: number) => void;
-  /** Called when the engine ends and nobody asked for that. */
+  /** Called when the engine ends unexpectedly. */
   onDeath: (failure: EngineFailure) => void;
 };
 
@@ -46,27 +46,27 @@ export async function startEngine(definition: EngineDefinition, context: EngineC
   const { name, url } = definition;
   const { logFile, limitMs } = context;
   let current: EngineProcess | undefined;
-  let endAsked = false;
+  let isEndRequested = false;
 
   async function launch(isSecond = false): Promise<void> {
-    endAsked = false;
+    isEndRequested = false;
     const engine = spawnEngine(definition.script, definition.options, logFile);
     current = engine;
     if (engine.pid !== undefined) context.onSpawn(engine.pid);
-    const over = new AbortController();
+    const settled = new AbortController();
     const death = engine.exited.then((exit) => {
       throw new Error(`its process ended before it was ready (${describeExit(exit)})`);
     });
     try {
-      const up = Promise.race([engine.up, deadline(limitMs, over.signal)]);
-      const ready = up.then(() => waitUntilReady(definition.ask, limitMs, over.signal));
-      await Promise.race([ready, death, aborted(context.signal, over.signal)]);
+      const up = Promise.race([engine.up, rejectAfter(limitMs, settled.signal)]);
+      const ready = up.then(() => waitUntilReady(definition.probe, limitMs, settled.signal));
+      await Promise.race([ready, death, rejectOnAbort(context.signal, settled.signal)]);
     } catch (error) {
-      endAsked = true;
+      isEndRequested = true;
       engine.signalGroup('SIGKILL');
       if (error instanceof NotUp && !isSecond) {
-        // A start without an end and with nothing in its log was seen once, of very many; what held it is not known.
-        appendFileSync(logFile, `${name}: ${error.message}, and is started once more\n`);
+        // Very rarely a start hangs with an empty log. The cause is unknown, so the engine is started a second time.
+        appendFileSync(logFile, `${name}: ${error.message}. It is started again.\n`);
         await engine.exited;
         return launch(true);
       }
@@ -74,14 +74,14 @@ export async function startEngine(definition: EngineDefinition, context: EngineC
         cause: error,
       });
     } finally {
-      over.abort();
+      settled.abort();
     }
     void engine.exited.then((exit) => {
-      if (endAsked || current !== engine) return;
+      if (isEndRequested || current !== engine) return;
       context.onDeath(
         new EngineFailure(
           name,
-          `ended by itself while the stack was running (${describeExit(exit)}). Start the stack again; its data is kept.` +
+          `ended unexpectedly while the stack was running (${describeExit(exit)}). Start the stack again; its data is kept.` +
             logNote(logFile),
         ),
       );
@@ -91,9 +91,9 @@ export async function startEngine(definition: EngineDefinition, context: EngineC
   async function stop(): Promise<void> {
     const engine = current;
     if (engine === undefined) return;
-    endAsked = true;
+    isEndRequested = true;
     engine.requestStop();
-    // A stopped (SIGSTOP) or stuck engine does not hear the request.
+    // An engine that is suspended (SIGSTOP) or hangs does not handle the request.
     const timer = setTimeout(() => engine.signalGroup('SIGKILL'), gracefulLimitMs);
     await engine.exited;
     clearTimeout(timer);
@@ -107,7 +107,7 @@ export async function startEngine(definition: EngineDefinition, context: EngineC
       return current?.enginePid;
     },
     kill(signal = 'SIGKILL') {
-      if (signal !== 'SIGSTOP' && signal !== 'SIGCONT') endAsked = true;
+      if (signal !== 'SIGSTOP' && signal !== 'SIGCONT') isEndRequested = true;
       if (definition.signalsGroup) current?.signalGroup(signal);
       else current?.signalEngine(signal);
     },
@@ -119,16 +119,16 @@ export async function startEngine(definition: EngineDefinition, context: EngineC
   };
 }
 
-/** An engine that runs elsewhere: there is nothing here to start, kill or stop. */
+/** An external engine: the stack does not start, kill or stop it. */
 export function externalEngine(name: EngineName, url: string): Engine {
   return {
     name,
     url,
     pid: undefined,
     kill() {
-      throw new EngineFailure(name, `is external (${url}) and not this stack's to kill.`);
+      throw new EngineFailure(name, `is external (${url}): this stack cannot kill it.`);
     },
-    restart: () => Promise.reject(new EngineFailure(name, `is external (${url}) and not this stack's to restart.`)),
+    restart: () => Promise.reject(new EngineFailure(name, `is external (${url}): this stack cannot restart it.`)),
     stop: () => Promise.resolve(),
   };
 }
@@ -139,22 +139,22 @@ function describeExit({ code, signal }: Exit): string {
 
 function logNote(logFile: string): string {
   const tail = logTail(logFile, logLines);
-  return tail === '' ? ` Its log ${logFile} is empty.` : ` The end of its log ${logFile}:\n${tail}`;
+  return tail === '' ? ` Its log ${logFile} is empty.` : ` Last lines of its log ${logFile}:\n${tail}`;
 }
 
 class NotUp extends Error {}
 
-function deadline(limitMs: number, over: AbortSignal): Promise<never> {
+function rejectAfter(limitMs: number, settled: AbortSignal): Promise<never> {
   return new Promise((_, reject) => {
     const timer = setTimeout(() => reject(new NotUp(`its process was not up within ${limitMs} ms`)), limitMs);
-    over.addEventListener('abort', () => clearTimeout(timer));
+    settled.addEventListener('abort', () => clearTimeout(timer));
   });
 }
 
-function aborted(signal: AbortSignal, over: AbortSignal): Promise<never> {
+function rejectOnAbort(signal: AbortSignal, settled: AbortSignal): Promise<never> {
   return new Promise((_, reject) => {
-    const refuse = () => reject(new Error('its start was given up'));
-    if (signal.aborted) refuse();
-    signal.addEventListener('abort', refuse, { signal: over });
+    const abort = () => reject(new Error('its start was aborted'));
+    if (signal.aborted) abort();
+    signal.addEventListener('abort', abort, { signal: settled });
   });
 }

@@ -1,9 +1,9 @@
 export const engineNames = ['s3', 'clickhouse', 'redis', 'upstash', 'postgres'] as const;
 export type EngineName = (typeof engineNames)[number];
 
-/** What went wrong with an engine, said once, with what to do about it. */
+/** A failure of an engine. Its message says what to do. */
 export class EngineFailure extends Error {
-  /** `stack` where it is about what the engines share: their data directory. */
+  /** `stack` for failures of the data directory, which all engines share. */
   readonly engine: EngineName | 'stack';
 
   constructor(engine: EngineName | 'stack', message: string, options?: ErrorOptions) {

@@ -7,16 +7,16 @@ import { isRunning, type ProcessMark, processMark } from './process-mark.ts';
 type LockContent = { nonce: string; holder: ProcessMark; engines: ProcessMark[] };
 
 export type Lock = {
-  /** Adds an engine's process: who takes the directory over after us waits until that has ended too. */
+  /** Records an engine's process. The next holder of the directory waits until that process has ended too. */
   note(pid: number): void;
   release(): void;
 };
 
-const lastMomentsMs = 5_000;
+const endLimitMs = 5_000;
 
 /**
- * Takes a data directory for one stack: two on the same files would destroy them. Also takes it from a stack that died
- * without a word, once the last of its engines is gone.
+ * Locks a data directory for one stack: two stacks on the same files would destroy them. Also takes over the lock of a
+ * stack that was killed, once the last of its engines has ended.
  */
 export async function lockDataDir(dataDir: string): Promise<Lock> {
   const file = join(dataDir, 'stack.lock');
@@ -27,7 +27,7 @@ export async function lockDataDir(dataDir: string): Promise<Lock> {
       throw new EngineFailure(
         'stack',
         `the data directory ${dataDir} is in use by another running stack (process ${held.holder.pid}). ` +
-          'Stop that one, or choose another directory with LOCAL_DATA_DIR (and other ports with LOCAL_PORT_BASE).',
+          'Stop that stack, or choose another directory with LOCAL_DATA_DIR (and other ports with LOCAL_PORT_BASE).',
       );
     }
     if (held) await waitForEnd(held.engines, dataDir);
@@ -45,15 +45,15 @@ export async function lockDataDir(dataDir: string): Promise<Lock> {
 }
 
 async function waitForEnd(engines: ProcessMark[], dataDir: string): Promise<void> {
-  const deadline = performance.now() + lastMomentsMs;
+  const deadline = performance.now() + endLimitMs;
   for (;;) {
-    const left = engines.filter(isRunning);
-    if (left.length === 0) return;
+    const running = engines.filter(isRunning);
+    if (running.length === 0) return;
     if (performance.now() > deadline) {
       throw new EngineFailure(
         'stack',
-        `the stack that used ${dataDir} has died, but engines of it still run ` +
-          `(processes ${left.map((mark) => mark.pid).join(', ')}). End them, then start again.`,
+        `the stack that used ${dataDir} has ended, but some of its engines still run ` +
+          `(processes ${running.map((mark) => mark.pid).join(', ')}). End them, then start again.`,
       );
     }
     await delay(20);
@@ -64,7 +64,7 @@ function create(file: string, content: LockContent): boolean {
   const draft = `${file}.${content.nonce}`;
   writeFileSync(draft, JSON.stringify(content));
   try {
-    // Appears complete or not at all: nobody reads half a lock and takes it for a stale one.
+    // The file appears complete or not at all, so no process takes a partly written lock for a stale one.
     linkSync(draft, file);
     return true;
   } catch (error) {
@@ -81,7 +81,7 @@ function replace(file: string, content: LockContent): void {
   renameSync(draft, file);
 }
 
-/** Removes the lock that was looked at, not one that somebody else has made in its place meanwhile. */
+/** Removes the lock with this nonce, but not a newer lock of another process. */
 function removeStale(file: string, nonce: string | undefined): void {
   const aside = `${file}.${crypto.randomUUID()}`;
   try {

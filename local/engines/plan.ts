@@ -17,7 +17,7 @@ import { localPostgresUrl } from './postgres/engine.ts';
 import { localRedisUrl } from './redis/engine.ts';
 import { localS3 } from './s3/engine.ts';
 
-/** Where everything is, known before anything runs: engines that need each other are given addresses, not engines. */
+/** All addresses, known before any engine starts: an engine that needs another one receives an address, not an engine. */
 export type Plan = {
   clickhouse: ClickHouseAddress;
   redisUrl: string;
@@ -25,13 +25,13 @@ export type Plan = {
   postgresUrl: string;
   neonUrl: string;
   s3: S3Address;
-  /** Engines that run elsewhere, with an address to show. */
-  elsewhere: Partial<Record<EngineName, string>>;
-  /** The ports that something here listens on. */
+  /** Addresses to show of external engines. */
+  externalUrls: Partial<Record<EngineName, string>>;
+  /** The ports that local engines listen on. */
   ports: (keyof Ports)[];
 };
 
-/** @param nodes of a ClickHouse cluster; none for a server by itself */
+/** @param nodes of a ClickHouse cluster; empty for a single server */
 export function planStack(ports: Ports, external: External, nodes: NodePorts[] = []): Plan {
   const { clickhouseUrl, redisUrl, postgresUrl, s3Endpoint } = external;
   return {
@@ -46,7 +46,7 @@ export function planStack(ports: Ports, external: External, nodes: NodePorts[] =
     postgresUrl: postgresUrl ? externalPostgres(postgresUrl) : localPostgresUrl(ports.postgres),
     neonUrl: `http://127.0.0.1:${ports.neon}/sql`,
     s3: s3Endpoint ? externalS3(s3Endpoint) : localS3(ports.s3),
-    elsewhere: {
+    externalUrls: {
       ...(clickhouseUrl && { clickhouse: withoutLogin(clickhouseUrl) }),
       ...(redisUrl && { redis: withoutLogin(redisUrl) }),
       ...(s3Endpoint && { s3: withoutLogin(s3Endpoint) }),
@@ -62,7 +62,7 @@ export function planStack(ports: Ports, external: External, nodes: NodePorts[] =
   };
 }
 
-/** What the Worker gets as its environment, under the names of the design. */
+/** Environment variables of the Worker, with the names that a deployment uses. */
 export function workerEnv(plan: Plan): Record<string, string> {
   const { clickhouse, s3 } = plan;
   return {

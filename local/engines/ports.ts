@@ -11,10 +11,10 @@ export type Ports = {
   s3: number;
 };
 
-/** Where a node of a ClickHouse cluster listens: for clients, and for the other nodes behind a gate. */
+/** Ports of a node of a ClickHouse cluster: for clients, and a gate for the other nodes. */
 export type NodePorts = { http: number; tcp: number; gate: number };
 
-/** Ports from 1024 on that `fetch` and browsers connect to never ("bad port" in the WHATWG's Fetch Standard). */
+/** Ports from 1024 on that `fetch` and browsers never connect to ("bad port" in the WHATWG's Fetch Standard). */
 export const portsFetchRefuses = new Set([
   1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060, 5061, 6000, 6566, 6665, 6666, 6667, 6668, 6669, 6679, 6697, 10_080,
 ]);
@@ -29,7 +29,7 @@ const engineOfPort = {
   s3: 's3',
 } as const satisfies Record<keyof Ports, EngineName>;
 
-/** The seven ports base+0 … base+6, in the order of the type. */
+/** The seven ports base+0 … base+6, in the order of `Ports`. */
 export function portsFrom(base: number): Ports {
   if (!Number.isInteger(base) || base < 1 || base > 65_535 - 6) {
     throw new RangeError(`LOCAL_PORT_BASE must be a whole number from 1 to ${65_535 - 6}, not ${base}.`);
@@ -45,7 +45,7 @@ export function portsFrom(base: number): Ports {
   };
 }
 
-/** The ports of all nodes of a cluster: the first has those of a server by itself, the others come after the eight of one stack. */
+/** The ports of all nodes of a cluster. The first node has the ports of a single server; the others follow the eight of a stack. */
 export function nodePortsFrom(base: number, nodes: number): NodePorts[] {
   const { clickhouseHttp, clickhouseTcp } = portsFrom(base);
   return Array.from({ length: nodes }, (_, i) => {
@@ -54,7 +54,7 @@ export function nodePortsFrom(base: number, nodes: number): NodePorts[] {
   });
 }
 
-/** The same on ports that nobody listens on right now. */
+/** The ports of all nodes of a cluster, on free ports. */
 export async function freeNodePorts({ clickhouseHttp, clickhouseTcp }: Ports, nodes: number): Promise<NodePorts[]> {
   const holds = await Promise.all(Array.from({ length: 3 * nodes }, holdAnyPort));
   await Promise.all(holds.map((held) => held.release()));
@@ -67,17 +67,17 @@ export async function freeNodePorts({ clickhouseHttp, clickhouseTcp }: Ports, no
 }
 
 /**
- * Seven ports that nobody listens on right now, below those that the system gives to outgoing connections: one of
- * these could be taken again before an engine has it. All are held until the last one is known, so they differ.
+ * Seven free ports below those that the system assigns to outgoing connections: such a connection could take a port before
+ * its engine listens. All are held until the last one is known, so they differ.
  */
 export async function freePorts(): Promise<Ports> {
   const names = Object.keys(engineOfPort) as (keyof Ports)[];
   const holds = await Promise.all(names.map(holdAnyPort));
   await Promise.all(holds.map((held) => held.release()));
-  return Object.fromEntries(names.map((name, at) => [name, holds[at]?.port])) as Ports;
+  return Object.fromEntries(names.map((name, index) => [name, holds[index]?.port])) as Ports;
 }
 
-/** Throws for the first of these ports that somebody else has. */
+/** Throws an EngineFailure for the first of these ports that is in use. */
 export async function requireFreePorts(ports: Ports, names: (keyof Ports)[], nodes: NodePorts[]): Promise<void> {
   const wanted = [
     ...names.map((name) => [engineOfPort[name], ports[name], name] as const),
@@ -94,7 +94,7 @@ export async function requireFreePorts(ports: Ports, names: (keyof Ports)[], nod
       throw new EngineFailure(
         engine,
         `port ${port} (${name}) on 127.0.0.1 cannot be used: ${(error as NodeJS.ErrnoException).code ?? error}. ` +
-          'Stop the program that has it, or choose other ports with LOCAL_PORT_BASE ' +
+          'Stop the program that uses it, or choose other ports with LOCAL_PORT_BASE ' +
           '(and another LOCAL_DATA_DIR to run a second stack beside the first).',
         { cause: error },
       );

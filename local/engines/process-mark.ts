@@ -1,27 +1,27 @@
 import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 
-/** Names one process for good: the system gives the number alone to another process later. */
+/** Identifies one process for good: the system reuses the bare process id. */
 export type ProcessMark = { pid: number; startedAt: string };
 
 export function processMark(pid: number): ProcessMark {
-  return { pid, startedAt: startOf(pid) ?? '' };
+  return { pid, startedAt: readStartTime(pid) ?? '' };
 }
 
 export function isRunning(mark: ProcessMark): boolean {
-  return startOf(mark.pid) === mark.startedAt;
+  return readStartTime(mark.pid) === mark.startedAt;
 }
 
-/** A killed process looks dead when its first thread is; it holds its ports and files until its last one is. */
+/** A killed process becomes a zombie with its first thread, but keeps ports and files until its last thread has ended. */
 function hasThreads(pid: number): boolean {
   return readdirSync(`/proc/${pid}/task`).length > 1;
 }
 
-/** When the process started, in the system's own words; undefined when there is none, or only its remains. */
-function startOf(pid: number): string | undefined {
+/** Start time of the process as the system prints it; undefined for a process that has ended. */
+function readStartTime(pid: number): string | undefined {
   if (process.platform === 'linux') {
     try {
-      // Everything up to the last parenthesis is the program's name, which may hold anything.
+      // The program's name ends at the last parenthesis and may contain any character.
       const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)?.split(' ') ?? [];
       const [state, startTicks] = [fields[0], fields[19]];
       return state === 'X' || (state === 'Z' && !hasThreads(pid)) ? undefined : startTicks;

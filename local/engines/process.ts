@@ -8,9 +8,9 @@ export type Exit = { code: number | null; signal: NodeJS.Signals | null };
 export type EngineProcess = {
   /** The process that leads the engine's group. */
   readonly pid: number | undefined;
-  /** The process that is the engine itself; undefined until it is up. */
+  /** The process of the engine itself; undefined until it is up. */
   readonly enginePid: number | undefined;
-  /** Resolves when the engine's process has what it needs to answer, rejects with its own words if it refuses. */
+  /** Resolves when the engine's process has started; rejects with its error message when the start fails. */
   readonly up: Promise<void>;
   readonly exited: Promise<Exit>;
   requestStop(): void;
@@ -21,7 +21,7 @@ export type EngineProcess = {
 export function spawnEngine(script: string, options: unknown, logFile: string): EngineProcess {
   const log = openSync(logFile, 'a');
   const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', script], {
-    // A group of its own: a signal from the terminal does not reach it, a signal to the group reaches all of it.
+    // A process group of its own: terminal signals do not reach it, and a signal to the group reaches all its processes.
     detached: true,
     stdio: ['ignore', log, log, 'ipc'],
     env: childEnv(),
@@ -33,14 +33,14 @@ export function spawnEngine(script: string, options: unknown, logFile: string): 
     child.once('error', () => resolve({ code: null, signal: null }));
     child.once('exit', (code, signal) => {
       enginePid = undefined;
-      // A child of the engine process must not stay behind when that died first.
+      // A child of the engine process must not outlive it.
       signalGroup(child, 'SIGKILL');
       resolve({ code, signal });
     });
   });
   const up = new Promise<void>((resolve, reject) => {
     child.on('message', (message: FromChild) => {
-      if ('refused' in message) return reject(new Error(message.refused));
+      if ('failure' in message) return reject(new Error(message.failure));
       enginePid = message.pid;
       resolve();
     });
@@ -57,7 +57,7 @@ export function spawnEngine(script: string, options: unknown, logFile: string): 
     exited,
     requestStop: () => send(child, { stop: true }),
     signalEngine: (signal) => {
-      if (enginePid !== undefined) quietly(() => process.kill(enginePid as number, signal));
+      if (enginePid !== undefined) ignoreEnded(() => process.kill(enginePid as number, signal));
     },
     signalGroup: (signal) => signalGroup(child, signal),
   };
@@ -66,15 +66,15 @@ export function spawnEngine(script: string, options: unknown, logFile: string): 
 export function logTail(logFile: string, lines: number): string {
   try {
     const text = readFileSync(logFile, 'utf8');
-    // ClickHouse's stack traces without symbols tell nobody anything.
-    const telling = text.split('\n').filter((line) => line.trim() !== '' && !/^\d+\. \? @ 0x/.test(line));
-    return telling.slice(-lines).join('\n');
+    // ClickHouse's stack traces have no symbols here, so they are of no use.
+    const useful = text.split('\n').filter((line) => line.trim() !== '' && !/^\d+\. \? @ 0x/.test(line));
+    return useful.slice(-lines).join('\n');
   } catch {
     return '';
   }
 }
 
-/** Engines run on their own options; flags meant for the parent (inspectors, loaders) would break or confuse them. */
+/** The environment without Node.js options of the parent, such as inspectors and loaders: they would break engines. */
 function childEnv(): NodeJS.ProcessEnv {
   const { NODE_OPTIONS: _flags, NODE_CHANNEL_FD: _channel, VITEST: _vitest, ...env } = process.env;
   return env;
@@ -86,10 +86,10 @@ function send(child: ChildProcess, message: ToChild): void {
 
 function signalGroup(child: ChildProcess, signal: NodeJS.Signals): void {
   const { pid } = child;
-  if (pid !== undefined) quietly(() => process.kill(-pid, signal));
+  if (pid !== undefined) ignoreEnded(() => process.kill(-pid, signal));
 }
 
-function quietly(action: () => void): void {
+function ignoreEnded(action: () => void): void {
   try {
     action();
   } catch (error) {

@@ -1,27 +1,27 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
 const pollEveryMs = 20;
-const askLimitMs = 5_000;
+const probeLimitMs = 5_000;
 
-/** Asks a question that only a working engine answers; rejects while it does not, or when the signal ends it. */
-export type Ask = (signal: AbortSignal) => Promise<void>;
+/** Probes an engine. Rejects when the engine does not work or when the signal aborts. */
+export type Probe = (signal: AbortSignal) => Promise<void>;
 
 /**
- * Asks until the engine answers. The last refusal is the cause when the time is over.
+ * Probes until the engine answers. After the time limit it throws with the last failure as cause.
  *
- * @param askMs for one question: one that is never answered must not be the last
+ * @param probeMs time limit of one probe, so that a probe without an answer is repeated
  */
 export async function waitUntilReady(
-  ask: Ask,
+  probe: Probe,
   limitMs: number,
   signal: AbortSignal,
-  askMs = askLimitMs,
+  probeMs = probeLimitMs,
 ): Promise<void> {
   const deadline = performance.now() + limitMs;
   for (;;) {
     signal.throwIfAborted();
     try {
-      await ask(AbortSignal.any([signal, AbortSignal.timeout(askMs)]));
+      await probe(AbortSignal.any([signal, AbortSignal.timeout(probeMs)]));
       return;
     } catch (error) {
       if (performance.now() > deadline) {

@@ -1,22 +1,22 @@
-/** What every engine process does: take its options, say when it is up, stop when told, and die with its parent. */
+/** The protocol of engine processes: receive options, report when up, stop on a message, end with the parent. */
 
 export type Served = {
-  /** The process that is the engine, where it is not this one. */
+  /** The engine's process, if it is not this one. */
   pid?: number | undefined;
   stop(): Promise<void>;
 };
 
 export type ToChild = { start: unknown } | { stop: true };
-export type FromChild = { ready: true; pid: number } | { refused: string };
+export type FromChild = { ready: true; pid: number } | { failure: string };
 
 export function serveEngine<Options>(start: (options: Options) => Promise<Served>): void {
   // Ctrl-C reaches a whole process group. Only the parent may decide when an engine ends.
   for (const signal of ['SIGINT', 'SIGHUP', 'SIGTERM'] as const) process.on(signal, () => undefined);
-  // The channel closes when the parent ends, however it ends, SIGKILL included.
+  // The channel closes when the parent ends for any reason, including SIGKILL.
   process.on('disconnect', endGroup);
-  // It may have ended already, while this process was still loading its code.
+  // The parent may have ended already, while this process was loading its code.
   if (!process.connected) endGroup();
-  // And whatever ends this process while nobody watches it any more, must not leave what it has started.
+  // Without a parent, the end of this process must not leave child processes behind.
   process.on('exit', () => {
     if (!process.connected) endGroup();
   });
@@ -27,17 +27,17 @@ export function serveEngine<Options>(start: (options: Options) => Promise<Served
       start(message.start as Options).then(
         (engine) => {
           served = engine;
-          tell({ ready: true, pid: engine.pid ?? process.pid });
+          report({ ready: true, pid: engine.pid ?? process.pid });
         },
         (error: unknown) => {
           console.error(error);
-          tell({ refused: error instanceof Error ? error.message : String(error) });
+          report({ failure: error instanceof Error ? error.message : String(error) });
         },
       );
     } else if (served === undefined) {
       endGroup();
     } else {
-      // Node's own way out would still wait for its compiler threads, up to a second; what had to be written is.
+      // All data is written by now. A normal exit of Node.js could wait up to a second for its compiler threads.
       served.stop().then(endGroup, (error: unknown) => {
         console.error(error);
         endGroup();
@@ -46,13 +46,13 @@ export function serveEngine<Options>(start: (options: Options) => Promise<Served
   });
 }
 
-function tell(message: FromChild): void {
+function report(message: FromChild): void {
   if (process.connected) process.send?.(message, () => undefined);
 }
 
 /**
- * Each engine process leads a group of its own, so that what it has started (redis-server, workerd) ends with it.
- * SIGKILL, since nothing must depend on a handler here: an engine survives that, or it is no store.
+ * Each engine process leads a group of its own, so its child processes (redis-server, workerd) end with it. SIGKILL works
+ * without a handler in the child; an engine must not lose data by it.
  */
 function endGroup(): void {
   try {

@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
 import { startEngine } from '../../local/engines/engine.ts';
-import { type Ask, waitUntilReady } from '../../local/engines/readiness.ts';
+import { type Probe, waitUntilReady } from '../../local/engines/readiness.ts';
 import type { HangingOptions } from './hanging-engine.ts';
 import { isGroupAlive, until, useTempDir } from './support.ts';
 
@@ -20,7 +20,7 @@ afterEach(() => {
 });
 
 /** Asks a server that leaves its first questions without an answer, and counts them. */
-async function silentAtFirst(silent: number): Promise<{ ask: Ask; asked: () => number }> {
+async function silentAtFirst(silent: number): Promise<{ probe: Probe; asked: () => number }> {
   let asked = 0;
   const server = createServer((_, response) => {
     asked += 1;
@@ -31,7 +31,7 @@ async function silentAtFirst(silent: number): Promise<{ ask: Ask; asked: () => n
   await once(server, 'listening');
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   return {
-    ask: async (signal) => {
+    probe: async (signal) => {
       await (await fetch(url, { signal })).text();
     },
     asked: () => asked,
@@ -39,24 +39,24 @@ async function silentAtFirst(silent: number): Promise<{ ask: Ask; asked: () => n
 }
 
 test('a question that is never answered is asked again', async () => {
-  const { ask, asked } = await silentAtFirst(2);
-  await waitUntilReady(ask, 60_000, new AbortController().signal, 100);
+  const { probe, asked } = await silentAtFirst(2);
+  await waitUntilReady(probe, 60_000, new AbortController().signal, 100);
   // More than three where the machine is too slow for an answer in time.
   expect(asked()).toBeGreaterThanOrEqual(3);
 });
 
 test('when the time is over, the last refusal is told', async () => {
-  const { ask } = await silentAtFirst(Number.POSITIVE_INFINITY);
+  const { probe } = await silentAtFirst(Number.POSITIVE_INFINITY);
   const { signal } = new AbortController();
-  await expect(waitUntilReady(ask, 150, signal, 100)).rejects.toThrow(/no answer within 150 ms .*timeout/);
+  await expect(waitUntilReady(probe, 150, signal, 100)).rejects.toThrow(/no answer within 150 ms .*timeout/);
   const refuse = () => Promise.reject(new Error('redis is away'));
   await expect(waitUntilReady(refuse, 50, signal)).rejects.toThrow(/no answer within 50 ms \(last: redis is away\)/);
 });
 
 test('a start that is given up ends its question', async () => {
-  const { ask, asked } = await silentAtFirst(Number.POSITIVE_INFINITY);
+  const { probe, asked } = await silentAtFirst(Number.POSITIVE_INFINITY);
   const givenUp = new AbortController();
-  const waiting = waitUntilReady(ask, 60_000, givenUp.signal);
+  const waiting = waitUntilReady(probe, 60_000, givenUp.signal);
   await expect.poll(asked).toBe(1);
   givenUp.abort();
   await expect(waiting).rejects.toThrow();
@@ -69,7 +69,7 @@ function startHanging(name: string, hangs: number, limitMs: number) {
   const pids: number[] = [];
   const script = join(import.meta.dirname, 'hanging-engine.ts');
   const engine = startEngine(
-    { name: 'redis', url: '', script, options, ask: async () => undefined },
+    { name: 'redis', url: '', script, options, probe: async () => undefined },
     {
       logFile,
       limitMs,
@@ -89,7 +89,7 @@ test('a process that does not come up is ended and started once more, which its 
   expect(pids).toHaveLength(2);
   expect(pid).toBe(pids[1]);
   expect(isGroupAlive(pids[0] as number)).toBe(false);
-  expect(log()).toBe('redis: its process was not up within 5000 ms, and is started once more\n');
+  expect(log()).toBe('redis: its process was not up within 5000 ms. It is started again.\n');
   await stop();
 });
 

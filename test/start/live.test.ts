@@ -29,7 +29,7 @@ test('killed outright it leaves nothing, the next start has every acknowledged r
   expect(body.rows).toEqual([{ timestamp: '2026-05-01T10:00:00.000Z', v: 1 }]);
   endProcess(processOf(place.dataDir, /redis-server|valkey-server/));
   expect(await again.ended).toBe(1);
-  expect(again.output()).toMatch(/redis: ended by itself/);
+  expect(again.output()).toMatch(/redis: ended unexpectedly/);
   await expectNothingLeft(place);
 });
 
@@ -86,17 +86,17 @@ test('a runtime of the Worker that dies is replaced, and the Worker itself is st
   expect((await write(place, 1)).status).toBe(202);
   const [runtime = 0] = descendants(programOf(place), 'workerd');
   endProcess(runtime);
-  await command.prints(new RegExp(`process ${runtime}\\) ended; another one answers`));
+  await command.prints(new RegExp(`process ${runtime}\\) ended; a new one answers`));
   expect((await write(place, 2)).status).toBe(202);
 
   endProcess(programOf(place));
-  await command.prints(/The Worker ended by itself. It is started again[\s\S]*The Worker answers again/);
+  await command.prints(/The Worker ended unexpectedly and is restarted[\s\S]*The Worker answers again/);
   const { body } = await call<{ rows: { v: number }[] }>(place, '/v1/datasets/kept/query', { tableName: 'm' });
   expect(body.rows.map(({ v }) => v)).toEqual([1, 2]);
 
   endProcess(programOf(place));
   expect(await command.ended).toBe(1);
-  expect(command.output()).toMatch(/The Worker ended by itself once more\. Start again; the data is kept/);
+  expect(command.output()).toMatch(/The Worker ended unexpectedly again\. Start again; the data is kept/);
   await expectNothingLeft(place);
 });
 

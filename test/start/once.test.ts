@@ -24,7 +24,7 @@ test('npm start -- --once --nodes 3 shows the same on a cluster, and is told apa
   await expectNothingLeft(place);
   for (const [nodes, said] of [
     ['0', /--nodes must be a number from 1 to 9/],
-    ['3', /names one that runs elsewhere/],
+    ['3', /names an external one/],
   ] as const) {
     const env = { ...place.env, LOCAL_CLICKHOUSE_URL: 'http://a:b@127.0.0.1:9' };
     const refused = run('start', env, ['--once', '--nodes', nodes]);

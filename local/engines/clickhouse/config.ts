@@ -1,24 +1,24 @@
 export type ServerConfig = {
   logFile: string;
   usersFile: string;
-  /** Where the cold volume writes: an S3 prefix with a slash at its end. */
+  /** Location of the cold volume: an S3 prefix that ends with a slash. */
   cold: { endpoint: string; region: string; accessKeyId: string; secretAccessKey: string };
-  /** Where it finds all nodes, each a shard, in their order; none for a server by itself. */
+  /** Ports of all nodes, one shard each, in their order; empty for a single server. */
   shards: number[];
-  /** Where it finds itself. */
+  /** The server's own port. */
   tcpPort: number;
 };
 
 export const clusterName = 'timestore';
 
-/** The server by itself is a cluster under the name that ClickHouse Cloud has for all replicas of a service. */
+/** A single server is also a cluster: ClickHouse Cloud uses the name `default` for all replicas of a service. */
 function remoteServers(shards: number[], tcpPort: number): string {
   return `
   <remote_servers>${cluster('default', [tcpPort])}${shards.length === 0 ? '' : cluster(clusterName, shards)}
   </remote_servers>`;
 }
 
-/** Whoever asks a node is the same user at the others: what it may do there is what it may do anywhere. */
+/** With the secret, a query runs on the other nodes as the same user and with the grants of that user. */
 function cluster(name: string, shards: number[]): string {
   return `
     <${name}>
@@ -44,7 +44,7 @@ export function serverConfig({ logFile, usersFile, cold, shards, tcpPort }: Serv
     <count>2</count>
   </logger>
   <users_config>${xml(usersFile)}</users_config>${remoteServers(shards, tcpPort)}
-  <!-- A laptop also runs other things: no cache sized for a server. -->
+  <!-- Smaller caches than on a server: the machine runs other programs too. -->
   <mark_cache_size>268435456</mark_cache_size>
   <uncompressed_cache_size>0</uncompressed_cache_size>
   <asynchronous_metrics_update_period_s>60</asynchronous_metrics_update_period_s>
@@ -68,7 +68,7 @@ export function serverConfig({ logFile, usersFile, cold, shards, tcpPort }: Serv
         <region>${xml(cold.region)}</region>
         <access_key_id>${xml(cold.accessKeyId)}</access_key_id>
         <secret_access_key>${xml(cold.secretAccessKey)}</secret_access_key>
-        <!-- S3 that is away costs the cold rows while it is, not the start of the server. -->
+        <!-- Without S3 only cold rows are unavailable; the server starts anyway. -->
         <skip_access_check>true</skip_access_check>
       </cold>
     </disks>
@@ -84,7 +84,7 @@ export function serverConfig({ logFile, usersFile, cold, shards, tcpPort }: Serv
             <perform_ttl_move_on_insert>0</perform_ttl_move_on_insert>
           </cold>
         </volumes>
-        <!-- Rows move by their TTL only, never because the disk of this machine is rather full. -->
+        <!-- Rows move by their TTL only, not because the local disk is nearly full. -->
         <move_factor>0</move_factor>
       </tiered>
     </policies>

@@ -12,7 +12,7 @@ import { usersConfig } from './users.ts';
 
 const urlOf = (httpPort: number) => `http://127.0.0.1:${httpPort}`;
 
-/** @param nodes HTTP ports of the nodes of a cluster, each a shard of its own */
+/** @param nodes HTTP ports of the nodes of a cluster, one shard each */
 export function localClickHouse(httpPort: number, nodes: number[]): ClickHouseAddress {
   const { writer, reader } = local.clickhouse;
   const shards = nodes.length === 0 ? undefined : nodes.map(urlOf);
@@ -25,7 +25,7 @@ type ClickHousePlace = {
   httpPort: number;
   tcpPort: number;
   s3: S3Address;
-  /** Which of the nodes it is, from 1, and the ports of all of them; none for a server by itself. */
+  /** Number of this node, from 1, and the ports of all nodes; empty for a single server. */
   node: number;
   nodes: NodePorts[];
 };
@@ -33,7 +33,7 @@ type ClickHousePlace = {
 export function clickhouseEngine(place: ClickHousePlace): EngineDefinition {
   const { dataDir, logFile, httpPort, tcpPort, s3, node, nodes } = place;
   const gatePort = nodes[node - 1]?.gate;
-  // Itself it knows by the port that it listens on: what it asks of its own rows goes over no connection.
+  // A node addresses itself by its listening port, so that queries on its own rows need no connection.
   const shards = nodes.map(({ tcp, gate }, i) => (i === node - 1 ? tcp : gate));
   requireLibrary();
   const dir = join(dataDir, node === 1 ? 'clickhouse' : `clickhouse-${node}`);
@@ -67,10 +67,10 @@ export function clickhouseEngine(place: ClickHousePlace): EngineDefinition {
     url,
     script: join(import.meta.dirname, 'process.ts'),
     options,
-    ask: async (signal) => {
+    probe: async (signal) => {
       const response = await fetch(url, {
         method: 'POST',
-        // A kept connection would be one that the server waits for when it is to stop.
+        // The server waits for open connections when it stops, so this one is closed.
         headers: { 'X-ClickHouse-User': writer.user, 'X-ClickHouse-Key': writer.password, connection: 'close' },
         body: 'SELECT 1',
         signal,
@@ -86,7 +86,7 @@ function requireLibrary(): void {
   throw new EngineFailure(
     'clickhouse',
     `libchdb, the ClickHouse server as a library, is not installed for ${process.platform} ${process.arch}. ` +
-      'It exists for Linux (x64 and arm64, glibc) and macOS. There: run npm ci again without --omit=optional. ' +
-      'Elsewhere: set LOCAL_CLICKHOUSE_URL to a ClickHouse server that runs already.',
+      'It is available for Linux (x64 and arm64, glibc) and macOS: there, run npm ci again without --omit=optional. ' +
+      'On other platforms, set LOCAL_CLICKHOUSE_URL to a running ClickHouse server.',
   );
 }

@@ -8,9 +8,9 @@ export type ClickHouseOptions = {
   dataDir: string;
   httpPort: number;
   tcpPort: number;
-  /** Where other nodes reach it. */
+  /** The port on which other nodes connect. */
   gatePort?: number | undefined;
-  /** Who ends the server's own query when it is to stop. */
+  /** The user that kills the server's own query to stop the server. */
   stopper: { user: string; password: string };
 };
 
@@ -18,8 +18,8 @@ export type ClickHouseOptions = {
 const { DataType, load, open } = createRequire(import.meta.url)('ffi-rs') as typeof import('ffi-rs');
 
 /**
- * libchdb is a whole ClickHouse behind one C function that takes the command line of clickhouse-local. A local
- * ClickHouse listens when a query says so, for as long as a query runs: the last one here runs until it is killed.
+ * libchdb is a whole ClickHouse behind one C function that takes the command line of clickhouse-local. A local ClickHouse
+ * listens on request of a query, and only while a query runs. So the last query here runs until it is killed.
  */
 const holdName = 'timestore-hold';
 const script = [
@@ -36,7 +36,7 @@ serveEngine<ClickHouseOptions>((options) => {
   const args = [
     'clickhouse',
     `--config-file=${options.configFile}`,
-    // The level in the file is not read: a local ClickHouse takes it from here, and is at "trace" without it.
+    // A local ClickHouse ignores the level in the file; without this argument it logs at "trace".
     '--log-level=error',
     `--path=${options.dataDir}`,
     '--listen_host=127.0.0.1',
@@ -45,7 +45,7 @@ serveEngine<ClickHouseOptions>((options) => {
     '--query',
     script,
   ];
-  let stopping = false;
+  let isStopping = false;
   const ended = Promise.resolve(
     load({
       library: 'chdb',
@@ -53,15 +53,15 @@ serveEngine<ClickHouseOptions>((options) => {
       retType: DataType.I64,
       paramsType: [DataType.I32, DataType.StringArray],
       paramsValue: [args.length, args],
-      // The call lasts as long as the server: on a thread of its own, this one goes on listening to the parent.
+      // The call returns when the server ends. It runs in its own thread, so this thread can handle messages of the parent.
       runInNewThread: true,
     }),
   );
-  const end = () => stopping || process.exit(1);
+  const end = () => isStopping || process.exit(1);
   ended.then(end, end);
   return Promise.resolve({
     stop: async () => {
-      stopping = true;
+      isStopping = true;
       await endHold(options);
       await ended;
     },
@@ -69,8 +69,8 @@ serveEngine<ClickHouseOptions>((options) => {
 });
 
 /**
- * Other nodes come in through here. One that is killed resets its connections, and as a library ClickHouse has nobody who
- * catches the error that this is to whoever serves them: the whole process would end. Behind the gate they just end.
+ * Proxy for connections of other nodes. A killed node resets its connections. ClickHouse as a library does not catch the
+ * resulting error, so the whole process would end. The proxy turns a reset into a normal end of the connection.
  */
 function openGate(gatePort: number, tcpPort: number): void {
   createServer((outer) => {
@@ -84,8 +84,8 @@ function openGate(gatePort: number, tcpPort: number): void {
 }
 
 /**
- * Without its last query the server shuts down in order: it takes no new connections and ends once the open ones have.
- * Clients that keep theirs open are cut off by whoever asked for the stop, when its patience is over.
+ * Without its last query the server shuts down in order: it accepts no new connections, and it ends once the open ones have
+ * ended. The parent kills the process when clients keep connections open beyond its time limit.
  */
 async function endHold({ httpPort, stopper }: ClickHouseOptions): Promise<void> {
   await fetch(`http://127.0.0.1:${httpPort}`, {

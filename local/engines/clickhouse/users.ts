@@ -4,7 +4,7 @@ import { xml } from './config.ts';
 
 type Login = { user: string; password: string };
 
-/** What tests and a look at the local server need beside what a deployment's writer may do. */
+/** Grants for tests and for inspecting the local server, in addition to those of a deployment's writer. */
 const localGrants = [
   'GRANT SELECT, SHOW ON *.*',
   'GRANT CREATE ARBITRARY TEMPORARY TABLE ON *.*',
@@ -13,10 +13,10 @@ const localGrants = [
 ];
 
 /**
- * The users file. CREATE USER has nowhere to write to on this server, so what sql/clickhouse/users.sql says of the users is put in
- * the form that it reads.
+ * The users file. This server has no storage for CREATE USER, so the users of sql/clickhouse/users.sql are converted to
+ * its XML format.
  *
- * @param granted one more writer, with what a deployment's may do and no more
+ * @param granted another writer with exactly the grants of a deployment's writer
  */
 export function usersConfig({ writer, reader, granted }: Record<'writer' | 'reader' | 'granted', Login>): string {
   const limits = settingsOfUser('timestore_reader');
@@ -40,8 +40,8 @@ ${limits
     <default/>
   </quotas>
   <users>
-    <!-- The server's own session: it logs in with this name, no password and the address of this machine, so others
-         here can too. Hence it may do nothing but listen. -->
+    <!-- The server's own session uses this name without a password, from the address of this machine. So any local
+         process can log in, and this user may only start and stop listening. -->
     <default>
       <password/>
       <networks><ip>127.0.0.1</ip><ip>::1</ip></networks>

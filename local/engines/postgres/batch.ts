@@ -32,7 +32,7 @@ export function runSingle(pool: Pool, query: NeonQuery): Promise<NeonResult> {
   return withClient(pool, [query], (client) => runQuery(client, query));
 }
 
-/** All queries in one transaction: every one has happened, or none. */
+/** All queries in one transaction. */
 export function runBatch(pool: Pool, queries: NeonQuery[], options: BatchOptions): Promise<NeonResult[]> {
   const begin = [
     'BEGIN',
@@ -59,7 +59,7 @@ async function runQuery(client: PoolClient, { query, params = [] }: NeonQuery): 
     text: query,
     values: params,
     rowMode: 'array',
-    // Values stay the text that Postgres wrote: the client parses them, by its own types.
+    // Values stay the text that Postgres wrote; the client parses them by its own types.
     types: { getTypeParser: () => (text: string) => text } as unknown as NonNullable<QueryArrayConfig['types']>,
     // One statement for each query, also without parameters, as in the real service.
     queryMode: 'extended',
@@ -68,7 +68,7 @@ async function runQuery(client: PoolClient, { query, params = [] }: NeonQuery): 
   return { command, rowCount, rows, fields, rowAsArray: true };
 }
 
-/** What can outlive a query in its session. In the service each request has a session that nobody used before. */
+/** Statements that change the session. In the service each request has a new session. */
 const touchesSession =
   /^\s*(?:set|reset|prepare|listen|load|create\s+(?:local\s+|global\s+)?temp)|set_config|advisory_lock/i;
 
@@ -82,7 +82,7 @@ async function withClient<Result>(
   try {
     return await use(client);
   } catch (error) {
-    // An error without a SQLSTATE is not an answer of Postgres: this connection is not to be used again.
+    // An error without severity is not an answer of Postgres, so this connection must not be used again.
     if (error instanceof Error && !('severity' in error)) broken = error;
     throw error;
   } finally {

@@ -12,9 +12,9 @@ export function localPostgresUrl(wirePort: number): string {
   return `postgresql://${user}:${password}@127.0.0.1:${wirePort}/${database}`;
 }
 
-/** The Neon front, with PGlite behind it where the URL is the local one. */
+/** The Neon front, with PGlite behind it unless the URL names an external server. */
 export function postgresEngine({ dataDir, wirePort, neonPort, url }: PostgresPlace): EngineDefinition {
-  const login = loginOf(url);
+  const login = parseLogin(url);
   const endpoint = `http://127.0.0.1:${neonPort}/sql`;
   const options: PostgresOptions = {
     neonPort,
@@ -26,7 +26,7 @@ export function postgresEngine({ dataDir, wirePort, neonPort, url }: PostgresPla
     url: withoutLogin(url),
     script: join(import.meta.dirname, 'process.ts'),
     options,
-    ask: async (signal) => {
+    probe: async (signal) => {
       const response = await fetch(endpoint, {
         method: 'POST',
         headers: { 'neon-connection-string': url, 'neon-raw-text-output': 'true', 'neon-array-mode': 'true' },
@@ -39,7 +39,7 @@ export function postgresEngine({ dataDir, wirePort, neonPort, url }: PostgresPla
   };
 }
 
-function loginOf(url: string): Login {
+function parseLogin(url: string): Login {
   const { username, password, pathname } = new URL(url);
   return {
     user: decodeURIComponent(username),

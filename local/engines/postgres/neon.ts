@@ -7,7 +7,7 @@ export type Login = { user: string; password: string; database: string };
 
 type Answer = { status: number; body: unknown };
 
-/** What Neon's driver copies from an error, under these names. */
+/** The fields that Neon's driver copies from an error, by their names in the driver. */
 const errorFields = [
   'severity',
   'code',
@@ -58,11 +58,11 @@ async function answer(pool: Pool, login: Login, headers: IncomingHttpHeaders, bo
     }
     return { status: 200, body: await runSingle(pool, request) };
   } catch (error) {
-    return refusal(error);
+    return errorAnswer(error);
   }
 }
 
-function refusal(error: unknown): Answer {
+function errorAnswer(error: unknown): Answer {
   if (error instanceof DatabaseError) {
     const fields = error as unknown as Record<string, unknown>;
     return {
@@ -73,7 +73,10 @@ function refusal(error: unknown): Answer {
   if (error instanceof RequestError) {
     return { status: 400, body: { message: error.message, code: error.code, severity: 'ERROR' } };
   }
-  return { status: 503, body: { message: `postgres is away: ${error instanceof Error ? error.message : error}` } };
+  return {
+    status: 503,
+    body: { message: `postgres is unavailable: ${error instanceof Error ? error.message : error}` },
+  };
 }
 
 function requireLogin(connectionString: string, login: Login): void {
@@ -86,7 +89,7 @@ function requireLogin(connectionString: string, login: Login): void {
   if (database !== login.database) throw new RequestError('3D000', `database "${database}" does not exist`);
 }
 
-/** The driver always asks for these two and does the rest itself; another shape would be a guess nobody checks. */
+/** The driver always sends these two headers. Other result formats are rejected, because no test covers them. */
 function requireRawArrays(headers: IncomingHttpHeaders): void {
   for (const name of ['neon-raw-text-output', 'neon-array-mode']) {
     if (headers[name] !== 'true') throw new RequestError('0A000', `only requests with ${name}: true are served here`);

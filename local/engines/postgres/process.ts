@@ -11,11 +11,11 @@ import { wireServer } from './wire.ts';
 export type PostgresOptions = {
   neonPort: number;
   login: Login;
-  /** The Postgres behind the front: one that runs elsewhere, or PGlite on this port and directory. */
+  /** The Postgres behind the Neon front: an external server, or PGlite on this port and directory. */
   backend: { url: string } | { wirePort: number; dataDir: string };
 };
 
-const poolConnections = 10;
+const connections_max = 10;
 
 serveEngine<PostgresOptions>(async ({ neonPort, login, backend }) => {
   const stops: (() => Promise<void>)[] = [];
@@ -33,8 +33,8 @@ serveEngine<PostgresOptions>(async ({ neonPort, login, backend }) => {
     });
     url = `postgresql://${login.user}@127.0.0.1:${wirePort}/${login.database}`;
   }
-  const pool = new pg.Pool({ connectionString: url, max: poolConnections, idleTimeoutMillis: 0 });
-  // An idle connection that breaks is replaced by the next query; without a listener it would end the process.
+  const pool = new pg.Pool({ connectionString: url, max: connections_max, idleTimeoutMillis: 0 });
+  // The next query replaces an idle connection that breaks. Without a listener the error would end the process.
   pool.on('error', (error) => console.error(error));
   const neon = await listen(neonServer(pool, login), neonPort);
   stops.unshift(async () => {

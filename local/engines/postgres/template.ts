@@ -6,8 +6,8 @@ import { PGlite } from '@electric-sql/pglite';
 const cacheDir = join(import.meta.dirname, '../../../node_modules/.cache/timestore');
 
 /**
- * Gives a new data directory an initialised cluster. Making one takes PGlite some three seconds, so the first one made
- * on a machine is kept, and later ones are copies of it.
+ * Initialises a new data directory. PGlite takes about three seconds for this, so the first result on a machine is cached
+ * and copied later.
  */
 export async function initialiseDataDir(dataDir: string): Promise<void> {
   if (await exists(join(dataDir, 'PG_VERSION'))) return;
@@ -19,15 +19,15 @@ export async function initialiseDataDir(dataDir: string): Promise<void> {
   } else {
     const db = await PGlite.create({ dataDir: partial });
     await db.close();
-    await keepTemplate(partial, template);
+    await cacheTemplate(partial, template);
   }
-  // A directory that stopped half-way must never look initialised.
+  // A directory that is only partly written must never look initialised.
   await rm(dataDir, { recursive: true, force: true });
   await rename(partial, dataDir);
 }
 
-/** Saves time later on. Where the cache cannot be written, that is all there is to lose. */
-async function keepTemplate(from: string, template: string): Promise<void> {
+/** Saves time at the next start. A cache that cannot be written is no failure. */
+async function cacheTemplate(from: string, template: string): Promise<void> {
   const partial = `${template}.${process.pid}`;
   try {
     await mkdir(cacheDir, { recursive: true });

@@ -1,6 +1,6 @@
 import type { PGlite } from '@electric-sql/pglite';
 
-/** What @electric-sql/pglite-socket's connection handler asks of its queue. */
+/** The queue interface that the connection handler of @electric-sql/pglite-socket needs. */
 export type TurnQueue = {
   enqueue(connection: number, message: Uint8Array, onData: (data: Uint8Array) => void): Promise<number>;
   clearQueueForHandler(connection: number): void;
@@ -21,10 +21,10 @@ const idle = 'I'.charCodeAt(0);
 const syncMessage = Uint8Array.of('S'.charCodeAt(0), 0, 0, 0, 4);
 
 /**
- * PGlite is one Postgres session, and many connections share it. A connection has the session from its first message
- * until Postgres says that it is ready and in no transaction: neither transactions nor the messages of one query
- * (parse, bind, execute, sync) of two connections mix. The queue that the socket package brings takes turns by single
- * messages, and stands still for good after an error.
+ * PGlite is one Postgres session that many connections share. A connection owns the session from its first message until
+ * Postgres reports that it is ready and in no transaction. So transactions and the messages of one query (parse, bind,
+ * execute, sync) of two connections do not mix. The queue of the socket package switches after each message, and it stops
+ * for good after an error.
  */
 export function takeTurns(db: PGlite): TurnQueue {
   let waiting: Waiting[] = [];
@@ -51,8 +51,8 @@ export function takeTurns(db: PGlite): TurnQueue {
     if (running) return;
     running = true;
     for (;;) {
-      const at = owner === undefined ? 0 : waiting.findIndex((item) => item.connection === owner);
-      const [item] = at < 0 ? [] : waiting.splice(at, 1);
+      const index = owner === undefined ? 0 : waiting.findIndex((item) => item.connection === owner);
+      const [item] = index < 0 ? [] : waiting.splice(index, 1);
       if (!item) break;
       owner = item.connection;
       try {
@@ -75,10 +75,10 @@ export function takeTurns(db: PGlite): TurnQueue {
       waiting = waiting.filter((item) => item.connection !== connection);
       for (const item of dropped) item.reject(new Error('the connection is closed'));
     },
-    /** A connection that went away in the middle of its turn leaves the session as it found it. */
+    /** Restores the session after a connection that closed during its turn. */
     async clearTransactionIfNeeded(connection) {
       if (owner !== connection) return;
-      // Ends a half-sent query, whose error state would swallow the ROLLBACK.
+      // Ends a partly sent query: in its error state Postgres would ignore the ROLLBACK.
       await execute(syncMessage, () => undefined).catch(() => undefined);
       await db.exec('ROLLBACK').catch(() => undefined);
       owner = undefined;

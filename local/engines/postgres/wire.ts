@@ -3,7 +3,7 @@ import type { PGlite } from '@electric-sql/pglite';
 import { PGLiteSocketHandler, type PGLiteSocketHandlerOptions } from '@electric-sql/pglite-socket';
 import { takeTurns } from './turns.ts';
 
-/** Serves one PGlite to any number of connections over the Postgres protocol. It asks nobody for a password. */
+/** Serves one PGlite to any number of connections over the Postgres protocol, without a password. */
 export function wireServer(db: PGlite): Server {
   const turns = takeTurns(db) as unknown as PGLiteSocketHandlerOptions['queryQueue'];
   return createServer((socket) => {

@@ -25,14 +25,14 @@ export function redisEngine(dataDir: string, port: number): EngineDefinition {
       'no',
       '--logfile',
       '',
-      // What is acknowledged is on disk: the same promise as the hosted service's.
+      // Acknowledged writes are on disk, as the hosted service guarantees.
       '--appendonly',
       'yes',
       '--appendfsync',
       'always',
       '--save',
       '',
-      // A full buffer says so. It never makes room by forgetting rows.
+      // A full buffer rejects writes. It must not evict rows.
       '--maxmemory-policy',
       'noeviction',
     ],
@@ -42,11 +42,11 @@ export function redisEngine(dataDir: string, port: number): EngineDefinition {
     url: localRedisUrl(port),
     script: join(import.meta.dirname, 'process.ts'),
     options,
-    ask: () => ping(port),
+    probe: () => ping(port),
   };
 }
 
-/** One PING over a connection of its own. While Redis loads its file it answers -LOADING, which is not ready. */
+/** Sends one PING over a new connection. While Redis loads its file it answers -LOADING and is not ready. */
 function ping(port: number): Promise<void> {
   return new Promise((resolve, reject) => {
     const socket = connect({ host: '127.0.0.1', port });

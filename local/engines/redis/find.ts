@@ -3,7 +3,7 @@ import { EngineFailure } from '../failure.ts';
 
 const serverNames = ['redis-server', 'valkey-server'];
 
-/** The Redis server to run. On a Debian machine without one, root installs it; anybody else is told how. */
+/** Path of the Redis server. Installs it with apt-get when run as root on Debian; otherwise the error says how to install it. */
 export function findRedisServer(searchPath = process.env.PATH ?? ''): string {
   const found = onPath(serverNames, searchPath);
   if (found) return found;
@@ -14,6 +14,6 @@ export function findRedisServer(searchPath = process.env.PATH ?? ''): string {
     'redis',
     `neither redis-server nor valkey-server is on the PATH${tried}. Install one ` +
       '(Debian and Ubuntu: apt-get install redis-server; macOS: brew install redis), ' +
-      'or set LOCAL_REDIS_URL to a Redis that runs already.',
+      'or set LOCAL_REDIS_URL to a running Redis server.',
   );
 }

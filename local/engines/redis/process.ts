@@ -4,21 +4,21 @@ import { serveEngine } from '../serve.ts';
 
 export type RedisOptions = { server: string; args: string[] };
 
-/** redis-server knows nothing of our channel to the parent, so this process watches over it. */
+/** Starts redis-server and ends it with the parent: redis-server itself has no channel to the parent. */
 serveEngine<RedisOptions>(async ({ server, args }) => {
   const redis = spawn(server, args, { stdio: ['ignore', 'inherit', 'inherit'] });
   await once(redis, 'spawn');
-  let stopping = false;
+  let isStopping = false;
   const ended = once(redis, 'exit');
   ended.then(([code, signal]) => {
-    if (stopping) return;
+    if (isStopping) return;
     console.error(`redis-server ended (${signal ?? `exit code ${code}`})`);
     process.exit(1);
   });
   return {
     pid: redis.pid,
     stop: async () => {
-      stopping = true;
+      isStopping = true;
       redis.kill('SIGTERM');
       await ended;
     },

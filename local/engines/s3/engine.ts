@@ -4,7 +4,7 @@ import { local } from '../credentials.ts';
 import type { EngineDefinition } from '../engine.ts';
 import type { S3Options } from './process.ts';
 
-/** Miniflare's R2 answers the S3 API under this path. */
+/** Miniflare serves the S3 API of R2 under this path. */
 const s3Path = '/cdn-cgi/local/r2/s3';
 
 export function localS3(port: number): S3Address {
@@ -19,11 +19,11 @@ export function s3Engine(dataDir: string, port: number): EngineDefinition {
     url,
     script: join(import.meta.dirname, 'process.ts'),
     options,
-    // Miniflare and its workerd: stopping or killing one of the two is no test of anything.
+    // The engine is two processes, Miniflare and workerd. A fault test has to stop or kill both.
     signalsGroup: true,
-    ask: async (signal) => {
+    probe: async (signal) => {
       const response = await fetch(`${url}/${bucket}`, { signal });
-      // Unsigned requests are refused, by an S3 that works.
+      // A working S3 rejects unsigned requests.
       if (response.status !== 400 && response.status !== 403) throw new Error(`HTTP ${response.status}`);
       await response.text();
     },

@@ -1,10 +1,10 @@
-/** A Redis command as it goes over the wire. */
+/** A Redis command with its arguments, as sent to Redis. */
 export type Command = (string | Buffer)[];
 
-/** A request that cannot be a command: answered with 400, as Redis's own refusals are. */
+/** A request that is not a valid command. The answer is 400, as for errors of Redis. */
 export class CommandError extends Error {}
 
-/** Each of these changes what a connection is, or holds it for long. A request over HTTP has no connection of its own. */
+/** Commands that change the state of a connection or block it. A request over HTTP has no connection of its own. */
 const connectionBound = new Set(
   (
     'MULTI EXEC DISCARD WATCH UNWATCH SUBSCRIBE PSUBSCRIBE SSUBSCRIBE UNSUBSCRIBE PUNSUBSCRIBE SUNSUBSCRIBE MONITOR ' +
@@ -27,7 +27,7 @@ export function parseCommands(body: Buffer): Command[] {
   return commands.map(toCommand);
 }
 
-/** `/set/key/value?EX=10`: the path, then the raw body where there is one, then the query parameters. */
+/** `/set/key/value?EX=10`: the path, then the raw body if any, then the query parameters. */
 export function commandFromPath(path: string, query: URLSearchParams, body: Buffer): Command {
   const command: Command = path.split('/').filter(Boolean).map(decodeURIComponent);
   if (body.length > 0) command.push(body);
@@ -36,29 +36,29 @@ export function commandFromPath(path: string, query: URLSearchParams, body: Buff
     command.push(name);
     if (value !== '') command.push(value);
   }
-  return checked(command);
+  return checkCommand(command);
 }
 
-export function nameOf(command: Command): string {
+export function commandName(command: Command): string {
   return String(command[0]).toUpperCase();
 }
 
 function toCommand(value: unknown): Command {
   if (!Array.isArray(value)) throw new CommandError('ERR a command must be a JSON array');
-  for (let at = 0; at < value.length; at += 1) {
-    const argument: unknown = value[at];
+  for (let index = 0; index < value.length; index += 1) {
+    const argument: unknown = value[index];
     if (typeof argument === 'string') continue;
     if (typeof argument !== 'number' && typeof argument !== 'boolean') {
       throw new CommandError('ERR an argument of a command must be a string, a number or a boolean');
     }
-    value[at] = String(argument);
+    value[index] = String(argument);
   }
-  return checked(value as string[]);
+  return checkCommand(value as string[]);
 }
 
-function checked(command: Command): Command {
+function checkCommand(command: Command): Command {
   if (command.length === 0) throw new CommandError('ERR empty command');
-  const name = nameOf(command);
+  const name = commandName(command);
   const blocks = (name === 'XREAD' || name === 'XREADGROUP') && command.some((part) => /^block$/i.test(String(part)));
   if (blocks || connectionBound.has(name)) {
     throw new CommandError(`ERR Command is not available over REST: '${name}'`);
@@ -68,15 +68,15 @@ function checked(command: Command): Command {
 
 type ReviveWithSource = (key: string, value: unknown, context: { source?: string }) => unknown;
 
-/** A number that a double does not hold, by its digits as they were sent. */
-const digitsOfInexact: ReviveWithSource = (_key, value, { source }) =>
+/** Keeps the digits of a number that a double cannot represent exactly. */
+const keepDigits: ReviveWithSource = (_key, value, { source }) =>
   typeof value === 'number' && !Number.isSafeInteger(value) ? (source ?? value) : value;
 
 function parseJson(body: Buffer): unknown {
   const text = body.toString('utf8');
   try {
     const value: unknown = JSON.parse(text);
-    return hasInexactNumber(value) ? JSON.parse(text, digitsOfInexact as Parameters<typeof JSON.parse>[1]) : value;
+    return hasInexactNumber(value) ? JSON.parse(text, keepDigits as Parameters<typeof JSON.parse>[1]) : value;
   } catch {
     throw new CommandError('ERR failed to parse the body as JSON');
   }

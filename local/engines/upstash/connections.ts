@@ -2,7 +2,7 @@ import { createClient, RESP_TYPES } from 'redis';
 import type { Command } from './commands.ts';
 import type { Reply } from './reply.ts';
 
-/** One connection to Redis. Commands sent in one turn of the event loop go out in one write, in their order. */
+/** One connection to Redis. Commands sent in one turn of the event loop are written at once, in their order. */
 export type Connection = {
   send(command: Command): Promise<Reply>;
   close(): void;
@@ -11,7 +11,7 @@ export type Connection = {
 export type Connections = {
   /** The connection that all requests share. */
   shared: Connection;
-  /** Runs with a connection that nobody else uses meanwhile, for commands that hold theirs, like WAIT. */
+  /** Runs with a connection of its own, for commands that block their connection, such as WAIT. */
   withOwn<Result>(use: (connection: Connection) => Promise<Result>): Promise<Result>;
   close(): void;
 };
@@ -47,13 +47,13 @@ function openConnection(url: string): Connection & { connected: Promise<unknown>
   const client = createClient({
     url,
     RESP: 2,
-    // A command is sent now or refused now. One that waited for Redis to come back could run long after its client
-    // has given up, and one whose answer was lost is never sent again: it may have been done.
+    // A command is sent at once or fails at once. A command that waits until Redis is available again could run long
+    // after its client's timeout. A command without an answer is never sent again: it may have run.
     disableOfflineQueue: true,
     disableClientInfo: true,
     socket: { noDelay: true, keepAlive: true, reconnectStrategy: () => reconnectEveryMs },
     commandOptions: {
-      // How long to wait is the HTTP client's decision, and a timer for each command is not free.
+      // The HTTP client decides how long to wait, and a timer for each command costs time.
       timeout: 0,
       typeMapping: {
         [RESP_TYPES.NUMBER]: String,
@@ -62,7 +62,7 @@ function openConnection(url: string): Connection & { connected: Promise<unknown>
       },
     },
   });
-  // Each failed attempt is an event; requests meanwhile are answered with what it means for them.
+  // Each failed attempt emits an event. The requests fail by themselves.
   client.on('error', () => undefined);
   const connected = client.connect();
   connected.catch(() => undefined);

@@ -12,7 +12,7 @@ export function upstashEngine(port: number, redisUrl: string): EngineDefinition 
     url,
     script: join(import.meta.dirname, 'process.ts'),
     options,
-    ask: async (signal) => {
+    probe: async (signal) => {
       const response = await fetch(`${url}/ping`, { headers: { authorization: `Bearer ${token}` }, signal });
       if (!response.ok) throw new Error(await response.text());
       await response.text();

@@ -1,15 +1,15 @@
 import { ErrorReply } from 'redis';
 
 /**
- * A reply as the connection delivers it: strings (status and bulk) as Buffers, integers as their digits. So nothing
- * between Redis and the client rounds an integer or breaks bytes that are no UTF-8.
+ * A reply as the connection delivers it: strings (status and bulk) as Buffers, integers as their digits. So no integer is
+ * rounded and no bytes are changed that are not UTF-8.
  */
 export type Reply = Buffer | string | null | ErrorReply | Reply[];
 
 /** `{"result": …}` or `{"error": …}` for one reply. */
 export function resultJson(reply: Reply, base64: boolean): string {
   if (reply instanceof ErrorReply) return errorJson(reply.message);
-  // "OK" is the one string that is never encoded, and only where it is the whole result: clients decode the rest.
+  // Clients decode every string except the result "OK", so only that one is never encoded.
   if (reply instanceof Uint8Array && isOk(reply)) return '{"result":"OK"}';
   return `{"result":${valueJson(reply, base64)}}`;
 }
@@ -26,8 +26,8 @@ function valueJson(value: Reply, base64: boolean): string {
   }
   if (Array.isArray(value)) {
     let json = '[';
-    for (let at = 0; at < value.length; at += 1) {
-      json += (at === 0 ? '' : ',') + valueJson(value[at] as Reply, base64);
+    for (let index = 0; index < value.length; index += 1) {
+      json += (index === 0 ? '' : ',') + valueJson(value[index] as Reply, base64);
     }
     return `${json}]`;
   }
