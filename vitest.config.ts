@@ -45,7 +45,7 @@ export default defineConfig({
     ],
     globalSetup: ['test/run-folder.ts'],
     reporters: ['default', './test/closing-line.ts'],
-    // Beside real engines on two cores: a file waits about a third of its time, for leases, polls and programs.
+    // On two cores beside the engines: a file waits for leases, polls and programs for about a third of its time.
     maxWorkers: 3,
     maxConcurrency: 3,
     sequence: { sequencer: LongestFirst },

@@ -79,7 +79,7 @@ describe.skipIf(browser === undefined)('in a browser', () => {
     rmSync(dir, { recursive: true, force: true, maxRetries: 10 });
   });
 
-  test('the client writes, reads, streams and tells errors, from a page of another origin', async () => {
+  test('the client writes, reads, streams and reports errors, from a page of another origin', async () => {
     const child = spawn(
       String(browser),
       [

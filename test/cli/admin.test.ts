@@ -72,7 +72,7 @@ test('datasets and tables are made, listed, changed and deleted', async ({ datas
   expect(await json('datasets', 'delete', dataset, '--yes')).toMatchObject({ state: 'deleting' });
 });
 
-test('rows are flushed, audited, deleted and corrected; jobs, receipts and the log tell of it', async ({ dataset }) => {
+test('rows are flushed, audited, deleted and corrected; jobs, receipts and the log show it', async ({ dataset }) => {
   const rows = [0, 1, 2, 3].map((v) => ({ timestamp: at(v), v, s: `s${v % 2}` }));
   const sent = await call(`/v1/datasets/${dataset}/tables/m/rows`, { json: rows });
   const { batchId } = (await sent.json()) as { batchId: string };
@@ -211,7 +211,7 @@ test('backups, storage, metrics, status, and whatever else the API has', async (
 describe('status', () => {
   const withoutRedis = useWorker({ UPSTASH_REDIS_REST_URL: 'http://127.0.0.1:9', TIMESTORE_REDIS_TIMEOUT_MS: '50' });
 
-  test('tells of a deployment that takes no rows which store is away, without a key', async () => {
+  test('reports the unavailable store of a deployment that takes no rows, without a key', async () => {
     const url = withoutRedis.url();
     const away = await cli.run(['status', '--url', url], {});
     expect(away).toMatchObject({
@@ -224,7 +224,7 @@ describe('status', () => {
     expect(JSON.parse(asJson.stdout)).toMatchObject({ status: 'unavailable', stores: { redis: { ok: false } } });
   });
 
-  test('says of an address that it is no Timestore’s, or that nobody answers there', async () => {
+  test('reports an address that is not Timestore’s, or does not answer', async () => {
     let asked = 0;
     const answers: [number, string][] = [
       [200, '<h1>Welcome</h1>'],
@@ -255,7 +255,7 @@ describe('status', () => {
   });
 });
 
-test('migrate says what it lacks, and what it did', async () => {
+test('migrate reports what is missing, and what it applied', async () => {
   const lacking = await cli.run(['migrate'], {});
   expect(lacking).toMatchObject({
     code: 2,

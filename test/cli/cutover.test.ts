@@ -184,7 +184,7 @@ describe('a cutover', () => {
   });
 });
 
-test('compare tells whether files and a table hold the same rows, and what differs', async ({ dataset }) => {
+test('compare reports whether files and a table hold the same rows, and the differences', async ({ dataset }) => {
   const rows = upTo(30).map(row);
   const path = file('same.ndjson', lines(rows.toReversed()));
   for (const each of rows) await accepted(dataset, each);

@@ -152,7 +152,7 @@ describe('files are imported', () => {
     expect(await values(dataset)).toEqual([1, 2, 3, 3, 4]);
   });
 
-  test('without waiting, and then followed; it goes on where nobody can', async ({ dataset }) => {
+  test('without waiting, and then followed; it continues without a follower', async ({ dataset }) => {
     const proxy = await startProxy();
     proxy.hold = (what) => (what.startsWith('GET') ? 'gone' : 'pass');
     const args = ['create', `${dataset}.other`, file('on.ndjson', lines(0, 5)), '--wait', '-q', '--patience', '1ms'];
@@ -204,7 +204,9 @@ describe('under a key an import is made once', () => {
     expect(readFileSync(record, 'utf8')).not.toMatch(/X-Amz|local-admin/);
   });
 
-  test('when the server goes away between two files, and after the import was made', async ({ dataset }) => {
+  test('when the server becomes unavailable between two files, and after the import was created', async ({
+    dataset,
+  }) => {
     const proxy = await startProxy();
     const more = { TIMESTORE_URL: proxy.url };
     const files = [file('one.ndjson', lines(0, 10)), file('two.ndjson', lines(10, 20))];
@@ -292,7 +294,7 @@ describe('an upload', () => {
 });
 
 describe('what is wrong is said', () => {
-  test('rows at fault by their file and place, all of them to whoever asks', async ({ dataset }) => {
+  test('invalid rows by their file and position, all of them on request', async ({ dataset }) => {
     const bad = upTo(15).map((v) => `${v === 3 ? 'yesterday' : at(v)},${v > 3 ? `x${v}` : v}\n`);
     const path = file('bad.csv', `timestamp,v\n${bad.join('')}`);
     const args = ['create', `${dataset}.m`, path, '--field', 'v:double', '--wait', '-q'];

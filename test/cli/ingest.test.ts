@@ -269,9 +269,7 @@ describe('each row of a file once', () => {
     expect(await values(dataset)).toEqual(upTo(10));
   });
 
-  test('and what nobody can know after the server has lost its keys, or after a day is said, not guessed', async ({
-    dataset,
-  }) => {
+  test('and an outcome that is unknown, after a loss of keys or a day, is reported as unknown', async ({ dataset }) => {
     const state = join(cli.home, 'late');
     const args = [file('late.ndjson', lines(0, 10)), '--table', `${dataset}.m`, '--batch-rows', '5', '--state', state];
     await ingest(args);
@@ -314,7 +312,7 @@ test('rows are not sent again once their key may be forgotten, however much pati
 });
 
 describe('what is wrong is said in one message, with the right exit code', () => {
-  test('rows at fault by their lines; with --on-error quarantine they are set aside', async ({ dataset }) => {
+  test('invalid rows by their lines; with --on-error quarantine they are quarantined', async ({ dataset }) => {
     const path = file(
       'bad.ndjson',
       `${lines(0, 10)}\n{"timestamp":"never","v":1}\n${lines(10, 12)}{"timestamp":"${at(1)}","v":"x"}\n`,
@@ -353,7 +351,7 @@ describe('what is wrong is said in one message, with the right exit code', () =>
     expect((await ingest([file('z.ndjson', lines(0, 1))])).stderr).toContain("required option '-t, --table");
   });
 
-  test('a wrong key, a server that is away, one that is none, a record that cannot be kept', async () => {
+  test('a wrong key, an unavailable server, one that is not Timestore, a record that cannot be written', async () => {
     const path = file('ok.ndjson', lines(0, 3));
     const args = [path, '--table', `${newDataset()}.m`, '--patience', '1ms'];
     expect(await ingest(args, undefined, { TIMESTORE_KEY: 'wrong-key' })).toMatchObject({
@@ -379,7 +377,7 @@ describe('what is wrong is said in one message, with the right exit code', () =>
     rmSync(path);
   });
 
-  test('while the server is away it is waited for, and Ctrl-C ends the wait', async () => {
+  test('an unavailable server is waited for, and Ctrl-C ends the wait', async () => {
     const state = join(cli.home, 'waiting');
     const waiting = cli.start(
       ['ingest', file('wait.ndjson', lines(0, 3)), '--table', `${newDataset()}.m`, '--state', state],

@@ -216,7 +216,7 @@ describe('with a node down', () => {
     expect(all.rows).toEqual([{ n: 60, f: 30 }]);
   });
 
-  test('rows that were set aside meanwhile are sent again with a field that the shard they are tried on lacks', async () => {
+  test('rows quarantined meanwhile are replayed with a field that is missing on the shard of the trial', async () => {
     const ctx = instance();
     const soon = instance({ TIMESTORE_INSERT_TIMEOUT_MS: '1' });
     const dataset = newDataset();

@@ -33,7 +33,7 @@ test('a replica that does not answer is left out for another of its shard, for w
   expect(streaming.rows).toBe(0);
 });
 
-test('a shard of which no replica answers is away', async () => {
+test('a shard without an answering replica is unavailable', async () => {
   const dataset = newDataset();
   await send(instance(), dataset, [{ timestamp: at(0), id: 0 }]);
   const [first, ...others] = (env().CLICKHOUSE_SHARDS ?? '').split(' ').map(() => `${nowhere},${nowhere}`);

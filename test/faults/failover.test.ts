@@ -210,7 +210,7 @@ test('an insert adds nothing while one of a seal that the buffer has forgotten r
   expect(await own()).toBe(1);
 });
 
-test('a row of a sequence that had a refused row before the failover is stored all the same', async () => {
+test('a row of a sequence that had a rejected row before the failover is stored', async () => {
   const ctx = alone();
   const dataset = newDataset();
   await send(ctx, dataset, [row(1, 'first')]);

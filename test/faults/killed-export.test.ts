@@ -47,7 +47,7 @@ await rehearsal();
 const calls = await rehearsal();
 const points = deaths(calls).filter((_, i) => process.env.FAULT_POINTS === 'all' || i % 3 === 0);
 
-describe('an export whose process is killed at any call: another goes on, it is exact, published once, and told of once', () => {
+describe('an export whose process is killed at any call: another process continues, and it is exact, published once and notified once', () => {
   test('it calls every store on the way', () => {
     for (const store of ['redis', 'clickhouse', 'postgres', 'objects']) {
       expect(calls.some((name) => name.startsWith(`${store}.`))).toBe(true);

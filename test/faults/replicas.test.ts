@@ -129,7 +129,7 @@ test('stored rows are changed when the replica knows that they are going to be',
   expect(await storedRows(ctx, await tableOf(ctx, 'changed'))).toBe(0);
 });
 
-test('a reader whose buffer lags behind is told so, and never given less than its token in silence', async () => {
+test('a read behind a lagging buffer has a warning, and never misses rows of its token without one', async () => {
   // One that was a replica and follows nobody any more: it answers with what it had.
   const connections = openConnections(replicaUrl);
   const front = upstashServer(connections, local.upstash.token).listen(0, '127.0.0.1');

@@ -19,7 +19,7 @@ test('the local engines have everything that the product relies on, and nothing 
   expect(await ctx.postgres.rows(`select 1 from datasets where name like 'conformance-%'`)).toEqual([]);
 });
 
-test('a writer without its grants, a reader without its limits, and a bucket that nobody has are noticed', async () => {
+test('a writer without its grants, a reader without its limits and a missing bucket are reported', async () => {
   const env = inject('env');
   const results = await tryAll({
     ...env,

@@ -44,9 +44,7 @@ test('every minute what is due is flushed; an idle minute costs one command', as
   expect(commands).toBe(1);
 });
 
-test('once an hour lanes that nobody marked due are swept up, also where Postgres does not answer', async ({
-  dataset,
-}) => {
+test('once an hour lanes without a due mark are swept up, also where Postgres does not answer', async ({ dataset }) => {
   await send(ctx, dataset, [{ timestamp: at(1) }]);
   await ctx.redis.del(ctx.keys.due);
   const away = () => Promise.reject(new StoreError('postgres', 'did not answer', undefined));
@@ -58,7 +56,7 @@ test('once an hour lanes that nobody marked due are swept up, also where Postgre
   expect(await pendingRows(dataset)).toBe(0);
 });
 
-test('once an hour lanes take rows as the catalogue records it, also where ClickHouse is away', async () => {
+test('once an hour lanes take rows as the catalogue records it, also where ClickHouse is unavailable', async () => {
   const datasets = [newDataset(), newDataset(), newDataset()] as const;
   for (const dataset of datasets) await send(ctx, dataset, [{ timestamp: at(1) }]);
   const [active, frozen, deleted] = datasets;

@@ -156,7 +156,7 @@ describe('the reader', () => {
   });
 });
 
-test('nobody gets at data without a password', async () => {
+test('no data is readable without a password', async () => {
   await writer('CREATE DATABASE IF NOT EXISTS ts_guarded');
   await writer('CREATE TABLE IF NOT EXISTS ts_guarded.t (a Int64) ENGINE = MergeTree ORDER BY a');
   for (const user of ['default', 'timestore_writer', 'timestore_reader']) {

@@ -45,7 +45,7 @@ test('a question that is never answered is asked again', async () => {
   expect(asked()).toBeGreaterThanOrEqual(3);
 });
 
-test('when the time is over, the last refusal is told', async () => {
+test('when the time is over, the last refusal is reported', async () => {
   const { probe } = await silentAtFirst(Number.POSITIVE_INFINITY);
   const { signal } = new AbortController();
   await expect(waitUntilReady(probe, 150, signal, 100)).rejects.toThrow(/no answer within 150 ms .*timeout/);
@@ -83,7 +83,7 @@ function startHanging(name: string, hangs: number, limitMs: number) {
   return { engine, pids, log: () => readFileSync(logFile, 'utf8') };
 }
 
-test('a process that does not come up is ended and started once more, which its log tells', async () => {
+test('a process that does not come up is ended and started once more, which its log shows', async () => {
   const { engine, pids, log } = startHanging('once', 1, 5_000);
   const { pid, stop } = await engine;
   expect(pids).toHaveLength(2);

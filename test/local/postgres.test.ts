@@ -47,7 +47,7 @@ test('a transaction over the wire keeps requests over HTTP out until it has ende
   await wire.end();
 });
 
-test('a connection that breaks inside a transaction is rolled back and blocks nobody', async () => {
+test('a connection that breaks inside a transaction is rolled back and blocks no other', async () => {
   const sql = connect();
   await sql`CREATE TABLE IF NOT EXISTS broken (a int)`;
   const wire = await connectWire();

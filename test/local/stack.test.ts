@@ -158,12 +158,12 @@ describe('a failure is one clear error, with nothing left running', () => {
     for (const port of Object.values(ports)) await expect(fetch(`http://127.0.0.1:${port}`)).rejects.toThrow();
   });
 
-  test('a machine without Redis is told what to install, or which variable to set', () => {
+  test('a machine without Redis gets a message with the package to install and the variable to set', () => {
     expect(() => findRedisServer('/nowhere')).toThrow(EngineFailure);
     expect(() => findRedisServer('/nowhere')).toThrow(/redis-server[\s\S]*apt-get install[\s\S]*LOCAL_REDIS_URL/);
   });
 
-  test('a platform without the ClickHouse library is told to use a server', async () => {
+  test('a platform without the ClickHouse library gets a message to use a server', async () => {
     vi.stubEnv('CHDB_LIBCHDB_DIR', tempDir());
     const failure = await failureOf(start('platform'));
     expect(failure.engine).toBe('clickhouse');

@@ -187,7 +187,7 @@ test('the limit of a front is what it is started with', async () => {
   }
 });
 
-test('WAIT answers for the writes of its own pipeline and holds up nobody else', async () => {
+test('WAIT answers for the writes of its own pipeline and delays no other client', async () => {
   const redis = client();
   const slow = post('/pipeline', [
     ['SET', 'waited', '1'],

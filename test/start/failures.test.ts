@@ -58,7 +58,7 @@ test('an unknown option is named, and help is offered', async () => {
   expect(await failing({}, ['--help'])).toEqual({ code: 0, output: expect.stringContaining('LOCAL_DATA_DIR') });
 });
 
-test('a folder with somebody else’s files is left alone, by start and by reset', async () => {
+test('a folder with files of other programs is left alone, by start and by reset', async () => {
   const place = await newPlace();
   mkdirSync(place.dataDir);
   writeFileSync(join(place.dataDir, 'thesis.txt'), 'precious');

@@ -17,7 +17,7 @@ test('npm start -- --once shows the way of a row, its times, and leaves nothing;
   }
 });
 
-test('npm start -- --once --nodes 3 shows the same on a cluster, and is told apart from one server', async () => {
+test('npm start -- --once --nodes 3 shows the same on a cluster, and rejects options of one server', async () => {
   const place = await newPlace();
   const command = run('start', place.env, ['--once', '--nodes', '3']);
   expect([await command.ended, command.output()]).toEqual([0, expect.stringMatching(/replica-only/)]);
@@ -33,7 +33,7 @@ test('npm start -- --once --nodes 3 shows the same on a cluster, and is told apa
   }
 });
 
-test('a reader of its output that goes away early leaves nothing running', async () => {
+test('a reader of its output that ends early leaves nothing running', async () => {
   const place = await newPlace();
   const command = run('start', place.env, ['--once']);
   await command.prints(/clickhouse/);

@@ -90,7 +90,7 @@ describe('a file is cut', () => {
     );
   });
 
-  test('where it was cut before, so that what is not on record and what the file has grown by are left', async () => {
+  test('where it was cut before, so that unrecorded rows and the growth of the file are left', async () => {
     const mask = fc.array(fc.boolean(), { minLength: 40, maxLength: 40 });
     await fc.assert(
       fc.asyncProperty(ndjsonText, ndjsonText, fc.integer({ min: 1, max: 6 }), mask, async (text, more, rows, kept) => {
@@ -108,7 +108,7 @@ describe('a file is cut', () => {
   });
 });
 
-test('a row at fault is named by its line in the file', async () => {
+test('an invalid row is named by its line in the file', async () => {
   const ndjson = await cut('\n{"a":1}\n\n{"a":2}\n{"a":3}\n\n{"a":4}\n{"a":5}', 'ndjson', { rows: 2, bytes: 1_000 });
   expect(ndjson.flatMap((batch) => [findLine(batch, 0), findLine(batch, 1)]).slice(0, 5)).toEqual([2, 4, 5, 7, 8]);
   const csv = await cut('x,y\n1,"a\nb"\n2,c\n\n3,d\n', 'csv', { rows: 2, bytes: 1_000 });

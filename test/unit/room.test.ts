@@ -25,7 +25,7 @@ test('a body larger than all the room goes alone', async () => {
   (await room.reserveBody(1))();
 });
 
-test('a flush waits for nobody, and takes what others leave', async () => {
+test('a flush does not wait, and takes the memory that is left', async () => {
   const mebibyte = 1024 * 1024;
   const room = new MemoryBudget(10 * mebibyte);
   const body = await room.reserveBody(10 * mebibyte);

@@ -171,7 +171,7 @@ test.each([
   else expect(() => readConfig({ ...environment, ...env })).toThrow(/TIMESTORE_WEBHOOK_HOSTS/);
 });
 
-test('a local deployment also tells its own machine, by any port, and no other', () => {
+test('a local deployment also notifies its own machine, on any port, and no other', () => {
   const env = { TIMESTORE_LOCAL: 'true' };
   for (const url of [
     'http://127.0.0.1:9/',

@@ -122,7 +122,7 @@ test('rows past their retention are accounted for, others are not', async () => 
   expect(await auditTable(ctx, table)).toMatchObject({ ok: false, missing: 1 });
 });
 
-test('a log that is not what its state says is told', async () => {
+test('a log that differs from its state is reported', async () => {
   const table = await audited();
   await ctx.redis.xdel(ctx.keys.log(table, 0), '3-0');
   const audit = await auditTable(ctx, table);

@@ -155,7 +155,7 @@ async function useKeys(instance: Instance, dataset: string): Promise<{ taken: nu
 }
 
 describe('what is remembered of keys', () => {
-  test('is bounded for each dataset, told by its limit, and given back when keys are forgotten', async () => {
+  test('is bounded for each dataset, reported with its limit, and released when keys are forgotten', async () => {
     const life_ms = 3_000;
     const limits = { TIMESTORE_IDEMPOTENCY_BYTES_MAX: '3000', TIMESTORE_IDEMPOTENCY_MS: String(life_ms) };
     const small = newInstance({ ...buffer.env, ...limits });
@@ -243,7 +243,7 @@ describe('where the limit of the memory is known', () => {
     await send(limited, other, one, 'key');
   });
 
-  test('it is read from what the server tells of itself', async () => {
+  test('it is read from the report of the server', async () => {
     await buffer.command('CONFIG', 'SET', 'maxmemory', '123456789');
     expect(await readMemory(ctx)).toEqual({ used: expect.any(Number), max: 123_456_789 });
     // As the hosted service tells it; its maxmemory is that of a cache.

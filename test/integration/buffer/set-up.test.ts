@@ -86,7 +86,7 @@ test('a lane lost before its first flush does not give its first sequence again'
   expect('batch' in staged && staged.batch.seq).toBeGreaterThan(1);
 });
 
-test('a lane does not begin anew where ClickHouse does not say how far it had come', async () => {
+test('a lane is not set up again where ClickHouse does not return its watermark', async () => {
   const table = await newTable(ctx);
   await stage(ctx, table, [1]);
   await flush(ctx, table.dataset);
@@ -97,7 +97,7 @@ test('a lane does not begin anew where ClickHouse does not say how far it had co
   expect((await laneOf(table))?.watermark).toBeGreaterThan(1);
 });
 
-test('a lane that a snapshot lacks is an error, and no other lane stands in for it', async () => {
+test('a lane that is missing in a snapshot is an error, and no other lane replaces it', async () => {
   const table = await newTable(ctx);
   const snapshot = await snapshotTable(ctx, table, 'state');
   if (snapshot === 'unknown') throw new Error('the lane is unknown');

@@ -22,7 +22,7 @@ test('[elsewhere 4] a request sent again is answered as the first time and store
   expect((await laneContent(ctx, table)).log).toHaveLength(1);
 });
 
-test('a key used for another payload is told, and changes nothing', async () => {
+test('a key used for another payload is reported, and changes nothing', async () => {
   const table = await newTable(ctx);
   await stage(ctx, table, [1], { key: 'k', hash: 'one' });
   const before = await laneContent(ctx, table);

@@ -86,7 +86,7 @@ test('lists come in pages, and a page begins where the one before ended', async 
   expect([names, pages]).toEqual([['a', 'b', 'c', 'd', 'e'], 3]);
 });
 
-test('If-Match: who changes what somebody else has changed meanwhile is told, and changes nothing', async ({
+test('If-Match: a change of a resource that has changed meanwhile is rejected, and changes nothing', async ({
   dataset,
 }) => {
   await rows(dataset);
@@ -268,7 +268,7 @@ test('storage targets name volumes, and what rows take of them', async ({ datase
   expect(targets[0]?.volumes[0]?.usedBytes).toBeGreaterThan(0);
 });
 
-test('a refused access is on record, those of one kind within a second on one line', async ({ dataset }) => {
+test('a denied request is recorded, those of one kind within a second on one line', async ({ dataset }) => {
   const made = await call('/v1/admin/keys', { json: { name: 'k', scopes: { query: [newDataset()] } } });
   const { id, key } = (await made.json()) as { id: string; key: string };
   await Promise.all([1, 2, 3].map(() => call(`/v1/datasets/${dataset}/query`, { json: { tableName: 'm' }, key })));

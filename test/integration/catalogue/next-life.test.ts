@@ -159,7 +159,7 @@ describe.each(drops)('after %s was dropped and made again', (_, drop) => {
     expect((await newestAudits(ctx)).filter((each) => each.dataset === dataset)).toEqual([]);
   });
 
-  test('a job of before that was not done is cancelled or fails, and touches nothing of what there is now', async ({
+  test('an unfinished job of the dropped table is cancelled or fails, and does not touch the new one', async ({
     dataset,
   }) => {
     const row = { timestamp: at(1), v: 1, x: 'was' };
@@ -335,7 +335,7 @@ describe('a dataset that is gone for good', () => {
     );
   });
 
-  test('is told to no webhook any more, and one of nothing else goes', async ({ dataset }) => {
+  test('is notified to no webhook any more, and a webhook of nothing else is deleted', async ({ dataset }) => {
     await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
     const hook = { url: 'https://hooks.example.com/', events: ['export.published' as const] };
     const mixed = await createWebhook(ctx, { ...hook, datasets: ['another', dataset] });

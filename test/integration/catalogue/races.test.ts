@@ -34,7 +34,7 @@ async function drop(dataset: string, between: () => Promise<void> = async () => 
 const tablesIn = (dataset: string) =>
   ctx.clickhouse.rows('SELECT name FROM system.tables WHERE database = {d:String}', { d: `ts_${dataset}` });
 
-test('who sets a lane up from what was on record before a freeze is sent back to the record', async ({ dataset }) => {
+test('a lane that is set up from the record before a freeze is set up again from the record', async ({ dataset }) => {
   await send(ctx, dataset, row(1));
   await flush(ctx, dataset);
   const before = await tableOf(ctx, dataset);
@@ -45,7 +45,7 @@ test('who sets a lane up from what was on record before a freeze is sent back to
   await expect(send(newInstance(prefix), dataset, row(2))).rejects.toMatchObject({ code: 'dataset-frozen' });
 });
 
-test('of freezes and thaws at the same time the last on record holds in every lane', async ({ dataset }) => {
+test('of concurrent freezes and thaws the last recorded one holds in every lane', async ({ dataset }) => {
   await send(ctx, dataset, row(1));
   await changeTable(ctx, dataset, 'm', { lanes: 4 });
   for (let round = 0; round < 5; round += 1) {
@@ -71,7 +71,7 @@ test('of freezes and thaws at the same time the last on record holds in every la
   await send(ctx, dataset, row(2));
 });
 
-test('who tells the lanes late, after somebody else has changed the record and told them, tells them what holds now', async ({
+test('a late update of the lanes, after another change was recorded and applied, applies the newest state', async ({
   dataset,
 }) => {
   await send(ctx, dataset, row(1));
@@ -149,7 +149,7 @@ test('an instance that knows a dropped table makes nothing of it again, and goes
   expect((await query(newInstance(prefix), dataset)).rows).toHaveLength(1);
 });
 
-test('a reader that read the record before a drop and tells the buffer afterwards does not bring the table back', async ({
+test('a reader that read the record before a drop and updates the buffer afterwards does not restore the table', async ({
   dataset,
 }) => {
   await send(ctx, dataset, row(1));

@@ -107,7 +107,7 @@ test('a version that is given a second time with another type is given up for on
   await expectStored(ctx, await tableOf(ctx, dataset), 4);
 });
 
-test('a table that was made since is in the catalogue again as soon as somebody uses it', async ({ dataset }) => {
+test('a table that was created since is in the catalogue again as soon as it is used', async ({ dataset }) => {
   const putBack = await remembered(ctx, dataset);
   await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
   await flush(ctx, dataset);

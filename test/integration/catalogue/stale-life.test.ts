@@ -263,9 +263,7 @@ test.each([
   },
 );
 
-test('nobody makes a table in ClickHouse that is being taken apart by whoever has died over it', async ({
-  dataset,
-}) => {
+test('no request creates a table in ClickHouse whose drop has broken off', async ({ dataset }) => {
   await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
   const table = await tableOf(ctx, dataset);
   await deleteTable(ctx, dataset, 'm', 0);

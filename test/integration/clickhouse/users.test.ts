@@ -37,7 +37,7 @@ test('the users of a deployment are made with statements that ClickHouse reads, 
   expect(names.filter((name) => !known.some((each) => each.name === name))).toEqual([]);
 });
 
-test('the reader here lacks no limit, and readiness says nothing of it', async () => {
+test('the reader here has every limit, and readiness does not mention it', async () => {
   expect(await limitsLacking(ctx.reader)).toEqual([]);
   expect(await readerLacks(inject('env'))).toEqual([]);
   expect((await checkStores(ctx)).warnings).toEqual([]);
@@ -45,7 +45,7 @@ test('the reader here lacks no limit, and readiness says nothing of it', async (
 
 type Found = { name: string; value: string; min: string | null; max: string | null; readonly: number };
 
-test('each limit that a reader lacks is named, however it lacks it, and one that is stricter is not', async () => {
+test('each missing limit of a reader is named, however it is missing, and a stricter one is not', async () => {
   const found = await ctx.reader.rows<Found>(
     'SELECT name, value, min, max, readonly FROM system.settings WHERE name IN ({names:Array(String)})',
     { names },

@@ -91,7 +91,7 @@ describe('errors', () => {
     await expect(table.query()).rejects.toMatchObject({ code: 'not-found', status: 404 });
   });
 
-  test('of a server that is away, late or not the API’s are told apart', async () => {
+  test('of an unavailable server, a late one and one that is not the API’s are distinguished', async () => {
     const away = connect({ url: 'http://127.0.0.1:9', attempts: 2 });
     await expect(away.table('x', 'm').query()).rejects.toMatchObject({
       code: 'network',

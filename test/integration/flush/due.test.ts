@@ -41,7 +41,7 @@ async function pending(ctx: Context, table: Table): Promise<number> {
 
 const until = (ctx: Context) => ctx.now() + 20_000;
 
-test('who asks for everything is told what is left: lanes that another flush holds, or that there was no time for', async () => {
+test('a flush of everything reports the lanes that are left: held by another flush, or out of time', async () => {
   const ctx = newInstance(ownKeys());
   const tables = [await newTable(ctx), await newTable(ctx)];
   for (const table of tables) await stage(ctx, table, [1]);
@@ -99,7 +99,7 @@ describe('a lane whose flush fails', () => {
   });
 });
 
-test('with ClickHouse away a pass ends after the first tries, and rows are accepted all the while', async () => {
+test('without ClickHouse a pass ends after the first tries, and rows are still accepted', async () => {
   const keys = ownKeys();
   const ctx = newInstance(keys);
   const tables: Table[] = [];
@@ -165,7 +165,7 @@ describe('with a queue', () => {
     }
   });
 
-  test('a message that fails or makes no sense is told in the log and ends there', async () => {
+  test('a message that fails or is invalid is logged and discarded', async () => {
     const keys = ownKeys();
     const ctx = newInstance(keys);
     const table = await newTable(ctx);

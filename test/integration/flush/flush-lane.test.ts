@@ -76,7 +76,7 @@ test('a flusher that died with a part of its partitions stored is completed', as
   await expectStored(ctx, table, 4);
 });
 
-test('an insert that times out and comes all the same, late and more than once, adds nothing', async () => {
+test('an insert that times out, and arrives late and more than once, adds nothing', async () => {
   const table = await newTable(ctx);
   await stage(ctx, table, [1, 2], { day: 1 });
   await stage(ctx, table, [3], { day: 2 });

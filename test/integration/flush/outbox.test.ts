@@ -19,7 +19,7 @@ beforeEach(async () => {
 const manifestsOf = (dataset: string) =>
   ctx.postgres.rows<Record<string, unknown>>('select * from manifests where dataset = $1 order by seq_from', [dataset]);
 
-test('a flush is on record in Postgres: what, where, how much, in which partitions', async () => {
+test('a flush is recorded in Postgres: rows, place, size and partitions', async () => {
   const table = await newTable(ctx);
   await stage(ctx, table, [1, 2], { day: 1 });
   await stage(ctx, table, [3], { day: 2 });
@@ -74,7 +74,7 @@ test('the same manifest with other content is an alarm, and what was recorded st
   expect(await manifestsOf(table.dataset)).toMatchObject([{ rows: '1' }]);
 });
 
-test('with Postgres away a flush succeeds, and its manifest waits in the outbox', async () => {
+test('without Postgres a flush succeeds, and its manifest waits in the outbox', async () => {
   const table = await newTable(ctx);
   await stage(ctx, table, [1]);
   const away = {

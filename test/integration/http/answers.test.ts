@@ -200,7 +200,7 @@ describe('what goes wrong on the way', () => {
     expect(await answer.json()).toMatchObject({ detail: 'A division by zero (ILLEGAL_DIVISION).' });
   });
 
-  test('a client that goes away in the middle of the rows takes its query along', async () => {
+  test('a client that disconnects in the middle of the rows cancels its query', async () => {
     const marker = `gone-${newDataset()}`;
     const gone = new AbortController();
     const sql = `SELECT number, '${marker}' AS m FROM numbers(1000000000000)`;
@@ -211,7 +211,7 @@ describe('what goes wrong on the way', () => {
     await expect.poll(() => running(marker)).toBe(0);
   });
 
-  test('a client that goes away before the first row takes its query along', async () => {
+  test('a client that disconnects before the first row cancels its query', async () => {
     const marker = `gone-${newDataset()}`;
     const sql = `SELECT sum(sipHash64(number)) AS s, '${marker}' AS m FROM numbers(1000000000000)`;
     // A connection that is reset: of one that is only closed, a runtime that has nothing to send learns nothing.

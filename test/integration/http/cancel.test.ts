@@ -122,7 +122,7 @@ describe('the typed client takes a query back', () => {
     await ends(mark);
   });
 
-  test('whose rows nobody reads on', async () => {
+  test('whose rows are not read to the end', async () => {
     const mark = newMark();
     let read = 0;
     for await (const __ of connect().sqlRows(marked(streamed, mark), { dataset })) {

@@ -144,7 +144,7 @@ test('every operation, parameter, answer and error is described, and has an exam
   }
 });
 
-test('the examples run, in an order in which somebody might try them, and answer as described', async () => {
+test('the examples run in the order of a first use, and answer as described', async () => {
   const ids: Record<string, string> = {};
   const done = new Set<string>();
   const run = async (name: string, own: Record<string, string> = {}): Promise<Record<string, unknown>> => {

@@ -253,7 +253,7 @@ test('onError=quarantine accepts the good rows; the others can be read, and sent
   );
 });
 
-test('who waits for ClickHouse is told of rows that it refused, and so is who asks for the receipt', async ({
+test('a request that waits for ClickHouse reports the rows that it rejected, and so does the receipt', async ({
   dataset,
 }) => {
   const path = `/v1/datasets/${dataset}/tables/m/rows?ack=flushed`;

@@ -122,7 +122,7 @@ describe('a quota', () => {
     expect(await readUsage(ctx, dataset)).toMatchObject({ rowsToday: 10 });
   });
 
-  test('begins anew with the day, and storage goes by what ClickHouse was seen to hold', async () => {
+  test('starts again each day, and storage uses the size that ClickHouse last reported', async () => {
     const ctx = newInstance();
     const dataset = newDataset();
     await send(ctx, dataset, [{ timestamp: at(1), v: 0 }]);
@@ -168,7 +168,7 @@ describe('the rate of a key', () => {
     expect((await statuses('local-admin', 8)).every(({ status }) => status === 404)).toBe(true);
   });
 
-  test('of keys that nobody knows is limited before a store is asked', async () => {
+  test('of unknown keys are limited before a request to a store', async () => {
     const found: number[] = [];
     for (let i = 0; i < 8; i += 1) {
       const [answer] = await statuses(`ts_${String(i).padStart(16, '0')}_${'x'.repeat(43)}`, 1);
@@ -223,7 +223,7 @@ describe('pages of other origins', () => {
 describe('requests of a key at once', () => {
   const narrow = useWorker({ TIMESTORE_KEY_PREFIX: `once-${process.pid}`, TIMESTORE_REQUESTS_PER_KEY_MAX: '2' });
 
-  test('are so many on an instance, and the next are told to wait', async () => {
+  test('are limited on an instance, and further requests get status 429', async () => {
     const made = await narrow('/v1/admin/keys', { json: { name: 'k', scopes: { admin: '*', ingest: '*' } } });
     const { key } = (await made.json()) as { key: string };
     const path = `/v1/datasets/${newDataset()}/tables/m/rows?ack=flushed`;

@@ -21,7 +21,7 @@ async function scrape(client = call): Promise<{ samples: Map<string, number>; na
   return { samples, names: [...text.matchAll(/^# TYPE (\S+)/gm)].map(([, name = '']) => name), text };
 }
 
-test('metrics count what requests and flushes did, over all instances, and tell what waits', async () => {
+test('metrics count requests and flushes over all instances, and show pending rows', async () => {
   const dataset = newDataset();
   const rows = (n: number) => Array.from({ length: n }, (_, v) => ({ timestamp: at(1), v }));
   const path = `/v1/datasets/${dataset}/tables/m/rows`;
@@ -58,7 +58,7 @@ test('metrics count what requests and flushes did, over all instances, and tell 
   expect(after.names).toEqual(Object.keys(metrics));
 });
 
-describe('while a store is away', () => {
+describe('while a store is unavailable', () => {
   const noPostgres = useWorker({
     TIMESTORE_KEY_PREFIX: prefix,
     DATABASE_URL: 'postgres://a:b@127.0.0.1:9/x',
@@ -66,7 +66,7 @@ describe('while a store is away', () => {
   });
   const noRedis = useWorker({ UPSTASH_REDIS_REST_URL: 'http://127.0.0.1:9', TIMESTORE_REDIS_TIMEOUT_MS: '50' });
 
-  test('metrics tell which, and what the others have', async () => {
+  test('metrics show which one, and the values of the others', async () => {
     const { samples } = await scrape(noPostgres);
     expect(samples.get('timestore_store_up{store="postgres"}')).toBe(0);
     expect(samples.get('timestore_store_up{store="redis"}')).toBe(1);
@@ -138,7 +138,7 @@ describe('traces', () => {
     expect(JSON.stringify(got)).not.toContain('local-admin');
   });
 
-  test('one that is not sampled is not told', async () => {
+  test('a trace that is not sampled is not exported', async () => {
     const other = '1af7651916cd43dd8448eb211c80319c';
     await traced('/v1/sql/schema', { headers: { traceparent: `00-${other}-b7ad6b7169203331-00` } });
     await traced('/v1/sql/schema', {
@@ -148,7 +148,7 @@ describe('traces', () => {
     expect(spansOf(other)).toEqual([]);
   });
 
-  test('a malformed traceparent begins a new trace, and a collector that is away harms nobody', async () => {
+  test('a malformed traceparent starts a new trace, and an unavailable collector fails no request', async () => {
     const before = got.length;
     const answer = await traced('/v1/sql/schema', { headers: { traceparent: '00-xyz-1-01' } });
     expect(answer.status).toBe(200);
@@ -156,7 +156,7 @@ describe('traces', () => {
   });
 });
 
-describe('with a collector that is away', () => {
+describe('with an unavailable collector', () => {
   const alone = useWorker({ OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:9' });
 
   test('requests are answered as ever', async () => {

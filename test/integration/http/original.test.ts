@@ -242,7 +242,7 @@ test('the table may have its time in another column', async () => {
   expect(found.rows).toEqual([{ x: 1, at: minute(0) }]);
 });
 
-test('what nobody can answer is refused, with its place', async () => {
+test('a query that neither side can answer is rejected, with its position', async () => {
   const dataset = newDataset();
   await ingest(dataset, {}, rows);
   const columns = (of: object) => refused(dataset, { filters: { columns: of } });

@@ -104,13 +104,13 @@ describe('a compressed body', () => {
     ]);
   });
 
-  test('an encoding that nobody here knows is refused by name', async () => {
+  test('an unknown encoding is rejected by name', async () => {
     const headers = { 'content-type': 'text/csv', 'content-encoding': 'br' };
     expect((await call(rowsPath(newDataset()), { method: 'POST', body: text(1), headers })).status).toBe(415);
   });
 });
 
-test('a receipt tells how far a batch is', async ({ dataset }) => {
+test('a receipt shows the progress of a batch', async ({ dataset }) => {
   const sent = await call(rowsPath(dataset), { json: { timestamp: at(1) } });
   const { batchId } = (await sent.json()) as { batchId: string };
   const receipt = async () => await (await call(`/v1/receipts/${batchId}`)).json();
@@ -417,7 +417,7 @@ describe('with an environment that is not complete', () => {
   });
 });
 
-describe('with stores that are away', () => {
+describe('with unavailable stores', () => {
   const withoutRedis = useWorker({ UPSTASH_REDIS_REST_URL: 'http://127.0.0.1:1' });
   const withoutOthers = useWorker({ S3_ENDPOINT: 'http://127.0.0.1:1', NEON_FETCH_ENDPOINT: 'http://127.0.0.1:1/sql' });
 
@@ -438,7 +438,7 @@ describe('with stores that are away', () => {
 
   const withoutClickHouse = useWorker(clickhouseAt('http://127.0.0.1:1'));
 
-  test('without ClickHouse rows are accepted, and a client that waits for it is told that they are', async ({
+  test('without ClickHouse rows are accepted, and the answer to a client that waits for it says so', async ({
     dataset,
   }) => {
     await call(rowsPath(dataset), { json: { timestamp: at(1) } });

@@ -349,7 +349,7 @@ describe('an address', () => {
   });
 });
 
-test('refused accesses are recorded, whatever somebody else writes into an address in the same second', async ({
+test('denied requests are recorded, whatever other clients write into a path in the same second', async ({
   dataset,
 }) => {
   const guess = `ts_${'0'.repeat(16)}_${'x'.repeat(43)}`;

@@ -103,7 +103,9 @@ test('Postgres and ClickHouse are not on the way of rows of a known schema', asy
   expect((await query(ctx, dataset)).rows).toHaveLength(2);
 });
 
-test('a new field is accepted while ClickHouse is away, and its column comes with the flush', async ({ dataset }) => {
+test('a new field is accepted while ClickHouse is unavailable, and its column is added by the flush', async ({
+  dataset,
+}) => {
   await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
   const instance = through(newInstance(), { clickhouse: () => away });
   await send(instance, dataset, [{ timestamp: at(2), fresh: 'x' }]);

@@ -59,7 +59,7 @@ test('[elsewhere 24] while the number of lanes changes, a repeated request is re
   await expectStored(ctx, table, acknowledged.size);
 });
 
-test('a change of lanes that broke off after it was on record is completed by asking again', async ({ dataset }) => {
+test('a change of lanes that broke off after it was recorded is completed by a retry', async ({ dataset }) => {
   await send(ctx, dataset, [{ timestamp: at(0) }]);
   const dying = newInstance();
   const { redis } = dying;

@@ -21,7 +21,7 @@ async function sendSome(dataset: string, rows: unknown[], idempotencyKey?: strin
 
 const mixed = [{ timestamp: at(1), v: 1 }, { timestamp: at(2), v: 'two' }, 7, { v: 4 }, { timestamp: at(5), v: 5 }];
 
-test('rows at fault go into quarantine, the others are accepted, and all are accounted for', async ({ dataset }) => {
+test('invalid rows go into quarantine, the others are accepted, and all are accounted for', async ({ dataset }) => {
   const { accepted } = await sendSome(dataset, mixed);
   expect(accepted).toMatchObject({ accepted: 2, rejected: 0, quarantined: 3 });
   expect(accepted.errors.map(({ index, field, reason }) => [index, field, reason])).toEqual([
@@ -75,7 +75,7 @@ test.each([4, 5])(
   },
 );
 
-test('when every row is at fault, all go into quarantine and no table is made', async ({ dataset }) => {
+test('when every row is invalid, all go into quarantine and no table is created', async ({ dataset }) => {
   const { accepted } = await sendSome(dataset, [7, { timestamp: 'never' }], 'k');
   expect(accepted).toMatchObject({ accepted: 0, quarantined: 2 });
   await expect(tableOf(newInstance(), dataset)).rejects.toThrow('no table');
@@ -83,7 +83,7 @@ test('when every row is at fault, all go into quarantine and no table is made', 
   expect((await query(ctx, dataset, { tableName: '_quarantine' })).rows).toHaveLength(2);
 });
 
-test('more rows at fault than may be set aside of one request are refused as a whole', async () => {
+test('a request with more invalid rows than one request may quarantine is rejected as a whole', async () => {
   const strict = newInstance({ TIMESTORE_QUARANTINE_ROWS_MAX: '2' });
   const dataset = newDataset();
   await expect(sendSome(dataset, mixed, undefined, strict)).rejects.toMatchObject({
@@ -93,7 +93,7 @@ test('more rows at fault than may be set aside of one request are refused as a w
   await expect(tableOf(newInstance(), dataset)).rejects.toThrow('no table');
 });
 
-test('a row of CSV at fault is kept as the JSON that it means', async ({ dataset }) => {
+test('an invalid row of CSV is kept as the equivalent JSON', async ({ dataset }) => {
   await send(ctx, dataset, [{ timestamp: at(0), v: 0, s: 'x' }]);
   const text = `timestamp,v,s\n${at(1)},1,a\n${at(2)},no,"b ""q"""\n`;
   const sent = { dataset, table: 'm', text, format: 'csv', idempotencyKey: undefined, onError: 'quarantine' } as const;
@@ -119,7 +119,7 @@ test('rows in quarantine that fit by now are accepted, each once; the others sta
   await expectStored(ctx, await tableOf(newInstance(), dataset), 2);
 });
 
-test('with the object store away a request with a large row at fault is refused, and one without is not', async ({
+test('without the object store a request with a large invalid row is rejected, and one without it is not', async ({
   dataset,
 }) => {
   await sendSome(dataset, mixed);

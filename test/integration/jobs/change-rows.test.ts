@@ -102,7 +102,7 @@ test('the same request under one id is one job; another one is refused', async (
   expect(await workUntilOver(ctx, first)).toMatchObject({ state: 'done', result: { rows: 1 } });
 });
 
-test('a job that dies after any of its steps, before what it did is on record, deletes the same rows once', async () => {
+test('a job that dies after any of its steps, before that step is recorded, deletes the same rows once', async () => {
   for (let dies = 0; dies < 5; dies += 1) {
     const dataset = await withRows();
     const job = await begin(dataset, { rows: where('s', 'b') });
@@ -153,7 +153,7 @@ test('several that work on one job at the same time delete its rows once', async
   expect(await values(dataset)).toEqual([[1, 'a']]);
 });
 
-test('who was overtaken within a step puts nothing on record afterwards', async () => {
+test('a worker that was overtaken within a step records nothing afterwards', async () => {
   const dataset = await withRows();
   const job = await begin(dataset, { rows: where('s', 'b') });
   const own = instance();

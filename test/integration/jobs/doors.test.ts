@@ -149,7 +149,7 @@ describe('an object of several parts', () => {
   const many = (count: number, value: (i: number) => string) =>
     Array.from({ length: count }, (_, i) => `{${time(i % 60)},"i":${value(i)},"s":"${filler}"}`).join('\n');
 
-  test('is read anew where a later one tells the type of a field, and each row is there once', async () => {
+  test('is read again where a later row has the type of a field, and each row is stored once', async () => {
     const dataset = newDataset();
     const job = await importOf(
       dataset,

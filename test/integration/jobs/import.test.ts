@@ -117,7 +117,7 @@ describe('an import', () => {
     }
   });
 
-  test('makes the table by what it finds, and adds fields that it lacks', async ({ dataset }) => {
+  test('creates the table from its rows, and adds missing fields', async ({ dataset }) => {
     const first = await put('csv', 'timestamp,v,s,on\n2026-05-01 10:00:00,1,5,true\n1777629601000,0.5,,\n');
     expect((await imported(dataset, { format: 'csv', objects: [first] })).result).toEqual({
       objects: 1,
@@ -310,7 +310,7 @@ describe('an import that is refused says why, and leaves nothing behind', () => 
     }
   });
 
-  test('rows that cannot be stored: the first ones are told with what is wrong', async ({ dataset }) => {
+  test('rows that cannot be stored: the first ones are reported with their errors', async ({ dataset }) => {
     await send(ctx, dataset, [{ timestamp: at(0), v: 1, s: 'x', on: true, l: ['a'] }]);
     const key = await put(
       'csv',
@@ -366,7 +366,7 @@ describe('an import that is refused says why, and leaves nothing behind', () => 
     await expectWhole(dataset, 1 + 10);
   });
 
-  test('and is tried again once it can be: all of it is read anew', async ({ dataset }) => {
+  test('and a retry reads all of it again', async ({ dataset }) => {
     const now = Date.now();
     const day_ms = 86_400_000;
     await send(ctx, dataset, [{ timestamp: new Date(now).toISOString(), v: -1 }]);
@@ -387,7 +387,7 @@ describe('an import that is refused says why, and leaves nothing behind', () => 
     await expectWhole(dataset, 1 + 20 + 8);
   });
 
-  test('a table that is deleted, frozen, or made anew meanwhile', async ({ dataset }) => {
+  test('a table that is deleted, frozen or created again meanwhile', async ({ dataset }) => {
     await send(ctx, dataset, n(1));
     const key = await put('ndjson', ndjson(n(5)));
     const job = await scheduleImport(ctx, dataset, 'm', { format: 'ndjson', objects: [key] }, undefined);
@@ -587,7 +587,7 @@ describe('an import that is under way', () => {
     await expectWhole(dataset, 13);
   });
 
-  test('reads an object anew that is written again while it is read', async ({ dataset }) => {
+  test('reads an object again that changes while it is read', async ({ dataset }) => {
     const key = await put('ndjson', ndjson(n(5)));
     const own = through(newInstance(prefix), {
       clickhouse: (client) => ({
@@ -636,7 +636,7 @@ describe('an import that is under way', () => {
     await expectWhole(dataset, 1);
   });
 
-  test('tells how far it is', async () => {
+  test('reports its progress', async () => {
     const { dataset, job } = await halfMoved();
     expect(importProgress(job)).toEqual({ objects: 1, read: 1, rows: 12, moved: expect.any(Number) });
     expect(importProgress(job).moved).toBeGreaterThan(0);

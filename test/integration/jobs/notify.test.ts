@@ -62,7 +62,7 @@ async function deliver(webhook: string, own = ctx): Promise<Job> {
 const statuses = ({ result, progress }: Job) =>
   ((result?.attempts ?? progress.attempts) as DeliveryAttempt[]).map(({ status }) => status);
 
-test('who wants to know is told of an export when it is published, signed, and again until it is heard', async () => {
+test('a webhook gets a signed notice of a published export, again until it succeeds', async () => {
   const [dataset, other] = [newDataset(), newDataset()];
   const webhook = await createWebhook(ctx, { ...all, url, datasets: [dataset] });
   const elsewhere = await createWebhook(ctx, { ...all, url, datasets: [other] });
@@ -90,7 +90,7 @@ test('who wants to know is told of an export when it is published, signed, and a
   await removeWebhook(ctx, elsewhere.id);
 });
 
-test('who is away, gone or deleted is given up, and tried again when somebody asks', async () => {
+test('a webhook that is unavailable, gone or deleted is given up, and retried on request', async () => {
   const dataset = newDataset();
   const away = await createWebhook(ctx, { ...all, url: 'http://127.0.0.1:9/', datasets: [dataset] });
   const gone = await createWebhook(ctx, { ...all, url, datasets: [dataset] });

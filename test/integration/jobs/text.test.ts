@@ -83,7 +83,7 @@ describe('rows with a NUL in a value', () => {
     ]);
   });
 
-  test('are told with their value by an import that cannot store them', async ({ dataset }) => {
+  test('are reported with their value by an import that cannot store them', async ({ dataset }) => {
     await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
     const key = await put(`{${time},"v":1}\n{${time},"v":"a\\u0000b"}\n`);
     const request = { format: 'ndjson' as const, objects: [key] };
@@ -94,7 +94,7 @@ describe('rows with a NUL in a value', () => {
     expect((await workUntilOver(ctx, job)).progress).toEqual(job.progress);
   });
 
-  test('are told with their values by a comparison', async ({ dataset }) => {
+  test('are reported with their values by a comparison', async ({ dataset }) => {
     await send(ctx, dataset, [{ timestamp: at(1), s: 'here\0' }]);
     const request = {
       format: 'ndjson' as const,
@@ -107,7 +107,7 @@ describe('rows with a NUL in a value', () => {
     expect(columns).toMatchObject({ onlyInSource: ['other\0'] });
   });
 
-  test('are told in comparisons of answers', async ({ dataset }) => {
+  test('are reported in comparisons of answers', async ({ dataset }) => {
     const counts = { origin: 1, here: 1, originOnly: 1, hereOnly: 1 };
     const found = { table: 'm', query: '\0{', reason: 'rows' as const, fields: ['s\0'], counts };
     const rows = { originOnly: [{ s: 'a\0' }], hereOnly: [{ 's\ud83d': 'b\ud83d' }] };
@@ -152,7 +152,7 @@ describe('an import of what ClickHouse cannot read ends, and says which row it i
   });
 });
 
-test('a comparison that died between its last look and its record begins anew', async ({ dataset }) => {
+test('a comparison that died between its last read and its record starts again', async ({ dataset }) => {
   await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
   const request = { format: 'ndjson' as const, objects: [await put(`{${time},"v":2}\n`)] };
   let job = await scheduleImportVerification(ctx, dataset, 'm', request, undefined);

@@ -15,7 +15,7 @@ const key = (more: Partial<NewKey> = {}): NewKey => {
   return { name: 'of a test', scopes: { ingest: '*' }, rowFilter: null, expiresAt_ms: null, ...more };
 };
 
-test('a key is known by its text, on any instance, and to nobody by another one', async () => {
+test('a key is known by its text on any instance, and by no other text', async () => {
   const { key: made, text } = await createKey(ctx, key({ scopes: { ingest: ['a'], query: '*' } }));
   expect(await authenticate(newInstance(), text)).toEqual(made);
   const other = (await createKey(ctx, key())).text;
@@ -89,7 +89,7 @@ test('a key ends when it expires, wherever it is remembered', async ({ clock, in
   expect(await authenticate(instance, text)).toBeUndefined();
 });
 
-test('known keys go on while the catalogue is away; unknown ones cannot be told', async () => {
+test('known keys stay valid while the catalogue is unavailable; unknown keys fail', async () => {
   const { text } = await createKey(ctx, key());
   await authenticate(ctx, text);
   const without = { ...newInstance(), postgres: away };
@@ -98,7 +98,7 @@ test('known keys go on while the catalogue is away; unknown ones cannot be told'
   await expect(authenticate(without, unseen)).rejects.toBeInstanceOf(StoreError);
 });
 
-test('while the hot buffer is away the catalogue tells, and while both are, what an instance has seen', async ({
+test('without the hot buffer the catalogue decides, and without both the memory of the instance', async ({
   clock,
   instance,
 }) => {
@@ -146,7 +146,7 @@ test('a key is rotated once, however many ask at once, and never after its end',
   await expect(rotateKey(ctx, '0000000000000000', 60)).rejects.toMatchObject({ code: 'not-found' });
 });
 
-test('no key is rotated while instances could not be told', async () => {
+test('no key is rotated while instances cannot be notified', async () => {
   const { key: made } = await createKey(ctx, key());
   const deaf = newInstance({ UPSTASH_REDIS_REST_URL: down, TIMESTORE_REDIS_TIMEOUT_MS: '50' });
   await expect(rotateKey(deaf, made.id, 60)).rejects.toBeInstanceOf(StoreError);

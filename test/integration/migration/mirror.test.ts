@@ -248,7 +248,7 @@ describe('a mirror', () => {
     }
   });
 
-  test('goes on where the original broke off, before or after it took a batch, and waits while it is away', async ({
+  test('continues where the source broke off, before or after it took a batch, and waits while it is unavailable', async ({
     dataset,
   }) => {
     await createDataset(ctx, { name: dataset });
@@ -269,7 +269,7 @@ describe('a mirror', () => {
     expect(asked.size).toBe(4);
   });
 
-  test('waits as long as it is told, and longer each time; a job is never given up', async ({ dataset }) => {
+  test('waits as long as Retry-After says, and longer each time; a job is never given up', async ({ dataset }) => {
     await createDataset(ctx, { name: dataset });
     await mirrorOf(dataset);
     await sendTo(dataset, 'm', 1);
@@ -304,7 +304,7 @@ describe('a mirror', () => {
     expect(numbers(dataset)).toEqual([1]);
   });
 
-  test('stops a lane of which rows are refused, says so, and goes on with it when somebody has looked', async () => {
+  test('stops a lane whose rows are rejected, reports it, and continues after a retry by an administrator', async () => {
     const { dataset } = await newTable(ctx, 3);
     await mirrorOf(dataset);
     for (let v = 0; v < 24; v += 1) await sendTo(dataset, 'm', v);
@@ -339,7 +339,7 @@ describe('a mirror', () => {
     await expect(retryJob(ctx, job.id)).rejects.toMatchObject({ code: 'conflict' });
   });
 
-  test('stops a lane before the original may have forgotten what it took of it, and sends it when somebody has looked', async ({
+  test('stops a lane before the original may have forgotten what it took of it, and sends it after a retry by an administrator', async ({
     dataset,
   }) => {
     await createDataset(ctx, { name: dataset });
@@ -504,7 +504,7 @@ describe('a mirror', () => {
     });
   });
 
-  test('that is switched off and on again begins anew, and goes on while only the reads are changed', async ({
+  test('that is switched off and on again starts again, and continues while only the reads are changed', async ({
     dataset,
   }) => {
     await createDataset(ctx, { name: dataset });

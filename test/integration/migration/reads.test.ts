@@ -131,7 +131,7 @@ describe('reads that the original answers', () => {
     await expect(answer.text()).rejects.toThrow();
   });
 
-  test('say that it is away, or late', async () => {
+  test('report that it is unavailable, or late', async () => {
     const dataset = await reading('off');
     for (const fail of [(response: ServerResponse) => response.destroy(), () => undefined]) {
       origin.answer = (_, response) => fail(response);
@@ -200,7 +200,7 @@ describe('reads that are compared', () => {
     expect(await comparisons(dataset)).toEqual([]);
   });
 
-  test('that differ are on record, with the rows of each side', async () => {
+  test('that differ are recorded, with the rows of each side', async () => {
     const dataset = await reading('compare', rows);
     const [first, ...others] = rows;
     origin.answer = (_, response) => json(response, { rows: [{ ...first, v: 1.5 }, ...others] });
@@ -258,7 +258,7 @@ describe('reads that are compared', () => {
     expect((await ask(dataset)).status).toBe(503);
   });
 
-  test('tell the log of tables, counts and fields, and of no value', async () => {
+  test('are logged with tables, counts and fields, and without values', async () => {
     const dataset = newDataset();
     await send(ctx, dataset, [{ timestamp: at(1), v: 123456 }]);
     const text = Promise.resolve(JSON.stringify({ rows: [{ timestamp: at(1), v: 654321 }] }));
@@ -278,7 +278,7 @@ describe('reads that are compared', () => {
     });
   });
 
-  test('are on record up to a number, the newest of them, by pages', async () => {
+  test('are recorded up to a limit, the newest ones, by pages', async () => {
     const dataset = await reading('compare');
     const counts = { origin: 1, here: 0, originOnly: 1, hereOnly: 0 };
     for (let n = 0; n < 103; n += 1) {
@@ -334,7 +334,7 @@ describe('who answers', () => {
     expect(await readMode(ctx, dataset)).toBe('compare');
   });
 
-  test('nobody, once the dataset is being deleted', async () => {
+  test('neither side, once the dataset is being deleted', async () => {
     const dataset = await reading('off');
     await call(`/v1/admin/datasets/${dataset}`, undefined, { method: 'DELETE' });
     expect((await ask(dataset)).status).toBe(404);

@@ -125,7 +125,7 @@ test('a row set aside lately is not sent again while an insert with it may be on
   expect(result.retryAfterMs).toBeLessThanOrEqual(60_000);
 });
 
-test('an insert of a flusher that slept through all of it, table mended and rows sent again, brings none of them', async () => {
+test('the insert of a flusher that slept through the repair of the table and the replay adds no row', async () => {
   const { dataset, table } = await constrained();
   // One in a partition of its own, for which no token is remembered.
   await send(ctx, dataset, [
@@ -166,7 +166,7 @@ test('a row that came by an insert which had begun before it was set aside is fo
   await expectStored(ctx, table, 3);
 });
 
-test('a row on the skip list that ClickHouse has all the same is taken off it, not quarantined', async () => {
+test('a row on the skip list that ClickHouse has is taken off the list, not quarantined', async () => {
   const { dataset, table } = await constrained();
   await send(ctx, dataset, [
     { timestamp: at(1), v: -1 },

@@ -74,7 +74,7 @@ test('intervals can be of new rows alone, and the buffer alone knows them too', 
   expect((await query(away, dataset, body)).rows.map(({ v }) => v)).toEqual([3]);
 });
 
-test('a token of a life of the buffer that is over, of another table or of nobody is refused', async () => {
+test('a token of an earlier life of the buffer, of another table or an unknown one is rejected', async () => {
   const [dataset, other] = [newDataset(), newDataset()];
   await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
   await send(ctx, other, [{ timestamp: at(1), v: 1 }]);

@@ -250,7 +250,7 @@ describe.each(ways)('%s', (_, ask) => {
     expect(outcome).toMatchObject({ code: 'invalid-request', message: expect.stringContaining(words) });
   });
 
-  test('nobody waits longer than the limit', async () => {
+  test('no query waits longer than the limit', async () => {
     const { dataset } = await newTail(0);
     await expect(ask(ctx, dataset, { maxWaitMs: 10_001 })).rejects.toMatchObject({ code: 'limit-exceeded' });
   });

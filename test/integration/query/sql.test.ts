@@ -320,7 +320,7 @@ test.each<[string, string, object, string]>([
   await expect(sql(ctx, text, { dataset, ...body })).rejects.toThrow(words);
 });
 
-test('a value that SQL cannot read is told as such, in each format, also beside rows that wait to be flushed', async () => {
+test('a value that SQL cannot read is reported as such, in each format, also beside pending rows', async () => {
   const dataset = await halves();
   const text = 'SELECT toInt64(assumeNotNull(k)) AS n FROM m';
   for (const format of formatNames) {

@@ -271,7 +271,7 @@ describe('[elsewhere 13] what is not the caller’s own is refused before anythi
     expect(await explained(marker)).toBeGreaterThan(500);
   });
 
-  test('each function that reads or tells what is not in the tables, wherever it stands', async () => {
+  test('each function that reads data outside the tables, in every position', async () => {
     const marker = `wall-b-${own}`;
     const attacks = functions.flatMap((call) => expressions.map((place) => place(call, `'${marker}'`)));
     await each(attacks, (text) => expectRefused(text));

@@ -173,7 +173,7 @@ describe('the look at ClickHouse', () => {
     expect(await metricsText(ctx)).toContain(`timestore_drift{dataset="${table.dataset}",table="m"} 2\n`);
   });
 
-  test('does not make a table again of which rows are on record', async () => {
+  test('does not create a table again whose rows are recorded', async () => {
     const table = await made();
     await run(`DROP TABLE ${qualifiedName(table)} SYNC`);
     expect((await reconcileTable(ctx, table)).drift).toMatchObject([{ what: 'table-missing', mended: false }]);
@@ -183,7 +183,7 @@ describe('the look at ClickHouse', () => {
     expect(await storedRows(ctx, table)).toBe(0);
   });
 
-  test('tells lanes again whether they take rows', async () => {
+  test('sets again whether lanes take rows', async () => {
     const table = await made();
     await changeTable(ctx, table.dataset, 'm', { state: 'frozen' });
     await ctx.redis.hdel(ctx.keys.state(table, 0), 'frozen');

@@ -129,7 +129,7 @@ test('a new column of CSV whose cells are not all numbers or booleans is text, e
   expect(other.map(({ zip }) => zip)).toEqual(['10', '1.50', '007', 'true']);
 });
 
-test('a list after empty ones tells what they are lists of', () => {
+test('a list after empty ones gives them their type', () => {
   const rows = ['[]', '["a"]', '[ ]'].map((list) => `{"timestamp":0,"t":${list},"u":[],"n.x":[]}`).join('\n');
   const more = '\n{"timestamp":0,"n.x":["a"],"u":[1]}';
   expect(prepare(rows + more, { format: 'ndjson' })).toMatchObject({

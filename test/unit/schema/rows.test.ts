@@ -36,7 +36,7 @@ describe('rows come as an object, a list or by line', () => {
     expect(() => prepare(text)).toThrow(/The body is/);
   });
 
-  test('where it is malformed is told by line and column', () => {
+  test('a syntax error is reported with line and column', () => {
     expect(() => prepare(`${row('')}\n{"timestamp":0,}`, { format: 'ndjson' })).toThrow('line 2, column 16');
   });
 });
@@ -50,7 +50,7 @@ test('each stored line begins with its place, in the order of acceptance', () =>
   );
 });
 
-test('a row at fault is named by index, field and reason; a hundred are listed, all are counted', () => {
+test('an invalid row is named by index, field and reason; a hundred are listed, all are counted', () => {
   const one = prepare(`[${row('')},7,{"v":1},${row('"a":1,"\\u0061":2')},${row('"_x":1')},${row('"n":null,"n":1')}]`);
   expect(one.errors.map(({ index, field, reason }) => [index, field, reason])).toEqual([
     [1, null, 'not-an-object'],
@@ -109,7 +109,7 @@ describe('fields that no schema names get the type of their first value', () => 
     ]);
   });
 
-  test('null tells nothing', () => {
+  test('null has no type', () => {
     expect(prepare(row('"f":null'))).toMatchObject({ added: [], errors: [], rows: 1 });
   });
 
