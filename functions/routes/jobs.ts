@@ -34,7 +34,7 @@ export const jobRoutes = [
     },
     async ({ ctx, key, query: { cursor, limit, ...filter }, json }) => {
       const of = key.listed('admin');
-      const found = await listJobs(ctx, { ...filter, before: numberOf(cursor), of }, wanted(limit));
+      const found = await listJobs(ctx, { ...filter, before: numberOf(cursor), visibleDatasets: of }, wanted(limit));
       const { items, last } = pageOf(found, limit);
       return json(200, { jobs: items.map(jobView), next: last?.n ?? null });
     },

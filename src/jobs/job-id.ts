@@ -1,15 +1,15 @@
 import { physicalName } from '../core/identifiers.ts';
 import { digest } from '../ingest/quarantine.ts';
 
-/** What a job is asked for: a table in one life of its name, there or to be made. */
+/** The table of a job, which may not exist yet, in one life of its name. */
 type Target = { dataset: string; name: string; life: number; datasetLife?: number };
 
 /**
- * The id of a job that is asked for under a key: the same for the same key, as long as the life of its table lasts. In the
- * next life of the name the key stands for nothing yet.
+ * The id of a job that was requested with an idempotency key: the same key gives the same id within one life of the table.
+ * In the next life of the name the key gives a new id.
  *
- * @param readDatasetLife needed where the table may not be there yet: its dataset may be dropped before it is made
- * @returns undefined without a key: each request is a job of its own
+ * @param target `datasetLife` is required where the table may not exist yet: its dataset may be dropped first
+ * @returns undefined without a key: each request creates a job of its own
  */
 export function keyedJobId(
   kind: 'change-rows' | 'export' | 'import' | 'compare',

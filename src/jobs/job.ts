@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import { noteJob } from '../buffer/due.ts';
 import { auditLine } from '../catalog/audit-log/statement.ts';
+import { assert } from '../core/assert.ts';
 import { ApiError } from '../core/errors.ts';
 import { currentActor } from '../core/request-context.ts';
 import { checkRows } from '../stores/check-rows.ts';
@@ -8,12 +9,12 @@ import { epochMs, type Params } from '../stores/postgres/client.ts';
 import { fromJsonb, toJsonb } from '../stores/postgres/jsonb.ts';
 import type { JobDeps } from './deps.ts';
 
-/** Kinds of jobs by what each is of: a table, a dataset, or neither alone. */
-const ofTable = ['delete-rows', 'correct-rows', 'drop-table', 'export', 'import', 'compare', 'mirror'] as const;
-const ofDataset = ['drop-dataset', 'apply-retention'] as const;
-const others = ['backup', 'restore', 'notify'] as const;
+/** Kinds of jobs, by subject: a table, a dataset, or neither. */
+const tableKinds = ['delete-rows', 'correct-rows', 'drop-table', 'export', 'import', 'compare', 'mirror'] as const;
+const datasetKinds = ['drop-dataset', 'apply-retention'] as const;
+const otherKinds = ['backup', 'restore', 'notify'] as const;
 
-export const jobKinds = [...ofTable, ...ofDataset, ...others] as const;
+export const jobKinds = [...tableKinds, ...datasetKinds, ...otherKinds] as const;
 export type JobKind = (typeof jobKinds)[number];
 
 export const jobStates = ['queued', 'running', 'done', 'failed', 'cancelled'] as const;
@@ -39,9 +40,9 @@ export const jobRow = z.object({
 });
 export type JobState = (typeof jobStates)[number];
 
-type Target<Kind> = Kind extends (typeof ofTable)[number]
+type Target<Kind> = Kind extends (typeof tableKinds)[number]
   ? { kind: Kind; dataset: string; table: string }
-  : Kind extends (typeof ofDataset)[number]
+  : Kind extends (typeof datasetKinds)[number]
     ? { kind: Kind; dataset: string; table: null }
     : { kind: Kind; dataset: string | null; table: null };
 
@@ -49,9 +50,9 @@ type Recorded = {
   n: string;
   id: string;
   state: JobState;
-  /** What was asked for. */
+  /** The parameters of the job. */
   request: Record<string, unknown>;
-  /** What later steps need of earlier ones. */
+  /** State that earlier steps leave for later ones. */
   progress: Record<string, unknown>;
   /** The receipt. */
   result: Record<string, unknown> | null;
@@ -60,14 +61,14 @@ type Recorded = {
   actor: string;
   createdAt_ms: number;
   finishedAt_ms: number | null;
-  /** Of its dataset, and of its table, when it was made. Null for none, and for jobs of earlier versions. */
+  /** Lives of its dataset and its table at the job's creation. Null without either, and for jobs of earlier versions. */
   datasetLife: number | null;
   life: number | null;
-  /** Whether its dataset is in that life. */
+  /** Whether its dataset is still in that life. */
   isOfThisLife: boolean;
 };
 
-/** Work in steps, as it is on record, of one kind or of some. */
+/** A recorded job of one of these kinds. */
 export type JobOf<Kind extends JobKind> = Kind extends JobKind ? Recorded & Target<Kind> : never;
 
 export type Job = JobOf<JobKind>;
@@ -76,34 +77,34 @@ export const jobColumns = `n, id, kind, dataset, "table", state, request, progre
   ${epochMs('created_at')} as "createdAt_ms", ${epochMs('finished_at')} as "finishedAt_ms",
   dataset_life as "datasetLife", life, coalesce(dataset_life = life_of_dataset(dataset), true) as "isOfThisLife"`;
 
-/** A line of those columns. Its requests and receipts hold text of users. */
+/** A row of `jobColumns`, before `parseJob`. */
 export type JobLine = Recorded & { kind: string; dataset: string | null; table: string | null };
 
-/** A job as it came out of those columns; what else the line has stays. Throws RangeError for one without what it is of. */
-export function jobIn<Line extends JobLine>(line: Line): Line & Job {
+/** Parses a row of `jobColumns`; other columns stay. Throws Error for a job without its subject. */
+export function parseJob<Line extends JobLine>(line: Line): Line & Job {
   const { id, kind, dataset, table, request, progress, result } = line;
-  const isWhole = isIn(ofTable, kind)
+  const hasSubject = includes(tableKinds, kind)
     ? dataset !== null && table !== null
-    : table === null && (isIn(others, kind) || (isIn(ofDataset, kind) && dataset !== null));
-  if (!isWhole) throw new RangeError(`job ${id} of kind ${kind} does not say what it is of`);
+    : table === null && (includes(otherKinds, kind) || (includes(datasetKinds, kind) && dataset !== null));
+  assert(hasSubject, `job ${id} of kind ${kind} names its subject`);
   const read = { request: fromJsonb(request), progress: fromJsonb(progress), result: fromJsonb(result) };
   return { ...line, ...read } as Line & Job;
 }
 
-function isIn(kinds: readonly string[], kind: string): boolean {
+function includes(kinds: readonly string[], kind: string): boolean {
   return kinds.includes(kind);
 }
 
 export type NewJob<Kind extends JobKind> = Target<Kind> & {
   request: Record<string, unknown>;
-  /** The same id is the same job. */
+  /** A second job with the same id is not created. */
   id?: string | undefined;
-  /** What its first step needs to know of the moment at which it is made. */
+  /** State at the time of creation, for the first step. */
   progress?: Record<string, unknown>;
 };
 
 /**
- * Puts a job on record; one that is there under its id stays as it is, if it asks for the same.
+ * Records a job. An existing job with the same id and the same request stays unchanged and is returned.
  *
  * @throws TimestoreError `key-reused`; StoreError
  */
@@ -153,7 +154,7 @@ export async function createJob<Kind extends JobKind>(
   return job as JobOf<Kind>;
 }
 
-/** Objects keep no order of their members in the catalogue. */
+/** Sorts members by name: the catalogue does not keep their order. */
 function sorted(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(sorted);
   if (typeof value !== 'object' || value === null) return value;
@@ -167,8 +168,8 @@ function sorted(value: unknown): unknown {
 /** Throws TimestoreError `not-found`; StoreError. */
 export async function readJob(ctx: JobDeps, id: string): Promise<Job> {
   const [job] = checkRows(jobRow, await ctx.postgres.rows(`select ${jobColumns} from jobs where id = $id`, { id }));
-  if (job === undefined) throw new ApiError('not-found', `There is no job ${id}.`);
-  return jobIn(job);
+  if (job === undefined) throw new ApiError('not-found', `Job ${id} not found.`);
+  return parseJob(job);
 }
 
 export type JobFilter = {
@@ -178,14 +179,14 @@ export type JobFilter = {
   state?: string | undefined;
   /** Deliveries of this webhook. */
   webhook?: string | undefined;
-  /** Of these datasets alone, and of the lives that they are in. */
-  of?: string[] | undefined;
+  /** Only jobs of these datasets, in their current lives. */
+  visibleDatasets?: string[] | undefined;
 };
 
-/** The newest first. */
+/** Newest first. */
 export async function listJobs(
   ctx: JobDeps,
-  { before, dataset, kind, state, webhook, of }: JobFilter,
+  { before, dataset, kind, state, webhook, visibleDatasets: of }: JobFilter,
   limit: number,
 ): Promise<Job[]> {
   const jobs = checkRows(
@@ -208,12 +209,12 @@ export async function listJobs(
       },
     ),
   );
-  return jobs.map(jobIn);
+  return jobs.map(parseJob);
 }
 
 /**
- * Has a job that failed go on where it stopped, and a mirror that waits or has stopped in a part of it. Throws TimestoreError
- * `not-found`, `conflict`; StoreError.
+ * Continues a failed job from its recorded progress, and a mirror that waits after a failure or has stopped lanes. Throws
+ * TimestoreError `not-found`, `conflict`; StoreError.
  */
 export async function retryJob(ctx: JobDeps, id: string): Promise<Job> {
   const params: Params = { id };
@@ -232,8 +233,8 @@ export async function retryJob(ctx: JobDeps, id: string): Promise<Job> {
   );
   if (job === undefined) {
     const { state } = await readJob(ctx, id);
-    throw new ApiError('conflict', `Job ${id} is ${state}; only one that failed can be tried again.`);
+    throw new ApiError('conflict', `Job ${id} is ${state}; only failed jobs can be retried.`);
   }
   await noteJob(ctx, ctx.now());
-  return jobIn(job);
+  return parseJob(job);
 }

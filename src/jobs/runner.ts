@@ -9,25 +9,25 @@ import type { Statement } from '../stores/postgres/client.ts';
 import { toJsonb, toText } from '../stores/postgres/jsonb.ts';
 import { ask } from '../stores/redis/client.ts';
 import type { JobDeps } from './deps.ts';
-import { type Job, type JobKind, type JobLine, type JobOf, jobColumns, jobIn, jobRow } from './job.ts';
+import { type Job, type JobKind, type JobLine, type JobOf, jobColumns, jobRow, parseJob } from './job.ts';
 
 const claimedRow: z.ZodType<Claimed> = jobRow.extend({ claim: z.string() });
 
-/** What a step of a job has come to. */
+/** The outcome of a step. */
 export type Outcome = {
-  /** Statements of the same transaction that puts it on record: they happen with it or not at all. */
+  /** Statements for the transaction that records the outcome. */
   alongside?: Statement[];
 } & (
   | { done: Record<string, unknown> }
-  /** `error`: what somebody should know who looks at the job, which goes on. */
+  /** The job goes on. `error` is shown with the job until the next step. */
   | { progress: Record<string, unknown>; wait_ms?: number; error?: string }
-  /** Over, for this reason, until somebody tries it again: then it goes on from its progress. */
+  /** The job stops with this reason. A retry continues from its progress. */
   | { failed: string; progress: Record<string, unknown> }
 );
 
 /**
- * A step of a job. It may die anywhere, run twice, or run beside itself: what it does outside of the catalogue may be
- * repeated, and what it does in it comes with `alongside`.
+ * A step of a job. It may be killed at any point, run twice, or run twice at the same time. So its effects outside of the
+ * catalogue must be repeatable, and its changes of the catalogue belong in `alongside`.
  */
 export type Step<Kind extends JobKind, Deps extends JobDeps> = (
   ctx: Deps,
@@ -35,54 +35,54 @@ export type Step<Kind extends JobKind, Deps extends JobDeps> = (
   deadline_ms: number,
 ) => Promise<Outcome>;
 
-/** The steps of every kind. */
+/** One step function for each kind of job. */
 export type JobHandlers<Deps extends JobDeps> = { [Kind in JobKind]: Step<Kind, Deps> };
 
 const retry_ms_max = 300_000;
-/** A job that is due so soon is waited for, looked for so often at most. */
-const soon_ms = 5_000;
-const again_ms = 500;
-/** Failures in a row before somebody has to look. What a mirror has not sent yet is wanted however long that takes. */
+/** The runner waits for a job that is due within this time, at least `poll_ms` at once. */
+const wait_ms_max = 5_000;
+const poll_ms = 500;
+/** Consecutive failures after which a job stops. A mirror never stops: its source system needs every row. */
 const attempts_max: Partial<Record<JobKind, number>> & { others: number } = {
   others: 30,
   mirror: Number.POSITIVE_INFINITY,
 };
 
 /**
- * Works on jobs that are due, one step after the other, until there are none or the time is over.
+ * Runs steps of due jobs, one after the other, until no job is due or the deadline has passed.
  *
  * @returns the number of steps
- * @throws StoreError when the catalogue is away
+ * @throws StoreError when the catalogue is unavailable
  */
 export async function runDueJobs<Deps extends JobDeps>(
   ctx: Deps,
   steps: JobHandlers<Deps>,
   deadline_ms: number,
 ): Promise<number> {
-  // Taken away first: what is made from now on tells of itself.
+  // The mark is removed first: a job that is created from now on sets it again.
   await ask(() => ctx.redis.zrem(ctx.keys.due, jobsMember));
-  let worked = 0;
+  let ran = 0;
   try {
     while (ctx.now() < deadline_ms) {
       const claimed = await claim(ctx);
       if (claimed === undefined) {
-        const wait_ms = await nextIn_ms(ctx);
-        if (wait_ms > soon_ms || ctx.now() + wait_ms >= deadline_ms) break;
+        const wait_ms = await readNextDelay_ms(ctx);
+        if (wait_ms > wait_ms_max || ctx.now() + wait_ms >= deadline_ms) break;
         await delay(wait_ms);
         continue;
       }
-      worked += 1;
+      ran += 1;
       await step(ctx, steps, claimed, deadline_ms);
     }
   } finally {
-    await noteNext(ctx);
+    await markNextDue(ctx);
   }
-  return worked;
+  return ran;
 }
 
 type Claimed = JobLine & { claim: string };
 
-/** The one that waits longest. Jobs that change rows of one table take turns: each counts what the one before has left. */
+/** Claims the job that has waited longest. Jobs that change rows of one table run one after the other: each counts the rows that its predecessor has left. */
 async function claim(ctx: JobDeps): Promise<Claimed | undefined> {
   const [job] = checkRows(
     claimedRow,
@@ -107,15 +107,15 @@ async function claim(ctx: JobDeps): Promise<Claimed | undefined> {
   return job;
 }
 
-/** Does work while somebody hears of it, however long it takes. */
-async function whileHeardOf<Result>(ctx: JobDeps, job: Claimed, work: Promise<Result>): Promise<Result> {
+/** Renews the claim until the work is done, however long it takes. */
+async function withClaimRenewal<Result>(ctx: JobDeps, job: Claimed, work: Promise<Result>): Promise<Result> {
   const { job_claim_ms } = ctx.config.limits;
   const renew = () => {
     const renewed = ctx.postgres.rows(
       `update jobs set claimed_until = now() + $job_claim_ms * interval '1 millisecond' where id = $id and claim = $claim`,
       { id: job.id, claim: job.claim, job_claim_ms },
     );
-    // Not heard of in time, somebody else begins the step as well: it may be done twice.
+    // When the claim expires, another instance runs the step too. Steps may run twice.
     renewed.catch((error) => ctx.log({ event: 'claim-unrenewed', job: job.id, ...describeError(error) }));
   };
   const timer = setInterval(renew, job_claim_ms / 4);
@@ -135,32 +135,31 @@ async function step<Deps extends JobDeps>(
   const event = { event: 'job', job: job.id, kind: job.kind, dataset: job.dataset, table: job.table };
   const from_ms = ctx.now();
   try {
-    const who = { actor: job.actor, requestId: job.id };
-    const outcome = await runAs(who, () => whileHeardOf(ctx, job, begin(ctx, steps, job, deadline_ms)));
+    const caller = { actor: job.actor, requestId: job.id };
+    const outcome = await runAs(caller, () => withClaimRenewal(ctx, job, runHandler(ctx, steps, job, deadline_ms)));
     await ctx.postgres.transaction([
-      // Divides by zero where somebody else has it by now: then nothing of this happens.
+      // Divides by zero when another instance has claimed the job, which rolls the transaction back.
       ['select 1 / count(*) from jobs where id = $id and claim = $claim', { id: job.id, claim: job.claim }],
       ...(outcome.alongside ?? []),
-      onRecord(job, outcome),
+      outcomeStatement(job, outcome),
     ]);
-    const told = 'failed' in outcome && { error: outcome.failed };
-    const [come] = (['done', 'failed', 'progress'] as const).filter((each) => each in outcome);
-    ctx.log({ ...event, outcome: come, ...told, took_ms: ctx.now() - from_ms });
+    const failure = 'failed' in outcome && { error: outcome.failed };
+    const [kind] = (['done', 'failed', 'progress'] as const).filter((each) => each in outcome);
+    ctx.log({ ...event, outcome: kind, ...failure, took_ms: ctx.now() - from_ms });
   } catch (error) {
     ctx.log({ ...event, outcome: 'failed', attempts: job.attempts + 1, ...describeError(error) });
-    await giveBack(ctx, job, error);
+    await recordFailure(ctx, job, error);
   }
 }
 
-/** Throws RangeError for a job that does not say what it is of. */
-async function begin<Deps extends JobDeps>(
+async function runHandler<Deps extends JobDeps>(
   ctx: Deps,
   steps: JobHandlers<Deps>,
   line: Claimed,
   deadline_ms: number,
 ): Promise<Outcome> {
-  const job = jobIn(line);
-  // The step of its kind: that both are of the same one is more than the compiler follows.
+  const job = parseJob(line);
+  // TypeScript cannot relate the job's kind to the handler's kind.
   return await (steps[job.kind] as (ctx: Deps, job: Job, deadline_ms: number) => Promise<Outcome>)(
     ctx,
     job,
@@ -168,8 +167,8 @@ async function begin<Deps extends JobDeps>(
   );
 }
 
-/** The statement that puts an outcome on record. */
-function onRecord({ id }: Claimed, outcome: Outcome): Statement {
+/** The statement that records an outcome. */
+function outcomeStatement({ id }: Claimed, outcome: Outcome): Statement {
   if ('done' in outcome) {
     return [
       `update jobs set state = 'done', result = $done::jsonb, error = null, claim = null, claimed_until = null,
@@ -199,11 +198,11 @@ function onRecord({ id }: Claimed, outcome: Outcome): Statement {
   ];
 }
 
-/** After a failure that may pass the job waits, longer each time; after another one it is over. The error's code says which. */
-async function giveBack(ctx: JobDeps, job: Claimed, error: unknown): Promise<void> {
+/** After a retryable error the job waits, longer each time. After any other error, or too many retries, it has failed. */
+async function recordFailure(ctx: JobDeps, job: Claimed, error: unknown): Promise<void> {
   const isKnown = error instanceof ApiError;
-  const mayPass = !isKnown || errorCatalogue[error.code].retryable;
-  const isOver = !mayPass || job.attempts + 1 >= (attempts_max[job.kind as JobKind] ?? attempts_max.others);
+  const isRetryable = !isKnown || errorCatalogue[error.code].retryable;
+  const isOver = !isRetryable || job.attempts + 1 >= (attempts_max[job.kind as JobKind] ?? attempts_max.others);
   const wait_ms = Math.min(retry_ms_max, 1_000 * 2 ** Math.min(job.attempts, 20));
   await ctx.postgres.rows(
     `update jobs set attempts = attempts + 1, error = $isKnown, claim = null, claimed_until = null, state = $isOver,
@@ -212,7 +211,7 @@ async function giveBack(ctx: JobDeps, job: Claimed, error: unknown): Promise<voi
     {
       id: job.id,
       claim: job.claim,
-      isKnown: isKnown ? toText(error.message) : 'Something failed here. The job’s id finds it in the log.',
+      isKnown: isKnown ? toText(error.message) : 'Internal error. Search the log for the job’s id.',
       isOver: isOver ? 'failed' : 'running',
       wait_ms,
     },
@@ -221,8 +220,8 @@ async function giveBack(ctx: JobDeps, job: Claimed, error: unknown): Promise<voi
 
 const nextIn_msRow = z.object({ in_ms: z.number().nullable() });
 
-/** When the next job is due; one that waits for another has no time of its own. */
-async function nextIn_ms(ctx: JobDeps): Promise<number> {
+/** Time until the next job is due, at least `poll_ms`: a job that waits for another one has no due time of its own. */
+async function readNextDelay_ms(ctx: JobDeps): Promise<number> {
   const [next] = checkRows(
     nextIn_msRow,
     await ctx.postgres.rows(
@@ -231,13 +230,13 @@ async function nextIn_ms(ctx: JobDeps): Promise<number> {
       { buffer: ctx.config.TIMESTORE_KEY_PREFIX },
     ),
   );
-  return Math.max(again_ms, next?.in_ms ?? Number.POSITIVE_INFINITY);
+  return Math.max(poll_ms, next?.in_ms ?? Number.POSITIVE_INFINITY);
 }
 
 const noteNextRow = z.object({ due_ms: z.number().nullable() });
 
-/** Has the clock come again when the next job is due. */
-export async function noteNext(ctx: JobDeps): Promise<void> {
+/** Sets the mark in Redis for the time when the next job is due. */
+export async function markNextDue(ctx: JobDeps): Promise<void> {
   const [next] = checkRows(
     noteNextRow,
     await ctx.postgres.rows(

@@ -6,17 +6,17 @@ import { enqueueWhileDue, type LaneQueue } from '../flush/enqueue-due-lanes.ts';
 import { flushWhileDue } from '../flush/flush-due.ts';
 import { sweepDue } from '../flush/sweep-due.ts';
 import { createJob } from '../jobs/job.ts';
-import { noteNext, runDueJobs } from '../jobs/runner.ts';
+import { markNextDue, runDueJobs } from '../jobs/runner.ts';
 import type { OperationDeps } from './deps.ts';
 import { exportDue } from './export/schedule.ts';
 import { jobHandlers } from './job-handlers.ts';
 import { reconcileDue } from './reconcile/reconcile-due.ts';
 import { auditDue } from './row-audit/audit-due.ts';
 
-/** Passes within the minute that the trigger comes every one of: how long they go on, and how long each waits for the next. */
+/** Cron runs every minute. Each run makes passes for `passes_ms`, with a pause between two passes. */
 const everyMinute = { pause_ms: 5_000, passes_ms: 50_000 };
 
-/** Of each hour. They ask Postgres, which many let sleep while it is not used. */
+/** Minutes of the hour for hourly tasks. They use Postgres, which many deployments suspend while it is idle. */
 const sweepMinute = 0;
 const exportMinute = 5;
 const reconcileMinute = 15;
@@ -24,11 +24,11 @@ const auditMinute = 30;
 const backupMinute = 45;
 
 /**
- * What runs every minute: the flush of what is due, by itself or through a queue, with a look at the buffer's memory, and
- * jobs; once an hour the sweep of lanes and jobs that nobody marked due, the audit, the look at ClickHouse, exports that
- * are due, and once a day a backup where one is wanted.
+ * The tasks of cron. Every minute: flush due lanes, directly or through a queue, measure the buffer's memory and run due
+ * jobs. Every hour: sweep for due lanes and jobs without a mark, audit, reconcile with ClickHouse and start due exports.
+ * Every day: start a backup, if configured.
  *
- * @param at_ms of the trigger
+ * @param at_ms time of the trigger
  */
 export async function runMinute(
   ctx: OperationDeps,
@@ -41,7 +41,7 @@ export async function runMinute(
   if (minute === sweepMinute) {
     await attempt(ctx, 'sweep', sweepDue(ctx));
     await attempt(ctx, 'sweep-states', sweepStates(ctx));
-    await attempt(ctx, 'sweep-jobs', noteNext(ctx));
+    await attempt(ctx, 'sweep-jobs', markNextDue(ctx));
   }
   await attempt(ctx, 'mirror', mirrorDue(ctx));
   let jobs: Promise<void> | undefined;
@@ -62,15 +62,15 @@ export async function runMinute(
   await Promise.all([jobs, memory]);
 }
 
-/** Once a day, whoever asks how often: the job is named by the day. */
+/** At most once a day: the id of the job is the day. */
 async function backUpDaily(ctx: OperationDeps, at_ms: number): Promise<void> {
-  const at = new Date(at_ms);
-  if (at.getUTCHours() !== ctx.config.TIMESTORE_BACKUP_HOUR) return;
-  const id = `daily-${at.toISOString().slice(0, 10)}`;
+  const date = new Date(at_ms);
+  if (date.getUTCHours() !== ctx.config.TIMESTORE_BACKUP_HOUR) return;
+  const id = `daily-${date.toISOString().slice(0, 10)}`;
   await createJob(ctx, { id, kind: 'backup', dataset: null, table: null, request: {} });
 }
 
-/** The flush goes on without what this needs. */
+/** Logs a failure, so that the other tasks go on. */
 async function attempt(ctx: OperationDeps, job: string, work: Promise<unknown>): Promise<void> {
   await work.catch((error) => ctx.log({ event: 'job-failed', job, ...describeError(error) }));
 }

@@ -3,11 +3,11 @@ import type { Step } from '../jobs/runner.ts';
 import type { QueryDeps } from '../query/deps.ts';
 import type { NodeContext } from '../stores/clickhouse/servers.ts';
 
-/** Operations outlive a request and use everything below them. */
+/** Dependencies of operations, which outlive a request and use all layers below. */
 export type OperationDeps = QueryDeps;
 
-/** The same at a ClickHouse server: every statement asks this one. */
+/** The dependencies with one ClickHouse server for all statements. */
 export type OperationNode = NodeContext<OperationDeps>;
 
-/** A step of a job that may use all operations. */
+/** A step of a job with the dependencies of operations. */
 export type OperationStep<Kind extends JobKind> = Step<Kind, OperationDeps>;

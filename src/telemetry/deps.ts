@@ -1,5 +1,5 @@
 import type { OperationDeps } from '../operations/deps.ts';
 import type { Counters } from '../stores/counters.ts';
 
-/** Gauges and readiness of everything below. */
+/** Dependencies of gauges and readiness checks. */
 export type TelemetryDeps = OperationDeps & { counters: Counters };

@@ -18,13 +18,13 @@ const rememberedScript = script(rememberedLua);
 
 export type Sample = { name: GaugeName; labels: Record<string, string>; value: number };
 
-/** So that a scrape stays one answer, whatever waits. The longest waiting are told. */
-const lanes_max = 1_000;
+/** Limits of one scrape. The lanes that have waited longest come first. */
+const gaugedLanes_max = 1_000;
 const datasets_max = 1_000;
 
-/** Of the hot buffer: what waits in it, by table. Two commands. Throws StoreError. */
+/** Pending rows in the hot buffer, by table. Two Redis commands. Throws StoreError. */
 export async function bufferGauges(ctx: TelemetryDeps): Promise<Sample[]> {
-  const { lanes } = await dueWork(ctx, lanes_max, 'all');
+  const { lanes } = await dueWork(ctx, gaugedLanes_max, 'all');
   type Reply = [number, number, number, ...[number, number, number, number][]];
   const [now_ms, outbox, refused, ...states] = await runScript<Reply>(
     ctx.redis,
@@ -67,13 +67,13 @@ export async function bufferGauges(ctx: TelemetryDeps): Promise<Sample[]> {
   ];
 }
 
-/** Of the hot buffer: its memory, and what keys take of it by dataset. Throws StoreError. */
+/** Memory of the hot buffer, and memory of idempotency keys by dataset. Throws StoreError. */
 export async function memoryGauges(ctx: TelemetryDeps): Promise<Sample[]> {
   const [memory, datasets] = await Promise.all([
     readMemory(ctx),
     ctx.postgres
       .rows(`select name from datasets where dropped_at is null order by name limit ${datasets_max}`)
-      // The memory is worth knowing by itself.
+      // The memory gauges do not need Postgres.
       .catch(() => []),
   ]);
   const names = checkRows(datasetRow, datasets).map(({ name }) => name);
@@ -91,7 +91,7 @@ export async function memoryGauges(ctx: TelemetryDeps): Promise<Sample[]> {
   ];
 }
 
-/** What the newest audits say. Throws StoreError. */
+/** Results of the newest audits. Throws StoreError. */
 export async function auditGauges(ctx: TelemetryDeps): Promise<Sample[]> {
   const audits = await newestAudits(ctx);
   return audits.flatMap(({ dataset, table, missing, doubled, unaccounted, ok, age_s }): Sample[] => {
@@ -106,7 +106,7 @@ export async function auditGauges(ctx: TelemetryDeps): Promise<Sample[]> {
   });
 }
 
-/** What waits and what differs, by the catalogue. Throws StoreError. */
+/** Jobs, drift, backups and mirrors, from the catalogue. Throws StoreError. */
 export async function catalogueGauges(ctx: TelemetryDeps): Promise<Sample[]> {
   const [jobs = [], drifts = [], oldest = [], backups = [], mirrors = []] = await ctx.postgres.transaction([
     [
@@ -127,7 +127,7 @@ export async function catalogueGauges(ctx: TelemetryDeps): Promise<Sample[]> {
               extract(epoch from now() - coalesce(to_timestamp((progress->>'caughtUp_ms')::float8 / 1000), created_at))::float8 as age_s,
               (select count(*)::int from jsonb_each(coalesce(progress->'lanes', '{}')) l where l.value ? 'stopped') as stopped
          from jobs where kind = 'mirror' and buffer = $buffer and state in ('queued', 'running', 'failed')
-        order by dataset, "table" limit ${lanes_max}`,
+        order by dataset, "table" limit ${gaugedLanes_max}`,
       { buffer: ctx.config.TIMESTORE_KEY_PREFIX },
     ],
   ]);

@@ -7,18 +7,18 @@ import { ask } from '../stores/redis/client.ts';
 import type { TelemetryDeps } from './deps.ts';
 
 export type Readiness = {
-  /** `unavailable`: without the hot buffer nothing can be accepted. `degraded`: some requests will fail or be less fresh. */
+  /** `unavailable`: without the hot buffer no rows are accepted. `degraded`: some requests fail or are less fresh. */
   status: 'ok' | 'degraded' | 'unavailable';
   stores: Record<StoreName, StoreState>;
-  /** What is not as it should be although everything answers. For everybody to read: the log has more. */
+  /** Problems although every store answers. The endpoint is public, so the details are in the log only. */
   warnings: string[];
 };
 
-/** `kind` and `version` are ClickHouse's. */
+/** `kind` and `version` are only set for ClickHouse. */
 type StoreState = { ok: boolean; latencyMs: number; kind?: Kind; version?: string };
 
-/** Asks each store for something that only a reachable, migrated one with the right credentials can answer. */
-const questions: Record<StoreName, (ctx: TelemetryDeps) => Promise<unknown>> = {
+/** Each probe succeeds only for a reachable, migrated store with valid credentials. */
+const probes: Record<StoreName, (ctx: TelemetryDeps) => Promise<unknown>> = {
   redis: (ctx) => ask(() => ctx.redis.ping()),
   clickhouse: async (ctx): Promise<Described> => {
     await Promise.all(
@@ -33,38 +33,38 @@ const questions: Record<StoreName, (ctx: TelemetryDeps) => Promise<unknown>> = {
   s3: (ctx) => ctx.objects.check(),
 };
 
-/** Contexts whose ClickHouse was seen to limit its reader: that does not change by itself. */
-const limited = new WeakSet<TelemetryDeps>();
+/** Contexts whose ClickHouse reader has all limits. Not checked again: limits change only by an administrator. */
+const limitedContexts = new WeakSet<TelemetryDeps>();
 
-async function warningsOf(ctx: TelemetryDeps): Promise<string[]> {
-  if (limited.has(ctx)) return [];
-  const lacking = await Promise.all(everyNode(ctx).map(({ reader }) => limitsLacking(reader)));
-  const settings = [...new Set(lacking.flat())];
+async function findWarnings(ctx: TelemetryDeps): Promise<string[]> {
+  if (limitedContexts.has(ctx)) return [];
+  const missing = await Promise.all(everyNode(ctx).map(({ reader }) => limitsLacking(reader)));
+  const settings = [...new Set(missing.flat())];
   if (settings.length === 0) {
-    limited.add(ctx);
+    limitedContexts.add(ctx);
     return [];
   }
   ctx.log({ event: 'reader-limits-lacking', settings });
-  return ['The ClickHouse reader lacks limits of sql/clickhouse/users.sql; timestore migrate names them.'];
+  return ['Limits of sql/clickhouse/users.sql are missing for the ClickHouse reader; timestore migrate names them.'];
 }
 
 export async function checkStores(ctx: TelemetryDeps): Promise<Readiness> {
-  const names = Object.keys(questions) as StoreName[];
+  const names = Object.keys(probes) as StoreName[];
   const answers = await Promise.all(
     names.map(async (name) => {
-      const from = performance.now();
-      const said = await questions[name](ctx).then(
+      const startedAt = performance.now();
+      const result = await probes[name](ctx).then(
         (answer) => ({ ok: true, ...(name === 'clickhouse' && (answer as Described)) }),
         (error) => {
           ctx.log({ event: 'store-away', store: name, ...describeError(error) });
           return { ok: false };
         },
       );
-      return [name, { ...said, latencyMs: Math.round((performance.now() - from) * 10) / 10 }] as const;
+      return [name, { ...result, latencyMs: Math.round((performance.now() - startedAt) * 10) / 10 }] as const;
     }),
   );
   const stores = Object.fromEntries(answers) as Readiness['stores'];
   const allOk = Object.values(stores).every(({ ok }) => ok);
-  const warnings = stores.clickhouse.ok ? await warningsOf(ctx).catch(() => []) : [];
+  const warnings = stores.clickhouse.ok ? await findWarnings(ctx).catch(() => []) : [];
   return { status: !stores.redis.ok ? 'unavailable' : allOk ? 'ok' : 'degraded', stores, warnings };
 }
