@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import rememberTableLua from '../buffer/lua/remember-table.lua';
-import { StoreError } from '../core/errors.ts';
 import { describeError } from '../core/log.ts';
+import { readThrough } from '../core/read-through.ts';
 import { parseTable, type Retention, retentionSchema, type Table, tableText } from '../schema/table.ts';
 import { effectiveRetention, effectiveState, type State, states } from '../schema/table-state.ts';
 import { checkRows } from '../stores/check-rows.ts';
@@ -37,18 +37,15 @@ export async function findTable(
   name: string,
   { version = 0, life = 0 }: { version?: number; life?: number } = {},
 ): Promise<Table | undefined> {
-  const seen = knownTables(ctx).get(memoryKey(dataset, name));
   const suffices = (table: Table) => table.life >= life && table.schema.version >= version;
-  if (seen !== undefined && suffices(seen.table) && ctx.now() - seen.seenAt_ms < trusted_ms) return seen.table;
-  try {
+  // An old definition is better than none: fields are only ever added.
+  const use = ({ table }: { table: Table }) => (suffices(table) ? table : undefined);
+  const trust = { now_ms: ctx.now(), trusted_ms, use };
+  return await readThrough(knownTables(ctx), memoryKey(dataset, name), trust, async () => {
     const buffered = await readBuffered(ctx, dataset, name);
     if (buffered !== undefined && suffices(buffered)) return keep(ctx, buffered);
     return await readTable(ctx, dataset, name);
-  } catch (error) {
-    // Old knowledge is better than none: fields are only ever added.
-    if (seen === undefined || !suffices(seen.table) || !(error instanceof StoreError)) throw error;
-    return seen.table;
-  }
+  });
 }
 
 /** Whether a definition is one that this instance has seen lately: the newest lanes may be missing in an older one. */

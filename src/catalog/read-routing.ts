@@ -1,9 +1,9 @@
 import * as z from 'zod';
 import rememberReadsLua from '../buffer/lua/remember-reads.lua';
-import { StoreError } from '../core/errors.ts';
 import { inEachInstance } from '../core/instance-memory.ts';
 import { describeError } from '../core/log.ts';
 import { LruMap } from '../core/lru-map.ts';
+import { readThrough } from '../core/read-through.ts';
 import { checkRows } from '../stores/check-rows.ts';
 import { ask, runScript, script } from '../stores/redis/client.ts';
 import type { CatalogDeps } from './deps.ts';
@@ -45,11 +45,10 @@ const recordedRow: z.ZodType<Recorded> = z.object({ revision: z.number(), reads:
  */
 export async function readMode(ctx: CatalogDeps, dataset: string): Promise<Reads> {
   if (ctx.config.TIMESTORE_ORIGIN_URL === undefined) return 'on';
-  const seen = seenReads(ctx).get(dataset);
-  if (seen !== undefined && ctx.now() - seen.seenAt_ms < trusted_ms) return seen.reads;
-  const buffered = await readBuffered(ctx, dataset);
-  if (buffered !== undefined) return keep(ctx, dataset, buffered);
-  try {
+  const trust = { now_ms: ctx.now(), trusted_ms, use: ({ reads }: { reads: Reads }) => reads };
+  return await readThrough(seenReads(ctx), dataset, trust, async () => {
+    const buffered = await readBuffered(ctx, dataset);
+    if (buffered !== undefined) return keep(ctx, dataset, buffered);
     const recorded = await readRecorded(ctx, dataset);
     // Of those that are not there nothing is kept: anybody can think of a name.
     if (recorded === undefined) return 'on';
@@ -57,11 +56,7 @@ export async function readMode(ctx: CatalogDeps, dataset: string): Promise<Reads
       ctx.log({ event: 'reads-cache-unwritten', dataset, ...describeError(error) }),
     );
     return keep(ctx, dataset, recorded.reads);
-  } catch (error) {
-    // What was known goes on while no store can say anything newer.
-    if (seen === undefined || !(error instanceof StoreError)) throw error;
-    return seen.reads;
-  }
+  });
 }
 
 /** Tells the hot buffer what is on record of a dataset. Safe to repeat, and beside others that change it. Throws StoreError. */

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import * as z from 'zod';
 import { jobsMember, noteJob } from '../buffer/due.ts';
+import { backoff_ms } from '../core/backoff.ts';
 import { ApiError, errorCatalogue } from '../core/errors.ts';
 import { describeError } from '../core/log.ts';
 import { runAs } from '../core/request-context.ts';
@@ -203,16 +204,16 @@ async function recordFailure(ctx: JobDeps, job: Claimed, error: unknown): Promis
   const isKnown = error instanceof ApiError;
   const isRetryable = !isKnown || errorCatalogue[error.code].retryable;
   const isOver = !isRetryable || job.attempts + 1 >= (attempts_max[job.kind as JobKind] ?? attempts_max.others);
-  const wait_ms = Math.min(retry_ms_max, 1_000 * 2 ** Math.min(job.attempts, 20));
+  const wait_ms = backoff_ms(job.attempts, 1_000, retry_ms_max);
   await ctx.postgres.rows(
-    `update jobs set attempts = attempts + 1, error = $isKnown, claim = null, claimed_until = null, state = $isOver,
-            due_at = now() + $wait_ms * interval '1 millisecond', finished_at = case when $isOver = 'failed' then now() end
+    `update jobs set attempts = attempts + 1, error = $error, claim = null, claimed_until = null, state = $state,
+            due_at = now() + $wait_ms * interval '1 millisecond', finished_at = case when $state = 'failed' then now() end
       where id = $id and claim = $claim`,
     {
       id: job.id,
       claim: job.claim,
-      isKnown: isKnown ? toText(error.message) : 'Internal error. Search the log for the job’s id.',
-      isOver: isOver ? 'failed' : 'running',
+      error: isKnown ? toText(error.message) : 'Internal error. Search the log for the job’s id.',
+      state: isOver ? 'failed' : 'running',
       wait_ms,
     },
   );

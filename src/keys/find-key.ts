@@ -4,6 +4,7 @@ import { StoreError } from '../core/errors.ts';
 import { inEachInstance } from '../core/instance-memory.ts';
 import { describeError } from '../core/log.ts';
 import { LruMap } from '../core/lru-map.ts';
+import { readThrough } from '../core/read-through.ts';
 import { epochMs } from '../stores/postgres/client.ts';
 import { ask, runScript, script } from '../stores/redis/client.ts';
 import type { KeyDeps } from './deps.ts';
@@ -60,20 +61,19 @@ function holds(seen: SeenKey, key: Key, secret: string): boolean {
 
 /** From this instance's memory, then the hot buffer's, then the catalogue. Known keys go on while the catalogue is away. */
 async function find(ctx: KeyDeps, id: string): Promise<SeenKey> {
-  const seen = seenKeys(ctx).get(id);
-  if (seen !== undefined && ctx.now() - seen.seenAt_ms < trusted_ms) return seen;
-  const buffered = await readBuffered(ctx, id);
-  if (buffered !== undefined && ctx.now() - buffered.checkedAt_ms < checked_ms) return keep(ctx, id, buffered.key);
-  try {
-    const key = await readKey(ctx, id);
-    return keep(ctx, id, key === undefined ? undefined : await tryBuffering(ctx, key));
-  } catch (error) {
-    // What was known goes on while no store can say anything newer.
-    if (!(error instanceof StoreError)) throw error;
-    if (buffered !== undefined) return keep(ctx, id, buffered.key);
-    if (seen === undefined) throw error;
-    return seen;
-  }
+  const trust = { now_ms: ctx.now(), trusted_ms, use: (seen: SeenKey) => seen };
+  return await readThrough(seenKeys(ctx), id, trust, async () => {
+    const buffered = await readBuffered(ctx, id);
+    if (buffered !== undefined && ctx.now() - buffered.checkedAt_ms < checked_ms) return keep(ctx, id, buffered.key);
+    try {
+      const key = await readKey(ctx, id);
+      return keep(ctx, id, key === undefined ? undefined : await tryBuffering(ctx, key));
+    } catch (error) {
+      // The hot buffer's copy is used while the catalogue is unavailable.
+      if (buffered === undefined || !(error instanceof StoreError)) throw error;
+      return keep(ctx, id, buffered.key);
+    }
+  });
 }
 
 const bufferedSchema = z.object({ key: keySchema, checkedAt_ms: z.number() });

@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import { readTable } from '../../catalog/find-table.ts';
 import { knownLanes } from '../../catalog/provision-lanes.ts';
+import { backoff_ms } from '../../core/backoff.ts';
 import { ApiError } from '../../core/errors.ts';
 import type { Job, JobOf } from '../../jobs/job.ts';
 import type { Table } from '../../schema/table.ts';
@@ -258,7 +259,7 @@ async function sendRange(
     if (answer.outcome === 'taken') continue;
     const { why } = answer;
     if (answer.outcome === 'wait') {
-      const wait_ms = Math.max(answer.wait_ms, Math.min(retry_ms_max, retry_ms * 2 ** Math.min(state.waits, 20)));
+      const wait_ms = Math.max(answer.wait_ms, backoff_ms(state.waits, retry_ms, retry_ms_max));
       return { ...state, why, waits: state.waits + 1, notBefore_ms: ctx.now() + wait_ms };
     }
     // Taken before, with rows that were deleted or corrected since: of those the original is not told.

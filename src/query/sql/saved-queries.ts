@@ -1,9 +1,10 @@
 import * as z from 'zod';
 import { auditLine } from '../../catalog/audit-log/statement.ts';
-import { ApiError, StoreError } from '../../core/errors.ts';
+import { ApiError } from '../../core/errors.ts';
 import { inEachInstance } from '../../core/instance-memory.ts';
 import { limitExceeded } from '../../core/invalid-request.ts';
 import { LruMap } from '../../core/lru-map.ts';
+import { readThrough } from '../../core/read-through.ts';
 import { checkRows } from '../../stores/check-rows.ts';
 import type { Params } from '../../stores/postgres/client.ts';
 import type { QueryDeps } from '../deps.ts';
@@ -120,10 +121,9 @@ export async function listSaved(
 /** Throws TimestoreError `not-found`; StoreError when the catalogue is away and this instance does not know the query. */
 export async function findSaved(ctx: QueryDeps, reader: ReadScope, dataset: string, name: string): Promise<SavedQuery> {
   const key = keyOf(dataset, name);
-  const seen = seenQueries(ctx).get(key);
   if (!reader.reads(dataset)) throw noQuery(dataset, name);
-  if (seen !== undefined && ctx.now() - seen.seenAt_ms < trusted_ms) return seen.query;
-  try {
+  const trust = { now_ms: ctx.now(), trusted_ms, use: ({ query }: { query: SavedQuery }) => query };
+  return await readThrough(seenQueries(ctx), key, trust, async () => {
     const [query] = checkRows(
       savedRow,
       await ctx.postgres.rows(
@@ -138,11 +138,7 @@ export async function findSaved(ctx: QueryDeps, reader: ReadScope, dataset: stri
     }
     seenQueries(ctx).set(key, { query, seenAt_ms: ctx.now() });
     return query;
-  } catch (error) {
-    // Queries go on without the catalogue.
-    if (seen === undefined || !(error instanceof StoreError)) throw error;
-    return seen.query;
-  }
+  });
 }
 
 /** Throws TimestoreError `not-found`, `forbidden` for another key's; StoreError. */

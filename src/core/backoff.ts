@@ -1,0 +1,4 @@
+/** The wait after the failure number `attempt`, from 0: twice as long each time, up to `max_ms`. */
+export function backoff_ms(attempt: number, first_ms: number, max_ms: number): number {
+  return Math.min(max_ms, first_ms * 2 ** Math.min(attempt, 30));
+}
