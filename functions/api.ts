@@ -36,7 +36,7 @@ import { tableRoutes } from './routes/tables.ts';
 import { uploadRoutes } from './routes/uploads.ts';
 import { webhookRoutes } from './routes/webhooks.ts';
 
-/** The HTTP API: its routes, and what every request goes through. */
+/** The HTTP API: its middleware and its routes. */
 export const app = new Hono<App>();
 app.use(requestEvents);
 app.use(crossOrigin);

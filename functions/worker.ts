@@ -6,7 +6,7 @@ import { runMinute } from '../src/operations/cron.ts';
 import { app } from './api.ts';
 import { type Bindings, contextFor } from './http/app.ts';
 
-/** What no request began, counted and traced like one. */
+/** Runs work that no request started. Counts and traces it like a request. */
 async function inBackground(ctx: Context, name: string, work: () => Promise<void>): Promise<void> {
   const trace = continueTrace(undefined, ctx.config.OTEL_TRACES_SAMPLER_ARG);
   const from_ms = Date.now();
@@ -20,7 +20,7 @@ async function inBackground(ctx: Context, name: string, work: () => Promise<void
   }
 }
 
-/** How long one batch of messages is worked on; Cloudflare gives a consumer 15 minutes, and a lane its turn meanwhile. */
+/** Maximum time for one batch of messages. It is far below the 15 minutes of a Cloudflare consumer, so that every lane gets its turn. */
 const messages_ms = 60_000;
 
 export default {

@@ -10,54 +10,58 @@ import type { Accepted, IngestResult } from '../../src/ingest/ingest.ts';
 import { countSkipped } from '../../src/ingest/rejected-rows.ts';
 import type { App } from './app.ts';
 
-const fault = z.object({
-  index: z.int().meta({ description: 'place of the row in the request, from 0' }),
+const invalidRow = z.object({
+  index: z.int().meta({ description: 'index of the row in the request, from 0' }),
   field: z.string().nullable(),
   reason: z.string().meta({ description: 'a stable code' }),
   detail: z.string().optional(),
-  oldType: z.string().optional().meta({ description: 'type of the field, where the value is of another' }),
+  oldType: z.string().optional().meta({ description: 'type of the field, if the value has another type' }),
   newType: z.string().optional(),
 });
 
-/** What is said of rows that were accepted. */
+/** The response to accepted rows. */
 export const acceptedSchema = z
   .object({
-    batchId: z.string().meta({ description: 'names these rows, whatever becomes of them' }),
+    batchId: z.string().meta({ description: 'id of the batch, for its receipt' }),
     accepted: z.int(),
     rejected: z.int(),
-    quarantined: z.int().meta({ description: 'rows at fault that went into the dataset’s quarantine' }),
-    errors: z.array(fault).meta({ description: 'the first 100 rows at fault' }),
+    quarantined: z.int().meta({ description: 'invalid rows that were put into the quarantine of the dataset' }),
+    errors: z.array(invalidRow).meta({ description: 'the first 100 invalid rows' }),
     replayed: z
       .boolean()
-      .meta({ description: 'true when the same request was accepted before; nothing was stored again' }),
+      .meta({ description: 'true if the same request was accepted before; nothing was stored twice' }),
     chunks: z
       .int()
       .optional()
-      .meta({ description: 'into how many a large request was cut; a query sees each whole or not at all' }),
-    watermark: z.string().meta({ description: 'token of what a reader must have to see these rows' }),
+      .meta({ description: 'number of chunks of a large request; a query includes all rows of a chunk or none' }),
+    watermark: z.string().meta({ description: 'token that a query requires in order to include these rows' }),
   })
   .meta({ id: 'Accepted' });
 
 export const acceptedHeaders = {
   'Idempotency-Replayed': '`true` when the same request was accepted before',
-  RateLimit: 'what is left of the dataset’s quotas, where it has any',
-  'RateLimit-Policy': 'the quotas',
+  RateLimit: 'the remaining quotas of the dataset, if it has quotas',
+  'RateLimit-Policy': 'the quotas of the dataset',
 };
 
-/** What a client wants to be told, and when. */
+/** The acknowledgement that a client waits for, and the handling of invalid rows. */
 export const ingestQuery = z.object({
   ack: z
     .enum(['buffered', 'durable', 'flushed'])
     .default('buffered')
     .meta({
       description:
-        '`buffered` (default): answered when the hot buffer has the rows; `durable`: and its replicas, where it has any; ' +
-        '`flushed`: when ClickHouse has them',
+        '`buffered` (default): the response is sent when the hot buffer has the rows; `durable`: when its replicas, if any, have ' +
+        'them too; `flushed`: when ClickHouse has them',
     }),
-  onError: z.enum(['reject', 'quarantine']).default('reject').meta({
-    description:
-      '`reject` (default): all rows or none; `quarantine`: rows at fault go into the dataset’s quarantine, the others are accepted',
-  }),
+  onError: z
+    .enum(['reject', 'quarantine'])
+    .default('reject')
+    .meta({
+      description:
+        '`reject` (default): an invalid row rejects all rows; `quarantine`: invalid rows are put into the quarantine of the ' +
+        'dataset, and the other rows are accepted',
+    }),
 });
 
 /** @param description the effect of a repeated key on the route */
@@ -70,13 +74,13 @@ export function clientKey(sent: string | undefined): string | undefined {
   return sent === undefined ? undefined : `client:${sent}`;
 }
 
-/** A client that waits for a flush waits no longer than this. */
+/** Maximum wait of a client for a flush. */
 const ackLongest_ms = 25_000;
 
 /**
  * Flushes until everything acknowledged so far is published.
  *
- * @returns what became of the rows, those that ClickHouse refused among the quarantined; undefined when it took too long
+ * @returns the accepted rows, with the rows that ClickHouse rejected counted as quarantined; undefined after the maximum wait
  */
 export async function flushBeforeResponse(c: Context<App>, result: IngestResult): Promise<Accepted | undefined> {
   const { table, batches, accepted } = result;
@@ -91,10 +95,10 @@ export async function flushBeforeResponse(c: Context<App>, result: IngestResult)
   return { ...accepted, accepted: accepted.accepted - refused, quarantined: accepted.quarantined + refused };
 }
 
-/** Cloudflare ends what a request leaves behind 30 s after its answer. */
+/** Cloudflare stops background work 30 s after the response. */
 const backgroundInsert_ms = 15_000;
 
-/** Starts a flush that the answer does not wait for, where enough is pending. */
+/** Starts a flush if enough rows are pending. The response does not wait for it. */
 export function flushInBackground(c: Context<App>, { flush, table, lane }: IngestResult): void {
   if (flush === undefined) return;
   const ctx = c.get('ctx');
@@ -102,11 +106,11 @@ export function flushInBackground(c: Context<App>, { flush, table, lane }: Inges
     const { outcome } = await flushLane(ctx, table, lane, flush, backgroundInsert_ms);
     if (outcome === 'ok') await tryDrainingManifestOutbox(ctx);
   };
-  // What goes wrong is in the flush's own event, and the cron takes it up.
+  // The flush logs its own failure, and the cron retries it.
   c.executionCtx.waitUntil(work().catch(() => undefined));
 }
 
-/** For the request's event and its headers. */
+/** Adds the result to the event of the request and to the response headers. */
 export function recordAccepted(c: Context<App>, { accepted, quota, table }: IngestResult): void {
   for (const [name, value] of Object.entries(quota === undefined ? {} : quotaHeaders(quota))) c.header(name, value);
   const { accepted: rows, quarantined, replayed } = accepted;

@@ -4,11 +4,11 @@ import { type Context as AppContext, createContext } from '../../src/create-cont
 import type { LaneMessage } from '../../src/flush/enqueue-due-lanes.ts';
 import type { Caller } from './auth.ts';
 
-/** The Worker's bindings: the variables of src/core/config.ts, the files of the browsable page, a queue of due lanes, a rate limiter. */
+/** Bindings of the Worker: the variables of src/core/config.ts, static files, a queue of due lanes, a rate limiter. */
 export type Bindings = {
   ASSETS?: Fetcher;
   FLUSH_QUEUE?: Queue<LaneMessage>;
-  /** Counts the requests of each key; without it they have no limit. */
+  /** Counts the requests of each key; without it, requests have no rate limit. */
   RATE_LIMITER?: RateLimit;
 } & Record<string, unknown>;
 
@@ -17,16 +17,16 @@ export type App = {
   Variables: {
     requestId: string;
     ctx: AppContext;
-    /** Who asks, once the key has been looked at. */
+    /** The caller, after authentication. */
     key: Caller;
-    /** Members that a route adds to the request's one event in the log. */
+    /** Members that a route adds to the log event of the request. */
     event: Record<string, unknown>;
   };
 };
 
 const contexts = new WeakMap<Bindings, AppContext>();
 
-/** What an instance keeps between requests: clients and caches. Throws TimestoreError `misconfigured`, naming everything wrong. */
+/** The store clients and caches that an instance keeps between requests. Throws ApiError `misconfigured`, with every problem. */
 export function contextFor(env: Bindings): AppContext {
   let context = contexts.get(env);
   if (context === undefined) {

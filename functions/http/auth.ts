@@ -10,7 +10,7 @@ import { isSame, type RowFilter, type Scope } from '../../src/keys/key.ts';
 import type { ReadScope } from '../../src/query/execution/read-scope.ts';
 import type { App } from './app.ts';
 
-/** Who asks: the deployment's own key, which may do everything, or one that was made. */
+/** The caller of a request: the deployment's admin key, which has every scope, or a created key. */
 export class Caller {
   readonly id: string;
   readonly #scopes: Partial<Record<Scope, '*' | string[] | undefined>>;
@@ -23,26 +23,26 @@ export class Caller {
   }
 
   has(scope: Scope): boolean {
-    return this.#scopes[scope] !== undefined && !this.#isTooMuch(scope);
+    return this.#scopes[scope] !== undefined && !this.#exceedsRowFilter(scope);
   }
 
-  /** What the scope is for has all rows: exports, the quarantine. No such key is made any more. */
-  #isTooMuch(scope: Scope): boolean {
+  /** Routes of the scope admin read all rows, in exports and in the quarantine. Keys created by old versions may combine both. */
+  #exceedsRowFilter(scope: Scope): boolean {
     return scope === 'admin' && this.#rowFilter !== null;
   }
 
-  /** Whether a scope covers a dataset, there or not. */
+  /** Whether a scope covers a dataset, whether or not the dataset exists. */
   covers(scope: Scope, dataset: string): boolean {
     const datasets = this.#scopes[scope];
     return this.has(scope) && (datasets === '*' || (datasets?.includes(dataset) ?? false));
   }
 
-  /** What it reads under a scope. */
+  /** The rows and datasets that the caller can read with a scope. */
   reader(scope: Scope): ReadScope {
     return { reads: (dataset) => this.covers(scope, dataset), rowFilter: this.#rowFilter };
   }
 
-  /** The datasets of a scope; undefined for all there are. */
+  /** The datasets of a scope; undefined for all datasets. */
   listed(scope: Scope): string[] | undefined {
     const datasets = this.#scopes[scope];
     return datasets === '*' ? undefined : (datasets ?? []);
@@ -56,8 +56,10 @@ export class Caller {
 const everything = { ingest: '*', query: '*', sql: '*', admin: '*' } satisfies Record<Scope, '*'>;
 
 /**
- * Lets only holders of a key with one of the scopes go on, and where the path names a dataset, only those that list it:
- * for the others it is as if it were not there. What a body names is for `requireDataset`.
+ * Requires a key with one of the scopes. If the path names a dataset, the key must cover it; the response to another key is
+ * the same as for a dataset that does not exist. `requireDataset` checks a dataset that a body names.
+ *
+ * @param options `allDatasets`: the key must have the scope for all datasets
  */
 export function requireScopes(scopes: Scope[], { allDatasets = false }: { allDatasets?: boolean | undefined } = {}) {
   return createMiddleware<App>(async (c, next) => {
@@ -65,8 +67,8 @@ export function requireScopes(scopes: Scope[], { allDatasets = false }: { allDat
     c.set('key', caller);
     currentActor().actor = caller.id;
     if (!scopes.some((scope) => caller.has(scope))) {
-      const why = scopes.includes('admin') ? '; one with a row filter never has the scope admin' : '';
-      throw refused(c, new ApiError('forbidden', `This key has not the scope ${scopes.join(' or ')}${why}.`));
+      const why = scopes.includes('admin') ? ' A key with a row filter cannot have the scope admin.' : '';
+      throw denied(c, new ApiError('forbidden', `This key does not have the scope ${scopes.join(' or ')}.${why}`));
     }
     await requireRate(c, caller);
     const dataset = c.req.param('dataset');
@@ -81,53 +83,56 @@ export function requireScopes(scopes: Scope[], { allDatasets = false }: { allDat
   });
 }
 
-/** Throws TimestoreError `not-found` for a dataset that the key does not list, there or not. */
+/** Throws ApiError `not-found` for a dataset that the key does not cover, whether or not the dataset exists. */
 export function requireDataset(c: Context<App>, scopes: Scope[], dataset: string): void {
   if (scopes.some((scope) => c.get('key').covers(scope, dataset))) return;
-  throw refused(c, new ApiError('not-found', `There is no dataset ${dataset}.`), dataset);
+  throw denied(c, new ApiError('not-found', `There is no dataset ${dataset}.`), dataset);
 }
 
-/** Throws TimestoreError `forbidden` for a key that does not list all datasets: what it asks for is of all. */
+/** Throws ApiError `forbidden` for a key that has none of the scopes for all datasets. */
 export function requireAllDatasets(c: Context<App>, scopes: Scope[]): void {
   if (scopes.some((scope) => c.get('key').coversAll(scope))) return;
-  const detail = `This is of all datasets, and the key has the scope ${scopes.join(' or ')} for some of them.`;
-  throw refused(c, new ApiError('forbidden', detail));
+  const detail = `This request needs the scope ${scopes.join(' or ')} for all datasets.`;
+  throw denied(c, new ApiError('forbidden', detail));
 }
 
 async function callerOf(c: Context<App>): Promise<Caller> {
   const ctx = c.get('ctx');
   const [, sent] = /^Bearer +(\S+)$/i.exec(c.req.header('authorization') ?? '') ?? [];
   if (sent === undefined) {
-    throw refused(c, new ApiError('unauthenticated', 'Send a key: Authorization: Bearer <key>.'));
+    throw denied(
+      c,
+      new ApiError('unauthenticated', 'The request has no key. Send the header Authorization: Bearer <key>.'),
+    );
   }
   if (isSame(sent, ctx.config.TIMESTORE_ADMIN_KEY)) return new Caller(ownId, everything, null);
-  // Each id that this instance does not know costs two stores a question.
+  // An unknown key id costs a query in two stores, so the address of the client is limited too.
   if (!isKnown(ctx, sent)) await requireRate(c, { id: `new ${c.req.header('cf-connecting-ip') ?? ''}` });
   const key = await authenticate(ctx, sent);
-  if (key === undefined) throw refused(c, new ApiError('unauthenticated', 'This key is not valid here.'));
+  if (key === undefined) throw denied(c, new ApiError('unauthenticated', 'This key is not valid.'));
   return new Caller(key.id, key.scopes, key.rowFilter);
 }
 
-/** The deployment's own key, which has no limits. */
+/** The id of the deployment's admin key, which has no rate limit. */
 const ownId = 'admin';
 
-/** What the binding's limit is per; it is told in `wrangler.toml` too. */
+/** The period of the rate limiter, as in `wrangler.toml`. */
 const ratePeriod_s = 60;
 
-/** Throws TimestoreError `too-many-requests` over the limit that the deployment has for each key, where it has one. */
+/** Throws ApiError `too-many-requests` for a key over the rate limit of the deployment, if it has one. */
 async function requireRate(c: Context<App>, { id }: { id: string }): Promise<void> {
   const limiter = c.env.RATE_LIMITER;
   if (limiter === undefined || id === ownId) return;
   const { success } = await limiter.limit({ key: id });
   if (success) return;
-  throw new ApiError('too-many-requests', `More requests came with this key than it may send in a minute.`, {
+  throw new ApiError('too-many-requests', 'This key has exceeded the number of requests allowed in a minute.', {
     headers: { RateLimit: `"requests";r=0;t=${ratePeriod_s}` },
     retryAfterMs: ratePeriod_s * 1_000,
   });
 }
 
-/** Has a refused access put on record. */
-function refused(c: Context<App>, error: ApiError, dataset = c.req.param('dataset')): ApiError {
+/** Records a denied request in the audit log. */
+function denied(c: Context<App>, error: ApiError, dataset = c.req.param('dataset')): ApiError {
   const ctx = c.get('ctx');
   const { actor, requestId } = currentActor();
   const action = `${c.req.method} ${routePath(c)}`;

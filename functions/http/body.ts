@@ -14,21 +14,21 @@ const encodings = new Map([
   ['zstd', promisify(zstdDecompress) as Decompress],
 ]);
 
-/** Bodies up to this are many at once, and none of them is noticed. */
+/** Bodies up to this size are not counted against the memory budget. */
 const small_bytes = 16 * 1024;
 
 /**
- * Does what needs a request's body when there is room for it: for as many bytes as it says, or as the limit allows.
+ * Runs work on a body while its memory is reserved: as many bytes as Content-Length says, else the limit.
  *
- * @throws TimestoreError `unavailable`, and what `work` does
+ * @throws ApiError `unavailable` without enough memory; the errors of `work`
  */
 export async function withinMemoryBudget<Result>(c: Context<App>, work: () => Promise<Result>): Promise<Result> {
-  const { memoryBudget: room, config } = c.get('ctx');
+  const { memoryBudget, config } = c.get('ctx');
   const { body_bytes_max } = config.limits;
   const isPlain = (c.req.header('content-encoding') ?? 'identity') === 'identity';
-  const told = isPlain ? Number(c.req.header('content-length') ?? body_bytes_max) : body_bytes_max;
-  if (told <= small_bytes) return await work();
-  const release = await room.reserveBody(Math.min(told, body_bytes_max));
+  const expected_bytes = isPlain ? Number(c.req.header('content-length') ?? body_bytes_max) : body_bytes_max;
+  if (expected_bytes <= small_bytes) return await work();
+  const release = await memoryBudget.reserveBody(Math.min(expected_bytes, body_bytes_max));
   try {
     return await work();
   } finally {
@@ -37,22 +37,22 @@ export async function withinMemoryBudget<Result>(c: Context<App>, work: () => Pr
 }
 
 /**
- * The body as text, decompressed, neither read nor unpacked further than the limit.
+ * The body as decompressed text. Reading and decompression stop at the limit.
  *
- * @throws TimestoreError `limit-exceeded`, `unsupported-media-type` for an encoding, `malformed-body` for what cannot be
- *   unpacked or is not UTF-8
+ * @throws ApiError `limit-exceeded`; `unsupported-media-type` for an unknown encoding; `malformed-body` for a body that
+ *   cannot be decompressed or is not UTF-8
  */
 export async function bodyText(c: Context<App>): Promise<string> {
   return await decodeText(c, await bodyBytes(c));
 }
 
-/** The same of a body that was read already. */
+/** The text of a body that was read before. */
 export async function decodeText(c: Context<App>, sent: Uint8Array): Promise<string> {
   const { body_bytes_max } = c.get('ctx').config.limits;
   const encoding = (c.req.header('content-encoding') ?? 'identity').trim().toLowerCase();
   const decompress = encodings.get(encoding);
   if (decompress === undefined && encoding !== 'identity') {
-    throw new ApiError('unsupported-media-type', 'Content-Encoding: gzip, deflate, zstd or none is understood.');
+    throw new ApiError('unsupported-media-type', 'Content-Encoding: must be gzip, deflate or zstd, or absent.');
   }
   const bytes = decompress === undefined ? sent : await unpack(sent, encoding, decompress, body_bytes_max);
   try {
@@ -71,19 +71,19 @@ async function unpack(
   try {
     return await decompress(sent, { maxOutputLength: bytesMax });
   } catch (error) {
-    // What the runtime says when more comes out than it was allowed to make.
+    // The runtime throws this error when the output exceeds the maximum length.
     if (error instanceof RangeError) throw tooLarge(bytesMax);
     throw new ApiError('malformed-body', `The body is not valid ${encoding}.`, { cause: error });
   }
 }
 
-/** The body as it came, not read further than the limit. Throws TimestoreError `limit-exceeded`. */
+/** The body as it was sent, read up to the limit. Throws ApiError `limit-exceeded`. */
 export async function bodyBytes(c: Context<App>): Promise<Uint8Array<ArrayBuffer>> {
   const bytesMax = c.get('ctx').config.limits.body_bytes_max;
-  const told = c.req.header('content-length');
-  if (Number(told ?? 0) > bytesMax) throw tooLarge(bytesMax);
-  // The runtime gives no more bytes than were told.
-  if (told !== undefined) return new Uint8Array(await c.req.raw.arrayBuffer());
+  const length = c.req.header('content-length');
+  if (Number(length ?? 0) > bytesMax) throw tooLarge(bytesMax);
+  // The runtime delivers no more bytes than Content-Length says.
+  if (length !== undefined) return new Uint8Array(await c.req.raw.arrayBuffer());
   const chunks: Uint8Array[] = [];
   let bytes = 0;
   for await (const chunk of c.req.raw.body ?? []) {
@@ -97,14 +97,14 @@ export async function bodyBytes(c: Context<App>): Promise<Uint8Array<ArrayBuffer
 function tooLarge(bytesMax: number): ApiError {
   return new ApiError(
     'limit-exceeded',
-    `The body has more than ${bytesMax} bytes, decompressed (limit body_bytes_max); send it in several.`,
+    `The decompressed body exceeds ${bytesMax} bytes (limit body_bytes_max). Split it into several requests.`,
   );
 }
 
 /**
- * A JSON body in the form that a schema describes. Every problem is named, with its path.
+ * A JSON body, validated by a schema. The error names every problem with its path.
  *
- * @param options `isNulKept` for a body whose text goes to ClickHouse, or into what keeps any text
+ * @param options `isNulKept` for a body whose text goes to ClickHouse, or to a store that keeps any text
  */
 export async function parseBody<Schema extends z.ZodType>(
   c: Context<App>,
@@ -134,7 +134,7 @@ export function formError({ issues }: z.ZodError): ApiError {
   return invalidValues(issues.map(({ path, message }) => ({ path: path.join('.'), message })));
 }
 
-/** The media type without its parameters; '' when there is none. */
+/** The media type without its parameters; '' without a Content-Type. */
 export function mediaType(c: Context<App>): string {
   return (c.req.header('content-type') ?? '').split(';')[0]?.trim().toLowerCase() ?? '';
 }

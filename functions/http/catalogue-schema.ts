@@ -10,9 +10,9 @@ export const retentionSchema = z.strictObject({
     .int()
     .min(1)
     .max(36_500)
-    .meta({ description: 'Rows are deleted this number of days after their timestamp' }),
+    .meta({ description: 'rows are deleted this number of days after their timestamp' }),
   hotDays: z.int().min(1).optional().meta({
-    description: 'Rows move to the cold volume after this number of days; requires a storage policy with a cold volume',
+    description: 'rows move to the cold volume after this number of days; requires a storage policy with a cold volume',
   }),
 });
 
@@ -23,14 +23,14 @@ export const stateSchema = z.enum(['active', 'frozen', 'archived']).meta({
 
 export const listQuery = {
   ...pageQuery,
-  search: z.string().min(1).max(100).optional().meta({ description: 'A part of the name' }),
-  state: z.enum(states).optional().meta({ description: 'The state; by default, every state except `archived`' }),
+  search: z.string().min(1).max(100).optional().meta({ description: 'a part of the name' }),
+  state: z.enum(states).optional().meta({ description: 'the state; by default, every state except `archived`' }),
 };
 
 export const graceQuery = z.strictObject({
   graceSeconds: wholeNumber(0, 365 * 86_400)
     .optional()
-    .meta({ description: 'Time in which the deletion can be cancelled: 7 days by default, at most 365 days' }),
+    .meta({ description: 'time in which the deletion can be cancelled: 7 days by default, at most 365 days' }),
 });
 export const grace_s = 7 * 86_400;
 
@@ -49,7 +49,7 @@ export function requireRetention(retention: z.output<typeof retentionSchema> | n
 export const fieldSchema = z.object({
   name: z.string(),
   type: fieldType,
-  default: z.string().optional().meta({ description: 'The default value, as JSON text' }),
+  default: z.string().optional().meta({ description: 'the default value, as JSON text' }),
 });
 
 export function fieldView({ name, type, default: text }: z.input<typeof fieldSchema>): z.input<typeof fieldSchema> {
@@ -57,4 +57,4 @@ export function fieldView({ name, type, default: text }: z.input<typeof fieldSch
 }
 
 /** The response header of a resource that a change can require to be unchanged. */
-export const etagHeader = { ETag: 'The version of the resource, for `If-Match`' };
+export const etagHeader = { ETag: 'the version of the resource, for `If-Match`' };

@@ -13,32 +13,32 @@ import { fieldType, timestampPrecision } from '../../src/schema/types.ts';
 import type { Caller } from './auth.ts';
 
 export const importBody = z.strictObject({
-  format: exportFormat.optional().meta({ description: 'By default, the format that the names of the objects end in' }),
+  format: exportFormat.optional().meta({ description: 'by default, the format that the names of the objects end in' }),
   objects: z.array(objectKey).min(1).meta({
     description:
-      'Keys in the bucket, all of one format; names that end in .gz or .zst are compressed with gzip or zstd',
+      'keys in the bucket, all of one format; names that end in .gz or .zst are compressed with gzip or zstd',
   }),
   timeRange: queryBody.shape.timeRange,
   columns: queryBody.shape.columns.meta({
-    description: 'Columns of the objects, by the names of their fields; all by default',
+    description: 'columns of the objects, by the names of their fields; all by default',
   }),
   rename: renameForm.optional().meta({
     description:
-      'Maps names in the objects to names in the table, such as `{"_time": "timestamp"}`. Every object must contain every mapped ' +
+      'maps names in the objects to names in the table, such as `{"_time": "timestamp"}`. Every object must contain every mapped ' +
       'name, and no other column may have the new name.',
   }),
   fields: z
     .array(z.strictObject({ name: z.string(), type: fieldType }))
     .max(10_000)
     .optional()
-    .meta({ description: 'Types of new fields; by default, the types in the objects' }),
+    .meta({ description: 'types of new fields; by default, the types in the objects' }),
   missingOnly: z
     .boolean()
     .optional()
-    .meta({ description: 'Skips rows that the table contains already; of equal rows, as many as the table contains' }),
-  timestampColumn: z.string().optional().meta({ description: 'Of a table that the import creates' }),
-  timestampPrecision: timestampPrecision.optional().meta({ description: 'Of a table that the import creates' }),
-  keyFields: z.array(z.string()).max(16).optional().meta({ description: 'Of a table that the import creates' }),
+    .meta({ description: 'skips rows that the table contains already; of equal rows, as many as the table contains' }),
+  timestampColumn: z.string().optional().meta({ description: 'of a table that the import creates' }),
+  timestampPrecision: timestampPrecision.optional().meta({ description: 'of a table that the import creates' }),
+  keyFields: z.array(z.string()).max(16).optional().meta({ description: 'of a table that the import creates' }),
 });
 
 /** Throws ApiError `forbidden` where a key of some datasets names objects of others. */

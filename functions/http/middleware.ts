@@ -6,11 +6,11 @@ import { requireTextInUrl } from '../../src/core/request-text.ts';
 import { continueTrace, endTrace } from '../../src/core/trace.ts';
 import type { Context as AppContext } from '../../src/create-context.ts';
 import { type App, contextFor } from './app.ts';
-import { routeClass } from './route-class.ts';
+import { classOfRequest } from './route-class.ts';
 
 const requestIdForm = /^[A-Za-z0-9._-]{1,128}$/;
 
-/** Gives a request its id, in and out, one wide event in the log, and what is counted and traced of it. */
+/** Assigns the request id, writes one log event for the request, counts it and traces it. */
 export const requestEvents = createMiddleware<App>(async (c, next) => {
   const [from, from_ms] = [performance.now(), Date.now()];
   const sent = c.req.header('x-request-id');
@@ -19,14 +19,14 @@ export const requestEvents = createMiddleware<App>(async (c, next) => {
   const trace = continueTrace(c.req.header('traceparent'), ctx?.config.OTEL_TRACES_SAMPLER_ARG ?? 0);
   c.set('requestId', requestId);
   c.set('event', {});
-  // Before there is an answer, which would have to be made again for it.
+  // Setting a header after the handler would copy the response.
   c.header('x-request-id', requestId);
   const who: Actor = { actor: 'unknown', requestId, trace };
   await runAs(who, next);
   if (!c.res.headers.has('x-request-id')) c.header('x-request-id', requestId);
   const { method, path } = c.req;
   const { status } = c.res;
-  const kind = routeClass(c);
+  const kind = classOfRequest(c);
   const event: Event = {
     event: 'request',
     requestId,
@@ -51,7 +51,7 @@ export const requestEvents = createMiddleware<App>(async (c, next) => {
   }
 });
 
-/** Undefined where the configuration is not complete, of which the route itself tells. */
+/** Undefined for an invalid configuration; the route itself reports it. */
 function contextIfAny(env: App['Bindings']): AppContext | undefined {
   try {
     return contextFor(env);
@@ -60,7 +60,7 @@ function contextIfAny(env: App['Bindings']): AppContext | undefined {
   }
 }
 
-const told = [
+const exposedHeaders = [
   'x-request-id',
   'retry-after',
   'ratelimit',
@@ -78,22 +78,22 @@ const told = [
   'x-timestore-answered-by',
 ];
 
-/** Lets pages of the origins that the deployment names use the API from a browser; of no others. */
+/** Allows browser requests from the origins in the configuration, and from no others. */
 export const crossOrigin = createMiddleware<App>(async (c, next) => {
   const origins = contextIfAny(c.env)?.config.TIMESTORE_CORS_ORIGINS;
   if (origins === undefined) return await next();
   const origin = origins.includes('*') ? '*' : origins;
   const allowMethods = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'];
-  return await cors({ origin, allowMethods, exposeHeaders: told, maxAge: 7_200 })(c, next);
+  return await cors({ origin, allowMethods, exposeHeaders: exposedHeaders, maxAge: 7_200 })(c, next);
 });
 
-/** Before anybody looks at a name of the address, wherever it goes. What bodies have is looked at where they are read. */
+/** Checks the text of the URL before anything uses a name in it. The readers of bodies check their text. */
 export const textInUrl = createMiddleware<App>(async (c, next) => {
   requireTextInUrl(c.req.url);
   await next();
 });
 
-/** Gives a request the clients. Without a complete configuration every route but /health says what it lacks. */
+/** Gives a request the store clients. Every route but /health reports an invalid configuration. */
 export const withTimestore = createMiddleware<App>(async (c, next) => {
   c.set('ctx', contextFor(c.env));
   await next();

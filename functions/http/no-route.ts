@@ -2,22 +2,22 @@ import type { Context, Hono } from 'hono';
 import { ApiError } from '../../src/core/errors.ts';
 import type { App } from './app.ts';
 
-/** Why a request has no route: its address has none, or its method is not one of those that the address has. */
+/** The error for a request without a route: an unknown path, or a method that the path does not support. */
 export function noRoute(app: Hono<App>, { req: { method, path } }: Context<App>): ApiError {
-  // Those of all methods are on the way to a route, and none themselves.
-  const routes = app.routes.filter((route) => route.method !== 'ALL' && isOf(route.path, path));
-  // An address that a route has as it stands is not one of those that a name makes.
+  // Handlers of all methods are middleware.
+  const routes = app.routes.filter((route) => route.method !== 'ALL' && matches(route.path, path));
+  // A literal path takes precedence over a path with parameters.
   const exact = routes.filter((route) => route.path === path);
   const methods = new Set((exact.length > 0 ? exact : routes).map((route) => route.method));
-  if (methods.size === 0) return new ApiError('not-found', `There is no ${method} ${path}. See /docs.`);
+  if (methods.size === 0) return new ApiError('not-found', `No route for ${method} ${path}. See /docs.`);
   if (methods.has('GET')) methods.add('HEAD');
   const allowed = [...methods].sort().join(', ');
-  return new ApiError('method-not-allowed', `${path} takes ${allowed}, and not ${method}. See /docs.`, {
+  return new ApiError('method-not-allowed', `${path} supports ${allowed}, not ${method}. See /docs.`, {
     headers: { Allow: allowed },
   });
 }
 
-function isOf(pattern: string, path: string): boolean {
+function matches(pattern: string, path: string): boolean {
   const [parts, given] = [pattern.split('/'), path.split('/')];
   return (
     parts.length === given.length &&

@@ -4,7 +4,7 @@ import { slug } from '../../src/core/identifiers.ts';
 export const datasetParams = { dataset: slug };
 export const tableParams = { dataset: slug, table: slug };
 
-/** An identifier that is no name: the handler answers `not-found` for an unknown one. */
+/** An id is any text; the handler reports an unknown one as `not-found`. */
 export const idParams = (description: string) => ({ id: z.string().meta({ description }) });
 
 /**
@@ -15,8 +15,8 @@ export const idParams = (description: string) => ({ id: z.string().meta({ descri
 export const ifMatchHeader = (tag: RegExp) => ({
   'If-Match': z
     .string()
-    .regex(new RegExp(`^(?:\\*|${tag.source.slice(1, -1)})$`), 'the ETag of an earlier answer, as it was sent')
+    .regex(new RegExp(`^(?:\\*|${tag.source.slice(1, -1)})$`), 'must be an ETag from an earlier response, or *')
     .transform((sent) => tag.exec(sent)?.slice(1).map(Number))
     .optional()
-    .meta({ description: 'the `ETag` that it must still have, or `*`; 412 if somebody has changed it since' }),
+    .meta({ description: '`ETag` that the resource must still have, or `*`; otherwise the response is 412' }),
 });

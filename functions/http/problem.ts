@@ -5,7 +5,7 @@ import * as z from 'zod';
 import { ApiError, errorCatalogue } from '../../src/core/errors.ts';
 import type { App } from './app.ts';
 
-/** The answer to whatever went wrong, RFC 9457. */
+/** An error response (RFC 9457). */
 export const problemSchema = z
   .looseObject({
     type: z.string().meta({ examples: ['urn:timestore:rows-refused'] }),
@@ -13,13 +13,13 @@ export const problemSchema = z
     status: z.int(),
     detail: z.string(),
     requestId: z.string(),
-    retryable: z.boolean().meta({ description: 'whether the same request may succeed later' }),
+    retryable: z.boolean().meta({ description: 'true if the same request may succeed later' }),
   })
   .meta({ id: 'Problem' });
 
-/** The one place where an error becomes an answer. What is not in the catalogue stays opaque: the log has the rest. */
+/** Converts every error to a response. The response hides the details of an unexpected error; the log has them. */
 export function problem(c: Context<App>, error: unknown): Response {
-  const known = asKnown(error);
+  const known = toApiError(error);
   const { status, retryable, title } = errorCatalogue[known.code];
   const { rejected } = known.extra;
   c.set('event', { ...c.get('event'), code: known.code, ...(rejected !== undefined && { rejected }) });
@@ -39,12 +39,14 @@ export function problem(c: Context<App>, error: unknown): Response {
   return c.body(JSON.stringify(body), status as ContentfulStatusCode, Object.fromEntries(headers));
 }
 
-function asKnown(error: unknown): ApiError {
+function toApiError(error: unknown): ApiError {
   if (error instanceof ApiError) return error;
   if (error instanceof HTTPException && error.status < 500) return new ApiError('invalid-request', error.message);
-  // What nests so deep that it cannot be gone through was sent so.
+  // Only a request that nests too deep overflows the stack.
   if (error instanceof RangeError && error.message.includes('call stack')) {
-    return new ApiError('limit-exceeded', 'The request nests too deep.', { cause: error });
+    return new ApiError('limit-exceeded', 'The request is nested too deep.', { cause: error });
   }
-  return new ApiError('internal', 'Something failed here. The request id finds it in the log.', { cause: error });
+  return new ApiError('internal', 'An unexpected error occurred. The log contains it under the request id.', {
+    cause: error,
+  });
 }

@@ -7,16 +7,16 @@ export const streamingSchema = z.object({
   rows: z
     .int()
     .nullable()
-    .meta({ description: 'Unflushed rows that the query was evaluated over; null for a key with a row filter' }),
+    .meta({ description: 'unflushed rows that the query was evaluated over; null for a key with a row filter' }),
   watermark: z.string().nullable(),
   latestTimestamp: z
     .string()
     .nullable()
-    .meta({ description: 'Latest event time of the unflushed rows; null for a key with a row filter' }),
-  fresh: z.boolean().meta({ description: 'The answer includes every row that was acknowledged before the query' }),
+    .meta({ description: 'latest event time of the unflushed rows; null for a key with a row filter' }),
+  fresh: z.boolean().meta({ description: 'the answer includes every row that was acknowledged before the query' }),
   exactness: z.enum(['fenced', 'validated', 'none']).meta({
     description:
-      'Protection of the read snapshot from concurrent flushes. `fenced`: by the sequence of the rows; `validated`: by a check ' +
+      'protection of the read snapshot from concurrent flushes. `fenced`: by the sequence of the rows; `validated`: by a check ' +
       'after the read',
   }),
 });
@@ -24,22 +24,22 @@ export const streamingSchema = z.object({
 export const statisticsSchema = z.object({
   rows: z.int(),
   elapsedMs: z.int(),
-  rowsRead: z.int().nullable().meta({ description: 'Rows that were read; null for a key with a row filter' }),
-  tailRows: z.int().nullable().meta({ description: 'Unflushed rows; null for a key with a row filter' }),
+  rowsRead: z.int().nullable().meta({ description: 'rows that were read; null for a key with a row filter' }),
+  tailRows: z.int().nullable().meta({ description: 'unflushed rows; null for a key with a row filter' }),
 });
 
 export const freshnessHeaders = {
   'x-timestore-freshness-mode': '`replica-only`, `replica+hot-buffer` or `hot-buffer-only`',
-  'x-timestore-replica-age-ms': 'Age of the oldest acknowledged row that is not in ClickHouse; absent if unknown',
-  'x-timestore-watermark': 'Token of the rows that this answer includes; absent if unknown',
+  'x-timestore-replica-age-ms': 'age of the oldest acknowledged row that is not in ClickHouse; absent if unknown',
+  'x-timestore-watermark': 'token of the rows that this answer includes; absent if unknown',
 };
 
 /** Only a JSON body contains these values; the other formats send them as headers. */
 export const noteHeaders = {
-  'x-timestore-cursor': 'Formats other than JSON: the cursor of the next page',
-  'x-timestore-warnings': 'Formats other than JSON: the warnings, as JSON',
-  'x-timestore-streaming': 'Formats other than JSON: the value of `streaming`, as JSON',
-  'x-timestore-statistics': 'Formats other than JSON: the statistics that are known before the rows, as JSON',
+  'x-timestore-cursor': 'formats other than JSON: the cursor of the next page',
+  'x-timestore-warnings': 'formats other than JSON: the warnings, as JSON',
+  'x-timestore-streaming': 'formats other than JSON: the value of `streaming`, as JSON',
+  'x-timestore-statistics': 'formats other than JSON: the statistics that are known before the rows, as JSON',
 };
 
 /** The formats of every query. */

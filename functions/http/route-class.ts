@@ -1,8 +1,8 @@
 import type { Context } from 'hono';
 import { matchedRoutes } from 'hono/route';
 
-/** The parts of the API's document, each with the kind that metrics give its requests: paths have too many values. */
-const kinds = {
+/** The tags of the OpenAPI document, each with its class of requests in metrics. Raw paths would have unbounded cardinality. */
+const tagClasses = {
   Rows: 'ingest',
   Query: 'query',
   SQL: 'sql',
@@ -17,32 +17,32 @@ const kinds = {
   Webhooks: 'admin',
 } as const;
 
-export type Tag = keyof typeof kinds;
+export type Tag = keyof typeof tagClasses;
 
-/** `receipt`: probes of a batch. `other`: a request that has no route. */
-export type RouteClass = (typeof kinds)[Tag] | 'receipt' | 'cancel' | 'other';
+/** `receipt`: a status query of a batch. `other`: a request without a route. */
+export type RouteClass = (typeof tagClasses)[Tag] | 'receipt' | 'cancel' | 'other';
 
-const mark = Symbol('kind');
+const mark = Symbol('route class');
 
-/** Marks a handler of a route, so that requests for the route count as of a kind. */
-export function withClass<Handler extends object>(kind: RouteClass, handler: Handler): Handler {
-  return Object.assign(handler, { [mark]: kind });
+/** Assigns a class to the handler of a route, for the metrics of its requests. */
+export function withClass<Handler extends object>(routeClass: RouteClass, handler: Handler): Handler {
+  return Object.assign(handler, { [mark]: routeClass });
 }
 
 export function classOfTag(tag: Tag): RouteClass {
-  return kinds[tag];
+  return tagClasses[tag];
 }
 
-/** Undefined for handlers that say none. */
+/** Undefined for a handler without a class, such as middleware. */
 export function classOfHandler(handler: object): RouteClass | undefined {
   return (handler as { [mark]?: RouteClass })[mark];
 }
 
-/** What a request is for, whichever handler answered it. */
-export function routeClass(c: Context): RouteClass {
+/** The class of a request, whichever of its handlers responded. */
+export function classOfRequest(c: Context): RouteClass {
   for (const { handler } of matchedRoutes(c)) {
-    const kind = classOfHandler(handler);
-    if (kind !== undefined) return kind;
+    const found = classOfHandler(handler);
+    if (found !== undefined) return found;
   }
   return 'other';
 }

@@ -20,7 +20,7 @@ export type Example = {
   body?: unknown;
 };
 
-/** Everything that is known of a route: the OpenAPI document, the checks and the metrics all follow from it. */
+/** A route in one object. The OpenAPI document, the access checks, the validation and the metrics are derived from it. */
 export type RouteDescription = {
   method: 'get' | 'post' | 'put' | 'patch' | 'delete';
   path: string;

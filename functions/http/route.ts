@@ -28,7 +28,7 @@ type Typed<Path extends string, Query, Headers, Body, Responses> = {
 
 type Json<Response> = Response extends { isStreamed: true } ? never : Response extends { schema: infer S } ? S : never;
 
-/** The validated parts of a request, and `json`, which sends one of the described responses. */
+/** The validated parts of a request, and `json`, which builds one of the described responses. */
 type Request<Path extends string, Query, Headers, Body, Responses> = {
   c: Context<App>;
   ctx: AppContext;
@@ -43,8 +43,8 @@ type Request<Path extends string, Query, Headers, Body, Responses> = {
 export type Route = { description: RouteDescription; handlers: [MiddlewareHandler<App>, ...MiddlewareHandler<App>[]] };
 
 /**
- * A route with everything that is known of it. Checks run in this order: key, scope and dataset of the path; path
- * parameters; query; headers; body.
+ * Builds the handlers of a route. The checks run in this order: key, scope and dataset of the path; path parameters; query;
+ * headers; body.
  */
 export function route<
   Path extends string,

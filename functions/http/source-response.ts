@@ -20,25 +20,25 @@ import { bodyBytes, decodeText, withinMemoryBudget } from './body.ts';
 import { freshnessHeaders, noteHeaders } from './query-response.ts';
 
 export const sourceHeaders = {
-  'x-timestore-answered-by': '`origin` where the system has answered that the dataset is taken over from',
+  'x-timestore-answered-by': '`origin` if the source system of a takeover answered',
 };
 
-/** A form that queries are sent in, and how one is answered here. */
+/** A format of queries, with the function that runs one on this deployment. */
 export type QueryForm<Body> = {
   schema: z.ZodType<Body>;
   ask(ctx: AppContext, reader: ReadScope, dataset: string, body: Body, asked: AnswerOptions): Promise<Answer>;
 };
 
-/** What goes along in each direction, beside the body. */
-const askedWith = ['content-type', 'content-encoding', 'accept', 'traceparent'];
-const answeredWith = ['content-type', 'retry-after', ...Object.keys({ ...freshnessHeaders, ...noteHeaders })];
+/** Headers that are passed on to the source system, and back from it. */
+const requestHeaders = ['content-type', 'content-encoding', 'accept', 'traceparent'];
+const responseHeaders = ['content-type', 'retry-after', ...Object.keys({ ...freshnessHeaders, ...noteHeaders })];
 
 /**
- * Has the original answer a query: the body goes there as it came, and the answer comes back as it is given. To compare, it
- * is answered here too, behind that.
+ * Passes a query on to the source system, and its response back to the client. In the mode `compare`, this deployment also
+ * runs the query, in the background.
  *
- * @throws TimestoreError `unavailable` when the original is away; `forbidden` for a key that reads some rows only: the
- *   original knows nothing of that, and what is here may not be all of them
+ * @throws ApiError `unavailable` when the source system is unavailable; `forbidden` for a key with a row filter, because
+ *   the source system does not apply the filter and this deployment may not have all rows yet
  */
 export async function answerFromSource<Body extends ShadowedQuery>(
   c: Context<App>,
@@ -51,23 +51,23 @@ export async function answerFromSource<Body extends ShadowedQuery>(
   if (reader.rowFilter !== null) {
     throw new ApiError(
       'forbidden',
-      `Dataset ${dataset} is answered by the system that it is taken over from, which does not know which rows this key reads.`,
+      `The source system answers queries of dataset ${dataset}, and it cannot apply the row filter of this key.`,
     );
   }
   const { signal } = c.req.raw;
   const release = acquireSlot(ctx, 'queries', c.get('key').id);
   try {
     const sent = await withinMemoryBudget(c, () => bodyBytes(c));
-    // Before it is answered: what cannot be read here cannot be compared.
+    // A query that cannot be decoded here is passed on without a comparison.
     const query = reads === 'compare' ? await decodeText(c, sent).catch(() => undefined) : undefined;
-    const headers = { ...picked(c.req.raw.headers, askedWith), 'x-request-id': c.get('requestId') };
+    const headers = { ...pickHeaders(c.req.raw.headers, requestHeaders), 'x-request-id': c.get('requestId') };
     const answer = await askSource(ctx, `/datasets/${dataset}/query`, { body: sent, headers, signal });
     c.set('event', { ...c.get('event'), answeredBy: 'origin', reads });
     c.header('x-timestore-answered-by', 'origin');
-    for (const [name, value] of Object.entries(picked(answer.headers, answeredWith))) c.header(name, value);
+    for (const [name, value] of Object.entries(pickHeaders(answer.headers, responseHeaders))) c.header(name, value);
     const { readable, writable } = new IdentityTransformStream();
     const kept = query === undefined ? undefined : collectAnswer(ctx);
-    const passed = passOn(answer, writable.getWriter(), kept).finally(release);
+    const passed = pipeResponse(answer, writable.getWriter(), kept).finally(release);
     if (query !== undefined && kept !== undefined) {
       const text: SourceAnswer['text'] = passed.then((isWhole) => (isWhole ? kept.text() : 'failed'));
       const origin = { status: answer.status, type: answer.headers.get('content-type') ?? '', text };
@@ -83,12 +83,15 @@ export async function answerFromSource<Body extends ShadowedQuery>(
   }
 }
 
-function picked(headers: Headers, names: string[]): Record<string, string> {
+function pickHeaders(headers: Headers, names: string[]): Record<string, string> {
   return Object.fromEntries(names.flatMap((name) => [[name, headers.get(name)]]).filter(([, value]) => value !== null));
 }
 
-/** Whether all of it was passed on. A failure breaks the connection: half an answer must not look like a whole one. */
-async function passOn(
+/**
+ * Pipes a response to the client, and returns whether it was complete. A failure breaks the connection, so that the client
+ * cannot mistake a partial answer for a complete one.
+ */
+async function pipeResponse(
   { body }: globalThis.Response,
   writer: WritableStreamDefaultWriter<Uint8Array>,
   kept: ReturnType<typeof collectAnswer> | undefined,

@@ -5,14 +5,14 @@ const answerSchema = z
   .object({
     columns: z.array(z.object({ name: z.string(), type: z.string().meta({ description: 'ClickHouse type' }) })),
     rows: z.array(z.record(z.string(), z.unknown())),
-    totals: z.record(z.string(), z.unknown()).optional().meta({ description: 'Of a query with `WITH TOTALS`' }),
+    totals: z.record(z.string(), z.unknown()).optional().meta({ description: 'of a query with `WITH TOTALS`' }),
     statistics: statisticsSchema,
     warnings: z.array(z.string()),
     streaming: streamingSchema,
     latest_ingest_watermark: z
       .string()
       .nullable()
-      .meta({ description: 'One token for each table, separated by spaces' }),
+      .meta({ description: 'one token for each table, separated by spaces' }),
   })
   .meta({ id: 'SqlAnswer' });
 

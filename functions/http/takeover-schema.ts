@@ -7,31 +7,35 @@ import type { MirrorState } from '../../src/operations/takeover/mirror-state.ts'
 export const takeoverSchema = z.strictObject({
   reads: z.enum(readModes).meta({
     description:
-      'who answers queries: `off`: the system that the dataset is taken over from; `compare`: that one, and its answers ' +
-      'are compared with those given here; `on`: this deployment. A change holds everywhere within 10 s',
+      'system that answers queries. `off`: the source system; `compare`: the source system, and its answers are compared with ' +
+      'those of this deployment; `on`: this deployment. A change reaches all instances within 10 s',
   }),
-  mirror: z.boolean().meta({ description: 'whether rows accepted from then on are sent to that system' }),
+  mirror: z.boolean().meta({ description: 'true: accepted rows are also sent to the source system' }),
 });
 
 export const withMirrorSchema = takeoverSchema.extend({
   mirrored: z
     .object({
-      behindRows: z.int().meta({ description: 'accepted rows that it has not, buffered ones among them' }),
-      oldestAgeMs: z.int().nullable().meta({ description: 'how long ago the oldest of them was accepted' }),
-      stoppedLanes: z.int().meta({ description: 'lanes of which it has refused rows: their job waits for a retry' }),
-      error: z.string().nullable().meta({ description: 'why it did not take what was sent last' }),
+      behindRows: z
+        .int()
+        .meta({ description: 'accepted rows that the source system has not received, including buffered rows' }),
+      oldestAgeMs: z.int().nullable().meta({ description: 'age of the oldest of these rows' }),
+      stoppedLanes: z
+        .int()
+        .meta({ description: 'lanes whose rows the source system rejected; their jobs wait for a retry' }),
+      error: z.string().nullable().meta({ description: 'reason of the last failure' }),
     })
     .nullable()
-    .meta({ description: 'how far the mirror is; null without one' }),
+    .meta({ description: 'progress of the mirror; null without a mirror' }),
 });
 
-/** Throws TimestoreError `invalid-request` for what needs another system, where the deployment knows none. */
+/** Throws ApiError `invalid-request` for a takeover that needs a source system, if the deployment has none. */
 export function requireSource(migration: Takeover | null | undefined, config: Config): void {
   const isNeeded = migration?.mirror || (migration?.reads ?? 'on') !== 'on';
   if (!isNeeded || config.TIMESTORE_ORIGIN_URL !== undefined) return;
   throw new ApiError(
     'invalid-request',
-    'migration: this deployment knows no system to take datasets over from; set TIMESTORE_ORIGIN_URL and TIMESTORE_ORIGIN_KEY.',
+    'migration: this deployment has no source system; set TIMESTORE_ORIGIN_URL and TIMESTORE_ORIGIN_KEY.',
   );
 }
 

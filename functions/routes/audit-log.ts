@@ -8,13 +8,17 @@ const lineSchema = z
   .object({
     n: z.int(),
     at: z.string(),
-    actor: z.string().meta({ description: 'id of a key; `admin`: the deployment’s own; `cron`; `unknown`' }),
+    actor: z
+      .string()
+      .meta({ description: 'id of a key; `admin` for the admin key of the deployment; `cron`; `unknown`' }),
     requestId: z.string(),
-    action: z.string().meta({ description: '`table.change`, …; of a refused access its method and route' }),
+    action: z
+      .string()
+      .meta({ description: 'name of a change, such as `table.change`; method and route of a denied request' }),
     outcome: z.enum(['done', 'refused']),
     dataset: z.string().nullable(),
     table: z.string().nullable(),
-    count: z.int().meta({ description: 'refused accesses of one kind within a second are one line' }),
+    count: z.int().meta({ description: 'number of equal denied requests within a second, which share a line' }),
     detail: z.record(z.string(), z.unknown()),
   })
   .meta({ id: 'AuditLine' });
@@ -27,8 +31,8 @@ const logQuery = z.strictObject({
   actor: z.string().optional(),
   action: z.string().optional(),
   outcome: z.enum(['done', 'refused']).optional(),
-  from: time.meta({ description: 'lines since then' }),
-  to: time.meta({ description: 'and before then' }),
+  from: time.meta({ description: 'earliest time, included' }),
+  to: time.meta({ description: 'latest time, excluded' }),
 });
 
 export const auditLogRoutes = [
@@ -38,17 +42,19 @@ export const auditLogRoutes = [
       path: '/v1/admin/audit-log',
       scope: 'admin',
       tag: 'Catalogue',
-      summary: 'Who changed what',
+      summary: 'List audit log entries',
       description:
-        'One line for each change and each refused access, the newest first. A key that lists datasets sees the lines of those.',
+        'Lists changes and denied requests, newest first. A key for some datasets sees the entries of those datasets.',
       query: logQuery,
-      responses: { 200: { description: 'A page', schema: z.object({ lines: z.array(lineSchema), next: nextSchema }) } },
+      responses: {
+        200: { description: 'A page of entries', schema: z.object({ lines: z.array(lineSchema), next: nextSchema }) },
+      },
       example: { query: { dataset: 'demo', outcome: 'done' } },
     },
     async ({ ctx, key, query: { cursor, limit, from, to, ...filter }, json }) => {
       const [from_ms, to_ms] = [from, to].map((each) => (each === undefined ? undefined : Date.parse(each)));
       if (from_ms !== undefined && to_ms !== undefined && from_ms > to_ms) {
-        throw new ApiError('invalid-request', 'from: it is after to.');
+        throw new ApiError('invalid-request', 'from: must not be later than to.');
       }
       const found = await readLog(
         ctx,
@@ -56,11 +62,11 @@ export const auditLogRoutes = [
         wanted(limit),
       );
       const { items, last } = pageOf(found, limit);
-      return json(200, { lines: items.map(viewOf), next: last === undefined ? null : String(last.n) });
+      return json(200, { lines: items.map(renderLine), next: last === undefined ? null : String(last.n) });
     },
   ),
 ];
 
-function viewOf({ at_ms, ...line }: LogLine): z.input<typeof lineSchema> {
+function renderLine({ at_ms, ...line }: LogLine): z.input<typeof lineSchema> {
   return { ...line, at: timeText(at_ms) };
 }

@@ -14,10 +14,10 @@ const auditSchema = z
   .object({
     dataset: z.string(),
     table: z.string(),
-    ok: z.boolean().meta({ description: 'nothing missing, doubled or unaccounted for' }),
-    missing: z.int().meta({ description: 'rows that should be in ClickHouse and are not' }),
-    doubled: z.int().meta({ description: 'rows that are there more than once' }),
-    unaccounted: z.int().meta({ description: 'rows that are there and on no record' }),
+    ok: z.boolean().meta({ description: 'true if no rows are missing, duplicated or unaccounted for' }),
+    missing: z.int().meta({ description: 'rows that are missing in ClickHouse' }),
+    doubled: z.int().meta({ description: 'rows that ClickHouse has more than once' }),
+    unaccounted: z.int().meta({ description: 'rows in ClickHouse without a record' }),
     lanes: z.array(
       z.object({
         lane: z.int(),
@@ -25,7 +25,7 @@ const auditSchema = z
         sequence: z.int(),
         watermark: z.int(),
         buffer: z.object({ batches: sums, rows: sums, isWhole: z.boolean() }).nullable(),
-        rebuilt: z.array(range).meta({ description: 'sequences whose manifest was missing and is on record again' }),
+        rebuilt: z.array(range).meta({ description: 'sequences whose missing manifest was recorded again' }),
       }),
     ),
     shownAgain: z
@@ -35,8 +35,8 @@ const auditSchema = z
       })
       .meta({
         description:
-          'what the hot buffer had forgotten in a failover after it was published, and shows again now: imports, and ' +
-          'ranges of sequences',
+          'imports and ranges of sequences that the hot buffer lost in a failover after their publication, and that queries ' +
+          'include again',
       }),
     partitions: z
       .array(
@@ -52,15 +52,15 @@ const auditSchema = z
           deleted: z.int(),
         }),
       )
-      .meta({ description: 'those that do not add up, or of which rows are gone for a reason' }),
-    compared: z.int().meta({ description: 'partitions compared, over all lanes' }),
+      .meta({ description: 'partitions with a difference, or with expired or deleted rows' }),
+    compared: z.int().meta({ description: 'number of compared partitions, over all lanes' }),
   })
   .meta({ id: 'Audit' });
 
 const auditBody = z.strictObject({ dataset: slug, table: z.union([slug, z.literal(quarantineTable)]) });
 
 const newestSchema = z.object({
-  audits: z.array(auditSchema.extend({ age_s: z.number().meta({ description: 'seconds since it was made' }) })),
+  audits: z.array(auditSchema.extend({ age_s: z.number().meta({ description: 'seconds since the audit' }) })),
 });
 
 export const auditRoutes = [
@@ -70,12 +70,12 @@ export const auditRoutes = [
       path: '/v1/admin/audit',
       scope: 'admin',
       tag: 'Admin',
-      summary: 'Audit a table now',
+      summary: 'Audit a table',
       description:
-        'Compares what was acknowledged with where it is: the hot buffer, the manifests and ClickHouse, for each lane and ' +
-        'partition. Retention and recorded deletions are accounted for; manifests that are missing are rebuilt.',
+        'Compares the acknowledged rows with the hot buffer, the manifests and ClickHouse, for each lane and partition. Takes ' +
+        'retention and recorded deletions into account. Rebuilds missing manifests.',
       body: auditBody,
-      responses: { 200: { description: 'The result', schema: auditSchema } },
+      responses: { 200: { description: 'The result of the audit', schema: auditSchema } },
       errors: ['not-found'],
       example: { body: { dataset: 'demo', table: 'readings' } },
     },
@@ -91,9 +91,10 @@ export const auditRoutes = [
       path: '/v1/admin/audit',
       scope: 'admin',
       tag: 'Admin',
-      summary: 'The newest audit of each table',
-      description: 'Made every few hours (limit audit_every_ms), and by `POST`.',
-      responses: { 200: { description: 'The audits', schema: newestSchema } },
+      summary: 'List the latest audits',
+      description:
+        'Lists the latest audit of each table. Audits run periodically (limit audit_every_ms) and by `POST`.',
+      responses: { 200: { description: 'The latest audit of each table', schema: newestSchema } },
       example: {},
     },
     async ({ ctx, key, json }) => {

@@ -10,7 +10,7 @@ import { idParams } from '../http/params.ts';
 import { route } from '../http/route.ts';
 
 const backupBody = z.strictObject({
-  datasets: z.array(slug).min(1).max(1_000).optional().meta({ description: 'these alone; all if left out' }),
+  datasets: z.array(slug).min(1).max(1_000).optional().meta({ description: 'datasets to include; all by default' }),
 });
 
 const listedSchema = z.object({ id: z.string(), finishedAt: z.string() });
@@ -34,10 +34,11 @@ export const backupRoutes = [
       scope: 'admin',
       allDatasets: true,
       tag: 'Backups',
-      summary: 'Back up',
+      summary: 'Create a backup',
       description:
-        'A job that copies everything acknowledged before it into the bucket: each partition as Parquet that is read back, and ' +
-        'what the catalogue says, keys (as hashes) and saved queries included. Its id names the backup.',
+        'Starts a job that copies every row acknowledged before it into the bucket, with the catalogue, the keys (as hashes) and ' +
+        'the saved queries. Each partition is a Parquet object, which the job reads back. The id of the job is the id of the ' +
+        'backup.',
       body: backupBody,
       responses: { 202: { description: 'The job', schema: jobSchema } },
       example: { body: { datasets: ['demo'] } },
@@ -56,10 +57,13 @@ export const backupRoutes = [
       allDatasets: true,
       tag: 'Backups',
       summary: 'List backups',
-      description: 'Those in the bucket that are whole, by name. It needs nothing but the bucket.',
+      description: 'Lists the complete backups in the bucket, by name. Needs no other store.',
       query: z.strictObject({ cursor: pageQuery.cursor }),
       responses: {
-        200: { description: 'A page', schema: z.object({ backups: z.array(listedSchema), next: nextSchema }) },
+        200: {
+          description: 'A page of backups',
+          schema: z.object({ backups: z.array(listedSchema), next: nextSchema }),
+        },
       },
       example: {},
     },
@@ -79,9 +83,9 @@ export const backupRoutes = [
       scope: 'admin',
       allDatasets: true,
       tag: 'Backups',
-      summary: 'Read a backup',
-      params: idParams('of the backup'),
-      responses: { 200: { description: 'What is in it', schema: backupSchema } },
+      summary: 'Get a backup',
+      params: idParams('id of the backup'),
+      responses: { 200: { description: 'The tables of the backup', schema: backupSchema } },
       example: { path: { id: 'daily-2026-05-01' } },
     },
     async ({ ctx, params, json }) => {
@@ -98,9 +102,10 @@ export const backupRoutes = [
       tag: 'Backups',
       summary: 'Restore a backup',
       description:
-        'A job that brings its tables back, with keys and saved queries if it is of all datasets. It replaces none: tables that ' +
-        'are there already fail it before it begins. Each table is hidden until every partition compares equal with the backup.',
-      params: idParams('of the backup'),
+        'Starts a job that restores the tables of a backup. If it includes all datasets, also restores keys and saved queries. The ' +
+        'job replaces no table: it fails before it restores anything if one of the tables exists. A table stays hidden until ' +
+        'every partition is equal to the backup.',
+      params: idParams('id of the backup'),
       body: backupBody,
       responses: { 202: { description: 'The job', schema: jobSchema } },
       example: { path: { id: 'daily-2026-05-01' }, body: { datasets: ['demo'] } },
@@ -115,6 +120,7 @@ export const backupRoutes = [
   ),
 ];
 
+/** Throws ApiError `not-found` for a text that cannot be an id. */
 function backupId(text: string): string {
   if (idForm.test(text)) return text;
   throw new ApiError('not-found', `There is no whole backup ${text.slice(0, 64)}.`);

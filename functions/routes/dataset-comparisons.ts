@@ -11,13 +11,15 @@ const comparisonSchema = z
   .object({
     at: z.string(),
     table: z.string(),
-    requestId: z.string().meta({ description: 'of the request, in the log' }),
-    query: z.string().meta({ description: 'its body, as it was sent' }),
-    reason: z.enum(['rows', 'order', 'refused']).meta({ description: '`refused`: the query was, here' }),
-    fields: z.array(z.string()).meta({ description: 'in which the first row that differs does' }),
+    requestId: z.string().meta({ description: 'id of the request, for the log' }),
+    query: z.string().meta({ description: 'body of the query, as it was sent' }),
+    reason: z
+      .enum(['rows', 'order', 'refused'])
+      .meta({ description: 'kind of the difference; `refused`: this deployment rejected the query' }),
+    fields: z.array(z.string()).meta({ description: 'fields that differ in the first different row' }),
     counts: z.object({ origin: z.int(), here: z.int(), originOnly: z.int(), hereOnly: z.int() }),
-    originOnly: rows.meta({ description: 'rows that only the original has answered, 10 of them at most' }),
-    hereOnly: rows.meta({ description: 'and those that only this deployment has' }),
+    originOnly: rows.meta({ description: 'rows that only the source system returned, at most 10' }),
+    hereOnly: rows.meta({ description: 'rows that only this deployment returned, at most 10' }),
   })
   .meta({ id: 'Comparison' });
 
@@ -28,15 +30,15 @@ export const datasetComparisonRoutes = [
       path: '/v1/admin/datasets/:dataset/comparisons',
       scope: 'admin',
       tag: 'Catalogue',
-      summary: 'List answers that differ',
+      summary: 'List shadow read differences',
       description:
-        'While `migration.reads` is `compare`: the newest 100 queries that the original has answered otherwise than this ' +
-        'deployment would have, the newest first.',
+        'Lists the latest 100 queries that the source system answered differently from this deployment while `migration.reads` was ' +
+        '`compare`, newest first.',
       params: datasetParams,
       query: z.strictObject(numberedQuery),
       responses: {
         200: {
-          description: 'A page of them',
+          description: 'A page of differences',
           schema: z.object({ comparisons: z.array(comparisonSchema), next: nextSchema }),
         },
       },
@@ -47,11 +49,11 @@ export const datasetComparisonRoutes = [
       const { cursor, limit } = query;
       const found = await listDifferences(ctx, name, numberOf(cursor), wanted(limit));
       const { items, last } = pageOf(found, limit);
-      return json(200, { comparisons: items.map(viewOf), next: last?.n ?? null });
+      return json(200, { comparisons: items.map(renderDifference), next: last?.n ?? null });
     },
   ),
 ];
 
-function viewOf({ n: _, at_ms, ...comparison }: RecordedDifference): z.input<typeof comparisonSchema> {
+function renderDifference({ n: _, at_ms, ...comparison }: RecordedDifference): z.input<typeof comparisonSchema> {
   return { at: timeText(at_ms), ...comparison };
 }

@@ -29,12 +29,12 @@ import { datasetParams, ifMatchHeader } from '../http/params.ts';
 import { route } from '../http/route.ts';
 import { mirrorStateView, requireSource, takeoverSchema, withMirrorSchema } from '../http/takeover-schema.ts';
 
-const most = z.int().min(0).max(Number.MAX_SAFE_INTEGER).optional();
+const quota = z.int().min(0).max(Number.MAX_SAFE_INTEGER).optional();
 const quotaSchema = z.strictObject({
-  rowsPerDay: most.meta({ description: 'rows accepted in a day of UTC' }),
-  bytesPerDay: most.meta({ description: 'and bytes, as the rows are buffered' }),
-  storageBytes: most.meta({
-    description: 'bytes on ClickHouse’s disks when they were last looked at, every hour, and buffered since',
+  rowsPerDay: quota.meta({ description: 'accepted rows per UTC day' }),
+  bytesPerDay: quota.meta({ description: 'accepted bytes per UTC day, as the rows are buffered' }),
+  storageBytes: quota.meta({
+    description: 'bytes on the disks of ClickHouse, measured every hour, plus the bytes buffered since',
   }),
 });
 
@@ -43,16 +43,16 @@ const title = z.string().min(1).max(255).nullable();
 const datasetSchema = z
   .object({
     name: z.string(),
-    title: title.meta({ description: 'what people call it' }),
+    title: title.meta({ description: 'a name for people' }),
     state: z.enum(states),
     retention: retentionSchema
       .nullable()
-      .meta({ description: 'of tables without their own; null keeps rows for ever' }),
+      .meta({ description: 'default retention of its tables; null keeps rows forever' }),
     quota: quotaSchema.nullable(),
-    migration: takeoverSchema.nullable().meta({ description: 'null: this deployment alone reads and writes' }),
+    migration: takeoverSchema.nullable().meta({ description: 'takeover from a source system; null without one' }),
     tables: z.int(),
     createdAt: z.string(),
-    deleteAt: z.string().nullable().meta({ description: 'when it goes for good, while its state is `deleting`' }),
+    deleteAt: z.string().nullable().meta({ description: 'time of the final deletion, in the state `deleting`' }),
   })
   .meta({ id: 'Dataset' });
 
@@ -60,7 +60,8 @@ const withUsageSchema = datasetSchema
   .extend({
     migration: withMirrorSchema.nullable(),
     usage: z.object({ rowsToday: z.int(), bytesToday: z.int(), storedBytes: z.int(), bytesSince: z.int() }).meta({
-      description: 'what its quota counts; 0 without one. Stored bytes as last looked at, and those buffered since',
+      description:
+        'usage that counts against the quota; 0 without a quota. `storedBytes`: as last measured; `bytesSince`: buffered since',
     }),
   })
   .meta({ id: 'DatasetWithUsage' });
@@ -91,11 +92,11 @@ export const datasetRoutes = [
       scope: 'admin',
       tag: 'Catalogue',
       summary: 'List datasets',
-      description: 'By name, those that the key lists.',
+      description: 'Lists the datasets of the key, by name.',
       query: z.strictObject(listQuery),
       responses: {
         200: {
-          description: 'A page of them',
+          description: 'A page of datasets',
           schema: z.object({ datasets: z.array(datasetSchema), next: nextSchema }),
         },
       },
@@ -110,7 +111,7 @@ export const datasetRoutes = [
         of: key.listed('admin'),
       });
       const { items, last } = pageOf(found, limit);
-      return json(200, { datasets: items.map(viewOf), next: last?.name ?? null });
+      return json(200, { datasets: items.map(renderDataset), next: last?.name ?? null });
     },
   ),
   route(
@@ -120,7 +121,7 @@ export const datasetRoutes = [
       scope: 'admin',
       tag: 'Catalogue',
       summary: 'Create a dataset',
-      description: 'Writes make datasets as well; this is for one with a policy from the start.',
+      description: 'Creates a dataset with its settings. Inserts also create datasets, with default settings.',
       body: createBody,
       responses: { 201: { description: 'The dataset', schema: datasetSchema, headers: etagHeader } },
       errors: ['not-found', 'conflict'],
@@ -130,8 +131,8 @@ export const datasetRoutes = [
       requireDataset(c, ['admin'], body.name);
       requireRetention(body.retention, ctx.config);
       const made = await createDataset(ctx, body);
-      c.header('etag', tagOf(made));
-      return json(201, viewOf(made));
+      c.header('etag', etagOf(made));
+      return json(201, renderDataset(made));
     },
   ),
   route(
@@ -140,15 +141,15 @@ export const datasetRoutes = [
       path: `${path}/:dataset`,
       scope: 'admin',
       tag: 'Catalogue',
-      summary: 'Read a dataset',
+      summary: 'Get a dataset',
       params: datasetParams,
       responses: { 200: { description: 'The dataset', schema: withUsageSchema, headers: etagHeader } },
       example: { path: { dataset: 'demo' } },
     },
     async ({ c, ctx, params: { dataset: name }, json }) => {
       const dataset = await readDataset(ctx, name);
-      c.header('etag', tagOf(dataset));
-      const { migration, ...rest } = viewOf(dataset);
+      c.header('etag', etagOf(dataset));
+      const { migration, ...rest } = renderDataset(dataset);
       const view = {
         ...rest,
         usage: await readUsage(ctx, name),
@@ -165,20 +166,22 @@ export const datasetRoutes = [
       tag: 'Catalogue',
       summary: 'Change a dataset',
       description:
-        'Its title, whether it takes rows, how long they are kept, how many there may be, and how it is taken over from ' +
-        'another system. When this answers, no row is accepted any more that the state forbids. A retention is applied to ' +
-        'its tables by a job, and a mirror is a job for each of them.',
+        'Changes title, state, retention, quota or takeover of a dataset. After the response, no row is accepted that the new state ' +
+        'forbids. A job applies a new retention to the tables. A mirror is a job for each table.',
       params: datasetParams,
       headers: ifMatchHeader(revisionForm),
       body: changeBody,
-      responses: { 200: { description: 'The dataset as it is now', schema: datasetSchema, headers: etagHeader } },
+      responses: { 200: { description: 'The changed dataset', schema: datasetSchema, headers: etagHeader } },
       errors: ['not-found', 'conflict', 'precondition-failed'],
       example: { path: { dataset: 'plant' }, body: { state: 'frozen', retention: { totalDays: 365 } } },
     },
     async ({ c, ctx, params: { dataset: name }, headers, body, json }) => {
       const change = body;
       if (Object.keys(change).length === 0) {
-        throw new ApiError('invalid-request', 'Name what to change: title, state, retention, quota, migration.');
+        throw new ApiError(
+          'invalid-request',
+          'The body must contain at least one of title, state, retention, quota, migration.',
+        );
       }
       requireRetention(change.retention, ctx.config);
       requireSource(change.migration, ctx.config);
@@ -188,8 +191,8 @@ export const datasetRoutes = [
         await createJob(ctx, { kind: 'apply-retention', dataset: name, table: null, request: {} });
       }
       if (change.retention !== undefined || change.migration?.mirror) startJobs(c);
-      c.header('etag', tagOf(dataset));
-      return json(200, viewOf(dataset));
+      c.header('etag', etagOf(dataset));
+      return json(200, renderDataset(dataset));
     },
   ),
   route(
@@ -200,13 +203,13 @@ export const datasetRoutes = [
       tag: 'Catalogue',
       summary: 'Delete a dataset',
       description:
-        'It takes no rows and is gone for readers at once (instances that have it in memory follow within 30 s), and for good ' +
-        'after the grace, with its tables, their rows, exports and uploads; keys and webhooks no longer list it then. Until ' +
-        'then, `state: active` takes it back.',
+        'The dataset rejects rows and queries from now on (within 30 s on instances that have it in memory). After the grace ' +
+        'period, its tables, rows, exports and uploads are deleted, and keys and webhooks no longer list it. Before that, ' +
+        '`state: active` cancels the deletion.',
       params: datasetParams,
       query: graceQuery,
       headers: ifMatchHeader(revisionForm),
-      responses: { 202: { description: 'The dataset, and when it goes', schema: datasetSchema } },
+      responses: { 202: { description: 'The dataset, with the time of the final deletion', schema: datasetSchema } },
       errors: ['not-found', 'conflict', 'precondition-failed'],
       example: { path: { dataset: 'plant' }, query: { graceSeconds: '86400' } },
     },
@@ -215,16 +218,16 @@ export const datasetRoutes = [
       const [revision] = headers['If-Match'] ?? [];
       const dataset = await deleteDataset(ctx, name, graceSeconds, revision);
       if (graceSeconds === 0) startJobs(c);
-      return json(202, viewOf(dataset));
+      return json(202, renderDataset(dataset));
     },
   ),
 ];
 
-function tagOf({ revision }: Dataset): string {
+function etagOf({ revision }: Dataset): string {
   return `"${revision}"`;
 }
 
-function viewOf(dataset: Dataset): z.input<typeof datasetSchema> {
+function renderDataset(dataset: Dataset): z.input<typeof datasetSchema> {
   const { name, title: called, state, retention, quota, migration, tables, createdAt_ms, deleteAt_ms } = dataset;
   return {
     name,

@@ -13,8 +13,8 @@ import { tableParams } from '../http/params.ts';
 import { route } from '../http/route.ts';
 
 const scheduleBody = z.strictObject({
-  hour: z.int().min(0).max(23).meta({ description: 'of the day, in UTC' }),
-  days: z.int().min(1).max(366).default(1).meta({ description: 'so many whole days before it, each time' }),
+  hour: z.int().min(0).max(23).meta({ description: 'hour of the day, in UTC' }),
+  days: z.int().min(1).max(366).default(1).meta({ description: 'number of whole days before it to export' }),
   format: exportFormat.default('parquet'),
   columns: queryBody.shape.columns,
 });
@@ -27,7 +27,7 @@ const scheduleSchema = z
     days: z.int(),
     format: exportFormat,
     columns: z.array(z.string()).nullable(),
-    nextAt: z.string().meta({ description: 'it begins within an hour of then' }),
+    nextAt: z.string().meta({ description: 'the next export starts within an hour of this time' }),
     actor: z.string(),
   })
   .meta({ id: 'ExportSchedule' });
@@ -42,9 +42,9 @@ export const exportScheduleRoutes = [
       path: schedulePath,
       scope: 'admin',
       tag: 'Exports',
-      summary: 'Export every day',
+      summary: 'Set an export schedule',
       description:
-        'From then on whole days are exported at an hour of each day; one that was missed is made up for. A table has one schedule.',
+        'Exports whole days at a given hour of every day. A missed export is made up for. A table has one schedule.',
       params: tableParams,
       body: scheduleBody,
       responses: { 200: { description: 'The schedule', schema: scheduleSchema } },
@@ -52,7 +52,7 @@ export const exportScheduleRoutes = [
     },
     async ({ ctx, params: { dataset, table }, body, json }) => {
       const { columns = null, ...rest } = body;
-      return json(200, scheduleView(await setSchedule(ctx, { dataset, table, columns, ...rest })));
+      return json(200, renderSchedule(await setSchedule(ctx, { dataset, table, columns, ...rest })));
     },
   ),
   route(
@@ -61,9 +61,9 @@ export const exportScheduleRoutes = [
       path: schedulePath,
       scope: 'admin',
       tag: 'Exports',
-      summary: 'Export no more',
+      summary: 'Delete an export schedule',
       params: tableParams,
-      responses: { 204: { description: 'There is no schedule' } },
+      responses: { 204: { description: 'The schedule is deleted' } },
       example: exampleTable,
     },
     async ({ c, ctx, params: { dataset, table } }) => {
@@ -78,16 +78,21 @@ export const exportScheduleRoutes = [
       scope: 'admin',
       tag: 'Exports',
       summary: 'List export schedules',
-      responses: { 200: { description: 'All of them', schema: z.object({ schedules: z.array(scheduleSchema) }) } },
+      responses: {
+        200: {
+          description: 'The schedules of the datasets of the key',
+          schema: z.object({ schedules: z.array(scheduleSchema) }),
+        },
+      },
       example: {},
     },
     async ({ ctx, key, json }) => {
       const schedules = await listSchedules(ctx, key.listed('admin'));
-      return json(200, { schedules: schedules.map(scheduleView) });
+      return json(200, { schedules: schedules.map(renderSchedule) });
     },
   ),
 ];
 
-function scheduleView({ nextAt_ms, life: _, ...schedule }: ExportSchedule): z.input<typeof scheduleSchema> {
+function renderSchedule({ nextAt_ms, life: _, ...schedule }: ExportSchedule): z.input<typeof scheduleSchema> {
   return { ...schedule, nextAt: timeText(nextAt_ms) };
 }

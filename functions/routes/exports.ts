@@ -19,11 +19,11 @@ const exportBody = z.strictObject({
 });
 
 const objectSchema = z.object({
-  day: z.string().meta({ description: 'of UTC' }),
-  key: z.string().meta({ description: 'in the bucket' }),
+  day: z.string().meta({ description: 'day in UTC' }),
+  key: z.string().meta({ description: 'key of the object in the bucket' }),
   rows: z.int(),
   bytes: z.int(),
-  checksum: z.string().meta({ description: 'of all values of all its rows, whatever their order' }),
+  checksum: z.string().meta({ description: 'checksum of all values, independent of the order of the rows' }),
 });
 
 const exportSchema = z
@@ -33,11 +33,13 @@ const exportSchema = z
     table: z.string(),
     format: exportFormat,
     timeRange: z.object({ start: z.string().nullable(), end: z.string().nullable() }),
-    watermark: z.string().meta({ description: 'token of the cut that it is of: `afterWatermark` has what came since' }),
+    watermark: z.string().meta({
+      description: 'token of the read snapshot; a query with it as `afterWatermark` returns the rows that came later',
+    }),
     columns: z.array(z.object({ name: z.string(), type: z.string() })),
     rows: z.int(),
     bytes: z.int(),
-    objects: z.array(objectSchema).meta({ description: 'one for each day that has rows' }),
+    objects: z.array(objectSchema).meta({ description: 'one object for each day with rows' }),
     actor: z.string(),
     publishedAt: z.string(),
   })
@@ -46,29 +48,29 @@ const exportSchema = z
 const readSchema = exportSchema
   .extend({
     objects: z.array(objectSchema.extend({ url: z.string() })),
-    urlsExpireAt: z.string().meta({ description: 'until then anybody who has a `url` may read its object' }),
+    urlsExpireAt: z.string().meta({ description: 'until this time, a `url` gives access without a key' }),
   })
   .meta({ id: 'ExportWithUrls' });
 
 const listQuery = z.strictObject({
   ...numberedQuery,
-  dataset: z.string().optional().meta({ description: 'of this dataset' }),
-  table: z.string().optional().meta({ description: 'of tables of this name' }),
+  dataset: z.string().optional().meta({ description: 'only exports of this dataset' }),
+  table: z.string().optional().meta({ description: 'only exports of tables with this name' }),
 });
 
-const seconds = 3_600;
-const seconds_max = 7 * 86_400;
+const urlLifetime_s = 3_600;
+const urlLifetime_s_max = 7 * 86_400;
 
 const readQuery = z.strictObject({
-  expiresIn: wholeNumber(1, seconds_max)
+  expiresIn: wholeNumber(1, urlLifetime_s_max)
     .optional()
     .meta({
-      description: `how long the addresses are good, in seconds: ${seconds} by default, at most ${seconds_max}`,
+      description: `lifetime of the URLs in seconds: ${urlLifetime_s} by default, at most ${urlLifetime_s_max}`,
     }),
 });
 
 const path = '/v1/admin/exports';
-const params = idParams('The id of the export, which is the id of its job');
+const params = idParams('id of the export, which is the id of its job');
 
 export const exportRoutes = [
   route(
@@ -79,12 +81,11 @@ export const exportRoutes = [
       tag: 'Exports',
       summary: 'Export rows',
       description:
-        'A job that writes all rows acknowledged before it, or those of a time range, into the bucket: an object for each day, ' +
-        'read back and compared with the table as of one moment before any of it is published.',
+        'Starts a job that writes the rows acknowledged before it, or those in a time range, into the bucket, with an object for ' +
+        'each day. The job reads the objects back and compares them with the same snapshot of the table before it publishes the ' +
+        'export.',
       params: tableParams,
-      headers: idempotencyHeader(
-        'the same key and body is the same export, however often it is sent, until the table is dropped',
-      ),
+      headers: idempotencyHeader('the same key with the same body is the same export, until the table is dropped.'),
       body: exportBody,
       responses: { 202: { description: 'The job', schema: jobSchema } },
       errors: ['not-found', 'key-reused'],
@@ -106,10 +107,13 @@ export const exportRoutes = [
       scope: 'admin',
       tag: 'Exports',
       summary: 'List exports',
-      description: 'Those that are published, the newest first, of the datasets that the key lists.',
+      description: 'Lists the published exports of the datasets of the key, newest first.',
       query: listQuery,
       responses: {
-        200: { description: 'A page of them', schema: z.object({ exports: z.array(exportSchema), next: nextSchema }) },
+        200: {
+          description: 'A page of exports',
+          schema: z.object({ exports: z.array(exportSchema), next: nextSchema }),
+        },
       },
       example: { query: { dataset: 'demo' } },
     },
@@ -117,7 +121,7 @@ export const exportRoutes = [
       const of = key.listed('admin');
       const found = await listExports(ctx, { ...filter, before: numberOf(cursor), of }, wanted(limit));
       const { items, last } = pageOf(found, limit);
-      return json(200, { exports: items.map(exportView), next: last?.n ?? null });
+      return json(200, { exports: items.map(renderExport), next: last?.n ?? null });
     },
   ),
   route(
@@ -126,15 +130,16 @@ export const exportRoutes = [
       path: `${path}/:id`,
       scope: 'admin',
       tag: 'Exports',
-      summary: 'Read an export',
-      description: 'With an address for each object, at which it can be read without a key for a while.',
+      summary: 'Get an export',
+      description:
+        'Returns the export with a URL for each object. The URLs are valid for a limited time and need no key.',
       params,
       query: readQuery,
-      responses: { 200: { description: 'What it has, and where', schema: readSchema } },
+      responses: { 200: { description: 'The export, with the URLs of its objects', schema: readSchema } },
       example: { path: { id: 'b7a2c1de-0000-4000-8000-000000000000' }, query: { expiresIn: '600' } },
     },
-    async ({ c, ctx, params, query: { expiresIn = seconds }, json }) => {
-      const view = exportView(await ownExport(c, params.id));
+    async ({ c, ctx, params, query: { expiresIn = urlLifetime_s }, json }) => {
+      const view = renderExport(await visibleExport(c, params.id));
       const urlsExpireAt = timeText(ctx.now() + expiresIn * 1000);
       const objects = await Promise.all(
         view.objects.map(async (each) => ({ ...each, url: await ctx.objects.presign(each.key, expiresIn) })),
@@ -149,30 +154,30 @@ export const exportRoutes = [
       scope: 'admin',
       tag: 'Exports',
       summary: 'Delete an export',
-      description: 'And its objects.',
+      description: 'Deletes the export and its objects.',
       params,
-      responses: { 204: { description: 'It is gone' } },
+      responses: { 204: { description: 'The export is deleted' } },
       example: { path: { id: 'b7a2c1de-0000-4000-8000-000000000000' } },
     },
     async ({ c, ctx, params }) => {
-      const found = await ownExport(c, params.id);
+      const found = await visibleExport(c, params.id);
       await removeExport(ctx, found, exportFolder(found.dataset, found.table, found.id));
       return c.body(null, 204);
     },
   ),
 ];
 
-/** One of a dataset that the key lists. Throws TimestoreError `not-found`, in the same words for any other. */
-async function ownExport(c: Context<App>, id: string): Promise<Export> {
+/** Throws ApiError `not-found`, with the same text for an unknown export and for one that the key may not see. */
+async function visibleExport(c: Context<App>, id: string): Promise<Export> {
   const found = await readExport(c.get('ctx'), id);
   const key = c.get('key');
-  // What was of an earlier dataset of that name is for whoever may read them all.
+  // Only keys of all datasets see the exports of an earlier dataset of the same name.
   const isOwn = key.coversAll('admin') || (found.isOfThisLife && key.covers('admin', found.dataset));
   if (!isOwn) throw new ApiError('not-found', `There is no export ${id}.`);
   return found;
 }
 
-function exportView(found: Export): z.input<typeof exportSchema> {
+function renderExport(found: Export): z.input<typeof exportSchema> {
   const { id, dataset, table, format, from_ms, to_ms, watermark, columns, rows, bytes, objects, actor } = found;
   const timeRange = {
     start: from_ms === null ? null : timeText(from_ms),

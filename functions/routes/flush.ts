@@ -17,7 +17,7 @@ const flushBody = z
   });
 
 const flushedSchema = z
-  .object({ rows: z.int().meta({ description: 'Rows that this request moved to ClickHouse' }) })
+  .object({ rows: z.int().meta({ description: 'rows that this request moved to ClickHouse' }) })
   .meta({ id: 'Flushed' });
 
 export const flushRoutes = [

@@ -5,7 +5,10 @@ import { route } from '../http/route.ts';
 
 const store = z.object({ ok: z.boolean(), latencyMs: z.number() });
 const clickhouse = store.extend({
-  kind: z.enum(['server', 'cloud']).optional().meta({ description: 'The product; absent if it does not answer' }),
+  kind: z
+    .enum(['server', 'cloud'])
+    .optional()
+    .meta({ description: 'kind of deployment; absent if it does not answer' }),
   version: z.string().optional(),
 });
 
@@ -13,7 +16,7 @@ const readySchema = z
   .object({
     status: z.enum(['ok', 'degraded', 'unavailable']),
     stores: z.object({ redis: store, clickhouse, postgres: store, s3: store }),
-    warnings: z.array(z.string()).meta({ description: 'Problems of stores that answer' }),
+    warnings: z.array(z.string()).meta({ description: 'problems of stores that answer' }),
   })
   .meta({ id: 'Readiness' });
 

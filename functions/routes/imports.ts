@@ -12,12 +12,12 @@ import { isVisible } from './jobs.ts';
 
 const invalidRowSchema = z.object({
   object: z.string(),
-  row: z.int().meta({ description: 'Index of the row in the object, from 0' }),
-  line: z.int().optional().meta({ description: 'Text formats: the line on which the row begins, from 1' }),
+  row: z.int().meta({ description: 'index of the row in the object, from 0' }),
+  line: z.int().optional().meta({ description: 'text formats: the line on which the row begins, from 1' }),
   field: z.string(),
   reason: z.string(),
   detail: z.string().optional(),
-  value: z.string().meta({ description: 'The first 100 characters of the value' }),
+  value: z.string().meta({ description: 'the first 100 characters of the value' }),
 });
 
 const importSchema = z
@@ -25,15 +25,15 @@ const importSchema = z
     id: z.string(),
     dataset: z.string(),
     table: z.string(),
-    state: z.string().meta({ description: 'The state of the job: queued, running, done or failed' }),
+    state: z.string().meta({ description: 'the state of the job: queued, running, done or failed' }),
     objects: z.object({ of: z.int(), read: z.int() }),
     rows: z.object({ read: z.int(), moved: z.int() }).meta({
       description:
-        'Rows that were read, and rows that were inserted into ClickHouse; queries include them when all are inserted',
+        'rows that were read, and rows that were inserted into ClickHouse; queries include them when all are inserted',
     }),
     error: z.string().nullable(),
-    wrongRows: z.int().meta({ description: 'Invalid rows; with any, no row is stored' }),
-    errors: z.array(invalidRowSchema).meta({ description: 'The first 100 invalid rows' }),
+    wrongRows: z.int().meta({ description: 'invalid rows; with any, no row is stored' }),
+    errors: z.array(invalidRowSchema).meta({ description: 'the first 100 invalid rows' }),
     actor: z.string(),
     createdAt: z.string(),
     finishedAt: z.string().nullable(),
@@ -53,7 +53,7 @@ export const importRoutes = [
         'include all rows of all objects from the same moment on. If an object is missing, invalid or of another schema, no row ' +
         'is imported.',
       params: tableParams,
-      headers: idempotencyHeader('The same key with the same body is the same import, until the table is dropped.'),
+      headers: idempotencyHeader('the same key with the same body is the same import, until the table is dropped'),
       body: importBody,
       responses: { 202: { description: 'The import', schema: importSchema } },
       errors: ['key-reused', 'dataset-frozen', 'schema-refused', 'forbidden'],
@@ -78,7 +78,7 @@ export const importRoutes = [
       scope: 'admin',
       tag: 'Imports',
       summary: 'Get an import',
-      params: idParams('The id of the import, which is the id of its job'),
+      params: idParams('the id of the import, which is the id of its job'),
       responses: { 200: { description: 'The progress of the import, and its invalid rows', schema: importSchema } },
       example: { path: { id: 'b7a2c1de-0000-4000-8000-000000000000' } },
     },

@@ -10,7 +10,7 @@ import { route } from '../http/route.ts';
 
 const listQuery = z.strictObject({
   ...numberedQuery,
-  dataset: z.string().optional().meta({ description: 'Only jobs of this dataset' }),
+  dataset: z.string().optional().meta({ description: 'only jobs of this dataset' }),
   kind: z.enum(jobKinds).optional(),
   state: z.enum(jobStates).optional(),
 });
@@ -46,7 +46,7 @@ export const jobRoutes = [
       scope: 'admin',
       tag: 'Jobs',
       summary: 'Get a job',
-      params: idParams('The id of the job'),
+      params: idParams('the id of the job'),
       responses: { 200: { description: 'The progress of the job, and its receipt', schema: jobSchema } },
       example: { path: { id: 'b7a2c1de-0000-4000-8000-000000000000' } },
     },
@@ -60,7 +60,7 @@ export const jobRoutes = [
       tag: 'Jobs',
       summary: 'Retry a failed job',
       description: 'Continues the job at the step that failed.',
-      params: idParams('The id of the job'),
+      params: idParams('the id of the job'),
       responses: { 202: { description: 'The job', schema: jobSchema } },
       errors: ['not-found', 'conflict'],
       example: { path: { id: 'b7a2c1de-0000-4000-8000-000000000000' } },
@@ -81,7 +81,7 @@ async function visibleJob(ctx: AppContext, key: Caller, id: string): Promise<Job
   return job;
 }
 
-/** Whether a key may see a job. Only keys of all datasets see the jobs of an earlier dataset of the same name. */
+/** Whether a key can see a job. Only keys of all datasets see the jobs of an earlier dataset of the same name. */
 export function isVisible(key: Caller, { dataset, isOfThisLife }: Job): boolean {
   return key.coversAll('admin') || (dataset !== null && isOfThisLife && key.covers('admin', dataset));
 }

@@ -12,17 +12,17 @@ const createBody = z
       .string()
       .min(1)
       .max(200)
-      .meta({ description: 'A name for people', examples: ['collector of site 7'] }),
+      .meta({ description: 'a name for people', examples: ['collector of site 7'] }),
     scopes: scopesSchema,
     rowFilter: rowFilterSchema.nullable().default(null).meta({
       description:
-        'Restricts the key to rows whose column has this value; null for all rows. Not allowed with the scope `admin`',
+        'restricts the key to rows whose column has this value; null for all rows. Not allowed with the scope `admin`',
     }),
     expiresAt: z.iso
       .datetime({ offset: true })
       .nullable()
       .default(null)
-      .meta({ description: 'The time of expiry; null for never' }),
+      .meta({ description: 'the time of expiry; null for never' }),
   })
   .refine(({ scopes, rowFilter }) => rowFilter === null || scopes.admin === undefined, {
     path: ['rowFilter'],
@@ -33,7 +33,7 @@ const overlap_s_max = 90 * 86_400;
 
 const rotateBody = z.strictObject({
   overlapSeconds: z.int().min(0).max(overlap_s_max).default(86_400).meta({
-    description: 'Seconds for which the old key stays valid',
+    description: 'seconds for which the old key stays valid',
   }),
 });
 
@@ -47,12 +47,12 @@ const keySchema = z
     createdAt: z.string(),
     expiresAt: z.string().nullable(),
     revokedAt: z.string().nullable(),
-    replacedBy: z.string().nullable().meta({ description: 'The key that replaced this one in a rotation' }),
+    replacedBy: z.string().nullable().meta({ description: 'the key that replaced this one in a rotation' }),
   })
   .meta({ id: 'Key' });
 
 const newKeySchema = keySchema
-  .extend({ key: z.string().meta({ description: 'The API key. Only this response contains it' }) })
+  .extend({ key: z.string().meta({ description: 'the API key. Only this response contains it' }) })
   .meta({ id: 'NewKey' });
 
 const listSchema = z.object({
@@ -114,7 +114,7 @@ export const keyRoutes = [
       allDatasets: true,
       tag: 'Keys',
       summary: 'Get a key',
-      params: idParams('The id of the key'),
+      params: idParams('the id of the key'),
       responses: { 200: { description: 'The key, without its secret', schema: keySchema } },
       example: { path: { id: '0123456789abcdef' } },
     },
@@ -132,7 +132,7 @@ export const keyRoutes = [
       summary: 'Rotate a key',
       description:
         'Creates a key with the same scopes. The old key expires after an overlap in which both keys are valid.',
-      params: idParams('The id of the key'),
+      params: idParams('the id of the key'),
       body: rotateBody,
       responses: { 201: { description: 'The new key', schema: newKeySchema } },
       errors: ['not-found', 'conflict'],
@@ -153,7 +153,7 @@ export const keyRoutes = [
       summary: 'Revoke a key',
       description:
         'All instances reject the key within 10 seconds. The record of the key is kept; the key cannot be used again.',
-      params: idParams('The id of the key'),
+      params: idParams('the id of the key'),
       responses: { 200: { description: 'The revoked key', schema: keySchema } },
       example: { path: { id: '0123456789abcdef' } },
     },

@@ -18,11 +18,14 @@ const manifestSchema = z
     bytes: z.int(),
     schemaVersion: z.int(),
     checksum: z.string(),
-    trigger: z.string().meta({ description: 'what began the flush' }),
+    trigger: z.string().meta({ description: 'reason of the flush' }),
     quarantined: z.int(),
-    expired: z.int().meta({ description: 'rows past their retention before they were there' }),
-    inserts: z.int().meta({ description: 'more than 1: views over the table may have rows twice or in part' }),
-    batches: z.array(z.object({ seq: z.int(), meta: z.unknown() })).meta({ description: 'what was said of batches' }),
+    expired: z.int().meta({ description: 'rows that exceeded their retention before the insert' }),
+    inserts: z.int().meta({
+      description:
+        'number of inserts; with more than 1, materialized views over the table may have rows twice or in part',
+    }),
+    batches: z.array(z.object({ seq: z.int(), meta: z.unknown() })).meta({ description: 'metadata of the batches' }),
     flushedAt: z.string(),
     partitions: z.array(
       z.object({
@@ -46,12 +49,15 @@ export const manifestRoutes = [
       path: `${path}/manifests`,
       scope: 'admin',
       tag: 'Catalogue',
-      summary: 'Manifests',
-      description: 'What each flush put where, the newest first.',
+      summary: 'List manifests',
+      description: 'Lists the manifests of flushes, newest first: rows, partitions and checksums.',
       params: tableParams,
       query: z.strictObject(pageQuery),
       responses: {
-        200: { description: 'A page', schema: z.object({ manifests: z.array(manifestSchema), next: nextSchema }) },
+        200: {
+          description: 'A page of manifests',
+          schema: z.object({ manifests: z.array(manifestSchema), next: nextSchema }),
+        },
       },
       example: { ...example, query: { limit: '5' } },
     },
@@ -59,17 +65,17 @@ export const manifestRoutes = [
       const { cursor, limit } = query;
       const after = cursor === undefined ? undefined : Buffer.from(cursor, 'base64url').toString();
       if (after !== undefined && !/^\d{1,18} [\x21-\x7e]+$/.test(after)) {
-        throw new ApiError('invalid-request', 'cursor: it is not one of this list.');
+        throw new ApiError('invalid-request', 'cursor: must be `next` of a page of this list.');
       }
       const table = await requireTable(ctx, dataset, name);
       const { items, last } = pageOf(await listManifests(ctx, table, { after, limit: wanted(limit) }), limit);
       const next = last === undefined ? null : Buffer.from(last.at).toString('base64url');
-      return json(200, { manifests: items.map(manifestView), next });
+      return json(200, { manifests: items.map(renderManifest), next });
     },
   ),
 ];
 
-function manifestView(manifest: ManifestRecord): z.input<typeof manifestSchema> {
+function renderManifest(manifest: ManifestRecord): z.input<typeof manifestSchema> {
   const { id, lane, incarnation, token, checksum, trigger, inserts, batches } = manifest;
   return {
     id,

@@ -10,11 +10,11 @@ export const metricsRoutes = [
       scope: 'admin',
       allDatasets: true,
       tag: 'Health',
-      summary: 'Metrics',
+      summary: 'Get metrics',
       description:
-        'In the text format of Prometheus, from state that all instances share. What a store that is away would tell is left ' +
-        'out, and `timestore_store_up` says which it is.',
-      responses: { 200: { description: 'Metrics', type: 'text/plain', schema: z.string() } },
+        'Returns metrics in the text format of Prometheus, from state that all instances share. Metrics of an unavailable store ' +
+        'are missing; `timestore_store_up` reports the state of each store.',
+      responses: { 200: { description: 'The metrics', type: 'text/plain', schema: z.string() } },
       example: {},
     },
     async ({ c, ctx }) => {

@@ -12,9 +12,9 @@ const rowsMax = 1_000;
 const recordId = z.string().regex(/^[0-9A-Za-z_-]{1,100}$/);
 
 const listQuery = z.strictObject({
-  table: slug.optional().meta({ description: 'of this table only' }),
+  table: slug.optional().meta({ description: 'only rows of this table' }),
   ...pageQuery,
-  cursor: recordId.optional().meta({ description: '`next` of the page before' }),
+  cursor: recordId.optional().meta({ description: '`next` of the previous page' }),
 });
 
 const listSchema = z
@@ -22,18 +22,18 @@ const listSchema = z
     rows: z.array(
       z.looseObject({
         id: z.string(),
-        timestamp: z.string().meta({ description: 'when it was set aside' }),
+        timestamp: z.string().meta({ description: 'time of the quarantine' }),
         table: z.string(),
         origin: z.enum(['request', 'flush']).meta({
-          description: '`request`: refused when it was sent; `flush`: acknowledged, and refused by ClickHouse',
+          description: '`request`: rejected on insert; `flush`: acknowledged, then rejected by ClickHouse',
         }),
         reason: z.string(),
         detail: z.string(),
         field: z.string().optional(),
         payload: z.string().optional().meta({
-          description: 'as it was sent, of CSV as the JSON that its cells meant; or as it was buffered',
+          description: 'row as it was sent (a CSV row as JSON), or as it was buffered',
         }),
-        object: z.string().optional().meta({ description: 'where the payload is in the object store, if it is large' }),
+        object: z.string().optional().meta({ description: 'key of a large payload in the object store' }),
       }),
     ),
     next: nextSchema,
@@ -43,19 +43,18 @@ const listSchema = z
 const replayBody = z.strictObject({
   dataset: slug,
   table: slug.optional(),
-  ids: z.array(recordId).min(1).max(rowsMax).optional().meta({ description: 'all that is open, if left out' }),
+  ids: z.array(recordId).min(1).max(rowsMax).optional().meta({ description: 'ids of rows; all open rows by default' }),
 });
 
 const discardBody = z.strictObject({ dataset: slug, ids: z.array(recordId).min(1).max(rowsMax) });
 
 const replayedSchema = z
   .object({
-    replayed: z.int().meta({ description: 'accepted now, as new rows' }),
-    stored: z.int().meta({ description: 'had come to ClickHouse after all' }),
+    replayed: z.int().meta({ description: 'rows that were accepted as new rows' }),
+    stored: z.int().meta({ description: 'rows that ClickHouse has stored already' }),
     refused: z.array(z.object({ id: z.string(), reason: z.string(), detail: z.string() })),
     waiting: z.int().meta({
-      description:
-        'set aside so lately that an insert with them may still be on its way; ask again after `retryAfterMs`',
+      description: 'rows of which an insert may still be running; repeat the request after `retryAfterMs`',
     }),
     retryAfterMs: z.number().optional(),
   })
@@ -68,11 +67,12 @@ export const quarantineRoutes = [
       path: '/v1/admin/quarantine/:dataset',
       scope: 'admin',
       tag: 'Admin',
-      summary: 'Rows in quarantine',
-      description: 'Those that nothing has become of. All there ever were are in table `_quarantine` of the dataset.',
+      summary: 'List quarantined rows',
+      description:
+        'Lists the open rows, which were neither replayed nor discarded. Table `_quarantine` of the dataset has all rows.',
       params: datasetParams,
       query: listQuery,
-      responses: { 200: { description: 'The rows, the earliest first', schema: listSchema } },
+      responses: { 200: { description: 'A page of rows, oldest first', schema: listSchema } },
       example: { path: { dataset: 'demo' }, query: { table: 'readings' } },
     },
     async ({ ctx, params: { dataset }, query, json }) => {
@@ -90,10 +90,10 @@ export const quarantineRoutes = [
       path: '/v1/admin/quarantine/replay',
       scope: 'admin',
       tag: 'Admin',
-      summary: 'Send rows from quarantine again',
-      description: `At most ${rowsMax} at once, the earliest first. Each is accepted once, however often and however late this is called.`,
+      summary: 'Replay quarantined rows',
+      description: `Inserts at most ${rowsMax} open rows, oldest first. Each row is accepted once, even if the request is repeated.`,
       body: replayBody,
-      responses: { 200: { description: 'What became of them', schema: replayedSchema } },
+      responses: { 200: { description: 'The result for the rows', schema: replayedSchema } },
       errors: ['not-found', 'conflict', 'buffer-full', 'quota-exceeded'],
       example: { body: { dataset: 'demo', table: 'readings' } },
     },
@@ -113,10 +113,10 @@ export const quarantineRoutes = [
       path: '/v1/admin/quarantine/discard',
       scope: 'admin',
       tag: 'Admin',
-      summary: 'Leave rows in quarantine for good',
-      description: 'They are not listed and not sent again; they stay on record in table `_quarantine`.',
+      summary: 'Discard quarantined rows',
+      description: 'Discarded rows are no longer listed and cannot be replayed. Table `_quarantine` keeps them.',
       body: discardBody,
-      responses: { 200: { description: 'How many of them were open', schema: z.object({ discarded: z.int() }) } },
+      responses: { 200: { description: 'The number of discarded rows', schema: z.object({ discarded: z.int() }) } },
       errors: ['not-found', 'conflict', 'buffer-full'],
       example: { body: { dataset: 'demo', ids: ['5f2b6c0e9d1a4b7c8e3f2a1b0c9d8e7f'] } },
     },

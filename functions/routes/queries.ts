@@ -13,10 +13,10 @@ export const runningQueryRoutes = [
       metricClass: 'cancel',
       summary: 'Cancel a query',
       description:
-        'A query has the id of its request: the `x-request-id` that it was sent with, or that its answer has. Only the key that ' +
-        'began it can cancel it; other keys get 404. It is gone from ClickHouse within a second.',
-      params: idParams('of the request that began it'),
-      responses: { 204: { description: 'It ends' } },
+        'The id of a query is the id of its request: the `x-request-id` of the request or of the response. Only the key that sent ' +
+        'the query can cancel it; for other keys the response is 404. ClickHouse stops the query within a second.',
+      params: idParams('id of the request of the query'),
+      responses: { 204: { description: 'The query is cancelled' } },
       example: { path: { id: 'a4e2b3f0-0f5b-4f0f-9b1e-0d5a5f2f7c11' } },
     },
     async ({ c, ctx, key, params: { id } }) => {

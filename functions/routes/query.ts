@@ -28,7 +28,7 @@ const answerSchema = z
     mode: z.enum(['raw', 'downsampled']),
     rows: z.array(z.record(z.string(), z.unknown())),
     warnings: z.array(z.string()),
-    cursor: z.string().nullable().optional().meta({ description: 'Raw rows only: the cursor of the next page' }),
+    cursor: z.string().nullable().optional().meta({ description: 'raw rows only: the cursor of the next page' }),
     streaming: streamingSchema,
     sources: z.object({
       published: z.object({ rows: z.int(), partitions: z.int() }),
@@ -93,10 +93,10 @@ export const queryRoutes = [
       tag: 'Query',
       summary: 'Query a table in the format of the source system',
       description:
-        'For clients of the system that a dataset is taken over from. Accepts the requests of that system and those of `/v1`, and ' +
-        'returns the response of `/v1`. Differences from `/v1`: the time range includes its end; `tableName` and `limit` are ' +
-        'optional; raw rows always contain their timestamp; `columns` of a downsampled query are its grouping columns; times may ' +
-        `be dates and may omit the zone. ${takeoverText}`,
+        'For clients of the source system of a takeover. Accepts the requests of that system and those of `/v1`. Returns the ' +
+        'response of `/v1`. Differences from `/v1`: the time range includes its end; `tableName` and `limit` are optional; raw ' +
+        'rows always have their timestamp; `columns` of a downsampled query are its grouping columns; times can be dates and can ' +
+        `omit the zone. ${takeoverText}`,
       params: datasetParams,
       rawBody: { 'application/json': sourceQueryBody },
       responses,

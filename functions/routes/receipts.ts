@@ -17,7 +17,7 @@ const receiptSchema = z
     }),
     manifest: z.string().nullable(),
     quarantined: z.int().nullable().meta({
-      description: 'Rows of the batch that ClickHouse rejected and that are in quarantine; null while unknown',
+      description: 'rows of the batch that ClickHouse rejected and that are in quarantine; null while unknown',
     }),
   })
   .meta({ id: 'Receipt' });

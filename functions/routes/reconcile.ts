@@ -7,7 +7,7 @@ import { requireDataset } from '../http/auth.ts';
 import { route } from '../http/route.ts';
 
 const driftSchema = z.object({
-  what: z.string().meta({ description: 'a stable code' }),
+  what: z.string().meta({ description: 'a stable code of the difference' }),
   detail: z.string(),
   mended: z.boolean(),
 });
@@ -26,11 +26,12 @@ export const reconcileRoutes = [
       path,
       scope: 'admin',
       tag: 'Catalogue',
-      summary: 'Compare a table with ClickHouse now',
+      summary: 'Reconcile a table with ClickHouse',
       description:
-        'Its columns, retention and storage policy. What can be mended without losing anything is; the rest is told.',
+        'Compares columns, retention and storage policy. Repairs differences that can be repaired without data loss, and reports the ' +
+        'others.',
       body: target,
-      responses: { 200: { description: 'What was found', schema: reconciledSchema } },
+      responses: { 200: { description: 'The differences', schema: reconciledSchema } },
       errors: ['not-found'],
       example: { body: { dataset: 'demo', table: 'readings' } },
     },
@@ -46,10 +47,10 @@ export const reconcileRoutes = [
       path,
       scope: 'admin',
       tag: 'Catalogue',
-      summary: 'What differed when tables were last compared',
+      summary: 'List reconciliation results',
       description:
-        'Tables of which something differed, mended or not. All are compared every hour (limit reconcile_every_ms).',
-      responses: { 200: { description: 'The tables', schema: newestSchema } },
+        'Lists the tables with differences, repaired or not. All tables are reconciled every hour (limit reconcile_every_ms).',
+      responses: { 200: { description: 'The tables with differences', schema: newestSchema } },
       example: {},
     },
     async ({ ctx, key, json }) => {

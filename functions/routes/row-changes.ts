@@ -12,7 +12,7 @@ const correctBody = z.strictObject({ rows: rowsSchema, set: valuesSchema });
 
 const path = '/v1/admin/datasets/:dataset/tables/:table';
 const errors = ['key-reused'] as const;
-const headers = idempotencyHeader('The same key with the same body is the same job, until the table is dropped.');
+const headers = idempotencyHeader('the same key with the same body is the same job, until the table is dropped');
 const rules =
   'Rows acknowledged after the response are not changed. The job flushes the hot buffer, records the number of matching rows, and ' +
   'then ClickHouse changes them. Until the job is done, queries may see some of the rows changed and others unchanged.';

@@ -27,7 +27,7 @@ const formats = new Map<string, RowFormat>([
 
 const row = z.record(z.string(), z.unknown()).meta({
   id: 'Row',
-  description: 'One row: its timestamp and any other fields',
+  description: 'one row: its timestamp and any other fields',
   examples: [{ timestamp: '2026-05-01T10:00:00Z', cpu: 0.5 }],
 });
 
@@ -37,7 +37,7 @@ const rowsQuery = ingestQuery.extend({
     .optional()
     .meta({
       description:
-        'A JSON object that maps names in the rows to names in the table, such as `{"_time":"timestamp"}`. In CSV, the ' +
+        'a JSON object that maps names in the rows to names in the table, such as `{"_time":"timestamp"}`. In CSV, the ' +
         'header line must contain every name that is mapped.',
     }),
 });
@@ -55,7 +55,7 @@ export const rowRoutes = [
         'creates the field. With an `Idempotency-Key`, a repeated request stores its rows once.',
       params: tableParams,
       query: rowsQuery,
-      headers: idempotencyHeader('The same key with the same body is accepted once.'),
+      headers: idempotencyHeader('the same key with the same body is accepted once'),
       rawBody: {
         'application/json': z.union([row, z.array(row).min(1)]),
         'application/x-ndjson': z.string(),

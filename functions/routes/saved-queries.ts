@@ -16,7 +16,7 @@ const savedSchema = z
     description: z.string(),
     params: z.record(z.string(), z.unknown()),
     savedAt: z.string(),
-    savedBy: z.string().nullable().meta({ description: 'Id of the key that saved it' }),
+    savedBy: z.string().nullable().meta({ description: 'id of the key that saved it' }),
   })
   .meta({ id: 'SavedQuery' });
 
@@ -26,12 +26,12 @@ const saveBody = z.strictObject({
   sql: sqlBody.shape.sql,
   description: z.string().max(1_000).default(''),
   params: z.record(z.string(), z.unknown()).default({}).meta({
-    description: 'Default values of its parameters',
+    description: 'default values of its parameters',
   }),
 });
 
 const listQuery = z.strictObject({
-  dataset: z.string().optional().meta({ description: 'Only queries of this dataset' }),
+  dataset: z.string().optional().meta({ description: 'only queries of this dataset' }),
   ...pageQuery,
   cursor: z
     .string()

@@ -40,7 +40,7 @@ const sqlQueryRoutes = paths.map((path) =>
 );
 
 const schemaQuery = z.object({
-  dataset: z.string().optional().meta({ description: 'Only tables of this dataset' }),
+  dataset: z.string().optional().meta({ description: 'only tables of this dataset' }),
   after: z.string().optional().meta({ description: '`next` of the previous page' }),
 });
 

@@ -6,14 +6,14 @@ const targetSchema = z
   .object({
     kind: z.enum(['clickhouse', 's3']),
     name: z.string(),
-    shard: z.int().nullable().meta({ description: 'of a node of a cluster' }),
-    available: z.boolean().meta({ description: 'whether it answers' }),
-    policy: z.string().nullable().meta({ description: 'the storage policy that new tables have' }),
+    shard: z.int().nullable().meta({ description: 'shard of a cluster node' }),
+    available: z.boolean().meta({ description: 'true if it answers' }),
+    policy: z.string().nullable().meta({ description: 'storage policy of new tables' }),
     volumes: z.array(
       z.object({
         name: z.string(),
         disks: z.array(z.object({ name: z.string(), type: z.string(), freeBytes: z.number(), totalBytes: z.number() })),
-        usedBytes: z.number().meta({ description: 'by rows of Timestore' }),
+        usedBytes: z.number().meta({ description: 'bytes of the rows of Timestore' }),
         rows: z.number(),
       }),
     ),
@@ -28,10 +28,10 @@ export const storageTargetRoutes = [
       scope: 'admin',
       allDatasets: true,
       tag: 'Catalogue',
-      summary: 'Where rows are stored',
+      summary: 'List storage targets',
       description:
-        'The ClickHouse server, or each node of a cluster, with its volumes and how much of them rows take, and the bucket.',
-      responses: { 200: { description: 'The targets', schema: z.object({ targets: z.array(targetSchema) }) } },
+        'Lists the ClickHouse server or the nodes of the cluster, with the usage of their volumes, and the bucket.',
+      responses: { 200: { description: 'The storage targets', schema: z.object({ targets: z.array(targetSchema) }) } },
       example: {},
     },
     async ({ ctx, json }) => {

@@ -18,7 +18,7 @@ export const tableComparisonRoutes = [
         'readers than imports and inserts. It compares the number of rows and, for each day and column, the number of values, ' +
         'minimum, maximum, sum and a hash of all values. Its receipt lists the days and rows that differ.',
       params: tableParams,
-      headers: idempotencyHeader('The same key with the same body is the same comparison, until the table is dropped.'),
+      headers: idempotencyHeader('the same key with the same body is the same comparison, until the table is dropped'),
       body: importBody.pick({ format: true, objects: true, timeRange: true, columns: true, rename: true }),
       responses: { 202: { description: 'The job', schema: jobSchema } },
       errors: ['key-reused', 'forbidden'],

@@ -10,7 +10,7 @@ const versionSchema = z.object({
   version: z.int(),
   createdAt: z.string(),
   checksum: z.string().meta({ description: 'SHA-256 of the canonical JSON of the schema' }),
-  added: z.array(fieldSchema).meta({ description: 'Fields that the version added; no version removes a field' }),
+  added: z.array(fieldSchema).meta({ description: 'fields that the version added; no version removes a field' }),
   fields: z.array(fieldSchema),
 });
 

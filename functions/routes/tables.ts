@@ -26,19 +26,24 @@ import { nextSchema, pageOf, timeText, wanted } from '../http/paging.ts';
 import { datasetParams, ifMatchHeader, tableParams } from '../http/params.ts';
 import { route } from '../http/route.ts';
 
-const lanesSchema = z.int().min(1).meta({ description: 'logs of the table in the hot buffer, flushed side by side' });
+const lanesSchema = z
+  .int()
+  .min(1)
+  .meta({ description: 'number of lanes in the hot buffer, which are flushed in parallel' });
 const windowSchema = z.enum(['hour', 'day', 'month']);
 
 const changeBody = z.strictObject({
   lanes: z
     .union([lanesSchema, z.literal('spread')])
     .optional()
-    .meta({ description: '`spread`: as many as it takes for one on every shard of the cluster' }),
+    .meta({ description: '`spread`: as many lanes as needed for one on every shard of the cluster' }),
   retention: z
     .union([retentionSchema, z.literal('inherit')])
     .nullable()
     .optional()
-    .meta({ description: 'null keeps rows for ever; `inherit` goes by the dataset, as tables do at first' }),
+    .meta({
+      description: 'null keeps rows forever; `inherit` (the default of a new table) uses the retention of the dataset',
+    }),
   state: stateSchema.optional(),
 });
 
@@ -46,23 +51,23 @@ const tableSchema = z
   .object({
     dataset: z.string(),
     name: z.string(),
-    state: z.enum(states).meta({ description: 'its own, or its dataset’s where that is stricter' }),
+    state: z.enum(states).meta({ description: 'own state, or the state of the dataset if that is stricter' }),
     lanes: z.int(),
     shards: z.array(z.int()).optional().meta({
-      description: 'the shard of the cluster that each lane is on; those that are not written any more come last',
+      description: 'shard of each lane in a cluster; lanes that are no longer written come last',
     }),
     retention: retentionSchema.nullable(),
-    inheritsRetention: z.boolean().meta({ description: 'whether the retention is the dataset’s' }),
+    inheritsRetention: z.boolean().meta({ description: 'true if the table uses the retention of the dataset' }),
     partition: windowSchema,
     schema: z.object({
       version: z.int(),
       timestampColumn: z.string(),
-      timestampPrecision: timestampPrecision.meta({ description: 'digits of a second that timestamps keep' }),
+      timestampPrecision: timestampPrecision.meta({ description: 'digits of a second in timestamps' }),
       keyFields: z.array(z.string()),
       fields: z.array(fieldSchema),
     }),
     createdAt: z.string(),
-    deleteAt: z.string().nullable().meta({ description: 'when it goes for good, while its state is `deleting`' }),
+    deleteAt: z.string().nullable().meta({ description: 'time of the final deletion, in the state `deleting`' }),
   })
   .meta({ id: 'Table' });
 
@@ -72,15 +77,19 @@ const createBody = z.strictObject({
     .array(z.strictObject({ name: z.string(), type: fieldType }))
     .max(10_000)
     .default([])
-    .meta({ description: 'beside the timestamp; rows may bring more' }),
+    .meta({ description: 'fields beside the timestamp; inserts can add more' }),
   timestampColumn: z.string().optional().meta({ description: '`timestamp` by default' }),
   timestampPrecision: timestampPrecision
     .optional()
-    .meta({ description: 'digits of a second that timestamps keep: 9 by default; finer values are refused' }),
-  keyFields: z.array(z.string()).max(16).optional().meta({ description: 'the sort key before the timestamp' }),
-  partition: windowSchema.default('day').meta({ description: 'how much time a partition holds in ClickHouse' }),
-  lanes: lanesSchema.optional().meta({ description: 'the limit `lanes_default` if left out' }),
-  retention: retentionSchema.nullable().optional().meta({ description: 'its dataset’s if left out' }),
+    .meta({ description: 'digits of a second in timestamps: 9 by default; values with more digits are rejected' }),
+  keyFields: z
+    .array(z.string())
+    .max(16)
+    .optional()
+    .meta({ description: 'fields of the sort key before the timestamp' }),
+  partition: windowSchema.default('day').meta({ description: 'time span of a partition in ClickHouse' }),
+  lanes: lanesSchema.optional().meta({ description: 'the limit `lanes_default` by default' }),
+  retention: retentionSchema.nullable().optional().meta({ description: 'the retention of the dataset by default' }),
 });
 
 const tagForm = /^"([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,9})"$/;
@@ -98,7 +107,10 @@ export const tableRoutes = [
       params: datasetParams,
       query: z.strictObject(listQuery),
       responses: {
-        200: { description: 'A page, by name', schema: z.object({ tables: z.array(tableSchema), next: nextSchema }) },
+        200: {
+          description: 'A page of tables, by name',
+          schema: z.object({ tables: z.array(tableSchema), next: nextSchema }),
+        },
       },
       example: { path: { dataset: 'demo' }, query: { search: 'read' } },
     },
@@ -106,10 +118,10 @@ export const tableRoutes = [
       const { cursor, limit, search, state } = query;
       const page = { after: cursor, search, state, limit: wanted(limit) };
       const found = await listTables(ctx, dataset, page);
-      // Nothing of what is there is another thing than nothing there.
+      // An empty list of a dataset that does not exist must be an error.
       if (found.length === 0) await readDataset(ctx, dataset);
       const { items, last } = pageOf(found, limit);
-      return json(200, { tables: items.map(viewOf), next: last?.name ?? null });
+      return json(200, { tables: items.map(renderTable), next: last?.name ?? null });
     },
   ),
   route(
@@ -120,8 +132,8 @@ export const tableRoutes = [
       tag: 'Catalogue',
       summary: 'Create a table',
       description:
-        'Writes make tables as well; this is for one with a schema, keys or lanes from the start. A dataset has 1,000 tables by ' +
-        'default; one more is 413 `limit-exceeded`.',
+        'Creates a table with schema, sort key and lanes. Inserts also create tables, with default settings. By default a dataset ' +
+        'can have 1,000 tables; the response to one more is 413 `limit-exceeded`.',
       params: datasetParams,
       body: createBody,
       responses: { 201: { description: 'The table', schema: tableSchema, headers: etagHeader } },
@@ -139,12 +151,12 @@ export const tableRoutes = [
       const { schema } = mergeSchema(undefined, { ...declared, defaults: [] }, ctx.config.limits);
       const table = await createTable(ctx, { dataset, name, window: partition, lanes, schema, retention });
       if (!table.isNew) {
-        throw new ApiError('conflict', `There is a table ${name} in dataset ${dataset} already.`);
+        throw new ApiError('conflict', `Table ${name} of dataset ${dataset} exists already.`);
       }
       await setUpLanes(ctx, table);
       const listed = await requireListed(ctx, dataset, name);
-      c.header('etag', tagOf(listed));
-      return json(201, viewOf(listed));
+      c.header('etag', etagOf(listed));
+      return json(201, renderTable(listed));
     },
   ),
   route(
@@ -153,15 +165,15 @@ export const tableRoutes = [
       path: `${path}/:table`,
       scope: 'admin',
       tag: 'Catalogue',
-      summary: 'Read a table',
+      summary: 'Get a table',
       params: tableParams,
       responses: { 200: { description: 'The table', schema: tableSchema, headers: etagHeader } },
       example,
     },
     async ({ c, ctx, params: { dataset, table: name }, json }) => {
       const table = await requireListed(ctx, dataset, name);
-      c.header('etag', tagOf(table));
-      return json(200, viewOf(table));
+      c.header('etag', etagOf(table));
+      return json(200, renderTable(table));
     },
   ),
   route(
@@ -172,13 +184,13 @@ export const tableRoutes = [
       tag: 'Catalogue',
       summary: 'Change a table',
       description:
-        'The number of its lanes, how long its rows are kept and whether it takes rows. Clients may write, retry and read ' +
-        'meanwhile: keys that were accepted are remembered whatever the number of lanes is. When this answers, no row is ' +
-        'accepted any more that the state forbids.',
+        'Changes the number of lanes, the retention or the state of a table. Clients can insert, retry and query meanwhile; ' +
+        'accepted keys stay known when the number of lanes changes. After the response, no row is accepted that the new state ' +
+        'forbids.',
       params: tableParams,
       headers: ifMatchHeader(tagForm),
       body: changeBody,
-      responses: { 200: { description: 'The table as it is now', schema: tableSchema, headers: etagHeader } },
+      responses: { 200: { description: 'The changed table', schema: tableSchema, headers: etagHeader } },
       errors: ['not-found', 'conflict', 'precondition-failed'],
       example: { ...example, body: { lanes: 4, retention: { totalDays: 3650 } } },
     },
@@ -187,8 +199,8 @@ export const tableRoutes = [
       requirePossible(change, ctx);
       await changeTable(ctx, dataset, name, change, versionIn(headers['If-Match']));
       const table = await requireListed(ctx, dataset, name);
-      c.header('etag', tagOf(table));
-      return json(200, viewOf(table));
+      c.header('etag', etagOf(table));
+      return json(200, renderTable(table));
     },
   ),
   route(
@@ -199,24 +211,24 @@ export const tableRoutes = [
       tag: 'Catalogue',
       summary: 'Delete a table',
       description:
-        'It takes no rows and is gone for readers at once (instances that have it in memory follow within 30 s), and for good ' +
-        'after the grace, with its exports and quarantined rows. Until then, `state: active` takes it back.',
+        'The table rejects rows and queries from now on (within 30 s on instances that have it in memory). After the grace period, ' +
+        'the table, its exports and its quarantined rows are deleted. Before that, `state: active` cancels the deletion.',
       params: tableParams,
       query: graceQuery,
       headers: ifMatchHeader(tagForm),
-      responses: { 202: { description: 'The table, and when it goes', schema: tableSchema } },
+      responses: { 202: { description: 'The table, with the time of the final deletion', schema: tableSchema } },
       errors: ['not-found', 'conflict', 'precondition-failed'],
       example: { path: { dataset: 'demo', table: 'meters' }, query: { graceSeconds: '0' } },
     },
     async ({ c, ctx, params: { dataset, table: name }, query, headers, json }) => {
       const { graceSeconds = grace_s } = query;
-      // Before: without a grace it may be gone by the time of the answer.
+      // Read first: without a grace period, the table may be deleted before the response.
       const table = await requireListed(ctx, dataset, name);
       const { deleteAt_ms } = await deleteTable(ctx, dataset, name, graceSeconds, versionIn(headers['If-Match']));
       if (graceSeconds === 0) startJobs(c);
-      // That of its dataset may come first.
+      // The deletion of the dataset may come first.
       const gone_ms = Math.min(deleteAt_ms, table.deleteAt_ms ?? deleteAt_ms);
-      return json(202, viewOf({ ...table, state: 'deleting', deleteAt_ms: gone_ms }));
+      return json(202, renderTable({ ...table, state: 'deleting', deleteAt_ms: gone_ms }));
     },
   ),
 ];
@@ -227,7 +239,7 @@ function versionIn(parts: number[] | undefined): Version | undefined {
   return { life, revision, schemaVersion };
 }
 
-function tagOf({ life, revision, schema }: ListedTable): string {
+function etagOf({ life, revision, schema }: ListedTable): string {
   return tableTag({ life, revision, schemaVersion: schema.version });
 }
 
@@ -245,13 +257,13 @@ function requireLanes(lanes: number | 'spread', { config }: Context): void {
 function requirePossible(change: TableChange, ctx: Context): void {
   const { lanes, retention, state } = change;
   if (lanes === undefined && retention === undefined && state === undefined) {
-    throw new ApiError('invalid-request', 'Name what to change: lanes, retention, state.');
+    throw new ApiError('invalid-request', 'The body must contain at least one of lanes, retention, state.');
   }
   requireLanes(lanes ?? 1, ctx);
   if (retention !== 'inherit') requireRetention(retention, ctx.config);
 }
 
-function viewOf(table: ListedTable): z.input<typeof tableSchema> {
+function renderTable(table: ListedTable): z.input<typeof tableSchema> {
   const { dataset, name, state, lanes, shards, retention, inherits, window, schema, createdAt_ms, deleteAt_ms } = table;
   const { version, timestampColumn, keyFields, fields } = schema;
   return {

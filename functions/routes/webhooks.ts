@@ -22,14 +22,20 @@ const webhookBody = z.strictObject({
     .max(2_000)
     .meta({
       description:
-        'https://, the name of a public host, port 443; or one of the hosts that `TIMESTORE_WEBHOOK_HOSTS` names, if it is set. A local ' +
+        'https:// with a public host name and port 443, or one of the hosts in `TIMESTORE_WEBHOOK_HOSTS` if it is set; a local ' +
         'deployment also sends to its own machine',
     }),
   events: z
     .array(z.enum(eventTypes))
     .min(1)
     .default([...eventTypes]),
-  datasets: z.array(slug).min(1).max(1_000).nullable().default(null).meta({ description: 'null: events of all' }),
+  datasets: z
+    .array(slug)
+    .min(1)
+    .max(1_000)
+    .nullable()
+    .default(null)
+    .meta({ description: 'datasets whose events are sent; null for all' }),
 });
 
 const viewSchema = z
@@ -44,12 +50,14 @@ const viewSchema = z
   .meta({ id: 'Webhook' });
 
 const madeSchema = viewSchema
-  .extend({ secret: z.string().meta({ description: 'what deliveries are signed with; told here and never again' }) })
+  .extend({
+    secret: z.string().meta({ description: 'secret that signs the deliveries; only this response contains it' }),
+  })
   .meta({ id: 'NewWebhook' });
 
 const deliverySchema = z
   .object({
-    id: z.string().meta({ description: 'of its job, and `webhook-id`' }),
+    id: z.string().meta({ description: 'id of the job, and the header `webhook-id`' }),
     state: z.enum(jobStates),
     event: z.record(z.string(), z.unknown()),
     attempts: z.array(
@@ -61,7 +69,7 @@ const deliverySchema = z
   .meta({ id: 'Delivery' });
 
 const path = '/v1/admin/webhooks';
-const params = idParams('The id of the webhook');
+const params = idParams('id of the webhook');
 const example = { path: { id: 'b7a2c1de-0000-4000-8000-000000000000' } };
 
 export const webhookRoutes = [
@@ -72,17 +80,17 @@ export const webhookRoutes = [
       scope: 'admin',
       allDatasets: true,
       tag: 'Webhooks',
-      summary: 'Make a webhook',
+      summary: 'Create a webhook',
       description:
-        'It is sent each event as a POST, signed as https://www.standardwebhooks.com has it (`webhook-id`, `webhook-timestamp`, ' +
-        '`webhook-signature`), and again for a day and a half until it answers 2xx.',
+        'Sends each event as a POST, signed by the Standard Webhooks specification (https://www.standardwebhooks.com) with the ' +
+        'headers `webhook-id`, `webhook-timestamp` and `webhook-signature`. Retries for a day and a half, until a response is 2xx.',
       body: webhookBody,
       responses: { 201: { description: 'The webhook', schema: madeSchema } },
       example: { body: { url: 'https://hooks.example.com/timestore', events: ['export.published'] } },
     },
     async ({ ctx, body, json }) => {
       const { secret, ...made } = await createWebhook(ctx, body);
-      return json(201, { ...webhookView(made), secret });
+      return json(201, { ...renderWebhook(made), secret });
     },
   ),
   route(
@@ -93,10 +101,10 @@ export const webhookRoutes = [
       allDatasets: true,
       tag: 'Webhooks',
       summary: 'List webhooks',
-      responses: { 200: { description: 'All of them', schema: z.object({ webhooks: z.array(viewSchema) }) } },
+      responses: { 200: { description: 'All webhooks', schema: z.object({ webhooks: z.array(viewSchema) }) } },
       example: {},
     },
-    async ({ ctx, json }) => json(200, { webhooks: (await listWebhooks(ctx)).map(webhookView) }),
+    async ({ ctx, json }) => json(200, { webhooks: (await listWebhooks(ctx)).map(renderWebhook) }),
   ),
   route(
     {
@@ -106,9 +114,9 @@ export const webhookRoutes = [
       allDatasets: true,
       tag: 'Webhooks',
       summary: 'Delete a webhook',
-      description: 'What is not delivered yet is not delivered any more.',
+      description: 'Pending deliveries are cancelled.',
       params,
-      responses: { 204: { description: 'It is gone' } },
+      responses: { 204: { description: 'The webhook is deleted' } },
       example,
     },
     async ({ c, ctx, params: { id } }) => {
@@ -124,7 +132,7 @@ export const webhookRoutes = [
       allDatasets: true,
       tag: 'Webhooks',
       summary: 'Send a test event',
-      description: 'An event of type `test`, as a job like any delivery.',
+      description: 'Starts a job that delivers an event of type `test`.',
       params,
       responses: { 202: { description: 'The job', schema: jobSchema } },
       example,
@@ -151,12 +159,12 @@ export const webhookRoutes = [
       tag: 'Webhooks',
       summary: 'List deliveries',
       description:
-        'The newest first, each with all attempts. One that failed is tried again by `POST /v1/admin/jobs/{id}/retry`.',
+        'Lists deliveries with all attempts, newest first. `POST /v1/admin/jobs/{id}/retry` retries a failed delivery.',
       params,
       query: z.strictObject(numberedQuery),
       responses: {
         200: {
-          description: 'A page of them',
+          description: 'A page of deliveries',
           schema: z.object({ deliveries: z.array(deliverySchema), next: nextSchema }),
         },
       },
@@ -166,12 +174,12 @@ export const webhookRoutes = [
       const { id } = await readWebhook(ctx, params.id);
       const found = await listJobs(ctx, { webhook: id, before: numberOf(cursor) }, wanted(limit));
       const { items, last } = pageOf(found, limit);
-      return json(200, { deliveries: items.map(deliveryView), next: last?.n ?? null });
+      return json(200, { deliveries: items.map(renderDelivery), next: last?.n ?? null });
     },
   ),
 ];
 
-function deliveryView(job: Job): z.input<typeof deliverySchema> {
+function renderDelivery(job: Job): z.input<typeof deliverySchema> {
   const { id, state, request, progress, result, createdAt_ms, finishedAt_ms } = job;
   const attempts = (result?.attempts ?? progress.attempts ?? []) as DeliveryAttempt[];
   return {
@@ -184,6 +192,6 @@ function deliveryView(job: Job): z.input<typeof deliverySchema> {
   };
 }
 
-function webhookView({ id, url, events, datasets, actor, createdAt_ms }: Webhook): z.input<typeof viewSchema> {
+function renderWebhook({ id, url, events, datasets, actor, createdAt_ms }: Webhook): z.input<typeof viewSchema> {
   return { id, url, events, datasets, actor, createdAt: timeText(createdAt_ms) };
 }

@@ -303,7 +303,7 @@ describe('bad input is one clear problem, and changes nothing', () => {
     ['a limit beyond the most', `${admin}?limit=1001`, {}, 400, /1000/],
     ['a state that is none', `${admin}?state=gone`, {}, 400, /state/],
     ['a parameter that nobody knows', `${admin}?page=2`, {}, 400, /page/],
-    ['nothing to change', `${admin}/@`, { method: 'PATCH', json: {} }, 400, /Name what to change/],
+    ['nothing to change', `${admin}/@`, { method: 'PATCH', json: {} }, 400, /at least one of title/],
     ['a state that is not set', `${admin}/@`, { method: 'PATCH', json: { state: 'deleting' } }, 400, /state/],
     [
       'a dataset that is not there',
