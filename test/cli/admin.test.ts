@@ -12,7 +12,7 @@ import { useWorker } from '../integration/http/worker.ts';
 import { at } from '../integration/support.ts';
 import { useCli } from './support.ts';
 
-// Nobody is there: what is asked of it is not what these tests are about.
+// A source without a listener: these tests do not query it.
 const call = useWorker({ TIMESTORE_ORIGIN_URL: 'http://127.0.0.1:9', TIMESTORE_ORIGIN_KEY: 'of-the-original' });
 const cli = useCli();
 const env = () => ({ TIMESTORE_URL: call.url(), TIMESTORE_KEY: 'local-admin' });

@@ -3,8 +3,8 @@ import type { Context } from '../../src/create-context.ts';
 import type { Cluster, Server } from '../../src/stores/clickhouse/servers.ts';
 
 /**
- * What can happen at a call to a store. `dies`: the function ends there, and calls nothing any more. `lost`: the call has
- * its effect, and the answer does not arrive. `late`: the answer does not arrive, and the effect comes long after.
+ * Faults of a call to a store. `dies`: the function ends there and makes no further call. `lost`: the call has its effect,
+ * and its answer does not arrive. `late`: the answer does not arrive, and the effect comes long after.
  */
 export const faultKinds = ['dies before', 'dies after', 'fails', 'answer lost', 'effect late'] as const;
 export type FaultKind = (typeof faultKinds)[number];
@@ -14,11 +14,11 @@ export type Fault = { call: number; kind: FaultKind };
 export type Injected<C extends Context & Server> = C & {
   /** The calls made so far, in order, as `store.method`. */
   calls: string[];
-  /** Resolves when the function has died. Whatever it waited for then never settles, so nothing can catch it. */
+  /** Resolves when the function has died. The call that it waited for never settles, so the function catches no error. */
   died: Promise<void>;
   /** Lets what is late have its effect. */
   releaseLate(): Promise<void>;
-  /** What is late for a store was on its way to a server that is no longer there. */
+  /** Discards the late effects at a store, as if its server had gone. */
   forgetLate(store: keyof typeof methods): void;
 };
 
@@ -95,7 +95,7 @@ export function inject<C extends Context & Server>(instance: C, fault?: Fault): 
     calls,
     died: death.promise,
     async releaseLate() {
-      // What comes late may be refused by then: that is its business.
+      // The store may refuse a late effect.
       for (const { perform } of late.splice(0)) await perform().catch(() => undefined);
     },
     forgetLate(store) {

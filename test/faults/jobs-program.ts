@@ -1,6 +1,6 @@
 /**
  * A program that works on jobs until none is due, and is killed at one of its calls to a store. Its argument is the fault as
- * JSON; without one it tells its calls.
+ * JSON; without one it prints its calls.
  */
 import { createContext } from '../../src/create-context.ts';
 import { runDueJobs } from '../../src/jobs/runner.ts';

@@ -10,7 +10,7 @@ import type { Fault } from './injection.ts';
 
 type Env = Record<string, string>;
 
-/** Before the first call, and after each: which is before the next, for nothing that anybody sees is done in between. */
+/** Before the first call, and after each call. A death before the next call has the same effect as one after this call. */
 export function deaths(calls: string[]): { name: string; fault: Fault }[] {
   return [
     { name: `before 0 ${calls[0]}`, fault: { call: 0, kind: 'dies before' as const } },
@@ -22,14 +22,14 @@ export function deaths(calls: string[]): { name: string; fault: Fault }[] {
 export function usePrograms(name: string) {
   let prefixes = 0;
   return {
-    /** A buffer of its own, whose jobs nobody else works on, with the claims and leases of a dead process soon over. */
+    /** A buffer of the test's own, so that no other process runs its jobs, with claims and leases that expire soon. */
     newEnv(more: Env = {}): Env {
       prefixes += 1;
       const prefix = `${name}-${process.pid}-${prefixes}`;
       return { TIMESTORE_KEY_PREFIX: prefix, TIMESTORE_JOB_CLAIM_MS: '600', TIMESTORE_LEASE_MS: '600', ...more };
     },
 
-    /** A process that works on jobs until it is killed at a call; without a fault it ends by itself and tells its calls. */
+    /** A process that works on jobs until it is killed at a call; without a fault it ends by itself and returns its calls. */
     async work(env: Env, fault?: Fault): Promise<{ signal: string | null; calls: string[] }> {
       const root = join(import.meta.dirname, '..', '..');
       const loader = join(root, 'local', 'text-modules.ts');
@@ -44,7 +44,7 @@ export function usePrograms(name: string) {
       return { signal, calls: signal === null ? (JSON.parse(said) as string[]) : [] };
     },
 
-    /** As another process would, that knows nothing of the one before. */
+    /** Runs a job to its end as a new process would. */
     async goOn(env: Env, id: string): Promise<Job> {
       const ctx = newInstance(env);
       for (;;) {

@@ -20,18 +20,18 @@ import type { Server } from '../../src/stores/clickhouse/servers.ts';
 export type Row = Record<string, unknown> & { timestamp: string };
 
 /**
- * An instance of the functions: its own clients and caches, and its log kept. Its ClickHouse is any: who asks for a table's
- * rows asks where that is.
+ * An instance of the functions: its own clients and caches, and its log kept. Its ClickHouse is any node: reads of a table
+ * look up the node of the table.
  */
 export type Instance = Context & Server & { events: Event[] };
 
-/** As another isolate of the same deployment would be. `overrides` are environment values. */
+/** Like another isolate of the same deployment. `overrides` are environment values. */
 export function newInstance(overrides: Record<string, string> = {}): Instance {
   const events: Event[] = [];
   return { ...createContext({ ...inject('env'), ...overrides }), log: (event) => events.push(event), events };
 }
 
-/** An instance whose ClickHouse, wherever that is, goes through something else. */
+/** An instance whose ClickHouse clients, of every node, are wrapped. */
 export function through<C extends Context & Server>(
   instance: C,
   { clickhouse = same, reader = same }: Partial<Record<keyof Server, (client: ClickHouse) => ClickHouse>>,
@@ -48,7 +48,7 @@ export function through<C extends Context & Server>(
 
 const same = (client: ClickHouse) => client;
 
-/** Environment values of a deployment whose ClickHouse, every node of it, is at an address. */
+/** Environment values of a deployment with every ClickHouse node at one address. */
 export function clickhouseAt(url: string): Record<string, string> {
   const { CLICKHOUSE_SHARDS } = inject('env');
   return {
@@ -57,12 +57,12 @@ export function clickhouseAt(url: string): Record<string, string> {
   };
 }
 
-/** Who reads everything. */
+/** May read all rows of all tables. */
 export const everyone: ReadScope = { reads: () => true, rowFilter: null };
 
 let datasets = 0;
 
-/** A dataset that no other test has. */
+/** A name that no other test uses. */
 export function newDataset(): string {
   datasets += 1;
   return `t${process.pid}-${process.env.VITEST_WORKER_ID ?? 0}-${Date.now()}-${datasets}`;
@@ -77,7 +77,7 @@ export async function send(ctx: Context, dataset: string, rows: object[], idempo
   return await ingestRows(ctx, { dataset, table: 'm', text, format: 'ndjson', idempotencyKey });
 }
 
-/** A structured query as a client sends it, its JSON answer read: rows as objects, and as the text that they came as. */
+/** Sends a structured query as a client does. Returns the parsed JSON answer, and its text. */
 export async function query(ctx: Context, dataset: string, body: object = {}) {
   const asked = queryBody.parse({ tableName: 'm', ...body });
   const answer = await queryTable(ctx, everyone, dataset, asked, {
@@ -88,7 +88,7 @@ export async function query(ctx: Context, dataset: string, body: object = {}) {
   return { ...(JSON.parse(text) as JsonAnswer), ...answer.notes, text };
 }
 
-/** SQL as a client sends it, by somebody who may read everything. */
+/** Sends SQL as a client does; without `reader` as one that may read everything. */
 export async function sql(ctx: Context, text: string, body: object = {}, reader: ReadScope = everyone) {
   const asked = sqlBody.parse({ sql: text, ...body });
   const answer = await querySql(ctx, reader, asked, { format: 'json', signal: new AbortController().signal });
@@ -116,7 +116,7 @@ export async function textOf({ body }: Pick<Answer, 'body'>): Promise<string> {
 
 export async function tableOf(ctx: Context, dataset: string): Promise<Table> {
   const table = await findTable(ctx, dataset, 'm');
-  if (table === undefined) throw new Error(`there is no table m in ${dataset}`);
+  if (table === undefined) throw new Error(`no table m in ${dataset}`);
   return table;
 }
 
@@ -124,19 +124,19 @@ export async function flush(ctx: Context, dataset: string) {
   return await flushTable(ctx, await tableOf(ctx, dataset), 'admin', ctx.now() + 60_000);
 }
 
-/** What somebody else does to a table in ClickHouse, wherever it is. */
+/** Runs a statement on every ClickHouse node of a table, past Timestore. */
 export async function onStored(ctx: Context, table: Table, statement: string): Promise<void> {
   for (const { node } of shardsOf(ctx, table)) await node.clickhouse.command(statement);
 }
 
-/** Rows in ClickHouse itself, whatever the buffer says. */
+/** The number of rows in ClickHouse, without the buffer. */
 export async function storedRows(ctx: Context, table: Table): Promise<number> {
   const { node, nameOf } = atAllRows(ctx, [table]);
   const [found] = await node.clickhouse.rows<{ n: string }>(`SELECT count() AS n FROM ${nameOf(table)}`);
   return Number(found?.n);
 }
 
-/** Each row in ClickHouse exactly once. */
+/** Expects so many rows in ClickHouse, each exactly once. */
 export async function expectStored(ctx: Context, table: Table, rows: number): Promise<void> {
   const { node, nameOf } = atAllRows(ctx, [table]);
   const [found] = await node.clickhouse.rows<{ n: string; distinct: string }>(

@@ -20,7 +20,7 @@ import { all, answeredFields, expected, fields, timeOf } from './type-values.ts'
 
 const prefix = { TIMESTORE_KEY_PREFIX: `types-${process.pid}` };
 const ctx = newInstance(prefix);
-/** Finds nobody where ClickHouse should be. */
+/** An instance without ClickHouse. */
 const alone = newInstance({ ...prefix, ...clickhouseAt('http://127.0.0.1:1') });
 
 async function sendText({ dataset, name }: Table, text: string, format: RowFormat): Promise<void> {

@@ -10,7 +10,7 @@ import { until } from '../local/support.ts';
 const root = join(import.meta.dirname, '..', '..');
 const stopLimitMs = 30_000;
 
-/** Where one start command lives: its folder and ports, as environment values. */
+/** The folder and the ports of one start command, as environment values. */
 export type Place = { dataDir: string; port: number; base: number; env: Record<string, string> };
 
 const cleanups: (() => Promise<void>)[] = [];
@@ -19,7 +19,7 @@ afterEach(async () => {
   for (const clean of cleanups.splice(0).reverse()) await clean();
 });
 
-/** A new folder and free ports. What still runs there after the test is ended. */
+/** A new folder and free ports. Processes that still run there after the test are ended. */
 export async function newPlace(): Promise<Place> {
   const parent = mkdtempSync(join(tmpdir(), 'timestore-start-'));
   const dataDir = join(parent, 'data');
@@ -172,7 +172,7 @@ function isListening(port: number): Promise<boolean> {
 /** What was given out and does not listen yet. */
 const given = new Set<number>();
 
-/** The first of nine ports in a row that nobody listens on. */
+/** The first of eighteen consecutive ports without a listener. */
 async function freeBase(): Promise<number> {
   for (;;) {
     // Below those that other tests beside this one take for their engines, in turn with the other process of these tests.

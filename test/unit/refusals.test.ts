@@ -4,8 +4,8 @@ import type { Context } from '../../src/create-context.ts';
 
 type Line = { actor: string; action: string; count: number };
 
-/** A catalogue that keeps what it is told, and a clock. */
-function told() {
+/** A catalogue that keeps the lines that it gets, and a clock. */
+function recording() {
   const lines: Line[] = [];
   let now_ms = 1_000_000;
   const rows = (_: string, { some }: { some?: unknown } = {}) => {
@@ -19,7 +19,7 @@ function told() {
 const refusal = (actor: string) => ({ actor, requestId: 'r', action: 'GET /x', dataset: undefined, code: 'forbidden' });
 
 test('those of one kind are one line with their number, and there is an end to the kinds', async () => {
-  const { ctx, lines } = told();
+  const { ctx, lines } = recording();
   const refusals = new DeniedRequests();
   const work = refusals.note(ctx, refusal('a'));
   expect([refusals.note(ctx, refusal('a')), refusals.note(ctx, refusal('b'))]).toEqual([undefined, undefined]);
@@ -32,9 +32,9 @@ test('those of one kind are one line with their number, and there is an end to t
 });
 
 test('they are recorded by the next one when the function that was to do it has ended', async () => {
-  const { ctx, lines, pass } = told();
+  const { ctx, lines, pass } = recording();
   const refusals = new DeniedRequests();
-  // Nobody waits for it: as if the request that it belonged to were gone.
+  // Not awaited: as if the request that it belonged to had ended.
   expect(refusals.note(ctx, refusal('a'))).toBeDefined();
   expect(refusals.note(ctx, refusal('b'))).toBeUndefined();
   pass(6_000);

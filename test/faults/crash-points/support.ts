@@ -16,11 +16,11 @@ import {
 } from '../../integration/support.ts';
 import { type Fault, faultKinds, type Injected, inject } from '../injection.ts';
 
-// Keys of each file's own: nobody else flushes its lanes or drains its outbox.
+// Keys of each file's own: no other test flushes its lanes or drains its outbox.
 export const prefix = { TIMESTORE_KEY_PREFIX: `crash-${process.pid}` };
 export const ctx = newInstance(prefix);
 
-/** Runs work in an instance of its own with a fault; resolves when it has ended, well or badly, or died. */
+/** Runs work in a new instance with a fault. Resolves when the work has ended, has failed at a store, or has died. */
 export async function withFault(
   fault: Fault | undefined,
   work: (instance: Context) => Promise<unknown>,
@@ -41,7 +41,7 @@ function inOrder(rows: object[]): string[] {
   return rows.map((row) => JSON.stringify(Object.entries(row).filter(([, value]) => value !== null))).sort();
 }
 
-/** Every acknowledged row, once, in the answer of a function that knows nothing of what happened. */
+/** Expects every acknowledged row once in the answer of a new instance. */
 export async function expectAnswered(dataset: string, rows: object[]): Promise<void> {
   const answer = await query(newInstance(prefix), dataset);
   expect(inOrder(answer.rows as Row[])).toEqual(inOrder(rows));
@@ -49,9 +49,9 @@ export async function expectAnswered(dataset: string, rows: object[]): Promise<v
 }
 
 export async function expectFlushed(dataset: string, rows: number): Promise<void> {
-  // As it is now: an instance from before may know of fewer lanes.
+  // A new instance: an older one may know fewer lanes.
   const table = await tableOf(newInstance(prefix), dataset);
-  // The lease of a dead flusher runs out.
+  // As if the lease of a dead flusher had expired.
   await ctx.redis.del(...[0, 1, 2].map((lane) => ctx.keys.lease(table, lane)));
   expect(await flush(newInstance(prefix), dataset)).toMatchObject({ complete: true });
   await expectStored(ctx, table, rows);
@@ -79,7 +79,7 @@ export const points = (calls: string[]) =>
     return (turn * 2) % faultKinds.length < kinds;
   });
 
-/** One batch with rows in two partitions, and one with a field that the first lacks. */
+/** One batch with rows in two partitions, and one with a further field. */
 export const firstBatch = [
   { timestamp: at(1), v: 1 },
   { timestamp: at(1, 2), v: 2 },

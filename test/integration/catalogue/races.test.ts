@@ -79,7 +79,7 @@ test('a late update of the lanes, after another change was recorded and applied,
   const { redis } = late;
   let isFirst = true;
   const evalsha: typeof redis.evalsha = async (sha, keys, args) => {
-    // The first script of a change of state is the one that tells its lanes.
+    // The first script of a change of state is the one that sets its lanes.
     if (isFirst) {
       isFirst = false;
       await changeTable(newInstance(prefix), dataset, 'm', { state: 'active' });

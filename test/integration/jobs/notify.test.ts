@@ -16,7 +16,7 @@ import { workUntilOver } from './support.ts';
 
 const ctx = newInstance({ TIMESTORE_KEY_PREFIX: `notify-${process.pid}` });
 
-/** Whoever is told. */
+/** The receiver of the webhooks. */
 const heard: { headers: IncomingHttpHeaders; body: string }[] = [];
 let answers: number[] = [];
 let url = '';

@@ -7,7 +7,7 @@ import { test } from '../fixtures.ts';
 import { newInstance } from '../support.ts';
 
 const ctx = newInstance();
-const down = 'http://127.0.0.1:9'; // nobody listens there
+const down = 'http://127.0.0.1:9'; // without a listener
 const gone = () => Promise.reject(new StoreError('postgres', 'did not answer', undefined));
 /** A catalogue that does not answer. */
 const away: Postgres = { rows: gone, transaction: gone };
@@ -151,7 +151,7 @@ test('no key is rotated while instances cannot be notified', async () => {
   const deaf = newInstance({ UPSTASH_REDIS_REST_URL: down, TIMESTORE_REDIS_TIMEOUT_MS: '50' });
   await expect(rotateKey(deaf, made.id, 60)).rejects.toBeInstanceOf(StoreError);
   expect((await rotateKey(ctx, made.id, 60)).old.replacedBy).not.toBeNull();
-  // A revocation is on record all the same, and says that it could not be told.
+  // A revocation is still recorded, and reports that the hot buffer does not have it.
   await expect(revokeKey(deaf, made.id)).rejects.toMatchObject({ store: 'redis' });
   expect(
     (await ctx.postgres.rows('select 1 from api_keys where id = $1 and revoked_at is not null', [made.id])).length,

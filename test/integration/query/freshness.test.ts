@@ -10,7 +10,7 @@ import { at, flush, type Instance, newDataset, newInstance, query, send, sql, ta
 const ctx = newInstance();
 /** Merges two rows and no more. */
 const small = newInstance({ TIMESTORE_TAIL_ROWS_MAX: '2' });
-/** A port that nobody listens on. */
+/** A port without a listener. */
 const noBuffer = newInstance({ UPSTASH_REDIS_REST_URL: 'http://127.0.0.1:1' });
 
 const ways: [
@@ -67,7 +67,7 @@ async function losesBuffer(how: 'refuses' | 'hangs'): Promise<Instance> {
   });
 }
 
-/** Somebody else has the lanes and does not let go. */
+/** Another flusher holds the lease of the lane. */
 async function pauseFlush(dataset: string): Promise<void> {
   const table = await tableOf(ctx, dataset);
   await ctx.redis.set(ctx.keys.lease(table, 0), 'another flusher');
@@ -178,7 +178,7 @@ describe.each(ways)('%s', (_, ask) => {
     const { outcome, took_ms } = await timed(() => ask(ctx, dataset, { minWatermark: later, maxWaitMs: 300 }));
     expect(took_ms).toBeGreaterThanOrEqual(300);
     expect(outcome).toMatchObject({ code: 'stale-read', extra: { required: later, current: tokens[1] } });
-    // It comes while somebody waits.
+    // The batch arrives while a query waits for it.
     const waiting = ask(ctx, dataset, { minWatermark: later, maxWaitMs: 8_000 });
     await send(ctx, dataset, [{ timestamp: at(5), v: 5 }]);
     expect((await waiting).rows).toHaveLength(3);

@@ -10,7 +10,7 @@ import { at, clickhouseAt, flush, newDataset, newInstance, newTable, query, send
 import { fields, rawQuery, rowText, start } from './generated.ts';
 
 const ctx = newInstance();
-/** Finds nobody where ClickHouse should be. */
+/** An instance without ClickHouse. */
 const alone = newInstance(clickhouseAt('http://127.0.0.1:1'));
 
 const rowsText = ({ text }: { text: string }) => /"rows":(\[.*\]),"warnings"/s.exec(text)?.[1];

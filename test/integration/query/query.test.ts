@@ -312,7 +312,7 @@ test('a tail too large that cannot be flushed in time is left out, whole, and th
 test('without the hot buffer the answer is ClickHouse’s alone, and says so', async ({ dataset }) => {
   await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
   await flush(ctx, dataset);
-  // A port that nobody listens on.
+  // A port without a listener.
   const away = newInstance({ UPSTASH_REDIS_REST_URL: 'http://127.0.0.1:1' });
   const answer = await query(away, dataset);
   expect(answer.rows).toHaveLength(1);
