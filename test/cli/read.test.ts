@@ -53,7 +53,7 @@ describe('query', () => {
     );
     expect(await run('query', name)).toMatchObject({
       code: 0,
-      stderr: expect.stringContaining('100 rows; more rows match'),
+      stderr: expect.stringContaining('100 rows, and there are more'),
     });
   });
 
@@ -132,7 +132,7 @@ describe('query', () => {
       [['query', name, '--where', 'nothing=1'], 1, /nothing/],
       [['sql', 'SELECT 1', '--file', 'x'], 2, /Give one statement/],
       [['sql', '--file', 'nowhere.sql'], 1, /nowhere\.sql: there is no such file/],
-      [['sql', 'DROP TABLE m', '--dataset', dataset], 1, /only a SELECT/],
+      [['sql', 'DROP TABLE m', '--dataset', dataset], 1, /only SELECT statements/],
       [['nonsense'], 2, /unknown command/],
     ] as const) {
       const ended = await run(...args);
