@@ -7,7 +7,7 @@ import { flushLane } from '../../src/flush/flush-lane.ts';
 import { flushTable } from '../../src/flush/flush-table.ts';
 import { idempotencyKey } from '../../src/ingest/idempotency-key.ts';
 import type { Accepted, IngestResult } from '../../src/ingest/ingest.ts';
-import { countSkipped } from '../../src/ingest/rejected-rows.ts';
+import { countRejectedRows } from '../../src/ingest/rejected-rows.ts';
 import type { App } from './app.ts';
 
 const invalidRow = z.object({
@@ -91,7 +91,7 @@ export async function flushBeforeResponse(c: Context<App>, result: IngestResult)
   });
   await tryDrainingManifestOutbox(ctx);
   if (!complete) return undefined;
-  const refused = await countSkipped(ctx, table, batches);
+  const refused = await countRejectedRows(ctx, table, batches);
   return { ...accepted, accepted: accepted.accepted - refused, quarantined: accepted.quarantined + refused };
 }
 

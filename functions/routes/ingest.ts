@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import { ApiError } from '../../src/core/errors.ts';
-import { batchFormat, readBatchForm, sourceBatchFormat } from '../../src/ingest/batch-format.ts';
+import { batchFormat, parseBatch, sourceBatchFormat } from '../../src/ingest/batch-format.ts';
 import { findBatchManifest } from '../../src/ingest/batch-manifest.ts';
 import { type IngestResult, ingestRows } from '../../src/ingest/ingest.ts';
 import {
@@ -116,7 +116,7 @@ export const ingestRoutes = forms.map(({ path, form, schema, summary }) =>
     async ({ c, ctx, params: { dataset }, query: { ack, onError }, headers, json }) => {
       requireJson(c);
       const result = await withinMemoryBudget(c, async () => {
-        const batch = readBatchForm(await bodyText(c), ctx.config.limits, form);
+        const batch = parseBatch(await bodyText(c), ctx.config.limits, form);
         const idempotencyKey = oneKey(headers['Idempotency-Key'], batch.idempotencyKey);
         return await ingestRows(ctx, { ...batch, dataset, idempotencyKey, onError, durable: ack !== 'buffered' });
       });

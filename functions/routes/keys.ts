@@ -1,7 +1,14 @@
 import * as z from 'zod';
 import { ApiError } from '../../src/core/errors.ts';
 import { type Key, rowFilterSchema, scopesSchema } from '../../src/keys/key.ts';
-import { createKey, findKeyRecord, listKeys, type MadeKey, revokeKey, rotateKey } from '../../src/keys/manage-keys.ts';
+import {
+  type CreatedKey,
+  createKey,
+  findKeyRecord,
+  listKeys,
+  revokeKey,
+  rotateKey,
+} from '../../src/keys/manage-keys.ts';
 import { nextSchema, numberedQuery, numberOf } from '../http/paging.ts';
 import { idParams } from '../http/params.ts';
 import { route } from '../http/route.ts';
@@ -179,6 +186,6 @@ function renderKey(key: Key, now_ms: number): z.input<typeof keySchema> {
   };
 }
 
-function renderNewKey({ key, text }: MadeKey, now_ms: number): z.input<typeof newKeySchema> {
+function renderNewKey({ key, text }: CreatedKey, now_ms: number): z.input<typeof newKeySchema> {
   return { ...renderKey(key, now_ms), key: text };
 }

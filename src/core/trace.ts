@@ -76,7 +76,7 @@ const timeout_ms = 5_000;
 
 /**
  * Ends this instance's part of a trace and sends it to the configured endpoint, as OTLP in JSON
- * (https://opentelemetry.io/docs/specs/otlpSpan/). Never rejects.
+ * (https://opentelemetry.io/docs/specs/otlp/). Never rejects.
  */
 export async function endTrace(
   ctx: CoreDeps,

@@ -12,7 +12,7 @@ import { StoreError } from '../core/errors.ts';
 import { inEachInstance } from '../core/instance-memory.ts';
 import { describeError } from '../core/log.ts';
 import { LruMap } from '../core/lru-map.ts';
-import { quarantineSkipped } from '../ingest/rejected-rows.ts';
+import { quarantineRejectedRows } from '../ingest/rejected-rows.ts';
 import type { Table } from '../schema/table.ts';
 import { ClickHouseError, clickhouseCodes } from '../stores/clickhouse/client.ts';
 import type { FlushDeps, FlushNode } from './deps.ts';
@@ -83,7 +83,7 @@ export async function flushLane(
     }
     const { seal } = moved;
     // Before they leave the buffer.
-    if (seal.skip.size > 0) await timed('quarantine', quarantineSkipped(node, current, lane, seal));
+    if (seal.skip.size > 0) await timed('quarantine', quarantineRejectedRows(node, current, lane, seal));
     const received_ms = seal.batches.map(({ receivedAt_ms }) => receivedAt_ms);
     await timed('heartbeat', writeHeartbeat(node, table, lane, { from: seal.from, received_ms }));
     const { flush_meta_bytes_max: metaBytesMax } = ctx.config.limits;

@@ -14,14 +14,14 @@ import type { IngestRequest } from './ingest.ts';
 const time = z.union([z.string(), z.int()]);
 const short = z.string().min(1).max(256);
 
-/** The body of the batch form: rows and what is said of them. */
+/** The body of a batch: rows with schema and metadata. */
 export const batchFormat = z.strictObject({
   datasetName: z
     .string()
     .min(1)
     .max(255)
     .optional()
-    .meta({ description: 'what people call the dataset, if this makes it' }),
+    .meta({ description: 'title of the dataset, if this request creates it' }),
   tableName: slug.default('records'),
   schema: z
     .strictObject({
@@ -29,54 +29,54 @@ export const batchFormat = z.strictObject({
         .array(z.strictObject({ name: z.string(), type: fieldType }))
         .max(10_000)
         .default([]),
-      timestampColumn: z.string().optional().meta({ description: 'of a new table; `timestamp` by default' }),
+      timestampColumn: z.string().optional().meta({ description: 'for a new table; `timestamp` by default' }),
       timestampPrecision: timestampPrecision
         .optional()
-        .meta({ description: 'of a new table: digits of a second that timestamps keep; 9 by default' }),
+        .meta({ description: 'for a new table: fractional digits of stored timestamps; 9 by default' }),
       keyFields: z
         .array(z.string())
         .max(16)
         .optional()
-        .meta({ description: 'of a new table: the sort key before the timestamp' }),
+        .meta({ description: 'for a new table: the sort key before the timestamp' }),
       evolution: z
         .strictObject({
           defaults: z.record(z.string(), z.unknown()).optional().meta({
-            description: 'of new fields: what rows have that do not name them, those stored before included',
+            description: 'values of new fields in rows without them, including rows stored before',
           }),
         })
         .optional(),
     })
     .optional()
-    .meta({ description: 'fields that no schema has yet are added; without it they are inferred from the rows' }),
+    .meta({ description: 'unknown fields are added to the table; without a schema they are inferred from the rows' }),
   partition: z
     .strictObject({
-      key: z.record(short, z.string().max(256)).optional().meta({ description: 'kept with each row, to filter by' }),
-      attributes: z.record(short, z.unknown()).optional().meta({ description: 'kept with the manifest' }),
+      key: z.record(short, z.string().max(256)).optional().meta({ description: 'stored with each row, for filters' }),
+      attributes: z.record(short, z.unknown()).optional().meta({ description: 'stored with the manifest' }),
       timeRange: z
         .strictObject({ start: time, end: time })
         .optional()
-        .meta({ description: 'a row outside of start ≤ timestamp ≤ end is at fault' }),
+        .meta({ description: 'a row outside of start ≤ timestamp ≤ end is invalid' }),
     })
     .optional(),
   rows: z.union([z.array(z.record(z.string(), z.unknown())), z.record(z.string(), z.unknown())]),
-  idempotencyKey: idempotencyKey.optional().meta({ description: 'the same as the header' }),
+  idempotencyKey: idempotencyKey.optional().meta({ description: 'same as the header `Idempotency-Key`' }),
   actor: z
     .union([short, z.record(short, z.unknown())])
     .optional()
-    .meta({ description: 'who sends this; kept with the manifest' }),
+    .meta({ description: 'sender of the batch; stored with the manifest' }),
 });
 
 const declared = batchFormat.shape.schema.unwrap();
 const partitioned = batchFormat.shape.partition.unwrap();
 
-/** The same as the system takes it that datasets are taken over from. Null is the same as absent. */
+/** The variant of the source system of a takeover, where null means absent. */
 export const sourceBatchFormat = batchFormat.extend({
   datasetName: batchFormat.shape.datasetName.nullable(),
   storageTargetId: z
     .string()
     .max(255)
     .nullish()
-    .meta({ description: 'rows are stored where the deployment stores them' }),
+    .meta({ description: 'accepted and ignored: the deployment chooses the storage' }),
   tableName: slug.nullish().meta({ description: '`records` by default' }),
   schema: declared
     .extend({
@@ -85,7 +85,7 @@ export const sourceBatchFormat = batchFormat.extend({
         .extend({
           defaults: z.record(z.string(), z.unknown()).nullish(),
           backfill: z.boolean().nullish().meta({
-            description: 'rows stored before have the defaults of new fields, whatever this says',
+            description: 'accepted and ignored: rows stored before always have the defaults of new fields',
           }),
         })
         .nullish(),
@@ -96,8 +96,8 @@ export const sourceBatchFormat = batchFormat.extend({
   actor: batchFormat.shape.actor.nullable(),
 });
 
-const ownRest = batchFormat.omit({ rows: true });
-const originalRest = sourceBatchFormat.omit({ rows: true });
+const ownHead = batchFormat.omit({ rows: true });
+const sourceHead = sourceBatchFormat.omit({ rows: true });
 
 export type BatchFormat = Pick<
   IngestRequest,
@@ -105,32 +105,34 @@ export type BatchFormat = Pick<
 > & { idempotencyKey: string | undefined };
 
 /**
- * Reads the batch form. The rows stay the text that was sent: building them would round integers beyond 2^53.
+ * Parses the body of a batch. The rows stay text, because parsing them would round integers beyond 2^53.
  *
- * @param form `original`: as the system sends it that datasets are taken over from
- * @throws TimestoreError `malformed-body`, `invalid-request` with every problem, `limit-exceeded`
+ * @param form `original`: the variant of the source system of a takeover
+ * @throws ApiError `malformed-body`, `invalid-request` with every problem, `limit-exceeded`
  */
-export function readBatchForm(source: string, limits: Limits, form: 'own' | 'original' = 'own'): BatchFormat {
-  const members = membersOf(source);
+export function parseBatch(source: string, limits: Limits, form: 'own' | 'original' = 'own'): BatchFormat {
+  const members = splitMembers(source);
   const rows = members.get('rows');
   if (rows === undefined || !/^[[{]/.test(rows))
     throw invalidValues([{ path: 'rows', message: 'an array of rows, or one row' }]);
-  const kept = [...members].filter(([name]) => name !== 'rows' && name !== 'schema');
-  const rest = readJson(`{${kept.map(([name, text]) => `${JSON.stringify(name)}:${text}`).join(',')}}`) as object;
-  // Its defaults are kept as text, whatever their numbers are.
+  const headMembers = [...members].filter(([name]) => name !== 'rows' && name !== 'schema');
+  const head = readJson(
+    `{${headMembers.map(([name, text]) => `${JSON.stringify(name)}:${text}`).join(',')}}`,
+  ) as object;
+  // Not through `readJson`: its defaults stay text, so that large numbers in them are exact.
   const schemaText = members.get('schema');
   const declaredSchema = schemaText === undefined ? {} : { schema: JSON.parse(schemaText) as unknown };
   requireText(declaredSchema);
-  const sent = { ...rest, ...declaredSchema };
-  const parsed = form === 'own' ? ownRest.safeParse(sent) : originalRest.safeParse(sent);
+  const headValue = { ...head, ...declaredSchema };
+  const parsed = form === 'own' ? ownHead.safeParse(headValue) : sourceHead.safeParse(headValue);
   if (!parsed.success) {
     throw invalidValues(parsed.error.issues.map(({ path, message }) => ({ path: path.join('.'), message })));
   }
   const { datasetName, tableName, schema, partition, idempotencyKey, actor } = parsed.data;
   const time = (path: string, value: string | number) => {
-    return timeOf(path, form === 'original' && typeof value === 'string' ? timeText(value) : value);
+    return readTime(path, form === 'original' && typeof value === 'string' ? timeText(value) : value);
   };
-  const meta = metaOf({ ...partition, actor });
+  const meta = encodeMeta({ ...partition, actor });
   requireWithin(meta, partition?.key ?? {}, limits);
   return {
     table: tableName ?? 'records',
@@ -145,7 +147,7 @@ export function readBatchForm(source: string, limits: Limits, form: 'own' | 'ori
       timestampColumn: schema.timestampColumn,
       timestampPrecision: schema.timestampPrecision,
       keyFields: schema.keyFields,
-      defaults: defaultsOf(members.get('schema') ?? '{}'),
+      defaults: readDefaults(members.get('schema') ?? '{}'),
     },
     timeRange: partition?.timeRange && {
       start: time('partition.timeRange.start', partition.timeRange.start),
@@ -154,8 +156,8 @@ export function readBatchForm(source: string, limits: Limits, form: 'own' | 'ori
   };
 }
 
-/** The members of an object, each as the text it was sent as. */
-function membersOf(text: string): Map<string, string> {
+/** The members of an object, each with its original text. */
+function splitMembers(text: string): Map<string, string> {
   try {
     const reader = new JsonReader(text);
     if (reader.peek() !== '{') throw new JsonSyntaxError('expected an object', reader.offset);
@@ -173,20 +175,20 @@ function membersOf(text: string): Map<string, string> {
   }
 }
 
-function defaultsOf(schemaText: string): DeclaredSchema['defaults'] {
-  const evolution = membersOf(schemaText).get('evolution');
-  const defaults = isNothing(evolution) ? undefined : membersOf(evolution).get('defaults');
-  return isNothing(defaults) ? [] : [...membersOf(defaults)].map(([name, json]) => ({ name, json }));
+function readDefaults(schemaText: string): DeclaredSchema['defaults'] {
+  const evolution = splitMembers(schemaText).get('evolution');
+  const defaults = isNull(evolution) ? undefined : splitMembers(evolution).get('defaults');
+  return isNull(defaults) ? [] : [...splitMembers(defaults)].map(([name, json]) => ({ name, json }));
 }
 
-function isNothing(json: string | undefined): json is undefined | 'null' {
+function isNull(json: string | undefined): json is undefined | 'null' {
   return json === undefined || json === 'null';
 }
 
-/** '' where nothing was said. */
-function metaOf(said: Record<string, unknown>): string {
-  const told = Object.entries(said).filter(([, value]) => value !== undefined && value !== null);
-  return told.length === 0 ? '' : JSON.stringify(Object.fromEntries(told));
+/** JSON of the members that are present; '' without any. */
+function encodeMeta(members: Record<string, unknown>): string {
+  const present = Object.entries(members).filter(([, value]) => value !== undefined && value !== null);
+  return present.length === 0 ? '' : JSON.stringify(Object.fromEntries(present));
 }
 
 function requireWithin(meta: string, key: Record<string, string>, limits: Limits): void {
@@ -203,7 +205,7 @@ function requireWithin(meta: string, key: Record<string, string>, limits: Limits
   }
 }
 
-function timeOf(path: string, value: string | number): Time {
+function readTime(path: string, value: string | number): Time {
   if (typeof value === 'number') return { time_ms: value, finer: '' };
   const time = parseTimestampText(value);
   if ('reason' in time) throw invalidValues([{ path, message: time.detail }]);

@@ -2,14 +2,14 @@ import * as z from 'zod';
 import type { StagedBatch } from '../buffer/stage.ts';
 import { physicalPattern, slug, type TableRef } from '../core/identifiers.ts';
 
-/** What a batch id says: where the batch was put, and which it is. */
+/** The content of a batch id: the position of the batch in the hot buffer, and its own id. */
 export type BatchPlace = {
   table: TableRef;
   lane: number;
   incarnation: string;
   seq: number;
   id: string;
-  /** When it was acknowledged; undefined in ids that were given out before this was kept in them. */
+  /** Time of acknowledgement; undefined in ids of older versions. */
   receivedAt_ms: number | undefined;
 };
 
@@ -20,21 +20,21 @@ const content = z.tuple([
     .int()
     .min(0)
     .max(2 ** 16 - 1),
-  // Ids of ours, and a sequence.
+  // Incarnation, sequence and batch id, as the hot buffer makes them.
   z.string().regex(/^[\w-]{1,64}$/),
   z.int().min(0),
   z.string().regex(/^[\w-]{1,64}$/),
   z.int().min(0).optional(),
 ]);
 
-/** What clients see of a batch: opaque, and enough to find it again. */
+/** The batch id for clients: opaque, and sufficient to find the batch. */
 export function encodeBatchId({ dataset, physical }: TableRef, lane: number, batch: StagedBatch): string {
   const { incarnation, seq, batchId, receivedAt_ms } = batch;
   const place = [dataset, physical, lane, incarnation, seq, batchId, receivedAt_ms] satisfies z.output<typeof content>;
   return Buffer.from(JSON.stringify(place)).toString('base64url');
 }
 
-/** Undefined when the string is no batch id. */
+/** Undefined for a string that is not a batch id. */
 export function decodeBatchId(text: string): BatchPlace | undefined {
   try {
     const [dataset, physical, lane, incarnation, seq, id, receivedAt_ms] = content.parse(

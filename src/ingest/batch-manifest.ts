@@ -4,7 +4,7 @@ import { checkRows } from '../stores/check-rows.ts';
 import { decodeBatchId } from './batch-id.ts';
 import type { IngestDeps } from './deps.ts';
 
-const batchManifestRow: z.ZodType<{ manifest: ManifestView }> = z.object({
+const batchManifestRow: z.ZodType<{ manifest: BatchManifest }> = z.object({
   manifest: z.object({
     id: z.string(),
     rows: z.number(),
@@ -19,8 +19,8 @@ const batchManifestRow: z.ZodType<{ manifest: ManifestView }> = z.object({
   }),
 });
 
-/** What a flush put where, as clients see it. */
-export type ManifestView = {
+/** The manifest of a flush, for clients. */
+export type BatchManifest = {
   id: string;
   rows: number;
   bytes: number;
@@ -31,8 +31,8 @@ export type ManifestView = {
   partitions: { partition: string; rows: number; timeFrom: string; timeTo: string }[];
 };
 
-/** The manifest that has a batch. Null where none is on record yet, or Postgres is away: it waits in the outbox then. */
-export async function findBatchManifest(ctx: IngestDeps, batchId: string): Promise<ManifestView | null> {
+/** The manifest that contains a batch. Null while it waits in the outbox, or while Postgres is unavailable. */
+export async function findBatchManifest(ctx: IngestDeps, batchId: string): Promise<BatchManifest | null> {
   const place = decodeBatchId(batchId);
   if (place === undefined) return null;
   try {

@@ -5,5 +5,5 @@ import type { ObjectDeps } from '../stores/deps.ts';
 /** Rows go through the catalogue to the hot buffer; large rejected rows to objects. */
 export type IngestDeps = CatalogDeps & ObjectDeps;
 
-/** The same at a ClickHouse server: every statement asks this one. */
+/** `IngestDeps` with the clients of one ClickHouse server. */
 export type IngestNode = NodeContext<IngestDeps>;

@@ -9,6 +9,7 @@ import { createTable } from '../catalog/create-table.ts';
 import { evolveSchema } from '../catalog/evolve-schema.ts';
 import { findTable } from '../catalog/find-table.ts';
 import { hasLifeEnded, LifeEndedError, withNewestLife } from '../catalog/life.ts';
+import { assertDefined } from '../core/assert.ts';
 import { ApiError } from '../core/errors.ts';
 import { type DeclaredSchema, mergeSchema } from '../schema/declared.ts';
 import { type PreparedRows, prepareRows, type RowChecks, type RowFormat } from '../schema/prepare.ts';
@@ -19,32 +20,31 @@ import type { Time } from '../schema/timestamp.ts';
 import { encodeBatchId } from './batch-id.ts';
 import type { IngestDeps } from './deps.ts';
 import { quarantineRefused } from './quarantine.ts';
-import { throwStageOutcome } from './resolve-stage-outcome.ts';
+import { resolveStageOutcome } from './resolve-stage-outcome.ts';
 import { stageChunks } from './stage-chunks.ts';
 
 export type IngestRequest = {
   dataset: string;
   table: string;
-  /** What people call the dataset, if this request makes it. */
+  /** Title of the dataset, if this request creates it. */
   datasetTitle?: string | undefined;
-  /** The rows. */
   text: string;
   format: RowFormat;
-  /** What the request is recognised by when it comes again: all of it, as it came. The rows alone if left out. */
+  /** The whole body, to recognise a retry. Default: `text`. */
   source?: string;
-  /** Undefined when the client sent none: the answer cannot be asked for again then. */
+  /** Undefined if the client sent none: the client cannot retry this request safely. */
   idempotencyKey: string | undefined;
   declared?: DeclaredSchema | undefined;
-  /** What is said of the rows as a whole, kept with them; canonical JSON. */
+  /** Metadata of all rows, as JSON. */
   meta?: string;
   timeRange?: { start: Time; end: Time } | undefined;
-  /** Names in the rows that are others in the table. */
+  /** Fields of the rows with another name in the table. */
   rename?: Rename | undefined;
-  /** Rows at fault: all of the request is refused, or they go into quarantine and the others are accepted. */
+  /** Invalid rows: reject the whole request, or quarantine them and accept the others. */
   onError?: 'reject' | 'quarantine';
-  /** Whether the buffer's replicas must have the rows, where there are any. */
+  /** Wait until the configured replicas of the hot buffer have the rows. */
   durable?: boolean;
-  /** Of a row in quarantine that is sent again. */
+  /** Set for a quarantined row that is sent again. */
   replay?: Replay;
 };
 
@@ -55,7 +55,7 @@ export type Accepted = {
   quarantined: number;
   errors: { index: number; field: string | null; reason: string }[];
   replayed: boolean;
-  /** Set when the request was cut; a query sees each chunk whole or not at all. */
+  /** Number of chunks of a split request. A query sees each chunk completely or not at all. */
   chunks?: number;
   watermark: string;
 };
@@ -64,22 +64,22 @@ export type IngestResult = {
   accepted: Accepted;
   table: Table;
   lane: number;
-  /** Of the accepted rows. */
+  /** Batches of the accepted rows. */
   batches: StagedBatch[];
-  /** Set when the lane has enough pending for a flush of its own. */
+  /** Set if the lane has enough pending rows for a flush. */
   flush: FlushTrigger | undefined;
-  /** What the dataset may take after this, where it has limits. */
+  /** The rest of the dataset's quota, if it has one. */
   quota: QuotaLeft | undefined;
 };
 
-/** Each round answers a change somebody else made; that many in a row mean that something is wrong. */
-const roundsMax = 20;
+/** Each further round follows a concurrent change of the table. */
+const rounds_max = 20;
 
 /**
- * Accepts the rows of a request: checks them all, brings the schema to them, and puts them into the hot buffer. All
- * or nothing, but for rows that go into quarantine; a request cut in chunks is acknowledged when its last one is.
+ * Checks the rows of a request, evolves the schema, and stages the rows in the hot buffer. Either all rows are accepted or
+ * none, except rows that go into quarantine. A split request is acknowledged after its last chunk.
  *
- * @throws TimestoreError with what is wrong with the rows; StoreError when a store that this needs is away
+ * @throws ApiError with the invalid rows; StoreError if a required store is unavailable
  */
 export async function ingestRows(ctx: IngestDeps, request: IngestRequest): Promise<IngestResult> {
   return await withNewestLife(ctx, (found) => accept(ctx, request, found));
@@ -90,13 +90,13 @@ async function accept(ctx: IngestDeps, request: IngestRequest, found: Table[]): 
   const { limits } = ctx.config;
   const isAuto = request.idempotencyKey === undefined;
   const idempotencyKey = request.idempotencyKey ?? `auto:${newBatchId()}`;
-  // A key made here is of this request alone, so that nothing else can come under it.
-  const requestHash = isAuto ? '' : hashOf(request);
+  // A generated key belongs to this request only, so that it needs no hash.
+  const requestHash = isAuto ? '' : hashRequest(request);
   const life_ms = isAuto ? limits.idempotency_auto_ms : limits.idempotency_ms;
   const keyed = { idempotencyKey, requestHash, durable, life_ms };
-  // Chunks that an earlier round has staged must not be forgotten in this one. A row that is sent again is not.
+  // The keys of chunks from an earlier round must not expire in a later one. A replay has no key that expires.
   const end_ms = request.replay === undefined ? ctx.now() + life_ms - marginOf(life_ms).request_ms : Infinity;
-  for (let round = 0; round < roundsMax && (round === 0 || ctx.now() < end_ms); round += 1) {
+  for (let round = 0; round < rounds_max && (round === 0 || ctx.now() < end_ms); round += 1) {
     const table = await findTable(ctx, dataset, name);
     if (table !== undefined) found.push(table);
     const target = mergeSchema(table?.schema, declared, limits);
@@ -111,17 +111,17 @@ async function accept(ctx: IngestDeps, request: IngestRequest, found: Table[]): 
     const prepareAgain = (quarantined: number[]) => prepare({ refuse: new Set(quarantined) });
     let rows = prepare({ retainedFrom_ms: retainedFrom_ms(table, ctx.now()), timeRange: request.timeRange });
     if (rows.errorsTotal > 0 && !isAuto && table !== undefined) {
-      // What was accepted once stays so, also when its rows are too old by now.
+      // A retry of an accepted request is accepted, even if its rows are too old by now.
       const known = await findKeyedBatch(ctx, table, idempotencyKey);
       if (known?.requestHash === shortHash(requestHash)) rows = prepareAgain(known.plan.quarantined);
     }
     requireAcceptable(rows, onError, limits.quarantine_rows_max);
-    // None goes into quarantine for what it would not have fitted in a life that is over.
+    // A row that only an ended life would reject must not go into quarantine.
     if (rows.errorsTotal > 0 && table !== undefined && (await hasLifeEnded(ctx, table)))
       throw new LifeEndedError(table);
     if (rows.lines.length === 0) {
       const staged = await quarantineRefused(ctx, { dataset, name, table, ...keyed }, rows);
-      return resultOf(ctx, staged.table, { ...staged, batches: [staged.batch], ofRows: [], quota: undefined }, rows);
+      return buildResult(ctx, staged.table, { ...staged, batches: [staged.batch], ofRows: [], quota: undefined }, rows);
     }
     const added = [...target.added, ...rows.added];
     if (table === undefined) {
@@ -143,7 +143,7 @@ async function accept(ctx: IngestDeps, request: IngestRequest, found: Table[]): 
     }
     const staged = await stageChunks(ctx, table, rows, { ...keyed, meta, replay: request.replay, prepareAgain });
     if (staged.outcome !== 'accepted') {
-      await throwStageOutcome(ctx, table, staged);
+      await resolveStageOutcome(ctx, table, staged);
       continue;
     }
     const { quarantined } = staged.batches[0]?.plan ?? { quarantined: [] };
@@ -151,23 +151,23 @@ async function accept(ctx: IngestDeps, request: IngestRequest, found: Table[]): 
     if (quarantined.length > 0) {
       await quarantineRefused(ctx, { dataset, name, table, ...keyed }, aside);
     }
-    return resultOf(ctx, table, { ...staged, ofRows: staged.batches }, aside);
+    return buildResult(ctx, table, { ...staged, ofRows: staged.batches }, aside);
   }
   throw new ApiError('conflict', `Table ${name} of dataset ${dataset} kept changing. Try again.`, {
     retryAfterMs: 500,
   });
 }
 
-function hashOf({ source, text, format, rename, onError = 'reject' }: IngestRequest): string {
+function hashRequest({ source, text, format, rename, onError = 'reject' }: IngestRequest): string {
   const how = onError === 'reject' ? format : `${format} ${onError}`;
   const names = rename === undefined ? '' : ` ${JSON.stringify([...rename])}`;
   return hash('sha256', `${how}${names}\n${source ?? text}`);
 }
 
-/** Throws where nothing can be accepted of the rows. */
-function requireAcceptable(rows: PreparedRows, onError: 'reject' | 'quarantine', quarantinedMax: number): void {
+/** Throws if all rows must be rejected. */
+function requireAcceptable(rows: PreparedRows, onError: 'reject' | 'quarantine', quarantined_max: number): void {
   const total = rows.lines.length + rows.errorsTotal;
-  if (total === 0) throw new ApiError('malformed-body', 'The body holds no rows; send one or more.');
+  if (total === 0) throw new ApiError('malformed-body', 'The body has no rows. Send at least one.');
   if (rows.errorsTotal === 0 || rows.errorsTotal === rows.refused.length) return;
   const extra = {
     accepted: 0,
@@ -179,24 +179,24 @@ function requireAcceptable(rows: PreparedRows, onError: 'reject' | 'quarantine',
   if (onError === 'quarantine') {
     throw new ApiError(
       'limit-exceeded',
-      `${rows.errorsTotal} of ${total} rows are at fault, and at most ${quarantinedMax} of a request go into quarantine ` +
+      `${rows.errorsTotal} of ${total} rows are invalid, and at most ${quarantined_max} rows of a request go into quarantine ` +
         '(limit quarantine_rows_max). Nothing was stored.',
       { extra },
     );
   }
   const conflicts = rows.errors.some(({ oldType }) => oldType !== undefined)
-    ? ' A type never changes: send a value of another type (newType) as the field’s own (oldType), under a new field name, ' +
-      'or to a new table.'
+    ? ' The type of a field never changes: send the value in the type of the field (oldType), under a new field name, or to ' +
+      'a new table.'
     : '';
   throw new ApiError(
     'rows-refused',
-    `${rows.errorsTotal} of ${total} rows were refused, so none was stored. Mend the rows named in errors and send all ` +
+    `${rows.errorsTotal} of ${total} rows are invalid, so nothing was stored. Correct the rows in errors and send all rows ` +
       `again, or send them with onError=quarantine.${conflicts}`,
     { extra },
   );
 }
 
-function flushFor(ctx: IngestDeps, pending: Pending | undefined): FlushTrigger | undefined {
+function chooseFlush(ctx: IngestDeps, pending: Pending | undefined): FlushTrigger | undefined {
   if (pending === undefined || pending.isFlushed) return undefined;
   const { trigger_rows, trigger_bytes, trigger_age_ms } = ctx.config.limits;
   if (pending.rows >= trigger_rows || pending.bytes >= trigger_bytes) return 'size';
@@ -205,18 +205,17 @@ function flushFor(ctx: IngestDeps, pending: Pending | undefined): FlushTrigger |
 
 type Staged = {
   batches: StagedBatch[];
-  /** Those of them that hold accepted rows. */
+  /** The batches with accepted rows. */
   ofRows: StagedBatch[];
   replayed: boolean;
   pending: Pending | undefined;
   quota: QuotaLeft | undefined;
 };
 
-function resultOf(ctx: IngestDeps, table: Table, staged: Staged, { errors, refused }: PreparedRows): IngestResult {
+function buildResult(ctx: IngestDeps, table: Table, staged: Staged, { errors, refused }: PreparedRows): IngestResult {
   const { batches, ofRows, replayed, pending, quota } = staged;
-  const [first] = batches;
-  if (first === undefined) throw new RangeError('a request that was accepted has a batch');
-  // The newest of each lane: chunks before and after a change of the number of lanes may be in different ones.
+  const first = assertDefined(batches[0], 'an accepted request has a batch');
+  // The newest position of each lane: a change of the number of lanes can spread the chunks of a request over several.
   const newest = new Map<number, LaneMark>();
   for (const { lane, incarnation, seq, receivedAt_ms } of batches) {
     newest.set(lane, [lane, incarnation, seq, receivedAt_ms]);
@@ -235,5 +234,5 @@ function resultOf(ctx: IngestDeps, table: Table, staged: Staged, { errors, refus
       lanes: [...newest.values()],
     }),
   };
-  return { accepted, table, lane: first.lane, batches: ofRows, flush: flushFor(ctx, pending), quota };
+  return { accepted, table, lane: first.lane, batches: ofRows, flush: chooseFlush(ctx, pending), quota };
 }

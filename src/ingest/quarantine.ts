@@ -10,15 +10,16 @@ import {
   quarantineSchema,
   quarantineTable,
 } from '../catalog/quarantine-table.ts';
+import { assertDefined } from '../core/assert.ts';
 import { ApiError, StoreError } from '../core/errors.ts';
 import { physicalName } from '../core/identifiers.ts';
 import { type PreparedRows, prepareRows } from '../schema/prepare.ts';
 import type { Table } from '../schema/table.ts';
 import type { IngestDeps } from './deps.ts';
-import { throwStageOutcome } from './resolve-stage-outcome.ts';
+import { resolveStageOutcome } from './resolve-stage-outcome.ts';
 import { stageChunks } from './stage-chunks.ts';
 
-const roundsMax = 20;
+const rounds_max = 20;
 
 export type Quarantined = {
   table: Table;
@@ -31,34 +32,34 @@ type Keyed = { idempotencyKey: string; requestHash: string; durable?: boolean; l
 type Request = Keyed & { dataset: string; name: string; table: Table | undefined };
 
 /**
- * Puts the rows of a request that were refused into quarantine, once for each key of a request.
+ * Puts the invalid rows of a request into quarantine, once per idempotency key.
  *
- * @throws StoreError when a store that this needs is away: Postgres for the first of a dataset, S3 for a large row
+ * @throws StoreError if a required store is unavailable: Postgres for the first row of a dataset, S3 for a large row
  */
 export async function quarantineRefused(
   ctx: IngestDeps,
   { dataset, name, table, idempotencyKey, ...keyed }: Request,
   { refused }: PreparedRows,
 ): Promise<Quarantined> {
-  // Of the table as it is, or as it will be made: a table of the name before or after it has none of these rows.
+  // The existing table or the one to be created, because earlier and later lives of the name do not own these rows.
   const physical = table?.physical ?? physicalName(name, (await readLives(ctx, dataset, name)).table);
   const records = refused.map(({ index, field, reason, detail, source, csv }): QuarantineRecord => {
-    // With the request's hash: once a key is forgotten, a client may use it for other rows.
+    // With the request's hash, because a client may use an expired key for other rows.
     const id = digest(`${dataset}/${physical}/${idempotencyKey}/${keyed.requestHash}/${index}`);
-    const said = { reason, detail, field, index, payload: source, ...(csv !== undefined && { meta: csvMeta(csv) }) };
-    return { id, event: 'quarantined', table: name, physical, origin: 'request', ...said };
+    const row = { reason, detail, field, index, payload: source, ...(csv !== undefined && { meta: csvMeta(csv) }) };
+    return { id, event: 'quarantined', table: name, physical, origin: 'request', ...row };
   });
-  const idempotencyOfRecords = `quarantine:${physical}:${idempotencyKey}`;
+  const recordsKey = `quarantine:${physical}:${idempotencyKey}`;
   return await recordInQuarantine(ctx, dataset, records, {
     ...keyed,
-    idempotencyKey: idempotencyOfRecords,
+    idempotencyKey: recordsKey,
   });
 }
 
 /**
- * Writes into a dataset's quarantine, through its hot buffer like any rows: they are in every answer at once.
+ * Writes records into a dataset's quarantine table through the hot buffer, so that every query sees them at once.
  *
- * @param request a key of our own making, and the hash of what it stands for
+ * @param request an internal idempotency key, and the hash of its records
  */
 export async function recordInQuarantine(
   ctx: IngestDeps,
@@ -67,9 +68,9 @@ export async function recordInQuarantine(
   { durable = false, ...request }: Keyed,
 ): Promise<Quarantined> {
   const timestamp = new Date(ctx.now()).toISOString();
-  const kept: QuarantineRecord[] = [];
-  for (const record of records) kept.push(await withoutLargePayload(ctx, dataset, record));
-  const text = kept.map((record) => JSON.stringify({ timestamp, ...record })).join('\n');
+  const inlined: QuarantineRecord[] = [];
+  for (const record of records) inlined.push(await withoutLargePayload(ctx, dataset, record));
+  const text = inlined.map((record) => JSON.stringify({ timestamp, ...record })).join('\n');
   const prepare = () => {
     return prepareRows(text, 'ndjson', quarantineSchema, {
       ...ctx.config.limits,
@@ -77,7 +78,7 @@ export async function recordInQuarantine(
       request_rows_max: Number.MAX_SAFE_INTEGER,
     });
   };
-  for (let round = 0; round < roundsMax; round += 1) {
+  for (let round = 0; round < rounds_max; round += 1) {
     const table =
       (await findTable(ctx, dataset, quarantineTable)) ??
       (await createTable(ctx, { dataset, name: quarantineTable, window: 'month', lanes: 1, schema: quarantineSchema }));
@@ -88,19 +89,18 @@ export async function recordInQuarantine(
       prepareAgain: prepare,
     });
     if (staged.outcome !== 'accepted') {
-      await throwStageOutcome(ctx, table, staged);
+      await resolveStageOutcome(ctx, table, staged);
       continue;
     }
-    const [batch] = staged.batches;
-    if (batch === undefined) throw new RangeError('rows that were accepted have a batch');
+    const batch = assertDefined(staged.batches[0], 'accepted rows have a batch');
     return { table, batch, replayed: staged.replayed, pending: staged.pending };
   }
-  throw new ApiError('conflict', `The quarantine of dataset ${dataset} kept changing. Try again.`, {
+  throw new ApiError('conflict', `The quarantine of dataset ${dataset} inlined changing. Try again.`, {
     retryAfterMs: 500,
   });
 }
 
-/** Where large payloads of a table are, in one life of it. */
+/** The folder of large payloads of one life of a table. */
 export function payloadFolder(dataset: string, physical: string): string {
   return `quarantine/${dataset}/${physical}/`;
 }
@@ -119,7 +119,7 @@ async function withoutLargePayload(
   try {
     await ctx.objects.put(object, csv ?? payload);
   } catch (error) {
-    // An acknowledged row holds its lane up until it is somewhere else: the hot buffer can take it as it did before.
+    // Without S3 the record stays in the hot buffer, which held the row before: otherwise the row would block its lane.
     if (record.origin === 'flush' && error instanceof StoreError) return { ...record, bytes };
     throw error;
   }
@@ -127,7 +127,7 @@ async function withoutLargePayload(
   return { ...rest, ...(meta !== undefined && csv === undefined && { meta }), object, bytes };
 }
 
-/** Names a row, or a list of them, by what makes it that one. */
+/** A stable id of rows, from the text that identifies them. */
 export function digest(text: string): string {
   return createHash('sha256').update(text).digest('hex').slice(0, 32);
 }

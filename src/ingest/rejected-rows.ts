@@ -12,17 +12,17 @@ import { checkRows } from '../stores/check-rows.ts';
 import type { IngestDeps, IngestNode } from './deps.ts';
 import { digest, recordInQuarantine } from './quarantine.ts';
 
-/** What a row is known by in ClickHouse, beside when its batch was acknowledged. */
+/** The identity of a row in ClickHouse, together with the time of acknowledgement of its batch. */
 export type Identity = { lane: number; seq: number; row: number };
 
 /**
- * Puts the rows of a seal that ClickHouse refuses into quarantine, as they were buffered. First ClickHouse itself is told,
- * so that no insert which begins from then on has them. Done again it changes nothing.
+ * Puts the rows of a seal that ClickHouse rejects into quarantine, as they were buffered. Records them in ClickHouse first, so
+ * that no later insert includes them. Idempotent.
  *
- * @throws StoreError when a store that this needs is away
+ * @throws StoreError if a required store is unavailable
  */
-export async function quarantineSkipped(node: IngestNode, table: Table, lane: number, seal: Seal): Promise<void> {
-  const records = seal.batches.flatMap((batch) => {
+export async function quarantineRejectedRows(node: IngestNode, table: Table, lane: number, seal: Seal): Promise<void> {
+  const records: QuarantineRecord[] = seal.batches.flatMap((batch) => {
     const lines = batch.payload.split('\n');
     return [...(seal.skip.get(batch.seq) ?? [])].map((row) => ({
       id: digest(`${table.dataset}/${table.physical}/${seal.incarnation}/${lane}/${batch.seq}/${row}/${batch.id}`),
@@ -34,19 +34,23 @@ export async function quarantineSkipped(node: IngestNode, table: Table, lane: nu
       seq: batch.seq,
       row,
       reason: 'refused-by-clickhouse',
-      detail: 'ClickHouse refuses this row; look at the constraints of its table',
+      detail: 'ClickHouse rejects this row; check the constraints of its table',
       schema_version: batch.schemaVersion,
       meta: batch.meta,
       payload: assertDefined(lines[row], `batch ${batch.seq} has row ${row}`),
     }));
   });
-  await markSkipped(node, table, lane, seal);
+  await recordRejectedRows(node, table, lane, seal);
   const idempotencyKey = `skipped:${table.physical}:${seal.incarnation}:${seal.token}:${digest(encodeSkip(seal.skip))}`;
-  const told: QuarantineRecord[] = records;
-  await recordInQuarantine(node, table.dataset, told, { idempotencyKey, requestHash: seal.token, isOwn: true });
+  await recordInQuarantine(node, table.dataset, records, { idempotencyKey, requestHash: seal.token, isOwn: true });
 }
 
-async function markSkipped(node: IngestNode, { dataset, physical }: TableRef, lane: number, seal: Seal): Promise<void> {
+async function recordRejectedRows(
+  node: IngestNode,
+  { dataset, physical }: TableRef,
+  lane: number,
+  seal: Seal,
+): Promise<void> {
   const lines = seal.batches.flatMap(({ seq, receivedAt_ms }) => {
     const received_at = storedTimestamp(receivedAt_ms);
     const rows = [...(seal.skip.get(seq) ?? [])];
@@ -63,24 +67,24 @@ async function markSkipped(node: IngestNode, { dataset, physical }: TableRef, la
 const countSkippedRow = z.object({ rows: z.string() });
 
 /**
- * How many rows of batches were refused by ClickHouse and set aside. Where it is not known when a batch was acknowledged,
- * of any that had its sequence. Throws StoreError, ClickHouseError.
+ * Counts the rows of batches that ClickHouse rejected. Without `receivedAt_ms` it counts rows of all batches that had the
+ * sequence. Throws StoreError, ClickHouseError.
  */
-export async function countSkipped(
+export async function countRejectedRows(
   ctx: IngestDeps,
   table: Table,
   batches: { lane: number; seq: number; receivedAt_ms?: number | undefined }[],
 ): Promise<number> {
   const { dataset, physical } = table;
   let rows = 0;
-  for (const [lane, of] of Map.groupBy(batches, (batch) => batch.lane)) {
+  for (const [lane, laneBatches] of Map.groupBy(batches, (batch) => batch.lane)) {
     const node = await atLane(ctx, table, lane);
     const found = checkRows(
       countSkippedRow,
       await node.clickhouse.rows(
         `SELECT uniqExact(seq, row) AS rows FROM timestore.skipped_rows
         WHERE dataset = {dataset:String} AND \`table\` = {table:String} AND lane = {lane:UInt16}
-          AND (${of.map(skippedOf).join(' OR ')})`,
+          AND (${laneBatches.map(matchSkipped).join(' OR ')})`,
         { dataset, table: physical, lane },
       ),
     );
@@ -89,7 +93,7 @@ export async function countSkipped(
   return rows;
 }
 
-function skippedOf({ seq, receivedAt_ms }: { seq: number; receivedAt_ms?: number | undefined }): string {
+function matchSkipped({ seq, receivedAt_ms }: { seq: number; receivedAt_ms?: number | undefined }): string {
   if (receivedAt_ms === undefined) return `seq = ${Number(seq)}`;
   return `(seq = ${Number(seq)} AND toUnixTimestamp64Milli(received_at) IN (0, ${Number(receivedAt_ms)}))`;
 }
@@ -97,22 +101,22 @@ function skippedOf({ seq, receivedAt_ms }: { seq: number; receivedAt_ms?: number
 const countInFlightRow = z.object({ seq: z.string(), row: z.number() });
 
 /**
- * Of rows that were set aside, those that an insert which began before may still bring.
+ * Finds quarantined rows that an insert from before the quarantine may still write.
  *
  * @throws StoreError, ClickHouseError
  */
-export async function countInFlight<Row extends Identity>(ctx: IngestDeps, table: Table, rows: Row[]): Promise<Row[]> {
+export async function findInFlight<Row extends Identity>(ctx: IngestDeps, table: Table, rows: Row[]): Promise<Row[]> {
   const late: Row[] = [];
-  for (const [lane, of] of Map.groupBy(rows, (row) => row.lane)) {
+  for (const [lane, laneRows] of Map.groupBy(rows, (row) => row.lane)) {
     const node = await atLane(ctx, table, lane);
-    const places = of.map(({ seq, row }) => `(${Number(seq)},${Number(row)})`);
+    const places = laneRows.map(({ seq, row }) => `(${Number(seq)},${Number(row)})`);
     const young = checkRows(
       countInFlightRow,
       await node.clickhouse.rows(
         `SELECT seq, row FROM timestore.skipped_rows
         WHERE dataset = {dataset:String} AND \`table\` = {table:String} AND lane = {lane:UInt16} AND (seq, row) IN (${places.join(',')})
         GROUP BY seq, row, received_at HAVING min(skipped_at) > now64(3) - toIntervalMillisecond({life_ms:UInt64})`,
-        // An insert is given up by the server after its timeout; the same again for what goes on meanwhile.
+        // The server stops an insert after its timeout. The factor 2 is a safety margin.
         {
           dataset: table.dataset,
           table: table.physical,
@@ -123,7 +127,7 @@ export async function countInFlight<Row extends Identity>(ctx: IngestDeps, table
       ),
     );
     const keys = new Set(young.map(({ seq, row }) => `${seq} ${row}`));
-    late.push(...of.filter(({ seq, row }) => keys.has(`${seq} ${row}`)));
+    late.push(...laneRows.filter(({ seq, row }) => keys.has(`${seq} ${row}`)));
   }
   return late;
 }

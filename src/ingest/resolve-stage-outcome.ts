@@ -12,17 +12,16 @@ import type { ChunksOutcome } from './stage-chunks.ts';
 type NotAccepted = Exclude<ChunksOutcome, { outcome: 'accepted' }>;
 
 /**
- * Answers what kept rows from being staged: sets up what is missing, so that they can be staged again, or says why they
- * cannot.
+ * Resolves an outcome without staged rows: repairs the cause, so that the caller can stage again, or throws the reason.
  *
- * @throws TimestoreError; StoreError when a store that this needs is away
+ * @throws ApiError; StoreError if a required store is unavailable
  */
-export async function throwStageOutcome(ctx: IngestDeps, table: Table, outcome: NotAccepted): Promise<void> {
+export async function resolveStageOutcome(ctx: IngestDeps, table: Table, outcome: NotAccepted): Promise<void> {
   const { dataset, name } = table;
   switch (outcome.outcome) {
     case 'unknown':
-      // New, or lost: either way the lane is made from the catalogue and ClickHouse, by whoever comes first.
-      // Where it was dropped meanwhile, the request makes a new one.
+      // The lane is new, or Redis lost it. The first request provisions it from the catalogue and ClickHouse.
+      // If the table was dropped meanwhile, the caller creates a new one.
       await setUpLanes(ctx, table).catch((error) => {
         if (!(error instanceof LifeEndedError)) throw error;
       });
@@ -53,8 +52,8 @@ export async function throwStageOutcome(ctx: IngestDeps, table: Table, outcome: 
 function keyExpired(stored: number): ApiError {
   return new ApiError(
     'key-expired',
-    `This request was cut into parts when it first came, and its Idempotency-Key is about to be forgotten, or is. The first ` +
-      `${stored} rows that it accepted are stored, and the others are not. Send the others under a new key.`,
+    `The Idempotency-Key of this split request has expired or expires soon. The first ${stored} accepted rows are stored, ` +
+      `the others are not. Send the others under a new key.`,
     { extra: { stored } },
   );
 }
@@ -65,38 +64,38 @@ function tooManyKeys(
   { bytes, lapseIn_ms, full }: Extract<NotAccepted, { outcome: 'keys' }>,
 ): ApiError {
   const { idempotency_bytes_max, idempotency_bytes_min } = ctx.config.limits;
-  const why =
+  const allowed =
     full === 'limit'
       ? `at most ${idempotency_bytes_max} (limit idempotency_bytes_max)`
       : `at most ${idempotency_bytes_min} while its memory is nearly full (limit idempotency_bytes_min)`;
   return new ApiError(
     'buffer-full',
-    `The keys of requests to dataset ${dataset} that are remembered take ${bytes} bytes of the hot buffer, and may take ${why}. ` +
-      'Nothing of this request was stored. Send more rows in each request, or wait until keys are forgotten.',
+    `The idempotency keys of dataset ${dataset} use ${bytes} bytes of the hot buffer; allowed are ${allowed}. ` +
+      'Nothing of this request was stored. Send more rows in each request, or wait until keys expire.',
     { retryAfterMs: Math.max(1_000, lapseIn_ms) },
   );
 }
 
-const storedAgain_ms = 3_600_000;
+const storageRetry_ms = 3_600_000;
 
 function quotaExceeded(dataset: string, { exceeded, quota }: Extract<NotAccepted, { outcome: 'quota' }>): ApiError {
   const { limit = 0, left = 0 } = quota.left.find(({ name }) => name === exceeded) ?? {};
-  const isOfDay = exceeded !== 'storageBytes';
+  const isDaily = exceeded !== 'storageBytes';
   return new ApiError(
     'quota-exceeded',
-    `Dataset ${dataset} may take ${limit} (quota ${exceeded}), and ${left} are left, less than this request has. Nothing of ` +
-      `it was stored. ${isOfDay ? 'A new day begins at midnight UTC.' : 'Delete rows, shorten the retention or raise the quota.'}`,
+    `Dataset ${dataset} has a quota of ${limit} (${exceeded}); ${left} are left, less than this request needs. Nothing of it ` +
+      `was stored. ${isDaily ? 'A new day begins at midnight UTC.' : 'Delete rows, shorten the retention or raise the quota.'}`,
     {
       extra: { quota: exceeded, limit, left },
       headers: quotaHeaders(quota),
-      retryAfterMs: isOfDay ? quota.resetIn_ms : storedAgain_ms,
+      retryAfterMs: isDaily ? quota.resetIn_ms : storageRetry_ms,
     },
   );
 }
 
-const retryLongest_ms = 60_000;
+const retry_ms_max = 60_000;
 
-/** Told to wait for as long as the lane needs to drain what this request lacks room for, at the pace of its last flush. */
+/** `Retry-After` is the time in which the lane drains enough rows for this request, at the rate of its last flush. */
 function bufferFull(
   ctx: IngestDeps,
   name: string,
@@ -104,19 +103,19 @@ function bufferFull(
 ): ApiError {
   const { pending_rows_max, pending_bytes_max } = ctx.config.limits;
   const share = Math.min(1, Math.max(needs.rows / pending_rows_max, needs.bytes / pending_bytes_max));
-  // Of a lane that has nothing to drain, others fill the memory: how fast they drain is not known here.
+  // An empty lane means that other lanes fill the memory; their drain rate is unknown here.
   const drain_ms =
     drainedRowsPerSecond === undefined || pending.rows === 0
-      ? retryLongest_ms
+      ? retry_ms_max
       : (1_000 * (full === 'lane' ? share : 1) * pending.rows) / Math.max(1, drainedRowsPerSecond);
-  const what =
+  const cause =
     full === 'lane'
-      ? `The hot buffer of table ${name} holds ${pending.rows} rows that wait for ClickHouse (limits pending_rows_max and ` +
+      ? `The hot buffer of table ${name} holds ${pending.rows} rows that are not in ClickHouse yet (limits pending_rows_max and ` +
         'pending_bytes_max).'
-      : `The hot buffer (Redis) is at its memory limit; ${pending.rows} rows of table ${name} wait for ClickHouse in it.`;
+      : `The hot buffer (Redis) is at its memory limit; ${pending.rows} rows of table ${name} are not in ClickHouse yet.`;
   return new ApiError(
     'buffer-full',
-    `${what} Nothing of this request was acknowledged; send it again later with the same Idempotency-Key.`,
-    { retryAfterMs: Math.min(retryLongest_ms, Math.max(1_000, Math.ceil(drain_ms))) },
+    `${cause} Nothing of this request was acknowledged; send it again later with the same Idempotency-Key.`,
+    { retryAfterMs: Math.min(retry_ms_max, Math.max(1_000, Math.ceil(drain_ms))) },
   );
 }

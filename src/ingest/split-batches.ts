@@ -3,21 +3,21 @@ import type { Batch } from '../buffer/stage.ts';
 import type { PreparedRows } from '../schema/prepare.ts';
 import { type PartitionWindow, windowOf } from '../schema/window.ts';
 
-/** About what a row's place and its line break add. */
+/** Approximate bytes of a row's index and line break. */
 const rowOverhead_bytes = 16;
 
-/** Cuts a request into chunks of at most so many bytes; a row that is larger is one by itself. */
-export function planChunks({ lines, refused }: PreparedRows, bytesMax: number): ChunkPlan {
+/** Splits a request into chunks of at most `bytes_max`; a larger row is a chunk of its own. */
+export function planChunks({ lines, refused }: PreparedRows, bytes_max: number): ChunkPlan {
   const quarantined = refused.map(({ index }) => index);
-  // Nearly every request is small enough without a count of its bytes: a UTF-16 unit is at most 3 of UTF-8.
-  const unitsMax = (bytesMax - lines.length * rowOverhead_bytes) / 3;
-  if (lines.reduce((sum, line) => sum + line.length, 0) <= unitsMax) return { rows: [lines.length], quarantined };
+  // Avoids counting bytes for small requests: a UTF-16 unit has at most 3 bytes in UTF-8.
+  const units_max = (bytes_max - lines.length * rowOverhead_bytes) / 3;
+  if (lines.reduce((sum, line) => sum + line.length, 0) <= units_max) return { rows: [lines.length], quarantined };
   const chunks: number[] = [];
   let rows = 0;
   let bytes = 0;
   for (const line of lines) {
     const added = Buffer.byteLength(line) + rowOverhead_bytes;
-    if (rows > 0 && bytes + added > bytesMax) {
+    if (rows > 0 && bytes + added > bytes_max) {
       chunks.push(rows);
       rows = 0;
       bytes = 0;
@@ -30,9 +30,8 @@ export function planChunks({ lines, refused }: PreparedRows, bytesMax: number): 
 }
 
 /**
- * The chunks in their order, each made when it is asked for: a request's bytes are there often enough without them. Their
- * lines are taken out of `rows`: thousands of small strings for each request that waits for the hot buffer would have to be
- * gone through by every collection of garbage.
+ * Builds the chunks in order, one at a time, to save memory. Removes their lines from `rows`, because the garbage collector
+ * would visit thousands of small strings for each request that waits for the hot buffer.
  */
 export function* cutBatches(rows: PreparedRows, plan: ChunkPlan, window: PartitionWindow): Generator<Batch, void> {
   for (const count of plan.rows) yield takeBatch(rows, count, window);
@@ -50,7 +49,7 @@ function takeBatch(rows: PreparedRows, count: number, window: PartitionWindow): 
   };
 }
 
-/** About the bytes of all chunks of a request. */
-export function bytesOf({ lines }: PreparedRows): number {
+/** Approximate bytes of all chunks of a request. */
+export function estimateBytes({ lines }: PreparedRows): number {
   return lines.reduce((sum, line) => sum + line.length + rowOverhead_bytes, 0);
 }

@@ -8,70 +8,73 @@ import { readThrough } from '../core/read-through.ts';
 import { epochMs } from '../stores/postgres/client.ts';
 import { ask, runScript, script } from '../stores/redis/client.ts';
 import type { KeyDeps } from './deps.ts';
-import { hashOf, isSame, type Key, keySchema, splitKey } from './key.ts';
+import { hashSecret, isSame, type Key, keySchema, splitKey } from './key.ts';
 
 const rememberScript = script(rememberKeyLua);
 
-/** Keys that an instance was sent, those that there are not among them. */
+/** Keys that this instance has looked up, including unknown ids. */
 const seenKeys = inEachInstance(({ limits }) => new LruMap<SeenKey>(limits.kept_names_max));
 
-/** How long an instance goes by what it has seen of a key: one that is revoked ends everywhere within that. */
-export const trusted_ms = 8_000;
-/** How long what the hot buffer has is believed without asking the catalogue, where that answers. */
+/** How long a cached key is trusted. A revoked key stops working everywhere within this time. */
+export const keyTrusted_ms = 8_000;
+/** How long a key in the hot buffer is trusted before the catalogue is asked again. */
 const checked_ms = 3_600_000;
 
-/** What an instance knows of an id: the key, or that there is none. */
+/** A cached lookup of an id. `key` is undefined for an unknown id. */
 export type SeenKey = {
   key: Key | undefined;
   seenAt_ms: number;
-  /** The secret half that matched. */
+  /** The secret that matched the hash. */
   secret?: string;
 };
 
 /**
- * The key that a text is: one that is on record, with the right secret, neither revoked nor expired.
+ * Finds the key of an API key text. The secret must match, and the key must be neither revoked nor expired.
  *
  * @returns undefined for any other text
- * @throws StoreError when nobody can tell: neither the hot buffer nor the catalogue answers, and this instance has not seen it
+ * @throws StoreError if the key is not cached and neither the hot buffer nor the catalogue answers
  */
 export async function authenticate(ctx: KeyDeps, text: string): Promise<Key | undefined> {
   const halves = splitKey(text);
   if (halves === undefined) return undefined;
-  const seen = await find(ctx, halves.id);
+  const seen = await lookUpKey(ctx, halves.id);
   const { key } = seen;
-  if (key === undefined || !holds(seen, key, halves.secret)) return undefined;
+  if (key === undefined || !matchesSecret(seen, key, halves.secret)) return undefined;
   if (key.revokedAt_ms !== null) return undefined;
   return key.expiresAt_ms !== null && key.expiresAt_ms <= ctx.now() ? undefined : key;
 }
 
-/** Whether this instance can tell what a text is without asking a store. */
+/** Whether this instance can authenticate a text without a store. */
 export function isKnown(ctx: KeyDeps, text: string): boolean {
   const id = splitKey(text)?.id;
   const seen = id === undefined ? undefined : seenKeys(ctx).get(id);
-  return id === undefined || (seen !== undefined && ctx.now() - seen.seenAt_ms < trusted_ms) || seen?.key !== undefined;
+  return (
+    id === undefined || (seen !== undefined && ctx.now() - seen.seenAt_ms < keyTrusted_ms) || seen?.key !== undefined
+  );
 }
 
-/** The hash is worked out once for each time that the key is looked up. */
-function holds(seen: SeenKey, key: Key, secret: string): boolean {
+/** Computes the hash once per lookup of the key. */
+function matchesSecret(seen: SeenKey, key: Key, secret: string): boolean {
   if (seen.secret !== undefined && isSame(secret, seen.secret)) return true;
-  if (!isSame(hashOf(secret), key.hash)) return false;
+  if (!isSame(hashSecret(secret), key.hash)) return false;
   seen.secret = secret;
   return true;
 }
 
-/** From this instance's memory, then the hot buffer's, then the catalogue. Known keys go on while the catalogue is away. */
-async function find(ctx: KeyDeps, id: string): Promise<SeenKey> {
-  const trust = { now_ms: ctx.now(), trusted_ms, use: (seen: SeenKey) => seen };
+/** Looks in the cache, then in the hot buffer, then in the catalogue. Known keys stay valid without the catalogue. */
+async function lookUpKey(ctx: KeyDeps, id: string): Promise<SeenKey> {
+  const trust = { now_ms: ctx.now(), trusted_ms: keyTrusted_ms, use: (seen: SeenKey) => seen };
   return await readThrough(seenKeys(ctx), id, trust, async () => {
     const buffered = await readBuffered(ctx, id);
-    if (buffered !== undefined && ctx.now() - buffered.checkedAt_ms < checked_ms) return keep(ctx, id, buffered.key);
+    if (buffered !== undefined && ctx.now() - buffered.checkedAt_ms < checked_ms)
+      return cacheKey(ctx, id, buffered.key);
     try {
       const key = await readKey(ctx, id);
-      return keep(ctx, id, key === undefined ? undefined : await tryBuffering(ctx, key));
+      return cacheKey(ctx, id, key === undefined ? undefined : await tryBuffering(ctx, key));
     } catch (error) {
       // The hot buffer's copy is used while the catalogue is unavailable.
       if (buffered === undefined || !(error instanceof StoreError)) throw error;
-      return keep(ctx, id, buffered.key);
+      return cacheKey(ctx, id, buffered.key);
     }
   });
 }
@@ -80,7 +83,7 @@ const bufferedSchema = z.object({ key: keySchema, checkedAt_ms: z.number() });
 
 type Buffered = z.output<typeof bufferedSchema>;
 
-/** Undefined also when Redis is away: the catalogue may know. */
+/** Undefined also if Redis is unavailable, so that the caller asks the catalogue. */
 async function readBuffered(ctx: KeyDeps, id: string): Promise<Buffered | undefined> {
   try {
     const text = await ask(() => ctx.redis.hget<string>(ctx.keys.apiKeys, id));
@@ -91,7 +94,7 @@ async function readBuffered(ctx: KeyDeps, id: string): Promise<Buffered | undefi
   }
 }
 
-/** What is on record of a key, as columns of a statement. */
+/** The columns of a `Key`. */
 export const keyColumns = `id, name, secret_hash as hash, scopes, row_filter as "rowFilter", revision,
   ${epochMs('created_at')} as "createdAt_ms", ${epochMs('expires_at')} as "expiresAt_ms",
   ${epochMs('revoked_at')} as "revokedAt_ms", replaced_by as "replacedBy"`;
@@ -101,16 +104,16 @@ async function readKey(ctx: KeyDeps, id: string): Promise<Key | undefined> {
   return row === undefined ? undefined : keySchema.parse(row);
 }
 
-/** Tells all instances what is recorded now. Throws StoreError: those that have seen the key go on with what they know. */
-export async function rememberKey(ctx: KeyDeps, key: Key): Promise<void> {
-  keep(ctx, key.id, await writeBuffered(ctx, key));
+/** Publishes the recorded key to all instances. Throws StoreError: other instances keep their cached key then. */
+export async function publishKey(ctx: KeyDeps, key: Key): Promise<void> {
+  cacheKey(ctx, key.id, await writeBuffered(ctx, key));
 }
 
 /**
- * Where the hot buffer knows of a newer revision than the catalogue, the catalogue was set back in time. It gets a revision
- * beyond, and a key that was revoked since stays so.
+ * Writes a key to the hot buffer. A newer revision there means that the catalogue was restored from an older state: the
+ * catalogue then gets a higher revision, and a revoked key stays revoked.
  *
- * @returns the key as it is recorded then
+ * @returns the recorded key
  */
 async function writeBuffered(ctx: KeyDeps, key: Key): Promise<Key> {
   const buffered: Buffered = { key, checkedAt_ms: ctx.now() };
@@ -123,13 +126,13 @@ async function writeBuffered(ctx: KeyDeps, key: Key): Promise<Key> {
       where id = $id and revision < $revision::int returning ${keyColumns}`,
     { id: key.id, revision, revokedAt_ms },
   );
-  // Else somebody has changed it since it was read.
+  // Undefined: another request has changed the key meanwhile.
   if (raised === undefined) return key;
   ctx.log({ event: 'catalogue-set-back', alarm: true, key: key.id, repaired: revision + 1 });
   return await writeBuffered(ctx, keySchema.parse(raised));
 }
 
-/** Only a cache here: the next instance asks the catalogue, too. */
+/** Never rejects, because the hot buffer is only a cache here: the next lookup asks the catalogue. */
 async function tryBuffering(ctx: KeyDeps, key: Key): Promise<Key> {
   return await writeBuffered(ctx, key).catch((error) => {
     ctx.log({ event: 'key-cache-unwritten', id: key.id, ...describeError(error) });
@@ -137,7 +140,7 @@ async function tryBuffering(ctx: KeyDeps, key: Key): Promise<Key> {
   });
 }
 
-function keep(ctx: KeyDeps, id: string, key: Key | undefined): SeenKey {
+function cacheKey(ctx: KeyDeps, id: string, key: Key | undefined): SeenKey {
   const seen: SeenKey = { key, seenAt_ms: ctx.now() };
   seenKeys(ctx).set(id, seen);
   return seen;

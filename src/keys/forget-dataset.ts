@@ -3,22 +3,22 @@ import { currentActor } from '../core/request-context.ts';
 import { checkRows } from '../stores/check-rows.ts';
 import type { Statement } from '../stores/postgres/client.ts';
 import type { KeyDeps } from './deps.ts';
-import { keyColumns, rememberKey } from './find-key.ts';
+import { keyColumns, publishKey } from './find-key.ts';
 import { keySchema } from './key.ts';
 
-const keysInStep = 100;
+const keys_max = 100;
 
 const keysListingRow = z.object({ id: z.string() });
 
-/** Keys that list a dataset and are still good. Throws StoreError. */
-export async function keysListing(ctx: KeyDeps, dataset: string): Promise<string[]> {
+/** Ids of unrevoked keys that list a dataset, at most `keys_max`. Throws StoreError. */
+export async function findKeysOfDataset(ctx: KeyDeps, dataset: string): Promise<string[]> {
   const keys = checkRows(
     keysListingRow,
     await ctx.postgres.rows(
       `select id from api_keys k
       where revoked_at is null and exists (
               select from jsonb_each(scopes) s where jsonb_typeof(s.value) = 'array' and s.value ? $dataset)
-      order by n limit ${keysInStep}`,
+      order by n limit ${keys_max}`,
       { dataset },
     ),
   );
@@ -26,8 +26,8 @@ export async function keysListing(ctx: KeyDeps, dataset: string): Promise<string
 }
 
 /**
- * The statement that takes a dataset out of the lists of keys, with a line in the audit log for each: it is being dropped, and
- * the next of its name is another. A key that is left without any dataset is revoked.
+ * The statement that removes a dropped dataset from keys and audits each change: a later dataset of the same name must not
+ * inherit access. A key without remaining datasets is revoked.
  */
 export function forgetDataset(dataset: string, ids: string[], job: string): Statement {
   return [
@@ -49,8 +49,8 @@ export function forgetDataset(dataset: string, ids: string[], job: string): Stat
   ];
 }
 
-/** Tells all instances what is recorded of keys now; those that have seen them follow. Throws StoreError. */
-export async function reportKeys(ctx: KeyDeps, ids: string[]): Promise<void> {
+/** Publishes recorded keys to all instances. Throws StoreError. */
+export async function publishKeys(ctx: KeyDeps, ids: string[]): Promise<void> {
   const rows = await ctx.postgres.rows(`select ${keyColumns} from api_keys where id = any($ids)`, { ids });
-  for (const row of rows) await rememberKey(ctx, keySchema.parse(row));
+  for (const row of rows) await publishKey(ctx, keySchema.parse(row));
 }

@@ -2,14 +2,13 @@ import { hash } from 'node:crypto';
 import * as z from 'zod';
 import { slug } from '../core/identifiers.ts';
 
-/** What a key may be for. */
 export type Scope = 'ingest' | 'query' | 'sql' | 'admin';
 
 const datasets = z
   .union([z.literal('*'), z.array(slug).min(1).max(1_000)])
-  .meta({ description: 'names of datasets, or `*` for all there are and will be' });
+  .meta({ description: 'dataset names, or `*` for all present and future datasets' });
 
-/** Datasets of each scope that a key has. */
+/** Datasets by scope. */
 export const scopesSchema = z
   .strictObject({
     ingest: datasets.optional(),
@@ -20,7 +19,7 @@ export const scopesSchema = z
   .refine((scopes) => Object.values(scopes).some((each) => each !== undefined), 'a key has at least one scope')
   .meta({ minProperties: 1 });
 
-/** The only rows that a key reads: those whose column has this value. */
+/** Restricts reads of a key to rows with this value in this column. */
 export const rowFilterSchema = z.strictObject({
   column: z.string().min(1).max(255),
   value: z.union([z.string().max(1_000), z.number(), z.boolean()]),
@@ -42,29 +41,29 @@ export const keySchema = z.object({
   replacedBy: z.string().nullable(),
 });
 
-/** A key as it is on record. */
+/** A recorded key. */
 export type Key = z.output<typeof keySchema>;
 
-const form = /^ts_([0-9a-f]{16})_([A-Za-z0-9_-]{43})$/;
+const keyPattern = /^ts_([0-9a-f]{16})_([A-Za-z0-9_-]{43})$/;
 
-/** A key as its holder sends it, in its two halves; undefined for what is none. */
+/** Splits the text of a key into id and secret; undefined for any other text. */
 export function splitKey(text: string): { id: string; secret: string } | undefined {
-  const [, id, secret] = form.exec(text) ?? [];
+  const [, id, secret] = keyPattern.exec(text) ?? [];
   return id === undefined || secret === undefined ? undefined : { id, secret };
 }
 
-/** A new key: 64 bits that name it and 256 that nobody can guess. */
-export function makeKey(): { id: string; hash: string; text: string } {
+/** A new key: an id of 64 random bits and a secret of 256. */
+export function generateKey(): { id: string; hash: string; text: string } {
   const id = Buffer.from(crypto.getRandomValues(new Uint8Array(8))).toString('hex');
   const secret = Buffer.from(crypto.getRandomValues(new Uint8Array(32))).toString('base64url');
-  return { id, hash: hashOf(secret), text: `ts_${id}_${secret}` };
+  return { id, hash: hashSecret(secret), text: `ts_${id}_${secret}` };
 }
 
-export function hashOf(secret: string): string {
+export function hashSecret(secret: string): string {
   return hash('sha256', secret);
 }
 
-/** Takes the same time wherever two texts of one length differ; the length is no secret. */
+/** Constant-time comparison of texts of equal length. The length is public. */
 export function isSame(a: string, b: string): boolean {
   let difference = a.length ^ b.length;
   for (let i = 0; i < b.length; i += 1) difference |= a.charCodeAt(i) ^ b.charCodeAt(i);

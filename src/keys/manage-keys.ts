@@ -5,8 +5,8 @@ import { checkRows } from '../stores/check-rows.ts';
 import type { Params } from '../stores/postgres/client.ts';
 import { ask } from '../stores/redis/client.ts';
 import type { KeyDeps } from './deps.ts';
-import { keyColumns, rememberKey } from './find-key.ts';
-import { type Key, keySchema, makeKey, type RowFilter, type scopesSchema } from './key.ts';
+import { keyColumns, publishKey } from './find-key.ts';
+import { generateKey, type Key, keySchema, type RowFilter, type scopesSchema } from './key.ts';
 
 export type NewKey = {
   name: string;
@@ -15,12 +15,12 @@ export type NewKey = {
   expiresAt_ms: number | null;
 };
 
-/** A key that was just made. Its text is nowhere else. */
-export type MadeKey = { key: Key; text: string };
+/** A new key. `text` is not stored anywhere. */
+export type CreatedKey = { key: Key; text: string };
 
-/** Throws StoreError when the catalogue is away. */
-export async function createKey(ctx: KeyDeps, { name, scopes, rowFilter, expiresAt_ms }: NewKey): Promise<MadeKey> {
-  const { id, hash, text } = makeKey();
+/** Throws StoreError if the catalogue is unavailable. */
+export async function createKey(ctx: KeyDeps, { name, scopes, rowFilter, expiresAt_ms }: NewKey): Promise<CreatedKey> {
+  const { id, hash, text } = generateKey();
   const params: Params = {
     id,
     name,
@@ -44,7 +44,7 @@ export async function createKey(ctx: KeyDeps, { name, scopes, rowFilter, expires
 // The other columns are those of a key, which its own schema checks.
 const listKeysRow = z.looseObject({ n: z.string() });
 
-/** The newest first, after the place that an earlier list has ended at. */
+/** Newest first. `after` is the `next` of the previous page. */
 export async function listKeys(
   ctx: KeyDeps,
   { after, limit }: { after: number | undefined; limit: number },
@@ -63,7 +63,7 @@ export async function listKeys(
   };
 }
 
-/** Throws TimestoreError `not-found`; StoreError. */
+/** Throws ApiError `not-found`; StoreError. */
 export async function findKeyRecord(ctx: KeyDeps, id: string): Promise<Key> {
   const [row] = await ctx.postgres.rows(`select ${keyColumns} from api_keys where id = $id`, { id });
   if (row === undefined) throw noKey(id);
@@ -71,9 +71,9 @@ export async function findKeyRecord(ctx: KeyDeps, id: string): Promise<Key> {
 }
 
 /**
- * Ends a key, everywhere within seconds. Actor again changes nothing and tells all instances again.
+ * Revokes a key. It stops working on all instances within seconds. Idempotent; a repetition publishes the key again.
  *
- * @throws TimestoreError `not-found`; StoreError, also when it is on record and instances could not be told
+ * @throws ApiError `not-found`; StoreError, also if the revocation is recorded but could not be published
  */
 export async function revokeKey(ctx: KeyDeps, id: string): Promise<Key> {
   const params: Params = { id };
@@ -86,19 +86,19 @@ export async function revokeKey(ctx: KeyDeps, id: string): Promise<Key> {
   );
   if (row === undefined) throw noKey(id);
   const key = keySchema.parse(row);
-  await tellAll(ctx, key);
+  await publishChange(ctx, key);
   return key;
 }
 
 /**
- * Makes a key that may do the same, and ends the old one after an overlap in which both are good.
+ * Creates a key with the same permissions. The old key expires after an overlap in which both keys work.
  *
- * @throws TimestoreError `not-found`; `conflict` for one that has ended or was rotated before; StoreError
+ * @throws ApiError `not-found`; `conflict` for a key that has ended or was rotated before; StoreError
  */
-export async function rotateKey(ctx: KeyDeps, id: string, overlap_s: number): Promise<MadeKey & { old: Key }> {
-  // Before anything is on record: the new key's text can be told only once.
+export async function rotateKey(ctx: KeyDeps, id: string, overlap_s: number): Promise<CreatedKey & { old: Key }> {
+  // Checks Redis before anything is recorded, because a failure afterwards would lose the text of the new key.
   await ask(() => ctx.redis.ping());
-  const made = makeKey();
+  const made = generateKey();
   const params: Params = { id, newId: made.id, overlap_s };
   const line = auditLine(
     { action: 'key.rotate', detail: { key: id, replacedBy: made.id, overlap_s } },
@@ -124,7 +124,7 @@ export async function rotateKey(ctx: KeyDeps, id: string, overlap_s: number): Pr
        select ${keyColumns} from changed`,
       params,
     ],
-    // What the old key saved is the new one's.
+    // Saved queries move to the new key.
     [
       'update saved_queries set saved_by = $newId where saved_by = $id and exists (select from api_keys where id = $newId)',
       { id, newId: made.id },
@@ -135,16 +135,16 @@ export async function rotateKey(ctx: KeyDeps, id: string, overlap_s: number): Pr
     const { revokedAt_ms, replacedBy } = await findKeyRecord(ctx, id);
     const why =
       revokedAt_ms !== null ? 'was revoked' : replacedBy !== null ? `was rotated to ${replacedBy}` : 'has expired';
-    throw new ApiError('conflict', `Key ${id} ${why}: make a new one.`);
+    throw new ApiError('conflict', `Key ${id} ${why}. Create a new key.`);
   }
   const old = keySchema.parse(ended);
-  await tellAll(ctx, old);
+  await publishChange(ctx, old);
   return { key: keySchema.parse(created), text: made.text, old };
 }
 
-async function tellAll(ctx: KeyDeps, key: Key): Promise<void> {
-  await rememberKey(ctx, key).catch((error) => {
-    throw new StoreError('redis', `could not be told that key ${key.id} has changed, which is on record`, error);
+async function publishChange(ctx: KeyDeps, key: Key): Promise<void> {
+  await publishKey(ctx, key).catch((error) => {
+    throw new StoreError('redis', `did not take the recorded change of key ${key.id}`, error);
   });
 }
 

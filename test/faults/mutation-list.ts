@@ -1018,8 +1018,8 @@ export const mutations: Mutation[] = [
   {
     rule: 'waiting before rows in quarantine are sent again',
     file: 'src/operations/quarantine/replay.ts',
-    from: 'const late = await countInFlight(',
-    to: 'const late: OpenRecord[] = [] || await countInFlight(',
+    from: 'const late = await findInFlight(',
+    to: 'const late: OpenRecord[] = [] || await findInFlight(',
   },
   {
     rule: 'setting rows aside before they leave the buffer',

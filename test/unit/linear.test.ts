@@ -2,7 +2,7 @@ import { Script } from 'node:vm';
 import { describe, expect, test } from 'vitest';
 import { readConfig } from '../../src/core/config.ts';
 import { continueTrace } from '../../src/core/trace.ts';
-import { readBatchForm } from '../../src/ingest/batch-format.ts';
+import { parseBatch } from '../../src/ingest/batch-format.ts';
 import { hotFilter } from '../../src/query/hot/filter.ts';
 import { hotJson } from '../../src/query/hot/values.ts';
 import { compareValues, type HotValue } from '../../src/query/request/compare-values.ts';
@@ -125,8 +125,8 @@ describe('a body is read once', () => {
 
   test('whatever its members are called', () => {
     const text = `{"rows":[],${names(500_000, '1')}}`;
-    expect(() => ends(() => readBatchForm(text, limits))).toThrow('Unrecognized');
-    expect(() => ends(() => readBatchForm(text.replace('"f1"', '"rows"'), limits))).toThrow('named twice');
+    expect(() => ends(() => parseBatch(text, limits))).toThrow('Unrecognized');
+    expect(() => ends(() => parseBatch(text.replace('"f1"', '"rows"'), limits))).toThrow('named twice');
   });
 
   test('however many of them no field is for', () => {

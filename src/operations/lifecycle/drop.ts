@@ -5,8 +5,8 @@ import { quarantineTable } from '../../catalog/quarantine-table.ts';
 import { trusted_ms as readsTrusted_ms } from '../../catalog/read-routing.ts';
 import { retryJob } from '../../jobs/job.ts';
 import type { Outcome } from '../../jobs/runner.ts';
-import { trusted_ms as keysTrusted_ms } from '../../keys/find-key.ts';
-import { forgetDataset, keysListing, reportKeys } from '../../keys/forget-dataset.ts';
+import { keyTrusted_ms as keysTrusted_ms } from '../../keys/find-key.ts';
+import { findKeysOfDataset, forgetDataset, publishKeys } from '../../keys/forget-dataset.ts';
 import { trusted_ms as savedTrusted_ms } from '../../query/sql/saved-queries.ts';
 import { checkRows } from '../../stores/check-rows.ts';
 import type { Statement } from '../../stores/postgres/client.ts';
@@ -138,8 +138,8 @@ async function forgetName(
   progress: { told?: string[]; isForgotten?: boolean },
 ): Promise<Outcome | undefined> {
   const { told, isForgotten = false } = progress;
-  if (told !== undefined) await reportKeys(ctx, told);
-  const keys = await keysListing(ctx, dataset);
+  if (told !== undefined) await publishKeys(ctx, told);
+  const keys = await findKeysOfDataset(ctx, dataset);
   if (keys.length > 0) return { alongside: [forgetDataset(dataset, keys, job)], progress: { told: keys } };
   if (isForgotten) return undefined;
   await forgetCounts(ctx, dataset);

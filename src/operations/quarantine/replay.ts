@@ -5,7 +5,7 @@ import { type OpenRecord, quarantineTable } from '../../catalog/quarantine-table
 import { assertDefined } from '../../core/assert.ts';
 import { ApiError } from '../../core/errors.ts';
 import { quoteString } from '../../core/identifiers.ts';
-import { countInFlight, type Identity } from '../../ingest/rejected-rows.ts';
+import { findInFlight, type Identity } from '../../ingest/rejected-rows.ts';
 import type { Table } from '../../schema/table.ts';
 import { checkRows } from '../../stores/check-rows.ts';
 import type { OperationDeps } from '../deps.ts';
@@ -129,7 +129,7 @@ async function replayBuffered(
   const stored = await storedOf(ctx, table, buffered);
   await settling.inPages(stored, (record, done) => done(record, 'stored'));
   const rest = buffered.filter((record) => !stored.includes(record));
-  const late = await countInFlight(ctx, table, rest as (OpenRecord & Identity)[]);
+  const late = await findInFlight(ctx, table, rest as (OpenRecord & Identity)[]);
   const ready = rest.filter((record) => !late.some(({ id }) => id === record.id));
   const { lines, refused } = await triedLines(ctx, table, ready);
   const taken = ready.filter((record) => !refused.has(record));

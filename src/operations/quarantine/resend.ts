@@ -10,7 +10,7 @@ import { qualifiedName } from '../../core/identifiers.ts';
 import { settingsVersion } from '../../flush/insert.ts';
 import { rejectedByProbe } from '../../flush/insert-probe.ts';
 import { ingestRows } from '../../ingest/ingest.ts';
-import { throwStageOutcome } from '../../ingest/resolve-stage-outcome.ts';
+import { resolveStageOutcome } from '../../ingest/resolve-stage-outcome.ts';
 import { stageChunks } from '../../ingest/stage-chunks.ts';
 import type { PreparedRows } from '../../schema/prepare.ts';
 import type { Table } from '../../schema/table.ts';
@@ -122,7 +122,7 @@ export async function stageLine(
     const current = (await findTable(ctx, table.dataset, table.name)) ?? table;
     const staged = await stageChunks(ctx, current, prepare(), request);
     if (staged.outcome === 'accepted') return;
-    await throwStageOutcome(ctx, current, staged);
+    await resolveStageOutcome(ctx, current, staged);
   }
   throw new ApiError('conflict', `Table ${table.name} kept changing. Try again.`, { retryAfterMs: 500 });
 }

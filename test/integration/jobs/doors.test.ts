@@ -128,8 +128,8 @@ describe('text that is not of its form is refused with the line', () => {
       `{${time(0)}}\n{${time(0)},"x":${'['.repeat(5_000)}`,
       /at row 2 \(line 2\): nested deeper/,
     ],
-    ['blank lines alone', 'ndjson', '\n \r\n', /holds no rows/],
-    ['nothing', 'ndjson', '', /holds no rows/],
+    ['blank lines alone', 'ndjson', '\n \r\n', /has no rows/],
+    ['nothing', 'ndjson', '', /has no rows/],
   ])('%s', async (_, format, text, error) => {
     const job = await importOf(newDataset(), format, text);
     expect([job.state, job.attempts]).toEqual(['failed', 1]);
