@@ -467,8 +467,8 @@ export const mutations: Mutation[] = [
   {
     rule: 'batches that waited when a cut was taken are of it',
     file: 'src/operations/row-changes/later-batches.ts',
-    from: 'batches.filter((each) => !known.has(keyOf(each)))',
-    to: 'batches.filter((each) => known.size >= 0 && keyOf(each))',
+    from: 'batches.filter((each) => !known.has(batchKey(each)))',
+    to: 'batches.filter((each) => known.size >= 0 && batchKey(each))',
     suite: 'test/faults/failover-jobs.test.ts',
   },
   {

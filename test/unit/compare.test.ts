@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { differenceOf, rowsOf } from '../../src/operations/takeover/compare-answers.ts';
+import { compareAnswers, parseRows } from '../../src/operations/takeover/compare-answers.ts';
 
 const types = new Map([
   ['timestamp', "DateTime64(3, 'UTC')"],
@@ -8,7 +8,7 @@ const types = new Map([
   ['s', 'Nullable(String)'],
 ]);
 const compare = (origin: object[], here: object[], more: object = {}) =>
-  differenceOf(origin as Record<string, unknown>[], here as Record<string, unknown>[], {
+  compareAnswers(origin as Record<string, unknown>[], here as Record<string, unknown>[], {
     types,
     orderBy: undefined,
     isDownsampled: false,
@@ -24,7 +24,7 @@ test('the same values are the same, however they are written', () => {
     ),
   ).toBeUndefined();
   expect(compare([{ timestamp: Date.parse(time) }], [{ timestamp: '2026-05-01T12:00:00+02:00' }])).toBeUndefined();
-  const [exact] = rowsOf('{"columns":["n"],"types":["Int64"],"rows":[{"n":9007199254740993}]}')?.rows ?? [];
+  const [exact] = parseRows('{"columns":["n"],"types":["Int64"],"rows":[{"n":9007199254740993}]}')?.rows ?? [];
   expect(exact).toEqual({ n: 9007199254740993n });
 });
 

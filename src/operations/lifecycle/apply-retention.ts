@@ -8,7 +8,7 @@ const tablesInStep = 20;
 
 const applyRetentionStepRow = z.object({ name: z.string() });
 
-/** Brings the tables of a dataset that have no retention of their own to the dataset's. */
+/** Applies the dataset's retention to its tables without a retention of their own. */
 export const applyRetentionStep: OperationStep<'apply-retention'> = async (ctx, { dataset, progress }) => {
   const { after = '', tables = 0 } = progress as { after?: string; tables?: number };
   const names = checkRows(

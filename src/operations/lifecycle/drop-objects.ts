@@ -12,10 +12,10 @@ import { uploadFolder } from '../import/uploads.ts';
 const removeObjectsOfRow = z.object({ id: z.string() });
 
 /**
- * Removes what a table that is being dropped has in the bucket: its exports, also those that were never published, and
- * payloads of rows in quarantine. No key is one of a later life, so a late call removes nothing of the next table.
+ * Removes the objects of a table that is being dropped: its exports, including unpublished ones, and payloads of quarantined
+ * rows. All keys belong to this life of the table, so a late call removes nothing of the next table.
  *
- * @returns whether all of it is gone; false where the time was over before
+ * @returns whether all objects are removed; false when the deadline has passed
  * @throws StoreError
  */
 export async function removeObjectsOf(ctx: OperationDeps, table: Dropped, deadline_ms: number): Promise<boolean> {
@@ -26,7 +26,7 @@ export async function removeObjectsOf(ctx: OperationDeps, table: Dropped, deadli
     if (ctx.now() >= deadline_ms) return false;
     await removeExport(ctx, found, exportFolder(found.dataset, found.table, found.id));
   }
-  const begun = checkRows(
+  const unpublished = checkRows(
     removeObjectsOfRow,
     await ctx.postgres.rows(
       `select id from jobs where kind = 'export' and dataset = $dataset and "table" = $name and (progress->>'life')::int = $life
@@ -34,14 +34,14 @@ export async function removeObjectsOf(ctx: OperationDeps, table: Dropped, deadli
       { dataset, name, life },
     ),
   );
-  const folders = begun.map(({ id }) => exportFolder(dataset, name, id));
-  // Earlier versions put payloads of every life into the folder of the first one.
+  const folders = unpublished.map(({ id }) => exportFolder(dataset, name, id));
+  // Earlier versions stored the payloads of every life in the folder of the first one.
   for (const physical of new Set([name, physicalName(name, life)])) folders.push(payloadFolder(dataset, physical));
   for (const folder of folders) if (!(await removeFolder(ctx, folder, deadline_ms))) return false;
   return true;
 }
 
-/** The same of what a dataset has there beside its tables: files that were to be imported. Throws StoreError. */
+/** Removes the uploads of a dataset. Returns false when the deadline has passed. Throws StoreError. */
 export async function removeUploadsOf(
   ctx: OperationDeps,
   dataset: string,

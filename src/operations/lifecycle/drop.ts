@@ -22,23 +22,23 @@ const droppedRow: z.ZodType<Dropped> = z.object({
 });
 
 const poll_ms = 1_000;
-/** The longest that an instance uses what it remembers of a dataset, its keys or its saved queries. */
+/** The longest time that an instance uses a cached dataset, key or saved query. */
 const remembered_ms = Math.max(keysTrusted_ms, readsTrusted_ms, savedTrusted_ms);
 const tablesInStep = 20;
 
-const lineOf = (dataset: string, table: string | null, actor: string, job: string): Statement => [
+const dropLine = (dataset: string, table: string | null, actor: string, job: string): Statement => [
   `insert into audit_log (actor, request_id, action, dataset, "table")
    values ($actor, $job, case when $table::text is null then 'dataset.drop' else 'table.drop' end, $dataset, $table)`,
   { actor, job, dataset, table },
 ];
 
 /**
- * Drops a table whose grace is over, with everything that belongs to it. The last statement frees its name: if the function
- * dies before, the next one finds the rest. The job is for one life of the table, whenever it is tried again.
+ * Drops a table whose grace period is over, with everything that belongs to it. The last statement frees its name, so a step
+ * that was killed can be repeated. The job belongs to one life of the table, also when it is retried later.
  */
 export const dropTableStep: OperationStep<'drop-table'> = async (ctx, job, deadline_ms) => {
   const { dataset, table, life, actor, id, progress } = job;
-  // From here on nothing brings it back: the change that would needs `delete_at`.
+  // From here on the deletion cannot be cancelled: cancelling needs `delete_at`.
   const [passed] = checkRows(
     droppedRow,
     await ctx.postgres.rows(
@@ -49,16 +49,16 @@ export const dropTableStep: OperationStep<'drop-table'> = async (ctx, job, deadl
       { dataset, table, life },
     ),
   );
-  // Taken back, or dropped before.
+  // The deletion was cancelled, or the table is dropped already.
   if (passed === undefined) return { done: { dropped: false } };
   if (await isWorkedOn(ctx, dataset, table)) return { progress, wait_ms: poll_ms };
   const alongside = await dropTable(ctx, passed);
   if (!(await areQuarantinedGone(ctx, passed, id))) return { progress, wait_ms: poll_ms };
   if (!(await removeObjectsOf(ctx, passed, deadline_ms))) return { progress };
-  return { alongside: [lineOf(dataset, table, actor, id), ...alongside], done: { dropped: true } };
+  return { alongside: [dropLine(dataset, table, actor, id), ...alongside], done: { dropped: true } };
 };
 
-/** Whether a job has begun a step that does not know of the deletion yet: it may still write objects. */
+/** Whether a job runs a step that may have begun before the deletion and may still write objects. */
 async function isWorkedOn(ctx: OperationDeps, dataset: string, table: string | null): Promise<boolean> {
   const [job] = await ctx.postgres.rows(
     `select from jobs where dataset = $dataset and ($table::text is null or "table" = $table) and state = 'running'
@@ -68,10 +68,10 @@ async function isWorkedOn(ctx: OperationDeps, dataset: string, table: string | n
   return job !== undefined;
 }
 
-/** Has the rows of a dropped table deleted that are in the quarantine of its dataset. Answers whether that is over. */
+/** Deletes the quarantined rows of a dropped table. Returns whether the deletion is done. */
 async function areQuarantinedGone(ctx: OperationDeps, { dataset, name }: Dropped, job: string): Promise<boolean> {
   const quarantine = await findNow(ctx, dataset, quarantineTable);
-  // Where the whole dataset is being deleted, its quarantine goes with it.
+  // The deletion of a dataset drops its quarantine too.
   if (quarantine === undefined || quarantine.state === 'deleting') return true;
   const rows = { filters: { columns: [{ column: 'table', op: 'eq' as const, value: name }] } };
   const { id, state } = await scheduleRowChange(ctx, {
@@ -80,7 +80,7 @@ async function areQuarantinedGone(ctx: OperationDeps, { dataset, name }: Dropped
     request: { rows },
     key: `drop:${job}`,
   });
-  // The next table of the name must not have them.
+  // The next table with this name must not have these rows, so the drop waits.
   if (state === 'failed') {
     ctx.log({ event: 'drop-waits', alarm: true, dataset, table: name, job: id });
     await retryJob(ctx, id);
@@ -90,7 +90,7 @@ async function areQuarantinedGone(ctx: OperationDeps, { dataset, name }: Dropped
 
 const dropDatasetStepRow = z.object({ life: z.number() });
 
-/** Drops a dataset whose grace is over: its tables, some in each step, then everything that lists it by its name. */
+/** Drops a dataset whose grace period is over: its tables, some in each step, then its name in the lists of keys. */
 export const dropDatasetStep: OperationStep<'drop-dataset'> = async (ctx, job, deadline_ms) => {
   const { dataset, datasetLife, actor, id, progress } = job;
   const [passed] = checkRows(
@@ -115,21 +115,21 @@ export const dropDatasetStep: OperationStep<'drop-dataset'> = async (ctx, job, d
   );
   const alongside: Statement[] = [];
   for (const table of tables) {
-    const gone = await dropTable(ctx, table);
+    const statements = await dropTable(ctx, table);
     if (!(await removeObjectsOf(ctx, table, deadline_ms))) return { alongside, progress };
-    alongside.push(lineOf(dataset, table.name, actor, id), ...gone);
+    alongside.push(dropLine(dataset, table.name, actor, id), ...statements);
   }
   if (tables.length > 0) return { alongside, progress };
   if (!(await removeUploadsOf(ctx, dataset, passed.life, deadline_ms))) return { progress };
   const forgotten = await forgetName(ctx, dataset, id, progress);
   if (forgotten !== undefined) return forgotten;
-  // The line first: after the others the dataset is in its next life.
-  return { alongside: [lineOf(dataset, null, actor, id), ...datasetGone(dataset)], done: { dropped: true } };
+  // The audit line comes first: the other statements start the next life of the dataset's name.
+  return { alongside: [dropLine(dataset, null, actor, id), ...datasetGone(dataset)], done: { dropped: true } };
 };
 
 /**
- * Takes a dataset out of the lists of keys. Where a key listed it, waits until no instance uses what it remembers under the
- * name, which nobody has been able to read anew since the dataset is being deleted. Undefined once that is over.
+ * Removes a dataset from the lists of keys. If a key listed it, waits until no instance uses cached data of that name; since
+ * the deletion began, no instance could cache it again. Undefined when done.
  */
 async function forgetName(
   ctx: OperationDeps,

@@ -9,32 +9,32 @@ import { findInFlight, type Identity } from '../../ingest/rejected-rows.ts';
 import type { Table } from '../../schema/table.ts';
 import { checkRows } from '../../stores/check-rows.ts';
 import type { OperationDeps } from '../deps.ts';
-import { resendRows, stageLine, storedOf, triedLines } from './resend.ts';
+import { findStored, probeLines, resendRows, stageLine } from './resend.ts';
 import { flushQuarantine, type Settling, settleExclusively } from './settle.ts';
 
-/** Columns that a row has no value in are null, and are left out. */
+/** A row has null in columns without a value; they are removed. */
 const openRow = z.record(z.string(), z.unknown());
 
 export type ReplayResult = {
-  /** Accepted now, as new rows. */
+  /** Accepted as new rows. */
   replayed: number;
-  /** They had come to ClickHouse after all, by an insert from before. */
+  /** Already in ClickHouse, by a late insert. */
   stored: number;
-  /** Still at fault, and why. */
+  /** Rows that are still invalid, with the reason. */
   refused: { id: string; reason: string; detail: string }[];
-  /** Set aside so lately that an insert with them may still be on its way: ask again after `retryAfterMs`. */
+  /** Rows that were quarantined so recently that an insert with them may still be running: retry after `retryAfterMs`. */
   waiting: number;
   retryAfterMs?: number;
 };
 
-/** Of one answer: a row may have a large payload. */
+/** Size of one answer: a row may have a large payload. */
 const listed_bytes_max = 16 * 1024 * 1024;
 
-type Wanted = {
+type OpenFilter = {
   table?: string | undefined;
-  /** These and no others. */
+  /** Only these. */
   ids?: string[] | undefined;
-  /** Those that come later than this one, which is perhaps not open any more. */
+  /** Only records after this one, which need not be open any more. */
   after?: string | undefined;
   limit: number;
 };
@@ -43,17 +43,17 @@ type Wanted = {
 const place = "(timestamp, ifNull(lane, -1), ifNull(seq, -1), ifNull(row, -1), ifNull(index, -1), ifNull(id, ''))";
 
 /**
- * The rows in a dataset's quarantine that nothing has become of, the earliest first.
+ * The rows in a dataset's quarantine that are not settled, earliest first.
  *
- * @throws TimestoreError `not-found` when the dataset has none; StoreError when a store that this needs is away
+ * @throws TimestoreError `not-found` for a dataset without a quarantine; StoreError when a required store is unavailable
  */
 export async function openRecords(
   ctx: OperationDeps,
   dataset: string,
-  { table, ids, after, limit }: Wanted,
+  { table, ids, after, limit }: OpenFilter,
 ): Promise<OpenRecord[]> {
   const quarantine = await findNow(ctx, dataset, quarantineTable);
-  if (quarantine === undefined) throw new ApiError('not-found', `Nothing of dataset ${dataset} is in quarantine.`);
+  if (quarantine === undefined) throw new ApiError('not-found', `Dataset ${dataset} has no quarantined rows.`);
   await flushQuarantine(ctx, quarantine);
   const { node, nameOf } = atAllRows(ctx, [quarantine]);
   const name = nameOf(quarantine);
@@ -74,7 +74,7 @@ export async function openRecords(
       {
         output_format_json_quote_64bit_integers: 0,
         date_time_output_format: 'iso',
-        // What goes beyond is left for the next call.
+        // The next call returns rows beyond this limit.
         max_result_bytes: listed_bytes_max,
         result_overflow_mode: 'break',
         max_block_size: 64,
@@ -84,25 +84,25 @@ export async function openRecords(
   return rows.map((row) => Object.fromEntries(Object.entries(row).filter(([, value]) => value !== null)) as OpenRecord);
 }
 
-/** Whether records are so large together that there may be more than their answer had room for. */
+/** Whether the size limit may have cut the list of records. */
 export function mayBeCut(records: OpenRecord[]): boolean {
   return records.reduce((sum, record) => sum + JSON.stringify(record).length, 0) > listed_bytes_max / 2;
 }
 
 /**
- * Sends rows from quarantine again: those that were refused when they were sent as they came, those that ClickHouse
- * refused as they were buffered. Each is accepted once, however long ago an earlier replay was and wherever it ended: a
- * row that is staged is remembered until it is settled, and only the replay that has begun last stages any.
+ * Sends quarantined rows again: rows that were rejected in a request as they were sent, rows that ClickHouse rejected as they
+ * were buffered. Each row is accepted once, even after an earlier replay that was interrupted: the hot buffer remembers a
+ * staged row until it is settled, and only the latest replay stages rows.
  *
- * @param records those that are not open any more are left out
- * @throws TimestoreError, StoreError; rows that were accepted before stay so, and are settled
+ * @param records records that are not open any more are ignored
+ * @throws TimestoreError, StoreError; rows that were accepted before the error stay accepted and are settled
  */
 export async function replayRecords(ctx: OperationDeps, dataset: string, records: OpenRecord[]): Promise<ReplayResult> {
   let rest: Pick<ReplayResult, 'refused' | 'waiting'> = { refused: [], waiting: 0 };
   const { replayed, stored } = await settleExclusively(ctx, dataset, records, async (open, settling) => {
     rest = { refused: [], waiting: 0 };
-    for (const [name, of] of Map.groupBy(open, (record) => record.table)) {
-      const [sent, buffered] = [of.filter(isSent), of.filter((record) => !isSent(record))];
+    for (const [name, group] of Map.groupBy(open, (record) => record.table)) {
+      const [sent, buffered] = [group.filter(isSent), group.filter((record) => !isSent(record))];
       await settling.inPages(sent, async (record, done) => {
         const problem = await resendRows(ctx, dataset, record, settling.replayOf(record));
         if (problem === undefined) done(record, 'replayed');
@@ -119,34 +119,34 @@ export async function replayRecords(ctx: OperationDeps, dataset: string, records
   return { replayed, stored, ...rest, ...(rest.waiting > 0 && { retryAfterMs }) };
 }
 
-/** Those that had been acknowledged before: as far as ClickHouse has not got them after all. */
+/** Replays rows that were acknowledged, except rows that a late insert has stored. */
 async function replayBuffered(
   ctx: OperationDeps,
   table: Table,
   buffered: OpenRecord[],
   settling: Settling,
 ): Promise<Pick<ReplayResult, 'refused' | 'waiting'>> {
-  const stored = await storedOf(ctx, table, buffered);
+  const stored = await findStored(ctx, table, buffered);
   await settling.inPages(stored, (record, done) => done(record, 'stored'));
   const rest = buffered.filter((record) => !stored.includes(record));
   const late = await findInFlight(ctx, table, rest as (OpenRecord & Identity)[]);
   const ready = rest.filter((record) => !late.some(({ id }) => id === record.id));
-  const { lines, refused } = await triedLines(ctx, table, ready);
-  const taken = ready.filter((record) => !refused.has(record));
-  await settling.inPages(taken, async (record, done) => {
+  const { lines, refused } = await probeLines(ctx, table, ready);
+  const accepted = ready.filter((record) => !refused.has(record));
+  await settling.inPages(accepted, async (record, done) => {
     const line = assertDefined(lines.get(record), `quarantine record ${record.id} has a line`);
     await stageLine(ctx, table, record, line, settling.replayOf(record));
     done(record, 'replayed');
   });
   const reason = 'refused-by-clickhouse';
-  const detail = 'ClickHouse still refuses this row; look at the constraints of its table';
+  const detail = 'ClickHouse still rejects this row; check the constraints of its table';
   return { refused: [...refused].map(({ id }) => ({ id, reason, detail })), waiting: late.length };
 }
 
 /**
- * Says that rows in quarantine will not be sent again. They stay on record.
+ * Discards quarantined rows: they will not be sent again. Their records stay.
  *
- * @returns how many were open
+ * @returns how many of the rows were open
  * @throws TimestoreError, StoreError
  */
 export async function discardRecords(ctx: OperationDeps, dataset: string, records: OpenRecord[]): Promise<number> {

@@ -5,6 +5,7 @@ import { findTable } from '../../catalog/find-table.ts';
 import { atLane } from '../../catalog/lane-location.ts';
 import { csvOf, type OpenRecord } from '../../catalog/quarantine-table.ts';
 import { addColumnsAt } from '../../catalog/table-ddl.ts';
+import { assert } from '../../core/assert.ts';
 import { ApiError, StoreError } from '../../core/errors.ts';
 import { qualifiedName } from '../../core/identifiers.ts';
 import { settingsVersion } from '../../flush/insert.ts';
@@ -18,11 +19,11 @@ import { parseTimestampText } from '../../schema/timestamp.ts';
 import { checkRows } from '../../stores/check-rows.ts';
 import type { OperationDeps } from '../deps.ts';
 
-/** Enough for as many as one call takes, all of them at fault. */
-const probeLongest_ms = 60_000;
-const roundsMax = 20;
+/** Enough for the rows of one call if all of them are invalid. */
+const probe_ms_max = 60_000;
+const rounds_max = 20;
 
-/** Returns why it was refused again; undefined when it was accepted. */
+/** Returns why the row was rejected again; undefined when it was accepted. */
 export async function resendRows(
   ctx: OperationDeps,
   dataset: string,
@@ -30,7 +31,7 @@ export async function resendRows(
   replay: Replay,
 ): Promise<{ reason: string; detail: string } | undefined> {
   const csv = csvOf(record);
-  const text = csv ?? (await payloadOf(ctx, record));
+  const text = csv ?? (await readPayload(ctx, record));
   const isCsv = csv !== undefined || record.object?.endsWith('.csv');
   try {
     await ingestRows(ctx, {
@@ -53,14 +54,14 @@ export async function resendRows(
 
 const storedOfRow = z.object({ seq: z.string(), row: z.number() });
 
-/** Those that ClickHouse has under the identity they had. */
-export async function storedOf(ctx: OperationDeps, table: Table, records: OpenRecord[]): Promise<OpenRecord[]> {
+/** The records whose row is in ClickHouse under its original identity. */
+export async function findStored(ctx: OperationDeps, table: Table, records: OpenRecord[]): Promise<OpenRecord[]> {
   const own = records.filter(({ physical }) => physical === table.physical);
   const stored: OpenRecord[] = [];
-  for (const [lane = 0, of] of Map.groupBy(own, (record) => record.lane)) {
+  for (const [lane = 0, group] of Map.groupBy(own, (record) => record.lane)) {
     const node = await atLane(ctx, table, lane);
-    const places = of.map(({ seq, row }) => `(${Number(seq)},${Number(row)})`);
-    // Another batch may have had the sequence before the hot buffer failed over.
+    const places = group.map(({ seq, row }) => `(${Number(seq)},${Number(row)})`);
+    // Before a failover of the hot buffer, another batch may have had the same sequence.
     const skipped = 'dataset = {dataset:String} AND `table` = {table:String} AND lane = {lane:UInt16}';
     const found = checkRows(
       storedOfRow,
@@ -73,38 +74,38 @@ export async function storedOf(ctx: OperationDeps, table: Table, records: OpenRe
         { max_query_size: 4_194_304, max_ast_elements: 1_000_000 },
       ),
     );
-    const there = new Set(found.map(({ seq, row }) => `${seq} ${row}`));
-    stored.push(...of.filter(({ seq, row }) => there.has(`${seq} ${row}`)));
+    const foundKeys = new Set(found.map(({ seq, row }) => `${seq} ${row}`));
+    stored.push(...group.filter(({ seq, row }) => foundKeys.has(`${seq} ${row}`)));
   }
   return stored;
 }
 
-/** Rows that had been acknowledged before, as they are staged, and those that would be refused again. */
-export async function triedLines(
+/** The lines to stage for rows that were acknowledged, and the rows that ClickHouse would reject again. */
+export async function probeLines(
   ctx: OperationDeps,
   table: Table,
   records: OpenRecord[],
 ): Promise<{ lines: Map<OpenRecord, string>; refused: Set<OpenRecord> }> {
   const lines = new Map<OpenRecord, string>();
-  for (const record of records) lines.set(record, await lineOf(ctx, table, record));
+  for (const record of records) lines.set(record, await buildLine(ctx, table, record));
   if (records.length === 0) return { lines, refused: new Set() };
   const candidates = [...lines].map(([place, line]) => ({ place, line: `{"_seq":0,"_row":0,${line}\n` }));
   const name = `replay.${crypto.randomUUID()}`;
-  const deadline_ms = ctx.now() + probeLongest_ms;
-  // Constraints are the same wherever the table is; fields of the rows may have come to other shards only.
+  const deadline_ms = ctx.now() + probe_ms_max;
+  // All shards have the same constraints, but this one may not have all fields of the rows yet.
   const node = await atLane(ctx, table, 0);
   await addColumnsAt(node, table);
   const refused = new Set(await rejectedByProbe(node, table, name, settingsVersion, candidates, deadline_ms));
   return { lines, refused };
 }
 
-/** A buffered row as it is staged: without its place, and with the defaults of fields that are younger. */
-async function lineOf(ctx: OperationDeps, { schema }: Table, record: OpenRecord): Promise<string> {
-  const row = (await payloadOf(ctx, record)).replace(/^\{"_row":\d+,/, '');
+/** The line to stage for a buffered row: without its place, and with the defaults of later fields. */
+async function buildLine(ctx: OperationDeps, { schema }: Table, record: OpenRecord): Promise<string> {
+  const row = (await readPayload(ctx, record)).replace(/^\{"_row":\d+,/, '');
   return youngerDefaults(schema, record.schema_version ?? schema.version) + row;
 }
 
-/** Stages one as a batch of its own. */
+/** Stages one row as a batch of its own. */
 export async function stageLine(
   ctx: OperationDeps,
   table: Table,
@@ -113,12 +114,12 @@ export async function stageLine(
   replay: Replay,
 ): Promise<void> {
   const time = parseTimestampText(String(JSON.parse(`{${line}`)[table.schema.timestampColumn]));
-  if ('reason' in time) throw new RangeError('a buffered row has a timestamp');
+  assert(!('reason' in time), 'a buffered row has a valid timestamp');
   const none = { added: [], errors: [], errorsTotal: 0, refused: [] };
   const prepare = (): PreparedRows => ({ lines: [line], times_ms: [time.time_ms], ...none });
   const keyed = { idempotencyKey: `replay:${id}`, requestHash: id, replay };
   const request = { ...keyed, meta, durable: false, prepareAgain: prepare };
-  for (let round = 0; round < roundsMax; round += 1) {
+  for (let round = 0; round < rounds_max; round += 1) {
     const current = (await findTable(ctx, table.dataset, table.name)) ?? table;
     const staged = await stageChunks(ctx, current, prepare(), request);
     if (staged.outcome === 'accepted') return;
@@ -127,9 +128,10 @@ export async function stageLine(
   throw new ApiError('conflict', `Table ${table.name} kept changing. Try again.`, { retryAfterMs: 500 });
 }
 
-async function payloadOf(ctx: OperationDeps, { id, payload, object }: OpenRecord): Promise<string> {
+async function readPayload(ctx: OperationDeps, { id, payload, object }: OpenRecord): Promise<string> {
   if (payload !== undefined) return payload;
   const stored = object === undefined ? undefined : await ctx.objects.get(object);
-  if (stored === undefined) throw new StoreError('s3', `does not have the row of quarantine record ${id}`, undefined);
+  if (stored === undefined)
+    throw new StoreError('s3', `has no object with the row of quarantine record ${id}`, undefined);
   return stored;
 }

@@ -15,7 +15,7 @@ import type { OperationDeps } from '../deps.ts';
 
 const openRow: z.ZodType<Open> = z.object({ id: z.string(), table: z.string(), origin: z.enum(['request', 'flush']) });
 
-/** What a row in quarantine is settled by, and with. */
+/** A quarantined row that is not settled. */
 type Open = Pick<QuarantineRecord, 'id' | 'table' | 'origin'>;
 type Event = Exclude<QuarantineRecord['event'], 'quarantined'>;
 type Settled = Open & { event: Event };
@@ -24,22 +24,21 @@ type Done = (record: Open, event: Event) => void;
 /** How many rows were settled by which event. */
 export type SettledCounts = Record<Event, number>;
 
-const flushLongest_ms = 15_000;
-/** Rows that are staged before they are settled. */
-const pageSize = 50;
-/** How often work begins again because other work has taken the turn. */
-const turnsMax = 8;
+const flush_ms_max = 15_000;
+/** Rows that are staged before they are settled together. */
+const page_rows = 50;
+/** How often work restarts because other work has taken the turn. */
+const turns_max = 8;
 const turnPause_ms = 300;
 
 /**
- * Does what settles rows in quarantine, while no other does: whoever begins takes the turn, and the earlier one begins again
- * with the rows that are open still. Rows that earlier work has staged and not settled are settled first.
+ * Runs work that settles quarantined rows, exclusively. Work that begins takes the turn; work that loses its turn restarts
+ * with the rows that are still open. First settles rows that earlier work has staged but not settled.
  *
- * @param records those that are not open any more are left out
- * @param work gets those that are open
- * @returns how many of the records were settled here
- * @throws TimestoreError `conflict` when others take the turn again and again, and what the work throws: what was settled
- *   before stays so
+ * @param records records that are not open any more are ignored
+ * @param work receives the open records
+ * @returns how many of the records this call has settled
+ * @throws TimestoreError `conflict` after losing the turn too often, and errors of the work; settled rows stay settled
  */
 export async function settleExclusively(
   ctx: OperationDeps,
@@ -54,8 +53,8 @@ export async function settleExclusively(
   for (let round = 0; ; round += 1) {
     try {
       const { turn, staged } = await beginReplay(ctx, quarantine);
-      // After that: what others have settled is in the quarantine, and what they have staged is known.
-      const open = await openAmong(ctx, quarantine, [...chosen, ...staged]);
+      // Read after taking the turn: from then on, no other work settles or stages rows.
+      const open = await findOpen(ctx, quarantine, [...chosen, ...staged]);
       const settling = new Settling(ctx, quarantine, turn, chosen, counts);
       await settling.settleStaged(staged, open);
       await work(
@@ -64,14 +63,14 @@ export async function settleExclusively(
       );
       return counts;
     } catch (error) {
-      if (!(error instanceof TurnLost) || round === turnsMax) throw error;
-      // Two that took the turn from each other at the same pace would both come to nothing.
+      if (!(error instanceof TurnLost) || round === turns_max) throw error;
+      // A random pause, so that two calls do not take the turn from each other forever.
       await delay(Math.random() * (round + 1) * turnPause_ms);
     }
   }
 }
 
-/** Records what has become of rows, page by page. What the hot buffer remembers of a row is removed only after that. */
+/** Settles rows page by page: records the events, then removes the staged rows from the hot buffer's memory. */
 export class Settling {
   readonly #ctx: OperationDeps;
   readonly #quarantine: Table;
@@ -91,16 +90,16 @@ export class Settling {
     return { quarantine: this.#quarantine, id, turn: this.#turn };
   }
 
-  /** Does work on rows, and settles those of which it says what has become, also when it fails after them. */
+  /** Runs work for each row, and settles the rows that it reports as done, also when a later row fails. */
   async inPages(records: OpenRecord[], work: (record: OpenRecord, done: Done) => Promise<void> | void): Promise<void> {
-    for (let from = 0; from < records.length; from += pageSize) {
+    for (let from = 0; from < records.length; from += page_rows) {
       const settled: Settled[] = [];
       const done: Done = ({ id, table, origin }, event) => settled.push({ id, event, table, origin });
       try {
-        for (const record of records.slice(from, from + pageSize)) await work(record, done);
+        for (const record of records.slice(from, from + page_rows)) await work(record, done);
       } catch (error) {
         await this.#settle(settled).catch((second) => {
-          // They stay staged and open, and whoever has the next turn settles them.
+          // The rows stay staged and open; the work with the next turn settles them.
           this.#ctx.log({ event: 'replay-unsettled', dataset: this.#quarantine.dataset, ...describeError(second) });
         });
         throw error;
@@ -109,7 +108,7 @@ export class Settling {
     }
   }
 
-  /** Rows that are staged: those that are open were not settled since. */
+  /** Settles staged rows of earlier work that are still open. */
   async settleStaged(staged: string[], open: Map<string, Open>): Promise<void> {
     const settled = staged.flatMap((id): Settled[] => {
       const record = open.get(id);
@@ -128,8 +127,8 @@ export class Settling {
   }
 }
 
-/** Those of some rows in quarantine that are not settled by now. Throws StoreError, ClickHouseError. */
-async function openAmong(ctx: OperationDeps, quarantine: Table, ids: string[]): Promise<Map<string, Open>> {
+/** The rows with these ids that are not settled. Throws StoreError, ClickHouseError. */
+async function findOpen(ctx: OperationDeps, quarantine: Table, ids: string[]): Promise<Map<string, Open>> {
   await flushQuarantine(ctx, quarantine);
   const { node, nameOf } = atAllRows(ctx, [quarantine]);
   const open = checkRows(
@@ -144,8 +143,8 @@ async function openAmong(ctx: OperationDeps, quarantine: Table, ids: string[]): 
   return new Map(open.map((record) => [record.id, record]));
 }
 
-/** So that ClickHouse has all that was set aside and settled by now. Throws StoreError. */
+/** Flushes the quarantine, so that ClickHouse has all records. Throws StoreError. */
 export async function flushQuarantine(ctx: OperationDeps, quarantine: Table): Promise<void> {
-  const { complete } = await flushTable(ctx, quarantine, 'admin', ctx.now() + flushLongest_ms);
-  if (!complete) throw new StoreError('clickhouse', 'has not taken the newest rows of the quarantine yet', undefined);
+  const { complete } = await flushTable(ctx, quarantine, 'admin', ctx.now() + flush_ms_max);
+  if (!complete) throw new StoreError('clickhouse', 'does not have the newest rows of the quarantine yet', undefined);
 }

@@ -4,13 +4,12 @@ import type { Table } from '../../schema/table.ts';
 import { askInTurn } from '../../stores/redis/client.ts';
 import type { OperationDeps } from '../deps.ts';
 
-/** A mark that stored rows of a table are being changed, by a job that is over. */
+/** A mark for a change of stored rows whose job has ended. */
 export type StaleMark = { job: string; isReleased: boolean };
 
 /**
- * Releases the mark of a job that is over: the hot buffer failed over and has it again, a step that was late has set it, or
- * the job failed. Until then no further page of the table is given out. It stays while ClickHouse still has something to
- * change.
+ * Releases the mark of a job that has ended: a failover of the hot buffer restored the mark, a late step set it, or the job
+ * failed. While the mark is set, queries of further pages are rejected. It stays while ClickHouse still has mutations.
  *
  * @throws StoreError, ClickHouseError
  */

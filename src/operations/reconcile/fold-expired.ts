@@ -15,15 +15,15 @@ const lineRow: z.ZodType<Line> = z.object({
 
 type Line = { id: string; lane: number; incarnation: string; from: string; to: string };
 
-/** So that one transaction stays one. */
-const manifestsAtOnce = 5_000;
+/** Limits the size of the transaction. */
+const manifests_max = 5_000;
 
 /**
- * Folds manifests whose rows are all past their retention and gone from ClickHouse, each run of them that follow each
- * other into one without rows: what there was stays told, sequence by sequence, and an audit finds no gap.
+ * Folds manifests whose rows are all past their retention and deleted in ClickHouse. Each run of consecutive manifests
+ * becomes one manifest without rows, so the sequences stay recorded and an audit finds no gap.
  *
- * @param retained_ms rows before that time are past their retention
- * @returns how many there are fewer
+ * @param retained_ms rows before this time are past their retention
+ * @returns the number of runs that were folded
  */
 export async function foldExpired(ctx: OperationDeps, table: Table, retained_ms: number): Promise<number> {
   const { dataset, physical } = table;
@@ -35,18 +35,18 @@ export async function foldExpired(ctx: OperationDeps, table: Table, retained_ms:
       where dataset = $dataset and physical_table = $physical
         and not exists (select from manifest_partitions p where p.manifest_id = m.id
                          and (p.time_to >= to_timestamp($retained_ms::float8 / 1000) or p.partition = any($partitions)))
-      order by lane, seq_from limit ${manifestsAtOnce}`,
+      order by lane, seq_from limit ${manifests_max}`,
       { dataset, physical, retained_ms, partitions },
     ),
   );
-  const statements = runsOf(lines).flatMap((run) => foldOne(run));
+  const statements = groupRuns(lines).flatMap((run) => foldOne(run));
   if (statements.length === 0) return 0;
   await ctx.postgres.transaction(statements);
   return statements.length / 3;
 }
 
-/** Of one life of a lane, without a sequence between them; two at least. */
-function runsOf(lines: Line[]): Line[][] {
+/** Runs of at least two manifests of one incarnation of a lane, without a gap between them. */
+function groupRuns(lines: Line[]): Line[][] {
   const runs: Line[][] = [];
   for (const line of lines) {
     const run = runs.at(-1);
@@ -62,7 +62,7 @@ function runsOf(lines: Line[]): Line[][] {
   return runs.filter((run) => run.length > 1);
 }
 
-/** The last one takes the place of all. */
+/** The last manifest of a run replaces all of them. */
 function foldOne(run: Line[]): Statement[] {
   const first = run[0];
   const last = run.at(-1);

@@ -4,7 +4,7 @@ import { fromJsonb } from '../../stores/postgres/jsonb.ts';
 import type { OperationDeps } from '../deps.ts';
 import type { Drift, Reconciled } from './reconcile-table.ts';
 
-/** Differences come out as `reconcileTable` has stored them. */
+/** Differences are as `reconcileTable` stored them. */
 const reconciledRow = z.object({
   dataset: z.string(),
   table: z.string(),
@@ -14,10 +14,10 @@ const reconciledRow = z.object({
 
 const listed_max = 1_000;
 
-/** Tables of which something differed when they were last compared, of these datasets or of all. Throws StoreError. */
+/** Tables with differences at their last reconciliation, of these datasets or of all. Throws StoreError. */
 export async function listReconciled(
   ctx: OperationDeps,
-  of: string[] | undefined,
+  datasets: string[] | undefined,
 ): Promise<(Reconciled & { age_s: number })[]> {
   const rows = checkRows(
     reconciledRow,
@@ -25,7 +25,7 @@ export async function listReconciled(
       `select dataset, name as "table", drift, extract(epoch from now() - reconciled_at)::float8 as age_s
        from reconciliations join tables t using (dataset, name, life)
       where t.dropped_at is null and drift <> '[]' and ($datasets::text[] is null or dataset = any($datasets)) order by dataset, name limit ${listed_max}`,
-      { datasets: of ?? null },
+      { datasets: datasets ?? null },
     ),
   );
   return rows.map((row) => ({ ...row, drift: fromJsonb(row.drift) }));

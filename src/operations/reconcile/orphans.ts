@@ -15,17 +15,17 @@ import { exportPrefix } from '../export/export.ts';
 import { atStaging, dropStaging, stagedJob, stagingPrefix } from '../import/staging.ts';
 import { removeUploads } from '../import/uploads.ts';
 
-const objectsInPass = 10_000;
+const objects_max = 10_000;
 
 const dropOrphanTablesRow = z.object({ database: z.string(), name: z.string() });
 
 const dropOrphanTablesRow2 = z.object({ dataset: z.string(), physical: z.string() });
 
 /**
- * Drops tables in ClickHouse whose life is over by the catalogue: a flush that was on its way when one was dropped may have
- * made it again. What nobody here has made stays.
+ * Drops tables in ClickHouse that are dropped in the catalogue: a flush in progress may have created one again. Tables that
+ * Timestore did not create stay.
  *
- * @returns those that were dropped
+ * @returns the dropped tables
  */
 export async function dropOrphanTables(ctx: OperationDeps): Promise<string[]> {
   const tables = new Map<string, { database: string; name: string }>();
@@ -65,9 +65,9 @@ const dropOrphanStagingRow = z.object({ name: z.string() });
 const dropOrphanStagingRow2 = z.object({ name: z.string() });
 
 /**
- * Drops what imports have read and nobody moves any more: of a worker that died before it could be dropped.
+ * Drops staging tables of imports that no job uses any more: a worker was killed before it could drop them.
  *
- * @returns the names of those that were dropped
+ * @returns the names of the dropped tables
  */
 export async function dropOrphanStaging(ctx: OperationDeps): Promise<string[]> {
   const tables: { name: string }[] = [];
@@ -97,25 +97,24 @@ export async function dropOrphanStaging(ctx: OperationDeps): Promise<string[]> {
 }
 
 /**
- * Removes objects that nothing names: payloads of rows that are in no quarantine, exports that were never published, files that
- * were put there to be imported and are not, backups
- * that were never finished, and those of them that the clock made and are more than are kept.
+ * Removes unused objects: payloads without a quarantine record, unpublished exports, uploads that were never imported,
+ * incomplete backups, and daily backups beyond the number to keep.
  *
- * @returns how many objects were removed
+ * @returns the number of removed objects
  */
 export async function removeOrphanObjects(ctx: OperationDeps): Promise<number> {
   const old_ms = ctx.now() - ctx.config.limits.orphan_age_ms;
   const removed = (await removePayloads(ctx, old_ms)) + (await removeBackups(ctx, old_ms));
-  return removed + (await removeExports(ctx, old_ms)) + (await removeUploads(ctx, old_ms, objectsInPass));
+  return removed + (await removeExports(ctx, old_ms)) + (await removeUploads(ctx, old_ms, objects_max));
 }
 
 async function removePayloads(ctx: OperationDeps, old_ms: number): Promise<number> {
   let removed = 0;
-  for await (const page of pagesOf(ctx.objects, 'quarantine/', { most: objectsInPass })) {
+  for await (const page of pagesOf(ctx.objects, 'quarantine/', { most: objects_max })) {
     const old = page.filter(({ modifiedAt_ms }) => modifiedAt_ms < old_ms);
     const byDataset = Map.groupBy(old, ({ key }) => key.split('/')[1] ?? '');
     for (const [dataset, objects] of byDataset) {
-      const named = await namedIn(
+      const named = await findNamed(
         ctx,
         dataset,
         objects.map(({ key }) => key),
@@ -134,8 +133,8 @@ const namedInRow = z.object({ n: z.string() });
 
 const namedInRow2 = z.object({ object: z.string() });
 
-/** Those of the keys that rows in quarantine name; undefined where that cannot be told now. */
-async function namedIn(ctx: OperationDeps, dataset: string, keys: string[]): Promise<Set<string> | undefined> {
+/** The keys that quarantine records name; undefined if that is unknown at the moment. */
+async function findNamed(ctx: OperationDeps, dataset: string, keys: string[]): Promise<Set<string> | undefined> {
   if (!slugPattern.test(dataset)) return undefined;
   const table = await readTable(ctx, dataset, quarantineTable);
   if (table === undefined) return new Set();
@@ -148,7 +147,7 @@ async function namedIn(ctx: OperationDeps, dataset: string, keys: string[]): Pro
     ),
   );
   if (isThere?.n !== '1') return undefined;
-  // A row that waits in the hot buffer is not in ClickHouse, however old: then it is looked at another time.
+  // A pending record is not in ClickHouse yet, however old its object is. A later pass checks again.
   const snapshot = await snapshotTable(ctx, table, 'state');
   if (snapshot === 'unknown' || snapshot.lanes.some(({ pendingRows }) => pendingRows > 0)) return undefined;
   const rows = checkRows(
@@ -163,34 +162,34 @@ async function namedIn(ctx: OperationDeps, dataset: string, keys: string[]): Pro
   return new Set(rows.map(({ object }) => object));
 }
 
-/** Names of backups that the clock made. */
-const byClock = /^daily-\d{4}-\d{2}-\d{2}$/;
+/** Names of daily backups. */
+const dailyPattern = /^daily-\d{4}-\d{2}-\d{2}$/;
 
-/** Sorts behind everything that a name in a folder begins with. */
-const behindAll = '~';
+/** Sorts after every name in a folder. */
+const lastName = '~';
 
 async function removeBackups(ctx: OperationDeps, old_ms: number): Promise<number> {
   const whole = new Set<string>();
-  for await (const page of pagesOf(ctx.objects, backupPrefix, { delimiter: '/', most: objectsInPass })) {
+  for await (const page of pagesOf(ctx.objects, backupPrefix, { delimiter: '/', most: objects_max })) {
     for (const { key } of page) whole.add(key.slice(backupPrefix.length).replace(/\.json$/, ''));
   }
-  const made = [...whole].filter((id) => byClock.test(id)).sort();
-  const surplus = new Set(made.slice(0, -ctx.config.TIMESTORE_BACKUPS_KEPT));
+  const daily = [...whole].filter((id) => dailyPattern.test(id)).sort();
+  const surplus = new Set(daily.slice(0, -ctx.config.TIMESTORE_BACKUPS_KEPT));
   let removed = 0;
   let after: string | undefined;
-  // From folder to folder: what is kept may be more objects than a pass looks at.
-  while (removed < objectsInPass) {
+  // Goes from folder to folder: backups to keep may have more objects than one pass may list.
+  while (removed < objects_max) {
     const [next] = await ctx.objects.list(backupPrefix, { after });
     if (next === undefined) break;
     const [id = '', ...rest] = next.key.slice(backupPrefix.length).split('/');
-    after = rest.length === 0 ? next.key : `${backupPrefix}${id}/${behindAll}`;
+    after = rest.length === 0 ? next.key : `${backupPrefix}${id}/${lastName}`;
     if (rest.length === 0 || (whole.has(id) && !surplus.has(id))) continue;
     const objects: StoredObject[] = [];
-    for await (const page of pagesOf(ctx.objects, `${backupPrefix}${id}/`, { most: objectsInPass }))
+    for await (const page of pagesOf(ctx.objects, `${backupPrefix}${id}/`, { most: objects_max }))
       objects.push(...page);
     const newest_ms = Math.max(...objects.map(({ modifiedAt_ms }) => modifiedAt_ms));
     if (!whole.has(id) && newest_ms >= old_ms) continue;
-    // What says that it is whole goes first: half a backup is none.
+    // The object that marks the backup as complete is removed first.
     for (const key of [backupKey(id), ...objects.map((object) => object.key)]) await ctx.objects.remove(key);
     removed += objects.length;
   }
@@ -201,7 +200,7 @@ const removeExportsRow = z.object({ id: z.string() });
 
 async function removeExports(ctx: OperationDeps, old_ms: number): Promise<number> {
   let removed = 0;
-  for await (const page of pagesOf(ctx.objects, exportPrefix, { most: objectsInPass })) {
+  for await (const page of pagesOf(ctx.objects, exportPrefix, { most: objects_max })) {
     const old = page.filter(({ modifiedAt_ms }) => modifiedAt_ms < old_ms);
     // exports/<dataset>/<table>/<id>/…
     const byId = Map.groupBy(old, ({ key }) => key.split('/')[3] ?? '');

@@ -13,18 +13,18 @@ import { dropOrphanStaging, dropOrphanTables, removeOrphanObjects } from './orph
 import { reconcileTable } from './reconcile-table.ts';
 
 const tablesInPass = 500;
-/** Asked of the hot buffer in one request. */
-const lanesAtOnce = 1_000;
+/** Lanes in one request to the hot buffer. */
+const lanes_max = 1_000;
 
 const reconcileDueRow = z.object({ dataset: z.string(), name: z.string() });
 
 /**
- * Compares the tables that nobody has looked at for the limit `reconcile_every_ms` with ClickHouse, the oldest look first,
- * until the deadline; looks what datasets with a quota of storage hold; and removes what nothing names any more. What
- * fails holds up nothing else.
+ * Reconciles tables whose last reconciliation is older than the limit `reconcile_every_ms` with ClickHouse, oldest first,
+ * until the deadline. Then measures datasets with a storage quota and removes orphans. A failure does not stop the other
+ * tasks.
  *
- * @returns how many tables were compared
- * @throws StoreError when Postgres is away
+ * @returns the number of reconciled tables
+ * @throws StoreError when Postgres is unavailable
  */
 export async function reconcileDue(ctx: OperationDeps, deadline_ms: number): Promise<number> {
   const due = checkRows(
@@ -38,24 +38,24 @@ export async function reconcileDue(ctx: OperationDeps, deadline_ms: number): Pro
       { reconcile_every_ms: ctx.config.limits.reconcile_every_ms, tablesInPass },
     ),
   );
-  let looked = 0;
+  let reconciled = 0;
   for (const { dataset, name } of due) {
-    if (ctx.now() >= deadline_ms) return looked;
-    const look = async () => {
+    if (ctx.now() >= deadline_ms) return reconciled;
+    const reconcile = async () => {
       const table = await readTable(ctx, dataset, name);
       if (table !== undefined) await reconcileTable(ctx, table);
-      looked += 1;
+      reconciled += 1;
     };
-    await look().catch((error) => failed(ctx, { what: 'table', dataset, table: name }, error));
+    await reconcile().catch((error) => logFailure(ctx, { what: 'table', dataset, table: name }, error));
   }
-  await inspectStorage(ctx).catch((error) => failed(ctx, { what: 'storage' }, error));
-  await dropOrphanTables(ctx).catch((error) => failed(ctx, { what: 'orphan-tables' }, error));
-  await dropOrphanStaging(ctx).catch((error) => failed(ctx, { what: 'orphan-staging' }, error));
-  await removeOrphanObjects(ctx).catch((error) => failed(ctx, { what: 'orphan-objects' }, error));
-  return looked;
+  await inspectStorage(ctx).catch((error) => logFailure(ctx, { what: 'storage' }, error));
+  await dropOrphanTables(ctx).catch((error) => logFailure(ctx, { what: 'orphan-tables' }, error));
+  await dropOrphanStaging(ctx).catch((error) => logFailure(ctx, { what: 'orphan-staging' }, error));
+  await removeOrphanObjects(ctx).catch((error) => logFailure(ctx, { what: 'orphan-objects' }, error));
+  return reconciled;
 }
 
-function failed(ctx: OperationDeps, where: object, error: unknown): void {
+function logFailure(ctx: OperationDeps, where: object, error: unknown): void {
   ctx.log({ event: 'reconcile-failed', ...where, ...describeError(error) });
 }
 
@@ -63,16 +63,16 @@ const inspectStorageRow = z.object({ name: z.string() });
 
 const inspectStorageRow2 = z.object({ bytes: z.string() });
 
-/** What datasets with a quota of storage hold on ClickHouse's disks. */
+/** Measures the disk space in ClickHouse of datasets with a storage quota. */
 export async function inspectStorage(ctx: OperationDeps): Promise<void> {
   const limited = checkRows(
     inspectStorageRow,
     await ctx.postgres.rows(`select name from datasets where dropped_at is null and quota ? 'storageBytes'`),
   );
   for (const { name } of limited) {
-    // Before the look: what is buffered from now on is not in it.
+    // Read before the measurement, which does not include rows that are buffered from now on.
     const before = await readUsage(ctx, name);
-    // And what waits before what is stored: a flush between the two counts twice then, not at all otherwise.
+    // Pending bytes are read before stored ones: rows of a flush in between are counted twice rather than not at all.
     const pending = await pendingBytes(ctx, name);
     let bytes = 0;
     const parts = everyReplica(await ctx.clickhouseKind(), 'system.parts');
@@ -94,7 +94,7 @@ export async function inspectStorage(ctx: OperationDeps): Promise<void> {
 
 const pendingBytesRow = z.object({ name: z.string(), life: z.number(), lanes: z.number() });
 
-/** Of what was buffered before the look, that which is not on the disks yet. */
+/** Bytes of a dataset in the hot buffer. */
 async function pendingBytes(ctx: OperationDeps, dataset: string): Promise<number> {
   const tables = checkRows(
     pendingBytesRow,
@@ -108,8 +108,8 @@ async function pendingBytes(ctx: OperationDeps, dataset: string): Promise<number
     return Array.from({ length: lanes }, (_, lane) => ctx.keys.state(table, lane));
   });
   let bytes = 0;
-  for (let from = 0; from < keys.length; from += lanesAtOnce) {
-    const some = keys.slice(from, from + lanesAtOnce).map((key) => ['HGET', key, 'bytes']);
+  for (let from = 0; from < keys.length; from += lanes_max) {
+    const some = keys.slice(from, from + lanes_max).map((key) => ['HGET', key, 'bytes']);
     // A lane without state has nothing pending.
     for (const held of await askInTurn(ctx.redis, some)) bytes += Number(held ?? 0);
   }

@@ -25,7 +25,7 @@ import { showHiddenImports } from '../import/show-hidden.ts';
 import { releaseStaleMark } from './change-mark.ts';
 import { foldExpired } from './fold-expired.ts';
 
-/** Something that is not as the catalogue says, and whether it is by now. */
+/** A difference from the catalogue, and whether it is repaired (`mended`). */
 export type Drift = {
   what:
     | 'table-missing'
@@ -49,17 +49,16 @@ export type Reconciled = { dataset: string; table: string; drift: Drift[] };
 const reconcileTableRow = z.object({ engine: z.string(), ttl: z.string(), policy: z.string() });
 
 /**
- * Compares a table of the catalogue with ClickHouse's, and mends what can be mended without losing anything: missing
- * columns, the retention, the storage policy; a table that is not there only if no row of it is on record. The rest is
- * reported. What was found is on record afterwards.
+ * Compares a table with the catalogue, and repairs what can be repaired without data loss: missing columns, the retention,
+ * the storage policy, and a missing table if no rows of it are recorded. Reports all other differences. Records the result.
  *
- * @throws StoreError, ClickHouseError when a store is away: nothing is concluded then
+ * @throws StoreError, ClickHouseError when a store is unavailable, without a result
  */
 export async function reconcileTable(ctx: OperationDeps, table: Table): Promise<Reconciled> {
   const drift: Drift[] = [];
   const { dataset, name } = table;
-  drift.push(...(await statesOf(ctx, table)));
-  let isThere = true;
+  drift.push(...(await reconcileStates(ctx, table)));
+  let isOnAllNodes = true;
   for (const node of everyNode(ctx)) {
     const [found] = checkRows(
       reconcileTableRow,
@@ -71,38 +70,37 @@ export async function reconcileTable(ctx: OperationDeps, table: Table): Promise<
     );
     const where = ctx.cluster === undefined ? [] : [node];
     if (found === undefined) {
-      isThere = false;
-      drift.push(on(await tableMissing(node, table), ...where));
+      isOnAllNodes = false;
+      drift.push(addShard(await reconcileMissingTable(node, table), ...where));
       continue;
     }
     const others = [
-      ...(await columnsOf(node, table)),
-      ...(await retentionOf(node, table, found.ttl)),
-      ...(await policyOf(node, table, found.policy)),
-      ...(await tokensOf(node, table, found.engine)),
+      ...(await reconcileColumns(node, table)),
+      ...(await reconcileRetention(node, table, found.ttl)),
+      ...(await reconcilePolicy(node, table, found.policy)),
+      ...(await reconcileTokens(node, table, found.engine)),
     ];
-    drift.push(...others.map((each) => on(each, ...where)));
+    drift.push(...others.map((each) => addShard(each, ...where)));
   }
-  if (isThere) drift.push(...(await expiredOf(ctx, table)));
-  drift.push(...(await hiddenRows(ctx, table)));
-  drift.push(...(await markOf(ctx, table)));
+  if (isOnAllNodes) drift.push(...(await foldExpiredManifests(ctx, table)));
+  drift.push(...(await showHiddenRows(ctx, table)));
+  drift.push(...(await reconcileMark(ctx, table)));
   await record(ctx, table, drift);
-  const left = drift.filter(({ mended }) => !mended);
-  if (left.length > 0) ctx.log({ event: 'drift', alarm: true, dataset, table: name, drift: left });
+  const remaining = drift.filter(({ mended }) => !mended);
+  if (remaining.length > 0) ctx.log({ event: 'drift', alarm: true, dataset, table: name, drift: remaining });
   return { dataset, table: name, drift };
 }
 
-/** The same, with the shard that it is about. */
-function on(drift: Drift, at?: OperationNode): Drift {
-  return at === undefined ? drift : { ...drift, detail: `shard ${at.shard}: ${drift.detail}` };
+function addShard(drift: Drift, node?: OperationNode): Drift {
+  return node === undefined ? drift : { ...drift, detail: `shard ${node.shard}: ${drift.detail}` };
 }
 
 const tableMissingRow = z.object({ rows: z.string() });
 
-async function tableMissing(node: OperationNode, table: Table): Promise<Drift> {
+async function reconcileMissingTable(node: OperationNode, table: Table): Promise<Drift> {
   await drainManifestOutbox(node);
   const lanes = [...table.shards.keys()].filter((lane) => table.shards[lane] === node.shard);
-  const [said] = checkRows(
+  const [recorded] = checkRows(
     tableMissingRow,
     await node.postgres.rows(
       `select coalesce(sum(rows), 0) as rows from manifests
@@ -110,21 +108,25 @@ async function tableMissing(node: OperationNode, table: Table): Promise<Drift> {
       { dataset: table.dataset, physical: table.physical, lanes },
     ),
   );
-  const rows = Number(said?.rows);
+  const rows = Number(recorded?.rows);
   const what = 'table-missing';
   if (rows > 0)
     return {
       what,
       mended: false,
-      detail: `ClickHouse has no table ${table.physical}, of which ${rows} rows are on record`,
+      detail: `table ${table.physical} does not exist in ClickHouse, but ${rows} rows of it are recorded`,
     };
   await ensureTable(node, table, [node.shard]);
-  return { what, mended: true, detail: `ClickHouse had no table ${table.physical}; no row of it is on record` };
+  return {
+    what,
+    mended: true,
+    detail: `table ${table.physical} did not exist in ClickHouse; no rows of it are recorded`,
+  };
 }
 
 const columnsOfRow = z.object({ name: z.string(), type: z.string() });
 
-async function columnsOf(node: OperationNode, table: Table): Promise<Drift[]> {
+async function reconcileColumns(node: OperationNode, table: Table): Promise<Drift[]> {
   const columns = checkRows(
     columnsOfRow,
     await node.clickhouse.rows(
@@ -133,34 +135,34 @@ async function columnsOf(node: OperationNode, table: Table): Promise<Drift[]> {
       { database: `ts_${table.dataset}`, table: table.physical },
     ),
   );
-  const there = new Map(columns.map(({ name, type }) => [name, type]));
+  const types = new Map(columns.map(({ name, type }) => [name, type]));
   const { fields } = table.schema;
-  const missing = fields.filter(({ name }) => !there.has(name)).map(({ name }) => name);
+  const missing = fields.filter(({ name }) => !types.has(name)).map(({ name }) => name);
   const drift: Drift[] = [];
   if (missing.length > 0) {
     await addColumnsAt(node, table);
     drift.push({ what: 'columns-missing', mended: true, detail: `added ${missing.join(', ')}` });
   }
   for (const field of fields) {
-    const [wanted, is] = [clickhouseType(field, table.schema), there.get(field.name)];
-    if (is === undefined || isSameType(is, wanted)) continue;
-    const detail = `${field.name} is ${is}, not ${wanted}: flushes of the table wait until it is back`;
+    const [expected, actual] = [clickhouseType(field, table.schema), types.get(field.name)];
+    if (actual === undefined || isSameType(actual, expected)) continue;
+    const detail = `${field.name} is ${actual}, not ${expected}: flushes of the table wait until the type is restored`;
     drift.push({ what: 'column-type', mended: false, detail });
   }
   const known = new Set(fields.map(({ name }) => name));
   const others = columns.filter(({ name }) => !known.has(name)).map(({ name }) => name);
-  // A field that was added while this looked is in the next version, and no drift.
+  // A field that was added since `table` was read is no drift.
   const newest = others.length === 0 ? undefined : await readTable(node, table.dataset, table.name);
   const added = new Set(newest?.schema.fields.map(({ name }) => name));
   const unknown = others.filter((name) => !added.has(name));
   if (unknown.length > 0) {
-    drift.push({ what: 'column-unknown', mended: false, detail: `${unknown.join(', ')}: no field has that name` });
+    drift.push({ what: 'column-unknown', mended: false, detail: `${unknown.join(', ')}: not in the schema` });
   }
   return drift;
 }
 
-/** As ClickHouse tells it again: names without quotes where they need none, DELETE left out. */
-function normalized(ttl: string): string {
+/** Removes differences between our TTL expression and ClickHouse's formatting of it: quotes, DELETE, white space. */
+function normalizeTtl(ttl: string): string {
   return ttl
     .replaceAll('`', '')
     .replace(/ DELETE\b/g, '')
@@ -168,31 +170,31 @@ function normalized(ttl: string): string {
     .trim();
 }
 
-async function retentionOf(node: OperationNode, table: Table, ttl: string): Promise<Drift[]> {
+async function reconcileRetention(node: OperationNode, table: Table, ttl: string): Promise<Drift[]> {
   const wanted = ttlExpressions(table).join(', ');
-  if (normalized(wanted) === normalized(ttl)) return [];
+  if (normalizeTtl(wanted) === normalizeTtl(ttl)) return [];
   await applyRetentionAt(node, table);
-  return [{ what: 'retention', mended: true, detail: `it was “${ttl || 'none'}”, and is “${wanted || 'none'}”` }];
+  return [{ what: 'retention', mended: true, detail: `changed from “${ttl || 'none'}” to “${wanted || 'none'}”` }];
 }
 
-async function policyOf(node: OperationNode, table: Table, policy: string): Promise<Drift[]> {
+async function reconcilePolicy(node: OperationNode, table: Table, policy: string): Promise<Drift[]> {
   const wanted = node.config.CLICKHOUSE_STORAGE_POLICY;
   if (wanted === undefined || wanted === policy) return [];
-  const detail = `it is ${policy}, not ${wanted}`;
+  const detail = `the policy is ${policy}, not ${wanted}`;
   try {
-    // ClickHouse takes one that has all the volumes of the one before.
+    // ClickHouse accepts a policy that has all volumes of the old one.
     await node.clickhouse.command(
       `ALTER TABLE ${qualifiedName(table)} MODIFY SETTING storage_policy = ${quoteString(wanted)}`,
     );
     return [{ what: 'storage-policy', mended: true, detail }];
   } catch (error) {
     node.log({ event: 'storage-policy-refused', dataset: table.dataset, table: table.name, ...describeError(error) });
-    return [{ what: 'storage-policy', mended: false, detail: `${detail}, and ClickHouse does not change it` }];
+    return [{ what: 'storage-policy', mended: false, detail: `${detail}, and ClickHouse rejected the change` }];
   }
 }
 
-/** Where too few are remembered, or not long enough, an insert that comes late is stored again. */
-async function tokensOf(node: OperationNode, table: Table, engine: string): Promise<Drift[]> {
+/** With too few or too short-lived deduplication tokens, a late insert would store its rows again. */
+async function reconcileTokens(node: OperationNode, table: Table, engine: string): Promise<Drift[]> {
   const wanted = rememberedTokens(node, await node.clickhouseKind());
   const others = wanted.filter((setting) => !`${engine},`.includes(`${setting},`));
   if (others.length === 0) return [];
@@ -200,24 +202,24 @@ async function tokensOf(node: OperationNode, table: Table, engine: string): Prom
   return [{ what: 'insert-tokens', mended: true, detail: `set ${others.join(', ')}` }];
 }
 
-async function expiredOf(ctx: OperationDeps, table: Table): Promise<Drift[]> {
+async function foldExpiredManifests(ctx: OperationDeps, table: Table): Promise<Drift[]> {
   const from_ms = retainedFrom_ms(table, ctx.now());
   if (from_ms === undefined) return [];
   await drainManifestOutbox(ctx);
   const folded = await foldExpired(ctx, table, from_ms);
   if (folded === 0) return [];
-  return [{ what: 'manifests-expired', mended: true, detail: `${folded} manifests of rows that are gone were folded` }];
+  return [{ what: 'manifests-expired', mended: true, detail: `folded ${folded} runs of manifests of expired rows` }];
 }
 
-/** What is in ClickHouse and does not show: the hot buffer failed over, and has forgotten that it was published. */
-async function hiddenRows(ctx: OperationDeps, table: Table): Promise<Drift[]> {
+/** Shows rows in ClickHouse that queries omit: in a failover, the hot buffer has forgotten that they were published. */
+async function showHiddenRows(ctx: OperationDeps, table: Table): Promise<Drift[]> {
   const forgotten = await restoreLanes(ctx, table);
   const imports = await showHiddenImports(ctx, table);
   const snapshot = await snapshotTable(ctx, table, 'state');
   const caughtUp = snapshot === 'unknown' ? [] : await catchUpLanes(ctx, table, snapshot.lanes);
   const lanes = [...forgotten.map(({ lane, watermark }) => ({ lane, from: 1, to: watermark })), ...caughtUp];
   return [
-    ...imports.map((id) => ({ what: 'import-hidden' as const, detail: `import ${id} was done and did not show` })),
+    ...imports.map((id) => ({ what: 'import-hidden' as const, detail: `import ${id} was done but not visible` })),
     ...lanes.map(({ lane, from, to }) => ({
       what: 'rows-hidden' as const,
       detail: `lane ${lane}: the hot buffer had forgotten that sequences ${from} to ${to} were published`,
@@ -225,21 +227,27 @@ async function hiddenRows(ctx: OperationDeps, table: Table): Promise<Drift[]> {
   ].map((each) => ({ ...each, mended: true }));
 }
 
-/** Whether a mark that rows are being changed, by which further pages are refused, is of a job that is over. */
-async function markOf(ctx: OperationDeps, table: Table): Promise<Drift[]> {
+/** Releases a mark of a change of rows whose job has ended. Queries of further pages are rejected while it is set. */
+async function reconcileMark(ctx: OperationDeps, table: Table): Promise<Drift[]> {
   const stale = await releaseStaleMark(ctx, table);
   if (stale === undefined) return [];
   const { job, isReleased } = stale;
   const rest = isReleased ? '' : ', and ClickHouse still has rows to change';
-  const detail = `further pages were refused for job ${job}, which is over${rest}`;
+  const detail = `further pages were rejected because of job ${job}, which has ended${rest}`;
   return [{ what: 'change-mark', mended: isReleased, detail }];
 }
 
-/** Whether its lanes take rows: whoever has changed that may have died before they heard of it. */
-async function statesOf(ctx: OperationDeps, { dataset, name }: Table): Promise<Drift[]> {
+/** Applies the recorded state to lanes: an instance may have been killed between recording and applying it. */
+async function reconcileStates(ctx: OperationDeps, { dataset, name }: Table): Promise<Drift[]> {
   const lanes = await applyStates(ctx, dataset, name);
   if (lanes === 0) return [];
-  return [{ what: 'lane-states', mended: true, detail: `${lanes} lanes took rows, or took none, against the record` }];
+  return [
+    {
+      what: 'lane-states',
+      mended: true,
+      detail: `${lanes} lanes accepted or rejected rows contrary to the recorded state`,
+    },
+  ];
 }
 
 async function record(ctx: OperationDeps, { dataset, name, life }: Table, drift: Drift[]): Promise<void> {

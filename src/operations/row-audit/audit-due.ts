@@ -5,7 +5,7 @@ import { checkRows, isRecord } from '../../stores/check-rows.ts';
 import type { OperationDeps } from '../deps.ts';
 import { auditTable, type TableAudit } from './audit-table.ts';
 
-/** Reports come out as `auditTable` has stored them. */
+/** Reports are as `auditTable` stored them. */
 const auditRow = z.object({ report: z.custom<TableAudit>(isRecord), age_s: z.string() });
 
 const tablesInPass = 200;
@@ -13,10 +13,10 @@ const tablesInPass = 200;
 const auditDueRow = z.object({ dataset: z.string(), name: z.string() });
 
 /**
- * Audits the tables whose last audit is older than the limit `audit_every_ms`, the oldest first, until the deadline. One
- * that cannot be audited holds up no other.
+ * Audits the tables whose last audit is older than the limit `audit_every_ms`, oldest first, until the deadline. A table
+ * that cannot be audited does not delay the others.
  *
- * @throws StoreError when Postgres is away
+ * @throws StoreError when Postgres is unavailable
  */
 export async function auditDue(ctx: OperationDeps, deadline_ms: number): Promise<number> {
   const due = checkRows(
@@ -42,7 +42,7 @@ export async function auditDue(ctx: OperationDeps, deadline_ms: number): Promise
   return audited;
 }
 
-/** The newest audit of each table. Throws StoreError when Postgres is away. */
+/** The newest audit of each table. Throws StoreError when Postgres is unavailable. */
 export async function newestAudits(ctx: OperationDeps): Promise<(TableAudit & { age_s: number })[]> {
   const rows = checkRows(
     auditRow,

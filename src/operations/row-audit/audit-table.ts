@@ -18,44 +18,45 @@ export type LaneAudit = {
   incarnation: string;
   sequence: number;
   watermark: number;
-  /** The hot buffer's log against its state. */
+  /** Comparison of the hot buffer's log with its state. */
   buffer: LaneSums | null;
-  /** Ranges of sequences that no manifest had, and that are on record again. */
+  /** Ranges of sequences whose missing manifests were rebuilt. */
   rebuilt: { from: number; to: number }[];
 };
 
 export type TableAudit = {
   dataset: string;
   table: string;
-  /** Nothing is missing, doubled or unaccounted for, and the hot buffer adds up. */
+  /** No rows are missing, duplicate or unaccounted, and the hot buffer is consistent. */
   ok: boolean;
   missing: number;
   doubled: number;
   unaccounted: number;
   lanes: LaneAudit[];
-  /** What the hot buffer had forgotten in a failover after it was published, and shows again now. */
+  /** Published rows that the hot buffer had forgotten in a failover, and that are visible again now. */
   shownAgain: { imports: string[]; lanes: CaughtUp[] };
-  /** Only those that do not add up, or of which rows are gone for a reason. */
+  /** Only partitions with differences or with deleted rows. */
   partitions: PartitionAudit[];
-  /** How many partitions were compared, over all lanes. */
+  /** Number of compared partitions, over all lanes. */
   compared: number;
 };
 
 /**
- * Compares what was acknowledged with where it is: sequences in the hot buffer, manifests in Postgres, rows in
- * ClickHouse, for each lane and partition up to the watermark. What retention and recorded deletions took is accounted
- * for. What the hot buffer has forgotten is shown again, and manifests that are missing are rebuilt first. The result is on record as the table's newest audit.
+ * Compares the acknowledged rows with the stored ones: sequences in the hot buffer, manifests in Postgres and rows in
+ * ClickHouse, for each lane and partition up to the watermark. Accounts for retention and recorded deletions. Before the
+ * comparison it shows rows again that the hot buffer has forgotten, and rebuilds missing manifests. Records the result as the
+ * table's newest audit.
  *
- * @throws StoreError, ClickHouseError when a store is away: nothing is concluded then
+ * @throws StoreError, ClickHouseError when a store is unavailable, without a result
  */
 export async function auditTable(ctx: OperationDeps, table: Table): Promise<TableAudit> {
-  const forgotten = await forgottenLanes(ctx, table);
-  const before = await knownLanes(ctx, table);
+  const forgotten = await restoreForgotten(ctx, table);
+  const before = await requireLanes(ctx, table);
   await ensureTable(ctx, table);
   const imports = await showHiddenImports(ctx, table);
   const caughtUp = [...forgotten, ...(await catchUpLanes(ctx, table, before.lanes))];
-  const snapshot = imports.length + caughtUp.length > 0 ? await knownLanes(ctx, table) : before;
-  // After the snapshot: whatever is published by then is in Postgres afterwards, or was lost on the way.
+  const snapshot = imports.length + caughtUp.length > 0 ? await requireLanes(ctx, table) : before;
+  // After the snapshot: then every published manifest is in Postgres, or it was lost.
   await drainManifestOutbox(ctx);
   const lanes: LaneAudit[] = [];
   for (const lane of snapshot.lanes) lanes.push(await auditLane(ctx, table, lane));
@@ -64,7 +65,7 @@ export async function auditTable(ctx: OperationDeps, table: Table): Promise<Tabl
   if (all.some(({ unaccounted }) => unaccounted > 0) && (await recordDisplaced(ctx, table, lanes, snapshot.lanes))) {
     all = await compare();
   }
-  const sum = (of: (partition: PartitionAudit) => number) => all.reduce((total, each) => total + of(each), 0);
+  const sum = (count: (partition: PartitionAudit) => number) => all.reduce((total, each) => total + count(each), 0);
   const [missing, doubled, unaccounted] = [
     sum((each) => each.missing),
     sum((each) => each.doubled),
@@ -80,8 +81,8 @@ export async function auditTable(ctx: OperationDeps, table: Table): Promise<Tabl
     unaccounted,
     lanes,
     shownAgain: { imports, lanes: caughtUp },
-    partitions: all.filter(({ expected, found, doubled: twice, unaccounted: unknown, deleted }) => {
-      return expected !== found || twice > 0 || unknown > 0 || deleted > 0;
+    partitions: all.filter(({ expected, found, doubled: duplicates, unaccounted: unrecorded, deleted }) => {
+      return expected !== found || duplicates > 0 || unrecorded > 0 || deleted > 0;
     }),
     compared: all.length,
   };
@@ -93,14 +94,14 @@ export async function auditTable(ctx: OperationDeps, table: Table): Promise<Tabl
   return audit;
 }
 
-/** What a failover has undone of the lanes that are recorded shows again. */
-async function forgottenLanes(ctx: OperationDeps, { dataset, name }: Table): Promise<CaughtUp[]> {
+/** Shows rows of recorded lanes again that the hot buffer has forgotten in a failover. */
+async function restoreForgotten(ctx: OperationDeps, { dataset, name }: Table): Promise<CaughtUp[]> {
   const recorded = await readTable(ctx, dataset, name);
   const restored = recorded === undefined ? [] : await restoreLanes(ctx, recorded);
   return restored.map(({ lane, watermark }) => ({ lane, from: 1, to: watermark }));
 }
 
-/** Whether batches were recorded that a failover of the hot buffer left without a manifest. */
+/** Records batches that a failover of the hot buffer left without a manifest. Returns whether it found any. */
 async function recordDisplaced(
   ctx: OperationDeps,
   table: Table,
@@ -116,14 +117,10 @@ async function recordDisplaced(
   return isAny;
 }
 
-async function knownLanes(ctx: OperationDeps, table: Table): Promise<Snapshot> {
+async function requireLanes(ctx: OperationDeps, table: Table): Promise<Snapshot> {
   const snapshot = await snapshotTable(ctx, table, 'state');
   if (snapshot !== 'unknown') return snapshot;
-  throw new StoreError(
-    'redis',
-    `does not know the lanes of table ${table.name}; the next write sets them up`,
-    undefined,
-  );
+  throw new StoreError('redis', `has no lanes of table ${table.name}; the next write creates them`, undefined);
 }
 
 async function auditLane(ctx: OperationDeps, table: Table, snapshot: LaneSnapshot): Promise<LaneAudit> {

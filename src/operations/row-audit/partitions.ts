@@ -8,85 +8,85 @@ import type { Table } from '../../schema/table.ts';
 import { checkRows } from '../../stores/check-rows.ts';
 import type { OperationDeps } from '../deps.ts';
 
-/** One lane's rows in one partition: what manifests say, less recorded deletions, and what ClickHouse has. */
+/** The rows of one lane in one partition: `expected` by manifests and recorded deletions, `found` in ClickHouse. */
 export type PartitionAudit = {
   lane: number;
   partition: string;
   expected: number;
   found: number;
-  /** Gone, and nothing says why. */
+  /** Expected rows that are not in ClickHouse for an unknown reason. */
   missing: number;
-  /** Rows that are there more than once, beyond the first. */
+  /** Duplicate rows, without the first of each. */
   doubled: number;
-  /** There, and on no record. */
+  /** Rows in ClickHouse that no manifest records. */
   unaccounted: number;
-  /** Gone, from a partition with rows past their retention. */
+  /** Expected rows that are not in ClickHouse, in a partition with rows past their retention. */
   expired: number;
   deleted: number;
 };
 
-type Said = { rows: number; checksum: string; timeFrom_ms: number };
+type Recorded = { rows: number; checksum: string; timeFrom_ms: number };
 type Found = { rows: number; checksum: string };
 
-/** Of every lane and partition, up to the watermarks of the snapshot. Throws StoreError, ClickHouseError. */
+/** Compares every lane and partition, up to the watermarks of the snapshot. Throws StoreError, ClickHouseError. */
 export async function comparePartitions(
   ctx: OperationDeps,
   table: Table,
   lanes: LaneSnapshot[],
   retainedFrom_ms: number | undefined,
 ): Promise<PartitionAudit[]> {
-  const [said, found, deleted] = [
-    await saidOf(ctx, table, lanes),
-    await foundIn(ctx, table, lanes),
-    await deletedFrom(ctx, table),
+  const [recorded, found, deleted] = [
+    await readRecorded(ctx, table, lanes),
+    await countFound(ctx, table, lanes),
+    await readDeleted(ctx, table),
   ];
   const audits: PartitionAudit[] = [];
-  for (const key of new Set([...said.keys(), ...found.keys()])) {
+  for (const key of new Set([...recorded.keys(), ...found.keys()])) {
     const { lane, partition } = parseKey(key);
-    const { rows: told, checksum, timeFrom_ms } = said.get(key) ?? { rows: 0, checksum: zero, timeFrom_ms: Infinity };
-    const there = found.get(key) ?? { rows: 0, checksum: zero };
-    const deletions = deleted.get(key) ?? { done: 0, underWay: 0 };
-    const nothing = { missing: 0, doubled: 0, unaccounted: 0, expired: 0, deleted: 0 };
-    // The same number of rows with the same identities: the cheap proof, which nearly always is enough.
-    if (told === there.rows && checksum === there.checksum && deletions.done === 0) {
-      audits.push({ lane, partition, expected: told, found: there.rows, ...nothing });
+    const { rows, checksum, timeFrom_ms } = recorded.get(key) ?? { rows: 0, checksum: zero, timeFrom_ms: Infinity };
+    const stored = found.get(key) ?? { rows: 0, checksum: zero };
+    const deletions = deleted.get(key) ?? { done: 0, inProgress: 0 };
+    const noDifference = { missing: 0, doubled: 0, unaccounted: 0, expired: 0, deleted: 0 };
+    // The same number of rows with the same checksum of identities. This cheap check nearly always suffices.
+    if (rows === stored.rows && checksum === stored.checksum && deletions.done === 0) {
+      audits.push({ lane, partition, expected: rows, found: stored.rows, ...noDifference });
       continue;
     }
-    const distinct = await distinctIn(ctx, table, lane, partition, laneIn(lanes, lane).watermark);
-    // Rows that are being deleted may be there or not.
-    const going = Math.min(deletions.underWay, Math.max(0, told - deletions.done - distinct));
-    const deletedRows = deletions.done + going;
-    const expected = told - deletedRows;
-    const base = { lane, partition, expected, found: there.rows, deleted: deletedRows };
-    const gone = Math.max(0, expected - distinct);
+    const distinct = await countDistinct(ctx, table, lane, partition, laneIn(lanes, lane).watermark);
+    // Rows of a deletion in progress may still be stored.
+    const removed = Math.min(deletions.inProgress, Math.max(0, rows - deletions.done - distinct));
+    const deletedRows = deletions.done + removed;
+    const expected = rows - deletedRows;
+    const base = { lane, partition, expected, found: stored.rows, deleted: deletedRows };
+    const absent = Math.max(0, expected - distinct);
     const mayExpire = retainedFrom_ms !== undefined && timeFrom_ms < retainedFrom_ms + early_ms;
     const isOther =
-      expected === distinct && deletedRows === 0 && there.rows === distinct && checksum !== there.checksum;
+      expected === distinct && deletedRows === 0 && stored.rows === distinct && checksum !== stored.checksum;
     audits.push({
       ...base,
-      doubled: there.rows - distinct,
-      // As many rows as there should be, but not the same ones: at least one is missing, and another in its place.
-      missing: isOther ? 1 : mayExpire ? 0 : gone,
+      doubled: stored.rows - distinct,
+      // The expected number of rows, but other ones: at least one is missing and one is unaccounted.
+      missing: isOther ? 1 : mayExpire ? 0 : absent,
       unaccounted: isOther ? 1 : Math.max(0, distinct - expected),
-      expired: mayExpire ? gone : 0,
+      expired: mayExpire ? absent : 0,
     });
   }
   return audits.sort((a, b) => a.lane - b.lane || (a.partition < b.partition ? -1 : 1));
 }
 
-/** ClickHouse goes by whole seconds and by its own clock: rows may go so much before their time. */
+/** ClickHouse applies retention in whole seconds of its own clock, so rows may expire this much early. */
 const early_ms = 60_000;
 
 const zero = '0'.repeat(16);
 
 const saidOfRow = z.object({ partition: z.string(), rows: z.string(), checksum: z.string(), from_ms: z.string() });
 
-async function saidOf(
+async function readRecorded(
   ctx: OperationDeps,
   { dataset, physical }: Table,
   lanes: LaneSnapshot[],
-): Promise<Map<string, Said>> {
-  const said = new Map<string, Said>();
+): Promise<Map<string, Recorded>> {
+  const recorded = new Map<string, Recorded>();
   for (const { lane, watermark } of lanes) {
     const rows = checkRows(
       saidOfRow,
@@ -102,15 +102,19 @@ async function saidOf(
     );
     for (const row of rows) {
       const { partition, checksum } = row;
-      said.set(keyOf(lane, partition), { rows: Number(row.rows), checksum, timeFrom_ms: Number(row.from_ms) });
+      recorded.set(partitionKey(lane, partition), {
+        rows: Number(row.rows),
+        checksum,
+        timeFrom_ms: Number(row.from_ms),
+      });
     }
   }
-  return said;
+  return recorded;
 }
 
 const foundInRow = z.object({ partition: z.string(), rows: z.string(), checksum: z.string() });
 
-async function foundIn(ctx: OperationDeps, table: Table, lanes: LaneSnapshot[]): Promise<Map<string, Found>> {
+async function countFound(ctx: OperationDeps, table: Table, lanes: LaneSnapshot[]): Promise<Map<string, Found>> {
   const found = new Map<string, Found>();
   const time = quoteName(table.schema.timestampColumn);
   for (const { lane, watermark } of lanes) {
@@ -124,17 +128,17 @@ async function foundIn(ctx: OperationDeps, table: Table, lanes: LaneSnapshot[]):
       ),
     );
     for (const { partition, rows: count, checksum } of rows) {
-      found.set(keyOf(lane, partition), { rows: Number(count), checksum: checksum.padStart(16, '0') });
+      found.set(partitionKey(lane, partition), { rows: Number(count), checksum: checksum.padStart(16, '0') });
     }
   }
   return found;
 }
 
-type Deleted = { done: number; underWay: number };
+type Deleted = { done: number; inProgress: number };
 
 const deletedFromRow = z.object({ lane: z.number(), partition: z.string(), done: z.string(), all: z.string() });
 
-async function deletedFrom(ctx: OperationDeps, { dataset, physical }: Table): Promise<Map<string, Deleted>> {
+async function readDeleted(ctx: OperationDeps, { dataset, physical }: Table): Promise<Map<string, Deleted>> {
   const rows = checkRows(
     deletedFromRow,
     await ctx.postgres.rows(
@@ -145,14 +149,14 @@ async function deletedFrom(ctx: OperationDeps, { dataset, physical }: Table): Pr
   );
   return new Map(
     rows.map(({ lane, partition, done, all }) => {
-      return [keyOf(lane, partition), { done: Number(done), underWay: Number(all) - Number(done) }];
+      return [partitionKey(lane, partition), { done: Number(done), inProgress: Number(all) - Number(done) }];
     }),
   );
 }
 
 const distinctInRow = z.object({ rows: z.string() });
 
-async function distinctIn(
+async function countDistinct(
   ctx: OperationDeps,
   table: Table,
   lane: number,
@@ -171,7 +175,7 @@ async function distinctIn(
   return Number(requireFirstRow('clickhouse', found).rows);
 }
 
-function keyOf(lane: number, partition: string): string {
+function partitionKey(lane: number, partition: string): string {
   return `${lane}/${partition}`;
 }
 

@@ -7,9 +7,9 @@ import { countSeal } from '../../flush/row-count.ts';
 import type { Table } from '../../schema/table.ts';
 import { checkRows } from '../../stores/check-rows.ts';
 import type { OperationDeps } from '../deps.ts';
-import { rebuiltManifest } from './rebuild-manifests.ts';
+import { buildManifest } from './rebuild-manifests.ts';
 
-/** Far more than a failover takes back. */
+/** Far more batches than one failover displaces. */
 const batches_max = 10_000;
 
 const rebuildDisplacedRow = z.object({ seq: z.string(), times: z.array(z.string()) });
@@ -17,10 +17,10 @@ const rebuildDisplacedRow = z.object({ seq: z.string(), times: z.array(z.string(
 const rebuildDisplacedRow2 = z.object({ seq: z.string(), manifests: z.number() });
 
 /**
- * Records batches that were flushed before the hot buffer failed over and whose sequences it has given to others since,
- * where their manifests were lost with it. Of each sequence the newest batch is the one that its lane knows.
+ * Records flushed batches whose manifests were lost in a failover of the hot buffer, and whose sequences other batches have
+ * since. The newest batch of each sequence is the one that its lane knows.
  *
- * @param since_ms only batches acknowledged after that
+ * @param since_ms only batches acknowledged after this time
  * @returns the sequences of batches that were recorded
  * @throws StoreError, ClickHouseError when a store is unavailable
  */
@@ -53,14 +53,14 @@ export async function rebuildDisplaced(
       { dataset: table.dataset, physical: table.physical, lane: lane.lane, sequences: shared.map(({ seq }) => seq) },
     ),
   );
-  const manifestsOf = new Map(recorded.map(({ seq, manifests }) => [String(seq), manifests]));
+  const manifestCounts = new Map(recorded.map(({ seq, manifests }) => [String(seq), manifests]));
   const rebuilt: number[] = [];
   for (const { seq, times } of shared) {
-    const unrecorded = Math.max(0, times.length - Math.max(1, manifestsOf.get(seq) ?? 0));
+    const unrecorded = Math.max(0, times.length - Math.max(1, manifestCounts.get(seq) ?? 0));
     for (const receivedAt_ms of times.slice(0, unrecorded).map(Number)) {
       const range = { from: Number(seq), to: Number(seq) };
       const counted = await countSeal(node, table, lane.lane, { ...range, batches: [{ receivedAt_ms }] });
-      await recordManifests(ctx, [rebuiltManifest(ctx, table, lane, range, counted, `displaced-${receivedAt_ms}`)]);
+      await recordManifests(ctx, [buildManifest(ctx, table, lane, range, counted, `displaced-${receivedAt_ms}`)]);
       rebuilt.push(range.from);
     }
   }

@@ -12,23 +12,23 @@ import type { OperationDeps } from '../deps.ts';
 type Range = { from: number; to: number };
 
 /**
- * Puts on record what ClickHouse has and no manifest says, up to a lane's watermark: manifests that a full outbox could
- * not take, or that Postgres has lost. The outbox must have been drained after the snapshot was taken: what is published
- * and neither in it nor in Postgres then, is nowhere.
+ * Rebuilds manifests that are missing up to a lane's watermark, from the rows in ClickHouse: a full outbox omitted them, or
+ * Postgres lost them. The outbox must have been drained after the snapshot: then a published manifest that is not in
+ * Postgres is lost.
  *
  * @returns the ranges of sequences that were rebuilt
- * @throws StoreError, ClickHouseError when a store is away
+ * @throws StoreError, ClickHouseError when a store is unavailable
  */
 export async function rebuildManifests(ctx: OperationDeps, table: Table, lane: LaneSnapshot): Promise<Range[]> {
-  const began = await beginningOf(ctx, table, lane);
+  const firstWatermark = await readFirstWatermark(ctx, table, lane);
   const node = await atLane(ctx, table, lane.lane);
   const rebuilt: Range[] = [];
-  for (const gap of await gapsOf(ctx, table, lane)) {
+  for (const gap of await findGaps(ctx, table, lane)) {
     const counted = await countSeal(node, table, lane.lane, gap);
-    // Sequences that were left out when the lane was set up again hold nothing and need no manifest.
-    const range = { from: rowsCounted(counted) > 0 ? gap.from : Math.max(gap.from, began + 1), to: gap.to };
+    // Sequences before the lane's first watermark were skipped when it was created again. Without rows they need no manifest.
+    const range = { from: rowsCounted(counted) > 0 ? gap.from : Math.max(gap.from, firstWatermark + 1), to: gap.to };
     if (range.from > range.to) continue;
-    const manifest = rebuiltManifest(ctx, table, lane, range, counted, 'rebuilt');
+    const manifest = buildManifest(ctx, table, lane, range, counted, 'rebuilt');
     await recordManifests(ctx, [manifest]);
     ctx.log({ event: 'manifest-rebuilt', manifest: manifest.id, rows: manifest.rows });
     rebuilt.push(range);
@@ -36,16 +36,16 @@ export async function rebuildManifests(ctx: OperationDeps, table: Table, lane: L
   return rebuilt;
 }
 
-/** @param as what its token ends with, after lane and range */
-export function rebuiltManifest(
+/** @param suffix end of the token, after lane and range */
+export function buildManifest(
   ctx: OperationDeps,
   table: Table,
   { lane, incarnation }: LaneSnapshot,
   { from, to }: Range,
   counted: PartitionCount[],
-  as: string,
+  suffix: string,
 ): Manifest {
-  const token = `${lane}:${from}-${to}:${as}`;
+  const token = `${lane}:${from}-${to}:${suffix}`;
   const partitions = partitionsOf(counted);
   return {
     id: `${table.dataset}/${table.physical}/${incarnation}/${token}`,
@@ -74,7 +74,7 @@ export function rebuiltManifest(
 
 const gapsOfRow = z.object({ from: z.string(), to: z.string() });
 
-async function gapsOf(ctx: OperationDeps, table: Table, { lane, watermark }: LaneSnapshot): Promise<Range[]> {
+async function findGaps(ctx: OperationDeps, table: Table, { lane, watermark }: LaneSnapshot): Promise<Range[]> {
   const gaps = checkRows(
     gapsOfRow,
     await ctx.postgres.rows(
@@ -94,8 +94,12 @@ async function gapsOf(ctx: OperationDeps, table: Table, { lane, watermark }: Lan
 
 const beginningOfRow = z.object({ watermark: z.string() });
 
-/** The sequence after which this life of the lane began. */
-async function beginningOf(ctx: OperationDeps, table: Table, { lane, incarnation }: LaneSnapshot): Promise<number> {
+/** The watermark with which this incarnation of the lane began. */
+async function readFirstWatermark(
+  ctx: OperationDeps,
+  table: Table,
+  { lane, incarnation }: LaneSnapshot,
+): Promise<number> {
   const [row] = checkRows(
     beginningOfRow,
     await ctx.postgres.rows(

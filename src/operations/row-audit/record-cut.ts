@@ -11,14 +11,13 @@ import type { OperationDeps } from '../deps.ts';
 import { rebuildDisplaced } from './rebuild-displaced.ts';
 import { rebuildManifests } from './rebuild-manifests.ts';
 
-/** Batches may wait that long to take the sequences of others, which an audit finds only then. */
+/** A batch with a reused sequence may be flushed this late. An audit finds the displaced batch only after that. */
 const waiting_ms = 3_600_000;
 
 /**
- * Records the manifests of all rows of a cut that was flushed, also of those that the hot buffer has forgotten in a
- * failover.
+ * Records the manifests of all rows of a flushed cut, including rows that the hot buffer has forgotten in a failover.
  *
- * @returns false while batches wait in a lane that has forgotten some: those show again when these are flushed
+ * @returns false while a lane with forgotten rows has pending batches: the rows are visible again after their flush
  * @throws StoreError, ClickHouseError
  */
 export async function recordCut(ctx: OperationDeps, table: Table, until: LanePositions): Promise<boolean> {
@@ -44,7 +43,7 @@ export async function recordCut(ctx: OperationDeps, table: Table, until: LanePos
 
 const auditedAt_msRow = z.object({ at_ms: z.number() });
 
-/** When all batches up to then were recorded; 0 where that has not been looked at. */
+/** Time of the newest audit, which recorded all earlier batches; 0 without an audit. */
 async function auditedAt_ms(ctx: OperationDeps, { dataset, name, life }: Table): Promise<number> {
   const [audit] = checkRows(
     auditedAt_msRow,

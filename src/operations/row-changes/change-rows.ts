@@ -21,16 +21,16 @@ import { ClickHouseError, type Settings } from '../../stores/clickhouse/client.t
 import { everyReplica } from '../../stores/clickhouse/kind.ts';
 import type { OperationDeps, OperationStep } from '../deps.ts';
 import { recordCut } from '../row-audit/record-cut.ts';
-import { assignmentsOf, changeRequest, conditionOf, type RowsChange, requireChangeable } from './changed-rows.ts';
-import { guardSchema, guardSnapshot, laterBatches, notOfSql } from './later-batches.ts';
+import { assignmentsSql, changeRequest, type RowsChange, requireChangeable, rowsSql } from './changed-rows.ts';
+import { excludeBatchesSql, guardSchema, guardSnapshot, laterBatches } from './later-batches.ts';
 
 const progressSchema = z.object({
-  /** Of the table that the job was made for: one that has its name by now is another. */
+  /** Physical name of the job's table. A later table may have the same logical name. */
   physical: z.string(),
-  /** Rows acknowledged before the job was made: later ones are not touched. */
+  /** The cut at the job's creation. Rows acknowledged later are not changed. */
   until: lanePositionsSchema,
   guard: guardSchema.optional(),
-  /** What was found, by lane and partition, once everything up to there was in ClickHouse. */
+  /** Matching rows by lane and partition, counted once all rows of the cut were in ClickHouse. */
   found: z.array(z.object({ lane: z.int(), partition: z.string(), rows: z.int() })).optional(),
   isSent: z.boolean().optional(),
 });
@@ -39,17 +39,17 @@ type Progress = z.output<typeof progressSchema>;
 
 type Change = JobOf<'delete-rows' | 'correct-rows'>;
 
-/** How long new seals wait for a change of rows. One that takes longer goes on beside them: they are of later rows. */
+/** How long new seals wait for a change of rows. A longer change runs at the same time as the flushes of later rows. */
 const hold_ms = 60_000;
-/** What one step waits for ClickHouse. */
+/** Time limit of the statement that starts a mutation. */
 const mutation_ms = 20_000;
 const poll_ms = 250;
 
 /**
- * Makes a job that deletes rows, or corrects them: those that are acknowledged by now and match.
+ * Creates a job that deletes or corrects the matching rows that are acknowledged by now.
  *
- * @param key the same key is the same job while the table is there
- * @throws TimestoreError `not-found`, and `invalid-request` or `limit-exceeded` for what the job would fail with;
+ * @param key the same key gives the same job during the life of the table
+ * @throws TimestoreError `not-found`; `invalid-request` or `limit-exceeded` for a request that the job could not execute;
  *   `key-reused`; StoreError
  */
 export async function scheduleRowChange(
@@ -71,40 +71,40 @@ export async function scheduleRowChange(
 }
 
 /**
- * Deletes or corrects the rows that were acknowledged before the job was made and match. What waits in the buffer is flushed
- * first; the rows are counted and put on record; then ClickHouse changes them. Each step may be repeated: the rows are the
- * same ones, and those that are gone or corrected already stay so.
+ * Deletes or corrects the matching rows that were acknowledged before the job's creation. First flushes the cut, then counts
+ * and records the rows, then lets ClickHouse change them. Each step may be repeated: it selects the same rows, and rows that
+ * are deleted or corrected already stay so.
  */
 export const changeRows: OperationStep<Change['kind']> = async (ctx, job, deadline_ms) => {
-  const table = await tableOf(ctx, job);
+  const table = await requireOwnTable(ctx, job);
   const request = changeRequest.parse(job.request);
   const progress = progressSchema.parse(job.progress);
   if (progress.found === undefined) return await flushAndCount(ctx, job, table, request, progress, deadline_ms);
-  // In every step: the hot buffer may have lost the mark, and the lanes with it.
+  // In every step, because the hot buffer may have lost the lanes and the mark.
   await knownLanes(ctx, table);
   if (progress.found.length > 0) await markChange(ctx, table, 'begin', job.id);
   if (progress.found.length > 0 && !progress.isSent) {
     await holdSeals(ctx, table, hold_ms);
-    // One that began before its seal was found complete would bring rows after they are gone. What begins from now on brings none.
+    // An insert that is still running could store rows after their deletion. Later inserts omit stored batches.
     if (await areInsertsRunning(ctx, table, progress)) return { progress, wait_ms: poll_ms };
     await mutate(ctx, table, request, progress);
     return { progress: { ...progress, isSent: true } };
   }
   if (!(await isOver(ctx, table))) return { progress, wait_ms: poll_ms };
-  const left = request.set === undefined ? rowsIn(await count(ctx, table, request, progress)) : 0;
-  if (left > 0) return { progress: { ...progress, isSent: false } };
+  const remaining = request.set === undefined ? sumRows(await countRows(ctx, table, request, progress)) : 0;
+  if (remaining > 0) return { progress: { ...progress, isSent: false } };
   await holdSeals(ctx, table, 0);
   if (progress.found.length > 0) await markChange(ctx, table, 'end', job.id);
   return {
     alongside: [['update deletions set done_at = now() where job = $id', { id: job.id }]],
-    done: { rows: rowsIn(progress.found), partitions: progress.found },
+    done: { rows: sumRows(progress.found), partitions: progress.found },
   };
 };
 
-async function tableOf(ctx: OperationDeps, { dataset, table: name, progress }: Change): Promise<Table> {
+async function requireOwnTable(ctx: OperationDeps, { dataset, table: name, progress }: Change): Promise<Table> {
   const table = await readTable(ctx, dataset, name);
   if (table === undefined || progress.physical !== table.physical)
-    throw new ApiError('not-found', `There is no table ${name} in dataset ${dataset}.`);
+    throw new ApiError('not-found', `Table ${name} not found in dataset ${dataset}.`);
   return table;
 }
 
@@ -117,13 +117,13 @@ async function flushAndCount(
   deadline_ms: number,
 ): Promise<Outcome> {
   if (!(await flushSnapshot(ctx, table, progress.until, deadline_ms))) return { progress };
-  // What is counted has its manifests on record, from which a deletion is taken off: one that was rebuilt later would
-  // count what is left.
+  // Manifests must be recorded before the deletion, which is subtracted from them: a manifest that is rebuilt later would
+  // count only the remaining rows.
   if (!(await recordCut(ctx, table, progress.until))) return { progress };
   await holdSeals(ctx, table, hold_ms);
-  const found = await count(ctx, table, request, progress);
+  const found = await countRows(ctx, table, request, progress);
   if (request.set !== undefined) return { progress: { ...progress, found } };
-  // On record before anything is gone: an audit must not take it for lost.
+  // The deletion is recorded first, so that an audit does not report its rows as missing.
   return {
     alongside: [
       [
@@ -138,10 +138,10 @@ async function flushAndCount(
   };
 }
 
-const rowsIn = (found: { rows: number }[]) => found.reduce((sum, { rows }) => sum + rows, 0);
+const sumRows = (found: { rows: number }[]) => found.reduce((sum, { rows }) => sum + rows, 0);
 
-/** Which rows, of those acknowledged before the job was made. */
-async function wholeCondition(
+/** The SQL condition for matching rows of the cut. */
+async function buildCondition(
   ctx: OperationDeps,
   table: Table,
   request: RowsChange,
@@ -149,25 +149,25 @@ async function wholeCondition(
   params: Settings,
 ): Promise<string> {
   const later = await laterBatches(ctx, table, until, guard);
-  return `${conditionOf(ctx, table, request, params)} AND ${lanePositionsSql(until)} AND ${notOfSql(later)}`;
+  return `${rowsSql(ctx, table, request, params)} AND ${lanePositionsSql(until)} AND ${excludeBatchesSql(later)}`;
 }
 
-async function count(
+async function countRows(
   ctx: OperationDeps,
   table: Table,
   request: RowsChange,
   progress: Progress,
 ): Promise<NonNullable<Progress['found']>> {
   const params: Settings = {};
-  const condition = await wholeCondition(ctx, table, request, progress, params);
+  const condition = await buildCondition(ctx, table, request, progress, params);
   const { node, nameOf } = atAllRows(ctx, [table]);
-  const asked = node.clickhouse.send({
+  const sent = node.clickhouse.send({
     settings: { ...params, output_format_json_quote_64bit_integers: 0 },
     body: `SELECT _lane AS lane, _partition_id AS partition, count() AS rows FROM ${nameOf(table)}
       WHERE ${condition} GROUP BY lane, partition ORDER BY lane, partition FORMAT JSONEachRow`,
     timeout_ms: ctx.config.limits.query_timeout_ms,
   });
-  const answer = await asked.catch((error) => {
+  const answer = await sent.catch((error) => {
     throw error instanceof ClickHouseError ? (lastingError(error) ?? error) : error;
   });
   return answer
@@ -178,8 +178,8 @@ async function count(
 
 async function mutate(ctx: OperationDeps, table: Table, request: RowsChange, progress: Progress): Promise<void> {
   const params: Settings = {};
-  const condition = await wholeCondition(ctx, table, request, progress, params);
-  const change = request.set === undefined ? 'DELETE' : `UPDATE ${assignmentsOf(table, request, params)}`;
+  const condition = await buildCondition(ctx, table, request, progress, params);
+  const change = request.set === undefined ? 'DELETE' : `UPDATE ${assignmentsSql(table, request, params)}`;
   for (const { node } of shardsOf(ctx, table)) {
     await node.clickhouse.send({
       settings: { ...params, mutations_sync: 0 },
@@ -191,7 +191,7 @@ async function mutate(ctx: OperationDeps, table: Table, request: RowsChange, pro
 
 const areInsertsRunningRow = z.object({ n: z.string() });
 
-/** Whether an insert into a lane whose rows are to go runs at this moment. */
+/** Whether an insert into one of the cut's lanes is running. */
 async function areInsertsRunning(ctx: OperationDeps, table: Table, { until }: Progress): Promise<boolean> {
   const processes = everyReplica(await ctx.clickhouseKind(), 'system.processes');
   for (const { node, lanes } of shardsOf(ctx, table)) {
@@ -208,12 +208,12 @@ async function areInsertsRunning(ctx: OperationDeps, table: Table, { until }: Pr
   return false;
 }
 
-/** Whether ClickHouse has nothing left to change. Throws where it says that it cannot. */
+/** Whether all mutations of the table are done. Throws StoreError for a mutation that fails. */
 async function isOver(ctx: OperationDeps, table: Table): Promise<boolean> {
   const { left, reasons } = await mutationsLeft(ctx, table);
   const [reason] = reasons;
   if (reason !== undefined) {
-    throw new StoreError('clickhouse', 'has not been able to change the rows yet', new Error(reason));
+    throw new StoreError('clickhouse', 'could not change the rows yet', new Error(reason));
   }
   return left === 0;
 }

@@ -13,28 +13,28 @@ import type { Settings } from '../../stores/clickhouse/client.ts';
 import { parameterText } from '../../stores/clickhouse/parameter.ts';
 import type { OperationDeps } from '../deps.ts';
 
-/** Which rows: those that a query with the same filters and time range answers. One of them at least. */
+/** Selects the rows that a query with the same filters and time range returns. At least one of both is required. */
 export const rowsSchema = z
   .strictObject({ timeRange: queryBody.shape.timeRange, filters: queryBody.shape.filters })
   .refine(({ timeRange, filters }) => {
     const { partitionKey = {}, columns = [] } = filters ?? {};
     const isRange = timeRange?.start !== undefined || timeRange?.end !== undefined;
     return isRange || columns.length > 0 || Object.keys(partitionKey).length > 0;
-  }, 'name a time range or a filter; a table as a whole is deleted as such');
+  }, 'give a time range or a filter; to delete all rows, delete the table');
 
 const scalar = z.union([z.string(), z.number(), z.boolean(), z.null()]);
 
 /** New values of fields. */
 export const valuesSchema = z
   .record(z.string(), z.union([scalar, z.array(z.union([z.string(), z.number()])), z.record(z.string(), z.string())]))
-  .refine((values) => Object.keys(values).length > 0, 'name one field at least')
+  .refine((values) => Object.keys(values).length > 0, 'give at least one field')
   .meta({ minProperties: 1 });
 
 export const changeRequest = z.object({ rows: rowsSchema, set: valuesSchema.optional() });
 export type RowsChange = z.output<typeof changeRequest>;
 
-/** Which rows, in SQL, their values bound. */
-export function conditionOf(ctx: OperationDeps, table: Table, { rows }: RowsChange, params: Settings): string {
+/** The SQL condition of a selection of rows, with bound values. */
+export function rowsSql(ctx: OperationDeps, table: Table, { rows }: RowsChange, params: Settings): string {
   const { limits } = ctx.config;
   return [
     ...rangeConditions(table.schema, readTimeRange(rows), params),
@@ -43,17 +43,17 @@ export function conditionOf(ctx: OperationDeps, table: Table, { rows }: RowsChan
   ].join(' AND ');
 }
 
-/** The new values of fields, in SQL, their values bound. Throws TimestoreError `invalid-request`. */
-export function assignmentsOf(table: Table, { set = {} }: RowsChange, params: Settings): string {
+/** SQL assignments of new values, with bound values. Throws TimestoreError `invalid-request`. */
+export function assignmentsSql(table: Table, { set = {} }: RowsChange, params: Settings): string {
   const assignments = Object.entries(set).map(([name, value], i) => {
-    const field = correctable(table, name);
+    const field = requireCorrectable(table, name);
     return `${quoteName(name)} = ${valueSql(field, value, table, params, `_v${i}`)}`;
   });
   return assignments.join(', ');
 }
 
-/** A field that can be corrected in place: one that no row is found by. Throws TimestoreError `invalid-request`. */
-function correctable({ name: table, schema }: Table, name: string): Field {
+/** A field that can be corrected in place: not part of the sort key. Throws TimestoreError `invalid-request`. */
+function requireCorrectable({ name: table, schema }: Table, name: string): Field {
   const field = schema.fields.find((each) => each.name === name);
   if (field === undefined) throw invalidRequest(`set: table ${table} has no field ${name}`);
   if (name === schema.timestampColumn || schema.keyFields.includes(name)) {
@@ -66,19 +66,19 @@ function valueSql(field: Field, value: unknown, table: Table, params: Settings, 
   const wrong = (why: string) => invalidRequest(`set: ${field.name}: ${why}: ${JSON.stringify(value).slice(0, 100)}`);
   const type = clickhouseType(field, table.schema);
   if (value === null && type.startsWith('Nullable(')) return 'NULL';
-  // Text of json is kept as it is.
+  // A string is a JSON value too; its content is not parsed.
   const isText = field.type === 'json' && typeof value === 'string';
   const stored = isText
     ? JSON.stringify(value)
     : coerce(field.type, new JsonReader(JSON.stringify(value)).value(), precisionOf(table.schema));
   if (typeof stored !== 'string') throw wrong(stored.detail);
-  // As a row brings it: ClickHouse reads it out of JSON into the column's type.
+  // ClickHouse parses the value from JSON into the column's type, as for inserted rows.
   params[`param_${name}`] = parameterText(`{"v":${stored}}`);
   return `JSONExtract({${name}:String}, 'v', '${type.replaceAll("'", "\\'")}')`;
 }
 
-/** Throws what a job for it would fail with: names, types and limits. */
+/** Throws the error that the job would fail with, for names, types and limits. */
 export function requireChangeable(ctx: OperationDeps, table: Table, request: RowsChange): void {
-  conditionOf(ctx, table, request, {});
-  assignmentsOf(table, request, {});
+  rowsSql(ctx, table, request, {});
+  assignmentsSql(table, request, {});
 }

@@ -12,23 +12,23 @@ const batch = z.object({ lane: z.int(), seq: z.int(), at_ms: z.int() });
 type Batch = z.output<typeof batch>;
 
 /**
- * What tells batches that are acknowledged after a cut from those before, where the hot buffer fails over to a server
- * whose clock is behind: they may have earlier sequences and times.
+ * Distinguishes batches acknowledged after a cut from earlier ones. After a failover of the hot buffer to a server whose
+ * clock is behind, later batches may have earlier sequences and times.
  */
 export const guardSchema = z.object({
-  /** By which the hot buffer tells whether a failover may have taken back a batch of the cut. */
+  /** Id of the failover watch: shows whether a failover may have lost a batch of the cut. */
   id: z.string(),
-  /** Batches of the cut that ClickHouse may get later. */
+  /** Batches of the cut that were not in ClickHouse yet. */
   pending: z.array(batch),
-  /** The clock of each shard when the cut was taken. */
+  /** Time of each shard's clock at the cut. */
   clocks: z.array(z.object({ shard: z.int(), now_ms: z.int() })),
 });
 
 export type Guard = z.output<typeof guardSchema>;
 
 /**
- * Guards a cut that was taken just now. Undefined when more batches wait than a query can carry: then sequences and times
- * alone tell.
+ * Guards a cut that was just taken. Undefined when more batches are pending than a query can carry: then only sequences and
+ * times distinguish the batches.
  *
  * @throws StoreError, ClickHouseError
  */
@@ -41,13 +41,13 @@ export async function guardSnapshot(ctx: OperationDeps, table: Table): Promise<G
     return tail.map(({ seq, receivedAt_ms }) => ({ lane, seq, at_ms: receivedAt_ms }));
   });
   const clocks = [];
-  for (const { node } of shardsOf(ctx, table)) clocks.push({ shard: node.shard, now_ms: await clockOf(node) });
+  for (const { node } of shardsOf(ctx, table)) clocks.push({ shard: node.shard, now_ms: await readClock(node) });
   return { id, pending, clocks };
 }
 
 const clockOfRow = z.object({ now_ms: z.string() });
 
-async function clockOf(node: OperationNode): Promise<number> {
+async function readClock(node: OperationNode): Promise<number> {
   const found = checkRows(clockOfRow, await node.clickhouse.rows('SELECT toUnixTimestamp64Milli(now64(3)) AS now_ms'));
   return Number(requireFirstRow('clickhouse', found).now_ms);
 }
@@ -55,7 +55,7 @@ async function clockOf(node: OperationNode): Promise<number> {
 const laterBatchesRow = z.object({ lane: z.number(), seq: z.string(), at_ms: z.string() });
 
 /**
- * Batches in ClickHouse that were acknowledged after a cut, and are among its sequences and times all the same.
+ * Batches in ClickHouse that were acknowledged after a cut although their sequences and times belong to it.
  *
  * @throws StoreError, ClickHouseError
  */
@@ -67,7 +67,7 @@ export async function laterBatches(
 ): Promise<Batch[]> {
   if (guard === undefined) return [];
   if (!(await hasFailedOver(ctx, table, guard.id))) return [];
-  const known = new Set(guard.pending.map(keyOf));
+  const known = new Set(guard.pending.map(batchKey));
   const later: Batch[] = [];
   for (const { node, lanes } of shardsOf(ctx, table)) {
     const taken_ms = guard.clocks.find(({ shard }) => shard === node.shard)?.now_ms;
@@ -84,15 +84,15 @@ export async function laterBatches(
       ),
     );
     const batches = stored.map(({ lane, seq, at_ms }) => ({ lane, seq: Number(seq), at_ms: Number(at_ms) }));
-    later.push(...batches.filter((each) => !known.has(keyOf(each))));
+    later.push(...batches.filter((each) => !known.has(batchKey(each))));
   }
   return later;
 }
 
-const keyOf = ({ lane, seq, at_ms }: Batch) => `${lane} ${seq} ${at_ms}`;
+const batchKey = ({ lane, seq, at_ms }: Batch) => `${lane} ${seq} ${at_ms}`;
 
-/** The condition that rows are of none of these batches. */
-export function notOfSql(batches: Batch[]): string {
+/** The SQL condition that excludes the rows of these batches. */
+export function excludeBatchesSql(batches: Batch[]): string {
   if (batches.length === 0) return '1';
   const values = batches.map(({ lane, seq, at_ms }) => `(${Number(lane)}, ${Number(seq)}, ${Number(at_ms)})`);
   return `(_lane, _seq, toUnixTimestamp64Milli(_received_at)) NOT IN (${values.join(', ')})`;

@@ -2,20 +2,22 @@ import { parseExact } from '../../client/json.ts';
 import type { QueryBody } from '../../query/request/parse.ts';
 import { parseTimestampText } from '../../schema/timestamp.ts';
 
-/** A row as it was answered. Integers beyond 2^53 are `bigint`. */
+/** A row of an answer. Integers beyond 2^53 are `bigint`. */
 export type AnsweredRow = Record<string, unknown>;
 
 export type Difference = {
-  /** `rows`: one side has rows that the other has not; `order`: both have the same, in another order. */
+  /** `rows`: one answer has rows that the other one has not. `order`: both have the same rows in another order. */
   reason: 'rows' | 'order';
-  /** In which the first row that differs does, as far as the other side has one like it. */
+  /** Fields in which the first differing row differs from the most similar row of the other answer. */
   fields: string[];
   originOnly: AnsweredRow[];
   hereOnly: AnsweredRow[];
 };
 
-/** The rows of an answer in JSON; undefined for what has none. */
-export function rowsOf(text: string): { rows: AnsweredRow[]; types: Map<string, string>; mode: unknown } | undefined {
+/** The rows of a JSON answer; undefined for an answer without rows. */
+export function parseRows(
+  text: string,
+): { rows: AnsweredRow[]; types: Map<string, string>; mode: unknown } | undefined {
   let answer: unknown;
   try {
     answer = parseExact(text);
@@ -29,12 +31,12 @@ export function rowsOf(text: string): { rows: AnsweredRow[]; types: Map<string, 
 }
 
 /**
- * What two answers to one query differ in; undefined where they are the same. Rows are compared as they come in any
- * order, and as the query orders them: where it leaves the order of two rows open, either is right.
+ * The difference between two answers to one query; undefined for equal answers. Compares the rows without their order,
+ * then the order that the query defines: rows that it does not order may come in any order.
  *
- * @param types ClickHouse types of the columns, by which values are read
+ * @param types ClickHouse types of the columns, which define how values are compared
  */
-export function differenceOf(
+export function compareAnswers(
   origin: AnsweredRow[],
   here: AnsweredRow[],
   {
@@ -43,18 +45,23 @@ export function differenceOf(
     isDownsampled,
   }: { types: Map<string, string>; isDownsampled: boolean } & Pick<QueryBody, 'orderBy'>,
 ): Difference | undefined {
-  const textOf = (row: AnsweredRow) => rowKey(row, types, isDownsampled);
-  const [originKeys, hereKeys] = [origin.map(textOf), here.map(textOf)];
-  const originOnly = without(origin, originKeys, hereKeys);
-  const hereOnly = without(here, hereKeys, originKeys);
+  const keyOf = (row: AnsweredRow) => rowKey(row, types, isDownsampled);
+  const [originKeys, hereKeys] = [origin.map(keyOf), here.map(keyOf)];
+  const originOnly = subtract(origin, originKeys, hereKeys);
+  const hereOnly = subtract(here, hereKeys, originKeys);
   if (originOnly.length > 0 || hereOnly.length > 0) {
-    return { reason: 'rows', fields: fieldsOf(originOnly, hereOnly, types, isDownsampled), originOnly, hereOnly };
+    return {
+      reason: 'rows',
+      fields: findDifferingFields(originOnly, hereOnly, types, isDownsampled),
+      originOnly,
+      hereOnly,
+    };
   }
-  const place = (row: AnsweredRow) =>
-    orderBy.map(({ column }) => valueKey(own(row, column), types.get(column) ?? '', isDownsampled));
-  const at = origin.findIndex((row, i) => place(row).join() !== place(here[i] ?? {}).join());
-  if (at < 0) return undefined;
-  const [first = {}, other = {}] = [origin[at], here[at]];
+  const sortKey = (row: AnsweredRow) =>
+    orderBy.map(({ column }) => valueKey(readField(row, column), types.get(column) ?? '', isDownsampled));
+  const index = origin.findIndex((row, i) => sortKey(row).join() !== sortKey(here[i] ?? {}).join());
+  if (index < 0) return undefined;
+  const [first = {}, other = {}] = [origin[index], here[index]];
   return {
     reason: 'order',
     fields: orderBy.map(({ column }) => column),
@@ -63,28 +70,28 @@ export function differenceOf(
   };
 }
 
-/** A value of a row, whose fields may have the names of what every object has. */
-function own(row: AnsweredRow, name: string): unknown {
+/** A value of a row. A field may have the name of a property of every object, such as `constructor`. */
+function readField(row: AnsweredRow, name: string): unknown {
   return Object.hasOwn(row, name) ? row[name] : undefined;
 }
 
-/** The rows whose keys the others have fewer of. */
-function without(rows: AnsweredRow[], keys: string[], others: string[]): AnsweredRow[] {
-  const left = new Map<string, number>();
-  for (const key of others) left.set(key, (left.get(key) ?? 0) + 1);
+/** The rows without one row for each equal key of the others. */
+function subtract(rows: AnsweredRow[], keys: string[], others: string[]): AnsweredRow[] {
+  const counts = new Map<string, number>();
+  for (const key of others) counts.set(key, (counts.get(key) ?? 0) + 1);
   return rows.filter((_, i) => {
     const key = keys[i] ?? '';
-    const count = left.get(key) ?? 0;
-    left.set(key, count - 1);
+    const count = counts.get(key) ?? 0;
+    counts.set(key, count - 1);
     return count <= 0;
   });
 }
 
-/** Rows that the first one is held against. */
-const alike_max = 100;
+/** Rows that are compared with the first one. */
+const candidates_max = 100;
 
-/** Names of the fields in which the first row differs from the one of the other side that is most like it. */
-function fieldsOf(
+/** Names of the fields in which the first row differs from the most similar row of the other answer. */
+function findDifferingFields(
   originOnly: AnsweredRow[],
   hereOnly: AnsweredRow[],
   types: Map<string, string>,
@@ -92,16 +99,18 @@ function fieldsOf(
 ): string[] {
   const [first] = originOnly;
   if (first === undefined) return [];
-  const differing = hereOnly.slice(0, alike_max).map((row) =>
+  const differing = hereOnly.slice(0, candidates_max).map((row) =>
     [...new Set([...Object.keys(first), ...Object.keys(row)])].filter((name) => {
       const type = types.get(name) ?? '';
-      return valueKey(own(first, name), type, isDownsampled) !== valueKey(own(row, name), type, isDownsampled);
+      return (
+        valueKey(readField(first, name), type, isDownsampled) !== valueKey(readField(row, name), type, isDownsampled)
+      );
     }),
   );
   return differing.sort((a, b) => a.length - b.length)[0] ?? [];
 }
 
-/** The same text for rows with the same values. Null and absent are the same. */
+/** Equal texts for rows with equal values. A null value equals an absent one. */
 function rowKey(row: AnsweredRow, types: Map<string, string>, isDownsampled: boolean): string {
   const members = Object.entries(row)
     .map(([name, value]) => [name, valueKey(value, types.get(name) ?? '', isDownsampled)] as const)
@@ -110,10 +119,10 @@ function rowKey(row: AnsweredRow, types: Map<string, string>, isDownsampled: boo
   return JSON.stringify(members);
 }
 
-/** Sums of floating-point numbers depend on their order: so many digits of them do not. */
-const digits = 12;
+/** Sums of floating-point numbers depend on the order of addition. Their first digits do not. */
+const comparedDigits = 12;
 
-/** The same text for the same value: an instant, however it is written; a number, whatever its digits. */
+/** Equal texts for equal values, whatever notation a time or a number has. */
 function valueKey(value: unknown, type: string, isDownsampled: boolean): string {
   if (value === null || value === undefined) return 'null';
   const plain = type.replace(/^Nullable\((.*)\)$/, '$1');
@@ -124,7 +133,7 @@ function valueKey(value: unknown, type: string, isDownsampled: boolean): string 
   }
   if (/^U?Int/.test(plain) && typeof value === 'string' && /^-?\d+$/.test(value)) return String(BigInt(value));
   if (/^Float|^Decimal/.test(plain) && typeof value !== 'object' && !Number.isNaN(Number(value))) {
-    return numberKey(isDownsampled ? Number(Number(value).toPrecision(digits)) : Number(value));
+    return numberKey(isDownsampled ? Number(Number(value).toPrecision(comparedDigits)) : Number(value));
   }
   if (typeof value === 'number') return numberKey(value);
   if (typeof value === 'bigint') return String(value);

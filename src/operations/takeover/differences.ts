@@ -21,7 +21,7 @@ const differenceRow: z.ZodType<RecordedDifference> = z.object({
   hereOnly: z.array(answeredRow),
 });
 
-/** Two answers to one query that differ, as it is on record. */
+/** A recorded difference between two answers to one query. */
 export type RecordedDifference = {
   n: string;
   at_ms: number;
@@ -29,7 +29,7 @@ export type RecordedDifference = {
   requestId: string;
   /** The body, as it was sent. */
   query: string;
-  /** `refused`: the original has answered what was refused here. */
+  /** `refused`: the source system answered a query that this deployment rejected. */
   reason: 'rows' | 'order' | 'refused';
   fields: string[];
   counts: { origin: number; here: number; originOnly: number; hereOnly: number };
@@ -37,12 +37,12 @@ export type RecordedDifference = {
   hereOnly: AnsweredRow[];
 };
 
-/** Of each dataset, the newest. */
+/** Differences that are kept for each dataset: the newest ones. */
 const kept = 100;
 const rows_max = 10;
 const chars_max = 32 * 1024;
 
-/** Records a difference, in place of the oldest of its dataset where there are enough. Throws StoreError. */
+/** Records a difference and deletes the oldest ones of its dataset. Throws StoreError. */
 export async function recordDifference(
   ctx: OperationDeps,
   dataset: string,
@@ -64,18 +64,18 @@ export async function recordDifference(
       reason,
       fields: toJsonb(fields),
       counts: JSON.stringify(counts),
-      originOnly: rowsText(originOnly),
-      hereOnly: rowsText(hereOnly),
+      originOnly: renderRows(originOnly),
+      hereOnly: renderRows(hereOnly),
     },
   );
 }
 
-/** The first rows, as many as there is room for. */
-function rowsText(rows: AnsweredRow[]): string {
+/** The first rows as JSON, up to `rows_max` and `chars_max`. */
+function renderRows(rows: AnsweredRow[]): string {
   const texts: string[] = [];
   let chars = 0;
   for (const row of rows.slice(0, rows_max)) {
-    // Whoever reads it would round integers beyond 2^53.
+    // JavaScript clients would round integers beyond 2^53.
     const text = toJsonb(row, (_, value: unknown) => (typeof value === 'bigint' ? String(value) : value));
     chars += text.length;
     if (chars > chars_max) break;
@@ -84,7 +84,7 @@ function rowsText(rows: AnsweredRow[]): string {
   return `[${texts.join(',')}]`;
 }
 
-/** The newest first. Throws StoreError. */
+/** Newest first. Throws StoreError. */
 export async function listDifferences(
   ctx: OperationDeps,
   dataset: string,

@@ -8,41 +8,41 @@ import { type Field, precisionOf } from '../../schema/types.ts';
 import type { Settings } from '../../stores/clickhouse/client.ts';
 import type { OperationDeps, OperationNode } from '../deps.ts';
 
-/** Sequences of a lane that are sent as a whole, and what their rows were when they were put on record. */
+/** A range of sequences of a lane that is sent as a whole, with properties of its rows at the time of recording. */
 export type MirrorRange = {
   to: number;
-  /** How many of the table's fields its rows have: those that came later are not sent with it. */
+  /** Number of the table's fields when the range was recorded. Later fields are not sent with it. */
   fields: number;
-  /** Over its rows as they were: tells whether any was deleted or corrected since. */
+  /** Checksum of its rows: detects later deletions and corrections. */
   checksum: string;
-  /** None of its batches was acknowledged later; those that come later have these sequences since the buffer failed over. */
+  /** Acknowledgement time of its latest batch. Later batches with these sequences exist after a failover of the buffer. */
   until_ms?: number | undefined;
 };
 
-/** Batches up to a sequence that were acknowledged up to a time (ms since 1970). */
+/** Sent batches: up to a sequence, and acknowledged up to a time (ms since 1970). */
 export type Sent = { to: number; ms: number };
 
-/** A place in a table: what comes after it is looked at, but for what was sent before the lane was gone through again. */
+/** A position in a lane. Rows after it are sent, except those in `sent`: a lane may be read again from an earlier position. */
 export type Place = { table: Table; lane: number; after: number; sent: Sent[] };
 
 const receivedSql = 'toUnixTimestamp64Milli(_received_at)';
 
-/** The condition that rows are not among those that were sent. */
+/** The condition for rows that were not sent. */
 export function unsentSql(sent: Sent[]): string {
   return ['1', ...sent.map(({ to, ms }) => `NOT (_seq <= ${Number(to)} AND ${receivedSql} <= ${Number(ms)})`)].join(
     ' AND ',
   );
 }
 
-/** The latest that a batch of these sequences was acknowledged; 0 without any. */
-export async function latestRow(
+/** Acknowledgement time of the latest batch with these sequences; 0 without batches. */
+export async function latestReceived_ms(
   ctx: OperationDeps,
   table: Table,
   lane: number,
   from: number,
   to: number,
 ): Promise<number> {
-  const [found] = await linesOf<[number]>(
+  const [found] = await readLines<[number]>(
     await atLane(ctx, table, lane),
     `SELECT max(${receivedSql}) FROM ${qualifiedName(table)}
       WHERE _lane = {_lane:UInt16} AND _seq BETWEEN {_from:UInt64} AND {_to:UInt64}`,
@@ -52,10 +52,10 @@ export async function latestRow(
 }
 
 /**
- * The rows that a failover of the hot buffer has put behind a mirror: batches with sequences up to where it is, acknowledged
- * after all that it has sent. Undefined without any.
+ * The rows that a mirror has passed although it never sent them: after a failover of the hot buffer, batches with earlier
+ * sequences, acknowledged after all that were sent. Undefined without such rows.
  *
- * @param end what is published
+ * @param end the published watermark
  */
 export async function overtakenRows(
   ctx: OperationDeps,
@@ -65,7 +65,7 @@ export async function overtakenRows(
   end: number,
 ): Promise<{ first: number; rows: number; oldest_ms: number } | undefined> {
   const received = "fromUnixTimestamp64Milli({_ms:Int64}, 'UTC')";
-  const [found] = await linesOf<[first: number, rows: number, oldest_ms: number]>(
+  const [found] = await readLines<[first: number, rows: number, oldest_ms: number]>(
     await atLane(ctx, table, lane),
     `SELECT min(_seq), count(), min(${receivedSql}) FROM ${qualifiedName(table)}
       WHERE _lane = {_lane:UInt16} AND _seq <= {_to:UInt64} AND _received_at > ${received}`,
@@ -84,14 +84,14 @@ const settings: Settings = {
   max_query_size: 8 * 1024 * 1024,
 };
 
-/** Sequences that are looked at for the next range: as many batches would be far more rows than one has. */
+/** Sequences that are read for the next range. So many batches usually have more rows than a range. */
 const window = 2_000;
 
 /**
- * The next sequences to send: as many as fit into one request, and one at least.
+ * The next sequences to send: at least one, and as many as fit into one request.
  *
- * @param upTo the newest that may be looked at, and when the lane was: what is acknowledged later may have lower sequences
- * @returns the place up to which there is nothing to send, and what follows it
+ * @param upTo the last published sequence, and the time of the snapshot: batches acknowledged later may have lower sequences
+ * @returns `after`: no rows have to be sent up to this sequence; `range`: the sequences that follow
  */
 export async function nextRange(
   ctx: OperationDeps,
@@ -104,7 +104,7 @@ export async function nextRange(
   const row = rowSql(table, fields);
   const from = `${qualifiedName(table)} WHERE _lane = {_lane:UInt16} AND _seq > {_after:UInt64} AND ${receivedSql} <= ${Number(upTo.ms)}
     AND ${unsentSql(sent)}`;
-  const found = await linesOf<[seq: number, bytes: number, checksum: string, latest_ms: number]>(
+  const found = await readLines<[seq: number, bytes: number, checksum: string, latest_ms: number]>(
     await atLane(ctx, table, lane),
     `SELECT _seq, sum(length(${row})), toString(groupBitXor(${checksumSql(row)})), max(${receivedSql}) FROM ${from} AND _seq <= (
         SELECT maxIf(seq, rows <= {_rows:UInt64} OR number = 1) FROM (
@@ -126,11 +126,11 @@ export async function nextRange(
   return { after, range: { to, fields: fields.length, checksum: String(checksum), until_ms } };
 }
 
-/** Whether rows of a range were deleted or corrected since it was put on record. */
+/** Whether rows of a range were deleted or corrected since it was recorded. */
 export async function hasChanged(ctx: OperationDeps, place: Place, range: MirrorRange): Promise<boolean> {
   const { table, lane } = place;
   const row = rowSql(table, table.schema.fields.slice(0, range.fields));
-  const [found] = await linesOf<[string]>(
+  const [found] = await readLines<[string]>(
     await atLane(ctx, table, lane),
     `SELECT toString(groupBitXor(${checksumSql(row)})) FROM ${rangeSql(place, range)}`,
     rangeParams(place, range),
@@ -141,15 +141,15 @@ export async function hasChanged(ctx: OperationDeps, place: Place, range: Mirror
 export type MirrorRequest = { idempotencyKey: string; body: string; rows: number };
 
 /**
- * What brings a range to the original, in the batch form: a request for each partition key in it, and for each part of a
- * batch that is too large for one. The same rows of the same range are the same requests, each with a key that nothing
- * else has.
+ * The requests that send a range to the source system, in the batch form: one for each partition key, and for each part of
+ * a batch that is too large. The same rows of the same range give the same requests, each with an idempotency key of its
+ * own.
  */
 export async function mirrorRequests(ctx: OperationDeps, place: Place, range: MirrorRange): Promise<MirrorRequest[]> {
   const { table, lane, after } = place;
   const { dataset, name, life, schema } = table;
   const fields = schema.fields.slice(0, range.fields);
-  const rows = await linesOf<[row: number, time: string, key: string, text: string]>(
+  const rows = await readLines<[row: number, time: string, key: string, text: string]>(
     await atLane(ctx, table, lane),
     `SELECT _row, ${timeTextSql(quoteName(schema.timestampColumn), precisionOf(schema))}, toJSONString(_partition),
             ${rowSql(table, fields)}
@@ -157,15 +157,15 @@ export async function mirrorRequests(ctx: OperationDeps, place: Place, range: Mi
     rangeParams(place, range),
   );
   const groups = Map.groupBy(rows, ([row, , key]) => {
-    // By its place in the batch, so that the parts stay the same where rows of one are deleted.
-    return JSON.stringify([canonical(key), Math.floor(row / ctx.config.limits.mirror_rows_max)]);
+    // By the row's place in the batch, so that a deletion of rows does not change the parts.
+    return JSON.stringify([sortEntries(key), Math.floor(row / ctx.config.limits.mirror_rows_max)]);
   });
   return [...groups].map(([group, members]) => {
     const [key, part] = JSON.parse(group) as [Record<string, string>, number];
-    // Without the zone the order of the texts is that of the times.
+    // Without the zone, texts sort like times.
     const times = members.map(([, time]) => time.replace('Z', '')).sort();
     const keyHash = hash('sha256', JSON.stringify(key)).slice(0, 16);
-    // With the time: sequences come again when the hot buffer fails over.
+    // The key includes the time because a failover of the hot buffer reuses sequences.
     const until = range.until_ms === undefined ? '' : `@${range.until_ms}`;
     const idempotencyKey = `mirror:${dataset}.${name}:${life}:${lane}:${after + 1}-${range.to}${until}:${keyHash}:${part}`;
     const declared = {
@@ -176,15 +176,15 @@ export async function mirrorRequests(ctx: OperationDeps, place: Place, range: Mi
       ...(Object.keys(key).length > 0 && { key }),
       timeRange: { start: `${times.at(0)}Z`, end: `${times.at(-1)}Z` },
     };
-    // The rows stay the text that ClickHouse wrote: parsing them would round integers beyond 2^53.
+    // The rows stay the text from ClickHouse: parsing would round integers beyond 2^53.
     const rest = JSON.stringify({ datasetName: dataset, tableName: name, schema: declared, partition, idempotencyKey });
     const body = `${rest.slice(0, -1)},"rows":[${members.map(([, , , text]) => text).join(',')}]}`;
     return { idempotencyKey, body, rows: members.length };
   });
 }
 
-/** A partition key with its entries in one order, whichever they were sent in. */
-function canonical(key: string): Record<string, string> {
+/** A partition key with sorted entries. */
+function sortEntries(key: string): Record<string, string> {
   const entries = Object.entries(JSON.parse(key) as Record<string, string>);
   return Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)));
 }
@@ -201,7 +201,7 @@ function rangeParams({ lane, after }: Place, { to }: MirrorRange): Settings {
 
 const checksumSql = (row: string) => `sipHash64(_seq, _row, ${row})`;
 
-/** A row as JSON that the batch form takes. Null and absent are the same, but where a field has a default. */
+/** A row as JSON for the batch form. Null values are omitted, except for fields with a default. */
 function rowSql({ schema }: Table, fields: Field[]): string {
   const members = fields.map((field) => {
     const column = quoteName(field.name);
@@ -213,14 +213,14 @@ function rowSql({ schema }: Table, fields: Field[]): string {
     const absent = field.default === undefined ? '' : `${begin}null`;
     return `if(isNull(${column}), ${quoteString(absent)}, assumeNotNull(${member}))`;
   });
-  // The time first: it is always there, and has no comma before it.
+  // The time comes first: it is never omitted, so the other members can begin with a comma.
   const time = schema.fields.findIndex(({ name }) => name === schema.timestampColumn);
   const [first = ''] = members.splice(time, 1);
   return `concat('{', ${[first, ...members].join(', ')}, '}')`;
 }
 
 function valueSql({ type }: Field, column: string, precision: TimePrecision): string {
-  // Kept as the text that it is in JSON.
+  // The column already holds JSON text.
   if (type === 'json') return column;
   if (type === 'timestamp') return `concat('"', ${timeTextSql(column, precision)}, '"')`;
   if (type !== 'double') return `toJSONString(${column})`;
@@ -228,7 +228,7 @@ function valueSql({ type }: Field, column: string, precision: TimePrecision): st
   return `multiIf(${named}, toJSONString(${column}))`;
 }
 
-async function linesOf<Line>(node: OperationNode, sql: string, params: Settings): Promise<Line[]> {
+async function readLines<Line>(node: OperationNode, sql: string, params: Settings): Promise<Line[]> {
   const text = await node.clickhouse.send({
     settings: { ...settings, ...params },
     body: `${sql} FORMAT JSONCompactEachRow`,

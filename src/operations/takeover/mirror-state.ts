@@ -8,18 +8,19 @@ import { qualifiedName } from '../../core/identifiers.ts';
 import { checkRows } from '../../stores/check-rows.ts';
 import { fromJsonb } from '../../stores/postgres/jsonb.ts';
 import type { OperationDeps } from '../deps.ts';
-import { mirrorProgress, readMirrorBeginning } from './mirror.ts';
+import { readMirrorBeginning } from './mirror.ts';
+import { mirrorProgress } from './mirror-progress.ts';
 import { overtakenRows, type Place, unsentSql } from './mirror-rows.ts';
 
-/** How far a mirror is. */
+/** Progress of a mirror. */
 export type MirrorState = {
-  /** Accepted rows that the original has not, those in the hot buffer among them. */
+  /** Accepted rows that the source system does not have, including those in the hot buffer. */
   behindRows: number;
-  /** How long ago the oldest of them was accepted; null if there is none. */
+  /** Age of the oldest of these rows; null without such rows. */
   oldestAge_ms: number | null;
-  /** Lanes that somebody has to look at. */
+  /** Lanes that an operator has to repair. */
   stoppedLanes: number;
-  /** Why the original did not take what was sent last, if it did not. */
+  /** Why the source system did not accept the last request; null if it did. */
   error: string | null;
 };
 
@@ -32,8 +33,8 @@ const readMirrorStateRow2 = z.object({
 });
 
 /**
- * How far the mirror of a dataset is; undefined where there is none. Once writes are stopped and nothing is behind, the
- * original has every row that it is to have.
+ * Progress of the mirror of a dataset; undefined without a mirror. Once writes have stopped and `behindRows` is 0, the
+ * source system has all rows.
  *
  * @throws StoreError
  */
@@ -65,11 +66,11 @@ export async function readMirrorState(ctx: OperationDeps, dataset: string): Prom
     all.error ??= error;
     for (const { lane, watermark, pendingRows, oldest_ms } of (await knownLanes(ctx, table)).lanes) {
       const { at, at_ms, sent = [] } = lanes[lane] ?? { at: await readMirrorBeginning(ctx, table, lane) };
-      const nothing = { rows: 0, oldest_ms: undefined };
-      const published = at >= watermark ? nothing : await behindOf(ctx, { table, lane, after: at, sent }, watermark);
+      const none = { rows: 0, oldest_ms: undefined };
+      const published = at >= watermark ? none : await countBehind(ctx, { table, lane, after: at, sent }, watermark);
       const overtaken =
         at_ms === undefined ? undefined : await overtakenRows(ctx, table, lane, { to: at, ms: at_ms }, watermark);
-      const behind = [published, overtaken ?? nothing, { rows: pendingRows, oldest_ms }].filter(({ rows }) => rows > 0);
+      const behind = [published, overtaken ?? none, { rows: pendingRows, oldest_ms }].filter(({ rows }) => rows > 0);
       const oldest = behind.flatMap((each) => each.oldest_ms ?? []);
       all.behindRows += behind.reduce((sum, { rows }) => sum + rows, 0);
       for (const each of oldest) all.oldestAge_ms = Math.max(all.oldestAge_ms ?? 0, ctx.now() - each);
@@ -82,7 +83,7 @@ const behindOfRow = z.object({ from: z.string(), to: z.string() });
 
 const behindOfRow2 = z.object({ rows: z.string(), oldest_ms: z.string() });
 
-async function behindOf(ctx: OperationDeps, { table, lane, after: at, sent }: Place, end: number) {
+async function countBehind(ctx: OperationDeps, { table, lane, after: at, sent }: Place, end: number) {
   const imports = checkRows(
     behindOfRow,
     await ctx.postgres.rows(

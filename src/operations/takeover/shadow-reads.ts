@@ -1,4 +1,5 @@
 import type * as z from 'zod';
+import { assertDefined } from '../../core/assert.ts';
 import { acquireSlot } from '../../core/concurrency-limit.ts';
 import { ApiError, errorCatalogue } from '../../core/errors.ts';
 import { describeError } from '../../core/log.ts';
@@ -6,21 +7,21 @@ import { requireText } from '../../core/request-text.ts';
 import type { Answer } from '../../query/execution/answer.ts';
 import { type QueryBody, queryBody } from '../../query/request/parse.ts';
 import type { OperationDeps } from '../deps.ts';
-import { differenceOf, rowsOf } from './compare-answers.ts';
+import { compareAnswers, parseRows } from './compare-answers.ts';
 import { type RecordedDifference, recordDifference } from './differences.ts';
 
-/** `different`, or why nothing can be said; those are counted and no more. */
+/** The result of a comparison, or why the answers cannot be compared. Only `different` is recorded. */
 type Outcome = 'equal' | 'different' | 'too-large' | 'not-comparable' | 'busy' | 'failed';
 
-/** Members that every form of a query has. */
+/** Members of every form of a query. */
 export type ShadowedQuery = Pick<QueryBody, 'cursor' | 'afterWatermark' | 'orderBy'> & {
   tableName?: string | null | undefined;
 };
 
-/** An answer of the original, as far as it is known. `too-large`: nobody has kept it; `failed`: it broke off. */
+/** An answer of the source system. `too-large`: the answer was not kept. `failed`: it broke off. */
 export type SourceAnswer = { status: number; type: string; text: Promise<string | 'too-large' | 'failed'> };
 
-/** Keeps what passes through, up to what is compared. */
+/** Keeps a streamed answer up to the size that is compared. */
 export function collectAnswer(ctx: OperationDeps): { write(part: Uint8Array): void; text(): string | 'too-large' } {
   let parts: Uint8Array[] = [];
   let bytes = 0;
@@ -36,10 +37,10 @@ export function collectAnswer(ctx: OperationDeps): { write(part: Uint8Array): vo
 }
 
 /**
- * Answers a query here as well, behind the answer of the original, and tells whether both are the same: in the log, in the
- * metrics, and where they are not, on record. Never rejects.
+ * Runs a query in this deployment after the source system has answered it, and compares both answers. The result goes to
+ * the log and the metrics; a difference is also recorded. Never rejects.
  *
- * @param form of the body, as the route has it that was asked
+ * @param form schema of the request body, which depends on the route
  */
 export async function shadowRead<Body extends ShadowedQuery = QueryBody>(
   ctx: OperationDeps,
@@ -50,24 +51,24 @@ export async function shadowRead<Body extends ShadowedQuery = QueryBody>(
   form: z.ZodType = queryBody,
 ): Promise<void> {
   let table = '';
-  let told: { outcome: Outcome } & Record<string, unknown> = { outcome: 'failed' };
+  let result: { outcome: Outcome } & Record<string, unknown> = { outcome: 'failed' };
   let release = () => {};
   try {
     release = acquireSlot(ctx, 'comparisons', '');
-    const body = bodyOf(query, form) as Body | undefined;
+    const body = parseBody(query, form) as Body | undefined;
     table = body?.tableName ?? '';
-    told = await compared(ctx, dataset, query, body, origin, ask);
+    result = await compareReads(ctx, dataset, query, body, origin, ask);
   } catch (error) {
     const isBusy = error instanceof ApiError && error.code === 'too-many-queries';
-    told = isBusy ? { outcome: 'busy' } : { outcome: 'failed', ...describeError(error) };
+    result = isBusy ? { outcome: 'busy' } : { outcome: 'failed', ...describeError(error) };
   } finally {
     release();
   }
-  ctx.log({ event: 'read-compared', dataset, table, ...told });
+  ctx.log({ event: 'read-compared', dataset, table, ...result });
 }
 
-/** Undefined for a body that is refused here. */
-function bodyOf(query: string, form: z.ZodType): unknown {
+/** Undefined for a body that this deployment rejects. */
+function parseBody(query: string, form: z.ZodType): unknown {
   try {
     const body: unknown = JSON.parse(query);
     requireText(body, { isNulKept: true });
@@ -77,7 +78,7 @@ function bodyOf(query: string, form: z.ZodType): unknown {
   }
 }
 
-async function compared<Body extends ShadowedQuery>(
+async function compareReads<Body extends ShadowedQuery>(
   ctx: OperationDeps,
   dataset: string,
   query: string,
@@ -85,56 +86,55 @@ async function compared<Body extends ShadowedQuery>(
   origin: SourceAnswer,
   ask: (body: Body) => Promise<Answer>,
 ): Promise<{ outcome: Outcome } & Record<string, unknown>> {
-  // A cursor and a token are of whoever gave them.
+  // Cursors and watermark tokens are valid only in the system that issued them.
   const isOwn = body?.cursor !== undefined || body?.afterWatermark !== undefined;
   if (origin.status !== 200 || !/^application\/json\b/.test(origin.type) || isOwn) {
     await origin.text;
     return { outcome: 'not-comparable', status: origin.status };
   }
-  const [theirs, ours] = await Promise.all([origin.text, textHere(ctx, body, ask)]);
-  if (theirs === 'failed') return { outcome: 'failed' };
-  if (theirs === 'too-large' || ours === 'too-large') return { outcome: 'too-large' };
-  const there = rowsOf(theirs);
-  if (there === undefined) return { outcome: 'not-comparable', status: origin.status };
+  const [originText, ownText] = await Promise.all([origin.text, readOwnAnswer(ctx, body, ask)]);
+  if (originText === 'failed') return { outcome: 'failed' };
+  if (originText === 'too-large' || ownText === 'too-large') return { outcome: 'too-large' };
+  const theirs = parseRows(originText);
+  if (theirs === undefined) return { outcome: 'not-comparable', status: origin.status };
   const table = body?.tableName ?? '';
-  if (typeof ours !== 'string') {
-    const counts = { origin: there.rows.length, here: 0, originOnly: there.rows.length, hereOnly: 0 };
+  if (typeof ownText !== 'string') {
+    const counts = { origin: theirs.rows.length, here: 0, originOnly: theirs.rows.length, hereOnly: 0 };
     const found = { table, query, reason: 'refused' as const, fields: [], counts, originOnly: [], hereOnly: [] };
     await recordDifference(ctx, dataset, found);
-    return { outcome: 'different', reason: 'refused', counts, code: ours.code };
+    return { outcome: 'different', reason: 'refused', counts, code: ownText.code };
   }
-  const here = rowsOf(ours);
-  if (here === undefined) throw new Error('an answer in JSON has rows');
-  const difference = differenceOf(there.rows, here.rows, {
-    types: here.types,
+  const ours = assertDefined(parseRows(ownText), 'a JSON answer has rows');
+  const difference = compareAnswers(theirs.rows, ours.rows, {
+    types: ours.types,
     orderBy: body?.orderBy,
-    isDownsampled: here.mode === 'downsampled',
+    isDownsampled: ours.mode === 'downsampled',
   });
   const counts: RecordedDifference['counts'] = {
-    origin: there.rows.length,
-    here: here.rows.length,
+    origin: theirs.rows.length,
+    here: ours.rows.length,
     originOnly: difference?.originOnly.length ?? 0,
     hereOnly: difference?.hereOnly.length ?? 0,
   };
   if (difference === undefined) return { outcome: 'equal', counts };
   await recordDifference(ctx, dataset, { table, query, counts, ...difference });
-  // Names alone: values are for whoever may read the record.
+  // The log contains only field names: values are visible only to readers of the record.
   return { outcome: 'different', reason: difference.reason, counts, fields: difference.fields };
 }
 
-/** The answer of this deployment; the error where it refuses what it would refuse again. */
-async function textHere<Body>(
+/** The answer of this deployment, or the error if a retry would fail too. */
+async function readOwnAnswer<Body>(
   ctx: OperationDeps,
   body: Body | undefined,
   ask: (body: Body) => Promise<Answer>,
 ): Promise<string | 'too-large' | ApiError> {
-  if (body === undefined) return new ApiError('invalid-request', 'The body is not of the documented form.');
+  if (body === undefined) return new ApiError('invalid-request', 'The body does not have the documented form.');
   try {
     const answer = await ask(body);
     const kept = collectAnswer(ctx);
     for await (const part of answer.body) {
       kept.write(Buffer.from(part as string));
-      // The rest is not asked for: the query ends with it.
+      // Returning ends the stream and cancels the query.
       if (kept.text() === 'too-large') return 'too-large';
     }
     return kept.text();
