@@ -123,5 +123,5 @@ export const backupRoutes = [
 /** Throws ApiError `not-found` for a text that cannot be an id. */
 function backupId(text: string): string {
   if (idForm.test(text)) return text;
-  throw new ApiError('not-found', `There is no whole backup ${text.slice(0, 64)}.`);
+  throw new ApiError('not-found', `No complete backup ${text.slice(0, 64)} found.`);
 }

@@ -119,7 +119,7 @@ export const exportRoutes = [
     },
     async ({ ctx, key, query: { cursor, limit, ...filter }, json }) => {
       const of = key.listed('admin');
-      const found = await listExports(ctx, { ...filter, before: numberOf(cursor), of }, wanted(limit));
+      const found = await listExports(ctx, { ...filter, before: numberOf(cursor), visibleDatasets: of }, wanted(limit));
       const { items, last } = pageOf(found, limit);
       return json(200, { exports: items.map(renderExport), next: last?.n ?? null });
     },
@@ -173,7 +173,7 @@ async function visibleExport(c: Context<App>, id: string): Promise<Export> {
   const key = c.get('key');
   // Only keys of all datasets see the exports of an earlier dataset of the same name.
   const isOwn = key.coversAll('admin') || (found.isOfThisLife && key.covers('admin', found.dataset));
-  if (!isOwn) throw new ApiError('not-found', `There is no export ${id}.`);
+  if (!isOwn) throw new ApiError('not-found', `Export ${id} not found.`);
   return found;
 }
 

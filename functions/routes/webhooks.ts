@@ -121,7 +121,7 @@ export const webhookRoutes = [
     },
     async ({ c, ctx, params: { id } }) => {
       if (await removeWebhook(ctx, id)) return c.body(null, 204);
-      throw new ApiError('not-found', `There is no webhook ${id}.`);
+      throw new ApiError('not-found', `Webhook ${id} not found.`);
     },
   ),
   route(

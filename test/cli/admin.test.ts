@@ -174,7 +174,7 @@ test('exports are made, listed, fetched without a key and deleted', async ({ dat
   expect(await run('exports', 'delete', id, '--yes')).toMatchObject({ code: 0 });
   expect(await run('exports', 'show', id)).toMatchObject({
     code: 1,
-    stderr: expect.stringContaining('There is no export'),
+    stderr: expect.stringContaining('not found'),
   });
 });
 

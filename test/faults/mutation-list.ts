@@ -1392,7 +1392,7 @@ export const mutations: Mutation[] = [
   {
     rule: 'the comparison of a restore',
     file: 'src/operations/backup/restore.ts',
-    from: 'there.checksum !== content.checksum',
+    from: 'restored.checksum !== content.checksum',
     to: 'false',
     suite: 'test/integration/jobs/backup.test.ts',
   },

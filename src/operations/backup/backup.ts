@@ -11,14 +11,14 @@ import type { Outcome } from '../../jobs/runner.ts';
 import { checkRows } from '../../stores/check-rows.ts';
 import type { OperationDeps, OperationStep } from '../deps.ts';
 import { recordCut } from '../row-audit/record-cut.ts';
-import { contentOf, writePartition } from './parquet.ts';
+import { readContent, writePartition } from './parquet.ts';
 
 const storedLine = z.record(z.string(), z.unknown());
 const manifestRow = z.object({ id: z.string(), line: storedLine, partitions: z.array(storedLine) });
 
 const content = z.object({ rows: z.number(), checksum: z.string() });
 
-/** What is kept of one table beside its rows. */
+/** The record of one table in a backup; its rows are in Parquet files. */
 export const tableRecord = z.object({
   dataset: z.string(),
   name: z.string(),
@@ -28,21 +28,21 @@ export const tableRecord = z.object({
   schemaVersion: z.number(),
   until: lanePositionsSchema,
   partitions: z.record(z.string(), content),
-  /** Lines of the catalogue's tables, as they are there. */
+  /** Rows of the catalogue's tables, unchanged. */
   schemaVersions: z.array(z.record(z.string(), z.unknown())),
   lanes: z.array(z.record(z.string(), z.unknown())),
-  /** How many objects its manifests are in: there is one for each flush. */
+  /** Number of objects with its manifests. */
   manifestPages: z.number(),
   deletions: z.array(z.record(z.string(), z.unknown())),
 });
 
-/** Manifests of a table, with their partitions; lines likewise. */
+/** A page of manifests of a table with their partitions, as rows of the catalogue. */
 export const manifestPage = z.object({
   manifests: z.array(z.record(z.string(), z.unknown())),
   partitions: z.array(z.record(z.string(), z.unknown())),
 });
 
-/** What a backup is: written last, so that one that has it is whole. */
+/** The record of a backup. It is written last, so a backup with a record is complete. */
 export const backupRecord = z.object({
   id: z.string(),
   startedAt: z.string(),
@@ -50,20 +50,20 @@ export const backupRecord = z.object({
   tables: z.array(z.object({ dataset: z.string(), name: z.string(), rows: z.number() })),
   datasets: z.array(z.record(z.string(), z.unknown())),
   savedQueries: z.array(z.record(z.string(), z.unknown())),
-  /** With hashes of their secrets, which are nowhere. */
+  /** Keys with hashes of their secrets; the secrets are not stored. */
   keys: z.array(z.record(z.string(), z.unknown())),
 });
 
 const progressSchema = z.object({
   startedAt: z.string(),
   tables: z.array(z.object({ dataset: z.string(), name: z.string(), rows: z.number().nullable() })),
-  /** Of the table that is being written. */
+  /** Progress of the table that is being written. */
   current: z
     .object({
       until: lanePositionsSchema,
       isFlushed: z.boolean(),
       done: z.record(z.string(), content),
-      /** Objects of manifests that are written, and the last of them. */
+      /** Number of written manifest pages, and the id of the last written manifest. */
       pages: z.number(),
       lastManifest: z.string(),
       hasManifests: z.boolean(),
@@ -83,8 +83,8 @@ export const partitionKey = (id: string, dataset: string, name: string, partitio
   `${backupPrefix}${id}/${dataset}/${name}/${partition}.parquet`;
 
 /**
- * Copies tables into the object store: everything acknowledged before the job began, each partition as Parquet that was
- * read back, and what the catalogue says. Each step may be repeated: an object is written again.
+ * Copies tables into the object store: all rows acknowledged before a table's turn, one Parquet file for each partition,
+ * verified by reading it back, and the catalogue's records. Each step may be repeated: it overwrites its objects.
  */
 export const backupStep: OperationStep<'backup'> = async (ctx, job, deadline_ms) => {
   if (job.progress.tables === undefined) return { progress: await begin(ctx, job) };
@@ -93,7 +93,7 @@ export const backupStep: OperationStep<'backup'> = async (ctx, job, deadline_ms)
   if (next < 0) return await finish(ctx, job, progress);
   const { dataset, name } = progress.tables[next] ?? { dataset: '', name: '' };
   const table = await readTable(ctx, dataset, name);
-  // Dropped since the job began: then it is not in it.
+  // The table was dropped since the job began, so the backup omits it.
   if (table === undefined || table.state === 'deleting') {
     return { progress: { ...progress, current: undefined, tables: progress.tables.filter((_, i) => i !== next) } };
   }
@@ -107,37 +107,40 @@ export const backupStep: OperationStep<'backup'> = async (ctx, job, deadline_ms)
       },
     };
   }
-  if (!current.isFlushed) return { progress: await flushed(ctx, progress, current, table, deadline_ms) };
+  if (!current.isFlushed) return { progress: await flushCut(ctx, progress, current, table, deadline_ms) };
 
   const done = { ...current.done };
-  const soFar = (wait_ms = 0): Outcome => ({ progress: { ...progress, current: { ...current, done } }, wait_ms });
+  const continueLater = (wait_ms = 0): Outcome => ({
+    progress: { ...progress, current: { ...current, done } },
+    wait_ms,
+  });
   for (const partition of await partitionsThere(ctx, table)) {
     if (done[partition] !== undefined) continue;
-    if (ctx.now() >= deadline_ms) return soFar();
+    if (ctx.now() >= deadline_ms) return continueLater();
     const key = partitionKey(job.id, dataset, name, partition);
     const written = await writePartition(ctx, table, current.until, partition, key);
-    const there = await contentOf(ctx, table, current.until, partition);
-    // Deleted or corrected meanwhile, or past its retention: what is there by now is written again.
-    if (written.rows !== there.rows || written.checksum !== there.checksum) return soFar(1_000);
+    const stored = await readContent(ctx, table, current.until, partition);
+    // Rows were deleted, corrected or expired since the file was written: the partition is written again.
+    if (written.rows !== stored.rows || written.checksum !== stored.checksum) return continueLater(1_000);
     done[partition] = written;
   }
   if (!current.hasManifests) {
     const paged = await writeManifests(ctx, job, table, current, deadline_ms);
     return { progress: { ...progress, current: { ...paged, done } } };
   }
-  // What has gone since as a whole is not in it.
-  const left = new Set(await partitionsThere(ctx, table));
+  // Partitions that were removed since are omitted.
+  const remaining = new Set(await partitionsThere(ctx, table));
   const kept = Object.fromEntries(
-    Object.entries(done).filter(([partition, { rows }]) => left.has(partition) && rows > 0),
+    Object.entries(done).filter(([partition, { rows }]) => remaining.has(partition) && rows > 0),
   );
-  const record = await recordOf(ctx, table, current.until, kept, current.pages);
+  const record = await buildTableRecord(ctx, table, current.until, kept, current.pages);
   await ctx.objects.put(tableKey(job.id, dataset, name), JSON.stringify(record));
   const rows = Object.values(kept).reduce((sum, each) => sum + each.rows, 0);
   const tables = progress.tables.map((each, i) => (i === next ? { ...each, rows } : each));
   return { progress: { ...progress, current: undefined, tables } };
 };
 
-/** So that a page, each manifest with up to a hundred partitions, stays small beside what an instance has. */
+/** Limits the memory for a page: a manifest has up to a hundred partitions. */
 const manifestsInPage = 500;
 
 async function writeManifests(
@@ -194,7 +197,7 @@ async function begin(ctx: OperationDeps, { request }: JobOf<'backup'>): Promise<
 type TableOf = NonNullable<Awaited<ReturnType<typeof readTable>>>;
 type Current = NonNullable<Progress['current']>;
 
-async function flushed(
+async function flushCut(
   ctx: OperationDeps,
   progress: Progress,
   current: Current,
@@ -206,7 +209,7 @@ async function flushed(
   return { ...progress, current: { ...current, isFlushed } };
 }
 
-async function recordOf(
+async function buildTableRecord(
   ctx: OperationDeps,
   { dataset, name, life }: TableOf,
   to: Current['until'],
@@ -229,7 +232,7 @@ async function recordOf(
       { dataset, physical: physicalName(name, life) },
     ],
   ]);
-  const linesOf = (rows: Record<string, unknown>[]) => rows.map(({ line }) => line as Record<string, unknown>);
+  const getLines = (rows: Record<string, unknown>[]) => rows.map(({ line }) => line as Record<string, unknown>);
   return {
     dataset,
     name,
@@ -239,10 +242,10 @@ async function recordOf(
     definition: tables[0]?.definition as Record<string, unknown>,
     state: String(tables[0]?.state),
     schemaVersion: Number(tables[0]?.schema_version),
-    schemaVersions: linesOf(schemaVersions),
-    lanes: linesOf(lanes),
+    schemaVersions: getLines(schemaVersions),
+    lanes: getLines(lanes),
     manifestPages,
-    deletions: linesOf(deletions),
+    deletions: getLines(deletions),
   };
 }
 
@@ -252,16 +255,16 @@ async function finish(
   { startedAt, tables }: Progress,
 ): Promise<Outcome> {
   const { datasets: chosen } = request as { datasets?: string[] };
-  const which = { chosen: chosen ?? null };
+  const params = { chosen: chosen ?? null };
   const [datasets = [], savedQueries = [], keys = []] = await ctx.postgres.transaction([
     [
       'select to_jsonb(d) as line from datasets d where dropped_at is null and ($chosen::text[] is null or name = any($chosen))',
-      which,
+      params,
     ],
-    ['select to_jsonb(s) as line from saved_queries s where $chosen::text[] is null or dataset = any($chosen)', which],
-    ['select to_jsonb(k) as line from api_keys k where $chosen::text[] is null', which],
+    ['select to_jsonb(s) as line from saved_queries s where $chosen::text[] is null or dataset = any($chosen)', params],
+    ['select to_jsonb(k) as line from api_keys k where $chosen::text[] is null', params],
   ]);
-  const linesOf = (rows: Record<string, unknown>[]) => rows.map(({ line }) => line as Record<string, unknown>);
+  const getLines = (rows: Record<string, unknown>[]) => rows.map(({ line }) => line as Record<string, unknown>);
   const counted = tables.map((table) => ({
     ...table,
     rows: assertDefined(table.rows ?? undefined, `the backup has the row count of ${table.name}`),
@@ -271,9 +274,9 @@ async function finish(
     startedAt,
     finishedAt: new Date(ctx.now()).toISOString(),
     tables: counted,
-    datasets: linesOf(datasets),
-    savedQueries: linesOf(savedQueries),
-    keys: linesOf(keys),
+    datasets: getLines(datasets),
+    savedQueries: getLines(savedQueries),
+    keys: getLines(keys),
   };
   await ctx.objects.put(backupKey(id), JSON.stringify(record));
   return { done: { tables: counted.length, rows: counted.reduce((sum, { rows }) => sum + rows, 0) } };

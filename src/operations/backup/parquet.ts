@@ -7,32 +7,32 @@ import type { Table } from '../../schema/table.ts';
 import type { Settings } from '../../stores/clickhouse/client.ts';
 import type { OperationDeps, OperationNode } from '../deps.ts';
 
-/** What a partition holds: how many rows, and a hash of all there is in them. */
+/** Row count of a partition, and a checksum over all values of its rows. */
 export type Content = { rows: number; checksum: string };
 
-function columnsOf(table: Table): string[] {
+function listColumns(table: Table): string[] {
   return [...systemColumns.map(([name]) => name), ...table.schema.fields.map(({ name }) => quoteName(name))];
 }
 
-/** Exclusive or of the hashes of whole rows: any value that differs shows, in whatever order they are. */
+/** Exclusive or of the hashes of whole rows: detects any different value and does not depend on the order of rows. */
 function contentSql(table: Table): string {
-  // What the hash cannot take, as the text that it is answered as.
-  const values = columnsOf(table).map((column) => `toString(${column})`);
+  // Values are hashed as text, because the hash function does not support all types.
+  const values = listColumns(table).map((column) => `toString(${column})`);
   return `count() AS rows, leftPad(lower(hex(groupBitXor(sipHash64([${values.map((value) => `ifNull(${value}, '\\\\N')`).join(', ')}])))), 16, '0') AS checksum`;
 }
 
-function structureOf(table: Table): string {
+function structureSql(table: Table): string {
   return [...systemColumns.map(([name, type]) => `${name} ${type}`), ...fieldColumns(table)].join(', ');
 }
 
-async function contentFrom(node: OperationNode, table: Table, from: string, settings: Settings): Promise<Content> {
+async function queryContent(node: OperationNode, table: Table, from: string, settings: Settings): Promise<Content> {
   const text = await askLong(node, `SELECT ${contentSql(table)} FROM ${from} FORMAT JSONEachRow`, settings);
   const { rows, checksum } = JSON.parse(text) as Content;
   return { rows: Number(rows), checksum };
 }
 
-/** What ClickHouse has of a partition. Throws StoreError, ClickHouseError. */
-export async function contentOf(
+/** Content of a partition in ClickHouse. Throws StoreError, ClickHouseError. */
+export async function readContent(
   ctx: OperationDeps,
   table: Table,
   until: LanePositions,
@@ -40,13 +40,13 @@ export async function contentOf(
 ): Promise<Content> {
   const { node, nameOf } = atAllRows(ctx, [table]);
   const from = `${nameOf(table)} WHERE _partition_id = {_partition:String} AND ${lanePositionsSql(until)}`;
-  return await contentFrom(node, table, from, { param__partition: partition });
+  return await queryContent(node, table, from, { param__partition: partition });
 }
 
 /**
  * Writes a partition as Parquet and reads it back.
  *
- * @returns what the file holds, which is what it was written from at the moment that it was
+ * @returns the content of the file
  */
 export async function writePartition(
   ctx: OperationDeps,
@@ -60,17 +60,17 @@ export async function writePartition(
   await writeObject(
     node,
     object,
-    `SELECT ${columnsOf(table).join(', ')} FROM ${nameOf(table)}
+    `SELECT ${listColumns(table).join(', ')} FROM ${nameOf(table)}
       WHERE _partition_id = {_partition:String} AND ${lanePositionsSql(until)}`,
-    { param__columns: structureOf(table), param__partition: partition },
+    { param__columns: structureSql(table), param__partition: partition },
   );
-  return await contentFrom(node, table, object, { param__columns: structureOf(table) });
+  return await queryContent(node, table, object, { param__columns: structureSql(table) });
 }
 
-/** Brings the rows of a file into a table, each once, however often this is called. */
+/** Inserts the rows of a file into a table. Repeated calls insert no row twice. */
 export async function readPartition(ctx: OperationDeps, table: Table, partition: string, key: string): Promise<void> {
   const object = objectFunction(ctx, key, 'Parquet');
-  const columns = columnsOf(table).join(', ');
+  const columns = listColumns(table).join(', ');
   for (const { node, lanes } of shardsOf(ctx, table)) {
     await askLong(
       node,
@@ -78,7 +78,7 @@ export async function readPartition(ctx: OperationDeps, table: Table, partition:
         AND (_lane, _seq, _row, _received_at) NOT IN (
               SELECT _lane, _seq, _row, _received_at FROM ${qualifiedName(table)} WHERE _partition_id = {_partition:String})`,
       {
-        param__columns: structureOf(table),
+        param__columns: structureSql(table),
         param__partition: partition,
         async_insert: 0,
         deduplicate_insert_select: 'force_enable',

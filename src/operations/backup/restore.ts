@@ -13,28 +13,28 @@ import { checkRows } from '../../stores/check-rows.ts';
 import { ask } from '../../stores/redis/client.ts';
 import type { OperationDeps, OperationStep } from '../deps.ts';
 import { backupKey, backupRecord, manifestKey, manifestPage, partitionKey, tableKey, tableRecord } from './backup.ts';
-import { contentOf, readPartition } from './parquet.ts';
+import { readContent, readPartition } from './parquet.ts';
 
 const progressSchema = z.object({
   tables: z.array(z.object({ dataset: z.string(), name: z.string(), rows: z.number() })),
   next: z.number(),
-  /** Partitions of the next table that are there, and how many objects of its manifests. */
+  /** Restored partitions of the next table, and the number of its restored manifest pages. */
   done: z.array(z.string()).optional(),
   pages: z.number().optional(),
 });
 
 type Progress = z.output<typeof progressSchema>;
 
-/** Throws TimestoreError `not-found` where there is no whole backup of that name; StoreError. */
+/** Throws TimestoreError `not-found` without a complete backup of that name; StoreError. */
 export async function readBackup(ctx: OperationDeps, id: string): Promise<z.output<typeof backupRecord>> {
   const text = await ctx.objects.get(backupKey(id));
-  if (text === undefined) throw new ApiError('not-found', `There is no whole backup ${id}.`);
+  if (text === undefined) throw new ApiError('not-found', `No complete backup ${id} found.`);
   return backupRecord.parse(JSON.parse(text));
 }
 
 /**
- * Brings tables of a backup back that are not there. Until all of a table's rows are there and compare equal it is hidden
- * from readers and writers. Each step may be repeated.
+ * Restores tables of a backup that do not exist. A table is hidden from readers and writers until all of its rows are
+ * restored and verified. Each step may be repeated.
  */
 export const restoreStep: OperationStep<'restore'> = async (ctx, job, deadline_ms) => {
   const { backup: id } = job.request as { backup: string };
@@ -47,27 +47,28 @@ export const restoreStep: OperationStep<'restore'> = async (ctx, job, deadline_m
   }
   const { dataset, name } = target;
   const text = await ctx.objects.get(tableKey(id, dataset, name));
-  if (text === undefined) throw new ApiError('not-found', `Backup ${id} has lost table ${name} of dataset ${dataset}.`);
+  if (text === undefined)
+    throw new ApiError('not-found', `The record of table ${name} in dataset ${dataset} is missing from backup ${id}.`);
   const record = tableRecord.parse(JSON.parse(text));
   if (progress.done === undefined) {
     await recordTable(ctx, record);
     return { progress: { ...progress, done: [] } };
   }
   const table = await requireTable(ctx, dataset, name);
-  // Else it is shown already, and may have changed since: whoever did that has died before it was on record.
+  // Otherwise an interrupted step has already made the table visible, and its rows may have changed since.
   if (table.state === 'deleting') {
-    const left = await restoreHidden(ctx, table, record, id, progress, deadline_ms);
-    if (left !== undefined) return { progress: left };
+    const remaining = await restoreHidden(ctx, table, record, id, progress, deadline_ms);
+    if (remaining !== undefined) return { progress: remaining };
   }
   await applyStates(ctx, dataset, name);
   const shown = await requireTable(ctx, dataset, name);
-  // What is past its retention by now goes as it would have.
+  // Rows past their retention expire now.
   await applyRetention(ctx, shown);
   await setUpLanes(ctx, shown);
   return { progress: { tables: progress.tables, next: progress.next + 1 } };
 };
 
-/** Brings everything of a table back and shows it; answers how far it is when the time is over before. */
+/** Restores a table and makes it visible. Returns its progress when the deadline has passed before. */
 async function restoreHidden(
   ctx: OperationDeps,
   table: Table,
@@ -83,12 +84,12 @@ async function restoreHidden(
     if (done.has(partition)) continue;
     if (ctx.now() >= deadline_ms) return { ...progress, done: [...done] };
     await readPartition(ctx, table, partition, partitionKey(id, dataset, name, partition));
-    const there = await contentOf(ctx, table, record.until, partition);
-    if (there.rows !== content.rows || there.checksum !== content.checksum) {
+    const restored = await readContent(ctx, table, record.until, partition);
+    if (restored.rows !== content.rows || restored.checksum !== content.checksum) {
       throw new ApiError(
         'invalid-request',
-        `Partition ${partition} of table ${name} of dataset ${dataset} is not in the bucket as it was backed up. The table ` +
-          'stays hidden: delete it, and restore another backup.',
+        `Partition ${partition} of table ${name} in dataset ${dataset} differs from the backup's record: its file in the bucket ` +
+          'has changed. The table stays hidden. Delete it, and restore another backup.',
       );
     }
     done.add(partition);
@@ -112,7 +113,7 @@ async function begin(ctx: OperationDeps, { request }: JobOf<'restore'>, id: stri
   const backup = await readBackup(ctx, id);
   const isChosen = (dataset: unknown) => chosen === undefined || chosen.includes(String(dataset));
   const tables = backup.tables.filter(({ dataset }) => isChosen(dataset));
-  const there = checkRows(
+  const existing = checkRows(
     beginRow,
     await ctx.postgres.rows(
       `select dataset, name from tables t join jsonb_to_recordset($tables::jsonb) as b(dataset text, name text) using (dataset, name)
@@ -120,11 +121,11 @@ async function begin(ctx: OperationDeps, { request }: JobOf<'restore'>, id: stri
       { tables: JSON.stringify(tables) },
     ),
   );
-  if (there.length > 0) {
-    const told = there.slice(0, 5).map(({ dataset, name }) => `${dataset}.${name}`);
+  if (existing.length > 0) {
+    const names = existing.slice(0, 5).map(({ dataset, name }) => `${dataset}.${name}`);
     throw new ApiError(
       'invalid-request',
-      `${there.length} tables are there already (${told.join(', ')}); a restore replaces none.`,
+      `${existing.length} tables exist already (${names.join(', ')}). A restore does not replace tables.`,
     );
   }
   const datasets = backup.datasets.filter(({ name }) => isChosen(name));
@@ -160,10 +161,10 @@ const recordTableRow = z.object({ life: z.number().nullable() });
 
 const recordTableRow2 = z.object({ life: z.number() });
 
-/** Hidden, without a time at which it would be gone, and with its history; in a new life where an earlier one is known. */
+/** Records a table as hidden and without a time of deletion, with its history. Uses a new life if the name had one before. */
 async function recordTable(ctx: OperationDeps, record: z.output<typeof tableRecord>): Promise<void> {
   const { dataset, name } = record;
-  // What the hot buffer has of a table of that name may be of a life that the catalogue knows nothing of.
+  // The hot buffer may have a table of that name in a life that the catalogue has no record of.
   await ask(() => ctx.redis.del(ctx.keys.table(dataset, name)));
   const [known] = checkRows(
     recordTableRow,
@@ -180,7 +181,7 @@ async function recordTable(ctx: OperationDeps, record: z.output<typeof tableReco
     ),
   );
   const life = living?.life ?? (known?.life === null || known === undefined ? record.life : known.life + 1);
-  // Lanes are where this deployment has shards, whatever the one had that was backed up.
+  // Lanes are placed on the shards of this deployment, which may differ from those of the backup.
   const { readLanes } = record.definition as { readLanes: number };
   const shards = placeLanes(ctx, { dataset, name }, [], readLanes);
   const inLife = (lines: Record<string, unknown>[]) => JSON.stringify(lines.map((line) => ({ ...line, life })));
@@ -188,7 +189,7 @@ async function recordTable(ctx: OperationDeps, record: z.output<typeof tableReco
     [
       `insert into tables (dataset, name, life, definition, schema_version, state)
        values ($dataset, $name, $life, $definition::jsonb, $schemaVersion, 'deleting') on conflict do nothing`,
-      // Without a retention at first: rows that are past it would be gone before they are compared.
+      // Without a retention at first: expired rows would be deleted before the verification.
       {
         dataset,
         name,
@@ -216,7 +217,7 @@ async function recordTable(ctx: OperationDeps, record: z.output<typeof tableReco
   ]);
 }
 
-/** Throws TimestoreError `not-found` where the bucket has lost them; StoreError. */
+/** Throws TimestoreError `not-found` for an object that is missing from the bucket; StoreError. */
 async function recordManifests(
   ctx: OperationDeps,
   table: Table,
@@ -224,19 +225,21 @@ async function recordManifests(
   text: string | undefined,
 ): Promise<void> {
   const { dataset, name, physical } = table;
-  if (text === undefined) throw new ApiError('not-found', `The backup has lost manifests of table ${name}.`);
+  if (text === undefined) throw new ApiError('not-found', `Manifests of table ${name} are missing from the backup.`);
   const { manifests, partitions } = manifestPage.parse(JSON.parse(text));
-  const was = physicalName(name, life);
-  const moved = (id: unknown) => String(id).replace(`${dataset}/${was}/`, `${dataset}/${physical}/`);
+  const oldPhysical = physicalName(name, life);
+  const renameId = (id: unknown) => String(id).replace(`${dataset}/${oldPhysical}/`, `${dataset}/${physical}/`);
   await ctx.postgres.transaction([
     [
       'insert into manifests select * from jsonb_populate_recordset(null::manifests, $lines::jsonb) on conflict do nothing',
-      { lines: JSON.stringify(manifests.map((line) => ({ ...line, id: moved(line.id), physical_table: physical }))) },
+      {
+        lines: JSON.stringify(manifests.map((line) => ({ ...line, id: renameId(line.id), physical_table: physical }))),
+      },
     ],
     [
       `insert into manifest_partitions select * from jsonb_populate_recordset(null::manifest_partitions, $lines::jsonb)
        on conflict do nothing`,
-      { lines: JSON.stringify(partitions.map((line) => ({ ...line, manifest_id: moved(line.manifest_id) }))) },
+      { lines: JSON.stringify(partitions.map((line) => ({ ...line, manifest_id: renameId(line.manifest_id) }))) },
     ],
   ]);
 }

@@ -21,7 +21,7 @@ export type ExportFormat = keyof typeof exportFormats;
 
 export const exportFormat = z.enum(Object.keys(exportFormats) as ExportFormat[]);
 
-/** Which rows of a table are exported, and what of them. */
+/** The rows and fields of a table that are exported. */
 export type Exported = {
   table: Table;
   fields: Field[];
@@ -29,22 +29,22 @@ export type Exported = {
   range: TimeRange;
 };
 
-/** How many rows there are, and a sum of hashes of whole rows: any value that differs shows, in whatever order they are. */
+/** Row count, and the sum of the hashes of whole rows: detects any different value and does not depend on the order. */
 export type Content = { rows: number; checksum: string };
 
-/** As answers of the API have values, and as they are read again. */
-const written: Settings = {
+/** Settings for writing values as answers of the API have them, and for reading them back. */
+const writeSettings: Settings = {
   date_time_output_format: 'iso',
   output_format_json_quote_64bit_integers: 0,
   session_timezone: 'UTC',
   output_format_json_escape_forward_slashes: 0,
   format_csv_null_representation: '',
   output_format_json_quote_decimals: 1,
-  // A number, or the name of what no JSON number is.
+  // A number, or the name of a value that JSON numbers cannot express.
   use_variant_as_common_type: 1,
   max_bytes_before_external_sort: 1_000_000_000,
 };
-const read: Settings = {
+const readSettings: Settings = {
   date_time_input_format: 'best_effort',
   session_timezone: 'UTC',
   precise_float_parsing: 1,
@@ -54,20 +54,20 @@ const read: Settings = {
 };
 
 function contentSql(columns: string[]): string {
-  // Null is told from every text.
+  // Distinguishes null from every text.
   const values = columns.map((column) => `ifNull(concat('=', toString(${column})), '')`);
   return `count() AS rows, leftPad(lower(hex(sum(sipHash64([${values.join(', ')}])))), 16, '0') AS checksum`;
 }
 
 /**
- * A field in an object: its name, its value there and the type of that; the type that it is read again as, and the value
- * then as the table has it.
+ * A field in an object: its name, its type and value there, the type for reading it back, and the SQL that converts that
+ * value to the table's type.
  */
 type ObjectColumn = { name: string; type: string; value: string; readAs: string; back: string };
 
 /**
- * CSV has no lists and no maps: there they are JSON text, which is also how rows as CSV are sent. Text has times with no more digits than
- * there is something in, as answers do.
+ * CSV has lists and maps as JSON text, as in CSV rows that clients send. Text formats have times without trailing zeros, as
+ * answers do.
  */
 function objectColumn(field: Field, { schema }: Table, format: ExportFormat): ObjectColumn {
   const name = quoteName(field.name);
@@ -84,13 +84,13 @@ function objectColumn(field: Field, { schema }: Table, format: ExportFormat): Ob
     return { name, type: 'Variant(Float64, String)', value, readAs: type, back: name };
   }
   if (format !== 'csv' || !isNeverNull(field.type)) return { name, type, value: name, readAs: type, back: name };
-  // Numbers are cast from their digits: by way of doubles some would be rounded twice, and integers beyond 64 bits lost.
+  // Numbers are cast from their digits: doubles would round some numbers twice and lose integers beyond 64 bits.
   const back =
     field.type === 'string[]' || field.type === 'map' ? `JSONExtract(${name}, '${type}')` : `CAST(${name}, '${type}')`;
   return { name, type: 'String', value: `toJSONString(${name})`, readAs: 'String', back };
 }
 
-function dayOf({ schema }: Table): string {
+function daySql({ schema }: Table): string {
   return `toDate(${quoteName(schema.timestampColumn)}, 'UTC')`;
 }
 
@@ -99,12 +99,12 @@ function rowsSql({ table, until, range }: Exported, name: string, params: Settin
   return `${name} WHERE ${conditions.join(' AND ')}`;
 }
 
-/** What ClickHouse has of each day at one moment. Throws StoreError, ClickHouseError. */
+/** Content of each day in ClickHouse at one moment. Throws StoreError, ClickHouseError. */
 export async function contentByDay(ctx: OperationDeps, exported: Exported): Promise<Map<string, Content>> {
   const params: Settings = {};
   const { node, nameOf } = atAllRows(ctx, [exported.table]);
   const from = rowsSql(exported, nameOf(exported.table), params);
-  const day = dayOf(exported.table);
+  const day = daySql(exported.table);
   const columns = exported.fields.map(({ name }) => quoteName(name));
   const text = await askLong(
     node,
@@ -119,7 +119,7 @@ export async function contentByDay(ctx: OperationDeps, exported: Exported): Prom
 /**
  * Writes a day's rows as an object, in order of time, and reads it back.
  *
- * @returns what the object holds
+ * @returns the content of the object
  */
 export async function writeDay(
   ctx: OperationDeps,
@@ -136,14 +136,19 @@ export async function writeDay(
   const { node, nameOf } = atAllRows(ctx, [table]);
   const rows = rowsSql(exported, nameOf(table), params);
   const order = [quoteName(table.schema.timestampColumn), '_lane', '_seq', '_row'].join(', ');
-  await writeObject(node, object, `SELECT ${values} FROM ${rows} AND ${dayOf(table)} = {_day:Date} ORDER BY ${order}`, {
-    ...params,
-    ...written,
-    param__columns: columns.map(({ name, type }) => `${name} ${type}`).join(', '),
-  });
+  await writeObject(
+    node,
+    object,
+    `SELECT ${values} FROM ${rows} AND ${daySql(table)} = {_day:Date} ORDER BY ${order}`,
+    {
+      ...params,
+      ...writeSettings,
+      param__columns: columns.map(({ name, type }) => `${name} ${type}`).join(', '),
+    },
+  );
   const content = contentSql(columns.map(({ back }) => back));
   const text = await askLong(node, `SELECT ${content} FROM ${object} FORMAT JSONEachRow`, {
-    ...read,
+    ...readSettings,
     param__columns: columns.map(({ name, readAs }) => `${name} ${readAs}`).join(', '),
   });
   const found = JSON.parse(text) as { rows: string; checksum: string };

@@ -14,7 +14,7 @@ import { notifyStatement } from '../webhooks/webhook.ts';
 import { contentByDay, type Exported, exportFormat, exportFormats, writeDay } from './day.ts';
 import { type ExportedObject, publishExport } from './published.ts';
 
-/** What is asked for. */
+/** The request of an export job. */
 const requestSchema = z.object({
   format: exportFormat,
   timeRange: queryBody.shape.timeRange,
@@ -32,11 +32,11 @@ const progressSchema = z.object({
   columns: z.array(z.string()),
   isFlushed: z.boolean().default(false),
   days: z.record(z.string(), content).default({}),
-  /** How often what was written was compared with what is there. */
+  /** Number of comparisons between written objects and stored rows. */
   rounds: z.number().default(0),
 });
 
-/** Rows that change so often while they are written are not to be had as one cut. */
+/** The export fails if rows still change after so many comparisons. */
 const rounds_max = 50;
 const days_max = 10_000;
 
@@ -44,9 +44,9 @@ export const exportPrefix = 'exports/';
 export const exportFolder = (dataset: string, table: string, id: string) => `${exportPrefix}${dataset}/${table}/${id}/`;
 
 /**
- * Puts an export on record: of every row acknowledged by now. The same key is the same export while the table is there.
+ * Creates an export job for all rows acknowledged by now. The same key gives the same export during the life of the table.
  *
- * @param scheduled by the clock: at this time, of this life of the table
+ * @param scheduled id and life of the table, for an export that a schedule starts
  * @throws TimestoreError `not-found`, `invalid-request`, `key-reused`; StoreError
  */
 export async function scheduleExport(
@@ -59,15 +59,15 @@ export async function scheduleExport(
 ): Promise<JobOf<'export'>> {
   const table = await readTable(ctx, dataset, name);
   if (table === undefined || table.state === 'deleting' || table.life !== (scheduled?.life ?? table.life))
-    throw new ApiError('not-found', `There is no table ${name} in dataset ${dataset}.`);
+    throw new ApiError('not-found', `Table ${name} not found in dataset ${dataset}.`);
   readTimeRange(request);
-  const columns = chosen(table, request.columns);
+  const columns = chooseColumns(table, request.columns);
   const progress = { life: table.life, ...(await flushableSnapshot(ctx, table)), columns };
   const id = scheduled?.id ?? keyedJobId('export', table, key);
   return await createJob(ctx, { id, kind: 'export', dataset, table: name, request: { ...request }, progress });
 }
 
-function chosen({ name, schema }: Table, columns: string[] | undefined): string[] {
+function chooseColumns({ name, schema }: Table, columns: string[] | undefined): string[] {
   const known = schema.fields.map((field) => field.name);
   const unknown = columns?.find((column) => !known.includes(column));
   if (unknown !== undefined) throw new ApiError('invalid-request', `columns: table ${name} has no field ${unknown}`);
@@ -75,15 +75,18 @@ function chosen({ name, schema }: Table, columns: string[] | undefined): string[
 }
 
 /**
- * Writes each day as an object. It is published when all objects hold what the table has at one moment: what was deleted or
- * corrected while days were written is written again.
+ * Writes each day as an object. Publishes the export once all objects match the table at one moment: days with rows that
+ * were deleted or corrected in the meantime are written again.
  */
 export const exportStep: OperationStep<'export'> = async (ctx, job, deadline_ms) => {
   const progress = progressSchema.parse(job.progress);
   const request = requestSchema.parse(job.request);
   const table = await readTable(ctx, job.dataset, job.table);
   if (table === undefined || table.life !== progress.life || table.state === 'deleting') {
-    throw new ApiError('not-found', `Table ${job.table} of dataset ${job.dataset} was deleted before it was exported.`);
+    throw new ApiError(
+      'not-found',
+      `Table ${job.table} of dataset ${job.dataset} was deleted before the export was complete.`,
+    );
   }
   if (!progress.isFlushed) {
     return { progress: { ...progress, isFlushed: await flushSnapshot(ctx, table, progress.until, deadline_ms) } };
@@ -91,34 +94,35 @@ export const exportStep: OperationStep<'export'> = async (ctx, job, deadline_ms)
 
   const fields = progress.columns.flatMap((column) => table.schema.fields.find(({ name }) => name === column) ?? []);
   const exported: Exported = { table, fields, until: progress.until, range: readTimeRange(request) };
-  const there = await contentByDay(ctx, exported);
-  if (there.size > days_max) {
-    throw new ApiError('limit-exceeded', `These rows are of ${there.size} days; an export has ${days_max} at most.`);
+  const stored = await contentByDay(ctx, exported);
+  if (stored.size > days_max) {
+    throw new ApiError('limit-exceeded', `The rows cover ${stored.size} days; an export has at most ${days_max}.`);
   }
   const folder = exportFolder(table.dataset, table.name, job.id);
-  const keyOf = (day: string) => `${folder}${day}.${exportFormats[request.format].extension}`;
+  const keyOfDay = (day: string) => `${folder}${day}.${exportFormats[request.format].extension}`;
   const days = { ...progress.days };
-  const soFar = (wait_ms: number): Outcome => ({
+  const continueLater = (wait_ms: number): Outcome => ({
     progress: { ...progress, days, rounds: progress.rounds + 1 },
     wait_ms,
   });
-  const others = [...there].filter(([day, { rows, checksum }]) => {
+  const changed = [...stored].filter(([day, { rows, checksum }]) => {
     return days[day]?.rows !== rows || days[day]?.checksum !== checksum;
   });
-  const gone = Object.keys(days).filter((day) => !there.has(day));
-  if (others.length === 0 && gone.length === 0) return await publish(ctx, job, progress, exported, keyOf, folder);
-  if (progress.rounds >= rounds_max + there.size) {
+  const removed = Object.keys(days).filter((day) => !stored.has(day));
+  if (changed.length === 0 && removed.length === 0)
+    return await publish(ctx, job, progress, exported, keyOfDay, folder);
+  if (progress.rounds >= rounds_max + stored.size) {
     throw new ApiError('conflict', `Rows of table ${table.name} change faster than they can be exported.`);
   }
-  for (const day of gone) {
-    await ctx.objects.remove(keyOf(day));
+  for (const day of removed) {
+    await ctx.objects.remove(keyOfDay(day));
     delete days[day];
   }
-  for (const [day] of others) {
+  for (const [day] of changed) {
     if (ctx.now() >= deadline_ms) break;
-    days[day] = await writeDay(ctx, exported, day, keyOf(day), request.format);
+    days[day] = await writeDay(ctx, exported, day, keyOfDay(day), request.format);
   }
-  return soFar(0);
+  return continueLater(0);
 };
 
 async function publish(
@@ -126,23 +130,24 @@ async function publish(
   job: JobOf<'export'>,
   { days, watermark, life }: z.output<typeof progressSchema>,
   { fields, range }: Exported,
-  keyOf: (day: string) => string,
+  keyOfDay: (day: string) => string,
   folder: string,
 ): Promise<Outcome> {
   const bytes = new Map<string, number>();
   for await (const page of pagesOf(ctx.objects, folder)) for (const object of page) bytes.set(object.key, object.bytes);
   const bytesOf = (key: string): number => {
     const found = bytes.get(key);
-    if (found === undefined) throw new StoreError('s3', `does not list ${key}, which was written`, undefined);
+    if (found === undefined)
+      throw new StoreError('s3', `does not list object ${key} although it was written`, undefined);
     return found;
   };
   const objects: ExportedObject[] = Object.entries(days)
-    .map(([day, each]) => ({ day, key: keyOf(day), ...each, bytes: bytesOf(keyOf(day)) }))
+    .map(([day, each]) => ({ day, key: keyOfDay(day), ...each, bytes: bytesOf(keyOfDay(day)) }))
     .sort((a, b) => (a.day < b.day ? -1 : 1));
   const columns = fields.map(({ name, type }) => ({ name, type }));
   const record = { id: job.id, dataset: job.dataset, table: job.table, ...job.request, watermark, columns, objects };
   await ctx.objects.put(`${folder}manifest.json`, JSON.stringify(record));
-  const total = (of: 'rows' | 'bytes') => objects.reduce((sum, each) => sum + each[of], 0);
+  const total = (member: 'rows' | 'bytes') => objects.reduce((sum, each) => sum + each[member], 0);
   const sums = { rows: total('rows'), bytes: total('bytes') };
   return {
     done: { export: job.id, objects: objects.length, ...sums },

@@ -39,7 +39,7 @@ export type Export = {
   format: ExportFormat;
   from_ms: number | null;
   to_ms: number | null;
-  /** Token of the cut that it is of. */
+  /** Watermark token of its cut. */
   watermark: string;
   columns: { name: string; type: string }[];
   rows: number;
@@ -47,7 +47,7 @@ export type Export = {
   objects: ExportedObject[];
   actor: string;
   publishedAt_ms: number;
-  /** Whether its dataset is in the life that it was published in. */
+  /** Whether its dataset is still in the life of the publication. */
   isOfThisLife: boolean;
 };
 
@@ -55,16 +55,16 @@ const columnsSql = `n, id, dataset, "table", format, ${epochMs('time_from')} as 
   columns, rows::float8 as rows, bytes::float8 as bytes, objects, actor, ${epochMs('published_at')} as "publishedAt_ms",
   dataset_life = life_of_dataset(dataset) as "isOfThisLife"`;
 
-/** The statement that publishes what a job has written. */
+/** The statement that publishes an export. */
 export function publishExport(
   job: JobOf<'export'>,
-  what: Pick<Export, 'watermark' | 'columns' | 'objects' | 'rows' | 'bytes'> & {
+  details: Pick<Export, 'watermark' | 'columns' | 'objects' | 'rows' | 'bytes'> & {
     start_ms: number | undefined;
     end_ms: number | undefined;
     life: number;
   },
 ): Statement {
-  const { watermark, columns, objects, rows, bytes, life, start_ms = null, end_ms = null } = what;
+  const { watermark, columns, objects, rows, bytes, life, start_ms = null, end_ms = null } = details;
   return [
     `insert into exports (id, dataset, "table", format, time_from, time_to, watermark, columns, rows, bytes, objects, actor, life)
      values ($id, $dataset, $table, $format, to_timestamp($start_ms::float8 / 1000), to_timestamp($end_ms::float8 / 1000), $watermark, $columns::jsonb, $rows, $bytes, $objects::jsonb, $actor, $life)
@@ -87,7 +87,7 @@ export function publishExport(
   ];
 }
 
-/** Those of a table in one life of it, and those that do not say which life they are of. Throws StoreError. */
+/** Exports of a table up to one life, including exports without a recorded life. Throws StoreError. */
 export async function exportsOfLife(
   ctx: OperationDeps,
   dataset: string,
@@ -105,19 +105,19 @@ export async function exportsOfLife(
   );
 }
 
-/** The newest first. `of`: of these datasets alone, in the lives that they are in. */
+/** Newest first. `visibleDatasets`: only exports of these datasets, in their current lives. */
 export async function listExports(
   ctx: OperationDeps,
   {
     before,
     dataset,
     table,
-    of,
+    visibleDatasets,
   }: {
     before?: number | undefined;
     dataset?: string | undefined;
     table?: string | undefined;
-    of?: string[] | undefined;
+    visibleDatasets?: string[] | undefined;
   },
   limit: number,
 ): Promise<Export[]> {
@@ -128,7 +128,13 @@ export async function listExports(
       where ($before::bigint is null or n < $before) and ($dataset::text is null or dataset = $dataset) and ($table::text is null or "table" = $table)
         and ($datasets::text[] is null or (dataset = any($datasets) and dataset_life = life_of_dataset(dataset)))
       order by n desc limit $limit`,
-      { before: before ?? null, dataset: dataset ?? null, table: table ?? null, datasets: of ?? null, limit },
+      {
+        before: before ?? null,
+        dataset: dataset ?? null,
+        table: table ?? null,
+        datasets: visibleDatasets ?? null,
+        limit,
+      },
     ),
   );
 }
@@ -139,13 +145,13 @@ export async function readExport(ctx: OperationDeps, id: string): Promise<Export
     exportRow,
     await ctx.postgres.rows(`select ${columnsSql} from exports where id = $id`, { id }),
   );
-  if (found === undefined) throw new ApiError('not-found', `There is no export ${id}.`);
+  if (found === undefined) throw new ApiError('not-found', `Export ${id} not found.`);
   return found;
 }
 
 /**
- * Removes its objects and takes it off the list. What broke off is completed by asking again: only what is still there is
- * removed then, so that an export of more objects than one request can remove goes as well.
+ * Removes the objects of an export, then its record. A call that was interrupted is completed by another one, which lists
+ * only the remaining objects. So an export may have more objects than one request can remove.
  *
  * @throws StoreError
  */

@@ -22,14 +22,14 @@ const scheduleRow: z.ZodType<ExportSchedule> = z.object({
   actor: z.string(),
 });
 
-/** An export of whole days (UTC), every day at an hour. */
+/** A daily export of whole days (UTC). */
 export type ExportSchedule = {
   dataset: string;
   table: string;
-  /** Of the table that it was set for. */
+  /** Life of its table. */
   life: number;
   hour: number;
-  /** So many whole days before that hour. */
+  /** Number of whole days before that hour. */
   days: number;
   format: ExportFormat;
   columns: string[] | null;
@@ -41,7 +41,7 @@ const columnsSql = `dataset, "table", life, hour, days, format, columns, ${epoch
 
 const day_ms = 86_400_000;
 
-/** Sets a table's schedule, in place of another. Throws TimestoreError `not-found`; StoreError. */
+/** Sets or replaces a table's schedule. Throws TimestoreError `not-found`; StoreError. */
 export async function setSchedule(
   ctx: OperationDeps,
   schedule: Pick<ExportSchedule, 'dataset' | 'table' | 'hour' | 'days' | 'format' | 'columns'>,
@@ -78,11 +78,11 @@ export async function setSchedule(
       params,
     ),
   );
-  if (set === undefined) throw new ApiError('not-found', `There is no table ${table} in dataset ${dataset}.`);
+  if (set === undefined) throw new ApiError('not-found', `Table ${table} not found in dataset ${dataset}.`);
   return set;
 }
 
-/** Whether there was one. */
+/** Returns whether the table had a schedule. */
 export async function removeSchedule(ctx: OperationDeps, dataset: string, table: string): Promise<boolean> {
   const params: Params = { dataset, table, buffer: ctx.config.TIMESTORE_KEY_PREFIX };
   const line = auditLine({ action: 'export.unschedule', dataset, table }, 'changed', params);
@@ -96,30 +96,30 @@ export async function removeSchedule(ctx: OperationDeps, dataset: string, table:
   return removed.length > 0;
 }
 
-/** Of these datasets alone, where some are named. */
-export async function listSchedules(ctx: OperationDeps, of: string[] | undefined): Promise<ExportSchedule[]> {
+/** Schedules of these datasets, or of all. */
+export async function listSchedules(ctx: OperationDeps, datasets: string[] | undefined): Promise<ExportSchedule[]> {
   return checkRows(
     scheduleRow,
     await ctx.postgres.rows(
       `select ${columnsSql} from export_schedules
       where buffer = $buffer and ($datasets::text[] is null or dataset = any($datasets)) order by dataset, "table" limit 1000`,
-      { buffer: ctx.config.TIMESTORE_KEY_PREFIX, datasets: of ?? null },
+      { buffer: ctx.config.TIMESTORE_KEY_PREFIX, datasets: datasets ?? null },
     ),
   );
 }
 
-const inPass = 200;
+const exports_max = 200;
 
 /**
- * Begins the exports that are due. Each is named by its table and its time, so that it is begun once whoever asks, and one
- * that the clock missed is made up for.
+ * Starts exports that are due. The id of an export contains its table and its time, so it starts only once. Missed exports
+ * are started later.
  *
- * @returns how many were begun
+ * @returns the number of started exports
  */
 export async function exportDue(ctx: OperationDeps): Promise<number> {
   const { TIMESTORE_KEY_PREFIX: buffer } = ctx.config;
-  let begun = 0;
-  for (let n = 0; n < inPass; n += 1) {
+  let started = 0;
+  for (let n = 0; n < exports_max; n += 1) {
     const [due] = checkRows(
       scheduleRow,
       await ctx.postgres.rows(
@@ -128,18 +128,18 @@ export async function exportDue(ctx: OperationDeps): Promise<number> {
       ),
     );
     if (due === undefined) break;
-    begun += (await beginScheduled(ctx, due)) ? 1 : 0;
-    // Only if nobody has moved it meanwhile.
+    started += (await startScheduled(ctx, due)) ? 1 : 0;
+    // Has no effect if another instance has already advanced the schedule.
     await ctx.postgres.rows(
       `update export_schedules set next_at = next_at + interval '1 day'
         where buffer = $buffer and dataset = $dataset and "table" = $table and next_at = to_timestamp($nextAt_ms::float8 / 1000)`,
       { buffer, dataset: due.dataset, table: due.table, nextAt_ms: due.nextAt_ms },
     );
   }
-  return begun;
+  return started;
 }
 
-async function beginScheduled(ctx: OperationDeps, due: ExportSchedule): Promise<boolean> {
+async function startScheduled(ctx: OperationDeps, due: ExportSchedule): Promise<boolean> {
   const { dataset, table, life, days, format, columns, nextAt_ms } = due;
   const end_ms = nextAt_ms - (nextAt_ms % day_ms);
   const timeRange = { start: new Date(end_ms - days * day_ms).toISOString(), end: new Date(end_ms).toISOString() };
@@ -152,7 +152,7 @@ async function beginScheduled(ctx: OperationDeps, due: ExportSchedule): Promise<
     });
     return true;
   } catch (error) {
-    // A table that is gone, or a schedule that was changed since it was begun with another request.
+    // The table was dropped, or the schedule has changed since an export with this id was started.
     if (!(error instanceof ApiError)) throw error;
     ctx.log({ event: 'export-skipped', dataset, table, export: id, ...describeError(error) });
     return false;

@@ -20,31 +20,31 @@ const timeout_ms = 10_000;
 const seconds = 1_000;
 const minutes = 60 * seconds;
 const hours = 60 * minutes;
-/** After each attempt that failed; a day and a half in all. */
+/** Waits after failed attempts, a day and a half in total. */
 const waits_ms = [5 * seconds, 30 * seconds, 2 * minutes, 10 * minutes, hours, 3 * hours, 8 * hours, 24 * hours];
 
 /**
- * Tells one webhook of one event, again and again until it answers 2xx. It may be told twice: `webhook-id` is the same then.
- * Signed as https://www.standardwebhooks.com has it.
+ * Delivers one event to one webhook, with retries until it answers 2xx. An event may be delivered twice, with the same
+ * `webhook-id`. Signed as https://www.standardwebhooks.com specifies.
  */
 export const notifyStep: OperationStep<'notify'> = async (ctx, job) => {
   const { webhook: id, event } = requestSchema.parse(job.request);
   const { attempts } = progressSchema.parse(job.progress);
   const webhook = await readWebhook(ctx, id);
-  // It may be older than what the deployment allows by now.
+  // The deployment's rules may have changed since the webhook was created.
   const problem = addressProblem(webhook.url, ctx.config);
   if (problem !== undefined)
     return { failed: `The event was not sent to the webhook: ${problem}.`, progress: { attempts } };
-  const made = await post(ctx, webhook, job.id, JSON.stringify(event));
-  const all = [...attempts, made];
-  if (made.status !== null && made.status >= 200 && made.status < 300) {
-    return { done: { delivered: true, status: made.status, attempts: all } };
+  const latest = await post(ctx, webhook, job.id, JSON.stringify(event));
+  const all = [...attempts, latest];
+  if (latest.status !== null && latest.status >= 200 && latest.status < 300) {
+    return { done: { delivered: true, status: latest.status, attempts: all } };
   }
   const wait_ms = waits_ms[attempts.length];
-  // Whoever answers that it is gone for good is not asked again.
-  if (wait_ms !== undefined && made.status !== 410) return { progress: { attempts: all }, wait_ms };
-  const why = made.status === null ? made.error : `status ${made.status}`;
-  return { failed: `The webhook did not take the event: ${why}.`, progress: { attempts: all } };
+  // 410 Gone is permanent, so it ends the retries.
+  if (wait_ms !== undefined && latest.status !== 410) return { progress: { attempts: all }, wait_ms };
+  const why = latest.status === null ? latest.error : `status ${latest.status}`;
+  return { failed: `The webhook did not accept the event: ${why}.`, progress: { attempts: all } };
 };
 
 async function post(
@@ -68,7 +68,7 @@ async function post(
         'webhook-signature': `v1,${signature}`,
       },
       body,
-      // Where it leads to is not what was agreed on.
+      // A redirection could lead to an address that is not allowed.
       redirect: 'manual',
       signal: AbortSignal.timeout(timeout_ms),
     });
@@ -76,12 +76,12 @@ async function post(
     return { at, status: response.status, took_ms: ctx.now() - from_ms, error: null };
   } catch (error) {
     const isLate = error instanceof Error && error.name === 'TimeoutError';
-    const reason = isLate ? `no answer within ${timeout_ms / 1000} s` : 'it cannot be reached';
+    const reason = isLate ? `no answer within ${timeout_ms / 1000} s` : 'it is unreachable';
     return { at, status: null, took_ms: ctx.now() - from_ms, error: reason };
   }
 }
 
-/** HMAC-SHA-256 in base64, with the key that `whsec_` stands before. */
+/** HMAC-SHA-256 in base64. The key is the secret after its prefix `whsec_`. */
 export async function sign(secret: string, text: string): Promise<string> {
   const bytes = Buffer.from(secret.replace(/^whsec_/, ''), 'base64');
   const key = await crypto.subtle.importKey('raw', bytes, { name: 'HMAC', hash: 'SHA-256' }, false, ['sign']);

@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import { auditLine } from '../../catalog/audit-log/statement.ts';
+import { assertDefined } from '../../core/assert.ts';
 import { ApiError } from '../../core/errors.ts';
 import { currentActor } from '../../core/request-context.ts';
 import { checkRows } from '../../stores/check-rows.ts';
@@ -20,12 +21,12 @@ const webhookRow = z.object({
   createdAt_ms: z.number(),
 });
 
-/** Who is told of events. */
+/** A receiver of events. */
 export type Webhook = {
   id: string;
   url: string;
   events: EventType[];
-  /** Null: of all. */
+  /** Null: all datasets. */
   datasets: string[] | null;
   actor: string;
   createdAt_ms: number;
@@ -33,15 +34,15 @@ export type Webhook = {
 
 const columnsSql = `id, url, events, datasets, actor, ${epochMs('created_at')} as "createdAt_ms"`;
 
-/** As https://www.standardwebhooks.com has them: 24 random bytes. */
+/** 24 random bytes, as https://www.standardwebhooks.com specifies. */
 function newSecret(): string {
   return `whsec_${Buffer.from(crypto.getRandomValues(new Uint8Array(24))).toString('base64')}`;
 }
 
 /**
- * The secret is answered here and never again.
+ * Creates a webhook. Only this call returns the secret.
  *
- * @throws TimestoreError `invalid-request` for an address that none may be at; StoreError
+ * @throws TimestoreError `invalid-request` for an address that is not allowed; StoreError
  */
 export async function createWebhook(
   ctx: OperationDeps,
@@ -60,7 +61,7 @@ export async function createWebhook(
     buffer: ctx.config.TIMESTORE_KEY_PREFIX,
   };
   const line = auditLine({ action: 'webhook.create', detail: { url, events, datasets } }, 'changed', params);
-  const [made] = checkRows(
+  const [created] = checkRows(
     webhookRow,
     await ctx.postgres.rows(
       `with changed as (
@@ -71,8 +72,7 @@ export async function createWebhook(
       params,
     ),
   );
-  if (made === undefined) throw new Error('an insert returns its line');
-  return { ...made, secret };
+  return { ...assertDefined(created, 'an insert returns its row'), secret };
 }
 
 export async function listWebhooks(ctx: OperationDeps): Promise<Webhook[]> {
@@ -94,11 +94,11 @@ export async function readWebhook(ctx: OperationDeps, id: string): Promise<Webho
       buffer: ctx.config.TIMESTORE_KEY_PREFIX,
     }),
   );
-  if (found === undefined) throw new ApiError('not-found', `There is no webhook ${id}.`);
+  if (found === undefined) throw new ApiError('not-found', `Webhook ${id} not found.`);
   return found;
 }
 
-/** What was not delivered by then is not delivered any more. Whether there was one. */
+/** Removes a webhook; its pending events are not delivered. Returns whether the webhook existed. */
 export async function removeWebhook(ctx: OperationDeps, id: string): Promise<boolean> {
   const params: Params = { id, buffer: ctx.config.TIMESTORE_KEY_PREFIX };
   const line = auditLine({ action: 'webhook.delete', detail: { webhook: id } }, 'changed', params);
@@ -111,9 +111,10 @@ export async function removeWebhook(ctx: OperationDeps, id: string): Promise<boo
 }
 
 /**
- * The statement that has everybody told who wants to know: a job for each, made with what it tells of or not at all.
+ * The statement that creates a delivery job for each webhook that subscribes to an event. It belongs to the transaction of
+ * the change that the event reports.
  *
- * @param id of the event, from which those of its deliveries are made
+ * @param id of the event; the ids of its deliveries begin with it
  */
 export function notifyStatement(
   ctx: OperationDeps,

@@ -214,7 +214,7 @@ describe('an export', () => {
     const job = await scheduleExport(ctx, dataset, 'm', { format: 'csv' }, undefined);
     await deleteTable(ctx, dataset, 'm', 3_600);
     const { state, error } = await workUntilOver(ctx, job);
-    expect([state, error]).toEqual(['failed', expect.stringContaining('was deleted before it was exported')]);
+    expect([state, error]).toEqual(['failed', expect.stringContaining('was deleted before the export was complete')]);
   });
 
   test('of no rows has no objects; it is listed until it is deleted, with its objects', async ({ dataset }) => {
