@@ -1,5 +1,6 @@
 import type { Table } from '../schema/table.ts';
-import { runScript, script } from '../stores/redis/client.ts';
+import { runScript } from '../stores/redis/client.ts';
+import { script } from '../stores/redis/script.ts';
 import type { BufferDeps } from './deps.ts';
 import advanceLua from './lua/advance.lua';
 import type { LaneSnapshot } from './snapshot.ts';
@@ -23,8 +24,14 @@ export async function advanceLane(
   const [outcome] = await runScript<['advanced' | 'other']>(
     ctx.redis,
     advanceScript,
-    [ctx.keys.state(table, seen.lane)],
-    [seen.incarnation, seen.watermark, watermark, receivedAt_ms, latest_ms],
+    { state: ctx.keys.state(table, seen.lane) },
+    {
+      incarnation: seen.incarnation,
+      seenWatermark: seen.watermark,
+      watermark,
+      received_ms: receivedAt_ms,
+      latest_ms,
+    },
   );
   return outcome === 'advanced';
 }

@@ -1,5 +1,6 @@
 import type { Table } from '../schema/table.ts';
-import { runScript, script } from '../stores/redis/client.ts';
+import { runScript } from '../stores/redis/client.ts';
+import { script } from '../stores/redis/script.ts';
 import type { BufferDeps } from './deps.ts';
 import auditLaneLua from './lua/audit-lane.lua';
 
@@ -17,8 +18,7 @@ export async function sumLane(ctx: BufferDeps, table: Table, lane: number): Prom
   const reply = await runScript<[number, number, number, number, 'whole' | 'broken'] | ['unknown']>(
     ctx.redis,
     auditLaneScript,
-    [ctx.keys.state(table, lane), ctx.keys.log(table, lane)],
-    [],
+    { state: ctx.keys.state(table, lane), log: ctx.keys.log(table, lane) },
   );
   if (reply[0] === 'unknown') return undefined;
   const [batchesExpected, batches, rowsExpected, rows, order] = reply as [number, number, number, number, string];

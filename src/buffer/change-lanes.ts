@@ -1,5 +1,6 @@
 import type { Table } from '../schema/table.ts';
-import { runScript, script } from '../stores/redis/client.ts';
+import { runScript } from '../stores/redis/client.ts';
+import { script } from '../stores/redis/script.ts';
 import type { BufferDeps } from './deps.ts';
 import changeLanesLua from './lua/change-lanes.lua';
 
@@ -22,8 +23,8 @@ export async function changeLanes(
   const [outcome] = await runScript<['changed' | 'unknown' | 'importing']>(
     ctx.redis,
     changeLanesScript,
-    [ctx.keys.state(table, 0)],
-    [lanes ?? '', readLanes],
+    { firstState: ctx.keys.state(table, 0) },
+    { writeLanes: lanes ?? '', readLanes },
   );
   return outcome;
 }

@@ -1,6 +1,7 @@
 import type { TableRef } from '../core/identifiers.ts';
-import { runScript, script } from '../stores/redis/client.ts';
+import { runScript } from '../stores/redis/client.ts';
 import { dueMember } from '../stores/redis/keys.ts';
+import { script } from '../stores/redis/script.ts';
 import type { BufferDeps } from './deps.ts';
 import dropLanesLua from './lua/drop-lanes.lua';
 
@@ -18,11 +19,11 @@ export async function dropLanes(
   return await runScript<number>(
     ctx.redis,
     dropLanesScript,
-    [
-      keys.table(table.dataset, table.name),
-      keys.due,
-      ...numbers.flatMap((lane) => [keys.state(table, lane), keys.log(table, lane), keys.lease(table, lane)]),
-    ],
-    [life, ...numbers.map((lane) => dueMember(table, lane))],
+    {
+      definition: keys.table(table.dataset, table.name),
+      due: keys.due,
+      lanes: numbers.flatMap((lane) => [keys.state(table, lane), keys.log(table, lane), keys.lease(table, lane)]),
+    },
+    { life, dueMembers: numbers.map((lane) => dueMember(table, lane)) },
   );
 }

@@ -1,6 +1,7 @@
 import type { TableRef } from '../core/identifiers.ts';
-import { runScript, script } from '../stores/redis/client.ts';
+import { runScript } from '../stores/redis/client.ts';
 import { dueMember, parseDueMember } from '../stores/redis/keys.ts';
+import { script } from '../stores/redis/script.ts';
 import type { BufferDeps } from './deps.ts';
 import deferLua from './lua/defer.lua';
 import dueLua from './lua/due.lua';
@@ -21,26 +22,36 @@ export const jobsMember = '#jobs';
 
 /** @param which what is due by now, or also lanes that wait for their next try after a failed flush */
 export async function dueWork(ctx: BufferDeps, count: number, which: 'due' | 'all' = 'due'): Promise<Due> {
-  const members = await runScript<string[]>(ctx.redis, dueScript, [ctx.keys.due], [count, which === 'all' ? '1' : '']);
+  const members = await runScript<string[]>(
+    ctx.redis,
+    dueScript,
+    { due: ctx.keys.due },
+    { lanes_max: count, isAll: which === 'all' ? '1' : '' },
+  );
   const lanes = members.flatMap((member) => parseDueMember(member) ?? []);
   return { lanes, hasJobs: which === 'due' && members.includes(jobsMember) };
 }
 
 /** Has the clock look for jobs at a time. If this is lost, the hourly sweep does. */
 export async function noteJob(ctx: BufferDeps, due_ms: number): Promise<void> {
-  await runScript(ctx.redis, noteJobScript, [ctx.keys.due], [jobsMember, Math.round(due_ms)]);
+  await runScript(
+    ctx.redis,
+    noteJobScript,
+    { due: ctx.keys.due },
+    { dueMember: jobsMember, due_ms: Math.round(due_ms) },
+  );
 }
 
 /** Puts the next try of a lane off, longer after each failure in a row. Failing that, its lease does for a while. */
 export async function deferLane(ctx: BufferDeps, table: TableRef, lane: number): Promise<void> {
   const { retry_ms, retry_ms_max } = ctx.config.limits;
-  const keyNames = [ctx.keys.state(table, lane), ctx.keys.due];
-  await runScript(ctx.redis, deferScript, keyNames, [
-    dueMember(table, lane),
+  const keys = { state: ctx.keys.state(table, lane), due: ctx.keys.due };
+  await runScript(ctx.redis, deferScript, keys, {
+    dueMember: dueMember(table, lane),
     retry_ms,
     retry_ms_max,
-    crypto.randomUUID().slice(0, 8),
-  ]);
+    failure: crypto.randomUUID().slice(0, 8),
+  });
 }
 
 type Lane = { table: TableRef; lane: number };
@@ -57,8 +68,11 @@ export async function markDue(
   const [added, ...replies] = await runScript<[number, ...(WaitingReply | [])[]]>(
     ctx.redis,
     markDueScript,
-    [ctx.keys.due, ...lanes.flatMap(({ table, lane }) => [ctx.keys.state(table, lane), ctx.keys.log(table, lane)])],
-    lanes.map(({ table, lane }) => dueMember(table, lane)),
+    {
+      due: ctx.keys.due,
+      lanes: lanes.flatMap(({ table, lane }) => [ctx.keys.state(table, lane), ctx.keys.log(table, lane)]),
+    },
+    { dueMembers: lanes.map(({ table, lane }) => dueMember(table, lane)) },
   );
   const differing = lanes.flatMap((each, i) => {
     const reply = replies[i] ?? [];

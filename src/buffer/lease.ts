@@ -1,5 +1,6 @@
 import type { Table } from '../schema/table.ts';
-import { runScript, script } from '../stores/redis/client.ts';
+import { runScript } from '../stores/redis/client.ts';
+import { script } from '../stores/redis/script.ts';
 import type { BufferDeps } from './deps.ts';
 import leaseLua from './lua/lease.lua';
 import releaseLua from './lua/release.lua';
@@ -18,11 +19,16 @@ export async function takeLease(
   table: Table,
   lane: number,
 ): Promise<(() => Promise<void>) | undefined> {
-  const key = ctx.keys.lease(table, lane);
+  const lease = ctx.keys.lease(table, lane);
   const token = crypto.randomUUID();
-  const taken = await runScript<0 | 1>(ctx.redis, leaseScript, [key], [token, ctx.config.limits.lease_ms]);
+  const taken = await runScript<0 | 1>(
+    ctx.redis,
+    leaseScript,
+    { lease },
+    { token, lease_ms: ctx.config.limits.lease_ms },
+  );
   if (taken === 0) return undefined;
   return async () => {
-    await runScript(ctx.redis, releaseScript, [key], [token]);
+    await runScript(ctx.redis, releaseScript, { lease }, { token });
   };
 }

@@ -1,6 +1,7 @@
 import { StoreError } from '../core/errors.ts';
 import type { Table } from '../schema/table.ts';
-import { runScript, runScriptAndWait, script } from '../stores/redis/client.ts';
+import { runScript, runScriptAndWait } from '../stores/redis/client.ts';
+import { script } from '../stores/redis/script.ts';
 import type { BufferDeps } from './deps.ts';
 import markChangeLua from './lua/mark-change.lua';
 
@@ -24,11 +25,12 @@ export async function markChange(
 ): Promise<void> {
   const { BUFFER_WAIT_REPLICAS: needed, limits } = ctx.config;
   const wait = { replicas: needed, timeout_ms: limits.replicas_timeout_ms };
-  const keys = [ctx.keys.state(table, 0)];
+  const keys = { firstState: ctx.keys.state(table, 0) };
+  const args = { mark: when, changedBy: by };
   const { reply, replicas } =
     when === 'begin' && needed > 0
-      ? await runScriptAndWait<Reply>(ctx.redis, markChangeScript, keys, [when, by], wait)
-      : { reply: await runScript<Reply>(ctx.redis, markChangeScript, keys, [when, by]), replicas: needed };
+      ? await runScriptAndWait<Reply>(ctx.redis, markChangeScript, keys, args, wait)
+      : { reply: await runScript<Reply>(ctx.redis, markChangeScript, keys, args), replicas: needed };
   const [outcome] = reply;
   if (replicas < needed) {
     throw new StoreError('redis', `has the mark of a change on ${replicas} of ${needed} replicas so far`, undefined);

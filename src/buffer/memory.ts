@@ -1,4 +1,5 @@
-import { ask, runScript, script } from '../stores/redis/client.ts';
+import { ask, runScript } from '../stores/redis/client.ts';
+import { script } from '../stores/redis/script.ts';
 import type { BufferDeps } from './deps.ts';
 import noteMemoryLua from './lua/note-memory.lua';
 
@@ -39,5 +40,10 @@ export async function readMemory(ctx: BufferDeps): Promise<Memory | undefined> {
 export async function measureMemory(ctx: BufferDeps): Promise<void> {
   const memory = await readMemory(ctx);
   if (memory === undefined) return;
-  await runScript(ctx.redis, noteScript, [ctx.keys.memory], [memory.used, memory.max ?? '', counts_ms]);
+  await runScript(
+    ctx.redis,
+    noteScript,
+    { memory: ctx.keys.memory },
+    { used_bytes: memory.used, bytes_max: memory.max ?? '', valid_ms: counts_ms },
+  );
 }

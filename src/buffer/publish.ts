@@ -1,6 +1,7 @@
 import type { Table } from '../schema/table.ts';
-import { runScript, script } from '../stores/redis/client.ts';
+import { runScript } from '../stores/redis/client.ts';
 import { dueMember } from '../stores/redis/keys.ts';
+import { script } from '../stores/redis/script.ts';
 import type { BufferDeps } from './deps.ts';
 import publishLua from './lua/publish.lua';
 import type { Seal } from './seal.ts';
@@ -47,16 +48,16 @@ export async function publishSeal(
   const reply = await runScript<Reply>(
     ctx.redis,
     publishScript,
-    [keys.state(table, lane), keys.log(table, lane), keys.due, keys.outbox],
-    [
-      seal.epoch,
-      seal.token,
+    { state: keys.state(table, lane), log: keys.log(table, lane), due: keys.due, outbox: keys.outbox },
+    {
+      epoch: seal.epoch,
+      token: seal.token,
       manifest,
-      config.limits.outbox_max,
-      dueMember(table, lane),
-      encodeSkip(seal.skip),
-      config.limits.outbox_bytes_max,
-    ],
+      outbox_max: config.limits.outbox_max,
+      dueMember: dueMember(table, lane),
+      skip: encodeSkip(seal.skip),
+      outbox_bytes_max: config.limits.outbox_bytes_max,
+    },
   );
   if (reply[0] !== 'published') return { outcome: reply[0] };
   const [outcome, , batchesTrimmed, fate, ...waiting] = reply;

@@ -1,4 +1,5 @@
-import { ask, runScript, script } from '../stores/redis/client.ts';
+import { ask, runScript } from '../stores/redis/client.ts';
+import { script } from '../stores/redis/script.ts';
 import type { BufferDeps } from './deps.ts';
 import noteStoredLua from './lua/note-stored.lua';
 import setQuotaLua from './lua/set-quota.lua';
@@ -51,9 +52,13 @@ export function quotaHeaders({ resetIn_ms, left }: QuotaLeft): Record<string, st
  * @returns the newer revision that is set already, or 0
  */
 export async function setQuota(ctx: BufferDeps, dataset: string, revision: number, quota: Quota): Promise<number> {
-  const { rowsPerDay = '', bytesPerDay = '', storageBytes = '' } = quota;
-  const args = [revision, rowsPerDay, bytesPerDay, storageBytes];
-  return await runScript(ctx.redis, setQuotaScript, [ctx.keys.quota(dataset)], args);
+  const {
+    rowsPerDay: day_rows_max = '',
+    bytesPerDay: day_bytes_max = '',
+    storageBytes: storage_bytes_max = '',
+  } = quota;
+  const args = { revision, day_rows_max, day_bytes_max, storage_bytes_max };
+  return await runScript(ctx.redis, setQuotaScript, { quota: ctx.keys.quota(dataset) }, args);
 }
 
 /** What a dataset has taken. */
@@ -101,6 +106,11 @@ export async function noteStored(
   bytes: number,
   { look, bytesSince }: Pick<Usage, 'look' | 'bytesSince'>,
 ): Promise<void> {
-  const args = [look, crypto.randomUUID(), Math.round(bytes), bytesSince];
-  await runScript(ctx.redis, noteStoredScript, [ctx.keys.quota(dataset)], args);
+  const args = {
+    before: look,
+    look: crypto.randomUUID(),
+    stored_bytes: Math.round(bytes),
+    buffered_bytes: bytesSince,
+  };
+  await runScript(ctx.redis, noteStoredScript, { quota: ctx.keys.quota(dataset) }, args);
 }

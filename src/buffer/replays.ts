@@ -1,6 +1,7 @@
 import { ApiError } from '../core/errors.ts';
 import type { TableRef } from '../core/identifiers.ts';
-import { runScript, script } from '../stores/redis/client.ts';
+import { runScript } from '../stores/redis/client.ts';
+import { script } from '../stores/redis/script.ts';
 import type { BufferDeps } from './deps.ts';
 import beginReplayLua from './lua/begin-replay.lua';
 import endReplayLua from './lua/end-replay.lua';
@@ -35,18 +36,20 @@ export class TurnLost extends ApiError {
  * @throws StoreError
  */
 export async function beginReplay(ctx: BufferDeps, quarantine: TableRef): Promise<{ turn: string; staged: string[] }> {
-  const [turn, ...staged] = await runScript<[string, ...string[]]>(
-    ctx.redis,
-    beginScript,
-    [ctx.keys.replays(quarantine)],
-    [],
-  );
+  const [turn, ...staged] = await runScript<[string, ...string[]]>(ctx.redis, beginScript, {
+    replays: ctx.keys.replays(quarantine),
+  });
   return { turn, staged };
 }
 
 /** Forgets rows that are settled. Returns the turn to go on with. Throws TurnLost, StoreError. */
 export async function endReplay(ctx: BufferDeps, quarantine: TableRef, turn: string, ids: string[]): Promise<string> {
-  const [next] = await runScript<[string?]>(ctx.redis, endScript, [ctx.keys.replays(quarantine)], [turn, ...ids]);
+  const [next] = await runScript<[string?]>(
+    ctx.redis,
+    endScript,
+    { replays: ctx.keys.replays(quarantine) },
+    { turn, rowIds: ids },
+  );
   if (next === undefined) throw new TurnLost(quarantine.dataset);
   return next;
 }

@@ -1,6 +1,7 @@
 import { StoreError } from '../core/errors.ts';
 import type { Table } from '../schema/table.ts';
-import { runScript, runScriptAndWait, script } from '../stores/redis/client.ts';
+import { runScript, runScriptAndWait } from '../stores/redis/client.ts';
+import { script } from '../stores/redis/script.ts';
 import type { BufferDeps } from './deps.ts';
 import publishLua from './lua/publish-import.lua';
 import sealLua from './lua/seal-import.lua';
@@ -19,12 +20,12 @@ export type ImportSeal = { id: string; lane: number; from: number; to: number; t
  */
 export async function sealImport(ctx: BufferDeps, table: Table, seal: ImportSeal): Promise<Sealed> {
   const { id, lane, from, to, token } = seal;
-  const keyNames = [ctx.keys.state(table, lane), ctx.keys.state(table, 0)];
+  const keys = { state: ctx.keys.state(table, lane), firstState: ctx.keys.state(table, 0) };
   const { BUFFER_WAIT_REPLICAS: needed, limits } = ctx.config;
-  const args = [lane, from, to, token, id];
-  if (needed === 0) return sealed(await runScript<Reply>(ctx.redis, sealScript, keyNames, args));
+  const args = { lane, from, to, token, importId: id };
+  if (needed === 0) return sealed(await runScript<Reply>(ctx.redis, sealScript, keys, args));
   const wait = { replicas: needed, timeout_ms: limits.replicas_timeout_ms };
-  const { reply, replicas } = await runScriptAndWait<Reply>(ctx.redis, sealScript, keyNames, args, wait);
+  const { reply, replicas } = await runScriptAndWait<Reply>(ctx.redis, sealScript, keys, args, wait);
   if (replicas < needed) {
     throw new StoreError('redis', `has the seal on ${replicas} of ${needed} replicas so far`, undefined);
   }
@@ -46,12 +47,12 @@ export async function publishImport(
   { lane, to, token }: ImportSeal,
   { latest_ms, receivedAt_ms }: { latest_ms: number; receivedAt_ms: number },
 ): Promise<'published' | 'already' | 'fenced' | 'unknown'> {
-  const keyNames = [ctx.keys.state(table, lane), ctx.keys.state(table, 0)];
-  const args = [lane, token, to, latest_ms, table.schema.version, receivedAt_ms];
+  const keys = { state: ctx.keys.state(table, lane), firstState: ctx.keys.state(table, 0) };
+  const args = { lane, token, to, latest_ms, schemaVersion: table.schema.version, received_ms: receivedAt_ms };
   const [outcome] = await runScript<['published' | 'already' | 'fenced' | 'unknown']>(
     ctx.redis,
     publishScript,
-    keyNames,
+    keys,
     args,
   );
   return outcome;

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Table } from '../schema/table.ts';
-import { pageBytes, runScript, script } from '../stores/redis/client.ts';
+import { pageBytes, runScript } from '../stores/redis/client.ts';
+import { script } from '../stores/redis/script.ts';
 import { type BatchReply, type BufferedBatch, bufferedBatch } from './buffered-batch.ts';
 import type { BufferDeps } from './deps.ts';
 import sealPageLua from './lua/seal-page.lua';
@@ -29,8 +30,8 @@ export async function readWholeSeal(
     const [outcome, ...page] = await runScript<Reply>(
       ctx.redis,
       sealPageScript,
-      [ctx.keys.state(table, lane), ctx.keys.log(table, lane)],
-      [epoch, token, from + batches.length, pageBytes(ctx.config.limits)],
+      { state: ctx.keys.state(table, lane), log: ctx.keys.log(table, lane) },
+      { epoch, token, from: from + batches.length, reply_bytes_max: pageBytes(ctx.config.limits) },
     );
     if (outcome !== 'page') return outcome;
     batches.push(...page.map(bufferedBatch));

@@ -1,6 +1,7 @@
 import { StoreError } from '../core/errors.ts';
 import type { Table } from '../schema/table.ts';
-import { pageBytes, runScript, runScriptAndWait, script } from '../stores/redis/client.ts';
+import { pageBytes, runScript, runScriptAndWait } from '../stores/redis/client.ts';
+import { script } from '../stores/redis/script.ts';
 import { type BatchReply, type BufferedBatch, bufferedBatch } from './buffered-batch.ts';
 import type { BufferDeps } from './deps.ts';
 import sealLua from './lua/seal.lua';
@@ -71,25 +72,25 @@ export async function sealLane(
 ): Promise<SealOutcome> {
   const { keys, config } = ctx;
   const { limits } = config;
-  const keyNames = [keys.state(table, lane), keys.log(table, lane)];
-  const args = [
+  const laneKeys = { state: keys.state(table, lane), log: keys.log(table, lane) };
+  const args = {
     lane,
-    limits.flush_rows_max,
-    bytesMax,
-    limits.flush_partitions_max,
-    limits.flush_cells_max,
-    limits.flush_batches_max,
+    flush_rows_max: limits.flush_rows_max,
+    flush_bytes_max: bytesMax,
+    flush_partitions_max: limits.flush_partitions_max,
+    flush_cells_max: limits.flush_cells_max,
+    flush_batches_max: limits.flush_batches_max,
     settingsVersion,
-    isForced ? '1' : '',
-    pageBytes(limits),
-    limits.flush_meta_bytes_max,
-    crypto.randomUUID().slice(0, 8),
-  ];
+    isForced: isForced ? '1' : '',
+    reply_bytes_max: pageBytes(limits),
+    flush_meta_bytes_max: limits.flush_meta_bytes_max,
+    callId: crypto.randomUUID().slice(0, 8),
+  };
   const needed = config.BUFFER_WAIT_REPLICAS;
   const { reply, replicas } =
     needed === 0
-      ? { reply: await runScript<Reply>(ctx.redis, sealScript, keyNames, args), replicas: 0 }
-      : await runScriptAndWait<Reply>(ctx.redis, sealScript, keyNames, args, {
+      ? { reply: await runScript<Reply>(ctx.redis, sealScript, laneKeys, args), replicas: 0 }
+      : await runScriptAndWait<Reply>(ctx.redis, sealScript, laneKeys, args, {
           replicas: needed,
           timeout_ms: limits.replicas_timeout_ms,
         });

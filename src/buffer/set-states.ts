@@ -1,5 +1,6 @@
 import type { State } from '../schema/table-state.ts';
-import { runScript, script } from '../stores/redis/client.ts';
+import { runScript } from '../stores/redis/client.ts';
+import { script } from '../stores/redis/script.ts';
 import type { BufferDeps } from './deps.ts';
 import setStatesLua from './lua/set-states.lua';
 
@@ -31,13 +32,17 @@ export async function setStates<State extends TableState>(
   const [changed, ...newer] = await runScript<[number, ...number[]]>(
     ctx.redis,
     setStatesScript,
-    tables.flatMap((table) => [
-      ctx.keys.table(table.dataset, table.name),
-      ...Array.from({ length: table.readLanes }, (_, lane) => ctx.keys.state(table, lane)),
-    ]),
-    tables.flatMap(({ readLanes, state, life, version, revision }) => {
-      return [readLanes, state === 'active' ? '' : state, life, version, revision];
-    }),
+    {
+      keys: tables.flatMap((table) => [
+        ctx.keys.table(table.dataset, table.name),
+        ...Array.from({ length: table.readLanes }, (_, lane) => ctx.keys.state(table, lane)),
+      ]),
+    },
+    {
+      tables: tables.flatMap(({ readLanes, state, life, version, revision }) => {
+        return [readLanes, state === 'active' ? '' : state, life, version, revision];
+      }),
+    },
   );
   return { changed, newer: tables.filter((_, i) => newer.includes(i + 1)) };
 }

@@ -1,6 +1,7 @@
 import type { Table } from '../schema/table.ts';
-import { runScript, script } from '../stores/redis/client.ts';
+import { runScript } from '../stores/redis/client.ts';
 import { dueMember } from '../stores/redis/keys.ts';
+import { script } from '../stores/redis/script.ts';
 import type { BufferDeps } from './deps.ts';
 import setUpLua from './lua/set-up.lua';
 import type { ImportSeal } from './seal-import.ts';
@@ -25,25 +26,32 @@ export async function setUpLane(
   const { keys } = ctx;
   const { dataset, name, life, revision, state } = table;
   const writers = Math.min(table.lanes, importing?.lane ?? table.lanes);
-  const lanes = lane === 0 ? [writers, table.readLanes] : ['', ''];
-  const seal =
-    importing?.lane === lane ? [importing.from, importing.to, importing.token, importing.id] : ['', '', '', ''];
+  const lanes = lane === 0 ? { writeLanes: writers, readLanes: table.readLanes } : { writeLanes: '', readLanes: '' };
+  const seal = importing?.lane === lane ? importing : { from: '', to: '', token: '', id: '' };
   const reply = await runScript<['created' | 'exists', string, number] | ['stale']>(
     ctx.redis,
     setUpScript,
-    [keys.state(table, lane), keys.log(table, lane), keys.due, keys.table(dataset, name)],
-    [
+    {
+      state: keys.state(table, lane),
+      log: keys.log(table, lane),
+      due: keys.due,
+      definition: keys.table(dataset, name),
+    },
+    {
       incarnation,
       watermark,
-      dueMember(table, lane),
-      table.schema.version,
+      dueMember: dueMember(table, lane),
+      schemaVersion: table.schema.version,
       ...lanes,
-      state === 'active' ? '' : state,
+      frozen: state === 'active' ? '' : state,
       life,
       revision,
-      importing?.lane ?? '',
-      ...seal,
-    ],
+      importLane: importing?.lane ?? '',
+      importFrom: seal.from,
+      importTo: seal.to,
+      importToken: seal.token,
+      importId: seal.id,
+    },
   );
   if (reply[0] === 'stale') return { outcome: 'stale' };
   const [outcome, made, from] = reply;

@@ -1,5 +1,6 @@
 import type { Table } from '../schema/table.ts';
-import { runScript, script } from '../stores/redis/client.ts';
+import { runScript } from '../stores/redis/client.ts';
+import { script } from '../stores/redis/script.ts';
 import { encodeRanges, parseRanges } from './chunk-plan.ts';
 import type { BufferDeps } from './deps.ts';
 import skipLua from './lua/skip.lua';
@@ -48,8 +49,8 @@ export async function recordSkip(
   const [outcome] = await runScript<['recorded' | 'fenced']>(
     ctx.redis,
     skipScript,
-    [ctx.keys.state(table, lane)],
-    [seal.epoch, seal.token, encodeSkip(seal.skip), encodeSkip(skip)],
+    { state: ctx.keys.state(table, lane) },
+    { epoch: seal.epoch, token: seal.token, seenSkip: encodeSkip(seal.skip), skip: encodeSkip(skip) },
   );
   return outcome === 'recorded' ? { ...seal, skip } : undefined;
 }

@@ -1,6 +1,7 @@
 import { StoreError } from '../core/errors.ts';
 import type { Table } from '../schema/table.ts';
-import { pageBytes, runScript, script } from '../stores/redis/client.ts';
+import { pageBytes, runScript } from '../stores/redis/client.ts';
+import { script } from '../stores/redis/script.ts';
 import { type BatchReply, type BufferedBatch, bufferedBatch } from './buffered-batch.ts';
 import type { BufferDeps } from './deps.ts';
 import snapshotLua from './lua/snapshot.lua';
@@ -132,17 +133,17 @@ async function readLanesOf(
   return await runScript<Reply>(
     ctx.redis,
     snapshotScript,
-    lanes.flatMap((lane) => [keys.state(table, lane), keys.log(table, lane)]),
-    [
+    { lanes: lanes.flatMap((lane) => [keys.state(table, lane), keys.log(table, lane)]) },
+    {
       want,
-      config.limits.tail_rows_max,
-      config.limits.tail_bytes_max,
-      pageBytes(config.limits),
-      ...lanes.flatMap((lane) => {
+      tail_rows_max: config.limits.tail_rows_max,
+      tail_bytes_max: config.limits.tail_bytes_max,
+      reply_bytes_max: pageBytes(config.limits),
+      newest: lanes.flatMap((lane) => {
         const newest = kept?.get(lane)?.at(-1);
         return [newest?.seq ?? 0, newest?.id ?? ''];
       }),
-    ],
+    },
   );
 }
 

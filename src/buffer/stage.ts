@@ -1,8 +1,9 @@
 import { StoreError } from '../core/errors.ts';
 import type { Table } from '../schema/table.ts';
 import type { State } from '../schema/table-state.ts';
-import { isMemoryRefusal, runScript, runScriptAndWait, type Script, script } from '../stores/redis/client.ts';
+import { isMemoryRefusal, type Keys, runScript, runScriptAndWait } from '../stores/redis/client.ts';
 import { dueMember } from '../stores/redis/keys.ts';
+import { inOrder, type Script, script } from '../stores/redis/script.ts';
 import { type ChunkPlan, encodePlan, parsePlan } from './chunk-plan.ts';
 import type { BufferDeps } from './deps.ts';
 import { newBatchId, shortHash } from './idempotency-lookup.ts';
@@ -109,56 +110,57 @@ export async function stageBatch(ctx: BufferDeps, table: Table, request: StageRe
   const { lane, place } = request;
   const room = 'first' in place ? place.first : undefined;
   const isDurable = request.durable && config.BUFFER_WAIT_REPLICAS > 0;
-  const keyNames = [
-    keys.state(table, lane),
-    keys.log(table, lane),
-    keys.idem(table, request.idempotencyKey),
-    keys.due,
-    keys.state(table, 0),
-    keys.lease(table, lane),
-    keys.quota(table.dataset),
-    keys.remembered(table.dataset),
-    keys.memory,
-    ...(request.replay === undefined ? [] : [keys.replays(request.replay.quarantine)]),
-  ];
+  const stageKeys = {
+    state: keys.state(table, lane),
+    log: keys.log(table, lane),
+    key: keys.idem(table, request.idempotencyKey),
+    due: keys.due,
+    firstState: keys.state(table, 0),
+    lease: keys.lease(table, lane),
+    quota: keys.quota(table.dataset),
+    remembered: keys.remembered(table.dataset),
+    memory: keys.memory,
+    replays: request.replay && keys.replays(request.replay.quarantine),
+  };
   const { limits } = config;
   const life_ms = request.life_ms ?? limits.idempotency_ms;
   const isCut = request.plan.rows.length > 1 || request.plan.quarantined.length > 0;
-  const given = [
-    shortHash(request.requestHash),
-    life_ms,
-    newBatchId(),
-    request.batch.rows,
-    request.batch.rows * table.schema.fields.length,
-    table.schema.version,
-    request.batch.timeMin_ms,
-    request.batch.timeMax_ms,
-    request.batch.windows.join(','),
-    limits.pending_rows_max,
-    limits.pending_bytes_max,
-    dueMember(table, lane),
-    room?.rows ?? '',
-    room?.bytes ?? '',
-    'first' in place && isCut ? encodePlan(request.plan) : '',
-    'until_ms' in place ? place.until_ms : '',
-    lane,
-    table.lanes,
-    request.meta,
-    isDurable ? '1' : '',
-    marginOf(life_ms).chunk_ms,
-    config.BUFFER_BYTES_MAX ?? '',
-    ...(request.isOwn ? ['', ''] : [limits.idempotency_bytes_max, limits.idempotency_bytes_min]),
-    request.replay?.id ?? '',
-    request.replay?.turn ?? '',
-  ].map(String);
-  // The payload is last and by itself, so that nothing has to escape it.
-  const args = [`${JSON.stringify(given)}\n${request.batch.payload}`];
   const known = request.isOwn ? ownScript : stageScript;
+  const header = inOrder<string | number>(known.header, {
+    requestHash: shortHash(request.requestHash),
+    remember_ms: life_ms,
+    batchId: newBatchId(),
+    rows: request.batch.rows,
+    cells: request.batch.rows * table.schema.fields.length,
+    schemaVersion: table.schema.version,
+    timeMin_ms: request.batch.timeMin_ms,
+    timeMax_ms: request.batch.timeMax_ms,
+    windows: request.batch.windows.join(','),
+    pending_rows_max: limits.pending_rows_max,
+    pending_bytes_max: limits.pending_bytes_max,
+    dueMember: dueMember(table, lane),
+    request_rows: room?.rows ?? '',
+    request_bytes: room?.bytes ?? '',
+    plan: 'first' in place && isCut ? encodePlan(request.plan) : '',
+    until_ms: 'until_ms' in place ? place.until_ms : '',
+    lane,
+    lanes: table.lanes,
+    meta: request.meta,
+    isDurable: isDurable ? '1' : '',
+    margin_ms: marginOf(life_ms).chunk_ms,
+    buffer_bytes_max: config.BUFFER_BYTES_MAX ?? '',
+    idempotency_bytes_max: request.isOwn ? '' : limits.idempotency_bytes_max,
+    idempotency_bytes_min: request.isOwn ? '' : limits.idempotency_bytes_min,
+    replayRow: request.replay?.id ?? '',
+    replayTurn: request.replay?.turn ?? '',
+  });
+  // The payload follows the JSON array, so that nothing has to escape it.
+  const args = { request: `${JSON.stringify(header.map(String))}\n${request.batch.payload}` };
   const run = async () => {
     try {
       return await (isDurable
-        ? staged(ctx, known, keyNames, args)
-        : runScript<Reply>(ctx.redis, known, keyNames, args));
+        ? staged(ctx, known, stageKeys, args)
+        : runScript<Reply>(ctx.redis, known, stageKeys, args));
     } catch (error) {
       // A server that refuses the script as a whole: nothing is known of the lane then.
       if (isMemoryRefusal(error)) return ['full', 0, 0, '', 'memory', ''] satisfies Reply;
@@ -211,9 +213,9 @@ export function marginOf(life_ms: number): { request_ms: number; chunk_ms: numbe
 }
 
 /** Also when it was staged before: the replicas may have been missing then. */
-async function staged(ctx: BufferDeps, known: Script, keyNames: string[], args: string[]): Promise<Reply> {
+async function staged(ctx: BufferDeps, known: Script, keys: Keys, args: { request: string }): Promise<Reply> {
   const needed = ctx.config.BUFFER_WAIT_REPLICAS;
-  const { reply, replicas } = await runScriptAndWait<Reply>(ctx.redis, known, keyNames, args, {
+  const { reply, replicas } = await runScriptAndWait<Reply>(ctx.redis, known, keys, args, {
     replicas: needed,
     timeout_ms: ctx.config.limits.replicas_timeout_ms,
   });

@@ -5,7 +5,8 @@ import { readThrough } from '../core/read-through.ts';
 import { parseTable, type Retention, retentionSchema, type Table, tableText } from '../schema/table.ts';
 import { effectiveRetention, effectiveState, type State, states } from '../schema/table-state.ts';
 import { checkRows } from '../stores/check-rows.ts';
-import { ask, runScript, script } from '../stores/redis/client.ts';
+import { ask, runScript } from '../stores/redis/client.ts';
+import { script } from '../stores/redis/script.ts';
 import { bringForward, type Kept } from './bring-forward.ts';
 import type { CatalogDeps } from './deps.ts';
 import { knownTables } from './table-cache.ts';
@@ -144,10 +145,17 @@ async function remember(
   table: Table | undefined,
 ): Promise<Kept | undefined> {
   const args =
-    table === undefined ? [0, 0, 0, ''] : [table.life, table.schema.version, table.revision, tableText(table)];
+    table === undefined
+      ? { life: 0, schemaVersion: 0, revision: 0, definition: '' }
+      : {
+          life: table.life,
+          schemaVersion: table.schema.version,
+          revision: table.revision,
+          definition: tableText(table),
+        };
   try {
     type Reply = [] | [life: string, version: string, revision: string, definition: string];
-    const reply = await runScript<Reply>(ctx.redis, rememberScript, [ctx.keys.table(dataset, name)], args);
+    const reply = await runScript<Reply>(ctx.redis, rememberScript, { tableKey: ctx.keys.table(dataset, name) }, args);
     if (reply.length === 0) return undefined;
     const [life, version, revision, definition] = reply;
     return { life: Number(life), version: Number(version), revision: Number(revision), definition };

@@ -1,7 +1,8 @@
 import { describeError } from '../core/log.ts';
 import type { Statement } from '../stores/postgres/client.ts';
 import { recordPast } from '../stores/postgres/record-past.ts';
-import { ask, pageBytes, runScript, script } from '../stores/redis/client.ts';
+import { ask, pageBytes, runScript } from '../stores/redis/client.ts';
+import { script } from '../stores/redis/script.ts';
 import type { CatalogDeps } from './deps.ts';
 import type { Manifest } from './manifest.ts';
 import outboxPageLua from './outbox-page.lua';
@@ -25,8 +26,11 @@ const page_bytes_max = 1024 * 1024;
 export async function drainManifestOutbox(ctx: CatalogDeps): Promise<number> {
   let moved = 0;
   for (;;) {
-    const most = [pageSize_max, Math.min(page_bytes_max, pageBytes(ctx.config.limits))];
-    const [which, ...entries] = await runScript<Page>(ctx.redis, pageScript, [ctx.keys.outbox], most);
+    const most = {
+      entries_max: pageSize_max,
+      page_bytes_max: Math.min(page_bytes_max, pageBytes(ctx.config.limits)),
+    };
+    const [which, ...entries] = await runScript<Page>(ctx.redis, pageScript, { outbox: ctx.keys.outbox }, most);
     if (entries.length === 0) return moved;
     const refused = await recordPast(entries, (some) => record(ctx, `[${some.map(manifestIn).join()}]`));
     for (const entry of refused) await setAside(ctx, entry);
@@ -49,8 +53,13 @@ const manifestIn = ([, [, manifest]]: Entry) => manifest;
 /** Takes an entry out of the outbox that would be refused again. */
 async function setAside(ctx: CatalogDeps, entry: Entry): Promise<void> {
   const [id] = entry;
-  const { outbox, refusedManifests } = ctx.keys;
-  await runScript(ctx.redis, setAsideScript, [outbox, refusedManifests], [id, ctx.config.limits.refused_manifests_max]);
+  const { outbox, refusedManifests: refused } = ctx.keys;
+  await runScript(
+    ctx.redis,
+    setAsideScript,
+    { outbox, refused },
+    { entryId: id, refused_max: ctx.config.limits.refused_manifests_max },
+  );
   const [, manifest] = /"id":"([^"\\]+)"/.exec(manifestIn(entry)) ?? [];
   ctx.log({ event: 'manifest-refused', alarm: true, entry: id, manifest });
 }

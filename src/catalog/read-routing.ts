@@ -5,7 +5,8 @@ import { describeError } from '../core/log.ts';
 import { LruMap } from '../core/lru-map.ts';
 import { readThrough } from '../core/read-through.ts';
 import { checkRows } from '../stores/check-rows.ts';
-import { ask, runScript, script } from '../stores/redis/client.ts';
+import { ask, runScript } from '../stores/redis/client.ts';
+import { script } from '../stores/redis/script.ts';
 import type { CatalogDeps } from './deps.ts';
 import { raiseRevision } from './raise-revision.ts';
 
@@ -95,7 +96,12 @@ async function readBuffered(ctx: CatalogDeps, dataset: string): Promise<Reads | 
 
 /** Answers the newer revision that is kept already, or 0. */
 async function remember(ctx: CatalogDeps, dataset: string, { revision, reads }: Recorded): Promise<number> {
-  return await runScript<number>(ctx.redis, rememberScript, [ctx.keys.reads], [dataset, revision, reads]);
+  return await runScript<number>(
+    ctx.redis,
+    rememberScript,
+    { reads: ctx.keys.reads },
+    { dataset, revision, mode: reads },
+  );
 }
 
 function keep(ctx: CatalogDeps, dataset: string, reads: Reads): Reads {

@@ -1,9 +1,13 @@
 #!lua flags=allow-oom
--- Moves an entry of the outbox into the list of those that Postgres refuses. A second call changes nothing.
+-- Moves an entry of the outbox to the list of manifests that Postgres refuses. A repeated call changes nothing.
 --
--- KEYS  1 outbox   2 refused manifests
--- ARGV  1 id of the entry   2 most refused manifests that are kept: the newest
-local entry = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])[1]
+-- KEYS  outbox        manifests for Postgres
+--       refused       refused manifests
+-- ARGV  entryId       id of the entry
+--       refused_max   most refused manifests; the oldest are dropped
+local outbox, refused = unpack(KEYS)
+local entryId, refused_max = unpack(ARGV)
+local entry = redis.call('XRANGE', outbox, entryId, entryId)[1]
 if not entry then return end
-redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[2], '*', unpack(entry[2]))
-redis.call('XDEL', KEYS[1], ARGV[1])
+redis.call('XADD', refused, 'MAXLEN', refused_max, '*', unpack(entry[2]))
+redis.call('XDEL', outbox, entryId)

@@ -6,7 +6,8 @@ import { describeError } from '../core/log.ts';
 import { LruMap } from '../core/lru-map.ts';
 import { readThrough } from '../core/read-through.ts';
 import { epochMs } from '../stores/postgres/client.ts';
-import { ask, runScript, script } from '../stores/redis/client.ts';
+import { ask, runScript } from '../stores/redis/client.ts';
+import { script } from '../stores/redis/script.ts';
 import type { KeyDeps } from './deps.ts';
 import { hashSecret, isSame, type Key, keySchema, splitKey } from './key.ts';
 
@@ -117,8 +118,8 @@ export async function publishKey(ctx: KeyDeps, key: Key): Promise<void> {
  */
 async function writeBuffered(ctx: KeyDeps, key: Key): Promise<Key> {
   const buffered: Buffered = { key, checkedAt_ms: ctx.now() };
-  const args = [key.id, key.revision, JSON.stringify(buffered)];
-  const newer = await runScript<string>(ctx.redis, rememberScript, [ctx.keys.apiKeys], args);
+  const args = { id: key.id, revision: key.revision, record: JSON.stringify(buffered) };
+  const newer = await runScript<string>(ctx.redis, rememberScript, { apiKeys: ctx.keys.apiKeys }, args);
   if (newer === '') return key;
   const { revision, revokedAt_ms } = bufferedSchema.parse(JSON.parse(newer)).key;
   const [raised] = await ctx.postgres.rows(

@@ -1,20 +1,28 @@
 #!lua flags=allow-oom
--- Adds to the sums that all instances share, the same numbers once however often they come. There is an end to how many
--- kinds of them there are.
+-- Adds counts to the sums of all instances. A part that is sent again counts once. The number of different sums is
+-- limited.
 --
--- KEYS  1 sums   2 where it is kept that these numbers were added
--- ARGV  1 JSON array of for how long that is kept (ms), and names and numbers in turn
--- Answers the number of names that there was no place for.
-local most = 50000
-local left, list = 0, cjson.decode(ARGV[1])
-local room = most - redis.call('HLEN', KEYS[1])
-if not redis.call('SET', KEYS[2], '1', 'NX', 'PX', string.format('%.0f', list[1])) then return 0 end
-for i = 2, #list, 2 do
-  if room > 0 or redis.call('HEXISTS', KEYS[1], list[i]) == 1 then
-    redis.call('HINCRBY', KEYS[1], list[i], string.format('%.0f', list[i + 1]))
-    room = room - 1
+-- KEYS  sums       hash of sums by name
+--       part       key of this part
+-- ARGV  list       a JSON array of the following
+--       kept_ms    how long the key of the part is kept
+--       counts     name and number in turn
+-- Returns the number of names that were dropped at the limit.
+--- @include "integer"
+--- @include "rest"
+local sums, part = unpack(KEYS)
+local list = unpack(ARGV)
+local kept_ms, counts = unpackWithRest(cjson.decode(list), 1)
+local names_max = 50000
+local dropped, left = 0, names_max - redis.call('HLEN', sums)
+if not redis.call('SET', part, '1', 'NX', 'PX', integer(kept_ms)) then return 0 end
+for i = 1, #counts, 2 do
+  local name, number = counts[i], counts[i + 1]
+  if left > 0 or redis.call('HEXISTS', sums, name) == 1 then
+    redis.call('HINCRBY', sums, name, integer(number))
+    left = left - 1
   else
-    left = left + 1
+    dropped = dropped + 1
   end
 end
-return left
+return dropped

@@ -2,7 +2,8 @@ import { describeError } from '../core/log.ts';
 import { type CounterName, type HistogramName, metrics } from '../core/metrics.ts';
 import addCountersLua from './add-counters.lua';
 import type { RedisDeps } from './deps.ts';
-import { ask, runScript, script } from './redis/client.ts';
+import { ask, runScript } from './redis/client.ts';
+import { inOrder, script } from './redis/script.ts';
 
 const addScript = script(addCountersLua);
 
@@ -78,8 +79,15 @@ export class Counters {
     this.#parts = [];
     try {
       for (let part = parts[0]; part !== undefined; part = parts[0]) {
-        const list = JSON.stringify([part_ms, ...part.sums.flat()]);
-        await runScript(ctx.redis, addScript, [ctx.keys.metrics, ctx.keys.metricsPart(part.id)], [list]);
+        const list = JSON.stringify(
+          inOrder<string | number>(addScript.header, { kept_ms: part_ms, counts: part.sums.flat() }),
+        );
+        await runScript(
+          ctx.redis,
+          addScript,
+          { sums: ctx.keys.metrics, part: ctx.keys.metricsPart(part.id) },
+          { list },
+        );
         parts.shift();
       }
     } finally {

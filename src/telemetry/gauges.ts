@@ -5,7 +5,8 @@ import { logicalName } from '../core/identifiers.ts';
 import type { GaugeName } from '../core/metrics.ts';
 import { newestAudits } from '../operations/row-audit/audit-due.ts';
 import { checkRows } from '../stores/check-rows.ts';
-import { runScript, script } from '../stores/redis/client.ts';
+import { runScript } from '../stores/redis/client.ts';
+import { script } from '../stores/redis/script.ts';
 import type { TelemetryDeps } from './deps.ts';
 import laneGaugesLua from './lane-gauges.lua';
 import { checkStores } from './readiness.ts';
@@ -26,12 +27,11 @@ const datasets_max = 1_000;
 export async function bufferGauges(ctx: TelemetryDeps): Promise<Sample[]> {
   const { lanes } = await dueWork(ctx, gaugedLanes_max, 'all');
   type Reply = [number, number, number, ...[number, number, number, number][]];
-  const [now_ms, outbox, refused, ...states] = await runScript<Reply>(
-    ctx.redis,
-    gaugesScript,
-    [ctx.keys.outbox, ctx.keys.refusedManifests, ...lanes.map(({ table, lane }) => ctx.keys.state(table, lane))],
-    [],
-  );
+  const [now_ms, outbox, refused, ...states] = await runScript<Reply>(ctx.redis, gaugesScript, {
+    outbox: ctx.keys.outbox,
+    refused: ctx.keys.refusedManifests,
+    states: lanes.map(({ table, lane }) => ctx.keys.state(table, lane)),
+  });
   type Waiting = { rows: number; bytes: number; age_ms: number; failures: number };
   const tables = new Map<string, Waiting & { dataset: string; table: string }>();
   for (const [i, { table }] of lanes.entries()) {
@@ -77,8 +77,9 @@ export async function memoryGauges(ctx: TelemetryDeps): Promise<Sample[]> {
       .catch(() => []),
   ]);
   const names = checkRows(datasetRow, datasets).map(({ name }) => name);
-  const keys = names.map((name) => ctx.keys.remembered(name));
-  const remembered = keys.length === 0 ? [] : await runScript<number[]>(ctx.redis, rememberedScript, keys, []);
+  const datasetKeys = names.map((name) => ctx.keys.remembered(name));
+  const remembered =
+    datasetKeys.length === 0 ? [] : await runScript<number[]>(ctx.redis, rememberedScript, { datasets: datasetKeys });
   return [
     ...(memory === undefined ? [] : [{ name: 'timestore_buffer_used_bytes' as const, labels: {}, value: memory.used }]),
     ...(memory?.max === undefined

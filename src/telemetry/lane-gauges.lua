@@ -1,12 +1,18 @@
--- What waits in lanes.
+-- Reads the pending rows of lanes.
 --
--- KEYS  1 outbox   2 refused manifests   then the state of each lane
--- Answers {now (ms), manifests in the outbox, refused manifests, lane …}, a lane being {pending rows, bytes, since (ms), failures in a row}.
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local answer = {now, redis.call('XLEN', KEYS[1]), redis.call('XLEN', KEYS[2])}
-for i = 3, #KEYS do
-  local state = redis.call('HMGET', KEYS[i], 'rows', 'bytes', 'oldest', 'fails')
-  answer[i + 1] = {tonumber(state[1] or 0), tonumber(state[2] or 0), tonumber(state[3] or 0), tonumber(state[4] or 0)}
+-- KEYS  outbox    manifests for Postgres
+--       refused   refused manifests
+--       states    state of each lane
+-- Returns {now (ms), manifests in the outbox, refused manifests, lane, …}. A lane is {pending rows, pending bytes,
+--         oldest (ms), consecutive failures}.
+--- @include "clock"
+--- @include "hash"
+--- @include "rest"
+local outbox, refused, states = unpackWithRest(KEYS, 2)
+local answer = {clock_ms(), redis.call('XLEN', outbox), redis.call('XLEN', refused)}
+for i, state in ipairs(states) do
+  local current = readHash(state, 'rows', 'bytes', 'oldest', 'fails')
+  answer[i + 3] = {tonumber(current.rows or 0), tonumber(current.bytes or 0), tonumber(current.oldest or 0),
+    tonumber(current.fails or 0)}
 end
 return answer

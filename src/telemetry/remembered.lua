@@ -1,15 +1,16 @@
--- How many bytes the idempotency keys of datasets take. What has lapsed since a dataset was written to is left out.
+-- Sums the bytes of unexpired idempotency keys of datasets.
 --
--- KEYS  what is remembered of each dataset
--- Answers the bytes of each.
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+-- KEYS  datasets   hash of the keys of each dataset: field `b:<time>` has the bytes of the keys that expire by then
+-- Returns the bytes of each dataset.
+--- @include "clock"
+local datasets = KEYS
+local now_ms = clock_ms()
 local answer = {}
-for i, key in ipairs(KEYS) do
-  local slots, bytes = redis.call('HGETALL', key), 0
+for i, remembered in ipairs(datasets) do
+  local slots, bytes = redis.call('HGETALL', remembered), 0
   for j = 1, #slots, 2 do
-    local slot = tonumber(string.match(slots[j], '^b:(%d+)$') or '')
-    if slot and slot > now then bytes = bytes + tonumber(slots[j + 1]) end
+    local slot_ms = tonumber(string.match(slots[j], '^b:(%d+)$') or '')
+    if slot_ms and slot_ms > now_ms then bytes = bytes + tonumber(slots[j + 1]) end
   end
   answer[i] = bytes
 end

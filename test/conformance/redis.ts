@@ -1,10 +1,13 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setUpLane } from '../../src/buffer/set-up.ts';
+import { script } from '../../src/stores/redis/script.ts';
 import { must, type Probe } from './probe.ts';
 
 const src = join(import.meta.dirname, '..', '..', 'src');
-const scripts = readdirSync(src, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.lua'));
+const scripts = readdirSync(src, { recursive: true, encoding: 'utf8' })
+  .filter((name) => name.endsWith('.lua') && !name.startsWith('stores/redis/lua/'))
+  .map((name) => ({ name, source: script(readFileSync(join(src, name), 'utf8')).source }));
 
 /** Bytes of a request and of its reply: what the limit `redis_wire_bytes_max` counts on, escapes included. */
 const large_bytes = 9_000_000;
@@ -37,10 +40,8 @@ export const redisProbes: Probe[] = [
     what: 'takes every script, with its line of flags',
     fix: 'Scripts need Redis 7, Valkey 7 or Upstash. Without flags a full buffer cannot drain; any other refusal stops the product.',
     async run({ ctx }) {
-      const replies = await ctx.redis.inTurn(
-        scripts.map((name) => ['SCRIPT', 'LOAD', readFileSync(join(src, name), 'utf8')]),
-      );
-      const refused = scripts.flatMap((name, i) =>
+      const replies = await ctx.redis.inTurn(scripts.map(({ source }) => ['SCRIPT', 'LOAD', source]));
+      const refused = scripts.flatMap(({ name }, i) =>
         replies[i]?.error === undefined ? [] : [`${name}: ${replies[i].error}`],
       );
       must(refused.length === 0, refused.slice(0, 3).join('; '));

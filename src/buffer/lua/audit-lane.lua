@@ -1,24 +1,28 @@
--- Adds up a lane's log against its state.
+-- Compares the log of a lane with its state.
 --
--- KEYS  1 lane state   2 lane log
--- Answers {batches between watermark and sequence, batches in the log, rows by the state, rows in the log,
---         'whole' | 'broken' (sequences in a row from the watermark on, up to the batch that the state ends with, or not)} or {'unknown'}.
-local state = redis.call('HMGET', KEYS[1], 'inc', 'seq', 'w', 'rows', 'at')
-if not state[1] then return {'unknown'} end
-local w, batches, rows, order, ending = tonumber(state[3]), 0, 0, 'whole', nil
+-- KEYS  state, log   of the lane
+-- Returns {batches and rows by the state and in the log: batches expected, batches found, rows expected, rows found,
+--         'whole' | 'broken'}, or {'unknown'} when the lane has no state. A whole log has consecutive sequences from
+--         the watermark on and ends with the batch that the state names.
+--- @include "hash"
+--- @include "integer"
+--- @include "log"
+local state, log = unpack(KEYS)
+local current = readHash(state, 'inc', 'seq', 'w', 'rows', 'at')
+if not current.inc then return {'unknown'} end
+local watermark, batches, rows, order, ending = tonumber(current.w), 0, 0, 'whole', nil
 local from = '-'
 repeat
-  local page = redis.call('XRANGE', KEYS[2], from, '+', 'COUNT', 4)
+  local page = redis.call('XRANGE', log, from, '+', 'COUNT', 4)
   for _, entry in ipairs(page) do
+    local fields = fieldsOf(entry)
     batches = batches + 1
-    if tonumber(string.match(entry[1], '^(%d+)')) ~= w + batches then order = 'broken' end
-    for i = 1, #entry[2], 2 do
-      if entry[2][i] == 'n' then rows = rows + tonumber(entry[2][i + 1]) end
-      if entry[2][i] == 'at' then ending = string.format('%.0f:%s', w + batches, entry[2][i + 1]) end
-    end
+    if sequenceOf(entry) ~= watermark + batches then order = 'broken' end
+    rows = rows + tonumber(fields.n or 0)
+    if fields.at then ending = integer(watermark + batches) .. ':' .. fields.at end
     from = '(' .. entry[1]
   end
 until #page == 0
--- With as many batches as the state says, the log may still be of another side of a buffer that was split.
-if ending and (state[5] or '') ~= '' and ending ~= state[5] then order = 'broken' end
-return {tonumber(state[2]) - w, batches, tonumber(state[4]), rows, order}
+-- A log with the expected number of batches may still belong to another side of a buffer that was split.
+if ending and (current.at or '') ~= '' and ending ~= current.at then order = 'broken' end
+return {tonumber(current.seq) - watermark, batches, tonumber(current.rows), rows, order}

@@ -1,16 +1,17 @@
 #!lua flags=allow-oom
--- Gives a replay of rows in quarantine its turn. From then on no earlier replay stages anything: what one has staged and
--- not settled is answered here, and the rows that are open are read afterwards.
+-- Gives a turn to a replay of rows in quarantine. Earlier replays stage nothing from then on. The caller reads the open
+-- rows after this reply, which names the rows that earlier replays have staged.
 --
--- KEYS  1 replays
--- Answers {turn, ids of the rows that are staged and perhaps not settled …}.
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
--- Turns begin at the clock, so that no earlier life of this key has used one of them.
-local turn = string.format('%.0f', math.max(tonumber(redis.call('HGET', KEYS[1], 'turn') or 0) + 1, now))
-redis.call('HSET', KEYS[1], 'turn', turn)
+-- KEYS  replays   hash of the current turn, and of staged rows until they are settled
+-- Returns {turn, id of a staged row, …}.
+--- @include "clock"
+--- @include "integer"
+local replays = unpack(KEYS)
+-- Turns start at the clock: no earlier life of this key has used one of them.
+local turn = integer(math.max(tonumber(redis.call('HGET', replays, 'turn') or 0) + 1, clock_ms()))
+redis.call('HSET', replays, 'turn', turn)
 local answer = {turn}
-for _, name in ipairs(redis.call('HKEYS', KEYS[1])) do
+for _, name in ipairs(redis.call('HKEYS', replays)) do
   if name ~= 'turn' then answer[#answer + 1] = name end
 end
 return answer

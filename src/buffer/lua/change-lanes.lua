@@ -1,14 +1,18 @@
 #!lua flags=allow-oom
--- Changes how many lanes a table has, for writers and readers in the same step. Readers never look at fewer than before:
--- rows may be pending in any lane that there ever was. Writers are kept off a lane that an import has.
+-- Changes the number of lanes of a table, for writers and readers in one step. The number for readers never falls: any
+-- lane that existed once may have pending rows. Writers never get the lane of an import.
 --
--- KEYS  1 state of lane 0
--- ARGV  1 lanes for writers; '' for as many as there are   2 lanes for readers at least
--- Answers {'changed', for writers, for readers}, {'importing'} or {'unknown'}.
-local state = redis.call('HMGET', KEYS[1], 'lanes', 'rlanes', 'ilane')
-if not state[2] then return {'unknown'} end
-local writers = ARGV[1] == '' and state[1] or ARGV[1]
-if state[3] and tonumber(writers) > tonumber(state[3]) then return {'importing'} end
-local readers = math.max(tonumber(state[2]), tonumber(ARGV[2]))
-redis.call('HSET', KEYS[1], 'lanes', writers, 'rlanes', readers)
+-- KEYS  firstState   state of lane 0, which has both numbers
+-- ARGV  writeLanes   lanes for writers; '' keeps their number
+--       readLanes    lanes for readers, at least
+-- Returns {'changed', lanes for writers, lanes for readers}, {'importing'} or {'unknown'}.
+--- @include "hash"
+local firstState = unpack(KEYS)
+local writeLanes, readLanes = unpack(ARGV)
+local current = readHash(firstState, 'lanes', 'rlanes', 'ilane')
+if not current.rlanes then return {'unknown'} end
+local writers = writeLanes == '' and current.lanes or writeLanes
+if current.ilane and tonumber(writers) > tonumber(current.ilane) then return {'importing'} end
+local readers = math.max(tonumber(current.rlanes), tonumber(readLanes))
+redis.call('HSET', firstState, 'lanes', writers, 'rlanes', readers)
 return {'changed', tonumber(writers), readers}

@@ -1,15 +1,24 @@
 #!lua flags=allow-oom
--- Puts a lane's next try off after a failed flush: twice as long each time, up to a limit. The same failure counts once.
+-- Postpones the next try of a lane after a failed flush. The wait doubles with each failure, up to a limit. A failure
+-- that is sent again counts once.
 --
--- KEYS  1 lane state   2 due lanes
--- ARGV  1 the lane as a member of the due set   2 first and 3 longest wait (ms)   4 name of the failure
--- Answers the wait (ms), or 0 where there is no such lane.
-if redis.call('HEXISTS', KEYS[1], 'inc') == 0 then return 0 end
-local known = redis.call('HMGET', KEYS[1], 'fails', 'failure')
-local fails = tonumber(known[1] or 0) + (known[2] == ARGV[4] and 0 or 1)
-local wait = math.min(tonumber(ARGV[3]), tonumber(ARGV[2]) * 2 ^ math.min(fails - 1, 20))
-local time = redis.call('TIME')
-local retry = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000) + wait)
-redis.call('HSET', KEYS[1], 'fails', fails, 'failure', ARGV[4], 'retry', retry)
-redis.call('ZADD', KEYS[2], 'XX', retry, ARGV[1])
-return wait
+-- KEYS  state         lane state
+--       due           due set
+-- ARGV  dueMember     the lane in the due set
+--       retry_ms      first wait
+--       retry_ms_max  longest wait
+--       failure       id of the failure
+-- Returns the wait (ms), or 0 when the lane has no state.
+--- @include "clock"
+--- @include "hash"
+--- @include "integer"
+local state, due = unpack(KEYS)
+local dueMember, retry_ms, retry_ms_max, failure = unpack(ARGV)
+if redis.call('HEXISTS', state, 'inc') == 0 then return 0 end
+local current = readHash(state, 'fails', 'failure')
+local fails = tonumber(current.fails or 0) + (current.failure == failure and 0 or 1)
+local wait_ms = math.min(tonumber(retry_ms_max), tonumber(retry_ms) * 2 ^ math.min(fails - 1, 20))
+local retryAt_ms = integer(clock_ms() + wait_ms)
+redis.call('HSET', state, 'fails', fails, 'failure', failure, 'retry', retryAt_ms)
+redis.call('ZADD', due, 'XX', retryAt_ms, dueMember)
+return wait_ms

@@ -1,18 +1,25 @@
 #!lua flags=allow-oom
--- Forgets a table that was dropped: its lanes with all that waits in them, and its definition, which must not come back
--- from whoever read it before.
+-- Removes the lanes of a dropped table with all pending rows, and its cached definition. The number of the life stays,
+-- so that a reader of an earlier definition cannot write that definition back.
 --
--- KEYS  1 where the definition is kept   2 due lanes   then state, log and lease of each lane
--- ARGV  1 life   then each lane as a member of the due set
--- Answers the number of rows that were waiting.
+-- KEYS  definition   cached definition of the table
+--       due          due set
+--       lanes        state, log and lease of each lane
+-- ARGV  life         life of the dropped table
+--       dueMembers   each lane in the due set
+-- Returns the number of pending rows.
+--- @include "rest"
+local definition, due, lanes = unpackWithRest(KEYS, 2)
+local life, dueMembers = unpackWithRest(ARGV, 1)
 local rows = 0
-for i = 3, #KEYS, 3 do
-  rows = rows + tonumber(redis.call('HGET', KEYS[i], 'rows') or 0)
-  redis.call('DEL', KEYS[i], KEYS[i + 1], KEYS[i + 2])
-  redis.call('ZREM', KEYS[2], ARGV[1 + i / 3])
+for i, dueMember in ipairs(dueMembers) do
+  local state, log, lease = unpack(lanes, 3 * i - 2, 3 * i)
+  rows = rows + tonumber(redis.call('HGET', state, 'rows') or 0)
+  redis.call('DEL', state, log, lease)
+  redis.call('ZREM', due, dueMember)
 end
-if tonumber(redis.call('HGET', KEYS[1], 'life') or 0) <= tonumber(ARGV[1]) then
-  redis.call('HSET', KEYS[1], 'life', ARGV[1], 'version', 2 ^ 53, 'revision', 2 ^ 53)
-  redis.call('HDEL', KEYS[1], 'definition')
+if tonumber(redis.call('HGET', definition, 'life') or 0) <= tonumber(life) then
+  redis.call('HSET', definition, 'life', life, 'version', 2 ^ 53, 'revision', 2 ^ 53)
+  redis.call('HDEL', definition, 'definition')
 end
 return rows

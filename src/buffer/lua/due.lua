@@ -1,9 +1,12 @@
--- The lanes with pending rows, the one that waits longest first.
+-- Lists lanes with pending rows, the one with the longest wait first.
 --
--- KEYS  1 due lanes
--- ARGV  1 most lanes   2 '1' for those too whose next try is still to come after a failure
--- Answers their members.
-if ARGV[2] == '1' then return redis.call('ZRANGE', KEYS[1], 0, ARGV[1] - 1) end
-local time = redis.call('TIME')
-local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
-return redis.call('ZRANGE', KEYS[1], '-inf', now, 'BYSCORE', 'LIMIT', 0, ARGV[1])
+-- KEYS  due         due set
+-- ARGV  lanes_max   most lanes
+--       isAll       '1' also lists lanes that wait for their next try after a failure
+-- Returns the members of the due set.
+--- @include "clock"
+--- @include "integer"
+local due = unpack(KEYS)
+local lanes_max, isAll = unpack(ARGV)
+if isAll == '1' then return redis.call('ZRANGE', due, 0, lanes_max - 1) end
+return redis.call('ZRANGE', due, '-inf', integer(clock_ms()), 'BYSCORE', 'LIMIT', 0, lanes_max)

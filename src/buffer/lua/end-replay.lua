@@ -1,11 +1,17 @@
 #!lua flags=allow-oom
--- Forgets rows of a replay that are settled, and gives it a further turn: nothing that was sent under the last one, and
--- comes late, finds them forgotten.
+-- Forgets settled rows of a replay and gives the replay its next turn. A request of the last turn that arrives late has
+-- no effect: it would stage a forgotten row once more.
 --
--- KEYS  1 replays   ARGV  1 turn   then ids of rows
--- Answers {turn}, or {} when another replay has the turn.
-if redis.call('HGET', KEYS[1], 'turn') ~= ARGV[1] then return {} end
-for i = 2, #ARGV do redis.call('HDEL', KEYS[1], ARGV[i]) end
-local turn = string.format('%.0f', tonumber(ARGV[1]) + 1)
-redis.call('HSET', KEYS[1], 'turn', turn)
-return {turn}
+-- KEYS  replays   hash of the current turn and the staged rows
+-- ARGV  turn      turn of the caller
+--       rowIds    settled rows
+-- Returns {turn}, or {} when another replay has the turn.
+--- @include "integer"
+--- @include "rest"
+local replays = unpack(KEYS)
+local turn, rowIds = unpackWithRest(ARGV, 1)
+if redis.call('HGET', replays, 'turn') ~= turn then return {} end
+for _, id in ipairs(rowIds) do redis.call('HDEL', replays, id) end
+local nextTurn = integer(tonumber(turn) + 1)
+redis.call('HSET', replays, 'turn', nextTurn)
+return {nextTurn}

@@ -1,12 +1,17 @@
 #!lua flags=allow-oom
--- Has lanes take no new seals for a while; a seal that there is goes on.
+-- Prevents new seals of lanes for some time. An existing seal goes on.
 --
--- KEYS  state of each lane   ARGV  1 for how long (ms), 0 to end it
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-for _, key in ipairs(KEYS) do
-  if redis.call('HEXISTS', key, 'inc') == 1 then
-    if ARGV[1] == '0' then redis.call('HDEL', key, 'hold') else redis.call('HSET', key, 'hold', string.format('%.0f', now + ARGV[1])) end
+-- KEYS  states    state of each lane
+-- ARGV  hold_ms   how long; 0 ends the hold
+-- Returns the number of lanes.
+--- @include "clock"
+--- @include "integer"
+local states = KEYS
+local hold_ms = unpack(ARGV)
+local heldUntil_ms = integer(clock_ms() + hold_ms)
+for _, state in ipairs(states) do
+  if redis.call('HEXISTS', state, 'inc') == 1 then
+    if hold_ms == '0' then redis.call('HDEL', state, 'hold') else redis.call('HSET', state, 'hold', heldUntil_ms) end
   end
 end
-return #KEYS
+return #states

@@ -1,9 +1,13 @@
 #!lua flags=allow-oom
--- Takes a lane's lease, or finds that the caller has it: after an answer that was lost it asks again.
+-- Takes the lease of a lane. A caller whose reply was lost gets its own lease again.
 --
--- KEYS  1 lease   ARGV  1 the flusher's token   2 how long it has it (ms)
--- Answers 1, or 0 when somebody else has it.
-local holder = redis.call('GET', KEYS[1])
-if holder and holder ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+-- KEYS  lease      the lease
+-- ARGV  token      token of the flusher
+--       lease_ms   how long the lease lasts
+-- Returns 1, or 0 when another flusher has the lease.
+local lease = unpack(KEYS)
+local token, lease_ms = unpack(ARGV)
+local holder = redis.call('GET', lease)
+if holder and holder ~= token then return 0 end
+redis.call('SET', lease, token, 'PX', lease_ms)
 return 1

@@ -1,23 +1,28 @@
 #!lua flags=allow-oom
--- Marks that somebody begins or has ended to change rows of a table that are stored. Both count, so that whoever compares
--- the count of two moments, neither within a change, knows whether there was one between them. A release ends a change
--- whose end was lost or never came, and counts like an end; whoever is released may begin again.
+-- Marks the beginning or the end of a change to stored rows of a table. Both increment `changes`: a reader that
+-- compares the counts of two moments, neither within a change, notices every change between them. A release replaces an
+-- end that was lost or never came, and counts like an end; the released job may begin again.
 --
--- KEYS  1 state of lane 0   ARGV  1 'begin' | 'end' | 'release'   2 who changes them
--- Answers {'marked'}, again for who has marked it already, or {'unknown'}.
-local state = redis.call('HMGET', KEYS[1], 'inc', 'changing', 'changed')
-if not state[1] then return {'unknown'} end
-local is_under_way = state[2] == ARGV[2]
-if ARGV[1] == 'begin' then
-  -- Who has ended and begins again is late, and may never end.
-  if not is_under_way and state[3] == ARGV[2] then return {'marked'} end
-  -- A write in any case, so that waiting for replicas on this connection means that they have the mark.
-  redis.call('HSET', KEYS[1], 'changing', ARGV[2])
-  if is_under_way then return {'marked'} end
+-- KEYS  firstState   state of lane 0
+-- ARGV  mark         'begin' | 'end' | 'release'
+--       changedBy    the job that changes rows
+-- Returns {'marked'}, also for a repeated mark, or {'unknown'}.
+--- @include "hash"
+local firstState = unpack(KEYS)
+local mark, changedBy = unpack(ARGV)
+local current = readHash(firstState, 'inc', 'changing', 'changed')
+if not current.inc then return {'unknown'} end
+local isUnderWay = current.changing == changedBy
+if mark == 'begin' then
+  -- A job that has ended and begins again is late, and may never end.
+  if not isUnderWay and current.changed == changedBy then return {'marked'} end
+  -- A write in any case: with it, WAIT on this connection covers the mark.
+  redis.call('HSET', firstState, 'changing', changedBy)
+  if isUnderWay then return {'marked'} end
 else
-  if not is_under_way then return {'marked'} end
-  redis.call('HDEL', KEYS[1], 'changing')
-  if ARGV[1] == 'end' then redis.call('HSET', KEYS[1], 'changed', ARGV[2]) end
+  if not isUnderWay then return {'marked'} end
+  redis.call('HDEL', firstState, 'changing')
+  if mark == 'end' then redis.call('HSET', firstState, 'changed', changedBy) end
 end
-redis.call('HINCRBY', KEYS[1], 'changes', 1)
+redis.call('HINCRBY', firstState, 'changes', 1)
 return {'marked'}

@@ -1,5 +1,9 @@
 #!lua flags=allow-oom
--- Has the clock look for jobs at a time, unless it does so earlier already.
+-- Sets the time of the next look for jobs, unless an earlier time is set already.
 --
--- KEYS  1 due lanes   ARGV  1 the member that stands for jobs   2 time (ms)
-return redis.call('ZADD', KEYS[1], 'LT', ARGV[2], ARGV[1])
+-- KEYS  due         due set
+-- ARGV  dueMember   the member that stands for jobs
+--       due_ms      time
+local due = unpack(KEYS)
+local dueMember, due_ms = unpack(ARGV)
+return redis.call('ZADD', due, 'LT', due_ms, dueMember)

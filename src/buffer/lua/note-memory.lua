@@ -1,10 +1,16 @@
 #!lua flags=allow-oom
--- Keeps how much of its memory the buffer uses, for scripts that stage. It is forgotten soon: what is out of date must not
--- keep rows off.
+-- Records the memory use of the buffer for the script that stages rows. The record expires soon: an outdated one must
+-- not keep rows from being staged.
 --
--- KEYS  1 memory   ARGV  1 used and 2 most bytes, '' where that is not known   3 how long it counts (ms)
-local time = redis.call('TIME')
-redis.call('DEL', KEYS[1])
-redis.call('HSET', KEYS[1], 'used', ARGV[1], 'at', string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000)))
-if ARGV[2] ~= '' then redis.call('HSET', KEYS[1], 'max', ARGV[2]) end
-return redis.call('PEXPIRE', KEYS[1], ARGV[3])
+-- KEYS  memory       the record
+-- ARGV  used_bytes   memory in use
+--       bytes_max    memory limit; '' when unknown
+--       valid_ms     when the record expires
+--- @include "clock"
+--- @include "integer"
+local memory = unpack(KEYS)
+local used_bytes, bytes_max, valid_ms = unpack(ARGV)
+redis.call('DEL', memory)
+redis.call('HSET', memory, 'used', used_bytes, 'at', integer(clock_ms()))
+if bytes_max ~= '' then redis.call('HSET', memory, 'max', bytes_max) end
+return redis.call('PEXPIRE', memory, valid_ms)

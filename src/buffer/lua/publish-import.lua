@@ -1,19 +1,30 @@
 #!lua flags=allow-oom
--- Makes an import history, once ClickHouse has all its rows: moves the watermark to its end, and the sequence with it. A
--- second call after the first had its effect gets the same answer.
+-- Publishes an import whose rows are all in ClickHouse: moves the watermark to the end of the import, and the sequence
+-- with it. A repeated call gets the same answer.
 --
--- KEYS  1 lane state   2 state of lane 0
--- ARGV  1 lane   2 token   3 last sequence   4 latest event time (ms)   5 schema version   6 when its rows were received (ms)
--- Answers {'published'}, {'already'} when the lane is there or further on, {'fenced'} or {'unknown'}.
-local state = redis.call('HMGET', KEYS[1], 'inc', 's_token', 's_to', 'maxet', 'v', 'w')
-if not state[1] then return {'unknown'} end
-if state[2] ~= ARGV[2] then return {tonumber(state[6]) >= tonumber(ARGV[3]) and 'already' or 'fenced'} end
-local time = redis.call('TIME')
-local at = state[3] .. ':' .. ARGV[6]
-redis.call('HSET', KEYS[1], 'w', state[3], 'seq', state[3], 'at', at, 'wat', at,
-  'maxet', string.format('%.0f', math.max(tonumber(state[4] or 0), tonumber(ARGV[4]))),
-  'v', math.max(tonumber(state[5]), tonumber(ARGV[5])),
-  'flushed', string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000)), 'last', ARGV[2])
-redis.call('HDEL', KEYS[1], 's_from', 's_to', 's_token', 's_import')
-if redis.call('HGET', KEYS[2], 'ilane') == ARGV[1] then redis.call('HDEL', KEYS[2], 'ilane') end
+-- KEYS  state           lane state
+--       firstState      state of lane 0
+-- ARGV  lane            lane
+--       token           token of the seal
+--       to              last sequence
+--       latest_ms       latest event time
+--       schemaVersion   schema version
+--       received_ms     when the rows were received
+-- Returns {'published'}, {'already'} when the watermark is at the end of the import or beyond, {'fenced'} or
+--         {'unknown'}.
+--- @include "clock"
+--- @include "hash"
+--- @include "integer"
+local state, firstState = unpack(KEYS)
+local lane, token, to, latest_ms, schemaVersion, received_ms = unpack(ARGV)
+local current = readHash(state, 'inc', 's_token', 's_to', 'maxet', 'v', 'w')
+if not current.inc then return {'unknown'} end
+if current.s_token ~= token then return {tonumber(current.w) >= tonumber(to) and 'already' or 'fenced'} end
+local at = current.s_to .. ':' .. received_ms
+redis.call('HSET', state, 'w', current.s_to, 'seq', current.s_to, 'at', at, 'wat', at,
+  'maxet', integer(math.max(tonumber(current.maxet or 0), tonumber(latest_ms))),
+  'v', math.max(tonumber(current.v), tonumber(schemaVersion)),
+  'flushed', integer(clock_ms()), 'last', token)
+redis.call('HDEL', state, 's_from', 's_to', 's_token', 's_import')
+if redis.call('HGET', firstState, 'ilane') == lane then redis.call('HDEL', firstState, 'ilane') end
 return {'published'}

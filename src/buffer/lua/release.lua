@@ -1,6 +1,10 @@
 #!lua flags=allow-oom
--- Gives a lease back, if it is still the caller's.
+-- Releases a lease that the caller still holds.
 --
--- KEYS  1 lease   ARGV  1 the flusher's token
-if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
+-- KEYS  lease   the lease
+-- ARGV  token   token of the flusher
+-- Returns 1, or 0 when the caller does not hold the lease.
+local lease = unpack(KEYS)
+local token = unpack(ARGV)
+if redis.call('GET', lease) == token then return redis.call('DEL', lease) end
 return 0

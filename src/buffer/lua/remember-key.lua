@@ -1,10 +1,15 @@
 #!lua flags=allow-oom
--- Keeps what is on record of a key for functions that have not seen it, unless something newer is kept already: of a
--- revocation and a reader that looked before it, the revocation stays.
+-- Caches the record of an API key for all instances, unless a newer record is cached already. A revocation survives an
+-- instance that read the key before it.
 --
--- KEYS  1 keys   ARGV  1 id   2 revision   3 the record (JSON)
--- Answers '', or the newer record that is kept.
-local known = redis.call('HGET', KEYS[1], ARGV[1])
-if known and cjson.decode(known).key.revision > tonumber(ARGV[2]) then return known end
-redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+-- KEYS  apiKeys    hash of records by id
+-- ARGV  id         id of the API key
+--       revision   revision of the record
+--       record     the record (JSON)
+-- Returns '', or the newer record in the cache.
+local apiKeys = unpack(KEYS)
+local id, revision, record = unpack(ARGV)
+local known = redis.call('HGET', apiKeys, id)
+if known and cjson.decode(known).key.revision > tonumber(revision) then return known end
+redis.call('HSET', apiKeys, id, record)
 return ''

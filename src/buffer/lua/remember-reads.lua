@@ -1,10 +1,15 @@
 #!lua flags=allow-oom
--- Keeps who answers a dataset's queries, for functions that do not know it, unless something newer is kept already.
+-- Caches which system answers the queries of a dataset, unless a newer revision is cached already.
 --
--- KEYS  1 reads   ARGV  1 dataset   2 revision of the dataset   3 off | compare | on
--- Answers 0, or the newer revision that is kept.
-local known = redis.call('HGET', KEYS[1], ARGV[1])
-local revision = known and tonumber(string.match(known, '^%d+')) or 0
-if revision > tonumber(ARGV[2]) then return revision end
-redis.call('HSET', KEYS[1], ARGV[1], ARGV[2] .. ' ' .. ARGV[3])
+-- KEYS  reads      hash of '<revision> <mode>' by dataset
+-- ARGV  dataset    dataset
+--       revision   revision of the dataset
+--       mode       off | compare | on
+-- Returns 0, or the newer revision in the cache.
+local reads = unpack(KEYS)
+local dataset, revision, mode = unpack(ARGV)
+local known = redis.call('HGET', reads, dataset)
+local knownRevision = known and tonumber(string.match(known, '^%d+')) or 0
+if knownRevision > tonumber(revision) then return knownRevision end
+redis.call('HSET', reads, dataset, revision .. ' ' .. mode)
 return 0

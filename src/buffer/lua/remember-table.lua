@@ -1,22 +1,30 @@
 #!lua flags=allow-oom
--- Keeps a table's definition for functions that have not seen it, unless a newer one is kept already, or the same. One that says
--- nothing of shards is of an older version.
+-- Caches the definition of a table for all instances, unless the same or a newer one is cached already. A cached
+-- definition without shards is from an older version and is replaced.
 --
--- KEYS  1 table
--- ARGV  1 life, 0 where nothing is recorded   2 schema version   3 revision of the rest   4 definition (JSON), its schema last
--- Answers {}, or {life, schema version, revision, definition} of what is kept and does not agree: newer in one of its
--- numbers, or of the same ones with another schema.
-local known = redis.call('HMGET', KEYS[1], 'life', 'version', 'revision', 'definition')
-local life, version, revision = tonumber(known[1] or 0), tonumber(known[2] or 0), tonumber(known[3] or 0)
-local kept = {known[1], known[2], known[3], known[4] or ''}
+-- KEYS  tableKey        the cached definition
+-- ARGV  life            life of the table; 0 when the catalogue has no such table
+--       schemaVersion   schema version
+--       revision        revision of the other properties
+--       definition      definition (JSON), with the schema last
+-- Returns {}, or {life, schema version, revision, definition} of a cached definition that differs: one of its numbers
+--         is newer, or its schema is another one with the same numbers.
+--- @include "hash"
+local tableKey = unpack(KEYS)
+local life, schemaVersion, revision, definition = unpack(ARGV)
+local known = readHash(tableKey, 'life', 'version', 'revision', 'definition')
+local knownLife, knownVersion = tonumber(known.life or 0), tonumber(known.version or 0)
+local knownRevision = tonumber(known.revision or 0)
+local kept = {known.life, known.version, known.revision, known.definition or ''}
 local function schemaOf(text) return string.match(text, '"schema":(.*)$') end
-if life > tonumber(ARGV[1]) then return kept end
-if ARGV[1] == '0' then return {} end
-if life == tonumber(ARGV[1]) then
-  if version > tonumber(ARGV[2]) or revision > tonumber(ARGV[3]) then return kept end
-  if version == tonumber(ARGV[2]) and known[4] and schemaOf(known[4]) ~= schemaOf(ARGV[4]) then return kept end
-  if version == tonumber(ARGV[2]) and revision == tonumber(ARGV[3])
-    and known[4] and string.find(known[4], '"shards":', 1, true) then return {} end
+if knownLife > tonumber(life) then return kept end
+if life == '0' then return {} end
+if knownLife == tonumber(life) then
+  if knownVersion > tonumber(schemaVersion) or knownRevision > tonumber(revision) then return kept end
+  local isSameVersion = knownVersion == tonumber(schemaVersion)
+  if isSameVersion and known.definition and schemaOf(known.definition) ~= schemaOf(definition) then return kept end
+  if isSameVersion and knownRevision == tonumber(revision)
+    and known.definition and string.find(known.definition, '"shards":', 1, true) then return {} end
 end
-redis.call('HSET', KEYS[1], 'life', ARGV[1], 'version', ARGV[2], 'revision', ARGV[3], 'definition', ARGV[4])
+redis.call('HSET', tableKey, 'life', life, 'version', schemaVersion, 'revision', revision, 'definition', definition)
 return {}

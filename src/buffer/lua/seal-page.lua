@@ -1,27 +1,31 @@
--- Returns further batches of a seal, for whoever holds that seal: its batches are in the log for as long as it is not
--- published.
+-- Returns further batches of a seal to its holder. The log has these batches until the seal is published.
 --
--- KEYS  1 lane state   2 lane log
--- ARGV  1 epoch   2 token   3 sequence of the first of them   4 most bytes of the batches in the reply
--- Answers {'page', batch …}, one at least, a batch as in seal.lua; {'published'} when the seal is over, or {'gap'}.
-local state = redis.call('HMGET', KEYS[1], 'epoch', 's_token', 's_to')
-if state[1] ~= ARGV[1] or state[2] ~= ARGV[2] then return {'published'} end
+-- KEYS  state             lane state
+--       log               lane log
+-- ARGV  epoch             epoch of the caller
+--       token             token of the seal
+--       from              sequence of the first batch to return
+--       reply_bytes_max   most bytes of batches in the reply
+-- Returns {'page', batch, …} with at least one batch (see log.lua), {'published'} when the seal is over, or {'gap'}.
+--- @include "hash"
+--- @include "log"
+local state, log = unpack(KEYS)
+local epoch, token, from, reply_bytes_max = unpack(ARGV)
+local current = readHash(state, 'epoch', 's_token', 's_to')
+if current.epoch ~= epoch or current.s_token ~= token then return {'published'} end
 
-local function id(seq) return string.format('%.0f-0', seq) end
-local next, to, room = tonumber(ARGV[3]), tonumber(state[3]), tonumber(ARGV[4])
+local expected, to, left_bytes = tonumber(from), tonumber(current.s_to), tonumber(reply_bytes_max)
 local answer = {'page'}
 repeat
-  local page = redis.call('XRANGE', KEYS[2], id(next), id(to), 'COUNT', 4)
+  local page = redis.call('XRANGE', log, entryId(expected), entryId(to), 'COUNT', 4)
   for _, entry in ipairs(page) do
-    local fields = {}
-    for i = 1, #entry[2], 2 do fields[entry[2][i]] = entry[2][i + 1] end
-    local seq = tonumber(string.match(entry[1], '^(%d+)'))
-    if seq ~= next then return {'gap'} end
-    room = room - tonumber(fields.b) - 96
-    if #answer > 1 and room < 0 then return answer end
-    answer[#answer + 1] = {seq, fields.id, fields.n, fields.at, fields.v, fields.lo, fields.hi, fields.m, fields.p}
-    next = seq + 1
+    local seq, fields = sequenceOf(entry), fieldsOf(entry)
+    if seq ~= expected then return {'gap'} end
+    left_bytes = left_bytes - bytesOf(fields)
+    if #answer > 1 and left_bytes < 0 then return answer end
+    answer[#answer + 1] = batchOf(seq, fields)
+    expected = seq + 1
   end
-until #page == 0 or next > to
-if next <= to then return {'gap'} end
+until #page == 0 or expected > to
+if expected <= to then return {'gap'} end
 return answer

@@ -1,82 +1,88 @@
 #!lua flags=allow-oom
--- Fixes the range of batches that one flush moves, and returns as many of them as fit into a reply; seal-page.lua returns
--- the others. A seal that is there already is taken over exactly as it is stored: whoever retries it sends the same rows
--- under the same token.
+-- Fixes the range of batches that one flush moves, and returns as many of them as fit into a reply; seal-page.lua
+-- returns the others. An existing seal is taken over exactly as it is stored: each retry sends the same rows under the
+-- same token.
 --
--- KEYS  1 lane state   2 lane log
--- ARGV  1 lane   2 most rows, 3 bytes, 4 partitions, 5 cells and 6 batches of one flush
---       7 version of the insert settings that a new seal is sent with   8 '1' to try although the last flush failed lately
---       9 most bytes of the batches in the reply   10 most bytes of what was said of the batches of one flush
---       11 name of the call: one that is sent again does not count as taken once more
--- Answers {'sealed' | 'taken-over', epoch, token, from, to, incarnation, rows, bytes, settings version, times it was taken,
---         skip list, the first batches}, a batch being {sequence, id, rows, received at (ms), schema version, earliest,
---         latest event time, meta, payload};
---         {'empty'}, {'unknown'}, {'waits', ms until the next try}, or {'fenced', what}: the log is not what the seal or
---         the sequence says.
-local state = redis.call('HMGET', KEYS[1], 'inc', 'seq', 'w', 'epoch', 's_from', 's_to', 's_token', 's_rows', 's_bytes',
+-- KEYS  state                  lane state
+--       log                    lane log
+-- ARGV  lane                   lane
+--       flush_rows_max         limits of one flush: rows,
+--       flush_bytes_max        bytes,
+--       flush_partitions_max   partitions,
+--       flush_cells_max        cells
+--       flush_batches_max      and batches
+--       settingsVersion        version of the insert settings of a new seal
+--       isForced               '1' to try in spite of a recent failure
+--       reply_bytes_max        most bytes of batches in the reply
+--       flush_meta_bytes_max   most bytes of batch metadata in one flush
+--       callId                 id of the call: a call that is sent again counts once
+-- Returns {'sealed' | 'taken-over', epoch, token, from, to, incarnation, rows, bytes, settings version, number of
+--         flushers that have begun the seal, skip list, the first batches (see log.lua)}, {'empty'}, {'unknown'},
+--         {'waits', ms until the next try}, or {'fenced', reason} when the log contradicts the seal or the sequence.
+--- @include "clock"
+--- @include "hash"
+--- @include "integer"
+--- @include "log"
+local state, log = unpack(KEYS)
+local lane, flush_rows_max, flush_bytes_max, flush_partitions_max, flush_cells_max, flush_batches_max, settingsVersion,
+  isForced, reply_bytes_max, flush_meta_bytes_max, callId = unpack(ARGV)
+local current = readHash(state, 'inc', 'seq', 'w', 'epoch', 's_from', 's_to', 's_token', 's_rows', 's_bytes',
   's_settings', 's_skip', 'retry', 'hold', 's_import', 's_by')
-local inc = state[1]
-if not inc then return {'unknown'} end
--- An import has it, which brings its rows by itself, and nobody writes here.
-if state[14] then return {'empty'} end
-local w = tonumber(state[3])
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-if ARGV[8] ~= '1' and state[12] and tonumber(state[12]) > now then return {'waits', tonumber(state[12]) - now} end
+if not current.inc then return {'unknown'} end
+-- The seal of an import: the import moves its own rows, and writers do not use the lane.
+if current.s_import then return {'empty'} end
+local watermark = tonumber(current.w)
+local now_ms = clock_ms()
+local retryIn_ms = tonumber(current.retry or 0) - now_ms
+if isForced ~= '1' and retryIn_ms > 0 then return {'waits', retryIn_ms} end
 
-local function id(seq) return string.format('%.0f-0', seq) end
-local function sequence(entry) return tonumber(string.match(entry[1], '^(%d+)')) end
-local function fieldsOf(entry)
-  local fields = {}
-  for i = 1, #entry[2], 2 do fields[entry[2][i]] = entry[2][i + 1] end
-  return fields
-end
 local function tokenOf(from, to, ids)
-  return string.format('%s:%.0f-%.0f:%s', ARGV[1], from, to, redis.sha1hex(table.concat(ids, ',')))
+  return lane .. ':' .. integer(from) .. '-' .. integer(to) .. ':' .. redis.sha1hex(table.concat(ids, ','))
 end
-local batches, room = {}, tonumber(ARGV[9])
--- One batch always goes into the reply. What is beside its rows counts as 96 bytes.
-local function reply(seq, fields)
-  room = room - tonumber(fields.b) - 96
-  if #batches > 0 and room < 0 then return end
-  batches[#batches + 1] = {seq, fields.id, fields.n, fields.at, fields.v, fields.lo, fields.hi, fields.m, fields.p}
+local batches, left_bytes = {}, tonumber(reply_bytes_max)
+-- The first batch always goes into the reply.
+local function addToReply(seq, fields)
+  left_bytes = left_bytes - bytesOf(fields)
+  if #batches > 0 and left_bytes < 0 then return end
+  batches[#batches + 1] = batchOf(seq, fields)
 end
 
-if state[7] then
-  local from = tonumber(state[5])
-  local to = tonumber(state[6])
+if current.s_token then
+  local from = tonumber(current.s_from)
+  local to = tonumber(current.s_to)
   local ids = {}
   repeat
-    -- A few at a time: a reply to a script may have a limit as well, and a batch may have more than a megabyte.
-    local page = redis.call('XRANGE', KEYS[2], id(from + #ids), id(to), 'COUNT', 4)
+    -- A few at a time: a reply within a script may have a limit too, and a batch may have more than a megabyte.
+    local page = redis.call('XRANGE', log, entryId(from + #ids), entryId(to), 'COUNT', 4)
     for _, entry in ipairs(page) do
-      local seq, fields = sequence(entry), fieldsOf(entry)
+      local seq, fields = sequenceOf(entry), fieldsOf(entry)
       if seq ~= from + #ids then return {'fenced', 'gap'} end
       ids[#ids + 1] = fields.id
-      reply(seq, fields)
+      addToReply(seq, fields)
     end
   until #page == 0 or from + #ids > to
   if #ids ~= to - from + 1 then return {'fenced', 'gap'} end
-  if tokenOf(from, to, ids) ~= state[7] then return {'fenced', 'other-batches'} end
-  -- A write, so that waiting for replicas on this connection means that they have the seal.
-  redis.call('HSET', KEYS[1], 's_by', ARGV[11])
-  local times = redis.call('HINCRBY', KEYS[1], 's_times', state[15] == ARGV[11] and 0 or 1)
-  return {'taken-over', tonumber(state[4]), state[7], from, to, inc, tonumber(state[8]), tonumber(state[9]), tonumber(state[10]),
-    times, state[11] or '', batches}
+  if tokenOf(from, to, ids) ~= current.s_token then return {'fenced', 'other-batches'} end
+  -- A write: with it, WAIT on this connection covers the seal.
+  redis.call('HSET', state, 's_by', callId)
+  local timesTaken = redis.call('HINCRBY', state, 's_times', current.s_by == callId and 0 or 1)
+  return {'taken-over', tonumber(current.epoch), current.s_token, from, to, current.inc, tonumber(current.s_rows),
+    tonumber(current.s_bytes), tonumber(current.s_settings), timesTaken, current.s_skip or '', batches}
 end
 
-if tonumber(state[2]) == w then return {'empty'} end
+if tonumber(current.seq) == watermark then return {'empty'} end
 -- Rows of the table are being deleted or corrected.
-if state[13] and tonumber(state[13]) > now then return {'waits', tonumber(state[13]) - now} end
+local heldFor_ms = tonumber(current.hold or 0) - now_ms
+if heldFor_ms > 0 then return {'waits', heldFor_ms} end
 
-local rows, bytes, partitions, cells, said, hi, last = 0, 0, 0, 0, 0, 0, ''
+local rows, bytes, partitions, cells, meta_bytes, latest_ms, lastReceived_ms = 0, 0, 0, 0, 0, 0, ''
 local windows, ids = {}, {}
-local to = w
-local full = false
+local to = watermark
+local isFull = false
 repeat
-  local page = redis.call('XRANGE', KEYS[2], id(to + 1), '+', 'COUNT', 4)
+  local page = redis.call('XRANGE', log, entryId(to + 1), '+', 'COUNT', 4)
   for _, entry in ipairs(page) do
-    local seq, fields = sequence(entry), fieldsOf(entry)
+    local seq, fields = sequenceOf(entry), fieldsOf(entry)
     if seq ~= to + 1 then return {'fenced', 'gap'} end
     local added = 0
     for window in string.gmatch(fields.w, '[^,]+') do
@@ -89,29 +95,30 @@ repeat
     bytes = bytes + tonumber(fields.b)
     cells = cells + tonumber(fields.c)
     partitions = partitions + added
-    if fields.m ~= '' then said = said + #fields.m + 32 end
-    -- One batch always goes: it was within the limits of a request.
-    full = to > w and (rows > tonumber(ARGV[2]) or bytes > tonumber(ARGV[3]) or partitions > tonumber(ARGV[4])
-      or cells > tonumber(ARGV[5]) or #ids >= tonumber(ARGV[6]) or said > tonumber(ARGV[10]))
-    if full then
+    if fields.m ~= '' then meta_bytes = meta_bytes + #fields.m + 32 end
+    -- The first batch always goes: it was within the limits of a request.
+    isFull = to > watermark and (rows > tonumber(flush_rows_max) or bytes > tonumber(flush_bytes_max)
+      or partitions > tonumber(flush_partitions_max) or cells > tonumber(flush_cells_max)
+      or #ids >= tonumber(flush_batches_max) or meta_bytes > tonumber(flush_meta_bytes_max))
+    if isFull then
       rows = rows - tonumber(fields.n)
       bytes = bytes - tonumber(fields.b)
       break
     end
     to = seq
-    hi = math.max(hi, tonumber(fields.hi))
-    last = fields.at
+    latest_ms = math.max(latest_ms, tonumber(fields.hi))
+    lastReceived_ms = fields.at
     ids[#ids + 1] = fields.id
-    reply(seq, fields)
+    addToReply(seq, fields)
   end
-until full or #page == 0
-if to == w then return {'fenced', 'gap'} end
+until isFull or #page == 0
+if to == watermark then return {'fenced', 'gap'} end
 
-local from = w + 1
--- Taken from the clock: after a failover of this buffer no seal has the epoch of one that it has forgotten.
-local epoch = string.format('%.0f', math.max(tonumber(state[4]) + 1, now))
+local from = watermark + 1
+-- Epochs start at the clock: after a failover of the buffer no seal gets the epoch of a lost one.
+local epoch = integer(math.max(tonumber(current.epoch) + 1, now_ms))
 local token = tokenOf(from, to, ids)
-redis.call('HSET', KEYS[1], 'epoch', epoch, 's_from', string.format('%.0f', from), 's_to', string.format('%.0f', to),
-  's_token', token, 's_rows', rows, 's_bytes', bytes, 's_hi', string.format('%.0f', hi), 's_settings', ARGV[7],
-  's_at', string.format('%.0f', now), 's_times', 1, 's_by', ARGV[11], 's_last', string.format('%.0f:%s', to, last))
-return {'sealed', tonumber(epoch), token, from, to, inc, rows, bytes, tonumber(ARGV[7]), 1, '', batches}
+redis.call('HSET', state, 'epoch', epoch, 's_from', integer(from), 's_to', integer(to), 's_token', token,
+  's_rows', rows, 's_bytes', bytes, 's_hi', integer(latest_ms), 's_settings', settingsVersion, 's_at', integer(now_ms), 's_times', 1,
+  's_by', callId, 's_last', integer(to) .. ':' .. lastReceived_ms)
+return {'sealed', tonumber(epoch), token, from, to, current.inc, rows, bytes, tonumber(settingsVersion), 1, '', batches}

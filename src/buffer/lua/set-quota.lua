@@ -1,12 +1,18 @@
 #!lua flags=allow-oom
--- Sets what a dataset may take, unless something newer is set already. What it has taken stays counted.
+-- Sets the quota of a dataset, unless a newer revision is set already. The usage of the dataset does not change.
 --
--- KEYS  1 quota of the dataset   ARGV  1 revision of the record   2 rows and 3 bytes a day, 4 bytes stored; '' for no limit
--- Answers 0, or the newer revision that is set.
-local known = tonumber(redis.call('HGET', KEYS[1], 'revision') or 0)
-if known > tonumber(ARGV[1]) then return known end
-redis.call('HSET', KEYS[1], 'revision', ARGV[1])
-for i, name in ipairs({'max_rows', 'max_bytes', 'max_stored'}) do
-  if ARGV[i + 1] == '' then redis.call('HDEL', KEYS[1], name) else redis.call('HSET', KEYS[1], name, ARGV[i + 1]) end
+-- KEYS  quota               quota of the dataset
+-- ARGV  revision            revision of the record
+--       day_rows_max        rows a day; '' for no limit
+--       day_bytes_max       bytes a day; '' for no limit
+--       storage_bytes_max   stored bytes; '' for no limit
+-- Returns 0, or the newer revision.
+local quota = unpack(KEYS)
+local revision, day_rows_max, day_bytes_max, storage_bytes_max = unpack(ARGV)
+local known = tonumber(redis.call('HGET', quota, 'revision') or 0)
+if known > tonumber(revision) then return known end
+redis.call('HSET', quota, 'revision', revision)
+for name, limit in pairs({max_rows = day_rows_max, max_bytes = day_bytes_max, max_stored = storage_bytes_max}) do
+  if limit == '' then redis.call('HDEL', quota, name) else redis.call('HSET', quota, name, limit) end
 end
 return 0

@@ -1,32 +1,38 @@
 #!lua flags=allow-oom
--- Says of tables what the catalogue has on record of them: whether their lanes take rows, and that definitions from
--- before are not to be kept any more. What is known from a newer record stays: of two that come in the wrong order the newer
--- one holds.
+-- Applies the catalogue's records of tables: whether their lanes accept rows, and which cached definitions are
+-- outdated. A newer record that is known already stays: the order of two calls does not matter.
 --
--- KEYS  for each table: where its definition is kept, then the states of its lanes
--- ARGV  for each table: 1 number of its lanes   2 state; '' for one that takes rows   3 life   4 schema version   5 revision
--- Answers {number of lanes that were changed, for each table of which something newer is known its number from 1}.
-local key, answer = 1, {0}
-for i = 1, #ARGV, 5 do
-  local lanes, state, life, version, revision = tonumber(ARGV[i]), ARGV[i + 1], tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3]), tonumber(ARGV[i + 4])
-  local kept = redis.call('HMGET', KEYS[key], 'life', 'version', 'revision')
-  local keptLife, keptVersion, keptRevision = tonumber(kept[1] or 0), tonumber(kept[2] or 0), tonumber(kept[3] or 0)
-  if keptLife > life or (keptLife == life and keptRevision > revision) then
+-- KEYS  keys     for each table: its cached definition, and the states of its lanes
+-- ARGV  tables   for each table: number of lanes, state ('' accepts rows), life, schema version, revision
+-- Returns {number of changed lanes, number (from 1) of a table with a newer record, …}.
+--- @include "hash"
+local keys = KEYS
+local tables = ARGV
+local answer, at = {0}, 1
+for i = 1, #tables, 5 do
+  local laneCount, frozen, life, schemaVersion, revision = unpack(tables, i, i + 4)
+  local definition = keys[at]
+  local kept = readHash(definition, 'life', 'version', 'revision')
+  local keptLife, keptVersion = tonumber(kept.life or 0), tonumber(kept.version or 0)
+  local keptRevision = tonumber(kept.revision or 0)
+  local isSameLife = keptLife == tonumber(life)
+  if keptLife > tonumber(life) or (isSameLife and keptRevision > tonumber(revision)) then
     answer[#answer + 1] = (i + 4) / 5
   else
-    if keptLife < life or keptVersion < version or keptRevision < revision then
-      redis.call('HSET', KEYS[key], 'life', ARGV[i + 2], 'version', math.max(version, keptLife == life and keptVersion or 0), 'revision', ARGV[i + 4])
-      redis.call('HDEL', KEYS[key], 'definition')
+    if keptLife < tonumber(life) or keptVersion < tonumber(schemaVersion) or keptRevision < tonumber(revision) then
+      local newestVersion = math.max(tonumber(schemaVersion), isSameLife and keptVersion or 0)
+      redis.call('HSET', definition, 'life', life, 'version', newestVersion, 'revision', revision)
+      redis.call('HDEL', definition, 'definition')
     end
-    for lane = 1, lanes do
-      local name = KEYS[key + lane]
-      local known = redis.call('HMGET', name, 'inc', 'frozen')
-      if known[1] and (known[2] or '') ~= state then
+    for lane = 1, tonumber(laneCount) do
+      local state = keys[at + lane]
+      local current = readHash(state, 'inc', 'frozen')
+      if current.inc and (current.frozen or '') ~= frozen then
         answer[1] = answer[1] + 1
-        if state == '' then redis.call('HDEL', name, 'frozen') else redis.call('HSET', name, 'frozen', state) end
+        if frozen == '' then redis.call('HDEL', state, 'frozen') else redis.call('HSET', state, 'frozen', frozen) end
       end
     end
   end
-  key = key + lanes + 1
+  at = at + tonumber(laneCount) + 1
 end
 return answer

@@ -1,14 +1,21 @@
 #!lua flags=allow-oom
--- Records which rows of a seal are not sent, for whoever holds that seal and knows the list that it replaces.
+-- Records the rows of a seal that a flush does not send. The caller must hold the seal and know the list that it
+-- replaces.
 --
--- KEYS  1 lane state
--- ARGV  1 epoch   2 token   3 the list so far   4 the list from now on; '' for none
--- Answers {'recorded'} or {'fenced'}.
-local state = redis.call('HMGET', KEYS[1], 'epoch', 's_token', 's_skip')
-if state[1] ~= ARGV[1] or state[2] ~= ARGV[2] then return {'fenced'} end
-local current = state[3] or ''
--- Again, after an answer that was lost.
-if current == ARGV[4] then return {'recorded'} end
-if current ~= ARGV[3] then return {'fenced'} end
-redis.call('HSET', KEYS[1], 's_skip', ARGV[4])
+-- KEYS  state      lane state
+-- ARGV  epoch      epoch of the caller
+--       token      token of the seal
+--       seenSkip   skip list that the caller has read; '' for none
+--       skip       new skip list; '' for none
+-- Returns {'recorded'} or {'fenced'}.
+--- @include "hash"
+local state = unpack(KEYS)
+local epoch, token, seenSkip, skip = unpack(ARGV)
+local current = readHash(state, 'epoch', 's_token', 's_skip')
+if current.epoch ~= epoch or current.s_token ~= token then return {'fenced'} end
+local currentSkip = current.s_skip or ''
+-- A repeated call, after a lost reply.
+if currentSkip == skip then return {'recorded'} end
+if currentSkip ~= seenSkip then return {'fenced'} end
+redis.call('HSET', state, 's_skip', skip)
 return {'recorded'}

@@ -1,6 +1,9 @@
 #!lua flags=allow-oom
--- Leaves a key behind that a failover of this buffer takes away, if it takes anything away from before it.
+-- Sets a key that disappears when the buffer fails over to a moment before this call.
 --
--- KEYS  1 the key   ARGV  1 for how long (ms)
-redis.call('SET', KEYS[1], '1', 'PX', ARGV[1])
+-- KEYS  cut          the key
+-- ARGV  watched_ms   when the key expires
+local cut = unpack(KEYS)
+local watched_ms = unpack(ARGV)
+redis.call('SET', cut, '1', 'PX', watched_ms)
 return 1

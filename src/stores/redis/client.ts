@@ -1,9 +1,9 @@
-import { createHash } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { errors, Redis as Upstash } from '@upstash/redis/cloudflare';
 import type { Config } from '../../core/config.ts';
 import { StoreError } from '../../core/errors.ts';
 import type { Limits } from '../../core/limits.ts';
+import { inOrder, type Script } from './script.ts';
 
 type InTurn = { result?: unknown; error?: string }[];
 
@@ -80,15 +80,6 @@ export function pageBytes({ redis_wire_bytes_max }: Limits): number {
   return Math.floor(redis_wire_bytes_max / 2);
 }
 
-/** A Lua script and the name that Redis knows it by; `plain` is the same without a first line of flags. */
-export type Script = { source: string; sha1: string; plain?: Script };
-
-export function script(source: string): Script {
-  const sha1 = createHash('sha1').update(source).digest('hex');
-  const plain = source.replace(/^#!.*\n/, '');
-  return plain === source ? { source, sha1 } : { source, sha1, plain: script(plain) };
-}
-
 /**
  * Scripts that begin with `#!lua flags=allow-oom` run at the server's memory limit too: they let pending rows leave, which
  * is what frees memory. Servers from before Redis 7 refuse that line when they read the script, so that nothing of it has
@@ -110,29 +101,30 @@ async function withFlags<Reply>(redis: Redis, asked: Script, run: (known: Script
 
 const flagsRefused = /compiling script|shebang|near '#|unexpected symbol/i;
 
+/** Names of Redis keys, and arguments, by the names that a script binds them to. */
+export type Keys = Record<string, string | string[] | undefined>;
+type Args = Record<string, string | number | (string | number)[]>;
+
 /**
  * Runs a script by its hash, and by its text where Redis has not seen it.
  *
  * @throws StoreError when Redis is away or refuses
  */
-export async function runScript<Reply>(
-  redis: Redis,
-  asked: Script,
-  keys: string[],
-  args: (string | number)[],
-): Promise<Reply> {
-  const [first, ...others] = args;
+export async function runScript<Reply>(redis: Redis, asked: Script, keys: Keys, args: Args = {}): Promise<Reply> {
+  const keyNames = inOrder(asked.keys, keys);
+  const values = inOrder(asked.args, args);
+  const [first, ...others] = values;
   const isLarge = typeof first === 'string' && first.length >= body_chars_min && others.length === 0;
   return await withFlags(redis, asked, async ({ source, sha1 }) => {
     try {
-      if (isLarge && keys.every((key) => plainKey.test(key))) {
-        return (await redis.evalshaWithBody(sha1, keys, first)) as Reply;
+      if (isLarge && keyNames.every((key) => plainKey.test(key))) {
+        return (await redis.evalshaWithBody(sha1, keyNames, first)) as Reply;
       }
-      return await redis.evalsha<(string | number)[], Reply>(sha1, keys, args);
+      return await redis.evalsha<(string | number)[], Reply>(sha1, keyNames, values);
     } catch (error) {
       if (!(error instanceof Error && error.message.includes('NOSCRIPT'))) throw redisError(error);
     }
-    return await ask(() => redis.eval<(string | number)[], Reply>(source, keys, args));
+    return await ask(() => redis.eval<(string | number)[], Reply>(source, keyNames, values));
   });
 }
 
@@ -145,12 +137,13 @@ export async function runScript<Reply>(
 export async function runScriptAndWait<Reply>(
   redis: Redis,
   asked: Script,
-  keys: string[],
-  args: (string | number)[],
+  keys: Keys,
+  args: Args,
   { replicas, timeout_ms }: { replicas: number; timeout_ms: number },
 ): Promise<{ reply: Reply; replicas: number }> {
   const wait = ['WAIT', replicas, timeout_ms];
-  const rest = [keys.length, ...keys, ...args];
+  const keyNames = inOrder(asked.keys, keys);
+  const rest = [keyNames.length, ...keyNames, ...inOrder(asked.args, args)];
   return await withFlags(redis, asked, async ({ source, sha1 }) => {
     let [ran, waited] = await ask(() => redis.inTurn([['EVALSHA', sha1, ...rest], wait]));
     if (ran?.error?.includes('NOSCRIPT')) {
