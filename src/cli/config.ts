@@ -6,13 +6,13 @@ import { type ClientOptions, Timestore } from '../client/index.ts';
 import { isSystemError, systemMessage, usage } from './failure.ts';
 import type { Io } from './io.ts';
 
-/** What every command takes. */
+/** Options of every command. */
 export type CommonOptions = { url?: string; profile?: string; config?: string; json?: boolean; quiet?: boolean };
 
 const profile = z.object({ url: z.url({ protocol: /^https?$/ }), key: z.string().min(1) });
 
 const fileSchema = z.object({
-  /** The profile that is used where none is named. */
+  /** The active profile. */
   use: z.string().optional(),
   profiles: z.record(z.string(), profile).default({}),
 });
@@ -22,14 +22,14 @@ export type Target = z.output<typeof profile>;
 
 const paths = envPaths('timestore', { suffix: '' });
 
-/** Where it is on record what was sent of files. */
+/** The folder of the journals of sent files. */
 export const stateFolder = join(paths.data, 'ingest');
 
 export function configPath({ config }: CommonOptions, { env }: Io): string {
   return config ?? env.TIMESTORE_CONFIG ?? join(paths.config, 'config.json');
 }
 
-/** Throws CliFailure for a file that is not as it should be; none is an empty one. */
+/** Throws CliFailure for an invalid file. A missing file is an empty one. */
 export async function readConfigFile(path: string): Promise<ConfigFile> {
   let text: string;
   try {
@@ -41,14 +41,14 @@ export async function readConfigFile(path: string): Promise<ConfigFile> {
   try {
     return fileSchema.parse(JSON.parse(text));
   } catch (error) {
-    // Never the text: it holds keys.
+    // The text must not be printed: it contains keys.
     const issue = error instanceof z.ZodError ? error.issues[0] : undefined;
-    const what = issue === undefined ? 'it is no JSON' : `${issue.path.join('.')}: ${issue.message}`;
-    throw usage(`${path} cannot be used: ${what}. \`timestore login\` writes such a file.`);
+    const problem = issue === undefined ? 'it is not JSON' : `${issue.path.join('.')}: ${issue.message}`;
+    throw usage(`${path} is invalid: ${problem}. \`timestore login\` writes this file.`);
   }
 }
 
-/** For its owner alone, and never half written. */
+/** Writes the file atomically, readable by its owner only. */
 export async function writeConfigFile(path: string, config: ConfigFile): Promise<void> {
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
   const part = `${path}.${process.pid}`;
@@ -57,55 +57,53 @@ export async function writeConfigFile(path: string, config: ConfigFile): Promise
 }
 
 /**
- * Which deployment, with which key: from the environment, else from a profile. A profile's key goes to the profile's own
- * address and nowhere else.
+ * The deployment and its key, from the environment, else from a profile. The key of a profile is only sent to its own URL.
  *
- * @throws CliFailure where something is missing
+ * @throws CliFailure for a missing URL or key
  */
 export async function resolveTarget(options: CommonOptions, io: Io): Promise<Target> {
   const { url, key } = await resolveDeployment(options, io);
-  if (key === undefined)
-    throw usage(`There is no key for ${url}: set TIMESTORE_KEY, or run \`timestore login ${url}\`.`);
+  if (key === undefined) throw usage(`No key for ${url}: set TIMESTORE_KEY, or run \`timestore login ${url}\`.`);
   return { url, key };
 }
 
-/** The same, for what may be asked without a key. */
+/** The deployment, for requests that need no key. */
 export async function resolveDeployment(
   options: CommonOptions,
   io: Io,
 ): Promise<{ url: string; key: string | undefined }> {
   const { env } = io;
-  const asked = options.url ?? (options.profile === undefined ? env.TIMESTORE_URL : undefined);
-  if (asked !== undefined && asked !== '') {
-    if (!profile.shape.url.safeParse(asked).success) throw usage(`${asked} is no http(s) address.`);
-    return { url: trimmed(asked), key: env.TIMESTORE_KEY || (await keyFor(asked, options, io)) };
+  const requested = options.url ?? (options.profile === undefined ? env.TIMESTORE_URL : undefined);
+  if (requested !== undefined && requested !== '') {
+    if (!profile.shape.url.safeParse(requested).success) throw usage(`${requested} is not an http(s) URL.`);
+    return { url: trimSlashes(requested), key: env.TIMESTORE_KEY || (await keyFor(requested, options, io)) };
   }
   const path = configPath(options, io);
   const file = await readConfigFile(path);
   const name = options.profile ?? env.TIMESTORE_PROFILE ?? file.use;
   if (name === undefined) {
-    throw usage('No deployment is known. Run `timestore login URL`, or set TIMESTORE_URL and TIMESTORE_KEY.');
+    throw usage('No deployment is configured. Run `timestore login URL`, or set TIMESTORE_URL and TIMESTORE_KEY.');
   }
   const found = profileIn(file, name);
   if (found === undefined) {
     const known = Object.keys(file.profiles).join(', ');
-    throw usage(`There is no profile ${name} in ${path}${known === '' ? '' : `, which has ${known}`}.`);
+    throw usage(`Unknown profile ${name} in ${path}${known === '' ? '' : `, which has ${known}`}.`);
   }
-  // A profile that is asked for has its own: the environment's may be another deployment's.
-  return { url: trimmed(found.url), key: (options.profile === undefined && env.TIMESTORE_KEY) || found.key };
+  // With --profile, a key of the environment may belong to another deployment.
+  return { url: trimSlashes(found.url), key: (options.profile === undefined && env.TIMESTORE_KEY) || found.key };
 }
 
-/** Any name may be asked for, those that every object has among them. */
+/** `hasOwn` excludes names such as `constructor`. */
 export function profileIn({ profiles }: ConfigFile, name: string): Target | undefined {
   return Object.hasOwn(profiles, name) ? profiles[name] : undefined;
 }
 
 async function keyFor(url: string, options: CommonOptions, io: Io): Promise<string | undefined> {
   const { profiles } = await readConfigFile(configPath(options, io));
-  return Object.values(profiles).find((each) => trimmed(each.url) === trimmed(url))?.key;
+  return Object.values(profiles).find((each) => trimSlashes(each.url) === trimSlashes(url))?.key;
 }
 
-const trimmed = (url: string): string => url.replace(/\/+$/, '');
+const trimSlashes = (url: string): string => url.replace(/\/+$/, '');
 
 export async function connect(
   options: CommonOptions,
@@ -123,6 +121,7 @@ export async function connect(
 /** `dataset.table`. */
 export function tableName(text: string): { dataset: string; table: string } {
   const [dataset = '', table = '', ...rest] = text.split('.');
-  if (dataset === '' || table === '' || rest.length > 0) throw usage(`"${text}" names no table: write DATASET.TABLE.`);
+  if (dataset === '' || table === '' || rest.length > 0)
+    throw usage(`"${text}" is not a table name: use DATASET.TABLE.`);
   return { dataset, table };
 }

@@ -1,20 +1,20 @@
 import { TimestoreError } from '../client/index.ts';
 
-/** What a script can go by. */
+/** Exit codes for scripts. */
 export const exitCodes = {
   done: 0,
-  /** Refused, or failed in a way that asking again does not mend. */
+  /** Rejected, or failed in a way that a retry does not repair. */
   failed: 1,
-  /** The command line or the configuration is wrong; nothing was sent. */
+  /** The command line or the configuration is invalid; nothing was sent. */
   usage: 2,
-  /** It may pass: the same command may succeed later. */
+  /** A temporary failure: the same command may succeed later. */
   later: 75,
   interrupted: 130,
 } as const;
 
 export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
 
-/** A failure with everything that a person needs to know of it. */
+/** A failure with its message for the user and its exit code. */
 export class CliFailure extends Error {
   readonly exitCode: ExitCode;
   constructor(message: string, exitCode: ExitCode = exitCodes.failed, cause?: unknown) {
@@ -29,14 +29,14 @@ export const interrupted = (): CliFailure => new CliFailure('Interrupted.', exit
 
 export const usage = (message: string): CliFailure => new CliFailure(message, exitCodes.usage);
 
-/** Anything that was thrown, as what to print and how to exit. */
+/** Converts any thrown value. */
 export function toFailure(error: unknown): CliFailure {
   if (error instanceof CliFailure) return error;
   if (error instanceof Error && error.name === 'AbortError') return interrupted();
   if (error instanceof TimestoreError) return answerFailure(error);
   if (isSystemError(error)) return new CliFailure(systemMessage(error), exitCodes.failed, error);
   const message = error instanceof Error ? (error.stack ?? error.message) : String(error);
-  return new CliFailure(`This should not have happened: ${message}`, exitCodes.failed, error);
+  return new CliFailure(`Internal error: ${message}`, exitCodes.failed, error);
 }
 
 function answerFailure(error: TimestoreError): CliFailure {
@@ -46,18 +46,18 @@ function answerFailure(error: TimestoreError): CliFailure {
   switch (error.code) {
     case 'network':
       return new CliFailure(
-        `${error.message}${reason(error)}. Is it running, and is the address right?`,
+        `${error.message}${reason(error)}. Check that it is running and that the URL is correct.`,
         exitCode,
         error,
       );
     case 'unauthenticated':
       return new CliFailure(
-        `The key is not accepted: ${error.message}${id} \`timestore login\` takes another one.`,
+        `The key was rejected: ${error.message}${id} \`timestore login\` saves another key.`,
         exitCode,
         error,
       );
     case 'malformed-answer':
-      return new CliFailure(`${error.message} Is the address that of a Timestore?`, exitCode, error);
+      return new CliFailure(`${error.message} Check that the URL is that of a Timestore deployment.`, exitCode, error);
     default:
       return new CliFailure(`${error.message}${id}${error.retryable ? ` Try again ${wait}.` : ''}`, exitCode, error);
   }
@@ -73,16 +73,16 @@ export function isSystemError(error: unknown): error is NodeJS.ErrnoException {
 }
 
 const meanings: Record<string, string> = {
-  ENOENT: 'there is no such file or folder',
-  EACCES: 'you may not do that there',
-  EPERM: 'you may not do that there',
-  EISDIR: 'it is a folder',
-  ENOTDIR: 'a part of the path is no folder',
+  ENOENT: 'no such file or folder',
+  EACCES: 'permission denied',
+  EPERM: 'permission denied',
+  EISDIR: 'is a folder',
+  ENOTDIR: 'a part of the path is not a folder',
   ENOSPC: 'the disk is full',
-  EDQUOT: 'your share of the disk is full',
-  EROFS: 'it cannot be written to',
-  EFBIG: 'it would become larger than files may be',
-  EMFILE: 'too many files are open',
+  EDQUOT: 'disk quota exceeded',
+  EROFS: 'read-only file system',
+  EFBIG: 'maximum file size exceeded',
+  EMFILE: 'too many open files',
 };
 
 export function systemMessage(error: NodeJS.ErrnoException, path = error.path): string {

@@ -10,15 +10,15 @@ export type OutputFormat = (typeof outputFormats)[number];
 
 export type OutputOptions = { format?: OutputFormat; out?: string; json?: boolean };
 
-/** What is asked for, or what the name of the file says; else a table. */
+/** The requested format, else that of the file extension, else a table. */
 export function formatFor({ format, out, json }: OutputOptions, io: Io): OutputFormat {
-  const asked = format ?? (json ? 'json' : undefined) ?? formatOfName(out);
-  if (asked === 'table' && out !== undefined)
-    throw usage('A table goes to the terminal. For a file: --format csv, say.');
-  if ((asked === 'parquet' || asked === 'arrow') && out === undefined && io.stdout.isTTY) {
-    throw usage(`${asked} is not for a terminal: --out FILE.`);
+  const requested = format ?? (json ? 'json' : undefined) ?? formatOfName(out);
+  if (requested === 'table' && out !== undefined)
+    throw usage('The format table is for a terminal. For a file use another one, such as --format csv.');
+  if ((requested === 'parquet' || requested === 'arrow') && out === undefined && io.stdout.isTTY) {
+    throw usage(`${requested} is binary: use --out FILE.`);
   }
-  return asked ?? (out === undefined ? 'table' : 'ndjson');
+  return requested ?? (out === undefined ? 'table' : 'ndjson');
 }
 
 function formatOfName(out: string | undefined): OutputFormat | undefined {
@@ -37,9 +37,9 @@ function formatOfName(out: string | undefined): OutputFormat | undefined {
 }
 
 /**
- * An answer's body into a file, which is there as a whole or not at all, or to standard output.
+ * Writes the body of an answer to a file, atomically, or to standard output.
  *
- * @throws CliFailure where it breaks off or the disk is full
+ * @throws CliFailure for a truncated answer or a full disk
  */
 export async function deliver(response: Response, out: string | undefined, io: Io): Promise<void> {
   const body = (response.body ?? new Blob().stream()) as AsyncIterable<Uint8Array>;
@@ -47,7 +47,7 @@ export async function deliver(response: Response, out: string | undefined, io: I
     try {
       for await (const chunk of body) await print(io.stdout, chunk);
     } catch (error) {
-      throw isSystemError(error) ? error : brokeOff(error);
+      throw isSystemError(error) ? error : truncated(error);
     }
     return;
   }
@@ -57,11 +57,11 @@ export async function deliver(response: Response, out: string | undefined, io: I
   io.stderr.write(`${out}: ${size(bytes)} in ${seconds.toFixed(1)} s\n`);
 }
 
-/** Returns how many bytes it has. Throws CliFailure, as `deliver` does. */
+/** Returns the number of bytes. Throws CliFailure like `deliver`. */
 export async function intoFile(body: AsyncIterable<Uint8Array>, out: string): Promise<number> {
   const found = await stat(out).catch(() => undefined);
   if (found?.isDirectory()) throw usage(`${out} is a folder.`);
-  // What is no file, such as a pipe, cannot be replaced by one.
+  // A pipe or a device cannot be replaced by a file.
   const isFile = found === undefined || found.isFile();
   const part = isFile ? `${out}.${process.pid}.part` : out;
   try {
@@ -71,17 +71,16 @@ export async function intoFile(body: AsyncIterable<Uint8Array>, out: string): Pr
     return file.bytesWritten;
   } catch (error) {
     if (isFile) await rm(part, { force: true });
-    if (isSystemError(error)) throw new CliFailure(`${systemMessage(error, out)} Nothing of it was kept.`);
-    throw brokeOff(error);
+    if (isSystemError(error)) throw new CliFailure(`${systemMessage(error, out)} The partial file was deleted.`);
+    throw truncated(error);
   }
 }
 
-function brokeOff(cause: unknown): unknown {
+function truncated(cause: unknown): unknown {
   if (cause instanceof Error && cause.name === 'AbortError') return cause;
-  return new CliFailure('The answer broke off, so that it is not whole. Try again.', exitCodes.later, cause);
+  return new CliFailure('The answer was truncated. Try again.', exitCodes.later, cause);
 }
 
-/** Warnings of an answer, which must not be lost in another format. */
 export function printWarnings(warnings: string[], io: Io): void {
   for (const warning of warnings) io.stderr.write(`Warning: ${warning}\n`);
 }

@@ -2,9 +2,9 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { run } from './program.ts';
 
-const burstMs = 500;
+const repeatedSignal_ms = 500;
 
-/** The program as a process: its streams, signals and exit code. */
+/** Runs the program with the streams, signals and exit code of this process. */
 export async function main(): Promise<void> {
   const ending = new AbortController();
   let firstAt: number | undefined;
@@ -14,17 +14,17 @@ export async function main(): Promise<void> {
     ['SIGHUP', 129],
   ] as const) {
     process.on(signal, () => {
-      // A terminal's Ctrl-C comes once more from each program above that passes it on.
-      if (firstAt !== undefined && performance.now() - firstAt < burstMs) return;
+      // Wrappers such as npx forward the Ctrl-C that the terminal has already sent.
+      if (firstAt !== undefined && performance.now() - firstAt < repeatedSignal_ms) return;
       if (firstAt !== undefined) process.exit(code);
       firstAt = performance.now();
       ending.abort();
     });
   }
-  // Who reads has had enough, as `head` has.
+  // A reader such as `head` may close the pipe early.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit(0);
-    process.stderr.write(`The answer cannot be written: ${error.message}\n`);
+    process.stderr.write(`Standard output failed: ${error.message}\n`);
     process.exit(1);
   });
   process.stderr.on('error', () => undefined);
@@ -34,6 +34,6 @@ export async function main(): Promise<void> {
   const { stdin, stdout, stderr, env } = process;
   const code = await run(process.argv.slice(2), version, { stdin, stdout, stderr, env, signal: ending.signal });
   process.exitCode = code;
-  // A pipe that nobody reads any more would keep this process.
+  // An open standard input would keep the process running.
   stdin.destroy();
 }

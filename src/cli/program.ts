@@ -8,10 +8,10 @@ import { backupCommands, jobCommands, rowCommands } from './commands/admin/jobs.
 import { keyCommands } from './commands/admin/keys.ts';
 import {
   callCommand,
+  maintenanceCommands,
+  monitoringCommands,
   quarantineCommands,
   savedCommands,
-  tableOperations,
-  tellingCommands,
 } from './commands/admin/operations.ts';
 import { tableCommands } from './commands/admin/tables.ts';
 import { webhookCommands } from './commands/admin/webhooks.ts';
@@ -24,23 +24,23 @@ import { exitCodes, toFailure } from './failure.ts';
 import type { Io } from './io.ts';
 
 const help = `
-Where and who
-  timestore login URL                        keeps an address and a key
-  TIMESTORE_URL, TIMESTORE_KEY               instead, or over it
+Deployment and key
+  timestore login URL                        save a URL and a key
+  TIMESTORE_URL, TIMESTORE_KEY               override the saved ones
 
 Exit codes
-  0 done · 1 refused or failed · 2 wrong command line or configuration · 75 may succeed later · 130 interrupted`;
+  0 success · 1 rejected or failed · 2 invalid command line or configuration · 75 temporary failure · 130 interrupted`;
 
 /** All commands. */
 export function createProgram(version: string, io: Io): Command {
   const program = new Command('timestore')
-    .description('Rows over HTTPS, queryable in ClickHouse at once and exactly once.')
+    .description('Ingest rows over HTTPS, exactly once, and query them in ClickHouse at once.')
     .version(version)
-    .option('--url <url>', 'the deployment; by default TIMESTORE_URL, or what `timestore login` keeps')
-    .option('--profile <name>', 'which of those that `timestore login` keeps')
-    .option('--config <file>', 'where they are kept')
-    .option('--json', 'answers as JSON')
-    .option('-q, --quiet', 'no progress')
+    .option('--url <url>', 'URL of the deployment; default: TIMESTORE_URL, else the active profile')
+    .option('--profile <name>', 'a profile of `timestore login`')
+    .option('--config <file>', 'file of the profiles')
+    .option('--json', 'JSON output')
+    .option('-q, --quiet', 'no progress output')
     .configureHelp({ showGlobalOptions: true })
     .configureOutput({ writeOut: (text) => io.stdout.write(text), writeErr: (text) => io.stderr.write(text) })
     .showSuggestionAfterError()
@@ -52,8 +52,8 @@ export function createProgram(version: string, io: Io): Command {
     [
       'Operation',
       [
-        tellingCommands,
-        tableOperations,
+        monitoringCommands,
+        maintenanceCommands,
         jobCommands,
         quarantineCommands,
         exportCommands,
@@ -74,7 +74,7 @@ export function createProgram(version: string, io: Io): Command {
   return program;
 }
 
-/** Runs a command line. Returns the exit code; says everything itself. */
+/** Runs a command line and prints its failure. Returns the exit code. */
 export async function run(args: string[], version: string, io: Io): Promise<number> {
   try {
     await createProgram(version, io).parseAsync(args, { from: 'user' });

@@ -2,7 +2,7 @@ import { text as textOf } from 'node:stream/consumers';
 import { interrupted } from './failure.ts';
 import type { Io } from './io.ts';
 
-/** A secret from a pipe, or typed without being seen. */
+/** Reads a secret from a pipe, or from the terminal without echo. */
 export async function askSecret(question: string, { stdin, stderr }: Io): Promise<string> {
   const terminal = stdin as Io['stdin'] & { setRawMode?(raw: boolean): void };
   if (!terminal.isTTY || terminal.setRawMode === undefined) return (await textOf(stdin)).trim();
@@ -13,7 +13,7 @@ export async function askSecret(question: string, { stdin, stderr }: Io): Promis
     for await (const chunk of terminal) {
       for (const character of String(chunk)) {
         if (character === '\r' || character === '\n' || character === '\u0004') return typed.trim();
-        // In this mode Ctrl-C is a character like others.
+        // In raw mode Ctrl-C is a character.
         if (character === '\u0003') throw interrupted();
         typed = character === '\u007f' || character === '\b' ? typed.slice(0, -1) : typed + character;
       }

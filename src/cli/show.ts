@@ -8,35 +8,35 @@ import { type Column, cellText, tableText } from './table-text.ts';
 
 export type Item = Record<string, unknown>;
 
-/** Things of a kind, as a table of some of their members or as JSON with all of them. */
+/** Prints items as a table of some members, or as JSON with all members. */
 export async function showList(items: Item[], columns: string[], { json }: CommonOptions, io: Io): Promise<void> {
   if (json) {
     await print(io.stdout, `${bodyText(items)}\n`);
     return;
   }
   if (items.length === 0) {
-    io.stderr.write('There are none.\n');
+    io.stderr.write('No results.\n');
     return;
   }
-  const shown = columns.map((name) => ({
+  const tableColumns = columns.map((name) => ({
     name,
     isNumber: items.every((item) => typeof readMember(item, name) === 'number'),
   }));
   const rows = items.map((item) => Object.fromEntries(columns.map((name) => [name, readMember(item, name)])));
-  await showTable(shown, rows, io);
+  await showTable(tableColumns, rows, io);
 }
 
-/** Rows as a table, cut to the terminal where it goes to one. */
+/** Prints rows as a table, truncated to the width of a terminal. */
 export async function showTable(columns: Column[], rows: Item[], io: Io): Promise<void> {
   await print(io.stdout, `${tableText(columns, rows, io.stdout.isTTY ? io.stdout.columns : undefined)}\n`);
 }
 
-/** `schema.version` is the member of a member. */
+/** Reads nested members such as `schema.version`. */
 function readMember(item: Item, name: string): unknown {
   return name.split('.').reduce<unknown>((value, part) => (value as Item | null | undefined)?.[part], item);
 }
 
-/** One thing, a line for each of its members. */
+/** Prints one item, a line a member. */
 export async function showOne(item: Item, { json }: CommonOptions, io: Io): Promise<void> {
   if (json) {
     await print(io.stdout, `${bodyText(item)}\n`);
@@ -50,7 +50,7 @@ export async function showOne(item: Item, { json }: CommonOptions, io: Io): Prom
 
 const items_max = 10_000;
 
-/** All pages of a list, or as many things of it as are wanted. */
+/** Fetches the pages of a list up to `limit` items. */
 export async function fetchAll(
   timestore: Timestore,
   path: string,
@@ -68,14 +68,14 @@ export async function fetchAll(
   return items.slice(0, limit);
 }
 
-/** Asks a person before something goes; a script says `--yes`. */
+/** Asks for confirmation. `--yes` skips the prompt. */
 export async function confirm(what: string, { yes }: { yes?: boolean }, io: Io): Promise<void> {
   if (yes) return;
-  if (!io.stdin.isTTY || !io.stderr.isTTY) throw usage(`${what} Say --yes if that is meant.`);
+  if (!io.stdin.isTTY || !io.stderr.isTTY) throw usage(`${what} --yes skips confirmation prompts.`);
   const ask = createInterface({ input: io.stdin, output: io.stderr });
   try {
-    const said = await ask.question(`${what} Type yes to go on: `, { signal: io.signal });
-    if (said.trim().toLowerCase() !== 'yes') throw usage('Nothing was done.');
+    const reply = await ask.question(`${what} Type yes to continue: `, { signal: io.signal });
+    if (reply.trim().toLowerCase() !== 'yes') throw usage('Aborted.');
   } finally {
     ask.close();
   }

@@ -1,4 +1,4 @@
-/** The statements of an SQL file, for interfaces that take one at a time. Knows comments, quotes and $tags$. */
+/** Splits an SQL file at semicolons outside of comments, quotes and $tags$. */
 export function splitStatements(text: string): string[] {
   const tokens = /--[^\n]*|\/\*[\s\S]*?\*\/|'(?:[^'\\]|\\.|'')*'|"[^"]*"|`[^`]*`|\$(\w*)\$[\s\S]*?\$\1\$|;/g;
   const statements: string[] = [];

@@ -20,12 +20,12 @@ const lines = {
   middle: '│',
 };
 
-const narrowest = 6;
+const width_min = 6;
 
 /**
- * Rows as a table.
+ * Renders rows as a table.
  *
- * @param width columns of the terminal, into which long values are cut; undefined where they need not be
+ * @param width of the terminal, to which long values are truncated; undefined for no limit
  */
 export function tableText(columns: Column[], rows: Record<string, unknown>[], width: number | undefined): string {
   const cells = rows.map((row) => columns.map(({ name }) => cellText(row[name])));
@@ -40,7 +40,7 @@ export function tableText(columns: Column[], rows: Record<string, unknown>[], wi
     style: { head: [], border: [] },
   });
   table.push(...cells);
-  // The line between names and rows, and none between rows.
+  // A line between header and rows, and none between rows.
   const [top = '', head = '', ...rest] = table.toString().split('\n');
   const between = top.replace('┌', '├').replaceAll('┬', '┼').replace('┐', '┤');
   return [top, head, between, ...rest].join('\n');
@@ -48,11 +48,11 @@ export function tableText(columns: Column[], rows: Record<string, unknown>[], wi
 
 const length = (text: string): number => [...text].length;
 
-/** The widest give way first. */
-function shrink(widths: number[], most: number): void {
-  for (let total = widths.reduce((sum, each) => sum + each, 0); total > most; total -= 1) {
+/** Shrinks the widest columns first. */
+function shrink(widths: number[], width_max: number): void {
+  for (let total = widths.reduce((sum, each) => sum + each, 0); total > width_max; total -= 1) {
     const widest = widths.indexOf(Math.max(...widths));
-    if ((widths[widest] ?? 0) <= narrowest) return;
+    if ((widths[widest] ?? 0) <= width_min) return;
     widths[widest] = (widths[widest] ?? 0) - 1;
   }
 }
@@ -66,9 +66,9 @@ export function cellText(value: unknown): string {
   return String(value);
 }
 
-/** What would steer a terminal is shown instead. */
+/** Escapes control characters, which could control the terminal. */
 export function visible(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: those are what it is about
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: the pattern looks for control characters
   return text.replace(/[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, (character) => {
     const code = character.charCodeAt(0);
     return { 9: '\\t', 10: '\\n', 13: '\\r' }[code] ?? `\\u${code.toString(16).padStart(4, '0')}`;

@@ -12,8 +12,8 @@ const signs: Record<string, Operator> = {
   '>=': 'gte',
 };
 /**
- * A condition as people write it: `celsius>=20`, `sensor = a`, `sensor startsWith a`, `celsius between 10,30`, `note isNull`.
- * A value is what it is as JSON, else text: `zip="0123"`.
+ * Parses a condition: `celsius>=20`, `sensor = a`, `sensor startsWith a`, `celsius between 10,30`, `note isNull`. A value is
+ * JSON, else text: `zip="0123"`.
  *
  * @throws CliFailure
  */
@@ -27,11 +27,12 @@ export function parseFilter(text: string): Filter {
   const op = byWord ?? signs[sign ?? ''];
   if (column === undefined || op === undefined) {
     throw usage(
-      `--where "${text}" is no condition. Write COLUMN=VALUE, COLUMN>=VALUE, or COLUMN OPERATOR VALUE (${operatorNames.join(' ')}).`,
+      `--where "${text}" is not a condition. Use COLUMN=VALUE, COLUMN>=VALUE, or COLUMN OPERATOR VALUE (${operatorNames.join(' ')}).`,
     );
   }
   if (operators[op].operand === 'none') return { column, op };
-  if (rest === undefined || rest === '') throw usage(`--where "${text}": ${op} wants a value; "" is the empty text.`);
+  if (rest === undefined || rest === '')
+    throw usage(`--where "${text}": ${op} requires a value; use "" for empty text.`);
   return { column, op, value: takesList(op, false) ? parseList(rest) : parseScalar(rest) };
 }
 
@@ -39,7 +40,7 @@ type Scalar = string | number | boolean | null;
 
 function parseScalar(text: string): Scalar {
   const value = parseJson(text);
-  // What a number cannot hold is sent as its digits.
+  // A number would round integers beyond 2^53: the API takes their digits as text.
   if (typeof value === 'number') return Number.isInteger(value) && !Number.isSafeInteger(value) ? text : value;
   return typeof value === 'string' || typeof value === 'boolean' || value === null ? value : text;
 }

@@ -31,40 +31,34 @@ Examples
   zcat old.ndjson.gz | timestore ingest - --table demo.readings
   tail -F app.log | timestore ingest - --table demo.log --live
 
-A load that ended before its time, by Ctrl-C or otherwise, goes on with the same command. Each row of a file is taken once
-under a --run name, however often the command is given; a file that has grown has its new rows taken.`;
+Repeat the command to resume an interrupted load. Under one --run name each row of a file is accepted once, however often the
+command runs; of a file that has grown, only the new rows are accepted.`;
 
 export function ingestCommand(program: Command, io: Io): void {
   program
     .command('ingest')
-    .description('send files of rows, each row once')
-    .argument(
-      '<file...>',
-      'NDJSON, CSV with names in its first line, or Parquet; plain, gzip or zstd; - is standard input',
-    )
-    .requiredOption('-t, --table <dataset.table>', 'where the rows go; made by the first of them')
-    .addOption(new Option('-f, --format <format>', 'what the files are, where it is not plain').choices([...formats]))
+    .description('ingest files, each row exactly once')
+    .argument('<file...>', 'NDJSON, CSV with a header line, or Parquet; plain, gzip or zstd; - is standard input')
+    .requiredOption('-t, --table <dataset.table>', 'the table; the first rows create it')
+    .addOption(new Option('-f, --format <format>', 'format of the files; default: detected').choices([...formats]))
     .addOption(
-      new Option('--on-error <how>', 'rows at fault refuse their batch and end the load, or are set aside')
+      new Option('--on-error <how>', 'invalid rows: reject their batch and end the load, or quarantine them')
         .choices(['reject', 'quarantine'])
         .default('reject'),
     )
     .addOption(
-      new Option('--ack <when>', 'when a batch counts as accepted')
+      new Option('--ack <when>', 'when the server acknowledges a batch')
         .choices(['buffered', 'durable', 'flushed'])
         .default('buffered'),
     )
-    .option('--run <name>', 'a name of this load: under another one the same rows are taken again', 'default')
+    .option('--run <name>', 'name of the load: under another name, the same rows are accepted again', 'default')
     .addOption(renameOption())
-    .option(
-      '--live',
-      'standard input as it comes: rows are sent after a second, under keys that cannot be derived again',
-    )
-    .option('-p, --parallel <n>', 'requests at once', number(1, 64), 4)
-    .option('--batch-rows <n>', 'most rows of a request', number(1, 50_000), 20_000)
-    .option('--batch-bytes <n>', 'about as many bytes a request has at most', number(1_000, 8_000_000), 2_000_000)
-    .addOption(patienceOption('how long to try again while nothing is accepted'))
-    .option('--state <folder>', `where it is on record what was sent (${stateFolder})`)
+    .option('--live', 'stream standard input: rows are sent within a second, and cannot be resumed')
+    .option('-p, --parallel <n>', 'number of concurrent requests', number(1, 64), 4)
+    .option('--batch-rows <n>', 'maximum rows of a request', number(1, 50_000), 20_000)
+    .option('--batch-bytes <n>', 'approximate maximum bytes of a request', number(1_000, 8_000_000), 2_000_000)
+    .addOption(patienceOption('how long to retry while the server accepts nothing'))
+    .option('--state <folder>', `folder of the journals of sent files (${stateFolder})`)
     .addHelpText('after', examples)
     .action(async (files: string[], _, command: Command) =>
       ingest(files, command.optsWithGlobals<IngestOptions>(), io),
@@ -73,11 +67,11 @@ export function ingestCommand(program: Command, io: Io): void {
 
 async function ingest(files: string[], options: IngestOptions, io: Io): Promise<void> {
   const { dataset, table: name } = tableName(options.table);
-  if (files.filter((file) => file === '-').length > 1) throw usage('Standard input can be read once.');
+  if (files.filter((file) => file === '-').length > 1) throw usage('Standard input can be read only once.');
   if (options.live && (files.length > 1 || files[0] !== '-'))
-    throw usage('--live is of standard input alone: timestore ingest - …');
+    throw usage('--live reads standard input only: timestore ingest - …');
   const sources = await Promise.all(files.map(findSource));
-  // How often and how long it is tried again is decided for all batches together.
+  // The load retries by the progress of all batches, so that the client does not retry.
   const { timestore, url } = await connect(options, io, options.live ? {} : { attempts: 1 });
   const file = sources[0]?.name ?? '';
   const counts = { bytesRead: 0, accepted: 0, before: 0, quarantined: 0, requests: 0 };
@@ -88,7 +82,7 @@ async function ingest(files: string[], options: IngestOptions, io: Io): Promise<
   const from = performance.now();
   const { format, parallel, patience: patienceMs, ack, onError, rename } = options;
   const write = { ack, onError, ...(rename && { rename }) };
-  // Under other names the same rows are others.
+  // Renamed fields make different rows, which need other idempotency keys.
   const run = rename === undefined ? options.run : JSON.stringify([options.run, rename]);
   try {
     if (options.live) {
@@ -150,28 +144,28 @@ const summary = ({ accepted, before, quarantined, requests }: Progress, seconds:
 
 function formatCounts({ accepted, before, quarantined }: Progress): string {
   const parts = [`${rowCount(accepted)} accepted`];
-  if (quarantined > 0) parts.push(`${whole(quarantined)} set aside in quarantine`);
-  if (before > 0) parts.push(`${whole(before)} were there already`);
+  if (quarantined > 0) parts.push(`${whole(quarantined)} quarantined`);
+  if (before > 0) parts.push(`${whole(before)} accepted before`);
   return parts.join(', ');
 }
 
 const rate = ({ accepted }: Progress, seconds: number): string =>
   accepted > 0 && seconds >= 1 ? ` (${whole(accepted / seconds)} rows/s)` : '';
 
-const further = {
-  files: 'The same command goes on from there, without a row twice',
-  pipe: 'What came through a pipe can be sent again within 24 hours without a row twice, if it comes the same',
-  live: 'Rows that were read after these are not sent',
+const nextSteps = {
+  files: 'Repeat the command to resume; no row is stored twice',
+  pipe: 'Send the same input again within 24 hours; no row is stored twice',
+  live: 'Rows that were read later were not sent',
 };
 
-/** What was accepted until then, and what to do. */
-function toEndFailure(error: unknown, progress: Progress, io: Io, kind: keyof typeof further): CliFailure {
+/** Adds the counts and the next step to the failure of a load. */
+function toEndFailure(error: unknown, progress: Progress, io: Io, kind: keyof typeof nextSteps): CliFailure {
   const failure = io.signal.aborted ? interrupted() : toFailure(error);
   if (failure.exitCode === exitCodes.usage) return failure;
-  return new CliFailure(`${failure.message}\n${formatCounts(progress)}. ${further[kind]}.`, failure.exitCode, error);
+  return new CliFailure(`${failure.message}\n${formatCounts(progress)}. ${nextSteps[kind]}.`, failure.exitCode, error);
 }
 
-/** Rows as they come, until there are no more or Ctrl-C. Nobody can send them again: their keys need not be derivable. */
+/** Streams rows until the end of the input or Ctrl-C. Input that cannot be read again needs no derivable keys. */
 async function follow(
   table: Table,
   write: Pick<WriteOptions, 'ack' | 'onError' | 'rename'>,

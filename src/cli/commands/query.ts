@@ -35,24 +35,24 @@ Examples
   timestore query demo.readings --last 7d --every 6h --agg avg:celsius --agg p95:celsius --agg count --by sensor
   timestore query demo.readings --from 2026-05-01T00:00:00Z --to 2026-06-01T00:00:00Z --out may.parquet
 
-A table has 100 rows unless --limit says more; files and the other formats have all of them.`;
+A table shows 100 rows unless --limit is set; files and other formats have all rows.`;
 
-const tableRows = 100;
+const tableRows_default = 100;
 
-/** Options of every command that reads. */
+/** Options of commands that read rows. */
 export function readingOptions(command: Command): Command {
   return command
-    .addOption(new Option('-f, --format <format>', 'of the answer').choices([...outputFormats]))
-    .option('-o, --out <file>', 'where to, in the format that its name says')
+    .addOption(new Option('-f, --format <format>', 'format of the answer').choices([...outputFormats]))
+    .option('-o, --out <file>', 'write to a file, in the format of its extension')
     .addOption(
-      new Option('--consistency <how>', 'strict: every acknowledged row or a failure').choices([
+      new Option('--consistency <how>', 'strict: every acknowledged row, or an error').choices([
         'strict',
         'bounded',
         'eventual',
       ]),
     )
-    .option('--max-staleness <time>', 'with bounded: how old what is missing may be', duration)
-    .option('--max-wait <time>', 'how long the server may wait to be so fresh', duration);
+    .option('--max-staleness <time>', 'with bounded: maximum age of missing rows', duration)
+    .option('--max-wait <time>', 'how long the server may wait for the required freshness', duration);
 }
 
 export const buildFreshness = ({ consistency, maxStaleness, maxWait }: FreshnessOptions): Freshness => ({
@@ -61,19 +61,19 @@ export const buildFreshness = ({ consistency, maxStaleness, maxWait }: Freshness
   maxWaitMs: maxWait,
 });
 
-/** Options that choose rows. */
-export function choosingOptions(command: Command): Command {
+/** Options that select rows. */
+export function selectionOptions(command: Command): Command {
   return command
-    .option('--from <time>', 'rows from here on: RFC 3339, or YYYY-MM-DD hh:mm:ss in UTC')
-    .option('--to <time>', 'rows before')
-    .option('--last <time>', 'rows of the last 30s, 5m, 12h, 7d …', duration)
-    .option('-w, --where <condition>', 'COLUMN=VALUE, COLUMN>=VALUE, COLUMN OPERATOR VALUE; may be repeated', collect);
+    .option('--from <time>', 'start of the time range: RFC 3339, or YYYY-MM-DD hh:mm:ss in UTC')
+    .option('--to <time>', 'end of the time range, excluded')
+    .option('--last <time>', 'the last 30s, 5m, 12h, 7d …', duration)
+    .option('-w, --where <condition>', 'COLUMN=VALUE, COLUMN>=VALUE, COLUMN OPERATOR VALUE; repeatable', collect);
 }
 
-export type Choosing = Pick<QueryOptions, 'from' | 'to' | 'last' | 'where'>;
+export type RowSelection = Pick<QueryOptions, 'from' | 'to' | 'last' | 'where'>;
 
-export function chosenRows({ from, to, last, where }: Choosing): Pick<Query, 'timeRange' | 'filters'> {
-  if (last !== undefined && from !== undefined) throw usage('--last and --from say different things. Use one.');
+export function selectRows({ from, to, last, where }: RowSelection): Pick<Query, 'timeRange' | 'filters'> {
+  if (last !== undefined && from !== undefined) throw usage('--last and --from exclude each other.');
   const start = last === undefined ? parseTime(from) : new Date(Date.now() - last).toISOString();
   const end = parseTime(to);
   return {
@@ -82,28 +82,30 @@ export function chosenRows({ from, to, last, where }: Choosing): Pick<Query, 'ti
   };
 }
 
-/** A day alone is its beginning in UTC. */
+/** A date means midnight in UTC. */
 const parseTime = (text: string | undefined): string | undefined =>
   text !== undefined && /^\d{4}-\d{2}-\d{2}$/.test(text) ? `${text} 00:00:00` : text;
 
 export function queryCommand(program: Command, io: Io): void {
   const command = program
     .command('query')
-    .description('rows of a table, or aggregates of them')
+    .description('query rows of a table, or aggregates')
     .argument('<dataset.table>');
-  readingOptions(choosingOptions(command))
-    .option('-c, --columns <names>', 'with commas between; all by default')
-    .option('--order <column>', 'by it, -column from the greatest on; may be repeated', collect)
-    .option('-n, --limit <n>', 'most rows', number(1, 1_000_000_000))
+  readingOptions(selectionOptions(command))
+    .option('-c, --columns <names>', 'comma-separated; default: all')
+    .option('--order <column>', 'sort column, -column for descending order; repeatable', collect)
+    .option('-n, --limit <n>', 'maximum number of rows', number(1, 1_000_000_000))
     .option('--every <interval>', 'aggregates over 10s, 5m, 6h, 1d, 1w, 1mo')
     .option(
       '--agg <function[:column]>',
-      'avg min max sum median count count_distinct first last p95 …; may be repeated',
+      'avg min max sum median count count_distinct first last p95 …; repeatable',
       collect,
     )
-    .option('--by <columns>', 'groups, with commas between')
-    .addOption(new Option('--fill <how>', 'intervals without rows').choices(['none', 'null', 'zero', 'previous']))
-    .option('--zone <name>', 'where intervals begin as they do there: Europe/Zurich')
+    .option('--by <columns>', 'group columns, comma-separated')
+    .addOption(
+      new Option('--fill <how>', 'values of intervals without rows').choices(['none', 'null', 'zero', 'previous']),
+    )
+    .option('--zone <name>', 'time zone of the intervals: Europe/Zurich')
     .addHelpText('after', examples)
     .action(async (table: string, _, own: Command) => query(table, own.optsWithGlobals<QueryOptions>(), io));
 }
@@ -113,7 +115,7 @@ async function query(name: string, options: QueryOptions, io: Io): Promise<void>
   const format = formatFor(options, io);
   const { limit } = options;
   const body: Query = {
-    ...chosenRows(options),
+    ...selectRows(options),
     ...buildFreshness(options),
     ...(options.columns !== undefined && { columns: names(options.columns) }),
     ...(options.order !== undefined && { orderBy: options.order.map(parseOrder) }),
@@ -123,7 +125,7 @@ async function query(name: string, options: QueryOptions, io: Io): Promise<void>
   if (format === 'table') {
     const answer = await timestore
       .table(dataset, table)
-      .query({ ...body, limit: limit ?? tableRows, signal: io.signal });
+      .query({ ...body, limit: limit ?? tableRows_default, signal: io.signal });
     await showAnswer(answer, limit, io);
     return;
   }
@@ -143,10 +145,10 @@ async function showAnswer(
   io: Io,
 ): Promise<void> {
   const { columns, types, rows, warnings, cursor } = answer;
-  const shown = columns.map((name, i) => ({ name, isNumber: isNumber(types[i] ?? '') }));
-  await showTable(shown, rows, io);
+  const tableColumns = columns.map((name, i) => ({ name, isNumber: isNumber(types[i] ?? '') }));
+  await showTable(tableColumns, rows, io);
   const more = cursor !== null && cursor !== undefined && limit === undefined;
-  io.stderr.write(`${rowCount(rows.length)}${more ? ', and there are more: --limit N, or --out FILE for all' : ''}\n`);
+  io.stderr.write(`${rowCount(rows.length)}${more ? '; more rows match: --limit N, or --out FILE for all' : ''}\n`);
   printWarnings(warnings, io);
 }
 
@@ -168,13 +170,13 @@ const units: Record<string, Downsample['intervalUnit']> = {
 
 function buildDownsample({ every, agg, by, fill, zone, columns }: QueryOptions): { downsample?: Downsample } {
   if (every === undefined) {
-    if (agg ?? by ?? fill ?? zone) throw usage('--agg, --by, --fill and --zone go with --every.');
+    if (agg ?? by ?? fill ?? zone) throw usage('--agg, --by, --fill and --zone require --every.');
     return {};
   }
   const [, size, unit = ''] = /^(\d+)(s|m|h|d|w|mo)$/.exec(every) ?? [];
   const intervalUnit = units[unit];
-  if (intervalUnit === undefined) throw usage(`--every ${every} is no interval: 10s, 5m, 6h, 1d, 1w, 1mo.`);
-  if (columns !== undefined) throw usage('--columns is of rows; aggregates are chosen by --agg and --by.');
+  if (intervalUnit === undefined) throw usage(`--every ${every} is not an interval: 10s, 5m, 6h, 1d, 1w, 1mo.`);
+  if (columns !== undefined) throw usage('--columns does not apply to aggregates: use --agg and --by.');
   return {
     downsample: {
       intervalUnit,

@@ -17,58 +17,58 @@ Examples
 export function setupCommands(program: Command, io: Io): void {
   program
     .command('login')
-    .description('keeps an address and its key, for you alone')
+    .description('save the URL and the key of a deployment as a profile')
     .argument('<url>')
     .addHelpText('after', loginExamples)
     .action(async (url: string, _, own: Command) => login(url, own.optsWithGlobals<CommonOptions>(), io));
   program
     .command('logout')
-    .description('forgets a profile and its key')
-    .argument('[profile]', 'the one in use if left out')
+    .description('delete a profile and its key')
+    .argument('[profile]', 'default: the active profile')
     .action(async (name: string | undefined, _, own: Command) =>
       logout(name, own.optsWithGlobals<CommonOptions>(), io),
     );
   program
     .command('profiles')
-    .description('what is kept, without the keys')
+    .description('list profiles without their keys')
     .action(async (_, own: Command) => profiles(own.optsWithGlobals<CommonOptions>(), io));
   program
     .command('migrate')
     .description(
-      'brings Postgres and ClickHouse to this version; takes DATABASE_URL and CLICKHOUSE_… from the environment',
+      'migrate Postgres and ClickHouse to this version; reads DATABASE_URL and CLICKHOUSE_… from the environment',
     )
     .action(async (_, own: Command) => migrateStores(own.optsWithGlobals<CommonOptions>(), io));
 }
 
 async function login(url: string, options: CommonOptions, io: Io): Promise<void> {
-  if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) throw usage(`${url} is no http(s) address.`);
+  if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) throw usage(`${url} is not an http(s) URL.`);
   const key = io.env.TIMESTORE_KEY || (await askSecret('Key: ', io));
-  if (key === '') throw usage('There was no key.');
-  // The file would lose it.
-  if (options.profile === '__proto__') throw usage('A profile cannot have this name.');
+  if (key === '') throw usage('The key is empty.');
+  // An object literal would not store this name.
+  if (options.profile === '__proto__') throw usage('Invalid profile name.');
   const timestore = new Timestore({ url, key, attempts: 2 });
   try {
     await timestore.call('GET', '/v1/sql/schema', { signal: io.signal });
   } catch (error) {
-    // A key that may not use SQL is a good one all the same.
+    // A valid key may not have the scope sql.
     if (!(error instanceof TimestoreError && error.code === 'forbidden')) throw error;
   }
   const path = configPath(options, io);
   const file = await readConfigFile(path);
   const name = options.profile ?? new URL(url).host;
   await writeConfigFile(path, { use: name, profiles: { ...file.profiles, [name]: { url, key } } });
-  io.stderr.write(`Profile ${name} is in use, and kept in ${path}.\n`);
+  io.stderr.write(`Profile ${name} is active. Saved in ${path}.\n`);
 }
 
 async function logout(name: string | undefined, options: CommonOptions, io: Io): Promise<void> {
   const path = configPath(options, io);
   const file = await readConfigFile(path);
-  const gone = name ?? options.profile ?? file.use;
-  if (gone === undefined || profileIn(file, gone) === undefined)
-    throw usage(`There is no profile ${gone ?? 'in use'}.`);
-  const { [gone]: _, ...left } = file.profiles;
-  await writeConfigFile(path, { profiles: left, ...(file.use !== gone && { use: file.use }) });
-  io.stderr.write(`Profile ${gone} is forgotten here. Its key is as good as before: timestore keys revoke.\n`);
+  const removed = name ?? options.profile ?? file.use;
+  if (removed === undefined || profileIn(file, removed) === undefined)
+    throw usage(removed === undefined ? 'No active profile.' : `Unknown profile ${removed}.`);
+  const { [removed]: _, ...remaining } = file.profiles;
+  await writeConfigFile(path, { profiles: remaining, ...(file.use !== removed && { use: file.use }) });
+  io.stderr.write(`Deleted profile ${removed}. Its key stays valid until \`timestore keys revoke\`.\n`);
 }
 
 async function profiles(options: CommonOptions, io: Io): Promise<void> {
@@ -78,7 +78,7 @@ async function profiles(options: CommonOptions, io: Io): Promise<void> {
 }
 
 async function migrateStores({ json }: CommonOptions, io: Io): Promise<void> {
-  // The stores' clients, which no other command needs.
+  // Only this command needs the clients of the stores.
   const { migrate, readerLacks } = await import('../migrate.ts');
   let applied: string[];
   let lacking: string[];
@@ -95,7 +95,7 @@ async function migrateStores({ json }: CommonOptions, io: Io): Promise<void> {
   }
   for (const each of lacking) io.stderr.write(`Warning: ClickHouse reader: ${each}.\n`);
   if (lacking.length > 0)
-    io.stderr.write('Its limits are in sql/clickhouse/users.sql, in the words that ALTER USER takes.\n');
+    io.stderr.write('sql/clickhouse/users.sql has the required settings, in the syntax of ALTER USER.\n');
   if (json) io.stdout.write(`${JSON.stringify({ applied, lacking })}\n`);
   else io.stdout.write(applied.length === 0 ? 'Nothing to migrate.\n' : `Applied ${applied.join(', ')}.\n`);
 }

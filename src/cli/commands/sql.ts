@@ -6,7 +6,7 @@ import { type CommonOptions, connect } from '../config.ts';
 import { CliFailure, isSystemError, systemMessage, usage } from '../failure.ts';
 import { rowCount, whole } from '../ingest/show-progress.ts';
 import type { Io } from '../io.ts';
-import { collect, verificationSides } from '../options.ts';
+import { collect, splitPair } from '../options.ts';
 import { deliver, formatFor, type OutputOptions, printWarnings, warningsIn } from '../output.ts';
 import { savedPath } from '../paths.ts';
 import { showTable } from '../show.ts';
@@ -26,13 +26,13 @@ Examples
 export function sqlCommand(program: Command, io: Io): void {
   const command = program
     .command('sql')
-    .description('one SELECT of ClickHouse’s SQL over any tables')
+    .description('run a SELECT in ClickHouse SQL over any tables')
     .argument('[statement]', 'the statement; - reads it from standard input');
   readingOptions(command)
-    .option('-d, --dataset <name>', 'where tables are that are named without one')
-    .option('--param <name=value>', 'a value of {name:Type}; may be repeated', collect)
-    .option('--file <file>', 'where the statement is')
-    .option('--saved <dataset/name>', 'a saved query')
+    .option('-d, --dataset <name>', 'dataset of unqualified table names')
+    .option('--param <name=value>', 'a value of {name:Type}; repeatable', collect)
+    .option('--file <file>', 'read the statement from a file')
+    .option('--saved <dataset/name>', 'run a saved query')
     .addHelpText('after', examples)
     .action(async (statement: string | undefined, _, own: Command) =>
       sql(statement, own.optsWithGlobals<SqlOptions>(), io),
@@ -41,8 +41,8 @@ export function sqlCommand(program: Command, io: Io): void {
 
 async function sql(statement: string | undefined, options: SqlOptions, io: Io): Promise<void> {
   const format = formatFor(options, io);
-  const said = [statement, options.file, options.saved].filter((each) => each !== undefined);
-  if (said.length !== 1) throw usage('Give one statement, or --file, or --saved.');
+  const sources = [statement, options.file, options.saved].filter((each) => each !== undefined);
+  if (sources.length !== 1) throw usage('Use exactly one of: a statement, --file, --saved.');
   const params = parseParams(options.param ?? []);
   const body = { ...buildFreshness(options), ...(params !== undefined && { params }) };
   const request =
@@ -53,8 +53,8 @@ async function sql(statement: string | undefined, options: SqlOptions, io: Io): 
         }
       : { path: `${savedPath(options.saved)}/run`, body };
   const { timestore } = await connect(options, io);
-  const asked = format === 'table' ? 'json' : format;
-  const rest = { isRepeatable: true, signal: io.signal, body: { ...request.body, format: asked } };
+  const answerFormat = format === 'table' ? 'json' : format;
+  const rest = { isRepeatable: true, signal: io.signal, body: { ...request.body, format: answerFormat } };
   if (format === 'table') {
     await show(await timestore.call<SqlAnswer<Record<string, unknown>>>('POST', request.path, rest), io);
     return;
@@ -68,8 +68,8 @@ async function show(
   { columns, rows, statistics, warnings }: SqlAnswer<Record<string, unknown>>,
   io: Io,
 ): Promise<void> {
-  const shown = columns.map(({ name, type }) => ({ name, isNumber: isNumber(type) }));
-  await showTable(shown, rows, io);
+  const tableColumns = columns.map(({ name, type }) => ({ name, isNumber: isNumber(type) }));
+  await showTable(tableColumns, rows, io);
   const { elapsedMs, rowsRead } = statistics;
   const read = rowsRead === null ? '' : `, ${whole(rowsRead)} read`;
   io.stderr.write(`${rowCount(rows.length)} in ${elapsedMs} ms${read}\n`);
@@ -90,19 +90,19 @@ function parseParams(texts: string[]): Record<string, unknown> | undefined {
   if (texts.length === 0) return undefined;
   return Object.fromEntries(
     texts.map((text) => {
-      const [name, value] = verificationSides('--param', text, 'NAME=VALUE');
+      const [name, value] = splitPair('--param', text, 'NAME=VALUE');
       return [name, parseParam(value)];
     }),
   );
 }
 
-/** Lists and null are what they are as JSON; the type that the statement gives it reads the rest. */
+/** Lists and null are JSON; other text is parsed by the type of the parameter. */
 function parseParam(text: string): unknown {
   if (text === 'null') return null;
   if (!text.startsWith('[')) return text;
   try {
     return JSON.parse(text);
   } catch {
-    throw usage(`--param: ${text} is no list in JSON, such as ["a","b"].`);
+    throw usage(`--param: ${text} is not a JSON list, such as ["a","b"].`);
   }
 }

@@ -26,18 +26,18 @@ Examples
   timestore tail demo.readings
   timestore tail demo.log --where 'level=error' -n 0 --json | jq .message
 
-Each row that is accepted from now on is shown once, in whatever order of time it comes.`;
+Each new row is shown once, in the order of acceptance.`;
 
 export function tailCommand(program: Command, io: Io): void {
   program
     .command('tail')
-    .description('follow the rows of a table as they come')
+    .description('follow the new rows of a table')
     .argument('<dataset.table>')
-    .option('-w, --where <condition>', 'as in query; may be repeated', collect)
-    .option('-c, --columns <names>', 'with commas between; all by default')
-    .option('-n, --lines <n>', 'rows to begin with', number(0, 10_000), 10)
-    .addOption(new Option('--every <time>', 'how often to look').argParser(duration).default(1_000, '1s'))
-    .option('--no-follow', 'show those, and end')
+    .option('-w, --where <condition>', 'as in query; repeatable', collect)
+    .option('-c, --columns <names>', 'comma-separated; default: all')
+    .option('-n, --lines <n>', 'number of rows to start with', number(0, 10_000), 10)
+    .addOption(new Option('--every <time>', 'polling interval').argParser(duration).default(1_000, '1s'))
+    .option('--no-follow', 'show these rows and exit')
     .addHelpText('after', examples)
     .action(async (table: string, _, own: Command) => tail(table, own.optsWithGlobals<TailOptions>(), io));
 }
@@ -50,7 +50,7 @@ async function tail(name: string, options: TailOptions, io: Io): Promise<void> {
   const { dataset, table: tableOnly } = tableName(name);
   const { timestore } = await connect(options, io);
   const table = timestore.table(dataset, tableOnly);
-  const asked: Query = {
+  const query: Query = {
     ...(options.where !== undefined && { filters: { columns: options.where.map(parseFilter) } }),
     ...(options.columns !== undefined && { columns: names(options.columns) }),
   };
@@ -58,47 +58,47 @@ async function tail(name: string, options: TailOptions, io: Io): Promise<void> {
     const lines = rows.map((row) => `${options.json ? rowText(row) : lineText(row)}\n`);
     if (lines.length > 0) await print(io.stdout, lines.join(''));
   };
-  let place: Place = { token: await begin(table, asked, options.lines, io, show) };
+  let position: Position = { token: await begin(table, query, options.lines, io, show) };
   while (options.follow && !io.signal.aborted) {
     await delay(options.every, undefined, { signal: io.signal }).catch(() => undefined);
     if (io.signal.aborted) return;
     try {
-      await showNew(table, asked, place, io, show);
+      await showNew(table, query, position, io, show);
     } catch (error) {
       if (io.signal.aborted) return;
       if (!(error instanceof TimestoreError) || !(error.retryable || error.code === 'cursor-expired')) throw error;
       io.stderr.write(`${error.message}\n`);
-      if (error.code === 'cursor-expired') place.cursor = undefined;
+      if (error.code === 'cursor-expired') position.cursor = undefined;
       if (error.problem.lost !== true) continue;
-      io.stderr.write('The server has lost its place, and perhaps rows; going on from now.\n');
-      place = { token: await begin(table, asked, 0, io, show) };
+      io.stderr.write('The server has lost the position, and perhaps rows; continuing with new rows.\n');
+      position = { token: await begin(table, query, 0, io, show) };
     }
   }
 }
 
-/** The newest rows, and where to go on: of one cut, so that nothing is between them. */
-async function begin(table: Table, asked: Query, lines: number, io: Io, show: Show): Promise<string> {
+/** Shows the newest rows and returns the token of their snapshot, so that no row is missed. */
+async function begin(table: Table, query: Query, lines: number, io: Io, show: Show): Promise<string> {
   const first = await page(table, { limit: 1 }, io);
   if (lines === 0) return readToken(first);
-  // Of all columns this one alone has a time and never null.
+  // The timestamp column is the only DateTime64 column that is not Nullable.
   const time = first.columns[first.types.findIndex((type) => type.startsWith('DateTime64'))] ?? 'timestamp';
-  const newest = await page(table, { ...asked, orderBy: [{ column: time, direction: 'desc' }], limit: lines }, io);
+  const newest = await page(table, { ...query, orderBy: [{ column: time, direction: 'desc' }], limit: lines }, io);
   await show([...newest.rows].reverse());
   return readToken(newest);
 }
 
-/** Where it is followed from, and how far of what is new then was shown. */
-type Place = { token: string; cursor?: string | undefined };
+/** The token of the last complete read, and the cursor within the next one. */
+type Position = { token: string; cursor?: string | undefined };
 
-/** What is not in the answer that the token is of, by pages of one cut. A failure in the middle leaves its place. */
-async function showNew(table: Table, asked: Query, place: Place, io: Io, show: Show): Promise<void> {
+/** Shows the rows after the token, by pages of one snapshot. After a failure, `position` still has the position. */
+async function showNew(table: Table, query: Query, position: Position, io: Io, show: Show): Promise<void> {
   do {
-    const { token: afterWatermark, cursor } = place;
-    const answer = await page(table, { ...asked, afterWatermark, limit: pageRows, cursor }, io);
+    const { token: afterWatermark, cursor } = position;
+    const answer = await page(table, { ...query, afterWatermark, limit: pageRows, cursor }, io);
     await show(answer.rows);
-    place.cursor = answer.cursor ?? undefined;
-    if (place.cursor === undefined) place.token = readToken(answer);
-  } while (place.cursor !== undefined);
+    position.cursor = answer.cursor ?? undefined;
+    if (position.cursor === undefined) position.token = readToken(answer);
+  } while (position.cursor !== undefined);
 }
 
 async function page(table: Table, query: Query, io: Io): Promise<QueryAnswer<Read>> {
@@ -109,7 +109,7 @@ async function page(table: Table, query: Query, io: Io): Promise<QueryAnswer<Rea
 
 function readToken({ latest_ingest_watermark: token }: QueryAnswer<Read>): string {
   if (token !== null) return token;
-  throw new CliFailure('The hot buffer cannot be read, so that new rows cannot be told from others.', exitCodes.later);
+  throw new CliFailure('The hot buffer is unavailable, so that new rows cannot be recognised.', exitCodes.later);
 }
 
 function lineText(row: Read): string {

@@ -7,37 +7,37 @@ import type { Patience } from './patiently.ts';
 import type { ImportRecord } from './record.ts';
 import { type Progress, uploadLine } from './upload.ts';
 
-/** What files go into the bucket for. */
+/** The target of uploads. */
 type Purpose = {
   timestore: Timestore;
   /** `dataset.table` */
   name: string;
   options: PatientOptions;
-  /** Types of fields that were said. */
+  /** Types of fields from the command line. */
   fields?: Field[] | undefined;
-  /** Those that are read of a DuckDB file; all by default. */
+  /** Columns of a DuckDB file; default: all. */
   columns?: string[] | undefined;
-  /** Of what is in the bucket already: that is not sent again. */
+  /** Recorded uploads, which are not repeated. */
   record?: ImportRecord | undefined;
 };
 
 type InBucket = {
   objects: string[];
-  /** Those that were said, and those whose type does not show in the objects. */
+  /** Fields from the command line, and those whose type the objects do not contain. */
   fields: Field[];
-  /** What objects are called here. */
+  /** The local names of the objects. */
   labels: Map<string, string>;
 };
 
-/** Has files in the bucket, one after the other. Throws CliFailure, TimestoreError; an AbortError when it is to end. */
-export async function intoBucket(files: LocalFile[], purpose: Purpose, io: Io): Promise<InBucket> {
+/** Uploads files one after the other. Throws CliFailure, TimestoreError, AbortError. */
+export async function uploadFiles(files: LocalFile[], purpose: Purpose, io: Io): Promise<InBucket> {
   const { timestore, name, options, fields = [], columns, record } = purpose;
   const objects: string[] = [];
   const labels = new Map<string, string>();
   if (files.length === 0) return { objects, fields, labels };
   const of = files.reduce((sum, { bytes }) => sum + (bytes ?? 0), 0);
   const progress: Progress = { sent: 0, of, doing: '', waits: undefined };
-  const shown = options.quiet ? undefined : showStatus(io, (...args) => uploadLine(progress, ...args));
+  const status = options.quiet ? undefined : showStatus(io, (...args) => uploadLine(progress, ...args));
   const patience: Patience = {
     patienceMs: options.patience,
     signal: io.signal,
@@ -57,7 +57,7 @@ export async function intoBucket(files: LocalFile[], purpose: Purpose, io: Io): 
       objects.push(...done.objects);
     }
   } finally {
-    shown?.end();
+    status?.end();
   }
   return { objects, fields: [...types].map(([field, type]) => ({ name: field, type })), labels };
 }

@@ -11,9 +11,9 @@ type DuckDb = typeof import('@duckdb/node-api');
 const packageName = '@duckdb/node-api';
 
 /**
- * DuckDB as the user has it: it is large and native, and most never need it. It is looked for from each of the folders upwards.
+ * Loads DuckDB, an optional native package, from one of the folders or their parents.
  *
- * @throws CliFailure where it is in none of them, or cannot be loaded
+ * @throws CliFailure where it is not installed or cannot be loaded
  */
 export function loadDuckDb(folders = [import.meta.dirname, process.cwd()]): DuckDb {
   for (const folder of folders) {
@@ -30,22 +30,22 @@ export function loadDuckDb(folders = [import.meta.dirname, process.cwd()]): Duck
       throw new CliFailure(`${path} cannot be loaded: ${errorMessage(error)}`, exitCodes.usage, error);
     }
   }
-  throw usage(`DuckDB is not installed. \`npm install --global ${packageName}\` does that, beside timestore.`);
+  throw usage(`DuckDB is not installed: \`npm install --global ${packageName}\`.`);
 }
 
-/** A column as it goes into Parquet, and the field type that Parquet would not tell of. */
+/** A column of the Parquet file, and its field type where Parquet does not contain it. */
 type Column = { name: string; type: string; expression: string; fieldType: 'json' | undefined };
 
 export type Written = {
-  /** Parquet files, each no larger than ClickHouse reads in a short time. */
+  /** Parquet files of limited size, which ClickHouse reads in a short time. */
   files: { path: string; bytes: number }[];
   /** Columns that hold JSON as text. */
   jsonColumns: string[];
 };
 
-const fileBytes = 256_000_000;
+const file_bytes_max = 256_000_000;
 
-/** A DuckDB file that is read and never written. */
+/** A DuckDB file, opened read-only. */
 export class DuckDbFile {
   readonly #label: string;
   readonly #instance: DuckDBInstance;
@@ -59,14 +59,14 @@ export class DuckDbFile {
     this.#signal = signal;
   }
 
-  /** Throws CliFailure for what is none, or is locked. */
+  /** Throws CliFailure for another format or a locked file. */
   static async open(duckdb: DuckDb, path: string, label: string, signal: AbortSignal): Promise<DuckDbFile> {
-    if (!(await isDuckDb(path))) throw new CliFailure(`${label} is no DuckDB database.`);
+    if (!(await isDuckDb(path))) throw new CliFailure(`${label} is not a DuckDB database.`);
     try {
       const options = { access_mode: 'READ_ONLY', autoinstall_known_extensions: 'false' };
       const instance = await duckdb.DuckDBInstance.create(path, options);
       const connection = await instance.connect();
-      // Values without a time zone are of UTC, wherever this runs.
+      // Times without a zone are UTC, whatever the zone of this machine.
       await connection.run(`SET TimeZone = 'UTC'`);
       return new DuckDbFile(label, instance, connection, signal);
     } catch (error) {
@@ -79,34 +79,34 @@ export class DuckDbFile {
     this.#instance.closeSync();
   }
 
-  /** What selects the rows of a table or view. Throws CliFailure where there is no such one, or none is named. */
-  async selectionOf(asked: string | undefined): Promise<string> {
+  /** The FROM clause of a table or view. Throws CliFailure for a missing name or table. */
+  async fromClause(requested: string | undefined): Promise<string> {
     const tables = await this.#rows<{ schema: string; name: string }>(
       `SELECT schema_name AS schema, table_name AS name FROM duckdb_tables() WHERE NOT internal AND NOT temporary
        UNION ALL SELECT schema_name, view_name FROM duckdb_views() WHERE NOT internal AND NOT temporary ORDER BY ALL`,
     );
     const qualifiedName = ({ schema, name }: (typeof tables)[number]) =>
       schema === 'main' ? name : `${schema}.${name}`;
-    const wanted = asked?.replace(/^main\./, '');
+    const expected = requested?.replace(/^main\./, '');
     const found =
-      tables.find((table) => qualifiedName(table) === wanted) ??
-      tables.find((table) => qualifiedName(table).toLowerCase() === wanted?.toLowerCase());
+      tables.find((table) => qualifiedName(table) === expected) ??
+      tables.find((table) => qualifiedName(table).toLowerCase() === expected?.toLowerCase());
     if (found !== undefined) return `FROM ${quoted(found.schema)}.${quoted(found.name)}`;
-    const has = tables.length === 0 ? 'It has no tables.' : `It has ${tables.map(qualifiedName).join(', ')}.`;
-    const lack =
-      asked === undefined
-        ? `Say what is read of ${this.#label}: --from-table NAME, or --sql 'SELECT …'.`
-        : `There is no table ${asked} in ${this.#label}.`;
-    throw usage(`${lack} ${has}`);
+    const available = tables.length === 0 ? 'It has no tables.' : `It has ${tables.map(qualifiedName).join(', ')}.`;
+    const problem =
+      requested === undefined
+        ? `No table of ${this.#label} is selected: use --from-table NAME, or --sql 'SELECT …'.`
+        : `Table ${requested} not found in ${this.#label}.`;
+    throw usage(`${problem} ${available}`);
   }
 
   /**
-   * Writes rows as Parquet, each value so that nothing of it is lost: what Parquet would have as another value goes as text.
+   * Writes rows as Parquet without loss: values that Parquet would change are written as text.
    *
    * @param select a statement
    * @param chosen columns; all where undefined
-   * @param types of fields that are known, in the table or by what was asked
-   * @throws CliFailure for a statement that fails, a column that is not there, and whole numbers that no field can hold
+   * @param types known field types, of the table or the command line
+   * @throws CliFailure for a failing statement, a missing column, and integers beyond 64 bits
    */
   async write(
     select: string,
@@ -114,20 +114,20 @@ export class DuckDbFile {
     { chosen, types }: { chosen: string[] | undefined; types: ReadonlyMap<string, string> },
   ): Promise<Written> {
     const all = await this.#rows<{ column_name: string; column_type: string }>(`DESCRIBE (${select}\n)`);
-    const absent = chosen?.find((name) => !all.some((column) => column.column_name === name));
-    if (absent !== undefined) {
-      throw usage(`${this.#label} has no column ${absent}. It has ${all.map((each) => each.column_name).join(', ')}.`);
+    const missing = chosen?.find((name) => !all.some((column) => column.column_name === name));
+    if (missing !== undefined) {
+      throw usage(`${this.#label} has no column ${missing}. It has ${all.map((each) => each.column_name).join(', ')}.`);
     }
     const columns = all
       .filter(({ column_name }) => chosen === undefined || chosen.includes(column_name))
       .map((each) => planColumn(each.column_name, each.column_type, types.get(each.column_name)));
     const list = columns.map(({ name, expression }) => `${expression} AS ${quoted(name)}`).join(', ');
     const at = (name: string) => `'${join(folder, name).replaceAll("'", "''")}'`;
-    // It would be beside the user's file.
+    // The default is a folder beside the file of the user.
     await this.#rows(`SET temp_directory = ${at('spilled')}`);
     try {
       await this.#rows(
-        `COPY (SELECT ${list} FROM (${select}\n)) TO ${at('rows')} (FORMAT parquet, COMPRESSION zstd, FILE_SIZE_BYTES ${fileBytes})`,
+        `COPY (SELECT ${list} FROM (${select}\n)) TO ${at('rows')} (FORMAT parquet, COMPRESSION zstd, FILE_SIZE_BYTES ${file_bytes_max})`,
       );
     } catch (error) {
       throw (await this.#tooLarge(select, columns)) ?? error;
@@ -141,7 +141,7 @@ export class DuckDbFile {
     return { files: await Promise.all(files), jsonColumns };
   }
 
-  /** What to say of a number of 128 bits that does not fit 64, if one is why a statement failed. */
+  /** The failure for an integer beyond 64 bits, if one has caused the error. */
   async #tooLarge(select: string, columns: Column[]): Promise<CliFailure | undefined> {
     for (const { name, type } of columns.filter((column) => isHuge(column.type))) {
       const x = quoted(name);
@@ -174,19 +174,19 @@ export class DuckDbFile {
 
 const isHuge = (type: string) => type === 'HUGEINT' || type === 'UHUGEINT';
 
-/** Types that Parquet has, and ClickHouse reads as the same value. */
-const asTheyAre =
+/** Types that Parquet and ClickHouse represent without change. */
+const unchangedTypes =
   /^(VARCHAR|BOOLEAN|U?(TINY|SMALL|BIG)INT|U?INTEGER|FLOAT|DOUBLE|DECIMAL\(.*\)|DATE|TIMESTAMP(_S|_MS|_NS)?|TIMESTAMP WITH TIME ZONE|BLOB|VARCHAR\[\])$/;
 
-/** What Parquet has of a column. @param known the type of the field that it goes into, where that is known */
+/** How a column is written. `known` is the type of its field, if known. */
 function planColumn(name: string, type: string, known: string | undefined): Column {
   const x = quoted(name);
   const isVector = known?.startsWith('vector') === true && /^(FLOAT|DOUBLE)\[\d*\]$/.test(type);
-  if (asTheyAre.test(type) || isVector) return { name, type, expression: x, fieldType: undefined };
-  // In Parquet it would be a double.
+  if (unchangedTypes.test(type) || isVector) return { name, type, expression: x, fieldType: undefined };
+  // DuckDB would write 128-bit integers as doubles.
   if (isHuge(type) && known !== 'string')
     return { name, type, expression: `CAST(${x} AS BIGINT)`, fieldType: undefined };
-  // Null lists and structures are others in ClickHouse, empty or of nulls.
+  // ClickHouse would read null lists and structs as empty ones or as ones of nulls.
   const isNested = /\[\d*\]$|^(STRUCT|MAP|UNION)\b|^VARIANT$/.test(type);
   const expression = isNested ? `CAST(to_json(${x}) AS VARCHAR)` : `CAST(${x} AS VARCHAR)`;
   return { name, type, expression, fieldType: isNested || type === 'JSON' ? 'json' : undefined };
@@ -194,11 +194,11 @@ function planColumn(name: string, type: string, known: string | undefined): Colu
 
 const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"`;
 
-/** The first line: the others point at a place in a statement that nobody has written. */
+/** The first line: the others quote a generated statement. */
 const errorMessage = (error: unknown): string =>
   (error instanceof Error ? error.message : String(error)).split('\n')[0]?.trim() ?? '';
 
-/** DuckDB would take a CSV file for a database with a view of it. */
+/** Checks the file header: DuckDB opens CSV files as databases too. */
 async function isDuckDb(path: string): Promise<boolean> {
   const file = await open(path);
   try {
@@ -213,14 +213,14 @@ function notOpened(label: string, message: string): CliFailure {
   if (/Could not set lock|Conflicting lock|being used by another process/i.test(message)) {
     const pid = /\(PID \d+\)/.exec(message)?.[0];
     return new CliFailure(
-      `${label} is open in another program${pid === undefined ? '' : ` ${pid}`}, which may write to it. Close it there, or use a copy.`,
+      `${label} is open in another program${pid === undefined ? '' : ` ${pid}`}, which may write to it. Close it, or use a copy.`,
       exitCodes.later,
     );
   }
   return new CliFailure(`${label} cannot be opened: ${message}`);
 }
 
-/** Does something with a folder that is gone afterwards, however it ends. */
+/** Runs `work` with a temporary folder, which is deleted afterwards. */
 export async function withTemporaryFolder<Result>(work: (folder: string) => Promise<Result>): Promise<Result> {
   const folder = await mkdtemp(join(tmpdir(), 'timestore-import-'));
   const remove = () => rmSync(folder, { recursive: true, force: true });

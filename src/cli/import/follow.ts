@@ -8,7 +8,7 @@ import { type Io, print } from '../io.ts';
 import type { PatientOptions } from '../options.ts';
 import { type Item, showOne, showTable } from '../show.ts';
 import { cellText } from '../table-text.ts';
-import { type Patience, retryPatiently } from './patiently.ts';
+import { type Patience, retry } from './patiently.ts';
 
 /** A row that cannot be stored; rows are counted from 0. */
 type WrongRow = { object: string; row: number; field: string; reason: string; value: string };
@@ -25,16 +25,16 @@ export type Import = Item & {
 
 export const importPath = (id: string): string => `/v1/admin/imports/${encodeURIComponent(id)}`;
 
-const everyMs = 500;
-/** Rows at fault that are told where nobody asked for all of them. */
-const told = 10;
+const poll_ms = 500;
+/** Invalid rows that are listed without `all`. */
+const listedRows_max = 10;
 
-/** Reads an import until it is over, and shows how far it is. Throws TimestoreError. */
+/** Polls an import until it ends, and shows its progress. Throws TimestoreError. */
 export async function follow(timestore: Timestore, begun: Import, options: PatientOptions, io: Io): Promise<Import> {
   let found = begun;
   let waits: string | undefined;
   const { signal } = io;
-  const shown = options.quiet
+  const status = options.quiet
     ? undefined
     : showStatus(io, (_, isTerminal) =>
         withWait(renderLine(found, isTerminal), waits ?? found.error ?? undefined, isTerminal),
@@ -48,17 +48,17 @@ export async function follow(timestore: Timestore, begun: Import, options: Patie
   };
   try {
     while (found.state === 'queued' || found.state === 'running') {
-      await delay(everyMs, undefined, { signal });
-      found = await retryPatiently(() => timestore.call<Import>('GET', importPath(begun.id), { signal }), patience);
-      shown?.changed();
+      await delay(poll_ms, undefined, { signal });
+      found = await retry(() => timestore.call<Import>('GET', importPath(begun.id), { signal }), patience);
+      status?.changed();
     }
   } finally {
-    shown?.end();
+    status?.end();
   }
   return found;
 }
 
-/** Reading is one half of it, moving the other: neither says how long the other takes. */
+/** Reading and moving each count as one half of the progress. */
 function renderLine({ objects, rows }: Import, isTerminal: boolean): string {
   const share = objects.read / Math.max(1, objects.of) / 2 + rows.moved / Math.max(1, rows.read) / 2;
   const moved = rows.moved > 0 ? `  ${whole(rows.moved)} moved` : '';
@@ -66,10 +66,10 @@ function renderLine({ objects, rows }: Import, isTerminal: boolean): string {
 }
 
 /**
- * Shows an import as it is.
+ * Shows an import.
  *
- * @param labels what objects are called here
- * @throws CliFailure for one that has failed
+ * @param labels local names of the objects
+ * @throws CliFailure for a failed import
  */
 export async function showImport(
   found: Import,
@@ -78,32 +78,32 @@ export async function showImport(
   io: Io,
 ): Promise<void> {
   const { objects, rows, errors, wrongRows, ...rest } = found;
-  const rowsAtFault = errors.map((each) => ({ ...each, object: labels.get(each.object) ?? each.object }));
+  const invalidRows = errors.map((each) => ({ ...each, object: labels.get(each.object) ?? each.object }));
   if (options.json) {
     await print(io.stdout, `${bodyText(found)}\n`);
   } else {
-    const { createdAt, finishedAt, actor, ...what } = rest;
+    const { createdAt, finishedAt, actor, ...members } = rest;
     const counts = {
       objects: `${objects.read} of ${objects.of} read`,
       rows: `${whole(rows.read)} read, ${whole(rows.moved)} moved`,
       ...(wrongRows > 0 && { wrongRows }),
     };
-    await showOne({ ...what, ...counts, actor, createdAt, finishedAt }, {}, io);
+    await showOne({ ...members, ...counts, actor, createdAt, finishedAt }, {}, io);
     if (options.all && errors.length > 0) {
       const columns = ['object', 'row', 'field', 'reason', 'value'].map((name) => ({ name, isNumber: name === 'row' }));
-      await showTable(columns, rowsAtFault, io);
+      await showTable(columns, invalidRows, io);
     }
   }
   if (found.state !== 'failed') return;
   if (wrongRows === 0) {
-    throw new CliFailure(`The import has failed: ${found.error} \`timestore jobs retry ${found.id}\` tries it again.`);
+    throw new CliFailure(`The import failed: ${found.error} \`timestore jobs retry ${found.id}\` repeats it.`);
   }
-  const lines = rowsAtFault.slice(0, options.all ? 0 : told).map(({ object, row, field, reason, value }) => {
+  const lines = invalidRows.slice(0, options.all ? 0 : listedRows_max).map(({ object, row, field, reason, value }) => {
     return `  ${object}, row ${row}: ${field}, ${reason}: ${cellText(value)}\n`;
   });
-  const more = wrongRows > lines.length && !options.all ? `  \`timestore imports show ${found.id}\` has more\n` : '';
+  const more = wrongRows > lines.length && !options.all ? `  \`timestore imports show ${found.id}\` lists all\n` : '';
   throw new CliFailure(
-    `${rowCount(wrongRows)} cannot be stored, and nothing was imported. Rows are counted from 0.` +
+    `${rowCount(wrongRows)} cannot be stored; nothing was imported. Row numbers start at 0.` +
       `\n${lines.join('')}${more}`.trimEnd(),
   );
 }

@@ -7,10 +7,10 @@ import { detectKind, type Format, findSource } from '../ingest/source.ts';
 import type { Io } from '../io.ts';
 import { tablePath } from '../paths.ts';
 import { DuckDbFile, loadDuckDb, withTemporaryFolder } from './duckdb.ts';
-import { type Patience, retryPatiently } from './patiently.ts';
+import { type Patience, retry } from './patiently.ts';
 import { bytes_max, type Piece, type Progress, upload } from './upload.ts';
 
-/** What files are, and what is read of those of DuckDB. */
+/** The format of files, and the selection of rows in DuckDB files. */
 export type Selection = {
   format?: Format;
   duckdb?: boolean;
@@ -22,23 +22,23 @@ export type Selection = {
 
 export type Field = { name: string; type: string };
 
-/** A file that is to be imported, or compared. */
+/** A file to import or compare. */
 export type LocalFile = {
   path: string;
   label: string;
   format: Format;
-  /** As it goes into the bucket; undefined where that is not known yet. */
+  /** Bytes of the upload; undefined where they are not known yet. */
   bytes: number | undefined;
-  /** Another one after each change. */
+  /** Identifies the version of the file. */
   mark: string;
-  /** What the object's name ends in, for one that goes there as it is. */
+  /** The extension of the object name. */
   extension: string;
   duckdb: { fromTable: string | undefined; sql: string | undefined } | undefined;
 };
 
 export const isNamedDuckDb = (path: string): boolean => /\.(duckdb|ddb|db)$/i.test(path);
 
-/** Throws CliFailure for what is not there, or cannot be told. */
+/** Throws CliFailure for a missing file or an unknown format. */
 export async function findFile(path: string, selection: Selection, io: Io): Promise<LocalFile> {
   const source = await findSource(path);
   if (source.bytes === undefined) {
@@ -47,8 +47,8 @@ export async function findFile(path: string, selection: Selection, io: Io): Prom
     );
   }
   const { mtimeMs } = await stat(source.path);
-  const { format: asked, duckdb, fromTable, sql, columns, field } = selection;
-  const what = { path: source.path, label: source.name };
+  const { format: requestedFormat, duckdb, fromTable, sql, columns, field } = selection;
+  const file = { path: source.path, label: source.name };
   const isDuckDb = duckdb || fromTable !== undefined || sql !== undefined || isNamedDuckDb(path);
   const mark = JSON.stringify([
     source.path,
@@ -57,22 +57,22 @@ export async function findFile(path: string, selection: Selection, io: Io): Prom
     ...(isDuckDb ? [fromTable, sql, columns, field] : []),
   ]);
   if (isDuckDb) {
-    return { ...what, mark, format: 'parquet', extension: 'parquet', bytes: undefined, duckdb: { fromTable, sql } };
+    return { ...file, mark, format: 'parquet', extension: 'parquet', bytes: undefined, duckdb: { fromTable, sql } };
   }
   if (source.bytes > bytes_max) {
     throw new CliFailure(
-      `${path} has ${size(source.bytes)}. A file of more than ${size(bytes_max)} has to be cut into smaller ones.`,
+      `${path} has ${size(source.bytes)}. A file of more than ${size(bytes_max)} must be split into smaller ones.`,
     );
   }
-  const { format, packing } = await detectKind(source, asked, io);
+  const { format, packing } = await detectKind(source, requestedFormat, io);
   const extension = packing === undefined ? format : `${format}.${packing}`;
-  return { ...what, mark, format, bytes: source.bytes, extension, duckdb: undefined };
+  return { ...file, mark, format, bytes: source.bytes, extension, duckdb: undefined };
 }
 
 export type Uploaded = {
-  /** Their names in the bucket. */
+  /** Object keys in the bucket. */
   objects: string[];
-  /** Columns that hold JSON, which does not show in them. */
+  /** Columns with JSON, which Parquet stores as text. */
   jsonColumns: string[];
 };
 
@@ -80,14 +80,14 @@ type Uploading = {
   timestore: Timestore;
   /** `dataset.table` */
   name: string;
-  /** Types of fields that were said. */
+  /** Field types from the command line. */
   fields: ReadonlyMap<string, string>;
   columns: string[] | undefined;
   progress: Progress;
   patience: Patience;
 };
 
-/** Has a file in the bucket. Throws CliFailure, TimestoreError; an AbortError when it is to end. */
+/** Uploads a file. Throws CliFailure, TimestoreError, AbortError. */
 export async function uploadFile(file: LocalFile, uploading: Uploading): Promise<Uploaded> {
   const { label, path, bytes, extension } = file;
   if (file.duckdb !== undefined) return await uploadDuckDb(file, file.duckdb, uploading);
@@ -95,7 +95,7 @@ export async function uploadFile(file: LocalFile, uploading: Uploading): Promise
   return { objects: [await upload(piece, { ...uploading, ...tableName(uploading.name) })], jsonColumns: [] };
 }
 
-/** Characters that it can have, and an end that says what it is. */
+/** An object name with valid characters and the extension of the format. */
 function objectName(label: string, extension: string): string {
   const stem = label.replace(/(\.(parquet|csv|ndjson|jsonl|duckdb|ddb|db))?(\.(gz|zst))?$/i, '');
   return `${stem.replaceAll(/[^A-Za-z0-9_.=-]/g, '_').slice(0, 150)}.${extension}`;
@@ -114,7 +114,7 @@ async function uploadDuckDb(
     const database = await DuckDbFile.open(duckdb, source, label, patience.signal);
     let written: Awaited<ReturnType<typeof database.write>>;
     try {
-      const select = sql?.replace(/[\s;]+$/, '') ?? (await database.selectionOf(fromTable));
+      const select = sql?.replace(/[\s;]+$/, '') ?? (await database.fromClause(fromTable));
       written = await database.write(select, folder, { chosen: uploading.columns, types });
     } finally {
       database.close();
@@ -129,12 +129,12 @@ async function uploadDuckDb(
   });
 }
 
-/** Those of the table, if it is there. Throws TimestoreError. */
+/** The fields of the table; none for a missing table. Throws TimestoreError. */
 async function fetchFields({ timestore, name, patience }: Uploading): Promise<Map<string, string>> {
   type Found = { schema: { fields: Field[] } };
   const { signal } = patience;
   try {
-    const { schema } = await retryPatiently(() => timestore.call<Found>('GET', tablePath(name), { signal }), patience);
+    const { schema } = await retry(() => timestore.call<Found>('GET', tablePath(name), { signal }), patience);
     return new Map(schema.fields.map((field) => [field.name, field.type]));
   } catch (error) {
     if (error instanceof TimestoreError && error.code === 'not-found') return new Map();

@@ -6,18 +6,18 @@ const pause_ms_max = 10_000;
 
 export type Patience = {
   patienceMs: number;
-  /** The wish to end. */
+  /** Aborted by Ctrl-C. */
   signal: AbortSignal;
-  /** Is told why it has to wait, and undefined when that is over. */
+  /** Called with the reason of a wait, and with undefined after it. */
   onWait?: (why: string | undefined) => void;
 };
 
-/** Asks again and again while that may help, as long as there is patience. Throws what is for good, or came last. */
-export async function retryPatiently<Answer>(ask: () => Promise<Answer>, patience: Patience): Promise<Answer> {
+/** Retries temporary failures with backoff, up to `patienceMs`. Throws the last error. */
+export async function retry<Answer>(request: () => Promise<Answer>, patience: Patience): Promise<Answer> {
   const from = performance.now();
   for (let attempt = 0; ; attempt += 1) {
     try {
-      const answer = await ask();
+      const answer = await request();
       patience.onWait?.(undefined);
       return answer;
     } catch (error) {

@@ -5,42 +5,41 @@ import type { Timestore } from '../../client/index.ts';
 import { CliFailure, exitCodes, isSystemError, systemMessage } from '../failure.ts';
 import { clock, renderBar, size, withWait } from '../ingest/show-progress.ts';
 import { datasetPath } from '../paths.ts';
-import { type Patience, retryPatiently } from './patiently.ts';
+import { type Patience, retry } from './patiently.ts';
 
-/** A file that goes into the bucket. */
+/** A file to upload. */
 export type Piece = {
   path: string;
-  /** What it is called in messages. */
+  /** The name in messages. */
   label: string;
-  /** What it is called there: its end says what it is. */
+  /** The object name, whose extension is that of the format. */
   name: string;
   bytes: number;
 };
 
 export type Progress = {
-  /** Bytes that were sent, and that there are in all as far as that is known. */
+  /** Bytes sent, and bytes in total as far as known. */
   sent: number;
   of: number;
-  /** What is under way now. */
+  /** The current step. */
   doing: string;
-  /** Why nothing moves, if so. */
+  /** Why the upload waits, if it does. */
   waits: string | undefined;
 };
 
-/** What S3 takes in one piece. */
+/** The S3 limit of a single PUT. */
 export const bytes_max = 5 * 1024 ** 3;
 const attempts_max = 5;
-const pauseMs = 1_000;
-const chunkBytes = 256 * 1024;
-/** The bucket's answer, once it has everything. */
-const silenceMs = 120_000;
+const pause_ms = 1_000;
+const chunk_bytes = 256 * 1024;
+/** Time limit without progress, and for the response after the last byte. */
+const silence_ms = 120_000;
 
 /**
- * Puts a file into the bucket, from its start again after a failure that may pass. Each time it has an address of its own, so
- * that what comes late of a former try changes nothing.
+ * Uploads a file. Each attempt starts from the first byte with its own URL, so that a late earlier attempt changes nothing.
  *
- * @returns the name of the object
- * @throws CliFailure, TimestoreError; an AbortError when it is to end
+ * @returns the key of the object
+ * @throws CliFailure, TimestoreError, AbortError
  */
 export async function upload(
   piece: Piece,
@@ -52,7 +51,7 @@ export async function upload(
   for (let attempt = 1; ; attempt += 1) {
     progress.doing = piece.label;
     const body = { name: piece.name };
-    const { key, url } = await retryPatiently(
+    const { key, url } = await retry(
       () => timestore.call<{ key: string; url: string }>('POST', `${datasetPath(dataset)}/uploads`, { body, signal }),
       patience,
     );
@@ -64,28 +63,28 @@ export async function upload(
       if (!(error instanceof CliFailure) || error.exitCode !== exitCodes.later || attempt >= attempts_max) throw error;
       progress.sent = sentBefore;
       patience.onWait?.(error.message);
-      await delay(pauseMs * 2 ** (attempt - 1), undefined, { signal });
+      await delay(pause_ms * 2 ** (attempt - 1), undefined, { signal });
     }
   }
 }
 
 async function put(piece: Piece, url: string, progress: Progress, signal: AbortSignal): Promise<void> {
   const before = await stat(piece.path);
-  const over = new AbortController();
+  const timeout = new AbortController();
   let silence: NodeJS.Timeout | undefined;
   let unread: unknown;
   async function* chunks(): AsyncGenerator<Buffer> {
     try {
-      // Nothing of what is added meanwhile: as many bytes as were announced.
-      const file = createReadStream(piece.path, { end: piece.bytes - 1, highWaterMark: chunkBytes });
+      // Exactly the announced bytes, even if the file grows.
+      const file = createReadStream(piece.path, { end: piece.bytes - 1, highWaterMark: chunk_bytes });
       let read = 0;
       for await (const chunk of file) {
         yield chunk as Buffer;
         read += (chunk as Buffer).length;
         progress.sent += (chunk as Buffer).length;
-        // Each chunk begins the wait anew: a slow connection is not a silent one.
+        // Each chunk restarts the timer, so that a slow connection is no timeout.
         clearTimeout(silence);
-        silence = setTimeout(() => over.abort(), silenceMs).unref();
+        silence = setTimeout(() => timeout.abort(), silence_ms).unref();
       }
       if (read !== piece.bytes) throw changed(piece);
     } catch (error) {
@@ -102,22 +101,24 @@ async function put(piece: Piece, url: string, progress: Progress, signal: AbortS
       headers: { 'content-length': String(piece.bytes) },
       duplex: 'half',
       body: piece.bytes === 0 ? '' : chunks(),
-      signal: AbortSignal.any([signal, over.signal]),
+      signal: AbortSignal.any([signal, timeout.signal]),
     } as RequestInit);
     await answer.body?.cancel();
   } catch (error) {
     signal.throwIfAborted();
     if (unread !== undefined) throw unread;
-    const why = over.signal.aborted ? `was silent for ${silenceMs / 1000} s` : `broke off the upload${reason(error)}`;
+    const why = timeout.signal.aborted
+      ? `was silent for ${silence_ms / 1000} s`
+      : `broke off the upload${reason(error)}`;
     throw new CliFailure(`The bucket (${new URL(url).origin}) ${why}.`, exitCodes.later, error);
   } finally {
     clearTimeout(silence);
   }
   if (!answer.ok) {
-    const mayPass = answer.status === 408 || answer.status === 429 || answer.status >= 500;
+    const isTemporary = answer.status === 408 || answer.status === 429 || answer.status >= 500;
     throw new CliFailure(
       `The bucket (${new URL(url).origin}) answered ${answer.status} for ${piece.label}.`,
-      mayPass ? exitCodes.later : exitCodes.failed,
+      isTemporary ? exitCodes.later : exitCodes.failed,
     );
   }
   const after = await stat(piece.path);
@@ -125,7 +126,7 @@ async function put(piece: Piece, url: string, progress: Progress, signal: AbortS
 }
 
 function changed({ label }: Piece): CliFailure {
-  return new CliFailure(`${label} changed while it was uploaded. Give the command again when it is whole.`);
+  return new CliFailure(`${label} changed during the upload. Repeat the command when the file is complete.`);
 }
 
 function reason(error: unknown): string {
@@ -133,11 +134,12 @@ function reason(error: unknown): string {
   return inner instanceof Error && inner.message !== '' ? `: ${inner.message}` : '';
 }
 
-/** How far uploads are, in a line. */
+/** The progress of uploads as a line. */
 export function uploadLine({ sent, of, doing, waits }: Progress, seconds: number, isTerminal: boolean): string {
   const share = of === 0 ? 0 : Math.min(1, sent / of);
-  const left = share > 0 && share < 1 && waits === undefined ? `  ${clock((seconds * (1 - share)) / share)} left` : '';
+  const remaining =
+    share > 0 && share < 1 && waits === undefined ? `  ${clock((seconds * (1 - share)) / share)} left` : '';
   const speed = seconds > 0 ? `  ${size(sent / seconds)}/s` : '';
-  const line = `${renderBar(share, isTerminal)}  ${size(sent)} of ${size(of)}${speed}${left}  ${doing}`;
+  const line = `${renderBar(share, isTerminal)}  ${size(sent)} of ${size(of)}${speed}${remaining}  ${doing}`;
   return withWait(line, waits, isTerminal);
 }

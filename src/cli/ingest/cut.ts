@@ -2,32 +2,32 @@ import { createHash } from 'node:crypto';
 import { CliFailure } from '../failure.ts';
 import { LineEnds } from './line-ends.ts';
 
-/** Rows of a file that are sent as one request. */
+/** Rows of a file that are sent in one request. */
 export type Batch = {
-  /** Where they stand: bytes of the unpacked file, of Parquet rows; `end` exclusive. */
+  /** Position: bytes of the decompressed file, rows of Parquet; `end` is excluded. */
   start: number;
   end: number;
-  /** As they are sent: the bytes of the file, in CSV after its line of names; NDJSON of Parquet. */
+  /** The bytes of the file, in CSV after its header line; Parquet as NDJSON. */
   body: Buffer<ArrayBuffer>;
-  /** Of these, the line of names that each batch begins with. */
+  /** Length of the header line. */
   namesBytes: number;
   type: 'application/x-ndjson' | 'text/csv';
   /** SHA-256 of the body, hex. */
   hash: string;
-  /** Which line of the file, or row of Parquet, the first row is; from 1 on. */
+  /** Line of the first row, for Parquet its row number; both start at 1. */
   line: number;
 };
 
 export type Limits = { bytes: number; rows: number };
 
 /**
- * Where to cut. Rows that were sent before are cut as they were then, since a file that has grown would be cut elsewhere
- * at its former end.
+ * The boundaries of batches that were sent before. They are kept, because a file that has grown would otherwise be split
+ * differently at its former end.
  */
 export type Cuts = {
-  /** The end of what was sent from `start` on; undefined if nothing was. */
+  /** The end of the batch that starts at `start`, if it was sent. */
   endAt(start: number): number | undefined;
-  /** Where the next thing that was sent after `start` begins. */
+  /** The start of the next sent batch after `start`. */
   nextStart(start: number): number | undefined;
 };
 
@@ -42,7 +42,7 @@ const bom = Buffer.from([0xef, 0xbb, 0xbf]);
 const row_bytes_max = 4 * 1024 * 1024;
 
 /**
- * Cuts text into batches of whole rows. A row of CSV may have line breaks in quotes.
+ * Splits text into batches of whole rows. A CSV row may have line breaks in quotes.
  *
  * @throws CliFailure for a row without an end
  */
@@ -53,11 +53,11 @@ export async function* cutText(
   limits: Limits,
   cuts: Cuts,
 ): AsyncGenerator<Batch> {
-  /** What is not sent yet begins at byte `start` and line `line` of the file. */
+  /** Bytes that are not sent yet, from byte `start` and line `line` of the file. */
   let held: Buffer = Buffer.alloc(0);
   let start = 0;
   let line = 1;
-  /** Of what is held: bytes seen, where the row under way begins, and what was seen before it. */
+  /** Within `held`: bytes scanned, start of the current row, and rows and lines before it. */
   let seen = 0;
   let row = 0;
   let rows = 0;
@@ -81,7 +81,7 @@ export async function* cutText(
     until = cuts.endAt(start);
     before = cuts.nextStart(start);
     if (isEmpty) return undefined;
-    // The last line of a file may want its end, and get it when the file grows.
+    // The last line may have no line break yet.
     const whole = bytes.at(-1) === newline ? bytes : Buffer.concat([bytes, Buffer.from('\n')]);
     if (names === undefined) {
       names = Buffer.from(whole);
@@ -114,7 +114,7 @@ export async function* cutText(
     }
     const ends = new LineEnds(held, format === 'csv');
     for (let at = ends.next(seen); at >= 0; at = ends.next(seen)) {
-      if (format === 'csv' && isOdd(held, seen, at)) isQuoted = !isQuoted;
+      if (format === 'csv' && hasOddQuotes(held, seen, at)) isQuoted = !isQuoted;
       seen = at + 1;
       lines += 1;
       const batch = isQuoted ? undefined : endRow();
@@ -122,7 +122,7 @@ export async function* cutText(
       if (batch !== undefined) yield batch;
     }
     if (held.length - row > row_bytes_max) {
-      const why = isQuoted ? 'a quote is opened there and not closed' : 'there is no line break';
+      const why = isQuoted ? 'a quote is not closed' : 'the line does not end';
       throw new CliFailure(
         `${name}, line ${line + lines}: a row of more than ${row_bytes_max / 1024 / 1024} MiB, since ${why}.`,
       );
@@ -137,8 +137,8 @@ export async function* cutText(
   if (last !== undefined) yield last;
 }
 
-/** Whether there is an odd number of quotes. */
-function isOdd(bytes: Buffer, from: number, to: number): boolean {
+/** Whether the number of quotes is odd. */
+function hasOddQuotes(bytes: Buffer, from: number, to: number): boolean {
   let odd = false;
   for (let at = from; at < to; at += 1) if (bytes[at] === quote) odd = !odd;
   return odd;
@@ -152,14 +152,14 @@ function isBlank(bytes: Buffer, from: number, to: number): boolean {
   return true;
 }
 
-/** Which line of the file a row of a batch begins on; of Parquet, which row it is. */
+/** The line of the file on which a row of a batch begins; for Parquet, its row number. */
 export function findLine({ body, namesBytes, line, type }: Batch, index: number): number {
   let [row, seen, lines, rows] = [namesBytes, namesBytes, 0, 0];
   let begun = 0;
   let isQuoted = false;
   const ends = new LineEnds(body, type === 'text/csv');
   for (let at = ends.next(seen); at >= 0; at = ends.next(seen)) {
-    if (type === 'text/csv' && isOdd(body, seen, at)) isQuoted = !isQuoted;
+    if (type === 'text/csv' && hasOddQuotes(body, seen, at)) isQuoted = !isQuoted;
     seen = at + 1;
     lines += 1;
     if (isQuoted) continue;

@@ -4,12 +4,12 @@ import { placesInVariants } from './parquet-schema.ts';
 
 const rawJson = (JSON as unknown as { rawJSON(text: string): unknown }).rawJSON;
 
-/** Columns of decimals, by their name, and how many digits are behind the point. */
+/** The scale of each decimal column, by name. */
 export type Decimals = Map<string, number>;
 
 /**
- * A schema whose decimals, within others too, are read as they are kept, whole numbers of their smallest unit: the reader of
- * Parquet would make doubles of them.
+ * A schema whose decimals, also nested ones, are read as integers of their smallest unit: the Parquet reader would convert
+ * them to doubles.
  */
 export function withUnits(schema: SchemaElement[]): {
   schema: SchemaElement[];
@@ -26,14 +26,14 @@ export function withUnits(schema: SchemaElement[]): {
     if (inVariants.has(place)) return element;
     if (converted_type !== 'DECIMAL' || rest.num_children !== undefined || (isText && !hasBytesParser)) return element;
     if (tops.has(place) && rest.repetition_type !== 'REPEATED') decimals.set(element.name, element.scale ?? 0);
-    // Bytes of any length are text to the reader, unless they are of a type that has a parser.
+    // The reader decodes byte arrays as text, unless their type has a parser.
     return isText ? { ...rest, logical_type: { type: 'GEOGRAPHY' } as const } : rest;
   });
   const parsers = hasBytesParser ? { geographyFromBytes: (bytes: Uint8Array | undefined) => bytes } : {};
   return { schema: changed, decimals, parsers };
 }
 
-/** Places of the elements that are columns: a schema is a tree, each node before its children. */
+/** Indexes of the top-level columns: a schema is a tree in preorder. */
 function findTopColumns(schema: SchemaElement[]): Set<number> {
   const tops = new Set<number>();
   const after = (place: number): number => {
@@ -45,12 +45,12 @@ function findTopColumns(schema: SchemaElement[]): Set<number> {
   return tops;
 }
 
-/** Digits that any double keeps. */
+/** Every decimal with this many digits survives a double. */
 const doubleDigits = 15;
 
 /**
- * A decimal as JSON: a number where it is whole or short, which every type takes exactly or refuses; else a string, which no
- * double takes.
+ * A decimal as JSON: a number where it is an integer or short, which every field type accepts exactly or rejects; else a
+ * string, which fields of type double reject.
  */
 export function decimalJson(kept: unknown, scale: number): unknown {
   if (kept === null || kept === undefined) return kept;
@@ -58,9 +58,9 @@ export function decimalJson(kept: unknown, scale: number): unknown {
   return text.includes('.') && decimalOf(text).digits.length > doubleDigits ? text : rawJson(text);
 }
 
-/** The digits of a decimal, without zeros behind its point. */
+/** The digits of a decimal without trailing zeros. */
 export function decimalText(kept: unknown, scale: number): string {
-  // One whose bytes could not be had apart from text.
+  // The reader has decoded its bytes as text.
   if (typeof kept === 'string') throw new RangeError('is a decimal beside columns of geography, which cannot be read');
   const units = kept instanceof Uint8Array ? readSigned(kept) : BigInt(kept as number | bigint);
   const isNegative = units < 0n;
@@ -70,7 +70,7 @@ export function decimalText(kept: unknown, scale: number): string {
   return `${isNegative ? '-' : ''}${whole}${short === '' ? '' : `.${short}`}`;
 }
 
-/** The highest byte first, in two's complement. */
+/** Big-endian two's complement. */
 function readSigned(bytes: Uint8Array): bigint {
   let whole = 0n;
   for (const byte of bytes) whole = (whole << 8n) | BigInt(byte);

@@ -5,7 +5,7 @@ import * as z from 'zod';
 import { CliFailure, isSystemError, systemMessage } from '../failure.ts';
 import type { Cuts } from './cut.ts';
 
-/** What a load of a file is told apart by. */
+/** The identity of the load of a file. */
 export type Load = { url: string; dataset: string; table: string; path: string; run: string };
 
 const entry = z.object({
@@ -13,7 +13,7 @@ const entry = z.object({
   end: z.int(),
   hash: z.string(),
   at: z.number(),
-  /** Only of what was acknowledged. */
+  /** Only in entries of acknowledged batches. */
   rows: z.int().optional(),
   batchId: z.string().optional(),
 });
@@ -21,8 +21,8 @@ const entry = z.object({
 export type Entry = z.output<typeof entry>;
 
 /**
- * What was sent of a file, and what was acknowledged: on record before it is sent, and again afterwards, so that a load
- * that ended at any moment goes on where it was.
+ * The journal of a file: each batch is recorded before it is sent and after it is acknowledged, so that a load can be
+ * resumed after it ended at any moment.
  */
 export class Journal implements Cuts {
   readonly path: string;
@@ -37,7 +37,7 @@ export class Journal implements Cuts {
     this.#starts = [...entries.keys()].sort((a, b) => a - b);
   }
 
-  /** Throws CliFailure where it cannot be kept. */
+  /** Throws CliFailure where the journal cannot be written. */
   static async open(folder: string, load: Load): Promise<Journal> {
     const name = createHash('sha256').update(JSON.stringify(load)).digest('hex').slice(0, 32);
     const path = join(folder, `${name}.ndjson`);
@@ -48,7 +48,7 @@ export class Journal implements Cuts {
         throw error;
       });
       const file = await open(path, 'a', 0o600);
-      // The first line is for people; one that broke off is ended.
+      // The first line is for users. A partial last line is terminated.
       if (text === '') await file.write(`${JSON.stringify(load)}\n`);
       else if (!text.endsWith('\n')) await file.write('\n');
       return new Journal(path, file, parseEntries(text));
@@ -75,12 +75,12 @@ export class Journal implements Cuts {
     return this.#starts[low];
   }
 
-  /** Whether something was acknowledged from here on. */
+  /** Whether a batch from here on was acknowledged. */
   hasFrom(start: number): boolean {
     return this.#starts.some((each) => each >= start && this.#entries.get(each)?.rows !== undefined);
   }
 
-  /** A batch that was acknowledged, if one was. */
+  /** Any acknowledged batch. */
   get someBatch(): string | undefined {
     for (const { batchId } of this.#entries.values()) if (batchId !== undefined) return batchId;
     return undefined;
@@ -106,7 +106,7 @@ function parseEntries(text: string): Map<number, Entry> {
     if (!parsed.success) continue;
     const { data } = parsed;
     const before = entries.get(data.start);
-    // The first time that it was sent counts: from then on its key is remembered.
+    // The server remembers a key from the first time that it was sent.
     entries.set(data.start, {
       ...before,
       ...data,
@@ -127,7 +127,7 @@ function parseJson(line: string): unknown {
 function journalFailure(error: unknown, path: string): unknown {
   if (!isSystemError(error)) return error;
   return new CliFailure(
-    `The record of what was accepted cannot be kept. ${systemMessage(error, path)} ` +
-      'Nothing is doubled if you go on within 24 hours; `--state FOLDER` keeps it elsewhere.',
+    `The journal of accepted rows cannot be written. ${systemMessage(error, path)} ` +
+      'Resume within 24 hours to avoid duplicates; `--state FOLDER` selects another folder.',
   );
 }

@@ -1,11 +1,11 @@
 const newline = 10;
 const carriageReturn = 13;
 
-/** Where lines end in bytes. In CSV that is after LF, CR LF or CR; in JSON a CR by itself is a space. */
+/** Finds line ends in bytes: LF, CR LF or CR in CSV; in JSON a single CR is whitespace. */
 export class LineEnds {
   bytes: Buffer;
   readonly #hasReturns: boolean;
-  /** The CR without an LF that comes next. */
+  /** The next CR without an LF. */
   #lone = -1;
 
   constructor(bytes: Buffer, hasReturns: boolean) {
@@ -13,13 +13,13 @@ export class LineEnds {
     this.#hasReturns = hasReturns;
   }
 
-  /** Goes on with the rest of the same bytes. */
+  /** Continues with the rest of the same bytes. */
   moveTo(rest: Buffer): void {
     this.#lone -= this.bytes.length - rest.length;
     this.bytes = rest;
   }
 
-  /** The last byte of the line end that comes next; -1 until one has come. */
+  /** The last byte of the next line end; -1 without one. */
   next(from: number): number {
     const end = this.bytes.indexOf(newline, from);
     if (!this.#hasReturns) return end;

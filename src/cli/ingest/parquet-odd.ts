@@ -1,17 +1,15 @@
 import type { Compressors, FileMetaData } from 'hyparquet';
 
-/** What writers do that the reader of Parquet does not expect. */
+/** Workarounds for files that the Parquet reader does not expect. */
 
-/** The header of a dictionary is no longer than this. */
+/** Maximum length of a dictionary header. */
 const headerBytes_max = 100n;
-/** Also those that do not say which version they are. */
+/** Including writers without a version. */
 const leavesOutHeaders = /^parquet-mr(?:\s*$|\s+version\s+(?:0\.|1\.[01]\.|1\.2\.[0-8](?![0-9])))/;
 
 /**
- * Old writers leave the header of a dictionary out of the size of its column, which then seems to end before its last page
- * does. Those columns end where the next one begins.
- *
- * @param fileBytes of the file as a whole
+ * Old writers omit the dictionary header in the size of a column chunk, which then seems to end before its last page. Such
+ * chunks end where the next one begins.
  */
 export function withWholeColumns(metadata: FileMetaData, fileBytes: number): FileMetaData {
   if (!leavesOutHeaders.test(metadata.created_by ?? '')) return metadata;
@@ -28,7 +26,7 @@ export function withWholeColumns(metadata: FileMetaData, fileBytes: number): Fil
   return metadata;
 }
 
-/** Unpackers for which nothing is packed as nothing, whatever their form makes of it. */
+/** Decompressors that accept empty pages. */
 export function allowEmptyPages(compressors: Compressors): Compressors {
   const one = ([codec, unpack]: [string, Compressors[keyof Compressors]]) => [
     codec,

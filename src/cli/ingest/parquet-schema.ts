@@ -2,18 +2,18 @@ import type { SchemaElement } from 'hyparquet';
 
 const lostName = '__proto__';
 
-/** What no field can be made of in a schema, if anything. */
+/** The problem of a schema that cannot be ingested; undefined without one. */
 export function columnProblem(schema: SchemaElement[]): string | undefined {
-  // Objects of JavaScript, which is what the reader makes of structs and maps, lose this name.
+  // The reader returns structs and maps as JavaScript objects, which lose this name.
   if (schema.some(({ name }) => name === lostName)) {
-    return `a column or a member ${lostName}, which is no name of a field. Give it another`;
+    return `a column or a member with the invalid name ${lostName}. Rename it`;
   }
   const odd = schema.find(({ converted_type }) => converted_type === 'INTERVAL' || converted_type === 'BSON');
   if (odd === undefined) return longDecimalProblem(schema);
-  return `values of type ${odd.converted_type} in ${odd.name}, which no field holds. Write them as text or leave the column out`;
+  return `values of type ${odd.converted_type} in ${odd.name}, which no field type supports. Write them as text or omit the column`;
 }
 
-/** Digits that any double keeps, which is what the reader makes of decimals in variants. */
+/** The reader returns decimals in variants as doubles, which keep this many digits. */
 const doubleDigits = 15;
 
 function longDecimalProblem(schema: SchemaElement[]): string | undefined {
@@ -24,10 +24,10 @@ function longDecimalProblem(schema: SchemaElement[]): string | undefined {
     return isDecimal && digits > doubleDigits && inVariants.has(place);
   });
   if (long === undefined) return undefined;
-  return `a variant with decimals of more than ${doubleDigits} digits, which are not read exactly. Give them a column of their own`;
+  return `a variant with decimals of more than ${doubleDigits} digits, which cannot be read exactly. Write them as a separate column`;
 }
 
-/** Places of the elements that variants are made of: a schema is a tree, each node before its children. */
+/** Indexes of the elements of variants: a schema is a tree in preorder. */
 export function placesInVariants(schema: SchemaElement[]): Set<number> {
   const places = new Set<number>();
   const walk = (place: number, isInside: boolean): number => {
@@ -41,7 +41,7 @@ export function placesInVariants(schema: SchemaElement[]): Set<number> {
   return places;
 }
 
-/** A schema in which what newer writers state in one way is stated as older writers do, which is the way that the reader knows. */
+/** Adds converted types for logical types, since the reader knows only converted types. */
 export function withConvertedTypes(schema: SchemaElement[]): SchemaElement[] {
   return schema.map((element) => {
     const { converted_type, logical_type } = element;
@@ -55,7 +55,7 @@ export function withConvertedTypes(schema: SchemaElement[]): SchemaElement[] {
   });
 }
 
-/** Names of elements that hold days. */
+/** Names of the date columns. */
 export function dayColumns(schema: SchemaElement[]): string[] {
   return schema.filter(({ converted_type }) => converted_type === 'DATE').map(({ name }) => name);
 }

@@ -2,10 +2,10 @@ import type { SchemaElement } from 'hyparquet';
 import { rowText } from '../../client/write.ts';
 import { decimalText } from './decimals.ts';
 
-/** Makes what the reader of Parquet gives into what JSON has, or throws RangeError with what is wrong. */
+/** Converts values of the Parquet reader to JSON values. Throws RangeError with the problem. */
 export type Converter = (value: unknown) => unknown;
 
-/** Digits that are no double. */
+/** Digits that a double would change. */
 const rawJson = (JSON as unknown as { rawJSON(text: string): unknown }).rawJSON;
 
 type Node = { element: SchemaElement; children: Node[] };
@@ -13,8 +13,7 @@ type Node = { element: SchemaElement; children: Node[] };
 const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /**
- * A schema whose maps are read as lists of their entries: as objects of JavaScript they would lose all but the last of
- * entries that have the same key.
+ * A schema whose maps are read as lists of entries: JavaScript objects would lose entries with duplicate keys.
  */
 export function withEntries(schema: SchemaElement[]): SchemaElement[] {
   return schema.map(({ converted_type, logical_type, ...element }) => ({
@@ -26,7 +25,7 @@ export function withEntries(schema: SchemaElement[]): SchemaElement[] {
 
 const isMapType = (type: string) => type === 'MAP' || type === 'MAP_KEY_VALUE';
 
-/** How the values of each column are made, by the schema as it is in the file. */
+/** The converters of the columns, by the schema of the file. */
 export function columnConverters(schema: SchemaElement[]): Map<string, Converter> {
   let next = 0;
   const nodeAt = (): Node => {
@@ -37,7 +36,7 @@ export function columnConverters(schema: SchemaElement[]): Map<string, Converter
   return new Map(nodeAt().children.map((node) => [node.element.name, columnConverter(node)]));
 }
 
-/** A double may be one that no JSON number is in a column of its own, and not within JSON. */
+/** A top-level double may be NaN or infinite; within JSON it may not. */
 function columnConverter(node: Node): Converter {
   const convert = createConverter(node);
   return (value) => (typeof value === 'number' && !Number.isFinite(value) ? String(value) : convert(value));
@@ -45,7 +44,7 @@ function columnConverter(node: Node): Converter {
 
 function createConverter(node: Node): Converter {
   const { element, children } = node;
-  // The reader puts these together by itself, whatever they are made of.
+  // The reader assembles variants itself.
   if (element.logical_type?.type === 'VARIANT') return (value) => (value === undefined ? null : leaf(value));
   const one = isMap(node) ? mapConverter(node) : children.length > 0 ? groupConverter(node) : leafConverter(element);
   if (element.repetition_type !== 'REPEATED') return (value) => one(value ?? null);
@@ -60,7 +59,7 @@ function isMap({ element, children: [entries] }: Node): boolean {
 function mapConverter({ children: [entries] }: Node): Converter {
   const name = entries?.element.name ?? '';
   const [key, value] = entries?.children ?? [];
-  if (key === undefined || value === undefined) throw new RangeError('a map has keys and values');
+  if (key === undefined || value === undefined) throw new RangeError('has a map without keys or values');
   const [toKey, toValue] = [createConverter(key), createConverter(value)];
   return (map) => {
     if (map === null) return null;
@@ -80,7 +79,7 @@ function keyText(key: unknown): string {
   return key instanceof Date ? key.toISOString() : typeof key === 'object' ? valueText(key) : String(key);
 }
 
-/** Members in their order and under any name, which an object of JavaScript would not keep. */
+/** A JSON object that keeps the order and the names of members, unlike a JavaScript object. */
 class Members {
   readonly text: string;
   constructor(members: Iterable<[string, unknown]>) {
@@ -88,7 +87,7 @@ class Members {
   }
 }
 
-/** What a converter has made, as JSON. */
+/** JSON of a converted value. */
 export function valueText(value: unknown): string {
   if (value instanceof Members) return value.text;
   if (typeof value === 'string') return JSON.stringify(value);
@@ -96,14 +95,14 @@ export function valueText(value: unknown): string {
   return rowText({ value }).slice('{"value":'.length, -1);
 }
 
-/** Of a list or a struct. The reader makes a list of what the schema says in two steps. */
+/** The converter of a list or a struct. The reader merges the two levels of a list. */
 function groupConverter({ element, children }: Node): Converter {
   const [only] = children;
   const isList = element.converted_type === 'LIST' && children.length === 1 && only !== undefined;
   if (isList && only.element.repetition_type === 'REPEATED' && only.children.length <= 1) {
     const [inner] = only.children;
     const item = inner === undefined ? itemConverter(only) : createConverter(inner);
-    // One that must be there is read as none where it is empty.
+    // The reader returns undefined for an empty required list.
     const absent = element.repetition_type === 'REQUIRED' ? [] : null;
     return (value) => (Array.isArray(value) ? value.map(item) : (value ?? absent));
   }
@@ -126,29 +125,29 @@ function leafConverter({ converted_type, logical_type, scale }: SchemaElement): 
 const unitDigits = { MILLIS: 3, MICROS: 6, NANOS: 9 };
 const timeDigits: Record<string, number> = { TIME_MILLIS: 3, TIME_MICROS: 6 };
 
-/** A time of day as text, with the digits of a second that its type has: `10:00:00.000`. */
+/** A time of day as text, with the digits of its type: `10:00:00.000`. */
 function clockText(units: bigint, digits: number): string {
   const second = 10n ** BigInt(digits);
   const [whole, fraction] = [units / second, units % second];
-  if (units < 0n || whole >= 86_400n) throw new RangeError('is no time of a day');
+  if (units < 0n || whole >= 86_400n) throw new RangeError('is not a time of day');
   const two = (n: bigint) => String(n).padStart(2, '0');
   return `${two(whole / 3_600n)}:${two((whole / 60n) % 60n)}:${two(whole % 60n)}.${String(fraction).padStart(digits, '0')}`;
 }
 
 function leaf(value: unknown): unknown {
   if (typeof value === 'number' && !Number.isFinite(value)) {
-    throw new RangeError(`is ${value}, which no JSON number is. Make it null`);
+    throw new RangeError(`is ${value}, which JSON cannot represent. Replace it by null`);
   }
-  if (value instanceof Date && Number.isNaN(value.getTime())) throw new RangeError('is a time beyond all calendars');
+  if (value instanceof Date && Number.isNaN(value.getTime())) throw new RangeError('is outside of the range of times');
   if (!(value instanceof Uint8Array)) return deep(value);
   try {
     return text.decode(value);
   } catch {
-    throw new RangeError('has bytes that are no text');
+    throw new RangeError('has bytes that are not UTF-8 text');
   }
 }
 
-/** What the reader has put together by itself, such as variants. */
+/** Converts values that the reader has assembled, such as variants. */
 function deep(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(leaf);
   if (typeof value !== 'object' || value === null || value instanceof Date) return value;

@@ -8,7 +8,7 @@ import { type Converter, columnConverters, valueText, withEntries } from './parq
 
 const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
-/** As the API takes them: exact, or not at all. */
+/** Parsers that return exact values in the form of the API. */
 const parsers: Partial<ParquetParsers> = {
   stringFromBytes: (bytes) => bytes && text.decode(bytes),
   jsonFromBytes: (bytes) => bytes && rawJson(text.decode(bytes)),
@@ -17,7 +17,7 @@ const parsers: Partial<ParquetParsers> = {
   dateFromDays: (days) => new Date(days * 86_400_000).toISOString().split('T')[0],
 };
 
-/** A time with all its digits: so many of them are finer than a millisecond. */
+/** A time with all its digits, of which `digits` are below a millisecond. */
 function formatTime(units: bigint, digits: number): string {
   const perMillisecond = 10n ** BigInt(digits);
   const finer = ((units % perMillisecond) + perMillisecond) % perMillisecond;
@@ -28,23 +28,23 @@ function formatTime(units: bigint, digits: number): string {
 const rawJson = (JSON as unknown as { rawJSON(text: string): unknown }).rawJSON;
 
 /**
- * Rows of a Parquet file as NDJSON, a row group in memory at a time.
+ * Rows of a Parquet file as NDJSON, with one row group in memory.
  *
- * @param timesOf which fields are times, asked where a column has days, which no time is without its clock
- * @throws CliFailure for a file that is none, or that has values which JSON has not
+ * @param readTimeFields called where a column has dates, which a timestamp field takes only with a time of day
+ * @throws CliFailure for an invalid file, and for values that JSON cannot represent
  */
 export async function* cutParquet(
   path: string,
   name: string,
   limits: Limits,
   cuts: Cuts,
-  timesOf: () => Promise<ReadonlySet<string>> = async () => new Set(['timestamp']),
+  readTimeFields: () => Promise<ReadonlySet<string>> = async () => new Set(['timestamp']),
 ): AsyncGenerator<Batch> {
   const { asyncBufferFromFile, parquetMetadataAsync, parquetRead } = await import('hyparquet');
   const compressors = allowEmptyPages((await import('hyparquet-compressors')).compressors);
   const file = await asyncBufferFromFile(path);
   const read = await parquetMetadataAsync(file).catch((error: Error) => {
-    throw new CliFailure(`${name} is no Parquet file, or not whole: ${error.message}.`);
+    throw new CliFailure(`${name} is not a Parquet file, or is incomplete: ${error.message}.`);
   });
   const metadata = withWholeColumns(read, file.byteLength);
   const problem = columnProblem(metadata.schema);
@@ -53,7 +53,7 @@ export async function* cutParquet(
   const converters = columnConverters(metadata.schema);
   const days = dayColumns(metadata.schema);
   if (days.length > 0) {
-    const times = await timesOf();
+    const times = await readTimeFields();
     for (const day of days.filter((each) => times.has(each))) {
       converters.set(day, (value) => (typeof value === 'string' ? `${value}T00:00:00Z` : value));
     }
@@ -123,7 +123,7 @@ export async function* cutParquet(
   }
 }
 
-/** Throws CliFailure for what JSON has not. */
+/** Throws CliFailure for values that JSON cannot represent. */
 function converted(convert: () => string, where: string): string {
   try {
     return convert();
@@ -135,7 +135,7 @@ function converted(convert: () => string, where: string): string {
 
 type Piece = { from: number; values: ArrayLike<unknown> };
 
-/** Rows are asked for in their order. */
+/** Requested in ascending order. */
 function reader(pieces: Piece[]): (row: number) => unknown {
   pieces.sort((a, b) => a.from - b.from);
   let i = 0;

@@ -2,45 +2,45 @@ import { createLogUpdate } from 'log-update';
 import type { Io } from '../io.ts';
 import type { Progress } from './load.ts';
 
-/** Of a terminal, and of a log. */
-const everyMs = { terminal: 100, log: 10_000 };
-const barChars = 28;
+/** Update intervals. */
+const interval_ms = { terminal: 100, log: 10_000 };
+const bar_chars = 28;
 
 export type Shown = { changed(): void; end(): void };
 
-/** A bar on a terminal, a line now and then elsewhere. */
+/** A progress bar on a terminal, a line every 10 s in a log. */
 export function showProgress(io: Io, progress: Progress, bytes: number | undefined): Shown {
   return showStatus(io, (seconds, isTerminal) =>
     withWait(renderLine(progress, bytes, seconds, isTerminal), progress.waits, isTerminal),
   );
 }
 
-/** A line, and why nothing moves, if so: under it on a terminal, in it in a log. */
+/** A line with the reason of a wait: below it on a terminal, in the line in a log. */
 export const withWait = (line: string, why: string | undefined, isTerminal: boolean): string =>
   why === undefined ? line : `${line}${isTerminal ? '\n' : ''}  waits: ${why}`;
 
 /**
- * What is under way: kept up to date on a terminal, a line now and then elsewhere.
+ * A status: updated in place on a terminal, a line every 10 s in a log.
  *
- * @param text of it after so many seconds
+ * @param text renders the status
  */
 export function showStatus({ stderr }: Io, text: (seconds: number, isTerminal: boolean) => string): Shown {
   const from = performance.now();
   const isTerminal = stderr.isTTY === true;
   const update = isTerminal ? createLogUpdate(stderr) : undefined;
-  const every = isTerminal ? everyMs.terminal : everyMs.log;
+  const every = isTerminal ? interval_ms.terminal : interval_ms.log;
   let shownAt = isTerminal ? 0 : from;
   const show = () => {
     const shown = text((performance.now() - from) / 1000, isTerminal);
     if (update === undefined) stderr.write(`${shown}\n`);
     else update(shown);
   };
-  // The clock goes on where nothing else does.
+  // The elapsed time changes even without progress.
   const timer = setInterval(() => {
     if (performance.now() - shownAt < every) return;
     shownAt = performance.now();
     show();
-  }, everyMs.terminal);
+  }, interval_ms.terminal);
   timer.unref();
   return {
     changed() {
@@ -57,11 +57,11 @@ export function showStatus({ stderr }: Io, text: (seconds: number, isTerminal: b
   };
 }
 
-/** How much is done, of 1. */
+/** `share` is from 0 to 1. */
 export function renderBar(share: number, isTerminal: boolean): string {
   const percent = `${String(Math.floor(share * 100)).padStart(3)} %`;
-  const full = Math.round(share * barChars);
-  return isTerminal ? `${'█'.repeat(full)}${'░'.repeat(barChars - full)} ${percent}` : percent;
+  const full = Math.round(share * bar_chars);
+  return isTerminal ? `${'█'.repeat(full)}${'░'.repeat(bar_chars - full)} ${percent}` : percent;
 }
 
 function renderLine(progress: Progress, bytes: number | undefined, seconds: number, isTerminal: boolean): string {
@@ -72,11 +72,11 @@ function renderLine(progress: Progress, bytes: number | undefined, seconds: numb
   const where = file === '-' ? 'standard input' : file;
   if (bytes === undefined) return `${rows}  ${speed}  ${size(bytesRead)} read  ${where}`;
   const share = bytes === 0 ? 1 : Math.min(1, bytesRead / bytes);
-  const left =
+  const remaining =
     share > 0 && share < 1 && accepted > 0 && waits === undefined
       ? `  ${clock((seconds * (1 - share)) / share)} left`
       : '';
-  return `${renderBar(share, isTerminal)}  ${rows}  ${speed}${left}  ${where}`;
+  return `${renderBar(share, isTerminal)}  ${rows}  ${speed}${remaining}  ${where}`;
 }
 
 const numbers = new Intl.NumberFormat('en-US', { maximumFractionDigits: 0 });

@@ -12,26 +12,26 @@ export type Format = (typeof formats)[number];
 export type Source = {
   /** `-` for standard input. */
   path: string;
-  /** What it is called in messages and keys. */
+  /** The name in messages and idempotency keys. */
   name: string;
-  /** As it lies there, packed or not; undefined for standard input. */
+  /** The size before decompression; undefined for standard input. */
   bytes: number | undefined;
 };
 
-/** Throws CliFailure for what is not there or cannot be read, before anything of anything is sent. */
+/** Throws CliFailure for a missing or unreadable file, before any file is sent. */
 export async function findSource(path: string): Promise<Source> {
   if (path === '-') return { path, name: '-', bytes: undefined };
   try {
     const found = await stat(path);
     if (found.isDirectory()) throw usage(`${path} is a folder. Name the files in it, such as ${path}/*.ndjson.`);
-    // A named pipe has no length and cannot be read twice.
+    // A named pipe has no size and cannot be read twice.
     return { path: resolve(path), name: basename(path), bytes: found.isFile() ? found.size : undefined };
   } catch (error) {
     throw isSystemError(error) ? new CliFailure(systemMessage(error, path)) : error;
   }
 }
 
-/** How a file is packed, as names of files say it. */
+/** The compression, by file extension. */
 export type Packing = 'gz' | 'zst';
 
 export type Opened = { format: Format; packing: Packing | undefined; chunks: AsyncIterable<Buffer> };
@@ -40,15 +40,15 @@ const chunkBytes = 256 * 1024;
 const magic = { gzip: [0x1f, 0x8b], zstd: [0x28, 0xb5, 0x2f, 0xfd], parquet: [...Buffer.from('PAR1')] };
 
 /**
- * The bytes of a source, unpacked, and what they are: by `asked`, by their first bytes, by the name.
+ * The decompressed bytes of a source and its format: by `requested`, by the first bytes, by the name.
  *
- * @param signal ends the reading, also where nothing comes
- * @param onRead is told the bytes read, as they lie there
+ * @param signal ends the read, even if no input arrives
+ * @param onRead called with the number of bytes read, before decompression
  */
 export async function openSource(
   source: Source,
   stdin: Readable,
-  asked: Format | undefined,
+  requested: Format | undefined,
   signal: AbortSignal,
   onRead: (bytes: number) => void,
 ): Promise<Opened> {
@@ -59,20 +59,20 @@ export async function openSource(
   const packed = await peek(counted(raw, source, onRead));
   const unpacked = await peek(unpack(packed, source));
   return {
-    format: detectFormat(source, unpacked.head, asked),
+    format: detectFormat(source, unpacked.head, requested),
     packing: detectPacking(packed.head),
     chunks: unpacked.chunks,
   };
 }
 
-/** What a file is and how it is packed. Throws CliFailure where that cannot be told. */
+/** The format and compression of a file. Throws CliFailure for unknown ones. */
 export async function detectKind(
   source: Source,
-  asked: Format | undefined,
+  requested: Format | undefined,
   { stdin, signal }: { stdin: Readable; signal: AbortSignal },
 ): Promise<Pick<Opened, 'format' | 'packing'>> {
-  const { format, packing, chunks } = await openSource(source, stdin, asked, signal, () => undefined);
-  // What was begun to be read is closed by this.
+  const { format, packing, chunks } = await openSource(source, stdin, requested, signal, () => undefined);
+  // Closes the file.
   for await (const _ of chunks) break;
   return { format, packing };
 }
@@ -93,7 +93,7 @@ type Peeked = { head: Buffer; chunks: AsyncGenerator<Buffer> };
 
 const headBytes = 4_096;
 
-/** Looks at the beginning of something that goes on as if nobody had. */
+/** Reads the head of a stream, which is then replayed. */
 async function peek(chunks: AsyncGenerator<Buffer>): Promise<Peeked> {
   const seen: Buffer[] = [];
   let bytes = 0;
@@ -102,7 +102,7 @@ async function peek(chunks: AsyncGenerator<Buffer>): Promise<Peeked> {
     if (done) break;
     seen.push(value);
     bytes += value.length;
-    // A pipe that somebody types into is not waited for.
+    // Does not wait for a full head: the input may be interactive.
     if (value.includes(10)) break;
   }
   async function* all() {
@@ -143,7 +143,7 @@ async function* unpack({ head, chunks }: Peeked, { name }: Source): AsyncGenerat
     for await (const chunk of unpacker) yield chunk as Buffer;
   } catch (error) {
     if (error instanceof CliFailure) throw error;
-    throw new CliFailure(`${name} is packed, and cannot be unpacked: ${(error as Error).message}. Is it whole?`);
+    throw new CliFailure(`${name} cannot be decompressed: ${(error as Error).message}. The file may be incomplete.`);
   } finally {
     unpacker.destroy();
     await feeding;
@@ -153,7 +153,7 @@ async function* unpack({ head, chunks }: Peeked, { name }: Source): AsyncGenerat
 function zstd(name: string) {
   if (typeof zlib.createZstdDecompress === 'function') return zlib.createZstdDecompress();
   throw new CliFailure(
-    `${name} is packed with zstd, which takes Node.js 22.15 or newer. Unpack it: zstdcat ${name} | …`,
+    `${name} is compressed with zstd, which requires Node.js 22.15 or newer. Decompress it: zstdcat ${name} | …`,
   );
 }
 
@@ -163,11 +163,11 @@ function drained(stream: zlib.Gunzip | zlib.ZstdDecompress): Promise<void> {
   return promise;
 }
 
-function detectFormat({ name }: Source, head: Buffer, asked: Format | undefined): Format {
-  if (asked !== undefined) return asked;
+function detectFormat({ name }: Source, head: Buffer, requested: Format | undefined): Format {
+  if (requested !== undefined) return requested;
   if (begins(head, magic.parquet)) return 'parquet';
   if (head.includes(0)) {
-    throw new CliFailure(`${name} is neither NDJSON nor CSV nor Parquet: it holds bytes that no text has.`);
+    throw new CliFailure(`${name} is neither NDJSON nor CSV nor Parquet: it has bytes that are not text.`);
   }
   const plain = name.toLowerCase().replace(/\.(gz|zst)$/, '');
   if (/\.(ndjson|jsonl)$/.test(plain)) return 'ndjson';
@@ -179,9 +179,9 @@ function detectFormat({ name }: Source, head: Buffer, asked: Format | undefined)
   if (text.startsWith('{')) return 'ndjson';
   if (text.startsWith('[')) {
     throw new CliFailure(
-      `${name} is one JSON array. Make a line of each row: jq -c '.[]' ${name} | timestore ingest - …`,
+      `${name} is one JSON array. Convert it to one row a line: jq -c '.[]' ${name} | timestore ingest - …`,
     );
   }
   if (text.includes(',')) return 'csv';
-  throw usage(`What ${name} is cannot be told from it: say --format ndjson, csv or parquet.`);
+  throw usage(`The format of ${name} cannot be detected: use --format ndjson, csv or parquet.`);
 }

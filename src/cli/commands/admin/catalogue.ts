@@ -22,10 +22,10 @@ export const days = number(1, 36_500);
 
 export const retentionDays = (text: string) => (text === 'none' || text === 'inherit' ? text : days(text));
 
-/** `null` is for ever. */
+/** A retention of `null` keeps rows forever. */
 export function buildRetention({ retentionDays: total, hotDays }: Retention): Item {
   if (total === undefined) {
-    if (hotDays !== undefined) throw usage('--hot-days goes with --retention-days.');
+    if (hotDays !== undefined) throw usage('--hot-days requires --retention-days.');
     return {};
   }
   if (total === 'inherit') return { retention: 'inherit' };
@@ -34,14 +34,14 @@ export function buildRetention({ retentionDays: total, hotDays }: Retention): It
 
 export const listing = (command: Command): Command =>
   command
-    .option('--search <text>', 'names that have it')
+    .option('--search <text>', 'names that contain this text')
     .addOption(new Option('--state <state>').choices([...states, 'deleting']))
-    .option('-n, --limit <n>', 'most of them', number(1, 10_000));
+    .option('-n, --limit <n>', 'maximum number of results', number(1, 10_000));
 
 export const deleting = (command: Command): Command =>
   command
-    .option('--grace <time>', 'how long it can be taken back: 0s, 12h, 7d', duration)
-    .option('-y, --yes', 'without asking');
+    .option('--grace <time>', 'how long the deletion can be undone: 0s, 12h, 7d', duration)
+    .option('-y, --yes', 'skip the confirmation prompt');
 
 export async function remove(path: string, what: string, options: Deleting, io: Io): Promise<void> {
   const { timestore } = await connect(options, io);

@@ -18,7 +18,7 @@ import {
   unless,
 } from './catalogue.ts';
 
-const most = 1e15;
+const quota_max = 1e15;
 
 type Change = CommonOptions &
   Retention & {
@@ -31,53 +31,55 @@ type Change = CommonOptions &
     mirror?: boolean;
   };
 
-/** A quota is said as a whole: parts that are not named stay as they are. */
+/** The API replaces a quota as a whole, so that missing parts are taken from the present one. */
 function buildQuota({ rowsPerDay, bytesPerDay, storageBytes }: Change, before: Item | null): Item {
-  const asked = Object.entries({ rowsPerDay, bytesPerDay, storageBytes }).filter(([, value]) => value !== undefined);
-  if (asked.length === 0) return {};
-  const merged = Object.entries({ ...before, ...Object.fromEntries(asked) });
+  const changes = Object.entries({ rowsPerDay, bytesPerDay, storageBytes }).filter(([, value]) => value !== undefined);
+  if (changes.length === 0) return {};
+  const merged = Object.entries({ ...before, ...Object.fromEntries(changes) });
   const quota = Object.fromEntries(merged.filter(([, value]) => value !== 'none' && value !== null));
   return { quota: Object.keys(quota).length === 0 ? null : quota };
 }
 
-/** Said as a whole as well; null is this deployment alone. */
-function buildTakeover({ reads: read, mirror: mirrored }: Change, before: Item | null): Item {
-  if (read === undefined && mirrored === undefined) return {};
-  const { reads, mirror } = { reads: read ?? before?.reads ?? 'on', mirror: mirrored ?? before?.mirror ?? false };
+/** The API replaces a takeover as a whole; null ends it. */
+function buildTakeover({ reads: read, mirror: mirrorOption }: Change, before: Item | null): Item {
+  if (read === undefined && mirrorOption === undefined) return {};
+  const { reads, mirror } = { reads: read ?? before?.reads ?? 'on', mirror: mirrorOption ?? before?.mirror ?? false };
   return { migration: reads === 'on' && !mirror ? null : { reads, mirror } };
 }
 
 function limits(command: Command): Command {
   return command
-    .option('--title <text>', 'for people')
-    .option('--retention-days <n>', 'rows older than so many days go; none keeps them for ever', retentionDays)
-    .option('--hot-days <n>', 'they move to the cold volume before', days)
-    .option('--rows-per-day <n>', 'quota; none takes it away', unless('none', number(1, most)))
-    .option('--bytes-per-day <n>', 'quota; none takes it away', unless('none', number(1, most)))
-    .option('--storage-bytes <n>', 'quota; none takes it away', unless('none', number(1, most)));
+    .option('--title <text>', 'a display name')
+    .option('--retention-days <n>', 'delete rows after this number of days; none keeps them forever', retentionDays)
+    .option('--hot-days <n>', 'move rows to the cold volume after this number of days', days)
+    .option('--rows-per-day <n>', 'quota; none removes it', unless('none', number(1, quota_max)))
+    .option('--bytes-per-day <n>', 'quota; none removes it', unless('none', number(1, quota_max)))
+    .option('--storage-bytes <n>', 'quota; none removes it', unless('none', number(1, quota_max)));
 }
 
 export function datasetCommands(program: Command, io: Io): void {
   const datasets = program
     .command('datasets')
-    .description('datasets: list, show, create, change, spread, delete, comparisons');
+    .description('manage datasets: list, show, create, change, spread, delete, comparisons');
   const columns = ['name', 'title', 'state', 'tables', 'retention', 'quota', 'createdAt'];
-  listing(datasets.command('list', { isDefault: true }).description('all datasets')).action(async (_, own: Command) => {
-    const options = own.optsWithGlobals<Listing>();
-    const { timestore } = await connect(options, io);
-    const { search, state, limit } = options;
-    const items = await fetchAll(
-      timestore,
-      '/v1/admin/datasets',
-      'datasets',
-      { search, state },
-      { limit, signal: io.signal },
-    );
-    await showList(items, columns, options, io);
-  });
+  listing(datasets.command('list', { isDefault: true }).description('list datasets')).action(
+    async (_, own: Command) => {
+      const options = own.optsWithGlobals<Listing>();
+      const { timestore } = await connect(options, io);
+      const { search, state, limit } = options;
+      const items = await fetchAll(
+        timestore,
+        '/v1/admin/datasets',
+        'datasets',
+        { search, state },
+        { limit, signal: io.signal },
+      );
+      await showList(items, columns, options, io);
+    },
+  );
   datasets
     .command('show')
-    .description('one, with what of its quota is used')
+    .description('show a dataset and the use of its quota')
     .argument('<dataset>')
     .action(async (name: string, _, own: Command) => {
       const { timestore } = await connect(own.optsWithGlobals(), io);
@@ -87,7 +89,7 @@ export function datasetCommands(program: Command, io: Io): void {
         io,
       );
     });
-  limits(datasets.command('create').description('a new one').argument('<dataset>')).action(
+  limits(datasets.command('create').description('create a dataset').argument('<dataset>')).action(
     async (name: string, _, own: Command) => {
       const options = own.optsWithGlobals<Change>();
       const { timestore } = await connect(options, io);
@@ -96,17 +98,17 @@ export function datasetCommands(program: Command, io: Io): void {
     },
   );
   limits(
-    datasets.command('change').description('its title, state, retention, quota or migration').argument('<dataset>'),
+    datasets.command('change').description('change title, state, retention, quota or takeover').argument('<dataset>'),
   )
-    .addOption(new Option('--state <state>', 'frozen takes no rows, archived is left out of lists').choices(states))
+    .addOption(new Option('--state <state>', 'frozen rejects writes; archived is hidden in lists').choices(states))
     .addOption(
       new Option(
         '--reads <mode>',
-        'off: the system it is taken over from answers; compare: and is compared with',
+        'off: the source system answers; compare: it answers and Timestore is compared with it; on: Timestore answers',
       ).choices(['off', 'compare', 'on']),
     )
-    .option('--mirror', 'send accepted rows to that system')
-    .option('--no-mirror', 'stop sending them')
+    .option('--mirror', 'mirror accepted rows to the source system')
+    .option('--no-mirror', 'stop the mirror')
     .action(async (name: string, _, own: Command) => {
       const options = own.optsWithGlobals<Change>();
       const { timestore } = await connect(options, io);
@@ -115,14 +117,14 @@ export function datasetCommands(program: Command, io: Io): void {
       const { title, state } = options;
       const parts = { ...buildRetention(options), ...buildQuota(options, quota), ...buildTakeover(options, migration) };
       const body = { title, state, ...parts };
-      // Of what was read: a change that somebody else makes meanwhile is not undone.
+      // Prevents overwriting a concurrent change.
       const headers = { 'if-match': before.headers.get('etag') ?? '*' };
       const rest = { body, headers, signal: io.signal };
       await showOne(await timestore.call<Item>('PATCH', datasetPath(name), rest), options, io);
     });
   datasets
     .command('spread')
-    .description('gives each of its tables a lane on every shard of the cluster, for rows from now on')
+    .description('add lanes on every shard of the cluster to each table, for new rows')
     .argument('<dataset>')
     .action(async (name: string, _, own: Command) => {
       const options = own.optsWithGlobals<CommonOptions>();
@@ -138,14 +140,14 @@ export function datasetCommands(program: Command, io: Io): void {
     });
   datasets
     .command('comparisons')
-    .description('answers of the system it is taken over from that differ')
+    .description('list differences between answers of the source system and Timestore')
     .argument('<dataset>')
-    .option('-n, --limit <n>', 'most of them', number(1, 10_000))
+    .option('-n, --limit <n>', 'maximum number of results', number(1, 10_000))
     .action(async (name: string, _, own: Command) => showComparisons(name, own.optsWithGlobals<Listing>(), io));
-  deleting(datasets.command('delete').description('it and all its tables').argument('<dataset>')).action(
+  deleting(datasets.command('delete').description('delete a dataset and all its tables').argument('<dataset>')).action(
     async (name: string, _, own: Command) => {
       const options = own.optsWithGlobals<Deleting>();
-      await remove(datasetPath(name), `Dataset ${name} with all its tables is deleted.`, options, io);
+      await remove(datasetPath(name), `This deletes dataset ${name} and all its tables.`, options, io);
     },
   );
 }

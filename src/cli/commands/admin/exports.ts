@@ -9,7 +9,7 @@ import { duration, number } from '../../options.ts';
 import { intoFile } from '../../output.ts';
 import { tablePath } from '../../paths.ts';
 import { confirm, fetchAll, type Item, showList, showOne } from '../../show.ts';
-import { chosenRows, names } from '../query.ts';
+import { names, selectRows } from '../query.ts';
 import { type Job, showJob, waiting } from './jobs.ts';
 
 type Creating = CommonOptions & {
@@ -41,14 +41,14 @@ Examples
 export function exportCommands(program: Command, io: Io): void {
   const exports = program
     .command('exports')
-    .description('copies of rows in the bucket, a file a day: list, show, create, download, delete')
+    .description('manage exports to the bucket, a file a day: list, show, create, download, delete')
     .addHelpText('after', examples);
   exports
     .command('list', { isDefault: true })
-    .description('those that are published, the newest first')
+    .description('list published exports, newest first')
     .option('--dataset <name>')
     .option('--table <name>')
-    .option('-n, --limit <n>', 'most of them', number(1, 10_000), 50)
+    .option('-n, --limit <n>', 'maximum number of results', number(1, 10_000), 50)
     .action(async (_, own: Command) => {
       const options = own.optsWithGlobals<CommonOptions & { dataset?: string; table?: string; limit: number }>();
       const { timestore } = await connect(options, io);
@@ -66,54 +66,52 @@ export function exportCommands(program: Command, io: Io): void {
     });
   exports
     .command('show')
-    .description('one, with an address for each file that needs no key')
+    .description('show an export with presigned URLs of its files')
     .argument('<id>')
-    .addOption(
-      new Option('--expires-in <time>', 'how long the addresses are good').argParser(duration).default(3_600_000, '1h'),
-    )
+    .addOption(new Option('--expires-in <time>', 'validity of the URLs').argParser(duration).default(3_600_000, '1h'))
     .action(async (id: string, _, own: Command) => {
       const options = own.optsWithGlobals<CommonOptions & { expiresIn: number }>();
       const { timestore } = await connect(options, io);
       const query = { expiresIn: Math.ceil(options.expiresIn / 1000) };
       await showOne(await timestore.call<Item>('GET', exportPath(id), { query, signal: io.signal }), options, io);
     });
-  const create = exports.command('create').description('of all rows accepted until now, or those of a time range');
+  const create = exports.command('create').description('export all accepted rows, or those of a time range');
   waiting(create.argument('<dataset.table>'))
     .addOption(new Option('-f, --format <format>').choices(['parquet', 'csv', 'ndjson']).default('parquet'))
-    .option('--from <time>', 'rows from here on')
-    .option('--to <time>', 'rows before')
-    .option('--last <time>', 'rows of the last 12h, 7d …', duration)
-    .option('-c, --columns <names>', 'with commas between; all by default')
-    .option('--key <key>', 'the same request with the same key is the same export')
+    .option('--from <time>', 'start of the time range')
+    .option('--to <time>', 'end of the time range, excluded')
+    .option('--last <time>', 'the last 12h, 7d …', duration)
+    .option('-c, --columns <names>', 'comma-separated; default: all')
+    .option('--key <key>', 'idempotency key: repeating the command does not create another export')
     .action(async (name: string, _, own: Command) => createExport(name, own.optsWithGlobals<Creating>(), io));
   exports
     .command('download')
-    .description('its files; those that are there already are left')
+    .description('download the files of an export; complete files are skipped')
     .argument('<id>')
-    .option('--to <folder>', 'DATASET.TABLE-ID by default')
+    .option('--to <folder>', 'default: DATASET.TABLE-ID')
     .action(async (id: string, _, own: Command) => download(id, own.optsWithGlobals(), io));
   exports
     .command('delete')
-    .description('it and its files')
+    .description('delete an export and its files')
     .argument('<id>')
-    .option('-y, --yes', 'without asking')
+    .option('-y, --yes', 'skip the confirmation prompt')
     .action(async (id: string, _, own: Command) => {
       const options = own.optsWithGlobals<CommonOptions & { yes?: boolean }>();
       const { timestore } = await connect(options, io);
-      await confirm(`Export ${id} with its files is deleted.`, options, io);
+      await confirm(`This deletes export ${id} and its files.`, options, io);
       await timestore.call('DELETE', exportPath(id), { signal: io.signal });
-      io.stderr.write(`${id} is deleted.\n`);
+      io.stderr.write(`Deleted ${id}.\n`);
     });
 }
 
 type Scheduling = CommonOptions & { hour: number; days: number; format: string; columns?: string };
 
 export function scheduleCommands(program: Command, io: Io): void {
-  const schedules = program.command('export-schedules').description('exports of every day: list, set, remove');
+  const schedules = program.command('export-schedules').description('manage daily exports: list, set, remove');
   const schedulePath = (name: string): string => `${tablePath(name)}/export-schedule`;
   schedules
     .command('list', { isDefault: true })
-    .description('all of them')
+    .description('list export schedules')
     .action(async (_, own: Command) => {
       const options = own.optsWithGlobals<CommonOptions>();
       const { timestore } = await connect(options, io);
@@ -122,12 +120,12 @@ export function scheduleCommands(program: Command, io: Io): void {
     });
   schedules
     .command('set')
-    .description('whole days of a table, every day at an hour (UTC)')
+    .description('export whole days of a table, daily at an hour (UTC)')
     .argument('<dataset.table>')
-    .requiredOption('--hour <n>', 'of the day, in UTC', number(0, 23))
-    .option('--days <n>', 'so many whole days before it', number(1, 366), 1)
+    .requiredOption('--hour <n>', 'hour of the day in UTC', number(0, 23))
+    .option('--days <n>', 'number of whole days to export', number(1, 366), 1)
     .addOption(new Option('-f, --format <format>').choices(['parquet', 'csv', 'ndjson']).default('parquet'))
-    .option('-c, --columns <names>', 'with commas between; all by default')
+    .option('-c, --columns <names>', 'comma-separated; default: all')
     .action(async (name: string, _, own: Command) => {
       const options = own.optsWithGlobals<Scheduling>();
       const { timestore } = await connect(options, io);
@@ -137,18 +135,18 @@ export function scheduleCommands(program: Command, io: Io): void {
     });
   schedules
     .command('remove')
-    .description('no more of them; what was exported stays')
+    .description('remove the schedule of a table; its exports remain')
     .argument('<dataset.table>')
     .action(async (name: string, _, own: Command) => {
       const { timestore } = await connect(own.optsWithGlobals(), io);
       await timestore.call('DELETE', schedulePath(name), { signal: io.signal });
-      io.stderr.write(`${name} is exported no more.\n`);
+      io.stderr.write(`Removed the schedule of ${name}.\n`);
     });
 }
 
 async function createExport(name: string, options: Creating, io: Io): Promise<void> {
-  const of = `${tablePath(name)}/exports`;
-  const { timeRange } = chosenRows(options);
+  const exportsPath = `${tablePath(name)}/exports`;
+  const { timeRange } = selectRows(options);
   const body = {
     format: options.format,
     timeRange,
@@ -156,7 +154,7 @@ async function createExport(name: string, options: Creating, io: Io): Promise<vo
   };
   const { timestore } = await connect(options, io);
   const headers = { 'idempotency-key': options.key ?? crypto.randomUUID() };
-  const job = await timestore.call<Job>('POST', of, { body, headers, isRepeatable: true, signal: io.signal });
+  const job = await timestore.call<Job>('POST', exportsPath, { body, headers, isRepeatable: true, signal: io.signal });
   await showJob(timestore, job, options, io);
 }
 
@@ -172,10 +170,10 @@ async function download(id: string, options: CommonOptions & { to?: string }, io
     const file = join(folder, key.split('/').at(-1) ?? key);
     files += 1;
     if ((await stat(file).catch(() => undefined))?.size === expected) continue;
-    // The address is all that is needed: no key goes to the bucket.
+    // A presigned URL needs no key, which must not be sent to the bucket.
     const answer = await fetch(url, { signal: io.signal }).catch((error: unknown) => {
       if (io.signal.aborted) throw error;
-      throw new CliFailure(`${new URL(url).origin} cannot be reached. Try again.`, exitCodes.later, error);
+      throw new CliFailure(`${new URL(url).origin} is unreachable. Try again.`, exitCodes.later, error);
     });
     if (!answer.ok)
       throw new CliFailure(`The bucket answered ${answer.status} for ${key}. Try again.`, exitCodes.later);
@@ -186,5 +184,5 @@ async function download(id: string, options: CommonOptions & { to?: string }, io
   }
   const summary = { folder, files, rows: found.rows, bytes };
   if (options.json) io.stdout.write(`${JSON.stringify(summary)}\n`);
-  else io.stdout.write(`${rowCount(found.rows)} in ${files} files in ${folder}, ${size(bytes)} of them fetched now.\n`);
+  else io.stdout.write(`${rowCount(found.rows)} in ${files} files in ${folder}, ${size(bytes)} downloaded.\n`);
 }

@@ -4,51 +4,54 @@ import { findFile, type LocalFile, type Selection } from '../../import/local-fil
 import { type Format, formats } from '../../ingest/source.ts';
 import type { Io } from '../../io.ts';
 import { collect, type PatientOptions, patienceOption, renameOption } from '../../options.ts';
-import { chosenRows, names } from '../query.ts';
+import { names, selectRows } from '../query.ts';
 
-/** Which files, objects and rows of them a command reads. */
+/** The files, objects and rows that a command reads. */
 export type FileOptions = PatientOptions &
   Selection & { object?: string[]; from?: string; to?: string; rename?: Record<string, string> };
 
-/** What a command takes that reads files and objects for a table. */
+/** The arguments and options of commands that read files and objects. */
 export function fileOptions(command: Command): Command {
   return command
     .argument('<dataset.table>')
-    .argument('[file...]', 'Parquet, CSV with names in its first line, NDJSON; plain, gzip or zstd; or DuckDB')
-    .option('--object <key>', 'an object of the bucket; may be repeated', collect)
-    .addOption(new Option('-f, --format <format>', 'of all files, where it is not plain').choices([...formats]))
-    .option('--duckdb', 'files are of DuckDB, as those that end in .duckdb, .ddb and .db are')
-    .option('--from-table <name>', 'the table or view of a DuckDB file')
-    .option('--sql <statement>', 'or what it gives: SELECT …')
-    .option('--from <time>', 'rows from here on')
-    .option('--to <time>', 'rows before')
-    .option('-c, --columns <names>', 'with commas between; all by default')
+    .argument(
+      '[file...]',
+      'Parquet, CSV with a header line, or NDJSON, plain or compressed with gzip or zstd; or DuckDB',
+    )
+    .option('--object <key>', 'an object of the bucket; repeatable', collect)
+    .addOption(new Option('-f, --format <format>', 'format of all files; default: detected').choices([...formats]))
+    .option('--duckdb', 'read files as DuckDB databases, like .duckdb, .ddb and .db files')
+    .option('--from-table <name>', 'table or view of a DuckDB file')
+    .option('--sql <statement>', 'SELECT statement on a DuckDB file')
+    .option('--from <time>', 'start of the time range')
+    .option('--to <time>', 'end of the time range, excluded')
+    .option('-c, --columns <names>', 'comma-separated; default: all')
     .addOption(renameOption())
-    .addOption(patienceOption('how long to try again while the server is away'));
+    .addOption(patienceOption('how long to retry while the server is unavailable'));
 }
 
-/** What a request says of the rows. */
+/** The row selection of a request. */
 export const rowOptions = (options: FileOptions) => ({
-  ...chosenRows(options),
+  ...selectRows(options),
   ...(options.columns !== undefined && { columns: names(options.columns) }),
   ...(options.rename !== undefined && { rename: options.rename }),
 });
 
-/** Finds all files. Throws CliFailure for what is not there, cannot be told, or is of several formats. */
+/** Finds all files. Throws CliFailure for missing files, an unknown format, or several formats. */
 export async function findFiles(
   paths: string[],
   options: FileOptions,
   io: Io,
 ): Promise<{ files: LocalFile[]; format: Format | undefined }> {
   if (options.sql !== undefined && options.fromTable !== undefined) {
-    throw usage('--sql and --from-table say different things. Use one.');
+    throw usage('--sql and --from-table exclude each other.');
   }
   const files = await Promise.all(paths.map((path) => findFile(path, options, io)));
   const [first] = files;
   const other = files.find(({ format }) => format !== first?.format);
   if (options.format === undefined && first !== undefined && other !== undefined) {
     throw usage(
-      `Files have to be of one format: ${first.label} is ${first.format}, ${other.label} is ${other.format}. Give each format a command of its own.`,
+      `All files must have one format: ${first.label} is ${first.format}, ${other.label} is ${other.format}. Use a command for each format.`,
     );
   }
   return { files, format: options.format ?? first?.format };

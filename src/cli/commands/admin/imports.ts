@@ -2,10 +2,10 @@ import { type Command, Option } from 'commander';
 import { type Timestore, TimestoreError } from '../../../client/index.ts';
 import { type CommonOptions, connect, stateFolder, tableName } from '../../config.ts';
 import { CliFailure, exitCodes, interrupted, toFailure, usage } from '../../failure.ts';
-import { intoBucket } from '../../import/bucket.ts';
+import { uploadFiles } from '../../import/bucket.ts';
 import { follow, type Import, importPath, showImport } from '../../import/follow.ts';
 import type { LocalFile } from '../../import/local-file.ts';
-import { retryPatiently } from '../../import/patiently.ts';
+import { retry } from '../../import/patiently.ts';
 import { ImportRecord } from '../../import/record.ts';
 import type { Io } from '../../io.ts';
 import { collect, number, type PatientOptions, patienceOption } from '../../options.ts';
@@ -32,24 +32,24 @@ Examples
   timestore imports create demo.readings --object imports/demo/2025.parquet --object imports/demo/2026.parquet
   timestore imports create demo.readings data.duckdb --from-table readings --wait
 
-All rows of all files show at one moment, or none does. Files go into the bucket first, and the server reads them from there:
-what follows goes on there, whether this command waits for it or not.
+An import is atomic: all rows of all files appear at once, or none. The command uploads the files to the bucket, and the server
+imports them from there, whether the command waits or not.
 
-With --key a command that broke off is given again as it was: files that are in the bucket already are not sent again, and an
-import that was made is not made twice. What it is about is on record on this machine (--state). A key is of one import of the
-same files with the same options, and any other use of it is refused; from another machine, or without the record, too.`;
+With --key, an interrupted command can be repeated: uploaded files are not sent again, and an import is not created twice. The
+state is recorded on this machine (--state). A key belongs to one import of the same files with the same options; any other
+use fails, also from another machine or without the recorded state.`;
 
 export function importCommands(program: Command, io: Io): void {
   const imports = program
     .command('imports')
-    .description('files that are read into a table, all or nothing: list, show, create')
+    .description('manage imports of files: list, show, create')
     .addHelpText('after', examples);
   imports
     .command('list', { isDefault: true })
-    .description('the newest first')
+    .description('list imports, newest first')
     .option('--dataset <name>')
     .addOption(new Option('--state <state>').choices(['queued', 'running', 'done', 'failed']))
-    .option('-n, --limit <n>', 'most of them', number(1, 10_000), 50)
+    .option('-n, --limit <n>', 'maximum number of results', number(1, 10_000), 50)
     .action(async (_, own: Command) => {
       const options = own.optsWithGlobals<CommonOptions & { dataset?: string; state?: string; limit: number }>();
       const { timestore } = await connect(options, io);
@@ -64,28 +64,28 @@ export function importCommands(program: Command, io: Io): void {
         io,
       );
     });
-  waiting(imports.command('show').description('how far one is, and which rows are at fault').argument('<id>'))
-    .addOption(patienceOption('how long to try again while the server is away'))
+  waiting(imports.command('show').description('show the progress and the invalid rows of an import').argument('<id>'))
+    .addOption(patienceOption('how long to retry while the server is unavailable'))
     .action(async (id: string, _, own: Command) => {
       const options = own.optsWithGlobals<PatientOptions & { wait?: boolean }>();
       const { timestore } = await connect(options, io);
       const found = await timestore.call<Import>('GET', importPath(id), { signal: io.signal });
-      const over = options.wait ? await followed(timestore, found, options, io) : found;
+      const over = options.wait ? await followImport(timestore, found, options, io) : found;
       await showImport(over, { ...options, all: true }, new Map(), io);
     });
-  waiting(fileOptions(imports.command('create').description('of files, and of objects that are in the bucket')))
-    .option('--field <name:type>', 'of one that the table lacks, as in `tables create`; may be repeated', collect)
-    .option('--timestamp-column <name>', 'of a new table; timestamp by default')
+  waiting(fileOptions(imports.command('create').description('import files, and objects of the bucket')))
+    .option('--field <name:type>', 'type of a new field, as in `tables create`; repeatable', collect)
+    .option('--timestamp-column <name>', 'for a new table; default: timestamp')
     .addOption(
-      new Option('--timestamp-precision <digits>', 'of a second, of a new table; 9 by default').choices([
+      new Option('--timestamp-precision <digits>', 'digits of a second, for a new table; default: 9').choices([
         '3',
         '6',
         '9',
       ]),
     )
-    .option('--key-fields <names>', 'of a new table: the sort key before the timestamp, with commas between')
-    .option('--key <key>', 'the same command with the same key is the same import')
-    .option('--state <folder>', `where it is on record what was uploaded under a key (${stateFolder})`)
+    .option('--key-fields <names>', 'sort key before the timestamp, for a new table; comma-separated')
+    .option('--key <key>', 'idempotency key: the command can be repeated')
+    .option('--state <folder>', `folder of the recorded uploads (${stateFolder})`)
     .addHelpText('after', examples)
     .action(async (name: string, files: string[], _, own: Command) =>
       create(name, files, own.optsWithGlobals<Creating>(), io),
@@ -97,16 +97,16 @@ function withCounts(job: Item): Item {
   return { ...job, objects: objects.length, rows: (job.result as { rows?: number } | null)?.rows };
 }
 
-/** Throws CliFailure where it is not over yet: it goes on without this command. */
-async function followed(timestore: Timestore, begun: Import, options: PatientOptions, io: Io): Promise<Import> {
+/** Throws CliFailure where the wait ends first: the import continues on the server. */
+async function followImport(timestore: Timestore, created: Import, options: PatientOptions, io: Io): Promise<Import> {
   try {
-    return await follow(timestore, begun, options, io);
+    return await follow(timestore, created, options, io);
   } catch (error) {
-    throw ended(error, `The import goes on: \`timestore imports show ${begun.id} --wait\` follows it.`, io);
+    throw toEndFailure(error, `The import continues; \`timestore imports show ${created.id} --wait\` follows it.`, io);
   }
 }
 
-function ended(error: unknown, further: string, io: Io): CliFailure {
+function toEndFailure(error: unknown, further: string, io: Io): CliFailure {
   const failure = io.signal.aborted ? interrupted() : toFailure(error);
   if (failure.exitCode === exitCodes.usage) return failure;
   return new CliFailure(`${failure.message}\n${further}`, failure.exitCode, error);
@@ -115,38 +115,38 @@ function ended(error: unknown, further: string, io: Io): CliFailure {
 async function create(name: string, paths: string[], options: Creating, io: Io): Promise<void> {
   const { dataset, table } = tableName(name);
   const { object: objects = [], key } = options;
-  if (paths.length === 0 && objects.length === 0) throw usage('Say what is imported: files, or --object KEY.');
-  const wanted = buildRequest(options);
+  if (paths.length === 0 && objects.length === 0) throw usage('Nothing to import: name files, or --object KEY.');
+  const requested = buildRequest(options);
   const { files, format } = await findFiles(paths, options, io);
-  // How long it is tried again is for --patience to say.
+  // Retries are up to `--patience`, not to the client.
   const { timestore, url } = await connect(options, io, { attempts: 1 });
   const isRecorded = key !== undefined && files.length > 0;
   const folder = options.state ?? io.env.TIMESTORE_STATE ?? stateFolder;
   const record = isRecorded ? await ImportRecord.open(folder, { url, dataset, table, key }) : undefined;
-  const asked = JSON.stringify({ objects, format, files: files.map((file) => file.mark), ...wanted });
+  const asked = JSON.stringify({ objects, format, files: files.map((file) => file.mark), ...requested });
   const creation = { timestore, name, options, record, io };
   const before = record?.begun;
   if (before !== undefined && before.asked !== asked) {
     throw new CliFailure(
-      `Under the key ${key} something else was imported into ${name}: other files, other options, or these files before they ` +
-        'changed. Nothing was imported now. Under another --key it is another import.',
+      `Key ${key} belongs to an earlier import into ${name} with other files, other options, or an earlier version of these ` +
+        'files. Nothing was imported. Use another --key for another import.',
     );
   }
   let body = before?.body;
   let labels = new Map<string, string>();
   if (body === undefined) {
-    const sent = await uploadAll(files, wanted, creation);
+    const sent = await uploadAll(files, requested, creation);
     const fields = sent.fields.length > 0 && { fields: sent.fields };
-    body = { objects: [...objects, ...sent.objects], format, ...wanted, ...fields };
+    body = { objects: [...objects, ...sent.objects], format, ...requested, ...fields };
     ({ labels } = sent);
     await record?.begin(asked, body);
   }
-  const begun = await begin(body, creation);
-  const over = options.wait ? await followed(timestore, begun, options, io) : begun;
+  const created = await begin(body, creation);
+  const over = options.wait ? await followImport(timestore, created, options, io) : created;
   await showImport(over, { ...options, all: false }, labels, io);
 }
 
-/** What the request says besides where the rows are. */
+/** The members of the request besides the objects. */
 function buildRequest(options: Creating) {
   const { field, timestampColumn, timestampPrecision: digits, keyFields } = options;
   return {
@@ -166,14 +166,14 @@ type Creation = {
   io: Io;
 };
 
-/** Has all files in the bucket. Throws CliFailure with what became of the import. */
-async function uploadAll(files: LocalFile[], wanted: ReturnType<typeof buildRequest>, creation: Creation) {
+/** Uploads all files. Throws CliFailure. */
+async function uploadAll(files: LocalFile[], requested: ReturnType<typeof buildRequest>, creation: Creation) {
   const { record, io } = creation;
   try {
-    return await intoBucket(files, { ...creation, fields: wanted.fields, columns: wanted.columns }, io);
+    return await uploadFiles(files, { ...creation, fields: requested.fields, columns: requested.columns }, io);
   } catch (error) {
-    const again = record === undefined ? '' : ' The same command goes on with what is in the bucket already.';
-    throw ended(error, `Nothing was imported.${again}`, io);
+    const again = record === undefined ? '' : ' The same command continues the upload.';
+    throw toEndFailure(error, `Nothing was imported.${again}`, io);
   }
 }
 
@@ -181,25 +181,25 @@ async function begin(body: Item, { timestore, name, options, record, io }: Creat
   const { signal } = io;
   const headers = { 'idempotency-key': options.key ?? crypto.randomUUID() };
   try {
-    return await retryPatiently(
+    return await retry(
       () => timestore.call<Import>('POST', `${tablePath(name)}/imports`, { body, headers, isRepeatable: true, signal }),
       { patienceMs: options.patience, signal },
     );
   } catch (error) {
     if (error instanceof TimestoreError && !error.retryable) {
-      await record?.refused();
+      await record?.removeRequest();
       if (error.code !== 'key-reused') throw error;
       throw new CliFailure(
-        `Under the key ${options.key} something else was imported into ${name}: other files or options, or the same from ` +
-          `another machine. Nothing was imported now; \`timestore imports\` lists what was. Under another --key it is another import.`,
+        `Key ${options.key} belongs to an earlier import into ${name} with other files or options, or from another machine. ` +
+          `Nothing was imported; \`timestore imports\` lists the imports. Use another --key for another import.`,
         exitCodes.failed,
         error,
       );
     }
     const further =
       options.key === undefined
-        ? '`timestore imports` tells whether it was made.'
-        : 'The same command goes on from there, and imports nothing twice.';
-    throw ended(error, `It is not known whether the import was made. ${further}`, io);
+        ? '`timestore imports` lists it if it was created.'
+        : 'Repeat the command; nothing is imported twice.';
+    throw toEndFailure(error, `The import may have been created. ${further}`, io);
   }
 }

@@ -5,10 +5,10 @@ import type { Timestore } from '../../../client/index.ts';
 import { type CommonOptions, connect } from '../../config.ts';
 import { CliFailure, usage } from '../../failure.ts';
 import type { Io } from '../../io.ts';
-import { collect, number, verificationSides } from '../../options.ts';
+import { collect, number, splitPair } from '../../options.ts';
 import { tablePath } from '../../paths.ts';
 import { confirm, fetchAll, type Item, showList, showOne } from '../../show.ts';
-import { type Choosing, choosingOptions, chosenRows, names } from '../query.ts';
+import { names, type RowSelection, selectionOptions, selectRows } from '../query.ts';
 
 export type Job = Item & { id: string; state: string; error: string | null };
 
@@ -16,55 +16,55 @@ type Waiting = CommonOptions & { wait?: boolean; yes?: boolean };
 
 const jobPath = (id: string): string => `/v1/admin/jobs/${encodeURIComponent(id)}`;
 
-const everyMs = 500;
+const poll_ms = 500;
 
 const readJob = (timestore: Timestore, id: string, { signal }: Io): Promise<Job> =>
   timestore.call<Job>('GET', jobPath(id), { signal });
 
-async function whenOver(timestore: Timestore, begun: Job, io: Io): Promise<Job> {
+async function waitForJob(timestore: Timestore, begun: Job, io: Io): Promise<Job> {
   let job = begun;
   while (job.state === 'queued' || job.state === 'running') {
-    await delay(everyMs, undefined, { signal: io.signal });
+    await delay(poll_ms, undefined, { signal: io.signal });
     job = await readJob(timestore, job.id, io);
   }
   return job;
 }
 
-/** Begins a job, and waits for it. Returns its receipt. Throws CliFailure for one that has failed. */
+/** Starts a job, waits for it and returns its result. Throws CliFailure for a failed job. */
 export async function findReceipt(timestore: Timestore, path: string, body: Item, io: Io): Promise<unknown> {
   const headers = { 'idempotency-key': randomUUID() };
-  // An import is answered with other things than its job is.
+  // The response of an import differs from that of its job.
   const { id } = await timestore.call<{ id: string }>('POST', path, {
     body,
     headers,
     isRepeatable: true,
     signal: io.signal,
   });
-  const job = await whenOver(timestore, await readJob(timestore, id, io), io);
-  if (job.state === 'failed') throw new CliFailure(`The job ${id} has failed: ${job.error}`);
+  const job = await waitForJob(timestore, await readJob(timestore, id, io), io);
+  if (job.state === 'failed') throw new CliFailure(`Job ${id} failed: ${job.error}`);
   return job.result;
 }
 
-/** Shows a job, when it is over if so asked. Throws CliFailure for one that has failed. */
+/** Shows a job, with `wait` after its end. Throws CliFailure for a failed job. */
 export async function showJob(timestore: Timestore, begun: Job, options: Waiting, io: Io): Promise<void> {
-  const job = options.wait ? await whenOver(timestore, begun, io) : begun;
+  const job = options.wait ? await waitForJob(timestore, begun, io) : begun;
   await showOne(job, options, io);
   if (job.state === 'failed') {
-    throw new CliFailure(`The job has failed: ${job.error}. \`timestore jobs retry ${job.id}\` tries it again.`);
+    throw new CliFailure(`The job failed: ${job.error}. \`timestore jobs retry ${job.id}\` repeats it.`);
   }
 }
 
-export const waiting = (command: Command): Command => command.option('--wait', 'until it is over');
+export const waiting = (command: Command): Command => command.option('--wait', 'wait for the end');
 
 export function jobCommands(program: Command, io: Io): void {
-  const jobs = program.command('jobs').description('work that outlives a request: list, show, retry');
+  const jobs = program.command('jobs').description('manage background jobs: list, show, retry');
   jobs
     .command('list', { isDefault: true })
-    .description('the newest first')
+    .description('list jobs, newest first')
     .option('--dataset <name>')
     .option('--kind <kind>')
     .addOption(new Option('--state <state>').choices(['queued', 'running', 'done', 'failed', 'cancelled']))
-    .option('-n, --limit <n>', 'most of them', number(1, 10_000), 50)
+    .option('-n, --limit <n>', 'maximum number of results', number(1, 10_000), 50)
     .action(async (_, own: Command) => {
       const options = own.optsWithGlobals<
         CommonOptions & { dataset?: string; kind?: string; state?: string; limit: number }
@@ -85,14 +85,14 @@ export function jobCommands(program: Command, io: Io): void {
         io,
       );
     });
-  waiting(jobs.command('show').description('one, with its receipt').argument('<id>')).action(
+  waiting(jobs.command('show').description('show a job and its result').argument('<id>')).action(
     async (id: string, _, own: Command) => {
       const options = own.optsWithGlobals<Waiting>();
       const { timestore } = await connect(options, io);
       await showJob(timestore, await readJob(timestore, id, io), options, io);
     },
   );
-  waiting(jobs.command('retry').description('one that has failed').argument('<id>')).action(
+  waiting(jobs.command('retry').description('repeat a failed job').argument('<id>')).action(
     async (id: string, _, own: Command) => {
       const options = own.optsWithGlobals<Waiting>();
       const { timestore } = await connect(options, io);
@@ -109,11 +109,11 @@ Examples
 
 export function rowCommands(program: Command, io: Io): void {
   const common = (name: string, description: string): Command =>
-    waiting(choosingOptions(program.command(name).description(description).argument('<dataset.table>')))
-      .option('--key <key>', 'the same request with the same key is the same job')
-      .option('-y, --yes', 'without asking')
+    waiting(selectionOptions(program.command(name).description(description).argument('<dataset.table>')))
+      .option('--key <key>', 'idempotency key: repeating the command does not create another job')
+      .option('-y, --yes', 'skip the confirmation prompt')
       .addHelpText('after', rowExamples);
-  type Own = Waiting & Choosing & { key?: string; set?: string[] };
+  type Own = Waiting & RowSelection & { key?: string; set?: string[] };
   const begin = async (name: string, kind: 'deletions' | 'corrections', body: Item, what: string, options: Own) => {
     const path = `${tablePath(name)}/${kind}`;
     const { timestore } = await connect(options, io);
@@ -122,26 +122,24 @@ export function rowCommands(program: Command, io: Io): void {
     const job = await timestore.call<Job>('POST', path, { body, headers, isRepeatable: true, signal: io.signal });
     await showJob(timestore, job, options, io);
   };
-  common('delete-rows', 'rows of a table that were accepted until now').action(
-    async (name: string, _, own: Command) => {
-      const options = own.optsWithGlobals<Own>();
-      const chosen = chosenRows(options);
-      if (Object.keys(chosen).length === 0) throw usage('Say which rows: --from, --to, --last or --where.');
-      await begin(name, 'deletions', chosen, `Rows of ${name} are deleted for good.`, options);
-    },
-  );
-  common('correct-rows', 'values of rows that were accepted until now')
-    .option('--set <column=value>', 'may be repeated; a value is what it is as JSON, else text', collect)
+  common('delete-rows', 'delete accepted rows of a table').action(async (name: string, _, own: Command) => {
+    const options = own.optsWithGlobals<Own>();
+    const selection = selectRows(options);
+    if (Object.keys(selection).length === 0) throw usage('Select rows: --from, --to, --last or --where.');
+    await begin(name, 'deletions', selection, `This deletes rows of ${name} permanently.`, options);
+  });
+  common('correct-rows', 'change values of accepted rows')
+    .option('--set <column=value>', 'repeatable; a value is JSON, else text', collect)
     .action(async (name: string, _, own: Command) => {
       const options = own.optsWithGlobals<Own>();
-      if (options.set === undefined) throw usage('Say what changes: --set COLUMN=VALUE.');
-      const body = { rows: chosenRows(options), set: Object.fromEntries(options.set.map(parseSetting)) };
-      await begin(name, 'corrections', body, `Rows of ${name} are changed for good.`, options);
+      if (options.set === undefined) throw usage('No change: use --set COLUMN=VALUE.');
+      const body = { rows: selectRows(options), set: Object.fromEntries(options.set.map(parseSetting)) };
+      await begin(name, 'corrections', body, `This changes rows of ${name} permanently.`, options);
     });
 }
 
 function parseSetting(text: string): [string, unknown] {
-  const [column, value] = verificationSides('--set', text, 'COLUMN=VALUE');
+  const [column, value] = splitPair('--set', text, 'COLUMN=VALUE');
   try {
     return [column, JSON.parse(value)];
   } catch {
@@ -150,10 +148,10 @@ function parseSetting(text: string): [string, unknown] {
 }
 
 export function backupCommands(program: Command, io: Io): void {
-  const backups = program.command('backups').description('copies of everything: list, show, create, restore');
+  const backups = program.command('backups').description('manage backups: list, show, create, restore');
   backups
     .command('list', { isDefault: true })
-    .description('those in the bucket')
+    .description('list backups in the bucket')
     .action(async (_, own: Command) => {
       const options = own.optsWithGlobals<CommonOptions>();
       const { timestore } = await connect(options, io);
@@ -162,7 +160,7 @@ export function backupCommands(program: Command, io: Io): void {
     });
   backups
     .command('show')
-    .description('what is in one')
+    .description('show the contents of a backup')
     .argument('<id>')
     .action(async (id: string, _, own: Command) => {
       const { timestore } = await connect(own.optsWithGlobals(), io);
@@ -175,11 +173,11 @@ export function backupCommands(program: Command, io: Io): void {
     const job = await timestore.call<Job>('POST', path, { body, signal: io.signal });
     await showJob(timestore, job, options, io);
   };
-  waiting(backups.command('create').description('copies everything accepted until now into the bucket'))
-    .option('--datasets <names>', 'these alone, with commas between')
+  waiting(backups.command('create').description('back up all accepted rows to the bucket'))
+    .option('--datasets <names>', 'only these datasets, comma-separated')
     .action(async (_, own: Command) => begin('/v1/admin/backups', own.optsWithGlobals()));
-  waiting(backups.command('restore').description('brings back tables that are not there').argument('<id>'))
-    .option('--datasets <names>', 'these alone, with commas between')
+  waiting(backups.command('restore').description('restore tables that do not exist').argument('<id>'))
+    .option('--datasets <names>', 'only these datasets, comma-separated')
     .action(async (id: string, _, own: Command) =>
       begin(`/v1/admin/backups/${encodeURIComponent(id)}/restore`, own.optsWithGlobals()),
     );

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { type CommonOptions, connect } from '../../config.ts';
 import { usage } from '../../failure.ts';
 import type { Io } from '../../io.ts';
-import { duration, number, verificationSides } from '../../options.ts';
+import { duration, number, splitPair } from '../../options.ts';
 import { confirm, fetchAll, type Item, showList, showOne } from '../../show.ts';
 import { names } from '../query.ts';
 
@@ -23,12 +23,12 @@ Examples
 export function keyCommands(program: Command, io: Io): void {
   const keys = program
     .command('keys')
-    .description('keys: list, show, create, rotate, revoke')
+    .description('manage API keys: list, show, create, rotate, revoke')
     .addHelpText('after', examples);
   keys
     .command('list', { isDefault: true })
-    .description('all keys, without their secrets')
-    .option('-n, --limit <n>', 'most of them', number(1, 10_000))
+    .description('list keys without their secrets')
+    .option('-n, --limit <n>', 'maximum number of results', number(1, 10_000))
     .action(async (_, own: Command) => {
       const options = own.optsWithGlobals<CommonOptions & { limit?: number }>();
       const { timestore } = await connect(options, io);
@@ -37,29 +37,25 @@ export function keyCommands(program: Command, io: Io): void {
     });
   keys
     .command('show')
-    .description('one, without its secret')
+    .description('show a key without its secret')
     .argument('<id>')
     .action(async (id: string, _, own: Command) => {
       const { timestore } = await connect(own.optsWithGlobals(), io);
       await showOne(await timestore.call<Item>('GET', keyPath(id), { signal: io.signal }), own.optsWithGlobals(), io);
     });
-  const create = keys.command('create').description('a new one; its secret is shown this once').argument('<name>');
+  const create = keys.command('create').description('create a key; its secret is shown only once').argument('<name>');
   for (const scope of scopes)
-    create.option(
-      `--${scope} <datasets>`,
-      `may ${scope === 'admin' ? 'administer' : scope === 'sql' ? 'use SQL over' : scope} these, with commas between; * is all`,
-    );
+    create.option(`--${scope} <datasets>`, `datasets of the scope ${scope}, comma-separated; * for all`);
   create
-    .option('--row-filter <column=value>', 'reads rows with that value and no others')
-    .option('--expires <time>', 'RFC 3339')
+    .option('--row-filter <column=value>', 'restrict reads to rows with this value')
+    .option('--expires <time>', 'expiry, RFC 3339')
     .action(async (name: string, _, own: Command) => {
       const options = own.optsWithGlobals<Creating>();
       const granted = scopes.flatMap((scope) => {
         const list = options[scope];
         return list === undefined ? [] : [[scope, list === '*' ? '*' : names(list)]];
       });
-      if (granted.length === 0)
-        throw usage('Say what the key may do: --ingest, --query, --sql or --admin with datasets.');
+      if (granted.length === 0) throw usage('No scope: use --ingest, --query, --sql or --admin with datasets.');
       const { timestore } = await connect(options, io);
       const body = {
         name,
@@ -71,9 +67,9 @@ export function keyCommands(program: Command, io: Io): void {
     });
   keys
     .command('rotate')
-    .description('a new key that may do the same; the old one ends after the overlap')
+    .description('replace a key; the old one expires after the overlap')
     .argument('<id>')
-    .option('--overlap <time>', 'how long both are good', duration)
+    .option('--overlap <time>', 'how long both keys are valid', duration)
     .action(async (id: string, _, own: Command) => {
       const options = own.optsWithGlobals<CommonOptions & { overlap?: number }>();
       const { timestore } = await connect(options, io);
@@ -87,18 +83,18 @@ export function keyCommands(program: Command, io: Io): void {
     });
   keys
     .command('revoke')
-    .description('refused everywhere within 10 seconds')
+    .description('revoke a key within 10 seconds')
     .argument('<id>')
-    .option('-y, --yes', 'without asking')
+    .option('-y, --yes', 'skip the confirmation prompt')
     .action(async (id: string, _, own: Command) => {
       const options = own.optsWithGlobals<CommonOptions & { yes?: boolean }>();
       const { timestore } = await connect(options, io);
-      await confirm(`Key ${id} is revoked for good.`, options, io);
+      await confirm(`This revokes key ${id} permanently.`, options, io);
       await showOne(await timestore.call<Item>('DELETE', keyPath(id), { signal: io.signal }), options, io);
     });
 }
 
 function parseRowFilter(text: string): Item {
-  const [column, value] = verificationSides('--row-filter', text, 'COLUMN=VALUE');
+  const [column, value] = splitPair('--row-filter', text, 'COLUMN=VALUE');
   return { column, value };
 }

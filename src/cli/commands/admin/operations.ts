@@ -13,12 +13,11 @@ import { status } from './status.ts';
 
 type Own = CommonOptions & Record<string, unknown>;
 
-/** What is done to one table, or told of all. */
-export function tableOperations(program: Command, io: Io): void {
+export function maintenanceCommands(program: Command, io: Io): void {
   program
     .command('flush')
-    .description('moves what waits in the hot buffer to ClickHouse now')
-    .argument('[dataset.table]', 'all tables if left out')
+    .description('flush the hot buffer to ClickHouse')
+    .argument('[dataset.table]', 'default: all tables')
     .action(async (name: string | undefined, _, own: Command) => {
       const options = own.optsWithGlobals<Own>();
       const { timestore } = await connect(options, io);
@@ -29,13 +28,13 @@ export function tableOperations(program: Command, io: Io): void {
     });
   program
     .command('audit')
-    .description('compares what was accepted with where it is; exit code 1 if rows are missing or doubled')
-    .argument('[dataset.table]', 'the newest audit of each table if left out')
+    .description('audit that every accepted row is stored once; exit code 1 for missing or duplicate rows')
+    .argument('[dataset.table]', 'default: the latest audit of each table')
     .action(async (name: string | undefined, _, own: Command) => audit(name, own.optsWithGlobals<Own>(), io));
   program
     .command('reconcile')
-    .description('compares a table with ClickHouse: columns, retention, storage policy')
-    .argument('[dataset.table]', 'what was last found of each if left out')
+    .description('compare the catalogue with ClickHouse: columns, retention, storage policy')
+    .argument('[dataset.table]', 'default: the latest result of each table')
     .action(async (name: string | undefined, _, own: Command) => {
       const options = own.optsWithGlobals<Own>();
       const { timestore } = await connect(options, io);
@@ -62,27 +61,26 @@ async function audit(name: string | undefined, options: Own, io: Io): Promise<vo
   if (name !== undefined && options.json) await showOne(only, options, io);
   else await showList(audits, columns, options, io);
   const bad = audits.filter(({ ok }) => ok !== true).map(({ dataset, table }) => `${dataset}.${table}`);
-  if (bad.length > 0) throw new CliFailure(`Rows do not add up in ${bad.join(', ')}.`);
+  if (bad.length > 0) throw new CliFailure(`Missing or duplicate rows in ${bad.join(', ')}.`);
 }
 
 const logColumns = ['at', 'actor', 'action', 'outcome', 'dataset', 'table', 'count'];
 
-/** What is told of the deployment. */
-export function tellingCommands(program: Command, io: Io): void {
+export function monitoringCommands(program: Command, io: Io): void {
   program
     .command('status')
-    .description('which stores can be used; exit code 75 if rows cannot be taken')
+    .description('show the status of the stores; exit code 75 if rows cannot be accepted')
     .action(async (_, own: Command) => status(own.optsWithGlobals<Own>(), io));
   program
     .command('audit-log')
-    .description('who changed what, and who was refused')
+    .description('list changes and denied requests')
     .option('--dataset <name>')
     .option('--actor <id>')
     .option('--action <name>')
     .addOption(new Option('--outcome <outcome>').choices(['done', 'refused']))
     .option('--from <time>', 'RFC 3339')
     .option('--to <time>', 'RFC 3339')
-    .option('-n, --limit <n>', 'most of them', number(1, 10_000), 50)
+    .option('-n, --limit <n>', 'maximum number of results', number(1, 10_000), 50)
     .action(async (_, own: Command) => {
       const options = own.optsWithGlobals<Own & { limit: number } & Record<string, string>>();
       const { timestore } = await connect(options, io);
@@ -93,7 +91,7 @@ export function tellingCommands(program: Command, io: Io): void {
     });
   program
     .command('receipt')
-    .description('how far a batch is')
+    .description('show the status of a batch')
     .argument('<batchId>')
     .action(async (id: string, _, own: Command) => {
       const { timestore } = await connect(own.optsWithGlobals(), io);
@@ -101,7 +99,7 @@ export function tellingCommands(program: Command, io: Io): void {
     });
   program
     .command('storage')
-    .description('volumes, disks and what is on them')
+    .description('list volumes and disks')
     .action(async (_, own: Command) => {
       const { timestore } = await connect(own.optsWithGlobals(), io);
       const items = await fetchAll(timestore, '/v1/admin/storage-targets', 'targets', {}, { signal: io.signal });
@@ -109,7 +107,7 @@ export function tellingCommands(program: Command, io: Io): void {
     });
   program
     .command('metrics')
-    .description('what all instances have done and what waits, as Prometheus reads it')
+    .description('print metrics in the Prometheus format')
     .action(async (_, own: Command) => {
       const { timestore } = await connect(own.optsWithGlobals(), io);
       await print(io.stdout, await (await timestore.open('GET', '/metrics', { signal: io.signal })).text());
@@ -117,10 +115,10 @@ export function tellingCommands(program: Command, io: Io): void {
 }
 
 export function quarantineCommands(program: Command, io: Io): void {
-  const quarantine = program.command('quarantine').description('rows that were set aside: list, replay, discard');
+  const quarantine = program.command('quarantine').description('manage quarantined rows: list, replay, discard');
   quarantine
     .command('list', { isDefault: true })
-    .description('rows at fault, with why')
+    .description('list quarantined rows with their reasons')
     .argument('<dataset>')
     .option('--table <name>')
     .action(async (dataset: string, _, own: Command) => {
@@ -132,10 +130,10 @@ export function quarantineCommands(program: Command, io: Io): void {
     });
   quarantine
     .command('replay')
-    .description('sends them again after a fix; each is accepted once')
+    .description('ingest quarantined rows again; each is accepted once')
     .argument('<dataset>')
     .option('--table <name>')
-    .option('--ids <ids>', 'these alone, with commas between')
+    .option('--ids <ids>', 'only these rows, comma-separated')
     .action(async (dataset: string, _, own: Command) => {
       const options = own.optsWithGlobals<Own & { table?: string; ids?: string }>();
       const { timestore } = await connect(options, io);
@@ -146,14 +144,18 @@ export function quarantineCommands(program: Command, io: Io): void {
     });
   quarantine
     .command('discard')
-    .description('takes them off the list for good')
+    .description('discard quarantined rows permanently')
     .argument('<dataset>')
     .argument('<id...>')
-    .option('-y, --yes', 'without asking')
+    .option('-y, --yes', 'skip the confirmation prompt')
     .action(async (dataset: string, ids: string[], _, own: Command) => {
       const options = own.optsWithGlobals<Own & { yes?: boolean }>();
       const { timestore } = await connect(options, io);
-      await confirm(`${ids.length} rows of ${dataset} are left in quarantine for good.`, options, io);
+      await confirm(
+        `This discards ${ids.length} quarantined ${ids.length === 1 ? 'row' : 'rows'} of ${dataset} permanently.`,
+        options,
+        io,
+      );
       const rest = { body: { dataset, ids }, isRepeatable: true, signal: io.signal };
       await showOne(await timestore.call<Item>('POST', '/v1/admin/quarantine/discard', rest), options, io);
     });
@@ -162,10 +164,10 @@ export function quarantineCommands(program: Command, io: Io): void {
 export function savedCommands(program: Command, io: Io): void {
   const saved = program
     .command('saved')
-    .description('saved queries: list, show, save, delete (run: timestore sql --saved)');
+    .description('manage saved queries: list, show, save, delete (run: timestore sql --saved)');
   saved
     .command('list', { isDefault: true })
-    .description('all, or those of a dataset')
+    .description('list saved queries')
     .option('--dataset <name>')
     .action(async (_, own: Command) => {
       const options = own.optsWithGlobals<Own & { dataset?: string }>();
@@ -181,7 +183,7 @@ export function savedCommands(program: Command, io: Io): void {
     });
   saved
     .command('show')
-    .description('its statement')
+    .description('show a saved query')
     .argument('<dataset/name>')
     .action(async (name: string, _, own: Command) => {
       const { timestore } = await connect(own.optsWithGlobals(), io);
@@ -193,9 +195,9 @@ export function savedCommands(program: Command, io: Io): void {
     });
   saved
     .command('save')
-    .description('keeps a statement under a name')
+    .description('save a statement under a name')
     .argument('<dataset/name>')
-    .argument('<statement>', 'or - for standard input')
+    .argument('<statement>', 'SQL, or - for standard input')
     .option('--description <text>')
     .action(async (name: string, statement: string, _, own: Command) => {
       const options = own.optsWithGlobals<Own & { description?: string }>();
@@ -206,12 +208,12 @@ export function savedCommands(program: Command, io: Io): void {
     });
   saved
     .command('delete')
-    .description('forgets it')
+    .description('delete a saved query')
     .argument('<dataset/name>')
     .action(async (name: string, _, own: Command) => {
       const { timestore } = await connect(own.optsWithGlobals(), io);
       await timestore.call('DELETE', savedPath(name), { signal: io.signal });
-      io.stderr.write(`${name} is deleted.\n`);
+      io.stderr.write(`Deleted ${name}.\n`);
     });
 }
 
@@ -223,20 +225,19 @@ Examples
   timestore call POST /v1/datasets/demo/ingest --data @orders.json
   timestore call DELETE '/v1/admin/datasets/demo/tables/old?graceSeconds=3600'`;
 
-/** Whatever has no command of its own. */
 export function callCommand(program: Command, io: Io): void {
   program
     .command('call')
-    .description('any route of the API, as /openapi.json has it')
+    .description('call any route of the API, see /openapi.json')
     .argument('<method>')
     .argument('<path>')
-    .option('-d, --data <json>', 'the body; @file reads it from there, @- from standard input')
+    .option('-d, --data <json>', 'the body; @file reads a file, @- standard input')
     .addHelpText('after', callExamples)
     .action(async (text: string, path: string, _, own: Command) => {
       const options = own.optsWithGlobals<Own & { data?: string }>();
       const method = methods.find((each) => each === text.toUpperCase());
-      if (method === undefined) throw usage(`${text} is none of ${methods.join(', ')}.`);
-      if (!path.startsWith('/')) throw usage(`A path begins with /, unlike ${path}.`);
+      if (method === undefined) throw usage(`Unknown method ${text}; use one of ${methods.join(', ')}.`);
+      if (!path.startsWith('/')) throw usage(`The path ${path} must begin with /.`);
       const body = await readBody(options.data, io);
       const { timestore } = await connect(options, io);
       const response = await timestore.open(method, path, { body, signal: io.signal });
@@ -252,6 +253,6 @@ async function readBody(data: string | undefined, io: Io): Promise<unknown> {
   try {
     return JSON.parse(text);
   } catch {
-    throw usage('--data is no JSON.');
+    throw usage('--data is not JSON.');
   }
 }

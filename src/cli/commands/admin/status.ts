@@ -14,13 +14,13 @@ const readinessSchema = z.looseObject({
 
 type Readiness = z.output<typeof readinessSchema>;
 
-/** As long as the client waits for an answer. */
-const timeoutMs = 60_000;
+/** Equal to the default of the client. */
+const timeout_ms = 60_000;
 
-/** Shows which stores can be used. Throws CliFailure `later` where rows cannot be taken; TimestoreError. */
+/** Shows the status of the stores. Throws CliFailure `later` where rows cannot be accepted; TimestoreError. */
 export async function status(options: CommonOptions, io: Io): Promise<void> {
   const { url } = await resolveDeployment(options, io);
-  const { isReady, readiness } = await askReadiness(url, io.signal);
+  const { isReady, readiness } = await fetchReadiness(url, io.signal);
   if (options.json) {
     await showOne(readiness, options, io);
   } else {
@@ -28,35 +28,35 @@ export async function status(options: CommonOptions, io: Io): Promise<void> {
     await showList(items, ['store', 'ok', 'latencyMs', 'kind', 'version'], options, io);
     for (const warning of readiness.warnings) io.stderr.write(`Warning: ${warning}\n`);
   }
-  if (!isReady) throw new CliFailure(`${url} is ${readiness.status}: rows cannot be taken.`, exitCodes.later);
+  if (!isReady) throw new CliFailure(`${url} is ${readiness.status}: rows cannot be accepted.`, exitCodes.later);
   if (!options.json) io.stderr.write(`${url} is ${readiness.status}.\n`);
 }
 
-/** Past the client, which takes a 503 for a failure and asks again: here it is the answer, and asking needs no key. */
-async function askReadiness(url: string, signal: AbortSignal): Promise<{ isReady: boolean; readiness: Readiness }> {
-  const late = AbortSignal.timeout(timeoutMs);
+/** Bypasses the client, which needs a key and retries a 503, which is an answer here. */
+async function fetchReadiness(url: string, signal: AbortSignal): Promise<{ isReady: boolean; readiness: Readiness }> {
+  const timeout = AbortSignal.timeout(timeout_ms);
   let response: Response;
   let text: string;
   try {
-    response = await fetch(`${url}/ready`, { signal: AbortSignal.any([signal, late]) });
+    response = await fetch(`${url}/ready`, { signal: AbortSignal.any([signal, timeout]) });
     text = await response.text();
   } catch (error) {
     signal.throwIfAborted();
-    const [code, message] = late.aborted
-      ? ['timeout', `No answer came within ${timeoutMs} ms.`]
-      : ['network', `${url} cannot be reached`];
+    const [code, message] = timeout.aborted
+      ? ['timeout', `No answer within ${timeout_ms} ms.`]
+      : ['network', `${url} is unreachable`];
     throw new TimestoreError(code, message, { retryable: true, cause: error });
   }
-  const readiness = readinessIn(text);
+  const readiness = parseReadiness(text);
   if (readiness !== undefined && (response.ok || response.status === 503)) return { isReady: response.ok, readiness };
   if (!response.ok) throw parseProblem(response.status, text, response.headers.get('retry-after'));
-  throw new TimestoreError('malformed-answer', `${url}/ready does not say which stores can be used.`, {
+  throw new TimestoreError('malformed-answer', `${url}/ready is not an answer of Timestore.`, {
     status: response.status,
     retryable: false,
   });
 }
 
-function readinessIn(text: string): Readiness | undefined {
+function parseReadiness(text: string): Readiness | undefined {
   try {
     return readinessSchema.parse(JSON.parse(text));
   } catch {

@@ -1,7 +1,7 @@
 import { type Command, Option } from 'commander';
 import { type CommonOptions, connect, tableName } from '../../config.ts';
 import type { Io } from '../../io.ts';
-import { collect, number, verificationSides } from '../../options.ts';
+import { collect, number, splitPair } from '../../options.ts';
 import { datasetPath, tablePath } from '../../paths.ts';
 import { fetchAll, type Item, showList, showOne } from '../../show.ts';
 import { names } from '../query.ts';
@@ -33,30 +33,32 @@ type Change = CommonOptions &
   };
 
 export function tableCommands(program: Command, io: Io): void {
-  const tables = program.command('tables').description('tables: list, show, create, change, delete, schema, manifests');
-  listing(tables.command('list', { isDefault: true }).description('tables of a dataset').argument('<dataset>')).action(
-    async (dataset: string, _, own: Command) => {
-      const options = own.optsWithGlobals<Listing>();
-      const { timestore } = await connect(options, io);
-      const { search, state, limit } = options;
-      const rest = { limit, signal: io.signal };
-      const items = await fetchAll(timestore, `${datasetPath(dataset)}/tables`, 'tables', { search, state }, rest);
-      const columns = [
-        'name',
-        'state',
-        'lanes',
-        'partition',
-        'retention',
-        'schema.version',
-        'schema.keyFields',
-        'createdAt',
-      ];
-      await showList(items, columns, options, io);
-    },
-  );
+  const tables = program
+    .command('tables')
+    .description('manage tables: list, show, create, change, delete, schema, manifests');
+  listing(
+    tables.command('list', { isDefault: true }).description('list the tables of a dataset').argument('<dataset>'),
+  ).action(async (dataset: string, _, own: Command) => {
+    const options = own.optsWithGlobals<Listing>();
+    const { timestore } = await connect(options, io);
+    const { search, state, limit } = options;
+    const rest = { limit, signal: io.signal };
+    const items = await fetchAll(timestore, `${datasetPath(dataset)}/tables`, 'tables', { search, state }, rest);
+    const columns = [
+      'name',
+      'state',
+      'lanes',
+      'partition',
+      'retention',
+      'schema.version',
+      'schema.keyFields',
+      'createdAt',
+    ];
+    await showList(items, columns, options, io);
+  });
   tables
     .command('show')
-    .description('its fields and settings')
+    .description('show the fields and settings of a table')
     .argument('<dataset.table>')
     .action(async (name: string, _, own: Command) => {
       const { timestore } = await connect(own.optsWithGlobals(), io);
@@ -65,20 +67,20 @@ export function tableCommands(program: Command, io: Io): void {
     });
   tables
     .command('create')
-    .description('one with fields, keys and lanes from the start; writes make plain ones')
+    .description('create a table with fields, keys and lanes; the first write creates a table with defaults')
     .argument('<dataset.table>')
     .option(
       '--field <name:type>',
-      'string, double, integer, unsigned, decimal(p,s), boolean, json, timestamp, string[], map, vector(n); may be repeated',
+      'string, double, integer, unsigned, decimal(p,s), boolean, json, timestamp, string[], map, vector(n); repeatable',
       collect,
     )
-    .option('--timestamp-column <name>', 'timestamp by default')
-    .addOption(new Option('--timestamp-precision <digits>', 'of a second; 9 by default').choices(['3', '6', '9']))
-    .option('--key-fields <names>', 'the sort key before the timestamp, with commas between')
+    .option('--timestamp-column <name>', 'default: timestamp')
+    .addOption(new Option('--timestamp-precision <digits>', 'digits of a second; default: 9').choices(['3', '6', '9']))
+    .option('--key-fields <names>', 'sort key before the timestamp, comma-separated')
     .addOption(new Option('--partition <window>').choices(['hour', 'day', 'month']))
-    .option('--lanes <n>', 'logs that are flushed side by side', number(1, 64))
-    .option('--retention-days <n>', 'rows older than so many days go', retentionDays)
-    .option('--hot-days <n>', 'they move to the cold volume before', days)
+    .option('--lanes <n>', 'number of lanes, which are flushed in parallel', number(1, 64))
+    .option('--retention-days <n>', 'delete rows after this number of days', retentionDays)
+    .option('--hot-days <n>', 'move rows to the cold volume after this number of days', days)
     .action(async (name: string, _, own: Command) => {
       const options = own.optsWithGlobals<Change>();
       const { dataset, table } = tableName(name);
@@ -99,29 +101,29 @@ export function tableCommands(program: Command, io: Io): void {
     });
   tables
     .command('change')
-    .description('its lanes, state or retention')
+    .description('change lanes, state or retention of a table')
     .argument('<dataset.table>')
-    .option('--lanes <n>', 'logs that are flushed side by side; spread: one on every shard of the cluster', parseLanes)
-    .addOption(new Option('--state <state>', 'frozen takes no rows, archived is left out of lists').choices(states))
-    .option('--retention-days <n>', 'none keeps rows for ever; inherit goes by the dataset’s', retentionDays)
-    .option('--hot-days <n>', 'they move to the cold volume before', days)
+    .option('--lanes <n>', 'number of lanes; spread: a lane on every shard of the cluster', parseLanes)
+    .addOption(new Option('--state <state>', 'frozen rejects writes; archived is hidden in lists').choices(states))
+    .option('--retention-days <n>', 'none keeps rows forever; inherit uses that of the dataset', retentionDays)
+    .option('--hot-days <n>', 'move rows to the cold volume after this number of days', days)
     .action(async (name: string, _, own: Command) => {
       const options = own.optsWithGlobals<Change>();
       const { timestore } = await connect(options, io);
       const body = { lanes: options.lanes, state: options.state, ...buildRetention(options) };
       await showOne(await timestore.call<Item>('PATCH', tablePath(name), { body, signal: io.signal }), options, io);
     });
-  deleting(tables.command('delete').description('it and its rows').argument('<dataset.table>')).action(
+  deleting(tables.command('delete').description('delete a table and its rows').argument('<dataset.table>')).action(
     async (name: string, _, own: Command) => {
-      await remove(tablePath(name), `Table ${name} with its rows is deleted.`, own.optsWithGlobals<Deleting>(), io);
+      await remove(tablePath(name), `This deletes table ${name} and its rows.`, own.optsWithGlobals<Deleting>(), io);
     },
   );
   const histories = [
-    ['schema', 'versions', 'each version of its schema, with what it added', ['version', 'createdAt', 'added']],
+    ['schema', 'versions', 'list the schema versions of a table', ['version', 'createdAt', 'added']],
     [
       'manifests',
       'manifests',
-      'what each flush put where',
+      'list the manifests of a table, one a flush',
       ['id', 'lane', 'sequences', 'rows', 'bytes', 'trigger', 'flushedAt'],
     ],
   ] as const;
@@ -130,7 +132,7 @@ export function tableCommands(program: Command, io: Io): void {
       .command(name)
       .description(description)
       .argument('<dataset.table>')
-      .option('-n, --limit <n>', 'most of them', number(1, 10_000), 100)
+      .option('-n, --limit <n>', 'maximum number of results', number(1, 10_000), 100)
       .action(async (table: string, _, own: Command) => {
         const options = own.optsWithGlobals<Listing>();
         const { timestore } = await connect(options, io);
@@ -141,8 +143,8 @@ export function tableCommands(program: Command, io: Io): void {
   }
 }
 
-/** Of `--field NAME:TYPE`. Throws CliFailure. */
+/** Parses `--field NAME:TYPE`. Throws CliFailure. */
 export function parseField(text: string): { name: string; type: string } {
-  const [name, type] = verificationSides('--field', text, 'NAME:TYPE');
+  const [name, type] = splitPair('--field', text, 'NAME:TYPE');
   return { name, type };
 }

@@ -12,10 +12,10 @@ const webhookPath = (id: string): string => `${path}/${encodeURIComponent(id)}`;
 export function webhookCommands(program: Command, io: Io): void {
   const webhooks = program
     .command('webhooks')
-    .description('who is told of exports: list, create, test, deliveries, delete');
+    .description('manage webhooks for exports: list, create, test, deliveries, delete');
   webhooks
     .command('list', { isDefault: true })
-    .description('all of them, without their secrets')
+    .description('list webhooks without their secrets')
     .action(async (_, own: Command) => {
       const options = own.optsWithGlobals<CommonOptions>();
       const { timestore } = await connect(options, io);
@@ -24,16 +24,16 @@ export function webhookCommands(program: Command, io: Io): void {
     });
   webhooks
     .command('create')
-    .description('a new one; what its deliveries are signed with is shown this once')
+    .description('create a webhook; its signing secret is shown only once')
     .argument('<url>')
-    .option('--datasets <names>', 'events of these alone, with commas between')
+    .option('--datasets <names>', 'only events of these datasets, comma-separated')
     .action(async (url: string, _, own: Command) => {
       const options = own.optsWithGlobals<CommonOptions & { datasets?: string }>();
       const { timestore } = await connect(options, io);
       const body = { url, ...(options.datasets !== undefined && { datasets: names(options.datasets) }) };
       await showOne(await timestore.call<Item>('POST', path, { body, signal: io.signal }), options, io);
     });
-  waiting(webhooks.command('test').description('sends it an event of type test').argument('<id>')).action(
+  waiting(webhooks.command('test').description('send a test event').argument('<id>')).action(
     async (id: string, _, own: Command) => {
       const options = own.optsWithGlobals<CommonOptions & { wait?: boolean }>();
       const { timestore } = await connect(options, io);
@@ -43,9 +43,9 @@ export function webhookCommands(program: Command, io: Io): void {
   );
   webhooks
     .command('deliveries')
-    .description('what it was sent, with every attempt')
+    .description('list deliveries and their attempts')
     .argument('<id>')
-    .option('-n, --limit <n>', 'most of them', number(1, 10_000), 50)
+    .option('-n, --limit <n>', 'maximum number of results', number(1, 10_000), 50)
     .action(async (id: string, _, own: Command) => {
       const options = own.optsWithGlobals<CommonOptions & { limit: number }>();
       const { timestore } = await connect(options, io);
@@ -55,14 +55,14 @@ export function webhookCommands(program: Command, io: Io): void {
     });
   webhooks
     .command('delete')
-    .description('what is not delivered yet is not delivered any more')
+    .description('delete a webhook and its pending deliveries')
     .argument('<id>')
-    .option('-y, --yes', 'without asking')
+    .option('-y, --yes', 'skip the confirmation prompt')
     .action(async (id: string, _, own: Command) => {
       const options = own.optsWithGlobals<CommonOptions & { yes?: boolean }>();
       const { timestore } = await connect(options, io);
-      await confirm(`Webhook ${id} is deleted.`, options, io);
+      await confirm(`This deletes webhook ${id}.`, options, io);
       await timestore.call('DELETE', webhookPath(id), { signal: io.signal });
-      io.stderr.write(`${id} is deleted.\n`);
+      io.stderr.write(`Deleted ${id}.\n`);
     });
 }
