@@ -106,7 +106,7 @@ export class Transport {
       if (timeout.signal.aborted) {
         throw new TimestoreError('timeout', `No answer within ${limit_ms} ms.`, { retryable: true, cause: error });
       }
-      throw new TimestoreError('network', `${url} cannot be reached`, { retryable: true, cause: error });
+      throw new TimestoreError('network', `${url} is unreachable`, { retryable: true, cause: error });
     } finally {
       clearTimeout(timer);
     }

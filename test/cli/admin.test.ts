@@ -94,7 +94,7 @@ test('rows are flushed, audited, deleted and corrected; jobs, receipts and the l
   expect(log.length).toBeGreaterThan(1);
   expect(await run('delete-rows', `${dataset}.m`, '--yes')).toMatchObject({
     code: 2,
-    stderr: expect.stringContaining('which rows'),
+    stderr: expect.stringContaining('Select rows'),
   });
 });
 
@@ -121,7 +121,7 @@ test('keys are made, rotated and revoked, and rows in quarantine sent again', as
   expect((await run('keys')).stdout).not.toContain(String(made.key).split('_').slice(2).join('_'));
   expect(await run('keys', 'create', 'x')).toMatchObject({
     code: 2,
-    stderr: expect.stringContaining('what the key may do'),
+    stderr: expect.stringContaining('No scope'),
   });
 
   const input = `{"timestamp":"${at(1)}","v":1}\n{"timestamp":"${at(2)}","v":"x"}\n{"timestamp":"${at(2)}","v":"y"}\n`;
@@ -204,7 +204,7 @@ test('backups, storage, metrics, status, and whatever else the API has', async (
   expect(await run('call', 'FETCH', '/v1/sql')).toMatchObject({ code: 2 });
   expect(await run('call', 'POST', '/v1/sql', '--data', 'nope')).toMatchObject({
     code: 2,
-    stderr: '--data is no JSON.\n',
+    stderr: '--data is not JSON.\n',
   });
 });
 
@@ -216,7 +216,7 @@ describe('status', () => {
     const away = await cli.run(['status', '--url', url], {});
     expect(away).toMatchObject({
       code: 75,
-      stderr: `${url} is unavailable: rows cannot be taken.\n`,
+      stderr: `${url} is unavailable: rows cannot be accepted.\n`,
       stdout: expect.stringMatching(/redis +│ false .*clickhouse +│ true/s),
     });
     const asJson = await cli.run(['status', '--url', url, '--json'], {});
@@ -242,7 +242,7 @@ describe('status', () => {
     const codes: (number | null)[] = [];
     for (const _ of answers) {
       const ended = await cli.run(['status', '--url', url], {});
-      expect(ended.stderr).toContain('Is the address that of a Timestore?');
+      expect(ended.stderr).toContain('Check that the URL is that of a Timestore deployment.');
       codes.push(ended.code);
     }
     server.close();
@@ -250,7 +250,7 @@ describe('status', () => {
     expect([codes, asked]).toEqual([[1, 1, 1, 75], answers.length]);
     expect(await cli.run(['status', '--url', 'http://127.0.0.1:9'], {})).toMatchObject({
       code: 75,
-      stderr: expect.stringContaining('cannot be reached'),
+      stderr: expect.stringContaining('is unreachable'),
     });
   });
 });
@@ -284,7 +284,7 @@ describe('where and who', () => {
   test('login keeps an address and a key that were tried, for their owner alone', async () => {
     expect(await login(call.url(), 'wrong-key')).toMatchObject({
       code: 1,
-      stderr: expect.stringContaining('not accepted'),
+      stderr: expect.stringContaining('was rejected'),
     });
     expect(await cli.run(['status'], {})).toMatchObject({
       code: 2,
@@ -303,7 +303,7 @@ describe('where and who', () => {
 
   test('a profile may have the name of what every object has, or is refused', async () => {
     for (const name of ['constructor', '__proto__', 'toString']) {
-      const missing = { code: 2, stderr: expect.stringContaining(`There is no profile ${name}`) };
+      const missing = { code: 2, stderr: expect.stringContaining(`Unknown profile ${name}`) };
       expect(await cli.run(['status', '--profile', name], {})).toMatchObject(missing);
       expect(await cli.run(['logout', name], {})).toMatchObject(missing);
     }
@@ -324,7 +324,7 @@ describe('where and who', () => {
     const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
     expect(await cli.run(['datasets', '--url', url], {})).toMatchObject({
       code: 2,
-      stderr: expect.stringContaining('There is no key for'),
+      stderr: expect.stringContaining('No key for'),
     });
     expect(await cli.run(['datasets'], { TIMESTORE_URL: url })).toMatchObject({ code: 2 });
     expect(asked).toBe(0);
@@ -340,12 +340,12 @@ describe('where and who', () => {
     for (const text of ['{"profiles": {"x": {"url": "ftp://x", "key": "secret-key"}}}', '{"key": "secret-key"']) {
       writeFileSync(path, text);
       const ended = await cli.run(['status', '--config', path], {});
-      expect(ended).toMatchObject({ code: 2, stderr: expect.stringContaining(`${path} cannot be used`) });
+      expect(ended).toMatchObject({ code: 2, stderr: expect.stringContaining(`${path} is invalid`) });
       expect(ended.stderr).not.toContain('secret');
     }
     chmodSync(path, 0o600);
     const logout = await cli.run(['logout'], {});
-    expect(logout).toMatchObject({ code: 0, stderr: expect.stringContaining('forgotten') });
+    expect(logout).toMatchObject({ code: 0, stderr: expect.stringContaining('Deleted profile') });
     expect(readFileSync(join(cli.home, 'config', 'timestore', 'config.json'), 'utf8')).not.toContain('local-admin');
   });
 });

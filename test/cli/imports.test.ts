@@ -158,7 +158,7 @@ describe('files are imported', () => {
     const args = ['create', `${dataset}.other`, file('on.ndjson', lines(0, 5)), '--wait', '-q', '--patience', '1ms'];
     expect(await imports(args, { TIMESTORE_URL: proxy.url })).toMatchObject({
       code: 75,
-      stderr: expect.stringMatching(/The import goes on: `timestore imports show .* --wait`/),
+      stderr: expect.stringMatching(/The import continues; `timestore imports show .* --wait`/),
     });
     const { stdout, code } = await imports([
       'create',
@@ -188,15 +188,15 @@ describe('under a key an import is made once', () => {
     expect(proxy.seen.filter((what) => what === 'PUT object')).toHaveLength(1);
     expect(await imports(['create', ...args, '--columns', 'timestamp', '-q'], more)).toMatchObject({
       code: 1,
-      stderr: expect.stringMatching(/Under the key once something else was imported.*Nothing was/),
+      stderr: expect.stringMatching(/Key once belongs to an earlier import.*Nothing was/),
     });
     // Another machine: the server knows the key, and that it was of other objects.
     const elsewhere = await imports(['create', ...args, '-q', '--state', join(cli.home, 'elsewhere')]);
-    expect(elsewhere).toMatchObject({ code: 1, stderr: expect.stringContaining('or the same from another machine') });
+    expect(elsewhere).toMatchObject({ code: 1, stderr: expect.stringContaining('or from another machine') });
     writeFileSync(path, lines(0, 11));
     expect(await imports(['create', ...args, '-q'], more)).toMatchObject({
       code: 1,
-      stderr: expect.stringContaining('these files before they changed'),
+      stderr: expect.stringContaining('an earlier version of these files'),
     });
     expect(await values(dataset)).toEqual(upTo(10));
     const [record = ''] = globSync(join(cli.home, 'state', 'import-*.json'));
@@ -214,12 +214,12 @@ describe('under a key an import is made once', () => {
     proxy.hold = (what) => (what.endsWith('/uploads') && proxy.seen.length > 2 ? 'gone' : 'pass');
     expect(await imports(args, more)).toMatchObject({
       code: 75,
-      stderr: expect.stringContaining('goes on with what is in the bucket already'),
+      stderr: expect.stringContaining('The same command continues the upload'),
     });
     proxy.hold = (what) => (what.endsWith('/imports') ? 'deaf' : 'pass');
     expect(await imports(args, more)).toMatchObject({
       code: 75,
-      stderr: expect.stringMatching(/not known whether the import was made.*nothing twice/),
+      stderr: expect.stringMatching(/may have been created.*nothing is imported twice/),
     });
     expect(await importsOf(dataset)).toHaveLength(1);
     proxy.hold = () => 'pass';
@@ -267,7 +267,7 @@ describe('an upload', () => {
     going.kill('SIGINT');
     const ended = await going.ended;
     expect(ended).toMatchObject({ code: 130, stdout: '' });
-    expect(ended.stderr).toMatch(/^Interrupted\.\nNothing was imported\. The same command goes on/m);
+    expect(ended.stderr).toMatch(/^Interrupted\.\nNothing was imported\. The same command continues/m);
     expect(await importsOf(dataset)).toEqual([]);
   });
 
@@ -300,9 +300,7 @@ describe('what is wrong is said', () => {
     const args = ['create', `${dataset}.m`, path, '--field', 'v:double', '--wait', '-q'];
     const refused = await imports(args);
     expect(refused).toMatchObject({ code: 1, stdout: expect.stringMatching(/wrongRows +12/) });
-    expect(refused.stderr).toMatch(
-      /^12 rows cannot be stored, and nothing was imported.*\n {2}bad\.csv, row 3: timestamp/,
-    );
+    expect(refused.stderr).toMatch(/^12 rows cannot be stored; nothing was imported.*\n {2}bad\.csv, row 3: timestamp/);
     expect(refused.stderr.split('\n').filter((line) => line.includes('bad.csv'))).toHaveLength(10);
     const [{ id = '' } = {}] = await importsOf(dataset);
     expect(refused.stderr).toContain(`timestore imports show ${id}`);
@@ -317,14 +315,14 @@ describe('what is wrong is said', () => {
   test('files that are not there, are folders, pipes, of two formats, or of none', async () => {
     const parquet = file('x.parquet', 'PAR1 and nothing more PAR1');
     const cases: [string[], number, RegExp][] = [
-      [[join(cli.home, 'nowhere.csv')], 1, /nowhere\.csv: there is no such file/],
+      [[join(cli.home, 'nowhere.csv')], 1, /nowhere\.csv: no such file/],
       [[cli.home], 2, /is a folder/],
-      [['-'], 2, /Standard input is no file.*timestore ingest/],
-      [[], 2, /Say what is imported/],
+      [['-'], 2, /Standard input is not a file.*timestore ingest/],
+      [[], 2, /Nothing to import/],
       [[file('a.csv', 'timestamp,v\n'), parquet], 2, /a\.csv is csv, x\.parquet is parquet/],
-      [[file('x.txt', 'hello\n')], 2, /say --format/],
-      [[file('x.duckdb', 'hello\n'), '--sql', 'SELECT 1', '--from-table', 't'], 2, /say different things/],
-      [[file('m.ndjson', lines(0, 1)), '--field', 'v'], 2, /write NAME:TYPE/],
+      [[file('x.txt', 'hello\n')], 2, /use --format/],
+      [[file('x.duckdb', 'hello\n'), '--sql', 'SELECT 1', '--from-table', 't'], 2, /exclude each other/],
+      [[file('m.ndjson', lines(0, 1)), '--field', 'v'], 2, /expected NAME:TYPE/],
     ];
     for (const [args, code, message] of cases) {
       const ended = await imports(['create', 'demo.m', ...args]);
@@ -496,13 +494,17 @@ describe('a DuckDB file', () => {
       'CREATE TABLE s."o.dd" (v INT)',
     );
     const cases: [string[], number, RegExp][] = [
-      [[path], 2, /Say what is read of some\.ddb.*It has one, two, s\.o\.dd\./],
-      [[path, '--from-table', 'three'], 2, /There is no table three in some\.ddb\. It has one, two/],
+      [[path], 2, /No table of some\.ddb is selected.*It has one, two, s\.o\.dd\./],
+      [[path, '--from-table', 'three'], 2, /Table three not found in some\.ddb\. It has one, two/],
       [[path, '--from-table', 'one', '--columns', 'w'], 2, /some\.ddb has no column w\. It has v\./],
       [[path, '--sql', 'SELECT nope FROM one'], 1, /some\.ddb: Binder Error: .*nope/],
       [[path, '--sql', 'SELECT 1; DROP TABLE one'], 1, /some\.ddb: Parser Error/],
-      [[file('none.duckdb', 'hello '.repeat(100)), '--from-table', 'one'], 1, /none\.duckdb is no DuckDB database\./],
-      [[file('none.csv', 'v\n1\n'), '--duckdb', '--from-table', 'one'], 1, /none\.csv is no DuckDB database\./],
+      [
+        [file('none.duckdb', 'hello '.repeat(100)), '--from-table', 'one'],
+        1,
+        /none\.duckdb is not a DuckDB database\./,
+      ],
+      [[file('none.csv', 'v\n1\n'), '--duckdb', '--from-table', 'one'], 1, /none\.csv is not a DuckDB database\./],
     ];
     for (const [args, code, message] of cases) {
       const ended = await imports(['create', `${newDataset()}.m`, ...args], inTemporary);

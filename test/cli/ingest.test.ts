@@ -321,11 +321,11 @@ describe('what is wrong is said in one message, with the right exit code', () =>
     const refused = await ingest(args);
     expect(refused).toMatchObject({ code: 1, stdout: '' });
     expect(refused.stderr).toMatch(/bad\.ndjson: 1 row is invalid.*\n {2}line 12: timestamp, .*\n.*quarantine/);
-    expect(refused.stderr).toContain('8 rows accepted. The same command goes on from there');
+    expect(refused.stderr).toContain('8 rows accepted. Repeat the command to resume');
     const done = await ingest([...args, '--on-error', 'quarantine']);
     expect(done).toMatchObject({
       code: 0,
-      stdout: expect.stringMatching(/^4 rows accepted, 2 set aside in quarantine, 8 were there/),
+      stdout: expect.stringMatching(/^4 rows accepted, 2 quarantined, 8 accepted before/),
     });
     expect(await values(dataset)).toEqual(upTo(12));
   });
@@ -333,15 +333,15 @@ describe('what is wrong is said in one message, with the right exit code', () =>
   test('a file that is not there, a folder, a wrong format, half a gzip', async () => {
     const table = ['--table', `${newDataset()}.m`];
     const cases: [string[], number, RegExp][] = [
-      [[join(cli.home, 'nowhere.csv')], 1, /nowhere\.csv: there is no such file/],
+      [[join(cli.home, 'nowhere.csv')], 1, /nowhere\.csv: no such file/],
       [[cli.home], 2, /is a folder/],
       [[file('x.bin', new Uint8Array(100))], 1, /neither NDJSON nor CSV nor Parquet/],
       [[file('x.json', '[{"v":1}]')], 1, /one JSON array.*jq/],
-      [[file('x.txt', 'hello\n')], 2, /say --format/],
-      [[file('x.gz', gzipSync(lines(0, 5_000)).subarray(0, 500))], 1, /cannot be unpacked.*Is it whole/],
-      [[file('x.parquet', 'PAR1 and nothing more PAR1')], 1, /no Parquet file, or not whole/],
+      [[file('x.txt', 'hello\n')], 2, /use --format/],
+      [[file('x.gz', gzipSync(lines(0, 5_000)).subarray(0, 500))], 1, /cannot be decompressed.*may be incomplete/],
+      [[file('x.parquet', 'PAR1 and nothing more PAR1')], 1, /not a Parquet file, or is incomplete/],
       [[file('y.ndjson', 'no json\n')], 1, /y\.ndjson, from line 1 on/],
-      [['-', '-'], 2, /can be read once/],
+      [['-', '-'], 2, /can be read only once/],
     ];
     for (const [files, code, message] of cases) {
       const ended = await ingest([...files, ...table]);
@@ -356,7 +356,7 @@ describe('what is wrong is said in one message, with the right exit code', () =>
     const args = [path, '--table', `${newDataset()}.m`, '--patience', '1ms'];
     expect(await ingest(args, undefined, { TIMESTORE_KEY: 'wrong-key' })).toMatchObject({
       code: 1,
-      stderr: expect.stringMatching(/key is not accepted.*timestore login/),
+      stderr: expect.stringMatching(/key was rejected.*timestore login/),
     });
     // A port that was free a moment ago.
     const server = createServer((_, response) => response.writeHead(404).end('<h1>nothing here</h1>'));
@@ -364,16 +364,16 @@ describe('what is wrong is said in one message, with the right exit code', () =>
     const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
     expect(await ingest(args, undefined, { TIMESTORE_URL: url })).toMatchObject({
       code: 1,
-      stderr: expect.stringContaining('Is the address that of a Timestore?'),
+      stderr: expect.stringContaining('Check that the URL is that of a Timestore deployment.'),
     });
     await new Promise((resolve) => server.close(resolve));
     expect(await ingest(args, undefined, { TIMESTORE_URL: url })).toMatchObject({
       code: 75,
-      stderr: expect.stringMatching(/cannot be reached: .*ECONNREFUSED.*\n0 rows accepted. The same command goes on/s),
+      stderr: expect.stringMatching(/is unreachable: .*ECONNREFUSED.*\n0 rows accepted. Repeat the command/s),
     });
     const kept = await ingest([...args, '--state', file('no-folder', '')]);
-    expect(kept).toMatchObject({ code: 1, stderr: expect.stringContaining('`--state FOLDER` keeps it elsewhere') });
-    expect(kept.stderr).toContain('cannot be kept');
+    expect(kept).toMatchObject({ code: 1, stderr: expect.stringContaining('`--state FOLDER` selects another folder') });
+    expect(kept.stderr).toContain('cannot be written');
     rmSync(path);
   });
 
@@ -401,9 +401,12 @@ test('names of files are others in the table, whatever their format, and rows se
   ];
   const rename = ['--rename', '_time:timestamp', '--rename', '_v\\:\\,:v'];
   const args = [...files, '--table', `${dataset}.m`, ...rename, '--on-error', 'quarantine'];
-  expect(await ingest(args)).toMatchObject({ code: 0, stdout: expect.stringMatching(/^3 rows accepted, 1 set aside/) });
+  expect(await ingest(args)).toMatchObject({
+    code: 0,
+    stdout: expect.stringMatching(/^3 rows accepted, 1 quarantined/),
+  });
   expect(await values(dataset)).toEqual([1, 2, 3]);
-  expect(await ingest(args)).toMatchObject({ code: 0, stdout: expect.stringContaining('were there already') });
+  expect(await ingest(args)).toMatchObject({ code: 0, stdout: expect.stringContaining('accepted before') });
   const { rows } = await client().table(dataset, '_quarantine').query();
   expect(JSON.stringify(rows)).toContain('\\"timestamp\\"');
   for (const wrong of ['_time', ':x', 'a:x,b:x']) {

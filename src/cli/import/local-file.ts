@@ -43,7 +43,7 @@ export async function findFile(path: string, selection: Selection, io: Io): Prom
   const source = await findSource(path);
   if (source.bytes === undefined) {
     throw usage(
-      `${path === '-' ? 'Standard input' : path} is no file: it is \`timestore ingest -\` that takes rows as they come.`,
+      `${path === '-' ? 'Standard input' : path} is not a file; use \`timestore ingest -\` for a stream of rows.`,
     );
   }
   const { mtimeMs } = await stat(source.path);
