@@ -124,9 +124,9 @@ test('a byte order mark is no part of the first row', async () => {
 
 test('a row without an end is refused, with the reason and its line', async () => {
   const long = `{"a":1}\n{"a":"${'x'.repeat(5_000_000)}`;
-  await expect(cut(long, 'ndjson', undefined, fresh, [1_000_000])).rejects.toThrow(/line 2: .*no line break/);
+  await expect(cut(long, 'ndjson', undefined, fresh, [1_000_000])).rejects.toThrow(/line 2: .*the line does not end/);
   const open = `x,y\n1,"${'a\n'.repeat(2_500_000)}`;
-  await expect(cut(open, 'csv', undefined, fresh, [1_000_000])).rejects.toThrow(/quote is opened there and not closed/);
+  await expect(cut(open, 'csv', undefined, fresh, [1_000_000])).rejects.toThrow(/a quote is not closed/);
 });
 
 test('lines of CSV end with CR too, with and without LF, wherever the pieces are cut', async () => {
