@@ -15,15 +15,15 @@ const sqlDir = join(import.meta.dirname, '..', '..', 'sql');
 
 type Migration = { name: string; statements: string[]; checksum: string };
 
-/** One number for all that migrate one database: what `pg_advisory_xact_lock` waits on. */
+/** The key of the advisory lock, shared by all migrations of one database. */
 const lockId = 7_308_906;
 
 /**
- * Brings Postgres and ClickHouse to the numbered files in sql/. Safe to repeat, and to run twice at the same time. Reads
- * where they are from the variables that the Worker has.
+ * Migrates Postgres and ClickHouse by the numbered files in sql/. Safe to repeat and to run concurrently. Uses the environment
+ * variables of the Worker.
  *
  * @returns the names of the Postgres migrations that were applied now
- * @throws ConfigError; StoreError; TimestoreError `conflict` for a file that has changed since it was applied
+ * @throws ConfigError; StoreError; ApiError `conflict` for a file that has changed since it was applied
  */
 export async function migrate(env: Record<string, string | undefined>): Promise<string[]> {
   const config = readMigrateConfig(env);
@@ -32,8 +32,8 @@ export async function migrate(env: Record<string, string | undefined>): Promise<
 }
 
 /**
- * What the reader of a deployment lacks of its limits, on whichever server, or why that is not known; nothing where the
- * environment names no reader.
+ * Missing limits of the ClickHouse reader user on each server, or why they are unknown. Empty where the environment has no
+ * reader user.
  *
  * @throws ConfigError
  */
@@ -45,7 +45,7 @@ export async function readerLacks(env: Record<string, string | undefined>): Prom
   const lacking = await Promise.all(
     urls.map((url) =>
       limitsLacking(createClickHouse(url, user, password)).catch((error) => {
-        const why = error instanceof ClickHouseError ? `refuses it (code ${error.code})` : 'does not answer it';
+        const why = error instanceof ClickHouseError ? `rejects the query (code ${error.code})` : 'does not answer';
         return [`its limits are unknown: ${new URL(url).host} ${why}`];
       }),
     ),
@@ -54,8 +54,8 @@ export async function readerLacks(env: Record<string, string | undefined>): Prom
 }
 
 /**
- * Each file in a transaction of its own, under a lock: what comes second waits, and then finds the file on record, which
- * fails its own record and with it the whole transaction.
+ * Applies each file in its own transaction under a lock. A concurrent migration waits; its insert into the applied files then
+ * fails, and with it its whole transaction.
  */
 async function migratePostgres(postgres: Postgres): Promise<string[]> {
   await postgres.transaction([
@@ -104,7 +104,7 @@ async function isApplied(postgres: Postgres, { name, checksum }: Migration): Pro
   return row !== undefined;
 }
 
-/** The one server, or every node of the cluster. */
+/** The single server, or every node of the cluster. */
 async function migrateServers(config: MigrateConfig): Promise<void> {
   const { CLICKHOUSE_USER: user, CLICKHOUSE_PASSWORD: password, CLICKHOUSE_SHARDS: shards } = config;
   if (shards === undefined) {
@@ -118,7 +118,7 @@ async function migrateServers(config: MigrateConfig): Promise<void> {
   for (const { shard, clickhouse } of nodes) {
     await migrateClickHouse(clickhouse, (statement) => engineIn(statement, { isReplicated, shard }));
   }
-  // All of them are looked at before any is given its number.
+  // Checks all servers before it changes any.
   const numbered: boolean[] = [];
   for (const node of nodes) numbered.push(await isNumbered(node));
   for (const [i, { shard, clickhouse }] of nodes.entries()) {
@@ -126,14 +126,14 @@ async function migrateServers(config: MigrateConfig): Promise<void> {
   }
 }
 
-/** Here every statement is one that can be repeated: ClickHouse has no transactions. */
+/** Every statement can be repeated, because ClickHouse has no transactions. */
 async function migrateClickHouse(clickhouse: ClickHouse, adapted: (statement: string) => string): Promise<void> {
   for (const { statements } of migrationsIn('clickhouse')) {
     for (const statement of statements) await clickhouse.command(adapted(statement));
   }
 }
 
-/** Tables of Timestore's own are replicated where all others are. */
+/** System tables of Timestore are replicated like the tables of datasets. */
 export function engineIn(statement: string, { isReplicated, shard }: { isReplicated: boolean; shard: number }): string {
   const name = /CREATE TABLE IF NOT EXISTS (\S+)/.exec(statement)?.[1] ?? '';
   return statement.replace(/^ENGINE = (\w+)(?:\((.*)\))?/m, (_, engine: string, args = '') => {
@@ -144,9 +144,9 @@ export function engineIn(statement: string, { isReplicated, shard }: { isReplica
 const isNumberedRow = z.object({ number: z.number(), rows: z.string() });
 
 /**
- * Whether a server has its number, which it keeps. One with rows and none is what was there before there was a cluster.
+ * Whether a server has its shard number. A server with rows and without a number is from before the cluster.
  *
- * @throws TimestoreError `conflict` where it cannot be the shard that it is to be
+ * @throws ApiError `conflict` where it cannot be the shard that it is to be
  */
 async function isNumbered({ shard, url, clickhouse }: { shard: number; url: string; clickhouse: ClickHouse }) {
   const [found] = checkRows(

@@ -27,14 +27,14 @@ export type SavedQuery = {
   name: string;
   sql: string;
   description: string;
-  /** Values of its parameters that a caller leaves out. */
+  /** Default values of the parameters. */
   params: Record<string, unknown>;
   savedAt: string;
-  /** Id of the key whose it is. */
+  /** Id of the key that owns the query. */
   savedBy: string | null;
 };
 
-/** Saved queries that an instance has run, under `<dataset>.<name>`. */
+/** Cached saved queries, by `<dataset>.<name>`. */
 const seenQueries = inEachInstance(
   ({ limits }) =>
     new LruMap<{ query: SavedQuery; seenAt_ms: number }>(
@@ -43,16 +43,16 @@ const seenQueries = inEachInstance(
     ),
 );
 
-/** Who changes a saved query: the key whose it is, or an admin of the dataset. Whoever has the scope `sql` runs it. */
+/** The key that changes a saved query: its owner, or an admin of the dataset. Any key with the scope `sql` may run it. */
 export type Author = { id: string; isAdmin: boolean };
 
-/** How long an instance runs what it has read. */
+/** How long a cached query is trusted. */
 export const trusted_ms = 10_000;
 
 const columns = `dataset, name, sql, description, params,
   to_char(saved_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as "savedAt", saved_by as "savedBy"`;
 
-/** Throws TimestoreError `not-found`, `forbidden` for another key's, `invalid-request`, `limit-exceeded`; StoreError. */
+/** Throws ApiError `not-found`, `forbidden` for another key's, `invalid-request`, `limit-exceeded`; StoreError. */
 export async function saveQuery(
   ctx: QueryDeps,
   reader: ReadScope,
@@ -63,7 +63,7 @@ export async function saveQuery(
   const { limits } = ctx.config;
   compileSql(sql, dataset, limits);
   if (JSON.stringify(params).length > limits.sql_param_bytes_max) {
-    throw limitExceeded(`params: they are longer than ${limits.sql_param_bytes_max} bytes (limit sql_param_bytes_max)`);
+    throw limitExceeded(`params: the values are longer than ${limits.sql_param_bytes_max} bytes (limit sql_param_bytes_max)`);
   }
   if (!reader.reads(dataset)) throw noDataset(dataset);
   const bound: Params = {
@@ -96,7 +96,7 @@ export async function saveQuery(
   return saved;
 }
 
-/** Those of a dataset, by name; of all in `of`, or of all there are, where none is named. `after` is a dataset and a name. */
+/** Saved queries by name: of `dataset`, else of the datasets in `of`, else of all. `after` is `[dataset, name]`. */
 export async function listSaved(
   ctx: QueryDeps,
   {
@@ -118,7 +118,7 @@ export async function listSaved(
   );
 }
 
-/** Throws TimestoreError `not-found`; StoreError when the catalogue is away and this instance does not know the query. */
+/** Throws ApiError `not-found`; StoreError when the catalogue is unavailable and the query is not cached. */
 export async function findSaved(ctx: QueryDeps, reader: ReadScope, dataset: string, name: string): Promise<SavedQuery> {
   const key = keyOf(dataset, name);
   if (!reader.reads(dataset)) throw noQuery(dataset, name);
@@ -141,7 +141,7 @@ export async function findSaved(ctx: QueryDeps, reader: ReadScope, dataset: stri
   });
 }
 
-/** Throws TimestoreError `not-found`, `forbidden` for another key's; StoreError. */
+/** Throws ApiError `not-found`, `forbidden` for another key's; StoreError. */
 export async function dropSaved(
   ctx: QueryDeps,
   reader: ReadScope,
@@ -176,7 +176,7 @@ function keyOf(dataset: string, name: string): string {
 }
 
 function noDataset(dataset: string): ApiError {
-  return new ApiError('not-found', `There is no dataset ${dataset}.`);
+  return new ApiError('not-found', `Dataset ${dataset} not found.`);
 }
 
 function notYours(dataset: string, name: string): ApiError {
@@ -187,5 +187,5 @@ function notYours(dataset: string, name: string): ApiError {
 }
 
 function noQuery(dataset: string, name: string): ApiError {
-  return new ApiError('not-found', `There is no saved query ${name} in dataset ${dataset}.`);
+  return new ApiError('not-found', `Saved query ${name} not found in dataset ${dataset}.`);
 }
