@@ -63,7 +63,9 @@ export async function saveQuery(
   const { limits } = ctx.config;
   compileSql(sql, dataset, limits);
   if (JSON.stringify(params).length > limits.sql_param_bytes_max) {
-    throw limitExceeded(`params: the values are longer than ${limits.sql_param_bytes_max} bytes (limit sql_param_bytes_max)`);
+    throw limitExceeded(
+      `params: the values are longer than ${limits.sql_param_bytes_max} bytes (limit sql_param_bytes_max)`,
+    );
   }
   if (!reader.reads(dataset)) throw noDataset(dataset);
   const bound: Params = {

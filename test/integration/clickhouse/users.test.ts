@@ -88,7 +88,7 @@ test('a user without limits as the reader: migrating names them all, and readine
   expect(await checkStores(instance)).toMatchObject({ status: 'ok', warnings: [expect.stringContaining('users.sql')] });
   expect(instance.events).toContainEqual({ event: 'reader-limits-lacking', settings: lacking });
   expect(await readerLacks({ ...inject('env'), CLICKHOUSE_READER_PASSWORD: 'wrong' })).toEqual([
-    expect.stringMatching(/^its limits are unknown: .* refuses it \(code \d+\)$/),
+    expect.stringMatching(/^its limits are unknown: .* rejects the query \(code \d+\)$/),
   ]);
 });
 
