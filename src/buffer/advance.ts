@@ -8,12 +8,12 @@ import type { LaneSnapshot } from './snapshot.ts';
 const advanceScript = script(advanceLua);
 
 /**
- * Moves the end of a lane in which nothing waits to a later batch, all rows up to which are in ClickHouse. Only while the
- * lane is as it was seen.
+ * Moves the watermark of an idle lane to a later batch whose rows, like all rows before, are in ClickHouse. Does nothing if the
+ * lane has changed since the snapshot.
  *
- * @param latest_ms the latest event time of the rows up to there
- * @returns whether it was moved now
- * @throws StoreError when Redis is unavailable
+ * @param latest_ms the latest event time of these rows
+ * @returns whether the watermark was moved
+ * @throws StoreError if Redis is unavailable
  */
 export async function advanceLane(
   ctx: BufferDeps,

@@ -6,14 +6,14 @@ import auditLaneLua from './lua/audit-lane.lua';
 
 const auditLaneScript = script(auditLaneLua);
 
-/** What a lane's state says of its log, and what is there. */
+/** Batches and rows of a lane: expected by its state, and found in its log. */
 export type LaneSums = {
   batches: { expected: number; found: number };
   rows: { expected: number; found: number };
   isWhole: boolean;
 };
 
-/** Adds up a lane in the hot buffer, at one moment. Undefined when it has no state. */
+/** Counts the pending batches and rows of a lane atomically. Undefined if the lane has no state. */
 export async function sumLane(ctx: BufferDeps, table: Table, lane: number): Promise<LaneSums | undefined> {
   const reply = await runScript<[number, number, number, number, 'whole' | 'broken'] | ['unknown']>(
     ctx.redis,

@@ -1,4 +1,4 @@
-/** A batch as the hot buffer holds it. The payload's rows begin with `{"_row":`, one a line. */
+/** A batch in the hot buffer. The payload has one row per line, each beginning with `{"_row":`. */
 export type BufferedBatch = {
   seq: number;
   id: string;
@@ -7,12 +7,12 @@ export type BufferedBatch = {
   schemaVersion: number;
   timeMin_ms: number;
   timeMax_ms: number;
-  /** What was said of the rows as a whole, as JSON; '' for nothing. */
+  /** Metadata of the batch as JSON, or ''. */
   meta: string;
   payload: string;
 };
 
-/** The form in which scripts answer with one. */
+/** A batch in the replies of scripts. */
 export type BatchReply = [
   seq: number,
   id: string,

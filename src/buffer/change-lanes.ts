@@ -7,12 +7,12 @@ import changeLanesLua from './lua/change-lanes.lua';
 const changeLanesScript = script(changeLanesLua);
 
 /**
- * Changes the number of lanes that writers choose among, and with it what readers look at, at one moment for all of
- * them: staging and snapshots compare the number they were told with this one. The lanes must have been set up.
+ * Changes the numbers of lanes for writers and for readers atomically: staging and snapshots compare the numbers that they
+ * know with these. The lanes must be set up before.
  *
- * @param lanes for writers; undefined for as many as there are
- * @param readLanes for readers, at least
- * @returns 'unknown' when lane 0 has no state; 'importing' when an import has one of the lanes for writers
+ * @param lanes lanes for writers; undefined keeps the number
+ * @param readLanes minimum of lanes for readers
+ * @returns 'unknown' if lane 0 has no state; 'importing' if an import uses one of the lanes for writers
  */
 export async function changeLanes(
   ctx: BufferDeps,

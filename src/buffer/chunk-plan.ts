@@ -1,10 +1,10 @@
 /**
- * How a request is cut, kept with its key so that the same request is always cut in the same way: the rows of each
- * chunk, and the places in the request of those that went into quarantine instead.
+ * How a request is split: the number of rows of each chunk, and the indices of quarantined rows in the request. It is stored
+ * with the idempotency key, so that a retry is split in the same way.
  */
 export type ChunkPlan = { rows: number[]; quarantined: number[] };
 
-/** As text: `3,4,1` or `3,4,1;0-2,7`. */
+/** Encodes a plan as `3,4,1` or `3,4,1;0-2,7`. */
 export function encodePlan({ rows, quarantined }: ChunkPlan): string {
   return quarantined.length === 0 ? rows.join(',') : `${rows.join(',')};${encodeRanges(quarantined)}`;
 }
@@ -14,7 +14,7 @@ export function parsePlan(text: string): ChunkPlan {
   return { rows: rows.split(',').map(Number), quarantined: parseRanges(ranges) };
 }
 
-/** Ascending numbers, runs of them as their ends: `0-2,7`. */
+/** Encodes ascending numbers as ranges: `0-2,7`. */
 export function encodeRanges(numbers: number[]): string {
   const runs: [number, number][] = [];
   for (const n of numbers) {

@@ -1,4 +1,4 @@
 import type { RedisDeps } from '../stores/deps.ts';
 
-/** The hot buffer knows no store but Redis. */
+/** The hot buffer depends on Redis only. */
 export type BufferDeps = RedisDeps;

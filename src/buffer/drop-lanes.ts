@@ -7,7 +7,7 @@ import dropLanesLua from './lua/drop-lanes.lua';
 
 const dropLanesScript = script(dropLanesLua);
 
-/** Forgets a dropped table's lanes and definition. Answers how many rows were waiting in them. */
+/** Removes the lanes and the cached definition of a dropped table. Returns the number of pending rows that are discarded. */
 export async function dropLanes(
   ctx: BufferDeps,
   table: TableRef & { name: string },

@@ -7,20 +7,20 @@ import deferLua from './lua/defer.lua';
 import dueLua from './lua/due.lua';
 import markDueLua from './lua/mark-due.lua';
 import noteJobLua from './lua/note-job.lua';
-import { differs, type Waiting, type WaitingReply, waitingOf } from './publish.ts';
+import { differs, parseWaiting, type Waiting, type WaitingReply } from './publish.ts';
 
 const dueScript = script(dueLua);
 const deferScript = script(deferLua);
 const markDueScript = script(markDueLua);
 const noteJobScript = script(noteJobLua);
 
-/** What is due: lanes with pending rows, the one that waits longest first, and whether there are jobs. */
+/** Due work: lanes with pending rows, the longest waiting first, and whether jobs are due. */
 export type Due = { lanes: { table: TableRef; lane: number }[]; hasJobs: boolean };
 
-/** The due set's member that says that there are jobs, and when the next of them is due. No lane looks like it. */
+/** The member of the due set for jobs, with the time of the next one. No lane has such a name. */
 export const jobsMember = '#jobs';
 
-/** @param which what is due by now, or also lanes that wait for their next try after a failed flush */
+/** @param which `due`: lanes and jobs due by now; `all`: also lanes that wait for a retry after a failed flush, without jobs */
 export async function dueWork(ctx: BufferDeps, count: number, which: 'due' | 'all' = 'due'): Promise<Due> {
   const members = await runScript<string[]>(
     ctx.redis,
@@ -32,7 +32,7 @@ export async function dueWork(ctx: BufferDeps, count: number, which: 'due' | 'al
   return { lanes, hasJobs: which === 'due' && members.includes(jobsMember) };
 }
 
-/** Has the clock look for jobs at a time. If this is lost, the hourly sweep does. */
+/** Schedules a look for jobs. The hourly sweep makes up for a lost one. */
 export async function noteJob(ctx: BufferDeps, due_ms: number): Promise<void> {
   await runScript(
     ctx.redis,
@@ -42,7 +42,7 @@ export async function noteJob(ctx: BufferDeps, due_ms: number): Promise<void> {
   );
 }
 
-/** Puts the next try of a lane off, longer after each failure in a row. Failing that, its lease does for a while. */
+/** Defers the next flush of a lane, longer after each consecutive failure. */
 export async function deferLane(ctx: BufferDeps, table: TableRef, lane: number): Promise<void> {
   const { retry_ms, retry_ms_max } = ctx.config.limits;
   const keys = { state: ctx.keys.state(table, lane), due: ctx.keys.due };
@@ -57,9 +57,9 @@ export async function deferLane(ctx: BufferDeps, table: TableRef, lane: number):
 type Lane = { table: TableRef; lane: number };
 
 /**
- * Makes sure that lanes with pending rows are in the due set, and compares each lane's log with its state.
+ * Adds lanes with pending rows to the due set, and compares the log of each lane with its state.
  *
- * @returns how many were not in the set, and the lanes whose log is not the one of their state
+ * @returns the number of added lanes, and the lanes whose log does not match their state
  */
 export async function markDue(
   ctx: BufferDeps,
@@ -77,7 +77,7 @@ export async function markDue(
   const differing = lanes.flatMap((each, i) => {
     const reply = replies[i] ?? [];
     if (reply.length === 0) return [];
-    const waiting = waitingOf(reply);
+    const waiting = parseWaiting(reply);
     return differs(waiting) ? [{ ...each, waiting }] : [];
   });
   return { added, differing };

@@ -4,25 +4,25 @@ import { parsePlan } from './chunk-plan.ts';
 import type { BufferDeps } from './deps.ts';
 import type { StagedBatch } from './stage.ts';
 
-/** What is kept of a request's hash: 128 bits of a SHA-256 in hex. */
+/** The stored part of a request hash: 128 bits of a SHA-256 in hex. */
 const hash_chars = 32;
 
 export function shortHash(hash: string): string {
   return hash.slice(0, hash_chars);
 }
 
-/** Characters of a batch id: 96 random bits. */
+/** A new batch id of 96 random bits. */
 export function newBatchId(): string {
   return Buffer.from(crypto.getRandomValues(new Uint8Array(12))).toString('base64url');
 }
 
-/** What a key stands for. `stage.lua` writes it. */
+/** The batch of an idempotency key. `stage.lua` writes the record. */
 export type KeyedBatch = StagedBatch & { requestHash: string };
 
-const recordForm = /^(\S+) (\d+) (\S+) (\d+) (\d+) (\d+) (\S*) (\d*) (.*)$/s;
+const recordPattern = /^(\S+) (\d+) (\S+) (\d+) (\d+) (\d+) (\S*) (\d*) (.*)$/s;
 
 function parseRecord(text: string): KeyedBatch {
-  const [, id, rows, inc, seq, at, lane, plan, , hash] = recordForm.exec(text) ?? [];
+  const [, id, rows, inc, seq, at, lane, plan, , hash] = recordPattern.exec(text) ?? [];
   if (id !== undefined) {
     return {
       requestHash: hash ?? '',
@@ -35,7 +35,7 @@ function parseRecord(text: string): KeyedBatch {
       plan: parsePlan(plan || String(rows)),
     };
   }
-  // As earlier versions have written it.
+  // The format of earlier versions.
   const old = JSON.parse(text);
   return {
     requestHash: shortHash(old.hash),
@@ -49,13 +49,13 @@ function parseRecord(text: string): KeyedBatch {
   };
 }
 
-/** What a key stands for, if it is remembered. Throws StoreError. */
+/** The batch of an idempotency key that has not expired. Throws StoreError. */
 export async function findKeyedBatch(ctx: BufferDeps, table: Table, key: string): Promise<KeyedBatch | undefined> {
   const text = await ask(() => ctx.redis.get<string>(ctx.keys.idem(table, key)));
   return text === null ? undefined : parseRecord(text);
 }
 
-/** What keys stand for, each undefined where it is not remembered, all at one moment. Throws StoreError. */
+/** The batches of several keys, read atomically; undefined for each expired key. Throws StoreError. */
 export async function findKeyedBatches(
   ctx: BufferDeps,
   table: Table,

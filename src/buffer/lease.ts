@@ -9,10 +9,10 @@ const leaseScript = script(leaseLua);
 const releaseScript = script(releaseLua);
 
 /**
- * Takes a lane's lease, so that two flushers do not do the same work. It saves work and nothing else: safety comes from
- * the seal, its token and the count.
+ * Takes the lease of a lane, so that two flushes do not do the same work. The lease only saves work: the seal, its token and
+ * the count make a flush safe.
  *
- * @returns the function that gives it back, or undefined when somebody else has it
+ * @returns a function that releases the lease; undefined if another flush holds it
  */
 export async function takeLease(
   ctx: BufferDeps,

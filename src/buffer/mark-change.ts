@@ -10,12 +10,11 @@ const markChangeScript = script(markChangeLua);
 type Reply = ['marked' | 'unknown'];
 
 /**
- * Marks that stored rows of a table are going to be changed, or are changed: pages of an earlier cut end there. A release
- * takes a mark away whose end does not come. Where the buffer has replicas they know of the beginning before this returns.
- * Safe to repeat.
+ * Marks the begin or the end of a change of stored rows, which invalidates cursors of earlier snapshots. `release` removes the
+ * mark of a change that never ended. A begin is on the configured replicas before this returns. Idempotent.
  *
- * @param by who changes them; the next one takes the mark over
- * @throws StoreError also when the hot buffer has lost the table's state: then nothing may be changed yet
+ * @param by id of the change; a later change takes the mark over
+ * @throws StoreError, also if the hot buffer has lost the state of the table: rows must not be changed then
  */
 export async function markChange(
   ctx: BufferDeps,

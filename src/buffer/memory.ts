@@ -5,21 +5,21 @@ import noteMemoryLua from './lua/note-memory.lua';
 
 const noteScript = script(noteMemoryLua);
 
-/** What staging goes by is not measured more often than this, and not used when it is older than that. */
+/** Memory use is measured at most once per `measured_ms`, and a measurement is valid for `counts_ms`. */
 export const measured_ms = 1_000;
 const counts_ms = 180_000;
 
-/** A service that refuses every write at its limit must not get there: pending rows could not leave. */
+/** A hosted service rejects every write at its limit, so pending rows could not leave: staging stops earlier. */
 const hostedShare = 0.9;
 
-/** Bytes that the hot buffer uses, and may use: undefined where it has no limit, or tells of none. */
+/** Used bytes and the limit; undefined without a known limit. */
 export type Memory = { used: number; max: number | undefined };
 
 /**
- * What the hot buffer says of its memory. Redis and Valkey have `maxmemory`, at which pending rows can still leave; Upstash
- * has `max_data_size`, and its `maxmemory` is of a cache.
+ * Reads the memory use of the hot buffer. Redis and Valkey have `maxmemory`, at which pending rows can still leave; Upstash
+ * has `max_data_size`, and its `maxmemory` is the size of a cache.
  *
- * @returns undefined where it does not tell
+ * @returns undefined if the server does not report it
  * @throws StoreError
  */
 export async function readMemory(ctx: BufferDeps): Promise<Memory | undefined> {
@@ -36,7 +36,7 @@ export async function readMemory(ctx: BufferDeps): Promise<Memory | undefined> {
   return { used, max: Number.isFinite(max) ? Math.floor(max) : undefined };
 }
 
-/** Looks how much memory is used, and keeps it for scripts that stage. Throws StoreError. */
+/** Measures the memory use and stores it for the staging script. Throws StoreError. */
 export async function measureMemory(ctx: BufferDeps): Promise<void> {
   const memory = await readMemory(ctx);
   if (memory === undefined) return;

@@ -13,18 +13,18 @@ export type PublishOutcome =
   | { outcome: 'published'; batchesTrimmed: number; manifestKept: boolean; waiting: Waiting }
   | { outcome: 'already' | 'fenced' | 'unknown' };
 
-/** Batches and rows that wait in a lane by its state, batches in its log, and whether the log's last batch is another one. */
+/** Pending batches and rows by the state of a lane, batches in its log, and whether the last batch of the log is another one. */
 export type Waiting = { batches: number; rows: number; logged: number; isOther: boolean };
 
 export type WaitingReply = [batches: number, rows: number, logged: number, isOther: 0 | 1];
 
-export function waitingOf([batches, rows, logged, isOther]: WaitingReply): Waiting {
+export function parseWaiting([batches, rows, logged, isOther]: WaitingReply): Waiting {
   return { batches, rows, logged, isOther: isOther === 1 };
 }
 
 /**
- * Whether a lane's log cannot be the one of its state: they are two keys, and a buffer that merges replicas after a split may
- * take each from another side. Compares what costs nothing to read; the audit reads every batch.
+ * Whether the log of a lane does not match its state. They are two keys, and a buffer that merges replicas after a network
+ * split can take them from different sides. This compares cheap counts only; the audit reads every batch.
  */
 export function differs({ batches, rows, logged, isOther }: Waiting): boolean {
   return isOther || batches !== logged || (batches === 0 ? rows !== 0 : rows < batches);
@@ -34,8 +34,8 @@ type Published = ['published', number, number, 'kept' | 'dropped', ...WaitingRep
 type Reply = Published | ['already', number] | ['fenced' | 'unknown'];
 
 /**
- * Moves the watermark over a seal that ClickHouse holds in full. Only for whoever still holds that seal: `fenced` means
- * that somebody else has published it, and nothing was changed.
+ * Moves the watermark over a seal whose rows are all in ClickHouse. The caller must still hold the seal: `fenced` means that
+ * another flush has published it, and that nothing was changed.
  */
 export async function publishSeal(
   ctx: BufferDeps,
@@ -61,5 +61,5 @@ export async function publishSeal(
   );
   if (reply[0] !== 'published') return { outcome: reply[0] };
   const [outcome, , batchesTrimmed, fate, ...waiting] = reply;
-  return { outcome, batchesTrimmed, manifestKept: fate === 'kept', waiting: waitingOf(waiting) };
+  return { outcome, batchesTrimmed, manifestKept: fate === 'kept', waiting: parseWaiting(waiting) };
 }

@@ -7,18 +7,18 @@ import setQuotaLua from './lua/set-quota.lua';
 const setQuotaScript = script(setQuotaLua);
 const noteStoredScript = script(noteStoredLua);
 
-/** What a dataset may take; no limit where one is left out. Bytes are those of the rows as they are buffered. */
+/** The quota of a dataset; an absent member is no limit. Bytes are those of buffered rows. */
 export type Quota = {
-  /** Of each day in UTC. */
+  /** Per day in UTC. */
   rowsPerDay?: number | undefined;
   bytesPerDay?: number | undefined;
-  /** On ClickHouse's disks when they were last looked at, and buffered since. */
+  /** Bytes on the disks of ClickHouse at the last measurement, and bytes buffered since. */
   storageBytes?: number | undefined;
 };
 
-/** What a dataset may take and what is left of it, at one moment. */
+/** The quota of a dataset and the rest of it. */
 export type QuotaLeft = {
-  /** Until a new day begins. */
+  /** Time until the next day (UTC). */
   resetIn_ms: number;
   left: { name: keyof Quota; limit: number; left: number }[];
 };
@@ -35,8 +35,8 @@ export function quotaLeft([resetIn_ms, ...pairs]: QuotaReply): QuotaLeft {
 }
 
 /**
- * `RateLimit` and `RateLimit-Policy`, as the IETF's draft has them (draft-ietf-httpapi-ratelimit-headers): what is left,
- * and for how many seconds.
+ * The headers `RateLimit` and `RateLimit-Policy` of draft-ietf-httpapi-ratelimit-headers: the rest of each quota, and the
+ * seconds until its reset.
  */
 export function quotaHeaders({ resetIn_ms, left }: QuotaLeft): Record<string, string> {
   const policies = left.map(({ name, limit }) => `"${name}";q=${limit}${name === 'storageBytes' ? '' : ';w=86400'}`);
@@ -47,9 +47,9 @@ export function quotaHeaders({ resetIn_ms, left }: QuotaLeft): Record<string, st
 }
 
 /**
- * Tells the hot buffer a dataset's quota. `revision` of the record, so that an older one does not replace a newer one.
+ * Writes the quota of a dataset to the hot buffer. An older revision of the record never replaces a newer one.
  *
- * @returns the newer revision that is set already, or 0
+ * @returns the newer revision that is already set, or 0
  */
 export async function setQuota(ctx: BufferDeps, dataset: string, revision: number, quota: Quota): Promise<number> {
   const {
@@ -61,13 +61,13 @@ export async function setQuota(ctx: BufferDeps, dataset: string, revision: numbe
   return await runScript(ctx.redis, setQuotaScript, { quota: ctx.keys.quota(dataset) }, args);
 }
 
-/** What a dataset has taken. */
+/** The usage of a dataset. */
 export type Usage = {
   rowsToday: number;
   bytesToday: number;
   storedBytes: number;
   bytesSince: number;
-  /** Names the look at ClickHouse that `storedBytes` is of; '' before the first. */
+  /** Id of the measurement of `storedBytes`; '' before the first. */
   look: string;
 };
 
@@ -83,7 +83,7 @@ export async function readUsage(ctx: BufferDeps, dataset: string): Promise<Usage
       'look',
     ),
   );
-  // Without the client's own reading of it, the reply is the list of values.
+  // Deserialisation is off, so the reply is the list of values.
   const [day, rows, bytes, stored, since, look] = (reply as unknown as (string | null)[] | null) ?? [];
   const isToday = Number(day ?? -1) === Math.floor(ctx.now() / 86_400_000);
   return {
@@ -96,9 +96,9 @@ export async function readUsage(ctx: BufferDeps, dataset: string): Promise<Usage
 }
 
 /**
- * Goes on from what ClickHouse was seen to hold of a dataset. What was buffered before the look is in it or still pending.
+ * Stores a measurement of a dataset's bytes in ClickHouse. Rows buffered before the measurement are in it, or still pending.
  *
- * @param before what the dataset had taken when the look began
+ * @param before the usage when the measurement began
  */
 export async function noteStored(
   ctx: BufferDeps,

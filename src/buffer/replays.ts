@@ -10,17 +10,17 @@ const beginScript = script(beginReplayLua);
 const endScript = script(endReplayLua);
 
 /**
- * A row in quarantine that is staged again, and the turn under which it is. The hot buffer remembers it without an expiry,
- * until the row is settled and nobody can take it for an open one.
+ * A quarantined row that is staged again, and the turn of its replay. The hot buffer remembers it without an expiry until the
+ * row is settled, so that no other replay stages it too.
  */
 export type Replay = { quarantine: TableRef; id: string; turn: string };
 
-/** Another replay or discard in the dataset's quarantine has begun, and knows what this one has staged. */
+/** Another replay or discard in the dataset's quarantine has begun. It knows the rows that this one has staged. */
 export class TurnLost extends ApiError {
   constructor(dataset: string) {
     super(
       'conflict',
-      `Another replay or discard in the quarantine of dataset ${dataset} has begun. Try again after it.`,
+      `Another replay or discard in the quarantine of dataset ${dataset} has begun. Try again when it has ended.`,
       {
         retryAfterMs: 1_000,
       },
@@ -30,9 +30,9 @@ export class TurnLost extends ApiError {
 }
 
 /**
- * Begins a replay; earlier ones stage nothing any more.
+ * Begins a replay. Earlier replays can stage nothing any more.
  *
- * @returns its turn, and the rows that earlier ones have staged and perhaps not settled
+ * @returns the turn, and the rows that earlier replays have staged and perhaps not settled
  * @throws StoreError
  */
 export async function beginReplay(ctx: BufferDeps, quarantine: TableRef): Promise<{ turn: string; staged: string[] }> {
@@ -42,7 +42,7 @@ export async function beginReplay(ctx: BufferDeps, quarantine: TableRef): Promis
   return { turn, staged };
 }
 
-/** Forgets rows that are settled. Returns the turn to go on with. Throws TurnLost, StoreError. */
+/** Removes settled rows. Returns the next turn. Throws TurnLost, StoreError. */
 export async function endReplay(ctx: BufferDeps, quarantine: TableRef, turn: string, ids: string[]): Promise<string> {
   const [next] = await runScript<[string?]>(
     ctx.redis,

@@ -9,14 +9,13 @@ import sealLua from './lua/seal-import.lua';
 const sealScript = script(sealLua);
 const publishScript = script(publishLua);
 
-/** What an import moves: sequences of a lane that only readers look at, fixed until they are published. */
+/** The sequences of an import, in a lane without writers. They are fixed until they are published. */
 export type ImportSeal = { id: string; lane: number; from: number; to: number; token: string };
 
 /**
- * Fixes the sequences of an import, or finds that it has them. Where the buffer has replicas they know of it before this
- * returns.
+ * Fixes the sequences of an import. Idempotent. The seal is on the configured replicas before this returns.
  *
- * @throws StoreError when Redis is away, or its replicas are
+ * @throws StoreError if Redis or its replicas are unavailable
  */
 export async function sealImport(ctx: BufferDeps, table: Table, seal: ImportSeal): Promise<Sealed> {
   const { id, lane, from, to, token } = seal;
@@ -35,12 +34,12 @@ export async function sealImport(ctx: BufferDeps, table: Table, seal: ImportSeal
 type Outcome = 'sealed' | 'published' | 'busy' | 'moved' | 'lanes' | 'unknown';
 type Reply = [Outcome, watermark?: number];
 
-/** `busy`: the lane has another seal, or rows wait in it; `moved`: it goes on elsewhere, after this watermark. */
+/** `busy`: the lane has another seal or pending rows; `moved`: the lane has advanced to this watermark. */
 export type Sealed = { outcome: Outcome; watermark?: number | undefined };
 
 const sealed = ([outcome, watermark]: Reply): Sealed => ({ outcome, watermark });
 
-/** Shows an import to readers, all of it at one moment. Only for one whose every row has been counted in ClickHouse. */
+/** Makes an import visible to readers atomically. All its rows must have been counted in ClickHouse. */
 export async function publishImport(
   ctx: BufferDeps,
   table: Table,

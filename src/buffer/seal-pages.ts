@@ -11,11 +11,11 @@ const sealPageScript = script(sealPageLua);
 type Reply = ['page', ...BatchReply[]] | ['published' | 'gap'];
 
 /**
- * Reads the batches of a seal that did not fit into the reply that fixed it. Each page is read while the seal is there, so
- * that another flusher that publishes and trims it in between shows; and all of them together are what its token names.
+ * Reads the batches of a seal that did not fit into the reply of the seal script. The script checks the seal for each page,
+ * which detects another flush that has published and trimmed it. The token of the seal checks all batches together.
  *
- * @param first the batches that are known
- * @returns all batches, or why they cannot be had: the seal was `published` meanwhile, or the log is not what it says
+ * @param first the batches in the reply of the seal script
+ * @returns all batches; otherwise the reason: the seal was `published` meanwhile, or the log does not match the seal
  * @throws StoreError
  */
 export async function readWholeSeal(
@@ -36,11 +36,11 @@ export async function readWholeSeal(
     if (outcome !== 'page') return outcome;
     batches.push(...page.map(bufferedBatch));
   }
-  return tokenOf(lane, batches) === token ? batches : 'other-batches';
+  return computeToken(lane, batches) === token ? batches : 'other-batches';
 }
 
-/** What seal.lua makes of the same batches. */
-function tokenOf(lane: number, batches: BufferedBatch[]): string {
+/** The token of these batches, computed as in seal.lua. */
+function computeToken(lane: number, batches: BufferedBatch[]): string {
   const ids = createHash('sha1').update(batches.map(({ id }) => id).join(','));
   return `${lane}:${batches[0]?.seq}-${batches.at(-1)?.seq}:${ids.digest('hex')}`;
 }

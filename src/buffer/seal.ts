@@ -10,7 +10,7 @@ import { parseSkip, type SkipList } from './skip.ts';
 
 const sealScript = script(sealLua);
 
-/** The fixed range that one flush moves, with everything in it. */
+/** The fixed range of batches that one flush moves. */
 export type Seal = {
   epoch: number;
   token: string;
@@ -19,11 +19,11 @@ export type Seal = {
   incarnation: string;
   rows: number;
   bytes: number;
-  /** The version of the insert settings that its first insert was sent with: every other one needs the same. */
+  /** The version of the insert settings of the first insert. All other inserts need the same. */
   settingsVersion: number;
-  /** How many flushers have begun it. */
+  /** Number of flushes that have begun the seal. */
   timesTaken: number;
-  /** Rows that ClickHouse refuses, which go into quarantine. */
+  /** Rows that ClickHouse rejects. They go into quarantine. */
   skip: SkipList;
   batches: BufferedBatch[];
 };
@@ -32,7 +32,7 @@ export type SealOutcome =
   | { outcome: 'sealed' | 'taken-over'; seal: Seal }
   | { outcome: 'empty' | 'unknown' }
   | { outcome: 'waits'; retryIn_ms: number }
-  /** `published`: another flusher was done with the seal before this one had read all of it. */
+  /** `published`: another flush published the seal before this one had read it. */
   | { outcome: 'fenced'; what: 'published' | 'gap' | 'other-batches' };
 
 type Reply =
@@ -55,12 +55,12 @@ type Reply =
   | ['fenced', 'gap' | 'other-batches'];
 
 /**
- * Fixes what to flush next, or takes over what is fixed already. Where the buffer has replicas they know of it before
- * this returns: a buffer that failed over without it could give its sequences to other rows.
+ * Fixes the next range to flush, or takes over the existing seal. The seal is on the configured replicas before this returns,
+ * because a failover without it could give its sequences to other rows.
  *
- * @param isForced also while the lane waits after a failed flush
- * @param bytesMax of a new seal; one that is fixed already is as large as it is
- * @throws StoreError when Redis is away, or its replicas are
+ * @param isForced ignores the wait after a failed flush
+ * @param bytesMax size of a new seal; an existing seal keeps its size
+ * @throws StoreError if Redis or its replicas are unavailable
  */
 export async function sealLane(
   ctx: BufferDeps,

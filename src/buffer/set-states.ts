@@ -6,7 +6,7 @@ import setStatesLua from './lua/set-states.lua';
 
 const setStatesScript = script(setStatesLua);
 
-/** What is on record of a table, and how many lanes it has. */
+/** The recorded state of a table, and the number of its lanes. */
 export type TableState = {
   dataset: string;
   name: string;
@@ -19,10 +19,10 @@ export type TableState = {
 };
 
 /**
- * Has the lanes of tables take rows or not, each table at one moment, and instances look their definitions up again.
- * Lanes that are not there get their state when they are set up.
+ * Opens or closes the lanes of tables for writes, atomically for each table, and invalidates their cached definitions. A
+ * missing lane gets its state when it is set up.
  *
- * @returns how many lanes were changed, and the tables of which something newer was known: they were left as they are
+ * @returns the number of changed lanes, and the tables with a newer state in the buffer, which are not changed
  */
 export async function setStates<State extends TableState>(
   ctx: BufferDeps,

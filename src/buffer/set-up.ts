@@ -9,12 +9,12 @@ import type { ImportSeal } from './seal-import.ts';
 const setUpScript = script(setUpLua);
 
 /**
- * Gives a lane its state, if it has none.
+ * Creates the state of a lane that has none.
  *
- * @param table as it is on record now: `stale` means that it was changed since, and has to be read again
- * @param incarnation the name of this life of the lane
- * @param watermark the sequence that the lane goes on from where the buffer knows nothing of it
- * @param importing what an import has of the table by the catalogue: its lane has that seal again
+ * @param table the recorded table; `stale` means that it has changed and must be read again
+ * @param incarnation the new incarnation of the lane
+ * @param watermark the first watermark of a lane that the buffer does not know
+ * @param importing the seal of an import in progress, which its lane gets again
  */
 export async function setUpLane(
   ctx: BufferDeps,

@@ -8,10 +8,10 @@ import type { Seal } from './seal.ts';
 
 const skipScript = script(skipLua);
 
-/** Places in their batches of rows that are not sent, by the batch's sequence. */
+/** Indices of rejected rows in their batch, by the sequence of the batch. */
 export type SkipList = Map<number, Set<number>>;
 
-/** As text, the same for the same rows: `7:0-2,5 9:1`. */
+/** Canonical text of a list: `7:0-2,5 9:1`. */
 export function encodeSkip(skip: SkipList): string {
   const ascending = (a: number, b: number) => a - b;
   return [...skip.keys()]
@@ -35,9 +35,9 @@ export function skippedRows(skip: SkipList): number {
 }
 
 /**
- * Records in the seal itself which of its rows are not sent, so that everybody who goes on with it leaves out the same.
+ * Records the rejected rows in the seal, so that every flush that takes it over omits the same rows.
  *
- * @returns the seal with it, or undefined when it is not this flusher's any more, or another has changed the list
+ * @returns the seal with the list; undefined if this flush has lost the seal or another one has changed the list
  */
 export async function recordSkip(
   ctx: BufferDeps,

@@ -13,40 +13,40 @@ const snapshotScript = script(snapshotLua);
 export type LaneSnapshot = {
   lane: number;
   incarnation: string;
-  /** The newest acknowledged sequence, and the newest that ClickHouse has for certain. */
+  /** The newest acknowledged sequence, and the newest sequence that ClickHouse has for certain. */
   seq: number;
   watermark: number;
   /**
-   * When the batches at these two were acknowledged: what tells them from others that had their sequence. Where the batch is
-   * there, what it says counts, and not what the state says of it.
+   * Times of acknowledgement of these two batches. They distinguish them from other batches that had the same sequence. The
+   * time in the log takes precedence over the time in the state.
    */
   seqAt_ms: number | undefined;
   watermarkAt_ms: number | undefined;
   epoch: number;
-  /** The end of the seal under way. */
+  /** The last sequence of the current seal. */
   sealedTo: number | undefined;
   pendingRows: number;
   pendingBytes: number;
   oldest_ms: number | undefined;
-  /** The newest that rows were staged with, flushed or not: what a reader must know to see all their fields. */
+  /** The newest schema version of staged rows, flushed or not. A reader needs it to see all fields. */
   schemaVersion: number;
-  /** No row of the lane that is in ClickHouse is later than this; undefined when that is not known. */
+  /** The latest event time of the lane's rows in ClickHouse; undefined if unknown. */
   flushedTo_ms: number | undefined;
   tail: BufferedBatch[];
 };
 
-/** A lane of a snapshot, which has all of a table. One that it lacks must not be taken for an empty or a flushed one. Throws StoreError. */
-export function laneIn(lanes: LaneSnapshot[], lane: number): LaneSnapshot {
+/** A lane of a snapshot. A missing lane is an error, because an empty or flushed lane would hide its rows. Throws StoreError. */
+export function requireLane(lanes: LaneSnapshot[], lane: number): LaneSnapshot {
   const found = lanes[lane];
   if (found === undefined) throw new StoreError('redis', `does not know lane ${lane} of the table`, undefined);
   return found;
 }
 
-/** All lanes of a table at one moment of the hot buffer. */
+/** All lanes of a table, read atomically. */
 export type Snapshot = {
   now_ms: number;
   tail: 'ready' | 'too-large' | 'skipped';
-  /** Counts changes of stored rows (deletions, corrections, rows that a flush left out); undefined while one is under way. */
+  /** Number of changes of stored rows (deletions, corrections, rows omitted by a flush); undefined during a change. */
   changes: number | undefined;
   lanes: LaneSnapshot[];
 };
@@ -70,19 +70,19 @@ type LaneReply = [
 type SnapshotReply = [now_ms: number, tail: Snapshot['tail'] | 'more', ...LaneReply[], changes: number];
 type Reply = ['unknown', number] | ['lanes', number, number] | SnapshotReply;
 
-/** The number of lanes may change between a reply that tells it and the next question. */
-const roundsMax = 5;
-/** Of replies with a part of the tail. */
-const pagesMax = 50;
+/** The number of lanes may change between two reads. */
+const rounds_max = 5;
+/** Replies with a part of the tail. */
+const pages_max = 50;
 
 /**
- * Reads all lanes of a table in one step, on the primary. Batches that this instance has seen are not sent again: they
- * are used if the newest of them is still the log's, in a row from the watermark on. A tail that is too long for one reply
- * comes in several steps in this way, the last of which is the snapshot.
+ * Reads all lanes of a table atomically, on the primary. Redis does not send cached batches again: they are valid if the newest
+ * cached batch is still in the log and the batches follow the watermark without a gap. A tail that is too long for one reply
+ * is read in several steps in this way; the last step is the snapshot.
  *
- * @param want `entries` with the tail's rows, `state` without them
- * @returns 'unknown' when a lane has no state: it has to be set up before anything is known of it
- * @throws StoreError when Redis is away
+ * @param want `entries` with the rows of the tail, `state` without them
+ * @returns 'unknown' if a lane has no state and must be set up
+ * @throws StoreError if Redis is unavailable
  */
 export async function snapshotTable(
   ctx: BufferDeps,
@@ -91,8 +91,8 @@ export async function snapshotTable(
 ): Promise<Snapshot | 'unknown'> {
   let { readLanes } = table;
   let kept = want === 'entries' ? tailCache(ctx).of(table) : undefined;
-  for (let round = 0, pages = 0; round < roundsMax && pages < pagesMax; ) {
-    const reply = await readLanesOf(ctx, table, readLanes, want, kept);
+  for (let round = 0, pages = 0; round < rounds_max && pages < pages_max; ) {
+    const reply = await requestSnapshot(ctx, table, readLanes, want, kept);
     if (reply[0] === 'unknown') return 'unknown';
     if (reply[0] === 'lanes') {
       readLanes = reply[2];
@@ -103,14 +103,14 @@ export async function snapshotTable(
     const [now_ms, tail] = reply as SnapshotReply;
     const replies = reply.slice(2, -1) as LaneReply[];
     const changes = Number(reply.at(-1));
-    const lanes = replies.map((lane, number) => laneOf(lane, number, kept?.get(number)));
+    const lanes = replies.map((lane, number) => parseLane(lane, number, kept?.get(number)));
     if (tail === 'more') {
       kept = new Map(lanes.map((lane) => [lane.lane, lane.tail]));
       pages += 1;
       continue;
     }
     if (tail === 'ready' && !lanes.every(isGapless)) {
-      // What was kept is of another life of the lane: all of it is asked for again.
+      // The cached batches belong to another incarnation of the lane: read the whole tail.
       kept = undefined;
       round += 1;
       continue;
@@ -121,7 +121,7 @@ export async function snapshotTable(
   throw new StoreError('redis', `kept changing the lanes of table ${table.name}`, undefined);
 }
 
-async function readLanesOf(
+async function requestSnapshot(
   ctx: BufferDeps,
   table: Table,
   count: number,
@@ -147,7 +147,7 @@ async function readLanesOf(
   );
 }
 
-function laneOf(reply: LaneReply, lane: number, kept: BufferedBatch[] = []): LaneSnapshot {
+function parseLane(reply: LaneReply, lane: number, kept: BufferedBatch[] = []): LaneSnapshot {
   const [incarnation, seq, watermark, epoch, sealedTo, pendingRows, pendingBytes, oldest, schemaVersion, flushedTo] =
     reply;
   const [first, batches, at, watermarkAt] = reply.slice(10) as [number, BatchReply[], string, string];
@@ -168,13 +168,13 @@ function laneOf(reply: LaneReply, lane: number, kept: BufferedBatch[] = []): Lan
     pendingBytes,
     oldest_ms: oldest === '' ? undefined : Number(oldest),
     schemaVersion,
-    // A lane that began at 0 and is still there has never been flushed.
+    // A lane with watermark 0 has never been flushed.
     flushedTo_ms: watermark === 0 ? Number.NEGATIVE_INFINITY : flushedTo === '' ? undefined : Number(flushedTo),
     tail,
   };
 }
 
-/** Undefined when it is of another sequence: an older version of the functions does not keep it. */
+/** Undefined if the time belongs to another sequence: older versions do not update it. */
 function receivedAt(text: string, seq: number): number | undefined {
   const [of, at_ms = ''] = text.split(':');
   return Number(of) === seq && at_ms !== '' ? Number(at_ms) : undefined;

@@ -13,46 +13,46 @@ import { type Quota, type QuotaLeft, type QuotaReply, quotaLeft } from './quota.
 import type { Replay } from './replays.ts';
 
 const stageScript = script(stageLua);
-/** For what is written down of rows that were accepted before: refused at the memory limit, those would never leave. */
+/** For records about accepted rows: at the memory limit such rows could never leave the buffer without them. */
 const ownScript = script(`#!lua flags=allow-oom\n${stageLua}`);
 
-/** The rows of one chunk, as they are staged. */
+/** The rows of one chunk. */
 export type Batch = {
-  /** NDJSON; every row begins with its place in the batch: `{"_row":0,…}`. */
+  /** NDJSON; every row begins with its index in the batch: `{"_row":0,…}`. */
   payload: string;
   rows: number;
   timeMin_ms: number;
   timeMax_ms: number;
-  /** The distinct partition windows the rows lie in. */
+  /** The distinct partition windows of the rows. */
   windows: number[];
 };
 
 export type StageRequest = {
   lane: number;
-  /** As the client sent it, or one of our own making. */
+  /** Key of the client, or a generated one. */
   idempotencyKey: string;
-  /** Of the request as it came, decompressed, before normalisation. */
+  /** Hash of the decompressed body, before normalisation. */
   requestHash: string;
   batch: Batch;
   plan: ChunkPlan;
-  /** Of the first chunk: what the whole request needs room for. Of the others: until when the first is remembered. */
+  /** First chunk: size of the whole request. Other chunks: expiry of the key of the first chunk. */
   place: { first: { rows: number; bytes: number } } | { until_ms: number };
-  /** How long its key is remembered; as long as a client's, if left out. */
+  /** Lifetime of the key. Default: `idempotency_ms`. */
   life_ms?: number | undefined;
-  /** What was said of the rows as a whole, as canonical JSON; '' for nothing. */
+  /** Metadata of the batch as JSON, or ''. */
   meta: string;
-  /** Whether the buffer's replicas must have it, where there are any. */
+  /** Wait until the configured replicas have the batch. */
   durable: boolean;
-  /** Of a row in quarantine that is sent again. */
+  /** Set for a quarantined row that is sent again. */
   replay?: Replay | undefined;
   /**
-   * Whether these say what has become of rows that were accepted before: those count, so that neither a limit of the memory
-   * nor a quota refuses what is said of them.
+   * Set for records about rows that were accepted before, such as their quarantine. Neither a memory limit nor a quota rejects
+   * them, because the rows themselves have been counted.
    */
   isOwn?: boolean;
 };
 
-/** Where a batch is: what its receipt and the token of its answer are made of. */
+/** The position of a batch, from which its batch id and watermark token are made. */
 export type StagedBatch = {
   batchId: string;
   rows: number;
@@ -63,24 +63,24 @@ export type StagedBatch = {
   plan: ChunkPlan;
 };
 
-/** What waits in the lane, the batch included, for how long its oldest has, and whether it is being flushed. */
+/** Pending rows of the lane including the batch, the age of the oldest, and whether a flush holds the lane. */
 export type Pending = { rows: number; bytes: number; age_ms: number; isFlushed: boolean };
 
 export type StageOutcome =
   | { outcome: 'staged'; batch: StagedBatch; until_ms: number; pending: Pending; quota: QuotaLeft | undefined }
-  /** `until_ms`, and how long that is: only of a request that was cut. */
+  /** `until_ms` and `left_ms` are meaningful for a split request only. */
   | { outcome: 'replayed'; batch: StagedBatch; until_ms: number; left_ms: number }
   /** `fenced`: another replay has the turn. */
   | { outcome: 'reused' | 'unknown' | 'fenced' }
   | { outcome: 'expired' }
-  /** The keys that are remembered of the dataset take as much as they may, or the buffer is nearly full. */
+  /** The idempotency keys of the dataset have reached their memory limit, or the buffer is nearly full. */
   | { outcome: 'keys'; bytes: number; lapseIn_ms: number; full: 'limit' | 'memory' }
   | { outcome: 'frozen'; state: State }
-  /** The dataset would have taken more than it may; what is left is too little for the request. */
+  /** The request exceeds the rest of the dataset's quota. */
   | { outcome: 'quota'; exceeded: keyof Quota; quota: QuotaLeft }
-  /** The table has another number of lanes: `lanes` that writers choose among, `readLanes` that readers look at. */
+  /** The table has another number of lanes: `lanes` for writers, `readLanes` for readers. */
   | { outcome: 'lanes'; lanes: number; readLanes: number }
-  /** `lane` is full by its own limits, `memory` is that of the whole buffer. */
+  /** `lane`: the lane has reached its limits; `memory`: the whole buffer has. */
   | {
       outcome: 'full';
       full: 'lane' | 'memory';
@@ -100,10 +100,10 @@ type Reply =
   | ['full', number, number, number | '', 'lane' | 'memory', number | ''];
 
 /**
- * Puts one batch into the hot buffer, in one step: all of it or nothing.
+ * Puts one batch into the hot buffer atomically.
  *
- * @throws StoreError when Redis is away, or its replicas do not have the batch in time; it may be there then, and the
- *   same key finds out
+ * @throws StoreError if Redis is unavailable, or if its replicas do not have the batch in time. The batch may be stored then: a
+ *   retry with the same key finds it.
  */
 export async function stageBatch(ctx: BufferDeps, table: Table, request: StageRequest): Promise<StageOutcome> {
   const { keys, config } = ctx;
@@ -147,7 +147,7 @@ export async function stageBatch(ctx: BufferDeps, table: Table, request: StageRe
     lanes: table.lanes,
     meta: request.meta,
     isDurable: isDurable ? '1' : '',
-    margin_ms: marginOf(life_ms).chunk_ms,
+    margin_ms: retryMargin(life_ms).chunk_ms,
     buffer_bytes_max: config.BUFFER_BYTES_MAX ?? '',
     idempotency_bytes_max: request.isOwn ? '' : limits.idempotency_bytes_max,
     idempotency_bytes_min: request.isOwn ? '' : limits.idempotency_bytes_min,
@@ -162,13 +162,13 @@ export async function stageBatch(ctx: BufferDeps, table: Table, request: StageRe
         ? staged(ctx, known, stageKeys, args)
         : runScript<Reply>(ctx.redis, known, stageKeys, args));
     } catch (error) {
-      // A server that refuses the script as a whole: nothing is known of the lane then.
+      // The server rejected the whole script, so the numbers of the lane are unknown.
       if (isMemoryRefusal(error)) return ['full', 0, 0, '', 'memory', ''] satisfies Reply;
       throw error;
     }
   };
   let reply: Reply = await run();
-  // What is known of the memory may be out of date: rows have left since, and keys were forgotten.
+  // The measured memory use may be outdated: rows have left and keys have expired since.
   if (reply[0] === 'full' && Number(reply[5]) > measured_ms) {
     await measureMemory(ctx);
     reply = await run();
@@ -176,7 +176,7 @@ export async function stageBatch(ctx: BufferDeps, table: Table, request: StageRe
   switch (reply[0]) {
     case 'staged': {
       const [, , , , , , , , until_ms, pendingRows, pendingBytes, oldest_ms, leases, left] = reply;
-      const batch = batchOf(reply);
+      const batch = parseStagedBatch(reply);
       const age_ms = batch.receivedAt_ms - oldest_ms;
       const pending = { rows: pendingRows, bytes: pendingBytes, age_ms, isFlushed: leases === 1 };
       return { outcome: 'staged', batch, until_ms, pending, quota: left === '' ? undefined : quotaLeft(left) };
@@ -186,7 +186,12 @@ export async function stageBatch(ctx: BufferDeps, table: Table, request: StageRe
     case 'quota':
       return { outcome: 'quota', exceeded: reply[1], quota: quotaLeft(reply[2]) };
     case 'replayed':
-      return { outcome: 'replayed', batch: batchOf(reply), until_ms: Number(reply[8]), left_ms: Number(reply[9]) };
+      return {
+        outcome: 'replayed',
+        batch: parseStagedBatch(reply),
+        until_ms: Number(reply[8]),
+        left_ms: Number(reply[9]),
+      };
     case 'keys':
       return { outcome: 'keys', bytes: reply[1], lapseIn_ms: reply[2], full: reply[3] };
     case 'lanes':
@@ -204,15 +209,15 @@ export async function stageBatch(ctx: BufferDeps, table: Table, request: StageRe
 }
 
 /**
- * How long before a key is forgotten a request that was cut is not completed any more: chunks that are staged later could
- * not be asked for again. The whole of it stops earlier, so that its last chunks can still come.
+ * How long before the expiry of its key a split request is no longer completed, because later chunks could not be retried. The
+ * margin for the request is larger than for its chunks, so that a request in progress can finish.
  */
-export function marginOf(life_ms: number): { request_ms: number; chunk_ms: number } {
+export function retryMargin(life_ms: number): { request_ms: number; chunk_ms: number } {
   const request_ms = Math.min(60_000, Math.floor(life_ms / 8));
   return { request_ms, chunk_ms: Math.floor(request_ms / 2) };
 }
 
-/** Also when it was staged before: the replicas may have been missing then. */
+/** Waits for replicas also on a retry, because they may have been unavailable at the first attempt. */
 async function staged(ctx: BufferDeps, known: Script, keys: Keys, args: { request: string }): Promise<Reply> {
   const needed = ctx.config.BUFFER_WAIT_REPLICAS;
   const { reply, replicas } = await runScriptAndWait<Reply>(ctx.redis, known, keys, args, {
@@ -226,7 +231,7 @@ async function staged(ctx: BufferDeps, known: Script, keys: Keys, args: { reques
   return reply;
 }
 
-function batchOf(reply: ['staged' | 'replayed', ...Where, ...unknown[]]): StagedBatch {
+function parseStagedBatch(reply: ['staged' | 'replayed', ...Where, ...unknown[]]): StagedBatch {
   const [, batchId, rows, incarnation, seq, receivedAt_ms, plan, lane] = reply;
   return { batchId, rows, lane, incarnation, seq, receivedAt_ms, plan: parsePlan(plan || String(rows)) };
 }

@@ -3,16 +3,16 @@ import { inEachInstance } from '../core/instance-memory.ts';
 import { LruMap } from '../core/lru-map.ts';
 import type { BufferedBatch } from './buffered-batch.ts';
 
-/** The batches of each lane of a table that an instance has seen, ascending. */
+/** Cached batches of each lane of a table, ascending. */
 export type CachedTails = Map<number, BufferedBatch[]>;
 
-/** The tails that this instance has seen, so that only what is new has to be sent. Tables not asked for lately go first. */
+/** Caches tails, so that Redis sends new batches only. Evicts the least recently used tables first. */
 export class TailCache {
   readonly #tables: LruMap<{ lanes: CachedTails; chars: number }>;
 
   /**
-   * @param charsMax of payload; the 128 MiB of an isolate are shared with everything else it does, and a batch that was sent
-   *   with a query has its bytes in RowBinary beside it, about half as much again
+   * @param charsMax characters of payload. A batch that a query has used also keeps its RowBinary bytes, about half as much
+   *   again, and an isolate has 128 MiB for everything.
    */
   constructor(charsMax: number) {
     this.#tables = new LruMap(charsMax, ({ chars }) => chars);
@@ -34,5 +34,4 @@ function keyOf({ dataset, physical }: TableRef): string {
   return `${dataset}.${physical}`;
 }
 
-/** The batches of tails that an instance has seen. */
 export const tailCache = inEachInstance(({ limits }) => new TailCache(limits.kept_tails_chars_max));

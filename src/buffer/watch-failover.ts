@@ -8,12 +8,12 @@ const watchScript = script(watchFailoverLua);
 
 const watched_ms = 30 * 86_400_000;
 
-/** From now on it is known whether the hot buffer has failed over to before this moment. Throws StoreError. */
+/** Writes a marker that a failover to an earlier state would lose. Throws StoreError. */
 export async function watchFailover(ctx: BufferDeps, table: Table, id: string): Promise<void> {
   await runScript(ctx.redis, watchScript, { cut: ctx.keys.cut(table, id) }, { watched_ms });
 }
 
-/** Whether it may have, as far as anybody can know. Throws StoreError. */
+/** Whether the marker is lost: by a failover, or after its lifetime. Throws StoreError. */
 export async function hasFailedOver(ctx: BufferDeps, table: Table, id: string): Promise<boolean> {
   return (await ask(() => ctx.redis.get(ctx.keys.cut(table, id)))) === null;
 }

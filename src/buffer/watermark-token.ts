@@ -4,8 +4,8 @@ import type { Table } from '../schema/table.ts';
 import type { LaneSnapshot } from './snapshot.ts';
 
 /**
- * What a token says of a lane: its incarnation, a sequence that is included, and when the batch at it was acknowledged,
- * where that is known. A buffer that fails over may give the sequence to another batch, at another time.
+ * The position of a lane in a watermark token: its incarnation, the last included sequence, and the time of acknowledgement of
+ * that batch, if known. The time detects another batch that got the sequence after a failover.
  */
 export type LaneMark = [lane: number, incarnation: string, seq: number, at_ms?: number | undefined];
 
@@ -18,13 +18,13 @@ const content = z.object({ d: z.string(), t: z.string(), l: z.array(laneMark) })
 
 const prefix = 'wm1.';
 
-/** The opaque string that clients see. */
+/** The opaque token for clients. */
 export function encodeToken({ dataset, table, lanes }: Watermark): string {
   const text = JSON.stringify({ d: dataset, t: table, l: lanes } satisfies z.input<typeof content>);
   return prefix + Buffer.from(text).toString('base64url');
 }
 
-/** Undefined when the string is not a token. */
+/** Undefined for a string that is not a watermark token. */
 export function decodeToken(token: string): Watermark | undefined {
   if (!token.startsWith(prefix)) return undefined;
   try {
@@ -35,19 +35,19 @@ export function decodeToken(token: string): Watermark | undefined {
   }
 }
 
-/** What a member of a request says as a token. Throws TimestoreError `invalid-request`, which names the member. */
+/** Parses the token in a member of a request. Throws ApiError `invalid-request`, which names the member. */
 export function requireToken(member: string, token: string): Watermark {
   const watermark = decodeToken(token);
-  if (watermark === undefined) throw invalidRequest(`${member}: this is not a token that Timestore gave out`);
+  if (watermark === undefined) throw invalidRequest(`${member}: this is not a watermark token of Timestore`);
   return watermark;
 }
 
-/** The token of an answer that includes each lane up to its newest sequence, or up to its watermark. */
-export function tokenOf(table: Table, lanes: LaneSnapshot[], reached: 'seq' | 'watermark'): string {
-  return encodeToken({ dataset: table.dataset, table: table.name, lanes: marksOf(lanes, reached) });
+/** The token for the rows of each lane up to its newest sequence, or up to its watermark. */
+export function encodeSnapshotToken(table: Table, lanes: LaneSnapshot[], reached: 'seq' | 'watermark'): string {
+  return encodeToken({ dataset: table.dataset, table: table.name, lanes: listLaneMarks(lanes, reached) });
 }
 
-export function marksOf(lanes: LaneSnapshot[], reached: 'seq' | 'watermark'): LaneMark[] {
+export function listLaneMarks(lanes: LaneSnapshot[], reached: 'seq' | 'watermark'): LaneMark[] {
   return lanes.map((lane) => {
     const at_ms = reached === 'seq' ? lane.seqAt_ms : lane.watermarkAt_ms;
     return [lane.lane, lane.incarnation, lane[reached], ...(at_ms === undefined ? [] : [at_ms])] as LaneMark;

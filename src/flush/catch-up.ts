@@ -9,17 +9,17 @@ import { checkRows } from '../stores/check-rows.ts';
 import type { FlushDeps } from './deps.ts';
 import { readHeartbeat } from './heartbeat.ts';
 
-/** A lane that shows rows again which the hot buffer had forgotten, and the sequences that they have. */
+/** A lane whose watermark was advanced over rows that a failover of the hot buffer had hidden, and their sequences. */
 export type CaughtUp = { lane: number; from: number; to: number };
 
 const catchUpLanesRow = z.object({ latest_ms: z.string() });
 
 /**
- * Shows again what the hot buffer has forgotten in a failover after it was published: heartbeats in ClickHouse say up to
- * where all rows of a lane are there. A lane with pending batches waits until they are flushed: their sequences may be
- * those of others.
+ * Makes published rows visible again that a failover of the hot buffer has hidden. The heartbeats in ClickHouse record up to
+ * which sequence it has all rows of a lane. A lane with pending batches must be flushed first, because their sequences may
+ * overlap.
  *
- * @throws StoreError, ClickHouseError when a store is unavailable
+ * @throws StoreError, ClickHouseError if a store is unavailable
  */
 export async function catchUpLanes(ctx: FlushDeps, table: Table, lanes: LaneSnapshot[]): Promise<CaughtUp[]> {
   const shown: CaughtUp[] = [];

@@ -6,5 +6,5 @@ import type { ObjectDeps } from '../stores/deps.ts';
 /** A flush moves rows of the hot buffer to ClickHouse within a memory budget. */
 export type FlushDeps = CatalogDeps & ObjectDeps & { memoryBudget: MemoryBudget };
 
-/** The same at a ClickHouse server: every statement asks this one. */
+/** `FlushDeps` with the clients of one ClickHouse server. */
 export type FlushNode = NodeContext<FlushDeps>;

@@ -6,18 +6,18 @@ import { describeError } from '../core/log.ts';
 import type { FlushDeps } from './deps.ts';
 import { flushDueLane, type Passes } from './flush-due.ts';
 
-/** A lane that is due, as a queue carries it. Told twice, or late, it does no harm. */
+/** A queue message for a due lane. A late or repeated message is harmless. */
 const message = z.object({ dataset: z.string(), physical: z.string(), lane: z.int().nonnegative() });
 export type LaneMessage = z.output<typeof message>;
 
-/** What a queue has to be able to do: Cloudflare's binding does. */
+/** The part of Cloudflare's queue binding that is used. */
 export type LaneQueue = { sendBatch(messages: { body: LaneMessage }[]): Promise<unknown> };
 
 const lanesInPass = 1_000;
-/** What Cloudflare takes in one call. */
+/** Maximum of Cloudflare for one call. */
 const messagesAtOnce = 100;
 
-/** Hands every due lane to a queue, whose consumers flush side by side. Throws StoreError when Redis is away. */
+/** Enqueues every due lane, so that consumers flush lanes in parallel. Throws StoreError if Redis is unavailable. */
 export async function enqueueDueLanes(ctx: FlushDeps, queue: LaneQueue): Promise<{ lanes: number; hasJobs: boolean }> {
   const { lanes: due, hasJobs } = await dueWork(ctx, lanesInPass);
   for (let from = 0; from < due.length; from += messagesAtOnce) {
@@ -27,7 +27,7 @@ export async function enqueueDueLanes(ctx: FlushDeps, queue: LaneQueue): Promise
   return { lanes: due.length, hasJobs };
 }
 
-/** The same again and again, as long as there is something to flush. */
+/** Enqueues due lanes repeatedly while lanes are due. */
 export async function enqueueWhileDue(
   ctx: FlushDeps,
   queue: LaneQueue,
@@ -43,8 +43,8 @@ export async function enqueueWhileDue(
 }
 
 /**
- * Flushes the lane of a message until it is empty or the time is over. Never rejects: a lane that fails has its next try
- * in the hot buffer, and the cron hands it on again then.
+ * Flushes the lane of a message until it is empty or the time is over. Never rejects: the hot buffer schedules the retry of a
+ * failed lane, and cron enqueues it again.
  */
 export async function flushMessage(ctx: FlushDeps, body: unknown, until_ms: number): Promise<void> {
   const parsed = message.safeParse(body);

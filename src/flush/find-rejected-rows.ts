@@ -2,7 +2,6 @@ import { identifiedLines } from '../buffer/batch-rows.ts';
 import type { Seal } from '../buffer/seal.ts';
 import type { SkipList } from '../buffer/skip.ts';
 import { assertDefined } from '../core/assert.ts';
-
 import type { Table } from '../schema/table.ts';
 import type { FlushNode } from './deps.ts';
 import { type Candidate, rejectedByProbe } from './insert-probe.ts';
@@ -10,20 +9,20 @@ import { type Candidate, rejectedByProbe } from './insert-probe.ts';
 type Place = { seq: number; row: number };
 
 /**
- * Finds the rows of a seal that ClickHouse refuses. When there are many it may take several flushes; each goes on from
- * the list that the seal has.
+ * Finds the rows of a seal that ClickHouse rejects. Many rows can take several flushes; each continues from the list in the
+ * seal.
  *
- * @returns the skip list as it must be now; the one there was when no row is at fault by itself
- * @throws ClickHouseError, StoreError for anything but a refusal of rows
+ * @returns the new skip list; an unchanged one if no single row is invalid
+ * @throws ClickHouseError, StoreError for any other failure
  */
-export async function findRefused(
+export async function findRejectedRows(
   node: FlushNode,
   table: Table,
   lane: number,
   seal: Seal,
   deadline_ms: number,
 ): Promise<SkipList> {
-  const candidates = candidatesOf(table, seal);
+  const candidates = listCandidates(table, seal);
   const name = `${lane}.${seal.epoch}`;
   const refused = await rejectedByProbe(node, table, name, seal.settingsVersion, candidates, deadline_ms);
   const skip: SkipList = new Map([...seal.skip].map(([seq, rows]) => [seq, new Set(rows)]));
@@ -31,7 +30,7 @@ export async function findRefused(
   return skip;
 }
 
-function candidatesOf(table: Table, seal: Seal): Candidate<Place>[] {
+function listCandidates(table: Table, seal: Seal): Candidate<Place>[] {
   return seal.batches.flatMap((batch) => {
     const skipped = seal.skip.get(batch.seq);
     const rows = Array.from({ length: batch.rows }, (_, row) => row).filter((row) => !skipped?.has(row));

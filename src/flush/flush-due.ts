@@ -12,67 +12,70 @@ import type { FlushDeps } from './deps.ts';
 import { flushLane } from './flush-lane.ts';
 
 const lanesInPass = 1_000;
-/** Of the six connections an invocation has, a flush uses one or two. */
+/** A flush uses one or two of the six connections of an invocation. */
 const lanesAtOnce = 3;
 const aliveWithin_ms = 3_000;
-/** Before a lane is tried again that another flush holds. */
+/** Wait before a retry of a lane that another flush holds. */
 const busy_ms = 250;
 
 export type PassResult = {
   lanes: number;
   rows: number;
   failed: number;
-  /** ClickHouse is away, or shards of it: their other lanes were not tried. */
+  /** ClickHouse or some of its shards are unavailable; their other lanes were skipped. */
   stopped: boolean;
-  /** Lanes that may have more to flush: there was no time for them, or there are more than a pass looks at. */
+  /** Lanes that may have more to flush: the time was over, or more lanes are due than a pass handles. */
   left: number;
   hasJobs: boolean;
 };
 
 /**
- * One pass over all lanes whose turn it is, the one that waits longest first. Each moves one seal and then goes behind
- * those that have not had a turn, so that catching up holds nobody up. A lane that fails waits, longer each time; while
- * its shard is away the pass goes without all lanes of it, since each try would cost the time of an answer that does not come.
+ * One pass over all due lanes, the longest waiting first. Each lane moves one seal and then queues behind the others, so that a
+ * long backlog does not delay them. A failed lane waits, longer after each failure. The pass skips all lanes of an unavailable
+ * shard, because each attempt would wait for a timeout.
  */
 export async function flushDue(
   ctx: FlushDeps,
   deadline_ms: number,
   trigger: FlushTrigger = 'cron',
 ): Promise<PassResult> {
-  // Who asks for a flush asks for all of it.
+  // A requested flush includes lanes that wait for a retry.
   const { lanes: waiting, hasJobs } = await dueWork(ctx, lanesInPass, trigger === 'admin' ? 'all' : 'due');
   const result: PassResult = { lanes: 0, rows: 0, failed: 0, stopped: false, left: 0, hasJobs };
   result.lanes = waiting.length;
-  const away = new Set<number>();
-  let passedOver = 0;
+  const unavailable = new Set<number>();
+  let skipped = 0;
   const work = async () => {
-    while (ctx.now() < deadline_ms && away.size < (ctx.cluster?.shards.length ?? 1)) {
+    while (ctx.now() < deadline_ms && unavailable.size < (ctx.cluster?.shards.length ?? 1)) {
       const due = waiting.shift();
       if (due === undefined) return;
       try {
-        const flushed = await flushDueLane(ctx, due, trigger, away);
-        if (flushed.isPassedOver) passedOver += 1;
+        const flushed = await flushDueLane(ctx, due, trigger, unavailable);
+        if (flushed.isSkipped) skipped += 1;
         result.rows += flushed.rows;
-        // Who asks for a flush asks for what another one has not moved, too.
-        const isToCome = flushed.isElsewhere && trigger === 'admin';
-        if (isToCome) await delay(busy_ms);
-        if (flushed.more || isToCome) waiting.push(due);
+        // A requested flush also waits for lanes that another flush holds.
+        const isHeldElsewhere = flushed.isElsewhere && trigger === 'admin';
+        if (isHeldElsewhere) await delay(busy_ms);
+        if (flushed.more || isHeldElsewhere) waiting.push(due);
       } catch (error) {
-        result.failed += 1; // told in the flush's own event
+        result.failed += 1; // the event of the flush has the error
         if (!(error instanceof StoreError) || error.store !== 'clickhouse') continue;
-        const shard = await awayAt(ctx, due).catch(() => undefined);
-        if (shard !== undefined) away.add(shard);
+        const shard = await findUnavailableShard(ctx, due).catch(() => undefined);
+        if (shard !== undefined) unavailable.add(shard);
       }
     }
   };
   await Promise.all(Array.from({ length: lanesAtOnce }, work));
-  result.stopped = away.size > 0;
-  result.left = waiting.length + passedOver + (result.lanes === lanesInPass ? 1 : 0);
+  result.stopped = unavailable.size > 0;
+  result.left = waiting.length + skipped + (result.lanes === lanesInPass ? 1 : 0);
   return result;
 }
 
-/** The shard of a lane, if it is away. */
-async function awayAt(ctx: FlushDeps, due: { table: TableRef; lane: number }): Promise<number | undefined> {
+/** The shard of a lane, if it is unavailable. */
+async function findUnavailableShard(
+  ctx: FlushDeps,
+  due: { table: TableRef; lane: number },
+): Promise<number | undefined> {
   const table = await dueTable(ctx, due.table);
   if (table === undefined) return undefined;
   const { clickhouse, shard } = await atLane(ctx, table, due.lane);
@@ -82,18 +85,17 @@ async function awayAt(ctx: FlushDeps, due: { table: TableRef; lane: number }): P
   );
 }
 
-/** Undefined for one of an earlier life, or dropped: its rows have nowhere to go. */
+/** Undefined for a dropped table or an earlier life, whose rows have no destination. */
 async function dueTable(ctx: FlushDeps, ref: TableRef): Promise<Table | undefined> {
   const table = await findTable(ctx, ref.dataset, logicalName(ref.physical), { life: lifeOf(ref.physical) });
   return table?.physical === ref.physical ? table : undefined;
 }
 
-/** How passes follow each other, and what is done when one finds that there are jobs, or lanes that are due. */
+/** The schedule of repeated passes, and callbacks for due jobs and due lanes. */
 export type Passes = { pause_ms: number; until_ms: number; onJobs?: () => void; onLanes?: () => void };
 
 /**
- * What a cron trigger runs: passes, a few seconds apart, as long as there is something to flush. An idle deployment asks
- * once and is done.
+ * Runs passes, a few seconds apart, while lanes are due: the work of a cron trigger. An idle deployment needs one Redis call.
  */
 export async function flushWhileDue(ctx: FlushDeps, { pause_ms, until_ms, onJobs, onLanes }: Passes): Promise<void> {
   for (;;) {
@@ -106,30 +108,30 @@ export async function flushWhileDue(ctx: FlushDeps, { pause_ms, until_ms, onJobs
   }
 }
 
-type DueFlush = { rows: number; more: boolean; isElsewhere: boolean; isPassedOver: boolean };
+type DueFlush = { rows: number; more: boolean; isElsewhere: boolean; isSkipped: boolean };
 
-const nothing: DueFlush = { rows: 0, more: false, isElsewhere: false, isPassedOver: false };
+const noFlush: DueFlush = { rows: 0, more: false, isElsewhere: false, isSkipped: false };
 
 /**
- * Flushes one seal of a lane that was due.
+ * Flushes one seal of a due lane.
  *
- * @param away shards that are not tried
+ * @param unavailable shards to skip
  * @throws StoreError, ClickHouseError
  */
 export async function flushDueLane(
   ctx: FlushDeps,
   { table: ref, lane }: { table: TableRef; lane: number },
   trigger: FlushTrigger,
-  away: ReadonlySet<number> = new Set(),
+  unavailable: ReadonlySet<number> = new Set(),
 ): Promise<DueFlush> {
   try {
     const table = await dueTable(ctx, ref);
-    if (table === undefined) return nothing;
+    if (table === undefined) return noFlush;
     const { shard } = await atLane(ctx, table, lane);
-    if (away.has(shard)) return { ...nothing, isPassedOver: true };
+    if (unavailable.has(shard)) return { ...noFlush, isSkipped: true };
     const { outcome, rows, more } = await flushLane(ctx, table, lane, trigger);
     return {
-      ...nothing,
+      ...noFlush,
       rows,
       more: more && outcome === 'ok',
       isElsewhere: outcome === 'busy' || outcome === 'fenced',

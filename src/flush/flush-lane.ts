@@ -21,26 +21,25 @@ import { settingsVersion } from './insert.ts';
 import { buildManifest, newestVersion } from './manifest.ts';
 import { moveSeal, type Timed } from './move-seal.ts';
 
-/** The schema version that a shard's table has for certain, under `<shard> <dataset>.<physical>`. */
+/** Schema versions that tables of shards are known to have, by `<shard> <dataset>.<physical>`. */
 export const columnsAdded = inEachInstance(({ limits }) => new LruMap<number>(limits.kept_names_max));
 
-/** Somebody waits for these: a lane that failed lately is tried all the same. */
+/** A caller waits for these flushes, so they do not respect the wait after a failure. */
 const forcing = new Set<FlushTrigger>(['admin', 'query', 'ack']);
 
 /**
- * `ok`: a seal was published, by this flush or by another that held the same one. `busy`: somebody else flushes the lane,
- * or it failed lately and waits. `empty`: nothing was pending. `fenced`: the seal is not this flush's any more, or its
- * batches are not what it says.
+ * `ok`: this flush or another one published the seal. `busy`: another flush holds the lane, or the lane waits after a failure.
+ * `empty`: no rows were pending. `fenced`: this flush has lost the seal, or the log does not match the seal.
  */
 export type FlushOutcome = 'ok' | 'busy' | 'empty' | 'fenced';
 
 export type FlushResult = { outcome: FlushOutcome; rows: number; bytes: number; more: boolean };
 
 /**
- * Moves one seal of a lane from the hot buffer to ClickHouse. It may die anywhere, run twice, or run beside another one.
+ * Moves one seal of a lane from the hot buffer to ClickHouse. Safe to crash at any point, to repeat, and to run concurrently.
  *
- * @param insertTimeout_ms less where the runtime itself is cut short
- * @throws StoreError, ClickHouseError: the seal stays, and the next flush takes it over
+ * @param insertTimeout_ms shorter if the runtime ends earlier
+ * @throws StoreError, ClickHouseError; the next flush takes the seal over
  */
 export async function flushLane(
   ctx: FlushDeps,
@@ -61,28 +60,28 @@ export async function flushLane(
     }
   };
   const event = { event: 'flush', dataset: table.dataset, table: table.name, lane, trigger };
-  const nothing = { rows: 0, bytes: 0, more: false };
+  const noRows = { rows: 0, bytes: 0, more: false };
 
   const release = await timed('lease', takeLease(ctx, table, lane));
-  if (release === undefined) return { ...nothing, outcome: 'busy', more: true };
-  const room = ctx.memoryBudget.reserveFlush(ctx.config.limits.flush_bytes_max);
+  if (release === undefined) return { ...noRows, outcome: 'busy', more: true };
+  const reservation = ctx.memoryBudget.reserveFlush(ctx.config.limits.flush_bytes_max);
   try {
-    const sealing = sealLane(ctx, table, lane, settingsVersion, forcing.has(trigger), room.bytesMax);
+    const sealing = sealLane(ctx, table, lane, settingsVersion, forcing.has(trigger), reservation.bytesMax);
     const sealed = await timed('seal', sealing);
     if (!('seal' in sealed)) {
       if (sealed.outcome === 'fenced') ctx.log({ ...event, ...sealed, alarm: sealed.what !== 'published' });
-      if (sealed.outcome === 'waits') return { ...nothing, outcome: 'busy' };
-      return { ...nothing, outcome: sealed.outcome === 'fenced' ? 'fenced' : 'empty' };
+      if (sealed.outcome === 'waits') return { ...noRows, outcome: 'busy' };
+      return { ...noRows, outcome: sealed.outcome === 'fenced' ? 'fenced' : 'empty' };
     }
-    room.holds(sealed.seal.bytes);
-    const current = await timed('schema', tableFor(node, table, sealed.seal));
+    reservation.holds(sealed.seal.bytes);
+    const current = await timed('schema', prepareTable(node, table, sealed.seal));
     const moved = await moveSeal(node, current, lane, sealed.seal, insertTimeout_ms, timed);
     if (moved === undefined) {
       ctx.log({ ...event, outcome: 'fenced', token: sealed.seal.token, ...phases });
-      return { ...nothing, outcome: 'fenced' };
+      return { ...noRows, outcome: 'fenced' };
     }
     const { seal } = moved;
-    // Before they leave the buffer.
+    // Before publishing removes these rows from the buffer.
     if (seal.skip.size > 0) await timed('quarantine', quarantineRejectedRows(node, current, lane, seal));
     const received_ms = seal.batches.map(({ receivedAt_ms }) => receivedAt_ms);
     await timed('heartbeat', writeHeartbeat(node, table, lane, { from: seal.from, received_ms }));
@@ -116,32 +115,32 @@ export async function flushLane(
     });
     return { outcome, rows, bytes, more: outcome === 'ok' };
   } catch (error) {
-    columnsAdded(ctx).delete(keyOf(node, table)); // whatever it was, the next flush looks again
+    columnsAdded(ctx).delete(columnsKey(node, table)); // so that the next flush checks the columns again
     ctx.log({ ...event, outcome: 'failed', ...describeError(error), ...phases });
     await deferLane(ctx, table, lane).catch(() => undefined);
     throw error;
   } finally {
-    room.release();
-    await release().catch(() => undefined); // it expires by itself
+    reservation.release();
+    await release().catch(() => undefined); // the lease expires
   }
 }
 
-/** The definition that the seal's newest batch was checked against, with its columns in ClickHouse. */
-async function tableFor(node: FlushNode, table: Table, seal: Seal): Promise<Table> {
+/** The definition of the seal's newest schema version, with its columns in ClickHouse. */
+async function prepareTable(node: FlushNode, table: Table, seal: Seal): Promise<Table> {
   const version = newestVersion(seal);
   const current = await findTable(node, table.dataset, table.name, { version });
-  // The name may be another table's by now, and the rows of this one have no place there.
+  // The name may belong to a later life, which must not get these rows.
   if (current !== undefined && current.physical !== table.physical) throw new LifeEndedError(table);
   if (current === undefined || current.schema.version < version) {
     throw new StoreError('postgres', `does not know schema version ${version} of table ${table.name} yet`, undefined);
   }
-  if (columnsAdded(node).get(keyOf(node, table)) !== current.schema.version) {
+  if (columnsAdded(node).get(columnsKey(node, table)) !== current.schema.version) {
     await addColumnsAt(node, current).catch(async (error) => {
       if (!(error instanceof ClickHouseError) || !tableIsMissing(error)) throw error;
       await ensureTable(node, current, [node.shard]);
     });
     await requireTypes(node, current);
-    columnsAdded(node).set(keyOf(node, table), current.schema.version);
+    columnsAdded(node).set(columnsKey(node, table), current.schema.version);
   }
   return current;
 }
@@ -150,6 +149,6 @@ function tableIsMissing({ code }: ClickHouseError): boolean {
   return code === clickhouseCodes.unknownTable || code === clickhouseCodes.unknownDatabase;
 }
 
-function keyOf({ shard }: FlushNode, { dataset, physical }: Table): string {
+function columnsKey({ shard }: FlushNode, { dataset, physical }: Table): string {
   return `${shard} ${dataset}.${physical}`;
 }

@@ -6,14 +6,14 @@ import type { FlushDeps } from './deps.ts';
 import { flushDue } from './flush-due.ts';
 import { flushTable } from './flush-table.ts';
 
-/** Half of what a client usually waits. */
-const flushLongest_ms = 25_000;
+/** Half of the usual client timeout. */
+const flush_ms_max = 25_000;
 
 /**
- * Flushes everything that was acknowledged before the call, of one table or of all.
+ * Flushes all rows acknowledged before the call, of one table or of all tables.
  *
- * @returns the rows that this call moved
- * @throws TimestoreError `not-found`; StoreError where more is pending
+ * @returns the number of rows that this call moved
+ * @throws ApiError `not-found`; StoreError if rows are still pending
  */
 export async function flushNow(
   ctx: FlushDeps,
@@ -28,20 +28,20 @@ async function flushOne(ctx: FlushDeps, dataset: string, name: string): Promise<
     if (table !== undefined) found.push(table);
     if (table === undefined) throw new ApiError('not-found', `There is no table ${name} in dataset ${dataset}.`);
     try {
-      const { complete, rows } = await flushTable(ctx, table, 'admin', ctx.now() + flushLongest_ms);
+      const { complete, rows } = await flushTable(ctx, table, 'admin', ctx.now() + flush_ms_max);
       if (!complete)
         throw new StoreError('clickhouse', `has taken ${rows} rows so far, and more are pending`, undefined);
       return rows;
     } catch (error) {
       if (error instanceof ClickHouseError)
-        throw new StoreError('clickhouse', 'refused the rows; they stay in the buffer', error);
+        throw new StoreError('clickhouse', 'rejected the rows; they stay in the hot buffer', error);
       throw error;
     }
   });
 }
 
 async function flushAll(ctx: FlushDeps): Promise<number> {
-  const until_ms = ctx.now() + flushLongest_ms;
+  const until_ms = ctx.now() + flush_ms_max;
   let rows = 0;
   for (;;) {
     const pass = await flushDue(ctx, until_ms, 'admin');
@@ -49,7 +49,7 @@ async function flushAll(ctx: FlushDeps): Promise<number> {
     if (pass.failed > 0) {
       throw new StoreError(
         'clickhouse',
-        `has not taken the rows of ${pass.failed} lanes; they stay in the buffer`,
+        `has not taken the rows of ${pass.failed} lanes; they stay in the hot buffer`,
         undefined,
       );
     }

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { FlushTrigger } from '../buffer/flush-trigger.ts';
-import { laneIn, snapshotTable } from '../buffer/snapshot.ts';
+import { requireLane, snapshotTable } from '../buffer/snapshot.ts';
 import { requireCurrentLife } from '../catalog/life.ts';
 import type { Table } from '../schema/table.ts';
 import type { FlushDeps } from './deps.ts';
@@ -9,7 +9,7 @@ import { flushLane } from './flush-lane.ts';
 const busyPoll_ms = 50;
 
 export type TableFlush = {
-  /** Whether all that was acknowledged when this began is published. */
+  /** Whether all rows acknowledged before the flush are published. */
   complete: boolean;
   rows: number;
   seals: number;
@@ -19,7 +19,7 @@ export type TableFlush = {
  * Flushes a table until everything acknowledged before the call is published, or until the deadline.
  *
  * @param deadline_ms by `ctx.now()`
- * @throws LifeEndedError; StoreError, ClickHouseError when a store is away
+ * @throws LifeEndedError; StoreError, ClickHouseError if a store is unavailable
  */
 export async function flushTable(
   ctx: FlushDeps,
@@ -29,7 +29,7 @@ export async function flushTable(
 ): Promise<TableFlush> {
   const start = await snapshotTable(ctx, table, 'state');
   if (start === 'unknown') {
-    // A lane that has no state has nothing that could be flushed; but the table's next life may have.
+    // Lanes without a state have no pending rows, but a later life of the table may have some.
     await requireCurrentLife(ctx, table);
     return { complete: true, rows: 0, seals: 0 };
   }
@@ -44,7 +44,7 @@ export async function flushTable(
       }
       const now = await snapshotTable(ctx, table, 'state');
       if (now === 'unknown') break;
-      reached = laneIn(now.lanes, lane).watermark;
+      reached = requireLane(now.lanes, lane).watermark;
       if (reached >= seq) break;
       if (ctx.now() >= deadline_ms) return { complete: false, ...flushed };
       if (result.outcome !== 'ok') await delay(busyPoll_ms);

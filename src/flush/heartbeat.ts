@@ -1,20 +1,18 @@
 import * as z from 'zod';
 import type { Seal } from '../buffer/seal.ts';
 import { assertDefined } from '../core/assert.ts';
-
 import type { Table } from '../schema/table.ts';
 import { checkRows } from '../stores/check-rows.ts';
 import type { FlushNode } from './deps.ts';
 
-/** How far a lane is visible in ClickHouse, and when the batch at its end was acknowledged (0 where that is not known). */
+/** The watermark of a lane as recorded in ClickHouse, and the time of acknowledgement of its batch (0 if unknown). */
 export type Heartbeat = { watermark: number; receivedAt_ms: number };
 
-/** Batches of a lane without a gap: the sequence of the first, and when each was acknowledged (ms). */
+/** Consecutive batches of a lane: the first sequence, and the times of acknowledgement. */
 export type Batches = { from: number; received_ms: number[] };
 
 /**
- * Writes down in ClickHouse itself, once all their rows were counted, which batches it has and how far the lane is visible.
- * Repeating it changes nothing.
+ * Records in ClickHouse which batches it has, and the watermark of the lane. All their rows must have been counted. Idempotent.
  */
 export async function writeHeartbeat(
   node: FlushNode,
@@ -42,8 +40,8 @@ export async function writeHeartbeat(
 }
 
 /**
- * Which batches of a range ClickHouse was found to have whole, in SQL: their sequences and times. Rows of theirs that are
- * missing have been deleted since. With parameters `dataset`, `table`, `lane`, `from` and `to`.
+ * A subquery of the recorded batches of a range: sequences and times. Missing rows of these batches were deleted later.
+ * Parameters: `dataset`, `table`, `lane`, `from` and `to`.
  */
 export const storedBatches = `(SELECT seq, received_at FROM timestore.stored_batches
                               WHERE dataset = {dataset:String} AND \`table\` = {table:String} AND lane = {lane:UInt16}
@@ -52,10 +50,15 @@ export const storedBatches = `(SELECT seq, received_at FROM timestore.stored_bat
 const unstoredOfRow = z.object({ seq: z.string(), received_ms: z.string() });
 
 /**
- * The batches of a seal that were not found stored before: those after the last that was, since the ones ahead of it were
- * counted with it or earlier.
+ * The rest of a seal after its last recorded batch: earlier batches were counted with that one or before. Undefined if all are
+ * recorded.
  */
-export async function unstoredOf(node: FlushNode, table: Table, lane: number, seal: Seal): Promise<Seal | undefined> {
+export async function withoutRecordedBatches(
+  node: FlushNode,
+  table: Table,
+  lane: number,
+  seal: Seal,
+): Promise<Seal | undefined> {
   const { from, to, batches } = seal;
   const found = checkRows(
     unstoredOfRow,
@@ -78,7 +81,7 @@ export async function unstoredOf(node: FlushNode, table: Table, lane: number, se
 
 const readHeartbeatRow = z.object({ watermark: z.string(), received_ms: z.string() });
 
-/** The heartbeat of a lane that is furthest. Throws StoreError, ClickHouseError. */
+/** The newest heartbeat of a lane. Throws StoreError, ClickHouseError. */
 export async function readHeartbeat(node: FlushNode, table: Table, lane: number): Promise<Heartbeat | undefined> {
   const [found] = checkRows(
     readHeartbeatRow,

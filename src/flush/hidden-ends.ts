@@ -8,12 +8,12 @@ import { checkRows } from '../stores/check-rows.ts';
 import type { FlushDeps, FlushNode } from './deps.ts';
 
 /**
- * The ends of what ClickHouse has of lanes beyond their last batches: the hot buffer has forgotten it in a failover, or
- * acknowledged it after the lanes were read.
+ * The newest positions in ClickHouse beyond the last batches of lanes: a failover of the hot buffer has hidden these rows, or
+ * they were acknowledged after the lanes were read.
  *
  * @throws StoreError, ClickHouseError
  */
-export async function hiddenEnds(ctx: FlushDeps, table: Table, lanes: LaneSnapshot[]): Promise<LanePositions> {
+export async function findHiddenPositions(ctx: FlushDeps, table: Table, lanes: LaneSnapshot[]): Promise<LanePositions> {
   const placed = await Promise.all(lanes.map(async (lane) => ({ lane, at: await atLane(ctx, table, lane.lane) })));
   const shards = [...Map.groupBy(placed, ({ at }) => at.shard).values()];
   const found = await Promise.all(
@@ -29,7 +29,7 @@ export async function hiddenEnds(ctx: FlushDeps, table: Table, lanes: LaneSnapsh
 const hiddenAtRow = z.object({ lane: z.number(), newest: z.string(), newest_ms: z.string() });
 
 async function hiddenAt(node: FlushNode, table: Table, lanes: LaneSnapshot[]): Promise<LanePositions> {
-  // A lane that writers do not use may have rows of an import, which are not acknowledged before they are recorded.
+  // Lanes for readers only can have rows of an import, which count only when they are recorded.
   const ofWriters = lanes.filter(({ lane }) => lane < table.lanes);
   const others = lanes.filter(({ lane }) => lane >= table.lanes);
   const found = checkRows(
@@ -48,7 +48,7 @@ async function hiddenAt(node: FlushNode, table: Table, lanes: LaneSnapshot[]): P
   return found.map(({ lane, newest, newest_ms }) => ({ lane, seq: Number(newest), at_ms: Number(newest_ms) }));
 }
 
-/** The indexes over sequences and times leave next to nothing to be read where no row is beyond. */
+/** Indexes over sequences and times make this cheap if no such row exists. */
 function beyond(lanes: LaneSnapshot[], [lane, seq, at]: [lane: string, seq: string, at: string]): string {
   const conditions = lanes.map((each) => {
     const later = `${seq} > ${Number(each.seq)}`;

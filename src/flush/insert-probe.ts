@@ -4,20 +4,20 @@ import { isDataError } from '../stores/clickhouse/data-errors.ts';
 import type { FlushNode } from './deps.ts';
 import { insertIntoProbe } from './insert.ts';
 
-/** A row that ClickHouse may refuse, as it is sent. */
+/** A row that ClickHouse may reject, as it is sent. */
 export type Candidate<Place> = { place: Place; line: string };
 
-/** Of the six connections an invocation has. */
+/** Of the six connections of an invocation. */
 const atOnce = 3;
 const tryLeast_ms = 5_000;
 
 /**
- * Finds the rows that ClickHouse refuses, by halves, on a twin of the table that has its columns, defaults and
- * constraints but none of its views, and keeps nothing: trying rows on the table itself would store some. Ends early when
- * the time is over and something is found.
+ * Finds the rows that ClickHouse rejects by bisection. It inserts into a probe table with the columns, defaults and constraints
+ * of the table, but without its views and with a Null engine: inserts into the table itself would store rows. Ends early if
+ * the time is over and a row is found.
  *
- * @param name of the twin, made anew and removed afterwards; the same for all who try the same rows
- * @throws ClickHouseError, StoreError for anything but a refusal of rows
+ * @param name name of the probe table, which is created and dropped here; the same for all probes of the same rows
+ * @throws ClickHouseError, StoreError for any other failure
  */
 export async function rejectedByProbe<Place>(
   node: FlushNode,
@@ -27,16 +27,16 @@ export async function rejectedByProbe<Place>(
   candidates: Candidate<Place>[],
   deadline_ms: number,
 ): Promise<Place[]> {
-  const twin: TableRef = { dataset: table.dataset, physical: `_twin.${table.physical}.${name}` };
-  await node.clickhouse.command(`DROP TABLE IF EXISTS ${qualifiedName(twin)} SYNC`);
+  const probe: TableRef = { dataset: table.dataset, physical: `_twin.${table.physical}.${name}` };
+  await node.clickhouse.command(`DROP TABLE IF EXISTS ${qualifiedName(probe)} SYNC`);
   await node.clickhouse.command(
-    `CREATE TABLE IF NOT EXISTS ${qualifiedName(twin)} AS ${qualifiedName(table)} ENGINE = Null`,
+    `CREATE TABLE IF NOT EXISTS ${qualifiedName(probe)} AS ${qualifiedName(table)} ENGINE = Null`,
   );
   const isRefused = async (some: Candidate<Place>[]): Promise<boolean> => {
     try {
       const lines = some.map(({ line }) => line);
       const timeout_ms = Math.max(tryLeast_ms, deadline_ms - node.now());
-      await insertIntoProbe(node, table, twin, settingsVersion, lines, timeout_ms);
+      await insertIntoProbe(node, table, probe, settingsVersion, lines, timeout_ms);
       return false;
     } catch (error) {
       if (isDataError(error)) return true;
@@ -59,11 +59,11 @@ export async function rejectedByProbe<Place>(
           return [some.slice(0, middle), some.slice(middle)];
         }),
       );
-      // Deep before wide, so that something is found before the time is over.
+      // Depth first, so that a row is found before the time is over.
       pending = [...halves.flat(), ...pending];
     }
     return refused;
   } finally {
-    await node.clickhouse.command(`DROP TABLE IF EXISTS ${qualifiedName(twin)} SYNC`).catch(() => undefined);
+    await node.clickhouse.command(`DROP TABLE IF EXISTS ${qualifiedName(probe)} SYNC`).catch(() => undefined);
   }
 }

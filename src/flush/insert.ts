@@ -9,9 +9,9 @@ import type { FlushNode } from './deps.ts';
 import { storedBatches } from './heartbeat.ts';
 
 const firstSettings = {
-  // Answered when the rows are there, not when they are queued.
+  // Returns after the insert, not when the rows are queued.
   async_insert: 0,
-  // The token counts for an INSERT … SELECT too, and every block of it gets its own place under the token.
+  // The deduplication token applies to INSERT … SELECT too, with its own entry for each block.
   insert_deduplicate: 1,
   deduplicate_insert_select: 'force_enable',
   deduplicate_blocks_in_dependent_materialized_views: 1,
@@ -21,33 +21,30 @@ const firstSettings = {
   min_insert_block_size_bytes: 0,
   min_insert_block_size_rows: 1_048_576,
   max_insert_block_size: 1_048_576,
-  // A field that the table lacks is an error here, not a value lost.
+  // An unknown field is an error, not a lost value.
   input_format_skip_unknown_fields: 0,
   max_partitions_per_insert_block: 0,
-  // Doubles as the nearest one to their digits, as the sender's language reads them.
+  // The double nearest to the digits, as the sender's language parses it.
   precise_float_parsing: 1,
   max_query_size: 4_194_304,
 } as const;
 
 /**
- * What the inserts of a seal run under, by a version that is stored with it. The same rows under the same token are
- * dropped only when they come in the same blocks, so a version never changes: another deployment may have sent a part of
- * the seal under it. Changes are a new version.
+ * Settings of inserts, by the version that is stored with the seal. Deduplication works only with the same blocks, so a version
+ * never changes: another deployment may have inserted a part of the seal with it. A change is a new version.
  */
 const insertSettings: Record<number, typeof firstSettings> = { 1: firstSettings };
 
 export const settingsVersion = 1;
 
 /**
- * Sends a seal's rows but those on its skip list. The statement asks ClickHouse itself, while it runs, which of them it
- * has and which were set aside: an insert that comes late, or again, adds only what is missing. It adds nothing of a batch
- * that was found there before, since rows of it that are not there now were deleted; and nothing at all while an insert into
- * the lane runs under another token, which this one could not see the rows of: seals overlap when the buffer has forgotten
- * one in a failover.
+ * Inserts the rows of a seal except its skip list. The statement itself excludes rows that ClickHouse has or that are
+ * quarantined, so a late or repeated insert adds missing rows only. It adds no rows of recorded batches, because their missing
+ * rows were deleted. It adds nothing while an insert with another deduplication token runs in the lane, whose rows it could
+ * not see: seals overlap if a failover of the buffer has lost one.
  *
- * @param attempt 0 for the seal's own token; 1 and 2 for what a server that died has remembered but not kept
- * @throws ClickHouseError, StoreError: the rows may be there, or may still come, after either; TimestoreError for a seal
- *   of a newer version
+ * @param attempt 0 for the seal's own deduplication token; 1 and 2 if a crashed server has remembered a token and lost its rows
+ * @throws ClickHouseError, StoreError; the rows may be stored, or may arrive later. ApiError for a seal of a newer version
  */
 export async function insertSeal(
   node: FlushNode,
@@ -85,7 +82,7 @@ export async function insertSeal(
     body: statement(
       table,
       name,
-      `WHERE ${isAlone(await node.clickhouseKind())} AND (_seq, _received_at) NOT IN ${storedBatches}
+      `WHERE ${isOnlyInsert(await node.clickhouseKind())} AND (_seq, _received_at) NOT IN ${storedBatches}
   AND (_seq, _row, _received_at) NOT IN (SELECT _seq, _row, _received_at FROM ${name}
                               WHERE _lane = {lane:UInt16} AND _seq BETWEEN {from:UInt64} AND {to:UInt64})
   AND (_seq, _row, _received_at) NOT IN (SELECT seq, row, received_at FROM timestore.skipped_rows WHERE ${skippedHere})
@@ -99,19 +96,19 @@ export async function insertSeal(
 const skippedHere = `dataset = {dataset:String} AND \`table\` = {table:String}
                               AND lane = {lane:UInt16} AND seq BETWEEN {from:UInt64} AND {to:UInt64}`;
 
-/** What inserts into a lane are known by among all that a server runs: their `log_comment`. */
+/** The `log_comment` of inserts into a lane, which identifies them among all queries of a server. */
 export function insertPlace({ dataset, physical }: TableRef, lane: number): string {
   return `timestore ${dataset}.${physical} ${lane}`;
 }
 
 /**
- * The condition that no insert into the same lane runs under another token, with parameters `place` and `token`. ClickHouse
- * answers it before it looks which rows are there: one that has ended by then has its rows seen.
+ * The condition that no insert into the same lane runs with another deduplication token. Parameters: `place` and `token`.
+ * ClickHouse evaluates it before it reads the existing rows, so it sees the rows of every insert that has ended.
  */
-export const isAlone = (kind: Kind) => `(SELECT count() FROM ${everyReplica(kind, 'system.processes')}
+export const isOnlyInsert = (kind: Kind) => `(SELECT count() FROM ${everyReplica(kind, 'system.processes')}
           WHERE Settings['log_comment'] = {place:String} AND Settings['insert_deduplication_token'] != {token:String}) = 0`;
 
-/** Sends lines to a twin of the table, which keeps none. Throws ClickHouseError where the table would refuse them too. */
+/** Inserts lines into a probe table, which stores nothing. Throws ClickHouseError if the table would reject them too. */
 export async function insertIntoProbe(
   node: FlushNode,
   table: Table,
@@ -138,11 +135,11 @@ function settingsOf(version: number): typeof firstSettings {
   if (settings !== undefined) return settings;
   throw new ApiError(
     'unavailable',
-    `A newer version has begun to flush this seal (insert settings ${version}); only that one can go on with it.`,
+    `A newer version of Timestore has begun to flush this seal (insert settings ${version}). Only that version can complete it.`,
   );
 }
 
-/** One buffer, so that it goes with its length: a body cut short is refused whole. */
+/** One buffer, so that the request has a content length: ClickHouse rejects a truncated body. */
 function statement(table: Table, target: string, where: string, rows: Part[]): Uint8Array {
   const system = ['_seq', '_row', '_received_at', '_partition'];
   const structure = [
@@ -154,16 +151,16 @@ function statement(table: Table, target: string, where: string, rows: Part[]): U
   const head =
     `INSERT INTO ${target} (_lane, ${columns})\nSELECT {lane:UInt16}, ${columns} FROM input(${quoteString(structure)})\n` +
     `${where}FORMAT JSONEachRow\n`;
-  return encoded([part(head), ...rows]);
+  return encodeParts([part(head), ...rows]);
 }
 
-/** A part of a statement, which is made when its turn comes. */
+/** A part of a statement, built when it is encoded. */
 type Part = { bytesMax: number; text(): string };
 
 const part = (text: string): Part => ({ bytesMax: Buffer.byteLength(text), text: () => text });
 
-/** Several megabytes as a rule: they are never there as strings all at once, beside what they were made of and their bytes. */
-function encoded(parts: Part[]): Uint8Array {
+/** Encodes part by part: the strings of all parts together would need several megabytes more. */
+function encodeParts(parts: Part[]): Uint8Array {
   const bytes = new Uint8Array(parts.reduce((sum, { bytesMax }) => sum + bytesMax, 0));
   const encoder = new TextEncoder();
   let at = 0;

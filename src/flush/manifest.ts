@@ -4,7 +4,7 @@ import { skippedRows } from '../buffer/skip.ts';
 import type { Manifest } from '../catalog/manifest.ts';
 import type { Table } from '../schema/table.ts';
 import type { Moved } from './move-seal.ts';
-import { type PartitionCount, rowsCounted } from './row-count.ts';
+import { type PartitionCount, sumRows } from './row-count.ts';
 
 export function buildManifest(
   table: Table,
@@ -23,43 +23,43 @@ export function buildManifest(
     epoch: seal.epoch,
     seq_from: seal.from,
     seq_to: seal.to,
-    rows: rowsCounted(counted),
+    rows: sumRows(counted),
     bytes: seal.bytes,
     schema_version: newestVersion(seal),
-    checksum: checksumOf(counted),
+    checksum: computeChecksum(counted),
     trigger,
     quarantined: skippedRows(seal.skip),
     expired,
     inserts: inserts + seal.timesTaken - 1,
-    batches: saidOf(seal, metaBytesMax),
+    batches: collectMeta(seal, metaBytesMax),
     flushed_at: new Date(now_ms).toISOString(),
-    partitions: partitionsOf(counted),
+    partitions: listPartitions(counted),
   };
 }
 
 /**
- * What was said of the batches of a seal. A seal ends before it is too much for a request to the hot buffer, but for one that
- * was fixed under other limits: of that the last ones are left out, since it could not be published with them.
+ * The metadata of the batches of a seal. A seal of other limits can have more than fits into a request to the hot buffer: the
+ * last entries are omitted then, because the seal could not be published otherwise.
  */
-function saidOf({ batches }: Seal, bytesMax: number): Manifest['batches'] {
-  const said: Manifest['batches'] = [];
+function collectMeta({ batches }: Seal, bytesMax: number): Manifest['batches'] {
+  const entries: Manifest['batches'] = [];
   let bytes = 0;
   for (const { seq, meta } of batches) {
     if (meta === '') continue;
     bytes += Buffer.byteLength(meta) + 32;
-    if (bytes > bytesMax && said.length > 0) break;
-    said.push({ seq, meta: JSON.parse(meta) });
+    if (bytes > bytesMax && entries.length > 0) break;
+    entries.push({ seq, meta: JSON.parse(meta) });
   }
-  return said;
+  return entries;
 }
 
-/** Of all rows of a manifest, by what its partitions have. */
-export function checksumOf(partitions: { partition: string; checksum: string }[]): string {
+/** The checksum of a manifest, from the checksums of its partitions. */
+export function computeChecksum(partitions: { partition: string; checksum: string }[]): string {
   const text = partitions.map(({ partition, checksum }) => `${partition}:${checksum}`).join();
   return createHash('sha256').update(text).digest('hex');
 }
 
-export function partitionsOf(counted: PartitionCount[]): Manifest['partitions'] {
+export function listPartitions(counted: PartitionCount[]): Manifest['partitions'] {
   return counted.map((part) => ({
     partition: part.partition,
     rows: part.rows,

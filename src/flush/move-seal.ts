@@ -6,20 +6,20 @@ import type { Table } from '../schema/table.ts';
 import type { ClickHouseError } from '../stores/clickhouse/client.ts';
 import { isDataError } from '../stores/clickhouse/data-errors.ts';
 import type { FlushNode } from './deps.ts';
-import { findRefused } from './find-rejected-rows.ts';
-import { unstoredOf } from './heartbeat.ts';
+import { findRejectedRows } from './find-rejected-rows.ts';
+import { withoutRecordedBatches } from './heartbeat.ts';
 import { insertSeal } from './insert.ts';
 import { countRetainedRows } from './retention-count.ts';
-import { countSeal, type PartitionCount, rowsCounted, storedAmong } from './row-count.ts';
+import { countSeal, findStoredSkips, type PartitionCount, sumRows } from './row-count.ts';
 
-/** What an insert that the server has answered with OK may still lack: see the count. */
-const repairsMax = 2;
+/** Further inserts if the count shows missing rows after a successful insert. */
+const repairs_max = 2;
 
 export type Moved = {
-  /** With the skip list that the rows were counted by. */
+  /** The seal with the skip list of the count. */
   seal: Seal;
   counted: PartitionCount[];
-  /** Rows that were past their retention when ClickHouse got them. */
+  /** Rows that were past their retention at the insert. */
   expired: number;
   inserts: number;
 };
@@ -28,10 +28,11 @@ export type Moved = {
 export type Timed = <T>(phase: string, work: Promise<T>) => Promise<T>;
 
 /**
- * Has every row of a seal in ClickHouse, or on its skip list.
+ * Inserts every row of a seal into ClickHouse or adds it to the skip list.
  *
- * @returns undefined when the seal is not this flusher's any more
- * @throws StoreError, ClickHouseError: the next try starts at the seal's own token again, since what failed may still come
+ * @returns undefined if this flush has lost the seal
+ * @throws StoreError, ClickHouseError; a retry begins with the seal's own deduplication token, because a failed insert may still
+ *   arrive
  */
 export async function moveSeal(
   node: FlushNode,
@@ -50,13 +51,13 @@ export async function moveSeal(
       const result = await insertAndCount(node, table, lane, seal, timeout_ms, timed);
       inserts += result.inserts;
       if (result.storedAll) return { seal, inserts, counted: result.counted, expired: result.expired };
-      // They have come after all, with an insert from before somebody mended the table.
-      skip = without(seal.skip, result.stored);
+      // An earlier insert has stored rows of the skip list, because the table was repaired meanwhile.
+      skip = removeStored(seal.skip, result.stored);
     } catch (error) {
-      // What is refused here has nowhere else to go.
+      // Rejected rows of the quarantine have no other destination.
       if (!isDataError(error) || table.name === quarantineTable) throw error;
       inserts += 1;
-      skip = await timed('probe', lookForRefused(node, table, lane, seal, error, deadline_ms));
+      skip = await timed('probe', findNewRejections(node, table, lane, seal, error, deadline_ms));
     }
     const recorded = await timed('skip', recordSkip(node, table, lane, seal, skip));
     if (recorded === undefined) return undefined;
@@ -70,13 +71,13 @@ export async function moveSeal(
       rows: skippedRows(skip),
     });
     if (node.now() > deadline_ms) {
-      throw new StoreError('clickhouse', 'refuses many rows, which are still being looked for', undefined);
+      throw new StoreError('clickhouse', 'rejects many rows; the search for them continues', undefined);
     }
   }
 }
 
-/** Throws the error itself when no row is at fault alone: then it was not the rows, but a view over the table, say. */
-async function lookForRefused(
+/** Throws the original error if no single row is invalid: then another cause, such as a view of the table, rejects the insert. */
+async function findNewRejections(
   node: FlushNode,
   table: Table,
   lane: number,
@@ -84,7 +85,7 @@ async function lookForRefused(
   error: ClickHouseError,
   deadline_ms: number,
 ): Promise<SkipList> {
-  const skip = await findRefused(node, table, lane, seal, deadline_ms);
+  const skip = await findRejectedRows(node, table, lane, seal, deadline_ms);
   if (encodeSkip(skip) === encodeSkip(seal.skip)) throw error;
   return skip;
 }
@@ -94,8 +95,8 @@ type Counted =
   | { storedAll: false; stored: { seq: number; row: number }[]; inserts: number };
 
 /**
- * Inserts until ClickHouse shows every row. A repair token is for rows that are missing although the insert was answered
- * with OK, which happens when a server dies after it has remembered a token and before it has kept the rows.
+ * Inserts until ClickHouse shows every row. A further attempt has its own deduplication token, for a server that crashed after
+ * it had remembered a token and before it had stored the rows.
  */
 async function insertAndCount(
   node: FlushNode,
@@ -107,16 +108,16 @@ async function insertAndCount(
 ): Promise<Counted> {
   const expected = seal.rows - skippedRows(seal.skip);
   let rows = 0;
-  for (let attempt = 0; attempt <= repairsMax; attempt += 1) {
+  for (let attempt = 0; attempt <= repairs_max; attempt += 1) {
     await timed('insert', insertSeal(node, table, lane, seal, attempt, timeout_ms));
     const inserts = attempt + 1;
     const counted = await timed('count', countSeal(node, table, lane, seal));
-    // After the count: what is not there now was not there then.
-    const stored = seal.skip.size === 0 ? [] : await timed('count', storedAmong(node, table, lane, seal));
+    // After the count, so that a row absent now was absent in the count.
+    const stored = seal.skip.size === 0 ? [] : await timed('count', findStoredSkips(node, table, lane, seal));
     if (stored.length > 0) return { storedAll: false, stored, inserts };
-    rows = rowsCounted(counted);
+    rows = sumRows(counted);
     if (rows === expected) return { storedAll: true, counted, expired: 0, inserts };
-    const expired = rows < expected ? await timed('count', expiredOf(node, table, lane, seal)) : undefined;
+    const expired = rows < expected ? await timed('count', countExpired(node, table, lane, seal)) : undefined;
     if (expired !== undefined) return { storedAll: true, counted, expired, inserts };
     const alarm = rows > expected;
     node.log({ event: 'rows-missing', alarm, token: seal.token, attempt, expected, found: rows });
@@ -126,25 +127,25 @@ async function insertAndCount(
 }
 
 /**
- * How many rows of a seal are missing because their retention is over; undefined when others are. Rows of batches that were
- * stored before do not count, which the hot buffer has forgotten in a failover: they were deleted since.
+ * The number of rows of a seal that are missing because of their retention; undefined if other rows are missing. Recorded
+ * batches do not count: their missing rows were deleted later, and a failover of the hot buffer has made them pending again.
  */
-async function expiredOf(node: FlushNode, table: Table, lane: number, seal: Seal): Promise<number | undefined> {
-  const rest = await unstoredOf(node, table, lane, seal);
+async function countExpired(node: FlushNode, table: Table, lane: number, seal: Seal): Promise<number | undefined> {
+  const rest = await withoutRecordedBatches(node, table, lane, seal);
   if (rest === undefined) return 0;
-  const missing = rest.rows - skippedRows(rest.skip) - rowsCounted(await countSeal(node, table, lane, rest));
+  const missing = rest.rows - skippedRows(rest.skip) - sumRows(await countSeal(node, table, lane, rest));
   if (missing === 0) return 0;
   if (table.retention === undefined) return undefined;
   const { found, sent } = await countRetainedRows(node, table, table.retention, lane, rest);
   return found === sent ? missing : undefined;
 }
 
-function without(skip: SkipList, stored: { seq: number; row: number }[]): SkipList {
-  const left: SkipList = new Map([...skip].map(([seq, rows]) => [seq, new Set(rows)]));
+function removeStored(skip: SkipList, stored: { seq: number; row: number }[]): SkipList {
+  const remaining: SkipList = new Map([...skip].map(([seq, rows]) => [seq, new Set(rows)]));
   for (const { seq, row } of stored) {
-    const rows = left.get(seq);
+    const rows = remaining.get(seq);
     rows?.delete(row);
-    if (rows?.size === 0) left.delete(seq);
+    if (rows?.size === 0) remaining.delete(seq);
   }
-  return left;
+  return remaining;
 }

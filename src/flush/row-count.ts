@@ -17,7 +17,7 @@ const countRow = z.object({
   checksum: z.string(),
 });
 
-/** What ClickHouse holds of a seal in one partition. */
+/** The rows of a seal in one partition of ClickHouse. */
 export type PartitionCount = {
   partition: string;
   rows: number;
@@ -25,28 +25,28 @@ export type PartitionCount = {
   seqTo: number;
   timeFrom_ms: number;
   timeTo_ms: number;
-  /** Exclusive or of the hashes of the rows' identities and times, 16 hexadecimal digits. */
+  /** XOR of the hashes of the rows' identities and times, 16 hexadecimal digits. */
   checksum: string;
 };
 
 /**
- * The condition that rows of a range of sequences are of these batches, and not of others that had their sequences before
- * the hot buffer failed over. Goes with the parameter `from`, the first sequence.
+ * The condition that rows of a range belong to these batches, and not to others that had the same sequences before a failover of
+ * the hot buffer. Parameter: `from`, the first sequence.
  */
-export function ofBatches(batches: Pick<BufferedBatch, 'receivedAt_ms'>[]): string {
+export function matchBatches(batches: Pick<BufferedBatch, 'receivedAt_ms'>[]): string {
   const times = batches.map(({ receivedAt_ms }) => Number(receivedAt_ms));
   const received = 'toUnixTimestamp64Milli(_received_at)';
   if (times.every((time_ms) => time_ms === times[0])) return `${received} = ${times[0]}`;
   return `${received} = [${times.join(',')}][toUInt32(_seq - {from:UInt64}) + 1]`;
 }
 
-/** A list of times or places may be long. */
+/** Settings for statements with long lists. */
 export const longStatement = { max_query_size: 4_194_304, max_ast_elements: 1_000_000 } as const;
 
 /**
- * Counts what ClickHouse holds of a range: the only proof that an insert is there. One entry a partition.
+ * Counts the rows of a range in ClickHouse, by partition: the only proof of an insert.
  *
- * @param batches those of the range, in order; without them, rows of any
+ * @param batches the batches of the range, in order; by default rows of all batches count
  */
 export async function countSeal(
   node: FlushNode,
@@ -63,7 +63,7 @@ export async function countSeal(
             lower(hex(groupBitXor(sipHash64(_seq, _row, ${time})))) AS checksum
        FROM ${qualifiedName(table)}
       WHERE _lane = {lane:UInt16} AND _seq BETWEEN {from:UInt64} AND {to:UInt64}
-        ${seal.batches === undefined ? '' : `AND ${ofBatches(seal.batches)}`}
+        ${seal.batches === undefined ? '' : `AND ${matchBatches(seal.batches)}`}
       GROUP BY partition ORDER BY partition`,
       { lane, from: seal.from, to: seal.to },
       longStatement,
@@ -82,8 +82,8 @@ export async function countSeal(
 
 const storedAmongRow = z.object({ seq: z.string(), row: z.number() });
 
-/** Which of the rows that were not to be sent ClickHouse has all the same. */
-export async function storedAmong(
+/** The rows of the skip list that ClickHouse has nevertheless. */
+export async function findStoredSkips(
   node: FlushNode,
   table: Table,
   lane: number,
@@ -106,6 +106,6 @@ export async function storedAmong(
   return found.map(({ seq, row }) => ({ seq: Number(seq), row: Number(row) }));
 }
 
-export function rowsCounted(partitions: PartitionCount[]): number {
+export function sumRows(partitions: PartitionCount[]): number {
   return partitions.reduce((sum, { rows }) => sum + rows, 0);
 }

@@ -9,11 +9,11 @@ const tablesAtOnce = 50;
 const sweepDueRow = z.object({ dataset: z.string(), name: z.string(), life: z.number(), lanes: z.number() });
 
 /**
- * Looks at every lane of every table on record, and makes those with pending rows due that were not: the due set is one
- * key, and may be lost alone. Reports lanes whose log is not the one of their state.
+ * Checks every lane of every recorded table, and adds lanes with pending rows to the due set: the set is one key and can be lost
+ * alone. Reports lanes whose log does not match their state.
  *
- * @returns how many lanes were found
- * @throws StoreError when Postgres or Redis is away
+ * @returns the number of lanes that were missing in the due set
+ * @throws StoreError if Postgres or Redis is unavailable
  */
 export async function sweepDue(ctx: FlushDeps): Promise<number> {
   let found = 0;

@@ -3,7 +3,7 @@ import type { FlushTrigger } from '../buffer/flush-trigger.ts';
 import { findKeyedBatch, newBatchId, shortHash } from '../buffer/idempotency-lookup.ts';
 import type { QuotaLeft } from '../buffer/quota.ts';
 import type { Replay } from '../buffer/replays.ts';
-import { marginOf, type Pending, type StagedBatch } from '../buffer/stage.ts';
+import { type Pending, retryMargin, type StagedBatch } from '../buffer/stage.ts';
 import { encodeToken, type LaneMark } from '../buffer/watermark-token.ts';
 import { createTable } from '../catalog/create-table.ts';
 import { evolveSchema } from '../catalog/evolve-schema.ts';
@@ -95,7 +95,7 @@ async function accept(ctx: IngestDeps, request: IngestRequest, found: Table[]): 
   const life_ms = isAuto ? limits.idempotency_auto_ms : limits.idempotency_ms;
   const keyed = { idempotencyKey, requestHash, durable, life_ms };
   // The keys of chunks from an earlier round must not expire in a later one. A replay has no key that expires.
-  const end_ms = request.replay === undefined ? ctx.now() + life_ms - marginOf(life_ms).request_ms : Infinity;
+  const end_ms = request.replay === undefined ? ctx.now() + life_ms - retryMargin(life_ms).request_ms : Infinity;
   for (let round = 0; round < rounds_max && (round === 0 || ctx.now() < end_ms); round += 1) {
     const table = await findTable(ctx, dataset, name);
     if (table !== undefined) found.push(table);

@@ -3,7 +3,7 @@ import { encodePlan } from '../buffer/chunk-plan.ts';
 import { findKeyedBatches } from '../buffer/idempotency-lookup.ts';
 import type { QuotaLeft } from '../buffer/quota.ts';
 import type { Replay } from '../buffer/replays.ts';
-import { marginOf, type Pending, type StagedBatch, type StageOutcome, stageBatch } from '../buffer/stage.ts';
+import { type Pending, retryMargin, type StagedBatch, type StageOutcome, stageBatch } from '../buffer/stage.ts';
 import { assert, assertDefined } from '../core/assert.ts';
 import type { PreparedRows } from '../schema/prepare.ts';
 import type { Table } from '../schema/table.ts';
@@ -75,7 +75,7 @@ export async function stageChunks(
     pending: begun.outcome === 'staged' ? begun.pending : undefined,
     quota: begun.outcome === 'staged' ? begun.quota : undefined,
   };
-  const { request_ms } = marginOf(life_ms ?? ctx.config.limits.idempotency_ms);
+  const { request_ms } = retryMargin(life_ms ?? ctx.config.limits.idempotency_ms);
   if (begun.outcome === 'replayed' && begun.batch.plan.rows.length > 1 && begun.left_ms <= request_ms) {
     return await recallChunks(ctx, table, idempotencyKey, begun.batch);
   }

@@ -6,7 +6,7 @@ import { readTable } from '../../src/catalog/find-table.ts';
 import { atLane } from '../../src/catalog/lane-location.ts';
 import { ApiError } from '../../src/core/errors.ts';
 import { qualifiedName } from '../../src/core/identifiers.ts';
-import { flushableSnapshot } from '../../src/flush/flush-snapshot.ts';
+import { readFlushPositions } from '../../src/flush/flush-snapshot.ts';
 import { insertPlace, insertSeal, settingsVersion } from '../../src/flush/insert.ts';
 import { readReceipt } from '../../src/ingest/receipt.ts';
 import { runDueJobs } from '../../src/jobs/runner.ts';
@@ -308,7 +308,7 @@ test.each(['audit', 'comparison', 'reconciliation'])(
         drift: expect.arrayContaining([expect.objectContaining({ what: 'rows-hidden', mended: true })]),
       });
     } else {
-      const { until } = await flushableSnapshot(ctx, (await readTable(ctx, dataset, 'm')) as Table);
+      const { until } = await readFlushPositions(ctx, (await readTable(ctx, dataset, 'm')) as Table);
       expect(until.map(({ lane }) => lane)).toEqual(expect.arrayContaining([1, 2, 3]));
     }
     expect((await values(ctx, dataset)).sort()).toEqual(['first', ...names].sort());

@@ -236,7 +236,7 @@ export const mutations: Mutation[] = [
   {
     rule: 'a seal of larger limits is published with what its manifest may have',
     file: 'src/flush/manifest.ts',
-    from: 'if (bytes > bytesMax && said.length > 0) break;',
+    from: 'if (bytes > bytesMax && entries.length > 0) break;',
     to: '',
     suite: 'test/integration/buffer/wire.test.ts',
   },
@@ -306,8 +306,8 @@ export const mutations: Mutation[] = [
   {
     rule: 'a seal is published, whatever was deleted of batches that were complete before',
     file: 'src/flush/move-seal.ts',
-    from: 'const rest = await unstoredOf(node, table, lane, seal);',
-    to: 'const rest = (await unstoredOf(node, table, lane, seal)) && seal;',
+    from: 'const rest = await withoutRecordedBatches(node, table, lane, seal);',
+    to: 'const rest = (await withoutRecordedBatches(node, table, lane, seal)) && seal;',
     suite: 'test/faults/failover.test.ts',
   },
   {
@@ -425,14 +425,14 @@ export const mutations: Mutation[] = [
   {
     rule: 'a cut has rows that a failover has hidden',
     file: 'src/flush/flush-snapshot.ts',
-    from: '...endsOf(before), ...hidden]',
-    to: '...endsOf(before), ...hidden.slice(0, 0)]',
+    from: '...lanePositions(before), ...hidden]',
+    to: '...lanePositions(before), ...hidden.slice(0, 0)]',
     suite: 'test/faults/failover-jobs.test.ts',
   },
   {
     rule: 'a cut has rows that a failover hides while it is taken',
     file: 'src/flush/flush-snapshot.ts',
-    from: '...endsOf(before), ...hidden]',
+    from: '...lanePositions(before), ...hidden]',
     to: '...hidden]',
     suite: 'test/faults/failover-jobs.test.ts',
   },
@@ -607,8 +607,8 @@ export const mutations: Mutation[] = [
   {
     rule: 'a pass goes on without the lanes of a shard that is unavailable',
     file: 'src/flush/flush-due.ts',
-    from: 'away.size < (ctx.cluster?.shards.length ?? 1)',
-    to: 'away.size < 1',
+    from: 'unavailable.size < (ctx.cluster?.shards.length ?? 1)',
+    to: 'unavailable.size < 1',
     suite: 'test/cluster',
   },
   {
@@ -1091,8 +1091,8 @@ export const mutations: Mutation[] = [
   {
     rule: 'a page’s rows of ClickHouse no later than its cut',
     file: 'src/query/execution/consistent-read.ts',
-    from: 'Math.min(seq, laneIn(lanes, lane).watermark)',
-    to: 'laneIn(lanes, lane).watermark',
+    from: 'Math.min(seq, requireLane(lanes, lane).watermark)',
+    to: 'requireLane(lanes, lane).watermark',
     suite: 'test/integration/query/pages.test.ts',
   },
   {

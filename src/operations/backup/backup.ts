@@ -5,7 +5,7 @@ import { partitionsThere } from '../../catalog/partitions.ts';
 import { assertDefined } from '../../core/assert.ts';
 
 import { physicalName } from '../../core/identifiers.ts';
-import { flushableSnapshot, flushSnapshot } from '../../flush/flush-snapshot.ts';
+import { flushSnapshot, readFlushPositions } from '../../flush/flush-snapshot.ts';
 import type { JobOf } from '../../jobs/job.ts';
 import type { Outcome } from '../../jobs/runner.ts';
 import { checkRows } from '../../stores/check-rows.ts';
@@ -99,7 +99,7 @@ export const backupStep: OperationStep<'backup'> = async (ctx, job, deadline_ms)
   }
   const { current } = progress;
   if (current === undefined) {
-    const { until } = await flushableSnapshot(ctx, table);
+    const { until } = await readFlushPositions(ctx, table);
     return {
       progress: {
         ...progress,

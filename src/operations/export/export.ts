@@ -2,7 +2,7 @@ import * as z from 'zod';
 import { lanePositionsSchema } from '../../buffer/lane-positions.ts';
 import { readTable } from '../../catalog/find-table.ts';
 import { ApiError, StoreError } from '../../core/errors.ts';
-import { flushableSnapshot, flushSnapshot } from '../../flush/flush-snapshot.ts';
+import { flushSnapshot, readFlushPositions } from '../../flush/flush-snapshot.ts';
 import { createJob, type JobOf } from '../../jobs/job.ts';
 import { keyedJobId } from '../../jobs/job-id.ts';
 import type { Outcome } from '../../jobs/runner.ts';
@@ -62,7 +62,7 @@ export async function scheduleExport(
     throw new ApiError('not-found', `Table ${name} not found in dataset ${dataset}.`);
   readTimeRange(request);
   const columns = chooseColumns(table, request.columns);
-  const progress = { life: table.life, ...(await flushableSnapshot(ctx, table)), columns };
+  const progress = { life: table.life, ...(await readFlushPositions(ctx, table)), columns };
   const id = scheduled?.id ?? keyedJobId('export', table, key);
   return await createJob(ctx, { id, kind: 'export', dataset, table: name, request: { ...request }, progress });
 }

@@ -3,7 +3,7 @@ import { askLong } from '../../catalog/object-table.ts';
 import { ApiError, StoreError } from '../../core/errors.ts';
 import { qualifiedName, quoteName } from '../../core/identifiers.ts';
 import { storedBatches } from '../../flush/heartbeat.ts';
-import { insertPlace, isAlone } from '../../flush/insert.ts';
+import { insertPlace, isOnlyInsert } from '../../flush/insert.ts';
 import type { Table } from '../../schema/table.ts';
 import { checkRows } from '../../stores/check-rows.ts';
 import type { Settings } from '../../stores/clickhouse/client.ts';
@@ -170,7 +170,7 @@ async function insertChunk(
     `INSERT INTO ${name} (_lane, _seq, _row, _received_at, ${fields})
      SELECT {_lane:UInt16}, {_seq:UInt64}, _n, ${instant('{_at:Int64}')}, ${fields}
        FROM (SELECT toUInt32(row_number() OVER (ORDER BY ${time}, _object, _place) - 1) AS _n, ${fields} FROM ${rows.from})
-      WHERE ${isAlone(await node.clickhouseKind())}
+      WHERE ${isOnlyInsert(await node.clickhouseKind())}
         AND ({_seq:UInt64}, ${instant('{_at:Int64}')}) NOT IN ${storedBatches}
         AND _n NOT IN (SELECT _row FROM ${name} WHERE ${ofChunk})`,
     {

@@ -7,7 +7,7 @@ import { readLives } from '../../catalog/life.ts';
 import { manifestStatements } from '../../catalog/manifest-outbox.ts';
 import { addColumnsAt, requireTypes } from '../../catalog/table-ddl.ts';
 import { ApiError } from '../../core/errors.ts';
-import { flushableSnapshot, flushSnapshot } from '../../flush/flush-snapshot.ts';
+import { flushSnapshot, readFlushPositions } from '../../flush/flush-snapshot.ts';
 import { writeHeartbeat } from '../../flush/heartbeat.ts';
 import { countSeal } from '../../flush/row-count.ts';
 import type { JobOf } from '../../jobs/job.ts';
@@ -184,7 +184,7 @@ async function keep(
   deadline_ms: number,
 ): Promise<Outcome> {
   const { until } = progress;
-  if (until === undefined) return { progress: { ...progress, until: (await flushableSnapshot(node, table)).until } };
+  if (until === undefined) return { progress: { ...progress, until: (await readFlushPositions(node, table)).until } };
   if (!(await flushSnapshot(node, table, until, deadline_ms))) return { progress };
   await requireWhole(node, source.staging, progress.staged);
   await addStagingFields(node, table, source.staging);

@@ -7,8 +7,8 @@ import type { Manifest } from '../../catalog/manifest.ts';
 import { setUpLanes } from '../../catalog/provision-lanes.ts';
 import { ApiError, StoreError } from '../../core/errors.ts';
 import { flushTable } from '../../flush/flush-table.ts';
-import { checksumOf, partitionsOf } from '../../flush/manifest.ts';
-import { countSeal, type PartitionCount, rowsCounted } from '../../flush/row-count.ts';
+import { computeChecksum, listPartitions } from '../../flush/manifest.ts';
+import { countSeal, type PartitionCount, sumRows } from '../../flush/row-count.ts';
 import type { JobOf } from '../../jobs/job.ts';
 import type { Table } from '../../schema/table.ts';
 import type { OperationNode } from '../deps.ts';
@@ -105,7 +105,7 @@ export async function takeSeal(
     case 'moved': {
       // All of it was counted, and shows by now: it was published, and the lane has gone on since.
       if (latest_ms !== undefined && watermark >= seal.to) return 'taken';
-      const stored = rowsCounted(await countSeal(node, table, seal.lane, { ...seal, batches: [{ receivedAt_ms }] }));
+      const stored = sumRows(await countSeal(node, table, seal.lane, { ...seal, batches: [{ receivedAt_ms }] }));
       if (moved === 0 && stored === 0) return 'lost';
       throw new StoreError(
         'redis',
@@ -124,7 +124,7 @@ export function manifestOfImport(
   chunks: Chunk[],
   now_ms: number,
 ): Manifest {
-  const rows = rowsCounted(counted);
+  const rows = sumRows(counted);
   const planned = chunks.reduce((sum, chunk) => sum + chunk.rows, 0);
   return {
     id: `${table.dataset}/${table.physical}/${token}`,
@@ -140,13 +140,13 @@ export function manifestOfImport(
     rows,
     bytes: 0,
     schema_version: table.schema.version,
-    checksum: checksumOf(counted),
+    checksum: computeChecksum(counted),
     trigger: 'import',
     quarantined: 0,
     expired: planned - rows,
     inserts: chunks.length,
     batches: [{ seq: from, meta: { import: id } }],
     flushed_at: new Date(now_ms).toISOString(),
-    partitions: partitionsOf(counted),
+    partitions: listPartitions(counted),
   };
 }

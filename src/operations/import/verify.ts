@@ -2,7 +2,7 @@ import * as z from 'zod';
 import { lanePositionsSchema } from '../../buffer/lane-positions.ts';
 import { readTable } from '../../catalog/find-table.ts';
 import { ApiError } from '../../core/errors.ts';
-import { flushableSnapshot, flushSnapshot } from '../../flush/flush-snapshot.ts';
+import { flushSnapshot, readFlushPositions } from '../../flush/flush-snapshot.ts';
 import { createJob, type JobOf } from '../../jobs/job.ts';
 import { keyedJobId } from '../../jobs/job-id.ts';
 import type { Outcome } from '../../jobs/runner.ts';
@@ -67,7 +67,7 @@ export async function scheduleImportVerification(
     throw new ApiError('not-found', `There is no table ${name} in dataset ${dataset}.`);
   }
   requireReadable(ctx, table, request);
-  const progress = { life: table.life, until: (await flushableSnapshot(ctx, table)).until };
+  const progress = { life: table.life, until: (await readFlushPositions(ctx, table)).until };
   const id = keyedJobId('compare', table, key);
   return await createJob(ctx, { id, kind: 'compare', dataset, table: name, request: { ...request }, progress });
 }

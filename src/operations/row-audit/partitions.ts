@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import type { LaneSnapshot } from '../../buffer/snapshot.ts';
-import { laneIn } from '../../buffer/snapshot.ts';
+import { requireLane } from '../../buffer/snapshot.ts';
 import { atLane } from '../../catalog/lane-location.ts';
 import { requireFirstRow } from '../../core/errors.ts';
 import { qualifiedName, quoteName } from '../../core/identifiers.ts';
@@ -52,7 +52,7 @@ export async function comparePartitions(
       audits.push({ lane, partition, expected: rows, found: stored.rows, ...noDifference });
       continue;
     }
-    const distinct = await countDistinct(ctx, table, lane, partition, laneIn(lanes, lane).watermark);
+    const distinct = await countDistinct(ctx, table, lane, partition, requireLane(lanes, lane).watermark);
     // Rows of a deletion in progress may still be stored.
     const removed = Math.min(deletions.inProgress, Math.max(0, rows - deletions.done - distinct));
     const deletedRows = deletions.done + removed;

@@ -3,8 +3,8 @@ import type { LaneSnapshot } from '../../buffer/snapshot.ts';
 import { atLane } from '../../catalog/lane-location.ts';
 import type { Manifest } from '../../catalog/manifest.ts';
 import { recordManifests } from '../../catalog/manifest-outbox.ts';
-import { checksumOf, partitionsOf } from '../../flush/manifest.ts';
-import { countSeal, type PartitionCount, rowsCounted } from '../../flush/row-count.ts';
+import { computeChecksum, listPartitions } from '../../flush/manifest.ts';
+import { countSeal, type PartitionCount, sumRows } from '../../flush/row-count.ts';
 import type { Table } from '../../schema/table.ts';
 import { checkRows } from '../../stores/check-rows.ts';
 import type { OperationDeps } from '../deps.ts';
@@ -26,7 +26,7 @@ export async function rebuildManifests(ctx: OperationDeps, table: Table, lane: L
   for (const gap of await findGaps(ctx, table, lane)) {
     const counted = await countSeal(node, table, lane.lane, gap);
     // Sequences before the lane's first watermark were skipped when it was created again. Without rows they need no manifest.
-    const range = { from: rowsCounted(counted) > 0 ? gap.from : Math.max(gap.from, firstWatermark + 1), to: gap.to };
+    const range = { from: sumRows(counted) > 0 ? gap.from : Math.max(gap.from, firstWatermark + 1), to: gap.to };
     if (range.from > range.to) continue;
     const manifest = buildManifest(ctx, table, lane, range, counted, 'rebuilt');
     await recordManifests(ctx, [manifest]);
@@ -46,7 +46,7 @@ export function buildManifest(
   suffix: string,
 ): Manifest {
   const token = `${lane}:${from}-${to}:${suffix}`;
-  const partitions = partitionsOf(counted);
+  const partitions = listPartitions(counted);
   return {
     id: `${table.dataset}/${table.physical}/${incarnation}/${token}`,
     dataset: table.dataset,
@@ -58,10 +58,10 @@ export function buildManifest(
     epoch: 0,
     seq_from: from,
     seq_to: to,
-    rows: rowsCounted(counted),
+    rows: sumRows(counted),
     bytes: 0,
     schema_version: table.schema.version,
-    checksum: checksumOf(partitions),
+    checksum: computeChecksum(partitions),
     trigger: 'rebuild',
     quarantined: 0,
     expired: 0,

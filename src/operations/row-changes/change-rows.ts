@@ -9,7 +9,7 @@ import { mutationsLeft } from '../../catalog/mutations.ts';
 import { knownLanes } from '../../catalog/provision-lanes.ts';
 import { ApiError, StoreError } from '../../core/errors.ts';
 import { qualifiedName } from '../../core/identifiers.ts';
-import { flushableSnapshot, flushSnapshot } from '../../flush/flush-snapshot.ts';
+import { flushSnapshot, readFlushPositions } from '../../flush/flush-snapshot.ts';
 import { insertPlace } from '../../flush/insert.ts';
 import { createJob, type JobOf } from '../../jobs/job.ts';
 import { keyedJobId } from '../../jobs/job-id.ts';
@@ -63,7 +63,7 @@ export async function scheduleRowChange(
 ): Promise<Change> {
   const table = await requireTable(ctx, dataset, name);
   requireChangeable(ctx, table, request);
-  const { until } = await flushableSnapshot(ctx, table);
+  const { until } = await readFlushPositions(ctx, table);
   const progress = { physical: table.physical, until, guard: await guardSnapshot(ctx, table) } satisfies Progress;
   const kind = request.set === undefined ? 'delete-rows' : 'correct-rows';
   const id = keyedJobId('change-rows', table, key);

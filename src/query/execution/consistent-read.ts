@@ -1,4 +1,4 @@
-import { type LaneSnapshot, laneIn, type Snapshot, snapshotTable } from '../../buffer/snapshot.ts';
+import { type LaneSnapshot, requireLane, type Snapshot, snapshotTable } from '../../buffer/snapshot.ts';
 import { hasRowsBeyondWatermarks } from '../../catalog/rows-beyond.ts';
 import { StoreError } from '../../core/errors.ts';
 import { describeError } from '../../core/log.ts';
@@ -43,7 +43,10 @@ export function planFences(snapshots: ReadSnapshot[], isFenceCheap: boolean): Fe
 function fenceAllLanes({ lanes, pin }: ReadSnapshot): Fence {
   if (lanes === undefined) return { lanes: [] };
   if (pin === undefined) return { lanes, below: lanes.length };
-  const pinned = pin.lanes.map(([lane, , seq]) => ({ lane, watermark: Math.min(seq, laneIn(lanes, lane).watermark) }));
+  const pinned = pin.lanes.map(([lane, , seq]) => ({
+    lane,
+    watermark: Math.min(seq, requireLane(lanes, lane).watermark),
+  }));
   return { lanes: pinned, below: pinned.length };
 }
 

@@ -1,4 +1,4 @@
-import { marksOf } from '../../buffer/watermark-token.ts';
+import { listLaneMarks } from '../../buffer/watermark-token.ts';
 import { encodeCursor } from '../request/cursor.ts';
 import type { QueryPlan } from '../request/parse.ts';
 import type { ReadSnapshot } from './read-snapshot.ts';
@@ -12,7 +12,7 @@ export function nextCursor(
 ): string | undefined {
   if (key === undefined) return undefined;
   const upTo = bufferState === 'ready' || isFresh ? 'seq' : 'watermark';
-  const position = pin?.lanes ?? (lanes && marksOf(lanes, upTo));
+  const position = pin?.lanes ?? (lanes && listLaneMarks(lanes, upTo));
   const fields = plan.cursor?.fields ?? table.schema.fields.length;
   const cursor = encodeCursor({ query: plan.hash, fields, lanes: position ?? null, changes: changes ?? null, key });
   if (cursor === undefined)

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { type LaneSnapshot, type Snapshot, snapshotTable } from '../../buffer/snapshot.ts';
-import { encodeToken, tokenOf, type Watermark } from '../../buffer/watermark-token.ts';
+import { encodeSnapshotToken, encodeToken, type Watermark } from '../../buffer/watermark-token.ts';
 import { findTable, readTable } from '../../catalog/find-table.ts';
 import { LifeEndedError } from '../../catalog/life.ts';
 import { setUpLanes } from '../../catalog/provision-lanes.ts';
@@ -121,7 +121,7 @@ async function trySnapshot(
       bufferState: 'ready',
       isFresh: true,
       age_ms: replicaAge_ms(buffer),
-      watermark: tokenOf(newest, lanes, 'seq'),
+      watermark: encodeSnapshotToken(newest, lanes, 'seq'),
       changes,
       warnings: [],
     },
@@ -193,7 +193,7 @@ async function snapshotAtWatermark(
     isFresh: lanes.every(({ seq, watermark }) => seq === watermark),
     age_ms: replicaAge_ms(snapshot),
     changes: snapshot.changes,
-    watermark: tokenOf(table, lanes, 'watermark'),
+    watermark: encodeSnapshotToken(table, lanes, 'watermark'),
   };
 }
 

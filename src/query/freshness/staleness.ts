@@ -1,5 +1,5 @@
 import type { LaneSnapshot, Snapshot } from '../../buffer/snapshot.ts';
-import { encodeToken, type LaneMark, tokenOf, type Watermark } from '../../buffer/watermark-token.ts';
+import { encodeSnapshotToken, encodeToken, type LaneMark, type Watermark } from '../../buffer/watermark-token.ts';
 import { ApiError } from '../../core/errors.ts';
 import type { Table } from '../../schema/table.ts';
 import type { Freshness } from './requirement.ts';
@@ -96,7 +96,7 @@ export function staleRead(table: Table, stale: Staleness, freshness: Freshness):
   );
   const oldest = snapshot?.lanes.flatMap(({ oldest_ms }) => (oldest_ms === undefined ? [] : [oldest_ms])) ?? [];
   const tokens = required.map(encodeToken);
-  const all = snapshot === undefined ? null : tokenOf(table, snapshot.lanes, 'seq');
+  const all = snapshot === undefined ? null : encodeSnapshotToken(table, snapshot.lanes, 'seq');
   const available = kind === 'sequence' ? 'seq' : 'watermark';
   return new ApiError(
     'stale-read',
@@ -108,7 +108,7 @@ export function staleRead(table: Table, stale: Staleness, freshness: Freshness):
     {
       extra: {
         required: tokens.length > 1 ? tokens : (tokens[0] ?? all),
-        current: snapshot === undefined ? null : tokenOf(table, snapshot.lanes, available),
+        current: snapshot === undefined ? null : encodeSnapshotToken(table, snapshot.lanes, available),
         lost: stale.isLost,
         lagMs: snapshot === undefined ? null : Math.max(0, ...oldest.map((each) => snapshot.now_ms - each)),
       },

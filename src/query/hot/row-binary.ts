@@ -1,4 +1,4 @@
-import { partitionKeyOf } from '../../buffer/batch-rows.ts';
+import { parsePartitionKey } from '../../buffer/batch-rows.ts';
 import type { BufferedBatch } from '../../buffer/buffered-batch.ts';
 import { coerceDecimal, decimalBytes, isDecimal, isNumberText, unitsOf } from '../../schema/decimal.ts';
 import { isNotNumber } from '../../schema/double.ts';
@@ -52,7 +52,7 @@ function encodeBatch(batch: BufferedBatch, lane: number, schema: TableSchema): U
   });
   const precision = precisionOf(schema);
   const writer = new Writer(batch.payload.length + batch.rows * 32);
-  const key = Object.entries(partitionKeyOf(batch.meta) ?? {});
+  const key = Object.entries(parsePartitionKey(batch.meta) ?? {});
   for (const row of parseRows(batch, schema)) {
     writer.uint16(lane);
     writer.int64(batch.seq);

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { setUpLane } from '../../../src/buffer/set-up.ts';
-import { laneIn, snapshotTable } from '../../../src/buffer/snapshot.ts';
+import { requireLane, snapshotTable } from '../../../src/buffer/snapshot.ts';
 import { findTable } from '../../../src/catalog/find-table.ts';
 import { atLane, shardsOf } from '../../../src/catalog/lane-location.ts';
 import { setUpLanes } from '../../../src/catalog/provision-lanes.ts';
@@ -101,8 +101,10 @@ test('a lane that is missing in a snapshot is an error, and no other lane replac
   const table = await newTable(ctx);
   const snapshot = await snapshotTable(ctx, table, 'state');
   if (snapshot === 'unknown') throw new Error('the lane is unknown');
-  expect(laneIn(snapshot.lanes, 0)).toBe(snapshot.lanes[0]);
-  expect(() => laneIn(snapshot.lanes, 1)).toThrow(expect.objectContaining({ code: 'unavailable', store: 'redis' }));
+  expect(requireLane(snapshot.lanes, 0)).toBe(snapshot.lanes[0]);
+  expect(() => requireLane(snapshot.lanes, 1)).toThrow(
+    expect.objectContaining({ code: 'unavailable', store: 'redis' }),
+  );
   await expect(atLane(ctx, table, 1)).rejects.toMatchObject({ code: 'unavailable', store: 'postgres' });
   expect(shardsOf(ctx, { ...table, shards: [1, 1] }).map(({ node, lanes }) => [node.shard, lanes])).toEqual([
     [1, [0, 1]],
