@@ -39,7 +39,7 @@ export const acceptedSchema = z
   .meta({ id: 'Accepted' });
 
 export const acceptedHeaders = {
-  'Idempotency-Replayed': '`true` when the same request was accepted before',
+  'Idempotency-Replayed': '`true` if the same request was accepted before',
   RateLimit: 'the remaining quotas of the dataset, if it has quotas',
   'RateLimit-Policy': 'the quotas of the dataset',
 };

@@ -83,10 +83,13 @@ export function requireScopes(scopes: Scope[], { allDatasets = false }: { allDat
   });
 }
 
-/** Throws ApiError `not-found` for a dataset that the key does not cover, whether or not the dataset exists. */
+/**
+ * Throws ApiError `not-found` for a dataset that the key does not cover, with the text of `readDataset` for a dataset that
+ * does not exist, so that a key cannot find out which datasets exist.
+ */
 export function requireDataset(c: Context<App>, scopes: Scope[], dataset: string): void {
   if (scopes.some((scope) => c.get('key').covers(scope, dataset))) return;
-  throw denied(c, new ApiError('not-found', `There is no dataset ${dataset}.`), dataset);
+  throw denied(c, new ApiError('not-found', `Dataset ${dataset} not found.`), dataset);
 }
 
 /** Throws ApiError `forbidden` for a key that has none of the scopes for all datasets. */

@@ -24,7 +24,10 @@ export const stateSchema = z.enum(['active', 'frozen', 'archived']).meta({
 export const listQuery = {
   ...pageQuery,
   search: z.string().min(1).max(100).optional().meta({ description: 'a part of the name' }),
-  state: z.enum(states).optional().meta({ description: 'the state; by default, every state except `archived`' }),
+  state: z
+    .enum(states)
+    .optional()
+    .meta({ description: 'state of the entries; by default, every state except `archived`' }),
 };
 
 export const graceQuery = z.strictObject({
@@ -49,7 +52,7 @@ export function requireRetention(retention: z.output<typeof retentionSchema> | n
 export const fieldSchema = z.object({
   name: z.string(),
   type: fieldType,
-  default: z.string().optional().meta({ description: 'the default value, as JSON text' }),
+  default: z.string().optional().meta({ description: 'default value, as JSON text' }),
 });
 
 export function fieldView({ name, type, default: text }: z.input<typeof fieldSchema>): z.input<typeof fieldSchema> {
@@ -57,4 +60,4 @@ export function fieldView({ name, type, default: text }: z.input<typeof fieldSch
 }
 
 /** The response header of a resource that a change can require to be unchanged. */
-export const etagHeader = { ETag: 'the version of the resource, for `If-Match`' };
+export const etagHeader = { ETag: 'version of the resource, for `If-Match`' };

@@ -24,8 +24,8 @@ export const importBody = z.strictObject({
   }),
   rename: renameForm.optional().meta({
     description:
-      'maps names in the objects to names in the table, such as `{"_time": "timestamp"}`. Every object must contain every mapped ' +
-      'name, and no other column may have the new name.',
+      'maps names in the objects to names in the table, such as `{"_time": "timestamp"}`; every object must contain every mapped ' +
+      'name, and no other column may have the new name',
   }),
   fields: z
     .array(z.strictObject({ name: z.string(), type: fieldType }))

@@ -13,7 +13,9 @@ export const streamingSchema = z.object({
     .string()
     .nullable()
     .meta({ description: 'latest event time of the unflushed rows; null for a key with a row filter' }),
-  fresh: z.boolean().meta({ description: 'the answer includes every row that was acknowledged before the query' }),
+  fresh: z
+    .boolean()
+    .meta({ description: 'true if the answer includes every row that was acknowledged before the query' }),
   exactness: z.enum(['fenced', 'validated', 'none']).meta({
     description:
       'protection of the read snapshot from concurrent flushes. `fenced`: by the sequence of the rows; `validated`: by a check ' +
@@ -44,5 +46,5 @@ export const noteHeaders = {
 
 /** The formats of every query. */
 export const formatsText =
-  'The rows as JSON. `format` or `Accept` selects NDJSON, CSV, Parquet, an Arrow stream or `compact`: JSON lists, one a line, ' +
+  'The rows as JSON. `format` or `Accept` selects NDJSON, CSV, Parquet, an Arrow stream or `compact`: JSON lists, one per line, ' +
   'with the column names, the column types and then each row.';

@@ -14,7 +14,7 @@ import { route } from '../http/route.ts';
 
 const scheduleBody = z.strictObject({
   hour: z.int().min(0).max(23).meta({ description: 'hour of the day, in UTC' }),
-  days: z.int().min(1).max(366).default(1).meta({ description: 'number of whole days before it to export' }),
+  days: z.int().min(1).max(366).default(1).meta({ description: 'number of whole days in each export' }),
   format: exportFormat.default('parquet'),
   columns: queryBody.shape.columns,
 });
@@ -44,7 +44,7 @@ export const exportScheduleRoutes = [
       tag: 'Exports',
       summary: 'Set an export schedule',
       description:
-        'Exports whole days at a given hour of every day. A missed export is made up for. A table has one schedule.',
+        'Exports whole days at a given hour of every day. A missed export runs later. A table has one schedule.',
       params: tableParams,
       body: scheduleBody,
       responses: { 200: { description: 'The schedule', schema: scheduleSchema } },

@@ -17,7 +17,7 @@ const invalidRowSchema = z.object({
   field: z.string(),
   reason: z.string(),
   detail: z.string().optional(),
-  value: z.string().meta({ description: 'the first 100 characters of the value' }),
+  value: z.string().meta({ description: 'first 100 characters of the value' }),
 });
 
 const importSchema = z
@@ -25,7 +25,7 @@ const importSchema = z
     id: z.string(),
     dataset: z.string(),
     table: z.string(),
-    state: z.string().meta({ description: 'the state of the job: queued, running, done or failed' }),
+    state: z.string().meta({ description: 'state of the job: queued, running, done or failed' }),
     objects: z.object({ of: z.int(), read: z.int() }),
     rows: z.object({ read: z.int(), moved: z.int() }).meta({
       description:
@@ -33,7 +33,7 @@ const importSchema = z
     }),
     error: z.string().nullable(),
     wrongRows: z.int().meta({ description: 'invalid rows; with any, no row is stored' }),
-    errors: z.array(invalidRowSchema).meta({ description: 'the first 100 invalid rows' }),
+    errors: z.array(invalidRowSchema).meta({ description: 'first 100 invalid rows' }),
     actor: z.string(),
     createdAt: z.string(),
     finishedAt: z.string().nullable(),
@@ -78,7 +78,7 @@ export const importRoutes = [
       scope: 'admin',
       tag: 'Imports',
       summary: 'Get an import',
-      params: idParams('the id of the import, which is the id of its job'),
+      params: idParams('id of the import, which is the id of its job'),
       responses: { 200: { description: 'The progress of the import, and its invalid rows', schema: importSchema } },
       example: { path: { id: 'b7a2c1de-0000-4000-8000-000000000000' } },
     },
@@ -93,7 +93,7 @@ export const importRoutes = [
 ];
 
 function noImport(id: string): ApiError {
-  return new ApiError('not-found', `There is no import ${id}.`);
+  return new ApiError('not-found', `Import ${id} not found.`);
 }
 
 function importView(job: JobOf<'import'>): z.input<typeof importSchema> {

@@ -20,11 +20,11 @@ import { route } from '../http/route.ts';
 const target = {
   dataset: z.object({ name: z.string() }),
   storageTarget: z.object({ kind: z.literal('clickhouse'), database: z.string(), table: z.string() }),
-  flushPending: z.boolean().meta({ description: 'whether the rows are not in ClickHouse yet' }),
+  flushPending: z.boolean().meta({ description: 'true if the rows are not in ClickHouse yet' }),
 };
 
 const queuedSchema = acceptedSchema
-  .extend({ mode: z.literal('queued'), jobId: z.string().meta({ description: 'the id of the batch' }), ...target })
+  .extend({ mode: z.literal('queued'), jobId: z.string().meta({ description: 'id of the batch' }), ...target })
   .meta({ id: 'Queued' });
 
 const inlineSchema = acceptedSchema
@@ -44,7 +44,7 @@ const inlineSchema = acceptedSchema
         ),
       })
       .nullable()
-      .meta({ description: 'the manifest of the flush with the first of the rows; null until it is recorded' }),
+      .meta({ description: 'manifest of the flush with the first of the rows; null until it is recorded' }),
     ...target,
   })
   .meta({ id: 'Inline' });

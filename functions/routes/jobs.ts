@@ -46,7 +46,7 @@ export const jobRoutes = [
       scope: 'admin',
       tag: 'Jobs',
       summary: 'Get a job',
-      params: idParams('the id of the job'),
+      params: idParams('id of the job'),
       responses: { 200: { description: 'The progress of the job, and its receipt', schema: jobSchema } },
       example: { path: { id: 'b7a2c1de-0000-4000-8000-000000000000' } },
     },
@@ -60,7 +60,7 @@ export const jobRoutes = [
       tag: 'Jobs',
       summary: 'Retry a failed job',
       description: 'Continues the job at the step that failed.',
-      params: idParams('the id of the job'),
+      params: idParams('id of the job'),
       responses: { 202: { description: 'The job', schema: jobSchema } },
       errors: ['not-found', 'conflict'],
       example: { path: { id: 'b7a2c1de-0000-4000-8000-000000000000' } },
@@ -77,7 +77,7 @@ export const jobRoutes = [
 /** Throws ApiError `not-found`, with the same text for an unknown job and for one that the key may not see. */
 async function visibleJob(ctx: AppContext, key: Caller, id: string): Promise<Job> {
   const job = await readJob(ctx, id);
-  if (!isVisible(key, job)) throw new ApiError('not-found', `There is no job ${id}.`);
+  if (!isVisible(key, job)) throw new ApiError('not-found', `Job ${id} not found.`);
   return job;
 }
 

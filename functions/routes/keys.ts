@@ -23,7 +23,7 @@ const createBody = z
     scopes: scopesSchema,
     rowFilter: rowFilterSchema.nullable().default(null).meta({
       description:
-        'restricts the key to rows whose column has this value; null for all rows. Not allowed with the scope `admin`',
+        'restricts the key to rows whose column has this value; null for all rows; not allowed with the scope `admin`',
     }),
     expiresAt: z.iso
       .datetime({ offset: true })
@@ -59,7 +59,7 @@ const keySchema = z
   .meta({ id: 'Key' });
 
 const newKeySchema = keySchema
-  .extend({ key: z.string().meta({ description: 'the API key. Only this response contains it' }) })
+  .extend({ key: z.string().meta({ description: 'the API key; only this response contains it' }) })
   .meta({ id: 'NewKey' });
 
 const listSchema = z.object({
@@ -121,7 +121,7 @@ export const keyRoutes = [
       allDatasets: true,
       tag: 'Keys',
       summary: 'Get a key',
-      params: idParams('the id of the key'),
+      params: idParams('id of the key'),
       responses: { 200: { description: 'The key, without its secret', schema: keySchema } },
       example: { path: { id: '0123456789abcdef' } },
     },
@@ -139,7 +139,7 @@ export const keyRoutes = [
       summary: 'Rotate a key',
       description:
         'Creates a key with the same scopes. The old key expires after an overlap in which both keys are valid.',
-      params: idParams('the id of the key'),
+      params: idParams('id of the key'),
       body: rotateBody,
       responses: { 201: { description: 'The new key', schema: newKeySchema } },
       errors: ['not-found', 'conflict'],
@@ -160,7 +160,7 @@ export const keyRoutes = [
       summary: 'Revoke a key',
       description:
         'All instances reject the key within 10 seconds. The record of the key is kept; the key cannot be used again.',
-      params: idParams('the id of the key'),
+      params: idParams('id of the key'),
       responses: { 200: { description: 'The revoked key', schema: keySchema } },
       example: { path: { id: '0123456789abcdef' } },
     },

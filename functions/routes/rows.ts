@@ -37,8 +37,8 @@ const rowsQuery = ingestQuery.extend({
     .optional()
     .meta({
       description:
-        'a JSON object that maps names in the rows to names in the table, such as `{"_time":"timestamp"}`. In CSV, the ' +
-        'header line must contain every name that is mapped.',
+        'a JSON object that maps names in the rows to names in the table, such as `{"_time":"timestamp"}`; in CSV, the ' +
+        'header line must contain every mapped name',
     }),
 });
 

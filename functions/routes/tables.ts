@@ -246,7 +246,7 @@ function etagOf({ life, revision, schema }: ListedTable): string {
 async function requireListed(ctx: Context, dataset: string, name: string): Promise<ListedTable> {
   const table = await readListed(ctx, dataset, name);
   if (table !== undefined) return table;
-  throw new ApiError('not-found', `There is no table ${name} in dataset ${dataset}.`);
+  throw new ApiError('not-found', `Table ${name} not found in dataset ${dataset}.`);
 }
 
 function requireLanes(lanes: number | 'spread', { config }: Context): void {

@@ -9,13 +9,13 @@ const uploadBody = z.strictObject({
     .string()
     .max(200)
     .regex(/^\.*[A-Za-z0-9_=-][A-Za-z0-9_.=-]*$/, 'must consist of letters, digits and _ . = -, and not of dots alone')
-    .meta({ description: 'the name of the file' }),
+    .meta({ description: 'name of the file' }),
 });
 
 const uploadSchema = z
   .object({
-    key: z.string().meta({ description: 'the key of the object, for `objects` of an import' }),
-    url: z.string().meta({ description: 'the URL to PUT the file to, without an API key' }),
+    key: z.string().meta({ description: 'key of the object, for `objects` of an import' }),
+    url: z.string().meta({ description: 'URL to PUT the file to, without an API key' }),
     expiresAt: z.string(),
   })
   .meta({ id: 'Upload' });

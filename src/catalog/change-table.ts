@@ -206,5 +206,5 @@ async function whyNot(ctx: CatalogDeps, dataset: string, name: string, must: Ver
 export async function requireTable(ctx: CatalogDeps, dataset: string, name: string): Promise<Table> {
   const table = await readTable(ctx, dataset, name);
   if (table !== undefined) return table;
-  throw new ApiError('not-found', `There is no table ${name} in dataset ${dataset}.`);
+  throw new ApiError('not-found', `Table ${name} not found in dataset ${dataset}.`);
 }

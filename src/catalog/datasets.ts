@@ -98,7 +98,7 @@ export async function readDataset(ctx: CatalogDeps, name: string): Promise<Datas
       name,
     }),
   );
-  if (dataset === undefined) throw new ApiError('not-found', `There is no dataset ${name}.`);
+  if (dataset === undefined) throw new ApiError('not-found', `Dataset ${name} not found.`);
   return dataset;
 }
 

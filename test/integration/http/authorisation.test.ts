@@ -476,7 +476,7 @@ test('SQL of a key reads the datasets that it lists, and says of the others that
   const ask = (text: string) => call('/v1/sql', { json: { sql: text }, key: ofOwn.sql ?? '' });
   expect((await ask(`SELECT count() AS c FROM \`${own}\`.m`)).status).toBe(200);
   const refused = await ask(`SELECT count() AS c FROM \`${there}\`.m`);
-  expect([refused.status, await refused.text()]).toEqual([404, expect.stringContaining('There is no table')]);
+  expect([refused.status, await refused.text()]).toEqual([404, expect.stringContaining('not found.')]);
   const joined = await ask(`SELECT count() AS c FROM \`${own}\`.m AS a, \`${there}\`.m AS b`);
   expect(joined.status).toBe(404);
 });
