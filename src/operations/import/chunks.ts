@@ -9,27 +9,27 @@ import { checkRows } from '../../stores/check-rows.ts';
 import type { Settings } from '../../stores/clickhouse/client.ts';
 import type { OperationNode } from '../deps.ts';
 
-/** A row's place in the staging table: time (ms), object, row of it. */
+/** A row's position in the staging table: time (ms), object, row within the object. */
 export type Place = [time_ms: number, object: number, row: number];
 
-/** What one insert moves: rows of the staging table from a place on, up to where the next one begins. */
+/** Rows that one insert moves: from a position in the staging table up to the next chunk. */
 export type Chunk = { from: Place; rows: number };
 
-/** Which rows of a staging table, named as in SQL, are moved. */
+/** The staging table's SQL name, and the condition for the rows to move. */
 export type Source = { staging: string; where: string };
 
-/** One block of an insert, so that its token stands for all of it or none. */
+/** A chunk is one block of an insert, so its deduplication token covers all of its rows. */
 const rows_max = 1_000_000;
 const cells_max = 20_000_000;
-/** As in a flush: each partition is a part on the disk. */
+/** As in a flush: each partition of an insert becomes a part on disk. */
 const partitions_max = 100;
 const windows_max = 100_000;
 
 const planChunksRow = z.object({ from_ms: z.string(), to_ms: z.string(), rows: z.string() });
 
 /**
- * Cuts the rows into chunks in the order of time, so that each is of few partitions. What is cut stays as it is: the staging
- * table does not change any more.
+ * Divides the rows into chunks in the order of time, so that each chunk has few partitions. The staging table must not change
+ * afterwards.
  *
  * @throws TimestoreError `limit-exceeded`; StoreError, ClickHouseError
  */
@@ -50,7 +50,7 @@ export async function planChunks(node: OperationNode, table: Table, { staging, w
   if (windows.length > windows_max) {
     throw new ApiError(
       'limit-exceeded',
-      `These rows are of more than ${windows_max} partitions of the table. Import them by time ranges.`,
+      `The rows cover more than ${windows_max} partitions of the table. Import them in several time ranges.`,
     );
   }
   const chunks: Chunk[] = [];
@@ -69,15 +69,15 @@ export async function planChunks(node: OperationNode, table: Table, { staging, w
       continue;
     }
     chunks.push(
-      ...(await cutWindow(node, table, { staging, where }, [Number(each.from_ms), Number(each.to_ms)], rows, size)),
+      ...(await divideWindow(node, table, { staging, where }, [Number(each.from_ms), Number(each.to_ms)], rows, size)),
     );
-    // The next window is a chunk of its own, so that every chunk but this one's last has whole windows.
+    // The next window starts a new chunk, so that only chunks of this window have a part of a window.
     partitions = partitions_max;
   }
   return chunks;
 }
 
-async function cutWindow(
+async function divideWindow(
   node: OperationNode,
   table: Table,
   { staging, where }: Source,
@@ -102,20 +102,21 @@ async function cutWindow(
   return places.map((from, i) => ({ from, rows: i === places.length - 1 ? rows - i * size : size }));
 }
 
-/** Chunks are cut between milliseconds; what is finer is of the one that it is in. */
+/** Chunks are divided between milliseconds; finer times belong to the chunk of their millisecond. */
 const millisecond = (time: string) => `toUnixTimestamp64Milli(${time})`;
 const instant = (ms: string) => `fromUnixTimestamp64Milli(${ms}, 'UTC')`;
 
-/** What the inserts of a chunk say where it goes. */
+/** Lane, sequence, token and time of a chunk in the table. */
 export type Target = { lane: number; seq: number; token: string; receivedAt_ms: number };
 
-const repairsMax = 2;
+const repairs_max = 2;
 
 /**
- * Has every row of a chunk in ClickHouse, exactly once, as a flush has those of its seal: the insert itself asks which rows
- * are there, under a token that depends on nothing but the chunk, and only a count says that it is over.
+ * Stores every row of a chunk in ClickHouse exactly once, as a flush does with a seal: the insert omits rows that are stored,
+ * its token depends only on the chunk, and a count confirms the result.
  *
- * @throws StoreError, ClickHouseError: the next try starts at the chunk's own token again, since what failed may still come
+ * @throws StoreError, ClickHouseError: the next attempt uses the chunk's first token again, because a failed insert may
+ *   still complete
  */
 export async function moveChunk(
   node: OperationNode,
@@ -127,7 +128,7 @@ export async function moveChunk(
 ): Promise<void> {
   const rows = rowsSql(table, source, chunk, next);
   let found = 0;
-  for (let attempt = 0; attempt <= repairsMax; attempt += 1) {
+  for (let attempt = 0; attempt <= repairs_max; attempt += 1) {
     await insertChunk(node, table, rows, target, attempt);
     found = await countChunk(node, table, target, rows);
     if (found === chunk.rows) return;
@@ -135,7 +136,7 @@ export async function moveChunk(
     node.log({ event: 'rows-missing', alarm, token: target.token, attempt, expected: chunk.rows, found });
     if (alarm) break;
   }
-  throw new StoreError('clickhouse', `shows ${found} rows of a chunk of ${chunk.rows}`, undefined);
+  throw new StoreError('clickhouse', `has ${found} rows of a chunk of ${chunk.rows} rows`, undefined);
 }
 
 type Rows = { from: string; params: Settings };
@@ -144,7 +145,7 @@ function rowsSql(table: Table, { staging, where }: Source, { from }: Chunk, next
   const time = quoteName(table.schema.timestampColumn);
   const place = `(${millisecond(time)}, _object, _place)`;
   const params: Settings = { param__a: from[0], param__b: from[1], param__c: from[2] };
-  // The time once more by itself, which is what the index goes by.
+  // The time is compared separately too, because the index needs a condition on the time alone.
   const conditions = [`${time} >= ${instant('{_a:Int64}')} AND ${place} >= ({_a:Int64}, {_b:UInt32}, {_c:UInt64})`];
   if (next !== undefined) {
     Object.assign(params, { param__d: next.from[0], param__e: next.from[1], param__f: next.from[2] });
@@ -172,7 +173,7 @@ async function insertChunk(
        FROM (SELECT toUInt32(row_number() OVER (ORDER BY ${time}, _object, _place) - 1) AS _n, ${fields} FROM ${rows.from})
       WHERE ${isOnlyInsert(await node.clickhouseKind())}
         AND ({_seq:UInt64}, ${instant('{_at:Int64}')}) NOT IN ${storedBatches}
-        AND _n NOT IN (SELECT _row FROM ${name} WHERE ${ofChunk})`,
+        AND _n NOT IN (SELECT _row FROM ${name} WHERE ${chunkCondition})`,
     {
       ...rows.params,
       param__lane: lane,
@@ -192,7 +193,7 @@ async function insertChunk(
       deduplicate_insert_select: 'force_enable',
       deduplicate_blocks_in_dependent_materialized_views: 1,
       max_insert_threads: 1,
-      // All of it is one block.
+      // The chunk must be one block.
       min_insert_block_size_bytes: 0,
       min_insert_block_size_rows: 1_048_576,
       max_insert_block_size: 1_048_576,
@@ -201,10 +202,10 @@ async function insertChunk(
   );
 }
 
-/** Its rows, and not those of a batch that has its sequence because the hot buffer failed over. */
-const ofChunk = `_lane = {_lane:UInt16} AND _seq = {_seq:UInt64} AND _received_at = ${instant('{_at:Int64}')}`;
+/** The condition for rows of a chunk. The time excludes a batch with the same sequence after a failover of the hot buffer. */
+const chunkCondition = `_lane = {_lane:UInt16} AND _seq = {_seq:UInt64} AND _received_at = ${instant('{_at:Int64}')}`;
 
-/** How many of a chunk's rows are in the table; those that its retention has taken since count as well. */
+/** Number of the chunk's rows in the table, including rows that its retention has deleted since. */
 async function countChunk(
   node: OperationNode,
   table: Table,
@@ -212,13 +213,13 @@ async function countChunk(
   rows: Rows,
 ): Promise<number> {
   const time = quoteName(table.schema.timestampColumn);
-  const there = `SELECT count() FROM ${qualifiedName(table)} WHERE ${ofChunk}`;
-  // A second of grace: a retention goes by whole seconds.
+  const stored = `SELECT count() FROM ${qualifiedName(table)} WHERE ${chunkCondition}`;
+  // One second more: ClickHouse applies retention in whole seconds.
   const retained = `now64(3, 'UTC') - toIntervalDay(${table.retention?.totalDays}) + toIntervalSecond(1)`;
   const expired = `SELECT count() FROM ${rows.from} AND ${time} < ${retained}`;
-  const thereExpired = `${there} AND ${time} < ${retained}`;
-  const gone = table.retention === undefined ? '0' : `(${expired}) - (${thereExpired})`;
-  const text = await askLong(node, `SELECT (${there}) + ${gone} FORMAT TSV`, {
+  const storedExpired = `${stored} AND ${time} < ${retained}`;
+  const deleted = table.retention === undefined ? '0' : `(${expired}) - (${storedExpired})`;
+  const text = await askLong(node, `SELECT (${stored}) + ${deleted} FORMAT TSV`, {
     ...rows.params,
     param__lane: lane,
     param__seq: seq,

@@ -12,7 +12,7 @@ import type { OperationNode } from '../deps.ts';
 import type { Source } from './chunks.ts';
 import type { Staged } from './staging.ts';
 
-/** Memory that a comparison of any size keeps within; what is more goes to ClickHouse's disk. */
+/** Memory limits of a comparison; ClickHouse spills larger data to disk. */
 const spilling = {
   max_bytes_before_external_sort: 500_000_000,
   max_bytes_before_external_group_by: 500_000_000,
@@ -21,35 +21,35 @@ const spilling = {
   session_timezone: 'UTC',
 };
 
-/** All values of a row as one text, in which null is told from every text. */
+/** All values of a row as a list of texts that distinguishes null from every text. */
 function valuesSql(fields: Field[]): string {
   return `[${fields.map(textSql).join(', ')}]`;
 }
 
-/** As much of a text as is told of it. */
+/** The beginning of a text, for reports. */
 const shortSql = (text: string) => `substringUTF8(${text}, 1, 200)`;
 
-/** A value as a text that no other value has. */
+/** A value as text. Different values have different texts. */
 function textSql({ name, type }: Field): string {
   const column = quoteName(name);
   // Entries of a map have no order.
-  const value = type === 'map' ? `mapSort(${column})` : type === 'json' ? sameJson(column) : column;
+  const value = type === 'map' ? `mapSort(${column})` : type === 'json' ? normalizeJson(column) : column;
   return `ifNull(concat('=', toString(${value})), '')`;
 }
 
-/** Parts of JSON: a string, or what stands between strings, quotes, brackets, commas and blanks. */
+/** Tokens of JSON: a string, a bracket or separator, or a run of other characters without white space. */
 const jsonPart = quoteString(String.raw`"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\],:]|[^"{}\[\],:\s]+`);
-const escapeForm = quoteString(String.raw`\\(/)|(\\.)`);
-const escapeKept = quoteString(String.raw`\1\2`);
+const escapePattern = quoteString(String.raw`\\(/)|(\\.)`);
+const escapeReplacement = quoteString(String.raw`\1\2`);
 
 /**
- * JSON text without blanks, with the spelling that ClickHouse gives doubles and no escapes where none need be: writers differ
- * in that. Digits that a double may not have stay as they are.
+ * JSON text without differences between writers: without white space, with doubles as ClickHouse writes them, and without
+ * unnecessary escapes. Numbers with more digits than a double stay unchanged.
  */
-function sameJson(column: string): string {
+function normalizeJson(column: string): string {
   const isShort = `match(part, '^-?[0-9.eE+-]{1,24}$') AND match(part, '[.eE]')`;
   const number = `if(${isShort}, toString(toFloat64OrZero(part)), part)`;
-  const plain = `if(startsWith(part, '"'), replaceRegexpAll(part, ${escapeForm}, ${escapeKept}), ${number})`;
+  const plain = `if(startsWith(part, '"'), replaceRegexpAll(part, ${escapePattern}, ${escapeReplacement}), ${number})`;
   const text = `arrayStringConcat(arrayMap(part -> ${plain}, extractAll(assumeNotNull(${column}), ${jsonPart})))`;
   return `if(isNull(${column}), NULL, ${text})`;
 }
@@ -57,10 +57,11 @@ function sameJson(column: string): string {
 const keepMissingRow = z.object({ rows: z.string() });
 
 /**
- * Marks the rows of a staging table that its table has not: of rows that are equal, as many as there are more of.
+ * Copies the rows of a staging table that are missing from its table under a new attempt. Of equal rows, copies as many as
+ * the table has fewer.
  *
- * @param fields that rows are told by: what the objects say nothing of may be anything
- * @returns the mark, and how many there are
+ * @param fields fields that are compared: those that all objects have
+ * @returns the new attempt with its row count
  */
 export async function keepMissing(
   node: OperationNode,
@@ -89,7 +90,7 @@ export async function keepMissing(
   return { attempt, rows: Number(found?.rows), wrong: 0 };
 }
 
-/** One side's values of a column in a day. What is a number has a sum, which depends on the order for doubles. */
+/** Values of a column in one day on one side. Numbers have a sum; for doubles it depends on the order of rows. */
 export type ColumnContent = {
   values: number;
   min: string | null;
@@ -101,24 +102,24 @@ export type ColumnContent = {
 export type DayDifference = {
   day: string;
   rows: { source: number; table: number };
-  /** Columns that differ; none where only the way differs in which values make up rows. */
+  /** Columns that differ; empty if only the combination of values into rows differs. */
   columns: { name: string; source: ColumnContent; table: ColumnContent }[];
 };
 
 export type Differences = {
   rows: { source: number; table: number };
   days: { compared: number; different: number };
-  /** The first days that differ. */
+  /** The first days with differences. */
   differing: DayDifference[];
 };
 
-const days_told = 100;
-const columns_told = 100;
+const reportedDays_max = 100;
+const reportedColumns_max = 100;
 
 type DayLine = { _day: string; _isSource: number; _rows: number; _hash: string; _columns: (string | null)[][] };
 
-/** Compares day by day and column by column, whatever the order of rows. */
-export async function differencesOf(
+/** Compares days and columns without regard to the order of rows. */
+export async function compareDays(
   node: OperationNode,
   table: Table,
   source: Source,
@@ -128,10 +129,10 @@ export async function differencesOf(
   const contents = fields.map(({ name, type }) => {
     const column = quoteName(name);
     const isList = isNeverNull(type);
-    const there = isList ? `notEmpty(${column})` : `isNotNull(${column})`;
+    const hasValue = isList ? `notEmpty(${column})` : `isNotNull(${column})`;
     const isNumber = type === 'double' || type === 'integer' || type === 'unsigned';
     const ordered = isList ? `toString(${column})` : column;
-    return `[toString(countIf(${there})), ${shortSql(`toString(min(${ordered}))`)}, ${shortSql(`toString(max(${ordered}))`)}, ${isNumber ? `toString(sum(${column}))` : 'NULL'},
+    return `[toString(countIf(${hasValue})), ${shortSql(`toString(min(${ordered}))`)}, ${shortSql(`toString(max(${ordered}))`)}, ${isNumber ? `toString(sum(${column}))` : 'NULL'},
       lower(hex(sum(sipHash64(${textSql({ name, type })}))))]::Array(Nullable(String))`;
   });
   const text = await askLong(
@@ -157,30 +158,34 @@ export async function differencesOf(
     differences.rows.table += theirs?._rows ?? 0;
     if (own?._hash === theirs?._hash && own?._rows === theirs?._rows) continue;
     differences.days.different += 1;
-    if (differences.differing.length === days_told) continue;
+    if (differences.differing.length === reportedDays_max) continue;
     const columns = fields
-      .map(({ name }, i) => ({ name, source: contentOf(own?._columns[i]), table: contentOf(theirs?._columns[i]) }))
+      .map(({ name }, i) => ({
+        name,
+        source: parseContent(own?._columns[i]),
+        table: parseContent(theirs?._columns[i]),
+      }))
       .filter((column) => column.source.hash !== column.table.hash)
-      .slice(0, columns_told);
+      .slice(0, reportedColumns_max);
     differences.differing.push({ day, rows: { source: own?._rows ?? 0, table: theirs?._rows ?? 0 }, columns });
   }
   return differences;
 }
 
-function contentOf([values = '0', min = null, max = null, sum = null, hash = '0']: (
+function parseContent([values = '0', min = null, max = null, sum = null, hash = '0']: (
   | string
   | null
 )[] = []): ColumnContent {
   return { values: Number(values), min, max, sum, hash: hash ?? '0' };
 }
 
-/** A row that one side has more often than the other. */
+/** A row that one side has more often than the other, with both counts. */
 export type DifferingRow = { source: number; table: number; row: Record<string, unknown> };
 
-const rows_told = 100;
-const days_searched = 10;
+const reportedRows_max = 100;
+const searchedDays_max = 10;
 
-/** The first rows that differ, of the first days that do; of long values their beginning. */
+/** The first differing rows of the first differing days; long values are shortened. */
 export async function differingRows(
   node: OperationNode,
   table: Table,
@@ -190,7 +195,7 @@ export async function differingRows(
 ): Promise<DifferingRow[]> {
   if (days.length === 0) return [];
   const names = compared.fields.map(({ name }) => quoteName(name)).join(', ');
-  const chosen = days.slice(0, days_searched).map((day) => `toDate('${day.replace(/[^0-9-]/g, '')}')`);
+  const chosen = days.slice(0, searchedDays_max).map((day) => `toDate('${day.replace(/[^0-9-]/g, '')}')`);
   const values = compared.fields.map(({ name, type }) => {
     const column = quoteName(name);
     if (type === 'string' || type === 'json') return `${shortSql(column)} AS ${column}`;
@@ -202,7 +207,7 @@ export async function differingRows(
     `SELECT _s, _t, ${values.join(', ')} FROM (
        SELECT countIf(_isSource = 1) AS _s, countIf(_isSource = 0) AS _t, ${names} FROM (${await bothSql(node, table, source, compared)})
         WHERE _date IN (${chosen.join(', ')}) GROUP BY ${names} HAVING _s != _t
-        ORDER BY ${quoteName(table.schema.timestampColumn)} LIMIT ${rows_told}) FORMAT JSONEachRow`,
+        ORDER BY ${quoteName(table.schema.timestampColumn)} LIMIT ${reportedRows_max}) FORMAT JSONEachRow`,
     { ...spilling, output_format_json_quote_64bit_integers: 1, date_time_output_format: 'iso' },
   );
   const lines = text.split('\n').filter((line) => line !== '');

@@ -5,19 +5,19 @@ import type { FieldType } from '../../schema/types.ts';
 import { vectorLength } from '../../schema/types.ts';
 import { clockText, dateText, jsonSql, momentText } from './json-sql.ts';
 import { isUnread, type ParquetNode } from './parquet-footer.ts';
-import { plainOf, readType } from './source-type.ts';
+import { readType, unwrapType } from './source-type.ts';
 import { type Reading, timeOfDay, timeOfNumber, timeOfText, timeOfTime } from './time-sql.ts';
 
 export type { Reading } from './time-sql.ts';
 
-/** A column of a Parquet object: the type that ClickHouse sees in it, and what the object itself says of it. */
+/** A column of a Parquet object: its type in ClickHouse, and its description in the object's footer. */
 export type SourceColumn = {
   name: string;
   /** Its name in the object. */
   original: string;
   type: string;
   node?: ParquetNode | undefined;
-  /** Of a list, map or structure that ClickHouse shows as empty: where it is null, in SQL. */
+  /** SQL condition for null, for a list, map or structure: ClickHouse reads null as empty. */
   isNull?: string | undefined;
 };
 
@@ -27,10 +27,10 @@ export const isTime = (type: string) => /^Date(Time)?(32|64)?(\(|$)/.test(type);
 const isTextMap = (type: string) => /^Map\((LowCardinality\()?String\)?, (Nullable\()?String\)?\)$/.test(type);
 export const isText = (type: string) => /^(String|FixedString|Enum|UUID|IPv)/.test(type);
 
-/** Without what says only how values are kept, or that they may be absent. */
-export const plain = (type: string) => plainOf(readType(type)).text;
+/** The type without Nullable and LowCardinality. */
+export const plain = (type: string) => unwrapType(readType(type)).text;
 
-/** The field type for a column that no schema names. */
+/** The type of a new field for a column. */
 export function inferredType({ type, node }: SourceColumn): FieldType {
   const of = plain(type);
   if (node?.meaning === 'time') return 'string';
@@ -49,7 +49,7 @@ export function inferredType({ type, node }: SourceColumn): FieldType {
   return items?.[1] !== undefined && isText(plain(items[1])) ? 'string[]' : 'json';
 }
 
-/** Reads a column; undefined where no value of it can be the field's. */
+/** SQL that converts a column to a field's type; undefined if no value of the column fits the field. */
 export function readTyped(column: SourceColumn, type: FieldType, precision: TimePrecision): Reading | undefined {
   const { name, type: source, node, isNull } = column;
   const x = quoteName(name);
@@ -63,7 +63,8 @@ export function readTyped(column: SourceColumn, type: FieldType, precision: Time
   if (isNumber(of)) return readNumber(x, of, type);
   switch (type) {
     case 'string':
-      if (isTime(of)) return { value: momentText(x, plainOf(readType(source))).text, isWrong: wrongWhere(x, source) };
+      if (isTime(of))
+        return { value: momentText(x, unwrapType(readType(source))).text, isWrong: wrongWhere(x, source) };
       return isText(of)
         ? { value: `toString(${x})`, isWrong: `NOT isValidUTF8(ifNull(toString(${x}), ''))` }
         : undefined;
@@ -80,12 +81,12 @@ export function readTyped(column: SourceColumn, type: FieldType, precision: Time
 
 const always = (value: string): Reading => ({ value, isWrong: '0' });
 
-const ifThere = (x: string, value: string, alsoWrong = '0'): Reading => {
+const ifPresent = (x: string, value: string, alsoWrong = '0'): Reading => {
   return { value, isWrong: `isNotNull(${x}) AND (isNull(${value}) OR ${alsoWrong})` };
 };
 
 const wrongWhere = (x: string, source: string) =>
-  `isNotNull(${x}) AND (${momentText(`assumeNotNull(${x})`, plainOf(readType(source))).isWrong})`;
+  `isNotNull(${x}) AND (${momentText(`assumeNotNull(${x})`, unwrapType(readType(source))).isWrong})`;
 
 function asJson(
   x: string,
@@ -97,11 +98,11 @@ function asJson(
   if (type !== 'json') return undefined;
   const { text, isWrong, isUnclear } = jsonSql(x, readType(source), node);
   const orNull = isNull === undefined ? '' : `${isNull} OR `;
-  const andThere = (condition: string) => (isNull === undefined ? condition : `NOT ${isNull} AND (${condition})`);
+  const andNotNull = (condition: string) => (isNull === undefined ? condition : `NOT ${isNull} AND (${condition})`);
   return {
     value: `if(${orNull}${text} = 'null', NULL, ${text})`,
-    isWrong: andThere(`${isWrong} OR ${isUnclear}`),
-    ...(isUnclear !== '0' && { isUnclear: andThere(isUnclear) }),
+    isWrong: andNotNull(`${isWrong} OR ${isUnclear}`),
+    ...(isUnclear !== '0' && { isUnclear: andNotNull(isUnclear) }),
   };
 }
 
@@ -109,7 +110,7 @@ const textAsJson = (x: string): Reading => {
   return { value: x, isWrong: `isNotNull(${x}) AND NOT isValidJSON(ifNull(${x}, ''))` };
 };
 
-/** A day that is kept as its number since 1970. */
+/** Reads a day that is stored as the number of days since 1970. */
 function readDate(
   x: string,
   source: string,
@@ -130,7 +131,7 @@ function readTime(x: string, of: string, precision: TimePrecision): Reading | un
   return isNumber(of) ? timeOfNumber(x, precision) : undefined;
 }
 
-/** Text is what a string of JSON is to a request: some types take it. */
+/** Reads text as a request reads a JSON string: some types accept it. */
 function readText(x: string, type: FieldType, precision: TimePrecision): Reading {
   if (isDecimal(type)) return decimalOfText(x, type);
   switch (type) {
@@ -139,10 +140,10 @@ function readText(x: string, type: FieldType, precision: TimePrecision): Reading
     case 'string':
       return { value: x, isWrong: `NOT isValidUTF8(ifNull(${x}, ''))` };
     case 'double':
-      return ifThere(x, `if(${x} IN ('NaN', 'Infinity', '-Infinity'), toFloat64OrNull(${x}), NULL)`);
+      return ifPresent(x, `if(${x} IN ('NaN', 'Infinity', '-Infinity'), toFloat64OrNull(${x}), NULL)`);
     case 'integer':
     case 'unsigned':
-      return ifThere(x, `if(match(${x}, ${integer}), accurateCastOrNull(${x}, '${wholeTypes[type]}'), NULL)`);
+      return ifPresent(x, `if(match(${x}, ${integer}), accurateCastOrNull(${x}, '${wholeTypes[type]}'), NULL)`);
     case 'boolean':
       return { value: `CAST(NULL, 'Nullable(Bool)')`, isWrong: `isNotNull(${x})` };
     case 'map':
@@ -160,33 +161,33 @@ const mapType = 'Map(LowCardinality(String), String)';
 function readNumber(x: string, of: string, type: FieldType): Reading | undefined {
   if (of.startsWith('Decimal')) return readDigits(`toString(${x})`, type);
   if (isDecimal(type)) return isWhole(of) ? decimalOfText(`toString(${x})`, type) : undefined;
-  if (type === 'double') return ifThere(x, isWhole(of) ? `accurateCastOrNull(${x}, 'Float64')` : `toFloat64(${x})`);
-  if (type === 'integer' || type === 'unsigned') return ifThere(x, `accurateCastOrNull(${x}, '${wholeTypes[type]}')`);
+  if (type === 'double') return ifPresent(x, isWhole(of) ? `accurateCastOrNull(${x}, 'Float64')` : `toFloat64(${x})`);
+  if (type === 'integer' || type === 'unsigned') return ifPresent(x, `accurateCastOrNull(${x}, '${wholeTypes[type]}')`);
   return undefined;
 }
 
-/** Reads the digits of a decimal: each type takes what it holds of them. */
+/** Reads the digits of a decimal. Digits that the type cannot hold make the value invalid. */
 function readDigits(x: string, type: FieldType): Reading | undefined {
   if (isDecimal(type)) return decimalOfText(x, type);
   if (type === 'integer' || type === 'unsigned') {
-    return ifThere(x, `if(match(${x}, ${integer}), accurateCastOrNull(${x}, '${wholeTypes[type]}'), NULL)`);
+    return ifPresent(x, `if(match(${x}, ${integer}), accurateCastOrNull(${x}, '${wholeTypes[type]}'), NULL)`);
   }
   if (type !== 'double') return undefined;
   const value = `toFloat64OrNull(${x})`;
-  // Digits that a double is written with are exact, whatever follows them.
+  // Digits as a program writes them for a double count as exact.
   const isInexact = `(match(${x}, '^-?[0-9]{16,}') AND toString(${value}) != ${x} AND
     isNull(accurateCastOrNull(accurateCastOrNull(${x}, 'Int256'), 'Float64')))`;
-  return ifThere(x, value, isInexact);
+  return ifPresent(x, value, isInexact);
 }
 
-/** Compared as text: a cast cuts digits off, and leaves the precision to whoever asks. */
+/** The result is compared as text, because a cast drops digits and does not check the precision. */
 function decimalOfText(x: string, type: DecimalType): Reading {
   const { precision, scale } = decimalSize(type);
   const short = `if(match(${x}, '[.]'), replaceRegexpOne(${x}, '[.]?0*$', ''), ${x})`;
   const canonical = `if(${short} = '-0', '0', ${short})`;
   const value = `if(match(${x}, ${decimalLiteral}), accurateCastOrNull(${x}, 'Decimal(${precision}, ${scale})'), NULL)`;
   const isOver = `length(extract(${canonical}, '^-?(?:0|([0-9]+))')) > ${precision - scale}`;
-  return ifThere(x, value, `toString(${value}) != ${canonical} OR ${isOver}`);
+  return ifPresent(x, value, `toString(${value}) != ${canonical} OR ${isOver}`);
 }
 
 const decimalLiteral = quoteString('^-?(0|[1-9][0-9]*)(\\.[0-9]+)?$');

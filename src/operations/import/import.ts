@@ -6,6 +6,7 @@ import { readTable } from '../../catalog/find-table.ts';
 import { readLives } from '../../catalog/life.ts';
 import { manifestStatements } from '../../catalog/manifest-outbox.ts';
 import { addColumnsAt, requireTypes } from '../../catalog/table-ddl.ts';
+import { assertDefined } from '../../core/assert.ts';
 import { ApiError } from '../../core/errors.ts';
 import { flushSnapshot, readFlushPositions } from '../../flush/flush-snapshot.ts';
 import { writeHeartbeat } from '../../flush/heartbeat.ts';
@@ -19,9 +20,9 @@ import { notWritable } from '../../schema/table-state.ts';
 import type { OperationNode, OperationStep } from '../deps.ts';
 import { type Chunk, moveChunk, planChunks, type Source } from './chunks.ts';
 import { keepMissing } from './column-mapping.ts';
-import { declaredOf, orRestart, plannedTable, readNext } from './read-objects.ts';
-import { type ImportRequest, type Progress, progressSchema, requestSchema, requireThere } from './request.ts';
-import { chooseSeal, manifestOfImport, takeSeal } from './sequences.ts';
+import { buildDeclared, orRestart, plannedTable, readNext } from './read-objects.ts';
+import { type ImportRequest, type Progress, progressSchema, requestSchema, requireNotDeleting } from './request.ts';
+import { buildImportManifest, chooseSeal, takeSeal } from './sequences.ts';
 import {
   addStagingFields,
   atStaging,
@@ -32,20 +33,20 @@ import {
   stagedSql,
   stagingName,
 } from './staging.ts';
-import { firstWrong, wrongRows } from './wrong-rows.ts';
+import { describeFirst, wrongRows } from './wrong-rows.ts';
 
 const poll_ms = 1_000;
 
 /**
- * Brings objects into a table. First all of them are read into a table beside it, and nothing is in the table before every
- * row has proved good. Then the rows are moved in chunks, under sequences of a lane of their own that readers do not count
- * before they are published, all at one moment. Each step may die anywhere, run twice, or run beside itself.
+ * Imports objects into a table. First reads all of them into a staging table and checks every row. Then moves the rows into
+ * the table in chunks, under sequences of a separate lane. Readers see the rows only when all sequences are published at
+ * once. Each step may be killed at any point, run twice, or run twice at the same time.
  */
 export const importStep: OperationStep<'import'> = async (ctx, job, deadline_ms) => {
   const progress = progressSchema.parse(job.progress);
   const node = atStaging(ctx, job.id, progress.staging);
   const next = () => nextStep(node, job, progress, deadline_ms);
-  // Once it has sequences nothing of it is wrong, and it goes on.
+  // An import with sequences has only valid rows, so it does not restart.
   return progress.seal === undefined ? await orRestart(node, progress, { lives: progress.lives }, next) : await next();
 };
 
@@ -57,16 +58,15 @@ async function nextStep(
 ): Promise<Outcome> {
   const request = requestSchema.parse(job.request);
   const table = await readTable(node, job.dataset, job.table);
-  if (await isOfAnotherLife(node, job, progress, table)) {
+  if (await isForAnotherLife(node, job, progress, table)) {
     if (progress.staging !== undefined) await dropStaging(node, progress.staging);
-    throw gone(job);
+    throw tableDeleted(job);
   }
   if (progress.read.length < request.objects.length) {
     const read = await readNext(node, job, request, table, progress, { deadline_ms });
     if (read !== undefined) return { progress: { ...progress, ...read } };
   }
-  const { staging } = progress;
-  if (staging === undefined) throw new RangeError('what was read is somewhere');
+  const staging = assertDefined(progress.staging, 'a finished read has a staging table');
   if (table === undefined || progress.life === undefined)
     return await prepare(node, job, request, table, progress, staging);
   const { kept } = progress;
@@ -75,13 +75,14 @@ async function nextStep(
     staging: stagingName(staging),
     where: kept === undefined ? `${stagedSql(progress.staged)} ${range}` : stagedSql([kept]),
   };
-  if (request.missingOnly && kept === undefined) return await keep(node, table, progress, source, deadline_ms);
+  if (request.missingOnly && kept === undefined)
+    return await keepMissingRows(node, table, progress, source, deadline_ms);
   if (progress.chunks === undefined) {
     await requireWhole(node, source.staging, kept === undefined ? progress.staged : [kept]);
     await requireRetained(node, table, source);
     return { progress: { ...progress, chunks: await planChunks(node, table, source) } };
   }
-  if (progress.chunks.length === 0) return await nothing(node, progress, staging);
+  if (progress.chunks.length === 0) return await finishEmpty(node, progress, staging);
   if (progress.seal === undefined) {
     const chosen = await chooseSeal(node, job, table, progress.chunks.length);
     return chosen === undefined ? { progress, wait_ms: poll_ms } : { progress: { ...progress, ...chosen } };
@@ -92,7 +93,7 @@ async function nextStep(
     const { seal: _, ...rest } = progress;
     return { progress: { ...rest, isTaken: false }, wait_ms: poll_ms };
   }
-  // On record before the first row: whoever sets the lane up again must keep its readers from it.
+  // Recorded before the first row is moved: an instance that creates the lane again must hide these sequences.
   if (!progress.isTaken) return { progress: { ...progress, isTaken: true } };
   if (progress.moved < progress.chunks.length) {
     return await move(node, table, progress, source, progress.seal, progress.chunks, deadline_ms);
@@ -103,15 +104,15 @@ async function nextStep(
       batches: [{ receivedAt_ms: progress.receivedAt_ms }],
     });
     const latest_ms = Math.max(0, ...counted.map((part) => part.timeTo_ms));
-    const manifest = manifestOfImport(table, progress.seal, counted, progress.chunks, node.now());
-    // Before anything is published: an audit afterwards must not take the rows for unaccounted.
+    const manifest = buildImportManifest(table, progress.seal, counted, progress.chunks, node.now());
+    // The manifest is recorded before the publication, so that an audit does not report the rows as unaccounted.
     return { progress: { ...progress, latest_ms }, alongside: manifestStatements([manifest]) };
   }
   return await publish(node, table, progress, progress.seal, progress.latest_ms, staging);
 }
 
-/** Whether the import was asked for in another life of its dataset or its table: what there is now has the name alone. */
-async function isOfAnotherLife(
+/** Whether the import belongs to an earlier life of its dataset or table, which has since been dropped. */
+async function isForAnotherLife(
   node: OperationNode,
   { dataset, table: name }: JobOf<'import'>,
   { life, lives }: Progress,
@@ -124,11 +125,11 @@ async function isOfAnotherLife(
   return now.table !== lives.table || now.dataset !== lives.dataset;
 }
 
-function gone({ dataset, table }: JobOf<'import'>): ApiError {
+function tableDeleted({ dataset, table }: JobOf<'import'>): ApiError {
   return new ApiError('not-found', `Table ${table} of dataset ${dataset} was deleted before the import was done.`);
 }
 
-/** Refuses the import for rows that cannot be stored; otherwise makes the table, or the fields that it lacks. */
+/** Fails the import if it has invalid rows. Otherwise creates the table or adds its missing fields. */
 async function prepare(
   node: OperationNode,
   job: JobOf<'import'>,
@@ -144,14 +145,14 @@ async function prepare(
     const rows = isText ? progress.errors : await wrongRows(node, planned, staging, progress.staged, request.objects);
     await dropStaging(node, staging);
     return {
-      failed: `${wrong} ${wrong === 1 ? 'row' : 'rows'} cannot be stored${firstWrong(rows)}. Nothing was imported.`,
-      // Tried again, it reads everything anew.
+      failed: `${wrong} ${wrong === 1 ? 'row' : 'rows'} cannot be stored${describeFirst(rows)}. Nothing was imported.`,
+      // A retry reads all objects again.
       progress: { lives: progress.lives, wrong, rows },
     };
   }
   let table = found;
   for (;;) {
-    const declared = declaredOf(request, progress.fields);
+    const declared = buildDeclared(request, progress.fields);
     const { schema, added } = mergeSchema(table?.schema, declared, node.config.limits);
     if (table === undefined) {
       table = await createTable(node, {
@@ -164,8 +165,8 @@ async function prepare(
       });
       continue;
     }
-    if (table.life !== (progress.lives?.table ?? table.life)) throw gone(job);
-    requireThere(table);
+    if (table.life !== (progress.lives?.table ?? table.life)) throw tableDeleted(job);
+    requireNotDeleting(table);
     if (added.length === 0) break;
     if (table.state !== 'active') throw notWritable(table.dataset, table.name, table.state);
     table = await evolveSchema(node, table, added);
@@ -175,8 +176,8 @@ async function prepare(
   return { progress: { ...progress, life: table.life } };
 }
 
-/** Tells which rows the table has: everything of it that was acknowledged until now is in ClickHouse first. */
-async function keep(
+/** Keeps only rows that the table does not have. First flushes all rows acknowledged by now. */
+async function keepMissingRows(
   node: OperationNode,
   table: Table,
   progress: Progress,
@@ -188,11 +189,11 @@ async function keep(
   if (!(await flushSnapshot(node, table, until, deadline_ms))) return { progress };
   await requireWhole(node, source.staging, progress.staged);
   await addStagingFields(node, table, source.staging);
-  const told = table.schema.fields.filter(({ name }) => progress.read.every((names) => names.includes(name)));
-  return { progress: { ...progress, kept: await keepMissing(node, table, source, told, until) } };
+  const compared = table.schema.fields.filter(({ name }) => progress.read.every((names) => names.includes(name)));
+  return { progress: { ...progress, kept: await keepMissing(node, table, source, compared, until) } };
 }
 
-async function nothing(node: OperationNode, progress: Progress, staging: string): Promise<Outcome> {
+async function finishEmpty(node: OperationNode, progress: Progress, staging: string): Promise<Outcome> {
   await dropStaging(node, staging);
   const read = progress.staged.reduce((sum, each) => sum + each.rows, 0);
   return { done: { objects: progress.read.length, read, rows: 0 } };
@@ -235,7 +236,7 @@ async function publish(
   const published = await publishImport(node, table, seal, { latest_ms, receivedAt_ms });
   if (published === 'fenced' || published === 'unknown') return { progress, wait_ms: poll_ms };
   await dropStaging(node, staging);
-  const sum = (of: { rows: number }[]) => of.reduce((total, { rows }) => total + rows, 0);
+  const sum = (parts: { rows: number }[]) => parts.reduce((total, { rows }) => total + rows, 0);
   const { lane, from, to } = seal;
   return {
     done: {

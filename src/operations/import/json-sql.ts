@@ -1,10 +1,10 @@
 import { quoteString } from '../../core/identifiers.ts';
 import { isUnread, type ParquetNode } from './parquet-footer.ts';
-import { plainOf, type SourceType } from './source-type.ts';
+import { type SourceType, unwrapType } from './source-type.ts';
 
 /**
- * A value as JSON text in SQL, as `timestore ingest` sends the same: the text, whether JSON has no such value, and whether
- * the object does not tell null from empty.
+ * SQL for a value as JSON text, as `timestore ingest` sends it: the text, whether JSON cannot represent the value, and
+ * whether the object does not distinguish null from empty.
  */
 export type JsonReading = { text: string; isWrong: string; isUnclear: string };
 
@@ -12,19 +12,19 @@ const sure = { isWrong: '0', isUnclear: '0' };
 
 /**
  * @param x the value in SQL
- * @param node what it is in the object, where that is known
+ * @param node description of the value in the object's footer, if known
  */
 export function jsonSql(x: string, type: SourceType, node: ParquetNode | undefined, depth = 0): JsonReading {
   if (isUnread(node?.meaning)) return { text: `'null'`, isWrong: '1', isUnclear: '0' };
   const [inner] = type.args;
   if (type.name === 'LowCardinality' && inner !== undefined) return jsonSql(x, inner, node, depth);
   if (type.name === 'Nullable' && inner !== undefined) {
-    const there = jsonSql(`assumeNotNull(${x})`, inner, node, depth);
-    const ifThere = (condition: string) => (condition === '0' ? '0' : `isNotNull(${x}) AND (${condition})`);
+    const present = jsonSql(`assumeNotNull(${x})`, inner, node, depth);
+    const ifNotNull = (condition: string) => (condition === '0' ? '0' : `isNotNull(${x}) AND (${condition})`);
     return {
-      text: `if(isNull(${x}), 'null', ${there.text})`,
-      isWrong: ifThere(there.isWrong),
-      isUnclear: ifThere(there.isUnclear),
+      text: `if(isNull(${x}), 'null', ${present.text})`,
+      isWrong: ifNotNull(present.isWrong),
+      isUnclear: ifNotNull(present.isUnclear),
     };
   }
   switch (type.name) {
@@ -39,7 +39,7 @@ export function jsonSql(x: string, type: SourceType, node: ParquetNode | undefin
   }
 }
 
-/** Null where the object tells that an empty one is. */
+/** Adds `null` where the footer shows that empty values are null. */
 function orNull(x: string, type: SourceType, node: ParquetNode | undefined, reading: JsonReading): JsonReading {
   if (node === undefined || node.nulls === 'never' || (node.isRepeated && type.name === 'Array')) return reading;
   const isEmpty = looksEmpty(x, type);
@@ -47,7 +47,7 @@ function orNull(x: string, type: SourceType, node: ParquetNode | undefined, read
   return { ...reading, text: `if(${isEmpty}, 'null', ${reading.text})` };
 }
 
-/** Whether a value is what ClickHouse makes of null. */
+/** Whether a value is empty as ClickHouse reads null. */
 function looksEmpty(x: string, type: SourceType): string {
   if (type.name === 'Array' || type.name === 'Map') return `empty(${x})`;
   if (type.name !== 'Tuple') return `isNull(${x})`;
@@ -66,14 +66,14 @@ function listSql(x: string, item: SourceType | undefined, node: ParquetNode | un
   };
 }
 
-/** What an item of a list is: lists of Parquet have a step between, or none. */
+/** The footer node of a list's items: a Parquet list may have an intermediate level. */
 function itemNode(list: ParquetNode | undefined, item: SourceType): ParquetNode | undefined {
   if (list === undefined) return undefined;
   const [repeated] = list.children;
-  // A field that is repeated without a list around it.
+  // A repeated field without a list around it.
   if (list.isRepeated && repeated?.isRepeated !== true) return { ...list, isRepeated: false, nulls: 'never' };
   if (repeated === undefined) return undefined;
-  const isStep = repeated.children.length === 1 && plainOf(item).names[0] !== repeated.children[0]?.name;
+  const isStep = repeated.children.length === 1 && unwrapType(item).names[0] !== repeated.children[0]?.name;
   return isStep ? repeated.children[0] : { ...repeated, isRepeated: false, nulls: 'never' };
 }
 
@@ -140,11 +140,11 @@ function leafSql(x: string, type: SourceType, node: ParquetNode | undefined): Js
 
 const isWhole = (name: string) => /^U?Int(8|16|32|64|128|256)$/.test(name);
 
-/** As JavaScript writes it; whole ones beyond 2^53 with all their digits. */
+/** A double as JavaScript writes it, and integers beyond 2^53 with all their digits. */
 function doubleSql(x: string): JsonReading {
   const isLong = `abs(${x}) > 9007199254740991 AND abs(${x}) < 1e21`;
   const short = `replaceRegexpOne(toString(${x}), 'e([0-9])', 'e+\\\\1')`;
-  // In two steps: a cast of more than 64 bits is not exact.
+  // In two steps, because a cast of more than 64 bits is not exact.
   const long = `if(${isLong}, ${x}, 0)`;
   const high = `trunc(${long} / 4294967296)`;
   const whole = `toInt128(toInt64(${high})) * 4294967296 + toInt64(${long} - ${high} * 4294967296)`;
@@ -155,18 +155,18 @@ function doubleSql(x: string): JsonReading {
   };
 }
 
-/** A day that is kept as its number since 1970. */
+/** Text of a day that is stored as the number of days since 1970. */
 export function dateText(x: string): { text: string; isWrong: string } {
   const text = `substring(toString(fromUnixTimestamp64Second(toInt64(${x}) * 86400, 'UTC')), 1, 10)`;
   return { text, isWrong: `${x} < -719162 OR ${x} > 2932896` };
 }
 
-/** A time of day that is read as one of 1970-01-01, with the digits that its type has. */
+/** Text of a time of day, which ClickHouse reads as a time of 1970-01-01, with the digits of its type. */
 export function clockText(x: string): string {
   return `substring(toString(${x}), 12)`;
 }
 
-/** A time as answers have it, with as many digits as its type may need. */
+/** Text of a time as in answers, with as many digits as necessary. */
 export function momentText(x: string, { text: type }: SourceType): { text: string; isWrong: string } {
   const digits = Number(/^DateTime64\(([0-9])/.exec(type)?.[1] ?? 0);
   const time = `toString(toDateTime64(${x}, ${Math.max(digits, 3)}, 'UTC'))`;
@@ -175,6 +175,6 @@ export function momentText(x: string, { text: type }: SourceType): { text: strin
   if (digits === 0) return { text, isWrong: '0' };
   const units = `reinterpretAsInt64(${x})`;
   const second = 10 ** digits;
-  // 0001-01-01 to 9999-12-31: what is beyond is shown as one of them.
+  // From 0001-01-01 to 9999-12-31: ClickHouse prints later and earlier times as one of these.
   return { text, isWrong: `intDiv(${units}, ${second}) < -62135596799 OR intDiv(${units}, ${second}) >= 253402300800` };
 }

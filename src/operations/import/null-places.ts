@@ -6,16 +6,16 @@ import type { OperationNode } from '../deps.ts';
 import type { SourceColumn } from './columns.ts';
 import { compressors } from './parquet-packing.ts';
 
-/** So much of a column the Worker takes, unpacked: of a row group, and in all. */
+/** Uncompressed bytes of a column that the Worker reads: of one row group, and in total. */
 const bytes_max = { group: 32 * 1024 ** 2, all: 128 * 1024 ** 2 };
 
 type ParquetObject = { number: number; key: string; etag: string; bytes: number };
 
 /**
- * Columns with where they are null, of those that do not tell it otherwise.
+ * Adds the null condition to columns whose footer does not show which rows are null.
  *
- * @param name the staging table as it stands in SQL, which is to have the places
- * @param isAsked whether it matters for a column
+ * @param name SQL name of the staging table, which stores the rows' places
+ * @param isNeeded whether null matters for a column
  * @throws StoreError, ClickHouseError
  */
 export async function withNulls(
@@ -23,29 +23,29 @@ export async function withNulls(
   object: ParquetObject,
   name: string,
   columns: SourceColumn[],
-  isAsked: (column: string) => boolean,
+  isNeeded: (column: string) => boolean,
 ): Promise<SourceColumn[]> {
   const found: SourceColumn[] = [];
   for (const column of columns) {
     const { node: written } = column;
     const places =
-      written?.nulls === 'unclear' && isAsked(column.name)
-        ? await nullPlaces(node, object, column.original)
+      written?.nulls === 'unclear' && isNeeded(column.name)
+        ? await findNullPlaces(node, object, column.original)
         : undefined;
     if (written === undefined || places === undefined) {
       found.push(column);
       continue;
     }
-    const told = { ...column, node: { ...written, nulls: 'never' as const } };
-    found.push(places.length === 0 ? told : { ...told, isNull: await keepPlaces(node, object, name, places) });
+    const resolved = { ...column, node: { ...written, nulls: 'never' as const } };
+    found.push(places.length === 0 ? resolved : { ...resolved, isNull: await storePlaces(node, object, name, places) });
   }
   return found;
 }
 
 const places_max = 1_000_000;
 
-/** Puts places into the staging table, under a number of their own. @returns the condition that a place is one of them */
-async function keepPlaces(
+/** Stores places in the staging table under a new attempt. @returns the SQL condition for these places */
+async function storePlaces(
   node: OperationNode,
   { number }: ParquetObject,
   name: string,
@@ -70,12 +70,12 @@ async function keepPlaces(
 }
 
 /**
- * Reads in the Worker which rows of a Parquet column are null, where ClickHouse makes empty ones of them.
+ * Finds the null rows of a Parquet column with a reader in the Worker, because ClickHouse reads them as empty.
  *
- * @returns their places, ascending; undefined where the column is too large for that, or packed in another way
+ * @returns their places, ascending; undefined for a column that is too large or has another compression
  * @throws StoreError
  */
-async function nullPlaces(
+async function findNullPlaces(
   node: OperationNode,
   { key, etag, bytes }: ParquetObject,
   column: string,
@@ -118,10 +118,10 @@ function isReadable({ row_groups }: FileMetaData, column: string): boolean {
     const chunks = columns.map(({ meta_data }) => meta_data).filter((each) => each?.path_in_schema[0] === column);
     const size = chunks.reduce((sum, each) => sum + Number(each?.total_uncompressed_size ?? 0), 0);
     all += size;
-    const isKnown = chunks.every((each) => each !== undefined && isPackedAs(each.codec));
+    const isKnown = chunks.every((each) => each !== undefined && canDecompress(each.codec));
     if (!isKnown || size > bytes_max.group || all > bytes_max.all) return false;
   }
   return true;
 }
 
-const isPackedAs = (codec: string) => codec === 'UNCOMPRESSED' || codec === 'SNAPPY' || codec in compressors;
+const canDecompress = (codec: string) => codec === 'UNCOMPRESSED' || codec === 'SNAPPY' || codec in compressors;

@@ -1,11 +1,12 @@
 import { brotliDecompressSync, gunzipSync, zstdDecompressSync } from 'node:zlib';
 import type { Compressors } from 'hyparquet';
 
-const unpacked = (unpack: (packed: Uint8Array) => Uint8Array) => (packed: Uint8Array) => new Uint8Array(unpack(packed));
+const toCompressor = (decompress: (bytes: Uint8Array) => Uint8Array) => (bytes: Uint8Array) =>
+  new Uint8Array(decompress(bytes));
 
-/** How Parquet is packed, beside Snappy, which hyparquet unpacks by itself. */
+/** Decompression for Parquet. hyparquet itself supports Snappy. */
 export const compressors: Readonly<Compressors> = {
-  GZIP: unpacked(gunzipSync),
-  BROTLI: unpacked(brotliDecompressSync),
-  ZSTD: unpacked(zstdDecompressSync),
+  GZIP: toCompressor(gunzipSync),
+  BROTLI: toCompressor(brotliDecompressSync),
+  ZSTD: toCompressor(zstdDecompressSync),
 };

@@ -6,36 +6,36 @@ import { ClickHouseError, clickhouseCodes, type Settings } from '../../stores/cl
 import type { OperationNode } from '../deps.ts';
 import { type ExportFormat, exportFormats } from '../export/day.ts';
 import type { SourceColumn } from './columns.ts';
-import { footerOf } from './parquet-footer.ts';
-import { changedText, plainOf, readType } from './source-type.ts';
+import { readFooter } from './parquet-footer.ts';
+import { readType, replaceLeaves, unwrapType } from './source-type.ts';
 
-/** Formats of objects that are read; those that are written. */
+/** Formats of objects to import: those of exports. */
 export type ImportFormat = ExportFormat;
 
 const settings: Settings = {
   session_timezone: 'UTC',
   precise_float_parsing: 1,
   max_threads: 1,
-  // Nothing is remembered of an object that had this name before.
+  // The caches could return data of an earlier object with the same name.
   schema_inference_use_cache_for_s3: 0,
   use_cache_for_count_from_files: 0,
-  // Which columns there are is looked at first; what is not wanted of them is passed over.
+  // The columns are known before; those that are not needed are skipped.
   input_format_null_as_default: 0,
   input_format_skip_unknown_fields: 1,
-  // JSON is kept as the text that it is.
+  // JSON stays text.
   input_format_parquet_enable_json_parsing: 0,
   output_format_json_escape_forward_slashes: 0,
-  // Rows in the order of the object.
+  // Rows keep the order of the object.
   input_format_parquet_preserve_order: 1,
   max_parsing_threads: 1,
 };
 
 /**
- * What columns a Parquet object has, in their order.
+ * The columns of a Parquet object, in their order.
  *
- * @throws TimestoreError `invalid-request` for one that is not there or cannot be read as this; StoreError
+ * @throws TimestoreError `invalid-request` for an object that is missing or not readable as Parquet; StoreError
  */
-export async function columnsOf(
+export async function readColumns(
   node: OperationNode,
   source: Source & { bytes: number; rename: Rename | undefined },
 ): Promise<SourceColumn[]> {
@@ -43,7 +43,7 @@ export async function columnsOf(
   const object = objectFunction(node, key, exportFormats.parquet.clickhouse);
   const statement = `DESCRIBE TABLE ${object} FORMAT JSONEachRow`;
   const params = { ...settings, print_pretty_type_names: 0, param__columns: 'auto' };
-  const text = await asked(node, key, 'parquet', statement, params);
+  const text = await runOnObject(node, key, 'parquet', statement, params);
   const lines = text.split('\n').filter((line) => line !== '');
   const described = lines.map((line) => JSON.parse(line) as { name: string; type: string });
   if (described.length === 0) throw unreadable(key, 'holds no rows');
@@ -56,24 +56,24 @@ export async function columnsOf(
   const all = described.map(({ name, type }) => ({ name: renamed(rename, name), original: name, type }));
   const twice = all.find(({ name }) => names.has(name) || !names.add(name));
   if (twice !== undefined) throw unreadable(key, `names the column ${twice.name} twice`);
-  const nodes = await footerOf(node, source);
-  return all.map((column) => ({ ...column, type: withNumbers(column.type), node: nodes.get(column.original) }));
+  const nodes = await readFooter(node, source);
+  return all.map((column) => ({ ...column, type: readDatesAsNumbers(column.type), node: nodes.get(column.original) }));
 }
 
-/** Days are read as numbers: ClickHouse's own type has those of 1900 to 2299, and fails for any other. */
-function withNumbers(type: string): string {
-  return changedText(readType(type), (leaf) => (plainOf(leaf).name === 'Date32' ? 'Int32' : leaf.text));
+/** Replaces Date32 by Int32: ClickHouse's type fails for days before 1900 and after 2299. */
+function readDatesAsNumbers(type: string): string {
+  return replaceLeaves(readType(type), (leaf) => (unwrapType(leaf).name === 'Date32' ? 'Int32' : leaf.text));
 }
 
-/** An object, and the etag that it must have all the time that it is read. */
+/** An object, and the etag that it must keep while it is read. */
 type Source = { key: string; etag: string };
 
 /**
- * Runs an INSERT of what a Parquet object holds.
+ * Inserts the rows of a Parquet object.
  *
- * @param insert its beginning, up to the names of the columns
- * @param selected what of the object's columns, `_place` being the place of the row in it, from 0
- * @throws TimestoreError `invalid-request`, `conflict` where it is another by now; StoreError
+ * @param insert the beginning of the INSERT statement, up to the names of the columns
+ * @param selected SQL expressions over the object's columns; `_place` is the row's place in the object, from 0
+ * @throws TimestoreError `invalid-request`; `conflict` for an object that has changed; StoreError
  */
 export async function insertObject(
   node: OperationNode,
@@ -92,10 +92,16 @@ export async function insertObject(
   const read = `SELECT *, rowNumberInAllBlocks() AS _place FROM (SELECT ${named.join(', ')} FROM ${object})`;
   const structure = columns.map(({ original, type }) => `${quoteName(original)} ${type}`).join(', ');
   const statement = `${insert} SELECT ${selected} FROM (${read}) WHERE _changed = 0`;
-  await asked(node, key, 'parquet', statement, inserting({ ...params, param__columns: structure, param__etag: etag }));
+  await runOnObject(
+    node,
+    key,
+    'parquet',
+    statement,
+    insertSettings({ ...params, param__columns: structure, param__etag: etag }),
+  );
 }
 
-/** Copies the lines of an object as they are into the staging table `name`. Throws the same. */
+/** Copies the lines of an object unchanged into the staging table `name`. Throws the errors of `insertObject`. */
 export async function insertLines(
   node: OperationNode,
   { key, etag, format, number }: Source & { format: ImportFormat; number: number },
@@ -103,18 +109,18 @@ export async function insertLines(
   attempt: number,
 ): Promise<void> {
   const read = `SELECT line, rowNumberInAllBlocks() AS _place, ${requireEtag} AS _changed FROM ${objectFunction(node, key, 'LineAsString')}`;
-  await asked(
+  await runOnObject(
     node,
     key,
     format,
     `INSERT INTO ${name} (_attempt, _object, _place, _text)
      SELECT {_attempt:UInt64}, {_object:UInt32}, _place, line FROM (${read}) WHERE _changed = 0`,
-    inserting({
+    insertSettings({
       param__attempt: attempt,
       param__object: number,
       param__columns: 'line String',
       param__etag: etag,
-      // A line without an end is as long as the object.
+      // Without line ends, a line is as long as the object.
       max_memory_usage: lineMemoryBytes_max,
     }),
   );
@@ -123,11 +129,11 @@ export async function insertLines(
 const requireEtag = `throwIf(_etag != {_etag:String}, 'changed')`;
 const lineMemoryBytes_max = 3_000_000_000;
 
-function inserting(params: Settings): Settings {
+function insertSettings(params: Settings): Settings {
   return {
     ...settings,
     ...params,
-    // One stream of blocks, in the order of the object; what is stored twice is told by the count.
+    // One stream of blocks in the order of the object. The row count detects duplicates.
     async_insert: 0,
     insert_deduplicate: 0,
     max_insert_threads: 1,
@@ -135,44 +141,44 @@ function inserting(params: Settings): Settings {
   };
 }
 
-async function asked(
+async function runOnObject(
   node: OperationNode,
   key: string,
   format: ImportFormat,
   statement: string,
-  given: Settings,
+  params: Settings,
 ): Promise<string> {
   try {
-    return await askLong(node, statement, given);
+    return await askLong(node, statement, params);
   } catch (error) {
     if (!(error instanceof ClickHouseError)) throw error;
-    throw reasonOf(node, error, key, format);
+    throw translateError(node, error, key, format);
   }
 }
 
 const codes = { thrown: 395, s3: 499 };
 
-/** Codes of what is wrong with the bytes of an object. All others may pass, or are of the server. */
+/** Error codes for invalid bytes of an object. Other errors are temporary or belong to the server. */
 const dataErrors = new Set([
-  // Broken off, unpacked badly, or not of the format at all.
+  // Truncated data, invalid compression, or another format.
   6, 23, 25, 26, 27, 32, 33, 34, 38, 41, 53, 69, 70, 72, 74, 117, 128, 130, 131, 142, 190, 210, 246, 271, 306, 321, 349,
   354, 407, 424, 432, 467, 556, 561, 563, 636, 650, 1001, 1002,
 ]);
 
-function reasonOf(node: OperationNode, error: ClickHouseError, key: string, format: ImportFormat): Error {
+function translateError(node: OperationNode, error: ClickHouseError, key: string, format: ImportFormat): Error {
   const { code, message } = error;
   if (code === codes.thrown) {
-    return new ApiError('conflict', `Object ${key} was written again while it was read. It is read anew.`);
+    return new ApiError('conflict', `Object ${key} was written again while it was read. The import reads it again.`);
   }
   if (code === codes.s3) {
     if (/404|NoSuchKey|does not exist/i.test(message)) return unreadable(key, 'is not in the bucket');
-    return new StoreError('s3', `does not give ClickHouse object ${key}`, error);
+    return new StoreError('s3', `did not deliver object ${key} to ClickHouse`, error);
   }
   if (code === clickhouseCodes.timeoutExceeded || code === clickhouseCodes.tooSlow) {
     const minutes = Math.round(node.config.limits.export_timeout_ms / 60_000);
     return new ApiError(
       'limit-exceeded',
-      `Object ${key} takes more than ${minutes} minutes to read; cut it into smaller ones.`,
+      `Object ${key} takes more than ${minutes} minutes to read; split it into smaller objects.`,
     );
   }
   if (code === clickhouseCodes.memoryLimit && format !== 'parquet') {
@@ -184,6 +190,6 @@ function reasonOf(node: OperationNode, error: ClickHouseError, key: string, form
   return unreadable(key, `cannot be read as ${format}${where} (ClickHouse’s error ${code})`);
 }
 
-export function unreadable(key: string, what: string): ApiError {
-  return new ApiError('invalid-request', `Object ${key} ${what}.`);
+export function unreadable(key: string, problem: string): ApiError {
+  return new ApiError('invalid-request', `Object ${key} ${problem}.`);
 }

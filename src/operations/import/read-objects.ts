@@ -12,7 +12,7 @@ import { ClickHouseError, clickhouseCodes } from '../../stores/clickhouse/client
 import type { OperationDeps, OperationNode } from '../deps.ts';
 import { exportFormat } from '../export/day.ts';
 import { withNulls } from './null-places.ts';
-import { columnsOf, unreadable } from './read-object.ts';
+import { readColumns, unreadable } from './read-object.ts';
 import { beginText, continueText, type TextSource } from './read-text.ts';
 import type { Reading } from './reading.ts';
 import {
@@ -26,7 +26,7 @@ import {
   stagingName,
 } from './staging.ts';
 
-/** Objects, and how they are read. */
+/** Objects to read, and options for reading them. */
 export const objectsRequest = z.object({
   format: exportFormat,
   objects: z.array(z.string()),
@@ -46,40 +46,40 @@ const objects_max = 1_000;
 const part = String.raw`\.*[A-Za-z0-9_=@:,+-][A-Za-z0-9_.=@:,+-]*`;
 
 /**
- * The name of an object that is read. ClickHouse takes it as it is: none stands for several objects. No part of it is empty
- * or dots alone, which something on the way to the bucket could fold into the name of another object.
+ * The name of an object to read. It must have no characters that ClickHouse expands to several objects. No part of it may be
+ * empty or consist of dots: a proxy could normalize the path to another object.
  */
 export const objectKey = z
   .string()
   .min(1)
   .max(1_024)
   .regex(
-    // Two colons stand between an archive and a file in it.
+    // ClickHouse reads two colons as the separator between an archive and a file in it.
     new RegExp(`^(?!.*::)${part}(?:/${part})*$`),
-    'letters, digits and _ . = @ : , + / - only, no two colons, and no part between slashes that is empty or dots alone',
+    'only letters, digits and _ . = @ : , + / - are allowed, without two colons in a row, and every part between slashes needs a character other than a dot',
   );
 
-/** Throws TimestoreError `invalid-request`, `limit-exceeded`, `schema-refused` for what cannot be read. */
+/** Throws TimestoreError `invalid-request`, `limit-exceeded`, `schema-refused` for a request that cannot be executed. */
 export function requireReadable(ctx: OperationDeps, table: Table | undefined, request: ObjectsRequest): void {
   readTimeRange(request);
   const { objects } = request;
   if (objects.length > objects_max) {
-    throw new ApiError('limit-exceeded', `${objects.length} objects are too many; ${objects_max} at most.`);
+    throw new ApiError('limit-exceeded', `Too many objects: ${objects.length}. The maximum is ${objects_max}.`);
   }
   const { error } = z.array(objectKey).safeParse(objects);
   if (error !== undefined) {
     throw invalidValues(error.issues.map(({ path, message }) => ({ path: ['objects', ...path].join('.'), message })));
   }
-  mergeSchema(table?.schema, declaredOf(request), ctx.config.limits);
+  mergeSchema(table?.schema, buildDeclared(request), ctx.config.limits);
 }
 
-/** What a request says of the schema, with what its objects have brought. */
-export function declaredOf(request: ObjectsRequest, more: Field[] = []) {
+/** The schema that a request declares, with the fields that its objects add. */
+export function buildDeclared(request: ObjectsRequest, more: Field[] = []) {
   const { fields = [], timestampColumn, timestampPrecision, keyFields } = request;
   return { fields: [...fields, ...more], timestampColumn, timestampPrecision, keyFields, defaults: [] };
 }
 
-/** The table as it is to be, by what is known of it so far. */
+/** The table with the schema that is planned so far. */
 export function plannedTable(
   ctx: OperationDeps,
   { table: name }: JobOf<'import' | 'compare'>,
@@ -87,21 +87,21 @@ export function plannedTable(
   table: Table | undefined,
   fields: Field[],
 ): Planned {
-  const { schema } = mergeSchema(table?.schema, declaredOf(request, fields), ctx.config.limits);
+  const { schema } = mergeSchema(table?.schema, buildDeclared(request, fields), ctx.config.limits);
   return { name, schema };
 }
 
-/** What bounds the reading of objects. */
+/** Limits for reading objects. */
 export type ReadUntil = {
   deadline_ms: number;
-  /** The columns that are read where no other is to become a field. */
+  /** The only columns to read, if others must not become fields. */
   known?: ReadonlySet<string>;
 };
 
 /**
  * Reads the next object into the staging table, or a part of it.
  *
- * @returns how far it is after it; undefined when all objects are read
+ * @returns the progress afterwards; undefined when all objects are read
  * @throws TimestoreError `invalid-request`, `conflict`, `limit-exceeded`, `schema-refused`; StoreError, ClickHouseError
  */
 export async function readNext(
@@ -113,7 +113,7 @@ export async function readNext(
   until: ReadUntil,
 ): Promise<Reading | undefined> {
   const { objects, format, columns: chosen } = request;
-  // On record before it is made: what is not on record is cleared away.
+  // Recorded before it is created: the reconciliation drops staging tables that are not recorded.
   if (reading.staging === undefined) return { ...reading, staging: newStaging(node, job.id) };
   const number = reading.read.length;
   const key = objects[number];
@@ -146,7 +146,7 @@ async function readParquet(
   },
 ): Promise<Reading> {
   const { number, key, etag, chosen, known, planned } = object;
-  const all = await columnsOf(node, object);
+  const all = await readColumns(node, object);
   const absent = chosen?.find((name) => !all.some((column) => column.name === name));
   if (absent !== undefined) throw unreadable(key, `has no column ${absent}`);
   const found = all.filter(({ name }) => chosen === undefined || chosen.includes(name));
@@ -164,25 +164,25 @@ async function readParquet(
 }
 
 /**
- * Does a step; where it fails for good, what was read goes. Tried again it reads everything anew: what is on record of rows
- * that are not there any more would be taken for all of them. So it does where a step has dropped them and died before that
- * was recorded.
+ * Runs a step. After a permanent error it drops the staging table, and a retry reads all objects again: the recorded progress
+ * would describe rows that do not exist any more. Also restarts when an earlier step has dropped the staging table and was
+ * killed before recording it.
  *
- * @param anew the progress that it begins with then
+ * @param initial the progress for a restart
  */
 export async function orRestart(
   node: OperationNode,
   { staging }: Pick<Reading, 'staging'>,
-  anew: Record<string, unknown>,
+  initial: Record<string, unknown>,
   step: () => Promise<Outcome>,
 ): Promise<Outcome> {
   try {
     return await step();
   } catch (error) {
     const mayBeGone = error instanceof ClickHouseError && error.code === clickhouseCodes.unknownTable;
-    if (mayBeGone && staging !== undefined && !(await isStagingThere(node, staging))) return { progress: anew };
+    if (mayBeGone && staging !== undefined && !(await isStagingThere(node, staging))) return { progress: initial };
     if (!(error instanceof ApiError) || errorCatalogue[error.code].retryable) throw error;
     if (staging !== undefined) await dropStaging(node, staging);
-    return { failed: error.message, progress: anew };
+    return { failed: error.message, progress: initial };
   }
 }

@@ -12,27 +12,27 @@ import { dropStaging, ensureStaging, type Planned, stagingName } from './staging
 import { insertRows, lineFeedsIn, loadLines, pagesOf, type TextPage } from './text-lines.ts';
 import type { WrongRow } from './wrong-rows.ts';
 
-/** The longest row of an object; a request has shorter ones. */
+/** The maximum size of a row. Requests have a smaller limit. */
 const rowBytes_max = 8 * 1024 * 1024;
 const errors_max = 100;
 const valueChars_max = 100;
 
-/** An object of text, and how it is read. */
+/** A text object, and options for reading it. */
 export type TextSource = {
   number: number;
   key: string;
   format: 'ndjson' | 'csv';
-  /** Columns that are read, if not all; they are there. */
+  /** Columns to read, or all. The object must have them. */
   columns: string[] | undefined;
-  /** Of those, what has a field; all others as well if left out, which makes them fields. */
+  /** The fields that are read. Undefined: all columns are read, and new ones become fields. */
   known: ReadonlySet<string> | undefined;
-  /** The table as it is to be, with more fields. */
+  /** The planned table with more fields. */
   planned(fields: Field[]): Planned;
   rename: Rename | undefined;
   deadline_ms: number;
 };
 
-/** Begins with an object: its lines are copied to where they can be read in parts. */
+/** Starts to read an object: copies its lines to the staging table, from which they can be read in parts. */
 export async function beginText(
   node: OperationNode,
   reading: Reading,
@@ -50,10 +50,10 @@ export async function beginText(
 }
 
 /**
- * Goes on with an object, by the reader that rows of requests have, until it is over or the time is.
+ * Continues to read an object with the reader for rows of requests, until its end or the deadline.
  *
- * @returns how far it is; with types that later values have told otherwise, where all is to be read again
- * @throws TimestoreError `invalid-request` for what is not of its form, with the line; StoreError, ClickHouseError
+ * @returns the progress; the initial one with type hints, if later values need other types and all objects are read again
+ * @throws TimestoreError `invalid-request` with the line for invalid text; StoreError, ClickHouseError
  */
 export async function continueText(
   node: OperationNode,
@@ -70,16 +70,16 @@ export async function continueText(
   let wrong = 0;
   let rest = '';
   let isOver = false;
-  for await (const page of decoded(
+  for await (const page of nameLineOfError(
     pagesOf(node, source.planned(now.fields), staging, number, text, text.place),
     key,
     object,
   )) {
     const whole = rest + page.text;
-    const read = pageOf(whole, page.isLast, now, object, source, node);
+    const read = readPage(whole, page.isLast, now, object, source, node);
     if ('rehint' in read) {
       await dropStaging(node, staging);
-      return anew(reading, read.rehint);
+      return restartWith(reading, read.rehint);
     }
     if (object.names === undefined && read.names !== undefined) requireNames(read.names, source);
     const fields = [...now.fields, ...read.added];
@@ -105,7 +105,7 @@ export async function continueText(
         `has a row of more than ${rowBytes_max / 1024 ** 2} MiB from line ${lineAfter(object, whole, rest)} on`,
       );
     }
-    object = after(object, page, whole, rest, read.lines.length + read.errorsTotal);
+    object = advanceObject(object, page, whole, rest, read.lines.length + read.errorsTotal);
     object.names ??= read.names;
     object.seen = [...new Set([...object.seen, ...(read.names ?? []), ...read.seen])];
     isOver = page.isLast;
@@ -114,12 +114,12 @@ export async function continueText(
   await requireRows(node, staging, attempt, accepted, key);
   now.staged = [...now.staged, { attempt, rows: accepted + wrong, wrong, stored: accepted }];
   if (!isOver) return { ...now, text: object };
-  return over(now, object, source);
+  return finishObject(now, object, source);
 }
 
 const settled = { hasFraction: false, isEmpty: false };
 
-function pageOf(
+function readPage(
   text: string,
   isLast: boolean,
   reading: Reading,
@@ -147,25 +147,29 @@ function pageOf(
   } catch (error) {
     if (!(error instanceof PageError)) throw error;
     const row = object.row + error.row + 1;
-    const of = error.row < 0 ? '' : ` at row ${row}`;
-    throw unreadable(key, `cannot be read as ${format}${of} (line ${error.line}): ${error.message}`);
+    const place = error.row < 0 ? '' : ` at row ${row}`;
+    throw unreadable(key, `cannot be read as ${format}${place} (line ${error.line}): ${error.message}`);
   }
 }
 
-/** Bytes that are no text end the reading, with the line that they are in. */
-async function* decoded(pages: AsyncGenerator<TextPage>, key: string, { line }: TextObject): AsyncGenerator<TextPage> {
+/** Reports invalid UTF-8 with the line after which it occurs. */
+async function* nameLineOfError(
+  pages: AsyncGenerator<TextPage>,
+  key: string,
+  { line }: TextObject,
+): AsyncGenerator<TextPage> {
   try {
     yield* pages;
   } catch (error) {
     if (!(error instanceof TypeError)) throw error;
-    throw unreadable(key, `holds bytes after line ${line} that are no UTF-8`);
+    throw unreadable(key, `has bytes after line ${line} that are not UTF-8`);
   }
 }
 
 const lineAfter = ({ line }: TextObject, whole: string, rest: string) =>
   line + lineFeedsIn(whole.slice(0, whole.length - rest.length));
 
-function after(object: TextObject, page: TextPage, whole: string, rest: string, rows: number): TextObject {
+function advanceObject(object: TextObject, page: TextPage, whole: string, rest: string, rows: number): TextObject {
   return {
     ...object,
     row: object.row + rows,
@@ -174,7 +178,7 @@ function after(object: TextObject, page: TextPage, whole: string, rest: string, 
   };
 }
 
-/** What the first line must have. */
+/** Checks the names in the first line of CSV. */
 function requireNames(names: string[], { key, columns, known, planned }: TextSource): void {
   const chosen = names.filter((name) => columns?.includes(name) ?? true);
   const absent = columns?.find((name) => !names.includes(name));
@@ -184,15 +188,15 @@ function requireNames(names: string[], { key, columns, known, planned }: TextSou
   if (missing !== undefined) throw unreadable(key, `has no column ${missing}, which every row of table ${table} needs`);
   if (known !== undefined) return;
   const twice = chosen.find((name, i) => chosen.indexOf(name) < i);
-  if (twice !== undefined) throw unreadable(key, `names the column ${twice} twice`);
+  if (twice !== undefined) throw unreadable(key, `has two columns with the name ${twice}`);
   if (chosen.includes('')) {
     const place = names.indexOf('') + 1;
     throw unreadable(key, `has a column without a name, number ${place} of its first line; name it, or choose columns`);
   }
 }
 
-/** With everything of an object read. */
-function over(reading: Reading, { seen, row }: TextObject, { key, columns, rename }: TextSource): Reading {
+/** Checks and records the columns of an object that was read completely. */
+function finishObject(reading: Reading, { seen, row }: TextObject, { key, columns, rename }: TextSource): Reading {
   if (row === 0 && seen.length === 0) throw unreadable(key, 'holds no rows');
   const [unknown] = [...(rename ?? [])].find(([, to]) => !seen.includes(to)) ?? [];
   if (unknown !== undefined) throw unreadable(key, `has no column ${unknown}, which is to be renamed`);
@@ -202,8 +206,8 @@ function over(reading: Reading, { seen, row }: TextObject, { key, columns, renam
   return { ...reading, read: [...reading.read, found], text: undefined };
 }
 
-/** Everything is to be read again with what is known of types now. */
-function anew({ hints }: Reading, told: Map<string, FieldType>): Reading {
+/** The initial progress with type hints: all objects are read again. */
+function restartWith({ hints }: Reading, found: Map<string, FieldType>): Reading {
   return {
     staging: undefined,
     fields: [],
@@ -211,7 +215,7 @@ function anew({ hints }: Reading, told: Map<string, FieldType>): Reading {
     staged: [],
     errors: [],
     text: undefined,
-    hints: { ...hints, ...Object.fromEntries(told) },
+    hints: { ...hints, ...Object.fromEntries(found) },
   };
 }
 
@@ -231,7 +235,7 @@ async function requireRows(
       { attempt },
     ),
   );
-  if (Number(found?.rows) !== rows) throw new Error(`of object ${key} there are ${found?.rows} of ${rows} rows`);
+  if (Number(found?.rows) !== rows) throw new Error(`object ${key}: ${found?.rows} of ${rows} rows are stored`);
 }
 
 function wrongRow(

@@ -11,16 +11,16 @@ export const wrongRow = z.object({
   value: z.string(),
 });
 
-/** An object of text of which a part is read. */
+/** A text object that is partly read. */
 export const textObject = z.object({
-  /** Where its lines are, and how many. */
+  /** The attempt of its lines in the staging table, and their number. */
   attempt: z.number(),
   lines: z.number(),
-  /** What comes next: the line as it lies there, from 0; as people count, from 1; the row, from 0. */
+  /** What comes next: the place of the stored line, from 0; the line for messages, from 1; the row, from 0. */
   place: z.number(),
   line: z.number(),
   row: z.number(),
-  /** Of CSV, its first line. */
+  /** The names in the first line of CSV. */
   names: z.array(z.string()).optional(),
   /** Names in the rows that were read. */
   seen: z.array(z.string()),
@@ -36,27 +36,27 @@ export const stagedRows = z.object({
 });
 
 export const readingSchema = z.object({
-  /** Where rows are before they are moved; another one each time that it begins anew. */
+  /** The staging table, which has another name after each restart. */
   staging: z.string().optional(),
-  /** Fields that the table is to have, besides its own. */
+  /** Fields that are added to the table. */
   fields: z
     .array(
       z.object({
         name: z.string(),
         type: fieldType,
-        // What values of text have shown so far.
+        // What the text values read so far have shown.
         hasFraction: z.boolean().default(false),
         isEmpty: z.boolean().default(false),
       }),
     )
     .default([]),
-  /** Types of such fields that later values have told: the reading began anew with them. */
+  /** Types of added fields that later values required: the reading restarted with them. */
   hints: z.record(z.string(), fieldType).default({}),
-  /** What of the columns of each object was read. */
+  /** The columns of each object that were read. */
   read: z.array(z.array(z.string())).default([]),
-  /** What was read, in its order, and how much of it is stored: all if left out. */
+  /** The attempts with rows, in order. `stored` counts the stored rows; if absent, all are stored. */
   staged: z.array(stagedRows).default([]),
-  /** The first rows of text that cannot be stored. */
+  /** The first invalid rows of text objects. */
   errors: z.array(wrongRow).default([]),
   text: textObject.optional(),
 });

@@ -10,29 +10,29 @@ import type { OperationDeps } from '../deps.ts';
 import { objectsRequest, requireReadable } from './read-objects.ts';
 import { readingSchema } from './reading.ts';
 
-/** What is asked for. */
+/** The request of an import job. */
 export const requestSchema = objectsRequest.extend({
-  /** Leaves out rows that the table has: of rows that are equal, as many as it has. */
+  /** Omits rows that the table has; of equal rows, as many as it has. */
   missingOnly: z.boolean().optional(),
 });
 
 export type ImportRequest = z.output<typeof requestSchema>;
 
 export const progressSchema = readingSchema.extend({
-  /** Of the dataset and the table that it was asked for, there or not. */
+  /** Lives of the dataset and the table at the request, even if they did not exist. */
   lives: z.object({ dataset: z.number(), table: z.number() }).optional(),
-  /** Of the table that it goes into, once every row has proved good. */
+  /** Life of the table, once every row is checked. */
   life: z.number().optional(),
-  /** Rows acknowledged before, against which those that are missing are told. */
+  /** The cut that is compared with the objects to find missing rows. */
   until: lanePositionsSchema.optional(),
-  /** Those of them that are moved. */
+  /** The missing rows, which are moved. */
   kept: z.object({ attempt: z.number(), rows: z.number(), wrong: z.number() }).optional(),
   chunks: z.array(z.object({ from: z.tuple([z.number(), z.number(), z.number()]), rows: z.number() })).optional(),
   seal: z.object({ id: z.string(), lane: z.number(), from: z.number(), to: z.number(), token: z.string() }).optional(),
-  /** Whether the buffer has had the seal: from then on it is what a lane gets back. */
+  /** Whether the buffer has accepted the seal: from then on, a lane that is created again gets it back. */
   isTaken: z.boolean().default(false),
   receivedAt_ms: z.number().default(0),
-  /** Chunks that are in the table, and that this is on record. */
+  /** Number of chunks that are recorded as moved. */
   moved: z.number().default(0),
   latest_ms: z.number().optional(),
 });
@@ -40,8 +40,8 @@ export const progressSchema = readingSchema.extend({
 export type Progress = z.output<typeof progressSchema>;
 
 /**
- * Puts an import on record: into the table that there is, or that it makes. The same key is the same import while that is
- * there, and until then.
+ * Creates an import job for an existing table or for one that the import creates. The same key gives the same import during
+ * the life of the table, and before its creation.
  *
  * @throws TimestoreError `invalid-request`, `limit-exceeded`, `key-reused`, `dataset-frozen`; StoreError
  */
@@ -53,7 +53,7 @@ export async function scheduleImport(
   key: string | undefined,
 ): Promise<JobOf<'import'>> {
   const table = await readTable(ctx, dataset, name);
-  if (table !== undefined) requireThere(table);
+  if (table !== undefined) requireNotDeleting(table);
   requireReadable(ctx, table, request);
   const lives = await readLives(ctx, dataset, name);
   const id = keyedJobId('import', { dataset, name, life: lives.table, datasetLife: lives.dataset }, key);
@@ -67,19 +67,19 @@ export async function scheduleImport(
   });
 }
 
-/** One that takes no rows from writers can be filled all the same. */
-export function requireThere({ dataset, name, state }: Table): void {
+/** Imports also work for a frozen table. */
+export function requireNotDeleting({ dataset, name, state }: Table): void {
   if (state === 'deleting') throw notWritable(dataset, name, state);
 }
 
-/** How far an import is. */
+/** Progress of an import. */
 export function importProgress(job: Job): { objects: number; read: number; rows: number; moved: number } {
   const { staged, read, chunks = [], moved } = progressSchema.parse(job.progress);
-  const rowsOf = (each: { rows: number }[]) => each.reduce((sum, { rows }) => sum + rows, 0);
+  const sumRows = (each: { rows: number }[]) => each.reduce((sum, { rows }) => sum + rows, 0);
   return {
     objects: requestSchema.pick({ objects: true }).parse(job.request).objects.length,
     read: read.length,
-    rows: rowsOf(staged),
-    moved: rowsOf(chunks.slice(0, moved)),
+    rows: sumRows(staged),
+    moved: sumRows(chunks.slice(0, moved)),
   };
 }

@@ -15,10 +15,10 @@ import type { OperationNode } from '../deps.ts';
 import type { Chunk } from './chunks.ts';
 
 /**
- * Chooses the sequences of an import, one for each chunk: those after the watermark of a lane that writers do not use. Of
- * imports into one table one has them at a time; the catalogue refuses a second one.
+ * Chooses the sequences of an import, one for each chunk, after the watermark of a lane that writers do not use. Only one
+ * import into a table has sequences at a time: the catalogue rejects a second one.
  *
- * @returns undefined while another import has the lane; else the sequences, and when their rows are said to be received
+ * @returns undefined while another import uses the lane; otherwise the sequences and the receive time of their rows
  * @throws StoreError; TimestoreError `not-found`
  */
 export async function chooseSeal(
@@ -33,25 +33,24 @@ export async function chooseSeal(
     { dataset: table.dataset, name: table.name, life: table.life, id: job.id },
   );
   if (other !== undefined) return undefined;
-  // What was read is at this shard, and goes into one of its lanes.
+  // The staging table is on this shard, so its rows go into a lane of this shard.
   const spare = table.shards.findLastIndex((shard, lane) => lane >= table.lanes && shard === node.shard);
   const lane = spare < 0 ? table.readLanes : spare;
   if (!(await growLanes(node, table, lane + 1))) return undefined;
   const snapshot = await snapshotTable(node, table, 'state');
   const state = snapshot === 'unknown' ? undefined : snapshot.lanes[lane];
-  if (state === undefined)
-    throw new StoreError('redis', `does not know lane ${lane} of table ${table.name}`, undefined);
+  if (state === undefined) throw new StoreError('redis', `has no lane ${lane} of table ${table.name}`, undefined);
   const [from, to] = [state.watermark + 1, state.watermark + chunks];
   const token = `${lane}:${from}-${to}:${createHash('sha1').update(job.id).digest('hex')}`;
-  // Times of a lane ascend with its sequences, whatever this clock says.
+  // Times of a lane must ascend with its sequences even if this clock is behind.
   const receivedAt_ms = Math.max(node.now(), state.seqAt_ms ?? 0);
   return { seal: { id: job.id, lane, from, to, token }, receivedAt_ms };
 }
 
 /**
- * Has readers look at a lane of this shard more, if they do not yet. Safe to repeat.
+ * Adds a lane of this shard to those that readers use, if necessary. Safe to repeat.
  *
- * @returns false where somebody else has made a lane at the same time, of another shard
+ * @returns false if another instance has added a lane of another shard at the same time
  */
 async function growLanes(node: OperationNode, seen: Table, readLanes: number): Promise<boolean> {
   const { dataset, name, life, shards } = seen;
@@ -69,7 +68,7 @@ async function growLanes(node: OperationNode, seen: Table, readLanes: number): P
     },
   );
   const table = await readTable(node, dataset, name);
-  if (table === undefined) throw new ApiError('not-found', `There is no table ${name} in dataset ${dataset}.`);
+  if (table === undefined) throw new ApiError('not-found', `Table ${name} not found in dataset ${dataset}.`);
   if (table.shards[readLanes - 1] !== node.shard) return false;
   do await setUpLanes(node, table);
   while ((await changeLanes(node, table, undefined, readLanes)) === 'unknown');
@@ -77,10 +76,10 @@ async function growLanes(node: OperationNode, seen: Table, readLanes: number): P
 }
 
 /**
- * Takes the sequences that were chosen. Safe to repeat, also after they were published.
+ * Takes the chosen sequences. Safe to repeat, also after they were published.
  *
- * @param moved how many chunks are in the table; `latest_ms` is there once all of them were counted
- * @returns `lost` where somebody was quicker, and no row is there under them: others are to be chosen
+ * @param progress `moved`: chunks in the table; `latest_ms`: set once all chunks were counted
+ * @returns `lost` if another seal has taken the sequences and no row is stored under them: choose others
  * @throws StoreError
  */
 export async function takeSeal(
@@ -103,7 +102,7 @@ export async function takeSeal(
       return 'later';
     case 'lanes':
     case 'moved': {
-      // All of it was counted, and shows by now: it was published, and the lane has gone on since.
+      // All rows were counted and are visible: the import was published, and the lane has advanced since.
       if (latest_ms !== undefined && watermark >= seal.to) return 'taken';
       const stored = sumRows(await countSeal(node, table, seal.lane, { ...seal, batches: [{ receivedAt_ms }] }));
       if (moved === 0 && stored === 0) return 'lost';
@@ -116,8 +115,8 @@ export async function takeSeal(
   }
 }
 
-/** The record of an import whose rows have all been counted. */
-export function manifestOfImport(
+/** The manifest of an import whose rows are counted. */
+export function buildImportManifest(
   table: Table,
   { id, lane, from, to, token }: ImportSeal,
   counted: PartitionCount[],

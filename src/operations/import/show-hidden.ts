@@ -8,16 +8,15 @@ import type { OperationDeps } from '../deps.ts';
 const showHiddenImportsRow = z.object({ latest_ms: z.number(), received_ms: z.number() });
 
 /**
- * Shows imports that are done and that readers do not see: the hot buffer failed over, and has forgotten that they were
- * published.
+ * Publishes finished imports again that a failover of the hot buffer has made invisible.
  *
  * @returns the ids of the imports
  * @throws StoreError when Redis or Postgres is unavailable
  */
 export async function showHiddenImports(ctx: OperationDeps, table: Table): Promise<string[]> {
   const lanes = Array.from({ length: table.readLanes }, (_, lane) => lane);
-  const asked = lanes.map((lane) => ['HMGET', ctx.keys.state(table, lane), 's_import', 's_from', 's_to', 's_token']);
-  const replies = await askInTurn(ctx.redis, asked);
+  const commands = lanes.map((lane) => ['HMGET', ctx.keys.state(table, lane), 's_import', 's_from', 's_to', 's_token']);
+  const replies = await askInTurn(ctx.redis, commands);
   const shown: string[] = [];
   for (const [lane, reply] of replies.entries()) {
     const [id, from, to, token] = reply as (string | null)[];

@@ -1,45 +1,45 @@
-/** A type as ClickHouse writes it: a name, and what stands in its brackets where that is types. */
+/** A ClickHouse type: its name, and its arguments if they are types. */
 export type SourceType = {
   name: string;
-  /** Its text as a whole. */
+  /** The whole text of the type. */
   text: string;
   args: SourceType[];
-  /** Of a tuple, the names of its members. */
+  /** Names of the members of a tuple. */
   names: string[];
 };
 
 const withTypes = new Set(['Nullable', 'LowCardinality', 'Array', 'Map', 'Tuple']);
 
-/** Reads a type; what is in the brackets of others than lists, maps, tuples and their like stays text. */
+/** Parses a type. Arguments that are not types stay text. */
 export function readType(text: string): SourceType {
   const name = /^[A-Za-z0-9_]+/.exec(text)?.[0] ?? '';
   if (!withTypes.has(name) || !text.endsWith(')')) return { name, text, args: [], names: [] };
-  const parts = partsOf(text.slice(name.length + 1, -1));
+  const parts = splitArguments(text.slice(name.length + 1, -1));
   if (name !== 'Tuple') return { name, text, args: parts.map(readType), names: [] };
-  const members = parts.map(memberOf);
+  const members = parts.map(parseMember);
   return { name, text, args: members.map(({ type }) => readType(type)), names: members.map(({ name }) => name) };
 }
 
-/** Without what says only how values are kept, or that they may be absent. */
-export function plainOf(type: SourceType): SourceType {
+/** The type without Nullable and LowCardinality. */
+export function unwrapType(type: SourceType): SourceType {
   const [inner] = type.args;
-  return (type.name === 'Nullable' || type.name === 'LowCardinality') && inner !== undefined ? plainOf(inner) : type;
+  return (type.name === 'Nullable' || type.name === 'LowCardinality') && inner !== undefined ? unwrapType(inner) : type;
 }
 
-/** The text of a type in which each leaf is what `change` makes of it. */
-export function changedText(type: SourceType, change: (leaf: SourceType) => string): string {
+/** The text of a type with each leaf replaced by `change`. */
+export function replaceLeaves(type: SourceType, change: (leaf: SourceType) => string): string {
   if (type.args.length === 0) return change(type);
   const args = type.args.map((arg, i) => {
     const name = type.names[i];
-    return `${name === undefined ? '' : `${quoted(name)} `}${changedText(arg, change)}`;
+    return `${name === undefined ? '' : `${quote(name)} `}${replaceLeaves(arg, change)}`;
   });
   return `${type.name}(${args.join(', ')})`;
 }
 
-const quoted = (name: string) => `\`${name.replaceAll('\\', '\\\\').replaceAll('`', '\\`')}\``;
+const quote = (name: string) => `\`${name.replaceAll('\\', '\\\\').replaceAll('`', '\\`')}\``;
 
-/** What stands between commas, outside of brackets and quotes. */
-function partsOf(text: string): string[] {
+/** Splits at commas outside of brackets and quotes. */
+function splitArguments(text: string): string[] {
   const parts: string[] = [];
   let depth = 0;
   let start = 0;
@@ -66,15 +66,15 @@ function closingQuote(text: string, start: number): number {
   return text.length;
 }
 
-function memberOf(part: string): { name: string; type: string } {
+function parseMember(part: string): { name: string; type: string } {
   const end = part.startsWith('`') ? closingQuote(part, 0) + 1 : part.indexOf(' ');
   const name = part.slice(0, end);
-  return { name: part.startsWith('`') ? unquoted(name) : name, type: part.slice(end + 1) };
+  return { name: part.startsWith('`') ? unquote(name) : name, type: part.slice(end + 1) };
 }
 
 const escapes: Record<string, string> = { b: '\b', f: '\f', n: '\n', r: '\r', t: '\t', '0': '\0', a: '\x07', v: '\v' };
 
-function unquoted(name: string): string {
+function unquote(name: string): string {
   return name.slice(1, -1).replace(/\\(x[0-9A-Fa-f]{2}|.)/gs, (_, char: string) => {
     return char.startsWith('x') && char.length === 3
       ? String.fromCharCode(Number.parseInt(char.slice(1), 16))

@@ -20,44 +20,44 @@ import { shownChars_max, shownText } from './shown-value.ts';
 
 export const stagingPrefix = 'import ';
 
-/** A name for where the rows of an import are before any of them is in its table; one that nobody has dropped before. */
+/** A new name for the staging table of a job. Names are never reused. */
 export function newStaging({ shard }: OperationNode, job: string): string {
   return `${stagingPrefix}${job} ${randomUUID().slice(0, 8)}${shard === 1 ? '' : `@${shard}`}`;
 }
 
-/** At the shard that has a staging table, or is to have that of a job: what is moved from it goes into lanes of the same. */
+/** The node of a staging table, or the node to create it on. Its rows move into lanes of the same shard. */
 export function atStaging(ctx: OperationDeps, job: string, staging: string | undefined): OperationNode {
   if (staging !== undefined) return atShard(ctx, Number(staging.split('@')[1] ?? 1));
   const shards = ctx.cluster?.shards.length ?? 1;
   return atShard(ctx, 1 + (createHash('sha256').update(job).digest().readUInt32BE(0) % shards));
 }
 
-/** The job that a staging table is of. */
+/** The job of a staging table. */
 export function stagedJob(staging: string): string {
   return staging.slice(stagingPrefix.length).split(' ')[0] ?? '';
 }
 
-/** A staging table as it stands in SQL. */
+/** The SQL name of a staging table. */
 export function stagingName(staging: string): string {
   return `timestore.${quoteName(staging)}`;
 }
 
-/** The table as it is to be: nothing of it is made before every row has proved good. */
+/** The planned table. It is not created or changed before every row is checked. */
 export type Planned = Pick<Table, 'name' | 'schema'>;
 
 /**
- * An object whose rows are all there, under a number that no other try to read it has: what a try that was given up still
- * brings is under its own.
+ * An object whose rows are all staged, under an attempt of its own: rows that an abandoned attempt still inserts have another
+ * number.
  */
 export type Staged = {
   attempt: number;
   rows: number;
   wrong: number;
-  /** Of text, refused rows are not stored. */
+  /** Stored rows: invalid rows of text objects are not stored. */
   stored?: number | undefined;
 };
 
-/** Makes the staging table, with the fields that are known by now. Safe to repeat. */
+/** Creates the staging table with the planned fields. Safe to repeat. */
 export async function ensureStaging(node: OperationNode, table: Planned, staging: string): Promise<void> {
   const name = stagingName(staging);
   const fields = declaredColumns(table);
@@ -71,9 +71,9 @@ export async function ensureStaging(node: OperationNode, table: Planned, staging
 }
 
 /**
- * Gives a staging table the fields that others have added to the table since. One that is gone is not made again.
+ * Adds fields to a staging table that the table has received since. Does not create a dropped staging table again.
  *
- * @param name the staging table as it stands in SQL
+ * @param name SQL name of the staging table
  */
 export async function addStagingFields(node: OperationNode, table: Planned, name: string): Promise<void> {
   const added = declaredColumns(table).map((field) => `ADD COLUMN IF NOT EXISTS ${field}`);
@@ -83,9 +83,9 @@ export async function addStagingFields(node: OperationNode, table: Planned, name
 const requireWholeRow = z.object({ rows: z.string() });
 
 /**
- * Throws StoreError where rows that were read are not there any more.
+ * Throws StoreError if staged rows are missing.
  *
- * @param name the staging table as it stands in SQL
+ * @param name SQL name of the staging table
  */
 export async function requireWhole(node: OperationNode, name: string, staged: Staged[]): Promise<void> {
   const [found] = checkRows(
@@ -94,7 +94,7 @@ export async function requireWhole(node: OperationNode, name: string, staged: St
   );
   const rows = staged.reduce((sum, each) => sum + (each.stored ?? each.rows), 0);
   if (Number(found?.rows) === rows) return;
-  throw new StoreError('clickhouse', `has ${found?.rows} of ${rows} rows that were read of the objects`, undefined);
+  throw new StoreError('clickhouse', `has ${found?.rows} of ${rows} staged rows of the objects`, undefined);
 }
 
 const isStagingThereRow = z.object({ there: z.number() });
@@ -108,7 +108,7 @@ export async function dropStaging(node: OperationNode, staging: string): Promise
   await node.clickhouse.command(`DROP TABLE IF EXISTS ${stagingName(staging)} SYNC`);
 }
 
-/** The fields that a table lacks for the columns of a Parquet object. */
+/** New fields for the columns of a Parquet object. */
 export function addedFields(columns: SourceColumn[], { schema }: Planned): Field[] {
   const known = new Set(schema.fields.map(({ name }) => name));
   return columns
@@ -119,11 +119,11 @@ export function addedFields(columns: SourceColumn[], { schema }: Planned): Field
 const stageObjectRow = z.object({ rows: z.string(), distinct: z.string(), last: z.string(), wrong: z.string() });
 
 /**
- * Reads a Parquet object into the staging table, each value as the table's field has it. Rows that cannot be are there too, with
- * the field at fault.
+ * Reads a Parquet object into the staging table, with values converted to the types of the table's fields. Invalid rows are
+ * staged too, with the name of the invalid field.
  *
- * @throws TimestoreError `invalid-request` for an object that is not there, cannot be read, or is of another schema;
- *   `conflict` where it is another by now; StoreError, ClickHouseError
+ * @throws TimestoreError `invalid-request` for an object that is missing, unreadable or has another schema; `conflict` for
+ *   an object that has changed; StoreError, ClickHouseError
  */
 export async function stageObject(
   node: OperationNode,
@@ -131,7 +131,7 @@ export async function stageObject(
   staging: string,
   object: { number: number; key: string; etag: string; columns: SourceColumn[] },
 ): Promise<Staged> {
-  const readings = readingsOf(table, object);
+  const readings = planReadings(table, object);
   const attempt = randomInt(2 ** 47);
   const name = stagingName(staging);
   const names = readings.map(({ field }) => quoteName(field.name));
@@ -165,7 +165,7 @@ export async function stageObject(
   const rows = Number(found?.rows);
   if (Number(found?.distinct) !== rows || (rows > 0 && Number(found?.last) !== rows)) {
     throw new Error(
-      `of object ${object.key} there are ${rows} rows, ${found?.distinct} places, the last ${found?.last}`,
+      `object ${object.key}: ${rows} rows are stored, with ${found?.distinct} places, the last ${found?.last}`,
     );
   }
   return { attempt, rows, wrong: Number(found?.wrong) };
@@ -173,7 +173,7 @@ export async function stageObject(
 
 type FieldReading = { field: Field; column: SourceColumn; reading: Reading; isRequired: boolean; type: string };
 
-function readingsOf(table: Planned, { key, columns }: { key: string; columns: SourceColumn[] }): FieldReading[] {
+function planReadings(table: Planned, { key, columns }: { key: string; columns: SourceColumn[] }): FieldReading[] {
   const { name, schema } = table;
   const required = [schema.timestampColumn, ...schema.keyFields];
   const missing = required.find((each) => !columns.some((column) => column.name === each));
@@ -181,7 +181,7 @@ function readingsOf(table: Planned, { key, columns }: { key: string; columns: So
   const types = new Map(schema.fields.map((field, i) => [field.name, fieldColumns(table)[i] ?? '']));
   return columns.map((column) => {
     const field = schema.fields.find((each) => each.name === column.name);
-    if (field === undefined) throw unreadable(key, `has a column ${column.name} that table ${name} lacks`);
+    if (field === undefined) throw unreadable(key, `has a column ${column.name} that table ${name} does not have`);
     const reading = readTyped(column, field.type, precisionOf(schema));
     if (reading === undefined) {
       const meaning = column.node?.meaning;
@@ -196,12 +196,12 @@ function readingsOf(table: Planned, { key, columns }: { key: string; columns: So
   });
 }
 
-/** The rows of these and of no other try. */
+/** The SQL condition for the rows of these attempts. */
 export function stagedSql(staged: Staged[]): string {
   return `_attempt IN (${staged.map(({ attempt }) => attempt).join(', ') || 'NULL'})`;
 }
 
-/** Rows between two times, in SQL. */
+/** The SQL condition for a time range. */
 export function rangeSql({ schema }: Planned, { start, end }: TimeRange): string {
   const column = quoteName(schema.timestampColumn);
   const literal = (time: Time) => {
@@ -216,7 +216,7 @@ export function rangeSql({ schema }: Planned, { start, end }: TimeRange): string
 
 const requireRetainedRow = z.object({ rows: z.string(), from: z.string() });
 
-/** Throws where rows are past the retention of their table: ClickHouse would not keep them. */
+/** Throws TimestoreError for rows past the retention of their table: ClickHouse would delete them. */
 export async function requireRetained(node: OperationNode, table: Table, { staging, where }: Source): Promise<void> {
   if (table.retention === undefined) return;
   const [found] = checkRows(

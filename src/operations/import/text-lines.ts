@@ -8,20 +8,20 @@ import type { OperationNode } from '../deps.ts';
 import { insertLines } from './read-object.ts';
 import { type Planned, stagingName } from './staging.ts';
 
-/** Lines of an object, kept in the staging table beside the rows: they are of no time, and of an attempt of their own. */
+/** Lines of an object in the staging table: they have the time 0 and an attempt of their own. */
 export type Lines = { attempt: number; lines: number };
 
-/** A part of an object: whole lines, the first of them being line `place`, from 0. */
+/** A part of an object: whole lines, of which the first is line `place`, from 0. */
 export type TextPage = { text: string; place: number; isLast: boolean };
 
-/** Bytes that are read as rows at once: a few times as many are in memory. */
+/** Bytes that are parsed at once. Parsing needs several times as much memory. */
 const pageBytes = 4 * 1024 * 1024;
 
 const loadLinesRow = z.object({ lines: z.string(), last: z.string() });
 
 /**
- * Copies the lines of an object into the staging table, each as it is: from there they are read in parts, however the
- * object is packed. Throws TimestoreError, StoreError, ClickHouseError.
+ * Copies the lines of an object unchanged into the staging table. From there they are read in parts, whatever compression the
+ * object has. Throws TimestoreError, StoreError, ClickHouseError.
  */
 export async function loadLines(
   node: OperationNode,
@@ -40,15 +40,15 @@ export async function loadLines(
   );
   const lines = Number(found?.lines);
   if (lines > 0 && Number(found?.last) !== lines) {
-    throw new Error(`of object ${object.key} there are ${lines} lines, the last ${found?.last}`);
+    throw new Error(`object ${object.key}: ${lines} lines are stored, the last ${found?.last}`);
   }
   return { attempt, lines };
 }
 
 /**
- * The lines from one on, in parts. Each part is asked for by itself as soon as the one before is done with.
+ * The lines from `from` on, in parts. A part is read when the previous one is processed.
  *
- * @throws StoreError where lines are missing; TypeError for bytes that are no text
+ * @throws StoreError for missing lines; TypeError for invalid UTF-8
  */
 export async function* pagesOf(
   node: OperationNode,
@@ -59,7 +59,7 @@ export async function* pagesOf(
   from: number,
 ): AsyncGenerator<TextPage> {
   const time = quoteName(schema.timestampColumn);
-  const over = new AbortController();
+  const closing = new AbortController();
   const { body } = await node.clickhouse.open({
     body: `SELECT _text FROM ${stagingName(staging)}
       WHERE ${time} = toDateTime64(0, 3, 'UTC') AND _object = {_object:UInt32} AND _place >= {_from:UInt64} AND _attempt = {_attempt:UInt64}
@@ -68,14 +68,14 @@ export async function* pagesOf(
       param__object: object,
       param__from: from,
       param__attempt: attempt,
-      // One part of the table after the other, as they are asked for.
+      // One thread reads the table in order, as far as the parts are consumed.
       max_threads: 1,
       http_send_timeout: 600,
       http_response_buffer_size: 0,
       max_execution_time: Math.ceil(node.config.limits.export_timeout_ms / 1000),
     },
     timeout_ms: node.config.limits.export_timeout_ms,
-    signal: over.signal,
+    signal: closing.signal,
   });
   const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
   let held: Uint8Array[] = [];
@@ -99,24 +99,25 @@ export async function* pagesOf(
       if (end >= 0) yield take(bytes - chunk.length + end + 1);
     }
   } finally {
-    over.abort();
+    closing.abort();
   }
   if (bytes > 0) yield take(bytes);
-  if (place !== lines) throw new StoreError('clickhouse', `gave ${place} of ${lines} lines of an object`, undefined);
+  if (place !== lines)
+    throw new StoreError('clickhouse', `returned ${place} of ${lines} lines of an object`, undefined);
 }
 
 const lineFeed = 0x0a;
 
 export function lineFeedsIn(text: string): number {
   let count = 0;
-  for (let at = text.indexOf('\n'); at >= 0; at = text.indexOf('\n', at + 1)) count += 1;
+  for (let index = text.indexOf('\n'); index >= 0; index = text.indexOf('\n', index + 1)) count += 1;
   return count;
 }
 
-/** Rows as they are stored, without their opening brace, and the places that they have in their object. */
+/** Rows as stored JSON without the opening brace, and the place of the first one in its object. */
 export type PlacedLines = { lines: string[]; place: number };
 
-/** Puts rows that were read into the staging table, as a flush puts rows into theirs. Throws StoreError, ClickHouseError. */
+/** Inserts rows into the staging table, as a flush does. Throws StoreError, ClickHouseError. */
 export async function insertRows(
   node: OperationNode,
   table: Planned,

@@ -5,27 +5,27 @@ import { checkRows } from '../../stores/check-rows.ts';
 import { pagesOf } from '../../stores/s3/list-pages.ts';
 import type { OperationDeps } from '../deps.ts';
 
-/** Where whoever has access to the bucket puts what is to be imported; nothing there is ever removed. */
+/** The prefix for objects that users with access to the bucket put there; Timestore never removes them. */
 export const importPrefix = 'imports/';
 
 const uploadPrefix = 'uploads/';
 
-/** The folder of files that are put in the bucket through addresses of ours, for one life of a dataset. */
+/** The folder of files that clients upload to presigned URLs, for one life of a dataset. */
 export function uploadFolder(dataset: string, life: number): string {
   return `${uploadPrefix}${physicalName(dataset, life)}/`;
 }
 
-/** Where such a file goes. Throws StoreError. */
+/** The key of a new upload. Throws StoreError. */
 export async function uploadKey(ctx: OperationDeps, dataset: string, name: string): Promise<string> {
   return `${uploadFolder(dataset, await readDatasetLife(ctx, dataset))}${crypto.randomUUID()}/${name}`;
 }
 
 const removeUploadsRow = z.object({ key: z.string() });
 
-/** Removes files from before a time, but for those that an import has yet to read. Answers how many were removed. */
-export async function removeUploads(ctx: OperationDeps, old_ms: number, objectsMax: number): Promise<number> {
+/** Removes uploads from before a time, except those of unfinished jobs. Returns the number of removed files. */
+export async function removeUploads(ctx: OperationDeps, old_ms: number, objects_max: number): Promise<number> {
   let removed = 0;
-  for await (const page of pagesOf(ctx.objects, uploadPrefix, { most: objectsMax })) {
+  for await (const page of pagesOf(ctx.objects, uploadPrefix, { most: objects_max })) {
     const old = page.filter(({ modifiedAt_ms }) => modifiedAt_ms < old_ms).map(({ key }) => key);
     const named = checkRows(
       removeUploadsRow,

@@ -11,7 +11,7 @@ import { renameOf } from '../../schema/rename.ts';
 import type { Table } from '../../schema/table.ts';
 import type { Field } from '../../schema/types.ts';
 import type { OperationDeps, OperationNode, OperationStep } from '../deps.ts';
-import { differencesOf, differingRows } from './column-mapping.ts';
+import { compareDays, differingRows } from './column-mapping.ts';
 import { objectsRequest, orRestart, readNext, requireReadable } from './read-objects.ts';
 import { readingSchema } from './reading.ts';
 import {
@@ -27,7 +27,7 @@ import {
 } from './staging.ts';
 import { continueVerification, secondSchema } from './verification/read.ts';
 
-/** What is asked for: objects that should hold what a table does. */
+/** The request of a verification: objects that should have the same rows as a table. */
 const requestSchema = objectsRequest.omit({
   fields: true,
   timestampColumn: true,
@@ -39,19 +39,19 @@ export type CompareRequest = z.output<typeof requestSchema>;
 
 const progressSchema = readingSchema.extend({
   life: z.number(),
-  /** Rows acknowledged before the comparison. */
+  /** The cut that is compared. */
   until: lanePositionsSchema,
   isFlushed: z.boolean().default(false),
-  /** By readers that no import has: what is reported. */
+  /** Reading with independent readers that imports do not use. The report uses this reading. */
   second: secondSchema.prefault({}),
-  /** Whether ClickHouse cannot read all values of Parquet objects as they are. */
+  /** Whether ClickHouse cannot read all values of Parquet objects exactly. */
   isUnclear: z.boolean().default(false),
 });
 
 type Progress = z.output<typeof progressSchema>;
 
 /**
- * Puts a comparison on record: of every row acknowledged by now. The same key is the same comparison while the table is there.
+ * Creates a verification job for all rows acknowledged by now. The same key gives the same job during the life of the table.
  *
  * @throws TimestoreError `not-found`, `invalid-request`, `limit-exceeded`, `key-reused`; StoreError
  */
@@ -64,7 +64,7 @@ export async function scheduleImportVerification(
 ): Promise<JobOf<'compare'>> {
   const table = await readTable(ctx, dataset, name);
   if (table === undefined || table.state === 'deleting') {
-    throw new ApiError('not-found', `There is no table ${name} in dataset ${dataset}.`);
+    throw new ApiError('not-found', `Table ${name} not found in dataset ${dataset}.`);
   }
   requireReadable(ctx, table, request);
   const progress = { life: table.life, until: (await readFlushPositions(ctx, table)).until };
@@ -73,8 +73,8 @@ export async function scheduleImportVerification(
 }
 
 /**
- * Reads objects by other readers than those that brought rows in, and compares them with what the table has, by days and
- * columns: rows in any order, and rows that are equal by how many there are. Each step may be repeated.
+ * Reads objects with other readers than the import, and compares them with the table by days and columns: without regard to
+ * the order of rows, and with the number of equal rows. Each step may be repeated.
  */
 export const verifyImportStep: OperationStep<'compare'> = async (ctx, job, deadline_ms) => {
   const progress = progressSchema.parse(job.progress);
@@ -98,13 +98,13 @@ async function nextStep(
     return { progress: { ...progress, isFlushed: await flushSnapshot(node, table, progress.until, deadline_ms) } };
   }
   const staging = progress.staging ?? newStaging(node, job.id);
-  // Recorded before it is made: a staging table that is not recorded is cleared away.
+  // Recorded before it is created: the reconciliation drops staging tables that are not recorded.
   if (progress.staging === undefined) return { progress: { ...progress, staging } };
   const { second } = progress;
   const number = second.read.length;
   const key = request.objects[number];
   if (key !== undefined) {
-    // And not when all is read: it would hide that what was read has been dropped.
+    // Not after all objects are read: a new table would hide that the staged rows were dropped.
     await ensureStaging(node, table, staging);
     const { format, columns } = request;
     const rename = renameOf(request.rename);
@@ -112,19 +112,19 @@ async function nextStep(
     return { progress: { ...progress, second: await continueVerification(node, second, source) } };
   }
   if (request.format === 'parquet' && !progress.isUnclear) {
-    const first = await readOtherwise(node, job, request, table, progress, deadline_ms);
+    const first = await readWithClickHouse(node, job, request, table, progress, deadline_ms);
     if (first !== undefined) return { progress: { ...progress, ...first } };
   }
-  const done = await comparedWith(node, table, request, progress, staging);
+  const done = await buildReport(node, table, request, progress, staging);
   await dropStaging(node, staging);
   return { done };
 }
 
 /**
- * Reads the next Parquet object as an import does, by ClickHouse. Where that cannot read its values as they are, hyparquet alone
- * has to.
+ * Reads the next Parquet object with ClickHouse, as an import does. If ClickHouse cannot read its values exactly, the
+ * verification relies on hyparquet alone.
  */
-async function readOtherwise(
+async function readWithClickHouse(
   node: OperationNode,
   job: JobOf<'compare'>,
   request: CompareRequest,
@@ -142,7 +142,7 @@ async function readOtherwise(
   }
 }
 
-async function comparedWith(
+async function buildReport(
   node: OperationNode,
   table: Table,
   request: CompareRequest,
@@ -155,18 +155,18 @@ async function comparedWith(
   const inEach = (name: string) => second.read.every((names) => names.includes(name));
   const fields = table.schema.fields.filter(({ name }) => inEach(name));
   const name = stagingName(staging);
-  const differencesFrom = async (staged: Staged[], of: Field[]) => {
+  const compareFields = async (staged: Staged[], chosen: Field[]) => {
     await requireWhole(node, name, staged);
     const source = { staging: name, where: `${stagedSql(staged)} AND _wrong = '' ${range}` };
-    const compared = { fields: of, until, range };
-    return { source, compared, found: await differencesOf(node, table, source, compared) };
+    const compared = { fields: chosen, until, range };
+    return { source, compared, found: await compareDays(node, table, source, compared) };
   };
-  let differing = await differencesFrom(second.staged, fields);
+  let differing = await compareFields(second.staged, fields);
   const isReadTwice = request.format === 'parquet' && !progress.isUnclear;
   if (isReadTwice && differing.found.days.different === 0) {
-    // What one reader does not see, the other may; to ClickHouse nested lists and structures are never null.
+    // The other reader may find other differences. In ClickHouse nested lists and structures are never null.
     const plain = fields.filter(({ type }) => type !== 'json');
-    const other = await differencesFrom(progress.staged, plain);
+    const other = await compareFields(progress.staged, plain);
     if (other.found.days.different > 0) differing = other;
   }
   const { found, source, compared } = differing;
@@ -181,7 +181,7 @@ async function comparedWith(
       compared: fields.map((field) => field.name),
       onlyInSource,
       onlyInTable: table.schema.fields.flatMap((field) =>
-        inEach(field.name) || isChosenAway(request, field.name) ? [] : [field.name],
+        inEach(field.name) || isExcluded(request, field.name) ? [] : [field.name],
       ),
     },
     wrongRows,
@@ -189,4 +189,4 @@ async function comparedWith(
   };
 }
 
-const isChosenAway = ({ columns }: CompareRequest, name: string) => columns !== undefined && !columns.includes(name);
+const isExcluded = ({ columns }: CompareRequest, name: string) => columns !== undefined && !columns.includes(name);

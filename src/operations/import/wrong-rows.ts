@@ -6,7 +6,7 @@ import type { OperationNode } from '../deps.ts';
 import { kinds, shownChars_max } from './shown-value.ts';
 import { type Planned, type Staged, stagedSql, stagingName } from './staging.ts';
 
-/** A row that cannot be stored: its place in its object, from 0; in text its line, from 1. */
+/** An invalid row: its place in its object, from 0, and in text objects its line, from 1. */
 export type WrongRow = {
   object: string;
   row: number;
@@ -17,15 +17,15 @@ export type WrongRow = {
   value: string;
 };
 
-/** Says which refused row is the first one, and why. */
-export function firstWrong([first]: WrongRow[]): string {
+/** Describes the first invalid row and the reason, for an error message. */
+export function describeFirst([first]: WrongRow[]): string {
   if (first === undefined) return '';
   const { field, row, object, line, detail } = first;
   const where = `${field === '' ? '' : `${field} in `}row ${row} of object ${object}${line === undefined ? '' : ` (line ${line})`}`;
   return `, the first one ${where}${detail === undefined ? '' : `: ${detail}`}`;
 }
 
-const told_max = 100;
+const rows_max = 100;
 
 const wrongRowsRow = z.object({
   object: z.number(),
@@ -34,7 +34,7 @@ const wrongRowsRow = z.object({
   value: z.string().nullable(),
 });
 
-/** The first refused rows of Parquet objects, in the order of the objects. */
+/** The first invalid rows of Parquet objects, in the order of the objects. */
 export async function wrongRows(
   node: OperationNode,
   table: Planned,
@@ -46,7 +46,7 @@ export async function wrongRows(
     wrongRowsRow,
     await node.clickhouse.rows(
       `SELECT _object AS object, _place AS place, _wrong AS field, _text AS value FROM ${stagingName(staging)}
-      WHERE ${stagedSql(staged)} AND _wrong != '' ORDER BY object, place LIMIT ${told_max}`,
+      WHERE ${stagedSql(staged)} AND _wrong != '' ORDER BY object, place LIMIT ${rows_max}`,
     ),
   );
   return rows.map(({ object, place, field, value }) => {
@@ -54,13 +54,13 @@ export async function wrongRows(
     const where = { object: keys[object] ?? '', row: Number(place), field };
     if (value === null) return { ...where, reason: 'missing', value: 'null' };
     const [kind = '', text] = [value.slice(0, 1), value.slice(1)];
-    const { reason, detail } = refusalOf(type, kind, text, precisionOf(table.schema));
+    const { reason, detail } = findReason(type, kind, text, precisionOf(table.schema));
     return { ...where, reason, ...(detail !== undefined && { detail }), value: text.slice(0, 100) };
   });
 }
 
-/** Why a value is refused: what a request says of the same. */
-function refusalOf(
+/** The reason that a request would give for the same value. */
+function findReason(
   type: FieldType,
   kind: string,
   text: string,
@@ -70,16 +70,16 @@ function refusalOf(
   const value = requestValue(kind, text);
   const refusal = value && coerce(type, value, precision);
   if (refusal !== undefined && typeof refusal !== 'string') return { reason: refusal.reason, detail: refusal.detail };
-  if (type === 'string' || type === 'string[]') return { reason: 'bad-string', detail: 'not all of it is UTF-8' };
+  if (type === 'string' || type === 'string[]') return { reason: 'bad-string', detail: 'the text is not valid UTF-8' };
   return { reason: 'wrong-type', ...(type === 'json' && { detail: noJson }) };
 }
 
 const unclear =
   'the object does not say whether this is null or empty; write it with size statistics, or send it with `timestore ingest`';
 const noJson =
-  'it holds what JSON has not: NaN, an infinity, a key twice, bytes that are no text, a time beyond all calendars';
+  'JSON cannot represent the value: NaN, an infinity, a duplicate key, invalid UTF-8 or a time outside of the years 1 to 9999';
 
-/** The value as it would come with a request; undefined for what would come as something else, or is not all there. */
+/** The value as in a request; undefined for other kinds and for values that were shortened. */
 function requestValue(kind: string, text: string): Parameters<typeof coerce>[1] | undefined {
   if (kind === kinds.number) return { kind: 'number', text, escaped: false };
   if (kind === kinds.string) return { kind: 'string', text: JSON.stringify(text), escaped: true };

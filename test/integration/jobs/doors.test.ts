@@ -140,7 +140,7 @@ describe('text that is not of its form is refused with the line', () => {
     const key = await put('ndjson', new Uint8Array(Buffer.from(`{${time(0)},"s":"\xff\xfe"}\n`, 'latin1')));
     const begun = await scheduleImport(ctx, newDataset(), 'm', { format: 'ndjson', objects: [key] }, undefined);
     const job = await workUntilOver(ctx, begun);
-    expect([job.state, job.error]).toEqual(['failed', `Object ${key} holds bytes after line 1 that are no UTF-8.`]);
+    expect([job.state, job.error]).toEqual(['failed', `Object ${key} has bytes after line 1 that are not UTF-8.`]);
   });
 });
 

@@ -103,7 +103,7 @@ test('a webhook that is unavailable, gone or deleted is given up, and retried on
   expect([lost.state, statuses(lost).length, lost.error]).toEqual([
     'failed',
     9,
-    expect.stringContaining('cannot be reached'),
+    expect.stringContaining('is unreachable'),
   ]);
   const refused = await deliver(gone.id);
   expect([refused.state, statuses(refused), refused.error]).toEqual([

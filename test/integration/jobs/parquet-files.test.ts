@@ -20,7 +20,7 @@ const paths = folder === undefined ? [] : globSync(join(folder, '**/*.parquet'))
 const refused: Record<string, RegExp> = {
   // Bytes of no text, which no field holds.
   'binary_truncated_min_max.parquet': /not valid for encoding utf-8/,
-  'fixed_length_byte_array.parquet': /flba_field has bytes that are no text/,
+  'fixed_length_byte_array.parquet': /flba_field has bytes that are not UTF-8/,
   // Points without coordinates, which GeoJSON writes as NaN.
   'geospatial-with-nan.parquet': /geometry is NaN/,
   'apache/geospatial/geospatial.parquet': /geometry is NaN/,

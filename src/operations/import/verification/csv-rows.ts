@@ -2,15 +2,15 @@ import { isDecimal } from '../../../schema/decimal.ts';
 import type { FieldType } from '../../../schema/types.ts';
 import { NotARow, type TextRow } from './json-rows.ts';
 
-/** A cell: its text, and whether it stood in quotes. */
+/** A cell: its text, and whether it was quoted. */
 export type CsvCell = { text: string; isQuoted: boolean };
 
-const cellForm = /(?:"([^"]*(?:""[^"]*)*)"|([^",\r\n]*))(,|\r\n|\n|\r|$)/y;
+const cellPattern = /(?:"([^"]*(?:""[^"]*)*)"|([^",\r\n]*))(,|\r\n|\n|\r|$)/y;
 
 /**
- * Reads rows of cells by one expression for a cell.
+ * Reads rows of cells with one regular expression for a cell.
  *
- * @returns where the first row begins that the text does not have as a whole, by `return`
+ * @returns the start of the first row that is incomplete in the text
  * @throws NotARow
  */
 export function* csvRows(text: string, isLast: boolean): Generator<TextRow<CsvCell[]>, number> {
@@ -18,8 +18,8 @@ export function* csvRows(text: string, isLast: boolean): Generator<TextRow<CsvCe
   let at = start;
   let row: CsvCell[] = [];
   while (at < text.length || row.length > 0) {
-    cellForm.lastIndex = at;
-    const found = cellForm.exec(text);
+    cellPattern.lastIndex = at;
+    const found = cellPattern.exec(text);
     if (found === null) {
       if (!isLast && isOpen(text, at)) return start;
       throw new NotARow(
@@ -28,7 +28,7 @@ export function* csvRows(text: string, isLast: boolean): Generator<TextRow<CsvCe
       );
     }
     const [, quoted, plain = '', end = ''] = found;
-    at = cellForm.lastIndex;
+    at = cellPattern.lastIndex;
     row.push({ text: quoted === undefined ? plain : quoted.replaceAll('""', '"'), isQuoted: quoted !== undefined });
     if (end === ',') continue;
     if (end === '' && !isLast) return start;
@@ -41,7 +41,7 @@ export function* csvRows(text: string, isLast: boolean): Generator<TextRow<CsvCe
   return text.length;
 }
 
-/** Whether a cell that begins at a place has a quote that nothing closes. */
+/** Whether the cell at `start` has a quote that is not closed. */
 function isOpen(text: string, start: number): boolean {
   if (text[start] !== '"') return false;
   for (let at = text.indexOf('"', start + 1); at >= 0; at = text.indexOf('"', at + 2)) {
@@ -51,7 +51,7 @@ function isOpen(text: string, start: number): boolean {
 }
 
 /**
- * A cell as the JSON text that a row of JSON would have; `null` for one that is empty.
+ * A cell as JSON text, as a JSON row has it; `null` for an empty cell.
  *
  * @param type of its field
  */

@@ -7,32 +7,32 @@ import { cellJson } from './csv-rows.ts';
 import type { SourceMember, SourceRow } from './text-rows.ts';
 import { fieldValue, type Wrong } from './values.ts';
 
-/** A row that cannot be one of the table. */
+/** Why a row of a source is invalid. */
 export type WrongSource = Wrong & { field: string; value: string };
 
 type Slot = { field: Field; index: number; isRequired: boolean; absent: string };
 
 const valueChars_max = 100;
 
-/** Makes rows of a source into those of a table, by its fields. */
+/** Converts rows of a source to rows of a table. */
 export class RowMaker {
   readonly schema: TableSchema;
   readonly fields: Field[];
   readonly #slots: Map<string, Slot>;
-  readonly #how: { jsonInStrings: boolean; isTyped: boolean };
+  readonly #options: { jsonInStrings: boolean; isTyped: boolean };
 
-  /** @param how whether `json` fields are text that holds JSON; whether values have types of their own, as in Parquet */
-  constructor(schema: TableSchema, fields: Field[], how: { jsonInStrings: boolean; isTyped: boolean }) {
+  /** @param options whether strings in `json` fields contain JSON text; whether values have types of their own, as in Parquet */
+  constructor(schema: TableSchema, fields: Field[], options: { jsonInStrings: boolean; isTyped: boolean }) {
     this.schema = schema;
     this.fields = fields;
-    this.#how = how;
+    this.#options = options;
     this.#slots = new Map(fields.map((field, index) => [field.name, this.#slot(field, index)]));
   }
 
   #slot(field: Field, index: number): Slot {
     const { name, type, default: text } = field;
     const isRequired = name === this.schema.timestampColumn || this.schema.keyFields.includes(name);
-    if (text === undefined) return { field, index, isRequired, absent: emptyOf(field) };
+    if (text === undefined) return { field, index, isRequired, absent: emptyValue(field) };
     const value = fieldValue(type, type === 'json' ? (JSON.parse(text) as string) : text, precisionOf(this.schema));
     return { field, index, isRequired, absent: typeof value === 'string' ? value : 'null' };
   }
@@ -44,7 +44,7 @@ export class RowMaker {
     for (const member of members) {
       const { name } = member;
       if (names.has(name))
-        return { reason: 'duplicate-field', detail: 'the row names it twice', field: name, value: '' };
+        return { reason: 'duplicate-field', detail: 'the row has this field twice', field: name, value: '' };
       names.add(name);
       const slot = this.#slots.get(name);
       if (slot === undefined) continue;
@@ -54,7 +54,7 @@ export class RowMaker {
     }
     for (const { field, index, isRequired, absent } of this.#slots.values()) {
       if (isRequired && (values[index] ?? 'null') === 'null') {
-        return { reason: 'missing', detail: 'every row has it', field: field.name, value: 'null' };
+        return { reason: 'missing', detail: 'every row needs this field', field: field.name, value: 'null' };
       }
       values[index] ??= absent;
     }
@@ -64,19 +64,19 @@ export class RowMaker {
   #value({ field }: Slot, { raw: given, kind }: SourceMember): string | WrongSource {
     const { name, type } = field;
     if (typeof given === 'object') return { ...given, field: name, value: '' };
-    const raw = typeof given === 'string' ? this.#meant(given, field, kind) : given(type);
-    if (raw === 'null') return emptyOf(field);
+    const raw = typeof given === 'string' ? this.#interpret(given, field, kind) : given(type);
+    if (raw === 'null') return emptyValue(field);
     const isTime = kind === 'time' && type === 'timestamp';
     const value = isTime
-      ? { reason: 'bad-timestamp', detail: 'a time of day is no timestamp' }
+      ? { reason: 'bad-timestamp', detail: 'a time of day is not a timestamp' }
       : fieldValue(type, raw, precisionOf(this.schema));
     if (typeof value === 'string') return value;
-    return { ...value, field: name, value: shown(raw) };
+    return { ...value, field: name, value: shorten(raw) };
   }
 
-  /** Text of a column of text is a value of the field's type, as a cell is. */
-  #meant(raw: string, { type }: Field, kind: SourceMember['kind']): string {
-    const { jsonInStrings, isTyped } = this.#how;
+  /** Text for a field of another type is read as its value, as a CSV cell is. */
+  #interpret(raw: string, { type }: Field, kind: SourceMember['kind']): string {
+    const { jsonInStrings, isTyped } = this.#options;
     if (kind === 'json' && type === 'string') return JSON.stringify(raw);
     if (!raw.startsWith('"') || type === 'string') return raw;
     if (isTyped && kind === 'date' && type === 'timestamp') return `${raw.slice(0, -1)}T00:00:00Z"`;
@@ -86,19 +86,19 @@ export class RowMaker {
   }
 }
 
-/** The beginning of a value, of text without its quotes. */
-function shown(raw: string): string {
+/** The beginning of a value, without quotes. */
+function shorten(raw: string): string {
   const text = raw.startsWith('"') ? (JSON.parse(raw) as string) : raw;
   return text.toWellFormed().slice(0, valueChars_max).toWellFormed();
 }
 
-function emptyOf({ type }: Field): string {
+function emptyValue({ type }: Field): string {
   if (!isNeverNull(type)) return 'null';
   return type === 'map' ? '{}' : '[]';
 }
 
-/** How a field is handed over, and what makes the value of it in SQL. */
-function inputOf(field: Field, schema: TableSchema): { type: string; value(x: string): string } {
+/** The input type of a field, and the SQL that converts the input to the field's value. */
+function planInput(field: Field, schema: TableSchema): { type: string; value(x: string): string } {
   const whole = clickhouseType(field, schema);
   const orNull = (type: string) => (whole.startsWith('Nullable(') ? `Nullable(${type})` : type);
   if (field.type === 'timestamp') {
@@ -112,7 +112,7 @@ function inputOf(field: Field, schema: TableSchema): { type: string; value(x: st
   return { type: whole, value: (x) => x };
 }
 
-/** Puts rows into the staging table. Throws StoreError, ClickHouseError. */
+/** Inserts rows into the staging table. Throws StoreError, ClickHouseError. */
 export async function insertChecked(
   node: OperationNode,
   staging: string,
@@ -121,7 +121,7 @@ export async function insertChecked(
   rows: string[],
 ): Promise<void> {
   if (rows.length === 0) return;
-  const inputs = fields.map((field) => inputOf(field, schema));
+  const inputs = fields.map((field) => planInput(field, schema));
   const structure = ['_place UInt64', ...inputs.map(({ type }, i) => `_v${i} ${type}`)].join(', ');
   const names = fields.map(({ name }) => quoteName(name)).join(', ');
   const values = inputs.map(({ value }, i) => value(`_v${i}`)).join(', ');

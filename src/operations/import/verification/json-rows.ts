@@ -1,15 +1,15 @@
-/** A member of an object: its name, and the text of its value as it stands there. */
+/** A member of an object: its name, and the unchanged text of its value. */
 export type RawMember = { name: string; raw: string };
 
 const space = /[ \t\r\n]*/y;
 
-function afterSpace(text: string, at: number): number {
+function skipSpace(text: string, at: number): number {
   space.lastIndex = at;
   space.test(text);
   return space.lastIndex;
 }
 
-/** Where a string ends that begins at a place; undefined where the text is over before. */
+/** The end of the string at `start`; undefined if the text ends before. */
 function stringEnd(text: string, start: number): number | undefined {
   for (let at = text.indexOf('"', start + 1); at >= 0; at = text.indexOf('"', at + 1)) {
     let backslashes = 0;
@@ -21,7 +21,7 @@ function stringEnd(text: string, start: number): number | undefined {
 
 const structural = /["{}[\]]/g;
 
-/** Where an object or a list ends that begins at a place; undefined where the text is over before. */
+/** The end of the object or list at `start`; undefined if the text ends before. */
 export function nestedEnd(text: string, start: number): number | undefined {
   let depth = 0;
   structural.lastIndex = start;
@@ -42,21 +42,21 @@ export function nestedEnd(text: string, start: number): number | undefined {
 const scalarEnd = /[,}\s]/g;
 
 /**
- * The members of an object in their order, with those that have the same name.
+ * The members of an object in their order, including duplicate names.
  *
- * @param text of an object that JSON.parse takes
+ * @param text an object that JSON.parse accepts
  */
-export function membersOf(text: string): RawMember[] {
+export function parseMembers(text: string): RawMember[] {
   const members: RawMember[] = [];
-  let at = afterSpace(text, text.indexOf('{') + 1);
+  let at = skipSpace(text, text.indexOf('{') + 1);
   while (text[at] === '"') {
     const nameEnd = stringEnd(text, at) ?? text.length;
     const name = JSON.parse(text.slice(at, nameEnd)) as string;
-    const start = afterSpace(text, afterSpace(text, nameEnd) + 1);
+    const start = skipSpace(text, skipSpace(text, nameEnd) + 1);
     const end = valueEnd(text, start);
     members.push({ name, raw: text.slice(start, end) });
     // After the comma, or at the closing bracket.
-    at = afterSpace(text, afterSpace(text, end) + 1);
+    at = skipSpace(text, skipSpace(text, end) + 1);
   }
   return members;
 }
@@ -69,7 +69,7 @@ function valueEnd(text: string, start: number): number {
   return scalarEnd.exec(text)?.index ?? text.length;
 }
 
-/** Text that is no row. `start` is where it begins. */
+/** Text that is not a row. `start` is its position. */
 export class NotARow extends Error {
   readonly start: number;
   constructor(message: string, start: number) {
@@ -79,17 +79,17 @@ export class NotARow extends Error {
   }
 }
 
-/** A row of a text, and where the next one may begin. */
+/** A row of a text with its start and end. */
 export type TextRow<Row> = { row: Row; start: number; end: number };
 
 /**
- * Reads objects, one after the other, by the platform's JSON.parse.
+ * Reads objects, one after the other, with the platform's JSON.parse.
  *
- * @returns where the first row begins that the text does not have as a whole, by `return`
+ * @returns the start of the first row that is incomplete in the text
  * @throws NotARow
  */
 export function* jsonRows(text: string, isLast: boolean): Generator<TextRow<RawMember[]>, number> {
-  let at = afterSpace(text, text.startsWith('\uFEFF') ? 1 : 0);
+  let at = skipSpace(text, text.startsWith('\uFEFF') ? 1 : 0);
   while (at < text.length) {
     if (text[at] !== '{') throw new NotARow('an object is expected', at);
     const end = nestedEnd(text, at);
@@ -103,8 +103,8 @@ export function* jsonRows(text: string, isLast: boolean): Generator<TextRow<RawM
     } catch (error) {
       throw new NotARow((error as Error).message, at);
     }
-    yield { row: membersOf(object), start: at, end };
-    at = afterSpace(text, end);
+    yield { row: parseMembers(object), start: at, end };
+    at = skipSpace(text, end);
   }
   return text.length;
 }

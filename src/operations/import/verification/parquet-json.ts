@@ -1,11 +1,11 @@
 import type { ParquetParsers, SchemaElement } from 'hyparquet';
 
-/** A column of Parquet, or what is in it. */
+/** A column of Parquet, or a part of a column. */
 export type Node = { element: SchemaElement; children: Node[] };
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
-/** JSON that stands in a column as text. */
+/** JSON text of a column. */
 class JsonText {
   readonly text: string;
   constructor(text: string) {
@@ -13,7 +13,7 @@ class JsonText {
   }
 }
 
-/** Times with all their digits; JSON as its text. */
+/** Parsers that keep all digits of times, and JSON as text. */
 export const parsers: Partial<ParquetParsers> = {
   stringFromBytes: (bytes) => bytes && utf8.decode(bytes),
   jsonFromBytes: (bytes) => bytes && new JsonText(utf8.decode(bytes)),
@@ -33,8 +33,8 @@ function timeText(nanos: bigint): string {
   return `${text.slice(0, -4)}${digits}Z`;
 }
 
-/** The columns of a schema, as it is in the file. */
-export function columnsIn(schema: SchemaElement[]): Node[] {
+/** The columns of a file's schema. */
+export function buildColumns(schema: SchemaElement[]): Node[] {
   let next = 0;
   const nodeAt = (): Node => {
     const element = schema[next] as SchemaElement;
@@ -50,8 +50,8 @@ const isMap = ({ converted_type, logical_type }: SchemaElement) =>
 const isDecimal = ({ converted_type, logical_type }: SchemaElement) =>
   converted_type === 'DECIMAL' || logical_type?.type === 'DECIMAL';
 
-/** The schema by which values are read: of maps their entries and of decimals their units, which `jsonOf` makes into them. */
-export function unmade(schema: SchemaElement[]): SchemaElement[] {
+/** The schema for hyparquet: maps as lists of entries and decimals as units. `renderJson` converts both. */
+export function lowerSchema(schema: SchemaElement[]): SchemaElement[] {
   return schema.map((element) => {
     const { converted_type: _, logical_type: __, ...plain } = element;
     return isMap(element) || isDecimal(element) ? plain : element;
@@ -59,31 +59,31 @@ export function unmade(schema: SchemaElement[]): SchemaElement[] {
 }
 
 /**
- * A value as JSON text, of which no digit is lost.
+ * A value as JSON text with all digits.
  *
- * @throws RangeError for what JSON has not
+ * @throws RangeError for a value that JSON cannot represent
  */
-export function jsonOf(node: Node, value: unknown): string {
+export function renderJson(node: Node, value: unknown): string {
   const { element } = node;
   if (element.repetition_type === 'REPEATED') {
-    return listText(Array.isArray(value) ? value : [], (item) => oneOf(node, item));
+    return listText(Array.isArray(value) ? value : [], (item) => renderOne(node, item));
   }
-  return oneOf(node, value);
+  return renderOne(node, value);
 }
 
-function oneOf(node: Node, value: unknown): string {
+function renderOne(node: Node, value: unknown): string {
   if (value === null || value === undefined) return 'null';
   const { element, children } = node;
   const [only] = children;
   if (isMap(element) && only !== undefined) return mapText(only, value);
   if (element.converted_type === 'LIST' && Array.isArray(value) && only !== undefined) {
     const item = only.children.length === 1 ? only.children[0] : undefined;
-    return listText(value, (each) => (item === undefined ? oneOf(only, each) : jsonOf(item, each)));
+    return listText(value, (each) => (item === undefined ? renderOne(only, each) : renderJson(item, each)));
   }
   if (children.length > 0 && element.logical_type?.type !== 'VARIANT') {
     const members = children.map((child) => {
       const member = (value as Record<string, unknown>)[child.element.name];
-      return `${JSON.stringify(child.element.name)}:${jsonOf(child, member)}`;
+      return `${JSON.stringify(child.element.name)}:${renderJson(child, member)}`;
     });
     return `{${members.join(',')}}`;
   }
@@ -97,7 +97,7 @@ function clockDigits({ logical_type, converted_type }: SchemaElement): number | 
   return converted_type === 'TIME_MILLIS' ? 3 : converted_type === 'TIME_MICROS' ? 6 : undefined;
 }
 
-/** A time of day with all the digits that its type has. */
+/** A time of day with all digits of its type. */
 function clockText(units: bigint, digits: number): string {
   const text = String(units).padStart(digits + 1, '0');
   const seconds = Number(text.slice(0, -digits));
@@ -105,22 +105,22 @@ function clockText(units: bigint, digits: number): string {
   return `${parts.map((part) => String(Math.floor(part)).padStart(2, '0')).join(':')}.${text.slice(-digits)}`;
 }
 
-function listText(items: unknown[], textOf: (item: unknown) => string): string {
-  return `[${items.map(textOf).join(',')}]`;
+function listText(items: unknown[], render: (item: unknown) => string): string {
+  return `[${items.map(render).join(',')}]`;
 }
 
 function mapText(entries: Node, value: unknown): string {
   const [key, item] = entries.children;
   const found = (value as Record<string, unknown>)[entries.element.name];
-  if (key === undefined || item === undefined) throw new RangeError('a map has keys and values');
+  if (key === undefined || item === undefined) throw new RangeError('the map has no keys or no values');
   const members = (Array.isArray(found) ? (found as Record<string, unknown>[]) : []).map((entry) => {
-    const name = jsonOf(key, entry[key.element.name]);
-    return `${name.startsWith('"') ? name : JSON.stringify(name)}:${jsonOf(item, entry[item.element.name])}`;
+    const name = renderJson(key, entry[key.element.name]);
+    return `${name.startsWith('"') ? name : JSON.stringify(name)}:${renderJson(item, entry[item.element.name])}`;
   });
   return `{${members.join(',')}}`;
 }
 
-/** From whole numbers, or bytes in two's complement with the highest first. */
+/** A decimal from an integer, or from big-endian bytes in two's complement. */
 function decimalText(value: unknown, scale: number): string {
   let units = 0n;
   if (value instanceof Uint8Array) {
@@ -146,7 +146,7 @@ function leafText(value: unknown): string {
     try {
       return JSON.stringify(utf8.decode(value));
     } catch {
-      throw new RangeError('has bytes that are no text');
+      throw new RangeError('has bytes that are not UTF-8');
     }
   }
   if (Array.isArray(value)) return listText(value, leafText);

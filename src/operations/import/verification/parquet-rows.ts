@@ -1,20 +1,20 @@
 import type { AsyncBuffer, Compressors, FileMetaData, RowGroup, SchemaElement } from 'hyparquet';
 import { ApiError, StoreError } from '../../../core/errors.ts';
 import type { OperationNode } from '../../deps.ts';
-import { compressors as packing } from '../parquet-packing.ts';
+import { compressors as imported } from '../parquet-packing.ts';
 import { unreadable } from '../read-object.ts';
-import { columnsIn, jsonOf, type Node, parsers, unmade } from './parquet-json.ts';
+import { buildColumns, lowerSchema, type Node, parsers, renderJson } from './parquet-json.ts';
 import type { Wrong } from './values.ts';
 
-/** What the numbers or texts of a column are, where that changes which fields may have them. */
+/** The meaning of a column's numbers or texts, if it decides which fields accept them. */
 export type Kind = 'time' | 'date' | 'json' | undefined;
 
-/** A Parquet object, open to be read by hyparquet. */
+/** A Parquet object, opened for hyparquet. */
 export type ParquetObject = {
   key: string;
   file: AsyncBuffer;
   compressors: Compressors;
-  /** With decimals as whole numbers and maps as lists of entries. */
+  /** Metadata with decimals as integers and maps as lists of entries. */
   metadata: FileMetaData;
   columns: Map<string, { kind: Kind; toJson(value: unknown): string | Wrong }>;
 };
@@ -28,24 +28,24 @@ export async function openParquet(
 ): Promise<ParquetObject> {
   const { parquetMetadataAsync } = await import('hyparquet');
   const { decompressLz4, decompressLz4Raw } = await import('./lz4.ts');
-  const compressors = { ...packing, LZ4: decompressLz4, LZ4_RAW: decompressLz4Raw };
+  const compressors = { ...imported, LZ4: decompressLz4, LZ4_RAW: decompressLz4Raw };
   const file = await bucketFile(node, key, etag, bytes);
   const metadata = await parquetMetadataAsync(file).catch((error: unknown) => {
     if (error instanceof ApiError || error instanceof StoreError) throw error;
-    throw unreadable(key, 'cannot be read as parquet: it is cut off, damaged or of another format');
+    throw unreadable(key, 'cannot be read as parquet: it is truncated, damaged or of another format');
   });
   const { schema } = metadata;
   if (schema.some(({ name }) => name === '__proto__')) {
-    throw unreadable(key, 'has a column or a member __proto__, which is no name of a field');
+    throw unreadable(key, 'has a column or a member __proto__, which is not a valid field name');
   }
   const columns: ParquetObject['columns'] = new Map();
-  for (const node of columnsIn(schema)) {
-    columns.set(node.element.name, { kind: kindOf(node.element), toJson: (value) => jsonText(node, value) });
+  for (const node of buildColumns(schema)) {
+    columns.set(node.element.name, { kind: findKind(node.element), toJson: (value) => jsonText(node, value) });
   }
-  return { key, file, compressors, metadata: { ...metadata, schema: unmade(schema) }, columns };
+  return { key, file, compressors, metadata: { ...metadata, schema: lowerSchema(schema) }, columns };
 }
 
-function kindOf({ logical_type, converted_type }: SchemaElement): Kind {
+function findKind({ logical_type, converted_type }: SchemaElement): Kind {
   const type = logical_type?.type ?? converted_type ?? '';
   if (type.startsWith('TIME') && !type.startsWith('TIMESTAMP')) return 'time';
   return type === 'DATE' ? 'date' : converted_type === 'JSON' ? 'json' : undefined;
@@ -53,7 +53,7 @@ function kindOf({ logical_type, converted_type }: SchemaElement): Kind {
 
 function jsonText(node: Node, value: unknown): string | Wrong {
   try {
-    return jsonOf(node, value);
+    return renderJson(node, value);
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     return { reason: 'wrong-type', detail: error.message };
@@ -65,27 +65,27 @@ const chunkBytes_max = 96 * 1024 ** 2;
 const sliceBytes = 8 * 1024 ** 2;
 const sliceRows_max = 20_000;
 
-/** Rows of a part of an object: of each column its values, one a row. */
+/** Rows of a part of an object: the values of each column, one for each row. */
 export type Slice = { place: number; rows: number; values: Map<string, unknown[]> };
 
 /**
- * Reads columns from a row on, in parts that fit into memory.
+ * Reads columns from row `from` on, in parts that fit into memory.
  *
  * @throws TimestoreError `invalid-request`, `conflict`, `limit-exceeded`; StoreError
  */
-export async function* slicesOf(object: ParquetObject, names: string[], from: number): AsyncGenerator<Slice> {
+export async function* readSlices(object: ParquetObject, names: string[], from: number): AsyncGenerator<Slice> {
   let groupStart = 0;
   for (const group of object.metadata.row_groups) {
     const groupEnd = groupStart + Number(group.num_rows);
     if (groupEnd > from && names.length > 0) {
-      const file = await windowOf(object, group);
+      const file = await fetchWindow(object, group);
       const rows = Math.max(1, Number(group.num_rows));
       const perRow = Math.max(1, Number(group.total_byte_size) / rows);
       const step = Math.max(1, Math.min(sliceRows_max, Math.floor(sliceBytes / perRow)));
       for (let start = Math.max(from, groupStart); start < groupEnd; start += step) {
         const end = Math.min(groupEnd, start + step);
         const values = new Map<string, unknown[]>();
-        for (const name of names) values.set(name, await columnOf({ ...object, file }, name, start, end));
+        for (const name of names) values.set(name, await readColumn({ ...object, file }, name, start, end));
         yield { place: start, rows: end - start, values };
       }
     }
@@ -93,7 +93,7 @@ export async function* slicesOf(object: ParquetObject, names: string[], from: nu
   }
 }
 
-async function columnOf(object: ParquetObject, name: string, rowStart: number, rowEnd: number): Promise<unknown[]> {
+async function readColumn(object: ParquetObject, name: string, rowStart: number, rowEnd: number): Promise<unknown[]> {
   const { parquetRead } = await import('hyparquet');
   const { file, compressors, metadata, key } = object;
   let values: unknown[] = [];
@@ -124,8 +124,8 @@ async function columnOf(object: ParquetObject, name: string, rowStart: number, r
   return values;
 }
 
-/** A row group is fetched once where it fits into memory, else each column of it when it is read. */
-async function windowOf({ key, file }: ParquetObject, { columns }: RowGroup): Promise<AsyncBuffer> {
+/** Fetches a row group once if it fits into memory. Otherwise each of its columns is fetched when it is read. */
+async function fetchWindow({ key, file }: ParquetObject, { columns }: RowGroup): Promise<AsyncBuffer> {
   const chunks = columns.flatMap(({ meta_data: chunk }) => {
     if (chunk === undefined) return [];
     const start = Number(chunk.dictionary_page_offset ?? chunk.data_page_offset);
@@ -166,7 +166,10 @@ async function bucketFile(node: OperationNode, key: string, etag: string, byteLe
       }
       if (!answer.ok) throw new StoreError('s3', `answered ${answer.status} for object ${key}`, undefined);
       if (answer.headers.get('etag') !== etag) {
-        throw new ApiError('conflict', `Object ${key} was written again while it was read. It is read anew.`);
+        throw new ApiError(
+          'conflict',
+          `Object ${key} was written again while it was read. The verification reads it again.`,
+        );
       }
       return bytes.byteLength > end - start ? bytes.slice(start, end) : bytes;
     },

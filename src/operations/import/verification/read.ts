@@ -9,12 +9,12 @@ import type { Planned } from '../staging.ts';
 import { loadLines, pagesOf } from '../text-lines.ts';
 import type { WrongRow } from '../wrong-rows.ts';
 import { insertChecked, RowMaker } from './insert.ts';
-import { openParquet, slicesOf } from './parquet-rows.ts';
+import { openParquet, readSlices } from './parquet-rows.ts';
 import { type SourceRow, TextReader } from './text-rows.ts';
 
-/** How far the second reading of objects is. */
+/** Progress of the second reading of objects. */
 export const secondSchema = z.object({
-  /** Columns of each object that is read. */
+  /** The columns of each object that was read. */
   read: z.array(z.array(z.string())).default([]),
   staged: z.array(stagedRows).default([]),
   errors: z.array(wrongRow).default([]),
@@ -24,7 +24,7 @@ export const secondSchema = z.object({
 
 export type Second = z.output<typeof secondSchema>;
 
-/** An object, what it is compared with, and where its rows go. */
+/** An object, its table, and the staging table for its rows. */
 export type SecondSource = {
   number: number;
   key: string;
@@ -40,8 +40,8 @@ const errors_max = 100;
 const rowBytes_max = 8 * 1024 * 1024;
 
 /**
- * Goes on reading an object with readers that no import and no request has: of text JSON.parse and an expression for cells, of
- * Parquet hyparquet. The rows go beside those that were read otherwise.
+ * Continues to read an object with readers that imports and requests do not use: JSON.parse and a regular expression for CSV
+ * cells, and hyparquet. The rows go into the staging table, under attempts of their own.
  *
  * @throws TimestoreError `invalid-request`, `conflict`, `limit-exceeded`; StoreError, ClickHouseError
  */
@@ -49,7 +49,7 @@ export async function continueVerification(node: OperationNode, second: Second, 
   return source.format === 'parquet' ? await readParquet(node, second, source) : await readText(node, second, source);
 }
 
-async function etagOf(node: OperationNode, key: string): Promise<{ etag: string; bytes: number }> {
+async function findObject(node: OperationNode, key: string): Promise<{ etag: string; bytes: number }> {
   const found = await node.objects.find(key);
   if (found === undefined) throw unreadable(key, 'is not in the bucket');
   return found;
@@ -59,7 +59,7 @@ async function readText(node: OperationNode, second: Second, source: SecondSourc
   const { number, key, staging, table } = source;
   const format = source.format === 'csv' ? 'csv' : 'ndjson';
   if (second.text === undefined) {
-    const { etag } = await etagOf(node, key);
+    const { etag } = await findObject(node, key);
     const lines = await loadLines(node, staging, { number, key, format, etag }, randomInt(2 ** 47));
     if (lines.lines === 0) throw unreadable(key, 'is empty');
     return { ...second, text: { ...lines, place: 0, line: 1, row: 0, seen: [] } };
@@ -84,14 +84,14 @@ async function readText(node: OperationNode, second: Second, source: SecondSourc
   }
   const next = sink.second();
   if (!isOver) return { ...next, text: object };
-  return over({ ...next, text: undefined }, object.seen, source);
+  return finishObject({ ...next, text: undefined }, object.seen, source);
 }
 
 async function readParquet(node: OperationNode, second: Second, source: SecondSource): Promise<Second> {
   const { key, columns: chosen, table } = source;
-  const { etag, bytes } = await etagOf(node, key);
-  const begun = second.parquet ?? { etag, row: 0 };
-  const object = await openParquet(node, key, begun.etag, bytes);
+  const { etag, bytes } = await findObject(node, key);
+  const started = second.parquet ?? { etag, row: 0 };
+  const object = await openParquet(node, key, started.etag, bytes);
   const inFile = [...object.columns.keys()];
   const names = inFile.map((name) => renamed(source.rename, name));
   const known = new Set(table.schema.fields.map(({ name }) => name));
@@ -99,8 +99,8 @@ async function readParquet(node: OperationNode, second: Second, source: SecondSo
   const read = inFile.filter((name) => isRead(renamed(source.rename, name)));
   const sink = new Sink(node, second, source);
   const total = object.metadata.row_groups.reduce((sum, { num_rows }) => sum + Number(num_rows), 0);
-  let row = begun.row;
-  for await (const slice of slicesOf(object, read, row)) {
+  let row = started.row;
+  for await (const slice of readSlices(object, read, row)) {
     const rows = Array.from({ length: slice.rows }, (_, i): SourceRow => {
       return {
         members: read.map((name) => {
@@ -115,11 +115,11 @@ async function readParquet(node: OperationNode, second: Second, source: SecondSo
     if (row >= total || node.now() >= source.deadline_ms) break;
   }
   const next = sink.second();
-  if (row < total) return { ...next, parquet: { etag: begun.etag, row } };
-  return over({ ...next, parquet: undefined }, names, source);
+  if (row < total) return { ...next, parquet: { etag: started.etag, row } };
+  return finishObject({ ...next, parquet: undefined }, names, source);
 }
 
-function over(second: Second, names: string[], { key, columns, table, rename }: SecondSource): Second {
+function finishObject(second: Second, names: string[], { key, columns, table, rename }: SecondSource): Second {
   const [unknown] = [...(rename ?? [])].find(([, to]) => !names.includes(to)) ?? [];
   if (unknown !== undefined) throw unreadable(key, `has no column ${unknown}, which is to be renamed`);
   const { timestampColumn, keyFields } = table.schema;
@@ -133,7 +133,7 @@ function over(second: Second, names: string[], { key, columns, table, rename }: 
   return { ...second, read: [...second.read, found] };
 }
 
-/** Where rows go, and what cannot be one. */
+/** Stores valid rows and collects invalid ones. */
 class Sink {
   readonly node: OperationNode;
   readonly #before: Second;
@@ -188,7 +188,7 @@ class Sink {
   }
 }
 
-/** Columns that are compared, and those without which no row is one. */
+/** Whether a column is compared or required. */
 function isNeeded({ timestampColumn, keyFields }: TableSchema, columns: string[] | undefined, name: string): boolean {
   return columns === undefined || columns.includes(name) || name === timestampColumn || keyFields.includes(name);
 }

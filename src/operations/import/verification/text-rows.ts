@@ -7,18 +7,18 @@ import { jsonRows, NotARow } from './json-rows.ts';
 import type { Kind } from './parquet-rows.ts';
 import type { Wrong } from './values.ts';
 
-/** A value as JSON text, which of CSV depends on the field's type. */
+/** A value as JSON text; for CSV it depends on the field's type. */
 export type SourceMember = { name: string; raw: string | Wrong | ((type: FieldType) => string); kind?: Kind };
 
 export type SourceRow = { members: SourceMember[]; line?: number };
 
-/** Reads the rows that a part of a text has as a whole. */
+/** Reads the complete rows of a part of a text. */
 export class TextReader {
   readonly #format: 'ndjson' | 'csv';
   readonly #text: string;
   readonly #isLast: boolean;
   readonly seen = new Set<string>();
-  /** Where the next row is: its line, from 1. */
+  /** Line of the next row, from 1. */
   line: number;
   #names: string[] | undefined;
   readonly #rename: Rename | undefined;
@@ -41,24 +41,28 @@ export class TextReader {
     this.line = line;
   }
 
-  /** What follows the last whole row. */
+  /** The text after the last complete row. */
   get rest(): string {
     return this.#text.slice(this.#end);
   }
 
-  /** What is known of the object after it. */
+  /** Progress in the object after the page. */
   after(page: TextPage): Pick<TextObject, 'line' | 'row' | 'place' | 'names'> {
     const place = page.place + lineFeedsIn(page.text) - lineFeedsIn(this.rest);
     return { place, line: this.line, row: this.#row, ...(this.#names !== undefined && { names: this.#names }) };
   }
 
-  /** @param failed makes the error for text that is no row */
-  *rows(failed: (message: string, row: number, line: number) => Error): Generator<SourceRow> {
+  /** @param createError creates the error for text that is not a row */
+  *rows(createError: (message: string, row: number, line: number) => Error): Generator<SourceRow> {
     try {
       yield* this.#format === 'csv' ? this.#csv() : this.#json();
     } catch (error) {
       if (!(error instanceof NotARow)) throw error;
-      throw failed(error.message, this.#row + 1, this.line + lineFeedsIn(this.#text.slice(this.#end, error.start)));
+      throw createError(
+        error.message,
+        this.#row + 1,
+        this.line + lineFeedsIn(this.#text.slice(this.#end, error.start)),
+      );
     }
   }
 
