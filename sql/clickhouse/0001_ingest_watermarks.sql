@@ -1,4 +1,4 @@
--- The heartbeat of flushes: what each lane's flushes have made visible, written just before they publish it.
+-- The heartbeat of flushes: the watermark of each lane, written just before a flush publishes its rows.
 CREATE DATABASE IF NOT EXISTS timestore;
 
 CREATE TABLE IF NOT EXISTS timestore.ingest_watermarks

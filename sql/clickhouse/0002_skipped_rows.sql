@@ -1,5 +1,5 @@
--- Rows of seals that their tables refused, which are in quarantine instead. Every insert of a seal leaves them out, also
--- one that a flusher sends late which knew nothing of the refusal: by then they may have been sent again as new rows.
+-- Rows of seals that ClickHouse rejected and that are quarantined instead. Every insert of a seal omits these rows, including
+-- a late insert of a flusher that started before the rejection: by then the rows may have been replayed as new rows.
 CREATE TABLE IF NOT EXISTS timestore.skipped_rows
 (
     `dataset`    String                             COMMENT 'dataset, as clients name it',
@@ -11,6 +11,6 @@ CREATE TABLE IF NOT EXISTS timestore.skipped_rows
 )
 ENGINE = MergeTree
 ORDER BY (`dataset`, `table`, `lane`, `seq`, `row`)
--- Longer than any function that holds a seal can sleep.
+-- Longer than a function with a seal can be suspended.
 TTL toDateTime(`skipped_at`) + INTERVAL 90 DAY
 SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;

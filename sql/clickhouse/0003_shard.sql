@@ -1,4 +1,4 @@
--- Which shard of the cluster a server is: an address may come to name another server, and a lane's rows are on one shard for ever.
+-- The shard number of this server. A lane's rows stay on one shard, but an address may later lead to another server.
 CREATE TABLE IF NOT EXISTS timestore.shard
 (
     `number` UInt32 COMMENT 'from 1, in the order of the addresses'

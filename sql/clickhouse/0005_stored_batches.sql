@@ -1,5 +1,5 @@
--- Each batch that ClickHouse was found to have whole. An insert leaves its rows out from then on, and a flush does not miss
--- them: those that are gone were deleted, and a hot buffer that fails over may bring the batch again.
+-- Batches that ClickHouse had completely at some time. Later inserts omit their rows, and flushes do not report deleted rows of
+-- them as missing: after a failover, the hot buffer may deliver a batch again.
 CREATE TABLE IF NOT EXISTS timestore.stored_batches
 (
     `dataset`     LowCardinality(String) COMMENT 'dataset, as clients name it',
@@ -11,11 +11,11 @@ CREATE TABLE IF NOT EXISTS timestore.stored_batches
 )
 ENGINE = MergeTree
 ORDER BY (`dataset`, `table`, `lane`, `seq`)
--- Longer than any insert lives, and than a buffer fails over into its past.
+-- Longer than any insert runs, and longer than the past to which a failover can return.
 TTL toDateTime(`stored_at`) + INTERVAL 90 DAY
 SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
 
--- What earlier versions found, as far as they wrote it down.
+-- Batches that earlier versions recorded as watermarks.
 INSERT INTO timestore.stored_batches (`dataset`, `table`, `lane`, `seq`, `received_at`)
 SELECT `dataset`, `table`, `lane`, `watermark`, `received_at` FROM timestore.ingest_watermarks FINAL
  WHERE `received_at` != 0 AND (`dataset`, `table`, `lane`) NOT IN (SELECT `dataset`, `table`, `lane` FROM timestore.stored_batches);

@@ -1,4 +1,4 @@
--- The shape of every table that rows are stored in; <names in angle brackets> are filled in from its schema.
+-- Template of every table for rows. <Names in angle brackets> are replaced from the table's schema.
 CREATE TABLE IF NOT EXISTS <table>
 (
     `_lane`        UInt16                               COMMENT 'lane of the hot buffer the row came through',
@@ -7,17 +7,17 @@ CREATE TABLE IF NOT EXISTS <table>
     `_received_at` DateTime64(3, 'UTC')                 COMMENT 'when the hot buffer acknowledged the batch' CODEC(Delta, ZSTD),
     `_partition`   Map(LowCardinality(String), String)  COMMENT 'partition key the batch was sent with, if any',
 <fields>,
-    -- Counting the rows of a seal reads only the parts they are in.
+    -- So that counting the rows of a seal reads only the parts that contain them.
     INDEX `_seq_range` `_seq` TYPE minmax GRANULARITY 1,
-    -- Whether a batch was acknowledged after another one that has a later sequence.
+    -- For finding batches that were acknowledged after batches with later sequences.
     INDEX `_received_range` `_received_at` TYPE minmax GRANULARITY 1
 )
 ENGINE = <engine>
 PARTITION BY <partition>
 ORDER BY (<order>)<ttl>
 SETTINGS
-    -- Tokens of inserts are remembered by block and partition: more of them than blocks can come in the longest life of an insert.
+    -- ClickHouse remembers deduplication tokens by block and partition: more than the blocks that can arrive while one insert runs.
     <deduplication>,
-    -- What the buffer trims must have reached the disk.
+    -- The buffer may trim rows only when they are on disk.
     fsync_after_insert = 1,
     fsync_part_directory = 1<settings>
