@@ -233,5 +233,5 @@ test('rows that need no more than a look become what the full reading makes of t
     ),
     { numRuns: 1_000 },
   );
-  expect(taken).toBeGreaterThan(1_000);
+  expect(taken).toBeGreaterThan(250);
 });
