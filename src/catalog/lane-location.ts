@@ -2,7 +2,7 @@ import { StoreError } from '../core/errors.ts';
 import { everywhereName, qualifiedName } from '../core/identifiers.ts';
 import type { Table } from '../schema/table.ts';
 import { requireShards } from '../stores/clickhouse/failover.ts';
-import { anyNodeOf, atShard, type NodeContext, notConfigured } from '../stores/clickhouse/servers.ts';
+import { atShard, chooseNode, type NodeContext, notConfigured } from '../stores/clickhouse/servers.ts';
 import type { CatalogDeps, CatalogNode } from './deps.ts';
 import { readTable } from './find-table.ts';
 
@@ -49,7 +49,7 @@ export function atAllRows<Deps extends CatalogDeps>(ctx: Deps, tables: readonly 
     return { node: atShard(ctx, number), nameOf: qualifiedName };
   const highest = Math.max(0, ...others, number ?? 0);
   if (highest > ctx.cluster.shards.length) throw notConfigured(highest);
-  return { node: { ...ctx, ...anyNodeOf(ctx.cluster, highest), shard: 0 }, nameOf: everywhereName };
+  return { node: { ...ctx, ...chooseNode(ctx.cluster, highest), shard: 0 }, nameOf: everywhereName };
 }
 
 /** What a table with all its rows is called at a shard. Throws StoreError where that does not ask all others. */

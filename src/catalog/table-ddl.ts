@@ -7,7 +7,7 @@ import { clickhouseType } from '../schema/types.ts';
 import { checkRows } from '../stores/check-rows.ts';
 import { engineSql } from '../stores/clickhouse/engine.ts';
 import type { Kind } from '../stores/clickhouse/kind.ts';
-import { everyNode, onEach, placeOf } from '../stores/clickhouse/servers.ts';
+import { enginePlace, everyNode, onEach } from '../stores/clickhouse/servers.ts';
 import type { CatalogDeps, CatalogNode } from './deps.ts';
 
 /** The columns that every table has before its fields, with their types. */
@@ -115,7 +115,7 @@ function createTable(node: CatalogNode, table: Table, kind: Kind): string {
     fields: declaredColumns(table)
       .map((column) => `    ${column}`)
       .join(',\n'),
-    engine: engineSql(placeOf(node), `ts_${table.dataset}.${table.physical}`, 'MergeTree'),
+    engine: engineSql(enginePlace(node), `ts_${table.dataset}.${table.physical}`, 'MergeTree'),
     deduplication: rememberedTokens(node, kind).join(',\n    '),
     partition,
     order: [...schema.keyFields.map(quoteName), time].join(', '),

@@ -7,7 +7,7 @@ import { ApiError } from '../core/errors.ts';
 import { checkRows } from '../stores/check-rows.ts';
 import { type ClickHouse, ClickHouseError, createClickHouse } from '../stores/clickhouse/client.ts';
 import { engineSql } from '../stores/clickhouse/engine.ts';
-import { limitsLacking } from '../stores/clickhouse/users.ts';
+import { findMissingLimits } from '../stores/clickhouse/users.ts';
 import { createPostgres, type Postgres } from '../stores/postgres/client.ts';
 import { splitStatements } from './split-statements.ts';
 
@@ -44,7 +44,7 @@ export async function readerLacks(env: Record<string, string | undefined>): Prom
   const urls = config.CLICKHOUSE_SHARDS?.flat() ?? [config.CLICKHOUSE_URL];
   const lacking = await Promise.all(
     urls.map((url) =>
-      limitsLacking(createClickHouse(url, user, password)).catch((error) => {
+      findMissingLimits(createClickHouse(url, user, password)).catch((error) => {
         const why = error instanceof ClickHouseError ? `rejects the query (code ${error.code})` : 'does not answer';
         return [`its limits are unknown: ${new URL(url).host} ${why}`];
       }),

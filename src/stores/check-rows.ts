@@ -1,16 +1,16 @@
 import type * as z from 'zod';
 
 /**
- * Rows of a store as the statement's author expects them.
+ * Validates rows of a store against the schema of their statement.
  *
- * @throws Error for a row of another form: the statement or the schema of its rows is wrong, and no retry helps
+ * @throws Error for an unexpected row: the statement or its schema is wrong, so a retry does not help
  */
 export function checkRows<Schema extends z.ZodType>(schema: Schema, rows: readonly unknown[]): z.output<Schema>[] {
   return rows.map((row) => {
     const { success, data, error } = schema.safeParse(row);
     if (success) return data;
     const places = error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`);
-    throw new Error(`a row has another form than its statement was written for: ${places.join('; ')}`);
+    throw new Error(`unexpected row of a statement: ${places.join('; ')}`);
   });
 }
 

@@ -11,36 +11,36 @@ type Labels = Record<string, string>;
 
 const busy_ms = 10_000;
 const quiet_ms = 60_000;
-/** In a request and a reply: a name and its labels have some hundred characters. */
+/** Sums per request and reply: a name with labels has some hundred characters. */
 const sumsAtOnce = 5_000;
-/** For how long a part that may have been added is not added again. Longer than the hot buffer is ever unavailable. */
+/** How long Redis remembers a part, so that a retry does not add it twice. Longer than any outage of Redis. */
 const part_ms = 3_600_000;
-/** Some twenty requests. */
+/** About twenty requests. */
 const busy_worth = 50;
 
 type Part = { id: string; sums: [field: string, n: number][] };
 
-/** What has happened on this instance and is not in the hot buffer's sums yet. Lost with the instance: seconds of it. */
+/** Counts of this instance that are not in the sums of the hot buffer yet. If the instance ends, some seconds of counts are lost. */
 export class Counters {
   #sums = new Map<string, number>();
-  /** What was being sent when an answer did not come: it goes again as it was, under the same id. */
+  /** Unacknowledged parts. A retry sends them unchanged, with the same id. */
   #parts: Part[] = [];
-  /** What happened since it was sent that is worth a command of its own. */
+  /** Events since the last send that justify a command. */
   #worth = 0;
   #sentAt_ms = Date.now();
 
   add(name: CounterName, labels: Labels, n = 1): void {
     if (n === 0) return;
-    this.#add(fieldOf(name, labels), n);
+    this.#add(formatSeries(name, labels), n);
     this.#worth += 1;
   }
 
-  /** @param isWorth false for what happens on an idle deployment too: it goes along with other things */
+  /** @param isWorth false for events of an idle deployment too, which do not justify a command */
   observe(name: HistogramName, labels: Labels, value: number, isWorth = true): void {
     const { buckets } = metrics[name];
     const le = buckets.find((most) => value <= most) ?? '+Inf';
-    this.#add(fieldOf(`${name}_bucket`, { ...labels, le: String(le) }), 1);
-    this.#add(fieldOf(`${name}_sum`, labels), Math.round(value));
+    this.#add(formatSeries(`${name}_bucket`, { ...labels, le: String(le) }), 1);
+    this.#add(formatSeries(`${name}_sum`, labels), Math.round(value));
     if (isWorth) this.#worth += 1;
   }
 
@@ -53,19 +53,19 @@ export class Counters {
     return this.#worth > 0;
   }
 
-  /** Whether it is time to add to the shared sums. Each time is a command: seldom where little happens. */
+  /** Whether to send now. Each send is a command, so quiet deployments send rarely. */
   isDue(now_ms: number): boolean {
     const age_ms = now_ms - this.#sentAt_ms;
     return age_ms >= (this.#worth >= busy_worth ? busy_ms : quiet_ms) && this.isWorth;
   }
 
-  /** Adds to the sums that all instances share. Never rejects: what could not be sent goes along the next time. */
+  /** Adds to the sums of all instances. Never rejects: unsent counts go with the next send. */
   async send(ctx: RedisDeps): Promise<void> {
     const worth = this.#worth;
     this.#worth = 0;
     this.#sentAt_ms = ctx.now();
     try {
-      // What was tried before goes first, and what has come since behind it.
+      // Unacknowledged parts first, then new counts.
       for (let round = 0; round < 2; round += 1) await this.#sendParts(ctx);
     } catch (error) {
       this.#worth += worth;
@@ -74,7 +74,7 @@ export class Counters {
   }
 
   async #sendParts(ctx: RedisDeps): Promise<void> {
-    // Another call may send meanwhile: each has its own parts.
+    // A concurrent call has its own parts.
     const parts = this.#parts.length > 0 ? this.#parts : this.#cut();
     this.#parts = [];
     try {
@@ -105,13 +105,13 @@ export class Counters {
   }
 }
 
-/** The sums that all instances share, by name and labels as they are told. Throws StoreError. */
+/** The sums of all instances, by name and labels in the Prometheus format. Throws StoreError. */
 export async function readCounters(ctx: RedisDeps): Promise<Map<string, number>> {
   const sums = new Map<string, number>();
   let cursor = '0';
   do {
     const from = cursor;
-    // All of them would be more than one reply may have. Without the client's own reading, it is names and values in turn.
+    // All sums do not fit into one reply. Deserialisation is off, so names and values alternate.
     const [next, list] = await ask(() => ctx.redis.hscan(ctx.keys.metrics, from, { count: sumsAtOnce }));
     for (let i = 0; i < list.length; i += 2) sums.set(String(list[i]), Number(list[i + 1]));
     cursor = String(next);
@@ -119,10 +119,10 @@ export async function readCounters(ctx: RedisDeps): Promise<Map<string, number>>
   return sums;
 }
 
-/** A name and its labels in the form of Prometheus. */
-export function fieldOf(name: string, labels: Labels): string {
-  const told = Object.entries(labels).map(([label, value]) => `${label}="${escaped(value)}"`);
-  return told.length === 0 ? name : `${name}{${told.join(',')}}`;
+/** A name and its labels in the Prometheus format. */
+export function formatSeries(name: string, labels: Labels): string {
+  const pairs = Object.entries(labels).map(([label, value]) => `${label}="${escaped(value)}"`);
+  return pairs.length === 0 ? name : `${name}{${pairs.join(',')}}`;
 }
 
 function escaped(value: string): string {

@@ -13,10 +13,10 @@ export type PostgresDeps = CoreDeps & { postgres: Postgres };
 
 export type ObjectDeps = CoreDeps & { objects: Objects };
 
-/** ClickHouse without a client: those are reached through a `NodeContext`, which names the shard that they ask. */
+/** ClickHouse without clients: a `NodeContext` has these, so that every statement names its shard. */
 export type ClickHouseDeps = CoreDeps & {
   /** Undefined with one server that has all rows. */
   cluster: Cluster | undefined;
-  /** The kind of ClickHouse that this deployment uses, asked once. Throws StoreError, ClickHouseError. */
+  /** The kind of ClickHouse, detected once. Throws StoreError, ClickHouseError. */
   clickhouseKind(): Promise<Kind>;
 };

@@ -2,7 +2,7 @@ import type { StoreName } from '../core/errors.ts';
 import { beginSpan } from '../core/trace.ts';
 import type { Counters } from './counters.ts';
 
-/** A store's client whose calls are timed, each as a span of the trace that it belongs to. */
+/** Wraps a store client: measures each call and records it as a span of the current trace. */
 export function instrument<Client extends object>(store: StoreName, client: Client, counters: Counters): Client {
   return new Proxy(client, {
     get(target, name) {

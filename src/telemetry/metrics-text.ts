@@ -1,6 +1,6 @@
 import { describeError } from '../core/log.ts';
 import { type MetricName, metrics } from '../core/metrics.ts';
-import { fieldOf, readCounters } from '../stores/counters.ts';
+import { formatSeries, readCounters } from '../stores/counters.ts';
 import type { TelemetryDeps } from './deps.ts';
 import { auditGauges, bufferGauges, catalogueGauges, memoryGauges, type Sample, storeGauges } from './gauges.ts';
 
@@ -22,7 +22,7 @@ export async function metricsText(ctx: TelemetryDeps): Promise<string> {
     if (present === undefined) lines.set(name, [line]);
     else present.push(line);
   };
-  for (const { name, labels, value } of gauges.flat()) add(name, `${fieldOf(name, labels)} ${formatValue(value)}`);
+  for (const { name, labels, value } of gauges.flat()) add(name, `${formatSeries(name, labels)} ${formatValue(value)}`);
   for (const [field, value] of cumulateBuckets(sums)) {
     const name = field.replace(/\{.*$/s, '').replace(/_(?:bucket|sum|count)$/, '') as MetricName;
     if (Object.hasOwn(metrics, name)) add(name, `${field} ${formatValue(value)}`);

@@ -1,8 +1,8 @@
 import type { StoreName } from '../core/errors.ts';
 import { describeError } from '../core/log.ts';
-import { type Described, describe, type Kind } from '../stores/clickhouse/kind.ts';
+import { type Described, describeServer, type Kind } from '../stores/clickhouse/kind.ts';
 import { atAny, everyNode } from '../stores/clickhouse/servers.ts';
-import { limitsLacking } from '../stores/clickhouse/users.ts';
+import { findMissingLimits } from '../stores/clickhouse/users.ts';
 import { ask } from '../stores/redis/client.ts';
 import type { TelemetryDeps } from './deps.ts';
 
@@ -26,7 +26,7 @@ const probes: Record<StoreName, (ctx: TelemetryDeps) => Promise<unknown>> = {
         [reader, clickhouse].map((each) => each.rows('SELECT 1 FROM timestore.ingest_watermarks LIMIT 1')),
       ),
     );
-    const { version } = await describe(atAny(ctx).clickhouse);
+    const { version } = await describeServer(atAny(ctx).clickhouse);
     return { kind: await ctx.clickhouseKind(), version };
   },
   postgres: (ctx) => ctx.postgres.rows('select 1 from manifests limit 1'),
@@ -38,7 +38,7 @@ const limitedContexts = new WeakSet<TelemetryDeps>();
 
 async function findWarnings(ctx: TelemetryDeps): Promise<string[]> {
   if (limitedContexts.has(ctx)) return [];
-  const missing = await Promise.all(everyNode(ctx).map(({ reader }) => limitsLacking(reader)));
+  const missing = await Promise.all(everyNode(ctx).map(({ reader }) => findMissingLimits(reader)));
   const settings = [...new Set(missing.flat())];
   if (settings.length === 0) {
     limitedContexts.add(ctx);

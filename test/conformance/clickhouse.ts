@@ -14,9 +14,9 @@ import { ingestRows } from '../../src/ingest/ingest.ts';
 import { queryTable } from '../../src/query/execution/query-table.ts';
 import { queryBody } from '../../src/query/request/parse.ts';
 import { querySql, sqlBody } from '../../src/query/sql/run-sql.ts';
-import { describe, everyReplica } from '../../src/stores/clickhouse/kind.ts';
+import { describeServer, everyReplica } from '../../src/stores/clickhouse/kind.ts';
 import { everyNode } from '../../src/stores/clickhouse/servers.ts';
-import { limitsLacking } from '../../src/stores/clickhouse/users.ts';
+import { findMissingLimits } from '../../src/stores/clickhouse/users.ts';
 import { must, mustRefuse, type Probe, type Run } from './probe.ts';
 
 const oldest = [26, 3] as const;
@@ -53,7 +53,7 @@ export const clickhouseProbes: Probe[] = [
     what: 'answers the writer and the reader, and is new enough',
     fix: 'Check CLICKHOUSE_URL and the users; the server must be 26.3 or newer.',
     async run({ ctx }) {
-      const said = await Promise.all(everyNode(ctx).map(({ clickhouse }) => describe(clickhouse)));
+      const said = await Promise.all(everyNode(ctx).map(({ clickhouse }) => describeServer(clickhouse)));
       await Promise.all(everyNode(ctx).map(({ reader }) => reader.rows('SELECT 1')));
       const old = said.find(({ version }) => {
         const [major = 0, minor = 0] = version.split('.').map(Number);
@@ -191,7 +191,7 @@ export const clickhouseProbes: Probe[] = [
     what: 'limits the reader',
     fix: grants,
     async run({ ctx }) {
-      const lacking = (await Promise.all(everyNode(ctx).map(({ reader }) => limitsLacking(reader)))).flat();
+      const lacking = (await Promise.all(everyNode(ctx).map(({ reader }) => findMissingLimits(reader)))).flat();
       must(lacking.length === 0, lacking.slice(0, 3).join('; '));
       return undefined;
     },

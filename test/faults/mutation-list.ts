@@ -572,7 +572,7 @@ export const mutations: Mutation[] = [
   {
     rule: 'refusals for values are distinguished from those that may pass, in Postgres',
     file: 'src/stores/postgres/client.ts',
-    from: 'if (refused && ofValues.test(code))',
+    from: 'if (refused && valueErrors.test(code))',
     to: 'if (refused)',
     suite: 'test/integration/flush/outbox.test.ts',
   },
@@ -1217,8 +1217,8 @@ export const mutations: Mutation[] = [
   {
     rule: 'withholding what ClickHouse says in the middle of an answer',
     file: 'src/stores/clickhouse/byte-stream.ts',
-    from: 'if (at >= 0) throw',
-    to: 'if (at === -2) throw',
+    from: 'if (markerAt >= 0) throw',
+    to: 'if (markerAt === -2) throw',
     suite: 'test/integration/query/chunks.test.ts',
   },
   {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { Counters, fieldOf } from '../../src/stores/counters.ts';
+import { Counters, formatSeries } from '../../src/stores/counters.ts';
 
 test('what happens is sent soon where much does, seldom where little does, and never for nothing', () => {
   const now = Date.now();
@@ -14,6 +14,6 @@ test('what happens is sent soon where much does, seldom where little does, and n
 });
 
 test('labels are escaped as Prometheus reads them', () => {
-  expect(fieldOf('a', { b: 'c"\\\n' })).toBe('a{b="c\\"\\\\\\n"}');
-  expect(fieldOf('a', {})).toBe('a');
+  expect(formatSeries('a', { b: 'c"\\\n' })).toBe('a{b="c\\"\\\\\\n"}');
+  expect(formatSeries('a', {})).toBe('a');
 });

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { grantsOf, settingsOfUser } from '../../../src/stores/clickhouse/users.ts';
+import { readGrants, readUserSettings } from '../../../src/stores/clickhouse/users.ts';
 import { xml } from './config.ts';
 
 type Login = { user: string; password: string };
@@ -19,7 +19,7 @@ const localGrants = [
  * @param granted another writer with exactly the grants of a deployment's writer
  */
 export function usersConfig({ writer, reader, granted }: Record<'writer' | 'reader' | 'granted', Login>): string {
-  const limits = settingsOfUser('timestore_reader');
+  const limits = readUserSettings('timestore_reader');
   const changeable = limits.filter(({ name, isConst }) => !isConst && name !== 'readonly');
   return `<clickhouse>
   <profiles>
@@ -52,9 +52,9 @@ ${limits
         <query>GRANT CREATE TEMPORARY TABLE ON *.*</query>
       </grants>
     </default>
-${user(writer, 'writer', [...grantsOf('timestore_writer'), ...localGrants])}
-${user(granted, 'writer', grantsOf('timestore_writer'))}
-${user(reader, 'reader', grantsOf('timestore_reader'))}
+${user(writer, 'writer', [...readGrants('timestore_writer'), ...localGrants])}
+${user(granted, 'writer', readGrants('timestore_writer'))}
+${user(reader, 'reader', readGrants('timestore_reader'))}
   </users>
 </clickhouse>
 `;

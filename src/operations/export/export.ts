@@ -8,7 +8,7 @@ import { keyedJobId } from '../../jobs/job-id.ts';
 import type { Outcome } from '../../jobs/runner.ts';
 import { queryBody, readTimeRange } from '../../query/request/parse.ts';
 import type { Table } from '../../schema/table.ts';
-import { pagesOf } from '../../stores/s3/list-pages.ts';
+import { listObjectPages } from '../../stores/s3/list-pages.ts';
 import type { OperationDeps, OperationStep } from '../deps.ts';
 import { notifyStatement } from '../webhooks/webhook.ts';
 import { contentByDay, type Exported, exportFormat, exportFormats, writeDay } from './day.ts';
@@ -134,7 +134,8 @@ async function publish(
   folder: string,
 ): Promise<Outcome> {
   const bytes = new Map<string, number>();
-  for await (const page of pagesOf(ctx.objects, folder)) for (const object of page) bytes.set(object.key, object.bytes);
+  for await (const page of listObjectPages(ctx.objects, folder))
+    for (const object of page) bytes.set(object.key, object.bytes);
   const bytesOf = (key: string): number => {
     const found = bytes.get(key);
     if (found === undefined)

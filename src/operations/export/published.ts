@@ -4,7 +4,7 @@ import { ApiError } from '../../core/errors.ts';
 import type { JobOf } from '../../jobs/job.ts';
 import { checkRows } from '../../stores/check-rows.ts';
 import { epochMs, type Params, type Statement } from '../../stores/postgres/client.ts';
-import { pagesOf } from '../../stores/s3/list-pages.ts';
+import { listObjectPages } from '../../stores/s3/list-pages.ts';
 import type { OperationDeps } from '../deps.ts';
 import type { ExportFormat } from './day.ts';
 
@@ -156,7 +156,8 @@ export async function readExport(ctx: OperationDeps, id: string): Promise<Export
  * @throws StoreError
  */
 export async function removeExport(ctx: OperationDeps, found: Export, folder: string): Promise<void> {
-  for await (const page of pagesOf(ctx.objects, folder)) for (const { key } of page) await ctx.objects.remove(key);
+  for await (const page of listObjectPages(ctx.objects, folder))
+    for (const { key } of page) await ctx.objects.remove(key);
   const params: Params = { id: found.id };
   const line = auditLine(
     { action: 'export.delete', dataset: found.dataset, table: found.table, detail: { export: found.id } },

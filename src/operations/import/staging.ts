@@ -10,7 +10,7 @@ import { type Field, precisionOf } from '../../schema/types.ts';
 import { checkRows } from '../../stores/check-rows.ts';
 import type { Settings } from '../../stores/clickhouse/client.ts';
 import { engineSql } from '../../stores/clickhouse/engine.ts';
-import { atShard, placeOf } from '../../stores/clickhouse/servers.ts';
+import { atShard, enginePlace } from '../../stores/clickhouse/servers.ts';
 import type { OperationDeps, OperationNode } from '../deps.ts';
 import type { Source } from './chunks.ts';
 import { inferredType, type Reading, readTyped, type SourceColumn } from './columns.ts';
@@ -64,7 +64,7 @@ export async function ensureStaging(node: OperationNode, table: Planned, staging
   const time = quoteName(table.schema.timestampColumn);
   await node.clickhouse.command(
     `CREATE TABLE IF NOT EXISTS ${name} (_attempt UInt64, _object UInt32, _place UInt64, _wrong LowCardinality(String),
-       _text Nullable(String), ${fields.join(', ')}) ENGINE = ${engineSql(placeOf(node), `timestore.${staging}`, 'MergeTree')} ORDER BY (${time}, _object, _place)
+       _text Nullable(String), ${fields.join(', ')}) ENGINE = ${engineSql(enginePlace(node), `timestore.${staging}`, 'MergeTree')} ORDER BY (${time}, _object, _place)
        SETTINGS fsync_after_insert = 1, fsync_part_directory = 1`,
   );
   await addStagingFields(node, table, name);

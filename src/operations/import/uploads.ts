@@ -2,7 +2,7 @@ import * as z from 'zod';
 import { readDatasetLife } from '../../catalog/life.ts';
 import { physicalName } from '../../core/identifiers.ts';
 import { checkRows } from '../../stores/check-rows.ts';
-import { pagesOf } from '../../stores/s3/list-pages.ts';
+import { listObjectPages } from '../../stores/s3/list-pages.ts';
 import type { OperationDeps } from '../deps.ts';
 
 /** The prefix for objects that users with access to the bucket put there; Timestore never removes them. */
@@ -25,7 +25,7 @@ const removeUploadsRow = z.object({ key: z.string() });
 /** Removes uploads from before a time, except those of unfinished jobs. Returns the number of removed files. */
 export async function removeUploads(ctx: OperationDeps, old_ms: number, objects_max: number): Promise<number> {
   let removed = 0;
-  for await (const page of pagesOf(ctx.objects, uploadPrefix, { most: objects_max })) {
+  for await (const page of listObjectPages(ctx.objects, uploadPrefix, { objects_max })) {
     const old = page.filter(({ modifiedAt_ms }) => modifiedAt_ms < old_ms).map(({ key }) => key);
     const named = checkRows(
       removeUploadsRow,

@@ -3,7 +3,7 @@ import type { Dropped } from '../../catalog/drop-table.ts';
 import { physicalName } from '../../core/identifiers.ts';
 import { payloadFolder } from '../../ingest/quarantine.ts';
 import { checkRows } from '../../stores/check-rows.ts';
-import { pagesOf } from '../../stores/s3/list-pages.ts';
+import { listObjectPages } from '../../stores/s3/list-pages.ts';
 import type { OperationDeps } from '../deps.ts';
 import { exportFolder } from '../export/export.ts';
 import { exportsOfLife, removeExport } from '../export/published.ts';
@@ -52,7 +52,7 @@ export async function removeUploadsOf(
 }
 
 async function removeFolder(ctx: OperationDeps, folder: string, deadline_ms: number): Promise<boolean> {
-  for await (const page of pagesOf(ctx.objects, folder)) {
+  for await (const page of listObjectPages(ctx.objects, folder)) {
     for (const { key } of page) {
       if (ctx.now() >= deadline_ms) return false;
       await ctx.objects.remove(key);

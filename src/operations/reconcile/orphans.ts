@@ -8,7 +8,7 @@ import { quoteString, slugPattern } from '../../core/identifiers.ts';
 import { checkRows } from '../../stores/check-rows.ts';
 import { everyNode } from '../../stores/clickhouse/servers.ts';
 import type { StoredObject } from '../../stores/s3/client.ts';
-import { pagesOf } from '../../stores/s3/list-pages.ts';
+import { listObjectPages } from '../../stores/s3/list-pages.ts';
 import { backupKey, backupPrefix } from '../backup/backup.ts';
 import type { OperationDeps } from '../deps.ts';
 import { exportPrefix } from '../export/export.ts';
@@ -110,7 +110,7 @@ export async function removeOrphanObjects(ctx: OperationDeps): Promise<number> {
 
 async function removePayloads(ctx: OperationDeps, old_ms: number): Promise<number> {
   let removed = 0;
-  for await (const page of pagesOf(ctx.objects, 'quarantine/', { most: objects_max })) {
+  for await (const page of listObjectPages(ctx.objects, 'quarantine/', { objects_max })) {
     const old = page.filter(({ modifiedAt_ms }) => modifiedAt_ms < old_ms);
     const byDataset = Map.groupBy(old, ({ key }) => key.split('/')[1] ?? '');
     for (const [dataset, objects] of byDataset) {
@@ -170,7 +170,7 @@ const lastName = '~';
 
 async function removeBackups(ctx: OperationDeps, old_ms: number): Promise<number> {
   const whole = new Set<string>();
-  for await (const page of pagesOf(ctx.objects, backupPrefix, { delimiter: '/', most: objects_max })) {
+  for await (const page of listObjectPages(ctx.objects, backupPrefix, { delimiter: '/', objects_max })) {
     for (const { key } of page) whole.add(key.slice(backupPrefix.length).replace(/\.json$/, ''));
   }
   const daily = [...whole].filter((id) => dailyPattern.test(id)).sort();
@@ -185,7 +185,7 @@ async function removeBackups(ctx: OperationDeps, old_ms: number): Promise<number
     after = rest.length === 0 ? next.key : `${backupPrefix}${id}/${lastName}`;
     if (rest.length === 0 || (whole.has(id) && !surplus.has(id))) continue;
     const objects: StoredObject[] = [];
-    for await (const page of pagesOf(ctx.objects, `${backupPrefix}${id}/`, { most: objects_max }))
+    for await (const page of listObjectPages(ctx.objects, `${backupPrefix}${id}/`, { objects_max }))
       objects.push(...page);
     const newest_ms = Math.max(...objects.map(({ modifiedAt_ms }) => modifiedAt_ms));
     if (!whole.has(id) && newest_ms >= old_ms) continue;
@@ -200,7 +200,7 @@ const removeExportsRow = z.object({ id: z.string() });
 
 async function removeExports(ctx: OperationDeps, old_ms: number): Promise<number> {
   let removed = 0;
-  for await (const page of pagesOf(ctx.objects, exportPrefix, { most: objects_max })) {
+  for await (const page of listObjectPages(ctx.objects, exportPrefix, { objects_max })) {
     const old = page.filter(({ modifiedAt_ms }) => modifiedAt_ms < old_ms);
     // exports/<dataset>/<table>/<id>/…
     const byId = Map.groupBy(old, ({ key }) => key.split('/')[3] ?? '');

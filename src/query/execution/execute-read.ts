@@ -4,7 +4,7 @@ import { atAllRows } from '../../catalog/lane-location.ts';
 import { StoreError } from '../../core/errors.ts';
 import { inEachInstance } from '../../core/instance-memory.ts';
 import { LruMap } from '../../core/lru-map.ts';
-import { BrokenOff, chunksOf } from '../../stores/clickhouse/byte-stream.ts';
+import { BrokenOff, readChunks } from '../../stores/clickhouse/byte-stream.ts';
 import { type ClickHouse, ClickHouseError, clickhouseCodes, type Settings } from '../../stores/clickhouse/client.ts';
 import { isDataError } from '../../stores/clickhouse/data-errors.ts';
 import type { QueryDeps } from '../deps.ts';
@@ -195,7 +195,7 @@ async function send(ctx: QueryDeps, read: Read, fences: Fence[], extraSettings: 
     timeout_ms: timeout_ms + 1_000,
     signal: read.signal,
   });
-  const chunks = chunksOf(opened);
+  const chunks = readChunks(opened);
   const convert = () => {
     if (read.format === 'compact') return compactLines(chunks);
     if (read.format !== 'ndjson' || read.clickhouseFormat !== undefined) return chunks;

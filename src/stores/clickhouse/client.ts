@@ -2,7 +2,7 @@ import { createClient, ClickHouseError as Refusal } from '@clickhouse/client-web
 import { StoreError } from '../../core/errors.ts';
 import { traceparent } from '../../core/trace.ts';
 
-/** ClickHouse refused a statement. `code` is its error code; its words may hold SQL and values, so they are for the log. */
+/** ClickHouse rejected a statement. The message may contain SQL and values, so it is for the log only. */
 export class ClickHouseError extends Error {
   readonly code: number;
   constructor(code: number, message: string) {
@@ -53,32 +53,32 @@ export type Request = {
   timeout_ms: number;
 };
 
-/** An answer that has begun. */
+/** A response whose body has begun. */
 export type Opened = {
   body: ReadableStream<Uint8Array>;
-  /** What stands before and after the words of an error that came too late for a status. */
+  /** Delimits an error in the body that came too late for the status. */
   exceptionTag: string | undefined;
 };
 
 export type ClickHouse = {
-  /** Sends a statement as it is and answers as soon as the first rows are there; `signal` takes it back. */
+  /** Sends a statement unchanged and resolves with the first rows; `signal` cancels it. */
   open(request: Request & { signal: AbortSignal }): Promise<Opened>;
-  /** Sends a statement as it is and answers with the text that came. For what the official client does not do. */
+  /** Sends a statement unchanged and returns the response text, for requests that the official client does not support. */
   send(request: Request): Promise<string>;
-  /** A statement without an answer, such as DDL. Values come as `{name:Type}` parameters. */
+  /** Runs a statement without a result, such as DDL. Values are `{name:Type}` parameters. */
   command(sql: string, params?: Record<string, unknown>): Promise<void>;
   /** Rows of a SELECT as objects; 64-bit integers are strings. */
   rows<Row>(sql: string, params?: Record<string, unknown>, settings?: Settings): Promise<Row[]>;
 };
 
 const commandTimeout_ms = 15_000;
-/** A table of as many fields as there may be, with names as long as they may be, has half a megabyte of definition. */
+/** The definition of a table with the maximum of fields and name lengths has half a megabyte. */
 const commandBytes_max = 8 * 1024 * 1024;
 
 /**
- * One user's access. Throws StoreError where ClickHouse is away and ClickHouseError where it refuses.
+ * A client for one user. Throws StoreError if ClickHouse is unavailable, ClickHouseError if it rejects a statement.
  *
- * @param common settings of every statement, which may have to be found out
+ * @param common returns the settings of every statement
  */
 export function createClickHouse(
   url: string,
@@ -96,7 +96,7 @@ export function createClickHouse(
   const post = async ({ settings, body }: Request, signal: AbortSignal): Promise<Response> => {
     const values = Object.entries({ ...(await common()), ...settings }).map(([name, value]) => [name, String(value)]);
     const query = new URLSearchParams(values);
-    const response = await answered(() =>
+    const response = await withStoreErrors(() =>
       fetch(`${url}/?${query}`, {
         method: 'POST',
         headers: { 'X-ClickHouse-User': username, 'X-ClickHouse-Key': password, ...traceHeaders() },
@@ -105,7 +105,7 @@ export function createClickHouse(
       }),
     );
     const code = response.headers.get('X-ClickHouse-Exception-Code');
-    if (code !== null) throw new ClickHouseError(Number(code), await answered(() => response.text()));
+    if (code !== null) throw new ClickHouseError(Number(code), await withStoreErrors(() => response.text()));
     if (response.status === 200) return response;
     await response.body?.cancel();
     throw new StoreError('clickhouse', 'did not answer', new Error(`status ${response.status}`));
@@ -118,16 +118,18 @@ export function createClickHouse(
     },
     async send(request) {
       const response = await post(request, AbortSignal.timeout(request.timeout_ms));
-      return await answered(() => response.text());
+      return await withStoreErrors(() => response.text());
     },
     async command(sql, params = {}) {
       const clickhouse_settings = { ...(await common()), max_query_size: String(commandBytes_max) };
       const http_headers = traceHeaders();
-      await answered(() => client.command({ query: sql, query_params: params, clickhouse_settings, http_headers }));
+      await withStoreErrors(() =>
+        client.command({ query: sql, query_params: params, clickhouse_settings, http_headers }),
+      );
     },
     async rows<Row>(sql: string, params: Record<string, unknown> = {}, settings: Settings = {}) {
       const all = await common();
-      return await answered(async () => {
+      return await withStoreErrors(async () => {
         const result = await client.query({
           query: sql,
           query_params: params,
@@ -141,18 +143,18 @@ export function createClickHouse(
   };
 }
 
-/** What ClickHouse did for a request is in its own `system.opentelemetry_span_log`, where that is on. */
+/** ClickHouse adds its spans of a traced request to `system.opentelemetry_span_log` if that is enabled. */
 function traceHeaders(): Record<string, string> {
   const parent = traceparent();
   return parent === undefined ? {} : { traceparent: parent };
 }
 
-/** Tells a refusal, which has a code, from an engine that is away. */
-async function answered<T>(work: () => Promise<T>): Promise<T> {
+/** Distinguishes a rejected statement, which has a code, from an unavailable server. */
+async function withStoreErrors<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
-    // By its class: a request that took too long has a code as well, the one that browsers gave such errors once.
+    // By class, because a timeout has a code too: the legacy code of DOMException.
     if (error instanceof Refusal) throw new ClickHouseError(Number(error.code), error.message);
     throw new StoreError('clickhouse', 'did not answer', error);
   }

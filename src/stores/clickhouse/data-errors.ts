@@ -1,10 +1,10 @@
 import { ClickHouseError } from './client.ts';
 
 /**
- * What ClickHouse says of a value that it cannot read or take: the only errors that count against the rows. Everything
- * else (memory, disk, time, a view over the table) says nothing of them, and is tried again.
+ * Error codes for values that ClickHouse cannot parse or store. Only these errors mean invalid rows. Other errors (memory, disk,
+ * timeout, a view of the table) are retried.
  *
- * The codes are those of https://github.com/ClickHouse/ClickHouse/blob/master/src/Common/ErrorCodes.cpp.
+ * Source: https://github.com/ClickHouse/ClickHouse/blob/master/src/Common/ErrorCodes.cpp
  */
 const dataCodes = new Set([
   6, // CANNOT_PARSE_TEXT

@@ -1,11 +1,11 @@
 import { quoteString } from '../../core/identifiers.ts';
 
 /**
- * The engine of a table: replicated on a cluster with replicas, under a path in Keeper that all replicas of a shard share and
- * nothing else. The server says which replica it is, in its macro `{replica}`.
+ * The engine clause of a table. On a cluster with replicas the engine is replicated, under a path in Keeper that only the
+ * replicas of a shard share. The macro `{replica}` of the server identifies the replica.
  *
- * @param name of the table, with its database, which no other table ever has
- * @param args of the engine itself
+ * @param name unique name of the table, including its database
+ * @param args arguments of the engine
  */
 export function engineSql(
   { isReplicated, shard }: { isReplicated: boolean; shard: number },

@@ -1,14 +1,15 @@
 import * as z from 'zod';
+import { assertDefined } from '../../core/assert.ts';
 import { StoreError } from '../../core/errors.ts';
 import { type ClickHouse, ClickHouseError, clickhouseCodes } from './client.ts';
 
 const numberRow = z.object({ number: z.number() });
 const shardsRow = z.object({ shards: z.string() });
 
-/** One that is gone answers at once, or not at all: who has waited for so long does not wait for another one as well. */
-const quick_ms = 2_000;
+/** A request that has waited this long for one server does not try another one. */
+const failover_ms_max = 2_000;
 
-/** What a replica says that cannot do now what another one may. */
+/** Error codes of a replica that another replica may not have. */
 const elsewhere = new Set<number>([
   clickhouseCodes.tableIsReadOnly,
   clickhouseCodes.tooFewLiveReplicas,
@@ -17,49 +18,48 @@ const elsewhere = new Set<number>([
 ]);
 
 /**
- * Servers that hold the same, as one. The one that answered last is asked, and another one where it does not: whatever is
- * sent may come twice, as it may with one server.
+ * Combines servers with the same rows into one client. It uses the server that answered last, and tries the others if that one
+ * fails. A statement may run twice, as with one server.
  */
 export function failOver(nodes: readonly ClickHouse[]): ClickHouse {
   const [only] = nodes;
   if (only !== undefined && nodes.length === 1) return only;
-  // Not the same one for every instance.
+  // Spreads instances over the servers.
   let current = Math.floor(Math.random() * nodes.length);
-  async function ask<T>(call: (node: ClickHouse) => Promise<T>): Promise<T> {
+  async function callWithFailover<T>(call: (node: ClickHouse) => Promise<T>): Promise<T> {
     const from_ms = performance.now();
     for (let tried = 1; ; tried += 1) {
-      const at = current;
-      const node = nodes[at];
-      if (node === undefined) throw new RangeError('there is a node');
+      const index = current;
+      const node = assertDefined(nodes[index], 'a cluster has at least one node');
       try {
         return await call(node);
       } catch (error) {
-        if (!mayBeElsewhere(error)) throw error;
-        // Another request may have gone on already.
-        if (current === at) current = (at + 1) % nodes.length;
-        if (tried === nodes.length || performance.now() - from_ms > quick_ms) throw error;
+        if (!mayWorkElsewhere(error)) throw error;
+        // A concurrent request may have switched already.
+        if (current === index) current = (index + 1) % nodes.length;
+        if (tried === nodes.length || performance.now() - from_ms > failover_ms_max) throw error;
       }
     }
   }
   return {
-    open: (request) => ask((node) => node.open(request)),
-    send: (request) => ask((node) => node.send(request)),
-    command: (sql, params) => ask((node) => node.command(sql, params)),
-    rows: <Row>(...args: Parameters<ClickHouse['rows']>) => ask((node) => node.rows<Row>(...args)),
+    open: (request) => callWithFailover((node) => node.open(request)),
+    send: (request) => callWithFailover((node) => node.send(request)),
+    command: (sql, params) => callWithFailover((node) => node.command(sql, params)),
+    rows: <Row>(...args: Parameters<ClickHouse['rows']>) => callWithFailover((node) => node.rows<Row>(...args)),
   };
 }
 
-function mayBeElsewhere(error: unknown): boolean {
+function mayWorkElsewhere(error: unknown): boolean {
   return error instanceof StoreError || (error instanceof ClickHouseError && elsewhere.has(error.code));
 }
 
 /**
- * Finds something out until it is certain, which it then is for ever.
+ * Repeats a check until it succeeds once.
  *
- * @param find throws where it is not so
+ * @param find throws if the check fails
  */
-export function onceAssured(find: () => Promise<void>): () => Promise<void> {
-  // Each request finds it out for itself until one has: a Worker's requests cannot wait for each other's answers.
+export function checkOnce(find: () => Promise<void>): () => Promise<void> {
+  // Concurrent requests check independently, because a request in Workers cannot await a promise of another request.
   let isSure = false;
   return async () => {
     if (isSure) return;
@@ -68,8 +68,8 @@ export function onceAssured(find: () => Promise<void>): () => Promise<void> {
   };
 }
 
-/** A node that answers after something else has been done. */
-export function assuredNode(node: ClickHouse, first: () => Promise<void>): ClickHouse {
+/** A client that runs a check before each statement. */
+export function withCheck(node: ClickHouse, first: () => Promise<void>): ClickHouse {
   return {
     open: async (request) => await first().then(() => node.open(request)),
     send: async (request) => await first().then(() => node.send(request)),
@@ -79,10 +79,10 @@ export function assuredNode(node: ClickHouse, first: () => Promise<void>): Click
 }
 
 /**
- * Throws where a node is another shard than it is taken for. Rows of a lane are on one shard for ever: with the addresses in
- * another order a flush would look for them where they are not, and store them again.
+ * Throws if a node does not belong to the expected shard. The rows of a lane stay on one shard: with addresses in another order
+ * a flush would not find them and store them again.
  */
-export async function requireNumber(node: ClickHouse, number: number): Promise<void> {
+export async function requireShardNumber(node: ClickHouse, number: number): Promise<void> {
   const [found] = await node.rows('SELECT max(number) AS number FROM timestore.shard').catch((error) => {
     const { unknownTable, unknownDatabase } = clickhouseCodes;
     if (error instanceof ClickHouseError && [unknownTable, unknownDatabase].some((code) => code === error.code)) {
@@ -92,15 +92,15 @@ export async function requireNumber(node: ClickHouse, number: number): Promise<v
   });
   const { number: actual } = numberRow.parse(found);
   if (actual === number) return;
-  const is = actual === 0 ? 'no shard yet' : `shard ${actual}`;
+  const described = actual === 0 ? 'no shard yet' : `shard ${actual}`;
   throw new StoreError(
     'clickhouse',
-    `has a node that is ${is}, where CLICKHOUSE_SHARDS has it as shard ${number}: put its addresses in order and migrate`,
+    `has a node that is ${described}, but CLICKHOUSE_SHARDS lists it as shard ${number}: correct the order of the addresses and migrate`,
     undefined,
   );
 }
 
-/** Throws where a node does not ask all shards up to a number: rows of those that it does not know would be in no answer. */
+/** Throws if a node does not know all shards up to a number: its results would lack the rows of the others. */
 export async function requireShards(node: ClickHouse, cluster: string, highest: number): Promise<void> {
   const [found] = await node.rows(
     'SELECT uniqExact(shard_num) AS shards FROM system.clusters WHERE cluster = {cluster:String}',
@@ -110,7 +110,7 @@ export async function requireShards(node: ClickHouse, cluster: string, highest: 
   if (Number(shards) >= highest) return;
   throw new StoreError(
     'clickhouse',
-    `has a node whose cluster ${cluster} is of ${shards} shards, where rows are on shard ${highest}: add it to remote_servers`,
+    `has a node whose cluster ${cluster} has ${shards} shards, but rows are on shard ${highest}: add that shard to remote_servers`,
     undefined,
   );
 }

@@ -7,12 +7,12 @@ const escapes: Record<string, string> = {
   "'": "\\'",
 };
 
-/** A value as a parameter of a ClickHouse statement, which is read as one field of tab-separated text. */
+/** The text of a statement parameter, which ClickHouse parses as one field of tab-separated text. */
 export function parameterText(text: string): string {
   return text.replace(/[\\\t\n\r\0]/g, (character) => escapes[character] ?? character);
 }
 
-/** A list as a parameter: its items are quoted, and that is all that is read of it. */
+/** The text of a list parameter. Items are quoted unless `areBare`. */
 export function arrayText(items: string[], areBare = false): string {
   return `[${items.map((item) => (areBare ? item : quoted(item))).join(',')}]`;
 }
@@ -21,7 +21,7 @@ function quoted(text: string): string {
   return `'${text.replace(/[\\'\t\n\r\0]/g, (character) => escapes[character] ?? character)}'`;
 }
 
-/** A value of JSON as a parameter of whatever type the SQL gives it; undefined for what is neither a value nor a list. */
+/** The text of a JSON value as a parameter of any type; undefined for an object. */
 export function paramText(value: unknown, place: 'alone' | 'item' = 'alone'): string | undefined {
   if (value === null) return place === 'alone' ? '\\N' : 'NULL';
   if (typeof value === 'string') return place === 'alone' ? parameterText(value) : quoted(value);
@@ -31,7 +31,7 @@ export function paramText(value: unknown, place: 'alone' | 'item' = 'alone'): st
   return items.length < value.length ? undefined : arrayText(items, true);
 }
 
-/** An integer beyond 2^53 may have been another one before it was read: it has to come as a string. */
+/** Undefined for an integer beyond 2^53, which JSON.parse may have rounded: clients send it as a string. */
 function exactText(value: number | boolean): string | undefined {
   return Number.isInteger(value) && !Number.isSafeInteger(value) ? undefined : String(value);
 }

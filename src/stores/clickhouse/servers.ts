@@ -3,22 +3,22 @@ import { ApiError, StoreError } from '../../core/errors.ts';
 import { describeError } from '../../core/log.ts';
 import type { ClickHouseDeps } from '../deps.ts';
 import { type ClickHouse, createClickHouse, type Settings } from './client.ts';
-import { assuredNode, failOver, onceAssured, requireNumber, requireShards } from './failover.ts';
-import { type Kind, kindFinder, settingsOf } from './kind.ts';
+import { checkOnce, failOver, requireShardNumber, requireShards, withCheck } from './failover.ts';
+import { type Kind, kindFinder, kindSettings } from './kind.ts';
 
-/** A ClickHouse, for what Timestore does and for what its readers ask. */
+/** Clients of a ClickHouse: one for Timestore itself, one for queries of users. */
 export type Server = { clickhouse: ClickHouse; reader: ClickHouse };
 
-/** Rows of some lanes of every table: its replicas as one server, and each one by itself. */
+/** A shard has the rows of some lanes of every table. It has a client for all replicas, and one for each. */
 export type Shard = Server & { number: number; nodes: (Server & { url: string })[] };
 
-/** Several ClickHouse servers that share the rows. */
+/** A cluster of ClickHouse servers. */
 export type Cluster = { name: string; shards: Shard[]; isReplicated: boolean };
 
-/** At a ClickHouse: what is asked for is what this one has. */
+/** A context with the clients of one ClickHouse server or shard. */
 export type NodeContext<Deps extends ClickHouseDeps = ClickHouseDeps> = Deps & Server & { shard: number };
 
-/** Of every statement on a cluster: nothing is left out without a word, and a replica that lags does not answer. */
+/** Settings of every statement on a cluster: unavailable shards are an error, and lagging replicas do not answer. */
 const clusterSettings: Settings = { skip_unavailable_shards: 0 };
 const replicaSettings: Settings = {
   insert_quorum: 'auto',
@@ -27,7 +27,7 @@ const replicaSettings: Settings = {
   fallback_to_stale_replicas_for_distributed_queries: 0,
 };
 
-/** The servers of a configuration: the one, or any node of a cluster, which asks the others; and each shard. */
+/** Connects the configured servers: the only one, or the nodes of a cluster, any of which can query the others. */
 export function connectServers(
   config: Config,
   watch: (client: ClickHouse) => ClickHouse,
@@ -38,7 +38,7 @@ export function connectServers(
   const asker = createClickHouse(CLICKHOUSE_URL, CLICKHOUSE_USER, CLICKHOUSE_PASSWORD);
   const clickhouseKind = kindFinder(config, asker);
   const ofCluster = name === undefined ? {} : { ...clusterSettings, ...(isReplicated && replicaSettings) };
-  const settings = async () => ({ ...ofCluster, ...settingsOf[await clickhouseKind()] });
+  const settings = async () => ({ ...ofCluster, ...kindSettings[await clickhouseKind()] });
   const serverAt = (url: string): Server => ({
     clickhouse: watch(createClickHouse(url, CLICKHOUSE_USER, CLICKHOUSE_PASSWORD, settings)),
     reader: watch(createClickHouse(url, config.CLICKHOUSE_READER_USER, config.CLICKHOUSE_READER_PASSWORD, settings)),
@@ -47,15 +47,15 @@ export function connectServers(
   const shards = addresses.map((urls, i): Shard => {
     const nodes = urls.map((url) => {
       const server = serverAt(url);
-      return { url, ...both(server, () => requireNumber(server.clickhouse, i + 1)) };
+      return { url, ...both(server, () => requireShardNumber(server.clickhouse, i + 1)) };
     });
     return { number: i + 1, nodes, ...asOne(nodes) };
   });
   return { ...asOne(shards.flatMap(({ nodes }) => nodes)), cluster: { name, shards, isReplicated }, clickhouseKind };
 }
 
-/** Any node, for questions that it asks all shards up to a number. */
-export function anyNodeOf(cluster: Cluster, highest: number): Server {
+/** Any node that can query all shards up to a number. */
+export function chooseNode(cluster: Cluster, highest: number): Server {
   const known = askers.get(cluster) ?? new Map<number, Server>();
   askers.set(cluster, known);
   const nodes = cluster.shards.flatMap((shard) => shard.nodes);
@@ -69,8 +69,8 @@ export function anyNodeOf(cluster: Cluster, highest: number): Server {
 const askers = new WeakMap<Cluster, Map<number, Server>>();
 
 function both({ clickhouse, reader }: Server, find: () => Promise<void>): Server {
-  const first = onceAssured(find);
-  return { clickhouse: assuredNode(clickhouse, first), reader: assuredNode(reader, first) };
+  const first = checkOnce(find);
+  return { clickhouse: withCheck(clickhouse, first), reader: withCheck(reader, first) };
 }
 
 function asOne(servers: Server[]): Server {
@@ -80,13 +80,13 @@ function asOne(servers: Server[]): Server {
   };
 }
 
-/** The one server; of a cluster, any node: what it has by itself says nothing of the others. */
+/** The only server, or any node of a cluster, which has only its own rows. */
 export function atAny<Deps extends ClickHouseDeps>(ctx: Deps): NodeContext<Deps> {
   return { ...(ctx as NodeContext<Deps>), shard: 0 };
 }
 
-/** Whether tables have replicas, and which shard they are on, for their engines. */
-export function placeOf({ cluster, shard }: NodeContext): { isReplicated: boolean; shard: number } {
+/** The parameters of table engines at a node. */
+export function enginePlace({ cluster, shard }: NodeContext): { isReplicated: boolean; shard: number } {
   return { isReplicated: cluster?.isReplicated ?? false, shard };
 }
 
@@ -97,31 +97,27 @@ export function atShard<Deps extends ClickHouseDeps>(ctx: Deps, number: number):
   return { ...ctx, clickhouse: shard.clickhouse, reader: shard.reader, shard: number };
 }
 
-/** Every shard there is. */
+/** All shards. */
 export function everyShard<Deps extends ClickHouseDeps>(ctx: Deps): NodeContext<Deps>[] {
   if (ctx.cluster === undefined) return [atShard(ctx, 1)];
   return ctx.cluster.shards.map(({ number }) => atShard(ctx, number));
 }
 
-/** Every server there is, replicas among them. */
+/** All servers, including replicas. */
 export function everyNode<Deps extends ClickHouseDeps>(ctx: Deps): NodeContext<Deps>[] {
   if (ctx.cluster === undefined) return [atShard(ctx, 1)];
   return ctx.cluster.shards.flatMap(({ number, nodes }) => nodes.map((node) => ({ ...ctx, ...node, shard: number })));
 }
 
 export function notConfigured(number: number): StoreError {
-  return new StoreError(
-    'clickhouse',
-    `has a shard ${number} with rows, which CLICKHOUSE_SHARDS of this deployment does not name`,
-    undefined,
-  );
+  return new StoreError('clickhouse', `has rows on shard ${number}, which CLICKHOUSE_SHARDS does not name`, undefined);
 }
 
 /**
- * Does something at several servers at once. A server that is unavailable is logged, and brought up to date by whoever
- * needs it next. It fails where a shard that `needs` it has no server that did it.
+ * Runs work on several servers concurrently. An unavailable server is logged, and updated by the next request that needs it.
  *
- * @throws StoreError, ClickHouseError of such a shard
+ * @param needs shards on which at least one server must succeed
+ * @throws StoreError, ClickHouseError of a failed shard in `needs`
  */
 export async function onEach<Node extends NodeContext>(
   ctx: ClickHouseDeps,
@@ -134,7 +130,7 @@ export async function onEach<Node extends NodeContext>(
   const failed = servers.flatMap(({ shard }, i) =>
     results[i]?.status === 'rejected' ? [{ shard, reason: results[i].reason as unknown }] : [],
   );
-  // An error of the statement occurs everywhere, and says more than a server that is unavailable.
+  // A rejected statement fails everywhere, so it takes precedence over an unavailable server.
   const refused = failed.find(({ reason }) => !(reason instanceof ApiError));
   if (refused !== undefined) throw refused.reason;
   for (const { shard, reason } of failed) {

@@ -11,20 +11,20 @@ const settingRow: z.ZodType<Found> = z.object({
   readonly: z.number(),
 });
 
-/** A setting of a user, and what a query may change it to. */
+/** A setting of a user, and the range that a query may change it to. */
 export type UserSetting = { name: string; value: string; min?: string; max?: string; isConst: boolean };
 
 const plain = usersSql.replace(/^\s*--.*\n/gm, '');
 
-/** What a user may do, as statements without its name. */
-export function grantsOf(user: string): string[] {
+/** The GRANT statements of a user, without its name. */
+export function readGrants(user: string): string[] {
   return [...plain.matchAll(/^(GRANT [^;]+?) TO (\w+);/gm)]
     .filter(([, , name]) => name === user)
     .map(([, grant = '']) => grant);
 }
 
-/** The settings that a user is made with. */
-export function settingsOfUser(user: string): UserSetting[] {
+/** The settings in the definition of a user. */
+export function readUserSettings(user: string): UserSetting[] {
   const clause = new RegExp(`CREATE USER IF NOT EXISTS ${user} [^;]*? SETTINGS\\s([^;]*);`).exec(plain)?.[1] ?? '';
   return clause.split(',').flatMap((text) => {
     const [, name, value, min, max, fixed] =
@@ -45,14 +45,14 @@ export function settingsOfUser(user: string): UserSetting[] {
 type Found = { name: string; value: string; min: string | null; max: string | null; readonly: number };
 
 /**
- * The limits that the reader of a deployment lacks: where a query could take more of the server than it is to, or reach
- * further. One that is stricter lacks nothing.
+ * Compares the settings of the reader with `users.sql`, and reports missing limits: with them a query could use more resources
+ * or access more than intended. Stricter settings are fine.
  *
- * @returns what is wrong, one text for each setting
+ * @returns one problem per setting
  * @throws StoreError, ClickHouseError
  */
-export async function limitsLacking(reader: ClickHouse): Promise<string[]> {
-  const wanted = settingsOfUser('timestore_reader');
+export async function findMissingLimits(reader: ClickHouse): Promise<string[]> {
+  const wanted = readUserSettings('timestore_reader');
   const found = checkRows(
     settingRow,
     await reader.rows(
@@ -63,13 +63,13 @@ export async function limitsLacking(reader: ClickHouse): Promise<string[]> {
   const settings = new Map(found.map((each) => [each.name, each]));
   return wanted.flatMap((each) => {
     const is = settings.get(each.name);
-    const lacks = is === undefined ? 'it is unknown to the server' : lackOf(each, is);
-    return lacks === undefined ? [] : [`${each.name}: ${lacks}`];
+    const problem = is === undefined ? 'it is unknown to the server' : describeProblem(each, is);
+    return problem === undefined ? [] : [`${each.name}: ${problem}`];
   });
 }
 
-function lackOf({ name, value, min, max, isConst }: UserSetting, is: Found): string | undefined {
-  // Of 2 the user itself cannot change it.
+function describeProblem({ name, value, min, max, isConst }: UserSetting, is: Found): string | undefined {
+  // With 2 the user cannot change it either.
   if (name === 'readonly') return ['1', '2'].includes(is.value) ? undefined : `it is ${is.value}, not ${value}`;
   if (isConst) {
     if (is.value !== value) return `it is ${is.value}, not ${value}`;

@@ -1,11 +1,11 @@
 import { RefusedError } from '../../core/errors.ts';
 
 /**
- * Records entries together; where Postgres refuses a value among them, in halves, so that every entry is recorded but for
- * those that are refused by themselves. What several share must not wait for the entry of one.
+ * Records entries together. If Postgres rejects a value, it bisects the entries, so that one invalid entry does not block the
+ * others.
  *
- * @returns the refused ones, in their order
- * @throws what `record` throws otherwise: some of the entries may be recorded then
+ * @returns the rejected entries, in order
+ * @throws other errors of `record`; some entries may be recorded then
  */
 export async function recordPast<Entry>(
   entries: Entry[],

@@ -11,12 +11,12 @@ const retries = 2;
 const backoff_ms = (attempt: number) => 50 * 2 ** attempt;
 
 /**
- * The hot buffer's client: the official one, and what it does not do. Every command is safe to send again: the retries rely
- * on it.
+ * The client of the hot buffer: the official one with additions. Every command must be safe to repeat, because the client
+ * retries.
  */
 export class Redis extends Upstash {
   private readonly config: Config;
-  /** Whether the server takes a script that begins with a line of flags, as far as this instance knows. */
+  /** False after the server has rejected a script with a flags line. */
   takesFlags = true;
 
   constructor(config: Config) {
@@ -24,12 +24,12 @@ export class Redis extends Upstash {
       url: config.UPSTASH_REDIS_REST_URL,
       token: config.UPSTASH_REDIS_REST_TOKEN,
       retry: { retries, backoff: backoff_ms },
-      // As a function: with a plain signal the client takes an abort for an answer.
+      // A function, because the client treats the abort of a plain signal as a response.
       signal: () => AbortSignal.timeout(config.limits.redis_timeout_ms),
-      // Replies as they are: the client would read numbers beyond 2^53 out of payloads and round them.
+      // Raw replies: the client would parse and round numbers beyond 2^53 in payloads.
       automaticDeserialization: false,
       responseEncoding: false,
-      // Snapshots must come from the primary, which is what scripts are run on; a sync token adds nothing to that.
+      // Scripts run on the primary, so a sync token adds nothing.
       readYourWrites: false,
       enableAutoPipelining: false,
       enableTelemetry: false,
@@ -37,14 +37,13 @@ export class Redis extends Upstash {
     this.config = config;
   }
 
-  /** Runs commands one after the other on one connection. A refused one is an error in its place. */
+  /** Runs commands in order on one connection. A rejected command has an error as its reply. */
   async inTurn(commands: (string | number)[][]): Promise<InTurn> {
     return (await this.client.request({ path: ['pipeline'], body: commands })) as unknown as InTurn;
   }
 
   /**
-   * EVALSHA whose one argument is the body of the request, as it is. In JSON every quote of it would be escaped here and
-   * unescaped there. "JSON or Binary Value" in https://upstash.com/docs/redis/features/restapi
+   * EVALSHA with its only argument as the raw request body. As JSON every quote of it would be escaped and unescaped. See "JSON or Binary Value" in https://upstash.com/docs/redis/features/restapi
    */
   async evalshaWithBody(sha1: string, keys: string[], argument: string): Promise<unknown> {
     const { UPSTASH_REDIS_REST_URL: url, UPSTASH_REDIS_REST_TOKEN: token, limits } = this.config;
@@ -66,24 +65,24 @@ export class Redis extends Upstash {
   }
 }
 
-/** Shorter arguments go in the usual way, for which an escape more or less is nothing. */
+/** Shorter arguments are sent as JSON, where escapes cost little. */
 const body_chars_min = 4096;
 
-/** Keys that nothing on the way reads as anything else. */
+/** Keys that need no escapes in a URL path. */
 const plainKey = /^[\w.:{}~-]+$/;
 
 /**
- * Most bytes of batches in one reply: JSON takes two for a quote, a backslash and a line break, and one for any other byte
- * of a payload.
+ * Maximum bytes of batches in one reply: JSON needs two bytes for a quote, a backslash or a line break, and one for any other
+ * byte.
  */
 export function pageBytes({ redis_wire_bytes_max }: Limits): number {
   return Math.floor(redis_wire_bytes_max / 2);
 }
 
 /**
- * Scripts that begin with `#!lua flags=allow-oom` run at the server's memory limit too: they let pending rows leave, which
- * is what frees memory. Servers from before Redis 7 refuse that line when they read the script, so that nothing of it has
- * run. They get the script without it; at their limit it is refused like any other write.
+ * Scripts that begin with `#!lua flags=allow-oom` also run at the memory limit of the server: they remove pending rows, which
+ * frees memory. Servers before Redis 7 reject that line before they run the script. They get the script without it, and reject
+ * it at their limit like any other write.
  */
 async function withFlags<Reply>(redis: Redis, asked: Script, run: (known: Script) => Promise<Reply>): Promise<Reply> {
   const { plain } = asked;
@@ -106,9 +105,9 @@ export type Keys = Record<string, string | string[] | undefined>;
 type Args = Record<string, string | number | (string | number)[]>;
 
 /**
- * Runs a script by its hash, and by its text where Redis has not seen it.
+ * Runs a script by its hash, or by its source if Redis does not know the hash.
  *
- * @throws StoreError when Redis is away or refuses
+ * @throws StoreError if Redis is unavailable or rejects the script
  */
 export async function runScript<Reply>(redis: Redis, asked: Script, keys: Keys, args: Args = {}): Promise<Reply> {
   const keyNames = inOrder(asked.keys, keys);
@@ -129,10 +128,9 @@ export async function runScript<Reply>(redis: Redis, asked: Script, keys: Keys, 
 }
 
 /**
- * The same, and then waits on the same connection until replicas have what the script wrote; one that writes nothing
- * waits for nothing.
+ * Runs a script, and waits on the same connection until replicas have its writes.
  *
- * @returns the script's reply, and how many replicas have it
+ * @returns the reply of the script, and the number of replicas
  */
 export async function runScriptAndWait<Reply>(
   redis: Redis,
@@ -155,7 +153,7 @@ export async function runScriptAndWait<Reply>(
   });
 }
 
-/** Runs commands, and turns what goes wrong into a StoreError. */
+/** Runs commands and converts failures to StoreError. */
 export async function ask<Reply>(command: () => Promise<Reply>): Promise<Reply> {
   try {
     return await command();
@@ -164,7 +162,7 @@ export async function ask<Reply>(command: () => Promise<Reply>): Promise<Reply> 
   }
 }
 
-/** Runs commands one after the other and answers their replies. Throws StoreError also where only some were refused. */
+/** Runs commands in order and returns their replies. Throws StoreError if any command was rejected. */
 export async function askInTurn(redis: Redis, commands: (string | number)[][]): Promise<unknown[]> {
   const replies = await ask(() => redis.inTurn(commands));
   const refused = replies.find(({ error }) => error !== undefined)?.error;
@@ -174,7 +172,7 @@ export async function askInTurn(redis: Redis, commands: (string | number)[][]): 
   return replies.map(({ result }) => result);
 }
 
-/** Whether Redis refused for want of memory, in its own words or those of the hosted service. */
+/** Whether Redis or the hosted service rejected a command for lack of memory. */
 export function isMemoryRefusal(error: unknown): boolean {
   const cause = error instanceof StoreError ? error.cause : undefined;
   return cause instanceof Error && /OOM command not allowed|capacity quota exceeded/.test(cause.message);
@@ -182,7 +180,7 @@ export function isMemoryRefusal(error: unknown): boolean {
 
 function redisError(error: unknown): StoreError {
   const message = error instanceof Error ? error.message : String(error);
-  // The client's messages end with the whole command, payload included.
+  // The client appends the whole command with its payload to the message.
   const [reason = ''] = message.split(', command was:');
   const refused = error instanceof Error && error.name === 'UpstashError';
   return new StoreError('redis', refused ? 'refused a command' : 'did not answer', new Error(reason.slice(0, 500)));

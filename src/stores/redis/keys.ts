@@ -1,6 +1,6 @@
 import type { TableRef } from '../../core/identifiers.ts';
 
-/** Every key of the hot buffer. Those of one table share a hash tag, so that one script can work on all of them. */
+/** All keys of the hot buffer. The keys of a table share a hash tag, so that one script can use all of them. */
 export type Keys = ReturnType<typeof redisKeys>;
 
 export function redisKeys(prefix: string) {
@@ -9,34 +9,34 @@ export function redisKeys(prefix: string) {
     state: (table: TableRef, lane: number) => of(table, `state:${lane}`),
     log: (table: TableRef, lane: number) => of(table, `log:${lane}`),
     idem: (table: TableRef, key: string) => of(table, `idem:${key}`),
-    /** Of a quarantine: the rows that are staged again and not settled yet, and whose turn it is. */
+    /** Replays of a quarantine: rows that are staged again and not settled, and the current turn. */
     replays: (quarantine: TableRef) => of(quarantine, 'replays'),
-    /** That is gone when this buffer has failed over to before a cut. */
+    /** A marker that a failover to an earlier state would lose. */
     cut: (table: TableRef, id: string) => of(table, `cut:${id}`),
     lease: (table: TableRef, lane: number) => of(table, `lease:${lane}`),
-    /** Under the name that clients use, which is the same in each of the table's lives. */
+    /** By logical name, which all lives of a table share. */
     table: (dataset: string, name: string) => `${prefix}:{${dataset}.${name}}:table`,
     due: `${prefix}:due`,
     outbox: `${prefix}:outbox`,
-    /** Manifests that Postgres refuses. */
+    /** Manifests that Postgres rejected. */
     refusedManifests: `${prefix}:outbox-refused`,
-    /** Sums of what has happened, over all instances. */
+    /** Sums of counters over all instances. */
     metrics: `${prefix}:metrics`,
-    /** That an instance has added a part of its sums to them. */
+    /** Marks a part of an instance's counters as added. */
     metricsPart: (id: string) => `${prefix}:metrics:${id}`,
     apiKeys: `${prefix}:keys`,
-    /** Who answers the queries of datasets that are taken over from another system. */
+    /** Read modes of datasets in a takeover. */
     reads: `${prefix}:reads`,
-    /** What a dataset may take and has taken. */
+    /** Quota and usage of a dataset. */
     quota: (dataset: string) => `${prefix}:quota:${dataset}`,
-    /** How much the idempotency keys of a dataset take. */
+    /** Memory of the idempotency keys of a dataset. */
     remembered: (dataset: string) => `${prefix}:remembered:${dataset}`,
-    /** How much the whole buffer uses and may use, for a while after that was looked at. */
+    /** The last measurement of the buffer's memory, which expires. */
     memory: `${prefix}:memory`,
   };
 }
 
-/** A lane as a member of the due set. Neither slugs nor physical names hold a slash. */
+/** A lane as a member of the due set. Slugs and physical names contain no slash. */
 export function dueMember(table: TableRef, lane: number): string {
   return `${table.dataset}/${table.physical}/${lane}`;
 }

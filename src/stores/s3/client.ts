@@ -1,24 +1,24 @@
 import type { Config } from '../../core/config.ts';
 import { StoreError } from '../../core/errors.ts';
 
-/** Each throws StoreError when the object store is away, or cannot be used with the credentials there are. */
+/** Each method throws StoreError if the object store is unavailable or rejects the credentials. */
 export type Objects = {
   check(): Promise<void>;
-  /** Writes an object, or writes it again. */
+  /** Creates or replaces an object. */
   put(key: string, text: string): Promise<void>;
-  /** The text of an object; undefined where there is none. */
+  /** The text of an object, if it exists. */
   get(key: string): Promise<string | undefined>;
-  /** Bytes of an object from one place up to another. Throws StoreError too where its etag is another by now. */
+  /** Bytes of an object from one offset up to another. Throws StoreError also if the etag has changed. */
   slice(key: string, etag: string, from: number, to: number): Promise<Uint8Array>;
-  /** Up to 1,000 objects whose keys begin so and have no further slash (with `delimiter`), in order, after one of them. */
+  /** Up to 1,000 objects with a key prefix, in order, after a key. With `delimiter`: without objects in deeper folders. */
   list(prefix: string, options?: { after?: string | undefined; delimiter?: '/' }): Promise<StoredObject[]>;
-  /** An object as it is now; undefined where there is none. `etag` is another one whenever it is written again. */
+  /** Size and etag of an object, if it exists. Each write changes the etag. */
   find(key: string): Promise<{ bytes: number; etag: string } | undefined>;
-  /** An address that anybody can read an object at for a while, without credentials of their own. */
+  /** A temporary URL to read an object without credentials. */
   presign(key: string, seconds: number): Promise<string>;
-  /** An address that anybody can write an object at for a while. */
+  /** A temporary URL to write an object without credentials. */
   presignPut(key: string, seconds: number): Promise<string>;
-  /** Removes an object, there or not. */
+  /** Removes an object. Succeeds if it does not exist. */
   remove(key: string): Promise<void>;
 };
 
@@ -26,7 +26,7 @@ export type StoredObject = { key: string; bytes: number; modifiedAt_ms: number }
 
 const timeout_ms = 5_000;
 
-/** Nothing of the SDK, which is large, is evaluated before it is needed: most instances never need it. */
+/** Loads the large SDK at its first use only, because most instances never need it. */
 export function createObjects(config: Config): Objects {
   const Bucket = config.S3_BUCKET;
   const options = () => ({ abortSignal: AbortSignal.timeout(timeout_ms) });
@@ -36,36 +36,36 @@ export function createObjects(config: Config): Objects {
       endpoint: config.S3_ENDPOINT,
       region: config.S3_REGION,
       credentials: { accessKeyId: config.S3_ACCESS_KEY_ID, secretAccessKey: config.S3_SECRET_ACCESS_KEY },
-      // The form that every S3 there is understands.
+      // All S3 implementations support path style.
       forcePathStyle: true,
-      // An address to put a file at would ask for the checksum of nothing.
+      // Otherwise a presigned upload URL would require the checksum of an empty body.
       requestChecksumCalculation: 'WHEN_REQUIRED',
       maxAttempts: 2,
     });
     return { sdk, client };
   };
   let loading: ReturnType<typeof load> | undefined;
-  const loaded = () => {
+  const getClient = () => {
     loading ??= load();
     return loading;
   };
   return {
     async check() {
-      await answered(async () => {
-        const { sdk, client } = await loaded();
+      await withStoreErrors(async () => {
+        const { sdk, client } = await getClient();
         return await client.send(new sdk.HeadBucketCommand({ Bucket }), options());
       });
     },
     async put(Key, text) {
       const ContentType = 'application/json';
-      await answered(async () => {
-        const { sdk, client } = await loaded();
+      await withStoreErrors(async () => {
+        const { sdk, client } = await getClient();
         return await client.send(new sdk.PutObjectCommand({ Bucket, Key, Body: text, ContentType }), options());
       });
     },
     async get(Key) {
-      return await answered(async () => {
-        const { sdk, client } = await loaded();
+      return await withStoreErrors(async () => {
+        const { sdk, client } = await getClient();
         try {
           const { Body } = await client.send(new sdk.GetObjectCommand({ Bucket, Key }), options());
           return (await Body?.transformToString()) ?? '';
@@ -76,26 +76,26 @@ export function createObjects(config: Config): Objects {
       });
     },
     async slice(Key, IfMatch, from, to) {
-      return await answered(async () => {
-        const { sdk, client } = await loaded();
-        const asked = { Bucket, Key, IfMatch, Range: `bytes=${from}-${to - 1}` };
-        const { Body } = await client.send(new sdk.GetObjectCommand(asked), options());
+      return await withStoreErrors(async () => {
+        const { sdk, client } = await getClient();
+        const input = { Bucket, Key, IfMatch, Range: `bytes=${from}-${to - 1}` };
+        const { Body } = await client.send(new sdk.GetObjectCommand(input), options());
         return (await Body?.transformToByteArray()) ?? new Uint8Array();
       });
     },
     async list(Prefix, { after, delimiter } = {}) {
-      return await answered(async () => {
-        const { sdk, client } = await loaded();
-        const asked = { Bucket, Prefix, StartAfter: after, Delimiter: delimiter };
-        const { Contents = [] } = await client.send(new sdk.ListObjectsV2Command(asked), options());
+      return await withStoreErrors(async () => {
+        const { sdk, client } = await getClient();
+        const input = { Bucket, Prefix, StartAfter: after, Delimiter: delimiter };
+        const { Contents = [] } = await client.send(new sdk.ListObjectsV2Command(input), options());
         return Contents.map(({ Key = '', Size = 0, LastModified }) => {
           return { key: Key, bytes: Size, modifiedAt_ms: LastModified?.getTime() ?? 0 };
         });
       });
     },
     async find(Key) {
-      return await answered(async () => {
-        const { sdk, client } = await loaded();
+      return await withStoreErrors(async () => {
+        const { sdk, client } = await getClient();
         try {
           const { ContentLength = 0, ETag = '' } = await client.send(
             new sdk.HeadObjectCommand({ Bucket, Key }),
@@ -109,29 +109,29 @@ export function createObjects(config: Config): Objects {
       });
     },
     async presign(Key, expiresIn) {
-      return await answered(async () => {
-        const { sdk, client } = await loaded();
+      return await withStoreErrors(async () => {
+        const { sdk, client } = await getClient();
         const { getSignedUrl } = await import('@aws-sdk/s3-request-presigner');
         return await getSignedUrl(client, new sdk.GetObjectCommand({ Bucket, Key }), { expiresIn });
       });
     },
     async presignPut(Key, expiresIn) {
-      return await answered(async () => {
-        const { sdk, client } = await loaded();
+      return await withStoreErrors(async () => {
+        const { sdk, client } = await getClient();
         const { getSignedUrl } = await import('@aws-sdk/s3-request-presigner');
         return await getSignedUrl(client, new sdk.PutObjectCommand({ Bucket, Key }), { expiresIn });
       });
     },
     async remove(Key) {
-      await answered(async () => {
-        const { sdk, client } = await loaded();
+      await withStoreErrors(async () => {
+        const { sdk, client } = await getClient();
         return await client.send(new sdk.DeleteObjectCommand({ Bucket, Key }), options());
       });
     },
   };
 }
 
-async function answered<T>(work: () => Promise<T>): Promise<T> {
+async function withStoreErrors<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {

@@ -1,18 +1,18 @@
 import type { Objects, StoredObject } from './client.ts';
 
 /**
- * Objects whose keys begin so, by pages in order; what is removed meanwhile does not disturb it.
+ * Lists objects with a key prefix, page by page in order. Concurrent removals are safe.
  *
- * @param most after so many no further page follows
+ * @param objects_max the last page is the one that reaches this number
  * @throws StoreError
  */
-export async function* pagesOf(
+export async function* listObjectPages(
   objects: Objects,
   prefix: string,
-  { delimiter, most = Number.POSITIVE_INFINITY }: { delimiter?: '/'; most?: number } = {},
+  { delimiter, objects_max = Number.POSITIVE_INFINITY }: { delimiter?: '/'; objects_max?: number } = {},
 ): AsyncGenerator<StoredObject[]> {
   let after: string | undefined;
-  for (let seen = 0; seen < most; ) {
+  for (let seen = 0; seen < objects_max; ) {
     const page = await objects.list(prefix, { after, ...(delimiter !== undefined && { delimiter }) });
     if (page.length === 0) return;
     yield page;

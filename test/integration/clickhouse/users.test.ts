@@ -12,14 +12,14 @@ import { reconcileTable } from '../../../src/operations/reconcile/reconcile-tabl
 import { auditTable } from '../../../src/operations/row-audit/audit-table.ts';
 import { scheduleRowChange } from '../../../src/operations/row-changes/change-rows.ts';
 import type { ClickHouse } from '../../../src/stores/clickhouse/client.ts';
-import { limitsLacking, settingsOfUser } from '../../../src/stores/clickhouse/users.ts';
+import { findMissingLimits, readUserSettings } from '../../../src/stores/clickhouse/users.ts';
 import { checkStores } from '../../../src/telemetry/readiness.ts';
 import { workUntilOver } from '../jobs/support.ts';
 import { at, expectStored, flush, newDataset, newInstance, onStored, query, send, sql, tableOf } from '../support.ts';
 
 const ctx = newInstance();
 const { granted, writer } = local.clickhouse;
-const names = settingsOfUser('timestore_reader').map(({ name }) => name);
+const names = readUserSettings('timestore_reader').map(({ name }) => name);
 
 test('the users of a deployment are made with statements that ClickHouse reads, and no setting is left out', async () => {
   const text = readFileSync(join(import.meta.dirname, '../../../sql/clickhouse/users.sql'), 'utf8');
@@ -38,7 +38,7 @@ test('the users of a deployment are made with statements that ClickHouse reads, 
 });
 
 test('the reader here has every limit, and readiness does not mention it', async () => {
-  expect(await limitsLacking(ctx.reader)).toEqual([]);
+  expect(await findMissingLimits(ctx.reader)).toEqual([]);
   expect(await readerLacks(inject('env'))).toEqual([]);
   expect((await checkStores(ctx)).warnings).toEqual([]);
 });
@@ -53,7 +53,7 @@ test('each missing limit of a reader is named, however it is missing, and a stri
   const lacking = async (change: (each: Found) => Partial<Found>) => {
     const rows = found.map((each) => ({ ...each, ...change(each) }));
     const reader = { ...ctx.reader, rows: async () => rows } as unknown as ClickHouse;
-    return (await limitsLacking(reader)).map((each) => each.split(':')[0]);
+    return (await findMissingLimits(reader)).map((each) => each.split(':')[0]);
   };
   const changeable = found.filter(({ readonly }) => readonly === 0).map(({ name }) => name);
   expect(changeable).toContain('max_memory_usage_for_user');

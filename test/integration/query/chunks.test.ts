@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { BrokenOff, chunksOf } from '../../../src/stores/clickhouse/byte-stream.ts';
+import { BrokenOff, readChunks } from '../../../src/stores/clickhouse/byte-stream.ts';
 import { newInstance, sql } from '../support.ts';
 
 const ctx = newInstance();
@@ -16,7 +16,7 @@ test('[elsewhere 19] an error in the middle of an answer is thrown, and none of 
   let bytes = 0;
   let last = '';
   const reading = (async () => {
-    for await (const chunk of chunksOf(opened)) {
+    for await (const chunk of readChunks(opened)) {
       bytes += chunk.length;
       last = (last + Buffer.from(chunk).toString()).slice(-5_000);
     }
@@ -41,14 +41,14 @@ test('the marker of an error is found wherever the pieces of an answer end, and 
     } as unknown as UnderlyingSource<Uint8Array>);
     let text = '';
     const reading = (async () => {
-      for await (const chunk of chunksOf({ body, exceptionTag: tag })) text += Buffer.from(chunk).toString();
+      for await (const chunk of readChunks({ body, exceptionTag: tag })) text += Buffer.from(chunk).toString();
     })();
     await expect(reading).rejects.toMatchObject({ code: 153 });
     expect('rows').toContain(text);
   }
   const whole = 'a\r\n__exception__\r\nof other letters\r\n';
   let text = '';
-  for await (const chunk of chunksOf({ body: new Blob([whole]).stream(), exceptionTag: tag }))
+  for await (const chunk of readChunks({ body: new Blob([whole]).stream(), exceptionTag: tag }))
     text += Buffer.from(chunk).toString();
   expect(text).toBe(whole);
 });
