@@ -261,7 +261,7 @@ test('a table that was dropped meanwhile fails its job in words, and the one tha
   ]);
   expect(await workUntilOver(ctx, job)).toMatchObject({
     state: 'failed',
-    error: expect.stringContaining('no table m'),
+    error: expect.stringContaining('Table m not found'),
   });
   expect(await values(dataset)).toHaveLength(4);
 });
