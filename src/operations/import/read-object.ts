@@ -46,7 +46,7 @@ export async function readColumns(
   const text = await runOnObject(node, key, 'parquet', statement, params);
   const lines = text.split('\n').filter((line) => line !== '');
   const described = lines.map((line) => JSON.parse(line) as { name: string; type: string });
-  if (described.length === 0) throw unreadable(key, 'holds no rows');
+  if (described.length === 0) throw unreadable(key, 'has no rows');
   const missing = missingName(
     rename,
     described.map(({ name }) => name),

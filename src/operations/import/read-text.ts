@@ -44,7 +44,7 @@ export async function beginText(
   await ensureStaging(node, source.planned(reading.fields), staging);
   const lines = await loadLines(node, staging, { number, key, format, etag }, randomInt(2 ** 47));
   if (lines.lines === 0) {
-    throw unreadable(key, format === 'csv' ? 'cannot be read as csv: it is empty' : 'holds no rows');
+    throw unreadable(key, format === 'csv' ? 'cannot be read as csv: it is empty' : 'has no rows');
   }
   return { ...reading, text: { ...lines, place: 0, line: 1, row: 0, seen: [] } };
 }
@@ -197,7 +197,7 @@ function requireNames(names: string[], { key, columns, known, planned }: TextSou
 
 /** Checks and records the columns of an object that was read completely. */
 function finishObject(reading: Reading, { seen, row }: TextObject, { key, columns, rename }: TextSource): Reading {
-  if (row === 0 && seen.length === 0) throw unreadable(key, 'holds no rows');
+  if (row === 0 && seen.length === 0) throw unreadable(key, 'has no rows');
   const [unknown] = [...(rename ?? [])].find(([, to]) => !seen.includes(to)) ?? [];
   if (unknown !== undefined) throw unreadable(key, `has no column ${unknown}, which is to be renamed`);
   const absent = columns?.find((name) => !seen.includes(name));
