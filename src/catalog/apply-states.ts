@@ -20,16 +20,16 @@ const tableStateRow = z.object({
   state: z.enum(states),
 });
 
-/** So that one step has a few hundred lanes at most, whatever a table has. */
+/** Keeps a script call at a few hundred lanes. */
 const tablesAtOnce = 50;
-const roundsMax = 5;
+const rounds_max = 5;
 
 /**
- * Brings the hot buffer to what the catalogue records of a dataset's tables, or of one: from then on their lanes take rows
- * or not. Safe to repeat, and beside others that change it: the newest record holds.
+ * Applies the recorded states of a dataset's tables, or of one table, to their lanes in the hot buffer. Idempotent and safe to
+ * run concurrently: the newest record wins.
  *
- * @returns how many lanes were not as recorded
- * @throws StoreError when a store is unavailable: the record stands, and asking again completes it
+ * @returns the number of lanes that differed from the record
+ * @throws StoreError if a store is unavailable; a repetition completes the change
  */
 export async function applyStates(ctx: CatalogDeps, dataset: string, name?: string): Promise<number> {
   return await applyAll(ctx, `t.dataset = $dataset and ($name::text is null or t.name = $name)`, {
@@ -39,7 +39,7 @@ export async function applyStates(ctx: CatalogDeps, dataset: string, name?: stri
 }
 
 /**
- * The same of every table: somebody may have changed a record and died before its lanes heard of it.
+ * Applies the states of all tables, because a request may have crashed between the record and the lanes.
  *
  * @throws StoreError
  */
@@ -53,7 +53,7 @@ async function applyAll(ctx: CatalogDeps, which: string, params: Params): Promis
   let changed = 0;
   let after = { afterDataset: '', afterName: '' };
   for (;;) {
-    const page = await recordedOf(ctx, `(t.dataset, t.name) > ($afterDataset, $afterName) and ${which}`, {
+    const page = await readStates(ctx, `(t.dataset, t.name) > ($afterDataset, $afterName) and ${which}`, {
       ...after,
       ...params,
     });
@@ -66,17 +66,17 @@ async function applyAll(ctx: CatalogDeps, which: string, params: Params): Promis
 
 async function applyPage(ctx: CatalogDeps, page: TableState[]): Promise<number> {
   let [changed, recorded] = [0, page];
-  for (let round = 0; recorded.length > 0 && round < roundsMax; round += 1) {
+  for (let round = 0; recorded.length > 0 && round < rounds_max; round += 1) {
     const applied = await setStates(ctx, recorded);
     changed += applied.changed;
     for (const { dataset, name } of recorded) knownTables(ctx).delete(`${dataset}.${name}`);
-    // Somebody has changed the record since it was read, or it was set back in time and is brought forward by this.
+    // A concurrent request has changed the record, or the catalogue was restored from an older state, which readTable repairs.
     for (const { dataset, name } of applied.newer) await readTable(ctx, dataset, name);
     const names = applied.newer.map(({ dataset, name }) => ({ dataset, name }));
     recorded =
       names.length === 0
         ? []
-        : await recordedOf(
+        : await readStates(
             ctx,
             '(t.dataset, t.name) in (select dataset, name from jsonb_to_recordset($names::jsonb) as n(dataset text, name text))',
             { names: JSON.stringify(names) },
@@ -85,7 +85,7 @@ async function applyPage(ctx: CatalogDeps, page: TableState[]): Promise<number> 
   return changed;
 }
 
-async function recordedOf(ctx: CatalogDeps, which: string, params: Params): Promise<TableState[]> {
+async function readStates(ctx: CatalogDeps, which: string, params: Params): Promise<TableState[]> {
   const rows = checkRows(
     tableStateRow,
     await ctx.postgres.rows(
@@ -101,7 +101,7 @@ async function recordedOf(ctx: CatalogDeps, which: string, params: Params): Prom
 
 const applyQuotaRow = z.object({ revision: z.number(), quota: z.record(z.string(), z.number()).nullable() });
 
-/** Brings the hot buffer to the quota that is on record of a dataset. */
+/** Applies the recorded quota of a dataset to the hot buffer. */
 export async function applyQuota(ctx: CatalogDeps, dataset: string): Promise<void> {
   const [recorded] = checkRows(
     applyQuotaRow,

@@ -10,22 +10,22 @@ import { auditLine } from './audit-log/statement.ts';
 import { checksumOf } from './checksum.ts';
 import type { CatalogDeps } from './deps.ts';
 
-/** What the hot buffer keeps of a table that the catalogue's record does not agree with. */
+/** The version of a table in the hot buffer that disagrees with the catalogue. */
 export type Kept = { life: number; version: number; revision: number; definition: string };
 
-/** A table that was dropped has numbers that no record reaches. */
+/** The version of a dropped table in the hot buffer: higher than any recorded version. */
 const forgotten = 2 ** 53;
 
 const bringForwardRow = z.object({ life: z.number().nullable() });
 
 /**
- * The hot buffer learns of a change after the catalogue has recorded it. Where it knows of a newer one than the record, the
- * catalogue was set back in time, and would give versions again that rows are stored under. This brings the record forward:
- * to the schema that rows were accepted with, beyond every number that was given.
+ * Repairs the record of a table after the catalogue was restored from an older state. The catalogue records each change before
+ * the hot buffer has it, so a newer version in the buffer proves the restore. Without the repair the catalogue would assign
+ * version numbers again that stored rows use. The repaired record has the schema of the accepted rows and higher numbers.
  *
- * @param recorded as the catalogue has it after the hot buffer was asked
+ * @param recorded the record, read after the hot buffer
  * @returns whether the record was changed
- * @throws StoreError where only a person can decide: the table was dropped since, or nothing has its definition any more
+ * @throws StoreError if an operator must decide: the table was dropped later, or its definition is lost
  */
 export async function bringForward(
   ctx: CatalogDeps,
@@ -34,7 +34,7 @@ export async function bringForward(
   recorded: Table | undefined,
   kept: Kept,
 ): Promise<boolean> {
-  const told = {
+  const event = {
     event: 'catalogue-set-back',
     alarm: true,
     dataset,
@@ -49,38 +49,38 @@ export async function bringForward(
         name,
       }),
     );
-    // Dropped, which the hot buffer has not heard of yet.
+    // The table was dropped, and the hot buffer is not updated yet.
     if (recorded === undefined && (known?.life ?? 0) >= kept.life) return false;
   } else if (recorded.life > kept.life) return false;
 
   if (kept.version === forgotten) {
     if (recorded?.life !== kept.life) {
-      ctx.log({ ...told, repaired: 'dropped' });
-      await ctx.postgres.transaction(dropped(dataset, name, kept.life));
+      ctx.log({ ...event, repaired: 'dropped' });
+      await ctx.postgres.transaction(recordDropped(dataset, name, kept.life));
       return true;
     }
     if (recorded.state === 'deleting') return false;
-    ctx.log(told);
-    const what = `was set back to before table ${name} of dataset ${dataset} was dropped. Delete the table again`;
-    throw new StoreError('postgres', what, undefined);
+    ctx.log(event);
+    const failure = `was restored to a state before table ${name} of dataset ${dataset} was dropped. Delete the table again`;
+    throw new StoreError('postgres', failure, undefined);
   }
 
   const definition = kept.definition === '' ? undefined : parseTable(JSON.parse(kept.definition));
-  const schema = schemaFor(
+  const schema = mergeSchemas(
     recorded?.life === kept.life ? recorded.schema : undefined,
     definition?.schema,
     kept.version,
   );
   if (schema === undefined) {
-    ctx.log(told);
-    const what = `was set back to before table ${name} of dataset ${dataset} was made, and its definition is lost`;
-    throw new StoreError('postgres', what, undefined);
+    ctx.log(event);
+    const failure = `was restored to a state before table ${name} of dataset ${dataset} was created, and its definition is lost`;
+    throw new StoreError('postgres', failure, undefined);
   }
   const isBehind = recorded?.life !== kept.life || recorded.revision < kept.revision;
   if (!isBehind && schema === recorded?.schema) return false;
-  ctx.log({ ...told, repaired: schema.version });
+  ctx.log({ ...event, repaired: schema.version });
   await ctx.postgres.transaction([
-    ...(recorded?.life === kept.life ? [] : dropped(dataset, name, kept.life - 1)),
+    ...(recorded?.life === kept.life ? [] : recordDropped(dataset, name, kept.life - 1)),
     ...recordStatements(dataset, name, kept, definition, schema),
     ...(definition === undefined ? [] : await laneStatements(ctx, definition)),
   ]);
@@ -88,18 +88,18 @@ export async function bringForward(
 }
 
 /**
- * One that has every field that rows were accepted with, as they had it. It has a number of its own unless it is exactly
- * one of the two. Undefined where nothing is known of it.
+ * A schema with all fields of accepted rows. It gets a new version unless it equals one of the two. Undefined if both are
+ * unknown.
  */
-function schemaFor(recorded: TableSchema | undefined, kept: TableSchema | undefined, keptVersion: number) {
+function mergeSchemas(recorded: TableSchema | undefined, kept: TableSchema | undefined, keptVersion: number) {
   if (kept === undefined) {
     if (recorded === undefined || recorded.version >= keptVersion) return recorded;
-    // What fields were added is not known: rows with one are set aside by the flush.
+    // The added fields are unknown: the flush quarantines rows that have one.
     return { ...recorded, version: keptVersion + 1 };
   }
-  if (recorded === undefined || (recorded.version < kept.version && has(kept, recorded))) return kept;
-  const isSame = recorded.version === kept.version && has(kept, recorded) && has(recorded, kept);
-  if (isSame || (recorded.version > kept.version && has(recorded, kept))) return recorded;
+  if (recorded === undefined || (recorded.version < kept.version && includesFields(kept, recorded))) return kept;
+  const isSame = recorded.version === kept.version && includesFields(kept, recorded) && includesFields(recorded, kept);
+  if (isSame || (recorded.version > kept.version && includesFields(recorded, kept))) return recorded;
   const version = Math.max(recorded.version, kept.version) + 1;
   const others = recorded.fields.filter(({ name }) => !kept.fields.some((field) => field.name === name));
   const since = (field: (typeof others)[number]) => ({
@@ -109,14 +109,14 @@ function schemaFor(recorded: TableSchema | undefined, kept: TableSchema | undefi
   return { ...kept, version, fields: [...kept.fields, ...others.map(since)] };
 }
 
-function has(schema: TableSchema, other: TableSchema): boolean {
+function includesFields(schema: TableSchema, other: TableSchema): boolean {
   return other.fields.every(({ name, type }) =>
     schema.fields.some((field) => field.name === name && field.type === type),
   );
 }
 
-/** A life that is over by the hot buffer, and those before it. */
-function dropped(dataset: string, name: string, life: number): Statement[] {
+/** Records the end of a life and of all lives before it. */
+function recordDropped(dataset: string, name: string, life: number): Statement[] {
   return [
     ['insert into datasets (name) values ($dataset) on conflict do nothing', { dataset }],
     [
@@ -181,11 +181,11 @@ function recordStatements(
   ];
 }
 
-/** So that whoever sets lanes up after a loss knows that there was something to lose. */
+/** Records the lanes, so that a later setup detects their loss. */
 async function laneStatements(ctx: CatalogDeps, { dataset, name, life, readLanes }: Table): Promise<Statement[]> {
   const table = { dataset, physical: physicalName(name, life) };
-  const asked = Array.from({ length: readLanes }, (_, lane) => ['HMGET', ctx.keys.state(table, lane), 'inc', 'w']);
-  const states = (await askInTurn(ctx.redis, asked)) as [string | null, string | null][];
+  const commands = Array.from({ length: readLanes }, (_, lane) => ['HMGET', ctx.keys.state(table, lane), 'inc', 'w']);
+  const states = (await askInTurn(ctx.redis, commands)) as [string | null, string | null][];
   return states.flatMap(([incarnation, watermark], lane): Statement[] => {
     if (incarnation === null) return [];
     return [

@@ -17,17 +17,17 @@ import { placeLanes, spreadLanes } from './place-lanes.ts';
 import { setUpLanes } from './provision-lanes.ts';
 
 export type TableChange = {
-  /** How many lanes writers choose among from now on; `spread`: as many as it takes for one on every shard. */
+  /** Number of lanes for writers; `spread`: enough for one lane on every shard. */
   lanes?: number | 'spread' | undefined;
-  /** Null keeps rows for ever; `inherit` goes by the dataset. */
+  /** Null keeps rows for ever; `inherit` uses the retention of the dataset. */
   retention?: Retention | null | 'inherit' | undefined;
   state?: Exclude<State, 'deleting'> | undefined;
 };
 
-/** What a table must be like for a change of it to happen. */
+/** The expected version of a table for a conditional change. */
 export type Version = { life: number; revision: number; schemaVersion: number };
 
-/** What names a version of a table, for `ETag` and `If-Match`. */
+/** The `ETag` of a version. */
 export function tableTag({ life, revision, schemaVersion }: Version): string {
   return `"${life}.${revision}.${schemaVersion}"`;
 }
@@ -37,25 +37,25 @@ export function versionOf({ life, revision, schema }: Table): Version {
 }
 
 /**
- * Changes a table that is there. Each step may be repeated: a change that broke off is completed by asking for it again.
+ * Changes an existing table. All steps are idempotent, so a repetition completes a change that broke off.
  *
- * @param must what it has to be like, if anything
- * @throws TimestoreError `not-found`, `precondition-failed`, `conflict` when it is gone for good; StoreError when a store
- *   that this needs is away
+ * @param expected the required version, if any
+ * @throws ApiError `not-found`, `precondition-failed`, `conflict` if the table is being dropped; StoreError if a required store
+ *   is unavailable
  */
 export async function changeTable(
   ctx: CatalogDeps,
   dataset: string,
   name: string,
   change: TableChange,
-  must?: Version,
+  expected?: Version,
 ): Promise<Table> {
-  await recordChange(ctx, dataset, name, change, must);
+  await recordChange(ctx, dataset, name, change, expected);
   if (change.state !== undefined) await applyStates(ctx, dataset, name);
   const table = await requireTable(ctx, dataset, name);
   if (change.retention !== undefined) await applyRetention(ctx, table);
   if (change.lanes === undefined) return table;
-  // The lanes first, then their number: from that moment on writers and readers use them.
+  // First the lanes, then their number, from which on writers and readers use them.
   let changed: Awaited<ReturnType<typeof changeLanes>>;
   do {
     await setUpLanes(ctx, table);
@@ -64,36 +64,37 @@ export async function changeTable(
   if (changed === 'importing') {
     throw new ApiError(
       'conflict',
-      `An import uses a lane of table ${name} of dataset ${dataset}. The number of lanes is on record: ask for it again once the import is done.`,
+      `An import uses a lane of table ${name} of dataset ${dataset}. The number of lanes is recorded; repeat the change when the import is done.`,
     );
   }
   return noteLanes(ctx, table, table.lanes, table.readLanes);
 }
 
-const roundsMax = 5;
+const rounds_max = 5;
 
 async function recordChange(
   ctx: CatalogDeps,
   dataset: string,
   name: string,
   change: TableChange,
-  must: Version | undefined,
+  expected: Version | undefined,
 ): Promise<void> {
   for (let round = 1; ; round += 1) {
     const seen = change.lanes === undefined ? undefined : await requireTable(ctx, dataset, name);
-    const placed = seen && placementOf(ctx, seen, change.lanes);
+    const placed = seen && choosePlacement(ctx, seen, change.lanes);
     const { lanes_max } = ctx.config.limits;
     if (placed !== undefined && placed.lanes > lanes_max) {
       throw new ApiError('invalid-request', `lanes: at most ${lanes_max} (limit lanes_max).`);
     }
-    if (await recordOnce(ctx, dataset, name, { ...change, ...placed }, must, seen?.readLanes)) return;
-    // Somebody has made a lane since it was looked where lanes are to be.
+    if (await recordOnce(ctx, dataset, name, { ...change, ...placed }, expected, seen?.readLanes)) return;
+    // A concurrent change has added lanes since their placement was computed.
     const now = seen && (await requireTable(ctx, dataset, name));
-    if (now?.readLanes === seen?.readLanes || round === roundsMax) throw await whyNot(ctx, dataset, name, must);
+    if (now?.readLanes === seen?.readLanes || round === rounds_max)
+      throw await explainRejection(ctx, dataset, name, expected);
   }
 }
 
-function placementOf(
+function choosePlacement(
   ctx: CatalogDeps,
   table: Table,
   wanted: TableChange['lanes'],
@@ -105,21 +106,21 @@ function placementOf(
 
 type Recorded = Omit<TableChange, 'lanes'> & { lanes?: TableChange['lanes']; shards?: number[] };
 
-/** One statement, so that of two changes at once none is lost. Answers false where it is not as it must be. */
+/** One statement, so that no concurrent change is lost. Returns false if the table does not have the expected version. */
 async function recordOnce(
   ctx: CatalogDeps,
   dataset: string,
   name: string,
   { lanes, shards, retention, state }: Recorded,
-  must: Version | undefined,
+  expected: Version | undefined,
   readLanes: number | undefined,
 ): Promise<boolean> {
   const params: Params = {
     dataset,
     name,
-    life: must?.life ?? null,
-    revision: must?.revision ?? null,
-    schemaVersion: must?.schemaVersion ?? null,
+    life: expected?.life ?? null,
+    revision: expected?.revision ?? null,
+    schemaVersion: expected?.schemaVersion ?? null,
     lanes: lanes ?? null,
     retention: retention === undefined ? null : JSON.stringify(retention),
     state: state ?? null,
@@ -157,20 +158,20 @@ async function recordOnce(
 
 const deleteTableRow = z.object({ deleteAt_ms: z.number() });
 
-/** Takes a table away from readers and writers, and after the grace for good. Throws as `changeTable`. */
+/** Hides a table at once and schedules its drop after the grace period. Throws as `changeTable`. */
 export async function deleteTable(
   ctx: CatalogDeps,
   dataset: string,
   name: string,
   grace_s: number,
-  must?: Version,
+  expected?: Version,
 ): Promise<{ deleteAt_ms: number }> {
   const params: Params = {
     dataset,
     name,
-    life: must?.life ?? null,
-    revision: must?.revision ?? null,
-    schemaVersion: must?.schemaVersion ?? null,
+    life: expected?.life ?? null,
+    revision: expected?.revision ?? null,
+    schemaVersion: expected?.schemaVersion ?? null,
     grace_s,
   };
   const line = auditLine({ action: 'table.delete', dataset, table: name, detail: { grace_s } }, 'changed', params);
@@ -189,20 +190,27 @@ export async function deleteTable(
       params,
     ),
   );
-  if (changed === undefined) throw await whyNot(ctx, dataset, name, must);
+  if (changed === undefined) throw await explainRejection(ctx, dataset, name, expected);
   await applyStates(ctx, dataset, name);
   await noteJob(ctx, ctx.now() + grace_s * 1_000);
   return changed;
 }
 
-async function whyNot(ctx: CatalogDeps, dataset: string, name: string, must: Version | undefined): Promise<ApiError> {
+async function explainRejection(
+  ctx: CatalogDeps,
+  dataset: string,
+  name: string,
+  expected: Version | undefined,
+): Promise<ApiError> {
   const table = await requireTable(ctx, dataset, name);
   const now = tableTag(versionOf(table));
   const what = `Table ${name} of dataset ${dataset}`;
-  return must !== undefined && tableTag(must) !== now ? changedSince(what, tableTag(must), now) : sourceGone(what);
+  return expected !== undefined && tableTag(expected) !== now
+    ? changedSince(what, tableTag(expected), now)
+    : sourceGone(what);
 }
 
-/** As it is on record. Throws TimestoreError `not-found`; StoreError. */
+/** The recorded table. Throws ApiError `not-found`; StoreError. */
 export async function requireTable(ctx: CatalogDeps, dataset: string, name: string): Promise<Table> {
   const table = await readTable(ctx, dataset, name);
   if (table !== undefined) return table;

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 
-/** Of a schema's canonical text, as the catalogue keeps it. */
+/** The checksum of a schema's canonical text. */
 export function checksumOf(text: string): string {
   return createHash('sha256').update(text).digest('hex');
 }

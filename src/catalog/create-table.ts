@@ -16,31 +16,30 @@ import { quarantineTable } from './quarantine-table.ts';
 
 const datasetRow = z.object({ state: z.enum(states), tables: z.number() });
 
-/** How many tables a dataset (`$dataset`) has that clients have made, those that are being deleted among them. */
+/** Counts the tables of a dataset (`$dataset`) without the quarantine, including tables that are being deleted. */
 const countSql = `select count(*) from tables where dataset = $dataset and dropped_at is null and name <> '${quarantineTable}'`;
 
 export type NewTable = {
   dataset: string;
-  /** What people call the dataset, if this makes it. */
+  /** Title of the dataset, if this creates it. */
   datasetTitle?: string | undefined;
   name: string;
   window: PartitionWindow;
   lanes: number;
   schema: TableSchema;
-  /** Its own; its dataset's if left out. */
+  /** Default: the retention of the dataset. */
   retention?: Retention | null | undefined;
-  /** The table is made in these lives alone; in any where left out. */
+  /** Create the table only in these lives. Default: in any. */
   lives?: Lives | undefined;
 };
 
 /**
- * Records a table, and its dataset, in the catalogue, unless there is one of that name: of several first writers one
- * makes it and all go on with what it made.
+ * Records a table and its dataset in the catalogue, unless the name exists. Of several first writers one creates the table, and
+ * all use it.
  *
- * @returns the table that is there now, and whether this made it
- * @throws TimestoreError `dataset-frozen` for a dataset that takes no rows, `limit-exceeded` for one that has as many tables as
- *   it may; StoreError when Postgres is away: a table that
- *   nobody has on record cannot take rows
+ * @returns the existing table, and whether this call created it
+ * @throws ApiError `dataset-frozen` for a dataset that accepts no rows, `limit-exceeded` if the dataset has the maximum of
+ *   tables; StoreError if Postgres is unavailable: an unrecorded table cannot accept rows
  */
 export async function createTable(ctx: CatalogDeps, table: NewTable): Promise<Table & { isNew: boolean }> {
   const { dataset, datasetTitle = null, name, window, lanes, schema, retention, lives } = table;
@@ -85,7 +84,7 @@ export async function createTable(ctx: CatalogDeps, table: NewTable): Promise<Ta
      insert into schema_versions (dataset, name, life, version, schema, checksum)
      select dataset, name, life, schema_version, $text, $checksum from t
      returning life`;
-  // Of several that are made at once each counts the others: the count is of after the lock.
+  // The lock serialises concurrent creations, so that each one counts the others.
   const lock = "select pg_advisory_xact_lock(hashtextextended('tables of ' || $dataset, 0))";
   const [, made = []] = await ctx.postgres.transaction([
     [lock, { dataset }],
@@ -104,8 +103,8 @@ export async function createTable(ctx: CatalogDeps, table: NewTable): Promise<Ta
   if (at !== undefined && at.tables >= dataset_tables_max) {
     throw new ApiError(
       'limit-exceeded',
-      `Dataset ${dataset} has ${at.tables} tables, and may have ${dataset_tables_max} (limit dataset_tables_max): table ${name} ` +
-        'was not made. Use a table that is there, or delete one.',
+      `Dataset ${dataset} has ${at.tables} tables of at most ${dataset_tables_max} (limit dataset_tables_max): table ${name} ` +
+        'was not created. Use an existing table, or delete one.',
     );
   }
   throw new ApiError('conflict', `Table ${name} of dataset ${dataset} was dropped meanwhile. Try again.`);

@@ -48,7 +48,7 @@ export type Dataset = {
   revision: number;
   tables: number;
   createdAt_ms: number;
-  /** When it will be gone, while it is being deleted. */
+  /** Time of the final drop of a dataset that is being deleted. */
   deleteAt_ms: number | null;
 };
 
@@ -66,7 +66,7 @@ const columns = `d.name, d.title, d.state, d.retention, d.quota, d.migration - '
 
 export type Page = { after?: string | undefined; search?: string | undefined; limit: number };
 
-/** By name. `of`: these alone; `state`: those in it, all but the archived if left out. Throws StoreError. */
+/** Sorted by name. `of`: only these datasets; `state`: by default all but archived ones. Throws StoreError. */
 export async function listDatasets(
   ctx: CatalogDeps,
   { after, search, limit, state, of }: Page & { state?: State | undefined; of?: string[] | undefined },
@@ -90,7 +90,7 @@ export async function listDatasets(
   );
 }
 
-/** Throws TimestoreError `not-found`; StoreError. */
+/** Throws ApiError `not-found`; StoreError. */
 export async function readDataset(ctx: CatalogDeps, name: string): Promise<Dataset> {
   const [dataset] = checkRows(
     datasetRow,
@@ -104,7 +104,7 @@ export async function readDataset(ctx: CatalogDeps, name: string): Promise<Datas
 
 export type NewDataset = Pick<DatasetChange, 'title' | 'retention' | 'quota'> & { name: string };
 
-/** Throws TimestoreError `conflict` when there is one of that name; StoreError. */
+/** Throws ApiError `conflict` if the name exists; StoreError. */
 export async function createDataset(ctx: CatalogDeps, { name, title, retention, quota }: NewDataset): Promise<Dataset> {
   const params: Params = { name, title: title ?? null, json: json(retention), json2: json(quota) };
   const made = await ctx.postgres.rows(
@@ -119,17 +119,17 @@ export async function createDataset(ctx: CatalogDeps, { name, title, retention, 
      select name from changed`,
     params,
   );
-  if (made.length === 0) throw new ApiError('conflict', `There is a dataset ${name} already.`);
+  if (made.length === 0) throw new ApiError('conflict', `Dataset ${name} exists already.`);
   await applyQuota(ctx, name);
   return await readDataset(ctx, name);
 }
 
 /**
- * Changes a dataset. When this returns, its tables take rows or not as the state says.
+ * Changes a dataset. A new state is in effect in the lanes of its tables when this returns.
  *
- * @param revision that it must have, if any
- * @throws TimestoreError `not-found`, `precondition-failed`, `conflict` when it is gone for good, `limit-exceeded` for a
- *   mirror of too many tables; StoreError: the record may stand then, and asking again completes it
+ * @param revision the required revision, if any
+ * @throws ApiError `not-found`, `precondition-failed`, `conflict` if the dataset is being dropped, `limit-exceeded` for a mirror
+ *   of too many tables; StoreError: the change may be recorded, and a repetition completes it
  */
 export async function changeDataset(
   ctx: CatalogDeps,
@@ -138,7 +138,7 @@ export async function changeDataset(
   revision: number | undefined,
 ): Promise<Dataset> {
   const { title, state, retention, quota, migration } = change;
-  // On record with the switch itself, whatever is published in between.
+  // Recorded in the same statement as the switch, so that rows published in between are mirrored.
   const begun = migration?.mirror ? await mirrorBeginnings(ctx, name) : [];
   const params: Params = {
     name,
@@ -183,7 +183,7 @@ export async function changeDataset(
      select name from changed`,
     params,
   );
-  if (changed === undefined) throw await whyNot(ctx, name, revision);
+  if (changed === undefined) throw await explainRejection(ctx, name, revision);
   if (state !== undefined || retention !== undefined) await applyStates(ctx, name);
   if (state !== undefined || migration !== undefined) await applyReadMode(ctx, name);
   if (migration !== undefined) await noteJob(ctx, ctx.now());
@@ -191,14 +191,14 @@ export async function changeDataset(
   return await readDataset(ctx, name);
 }
 
-/** Takes a dataset away from readers and writers, and after the grace for good. Throws as `changeDataset`. */
+/** Hides a dataset at once and schedules its drop after the grace period. Throws as `changeDataset`. */
 export async function deleteDataset(
   ctx: CatalogDeps,
   name: string,
   grace_s: number,
   revision: number | undefined,
 ): Promise<Dataset> {
-  // Before: without a grace it may be gone by the time of the answer.
+  // Read before the change, because without a grace period the dataset may be dropped before the response.
   const dataset = await readDataset(ctx, name);
   const params: Params = { name, revision: revision ?? null, grace_s };
   const line = auditLine({ action: 'dataset.delete', dataset: name, detail: { grace_s } }, 'changed', params);
@@ -219,25 +219,25 @@ export async function deleteDataset(
       params,
     ),
   );
-  if (changed === undefined) throw await whyNot(ctx, name, revision);
+  if (changed === undefined) throw await explainRejection(ctx, name, revision);
   await applyStates(ctx, name);
   await applyReadMode(ctx, name);
   await noteJob(ctx, ctx.now() + grace_s * 1_000);
   return { ...dataset, ...changed, state: 'deleting' };
 }
 
-async function whyNot(ctx: CatalogDeps, name: string, revision: number | undefined): Promise<ApiError> {
+async function explainRejection(ctx: CatalogDeps, name: string, revision: number | undefined): Promise<ApiError> {
   const { state, deleteAt_ms, revision: now } = await readDataset(ctx, name);
   if (state === 'deleting' && deleteAt_ms === null) return sourceGone(`Dataset ${name}`);
   return changedSince(`Dataset ${name}`, `"${revision}"`, `"${now}"`);
 }
 
 export function sourceGone(what: string): ApiError {
-  return new ApiError('conflict', `${what} is being deleted for good; its grace is over.`);
+  return new ApiError('conflict', `${what} is being dropped; its grace period is over.`);
 }
 
 export function changedSince(what: string, wanted: string, now: string): ApiError {
-  return new ApiError('precondition-failed', `${what} is ${now} by now, not ${wanted}. Read it again.`);
+  return new ApiError('precondition-failed', `${what} is now ${now}, not ${wanted}. Read it again.`);
 }
 
 function json(value: object | null | undefined): string | null {

@@ -1,8 +1,8 @@
 import type { NodeContext } from '../stores/clickhouse/servers.ts';
 import type { ClickHouseDeps, PostgresDeps, RedisDeps } from '../stores/deps.ts';
 
-/** The catalogue is in Postgres, is cached in Redis and makes tables in ClickHouse. */
+/** The catalogue is in Postgres, is cached in Redis and creates tables in ClickHouse. */
 export type CatalogDeps = RedisDeps & PostgresDeps & ClickHouseDeps;
 
-/** The same at a ClickHouse server: every statement asks this one. */
+/** `CatalogDeps` with the clients of one ClickHouse server. */
 export type CatalogNode = NodeContext<CatalogDeps>;

@@ -2,8 +2,8 @@ import { currentActor } from '../core/request-context.ts';
 import type { Params } from '../stores/postgres/client.ts';
 
 /**
- * Parts of a statement that changes a dataset or a table: the job that drops it when its grace is over, and taking an
- * earlier one back. `from` is the common table expression of the change, with `delete_at`.
+ * Part of a statement that deletes a dataset or a table: schedules the job that drops it after the grace period. `from` is the
+ * common table expression of the change, with `delete_at`.
  */
 export function scheduleDrop(
   kind: 'drop-dataset' | 'drop-table',
@@ -20,6 +20,7 @@ export function scheduleDrop(
       from ${from}`;
 }
 
+/** Part of a statement that changes a dataset or a table: cancels an earlier drop job. */
 export function cancelDrop(from: string, condition: string, which: string): string {
   return `update jobs set state = 'cancelled', finished_at = now()
     where kind in ('drop-dataset', 'drop-table') and state in ('queued', 'running') and ${which} and ${condition}

@@ -11,15 +11,15 @@ import { knownTables } from './table-cache.ts';
 export type Dropped = { dataset: string; name: string; life: number; readLanes: number };
 
 /**
- * Takes a table apart whose grace is over: its lanes, with rows that wait in them, and its rows in ClickHouse. Safe to
- * repeat. The record goes last, so that whoever dies before is followed by somebody who finds it.
+ * Drops a table after its grace period: its lanes with pending rows, and its rows in ClickHouse. Idempotent. The record is
+ * removed last, so that a retry after a crash finds the table.
  *
- * @returns the statements that take it off the record
+ * @returns the statements that remove the record
  * @throws StoreError, ClickHouseError
  */
 export async function dropTable(ctx: CatalogDeps, { dataset, name, life, readLanes }: Dropped): Promise<Statement[]> {
   const table = { dataset, name, physical: physicalName(name, life) };
-  // Its manifests would come after the record is gone.
+  // Otherwise its manifests would be recorded after the table is removed.
   await drainManifestOutbox(ctx);
   await dropLanes(ctx, table, life, readLanes);
   await ask(() => ctx.redis.del(ctx.keys.replays(table)));
@@ -37,7 +37,7 @@ export async function dropTable(ctx: CatalogDeps, { dataset, name, life, readLan
     ['delete from audits where dataset = $dataset and name = $name', { dataset, name }],
     ['delete from reconciliations where dataset = $dataset and name = $name', { dataset, name }],
     ['delete from export_schedules where dataset = $dataset and "table" = $name', { dataset, name }],
-    // They hold values of its rows.
+    // Comparisons contain values of rows.
     ['delete from read_comparisons where dataset = $dataset and "table" = $name', { dataset, name }],
     cancelJobs('dataset = $dataset and "table" = $name', { dataset, name }),
     [
@@ -47,7 +47,7 @@ export async function dropTable(ctx: CatalogDeps, { dataset, name, life, readLan
   ];
 }
 
-/** What ClickHouse has of a table, wherever it is: every server must have dropped it. Throws StoreError, ClickHouseError. */
+/** Drops a table on every ClickHouse server. Throws StoreError, ClickHouseError. */
 export async function dropStored(ctx: CatalogDeps, table: TableRef): Promise<void> {
   const nodes = everyNode(ctx);
   await Promise.all(
@@ -59,8 +59,8 @@ export async function dropStored(ctx: CatalogDeps, table: TableRef): Promise<voi
 }
 
 /**
- * Removes what the hot buffer has of a dataset beside its tables, which are gone by now. Its database in ClickHouse stays,
- * empty: it has no number of a life, and a statement that drops it, come late, would drop tables of the next one.
+ * Removes quota and usage of a dropped dataset from the hot buffer. The empty database in ClickHouse stays: its name has no
+ * life number, so a late DROP DATABASE would drop tables of the next life.
  *
  * @throws StoreError
  */
@@ -68,7 +68,7 @@ export async function forgetCounts(ctx: CatalogDeps, dataset: string): Promise<v
   await ask(() => ctx.redis.del(ctx.keys.quota(dataset), ctx.keys.remembered(dataset)));
 }
 
-/** The statements that take a dataset without tables off the record: its name is free again. */
+/** The statements that remove the record of a dataset without tables, which frees its name. */
 export function datasetGone(dataset: string): Statement[] {
   return [
     ['delete from saved_queries where dataset = $dataset', { dataset }],
@@ -87,8 +87,8 @@ export function datasetGone(dataset: string): Statement[] {
 }
 
 /**
- * Ends the jobs that have nothing to work on any more. Drops are not among them, for one of them is running this, nor are
- * mirrors, which end by themselves and record how far they came.
+ * Cancels jobs of a dropped table or dataset. Drop jobs are excluded because one of them runs this, and mirrors because they end
+ * by themselves and record their progress.
  */
 function cancelJobs(which: string, params: Params): Statement {
   return [
@@ -99,8 +99,8 @@ function cancelJobs(which: string, params: Params): Statement {
 }
 
 /**
- * Takes a dataset out of the lists of webhooks, with a line in the audit log for each: the next dataset of the name is
- * another one. A webhook that is left without any dataset is deleted.
+ * Removes a dropped dataset from webhooks and audits each change: a later dataset of the same name must not inherit them. A
+ * webhook without remaining datasets is deleted.
  */
 function forgetWebhooks(dataset: string): Statement[] {
   const { actor, requestId } = currentActor();

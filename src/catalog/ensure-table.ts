@@ -6,11 +6,11 @@ import { LifeEndedError, requireCurrentLife } from './life.ts';
 import { applyRetentionAt, makeTable } from './table-ddl.ts';
 
 /**
- * Makes the table in ClickHouse with all fields of its schema, or brings the one that is there to it; but not one whose
- * life is over, which nobody would drop again. Additive, and safe to repeat.
+ * Creates the table in ClickHouse or adds missing columns. Fails for an ended life, whose table nothing would drop again.
+ * Additive and idempotent.
  *
- * @param needs the shards of a cluster that must have it: those with its lanes; others get it as soon as they are there
- * @param from `restore`: into a table that is hidden until all of a backup is there
+ * @param needs shards that must have the table: those with its lanes; others get it when they are available
+ * @param from `restore`: allows a table that is hidden during a restore
  * @throws LifeEndedError; StoreError, ClickHouseError
  */
 export async function ensureTable(
@@ -24,13 +24,13 @@ export async function ensureTable(
   try {
     await requireCurrentLife(ctx, table, from);
   } catch (error) {
-    // It was dropped between the two looks. Whoever dies here leaves an empty table, which the reconciler drops.
+    // The table was dropped between the two checks. After a crash here the reconciler drops the empty table.
     if (error instanceof LifeEndedError && (await isRecordedAsDropped(ctx, table))) await dropStored(ctx, table);
     throw error;
   }
 }
 
-/** Absence from the catalogue proves nothing: it may have been set back to an earlier time. */
+/** Requires a drop record, because absence proves nothing: the catalogue may be restored from an older state. */
 async function isRecordedAsDropped(ctx: CatalogDeps, { dataset, name, life }: Table): Promise<boolean> {
   const [found] = await ctx.postgres.rows(
     'select from tables where dataset = $dataset and name = $name and life = $life and dropped_at is not null',
@@ -39,7 +39,7 @@ async function isRecordedAsDropped(ctx: CatalogDeps, { dataset, name, life }: Ta
   return found !== undefined;
 }
 
-/** Makes ClickHouse keep rows for as long as the policy says. Rows that are there already go when their parts are merged. */
+/** Applies the retention in ClickHouse. Existing rows beyond it are dropped when their parts are merged. */
 export async function applyRetention(ctx: CatalogDeps, table: Table): Promise<void> {
   await ensureTable(ctx, table);
   await onEach(ctx, everyShard(ctx), table.shards, (node) => applyRetentionAt(node, table));

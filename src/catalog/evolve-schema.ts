@@ -10,12 +10,12 @@ import { readTable } from './find-table.ts';
 import { addMissingColumns } from './table-ddl.ts';
 
 /**
- * Adds fields to a table's schema as its next version, by compare-and-set: of several writers at once one succeeds, and
- * the others start again from what it made.
+ * Adds fields to a table's schema as its next version, by compare-and-set: one of several concurrent writers succeeds, and the
+ * others retry with its version.
  *
- * @returns the newest definition, which may be another writer's: check the rows against it again; one that takes no rows gets
- *   no fields either
- * @throws StoreError when Postgres is away: rows of a known schema are still taken
+ * @returns the newest definition, perhaps of another writer: check the rows against it again. A table that accepts no rows gets
+ *   no fields
+ * @throws StoreError if Postgres is unavailable; rows of a known schema are still accepted
  */
 export async function evolveSchema(ctx: CatalogDeps, table: Table, added: Field[]): Promise<Table | undefined> {
   const { schema } = table;
@@ -47,7 +47,7 @@ export async function evolveSchema(ctx: CatalogDeps, table: Table, added: Field[
   return newest;
 }
 
-/** So that queries may name the new field at once. The flush adds what is missing then, ClickHouse away or not. */
+/** Lets queries use the new fields at once. The flush adds columns that are missing after a failure here. */
 async function tryAddingColumns(ctx: CatalogDeps, table: Table): Promise<void> {
   try {
     await addMissingColumns(ctx, table);

@@ -22,15 +22,15 @@ const recordedRow: z.ZodType<Recorded> = z.object({
 
 const rememberScript = script(rememberTableLua);
 
-/** How long an instance goes by what it has seen. A new field or a missing lane makes it look again at once. */
+/** How long a cached definition is trusted. A new field or a missing lane causes a new lookup at once. */
 const trusted_ms = 30_000;
 
 /**
- * A table's definition: from this instance's memory, then the hot buffer's, then the catalogue in Postgres.
+ * Finds a table's definition in the cache of this instance, in the hot buffer, or in Postgres.
  *
- * @param atLeast a schema version or a life known to exist: an older definition is not enough
- * @returns undefined when there is no such table
- * @throws StoreError when neither knows it and Postgres is away
+ * @param atLeast a minimum schema version or life
+ * @returns undefined if the table does not exist
+ * @throws StoreError if it is not cached and Postgres is unavailable
  */
 export async function findTable(
   ctx: CatalogDeps,
@@ -49,34 +49,34 @@ export async function findTable(
   });
 }
 
-/** Whether a definition is one that this instance has seen lately: the newest lanes may be missing in an older one. */
+/** Whether the cached definition is fresh; an older one may lack the newest lanes. */
 export function isRecentlySeen(ctx: CatalogDeps, { dataset, name }: Pick<Table, 'dataset' | 'name'>): boolean {
   const seen = knownTables(ctx).get(memoryKey(dataset, name));
   if (seen === undefined || seen.table.shards.length < seen.table.readLanes) return false;
   return ctx.now() - seen.seenAt_ms < trusted_ms;
 }
 
-/** The same as the stores have it now, whatever this instance remembers. Throws StoreError. */
+/** The definition in the stores, without the cache of this instance. Throws StoreError. */
 export async function findNow(ctx: CatalogDeps, dataset: string, name: string): Promise<Table | undefined> {
   const buffered = await readBuffered(ctx, dataset, name);
   return buffered === undefined ? await readTable(ctx, dataset, name) : keep(ctx, buffered);
 }
 
-/** The same for who reads it: one that is being deleted is gone. Instances learn of it within the time they trust. */
+/** The definition for readers: undefined for a table that is being deleted. Cached definitions may delay this. */
 export async function findReadable(ctx: CatalogDeps, dataset: string, name: string): Promise<Table | undefined> {
   let table = await findTable(ctx, dataset, name);
-  // It may have been taken back since, or made again: what is remembered of a deletion is no reason to answer that it is gone.
+  // The deletion may have been cancelled or the table created again, so a cached deletion needs a check.
   if (table?.state === 'deleting') table = await findNow(ctx, dataset, name);
   return table?.state === 'deleting' ? undefined : table;
 }
 
-/** Undefined also when Redis is away: Postgres may know. */
+/** Undefined also if Redis is unavailable, so that the caller asks Postgres. */
 async function readBuffered(ctx: CatalogDeps, dataset: string, name: string): Promise<Table | undefined> {
   try {
     const text = await ask(() => ctx.redis.hget<string>(ctx.keys.table(dataset, name), 'definition'));
     if (text === null) return undefined;
     const definition: unknown = JSON.parse(text);
-    // Of a version that knew of no shards, and may have left out where the lanes are.
+    // Definitions of older versions have no shards, which a cluster needs.
     const isWhole = ctx.cluster === undefined || (definition as { shards?: unknown }).shards !== undefined;
     return isWhole ? parseTable(definition) : undefined;
   } catch (error) {
@@ -95,14 +95,14 @@ type Recorded = {
 };
 
 /**
- * The same straight from Postgres, for whoever is about to change it. What came is kept for the others. A record that was
- * set back in time is brought forward first.
+ * The definition in Postgres, for a change. Updates the caches. Repairs the record first if the catalogue was restored from an
+ * older state.
  */
 export async function readTable(ctx: CatalogDeps, dataset: string, name: string): Promise<Table | undefined> {
   let table = await readRecorded(ctx, dataset, name);
   const kept = await remember(ctx, dataset, name, table);
   if (kept !== undefined) {
-    // Somebody may have changed the record since it was read.
+    // A concurrent request may have changed the record.
     table = await readRecorded(ctx, dataset, name);
     if (await bringForward(ctx, dataset, name, table, kept)) table = await readRecorded(ctx, dataset, name);
     await remember(ctx, dataset, name, table);
@@ -137,7 +137,7 @@ async function readRecorded(ctx: CatalogDeps, dataset: string, name: string): Pr
   });
 }
 
-/** Answers what is kept and does not agree. Only a cache: who needs Redis for more will find out. */
+/** Writes the definition to the hot buffer. Returns a newer version there. Redis is only a cache here, so failures are logged. */
 async function remember(
   ctx: CatalogDeps,
   dataset: string,
@@ -165,7 +165,7 @@ async function remember(
   }
 }
 
-/** Goes on with the number of lanes that the hot buffer says there are now, which is the one that counts. */
+/** Caches the number of lanes of the hot buffer, which is authoritative. */
 export function noteLanes(ctx: CatalogDeps, table: Table, lanes: number, readLanes: number): Table {
   return keep(ctx, { ...table, lanes, readLanes });
 }

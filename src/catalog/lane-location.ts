@@ -15,29 +15,29 @@ export async function atLane<Deps extends CatalogDeps>(
   if (ctx.cluster === undefined) requireOneServer(table);
   const seen = table.shards[lane];
   if (seen !== undefined) return atShard(ctx, seen);
-  // A lane that came after this instance has seen the table: never to be looked for anywhere else than where it is.
+  // The lane is newer than the definition. Its shard must be read, because a wrong shard would have no rows.
   const newest = await readTable(ctx, table.dataset, table.name);
   const number = newest?.physical === table.physical ? newest.shards[lane] : undefined;
   if (number !== undefined) return atShard(ctx, number);
   throw new StoreError('postgres', `does not know lane ${lane} of table ${table.name}`, undefined);
 }
 
-/** Each shard that has lanes of a table, with these. */
+/** The shards of a table with their lanes. */
 export function shardsOf<Deps extends CatalogDeps>(
   ctx: Deps,
   table: Table,
 ): { node: NodeContext<Deps>; lanes: number[] }[] {
   const lanes = Map.groupBy(table.shards.entries(), ([, shard]) => shard);
-  return [...lanes].map(([number, of]) => ({ node: atShard(ctx, number), lanes: of.map(([lane]) => lane) }));
+  return [...lanes].map(([number, entries]) => ({ node: atShard(ctx, number), lanes: entries.map(([lane]) => lane) }));
 }
 
-/** Where all rows of some tables can be asked for, and what the tables are called there. */
+/** A node that can query all rows of some tables, and the names of the tables there. */
 export type AllRows<Deps extends CatalogDeps = CatalogDeps> = { node: NodeContext<Deps>; nameOf(table: Table): string };
 
 /**
- * The shard that has all of them, or else any node, which asks the others.
+ * The only shard with rows of the tables, or any node, which queries the others.
  *
- * @param isSure whether the tables have no lanes but those of their definitions
+ * @param isSure whether the definitions have all lanes
  */
 export function atAllRows<Deps extends CatalogDeps>(ctx: Deps, tables: readonly Table[], isSure = true): AllRows<Deps> {
   if (ctx.cluster === undefined) {
@@ -52,14 +52,14 @@ export function atAllRows<Deps extends CatalogDeps>(ctx: Deps, tables: readonly 
   return { node: { ...ctx, ...chooseNode(ctx.cluster, highest), shard: 0 }, nameOf: everywhereName };
 }
 
-/** What a table with all its rows is called at a shard. Throws StoreError where that does not ask all others. */
+/** The name of a table with all its rows at a shard. Throws StoreError if that shard does not know all others. */
 export async function allRowsName(node: CatalogNode, table: Table): Promise<string> {
   if (table.shards.every((number) => number === node.shard)) return qualifiedName(table);
   await requireShards(node.clickhouse, node.cluster?.name ?? '', Math.max(...table.shards));
   return everywhereName(table);
 }
 
-/** Rows of a table whose lanes are on other shards would be in no answer. */
+/** Results would lack the rows of lanes on other shards. */
 function requireOneServer({ shards }: Table): void {
   const other = shards.find((number) => number !== 1);
   if (other !== undefined) throw notConfigured(other);

@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { assertDefined } from '../core/assert.ts';
 import { ApiError, type ErrorCode } from '../core/errors.ts';
 import type { Table } from '../schema/table.ts';
 import { checkRows } from '../stores/check-rows.ts';
@@ -9,7 +10,7 @@ import { knownTables } from './table-cache.ts';
 
 const livesRow: z.ZodType<Lives> = z.object({ dataset: z.number(), table: z.number() });
 
-/** A definition that was in use is of a life that is over: the table was dropped since, and may have been made again. */
+/** The definition in use belongs to an ended life: the table was dropped, and may have been created again. */
 export class LifeEndedError extends ApiError {
   constructor({ dataset, name }: Pick<Table, 'dataset' | 'name'>) {
     super('conflict', `Table ${name} of dataset ${dataset} was dropped meanwhile. Try again.`, { retryAfterMs: 500 });
@@ -17,9 +18,9 @@ export class LifeEndedError extends ApiError {
   }
 }
 
-const roundsMax = 5;
+const rounds_max = 5;
 
-/** Codes of errors that an old definition may cause. Others come from stores that know the lane, which ends with the life. */
+/** Codes of errors that an outdated definition can cause. */
 const suspects = new Set<ErrorCode>([
   'invalid-request',
   'forbidden',
@@ -32,11 +33,10 @@ const suspects = new Set<ErrorCode>([
 ]);
 
 /**
- * Does work with tables that this instance may know from before they were dropped. An error that an old definition may have
- * caused is not given out: the tables are looked up in the stores, and where one is of another life by now, the work begins
- * again.
+ * Runs work that may use outdated definitions of dropped tables. After an error that an outdated definition can cause, it reads
+ * the tables from the stores, and repeats the work if one has another life.
  *
- * @param work adds the tables that it finds to the list, before it uses them
+ * @param work adds each table to the list before it uses the table
  */
 export async function withNewestLife<Result>(
   ctx: CatalogDeps,
@@ -47,7 +47,7 @@ export async function withNewestLife<Result>(
     try {
       return await work(found);
     } catch (error) {
-      if (round === roundsMax || !isSuspect(error) || !(await isAnyOver(ctx, found))) throw error;
+      if (round === rounds_max || !isSuspect(error) || !(await hasAnyLifeEnded(ctx, found))) throw error;
     }
   }
 }
@@ -58,23 +58,23 @@ function isSuspect(error: unknown): boolean {
   return error instanceof ApiError && suspects.has(error.code);
 }
 
-async function isAnyOver(ctx: CatalogDeps, tables: Table[]): Promise<boolean> {
+async function hasAnyLifeEnded(ctx: CatalogDeps, tables: Table[]): Promise<boolean> {
   for (const table of tables) if (await hasLifeEnded(ctx, table)) return true;
   return false;
 }
 
-/** Whether the stores say that a table's life is over; false where they do not answer. */
+/** Whether a table's life has ended by the stores; false if they are unavailable. */
 export async function hasLifeEnded(ctx: CatalogDeps, table: Table): Promise<boolean> {
   const newest = await findNow(ctx, table.dataset, table.name).catch(() => table);
   return newest?.physical !== table.physical;
 }
 
-/** A life of a dataset and one of a table in it. */
+/** The lives of a dataset and of a table in it. */
 export type Lives = { dataset: number; table: number };
 
 /**
- * The lives that a dataset and a table are in, or will be in once they are made: they change when the name becomes free
- * again, and at no other time. Throws StoreError.
+ * The current lives of a dataset and a table, or their lives once they are created. A life changes only when the name becomes
+ * free. Throws StoreError.
  */
 export async function readLives(ctx: CatalogDeps, dataset: string, name: string): Promise<Lives> {
   const [lives] = checkRows(
@@ -84,18 +84,17 @@ export async function readLives(ctx: CatalogDeps, dataset: string, name: string)
       name,
     }),
   );
-  if (lives === undefined) throw new RangeError('a select without a source has a line');
-  return lives;
+  return assertDefined(lives, 'a select without a source has a row');
 }
 
-/** The life that a dataset is in, or will be in once it is made. Throws StoreError. */
+/** The current life of a dataset, or its life once it is created. Throws StoreError. */
 export async function readDatasetLife(ctx: CatalogDeps, dataset: string): Promise<number> {
   return (await readLives(ctx, dataset, '')).dataset;
 }
 
 /**
- * @param from `restore`: also of a table that a backup is being brought back into, which is hidden
- * @throws LifeEndedError for a table that was dropped, or that is being taken apart; StoreError
+ * @param from `restore`: accepts a table that is hidden during a restore
+ * @throws LifeEndedError for a table that was or is being dropped; StoreError
  */
 export async function requireCurrentLife(ctx: CatalogDeps, table: Table, from?: 'restore'): Promise<void> {
   const [living] = await ctx.postgres.rows(

@@ -34,7 +34,7 @@ const manifestRow: z.ZodType<ManifestRecord> = z.object({
 });
 
 export type ManifestRecord = {
-  /** The place in the list. */
+  /** The position in the list, for the next page. */
   at: string;
   id: string;
   lane: number;
@@ -56,7 +56,7 @@ export type ManifestRecord = {
   partitions: { partition: string; rows: number; timeFrom_ms: number; timeTo_ms: number; checksum: string }[];
 };
 
-/** What flushes put where, the newest first; those after a place in the list. Throws StoreError. */
+/** Manifests of a table, newest first, after a position in the list. Throws StoreError. */
 export async function listManifests(
   ctx: CatalogDeps,
   { dataset, physical }: { dataset: string; physical: string },

@@ -31,13 +31,13 @@ export type ListedTable = {
   life: number;
   revision: number;
   state: State;
-  /** Of its own or of its dataset. */
+  /** The effective retention. */
   retention: Retention | null;
-  /** Whether the retention is the dataset's. */
+  /** Whether the retention comes from the dataset. */
   inherits: boolean;
   window: Table['window'];
   lanes: number;
-  /** Of each lane; null where there is but one. */
+  /** Shard of each lane; null without a cluster. */
   shards: number[] | null;
   schema: TableSchema;
   createdAt_ms: number;
@@ -53,7 +53,7 @@ const columns = `t.dataset, t.name, t.life, t.revision, ${effectiveState} as sta
 const joined = `tables t join datasets d on d.name = t.dataset
   join schema_versions s on (s.dataset, s.name, s.life, s.version) = (t.dataset, t.name, t.life, t.schema_version)`;
 
-/** By name. `state`: those in it, all but the archived if left out. Throws StoreError. */
+/** Sorted by name. `state`: by default all but archived tables. Throws StoreError. */
 export async function listTables(
   ctx: CatalogDeps,
   dataset: string,
@@ -70,10 +70,10 @@ export async function listTables(
       { dataset, after: after ?? null, search: search ?? null, state: state ?? null, limit },
     ),
   );
-  return rows.map((row) => listed(ctx, row));
+  return rows.map((row) => toListedTable(ctx, row));
 }
 
-/** Undefined where there is none. */
+/** Undefined if the table does not exist. */
 export async function readListed(ctx: CatalogDeps, dataset: string, name: string): Promise<ListedTable | undefined> {
   const [row] = checkRows(
     listedRow,
@@ -82,10 +82,10 @@ export async function readListed(ctx: CatalogDeps, dataset: string, name: string
       { dataset, name },
     ),
   );
-  return row === undefined ? undefined : listed(ctx, row);
+  return row === undefined ? undefined : toListedTable(ctx, row);
 }
 
-function listed(ctx: CatalogDeps, row: Omit<ListedTable, 'schema'> & { schema: string }): ListedTable {
+function toListedTable(ctx: CatalogDeps, row: Omit<ListedTable, 'schema'> & { schema: string }): ListedTable {
   const shards = ctx.cluster === undefined ? null : row.shards;
   return { ...row, shards, schema: JSON.parse(row.schema) as TableSchema };
 }

@@ -12,16 +12,16 @@ const pageScript = script(outboxPageLua);
 const setAsideScript = script(setAsideLua);
 
 const pageSize_max = 100;
-/** Of a page, which goes to Postgres as one transaction that has to end in time. */
+/** A page is one Postgres transaction, which must end before its timeout. */
 const page_bytes_max = 1024 * 1024;
 
 /**
- * Moves the manifests of published seals into Postgres, oldest first, each page in one transaction. A manifest told twice
- * is one line; one that is there with other content is an alarm, and stays as it was. One that Postgres refuses is set
- * aside: the others go on, and what it said of its sequences is rebuilt from ClickHouse when it is needed.
+ * Moves the manifests of published seals into Postgres, oldest first, one transaction per page. A repeated manifest is recorded
+ * once. A manifest with other content than the recorded one raises an alarm and changes nothing. A manifest that Postgres
+ * rejects is set aside, and the row audit rebuilds it from ClickHouse when it is needed.
  *
- * @returns how many manifests were moved
- * @throws StoreError when Redis or Postgres is away: the outbox keeps them
+ * @returns the number of moved manifests
+ * @throws StoreError if Redis or Postgres is unavailable; the outbox keeps the manifests
  */
 export async function drainManifestOutbox(ctx: CatalogDeps): Promise<number> {
   let moved = 0;
@@ -50,7 +50,7 @@ type Page = [which: 'more' | 'all', ...Entry[]];
 
 const manifestIn = ([, [, manifest]]: Entry) => manifest;
 
-/** Takes an entry out of the outbox that would be refused again. */
+/** Removes an entry from the outbox that Postgres would reject again. */
 async function setAside(ctx: CatalogDeps, entry: Entry): Promise<void> {
   const [id] = entry;
   const { outbox, refusedManifests: refused } = ctx.keys;
@@ -64,7 +64,7 @@ async function setAside(ctx: CatalogDeps, entry: Entry): Promise<void> {
   ctx.log({ event: 'manifest-refused', alarm: true, entry: id, manifest });
 }
 
-/** The same for the end of a flush, which is a success whether Postgres is there or not. */
+/** Drains the outbox after a flush. Never rejects, because the flush has succeeded without Postgres. */
 export async function tryDrainingManifestOutbox(ctx: CatalogDeps): Promise<void> {
   try {
     await drainManifestOutbox(ctx);
@@ -73,7 +73,7 @@ export async function tryDrainingManifestOutbox(ctx: CatalogDeps): Promise<void>
   }
 }
 
-/** Writes manifests down, each once. Throws StoreError when Postgres is away, RefusedError. */
+/** Records manifests, each once. Throws StoreError, RefusedError. */
 export async function recordManifests(ctx: CatalogDeps, manifests: Manifest[]): Promise<void> {
   await record(ctx, JSON.stringify(manifests));
 }
@@ -84,7 +84,7 @@ async function record(ctx: CatalogDeps, told: string): Promise<void> {
   for (const { id } of conflicts) ctx.log({ event: 'manifest-conflict', alarm: true, manifest: id });
 }
 
-/** What writes manifests down, each once; the last one answers those that are there with other content. */
+/** The statements that record manifests, each once. The last one returns those that are recorded with other content. */
 export function manifestStatements(manifests: Manifest[]): [Statement, Statement, Statement] {
   return statements(JSON.stringify(manifests));
 }

@@ -1,4 +1,4 @@
-/** The record of what a flush put where; the columns of `manifests`, and its partitions. */
+/** The record of a flush: columns of `manifests`, and its partitions. */
 export type Manifest = {
   id: string;
   dataset: string;
@@ -15,11 +15,11 @@ export type Manifest = {
   schema_version: number;
   checksum: string;
   trigger: string;
-  /** Of the seal's rows, those that ClickHouse refused, and those that were past their retention. */
+  /** Rows of the seal that ClickHouse rejected, and rows past their retention. */
   quarantined: number;
   expired: number;
   inserts: number;
-  /** What was said of batches, and of which. */
+  /** Metadata of batches. */
   batches: { seq: number; meta: unknown }[];
   flushed_at: string;
   partitions: {

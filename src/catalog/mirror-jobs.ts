@@ -10,18 +10,18 @@ import { readTable } from './find-table.ts';
 import { knownLanes } from './provision-lanes.ts';
 import { quarantineTable } from './quarantine-table.ts';
 
-/** What a mirror knows of a table when it is switched on: up to which sequence each lane is history. */
+/** The start of a mirror for a table: rows up to these positions are not mirrored. */
 export type MirrorBeginning = { table: string; life: number; progress: Record<string, unknown> };
 
-/** So that the request that switches a mirror on ends in time: each costs the hot buffer a question. */
+/** Keeps the request that enables a mirror short: each table needs a read of the hot buffer. */
 const tables_max = 1_000;
 
 const mirrorBeginningsRow = z.object({ name: z.string() });
 
 /**
- * Where a mirror of a dataset begins: after what is published of its tables by now.
+ * The start of a mirror of a dataset: after the rows that are published now.
  *
- * @throws TimestoreError `limit-exceeded`; StoreError
+ * @throws ApiError `limit-exceeded`; StoreError
  */
 export async function mirrorBeginnings(ctx: CatalogDeps, dataset: string): Promise<MirrorBeginning[]> {
   const names = checkRows(
@@ -53,13 +53,13 @@ export async function mirrorBeginnings(ctx: CatalogDeps, dataset: string): Promi
   return begun;
 }
 
-/** Of a table `t` in a dataset whose mirror was switched on with revision `since`. */
+/** The job id, in SQL. `since` is the dataset revision that enabled the mirror. */
 const mirrorId = (dataset: string, table: string, life: string, since: string) =>
   `'mirror-' || ${dataset} || '.' || ${table} || '.' || ${life} || '-' || ${since}`;
 
 /**
- * Part of the statement that changes a dataset: makes the jobs of a mirror where it has just switched one on. `from` is the
- * common table expression of the change, with `name`, `revision` and `migration`.
+ * Part of the statement that changes a dataset: creates the jobs of a newly enabled mirror. `from` is the common table expression
+ * of the change, with `name`, `revision` and `migration`.
  */
 export function mirrorStatement(from: string, begun: MirrorBeginning[], params: Params): string {
   const { actor, requestId } = currentActor();
@@ -72,10 +72,9 @@ export function mirrorStatement(from: string, begun: MirrorBeginning[], params: 
 }
 
 /**
- * Has the mirror of a table look for what was published just now. It comes to it by itself as well, so whoever flushes does
- * not fail with it.
+ * Wakes the mirror of a table after a flush. Never rejects, because the mirror also runs on its own schedule.
  *
- * @returns whether there is a mirror that looks
+ * @returns whether a mirror was woken
  */
 export async function wakeMirror(
   ctx: CatalogDeps,
@@ -99,10 +98,10 @@ export async function wakeMirror(
 }
 
 /**
- * Makes the jobs of tables that came after the mirror of their dataset was switched on: of those, everything is mirrored.
- * Safe to repeat.
+ * Creates the mirror jobs of tables that were created after their dataset's mirror was enabled. All rows of these are mirrored.
+ * Idempotent.
  *
- * @returns how many were made
+ * @returns the number of created jobs
  * @throws StoreError
  */
 export async function mirrorDue(ctx: CatalogDeps): Promise<number> {

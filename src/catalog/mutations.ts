@@ -8,7 +8,7 @@ import { shardsOf } from './lane-location.ts';
 const mutationsLeftRow = z.object({ n: z.string(), reason: z.string() });
 
 /**
- * What ClickHouse, every replica of it, has left to change in a table, and the newest reason why it could not.
+ * The number of unfinished mutations of a table on all replicas, and their newest failure reasons.
  *
  * @throws StoreError, ClickHouseError
  */

@@ -3,9 +3,8 @@ import type { Settings } from '../stores/clickhouse/client.ts';
 import type { CatalogDeps, CatalogNode } from './deps.ts';
 
 /**
- * An object of the bucket as ClickHouse reaches it: a table function, with the structure in parameter `_columns`. The secret
- * stands in the statement, which is the body of the request: ClickHouse hides it in its logs, and parameters would be in the
- * URL, which others log.
+ * The table function for an object of the bucket, with the structure in parameter `_columns`. The secret is in the statement,
+ * which is the request body: ClickHouse masks it in its logs. Parameters would be in the URL, which proxies log.
  */
 export function objectFunction(ctx: CatalogDeps, key: string, format: string): string {
   const { S3_ENDPOINT, S3_BUCKET, S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY } = ctx.config;
@@ -14,7 +13,7 @@ export function objectFunction(ctx: CatalogDeps, key: string, format: string): s
   return `s3(${access}, ${quoteString(format)}, {_columns:String})`;
 }
 
-/** A statement that may take as long as an export. Throws StoreError, ClickHouseError. */
+/** Runs a statement with the timeout of exports. Throws StoreError, ClickHouseError. */
 export async function askLong(node: CatalogNode, body: string, settings: Settings): Promise<string> {
   const { export_timeout_ms: timeout_ms } = node.config.limits;
   return await node.clickhouse.send({
@@ -25,12 +24,12 @@ export async function askLong(node: CatalogNode, body: string, settings: Setting
 }
 
 /**
- * Cloudflare's R2 takes an upload only if all its parts but the last are of one size; left to itself ClickHouse makes the first
- * larger. R2 takes 10,000 parts, which makes 160 GB an object.
+ * Cloudflare's R2 requires parts of equal size except the last; by default ClickHouse uploads a larger first part. R2 accepts
+ * 10,000 parts, which allows 160 GB per object.
  */
 const upload: Settings = { s3_strict_upload_part_size: 16 * 1024 ** 2, s3_truncate_on_insert: 1 };
 
-/** Writes what a SELECT answers as an object, in place of what was there. Throws StoreError, ClickHouseError. */
+/** Writes the result of a SELECT to an object, and replaces an existing one. Throws StoreError, ClickHouseError. */
 export async function writeObject(
   node: CatalogNode,
   object: string,

@@ -8,8 +8,8 @@ import { shardsOf } from './lane-location.ts';
 const partitionsThereRow = z.object({ partition: z.string() });
 
 /**
- * The partitions in which a table has rows, in order. On Cloud the rows themselves are asked: the replica that answers may not
- * have heard of the newest parts, and only reads of a table wait for those.
+ * The partitions with rows of a table, in order. On Cloud this reads the table: `system.parts` of a replica may lack the newest
+ * parts, and only reads of a table wait for them.
  *
  * @throws StoreError, ClickHouseError
  */

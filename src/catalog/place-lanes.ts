@@ -3,8 +3,8 @@ import type { Table } from '../schema/table.ts';
 import type { CatalogDeps } from './deps.ts';
 
 /**
- * Which shard each lane of a table is on: those that are placed stay, and each further one goes to the shard that has the
- * fewest of them. Tables begin on different shards, so that those of one lane are spread as well.
+ * The shard of each lane of a table. Placed lanes stay; each new lane goes to the shard with the fewest lanes. Tables begin on
+ * different shards, so that tables with one lane are spread too.
  */
 export function placeLanes(
   ctx: CatalogDeps,
@@ -24,7 +24,7 @@ export function placeLanes(
   return shards;
 }
 
-/** The fewest lanes with which writers reach every shard, never fewer than there are. */
+/** The minimum number of lanes that covers every shard, never fewer than the table has. */
 export function spreadLanes(ctx: CatalogDeps, table: Table): { lanes: number; shards: number[] } {
   const count = ctx.cluster?.shards.length ?? 1;
   let { lanes, shards } = table;

@@ -19,31 +19,31 @@ const importRow: z.ZodType<{ seal: ImportSeal }> = z.object({
   seal: z.object({ id: z.string(), lane: z.number(), from: z.number(), to: z.number(), token: z.string() }),
 });
 
-const roundsMax = 5;
+const rounds_max = 5;
 
 /**
- * Makes a table's lanes known to the hot buffer: at its creation, and again when the buffer has lost them. A lane goes on
- * after the greatest sequence that ClickHouse has of it.
+ * Creates the lanes of a table in the hot buffer, for a new table or after the buffer has lost them. A lane continues after its
+ * greatest sequence in ClickHouse.
  *
- * @throws LifeEndedError for a table that was dropped meanwhile, which is not made again; StoreError when Postgres or ClickHouse
- *   is unavailable: nothing may be staged before both have answered
+ * @throws LifeEndedError for a table that was dropped meanwhile; StoreError if Postgres or ClickHouse is unavailable: rows must
+ *   not be staged before both have answered
  */
 export async function setUpLanes(ctx: CatalogDeps, seen: Table): Promise<void> {
-  for (let round = 0; round < roundsMax; round += 1) {
-    // As many as there are by now: with fewer, rows that wait in the others would be in no answer.
+  for (let round = 0; round < rounds_max; round += 1) {
+    // The newest number of lanes: with fewer, queries would lack the rows of the others.
     const table = await readTable(ctx, seen.dataset, seen.name);
     if (table?.physical !== seen.physical) throw new LifeEndedError(seen);
-    // It may be taken apart at this moment, and what is made now would stay.
+    // The table may be dropped concurrently, and new lanes would remain.
     if (table.state === 'deleting') throw notWritable(table.dataset, table.name, table.state);
     await ensureTable(ctx, table);
     await applyQuota(ctx, table.dataset);
     if (await setUpAll(ctx, table)) return;
   }
-  throw new StoreError('postgres', `has kept changing table ${seen.name}`, undefined);
+  throw new StoreError('postgres', `kept changing table ${seen.name}`, undefined);
 }
 
 /**
- * All lanes as they are now, set up again if the hot buffer has lost them, or has failed over to before they were added.
+ * A snapshot of all lanes. Sets lanes up again that the hot buffer has lost, also after a failover to a state without them.
  *
  * @throws LifeEndedError; StoreError
  */
@@ -62,10 +62,10 @@ export async function knownLanes(ctx: CatalogDeps, table: Table): Promise<Snapsh
 }
 
 /**
- * Shows lanes again that a definition has, and that the hot buffer says there are not: it failed over to before they were
- * added. Whoever adds lanes at this moment comes to the same.
+ * Restores lanes of the definition that the hot buffer lacks after a failover to a state without them. Safe with a concurrent
+ * change of the number of lanes.
  *
- * @returns these lanes
+ * @returns the restored lanes
  * @throws LifeEndedError; StoreError
  */
 export async function restoreLanes(ctx: CatalogDeps, table: Table): Promise<LaneSnapshot[]> {
@@ -86,10 +86,10 @@ export async function restoreLanes(ctx: CatalogDeps, table: Table): Promise<Lane
 
 const setUpAllRow = z.object({ watermark: z.string() });
 
-/** False when the table has changed since it was read: whether its lanes take rows, above all. */
+/** Returns false if the table, such as its state, has changed since it was read. */
 async function setUpAll(ctx: CatalogDeps, table: Table): Promise<boolean> {
-  const importing = await importOf(ctx, table);
-  // Lane 0 last: it says how many there are, so that nobody is sent to one that is not there yet.
+  const importing = await readImportSeal(ctx, table);
+  // Lane 0 last: it has the number of lanes, so that no writer uses a missing lane.
   for (let lane = table.readLanes - 1; lane >= 0; lane -= 1) {
     const earlier = checkRows(
       setUpAllRow,
@@ -100,7 +100,7 @@ async function setUpAll(ctx: CatalogDeps, table: Table): Promise<boolean> {
     );
     const incarnation = crypto.randomUUID().slice(0, 8);
     const watermark = importing?.lane === lane ? importing.from - 1 : await lastSequence(ctx, table, lane, earlier);
-    // On record first: whoever sets the lane up after a loss must know that there was something to lose.
+    // Recorded first, so that a later setup detects the loss of the lane.
     await recordLane(ctx, table, lane, { incarnation, watermark });
     const made = await setUpLane(ctx, table, lane, { incarnation, watermark }, importing);
     if (made.outcome === 'stale') return false;
@@ -114,10 +114,10 @@ async function setUpAll(ctx: CatalogDeps, table: Table): Promise<boolean> {
 }
 
 /**
- * What an import under way has of the table's lanes: the buffer may have lost it. One that has chosen its sequences and not
- * taken them has no rows there, and others may.
+ * The seal of an import in progress, which the buffer may have lost. An import that has not taken its sequences has no rows, and
+ * other rows may get them.
  */
-async function importOf(ctx: CatalogDeps, { dataset, name, life }: Table): Promise<ImportSeal | undefined> {
+async function readImportSeal(ctx: CatalogDeps, { dataset, name, life }: Table): Promise<ImportSeal | undefined> {
   const [found] = checkRows(
     importRow,
     await ctx.postgres.rows(
@@ -133,8 +133,8 @@ async function importOf(ctx: CatalogDeps, { dataset, name, life }: Table): Promi
 const lastSequenceRow = z.object({ seq: z.string() });
 
 /**
- * The sequence to go on after. An insert of a seal that the buffer has forgotten may still be on its way: its sequences
- * end at most one seal beyond what ClickHouse shows, so those are left out. They must not be given to other batches.
+ * The sequence after which a lane continues. An insert of a lost seal may still arrive. Its sequences end at most one seal after
+ * the greatest in ClickHouse, so the lane skips them: no other batch may get them.
  */
 async function lastSequence(
   ctx: CatalogDeps,
@@ -167,7 +167,7 @@ async function recordLane(
   );
 }
 
-/** Where the log was still there, the lane has begun elsewhere than was reckoned with. */
+/** Corrects the recorded watermark: a lane whose log still existed continues from the log. */
 async function noteBeginning(
   ctx: CatalogDeps,
   table: Table,

@@ -1,32 +1,32 @@
 import type { Field, TableSchema } from '../schema/types.ts';
 
-/** The table of each dataset that holds what could not be stored where it was sent to. No slug, so no client writes to it. */
+/** The table of rejected rows in each dataset. The name is not a slug, so no client can write to it. */
 export const quarantineTable = '_quarantine';
 
 const fields: Field[] = [
-  { name: 'timestamp', type: 'timestamp' }, // when it was refused, or put back
-  { name: 'id', type: 'string' }, // of the refused row; the same however often it is told
-  { name: 'event', type: 'string' }, // quarantined, or what became of it: replayed, stored, discarded
+  { name: 'timestamp', type: 'timestamp' }, // time of the event
+  { name: 'id', type: 'string' }, // of the rejected row; stable over repetitions
+  { name: 'event', type: 'string' }, // quarantined, replayed, stored or discarded
   { name: 'table', type: 'string' },
-  { name: 'origin', type: 'string' }, // request: refused when it was sent; flush: acknowledged, and refused by ClickHouse
+  { name: 'origin', type: 'string' }, // request: rejected at ingest; flush: acknowledged, then rejected by ClickHouse
   { name: 'reason', type: 'string' },
   { name: 'detail', type: 'string' },
   { name: 'field', type: 'string' },
-  { name: 'index', type: 'integer' }, // place in the request
-  { name: 'physical', type: 'string' }, // what identifies a row that had been acknowledged
+  { name: 'index', type: 'integer' }, // index in the request
+  { name: 'physical', type: 'string' }, // this and the next three members identify an acknowledged row
   { name: 'lane', type: 'integer' },
   { name: 'seq', type: 'integer' },
   { name: 'row', type: 'integer' },
   { name: 'schema_version', type: 'integer' },
-  { name: 'meta', type: 'string' }, // what was said of its batch; of a row of CSV, the cells that its payload was made of
-  { name: 'payload', type: 'string' }, // as it was sent; of a row that had been acknowledged, as it was buffered
-  { name: 'object', type: 'string' }, // where the payload is, if it is large
+  { name: 'meta', type: 'string' }, // metadata of the batch; for a CSV row, its cells
+  { name: 'payload', type: 'string' }, // the row as sent; for an acknowledged row, as buffered
+  { name: 'object', type: 'string' }, // object key of a large payload
   { name: 'bytes', type: 'integer' },
 ];
 
 export const quarantineSchema: TableSchema = { version: 1, timestampColumn: 'timestamp', keyFields: [], fields };
 
-/** A row of the table. */
+/** A row of the quarantine table. */
 export type QuarantineRecord = {
   id: string;
   event: 'quarantined' | 'replayed' | 'stored' | 'discarded';
@@ -47,7 +47,7 @@ export type QuarantineRecord = {
   bytes?: number;
 };
 
-/** Cells of CSV, whose meaning depends on the types that their fields have when they are sent again. */
+/** CSV cells are stored, because their meaning depends on the field types at the time of the replay. */
 export const csvMeta = (csv: string): string => JSON.stringify({ csv });
 
 export function csvOf({ origin, meta }: QuarantineRecord): string | undefined {
@@ -55,5 +55,5 @@ export function csvOf({ origin, meta }: QuarantineRecord): string | undefined {
   return (JSON.parse(meta) as { csv?: string }).csv;
 }
 
-/** A row in quarantine that nothing has become of yet. */
+/** A quarantined row without a later event. */
 export type OpenRecord = QuarantineRecord & { timestamp: string };

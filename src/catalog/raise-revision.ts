@@ -1,11 +1,11 @@
 import type { CatalogDeps } from './deps.ts';
 
 /**
- * Where the hot buffer knows of a newer revision of a dataset than the catalogue has, the catalogue was set back in time:
- * its next changes would be taken for older ones. This gives it a revision beyond.
+ * Raises the revision of a dataset after the catalogue was restored from an older state: the hot buffer has a newer revision and
+ * would ignore the next changes.
  *
- * @param newer that the hot buffer knows of
- * @returns whether that was so: else somebody has changed the record since it was read
+ * @param newer the revision in the hot buffer
+ * @returns false if a concurrent change has raised it already
  */
 export async function raiseRevision({ postgres, log }: CatalogDeps, dataset: string, newer: number): Promise<boolean> {
   const raised = await postgres.rows(

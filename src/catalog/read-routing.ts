@@ -18,8 +18,8 @@ const seenReads = inEachInstance(
 );
 
 /**
- * Who answers the queries of a dataset that is taken over from another system, the original. `off`: the original;
- * `compare`: the original, and what would be answered here is compared with it; `on`: this deployment.
+ * The system that answers queries of a dataset in a takeover. `off`: the source system; `compare`: the source system, and the
+ * response of this deployment is compared with it; `on`: this deployment.
  */
 export const readModes = ['off', 'compare', 'on'] as const;
 
@@ -27,11 +27,11 @@ export type Reads = (typeof readModes)[number];
 
 export type Takeover = {
   reads: Reads;
-  /** Whether accepted rows are sent to the original. */
+  /** Whether accepted rows are sent to the source system. */
   mirror: boolean;
 };
 
-/** How long an instance goes by what it has seen: a change holds everywhere within that. */
+/** How long a cached mode is trusted. A change is in effect everywhere within this time. */
 export const trusted_ms = 10_000;
 
 type Recorded = { revision: number; reads: Reads };
@@ -51,7 +51,7 @@ export async function readMode(ctx: CatalogDeps, dataset: string): Promise<Reads
     const buffered = await readBuffered(ctx, dataset);
     if (buffered !== undefined) return keep(ctx, dataset, buffered);
     const recorded = await readRecorded(ctx, dataset);
-    // Of those that are not there nothing is kept: anybody can think of a name.
+    // Unknown names are not cached, because clients could fill the cache with them.
     if (recorded === undefined) return 'on';
     await remember(ctx, dataset, recorded).catch((error) =>
       ctx.log({ event: 'reads-cache-unwritten', dataset, ...describeError(error) }),
@@ -60,7 +60,7 @@ export async function readMode(ctx: CatalogDeps, dataset: string): Promise<Reads
   });
 }
 
-/** Tells the hot buffer what is on record of a dataset. Safe to repeat, and beside others that change it. Throws StoreError. */
+/** Writes the recorded mode of a dataset to the hot buffer. Idempotent and safe to run concurrently. Throws StoreError. */
 export async function applyReadMode(ctx: CatalogDeps, dataset: string): Promise<void> {
   seenReads(ctx).delete(dataset);
   const recorded = await readRecorded(ctx, dataset);
@@ -69,7 +69,7 @@ export async function applyReadMode(ctx: CatalogDeps, dataset: string): Promise<
   if (newer > 0 && (await raiseRevision(ctx, dataset, newer))) await applyReadMode(ctx, dataset);
 }
 
-/** One that is being deleted is gone for readers, whoever would have answered them. */
+/** A dataset that is being deleted has mode `on`, so that queries are not sent to the source system. */
 async function readRecorded(ctx: CatalogDeps, dataset: string): Promise<Recorded | undefined> {
   const [recorded] = checkRows(
     recordedRow,
@@ -83,7 +83,7 @@ async function readRecorded(ctx: CatalogDeps, dataset: string): Promise<Recorded
   return recorded;
 }
 
-/** Undefined also when Redis is away: the catalogue may know. */
+/** Undefined also if Redis is unavailable, so that the caller asks the catalogue. */
 async function readBuffered(ctx: CatalogDeps, dataset: string): Promise<Reads | undefined> {
   try {
     const text = await ask(() => ctx.redis.hget<string>(ctx.keys.reads, dataset));
@@ -94,7 +94,7 @@ async function readBuffered(ctx: CatalogDeps, dataset: string): Promise<Reads | 
   }
 }
 
-/** Answers the newer revision that is kept already, or 0. */
+/** Returns the newer revision that is already stored, or 0. */
 async function remember(ctx: CatalogDeps, dataset: string, { revision, reads }: Recorded): Promise<number> {
   return await runScript<number>(
     ctx.redis,

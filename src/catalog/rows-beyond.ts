@@ -6,8 +6,8 @@ import type { CatalogDeps } from './deps.ts';
 import { atLane } from './lane-location.ts';
 
 /**
- * Whether ClickHouse has rows of lanes beyond their watermarks. Without a seal it has none, unless the hot buffer failed
- * over and has forgotten what it had published, or an insert comes that it has forgotten.
+ * Whether ClickHouse has rows of lanes beyond their watermarks. Without a seal it has such rows only after a failover of the hot
+ * buffer that has lost published seals, or from a late insert of a lost seal.
  *
  * @throws StoreError, ClickHouseError
  */
@@ -18,9 +18,9 @@ export async function hasRowsBeyondWatermarks(ctx: CatalogDeps, table: Table, la
 }
 
 /**
- * Whether what a token is of was lost: its batch was not stored, and another one has its sequence, or an earlier one was
- * acknowledged later, since the hot buffer failed over. Times of a lane ascend with its sequences, but for those of a
- * primary whose clock is behind that of the one before.
+ * Whether a failover of the hot buffer has lost the rows of a watermark token: its batch is not stored, and another batch has its
+ * sequence, or an earlier sequence was acknowledged later. Times of a lane ascend with its sequences, unless a new primary has
+ * a clock behind the previous one.
  *
  * @throws StoreError, ClickHouseError
  */
@@ -36,7 +36,7 @@ export async function haveOvertakenMarks(ctx: CatalogDeps, table: Table, marks: 
   });
 }
 
-/** The indexes over both columns leave next to nothing to be read where there are none. */
+/** Indexes over both columns make this cheap if no such row exists. */
 async function hasRows<Of extends { lane: number }>(
   ctx: CatalogDeps,
   table: Table,

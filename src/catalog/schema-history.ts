@@ -9,7 +9,7 @@ export type SchemaChange = {
   checksum: string;
   createdAt_ms: number;
   schema: TableSchema;
-  /** Against the version before: fields are only ever added. */
+  /** Fields added since the previous version; fields are never removed. */
   added: Field[];
 };
 
@@ -20,13 +20,13 @@ const schemaHistoryRow = z.object({
   schema: z.string(),
 });
 
-/** The versions of a table's schema, the newest first, before the one given. Throws StoreError. */
+/** The schema versions of a table before a version, newest first. Throws StoreError. */
 export async function schemaHistory(
   ctx: CatalogDeps,
   table: { dataset: string; name: string; life: number },
   { before, limit }: { before: number | undefined; limit: number },
 ): Promise<SchemaChange[]> {
-  // One more, which the last is compared with.
+  // One more, for the difference of the last one.
   const rows = checkRows(
     schemaHistoryRow,
     await ctx.postgres.rows(

@@ -8,9 +8,9 @@ import type { CatalogDeps, CatalogNode } from './deps.ts';
 export type Target = {
   kind: 'clickhouse' | 's3';
   name: string;
-  /** Which of a cluster. */
+  /** Null without a cluster. */
   shard: number | null;
-  /** Whether it answers; what one holds that does not is unknown. */
+  /** Whether the target answers; otherwise its volumes are unknown. */
   available: boolean;
   policy: string | null;
   volumes: {
@@ -21,7 +21,7 @@ export type Target = {
   }[];
 };
 
-/** Where rows are stored, and how much they take; each server of a cluster. Throws StoreError, ClickHouseError. */
+/** Storage and its usage, for each server of a cluster. Throws StoreError, ClickHouseError. */
 export async function listTargets(ctx: CatalogDeps): Promise<Target[]> {
   const targets: Target[] = [];
   const addresses = ctx.config.CLICKHOUSE_SHARDS?.flat() ?? [ctx.config.CLICKHOUSE_URL];
@@ -32,7 +32,7 @@ export async function listTargets(ctx: CatalogDeps): Promise<Target[]> {
       name: new URL(addresses[n] ?? '').host,
       policy: ctx.config.CLICKHOUSE_STORAGE_POLICY ?? null,
     };
-    const volumes = await volumesOf(node).catch((error) => {
+    const volumes = await readVolumes(node).catch((error) => {
       if (ctx.cluster === undefined || !(error instanceof StoreError)) throw error;
       return undefined;
     });
@@ -48,7 +48,7 @@ const volumeRow = z.object({ name: z.string(), disks: z.array(z.string()) });
 const diskRow = z.object({ name: z.string(), type: z.string(), free: z.string(), total: z.string() });
 const usedRow = z.object({ disk: z.string(), bytes: z.string(), rows: z.string() });
 
-async function volumesOf(node: CatalogNode): Promise<Target['volumes']> {
+async function readVolumes(node: CatalogNode): Promise<Target['volumes']> {
   const policy = node.config.CLICKHOUSE_STORAGE_POLICY ?? 'default';
   const parts = everyReplica(await node.clickhouseKind(), 'system.parts');
   const [volumeRows, diskRows, usedRows] = await Promise.all([

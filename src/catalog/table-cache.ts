@@ -2,7 +2,7 @@ import { inEachInstance } from '../core/instance-memory.ts';
 import { LruMap } from '../core/lru-map.ts';
 import type { Table } from '../schema/table.ts';
 
-/** Definitions of tables that an instance has seen, under `<dataset>.<name>`. */
+/** Cached table definitions, by `<dataset>.<name>`. */
 export const knownTables = inEachInstance(
   ({ limits }) =>
     new LruMap<{ table: Table; seenAt_ms: number }>(

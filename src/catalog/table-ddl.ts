@@ -24,7 +24,7 @@ export function fieldColumns({ schema }: Pick<Table, 'schema'>): string[] {
   return schema.fields.map((field) => `${quoteName(field.name)} ${clickhouseType(field, schema)}`);
 }
 
-/** The same as a table declares them. A default is what rows have that were stored before the field was there. */
+/** Column declarations of a table. Rows stored before a field was added have its default. */
 export function declaredColumns({ schema }: Pick<Table, 'schema'>): string[] {
   return schema.fields.map((field) => {
     const type = clickhouseType(field, schema);
@@ -35,10 +35,9 @@ export function declaredColumns({ schema }: Pick<Table, 'schema'>): string[] {
 }
 
 /**
- * Makes the table with all fields of its schema, or brings the one that is there to it. Additive, and safe to repeat.
- * Whether there is to be such a table is for whoever asks: `ensureTable` in the catalogue.
+ * Creates the table or adds missing columns. Additive and idempotent. Does not check the life of the table: use `ensureTable`.
  *
- * @param needs the shards of a cluster that must have it: those with its lanes; others get it as soon as they are there
+ * @param needs shards that must have the table: those with its lanes; others get it when they are available
  */
 export async function makeTable(ctx: CatalogDeps, table: Table, needs: number[]): Promise<void> {
   await onEach(ctx, everyNode(ctx), needs, async (node) => {
@@ -51,7 +50,7 @@ export async function makeTable(ctx: CatalogDeps, table: Table, needs: number[])
   });
 }
 
-/** Brings a table that is there to its schema, wherever it is. */
+/** Adds missing columns of an existing table on all servers. */
 export async function addMissingColumns(ctx: CatalogDeps, table: Table): Promise<void> {
   await onEach(ctx, everyNode(ctx), table.shards, async (node) => {
     await addColumnsAt(node, table);
@@ -59,7 +58,7 @@ export async function addMissingColumns(ctx: CatalogDeps, table: Table): Promise
   });
 }
 
-/** The same of what a shard has of it. */
+/** Adds missing columns on one shard. */
 export async function addColumnsAt(node: CatalogNode, table: Table): Promise<void> {
   await node.clickhouse.command(addColumns(table, qualifiedName(table)));
 }
@@ -71,10 +70,10 @@ function isSpread({ cluster }: CatalogDeps): boolean {
 const requireTypesRow = z.object({ name: z.string(), type: z.string() });
 
 /**
- * Looks whether ClickHouse has the columns in the types that they were made in. In others it would take values and change
- * them: text that is no number becomes null, for one. LowCardinality changes nothing.
+ * Checks the column types in ClickHouse against the schema. With other types it would accept values and change them: for
+ * example, text that is not a number would become null.
  *
- * @throws StoreError naming the columns
+ * @throws StoreError with the columns
  */
 export async function requireTypes(node: CatalogNode, table: Table): Promise<void> {
   const columns = checkRows(
@@ -89,17 +88,17 @@ export async function requireTypes(node: CatalogNode, table: Table): Promise<voi
     return !isSameType(types.get(field.name) ?? '', clickhouseType(field, table.schema));
   });
   if (others.length === 0) return;
-  const told = others.slice(0, 5).map((field) => {
+  const different = others.slice(0, 5).map((field) => {
     return `${field.name} (${types.get(field.name) ?? 'absent'}, not ${clickhouseType(field, table.schema)})`;
   });
   throw new StoreError(
     'clickhouse',
-    `has columns of table ${table.name} in other types than their schema: ${told.join(', ')}. The rows wait until they are back`,
+    `has columns of table ${table.name} with other types than the schema: ${different.join(', ')}. The rows wait until the types are correct`,
     undefined,
   );
 }
 
-/** Whether values are the same in both: LowCardinality changes how they are kept, and no value. */
+/** Whether two types have the same values. LowCardinality changes only the storage. */
 export function isSameType(a: string, b: string): boolean {
   const plain = (type: string) => type.replace(/LowCardinality\((.*)\)/, '$1');
   return plain(a) === plain(b);

@@ -1245,7 +1245,7 @@ export const mutations: Mutation[] = [
   {
     rule: 'an error that an old definition may have caused is not given out before the stores were asked',
     file: 'src/catalog/life.ts',
-    from: 'if (round === roundsMax || !isSuspect(error)',
+    from: 'if (round === rounds_max || !isSuspect(error)',
     to: 'if (round > 0 || !isSuspect(error)',
     suite: 'test/integration/catalogue/stale-life.test.ts',
   },

@@ -7,29 +7,29 @@ import type { CatalogDeps } from '../deps.ts';
 
 export type Refusal = { actor: string; requestId: string; action: string; dataset: string | undefined; code: string };
 
-/** Somebody who guesses keys must not cost a statement each: lines of one kind within this time are one. */
+/** Lines of one kind within this time are combined, so that guessed keys do not cost a statement each. */
 const together_ms = 1_000;
-/** Whoever was to record them is gone by then: a function may be ended at any time. */
+/** After this time another request records the lines, because the platform may have ended the first one. */
 const given_up_ms = 5_000;
-/** Kinds that are told apart in that time; what goes beyond is one line. */
+/** Maximum of distinct kinds in that time; all further ones share a line. */
 const kinds_max = 500;
 
 type Line = Refusal & { count: number };
 
-/** Accesses that were refused and are not on record yet. */
+/** Denied requests that are not recorded yet. */
 export class DeniedRequests {
   #waiting = new Map<string, Line>();
   #promisedAt_ms = 0;
 
   /**
-   * Notes a refused access.
+   * Notes a denied request.
    *
-   * @returns the work that puts it on record soon, with all like it; undefined where that is under way
+   * @returns the work that records it soon; undefined if such work is in progress
    */
   note(ctx: CatalogDeps, refusal: Refusal): Promise<void> | undefined {
     const isPromised = this.#waiting.size > 0 && ctx.now() - this.#promisedAt_ms < given_up_ms;
     const { actor, action, code } = refusal;
-    // There is no dataset of another form, and a line must not depend on what somebody writes into an address.
+    // Only valid slugs, so that the audit log contains no arbitrary text of a URL.
     const dataset = slugPattern.test(refusal.dataset ?? '') ? refusal.dataset : undefined;
     let kind = JSON.stringify([actor, action, dataset, code]);
     const isBeyond = this.#waiting.size >= kinds_max && !this.#waiting.has(kind);
@@ -56,7 +56,7 @@ export class DeniedRequests {
              as line(actor text, "requestId" text, action text, dataset text, count integer, code text)`,
         { some: JSON.stringify(some) },
       );
-    // The log of requests has those that are not recorded one by one.
+    // On failure the request log still has each request.
     try {
       const refused = await recordPast(lines, record);
       if (refused.length > 0) ctx.log({ event: 'refusals-unrecorded', alarm: true, kinds: refused.length });
@@ -66,5 +66,4 @@ export class DeniedRequests {
   }
 }
 
-/** Refused accesses at an instance that are not recorded yet. */
 export const deniedRequests = inEachInstance(() => new DeniedRequests());

@@ -39,11 +39,11 @@ export type LogFilter = {
   outcome?: string | undefined;
   from_ms?: number | undefined;
   to_ms?: number | undefined;
-  /** Of these datasets alone, in the lives that they are in; all lines, also those of none, if left out. */
+  /** Only lines of these datasets in their current lives. Default: all lines, also those without a dataset. */
   datasets?: string[] | undefined;
 };
 
-/** Lines of the audit log, the newest first. Throws StoreError when the catalogue is away. */
+/** Lines of the audit log, newest first. Throws StoreError if the catalogue is unavailable. */
 export async function readLog(ctx: CatalogDeps, filter: LogFilter, limit: number): Promise<LogLine[]> {
   const { before, dataset, actor, action, outcome, from_ms, to_ms, datasets } = filter;
   const rows = checkRows(

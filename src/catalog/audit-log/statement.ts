@@ -4,19 +4,19 @@ import { toJsonb } from '../../stores/postgres/jsonb.ts';
 import type { CatalogDeps } from '../deps.ts';
 
 export type Line = {
-  /** What was done, as `<thing>.<verb>`. */
+  /** `<object>.<verb>`. */
   action: string;
   dataset?: string | undefined;
   table?: string | undefined;
-  /** What it was changed to. No secret. */
+  /** The new values, without secrets. */
   detail?: object;
 };
 
 /**
- * The statement that writes a line of the audit log for each row of `from`, a common table expression of the change
- * itself: a change and its line are one statement, so there is none without the other.
+ * The statement that writes a line of the audit log for each row of `from`, the common table expression of a change. Change and
+ * line are one statement, so neither is recorded without the other.
  *
- * @param params of the whole statement; those of the line are added, under names that begin with that of `from`
+ * @param params parameters of the whole statement; this adds those of the line, prefixed with `from`
  */
 export function auditLine({ action, dataset, table, detail = {} }: Line, from: string, params: Params): string {
   const line = { ...currentActor(), action, dataset: dataset ?? null, table: table ?? null, detail: toJsonb(detail) };
@@ -29,7 +29,7 @@ export function auditLine({ action, dataset, table, detail = {} }: Line, from: s
 const columns = ['actor', 'requestId', 'action', 'dataset', 'table', 'detail'] as const;
 type Column = (typeof columns)[number];
 
-/** The same for what changes nothing in the catalogue: before it is done, so that nothing is done without. Throws StoreError. */
+/** Audits an action without a change of the catalogue. Call it before the action. Throws StoreError. */
 export async function recordLine(ctx: CatalogDeps, line: Line): Promise<void> {
   const params: Params = {};
   await ctx.postgres.rows(`with one as (select 1) ${auditLine(line, 'one', params)}`, params);
