@@ -45,7 +45,7 @@ export async function makeTable(ctx: CatalogDeps, table: Table, needs: number[])
     await node.clickhouse.command(createTable(node, table, await node.clickhouseKind()));
     await node.clickhouse.command(addColumns(table, qualifiedName(table)));
     if (!isSpread(node)) return;
-    await node.clickhouse.command(createWhole(node, table));
+    await node.clickhouse.command(createDistributed(node, table));
     await node.clickhouse.command(addColumns(table, everywhereName(table)));
   });
 }
@@ -124,19 +124,19 @@ function createTable(node: CatalogNode, table: Table, kind: Kind): string {
 }
 
 /**
- * How long tokens of inserts are remembered, as settings of a table. Replicas, those of Cloud among them, forget tokens by their
- * age as well: not before the longest sleep of a function that holds a seal is over.
+ * Table settings for the lifetime of insert deduplication tokens. Replicated tables, also on Cloud, expire tokens by age too; the
+ * age exceeds any pause of a flush that holds a seal.
  */
 export function rememberedTokens({ cluster }: CatalogNode, kind: Kind): string[] {
   if (kind === 'server' && !cluster?.isReplicated) return ['non_replicated_deduplication_window = 10000'];
   return ['replicated_deduplication_window = 10000', 'replicated_deduplication_window_seconds = 7776000'];
 }
 
-/** The table as a whole, wherever its rows are. Nothing is written through it: which shard a row belongs to is not its business. */
-function createWhole({ cluster }: CatalogNode, table: Table): string {
+/** The Distributed table over all shards, for reads only: it does not know the shard of a row. */
+function createDistributed({ cluster }: CatalogNode, table: Table): string {
   const columns = [...systemColumns.map(([name, type]) => `${name} ${type}`), ...declaredColumns(table)];
-  const of = [cluster?.name ?? '', `ts_${table.dataset}`, table.physical].map(quoteString);
-  return `CREATE TABLE IF NOT EXISTS ${everywhereName(table)} (${columns.join(', ')}) ENGINE = Distributed(${of.join(', ')})`;
+  const target = [cluster?.name ?? '', `ts_${table.dataset}`, table.physical].map(quoteString);
+  return `CREATE TABLE IF NOT EXISTS ${everywhereName(table)} (${columns.join(', ')}) ENGINE = Distributed(${target.join(', ')})`;
 }
 
 function addColumns(table: Table, name: string): string {
@@ -144,7 +144,7 @@ function addColumns(table: Table, name: string): string {
   return `ALTER TABLE ${name} ${columns.join(', ')}`;
 }
 
-/** Of what a retention policy says; none without one. */
+/** TTL expressions of the retention; empty without a retention. */
 export function ttlExpressions({ schema, retention }: Table): string[] {
   if (retention === undefined) return [];
   const time = quoteName(schema.timestampColumn);
@@ -155,7 +155,7 @@ export function ttlExpressions({ schema, retention }: Table): string[] {
 
 const applyRetentionAtRow = z.object({ n: z.string() });
 
-/** Makes a shard keep rows for as long as the policy says. */
+/** Applies the retention on one shard. */
 export async function applyRetentionAt(node: CatalogNode, table: Table): Promise<void> {
   const expressions = ttlExpressions(table);
   const [found] = checkRows(

@@ -5,7 +5,7 @@ import { decimalOf, isSameDecimal, wholeText } from './number-text.ts';
 import { parseTimestamp, storedTimestamp, type TimePrecision, tooFine } from './timestamp.ts';
 import { type FieldType, vectorLength } from './types.ts';
 
-/** Why a value cannot be stored in its field. Codes are stable; `detail` is for people. */
+/** The reason why a value cannot be stored in its field. Codes are stable; `detail` is for people. */
 export type Refusal = { reason: RefusalReason; detail: string; oldType?: FieldType; newType?: FieldType };
 
 export type RefusalReason =
@@ -29,10 +29,10 @@ export type RefusalReason =
 type Value = Pick<Member, 'kind' | 'text' | 'escaped'>;
 
 /**
- * Turns a value as sent into the JSON text that is stored: exactly the same value, or a refusal, nothing in between.
- * The result holds no line break, so that a row is one line. A null is the caller's.
+ * Converts a value to the JSON text that is stored: exactly the same value, or a rejection. The result has no line break, so
+ * that a row is one line. The caller handles null.
  *
- * @param precision of the table's timestamps
+ * @param precision precision of the table's timestamps
  */
 export function coerce(type: FieldType, value: Value, precision: TimePrecision): string | Refusal {
   if (isDecimal(type)) return coerceDigits(type, value);
@@ -53,7 +53,7 @@ export function coerce(type: FieldType, value: Value, precision: TimePrecision):
     case 'boolean':
       return value.kind === 'true' || value.kind === 'false' ? value.text : wrongType(type, value);
     case 'json':
-      // The text itself is what is kept: digits, order of members and spelling are the sender's.
+      // The text is stored unchanged: digits, order of members and spelling.
       return JSON.stringify(value.text);
     case 'string[]':
       return coerceStrings(value);
@@ -64,7 +64,7 @@ export function coerce(type: FieldType, value: Value, precision: TimePrecision):
   }
 }
 
-/** The type a field gets that no schema names; undefined for null, which tells nothing. */
+/** Infers the type of a new field from a value; undefined for null. */
 export function inferType(value: Value): FieldType | undefined {
   switch (value.kind) {
     case 'null':
@@ -75,7 +75,7 @@ export function inferType(value: Value): FieldType | undefined {
     case 'false':
       return 'boolean';
     case 'number':
-      // A counter that starts at 0 may go on with 0.5, so numbers are doubles, but for whole ones beyond 2^53.
+      // Numbers are doubles, because a counter that starts at 0 may continue with 0.5; integers beyond 2^53 are not.
       return wholeType(value) ?? 'double';
     case 'array':
       return isStrings(value.text) ? 'string[]' : 'json';
@@ -87,32 +87,33 @@ export function inferType(value: Value): FieldType | undefined {
 function coerceString(value: Value): string | Refusal {
   if (!value.escaped) return value.text;
   const text = stringOf(value);
-  // Half of a surrogate pair has no UTF-8 form: the store would change it.
+  // Half of a surrogate pair has no UTF-8 encoding, so the store would change it.
   if (!text.isWellFormed()) return { reason: 'bad-string', detail: 'half of a surrogate pair is not a character' };
   return JSON.stringify(text);
 }
 
 function coerceDouble(text: string): string | Refusal {
   const number = Number(text);
-  if (!Number.isFinite(number)) return { reason: 'out-of-range', detail: 'larger than a double can be' };
+  if (!Number.isFinite(number)) return { reason: 'out-of-range', detail: 'beyond the range of a double' };
   if (number === 0 && hasDigit.test(text)) {
-    return { reason: 'out-of-range', detail: 'nearer to zero than a double can be; send 0' };
+    return { reason: 'out-of-range', detail: 'closer to zero than a double can represent; send 0' };
   }
   if (isInexactInteger(text, number)) {
     return {
       reason: 'not-exact',
-      detail: 'a double cannot hold this number exactly; send it to an integer field, or in quotes to a string field',
+      detail:
+        'a double cannot represent this number exactly; use an integer field, or send it in quotes to a string field',
     };
   }
   return text;
 }
 
-/** One of the digits before an exponent that is not zero. */
+/** A digit before the exponent that is not zero. */
 const hasDigit = /^[^eE]*[1-9]/;
 
 const integerLiteral = /^-?(?:0|[1-9][0-9]*)$/;
 
-/** Whole numbers that 64 bits hold. */
+/** Ranges of 64-bit integers. */
 const ranges = {
   integer: { min: -(2n ** 63n), max: 2n ** 63n - 1n, name: '64-bit integers' },
   unsigned: { min: 0n, max: 2n ** 64n - 1n, name: 'unsigned 64-bit integers' },
@@ -120,7 +121,7 @@ const ranges = {
 const wholeChars_max = String(ranges.unsigned.max).length;
 
 function coerceInteger(type: keyof typeof ranges, value: Value): string | Refusal {
-  // In quotes too: many JSON writers cannot write integers beyond 2^53 in any other way.
+  // Quoted integers too, because many JSON writers cannot write integers beyond 2^53 otherwise.
   const text = value.kind === 'string' ? stringOf(value) : value.text;
   if (value.kind !== 'number' && !(value.kind === 'string' && integerLiteral.test(text))) return wrongType(type, value);
   const { min, max, name } = ranges[type];
@@ -128,19 +129,19 @@ function coerceInteger(type: keyof typeof ranges, value: Value): string | Refusa
     return text === '-0' ? '0' : text;
   }
   const whole = integerLiteral.test(text) ? text : wholeText(decimalOf(text), wholeChars_max);
-  if (whole === undefined) return { reason: 'not-exact', detail: 'not a whole number of 64 bits' };
-  // A number of a megabyte takes its time to read.
+  if (whole === undefined) return { reason: 'not-exact', detail: 'not a 64-bit integer' };
+  // Avoids parsing a number of a megabyte.
   const integer = whole.length > wholeChars_max ? undefined : BigInt(whole);
   if (integer === undefined || integer < min || integer > max) {
     return {
       reason: 'out-of-range',
-      detail: `outside of the ${name}; send it to a decimal field, or in quotes to a string field`,
+      detail: `outside of the range of ${name}; use a decimal field, or send it in quotes to a string field`,
     };
   }
   return String(integer);
 }
 
-/** In quotes, so that whoever reads the row does not make a double of it. */
+/** Quoted, so that readers of the row do not parse it as a double. */
 function coerceDigits(type: DecimalType, value: Value): string | Refusal {
   const text = value.kind === 'string' ? stringOf(value) : value.text;
   const isNumber = value.kind === 'number' || (value.kind === 'string' && isNumberText(text));
@@ -182,22 +183,22 @@ function coerceVector(type: `vector(${number})`, value: Value): string | Refusal
   if (value.kind !== 'array') return wrongType(type, value);
   const items = JSON.parse(value.text) as unknown[];
   const length = vectorLength(type);
-  // Without numbers it is absent, which is also how it is answered.
+  // An empty vector is stored, and returned, as absent.
   if (items.length !== length && items.length > 0) {
     return { reason: 'wrong-length', detail: `${type} takes ${length} numbers, not ${items.length}` };
   }
   for (const item of items) {
     if (typeof item !== 'number') return { reason: 'wrong-type', detail: `${type} takes numbers only` };
     if (!Number.isFinite(Math.fround(item))) {
-      return { reason: 'out-of-range', detail: 'larger than a single-precision float can be' };
+      return { reason: 'out-of-range', detail: 'beyond the range of a single-precision float' };
     }
   }
   return JSON.stringify(items.map((item) => (isBetweenSingles(item as number) ? Math.fround(item as number) : item)));
 }
 
 /**
- * Whether a double lies just in the middle between two single-precision floats. Rounded from the double, it becomes the even
- * one; rounded from digits, which are not all that it has, it could become the other.
+ * Whether a double lies exactly between two single-precision floats. Rounding the double yields the even one; rounding its
+ * shortened digits could yield the other.
  */
 function isBetweenSingles(number: number): boolean {
   const single = Math.fround(number);
@@ -205,12 +206,12 @@ function isBetweenSingles(number: number): boolean {
   return number !== single && Math.fround(other) === other;
 }
 
-/** From here on programs write doubles with an exponent and 17 digits, which are near and not exact. */
+/** From this size on, programs write doubles with an exponent and 17 digits, which are not exact. */
 const writtenWithExponent = 1e17;
 
 /**
- * Whether a number from 2^53 on, where doubles have no fractions, would come back as another. The digits that a double is
- * written with are exact, whatever follows them.
+ * Whether a number from 2^53 on, where doubles have no fraction, would be returned as another number. The shortest digits of a
+ * double count as exact.
  */
 function isInexactInteger(text: string, number: number): boolean {
   if (text.length < 16 || Math.abs(number) < 2 ** 53) return false;
@@ -220,8 +221,7 @@ function isInexactInteger(text: string, number: number): boolean {
 }
 
 /**
- * The type of a whole number beyond 2^53 that 64 bits hold: it is meant to be exact, whether a double happens to hold it or
- * not.
+ * The type of an integer beyond 2^53 within 64 bits: the sender means the exact number, even if a double can represent it.
  */
 export function wholeType({ kind, text }: Value): 'integer' | 'unsigned' | undefined {
   if (kind !== 'number' || text.length < 16 || text.length > wholeChars_max || !integerLiteral.test(text)) {
@@ -234,7 +234,7 @@ export function wholeType({ kind, text }: Value): 'integer' | 'unsigned' | undef
   return isIn(ranges.unsigned) ? 'unsigned' : undefined;
 }
 
-/** Whether a value is a list of nothing. */
+/** Whether a value is an empty list. */
 export function isEmptyArray({ kind, text }: Value): boolean {
   return kind === 'array' && /^\[\s*\]$/.test(text);
 }
@@ -242,7 +242,7 @@ export function isEmptyArray({ kind, text }: Value): boolean {
 function isStrings(arrayText: string): boolean {
   const reader = new JsonReader(arrayText);
   reader.expect('[');
-  // An empty array may go on as anything, and json holds anything.
+  // An empty array has no item type, and json accepts all.
   if (reader.peek() === ']') return false;
   do if (reader.value().kind !== 'string') return false;
   while (reader.take(','));

@@ -1,12 +1,12 @@
-/** A cell: its text, and whether it stood in quotes. */
+/** The text of a cell, and whether it was quoted. */
 export type Cell = { text: string; quoted: boolean };
 
-/** A row of cells. `line` is the one of the text that it begins on; `problem` says why it is none of its form. */
+/** A row of cells. `line` is its first line in the text; `problem` describes malformed CSV. */
 export type CsvRecord = { cells: Cell[]; line: number; start: number; end: number; problem?: string };
 
-/** Text that ends within quotes: all that follows them would be one cell. */
+/** The text ends within quotes. */
 export class OpenQuoteError extends Error {
-  /** Of the row, and of the quote. */
+  /** Lines of the row and of the quote. */
   readonly start: number;
   readonly line: number;
   constructor(start: number, line: number) {
@@ -23,8 +23,8 @@ const lineFeed = 0x0a;
 const carriageReturn = 0x0d;
 
 /**
- * Reads CSV (RFC 4180) row by row. A line ends with LF, CR LF or CR, also where lines of one text end differently: within
- * quotes they are the cell's. Lines without a character are passed over.
+ * Reads CSV (RFC 4180) row by row. Lines end with LF, CR LF or CR, also mixed; within quotes these belong to the cell. Empty
+ * lines are skipped.
  */
 export class CsvReader {
   readonly #text: string;
@@ -38,7 +38,7 @@ export class CsvReader {
     this.#line = line;
   }
 
-  /** The number of the line that comes next. */
+  /** The number of the next line. */
   get line(): number {
     return this.#line;
   }
@@ -76,7 +76,7 @@ export class CsvReader {
     record.cells.push({ text: cell, quoted: false });
   }
 
-  /** Moves after the closing quote and gives what is between. */
+  /** Moves after the closing quote and returns the text before it. */
   #quoted({ start }: CsvRecord): string {
     const text = this.#text;
     const line = this.#line;
@@ -94,7 +94,7 @@ export class CsvReader {
     return hasQuotes ? cell.replaceAll('""', '"') : cell;
   }
 
-  /** Where a cell without quotes ends. */
+  /** The end of an unquoted cell. */
   #plainEnd(start: number): number {
     const text = this.#text;
     let at = start;
@@ -124,11 +124,11 @@ export class CsvReader {
   }
 }
 
-/** How many lines end in a text. */
+/** Number of line ends in a text. */
 export function lineEndsIn(text: string): number {
   let lines = 0;
   for (let at = text.indexOf('\n'); at >= 0; at = text.indexOf('\n', at + 1)) lines += 1;
-  // Those of a CR alone.
+  // Lines that end with CR only.
   for (let at = text.indexOf('\r'); at >= 0; at = text.indexOf('\r', at + 1)) {
     if (text.charCodeAt(at + 1) !== lineFeed) lines += 1;
   }

@@ -7,13 +7,13 @@ import type { FieldType } from './types.ts';
 
 export type { Cell } from './csv-reader.ts';
 
-/** A row under the names of the first line. */
+/** A row with the names of the first line. */
 export type CsvRow = CsvRecord & { names: string[] };
 
 /**
- * Reads CSV with the names of the fields in its first line. A row with more or fewer cells than names has a `problem`.
+ * Reads CSV with field names in its first line. A row with more or fewer cells than names has a `problem`.
  *
- * @throws TimestoreError `malformed-body` for a text without a first line, or one that is none; OpenQuoteError
+ * @throws ApiError `malformed-body` for a missing or invalid first line; OpenQuoteError
  */
 export function* readCsv(text: string, rename?: Rename): Generator<CsvRow> {
   const reader = new CsvReader(text);
@@ -21,7 +21,7 @@ export function* readCsv(text: string, rename?: Rename): Generator<CsvRow> {
   for (let record = reader.next(); record !== undefined; record = reader.next()) yield rowOf(record, names);
 }
 
-/** The names in a first line. Throws TimestoreError `malformed-body`. */
+/** The names in a first line. Throws ApiError `malformed-body`. */
 function namesIn(header: CsvRecord | undefined, rename: Rename | undefined): string[] {
   if (header === undefined) throw new ApiError('malformed-body', 'The body is empty; send a line of names and rows.');
   const problem = headerProblem(header, rename);
@@ -29,7 +29,7 @@ function namesIn(header: CsvRecord | undefined, rename: Rename | undefined): str
   return header.cells.map(({ text }) => renamed(rename, text));
 }
 
-/** Why a first line cannot be the names of fields. */
+/** The problem of a first line that has no valid field names. */
 export function headerProblem({ problem, cells }: CsvRecord, rename: Rename | undefined): string | undefined {
   const names = cells.map(({ text }) => text);
   const other = delimiterOf(names);
@@ -41,7 +41,7 @@ export function headerProblem({ problem, cells }: CsvRecord, rename: Rename | un
   );
 }
 
-/** What seems to separate the names where no comma does. */
+/** The likely delimiter of a first line without commas. */
 function delimiterOf(names: string[]): string | undefined {
   const [only = ''] = names;
   if (names.length > 1) return undefined;
@@ -58,7 +58,7 @@ export function rowOf(record: CsvRecord, names: string[]): CsvRow {
   return { ...record, names, ...(problem !== undefined && { problem }) };
 }
 
-/** The refusal of a body for one of its lines. */
+/** The error for an invalid line of a body. */
 export function malformedCsv(line: number, problem: string): ApiError {
   return new ApiError('malformed-body', `The body is not valid CSV at line ${line}: ${problem}.`);
 }
@@ -66,14 +66,14 @@ export function malformedCsv(line: number, problem: string): ApiError {
 export const malformedOpenQuote = ({ line }: OpenQuoteError): ApiError =>
   malformedCsv(line, 'a quote is opened there and not closed');
 
-/** A row as CSV of its own. */
+/** A row as CSV with its own first line. */
 export function csvText({ names, cells }: CsvRow): string {
   const quotedText = (text: string) => `"${text.replaceAll('"', '""')}"`;
   const ofCells = cells.map(({ text, quoted }) => (quoted ? quotedText(text) : text));
   return `${names.map(quotedText).join()}\n${ofCells.join()}\n`;
 }
 
-/** The cells of a row as members, by the types that their fields have. */
+/** Converts the cells of a row to members, by the types of their fields. */
 export function membersOf({ names, cells }: CsvRow, typeOf: (name: string) => FieldType | undefined): Member[] {
   return cells.map((cell, i) => {
     const name = names[i] ?? '';
@@ -84,10 +84,10 @@ export function membersOf({ names, cells }: CsvRow, typeOf: (name: string) => Fi
 const numberForm = /^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?$/;
 
 /**
- * A cell as the member of a row that JSON would have: CSV has no types, so the field's says what the text means. An empty
- * cell is null; in quotes it is the empty string.
+ * Converts a cell to a member of a JSON row. CSV has no types, so the type of the field determines the value. An empty cell is
+ * null; a quoted empty cell is the empty string.
  *
- * @param type of the field; undefined where the cell is what tells it
+ * @param type type of the field; undefined if it is inferred from the cell
  */
 export function cellMember(name: string, { text, quoted }: Cell, type: FieldType | undefined): Member {
   if (text === '' && !quoted) return { name, kind: 'null', text: 'null', escaped: false };
@@ -105,7 +105,7 @@ function stringMember(name: string, text: string): Member {
   return { name, kind: 'string', text: json, escaped: json.length !== text.length + 2 };
 }
 
-/** Text that is JSON stays as it is; other text is a string, which the field takes or refuses. */
+/** JSON text stays unchanged; other text becomes a string, which the field accepts or rejects. */
 function jsonMember(name: string, text: string): Member {
   try {
     const value: unknown = JSON.parse(text);

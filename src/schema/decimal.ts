@@ -1,7 +1,7 @@
 import type { Refusal } from './coerce.ts';
 import { decimalOf } from './number-text.ts';
 
-/** A type of decimals: at most `precision` digits, `scale` of them behind the point. */
+/** A decimal type: at most `precision` digits, `scale` of them after the point. */
 export type DecimalType = `decimal(${number},${number})`;
 
 export const decimalForm = /^decimal\(([1-9]|[1-6][0-9]|7[0-6]),(0|[1-9]|[1-6][0-9]|7[0-6])\)$/;
@@ -17,26 +17,26 @@ export function decimalSize(type: DecimalType): { precision: number; scale: numb
 
 const numberForm = /^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?$/;
 
-/** Whether a text is a number as JSON writes it. */
+/** Whether a text is a JSON number. */
 export function isNumberText(text: string): boolean {
   return numberForm.test(text);
 }
 
-/** A number as JSON writes it, as a decimal without zeros at its ends: `-1.5`. */
+/** Converts a JSON number to a decimal without leading or trailing zeros: `-1.5`. */
 export function coerceDecimal(type: DecimalType, text: string): string | Refusal {
   const { precision, scale } = decimalSize(type);
   const { isNegative, digits, exponent } = decimalOf(text);
   if (digits === '') return '0';
   if (exponent < -scale) {
-    return { reason: 'not-exact', detail: `${type} takes ${scale} digits behind the point, and no more but zeros` };
+    return { reason: 'not-exact', detail: `${type} takes at most ${scale} digits after the point` };
   }
   if (digits.length + exponent > precision - scale) {
-    return { reason: 'out-of-range', detail: `${type} takes ${precision - scale} digits before the point` };
+    return { reason: 'out-of-range', detail: `${type} takes at most ${precision - scale} digits before the point` };
   }
   return decimalText({ isNegative, digits: digits + '0'.repeat(exponent + scale), scale });
 }
 
-/** A whole number of units, which are the smallest that the type has. */
+/** A decimal as an integer in units of its last digit. */
 export function unitsOf(type: DecimalType, text: string): bigint {
   const { scale } = decimalSize(type);
   const { isNegative, digits, exponent } = decimalOf(text);
@@ -44,7 +44,7 @@ export function unitsOf(type: DecimalType, text: string): bigint {
   return isNegative ? -units : units;
 }
 
-/** As ClickHouse writes it too. */
+/** Formats a decimal like ClickHouse. */
 export function unitsText(type: DecimalType, units: bigint): string {
   const isNegative = units < 0n;
   return decimalText({ isNegative, digits: String(isNegative ? -units : units), scale: decimalSize(type).scale });
@@ -59,7 +59,7 @@ function decimalText({ isNegative, digits, scale }: { isNegative: boolean; digit
   return `${isNegative ? '-' : ''}${whole}${fraction === '' ? '' : `.${fraction}`}`;
 }
 
-/** How many bytes ClickHouse keeps a decimal in. */
+/** Bytes of a decimal in ClickHouse. */
 export function decimalBytes(type: DecimalType): 4 | 8 | 16 | 32 {
   const { precision } = decimalSize(type);
   if (precision <= 9) return 4;

@@ -7,27 +7,27 @@ import { JsonReader } from './json-reader.ts';
 import { newPrecision, type TimePrecision } from './timestamp.ts';
 import { type Field, type FieldType, isNeverNull, precisionOf, type TableSchema } from './types.ts';
 
-/** What a request says of the schema, beyond what its rows imply. */
+/** The schema that a request declares, in addition to the fields of its rows. */
 export type DeclaredSchema = {
   fields: { name: string; type: FieldType }[];
-  /** The value of a new field in rows that lack it, those stored before included; as JSON text. */
+  /** The value of a new field in rows without it, including rows stored before; as JSON text. */
   defaults: { name: string; json: string }[];
   timestampColumn?: string | undefined;
-  /** Of a new table; nine digits of a second where it is not said. */
+  /** For a new table. Default: nine fractional digits. */
   timestampPrecision?: TimePrecision | undefined;
   keyFields?: string[] | undefined;
 };
 
-/** The schema that rows are checked against, and which of its fields the table does not have yet. */
+/** The schema that rows are checked against, and its fields that the table does not have yet. */
 export type MergedSchema = { schema: TableSchema; added: Field[] };
 
 const keyTypes: FieldType[] = ['string', 'integer', 'unsigned', 'boolean', 'timestamp'];
 
 /**
- * A table's schema with what a request declares. Fields are added; nothing that is there changes.
+ * Merges the declared schema of a request into the schema of a table. It only adds fields.
  *
- * @param known of the table; undefined where there is none yet
- * @throws TimestoreError `schema-refused` with each field, its old and new type, and the ways out
+ * @param known the schema of the table; undefined for a new table
+ * @throws ApiError `schema-refused` with the field and its old and new type
  */
 export function mergeSchema(
   known: TableSchema | undefined,
@@ -59,7 +59,7 @@ export function mergeSchema(
   for (const { name, json } of declared.defaults) setDefault(fields.get(name), added, base, version, name, json);
   if (fields.size > limits.table_fields_max) throw tooMany();
   const defaults = [...fields.values()].reduce((sum, field) => sum + Buffer.byteLength(field.default ?? ''), 0);
-  // They are in the definition that every instance reads, and in front of every older row of a flush.
+  // Defaults are in every cached definition, and a flush prefixes them to each older row.
   if (added.length > 0 && defaults > limits.table_defaults_bytes_max) {
     throw refused(
       `the defaults of a table have at most ${limits.table_defaults_bytes_max} bytes (limit table_defaults_bytes_max)`,
@@ -85,14 +85,14 @@ function firstSchema(declared: DeclaredSchema | undefined): TableSchema {
 function requireSame(known: TableSchema, declared: DeclaredSchema): void {
   const { timestampColumn = known.timestampColumn, keyFields = known.keyFields } = declared;
   if (timestampColumn !== known.timestampColumn) {
-    throw refused(`schema.timestampColumn: it is ${known.timestampColumn} and stays so; ${newTable}`, {});
+    throw refused(`schema.timestampColumn: it is ${known.timestampColumn} and cannot change; ${newTable}`, {});
   }
   const { timestampPrecision = precisionOf(known) } = declared;
   if (timestampPrecision !== precisionOf(known)) {
-    throw refused(`schema.timestampPrecision: it is ${precisionOf(known)} and stays so; ${newTable}`, {});
+    throw refused(`schema.timestampPrecision: it is ${precisionOf(known)} and cannot change; ${newTable}`, {});
   }
   if (String(keyFields) !== String(known.keyFields)) {
-    throw refused(`schema.keyFields: they are [${known.keyFields.join(', ')}] and stay so; ${newTable}`, {});
+    throw refused(`schema.keyFields: they are [${known.keyFields.join(', ')}] and cannot change; ${newTable}`, {});
   }
 }
 
@@ -126,8 +126,8 @@ function setDefault(
   if (typeof stored !== 'string') throw refused(`${place}: ${name}: ${stored.detail}`, { field: name });
   if (field.default === stored) return;
   if (!added.includes(field)) {
-    const there = field.default === undefined ? 'has none' : `has ${field.default}`;
-    throw refused(`${place}: ${name} ${there}, and is there already. Leave the default out, or use a new field`, {
+    const existing = field.default === undefined ? 'has no default' : `has the default ${field.default}`;
+    throw refused(`${place}: ${name} exists already and ${existing}. Leave the default out, or use a new field`, {
       field: name,
     });
   }
@@ -144,7 +144,7 @@ const newTable = 'send to a new table instead';
 
 function typeConflict(name: string, oldType: FieldType, newType: FieldType): ApiError {
   return refused(
-    `schema.fields: ${name} is ${oldType} and stays so, not ${newType}. Send its values as ${oldType}, or under a new name, ` +
+    `schema.fields: ${name} is ${oldType} and cannot become ${newType}. Send its values as ${oldType}, or under a new name, ` +
       'or to a new table',
     { field: name, row: null, oldType, newType },
   );

@@ -1,12 +1,12 @@
-/** JSON has no numbers for these: they are strings in it, with the names that JavaScript gives them. */
+/** Doubles without a JSON number. They are JSON strings with their JavaScript names. */
 const notNumbers = new Set(['NaN', 'Infinity', '-Infinity']);
 
-/** Whether a text is the name of a double that no JSON number is. */
+/** Whether a text is the name of such a double. */
 export function isNotNumber(text: unknown): text is string {
   return typeof text === 'string' && notNumbers.has(text);
 }
 
-/** The name of what a cell of CSV means by `inf`, `+Infinity`, `nan` and the like; undefined for any other text. */
+/** The name for a CSV cell such as `inf`, `+Infinity` or `nan`; undefined for any other text. */
 export function notNumberOf(cell: string): string | undefined {
   const [, sign, word = ''] = /^([+-]?)(nan|inf|infinity)$/i.exec(cell) ?? [];
   if (sign === undefined) return undefined;

@@ -1,11 +1,11 @@
 const nameLengthMax = 128;
 
 /**
- * The names of a table's fields, and whether a new one may join them. Rows bring as many names as fit into a body, so a name
- * is looked up and not compared with all others.
+ * The names of a table's fields, and the rules for new names. A body can have very many names, so each check is a lookup, not a
+ * comparison with all names.
  */
 export class FieldNames {
-  /** What stands before a dot in a name, and how many names have it there. */
+  /** Prefixes before a dot, and the number of names with each. */
   readonly #owners = new Map<string, number>();
 
   constructor(names: Iterable<string>) {
@@ -24,18 +24,18 @@ export class FieldNames {
     }
   }
 
-  /** Why a new field cannot have this name beside those that are there; undefined if it can. */
+  /** The reason why a new field cannot have this name; undefined if it can. */
   problemOf(name: string): string | undefined {
-    if (name === '') return 'a field has a name';
+    if (name === '') return 'a field needs a name';
     if (name.startsWith('_')) return 'names that begin with _ are reserved';
     if (name.length > nameLengthMax) return `a name has at most ${nameLengthMax} characters`;
-    // ClickHouse makes such columns itself, beside the one they belong to, and then has two of the name.
-    if (/\.(?:null|size\d*)$/.test(name)) return 'names that end with .null or .size are ClickHouse’s own';
+    // ClickHouse creates subcolumns with these names, which would conflict.
+    if (/\.(?:null|size\d*)$/.test(name)) return 'names that end with .null or .size are reserved by ClickHouse';
     if (!name.isWellFormed()) return 'half of a surrogate pair is not a character';
-    if (/\p{Cc}/u.test(name)) return 'a name has no control characters';
-    // The other way round it is well: a.b may come after a.
+    if (/\p{Cc}/u.test(name)) return 'control characters are not allowed in a name';
+    // Only in this order: a.b may be added after a.
     if (!this.#owners.has(name)) return undefined;
-    return `there is a field whose name begins with ${name}., beside which ClickHouse adds none of this name`;
+    return `ClickHouse cannot add this name after a field whose name begins with ${name}.`;
   }
 }
 

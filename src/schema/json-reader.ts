@@ -1,19 +1,20 @@
 /**
- * Reads rows out of JSON text without building them: each value is kept as the text it was sent as, so that integers
- * beyond 2^53, the digits of a number and the spelling of nested JSON reach the store exactly as they came. One pass,
- * strict RFC 8259.
+ * Reads rows of JSON text without parsing their values: each value stays its original text, so that integers beyond 2^53, the
+ * digits of numbers and the spelling of nested JSON are stored exactly. One pass, strict RFC 8259.
  */
 export type ValueKind = 'string' | 'number' | 'true' | 'false' | 'null' | 'array' | 'object';
 
-/** One member of a row: `text` is the value as sent (strings with their quotes). */
+/** One member of a row. */
 export type Member = {
   name: string;
   kind: ValueKind;
-  text: string /** a string with a backslash escape in it */;
+  /** The original text of the value; strings include their quotes. */
+  text: string;
+  /** Whether the value is a string with a backslash escape. */
   escaped: boolean;
 };
 
-/** Not JSON. `offset` counts UTF-16 units from the start of the text. */
+/** Invalid JSON. `offset` counts UTF-16 units from the start of the text. */
 export class JsonSyntaxError extends Error {
   readonly offset: number;
   constructor(message: string, offset: number) {
@@ -24,8 +25,8 @@ export class JsonSyntaxError extends Error {
 }
 
 const depthMax = 64;
-// Sticky expressions do the scanning of long runs in native code.
-// biome-ignore lint/suspicious/noControlCharactersInRegex: JSON strings may not hold them, which this finds out
+// Sticky expressions scan long runs in native code.
+// biome-ignore lint/suspicious/noControlCharactersInRegex: detects control characters, which JSON strings cannot contain
 const plainString = /[^"\\\u0000-\u001f]*/y;
 const escapeSequence = /\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})/y;
 const numberLiteral = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y;
@@ -36,7 +37,7 @@ export class JsonReader {
   private escaped = false;
 
   constructor(text: string, at = 0) {
-    // A byte order mark is not part of JSON, but spreadsheets and Windows editors write one.
+    // JSON has no byte order mark, but spreadsheets and Windows editors write one.
     this.text = text.charCodeAt(0) === 0xfeff ? text.slice(1) : text;
     this.at = at;
   }
@@ -45,7 +46,7 @@ export class JsonReader {
     return this.at;
   }
 
-  /** Goes on at a place that somebody else has read up to. */
+  /** Continues at an offset, after another reader. */
   moveTo(offset: number): void {
     this.at = offset;
   }
@@ -62,7 +63,7 @@ export class JsonReader {
     return this.text.charAt(this.at);
   }
 
-  /** Takes `character` if it comes next. */
+  /** Consumes `character` if it is next. */
   take(character: string): boolean {
     this.skipSpace();
     if (this.text.charAt(this.at) !== character) return false;
@@ -74,7 +75,7 @@ export class JsonReader {
     if (!this.take(character)) this.fail(`expected ${character}`);
   }
 
-  /** Reads one object and gives its members in order; duplicates are the caller's to judge. */
+  /** Reads one object and returns its members in order. The caller handles duplicates. */
   members(): Member[] {
     const members: Member[] = [];
     this.expect('{');
@@ -168,7 +169,7 @@ export class JsonReader {
     return word;
   }
 
-  /** Moves over what `pattern` matches here; true if that is anything. */
+  /** Moves over a match of `pattern`; false without a match. */
   private advance(pattern: RegExp): boolean {
     pattern.lastIndex = this.at;
     if (!pattern.test(this.text) || pattern.lastIndex === this.at) return false;
@@ -190,13 +191,13 @@ export class JsonReader {
 }
 
 /**
- * The value that a string holds as JSON, as answers and exports have fields of type json; any other value as it is. The text
- * `null` stays text: a field without a value is null itself.
+ * The JSON value in a string, as responses and exports return fields of type json. Other values stay unchanged. The text `null`
+ * stays a string, because null means a field without a value.
  */
 export function unwrapped<V extends Omit<Member, 'name'>>(sent: V): V {
   if (sent.kind !== 'string') return sent;
   const text = JSON.parse(sent.text) as string;
-  // Half of a surrogate pair has no UTF-8 form; as an escape within the string it has.
+  // Half of a surrogate pair has no UTF-8 encoding, except as an escape in the string.
   if (!text.isWellFormed() || text.startsWith('\ufeff')) return sent;
   try {
     const reader = new JsonReader(text);
@@ -208,12 +209,12 @@ export function unwrapped<V extends Omit<Member, 'name'>>(sent: V): V {
   }
 }
 
-/** A value as people read it: of a string what it says; of any other its text. */
+/** A value as plain text: the content of a string, or the text of another value. */
 export function textOf(value: Pick<Member, 'kind' | 'text'> | undefined): string | undefined {
   return value?.kind === 'string' ? (JSON.parse(value.text) as string) : value?.text;
 }
 
-/** An object of these members, as text. */
+/** The text of an object with these members. */
 export function objectText(members: Member[]): string {
   return `{${members.map(({ name, text }) => `${JSON.stringify(name)}:${text}`).join()}}`;
 }

@@ -1,8 +1,8 @@
 import { parseTimestampText } from './timestamp.ts';
 
 /**
- * A time as that system reads it, which takes any that JavaScript does: a date alone is its midnight, and a time without a
- * zone is in UTC. What is no time stays as it is.
+ * Converts a time of the source system of a takeover, which accepts all times of JavaScript: a date is its midnight, and a time
+ * without a zone is UTC. Other text stays unchanged.
  */
 export function timeText(text: string): string {
   if (!('reason' in parseTimestampText(text))) return text;
@@ -10,7 +10,7 @@ export function timeText(text: string): string {
   return time_ms === undefined ? text : new Date(time_ms).toISOString();
 }
 
-/** The same in milliseconds since 1970, what is finer cut; undefined for what is no time. */
+/** The time in milliseconds since 1970, truncated; undefined for other text. */
 export function timeOf(value: string | number): number | undefined {
   if (typeof value === 'number') return value;
   const isBare = /^\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?$/.test(value);

@@ -1,6 +1,6 @@
 import { lineEndsIn } from './csv-reader.ts';
 
-/** Tells the lines of places in one text, which are asked for in their order: the text is looked through once. */
+/** Computes line numbers of ascending offsets in one pass over the text. */
 export class LineCounter {
   #line: number;
   #at = 0;
@@ -10,7 +10,7 @@ export class LineCounter {
   }
 
   lineAt(text: string, offset: number): number {
-    // A pair of CR and LF is not cut.
+    // Does not split a pair of CR and LF.
     const end = text.charCodeAt(offset) === 0x0a && text.charCodeAt(offset - 1) === 0x0d ? offset - 1 : offset;
     this.#line += lineEndsIn(text.slice(this.#at, end));
     this.#at = end;

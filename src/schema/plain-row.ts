@@ -3,35 +3,35 @@ import { JsonReader, unwrapped } from './json-reader.ts';
 import { type Time, type TimePrecision, utcTimestamp } from './timestamp.ts';
 import { type FieldType, precisionOf, type TableSchema } from './types.ts';
 
-/** What a field is known by while rows are read. */
+/** A field while rows are read. */
 export type PlainSlot = {
   type: FieldType;
   nameJson: string;
-  /** The last reading of a row that met the field, to find one that names it twice. */
+  /** The last row with the field, to detect duplicates. */
   lastReading: number;
   isNew: boolean;
-  /** The type may turn out to be another; what tells it is for the full reading. */
+  /** The type is still inferred, which needs the full reader. */
   isOpen: boolean;
   hasFraction: boolean;
   isEmpty: boolean;
 };
 
-/** A row that is stored as it was sent, but for its timestamps: as in `PreparedRows`. */
+/** A row that is stored as sent except its timestamps. See `PreparedRows`. */
 type PlainRow = Time & { line: string; end: number };
 
 /**
- * Reads the rows that nearly all clients nearly always send: fields that the schema has, each with a value of its type,
- * in the same order as in the row before. Their text is checked in place and kept in one piece. Whatever else a row
- * has, it is not for here to judge: `read` answers undefined, and the row is read again in full.
+ * The fast path for the most common rows: known fields with values of their types, in the same order as in the previous row.
+ * It checks the text in place and copies it in one piece. For all other rows `read` returns undefined, and the full reader
+ * reads the row again.
  */
 export class PlainRows<Slot extends PlainSlot> {
   readonly #text: string;
   readonly #slots: Map<string, Slot>;
   readonly #timestamp: Slot | undefined;
   readonly #precision: TimePrecision;
-  /** The fields of the row before, in its order. */
+  /** The fields of the previous row, in its order. */
   readonly #order: (Slot | undefined)[] = [];
-  /** The next places of what no plain string has in it. */
+  /** The next offsets of characters that a plain string cannot contain. */
   #backslash = -1;
   #control = -1;
 
@@ -46,13 +46,13 @@ export class PlainRows<Slot extends PlainSlot> {
     this.#precision = precisionOf(schema);
   }
 
-  /** The row whose brace is at `start`. `reading` is a number that no reading before had. */
+  /** Reads the row whose brace is at `start`. `reading` is a new number for each row. */
   read(start: number, reading: number): PlainRow | undefined {
     const text = this.#text;
     let time_ms: number | undefined;
     let finer = '';
     let line = '';
-    /** Where the text begins that is not in `line` yet. */
+    /** Begin of the text that is not in `line` yet. */
     let kept = start + 1;
     let at = start + 1;
     for (let n = 0; ; n += 1) {
@@ -91,7 +91,7 @@ export class PlainRows<Slot extends PlainSlot> {
             time_ms = parsed_ms;
             finer = text.slice(at + withoutFraction + 1, end - 2);
           }
-          // As the store writes it: a space, three digits of milliseconds at least, and no zone, for all are of UTC.
+          // The stored form: a space, at least three digits of milliseconds, and no zone, because all times are UTC.
           line += `${text.slice(kept, at + dateLength)} `;
           if (end - at - 2 < withFraction) line += `${text.slice(at + dateLength + 1, end - 2)}.000"`;
           else line += `${text.slice(at + dateLength + 1, end - 2)}"`;
@@ -120,7 +120,7 @@ export class PlainRows<Slot extends PlainSlot> {
     }
   }
 
-  /** The field that is named at `at`, as the n-th of its row. */
+  /** The field at offset `at`, the n-th of its row. */
   #slotAt(at: number, n: number): Slot | undefined {
     const text = this.#text;
     const guess = this.#order[n];
@@ -132,7 +132,7 @@ export class PlainRows<Slot extends PlainSlot> {
     return slot;
   }
 
-  /** After a string that stands for itself, without an escape and without what must not be in one; or -1. */
+  /** The end of a string without escapes and invalid characters; or -1. */
   #stringEnd(at: number): number {
     const text = this.#text;
     if (text.charCodeAt(at) !== quote) return -1;
@@ -147,10 +147,10 @@ export class PlainRows<Slot extends PlainSlot> {
   }
 }
 
-/** Of `"2026-05-01` and of `2026-05-01T10:00:00.000Z`. */
+/** Lengths of `"2026-05-01` and of `2026-05-01T10:00:00.000Z`. */
 const dateLength = 11;
 const withFraction = 24;
-/** Of a text in quotes before the digits of its fraction, and after them. */
+/** Length of a quoted time before its fractional digits. */
 const withoutFraction = 23;
 
 const quote = 0x22;
@@ -159,7 +159,7 @@ const minus = 0x2d;
 const colon = 0x3a;
 const closingBrace = 0x7d;
 
-// biome-ignore lint/suspicious/noControlCharactersInRegex: JSON strings may not hold them
+// biome-ignore lint/suspicious/noControlCharactersInRegex: JSON strings cannot contain them
 const controlCharacter = /[\u0000-\u001f]/g;
 
 const found = (index: number) => (index < 0 ? Number.POSITIVE_INFINITY : index);
@@ -170,18 +170,18 @@ function afterSpaces(text: string, at: number): number {
   return after;
 }
 
-/** Digits of a whole number of which any double and any 64-bit integer holds as many. */
+/** Digits that any double and any 64-bit integer can represent exactly. */
 const exactDigits = 15;
-/** Of a fraction that is not so near to zero that a double becomes it. */
+/** Digits of a fraction that cannot underflow to zero. */
 const fractionDigits_max = 300;
 
-/** After a number whose whole part is short enough to be exact, or -1. An exponent, if there is one, is not part of it. */
+/** The end of a number, without its exponent, whose integer part is short enough to be exact; or -1. */
 function numberEnd(text: string, start: number, mayHaveFraction: boolean): number {
   const isNegative = text.charCodeAt(start) === minus;
   const whole = isNegative ? start + 1 : start;
   let at = afterDigits(text, whole);
   if (at === whole) return -1;
-  // No leading zeros in JSON, and no sign of zero in an integer.
+  // JSON has no leading zeros, and an integer has no negative zero.
   if (text.charCodeAt(whole) === 0x30 && (at > whole + 1 || isNegative)) return -1;
   if (at - whole > exactDigits) return -1;
   if (text.charCodeAt(at) === 0x2e) {

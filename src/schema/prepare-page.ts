@@ -7,29 +7,29 @@ import { renamed } from './rename.ts';
 import { RowsPass } from './rows-pass.ts';
 import type { FieldType, TableSchema } from './types.ts';
 
-/** What of a long text has been read so far, as far as its next part depends on it. */
+/** The state between the parts of a long text. */
 export type PageState = {
   schema: TableSchema;
-  /** Types of fields that no schema names, where later values have told them. */
+  /** Inferred types of new fields, as later values have changed them. */
   hints: Map<string, FieldType>;
   checks: RowChecks;
-  /** In CSV, once the first line is read. */
+  /** CSV only, after the first line. */
   names: string[] | undefined;
 };
 
 export type Page = PreparedRows & {
-  /** Names in rows, of fields or not. */
+  /** Names in rows, including names that are not fields. */
   seen: Set<string>;
   names: string[] | undefined;
   open: Map<string, OpenField>;
-  /** The beginning of a row that the text ends in. */
+  /** The begin of an incomplete row at the end of the text. */
   rest: string;
 };
 
-/** What in a part of a text cannot be read, and the line. */
+/** A part of a text is malformed at a line. */
 export class PageError extends Error {
   readonly line: number;
-  /** Its row in the part, from 0. */
+  /** Index of the row in the part. */
   readonly row: number;
   constructor(message: string, line: number, row: number) {
     super(message);
@@ -42,10 +42,10 @@ export class PageError extends Error {
 const readings_max = 8;
 
 /**
- * Reads a part of a long text as the rows of a request are read. The part ends with a line.
+ * Prepares a part of a long text like the rows of a request. The part ends with a line.
  *
- * @param isLast whether nothing follows it
- * @returns the rows; types of fields from earlier parts that later values have told otherwise: then all is to be read again
+ * @param isLast whether this is the last part
+ * @returns the rows; and changed types of fields of earlier parts, after which the text must be read again
  * @throws PageError
  */
 export function preparePage(
@@ -74,7 +74,7 @@ type Read = { end: number; names: string[] | undefined };
 
 function readJsonPage(text: string, isLast: boolean, { checks, names }: PageState, pass: RowsPass): Read {
   const { firstLine = 1 } = checks;
-  // A byte order mark belongs to the beginning of a file alone.
+  // A byte order mark is valid only at the beginning of a file.
   const isMarked = text.charCodeAt(0) === 0xfeff;
   if (isMarked && firstLine > 1) throw new PageError('a byte order mark stands within the text', firstLine, 0);
   const mark = isMarked ? 1 : 0;

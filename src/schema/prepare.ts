@@ -15,10 +15,10 @@ const readings_max = 8;
 export type RowFormat = 'json' | 'ndjson' | 'csv';
 
 /**
- * Validates and normalises the rows of a request against a schema. Nothing is stored and nothing is thrown for a row at
- * fault: the caller decides what becomes of the others.
+ * Validates and normalises the rows of a request against a schema. Invalid rows are returned, not thrown: the caller decides
+ * about the others.
  *
- * @throws TimestoreError `malformed-body` when the text is not of `format`; `limit-exceeded` over the rows of a request
+ * @throws ApiError `malformed-body` if the text is not of `format`; `limit-exceeded` for too many rows
  */
 export function prepareRows(
   text: string,
@@ -37,8 +37,8 @@ export function prepareRows(
       if (error instanceof OpenQuoteError) throw malformedOpenQuote(error);
       throw error;
     }
-    // New fields whose later values are not of the type that the first one told: read again. One reading finds nearly all
-    // of them; what needs more readings than these is refused by name.
+    // Reads again if later values of a new field need another type than the first one. One repetition is nearly always enough;
+    // a value that needs more is rejected.
     if (pass.rehint.size === 0 || readings === readings_max) return pass.result();
     for (const [name, type] of pass.rehint) hints.set(name, type);
   }

@@ -3,51 +3,51 @@ import type { Rename } from './rename.ts';
 import { compareTimes, type Time } from './timestamp.ts';
 import type { Field, FieldType } from './types.ts';
 
-/** A row that cannot be stored: its place in the request (from 0), which field and why. */
+/** An invalid row: its index in the request, the field and the reason. */
 export type RowError = {
   index: number;
   field: string | null;
   reason: RefusalReason;
   detail: string;
-  /** Of a value that its field does not take: the field's type, and the one that the value would have given a new field. */
+  /** For a type mismatch: the type of the field, and the type that the value would give a new field. */
   oldType?: FieldType;
   newType?: FieldType;
 };
 
-/** A refused row with what was sent, the value that was refused, and the line of the text that the row begins on. */
+/** An invalid row with its text, the invalid value, and its first line in the text. */
 export type RefusedRow = RowError & {
   source: string;
   value: string | undefined;
   line: number;
-  /** Of a row of CSV, whose cells mean other values once their fields have other types. */
+  /** The cells of a CSV row, whose values depend on the types of their fields. */
   csv?: string;
 };
 
-/** What the values of a field have shown so far, whose type may yet turn out to be another. */
+/** The inference state of a field's type. */
 export type OpenField = {
-  /** One of them is not whole. */
+  /** A value is not an integer. */
   hasFraction: boolean;
-  /** All of them are empty lists, of which nobody knows what they are lists of. */
+  /** All values are empty lists, whose item type is unknown. */
   isEmpty: boolean;
 };
 
-/** What is asked of rows beyond the schema. */
+/** Checks of rows in addition to the schema. */
 export type RowChecks = {
   /** Rows before this time would be dropped by ClickHouse at once. */
   retainedFrom_ms?: number | undefined;
-  /** What the sender says of all rows; both ends belong to it. */
+  /** The declared time range of all rows; both ends are inclusive. */
   timeRange?: { start: Time; end: Time } | undefined;
-  /** Places of rows that are refused whatever is in them: they were when the same request came first. */
+  /** Indices of rows that are always rejected, because the first attempt of the request rejected them. */
   refuse?: Set<number> | undefined;
-  /** Whether refused rows are kept as they were sent, up to how many. */
+  /** Maximum of rejected rows that are returned as sent. */
   keepRefused?: number | undefined;
-  /** Whether a line that is no row is refused as a row. If not, none of the text can be read. */
+  /** Whether a malformed line is an invalid row. Otherwise it makes the whole text malformed. */
   setsAside?: boolean | undefined;
-  /** The fields that are taken of each row; all if left out. */
+  /** The fields to read. Default: all. */
   only?: ReadonlySet<string> | undefined;
-  /** Fields that earlier rows of the same source have made: their types may yet turn out to be others. */
+  /** Fields that earlier rows of the same source have added: their types can still change. */
   open?: ReadonlyMap<string, OpenField> | undefined;
-  /** Names in the rows that are others in the table. */
+  /** Fields of the rows with another name in the table. */
   rename?: Rename | undefined;
   /** The number of the first line of the text. */
   firstLine?: number | undefined;
@@ -61,20 +61,20 @@ export type PreparedRows = {
   times_ms: number[];
   /** Fields the schema does not have yet, with the types their values imply. */
   added: Field[];
-  /** The first rows at fault, and how many there are. */
+  /** The first errors, and their total. */
   errors: RowError[];
   errorsTotal: number;
-  /** The refused rows, where they were asked for. */
+  /** The rejected rows, up to `keepRefused`. */
   refused: RefusedRow[];
 };
 
-/** Why a row of this time is refused; undefined if it is not. */
+/** The reason why a row of this time is rejected, if any. */
 export function outsideOf({ retainedFrom_ms, timeRange }: RowChecks, time: Time): Refusal | undefined {
   if (retainedFrom_ms !== undefined && time.time_ms < retainedFrom_ms) {
-    return { reason: 'past-retention', detail: 'the table does not keep rows of this time any more' };
+    return { reason: 'past-retention', detail: 'the time is before the retention of the table' };
   }
   if (timeRange !== undefined && (compareTimes(time, timeRange.start) < 0 || compareTimes(time, timeRange.end) > 0)) {
-    return { reason: 'outside-time-range', detail: 'the time is not in the range that partition.timeRange says' };
+    return { reason: 'outside-time-range', detail: 'the time is outside of partition.timeRange' };
   }
   return undefined;
 }

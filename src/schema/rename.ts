@@ -1,25 +1,25 @@
 import * as z from 'zod';
 import { ApiError } from '../core/errors.ts';
 
-/** Names that rows have, and those of the fields that their values are stored in. */
+/** Field names by names in the rows. */
 export type Rename = ReadonlyMap<string, string>;
 
 const renames_max = 1_000;
 
-/** As requests have it: an object whose members are the names in the rows. */
+/** The form in requests: an object with the names in the rows as members. */
 export const renameForm = z
   .record(z.string(), z.string().min(1))
   .refine((names) => Object.keys(names).length <= renames_max, `at most ${renames_max} names`)
   .refine(
     (names) => new Set(Object.values(names)).size === Object.keys(names).length,
-    'two names cannot become the same one',
+    'two names cannot become the same name',
   );
 
 export function renameOf(names: Record<string, string> | undefined): Rename | undefined {
   return names === undefined ? undefined : new Map(Object.entries(names));
 }
 
-/** Reads the JSON text of one. Throws TimestoreError `invalid-request`. */
+/** Parses JSON text. Throws ApiError `invalid-request`. */
 export function readRename(text: string): Rename {
   let names: unknown;
   try {
@@ -40,7 +40,7 @@ export function renamed(rename: Rename | undefined, name: string): string {
   return rename?.get(name) ?? name;
 }
 
-/** The first name that is to be another, and is not among these. */
+/** The first renamed name that is not among these names. */
 export function missingName(rename: Rename | undefined, names: string[]): string | undefined {
   return [...(rename?.keys() ?? [])].find((name) => !names.includes(name));
 }

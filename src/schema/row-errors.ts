@@ -5,18 +5,18 @@ import type { RefusedRow, RowError } from './prepared-rows.ts';
 
 const errors_max = 100;
 
-/** A rejected row as it was sent. */
+/** A rejected row as sent. */
 type SentRow = {
-  /** Its place in the request, from 0. */
+  /** Index in the request. */
   index: number;
   source: string;
   line: number;
-  /** The member that was read last. */
+  /** The last member that was read. */
   member: Member | undefined;
   csv: CsvRow | undefined;
 };
 
-/** Errors of the rows of a request: the first ones in full, and as many rejected rows as are kept for quarantine. */
+/** Collects the first errors of a request, and the rejected rows for quarantine. */
 export class RowErrors {
   readonly errors: RowError[] = [];
   readonly refused: RefusedRow[] = [];
@@ -27,7 +27,7 @@ export class RowErrors {
     this.#kept_max = kept_max;
   }
 
-  /** @param sent reads the row, which costs something: only where it is kept */
+  /** @param sent reads the row as sent; called only for rows that are kept, because it is expensive */
   add(index: number, field: string | null, refusal: Refusal, sent: () => Omit<SentRow, 'index'>): void {
     this.total += 1;
     const error = { index, field, ...refusal };

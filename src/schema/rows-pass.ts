@@ -14,11 +14,11 @@ import { coerceNew, newSlot, otherType, type Slot } from './slot.ts';
 import { parseTimestamp, storedTimestamp, type TimePrecision, tooFine } from './timestamp.ts';
 import { type Field, type FieldType, precisionOf, type TableSchema } from './types.ts';
 
-/** One reading of all rows of a request, in whatever form they come. */
+/** One pass over all rows of a request, in any format. */
 export class RowsPass {
-  /** New fields to read again as another type, from the start. */
+  /** New fields whose type changed: the rows must be read again. */
   readonly rehint = new Map<string, FieldType>();
-  /** Names in rows, whether they are fields or not. */
+  /** Names in rows, including names that are not fields. */
   readonly #seen = new Set<string>();
   readonly #schema: TableSchema;
   readonly #precision: TimePrecision;
@@ -33,16 +33,16 @@ export class RowsPass {
   readonly #defaults: Field[];
   readonly #counter: LineCounter;
   #plain: PlainRows<Slot> | undefined;
-  /** Counts the rows, and those twice that were read again. */
+  /** Counts readings of rows: a row that is read again counts twice. */
   #reading = 0;
-  /** The row at hand as it was sent; CSV as the JSON that it means. */
+  /** The current row as sent; for CSV, the equivalent JSON. */
   #source = () => '';
   #csv: CsvRow | undefined;
-  /** What the row at hand would add and change: it counts only if the row is accepted. */
+  /** Changes of the current row to fields. They apply only if the row is accepted. */
   #newNames: string[] = [];
   #fractions: Slot[] = [];
   #index = -1;
-  /** The line that the row at hand begins on. */
+  /** The first line of the current row. */
   #line = () => 1;
   #member: Member | undefined;
 
@@ -100,7 +100,7 @@ export class RowsPass {
     }
   }
 
-  /** Whether the row was one that needs no more than a look. */
+  /** Whether the fast path has read the row. */
   #takePlain(reader: JsonReader, start: number): boolean {
     const { refuse, rename } = this.#checks;
     if (refuse?.has(this.#index) || rename !== undefined) return false;
@@ -122,7 +122,7 @@ export class RowsPass {
     return isTaken;
   }
 
-  /** Members under the names of their fields; where those are others, a refused row is kept with them. */
+  /** Renames members to their fields. A rejected row is stored with the new names. */
   #named(members: Member[]): Member[] {
     const { rename } = this.#checks;
     if (rename === undefined) return members;
@@ -143,10 +143,10 @@ export class RowsPass {
     );
   }
 
-  /** @param source as long as the row that was sent */
+  /** @param source text with the length of the row as sent */
   #take(members: Member[], source: string, isText: boolean): void {
     if (this.#checks.refuse?.has(this.#index)) {
-      this.#refuse(null, { reason: 'refused-before', detail: 'refused when this request came first' });
+      this.#refuse(null, { reason: 'refused-before', detail: 'rejected at the first attempt of this request' });
       return;
     }
     if (isLarger(source, this.#limits.row_bytes_max)) {
@@ -180,29 +180,29 @@ export class RowsPass {
     };
   }
 
-  /** Fields whose types may yet turn out to be others. */
+  /** Fields whose types can still change. */
   open(): Map<string, OpenField> {
     const open = [...this.#slots].filter(([, { isOpen }]) => isOpen);
     return new Map(open.map(([name, { hasFraction, isEmpty }]) => [name, { hasFraction, isEmpty }]));
   }
 
-  /** The place of the row at hand. */
+  /** Index of the current row. */
   get place(): number {
     return this.#index;
   }
 
-  /** Names in rows, of fields or not. */
+  /** Names in rows, including names that are not fields. */
   seen(): Set<string> {
     for (const [name, { lastReading }] of this.#slots) if (lastReading >= 0) this.#seen.add(name);
     return this.#seen;
   }
 
-  /** The stored line of a row, or undefined when it is at fault. */
+  /** The stored line of a row; undefined for an invalid row. */
   #lineOf(members: Member[], isText: boolean): string | undefined {
     let line = '';
     let time_ms: number | undefined;
     let reread: [field: string, refusal: Refusal] | undefined;
-    /** Names of null members that are no field's. */
+    /** Names of null members without a field. */
     const unknown = new Set<string>();
     for (const member of members) {
       this.#member = member;
@@ -220,7 +220,7 @@ export class RowsPass {
       if ('reason' in slot) return this.#refuse(member.name, slot);
       if (slot.lastReading === this.#reading) return this.#twice(member.name);
       slot.lastReading = this.#reading;
-      // Null and absent are the same, and absent is shorter; fields that must be there are checked below.
+      // Null equals absent, which is shorter. Required fields are checked below.
       if (member.kind === 'null') {
         if (this.#defaults.some(({ name }) => name === member.name))
           line += `${line === '' ? '' : ','}${slot.nameJson}:null`;
@@ -252,7 +252,7 @@ export class RowsPass {
     this.#member = undefined;
     if (reread !== undefined) return this.#refuse(...reread);
     if (time_ms === undefined) {
-      return this.#refuse(this.#schema.timestampColumn, { reason: 'missing', detail: 'every row has a timestamp' });
+      return this.#refuse(this.#schema.timestampColumn, { reason: 'missing', detail: 'every row needs a timestamp' });
     }
     for (const key of this.#schema.keyFields) {
       if (!members.some((member) => member.name === key && member.kind !== 'null')) {
@@ -260,20 +260,20 @@ export class RowsPass {
       }
     }
     for (const { name, default: text } of this.#defaults) {
-      // Absent means the default; null means null.
+      // An absent field gets its default, a null field does not.
       if (this.#slots.get(name)?.lastReading !== this.#reading) line += `,${JSON.stringify(name)}:${text}`;
     }
     this.#times_ms.push(time_ms);
     return `${line}}`;
   }
 
-  /** A field nobody has seen: it gets the type its value implies. */
+  /** Adds a new field with the type of its value. */
   #add(member: Member): Slot | Refusal | undefined {
     const problem = this.#names.problemOf(member.name);
     if (problem !== undefined) return { reason: 'bad-name', detail: problem };
     const inferred = this.#hints.get(member.name) ?? inferType(member);
     if (inferred === undefined) return undefined;
-    // ClickHouse takes lists whose names share what is before a dot for one nested table, and refuses other lengths.
+    // ClickHouse treats lists with the same prefix before a dot as one nested table, and rejects different lengths.
     const type = inferred === 'string[]' && member.name.includes('.') ? 'json' : inferred;
     const { table_fields_max } = this.#limits;
     if (this.#slots.size >= table_fields_max) {

@@ -6,12 +6,12 @@ import type { OpenField } from './prepared-rows.ts';
 import { newPrecision, type TimePrecision } from './timestamp.ts';
 import type { FieldType } from './types.ts';
 
-/** What is known of a field while rows are read. */
+/** The state of a field while rows are read. */
 export type Slot = PlainSlot &
   OpenField & {
-    /** Not in the schema: the first accepted row of this request that has it makes it. */
+    /** Not in the schema: the first accepted row with the field adds it. */
     isNew: boolean;
-    /** Made by this source, in this text or an earlier one: the type may be read anew. */
+    /** Added by this source, in this text or an earlier one: its type can still change. */
     isOpen: boolean;
   };
 
@@ -21,8 +21,8 @@ export function newSlot(name: string, type: FieldType, isNew: boolean): Slot {
 }
 
 /**
- * The type that a field which no schema names should have had, by a value that its first one did not tell of: a number that
- * only an integer holds, a list after empty ones, and in CSV, which has no types, whatever text there is.
+ * The type that a new field needs for a later value than its first one: an integer type for a large number, a list type after
+ * empty lists, and for CSV, which has no types, any type.
  */
 export function otherType(
   slot: Slot,
@@ -37,7 +37,7 @@ export function otherType(
   return isText && stored.reason === 'wrong-type' ? 'string' : undefined;
 }
 
-/** The type that holds a whole number beyond what the field's own takes. */
+/** The type for an integer beyond the range of the field's type. */
 function widerType({ type, hasFraction }: Slot, member: Member, stored: string | Refusal): FieldType | undefined {
   const meant = wholeType(member);
   if (type === 'integer') return meant === 'unsigned' ? meant : undefined;
@@ -47,8 +47,7 @@ function widerType({ type, hasFraction }: Slot, member: Member, stored: string |
 }
 
 /**
- * A value of a field that no schema names. A whole number beyond 64 bits is a double only with the digits that such a one is
- * answered with.
+ * A value of a new field. An integer beyond 64 bits is a double only if it has the digits with which that double is returned.
  */
 export function coerceNew(type: FieldType, member: Member, precision: TimePrecision): string | Refusal {
   const stored = coerce(type, member, precision);
@@ -56,7 +55,7 @@ export function coerceNew(type: FieldType, member: Member, precision: TimePrecis
   if (!isLong || wholeType(member) !== undefined || isSameDecimal(decimalOf(stored), shortest(stored))) return stored;
   return {
     reason: 'not-exact',
-    detail: 'a double would be answered with other digits; declare the field as decimal(p,0), or send it in quotes',
+    detail: 'a double would be returned with other digits; declare the field as decimal(p,0), or send it in quotes',
   };
 }
 

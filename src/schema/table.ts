@@ -5,20 +5,20 @@ import { fieldType, type TableSchema, timestampPrecision } from './types.ts';
 
 export const retentionSchema = z.object({ totalDays: z.int().positive(), hotDays: z.int().positive().optional() });
 
-/** What the catalogue says of a table, in the form that the functions keep. */
+/** The definition of a table, as cached and passed between layers. */
 const definition = z.object({
   dataset: z.string(),
   name: z.string(),
   life: z.int().positive(),
   window: z.enum(['hour', 'day', 'month']),
-  /** How many lanes writers choose among, and how many there are for readers: never fewer than there ever were. */
+  /** Number of lanes for writers, and for readers. The number for readers never decreases. */
   lanes: z.int().positive(),
   readLanes: z.int().positive(),
-  /** The shard of each lane, which it has for ever; all of them are on the first where nothing is said. */
+  /** The permanent shard of each lane. Default: shard 1. */
   shards: z.array(z.int().positive()).optional(),
-  /** Counts the changes of all but the schema. */
+  /** Counts changes other than those of the schema. */
   revision: z.int().positive(),
-  /** Its own or its dataset's. */
+  /** Effective values of the table or its dataset. */
   state: z.enum(states).default('active'),
   retention: retentionSchema.optional(),
   schema: z.object({
@@ -39,12 +39,12 @@ const definition = z.object({
 
 export type Table = z.output<typeof definition> & { physical: string; schema: TableSchema; shards: number[] };
 
-/** How long rows are kept after their time, and after how much of it they move to the cold volume. */
+/** Days until rows are dropped after their time, and days until they move to the cold volume. */
 export type Retention = NonNullable<Table['retention']>;
 
 const day_ms = 86_400_000;
 
-/** Rows before this time are dropped as soon as ClickHouse gets them; undefined where all are kept. */
+/** ClickHouse drops rows before this time at once. Undefined without a retention. */
 export function retainedFrom_ms(table: Pick<Table, 'retention'> | undefined, now_ms: number): number | undefined {
   return table?.retention === undefined ? undefined : now_ms - table.retention.totalDays * day_ms;
 }
@@ -55,14 +55,14 @@ export function parseTable(value: unknown): Table {
   return { ...table, shards, physical: physicalName(table.name, table.life) };
 }
 
-/** The canonical text of a definition: the same for the same definition. */
+/** The canonical text of a definition. */
 export function tableText({ schema, ...table }: Table): string {
   const { dataset, name, life, window, lanes, readLanes, shards, revision, state, retention } = table;
   const rest = { dataset, name, life, revision, window, lanes, readLanes, shards, state, retention };
   return JSON.stringify({ ...rest, schema: JSON.parse(schemaText(schema)) });
 }
 
-/** The canonical text of a schema, which its checksum is of. The version is not part of it. */
+/** The canonical text of a schema, for storage and its checksum. */
 export function schemaText({ version, timestampColumn, timestampPrecision, keyFields, fields }: TableSchema): string {
   return JSON.stringify({
     version,

@@ -1,9 +1,9 @@
 import type { TimePrecision } from './timestamp.ts';
 
 /**
- * SQL of a time as text: `2026-05-01T10:00:00.000Z`, with six or nine digits of a second where there is something in them.
+ * SQL of a time as text: `2026-05-01T10:00:00.000Z`, with six or nine fractional digits if they are not all zeros.
  *
- * @param column of type DateTime64 with so many digits, in UTC
+ * @param column a column of type DateTime64(precision) in UTC
  */
 export function timeTextSql(column: string, precision: TimePrecision): string {
   const text = `toString(${column})`;

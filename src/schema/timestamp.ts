@@ -1,21 +1,21 @@
 import type { Refusal } from './coerce.ts';
 import type { Member } from './json-reader.ts';
 
-/** 1970-01-01T00:00:00.000Z and 2105-12-31T23:59:59.999Z: what every ClickHouse date function takes too. */
+/** 1970-01-01T00:00:00.000Z and 2105-12-31T23:59:59.999Z: the range of all ClickHouse date functions. */
 export const time_ms_min = 0;
 export const time_ms_max = Date.UTC(2106, 0, 1) - 1;
 
-/** A moment: milliseconds since 1970 in UTC, and the digits after them. */
+/** A time: milliseconds since 1970 in UTC, and finer digits. */
 export type Time = {
   time_ms: number;
-  /** None, three or six; the last three are not all zeros. */
+  /** No, three or six digits; the last three are not all zeros. */
   finer: string;
 };
 
-/** How many digits of a second a table keeps. */
+/** Fractional digits of a table's timestamps. */
 export type TimePrecision = 3 | 6 | 9;
 
-/** Of tables from before there was more, and of those that are made now, where nothing is said. */
+/** Default of old tables, and of new ones. */
 export const oldPrecision: TimePrecision = 3;
 export const newPrecision: TimePrecision = 9;
 
@@ -24,7 +24,7 @@ const form =
 const epochForm = /^-?(?:0|[1-9]\d*)$/;
 
 /**
- * Reads a timestamp: RFC 3339, `YYYY-MM-DD hh:mm:ss[.fff]` taken as UTC, with up to nine digits of a second, or epoch
+ * Parses a timestamp: RFC 3339, `YYYY-MM-DD hh:mm:ss[.fff]` in UTC, with up to nine fractional digits, or epoch
  * milliseconds as a number.
  */
 export function parseTimestamp(value: Pick<Member, 'kind' | 'text' | 'escaped'>): Time | Refusal {
@@ -34,11 +34,11 @@ export function parseTimestamp(value: Pick<Member, 'kind' | 'text' | 'escaped'>)
     return isLikelySeconds(time_ms) ? bad(secondsDetail) : inRange(time_ms);
   }
   if (value.kind !== 'string') return bad('a timestamp is a string or epoch milliseconds');
-  // Some writers escape what need not be: + as \u002b.
+  // Some writers use unnecessary escapes, such as \u002b for +.
   return parseTimestampText(value.escaped ? (JSON.parse(value.text) as string) : value.text.slice(1, -1));
 }
 
-/** Seconds since 1970 of the years from 1973 on, which as milliseconds are times of 1970. */
+/** Seconds since 1970 for years from 1973 on, which as milliseconds would be times of 1970. */
 const epochSeconds = { from: 100_000_000, before: Date.UTC(1971, 0, 1) };
 
 const secondsDetail =
@@ -48,7 +48,7 @@ function isLikelySeconds(time_ms: number): boolean {
   return time_ms >= epochSeconds.from && time_ms < epochSeconds.before;
 }
 
-/** The same for bare text, as CSV and query parameters have it. */
+/** Parses a timestamp without quotes, as in CSV and query parameters. */
 export function parseTimestampText(text: string): Time | Refusal {
   const parts = form.exec(text);
   if (parts === null) return bad('not RFC 3339 and not YYYY-MM-DD hh:mm:ss[.fff]');
@@ -63,7 +63,7 @@ export function parseTimestampText(text: string): Time | Refusal {
     Number(second),
     Number(fraction.slice(0, 3).padEnd(3, '0')),
   );
-  // Date.UTC carries 31 April into May and 25 o'clock into the next day; such a time does not exist.
+  // Date.UTC would accept 31 April as 1 May, and hour 25 as the next day.
   const back = new Date(time_ms);
   const exists =
     back.getUTCMonth() === Number(month) - 1 &&
@@ -76,37 +76,37 @@ export function parseTimestampText(text: string): Time | Refusal {
   return inRange(time_ms - zoneOffset_ms(zone), finerDigits(fraction.slice(3)));
 }
 
-/** The same for what is compared with timestamps: one outside of their range is before or after all of them. */
+/** Parses a time for comparisons: a time out of range is before or after all timestamps. */
 export function parseTimeBound(text: string): Time | Refusal {
   const time = parseTimestampText(text);
   if (!('reason' in time) || time.reason !== 'out-of-range') return time;
   return { time_ms: text < '2000' ? time_ms_min - 1 : time_ms_max + 1, finer: '' };
 }
 
-/** The digits after milliseconds in their one form, from up to six of them. */
+/** Normalises up to six digits after the milliseconds. */
 function finerDigits(digits: string): string {
   return digits.padEnd(6, '0').replace(/(?:000){1,2}$/, '');
 }
 
-/** Below 0 where `a` is earlier. */
+/** Negative if `a` is earlier. */
 export function compareTimes(a: Time, b: Time): number {
   if (a.time_ms !== b.time_ms) return a.time_ms - b.time_ms;
   if (a.finer === b.finer) return 0;
   return a.finer < b.finer ? -1 : 1;
 }
 
-/** What is wrong with a time in a table of a precision, if anything. */
+/** The problem of a time in a table of a precision, if any. */
 export function tooFine({ finer }: Time, precision: TimePrecision): Refusal | undefined {
   if (finer.length + 3 <= precision) return undefined;
   return {
     reason: 'not-exact',
-    detail: `the table keeps ${precision} digits of a second; round it, or send to a table made with timestampPrecision 9`,
+    detail: `the table has ${precision} fractional digits; round the time, or use a table with timestampPrecision 9`,
   };
 }
 
 /**
- * The form in which the store takes a timestamp, in UTC, with three, six or nine digits of a second, as many as there is
- * something in: `2026-05-01 10:00:00.000`. Of two such texts the greater is the later.
+ * The stored form of a timestamp in UTC, with three, six or nine fractional digits as needed: `2026-05-01 10:00:00.000`. The
+ * order of texts is the order of times.
  */
 export function storedTimestamp(time_ms: number, finer = ''): string {
   const iso = new Date(time_ms).toISOString();
@@ -114,9 +114,9 @@ export function storedTimestamp(time_ms: number, finer = ''): string {
 }
 
 /**
- * The milliseconds of the time that `text` has between two places, in the form that JSON.stringify gives a Date:
- * `2026-05-01T10:00:00.000Z`, or without its milliseconds, or with six or nine digits of which the last three are not all
- * zeros. Undefined for whatever else `parseTimestampText` may know.
+ * The fast path for the time between two offsets of `text` in the form of JSON.stringify of a Date: `2026-05-01T10:00:00.000Z`,
+ * without milliseconds, or with six or nine digits of which the last three are not all zeros. Returns milliseconds; undefined
+ * for other forms, which `parseTimestampText` may accept.
  */
 export function utcTimestamp(text: string, start: number, end: number): number | undefined {
   const length = end - start;
@@ -138,20 +138,20 @@ export function utcTimestamp(text: string, start: number, end: number): number |
     text[start + 16] === ':' &&
     (!hasFraction || text[start + 19] === '.') &&
     text[end - 1] === 'Z';
-  // What is no digit is not a number, and no comparison with it holds.
+  // A character that is not a digit yields NaN, and all comparisons with NaN are false.
   const isTime = hour < 24 && minute < 60 && second < 60 && fraction_ms < 1_000;
   const isDay = year >= 1970 && year < 2106 && day >= 1 && day <= daysOf(year, month);
   if (!isOfForm || !isTime || !isDay) return undefined;
   return midnight_ms(year, month, day) + ((hour * 60 + minute) * 60 + second) * 1_000 + fraction_ms;
 }
 
-/** Whether there are only digits between two places, and the last three are not all zeros. */
+/** Whether the text between two offsets has only digits, and the last three are not all zeros. */
 function isFiner(text: string, start: number, end: number): boolean {
   for (let at = start; at < end; at += 1) if (Number.isNaN(digit(text, at))) return false;
   return !text.startsWith('000', end - 3);
 }
 
-/** Rows that come together are mostly of one day. */
+/** Cached, because most rows of a request have the same day. */
 let lastDay = { date: 0, midnight_ms: 0 };
 
 function midnight_ms(year: number, month: number, day: number): number {
@@ -160,7 +160,7 @@ function midnight_ms(year: number, month: number, day: number): number {
   return lastDay.midnight_ms;
 }
 
-/** NaN for what is no month. */
+/** NaN for an invalid month. */
 function daysOf(year: number, month: number): number {
   if (month === 2) return (year % 4 === 0 && year % 100 !== 0) || year % 400 === 0 ? 29 : 28;
   return [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31][month - 1] ?? Number.NaN;
@@ -183,7 +183,7 @@ function zoneOffset_ms(zone: string | undefined): number {
 
 function inRange(time_ms: number, finer = ''): Time | Refusal {
   if (time_ms >= time_ms_min && time_ms <= time_ms_max) return { time_ms, finer };
-  return { reason: 'out-of-range', detail: 'timestamps go from 1970 to 2105' };
+  return { reason: 'out-of-range', detail: 'timestamps must be from 1970 to 2105' };
 }
 
 function bad(detail: string): Refusal {

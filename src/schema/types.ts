@@ -3,10 +3,10 @@ import { quoteString } from '../core/identifiers.ts';
 import { type DecimalType, decimalForm, decimalSize, isDecimal } from './decimal.ts';
 import { oldPrecision, type TimePrecision } from './timestamp.ts';
 
-/** How many digits of a second the timestamps of a table have. */
+/** Fractional digits of a table's timestamps. */
 export const timestampPrecision = z.union([z.literal(3), z.literal(6), z.literal(9)]);
 
-/** The types a field can have, as clients name them. `vector(n)` is a list of n single-precision floats. */
+/** Field types. `vector(n)` is a list of n single-precision floats. */
 const scalarTypes = [
   'timestamp',
   'string',
@@ -38,30 +38,30 @@ export type FieldType = (typeof scalarTypes)[number] | `vector(${number})` | Dec
 export type Field = {
   name: string;
   type: FieldType;
-  /** What a row has that does not name the field, as stored JSON text; rows from before the field was there have it too. */
+  /** The value in rows without the field, including rows stored before it was added; as stored JSON text. */
   default?: string | undefined;
-  /** The schema version that brought the field; told where there is a default, which older batches lack. */
+  /** The schema version that added the field. Set for fields with a default, which older batches need. */
   since?: number | undefined;
 };
 
 /** One version of a table's schema. Fields are only ever added, in order; a type never changes in place. */
 export type TableSchema = {
   version: number;
-  /** The field that holds the time of a row; required in each row. */
+  /** The field with the time of a row; required in each row. */
   timestampColumn: string;
-  /** Digits of a second that its timestamps have; three where it is not said, as in tables from before. */
+  /** Fractional digits of timestamps. Default: three, as in old tables. */
   timestampPrecision?: TimePrecision | undefined;
   /** Fields of the sort key before the timestamp; they cannot be null. */
   keyFields: string[];
   fields: Field[];
 };
 
-/** How many numbers a `vector(n)` has. */
+/** The length of a `vector(n)`. */
 export function vectorLength(type: `vector(${number})`): number {
   return Number(type.slice('vector('.length, -1));
 }
 
-/** The ClickHouse type of a field, exactly as in its table, so that the tail has the same. */
+/** The ClickHouse type of a field, for its table and for the tail. */
 export function clickhouseType(
   field: Field,
   schema: Pick<TableSchema, 'timestampColumn' | 'timestampPrecision' | 'keyFields'>,
@@ -71,7 +71,7 @@ export function clickhouseType(
   return required || isNeverNull(field.type) ? plain : `Nullable(${plain})`;
 }
 
-/** Whether a value that is absent is empty, and not null. */
+/** Whether an absent value is empty instead of null. */
 export function isNeverNull(type: FieldType): boolean {
   return type === 'string[]' || type === 'map' || type.startsWith('vector');
 }
@@ -80,7 +80,7 @@ export function precisionOf({ timestampPrecision }: Pick<TableSchema, 'timestamp
   return timestampPrecision ?? oldPrecision;
 }
 
-/** The ClickHouse type of a timestamp with so many digits of a second. */
+/** The ClickHouse type of a timestamp with this precision. */
 export function timeType(precision: TimePrecision): string {
   return `DateTime64(${precision}, ${quoteString('UTC')})`;
 }

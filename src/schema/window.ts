@@ -1,7 +1,7 @@
-/** How a table is cut into ClickHouse partitions: by the hour, day or month (UTC) of its timestamp. */
+/** The partitioning of a table: by hour, day or month (UTC) of its timestamp. */
 export type PartitionWindow = 'hour' | 'day' | 'month';
 
-/** The window a time lies in, as a number that is the same for two times exactly when their partition is. */
+/** The window of a time, as a number: two times have the same number exactly if they have the same partition. */
 export function windowOf(window: PartitionWindow, time_ms: number): number {
   switch (window) {
     case 'hour':

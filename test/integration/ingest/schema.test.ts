@@ -153,7 +153,7 @@ test('[elsewhere 11] a declared type that is another is refused before anything 
   });
   await expect(refused).rejects.toMatchObject({
     code: 'schema-refused',
-    message: expect.stringMatching(/v is double and stays so, not string.*new name/),
+    message: expect.stringMatching(/v is double and cannot become string.*new name/),
     extra: { field: 'v', oldType: 'double', newType: 'string' },
   });
   expect((await tableOf(newInstance(), dataset)).schema.fields.map(({ name }) => name)).toEqual(['timestamp', 'v']);

@@ -236,7 +236,7 @@ describe('an import that is refused says why, and leaves nothing behind', () => 
           { name: 'timestamp', type: 'string' },
         ],
       },
-      /timestamp is timestamp and stays so/,
+      /timestamp is timestamp and cannot become/,
     ],
     ['an empty object', 'csv', '', {}, /cannot be read as csv/],
     ['an empty Parquet file', 'parquet', '', {}, /cannot be read as parquet/],
