@@ -145,7 +145,7 @@ describe('a cutover', () => {
     expect((await ask(dataset)).headers.get('x-timestore-answered-by')).toBeNull();
 
     // And back, still under writes.
-    expect(await done(['cutover', dataset, '--back'])).toMatch(/freeze.*mirror.*the other system answers.*unfreeze/s);
+    expect(await done(['cutover', dataset, '--back'])).toMatch(/freeze.*mirror.*the source system answers.*unfreeze/s);
     expect((await ask(dataset)).headers.get('x-timestore-answered-by')).toBe('origin');
     await done(['datasets', 'change', dataset, '--reads', 'on']);
     isWriting = false;
