@@ -334,7 +334,7 @@ describe('what is wrong is said', () => {
     expect(damaged).toMatchObject({ code: 1, stderr: expect.stringMatching(/cannot be read as parquet.*jobs retry/) });
     expect(await imports(['show', 'none'])).toMatchObject({
       code: 1,
-      stderr: expect.stringContaining('no import none'),
+      stderr: expect.stringContaining('Import none not found'),
     });
   });
 });
