@@ -58,7 +58,7 @@ export class ApiError extends Error {
     } = {},
   ) {
     super(detail, { cause: options.cause });
-    this.name = 'TimestoreError';
+    this.name = 'ApiError';
     this.code = code;
     this.extra = options.extra ?? {};
     this.retryAfterMs = options.retryAfterMs;

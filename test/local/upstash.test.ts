@@ -252,7 +252,10 @@ describe('while Redis is unavailable', () => {
     stack().engines.redis.kill('SIGKILL');
     await until('commands fail', async () => (await request('/ping')).status === 503);
     const refused = await post('/', ['INCR', 'never']);
-    expect([refused.status, await refused.json()]).toEqual([503, { error: expect.stringContaining('redis is unavailable') }]);
+    expect([refused.status, await refused.json()]).toEqual([
+      503,
+      { error: expect.stringContaining('redis is unavailable') },
+    ]);
     await stack().engines.redis.restart();
     await until('the front has reconnected', async () => (await request('/ping')).ok);
     expect(await redis.get('durable')).toBe(text);

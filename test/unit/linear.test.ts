@@ -205,7 +205,7 @@ describe('SQL is read once', () => {
         compileSql(sql, 'demo', { ...limits, sql_chars_max: 2 ** 30 });
       } catch (error) {
         // Refused is as good as read; not ended is not.
-        if (!(error instanceof Error) || error.name !== 'TimestoreError') throw error;
+        if (!(error instanceof Error) || error.name !== 'ApiError') throw error;
       }
     });
   });
