@@ -94,7 +94,7 @@ test('a shard more takes rows once it is known everywhere, and nothing is missed
   // Whichever node an instance would ask first: those that do not know all shards ask none.
   for (let n = 0; n < 8; n += 1) await expectAll(instance(first(3)));
   const { clickhouse } = atShard(early, 1);
-  await expect(requireShards(clickhouse, 'timestore', 3)).rejects.toThrow(/add it to remote_servers/);
+  await expect(requireShards(clickhouse, 'timestore', 3)).rejects.toThrow(/add that shard to remote_servers/);
   await configure([1, 2], 3);
   await expectAll(instance(first(3)));
   expect(await flush(instance(first(3)), dataset)).toMatchObject({ complete: true });
