@@ -197,7 +197,7 @@ describe('what goes wrong on the way', () => {
       json: { sql: 'SELECT intDiv(1, number - 5) FROM numbers(10)', format: 'ndjson' },
     });
     expect(answer.status).toBe(400);
-    expect(await answer.json()).toMatchObject({ detail: 'A division by zero (ILLEGAL_DIVISION).' });
+    expect(await answer.json()).toMatchObject({ detail: 'Division by zero (ILLEGAL_DIVISION).' });
   });
 
   test('a client that disconnects in the middle of the rows cancels its query', async () => {

@@ -377,7 +377,7 @@ describe('a mirror', () => {
     expect(taken).toBe(before + 1);
     expect(await readMirrorState(ctx, dataset)).toMatchObject({
       stoppedLanes: 1,
-      error: expect.stringMatching(/forgotten the keys/),
+      error: expect.stringMatching(/forgotten the idempotency keys/),
     });
     expect(await workOnce()).toEqual([]);
     origin.fateOf = () => undefined;

@@ -160,7 +160,7 @@ describe('reads that the original answers', () => {
       const answer = await ask(dataset, { tableName: 'm' }, { key: filtered });
       expect([answer.status, await answer.json()]).toMatchObject([
         403,
-        { type: 'urn:timestore:forbidden', detail: expect.stringContaining('which rows this key reads') },
+        { type: 'urn:timestore:forbidden', detail: expect.stringContaining('cannot apply the row filter of this key') },
       ]);
     }
     expect(origin.asked.length).toBe(before);

@@ -240,8 +240,8 @@ describe.each(ways)('%s', (_, ask) => {
     [{ consistency: 'bounded' }, 'maxStalenessMs'],
     [{ consistency: 'eventual', requireFresh: true }, 'requireFresh'],
     [{ consistency: 'strict', maxStalenessMs: 5 }, 'maxStalenessMs'],
-    [{ minWatermark: 'wm1.nonsense' }, 'not a token'],
-    [{ minWatermark: '' }, 'not a token'],
+    [{ minWatermark: 'wm1.nonsense' }, 'not a watermark token'],
+    [{ minWatermark: '' }, 'not a watermark token'],
     [{ minWatermark: encodeToken({ dataset: 'other', table: 'm', lanes: [] }) }, 'which this query does not read'],
   ])('%j is refused in words', async (body, words) => {
     const { dataset } = await newTail(0);
