@@ -75,7 +75,10 @@ test(`a file of ${rows} rows is taken whole and once, though its load is killed 
       if (code === 0) continue;
       killed += 1;
       if (signal === 'SIGINT')
-        expect({ code, stderr }).toEqual({ code: 130, stderr: expect.stringContaining('Repeat the command to resume') });
+        expect({ code, stderr }).toEqual({
+          code: 130,
+          stderr: expect.stringContaining('Repeat the command to resume'),
+        });
       else expect(code).toBe(null);
     }
     expect(killed).toBeGreaterThan(kills / 2);

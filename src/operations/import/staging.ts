@@ -97,11 +97,12 @@ export async function requireWhole(node: OperationNode, name: string, staged: St
   throw new StoreError('clickhouse', `has ${found?.rows} of ${rows} staged rows of the objects`, undefined);
 }
 
-const isStagingThereRow = z.object({ there: z.number() });
+/** The column of `EXISTS TABLE`: 1 or 0. */
+const existsRow = z.object({ result: z.number() });
 
 export async function isStagingThere(node: OperationNode, staging: string): Promise<boolean> {
-  const [found] = checkRows(isStagingThereRow, await node.clickhouse.rows(`EXISTS TABLE ${stagingName(staging)}`));
-  return Object.values(found ?? {})[0] === 1;
+  const [found] = checkRows(existsRow, await node.clickhouse.rows(`EXISTS TABLE ${stagingName(staging)}`));
+  return found?.result === 1;
 }
 
 export async function dropStaging(node: OperationNode, staging: string): Promise<void> {

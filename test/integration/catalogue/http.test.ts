@@ -96,7 +96,7 @@ test('If-Match: a change of a resource that has changed meanwhile is rejected, a
     expect(await problem(await patch(path, { state: 'active' }, { 'if-match': tag }))).toMatchObject([
       412,
       'precondition-failed',
-      expect.stringContaining('by now'),
+      expect.stringContaining('is now'),
     ]);
     expect(await (await call(`${admin}/${path}`)).json()).toMatchObject({ state: 'frozen' });
     expect((await call(`${admin}/${path}`, { method: 'DELETE', headers: { 'if-match': tag } })).status).toBe(412);

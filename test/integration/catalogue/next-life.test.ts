@@ -178,7 +178,7 @@ describe.each(drops)('after %s was dropped and made again', (_, drop) => {
       await retryJob(ctx, id);
       expect(await workUntilOver(ctx, { id })).toMatchObject({
         state: 'failed',
-        error: expect.stringMatching(/no table|deleted/),
+        error: expect.stringMatching(/not found|deleted/),
       });
     }
     expect((await query(newInstance(prefix), dataset)).rows).toEqual([row]);
