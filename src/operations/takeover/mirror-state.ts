@@ -52,9 +52,9 @@ export async function readMirrorState(ctx: OperationDeps, dataset: string): Prom
     await ctx.postgres.rows(
       `select t.name as table, j.progress, j.error from tables t
        left join jobs j on j.kind = 'mirror' and j.dataset = t.dataset and j."table" = t.name
-        and j.request->>'since' = $String and (j.progress->>'life')::int = t.life
+        and j.request->>'since' = $since and (j.progress->>'life')::int = t.life
       where t.dataset = $dataset and t.dropped_at is null and t.name <> $quarantineTable`,
-      { dataset, String: String(on.since), quarantineTable },
+      { dataset, since: String(on.since), quarantineTable },
     ),
   );
   const all: MirrorState = { behindRows: 0, oldestAge_ms: null, stoppedLanes: 0, error: null };
