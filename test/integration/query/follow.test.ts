@@ -84,7 +84,7 @@ test('a token of an earlier life of the buffer, of another table or an unknown o
   for (const member of ['afterWatermark', 'minWatermark', 'min_watermark']) {
     await expect(query(ctx, other, { [member]: token })).rejects.toMatchObject(refused(`^${member}: ${foreign}`));
     await expect(query(ctx, dataset, { [member]: 'wm1.x' })).rejects.toMatchObject(
-      refused(`^${member}: this is not a token`),
+      refused(`^${member}: this is not a watermark token`),
     );
   }
   const table = await tableOf(ctx, dataset);
