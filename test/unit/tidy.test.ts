@@ -119,6 +119,16 @@ test('rows of stores are checked, and not believed to have a type', () => {
   expect(believed.map(([path]) => path)).toEqual([]);
 });
 
+test('texts use the terms of the field', () => {
+  const avoided = /\b(?:is told|on record|is away|goes by|at fault|anew|somebody)\b/i;
+  const guides = globSync(['functions/guides/*.md', 'src/**/*.md', '*.md'], { cwd: root });
+  const documents = guides.map((path) => [path, readFileSync(join(root, path), 'utf8')] as const);
+  const found = [...texts, ...documents].flatMap(([path, text]) =>
+    text.split('\n').flatMap((line, i) => (avoided.test(line) ? [`${path}:${i + 1}: ${line.trim()}`] : [])),
+  );
+  expect(found).toEqual([]);
+});
+
 test('modules are named by paths that exist', () => {
   const known = new Set(globSync(['src/**/*.*', 'functions/**/*.*', 'sql/**/*.*'], { cwd: root }));
   const named = [...texts].flatMap(([path, text]) =>
