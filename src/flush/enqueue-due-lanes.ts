@@ -4,7 +4,7 @@ import { dueWork } from '../buffer/due.ts';
 import { tryDrainingManifestOutbox } from '../catalog/manifest-outbox.ts';
 import { describeError } from '../core/log.ts';
 import type { FlushDeps } from './deps.ts';
-import { flushDueLane, type Passes } from './flush-due.ts';
+import { flushDueLane, lanesInPass, type Passes } from './flush-due.ts';
 
 /** A queue message for a due lane. A late or repeated message is harmless. */
 const message = z.object({ dataset: z.string(), physical: z.string(), lane: z.int().nonnegative() });
@@ -13,7 +13,6 @@ export type LaneMessage = z.output<typeof message>;
 /** The part of Cloudflare's queue binding that is used. */
 export type LaneQueue = { sendBatch(messages: { body: LaneMessage }[]): Promise<unknown> };
 
-const lanesInPass = 1_000;
 /** Maximum of Cloudflare for one call. */
 const messagesAtOnce = 100;
 

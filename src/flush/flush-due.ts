@@ -11,7 +11,7 @@ import type { Table } from '../schema/table.ts';
 import type { FlushDeps } from './deps.ts';
 import { flushLane } from './flush-lane.ts';
 
-const lanesInPass = 1_000;
+export const lanesInPass = 1_000;
 /** A flush uses one or two of the six connections of an invocation. */
 const lanesAtOnce = 3;
 const aliveWithin_ms = 3_000;
