@@ -106,10 +106,10 @@ export type NewDataset = Pick<DatasetChange, 'title' | 'retention' | 'quota'> & 
 
 /** Throws ApiError `conflict` if the name exists; StoreError. */
 export async function createDataset(ctx: CatalogDeps, { name, title, retention, quota }: NewDataset): Promise<Dataset> {
-  const params: Params = { name, title: title ?? null, json: json(retention), json2: json(quota) };
+  const params: Params = { name, title: title ?? null, retention: json(retention), quota: json(quota) };
   const made = await ctx.postgres.rows(
     `with changed as (
-       insert into datasets as d (name, title, retention, quota) values ($name, $title, $json::jsonb, $json2::jsonb)
+       insert into datasets as d (name, title, retention, quota) values ($name, $title, $retention::jsonb, $quota::jsonb)
        on conflict (name) do update
          set title = excluded.title, retention = excluded.retention, quota = excluded.quota, state = 'active',
              created_at = now(), dropped_at = null, delete_at = null, revision = d.revision + 1

@@ -14,7 +14,7 @@ const current = new AsyncLocalStorage<Actor>();
 
 const cron: Actor = { actor: 'cron', requestId: '' };
 
-/** The caller of the current work; `cron` when there is none. */
+/** The caller of the current work; `cron` outside of a request. */
 export function currentActor(): Actor {
   return current.getStore() ?? cron;
 }

@@ -26,7 +26,7 @@ async function flushOne(ctx: FlushDeps, dataset: string, name: string): Promise<
   return await withNewestLife(ctx, async (found) => {
     const table = await findTable(ctx, dataset, name);
     if (table !== undefined) found.push(table);
-    if (table === undefined) throw new ApiError('not-found', `There is no table ${name} in dataset ${dataset}.`);
+    if (table === undefined) throw new ApiError('not-found', `Table ${name} not found in dataset ${dataset}.`);
     try {
       const { complete, rows } = await flushTable(ctx, table, 'admin', ctx.now() + flush_ms_max);
       if (!complete)

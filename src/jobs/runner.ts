@@ -83,12 +83,15 @@ export async function runDueJobs<Deps extends JobDeps>(
 
 type Claimed = JobLine & { claim: string };
 
-/** Claims the job that has waited longest. Jobs that change rows of one table run one after the other: each counts the rows that its predecessor has left. */
+/**
+ * Claims the job that has waited longest. Jobs that change rows of one table run one after the other: each counts the rows
+ * that its predecessor has left.
+ */
 async function claim(ctx: JobDeps): Promise<Claimed | undefined> {
   const [job] = checkRows(
     claimedRow,
     await ctx.postgres.rows(
-      `update jobs set state = 'running', claim = $uuid, claimed_until = now() + $job_claim_ms * interval '1 millisecond'
+      `update jobs set state = 'running', claim = $claim, claimed_until = now() + $job_claim_ms * interval '1 millisecond'
       where id = (
         select id from jobs j
          where buffer = $buffer and state in ('queued', 'running') and due_at <= now() and (claimed_until is null or claimed_until < now())
@@ -101,7 +104,7 @@ async function claim(ctx: JobDeps): Promise<Claimed | undefined> {
       {
         job_claim_ms: ctx.config.limits.job_claim_ms,
         buffer: ctx.config.TIMESTORE_KEY_PREFIX,
-        uuid: crypto.randomUUID(),
+        claim: crypto.randomUUID(),
       },
     ),
   );
@@ -219,12 +222,12 @@ async function recordFailure(ctx: JobDeps, job: Claimed, error: unknown): Promis
   );
 }
 
-const nextIn_msRow = z.object({ in_ms: z.number().nullable() });
+const nextDelayRow = z.object({ in_ms: z.number().nullable() });
 
 /** Time until the next job is due, at least `poll_ms`: a job that waits for another one has no due time of its own. */
 async function readNextDelay_ms(ctx: JobDeps): Promise<number> {
   const [next] = checkRows(
-    nextIn_msRow,
+    nextDelayRow,
     await ctx.postgres.rows(
       `select (extract(epoch from min(greatest(due_at, claimed_until)) - now()) * 1000)::float8 as in_ms
        from jobs where buffer = $buffer and state in ('queued', 'running')`,
@@ -234,12 +237,12 @@ async function readNextDelay_ms(ctx: JobDeps): Promise<number> {
   return Math.max(poll_ms, next?.in_ms ?? Number.POSITIVE_INFINITY);
 }
 
-const noteNextRow = z.object({ due_ms: z.number().nullable() });
+const nextDueRow = z.object({ due_ms: z.number().nullable() });
 
 /** Sets the mark in Redis for the time when the next job is due. */
 export async function markNextDue(ctx: JobDeps): Promise<void> {
   const [next] = checkRows(
-    noteNextRow,
+    nextDueRow,
     await ctx.postgres.rows(
       `select (extract(epoch from min(greatest(due_at, claimed_until))) * 1000)::float8 as due_ms
        from jobs where buffer = $buffer and state in ('queued', 'running')`,

@@ -149,5 +149,5 @@ async function publishChange(ctx: KeyDeps, key: Key): Promise<void> {
 }
 
 function noKey(id: string): ApiError {
-  return new ApiError('not-found', `There is no key ${id}.`);
+  return new ApiError('not-found', `Key ${id} not found.`);
 }

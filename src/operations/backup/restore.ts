@@ -157,9 +157,9 @@ async function begin(ctx: OperationDeps, { request }: JobOf<'restore'>, id: stri
   return { progress: { tables, next: 0 } satisfies Progress };
 }
 
-const recordTableRow = z.object({ life: z.number().nullable() });
+const latestLifeRow = z.object({ life: z.number().nullable() });
 
-const recordTableRow2 = z.object({ life: z.number() });
+const livingTableRow = z.object({ life: z.number() });
 
 /** Records a table as hidden and without a time of deletion, with its history. Uses a new life if the name had one before. */
 async function recordTable(ctx: OperationDeps, record: z.output<typeof tableRecord>): Promise<void> {
@@ -167,14 +167,14 @@ async function recordTable(ctx: OperationDeps, record: z.output<typeof tableReco
   // The hot buffer may have a table of that name in a life that the catalogue has no record of.
   await ask(() => ctx.redis.del(ctx.keys.table(dataset, name)));
   const [known] = checkRows(
-    recordTableRow,
+    latestLifeRow,
     await ctx.postgres.rows('select max(life) as life from tables where dataset = $dataset and name = $name', {
       dataset,
       name,
     }),
   );
   const [living] = checkRows(
-    recordTableRow2,
+    livingTableRow,
     await ctx.postgres.rows(
       `select life from tables where dataset = $dataset and name = $name and dropped_at is null and state = 'deleting' and delete_at is null`,
       { dataset, name },

@@ -17,9 +17,9 @@ import { removeUploads } from '../import/uploads.ts';
 
 const objects_max = 10_000;
 
-const dropOrphanTablesRow = z.object({ database: z.string(), name: z.string() });
+const storedTableRow = z.object({ database: z.string(), name: z.string() });
 
-const dropOrphanTablesRow2 = z.object({ dataset: z.string(), physical: z.string() });
+const droppedTableRow = z.object({ dataset: z.string(), physical: z.string() });
 
 /**
  * Drops tables in ClickHouse that are dropped in the catalogue: a flush in progress may have created one again. Tables that
@@ -31,7 +31,7 @@ export async function dropOrphanTables(ctx: OperationDeps): Promise<string[]> {
   const tables = new Map<string, { database: string; name: string }>();
   for (const { clickhouse } of everyNode(ctx)) {
     const there = checkRows(
-      dropOrphanTablesRow,
+      storedTableRow,
       await clickhouse.rows(
         `SELECT database, name FROM system.tables WHERE startsWith(database, 'ts_') AND NOT is_temporary`,
       ),
@@ -45,7 +45,7 @@ export async function dropOrphanTables(ctx: OperationDeps): Promise<string[]> {
     return isOurs ? [{ dataset, name: logical, life: Number(life), physical: name }] : [];
   });
   const over = checkRows(
-    dropOrphanTablesRow2,
+    droppedTableRow,
     await ctx.postgres.rows(
       `select t.dataset, f.physical from tables t
        join jsonb_to_recordset($named::jsonb) as f(dataset text, name text, life integer, physical text) using (dataset, name, life)
@@ -60,9 +60,9 @@ export async function dropOrphanTables(ctx: OperationDeps): Promise<string[]> {
   return over.map(({ dataset, physical }) => `${dataset}.${physical}`);
 }
 
-const dropOrphanStagingRow = z.object({ name: z.string() });
+const stagingTableRow = z.object({ name: z.string() });
 
-const dropOrphanStagingRow2 = z.object({ name: z.string() });
+const finishedStagingRow = z.object({ name: z.string() });
 
 /**
  * Drops staging tables of imports that no job uses any more: a worker was killed before it could drop them.
@@ -73,7 +73,7 @@ export async function dropOrphanStaging(ctx: OperationDeps): Promise<string[]> {
   const tables: { name: string }[] = [];
   for (const { clickhouse } of everyNode(ctx)) {
     const there = checkRows(
-      dropOrphanStagingRow,
+      stagingTableRow,
       await clickhouse.rows(
         `SELECT name FROM system.tables WHERE database = 'timestore' AND startsWith(name, {prefix:String})`,
         { prefix: stagingPrefix },
@@ -82,7 +82,7 @@ export async function dropOrphanStaging(ctx: OperationDeps): Promise<string[]> {
     tables.push(...there);
   }
   const over = checkRows(
-    dropOrphanStagingRow2,
+    finishedStagingRow,
     await ctx.postgres.rows(
       `select s.name from jobs j join jsonb_to_recordset($staging::jsonb) as s(name text, job text) on s.job = j.id
       where j.state not in ('queued', 'running', 'failed') or j.progress->>'staging' is distinct from s.name`,
@@ -129,9 +129,9 @@ async function removePayloads(ctx: OperationDeps, old_ms: number): Promise<numbe
   return removed;
 }
 
-const namedInRow = z.object({ n: z.string() });
+const tableCountRow = z.object({ n: z.string() });
 
-const namedInRow2 = z.object({ object: z.string() });
+const namedObjectRow = z.object({ object: z.string() });
 
 /** The keys that quarantine records name; undefined if that is unknown at the moment. */
 async function findNamed(ctx: OperationDeps, dataset: string, keys: string[]): Promise<Set<string> | undefined> {
@@ -140,7 +140,7 @@ async function findNamed(ctx: OperationDeps, dataset: string, keys: string[]): P
   if (table === undefined) return new Set();
   const { node, nameOf } = atAllRows(ctx, [table]);
   const [isThere] = checkRows(
-    namedInRow,
+    tableCountRow,
     await node.clickhouse.rows(
       'SELECT count() AS n FROM system.tables WHERE database = {database:String} AND name = {table:String}',
       { database: `ts_${dataset}`, table: table.physical },
@@ -151,7 +151,7 @@ async function findNamed(ctx: OperationDeps, dataset: string, keys: string[]): P
   const snapshot = await snapshotTable(ctx, table, 'state');
   if (snapshot === 'unknown' || snapshot.lanes.some(({ pendingRows }) => pendingRows > 0)) return undefined;
   const rows = checkRows(
-    namedInRow2,
+    namedObjectRow,
     await node.clickhouse.rows(
       `SELECT DISTINCT object FROM ${nameOf(table)}
       WHERE object IN (${keys.map(quoteString).join(', ')})`,

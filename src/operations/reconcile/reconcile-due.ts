@@ -59,14 +59,14 @@ function logFailure(ctx: OperationDeps, where: object, error: unknown): void {
   ctx.log({ event: 'reconcile-failed', ...where, ...describeError(error) });
 }
 
-const inspectStorageRow = z.object({ name: z.string() });
+const datasetRow = z.object({ name: z.string() });
 
-const inspectStorageRow2 = z.object({ bytes: z.string() });
+const storedBytesRow = z.object({ bytes: z.string() });
 
 /** Measures the disk space in ClickHouse of datasets with a storage quota. */
 export async function inspectStorage(ctx: OperationDeps): Promise<void> {
   const limited = checkRows(
-    inspectStorageRow,
+    datasetRow,
     await ctx.postgres.rows(`select name from datasets where dropped_at is null and quota ? 'storageBytes'`),
   );
   for (const { name } of limited) {
@@ -78,7 +78,7 @@ export async function inspectStorage(ctx: OperationDeps): Promise<void> {
     const parts = everyReplica(await ctx.clickhouseKind(), 'system.parts');
     for (const { clickhouse } of everyShard(ctx)) {
       const held = checkRows(
-        inspectStorageRow2,
+        storedBytesRow,
         await clickhouse.rows(
           // Replicas have the same parts, some of them a moment later.
           `SELECT max(bytes) AS bytes FROM (SELECT sum(bytes_on_disk) AS bytes FROM ${parts}

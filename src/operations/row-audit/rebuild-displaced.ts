@@ -12,9 +12,9 @@ import { buildManifest } from './rebuild-manifests.ts';
 /** Far more batches than one failover displaces. */
 const batches_max = 10_000;
 
-const rebuildDisplacedRow = z.object({ seq: z.string(), times: z.array(z.string()) });
+const storedSequenceRow = z.object({ seq: z.string(), times: z.array(z.string()) });
 
-const rebuildDisplacedRow2 = z.object({ seq: z.string(), manifests: z.number() });
+const recordedSequenceRow = z.object({ seq: z.string(), manifests: z.number() });
 
 /**
  * Records flushed batches whose manifests were lost in a failover of the hot buffer, and whose sequences other batches have
@@ -32,7 +32,7 @@ export async function rebuildDisplaced(
 ): Promise<number[]> {
   const node = await atLane(ctx, table, lane.lane);
   const shared = checkRows(
-    rebuildDisplacedRow,
+    storedSequenceRow,
     await node.clickhouse.rows(
       `SELECT _seq AS seq, arraySort(groupUniqArray(toUnixTimestamp64Milli(_received_at))) AS times
        FROM ${qualifiedName(table)}
@@ -43,7 +43,7 @@ export async function rebuildDisplaced(
   );
   if (shared.length === 0) return [];
   const recorded = checkRows(
-    rebuildDisplacedRow2,
+    recordedSequenceRow,
     await ctx.postgres.rows(
       `select s.seq, count(m.id)::int as manifests
        from unnest($sequences::bigint[]) s(seq)

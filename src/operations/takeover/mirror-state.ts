@@ -24,9 +24,9 @@ export type MirrorState = {
   error: string | null;
 };
 
-const readMirrorStateRow = z.object({ since: z.number() });
+const takeoverRow = z.object({ since: z.number() });
 
-const readMirrorStateRow2 = z.object({
+const mirrorJobRow = z.object({
   table: z.string(),
   progress: z.record(z.string(), z.unknown()).nullable(),
   error: z.string().nullable(),
@@ -40,7 +40,7 @@ const readMirrorStateRow2 = z.object({
  */
 export async function readMirrorState(ctx: OperationDeps, dataset: string): Promise<MirrorState | undefined> {
   const [on] = checkRows(
-    readMirrorStateRow,
+    takeoverRow,
     await ctx.postgres.rows(
       `select (migration->>'since')::int as since from datasets where name = $dataset and (migration->>'mirror')::boolean`,
       { dataset },
@@ -48,7 +48,7 @@ export async function readMirrorState(ctx: OperationDeps, dataset: string): Prom
   );
   if (on === undefined) return undefined;
   const jobs = checkRows(
-    readMirrorStateRow2,
+    mirrorJobRow,
     await ctx.postgres.rows(
       `select t.name as table, j.progress, j.error from tables t
        left join jobs j on j.kind = 'mirror' and j.dataset = t.dataset and j."table" = t.name
@@ -79,13 +79,13 @@ export async function readMirrorState(ctx: OperationDeps, dataset: string): Prom
   return all;
 }
 
-const behindOfRow = z.object({ from: z.string(), to: z.string() });
+const importedRangeRow = z.object({ from: z.string(), to: z.string() });
 
-const behindOfRow2 = z.object({ rows: z.string(), oldest_ms: z.string() });
+const unsentRow = z.object({ rows: z.string(), oldest_ms: z.string() });
 
 async function countBehind(ctx: OperationDeps, { table, lane, after: at, sent }: Place, end: number) {
   const imports = checkRows(
-    behindOfRow,
+    importedRangeRow,
     await ctx.postgres.rows(
       `select seq_from as from, seq_to as to from manifests
       where dataset = $dataset and physical_table = $physical and lane = $lane and trigger = 'import' and seq_to > $at and seq_from <= $end`,
@@ -95,7 +95,7 @@ async function countBehind(ctx: OperationDeps, { table, lane, after: at, sent }:
   const others = imports.map(({ from, to }) => ` AND NOT (_seq BETWEEN ${Number(from)} AND ${Number(to)})`);
   const { clickhouse } = await atLane(ctx, table, lane);
   const counted = checkRows(
-    behindOfRow2,
+    unsentRow,
     await clickhouse.rows(
       `SELECT count() AS rows, toUnixTimestamp64Milli(min(_received_at)) AS oldest_ms FROM ${qualifiedName(table)}
       WHERE _lane = {lane:UInt16} AND _seq > {at:UInt64} AND _seq <= {end:UInt64} AND ${unsentSql(sent)}${others.join('')}`,

@@ -52,18 +52,23 @@ export function createPostgres(config: Pick<Config, 'DATABASE_URL' | 'NEON_FETCH
   const sql = neon(config.DATABASE_URL);
   const fetchOptions = () => ({ signal: AbortSignal.timeout(timeout_ms) });
   return {
-    rows: (...statement) =>
-      withStoreErrors(
-        async () => (await sql.query(...positional(statement), { fetchOptions: fetchOptions() })) as never,
-      ),
-    transaction: (statements) =>
-      withStoreErrors(
+    // Outside of `withStoreErrors`: a missing value is a defect, and must not look like an outage that a retry may end.
+    async rows(...statement) {
+      const [text, values] = positional(statement);
+      return await withStoreErrors(
+        async () => (await sql.query(text, values, { fetchOptions: fetchOptions() })) as never,
+      );
+    },
+    async transaction(statements) {
+      const queries = statements.map(positional);
+      return await withStoreErrors(
         async () =>
           (await sql.transaction(
-            statements.map((statement) => sql.query(...positional(statement))),
+            queries.map(([text, values]) => sql.query(text, values)),
             { fetchOptions: fetchOptions() },
           )) as Record<string, unknown>[][],
-      ),
+      );
+    },
   };
 }
 

@@ -501,7 +501,7 @@ describe('bad input to the routes of keys is one clear problem, and changes noth
     ['another type', '', { method: 'POST', body: 'a=1', headers: { 'content-type': 'text/plain' } }, 415, /json/],
     ['a page beyond the limit', '?limit=100000', { method: 'GET' }, 400, /limit/],
     ['a page after nothing', '?cursor=x', { method: 'GET' }, 400, /cursor/],
-    ['a key that is not there', '/zzz', { method: 'GET' }, 404, /no key/],
+    ['a key that is not there', '/zzz', { method: 'GET' }, 404, /Key zzz not found/],
     ['an overlap without end', '/0000000000000000/rotate', { json: { overlapSeconds: 1e12 } }, 400, /overlapSeconds/],
   ])('%s', async (_name, path, init, status, says) => {
     const count = async () => (await ctx.postgres.rows('select n, revision from api_keys order by n')).length;
