@@ -1,0 +1,176 @@
+-- Service monitoring: its configuration, its state, what happened and who was notified.
+
+-- Services, relations, rules, channels, silences, maintenance windows, pages and SLOs are documents with a key of their own.
+create table monitor_resources (
+  buffer      text not null,                          -- prefix of the hot buffer's keys: each deployment has its own
+  dataset     text not null,
+  kind        text not null,                          -- service | relation | rule | channel | silence | maintenance | page | slo
+  id          text not null,
+  definition  jsonb not null,                         -- without secrets
+  revision    integer not null default 1,
+  created_at  timestamptz not null default now(),
+  changed_at  timestamptz not null default now(),
+  actor       text not null,                          -- the key that wrote it last
+  primary key (buffer, dataset, kind, id)
+);
+
+-- Values that definitions name and that no answer contains.
+create table monitor_secrets (
+  buffer      text not null,
+  dataset     text not null,
+  name        text not null,
+  value       text not null,
+  changed_at  timestamptz not null default now(),
+  primary key (buffer, dataset, name)
+);
+
+-- Datasets that are monitored. The revision grows with each change of a resource or a secret of the dataset.
+create table monitor_datasets (
+  buffer      text not null,
+  dataset     text not null,
+  revision    bigint not null default 1,
+  settings    jsonb not null default '{}',
+  primary key (buffer, dataset)
+);
+
+-- Addresses that services ping. Only the hash of the token is stored.
+create table monitor_heartbeats (
+  token_hash  text primary key,
+  buffer      text not null,
+  dataset     text not null,
+  service_id  text not null,
+  created_at  timestamptz not null default now()
+);
+create index monitor_heartbeats_of on monitor_heartbeats (buffer, dataset, service_id);
+
+-- The version of a shard's alert state. A commit of an evaluation compares and sets it.
+create table monitor_shards (
+  buffer        text not null,
+  dataset       text not null,
+  shard         integer not null,
+  version       bigint not null default 0,
+  evaluated_at  timestamptz not null default '-infinity',
+  inputs        jsonb not null default '{}',          -- what the next evaluation needs of this one and no instance holds
+  primary key (buffer, dataset, shard)
+);
+
+-- Alert instances that are not normal.
+create table alert_instances (
+  buffer       text not null,
+  dataset      text not null,
+  shard        integer not null,
+  rule_id      text not null,
+  fingerprint  text not null,                         -- of the labels
+  service_id   text not null,
+  state        text not null,                         -- pending | firing | recovering
+  episode      integer not null,
+  instance     jsonb not null,                        -- the state machine's whole state, and the labels
+  primary key (buffer, dataset, rule_id, fingerprint)
+);
+create index alert_instances_by_shard on alert_instances (buffer, dataset, shard);
+
+-- The number of the last episode of an instance that is normal again.
+create table alert_episodes (
+  buffer       text not null,
+  dataset      text not null,
+  rule_id      text not null,
+  fingerprint  text not null,
+  episode      integer not null,
+  primary key (buffer, dataset, rule_id, fingerprint)
+);
+
+-- History of alerts.
+create table alert_events (
+  n            bigint generated always as identity unique,
+  buffer       text not null,
+  dataset      text not null,
+  id           text not null,                         -- <rule>/<fingerprint>/<episode>/<kind>
+  at           timestamptz not null,                  -- the minute that it belongs to
+  kind         text not null,                         -- fired | resolved | changed | acknowledged | repeat-<n> | step-<n>
+  rule_id      text not null,
+  fingerprint  text not null,
+  service_id   text not null,
+  episode      integer not null,
+  detail       jsonb not null,                        -- reason, severity, value, times, labels, why it was muted
+  primary key (buffer, dataset, id)
+);
+create index alert_events_newest on alert_events (buffer, dataset, n);
+
+-- Which channel is notified of which event. A row without a message waits in its group.
+create table alert_notices (
+  n            bigint generated always as identity unique,
+  buffer       text not null,
+  dataset      text not null,
+  channel      text not null,
+  event        text not null,                         -- id of the event
+  kind         text not null,
+  rule_id      text not null,
+  fingerprint  text not null,
+  episode      integer not null,
+  group_key    text not null,
+  alert        jsonb not null,                        -- what the message says of it
+  message      text,                                  -- id of the job that delivers it
+  created_at   timestamptz not null default now(),
+  primary key (buffer, dataset, channel, event)
+);
+create index alert_notices_of on alert_notices (buffer, dataset, rule_id, fingerprint, episode);
+create index alert_notices_waiting on alert_notices (buffer, dataset, channel, group_key) where message is null;
+
+-- Groups of notices that wait to be sent together, and the time of the last message of each.
+create table notification_groups (
+  buffer      text not null,
+  dataset     text not null,
+  channel     text not null,
+  group_key   text not null,
+  seq         bigint not null default 0,              -- number of the last message
+  due_at      timestamptz,                            -- null: nothing waits
+  sent_at     timestamptz,                            -- when the last message was made
+  primary key (buffer, dataset, channel, group_key)
+);
+create index notification_groups_due on notification_groups (buffer, due_at) where due_at is not null;
+
+create table incidents (
+  n             bigint generated always as identity unique,
+  buffer        text not null,
+  dataset       text not null,
+  id            text not null,
+  title         text not null,
+  impact        text not null,                        -- none | minor | major | critical
+  status        text not null,                        -- investigating | identified | monitoring | resolved
+  root_service  text,
+  is_automatic  boolean not null,
+  is_public     boolean not null,
+  opened_at     timestamptz not null,
+  resolved_at   timestamptz,
+  revision      integer not null default 1,
+  primary key (buffer, dataset, id)
+);
+create index incidents_open on incidents (buffer, dataset) where resolved_at is null;
+
+create table incident_updates (
+  buffer    text not null,
+  dataset   text not null,
+  incident  text not null,
+  n         integer not null,
+  at        timestamptz not null default now(),
+  status    text not null,
+  body      text not null,
+  actor     text not null,
+  primary key (buffer, dataset, incident, n)
+);
+
+create table incident_alerts (
+  buffer       text not null,
+  dataset      text not null,
+  incident     text not null,
+  rule_id      text not null,
+  fingerprint  text not null,
+  episode      integer not null,
+  resolved_at  timestamptz,
+  primary key (buffer, dataset, rule_id, fingerprint, episode)
+);
+create index incident_alerts_of on incident_alerts (buffer, dataset, incident);
+
+-- Jobs with the same order key run one after the other.
+alter table jobs add column order_key text;
+create index jobs_in_order on jobs (order_key, n) where order_key is not null and state in ('queued', 'running');
