@@ -62,4 +62,5 @@ export const ruleDefinition = z.strictObject({
 });
 
 export type RuleDefinition = z.output<typeof ruleDefinition>;
-export type Rule = RuleDefinition & { ruleId: string; revision: number };
+/** `actor` is the key that wrote the rule last: a rule with saved SQL reads with its rights. */
+export type Rule = RuleDefinition & { ruleId: string; revision: number; actor: string };
