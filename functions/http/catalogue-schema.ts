@@ -2,7 +2,7 @@ import * as z from 'zod';
 import type { Config } from '../../src/core/config.ts';
 import { ApiError } from '../../src/core/errors.ts';
 import { states } from '../../src/schema/table-state.ts';
-import { fieldType } from '../../src/schema/types.ts';
+import { type Field, fieldType } from '../../src/schema/types.ts';
 import { pageQuery, wholeNumber } from './paging.ts';
 
 export const retentionSchema = z.strictObject({
@@ -49,14 +49,36 @@ export function requireRetention(retention: z.output<typeof retentionSchema> | n
   if (problems.length > 0) throw new ApiError('invalid-request', `${problems.join('; ')}.`);
 }
 
+/** Values of integers beyond 2^53 are strings of digits. */
+export const fieldValues = z
+  .array(z.union([z.string(), z.int()]))
+  .min(1)
+  .max(100)
+  .meta({
+    description: 'the values that a field of type string, integer or unsigned takes; rows with others are invalid',
+  });
+
 export const fieldSchema = z.object({
   name: z.string(),
   type: fieldType,
   default: z.string().optional().meta({ description: 'default value, as JSON text' }),
+  values: fieldValues.optional(),
+  required: z.literal(true).optional(),
 });
 
-export function fieldView({ name, type, default: text }: z.input<typeof fieldSchema>): z.input<typeof fieldSchema> {
-  return { name, type, ...(text !== undefined && { default: text }) };
+export function fieldView({ name, type, default: text, values, required }: Field): z.input<typeof fieldSchema> {
+  return {
+    name,
+    type,
+    ...(text !== undefined && { default: text }),
+    ...(values !== undefined && { values: values.map(fieldValue) }),
+    ...(required === true && { required }),
+  };
+}
+
+function fieldValue(stored: string): string | number {
+  const value = JSON.parse(stored) as string | number;
+  return typeof value === 'string' || Number.isSafeInteger(value) ? value : stored;
 }
 
 /** The response header of a resource that a change can require to be unchanged. */

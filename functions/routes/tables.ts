@@ -13,6 +13,7 @@ import { fieldType, precisionOf, timestampPrecision } from '../../src/schema/typ
 import {
   etagHeader,
   fieldSchema,
+  fieldValues,
   fieldView,
   grace_s,
   graceQuery,
@@ -74,7 +75,14 @@ const tableSchema = z
 const createBody = z.strictObject({
   name: slug,
   fields: z
-    .array(z.strictObject({ name: z.string(), type: fieldType }))
+    .array(
+      z.strictObject({
+        name: z.string(),
+        type: fieldType,
+        values: fieldValues.optional(),
+        required: z.literal(true).optional().meta({ description: 'the field cannot be null or absent' }),
+      }),
+    )
     .max(10_000)
     .default([])
     .meta({ description: 'fields beside the timestamp; inserts can add more' }),

@@ -30,8 +30,13 @@ export function declaredColumns({ schema }: Pick<Table, 'schema'>): string[] {
     const type = clickhouseType(field, schema);
     const column = `${quoteName(field.name)} ${type}`;
     if (field.default === undefined) return column;
-    return `${column} DEFAULT JSONExtract(${quoteString(`{"v":${field.default}}`)}, 'v', ${quoteString(type)})`;
+    return `${column} DEFAULT ${defaultSql(field.default, type)}`;
   });
+}
+
+/** SQL of a default that is stored as JSON text. */
+export function defaultSql(text: string, type: string): string {
+  return `JSONExtract(${quoteString(`{"v":${text}}`)}, 'v', ${quoteString(type)})`;
 }
 
 /**

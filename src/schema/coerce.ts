@@ -18,6 +18,7 @@ export type RefusalReason =
   | 'not-exact'
   | 'bad-string'
   | 'wrong-length'
+  | 'not-allowed'
   | 'duplicate-field'
   | 'bad-name'
   | 'too-large'
@@ -62,6 +63,13 @@ export function coerce(type: FieldType, value: Value, precision: TimePrecision):
     default:
       return coerceVector(type, value);
   }
+}
+
+/** The reason to reject a stored value that is not one of the values of its field. */
+export function notAllowed(values: Iterable<string> | undefined, stored: string): Refusal | undefined {
+  const allowed = values === undefined ? [stored] : [...values];
+  if (allowed.includes(stored)) return undefined;
+  return { reason: 'not-allowed', detail: `the field takes ${allowed.join(', ')}` };
 }
 
 /** Infers the type of a new field from a value; undefined for null. */

@@ -7,9 +7,17 @@ import { JsonReader } from './json-reader.ts';
 import { newPrecision, type TimePrecision } from './timestamp.ts';
 import { type Field, type FieldType, isNeverNull, precisionOf, type TableSchema } from './types.ts';
 
+type DeclaredField = {
+  name: string;
+  type: FieldType;
+  /** The values that the field may have. */
+  values?: (string | number)[] | undefined;
+  required?: true | undefined;
+};
+
 /** The schema that a request declares, in addition to the fields of its rows. */
 export type DeclaredSchema = {
-  fields: { name: string; type: FieldType }[];
+  fields: DeclaredField[];
   /** The value of a new field in rows without it, including rows stored before; as JSON text. */
   defaults: { name: string; json: string }[];
   timestampColumn?: string | undefined;
@@ -43,7 +51,8 @@ export function mergeSchema(
   const fields = new Map(base.fields.map((field) => [field.name, field]));
   const names = new FieldNames(fields.keys());
   const added: Field[] = [];
-  for (const { name, type } of declared.fields) {
+  for (const declaredField of declared.fields) {
+    const { name, type } = declaredField;
     const there = fields.get(name);
     if (there !== undefined) {
       if (there.type !== type) throw typeConflict(name, there.type, type);
@@ -51,7 +60,7 @@ export function mergeSchema(
     }
     const problem = names.problemOf(name) ?? listProblem(name, type);
     if (problem !== undefined) throw refused(`schema.fields: ${name || 'a field'}: ${problem}`, { field: name });
-    const field: Field = { name, type };
+    const field: Field = { name, type, ...constraintsOf(declaredField, base) };
     fields.set(name, field);
     names.add(name);
     added.push(field);
@@ -108,6 +117,25 @@ function requireKeys({ keyFields, timestampColumn }: TableSchema, fields: Map<st
       });
     }
   }
+}
+
+/** Types whose equal values have equal stored texts. */
+function isListed(type: FieldType): boolean {
+  return type === 'string' || type === 'integer' || type === 'unsigned';
+}
+
+function constraintsOf({ name, type, values, required }: DeclaredField, table: TableSchema) {
+  if (values !== undefined && !isListed(type)) {
+    throw refused(`schema.fields: ${name} is ${type}; values can be listed for string, integer and unsigned`, {
+      field: name,
+    });
+  }
+  const texts = values?.map((value) => {
+    const stored = coerce(type, new JsonReader(JSON.stringify(value)).value(), precisionOf(table));
+    if (typeof stored === 'string') return stored;
+    throw refused(`schema.fields: ${name}: ${JSON.stringify(value)}: ${stored.detail}`, { field: name });
+  });
+  return { ...(texts !== undefined && { values: texts }), ...(required === true && { required }) };
 }
 
 function setDefault(

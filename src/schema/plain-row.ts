@@ -14,6 +14,8 @@ export type PlainSlot = {
   isOpen: boolean;
   hasFraction: boolean;
   isEmpty: boolean;
+  /** The values that the field takes, as stored. */
+  values?: ReadonlySet<string> | undefined;
 };
 
 /** A row that is stored as sent except its timestamps. See `PreparedRows`. */
@@ -110,7 +112,7 @@ export class PlainRows<Slot extends PlainSlot> {
           kept = end;
         }
       }
-      if (end < 0) return undefined;
+      if (end < 0 || slot.values?.has(text.slice(at, end)) === false) return undefined;
       at = afterSpaces(text, end);
       const next = text.charCodeAt(at);
       at += 1;

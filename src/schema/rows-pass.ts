@@ -1,6 +1,6 @@
 import { ApiError } from '../core/errors.ts';
 import type { Limits } from '../core/limits.ts';
-import { coerce, inferType, isEmptyArray, type Refusal } from './coerce.ts';
+import { inferType, isEmptyArray, type Refusal } from './coerce.ts';
 import { type CsvRow, malformedCsv, membersOf } from './csv.ts';
 import { FieldNames } from './field-name.ts';
 import { type JsonReader, JsonSyntaxError, type Member, objectText, unwrapped } from './json-reader.ts';
@@ -10,9 +10,9 @@ import { type OpenField, outsideOf, type PreparedRows, type RowChecks } from './
 import { renamed } from './rename.ts';
 import { RowErrors } from './row-errors.ts';
 import { isLarger, utf8BytesOfUnit } from './row-size.ts';
-import { coerceNew, newSlot, otherType, type Slot } from './slot.ts';
+import { knownSlot, newSlot, otherType, type Slot, storedValue } from './slot.ts';
 import { parseTimestamp, storedTimestamp, type TimePrecision, tooFine } from './timestamp.ts';
-import { type Field, type FieldType, precisionOf, type TableSchema } from './types.ts';
+import { type Field, type FieldType, precisionOf, requiredFields, type TableSchema } from './types.ts';
 
 /** One pass over all rows of a request, in any format. */
 export class RowsPass {
@@ -22,6 +22,7 @@ export class RowsPass {
   readonly #seen = new Set<string>();
   readonly #schema: TableSchema;
   readonly #precision: TimePrecision;
+  readonly #required: string[];
   readonly #limits: Limits;
   readonly #hints: Map<string, FieldType>;
   readonly #slots = new Map<string, Slot>();
@@ -52,12 +53,10 @@ export class RowsPass {
     this.#defaults = schema.fields.filter((field) => field.default !== undefined);
     this.#schema = schema;
     this.#precision = precisionOf(schema);
+    this.#required = requiredFields(schema);
     this.#limits = limits;
     this.#hints = hints;
-    for (const { name, type } of schema.fields) {
-      const open = checks.open?.get(name);
-      this.#slots.set(name, { ...newSlot(name, type, false), isOpen: open !== undefined, ...open });
-    }
+    for (const field of schema.fields) this.#slots.set(field.name, knownSlot(field, checks.open?.get(field.name)));
     this.#counter = new LineCounter(checks.firstLine ?? 1);
     this.#names = new FieldNames(this.#slots.keys());
   }
@@ -110,7 +109,7 @@ export class RowsPass {
       row !== undefined &&
       (row.end - start) * utf8BytesOfUnit <= this.#limits.row_bytes_max &&
       outsideOf(this.#checks, row) === undefined &&
-      this.#schema.keyFields.every((key) => this.#slots.get(key)?.lastReading === this.#reading) &&
+      this.#required.every((name) => this.#slots.get(name)?.lastReading === this.#reading) &&
       this.#defaults.every(({ name }) => this.#slots.get(name)?.lastReading === this.#reading);
     if (isTaken) {
       this.#lines.push(row.line);
@@ -222,8 +221,9 @@ export class RowsPass {
       slot.lastReading = this.#reading;
       // Null equals absent, which is shorter. Required fields are checked below.
       if (member.kind === 'null') {
-        if (this.#defaults.some(({ name }) => name === member.name))
-          line += `${line === '' ? '' : ','}${slot.nameJson}:null`;
+        const known = this.#defaults.find(({ name }) => name === member.name);
+        const text = known?.required ? known.default : 'null';
+        if (known !== undefined) line += `${line === '' ? '' : ','}${slot.nameJson}:${text}`;
         continue;
       }
       if (member.name === this.#schema.timestampColumn) {
@@ -236,8 +236,7 @@ export class RowsPass {
         continue;
       }
       const value = slot.type === 'json' && !isText ? unwrapped(member) : member;
-      const read = slot.isOpen ? coerceNew : coerce;
-      const stored = read(slot.type, value, this.#precision);
+      const stored = storedValue(slot, value, this.#precision);
       const other = otherType(slot, member, stored, isText);
       if (other !== undefined) this.rehint.set(member.name, other);
       if (typeof stored !== 'string') {
@@ -254,9 +253,10 @@ export class RowsPass {
     if (time_ms === undefined) {
       return this.#refuse(this.#schema.timestampColumn, { reason: 'missing', detail: 'every row needs a timestamp' });
     }
-    for (const key of this.#schema.keyFields) {
-      if (!members.some((member) => member.name === key && member.kind !== 'null')) {
-        return this.#refuse(key, { reason: 'missing', detail: 'a key field cannot be null or absent' });
+    for (const name of this.#required) {
+      if (!members.some((member) => member.name === name && member.kind !== 'null')) {
+        const kind = this.#schema.keyFields.includes(name) ? 'key' : 'required';
+        return this.#refuse(name, { reason: 'missing', detail: `a ${kind} field cannot be null or absent` });
       }
     }
     for (const { name, default: text } of this.#defaults) {

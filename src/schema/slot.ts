@@ -1,10 +1,10 @@
-import { coerce, inferType, type Refusal, wholeType } from './coerce.ts';
+import { coerce, inferType, notAllowed, type Refusal, wholeType } from './coerce.ts';
 import type { Member } from './json-reader.ts';
 import { decimalOf, isSameDecimal } from './number-text.ts';
 import type { PlainSlot } from './plain-row.ts';
 import type { OpenField } from './prepared-rows.ts';
 import { newPrecision, type TimePrecision } from './timestamp.ts';
-import type { FieldType } from './types.ts';
+import type { Field, FieldType } from './types.ts';
 
 /** The state of a field while rows are read. */
 export type Slot = PlainSlot &
@@ -18,6 +18,12 @@ export type Slot = PlainSlot &
 export function newSlot(name: string, type: FieldType, isNew: boolean): Slot {
   const none = { lastReading: -1, hasFraction: false, isEmpty: false };
   return { type, nameJson: JSON.stringify(name), isNew, isOpen: isNew, ...none };
+}
+
+/** @param open the state of inference, for a field that the same source has added */
+export function knownSlot({ name, type, values }: Field, open: OpenField | undefined): Slot {
+  const slot = { ...newSlot(name, type, false), isOpen: open !== undefined, ...open };
+  return values === undefined ? slot : { ...slot, values: new Set(values) };
 }
 
 /**
@@ -46,10 +52,16 @@ function widerType({ type, hasFraction }: Slot, member: Member, stored: string |
   return (['integer', 'unsigned'] as const).find((wider) => typeof coerce(wider, member, newPrecision) === 'string');
 }
 
+/** The value of a field as stored, or the reason to reject it. */
+export function storedValue(slot: Slot, value: Member, precision: TimePrecision): string | Refusal {
+  const stored = (slot.isOpen ? coerceNew : coerce)(slot.type, value, precision);
+  return typeof stored === 'string' ? (notAllowed(slot.values, stored) ?? stored) : stored;
+}
+
 /**
  * A value of a new field. An integer beyond 64 bits is a double only if it has the digits with which that double is returned.
  */
-export function coerceNew(type: FieldType, member: Member, precision: TimePrecision): string | Refusal {
+function coerceNew(type: FieldType, member: Member, precision: TimePrecision): string | Refusal {
   const stored = coerce(type, member, precision);
   const isLong = type === 'double' && typeof stored === 'string' && /^-?[0-9]{17,}$/.test(stored);
   if (!isLong || wholeType(member) !== undefined || isSameDecimal(decimalOf(stored), shortest(stored))) return stored;

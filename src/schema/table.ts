@@ -31,6 +31,8 @@ const definition = z.object({
         name: z.string(),
         type: fieldType,
         default: z.string().optional(),
+        values: z.array(z.string()).optional(),
+        required: z.literal(true).optional(),
         since: z.int().positive().optional(),
       }),
     ),
@@ -69,6 +71,8 @@ export function schemaText({ version, timestampColumn, timestampPrecision, keyFi
     timestampColumn,
     timestampPrecision,
     keyFields,
-    fields: fields.map((field) => ({ name: field.name, type: field.type, default: field.default, since: field.since })),
+    fields: fields.map(({ name, type, default: text, since, values, required }) => {
+      return { name, type, default: text, since, values, required };
+    }),
   });
 }

@@ -40,6 +40,10 @@ export type Field = {
   type: FieldType;
   /** The value in rows without the field, including rows stored before it was added; as stored JSON text. */
   default?: string | undefined;
+  /** The values that the field may have beside null, as stored JSON text. Default: all of its type. */
+  values?: string[] | undefined;
+  /** The field cannot be null, like a key field; null stands for the default, if it has one. Set when the table is made. */
+  required?: true | undefined;
   /** The schema version that added the field. Set for fields with a default, which older batches need. */
   since?: number | undefined;
 };
@@ -66,9 +70,23 @@ export function clickhouseType(
   field: Field,
   schema: Pick<TableSchema, 'timestampColumn' | 'timestampPrecision' | 'keyFields'>,
 ): string {
-  const required = field.name === schema.timestampColumn || schema.keyFields.includes(field.name);
   const plain = plainType(field.type, precisionOf(schema));
-  return required || isNeverNull(field.type) ? plain : `Nullable(${plain})`;
+  return isRequired(field, schema) || isNeverNull(field.type) ? plain : `Nullable(${plain})`;
+}
+
+type KeyColumns = Pick<TableSchema, 'timestampColumn' | 'keyFields'>;
+
+/** Whether the column of a field has no nulls. */
+export function isRequired({ name, required }: Field, { timestampColumn, keyFields }: KeyColumns): boolean {
+  return required === true || name === timestampColumn || keyFields.includes(name);
+}
+
+/** The names of the fields without which a row is invalid, with the timestamp first. */
+export function requiredFields({ timestampColumn, keyFields, fields }: KeyColumns & { fields: Field[] }): string[] {
+  const others = fields.filter((field) => {
+    return field.required === true && field.default === undefined && !keyFields.includes(field.name);
+  });
+  return [timestampColumn, ...keyFields, ...others.map(({ name }) => name)];
 }
 
 /** Whether an absent value is empty instead of null. */

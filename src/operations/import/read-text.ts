@@ -3,7 +3,7 @@ import * as z from 'zod';
 import { PageError, type PageState, preparePage } from '../../schema/prepare-page.ts';
 import type { RefusedRow } from '../../schema/prepared-rows.ts';
 import type { Rename } from '../../schema/rename.ts';
-import type { Field, FieldType } from '../../schema/types.ts';
+import { type Field, type FieldType, requiredFields } from '../../schema/types.ts';
 import { checkRows } from '../../stores/check-rows.ts';
 import type { OperationNode } from '../deps.ts';
 import { unreadable } from './read-object.ts';
@@ -184,7 +184,7 @@ function requireNames(names: string[], { key, columns, known, planned }: TextSou
   const absent = columns?.find((name) => !names.includes(name));
   if (absent !== undefined) throw unreadable(key, `has no column ${absent}`);
   const { name: table, schema } = planned([]);
-  const missing = [schema.timestampColumn, ...schema.keyFields].find((name) => !chosen.includes(name));
+  const missing = requiredFields(schema).find((name) => !chosen.includes(name));
   if (missing !== undefined) throw unreadable(key, `has no column ${missing}, which every row of table ${table} needs`);
   if (known !== undefined) return;
   const twice = chosen.find((name, i) => chosen.indexOf(name) < i);

@@ -1,12 +1,12 @@
 import { createHash, randomInt, randomUUID } from 'node:crypto';
 import * as z from 'zod';
-import { declaredColumns, fieldColumns } from '../../catalog/table-ddl.ts';
+import { declaredColumns, defaultSql, fieldColumns } from '../../catalog/table-ddl.ts';
 import { ApiError, StoreError } from '../../core/errors.ts';
 import { quoteName, quoteString } from '../../core/identifiers.ts';
 import { type TimeRange, timeValue } from '../../query/request/time-range.ts';
 import type { Table } from '../../schema/table.ts';
 import type { Time } from '../../schema/timestamp.ts';
-import { type Field, precisionOf } from '../../schema/types.ts';
+import { type Field, precisionOf, requiredFields } from '../../schema/types.ts';
 import { checkRows } from '../../stores/check-rows.ts';
 import type { Settings } from '../../stores/clickhouse/client.ts';
 import { engineSql } from '../../stores/clickhouse/engine.ts';
@@ -143,7 +143,9 @@ export async function stageObject(
   const text = readings.map(
     ({ field, column, reading }) => `${quoteString(field.name)}, ${shownText(column, reading)}`,
   );
-  const values = readings.map(({ reading, isRequired, type }) => {
+  const values = readings.map(({ field, reading, isRequired, type }) => {
+    const absent = field.required ? field.default : undefined;
+    if (absent !== undefined) return `ifNull(${reading.value}, ${defaultSql(absent, type)})`;
     return isRequired ? `ifNull(${reading.value}, defaultValueOfTypeName(${quoteString(type)}))` : reading.value;
   });
   const params: Settings = { param__attempt: attempt, param__object: object.number };
@@ -176,7 +178,7 @@ type FieldReading = { field: Field; column: SourceColumn; reading: Reading; isRe
 
 function planReadings(table: Planned, { key, columns }: { key: string; columns: SourceColumn[] }): FieldReading[] {
   const { name, schema } = table;
-  const required = [schema.timestampColumn, ...schema.keyFields];
+  const required = requiredFields(schema);
   const missing = required.find((each) => !columns.some((column) => column.name === each));
   if (missing !== undefined) throw unreadable(key, `has no column ${missing}, which every row of table ${name} needs`);
   const types = new Map(schema.fields.map((field, i) => [field.name, fieldColumns(table)[i] ?? '']));
@@ -193,8 +195,16 @@ function planReadings(table: Planned, { key, columns }: { key: string; columns: 
       throw unreadable(key, `${values}, which is ${field.type} in table ${name}`);
     }
     const type = (types.get(field.name) ?? '').slice(quoteName(field.name).length + 1);
-    return { field, column, reading, isRequired: required.includes(field.name), type };
+    return { field, column, reading: withValues(reading, field), isRequired: required.includes(field.name), type };
   });
+}
+
+/** A value that is not one of the field's values is wrong. */
+function withValues(reading: Reading, { values }: Field): Reading {
+  if (values === undefined) return reading;
+  const texts = values.map((text) => quoteString(text.startsWith('"') ? (JSON.parse(text) as string) : text));
+  const isOther = `ifNull(toString(${reading.value}) NOT IN (${texts.join(', ')}), 0)`;
+  return { ...reading, isWrong: `(${reading.isWrong}) OR ${isOther}` };
 }
 
 /** The SQL condition for the rows of these attempts. */

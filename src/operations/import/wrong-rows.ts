@@ -1,6 +1,6 @@
 import * as z from 'zod';
-import { coerce, type Refusal } from '../../schema/coerce.ts';
-import { type FieldType, precisionOf } from '../../schema/types.ts';
+import { coerce, notAllowed, type Refusal } from '../../schema/coerce.ts';
+import { type Field, precisionOf } from '../../schema/types.ts';
 import { checkRows } from '../../stores/check-rows.ts';
 import type { OperationNode } from '../deps.ts';
 import { kinds, shownChars_max } from './shown-value.ts';
@@ -50,18 +50,18 @@ export async function wrongRows(
     ),
   );
   return rows.map(({ object, place, field, value }) => {
-    const type = table.schema.fields.find(({ name }) => name === field)?.type ?? 'json';
+    const known = table.schema.fields.find(({ name }) => name === field);
     const where = { object: keys[object] ?? '', row: Number(place), field };
     if (value === null) return { ...where, reason: 'missing', value: 'null' };
     const [kind = '', text] = [value.slice(0, 1), value.slice(1)];
-    const { reason, detail } = findReason(type, kind, text, precisionOf(table.schema));
+    const { reason, detail } = findReason(known ?? { type: 'json' }, kind, text, precisionOf(table.schema));
     return { ...where, reason, ...(detail !== undefined && { detail }), value: text.slice(0, 100) };
   });
 }
 
 /** The reason that a request would give for the same value. */
 function findReason(
-  type: FieldType,
+  { type, values }: Pick<Field, 'type' | 'values'>,
   kind: string,
   text: string,
   precision: ReturnType<typeof precisionOf>,
@@ -70,6 +70,8 @@ function findReason(
   const value = requestValue(kind, text);
   const refusal = value && coerce(type, value, precision);
   if (refusal !== undefined && typeof refusal !== 'string') return { reason: refusal.reason, detail: refusal.detail };
+  const other = typeof refusal === 'string' ? notAllowed(values, refusal) : undefined;
+  if (other !== undefined) return other;
   if (type === 'string' || type === 'string[]') return { reason: 'bad-string', detail: 'the text is not valid UTF-8' };
   return { reason: 'wrong-type', ...(type === 'json' && { detail: noJson }) };
 }

@@ -5,7 +5,7 @@ import { filterSql } from '../../query/request/filters.ts';
 import { queryBody, readTimeRange } from '../../query/request/parse.ts';
 import { partitionKeySql } from '../../query/request/partition-key.ts';
 import { rangeConditions } from '../../query/request/time-range.ts';
-import { coerce } from '../../schema/coerce.ts';
+import { coerce, notAllowed } from '../../schema/coerce.ts';
 import { JsonReader } from '../../schema/json-reader.ts';
 import type { Table } from '../../schema/table.ts';
 import { clickhouseType, type Field, precisionOf } from '../../schema/types.ts';
@@ -72,6 +72,8 @@ function valueSql(field: Field, value: unknown, table: Table, params: Settings, 
     ? JSON.stringify(value)
     : coerce(field.type, new JsonReader(JSON.stringify(value)).value(), precisionOf(table.schema));
   if (typeof stored !== 'string') throw wrong(stored.detail);
+  const problem = notAllowed(field.values, stored);
+  if (problem !== undefined) throw wrong(problem.detail);
   // ClickHouse parses the value from JSON into the column's type, as for inserted rows.
   params[`param_${name}`] = parameterText(`{"v":${stored}}`);
   return `JSONExtract({${name}:String}, 'v', '${type.replaceAll("'", "\\'")}')`;

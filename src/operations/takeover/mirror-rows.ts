@@ -4,7 +4,7 @@ import { qualifiedName, quoteName, quoteString } from '../../core/identifiers.ts
 import type { Table } from '../../schema/table.ts';
 import { timeTextSql } from '../../schema/time-text-sql.ts';
 import type { TimePrecision } from '../../schema/timestamp.ts';
-import { type Field, precisionOf } from '../../schema/types.ts';
+import { type Field, isRequired, precisionOf } from '../../schema/types.ts';
 import type { Settings } from '../../stores/clickhouse/client.ts';
 import type { OperationDeps, OperationNode } from '../deps.ts';
 
@@ -207,7 +207,7 @@ function rowSql({ schema }: Table, fields: Field[]): string {
     const column = quoteName(field.name);
     const begin = `${field.name === schema.timestampColumn ? '' : ','}${JSON.stringify(field.name)}:`;
     const member = `concat(${quoteString(begin)}, ${valueSql(field, column, precisionOf(schema))})`;
-    if (field.name === schema.timestampColumn || schema.keyFields.includes(field.name)) return member;
+    if (isRequired(field, schema)) return member;
     if (field.type === 'string[]' || field.type === 'map') return member;
     if (field.type.startsWith('vector')) return `if(empty(${column}), '', ${member})`;
     const absent = field.default === undefined ? '' : `${begin}null`;

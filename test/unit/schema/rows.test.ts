@@ -1,6 +1,9 @@
 import { describe, expect, test } from 'vitest';
+import { readConfig } from '../../../src/core/config.ts';
 import { ApiError } from '../../../src/core/errors.ts';
-import { prepare, schemaOf } from './support.ts';
+import { type DeclaredSchema, mergeSchema } from '../../../src/schema/declared.ts';
+import { clickhouseType } from '../../../src/schema/types.ts';
+import { environment, prepare, schemaOf } from './support.ts';
 
 const row = (members: string, time = 0) => `{"timestamp":${time}${members === '' ? '' : `,${members}`}}`;
 
@@ -189,4 +192,64 @@ test.each<[string[], string | undefined]>([
     format: 'ndjson',
   });
   expect(errors.length > 0 ? undefined : added.find(({ name }) => name === 'f')?.type).toBe(type);
+});
+
+describe('a field can list its values, and be required', () => {
+  const schema = schemaOf(
+    { name: 'code', type: 'integer', values: ['0', '1', '2'], required: true },
+    { name: 'level', type: 'string', values: ['"INFO"', '"ERROR"'] },
+    { name: 'message', type: 'string', default: '""', since: 1, required: true },
+  );
+
+  test.each<[string, [string | null, string] | undefined]>([
+    ['"code":0,"level":"ERROR"', undefined],
+    ['"code":2', undefined],
+    ['"code":"1","level":null', undefined],
+    ['"code":1.0', undefined],
+    ['"code":1,"level":"INF\\u004f"', undefined],
+    ['"code":3', ['code', 'not-allowed']],
+    ['"code":-0,"level":"INFO"', undefined],
+    ['"code":1,"level":"info"', ['level', 'not-allowed']],
+    ['"code":1,"level":""', ['level', 'not-allowed']],
+    ['"level":"INFO"', ['code', 'missing']],
+    ['"code":null', ['code', 'missing']],
+    ['"code":true', ['code', 'wrong-type']],
+  ])('%s', (members, expected) => {
+    // The second row has the order of the first one, which the fast path reads.
+    const { errors } = prepare(`[${row('"code":0,"level":"INFO"')},${row(members)},${row(members)}]`, { schema });
+    expect(errors.map(({ field, reason }) => [field, reason])).toEqual(
+      expected === undefined ? [] : [expected, expected],
+    );
+  });
+
+  test('null stands for the default of a required field', () => {
+    const sent = ['"code":1,"message":null', '"code":1', '"code":1,"message":"m"', '"message":null,"code":1'];
+    const { payload } = prepare(`[${sent.map((members) => row(members)).join(',')}]`, { schema });
+    const stored = payload.trimEnd().split('\n');
+    expect(stored.map((line) => JSON.parse(line).message)).toEqual(['', '', 'm', '']);
+  });
+
+  test('in CSV too', () => {
+    const text = 'timestamp,code,level\n0,0,INFO\n0,7,INFO\n0,1,\n0,,INFO\n0,1,warn\n';
+    const { errors } = prepare(text, { schema, format: 'csv' });
+    expect(errors.map(({ index, field, reason }) => [index, field, reason])).toEqual([
+      [1, 'code', 'not-allowed'],
+      [3, 'code', 'missing'],
+      [4, 'level', 'not-allowed'],
+    ]);
+  });
+});
+
+test('values are declared for types whose equal values have one text', () => {
+  const { limits } = readConfig(environment);
+  const declare = (field: DeclaredSchema['fields'][number]) =>
+    mergeSchema(undefined, { fields: [field], defaults: [] }, limits).schema.fields[1];
+  expect(declare({ name: 'a', type: 'integer', values: [1, '9007199254740993'] })?.values).toEqual([
+    '1',
+    '9007199254740993',
+  ]);
+  expect(declare({ name: 'a', type: 'string', values: ['ü"'] })?.values).toEqual(['"ü\\""']);
+  expect(() => declare({ name: 'a', type: 'integer', values: ['x'] })).toThrow(/integer does not take/);
+  expect(() => declare({ name: 'a', type: 'double', values: [1] })).toThrow(/can be listed/);
+  expect(clickhouseType({ name: 'a', type: 'integer', required: true }, schemaOf())).toBe('Int64');
 });

@@ -1,6 +1,14 @@
 import { askLong } from '../../../catalog/object-table.ts';
 import { quoteName, quoteString } from '../../../core/identifiers.ts';
-import { clickhouseType, type Field, isNeverNull, precisionOf, type TableSchema } from '../../../schema/types.ts';
+import { notAllowed } from '../../../schema/coerce.ts';
+import {
+  clickhouseType,
+  type Field,
+  isNeverNull,
+  precisionOf,
+  requiredFields,
+  type TableSchema,
+} from '../../../schema/types.ts';
 import type { OperationNode } from '../../deps.ts';
 import { stagingName } from '../staging.ts';
 import { cellJson } from './csv-rows.ts';
@@ -30,11 +38,11 @@ export class RowMaker {
   }
 
   #slot(field: Field, index: number): Slot {
-    const { name, type, default: text } = field;
-    const isRequired = name === this.schema.timestampColumn || this.schema.keyFields.includes(name);
-    if (text === undefined) return { field, index, isRequired, absent: emptyValue(field) };
+    const { type, default: text } = field;
+    const isNeeded = requiredFields(this.schema).includes(field.name);
+    if (text === undefined) return { field, index, isRequired: isNeeded, absent: emptyValue(field) };
     const value = fieldValue(type, type === 'json' ? (JSON.parse(text) as string) : text, precisionOf(this.schema));
-    return { field, index, isRequired, absent: typeof value === 'string' ? value : 'null' };
+    return { field, index, isRequired: isNeeded, absent: typeof value === 'string' ? value : 'null' };
   }
 
   /** @returns JSON text for `insertChecked` */
@@ -61,17 +69,17 @@ export class RowMaker {
     return `[${place},${values.join(',')}]`;
   }
 
-  #value({ field }: Slot, { raw: given, kind }: SourceMember): string | WrongSource {
+  #value({ field, absent }: Slot, { raw: given, kind }: SourceMember): string | WrongSource {
     const { name, type } = field;
     if (typeof given === 'object') return { ...given, field: name, value: '' };
     const raw = typeof given === 'string' ? this.#interpret(given, field, kind) : given(type);
-    if (raw === 'null') return emptyValue(field);
+    if (raw === 'null') return field.required ? absent : emptyValue(field);
     const isTime = kind === 'time' && type === 'timestamp';
     const value = isTime
       ? { reason: 'bad-timestamp', detail: 'a time of day is not a timestamp' }
       : fieldValue(type, raw, precisionOf(this.schema));
-    if (typeof value === 'string') return value;
-    return { ...value, field: name, value: shorten(raw) };
+    const read = typeof value === 'string' ? (notAllowed(field.values, value) ?? value) : value;
+    return typeof read === 'string' ? read : { ...read, field: name, value: shorten(raw) };
   }
 
   /** Text for a field of another type is read as its value, as a CSV cell is. */

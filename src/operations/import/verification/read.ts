@@ -1,7 +1,7 @@
 import { randomInt } from 'node:crypto';
 import * as z from 'zod';
 import { type Rename, renamed } from '../../../schema/rename.ts';
-import type { Field, TableSchema } from '../../../schema/types.ts';
+import { type Field, requiredFields, type TableSchema } from '../../../schema/types.ts';
 import type { OperationNode } from '../../deps.ts';
 import { type ImportFormat, unreadable } from '../read-object.ts';
 import { stagedRows, textObject, wrongRow } from '../reading.ts';
@@ -122,8 +122,7 @@ async function readParquet(node: OperationNode, second: Second, source: SecondSo
 function finishObject(second: Second, names: string[], { key, columns, table, rename }: SecondSource): Second {
   const [unknown] = [...(rename ?? [])].find(([, to]) => !names.includes(to)) ?? [];
   if (unknown !== undefined) throw unreadable(key, `has no column ${unknown}, which is to be renamed`);
-  const { timestampColumn, keyFields } = table.schema;
-  const missing = [timestampColumn, ...keyFields].find((name) => !names.includes(name));
+  const missing = requiredFields(table.schema).find((name) => !names.includes(name));
   if (missing !== undefined) {
     throw unreadable(key, `has no column ${missing}, which every row of table ${table.name} needs`);
   }
@@ -189,6 +188,6 @@ class Sink {
 }
 
 /** Whether a column is compared or required. */
-function isNeeded({ timestampColumn, keyFields }: TableSchema, columns: string[] | undefined, name: string): boolean {
-  return columns === undefined || columns.includes(name) || name === timestampColumn || keyFields.includes(name);
+function isNeeded(schema: TableSchema, columns: string[] | undefined, name: string): boolean {
+  return columns === undefined || columns.includes(name) || requiredFields(schema).includes(name);
 }
