@@ -20,6 +20,8 @@ import { jobRoutes } from './routes/jobs.ts';
 import { keyRoutes } from './routes/keys.ts';
 import { manifestRoutes } from './routes/manifests.ts';
 import { metricsRoutes } from './routes/metrics.ts';
+import { monitorApplyRoutes } from './routes/monitor-apply.ts';
+import { monitorResourceRoutes } from './routes/monitor-resources.ts';
 import { quarantineRoutes } from './routes/quarantine.ts';
 import { runningQueryRoutes } from './routes/queries.ts';
 import { queryRoutes } from './routes/query.ts';
@@ -79,5 +81,7 @@ addRoutes(app, [
   ...quarantineRoutes,
   ...auditRoutes,
   ...keyRoutes,
+  ...monitorResourceRoutes,
+  ...monitorApplyRoutes,
 ]);
 app.route('/', docsRoutes(app));

@@ -14,6 +14,7 @@ const tagClasses = {
   Imports: 'admin',
   Jobs: 'admin',
   Keys: 'admin',
+  Monitoring: 'admin',
   Webhooks: 'admin',
 } as const;
 

@@ -14,6 +14,7 @@ export const errorCatalogue = {
   'query-cancelled': { status: 409, retryable: false, title: 'Cancelled query' },
   'dataset-frozen': { status: 409, retryable: true, title: 'Frozen dataset or table' },
   conflict: { status: 409, retryable: true, title: 'Conflict with the current state' },
+  'inconsistent-change': { status: 409, retryable: false, title: 'Change that other resources do not allow' },
   'precondition-failed': {
     status: 412,
     retryable: false,

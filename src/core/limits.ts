@@ -99,6 +99,17 @@ export const limitsSchema = z.object({
   // One request of the mirror. A batch is never split: a larger one is a request of its own.
   mirror_rows_max: count(5_000),
   mirror_bytes_max: count(4 * 1024 * 1024),
+  // Resources of service monitoring of a dataset. An evaluation reads all of them.
+  monitor_services_max: count(10_000),
+  monitor_relations_max: count(20_000),
+  monitor_rules_max: count(20_000),
+  monitor_channels_max: count(500),
+  monitor_silences_max: count(2_000),
+  monitor_maintenances_max: count(1_000),
+  monitor_pages_max: count(100),
+  monitor_slos_max: count(2_000),
+  monitor_secrets_max: count(10_000),
+  monitor_definition_bytes_max: count(64 * 1024),
 });
 
 export type Limits = z.output<typeof limitsSchema>;

@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import { duration } from '../duration.ts';
-import { secretRef, secretText } from './common.ts';
+import { headers, secretRef, secretText } from './common.ts';
 
 const url = secretText(z.string().max(2_000));
 
@@ -25,7 +25,7 @@ export const channelDefinition = z.discriminatedUnion('kind', [
   z.strictObject({
     kind: z.literal('webhook'),
     url,
-    headers: z.record(z.string(), secretText(z.string().max(2_000))).default({}),
+    headers: headers.default({}),
     signingSecret: secretRef.optional(),
     ...shared,
   }),
@@ -39,14 +39,14 @@ export const channelDefinition = z.discriminatedUnion('kind', [
   z.strictObject({
     kind: z.literal('alertmanager'),
     url,
-    headers: z.record(z.string(), secretText(z.string().max(2_000))).default({}),
+    headers: headers.default({}),
     signingSecret: secretRef.optional(),
     ...shared,
   }),
   z.strictObject({
     kind: z.literal('email'),
     url,
-    headers: z.record(z.string(), secretText(z.string().max(2_000))).default({}),
+    headers: headers.default({}),
     from: z.string().max(320),
     to: z.array(z.string().max(320)).min(1).max(50),
     body: z

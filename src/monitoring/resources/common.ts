@@ -10,13 +10,27 @@ export const label = z.string().min(1).max(200);
 /** A value that may be secret: the text itself, or the name of a stored secret. */
 export const secretName = z
   .string()
-  .regex(/^[A-Za-z_][A-Za-z0-9_.-]{0,199}$/, 'letters, digits, dots, underscores and hyphens');
+  .regex(/^[A-Za-z_][A-Za-z0-9_.-]{0,299}$/, '1 to 300 letters, digits, dots, underscores and hyphens');
 export const secretRef = z.strictObject({ secret: secretName });
 export type SecretRef = z.output<typeof secretRef>;
 
 export function secretText(text: z.ZodString) {
   return z.union([text, secretRef]);
 }
+
+/** A value that HTTP can send as a field of a header. */
+export const headerText = /^[\t -~\u00a0-\u00ff]*$/;
+
+/** Fields of a request's header. */
+export const headers = z
+  .record(
+    z.string().regex(/^[A-Za-z0-9_-]{1,100}$/, '1 to 100 letters, digits, underscores and hyphens'),
+    secretText(z.string().max(4_000).regex(headerText, 'one line of Latin-1 text')),
+  )
+  .refine((fields) => {
+    const names = Object.keys(fields).map((name) => name.toLowerCase());
+    return new Set(names).size === names.length;
+  }, 'each field once, in upper or lower case');
 
 /** Labels of alerts. */
 export const labels = z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,63}$/), z.string().max(500));

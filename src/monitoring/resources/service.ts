@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { duration } from '../duration.ts';
 import { checkConfig } from './check.ts';
 import { label } from './common.ts';
 
@@ -12,8 +13,9 @@ export const serviceDefinition = z.strictObject({
     .default(null)
     .meta({ description: 'the check; null: the service reports its status' }),
   metricConfig: z.record(z.string(), z.unknown()).default({}).meta({ description: 'for programs that send metrics' }),
-  /** How often rows are expected of a service without a check, as a duration. */
-  interval: z.string().max(40).optional(),
+  interval: duration({ least: '1s', most: '365d' })
+    .optional()
+    .meta({ description: 'how often rows are expected of a service without a check' }),
   enabled: z.boolean().default(true),
 });
 

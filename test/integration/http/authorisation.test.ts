@@ -1,6 +1,7 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 import { createKey } from '../../../src/keys/manage-keys.ts';
 import { at, newDataset, newInstance } from '../support.ts';
+import { monitorOperations } from './monitor-operations.ts';
 import { useWorker } from './worker.ts';
 
 const call = useWorker();
@@ -247,6 +248,7 @@ const operations: Record<string, Operation> = {
     of: 'lists',
     request: () => ({ path: '/v1/admin/audit-log?limit=1000', method: 'GET' }),
   },
+  ...monitorOperations,
   'get /v1/admin/storage-targets': {
     scopes: ['admin'],
     of: 'all',

@@ -1,6 +1,7 @@
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { at, newDataset, newInstance } from '../support.ts';
+import { runMonitorExamples } from './monitor-operations.ts';
 import { useWorker } from './worker.ts';
 
 /**
@@ -231,6 +232,7 @@ test('the examples run in the order of a first use, and answer as described', as
   const { id: local } = (await own.json()) as { id: string };
   await run(`post ${admin}/webhooks/{id}/test`, { id: local });
   await call(`${admin}/webhooks/${local}`, { method: 'DELETE' });
+  await runMonitorExamples(run);
   await run(`delete ${of}/tables/{table}`);
   await run(`post ${admin}/reconcile`);
   await run(`get ${admin}/reconcile`);
@@ -275,7 +277,9 @@ describe('wrong input is answered as described', () => {
     [
       'an id of nothing',
       (each) =>
-        /\{(?:id|batchId)\}/.test(each.path) ? requestOf(each, { id: 'nothing', batchId: 'nothing' }) : undefined,
+        /\{(?:id|batchId)\}/.test(each.path) && each.method !== 'put'
+          ? requestOf(each, { id: 'nothing', batchId: 'nothing' })
+          : undefined,
     ],
     [
       'a body that is no JSON',
