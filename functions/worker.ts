@@ -3,6 +3,7 @@ import { continueTrace, endTrace } from '../src/core/trace.ts';
 import type { Context } from '../src/create-context.ts';
 import { flushMessage, type LaneMessage } from '../src/flush/enqueue-due-lanes.ts';
 import { runMinute } from '../src/operations/cron.ts';
+import { jobHandlers } from '../src/operations/job-handlers.ts';
 import { app } from './api.ts';
 import { type Bindings, contextFor } from './http/app.ts';
 
@@ -27,7 +28,7 @@ export default {
   fetch: app.fetch,
   async scheduled(controller, env) {
     const ctx = contextFor(env);
-    await inBackground(ctx, 'minute', () => runMinute(ctx, controller.scheduledTime, env.FLUSH_QUEUE));
+    await inBackground(ctx, 'minute', () => runMinute(ctx, controller.scheduledTime, env.FLUSH_QUEUE, jobHandlers));
   },
   async queue(batch, env) {
     const ctx = contextFor(env);

@@ -129,6 +129,18 @@ create table notification_groups (
 );
 create index notification_groups_due on notification_groups (buffer, due_at) where due_at is not null;
 
+-- Channels that refused messages. A later success ends it.
+create table monitor_channel_states (
+  buffer     text not null,
+  dataset    text not null,
+  channel    text not null,
+  episode    integer not null default 1,              -- how often it has broken
+  reason     text not null,
+  broken_at  timestamptz not null default now(),
+  works_at   timestamptz,                             -- null: it is broken
+  primary key (buffer, dataset, channel)
+);
+
 create table incidents (
   n             bigint generated always as identity unique,
   buffer        text not null,
@@ -146,6 +158,8 @@ create table incidents (
   primary key (buffer, dataset, id)
 );
 create index incidents_open on incidents (buffer, dataset) where resolved_at is null;
+-- Evaluations of several shards may open one for the same service at once.
+create unique index incidents_of_root on incidents (buffer, dataset, root_service) where is_automatic and resolved_at is null;
 
 create table incident_updates (
   buffer    text not null,
@@ -173,4 +187,5 @@ create index incident_alerts_of on incident_alerts (buffer, dataset, incident);
 
 -- Jobs with the same order key run one after the other.
 alter table jobs add column order_key text;
-create index jobs_in_order on jobs (order_key, n) where order_key is not null and state in ('queued', 'running');
+create index jobs_in_order on jobs (buffer, order_key, n) where order_key is not null and state in ('queued', 'running');
+create index jobs_alerts on jobs (buffer, dataset, n) where kind = 'alert';

@@ -7,12 +7,16 @@ import deferLua from './lua/defer.lua';
 import dueLua from './lua/due.lua';
 import markDueLua from './lua/mark-due.lua';
 import noteJobLua from './lua/note-job.lua';
+import postponeMarkLua from './lua/postpone-mark.lua';
+import settleMarkLua from './lua/settle-mark.lua';
 import { differs, parseWaiting, type Waiting, type WaitingReply } from './publish.ts';
 
 const dueScript = script(dueLua);
 const deferScript = script(deferLua);
 const markDueScript = script(markDueLua);
 const noteJobScript = script(noteJobLua);
+const postponeMarkScript = script(postponeMarkLua);
+const settleMarkScript = script(settleMarkLua);
 
 /** Due work: lanes with pending rows, the longest waiting first, and whether jobs are due. */
 export type Due = { lanes: { table: TableRef; lane: number }[]; hasJobs: boolean };
@@ -32,14 +36,45 @@ export async function dueWork(ctx: BufferDeps, count: number, which: 'due' | 'al
   return { lanes, hasJobs: which === 'due' && members.includes(jobsMember) };
 }
 
+/** A mark for work in Postgres: a member of a sorted set, whose score is the time of the next look for such work. */
+export type Mark = { due: string; dueMember: string };
+
+/** The mark for jobs. */
+export function jobsMark(ctx: BufferDeps): Mark {
+  return { due: ctx.keys.due, dueMember: jobsMember };
+}
+
+/** Schedules a look for work, unless an earlier one is scheduled. */
+export async function noteMark(ctx: BufferDeps, { due, dueMember }: Mark, due_ms: number): Promise<void> {
+  await runScript(ctx.redis, noteJobScript, { due }, { dueMember, due_ms: Math.round(due_ms) });
+}
+
 /** Schedules a look for jobs. The hourly sweep makes up for a lost one. */
 export async function noteJob(ctx: BufferDeps, due_ms: number): Promise<void> {
-  await runScript(
-    ctx.redis,
-    noteJobScript,
-    { due: ctx.keys.due },
-    { dueMember: jobsMember, due_ms: Math.round(due_ms) },
-  );
+  await noteMark(ctx, jobsMark(ctx), due_ms);
+}
+
+/**
+ * Begins a look for work, during which other instances need not look. If this one dies, another one looks at `until_ms`.
+ * Work that is created from now on sets the mark again.
+ *
+ * @returns the time as the mark holds it, for `settleMark`
+ */
+export async function postponeMark(ctx: BufferDeps, { due, dueMember }: Mark, until_ms: number): Promise<number> {
+  const rounded_ms = Math.round(until_ms);
+  await runScript(ctx.redis, postponeMarkScript, { due }, { dueMember, until_ms: rounded_ms });
+  return rounded_ms;
+}
+
+/** Ends a look for work. @param next_ms when the next work is due; undefined if none is left */
+export async function settleMark(
+  ctx: BufferDeps,
+  { due, dueMember }: Mark,
+  postponed_ms: number,
+  next_ms: number | undefined,
+): Promise<void> {
+  const next = next_ms === undefined ? '' : Math.round(next_ms);
+  await runScript(ctx.redis, settleMarkScript, { due }, { dueMember, postponed_ms, next_ms: next });
 }
 
 /** Defers the next flush of a lane, longer after each consecutive failure. */

@@ -11,7 +11,7 @@ import type { JobDeps } from './deps.ts';
 
 /** Kinds of jobs, by subject: a table, a dataset, or neither. */
 const tableKinds = ['delete-rows', 'correct-rows', 'drop-table', 'export', 'import', 'compare', 'mirror'] as const;
-const datasetKinds = ['drop-dataset', 'apply-retention'] as const;
+const datasetKinds = ['drop-dataset', 'apply-retention', 'alert'] as const;
 const otherKinds = ['backup', 'restore', 'notify'] as const;
 
 export const jobKinds = [...tableKinds, ...datasetKinds, ...otherKinds] as const;

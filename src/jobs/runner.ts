@@ -1,18 +1,14 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import * as z from 'zod';
-import { jobsMember, noteJob } from '../buffer/due.ts';
+import { jobsMark, noteJob, postponeMark, settleMark } from '../buffer/due.ts';
 import { backoff_ms } from '../core/backoff.ts';
 import { ApiError, errorCatalogue } from '../core/errors.ts';
 import { describeError } from '../core/log.ts';
 import { runAs } from '../core/request-context.ts';
-import { checkRows } from '../stores/check-rows.ts';
 import type { Statement } from '../stores/postgres/client.ts';
 import { toJsonb, toText } from '../stores/postgres/jsonb.ts';
-import { ask } from '../stores/redis/client.ts';
+import { type Claimed, claimJobs, readNextDue, releaseJobs } from './claim.ts';
 import type { JobDeps } from './deps.ts';
-import { type Job, type JobKind, type JobLine, type JobOf, jobColumns, jobRow, parseJob } from './job.ts';
-
-const claimedRow: z.ZodType<Claimed> = jobRow.extend({ claim: z.string() });
+import { type Job, type JobKind, type JobOf, jobKinds, parseJob } from './job.ts';
 
 /** The outcome of a step. */
 export type Outcome = {
@@ -40,9 +36,14 @@ export type Step<Kind extends JobKind, Deps extends JobDeps> = (
 export type JobHandlers<Deps extends JobDeps> = { [Kind in JobKind]: Step<Kind, Deps> };
 
 const retry_ms_max = 300_000;
-/** The runner waits for a job that is due within this time, at least `poll_ms` at once. */
+/**
+ * The runner waits for a job that is due within this time, at least `poll_ms` at once: a job that waits for another one that
+ * changes rows has no due time of its own.
+ */
 const wait_ms_max = 5_000;
 const poll_ms = 500;
+/** Jobs of one claim that run at a time. Workers have six connections, and the stores share them. */
+const sideBySide = 4;
 /** Consecutive failures after which a job stops. A mirror never stops: its source system needs every row. */
 const attempts_max: Partial<Record<JobKind, number>> & { others: number } = {
   others: 30,
@@ -50,65 +51,83 @@ const attempts_max: Partial<Record<JobKind, number>> & { others: number } = {
 };
 
 /**
- * Runs steps of due jobs, one after the other, until no job is due or the deadline has passed.
+ * Runs steps of due jobs, until no job is due or the deadline has passed. Deliveries run beside each other, other jobs one after
+ * the other. A job of a kind without a step function waits for another runner.
  *
  * @returns the number of steps
  * @throws StoreError when the catalogue is unavailable
  */
 export async function runDueJobs<Deps extends JobDeps>(
   ctx: Deps,
-  steps: JobHandlers<Deps>,
+  steps: Partial<JobHandlers<Deps>>,
   deadline_ms: number,
 ): Promise<number> {
-  // The mark is removed first: a job that is created from now on sets it again.
-  await ask(() => ctx.redis.zrem(ctx.keys.due, jobsMember));
-  let ran = 0;
+  const mark = jobsMark(ctx);
+  // A job that is created from now on sets the mark again. If this instance dies, others look when its claims have expired.
+  const postponed_ms = await postponeMark(ctx, mark, ctx.now() + ctx.config.limits.job_claim_ms);
   try {
-    while (ctx.now() < deadline_ms) {
-      const claimed = await claim(ctx);
-      if (claimed === undefined) {
-        const wait_ms = await readNextDelay_ms(ctx);
-        if (wait_ms > wait_ms_max || ctx.now() + wait_ms >= deadline_ms) break;
-        await delay(wait_ms);
-        continue;
-      }
-      ran += 1;
-      await step(ctx, steps, claimed, deadline_ms);
-    }
+    return await runWhileDue(ctx, steps, deadline_ms);
+  } finally {
+    await settleMark(ctx, mark, postponed_ms, (await readNextDue(ctx, jobKinds))?.due_ms);
+  }
+}
+
+/**
+ * Like `runDueJobs`, for deliveries only: they do not wait for a long step of another job. The mark stays, because other jobs
+ * may be due.
+ */
+export async function runDeliveries<Deps extends JobDeps>(
+  ctx: Deps,
+  { notify, alert }: Pick<JobHandlers<Deps>, 'notify' | 'alert'>,
+  deadline_ms: number,
+): Promise<number> {
+  try {
+    return await runWhileDue(ctx, { notify, alert }, deadline_ms);
   } finally {
     await markNextDue(ctx);
+  }
+}
+
+async function runWhileDue<Deps extends JobDeps>(
+  ctx: Deps,
+  steps: Partial<JobHandlers<Deps>>,
+  deadline_ms: number,
+): Promise<number> {
+  const kinds = jobKinds.filter((kind) => steps[kind] !== undefined);
+  let ran = 0;
+  while (ctx.now() < deadline_ms) {
+    const claimed = await claimJobs(ctx, kinds);
+    if (claimed.length === 0) {
+      const wait_ms = Math.max(poll_ms, (await readNextDue(ctx, kinds))?.in_ms ?? Number.POSITIVE_INFINITY);
+      if (wait_ms > wait_ms_max || ctx.now() + wait_ms >= deadline_ms) break;
+      await delay(wait_ms);
+      continue;
+    }
+    ran += await runSideBySide(ctx, steps, claimed, deadline_ms);
   }
   return ran;
 }
 
-type Claimed = JobLine & { claim: string };
-
-/**
- * Claims the job that has waited longest. Jobs that change rows of one table run one after the other: each counts the rows
- * that its predecessor has left.
- */
-async function claim(ctx: JobDeps): Promise<Claimed | undefined> {
-  const [job] = checkRows(
-    claimedRow,
-    await ctx.postgres.rows(
-      `update jobs set state = 'running', claim = $claim, claimed_until = now() + $job_claim_ms * interval '1 millisecond'
-      where id = (
-        select id from jobs j
-         where buffer = $buffer and state in ('queued', 'running') and due_at <= now() and (claimed_until is null or claimed_until < now())
-           and not (kind in ('delete-rows', 'correct-rows') and exists (
-                 select from jobs o
-                  where o.dataset = j.dataset and o."table" = j."table" and o.n < j.n
-                    and o.kind in ('delete-rows', 'correct-rows') and o.state in ('queued', 'running')))
-         order by due_at, n limit 1 for update skip locked)
-     returning ${jobColumns}, claim`,
-      {
-        job_claim_ms: ctx.config.limits.job_claim_ms,
-        buffer: ctx.config.TIMESTORE_KEY_PREFIX,
-        claim: crypto.randomUUID(),
-      },
-    ),
-  );
-  return job;
+/** Runs a step of each job, some at a time. Jobs that are not begun at the deadline are released. */
+async function runSideBySide<Deps extends JobDeps>(
+  ctx: Deps,
+  steps: Partial<JobHandlers<Deps>>,
+  jobs: Claimed[],
+  deadline_ms: number,
+): Promise<number> {
+  const waiting = [...jobs];
+  const work = async () => {
+    for (let isFirst = true; isFirst || ctx.now() < deadline_ms; isFirst = false) {
+      const job = waiting.shift();
+      if (job === undefined) return;
+      await step(ctx, steps, job, deadline_ms);
+    }
+  };
+  const ended = await Promise.allSettled(Array.from({ length: sideBySide }, work));
+  await releaseJobs(ctx, waiting);
+  const failed = ended.find((each) => each.status === 'rejected');
+  if (failed !== undefined) throw failed.reason;
+  return jobs.length - waiting.length;
 }
 
 /** Renews the claim until the work is done, however long it takes. */
@@ -132,7 +151,7 @@ async function withClaimRenewal<Result>(ctx: JobDeps, job: Claimed, work: Promis
 
 async function step<Deps extends JobDeps>(
   ctx: Deps,
-  steps: JobHandlers<Deps>,
+  steps: Partial<JobHandlers<Deps>>,
   job: Claimed,
   deadline_ms: number,
 ): Promise<void> {
@@ -158,7 +177,7 @@ async function step<Deps extends JobDeps>(
 
 async function runHandler<Deps extends JobDeps>(
   ctx: Deps,
-  steps: JobHandlers<Deps>,
+  steps: Partial<JobHandlers<Deps>>,
   line: Claimed,
   deadline_ms: number,
 ): Promise<Outcome> {
@@ -222,32 +241,8 @@ async function recordFailure(ctx: JobDeps, job: Claimed, error: unknown): Promis
   );
 }
 
-const nextDelayRow = z.object({ in_ms: z.number().nullable() });
-
-/** Time until the next job is due, at least `poll_ms`: a job that waits for another one has no due time of its own. */
-async function readNextDelay_ms(ctx: JobDeps): Promise<number> {
-  const [next] = checkRows(
-    nextDelayRow,
-    await ctx.postgres.rows(
-      `select (extract(epoch from min(greatest(due_at, claimed_until)) - now()) * 1000)::float8 as in_ms
-       from jobs where buffer = $buffer and state in ('queued', 'running')`,
-      { buffer: ctx.config.TIMESTORE_KEY_PREFIX },
-    ),
-  );
-  return Math.max(poll_ms, next?.in_ms ?? Number.POSITIVE_INFINITY);
-}
-
-const nextDueRow = z.object({ due_ms: z.number().nullable() });
-
 /** Sets the mark in Redis for the time when the next job is due. */
 export async function markNextDue(ctx: JobDeps): Promise<void> {
-  const [next] = checkRows(
-    nextDueRow,
-    await ctx.postgres.rows(
-      `select (extract(epoch from min(greatest(due_at, claimed_until))) * 1000)::float8 as due_ms
-       from jobs where buffer = $buffer and state in ('queued', 'running')`,
-      { buffer: ctx.config.TIMESTORE_KEY_PREFIX },
-    ),
-  );
-  if (next !== undefined && next.due_ms !== null) await noteJob(ctx, next.due_ms);
+  const next = await readNextDue(ctx, jobKinds);
+  if (next !== undefined) await noteJob(ctx, next.due_ms);
 }

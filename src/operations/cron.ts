@@ -6,10 +6,9 @@ import { enqueueWhileDue, type LaneQueue } from '../flush/enqueue-due-lanes.ts';
 import { flushWhileDue } from '../flush/flush-due.ts';
 import { sweepDue } from '../flush/sweep-due.ts';
 import { createJob } from '../jobs/job.ts';
-import { markNextDue, runDueJobs } from '../jobs/runner.ts';
+import { type JobHandlers, markNextDue, runDueJobs } from '../jobs/runner.ts';
 import type { OperationDeps } from './deps.ts';
 import { exportDue } from './export/schedule.ts';
-import { jobHandlers } from './job-handlers.ts';
 import { reconcileDue } from './reconcile/reconcile-due.ts';
 import { auditDue } from './row-audit/audit-due.ts';
 
@@ -29,11 +28,13 @@ const backupMinute = 45;
  * Every day: start a backup, if configured.
  *
  * @param at_ms time of the trigger
+ * @param steps of jobs, those of the layers above included
  */
-export async function runMinute(
-  ctx: OperationDeps,
+export async function runMinute<Deps extends OperationDeps>(
+  ctx: Deps,
   at_ms: number,
   queue: LaneQueue | undefined,
+  steps: Partial<JobHandlers<Deps>>,
   { pause_ms, passes_ms } = everyMinute,
 ): Promise<void> {
   const minute = new Date(at_ms).getUTCMinutes();
@@ -46,7 +47,7 @@ export async function runMinute(
   await attempt(ctx, 'mirror', mirrorDue(ctx));
   let jobs: Promise<void> | undefined;
   const onJobs = () => {
-    jobs ??= attempt(ctx, 'jobs', runDueJobs(ctx, jobHandlers, until_ms));
+    jobs ??= attempt(ctx, 'jobs', runDueJobs(ctx, steps, until_ms));
   };
   let memory: Promise<void> | undefined;
   const onLanes = () => {

@@ -11,7 +11,8 @@ import { changeRows } from './row-changes/change-rows.ts';
 import { mirrorStep } from './takeover/mirror.ts';
 import { notifyStep } from './webhooks/notify.ts';
 
-export const jobHandlers: JobHandlers<OperationDeps> = {
+/** The steps of all jobs but those of the layers above. */
+export const jobHandlers: Omit<JobHandlers<OperationDeps>, 'alert'> = {
   'delete-rows': changeRows,
   'correct-rows': changeRows,
   'drop-table': dropTableStep,

@@ -6,6 +6,7 @@ import type { Context } from '../../src/create-context.ts';
 import type { LaneQueue } from '../../src/flush/enqueue-due-lanes.ts';
 import { readJob } from '../../src/jobs/job.ts';
 import { runMinute as runPasses } from '../../src/operations/cron.ts';
+import { jobHandlers } from '../../src/operations/job-handlers.ts';
 import { scheduleRowChange } from '../../src/operations/row-changes/change-rows.ts';
 import type { Params } from '../../src/stores/postgres/client.ts';
 import { test } from './fixtures.ts';
@@ -16,7 +17,7 @@ const ctx = newInstance(prefix);
 const minute = (minutes: number) => Date.UTC(2026, 4, 1, 10, minutes);
 /** A minute of a few seconds. */
 const runMinute = (instance: Context, at_ms: number, through: LaneQueue | undefined) =>
-  runPasses(instance, at_ms, through, { pause_ms: 200, passes_ms: 4_000 });
+  runPasses(instance, at_ms, through, jobHandlers, { pause_ms: 200, passes_ms: 4_000 });
 /** Takes what is handed on, and flushes nothing: what a test looks at is what came before. */
 const queue = { sendBatch: () => Promise.resolve() };
 

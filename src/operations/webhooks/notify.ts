@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import type { OperationDeps, OperationStep } from '../deps.ts';
 import { addressProblem } from './address.ts';
+import { signedHeaders } from './signature.ts';
 import { readWebhook } from './webhook.ts';
 
 const requestSchema = z.object({ webhook: z.string(), event: z.record(z.string(), z.unknown()) });
@@ -55,18 +56,11 @@ async function post(
 ): Promise<DeliveryAttempt> {
   const from_ms = ctx.now();
   const at = new Date(from_ms).toISOString();
-  const timestamp = Math.floor(from_ms / 1000);
-  const signature = await sign(secret, `${id}.${timestamp}.${body}`);
+  const headers = await signedHeaders(secret, id, from_ms, body);
   try {
     const response = await fetch(url, {
       method: 'POST',
-      headers: {
-        'content-type': 'application/json',
-        'user-agent': 'timestore',
-        'webhook-id': id,
-        'webhook-timestamp': String(timestamp),
-        'webhook-signature': `v1,${signature}`,
-      },
+      headers: { 'content-type': 'application/json', 'user-agent': 'timestore', ...headers },
       body,
       // A redirection could lead to an address that is not allowed.
       redirect: 'manual',
@@ -79,11 +73,4 @@ async function post(
     const reason = isLate ? `no answer within ${timeout_ms / 1000} s` : 'it is unreachable';
     return { at, status: null, took_ms: ctx.now() - from_ms, error: reason };
   }
-}
-
-/** HMAC-SHA-256 in base64. The key is the secret after its prefix `whsec_`. */
-export async function sign(secret: string, text: string): Promise<string> {
-  const bytes = Buffer.from(secret.replace(/^whsec_/, ''), 'base64');
-  const key = await crypto.subtle.importKey('raw', bytes, { name: 'HMAC', hash: 'SHA-256' }, false, ['sign']);
-  return Buffer.from(await crypto.subtle.sign('HMAC', key, Buffer.from(text))).toString('base64');
 }
