@@ -3,9 +3,9 @@ import { continueTrace, endTrace } from '../src/core/trace.ts';
 import type { Context } from '../src/create-context.ts';
 import { flushMessage, type LaneMessage } from '../src/flush/enqueue-due-lanes.ts';
 import { runMinute } from '../src/operations/cron.ts';
-import { jobHandlers } from '../src/operations/job-handlers.ts';
 import { app } from './api.ts';
 import { type Bindings, contextFor } from './http/app.ts';
+import { jobHandlers } from './http/job-handlers.ts';
 
 /** Runs work that no request started. Counts and traces it like a request. */
 async function inBackground(ctx: Context, name: string, work: () => Promise<void>): Promise<void> {

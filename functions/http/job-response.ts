@@ -3,8 +3,8 @@ import * as z from 'zod';
 import { describeError } from '../../src/core/log.ts';
 import { type Job, jobKinds, jobStates } from '../../src/jobs/job.ts';
 import { runDueJobs } from '../../src/jobs/runner.ts';
-import { jobHandlers } from '../../src/operations/job-handlers.ts';
 import type { App } from './app.ts';
+import { jobHandlers } from './job-handlers.ts';
 import { timeText } from './paging.ts';
 
 export const jobSchema = z

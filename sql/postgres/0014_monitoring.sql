@@ -116,7 +116,7 @@ create table alert_notices (
 create index alert_notices_of on alert_notices (buffer, dataset, rule_id, fingerprint, episode);
 create index alert_notices_waiting on alert_notices (buffer, dataset, channel, group_key) where message is null;
 
--- Groups of notices that wait to be sent together, and the time of the last message of each.
+-- Groups of notices that wait to be sent together.
 create table notification_groups (
   buffer      text not null,
   dataset     text not null,
@@ -124,7 +124,7 @@ create table notification_groups (
   group_key   text not null,
   seq         bigint not null default 0,              -- number of the last message
   due_at      timestamptz,                            -- null: nothing waits
-  sent_at     timestamptz,                            -- when the last message was made
+  next_at     timestamptz,                            -- earliest time of the next message
   primary key (buffer, dataset, channel, group_key)
 );
 create index notification_groups_due on notification_groups (buffer, due_at) where due_at is not null;

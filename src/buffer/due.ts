@@ -1,5 +1,5 @@
 import type { TableRef } from '../core/identifiers.ts';
-import { runScript } from '../stores/redis/client.ts';
+import { ask, runScript } from '../stores/redis/client.ts';
 import { dueMember, parseDueMember } from '../stores/redis/keys.ts';
 import { script } from '../stores/redis/script.ts';
 import type { BufferDeps } from './deps.ts';
@@ -36,8 +36,19 @@ export async function dueWork(ctx: BufferDeps, count: number, which: 'due' | 'al
   return { lanes, hasJobs: which === 'due' && members.includes(jobsMember) };
 }
 
+/** Members of a sorted set of marks whose time has come. */
+export async function dueMarks(ctx: BufferDeps, due: string, count: number): Promise<string[]> {
+  return await runScript<string[]>(ctx.redis, dueScript, { due }, { lanes_max: count, isAll: '' });
+}
+
 /** A mark for work in Postgres: a member of a sorted set, whose score is the time of the next look for such work. */
 export type Mark = { due: string; dueMember: string };
+
+/** Whether the time of the next look for jobs has come. */
+export async function areJobsDue(ctx: BufferDeps): Promise<boolean> {
+  const due_ms = await ask(() => ctx.redis.zscore(ctx.keys.due, jobsMember));
+  return due_ms !== null && Number(due_ms) <= ctx.now();
+}
 
 /** The mark for jobs. */
 export function jobsMark(ctx: BufferDeps): Mark {

@@ -1363,10 +1363,24 @@ export const mutations: Mutation[] = [
   },
   {
     rule: 'jobs of one table in turn',
-    file: 'src/jobs/runner.ts',
-    from: 'o.n < j.n',
+    file: 'src/jobs/claim.ts',
+    from: 'o."table" = j."table" and o.n < j.n',
     to: 'false',
     suite: 'test/integration/jobs/change-rows.test.ts',
+  },
+  {
+    rule: 'jobs of one order key in turn',
+    file: 'src/jobs/claim.ts',
+    from: 'o.order_key = j.order_key and o.n < j.n',
+    to: 'false',
+    suite: 'test/integration/jobs/order.test.ts',
+  },
+  {
+    rule: 'a runner of jobs that dies leaves a mark',
+    file: 'src/buffer/lua/postpone-mark.lua',
+    from: "return redis.call('ZADD', due, until_ms, dueMember)",
+    to: "return redis.call('ZREM', due, dueMember)",
+    suite: 'test/integration/jobs/order.test.ts',
   },
   {
     rule: 'the claim of a job',

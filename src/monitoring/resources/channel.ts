@@ -16,7 +16,6 @@ const shared = {
   onUncertain: z.enum(['repeat', 'drop']).default('repeat').meta({
     description: 'after a lost answer: send the message again, with the same id, or not',
   }),
-  showValues: z.boolean().default(false),
   enabled: z.boolean().default(true),
 };
 

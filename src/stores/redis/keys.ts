@@ -17,6 +17,8 @@ export function redisKeys(prefix: string) {
     /** By logical name, which all lives of a table share. */
     table: (dataset: string, name: string) => `${prefix}:{${dataset}.${name}}:table`,
     due: `${prefix}:due`,
+    /** Times of the next looks for notices that wait to be sent. */
+    noticesDue: `${prefix}:notices-due`,
     outbox: `${prefix}:outbox`,
     /** Manifests that Postgres rejected. */
     refusedManifests: `${prefix}:outbox-refused`,
