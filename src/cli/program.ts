@@ -16,6 +16,7 @@ import {
 import { tableCommands } from './commands/admin/tables.ts';
 import { webhookCommands } from './commands/admin/webhooks.ts';
 import { ingestCommand } from './commands/ingest.ts';
+import { monitorCommands } from './commands/monitor/index.ts';
 import { queryCommand } from './commands/query.ts';
 import { setupCommands } from './commands/setup.ts';
 import { sqlCommand } from './commands/sql.ts';
@@ -49,6 +50,7 @@ export function createProgram(version: string, io: Io): Command {
   const groups = [
     ['Rows', [ingestCommand, queryCommand, sqlCommand, tailCommand, savedCommands, rowCommands]],
     ['Catalogue', [datasetCommands, tableCommands, keyCommands]],
+    ['Service monitoring', [monitorCommands]],
     [
       'Operation',
       [
