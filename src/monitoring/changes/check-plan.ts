@@ -4,11 +4,12 @@ import { type Limits, limitVariable } from '../../core/limits.ts';
 import { invalidValues } from '../../core/request-text.ts';
 import type { MonitoringDeps } from '../deps.ts';
 import { collections, type Kind, kinds, nameOf } from '../resources/kinds.ts';
-import { referencesOf } from '../resources/references.ts';
 import { secretsOf } from '../resources/secret-places.ts';
 import { findCycle } from './cycle.ts';
-import { definitionProblems, type Problem } from './definition-problems.ts';
+import { definitionProblems } from './definition-problems.ts';
+import type { Problem } from './definition-texts.ts';
 import { type Plan, usedSecrets } from './plan.ts';
+import { referencesOf } from './references.ts';
 import { keyOf, type StoredResource } from './stored.ts';
 
 const countLimits = {

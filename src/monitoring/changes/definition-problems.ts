@@ -3,10 +3,8 @@ import type { MonitoringDeps } from '../deps.ts';
 import { headerText, type SecretRef } from '../resources/common.ts';
 import type { Definitions } from '../resources/kinds.ts';
 import { secretsOf } from '../resources/secret-places.ts';
+import { type Problem, textProblems } from './definition-texts.ts';
 import type { StoredResource } from './stored.ts';
-
-/** `path`: member names and indices, joined with dots. */
-export type Problem = { path: string; message: string };
 
 /** What a schema cannot say of a definition: its texts in other languages, and its addresses. Messages contain no secret. */
 export function definitionProblems(
@@ -24,8 +22,8 @@ export function definitionProblems(
     const message = isOwn ? problem : problem && 'the secret is not an address that this deployment may call';
     return [...(message === undefined ? [] : [{ path: 'url', message }]), ...headerProblems()];
   }
-  if (kind === 'service') return headerProblems();
-  return [];
+  if (kind === 'service') return [...textProblems(kind, definition), ...headerProblems()];
+  return textProblems(kind, definition);
 
   function headerProblems(): Problem[] {
     return secretsOf({ kind, id }, definition).flatMap(({ name, place: { path } }) => {

@@ -40,5 +40,5 @@ export type Collection = (typeof collections)[Kind];
 
 /** Names a resource in errors. */
 export function nameOf({ kind, id }: { kind: Kind; id: string }): string {
-  return `${kind[0]?.toUpperCase()}${kind.slice(1)} ${id}`;
+  return kind === 'slo' ? `SLO ${id}` : `${kind[0]?.toUpperCase()}${kind.slice(1)} ${id}`;
 }

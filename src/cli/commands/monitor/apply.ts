@@ -1,8 +1,9 @@
 import type { Command } from 'commander';
 import { TimestoreError } from '../../../client/index.ts';
 import { findCycle } from '../../../monitoring/changes/cycle.ts';
+import { textProblems } from '../../../monitoring/changes/definition-texts.ts';
+import { referencesOf } from '../../../monitoring/changes/references.ts';
 import { collections, type Definitions, definitions, type Kind, kinds } from '../../../monitoring/resources/kinds.ts';
-import { referencesOf } from '../../../monitoring/resources/references.ts';
 import { connect } from '../../config.ts';
 import { type Io, print } from '../../io.ts';
 import { failureOf, type LoadedSet, loadSet, type Problem } from '../../monitor/load.ts';
@@ -129,7 +130,7 @@ function parsed<K extends Kind>(kind: K, definition: Item): Definitions[K] {
   return definitions[kind].parse(definition) as Definitions[K];
 }
 
-/** References to resources that no file has, and cycles of relations. */
+/** Texts that cannot be parsed, references to resources that no file has, and cycles of relations. */
 function setProblems({ resources, placeOf }: LoadedSet): Problem[] {
   const problems: Problem[] = [];
   const note = (kind: Kind, id: string, path: string[], message: string) => {
@@ -138,7 +139,11 @@ function setProblems({ resources, placeOf }: LoadedSet): Problem[] {
   };
   for (const kind of kinds) {
     for (const [id, definition] of Object.entries(resources[collections[kind]] ?? {})) {
-      for (const { kind: other, id: name, path } of referencesOf(kind, parsed(kind, definition))) {
+      const whole = parsed(kind, definition);
+      for (const { path, message } of textProblems(kind, whole)) {
+        note(kind, id, path.split('.'), `${kind} ${id}: ${path}: ${message}`);
+      }
+      for (const { kind: other, id: name, path } of referencesOf(kind, whole)) {
         if (Object.hasOwn(resources[collections[other]] ?? {}, name)) continue;
         note(kind, id, path.split('.'), `${kind} ${id}: ${path}: the files have no ${other} ${name}`);
       }
