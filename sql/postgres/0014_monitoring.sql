@@ -43,31 +43,26 @@ create table monitor_heartbeats (
 );
 create index monitor_heartbeats_of on monitor_heartbeats (buffer, dataset, service_id);
 
--- The version of a shard's alert state. A commit of an evaluation compares and sets it.
-create table monitor_shards (
+-- The version of a dataset's alert state. A commit of an evaluation compares and sets it.
+create table alert_states (
   buffer        text not null,
   dataset       text not null,
-  shard         integer not null,
   version       bigint not null default 0,
   evaluated_at  timestamptz not null default '-infinity',
-  inputs        jsonb not null default '{}',          -- what the next evaluation needs of this one and no instance holds
-  primary key (buffer, dataset, shard)
+  primary key (buffer, dataset)
 );
 
 -- Alert instances that are not normal.
 create table alert_instances (
   buffer       text not null,
   dataset      text not null,
-  shard        integer not null,
   rule_id      text not null,
-  fingerprint  text not null,                         -- of the labels
+  fingerprint  text not null,                         -- of the labels that name the instance
   service_id   text not null,
   state        text not null,                         -- pending | firing | recovering
-  episode      integer not null,
-  instance     jsonb not null,                        -- the state machine's whole state, and the labels
+  instance     jsonb not null,                        -- the whole state, with labels and who was notified
   primary key (buffer, dataset, rule_id, fingerprint)
 );
-create index alert_instances_by_shard on alert_instances (buffer, dataset, shard);
 
 -- The number of the last episode of an instance that is normal again.
 create table alert_episodes (

@@ -29,8 +29,7 @@ export type LogLevel = (typeof logLevels)[number];
 /** What a rule compares with its threshold. Windows are in milliseconds. */
 export type Condition = {
   comparison: Comparison;
-} & /** The newest results of a service in a row that have failed; `degraded` counts as failed if asked for. */
-(
+} /** The newest results of a service in a row that have failed; `degraded` counts as failed if asked for. */ & (
   | { kind: 'failures-in-a-row'; isDegradedCounted: boolean }
   /** Percent of the results of the window that have failed. */
   | { kind: 'failure-rate'; window_ms: number }

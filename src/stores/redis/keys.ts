@@ -33,6 +33,8 @@ export function redisKeys(prefix: string) {
     quota: (dataset: string) => `${prefix}:quota:${dataset}`,
     /** Memory of the idempotency keys of a dataset. */
     remembered: (dataset: string) => `${prefix}:remembered:${dataset}`,
+    /** A copy of the alert state of a monitored dataset. */
+    monitorAlerts: (dataset: string) => `${prefix}:monitor-alerts:${dataset}`,
     /** The last measurement of the buffer's memory, which expires. */
     memory: `${prefix}:memory`,
   };

@@ -1,0 +1,83 @@
+import { msOf } from '../duration.ts';
+import { checkInterval_ms } from '../resources/interval.ts';
+import type { RelationDefinition } from '../resources/relation.ts';
+import { type Rule, severities } from '../resources/rule.ts';
+import type { Service } from '../resources/service.ts';
+import type { AlertInstance } from './instance.ts';
+
+/** What suppression has to know at the time of an evaluation. */
+export type Situation = {
+  at_ms: number;
+  services: ReadonlyMap<string, Service>;
+  rules: ReadonlyMap<string, Rule>;
+  /** Of services with an enabled relation: the services that each needs, directly and through others. */
+  needs: ReadonlyMap<string, Set<string>>;
+  instances: AlertInstance[];
+  /** The newest row of each service: its time and whether it failed. */
+  newest: ReadonlyMap<string, { at_ms: number; isFailed: boolean }>;
+  /** When services stopped to fail. */
+  recoveredAt_ms: ReadonlyMap<string, number>;
+};
+
+const wait_ms_max = 180_000;
+
+/** The services that each service needs: the targets of its enabled relations, and theirs. */
+export function needsOf(relations: RelationDefinition[]): Map<string, Set<string>> {
+  const direct = new Map<string, string[]>();
+  for (const { sourceServiceId, targetServiceId, enabled } of relations) {
+    if (enabled) direct.set(sourceServiceId, [...(direct.get(sourceServiceId) ?? []), targetServiceId]);
+  }
+  const all = new Map<string, Set<string>>();
+  for (const source of direct.keys()) {
+    const found = new Set<string>();
+    const open = [...(direct.get(source) ?? [])];
+    for (let next = open.pop(); next !== undefined; next = open.pop()) {
+      if (next === source || found.has(next)) continue;
+      found.add(next);
+      open.push(...(direct.get(next) ?? []));
+    }
+    all.set(source, found);
+  }
+  return all;
+}
+
+/**
+ * The service that explains an alert of another one, so that no channel is notified of it; undefined for an alert with a cause
+ * of its own. Services that fail first wait a little for the ones that they need.
+ */
+export function suppressedBy(instance: AlertInstance, rule: Rule, situation: Situation): string | undefined {
+  const { at_ms, services, newest, recoveredAt_ms } = situation;
+  const { machine, serviceId } = instance;
+  for (const needed of situation.needs.get(serviceId) ?? []) {
+    const service = services.get(needed);
+    if (service === undefined || !service.enabled) continue;
+    const own = situation.instances.filter((each) => each.serviceId === needed);
+    const isFiring = own.some((each) => isOpen(each) && isAsSevere(each, rule, situation));
+    if (isFiring || newest.get(needed)?.isFailed) return needed;
+    const interval_ms = checkInterval_ms(service);
+    const isPending = own.some(({ machine: { state } }) => state === 'pending');
+    const isUnchecked = (newest.get(needed)?.at_ms ?? Number.POSITIVE_INFINITY) < machine.startsAt_ms;
+    const for_ms = Math.max(0, ...own.map(({ ruleId }) => msOf(situation.rules.get(ruleId)?.for ?? '0s')));
+    const wait_ms = Math.min(interval_ms + for_ms, wait_ms_max);
+    const waited_ms = at_ms - (machine.firedAt_ms ?? at_ms);
+    if ((isPending || isUnchecked) && waited_ms < wait_ms) return needed;
+    const recovered_ms = recoveredAt_ms.get(needed);
+    if (recovered_ms !== undefined && at_ms - recovered_ms < 2 * interval_ms) return needed;
+  }
+  return undefined;
+}
+
+/** How many services have an open alert that the service explains. */
+export function dependentsOf(serviceId: string, { needs, instances }: Situation): number {
+  const affected = instances.filter((each) => isOpen(each) && needs.get(each.serviceId)?.has(serviceId));
+  return new Set(affected.map((each) => each.serviceId)).size;
+}
+
+function isOpen({ machine: { state } }: AlertInstance): boolean {
+  return state === 'firing' || state === 'recovering';
+}
+
+function isAsSevere({ ruleId }: AlertInstance, rule: Rule, { rules }: Situation): boolean {
+  const other = rules.get(ruleId);
+  return other === undefined || severities.indexOf(other.severity) <= severities.indexOf(rule.severity);
+}
