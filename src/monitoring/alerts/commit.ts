@@ -23,6 +23,8 @@ export type AlertEvent = {
 /** What an evaluation changes, all at once or not at all. */
 export type AlertCommit = {
   state: AlertState;
+  /** When the state was read, by the clock of the hot buffer. */
+  now_ms: number;
   at_ms: number;
   /** The time up to which rules have been evaluated; undefined for an evaluation that could not read everything. */
   evaluatedAt_ms: number | undefined;
@@ -45,7 +47,7 @@ export async function commitAlerts(
   { channels }: Pick<MonitorConfig, 'channels'>,
   commit: AlertCommit,
 ): Promise<void> {
-  const { state, at_ms, evaluatedAt_ms, changed } = commit;
+  const { state, now_ms, at_ms, evaluatedAt_ms, changed } = commit;
   const version = state.version + 1;
   await markAlertState(ctx, dataset, version);
   const named = { buffer: ctx.config.TIMESTORE_KEY_PREFIX, dataset };
@@ -55,7 +57,7 @@ export async function commitAlerts(
     [`insert into alert_states (buffer, dataset) values ($buffer, $dataset) on conflict do nothing`, named],
     [
       versionSql,
-      { ...named, version: state.version, at_ms, evaluatedAt_ms: evaluatedAt_ms ?? null, deadline_ms: at_ms + commit_ms_max },
+      { ...named, version: state.version, at_ms, evaluatedAt_ms: evaluatedAt_ms ?? null, deadline_ms: now_ms + commit_ms_max },
     ],
     ...instanceStatements(named, changed),
     [eventsSql, { ...named, events: toJsonb(commit.events.map(eventRow)) }],
@@ -70,7 +72,7 @@ export async function commitAlerts(
     ...changed.filter(({ machine }) => machine.state !== 'normal'),
   ];
   const next = { version, evaluatedAt_ms: evaluatedAt_ms ?? state.evaluatedAt_ms, instances, episodes };
-  await keepAlertState(ctx, dataset, next, at_ms);
+  await keepAlertState(ctx, dataset, next, now_ms);
   await announcement?.committed(noticed.wait_ms);
 }
 

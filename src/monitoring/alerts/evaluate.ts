@@ -30,12 +30,20 @@ export type Evaluation = 'changed' | 'unchanged' | 'too-early' | 'cannot-tell';
  * Evaluates the rules of a dataset, minutes that were missed included. Facts are read over every acknowledged row; where that is
  * not possible, nothing is decided and the minutes are evaluated later.
  *
+ * @param evaluateAt_ms time of the evaluation; default: now, by the clock of the hot buffer
+ *
  * Any number of evaluations may run at once or die: state, events and notices are committed together, once for each version.
  *
  * @throws StoreError for a commit of which it is unknown whether it happened, or that another evaluation has come before
  */
-export async function evaluateDataset(ctx: MonitoringDeps, dataset: string, config: MonitorConfig): Promise<Evaluation> {
-  const { state, now_ms: at_ms } = await readAlertState(ctx, dataset);
+export async function evaluateDataset(
+  ctx: MonitoringDeps,
+  dataset: string,
+  config: MonitorConfig,
+  evaluateAt_ms?: number,
+): Promise<Evaluation> {
+  const { state, now_ms } = await readAlertState(ctx, dataset);
+  const at_ms = evaluateAt_ms ?? now_ms;
   const { evaluatedAt_ms } = state;
   if (evaluatedAt_ms !== undefined && at_ms - evaluatedAt_ms < again_ms) return 'too-early';
   const rules = config.rules.filter(({ enabled }) => enabled);
@@ -54,14 +62,14 @@ export async function evaluateDataset(ctx: MonitoringDeps, dataset: string, conf
     const errorAfter_ms = Math.min(...rules.map(({ errorAfter }) => msOf(errorAfter)));
     if (evaluatedAt_ms !== undefined && at_ms - evaluatedAt_ms >= errorAfter_ms) {
       const change = evaluationChange(state, false, at_ms);
-      if (change !== undefined) await apply(ctx, dataset, config, state, [change], at_ms, undefined, new Map());
+      if (change !== undefined) await apply(ctx, dataset, config, state, [change], { now_ms, at_ms, evaluatedAt_ms: undefined }, new Map());
     }
     return 'cannot-tell';
   }
   const changes = foldFacts({ state, config, plans, facts, times_ms, isGap });
   const readable = evaluationChange(state, true, at_ms);
   const all = readable === undefined ? changes : [...changes, readable];
-  return await apply(ctx, dataset, config, state, all, at_ms, at_ms, facts);
+  return await apply(ctx, dataset, config, state, all, { now_ms, at_ms, evaluatedAt_ms: at_ms }, facts);
 }
 
 /** A read that was refused, timed out or exceeded a limit: it says nothing about the services. */
@@ -86,8 +94,7 @@ async function apply(
   config: MonitorConfig,
   state: Parameters<typeof commitAlerts>[3]['state'],
   changes: Change[],
-  at_ms: number,
-  evaluatedAt_ms: number | undefined,
+  { now_ms, at_ms, evaluatedAt_ms }: { now_ms: number; at_ms: number; evaluatedAt_ms: number | undefined },
   facts: Map<SourceTable, Facts>,
 ): Promise<Evaluation> {
   const situation = situationOf(config, changes, facts.get('service_status')?.get(at_ms), at_ms);
@@ -116,7 +123,7 @@ async function apply(
     if (evaluatedAt_ms !== undefined) await noteEvaluated(ctx, dataset, state.version, evaluatedAt_ms);
     return 'unchanged';
   }
-  await commitAlerts(ctx, dataset, config, { state, at_ms, evaluatedAt_ms, changed, events, notices });
+  await commitAlerts(ctx, dataset, config, { state, now_ms, at_ms, evaluatedAt_ms, changed, events, notices });
   ctx.log({ event: 'alerts-changed', dataset, instances: changed.length, events: events.length, notices: notices.length });
   return 'changed';
 }

@@ -26,7 +26,7 @@ export function windowAt(
     return from_ms <= at_ms && at_ms < until_ms ? { from_ms, until_ms } : undefined;
   }
   // The start that is not after the instant: `previousRuns` excludes its reference.
-  const [start] = new Cron(cron, { timezone: timeZone }).previousRuns(1, new Date(at_ms + 1));
+  const [start] = new Cron(cron, { timezone: timeZone ?? 'UTC' }).previousRuns(1, new Date(at_ms + 1));
   if (start === undefined) return undefined;
   const until_ms = start.getTime() + msOf(duration);
   return at_ms < until_ms ? { from_ms: start.getTime(), until_ms } : undefined;

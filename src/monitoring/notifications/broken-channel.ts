@@ -2,7 +2,7 @@ import * as z from 'zod';
 import { checkRows } from '../../stores/check-rows.ts';
 import { epochMs, type Statement } from '../../stores/postgres/client.ts';
 import { toJsonb, toText } from '../../stores/postgres/jsonb.ts';
-import type { AlertView } from '../alerts/alert-view.ts';
+import type { AlertView } from './alert-view.ts';
 import type { MonitoringDeps } from '../deps.ts';
 import { readConfig } from '../resources/store.ts';
 import { fingerprintOf } from './fingerprint.ts';

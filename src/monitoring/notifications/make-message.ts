@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import * as z from 'zod';
 import { checkRows } from '../../stores/check-rows.ts';
 import { fromJsonb } from '../../stores/postgres/jsonb.ts';
-import { alertView } from '../alerts/alert-view.ts';
+import { alertView } from './alert-view.ts';
 import type { MonitoringDeps } from '../deps.ts';
 import { msOf } from '../duration.ts';
 import type { ChannelDefinition } from '../resources/channel.ts';

@@ -1,6 +1,6 @@
 import type { Params, Statement } from '../../stores/postgres/client.ts';
 import { toJsonb } from '../../stores/postgres/jsonb.ts';
-import type { AlertView } from '../alerts/alert-view.ts';
+import type { AlertView } from './alert-view.ts';
 import type { MonitoringDeps } from '../deps.ts';
 import { msOf } from '../duration.ts';
 import type { ChannelDefinition } from '../resources/channel.ts';

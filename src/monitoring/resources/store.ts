@@ -24,10 +24,12 @@ export type Resource<K extends Kind = Kind> = {
   changedAt_ms: number;
 };
 
+export type MonitoredService = Service & { revision: number; createdAt_ms: number };
+
 /** The configuration of a dataset. The revision grows with each change of a resource or a secret; 0 before the first one. */
 export type MonitorConfig = {
   revision: number;
-  services: Map<string, Service & { revision: number }>;
+  services: Map<string, MonitoredService>;
   relations: (RelationDefinition & { relationId: string })[];
   rules: Rule[];
   channels: Map<string, ChannelDefinition & { channelId: string }>;
@@ -44,9 +46,10 @@ const members = z.object({
   definition: z.unknown(),
   revision: z.number(),
   actor: z.string(),
+  createdAt_ms: z.number(),
 });
 
-const resourceRow = members.extend({ createdAt_ms: z.number(), changedAt_ms: z.number() });
+const resourceRow = members.extend({ changedAt_ms: z.number() });
 
 const configRow = z.object({
   revision: z.number(),
@@ -59,7 +62,7 @@ export const configColumnsSql = `
   coalesce((select revision from monitor_datasets where buffer = $buffer and dataset = $dataset), 0)::float8 as revision,
   coalesce((select settings from monitor_datasets where buffer = $buffer and dataset = $dataset), '{}') as settings,
   (select coalesce(jsonb_agg(jsonb_build_object('kind', kind, 'id', id, 'definition', definition, 'revision', revision,
-            'actor', actor) order by kind, id collate "C"), '[]')
+            'actor', actor, 'createdAt_ms', ${epochMs('created_at')}) order by kind, id collate "C"), '[]')
      from monitor_resources where buffer = $buffer and dataset = $dataset) as resources`;
 
 /**
@@ -68,17 +71,36 @@ export const configColumnsSql = `
  * @throws StoreError; Error for a stored definition that this version cannot read
  */
 export async function readConfig(ctx: MonitoringDeps, dataset: string): Promise<MonitorConfig> {
+  return configOf(await readConfigRow(ctx, dataset));
+}
+
+/** A configuration in its stored form. */
+export type ConfigRow = z.output<typeof configRow>;
+
+/** Throws StoreError. */
+export async function readConfigRow(ctx: MonitoringDeps, dataset: string): Promise<ConfigRow> {
   const rows = await ctx.postgres.rows(`select ${configColumnsSql}`, {
     buffer: ctx.config.TIMESTORE_KEY_PREFIX,
     dataset,
   });
-  const { revision, settings, resources } = requireFirstRow('postgres', checkRows(configRow, rows));
+  return requireFirstRow('postgres', checkRows(configRow, rows));
+}
+
+/** Throws Error for a stored definition that this version cannot read. */
+export function configOf({ revision, settings, resources }: ConfigRow): MonitorConfig {
   const stored = resources.map(parseResource);
   const of = <K extends Kind>(kind: K) => stored.filter((each): each is Config<K> => each.kind === kind);
   return {
     revision,
     settings,
-    services: byId(of('service').map(({ id, definition, revision }) => ({ ...definition, serviceId: id, revision }))),
+    services: byId(
+      of('service').map(({ definition, id, revision, createdAt_ms }) => ({
+        ...definition,
+        serviceId: id,
+        revision,
+        createdAt_ms,
+      })),
+    ),
     relations: of('relation').map(({ id, definition }) => ({ ...definition, relationId: id })),
     rules: of('rule').map(({ id, definition, revision, actor }) => ({ ...definition, ruleId: id, revision, actor })),
     channels: new Map(of('channel').map(({ id, definition }) => [id, { ...definition, channelId: id }])),
@@ -89,7 +111,7 @@ export async function readConfig(ctx: MonitoringDeps, dataset: string): Promise<
   };
 }
 
-type Config<K extends Kind> = Pick<Resource<K>, 'kind' | 'id' | 'definition' | 'revision' | 'actor'>;
+type Config<K extends Kind> = Pick<Resource<K>, 'kind' | 'id' | 'definition' | 'revision' | 'actor' | 'createdAt_ms'>;
 
 function byId<Item extends { serviceId: string }>(items: Item[]): Map<string, Item> {
   return new Map(items.map((item) => [item.serviceId, item]));

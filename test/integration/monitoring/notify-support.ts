@@ -2,7 +2,7 @@ import { createServer, type IncomingHttpHeaders } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Context } from '../../../src/create-context.ts';
 import { runDeliveries } from '../../../src/jobs/runner.ts';
-import type { AlertView } from '../../../src/monitoring/alerts/alert-view.ts';
+import type { AlertView } from '../../../src/monitoring/notifications/alert-view.ts';
 import { deliverStep } from '../../../src/monitoring/notifications/deliver.ts';
 import { announceNotices } from '../../../src/monitoring/notifications/marks.ts';
 import { type Notice, noticeStatements } from '../../../src/monitoring/notifications/notices.ts';

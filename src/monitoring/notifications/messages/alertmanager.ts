@@ -1,4 +1,4 @@
-import type { AlertView } from '../../alerts/alert-view.ts';
+import type { AlertView } from '../alert-view.ts';
 import { fingerprintOf } from '../fingerprint.ts';
 import { isoTime, type Message, statusOf, summaryOf } from './message.ts';
 

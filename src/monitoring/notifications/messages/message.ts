@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { type AlertView, alertView } from '../../alerts/alert-view.ts';
+import { type AlertView, alertView } from '../alert-view.ts';
 
 /** The state of an alert that a channel is notified of. */
 export const told = z.object({ event: z.string(), kind: z.string(), alert: alertView });

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { assert } from '../../../core/assert.ts';
-import type { AlertView } from '../../alerts/alert-view.ts';
+import type { AlertView } from '../alert-view.ts';
 import { cut, isoTime, type Message, summaryOf, type Told } from './message.ts';
 
 const key_chars_max = 255;

@@ -1,4 +1,4 @@
-import type { AlertView } from '../../alerts/alert-view.ts';
+import type { AlertView } from '../alert-view.ts';
 import { isoTime, type Message, type Told } from './message.ts';
 
 /** Body of a webhook: an event of https://www.standardwebhooks.com with the alerts as its data. */
