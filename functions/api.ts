@@ -21,6 +21,7 @@ import { keyRoutes } from './routes/keys.ts';
 import { manifestRoutes } from './routes/manifests.ts';
 import { metricsRoutes } from './routes/metrics.ts';
 import { monitorApplyRoutes } from './routes/monitor-apply.ts';
+import { monitorDatasetRoutes } from './routes/monitor-dataset.ts';
 import { monitorResourceRoutes } from './routes/monitor-resources.ts';
 import { quarantineRoutes } from './routes/quarantine.ts';
 import { runningQueryRoutes } from './routes/queries.ts';
@@ -81,6 +82,7 @@ addRoutes(app, [
   ...quarantineRoutes,
   ...auditRoutes,
   ...keyRoutes,
+  ...monitorDatasetRoutes,
   ...monitorResourceRoutes,
   ...monitorApplyRoutes,
 ]);

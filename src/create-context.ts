@@ -1,6 +1,7 @@
 import { readConfig } from './core/config.ts';
 import { logToConsole } from './core/log.ts';
 import { MemoryBudget } from './core/memory-budget.ts';
+import { monitorTables } from './monitoring/dataset/sql-tables.ts';
 import type { ClickHouse } from './stores/clickhouse/client.ts';
 import { connectServers, type Server } from './stores/clickhouse/servers.ts';
 import { countEvent } from './stores/count-event.ts';
@@ -28,6 +29,7 @@ export function createContext(env: Record<string, unknown>): Context & Server {
     postgres: instrument('postgres', createPostgres(config), counters),
     objects: instrument('s3', createObjects(config), counters),
     counters,
+    ownTables: monitorTables,
     memory: new Map(),
     memoryBudget: new MemoryBudget(config.limits.instance_bytes_max),
     log(event) {

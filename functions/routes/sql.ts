@@ -62,7 +62,10 @@ export const sqlRoutes = [
               z.object({
                 dataset: z.string(),
                 table: z.string(),
-                timestampColumn: z.string(),
+                timestampColumn: z
+                  .string()
+                  .nullable()
+                  .meta({ description: 'null for a table whose rows have no time of their own' }),
                 columns: z.array(z.object({ name: z.string(), type: fieldType, clickhouseType: z.string() })),
               }),
             ),

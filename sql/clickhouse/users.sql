@@ -15,6 +15,8 @@ GRANT SELECT ON system.processes TO timestore_writer;
 GRANT KILL QUERY ON *.* TO timestore_writer;
 GRANT SELECT ON system.disks TO timestore_writer;
 GRANT SELECT ON system.storage_policies TO timestore_writer;
+-- Optional: for the slowest queries of a dataset.
+GRANT SELECT ON system.query_log TO timestore_writer;
 -- Only necessary for ClickHouse Cloud and clusters.
 GRANT READ, WRITE ON REMOTE TO timestore_writer;
 GRANT SELECT ON system.clusters TO timestore_writer;

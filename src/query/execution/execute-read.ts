@@ -39,6 +39,8 @@ export type Read = {
   rows_max: number | undefined;
   /** Equal for queries that read about the same number of rows. */
   costKey: string;
+  /** Tables that are sent with the statement besides the tails. */
+  sentTables?: SentTail[] | undefined;
   /** Aborted when the caller has disconnected. */
   signal: AbortSignal;
 };
@@ -175,11 +177,13 @@ async function send(ctx: QueryDeps, read: Read, fences: Fence[], extraSettings: 
   const timeout_ms = read.rows_max === undefined ? limits.export_timeout_ms : limits.query_timeout_ms;
   const tails = read.snapshots.flatMap(({ table, tail }, number) => {
     const name = sources[number]?.tail;
-    return name === undefined ? [] : [{ name, structure: tailStructure(table), rows: encodeTail(tail, table) }];
+    const format = 'RowBinary' as const;
+    return name === undefined ? [] : [{ name, structure: tailStructure(table), format, rows: encodeTail(tail, table) }];
   });
-  const text = read.format === 'csv' ? csvSql(sql, await describeColumns(node.reader, sql, params, tails)) : sql;
+  const sent: SentTail[] = [...tails, ...(read.sentTables ?? [])];
+  const text = read.format === 'csv' ? csvSql(sql, await describeColumns(node.reader, sql, params, sent)) : sql;
   const statement = `${text}\nFORMAT ${read.clickhouseFormat ?? formats[read.format].clickhouse}`;
-  const request = multipartRequest(statement, params, tails);
+  const request = multipartRequest(statement, params, sent);
   const opened = await node.reader.open({
     settings: {
       ...settings,
@@ -199,7 +203,7 @@ async function send(ctx: QueryDeps, read: Read, fences: Fence[], extraSettings: 
   const convert = () => {
     if (read.format === 'compact') return compactLines(chunks);
     if (read.format !== 'ndjson' || read.clickhouseFormat !== undefined) return chunks;
-    return namedLines(chunks, () => describeColumns(node.reader, sql, params, tails));
+    return namedLines(chunks, () => describeColumns(node.reader, sql, params, sent));
   };
   return await readHead(convert(), limits.query_held_bytes_max);
 }

@@ -1,8 +1,13 @@
 import { limitExceeded } from '../../core/invalid-request.ts';
 import type { Settings } from '../../stores/clickhouse/client.ts';
 
-/** A tail as an external table: its name in the SQL, its columns, and its rows in format RowBinary. */
-export type SentTail = { name: string; structure: string; rows: Uint8Array[] };
+/** Rows as an external table: its name in the SQL, its columns, and the rows; a tail is in format RowBinary. */
+export type SentTail = {
+  name: string;
+  structure: string;
+  format: 'RowBinary' | 'JSONEachRow';
+  rows: Uint8Array[];
+};
 
 /** ClickHouse limits a form field to 128 KiB (`http_max_field_value_size`), which a query cannot change. */
 const field_bytes_max = 130_000;
@@ -29,9 +34,9 @@ export function multipartRequest(
   const body = new FormData();
   body.append('query', sql);
   for (const [name, value] of Object.entries(params)) body.append(name, String(value));
-  for (const { name, structure, rows } of tails) {
+  for (const { name, structure, format, rows } of tails) {
     // ClickHouse reads the parts in order and needs the structure before the rows.
-    body.append(`${name}_format`, 'RowBinary');
+    body.append(`${name}_format`, format);
     body.append(`${name}_structure`, structure);
     body.append(name, new Blob(rows), name);
   }

@@ -22,7 +22,10 @@ const valueTypes = {
  *
  * @throws ApiError `forbidden` for a table without a column of that name and type: none of its rows is known to be allowed
  */
-export function rowFilterCondition({ rowFilter }: ReadScope, { name, dataset, schema }: Table): Condition | undefined {
+export function rowFilterCondition(
+  { rowFilter }: ReadScope,
+  { name, dataset, schema }: Pick<Table, 'name' | 'dataset'> & { schema: Pick<Table['schema'], 'fields'> },
+): Condition | undefined {
   if (rowFilter === null) return undefined;
   const { column, value } = rowFilter;
   const type = schema.fields.find((field) => field.name === column)?.type;

@@ -1,13 +1,10 @@
 import { hash } from 'node:crypto';
 import * as z from 'zod';
-import { findReadable } from '../../catalog/find-table.ts';
 import { withNewestLife } from '../../catalog/life.ts';
-import { quarantineTable } from '../../catalog/quarantine-table.ts';
 import { assertDefined } from '../../core/assert.ts';
-import { ApiError } from '../../core/errors.ts';
-import { quoteName, slug, slugPattern } from '../../core/identifiers.ts';
+import { quoteName, slug } from '../../core/identifiers.ts';
 import { inEachInstance } from '../../core/instance-memory.ts';
-import { invalidRequest, limitExceeded } from '../../core/invalid-request.ts';
+import { invalidRequest } from '../../core/invalid-request.ts';
 import { LruMap } from '../../core/lru-map.ts';
 import type { Table } from '../../schema/table.ts';
 import { ClickHouseError, type Settings } from '../../stores/clickhouse/client.ts';
@@ -27,6 +24,8 @@ import { type Format, formatNames } from '../request/format.ts';
 import { csvAnswer } from '../response/csv.ts';
 import { jsonAnswer, jsonLines } from '../response/json.ts';
 import { boundParams, type CompiledSql, compileSql, replaceTimes, sqlWith, textsToCheck } from './compile.ts';
+import { resolveTables } from './resolve-tables.ts';
+import { rowsName, sentRows } from './sent-rows.ts';
 import { syntaxError } from './syntax-error.ts';
 import { checkTree } from './tree.ts';
 import { withTimes } from './with-times.ts';
@@ -78,6 +77,9 @@ export async function querySql(
  */
 const optimizationBarrier = 'LIMIT 9223372036854775807';
 
+/** The columns that order rows of equal times, by their acknowledgement. */
+const positionColumns = ['_received_at', '_lane', '_seq', '_row'];
+
 async function queryTables(
   ctx: QueryDeps,
   reader: ReadScope,
@@ -91,9 +93,10 @@ async function queryTables(
   const known = checkedSql(ctx).get(key);
   const compiled = known ?? compileSql(body.sql, body.dataset, limits);
   const params = boundParams(compiled, body.params, limits);
-  const tables = await resolveTables(ctx, reader, body, compiled);
+  const uses = await resolveTables(ctx, reader, body.dataset, compiled);
   if (known === undefined) await check(ctx, key, compiled, params);
-  const distinct = [...new Set(tables.filter((table) => table !== undefined))];
+  const distinct = [...new Set(uses.flatMap((each) => (each === undefined || each.kind === 'rows' ? [] : each.table)))];
+  const sent = [...new Set(uses.flatMap((each) => (each?.kind === 'rows' ? each : [])))];
   found.push(...distinct);
   requireOwnTokens(freshness, distinct);
   const snapshots = await Promise.all(distinct.map((table) => takeReadSnapshot(ctx, table, freshness)));
@@ -101,18 +104,21 @@ async function queryTables(
     snapshots,
     buildStatement: (sources) => {
       const ownParams: Settings = { ...params };
-      const tableSql = sources.map((source) => {
+      const relationOf = (table: Table, more: string[]) => {
+        const source = assertDefined(sources[distinct.indexOf(table)], `the query has table ${table.name}`);
         const condition = rowFilterCondition(reader, source.table);
-        const columns = source.table.schema.fields.map(({ name }) => quoteName(name));
+        const columns = [...source.table.schema.fields.map(({ name }) => quoteName(name)), ...more];
         if (condition === undefined) return mergedTableSql(source, ownParams, { columns });
         const where = filterSql([condition], source.table, limits, ownParams, `_k${source.number}_`);
         return mergedTableSql(source, ownParams, { columns, where, end: optimizationBarrier });
-      });
+      };
       const replaceTable = ({ parts }: CompiledSql['uses'][number], n: number) => {
-        const table = tables[n];
+        const use = uses[n];
         // An operand of IN that is not a table is a name of the SQL.
-        if (table === undefined) return parts.map(quoteName).join('.');
-        return assertDefined(tableSql[distinct.indexOf(table)], `the query has table ${table.name}`);
+        if (use === undefined) return parts.map(quoteName).join('.');
+        if (use.kind === 'rows') return `(SELECT * FROM ${rowsName(sent.indexOf(use))})`;
+        if (use.kind === 'table') return relationOf(use.table, []);
+        return `(${use.view.select(relationOf(use.table, positionColumns))})`;
       };
       const sql = sqlWith(compiled, replaceTable, 'as-sent', replaceTimes(compiled, body.params));
       return { sql, params: ownParams };
@@ -122,6 +128,7 @@ async function queryTables(
     rows_max: options.format === 'json' ? limits.query_rows_max : undefined,
     // A hash, because the SQL may be long.
     costKey: hash('sha256', `${body.dataset} ${body.sql}`, 'base64url'),
+    sentTables: sent.map(sentRows),
     signal: options.signal,
   };
   const result = await withTimes(compiled, body.params, () => executeRead(ctx, read));
@@ -152,53 +159,6 @@ function buildAnswer(ctx: QueryDeps, reader: ReadScope, read: Read, result: Read
 
 /** ClickHouse formats that give the column types before the rows, which the conversion of values needs. */
 const typedFormats: Partial<Record<Format, string>> = { ndjson: 'JSON', csv: 'CSVWithNamesAndTypes' };
-
-/** The table of each use, one object a table. Undefined for an operand of IN that is not a table. */
-async function resolveTables(
-  ctx: QueryDeps,
-  reader: ReadScope,
-  { dataset: defaultDataset }: SqlBody,
-  { uses }: CompiledSql,
-): Promise<(Table | undefined)[]> {
-  const found = new Map<string, Promise<Table | undefined>>();
-  const named = uses.map(({ parts }) => {
-    const [name = '', dataset] = [...parts].reverse();
-    return { name, dataset: dataset ?? defaultDataset, parts };
-  });
-  const distinct = new Set(named.map(({ name, dataset }) => `${dataset}.${name}`));
-  if (distinct.size > ctx.config.limits.sql_tables_max) {
-    throw limitExceeded(
-      `sql: the statement uses more than ${ctx.config.limits.sql_tables_max} tables (limit sql_tables_max)`,
-    );
-  }
-  return await Promise.all(
-    named.map(async ({ name, dataset, parts }, n) => {
-      const isOptional = uses[n]?.place === 'in' && parts.length === 1 && !name.includes('.');
-      if (dataset === undefined) {
-        if (isOptional) return undefined;
-        throw invalidRequest(
-          `sql: the dataset of table ${name} is missing; set the member dataset, or write dataset.${name}`,
-        );
-      }
-      const key = `${dataset}.${name}`;
-      const mayExist = parts.length <= 2 && slugPattern.test(dataset) && isTableName(name) && reader.reads(dataset);
-      if (!found.has(key)) found.set(key, mayExist ? findReadable(ctx, dataset, name) : Promise.resolve(undefined));
-      const table = await found.get(key);
-      // A table that the key may not read gives the same error as a missing one.
-      if (table === undefined && !isOptional) {
-        throw new ApiError(
-          'not-found',
-          parts.length > 1 ? `Table ${parts.join('.')} not found.` : `Table ${name} not found in dataset ${dataset}.`,
-        );
-      }
-      return table;
-    }),
-  );
-}
-
-function isTableName(name: string): boolean {
-  return slugPattern.test(name) || name === quarantineTable;
-}
 
 /** Checks what the SQL reads. The result depends on text and dataset alone, and is cached. */
 async function check(ctx: QueryDeps, key: string, compiled: CompiledSql, params: Settings): Promise<void> {

@@ -3,6 +3,9 @@ import type { CommonOptions } from '../../config.ts';
 import type { Io } from '../../io.ts';
 import { applyCommands } from './apply.ts';
 import { resourceCommands } from './resources.ts';
+import { setUpCommand } from './set-up.ts';
+import { statusCommand } from './status.ts';
+import { validateCommand } from './validate.ts';
 
 /** Options of every command of service monitoring. */
 export type MonitorOptions = CommonOptions & { dataset: string };
@@ -12,6 +15,9 @@ export function monitorCommands(program: Command, io: Io): void {
     .command('monitor')
     .description('service monitoring: its resources, as single ones and as files')
     .option('--dataset <name>', 'the monitored dataset', 'monitor');
+  setUpCommand(monitor, io);
+  validateCommand(monitor, io);
+  statusCommand(monitor, io);
   applyCommands(monitor, io);
   resourceCommands(monitor, io);
 }
