@@ -8,14 +8,22 @@ type Members = Record<string, unknown>;
 /**
  * Definitions as the YAML that `apply` reads: collections in the order of their kinds, ids by name, members in the order of
  * their schema, and without members that have their default.
+ *
+ * @param options `keepsReferences`: `${NAME}` in a text is a reference, as in the files of other systems
  */
-export function yamlOf(resources: { kind: Kind; id: string; definition: Members }[]): string {
+export function yamlOf(
+  resources: { kind: Kind; id: string; definition: Members }[],
+  { keepsReferences = false }: { keepsReferences?: boolean } = {},
+): string {
   const file: Members = {};
   for (const kind of kinds) {
     const own = resources.filter((each) => each.kind === kind).sort((a, b) => (a.id < b.id ? -1 : 1));
     if (own.length === 0) continue;
     file[collections[kind]] = Object.fromEntries(
-      own.map(({ id, definition }) => [id, escapeTexts(withoutDefaults(kind, definition))]),
+      own.map(({ id, definition }) => {
+        const least = withoutDefaults(kind, definition);
+        return [id, keepsReferences ? least : escapeTexts(least)];
+      }),
     );
   }
   return stringify(file, { lineWidth: 0, aliasDuplicateObjects: false });

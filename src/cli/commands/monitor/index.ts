@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import type { CommonOptions } from '../../config.ts';
 import type { Io } from '../../io.ts';
 import { applyCommands } from './apply.ts';
+import { importCommands } from './import.ts';
 import { resourceCommands } from './resources.ts';
 import { setUpCommand } from './set-up.ts';
 import { statusCommand } from './status.ts';
@@ -20,4 +21,5 @@ export function monitorCommands(program: Command, io: Io): void {
   statusCommand(monitor, io);
   applyCommands(monitor, io);
   resourceCommands(monitor, io);
+  importCommands(monitor, io);
 }
