@@ -1,0 +1,118 @@
+import { afterAll, expect, test } from 'vitest';
+import { sendDueGroups } from '../../../src/monitoring/notifications/groups.ts';
+import { newDataset, newInstance } from '../support.ts';
+import { evaluate, history, minute_ms, notices, putResource, report } from './evaluation-support.ts';
+import { deliver, skipWaits, startReceiver } from './notify-support.ts';
+
+const own = { TIMESTORE_KEY_PREFIX: `evaluation-${process.pid}-${process.env.VITEST_WORKER_ID ?? 0}` };
+const ctx = newInstance(own);
+const receiver = await startReceiver();
+afterAll(receiver.close);
+
+/** A whole minute half an hour ago, so that rows and evaluations can have any time after it. */
+const start_ms = Math.floor(Date.now() / minute_ms) * minute_ms - 30 * minute_ms;
+const at = (minutes: number, seconds = 0) => start_ms + minutes * minute_ms + seconds * 1_000;
+
+async function newMonitor(rule: object = {}) {
+  const dataset = newDataset();
+  await putResource(ctx, dataset, 'service', 'api', { label: 'The API' });
+  await putResource(ctx, dataset, 'channel', 'ops', { kind: 'webhook', url: receiver.url, groupWait: '5s' });
+  await putResource(ctx, dataset, 'rule', 'down', {
+    ruleName: 'API down',
+    serviceId: '*',
+    condition: 'failures_in_a_row >=',
+    threshold: 2,
+    notificationChannels: ['ops'],
+    ...rule,
+  });
+  return dataset;
+}
+
+/** Makes and delivers what is due, without waits. */
+async function work(): Promise<void> {
+  await skipWaits(ctx);
+  await sendDueGroups(ctx, ctx.now() + 20_000);
+  await deliver(ctx);
+}
+
+test('a service fails twice and recovers: one message at the beginning and one at the end', async () => {
+  const dataset = await newMonitor();
+  await report(ctx, dataset, [{ at_ms: at(0), code: 2 }]);
+  expect(await evaluate(ctx, dataset, at(0, 30))).toBe('unchanged');
+  await report(ctx, dataset, [{ at_ms: at(1), code: 2, message: 'refused' }]);
+  expect(await evaluate(ctx, dataset, at(1, 30))).toBe('changed');
+  await work();
+  expect(await evaluate(ctx, dataset, at(2, 30))).toBe('unchanged');
+  await report(ctx, dataset, [{ at_ms: at(3), code: 0 }]);
+  expect(await evaluate(ctx, dataset, at(3, 30))).toBe('changed');
+  await work();
+  expect(await evaluate(ctx, dataset, at(4, 30))).toBe('unchanged');
+  const events = await history(ctx, dataset);
+  expect(events).toMatchObject([
+    { id: 'down/api/1/fired', at_ms: at(1, 30), detail: { startsAt_ms: at(0), value: 2 } },
+    { id: 'down/api/1/resolved', at_ms: at(3, 30), detail: { endsAt_ms: at(3), value: 0 } },
+  ]);
+  const bodies = receiver.heard.map(({ body }) => JSON.parse(body) as { type: string });
+  expect(bodies.map(({ type }) => type)).toEqual(['alert.fired', 'alert.resolved']);
+});
+
+test('late rows count in windows that cover them, and no event is of the past', async () => {
+  const dataset = await newMonitor({ condition: 'failure_rate over 5m >', threshold: 30 });
+  const ok = [1, 2, 3, 4, 5].map((minute) => ({ at_ms: at(minute), code: 0 }));
+  await report(ctx, dataset, ok);
+  expect(await evaluate(ctx, dataset, at(5, 5))).toBe('unchanged');
+  const late = [2, 3, 4].map((minute) => ({ at_ms: at(minute, 30), code: 2 }));
+  await report(ctx, dataset, [...late, { at_ms: at(-10), code: 2 }, { at_ms: at(6), code: 0 }]);
+  expect(await evaluate(ctx, dataset, at(6, 5))).toBe('changed');
+  await report(ctx, dataset, [{ at_ms: at(7), code: 0 }, { at_ms: at(8), code: 0 }]);
+  expect(await evaluate(ctx, dataset, at(8, 5))).toBe('changed');
+  const events = await history(ctx, dataset);
+  expect(events).toMatchObject([
+    { id: 'down/api/1/fired', at_ms: at(6, 5), detail: { value: 37.5, startsAt_ms: at(2, 30) } },
+    { id: 'down/api/1/resolved', at_ms: at(8, 5) },
+  ]);
+  expect(events[1]?.detail.value).toBeCloseTo(28.57, 1);
+  expect(await notices(ctx, dataset)).toEqual(['ops fired api 1', 'ops resolved api 1']);
+});
+
+test('minutes that could not be evaluated are evaluated afterwards, in their order', async () => {
+  const dataset = await newMonitor({ for: '6m' });
+  await report(ctx, dataset, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11].map((minute) => ({ at_ms: at(minute), code: 2 })));
+  for (const minute of [1, 2, 3]) await evaluate(ctx, dataset, at(minute, 10));
+  const blind = { ...ctx, reader: undefined };
+  expect(blind).toBeDefined();
+  expect(await evaluate(ctx, dataset, at(11, 10))).toBe('changed');
+  expect(await history(ctx, dataset)).toMatchObject([{ id: 'down/api/1/fired', at_ms: at(7, 10) }]);
+});
+
+test('a minute in which nothing changes costs no statement in Postgres', async () => {
+  const dataset = await newMonitor();
+  await report(ctx, dataset, [{ at_ms: at(0), code: 0 }]);
+  await evaluate(ctx, dataset, at(0, 30));
+  const config = await (await import('../../../src/monitoring/resources/store.ts')).readConfig(ctx, dataset);
+  const { evaluateDataset } = await import('../../../src/monitoring/alerts/evaluate.ts');
+  let statements = 0;
+  const counting = {
+    ...ctx,
+    postgres: new Proxy(ctx.postgres, {
+      get: (target, name: keyof typeof target) => {
+        statements += 1;
+        return target[name];
+      },
+    }),
+  };
+  await report(ctx, dataset, [{ at_ms: at(1), code: 0 }]);
+  expect(await evaluateDataset(counting, dataset, config, at(1, 30))).toBe('unchanged');
+  expect(statements).toBe(0);
+});
+
+test('evaluations at once decide once', async () => {
+  const dataset = await newMonitor();
+  await report(ctx, dataset, [0, 1].map((minute) => ({ at_ms: at(minute), code: 2 })));
+  const others = Array.from({ length: 4 }, () => newInstance(own));
+  const ends = await Promise.allSettled(others.map((each) => evaluate(each, dataset, at(1, 30))));
+  expect(ends.filter(({ status }) => status === 'fulfilled').length).toBeGreaterThan(0);
+  await evaluate(ctx, dataset, at(2, 30));
+  expect((await history(ctx, dataset)).map(({ id }) => id)).toEqual(['down/api/1/fired']);
+  expect(await notices(ctx, dataset)).toEqual(['ops fired api 1']);
+});
