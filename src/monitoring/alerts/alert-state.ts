@@ -56,16 +56,20 @@ export async function readAlertState(
   const reply = await runScript<string[]>(ctx.redis, readScript, { alertsKey }, {});
   const [now = '', version = '', text = '', evaluatedAt = '', dirty = ''] = reply;
   const now_ms = Number(now);
+  // 0 stands for a state that was never evaluated.
+  const copied_ms = Number(evaluatedAt) || undefined;
   if (version !== '' && dirty === '') {
     const copy = copySchema.parse(JSON.parse(text));
     if (now_ms - copy.readAt_ms < copy_ms_max) {
       const { instances, episodes } = copy;
-      const evaluatedAt_ms = evaluatedAt === '' ? undefined : Number(evaluatedAt);
-      return { state: { version: Number(version), evaluatedAt_ms, instances, episodes: new Map(episodes) }, now_ms };
+      return {
+        state: { version: Number(version), evaluatedAt_ms: copied_ms, instances, episodes: new Map(episodes) },
+        now_ms,
+      };
     }
   }
   const state = await readStored(ctx, dataset);
-  const known_ms = evaluatedAt === '' || Number(version) !== state.version ? undefined : Number(evaluatedAt);
+  const known_ms = Number(version) === state.version ? copied_ms : undefined;
   const newest = { ...state, evaluatedAt_ms: latest(state.evaluatedAt_ms, known_ms) };
   await keepAlertState(ctx, dataset, newest, now_ms);
   return { state: newest, now_ms };

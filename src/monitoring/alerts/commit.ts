@@ -57,7 +57,13 @@ export async function commitAlerts(
     [`insert into alert_states (buffer, dataset) values ($buffer, $dataset) on conflict do nothing`, named],
     [
       versionSql,
-      { ...named, version: state.version, at_ms, evaluatedAt_ms: evaluatedAt_ms ?? null, deadline_ms: now_ms + commit_ms_max },
+      {
+        ...named,
+        version: state.version,
+        at_ms,
+        evaluatedAt_ms: evaluatedAt_ms ?? null,
+        deadline_ms: now_ms + commit_ms_max,
+      },
     ],
     ...instanceStatements(named, changed),
     [eventsSql, { ...named, events: toJsonb(commit.events.map(eventRow)) }],
@@ -66,7 +72,8 @@ export async function commitAlerts(
   await ctx.postgres.transaction(statements);
   const isChanged = new Set(changed.map(instanceKey));
   const episodes = new Map(state.episodes);
-  for (const each of changed) if (each.machine.state === 'normal') episodes.set(instanceKey(each), each.machine.episode);
+  for (const each of changed)
+    if (each.machine.state === 'normal') episodes.set(instanceKey(each), each.machine.episode);
   const instances = [
     ...state.instances.filter((each) => !isChanged.has(instanceKey(each))),
     ...changed.filter(({ machine }) => machine.state !== 'normal'),

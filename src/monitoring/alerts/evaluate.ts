@@ -54,7 +54,9 @@ export async function evaluateDataset(
   let facts: Map<SourceTable, Facts>;
   try {
     const signal = AbortSignal.timeout(read_ms_max);
-    const read = tables.map(async (plan) => [plan.table, await readFacts(ctx, dataset, plan, times_ms, signal)] as const);
+    const read = tables.map(
+      async (plan) => [plan.table, await readFacts(ctx, dataset, plan, times_ms, signal)] as const,
+    );
     facts = new Map(await Promise.all(read));
   } catch (error) {
     if (!isUnreadable(error)) throw error;
@@ -62,7 +64,8 @@ export async function evaluateDataset(
     const errorAfter_ms = Math.min(...rules.map(({ errorAfter }) => msOf(errorAfter)));
     if (evaluatedAt_ms !== undefined && at_ms - evaluatedAt_ms >= errorAfter_ms) {
       const change = evaluationChange(state, false, at_ms);
-      if (change !== undefined) await apply(ctx, dataset, config, state, [change], { now_ms, at_ms, evaluatedAt_ms: undefined }, new Map());
+      if (change !== undefined)
+        await apply(ctx, dataset, config, state, [change], { now_ms, at_ms, evaluatedAt_ms: undefined }, new Map());
     }
     return 'cannot-tell';
   }
@@ -74,7 +77,11 @@ export async function evaluateDataset(
 
 /** A read that was refused, timed out or exceeded a limit: it says nothing about the services. */
 function isUnreadable(error: unknown): boolean {
-  return error instanceof StoreError || error instanceof ApiError || (error instanceof Error && error.name === 'TimeoutError');
+  return (
+    error instanceof StoreError ||
+    error instanceof ApiError ||
+    (error instanceof Error && error.name === 'TimeoutError')
+  );
 }
 
 /** This evaluation's time, and before it the minutes since the last one. */
@@ -124,7 +131,13 @@ async function apply(
     return 'unchanged';
   }
   await commitAlerts(ctx, dataset, config, { state, now_ms, at_ms, evaluatedAt_ms, changed, events, notices });
-  ctx.log({ event: 'alerts-changed', dataset, instances: changed.length, events: events.length, notices: notices.length });
+  ctx.log({
+    event: 'alerts-changed',
+    dataset,
+    instances: changed.length,
+    events: events.length,
+    notices: notices.length,
+  });
   return 'changed';
 }
 
@@ -145,12 +158,12 @@ function situationOf(
   at_ms: number,
 ): Situation {
   const newest = new Map<string, { at_ms: number; isFailed: boolean }>();
-  const recoveredAt_ms = new Map<string, number>();
+  const lastFailed_ms = new Map<string, number>();
   for (const [serviceId, row] of facts ?? []) {
     const isFailed = row[statusFacts.lastCode] === statusCodes.failed;
     newest.set(serviceId, { at_ms: row[statusFacts.lastAt] ?? 0, isFailed });
-    const okSince = row[statusFacts.okSince];
-    if (!isFailed && okSince !== null && okSince !== undefined) recoveredAt_ms.set(serviceId, okSince);
+    const failedAt_ms = row[statusFacts.lastFailedAt];
+    if (!isFailed && failedAt_ms !== null && failedAt_ms !== undefined) lastFailed_ms.set(serviceId, failedAt_ms);
   }
   return {
     at_ms,
@@ -159,7 +172,7 @@ function situationOf(
     needs: needsOf(config.relations),
     instances: changes.map(({ after }) => after).filter(({ machine }) => machine.state !== 'normal'),
     newest,
-    recoveredAt_ms,
+    lastFailed_ms,
   };
 }
 
@@ -206,8 +219,25 @@ function eventOf(
   // A reason can change more than once in an episode.
   const part = kind === 'changed' ? `changed-${at_ms}` : kind;
   const { startsAt_ms } = machine;
-  const detail = { reason, value, endsAt_ms, startsAt_ms, severity: rule?.severity ?? null, labels, mutedBy: mutedBy ?? null };
-  return { id: `${ruleId}/${fingerprint}/${episode}/${part}`, at_ms, kind, ruleId, fingerprint, serviceId, episode, detail };
+  const detail = {
+    reason,
+    value,
+    endsAt_ms,
+    startsAt_ms,
+    severity: rule?.severity ?? null,
+    labels,
+    mutedBy: mutedBy ?? null,
+  };
+  return {
+    id: `${ruleId}/${fingerprint}/${episode}/${part}`,
+    at_ms,
+    kind,
+    ruleId,
+    fingerprint,
+    serviceId,
+    episode,
+    detail,
+  };
 }
 
 function viewOf(

@@ -22,7 +22,7 @@ export type FeatureNames = {
 };
 
 /** Expressions over `service_status` that every evaluation needs, by name. */
-export const statusFacts = { lastAt: 'f0', lastCode: 'f1', okSince: 'f2' };
+export const statusFacts = { lastAt: 'f0', lastCode: 'f1', lastFailedAt: 'f2' };
 
 /** One statement over a table: expressions by name, and how far back it reads. */
 export type TablePlan = { table: SourceTable; expressions: Map<string, string>; lookback_ms: number };
@@ -51,7 +51,7 @@ export function planFacts(rules: Rule[], services: Service[]): { plans: RulePlan
     expressions: new Map([
       [statusFacts.lastAt, 'maxIfOrNull(at, at <= _e)'],
       [statusFacts.lastCode, 'argMax(status_code, place)'],
-      [statusFacts.okSince, `minIfOrNull(at, at > ifNull(maxIfOrNull(at, status_code = ${statusCodes.failed}), 0))`],
+      [statusFacts.lastFailedAt, `maxIfOrNull(at, status_code = ${statusCodes.failed})`],
     ]),
     lookback_ms: Math.min(lookback_ms_max, Math.max(lookback_ms_min, 3 * interval_ms)),
   });

@@ -1,7 +1,7 @@
-import type { MonitorConfig } from '../resources/store.ts';
+import { fingerprintOf } from '../notifications/fingerprint.ts';
 import { selects } from '../resources/common.ts';
 import type { Rule } from '../resources/rule.ts';
-import { fingerprintOf } from '../notifications/fingerprint.ts';
+import type { MonitorConfig } from '../resources/store.ts';
 import type { AlertState } from './alert-state.ts';
 import type { Facts } from './facts.ts';
 import type { RulePlan, SourceTable } from './features.ts';
@@ -45,7 +45,8 @@ export function foldFacts({ state, config, plans, facts, times_ms, isGap }: Fold
       const before = known.get(key);
       const { revision } = rule;
       const normal = normalInstance(state.episodes.get(key) ?? 0, revision);
-      let machine: Instance = before === undefined || (isGap && before.machine.state === 'pending') ? normal : before.machine;
+      let machine: Instance =
+        before === undefined || (isGap && before.machine.state === 'pending') ? normal : before.machine;
       let before_ms = isGap ? undefined : state.evaluatedAt_ms;
       const transitions: Change['transitions'] = [];
       for (const time_ms of times_ms) {
@@ -119,7 +120,14 @@ export function evaluationChange(state: AlertState, isReadable: boolean, at_ms: 
     if (before === undefined) return undefined;
     const machine = normalInstance(before.machine.episode, 0);
     const { episode } = machine;
-    const transition = { kind: 'resolved' as const, at_ms, reason: 'ok' as const, endsAt_ms: at_ms, value: null, episode };
+    const transition = {
+      kind: 'resolved' as const,
+      at_ms,
+      reason: 'ok' as const,
+      endsAt_ms: at_ms,
+      value: null,
+      episode,
+    };
     return { before, after: { ...before, machine }, transitions: [transition] };
   }
   if (before !== undefined) return undefined;

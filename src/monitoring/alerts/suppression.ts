@@ -15,8 +15,8 @@ export type Situation = {
   instances: AlertInstance[];
   /** The newest row of each service: its time and whether it failed. */
   newest: ReadonlyMap<string, { at_ms: number; isFailed: boolean }>;
-  /** When services stopped to fail. */
-  recoveredAt_ms: ReadonlyMap<string, number>;
+  /** The last failed row of services that do not fail any more. */
+  lastFailed_ms: ReadonlyMap<string, number>;
 };
 
 const wait_ms_max = 180_000;
@@ -46,7 +46,7 @@ export function needsOf(relations: RelationDefinition[]): Map<string, Set<string
  * of its own. Services that fail first wait a little for the ones that they need.
  */
 export function suppressedBy(instance: AlertInstance, rule: Rule, situation: Situation): string | undefined {
-  const { at_ms, services, newest, recoveredAt_ms } = situation;
+  const { at_ms, services, newest, lastFailed_ms } = situation;
   const { machine, serviceId } = instance;
   for (const needed of situation.needs.get(serviceId) ?? []) {
     const service = services.get(needed);
@@ -61,8 +61,9 @@ export function suppressedBy(instance: AlertInstance, rule: Rule, situation: Sit
     const wait_ms = Math.min(interval_ms + for_ms, wait_ms_max);
     const waited_ms = at_ms - (machine.firedAt_ms ?? at_ms);
     if ((isPending || isUnchecked) && waited_ms < wait_ms) return needed;
-    const recovered_ms = recoveredAt_ms.get(needed);
-    if (recovered_ms !== undefined && at_ms - recovered_ms < 2 * interval_ms) return needed;
+    // It was found to be up one interval later, and services behind it have two more.
+    const failedAt_ms = lastFailed_ms.get(needed);
+    if (failedAt_ms !== undefined && at_ms - failedAt_ms < 3 * interval_ms) return needed;
   }
   return undefined;
 }

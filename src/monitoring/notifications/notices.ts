@@ -1,9 +1,9 @@
 import type { Params, Statement } from '../../stores/postgres/client.ts';
 import { toJsonb } from '../../stores/postgres/jsonb.ts';
-import type { AlertView } from './alert-view.ts';
 import type { MonitoringDeps } from '../deps.ts';
 import { msOf } from '../duration.ts';
 import type { ChannelDefinition } from '../resources/channel.ts';
+import type { AlertView } from './alert-view.ts';
 
 /** An event that a channel is to be notified of. Notices of one channel and group may share a message. */
 export type Notice = {

@@ -1,8 +1,8 @@
 import type { Context } from '../../../src/create-context.ts';
 import { ingestRows } from '../../../src/ingest/ingest.ts';
 import { evaluateDataset } from '../../../src/monitoring/alerts/evaluate.ts';
-import { readConfig } from '../../../src/monitoring/resources/store.ts';
 import { definitions, type Kind } from '../../../src/monitoring/resources/kinds.ts';
+import { readConfig } from '../../../src/monitoring/resources/store.ts';
 
 export const minute_ms = 60_000;
 

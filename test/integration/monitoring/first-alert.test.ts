@@ -1,5 +1,8 @@
 import { afterAll, expect, test } from 'vitest';
+import type { Context } from '../../../src/create-context.ts';
+import { evaluateDataset } from '../../../src/monitoring/alerts/evaluate.ts';
 import { sendDueGroups } from '../../../src/monitoring/notifications/groups.ts';
+import { readConfig } from '../../../src/monitoring/resources/store.ts';
 import { newDataset, newInstance } from '../support.ts';
 import { evaluate, history, minute_ms, notices, putResource, report } from './evaluation-support.ts';
 import { deliver, skipWaits, startReceiver } from './notify-support.ts';
@@ -64,7 +67,10 @@ test('late rows count in windows that cover them, and no event is of the past', 
   const late = [2, 3, 4].map((minute) => ({ at_ms: at(minute, 30), code: 2 }));
   await report(ctx, dataset, [...late, { at_ms: at(-10), code: 2 }, { at_ms: at(6), code: 0 }]);
   expect(await evaluate(ctx, dataset, at(6, 5))).toBe('changed');
-  await report(ctx, dataset, [{ at_ms: at(7), code: 0 }, { at_ms: at(8), code: 0 }]);
+  await report(ctx, dataset, [
+    { at_ms: at(7), code: 0 },
+    { at_ms: at(8), code: 0 },
+  ]);
   expect(await evaluate(ctx, dataset, at(8, 5))).toBe('changed');
   const events = await history(ctx, dataset);
   expect(events).toMatchObject([
@@ -72,15 +78,18 @@ test('late rows count in windows that cover them, and no event is of the past', 
     { id: 'down/api/1/resolved', at_ms: at(8, 5) },
   ]);
   expect(events[1]?.detail.value).toBeCloseTo(28.57, 1);
-  expect(await notices(ctx, dataset)).toEqual(['ops fired api 1', 'ops resolved api 1']);
+  // It was over before a message about it was made.
+  expect(await notices(ctx, dataset)).toEqual([]);
 });
 
 test('minutes that could not be evaluated are evaluated afterwards, in their order', async () => {
   const dataset = await newMonitor({ for: '6m' });
-  await report(ctx, dataset, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11].map((minute) => ({ at_ms: at(minute), code: 2 })));
+  await report(
+    ctx,
+    dataset,
+    [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11].map((minute) => ({ at_ms: at(minute), code: 2 })),
+  );
   for (const minute of [1, 2, 3]) await evaluate(ctx, dataset, at(minute, 10));
-  const blind = { ...ctx, reader: undefined };
-  expect(blind).toBeDefined();
   expect(await evaluate(ctx, dataset, at(11, 10))).toBe('changed');
   expect(await history(ctx, dataset)).toMatchObject([{ id: 'down/api/1/fired', at_ms: at(7, 10) }]);
 });
@@ -89,17 +98,20 @@ test('a minute in which nothing changes costs no statement in Postgres', async (
   const dataset = await newMonitor();
   await report(ctx, dataset, [{ at_ms: at(0), code: 0 }]);
   await evaluate(ctx, dataset, at(0, 30));
-  const config = await (await import('../../../src/monitoring/resources/store.ts')).readConfig(ctx, dataset);
-  const { evaluateDataset } = await import('../../../src/monitoring/alerts/evaluate.ts');
+  const config = await readConfig(ctx, dataset);
   let statements = 0;
-  const counting = {
+  const counting: Context = {
     ...ctx,
-    postgres: new Proxy(ctx.postgres, {
-      get: (target, name: keyof typeof target) => {
+    postgres: {
+      rows(...statement) {
         statements += 1;
-        return target[name];
+        return ctx.postgres.rows(...statement);
       },
-    }),
+      transaction(all) {
+        statements += all.length;
+        return ctx.postgres.transaction(all);
+      },
+    },
   };
   await report(ctx, dataset, [{ at_ms: at(1), code: 0 }]);
   expect(await evaluateDataset(counting, dataset, config, at(1, 30))).toBe('unchanged');
@@ -108,7 +120,11 @@ test('a minute in which nothing changes costs no statement in Postgres', async (
 
 test('evaluations at once decide once', async () => {
   const dataset = await newMonitor();
-  await report(ctx, dataset, [0, 1].map((minute) => ({ at_ms: at(minute), code: 2 })));
+  await report(
+    ctx,
+    dataset,
+    [0, 1].map((minute) => ({ at_ms: at(minute), code: 2 })),
+  );
   const others = Array.from({ length: 4 }, () => newInstance(own));
   const ends = await Promise.allSettled(others.map((each) => evaluate(each, dataset, at(1, 30))));
   expect(ends.filter(({ status }) => status === 'fulfilled').length).toBeGreaterThan(0);
