@@ -95,7 +95,7 @@ export async function recordInQuarantine(
     const batch = assertDefined(staged.batches[0], 'accepted rows have a batch');
     return { table, batch, replayed: staged.replayed, pending: staged.pending };
   }
-  throw new ApiError('conflict', `The quarantine of dataset ${dataset} inlined changing. Try again.`, {
+  throw new ApiError('conflict', `The quarantine of dataset ${dataset} kept changing. Try again.`, {
     retryAfterMs: 500,
   });
 }

@@ -7,7 +7,7 @@ import type { Manifest } from '../../catalog/manifest.ts';
 import { setUpLanes } from '../../catalog/provision-lanes.ts';
 import { ApiError, StoreError } from '../../core/errors.ts';
 import { flushTable } from '../../flush/flush-table.ts';
-import { computeChecksum, listPartitions } from '../../flush/manifest.ts';
+import { buildManifest } from '../../flush/manifest.ts';
 import { countSeal, type PartitionCount, sumRows } from '../../flush/row-count.ts';
 import type { JobOf } from '../../jobs/job.ts';
 import type { Table } from '../../schema/table.ts';
@@ -123,29 +123,17 @@ export function buildImportManifest(
   chunks: Chunk[],
   now_ms: number,
 ): Manifest {
-  const rows = sumRows(counted);
   const planned = chunks.reduce((sum, chunk) => sum + chunk.rows, 0);
-  return {
-    id: `${table.dataset}/${table.physical}/${token}`,
-    dataset: table.dataset,
-    table: table.name,
-    physical_table: table.physical,
+  const recorded = {
     lane,
     incarnation: '',
     token,
-    epoch: 0,
     seq_from: from,
     seq_to: to,
-    rows,
-    bytes: 0,
-    schema_version: table.schema.version,
-    checksum: computeChecksum(counted),
     trigger: 'import',
-    quarantined: 0,
-    expired: planned - rows,
+    expired: planned - sumRows(counted),
     inserts: chunks.length,
     batches: [{ seq: from, meta: { import: id } }],
-    flushed_at: new Date(now_ms).toISOString(),
-    partitions: listPartitions(counted),
   };
+  return buildManifest(table, recorded, counted, now_ms);
 }
