@@ -128,6 +128,7 @@ export async function flushLane(
 /** The definition of the seal's newest schema version, with its columns in ClickHouse. */
 async function prepareTable(node: FlushNode, table: Table, seal: Seal): Promise<Table> {
   const version = newestVersion(seal);
+  // Looked up again, because the rows can have a later schema version than `table`, and the name another life by now.
   const current = await findTable(node, table.dataset, table.name, { version });
   // The name may belong to a later life, which must not get these rows.
   if (current !== undefined && current.physical !== table.physical) throw new LifeEndedError(table);

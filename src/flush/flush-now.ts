@@ -24,6 +24,7 @@ export async function flushNow(
 
 async function flushOne(ctx: FlushDeps, dataset: string, name: string): Promise<number> {
   return await withNewestLife(ctx, async (found) => {
+    // Looked up here and not by the route, because a table that was dropped meanwhile is looked up again.
     const table = await findTable(ctx, dataset, name);
     if (table !== undefined) found.push(table);
     if (table === undefined) throw new ApiError('not-found', `Table ${name} not found in dataset ${dataset}.`);

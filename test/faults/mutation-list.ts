@@ -19,8 +19,8 @@ export const mutations: Mutation[] = [
   {
     rule: 'lanes that a failover has undone are shown again',
     file: 'src/operations/row-audit/audit-table.ts',
-    from: 'recorded === undefined ? [] : await restoreLanes(ctx, recorded)',
-    to: '[] as { lane: number; watermark: number }[]',
+    from: 'const restored = await restoreLanes(ctx, table)',
+    to: 'const restored: { lane: number; watermark: number }[] = []',
     suite: 'test/faults/failover.test.ts',
     test: 'a failover to before lanes were added hides',
   },
