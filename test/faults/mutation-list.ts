@@ -601,12 +601,12 @@ export const mutations: Mutation[] = [
     test: 'a refused access that cannot be recorded',
   },
   {
-    rule: 'the audit log does not depend on what somebody writes into an address',
+    rule: 'the audit log has no text of an address that cannot be a dataset',
     file: 'src/catalog/audit-log/denied-requests.ts',
     from: "slugPattern.test(refusal.dataset ?? '') ? refusal.dataset : undefined",
     to: 'refusal.dataset',
     suite: 'test/integration/http/text.test.ts',
-    test: 'denied requests are recorded, whatever',
+    test: 'a denied request of what cannot be a dataset',
   },
   {
     rule: 'text of users in jobs is written so that Postgres takes it',

@@ -10,7 +10,6 @@ export type Verdict =
 /** Failures of the code or of the machine: they would be there whatever the test expects. */
 const unrelated = [
   /^(Reference|Syntax)Error\b/,
-  /Error compiling script|Script attempted to access nonexistent global variable/,
   /^Error: (Test|Hook) timed out/,
   /ECONNREFUSED|EADDRINUSE|ENOSPC|ENOMEM/,
 ];
