@@ -1,7 +1,8 @@
 import * as z from 'zod';
 import { ApiError } from '../../src/core/errors.ts';
-import { type JobOf, readJob } from '../../src/jobs/job.ts';
-import { importProgress, scheduleImport } from '../../src/operations/import/request.ts';
+import { checkJob } from '../../src/jobs/definition.ts';
+import { type Job, readJob } from '../../src/jobs/job.ts';
+import { importJob, importProgress, scheduleImport } from '../../src/operations/import/request.ts';
 import { clientKey, idempotencyHeader } from '../http/acknowledge.ts';
 import { importBody, requireFormat, requireOwnObjects } from '../http/import-request.ts';
 import { startJobs } from '../http/job-response.ts';
@@ -96,12 +97,10 @@ function noImport(id: string): ApiError {
   return new ApiError('not-found', `Import ${id} not found.`);
 }
 
-function importView(job: JobOf<'import'>): z.input<typeof importSchema> {
-  const { objects, read, rows, moved } = importProgress(job);
-  const { wrong = 0, rows: errors = [] } = (job.state === 'failed' ? job.progress : {}) as {
-    wrong?: number;
-    rows?: z.input<typeof invalidRowSchema>[];
-  };
+function importView(recorded: Job): z.input<typeof importSchema> {
+  const job = checkJob(importJob, recorded);
+  const { objects, read, rows, moved } = importProgress(recorded);
+  const { wrong = 0, rows: errors = [] } = job.state === 'failed' ? job.progress : {};
   return {
     id: job.id,
     dataset: job.dataset,

@@ -9,45 +9,29 @@ import { checkRows } from '../stores/check-rows.ts';
 import type { Statement } from '../stores/postgres/client.ts';
 import { toJsonb, toText } from '../stores/postgres/jsonb.ts';
 import { ask } from '../stores/redis/client.ts';
+import type { JobHandlers, Outcome } from './definition.ts';
 import type { JobDeps } from './deps.ts';
-import { type Job, type JobKind, type JobLine, type JobOf, jobColumns, jobRow, parseJob } from './job.ts';
+import { jobColumns, jobRow } from './job.ts';
 
-const claimedRow: z.ZodType<Claimed> = jobRow.extend({ claim: z.string() });
+/** A claimed job as far as its outcome needs it. The step checks the rest, so that a malformed job fails alone. */
+const claimedRow = z.looseObject({
+  id: z.string(),
+  kind: z.string(),
+  dataset: z.string().nullable(),
+  table: z.string().nullable(),
+  actor: z.string(),
+  attempts: z.number(),
+  claim: z.string(),
+});
 
-/** The outcome of a step. */
-export type Outcome = {
-  /** Statements for the transaction that records the outcome. */
-  alongside?: Statement[];
-} & (
-  | { done: Record<string, unknown> }
-  /** The job goes on. `error` is shown with the job until the next step. */
-  | { progress: Record<string, unknown>; wait_ms?: number; error?: string }
-  /** The job stops with this reason. A retry continues from its progress. */
-  | { failed: string; progress: Record<string, unknown> }
-);
-
-/**
- * A step of a job. It may be killed at any point, run twice, or run twice at the same time. So its effects outside of the
- * catalogue must be repeatable, and its changes of the catalogue belong in `alongside`.
- */
-export type Step<Kind extends JobKind, Deps extends JobDeps> = (
-  ctx: Deps,
-  job: JobOf<Kind>,
-  deadline_ms: number,
-) => Promise<Outcome>;
-
-/** One step function for each kind of job. */
-export type JobHandlers<Deps extends JobDeps> = { [Kind in JobKind]: Step<Kind, Deps> };
+type Claimed = z.output<typeof claimedRow>;
 
 const retry_ms_max = 300_000;
 /** The runner waits for a job that is due within this time, at least `poll_ms` at once. */
 const wait_ms_max = 5_000;
 const poll_ms = 500;
 /** Consecutive failures after which a job stops. A mirror never stops: its source system needs every row. */
-const attempts_max: Partial<Record<JobKind, number>> & { others: number } = {
-  others: 30,
-  mirror: Number.POSITIVE_INFINITY,
-};
+const attemptsMax = (kind: string) => (kind === 'mirror' ? Number.POSITIVE_INFINITY : 30);
 
 /**
  * Runs steps of due jobs, one after the other, until no job is due or the deadline has passed.
@@ -80,8 +64,6 @@ export async function runDueJobs<Deps extends JobDeps>(
   }
   return ran;
 }
-
-type Claimed = JobLine & { claim: string };
 
 /**
  * Claims the job that has waited longest. Jobs that change rows of one table run one after the other: each counts the rows
@@ -159,16 +141,11 @@ async function step<Deps extends JobDeps>(
 async function runHandler<Deps extends JobDeps>(
   ctx: Deps,
   steps: JobHandlers<Deps>,
-  line: Claimed,
+  claimed: Claimed,
   deadline_ms: number,
 ): Promise<Outcome> {
-  const job = parseJob(line);
-  // TypeScript cannot relate the job's kind to the handler's kind.
-  return await (steps[job.kind] as (ctx: Deps, job: Job, deadline_ms: number) => Promise<Outcome>)(
-    ctx,
-    job,
-    deadline_ms,
-  );
+  const job = jobRow.parse(claimed);
+  return await steps[job.kind](ctx, job, deadline_ms);
 }
 
 /** The statement that records an outcome. */
@@ -206,7 +183,7 @@ function outcomeStatement({ id }: Claimed, outcome: Outcome): Statement {
 async function recordFailure(ctx: JobDeps, job: Claimed, error: unknown): Promise<void> {
   const isKnown = error instanceof ApiError;
   const isRetryable = !isKnown || errorCatalogue[error.code].retryable;
-  const isOver = !isRetryable || job.attempts + 1 >= (attempts_max[job.kind as JobKind] ?? attempts_max.others);
+  const isOver = !isRetryable || job.attempts + 1 >= attemptsMax(job.kind);
   const wait_ms = backoff_ms(job.attempts, 1_000, retry_ms_max);
   await ctx.postgres.rows(
     `update jobs set attempts = attempts + 1, error = $error, claim = null, claimed_until = null, state = $state,

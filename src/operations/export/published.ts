@@ -1,7 +1,6 @@
 import * as z from 'zod';
 import { auditLine } from '../../catalog/audit-log/statement.ts';
 import { ApiError } from '../../core/errors.ts';
-import type { JobOf } from '../../jobs/job.ts';
 import { checkRows } from '../../stores/check-rows.ts';
 import { epochMs, type Params, type Statement } from '../../stores/postgres/client.ts';
 import { listObjectPages } from '../../stores/s3/list-pages.ts';
@@ -57,7 +56,7 @@ const columnsSql = `n, id, dataset, "table", format, ${epochMs('time_from')} as 
 
 /** The statement that publishes an export. */
 export function publishExport(
-  job: JobOf<'export'>,
+  job: { id: string; dataset: string; table: string; actor: string; request: { format: ExportFormat } },
   details: Pick<Export, 'watermark' | 'columns' | 'objects' | 'rows' | 'bytes'> & {
     start_ms: number | undefined;
     end_ms: number | undefined;

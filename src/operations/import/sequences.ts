@@ -9,7 +9,6 @@ import { ApiError, StoreError } from '../../core/errors.ts';
 import { flushTable } from '../../flush/flush-table.ts';
 import { buildManifest } from '../../flush/manifest.ts';
 import { countSeal, type PartitionCount, sumRows } from '../../flush/row-count.ts';
-import type { JobOf } from '../../jobs/job.ts';
 import type { Table } from '../../schema/table.ts';
 import type { OperationNode } from '../deps.ts';
 import type { Chunk } from './chunks.ts';
@@ -23,7 +22,7 @@ import type { Chunk } from './chunks.ts';
  */
 export async function chooseSeal(
   node: OperationNode,
-  job: JobOf<'import'>,
+  job: { id: string },
   table: Table,
   chunks: number,
 ): Promise<{ seal: ImportSeal; receivedAt_ms: number } | undefined> {
