@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import { ApiError } from '../../src/core/errors.ts';
+import { notFound } from '../../src/core/not-found.ts';
 import { checkJob } from '../../src/jobs/definition.ts';
 import { type Job, readJob } from '../../src/jobs/job.ts';
 import { importJob, importProgress, scheduleImport } from '../../src/operations/import/request.ts';
@@ -85,17 +86,13 @@ export const importRoutes = [
     },
     async ({ ctx, key, params: { id }, json }) => {
       const job = await readJob(ctx, id).catch((error) => {
-        throw error instanceof ApiError && error.code === 'not-found' ? noImport(id) : error;
+        throw error instanceof ApiError && error.code === 'not-found' ? notFound({ kind: 'Import', id }) : error;
       });
-      if (job.kind !== 'import' || !isVisible(key, job)) throw noImport(id);
+      if (job.kind !== 'import' || !isVisible(key, job)) throw notFound({ kind: 'Import', id });
       return json(200, importView(job));
     },
   ),
 ];
-
-function noImport(id: string): ApiError {
-  return new ApiError('not-found', `Import ${id} not found.`);
-}
 
 function importView(recorded: Job): z.input<typeof importSchema> {
   const job = checkJob(importJob, recorded);

@@ -1,6 +1,6 @@
 import * as z from 'zod';
-import { ApiError } from '../../src/core/errors.ts';
 import { slug } from '../../src/core/identifiers.ts';
+import { notFound } from '../../src/core/not-found.ts';
 import { checkJob } from '../../src/jobs/definition.ts';
 import { createJob, type Job, jobStates, listJobs } from '../../src/jobs/job.ts';
 import { notifyJob } from '../../src/operations/webhooks/notify.ts';
@@ -122,7 +122,7 @@ export const webhookRoutes = [
     },
     async ({ c, ctx, params: { id } }) => {
       if (await removeWebhook(ctx, id)) return c.body(null, 204);
-      throw new ApiError('not-found', `Webhook ${id} not found.`);
+      throw notFound({ kind: 'Webhook', id });
     },
   ),
   route(

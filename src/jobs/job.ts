@@ -2,6 +2,7 @@ import * as z from 'zod';
 import { noteJob } from '../buffer/due.ts';
 import { auditLine } from '../catalog/audit-log/statement.ts';
 import { ApiError } from '../core/errors.ts';
+import { notFound } from '../core/not-found.ts';
 import { currentActor } from '../core/request-context.ts';
 import { checkRows } from '../stores/check-rows.ts';
 import { epochMs, type Params } from '../stores/postgres/client.ts';
@@ -144,7 +145,7 @@ function sorted(value: unknown): unknown {
 /** Throws TimestoreError `not-found`; StoreError. */
 export async function readJob(ctx: JobDeps, id: string): Promise<Job> {
   const [job] = checkRows(jobRow, await ctx.postgres.rows(`select ${jobColumns} from jobs where id = $id`, { id }));
-  if (job === undefined) throw new ApiError('not-found', `Job ${id} not found.`);
+  if (job === undefined) throw notFound({ kind: 'Job', id });
   return job;
 }
 

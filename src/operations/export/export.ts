@@ -2,6 +2,7 @@ import * as z from 'zod';
 import { lanePositionsSchema } from '../../buffer/lane-positions.ts';
 import { readTable } from '../../catalog/find-table.ts';
 import { ApiError, StoreError } from '../../core/errors.ts';
+import { notFound } from '../../core/not-found.ts';
 import { flushSnapshot, readFlushPositions } from '../../flush/flush-snapshot.ts';
 import { defineJob, type JobOf, type OutcomeOf } from '../../jobs/definition.ts';
 import { createJob, type Job } from '../../jobs/job.ts';
@@ -66,7 +67,7 @@ export async function scheduleExport(
 ): Promise<Job> {
   const table = await readTable(ctx, dataset, name);
   if (table === undefined || table.state === 'deleting' || table.life !== (scheduled?.life ?? table.life))
-    throw new ApiError('not-found', `Table ${name} not found in dataset ${dataset}.`);
+    throw notFound({ dataset, table: name });
   readTimeRange(request);
   const columns = chooseColumns(table, request.columns);
   const progress = { life: table.life, ...(await readFlushPositions(ctx, table)), columns };

@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import { auditLine } from '../../catalog/audit-log/statement.ts';
-import { ApiError } from '../../core/errors.ts';
+import { notFound } from '../../core/not-found.ts';
 import { checkRows } from '../../stores/check-rows.ts';
 import { epochMs, type Params, type Statement } from '../../stores/postgres/client.ts';
 import { listObjectPages } from '../../stores/s3/list-pages.ts';
@@ -144,7 +144,7 @@ export async function readExport(ctx: OperationDeps, id: string): Promise<Export
     exportRow,
     await ctx.postgres.rows(`select ${columnsSql} from exports where id = $id`, { id }),
   );
-  if (found === undefined) throw new ApiError('not-found', `Export ${id} not found.`);
+  if (found === undefined) throw notFound({ kind: 'Export', id });
   return found;
 }
 

@@ -2,10 +2,10 @@ import { createHash } from 'node:crypto';
 import { changeLanes } from '../../buffer/change-lanes.ts';
 import { type ImportSeal, sealImport } from '../../buffer/seal-import.ts';
 import { snapshotTable } from '../../buffer/snapshot.ts';
-import { readTable } from '../../catalog/find-table.ts';
+import { requireTable } from '../../catalog/change-table.ts';
 import type { Manifest } from '../../catalog/manifest.ts';
 import { setUpLanes } from '../../catalog/provision-lanes.ts';
-import { ApiError, StoreError } from '../../core/errors.ts';
+import { StoreError } from '../../core/errors.ts';
 import { flushTable } from '../../flush/flush-table.ts';
 import { buildManifest } from '../../flush/manifest.ts';
 import { countSeal, type PartitionCount, sumRows } from '../../flush/row-count.ts';
@@ -66,8 +66,8 @@ async function growLanes(node: OperationNode, seen: Table, readLanes: number): P
       seenLanes: seen.readLanes,
     },
   );
-  const table = await readTable(node, dataset, name);
-  if (table === undefined) throw new ApiError('not-found', `Table ${name} not found in dataset ${dataset}.`);
+  // What the change has recorded, here or of another instance.
+  const table = await requireTable(node, dataset, name);
   if (table.shards[readLanes - 1] !== node.shard) return false;
   do await setUpLanes(node, table);
   while ((await changeLanes(node, table, undefined, readLanes)) === 'unknown');

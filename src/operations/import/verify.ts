@@ -2,6 +2,7 @@ import * as z from 'zod';
 import { lanePositionsSchema } from '../../buffer/lane-positions.ts';
 import { readTable } from '../../catalog/find-table.ts';
 import { ApiError } from '../../core/errors.ts';
+import { notFound } from '../../core/not-found.ts';
 import { flushSnapshot, readFlushPositions } from '../../flush/flush-snapshot.ts';
 import { defineJob, type JobOf, type OutcomeOf } from '../../jobs/definition.ts';
 import { createJob, type Job } from '../../jobs/job.ts';
@@ -72,7 +73,7 @@ export async function scheduleImportVerification(
 ): Promise<Job> {
   const table = await readTable(ctx, dataset, name);
   if (table === undefined || table.state === 'deleting') {
-    throw new ApiError('not-found', `Table ${name} not found in dataset ${dataset}.`);
+    throw notFound({ dataset, table: name });
   }
   requireReadable(ctx, table, request);
   const progress = { life: table.life, until: (await readFlushPositions(ctx, table)).until };

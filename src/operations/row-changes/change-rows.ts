@@ -7,8 +7,9 @@ import { readTable } from '../../catalog/find-table.ts';
 import { atAllRows, shardsOf } from '../../catalog/lane-location.ts';
 import { mutationsLeft } from '../../catalog/mutations.ts';
 import { knownLanes } from '../../catalog/provision-lanes.ts';
-import { ApiError, StoreError } from '../../core/errors.ts';
+import { StoreError } from '../../core/errors.ts';
 import { qualifiedName } from '../../core/identifiers.ts';
+import { notFound } from '../../core/not-found.ts';
 import { flushSnapshot, readFlushPositions } from '../../flush/flush-snapshot.ts';
 import { insertPlace } from '../../flush/insert.ts';
 import { defineJob, type JobOf, type OutcomeOf } from '../../jobs/definition.ts';
@@ -112,8 +113,7 @@ export const changeRows: OperationStep<typeof changeJob> = async (ctx, job, dead
 
 async function requireOwnTable(ctx: OperationDeps, { dataset, table: name, progress }: Change): Promise<Table> {
   const table = await readTable(ctx, dataset, name);
-  if (table === undefined || progress.physical !== table.physical)
-    throw new ApiError('not-found', `Table ${name} not found in dataset ${dataset}.`);
+  if (table === undefined || progress.physical !== table.physical) throw notFound({ dataset, table: name });
   return table;
 }
 

@@ -4,11 +4,11 @@ import { findReadable } from '../../catalog/find-table.ts';
 import { withNewestLife } from '../../catalog/life.ts';
 import { quarantineTable } from '../../catalog/quarantine-table.ts';
 import { assertDefined } from '../../core/assert.ts';
-import { ApiError } from '../../core/errors.ts';
 import { quoteName, slug, slugPattern } from '../../core/identifiers.ts';
 import { inEachInstance } from '../../core/instance-memory.ts';
 import { invalidRequest, limitExceeded } from '../../core/invalid-request.ts';
 import { LruMap } from '../../core/lru-map.ts';
+import { notFound } from '../../core/not-found.ts';
 import type { Table } from '../../schema/table.ts';
 import { ClickHouseError, type Settings } from '../../stores/clickhouse/client.ts';
 import { atAny } from '../../stores/clickhouse/servers.ts';
@@ -186,10 +186,7 @@ async function resolveTables(
       const table = await found.get(key);
       // A table that the key may not read gives the same error as a missing one.
       if (table === undefined && !isOptional) {
-        throw new ApiError(
-          'not-found',
-          parts.length > 1 ? `Table ${parts.join('.')} not found.` : `Table ${name} not found in dataset ${dataset}.`,
-        );
+        throw notFound(parts.length > 1 ? { kind: 'Table', id: parts.join('.') } : { dataset, table: name });
       }
       return table;
     }),
