@@ -1,9 +1,8 @@
 import * as z from 'zod';
 import { ApiError } from '../../src/core/errors.ts';
 import { notFound } from '../../src/core/not-found.ts';
-import { checkJob } from '../../src/jobs/definition.ts';
-import { type Job, readJob } from '../../src/jobs/job.ts';
-import { importJob, importProgress, scheduleImport } from '../../src/operations/import/request.ts';
+import { type JobOfKind, readJob } from '../../src/jobs/job.ts';
+import { importErrors, importProgress, scheduleImport } from '../../src/operations/import/request.ts';
 import { clientKey, idempotencyHeader } from '../http/acknowledge.ts';
 import { importBody, requireFormat, requireOwnObjects } from '../http/import-request.ts';
 import { startJobs } from '../http/job-response.ts';
@@ -94,10 +93,9 @@ export const importRoutes = [
   ),
 ];
 
-function importView(recorded: Job): z.input<typeof importSchema> {
-  const job = checkJob(importJob, recorded);
-  const { objects, read, rows, moved } = importProgress(recorded);
-  const { wrong = 0, rows: errors = [] } = job.state === 'failed' ? job.progress : {};
+function importView(job: JobOfKind<'import'>): z.input<typeof importSchema> {
+  const { objects, read, rows, moved } = importProgress(job);
+  const { wrong, rows: errors } = importErrors(job);
   return {
     id: job.id,
     dataset: job.dataset,

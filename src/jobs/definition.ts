@@ -2,7 +2,7 @@ import type * as z from 'zod';
 import { assert } from '../core/assert.ts';
 import type { Statement } from '../stores/postgres/client.ts';
 import type { JobDeps } from './deps.ts';
-import type { Job, JobKind } from './job.ts';
+import { isOfKind, type Job, type JobKind, type JobOfKind } from './job.ts';
 
 type Json = Record<string, unknown>;
 
@@ -24,7 +24,7 @@ export function defineJob<const Kind extends JobKind, Request, Progress, Stored 
 }
 
 type Checked<Kind extends JobKind, Request, Progress, Result> = Omit<
-  Extract<Job, { kind: Kind }>,
+  JobOfKind<Kind>,
   'request' | 'progress' | 'result'
 > & { request: Request; progress: Progress; result: Result | null };
 
@@ -47,10 +47,6 @@ export function checkJob<Kind extends JobKind, Request, Progress, Stored, Result
     progress: definition.progress.parse(progress),
     result: result === null ? null : definition.result.parse(result),
   };
-}
-
-function isOfKind<Kind extends JobKind>(kinds: readonly Kind[], job: Job): job is Extract<Job, { kind: Kind }> {
-  return kinds.some((kind) => kind === job.kind);
 }
 
 /** The outcome of a step. */

@@ -64,11 +64,16 @@ export const jobRow = z.discriminatedUnion('kind', [
 /** A recorded job. */
 export type Job = z.output<typeof jobRow>;
 export type JobKind = Job['kind'];
+export type JobOfKind<Kind extends JobKind> = Extract<Job, { kind: Kind }>;
 export const jobKinds = jobRow.options.map(({ shape }) => shape.kind.value);
 
 export const jobColumns = `n, id, kind, dataset, "table", state, request, progress, result, error, attempts, actor,
   ${epochMs('created_at')} as "createdAt_ms", ${epochMs('finished_at')} as "finishedAt_ms",
   dataset_life as "datasetLife", life, coalesce(dataset_life = life_of_dataset(dataset), true) as "isOfThisLife"`;
+
+export function isOfKind<Kind extends JobKind>(kinds: readonly Kind[], job: Job): job is JobOfKind<Kind> {
+  return kinds.some((kind) => kind === job.kind);
+}
 
 type Target<Each = Job> = Each extends Job ? Pick<Each, 'kind' | 'dataset' | 'table'> : never;
 
@@ -85,10 +90,10 @@ export type NewJob = Target & {
  *
  * @throws TimestoreError `key-reused`; StoreError
  */
-export async function createJob(
+export async function createJob<Kind extends JobKind>(
   ctx: JobDeps,
-  { id = crypto.randomUUID(), kind, dataset, table, request, progress = {} }: NewJob,
-): Promise<Job> {
+  { id = crypto.randomUUID(), kind, dataset, table, request, progress = {} }: NewJob & { kind: Kind },
+): Promise<JobOfKind<Kind>> {
   const { actor, requestId } = currentActor();
   const params: Params = {
     id,
@@ -122,7 +127,7 @@ export async function createJob(
   );
   const job = await readJob(ctx, id);
   if (
-    job.kind !== kind ||
+    !isOfKind([kind], job) ||
     JSON.stringify(sorted(job.request)) !== JSON.stringify(sorted(JSON.parse(JSON.stringify(request))))
   ) {
     throw new ApiError('key-reused', 'This Idempotency-Key was used for another job. Send a new key.');

@@ -2,8 +2,8 @@ import * as z from 'zod';
 import { lanePositionsSchema } from '../../buffer/lane-positions.ts';
 import { readTable } from '../../catalog/find-table.ts';
 import { readLives } from '../../catalog/life.ts';
-import { checkJob, defineJob, type JobOf, type OutcomeOf } from '../../jobs/definition.ts';
-import { createJob, type Job } from '../../jobs/job.ts';
+import { defineJob, type JobOf, type OutcomeOf } from '../../jobs/definition.ts';
+import { createJob, type Job, type JobOfKind } from '../../jobs/job.ts';
 import { keyedJobId } from '../../jobs/job-id.ts';
 import type { Table } from '../../schema/table.ts';
 import { notWritable } from '../../schema/table-state.ts';
@@ -70,7 +70,7 @@ export async function scheduleImport(
   name: string,
   request: ImportRequest,
   key: string | undefined,
-): Promise<Job> {
+): Promise<JobOfKind<'import'>> {
   const table = await readTable(ctx, dataset, name);
   if (table !== undefined) requireNotDeleting(table);
   requireReadable(ctx, table, request);
@@ -91,15 +91,20 @@ export function requireNotDeleting({ dataset, name, state }: Table): void {
   if (state === 'deleting') throw notWritable(dataset, name, state);
 }
 
-/** Progress of an import. */
+/** Progress of an import, also of one whose request an earlier version recorded in another form. */
 export function importProgress(job: Job): { objects: number; read: number; rows: number; moved: number } {
-  const { request, progress } = checkJob(importJob, job);
-  const { staged, read, chunks = [], moved } = progress;
+  const { staged, read, chunks = [], moved } = progressSchema.parse(job.progress);
   const sumRows = (each: { rows: number }[]) => each.reduce((sum, { rows }) => sum + rows, 0);
   return {
-    objects: request.objects.length,
+    objects: requestSchema.pick({ objects: true }).parse(job.request).objects.length,
     read: read.length,
     rows: sumRows(staged),
     moved: sumRows(chunks.slice(0, moved)),
   };
+}
+
+/** The invalid rows of an import that failed: their number, and the first of them. */
+export function importErrors(job: Job): { wrong: number; rows: z.output<typeof wrongRow>[] } {
+  const { wrong = 0, rows = [] } = job.state === 'failed' ? progressSchema.parse(job.progress) : {};
+  return { wrong, rows };
 }
