@@ -31,6 +31,9 @@ export default async function setUp(project: TestProject): Promise<() => Promise
 }
 
 async function start(): Promise<Shared> {
+  // Of a program that has started and emptied engines for this run.
+  const { TEST_ENGINES_ENV: given } = process.env;
+  if (given !== undefined) return { env: JSON.parse(given) as Record<string, string>, stop: () => Promise.resolve() };
   const kept = await useKeptEngines();
   if (kept !== undefined) return kept;
   const dataDir = mkdtempSync(join(tmpdir(), 'timestore-test-'));

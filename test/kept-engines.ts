@@ -56,8 +56,7 @@ export async function useKeptEngines(): Promise<{ env: Record<string, string>; s
     return Promise.resolve();
   };
   try {
-    await empty(kept.env);
-    await migrate(kept.env);
+    await emptyEngines(kept.env);
   } catch (error) {
     await stop();
     throw new Error('The kept engines cannot be used. Stop `npm run engines` and start it again.', { cause: error });
@@ -79,6 +78,12 @@ function takeLock(): boolean {
     }
   }
   return false;
+}
+
+/** Engines as after their start: empty, and of this version. */
+export async function emptyEngines(env: Record<string, string>): Promise<void> {
+  await empty(env);
+  await migrate(env);
 }
 
 async function empty(env: Record<string, string>): Promise<void> {

@@ -4,6 +4,7 @@ import { routePath } from 'hono/route';
 import { deniedRequests } from '../../src/catalog/audit-log/denied-requests.ts';
 import { acquireSlot } from '../../src/core/concurrency-limit.ts';
 import { ApiError } from '../../src/core/errors.ts';
+import { notFound } from '../../src/core/not-found.ts';
 import { currentActor } from '../../src/core/request-context.ts';
 import { authenticate, isKnown } from '../../src/keys/find-key.ts';
 import { isSame, type RowFilter, type Scope } from '../../src/keys/key.ts';
@@ -89,7 +90,7 @@ export function requireScopes(scopes: Scope[], { allDatasets = false }: { allDat
  */
 export function requireDataset(c: Context<App>, scopes: Scope[], dataset: string): void {
   if (scopes.some((scope) => c.get('key').covers(scope, dataset))) return;
-  throw denied(c, new ApiError('not-found', `Dataset ${dataset} not found.`), dataset);
+  throw denied(c, notFound({ dataset }), dataset);
 }
 
 /** Throws ApiError `forbidden` for a key that has none of the scopes for all datasets. */

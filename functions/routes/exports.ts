@@ -1,6 +1,6 @@
 import type { Context } from 'hono';
 import * as z from 'zod';
-import { ApiError } from '../../src/core/errors.ts';
+import { notFound } from '../../src/core/not-found.ts';
 import { exportFormat } from '../../src/operations/export/day.ts';
 import { exportFolder, scheduleExport } from '../../src/operations/export/export.ts';
 import { type Export, listExports, readExport, removeExport } from '../../src/operations/export/published.ts';
@@ -173,7 +173,7 @@ async function visibleExport(c: Context<App>, id: string): Promise<Export> {
   const key = c.get('key');
   // Only keys of all datasets see the exports of an earlier dataset of the same name.
   const isOwn = key.coversAll('admin') || (found.isOfThisLife && key.covers('admin', found.dataset));
-  if (!isOwn) throw new ApiError('not-found', `Export ${id} not found.`);
+  if (!isOwn) throw notFound({ kind: 'Export', id });
   return found;
 }
 

@@ -1,7 +1,8 @@
 import * as z from 'zod';
 import { ApiError } from '../../src/core/errors.ts';
-import { type JobOf, readJob } from '../../src/jobs/job.ts';
-import { importProgress, scheduleImport } from '../../src/operations/import/request.ts';
+import { notFound } from '../../src/core/not-found.ts';
+import { type JobOfKind, readJob } from '../../src/jobs/job.ts';
+import { importErrors, importProgress, scheduleImport } from '../../src/operations/import/request.ts';
 import { clientKey, idempotencyHeader } from '../http/acknowledge.ts';
 import { importBody, requireFormat, requireOwnObjects } from '../http/import-request.ts';
 import { startJobs } from '../http/job-response.ts';
@@ -84,24 +85,17 @@ export const importRoutes = [
     },
     async ({ ctx, key, params: { id }, json }) => {
       const job = await readJob(ctx, id).catch((error) => {
-        throw error instanceof ApiError && error.code === 'not-found' ? noImport(id) : error;
+        throw error instanceof ApiError && error.code === 'not-found' ? notFound({ kind: 'Import', id }) : error;
       });
-      if (job.kind !== 'import' || !isVisible(key, job)) throw noImport(id);
+      if (job.kind !== 'import' || !isVisible(key, job)) throw notFound({ kind: 'Import', id });
       return json(200, importView(job));
     },
   ),
 ];
 
-function noImport(id: string): ApiError {
-  return new ApiError('not-found', `Import ${id} not found.`);
-}
-
-function importView(job: JobOf<'import'>): z.input<typeof importSchema> {
+function importView(job: JobOfKind<'import'>): z.input<typeof importSchema> {
   const { objects, read, rows, moved } = importProgress(job);
-  const { wrong = 0, rows: errors = [] } = (job.state === 'failed' ? job.progress : {}) as {
-    wrong?: number;
-    rows?: z.input<typeof invalidRowSchema>[];
-  };
+  const { wrong, rows: errors } = importErrors(job);
   return {
     id: job.id,
     dataset: job.dataset,

@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { ApiError } from '../../src/core/errors.ts';
+import { notFound } from '../../src/core/not-found.ts';
 import type { Context as AppContext } from '../../src/create-context.ts';
 import { type Job, jobKinds, jobStates, listJobs, readJob, retryJob } from '../../src/jobs/job.ts';
 import type { Caller } from '../http/auth.ts';
@@ -77,7 +77,7 @@ export const jobRoutes = [
 /** Throws ApiError `not-found`, with the same text for an unknown job and for one that the key may not see. */
 async function visibleJob(ctx: AppContext, key: Caller, id: string): Promise<Job> {
   const job = await readJob(ctx, id);
-  if (!isVisible(key, job)) throw new ApiError('not-found', `Job ${id} not found.`);
+  if (!isVisible(key, job)) throw notFound({ kind: 'Job', id });
   return job;
 }
 

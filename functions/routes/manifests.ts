@@ -1,8 +1,9 @@
 import * as z from 'zod';
 import { requireTable } from '../../src/catalog/change-table.ts';
-import { listManifests, type ManifestRecord } from '../../src/catalog/list-manifests.ts';
+import { listManifests } from '../../src/catalog/list-manifests.ts';
+import type { Manifest } from '../../src/catalog/manifest.ts';
 import { ApiError } from '../../src/core/errors.ts';
-import { nextSchema, pageOf, pageQuery, timeText, wanted } from '../http/paging.ts';
+import { nextSchema, pageOf, pageQuery, wanted } from '../http/paging.ts';
 import { tableParams } from '../http/params.ts';
 import { route } from '../http/route.ts';
 
@@ -70,36 +71,36 @@ export const manifestRoutes = [
       const table = await requireTable(ctx, dataset, name);
       const { items, last } = pageOf(await listManifests(ctx, table, { after, limit: wanted(limit) }), limit);
       const next = last === undefined ? null : Buffer.from(last.at).toString('base64url');
-      return json(200, { manifests: items.map(renderManifest), next });
+      return json(200, { manifests: items.map(({ manifest }) => renderManifest(manifest)), next });
     },
   ),
 ];
 
-function renderManifest(manifest: ManifestRecord): z.input<typeof manifestSchema> {
-  const { id, lane, incarnation, token, checksum, trigger, inserts, batches } = manifest;
+function renderManifest(manifest: Manifest): z.input<typeof manifestSchema> {
+  const { id, lane, incarnation, token, epoch, rows, bytes, checksum, trigger, quarantined, expired } = manifest;
   return {
     id,
     lane,
     incarnation,
     token,
-    epoch: Number(manifest.epoch),
-    sequences: { from: Number(manifest.seq_from), to: Number(manifest.seq_to) },
-    rows: Number(manifest.rows),
-    bytes: Number(manifest.bytes),
+    epoch,
+    sequences: { from: manifest.seq_from, to: manifest.seq_to },
+    rows,
+    bytes,
     schemaVersion: manifest.schema_version,
     checksum,
     trigger,
-    quarantined: Number(manifest.quarantined),
-    expired: Number(manifest.expired),
-    inserts,
-    batches,
-    flushedAt: timeText(manifest.flushedAt_ms),
-    partitions: manifest.partitions.map(({ partition, rows, timeFrom_ms, timeTo_ms, checksum: sum }) => ({
-      partition,
-      rows,
-      timeFrom: timeText(timeFrom_ms),
-      timeTo: timeText(timeTo_ms),
-      checksum: sum,
+    quarantined,
+    expired,
+    inserts: manifest.inserts,
+    batches: manifest.batches,
+    flushedAt: manifest.flushed_at,
+    partitions: manifest.partitions.map((part) => ({
+      partition: part.partition,
+      rows: part.rows,
+      timeFrom: part.time_from,
+      timeTo: part.time_to,
+      checksum: part.checksum,
     })),
   };
 }

@@ -6,6 +6,7 @@ import { type ListedTable, listTables, readListed } from '../../src/catalog/list
 import { setUpLanes } from '../../src/catalog/provision-lanes.ts';
 import { ApiError } from '../../src/core/errors.ts';
 import { slug } from '../../src/core/identifiers.ts';
+import { notFound } from '../../src/core/not-found.ts';
 import type { Context } from '../../src/create-context.ts';
 import { mergeSchema } from '../../src/schema/declared.ts';
 import { states } from '../../src/schema/table-state.ts';
@@ -254,7 +255,7 @@ function etagOf({ life, revision, schema }: ListedTable): string {
 async function requireListed(ctx: Context, dataset: string, name: string): Promise<ListedTable> {
   const table = await readListed(ctx, dataset, name);
   if (table !== undefined) return table;
-  throw new ApiError('not-found', `Table ${name} not found in dataset ${dataset}.`);
+  throw notFound({ dataset, table: name });
 }
 
 function requireLanes(lanes: number | 'spread', { config }: Context): void {

@@ -1,8 +1,9 @@
 import * as z from 'zod';
-import { ApiError } from '../../src/core/errors.ts';
 import { slug } from '../../src/core/identifiers.ts';
+import { notFound } from '../../src/core/not-found.ts';
+import { checkJob } from '../../src/jobs/definition.ts';
 import { createJob, type Job, jobStates, listJobs } from '../../src/jobs/job.ts';
-import type { DeliveryAttempt } from '../../src/operations/webhooks/notify.ts';
+import { notifyJob } from '../../src/operations/webhooks/notify.ts';
 import {
   createWebhook,
   eventTypes,
@@ -121,7 +122,7 @@ export const webhookRoutes = [
     },
     async ({ c, ctx, params: { id } }) => {
       if (await removeWebhook(ctx, id)) return c.body(null, 204);
-      throw new ApiError('not-found', `Webhook ${id} not found.`);
+      throw notFound({ kind: 'Webhook', id });
     },
   ),
   route(
@@ -180,12 +181,12 @@ export const webhookRoutes = [
 ];
 
 function renderDelivery(job: Job): z.input<typeof deliverySchema> {
-  const { id, state, request, progress, result, createdAt_ms, finishedAt_ms } = job;
-  const attempts = (result?.attempts ?? progress.attempts ?? []) as DeliveryAttempt[];
+  const { id, state, request, progress, result, createdAt_ms, finishedAt_ms } = checkJob(notifyJob, job);
+  const { attempts } = result ?? progress;
   return {
     id,
     state,
-    event: request.event as Record<string, unknown>,
+    event: request.event,
     createdAt: timeText(createdAt_ms),
     attempts: attempts.map(({ took_ms, ...rest }) => ({ ...rest, tookMs: took_ms })),
     finishedAt: finishedAt_ms === null ? null : timeText(finishedAt_ms),

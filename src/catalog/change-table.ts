@@ -2,6 +2,7 @@ import * as z from 'zod';
 import { changeLanes } from '../buffer/change-lanes.ts';
 import { noteJob } from '../buffer/due.ts';
 import { ApiError } from '../core/errors.ts';
+import { notFound } from '../core/not-found.ts';
 import type { Retention, Table } from '../schema/table.ts';
 import type { State } from '../schema/table-state.ts';
 import { checkRows } from '../stores/check-rows.ts';
@@ -214,5 +215,5 @@ async function explainRejection(
 export async function requireTable(ctx: CatalogDeps, dataset: string, name: string): Promise<Table> {
   const table = await readTable(ctx, dataset, name);
   if (table !== undefined) return table;
-  throw new ApiError('not-found', `Table ${name} not found in dataset ${dataset}.`);
+  throw notFound({ dataset, table: name });
 }

@@ -2,6 +2,7 @@ import * as z from 'zod';
 import { noteJob } from '../buffer/due.ts';
 import type { Quota } from '../buffer/quota.ts';
 import { ApiError } from '../core/errors.ts';
+import { notFound } from '../core/not-found.ts';
 import type { Retention } from '../schema/table.ts';
 import { retentionSchema } from '../schema/table.ts';
 import type { State } from '../schema/table-state.ts';
@@ -98,7 +99,7 @@ export async function readDataset(ctx: CatalogDeps, name: string): Promise<Datas
       name,
     }),
   );
-  if (dataset === undefined) throw new ApiError('not-found', `Dataset ${name} not found.`);
+  if (dataset === undefined) throw notFound({ dataset: name });
   return dataset;
 }
 

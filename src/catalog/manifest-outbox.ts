@@ -4,7 +4,7 @@ import { recordPast } from '../stores/postgres/record-past.ts';
 import { ask, pageBytes, runScript } from '../stores/redis/client.ts';
 import { script } from '../stores/redis/script.ts';
 import type { CatalogDeps } from './deps.ts';
-import type { Manifest } from './manifest.ts';
+import { insertManifests, insertPartitions, type Manifest } from './manifest.ts';
 import outboxPageLua from './outbox-page.lua';
 import setAsideLua from './set-aside.lua';
 
@@ -78,9 +78,9 @@ export async function recordManifests(ctx: CatalogDeps, manifests: Manifest[]): 
   await record(ctx, JSON.stringify(manifests));
 }
 
-/** @param told a JSON array of manifests */
-async function record(ctx: CatalogDeps, told: string): Promise<void> {
-  const [, , conflicts = []] = await ctx.postgres.transaction(statements(told));
+/** @param json an array of manifests */
+async function record(ctx: CatalogDeps, json: string): Promise<void> {
+  const [, , conflicts = []] = await ctx.postgres.transaction(statements(json));
   for (const { id } of conflicts) ctx.log({ event: 'manifest-conflict', alarm: true, manifest: id });
 }
 
@@ -89,30 +89,14 @@ export function manifestStatements(manifests: Manifest[]): [Statement, Statement
   return statements(JSON.stringify(manifests));
 }
 
-function statements(told: string): [Statement, Statement, Statement] {
+function statements(manifests: string): [Statement, Statement, Statement] {
   return [
+    [insertManifests, { manifests }],
+    [insertPartitions, { manifests }],
     [
-      `insert into manifests (id, dataset, "table", physical_table, lane, incarnation, token, epoch, seq_from, seq_to,
-                              rows, bytes, schema_version, checksum, trigger, quarantined, expired, inserts, batches,
-                              flushed_at)
-       select id, dataset, "table", physical_table, lane, incarnation, token, epoch, seq_from, seq_to,
-              rows, bytes, schema_version, checksum, trigger, quarantined, expired, inserts, batches, flushed_at
-         from jsonb_populate_recordset(null::manifests, $told::jsonb)
-       on conflict do nothing`,
-      { told },
-    ],
-    [
-      `insert into manifest_partitions (manifest_id, partition, rows, seq_from, seq_to, time_from, time_to, checksum)
-       select m->>'id', p.partition, p.rows, p.seq_from, p.seq_to, p.time_from, p.time_to, p.checksum
-         from jsonb_array_elements($told::jsonb) m,
-              jsonb_populate_recordset(null::manifest_partitions, m->'partitions') p
-       on conflict do nothing`,
-      { told },
-    ],
-    [
-      `select m.id from manifests m join jsonb_populate_recordset(null::manifests, $told::jsonb) t using (id)
+      `select m.id from manifests m join jsonb_populate_recordset(null::manifests, $manifests::jsonb) t using (id)
         where (m.rows, m.seq_from, m.seq_to, m.checksum) <> (t.rows, t.seq_from, t.seq_to, t.checksum)`,
-      { told },
+      { manifests },
     ],
   ];
 }

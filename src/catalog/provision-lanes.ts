@@ -25,10 +25,11 @@ const rounds_max = 5;
  * Creates the lanes of a table in the hot buffer, for a new table or after the buffer has lost them. A lane continues after its
  * greatest sequence in ClickHouse.
  *
+ * @returns the newest definition, of which the lanes are
  * @throws LifeEndedError for a table that was dropped meanwhile; StoreError if Postgres or ClickHouse is unavailable: rows must
  *   not be staged before both have answered
  */
-export async function setUpLanes(ctx: CatalogDeps, seen: Table): Promise<void> {
+export async function setUpLanes(ctx: CatalogDeps, seen: Table): Promise<Table> {
   for (let round = 0; round < rounds_max; round += 1) {
     // The newest number of lanes: with fewer, queries would lack the rows of the others.
     const table = await readTable(ctx, seen.dataset, seen.name);
@@ -37,7 +38,7 @@ export async function setUpLanes(ctx: CatalogDeps, seen: Table): Promise<void> {
     if (table.state === 'deleting') throw notWritable(table.dataset, table.name, table.state);
     await ensureTable(ctx, table);
     await applyQuota(ctx, table.dataset);
-    if (await setUpAll(ctx, table)) return;
+    if (await setUpAll(ctx, table)) return table;
   }
   throw new StoreError('postgres', `kept changing table ${seen.name}`, undefined);
 }
@@ -71,8 +72,7 @@ export async function knownLanes(ctx: CatalogDeps, table: Table): Promise<Snapsh
 export async function restoreLanes(ctx: CatalogDeps, table: Table): Promise<LaneSnapshot[]> {
   const before = await snapshotTable(ctx, table, 'state');
   if (before === 'unknown' || before.lanes.length >= table.shards.length) return [];
-  await setUpLanes(ctx, table);
-  const { lanes: writers, shards } = (await readTable(ctx, table.dataset, table.name)) ?? table;
+  const { lanes: writers, shards } = await setUpLanes(ctx, table);
   const outcome = await changeLanes(ctx, table, writers, shards.length);
   if (outcome === 'importing') await changeLanes(ctx, table, undefined, shards.length);
   const after = await snapshotTable(ctx, table, 'state');

@@ -53,9 +53,11 @@ export async function flushMessage(ctx: FlushDeps, body: unknown, until_ms: numb
   }
   const { dataset, physical, lane } = parsed.data;
   try {
-    let flushed: { more: boolean };
-    do flushed = await flushDueLane(ctx, { table: { dataset, physical }, lane }, 'queue');
-    while (flushed.more && ctx.now() < until_ms);
+    let flushed: Awaited<ReturnType<typeof flushDueLane>>;
+    do {
+      flushed = await flushDueLane(ctx, { table: { dataset, physical }, lane }, 'queue');
+      if (flushed.failure !== undefined) throw flushed.failure.error;
+    } while (flushed.more && ctx.now() < until_ms);
     await tryDrainingManifestOutbox(ctx);
   } catch (error) {
     ctx.log({ event: 'queue-flush-failed', dataset, table: physical, lane, ...describeError(error) });

@@ -8,7 +8,7 @@ import { StoreError } from '../core/errors.ts';
 import { lifeOf, logicalName, type TableRef } from '../core/identifiers.ts';
 import { describeError } from '../core/log.ts';
 import type { Table } from '../schema/table.ts';
-import type { FlushDeps } from './deps.ts';
+import type { FlushDeps, FlushNode } from './deps.ts';
 import { flushLane } from './flush-lane.ts';
 
 export const lanesInPass = 1_000;
@@ -49,20 +49,18 @@ export async function flushDue(
     while (ctx.now() < deadline_ms && unavailable.size < (ctx.cluster?.shards.length ?? 1)) {
       const due = waiting.shift();
       if (due === undefined) return;
-      try {
-        const flushed = await flushDueLane(ctx, due, trigger, unavailable);
-        if (flushed.isSkipped) skipped += 1;
-        result.rows += flushed.rows;
-        // A requested flush also waits for lanes that another flush holds.
-        const isHeldElsewhere = flushed.isElsewhere && trigger === 'admin';
-        if (isHeldElsewhere) await delay(busy_ms);
-        if (flushed.more || isHeldElsewhere) waiting.push(due);
-      } catch (error) {
-        result.failed += 1; // the event of the flush has the error
-        if (!(error instanceof StoreError) || error.store !== 'clickhouse') continue;
-        const shard = await findUnavailableShard(ctx, due).catch(() => undefined);
-        if (shard !== undefined) unavailable.add(shard);
-      }
+      const flushed = await flushDueLane(ctx, due, trigger, unavailable);
+      if (flushed.isSkipped) skipped += 1;
+      result.rows += flushed.rows;
+      // A requested flush also waits for lanes that another flush holds.
+      const isHeldElsewhere = flushed.isElsewhere && trigger === 'admin';
+      if (isHeldElsewhere) await delay(busy_ms);
+      if (flushed.more || isHeldElsewhere) waiting.push(due);
+      if (flushed.failure === undefined) continue;
+      result.failed += 1; // the event of the flush has the error
+      const { error, node } = flushed.failure;
+      if (!(error instanceof StoreError) || error.store !== 'clickhouse' || node === undefined) continue;
+      if (!(await isAvailable(node))) unavailable.add(node.shard);
     }
   };
   await Promise.all(Array.from({ length: lanesAtOnce }, work));
@@ -71,17 +69,10 @@ export async function flushDue(
   return result;
 }
 
-/** The shard of a lane, if it is unavailable. */
-async function findUnavailableShard(
-  ctx: FlushDeps,
-  due: { table: TableRef; lane: number },
-): Promise<number | undefined> {
-  const table = await dueTable(ctx, due.table);
-  if (table === undefined) return undefined;
-  const { clickhouse, shard } = await atLane(ctx, table, due.lane);
+async function isAvailable({ clickhouse }: FlushNode): Promise<boolean> {
   return await clickhouse.send({ settings: {}, body: 'SELECT 1', timeout_ms: aliveWithin_ms }).then(
-    () => undefined,
-    () => shard,
+    () => true,
+    () => false,
   );
 }
 
@@ -108,7 +99,14 @@ export async function flushWhileDue(ctx: FlushDeps, { pause_ms, until_ms, onJobs
   }
 }
 
-type DueFlush = { rows: number; more: boolean; isElsewhere: boolean; isSkipped: boolean };
+type DueFlush = {
+  rows: number;
+  more: boolean;
+  isElsewhere: boolean;
+  isSkipped: boolean;
+  /** The logged error, StoreError or ClickHouseError, and the node of the lane if it was known. */
+  failure?: { error: unknown; node: FlushNode | undefined };
+};
 
 const noFlush: DueFlush = { rows: 0, more: false, isElsewhere: false, isSkipped: false };
 
@@ -116,7 +114,6 @@ const noFlush: DueFlush = { rows: 0, more: false, isElsewhere: false, isSkipped:
  * Flushes one seal of a due lane.
  *
  * @param unavailable shards to skip
- * @throws StoreError, ClickHouseError
  */
 export async function flushDueLane(
   ctx: FlushDeps,
@@ -124,11 +121,13 @@ export async function flushDueLane(
   trigger: FlushTrigger,
   unavailable: ReadonlySet<number> = new Set(),
 ): Promise<DueFlush> {
+  let node: FlushNode | undefined;
   try {
+    // A due lane names its table, so that cron and queue are the border of this lookup.
     const table = await dueTable(ctx, ref);
     if (table === undefined) return noFlush;
-    const { shard } = await atLane(ctx, table, lane);
-    if (unavailable.has(shard)) return { ...noFlush, isSkipped: true };
+    node = await atLane(ctx, table, lane);
+    if (unavailable.has(node.shard)) return { ...noFlush, isSkipped: true };
     const { outcome, rows, more } = await flushLane(ctx, table, lane, trigger);
     return {
       ...noFlush,
@@ -138,6 +137,6 @@ export async function flushDueLane(
     };
   } catch (error) {
     ctx.log({ event: 'flush-due-failed', dataset: ref.dataset, table: ref.physical, lane, ...describeError(error) });
-    throw error;
+    return { ...noFlush, failure: { error, node } };
   }
 }

@@ -18,7 +18,7 @@ import { ClickHouseError, clickhouseCodes } from '../stores/clickhouse/client.ts
 import type { FlushDeps, FlushNode } from './deps.ts';
 import { writeHeartbeat } from './heartbeat.ts';
 import { settingsVersion } from './insert.ts';
-import { buildManifest, newestVersion } from './manifest.ts';
+import { buildSealManifest, newestVersion } from './manifest.ts';
 import { moveSeal, type Timed } from './move-seal.ts';
 
 /** Schema versions that tables of shards are known to have, by `<shard> <dataset>.<physical>`. */
@@ -86,7 +86,7 @@ export async function flushLane(
     const received_ms = seal.batches.map(({ receivedAt_ms }) => receivedAt_ms);
     await timed('heartbeat', writeHeartbeat(node, table, lane, { from: seal.from, received_ms }));
     const { flush_meta_bytes_max: metaBytesMax } = ctx.config.limits;
-    const manifest = buildManifest(table, lane, moved, { trigger, now_ms: ctx.now(), metaBytesMax });
+    const manifest = buildSealManifest(table, lane, moved, { trigger, now_ms: ctx.now(), metaBytesMax });
     const said = seal.batches.filter(({ meta }) => meta !== '').length;
     if (manifest.batches.length < said) ctx.log({ event: 'manifest-cut', alarm: true, manifest: manifest.id, said });
     const published = await timed('publish', publishSeal(ctx, table, lane, seal, JSON.stringify(manifest)));
@@ -128,6 +128,7 @@ export async function flushLane(
 /** The definition of the seal's newest schema version, with its columns in ClickHouse. */
 async function prepareTable(node: FlushNode, table: Table, seal: Seal): Promise<Table> {
   const version = newestVersion(seal);
+  // Looked up again, because the rows can have a later schema version than `table`, and the name another life by now.
   const current = await findTable(node, table.dataset, table.name, { version });
   // The name may belong to a later life, which must not get these rows.
   if (current !== undefined && current.physical !== table.physical) throw new LifeEndedError(table);

@@ -1,6 +1,7 @@
 import { findTable } from '../catalog/find-table.ts';
 import { withNewestLife } from '../catalog/life.ts';
-import { ApiError, StoreError } from '../core/errors.ts';
+import { StoreError } from '../core/errors.ts';
+import { notFound } from '../core/not-found.ts';
 import { ClickHouseError } from '../stores/clickhouse/client.ts';
 import type { FlushDeps } from './deps.ts';
 import { flushDue } from './flush-due.ts';
@@ -24,9 +25,10 @@ export async function flushNow(
 
 async function flushOne(ctx: FlushDeps, dataset: string, name: string): Promise<number> {
   return await withNewestLife(ctx, async (found) => {
+    // Looked up here and not by the route, because a table that was dropped meanwhile is looked up again.
     const table = await findTable(ctx, dataset, name);
     if (table !== undefined) found.push(table);
-    if (table === undefined) throw new ApiError('not-found', `Table ${name} not found in dataset ${dataset}.`);
+    if (table === undefined) throw notFound({ dataset, table: name });
     try {
       const { complete, rows } = await flushTable(ctx, table, 'admin', ctx.now() + flush_ms_max);
       if (!complete)

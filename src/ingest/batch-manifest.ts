@@ -1,23 +1,11 @@
 import * as z from 'zod';
+import { type Manifest, manifestJson, manifestSchema } from '../catalog/manifest.ts';
 import { StoreError } from '../core/errors.ts';
 import { checkRows } from '../stores/check-rows.ts';
 import { decodeBatchId } from './batch-id.ts';
 import type { IngestDeps } from './deps.ts';
 
-const batchManifestRow: z.ZodType<{ manifest: BatchManifest }> = z.object({
-  manifest: z.object({
-    id: z.string(),
-    rows: z.number(),
-    bytes: z.number(),
-    checksum: z.string(),
-    schemaVersion: z.number(),
-    sequences: z.object({ from: z.number(), to: z.number() }),
-    flushedAt: z.string(),
-    partitions: z.array(
-      z.object({ partition: z.string(), rows: z.number(), timeFrom: z.string(), timeTo: z.string() }),
-    ),
-  }),
-});
+const manifestRow = z.object({ manifest: manifestSchema });
 
 /** The manifest of a flush, for clients. */
 export type BatchManifest = {
@@ -37,18 +25,9 @@ export async function findBatchManifest(ctx: IngestDeps, batchId: string): Promi
   if (place === undefined) return null;
   try {
     const [row] = checkRows(
-      batchManifestRow,
+      manifestRow,
       await ctx.postgres.rows(
-        `select jsonb_build_object(
-                'id', m.id, 'rows', m.rows, 'bytes', m.bytes, 'checksum', m.checksum, 'schemaVersion', m.schema_version,
-                'sequences', jsonb_build_object('from', m.seq_from, 'to', m.seq_to),
-                'flushedAt', to_char(m.flushed_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
-                'partitions', coalesce((
-                  select jsonb_agg(jsonb_build_object('partition', p.partition, 'rows', p.rows,
-                           'timeFrom', to_char(p.time_from at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
-                           'timeTo', to_char(p.time_to at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))
-                         order by p.partition)
-                    from manifest_partitions p where p.manifest_id = m.id), '[]')) as manifest
+        `select ${manifestJson} as manifest
          from manifests m
         where m.dataset = $dataset and m.physical_table = $physical and m.lane = $lane and m.incarnation = $incarnation
           and $seq between m.seq_from and m.seq_to
@@ -63,9 +42,27 @@ export async function findBatchManifest(ctx: IngestDeps, batchId: string): Promi
         },
       ),
     );
-    return row?.manifest ?? null;
+    return row === undefined ? null : renderForClients(row.manifest);
   } catch (error) {
     if (error instanceof StoreError) return null;
     throw error;
   }
+}
+
+function renderForClients({ id, rows, bytes, checksum, ...manifest }: Manifest): BatchManifest {
+  return {
+    id,
+    rows,
+    bytes,
+    checksum,
+    schemaVersion: manifest.schema_version,
+    sequences: { from: manifest.seq_from, to: manifest.seq_to },
+    flushedAt: manifest.flushed_at,
+    partitions: manifest.partitions.map(({ partition, rows, time_from, time_to }) => ({
+      partition,
+      rows,
+      timeFrom: time_from,
+      timeTo: time_to,
+    })),
+  };
 }

@@ -96,8 +96,9 @@ async function accept(ctx: IngestDeps, request: IngestRequest, found: Table[]): 
   const keyed = { idempotencyKey, requestHash, durable, life_ms };
   // The keys of chunks from an earlier round must not expire in a later one. A replay has no key that expires.
   const end_ms = request.replay === undefined ? ctx.now() + life_ms - retryMargin(life_ms).request_ms : Infinity;
+  // Looked up once. Each further round continues with the definition that the step of the round before returned.
+  let table = await findTable(ctx, dataset, name);
   for (let round = 0; round < rounds_max && (round === 0 || ctx.now() < end_ms); round += 1) {
-    const table = await findTable(ctx, dataset, name);
     if (table !== undefined) found.push(table);
     const target = mergeSchema(table?.schema, declared, limits);
     const prepare = (checks: RowChecks) => {
@@ -126,7 +127,7 @@ async function accept(ctx: IngestDeps, request: IngestRequest, found: Table[]): 
     const added = [...target.added, ...rows.added];
     if (table === undefined) {
       const schema = { ...target.schema, fields: [...target.schema.fields, ...rows.added] };
-      await createTable(ctx, {
+      table = await createTable(ctx, {
         dataset,
         datasetTitle: request.datasetTitle,
         name,
@@ -137,13 +138,13 @@ async function accept(ctx: IngestDeps, request: IngestRequest, found: Table[]): 
       continue;
     }
     if (added.length > 0) {
-      const newest = await evolveSchema(ctx, table, added);
-      if (newest !== undefined && newest.state !== 'active') throw notWritable(dataset, name, newest.state);
+      table = await evolveSchema(ctx, table, added);
+      if (table !== undefined && table.state !== 'active') throw notWritable(dataset, name, table.state);
       continue;
     }
     const staged = await stageChunks(ctx, table, rows, { ...keyed, meta, replay: request.replay, prepareAgain });
     if (staged.outcome !== 'accepted') {
-      await resolveStageOutcome(ctx, table, staged);
+      table = await resolveStageOutcome(ctx, table, staged);
       continue;
     }
     const { quarantined } = staged.batches[0]?.plan ?? { quarantined: [] };

@@ -78,10 +78,11 @@ export async function recordInQuarantine(
       request_rows_max: Number.MAX_SAFE_INTEGER,
     });
   };
+  const create = () =>
+    createTable(ctx, { dataset, name: quarantineTable, window: 'month', lanes: 1, schema: quarantineSchema });
+  // No caller has this table: it is another one than the table of the rejected rows.
+  let table = (await findTable(ctx, dataset, quarantineTable)) ?? (await create());
   for (let round = 0; round < rounds_max; round += 1) {
-    const table =
-      (await findTable(ctx, dataset, quarantineTable)) ??
-      (await createTable(ctx, { dataset, name: quarantineTable, window: 'month', lanes: 1, schema: quarantineSchema }));
     const staged = await stageChunks(ctx, table, prepare(), {
       ...request,
       meta: '',
@@ -89,13 +90,13 @@ export async function recordInQuarantine(
       prepareAgain: prepare,
     });
     if (staged.outcome !== 'accepted') {
-      await resolveStageOutcome(ctx, table, staged);
+      table = (await resolveStageOutcome(ctx, table, staged)) ?? (await create());
       continue;
     }
     const batch = assertDefined(staged.batches[0], 'accepted rows have a batch');
     return { table, batch, replayed: staged.replayed, pending: staged.pending };
   }
-  throw new ApiError('conflict', `The quarantine of dataset ${dataset} inlined changing. Try again.`, {
+  throw new ApiError('conflict', `The quarantine of dataset ${dataset} kept changing. Try again.`, {
     retryAfterMs: 500,
   });
 }

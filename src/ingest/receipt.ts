@@ -37,6 +37,7 @@ export async function readReceipt(ctx: IngestDeps, batchId: string): Promise<Rec
   if (place === undefined) throw new ApiError('not-found', 'This is not a batch id.');
   const { dataset, physical } = place.table;
   const name = logicalName(physical);
+  // The batch id names the table, so that a receipt is the border of its lookup.
   const table = await findTable(ctx, dataset, name, { life: lifeOf(physical) });
   if (table === undefined || table.physical !== physical) {
     throw new ApiError('not-found', `The table of this batch, ${name} of dataset ${dataset}, does not exist.`);

@@ -1,6 +1,6 @@
 import { quotaHeaders } from '../buffer/quota.ts';
 import { TurnLost } from '../buffer/replays.ts';
-import { noteLanes } from '../catalog/find-table.ts';
+import { findTable, noteLanes } from '../catalog/find-table.ts';
 import { LifeEndedError } from '../catalog/life.ts';
 import { setUpLanes } from '../catalog/provision-lanes.ts';
 import { ApiError } from '../core/errors.ts';
@@ -14,21 +14,25 @@ type NotAccepted = Exclude<ChunksOutcome, { outcome: 'accepted' }>;
 /**
  * Resolves an outcome without staged rows: repairs the cause, so that the caller can stage again, or throws the reason.
  *
+ * @returns the definition to stage with; undefined if the table was dropped meanwhile
  * @throws ApiError; StoreError if a required store is unavailable
  */
-export async function resolveStageOutcome(ctx: IngestDeps, table: Table, outcome: NotAccepted): Promise<void> {
+export async function resolveStageOutcome(
+  ctx: IngestDeps,
+  table: Table,
+  outcome: NotAccepted,
+): Promise<Table | undefined> {
   const { dataset, name } = table;
   switch (outcome.outcome) {
     case 'unknown':
       // The lane is new, or Redis lost it. The first request provisions it from the catalogue and ClickHouse.
-      // If the table was dropped meanwhile, the caller creates a new one.
-      await setUpLanes(ctx, table).catch((error) => {
+      return await setUpLanes(ctx, table).catch((error) => {
         if (!(error instanceof LifeEndedError)) throw error;
+        // The table was dropped. Another life may have its name already.
+        return findTable(ctx, dataset, name);
       });
-      return;
     case 'lanes':
-      noteLanes(ctx, table, outcome.lanes, outcome.readLanes);
-      return;
+      return noteLanes(ctx, table, outcome.lanes, outcome.readLanes);
     case 'reused':
       throw new ApiError(
         'key-reused',

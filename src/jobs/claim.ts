@@ -1,11 +1,21 @@
 import * as z from 'zod';
 import { checkRows } from '../stores/check-rows.ts';
 import type { JobDeps } from './deps.ts';
-import { type JobKind, type JobLine, jobColumns, jobRow } from './job.ts';
+import { type JobKind, jobColumns } from './job.ts';
 
-export type Claimed = JobLine & { claim: string };
+/** A claimed job as far as its outcome needs it. The step checks the rest, so that a malformed job fails alone. */
+const claimedRow = z.looseObject({
+  n: z.string(),
+  id: z.string(),
+  kind: z.string(),
+  dataset: z.string().nullable(),
+  table: z.string().nullable(),
+  actor: z.string(),
+  attempts: z.number(),
+  claim: z.string(),
+});
 
-const claimedRow: z.ZodType<Claimed> = jobRow.extend({ claim: z.string() });
+export type Claimed = z.output<typeof claimedRow>;
 
 /** Short jobs that wait for a receiver. Others may run beside them. */
 export const deliveryKinds: readonly JobKind[] = ['notify', 'alert'];

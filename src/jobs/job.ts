@@ -1,106 +1,89 @@
 import * as z from 'zod';
 import { noteJob } from '../buffer/due.ts';
 import { auditLine } from '../catalog/audit-log/statement.ts';
-import { assert } from '../core/assert.ts';
 import { ApiError } from '../core/errors.ts';
+import { notFound } from '../core/not-found.ts';
 import { currentActor } from '../core/request-context.ts';
 import { checkRows } from '../stores/check-rows.ts';
 import { epochMs, type Params } from '../stores/postgres/client.ts';
 import { fromJsonb, toJsonb } from '../stores/postgres/jsonb.ts';
 import type { JobDeps } from './deps.ts';
 
-/** Kinds of jobs, by subject: a table, a dataset, or neither. */
-const tableKinds = ['delete-rows', 'correct-rows', 'drop-table', 'export', 'import', 'compare', 'mirror'] as const;
-const datasetKinds = ['drop-dataset', 'apply-retention', 'alert'] as const;
-const otherKinds = ['backup', 'restore', 'notify'] as const;
-
-export const jobKinds = [...tableKinds, ...datasetKinds, ...otherKinds] as const;
-export type JobKind = (typeof jobKinds)[number];
-
 export const jobStates = ['queued', 'running', 'done', 'failed', 'cancelled'] as const;
 
-export const jobRow = z.object({
+const stored = z.record(z.string(), z.unknown()).transform((value) => fromJsonb(value));
+
+const recorded = z.object({
   n: z.string(),
   id: z.string(),
-  kind: z.string(),
-  dataset: z.string().nullable(),
-  table: z.string().nullable(),
   state: z.enum(jobStates),
-  request: z.record(z.string(), z.unknown()),
-  progress: z.record(z.string(), z.unknown()),
-  result: z.record(z.string(), z.unknown()).nullable(),
+  /** The parameters of the job. */
+  request: stored,
+  /** State that earlier steps leave for later ones. */
+  progress: stored,
+  /** The receipt. */
+  result: stored.nullable(),
   error: z.string().nullable(),
   attempts: z.number(),
   actor: z.string(),
   createdAt_ms: z.number(),
   finishedAt_ms: z.number().nullable(),
+  /** Lives of its dataset and its table at the job's creation. Null without either, and for jobs of earlier versions. */
   datasetLife: z.number().nullable(),
   life: z.number().nullable(),
+  /** Whether its dataset is still in that life. */
   isOfThisLife: z.boolean(),
 });
-export type JobState = (typeof jobStates)[number];
 
-type Target<Kind> = Kind extends (typeof tableKinds)[number]
-  ? { kind: Kind; dataset: string; table: string }
-  : Kind extends (typeof datasetKinds)[number]
-    ? { kind: Kind; dataset: string; table: null }
-    : { kind: Kind; dataset: string | null; table: null };
+const tableJob = <Kind extends string>(kind: Kind) =>
+  recorded.extend({ kind: z.literal(kind), dataset: z.string(), table: z.string() });
+const datasetJob = <Kind extends string>(kind: Kind) =>
+  recorded.extend({ kind: z.literal(kind), dataset: z.string(), table: z.null() });
+const otherJob = <Kind extends string>(kind: Kind) =>
+  recorded.extend({ kind: z.literal(kind), dataset: z.string().nullable(), table: z.null() });
 
-type Recorded = {
-  n: string;
-  id: string;
-  state: JobState;
-  /** The parameters of the job. */
-  request: Record<string, unknown>;
-  /** State that earlier steps leave for later ones. */
-  progress: Record<string, unknown>;
-  /** The receipt. */
-  result: Record<string, unknown> | null;
-  error: string | null;
-  attempts: number;
-  actor: string;
-  createdAt_ms: number;
-  finishedAt_ms: number | null;
-  /** Lives of its dataset and its table at the job's creation. Null without either, and for jobs of earlier versions. */
-  datasetLife: number | null;
-  life: number | null;
-  /** Whether its dataset is still in that life. */
-  isOfThisLife: boolean;
-};
+/**
+ * A row of `jobColumns`, by kind: the subject of a job is a table, a dataset, or neither. Its records are checked by the
+ * definition of the kind, where a step or a view needs them: a list also has jobs that earlier versions recorded.
+ */
+export const jobRow = z.discriminatedUnion('kind', [
+  tableJob('delete-rows'),
+  tableJob('correct-rows'),
+  tableJob('drop-table'),
+  tableJob('export'),
+  tableJob('import'),
+  tableJob('compare'),
+  tableJob('mirror'),
+  datasetJob('drop-dataset'),
+  datasetJob('apply-retention'),
+  datasetJob('alert'),
+  otherJob('backup'),
+  otherJob('restore'),
+  otherJob('notify'),
+]);
 
-/** A recorded job of one of these kinds. */
-export type JobOf<Kind extends JobKind> = Kind extends JobKind ? Recorded & Target<Kind> : never;
-
-export type Job = JobOf<JobKind>;
+/** A recorded job. */
+export type Job = z.output<typeof jobRow>;
+export type JobKind = Job['kind'];
+export type JobOfKind<Kind extends JobKind> = Extract<Job, { kind: Kind }>;
+export const jobKinds = jobRow.options.map(({ shape }) => shape.kind.value);
 
 export const jobColumns = `n, id, kind, dataset, "table", state, request, progress, result, error, attempts, actor,
   ${epochMs('created_at')} as "createdAt_ms", ${epochMs('finished_at')} as "finishedAt_ms",
   dataset_life as "datasetLife", life, coalesce(dataset_life = life_of_dataset(dataset), true) as "isOfThisLife"`;
 
-/** A row of `jobColumns`, before `parseJob`. */
-export type JobLine = Recorded & { kind: string; dataset: string | null; table: string | null };
-
-/** Parses a row of `jobColumns`; other columns stay. Throws Error for a job without its subject. */
-export function parseJob<Line extends JobLine>(line: Line): Line & Job {
-  const { id, kind, dataset, table, request, progress, result } = line;
-  const hasSubject = includes(tableKinds, kind)
-    ? dataset !== null && table !== null
-    : table === null && (includes(otherKinds, kind) || (includes(datasetKinds, kind) && dataset !== null));
-  assert(hasSubject, `job ${id} of kind ${kind} names its subject`);
-  const read = { request: fromJsonb(request), progress: fromJsonb(progress), result: fromJsonb(result) };
-  return { ...line, ...read } as Line & Job;
+export function isOfKind<Kind extends JobKind>(kinds: readonly Kind[], job: Job): job is JobOfKind<Kind> {
+  return kinds.some((kind) => kind === job.kind);
 }
 
-function includes(kinds: readonly string[], kind: string): boolean {
-  return kinds.includes(kind);
-}
+type Target<Each = Job> = Each extends Job ? Pick<Each, 'kind' | 'dataset' | 'table'> : never;
 
-export type NewJob<Kind extends JobKind> = Target<Kind> & {
-  request: Record<string, unknown>;
+export type NewJob = Target & {
+  request: object;
   /** A second job with the same id is not created. */
   id?: string | undefined;
   /** State at the time of creation, for the first step. */
-  progress?: Record<string, unknown>;
+  progress?: object;
 };
 
 /**
@@ -110,8 +93,8 @@ export type NewJob<Kind extends JobKind> = Target<Kind> & {
  */
 export async function createJob<Kind extends JobKind>(
   ctx: JobDeps,
-  { id = crypto.randomUUID(), kind, dataset, table, request, progress = {} }: NewJob<Kind>,
-): Promise<JobOf<Kind>> {
+  { id = crypto.randomUUID(), kind, dataset, table, request, progress = {} }: NewJob & { kind: Kind },
+): Promise<JobOfKind<Kind>> {
   const { actor, requestId } = currentActor();
   const params: Params = {
     id,
@@ -145,13 +128,13 @@ export async function createJob<Kind extends JobKind>(
   );
   const job = await readJob(ctx, id);
   if (
-    job.kind !== kind ||
+    !isOfKind([kind], job) ||
     JSON.stringify(sorted(job.request)) !== JSON.stringify(sorted(JSON.parse(JSON.stringify(request))))
   ) {
     throw new ApiError('key-reused', 'This Idempotency-Key was used for another job. Send a new key.');
   }
   await noteJob(ctx, ctx.now());
-  return job as JobOf<Kind>;
+  return job;
 }
 
 /** Sorts members by name: the catalogue does not keep their order. */
@@ -168,8 +151,8 @@ function sorted(value: unknown): unknown {
 /** Throws TimestoreError `not-found`; StoreError. */
 export async function readJob(ctx: JobDeps, id: string): Promise<Job> {
   const [job] = checkRows(jobRow, await ctx.postgres.rows(`select ${jobColumns} from jobs where id = $id`, { id }));
-  if (job === undefined) throw new ApiError('not-found', `Job ${id} not found.`);
-  return parseJob(job);
+  if (job === undefined) throw notFound({ kind: 'Job', id });
+  return job;
 }
 
 export type JobFilter = {
@@ -189,7 +172,7 @@ export async function listJobs(
   { before, dataset, kind, state, webhook, visibleDatasets: of }: JobFilter,
   limit: number,
 ): Promise<Job[]> {
-  const jobs = checkRows(
+  return checkRows(
     jobRow,
     await ctx.postgres.rows(
       `select ${jobColumns} from jobs
@@ -209,7 +192,6 @@ export async function listJobs(
       },
     ),
   );
-  return jobs.map(parseJob);
 }
 
 /**
@@ -236,5 +218,5 @@ export async function retryJob(ctx: JobDeps, id: string): Promise<Job> {
     throw new ApiError('conflict', `Job ${id} is ${state}; only failed jobs can be retried.`);
   }
   await noteJob(ctx, ctx.now());
-  return parseJob(job);
+  return job;
 }

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { jobsMark, noteJob, postponeMark, settleMark } from '../buffer/due.ts';
+import { assert } from '../core/assert.ts';
 import { backoff_ms } from '../core/backoff.ts';
 import { ApiError, errorCatalogue } from '../core/errors.ts';
 import { describeError } from '../core/log.ts';
@@ -7,33 +8,9 @@ import { runAs } from '../core/request-context.ts';
 import type { Statement } from '../stores/postgres/client.ts';
 import { toJsonb, toText } from '../stores/postgres/jsonb.ts';
 import { type Claimed, claimJobs, readNextDue, releaseJobs } from './claim.ts';
+import type { JobHandlers, Outcome } from './definition.ts';
 import type { JobDeps } from './deps.ts';
-import { type Job, type JobKind, type JobOf, jobKinds, parseJob } from './job.ts';
-
-/** The outcome of a step. */
-export type Outcome = {
-  /** Statements for the transaction that records the outcome. */
-  alongside?: Statement[];
-} & (
-  | { done: Record<string, unknown> }
-  /** The job goes on. `error` is shown with the job until the next step. */
-  | { progress: Record<string, unknown>; wait_ms?: number; error?: string }
-  /** The job stops with this reason. A retry continues from its progress. */
-  | { failed: string; progress: Record<string, unknown> }
-);
-
-/**
- * A step of a job. It may be killed at any point, run twice, or run twice at the same time. So its effects outside of the
- * catalogue must be repeatable, and its changes of the catalogue belong in `alongside`.
- */
-export type Step<Kind extends JobKind, Deps extends JobDeps> = (
-  ctx: Deps,
-  job: JobOf<Kind>,
-  deadline_ms: number,
-) => Promise<Outcome>;
-
-/** One step function for each kind of job. */
-export type JobHandlers<Deps extends JobDeps> = { [Kind in JobKind]: Step<Kind, Deps> };
+import { jobKinds, jobRow } from './job.ts';
 
 const retry_ms_max = 300_000;
 /**
@@ -45,10 +22,7 @@ const poll_ms = 500;
 /** Jobs of one claim that run at a time. Workers have six connections, and the stores share them. */
 const sideBySide = 4;
 /** Consecutive failures after which a job stops. A mirror never stops: its source system needs every row. */
-const attempts_max: Partial<Record<JobKind, number>> & { others: number } = {
-  others: 30,
-  mirror: Number.POSITIVE_INFINITY,
-};
+const attemptsMax = (kind: string) => (kind === 'mirror' ? Number.POSITIVE_INFINITY : 30);
 
 /**
  * Runs steps of due jobs, until no job is due or the deadline has passed. Deliveries run beside each other, other jobs one after
@@ -178,16 +152,13 @@ async function step<Deps extends JobDeps>(
 async function runHandler<Deps extends JobDeps>(
   ctx: Deps,
   steps: Partial<JobHandlers<Deps>>,
-  line: Claimed,
+  claimed: Claimed,
   deadline_ms: number,
 ): Promise<Outcome> {
-  const job = parseJob(line);
-  // TypeScript cannot relate the job's kind to the handler's kind.
-  return await (steps[job.kind] as (ctx: Deps, job: Job, deadline_ms: number) => Promise<Outcome>)(
-    ctx,
-    job,
-    deadline_ms,
-  );
+  const job = jobRow.parse(claimed);
+  const handler = steps[job.kind];
+  assert(handler !== undefined, `a job is claimed by a runner with a handler for ${job.kind}`);
+  return await handler(ctx, job, deadline_ms);
 }
 
 /** The statement that records an outcome. */
@@ -225,7 +196,7 @@ function outcomeStatement({ id }: Claimed, outcome: Outcome): Statement {
 async function recordFailure(ctx: JobDeps, job: Claimed, error: unknown): Promise<void> {
   const isKnown = error instanceof ApiError;
   const isRetryable = !isKnown || errorCatalogue[error.code].retryable;
-  const isOver = !isRetryable || job.attempts + 1 >= (attempts_max[job.kind as JobKind] ?? attempts_max.others);
+  const isOver = !isRetryable || job.attempts + 1 >= attemptsMax(job.kind);
   const wait_ms = backoff_ms(job.attempts, 1_000, retry_ms_max);
   await ctx.postgres.rows(
     `update jobs set attempts = attempts + 1, error = $error, claim = null, claimed_until = null, state = $state,

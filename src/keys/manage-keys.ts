@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import { auditLine } from '../catalog/audit-log/statement.ts';
 import { ApiError, StoreError } from '../core/errors.ts';
+import { notFound } from '../core/not-found.ts';
 import { checkRows } from '../stores/check-rows.ts';
 import type { Params } from '../stores/postgres/client.ts';
 import { ask } from '../stores/redis/client.ts';
@@ -66,7 +67,7 @@ export async function listKeys(
 /** Throws ApiError `not-found`; StoreError. */
 export async function findKeyRecord(ctx: KeyDeps, id: string): Promise<Key> {
   const [row] = await ctx.postgres.rows(`select ${keyColumns} from api_keys where id = $id`, { id });
-  if (row === undefined) throw noKey(id);
+  if (row === undefined) throw notFound({ kind: 'Key', id });
   return keySchema.parse(row);
 }
 
@@ -84,7 +85,7 @@ export async function revokeKey(ctx: KeyDeps, id: string): Promise<Key> {
      select ${keyColumns} from changed`,
     params,
   );
-  if (row === undefined) throw noKey(id);
+  if (row === undefined) throw notFound({ kind: 'Key', id });
   const key = keySchema.parse(row);
   await publishChange(ctx, key);
   return key;
@@ -146,8 +147,4 @@ async function publishChange(ctx: KeyDeps, key: Key): Promise<void> {
   await publishKey(ctx, key).catch((error) => {
     throw new StoreError('redis', `did not take the recorded change of key ${key.id}`, error);
   });
-}
-
-function noKey(id: string): ApiError {
-  return new ApiError('not-found', `Key ${id} not found.`);
 }

@@ -1,5 +1,4 @@
-import type { JobKind } from '../jobs/job.ts';
-import type { Step } from '../jobs/runner.ts';
+import type { Step } from '../jobs/definition.ts';
 import type { QueryDeps } from '../query/deps.ts';
 import type { NodeContext } from '../stores/clickhouse/servers.ts';
 
@@ -10,4 +9,4 @@ export type OperationDeps = QueryDeps;
 export type OperationNode = NodeContext<OperationDeps>;
 
 /** A step of a job with the dependencies of operations. */
-export type OperationStep<Kind extends JobKind> = Step<Kind, OperationDeps>;
+export type OperationStep<Definition> = Step<Definition, OperationDeps>;

@@ -1,5 +1,5 @@
-/** `suite`: where it is noticed first, if not among all. */
-export type Mutation = { rule: string; file: string; from: string; to: string; suite?: string };
+/** `suite`: the test file that notices it. `test`: words of the test there that notices, where the file takes long. */
+export type Mutation = { rule: string; file: string; from: string; to: string; suite: string; test?: string };
 
 /** A source with a mutation; undefined where it does not apply. Line breaks and spaces do not matter, a formatter moves them. */
 export function mutated(source: string, { from, to }: Pick<Mutation, 'from' | 'to'>): string | undefined {
@@ -19,9 +19,10 @@ export const mutations: Mutation[] = [
   {
     rule: 'lanes that a failover has undone are shown again',
     file: 'src/operations/row-audit/audit-table.ts',
-    from: 'recorded === undefined ? [] : await restoreLanes(ctx, recorded)',
-    to: '[] as { lane: number; watermark: number }[]',
+    from: 'const restored = await restoreLanes(ctx, table)',
+    to: 'const restored: { lane: number; watermark: number }[] = []',
     suite: 'test/faults/failover.test.ts',
+    test: 'a failover to before lanes were added hides',
   },
   {
     rule: 'what is done to all rows is done to those of lanes that a failover has undone',
@@ -29,6 +30,7 @@ export const mutations: Mutation[] = [
     from: 'snapshot.lanes.length < table.shards.length',
     to: 'snapshot.lanes.length < 0',
     suite: 'test/faults/failover.test.ts',
+    test: 'a failover to before lanes were added hides',
   },
   {
     rule: 'no expression of the caller is moved to rows that its key may not read',
@@ -99,6 +101,7 @@ export const mutations: Mutation[] = [
     from: 'if (!(await removeObjectsOf(ctx, passed, deadline_ms))) return { progress };',
     to: '',
     suite: 'test/integration/catalogue/next-life.test.ts',
+    test: 'its audit, schedule and exports are gone',
   },
   {
     rule: 'rows in quarantine of a table go with it',
@@ -106,6 +109,7 @@ export const mutations: Mutation[] = [
     from: "quarantine === undefined || quarantine.state === 'deleting'",
     to: "quarantine === undefined || quarantine.state !== 'frozen'",
     suite: 'test/integration/catalogue/next-life.test.ts',
+    test: 'a table is dropped only when',
   },
   {
     rule: 'a drop waits for who still writes objects',
@@ -113,6 +117,7 @@ export const mutations: Mutation[] = [
     from: 'if (await isWorkedOn(ctx, dataset, table)) return',
     to: 'if (progress.never) return',
     suite: 'test/integration/catalogue/next-life.test.ts',
+    test: 'a drop waits for who still writes',
   },
   {
     rule: 'a drop is of one life',
@@ -120,6 +125,7 @@ export const mutations: Mutation[] = [
     from: 'and name = $table and life = $life and',
     to: 'and name = $table and coalesce($life::int, 0) >= 0 and',
     suite: 'test/integration/catalogue/next-life.test.ts',
+    test: 'a drop that failed in an earlier life',
   },
   {
     rule: 'keys no longer list a dropped dataset',
@@ -127,6 +133,7 @@ export const mutations: Mutation[] = [
     from: 'if (keys.length > 0) return',
     to: 'if (keys.length > 1_000_000) return',
     suite: 'test/integration/catalogue/next-life.test.ts',
+    test: 'is taken out of the lists of keys',
   },
   {
     rule: 'a name is free when no instance uses what it knew of it',
@@ -134,6 +141,7 @@ export const mutations: Mutation[] = [
     from: '? 0 : remembered_ms',
     to: '? 0 : 0',
     suite: 'test/integration/catalogue/next-life.test.ts',
+    test: 'is taken out of the lists of keys',
   },
   {
     rule: 'webhooks no longer list a dropped dataset',
@@ -141,6 +149,7 @@ export const mutations: Mutation[] = [
     from: '    ...forgetWebhooks(dataset),\n',
     to: '',
     suite: 'test/integration/catalogue/next-life.test.ts',
+    test: 'is notified to no webhook',
   },
   {
     rule: 'nothing is compared for a dataset that is gone',
@@ -155,6 +164,7 @@ export const mutations: Mutation[] = [
     from: ' || batches !== logged || ',
     to: ' || ',
     suite: 'test/integration/flush/due.test.ts',
+    test: 'is reported by the next flush',
   },
   {
     rule: 'a log with as many batches, the last of which is another one, is reported',
@@ -162,6 +172,7 @@ export const mutations: Mutation[] = [
     from: 'return isOther || ',
     to: 'return ',
     suite: 'test/integration/flush/due.test.ts',
+    test: 'is reported where both have as many',
   },
   {
     rule: 'a token of a batch that another one has replaced in the log is lost',
@@ -169,6 +180,7 @@ export const mutations: Mutation[] = [
     from: 'newestAt_ms ?? ',
     to: '',
     suite: 'test/integration/flush/due.test.ts',
+    test: 'is reported where both have as many',
   },
   {
     rule: 'rows that no batch has are reported',
@@ -176,6 +188,7 @@ export const mutations: Mutation[] = [
     from: ' || (batches === 0 ? rows !== 0 : rows < batches)',
     to: '',
     suite: 'test/integration/flush/due.test.ts',
+    test: 'is reported by the next flush',
   },
   {
     rule: 'reads of Cloud see what other replicas have stored',
@@ -211,6 +224,7 @@ export const mutations: Mutation[] = [
     from: 'const part = String.raw`\\.*[A-Za-z0-9_=@:,+-]',
     to: 'const part = String.raw`[A-Za-z0-9_.=@:,+-]',
     suite: 'test/integration/http/text.test.ts',
+    test: 'the name of an object',
   },
   {
     rule: 'a seal and a tail come in replies that the hosted buffer gives',
@@ -218,6 +232,7 @@ export const mutations: Mutation[] = [
     from: 'return Math.floor(redis_wire_bytes_max / 2);',
     to: 'return 100 * redis_wire_bytes_max;',
     suite: 'test/integration/buffer/wire.test.ts',
+    test: 'a seal of 8 MiB of quotes',
   },
   {
     rule: 'a page of a seal is read only while the seal is there',
@@ -225,6 +240,7 @@ export const mutations: Mutation[] = [
     from: "if current.epoch ~= epoch or current.s_token ~= token then return {'published'} end",
     to: '',
     suite: 'test/integration/buffer/wire.test.ts',
+    test: 'a seal that another flusher publishes',
   },
   {
     rule: 'a flush takes no more of what was said of batches than a manifest may have',
@@ -232,6 +248,7 @@ export const mutations: Mutation[] = [
     from: ' or meta_bytes > tonumber(flush_meta_bytes_max))',
     to: ')',
     suite: 'test/integration/buffer/wire.test.ts',
+    test: 'of batches with much said',
   },
   {
     rule: 'a seal of larger limits is published with what its manifest may have',
@@ -239,6 +256,7 @@ export const mutations: Mutation[] = [
     from: 'if (bytes > bytesMax && entries.length > 0) break;',
     to: '',
     suite: 'test/integration/buffer/wire.test.ts',
+    test: 'a seal that was fixed under a larger limit',
   },
   {
     rule: 'what batches take beside their rows counts in the log of a lane',
@@ -246,6 +264,7 @@ export const mutations: Mutation[] = [
     from: 'pending_bytes + 256 * (',
     to: 'pending_bytes + 0 * (',
     suite: 'test/integration/buffer/wire.test.ts',
+    test: 'a lane takes no more than its log',
   },
   {
     rule: 'the outbox is bounded by its bytes',
@@ -253,6 +272,7 @@ export const mutations: Mutation[] = [
     from: ' and outbox_bytes <= tonumber(outbox_bytes_max)',
     to: '',
     suite: 'test/integration/flush/outbox.test.ts',
+    test: 'manifests are drained by their bytes',
   },
   {
     rule: 'manifests are drained in replies that the hosted buffer gives',
@@ -260,6 +280,7 @@ export const mutations: Mutation[] = [
     from: ' or (#answer > 1 and left_bytes < 0)',
     to: '',
     suite: 'test/integration/flush/outbox.test.ts',
+    test: 'manifests are drained by their bytes',
   },
   {
     rule: 'a stored row is known by when its batch was acknowledged, not by its sequence alone',
@@ -267,6 +288,7 @@ export const mutations: Mutation[] = [
     from: '(_seq, _row, _received_at) NOT IN (SELECT _seq, _row, _received_at FROM',
     to: '(_seq, _row) NOT IN (SELECT _seq, _row FROM',
     suite: 'test/faults/failover.test.ts',
+    test: 'a row acknowledged after a failover is stored',
   },
   {
     rule: 'the rows of a seal are counted, not those that another batch had under its sequence',
@@ -274,6 +296,7 @@ export const mutations: Mutation[] = [
     from: "  const received = 'toUnixTimestamp64Milli(_received_at)';",
     to: "  if (times.length > 0) return '1 = 1';\n  const received = 'toUnixTimestamp64Milli(_received_at)';",
     suite: 'test/faults/failover.test.ts',
+    test: 'a row acknowledged after a failover is stored',
   },
   {
     rule: 'an insert adds nothing while one under another token runs',
@@ -281,6 +304,7 @@ export const mutations: Mutation[] = [
     from: '!= {token:String}) = 0`;',
     to: '!= {token:String}) >= 0`;',
     suite: 'test/faults/failover.test.ts',
+    test: 'an insert adds nothing while one of a seal',
   },
   {
     rule: 'an insert adds nothing of a batch that was found complete',
@@ -288,6 +312,7 @@ export const mutations: Mutation[] = [
     from: ` AND (_seq, _received_at) NOT IN \${storedBatches}`,
     to: '',
     suite: 'test/faults/failover.test.ts',
+    test: 'rows that were deleted do not come back',
   },
   {
     rule: 'a batch that was found complete is known by when it was acknowledged',
@@ -295,6 +320,7 @@ export const mutations: Mutation[] = [
     from: ` AND (_seq, _received_at) NOT IN \${storedBatches}`,
     to: ` AND _seq NOT IN (SELECT seq FROM \${storedBatches})`,
     suite: 'test/faults/failover.test.ts',
+    test: 'what was stored stays known',
   },
   {
     rule: 'each batch of a seal is recorded as complete',
@@ -302,6 +328,7 @@ export const mutations: Mutation[] = [
     from: "received_ms.map(Number).join(',')",
     to: "received_ms.slice(0, 1).map(Number).join(',')",
     suite: 'test/faults/failover.test.ts',
+    test: 'rows that were deleted do not come back',
   },
   {
     rule: 'a seal is published, whatever was deleted of batches that were complete before',
@@ -309,6 +336,7 @@ export const mutations: Mutation[] = [
     from: 'const rest = await withoutRecordedBatches(node, table, lane, seal);',
     to: 'const rest = (await withoutRecordedBatches(node, table, lane, seal)) && seal;',
     suite: 'test/faults/failover.test.ts',
+    test: 'rows that were deleted do not come back',
   },
   {
     rule: 'a batch with the sequence of a token that was never stored proves it lost',
@@ -316,6 +344,7 @@ export const mutations: Mutation[] = [
     from: `AND NOT \${isKnown}`,
     to: `AND \${isKnown}`,
     suite: 'test/faults/failover.test.ts',
+    test: 'a token, a receipt and a follower',
   },
   {
     rule: 'a key with a row filter has no scope admin, also one that was made with it',
@@ -323,6 +352,7 @@ export const mutations: Mutation[] = [
     from: "return scope === 'admin' && this.#rowFilter !== null;",
     to: 'return scope === undefined;',
     suite: 'test/integration/http/authorisation.test.ts',
+    test: 'a key with a row filter has no scope admin',
   },
   {
     rule: 'rows in quarantine are found by their ids, however many there are',
@@ -330,6 +360,7 @@ export const mutations: Mutation[] = [
     from: 'openRecords(ctx, dataset, { ids, limit: rowsMax })',
     to: '(await openRecords(ctx, dataset, { limit: rowsMax })).filter(({ id }) => ids.includes(id))',
     suite: 'test/integration/http/ingest.test.ts',
+    test: 'every row in quarantine is listed, by pages',
   },
   {
     rule: 'a number that would become another is refused',
@@ -344,6 +375,7 @@ export const mutations: Mutation[] = [
     from: 'if (overtaken === undefined) return',
     to: 'if (overtaken !== null) return',
     suite: 'test/integration/migration/mirror.test.ts',
+    test: 'sends each row that a failover of the hot buffer leaves',
   },
   {
     rule: 'a mirror plans nothing of a lane that was not compared with what is published',
@@ -351,6 +383,7 @@ export const mutations: Mutation[] = [
     from: 'if (state.compared !== publishedOf.get(lane)) continue;',
     to: '',
     suite: 'test/integration/migration/mirror.test.ts',
+    test: 'sends each row that a failover of the hot buffer leaves',
   },
   {
     rule: 'a table is dropped only when its rows in quarantine are gone',
@@ -358,6 +391,7 @@ export const mutations: Mutation[] = [
     from: "return state === 'done';",
     to: "return state === 'done' || state === 'failed';",
     suite: 'test/integration/catalogue/next-life.test.ts',
+    test: 'a table is dropped only when',
   },
   {
     rule: 'rows set aside are known by when their batch was acknowledged',
@@ -365,6 +399,7 @@ export const mutations: Mutation[] = [
     from: '(_seq, _row, _received_at) NOT IN (SELECT seq, row, received_at FROM timestore.skipped_rows',
     to: '(_seq, _row) NOT IN (SELECT seq, row FROM timestore.skipped_rows',
     suite: 'test/faults/failover.test.ts',
+    test: 'a row of a sequence that had a rejected row',
   },
   {
     rule: 'a read that is not fenced asks what ClickHouse has beyond the watermark',
@@ -372,6 +407,7 @@ export const mutations: Mutation[] = [
     from: '    !beyond.includes(true) &&\n',
     to: '',
     suite: 'test/faults/failover.test.ts',
+    test: 'a read that is not fenced',
   },
   {
     rule: 'a token of a batch that the buffer has forgotten, or has replaced, is lost',
@@ -379,6 +415,7 @@ export const mutations: Mutation[] = [
     from: "    if (isForgotten || compareMark(lane, mark) === 'other') return lost;\n",
     to: '',
     suite: 'test/faults/failover.test.ts',
+    test: 'a token, a receipt and a follower',
   },
   {
     rule: 'ClickHouse tells whether a token was overtaken that the buffer knows nothing of any more',
@@ -386,6 +423,7 @@ export const mutations: Mutation[] = [
     from: 'return isLost ? { kind',
     to: 'return isLost === undefined ? { kind',
     suite: 'test/faults/failover.test.ts',
+    test: 'a token, a receipt and a follower',
   },
   {
     rule: 'what the buffer has forgotten and ClickHouse has in full shows again',
@@ -393,6 +431,7 @@ export const mutations: Mutation[] = [
     from: 'if (!(await advanceLane(ctx, table, lane, end))) continue;',
     to: 'if (end.watermark > 0) continue;',
     suite: 'test/faults/failover.test.ts',
+    test: 'what was published before a failover shows again',
   },
   {
     rule: 'an audit shows imports again that the buffer has forgotten',
@@ -400,6 +439,7 @@ export const mutations: Mutation[] = [
     from: 'const imports = await showHiddenImports(ctx, table);',
     to: 'const imports: string[] = [];',
     suite: 'test/faults/failover.test.ts',
+    test: 'a failover while an import is published',
   },
   {
     rule: 'rows are deleted when no insert runs that could bring them again',
@@ -407,6 +447,7 @@ export const mutations: Mutation[] = [
     from: 'if (await areInsertsRunning(ctx, table, progress)) return',
     to: 'if (progress.until.length < 0) return',
     suite: 'test/faults/failover.test.ts',
+    test: 'rows are deleted only when inserts have ended',
   },
   {
     rule: 'rows of sequences that come again after a failover are of no earlier cut',
@@ -414,6 +455,7 @@ export const mutations: Mutation[] = [
     from: 'if (at_ms === undefined) return',
     to: 'if (at_ms !== 0) return',
     suite: 'test/faults/failover-jobs.test.ts',
+    test: 'a deletion or a correction',
   },
   {
     rule: 'a cut is flushed when what is lost of it does not come',
@@ -421,6 +463,7 @@ export const mutations: Mutation[] = [
     from: 'return complete;',
     to: 'return false && complete;',
     suite: 'test/faults/failover-jobs.test.ts',
+    test: 'a deletion',
   },
   {
     rule: 'a cut has rows that a failover has hidden',
@@ -428,6 +471,7 @@ export const mutations: Mutation[] = [
     from: '...lanePositions(before), ...hidden]',
     to: '...lanePositions(before), ...hidden.slice(0, 0)]',
     suite: 'test/faults/failover-jobs.test.ts',
+    test: 'rows that a failover has hidden are deleted',
   },
   {
     rule: 'a cut has rows that a failover hides while it is taken',
@@ -435,6 +479,7 @@ export const mutations: Mutation[] = [
     from: '...lanePositions(before), ...hidden]',
     to: '...hidden]',
     suite: 'test/faults/failover-jobs.test.ts',
+    test: 'rows that are hidden by a failover in the middle',
   },
   {
     rule: 'a cut has no row of an import that is under way',
@@ -442,6 +487,7 @@ export const mutations: Mutation[] = [
     from: 'lane < table.lanes',
     to: 'lane >= 0',
     suite: 'test/faults/failover-jobs.test.ts',
+    test: 'no row of an import that is under way',
   },
   {
     rule: 'rows that a failover has hidden show again before they are counted',
@@ -449,6 +495,7 @@ export const mutations: Mutation[] = [
     from: 'await catchUpLanes(ctx, table, await readLanes());',
     to: '',
     suite: 'test/faults/failover-jobs.test.ts',
+    test: 'rows that a failover has hidden are deleted',
   },
   {
     rule: 'batches without a manifest are recorded before rows of theirs are deleted',
@@ -456,6 +503,7 @@ export const mutations: Mutation[] = [
     from: 'await rebuildDisplaced(ctx, table, lane, since_ms - waiting_ms);',
     to: 'void since_ms;',
     suite: 'test/faults/failover-jobs.test.ts',
+    test: 'rows that a failover has hidden are deleted',
   },
   {
     rule: 'batches that come after a cut are known when clocks differ',
@@ -463,6 +511,7 @@ export const mutations: Mutation[] = [
     from: 'if (!(await hasFailedOver(ctx, table, guard.id))) return [];',
     to: 'if (await hasFailedOver(ctx, table, guard.id)) return [];',
     suite: 'test/faults/failover-jobs.test.ts',
+    test: 'a deletion',
   },
   {
     rule: 'batches that waited when a cut was taken are of it',
@@ -470,6 +519,7 @@ export const mutations: Mutation[] = [
     from: 'batches.filter((each) => !known.has(batchKey(each)))',
     to: 'batches.filter((each) => known.size >= 0 && batchKey(each))',
     suite: 'test/faults/failover-jobs.test.ts',
+    test: 'a deletion',
   },
   {
     rule: 'stored rows are changed when replicas have the mark of it',
@@ -477,6 +527,7 @@ export const mutations: Mutation[] = [
     from: 'if (replicas < needed)',
     to: 'if (replicas < 0)',
     suite: 'test/faults/replicas.test.ts',
+    test: 'stored rows are changed when the replica knows',
   },
   {
     rule: 'the mark of a change that is over is released',
@@ -484,6 +535,7 @@ export const mutations: Mutation[] = [
     from: "await markChange(ctx, table, 'release', by);",
     to: '',
     suite: 'test/faults/failover-jobs.test.ts',
+    test: 'further pages are given out again',
   },
   {
     rule: 'the mark of a change that is under way stays',
@@ -491,6 +543,7 @@ export const mutations: Mutation[] = [
     from: 'if (active !== undefined) return undefined;',
     to: '',
     suite: 'test/faults/failover-jobs.test.ts',
+    test: 'the mark of a change stays',
   },
   {
     rule: 'the mark of a change stays while ClickHouse changes rows',
@@ -498,6 +551,7 @@ export const mutations: Mutation[] = [
     from: 'if (left > 0)',
     to: 'if (left < 0)',
     suite: 'test/faults/failover-jobs.test.ts',
+    test: 'the mark of a change stays',
   },
   {
     rule: 'a change that was released and goes on is marked again',
@@ -505,6 +559,7 @@ export const mutations: Mutation[] = [
     from: "if mark == 'end' then redis",
     to: 'if true then redis',
     suite: 'test/faults/failover-jobs.test.ts',
+    test: 'mark of a change',
   },
   {
     rule: 'no epoch comes again after a failover',
@@ -512,6 +567,7 @@ export const mutations: Mutation[] = [
     from: 'math.max(tonumber(current.epoch) + 1, now_ms)',
     to: 'tonumber(current.epoch) + 1',
     suite: 'test/faults/failover.test.ts',
+    test: 'no seal after a failover has the epoch',
   },
   {
     rule: 'text that no store keeps is refused in a body',
@@ -519,6 +575,7 @@ export const mutations: Mutation[] = [
     from: ') requireText(value, options);',
     to: ') return value;',
     suite: 'test/integration/http/text.test.ts',
+    test: 'a body that has anywhere',
   },
   {
     rule: 'text that no store keeps is refused beside the rows of a batch',
@@ -533,6 +590,7 @@ export const mutations: Mutation[] = [
     from: 'app.use(textInUrl);\n',
     to: '',
     suite: 'test/integration/http/text.test.ts',
+    test: 'that has a NUL in it is refused',
   },
   {
     rule: 'a refused access that cannot be recorded holds up no other',
@@ -540,13 +598,15 @@ export const mutations: Mutation[] = [
     from: 'const refused = await recordPast(lines, record);',
     to: 'const refused: Line[] = [];\n      await record(lines);',
     suite: 'test/integration/http/text.test.ts',
+    test: 'a refused access that cannot be recorded',
   },
   {
-    rule: 'the audit log does not depend on what somebody writes into an address',
+    rule: 'the audit log has no text of an address that cannot be a dataset',
     file: 'src/catalog/audit-log/denied-requests.ts',
     from: "slugPattern.test(refusal.dataset ?? '') ? refusal.dataset : undefined",
     to: 'refusal.dataset',
     suite: 'test/integration/http/text.test.ts',
+    test: 'a denied request of what cannot be a dataset',
   },
   {
     rule: 'text of users in jobs is written so that Postgres takes it',
@@ -554,6 +614,7 @@ export const mutations: Mutation[] = [
     from: "if (!text.includes('\\\\u')) return text;",
     to: 'if (text.length > 0) return text;',
     suite: 'test/integration/jobs/text.test.ts',
+    test: 'any JSON comes out',
   },
   {
     rule: 'a comparison whose rows were dropped before its record reads them anew',
@@ -561,6 +622,7 @@ export const mutations: Mutation[] = [
     from: 'if (mayBeGone && staging !== undefined',
     to: 'if (false && staging !== undefined',
     suite: 'test/integration/jobs/text.test.ts',
+    test: 'a comparison that died between',
   },
   {
     rule: 'a manifest that Postgres refuses holds up no other',
@@ -568,6 +630,7 @@ export const mutations: Mutation[] = [
     from: 'if (!(error instanceof RefusedError)) throw error;',
     to: 'if (error !== undefined) throw error;',
     suite: 'test/integration/flush/outbox.test.ts',
+    test: 'a manifest that Postgres refuses',
   },
   {
     rule: 'refusals for values are distinguished from those that may pass, in Postgres',
@@ -575,48 +638,55 @@ export const mutations: Mutation[] = [
     from: 'if (refused && valueErrors.test(code))',
     to: 'if (refused)',
     suite: 'test/integration/flush/outbox.test.ts',
+    test: 'a manifest that Postgres refuses',
   },
   {
     rule: 'a lane that an instance does not know is looked up before anything is asked of its rows',
     file: 'src/query/execution/read-snapshot.ts',
     from: 'ctx.cluster !== undefined && table.shards.length < lanes.length',
     to: 'table.shards.length < 0',
-    suite: 'test/cluster',
+    suite: 'test/cluster/cluster.test.ts',
+    test: 'an instance that has not heard of new lanes',
   },
   {
     rule: 'rows of a lane are looked for and stored on its shard',
     file: 'src/catalog/lane-location.ts',
     from: '  if (seen !== undefined) return atShard(ctx, seen);',
     to: '  if (seen !== undefined) return atShard(ctx, ctx.cluster === undefined ? 1 : 1 + (lane % ctx.cluster.shards.length));',
-    suite: 'test/cluster',
+    suite: 'test/cluster/cluster.test.ts',
+    test: 'its rows are on the shards of their lanes',
   },
   {
     rule: 'a node says which shard it is before it takes anything',
     file: 'src/stores/clickhouse/failover.ts',
     from: '  if (actual === number) return;',
     to: '  if (number > 0) return;',
-    suite: 'test/cluster',
+    suite: 'test/cluster/cluster.test.ts',
+    test: 'in another order nothing is written or read',
   },
   {
     rule: 'a node asks as many shards as there are',
     file: 'src/stores/clickhouse/failover.ts',
     from: '  if (Number(shards) >= highest) return;',
     to: '  if (highest > 0) return;',
-    suite: 'test/cluster',
+    suite: 'test/cluster/growing.test.ts',
+    test: 'a shard more takes rows',
   },
   {
     rule: 'a pass goes on without the lanes of a shard that is unavailable',
     file: 'src/flush/flush-due.ts',
     from: 'unavailable.size < (ctx.cluster?.shards.length ?? 1)',
     to: 'unavailable.size < 1',
-    suite: 'test/cluster',
+    suite: 'test/cluster/cluster.test.ts',
+    test: 'rows are accepted, lanes of other shards are flushed',
   },
   {
     rule: 'fields reach a shard before rows of a replay are tried there',
     file: 'src/operations/quarantine/resend.ts',
     from: '  await addColumnsAt(node, table);\n',
     to: '',
-    suite: 'test/cluster',
+    suite: 'test/cluster/cluster.test.ts',
+    test: 'rows quarantined meanwhile are replayed',
   },
   {
     rule: 'an import goes on when the table has got fields since',
@@ -624,6 +694,7 @@ export const mutations: Mutation[] = [
     from: '  await addStagingFields(node, table, source.staging);\n  await addColumnsAt(node, table);\n  let { moved }',
     to: '  let { moved }',
     suite: 'test/integration/jobs/import.test.ts',
+    test: 'goes on when writers add fields meanwhile',
   },
   {
     rule: 'an import has its sequences before any of its rows is in the table',
@@ -631,6 +702,7 @@ export const mutations: Mutation[] = [
     from: '  const { outcome, watermark = 0 } = await sealImport(node, table, seal);',
     to: "  const { outcome, watermark = 0 } = latest_ms === undefined ? { outcome: 'sealed' as const } : await sealImport(node, table, seal);",
     suite: 'test/integration/jobs/import.test.ts',
+    test: 'an import that is under way',
   },
   {
     rule: 'an insert of an import asks which rows are there',
@@ -638,6 +710,7 @@ export const mutations: Mutation[] = [
     from: 'AND _n NOT IN (SELECT _row FROM',
     to: 'AND (1 OR _n) NOT IN (SELECT 2 FROM',
     suite: 'test/integration/jobs/import.test.ts',
+    test: 'is worked on by several at once',
   },
   {
     rule: 'a chunk of an import is counted',
@@ -645,6 +718,7 @@ export const mutations: Mutation[] = [
     from: 'if (found === chunk.rows) return;',
     to: 'return;',
     suite: 'test/integration/jobs/import.test.ts',
+    test: 'an import that is under way',
   },
   {
     rule: 'rows of a try to read an object that was given up do not count',
@@ -659,6 +733,7 @@ export const mutations: Mutation[] = [
     from: 'importing?.lane === lane ? importing :',
     to: 'importing?.lane === -1 ? importing :',
     suite: 'test/integration/jobs/import.test.ts',
+    test: 'shows nothing after the hot buffer has lost everything',
   },
   {
     rule: 'writers stay off the lane of an import',
@@ -666,6 +741,7 @@ export const mutations: Mutation[] = [
     from: 'if current.ilane and tonumber(writers) > tonumber(current.ilane)',
     to: 'if false',
     suite: 'test/integration/jobs/import.test.ts',
+    test: 'an import that is under way',
   },
   {
     rule: 'an object is the same all the time that it is read',
@@ -673,6 +749,7 @@ export const mutations: Mutation[] = [
     from: ' WHERE _changed = 0',
     to: '',
     suite: 'test/integration/jobs/import.test.ts',
+    test: 'reads an object again that changes',
   },
   {
     rule: 'nothing of an import that is refused is in the catalogue',
@@ -680,6 +757,7 @@ export const mutations: Mutation[] = [
     from: '  if (wrong > 0) {',
     to: '  if (false) {',
     suite: 'test/integration/jobs/import.test.ts',
+    test: 'an import that is refused says why',
   },
   {
     rule: 'a flush leaves the lane of an import alone',
@@ -687,6 +765,7 @@ export const mutations: Mutation[] = [
     from: "if current.s_import then return {'empty'} end",
     to: '',
     suite: 'test/integration/jobs/import.test.ts',
+    test: 'readers see none of them',
   },
   {
     rule: 'a comparison counts rows that are equal',
@@ -694,6 +773,7 @@ export const mutations: Mutation[] = [
     from: 'own?._hash === theirs?._hash && own?._rows === theirs?._rows',
     to: 'own?.columns.every((each, i) => each[4] === theirs?.columns[i]?.[4]) === true',
     suite: 'test/integration/jobs/compare.test.ts',
+    test: 'finds each value that differs',
   },
   {
     rule: 'of rows that are equal an import of what is missing brings as many as are',
@@ -701,6 +781,7 @@ export const mutations: Mutation[] = [
     from: 'row_number() OVER (PARTITION BY _h ORDER BY _object, _place) AS _n',
     to: '1 AS _n',
     suite: 'test/integration/jobs/compare.test.ts',
+    test: 'brings rows that the table has less of',
   },
   {
     rule: 'an export is of one moment',
@@ -708,6 +789,7 @@ export const mutations: Mutation[] = [
     from: 'days[day]?.rows !== rows || days[day]?.checksum !== checksum',
     to: 'days[day] === undefined',
     suite: 'test/integration/jobs/export.test.ts',
+    test: 'is of one moment',
   },
   {
     rule: 'an export has nothing that came after it',
@@ -715,6 +797,7 @@ export const mutations: Mutation[] = [
     from: 'const conditions = [lanePositionsSql(until), ',
     to: "const conditions = ['1', ",
     suite: 'test/integration/jobs/export.test.ts',
+    test: 'is of what was acknowledged before it',
   },
   {
     rule: 'rows after a token are those of later sequences',
@@ -722,6 +805,7 @@ export const mutations: Mutation[] = [
     from: '_seq > {_a',
     to: '_seq >= {_a',
     suite: 'test/integration/query/follow.test.ts',
+    test: 'who follows a table by its tokens',
   },
   {
     rule: 'a token that is gone on from must be there',
@@ -729,6 +813,7 @@ export const mutations: Mutation[] = [
     from: '{ minWatermark, min_watermark, afterWatermark });',
     to: '{ minWatermark, min_watermark });',
     suite: 'test/integration/query/follow.test.ts',
+    test: 'a token of an earlier life',
   },
   {
     rule: 'keys of a file’s rows are derived',
@@ -736,6 +821,7 @@ export const mutations: Mutation[] = [
     from: '[1, table.dataset',
     to: '[Math.random(), table.dataset',
     suite: 'test/cli/ingest.test.ts',
+    test: 'however often it is sent',
   },
   {
     rule: 'the record before rows of a file are sent',
@@ -743,6 +829,7 @@ export const mutations: Mutation[] = [
     from: 'await journal?.add({ start: batch.start, end: batch.end, hash: batch.hash, at: Date.now() });',
     to: '',
     suite: 'test/cli/ingest.test.ts',
+    test: 'also when it is killed before',
   },
   {
     rule: 'a file that has changed is not gone on with',
@@ -750,6 +837,7 @@ export const mutations: Mutation[] = [
     from: 'if (entry.hash !== batch.hash) throw',
     to: 'if (false) throw',
     suite: 'test/cli/ingest.test.ts',
+    test: 'of one that grows its new rows',
   },
   {
     rule: 'rows of a file whose fate nobody knows are not sent again',
@@ -757,6 +845,7 @@ export const mutations: Mutation[] = [
     from: 'if (keysLost) throw',
     to: 'if (false) throw',
     suite: 'test/cli/ingest.test.ts',
+    test: 'and an outcome that is unknown',
   },
   {
     rule: 'the first rows of a load go before the others',
@@ -771,78 +860,97 @@ export const mutations: Mutation[] = [
     from: 'this.#tokens.delete(table);',
     to: 'void table;',
     suite: 'test/integration/client/client.test.ts',
+    test: 'where the hot buffer has lost its state',
   },
   {
     rule: 'the count before publishing',
     file: 'src/flush/move-seal.ts',
     from: 'if (rows === expected) return',
     to: 'if (rows >= 0) return',
+    suite: 'test/integration/flush/flush-lane.test.ts',
+    test: 'a seal is not published while a row of it is missing',
   },
   {
     rule: 'the question within the insert',
     file: 'src/flush/insert.ts',
     from: 'AND _seq BETWEEN {from:UInt64} AND {to:UInt64})\n  AND',
     to: 'AND _seq BETWEEN {from:UInt64} AND {to:UInt64} AND 0)\n  AND',
+    suite: 'test/integration/flush/flush-lane.test.ts',
+    test: 'rows that the server answered OK for',
   },
   {
     rule: 'the token, and with it the question',
     file: 'src/flush/insert.ts',
     from: "insert_deduplicate: 1,\n  deduplicate_insert_select: 'force_enable',",
     to: "insert_deduplicate: 0,\n  deduplicate_insert_select: 'disable',",
+    suite: 'test/integration/flush/flush-lane.test.ts',
+    test: 'six inserts of one seal at the same moment',
   },
   {
     rule: 'repair tokens',
     file: 'src/flush/insert.ts',
     from: 'attempt === 0 ? seal.token',
     to: 'attempt >= 0 ? seal.token',
+    suite: 'test/integration/flush/flush-lane.test.ts',
+    test: 'rows that the server answered OK for',
   },
   {
     rule: 'starting over at the first token after an error',
     file: 'src/flush/move-seal.ts',
     from: 'for (let attempt = 0;',
-    to: 'for (let attempt = Math.floor(Math.random() * 3);',
+    to: 'for (let attempt = 1;',
+    suite: 'test/integration/flush/flush-lane.test.ts',
+    test: 'after an error the next try starts',
   },
   {
     rule: 'the seal in publish',
     file: 'src/buffer/lua/publish.lua',
     from: 'if current.epoch ~= epoch or current.s_token ~= token then',
     to: 'if false then',
+    suite: 'test/integration/buffer/publish.test.ts',
   },
   {
     rule: 'taking a stored seal over',
     file: 'src/buffer/lua/seal.lua',
     from: 'if current.s_token then',
     to: 'if false then',
+    suite: 'test/integration/buffer/seal.test.ts',
   },
   {
     rule: 'trimming exactly',
     file: 'src/buffer/lua/publish.lua',
     from: 'entryId(to + 1))\n\nlocal first',
     to: 'entryId(to + 2))\n\nlocal first',
+    suite: 'test/integration/buffer/publish.test.ts',
   },
   {
     rule: 'remembering the key',
     file: 'src/buffer/lua/stage.lua',
     from: 'if known then',
     to: 'if false then',
+    suite: 'test/integration/buffer/stage.test.ts',
   },
   {
     rule: 'absent state is unknown',
     file: 'src/buffer/lua/stage.lua',
     from: "if not current.inc or not counts.lanes then return {'unknown'} end",
     to: "if not current.inc then current = {inc = 'made-up', seq = 0, w = 0, rows = 0, bytes = 0, v = 1} end; counts = {lanes = lanes}",
+    suite: 'test/integration/buffer/stage.test.ts',
   },
   {
     rule: 'one expiry for all chunks',
     file: 'src/buffer/lua/stage.lua',
     from: 'tonumber(until_ms) or now_ms + tonumber(remember_ms)',
     to: 'now_ms + tonumber(remember_ms)',
+    suite: 'test/integration/ingest/chunks.test.ts',
+    test: 'the keys of all chunks',
   },
   {
     rule: 'the stored plan of chunks',
     file: 'src/ingest/stage-chunks.ts',
     from: "if (begun.outcome === 'replayed' && encodePlan",
     to: "if (begun.outcome !== 'replayed' && encodePlan",
+    suite: 'test/integration/ingest/chunks.test.ts',
   },
   {
     rule: 'the fence while a seal is there',
@@ -850,6 +958,7 @@ export const mutations: Mutation[] = [
     from: 'lanes.filter((lane) => lane.sealedTo !== undefined) }))',
     to: 'lanes.filter((lane) => lane.sealedTo === -1) }))',
     suite: 'test/integration/query/query.test.ts',
+    test: 'while a flush has stored some of its partitions',
   },
   {
     rule: 'the comparison after a read',
@@ -857,6 +966,7 @@ export const mutations: Mutation[] = [
     from: 'if (first.isComplete && (await areUnchanged(ctx, read.snapshots, plan.openLanes)))',
     to: 'if (first.isComplete)',
     suite: 'test/integration/query/query.test.ts',
+    test: 'while a flush begins, inserts and publishes',
   },
   {
     rule: 'a pattern is matched here only in one reading',
@@ -864,6 +974,7 @@ export const mutations: Mutation[] = [
     from: 'if (needle.length > masked_max) return undefined;',
     to: '',
     suite: 'test/unit/linear.test.ts',
+    test: 'a pattern of which a text',
   },
   {
     rule: 'what all conditions of a query read here has an end',
@@ -871,6 +982,7 @@ export const mutations: Mutation[] = [
     from: 'if (countLongConditions(filters, types) * tail_bytes > filterBytes_max) return undefined;',
     to: '',
     suite: 'test/unit/linear.test.ts',
+    test: 'so is what would be read too often',
   },
   {
     rule: 'readings of a body have an end',
@@ -878,6 +990,7 @@ export const mutations: Mutation[] = [
     from: 'readings === readings_max',
     to: 'readings === -1',
     suite: 'test/unit/linear.test.ts',
+    test: 'a body is read once',
   },
   {
     rule: 'a read that cannot be validated is fenced',
@@ -885,30 +998,39 @@ export const mutations: Mutation[] = [
     from: 'if (!(error instanceof StoreError || error instanceof ClickHouseError)) throw error;',
     to: 'if (error !== undefined) throw error;',
     suite: 'test/integration/query/freshness.test.ts',
+    test: 'an answer that cannot be validated',
   },
   {
     rule: 'comparing the skip list in publish',
     file: 'src/buffer/lua/publish.lua',
     from: "if (current.s_skip or '') ~= skip then",
     to: 'if false then',
+    suite: 'test/integration/quarantine/flush.test.ts',
+    test: 'a flusher that knew nothing of the skip list',
   },
   {
     rule: 'recording the skip list for the holder of the seal only',
     file: 'src/buffer/lua/skip.lua',
     from: 'if currentSkip ~= seenSkip then',
     to: 'if false then',
+    suite: 'test/integration/quarantine/flush.test.ts',
+    test: 'a flusher that knew nothing of the skip list',
   },
   {
     rule: 'looking for skipped rows that are stored',
     file: 'src/flush/move-seal.ts',
     from: 'const stored = seal.skip.size === 0 ?',
     to: 'const stored = seal.skip.size >= 0 ?',
+    suite: 'test/integration/quarantine/flush.test.ts',
+    test: 'a row on the skip list that ClickHouse has',
   },
   {
     rule: 'leaving out of every insert what was set aside',
     file: 'src/flush/insert.ts',
     from: 'AND lane = {lane:UInt16} AND seq BETWEEN',
     to: 'AND lane = {lane:UInt16} AND 0 AND seq BETWEEN',
+    suite: 'test/integration/quarantine/flush.test.ts',
+    test: 'the insert of a flusher that slept',
   },
   {
     rule: 'a seal is published also when the buffer is at its memory limit',
@@ -916,6 +1038,7 @@ export const mutations: Mutation[] = [
     from: '#!lua flags=allow-oom\n',
     to: '',
     suite: 'test/integration/buffer/memory.test.ts',
+    test: 'where nothing is left at all',
   },
   {
     rule: 'rows that ClickHouse refuses are set aside also when the buffer is at its memory limit',
@@ -923,6 +1046,7 @@ export const mutations: Mutation[] = [
     from: 'request.isOwn ? ownScript : stageScript',
     to: 'stageScript',
     suite: 'test/integration/buffer/memory.test.ts',
+    test: 'rows that ClickHouse refuses go into quarantine',
   },
   {
     rule: 'no chunk is staged once its request may be forgotten',
@@ -930,6 +1054,7 @@ export const mutations: Mutation[] = [
     from: "if until_ms ~= '' and now_ms + tonumber(margin_ms) >= tonumber(until_ms) then return {'expired'} end",
     to: '',
     suite: 'test/integration/ingest/chunks.test.ts',
+    test: 'held up before its chunk',
   },
   {
     rule: 'a request that was cut is not completed in the last moments of its key',
@@ -937,6 +1062,7 @@ export const mutations: Mutation[] = [
     from: 'begun.left_ms <= request_ms',
     to: 'begun.left_ms < 0',
     suite: 'test/integration/ingest/chunks.test.ts',
+    test: 'broken off, it is completed',
   },
   {
     rule: 'the keys of a dataset take no more than they may',
@@ -944,6 +1070,7 @@ export const mutations: Mutation[] = [
     from: 'local isOver = key_bytes >= tonumber(idempotency_bytes_max)',
     to: 'local isOver = false',
     suite: 'test/integration/buffer/memory.test.ts',
+    test: 'is bounded for each dataset',
   },
   {
     rule: 'only the replay that has begun last stages rows',
@@ -951,6 +1078,7 @@ export const mutations: Mutation[] = [
     from: "if replay.turn ~= replayTurn then return {'fenced'} end",
     to: '',
     suite: 'test/integration/quarantine/replay.test.ts',
+    test: 'one held up before its row',
   },
   {
     rule: 'a row that is staged again is remembered until it is settled',
@@ -965,6 +1093,7 @@ export const mutations: Mutation[] = [
     from: 'await this.#settle(settled).catch(',
     to: 'await Promise.resolve().catch(',
     suite: 'test/integration/quarantine/replay.test.ts',
+    test: 'a replay that stops half-way',
   },
   {
     rule: 'rows that an earlier replay has staged are settled and not sent again',
@@ -972,6 +1101,7 @@ export const mutations: Mutation[] = [
     from: ' && !staged.includes(id)',
     to: '',
     suite: 'test/integration/quarantine/replay.test.ts',
+    test: 'one that cannot say what it has staged',
   },
   {
     rule: 'what is sent of a row comes late once it is settled, and finds the turn over',
@@ -979,6 +1109,7 @@ export const mutations: Mutation[] = [
     from: 'tonumber(turn) + 1',
     to: 'tonumber(turn)',
     suite: 'test/integration/quarantine/replay.test.ts',
+    test: 'a batch that comes once its row is settled',
   },
   {
     rule: 'a replay that has lost its turn forgets no row',
@@ -986,6 +1117,7 @@ export const mutations: Mutation[] = [
     from: "if redis.call('HGET', replays, 'turn') ~= turn then return {} end",
     to: '',
     suite: 'test/integration/quarantine/replay.test.ts',
+    test: 'whoever has lost the turn',
   },
   {
     rule: 'rows that ClickHouse refuses are set aside also when the quota is used up',
@@ -993,6 +1125,7 @@ export const mutations: Mutation[] = [
     from: 'if isLimited and (usage.max_rows or usage.max_bytes or usage.max_stored) then',
     to: 'if usage.max_rows or usage.max_bytes or usage.max_stored then',
     suite: 'test/integration/quarantine/replay.test.ts',
+    test: 'rows that ClickHouse refuses are set aside although',
   },
   {
     rule: 'rows of a key that was forgotten and is used again are others in quarantine',
@@ -1000,6 +1133,7 @@ export const mutations: Mutation[] = [
     from: 'keyed.requestHash}',
     to: "''}",
     suite: 'test/integration/quarantine/replay.test.ts',
+    test: 'a key that is used again for other rows',
   },
   {
     rule: 'the command line sends no rows again once their key may be forgotten',
@@ -1007,6 +1141,7 @@ export const mutations: Mutation[] = [
     from: 'if (Date.now() - sentAt_ms >= keysRemembered_ms)',
     to: 'if (false)',
     suite: 'test/cli/ingest.test.ts',
+    test: 'rows are not sent again once their key',
   },
   {
     rule: 'a mirror sends nothing again that the original may have forgotten',
@@ -1014,72 +1149,90 @@ export const mutations: Mutation[] = [
     from: 'if (now_ms - since_ms > remembered_ms) {',
     to: 'if (false) {',
     suite: 'test/integration/migration/mirror.test.ts',
+    test: 'stops a lane before the original may have forgotten',
   },
   {
     rule: 'waiting before rows in quarantine are sent again',
     file: 'src/operations/quarantine/replay.ts',
     from: 'const late = await findInFlight(',
     to: 'const late: OpenRecord[] = [] || await findInFlight(',
+    suite: 'test/integration/quarantine/flush.test.ts',
+    test: 'a row set aside lately is not sent again',
   },
   {
     rule: 'setting rows aside before they leave the buffer',
     file: 'src/flush/flush-lane.ts',
     from: 'if (seal.skip.size > 0) await',
     to: 'if (seal.skip.size < 0) await',
+    suite: 'test/integration/quarantine/flush.test.ts',
+    test: 'a poison row neither stops its lane',
   },
   {
     rule: 'holding only refused values against rows',
     file: 'src/stores/clickhouse/data-errors.ts',
     from: 'error instanceof ClickHouseError && dataCodes.has(error.code)',
     to: 'error instanceof ClickHouseError',
+    suite: 'test/integration/quarantine/flush.test.ts',
+    test: 'an error of a view over the table',
   },
   {
     rule: 'one number of lanes for all writers',
     file: 'src/buffer/lua/stage.lua',
     from: 'if counts.lanes ~= lanes then',
     to: 'if false then',
+    suite: 'test/integration/ingest/lanes.test.ts',
   },
   {
     rule: 'a tail that was kept is of the same log',
     file: 'src/buffer/lua/snapshot.lua',
     from: 'if known and fieldsOf(known).id == newestId then',
     to: 'if known then',
+    suite: 'test/integration/buffer/snapshot.test.ts',
   },
   {
     rule: 'one number of lanes for all readers',
     file: 'src/buffer/lua/snapshot.lua',
     from: 'if tonumber(counts.rlanes) ~= laneCount then',
     to: 'if false then',
+    suite: 'test/integration/ingest/lanes.test.ts',
   },
   {
     rule: 'no rows of lanes that came since',
     file: 'src/query/execution/merged-table-sql.ts',
     from: 'return fence.below === undefined ? conditions',
     to: 'return fence.below !== -1 ? conditions',
+    suite: 'test/integration/ingest/lanes.test.ts',
   },
   {
     rule: 'a key found whatever its lane',
     file: 'src/buffer/stage.ts',
     from: 'keys.idem(table, request.idempotencyKey)',
     to: "keys.idem(table, lane + ':' + request.idempotencyKey)",
+    suite: 'test/integration/ingest/lanes.test.ts',
   },
   {
     rule: 'waiting after a failure',
     file: 'src/buffer/lua/seal.lua',
     from: "if isForced ~= '1' and retryIn_ms",
     to: 'if false and retryIn_ms',
+    suite: 'test/integration/flush/due.test.ts',
+    test: 'waits longer each time',
   },
   {
     rule: 'draining the outbox before manifests are rebuilt',
     file: 'src/operations/row-audit/audit-table.ts',
     from: 'await drainManifestOutbox(ctx);',
     to: '',
+    suite: 'test/integration/audit/audit.test.ts',
+    test: 'in the outbox are not missing',
   },
   {
     rule: 'defaults for rows of older versions',
     file: 'src/buffer/batch-rows.ts',
     from: '(field.since ?? 1) > schemaVersion',
     to: '(field.since ?? 1) > schemaVersion + 1_000',
+    suite: 'test/integration/ingest/schema.test.ts',
+    test: 'is in rows from before',
   },
   {
     rule: 'a page’s tail no longer than its cut',
@@ -1108,6 +1261,7 @@ export const mutations: Mutation[] = [
     from: 'now.changes !== changes',
     to: 'now.changes === -1',
     suite: 'test/integration/jobs/changed-pages.test.ts',
+    test: 'rows that are corrected between the cut',
   },
   {
     rule: 'no pages while stored rows are changed',
@@ -1115,6 +1269,7 @@ export const mutations: Mutation[] = [
     from: 'counts.changing and -1 or changes',
     to: 'changes',
     suite: 'test/integration/jobs/changed-pages.test.ts',
+    test: 'a page is refused while rows are changed',
   },
   {
     rule: 'pages that end where a flush set a row aside',
@@ -1122,6 +1277,7 @@ export const mutations: Mutation[] = [
     from: "if skip ~= '' then redis",
     to: 'if false then redis',
     suite: 'test/integration/jobs/changed-pages.test.ts',
+    test: 'a page after a flush that set',
   },
   {
     rule: 'no mark by a job that has ended',
@@ -1129,6 +1285,7 @@ export const mutations: Mutation[] = [
     from: 'if not isUnderWay and current.changed == changedBy then',
     to: 'if false then',
     suite: 'test/integration/jobs/changed-pages.test.ts',
+    test: 'a job that is repeated after its end',
   },
   {
     rule: 'the address of a webhook, at each delivery',
@@ -1136,6 +1293,7 @@ export const mutations: Mutation[] = [
     from: 'if (problem !== undefined)',
     to: 'if (problem === "")',
     suite: 'test/integration/jobs/notify.test.ts',
+    test: 'an address that the deployment allows no more',
   },
   {
     rule: 'the address of a webhook, when it is made',
@@ -1143,6 +1301,7 @@ export const mutations: Mutation[] = [
     from: 'if (problem !== undefined) throw',
     to: 'if (problem === "") throw',
     suite: 'test/integration/jobs/notify.test.ts',
+    test: 'an address that the deployment allows no more',
   },
   {
     rule: 'the life of a lane in a token',
@@ -1150,6 +1309,7 @@ export const mutations: Mutation[] = [
     from: 'lane.incarnation !== incarnation',
     to: 'false',
     suite: 'test/integration/query/freshness.test.ts',
+    test: 'a token of a life of the lane',
   },
   {
     rule: 'the sequence in a token',
@@ -1157,6 +1317,7 @@ export const mutations: Mutation[] = [
     from: 'if (reached(lane) < seq) isBehind = true',
     to: 'if (reached(lane) < 0) isBehind = true',
     suite: 'test/integration/query/freshness.test.ts',
+    test: 'a token that the buffer does not know yet',
   },
   {
     rule: 'that ClickHouse has nothing of the range, before the buffer answers alone',
@@ -1164,6 +1325,7 @@ export const mutations: Mutation[] = [
     from: 'flushedTo_ms === undefined || flushedTo_ms >= start.time_ms',
     to: 'flushedTo_ms === undefined',
     suite: 'test/integration/query/hot-rows.test.ts',
+    test: 'a range that begins after everything flushed',
   },
   {
     rule: 'that it is known what was flushed, before the buffer answers alone',
@@ -1171,6 +1333,7 @@ export const mutations: Mutation[] = [
     from: 'flushedTo_ms === undefined || flushedTo_ms >= start.time_ms',
     to: 'flushedTo_ms !== undefined && flushedTo_ms >= start.time_ms',
     suite: 'test/integration/query/hot-rows.test.ts',
+    test: 'a table of whose flushes the buffer has forgotten',
   },
   {
     rule: 'comparing what ClickHouse reads before and after',
@@ -1192,6 +1355,7 @@ export const mutations: Mutation[] = [
     from: "!name.includes('.') && names.tables.has(name)",
     to: 'names.tables.has(name)',
     suite: 'test/integration/query/walls.test.ts',
+    test: 'each way to name a table',
   },
   {
     rule: 'the list of functions',
@@ -1199,6 +1363,7 @@ export const mutations: Mutation[] = [
     from: 'if (!isAllowedFunction(name))',
     to: 'if (isAllowedFunction(name) && false)',
     suite: 'test/integration/query/walls.test.ts',
+    test: 'each function that reads data outside',
   },
   {
     rule: 'what IN looks into',
@@ -1206,6 +1371,7 @@ export const mutations: Mutation[] = [
     from: "if (isMarker || !name.includes('.')) return;",
     to: "if (name !== '') return;",
     suite: 'test/integration/query/walls.test.ts',
+    test: 'each way to name a table',
   },
   {
     rule: 'the datasets of a key',
@@ -1213,6 +1379,7 @@ export const mutations: Mutation[] = [
     from: '&& reader.reads(dataset)',
     to: '',
     suite: 'test/integration/query/walls.test.ts',
+    test: 'each way to name a table',
   },
   {
     rule: 'withholding what ClickHouse says in the middle of an answer',
@@ -1226,7 +1393,7 @@ export const mutations: Mutation[] = [
     file: 'src/buffer/lua/set-up.lua',
     from: "then return {'stale'} end",
     to: 'then end',
-    suite: 'test/integration/catalogue',
+    suite: 'test/integration/catalogue/races.test.ts',
   },
   {
     rule: 'the last record of a state',
@@ -1241,6 +1408,7 @@ export const mutations: Mutation[] = [
     from: "await attempt(ctx, 'sweep-states', sweepStates(ctx));",
     to: '',
     suite: 'test/integration/schedule.test.ts',
+    test: 'once an hour lanes take rows as the catalogue',
   },
   {
     rule: 'an error that an old definition may have caused is not given out before the stores were asked',
@@ -1248,6 +1416,7 @@ export const mutations: Mutation[] = [
     from: 'if (round === rounds_max || !isSuspect(error)',
     to: 'if (round > 0 || !isSuspect(error)',
     suite: 'test/integration/catalogue/stale-life.test.ts',
+    test: 'one of columns that are new',
   },
   {
     rule: 'a seal goes into a table of its own life',
@@ -1255,6 +1424,7 @@ export const mutations: Mutation[] = [
     from: 'if (current !== undefined && current.physical !== table.physical) throw new LifeEndedError(table);',
     to: '',
     suite: 'test/integration/catalogue/stale-life.test.ts',
+    test: 'a flush that sealed before its table',
   },
   {
     rule: 'a query is of one life of each table',
@@ -1262,6 +1432,7 @@ export const mutations: Mutation[] = [
     from: 'if (newest !== undefined && newest.physical !== table.physical) throw new LifeEndedError(table);',
     to: '',
     suite: 'test/integration/catalogue/stale-life.test.ts',
+    test: 'a query that took its cut',
   },
   {
     rule: 'nobody makes a table whose life is over',
@@ -1269,6 +1440,7 @@ export const mutations: Mutation[] = [
     from: '  await requireCurrentLife(ctx, table, from);\n  await makeTable',
     to: '  await makeTable',
     suite: 'test/integration/catalogue/stale-life.test.ts',
+    test: 'no request creates a table',
   },
   {
     rule: 'a table that was made while it was dropped is dropped by whoever made it',
@@ -1283,6 +1455,7 @@ export const mutations: Mutation[] = [
     from: '    await requireCurrentLife(ctx, table);\n',
     to: '',
     suite: 'test/integration/catalogue/stale-life.test.ts',
+    test: 'a flush of the table',
   },
   {
     rule: 'a lane that is due is looked up in its own life',
@@ -1290,6 +1463,7 @@ export const mutations: Mutation[] = [
     from: ', { life: lifeOf(ref.physical) }',
     to: '',
     suite: 'test/integration/catalogue/stale-life.test.ts',
+    test: 'a flush of everything',
   },
   {
     rule: 'a receipt is looked for in the life of its batch',
@@ -1297,6 +1471,7 @@ export const mutations: Mutation[] = [
     from: ', { life: lifeOf(physical) }',
     to: '',
     suite: 'test/integration/catalogue/stale-life.test.ts',
+    test: 'a receipt',
   },
   {
     rule: 'no row goes into quarantine for the schema of a life that is over',
@@ -1304,6 +1479,7 @@ export const mutations: Mutation[] = [
     from: 'if (rows.errorsTotal > 0 && table !== undefined && (await hasLifeEnded(ctx, table))) throw new LifeEndedError(table);',
     to: '',
     suite: 'test/integration/catalogue/stale-life.test.ts',
+    test: 'rows that may go into quarantine',
   },
   {
     rule: 'a deletion that is remembered is looked up again',
@@ -1311,6 +1487,7 @@ export const mutations: Mutation[] = [
     from: "if (table?.state === 'deleting') table = await findNow(ctx, dataset, name);",
     to: '',
     suite: 'test/integration/catalogue/stale-life.test.ts',
+    test: 'a deletion that an instance remembers',
   },
   {
     rule: 'no lanes for a table that was dropped',
@@ -1332,6 +1509,7 @@ export const mutations: Mutation[] = [
     from: 'kind.used + kind.added > tonumber(kind.max)',
     to: 'kind.used > tonumber(kind.max)',
     suite: 'test/integration/http/limits.test.ts',
+    test: 'takes exactly as many rows',
   },
   {
     rule: 'a replay before the quota',
@@ -1339,6 +1517,7 @@ export const mutations: Mutation[] = [
     from: 'if charged then',
     to: 'if false then',
     suite: 'test/integration/http/limits.test.ts',
+    test: 'does not charge a request again',
   },
   {
     rule: 'where a deletion ends',
@@ -1346,6 +1525,7 @@ export const mutations: Mutation[] = [
     from: ".join(' OR ')})`;",
     to: ".join(' OR ')} OR true)`;",
     suite: 'test/integration/jobs/change-rows.test.ts',
+    test: 'rows acknowledged after the job was made',
   },
   {
     rule: 'deletions are recorded before they happen',
@@ -1353,6 +1533,7 @@ export const mutations: Mutation[] = [
     from: 'on conflict do nothing`,',
     to: 'where false on conflict do nothing`,',
     suite: 'test/integration/jobs/change-rows.test.ts',
+    test: 'rows are deleted in the buffer and in ClickHouse',
   },
   {
     rule: 'seals that wait while rows are deleted',
@@ -1360,6 +1541,7 @@ export const mutations: Mutation[] = [
     from: 'if heldFor_ms > 0 then',
     to: 'if false then',
     suite: 'test/integration/jobs/change-rows.test.ts',
+    test: 'new seals wait while',
   },
   {
     rule: 'jobs of one table in turn',
@@ -1367,6 +1549,7 @@ export const mutations: Mutation[] = [
     from: 'o."table" = j."table" and o.n < j.n',
     to: 'false',
     suite: 'test/integration/jobs/change-rows.test.ts',
+    test: 'two deletions of the same rows',
   },
   {
     rule: 'jobs of one order key in turn',
@@ -1387,7 +1570,8 @@ export const mutations: Mutation[] = [
     file: 'src/jobs/runner.ts',
     from: "['select 1 / count(*) from jobs where id = $id and claim = $claim', { id: job.id, claim: job.claim }],",
     to: '',
-    suite: 'test/integration/jobs',
+    suite: 'test/integration/jobs/change-rows.test.ts',
+    test: 'a worker that was overtaken',
   },
   {
     rule: 'being heard of within a long step',
@@ -1395,6 +1579,7 @@ export const mutations: Mutation[] = [
     from: 'setInterval(renew, job_claim_ms / 4)',
     to: 'setInterval(() => undefined, 1_000)',
     suite: 'test/integration/jobs/change-rows.test.ts',
+    test: 'a step that takes longer',
   },
   {
     rule: 'no retention while a table is restored',
@@ -1402,6 +1587,7 @@ export const mutations: Mutation[] = [
     from: '{ ...record.definition, retention: null, shards }',
     to: '{ ...record.definition, shards }',
     suite: 'test/integration/jobs/backup.test.ts',
+    test: 'rows that are past their retention',
   },
   {
     rule: 'the comparison of a restore',
@@ -1409,6 +1595,7 @@ export const mutations: Mutation[] = [
     from: 'restored.checksum !== content.checksum',
     to: 'false',
     suite: 'test/integration/jobs/backup.test.ts',
+    test: 'a file that was changed since',
   },
   {
     rule: 'a look at storage that is noted once',
@@ -1423,6 +1610,7 @@ export const mutations: Mutation[] = [
     from: "if not redis.call('SET', part, '1', 'NX', 'PX', integer(kept_ms)) then return 0 end",
     to: '',
     suite: 'test/integration/buffer/retries.test.ts',
+    test: 'what instances count is added once',
   },
   {
     rule: 'a failure of a flush that counts once',
@@ -1444,6 +1632,7 @@ export const mutations: Mutation[] = [
     from: 'schemaOf(known.definition) ~= schemaOf(definition)',
     to: 'false',
     suite: 'test/integration/catalogue/set-back.test.ts',
+    test: 'a version that is given a second time',
   },
   {
     rule: 'a revoked key stays revoked when the catalogue is set back',
@@ -1451,5 +1640,6 @@ export const mutations: Mutation[] = [
     from: 'revoked_at = coalesce(revoked_at, to_timestamp($revokedAt_ms::float8 / 1000))',
     to: 'revoked_at = coalesce(revoked_at, case when $revokedAt_ms::float8 < 0 then now() end)',
     suite: 'test/integration/catalogue/set-back.test.ts',
+    test: 'quotas, the side that answers',
   },
 ];

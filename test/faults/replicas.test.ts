@@ -15,9 +15,10 @@ import { migrate } from '../../src/cli/migrate.ts';
 import { type Context, createContext } from '../../src/create-context.ts';
 import { flushLane } from '../../src/flush/flush-lane.ts';
 import { ingestRows } from '../../src/ingest/ingest.ts';
+import type { JobHandler } from '../../src/jobs/definition.ts';
 import { readJob } from '../../src/jobs/job.ts';
 import { runDueJobs } from '../../src/jobs/runner.ts';
-import type { OperationStep } from '../../src/operations/deps.ts';
+import type { OperationDeps } from '../../src/operations/deps.ts';
 import { jobHandlers } from '../../src/operations/job-handlers.ts';
 import { scheduleRowChange } from '../../src/operations/row-changes/change-rows.ts';
 import { at, expectStored, flush, query, send, storedRows, tableOf } from '../integration/support.ts';
@@ -101,7 +102,7 @@ test('stored rows are changed when the replica knows that they are going to be',
   const rows = { filters: { columns: [{ column: 'v', op: 'eq' as const, value: 1 }] } };
   const { id } = await scheduleRowChange(ctx, { dataset: 'changed', table: 'm', request: { rows } });
   const isKnown = async () => (await readJob(ctx, id)).progress.found !== undefined;
-  const step: OperationStep<'delete-rows'> = async (own, job, deadline_ms) => {
+  const step: JobHandler<OperationDeps> = async (own, job, deadline_ms) => {
     const outcome = await jobHandlers['delete-rows'](own, job, deadline_ms);
     if ('progress' in outcome && outcome.progress.found !== undefined) replica.kill('SIGSTOP');
     return outcome;

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { transform } from 'esbuild';
 import { expect, test } from 'vitest';
 import { mutated, mutations } from '../faults/mutation-list.ts';
 
@@ -11,4 +12,17 @@ test('each rule that is taken out of the code is in it', () => {
     [],
   );
   expect(mutations.filter(({ from, to }) => from === to)).toEqual([]);
+});
+
+test('code without a rule still compiles', async () => {
+  const typescript = mutations.filter(({ file }) => file.endsWith('.ts'));
+  for (const { file, from, to } of typescript) {
+    const code = mutated(readFileSync(join(root, file), 'utf8'), { from, to }) ?? '';
+    await expect(transform(code, { loader: 'ts' }), `${from} → ${to}`).resolves.toBeDefined();
+  }
+});
+
+test('the named test is in the named file', () => {
+  const texts = new Map(mutations.map(({ suite }) => [suite, readFileSync(join(root, suite), 'utf8')]));
+  expect(mutations.filter(({ suite, test: name = '' }) => !texts.get(suite)?.includes(name))).toEqual([]);
 });

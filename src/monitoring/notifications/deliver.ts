@@ -1,6 +1,5 @@
 import * as z from 'zod';
-import type { JobOf } from '../../jobs/job.ts';
-import type { Outcome, Step } from '../../jobs/runner.ts';
+import { defineJob, type JobOf, type OutcomeOf, type Step } from '../../jobs/definition.ts';
 import { addressProblem } from '../../operations/webhooks/address.ts';
 import type { Statement } from '../../stores/postgres/client.ts';
 import type { MonitoringDeps } from '../deps.ts';
@@ -23,6 +22,19 @@ const progressSchema = z.object({
 
 export type DeliveryProgress = z.output<typeof progressSchema>;
 
+export const alertJob = defineJob({
+  kinds: ['alert'],
+  request: messageRequest,
+  progress: progressSchema,
+  result: z.object({
+    /** `uncertain`: the answer was lost, and the channel is not to get a message twice. */
+    delivered: z.union([z.literal(true), z.literal('uncertain')]),
+    status: z.number().nullable(),
+    attempts: z.array(attempt),
+    total: z.number(),
+  }),
+});
+
 const seconds = 1_000;
 const minutes = 60 * seconds;
 /** Waits after failed tries. The last one repeats. */
@@ -39,9 +51,8 @@ const slackPause_ms = 1_000;
  * Delivers a message to its channel: every try sends the same bytes under the same id, until an answer is 2xx, the receiver
  * refuses the message, or a day is over.
  */
-export const deliverStep: Step<'alert', MonitoringDeps> = async (ctx, job, deadline_ms) => {
-  const request = messageRequest.parse(job.request);
-  const progress = progressSchema.parse(job.progress);
+export const deliverStep: Step<typeof alertJob, MonitoringDeps> = async (ctx, job, deadline_ms) => {
+  const { request, progress } = job;
   const target = await readTarget(ctx, job.dataset, request.channel);
   const problem = problemOf(ctx, target, request);
   if (problem !== undefined || target === undefined || 'missing' in target) {
@@ -113,10 +124,10 @@ type Failure = {
 
 async function afterFailure(
   ctx: MonitoringDeps,
-  job: JobOf<'alert'>,
+  job: JobOf<typeof alertJob>,
   target: Target,
   { request, progress, verdict, retryAfter_ms }: Failure,
-): Promise<Outcome> {
+): Promise<OutcomeOf<typeof alertJob>> {
   const { status, error, uncertain } = progress.attempts.at(-1) ?? {};
   const why = error ?? `status ${status}`;
   if (uncertain && target.definition.onUncertain === 'drop') {
@@ -151,7 +162,7 @@ function logOf({ attempts, total }: DeliveryProgress) {
 }
 
 /** The next message of the channel waits as long as the receiver's rate requires. */
-function pauseStatements(ctx: MonitoringDeps, job: JobOf<'alert'>, { definition }: Target): Statement[] {
+function pauseStatements(ctx: MonitoringDeps, job: JobOf<typeof alertJob>, { definition }: Target): Statement[] {
   if (definition.kind !== 'slack') return [];
   return [
     [
@@ -160,7 +171,7 @@ function pauseStatements(ctx: MonitoringDeps, job: JobOf<'alert'>, { definition 
       {
         pause_ms: slackPause_ms,
         buffer: ctx.config.TIMESTORE_KEY_PREFIX,
-        orderKey: orderKeyOf(job.dataset, job.request.channel as string),
+        orderKey: orderKeyOf(job.dataset, job.request.channel),
         id: job.id,
       },
     ],
@@ -169,7 +180,7 @@ function pauseStatements(ctx: MonitoringDeps, job: JobOf<'alert'>, { definition 
 
 async function broke(
   ctx: MonitoringDeps,
-  { dataset }: JobOf<'alert'>,
+  { dataset }: JobOf<typeof alertJob>,
   target: Target,
   { channel, isTest }: MessageRequest,
   why: string,
@@ -179,7 +190,7 @@ async function broke(
 
 async function works(
   ctx: MonitoringDeps,
-  { dataset }: JobOf<'alert'>,
+  { dataset }: JobOf<typeof alertJob>,
   target: Target,
   { channel }: MessageRequest,
 ): Promise<Statement[]> {

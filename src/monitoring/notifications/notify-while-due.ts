@@ -1,7 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { areJobsDue } from '../../buffer/due.ts';
 import { describeError } from '../../core/log.ts';
-import { type JobHandlers, runDeliveries } from '../../jobs/runner.ts';
+import type { JobHandlers } from '../../jobs/definition.ts';
+import { runDeliveries } from '../../jobs/runner.ts';
 import type { MonitoringDeps } from '../deps.ts';
 import { sendDueGroups } from './groups.ts';
 

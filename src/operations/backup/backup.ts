@@ -6,8 +6,7 @@ import { assertDefined } from '../../core/assert.ts';
 
 import { physicalName } from '../../core/identifiers.ts';
 import { flushSnapshot, readFlushPositions } from '../../flush/flush-snapshot.ts';
-import type { JobOf } from '../../jobs/job.ts';
-import type { Outcome } from '../../jobs/runner.ts';
+import { defineJob, type JobOf, type OutcomeOf } from '../../jobs/definition.ts';
 import { checkRows } from '../../stores/check-rows.ts';
 import type { OperationDeps, OperationStep } from '../deps.ts';
 import { recordCut } from '../row-audit/record-cut.ts';
@@ -73,6 +72,14 @@ const progressSchema = z.object({
 
 type Progress = z.output<typeof progressSchema>;
 
+export const backupJob = defineJob({
+  kinds: ['backup'],
+  request: z.object({ datasets: z.array(z.string()).optional() }),
+  /** Undefined before the first step. */
+  progress: z.union([progressSchema, z.strictObject({}).transform(() => undefined)]),
+  result: z.object({ tables: z.int(), rows: z.number() }),
+});
+
 export const backupPrefix = 'backups/';
 export const backupKey = (id: string) => `${backupPrefix}${id}.json`;
 export const tableKey = (id: string, dataset: string, name: string) =>
@@ -86,9 +93,9 @@ export const partitionKey = (id: string, dataset: string, name: string, partitio
  * Copies tables into the object store: all rows acknowledged before a table's turn, one Parquet file for each partition,
  * verified by reading it back, and the catalogue's records. Each step may be repeated: it overwrites its objects.
  */
-export const backupStep: OperationStep<'backup'> = async (ctx, job, deadline_ms) => {
-  if (job.progress.tables === undefined) return { progress: await begin(ctx, job) };
-  const progress = progressSchema.parse(job.progress);
+export const backupStep: OperationStep<typeof backupJob> = async (ctx, job, deadline_ms) => {
+  const { progress } = job;
+  if (progress === undefined) return { progress: await begin(ctx, job) };
   const next = progress.tables.findIndex(({ rows }) => rows === null);
   if (next < 0) return await finish(ctx, job, progress);
   const { dataset, name } = progress.tables[next] ?? { dataset: '', name: '' };
@@ -110,7 +117,7 @@ export const backupStep: OperationStep<'backup'> = async (ctx, job, deadline_ms)
   if (!current.isFlushed) return { progress: await flushCut(ctx, progress, current, table, deadline_ms) };
 
   const done = { ...current.done };
-  const continueLater = (wait_ms = 0): Outcome => ({
+  const continueLater = (wait_ms = 0): OutcomeOf<typeof backupJob> => ({
     progress: { ...progress, current: { ...current, done } },
     wait_ms,
   });
@@ -145,7 +152,7 @@ const manifestsInPage = 500;
 
 async function writeManifests(
   ctx: OperationDeps,
-  { id }: JobOf<'backup'>,
+  { id }: JobOf<typeof backupJob>,
   { dataset, name, physical }: TableOf,
   current: Current,
   deadline_ms: number,
@@ -180,15 +187,14 @@ async function writeManifests(
 
 const beginRow = z.object({ dataset: z.string(), name: z.string() });
 
-async function begin(ctx: OperationDeps, { request }: JobOf<'backup'>): Promise<Progress> {
-  const { datasets } = request as { datasets?: string[] };
+async function begin(ctx: OperationDeps, { request }: JobOf<typeof backupJob>): Promise<Progress> {
   const tables = checkRows(
     beginRow,
     await ctx.postgres.rows(
       `select t.dataset, t.name from tables t join datasets d on d.name = t.dataset
       where t.dropped_at is null and 'deleting' not in (t.state, d.state) and ($datasets::text[] is null or t.dataset = any($datasets))
       order by t.dataset, t.name`,
-      { datasets: datasets ?? null },
+      { datasets: request.datasets ?? null },
     ),
   );
   return { startedAt: new Date(ctx.now()).toISOString(), tables: tables.map((table) => ({ ...table, rows: null })) };
@@ -251,11 +257,10 @@ async function buildTableRecord(
 
 async function finish(
   ctx: OperationDeps,
-  { id, request }: JobOf<'backup'>,
+  { id, request }: JobOf<typeof backupJob>,
   { startedAt, tables }: Progress,
-): Promise<Outcome> {
-  const { datasets: chosen } = request as { datasets?: string[] };
-  const params = { chosen: chosen ?? null };
+): Promise<OutcomeOf<typeof backupJob>> {
+  const params = { chosen: request.datasets ?? null };
   const [datasets = [], savedQueries = [], keys = []] = await ctx.postgres.transaction([
     [
       'select to_jsonb(d) as line from datasets d where dropped_at is null and ($chosen::text[] is null or name = any($chosen))',

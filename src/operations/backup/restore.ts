@@ -6,8 +6,7 @@ import { placeLanes } from '../../catalog/place-lanes.ts';
 import { setUpLanes } from '../../catalog/provision-lanes.ts';
 import { ApiError } from '../../core/errors.ts';
 import { physicalName } from '../../core/identifiers.ts';
-import type { JobOf } from '../../jobs/job.ts';
-import type { Outcome } from '../../jobs/runner.ts';
+import { defineJob, type JobOf, type OutcomeOf } from '../../jobs/definition.ts';
 import type { Table } from '../../schema/table.ts';
 import { checkRows } from '../../stores/check-rows.ts';
 import { ask } from '../../stores/redis/client.ts';
@@ -25,6 +24,14 @@ const progressSchema = z.object({
 
 type Progress = z.output<typeof progressSchema>;
 
+export const restoreJob = defineJob({
+  kinds: ['restore'],
+  request: z.object({ backup: z.string(), datasets: z.array(z.string()).optional() }),
+  /** Undefined before the first step. */
+  progress: z.union([progressSchema, z.strictObject({}).transform(() => undefined)]),
+  result: z.object({ backup: z.string(), tables: z.int(), rows: z.number() }),
+});
+
 /** Throws TimestoreError `not-found` without a complete backup of that name; StoreError. */
 export async function readBackup(ctx: OperationDeps, id: string): Promise<z.output<typeof backupRecord>> {
   const text = await ctx.objects.get(backupKey(id));
@@ -36,10 +43,10 @@ export async function readBackup(ctx: OperationDeps, id: string): Promise<z.outp
  * Restores tables of a backup that do not exist. A table is hidden from readers and writers until all of its rows are
  * restored and verified. Each step may be repeated.
  */
-export const restoreStep: OperationStep<'restore'> = async (ctx, job, deadline_ms) => {
-  const { backup: id } = job.request as { backup: string };
-  if (job.progress.tables === undefined) return await begin(ctx, job, id);
-  const progress = progressSchema.parse(job.progress);
+export const restoreStep: OperationStep<typeof restoreJob> = async (ctx, job, deadline_ms) => {
+  const { progress } = job;
+  if (progress === undefined) return await begin(ctx, job);
+  const { backup: id } = job.request;
   const target = progress.tables[progress.next];
   if (target === undefined) {
     const rows = progress.tables.reduce((sum, each) => sum + each.rows, 0);
@@ -108,8 +115,8 @@ async function restoreHidden(
 
 const beginRow = z.object({ dataset: z.string(), name: z.string() });
 
-async function begin(ctx: OperationDeps, { request }: JobOf<'restore'>, id: string): Promise<Outcome> {
-  const { datasets: chosen } = request as { datasets?: string[] };
+async function begin(ctx: OperationDeps, { request }: JobOf<typeof restoreJob>): Promise<OutcomeOf<typeof restoreJob>> {
+  const { backup: id, datasets: chosen } = request;
   const backup = await readBackup(ctx, id);
   const isChosen = (dataset: unknown) => chosen === undefined || chosen.includes(String(dataset));
   const tables = backup.tables.filter(({ dataset }) => isChosen(dataset));
@@ -154,7 +161,7 @@ async function begin(ctx: OperationDeps, { request }: JobOf<'restore'>, id: stri
     ],
   ]);
   for (const { name } of datasets) await applyQuota(ctx, String(name));
-  return { progress: { tables, next: 0 } satisfies Progress };
+  return { progress: { tables, next: 0 } };
 }
 
 const latestLifeRow = z.object({ life: z.number().nullable() });

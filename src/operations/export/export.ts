@@ -2,10 +2,11 @@ import * as z from 'zod';
 import { lanePositionsSchema } from '../../buffer/lane-positions.ts';
 import { readTable } from '../../catalog/find-table.ts';
 import { ApiError, StoreError } from '../../core/errors.ts';
+import { notFound } from '../../core/not-found.ts';
 import { flushSnapshot, readFlushPositions } from '../../flush/flush-snapshot.ts';
-import { createJob, type JobOf } from '../../jobs/job.ts';
+import { defineJob, type JobOf, type OutcomeOf } from '../../jobs/definition.ts';
+import { createJob, type Job } from '../../jobs/job.ts';
 import { keyedJobId } from '../../jobs/job-id.ts';
-import type { Outcome } from '../../jobs/runner.ts';
 import { queryBody, readTimeRange } from '../../query/request/parse.ts';
 import type { Table } from '../../schema/table.ts';
 import { listObjectPages } from '../../stores/s3/list-pages.ts';
@@ -36,6 +37,13 @@ const progressSchema = z.object({
   rounds: z.number().default(0),
 });
 
+export const exportJob = defineJob({
+  kinds: ['export'],
+  request: requestSchema,
+  progress: progressSchema,
+  result: z.object({ export: z.string(), objects: z.int(), rows: z.number(), bytes: z.number() }),
+});
+
 /** The export fails if rows still change after so many comparisons. */
 const rounds_max = 50;
 const days_max = 10_000;
@@ -56,15 +64,15 @@ export async function scheduleExport(
   request: ExportRequest,
   key: string | undefined,
   scheduled?: { id: string; life: number },
-): Promise<JobOf<'export'>> {
+): Promise<Job> {
   const table = await readTable(ctx, dataset, name);
   if (table === undefined || table.state === 'deleting' || table.life !== (scheduled?.life ?? table.life))
-    throw new ApiError('not-found', `Table ${name} not found in dataset ${dataset}.`);
+    throw notFound({ dataset, table: name });
   readTimeRange(request);
   const columns = chooseColumns(table, request.columns);
   const progress = { life: table.life, ...(await readFlushPositions(ctx, table)), columns };
   const id = scheduled?.id ?? keyedJobId('export', table, key);
-  return await createJob(ctx, { id, kind: 'export', dataset, table: name, request: { ...request }, progress });
+  return await createJob(ctx, { id, kind: 'export', dataset, table: name, request, progress });
 }
 
 function chooseColumns({ name, schema }: Table, columns: string[] | undefined): string[] {
@@ -78,9 +86,8 @@ function chooseColumns({ name, schema }: Table, columns: string[] | undefined): 
  * Writes each day as an object. Publishes the export once all objects match the table at one moment: days with rows that
  * were deleted or corrected in the meantime are written again.
  */
-export const exportStep: OperationStep<'export'> = async (ctx, job, deadline_ms) => {
-  const progress = progressSchema.parse(job.progress);
-  const request = requestSchema.parse(job.request);
+export const exportStep: OperationStep<typeof exportJob> = async (ctx, job, deadline_ms) => {
+  const { request, progress } = job;
   const table = await readTable(ctx, job.dataset, job.table);
   if (table === undefined || table.life !== progress.life || table.state === 'deleting') {
     throw new ApiError(
@@ -101,7 +108,7 @@ export const exportStep: OperationStep<'export'> = async (ctx, job, deadline_ms)
   const folder = exportFolder(table.dataset, table.name, job.id);
   const keyOfDay = (day: string) => `${folder}${day}.${exportFormats[request.format].extension}`;
   const days = { ...progress.days };
-  const continueLater = (wait_ms: number): Outcome => ({
+  const continueLater = (wait_ms: number): OutcomeOf<typeof exportJob> => ({
     progress: { ...progress, days, rounds: progress.rounds + 1 },
     wait_ms,
   });
@@ -127,12 +134,12 @@ export const exportStep: OperationStep<'export'> = async (ctx, job, deadline_ms)
 
 async function publish(
   ctx: OperationDeps,
-  job: JobOf<'export'>,
+  job: JobOf<typeof exportJob>,
   { days, watermark, life }: z.output<typeof progressSchema>,
   { fields, range }: Exported,
   keyOfDay: (day: string) => string,
   folder: string,
-): Promise<Outcome> {
+): Promise<OutcomeOf<typeof exportJob>> {
   const bytes = new Map<string, number>();
   for await (const page of listObjectPages(ctx.objects, folder))
     for (const object of page) bytes.set(object.key, object.bytes);

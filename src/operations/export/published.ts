@@ -1,7 +1,6 @@
 import * as z from 'zod';
 import { auditLine } from '../../catalog/audit-log/statement.ts';
-import { ApiError } from '../../core/errors.ts';
-import type { JobOf } from '../../jobs/job.ts';
+import { notFound } from '../../core/not-found.ts';
 import { checkRows } from '../../stores/check-rows.ts';
 import { epochMs, type Params, type Statement } from '../../stores/postgres/client.ts';
 import { listObjectPages } from '../../stores/s3/list-pages.ts';
@@ -57,7 +56,7 @@ const columnsSql = `n, id, dataset, "table", format, ${epochMs('time_from')} as 
 
 /** The statement that publishes an export. */
 export function publishExport(
-  job: JobOf<'export'>,
+  job: { id: string; dataset: string; table: string; actor: string; request: { format: ExportFormat } },
   details: Pick<Export, 'watermark' | 'columns' | 'objects' | 'rows' | 'bytes'> & {
     start_ms: number | undefined;
     end_ms: number | undefined;
@@ -145,7 +144,7 @@ export async function readExport(ctx: OperationDeps, id: string): Promise<Export
     exportRow,
     await ctx.postgres.rows(`select ${columnsSql} from exports where id = $id`, { id }),
   );
-  if (found === undefined) throw new ApiError('not-found', `Export ${id} not found.`);
+  if (found === undefined) throw notFound({ kind: 'Export', id });
   return found;
 }
 

@@ -3,6 +3,7 @@ import { auditLine } from '../../catalog/audit-log/statement.ts';
 import { ApiError } from '../../core/errors.ts';
 import { physicalName } from '../../core/identifiers.ts';
 import { describeError } from '../../core/log.ts';
+import { notFound } from '../../core/not-found.ts';
 import { currentActor, runAs } from '../../core/request-context.ts';
 import { checkRows } from '../../stores/check-rows.ts';
 import { epochMs, type Params } from '../../stores/postgres/client.ts';
@@ -78,7 +79,7 @@ export async function setSchedule(
       params,
     ),
   );
-  if (set === undefined) throw new ApiError('not-found', `Table ${table} not found in dataset ${dataset}.`);
+  if (set === undefined) throw notFound({ dataset, table });
   return set;
 }
 

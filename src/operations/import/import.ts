@@ -11,8 +11,6 @@ import { ApiError } from '../../core/errors.ts';
 import { flushSnapshot, readFlushPositions } from '../../flush/flush-snapshot.ts';
 import { writeHeartbeat } from '../../flush/heartbeat.ts';
 import { countSeal } from '../../flush/row-count.ts';
-import type { JobOf } from '../../jobs/job.ts';
-import type { Outcome } from '../../jobs/runner.ts';
 import { readTimeRange } from '../../query/request/parse.ts';
 import { mergeSchema } from '../../schema/declared.ts';
 import type { Table } from '../../schema/table.ts';
@@ -21,7 +19,14 @@ import type { OperationNode, OperationStep } from '../deps.ts';
 import { type Chunk, moveChunk, planChunks, type Source } from './chunks.ts';
 import { keepMissing } from './column-mapping.ts';
 import { buildDeclared, orRestart, plannedTable, readNext } from './read-objects.ts';
-import { type ImportRequest, type Progress, progressSchema, requestSchema, requireNotDeleting } from './request.ts';
+import {
+  type ImportJob,
+  type ImportOutcome,
+  type ImportRequest,
+  type importJob,
+  type Progress,
+  requireNotDeleting,
+} from './request.ts';
 import { buildImportManifest, chooseSeal, takeSeal } from './sequences.ts';
 import {
   addStagingFields,
@@ -42,8 +47,9 @@ const poll_ms = 1_000;
  * the table in chunks, under sequences of a separate lane. Readers see the rows only when all sequences are published at
  * once. Each step may be killed at any point, run twice, or run twice at the same time.
  */
-export const importStep: OperationStep<'import'> = async (ctx, job, deadline_ms) => {
-  const progress = progressSchema.parse(job.progress);
+export const importStep: OperationStep<typeof importJob> = async (ctx, job, deadline_ms) => {
+  // The invalid rows of an earlier failure are not of this attempt.
+  const { wrong: _, rows: __, ...progress } = job.progress;
   const node = atStaging(ctx, job.id, progress.staging);
   const next = () => nextStep(node, job, progress, deadline_ms);
   // An import with sequences has only valid rows, so it does not restart.
@@ -52,11 +58,11 @@ export const importStep: OperationStep<'import'> = async (ctx, job, deadline_ms)
 
 async function nextStep(
   node: OperationNode,
-  job: JobOf<'import'>,
+  job: ImportJob,
   progress: Progress,
   deadline_ms: number,
-): Promise<Outcome> {
-  const request = requestSchema.parse(job.request);
+): Promise<ImportOutcome> {
+  const { request } = job;
   const table = await readTable(node, job.dataset, job.table);
   if (await isForAnotherLife(node, job, progress, table)) {
     if (progress.staging !== undefined) await dropStaging(node, progress.staging);
@@ -114,7 +120,7 @@ async function nextStep(
 /** Whether the import belongs to an earlier life of its dataset or table, which has since been dropped. */
 async function isForAnotherLife(
   node: OperationNode,
-  { dataset, table: name }: JobOf<'import'>,
+  { dataset, table: name }: ImportJob,
   { life, lives }: Progress,
   table: Table | undefined,
 ): Promise<boolean> {
@@ -125,19 +131,19 @@ async function isForAnotherLife(
   return now.table !== lives.table || now.dataset !== lives.dataset;
 }
 
-function tableDeleted({ dataset, table }: JobOf<'import'>): ApiError {
+function tableDeleted({ dataset, table }: ImportJob): ApiError {
   return new ApiError('not-found', `Table ${table} of dataset ${dataset} was deleted before the import was done.`);
 }
 
 /** Fails the import if it has invalid rows. Otherwise creates the table or adds its missing fields. */
 async function prepare(
   node: OperationNode,
-  job: JobOf<'import'>,
+  job: ImportJob,
   request: ImportRequest,
   found: Table | undefined,
   progress: Progress,
   staging: string,
-): Promise<Outcome> {
+): Promise<ImportOutcome> {
   const wrong = progress.staged.reduce((sum, each) => sum + each.wrong, 0);
   if (wrong > 0) {
     const planned = plannedTable(node, job, request, found, progress.fields);
@@ -183,7 +189,7 @@ async function keepMissingRows(
   progress: Progress,
   source: Source,
   deadline_ms: number,
-): Promise<Outcome> {
+): Promise<ImportOutcome> {
   const { until } = progress;
   if (until === undefined) return { progress: { ...progress, until: (await readFlushPositions(node, table)).until } };
   if (!(await flushSnapshot(node, table, until, deadline_ms))) return { progress };
@@ -193,7 +199,7 @@ async function keepMissingRows(
   return { progress: { ...progress, kept: await keepMissing(node, table, source, compared, until) } };
 }
 
-async function finishEmpty(node: OperationNode, progress: Progress, staging: string): Promise<Outcome> {
+async function finishEmpty(node: OperationNode, progress: Progress, staging: string): Promise<ImportOutcome> {
   await dropStaging(node, staging);
   const read = progress.staged.reduce((sum, each) => sum + each.rows, 0);
   return { done: { objects: progress.read.length, read, rows: 0 } };
@@ -207,7 +213,7 @@ async function move(
   seal: ImportSeal,
   chunks: Chunk[],
   deadline_ms: number,
-): Promise<Outcome> {
+): Promise<ImportOutcome> {
   await addStagingFields(node, table, source.staging);
   await addColumnsAt(node, table);
   let { moved } = progress;
@@ -229,7 +235,7 @@ async function publish(
   seal: ImportSeal,
   latest_ms: number,
   staging: string,
-): Promise<Outcome> {
+): Promise<ImportOutcome> {
   const { receivedAt_ms } = progress;
   const received_ms = Array.from({ length: seal.to - seal.from + 1 }, () => receivedAt_ms);
   await writeHeartbeat(node, table, seal.lane, { from: seal.from, received_ms });

@@ -1,8 +1,7 @@
 import * as z from 'zod';
 import { ApiError, errorCatalogue } from '../../core/errors.ts';
 import { invalidValues } from '../../core/request-text.ts';
-import type { JobOf } from '../../jobs/job.ts';
-import type { Outcome } from '../../jobs/runner.ts';
+import type { Outcome } from '../../jobs/definition.ts';
 import { queryBody, readTimeRange } from '../../query/request/parse.ts';
 import { mergeSchema } from '../../schema/declared.ts';
 import { type Rename, renameForm, renameOf } from '../../schema/rename.ts';
@@ -82,7 +81,7 @@ export function buildDeclared(request: ObjectsRequest, more: Field[] = []) {
 /** The table with the schema that is planned so far. */
 export function plannedTable(
   ctx: OperationDeps,
-  { table: name }: JobOf<'import' | 'compare'>,
+  { table: name }: { table: string },
   request: ObjectsRequest,
   table: Table | undefined,
   fields: Field[],
@@ -106,7 +105,7 @@ export type ReadUntil = {
  */
 export async function readNext(
   node: OperationNode,
-  job: JobOf<'import' | 'compare'>,
+  job: { id: string; table: string },
   request: ObjectsRequest,
   table: Table | undefined,
   reading: Reading,
@@ -170,12 +169,12 @@ async function readParquet(
  *
  * @param initial the progress for a restart
  */
-export async function orRestart(
+export async function orRestart<Stored, Result>(
   node: OperationNode,
   { staging }: Pick<Reading, 'staging'>,
-  initial: Record<string, unknown>,
-  step: () => Promise<Outcome>,
-): Promise<Outcome> {
+  initial: Stored,
+  step: () => Promise<Outcome<Stored, Result>>,
+): Promise<Outcome<Stored, Result>> {
   try {
     return await step();
   } catch (error) {

@@ -2,14 +2,13 @@ import { createHash } from 'node:crypto';
 import { changeLanes } from '../../buffer/change-lanes.ts';
 import { type ImportSeal, sealImport } from '../../buffer/seal-import.ts';
 import { snapshotTable } from '../../buffer/snapshot.ts';
-import { readTable } from '../../catalog/find-table.ts';
+import { requireTable } from '../../catalog/change-table.ts';
 import type { Manifest } from '../../catalog/manifest.ts';
 import { setUpLanes } from '../../catalog/provision-lanes.ts';
-import { ApiError, StoreError } from '../../core/errors.ts';
+import { StoreError } from '../../core/errors.ts';
 import { flushTable } from '../../flush/flush-table.ts';
-import { computeChecksum, listPartitions } from '../../flush/manifest.ts';
+import { buildManifest } from '../../flush/manifest.ts';
 import { countSeal, type PartitionCount, sumRows } from '../../flush/row-count.ts';
-import type { JobOf } from '../../jobs/job.ts';
 import type { Table } from '../../schema/table.ts';
 import type { OperationNode } from '../deps.ts';
 import type { Chunk } from './chunks.ts';
@@ -23,7 +22,7 @@ import type { Chunk } from './chunks.ts';
  */
 export async function chooseSeal(
   node: OperationNode,
-  job: JobOf<'import'>,
+  job: { id: string },
   table: Table,
   chunks: number,
 ): Promise<{ seal: ImportSeal; receivedAt_ms: number } | undefined> {
@@ -67,8 +66,8 @@ async function growLanes(node: OperationNode, seen: Table, readLanes: number): P
       seenLanes: seen.readLanes,
     },
   );
-  const table = await readTable(node, dataset, name);
-  if (table === undefined) throw new ApiError('not-found', `Table ${name} not found in dataset ${dataset}.`);
+  // What the change has recorded, here or of another instance.
+  const table = await requireTable(node, dataset, name);
   if (table.shards[readLanes - 1] !== node.shard) return false;
   do await setUpLanes(node, table);
   while ((await changeLanes(node, table, undefined, readLanes)) === 'unknown');
@@ -123,29 +122,17 @@ export function buildImportManifest(
   chunks: Chunk[],
   now_ms: number,
 ): Manifest {
-  const rows = sumRows(counted);
   const planned = chunks.reduce((sum, chunk) => sum + chunk.rows, 0);
-  return {
-    id: `${table.dataset}/${table.physical}/${token}`,
-    dataset: table.dataset,
-    table: table.name,
-    physical_table: table.physical,
+  const recorded = {
     lane,
     incarnation: '',
     token,
-    epoch: 0,
     seq_from: from,
     seq_to: to,
-    rows,
-    bytes: 0,
-    schema_version: table.schema.version,
-    checksum: computeChecksum(counted),
     trigger: 'import',
-    quarantined: 0,
-    expired: planned - rows,
+    expired: planned - sumRows(counted),
     inserts: chunks.length,
     batches: [{ seq: from, meta: { import: id } }],
-    flushed_at: new Date(now_ms).toISOString(),
-    partitions: listPartitions(counted),
   };
+  return buildManifest(table, recorded, counted, now_ms);
 }

@@ -2,10 +2,11 @@ import * as z from 'zod';
 import { lanePositionsSchema } from '../../buffer/lane-positions.ts';
 import { readTable } from '../../catalog/find-table.ts';
 import { ApiError } from '../../core/errors.ts';
+import { notFound } from '../../core/not-found.ts';
 import { flushSnapshot, readFlushPositions } from '../../flush/flush-snapshot.ts';
-import { createJob, type JobOf } from '../../jobs/job.ts';
+import { defineJob, type JobOf, type OutcomeOf } from '../../jobs/definition.ts';
+import { createJob, type Job } from '../../jobs/job.ts';
 import { keyedJobId } from '../../jobs/job-id.ts';
-import type { Outcome } from '../../jobs/runner.ts';
 import { readTimeRange } from '../../query/request/parse.ts';
 import { renameOf } from '../../schema/rename.ts';
 import type { Table } from '../../schema/table.ts';
@@ -13,7 +14,7 @@ import type { Field } from '../../schema/types.ts';
 import type { OperationDeps, OperationNode, OperationStep } from '../deps.ts';
 import { compareDays, differingRows } from './column-mapping.ts';
 import { objectsRequest, orRestart, readNext, requireReadable } from './read-objects.ts';
-import { readingSchema } from './reading.ts';
+import { readingSchema, wrongRow } from './reading.ts';
 import {
   atStaging,
   dropStaging,
@@ -50,6 +51,14 @@ const progressSchema = readingSchema.extend({
 
 type Progress = z.output<typeof progressSchema>;
 
+export const compareJob = defineJob({
+  kinds: ['compare'],
+  request: requestSchema,
+  progress: progressSchema,
+  /** The report, with the differences by day and column. */
+  result: z.looseObject({ equal: z.boolean(), wrongRows: z.number(), errors: z.array(wrongRow) }),
+});
+
 /**
  * Creates a verification job for all rows acknowledged by now. The same key gives the same job during the life of the table.
  *
@@ -61,23 +70,23 @@ export async function scheduleImportVerification(
   name: string,
   request: CompareRequest,
   key: string | undefined,
-): Promise<JobOf<'compare'>> {
+): Promise<Job> {
   const table = await readTable(ctx, dataset, name);
   if (table === undefined || table.state === 'deleting') {
-    throw new ApiError('not-found', `Table ${name} not found in dataset ${dataset}.`);
+    throw notFound({ dataset, table: name });
   }
   requireReadable(ctx, table, request);
   const progress = { life: table.life, until: (await readFlushPositions(ctx, table)).until };
   const id = keyedJobId('compare', table, key);
-  return await createJob(ctx, { id, kind: 'compare', dataset, table: name, request: { ...request }, progress });
+  return await createJob(ctx, { id, kind: 'compare', dataset, table: name, request, progress });
 }
 
 /**
  * Reads objects with other readers than the import, and compares them with the table by days and columns: without regard to
  * the order of rows, and with the number of equal rows. Each step may be repeated.
  */
-export const verifyImportStep: OperationStep<'compare'> = async (ctx, job, deadline_ms) => {
-  const progress = progressSchema.parse(job.progress);
+export const verifyImportStep: OperationStep<typeof compareJob> = async (ctx, job, deadline_ms) => {
+  const { progress } = job;
   const { life, until, isFlushed } = progress;
   const node = atStaging(ctx, job.id, progress.staging);
   return await orRestart(node, progress, { life, until, isFlushed }, () => nextStep(node, job, progress, deadline_ms));
@@ -85,11 +94,11 @@ export const verifyImportStep: OperationStep<'compare'> = async (ctx, job, deadl
 
 async function nextStep(
   node: OperationNode,
-  job: JobOf<'compare'>,
+  job: JobOf<typeof compareJob>,
   progress: Progress,
   deadline_ms: number,
-): Promise<Outcome> {
-  const request = requestSchema.parse(job.request);
+): Promise<OutcomeOf<typeof compareJob>> {
+  const { request } = job;
   const table = await readTable(node, job.dataset, job.table);
   if (table?.life !== progress.life || table.state === 'deleting') {
     throw new ApiError('not-found', `Table ${job.table} of dataset ${job.dataset} was deleted before it was compared.`);
@@ -126,7 +135,7 @@ async function nextStep(
  */
 async function readWithClickHouse(
   node: OperationNode,
-  job: JobOf<'compare'>,
+  job: JobOf<typeof compareJob>,
   request: CompareRequest,
   table: Table,
   progress: Progress,

@@ -1,16 +1,25 @@
 import * as z from 'zod';
 import { applyRetention } from '../../catalog/ensure-table.ts';
 import { readTable } from '../../catalog/find-table.ts';
+import { defineJob } from '../../jobs/definition.ts';
 import { checkRows } from '../../stores/check-rows.ts';
 import type { OperationStep } from '../deps.ts';
 
 const tablesInStep = 20;
 
+export const retentionJob = defineJob({
+  kinds: ['apply-retention'],
+  request: z.object({}),
+  /** The last table, and the number of tables, to which the retention was applied. */
+  progress: z.object({ after: z.string().default(''), tables: z.int().default(0) }),
+  result: z.object({ tables: z.int() }),
+});
+
 const applyRetentionStepRow = z.object({ name: z.string() });
 
 /** Applies the dataset's retention to its tables without a retention of their own. */
-export const applyRetentionStep: OperationStep<'apply-retention'> = async (ctx, { dataset, progress }) => {
-  const { after = '', tables = 0 } = progress as { after?: string; tables?: number };
+export const applyRetentionStep: OperationStep<typeof retentionJob> = async (ctx, { dataset, progress }) => {
+  const { after, tables } = progress;
   const names = checkRows(
     applyRetentionStepRow,
     await ctx.postgres.rows(

@@ -3,8 +3,8 @@ import { type Dropped, datasetGone, dropTable, forgetCounts } from '../../catalo
 import { findNow } from '../../catalog/find-table.ts';
 import { quarantineTable } from '../../catalog/quarantine-table.ts';
 import { trusted_ms as readsTrusted_ms } from '../../catalog/read-routing.ts';
+import { defineJob, type JobOf, type OutcomeOf } from '../../jobs/definition.ts';
 import { retryJob } from '../../jobs/job.ts';
-import type { Outcome } from '../../jobs/runner.ts';
 import { keyTrusted_ms as keysTrusted_ms } from '../../keys/find-key.ts';
 import { findKeysOfDataset, forgetDataset, publishKeys } from '../../keys/forget-dataset.ts';
 import { trusted_ms as savedTrusted_ms } from '../../query/sql/saved-queries.ts';
@@ -19,6 +19,20 @@ const droppedRow: z.ZodType<Dropped> = z.object({
   name: z.string(),
   life: z.number(),
   readLanes: z.number(),
+});
+
+const dropped = { request: z.object({}), result: z.object({ dropped: z.boolean() }) };
+
+export const dropTableJob = defineJob({ kinds: ['drop-table'], progress: z.object({}), ...dropped });
+
+export const dropDatasetJob = defineJob({
+  kinds: ['drop-dataset'],
+  progress: z.object({
+    /** Keys whose lists had the dataset. */
+    told: z.array(z.string()).optional(),
+    isForgotten: z.boolean().default(false),
+  }),
+  ...dropped,
 });
 
 const poll_ms = 1_000;
@@ -36,7 +50,7 @@ const dropLine = (dataset: string, table: string | null, actor: string, job: str
  * Drops a table whose grace period is over, with everything that belongs to it. The last statement frees its name, so a step
  * that was killed can be repeated. The job belongs to one life of the table, also when it is retried later.
  */
-export const dropTableStep: OperationStep<'drop-table'> = async (ctx, job, deadline_ms) => {
+export const dropTableStep: OperationStep<typeof dropTableJob> = async (ctx, job, deadline_ms) => {
   const { dataset, table, life, actor, id, progress } = job;
   // From here on the deletion cannot be cancelled: cancelling needs `delete_at`.
   const [passed] = checkRows(
@@ -91,7 +105,7 @@ async function areQuarantinedGone(ctx: OperationDeps, { dataset, name }: Dropped
 const dropDatasetStepRow = z.object({ life: z.number() });
 
 /** Drops a dataset whose grace period is over: its tables, some in each step, then its name in the lists of keys. */
-export const dropDatasetStep: OperationStep<'drop-dataset'> = async (ctx, job, deadline_ms) => {
+export const dropDatasetStep: OperationStep<typeof dropDatasetJob> = async (ctx, job, deadline_ms) => {
   const { dataset, datasetLife, actor, id, progress } = job;
   const [passed] = checkRows(
     dropDatasetStepRow,
@@ -135,9 +149,8 @@ async function forgetName(
   ctx: OperationDeps,
   dataset: string,
   job: string,
-  progress: { told?: string[]; isForgotten?: boolean },
-): Promise<Outcome | undefined> {
-  const { told, isForgotten = false } = progress;
+  { told, isForgotten }: JobOf<typeof dropDatasetJob>['progress'],
+): Promise<OutcomeOf<typeof dropDatasetJob> | undefined> {
   if (told !== undefined) await publishKeys(ctx, told);
   const keys = await findKeysOfDataset(ctx, dataset);
   if (keys.length > 0) return { alongside: [forgetDataset(dataset, keys, job)], progress: { told: keys } };

@@ -1,7 +1,6 @@
 import * as z from 'zod';
 import { youngerDefaults } from '../../buffer/batch-rows.ts';
 import type { Replay } from '../../buffer/replays.ts';
-import { findTable } from '../../catalog/find-table.ts';
 import { atLane } from '../../catalog/lane-location.ts';
 import { csvOf, type OpenRecord } from '../../catalog/quarantine-table.ts';
 import { addColumnsAt } from '../../catalog/table-ddl.ts';
@@ -119,11 +118,11 @@ export async function stageLine(
   const prepare = (): PreparedRows => ({ lines: [line], times_ms: [time.time_ms], ...none });
   const keyed = { idempotencyKey: `replay:${id}`, requestHash: id, replay };
   const request = { ...keyed, meta, durable: false, prepareAgain: prepare };
+  let current = table;
   for (let round = 0; round < rounds_max; round += 1) {
-    const current = (await findTable(ctx, table.dataset, table.name)) ?? table;
     const staged = await stageChunks(ctx, current, prepare(), request);
     if (staged.outcome === 'accepted') return;
-    await resolveStageOutcome(ctx, current, staged);
+    current = (await resolveStageOutcome(ctx, current, staged)) ?? table;
   }
   throw new ApiError('conflict', `Table ${table.name} kept changing. Try again.`, { retryAfterMs: 500 });
 }

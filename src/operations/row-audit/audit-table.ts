@@ -1,7 +1,6 @@
 import { type LaneSums, sumLane } from '../../buffer/audit-lane.ts';
 import { type LaneSnapshot, type Snapshot, snapshotTable } from '../../buffer/snapshot.ts';
 import { ensureTable } from '../../catalog/ensure-table.ts';
-import { readTable } from '../../catalog/find-table.ts';
 import { drainManifestOutbox } from '../../catalog/manifest-outbox.ts';
 import { restoreLanes } from '../../catalog/provision-lanes.ts';
 import { StoreError } from '../../core/errors.ts';
@@ -50,7 +49,9 @@ export type TableAudit = {
  * @throws StoreError, ClickHouseError when a store is unavailable, without a result
  */
 export async function auditTable(ctx: OperationDeps, table: Table): Promise<TableAudit> {
-  const forgotten = await restoreForgotten(ctx, table);
+  // Shows rows of recorded lanes again that the hot buffer has forgotten in a failover.
+  const restored = await restoreLanes(ctx, table);
+  const forgotten = restored.map(({ lane, watermark }) => ({ lane, from: 1, to: watermark }));
   const before = await requireLanes(ctx, table);
   await ensureTable(ctx, table);
   const imports = await showHiddenImports(ctx, table);
@@ -92,13 +93,6 @@ export async function auditTable(ctx: OperationDeps, table: Table): Promise<Tabl
     ctx.log({ event: 'audit', alarm: true, dataset, table: name, missing, doubled, unaccounted, isBufferWhole });
   }
   return audit;
-}
-
-/** Shows rows of recorded lanes again that the hot buffer has forgotten in a failover. */
-async function restoreForgotten(ctx: OperationDeps, { dataset, name }: Table): Promise<CaughtUp[]> {
-  const recorded = await readTable(ctx, dataset, name);
-  const restored = recorded === undefined ? [] : await restoreLanes(ctx, recorded);
-  return restored.map(({ lane, watermark }) => ({ lane, from: 1, to: watermark }));
 }
 
 /** Records batches that a failover of the hot buffer left without a manifest. Returns whether it found any. */

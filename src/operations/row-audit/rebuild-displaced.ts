@@ -7,7 +7,7 @@ import { countSeal } from '../../flush/row-count.ts';
 import type { Table } from '../../schema/table.ts';
 import { checkRows } from '../../stores/check-rows.ts';
 import type { OperationDeps } from '../deps.ts';
-import { buildManifest } from './rebuild-manifests.ts';
+import { rebuildManifest } from './rebuild-manifests.ts';
 
 /** Far more batches than one failover displaces. */
 const batches_max = 10_000;
@@ -60,7 +60,7 @@ export async function rebuildDisplaced(
     for (const receivedAt_ms of times.slice(0, unrecorded).map(Number)) {
       const range = { from: Number(seq), to: Number(seq) };
       const counted = await countSeal(node, table, lane.lane, { ...range, batches: [{ receivedAt_ms }] });
-      await recordManifests(ctx, [buildManifest(ctx, table, lane, range, counted, `displaced-${receivedAt_ms}`)]);
+      await recordManifests(ctx, [rebuildManifest(ctx, table, lane, range, counted, `displaced-${receivedAt_ms}`)]);
       rebuilt.push(range.from);
     }
   }

@@ -3,7 +3,7 @@ import type { LaneSnapshot } from '../../buffer/snapshot.ts';
 import { atLane } from '../../catalog/lane-location.ts';
 import type { Manifest } from '../../catalog/manifest.ts';
 import { recordManifests } from '../../catalog/manifest-outbox.ts';
-import { computeChecksum, listPartitions } from '../../flush/manifest.ts';
+import { buildManifest } from '../../flush/manifest.ts';
 import { countSeal, type PartitionCount, sumRows } from '../../flush/row-count.ts';
 import type { Table } from '../../schema/table.ts';
 import { checkRows } from '../../stores/check-rows.ts';
@@ -28,7 +28,7 @@ export async function rebuildManifests(ctx: OperationDeps, table: Table, lane: L
     // Sequences before the lane's first watermark were skipped when it was created again. Without rows they need no manifest.
     const range = { from: sumRows(counted) > 0 ? gap.from : Math.max(gap.from, firstWatermark + 1), to: gap.to };
     if (range.from > range.to) continue;
-    const manifest = buildManifest(ctx, table, lane, range, counted, 'rebuilt');
+    const manifest = rebuildManifest(ctx, table, lane, range, counted, 'rebuilt');
     await recordManifests(ctx, [manifest]);
     ctx.log({ event: 'manifest-rebuilt', manifest: manifest.id, rows: manifest.rows });
     rebuilt.push(range);
@@ -37,7 +37,7 @@ export async function rebuildManifests(ctx: OperationDeps, table: Table, lane: L
 }
 
 /** @param suffix end of the token, after lane and range */
-export function buildManifest(
+export function rebuildManifest(
   ctx: OperationDeps,
   table: Table,
   { lane, incarnation }: LaneSnapshot,
@@ -46,30 +46,8 @@ export function buildManifest(
   suffix: string,
 ): Manifest {
   const token = `${lane}:${from}-${to}:${suffix}`;
-  const partitions = listPartitions(counted);
-  return {
-    id: `${table.dataset}/${table.physical}/${incarnation}/${token}`,
-    dataset: table.dataset,
-    table: table.name,
-    physical_table: table.physical,
-    lane,
-    incarnation,
-    token,
-    epoch: 0,
-    seq_from: from,
-    seq_to: to,
-    rows: sumRows(counted),
-    bytes: 0,
-    schema_version: table.schema.version,
-    checksum: computeChecksum(partitions),
-    trigger: 'rebuild',
-    quarantined: 0,
-    expired: 0,
-    inserts: 1,
-    batches: [],
-    flushed_at: new Date(ctx.now()).toISOString(),
-    partitions,
-  };
+  const recorded = { lane, incarnation, token, seq_from: from, seq_to: to, trigger: 'rebuild' };
+  return buildManifest(table, recorded, counted, ctx.now());
 }
 
 const gapsOfRow = z.object({ from: z.string(), to: z.string() });

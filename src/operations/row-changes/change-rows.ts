@@ -7,13 +7,14 @@ import { readTable } from '../../catalog/find-table.ts';
 import { atAllRows, shardsOf } from '../../catalog/lane-location.ts';
 import { mutationsLeft } from '../../catalog/mutations.ts';
 import { knownLanes } from '../../catalog/provision-lanes.ts';
-import { ApiError, StoreError } from '../../core/errors.ts';
+import { StoreError } from '../../core/errors.ts';
 import { qualifiedName } from '../../core/identifiers.ts';
+import { notFound } from '../../core/not-found.ts';
 import { flushSnapshot, readFlushPositions } from '../../flush/flush-snapshot.ts';
 import { insertPlace } from '../../flush/insert.ts';
-import { createJob, type JobOf } from '../../jobs/job.ts';
+import { defineJob, type JobOf, type OutcomeOf } from '../../jobs/definition.ts';
+import { createJob, type Job } from '../../jobs/job.ts';
 import { keyedJobId } from '../../jobs/job-id.ts';
-import type { Outcome } from '../../jobs/runner.ts';
 import { lastingError } from '../../query/execution/clickhouse-errors.ts';
 import type { Table } from '../../schema/table.ts';
 import { checkRows } from '../../stores/check-rows.ts';
@@ -24,6 +25,9 @@ import { recordCut } from '../row-audit/record-cut.ts';
 import { assignmentsSql, changeRequest, type RowsChange, requireChangeable, rowsSql } from './changed-rows.ts';
 import { excludeBatchesSql, guardSchema, guardSnapshot, laterBatches } from './later-batches.ts';
 
+/** Rows by lane and partition. */
+const foundRows = z.array(z.object({ lane: z.int(), partition: z.string(), rows: z.int() }));
+
 const progressSchema = z.object({
   /** Physical name of the job's table. A later table may have the same logical name. */
   physical: z.string(),
@@ -31,13 +35,20 @@ const progressSchema = z.object({
   until: lanePositionsSchema,
   guard: guardSchema.optional(),
   /** Matching rows by lane and partition, counted once all rows of the cut were in ClickHouse. */
-  found: z.array(z.object({ lane: z.int(), partition: z.string(), rows: z.int() })).optional(),
+  found: foundRows.optional(),
   isSent: z.boolean().optional(),
 });
 
 type Progress = z.output<typeof progressSchema>;
 
-type Change = JobOf<'delete-rows' | 'correct-rows'>;
+export const changeJob = defineJob({
+  kinds: ['delete-rows', 'correct-rows'],
+  request: changeRequest,
+  progress: progressSchema,
+  result: z.object({ rows: z.int(), partitions: foundRows }),
+});
+
+type Change = JobOf<typeof changeJob>;
 
 /** How long new seals wait for a change of rows. A longer change runs at the same time as the flushes of later rows. */
 const hold_ms = 60_000;
@@ -60,7 +71,7 @@ export async function scheduleRowChange(
     request,
     key,
   }: { dataset: string; table: string; request: RowsChange; key?: string | undefined },
-): Promise<Change> {
+): Promise<Job> {
   const table = await requireTable(ctx, dataset, name);
   requireChangeable(ctx, table, request);
   const { until } = await readFlushPositions(ctx, table);
@@ -75,10 +86,9 @@ export async function scheduleRowChange(
  * and records the rows, then lets ClickHouse change them. Each step may be repeated: it selects the same rows, and rows that
  * are deleted or corrected already stay so.
  */
-export const changeRows: OperationStep<Change['kind']> = async (ctx, job, deadline_ms) => {
+export const changeRows: OperationStep<typeof changeJob> = async (ctx, job, deadline_ms) => {
   const table = await requireOwnTable(ctx, job);
-  const request = changeRequest.parse(job.request);
-  const progress = progressSchema.parse(job.progress);
+  const { request, progress } = job;
   if (progress.found === undefined) return await flushAndCount(ctx, job, table, request, progress, deadline_ms);
   // In every step, because the hot buffer may have lost the lanes and the mark.
   await knownLanes(ctx, table);
@@ -103,8 +113,7 @@ export const changeRows: OperationStep<Change['kind']> = async (ctx, job, deadli
 
 async function requireOwnTable(ctx: OperationDeps, { dataset, table: name, progress }: Change): Promise<Table> {
   const table = await readTable(ctx, dataset, name);
-  if (table === undefined || progress.physical !== table.physical)
-    throw new ApiError('not-found', `Table ${name} not found in dataset ${dataset}.`);
+  if (table === undefined || progress.physical !== table.physical) throw notFound({ dataset, table: name });
   return table;
 }
 
@@ -115,7 +124,7 @@ async function flushAndCount(
   request: RowsChange,
   progress: Progress,
   deadline_ms: number,
-): Promise<Outcome> {
+): Promise<OutcomeOf<typeof changeJob>> {
   if (!(await flushSnapshot(ctx, table, progress.until, deadline_ms))) return { progress };
   // Manifests must be recorded before the deletion, which is subtracted from them: a manifest that is rebuilt later would
   // count only the remaining rows.

@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import type { Job, JobOf } from '../../jobs/job.ts';
+import { defineJob, type JobOf } from '../../jobs/definition.ts';
 
 export const laneSchema = z.object({
   /** The source system has every row up to this sequence, except rows that are not mirrored. */
@@ -43,10 +43,16 @@ const progressSchema = z.object({
 
 export type MirrorProgress = z.output<typeof progressSchema>;
 
-export const mirrorProgress = (job: Pick<Job, 'progress'>): MirrorProgress => progressSchema.parse(job.progress);
+export const mirrorJob = defineJob({
+  kinds: ['mirror'],
+  /** The revision of the dataset that enabled the mirror. */
+  request: z.object({ since: z.number().optional() }),
+  progress: progressSchema,
+  result: z.object({ sent: z.array(z.object({ lane: z.int(), seq: z.int() })) }),
+});
 
 /** Adds `since_ms` to a range that an earlier version recorded without it: the earliest possible time. */
-export function addSince(lane: Lane, { caughtUp_ms }: MirrorProgress, { createdAt_ms }: JobOf<'mirror'>): Lane {
+export function addSince(lane: Lane, { caughtUp_ms }: MirrorProgress, { createdAt_ms }: JobOf<typeof mirrorJob>): Lane {
   const { range } = lane;
   if (range === undefined || range.since_ms !== undefined) return lane;
   return { ...lane, range: { ...range, since_ms: caughtUp_ms ?? createdAt_ms } };

@@ -9,7 +9,7 @@ import { checkRows } from '../../stores/check-rows.ts';
 import { fromJsonb } from '../../stores/postgres/jsonb.ts';
 import type { OperationDeps } from '../deps.ts';
 import { readMirrorBeginning } from './mirror.ts';
-import { mirrorProgress } from './mirror-progress.ts';
+import { mirrorJob } from './mirror-progress.ts';
 import { overtakenRows, type Place, unsentSql } from './mirror-rows.ts';
 
 /** Progress of a mirror. */
@@ -61,7 +61,7 @@ export async function readMirrorState(ctx: OperationDeps, dataset: string): Prom
   for (const { table: name, progress, error } of jobs) {
     const table = await readTable(ctx, dataset, name);
     if (table === undefined || table.state === 'deleting') continue;
-    const lanes = progress === null ? {} : mirrorProgress({ progress: fromJsonb(progress) }).lanes;
+    const lanes = progress === null ? {} : mirrorJob.progress.parse(fromJsonb(progress)).lanes;
     all.stoppedLanes += Object.values(lanes).filter(({ stopped }) => stopped !== undefined).length;
     all.error ??= error;
     for (const { lane, watermark, pendingRows, oldest_ms } of (await knownLanes(ctx, table)).lanes) {

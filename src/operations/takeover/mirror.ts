@@ -3,11 +3,11 @@ import { readTable } from '../../catalog/find-table.ts';
 import { knownLanes } from '../../catalog/provision-lanes.ts';
 import { backoff_ms } from '../../core/backoff.ts';
 import { ApiError } from '../../core/errors.ts';
-import type { JobOf } from '../../jobs/job.ts';
+import type { JobOf } from '../../jobs/definition.ts';
 import type { Table } from '../../schema/table.ts';
 import { checkRows } from '../../stores/check-rows.ts';
 import type { OperationDeps, OperationStep } from '../deps.ts';
-import { addSince, advanceLane, type Lane, laneSchema, mirrorProgress } from './mirror-progress.ts';
+import { addSince, advanceLane, type Lane, laneSchema, type mirrorJob } from './mirror-progress.ts';
 import { hasChanged, latestReceived_ms, mirrorRequests, nextRange, overtakenRows } from './mirror-rows.ts';
 import { askSource, readProblem, retryAfter_ms } from './source.ts';
 
@@ -24,8 +24,8 @@ const retry_ms_max = 300_000;
  * instance sends the same requests. A lane stops where the source system may have forgotten a key. The job is done when the
  * mirror is switched off or the table is dropped.
  */
-export const mirrorStep: OperationStep<'mirror'> = async (ctx, job, deadline_ms) => {
-  const progress = mirrorProgress(job);
+export const mirrorStep: OperationStep<typeof mirrorJob> = async (ctx, job, deadline_ms) => {
+  const { progress } = job;
   const table = await readTable(ctx, job.dataset, job.table);
   const sent = Object.entries(progress.lanes).map(([lane, { at }]) => ({ lane: Number(lane), seq: at }));
   const now_ms = await readTimeIfActive(ctx, job);
@@ -121,7 +121,7 @@ const timeWhereOnRow = z.object({ since: z.number().nullable(), now_ms: z.number
  * The time by the catalogue's clock; undefined when the job's mirror is off. A mirror that was switched on again has another
  * job.
  */
-async function readTimeIfActive(ctx: OperationDeps, job: JobOf<'mirror'>): Promise<number | undefined> {
+async function readTimeIfActive(ctx: OperationDeps, job: JobOf<typeof mirrorJob>): Promise<number | undefined> {
   const [found] = checkRows(
     timeWhereOnRow,
     await ctx.postgres.rows(

@@ -1,10 +1,9 @@
 import * as z from 'zod';
+import { defineJob } from '../../jobs/definition.ts';
 import type { OperationDeps, OperationStep } from '../deps.ts';
 import { addressProblem } from './address.ts';
 import { signedHeaders } from './signature.ts';
 import { readWebhook } from './webhook.ts';
-
-const requestSchema = z.object({ webhook: z.string(), event: z.record(z.string(), z.unknown()) });
 
 const attempt = z.object({
   at: z.string(),
@@ -15,7 +14,12 @@ const attempt = z.object({
 
 export type DeliveryAttempt = z.output<typeof attempt>;
 
-const progressSchema = z.object({ attempts: z.array(attempt).default([]) });
+export const notifyJob = defineJob({
+  kinds: ['notify'],
+  request: z.object({ webhook: z.string(), event: z.record(z.string(), z.unknown()) }),
+  progress: z.object({ attempts: z.array(attempt).default([]) }),
+  result: z.object({ delivered: z.boolean(), status: z.number(), attempts: z.array(attempt) }),
+});
 
 const timeout_ms = 10_000;
 const seconds = 1_000;
@@ -28,9 +32,9 @@ const waits_ms = [5 * seconds, 30 * seconds, 2 * minutes, 10 * minutes, hours, 3
  * Delivers one event to one webhook, with retries until it answers 2xx. An event may be delivered twice, with the same
  * `webhook-id`. Signed as https://www.standardwebhooks.com specifies.
  */
-export const notifyStep: OperationStep<'notify'> = async (ctx, job) => {
-  const { webhook: id, event } = requestSchema.parse(job.request);
-  const { attempts } = progressSchema.parse(job.progress);
+export const notifyStep: OperationStep<typeof notifyJob> = async (ctx, job) => {
+  const { webhook: id, event } = job.request;
+  const { attempts } = job.progress;
   const webhook = await readWebhook(ctx, id);
   // The deployment's rules may have changed since the webhook was created.
   const problem = addressProblem(webhook.url, ctx.config);

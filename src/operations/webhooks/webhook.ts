@@ -2,6 +2,7 @@ import * as z from 'zod';
 import { auditLine } from '../../catalog/audit-log/statement.ts';
 import { assertDefined } from '../../core/assert.ts';
 import { ApiError } from '../../core/errors.ts';
+import { notFound } from '../../core/not-found.ts';
 import { currentActor } from '../../core/request-context.ts';
 import { checkRows } from '../../stores/check-rows.ts';
 import { epochMs, type Params, type Statement } from '../../stores/postgres/client.ts';
@@ -94,7 +95,7 @@ export async function readWebhook(ctx: OperationDeps, id: string): Promise<Webho
       buffer: ctx.config.TIMESTORE_KEY_PREFIX,
     }),
   );
-  if (found === undefined) throw new ApiError('not-found', `Webhook ${id} not found.`);
+  if (found === undefined) throw notFound({ kind: 'Webhook', id });
   return found;
 }
 

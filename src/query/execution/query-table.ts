@@ -1,8 +1,9 @@
 import { findReadable } from '../../catalog/find-table.ts';
 import { withNewestLife } from '../../catalog/life.ts';
 import { assertDefined } from '../../core/assert.ts';
-import { ApiError, StoreError } from '../../core/errors.ts';
+import { StoreError } from '../../core/errors.ts';
 import { invalidRequest } from '../../core/invalid-request.ts';
+import { notFound } from '../../core/not-found.ts';
 import type { Table } from '../../schema/table.ts';
 import type { QueryDeps } from '../deps.ts';
 import { type Freshness, readFreshness } from '../freshness/requirement.ts';
@@ -231,7 +232,7 @@ async function readEndKey(ctx: QueryDeps, read: Read, plan: QueryPlan): Promise<
 
 export async function requireTable(ctx: QueryDeps, dataset: string, name: string): Promise<Table> {
   const table = await findReadable(ctx, dataset, name);
-  if (table === undefined) throw new ApiError('not-found', `Table ${name} not found in dataset ${dataset}.`);
+  if (table === undefined) throw notFound({ dataset, table: name });
   return table;
 }
 

@@ -1,8 +1,8 @@
 import { findReadable } from '../../catalog/find-table.ts';
 import { quarantineTable } from '../../catalog/quarantine-table.ts';
-import { ApiError } from '../../core/errors.ts';
 import { slugPattern } from '../../core/identifiers.ts';
 import { invalidRequest, limitExceeded } from '../../core/invalid-request.ts';
+import { notFound } from '../../core/not-found.ts';
 import type { Table } from '../../schema/table.ts';
 import type { QueryDeps } from '../deps.ts';
 import { type ReadScope, rowFilterCondition } from '../execution/read-scope.ts';
@@ -59,10 +59,7 @@ export async function resolveTables(
       const table = await resolving;
       // A table that the key may not read gives the same error as a missing one.
       if (table === undefined && !isOptional) {
-        throw new ApiError(
-          'not-found',
-          parts.length > 1 ? `Table ${parts.join('.')} not found.` : `Table ${name} not found in dataset ${dataset}.`,
-        );
+        throw notFound(parts.length > 1 ? { kind: 'Table', id: parts.join('.') } : { dataset, table: name });
       }
       return table;
     }),

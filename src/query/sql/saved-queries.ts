@@ -4,6 +4,7 @@ import { ApiError } from '../../core/errors.ts';
 import { inEachInstance } from '../../core/instance-memory.ts';
 import { limitExceeded } from '../../core/invalid-request.ts';
 import { LruMap } from '../../core/lru-map.ts';
+import { notFound } from '../../core/not-found.ts';
 import { readThrough } from '../../core/read-through.ts';
 import { checkRows } from '../../stores/check-rows.ts';
 import type { Params } from '../../stores/postgres/client.ts';
@@ -67,7 +68,7 @@ export async function saveQuery(
       `params: the values are longer than ${limits.sql_param_bytes_max} bytes (limit sql_param_bytes_max)`,
     );
   }
-  if (!reader.reads(dataset)) throw noDataset(dataset);
+  if (!reader.reads(dataset)) throw notFound({ dataset });
   const bound: Params = {
     dataset,
     name,
@@ -93,7 +94,7 @@ export async function saveQuery(
       bound,
     ),
   );
-  if (saved === undefined) throw (await isSaved(ctx, dataset, name)) ? notYours(dataset, name) : noDataset(dataset);
+  if (saved === undefined) throw (await isSaved(ctx, dataset, name)) ? notYours(dataset, name) : notFound({ dataset });
   seenQueries(ctx).delete(keyOf(dataset, name));
   return saved;
 }
@@ -175,10 +176,6 @@ async function isSaved(ctx: QueryDeps, dataset: string, name: string): Promise<b
 
 function keyOf(dataset: string, name: string): string {
   return `${dataset}.${name}`;
-}
-
-function noDataset(dataset: string): ApiError {
-  return new ApiError('not-found', `Dataset ${dataset} not found.`);
 }
 
 function notYours(dataset: string, name: string): ApiError {

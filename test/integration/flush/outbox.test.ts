@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, test } from 'vitest';
+import { listManifests } from '../../../src/catalog/list-manifests.ts';
 import { drainManifestOutbox, tryDrainingManifestOutbox } from '../../../src/catalog/manifest-outbox.ts';
 import { StoreError } from '../../../src/core/errors.ts';
 import { flushLane } from '../../../src/flush/flush-lane.ts';
@@ -18,6 +19,9 @@ beforeEach(async () => {
 
 const manifestsOf = (dataset: string) =>
   ctx.postgres.rows<Record<string, unknown>>('select * from manifests where dataset = $1 order by seq_from', [dataset]);
+
+const outboxEntries = async () =>
+  (await ctx.redis.xrange(ctx.keys.outbox, '-', '+')) as unknown as [id: string, [name: string, manifest: string]][];
 
 test('a flush is recorded in Postgres: rows, place, size and partitions', async () => {
   const table = await newTable(ctx);
@@ -50,11 +54,22 @@ test('a flush is recorded in Postgres: rows, place, size and partitions', async 
   expect(await ctx.redis.xlen(ctx.keys.outbox)).toBe(0);
 });
 
+test('a manifest is listed with every column as the flush wrote it', async () => {
+  const table = await newTable(ctx);
+  await stage(ctx, table, [1, 2], { day: 1, meta: JSON.stringify({ of: 'a batch' }) });
+  await stage(ctx, table, [3], { day: 2 });
+  await flushLane(ctx, table, 0, 'admin');
+  const [[, [, written]] = ['', ['', '']]] = await outboxEntries();
+  await drainManifestOutbox(ctx);
+  const listed = await listManifests(ctx, table, { after: undefined, limit: 10 });
+  expect(listed.map(({ manifest }) => manifest)).toEqual([JSON.parse(written)]);
+});
+
 test('a manifest drained twice, as by a drain that died before it removed it, is one line', async () => {
   const table = await newTable(ctx);
   await stage(ctx, table, [1]);
   await flushLane(ctx, table, 0, 'admin');
-  const entries = (await ctx.redis.xrange(ctx.keys.outbox, '-', '+')) as unknown as [string, [string, string]][];
+  const entries = await outboxEntries();
   await drainManifestOutbox(ctx);
   for (const [, [name, value]] of entries) await ctx.redis.xadd(ctx.keys.outbox, '*', { [name]: value });
   expect(await drainManifestOutbox(ctx)).toBe(1);
@@ -105,9 +120,6 @@ test('many manifests are drained page by page', async () => {
 });
 
 describe('a manifest that Postgres refuses is set aside, and holds up no other', () => {
-  const inOutbox = () =>
-    ctx.redis.xrange(ctx.keys.outbox, '-', '+') as unknown as Promise<[string, [string, string]][]>;
-
   test.each([
     [
       'a NUL in what was said of a batch',
@@ -127,7 +139,7 @@ describe('a manifest that Postgres refuses is set aside, and holds up no other',
       await stage(ctx, table, [i]);
       await flushLane(ctx, table, 0, 'admin');
     }
-    const [first, [, [, told] = ['', '']] = ['', ['', '']], last] = await inOutbox();
+    const [first, [, [, told] = ['', '']] = ['', ['', '']], last] = await outboxEntries();
     const spoilt = spoil(told);
     expect(spoilt).not.toBe(told);
     await ctx.redis.del(ctx.keys.outbox);
@@ -136,7 +148,7 @@ describe('a manifest that Postgres refuses is set aside, and holds up no other',
 
     const other = newInstance(prefix);
     expect(await drainManifestOutbox(other)).toBe(2);
-    expect(await inOutbox()).toEqual([]);
+    expect(await outboxEntries()).toEqual([]);
     const kept = (await ctx.redis.xrange(ctx.keys.refusedManifests, '-', '+')) as unknown as [
       string,
       [string, string],
@@ -164,7 +176,7 @@ describe('a manifest that Postgres refuses is set aside, and holds up no other',
     for (const text of ['{"id":"a"', '{}']) await ctx.redis.xadd(ctx.keys.outbox, '*', { m: text });
     const away = newInstance({ ...prefix, ...overrides });
     await expect(drainManifestOutbox(away)).rejects.toBeInstanceOf(StoreError);
-    expect(await inOutbox()).toHaveLength(2);
+    expect(await outboxEntries()).toHaveLength(2);
     expect(await ctx.redis.xlen(ctx.keys.refusedManifests)).toBe(0);
   });
 
@@ -198,7 +210,9 @@ test('manifests are drained by their bytes, and the outbox takes no more of them
   const postgres = {
     ...counting.postgres,
     transaction: async (statements: Parameters<typeof counting.postgres.transaction>[0]) => {
-      pages.push((JSON.parse(String((statements[0]?.[1] as { told: string } | undefined)?.told)) as unknown[]).length);
+      pages.push(
+        (JSON.parse(String((statements[0]?.[1] as { manifests: string } | undefined)?.manifests)) as unknown[]).length,
+      );
       return await counting.postgres.transaction(statements);
     },
   };

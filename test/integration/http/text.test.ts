@@ -379,6 +379,19 @@ test('a refused access that cannot be recorded is left out alone', async () => {
   expect(other.events).toContainEqual({ event: 'refusals-unrecorded', alarm: true, kinds: 2 });
 });
 
+test('a denied request of what cannot be a dataset is recorded without that text', async () => {
+  const [actor, other] = [newDataset(), newInstance({ TIMESTORE_KEY_PREFIX: prefix })];
+  const refusal = { actor, requestId: 'r', action: 'GET /x', code: 'forbidden' };
+  await Promise.all(
+    ['a b', 'x'.repeat(64), 'possible'].map((dataset) => deniedRequests(other).note(other, { ...refusal, dataset })),
+  );
+  const lines = await ctx.postgres.rows('select dataset, count from audit_log where actor = $1 order by n', [actor]);
+  expect(lines).toEqual([
+    { dataset: null, count: 2 },
+    { dataset: 'possible', count: 1 },
+  ]);
+});
+
 describe('the name of an object', () => {
   const tables = '/v1/admin/datasets/demo/tables/readings';
   test.each([

@@ -1,11 +1,12 @@
 import { expect } from 'vitest';
 import { changeTable, deleteTable, requireTable } from '../../../src/catalog/change-table.ts';
 import { databaseName, qualifiedName } from '../../../src/core/identifiers.ts';
-import { createJob, type JobKind } from '../../../src/jobs/job.ts';
+import type { JobHandler } from '../../../src/jobs/definition.ts';
+import { createJob } from '../../../src/jobs/job.ts';
 import { runDueJobs } from '../../../src/jobs/runner.ts';
 import { backupKey, partitionKey } from '../../../src/operations/backup/backup.ts';
 import { readBackup } from '../../../src/operations/backup/restore.ts';
-import type { OperationStep } from '../../../src/operations/deps.ts';
+import type { OperationDeps } from '../../../src/operations/deps.ts';
 import { jobHandlers } from '../../../src/operations/job-handlers.ts';
 import { auditTable } from '../../../src/operations/row-audit/audit-table.ts';
 import { scheduleRowChange } from '../../../src/operations/row-changes/change-rows.ts';
@@ -204,7 +205,7 @@ test('a backup and a restore that die after any of their steps end whole', async
   for (const day of [1, 2]) await send(ctx, dataset, [{ timestamp: at(1, day), v: day }]);
   const before = (await query(ctx, dataset)).rows;
   /** Ends the function once, after the step of that number and before it is on record. */
-  const dying = <Kind extends JobKind>(step: OperationStep<Kind>, after: number): OperationStep<Kind> => {
+  const dying = (step: JobHandler<OperationDeps>, after: number): JobHandler<OperationDeps> => {
     let steps = 0;
     return async (own, job, until) => {
       const outcome = await step(own, job, until);

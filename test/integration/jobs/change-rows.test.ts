@@ -3,9 +3,10 @@ import { sealLane } from '../../../src/buffer/seal.ts';
 import { atLane } from '../../../src/catalog/lane-location.ts';
 import { flushLane } from '../../../src/flush/flush-lane.ts';
 import { insertSeal, settingsVersion } from '../../../src/flush/insert.ts';
-import { type JobOf, readJob } from '../../../src/jobs/job.ts';
+import type { JobHandler } from '../../../src/jobs/definition.ts';
+import { readJob } from '../../../src/jobs/job.ts';
 import { runDueJobs } from '../../../src/jobs/runner.ts';
-import type { OperationStep } from '../../../src/operations/deps.ts';
+import type { OperationDeps } from '../../../src/operations/deps.ts';
 import { jobHandlers } from '../../../src/operations/job-handlers.ts';
 import { auditTable } from '../../../src/operations/row-audit/audit-table.ts';
 import { scheduleRowChange } from '../../../src/operations/row-changes/change-rows.ts';
@@ -107,7 +108,7 @@ test('a job that dies after any of its steps, before that step is recorded, dele
     const dataset = await withRows();
     const job = await begin(dataset, { rows: where('s', 'b') });
     let steps = 0;
-    const dying: OperationStep<'delete-rows'> = async (own, each, until) => {
+    const dying: JobHandler<OperationDeps> = async (own, each, until) => {
       const outcome = await jobHandlers['delete-rows'](own, each, until);
       if (steps === dies) {
         steps += 1;
@@ -161,7 +162,7 @@ test('a worker that was overtaken within a step records nothing afterwards', asy
   const overtake = async () => {
     const other = instance();
     await other.postgres.rows(`update jobs set claimed_until = now() - interval '1 second' where id = $1`, [job.id]);
-    const step: OperationStep<'delete-rows'> = async (ctx_, each, until) => {
+    const step: JobHandler<OperationDeps> = async (ctx_, each, until) => {
       const outcome = await jobHandlers['delete-rows'](ctx_, each, until);
       const isSent = 'progress' in outcome && outcome.progress.isSent === true;
       return isSent ? { ...outcome, wait_ms: 3_600_000 } : outcome;
@@ -170,7 +171,7 @@ test('a worker that was overtaken within a step records nothing afterwards', asy
     expect((await readJob(other, job.id)).progress).toMatchObject({ isSent: true });
   };
   let isFirst = true;
-  const slow: OperationStep<'delete-rows'> = async (ctx_, each, until) => {
+  const slow: JobHandler<OperationDeps> = async (ctx_, each, until) => {
     const outcome = await jobHandlers['delete-rows'](ctx_, each, until);
     if (isFirst) await overtake();
     isFirst = false;
@@ -189,7 +190,7 @@ test('a step that takes longer than a claim is not begun by anybody else', async
   const [own, other] = [newInstance(short), newInstance(short)];
   let begun = 0;
   let begunMeanwhile = 0;
-  const long: OperationStep<'delete-rows'> = async (ctx_, each, until) => {
+  const long: JobHandler<OperationDeps> = async (ctx_, each, until) => {
     begun += 1;
     if (begun === 1) {
       const until_ms = Date.now() + 5_000;
@@ -233,11 +234,7 @@ test('new seals wait while rows are deleted, and go on afterwards', async () => 
   const dataset = await withRows();
   const job = await begin(dataset, { rows: where('s', 'b') });
   const step = async () => {
-    const outcome = await jobHandlers['delete-rows'](
-      ctx,
-      (await readJob(ctx, job.id)) as JobOf<'delete-rows'>,
-      ctx.now() + 5_000,
-    );
+    const outcome = await jobHandlers['delete-rows'](ctx, await readJob(ctx, job.id), ctx.now() + 5_000);
     if ('done' in outcome) return;
     await ctx.postgres.transaction([
       ...(outcome.alongside ?? []),

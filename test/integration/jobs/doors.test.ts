@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { ingestRows } from '../../../src/ingest/ingest.ts';
 import type { Job } from '../../../src/jobs/job.ts';
-import { importStep } from '../../../src/operations/import/import.ts';
 import { type ImportRequest, scheduleImport } from '../../../src/operations/import/request.ts';
+import { jobHandlers } from '../../../src/operations/job-handlers.ts';
 import { at, flush, newDataset, newInstance, query, sql, tableOf } from '../support.ts';
 import { badLines, csvTexts, keptLines, time } from './door-rows.ts';
 import { workUntilOver } from './support.ts';
@@ -185,8 +185,8 @@ describe('an object of several parts', () => {
     let job = begun;
     let parts = 0;
     // Time is over before a step begins: it reads one part.
-    let outcome = await importStep(ctx, job, 0);
-    for (; 'progress' in outcome && !('failed' in outcome); outcome = await importStep(ctx, job, 0)) {
+    let outcome = await jobHandlers.import(ctx, job, 0);
+    for (; 'progress' in outcome && !('failed' in outcome); outcome = await jobHandlers.import(ctx, job, 0)) {
       parts += 'text' in outcome.progress && outcome.progress.text !== undefined ? 1 : 0;
       job = { ...job, progress: JSON.parse(JSON.stringify(outcome.progress)) };
     }

@@ -1,7 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { beforeEach, expect, test } from 'vitest';
 import type { JobDeps } from '../../../src/jobs/deps.ts';
-import { runDeliveries, runDueJobs, type Step } from '../../../src/jobs/runner.ts';
+import type { JobHandler } from '../../../src/jobs/definition.ts';
+import { runDeliveries, runDueJobs } from '../../../src/jobs/runner.ts';
 import { newInstance } from '../support.ts';
 
 const own = { TIMESTORE_KEY_PREFIX: `order-${process.pid}` };
@@ -28,7 +29,7 @@ async function record(id: string, kind: 'alert' | 'backup', orderKey: string | n
 }
 
 /** A step that logs its beginning and its end. */
-function logged(log: string[], { ms = 20, wait_ms = 0 } = {}): Step<'alert', JobDeps> {
+function logged(log: string[], { ms = 20, wait_ms = 0 } = {}): JobHandler<JobDeps> {
   return async (_, { id, progress }) => {
     const name = id.slice(own.TIMESTORE_KEY_PREFIX.length + 1);
     log.push(`${name} begins`);

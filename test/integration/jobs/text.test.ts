@@ -1,11 +1,12 @@
 import fc from 'fast-check';
 import { describe, expect } from 'vitest';
 import { readLog } from '../../../src/catalog/audit-log/read.ts';
+import type { JobHandler } from '../../../src/jobs/definition.ts';
 import { createJob, type Job, listJobs, readJob, retryJob } from '../../../src/jobs/job.ts';
 import { runDueJobs } from '../../../src/jobs/runner.ts';
-import type { OperationStep } from '../../../src/operations/deps.ts';
+import type { OperationDeps } from '../../../src/operations/deps.ts';
 import { scheduleImport } from '../../../src/operations/import/request.ts';
-import { scheduleImportVerification, verifyImportStep } from '../../../src/operations/import/verify.ts';
+import { scheduleImportVerification } from '../../../src/operations/import/verify.ts';
 import { jobHandlers } from '../../../src/operations/job-handlers.ts';
 import { scheduleRowChange } from '../../../src/operations/row-changes/change-rows.ts';
 import type { RowsChange } from '../../../src/operations/row-changes/changed-rows.ts';
@@ -156,17 +157,17 @@ test('a comparison that died between its last read and its record starts again',
   await send(ctx, dataset, [{ timestamp: at(1), v: 1 }]);
   const request = { format: 'ndjson' as const, objects: [await put(`{${time},"v":2}\n`)] };
   let job = await scheduleImportVerification(ctx, dataset, 'm', request, undefined);
-  let outcome = await verifyImportStep(ctx, job, ctx.now() + 60_000);
+  let outcome = await jobHandlers.compare(ctx, job, ctx.now() + 60_000);
   for (
     ;
     'progress' in outcome && !('failed' in outcome);
-    outcome = await verifyImportStep(ctx, job, ctx.now() + 60_000)
+    outcome = await jobHandlers.compare(ctx, job, ctx.now() + 60_000)
   ) {
     job = { ...job, progress: outcome.progress };
   }
   expect(outcome).toMatchObject({ done: { equal: false } });
   // What it had read is gone, and its progress says that it is there.
-  const again = await verifyImportStep(ctx, job, ctx.now() + 60_000);
+  const again = await jobHandlers.compare(ctx, job, ctx.now() + 60_000);
   expect(again).toMatchObject({ progress: { until: job.progress.until } });
   expect(again).not.toMatchObject({ progress: { staging: expect.anything() } });
   expect((await workUntilOver(ctx, job)).result).toEqual((outcome as { done: object }).done);
@@ -195,7 +196,7 @@ describe('a job that can never succeed ends with the reason', () => {
   ])('where Postgres refuses %s, and the jobs behind it go on', async (_, refused, reason) => {
     const job = await createJob(own, { kind: 'backup', dataset: null, table: null, request: {} });
     const next = await createJob(own, { kind: 'backup', dataset: null, table: null, request: {} });
-    const step: OperationStep<'backup'> = (_ctx, { id }) =>
+    const step: JobHandler<OperationDeps> = (_ctx, { id }) =>
       Promise.resolve(id === job.id ? { done: {}, alongside: [[refused]] } : { done: { well: true } });
     await runDueJobs(own, { ...jobHandlers, backup: step }, own.now() + 5_000);
     expect(await readJob(own, job.id)).toMatchObject({
@@ -211,7 +212,7 @@ describe('a job that can never succeed ends with the reason', () => {
     ['a statement that is none yet, as before a migration', 'select * from of_a_later_migration'],
   ])('but not where Postgres refuses %s', async (_, refused) => {
     const job = await createJob(own, { kind: 'backup', dataset: null, table: null, request: {} });
-    const step: OperationStep<'backup'> = () => Promise.resolve({ done: {}, alongside: [[refused]] });
+    const step: JobHandler<OperationDeps> = () => Promise.resolve({ done: {}, alongside: [[refused]] });
     await runDueJobs(own, { ...jobHandlers, backup: step }, own.now() + 500);
     const { state, attempts }: Job = await readJob(own, job.id);
     expect([state, attempts]).toEqual(['running', 1]);

@@ -1,14 +1,13 @@
 import { createServer, type IncomingHttpHeaders } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { jobHandlers } from '../../../functions/http/job-handlers.ts';
 import type { Context } from '../../../src/create-context.ts';
 import { runDeliveries } from '../../../src/jobs/runner.ts';
 import type { AlertView } from '../../../src/monitoring/notifications/alert-view.ts';
-import { deliverStep } from '../../../src/monitoring/notifications/deliver.ts';
 import { announceNotices } from '../../../src/monitoring/notifications/marks.ts';
 import { type Notice, noticeStatements } from '../../../src/monitoring/notifications/notices.ts';
 import { channelDefinition } from '../../../src/monitoring/resources/channel.ts';
 import { readConfig } from '../../../src/monitoring/resources/store.ts';
-import { notifyStep } from '../../../src/operations/webhooks/notify.ts';
 
 export type Heard = { path: string; headers: IncomingHttpHeaders; body: string; at_ms: number };
 /** A status with headers; `lost`: the receiver takes the message and closes the connection; `slow`: it answers late. */
@@ -120,5 +119,5 @@ export async function skipWaits(ctx: Context): Promise<void> {
 
 /** One look for due deliveries. */
 export async function deliver(ctx: Context): Promise<number> {
-  return await runDeliveries(ctx, { alert: deliverStep, notify: notifyStep }, ctx.now() + 20_000);
+  return await runDeliveries(ctx, jobHandlers, ctx.now() + 20_000);
 }
