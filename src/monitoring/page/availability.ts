@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import type { ReadScope } from '../../query/execution/read-scope.ts';
+import { arrayText } from '../../stores/clickhouse/parameter.ts';
 import type { MonitoringDeps } from '../deps.ts';
 import type { Window } from '../maintenance-windows.ts';
 import { readTable } from './read-table.ts';
@@ -23,7 +24,10 @@ export function addCounts(a: SlotCounts, b: SlotCounts): SlotCounts {
  * Good slots in percent of the known ones, and known slots in percent of all. Both are rounded down to three decimals, so
  * that 100 means all of them. Null: unknown, because no slot is known, or none has ended.
  */
-export function availabilityOf({ good, bad, all }: SlotCounts): { availability: number | null; coverage: number | null } {
+export function availabilityOf({ good, bad, all }: SlotCounts): {
+  availability: number | null;
+  coverage: number | null;
+} {
   return { availability: percentDown(good, good + bad), coverage: percentDown(good + bad, all) };
 }
 
@@ -133,14 +137,17 @@ async function readCounts(
   const at = (name: string, type: string, otherwise: number) =>
     `transform(service_id, {ids:Array(String)}, {${name}:Array(${type})}, to${type}(${otherwise}))`;
   const part =
-    every_ms === undefined
-      ? '{from:Int64}'
-      : `greatest({from:Int64}, intDiv(start_ms, {every:Int64}) * {every:Int64})`;
+    every_ms === undefined ? '{from:Int64}' : `greatest({from:Int64}, intDiv(start_ms, {every:Int64}) * {every:Int64})`;
   return await readTable(ctx, {
     dataset,
     table: 'service_status',
     reader,
-    columns: ['service_id', 'timestamp', 'status_code', ...(indicator.below_ms === undefined ? [] : ['response_time_ms'])],
+    columns: [
+      'service_id',
+      'timestamp',
+      'status_code',
+      ...(indicator.below_ms === undefined ? [] : ['response_time_ms']),
+    ],
     where: [
       'service_id IN {ids:Array(String)}',
       'timestamp >= fromUnixTimestamp64Milli({from:Int64})',
@@ -159,10 +166,16 @@ async function readCounts(
                arrayElement({bounds:Array(Array(Int64))}, ${at('positions', 'UInt32', 1)})) % 2 = 0
        GROUP BY service_id, part`,
     params: {
-      param_ids: arrayText(services.map(({ serviceId }) => quoted(serviceId))),
-      param_intervals: arrayText(services.map(({ interval_ms }) => interval_ms)),
-      param_positions: arrayText(services.map((service) => bounds.indexOf(boundsOf(service)) + 1)),
-      param_bounds: arrayText(bounds),
+      param_ids: arrayText(services.map(({ serviceId }) => serviceId)),
+      param_intervals: arrayText(
+        services.map(({ interval_ms }) => String(interval_ms)),
+        true,
+      ),
+      param_positions: arrayText(
+        services.map((service) => String(bounds.indexOf(boundsOf(service)) + 1)),
+        true,
+      ),
+      param_bounds: arrayText(bounds, true),
       param_from: from_ms,
       param_until: until_ms,
       param_end: until_ms + longest_ms,
@@ -171,13 +184,4 @@ async function readCounts(
     },
     schema: countRow,
   });
-}
-
-function arrayText(items: (string | number)[]): string {
-  return `[${items.join(',')}]`;
-}
-
-/** A string inside the text of an array parameter. Ids of resources have no characters to escape. */
-function quoted(id: string): string {
-  return `'${id.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`;
 }

@@ -1,8 +1,8 @@
-import { mergedWindows, type Window, windowsWithin } from '../maintenance-windows.ts';
 import { msOf } from '../duration.ts';
-import type { MonitorConfig } from '../resources/store.ts';
+import { mergedWindows, type Window, windowsWithin } from '../maintenance-windows.ts';
 import { selects } from '../resources/common.ts';
 import type { Service } from '../resources/service.ts';
+import type { MonitorConfig } from '../resources/store.ts';
 
 /** What availability needs to know of a service: how long its slots are, and when maintenance leaves them out. */
 export type SlotService = { serviceId: string; interval_ms: number; maintenance: Window[] };
@@ -21,7 +21,12 @@ export function slotLength_ms({ statusConfig, interval }: Pick<Service, 'statusC
 }
 
 /** Services with the maintenance windows that overlap `[from_ms, until_ms)`. */
-export function slotServices(config: MonitorConfig, services: Service[], from_ms: number, until_ms: number): SlotService[] {
+export function slotServices(
+  config: MonitorConfig,
+  services: Service[],
+  from_ms: number,
+  until_ms: number,
+): SlotService[] {
   const windows = config.maintenances.map((maintenance) => ({
     maintenance,
     found: windowsWithin(maintenance, from_ms, until_ms),
