@@ -41,19 +41,28 @@ export function describeDay(day: PublicDay): string {
   return `${date}: ${percentText(availability)}`;
 }
 
-/** The bars as a picture with a text alternative. A mouse shows the text of each day. */
+/**
+ * The bars as a picture with a text alternative. Days with failures or maintenance show their text under a mouse. The others
+ * share one path for each state, because a page may have hundreds of components.
+ */
 export function barsSvg(component: PublicComponent): string {
   const { days } = component;
-  const bars = days.map((day, i) => {
-    const state = dayState(day);
+  const states = days.map(dayState);
+  const plain = (['up', 'none'] as const).flatMap((state) => {
     const top = tops[state];
-    const bar = `<rect class="${state}" x="${i * 4}" y="${top}" width="3" height="${height - top}" rx="1"/>`;
-    // The whole column reacts to the mouse.
-    return `<g>${bar}<rect class="hit" x="${i * 4}" y="0" width="4" height="${height}"/><title>${describeDay(day)}</title></g>`;
+    const bars = states.flatMap((each, i) => (each === state ? `M${i * 4} ${top}h3v${height - top}h-3z` : []));
+    return bars.length === 0 ? [] : `<path class="${state}" d="${bars.join('')}"/>`;
+  });
+  const special = days.flatMap((day, i) => {
+    const state = states[i] ?? 'none';
+    if (state === 'up' || state === 'none') return [];
+    const top = tops[state];
+    const bar = `<rect class="${state}" x="${i * 4}" y="${top}" width="3" height="${height - top}"/>`;
+    return `<g>${bar}<title>${describeDay(day)}</title></g>`;
   });
   const text = escapeText(`${component.label}: ${summarizeDays(component).text}`);
   return (
     `<svg class="bars" role="img" aria-label="${text}" viewBox="0 0 ${days.length * 4 - 1} ${height}" ` +
-    `preserveAspectRatio="none">${bars.join('')}</svg>`
+    `preserveAspectRatio="none">${plain.join('')}${special.join('')}</svg>`
   );
 }

@@ -44,7 +44,7 @@ ${feed('json', 'application/feed+json', 'JSON Feed')}
 ${page.description === '' ? '' : `<p>${escapeText(page.description)}</p>`}
 </header>
 <main>
-<section class="overall ${indicator}" aria-label="Overall status">
+<section class="overall ${page.components.length === 0 ? 'nothing' : indicator}" aria-label="Overall status">
 <h2>${escapeText(text)}</h2>
 <p>As of ${timeHtml(page.asOf_ms)}${isOld ? '. Newer data is not available at the moment.' : ''}</p>
 </section>

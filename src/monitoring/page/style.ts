@@ -38,6 +38,7 @@ section > h3 { margin: 1.25rem 0 0.5rem; color: var(--quiet); font-weight: 600; 
 }
 .overall h2 { margin: 0; font-size: 1.25rem; }
 .overall p { margin-top: 0.2rem; color: var(--quiet); font-size: 0.9rem; }
+.overall.nothing { border-left-color: var(--none); }
 .overall.minor { border-left-color: var(--partial); }
 .overall.major, .overall.critical { border-left-color: var(--down); }
 .components, .event { border: 1px solid var(--line); border-radius: 8px; background: var(--box); }
@@ -54,7 +55,7 @@ section > h3 { margin: 1.25rem 0 0.5rem; color: var(--quiet); font-weight: 600; 
 .unknown { color: var(--quiet); }
 .bars { display: block; width: 100%; height: 2rem; margin-top: 0.6rem; }
 .bars .up { fill: var(--up); } .bars .partial { fill: var(--partial); } .bars .down { fill: var(--down); }
-.bars .maintenance { fill: var(--plan); } .bars .none { fill: var(--none); } .bars .hit { fill: transparent; }
+.bars .maintenance { fill: var(--plan); } .bars .none { fill: var(--none); }
 .legend { display: flex; justify-content: space-between; gap: 1rem; margin-top: 0.3rem; color: var(--quiet); font-size: 0.8rem; }
 details { margin-top: 0.4rem; font-size: 0.85rem; color: var(--quiet); }
 summary { cursor: pointer; width: fit-content; }
@@ -83,7 +84,7 @@ footer span { margin-left: 0.75rem; }
   .components > li, .event, .overall, .empty { padding: 0.875rem; }
   footer span { display: block; margin: 0.35rem 0 0; }
 }
-@media (forced-colors: active) { .bars rect { forced-color-adjust: none; } }
+@media (forced-colors: active) { .bars { forced-color-adjust: none; } }
 `;
 
 /** Allows nothing but this style and the icon of the page. */
