@@ -8,7 +8,7 @@ const prefix = `monitor-status-${process.pid}`;
 const call = useWorker({ TIMESTORE_KEY_PREFIX: prefix });
 const ctx = newInstance({ TIMESTORE_KEY_PREFIX: prefix });
 
-type Body = Record<string, never>;
+type Body = Record<string, unknown>;
 
 const test = plain.extend('api', ({ dataset }) => async (path: string, json?: unknown, key?: string) => {
   const [base, query = ''] = path.split('?');
@@ -57,8 +57,8 @@ describe('the state of services', () => {
       ['2', 'pending'],
     ]) {
       await ctx.postgres.rows(
-        `insert into alert_instances (buffer, dataset, shard, rule_id, fingerprint, service_id, state, episode, instance)
-         values ($prefix, $dataset, 0, 'down', $fingerprint, 'a', $state, 1, '{}')`,
+        `insert into alert_instances (buffer, dataset, rule_id, fingerprint, service_id, state, instance)
+         values ($prefix, $dataset, 'down', $fingerprint, 'a', $state, '{}')`,
         { prefix, dataset, fingerprint, state },
       );
     }
