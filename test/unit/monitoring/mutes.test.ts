@@ -58,7 +58,8 @@ describe('a silence', () => {
     silenceId: 'deploy',
   };
   const labels = { service_id: 'pay-api-eu', severity: 'error' };
-  const found = (some: Record<string, string>, at: string) => silenceOf([silence], { ...labels, ...some }, Date.parse(at));
+  const found = (some: Record<string, string>, at: string) =>
+    silenceOf([silence], { ...labels, ...some }, Date.parse(at));
 
   test('matches alerts that have all of its labels, from its start and not at its end', () => {
     expect(found({}, '2026-05-01T10:00:00Z')).toBe('deploy');
