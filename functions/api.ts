@@ -23,6 +23,7 @@ import { metricsRoutes } from './routes/metrics.ts';
 import { monitorApplyRoutes } from './routes/monitor-apply.ts';
 import { monitorDatasetRoutes } from './routes/monitor-dataset.ts';
 import { monitorResourceRoutes } from './routes/monitor-resources.ts';
+import { monitorStatusRoutes } from './routes/monitor-status.ts';
 import { quarantineRoutes } from './routes/quarantine.ts';
 import { runningQueryRoutes } from './routes/queries.ts';
 import { queryRoutes } from './routes/query.ts';
@@ -32,6 +33,7 @@ import { rowChangeRoutes } from './routes/row-changes.ts';
 import { rowRoutes } from './routes/rows.ts';
 import { savedQueryRoutes } from './routes/saved-queries.ts';
 import { sqlRoutes } from './routes/sql.ts';
+import { statusPageRoutes } from './routes/status-page.ts';
 import { storageTargetRoutes } from './routes/storage-targets.ts';
 import { tableComparisonRoutes } from './routes/table-comparisons.ts';
 import { tableSchemaRoutes } from './routes/table-schema.ts';
@@ -48,6 +50,7 @@ app.use('/v1/*', withTimestore);
 app.use('/datasets/*', withTimestore);
 app.use('/sql/*', withTimestore);
 app.use('/metrics', withTimestore);
+app.use('/status/*', withTimestore);
 app.use('/ready', withTimestore);
 app.onError((error, c) => problem(c, error));
 app.notFound((c) => problem(c, noRoute(app, c)));
@@ -84,6 +87,8 @@ addRoutes(app, [
   ...keyRoutes,
   ...monitorDatasetRoutes,
   ...monitorResourceRoutes,
+  ...monitorStatusRoutes,
   ...monitorApplyRoutes,
 ]);
+app.route('/', statusPageRoutes());
 app.route('/', docsRoutes(app));

@@ -20,8 +20,8 @@ const tagClasses = {
 
 export type Tag = keyof typeof tagClasses;
 
-/** `receipt`: a status query of a batch. `other`: a request without a route. */
-export type RouteClass = (typeof tagClasses)[Tag] | 'receipt' | 'cancel' | 'other';
+/** `receipt`: a status query of a batch. `page`: a status page. `other`: a request without a route. */
+export type RouteClass = (typeof tagClasses)[Tag] | 'receipt' | 'cancel' | 'page' | 'other';
 
 const mark = Symbol('route class');
 

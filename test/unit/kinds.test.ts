@@ -27,6 +27,7 @@ test('every route says one kind for metrics, and it is that of its address', () 
   expect(of('health').filter((route) => !/^GET \/(?:health|ready|metrics|openapi\.json|docs.*)$/.test(route))).toEqual(
     [],
   );
-  const admin = kinds.filter(({ route }) => route.includes('/admin/')).map(({ route }) => route);
+  expect(of('page').filter((route) => !route.startsWith('GET /status/'))).toEqual([]);
+  const admin = kinds.filter(({ route }) => /\/(?:admin|v1\/monitor)\//.test(route)).map(({ route }) => route);
   expect(of('admin')).toEqual(admin.sort());
 });

@@ -35,6 +35,8 @@ export function redisKeys(prefix: string) {
     remembered: (dataset: string) => `${prefix}:remembered:${dataset}`,
     /** A copy of the alert state of a monitored dataset. */
     monitorAlerts: (dataset: string) => `${prefix}:monitor-alerts:${dataset}`,
+    /** The last good copy of a status page. */
+    statusPage: (dataset: string, slug: string) => `${prefix}:status-page:${dataset}/${slug}`,
     /** The last measurement of the buffer's memory, which expires. */
     memory: `${prefix}:memory`,
   };

@@ -7,6 +7,7 @@
  */
 import { spawnSync } from 'node:child_process';
 import { getHeapStatistics } from 'node:v8';
+import { alertBounds, alertRules, searchAlerts } from './alerts.ts';
 import { importBounds, importRules, searchImports } from './import.ts';
 import { allRules, bounded, type Rules, rulesWithout, wide } from './rules.ts';
 import { search } from './search.ts';
@@ -30,6 +31,10 @@ const searches = [
   ...Object.entries(importBounds).map(([name, bounds]) => ({
     name: `imports: ${name}`,
     run: () => searchImports(importRules, bounds),
+  })),
+  ...Object.entries(alertBounds).map(([name, bounds]) => ({
+    name: `alerts: ${name}`,
+    run: () => searchAlerts(alertRules, bounds, statesMax),
   })),
 ];
 for (const { name, run } of searches) {

@@ -25,7 +25,7 @@ const reading: Operation['scopes'] = ['query', 'sql', 'admin'];
 const base = '/v1/monitor';
 
 function operation(method: string, path: string, json?: unknown): [string, Operation] {
-  const named = path.replace(/\/x$/, path.startsWith('/secrets') ? '/{name}' : '/{id}');
+  const named = path.replace(/\/x(?=\/|$)/, path.startsWith('/secrets') ? '/{name}' : '/{id}');
   return [
     `${method} ${base}${named}`,
     {
@@ -57,6 +57,8 @@ export const monitorOperations: Record<string, Operation> = Object.fromEntries([
   operation('put', '/secrets/x', { value: 'y' }),
   operation('get', '/secrets'),
   operation('delete', '/secrets/x'),
+  operation('get', '/services/x/history'),
+  ...['status', 'availability', 'slo', 'metrics'].map((name) => operation('get', `/${name}`)),
   ...[...collections].reverse().map(([name]) => operation('delete', `/${name}/x`)),
 ]);
 
