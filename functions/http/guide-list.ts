@@ -14,6 +14,7 @@ import importFiles from '../guides/import.md';
 import ingest from '../guides/ingest.md';
 import invalidRows from '../guides/invalid-rows.md';
 import keys from '../guides/keys.md';
+import monitoring from '../guides/monitoring.md';
 import operate from '../guides/operate.md';
 import query from '../guides/query.md';
 import index from '../guides/README.md';
@@ -44,6 +45,7 @@ export const guides: Readonly<Record<string, string>> = {
   import: importFiles,
   export: exportRows,
   takeover,
+  monitoring,
   deploy,
   operate,
   clusters,

@@ -8,6 +8,8 @@ export const local = {
     /** Has exactly the writer's grants of sql/clickhouse/users.sql; the local writer has more, for tests. */
     granted: { user: 'timestore_granted', password: 'timestore-local-granted' },
     reader: { user: 'timestore_reader', password: 'timestore-local-reader' },
+    /** The user of sql/clickhouse/monitor-reader.sql. */
+    monitorReader: { user: 'monitor_reader', password: 'timestore-local-monitor' },
   },
   upstash: { token: 'timestore-local-token' },
   postgres: { user: 'postgres', password: 'timestore-local', database: 'postgres' },

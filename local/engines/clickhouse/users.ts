@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
-import { readGrants, readUserSettings } from '../../../src/stores/clickhouse/users.ts';
+import monitorReaderSql from '../../../sql/clickhouse/monitor-reader.sql';
+import { readGrants, readUserSettings, type UserSetting } from '../../../src/stores/clickhouse/users.ts';
 import { xml } from './config.ts';
 
 type Login = { user: string; password: string };
@@ -18,23 +19,18 @@ const localGrants = [
  *
  * @param granted another writer with exactly the grants of a deployment's writer
  */
-export function usersConfig({ writer, reader, granted }: Record<'writer' | 'reader' | 'granted', Login>): string {
-  const limits = readUserSettings('timestore_reader');
-  const changeable = limits.filter(({ name, isConst }) => !isConst && name !== 'readonly');
+export function usersConfig({
+  writer,
+  reader,
+  granted,
+  monitorReader,
+}: Record<'writer' | 'reader' | 'granted' | 'monitorReader', Login>): string {
   return `<clickhouse>
   <profiles>
     <default/>
     <writer/>
-    <reader>
-${limits.map(({ name, value }) => `      <${name}>${value}</${name}>`).join('\n')}
-      <constraints>
-${changeable.map(({ name, min, max }) => `        <${name}><min>${min}</min><max>${max}</max></${name}>`).join('\n')}
-${limits
-  .filter(({ isConst }) => isConst)
-  .map(({ name }) => `        <${name}><const/></${name}>`)
-  .join('\n')}
-      </constraints>
-    </reader>
+${profile('reader', readUserSettings('timestore_reader'))}
+${profile('monitor_reader', readUserSettings('monitor_reader', monitorReaderSql))}
   </profiles>
   <quotas>
     <default/>
@@ -55,9 +51,26 @@ ${limits
 ${user(writer, 'writer', [...readGrants('timestore_writer'), ...localGrants])}
 ${user(granted, 'writer', readGrants('timestore_writer'))}
 ${user(reader, 'reader', readGrants('timestore_reader'))}
+${user(monitorReader, 'monitor_reader', readGrants('monitor_reader', monitorReaderSql))}
   </users>
 </clickhouse>
 `;
+}
+
+function profile(name: string, limits: UserSetting[]): string {
+  const changeable = limits.filter(({ name: setting, isConst }) => !isConst && setting !== 'readonly');
+  return `    <${name}>
+${limits.map(({ name: setting, value }) => `      <${setting}>${value}</${setting}>`).join('\n')}
+      <constraints>
+${changeable
+  .map(({ name: setting, min, max }) => `        <${setting}><min>${min}</min><max>${max}</max></${setting}>`)
+  .join('\n')}
+${limits
+  .filter(({ isConst }) => isConst)
+  .map(({ name: setting }) => `        <${setting}><const/></${setting}>`)
+  .join('\n')}
+      </constraints>
+    </${name}>`;
 }
 
 function user(login: Login, profile: string, grants: string[]): string {

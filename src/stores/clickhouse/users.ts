@@ -14,18 +14,19 @@ const settingRow: z.ZodType<Found> = z.object({
 /** A setting of a user, and the range that a query may change it to. */
 export type UserSetting = { name: string; value: string; min?: string; max?: string; isConst: boolean };
 
-const plain = usersSql.replace(/^\s*--.*\n/gm, '');
+const withoutComments = (sql: string) => sql.replace(/^\s*--.*\n/gm, '');
 
-/** The GRANT statements of a user, without its name. */
-export function readGrants(user: string): string[] {
-  return [...plain.matchAll(/^(GRANT [^;]+?) TO (\w+);/gm)]
+/** The GRANT statements of a user, without its name. `sql`: default `users.sql`. */
+export function readGrants(user: string, sql = usersSql): string[] {
+  return [...withoutComments(sql).matchAll(/^(GRANT [^;]+?) TO (\w+);/gm)]
     .filter(([, , name]) => name === user)
     .map(([, grant = '']) => grant);
 }
 
-/** The settings in the definition of a user. */
-export function readUserSettings(user: string): UserSetting[] {
-  const clause = new RegExp(`CREATE USER IF NOT EXISTS ${user} [^;]*? SETTINGS\\s([^;]*);`).exec(plain)?.[1] ?? '';
+/** The settings in the definition of a user. `sql`: default `users.sql`. */
+export function readUserSettings(user: string, sql = usersSql): UserSetting[] {
+  const clause =
+    new RegExp(`CREATE USER IF NOT EXISTS ${user} [^;]*? SETTINGS\\s([^;]*);`).exec(withoutComments(sql))?.[1] ?? '';
   return clause.split(',').flatMap((text) => {
     const [, name, value, min, max, fixed] =
       /^\s*(\w+) = (\S+)(?: MIN (\S+))?(?: MAX (\S+))?( CONST)?\s*$/.exec(text) ?? [];

@@ -1,4 +1,7 @@
-import { describe, expect } from 'vitest';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, inject } from 'vitest';
+import { local } from '../../../local/engines/credentials.ts';
 import { sealLane } from '../../../src/buffer/seal.ts';
 import { changeTable } from '../../../src/catalog/change-table.ts';
 import { createTable } from '../../../src/catalog/create-table.ts';
@@ -17,6 +20,7 @@ import { definitions, type Kind } from '../../../src/monitoring/resources/kinds.
 import { scheduleRowChange } from '../../../src/operations/row-changes/change-rows.ts';
 import { listTables } from '../../../src/query/sql/tables.ts';
 import type { Table } from '../../../src/schema/table.ts';
+import { clickhouseCodes, createClickHouse } from '../../../src/stores/clickhouse/client.ts';
 import { test } from '../fixtures.ts';
 import { workUntilOver } from '../jobs/support.ts';
 import { type Instance, newInstance, onStored, sql } from '../support.ts';
@@ -374,4 +378,32 @@ test('sizes, pending rows and slow queries of a dataset', async ({ dataset }) =>
   expect(found?.behind_ms).toBeGreaterThanOrEqual(0);
   expect(tables.find(({ name }) => name === 'service_logs')).toMatchObject({ rows: 0, pendingRows: 0, behind_ms: 0 });
   expect(slowQueries === null || Array.isArray(slowQueries)).toBe(true);
+});
+
+test('the user of the guide reads the three tables of ClickHouse, and nothing else', async ({ dataset }) => {
+  const read = (path: string) => readFileSync(join(import.meta.dirname, '../../..', path), 'utf8');
+  const [, shown = 'nothing'] = /```sql\n([\s\S]*?)```/.exec(read('functions/guides/monitoring.md')) ?? [];
+  expect(read('sql/clickhouse/monitor-reader.sql').endsWith(shown)).toBe(true);
+  // Its grants are those of the dataset `monitor`; the buffer is the test's own.
+  const own = newInstance({ TIMESTORE_KEY_PREFIX: dataset });
+  await setUpMonitoring(own, 'monitor');
+  const { user, password } = local.clickhouse.monitorReader;
+  const reader = createClickHouse(inject('env').CLICKHOUSE_URL ?? '', user, password);
+  for (const name of ['service_status', 'service_metrics', 'service_logs']) {
+    expect(await reader.rows(`SELECT service_id FROM ts_monitor.${name} LIMIT 0`), name).toEqual([]);
+  }
+  await setUpMonitoring(ctx, dataset);
+  const readOnly = 164;
+  const denied = [
+    'SELECT * FROM system.query_log',
+    'SELECT * FROM timestore.ingest_watermarks',
+    `SELECT * FROM \`ts_${dataset}\`.service_status`,
+    "INSERT INTO ts_monitor.service_logs (service_id) VALUES ('a')",
+    'ALTER TABLE ts_monitor.service_status DELETE WHERE true',
+    "SELECT * FROM url('http://127.0.0.1/')",
+  ];
+  for (const statement of denied) {
+    const failed = await reader.command(statement).catch((error) => error);
+    expect([clickhouseCodes.accessDenied, readOnly], statement).toContain(failed?.code);
+  }
 });
