@@ -22,6 +22,8 @@ import { manifestRoutes } from './routes/manifests.ts';
 import { metricsRoutes } from './routes/metrics.ts';
 import { monitorApplyRoutes } from './routes/monitor-apply.ts';
 import { monitorDatasetRoutes } from './routes/monitor-dataset.ts';
+import { monitorIncidentRoutes } from './routes/monitor-incidents.ts';
+import { monitorNotificationRoutes } from './routes/monitor-notifications.ts';
 import { monitorResourceRoutes } from './routes/monitor-resources.ts';
 import { monitorStatusRoutes } from './routes/monitor-status.ts';
 import { quarantineRoutes } from './routes/quarantine.ts';
@@ -88,6 +90,8 @@ addRoutes(app, [
   ...monitorDatasetRoutes,
   ...monitorResourceRoutes,
   ...monitorStatusRoutes,
+  ...monitorNotificationRoutes,
+  ...monitorIncidentRoutes,
   ...monitorApplyRoutes,
 ]);
 app.route('/', statusPageRoutes());
