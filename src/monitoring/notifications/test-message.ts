@@ -2,10 +2,10 @@ import { noteJob } from '../../buffer/due.ts';
 import { auditLine } from '../../catalog/audit-log/statement.ts';
 import { ApiError } from '../../core/errors.ts';
 import type { Params } from '../../stores/postgres/client.ts';
-import type { AlertView } from '../alerts/alert-view.ts';
 import type { MonitoringDeps } from '../deps.ts';
 import type { ChannelDefinition } from '../resources/channel.ts';
 import { readResource } from '../resources/store.ts';
+import type { AlertView } from './alert-view.ts';
 import { fingerprintOf } from './fingerprint.ts';
 import { jobInsert, requestOf } from './message-job.ts';
 

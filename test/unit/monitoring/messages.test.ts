@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import type { AlertView } from '../../../src/monitoring/alerts/alert-view.ts';
+import type { AlertView } from '../../../src/monitoring/notifications/alert-view.ts';
 import { fingerprintOf } from '../../../src/monitoring/notifications/fingerprint.ts';
 import { alertmanagerBody } from '../../../src/monitoring/notifications/messages/alertmanager.ts';
 import { emailBody, unknownNames } from '../../../src/monitoring/notifications/messages/email.ts';
