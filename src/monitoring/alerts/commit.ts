@@ -90,7 +90,8 @@ const versionSql = `
        set version = version + 1,
            evaluated_at = coalesce(to_timestamp($evaluatedAt_ms::float8 / 1000), evaluated_at)
      where buffer = $buffer and dataset = $dataset and version = $version
-       and evaluated_at < to_timestamp($at_ms::float8 / 1000) and now() < to_timestamp($deadline_ms::float8 / 1000)
+       and evaluated_at < to_timestamp($at_ms::float8 / 1000)
+       and clock_timestamp() < to_timestamp($deadline_ms::float8 / 1000)
     returning 1)
   select 1 / count(*) from changed`;
 

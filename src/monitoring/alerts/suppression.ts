@@ -21,11 +21,15 @@ export type Situation = {
 
 const wait_ms_max = 180_000;
 
-/** The services that each service needs: the targets of its enabled relations, and theirs. */
+/**
+ * The services that each service needs: the targets of its enabled relations, and theirs. `part_of` says what contains what,
+ * which explains no failure.
+ */
 export function needsOf(relations: RelationDefinition[]): Map<string, Set<string>> {
   const direct = new Map<string, string[]>();
-  for (const { sourceServiceId, targetServiceId, enabled } of relations) {
-    if (enabled) direct.set(sourceServiceId, [...(direct.get(sourceServiceId) ?? []), targetServiceId]);
+  for (const { sourceServiceId, targetServiceId, relationType, enabled } of relations) {
+    if (enabled && relationType !== 'part_of')
+      direct.set(sourceServiceId, [...(direct.get(sourceServiceId) ?? []), targetServiceId]);
   }
   const all = new Map<string, Set<string>>();
   for (const source of direct.keys()) {

@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import { resourceId } from './common.ts';
 
-/** The source needs the target: while the target fails, alerts of the source are suppressed. */
+/** The source needs the target, unless it is a part of it: while the target fails, alerts of the source are suppressed. */
 export const relationDefinition = z.strictObject({
   sourceServiceId: resourceId,
   targetServiceId: resourceId,

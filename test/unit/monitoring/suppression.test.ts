@@ -10,8 +10,8 @@ const minute_ms = 60_000;
 /** When the services began to fail. */
 const T = 100 * minute_ms;
 
-function relation(sourceServiceId: string, targetServiceId: string, enabled = true) {
-  return relationDefinition.parse({ sourceServiceId, targetServiceId, enabled });
+function relation(sourceServiceId: string, targetServiceId: string, some: object = {}) {
+  return relationDefinition.parse({ sourceServiceId, targetServiceId, ...some });
 }
 
 /** web needs api, which needs db. */
@@ -99,7 +99,7 @@ describe('an alert is explained by a service that it needs', () => {
 
   test('not through a relation or a service that is disabled', () => {
     const rows: Record<string, [number, boolean]> = { api: [0, true], db: [0, true] };
-    const without = needsOf([relation('web', 'api', false)]);
+    const without = needsOf([relation('web', 'api', { enabled: false })]);
     expect(causeOf('web', situation(0, [alert('web')], rows, { needs: without }))).toBeUndefined();
     const disabled = new Map([...services].map(([id, each]) => [id, { ...each, enabled: id === 'web' }]));
     expect(causeOf('web', situation(0, [alert('web')], rows, { services: disabled }))).toBeUndefined();
@@ -145,4 +145,12 @@ test('services that need each other do not wait for themselves', () => {
   const circle = needsOf([relation('web', 'api'), relation('api', 'web')]);
   expect(circle.get('web')).toEqual(new Set(['api']));
   expect(circle.get('api')).toEqual(new Set(['web']));
+});
+
+test('a part needs no whole, and a service needs what it runs on', () => {
+  const found = needsOf([
+    relation('web', 'shop', { relationType: 'part_of' }),
+    relation('web', 'host', { relationType: 'runs_on' }),
+  ]);
+  expect([...found]).toEqual([['web', new Set(['host'])]]);
 });
