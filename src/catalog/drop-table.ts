@@ -76,6 +76,7 @@ export function datasetGone(dataset: string): Statement[] {
     ['delete from exports where dataset = $dataset', { dataset }],
     ['delete from export_schedules where dataset = $dataset', { dataset }],
     ...forgetWebhooks(dataset),
+    ...monitoringTables.map((name): Statement => [`delete from ${name} where dataset = $dataset`, { dataset }]),
     cancelJobs('dataset = $dataset', { dataset }),
     [
       `update datasets set dropped_at = now(), state = 'active', delete_at = null, title = null, retention = null,
@@ -85,6 +86,24 @@ export function datasetGone(dataset: string): Statement[] {
     ],
   ];
 }
+
+/** Tables of service monitoring: configuration with its secrets, state and history. */
+const monitoringTables = [
+  'monitor_resources',
+  'monitor_secrets',
+  'monitor_heartbeats',
+  'monitor_datasets',
+  'monitor_channel_states',
+  'alert_states',
+  'alert_instances',
+  'alert_episodes',
+  'alert_events',
+  'alert_notices',
+  'notification_groups',
+  'incident_alerts',
+  'incident_updates',
+  'incidents',
+];
 
 /**
  * Cancels jobs of a dropped table or dataset. Drop jobs are excluded because one of them runs this, and mirrors because they end

@@ -1,4 +1,5 @@
 import { expect, inject } from 'vitest';
+import { datasetGone } from '../../../src/catalog/drop-table.ts';
 import { readConfig } from '../../../src/monitoring/resources/store.ts';
 import { test as plain } from '../fixtures.ts';
 import { useWorker } from '../http/worker.ts';
@@ -307,6 +308,29 @@ test('a change is refused beyond the number of resources and the size of a defin
     code: 'limit-exceeded',
     message: expect.stringContaining('TIMESTORE_MONITOR_DEFINITION_BYTES_MAX'),
   });
+});
+
+test('the next life of a dataset has nothing of the configuration and the state before it', async ({
+  api,
+  dataset,
+}) => {
+  await api('PUT', 'services/api', http('https://x.example.com/?token=abc'));
+  await ctx.postgres.transaction(datasetGone(dataset));
+  for (const name of ['monitor_resources', 'monitor_secrets', 'monitor_datasets']) {
+    const left = await ctx.postgres.rows(`select from ${name} where dataset = $dataset`, { dataset });
+    expect([name, left]).toEqual([name, []]);
+  }
+  expect(await readConfig(ctx, dataset)).toMatchObject({ revision: 0, services: new Map() });
+});
+
+test('every table of monitoring is among those that the drop of a dataset empties', async () => {
+  const tables = await ctx.postgres.rows<{ name: string }>(
+    `select table_name as name from information_schema.columns
+      where column_name = 'dataset' and table_name ~ '^(monitor|alert|incident|notification)'`,
+  );
+  expect(tables.length).toBeGreaterThan(10);
+  const statements = datasetGone('x').map(([text]) => text);
+  expect(tables.filter(({ name }) => !statements.includes(`delete from ${name} where dataset = $dataset`))).toEqual([]);
 });
 
 test('deployments that share a database have a configuration each', async ({ api, dataset }) => {
