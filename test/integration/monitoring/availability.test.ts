@@ -99,7 +99,7 @@ describe('availability', () => {
           expect(starts.at(0)).toBe(range.from_ms);
         }
       }),
-      { numRuns: 30 },
+      { numRuns: 12 },
     );
   });
 
