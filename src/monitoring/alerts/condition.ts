@@ -47,10 +47,6 @@ export type Condition = {
   | { kind: 'no-data' }
   /** Days until the certificate of the service ends. */
   | { kind: 'certificate-days' }
-  /** How many times faster than allowed an SLO's budget is spent: the smaller one of two windows. */
-  | { kind: 'burn-rate'; slo: string; long_ms: number; short_ms: number }
-  /** The column `value` of a saved query. */
-  | { kind: 'sql'; query: string }
 );
 
 export type ConditionResult = { condition: Condition } | { problem: string };
@@ -90,7 +86,7 @@ function tokensOf(text: string): Token[] {
 }
 
 const subjects =
-  'failures_in_a_row, failure_rate, avg(response_time_ms) and other functions, metric(…), logs(…), no_data, cert_days, burn_rate(…), sql(…)';
+  'failures_in_a_row, failure_rate, avg(response_time_ms) and other functions, metric(…), logs(…), no_data, cert_days';
 
 class Parser {
   readonly #tokens: Token[];
@@ -126,10 +122,6 @@ class Parser {
         return this.#metric();
       case 'logs':
         return this.#logs();
-      case 'burn_rate':
-        return this.#burnRate();
-      case 'sql':
-        return { kind: 'sql' as const, query: this.#inParentheses(() => this.#name('the name of a saved query')) };
       default:
         return this.#status(subject);
     }
@@ -196,18 +188,6 @@ class Parser {
       }
     });
     return { kind: 'logs' as const, ...wanted, window_ms: this.#over() };
-  }
-
-  #burnRate() {
-    return this.#inParentheses(() => {
-      const slo = this.#name('the id of an SLO');
-      this.#sign(',');
-      const long_ms = this.#duration();
-      this.#sign(',');
-      const short_ms = this.#duration();
-      if (short_ms >= long_ms) throw new Problem('burn_rate takes the long window first, then the short one');
-      return { kind: 'burn-rate' as const, slo, long_ms, short_ms };
-    });
   }
 
   #over(): number {

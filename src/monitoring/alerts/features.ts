@@ -37,7 +37,7 @@ const results_max = 120;
 
 /**
  * The statements that find the facts of rules: rules that ask the same share an expression, so that many rules over many
- * services are a few expressions. Rules on saved queries and burn rates are not among them.
+ * services are a few expressions.
  *
  * The statement groups rows by the time `_e` of an evaluation and by service. A row has `at`, its time in milliseconds, and
  * `place`, which orders rows with the same time.
@@ -60,7 +60,6 @@ export function planFacts(rules: Rule[], services: Service[]): { plans: RulePlan
     if ('problem' in parsed) continue;
     const { condition } = parsed;
     const table = tableOf(condition);
-    if (table === undefined) continue;
     const plan = tables.get(table) ?? { table, expressions: new Map<string, string>(), lookback_ms: lookback_ms_min };
     tables.set(table, plan);
     const name = (sql: string) => {
@@ -78,10 +77,10 @@ export function planFacts(rules: Rule[], services: Service[]): { plans: RulePlan
   return { plans, tables: [...tables.values()] };
 }
 
-function tableOf({ kind }: Condition): SourceTable | undefined {
+function tableOf({ kind }: Condition): SourceTable {
   if (kind === 'metric') return 'service_metrics';
   if (kind === 'logs') return 'service_logs';
-  return kind === 'sql' || kind === 'burn-rate' ? undefined : 'service_status';
+  return 'service_status';
 }
 
 function neededLookback_ms(rule: Rule, condition: Condition, interval_ms: number): number {
@@ -151,8 +150,6 @@ function namesOf(condition: Condition, delay_ms: number, name: (sql: string) => 
       const lastAt = name(`maxIfOrNull(at, ${until})`);
       return { value: name(`(_e - maxIfOrNull(at, ${until})) / 1000`), lastAt };
     }
-    default:
-      throw new Error(`a condition of kind ${condition.kind} has no features`);
   }
 }
 

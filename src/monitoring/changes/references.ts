@@ -1,4 +1,3 @@
-import { parseCondition } from '../alerts/condition.ts';
 import type { Definitions, Kind } from '../resources/kinds.ts';
 
 /** Another resource that a definition needs. */
@@ -18,15 +17,10 @@ export function referencesOf(kind: Kind, definition: unknown): Reference[] {
       return [...service(sourceServiceId, 'sourceServiceId'), ...service(targetServiceId, 'targetServiceId')];
     }
     case 'rule': {
-      const { serviceId, notificationChannels, escalation, condition } = of(kind);
-      const parsed = parseCondition(condition);
-      const slo: Reference[] =
-        'condition' in parsed && parsed.condition.kind === 'burn-rate'
-          ? [{ kind: 'slo', id: parsed.condition.slo, path: 'condition' }]
-          : [];
+      const { serviceId, notificationChannels, escalation } = of(kind);
       const steps = escalation.flatMap((step, i) => channels(step.channels, `escalation.${i}.channels`));
       const told = channels(notificationChannels, 'notificationChannels');
-      return [...service(serviceId, 'serviceId'), ...slo, ...told, ...steps];
+      return [...service(serviceId, 'serviceId'), ...told, ...steps];
     }
     case 'maintenance':
       return services(of(kind).services, 'services');

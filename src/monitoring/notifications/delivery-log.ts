@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { type JobState, jobStates } from '../../jobs/job.ts';
+import { jobStates } from '../../jobs/job.ts';
 import { checkRows } from '../../stores/check-rows.ts';
 import { epochMs } from '../../stores/postgres/client.ts';
 import { fromJsonb } from '../../stores/postgres/jsonb.ts';
@@ -11,7 +11,7 @@ import { type Attempt, attempt } from './post.ts';
 export type Delivery = Omit<MessageRequest, 'bodies'> & {
   n: string;
   id: string;
-  state: JobState | 'uncertain';
+  state: (typeof jobStates)[number] | 'uncertain';
   error: string | null;
   tries: number;
   attempts: Attempt[];

@@ -137,19 +137,11 @@ test('a definition names what exists, and what is named cannot be deleted', asyn
   expect((await api('GET', 'secrets')).body).toEqual({ secrets: [], next: null });
 });
 
-test('the condition of a rule is parsed, and names an SLO that exists', async ({ api }) => {
-  const burn = { ...rule, serviceId: '*', condition: 'burn_rate(s, 1h, 5m) >', threshold: 14.4 };
-  expect(await api('PUT', 'rules/r', { ...burn, condition: 'errors >' })).toMatchObject({
+test('the condition of a rule is parsed', async ({ api }) => {
+  expect(await api('PUT', 'rules/r', { ...rule, serviceId: '*', condition: 'errors >' })).toMatchObject({
     status: 400,
     body: { problems: [{ path: 'condition', message: expect.stringContaining('errors is unknown') }] },
   });
-  expect(await api('PUT', 'rules/r', burn)).toMatchObject({
-    body: { problems: [{ path: 'condition', message: 'SLO s does not exist' }] },
-  });
-  await api('PUT', 'services/api', {});
-  await api('PUT', 'slos/s', { serviceId: 'api', target: 99.9 });
-  expect(await api('PUT', 'rules/r', burn)).toMatchObject({ status: 200 });
-  expect(await api('DELETE', 'slos/s')).toMatchObject({ status: 409, body: { usedBy: ['rule r'] } });
 });
 
 test('a set is applied as a whole: planned, checked, pruned, or nothing', async ({ api, dataset }) => {
