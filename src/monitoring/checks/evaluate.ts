@@ -15,7 +15,7 @@ export function evaluate(conditions: Condition[], observed: Observation): Judgem
   return conditions.map((condition) => {
     const { text, operator, left, right } = condition;
     if (json === undefined && [left, right].some(needsJson)) return { text, holds: false, value: '' };
-    const read = (source: Source) => valueOf(source, observed, json?.value);
+    const read = (source: Source) => readSource(source, observed, json?.value);
     const value = textOf(left, read) ?? '';
     if (operator === '==') return { text, holds: isEqual(left, right, read), value };
     if (operator === '!=') return { text, holds: !isEqual(left, right, read), value };
@@ -32,7 +32,8 @@ function isEqual(left: Operand, right: Operand, read: Read): boolean {
   if (left.kind === 'any') return left.options.some((option) => isEqual(option, right, read));
   if (right.kind === 'any') return right.options.some((option) => isEqual(left, option, read));
   if (left.kind === 'pattern' || right.kind === 'pattern') {
-    const [pattern, other] = left.kind === 'pattern' ? [left, right] : [right as { kind: 'pattern'; glob: string }, left];
+    const [pattern, other] =
+      left.kind === 'pattern' ? [left, right] : [right as { kind: 'pattern'; glob: string }, left];
     const text = textOf(other, read);
     return text !== undefined && matchesGlob(pattern.glob, text);
   }
@@ -90,7 +91,7 @@ function asText(value: unknown): string {
   return typeof value === 'object' ? JSON.stringify(value) : String(value);
 }
 
-function valueOf(source: Source, observed: Observation, json: unknown): unknown {
+function readSource(source: Source, observed: Observation, json: unknown): unknown {
   switch (source.of) {
     case 'status':
       return observed.status;
@@ -118,7 +119,8 @@ function needsJson(operand: Operand): boolean {
 
 /** Undefined for a body that is not JSON, or that is not needed as JSON. */
 function readJson(conditions: Condition[], { body }: Observation): { value: unknown } | undefined {
-  if (body === undefined || !conditions.some(({ left, right }) => needsJson(left) || needsJson(right))) return undefined;
+  if (body === undefined || !conditions.some(({ left, right }) => needsJson(left) || needsJson(right)))
+    return undefined;
   try {
     return { value: JSON.parse(body) };
   } catch {

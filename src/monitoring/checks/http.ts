@@ -51,7 +51,10 @@ export async function probeHttp(
       const location = response.headers.get('location');
       if (target.followRedirects > 0 && redirectStatuses.has(response.status)) {
         await response.body?.cancel();
-        const next = location === null || hops === target.followRedirects ? undefined : redirected(request, location, response.status);
+        const next =
+          location === null || hops === target.followRedirects
+            ? undefined
+            : redirected(request, location, response.status);
         if (next === undefined) return { reason: 'redirects', observed };
         if (next === 'refused') return { reason: 'refused-target', observed };
         request = next;
@@ -60,7 +63,10 @@ export async function probeHttp(
       const failure = reasonOfStatus(response.status);
       if (!target.needsBody || failure !== undefined) {
         await response.body?.cancel();
-        return { reason: failure ?? null, observed: failure === undefined ? observed : { ...observed, isConnected: false } };
+        return {
+          reason: failure ?? null,
+          observed: failure === undefined ? observed : { ...observed, isConnected: false },
+        };
       }
       const { text, isCut } = await readText(response, bodyBytes_max);
       return { reason: null, observed: { ...observed, body: text, isBodyCut: isCut } };
