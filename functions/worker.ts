@@ -2,6 +2,13 @@ import { runAs } from '../src/core/request-context.ts';
 import { continueTrace, endTrace } from '../src/core/trace.ts';
 import type { Context } from '../src/create-context.ts';
 import { flushMessage, type LaneMessage } from '../src/flush/enqueue-due-lanes.ts';
+import {
+  type MonitorMessage,
+  monitorCron,
+  monitorMessage,
+  monitorMessageRun,
+  monitorMinute,
+} from '../src/monitoring/cron.ts';
 import { runMinute } from '../src/operations/cron.ts';
 import { app } from './api.ts';
 import { type Bindings, contextFor } from './http/app.ts';
@@ -28,13 +35,23 @@ export default {
   fetch: app.fetch,
   async scheduled(controller, env) {
     const ctx = contextFor(env);
-    await inBackground(ctx, 'minute', () => runMinute(ctx, controller.scheduledTime, env.FLUSH_QUEUE, jobHandlers));
+    const { scheduledTime: at_ms } = controller;
+    if (controller.cron === monitorCron) {
+      await inBackground(ctx, 'monitor', () => monitorMinute(ctx, at_ms, undefined, env.MONITOR_QUEUE));
+    } else {
+      await inBackground(ctx, 'minute', () => runMinute(ctx, at_ms, env.FLUSH_QUEUE, jobHandlers));
+    }
   },
   async queue(batch, env) {
     const ctx = contextFor(env);
     const until_ms = ctx.now() + messages_ms;
     await inBackground(ctx, 'queue', async () => {
-      await Promise.all(batch.messages.map((message) => flushMessage(ctx, message.body, until_ms)));
+      await Promise.all(
+        batch.messages.map(async (message) => {
+          if (monitorMessage.safeParse(message.body).success) await monitorMessageRun(ctx, message.body);
+          else await flushMessage(ctx, message.body, until_ms);
+        }),
+      );
     });
   },
-} satisfies ExportedHandler<Bindings, LaneMessage>;
+} satisfies ExportedHandler<Bindings, LaneMessage | MonitorMessage>;
