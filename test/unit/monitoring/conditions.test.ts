@@ -110,7 +110,23 @@ test('a number in a body holds for exactly one of <, == and >', () => {
 });
 
 test('any text either is a condition that can be judged, or has a problem', () => {
-  const part = fc.constantFrom('[STATUS]', '[BODY]', '.a', '[0]', ' == ', ' < ', 'pat(', 'any(', 'len(', ')', '*', ',', '1', 'x', ' ');
+  const part = fc.constantFrom(
+    '[STATUS]',
+    '[BODY]',
+    '.a',
+    '[0]',
+    ' == ',
+    ' < ',
+    'pat(',
+    'any(',
+    'len(',
+    ')',
+    '*',
+    ',',
+    '1',
+    'x',
+    ' ',
+  );
   fc.assert(
     fc.property(fc.array(part, { maxLength: 12 }), (parts) => {
       const { conditions, problems } = parseConditions([parts.join('')], 'http');

@@ -44,12 +44,14 @@ test.each([
   expect(urlProblem(url, deployed)).toEqual(expect.any(String));
 });
 
-test.each(['https://example.com/', 'http://example.com:8080/a?b=c', 'https://api.example.co.uk:443/', 'https://example.com./'])(
-  '%s is a target',
-  (url) => {
-    expect(urlProblem(url, deployed)).toBeUndefined();
-  },
-);
+test.each([
+  'https://example.com/',
+  'http://example.com:8080/a?b=c',
+  'https://api.example.co.uk:443/',
+  'https://example.com./',
+])('%s is a target', (url) => {
+  expect(urlProblem(url, deployed)).toBeUndefined();
+});
 
 test('a local deployment may check its own machine, and no other private address', () => {
   for (const url of ['http://127.0.0.1:8123/', 'http://localhost:3000/', 'http://[::1]:3000/', 'http://0x7f.1:3000/']) {
