@@ -9,6 +9,8 @@ import {
   monitorMessageRun,
   monitorMinute,
 } from '../src/monitoring/cron.ts';
+import { deliverStep } from '../src/monitoring/notifications/deliver.ts';
+import { notifyWhileDue } from '../src/monitoring/notifications/notify-while-due.ts';
 import { runMinute } from '../src/operations/cron.ts';
 import { app } from './api.ts';
 import { type Bindings, contextFor } from './http/app.ts';
@@ -31,13 +33,20 @@ async function inBackground(ctx: Context, name: string, work: () => Promise<void
 /** Maximum time for one batch of messages. It is far below the 15 minutes of a Cloudflare consumer, so that every lane gets its turn. */
 const messages_ms = 60_000;
 
+/** Time of the checks and deliveries that a trigger starts, so that the next one finds none of them. */
+const monitor_ms = 50_000;
+
 export default {
   fetch: app.fetch,
   async scheduled(controller, env) {
     const ctx = contextFor(env);
     const { scheduledTime: at_ms } = controller;
     if (controller.cron === monitorCron) {
-      await inBackground(ctx, 'monitor', () => monitorMinute(ctx, at_ms, undefined, env.MONITOR_QUEUE));
+      const until_ms = ctx.now() + monitor_ms;
+      await inBackground(ctx, 'monitor', async () => {
+        const deliveries = notifyWhileDue(ctx, { notify: jobHandlers.notify, alert: deliverStep }, until_ms);
+        await Promise.all([monitorMinute(ctx, at_ms, until_ms, env.MONITOR_QUEUE), deliveries]);
+      });
     } else {
       await inBackground(ctx, 'minute', () => runMinute(ctx, at_ms, env.FLUSH_QUEUE, jobHandlers));
     }

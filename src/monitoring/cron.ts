@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import * as z from 'zod';
 import { describeError } from '../core/log.ts';
+import { evaluateDataset } from './alerts/evaluate.ts';
 import { dueChecks, type Shard, shardsOf, tick_ms } from './checks/due.ts';
 import { limiter } from './checks/limiter.ts';
 import type { ProbeDeps } from './checks/probe.ts';
@@ -9,6 +10,7 @@ import { checksAtOnce, rowOf, runShard, storeRows } from './checks/run-shard.ts'
 import { connectFromWorker } from './checks/tcp.ts';
 import { currentConfig, monitoredDatasets } from './config-cache.ts';
 import type { MonitoringDeps } from './deps.ts';
+import { pingWatchdogs } from './notifications/watchdog.ts';
 import type { MonitorConfig } from './resources/store.ts';
 
 /** The second schedule in wrangler.toml: an invocation of its own, so that no target delays a flush. */
@@ -28,7 +30,7 @@ export type MonitorQueue = { sendBatch(messages: { body: MonitorMessage }[]): Pr
 /** Maximum of Cloudflare for one call. */
 const messagesAtOnce = 100;
 
-/** Checks of a message end by then, and so do those of a minute without a queue. */
+/** Checks of a message end by then. */
 const checks_ms = 50_000;
 
 /** Shards that wait longer in the queue are left out: checks of their next minute are due. */
@@ -38,16 +40,16 @@ const late_ms = 2 * tick_ms;
 const passes_ms = 15_000;
 
 /**
- * The tasks of monitoring in a minute: the checks that are due, the evaluation of rules right after them, and the messages that
- * are due. With a queue, its consumers make the checks.
+ * The tasks of monitoring in a minute: the checks that are due, the evaluation of rules right after them. With a queue, its consumers make the checks.
  *
  * @param at_ms time of the trigger
+ * @param until_ms no check begins or goes on after it
  */
 export async function monitorMinute(
   ctx: MonitoringDeps,
   at_ms: number,
-  until_ms: number = ctx.now() + checks_ms,
-  queue?: MonitorQueue,
+  until_ms: number,
+  queue: MonitorQueue | undefined,
 ): Promise<void> {
   const tick = Math.floor(at_ms / tick_ms);
   const marks = await monitoredDatasets(ctx);
@@ -61,20 +63,36 @@ export async function monitorMinute(
   const shards = datasets.flatMap(({ dataset, config }) => shardsOf(dataset, tick, dueChecks(config, tick)));
   if (queue === undefined) await runHere({ ...ctx, connect: connectFromWorker }, datasets, shards, until_ms);
   else if (shards.length > 0) await enqueue(ctx, queue, shards);
-  while (afterChecks.length > 0) {
-    for (const { name, run } of afterChecks) {
-      await Promise.all(datasets.map(({ dataset }) => attempt(ctx, name, dataset, () => run(ctx, dataset, until_ms))));
-    }
-    if (queue === undefined || shards.length === 0 || ctx.now() + passes_ms >= until_ms) return;
-    await delay(passes_ms);
-  }
+  await evaluateWhile(ctx, datasets, queue === undefined || shards.length === 0 ? undefined : until_ms);
 }
 
-/** Work on a dataset after its checks, in this order. */
-const afterChecks: {
-  name: string;
-  run: (ctx: MonitoringDeps, dataset: string, until_ms: number) => Promise<unknown>;
-}[] = [];
+/**
+ * Evaluates the rules of each dataset, right after its checks. While consumers of the queue make the checks, it evaluates
+ * repeatedly, so that a failure is noticed in the minute in which it is seen.
+ */
+async function evaluateWhile(
+  ctx: MonitoringDeps,
+  datasets: { dataset: string; config: MonitorConfig }[],
+  until_ms: number | undefined,
+): Promise<void> {
+  const evaluated = new Set<string>();
+  for (;;) {
+    const evaluations = datasets.map(async ({ dataset, config }) => {
+      await attempt(ctx, 'monitor-evaluation', dataset, async () => {
+        const outcome = await evaluateDataset(ctx, dataset, config);
+        if (outcome === 'changed' || outcome === 'unchanged') evaluated.add(dataset);
+      });
+    });
+    await Promise.all(evaluations);
+    if (until_ms === undefined || ctx.now() + passes_ms >= until_ms) break;
+    await delay(passes_ms);
+  }
+  await Promise.all(
+    datasets
+      .filter(({ dataset }) => evaluated.has(dataset))
+      .map(({ dataset, config }) => attempt(ctx, 'watchdog', dataset, () => pingWatchdogs(ctx, dataset, config))),
+  );
+}
 
 /** Runs the checks of a queue message. Throws what makes the queue deliver it again. */
 export async function monitorMessageRun(ctx: MonitoringDeps, body: unknown): Promise<void> {

@@ -3,9 +3,12 @@
  *
  * @throws Error if the body ends early, or the signal of the request aborts
  */
-export async function readText(response: Response, bytes_max: number): Promise<{ text: string; isCut: boolean }> {
-  if (response.body === null) return { text: '', isCut: false };
-  const reader = (response.body as ReadableStream<Uint8Array>).getReader();
+export async function readText(
+  { body }: Pick<Response, 'body'>,
+  bytes_max: number,
+): Promise<{ text: string; isCut: boolean }> {
+  if (body === null) return { text: '', isCut: false };
+  const reader = (body as ReadableStream<Uint8Array>).getReader();
   const parts: Uint8Array[] = [];
   let left = bytes_max;
   try {
