@@ -195,12 +195,12 @@ test('a shard with hanging targets: the others are measured, and a repetition st
       sql: "SELECT startsWith(service_id, 'hang') AS h, count() AS n, uniqExact(service_id) AS u, groupUniqArray(status_code) AS c, max(response_time_ms) AS t FROM service_status GROUP BY h ORDER BY h",
     },
   });
-  const { data } = (await response.json()) as { data: { n: number; u: number; c: number[]; t: number | null }[] };
-  expect(data).toMatchObject([
+  const { rows } = (await response.json()) as { rows: { n: number; u: number; c: number[]; t: number | null }[] };
+  expect(rows).toMatchObject([
     { n: 20, u: 20, c: [0] },
     { n: 3, u: 3, c: [2], t: null },
   ]);
-  expect(data[0]?.t).toBeLessThan(1_000);
+  expect(rows[0]?.t).toBeLessThan(1_000);
 });
 
 test('what did not begin in time is unknown, and so is everything when the network of the checker fails', async ({
@@ -227,13 +227,13 @@ test('what did not begin in time is unknown, and so is everything when the netwo
   const response = await call('/v1/sql', { json: { dataset, sql } });
   const text = await response.text();
   expect(response.status, text).toBe(200);
-  const { data } = JSON.parse(text) as { data: { code: number; reason: string; n: number }[] };
-  expect(data.map(({ code, n }) => [code, n])).toEqual([
+  const { rows } = JSON.parse(text) as { rows: { code: number; reason: string; n: number }[] };
+  expect(rows.map(({ code, n }) => [code, n])).toEqual([
     [2, 3],
     [5, 3],
     [5, 3],
   ]);
-  expect(data.slice(1).map(({ reason }) => reason)).toEqual(['checker', 'not-run']);
+  expect(rows.slice(1).map(({ reason }) => reason)).toEqual(['checker', 'not-run']);
 });
 
 test('the schedule runs what is due, in an invocation of its own', async ({ api, dataset }) => {
@@ -245,7 +245,7 @@ test('the schedule runs what is due, in an invocation of its own', async ({ api,
     const response = await call('/v1/sql', {
       json: { dataset, sql: 'SELECT service_id, status_code FROM service_status' },
     });
-    return ((await response.json()) as { data: unknown[] }).data;
+    return ((await response.json()) as { rows: unknown[] }).rows;
   };
   await expect.poll(count).toEqual([{ service_id: 'due', status_code: 0 }]);
   await cron;
@@ -273,7 +273,7 @@ test('pings are rows, and repetitions of a run count once', async ({ api, datase
   expect((await call('/ping/AAAAAAAAAAAAAAAAAAAAAA', { key: null })).status).toBe(404);
   const read = async (sql: string) => {
     const response = await call('/v1/sql', { json: { dataset, sql } });
-    return ((await response.json()) as { data: unknown[] }).data;
+    return ((await response.json()) as { rows: unknown[] }).rows;
   };
   expect(
     await read('SELECT status_code AS code, count() AS n FROM service_status GROUP BY code ORDER BY code'),
