@@ -9,7 +9,6 @@ import {
   monitorMessageRun,
   monitorMinute,
 } from '../src/monitoring/cron.ts';
-import { deliverStep } from '../src/monitoring/notifications/deliver.ts';
 import { notifyWhileDue } from '../src/monitoring/notifications/notify-while-due.ts';
 import { runMinute } from '../src/operations/cron.ts';
 import { app } from './api.ts';
@@ -44,7 +43,7 @@ export default {
     if (controller.cron === monitorCron) {
       const until_ms = ctx.now() + monitor_ms;
       await inBackground(ctx, 'monitor', async () => {
-        const deliveries = notifyWhileDue(ctx, { notify: jobHandlers.notify, alert: deliverStep }, until_ms);
+        const deliveries = notifyWhileDue(ctx, jobHandlers, until_ms);
         await Promise.all([monitorMinute(ctx, at_ms, until_ms, env.MONITOR_QUEUE), deliveries]);
       });
     } else {

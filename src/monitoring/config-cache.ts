@@ -58,8 +58,9 @@ export async function monitoredDatasets(ctx: MonitoringDeps): Promise<Map<string
 }
 
 async function readMarks(ctx: MonitoringDeps): Promise<Map<string, string>> {
-  const found = await ask(() => ctx.redis.hgetall<Record<string, string>>(ctx.keys.monitorMarks));
-  return new Map(Object.entries(found ?? {}).map(([name, mark]) => [name, String(mark)]));
+  const [reply] = await askInTurn(ctx.redis, [['HGETALL', ctx.keys.monitorMarks]]);
+  const flat = z.array(z.string()).parse(reply);
+  return new Map(flat.flatMap((name, i) => (i % 2 === 0 ? [[name, flat[i + 1] ?? '']] : [])));
 }
 
 function withoutListed(marks: Map<string, string>): Map<string, string> {
