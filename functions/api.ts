@@ -21,6 +21,7 @@ import { keyRoutes } from './routes/keys.ts';
 import { manifestRoutes } from './routes/manifests.ts';
 import { metricsRoutes } from './routes/metrics.ts';
 import { monitorApplyRoutes } from './routes/monitor-apply.ts';
+import { monitorCheckRoutes } from './routes/monitor-checks.ts';
 import { monitorDatasetRoutes } from './routes/monitor-dataset.ts';
 import { monitorIncidentRoutes } from './routes/monitor-incidents.ts';
 import { monitorNotificationRoutes } from './routes/monitor-notifications.ts';
@@ -51,6 +52,7 @@ app.use(textInUrl);
 app.use('/v1/*', withTimestore);
 app.use('/datasets/*', withTimestore);
 app.use('/sql/*', withTimestore);
+app.use('/ping/*', withTimestore);
 app.use('/metrics', withTimestore);
 app.use('/status/*', withTimestore);
 app.use('/ready', withTimestore);
@@ -92,6 +94,7 @@ addRoutes(app, [
   ...monitorStatusRoutes,
   ...monitorNotificationRoutes,
   ...monitorIncidentRoutes,
+  ...monitorCheckRoutes,
   ...monitorApplyRoutes,
 ]);
 app.route('/', statusPageRoutes());

@@ -2,12 +2,15 @@ import { ConfigError } from '../../src/core/config.ts';
 import { ApiError } from '../../src/core/errors.ts';
 import { type Context as AppContext, createContext } from '../../src/create-context.ts';
 import type { LaneMessage } from '../../src/flush/enqueue-due-lanes.ts';
+import type { MonitorMessage } from '../../src/monitoring/cron.ts';
 import type { Caller } from './auth.ts';
 
-/** Bindings of the Worker: the variables of src/core/config.ts, static files, a queue of due lanes, a rate limiter. */
+/** Bindings of the Worker: the variables of src/core/config.ts, static files, queues of due lanes and of checks, a rate limiter. */
 export type Bindings = {
   ASSETS?: Fetcher;
   FLUSH_QUEUE?: Queue<LaneMessage>;
+  /** Without it, one invocation makes the checks of a minute. */
+  MONITOR_QUEUE?: Queue<MonitorMessage>;
   /** Counts the requests of each key; without it, requests have no rate limit. */
   RATE_LIMITER?: RateLimit;
 } & Record<string, unknown>;

@@ -124,7 +124,7 @@ const ownId = 'admin';
 const ratePeriod_s = 60;
 
 /** Throws ApiError `too-many-requests` for a key over the rate limit of the deployment, if it has one. */
-async function requireRate(c: Context<App>, { id }: { id: string }): Promise<void> {
+export async function requireRate(c: Context<App>, { id }: { id: string }): Promise<void> {
   const limiter = c.env.RATE_LIMITER;
   if (limiter === undefined || id === ownId) return;
   const { success } = await limiter.limit({ key: id });

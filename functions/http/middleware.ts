@@ -24,7 +24,8 @@ export const requestEvents = createMiddleware<App>(async (c, next) => {
   const who: Actor = { actor: 'unknown', requestId, trace };
   await runAs(who, next);
   if (!c.res.headers.has('x-request-id')) c.header('x-request-id', requestId);
-  const { method, path } = c.req;
+  const { method } = c.req;
+  const path = loggedPath(c.req.path);
   const { status } = c.res;
   const kind = classOfRequest(c);
   const event: Event = {
@@ -50,6 +51,11 @@ export const requestEvents = createMiddleware<App>(async (c, next) => {
     c.executionCtx.waitUntil(endTrace(ctx, trace, root));
   }
 });
+
+/** The address of a ping has a token. */
+function loggedPath(path: string): string {
+  return path.startsWith('/ping/') ? '/ping/*' : path;
+}
 
 /** Undefined for an invalid configuration; the route itself reports it. */
 function contextIfAny(env: App['Bindings']): AppContext | undefined {

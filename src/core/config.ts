@@ -25,6 +25,23 @@ const environment = z.object({
       'must be hosts like hooks.example.com, *.example.com or hooks.internal:8443, with commas between',
     )
     .optional(),
+  /** Whether checks may reach private networks. Default: public addresses only. */
+  TIMESTORE_MONITOR_PRIVATE: z.stringbool().default(false),
+  /** Hosts of this deployment, which checks cannot ask. */
+  TIMESTORE_MONITOR_OWN_HOSTS: listOf(
+    isHost,
+    'must be hosts like timestore.example.com, with commas between',
+  ).optional(),
+  /** Resolvers with the JSON form of DNS over HTTPS: the second one gives a second opinion. */
+  TIMESTORE_MONITOR_RESOLVERS: listOf(
+    isServer,
+    'must be addresses like https://dns.google/resolve, with commas between',
+  ).prefault('https://cloudflare-dns.com/dns-query,https://dns.google/resolve'),
+  /** Addresses that answer as long as the network of the checker works. */
+  TIMESTORE_MONITOR_ANCHORS: listOf(
+    isServer,
+    'must be addresses like https://example.com, with commas between',
+  ).prefault('https://www.gstatic.com/generate_204,https://cloudflare.com/cdn-cgi/trace'),
   UPSTASH_REDIS_REST_URL: z.url({ protocol: /^https?$/ }),
   UPSTASH_REDIS_REST_TOKEN: z.string().min(1),
   BUFFER_WAIT_REPLICAS: z.coerce.number().int().min(0).max(5).default(0),
@@ -166,6 +183,14 @@ function findInconsistent(set: Record<string, unknown>): string[] {
     const missing = [a, b].filter((name) => set[name] === undefined);
     return missing.length === 1 ? [`${missing[0]}: is missing; ${why}`] : [];
   });
+}
+
+/** Values with commas between. */
+function listOf(isValid: (value: string) => boolean, message: string) {
+  return z
+    .string()
+    .transform((text) => text.split(',').map((each) => each.trim()))
+    .refine((values) => values.every(isValid), message);
 }
 
 function parseShards(text: string): string[][] {

@@ -110,6 +110,8 @@ export const limitsSchema = z.object({
   monitor_slos_max: count(2_000),
   monitor_secrets_max: count(10_000),
   monitor_definition_bytes_max: count(64 * 1024),
+  // Checks of a minute, in one invocation that has six connections.
+  monitor_checks_without_queue_max: count(200),
 });
 
 export type Limits = z.output<typeof limitsSchema>;

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { ApiError } from '../../core/errors.ts';
+import { markConfigDirty } from '../config-cache.ts';
 import type { MonitoringDeps } from '../deps.ts';
 import type { Kind } from '../resources/kinds.ts';
 import { checkPlan } from './check-plan.ts';
@@ -49,6 +50,7 @@ export async function changeConfig(
     const { revision } = stored;
     if (dryRun || plan.changes.length === 0) return { revision, plan, stored, written: [] };
     const line = { action: action(plan), detail: auditDetail(plan.changes, revision + 1) };
+    await markConfigDirty(ctx, dataset);
     const written = await commitPlan(ctx, dataset, revision, plan, line);
     if (written !== undefined) return { revision: revision + 1, plan, stored, written };
     await delay(Math.random() * wait_ms * attempt);

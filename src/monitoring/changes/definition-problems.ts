@@ -1,4 +1,5 @@
 import { addressProblem } from '../../operations/webhooks/address.ts';
+import { checkProblems } from '../checks/check-problems.ts';
 import type { MonitoringDeps } from '../deps.ts';
 import { headerText, type SecretRef } from '../resources/common.ts';
 import type { Definitions } from '../resources/kinds.ts';
@@ -22,7 +23,11 @@ export function definitionProblems(
     const message = isOwn ? problem : problem && 'the secret is not an address that this deployment may call';
     return [...(message === undefined ? [] : [{ path: 'url', message }]), ...headerProblems()];
   }
-  if (kind === 'service') return [...textProblems(kind, definition), ...headerProblems()];
+  if (kind === 'service') {
+    const { statusConfig } = definition as Definitions['service'];
+    const inCheck = checkProblems(ctx.config, { id, check: statusConfig }, secrets);
+    return [...textProblems(kind, definition), ...headerProblems(), ...inCheck];
+  }
   return textProblems(kind, definition);
 
   function headerProblems(): Problem[] {

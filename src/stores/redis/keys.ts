@@ -37,6 +37,10 @@ export function redisKeys(prefix: string) {
     monitorAlerts: (dataset: string) => `${prefix}:monitor-alerts:${dataset}`,
     /** The last good copy of a status page. */
     statusPage: (dataset: string, slug: string) => `${prefix}:status-page:${dataset}/${slug}`,
+    /** Marks of the configurations of monitored datasets. */
+    monitorMarks: `${prefix}:monitor`,
+    /** A copy of the configuration of a monitored dataset. */
+    monitorConfig: (dataset: string) => `${prefix}:monitor:${dataset}`,
     /** The last measurement of the buffer's memory, which expires. */
     memory: `${prefix}:memory`,
   };

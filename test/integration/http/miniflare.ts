@@ -43,8 +43,11 @@ export function startMiniflare(worker: WorkerOptions): Miniflare {
       },
     }),
     ...(queue && {
-      queueProducers: { FLUSH_QUEUE: 'timestore-flush' },
-      queueConsumers: { 'timestore-flush': { maxBatchSize: 3, maxBatchTimeout: 0.1 } },
+      queueProducers: { FLUSH_QUEUE: 'timestore-flush', MONITOR_QUEUE: 'timestore-monitor' },
+      queueConsumers: {
+        'timestore-flush': { maxBatchSize: 3, maxBatchTimeout: 0.1 },
+        'timestore-monitor': { maxBatchSize: 1, maxBatchTimeout: 0.1 },
+      },
     }),
     ...(rateLimit !== undefined && {
       ratelimits: { RATE_LIMITER: { namespace_id: '1', simple: { limit: rateLimit, period: 60 } } },

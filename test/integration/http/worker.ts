@@ -9,7 +9,7 @@ export type Client = (path: string, init?: RequestInit & { json?: unknown; key?:
 export function useWorker(
   overrides: Record<string, string | undefined> = {},
   { queue = false, rateLimit }: { queue?: boolean; rateLimit?: number } = {},
-): Client & { fireCron(): Promise<void>; url(): string } {
+): Client & { fireCron(cron?: string, at?: Date): Promise<void>; url(): string } {
   let miniflare: Miniflare | undefined;
   let url: URL | undefined;
 
@@ -35,11 +35,11 @@ export function useWorker(
   return Object.assign(client, {
     url: () => String(url).replace(/\/$/, ''),
     /** As Cloudflare's clock does. Resolves when the handler has. */
-    async fireCron() {
+    async fireCron(cron = '* * * * *', at = new Date('2026-05-01T10:07:00Z')) {
       const worker = await miniflare?.getWorker();
       const result = await worker?.scheduled({
-        cron: '* * * * *',
-        scheduledTime: new Date('2026-05-01T10:07:00Z'),
+        cron,
+        scheduledTime: at,
       });
       if (result?.outcome !== 'ok') throw new Error(`the cron handler ended with ${result?.outcome}`);
     },
