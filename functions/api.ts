@@ -20,6 +20,7 @@ import { jobRoutes } from './routes/jobs.ts';
 import { keyRoutes } from './routes/keys.ts';
 import { manifestRoutes } from './routes/manifests.ts';
 import { metricsRoutes } from './routes/metrics.ts';
+import { monitorAlertRoutes } from './routes/monitor-alerts.ts';
 import { monitorApplyRoutes } from './routes/monitor-apply.ts';
 import { monitorCheckRoutes } from './routes/monitor-checks.ts';
 import { monitorDatasetRoutes } from './routes/monitor-dataset.ts';
@@ -95,6 +96,7 @@ addRoutes(app, [
   ...monitorNotificationRoutes,
   ...monitorIncidentRoutes,
   ...monitorCheckRoutes,
+  ...monitorAlertRoutes,
   ...monitorApplyRoutes,
 ]);
 app.route('/', statusPageRoutes());

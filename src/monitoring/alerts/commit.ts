@@ -1,6 +1,7 @@
 import type { Params, Statement } from '../../stores/postgres/client.ts';
 import { toJsonb } from '../../stores/postgres/jsonb.ts';
 import type { MonitoringDeps } from '../deps.ts';
+import { type IncidentChanges, incidentStatements } from '../incidents/statements.ts';
 import { announceNotices } from '../notifications/marks.ts';
 import { type Notice, noticeStatements } from '../notifications/notices.ts';
 import type { MonitorConfig } from '../resources/store.ts';
@@ -31,6 +32,7 @@ export type AlertCommit = {
   changed: AlertInstance[];
   events: AlertEvent[];
   notices: Notice[];
+  incidents: IncidentChanges;
 };
 
 /**
@@ -68,6 +70,7 @@ export async function commitAlerts(
     ...instanceStatements(named, changed),
     [eventsSql, { ...named, events: toJsonb(commit.events.map(eventRow)) }],
     ...noticed.statements,
+    ...incidentStatements(ctx, dataset, commit.incidents, at_ms),
   ];
   await ctx.postgres.transaction(statements);
   const isChanged = new Set(changed.map(instanceKey));

@@ -2,20 +2,21 @@ import { ApiError, StoreError } from '../../core/errors.ts';
 import { describeError } from '../../core/log.ts';
 import type { MonitoringDeps } from '../deps.ts';
 import { msOf } from '../duration.ts';
-import type { AlertView } from '../notifications/alert-view.ts';
+import type { IncidentAlert, IncidentChanges } from '../incidents/statements.ts';
 import type { Notice } from '../notifications/notices.ts';
 import type { Rule } from '../resources/rule.ts';
 import type { MonitorConfig } from '../resources/store.ts';
 import { statusCodes } from '../status.ts';
 import { noteEvaluated, readAlertState } from './alert-state.ts';
 import { type AlertEvent, commitAlerts } from './commit.ts';
+import { eventOf, groupOf, labelsOf, viewOf } from './describe-alert.ts';
 import { type Facts, readFacts } from './facts.ts';
-import { planFacts, type SourceTable, statusFacts } from './features.ts';
+import { type PlanName, planFacts, statusFacts } from './features.ts';
 import { type Change, evaluationChange, evaluationRule, evaluationRuleId, foldFacts } from './fold.ts';
 import type { AlertInstance } from './instance.ts';
-import { maintenanceOf, silenceOf } from './mutes.ts';
+import { isOpen, maintenanceOf, silenceOf } from './mutes.ts';
 import { owedNotices } from './notice-plan.ts';
-import { dependentsOf, needsOf, type Situation, suppressedBy } from './suppression.ts';
+import { byService, countDependents, needsOf, type Situation, suppressedBy } from './suppression.ts';
 
 const minute_ms = 60_000;
 /** A second evaluation within this time adds nothing. */
@@ -51,11 +52,11 @@ export async function evaluateDataset(
   const { times_ms, isGap } = timesOf(evaluatedAt_ms, at_ms);
   const services = [...config.services.values()].filter(({ enabled }) => enabled);
   const { plans, tables } = planFacts(rules, services);
-  let facts: Map<SourceTable, Facts>;
+  let facts: Map<PlanName, Facts>;
   try {
     const signal = AbortSignal.timeout(read_ms_max);
     const read = tables.map(
-      async (plan) => [plan.table, await readFacts(ctx, dataset, plan, times_ms, signal)] as const,
+      async (plan) => [plan.name, await readFacts(ctx, dataset, plan, times_ms, signal)] as const,
     );
     facts = new Map(await Promise.all(read));
   } catch (error) {
@@ -102,22 +103,33 @@ async function apply(
   state: Parameters<typeof commitAlerts>[3]['state'],
   changes: Change[],
   { now_ms, at_ms, evaluatedAt_ms }: { now_ms: number; at_ms: number; evaluatedAt_ms: number | undefined },
-  facts: Map<SourceTable, Facts>,
+  facts: Map<PlanName, Facts>,
 ): Promise<Evaluation> {
   const situation = situationOf(config, changes, facts.get('service_status')?.get(at_ms), at_ms);
   const rules = new Map(config.rules.map((rule) => [rule.ruleId, rule]));
   const own = evaluationRule(config.rules);
   if (own !== undefined) rules.set(evaluationRuleId, own);
+  // Whether a window is open is the same for all alerts.
+  const maintenances = config.maintenances.filter((window) => isOpen(window, at_ms));
   const changed: AlertInstance[] = [];
   const events: AlertEvent[] = [];
   const notices: Notice[] = [];
+  const incidents: IncidentChanges = { begun: [], ended: [] };
   for (const change of changes) {
     const rule = rules.get(change.after.ruleId);
-    const mutedBy = rule === undefined ? undefined : muteOf(change.after, rule, config, situation);
+    const mutedBy = rule === undefined ? undefined : muteOf(change.after, rule, { ...config, maintenances }, situation);
     const owed = owedNotices(change.after, rule, at_ms, mutedBy !== undefined);
     const after = { ...change.after, told: owed.told };
     if (!isSame(change.before, after)) changed.push(after);
     events.push(...change.transitions.map((each) => eventOf(after, rule, each, mutedBy)));
+    const isNotified = owed.notices.some(({ kind }) => kind === 'fired');
+    for (const { kind, episode } of change.transitions) {
+      const { ruleId, fingerprint } = after;
+      if (kind === 'resolved') incidents.ended.push({ ruleId, fingerprint, episode });
+    }
+    if (rule !== undefined && after.serviceId !== '' && (isNotified || change.transitions.some(isFiring))) {
+      incidents.begun.push(incidentAlert(config, after, rule, mutedBy?.service, isNotified));
+    }
     for (const { channel, kind, episode } of owed.notices) {
       const alert = viewOf(dataset, config, rule, { ...change, after }, kind, episode, situation);
       const event = `${after.ruleId}/${after.fingerprint}/${episode}/${kind}`;
@@ -130,7 +142,16 @@ async function apply(
     if (evaluatedAt_ms !== undefined) await noteEvaluated(ctx, dataset, state.version, evaluatedAt_ms);
     return 'unchanged';
   }
-  await commitAlerts(ctx, dataset, config, { state, now_ms, at_ms, evaluatedAt_ms, changed, events, notices });
+  await commitAlerts(ctx, dataset, config, {
+    state,
+    now_ms,
+    at_ms,
+    evaluatedAt_ms,
+    changed,
+    events,
+    notices,
+    incidents,
+  });
   ctx.log({
     event: 'alerts-changed',
     dataset,
@@ -139,6 +160,29 @@ async function apply(
     notices: notices.length,
   });
   return 'changed';
+}
+
+const isFiring = ({ kind }: { kind: string }) => kind === 'fired';
+
+function incidentAlert(
+  { services }: MonitorConfig,
+  { ruleId, fingerprint, serviceId, machine: { episode } }: AlertInstance,
+  rule: Rule,
+  rootServiceId: string | undefined,
+  isNotified: boolean,
+): IncidentAlert {
+  const title = `${services.get(serviceId)?.label ?? serviceId}: ${rule.ruleName}`;
+  const { severity } = rule;
+  return {
+    ruleId,
+    fingerprint,
+    episode,
+    serviceId,
+    rootServiceId: rootServiceId ?? serviceId,
+    severity,
+    title,
+    isNotified,
+  };
 }
 
 /** Values of a steady alert change with every row, and nobody needs them stored. */
@@ -165,12 +209,15 @@ function situationOf(
     const failedAt_ms = row[statusFacts.lastFailedAt];
     if (!isFailed && failedAt_ms !== null && failedAt_ms !== undefined) lastFailed_ms.set(serviceId, failedAt_ms);
   }
+  const needs = needsOf(config.relations);
+  const instances = byService(changes.map(({ after }) => after));
   return {
     at_ms,
     services: config.services,
     rules: new Map(config.rules.map((rule) => [rule.ruleId, rule])),
-    needs: needsOf(config.relations),
-    instances: changes.map(({ after }) => after).filter(({ machine }) => machine.state !== 'normal'),
+    needs,
+    instances,
+    dependents: countDependents({ needs, instances }),
     newest,
     lastFailed_ms,
   };
@@ -188,95 +235,8 @@ function muteOf(
   const service = services.get(instance.serviceId);
   const silence = silenceOf(silences, labelsOf(instance, rule, service), situation.at_ms);
   if (silence !== undefined) return { silence };
-  const maintenance = service === undefined ? undefined : maintenanceOf(maintenances, service, situation.at_ms);
+  const maintenance = service === undefined ? undefined : maintenanceOf(maintenances, service);
   if (maintenance !== undefined) return { maintenance };
   const needed = suppressedBy(instance, rule, situation);
   return needed === undefined ? undefined : { service: needed };
-}
-
-function labelsOf(
-  { labels, ruleId }: AlertInstance,
-  rule: Rule | undefined,
-  service: { stack: string; serviceType: string } | undefined,
-): Record<string, string> {
-  return {
-    ...rule?.labels,
-    alertname: rule?.ruleName ?? ruleId,
-    severity: rule?.severity ?? 'error',
-    stack: service?.stack ?? '',
-    service_type: service?.serviceType ?? '',
-    rule_id: ruleId,
-    ...labels,
-  };
-}
-
-function eventOf(
-  { ruleId, fingerprint, serviceId, labels, machine }: AlertInstance,
-  rule: Rule | undefined,
-  { kind, at_ms, reason, endsAt_ms, value, episode }: Change['transitions'][number],
-  mutedBy: Record<string, string> | undefined,
-): AlertEvent {
-  // A reason can change more than once in an episode.
-  const part = kind === 'changed' ? `changed-${at_ms}` : kind;
-  const { startsAt_ms } = machine;
-  const detail = {
-    reason,
-    value,
-    endsAt_ms,
-    startsAt_ms,
-    severity: rule?.severity ?? null,
-    labels,
-    mutedBy: mutedBy ?? null,
-  };
-  return {
-    id: `${ruleId}/${fingerprint}/${episode}/${part}`,
-    at_ms,
-    kind,
-    ruleId,
-    fingerprint,
-    serviceId,
-    episode,
-    detail,
-  };
-}
-
-function viewOf(
-  dataset: string,
-  { services }: MonitorConfig,
-  rule: Rule | undefined,
-  { before, after, transitions }: Change,
-  kind: string,
-  episode: number,
-  situation: Situation,
-): AlertView {
-  const service = services.get(after.serviceId);
-  const end = transitions.find((each) => each.kind === 'resolved' && each.episode === episode);
-  const isResolved = kind === 'resolved';
-  const machine = isResolved ? (before ?? after).machine : after.machine;
-  return {
-    dataset,
-    ruleId: after.ruleId,
-    ruleName: rule?.ruleName ?? after.ruleId,
-    serviceId: after.serviceId,
-    label: service?.label ?? after.serviceId,
-    severity: rule?.severity ?? 'error',
-    status: isResolved ? 'resolved' : machine.ackedBy === null ? 'firing' : 'acknowledged',
-    reason: end?.reason ?? machine.reason,
-    labels: labelsOf(after, rule, service),
-    annotations: rule?.annotations ?? {},
-    value: isResolved ? (end?.value ?? null) : (machine.firedValue ?? machine.value),
-    threshold: rule?.threshold ?? null,
-    condition: rule?.condition ?? '',
-    startsAt_ms: machine.startsAt_ms,
-    firedAt_ms: machine.firedAt_ms ?? situation.at_ms,
-    endsAt_ms: isResolved ? (end?.endsAt_ms ?? situation.at_ms) : null,
-    episode,
-    fingerprint: after.fingerprint,
-    dependents: dependentsOf(after.serviceId, situation),
-  };
-}
-
-/** Alerts of a group share these labels. */
-function groupOf(names: string[], { labels }: AlertView): string {
-  return JSON.stringify(names.map((name) => [name, labels[name] ?? '']));
 }

@@ -4,6 +4,7 @@ import { executeRead, type Read } from '../../query/execution/execute-read.ts';
 import { mergedTableSql } from '../../query/execution/merged-table-sql.ts';
 import { takeReadSnapshot } from '../../query/execution/read-snapshot.ts';
 import type { Settings } from '../../stores/clickhouse/client.ts';
+import { arrayText } from '../../stores/clickhouse/parameter.ts';
 import type { MonitoringDeps } from '../deps.ts';
 import { factColumns, type TablePlan } from './features.ts';
 
@@ -39,10 +40,12 @@ export async function readFacts(
         param_from: first_ms - plan.lookback_ms,
         param_until: last_ms,
         param_times: `[${times_ms.join(',')}]`,
+        ...(plan.serviceIds !== undefined && { param_services: arrayText(plan.serviceIds) }),
       };
       const rows = mergedTableSql(source, params, {
         columns: [...columns, '_received_at', '_lane', '_seq', '_row'],
         where: [
+          ...(plan.serviceIds === undefined ? [] : ['service_id IN {services:Array(String)}']),
           'timestamp > fromUnixTimestamp64Milli({from:Int64})',
           'timestamp <= fromUnixTimestamp64Milli({until:Int64})',
         ],
@@ -59,7 +62,7 @@ export async function readFacts(
     format: 'ndjson',
     clickhouseFormat: 'JSONEachRow',
     rows_max: limits.query_rows_max,
-    costKey: `monitoring ${dataset} ${plan.table}`,
+    costKey: `monitoring ${dataset} ${plan.name}`,
     signal,
   };
   const { chunks } = await executeRead(ctx, read);

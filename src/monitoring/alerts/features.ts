@@ -24,14 +24,29 @@ export type FeatureNames = {
 /** Expressions over `service_status` that every evaluation needs, by name. */
 export const statusFacts = { lastAt: 'f0', lastCode: 'f1', lastFailedAt: 'f2' };
 
+/** Expressions over the rows of services with a heartbeat, by name. */
+export const heartbeatFacts = { lastSignal: 'f0', lastStart: 'f1' };
+
+/** A statement of an evaluation: over a table, or over the signals of heartbeats, which it looks for further back. */
+export type PlanName = SourceTable | 'heartbeats';
+
 /** One statement over a table: expressions by name, and how far back it reads. */
-export type TablePlan = { table: SourceTable; expressions: Map<string, string>; lookback_ms: number };
+export type TablePlan = {
+  name: PlanName;
+  table: SourceTable;
+  expressions: Map<string, string>;
+  lookback_ms: number;
+  /** Undefined: all services. */
+  serviceIds?: string[];
+};
 
 export type RulePlan = { rule: Rule; condition: Condition; table: SourceTable; names: FeatureNames };
 
 const day_ms = 86_400_000;
 const lookback_ms_min = 900_000;
 const lookback_ms_max = 7 * day_ms;
+/** Rows are kept for 90 days. */
+const heartbeat_ms_max = 90 * day_ms;
 /** Results that `failures_in_a_row` looks at. */
 const results_max = 120;
 
@@ -47,6 +62,7 @@ export function planFacts(rules: Rule[], services: Service[]): { plans: RulePlan
   const plans: RulePlan[] = [];
   const interval_ms = Math.max(60_000, ...services.map(checkInterval_ms));
   tables.set('service_status', {
+    name: 'service_status',
     table: 'service_status',
     expressions: new Map([
       [statusFacts.lastAt, 'maxIfOrNull(at, at <= _e)'],
@@ -60,7 +76,12 @@ export function planFacts(rules: Rule[], services: Service[]): { plans: RulePlan
     if ('problem' in parsed) continue;
     const { condition } = parsed;
     const table = tableOf(condition);
-    const plan = tables.get(table) ?? { table, expressions: new Map<string, string>(), lookback_ms: lookback_ms_min };
+    const plan: TablePlan = tables.get(table) ?? {
+      name: table,
+      table,
+      expressions: new Map(),
+      lookback_ms: lookback_ms_min,
+    };
     tables.set(table, plan);
     const name = (sql: string) => {
       const found = [...plan.expressions].find(([, each]) => each === sql)?.[0];
@@ -74,7 +95,23 @@ export function planFacts(rules: Rule[], services: Service[]): { plans: RulePlan
     const needed_ms = neededLookback_ms(rule, condition, interval_ms) + delay_ms;
     plan.lookback_ms = Math.min(lookback_ms_max, Math.max(plan.lookback_ms, needed_ms));
   }
-  return { plans, tables: [...tables.values()] };
+  const heartbeats = services.filter(({ statusConfig }) => statusConfig?.check === 'heartbeat');
+  return { plans, tables: [...tables.values(), ...(heartbeats.length > 0 ? [heartbeatPlan(heartbeats)] : [])] };
+}
+
+/** A success and a failure are signs of life both. */
+function heartbeatPlan(services: Service[]): TablePlan {
+  const { starting, unknown } = statusCodes;
+  return {
+    name: 'heartbeats',
+    table: 'service_status',
+    expressions: new Map([
+      [heartbeatFacts.lastSignal, `maxIfOrNull(at, at <= _e AND status_code NOT IN (${starting}, ${unknown}))`],
+      [heartbeatFacts.lastStart, `maxIfOrNull(at, at <= _e AND status_code = ${starting})`],
+    ]),
+    lookback_ms: heartbeat_ms_max,
+    serviceIds: services.map(({ serviceId }) => serviceId),
+  };
 }
 
 function tableOf({ kind }: Condition): SourceTable {
@@ -138,7 +175,7 @@ function namesOf(condition: Condition, delay_ms: number, name: (sql: string) => 
       return { value: name(`countIf(${window})`), breachAt: name(`minIfOrNull(at, ${window})`) };
     }
     case 'certificate-days': {
-      const ends = `parseDateTime64BestEffortOrNull(JSONExtractString(details, 'certificateEndsAt'), 3)`;
+      const ends = `parseDateTime64BestEffortOrNull(JSONExtractString(details, 'certificate', 'expiresAt'), 3)`;
       const known = `${until} AND isNotNull(${ends})`;
       return {
         value: name(`(argMaxIf(toUnixTimestamp64Milli(assumeNotNull(${ends})), place, ${known}) - _e) / ${day_ms}`),

@@ -4,7 +4,7 @@ import type { Rule } from '../resources/rule.ts';
 import type { MonitorConfig } from '../resources/store.ts';
 import type { AlertState } from './alert-state.ts';
 import type { Facts } from './facts.ts';
-import type { RulePlan, SourceTable } from './features.ts';
+import type { PlanName, RulePlan } from './features.ts';
 import { inputOf, timingOf } from './inputs.ts';
 import { type AlertInstance, instanceKey } from './instance.ts';
 import { type Instance, nextState, normalInstance, removed, type Transition } from './state-machine.ts';
@@ -20,7 +20,7 @@ export type FoldInput = {
   state: AlertState;
   config: Pick<MonitorConfig, 'rules' | 'services'>;
   plans: RulePlan[];
-  facts: ReadonlyMap<SourceTable, Facts>;
+  facts: ReadonlyMap<PlanName, Facts>;
   /** Times of the evaluations to fold over, in ascending order: minutes that were missed, and this one. */
   times_ms: number[];
   /** Whether more minutes were missed than are folded: what was pending then proves nothing. */
@@ -51,7 +51,8 @@ export function foldFacts({ state, config, plans, facts, times_ms, isGap }: Fold
       const transitions: Change['transitions'] = [];
       for (const time_ms of times_ms) {
         const row = facts.get(plan.table)?.get(time_ms)?.get(service.serviceId);
-        const input = inputOf(plan, service, row, machine, time_ms, service.createdAt_ms);
+        const signals = facts.get('heartbeats')?.get(time_ms)?.get(service.serviceId);
+        const input = inputOf(plan, service, { row, signals }, machine, time_ms, service.createdAt_ms);
         const step = nextState(machine, input, timing, revision, time_ms, before_ms);
         transitions.push(...step.transitions.map((each) => ({ ...each, episode: step.next.episode })));
         machine = step.next;

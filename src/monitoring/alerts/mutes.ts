@@ -1,5 +1,4 @@
-import { Cron } from 'croner';
-import { msOf } from '../duration.ts';
+import { windowsWithin } from '../maintenance-windows.ts';
 import { selects } from '../resources/common.ts';
 import type { MaintenanceDefinition, SilenceDefinition } from '../resources/mutes.ts';
 import type { Service } from '../resources/service.ts';
@@ -7,41 +6,17 @@ import type { Service } from '../resources/service.ts';
 type Maintenance = MaintenanceDefinition & { maintenanceId: string };
 type Silence = SilenceDefinition & { silenceId: string };
 
-/**
- * Whether a maintenance window is open. Its ends are exclusive. A pure function of the instant: the local time of a start is
- * looked up in its zone, and the duration is elapsed time.
- */
+/** Whether a maintenance window is open, a pure function of the instant. Its ends are exclusive. */
 export function isOpen(window: MaintenanceDefinition, at_ms: number): boolean {
-  return windowAt(window, at_ms) !== undefined;
+  return windowsWithin(window, at_ms, at_ms + 1).length > 0;
 }
 
-/** The window that is open at an instant, in milliseconds. */
-export function windowAt(
-  window: MaintenanceDefinition,
-  at_ms: number,
-): { from_ms: number; until_ms: number } | undefined {
-  const { from, until, cron, duration, timeZone } = window;
-  if (cron === undefined || duration === undefined) {
-    const [from_ms, until_ms] = [Date.parse(from ?? ''), Date.parse(until ?? '')];
-    return from_ms <= at_ms && at_ms < until_ms ? { from_ms, until_ms } : undefined;
-  }
-  // The start that is not after the instant: `previousRuns` excludes its reference.
-  const [start] = new Cron(cron, { timezone: timeZone ?? 'UTC' }).previousRuns(1, new Date(at_ms + 1));
-  if (start === undefined) return undefined;
-  const until_ms = start.getTime() + msOf(duration);
-  return at_ms < until_ms ? { from_ms: start.getTime(), until_ms } : undefined;
-}
-
-/** The open maintenance window of a service; undefined without one. */
+/** The window of a service among those that are open; undefined without one. */
 export function maintenanceOf(
-  windows: Maintenance[],
+  open: Maintenance[],
   service: Pick<Service, 'serviceId' | 'stack' | 'serviceType'>,
-  at_ms: number,
 ): string | undefined {
-  const found = windows.find((window) => {
-    return window.services.some((selector) => selects(selector, service)) && isOpen(window, at_ms);
-  });
-  return found?.maintenanceId;
+  return open.find(({ services }) => services.some((selector) => selects(selector, service)))?.maintenanceId;
 }
 
 /** The silence that matches labels; undefined without one. */

@@ -12,9 +12,12 @@ export type Situation = {
   rules: ReadonlyMap<string, Rule>;
   /** Of services with an enabled relation: the services that each needs, directly and through others. */
   needs: ReadonlyMap<string, Set<string>>;
-  instances: AlertInstance[];
+  /** Instances that are not normal, by service. */
+  instances: ReadonlyMap<string, AlertInstance[]>;
   /** The newest row of each service: its time and whether it failed. */
   newest: ReadonlyMap<string, { at_ms: number; isFailed: boolean }>;
+  /** By service. */
+  dependents: ReadonlyMap<string, number>;
   /** The last failed row of services that do not fail any more. */
   lastFailed_ms: ReadonlyMap<string, number>;
 };
@@ -55,7 +58,7 @@ export function suppressedBy(instance: AlertInstance, rule: Rule, situation: Sit
   for (const needed of situation.needs.get(serviceId) ?? []) {
     const service = services.get(needed);
     if (service === undefined || !service.enabled) continue;
-    const own = situation.instances.filter((each) => each.serviceId === needed);
+    const own = situation.instances.get(needed) ?? [];
     const isFiring = own.some((each) => isOpen(each) && isAsSevere(each, rule, situation));
     if (isFiring || newest.get(needed)?.isFailed) return needed;
     const interval_ms = checkInterval_ms(service);
@@ -72,10 +75,26 @@ export function suppressedBy(instance: AlertInstance, rule: Rule, situation: Sit
   return undefined;
 }
 
-/** How many services have an open alert that the service explains. */
-export function dependentsOf(serviceId: string, { needs, instances }: Situation): number {
-  const affected = instances.filter((each) => isOpen(each) && needs.get(each.serviceId)?.has(serviceId));
-  return new Set(affected.map((each) => each.serviceId)).size;
+/** How many services with an open alert need each service. */
+export function countDependents({ needs, instances }: Pick<Situation, 'needs' | 'instances'>): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const [source, needed] of needs) {
+    if (!instances.get(source)?.some(isOpen)) continue;
+    for (const serviceId of needed) counts.set(serviceId, (counts.get(serviceId) ?? 0) + 1);
+  }
+  return counts;
+}
+
+/** Instances that are not normal, by service. */
+export function byService(instances: AlertInstance[]): Map<string, AlertInstance[]> {
+  const found = new Map<string, AlertInstance[]>();
+  for (const each of instances) {
+    if (each.machine.state === 'normal') continue;
+    const own = found.get(each.serviceId);
+    if (own === undefined) found.set(each.serviceId, [each]);
+    else own.push(each);
+  }
+  return found;
 }
 
 function isOpen({ machine: { state } }: AlertInstance): boolean {

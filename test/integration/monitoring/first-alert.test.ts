@@ -1,6 +1,10 @@
 import { afterAll, expect, test } from 'vitest';
+import { StoreError } from '../../../src/core/errors.ts';
 import type { Context } from '../../../src/create-context.ts';
+import { acknowledgeAlert } from '../../../src/monitoring/alerts/acknowledge.ts';
 import { evaluateDataset } from '../../../src/monitoring/alerts/evaluate.ts';
+import { listActive } from '../../../src/monitoring/alerts/list-alerts.ts';
+import { listIncidents } from '../../../src/monitoring/incidents/incident.ts';
 import { sendDueGroups } from '../../../src/monitoring/notifications/groups.ts';
 import { readConfig } from '../../../src/monitoring/resources/store.ts';
 import { newDataset, newInstance } from '../support.ts';
@@ -131,4 +135,95 @@ test('evaluations at once decide once', async () => {
   await evaluate(ctx, dataset, at(2, 30));
   expect((await history(ctx, dataset)).map(({ id }) => id)).toEqual(['down/api/1/fired']);
   expect(await notices(ctx, dataset)).toEqual(['ops fired api 1']);
+});
+
+test('an alert that is acknowledged is not repeated, and who was notified is notified of that', async () => {
+  const dataset = await newMonitor({ repeat: '5m' });
+  await report(
+    ctx,
+    dataset,
+    [0, 1, 2, 9, 10, 11].map((minute) => ({ at_ms: at(minute), code: 2 })),
+  );
+  await evaluate(ctx, dataset, at(1, 30));
+  const [alert] = await listActive(ctx, dataset);
+  const acked = await acknowledgeAlert(ctx, dataset, 'down', alert?.fingerprint ?? '');
+  expect(acked).toMatchObject({ episode: 1 });
+  expect(await acknowledgeAlert(ctx, dataset, 'down', alert?.fingerprint ?? '')).toEqual(acked);
+  await evaluate(ctx, dataset, at(11, 30));
+  expect((await history(ctx, dataset)).map(({ id }) => id)).toEqual(['down/api/1/fired', 'down/api/1/acknowledged']);
+  expect(await notices(ctx, dataset)).toEqual(['ops fired api 1', 'ops acknowledged api 1']);
+  await expect(acknowledgeAlert(ctx, dataset, 'down', 'other')).rejects.toMatchObject({ code: 'not-found' });
+});
+
+test('a heartbeat that does not come is a failure from its deadline on', async () => {
+  const dataset = await newMonitor({ threshold: 1 });
+  const statusConfig = { check: 'heartbeat', period: '10m', grace: '2m' };
+  await putResource(ctx, dataset, 'service', 'api', { statusConfig });
+  await report(ctx, dataset, [{ at_ms: at(0), code: 0 }]);
+  expect(await evaluate(ctx, dataset, at(11, 59))).toBe('unchanged');
+  expect(await evaluate(ctx, dataset, at(12, 37))).toBe('changed');
+  await report(ctx, dataset, [{ at_ms: at(13), code: 0 }]);
+  expect(await evaluate(ctx, dataset, at(13, 30))).toBe('changed');
+  expect(await history(ctx, dataset)).toMatchObject([
+    { id: 'down/api/1/fired', detail: { startsAt_ms: at(12) } },
+    { id: 'down/api/1/resolved' },
+  ]);
+});
+
+test('services behind one that fails are held back, and share its incident', async () => {
+  const dataset = await newMonitor();
+  for (const id of ['web', 'db']) await putResource(ctx, dataset, 'service', id, {});
+  const needs = (source: string, target: string) => ({ sourceServiceId: source, targetServiceId: target });
+  await putResource(ctx, dataset, 'relation', 'web-api', needs('web', 'api'));
+  await putResource(ctx, dataset, 'relation', 'api-db', needs('api', 'db'));
+  const all = ['web', 'api', 'db'];
+  const rows = [0, 1].flatMap((minute) => all.map((service) => ({ at_ms: at(minute), code: 2, service })));
+  await report(ctx, dataset, rows);
+  await evaluate(ctx, dataset, at(1, 30));
+  expect(await notices(ctx, dataset)).toEqual(['ops fired db 1']);
+  expect((await history(ctx, dataset)).map(({ id }) => id).sort()).toEqual([
+    'down/api/1/fired',
+    'down/db/1/fired',
+    'down/web/1/fired',
+  ]);
+  const [incident, ...others] = await listIncidents(ctx, dataset, { limit: 10 });
+  expect([incident?.rootService, others]).toEqual(['db', []]);
+  await work();
+  await report(
+    ctx,
+    dataset,
+    all.map((service) => ({ at_ms: at(2), code: 0, service })),
+  );
+  await evaluate(ctx, dataset, at(2, 30));
+  expect(await notices(ctx, dataset)).toEqual(['ops fired db 1', 'ops resolved db 1']);
+  expect(await listIncidents(ctx, dataset, { limit: 10 })).toMatchObject([{ status: 'resolved' }]);
+});
+
+test('a commit that fails, or whose answer is lost, decides once', async () => {
+  for (const kind of ['fails', 'is lost'] as const) {
+    const dataset = await newMonitor();
+    await report(
+      ctx,
+      dataset,
+      [0, 1].map((minute) => ({ at_ms: at(minute), code: 2 })),
+    );
+    const broken: Context = {
+      ...ctx,
+      postgres: {
+        rows: (...statement) => ctx.postgres.rows(...statement),
+        async transaction(all) {
+          if (kind === 'is lost') await ctx.postgres.transaction(all);
+          throw new StoreError('postgres', 'did not answer', new Error('test'));
+        },
+      },
+    };
+    await expect(evaluate(broken, dataset, at(1, 30))).rejects.toThrow();
+    expect(await evaluate(newInstance(own), dataset, at(2, 30))).toBe(kind === 'fails' ? 'changed' : 'unchanged');
+    expect((await history(ctx, dataset)).map(({ id }) => id)).toEqual(['down/api/1/fired']);
+    expect(await notices(ctx, dataset)).toEqual(['ops fired api 1']);
+    await report(ctx, dataset, [{ at_ms: at(3), code: 0 }]);
+    await work();
+    expect(await evaluate(ctx, dataset, at(3, 30))).toBe('changed');
+    expect(await notices(ctx, dataset)).toEqual(['ops fired api 1', 'ops resolved api 1']);
+  }
 });

@@ -1,7 +1,13 @@
 import { describe, expect, test } from 'vitest';
 import type { AlertInstance } from '../../../src/monitoring/alerts/instance.ts';
 import { normalInstance } from '../../../src/monitoring/alerts/state-machine.ts';
-import { dependentsOf, needsOf, type Situation, suppressedBy } from '../../../src/monitoring/alerts/suppression.ts';
+import {
+  byService,
+  countDependents,
+  needsOf,
+  type Situation,
+  suppressedBy,
+} from '../../../src/monitoring/alerts/suppression.ts';
 import { relationDefinition } from '../../../src/monitoring/resources/relation.ts';
 import { type Rule, ruleDefinition, type Severity } from '../../../src/monitoring/resources/rule.ts';
 import { serviceDefinition } from '../../../src/monitoring/resources/service.ts';
@@ -53,7 +59,8 @@ function situation(
     services,
     rules,
     needs,
-    instances,
+    instances: byService(instances),
+    dependents: countDependents({ needs, instances: byService(instances) }),
     newest: new Map(newest),
     lastFailed_ms: new Map(),
   };
@@ -61,7 +68,7 @@ function situation(
 }
 
 const causeOf = (serviceId: string, given: Situation, rule = ruleOf(serviceId)) => {
-  const found = given.instances.find((each) => each.serviceId === serviceId);
+  const found = given.instances.get(serviceId)?.[0];
   return found && suppressedBy(found, rule, given);
 };
 
@@ -76,8 +83,8 @@ describe('an alert is explained by a service that it needs', () => {
     expect(causeOf('web', given)).toBeDefined();
     expect(causeOf('api', given)).toBe('db');
     expect(causeOf('db', given)).toBeUndefined();
-    expect(dependentsOf('db', given)).toBe(2);
-    expect(dependentsOf('web', given)).toBe(0);
+    expect(given.dependents.get('db')).toBe(2);
+    expect(given.dependents.get('web')).toBeUndefined();
   });
 
   test('through a service that works', () => {
