@@ -1,5 +1,4 @@
 import * as z from 'zod';
-import rememberTableLua from '../buffer/lua/remember-table.lua';
 import { describeError } from '../core/log.ts';
 import { readThrough } from '../core/read-through.ts';
 import { parseTable, type Retention, retentionSchema, type Table, tableText } from '../schema/table.ts';
@@ -9,6 +8,7 @@ import { ask, runScript } from '../stores/redis/client.ts';
 import { script } from '../stores/redis/script.ts';
 import { bringForward, type Kept } from './bring-forward.ts';
 import type { CatalogDeps } from './deps.ts';
+import rememberTableLua from './lua/remember-table.lua';
 import { knownTables } from './table-cache.ts';
 
 const recordedRow: z.ZodType<Recorded> = z.object({

@@ -4,9 +4,9 @@ import { recordPast } from '../stores/postgres/record-past.ts';
 import { ask, pageBytes, runScript } from '../stores/redis/client.ts';
 import { script } from '../stores/redis/script.ts';
 import type { CatalogDeps } from './deps.ts';
+import outboxPageLua from './lua/outbox-page.lua';
+import setAsideLua from './lua/set-aside.lua';
 import { insertManifests, insertPartitions, type Manifest } from './manifest.ts';
-import outboxPageLua from './outbox-page.lua';
-import setAsideLua from './set-aside.lua';
 
 const pageScript = script(outboxPageLua);
 const setAsideScript = script(setAsideLua);

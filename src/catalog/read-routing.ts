@@ -1,5 +1,4 @@
 import * as z from 'zod';
-import rememberReadsLua from '../buffer/lua/remember-reads.lua';
 import { inEachInstance } from '../core/instance-memory.ts';
 import { describeError } from '../core/log.ts';
 import { LruMap } from '../core/lru-map.ts';
@@ -8,6 +7,7 @@ import { checkRows } from '../stores/check-rows.ts';
 import { ask, runScript } from '../stores/redis/client.ts';
 import { script } from '../stores/redis/script.ts';
 import type { CatalogDeps } from './deps.ts';
+import rememberReadsLua from './lua/remember-reads.lua';
 import { raiseRevision } from './raise-revision.ts';
 
 const rememberScript = script(rememberReadsLua);

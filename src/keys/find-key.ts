@@ -1,5 +1,4 @@
 import * as z from 'zod';
-import rememberKeyLua from '../buffer/lua/remember-key.lua';
 import { StoreError } from '../core/errors.ts';
 import { inEachInstance } from '../core/instance-memory.ts';
 import { describeError } from '../core/log.ts';
@@ -10,6 +9,7 @@ import { ask, runScript } from '../stores/redis/client.ts';
 import { script } from '../stores/redis/script.ts';
 import type { KeyDeps } from './deps.ts';
 import { hashSecret, isSame, type Key, keySchema, splitKey } from './key.ts';
+import rememberKeyLua from './lua/remember-key.lua';
 
 const rememberScript = script(rememberKeyLua);
 

@@ -276,7 +276,7 @@ export const mutations: Mutation[] = [
   },
   {
     rule: 'manifests are drained in replies that the hosted buffer gives',
-    file: 'src/catalog/outbox-page.lua',
+    file: 'src/catalog/lua/outbox-page.lua',
     from: ' or (#answer > 1 and left_bytes < 0)',
     to: '',
     suite: 'test/integration/flush/outbox.test.ts',
@@ -1614,7 +1614,7 @@ export const mutations: Mutation[] = [
   },
   {
     rule: 'one version with two schemas is noticed',
-    file: 'src/buffer/lua/remember-table.lua',
+    file: 'src/catalog/lua/remember-table.lua',
     from: 'schemaOf(known.definition) ~= schemaOf(definition)',
     to: 'false',
     suite: 'test/integration/catalogue/set-back.test.ts',
