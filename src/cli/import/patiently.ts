@@ -1,8 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { TimestoreError } from '../../client/index.ts';
-
-const pause_ms = 500;
-const pause_ms_max = 10_000;
+import { retryPause_ms } from '../retry-pause.ts';
 
 export type Patience = {
   patienceMs: number;
@@ -24,8 +22,7 @@ export async function retry<Answer>(request: () => Promise<Answer>, patience: Pa
       if (!(error instanceof TimestoreError) || !error.retryable) throw error;
       if (performance.now() - from >= patience.patienceMs) throw error;
       patience.onWait?.(error.message);
-      const pause = Math.min(pause_ms_max, pause_ms * 2 ** attempt) * (0.5 + Math.random() / 2);
-      await delay(Math.max(pause, error.retryAfterMs ?? 0), undefined, { signal: patience.signal });
+      await delay(retryPause_ms(attempt, error), undefined, { signal: patience.signal });
     }
   }
 }

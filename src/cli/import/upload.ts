@@ -2,6 +2,7 @@ import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Timestore } from '../../client/index.ts';
+import { backoff_ms } from '../../core/backoff.ts';
 import { CliFailure, exitCodes, isSystemError, systemMessage } from '../failure.ts';
 import { clock, renderBar, size, withWait } from '../ingest/show-progress.ts';
 import { datasetPath } from '../paths.ts';
@@ -31,6 +32,7 @@ export type Progress = {
 export const bytes_max = 5 * 1024 ** 3;
 const attempts_max = 5;
 const pause_ms = 1_000;
+const pause_ms_max = 10_000;
 const chunk_bytes = 256 * 1024;
 /** Time limit without progress, and for the response after the last byte. */
 const silence_ms = 120_000;
@@ -63,7 +65,7 @@ export async function upload(
       if (!(error instanceof CliFailure) || error.exitCode !== exitCodes.later || attempt >= attempts_max) throw error;
       progress.sent = sentBefore;
       patience.onWait?.(error.message);
-      await delay(pause_ms * 2 ** (attempt - 1), undefined, { signal });
+      await delay(backoff_ms(attempt - 1, pause_ms, pause_ms_max), undefined, { signal });
     }
   }
 }

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { TimestoreError } from '../../client/index.ts';
 import { CliFailure, exitCodes } from '../failure.ts';
+import { retryPause_ms } from '../retry-pause.ts';
 import type { Batch } from './cut.ts';
 import type { Journal } from './journal.ts';
 import type { LoadOptions, Progress } from './load.ts';
@@ -9,8 +10,6 @@ import type { Source } from './source.ts';
 
 /** The server remembers keys for 24 hours; one hour is left for clocks that differ. */
 const keysRemembered_ms = 23 * 3_600_000;
-const pause_ms = 500;
-const pause_ms_max = 10_000;
 /** How long requests under way may still finish after the load has stopped. */
 const grace_ms = 10_000;
 
@@ -127,9 +126,7 @@ export class Sender {
         if (waited_ms >= this.#options.patienceMs || this.stopped.aborted) throw gaveUp(error, waited_ms);
         this.#progress.waits = error.message;
         this.#options.onChange();
-        const backoff_ms = Math.min(pause_ms_max, pause_ms * 2 ** attempt) * (0.5 + Math.random() / 2);
-        const signal = this.stopped;
-        await delay(Math.max(backoff_ms, error.retryAfterMs ?? 0), undefined, { signal }).catch(() => undefined);
+        await delay(retryPause_ms(attempt, error), undefined, { signal: this.stopped }).catch(() => undefined);
       }
     }
   }

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { errors, Redis as Upstash } from '@upstash/redis/cloudflare';
+import { backoff_ms } from '../../core/backoff.ts';
 import type { Config } from '../../core/config.ts';
 import { StoreError } from '../../core/errors.ts';
 import type { Limits } from '../../core/limits.ts';
@@ -8,7 +9,9 @@ import { inOrder, type Script } from './script.ts';
 type InTurn = { result?: unknown; error?: string }[];
 
 const retries = 2;
-const backoff_ms = (attempt: number) => 50 * 2 ** attempt;
+const retry_ms = 50;
+const retry_ms_max = 1_000;
+const retryPause_ms = (attempt: number) => backoff_ms(attempt, retry_ms, retry_ms_max);
 
 /**
  * The client of the hot buffer: the official one with additions. Every command must be safe to repeat, because the client
@@ -23,7 +26,7 @@ export class Redis extends Upstash {
     super({
       url: config.UPSTASH_REDIS_REST_URL,
       token: config.UPSTASH_REDIS_REST_TOKEN,
-      retry: { retries, backoff: backoff_ms },
+      retry: { retries, backoff: retryPause_ms },
       // A function, because the client treats the abort of a plain signal as a response.
       signal: () => AbortSignal.timeout(config.limits.redis_timeout_ms),
       // Raw replies: the client would parse and round numbers beyond 2^53 in payloads.
@@ -55,7 +58,7 @@ export class Redis extends Upstash {
     for (let attempt = 0; response === undefined; attempt += 1) {
       response = await send().catch(async (error) => {
         if (attempt === retries || signal.aborted) throw error;
-        await delay(backoff_ms(attempt));
+        await delay(retryPause_ms(attempt));
         return undefined;
       });
     }
