@@ -11,7 +11,6 @@ const { limits } = readConfig(environment);
 describe('numbers are what they were sent as, or refused', () => {
   test.each([
     ['double', '1e-400', 'out-of-range'],
-    ['double', `0.${'0'.repeat(400)}1`, 'out-of-range'],
     ['double', '-1e-99999', 'out-of-range'],
     ['double', '0e-400', '0e-400'],
     ['double', '3e-324', '3e-324'],
@@ -33,6 +32,10 @@ describe('numbers are what they were sent as, or refused', () => {
     ['integer', '"\\u0031"', '1'],
   ] as const)('%s %s → %s', (type, json, stored) => {
     expect(store(type, json)).toBe(stored);
+  });
+
+  test('a double with more digits than it can have is out of range', () => {
+    expect(store('double', `0.${'0'.repeat(400)}1`)).toBe('out-of-range');
   });
 });
 
