@@ -164,7 +164,7 @@ export const mutations: Mutation[] = [
     from: ' || batches !== logged || ',
     to: ' || ',
     suite: 'test/integration/flush/due.test.ts',
-    test: 'is reported by the next flush',
+    test: 'is reported by the hourly sweep',
   },
   {
     rule: 'a log with as many batches, the last of which is another one, is reported',
@@ -320,7 +320,7 @@ export const mutations: Mutation[] = [
     from: ` AND (_seq, _received_at) NOT IN \${storedBatches}`,
     to: ` AND _seq NOT IN (SELECT seq FROM \${storedBatches})`,
     suite: 'test/faults/failover.test.ts',
-    test: 'what was stored stays known',
+    test: 'a row acknowledged after a failover is stored',
   },
   {
     rule: 'each batch of a seal is recorded as complete',
@@ -455,7 +455,7 @@ export const mutations: Mutation[] = [
     from: 'if (at_ms === undefined) return',
     to: 'if (at_ms !== 0) return',
     suite: 'test/faults/failover-jobs.test.ts',
-    test: 'a deletion or a correction',
+    test: 'exports, comparisons, imports of what is missing',
   },
   {
     rule: 'a cut is flushed when what is lost of it does not come',
@@ -654,7 +654,7 @@ export const mutations: Mutation[] = [
     from: '  if (seen !== undefined) return atShard(ctx, seen);',
     to: '  if (seen !== undefined) return atShard(ctx, ctx.cluster === undefined ? 1 : 1 + (lane % ctx.cluster.shards.length));',
     suite: 'test/cluster/cluster.test.ts',
-    test: 'its rows are on the shards of their lanes',
+    test: 'rows are accepted, lanes of other shards',
   },
   {
     rule: 'a node says which shard it is before it takes anything',
@@ -710,7 +710,7 @@ export const mutations: Mutation[] = [
     from: 'AND _n NOT IN (SELECT _row FROM',
     to: 'AND (1 OR _n) NOT IN (SELECT 2 FROM',
     suite: 'test/integration/jobs/import.test.ts',
-    test: 'is worked on by several at once',
+    test: 'an import that is under way',
   },
   {
     rule: 'a chunk of an import is counted',
@@ -725,7 +725,8 @@ export const mutations: Mutation[] = [
     file: 'src/operations/import/staging.ts',
     from: 'return `_attempt IN (',
     to: "if (staged.length > 0) return '1';\n  return `_attempt IN (",
-    suite: 'test/faults/crash-points/import.test.ts',
+    suite: 'test/integration/jobs/import.test.ts',
+    test: 'reads an object again that changes',
   },
   {
     rule: 'a lane that is set up again has the import it had',
@@ -951,6 +952,7 @@ export const mutations: Mutation[] = [
     from: "if (begun.outcome === 'replayed' && encodePlan",
     to: "if (begun.outcome !== 'replayed' && encodePlan",
     suite: 'test/integration/ingest/chunks.test.ts',
+    test: 'has the chunks of its first attempt',
   },
   {
     rule: 'the fence while a seal is there',

@@ -10,7 +10,7 @@ export type Verdict =
 /** Failures of the code or of the machine: they would be there whatever the test expects. */
 const unrelated = [
   /^(Reference|Syntax)Error\b/,
-  /^Error: (Test|Hook) timed out/,
+  /^\w*Error: (Test|Hook) timed out/,
   /ECONNREFUSED|EADDRINUSE|ENOSPC|ENOMEM/,
 ];
 

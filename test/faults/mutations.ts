@@ -28,7 +28,9 @@ const { values } = parseArgs({
 const interrupt = listenForInterrupts();
 const chosen = mutations.filter(({ rule, file }) => `${rule} ${file}`.includes(values.only));
 const results = new Map(readResults().map((result) => [keyOf(result), result]));
-const waiting = chosen.filter((each) => results.get(keyOf(each))?.kind !== 'noticed');
+const waiting: { mutation: Mutation; isLast: boolean }[] = chosen
+  .filter((each) => results.get(keyOf(each))?.kind !== 'noticed')
+  .map((mutation) => ({ mutation, isLast: false }));
 console.log(`${waiting.length} of ${mutations.length} rules to take out`);
 
 const copies = Array.from({ length: Number(values.workers) }, () => new MutatedCopy());
@@ -45,33 +47,29 @@ const noticed = chosen.filter((each) => results.get(keyOf(each))?.kind === 'noti
 console.log(`\n${noticed} noticed, ${chosen.length - noticed} not`);
 process.exit(noticed === chosen.length ? process.exitCode : 1);
 
+/** Asks the named test first. What it does not prove is tried a last time behind all others, on the whole suite. */
 async function work(copy: MutatedCopy): Promise<void> {
   for (;;) {
-    const mutation = waiting.shift();
-    if (mutation === undefined || interrupt.signal.aborted) return;
+    const next = waiting.shift();
+    if (next === undefined || interrupt.signal.aborted) return;
+    const { mutation, isLast } = next;
+    const { rule, file, from, to, suite, test } = mutation;
     const startedAt = performance.now();
-    let verdict = await look(copy, mutation);
-    if (verdict.kind === 'unproven' && !interrupt.signal.aborted) {
-      // Of the mutation, or of the machine: other engines tell.
-      await copy.stopEngines();
-      verdict = await look(copy, mutation);
-    }
+    const verdict = verdictOf(
+      await copy.runWith(mutation, [suite], isLast || test === undefined ? undefined : literally(test)),
+    );
     if (interrupt.signal.aborted) return;
-    const { rule, file, from, to, suite } = mutation;
+    // Of the mutation, or of the machine: other engines tell.
+    if (verdict.kind === 'unproven') await copy.stopEngines();
+    const isKnown = verdict.kind === 'noticed' || (verdict.kind === 'unnoticed' && test === undefined);
+    if (!isLast && !isKnown) {
+      waiting.push({ mutation, isLast: true });
+      console.log(`  not yet: ${rule} (${verdict.kind === 'unproven' ? verdict.reason : `not by "${test}"`})`);
+      continue;
+    }
     const seconds = Math.round((performance.now() - startedAt) / 1000);
     keep({ rule, file, from, to, suite, seconds, ...verdict });
   }
-}
-
-/** Asks the named test, and where it passes the whole suite. */
-async function look(copy: MutatedCopy, mutation: Mutation): Promise<Verdict> {
-  const { suite, test } = mutation;
-  if (test !== undefined) {
-    const verdict = verdictOf(await copy.runWith(mutation, [suite], literally(test)));
-    if (verdict.kind !== 'unnoticed') return verdict;
-    console.log(`  not by "${test}"`);
-  }
-  return verdictOf(await copy.runWith(mutation, [suite]));
 }
 
 /** A test that fails without a mutation proves nothing. */

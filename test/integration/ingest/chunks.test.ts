@@ -28,6 +28,17 @@ test('room is needed for the whole request before any of it is stored', async ()
   expect((await send(small, dataset, rows, 'k')).accepted).toMatchObject({ accepted: 5, chunks: 5, replayed: false });
 });
 
+test.each([
+  ['smaller', ctx, newInstance({ TIMESTORE_CHUNK_BYTES_MAX: '60' })],
+  ['larger', newInstance({ TIMESTORE_CHUNK_BYTES_MAX: '60' }), ctx],
+])('a request repeated where chunks are %s has the chunks of its first attempt', async (_, first, again) => {
+  const dataset = newDataset();
+  const rows = [1, 2, 3, 4, 5].map((v) => ({ timestamp: at(v), v }));
+  const { accepted } = await send(first, dataset, rows, 'k');
+  expect((await send(again, dataset, rows, 'k')).accepted).toEqual({ ...accepted, replayed: true });
+  expect((await query(ctx, dataset)).rows).toHaveLength(5);
+});
+
 test('the keys of all chunks are forgotten at the same moment, counted from the first', async () => {
   const dataset = newDataset();
   const small = newInstance({ TIMESTORE_CHUNK_BYTES_MAX: '60' });

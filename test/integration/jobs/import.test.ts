@@ -36,7 +36,7 @@ import {
   tableOf,
   through,
 } from '../support.ts';
-import { workUntilOver } from './support.ts';
+import { parquetOf, workUntilOver } from './support.ts';
 
 const prefix = { TIMESTORE_KEY_PREFIX: `import-${process.pid}` };
 const ctx = newInstance(prefix);
@@ -47,12 +47,22 @@ let objects = 0;
 async function put(extension: string, content: string | Uint8Array<ArrayBuffer>): Promise<string> {
   objects += 1;
   const key = `imports/${process.pid}-${objects}.${extension}`;
-  const answer = await fetch(await ctx.objects.presignPut(key, 60), { method: 'PUT', body: content });
-  expect(answer.status).toBe(200);
+  await putAs(key, content);
   return key;
 }
 
+async function putAs(key: string, content: string | Uint8Array<ArrayBuffer>): Promise<void> {
+  const answer = await fetch(await ctx.objects.presignPut(key, 60), { method: 'PUT', body: content });
+  expect(answer.status).toBe(200);
+}
+
 const ndjson = (rows: object[]) => rows.map((row) => `${JSON.stringify(row)}\n`).join('');
+
+async function objectOf(format: 'ndjson' | 'parquet', rows: object[]): Promise<string | Uint8Array<ArrayBuffer>> {
+  if (format === 'ndjson') return ndjson(rows);
+  const columns = `'timestamp DateTime64(3), v Float64', '${ndjson(rows)}'`;
+  return await parquetOf(ctx, `SELECT * FROM format(JSONEachRow, ${columns})`);
+}
 
 async function importInto(dataset: string, request: ImportRequest, own: Instance = ctx): Promise<Job> {
   return await workUntilOver(own, await scheduleImport(own, dataset, 'm', request, undefined));
@@ -485,6 +495,8 @@ describe('an import that is under way', () => {
     await ctx.redis.del(...keys, ctx.keys.table(dataset, 'm'));
     const fresh = newInstance(prefix);
     await setUpLanes(fresh, table);
+    // The lane has the seal of the import again, which fences every read.
+    expect(await snapshotTable(fresh, table, 'state')).toMatchObject({ lanes: [{}, { sealedTo: expect.any(Number) }] });
     expect((await query(fresh, dataset, all)).rows).toMatchObject([{ v: -1 }]);
     // Nor do writers come into its lane.
     await expect(changeTable(fresh, dataset, 'm', { lanes: 2 })).rejects.toMatchObject({ code: 'conflict' });
@@ -587,23 +599,28 @@ describe('an import that is under way', () => {
     await expectWhole(dataset, 13);
   });
 
-  test('reads an object again that changes while it is read', async ({ dataset }) => {
-    const key = await put('ndjson', ndjson(n(5)));
-    const own = through(newInstance(prefix), {
-      clickhouse: (client) => ({
-        ...client,
-        send: async (request) => {
-          if (String(request.body).startsWith('INSERT INTO timestore.')) await ctx.objects.put(key, ndjson(n(6)));
-          return await client.send(request);
-        },
-      }),
-    });
-    const job = await importInto(dataset, { format: 'ndjson', objects: [key] }, own);
-    expect([job.state, job.result]).toMatchObject(['done', { read: 6, rows: 6 }]);
-    const error = expect.stringContaining('was written again while it was read');
-    expect(own.events).toContainEqual(expect.objectContaining({ event: 'job', outcome: 'failed', error }));
-    await expectWhole(dataset, 6);
-  });
+  test.each(['ndjson', 'parquet'] as const)(
+    'reads an object again that changes while it is read: %s',
+    async (format) => {
+      const dataset = newDataset();
+      const [before, after] = [await objectOf(format, n(5)), await objectOf(format, n(6))];
+      const key = await put(format, before);
+      const own = through(newInstance(prefix), {
+        clickhouse: (client) => ({
+          ...client,
+          send: async (request) => {
+            if (String(request.body).startsWith('INSERT INTO timestore.')) await putAs(key, after);
+            return await client.send(request);
+          },
+        }),
+      });
+      const job = await importInto(dataset, { format, objects: [key] }, own);
+      expect([job.state, job.result]).toMatchObject(['done', { read: 6, rows: 6 }]);
+      const error = expect.stringContaining('was written again while it was read');
+      expect(own.events).toContainEqual(expect.objectContaining({ event: 'job', outcome: 'failed', error }));
+      await expectWhole(dataset, 6);
+    },
+  );
 
   test('and was left is cleared away, and no other', async () => {
     const { dataset, job } = await halfMoved();

@@ -4,7 +4,7 @@ import { scheduleImport } from '../../../src/operations/import/request.ts';
 import { scheduleImportVerification } from '../../../src/operations/import/verify.ts';
 import { readRename } from '../../../src/schema/rename.ts';
 import { at, newDataset, newInstance, query } from '../support.ts';
-import { workUntilOver } from './support.ts';
+import { parquetOf, workUntilOver } from './support.ts';
 
 const ctx = newInstance({ TIMESTORE_KEY_PREFIX: `rename-${process.pid}` });
 
@@ -17,16 +17,6 @@ async function put(format: Format, content: string | Uint8Array<ArrayBuffer>): P
   const answer = await fetch(await ctx.objects.presignPut(key, 60), { method: 'PUT', body: content });
   expect(answer.status).toBe(200);
   return key;
-}
-
-async function parquet(select: string): Promise<Uint8Array<ArrayBuffer>> {
-  const { body } = await ctx.clickhouse.open({
-    settings: {},
-    body: `${select} FORMAT Parquet`,
-    timeout_ms: 10_000,
-    signal: new AbortController().signal,
-  });
-  return new Uint8Array(await new Response(body as ReadableStream).arrayBuffer());
 }
 
 const names = { _time: 'timestamp', _id: 'id', _value: 'value' };
@@ -44,8 +34,11 @@ const contents: [Format, () => Promise<string | Uint8Array<ArrayBuffer>>][] = [
   [
     'parquet',
     () =>
-      parquet(`SELECT parseDateTime64BestEffort(t.1, 3, 'UTC') AS _time, t.2 AS _id, t.3 AS _value FROM
-        (SELECT arrayJoin([('${at(1)}', 'a', 1.5::Nullable(Float64)), ('${at(2)}', 'b', NULL)]) AS t)`),
+      parquetOf(
+        ctx,
+        `SELECT parseDateTime64BestEffort(t.1, 3, 'UTC') AS _time, t.2 AS _id, t.3 AS _value FROM
+        (SELECT arrayJoin([('${at(1)}', 'a', 1.5::Nullable(Float64)), ('${at(2)}', 'b', NULL)]) AS t)`,
+      ),
   ],
 ];
 
@@ -105,7 +98,7 @@ test('a name that becomes one that is there, or that is not there, is refused', 
   const contentsOf: [Format, string | Uint8Array<ArrayBuffer>][] = [
     ['ndjson', `{"timestamp":"${at(1)}"}\n`],
     ['csv', `timestamp\n${at(1)}\n`],
-    ['parquet', await parquet(`SELECT now64(3, 'UTC') AS timestamp`)],
+    ['parquet', await parquetOf(ctx, `SELECT now64(3, 'UTC') AS timestamp`)],
   ];
   for (const [format, content] of contentsOf) {
     const request = { format, objects: [await put(format, content)], rename: { _nd: 'id' } };

@@ -5,20 +5,40 @@ import { runDueJobs } from '../../../src/jobs/runner.ts';
 import { jobHandlers } from '../../../src/operations/job-handlers.ts';
 import { at, flush, type Instance, newDataset, onStored, send, tableOf } from '../support.ts';
 
-/** Works on an instance's jobs until one of them is over. */
+/** Consecutive failures of a job that no test expects: with the waits between them they take a minute. */
+const failures_max = 6;
+
+/** Works on an instance's jobs until one of them is over. A job that fails again and again fails the test. */
 export async function workUntilOver(own: Instance, { id }: Pick<Job, 'id'>): Promise<Job> {
+  const isFailing = () => {
+    const last = own.events.findLast(({ event, job }) => event === 'job' && job === id);
+    return Number(last?.attempts) >= failures_max;
+  };
   // The test's own time is what ends it.
   const timeout = 300_000;
   await expect
     .poll(
       async () => {
         await runDueJobs(own, jobHandlers, own.now() + 5_000);
-        return (await readJob(own, id)).state;
+        return isFailing() ? 'failing' : (await readJob(own, id)).state;
       },
       { timeout },
     )
-    .toMatch(/done|failed/);
-  return await readJob(own, id);
+    .toMatch(/done|failed|failing/);
+  const job = await readJob(own, id);
+  expect(job.state, job.error ?? '').toMatch(/done|failed/);
+  return job;
+}
+
+/** The rows of a SELECT as a Parquet file. */
+export async function parquetOf(own: Instance, select: string): Promise<Uint8Array<ArrayBuffer>> {
+  const { body } = await own.clickhouse.open({
+    settings: { date_time_input_format: 'best_effort' },
+    body: `${select} FORMAT Parquet`,
+    timeout_ms: 10_000,
+    signal: new AbortController().signal,
+  });
+  return new Uint8Array(await new Response(body as ReadableStream).arrayBuffer());
 }
 
 /**
