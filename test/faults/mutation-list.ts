@@ -992,7 +992,7 @@ export const mutations: Mutation[] = [
     from: 'readings === readings_max',
     to: 'readings === -1',
     suite: 'test/unit/linear.test.ts',
-    test: 'a body is read once',
+    test: 'however many of them turn out to be integers',
   },
   {
     rule: 'a read that cannot be validated is fenced',

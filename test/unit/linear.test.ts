@@ -151,11 +151,15 @@ describe('a body is read once', () => {
     );
     expect(all).toMatchObject({ rows: 2, errorsTotal: 0 });
     expect(new Set(all.added.map(({ type }) => type))).toEqual(new Set(['integer']));
-    // Each of them only once the one before it has.
-    const chain = Array.from({ length: 3_000 }, (_, n) => `{"timestamp":0,"f${n}":9007199254740993,"f${n + 1}":1}`);
-    const text = [`{"timestamp":0,"f0":1,"x":"${a}"}`, ...chain].join('\n');
-    const rows = ends(() => prepare(text, { format: 'ndjson', limits: wide }));
-    expect(rows.rows + rows.errorsTotal).toBe(3_001);
+    // Each of them only once the one before it has: until then a row with fractions of both is accepted.
+    const chain = Array.from({ length: 10_000 }, (_, n) => [
+      `{"timestamp":0,"f${n}":0.5,"f${n + 1}":0.5}`,
+      `{"timestamp":0,"f${n + 1}":1}`,
+      `{"timestamp":0,"f${n + 1}":9007199254740993}`,
+    ]);
+    const text = [`{"timestamp":0,"f0":1,"x":"${a}"}`, '{"timestamp":0,"f0":9007199254740993}', ...chain.flat()];
+    const rows = ends(() => prepare(text.join('\n'), { format: 'ndjson', limits: wide }));
+    expect(rows.rows + rows.errorsTotal).toBe(30_002);
   });
 
   test.each<[string, () => unknown]>([
