@@ -10,6 +10,7 @@ import { checksAtOnce, rowOf, runShard, storeRows } from './checks/run-shard.ts'
 import { connectFromWorker } from './checks/tcp.ts';
 import { currentConfig, monitoredDatasets } from './config-cache.ts';
 import type { MonitoringDeps } from './deps.ts';
+import { sweepGroups } from './notifications/groups.ts';
 import { pingWatchdogs } from './notifications/watchdog.ts';
 import type { MonitorConfig } from './resources/store.ts';
 
@@ -39,8 +40,12 @@ const late_ms = 2 * tick_ms;
 /** How often rules are evaluated in a minute while consumers of the queue make its checks. */
 const passes_ms = 15_000;
 
+/** Minute of the hour for work that uses Postgres whether or not there is something to do. */
+const sweepMinute = 0;
+
 /**
- * The tasks of monitoring in a minute: the checks that are due, the evaluation of rules right after them. With a queue, its consumers make the checks.
+ * The tasks of monitoring in a minute: the checks that are due, and the evaluation of rules right after them. With a queue, its
+ * consumers make the checks. Once an hour, a mark of waiting notices that the hot buffer has lost is set again.
  *
  * @param at_ms time of the trigger
  * @param until_ms no check begins or goes on after it
@@ -54,6 +59,7 @@ export async function monitorMinute(
   const tick = Math.floor(at_ms / tick_ms);
   const marks = await monitoredDatasets(ctx);
   if (marks.size === 0) return;
+  if (new Date(at_ms).getUTCMinutes() === sweepMinute) await attempt(ctx, 'sweep-notices', '', () => sweepGroups(ctx));
   const datasets: { dataset: string; config: MonitorConfig }[] = [];
   for (const [dataset, mark] of marks) {
     await attempt(ctx, 'monitor-config', dataset, async () => {

@@ -6,7 +6,6 @@ import { quoteName, slug } from '../../core/identifiers.ts';
 import { inEachInstance } from '../../core/instance-memory.ts';
 import { invalidRequest } from '../../core/invalid-request.ts';
 import { LruMap } from '../../core/lru-map.ts';
-import { notFound } from '../../core/not-found.ts';
 import type { Table } from '../../schema/table.ts';
 import { ClickHouseError, type Settings } from '../../stores/clickhouse/client.ts';
 import { atAny } from '../../stores/clickhouse/servers.ts';

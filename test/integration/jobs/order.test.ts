@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { beforeEach, expect, test } from 'vitest';
-import type { JobDeps } from '../../../src/jobs/deps.ts';
 import type { JobHandler } from '../../../src/jobs/definition.ts';
+import type { JobDeps } from '../../../src/jobs/deps.ts';
 import { runDeliveries, runDueJobs } from '../../../src/jobs/runner.ts';
 import { newInstance } from '../support.ts';
 
