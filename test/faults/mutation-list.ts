@@ -1183,6 +1183,7 @@ export const mutations: Mutation[] = [
     from: 'if counts.lanes ~= lanes then',
     to: 'if false then',
     suite: 'test/integration/ingest/lanes.test.ts',
+    test: 'a writer that knows more lanes',
   },
   {
     rule: 'a tail that was kept is of the same log',
@@ -1211,6 +1212,7 @@ export const mutations: Mutation[] = [
     from: 'keys.idem(table, request.idempotencyKey)',
     to: "keys.idem(table, lane + ':' + request.idempotencyKey)",
     suite: 'test/integration/ingest/lanes.test.ts',
+    test: 'a request repeated after a change of lanes',
   },
   {
     rule: 'waiting after a failure',
@@ -1327,7 +1329,7 @@ export const mutations: Mutation[] = [
     from: 'flushedTo_ms === undefined || flushedTo_ms >= start.time_ms',
     to: 'flushedTo_ms === undefined',
     suite: 'test/integration/query/hot-rows.test.ts',
-    test: 'a range that begins after everything flushed',
+    test: 'a range that ClickHouse may have rows of',
   },
   {
     rule: 'that it is known what was flushed, before the buffer answers alone',
@@ -1342,7 +1344,7 @@ export const mutations: Mutation[] = [
     file: 'src/query/sql/tree.ts',
     from: 'if (text !== before[i]) throw unclearSql();',
     to: '',
-    suite: 'test/integration/query/walls.test.ts',
+    suite: 'test/unit/sql-tree.test.ts',
   },
   {
     rule: 'nothing but tables where tables stand',
@@ -1356,8 +1358,7 @@ export const mutations: Mutation[] = [
     file: 'src/query/sql/tree.ts',
     from: "!name.includes('.') && names.tables.has(name)",
     to: 'names.tables.has(name)',
-    suite: 'test/integration/query/walls.test.ts',
-    test: 'each way to name a table',
+    suite: 'test/unit/sql-tree.test.ts',
   },
   {
     rule: 'the list of functions',
