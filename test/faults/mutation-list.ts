@@ -960,7 +960,7 @@ export const mutations: Mutation[] = [
     from: 'lanes.filter((lane) => lane.sealedTo !== undefined) }))',
     to: 'lanes.filter((lane) => lane.sealedTo === -1) }))',
     suite: 'test/integration/query/query.test.ts',
-    test: 'while a flush has stored some of its partitions',
+    test: 'of two lanes, one sealed and half stored',
   },
   {
     rule: 'the comparison after a read',
@@ -1016,7 +1016,7 @@ export const mutations: Mutation[] = [
     from: 'if currentSkip ~= seenSkip then',
     to: 'if false then',
     suite: 'test/integration/quarantine/flush.test.ts',
-    test: 'a flusher that knew nothing of the skip list',
+    test: 'a list of rejected rows replaces only',
   },
   {
     rule: 'looking for skipped rows that are stored',
@@ -1032,7 +1032,7 @@ export const mutations: Mutation[] = [
     from: 'AND lane = {lane:UInt16} AND seq BETWEEN',
     to: 'AND lane = {lane:UInt16} AND 0 AND seq BETWEEN',
     suite: 'test/integration/quarantine/flush.test.ts',
-    test: 'the insert of a flusher that slept',
+    test: 'an insert that comes after rows were set aside',
   },
   {
     rule: 'a seal is published also when the buffer is at its memory limit',
@@ -1127,7 +1127,7 @@ export const mutations: Mutation[] = [
     from: 'if isLimited and (usage.max_rows or usage.max_bytes or usage.max_stored) then',
     to: 'if usage.max_rows or usage.max_bytes or usage.max_stored then',
     suite: 'test/integration/quarantine/replay.test.ts',
-    test: 'rows that ClickHouse refuses are set aside although',
+    test: 'a replay that stops half-way',
   },
   {
     rule: 'rows of a key that was forgotten and is used again are others in quarantine',
@@ -1175,7 +1175,7 @@ export const mutations: Mutation[] = [
     from: 'error instanceof ClickHouseError && dataCodes.has(error.code)',
     to: 'error instanceof ClickHouseError',
     suite: 'test/integration/quarantine/flush.test.ts',
-    test: 'an error of a view over the table',
+    test: 'says nothing of the rows: the seal is kept',
   },
   {
     rule: 'one number of lanes for all writers',
