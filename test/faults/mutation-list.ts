@@ -960,7 +960,7 @@ export const mutations: Mutation[] = [
     from: 'lanes.filter((lane) => lane.sealedTo !== undefined) }))',
     to: 'lanes.filter((lane) => lane.sealedTo === -1) }))',
     suite: 'test/integration/query/query.test.ts',
-    test: 'while a flush has stored some of its partitions',
+    test: 'of two lanes, one sealed and half stored',
   },
   {
     rule: 'the comparison after a read',
@@ -1016,7 +1016,7 @@ export const mutations: Mutation[] = [
     from: 'if currentSkip ~= seenSkip then',
     to: 'if false then',
     suite: 'test/integration/quarantine/flush.test.ts',
-    test: 'a flusher that knew nothing of the skip list',
+    test: 'a list of rejected rows replaces only',
   },
   {
     rule: 'looking for skipped rows that are stored',
@@ -1032,7 +1032,7 @@ export const mutations: Mutation[] = [
     from: 'AND lane = {lane:UInt16} AND seq BETWEEN',
     to: 'AND lane = {lane:UInt16} AND 0 AND seq BETWEEN',
     suite: 'test/integration/quarantine/flush.test.ts',
-    test: 'the insert of a flusher that slept',
+    test: 'an insert that comes after rows were set aside',
   },
   {
     rule: 'a seal is published also when the buffer is at its memory limit',
@@ -1127,7 +1127,7 @@ export const mutations: Mutation[] = [
     from: 'if isLimited and (usage.max_rows or usage.max_bytes or usage.max_stored) then',
     to: 'if usage.max_rows or usage.max_bytes or usage.max_stored then',
     suite: 'test/integration/quarantine/replay.test.ts',
-    test: 'rows that ClickHouse refuses are set aside although',
+    test: 'a replay that stops half-way',
   },
   {
     rule: 'rows of a key that was forgotten and is used again are others in quarantine',
@@ -1175,7 +1175,7 @@ export const mutations: Mutation[] = [
     from: 'error instanceof ClickHouseError && dataCodes.has(error.code)',
     to: 'error instanceof ClickHouseError',
     suite: 'test/integration/quarantine/flush.test.ts',
-    test: 'an error of a view over the table',
+    test: 'says nothing of the rows: the seal is kept',
   },
   {
     rule: 'one number of lanes for all writers',
@@ -1183,6 +1183,7 @@ export const mutations: Mutation[] = [
     from: 'if counts.lanes ~= lanes then',
     to: 'if false then',
     suite: 'test/integration/ingest/lanes.test.ts',
+    test: 'a writer that knows more lanes',
   },
   {
     rule: 'a tail that was kept is of the same log',
@@ -1211,6 +1212,7 @@ export const mutations: Mutation[] = [
     from: 'keys.idem(table, request.idempotencyKey)',
     to: "keys.idem(table, lane + ':' + request.idempotencyKey)",
     suite: 'test/integration/ingest/lanes.test.ts',
+    test: 'a request repeated after a change of lanes',
   },
   {
     rule: 'waiting after a failure',
@@ -1327,7 +1329,7 @@ export const mutations: Mutation[] = [
     from: 'flushedTo_ms === undefined || flushedTo_ms >= start.time_ms',
     to: 'flushedTo_ms === undefined',
     suite: 'test/integration/query/hot-rows.test.ts',
-    test: 'a range that begins after everything flushed',
+    test: 'a range that ClickHouse may have rows of',
   },
   {
     rule: 'that it is known what was flushed, before the buffer answers alone',
@@ -1342,7 +1344,7 @@ export const mutations: Mutation[] = [
     file: 'src/query/sql/tree.ts',
     from: 'if (text !== before[i]) throw unclearSql();',
     to: '',
-    suite: 'test/integration/query/walls.test.ts',
+    suite: 'test/unit/sql-tree.test.ts',
   },
   {
     rule: 'nothing but tables where tables stand',
@@ -1356,8 +1358,7 @@ export const mutations: Mutation[] = [
     file: 'src/query/sql/tree.ts',
     from: "!name.includes('.') && names.tables.has(name)",
     to: 'names.tables.has(name)',
-    suite: 'test/integration/query/walls.test.ts',
-    test: 'each way to name a table',
+    suite: 'test/unit/sql-tree.test.ts',
   },
   {
     rule: 'the list of functions',
@@ -1495,8 +1496,9 @@ export const mutations: Mutation[] = [
     rule: 'no lanes for a table that was dropped',
     file: 'src/catalog/provision-lanes.ts',
     from: 'if (table?.physical !== seen.physical) throw new LifeEndedError(seen);',
-    to: 'if (table === undefined) return setUpAll(ctx, seen);',
+    to: 'if (table === undefined) return (await setUpAll(ctx, seen), seen);',
     suite: 'test/integration/catalogue/races.test.ts',
+    test: 'an instance that knows a dropped table',
   },
   {
     rule: 'what is left of a dropped definition',

@@ -14,6 +14,7 @@ describe('whatever the SQL looked like, what ClickHouse would read decides', () 
     const after = query(column, '  JOIN TREE', '    IDENTIFIER id: 3, alias: m, identifier: __ts_0');
     expect(() => checkTree(before, after, [use])).not.toThrow();
     expect(() => checkTree(query(column, ...table('n')), after, [use])).toThrow('ambiguous');
+    expect(() => checkTree(query(column.replace(/v$/, 'w'), ...table('m')), after, [use])).toThrow('ambiguous');
     expect(() => checkTree(before, after, [{ ...use, parts: ['other', 'm'] }])).toThrow('ambiguous');
     expect(() => checkTree(before, after, [use, use])).toThrow('ambiguous');
     expect(() => checkTree(before, after, [])).toThrow('ambiguous');

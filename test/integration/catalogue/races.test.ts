@@ -4,6 +4,7 @@ import { sweepStates } from '../../../src/catalog/apply-states.ts';
 import { changeTable, deleteTable, requireTable } from '../../../src/catalog/change-table.ts';
 import { changeDataset, deleteDataset } from '../../../src/catalog/datasets.ts';
 import { findTable, readTable } from '../../../src/catalog/find-table.ts';
+import { LifeEndedError } from '../../../src/catalog/life.ts';
 import { setUpLanes } from '../../../src/catalog/provision-lanes.ts';
 import { physicalName } from '../../../src/core/identifiers.ts';
 import { runDueJobs } from '../../../src/jobs/runner.ts';
@@ -140,8 +141,10 @@ test('an instance that knows a dropped table makes nothing of it again, and goes
   await send(ctx, dataset, row(1));
   const old = newInstance(prefix);
   await send(old, dataset, row(2));
+  const seen = await tableOf(old, dataset);
   await drop(dataset);
   expect(await tablesIn(dataset)).toEqual([]);
+  await expect(setUpLanes(old, seen)).rejects.toBeInstanceOf(LifeEndedError);
   // It has the definition in its memory, and the lane is gone.
   await send(old, dataset, row(3));
   expect(await tablesIn(dataset)).toEqual([{ name: physicalName('m', 2) }]);

@@ -59,6 +59,34 @@ test('[elsewhere 24] while the number of lanes changes, a repeated request is re
   await expectStored(ctx, table, acknowledged.size);
 });
 
+test('a request repeated after a change of lanes is recognised, whatever lane its key would take now', async ({
+  dataset,
+}) => {
+  const rows = [{ timestamp: at(1), v: 1 }];
+  const keys = Array.from({ length: 8 }, (_, n) => `k${n}`);
+  for (const key of keys) await send(ctx, dataset, rows, key);
+  await changeTable(ctx, dataset, 'm', { lanes: 4 });
+  const other = newInstance();
+  for (const key of keys) expect((await send(other, dataset, rows, key)).accepted.replayed).toBe(true);
+});
+
+test('a writer that knows more lanes than there are writes to none of the others', async ({ dataset }) => {
+  const rows = [{ timestamp: at(1), v: 1 }];
+  await send(ctx, dataset, rows);
+  await changeTable(ctx, dataset, 'm', { lanes: 4 });
+  const [old, table] = [newInstance(), await tableOf(newInstance(), dataset)];
+  await send(old, dataset, rows, 'first');
+  const sequences = async () => {
+    const snapshot = await snapshotTable(ctx, table, 'state');
+    return snapshot === 'unknown' ? [] : snapshot.lanes.slice(1).map(({ seq }) => seq);
+  };
+  await changeTable(newInstance(), dataset, 'm', { lanes: 1 });
+  const before = await sequences();
+  expect(before).toHaveLength(3);
+  for (let n = 0; n < 8; n += 1) await send(old, dataset, rows, `k${n}`);
+  expect(await sequences()).toEqual(before);
+});
+
 test('a change of lanes that broke off after it was recorded is completed by a retry', async ({ dataset }) => {
   await send(ctx, dataset, [{ timestamp: at(0) }]);
   const dying = newInstance();

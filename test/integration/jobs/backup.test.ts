@@ -255,9 +255,11 @@ test('a file that was changed since fails the restore, and its table stays hidde
   const { S3_ENDPOINT, S3_BUCKET, S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY } = ctx.config;
   const at_ = (key: string) =>
     `s3('${S3_ENDPOINT}/${S3_BUCKET}/${key}', '${S3_ACCESS_KEY_ID}', '${S3_SECRET_ACCESS_KEY}', 'Parquet')`;
+  const file = at_(partitionKey(id, dataset, 'm', '20260501'));
   await ctx.clickhouse.command(
-    `INSERT INTO FUNCTION ${at_(partitionKey(id, dataset, 'm', '20260501'))}
-     SELECT * FROM ${at_(partitionKey(second, other, 'm', '20260501'))} SETTINGS s3_truncate_on_insert = 1`,
+    `INSERT INTO FUNCTION ${file}
+     SELECT * REPLACE (assumeNotNull((SELECT any(_received_at) FROM ${file})) AS _received_at)
+       FROM ${at_(partitionKey(second, other, 'm', '20260501'))} SETTINGS s3_truncate_on_insert = 1`,
   );
   await wipe(dataset);
   expect(await restore(id)).toMatchObject({ state: 'failed', error: expect.stringContaining('20260501') });

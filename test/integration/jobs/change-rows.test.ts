@@ -178,6 +178,8 @@ test('a worker that was overtaken within a step records nothing afterwards', asy
     return outcome;
   };
   await runDueJobs(own, { ...jobHandlers, 'delete-rows': slow }, own.now() + 1_000);
+  const [first] = own.events.filter(({ event }) => event === 'job');
+  expect(first).toMatchObject({ job: job.id, outcome: 'failed' });
   expect((await readJob(own, job.id)).progress).toMatchObject({ isSent: true });
   await own.postgres.rows('update jobs set due_at = now(), claimed_until = null where id = $1', [job.id]);
   expect(await workUntilOver(own, job)).toMatchObject({ state: 'done', result: { rows: 3 } });

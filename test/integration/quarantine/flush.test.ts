@@ -125,6 +125,42 @@ test('a row set aside lately is not sent again while an insert with it may be on
   expect(result.retryAfterMs).toBeLessThanOrEqual(60_000);
 });
 
+test('a list of rejected rows replaces only the one that its flusher has read', async () => {
+  const { dataset, table } = await constrained();
+  await send(ctx, dataset, [
+    { timestamp: at(1), v: -1 },
+    { timestamp: at(2), v: -2 },
+  ]);
+  const sealed = await sealLane(ctx, table, 0, 1, true);
+  if (!('seal' in sealed)) throw new Error('expected a seal');
+  expect(await recordSkip(ctx, table, 0, sealed.seal, new Map([[2, new Set([0])]]))).toBeDefined();
+  expect(await recordSkip(ctx, table, 0, sealed.seal, new Map([[2, new Set([1])]]))).toBeUndefined();
+});
+
+test('an insert that comes after rows were set aside, and before their batch is recorded, brings none of them', async () => {
+  const { dataset, table } = await constrained();
+  // One in a partition of its own, for which no token is remembered.
+  await send(ctx, dataset, [
+    { timestamp: at(1, 5), v: -1 },
+    { timestamp: at(3), v: 3 },
+  ]);
+  const sealed = await sealLane(ctx, table, 0, 1, true);
+  if (!('seal' in sealed)) throw new Error('expected a seal');
+  const dying = through(newInstance(prefix), {
+    clickhouse: (client) => ({
+      ...client,
+      async command(text, ...rest) {
+        if (text.includes('INTO timestore.stored_batches')) throw new StoreError('clickhouse', 'is gone', undefined);
+        await client.command(text, ...rest);
+      },
+    }),
+  });
+  await expect(flushLane(dying, table, 0, 'admin')).rejects.toBeInstanceOf(StoreError);
+  await mend(table);
+  await insertSeal(await atLane(ctx, table, 0), table, 0, sealed.seal, 0, 10_000);
+  await expectStored(ctx, table, 2);
+});
+
 test('the insert of a flusher that slept through the repair of the table and the replay adds no row', async () => {
   const { dataset, table } = await constrained();
   // One in a partition of its own, for which no token is remembered.
