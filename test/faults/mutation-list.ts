@@ -1378,7 +1378,7 @@ export const mutations: Mutation[] = [
   },
   {
     rule: 'the datasets of a key',
-    file: 'src/query/sql/run-sql.ts',
+    file: 'src/query/sql/resolve-tables.ts',
     from: '&& reader.reads(dataset)',
     to: '',
     suite: 'test/integration/query/walls.test.ts',

@@ -16,7 +16,11 @@ test('every route says one kind for metrics, and it is that of its address', () 
   const of = (kind: string) => kinds.flatMap((each) => (each.kinds[0] === kind ? [each.route] : [])).sort();
   expect(of('other')).toEqual([]);
   expect(of('ingest')).toEqual([
+    'GET /ping/:token',
+    'GET /ping/:token/:signal',
     'POST /datasets/:dataset/ingest',
+    'POST /ping/:token',
+    'POST /ping/:token/:signal',
     'POST /v1/datasets/:dataset/ingest',
     'POST /v1/datasets/:dataset/tables/:table/rows',
   ]);

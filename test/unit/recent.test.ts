@@ -44,7 +44,7 @@ test('every part of an instance’s memory has a budget', () => {
     .flatMap((text) => [...text.matchAll(/inEachInstance\(\s*(?:\(.*?\)) =>\s*new (\w+)/g)])
     .map(([, made]) => made);
   expect(parts.length).toBeGreaterThan(9);
-  // Of what runs, an entry leaves with its last request: slots, and queries that can be cancelled.
-  expect(parts.filter((made) => made === 'Map')).toHaveLength(2);
+  // Of what runs, an entry leaves with its last request: slots, queries that can be cancelled, and builds of status pages.
+  expect(parts.filter((made) => made === 'Map')).toHaveLength(3);
   expect(new Set(parts)).toEqual(new Set(['Map', 'LruMap', 'TailCache', 'DeniedRequests']));
 });
