@@ -283,19 +283,19 @@ test('a secret that no definition uses any more is removed with the member that 
 });
 
 test('a change is refused beyond the number of resources and the size of a definition', async ({ dataset }) => {
-  const { applySet } = await import('../../../src/monitoring/changes/apply.ts');
+  const of = (some: object = {}) => serviceDefinition.parse(some);
   const small = newInstance({
     TIMESTORE_KEY_PREFIX: prefix,
     TIMESTORE_MONITOR_SERVICES_MAX: '2',
     TIMESTORE_MONITOR_DEFINITION_BYTES_MAX: '2000',
   });
   const rest = { secrets: {}, prune: false, dryRun: false, revision: undefined };
-  await applySet(small, dataset, { services: { a: {}, b: {} } }, rest);
-  await expect(applySet(small, dataset, { services: { c: {} } }, rest)).rejects.toMatchObject({
+  await applySet(small, dataset, { services: { a: of(), b: of() } }, rest);
+  await expect(applySet(small, dataset, { services: { c: of() } }, rest)).rejects.toMatchObject({
     code: 'limit-exceeded',
   });
-  await applySet(small, dataset, { services: { a: { label: 'still allowed' } } }, rest);
-  const large = { metricConfig: { text: 'x'.repeat(2_000) } };
+  await applySet(small, dataset, { services: { a: of({ label: 'still allowed' }) } }, rest);
+  const large = of({ metricConfig: { text: 'x'.repeat(2_000) } });
   await expect(applySet(small, dataset, { services: { a: large } }, rest)).rejects.toMatchObject({
     code: 'limit-exceeded',
     message: expect.stringContaining('TIMESTORE_MONITOR_DEFINITION_BYTES_MAX'),
