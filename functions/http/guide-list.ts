@@ -15,6 +15,7 @@ import ingest from '../guides/ingest.md';
 import invalidRows from '../guides/invalid-rows.md';
 import keys from '../guides/keys.md';
 import monitoring from '../guides/monitoring.md';
+import monitoringReference from '../guides/monitoring-reference.md';
 import operate from '../guides/operate.md';
 import query from '../guides/query.md';
 import index from '../guides/README.md';
@@ -46,6 +47,7 @@ export const guides: Readonly<Record<string, string>> = {
   export: exportRows,
   takeover,
   monitoring,
+  'monitoring-reference': monitoringReference,
   deploy,
   operate,
   clusters,
