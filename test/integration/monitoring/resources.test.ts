@@ -1,5 +1,7 @@
 import { expect, inject } from 'vitest';
 import { datasetGone } from '../../../src/catalog/drop-table.ts';
+import { applySet } from '../../../src/monitoring/changes/apply.ts';
+import { serviceDefinition } from '../../../src/monitoring/resources/service.ts';
 import { readConfig } from '../../../src/monitoring/resources/store.ts';
 import { test as plain } from '../fixtures.ts';
 import { useWorker } from '../http/worker.ts';
