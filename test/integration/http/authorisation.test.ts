@@ -1,10 +1,11 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 import { createKey } from '../../../src/keys/manage-keys.ts';
 import { at, newDataset, newInstance } from '../support.ts';
-import { monitorOperations } from './monitor-operations.ts';
+import { monitorOperations, openAlert } from './monitor-operations.ts';
 import { useWorker } from './worker.ts';
 
-const call = useWorker();
+const prefix = `authorisation-${process.pid}`;
+const call = useWorker({ TIMESTORE_KEY_PREFIX: prefix });
 const ctx = newInstance();
 
 type Scope = 'ingest' | 'query' | 'sql' | 'admin';
@@ -355,6 +356,7 @@ const otherScopes: Partial<Record<Scope, string>> = {};
 
 beforeAll(async () => {
   for (const dataset of [there, own]) {
+    await openAlert(ctx, prefix, dataset);
     await call(`/v1/datasets/${dataset}/tables/m/rows`, { json: rows });
     await call(`/v1/datasets/${dataset}/tables/m/rows?onError=quarantine`, { json: { timestamp: 'never' } });
     // A job that failed, of another deployment, so that nobody works on it.

@@ -1,14 +1,15 @@
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { at, newDataset, newInstance } from '../support.ts';
-import { runMonitorExamples } from './monitor-operations.ts';
+import { openAlert, runMonitorExamples } from './monitor-operations.ts';
 import { useWorker } from './worker.ts';
 
 /**
  * Holds the API to its own description: every operation is called with its example and with wrong input, and every
  * answer must be one that the description has, in status, media type, headers and body.
  */
-const call = useWorker({ TIMESTORE_KEY_PREFIX: `contract-${process.pid}` });
+const prefix = `contract-${process.pid}`;
+const call = useWorker({ TIMESTORE_KEY_PREFIX: prefix });
 
 const ctx = newInstance();
 
@@ -232,6 +233,7 @@ test('the examples run in the order of a first use, and answer as described', as
   const { id: local } = (await own.json()) as { id: string };
   await run(`post ${admin}/webhooks/{id}/test`, { id: local });
   await call(`${admin}/webhooks/${local}`, { method: 'DELETE' });
+  await openAlert(ctx, prefix, 'monitor');
   await runMonitorExamples(run);
   await run(`delete ${of}/tables/{table}`);
   await run(`post ${admin}/reconcile`);

@@ -1,3 +1,5 @@
+import type { newInstance } from '../support.ts';
+
 /** Operations of service monitoring, in an order in which each one succeeds, for the tests of all operations. */
 type Operation = {
   scopes: ('ingest' | 'query' | 'sql' | 'admin')[];
@@ -7,7 +9,7 @@ type Operation = {
 
 /** A definition of each kind. A later one refers to earlier ones. */
 const resources = {
-  services: { label: 'x' },
+  services: { label: 'x', statusConfig: { check: 'tcp', host: '127.0.0.1', port: 9 } },
   channels: { kind: 'slack', url: 'https://hooks.example.com/x' },
   relations: { sourceServiceId: 'other', targetServiceId: 'x' },
   rules: { ruleName: 'x', serviceId: 'x', condition: 'no_data >', threshold: 60 },
@@ -24,8 +26,50 @@ const resources = {
 const reading: Operation['scopes'] = ['query', 'sql', 'admin'];
 const base = '/v1/monitor';
 
+/** An open alert and an incident, which only an evaluation or an answer can name. */
+const [openRule, openFingerprint, openIncident] = ['api-down', '9f8c2a7d5e6b1c30', 'inc_5f0c3a1b9d2e4f6a8b7c6d5e'];
+
+/** Puts them into a dataset, before anything reads its alerts. */
+export async function openAlert({ postgres }: ReturnType<typeof newInstance>, buffer: string, dataset: string) {
+  const at_ms = Date.UTC(2026, 4, 1, 10);
+  const machine = {
+    state: 'firing',
+    reason: 'breach',
+    since_ms: at_ms,
+    startsAt_ms: at_ms,
+    firedAt_ms: at_ms,
+    episode: 1,
+    held_ms: 0,
+    bad_ms: 0,
+    lastInput: 'breach',
+    lastBreachAt_ms: at_ms,
+    successAt_ms: null,
+    successes: 0,
+    flaps: 0,
+    value: 3,
+    firedValue: 3,
+    ackedBy: null,
+    revision: 1,
+  };
+  const identity = { ruleId: openRule, fingerprint: openFingerprint, serviceId: 'api', labels: { service_id: 'api' } };
+  await postgres.rows('insert into alert_states (buffer, dataset, version) values ($1, $2, 1)', [buffer, dataset]);
+  await postgres.rows(
+    `insert into alert_instances (buffer, dataset, rule_id, fingerprint, service_id, state, instance)
+     values ($1, $2, $3, $4, 'api', 'firing', $5)`,
+    [buffer, dataset, openRule, openFingerprint, JSON.stringify({ ...identity, machine, told: {} })],
+  );
+  await postgres.rows(
+    `insert into incidents (buffer, dataset, id, title, impact, status, is_automatic, is_public, opened_at)
+     values ($1, $2, $3, 'x', 'major', 'investigating', false, false, now())`,
+    [buffer, dataset, openIncident],
+  );
+}
+
 function operation(method: string, path: string, json?: unknown): [string, Operation] {
-  const named = path.replace(/\/x(?=\/|$)/, path.startsWith('/secrets') ? '/{name}' : '/{id}');
+  const named = path
+    .replace(/\/x(?=\/|$)/, path.startsWith('/secrets') ? '/{name}' : '/{id}')
+    .replace(openIncident, '{id}')
+    .replace(`${openRule}/${openFingerprint}`, '{rule}/{fingerprint}');
   return [
     `${method} ${base}${named}`,
     {
@@ -43,6 +87,9 @@ function operation(method: string, path: string, json?: unknown): [string, Opera
 const collections = Object.entries(resources);
 
 export const monitorOperations: Record<string, Operation> = Object.fromEntries([
+  operation('post', '/setup'),
+  operation('get', '/schema'),
+  operation('get', '/storage'),
   operation('post', '/apply', { resources: { services: { other: {} } } }),
   ...collections.map(([name, definition]) => operation('put', `/${name}/x`, definition)),
   ...collections.flatMap(([name]) => [operation('get', `/${name}`), operation('get', `/${name}/x`)]),
@@ -58,17 +105,34 @@ export const monitorOperations: Record<string, Operation> = Object.fromEntries([
   operation('get', '/secrets'),
   operation('delete', '/secrets/x'),
   operation('get', '/services/x/history'),
+  operation('post', '/services/x/check'),
+  operation('post', '/services/x/ping-token'),
+  operation('post', '/channels/x/test'),
+  ...['alerts', 'alert-events', 'deliveries', 'incidents'].map((name) => operation('get', `/${name}`)),
+  operation('post', `/alerts/${openRule}/${openFingerprint}/ack`),
+  operation('post', '/incidents', { title: 'x', impact: 'minor', body: 'y' }),
+  operation('get', `/incidents/${openIncident}`),
+  operation('patch', `/incidents/${openIncident}`, { isPublic: true }),
+  operation('post', `/incidents/${openIncident}/updates`, { status: 'identified', body: 'y' }),
   ...['status', 'availability', 'slo', 'metrics'].map((name) => operation('get', `/${name}`)),
   ...[...collections].reverse().map(([name]) => operation('delete', `/${name}/x`)),
 ]);
 
-/** Runs the examples of the API's description, in an order in which each one succeeds. */
-export async function runMonitorExamples(run: (name: string) => Promise<unknown>): Promise<void> {
-  const names = Object.keys(monitorOperations);
+/** Runs the examples of the API's description, in an order in which each one succeeds, after `openAlert`. */
+export async function runMonitorExamples(
+  run: (name: string, ids?: Record<string, string>) => Promise<Record<string, unknown>>,
+): Promise<void> {
   const service = `put ${base}/services/{id}`;
   await run(service);
-  for (const name of names) {
+  for (const name of Object.keys(monitorOperations)) {
     // Others use the service of the example.
-    if (name !== service) await run(name);
+    if (name === service) continue;
+    const answer = await run(name);
+    if (name !== `post ${base}/services/{id}/ping-token`) continue;
+    const ids = { token: String(answer.token) };
+    for (const method of ['get', 'post']) {
+      await run(`${method} /ping/{token}/{signal}`, ids);
+      await run(`${method} /ping/{token}`, ids);
+    }
   }
 }
