@@ -119,6 +119,9 @@ async function apply(
     const rule = rules.get(change.after.ruleId);
     const mutedBy = rule === undefined ? undefined : muteOf(change.after, rule, { ...config, maintenances }, situation);
     const owed = owedNotices(change.after, rule, at_ms, mutedBy !== undefined);
+    const wanted = owed.notices.filter(({ channel, kind }) => {
+      return kind !== 'resolved' || config.channels.get(channel)?.sendResolved !== false;
+    });
     const after = { ...change.after, told: owed.told };
     if (!isSame(change.before, after)) changed.push(after);
     events.push(...change.transitions.map((each) => eventOf(after, rule, each, mutedBy)));
@@ -130,7 +133,7 @@ async function apply(
     if (rule !== undefined && after.serviceId !== '' && (isNotified || change.transitions.some(isFiring))) {
       incidents.begun.push(incidentAlert(config, after, rule, mutedBy?.service, isNotified));
     }
-    for (const { channel, kind, episode } of owed.notices) {
+    for (const { channel, kind, episode } of wanted) {
       const alert = viewOf(dataset, config, rule, { ...change, after }, kind, episode, situation);
       const event = `${after.ruleId}/${after.fingerprint}/${episode}/${kind}`;
       const { ruleId, fingerprint } = after;

@@ -10,8 +10,6 @@ const shared = {
   startupGrace: duration({ least: '0s', most: '1h' }).default('0s'),
   conditions: z.array(z.string().min(1).max(500)).max(20).default([]),
   degraded: z.array(z.string().min(1).max(500)).max(20).default([]),
-  failuresToFail: z.int().min(1).max(20).default(2),
-  successesToRecover: z.int().min(1).max(20).default(2),
 };
 
 /** The check of a service. Conditions are checked by checks/conditions.ts when the service is written. */

@@ -53,7 +53,6 @@ export const ruleDefinition = z.strictObject({
   delay: duration({ least: '0s', most: '1h' })
     .default('0s')
     .meta({ description: 'for rows that are acknowledged late' }),
-  interval: duration({ least: '1m', most: '1d' }).default('1m'),
   labels: labels.default({}),
   annotations: labels.default({}),
   repeat: duration({ least: '5m', most: '7d' }).default('4h'),

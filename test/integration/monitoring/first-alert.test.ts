@@ -155,6 +155,22 @@ test('an alert that is acknowledged is not repeated, and who was notified is not
   await expect(acknowledgeAlert(ctx, dataset, 'down', 'other')).rejects.toMatchObject({ code: 'not-found' });
 });
 
+test('a channel that wants no ends gets none', async () => {
+  const dataset = await newMonitor();
+  await putResource(ctx, dataset, 'channel', 'ops', { kind: 'webhook', url: receiver.url, sendResolved: false });
+  await report(
+    ctx,
+    dataset,
+    [0, 1].map((minute) => ({ at_ms: at(minute), code: 2 })),
+  );
+  await evaluate(ctx, dataset, at(1, 30));
+  await work();
+  await report(ctx, dataset, [{ at_ms: at(2), code: 0 }]);
+  expect(await evaluate(ctx, dataset, at(2, 30))).toBe('changed');
+  expect((await history(ctx, dataset)).map(({ id }) => id)).toEqual(['down/api/1/fired', 'down/api/1/resolved']);
+  expect(await notices(ctx, dataset)).toEqual(['ops fired api 1']);
+});
+
 test('a heartbeat that does not come is a failure from its deadline on', async () => {
   const dataset = await newMonitor({ threshold: 1 });
   const statusConfig = { check: 'heartbeat', period: '10m', grace: '2m' };

@@ -98,7 +98,6 @@ ui:
       attempts: 1
       conditions:
         - "[STATUS] == 200"
-      failuresToFail: 3
   core_front-end-certificate:
     label: front end
     stack: core
@@ -110,7 +109,6 @@ ui:
       attempts: 1
       conditions:
         - "[CERTIFICATE_EXPIRATION] > 48h"
-      failuresToFail: 3
   db:
     label: db
     statusConfig:
@@ -120,7 +118,6 @@ ui:
       attempts: 1
       conditions:
         - "[CONNECTED] == true"
-      failuresToFail: 3
 rules:
   core_front-end-certificate-fails:
     ruleName: core_front-end-certificate fails

@@ -1,7 +1,7 @@
 import { durationText } from '../../../monitoring/duration.ts';
 import { isMembers } from '../../../monitoring/resources/secret-places.ts';
 import type { Path } from '../yaml-file.ts';
-import { definedOnly, foreignDuration, type Imported, itemsOf } from './imported.ts';
+import { definedOnly, foreignDuration, type Imported } from './imported.ts';
 
 type Members = Record<string, unknown>;
 
@@ -31,7 +31,7 @@ export function checkOf(
     return [];
   });
   const texts = (of: typeof conditions) => of.map(({ condition }) => condition);
-  const common = { ...timesOf(endpoint, path, name, imported), attempts: 1, ...thresholdsOf(endpoint) };
+  const common = { ...timesOf(endpoint, path, name, imported), attempts: 1 };
   if (isMembers(endpoint.dns)) {
     imported.leaveOutOthers(endpoint.dns, [...path, 'dns'], ['query-type', 'query-name'], `endpoint ${name}: dns`);
     leaveOut('url', 'the server that is asked; the deployment asks its own resolvers');
@@ -107,12 +107,4 @@ function timesOf(endpoint: Members, path: Path, name: string, imported: Imported
     interval: isKept ? durationText(interval_ms) : '1m',
     timeout: timeout_ms === undefined ? undefined : durationText(timeout_ms),
   });
-}
-
-function thresholdsOf(endpoint: Members): Members {
-  const [alert = {}] = itemsOf(endpoint.alerts);
-  return {
-    failuresToFail: alert['failure-threshold'] ?? defaults.failures,
-    successesToRecover: alert['success-threshold'] ?? defaults.successes,
-  };
 }
