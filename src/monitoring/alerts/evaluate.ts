@@ -188,7 +188,7 @@ function incidentAlert(
   };
 }
 
-/** Values of a steady alert change with every row, and nobody needs them stored. */
+/** Values of a steady alert change with every row, and are not worth a commit. */
 function isSame(before: AlertInstance | undefined, after: AlertInstance): boolean {
   if (before === undefined) return after.machine.state === 'normal';
   const steady = ({ machine, ...rest }: AlertInstance) => {

@@ -15,7 +15,7 @@ export function dayState({ good, bad, all, maintenance }: SlotCounts): DayState 
 }
 
 const height = 32;
-/** Bars differ in height too, so that nobody needs the colours. */
+/** Bars differ in height too, so that they can be read without colours. */
 const tops: Record<DayState, number> = { up: 0, partial: 8, down: 16, maintenance: 20, none: 26 };
 
 /** The availability of the days of a component, and a sentence about it. */
