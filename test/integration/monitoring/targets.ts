@@ -1,11 +1,10 @@
-import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { type AddressInfo, createServer as createTcpServer, type Server, type Socket } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { createServer as createTlsServer, type SecureVersion } from 'node:tls';
 import { afterAll, beforeAll } from 'vitest';
+import { selfSigned } from './self-signed.ts';
+
+const day_ms = 86_400_000;
 
 /** Paths of the requests that a target has received, with their headers. */
 export type Received = { path: string; method: string; headers: IncomingMessage['headers'] };
@@ -47,7 +46,6 @@ export function useTargets() {
   const servers: Server[] = [];
   const sockets = new Set<Socket>();
   const ports = { http: 0, other: 0, tcp: 0, tls12: 0, tls13: 0, closed: 0 };
-  let dir = '';
 
   async function listen(server: Server): Promise<number> {
     servers.push(server);
@@ -71,12 +69,9 @@ export function useTargets() {
   };
 
   beforeAll(async () => {
-    dir = mkdtempSync(join(tmpdir(), 'targets-'));
-    const [key, cert] = [join(dir, 'key.pem'), join(dir, 'cert.pem')];
-    const subject = ['-subj', '/CN=localhost', '-days', '29', '-nodes', '-newkey', 'rsa:2048'];
-    execFileSync('openssl', ['req', '-x509', ...subject, '-keyout', key, '-out', cert], { stdio: 'ignore' });
+    const pair = selfSigned(Date.now() - day_ms, Date.now() + 29 * day_ms);
     const tls = (version: SecureVersion) => {
-      const options = { key: readFileSync(key), cert: readFileSync(cert), minVersion: version, maxVersion: version };
+      const options = { ...pair, minVersion: version, maxVersion: version };
       return createTlsServer(options, () => undefined).on('tlsClientError', () => undefined);
     };
     ports.http = await listen(createServer(handle));
@@ -91,7 +86,6 @@ export function useTargets() {
   afterAll(() => {
     for (const socket of sockets) socket.destroy();
     for (const server of servers) server.close();
-    rmSync(dir, { recursive: true, force: true });
   });
   return { ports, received, url: (path: string) => `http://127.0.0.1:${ports.http}${path}`, sockets };
 }
