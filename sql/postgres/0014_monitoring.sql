@@ -29,7 +29,6 @@ create table monitor_datasets (
   buffer      text not null,
   dataset     text not null,
   revision    bigint not null default 1,
-  settings    jsonb not null default '{}',
   primary key (buffer, dataset)
 );
 

@@ -1,13 +1,13 @@
 /**
  * A copy of the configuration in the hot buffer, so that a minute without changes costs no statement in Postgres.
  *
- * A hash holds a mark for each dataset: the revision of the copy, or `dirty` and a time. Who changes the configuration sets the
+ * A hash holds a mark for each dataset: the hash of the copy, or `dirty` and a time. Who changes the configuration sets the
  * dirty mark before its statement. Until that time, readers ask Postgres and keep nothing, because the statement may still
  * commit; after it, a reader keeps what Postgres says, unless the mark has changed meanwhile.
  *
  * @module
  */
-import { randomUUID } from 'node:crypto';
+import { hash } from 'node:crypto';
 import * as z from 'zod';
 import { inEachInstance } from '../core/instance-memory.ts';
 import { LruMap } from '../core/lru-map.ts';
@@ -20,22 +20,13 @@ import { type ConfigRow, configOf, type MonitorConfig, readConfigRow } from './r
 
 const keepScript = script(keepConfigLua);
 
-/** Longer than a statement of a change can take: the Postgres client gives up after 10 s. */
-const dirty_ms = 60_000;
-
 /** The member of the hash that says that it lists every monitored dataset. No dataset has this name. */
 const listed = '';
 
-/** Parsed configurations of this instance. */
-const parsed = inEachInstance(() => new LruMap<MonitorConfig>(20));
+/** Parsed configurations of this instance, with the marks of their copies: a later life of a dataset repeats revisions. */
+const parsed = inEachInstance(() => new LruMap<{ mark: string; config: MonitorConfig }>(20));
 
 const dirtyMark = /^dirty (?<until_ms>\d+) /;
-
-/** Says that the configuration of a dataset is about to change. Call it before the statement. Throws StoreError. */
-export async function markConfigDirty(ctx: MonitoringDeps, dataset: string): Promise<void> {
-  const mark = `dirty ${ctx.now() + dirty_ms} ${randomUUID()}`;
-  await ask(() => ctx.redis.hset(ctx.keys.monitorMarks, { [dataset]: mark }));
-}
 
 const datasetRow = z.object({ dataset: z.string() });
 
@@ -77,27 +68,29 @@ export async function currentConfig(ctx: MonitoringDeps, dataset: string, seen?:
   const mark = seen ?? (await ask(() => ctx.redis.hget<string>(ctx.keys.monitorMarks, dataset))) ?? '';
   const { until_ms } = dirtyMark.exec(mark)?.groups ?? {};
   if (mark !== '' && until_ms === undefined) {
-    const revision = Number(mark);
     const known = parsed(ctx).get(dataset);
-    if (known?.revision === revision) return known;
+    if (known?.mark === mark) return known.config;
     const copy = await ask(() => ctx.redis.get<string>(ctx.keys.monitorConfig(dataset)));
-    const row = copy === null ? undefined : (JSON.parse(copy) as ConfigRow);
-    if (row?.revision === revision) return remember(ctx, dataset, configOf(row));
+    if (copy !== null && markOf(copy) === mark) {
+      const config = configOf(JSON.parse(copy) as ConfigRow);
+      parsed(ctx).set(dataset, { mark, config });
+      return config;
+    }
   }
   const row = await readConfigRow(ctx, dataset);
   const isSettled = until_ms === undefined || Number(until_ms) < ctx.now();
-  if (isSettled && row.revision > 0) {
+  if (isSettled) {
+    const copy = row.revision === 0 ? '' : JSON.stringify(row);
     await runScript(
       ctx.redis,
       keepScript,
       { marks: ctx.keys.monitorMarks, copy: ctx.keys.monitorConfig(dataset) },
-      { dataset, seen: mark, mark: String(row.revision), config: JSON.stringify(row) },
+      { dataset, seen: mark, mark: markOf(copy), config: copy },
     );
   }
-  return remember(ctx, dataset, configOf(row));
+  return configOf(row);
 }
 
-function remember(ctx: MonitoringDeps, dataset: string, config: MonitorConfig): MonitorConfig {
-  parsed(ctx).set(dataset, config);
-  return config;
+function markOf(copy: string): string {
+  return hash('sha256', copy);
 }

@@ -38,7 +38,7 @@ const checks_ms = 50_000;
 const late_ms = 2 * tick_ms;
 
 /** How often rules are evaluated in a minute while consumers of the queue make its checks. */
-const passes_ms = 15_000;
+const passes_ms = 20_000;
 
 /** Minute of the hour for work that uses Postgres whether or not there is something to do. */
 const sweepMinute = 0;
@@ -61,11 +61,12 @@ export async function monitorMinute(
   if (marks.size === 0) return;
   if (new Date(at_ms).getUTCMinutes() === sweepMinute) await attempt(ctx, 'sweep-notices', '', () => sweepGroups(ctx));
   const datasets: { dataset: string; config: MonitorConfig }[] = [];
-  for (const [dataset, mark] of marks) {
-    await attempt(ctx, 'monitor-config', dataset, async () => {
+  const readings = [...marks].map(([dataset, mark]) =>
+    attempt(ctx, 'monitor-config', dataset, async () => {
       datasets.push({ dataset, config: await currentConfig(ctx, dataset, mark) });
-    });
-  }
+    }),
+  );
+  await Promise.all(readings);
   const shards = datasets.flatMap(({ dataset, config }) => shardsOf(dataset, tick, dueChecks(config, tick)));
   if (queue === undefined) await runHere({ ...ctx, connect: connectFromWorker }, datasets, shards, until_ms);
   else if (shards.length > 0) await enqueue(ctx, queue, shards);

@@ -1,6 +1,8 @@
 import { Cron } from 'croner';
 import { msOf } from './duration.ts';
+import { selects } from './resources/common.ts';
 import type { MaintenanceDefinition } from './resources/mutes.ts';
+import type { Service } from './resources/service.ts';
 
 /** A span of time in milliseconds since 1970. It contains its start and not its end. */
 export type Window = { from_ms: number; until_ms: number };
@@ -26,6 +28,19 @@ export function windowsWithin(definition: MaintenanceDefinition, from_ms: number
     start = schedule.nextRun(start);
   }
   return found;
+}
+
+/** Whether a maintenance window is open, a pure function of the instant. Its ends are exclusive. */
+export function isOpen(window: MaintenanceDefinition, at_ms: number): boolean {
+  return windowsWithin(window, at_ms, at_ms + 1).length > 0;
+}
+
+/** The window of a service among those that are open; undefined without one. */
+export function maintenanceOf(
+  open: (MaintenanceDefinition & { maintenanceId: string })[],
+  service: Pick<Service, 'serviceId' | 'stack' | 'serviceType'>,
+): string | undefined {
+  return open.find(({ services }) => services.some((selector) => selects(selector, service)))?.maintenanceId;
 }
 
 /** The same time in windows that neither overlap nor touch, in order. */

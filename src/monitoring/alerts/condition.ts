@@ -1,4 +1,5 @@
 import { durationOf } from '../duration.ts';
+import { type LogLevel, logLevels } from '../log-level.ts';
 
 export const comparisons = ['>', '>=', '<', '<=', '==', '!='] as const;
 export type Comparison = (typeof comparisons)[number];
@@ -22,9 +23,6 @@ export type WindowFunction = (typeof windowFunctions)[number];
 /** Number columns of `service_status`. */
 export const statusNumbers = ['response_time_ms', 'cpu_usage', 'memory_usage', 'status_code'] as const;
 export type StatusNumber = (typeof statusNumbers)[number];
-
-export const logLevels = ['ERROR', 'WARN', 'INFO', 'DEBUG'] as const;
-export type LogLevel = (typeof logLevels)[number];
 
 /** What a rule compares with its threshold. Windows are in milliseconds. */
 export type Condition = {

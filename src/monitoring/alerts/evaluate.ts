@@ -3,18 +3,19 @@ import { describeError } from '../../core/log.ts';
 import type { MonitoringDeps } from '../deps.ts';
 import { msOf } from '../duration.ts';
 import type { IncidentAlert, IncidentChanges } from '../incidents/statements.ts';
+import { isOpen, maintenanceOf } from '../maintenance-windows.ts';
 import type { Notice } from '../notifications/notices.ts';
 import type { Rule } from '../resources/rule.ts';
 import type { MonitorConfig } from '../resources/store.ts';
 import { statusCodes } from '../status.ts';
-import { noteEvaluated, readAlertState } from './alert-state.ts';
+import { type AlertState, noteEvaluated, readAlertState } from './alert-state.ts';
 import { type AlertEvent, commitAlerts } from './commit.ts';
 import { eventOf, groupOf, labelsOf, viewOf } from './describe-alert.ts';
 import { type Facts, readFacts } from './facts.ts';
 import { type PlanName, planFacts, statusFacts } from './features.ts';
 import { type Change, evaluationChange, evaluationRule, evaluationRuleId, foldFacts } from './fold.ts';
 import type { AlertInstance } from './instance.ts';
-import { isOpen, maintenanceOf, silenceOf } from './mutes.ts';
+import { silenceOf } from './mutes.ts';
 import { owedNotices } from './notice-plan.ts';
 import { byService, countDependents, needsOf, type Situation, suppressedBy } from './suppression.ts';
 
@@ -31,10 +32,9 @@ export type Evaluation = 'changed' | 'unchanged' | 'too-early' | 'cannot-tell';
  * Evaluates the rules of a dataset, minutes that were missed included. Facts are read over every acknowledged row; where that is
  * not possible, nothing is decided and the minutes are evaluated later.
  *
- * @param evaluateAt_ms time of the evaluation; default: now, by the clock of the hot buffer
- *
  * Any number of evaluations may run at once or die: state, events and notices are committed together, once for each version.
  *
+ * @param evaluateAt_ms time of the evaluation; default: now, by the clock of the hot buffer
  * @throws StoreError for a commit of which it is unknown whether it happened, or that another evaluation has come before
  */
 export async function evaluateDataset(
@@ -48,7 +48,11 @@ export async function evaluateDataset(
   const { evaluatedAt_ms } = state;
   if (evaluatedAt_ms !== undefined && at_ms - evaluatedAt_ms < again_ms) return 'too-early';
   const rules = config.rules.filter(({ enabled }) => enabled);
-  if (rules.length === 0 && state.instances.length === 0) return 'unchanged';
+  if (rules.length === 0 && state.instances.length === 0) {
+    // A first rule is not evaluated over the time before it.
+    await noteEvaluated(ctx, dataset, state.version, at_ms);
+    return 'unchanged';
+  }
   const { times_ms, isGap } = timesOf(evaluatedAt_ms, at_ms);
   const services = [...config.services.values()].filter(({ enabled }) => enabled);
   const { plans, tables } = planFacts(rules, services);
@@ -100,14 +104,14 @@ async function apply(
   ctx: MonitoringDeps,
   dataset: string,
   config: MonitorConfig,
-  state: Parameters<typeof commitAlerts>[3]['state'],
+  state: AlertState,
   changes: Change[],
   { now_ms, at_ms, evaluatedAt_ms }: { now_ms: number; at_ms: number; evaluatedAt_ms: number | undefined },
   facts: Map<PlanName, Facts>,
 ): Promise<Evaluation> {
   const situation = situationOf(config, changes, facts.get('service_status')?.get(at_ms), at_ms);
   const rules = new Map(config.rules.map((rule) => [rule.ruleId, rule]));
-  const own = evaluationRule(config.rules);
+  const own = evaluationRule(config.rules.filter(({ enabled }) => enabled));
   if (own !== undefined) rules.set(evaluationRuleId, own);
   // Whether a window is open is the same for all alerts.
   const maintenances = config.maintenances.filter((window) => isOpen(window, at_ms));
@@ -119,9 +123,6 @@ async function apply(
     const rule = rules.get(change.after.ruleId);
     const mutedBy = rule === undefined ? undefined : muteOf(change.after, rule, { ...config, maintenances }, situation);
     const owed = owedNotices(change.after, rule, at_ms, mutedBy !== undefined);
-    const wanted = owed.notices.filter(({ channel, kind }) => {
-      return kind !== 'resolved' || config.channels.get(channel)?.sendResolved !== false;
-    });
     const after = { ...change.after, told: owed.told };
     if (!isSame(change.before, after)) changed.push(after);
     events.push(...change.transitions.map((each) => eventOf(after, rule, each, mutedBy)));
@@ -133,7 +134,7 @@ async function apply(
     if (rule !== undefined && after.serviceId !== '' && (isNotified || change.transitions.some(isFiring))) {
       incidents.begun.push(incidentAlert(config, after, rule, mutedBy?.service, isNotified));
     }
-    for (const { channel, kind, episode } of wanted) {
+    for (const { channel, kind, episode } of owed.notices) {
       const alert = viewOf(dataset, config, rule, { ...change, after }, kind, episode, situation);
       const event = `${after.ruleId}/${after.fingerprint}/${episode}/${kind}`;
       const { ruleId, fingerprint } = after;
@@ -192,7 +193,7 @@ function incidentAlert(
 function isSame(before: AlertInstance | undefined, after: AlertInstance): boolean {
   if (before === undefined) return after.machine.state === 'normal';
   const steady = ({ machine, ...rest }: AlertInstance) => {
-    const { value: _value, lastBreachAt_ms: _lastBreachAt, lastInput, ...others } = machine;
+    const { value: _value, lastInput, ...others } = machine;
     return JSON.stringify([rest, others, machine.state === 'firing' ? '' : lastInput]);
   };
   return steady(before) === steady(after);

@@ -14,7 +14,7 @@ export type FeatureNames = {
   value: string;
   /** Rows that the value is made of. */
   samples?: string;
-  /** First breaching row; last change from failed to ok. In milliseconds since 1970, null where there is no such row. */
+  /** First breaching row; last change from failed to ok. In milliseconds since 1970; null without such a row. */
   breachAt?: string;
   okAt?: string;
   /** Newest row of what the rule watches. */

@@ -6,8 +6,6 @@ const told = z.object({
   episode: z.number(),
   /** Number of the last repetition. */
   repeat: z.number(),
-  /** Number of the last escalation step; 0: the channel is one of the rule's own. */
-  step: z.number(),
 });
 
 export type Told = z.output<typeof told>;
@@ -22,7 +20,6 @@ const machine: z.ZodType<Instance> = z.object({
   held_ms: z.number(),
   bad_ms: z.number(),
   lastInput: z.enum(['breach', 'ok', 'no-data', 'between']),
-  lastBreachAt_ms: z.number().nullable(),
   successAt_ms: z.number().nullable(),
   successes: z.number(),
   flaps: z.number(),

@@ -29,16 +29,16 @@ export function owedNotices(
   if (!isOpen || rule === undefined || isMuted) return { notices, told };
   const { episode, firedAt_ms } = machine;
   const since_ms = at_ms - (firedAt_ms ?? at_ms);
-  const tell = (channel: string, kind: string, step: number) => {
+  const tell = (channel: string, kind: string) => {
     if (told[channel] !== undefined) return;
-    told[channel] = { episode, repeat: repeatNumber(rule, since_ms), step };
+    told[channel] = { episode, repeat: repeatNumber(rule, since_ms) };
     notices.push({ channel, kind, episode });
   };
-  for (const channel of rule.notificationChannels) tell(channel, 'fired', 0);
+  for (const channel of rule.notificationChannels) tell(channel, 'fired');
   if (machine.ackedBy !== null) return { notices, told };
   for (const [i, step] of rule.escalation.entries()) {
     if (since_ms < msOf(step.after)) continue;
-    for (const channel of step.channels) tell(channel, `step-${i + 1}`, i + 1);
+    for (const channel of step.channels) tell(channel, `step-${i + 1}`);
   }
   const repeat = repeatNumber(rule, since_ms);
   for (const [channel, known] of Object.entries(told)) {

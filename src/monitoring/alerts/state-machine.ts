@@ -23,7 +23,7 @@ export type Timing = {
 export type Input = {
   kind: 'breach' | 'ok' | 'no-data' | 'between';
   value: number | null;
-  /** The newest row; null: there are no rows. */
+  /** The newest row; null without rows. */
   lastAt_ms: number | null;
   /** `breach`: the first breaching row. `ok`: the first row that is ok again. `no-data`: when data counted as missing. */
   beganAt_ms: number;
@@ -46,7 +46,6 @@ export type Instance = {
   /** The same over breaches and missing data in any order. */
   bad_ms: number;
   lastInput: Input['kind'];
-  lastBreachAt_ms: number | null;
   /** Newest row that counted as a success while recovering. */
   successAt_ms: number | null;
   successes: number;
@@ -81,7 +80,6 @@ export function normalInstance(episode: number, revision: number): Instance {
     held_ms: 0,
     bad_ms: 0,
     lastInput: 'ok',
-    lastBreachAt_ms: null,
     successAt_ms: null,
     successes: 0,
     flaps: 0,
@@ -120,7 +118,6 @@ export function nextState(
       ...next,
       lastInput: kind,
       value: kind === 'no-data' ? next.value : input.value,
-      lastBreachAt_ms: kind === 'breach' ? at_ms : next.lastBreachAt_ms,
     },
   };
 }

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { markConfigDirty } from '../../catalog/monitoring-copies.ts';
 import { ApiError } from '../../core/errors.ts';
-import { markConfigDirty } from '../config-cache.ts';
 import type { MonitoringDeps } from '../deps.ts';
 import type { Kind } from '../resources/kinds.ts';
 import { checkPlan } from './check-plan.ts';

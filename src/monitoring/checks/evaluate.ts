@@ -1,5 +1,5 @@
+import { matchesGlob } from '../glob.ts';
 import { type Condition, numberOf, type Operand, type Source } from './conditions.ts';
-import { matchesGlob } from './glob.ts';
 import { readPath } from './json-path.ts';
 import type { Observation } from './observation.ts';
 

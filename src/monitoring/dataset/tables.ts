@@ -3,9 +3,8 @@ import { type DeclaredSchema, mergeSchema } from '../../schema/declared.ts';
 import type { Retention } from '../../schema/table.ts';
 import type { Field, TableSchema } from '../../schema/types.ts';
 import type { PartitionWindow } from '../../schema/window.ts';
+import { logLevels } from '../log-level.ts';
 import { statusCodes } from '../status.ts';
-
-export const logLevels = ['ERROR', 'WARN', 'INFO', 'DEBUG'] as const;
 
 /** The names of the tables that hold rows of a monitored dataset. */
 export const rowTables = ['service_status', 'service_metrics', 'service_logs'] as const;

@@ -78,9 +78,7 @@ async function eventStatements(
   const { dataset, fingerprint, episode } = alert;
   const { channels } = await readConfig(ctx, dataset);
   const others = [...channels.values()].filter((each) => {
-    return (
-      each.channelId !== channel && each.enabled && each.kind !== 'watchdog' && (kind === 'fired' || each.sendResolved)
-    );
+    return each.channelId !== channel && each.enabled && each.kind !== 'watchdog';
   });
   const id = `${ruleId}/${fingerprint}/${episode}/${kind}`;
   const event: Statement = [

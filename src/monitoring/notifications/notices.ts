@@ -19,7 +19,7 @@ export type Notice = {
   alert: AlertView;
 };
 
-type Channels = ReadonlyMap<string, Pick<ChannelDefinition, 'groupWait'>>;
+type Channels = ReadonlyMap<string, Pick<ChannelDefinition, 'groupWait' | 'sendResolved'>>;
 
 const defaultWait = '10s';
 
@@ -28,7 +28,7 @@ const defaultWait = '10s';
  * transaction.
  *
  * The end of an episode is notified to a channel that got a message about the episode. Before that, both the notice of the end
- * and all that wait are dropped.
+ * and all that wait are dropped. A channel without `sendResolved` gets no notice of the end.
  *
  * @returns `wait_ms`: time until the first group is due
  */
@@ -50,11 +50,12 @@ export function noticeStatements(
     ]),
   );
   const ended = kept.filter(({ kind }) => kind === 'resolved');
+  const isWanted = ({ channel, kind }: Notice) => kind !== 'resolved' || channels.get(channel)?.sendResolved !== false;
   const statements: Statement[] = [
     // First, like the sender of a group: both lock the groups before the notices.
     [groupsSql, { ...named, groups: toJsonb([...groups.values()]) }],
     ...(ended.length > 0 ? [[dropSql, { ...named, ended: toJsonb(ended.map(rowOf)) }] satisfies [string, Params]] : []),
-    [insertSql, { ...named, notices: toJsonb(kept.map(rowOf)) }],
+    [insertSql, { ...named, notices: toJsonb(kept.filter(isWanted).map(rowOf)) }],
   ];
   return { statements, wait_ms };
 }

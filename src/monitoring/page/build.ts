@@ -1,8 +1,5 @@
-import * as z from 'zod';
-import { checkRows } from '../../stores/check-rows.ts';
-import { epochMs } from '../../stores/postgres/client.ts';
 import type { MonitoringDeps } from '../deps.ts';
-import { windowsWithin } from '../maintenance-windows.ts';
+import { isOpen, maintenanceOf, windowsWithin } from '../maintenance-windows.ts';
 import { selects } from '../resources/common.ts';
 import type { MaintenanceDefinition } from '../resources/mutes.ts';
 import type { PageDefinition } from '../resources/page.ts';
@@ -27,13 +24,9 @@ const windowsListed = 3;
 
 /** Builds the page of a slug, with the newest rows. Undefined if it does not exist. Throws ApiError; StoreError. */
 export async function buildPage(ctx: MonitoringDeps, dataset: string, slug: string): Promise<PublicPage | undefined> {
-  const [config, createdAt_ms, now_ms] = await Promise.all([
-    readConfig(ctx, dataset),
-    readCreation_ms(ctx, dataset, slug),
-    readClock_ms(ctx),
-  ]);
+  const [config, now_ms] = await Promise.all([readConfig(ctx, dataset), readClock_ms(ctx)]);
   const page = config.pages.find(({ pageId }) => pageId === slug);
-  if (page === undefined || createdAt_ms === undefined) return undefined;
+  if (page === undefined) return undefined;
   const members = membersOf(page, config);
   const services = [...new Map([...members.values()].flat().map((each) => [each.serviceId, each])).values()];
   const until_ms = (Math.floor(now_ms / day_ms) + 1) * day_ms;
@@ -51,16 +44,15 @@ export async function buildPage(ctx: MonitoringDeps, dataset: string, slug: stri
   const maintenances = config.maintenances
     .filter(({ isPublic }) => isPublic)
     .flatMap((each) => publicMaintenances(dataset, each, { now_ms, labelsOf }));
-  const running = config.maintenances.filter((each) => windowsWithin(each, now_ms, now_ms + 1).length > 0);
-  const isInMaintenance = (service: Service) =>
-    running.some((each) => each.services.some((selector) => selects(selector, service)));
+  const open = config.maintenances.filter((each) => isOpen(each, now_ms));
+  const isInMaintenance = (service: Service) => maintenanceOf(open, service) !== undefined;
   return {
     version: 1,
     isPublic: page.isPublic,
     slug,
     title: page.title,
     description: page.description,
-    createdAt_ms,
+    createdAt_ms: page.createdAt_ms,
     asOf_ms: now_ms,
     components: page.components.map(({ id, label, group }) => {
       const own = members.get(id) ?? [];
@@ -75,17 +67,6 @@ export async function buildPage(ctx: MonitoringDeps, dataset: string, slug: stri
     incidents,
     maintenances: maintenances.toSorted(byUrgency),
   };
-}
-
-const creationRow = z.object({ createdAt_ms: z.number() });
-
-async function readCreation_ms(ctx: MonitoringDeps, dataset: string, slug: string): Promise<number | undefined> {
-  const rows = await ctx.postgres.rows(
-    `select ${epochMs('created_at')} as "createdAt_ms" from monitor_resources
-      where buffer = $buffer and dataset = $dataset and kind = 'page' and id = $slug`,
-    { buffer: ctx.config.TIMESTORE_KEY_PREFIX, dataset, slug },
-  );
-  return checkRows(creationRow, rows)[0]?.createdAt_ms;
 }
 
 /** The enabled services of each component. */

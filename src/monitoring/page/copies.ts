@@ -85,7 +85,7 @@ async function keep(ctx: MonitoringDeps, dataset: string, slug: string, page: Pu
   const name = `${dataset}/${slug}`;
   const [key, object] = [ctx.keys.statusPage(dataset, slug), objectKey(ctx, dataset, slug)];
   if (page === undefined) {
-    // Most names that do not exist never did: without a copy in Redis, there is none in the bucket.
+    // Most names that do not exist never did: without a copy in Redis, the bucket has none.
     if ((await ask(() => ctx.redis.del(key))) > 0) await ctx.objects.remove(object);
     return;
   }

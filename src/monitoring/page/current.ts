@@ -2,10 +2,10 @@ import * as z from 'zod';
 import type { ReadScope } from '../../query/execution/read-scope.ts';
 import { arrayText } from '../../stores/clickhouse/parameter.ts';
 import type { MonitoringDeps } from '../deps.ts';
+import { checkInterval_ms } from '../resources/interval.ts';
 import type { Service } from '../resources/service.ts';
 import { statusCodes } from '../status.ts';
 import { readTable } from './read-table.ts';
-import { slotLength_ms } from './slots.ts';
 
 /** The newest row of a service, and its newest status other than unknown. Times are in milliseconds since 1970. */
 export type Current = {
@@ -42,7 +42,7 @@ export async function readCurrent(
   now_ms: number,
 ): Promise<Map<string, Current>> {
   if (services.length === 0) return new Map();
-  const longest_ms = Math.max(7 * day_ms, ...services.map((service) => 4 * slotLength_ms(service)));
+  const longest_ms = Math.max(7 * day_ms, ...services.map((service) => 4 * checkInterval_ms(service)));
   const order = '(timestamp, _received_at, _lane, _seq, _row)';
   const time = 'toFloat64(toUnixTimestamp64Milli(timestamp))';
   const rows = await readTable(ctx, {
@@ -83,6 +83,6 @@ export function effectiveStatus(
   now_ms: number,
 ): number {
   const known = current?.known ?? undefined;
-  const isRecent = known !== undefined && now_ms - known.at_ms <= staleIntervals * slotLength_ms(service);
+  const isRecent = known !== undefined && now_ms - known.at_ms <= staleIntervals * checkInterval_ms(service);
   return isRecent ? known.statusCode : statusCodes.unknown;
 }

@@ -1,24 +1,11 @@
-import { msOf } from '../duration.ts';
 import { mergedWindows, type Window, windowsWithin } from '../maintenance-windows.ts';
 import { selects } from '../resources/common.ts';
+import { checkInterval_ms } from '../resources/interval.ts';
 import type { Service } from '../resources/service.ts';
 import type { MonitorConfig } from '../resources/store.ts';
 
 /** What availability needs to know of a service: how long its slots are, and when maintenance leaves them out. */
 export type SlotService = { serviceId: string; interval_ms: number; maintenance: Window[] };
-
-const minute_ms = 60_000;
-const day_ms = 86_400_000;
-
-/**
- * The length of a service's slots in milliseconds: the interval of its check, the period of its heartbeat, a day for a
- * heartbeat with a cron expression, or the interval in which it reports.
- */
-export function slotLength_ms({ statusConfig, interval }: Pick<Service, 'statusConfig' | 'interval'>): number {
-  if (statusConfig === null) return interval === undefined ? minute_ms : msOf(interval);
-  if (statusConfig.check !== 'heartbeat') return msOf(statusConfig.interval);
-  return statusConfig.period === undefined ? day_ms : msOf(statusConfig.period);
-}
 
 /** Services with the maintenance windows that overlap `[from_ms, until_ms)`. */
 export function slotServices(
@@ -35,7 +22,7 @@ export function slotServices(
     const own = windows.filter(({ maintenance }) => maintenance.services.some((each) => selects(each, service)));
     return {
       serviceId: service.serviceId,
-      interval_ms: slotLength_ms(service),
+      interval_ms: checkInterval_ms(service),
       maintenance: mergedWindows(own.flatMap(({ found }) => found)),
     };
   });

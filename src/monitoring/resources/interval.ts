@@ -1,11 +1,14 @@
-import { durationOf } from '../duration.ts';
+import { msOf } from '../duration.ts';
 import type { Service } from './service.ts';
 
-const minute_ms = 60_000;
-
-/** How often a row of a service is expected, in milliseconds. A heartbeat with a cron expression counts as daily. */
-export function checkInterval_ms({ statusConfig, interval }: Pick<Service, 'statusConfig' | 'interval'>): number {
-  if (statusConfig === null) return durationOf(interval ?? '') ?? minute_ms;
-  if (statusConfig.check === 'heartbeat') return durationOf(statusConfig.period ?? '1d') ?? minute_ms;
-  return durationOf(statusConfig.interval) ?? minute_ms;
+/**
+ * How often a row of a service is expected, in milliseconds: the interval of its check, the period of its heartbeat, a day for a
+ * heartbeat with a cron expression, or the interval in which it reports.
+ */
+export function checkInterval_ms({
+  statusConfig,
+  interval = '1m',
+}: Pick<Service, 'statusConfig' | 'interval'>): number {
+  if (statusConfig === null) return msOf(interval);
+  return msOf(statusConfig.check === 'heartbeat' ? (statusConfig.period ?? '1d') : statusConfig.interval);
 }

@@ -35,9 +35,8 @@ export type MonitorConfig = {
   channels: Map<string, ChannelDefinition & { channelId: string }>;
   silences: (SilenceDefinition & { silenceId: string })[];
   maintenances: (MaintenanceDefinition & { maintenanceId: string })[];
-  pages: (PageDefinition & { pageId: string })[];
+  pages: (PageDefinition & { pageId: string; createdAt_ms: number })[];
   slos: (SloDefinition & { sloId: string })[];
-  settings: Record<string, unknown>;
 };
 
 const members = z.object({
@@ -53,14 +52,12 @@ const resourceRow = members.extend({ changedAt_ms: z.number() });
 
 const configRow = z.object({
   revision: z.number(),
-  settings: z.record(z.string(), z.unknown()),
   resources: z.array(members),
 });
 
-/** Selects `revision`, `settings` and `resources` of `$buffer` and `$dataset`: one row, for a dataset without any too. */
+/** Selects `revision` and `resources` of `$buffer` and `$dataset`: one row, for a dataset without any too. */
 export const configColumnsSql = `
   coalesce((select revision from monitor_datasets where buffer = $buffer and dataset = $dataset), 0)::float8 as revision,
-  coalesce((select settings from monitor_datasets where buffer = $buffer and dataset = $dataset), '{}') as settings,
   (select coalesce(jsonb_agg(jsonb_build_object('kind', kind, 'id', id, 'definition', definition, 'revision', revision,
             'actor', actor, 'createdAt_ms', ${epochMs('created_at')}) order by kind, id collate "C"), '[]')
      from monitor_resources where buffer = $buffer and dataset = $dataset) as resources`;
@@ -87,12 +84,11 @@ export async function readConfigRow(ctx: MonitoringDeps, dataset: string): Promi
 }
 
 /** Throws Error for a stored definition that this version cannot read. */
-export function configOf({ revision, settings, resources }: ConfigRow): MonitorConfig {
+export function configOf({ revision, resources }: ConfigRow): MonitorConfig {
   const stored = resources.map(parseResource);
   const of = <K extends Kind>(kind: K) => stored.filter((each): each is Config<K> => each.kind === kind);
   return {
     revision,
-    settings,
     services: byId(
       of('service').map(({ definition, id, revision, createdAt_ms }) => ({
         ...definition,
@@ -106,7 +102,7 @@ export function configOf({ revision, settings, resources }: ConfigRow): MonitorC
     channels: new Map(of('channel').map(({ id, definition }) => [id, { ...definition, channelId: id }])),
     silences: of('silence').map(({ id, definition }) => ({ ...definition, silenceId: id })),
     maintenances: of('maintenance').map(({ id, definition }) => ({ ...definition, maintenanceId: id })),
-    pages: of('page').map(({ id, definition }) => ({ ...definition, pageId: id })),
+    pages: of('page').map(({ id, definition, createdAt_ms }) => ({ ...definition, pageId: id, createdAt_ms })),
     slos: of('slo').map(({ id, definition }) => ({ ...definition, sloId: id })),
   };
 }

@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import { type Dropped, datasetGone, dropTable, forgetCounts } from '../../catalog/drop-table.ts';
 import { findNow } from '../../catalog/find-table.ts';
+import { forgetMonitoring } from '../../catalog/monitoring-copies.ts';
 import { quarantineTable } from '../../catalog/quarantine-table.ts';
 import { trusted_ms as readsTrusted_ms } from '../../catalog/read-routing.ts';
 import { defineJob, type JobOf, type OutcomeOf } from '../../jobs/definition.ts';
@@ -137,6 +138,7 @@ export const dropDatasetStep: OperationStep<typeof dropDatasetJob> = async (ctx,
   if (!(await removeUploadsOf(ctx, dataset, passed.life, deadline_ms))) return { progress };
   const forgotten = await forgetName(ctx, dataset, id, progress);
   if (forgotten !== undefined) return forgotten;
+  await forgetMonitoring(ctx, dataset);
   // The audit line comes first: the other statements start the next life of the dataset's name.
   return { alongside: [dropLine(dataset, null, actor, id), ...datasetGone(dataset)], done: { dropped: true } };
 };

@@ -34,7 +34,7 @@ describe('every rule answers a counterexample, which is found again without it',
 
   test.each(answered)('without %s: %s', (rule, name, steps, violation) => {
     const bounds = importBounds[name];
-    if (bounds === undefined) throw new Error(`there are no bounds named ${name}`);
+    if (bounds === undefined) throw new Error(`no bounds have the name ${name}`);
     const { found } = searchImports({ ...importRules, [rule]: false }, bounds);
     expect(found?.violation).toMatch(violation);
     // Breadth first: none is shorter.

@@ -59,7 +59,7 @@ describe('every rule answers a counterexample, which is found again without it',
 
   test.each(answered)('without %s: %s', (rule, name, steps, violation) => {
     const bounds = bounded[name];
-    if (bounds === undefined) throw new Error(`there are no bounds named ${name}`);
+    if (bounds === undefined) throw new Error(`no bounds have the name ${name}`);
     const { found } = search(rulesWithout(rule), bounds);
     expect(found?.violation).toMatch(violation);
     // Breadth first: none is shorter.

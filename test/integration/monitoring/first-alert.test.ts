@@ -171,6 +171,37 @@ test('a channel that wants no ends gets none', async () => {
   expect(await notices(ctx, dataset)).toEqual(['ops fired api 1']);
 });
 
+test('a channel that wants no ends gets no message about an alert that was over before its message', async () => {
+  const dataset = await newMonitor();
+  await putResource(ctx, dataset, 'channel', 'ops', { kind: 'webhook', url: receiver.url, sendResolved: false });
+  await report(
+    ctx,
+    dataset,
+    [0, 1].map((minute) => ({ at_ms: at(minute), code: 2 })),
+  );
+  await evaluate(ctx, dataset, at(1, 30));
+  await report(ctx, dataset, [{ at_ms: at(2), code: 0 }]);
+  await evaluate(ctx, dataset, at(2, 30));
+  expect(await notices(ctx, dataset)).toEqual([]);
+});
+
+test('a first rule is not evaluated over the time before it', async () => {
+  const dataset = newDataset();
+  await putResource(ctx, dataset, 'service', 'api', {});
+  const rows = [0, 1, 2, 3].map((minute) => ({ at_ms: at(minute), code: minute < 2 ? 2 : 0 }));
+  await report(ctx, dataset, rows);
+  for (const minute of [0, 3]) expect(await evaluate(ctx, dataset, at(minute, 30))).toBe('unchanged');
+  await putResource(ctx, dataset, 'rule', 'down', {
+    ruleName: 'API down',
+    serviceId: '*',
+    condition: 'failures_in_a_row >=',
+    threshold: 2,
+  });
+  await report(ctx, dataset, [{ at_ms: at(4), code: 0 }]);
+  expect(await evaluate(ctx, dataset, at(4, 30))).toBe('unchanged');
+  expect(await history(ctx, dataset)).toEqual([]);
+});
+
 test('a heartbeat that does not come is a failure from its deadline on', async () => {
   const dataset = await newMonitor({ threshold: 1 });
   const statusConfig = { check: 'heartbeat', period: '10m', grace: '2m' };

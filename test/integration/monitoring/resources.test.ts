@@ -1,6 +1,8 @@
 import { expect, inject } from 'vitest';
 import { datasetGone } from '../../../src/catalog/drop-table.ts';
+import { forgetMonitoring } from '../../../src/catalog/monitoring-copies.ts';
 import { applySet } from '../../../src/monitoring/changes/apply.ts';
+import { currentConfig, monitoredDatasets } from '../../../src/monitoring/config-cache.ts';
 import { serviceDefinition } from '../../../src/monitoring/resources/service.ts';
 import { readConfig } from '../../../src/monitoring/resources/store.ts';
 import { test as plain } from '../fixtures.ts';
@@ -315,6 +317,24 @@ test('the next life of a dataset has nothing of the configuration and the state 
     expect([name, left]).toEqual([name, []]);
   }
   expect(await readConfig(ctx, dataset)).toMatchObject({ revision: 0, services: new Map() });
+});
+
+test('copies in the hot buffer do not bring the monitoring of a dropped dataset back', async ({ api, dataset }) => {
+  await api('PUT', 'services/api', {});
+  // As if the change were long ago: now readers use the copy.
+  await ctx.redis.hset(ctx.keys.monitorMarks, { [dataset]: 'dirty 1 then' });
+  expect((await currentConfig(ctx, dataset)).services.size).toBe(1);
+  expect((await currentConfig(newInstance({ TIMESTORE_KEY_PREFIX: prefix }), dataset)).services.size).toBe(1);
+  await forgetMonitoring(ctx, dataset);
+  await ctx.postgres.transaction(datasetGone(dataset));
+  expect((await currentConfig(ctx, dataset)).services.size).toBe(0);
+  await ctx.redis.hset(ctx.keys.monitorMarks, { [dataset]: 'dirty 1 then' });
+  expect((await currentConfig(ctx, dataset)).services.size).toBe(0);
+  expect((await monitoredDatasets(ctx)).has(dataset)).toBe(false);
+  // The next life has the same revision as the one before, and another configuration.
+  await api('PUT', 'services/web', {});
+  await ctx.redis.hset(ctx.keys.monitorMarks, { [dataset]: 'dirty 1 then' });
+  for (const _ of [1, 2]) expect([...(await currentConfig(ctx, dataset)).services.keys()]).toEqual(['web']);
 });
 
 test('every table of monitoring is among those that the drop of a dataset empties', async () => {

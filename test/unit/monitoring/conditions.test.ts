@@ -2,8 +2,8 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { type ConditionedCheck, parseConditions } from '../../../src/monitoring/checks/conditions.ts';
 import { evaluate } from '../../../src/monitoring/checks/evaluate.ts';
-import { matchesGlob } from '../../../src/monitoring/checks/glob.ts';
 import type { Observation } from '../../../src/monitoring/checks/observation.ts';
+import { matchesGlob } from '../../../src/monitoring/glob.ts';
 
 const seen: Observation = {
   isConnected: true,

@@ -54,7 +54,7 @@ describe('a channel is notified', () => {
   });
 
   test('of the end, if it was notified of the beginning, whatever mutes it', () => {
-    const told = { chat: { episode: 1, repeat: 0, step: 0 }, lead: { episode: 1, repeat: 0, step: 1 } };
+    const told = { chat: { episode: 1, repeat: 0 }, lead: { episode: 1, repeat: 0 } };
     const over = instance({ state: 'normal' }, told);
     for (const isMuted of [true, false]) {
       expect(kinds(owedNotices(over, rule, minute_ms, isMuted))).toEqual(['chat resolved 1', 'lead resolved 1']);
@@ -70,7 +70,7 @@ describe('a channel is notified', () => {
   });
 
   test('of the end of one episode and the beginning of the next', () => {
-    const told = { chat: { episode: 1, repeat: 0, step: 0 } };
+    const told = { chat: { episode: 1, repeat: 0 } };
     const next = instance({ episode: 2, firedAt_ms: 60 * minute_ms }, told);
     expect(kinds(owedNotices(next, rule, 60 * minute_ms, false))).toEqual([
       'chat resolved 1',
@@ -80,13 +80,13 @@ describe('a channel is notified', () => {
   });
 
   test('of neither repetitions nor steps after an acknowledgement', () => {
-    const acked = instance({ ackedBy: 'key' }, { chat: { episode: 1, repeat: 0, step: 0 } });
+    const acked = instance({ ackedBy: 'key' }, { chat: { episode: 1, repeat: 0 } });
     expect(over([120], acked)).toEqual([['page fired 1']]);
-    expect(over([120], { ...acked, told: { ...acked.told, page: { episode: 1, repeat: 0, step: 0 } } })).toEqual([[]]);
+    expect(over([120], { ...acked, told: { ...acked.told, page: { episode: 1, repeat: 0 } } })).toEqual([[]]);
   });
 
   test('once by a cron that comes twice or not for hours', () => {
-    const told = { chat: { episode: 1, repeat: 0, step: 0 }, page: { episode: 1, repeat: 0, step: 0 } };
+    const told = { chat: { episode: 1, repeat: 0 }, page: { episode: 1, repeat: 0 } };
     const quiet = { ...instance({}, told) };
     expect(over([300, 300], quiet)).toEqual([['lead step-1 1', 'chat repeat-5 1', 'page repeat-5 1'], []]);
   });

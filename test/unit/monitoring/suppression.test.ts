@@ -130,7 +130,7 @@ describe('a service that fails first', () => {
   });
 });
 
-test('after a recovery, what stays failed is told two intervals later, and what is behind it is not', () => {
+test('after a recovery, a service that still fails is notified two intervals later, and services behind it are not', () => {
   const lastFailed_ms = new Map([['db', T + 9 * minute_ms]]);
   const instances = [alert('web'), alert('api')];
   const at = (minute: number) => {
